@@ -1,0 +1,214 @@
+//! Streams and tables: what exists, who depends on whom, what DROP may do. A value, not a service: statements are
+//! validated on a copy first.
+
+use crate::error::{Error, Kind, Result};
+use crate::parse::statement::SourceKind;
+use crate::types::Schema;
+use crate::types::time::WindowKind;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A serialisation format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// No bytes at all: a key that does not exist.
+    None,
+    /// Kafka's own serialisers for one primitive column.
+    Kafka,
+    /// JSON without a schema.
+    Json,
+}
+
+impl Format {
+    /// Its name in WITH and DESCRIBE.
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::None => "NONE",
+            Format::Kafka => "KAFKA",
+            Format::Json => "JSON",
+        }
+    }
+}
+
+/// How the window of a windowed key is declared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct KeyWindow {
+    /// TUMBLING, HOPPING or SESSION, with its size where the bytes do not carry the end.
+    pub kind: WindowKind,
+}
+
+/// A registered stream or table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Source {
+    /// Name.
+    pub name: String,
+    /// Stream or table.
+    pub kind: SourceKind,
+    /// Columns.
+    pub schema: Schema,
+    /// Topic.
+    pub topic: String,
+    /// Partitions of the topic when it was registered.
+    pub partitions: u32,
+    /// Format of the key.
+    pub key_format: Format,
+    /// Format of the value.
+    pub value_format: Format,
+    /// A single value column stands in the payload as itself, not as a field of an object.
+    pub unwrapped_value: bool,
+    /// The key carries a window.
+    pub window: Option<KeyWindow>,
+    /// Column whose value is the row's time, and its text format.
+    pub timestamp: Option<TimestampColumn>,
+    /// SOURCE: read only.
+    pub read_only: bool,
+    /// The query that writes it, for CREATE AS SELECT.
+    pub created_by: Option<String>,
+    /// The statement's text.
+    pub sql: String,
+}
+
+/// `TIMESTAMP = 'column'`, `TIMESTAMP_FORMAT = '...'`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TimestampColumn {
+    /// Column.
+    pub column: String,
+    /// Java DateTimeFormatter pattern of a STRING column.
+    pub format: Option<String>,
+}
+
+/// A persistent query, as far as dependants are concerned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueryInfo {
+    /// `CSAS_NAME_3`, `CTAS_NAME_5`, `INSERTQUERY_7`.
+    pub id: String,
+    /// Sources it reads.
+    pub reads: Vec<String>,
+    /// Source it writes.
+    pub writes: String,
+}
+
+/// Everything that was created, by name.
+#[derive(Clone, Debug, Default)]
+pub struct Catalog {
+    sources: BTreeMap<String, Arc<Source>>,
+    queries: BTreeMap<String, QueryInfo>,
+}
+
+impl Catalog {
+    /// A stream or table by exact name.
+    pub fn source(&self, name: &str) -> Option<&Arc<Source>> {
+        self.sources.get(name)
+    }
+
+    /// A stream or table by exact name, or an error that suggests the nearest one.
+    pub fn require(&self, name: &str) -> Result<&Arc<Source>> {
+        self.sources.get(name).ok_or_else(|| {
+            let error = Error::statement(format!("{name} does not exist."));
+            match nearest(name, self.sources.keys().map(String::as_str)) {
+                Some(near) => error.with_hint(format!("did you mean {near}?")),
+                None => error.with_hint("SHOW STREAMS and SHOW TABLES list what exists"),
+            }
+        })
+    }
+
+    /// All of one kind, by name.
+    pub fn sources(&self, kind: SourceKind) -> impl Iterator<Item = &Arc<Source>> {
+        self.sources.values().filter(move |s| s.kind == kind)
+    }
+
+    /// All streams and tables, by name.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Source>> {
+        self.sources.values()
+    }
+
+    /// Adds or replaces a stream or table.
+    pub fn put(&mut self, source: Source) {
+        self.sources.insert(source.name.clone(), Arc::new(source));
+    }
+
+    /// Persistent queries by id.
+    pub fn queries(&self) -> impl Iterator<Item = &QueryInfo> {
+        self.queries.values()
+    }
+
+    /// A persistent query.
+    pub fn query(&self, id: &str) -> Option<&QueryInfo> {
+        self.queries.get(id)
+    }
+
+    /// Adds a persistent query.
+    pub fn put_query(&mut self, query: QueryInfo) {
+        self.queries.insert(query.id.clone(), query);
+    }
+
+    /// Forgets a persistent query.
+    pub fn remove_query(&mut self, id: &str) -> Option<QueryInfo> {
+        self.queries.remove(id)
+    }
+
+    /// Queries that read a source.
+    pub fn readers<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a QueryInfo> {
+        self.queries.values().filter(move |q| q.reads.iter().any(|r| r == name))
+    }
+
+    /// Queries that write a source.
+    pub fn writers<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a QueryInfo> {
+        self.queries.values().filter(move |q| q.writes == name)
+    }
+
+    /// Removes a source and the query that it was created by; answers both. Fails while others depend on it.
+    pub fn drop_source(&mut self, name: &str, kind: SourceKind) -> Result<(Arc<Source>, Option<QueryInfo>)> {
+        let source = self.require(name)?.clone();
+        if source.kind != kind {
+            let (is, not) = match source.kind {
+                SourceKind::Stream => ("STREAM", "TABLE"),
+                SourceKind::Table => ("TABLE", "STREAM"),
+            };
+            return Err(Error::statement(format!(
+                "Incompatible data source type is {is}, but statement was DROP {not}"
+            )));
+        }
+        let others = |q: &&QueryInfo| Some(q.id.as_str()) != source.created_by.as_deref();
+        let reading: Vec<_> = self.readers(name).filter(others).map(|q| q.id.clone()).collect();
+        let writing: Vec<_> = self.writers(name).filter(others).map(|q| q.id.clone()).collect();
+        if !reading.is_empty() || !writing.is_empty() {
+            return Err(Error::new(
+                Kind::Statement,
+                format!(
+                    "Cannot drop {name}.\nThe following queries read from this source: [{}].\nThe following queries write into this source: [{}].\nYou need to terminate them before dropping {name}.",
+                    reading.join(", "),
+                    writing.join(", ")
+                ),
+            ));
+        }
+        self.sources.remove(name);
+        let query = source.created_by.as_ref().and_then(|id| self.queries.remove(id));
+        Ok((source, query))
+    }
+}
+
+/// The candidate with the smallest edit distance to `name`, if it is close enough to be a slip.
+pub fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let limit = (name.chars().count() / 3).max(1);
+    candidates
+        .map(|c| (edit_distance(&name.to_uppercase(), &c.to_uppercase()), c))
+        .filter(|(d, _)| *d <= limit)
+        .min()
+        .map(|(_, c)| c)
+}
+
+fn edit_distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let changed = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = changed.min(row[j] + 1).min(row[j + 1] + 1);
+        }
+    }
+    row[b.len()]
+}

@@ -1,0 +1,229 @@
+//! One error type, grouped by what its receiver has to do.
+//!
+//! A message is a lower-case fact without a full stop. Detail says more, the hint says what can be done now, and the span
+//! points at the statement's text. Causes are kept as `source()`; whoever handles an error logs it, once.
+//!
+//! ```text
+//! kind       receiver                               HTTP code it maps to
+//! Statement  fixes the statement                    400xx
+//! NotFound   names something that exists            404xx
+//! Busy       retries, perhaps later                 503xx / 429xx
+//! Data       looks at the record; the query goes on (never an HTTP answer)
+//! Io         looks at the disk, broker or network   500xx
+//! Bug        reports it to us                       50000
+//! ```
+
+use std::error::Error as StdError;
+use std::fmt;
+
+/// The result of everything in Tidegate that can fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What the receiver of an error has to do about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The statement is wrong: fix it.
+    Statement,
+    /// The named source, query or topic does not exist.
+    NotFound,
+    /// Something else holds a resource, or a limit is reached: retry later.
+    Busy,
+    /// A record is bad: it is skipped and logged.
+    Data,
+    /// Disk, broker or network failed.
+    Io,
+    /// Another process took over: stop working on this query.
+    Fenced,
+    /// A broken promise inside Tidegate.
+    Bug,
+}
+
+/// A place in a statement's text: byte offsets, end exclusive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Span {
+    /// First byte.
+    pub start: usize,
+    /// One past the last byte.
+    pub end: usize,
+}
+
+impl Span {
+    /// The span from `start` up to `end`, exclusive.
+    pub fn new(start: usize, end: usize) -> Span {
+        Span { start, end }
+    }
+}
+
+struct Inner {
+    kind: Kind,
+    code: u32,
+    message: String,
+    detail: Option<String>,
+    hint: Option<String>,
+    span: Option<Span>,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// A failure: kind, ksqlDB error code, message, and where known detail, hint, place and cause.
+pub struct Error(Box<Inner>);
+
+impl Error {
+    /// An error of `kind` with ksqlDB's usual code for it.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Error {
+        let code = match kind {
+            Kind::Statement => 40001,
+            Kind::NotFound => 40400,
+            Kind::Busy => 50302,
+            Kind::Data | Kind::Io | Kind::Fenced | Kind::Bug => 50000,
+        };
+        let message = message.into();
+        Error(Box::new(Inner { kind, code, message, detail: None, hint: None, span: None, source: None }))
+    }
+
+    /// The statement is wrong.
+    pub fn statement(message: impl Into<String>) -> Error {
+        Error::new(Kind::Statement, message)
+    }
+
+    /// Something named does not exist.
+    pub fn not_found(message: impl Into<String>) -> Error {
+        Error::new(Kind::NotFound, message)
+    }
+
+    /// A record cannot be used.
+    pub fn data(message: impl Into<String>) -> Error {
+        Error::new(Kind::Data, message)
+    }
+
+    /// Disk, broker or network failed.
+    pub fn io(message: impl Into<String>) -> Error {
+        Error::new(Kind::Io, message)
+    }
+
+    /// A broken promise inside Tidegate.
+    pub fn bug(message: impl Into<String>) -> Error {
+        Error::new(Kind::Bug, message)
+    }
+
+    /// Replaces the ksqlDB error code.
+    pub fn with_code(mut self, code: u32) -> Error {
+        self.0.code = code;
+        self
+    }
+
+    /// Adds what happened in more words.
+    pub fn with_detail(mut self, detail: impl Into<String>) -> Error {
+        self.0.detail = Some(detail.into());
+        self
+    }
+
+    /// Adds what the receiver can do now.
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Error {
+        self.0.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds the place in the text, unless a closer one is known already.
+    pub fn at(mut self, span: Span) -> Error {
+        self.0.span.get_or_insert(span);
+        self
+    }
+
+    /// Moves the place by `offset` bytes: a statement's text inside a longer script.
+    pub fn shifted(mut self, offset: usize) -> Error {
+        if let Some(span) = &mut self.0.span {
+            span.start += offset;
+            span.end += offset;
+        }
+        self
+    }
+
+    /// Keeps the cause.
+    pub fn because(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Error {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    /// What the receiver has to do.
+    pub fn kind(&self) -> Kind {
+        self.0.kind
+    }
+
+    /// ksqlDB's error code; divided by 100 it is the HTTP status.
+    pub fn code(&self) -> u32 {
+        self.0.code
+    }
+
+    /// The fact, in one line.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// More words, if any.
+    pub fn detail(&self) -> Option<&str> {
+        self.0.detail.as_deref()
+    }
+
+    /// What can be done now, if known.
+    pub fn hint(&self) -> Option<&str> {
+        self.0.hint.as_deref()
+    }
+
+    /// The place in the statement's text, if known.
+    pub fn span(&self) -> Option<Span> {
+        self.0.span
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)?;
+        if let Some(detail) = &self.0.detail {
+            write!(f, ": {detail}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}[{}] {self}", self.0.kind, self.0.code)?;
+        if let Some(hint) = &self.0.hint {
+            write!(f, " (hint: {hint})")?;
+        }
+        if let Some(source) = &self.0.source {
+            write!(f, ", caused by: {source}")?;
+        }
+        Ok(())
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_deref().map(|s| s as _)
+    }
+}
+
+impl From<std::io::Error> for Error {
+    fn from(e: std::io::Error) -> Error {
+        Error::io("input or output failed").with_detail(e.to_string()).because(e)
+    }
+}
+
+impl From<arrow::error::ArrowError> for Error {
+    fn from(e: arrow::error::ArrowError) -> Error {
+        Error::bug("a column operation failed").with_detail(e.to_string()).because(e)
+    }
+}
+
+impl From<datafusion::error::DataFusionError> for Error {
+    fn from(e: datafusion::error::DataFusionError) -> Error {
+        match e {
+            datafusion::error::DataFusionError::External(inner) => match inner.downcast::<Error>() {
+                Ok(own) => *own,
+                Err(other) => Error::statement(other.to_string()).because(other),
+            },
+            other => Error::statement(other.strip_backtrace()).because(other),
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! What the incremental compiler makes of a bound plan: plain data that tasks turn into operators.
+//!
+//! ```text
+//! scan -> rows (WHERE, projection, group keys)  -> [hop by key] -> [aggregate -> rows (HAVING, projection)] -> output
+//!         stage 1, one task per source partition                   stage 2, one task per hop partition
+//! ```
+
+use crate::catalog::{Format, KeyWindow, Source};
+use crate::functions::aggregate::Aggregate;
+use crate::plan::scalar::Program;
+use crate::types::Column;
+use crate::types::time::Window;
+use std::sync::Arc;
+
+/// A continuous query, ready to run.
+#[derive(Clone, Debug)]
+pub struct Pipeline {
+    /// What is read.
+    pub scan: Scan,
+    /// Filters and projections before any hop.
+    pub rows: RowSpec,
+    /// Rows change key here; `None` = they keep it (or nothing stateful follows).
+    pub hop: Option<Hop>,
+    /// The grouping, if there is one.
+    pub aggregate: Option<AggregateSpec>,
+    /// Filters and projections after the grouping; `None` without one.
+    pub after: Option<RowSpec>,
+    /// Columns of what comes out.
+    pub output: OutputSpec,
+}
+
+/// Which columns of a source are read.
+#[derive(Clone, Debug)]
+pub struct Scan {
+    /// The source.
+    pub source: Arc<Source>,
+    /// Decoded key columns: indices into `source.schema.key`. Batches carry exactly these, in this order.
+    pub key: Vec<usize>,
+    /// Decoded value and header columns: indices into `source.schema.value`, in this order.
+    pub value: Vec<usize>,
+    /// Append ROWPARTITION as one more value column.
+    pub row_partition: bool,
+    /// Append ROWOFFSET as one more value column.
+    pub row_offset: bool,
+}
+
+/// Where a program's column `i` comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Slot {
+    /// Key column of the batch.
+    Key(usize),
+    /// Value column of the batch.
+    Value(usize),
+    /// The row's time, BIGINT.
+    Rowtime,
+    /// First millisecond of its window, BIGINT.
+    WindowStart,
+    /// End of its window, BIGINT.
+    WindowEnd,
+}
+
+/// Filters, then a projection.
+#[derive(Clone, Debug, Default)]
+pub struct RowSpec {
+    /// What the programs' column numbers mean.
+    pub slots: Vec<Slot>,
+    /// Row passes if each is true, left to right; guarded.
+    pub keep: Vec<Program>,
+    /// Key columns of what comes out.
+    pub key: Vec<Program>,
+    /// Value columns of what comes out.
+    pub value: Vec<Program>,
+    /// Rows whose key came out NULL in any column are dropped and logged (GROUP BY), else they travel without a key.
+    pub drop_null_keys: bool,
+    /// Rows without a value are dropped (WHERE, GROUP BY), else they pass with a null value.
+    pub drop_null_values: bool,
+    /// The key is the input's key unchanged (no key programs): also its absence is kept.
+    pub same_key: bool,
+}
+
+/// Rows go to the partition that their new key hashes to.
+#[derive(Clone, Debug)]
+pub struct Hop {
+    /// Stable name: `Aggregate-GroupBy`; its topic is `<group>-<name>-repartition`.
+    pub name: String,
+    /// Partitions, fixed at CREATE.
+    pub partitions: u32,
+    /// Format of the key bytes that decide the partition.
+    pub key_format: Format,
+    /// Key columns.
+    pub key: Vec<Column>,
+}
+
+/// A grouping.
+#[derive(Clone, Debug)]
+pub struct AggregateSpec {
+    /// Stable name: `Aggregate-Aggregate-Materialize`; its changelog is `<group>-<name>-changelog`.
+    pub name: String,
+    /// Time windows; `None` = one group per key.
+    pub window: Option<Window>,
+    /// EMIT FINAL.
+    pub final_only: bool,
+    /// Aggregates in output order; the arguments are value columns of the batch.
+    pub calls: Vec<AggregateCall>,
+    /// Format of the key bytes in the changelog.
+    pub key_format: Format,
+    /// Group key columns.
+    pub key: Vec<Column>,
+}
+
+/// One aggregate over value columns of the batch.
+#[derive(Clone, Debug)]
+pub struct AggregateCall {
+    /// The function, with its argument types resolved.
+    pub function: Aggregate,
+    /// Its arguments: indices of value columns; none for COUNT(*).
+    pub arguments: Vec<usize>,
+}
+
+/// What comes out.
+#[derive(Clone, Debug)]
+pub struct OutputSpec {
+    /// Key columns, in the order of the batch.
+    pub key: Vec<Column>,
+    /// Value columns, in the order of the batch.
+    pub value: Vec<Column>,
+    /// The key is windowed.
+    pub window: Option<KeyWindow>,
+    /// It is a table.
+    pub table: bool,
+    /// A value column stamps the records (`WITH (TIMESTAMP = ...)` on a sink): its index.
+    pub timestamp: Option<usize>,
+}

@@ -1,0 +1,3 @@
+//! Functions: name -> signatures -> implementation and documentation.
+
+pub mod aggregate;

@@ -1,0 +1,14 @@
+//! Tidegate: streaming SQL for Kafka in one binary.
+
+pub mod error;
+pub mod types;
+
+pub mod parse;
+
+pub mod catalog;
+pub mod functions;
+pub mod log;
+
+pub mod plan;
+
+pub mod execute;

@@ -1,0 +1,1 @@
+//! A deterministic log with a virtual clock.

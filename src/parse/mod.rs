@@ -1,0 +1,3 @@
+//! Text to statements. Pure: nothing is looked up here.
+
+pub mod statement;

@@ -1,0 +1,375 @@
+//! The statements, as text means them before anything is looked up.
+//!
+//! Names are already as the catalogue knows them: upper-cased unless quoted. Expressions are sqlparser's; statements,
+//! clauses and types are ours, because SQL has no words for them. Printing a statement and parsing the text again is the
+//! identity.
+
+use crate::error::Span;
+use crate::types::SqlType;
+use crate::types::time::Window;
+use sqlparser::ast::Expr;
+
+/// Stream or table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SourceKind {
+    /// Independent facts.
+    Stream,
+    /// Upserts by primary key.
+    Table,
+}
+
+/// A statement and where it stands in the text that was given.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parsed {
+    /// What it says.
+    pub statement: Statement,
+    /// Its text, without the semicolon.
+    pub text: String,
+    /// Its place in the whole text.
+    pub span: Span,
+}
+
+/// One statement.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "a statement is parsed once and moved a few times")]
+pub enum Statement {
+    /// `CREATE [OR REPLACE] [SOURCE] STREAM|TABLE [IF NOT EXISTS] name (columns) WITH (...)`
+    CreateSource(CreateSource),
+    /// `CREATE [OR REPLACE] STREAM|TABLE [IF NOT EXISTS] name [WITH (...)] AS SELECT ...`
+    CreateAs(CreateAs),
+    /// `INSERT INTO name [(columns)] VALUES (...)`
+    InsertValues(InsertValues),
+    /// `INSERT INTO name [WITH (QUERY_ID = '...')] SELECT ...`
+    InsertSelect(InsertSelect),
+    /// `SELECT ... EMIT CHANGES|FINAL [LIMIT n]`, or a SELECT in ksqlDB's grammar without EMIT.
+    Select(Select),
+    /// A bounded query beyond ksqlDB's grammar (ORDER BY, subqueries, joins without WITHIN, UNION, CTE ...): as
+    /// sqlparser reads it.
+    Batch(Box<sqlparser::ast::Query>),
+    /// `DROP STREAM|TABLE [IF EXISTS] name [DELETE TOPIC]`
+    Drop(Drop),
+    /// `TERMINATE id` or `TERMINATE ALL` (`None`).
+    Terminate(Option<String>),
+    /// `PAUSE id` or `PAUSE ALL` (`None`).
+    Pause(Option<String>),
+    /// `RESUME id` or `RESUME ALL` (`None`).
+    Resume(Option<String>),
+    /// `SHOW|LIST what [EXTENDED]`
+    Show(Show),
+    /// `DESCRIBE name [EXTENDED]`
+    Describe {
+        /// Stream or table.
+        name: Name,
+        /// With run-time facts.
+        extended: bool,
+    },
+    /// `DESCRIBE FUNCTION name`
+    DescribeFunction(Name),
+    /// `EXPLAIN query-id`
+    ExplainQuery(Name),
+    /// `EXPLAIN statement`
+    Explain(Box<Statement>),
+    /// `SET 'property' = 'value'`
+    Set {
+        /// Property.
+        name: String,
+        /// Value.
+        value: String,
+    },
+    /// `UNSET 'property'`
+    Unset(String),
+    /// `DEFINE name = 'value'`
+    Define {
+        /// Variable.
+        name: String,
+        /// Text.
+        value: String,
+    },
+    /// `UNDEFINE name`
+    Undefine(String),
+    /// `PRINT topic [FROM BEGINNING] [INTERVAL n] [LIMIT n]`
+    Print(Print),
+    /// A statement that is read but not carried out yet; `what` names it.
+    Unsupported {
+        /// Its words: `CREATE CONNECTOR`.
+        what: String,
+        /// Where it stands.
+        span: Span,
+    },
+}
+
+/// A name and its place in the statement's text.
+#[derive(Clone, Debug)]
+pub struct Name {
+    /// Upper-cased unless quoted.
+    pub value: String,
+    /// Where it stands.
+    pub span: Span,
+}
+
+impl PartialEq for Name {
+    /// The place does not count: a printed statement is parsed again.
+    fn eq(&self, other: &Name) -> bool {
+        self.value == other.value
+    }
+}
+
+/// `WITH (name = value, ...)`; names upper-cased.
+pub type Properties = Vec<(Name, PropertyValue)>;
+
+/// A literal in WITH.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PropertyValue {
+    /// `'text'`
+    Text(String),
+    /// A number, as written.
+    Number(String),
+    /// `true` or `false`.
+    Boolean(bool),
+}
+
+/// How a column was declared.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ColumnDef {
+    /// Name.
+    pub name: Name,
+    /// Type.
+    pub ty: SqlType,
+    /// KEY, PRIMARY KEY, HEADERS, HEADER('k') or nothing.
+    pub constraint: Constraint,
+}
+
+/// What a declared column says about its place.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Constraint {
+    /// A value column.
+    None,
+    /// `KEY`
+    Key,
+    /// `PRIMARY KEY`
+    PrimaryKey,
+    /// `HEADERS`
+    Headers,
+    /// `HEADER('key')`
+    Header(String),
+}
+
+/// CREATE STREAM|TABLE over a topic.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CreateSource {
+    /// Stream or table.
+    pub kind: SourceKind,
+    /// OR REPLACE.
+    pub or_replace: bool,
+    /// IF NOT EXISTS.
+    pub if_not_exists: bool,
+    /// SOURCE: read only.
+    pub read_only: bool,
+    /// Name.
+    pub name: Name,
+    /// Columns; empty = left to the format.
+    pub columns: Vec<ColumnDef>,
+    /// WITH.
+    pub with: Properties,
+}
+
+/// CREATE STREAM|TABLE AS SELECT.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CreateAs {
+    /// Stream or table.
+    pub kind: SourceKind,
+    /// OR REPLACE.
+    pub or_replace: bool,
+    /// IF NOT EXISTS.
+    pub if_not_exists: bool,
+    /// Name.
+    pub name: Name,
+    /// WITH.
+    pub with: Properties,
+    /// The query.
+    pub select: Select,
+}
+
+/// INSERT INTO ... VALUES.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InsertValues {
+    /// Stream or table.
+    pub target: Name,
+    /// Columns; empty = all in declared order.
+    pub columns: Vec<Name>,
+    /// One expression a column.
+    pub values: Vec<Expr>,
+}
+
+/// INSERT INTO ... SELECT.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InsertSelect {
+    /// Stream.
+    pub target: Name,
+    /// WITH.
+    pub with: Properties,
+    /// The query.
+    pub select: Select,
+}
+
+/// A SELECT in ksqlDB's grammar.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Select {
+    /// What is selected.
+    pub items: Vec<SelectItem>,
+    /// FROM.
+    pub from: Relation,
+    /// JOINs, left to right.
+    pub joins: Vec<Join>,
+    /// WINDOW.
+    pub window: Option<Window>,
+    /// WHERE.
+    pub filter: Option<Expr>,
+    /// GROUP BY.
+    pub group_by: Vec<Expr>,
+    /// PARTITION BY.
+    pub partition_by: Vec<Expr>,
+    /// HAVING.
+    pub having: Option<Expr>,
+    /// EMIT; `None` = not written.
+    pub emit: Option<Emit>,
+    /// LIMIT.
+    pub limit: Option<u64>,
+}
+
+/// One entry of the SELECT list.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "select lists are short")]
+pub enum SelectItem {
+    /// `*`
+    All,
+    /// `alias.*`
+    AllOf(Name),
+    /// `struct->*`
+    AllFields(Expr),
+    /// `expr [AS alias]`
+    Expr {
+        /// Expression.
+        expr: Expr,
+        /// Its name, if given.
+        alias: Option<Name>,
+        /// Where the expression stands.
+        span: Span,
+    },
+}
+
+/// A source in FROM.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Relation {
+    /// Stream or table.
+    pub name: Name,
+    /// Alias.
+    pub alias: Option<Name>,
+}
+
+/// A JOIN clause.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Join {
+    /// INNER, LEFT, RIGHT, FULL.
+    pub kind: JoinKind,
+    /// Joined source.
+    pub right: Relation,
+    /// WITHIN.
+    pub within: Option<Within>,
+    /// ON.
+    pub on: Expr,
+}
+
+/// Kinds of joins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JoinKind {
+    /// Matches only.
+    Inner,
+    /// All of the left.
+    Left,
+    /// All of the right.
+    Right,
+    /// All of both.
+    Full,
+}
+
+/// WITHIN (before, after) GRACE PERIOD.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Within {
+    /// How far the right row may lie before the left one.
+    pub before_ms: i64,
+    /// How far the right row may lie after the left one.
+    pub after_ms: i64,
+    /// GRACE PERIOD.
+    pub grace_ms: Option<i64>,
+}
+
+/// EMIT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Emit {
+    /// Every change.
+    Changes,
+    /// One row a window, when it closes.
+    Final,
+}
+
+/// DROP STREAM|TABLE.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Drop {
+    /// Stream or table.
+    pub kind: SourceKind,
+    /// IF EXISTS.
+    pub if_exists: bool,
+    /// Name.
+    pub name: Name,
+    /// DELETE TOPIC.
+    pub delete_topic: bool,
+}
+
+/// What SHOW shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Show {
+    /// `SHOW STREAMS [EXTENDED]`
+    Streams {
+        /// EXTENDED.
+        extended: bool,
+    },
+    /// `SHOW TABLES [EXTENDED]`
+    Tables {
+        /// EXTENDED.
+        extended: bool,
+    },
+    /// `SHOW [ALL] TOPICS [EXTENDED]`
+    Topics {
+        /// ALL: internal ones too.
+        all: bool,
+        /// EXTENDED.
+        extended: bool,
+    },
+    /// `SHOW QUERIES [EXTENDED]`
+    Queries {
+        /// EXTENDED.
+        extended: bool,
+    },
+    /// `SHOW FUNCTIONS`
+    Functions,
+    /// `SHOW PROPERTIES`
+    Properties,
+    /// `SHOW TYPES`
+    Types,
+    /// `SHOW VARIABLES`
+    Variables,
+}
+
+/// PRINT.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Print {
+    /// Topic, as written.
+    pub topic: String,
+    /// FROM BEGINNING.
+    pub from_beginning: bool,
+    /// Every n-th record.
+    pub interval: Option<u64>,
+    /// LIMIT.
+    pub limit: Option<u64>,
+}

@@ -1,0 +1,3 @@
+//! Statements to plans. Pure: no I/O, no clock.
+
+pub mod scalar;

@@ -1,0 +1,1 @@
+//! All Rust tests, one module an area.
