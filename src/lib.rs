@@ -1,5 +1,6 @@
 //! Tidegate: streaming SQL for Kafka in one binary.
 
+pub mod config;
 pub mod error;
 pub mod types;
 

@@ -7,10 +7,11 @@
 use crate::error::Span;
 use crate::types::SqlType;
 use crate::types::time::Window;
+use serde::{Deserialize, Serialize};
 use sqlparser::ast::Expr;
 
 /// Stream or table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum SourceKind {
     /// Independent facts.
     Stream,

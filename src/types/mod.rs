@@ -4,9 +4,13 @@
 //! Pseudo columns (ROWTIME and its kin) belong to no schema: every source has them.
 
 pub mod clock;
+mod names;
 pub mod time;
 
+pub use names::nearest;
+
 use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
 
@@ -14,7 +18,7 @@ use std::sync::Arc;
 pub const DECIMAL_PRECISION_MAX: u8 = 76;
 
 /// A ksqlDB type. Every value of every type may be NULL.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum SqlType {
     /// `true` or `false`.
     Boolean,
@@ -159,7 +163,7 @@ pub mod pseudo {
 }
 
 /// Where a column lives.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Role {
     /// In the record's key.
     Key,
@@ -170,7 +174,7 @@ pub enum Role {
 }
 
 /// A named, typed column.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Column {
     /// Exact name; upper case unless it was quoted.
     pub name: String,
@@ -198,7 +202,7 @@ impl Column {
 }
 
 /// Key columns and the others (value and header columns) in declared order.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct Schema {
     /// The record's key; empty = the source has none.
     pub key: Vec<Column>,
