@@ -18,7 +18,7 @@ use crate::execute::{Mode, stages};
 use crate::format::{Encoder, encode_one};
 use crate::log::{RecordSet, Start, TopicSpec, partition};
 use crate::parse::statement::{CreateAs, CreateSource, Drop, InsertValues, Parsed, SourceKind, Statement};
-use crate::plan::{self, Facts, Settings, TopicFact, TopicPlan};
+use crate::plan::{self, Created, Facts, Settings, TopicFact, TopicRequest};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,12 +37,12 @@ impl Engine {
     }
 
     pub(super) fn create_source(&self, create: &CreateSource, parsed: &Parsed, session: &Session) -> Result<Entity> {
-        let settings = Settings::new(&self.properties(session))?;
+        let settings = Settings::of(&self.properties(session))?;
         let mut state = self.inner.state.lock();
-        if create.if_not_exists && state.catalog.source(&create.name.value).is_some() {
-            return Ok(exists(create.kind, &create.name.value));
-        }
-        let plan = plan::create_source(create, &state.catalog, &self.facts()?, &settings, &parsed.text)?;
+        let plan = match plan::create_source(create, &state.catalog, &self.facts()?, &settings, &parsed.text)? {
+            Created::New(plan) => plan,
+            Created::Exists(why) => return Ok(Entity::Warning(why)),
+        };
         self.create_topic(plan.create_topic.as_ref())?;
         let effect = Effect::CreateSource(Box::new(plan.source.clone()));
         let sequence = self.record(&mut state, &parsed.text, session, effect)?;
@@ -52,15 +52,15 @@ impl Engine {
 
     pub(super) fn create_as(&self, create: &CreateAs, parsed: &Parsed, session: &Session) -> Result<Entity> {
         let properties = self.properties(session);
-        let settings = Settings::new(&properties)?;
+        let settings = Settings::of(&properties)?;
         let mut state = self.inner.state.lock();
         let name = &create.name.value;
-        if create.if_not_exists && state.catalog.source(name).is_some() {
-            return Ok(exists(create.kind, name));
-        }
         let prefix = if create.kind == SourceKind::Stream { "CSAS" } else { "CTAS" };
         let id = format!("{prefix}_{name}_{}", state.next);
-        let plan = plan::create_as(create, &id, &state.catalog, &self.facts()?, &settings, &parsed.text)?;
+        let plan = match plan::create_as(create, &id, &state.catalog, &self.facts()?, &settings, &parsed.text)? {
+            Created::New(plan) => plan,
+            Created::Exists(why) => return Ok(Entity::Warning(why)),
+        };
         let pipeline = compile::pipeline(&plan.logical)?;
         let group = self.group(&id);
         self.create_topic(plan.create_topic.as_ref())?;
@@ -114,12 +114,12 @@ impl Engine {
         let [Parsed { statement: Statement::CreateAs(create), text, .. }] = parsed.as_slice() else {
             return Err(Error::bug("a recorded query is not one CREATE AS SELECT"));
         };
-        let mut create = create.clone();
-        create.if_not_exists = false;
         // The sink's topic existed after the statement, whatever it looked like before: say so.
         let fact = TopicFact { partitions: sink.partitions, replicas: 1 };
         let facts = Facts { topics: BTreeMap::from([(sink.topic.clone(), fact)]) };
-        let plan = plan::create_as(&create, id, before, &facts, &Settings::new(properties)?, text)?;
+        let Created::New(plan) = plan::create_as(create, id, before, &facts, &Settings::of(properties)?, text)? else {
+            return Err(Error::bug("a recorded query's source existed before it"));
+        };
         if plan.sink.schema != sink.schema || plan.sink.topic != sink.topic || plan.sink.partitions != sink.partitions {
             return Err(Error::statement(format!(
                 "this version would write {} to {}, the query was created with {} on {}",
@@ -155,7 +155,7 @@ impl Engine {
         self.execution_spec(pipeline, Target::Rows, self.next_transient(), &properties)
     }
 
-    fn create_topic(&self, topic: Option<&TopicPlan>) -> Result<()> {
+    fn create_topic(&self, topic: Option<&TopicRequest>) -> Result<()> {
         let Some(topic) = topic else { return Ok(()) };
         let spec = TopicSpec {
             name: topic.name.clone(),
@@ -178,7 +178,7 @@ impl Engine {
     }
 
     pub(super) fn insert_values(&self, insert: &InsertValues, session: &Session) -> Result<Entity> {
-        let settings = Settings::new(&self.properties(session))?;
+        let settings = Settings::of(&self.properties(session))?;
         let plan = plan::insert_values(insert, &self.inner.state.lock().catalog, &settings)?;
         let source = &plan.source;
         let mut set = RecordSet::default();
@@ -310,11 +310,6 @@ fn noun(kind: SourceKind) -> &'static str {
         SourceKind::Stream => "Stream",
         SourceKind::Table => "Table",
     }
-}
-
-fn exists(kind: SourceKind, name: &str) -> Entity {
-    let noun = noun(kind).to_lowercase();
-    Entity::Warning(format!("Cannot add {noun} `{name}`: A {noun} with the same name already exists."))
 }
 
 fn status(kind: SourceKind, name: &str, verb: &str, message: String, query_id: Option<String>, sequence: i64) -> Entity {
