@@ -7,7 +7,15 @@
 //! [`Mode::Last`] is its fold: per (key, window) and emission the first old and the last new, at the place of the first
 //! change; nothing before and nothing after = no row. An emitted row carries the highest `seq` of the emission.
 
+pub mod aggregate;
 pub mod pipeline;
+
+mod arena;
+mod key_codec;
+mod key_table;
+mod keys;
+mod segment;
+mod window;
 
 use crate::error::Result;
 use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array, UInt64Array};

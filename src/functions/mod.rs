@@ -1,3 +1,5 @@
 //! Functions: name -> signatures -> implementation and documentation.
 
+pub mod accumulate;
 pub mod aggregate;
+mod fold;

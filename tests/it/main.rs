@@ -1,1 +1,5 @@
 //! All Rust tests, one module an area.
+
+mod batches;
+mod model;
+mod split_law;
