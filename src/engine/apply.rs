@@ -8,7 +8,7 @@ use super::command_log::{COMMAND_FORMAT, Command, Effect};
 use super::entity::{Entity, Status};
 use super::query::Query;
 use super::session::Session;
-use super::{Drive, Engine, State};
+use super::{Drive, Engine, QueryText, State};
 use crate::catalog::{Catalog, QueryInfo, Source};
 use crate::error::{Error, Result};
 use crate::execute::compile;
@@ -75,7 +75,8 @@ impl Engine {
         state.catalog.put_query(QueryInfo { id: id.clone(), reads: plan.reads, writes: name.clone() });
         state.catalog.put(plan.sink);
         state.order.push(id.clone());
-        state.texts.insert(id.clone(), parsed.text.clone());
+        let drawn = plan::explain::explain(&plan.logical);
+        state.texts.insert(id.clone(), QueryText { sql: parsed.text.clone(), plan: drawn });
         state.queries.insert(id.clone(), query.clone());
         drop(state);
         if self.inner.drive == Drive::Threads {
@@ -85,21 +86,28 @@ impl Engine {
     }
 
     /// Makes a recorded query runnable again, from its text and what was resolved when it was created.
-    pub(super) fn plan_again(&self, command: &Command, id: &str, sink: &Arc<Source>, before: &Catalog, paused: bool) -> Query {
+    pub(super) fn plan_again(
+        &self,
+        command: &Command,
+        id: &str,
+        sink: &Arc<Source>,
+        before: &Catalog,
+        paused: bool,
+    ) -> (Query, QueryText) {
         let properties = super::open::with_defaults(&self.inner.config, &command.properties);
         let (log, clock) = (self.inner.log.clone(), self.inner.clock.clone());
         let planned = self.replan(command, id, sink, before, &properties);
         let target = Target::Topic(sink.clone());
-        match planned {
-            Ok(pipeline) => {
+        let mut text = QueryText { sql: command.statement.clone(), plan: String::new() };
+        let query = match planned {
+            Ok((pipeline, drawn)) => {
+                text.plan = drawn;
                 let spec = self.execution_spec(pipeline, target, self.group(id), &properties);
                 Query::new(id.to_owned(), spec, log, clock, paused)
             }
-            Err(e) => {
-                let spec = self.execution_spec(Pipeline::unplanned(sink), target, self.group(id), &properties);
-                Query::failed(id.to_owned(), spec, log, clock, e.to_string())
-            }
-        }
+            Err(e) => Query::failed(id.to_owned(), self.group(id), log, clock, e.to_string()),
+        };
+        (query, text)
     }
 
     fn replan(
@@ -109,7 +117,7 @@ impl Engine {
         sink: &Arc<Source>,
         before: &Catalog,
         properties: &BTreeMap<String, String>,
-    ) -> Result<Pipeline> {
+    ) -> Result<(Pipeline, String)> {
         let parsed = crate::parse::parse(&command.statement)?;
         let [Parsed { statement: Statement::CreateAs(create), text, .. }] = parsed.as_slice() else {
             return Err(Error::bug("a recorded query is not one CREATE AS SELECT"));
@@ -127,7 +135,7 @@ impl Engine {
             ))
             .with_hint("drop it and create it again, or go back to the earlier version"));
         }
-        compile::pipeline(&plan.logical)
+        Ok((compile::pipeline(&plan.logical)?, plan::explain::explain(&plan.logical)))
     }
 
     fn execution_spec(
@@ -152,7 +160,7 @@ impl Engine {
     /// The same for a query whose rows are handed to whoever asked.
     pub(super) fn transient_spec(&self, pipeline: Pipeline, session: &Session) -> ExecutionSpec {
         let properties = self.properties(session);
-        self.execution_spec(pipeline, Target::Rows, self.next_transient(), &properties)
+        self.execution_spec(pipeline, Target::Rows, self.transient_id(), &properties)
     }
 
     fn create_topic(&self, topic: Option<&TopicRequest>) -> Result<()> {
@@ -177,9 +185,8 @@ impl Engine {
         Ok(())
     }
 
-    pub(super) fn insert_values(&self, insert: &InsertValues, session: &Session) -> Result<Entity> {
-        let settings = Settings::of(&self.properties(session))?;
-        let plan = plan::insert_values(insert, &self.inner.state.lock().catalog, &settings)?;
+    pub(super) fn insert_values(&self, insert: &InsertValues) -> Result<Entity> {
+        let plan = plan::insert_values(insert, &self.inner.state.lock().catalog)?;
         let source = &plan.source;
         let mut set = RecordSet::default();
         let key = match source.schema.key.is_empty() {
@@ -250,14 +257,13 @@ impl Engine {
         state.order.retain(|o| o != id);
         state.texts.remove(id);
         query.stop();
-        let (spec, log) = (query.spec(), &self.inner.log);
-        if let Some(aggregate) = &spec.pipeline.aggregate {
-            let name = stages::changelog_topic(&spec.group, &aggregate.name);
-            if log.topic(&name)?.is_some() {
-                log.delete_topic(&name)?;
-            }
+        let log = &self.inner.log;
+        // All of its internal topics, also those of a query that could not be planned any more.
+        let stem = format!("{}-", query.group());
+        for topic in log.topics()?.into_iter().filter(|t| t.name.starts_with(&stem)) {
+            log.delete_topic(&topic.name)?;
         }
-        log.delete_group(&spec.group)
+        log.delete_group(query.group())
     }
 
     /// Writes the command log; answers the sequence number.

@@ -81,10 +81,18 @@ struct State {
     queries: BTreeMap<String, Arc<Query>>,
     /// Query ids in order of creation.
     order: Vec<String>,
-    /// Texts of the queries' statements.
-    texts: BTreeMap<String, String>,
+    /// What EXPLAIN shows of each query.
+    texts: BTreeMap<String, QueryText>,
     /// Sequence of the next command.
     next: u64,
+}
+
+/// A query as it was written and as it was planned.
+#[derive(Clone, Debug)]
+struct QueryText {
+    sql: String,
+    /// Drawn plan.
+    plan: String,
 }
 
 impl Engine {
@@ -117,7 +125,7 @@ impl Engine {
         let entity = match &parsed.statement {
             Statement::CreateSource(create) => self.create_source(create, parsed, session)?,
             Statement::CreateAs(create) => self.create_as(create, parsed, session)?,
-            Statement::InsertValues(insert) => self.insert_values(insert, session)?,
+            Statement::InsertValues(insert) => self.insert_values(insert)?,
             Statement::Select(select) if select.emit.is_some() => return self.push_query(select, session),
             Statement::Select(_) | Statement::Batch(_) => return self.batch_query(parsed, session),
             Statement::Drop(drop) => self.drop_source(drop, parsed, session)?,
@@ -207,7 +215,8 @@ impl Engine {
         all
     }
 
-    fn next_transient(&self) -> String {
+    /// A fresh id for a query that is not stored.
+    pub fn transient_id(&self) -> String {
         format!("transient_{}", self.inner.transient.fetch_add(1, Ordering::Relaxed))
     }
 }

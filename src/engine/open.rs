@@ -60,9 +60,9 @@ impl Engine {
         state.next = next;
         for created in replayed.alive {
             let sink = Arc::new(created.sink);
-            let query = self.plan_again(&created.command, &created.id, &sink, &created.before, created.paused);
+            let (query, text) = self.plan_again(&created.command, &created.id, &sink, &created.before, created.paused);
             state.order.push(created.id.clone());
-            state.texts.insert(created.id.clone(), created.command.statement.clone());
+            state.texts.insert(created.id.clone(), text);
             state.queries.insert(created.id, Arc::new(query));
         }
         state.catalog = replayed.catalog;

@@ -21,6 +21,8 @@ const TURN_WAIT: Duration = Duration::from_millis(500);
 /// First and longest pause before a failed query is tried again.
 const RETRY_MIN: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(15);
+/// How far a driven query moves its clock when it waits for a commit to be due.
+const DRIVE_STEP: Duration = Duration::from_millis(20);
 /// Bad records that a query remembers for DESCRIBE EXTENDED; all are logged.
 const BAD_REMEMBERED: usize = 10;
 
@@ -46,7 +48,10 @@ pub struct Query {
 
 struct Shared {
     id: String,
-    spec: ExecutionSpec,
+    /// Consumer group and stem of the internal topics' names.
+    group: String,
+    /// `None` = it cannot be planned by this version.
+    spec: Option<ExecutionSpec>,
     log: Arc<dyn Log>,
     clock: SharedClock,
     progress: Arc<Progress>,
@@ -75,9 +80,27 @@ impl Query {
     /// A query that does not run yet.
     pub fn new(id: String, spec: ExecutionSpec, log: Arc<dyn Log>, clock: SharedClock, paused: bool) -> Query {
         let state = if paused { State::Paused } else { State::Running };
+        Query::build(id, spec.group.clone(), Some(spec), log, clock, state)
+    }
+
+    /// A query that cannot run: listed as ERROR.
+    pub fn failed(id: String, group: String, log: Arc<dyn Log>, clock: SharedClock, reason: String) -> Query {
+        Query::build(id, group, None, log, clock, State::Error(reason))
+    }
+
+    fn build(
+        id: String,
+        group: String,
+        spec: Option<ExecutionSpec>,
+        log: Arc<dyn Log>,
+        clock: SharedClock,
+        state: State,
+    ) -> Query {
+        let paused = state == State::Paused;
         let status = Status { state, paused, waker: None, bad: VecDeque::new(), idle: false };
         let shared = Shared {
             id,
+            group,
             spec,
             log,
             clock,
@@ -87,13 +110,6 @@ impl Query {
             changed: Condvar::new(),
         };
         Query { shared: Arc::new(shared), thread: Mutex::new(None) }
-    }
-
-    /// A query that cannot run: listed as ERROR.
-    pub fn failed(id: String, spec: ExecutionSpec, log: Arc<dyn Log>, clock: SharedClock, reason: String) -> Query {
-        let query = Query::new(id, spec, log, clock, false);
-        query.shared.status.lock().state = State::Error(reason);
-        query
     }
 
     /// Starts the thread.
@@ -147,9 +163,9 @@ impl Query {
         self.shared.status.lock().bad.iter().cloned().collect()
     }
 
-    /// What it runs.
-    pub fn spec(&self) -> &ExecutionSpec {
-        &self.shared.spec
+    /// Consumer group and stem of its internal topics' names.
+    pub fn group(&self) -> &str {
+        &self.shared.group
     }
 
     /// Everything that was in its topics when it last looked is processed and committed.
@@ -160,8 +176,7 @@ impl Query {
     /// Runs it on the caller's thread until nothing is left to do; for tests and the conformance runner.
     pub fn drive(&self) -> Result<()> {
         let shared = &self.shared;
-        let mut execution =
-            Execution::start(&*shared.log, shared.spec.clone(), shared.clock.clone(), shared.progress.clone())?;
+        let mut execution = shared.start()?;
         loop {
             let turn = execution.turn(Duration::ZERO)?;
             shared.remember(turn.bad);
@@ -170,7 +185,7 @@ impl Query {
             }
             if turn.records == 0 {
                 // Nothing came, yet something is still to be committed: time passes until it is due.
-                shared.clock.sleep(shared.spec.commit_interval);
+                shared.clock.sleep(DRIVE_STEP);
             }
         }
     }
@@ -189,6 +204,11 @@ impl Shared {
             waker();
         }
         self.changed.notify_all();
+    }
+
+    fn start(&self) -> Result<Execution> {
+        let spec = self.spec.clone().ok_or_else(|| Error::statement("the query cannot be planned by this version"))?;
+        Execution::start(&*self.log, spec, self.clock.clone(), self.progress.clone())
     }
 
     fn stopping(&self) -> bool {
@@ -266,8 +286,7 @@ impl Shared {
 
     /// One life of the execution: until stopped, paused or failed.
     fn attempt(&self) -> Result<()> {
-        let mut execution =
-            Execution::start(&*self.log, self.spec.clone(), self.clock.clone(), self.progress.clone())?;
+        let mut execution = self.start()?;
         self.status.lock().waker = Some(execution.waker());
         self.set(State::Running);
         let result = self.turns(&mut execution);

@@ -81,15 +81,15 @@ impl Engine {
             let error = Error::statement(format!("Query with id:{} does not exist, use SHOW QUERIES to view the full set of queries.", id.value));
             error.at(id.span)
         };
-        let (query, sql) = (state.queries.get(&id.value).ok_or_else(unknown)?, &state.texts[&id.value]);
+        let text = state.texts.get(&id.value).ok_or_else(unknown)?;
         let info = state.catalog.query(&id.value).ok_or_else(unknown)?;
         let schema = state.catalog.source(&info.writes).map(|s| s.schema.clone()).unwrap_or_default();
         Ok(Entity::Explanation(Explanation {
             query_id: Some(id.value.clone()),
-            sql: sql.clone(),
+            sql: text.sql.clone(),
             schema,
             sources: info.reads.clone(),
-            plan: plan::explain::pipeline(&query.spec().pipeline),
+            plan: text.plan.clone(),
         }))
     }
 
@@ -101,13 +101,13 @@ impl Engine {
             Statement::CreateAs(create) => {
                 let id = format!("{}_{}", create.name.value, state.next);
                 match plan::create_as(create, &id, &state.catalog, &self.facts()?, &settings, text)? {
-                    Created::New(p) => (p.sink.schema.clone(), p.reads.clone(), plan::explain::logical(&p.logical)),
+                    Created::New(p) => (p.sink.schema.clone(), p.reads.clone(), plan::explain::explain(&p.logical)),
                     Created::Exists(why) => return Ok(Entity::Warning(why)),
                 }
             }
             Statement::Select(select) if select.emit.is_some() => {
                 let p = plan::push_query(select, &state.catalog, &settings)?;
-                (Schema { key: Vec::new(), value: p.columns.clone() }, p.reads.clone(), plan::explain::logical(&p.logical))
+                (Schema { key: Vec::new(), value: p.columns.clone() }, p.reads.clone(), plan::explain::explain(&p.logical))
             }
             Statement::Select(_) | Statement::Batch(_) => return self.explain_batch(statement, &state, &settings, text),
             _ => return Err(Error::statement("EXPLAIN takes a query, a CREATE ... AS SELECT or a query id")),
@@ -135,7 +135,7 @@ fn row(state: &State, id: &str, query: &Query) -> QueryRow {
         state: word.to_owned(),
         sink_topic: sink.as_ref().and_then(|s| state.catalog.source(s)).map(|s| s.topic.clone()),
         sink,
-        sql: state.texts.get(id).cloned().unwrap_or_default(),
+        sql: state.texts.get(id).map(|t| t.sql.clone()).unwrap_or_default(),
         trouble,
         counts: query.counts(),
     }
