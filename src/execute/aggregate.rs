@@ -199,17 +199,18 @@ impl AggregateOperator {
                 out.bad.push(BadRow { seq: batch.seq[this], reason: format!("negative row time {time}") });
                 continue;
             }
-            let (mut start, last) = (windows.first(time), windows.last(time));
-            while start <= last && windows.is_closed(start, self.time) {
+            let last = windows.last(time);
+            let mut start = Some(windows.first(time));
+            while let Some(closed) = start.filter(|&s| windows.is_closed(s, self.time)) {
                 self.late += 1;
-                start = start.saturating_add(windows.advance());
+                start = windows.next(closed, last);
             }
-            if start <= last {
-                low = low.min(start);
+            if let Some(open) = start {
+                low = low.min(open);
                 let probe = keys.probe(this);
-                while start <= last {
-                    self.pass.push(this, start, probe);
-                    start = start.saturating_add(windows.advance());
+                while let Some(taking) = start {
+                    self.pass.push(this, taking, probe);
+                    start = windows.next(taking, last);
                 }
             }
             if self.when == When::Final && low < i64::MAX && windows.is_closed(low, self.time) {

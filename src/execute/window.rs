@@ -69,8 +69,10 @@ impl Windows {
         reach - reach % self.advance
     }
 
-    pub(super) fn advance(&self) -> i64 {
-        self.advance
+    /// The window after the one at `start`, up to the one at `last`.
+    #[inline(always)]
+    pub(super) fn next(&self, start: i64, last: i64) -> Option<i64> {
+        (start < last).then(|| start + self.advance)
     }
 }
 
