@@ -5,3 +5,4 @@ mod batches;
 mod model;
 mod split_law;
 mod windows;
+mod architecture;
