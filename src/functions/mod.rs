@@ -6,8 +6,8 @@
 
 pub mod accumulate;
 pub mod aggregate;
-mod fold;
 mod conditional;
+mod fold;
 mod json;
 mod kernel;
 mod math;

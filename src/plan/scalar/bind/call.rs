@@ -1,7 +1,7 @@
 //! Function calls, and the constructors that look like calls.
 
 use super::{Binder, Bound, literal};
-use crate::catalog::nearest;
+use crate::types::nearest;
 use crate::error::{Error, Result};
 use crate::functions::Registry;
 use crate::plan::scalar::Program;
