@@ -146,7 +146,7 @@ impl Push {
 }
 
 fn rows(batch: ChangeBatch) -> RowBatch {
-    RowBatch { rows: batch.len(), tombstones: batch.new.present.clone(), columns: batch.new.columns }
+    RowBatch { rows: batch.len(), present: batch.new.present.clone(), columns: batch.new.columns }
 }
 
 impl RowStream for PushStream {
