@@ -4,6 +4,9 @@
 //! Pseudo columns (ROWTIME and its kin) belong to no schema: every source has them.
 
 pub mod clock;
+pub mod number;
+pub mod temporal;
+pub mod text;
 pub mod time;
 
 use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
@@ -107,6 +110,46 @@ impl SqlType {
     /// INTEGER, BIGINT, DOUBLE or DECIMAL.
     pub fn is_numeric(&self) -> bool {
         matches!(self, SqlType::Integer | SqlType::Bigint | SqlType::Double | SqlType::Decimal(..))
+    }
+
+    /// Precision and scale of an exact number: INTEGER counts as DECIMAL(10, 0), BIGINT as DECIMAL(19, 0).
+    pub fn exact(&self) -> Option<(u8, i8)> {
+        match self {
+            SqlType::Integer => Some((10, 0)),
+            SqlType::Bigint => Some((19, 0)),
+            SqlType::Decimal(p, s) => Some((*p, *s)),
+            _ => None,
+        }
+    }
+
+    /// The type to which both widen without a CAST: INTEGER -> BIGINT -> DECIMAL -> DOUBLE, also inside nested types.
+    pub fn common(&self, other: &SqlType) -> Option<SqlType> {
+        use SqlType::*;
+        Some(match (self, other) {
+            (a, b) if a == b => a.clone(),
+            (Double, b) if b.is_numeric() => Double,
+            (a, Double) if a.is_numeric() => Double,
+            (Integer, Bigint) | (Bigint, Integer) => Bigint,
+            (Array(a), Array(b)) => Array(Box::new(a.common(b)?)),
+            (Map(k, v), Map(l, w)) => Map(Box::new(k.common(l)?), Box::new(v.common(w)?)),
+            (Struct(a), Struct(b)) => {
+                let mut fields = vec![];
+                for (name, ty) in a {
+                    fields.push(match b.iter().find(|(n, _)| n == name) {
+                        Some((_, other)) => (name.clone(), ty.common(other)?),
+                        None => (name.clone(), ty.clone()),
+                    });
+                }
+                fields.extend(b.iter().filter(|(name, _)| a.iter().all(|(n, _)| n != name)).cloned());
+                Struct(fields)
+            }
+            (a, b) => {
+                let ((p, s), (q, t)) = (a.exact()?, b.exact()?);
+                let whole = (i16::from(p) - i16::from(s)).max(i16::from(q) - i16::from(t));
+                let precision = whole + i16::from(s.max(t));
+                Decimal(precision.min(i16::from(DECIMAL_PRECISION_MAX)) as u8, s.max(t))
+            }
+        })
     }
 }
 

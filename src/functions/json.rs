@@ -1,0 +1,5 @@
+//! JSON inside strings.
+
+use super::Entry;
+
+pub(super) static ENTRIES: &[Entry] = &[];

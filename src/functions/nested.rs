@@ -1,0 +1,5 @@
+//! Arrays and maps.
+
+use super::Entry;
+
+pub(super) static ENTRIES: &[Entry] = &[];

@@ -1,0 +1,5 @@
+//! DATE, TIME and TIMESTAMP.
+
+use super::Entry;
+
+pub(super) static ENTRIES: &[Entry] = &[];
