@@ -227,8 +227,14 @@ impl AggregateOperator {
             pass.groups.push((self.segments.at(start), 0));
         }
         // Independent loads first: the cache misses of the whole pass overlap, the probes below then hit the cache.
-        let warm = pass.groups.iter().zip(&pass.probes).fold(0, |x, (g, &p)| x ^ self.segments.get(g.0).keys.warm(p));
-        std::hint::black_box(warm);
+        let segments = &self.segments;
+        let candidates = pass.groups.iter().zip(&pass.probes).map(|(g, &p)| segments.get(g.0).keys.candidate(p));
+        pass.slots.extend(candidates);
+        if !self.layout.is_number() {
+            let pairs = pass.groups.iter().zip(&pass.slots);
+            std::hint::black_box(pairs.fold(0, |x, (g, &nth)| x ^ segments.get(g.0).keys.warm(nth)));
+        }
+        pass.slots.clear();
         for (i, group) in pass.groups.iter_mut().enumerate() {
             let segment = self.segments.get_mut(group.0);
             let bytes = keys.bytes(pass.rows[i] as usize);

@@ -100,12 +100,24 @@ impl KeyTable {
         }
     }
 
-    /// Touches the key's first bucket. Many such loads in a row overlap their cache misses.
+    /// What stands in the key's first bucket: most often the key's ordinal, but only [`KeyTable::find_or_insert`] knows.
+    /// Many such loads in a row overlap their cache misses.
     #[inline(always)]
-    pub(super) fn warm(&self, probe: Probe) -> u64 {
+    pub(super) fn candidate(&self, probe: Probe) -> u32 {
         match self.buckets.len() {
-            0 => 0,
-            n => self.buckets[probe.home as usize & (n - 1)].0,
+            0 => FREE,
+            n => self.buckets[probe.home as usize & (n - 1)].1,
+        }
+    }
+
+    /// Touches the bytes that a candidate will be compared with.
+    #[inline(always)]
+    pub(super) fn warm(&self, candidate: u32) -> u8 {
+        match &self.keys {
+            Keys::Bytes { data, ends } if candidate != FREE => {
+                data.get(ends[candidate as usize].wrapping_sub(1)).copied().unwrap_or(0)
+            }
+            _ => 0,
         }
     }
 
@@ -151,8 +163,7 @@ impl KeyTable {
                 data.truncate(ends.last().copied().unwrap_or(0));
             }
         }
-        let size = self.buckets.len();
-        self.rebuild(size);
+        self.rebuild();
     }
 
     #[inline(always)]
@@ -165,23 +176,32 @@ impl KeyTable {
 
     #[cold]
     fn grow(&mut self) {
-        self.rebuild((self.buckets.len() * 2).max(16));
+        let size = (self.buckets.len() * 2).max(16);
+        let old = std::mem::replace(&mut self.buckets, vec![(0, FREE); size]);
+        let numbers = matches!(self.keys, Keys::Numbers(_));
+        for (tag, nth) in old.into_iter().filter(|bucket| bucket.1 != FREE) {
+            self.place(Probe { tag, home: if numbers { mix(tag) } else { tag } }, nth);
+        }
     }
 
-    fn rebuild(&mut self, size: usize) {
-        self.buckets.clear();
-        self.buckets.resize(size, (0, FREE));
+    fn rebuild(&mut self) {
+        self.buckets.fill((0, FREE));
         for nth in 0..self.len() {
             let probe = match &self.keys {
                 Keys::Numbers(numbers) => Probe::number(numbers[nth as usize]),
                 Keys::Bytes { .. } => Probe::bytes(self.bytes(nth)),
             };
-            let mut at = probe.home as usize & (size - 1);
-            while self.buckets[at].1 != FREE {
-                at = (at + 1) & (size - 1);
-            }
-            self.buckets[at] = (probe.tag, nth);
+            self.place(probe, nth);
         }
+    }
+
+    fn place(&mut self, probe: Probe, nth: u32) {
+        let mask = self.buckets.len() - 1;
+        let mut at = probe.home as usize & mask;
+        while self.buckets[at].1 != FREE {
+            at = (at + 1) & mask;
+        }
+        self.buckets[at] = (probe.tag, nth);
     }
 }
 
