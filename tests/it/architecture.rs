@@ -71,7 +71,7 @@ fn rust_files(folder: &str) -> Vec<PathBuf> {
     let mut open = vec![root().join(folder)];
     while let Some(dir) = open.pop() {
         let Ok(entries) = fs::read_dir(&dir) else { continue };
-        for entry in entries.map(|e| e.unwrap().path()) {
+        for entry in entries.map(|e| e.expect("the folder can be read").path()) {
             match entry.is_dir() {
                 true => open.push(entry),
                 false if entry.extension().is_some_and(|e| e == "rs") => found.push(entry),
@@ -300,7 +300,9 @@ fn tracked_files() -> Vec<PathBuf> {
     }
     let (mut found, mut open) = (Vec::new(), vec![root().to_path_buf()]);
     while let Some(dir) = open.pop() {
-        for entry in fs::read_dir(&dir).unwrap().map(|e| e.unwrap().path()) {
+        for entry in
+            fs::read_dir(&dir).expect("the folder can be read").map(|e| e.expect("the folder can be read").path())
+        {
             let name = entry.file_name().unwrap_or_default().to_string_lossy().into_owned();
             match entry.is_dir() {
                 true if name == "target" || (name.starts_with('.') && name != ".ci") => {}

@@ -6,3 +6,4 @@ mod batches;
 mod model;
 mod split_law;
 mod windows;
+mod harness;
