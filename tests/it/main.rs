@@ -3,7 +3,8 @@
 mod aggregates;
 mod architecture;
 mod batches;
+mod harness;
+mod kafka;
 mod model;
 mod split_law;
 mod windows;
-mod harness;

@@ -1,11 +1,11 @@
 //! Function calls, and the constructors that look like calls.
 
 use super::{Binder, Bound, literal};
-use crate::types::nearest;
 use crate::error::{Error, Result};
 use crate::functions::Registry;
 use crate::plan::scalar::Program;
 use crate::types::SqlType;
+use crate::types::nearest;
 use sqlparser::ast::{
     CeilFloorKind, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, TrimWhereField,
 };
