@@ -1,3 +1,5 @@
 //! All Rust tests, one module an area.
 
+mod embedded_crash;
 mod log_contract;
+mod simulated_log;

@@ -19,7 +19,7 @@ use tidegate::log::{
 };
 
 /// A log under test.
-pub trait Subject {
+pub(crate) trait Subject {
     /// The log as it stands.
     fn log(&self) -> Arc<dyn Log>;
     /// Ends everything and opens the same data again; one that lives in memory only stays as it is.
@@ -33,15 +33,15 @@ pub trait Subject {
 }
 
 /// A behaviour: its name and its check.
-pub type Behaviour = (&'static str, fn(&mut dyn Subject));
+pub(crate) type Behaviour = (&'static str, fn(&mut dyn Subject));
 
 /// All behaviours.
-pub fn all() -> Vec<Behaviour> {
+pub(crate) fn all() -> Vec<Behaviour> {
     [topics::ALL, records::ALL, reading::ALL, offsets::ALL, sessions::ALL].concat()
 }
 
 /// Runs all behaviours, each on a subject of its own, and names those that fail.
-pub fn run(mut fresh: impl FnMut() -> Box<dyn Subject>) {
+pub(crate) fn run(mut fresh: impl FnMut() -> Box<dyn Subject>) {
     let mut failed = Vec::new();
     for (name, check) in all() {
         let mut subject = fresh();
