@@ -3,6 +3,8 @@
 //! Each case makes a log of some transactions over three partitions, damages a copy of it, opens that and compares what
 //! is there with the state after each transaction.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where it is surprised")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

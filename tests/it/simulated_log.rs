@@ -1,5 +1,7 @@
 //! The simulated log: its faults happen, can be repeated, and a query that follows the rules survives them.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where it is surprised")]
+
 use std::time::Duration;
 use tidegate::error::Kind;
 use tidegate::log::simulated::{Faults, SimulatedLog};

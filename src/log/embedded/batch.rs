@@ -126,7 +126,7 @@ impl Encoder {
         Ok(())
     }
 
-    /// Number of bytes so far.
+    /// No records so far?
     pub(super) fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }

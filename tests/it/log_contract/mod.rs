@@ -3,6 +3,8 @@
 //! A behaviour is a function over a [`Subject`]; an implementation is plugged in by running [`all`] on its own subject.
 //! Behaviours name their topics after themselves, so that one broker can serve them all.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where it is surprised")]
+
 mod offsets;
 mod reading;
 mod records;

@@ -7,6 +7,7 @@ pub(super) const ALL: &[Behaviour] = &[
     ("null and empty keys and values differ", null_is_not_empty),
     ("header order, doubles and null values are kept", headers_are_kept),
     ("timestamps are kept, whatever their order", timestamps_are_kept),
+    ("the time 0 is kept", time_zero),
     ("a time before 1970 is refused and nothing is written", negative_time),
     ("any bytes are kept", any_bytes),
     ("a record of 1 MiB is kept between small ones", long_records),
@@ -51,8 +52,8 @@ fn headers_are_kept(subject: &mut dyn Subject) {
 fn timestamps_are_kept(subject: &mut dyn Subject) {
     let log = subject.log();
     topic(&*log, "times", 1);
-    // 0 is left out: librdkafka takes it for "now".
-    let times = [5, 1, 1_700_000_000_000, 4, i64::MAX / 2, 1];
+    // None in the future: brokers refuse it by default.
+    let times = [5, 1, 1_700_000_000_000, 4, 1_600_000_000_000, 1];
     let mut records = RecordSet::default();
     for time in times {
         records.push(0, time, None, Some(b"x"));
@@ -60,6 +61,15 @@ fn timestamps_are_kept(subject: &mut dyn Subject) {
     log.append("times", &records).unwrap();
     let read: Vec<_> = read_all(&*log, "times").into_iter().map(|r| r.timestamp).collect();
     assert_eq!(read, times);
+}
+
+/// Not a matter of course: librdkafka takes 0 for "now".
+fn time_zero(subject: &mut dyn Subject) {
+    let log = subject.log();
+    topic(&*log, "time-zero", 1);
+    log.append("time-zero", &set_at(0, 0, &["zero", "one"])).unwrap();
+    let read: Vec<_> = read_all(&*log, "time-zero").into_iter().map(|r| r.timestamp).collect();
+    assert_eq!(read, [0, 1]);
 }
 
 fn negative_time(subject: &mut dyn Subject) {
