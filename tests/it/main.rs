@@ -8,3 +8,6 @@ mod kafka;
 mod model;
 mod split_law;
 mod windows;
+mod embedded_crash;
+mod log_contract;
+mod simulated_log;
