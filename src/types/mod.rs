@@ -3,7 +3,9 @@
 //! A row has key columns and value columns, because Kafka's records have two byte strings; a column never stands in both.
 //! Pseudo columns (ROWTIME and its kin) belong to no schema: every source has them.
 
+pub mod base64;
 pub mod clock;
+pub mod number;
 pub mod time;
 
 use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
