@@ -7,6 +7,7 @@ pub mod types;
 pub mod parse;
 
 pub mod catalog;
+pub mod format;
 pub mod functions;
 pub mod log;
 

@@ -3,11 +3,13 @@
 //! A row has key columns and value columns, because Kafka's records have two byte strings; a column never stands in both.
 //! Pseudo columns (ROWTIME and its kin) belong to no schema: every source has them.
 
+pub mod base64;
 pub mod clock;
 mod names;
 pub mod number;
 pub mod temporal;
 pub mod text;
+pub mod number;
 pub mod time;
 
 pub use names::nearest;
