@@ -4,7 +4,10 @@
 //! Pseudo columns (ROWTIME and its kin) belong to no schema: every source has them.
 
 pub mod clock;
+mod names;
 pub mod time;
+
+pub use names::nearest;
 
 use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
 use std::fmt;
