@@ -11,3 +11,4 @@ mod windows;
 mod embedded_crash;
 mod log_contract;
 mod simulated_log;
+mod parse;
