@@ -12,3 +12,4 @@ mod embedded_crash;
 mod log_contract;
 mod simulated_log;
 mod parse;
+mod scalar;
