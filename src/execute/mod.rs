@@ -9,6 +9,7 @@
 
 pub mod aggregate;
 pub mod pipeline;
+pub mod row;
 
 mod arena;
 mod key_codec;

@@ -3,5 +3,6 @@
 mod aggregates;
 mod batches;
 mod model;
+mod row_programs;
 mod split_law;
 mod windows;
