@@ -10,6 +10,7 @@
 pub mod aggregate;
 pub mod compile;
 pub mod pipeline;
+pub mod row;
 
 mod arena;
 mod key_codec;

@@ -6,6 +6,7 @@ mod batches;
 mod harness;
 mod kafka;
 mod model;
+mod row_programs;
 mod split_law;
 mod windows;
 mod embedded_crash;
