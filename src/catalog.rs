@@ -3,8 +3,6 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::parse::statement::SourceKind;
-use crate::types::Schema;
-pub use crate::types::nearest;
 use crate::types::time::WindowKind;
 use crate::types::{Schema, nearest};
 use serde::{Deserialize, Serialize};

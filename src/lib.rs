@@ -14,3 +14,5 @@ pub mod log;
 pub mod plan;
 
 pub mod execute;
+
+pub mod engine;

@@ -15,10 +15,11 @@ use crate::execute::compile;
 use crate::execute::execution::{ExecutionSpec, Target};
 use crate::execute::pipeline::Pipeline;
 use crate::execute::{Mode, stages};
-use crate::format::{Encoder, encode_one};
+use crate::format::Encoder;
 use crate::log::{RecordSet, Start, TopicSpec, partition};
 use crate::parse::statement::{CreateAs, CreateSource, Drop, InsertValues, Parsed, SourceKind, Statement};
 use crate::plan::{self, Created, Facts, Settings, TopicFact, TopicRequest};
+use datafusion::common::ScalarValue;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -185,6 +186,7 @@ impl Engine {
         Ok(())
     }
 
+    /// INSERT VALUES: one record, written at once, outside of any transaction.
     pub(super) fn insert_values(&self, insert: &InsertValues) -> Result<Entity> {
         let plan = plan::insert_values(insert, &self.inner.state.lock().catalog)?;
         let source = &plan.source;
@@ -195,7 +197,7 @@ impl Engine {
         };
         let mut encoder = Encoder::new(source.value_format, &source.schema.value, source.unwrapped_value)?;
         let value = encode_one(&mut encoder, &plan.value)?;
-        let target = key.as_deref().map_or(0, |key| partition::java(key, source.partitions as i32));
+        let target = key.as_deref().map_or(0, |key| partition::java(key, source.partitions));
         let timestamp = plan.timestamp.unwrap_or_else(|| self.inner.clock.now_ms());
         set.push(target, timestamp, key.as_deref(), value.as_deref());
         self.inner.log.append(&source.topic, &set)?;
@@ -211,7 +213,9 @@ impl Engine {
         let mut after = state.catalog.clone();
         let (source, query) = after.drop_source(name, drop.kind).map_err(|e| e.at(drop.name.span))?;
         if drop.delete_topic && source.read_only {
-            return Err(Error::statement(format!("Cannot delete topic for read-only source: {name}")).at(drop.name.span));
+            return Err(
+                Error::statement(format!("Cannot delete topic for read-only source: {name}")).at(drop.name.span)
+            );
         }
         let sequence = self.record(&mut state, &parsed.text, session, Effect::Drop { name: name.clone() })?;
         state.catalog = after;
@@ -318,7 +322,14 @@ fn noun(kind: SourceKind) -> &'static str {
     }
 }
 
-fn status(kind: SourceKind, name: &str, verb: &str, message: String, query_id: Option<String>, sequence: i64) -> Entity {
+fn status(
+    kind: SourceKind,
+    name: &str,
+    verb: &str,
+    message: String,
+    query_id: Option<String>,
+    sequence: i64,
+) -> Entity {
     let command_id = format!("{}/`{name}`/{verb}", noun(kind).to_lowercase());
     Entity::Status(Status { command_id, message, query_id, sequence })
 }
@@ -326,4 +337,15 @@ fn status(kind: SourceKind, name: &str, verb: &str, message: String, query_id: O
 fn plain_status(command_id: &str, message: &str, sequence: i64) -> Entity {
     let (command_id, message) = (command_id.to_owned(), message.to_owned());
     Entity::Status(Status { command_id, message, query_id: None, sequence })
+}
+
+/// The bytes of one row; `None` = null.
+fn encode_one(encoder: &mut Encoder, row: &[ScalarValue]) -> Result<Option<Vec<u8>>> {
+    let columns = row.iter().map(|v| Ok(v.to_array()?)).collect::<Result<Vec<_>>>()?;
+    let (mut data, mut ranges) = (Vec::new(), Vec::new());
+    let failed = encoder.encode(&columns, None, 1, &mut data, &mut ranges)?;
+    if let Some((_, bad)) = failed.into_iter().next() {
+        return Err(Error::statement("the row cannot be written").with_detail(bad.reason));
+    }
+    Ok(ranges.pop().flatten().map(|range| data[range].to_vec()))
 }

@@ -101,8 +101,11 @@ impl Engine {
         let text = crate::parse::substitute(text, session.variables())?;
         let parsed = crate::parse::parse(&text)?;
         if parsed.len() > STATEMENTS_MAX {
-            return Err(Error::statement(format!("{} statements at once, at most {STATEMENTS_MAX} are taken", parsed.len()))
-                .with_hint("send them in several texts"));
+            return Err(Error::statement(format!(
+                "{} statements at once, at most {STATEMENTS_MAX} are taken",
+                parsed.len()
+            ))
+            .with_hint("send them in several texts"));
         }
         Ok(parsed)
     }
@@ -127,7 +130,7 @@ impl Engine {
             Statement::CreateAs(create) => self.create_as(create, parsed, session)?,
             Statement::InsertValues(insert) => self.insert_values(insert)?,
             Statement::Select(select) if select.emit.is_some() => return self.push_query(select, session),
-            Statement::Select(_) | Statement::Batch(_) => return self.batch_query(parsed, session),
+            Statement::Select(_) | Statement::Batch(_) => return Err(unsupported("SELECT without EMIT")),
             Statement::Drop(drop) => self.drop_source(drop, parsed, session)?,
             Statement::Terminate(id) => self.terminate(id.as_deref(), parsed, session)?,
             Statement::Pause(id) => self.pause(id.as_deref(), true, parsed, session)?,

@@ -5,12 +5,12 @@
 
 use super::outcome::{ResultColumn, RowBatch, RowEvent, RowStream};
 use super::session::Session;
-use super::{Answer, Engine, State};
+use super::{Answer, Engine};
 use crate::error::{Error, Result};
 use crate::execute::execution::Execution;
-use crate::execute::{ChangeBatch, batch, compile};
-use crate::parse::statement::{Parsed, Select, Statement};
-use crate::plan::{self, BatchPlan, Settings};
+use crate::execute::{ChangeBatch, compile};
+use crate::parse::statement::Select;
+use crate::plan::{self, Settings};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
@@ -31,7 +31,7 @@ enum Message {
 
 /// Rows of a push query.
 #[derive(Debug)]
-pub struct PushStream {
+pub(super) struct PushStream {
     columns: Vec<ResultColumn>,
     rows: Receiver<Message>,
     stop: Arc<AtomicBool>,
@@ -53,7 +53,8 @@ impl Engine {
         let settings = Settings::of(&self.properties(session))?;
         let plan = plan::push_query(select, &self.inner.state.lock().catalog, &settings)?;
         let spec = self.transient_spec(compile::pipeline(&plan.logical)?, session);
-        let columns: Vec<_> = plan.columns.iter().map(|c| ResultColumn { name: c.name.clone(), ty: c.ty.clone() }).collect();
+        let columns: Vec<_> =
+            plan.columns.iter().map(|c| ResultColumn { name: c.name.clone(), ty: c.ty.clone() }).collect();
         let execution = Execution::start(&*self.inner.log, spec, self.inner.clock.clone(), Arc::default())?;
         let (sender, rows) = sync_channel(QUEUED_BATCHES);
         let stop = Arc::new(AtomicBool::new(false));
@@ -62,33 +63,6 @@ impl Engine {
         let push = Push { execution, sender, stop: stopped, clock };
         std::thread::Builder::new().name("push query".to_owned()).spawn(move || push.run())?;
         Ok(Answer::Rows(Box::new(PushStream { columns, rows, stop, waker, left: plan.limit, notice: None })))
-    }
-
-    pub(super) fn batch_query(&self, parsed: &Parsed, session: &Session) -> Result<Answer> {
-        let settings = Settings::of(&self.properties(session))?;
-        let catalog = self.inner.state.lock().catalog.clone();
-        let plan = batch_plan(&parsed.statement, &catalog, &settings)?;
-        let result = batch::run(&plan, self.inner.log.clone(), &catalog, &settings)?;
-        Ok(Answer::Rows(Box::new(super::outcome::batch_rows(result))))
-    }
-
-    pub(super) fn explain_batch(
-        &self,
-        statement: &Statement,
-        state: &State,
-        settings: &Settings,
-        text: &str,
-    ) -> Result<super::entity::Entity> {
-        let plan = batch_plan(statement, &state.catalog, settings)?;
-        batch::explain(&plan, self.inner.log.clone(), &state.catalog, settings, text)
-    }
-}
-
-fn batch_plan(statement: &Statement, catalog: &crate::catalog::Catalog, settings: &Settings) -> Result<BatchPlan> {
-    match statement {
-        Statement::Select(select) => plan::batch_query(select, catalog, settings),
-        Statement::Batch(query) => Ok(BatchPlan::Sql(query.clone())),
-        _ => Err(Error::bug("not a bounded query")),
     }
 }
 

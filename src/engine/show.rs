@@ -6,6 +6,7 @@ use super::session::Session;
 use super::{Engine, State, is_internal};
 use crate::config::PROPERTIES;
 use crate::error::{Error, Result};
+use crate::functions::{Registry, aggregate};
 use crate::log::TopicPartition;
 use crate::parse::statement::{Name, Parsed, Show, SourceKind, Statement};
 use crate::plan::{self, Created, Settings};
@@ -22,7 +23,7 @@ impl Engine {
             Show::Variables => {
                 Entity::Variables(session.variables().iter().map(|(n, v)| (n.clone(), v.clone())).collect())
             }
-            Show::Functions => Entity::Functions(crate::functions::names()),
+            Show::Functions => Entity::Functions(functions()),
             Show::Types => Entity::Types(Vec::new()),
         })
     }
@@ -63,7 +64,8 @@ impl Engine {
     pub(super) fn describe(&self, name: &Name, extended: bool) -> Result<Entity> {
         let state = self.inner.state.lock();
         let source = state.catalog.require(&name.value).map_err(|_| missing(&state, name))?.clone();
-        let rows = |ids: Vec<String>| ids.iter().filter_map(|id| Some(row(&state, id, state.queries.get(id)?))).collect();
+        let rows =
+            |ids: Vec<String>| ids.iter().filter_map(|id| Some(row(&state, id, state.queries.get(id)?))).collect();
         let readers = rows(state.catalog.readers(&source.name).map(|q| q.id.clone()).collect());
         let writers = rows(state.catalog.writers(&source.name).map(|q| q.id.clone()).collect());
         drop(state);
@@ -78,7 +80,10 @@ impl Engine {
     pub(super) fn explain_query(&self, id: &Name) -> Result<Entity> {
         let state = self.inner.state.lock();
         let unknown = || {
-            let error = Error::statement(format!("Query with id:{} does not exist, use SHOW QUERIES to view the full set of queries.", id.value));
+            let error = Error::statement(format!(
+                "Query with id:{} does not exist, use SHOW QUERIES to view the full set of queries.",
+                id.value
+            ));
             error.at(id.span)
         };
         let text = state.texts.get(&id.value).ok_or_else(unknown)?;
@@ -107,13 +112,25 @@ impl Engine {
             }
             Statement::Select(select) if select.emit.is_some() => {
                 let p = plan::push_query(select, &state.catalog, &settings)?;
-                (Schema { key: Vec::new(), value: p.columns.clone() }, p.reads.clone(), plan::explain::explain(&p.logical))
+                (
+                    Schema { key: Vec::new(), value: p.columns.clone() },
+                    p.reads.clone(),
+                    plan::explain::explain(&p.logical),
+                )
             }
-            Statement::Select(_) | Statement::Batch(_) => return self.explain_batch(statement, &state, &settings, text),
             _ => return Err(Error::statement("EXPLAIN takes a query, a CREATE ... AS SELECT or a query id")),
         };
         Ok(Entity::Explanation(Explanation { query_id: None, sql: text.to_owned(), schema, sources, plan }))
     }
+}
+
+/// All functions by name.
+fn functions() -> Vec<(String, &'static str)> {
+    let scalar = Registry::all().map(|entry| (entry.name.to_owned(), "SCALAR"));
+    let aggregate = aggregate::SUPPORTED.iter().map(|name| ((*name).to_owned(), "AGGREGATE"));
+    let mut all: Vec<_> = scalar.chain(aggregate).collect();
+    all.sort();
+    all
 }
 
 fn missing(_state: &State, name: &Name) -> Error {

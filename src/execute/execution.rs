@@ -391,7 +391,8 @@ impl Execution {
         for (slot, input) in self.inputs.iter().enumerate() {
             // An empty queue means that everything before the reader's position was processed, markers included.
             let empty = self.queues[slot].is_empty();
-            let offset = if empty { self.reader.position(slot).max(self.processed[slot]) } else { self.processed[slot] };
+            let offset =
+                if empty { self.reader.position(slot).max(self.processed[slot]) } else { self.processed[slot] };
             reached.push(offset);
             epoch.offsets.push((input.clone(), CommittedOffset { offset, metadata: self.stages.memo(slot) }));
         }
@@ -416,7 +417,9 @@ impl Execution {
                 Ok(())
             }
             Outcome::Aborted { reason, retry_after } => self.rewind(reason, retry_after),
-            Outcome::Fenced { reason } => Err(Error::new(Kind::Fenced, "another process runs this query now").with_detail(reason)),
+            Outcome::Fenced { reason } => {
+                Err(Error::new(Kind::Fenced, "another process runs this query now").with_detail(reason))
+            }
         }
     }
 

@@ -37,8 +37,6 @@ pub struct Intake {
     table: bool,
     key: Decoder,
     value: Decoder,
-    /// Header columns of the scan: position among the value columns, and what they hold.
-    headers: Vec<(usize, Option<String>)>,
     window: Option<WindowKind>,
     timestamp: Option<EventTime>,
     row_partition: bool,
@@ -66,29 +64,24 @@ impl Intake {
     pub fn new(scan: &Scan, partition: i32) -> Result<Intake> {
         let source = &*scan.source;
         let (mut key, mut value) = (scan.key.clone(), Vec::new());
-        let mut headers = Vec::new();
         let declared: Vec<_> = source.schema.value.iter().filter(|c| c.role == Role::Value).cloned().collect();
-        for (at, &index) in scan.value.iter().enumerate() {
+        for &index in &scan.value {
             let column = &source.schema.value[index];
-            match &column.role {
-                Role::Header(name) => headers.push((at, name.clone())),
-                _ => value.push(position(&declared, &column.name)?),
+            if column.role != Role::Value {
+                return Err(Error::statement("HEADERS columns are not supported yet"));
             }
+            value.push(position(&declared, &column.name)?);
         }
         let timestamp = match &source.timestamp {
             None => None,
             Some(column) => Some(event_time(source, column, &mut key, &mut value, &declared)?),
         };
-        if !headers.is_empty() {
-            return Err(Error::statement("HEADERS columns are not supported yet"));
-        }
         Ok(Intake {
             topic: source.topic.as_str().into(),
             partition,
             table: source.kind == SourceKind::Table,
             key: Decoder::new(source.key_format, &source.schema.key, &key, true)?,
             value: Decoder::new(source.value_format, &declared, &value, source.unwrapped_value)?,
-            headers,
             window: source.window.map(|w| w.kind),
             timestamp,
             row_partition: scan.row_partition,

@@ -9,8 +9,12 @@
 
 pub mod aggregate;
 pub mod compile;
+pub mod execution;
+pub mod intake;
 pub mod pipeline;
 pub mod row;
+pub mod sink;
+pub mod stages;
 
 mod arena;
 mod key_codec;

@@ -18,7 +18,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct Sink {
     topic: Arc<str>,
-    partitions: i32,
+    partitions: u32,
     key: Option<Encoder>,
     value: Encoder,
     window: Option<WindowKind>,
@@ -40,7 +40,7 @@ impl Sink {
         };
         Ok(Sink {
             topic: target.topic.as_str().into(),
-            partitions: i32::try_from(target.partitions).map_err(|_| Error::bug("too many partitions"))?,
+            partitions: target.partitions,
             key,
             value: Encoder::new(target.value_format, &target.schema.value, target.unwrapped_value)?,
             window: target.window.map(|w| w.kind),
@@ -73,11 +73,13 @@ impl Sink {
         match &mut self.key {
             None => self.keys.resize(rows, None),
             Some(key) => {
-                let bad = key.encode(&batch.key, batch.key_present.as_ref(), rows, &mut self.key_bytes, &mut self.keys)?;
+                let bad =
+                    key.encode(&batch.key, batch.key_present.as_ref(), rows, &mut self.key_bytes, &mut self.keys)?;
                 failed.extend(bad.into_iter().map(|(row, e)| (row, format!("key: {}", e.reason))));
             }
         }
-        let bad = self.value.encode(&batch.new.columns, batch.new.present.as_ref(), rows, &mut out.data, &mut self.values)?;
+        let bad =
+            self.value.encode(&batch.new.columns, batch.new.present.as_ref(), rows, &mut out.data, &mut self.values)?;
         failed.extend(bad.into_iter().map(|(row, e)| (row, format!("value: {}", e.reason))));
         failed.sort_by_key(|f| f.0);
         failed.dedup_by_key(|f| f.0);
@@ -89,7 +91,7 @@ impl Sink {
             }
             let target = match &self.keys[row] {
                 Some(range) => partition::java(&self.key_bytes[range.clone()], self.partitions),
-                None => source_partition.rem_euclid(self.partitions),
+                None => source_partition.rem_euclid(self.partitions as i32),
             };
             let key = self.keys[row].clone().map(|range| self.put_key(batch, row, range, &mut out.data));
             let seq = batch.seq[row];

@@ -35,7 +35,7 @@ pub struct Stages {
 #[derive(Debug)]
 struct Exchange {
     key: Encoder,
-    partitions: i32,
+    partitions: u32,
     bytes: Vec<u8>,
     ranges: Vec<Option<Range<usize>>>,
     targets: Vec<i32>,
@@ -45,7 +45,7 @@ impl Exchange {
     fn new(hop: &Hop) -> Result<Exchange> {
         Ok(Exchange {
             key: Encoder::new(hop.key_format, &hop.key, true)?,
-            partitions: hop.partitions as i32,
+            partitions: hop.partitions,
             bytes: Vec::new(),
             ranges: Vec::new(),
             targets: Vec::new(),
@@ -65,7 +65,7 @@ impl Exchange {
         let target = |r: &Option<Range<usize>>| r.clone().map_or(0, |r| partition::java(&bytes[r], count));
         self.targets.extend(self.ranges.iter().map(target));
         let mut parts = Vec::new();
-        for p in 0..count {
+        for p in 0..count as i32 {
             let rows = BooleanBuffer::collect_bool(batch.len(), |row| self.targets[row] == p);
             match rows.count_set_bits() {
                 0 => {}
@@ -212,11 +212,8 @@ impl Stages {
         let Some(topic) = self.changelog(group) else { return Ok(()) };
         let tasks: Vec<_> = (0..self.groups.len() as i32).map(|p| TopicPartition::new(topic.clone(), p)).collect();
         let ends = tasks.iter().map(|t| Ok(log.watermarks(t)?.high)).collect::<Result<Vec<_>>>()?;
-        let assignment = tasks.iter().map(|t| Assignment {
-            topic: topic.clone(),
-            partition: t.partition,
-            start: Start::Earliest,
-        });
+        let assignment =
+            tasks.iter().map(|t| Assignment { topic: topic.clone(), partition: t.partition, start: Start::Earliest });
         let mut reader = log.reader(assignment.collect(), Isolation::ReadCommitted)?;
         while ends.iter().enumerate().any(|(slot, &end)| reader.position(slot) < end) {
             for run in reader.poll(super::execution::INTAKE_ROWS, RESTORE_POLL)?.runs() {

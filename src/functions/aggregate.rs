@@ -79,6 +79,9 @@ const NAMES: [&str; 18] = [
     "TOPKDISTINCT",
 ];
 
+/// The aggregates that can be used.
+pub const SUPPORTED: [&str; 5] = ["AVG", "COUNT", "MAX", "MIN", "SUM"];
+
 /// Is `name` (in any case) an aggregate function?
 pub fn is_aggregate_name(name: &str) -> bool {
     NAMES.iter().any(|n| n.eq_ignore_ascii_case(name))

@@ -5,7 +5,7 @@ use super::kernel::{Arg, Numbers, numbers, unary};
 use super::{Entry, ErrorSink, Implementation, Overload, Param, Returns};
 use crate::error::Result;
 use crate::types::SqlType::{Bigint, Double, Integer};
-use crate::types::number::{Exact, power_of_ten};
+use crate::types::exact::{Exact, power_of_ten};
 use crate::types::{DECIMAL_PRECISION_MAX, SqlType};
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{DataType, Decimal128Type, Decimal256Type, Float64Type, Int32Type, Int64Type, i256};
@@ -312,7 +312,7 @@ fn round_decimal(args: &[ColumnarValue], rows: usize, errors: &mut ErrorSink) ->
         let unit = power_of_ten(i32::from(drop)).unwrap_or(i256::ONE);
         rounded[row] = if drop > 0 { half_up(unscaled, drop).wrapping_mul(unit) } else { unscaled };
         valid[row] = true;
-        if !crate::types::number::fits(rounded[row], precision) {
+        if !crate::types::exact::fits(rounded[row], precision) {
             errors.fail(row);
         }
     }

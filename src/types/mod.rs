@@ -5,11 +5,11 @@
 
 pub mod base64;
 pub mod clock;
+pub mod exact;
 mod names;
 pub mod number;
 pub mod temporal;
 pub mod text;
-pub mod number;
 pub mod time;
 
 pub use names::nearest;

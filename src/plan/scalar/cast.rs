@@ -6,7 +6,7 @@ use super::errors::{Reason, RowErrors, Selection};
 use super::text::write_value;
 use crate::error::{Error, Result};
 use crate::types::SqlType;
-use crate::types::number::{Exact, fits, parse_double};
+use crate::types::exact::{Exact, fits, parse_double};
 use crate::types::temporal::{DAY_MS, parse_date, parse_time, parse_timestamp};
 use arrow::array::{
     Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryBuilder, BooleanArray, BooleanBufferBuilder, ListArray,
@@ -390,7 +390,7 @@ fn widened(array: &ArrayRef, to: &SqlType) -> Result<ArrayRef> {
 fn whole<T: ArrowPrimitiveType>(array: &ArrayRef, low_bits: impl Fn(i128) -> T::Native) -> ArrayRef {
     let value = |row: usize| {
         let x = exact(array, row)?;
-        let divisor = crate::types::number::power_of_ten(x.scale)?;
+        let divisor = crate::types::exact::power_of_ten(x.scale)?;
         Some(low_bits(x.unscaled.checked_div(divisor)?.as_i128()))
     };
     rows::<T>(array, array.len(), value, &Selection::all()).0

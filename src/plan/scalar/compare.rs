@@ -2,7 +2,7 @@
 
 use super::{Comparison, nested};
 use crate::error::Result;
-use crate::types::number::Exact;
+use crate::types::exact::Exact;
 use crate::types::text::{compare_utf16, has_supplementary};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Datum};
 use arrow::buffer::BooleanBuffer;

@@ -5,7 +5,7 @@ use super::errors::Selection;
 use super::{Columns, Program, RowErrors};
 use crate::error::{Error, Result};
 use crate::types::SqlType;
-use crate::types::number::Exact;
+use crate::types::exact::Exact;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::ColumnarValue;
 

@@ -1,7 +1,7 @@
 //! LIKE, and values as text: what CAST(x AS STRING) gives and how EXPLAIN prints a literal.
 
 use crate::error::{Error, Result};
-use crate::types::number::{write_decimal, write_java_double};
+use crate::types::exact::{write_decimal, write_java_double};
 use crate::types::temporal::{date_text, time_text, timestamp_text};
 use arrow::array::{Array, AsArray};
 use arrow::buffer::BooleanBuffer;
