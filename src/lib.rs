@@ -12,3 +12,7 @@ pub mod log;
 pub mod plan;
 
 pub mod execute;
+
+pub mod engine;
+
+pub mod cli;

@@ -1,3 +1,4 @@
 //! All Rust tests, one module an area.
 
+mod cli;
 mod parse;

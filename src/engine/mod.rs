@@ -1,0 +1,3 @@
+//! The engine's façade.
+
+pub mod outcome;
