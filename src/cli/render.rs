@@ -39,12 +39,14 @@ impl Debug for Screen<'_> {
 }
 
 /// How showing an answer ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Shown {
     /// Rows written.
     pub rows: u64,
     /// The user stopped it.
     pub interrupted: bool,
+    /// What has no place among JSON or CSV rows and is for the user to know.
+    pub notes: Vec<String>,
 }
 
 impl Screen<'_> {
@@ -63,6 +65,7 @@ impl Screen<'_> {
                     let one = self.show(outcome, interrupted)?;
                     all.rows += one.rows;
                     all.interrupted |= one.interrupted;
+                    all.notes.extend(one.notes);
                 }
                 all
             }
@@ -94,7 +97,7 @@ impl Screen<'_> {
             sink.row(self.out, Row { cells: row.into_iter().map(Some).collect(), json, tombstone: false })?;
         }
         sink.finish(self.out)?;
-        Ok(Shown { rows: sink.count, interrupted: false })
+        Ok(Shown { rows: sink.count, ..Shown::default() })
     }
 
     fn rows(&mut self, stream: &mut dyn RowStream, interrupted: &dyn Fn() -> bool) -> Result<Shown> {
@@ -115,16 +118,17 @@ impl Screen<'_> {
             }
         };
         sink.finish(self.out)?;
+        let mut notes: Vec<String> = [last, stream.notice()].into_iter().flatten().collect();
         if matches!(self.format, Format::Table | Format::Vertical) {
             let word = if sink.count == 1 { "row" } else { "rows" };
             let stop = if stopped { ", stopped" } else { "" };
             writeln!(self.out, "({} {word}{stop})", sink.count)?;
-            for line in [last, stream.notice()].into_iter().flatten() {
-                writeln!(self.out, "{}", printable_lines(&line))?;
+            for note in notes.drain(..) {
+                writeln!(self.out, "{}", printable_lines(&note))?;
             }
         }
         self.out.flush()?;
-        Ok(Shown { rows: sink.count, interrupted: stopped })
+        Ok(Shown { rows: sink.count, interrupted: stopped, notes })
     }
 }
 
@@ -336,6 +340,9 @@ fn csv_cell(text: Option<&str>) -> String {
 
 /// Data cannot move the cursor or colour the screen: control characters are shown as escapes.
 fn printable(text: &str) -> String {
+    if !text.contains(char::is_control) {
+        return text.to_owned();
+    }
     text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }
 

@@ -134,8 +134,14 @@ impl Prompt<'_> {
         for piece in split(text) {
             let mut screen = Screen { out: &mut *self.out, format: self.format, width: self.width };
             match script::one(session, text, piece, &mut screen, &self.interrupt) {
-                Ok(false) => {}
-                Ok(true) => break,
+                Ok(shown) => {
+                    for note in &shown.notes {
+                        writeln!(self.out, "note: {note}")?;
+                    }
+                    if shown.interrupted {
+                        break;
+                    }
+                }
                 Err(error) if is_broken_pipe(&error) => return Err(error),
                 Err(error) => {
                     self.out.write_all(rendered(&error, text, self.color).as_bytes())?;

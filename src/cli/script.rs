@@ -3,7 +3,7 @@
 use super::Session;
 use super::fault::{FAILED, INTERRUPTED, OK, is_broken_pipe, rendered};
 use super::interrupt::Interrupt;
-use super::render::Screen;
+use super::render::{Screen, Shown};
 use crate::error::{Error, Result};
 use crate::parse::{Piece, parse_piece, split};
 use std::io::Write;
@@ -22,8 +22,14 @@ pub fn run(
             return Ok(INTERRUPTED);
         }
         match one(session, text, piece, screen, interrupt) {
-            Ok(false) => {}
-            Ok(true) => return Ok(INTERRUPTED),
+            Ok(shown) => {
+                for note in &shown.notes {
+                    writeln!(errors, "note: {note}")?;
+                }
+                if shown.interrupted {
+                    return Ok(INTERRUPTED);
+                }
+            }
             Err(error) if is_broken_pipe(&error) => return Err(error),
             Err(error) => {
                 errors.write_all(rendered(&error, text, color).as_bytes())?;
@@ -35,14 +41,14 @@ pub fn run(
     Ok(OK)
 }
 
-/// One statement; answers whether the user stopped it. The error's place counts in the whole text.
+/// One statement. The error's place counts in the whole text.
 pub(super) fn one(
     session: &mut Session,
     text: &str,
     piece: Piece<'_>,
     screen: &mut Screen<'_>,
     interrupt: &Interrupt,
-) -> Result<bool> {
+) -> Result<Shown> {
     // Read here first, so that a syntax error names the line of the whole text; what variables make of it, only the
     // session knows.
     if !piece.text.contains("${") {
@@ -50,5 +56,5 @@ pub(super) fn one(
     }
     let shift = |e: Error| e.shifted(piece.span.start);
     let outcome = (session.execute)(piece.text).map_err(shift)?;
-    Ok(screen.show(outcome, &|| interrupt.asked())?.interrupted)
+    screen.show(outcome, &|| interrupt.asked()).map_err(shift)
 }

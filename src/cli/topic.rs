@@ -115,7 +115,7 @@ fn produce(
         }
     }
     screen.show(Outcome::Message(format!("{count} records written to {topic}")), &|| false)?;
-    Ok(Shown { rows: count, interrupted: tools.interrupt.asked() })
+    Ok(Shown { rows: count, interrupted: tools.interrupt.asked(), ..Shown::default() })
 }
 
 fn print(

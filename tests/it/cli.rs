@@ -10,7 +10,7 @@ use clap::Parser;
 use std::collections::VecDeque;
 use std::io::Write;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tidegate::cli::args::{Arguments, Command, Format, TopicCommand};
 use tidegate::cli::fault::{is_broken_pipe, rendered};
 use tidegate::cli::interrupt::Interrupt;
@@ -20,6 +20,7 @@ use tidegate::cli::{Session, script};
 use tidegate::engine::outcome::{Outcome, OutputColumn, RowEvent, RowStream};
 use tidegate::error::{Error, Result, Span};
 use tidegate::types::SqlType;
+use tidegate::types::clock::SystemClock;
 
 /// A stream that says what it was told to say, and is idle after that.
 struct Told {
@@ -35,7 +36,7 @@ impl RowStream for Told {
 
     fn next(&mut self, timeout: Duration) -> Result<RowEvent> {
         self.events.pop_front().unwrap_or_else(|| {
-            std::thread::sleep(timeout);
+            SystemClock::shared().sleep(timeout);
             Ok(RowEvent::Idle)
         })
     }
@@ -59,8 +60,8 @@ fn told(events: Vec<Result<RowEvent>>) -> Outcome {
 
 fn shown(format: Format, width: Option<usize>, outcome: Outcome) -> String {
     let mut out = Vec::new();
-    Screen { out: &mut out, format, width }.show(outcome, &|| false).unwrap();
-    String::from_utf8(out).unwrap()
+    Screen { out: &mut out, format, width }.show(outcome, &|| false).expect("a vector takes everything");
+    String::from_utf8(out).expect("only text is written")
 }
 
 fn two_rows() -> Outcome {
@@ -99,6 +100,15 @@ fn every_format_shows_every_row() {
 }
 
 #[test]
+fn what_is_to_be_known_does_not_stand_among_rows_for_programs() {
+    let mut out = Vec::new();
+    let mut screen = Screen { out: &mut out, format: Format::Csv, width: None };
+    let shown = screen.show(two_rows(), &|| false).unwrap();
+    assert_eq!(shown.notes, ["Limit Reached", "2 late rows dropped"]);
+    assert_eq!(out.iter().filter(|b| **b == b'\n').count(), 3);
+}
+
+#[test]
 fn facts_are_tables_too() {
     let table = || Outcome::Table {
         title: Some("Streams".to_owned()),
@@ -125,7 +135,7 @@ impl Write for Flushes {
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
-        self.1.push(String::from_utf8(self.0.clone()).unwrap());
+        self.1.push(String::from_utf8_lossy(&self.0).into_owned());
         Ok(())
     }
 }
@@ -148,18 +158,20 @@ fn rows_that_keep_coming_are_shown_as_they_come() {
 fn an_interrupt_stops_a_live_answer_at_once_and_counts_its_rows() {
     let interrupt = Interrupt::default();
     let other = interrupt.clone();
+    let clock = SystemClock::shared();
+    let others = clock.clone();
     let thread = std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_millis(120));
-        let asked = Instant::now();
+        others.sleep(Duration::from_millis(120));
+        let asked = others.monotonic();
         other.ask();
         asked
     });
     let mut out = Vec::new();
     let mut screen = Screen { out: &mut out, format: Format::Table, width: None };
     let shown = screen.show(told(vec![rows(&["a", "b"], &[Some(1), Some(2)])]), &|| interrupt.asked()).unwrap();
-    let took = thread.join().unwrap().elapsed();
+    let took = clock.monotonic() - thread.join().unwrap();
     assert!(took < Duration::from_millis(100), "{took:?}");
-    assert_eq!(shown, Shown { rows: 2, interrupted: true });
+    assert_eq!(shown, Shown { rows: 2, interrupted: true, notes: Vec::new() });
     assert!(String::from_utf8(out).unwrap().contains("(2 rows, stopped)\n"));
 }
 
@@ -289,8 +301,9 @@ fn echo() -> Session {
 fn script_of(text: &str, interrupt: &Interrupt) -> (u8, String, String) {
     let (mut out, mut errors) = (Vec::new(), Vec::new());
     let mut screen = Screen { out: &mut out, format: Format::Table, width: None };
-    let code = script::run(&mut echo(), text, &mut screen, &mut errors, false, interrupt).unwrap();
-    (code, String::from_utf8(out).unwrap(), String::from_utf8(errors).unwrap())
+    let code = script::run(&mut echo(), text, &mut screen, &mut errors, false, interrupt).expect("vectors take all");
+    let text = |bytes| String::from_utf8(bytes).expect("only text is written");
+    (code, text(out), text(errors))
 }
 
 #[test]
