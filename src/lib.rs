@@ -16,3 +16,5 @@ pub mod plan;
 pub mod execute;
 
 pub mod engine;
+
+pub mod cli;

@@ -237,3 +237,6 @@ pub fn is_internal(topic: &str) -> bool {
 pub fn is_durable(config: &Config) -> bool {
     config.log != LogConfig::Temporary
 }
+//! The engine's façade.
+
+pub mod outcome;

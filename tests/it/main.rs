@@ -9,6 +9,7 @@ mod harness;
 mod kafka;
 mod log_contract;
 mod model;
+mod cli;
 mod parse;
 mod row_programs;
 mod scalar;

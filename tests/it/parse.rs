@@ -344,3 +344,192 @@ fn trying_twice_at_every_level_is_not_exponential() {
         error(&broken);
     }
 }
+
+/// Words that make texts which are nearly statements.
+const SOUP: &[&str] = &[
+    "SELECT",
+    "FROM",
+    "WHERE",
+    "GROUP BY",
+    "PARTITION BY",
+    "HAVING",
+    "EMIT CHANGES",
+    "LIMIT",
+    "1",
+    "a",
+    "`b`",
+    "\"c\"",
+    "'d'",
+    "*",
+    ",",
+    "(",
+    ")",
+    "[",
+    "]",
+    "->",
+    "=>",
+    ":=",
+    ".",
+    "+",
+    "-",
+    "*",
+    "/",
+    "%",
+    "||",
+    "=",
+    "<>",
+    "<",
+    ">",
+    ">>",
+    "AND",
+    "OR",
+    "NOT",
+    "IN",
+    "LIKE",
+    "BETWEEN",
+    "IS NULL",
+    "IS DISTINCT FROM",
+    "CASE",
+    "WHEN",
+    "THEN",
+    "ELSE",
+    "END",
+    "CAST(",
+    "AS",
+    "ARRAY[",
+    "MAP(",
+    "STRUCT(",
+    "ARRAY<",
+    "INT",
+    "DECIMAL(4,2)",
+    "COUNT(*)",
+    "f(",
+    "x =>",
+    "(x, y) =>",
+    "INNER JOIN",
+    "LEFT JOIN",
+    "WITHIN 1 DAY",
+    "ON",
+    "WINDOW TUMBLING (SIZE 1 HOUR)",
+    "CREATE STREAM s",
+    "CREATE TABLE t",
+    "WITH (",
+    "INSERT INTO s",
+    "VALUES (",
+    "DROP STREAM",
+    "SHOW",
+    "TOPICS",
+    "DESCRIBE",
+    "EXPLAIN",
+    "PRINT",
+    "TERMINATE",
+    "ORDER BY",
+    "UNION",
+    "DISTINCT",
+    "INTERVAL",
+    "'1' DAY",
+    "SUBSTRING(",
+    "TRIM(",
+    "POSITION(",
+    "EXTRACT(YEAR FROM",
+    "DATE",
+    "TIMESTAMP",
+    "1.5",
+    ".5",
+    "1e3",
+    "1x",
+    "--c\n",
+    "/*c*/",
+    ";",
+    "é",
+    "${v}",
+    "$",
+    "@",
+    "#",
+    "::",
+    "?",
+    "!",
+    "~",
+    "{",
+    "}",
+    "\\",
+    "AT TIME ZONE",
+    "OVER (",
+    "NULL",
+    "TRUE",
+];
+
+/// Expressions that are well formed, to be put together.
+fn expression(depth: u32) -> proptest::strategy::BoxedStrategy<String> {
+    use proptest::prelude::*;
+    let leaf = prop_oneof![
+        Just("a".to_owned()),
+        Just("s.`b c`".to_owned()),
+        Just("-1".to_owned()),
+        Just("2.50".to_owned()),
+        Just("'it''s'".to_owned()),
+        Just("NULL".to_owned()),
+        Just("COUNT(*)".to_owned()),
+    ];
+    leaf.prop_recursive(depth, 24, 3, |inner| {
+        let two = (inner.clone(), inner.clone());
+        prop_oneof![
+            (
+                two.clone(),
+                proptest::sample::select(&["+", "-", "*", "%", "||", "=", "<>", "<", "AND", "OR", "LIKE"][..])
+            )
+                .prop_map(|((a, b), op)| format!("{a} {op} {b}")),
+            two.clone().prop_map(|(a, b)| format!("F({a}, x => x + {b})")),
+            two.clone().prop_map(|(a, b)| format!("REDUCE(m, {a}, (s, k, v) => {b})")),
+            two.clone().prop_map(|(a, b)| format!("CASE WHEN {a} THEN {b} ELSE 0 END")),
+            two.clone().prop_map(|(a, b)| format!("{a} NOT BETWEEN 1 AND {b}")),
+            two.clone().prop_map(|(a, b)| format!("({a}) IS NOT DISTINCT FROM {b}")),
+            two.clone().prop_map(|(a, b)| format!("MAP('k' := {a}, 'l' := {b})['k']")),
+            two.clone().prop_map(|(a, b)| format!("STRUCT(f := {a}, `g` := ARRAY[{b}])->`g`[1]")),
+            inner.clone().prop_map(|a| format!("CAST({a} AS MAP<STRING, STRUCT<x INT, `y` DECIMAL(9, 3)>>)")),
+            inner.clone().prop_map(|a| format!("NOT {a} IS NULL")),
+            inner.clone().prop_map(|a| format!("({a})->f->`G`[2]")),
+            inner.prop_map(|a| format!("{a} IN (1, 'x')")),
+        ]
+    })
+    .boxed()
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig { failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn no_text_makes_it_panic_and_what_is_read_reads_back(
+        words in proptest::collection::vec(proptest::sample::select(SOUP), 0..24),
+        first in proptest::sample::select(&["", "SELECT a FROM s WHERE", "SELECT a", "CREATE STREAM s (a"][..]),
+    ) {
+        let text = format!("{first} {}", words.join(" "));
+        if let Ok(all) = parse(&text) {
+            for parsed in all {
+                let printed = parsed.statement.to_string();
+                let again = parse(&printed).unwrap_or_else(|e| panic!("{text}\n{printed}\n{e:?}"));
+                proptest::prop_assert_eq!(&again[0].statement, &parsed.statement, "{}\n{}", text, printed);
+            }
+        }
+    }
+
+    #[test]
+    fn every_expression_reads_back_as_itself(a in expression(4), b in expression(2)) {
+        let statement = one(&format!("SELECT {a} AS x FROM s WHERE {b} EMIT CHANGES"));
+        let printed = statement.to_string();
+        proptest::prop_assert_eq!(&one(&printed), &statement, "{}", printed);
+    }
+
+    #[test]
+    fn pieces_put_together_split_into_the_same_pieces(text in "[a;'\"`\\-/* \n]{0,40}") {
+        let mut end = 0;
+        for piece in split(&text) {
+            proptest::prop_assert!(piece.span.start >= end && piece.span.end <= text.len());
+            proptest::prop_assert_eq!(&text[piece.span.start..piece.span.end], piece.text);
+            end = piece.span.end;
+        }
+        let texts: Vec<&str> = split(&text).iter().map(|p| p.text).collect();
+        let joined = texts.join("\n;");
+        proptest::prop_assert_eq!(split(&joined).iter().map(|p| p.text).collect::<Vec<_>>(), texts);
+    }
+}
