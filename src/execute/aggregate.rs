@@ -260,7 +260,7 @@ impl AggregateOperator {
             } else if words[1] as u32 != self.epoch {
                 self.images.extend([i64::from(group.0), i64::from(group.1)]);
                 self.images.extend_from_slice(words);
-                words[1] = words[1] & !0xFFFF_FFFF | i64::from(self.epoch);
+                words[1] = (words[1] & !0xFFFF_FFFF) | i64::from(self.epoch);
             }
             match self.when {
                 When::Each => {
@@ -273,7 +273,7 @@ impl AggregateOperator {
                     }
                 }
                 When::Last if (words[1] >> 32) as u32 != self.emission => {
-                    words[1] = words[1] & 0xFFFF_FFFF | i64::from(self.emission) << 32;
+                    words[1] = (words[1] & 0xFFFF_FFFF) | (i64::from(self.emission) << 32);
                     self.changed.groups.push(group);
                     if self.with_old {
                         self.changed.before.extend_from_slice(words);
@@ -343,7 +343,7 @@ impl AggregateOperator {
             key,
             key_present: None,
             new,
-            old: old.map(|side| masked(side)).transpose()?,
+            old: old.map(masked).transpose()?,
             rowtime: pending.times.into(),
             window: self.bounds(pending.starts),
             seq: pending.seqs.into(),
