@@ -12,6 +12,7 @@
 //! in the memo, and an abort turns it back.
 
 mod store;
+mod write;
 
 use super::arena::Arena;
 use super::key_table::Probe;
@@ -19,11 +20,10 @@ use super::keys::{BatchKeys, GroupRef, KeyLayout, usable};
 use super::pipeline::{AggregateCall, AggregateSpec};
 use super::segment::Segments;
 use super::window::Windows;
-use super::{BadRow, Bounds, ChangeBatch, Delta, Mode, Operator, Out, Side};
+use super::{BadRow, ChangeBatch, Delta, Mode, Operator, Out, Side};
 use crate::error::{Error, Result};
 use crate::functions::accumulate::{Accumulator, Cells, Changes, Words};
 use crate::types::time::NEVER;
-use arrow::array::{ArrayRef, UInt32Array};
 use arrow::buffer::NullBuffer;
 use std::collections::BTreeMap;
 
@@ -260,7 +260,7 @@ impl AggregateOperator {
             } else if words[1] as u32 != self.epoch {
                 self.images.extend([i64::from(group.0), i64::from(group.1)]);
                 self.images.extend_from_slice(words);
-                words[1] = words[1] & !0xFFFF_FFFF | i64::from(self.epoch);
+                words[1] = (words[1] & !0xFFFF_FFFF) | i64::from(self.epoch);
             }
             match self.when {
                 When::Each => {
@@ -273,7 +273,7 @@ impl AggregateOperator {
                     }
                 }
                 When::Last if (words[1] >> 32) as u32 != self.emission => {
-                    words[1] = words[1] & 0xFFFF_FFFF | i64::from(self.emission) << 32;
+                    words[1] = (words[1] & 0xFFFF_FFFF) | (i64::from(self.emission) << 32);
                     self.changed.groups.push(group);
                     if self.with_old {
                         self.changed.before.extend_from_slice(words);
@@ -323,65 +323,6 @@ impl AggregateOperator {
             self.segments.close_first();
         }
         Ok(())
-    }
-
-    /// What [`When::Each`] has collected: its key columns are the input's.
-    fn write_each(&self, batch: &ChangeBatch, pending: Pending) -> Result<ChangeBatch> {
-        let same = pending.rows.len() == batch.len() && pending.rows.iter().enumerate().all(|(i, &r)| i == r as usize);
-        let key = if same {
-            batch.key.clone()
-        } else {
-            let rows = UInt32Array::from(pending.rows);
-            batch.key.iter().map(|c| Ok(arrow::compute::take(c, &rows, None)?)).collect::<Result<_>>()?
-        };
-        let old = match self.with_old {
-            true => Some(Side { columns: self.columns(pending.before)?, present: Some(NullBuffer::from(pending.had)) }),
-            false => None,
-        };
-        let new = Side { columns: self.columns(pending.after)?, present: None };
-        Ok(ChangeBatch {
-            key,
-            key_present: None,
-            new,
-            old: old.map(|side| masked(side)).transpose()?,
-            rowtime: pending.times.into(),
-            window: self.bounds(pending.starts),
-            seq: pending.seqs.into(),
-        })
-    }
-
-    /// The present state of these groups.
-    fn write_groups(&self, groups: &[GroupRef], seqs: Vec<u64>, old: Option<Side>) -> Result<ChangeBatch> {
-        let slots: Vec<u32> = groups.iter().map(|&(s, nth)| self.segments.get(s).slot(nth)).collect();
-        let mut after = self.cells();
-        for (accumulator, cells) in self.accumulators.iter().zip(&mut after) {
-            accumulator.peek(&self.arena.words, self.arena.width, &slots, cells);
-        }
-        let starts = groups.iter().map(|&(s, _)| self.segments.get(s).start).collect();
-        let times: Vec<i64> = slots.iter().map(|&slot| self.arena.row(slot)[0]).collect();
-        Ok(ChangeBatch {
-            key: self.layout.columns(&self.segments, groups)?,
-            key_present: None,
-            new: Side { columns: self.columns(after)?, present: None },
-            old,
-            rowtime: times.into(),
-            window: self.bounds(starts),
-            seq: seqs.into(),
-        })
-    }
-
-    fn bounds(&self, starts: Vec<i64>) -> Option<Bounds> {
-        let windows = self.windows?;
-        let ends: Vec<i64> = starts.iter().map(|&s| windows.end(s)).collect();
-        Some(Bounds { start: starts.into(), end: ends.into() })
-    }
-
-    fn cells(&self) -> Vec<Cells> {
-        self.accumulators.iter().map(Accumulator::cells).collect()
-    }
-
-    fn columns(&self, cells: Vec<Cells>) -> Result<Vec<ArrayRef>> {
-        cells.into_iter().zip(&self.calls).map(|(c, call)| c.finish(&call.function)).collect()
     }
 
     fn report(&self, batch: &ChangeBatch, unfit: &[(u32, usize)], out: &mut Out) {
@@ -435,7 +376,10 @@ impl Operator for AggregateOperator {
                 for (accumulator, cells) in self.accumulators.iter().zip(&mut before) {
                     accumulator.peek(&changed.before, self.arena.width, &slots, cells);
                 }
-                Some(masked(Side { columns: self.columns(before)?, present: Some(NullBuffer::from(changed.had)) })?)
+                Some(write::masked(Side {
+                    columns: self.columns(before)?,
+                    present: Some(NullBuffer::from(changed.had)),
+                })?)
             }
             false => None,
         };
@@ -510,14 +454,6 @@ impl Pending {
             unfit: Vec::new(),
         }
     }
-}
-
-/// Where a row has no image its columns hold NULL.
-fn masked(side: Side) -> Result<Side> {
-    let Some(present) = side.present.as_ref().filter(|p| p.null_count() > 0) else { return Ok(side) };
-    let absent = arrow::array::BooleanArray::new(!present.inner(), None);
-    let columns = side.columns.iter().map(|c| Ok(arrow::compute::nullif(c, &absent)?)).collect::<Result<_>>()?;
-    Ok(Side { columns, present: side.present })
 }
 
 #[cold]

@@ -224,6 +224,7 @@ fn state_of_another_version_is_refused() {
         "stored aggregate state cannot be used: entry has an unknown version"
     );
     assert!(self::operator(None, false, Mode::Each).recall("2 0 0").is_err());
+    assert!(self::operator(None, false, Mode::Each).recall("").is_ok(), "nothing was committed yet");
 }
 
 #[test]

@@ -110,7 +110,11 @@ impl AggregateOperator {
         format!("{STATE_VERSION} {} {}", self.time, self.late)
     }
 
+    /// An empty memo is that of a task which has committed nothing yet.
     pub(super) fn read_memo(&mut self, memo: &str) -> Result<()> {
+        if memo.is_empty() {
+            return Ok(());
+        }
         let mut words = memo.split(' ');
         if words.next() != Some(STATE_VERSION.to_string().as_str()) {
             return Err(broken("memo has an unknown version"));
