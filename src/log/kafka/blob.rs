@@ -18,6 +18,8 @@ pub(super) struct Blob {
     version: u32,
     /// Transactional id of the owner.
     pub(super) owner: String,
+    /// Client id of the owner's process, see [`super::identity`].
+    pub(super) process: String,
     /// The commit: unique over all starts of all owners.
     pub(super) sequence: String,
     /// Topic, offset and metadata of the partitions of this task; absent when they do not fit.
@@ -26,8 +28,9 @@ pub(super) struct Blob {
 }
 
 impl Blob {
-    pub(super) fn new(owner: &str, sequence: &str, offsets: Vec<(String, i64, String)>) -> Blob {
-        Blob { version: VERSION, owner: owner.to_owned(), sequence: sequence.to_owned(), offsets }
+    pub(super) fn new(owner: &str, process: &str, sequence: &str, offsets: Vec<(String, i64, String)>) -> Blob {
+        let (owner, process, sequence) = (owner.to_owned(), process.to_owned(), sequence.to_owned());
+        Blob { version: VERSION, owner, process, sequence, offsets }
     }
 
     /// The text, within the broker's limit.
@@ -58,13 +61,14 @@ mod tests {
 
     #[test]
     fn the_text_reads_back_and_stays_within_the_limit() {
-        let some = Blob::new("g-0", "17.1.2", vec![("in".into(), 5, "{\"t\":1}".into())]);
+        let some = Blob::new("g-0", "p", "17.1.2", vec![("in".into(), 5, "{\"t\":1}".into())]);
         assert_eq!(Blob::parse(&some.text()), Some(some.clone()));
         assert_eq!(some.offset("in").map(|o| o.offset), Some(5));
-        let many = Blob::new("g-0", "17.1.2", (0..300).map(|i| (format!("topic-{i}"), i, String::new())).collect());
+        let many =
+            Blob::new("g-0", "p", "17.1.2", (0..300).map(|i| (format!("topic-{i}"), i, String::new())).collect());
         assert!(many.text().len() <= METADATA_BYTES_MAX);
         assert_eq!(Blob::parse(&many.text()).map(|b| (b.sequence, b.offsets.len())), Some(("17.1.2".into(), 0)));
-        assert_eq!(Blob::parse("{\"v\":2,\"owner\":\"x\",\"sequence\":\"y\"}"), None);
+        assert_eq!(Blob::parse("{\"v\":2,\"owner\":\"x\",\"process\":\"p\",\"sequence\":\"y\"}"), None);
         assert_eq!(Blob::parse(""), None);
     }
 }

@@ -33,9 +33,16 @@ pub(super) struct Member {
 }
 
 impl Member {
-    /// Joins `group`, unless a living process holds the place.
-    pub(super) fn join(log: &KafkaLog, group: &str, instance: &str, topic: &str, tasks: usize) -> Result<Member> {
-        wait_for_place(log, group, instance)?;
+    /// Joins `group`, unless a living process holds the place. `last_owner` is the client id that stands in the blobs.
+    pub(super) fn join(
+        log: &KafkaLog,
+        group: &str,
+        instance: &str,
+        topic: &str,
+        tasks: usize,
+        last_owner: &dyn Fn() -> Result<Option<String>>,
+    ) -> Result<Member> {
+        wait_for_place(log, group, instance, last_owner)?;
         let events = Events::new(format!("group {group}"), log.clock().clone());
         let config = log.settings().member(group, instance, &identity::own());
         let consumer: BaseConsumer<Membership> =
@@ -100,7 +107,8 @@ impl Member {
         let ours = member_id(self.consumer.client());
         let holder = holder(log, &self.group, &self.instance)?;
         Ok(match (holder, ours) {
-            (Some(holder), Some(ours)) if holder.member != ours => Some(identity::describe(&holder.client)),
+            // Its client id says nothing: the coordinator keeps that of the first member that had the place.
+            (Some(holder), Some(ours)) if holder.member != ours => Some(format!("{} has our place", holder.member)),
             _ => None,
         })
     }
@@ -137,25 +145,34 @@ fn holder(log: &KafkaLog, group: &str, instance: &str) -> Result<Option<Holder>>
 
 /// Returns when the place is free or its holder is dead. A dead process of this machine is known at once; elsewhere the
 /// session timeout decides.
-fn wait_for_place(log: &KafkaLog, group: &str, instance: &str) -> Result<()> {
+///
+/// Who holds it stands in the blobs, because a coordinator keeps the client id of a place's first member for ever. Only
+/// before the first commit is that client id all there is.
+fn wait_for_place(
+    log: &KafkaLog,
+    group: &str,
+    instance: &str,
+    last_owner: &dyn Fn() -> Result<Option<String>>,
+) -> Result<()> {
     let deadline = log.clock().monotonic() + SESSION_TIMEOUT + Duration::from_secs(1);
     let mut told = false;
-    loop {
-        let Some(holder) = holder(log, group, instance)? else { return Ok(()) };
-        match identity::life(&holder.client) {
+    while let Some(holder) = holder(log, group, instance)? {
+        let client = last_owner()?.unwrap_or(holder.client);
+        match identity::life(&client) {
             Life::Dead => return Ok(()),
             // A session of this process that was closed: static members do not leave, their place just ends later.
-            Life::Alive if identity::is_own(&holder.client) => return Ok(()),
+            Life::Alive if identity::is_own(&client) => return Ok(()),
             Life::Unknown if log.clock().monotonic() < deadline => {
                 if !told {
-                    tracing::info!(target: "kafka", "waiting for {}", identity::describe(&holder.client));
+                    tracing::info!(target: "kafka", "waiting for {}", identity::describe(&client));
                     told = true;
                 }
                 log.clock().sleep(ASK_PAUSE);
             }
-            Life::Alive | Life::Unknown => return Err(busy(group, &holder.client)),
+            Life::Alive | Life::Unknown => return Err(busy(group, &client)),
         }
     }
+    Ok(())
 }
 
 /// The error for a place that is taken.

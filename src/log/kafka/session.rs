@@ -18,6 +18,7 @@ use super::client::{Events, RETRY_BACKOFF_MS, failed, retire};
 use super::ffi::CallError;
 use super::member::{Member, busy};
 use super::sender::Sender;
+use super::topics::ANSWER_WAIT;
 use super::{committed_list, identity, stable};
 use crate::error::{Error, Kind, Result};
 use crate::log::{
@@ -59,7 +60,9 @@ struct Claim(String);
 
 impl Claim {
     fn new(name: String) -> Option<Claim> {
-        OPEN.lock().insert(name.clone()).then_some(Claim(name))
+        let new = OPEN.lock().insert(name.clone());
+        // Not `then_some`: a claim that is made and dropped would free the name.
+        new.then(|| Claim(name))
     }
 }
 
@@ -76,7 +79,10 @@ pub(super) struct KafkaSession {
     log: KafkaLog,
     spec: SessionSpec,
     topic: String,
+    /// Our transactional id.
     owner: String,
+    /// Our client id, for the processes after us.
+    process: String,
     /// `None` only between a failure and its resolution.
     sender: Option<Sender>,
     member: Member,
@@ -150,7 +156,8 @@ impl KafkaSession {
         ensure_task_topic(log, &topic, spec.tasks)?;
         let stable = log.offsets_of(&spec.group, "read_committed")?;
         let hasty = log.offsets_of(&spec.group, "read_uncommitted")?;
-        let member = Member::join(log, &spec.group, &spec.slot, &topic, spec.tasks as usize + 1)?;
+        let last_owner = || last_owner(&hasty, &topic);
+        let member = Member::join(log, &spec.group, &spec.slot, &topic, spec.tasks as usize + 1, &last_owner)?;
         let owner = format!("{}-{}", spec.group, spec.slot);
         let start = format!("{}.{}.", log.clock().now_ms(), std::process::id());
         let mark = member.expired();
@@ -159,6 +166,7 @@ impl KafkaSession {
             spec: spec.clone(),
             topic,
             owner,
+            process: identity::own(),
             sender: None,
             member,
             stable,
@@ -226,7 +234,7 @@ impl KafkaSession {
 
     /// Transactional ids that the blobs name and that are not ours.
     fn other_owners(&self) -> Result<BTreeSet<String>> {
-        let list = committed_list(&self.hasty, &self.task_list(), Duration::from_secs(5))
+        let list = committed_list(&self.hasty, &self.task_list(), ANSWER_WAIT)
             .map_err(|e| failed("read the committed tasks", e))?;
         Ok(self.blobs(&list).into_iter().flatten().map(|b| b.owner).filter(|o| *o != self.owner).collect())
     }
@@ -303,7 +311,7 @@ impl KafkaSession {
         for task in 0..self.spec.tasks as i32 {
             let own = known.iter().filter(|(at, _)| at.partition == task);
             let own = own.map(|(at, o)| (at.topic.to_string(), o.offset, o.metadata.clone())).collect();
-            put(&self.topic, task, 0, &Blob::new(&self.owner, sequence, own).text())?;
+            put(&self.topic, task, 0, &Blob::new(&self.owner, &self.process, sequence, own).text())?;
         }
         if let Some(text) = text {
             put(&self.topic, self.spec.tasks as i32, 0, text)?;
@@ -542,6 +550,14 @@ fn ensure_task_topic(log: &KafkaLog, topic: &str, tasks: u32) -> Result<()> {
     }
     Err(Error::io(format!("internal topic {topic} has {} partitions instead of {}", found.partitions, tasks + 1))
         .with_hint("an input topic was repartitioned: drop the query and create it again"))
+}
+
+/// Client id of the process that committed last.
+fn last_owner(hasty: &BaseConsumer<Events>, topic: &str) -> Result<Option<String>> {
+    let mut first = TopicPartitionList::new();
+    first.add_partition(topic, 0);
+    let list = committed_list(hasty, &first, ANSWER_WAIT).map_err(|e| failed("read the committed tasks", e))?;
+    Ok(element(&list, topic, 0).and_then(|o| Blob::parse(&o.metadata)).map(|blob| blob.process))
 }
 
 /// The committed offset of one partition in a list.

@@ -113,7 +113,7 @@ fn an_owner_whose_place_was_taken_is_fenced() {
         let _ = usurper.poll(Duration::from_millis(50));
     }
     match session.commit(&text("stolen")).unwrap() {
-        Outcome::Fenced { reason } => assert!(reason.contains("elsewhere") || reason.contains("FENCED"), "{reason}"),
+        Outcome::Fenced { reason } => assert!(reason.contains("place") || reason.contains("FENCED"), "{reason}"),
         other => panic!("{other:?}"),
     }
     assert!(matches!(session.commit(&text("stolen")).unwrap(), Outcome::Fenced { .. }));
