@@ -1,1 +1,3 @@
 //! All Rust tests, one module an area.
+
+mod format;
