@@ -16,3 +16,4 @@ mod scalar;
 mod simulated_log;
 mod split_law;
 mod windows;
+mod format;
