@@ -1,11 +1,13 @@
 //! Tidegate: streaming SQL for Kafka in one binary.
 
+pub mod config;
 pub mod error;
 pub mod types;
 
 pub mod parse;
 
 pub mod catalog;
+pub mod format;
 pub mod functions;
 pub mod log;
 

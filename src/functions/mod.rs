@@ -208,7 +208,7 @@ impl Entry {
         let valid: Vec<_> = self.overloads.iter().map(|o| format!("{}({o})", self.name)).collect();
         Error::statement(format!(
             "Function '{}' does not accept parameters ({}).\nValid alternatives are:\n{}",
-            self.name,
+            self.name.to_lowercase(),
             given.join(", "),
             valid.join("\n")
         ))

@@ -1,4 +1,5 @@
-//! Text. Positions and lengths count UTF-16 code units in Java and characters here; they differ only beyond U+FFFF.
+//! Text. LEN counts UTF-16 code units as Java does; positions count characters, so that no character is ever cut in half.
+//! The two differ only beyond U+FFFF.
 
 use super::Param::Is;
 use super::kernel::{Arg, Numbers, Texts, numbers, strings};
@@ -49,7 +50,7 @@ pub(super) static ENTRIES: &[Entry] = &[
     Entry {
         name: "LEN",
         category: STRING,
-        description: "Returns the length of a text in characters, or of BYTES.",
+        description: "Returns the length of a text in UTF-16 code units, or of BYTES.",
         overloads: &[counting(&[Is(Text)], length), counting(&[Is(Bytes)], byte_length)],
     },
     Entry {
@@ -136,7 +137,7 @@ fn trimmed(text: &str) -> &str {
 
 fn length(args: &[ColumnarValue], rows: usize, _: &mut ErrorSink) -> Result<ColumnarValue> {
     let texts = Texts::new(args, 0)?;
-    numbers::<Int32Type>(rows, |row| Some(texts.get(row)?.chars().count() as i32))
+    numbers::<Int32Type>(rows, |row| Some(texts.get(row)?.chars().map(char::len_utf16).sum::<usize>() as i32))
 }
 
 fn byte_length(args: &[ColumnarValue], rows: usize, _: &mut ErrorSink) -> Result<ColumnarValue> {

@@ -1,10 +1,11 @@
 //! `INSERT INTO name [(columns)] VALUES (...)`: one record of constants.
 
-use crate::catalog::{Catalog, Source, nearest};
+use crate::catalog::{Catalog, Source};
 use crate::error::{Error, Result};
 use crate::parse::statement::{InsertValues, Name, SourceKind};
 use crate::plan::scalar;
 use crate::plan::source::word;
+use crate::types::nearest;
 use crate::types::{Column, Role, SqlType, pseudo, quoted};
 use datafusion::common::ScalarValue;
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,9 +1,9 @@
 //! Which names a clause sees.
 
-use crate::catalog::nearest;
 use crate::error::{Error, Result};
 use crate::plan::scalar::Scope;
 use crate::types::SqlType;
+use crate::types::nearest;
 
 /// The columns that one clause sees, numbered as the plan below numbers them.
 #[derive(Clone, Debug)]

@@ -3,13 +3,19 @@
 //! A row has key columns and value columns, because Kafka's records have two byte strings; a column never stands in both.
 //! Pseudo columns (ROWTIME and its kin) belong to no schema: every source has them.
 
+pub mod base64;
 pub mod clock;
+mod names;
 pub mod number;
 pub mod temporal;
 pub mod text;
+pub mod number;
 pub mod time;
 
+pub use names::nearest;
+
 use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
 
@@ -17,7 +23,7 @@ use std::sync::Arc;
 pub const DECIMAL_PRECISION_MAX: u8 = 76;
 
 /// A ksqlDB type. Every value of every type may be NULL.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum SqlType {
     /// `true` or `false`.
     Boolean,
@@ -202,7 +208,7 @@ pub mod pseudo {
 }
 
 /// Where a column lives.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Role {
     /// In the record's key.
     Key,
@@ -213,7 +219,7 @@ pub enum Role {
 }
 
 /// A named, typed column.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Column {
     /// Exact name; upper case unless it was quoted.
     pub name: String,
@@ -241,7 +247,7 @@ impl Column {
 }
 
 /// Key columns and the others (value and header columns) in declared order.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct Schema {
     /// The record's key; empty = the source has none.
     pub key: Vec<Column>,

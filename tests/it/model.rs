@@ -285,3 +285,126 @@ pub(crate) fn all_calls() -> Vec<(Aggregate, Option<usize>)> {
     }
     calls
 }
+
+/// An expression over BIGINT; booleans come from comparisons.
+#[derive(Clone, Debug)]
+pub(crate) enum Expr {
+    Key(usize),
+    Value(usize),
+    Time,
+    Lit(i64),
+    Add(Box<Expr>, Box<Expr>),
+    Div(Box<Expr>, Box<Expr>),
+    Greater(Box<Expr>, Box<Expr>),
+    Not(Box<Expr>),
+    And(Box<Expr>, Box<Expr>),
+}
+
+/// The error state beside NULL.
+#[derive(Debug)]
+pub(crate) struct Thrown;
+
+impl Expr {
+    /// Its value for a record with this image.
+    pub(crate) fn eval(&self, row: &Rec, image: &[Val]) -> Result<Val, Thrown> {
+        let number = |e: &Expr| match e.eval(row, image)? {
+            Val::Long(v) => Ok(v),
+            _ => Err(Thrown),
+        };
+        let truth = |e: &Expr| match e.eval(row, image)? {
+            Val::Bool(v) => Ok(v),
+            _ => Err(Thrown),
+        };
+        Ok(match self {
+            Expr::Key(i) => row.key.as_ref().map_or(Val::Null, |k| k[*i].clone()),
+            Expr::Value(i) => image[*i].clone(),
+            Expr::Time => Val::Long(row.time),
+            Expr::Lit(v) => Val::Long(*v),
+            Expr::Add(a, b) => Val::Long(number(a)?.wrapping_add(number(b)?)),
+            Expr::Div(a, b) => match (number(a)?, number(b)?) {
+                (_, 0) => return Err(Thrown),
+                (a, b) => Val::Long(a.wrapping_div(b)),
+            },
+            Expr::Greater(a, b) => match (a.eval(row, image)?, b.eval(row, image)?) {
+                (Val::Long(a), Val::Long(b)) => Val::Bool(a > b),
+                _ => Val::Bool(false),
+            },
+            Expr::Not(a) => Val::Bool(!truth(a)?),
+            Expr::And(a, b) => Val::Bool(truth(a)? && truth(b)?),
+        })
+    }
+}
+
+/// Filters, then a projection.
+#[derive(Clone, Debug)]
+pub(crate) struct Projection {
+    pub(crate) keep: Vec<Expr>,
+    /// `None` = the key as it is.
+    pub(crate) key: Option<Vec<Expr>>,
+    pub(crate) value: Vec<Expr>,
+    pub(crate) drop_null_keys: bool,
+    pub(crate) drop_null_values: bool,
+    /// The input is a table's changes, with old images.
+    pub(crate) table: bool,
+}
+
+/// Runs filters and a projection.
+pub(crate) fn project(rows: &[Rec], spec: &Projection) -> Answer {
+    let mut answer = Answer::default();
+    rows.iter().for_each(|row| project_row(row, spec, &mut answer));
+    answer
+}
+
+fn project_row(row: &Rec, spec: &Projection, answer: &mut Answer) {
+    let mut errors = 0;
+    let kept = |image: &Vec<Val>, errors: &mut usize| {
+        spec.keep.iter().all(|condition| match condition.eval(row, image) {
+            Ok(value) => value == Val::Bool(true),
+            Err(Thrown) => {
+                *errors += 1;
+                false
+            }
+        })
+    };
+    let new = row.new.as_ref().filter(|image| kept(image, &mut errors));
+    let old = row.old.as_ref().filter(|image| kept(image, &mut 0));
+    answer.bad.extend(std::iter::repeat_n(row.seq, errors));
+    let passes = match spec.table {
+        true => new.is_some() || old.is_some(),
+        false => new.is_some() || (row.new.is_none() && !spec.drop_null_values),
+    };
+    if !passes {
+        return;
+    }
+    let mut bad = 0;
+    let mut value = |e: &Expr, image: &Vec<Val>| {
+        e.eval(row, image).unwrap_or_else(|Thrown| {
+            bad += 1;
+            Val::Null
+        })
+    };
+    let new: Option<Vec<Val>> = new.map(|image| spec.value.iter().map(|e| value(e, image)).collect());
+    answer.bad.extend(std::iter::repeat_n(row.seq, bad));
+    let old = old.map(|image| spec.value.iter().map(|e| e.eval(row, image).unwrap_or(Val::Null)).collect());
+    let mut failed = 0;
+    let key = match &spec.key {
+        None => row.key.clone(),
+        Some(exprs) => {
+            let nothing = vec![Val::Null; 8];
+            let mut one = |e: &Expr| {
+                e.eval(row, row.new.as_ref().unwrap_or(&nothing)).unwrap_or_else(|Thrown| {
+                    failed += usize::from(row.new.is_some());
+                    Val::Null
+                })
+            };
+            let key: Vec<Val> = exprs.iter().map(&mut one).collect();
+            if key.len() == 1 && key[0].is_null() { None } else { Some(key) }
+        }
+    };
+    answer.bad.extend(std::iter::repeat_n(row.seq, failed));
+    if spec.drop_null_keys && key.as_ref().is_none_or(|k| k.iter().any(Val::is_null)) {
+        answer.bad.extend((failed == 0).then_some(row.seq));
+        return;
+    }
+    answer.records.push(Rec { key, window: row.window, old, new, time: row.time, seq: row.seq });
+}

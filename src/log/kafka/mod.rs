@@ -1,33 +1,227 @@
 //! Apache Kafka.
+//!
+//! [`KafkaLog`] is a handle on a cluster. Reading ([`reader`]) takes messages in batches and keeps them in librdkafka's
+//! memory until the engine has decoded them. Writing outside of transactions goes through one shared producer
+//! ([`sender`]); the writing side of a query is a [`session`], which holds the exactly-once protocol. [`ffi`] is the only
+//! unsafe code.
+//!
+//! What it does not do yet: share a query's tasks among processes (a second process is refused), restrict the client
+//! properties that a user may set.
 
-use crate::log::{Header, RecordRef};
+mod blob;
+mod client;
+mod ffi;
+mod identity;
+mod member;
+mod reader;
+mod sender;
+mod session;
+mod topics;
 
-/// Messages of one partition, as librdkafka handed them over.
-#[derive(Debug)]
-pub struct Messages {}
+pub use client::KafkaSettings;
+pub use ffi::{Messages, RawHeaders};
 
-impl Messages {
-    /// Number of records.
-    pub(crate) fn len(&self) -> usize {
-        0
-    }
+use crate::error::{Error, Result};
+use crate::log::{
+    Assignment, CommittedOffset, Isolation, Log, Reader, RecordSet, Session, SessionSpec, Start, TopicInfo,
+    TopicPartition, TopicSpec, Watermarks,
+};
+use crate::types::clock::SharedClock;
+use client::{Events, failed};
+use parking_lot::Mutex;
+use rdkafka::TopicPartitionList;
+use rdkafka::admin::AdminClient;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use sender::Sender;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use topics::ANSWER_WAIT;
 
-    /// Calls `each` for every record.
-    pub(crate) fn for_each(&self, _each: impl FnMut(RecordRef<'_>)) {}
+/// How long one question for stable offsets may take before it is asked again.
+const STABLE_TRY: Duration = Duration::from_millis(400);
 
-    /// Timestamp of the first record.
-    pub(crate) fn first_timestamp(&self) -> i64 {
-        0
+/// A Kafka cluster. Cheap to clone.
+#[derive(Clone)]
+pub struct KafkaLog(Arc<Cluster>);
+
+struct Cluster {
+    settings: KafkaSettings,
+    clock: SharedClock,
+    id: String,
+    admin: AdminClient<Events>,
+    /// Asks for topics and high watermarks.
+    asker: BaseConsumer<Events>,
+    /// Asks for stable watermarks.
+    committed_asker: BaseConsumer<Events>,
+    /// Writes outside of transactions, one append at a time: its reports are counted.
+    producer: Mutex<Sender>,
+}
+
+impl fmt::Debug for KafkaLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KafkaLog").field("bootstrap", &self.0.settings.bootstrap).finish()
     }
 }
 
-/// Headers of a message, still in librdkafka's memory.
-#[derive(Clone, Copy, Debug)]
-pub struct RawHeaders<'a>(std::marker::PhantomData<&'a ()>);
+impl KafkaLog {
+    /// Connects to a cluster; an error if no broker answers.
+    pub fn connect(settings: KafkaSettings, clock: SharedClock) -> Result<Arc<KafkaLog>> {
+        let events = |name: &str| Events::new(name, clock.clone());
+        let admin = settings.admin().create_with_context(events("admin")).map_err(|e| failed("make a client", e))?;
+        let asker: BaseConsumer<Events> = settings
+            .asker("tidegate-metadata", "read_uncommitted")
+            .create_with_context(events("metadata"))
+            .map_err(|e| failed("make a client", e))?;
+        let committed_asker = settings
+            .asker("tidegate-metadata", "read_committed")
+            .create_with_context(events("metadata"))
+            .map_err(|e| failed("make a client", e))?;
+        let producer = Mutex::new(Sender::new(&settings.producer(), "producer", clock.clone())?);
+        let Some(id) = asker.client().fetch_cluster_id(ANSWER_WAIT) else {
+            let mut error = Error::io(format!("no Kafka broker answers at {}", settings.bootstrap))
+                .with_hint("see that the broker runs and that its address is right");
+            // Serves the log lines: the last one says what is wrong.
+            let _ = asker.poll(Duration::ZERO);
+            if let Some(trouble) = asker.client().context().trouble() {
+                error = error.with_detail(trouble);
+            }
+            return Err(error);
+        };
+        Ok(Arc::new(KafkaLog(Arc::new(Cluster { settings, clock, id, admin, asker, committed_asker, producer }))))
+    }
 
-impl RawHeaders<'_> {
-    /// Copies them out.
-    pub fn to_vec(&self) -> Vec<Header> {
-        Vec::new()
+    fn settings(&self) -> &KafkaSettings {
+        &self.0.settings
+    }
+
+    fn clock(&self) -> &SharedClock {
+        &self.0.clock
+    }
+
+    fn admin(&self) -> &AdminClient<Events> {
+        &self.0.admin
+    }
+
+    fn asker(&self) -> &BaseConsumer<Events> {
+        // Nobody polls it: its log lines are taken on the way.
+        let _ = self.0.asker.poll(Duration::ZERO);
+        &self.0.asker
+    }
+
+    fn committed_asker(&self) -> &BaseConsumer<Events> {
+        let _ = self.0.committed_asker.poll(Duration::ZERO);
+        &self.0.committed_asker
+    }
+
+    /// A consumer that can ask for a group's committed offsets.
+    fn offsets_of(&self, group: &str, isolation: &str) -> Result<BaseConsumer<Events>> {
+        let events = Events::new(format!("offsets of {group}"), self.clock().clone());
+        self.settings().asker(group, isolation).create_with_context(events).map_err(|e| failed("make a client", e))
+    }
+
+    fn start_offset(&self, assignment: &Assignment, isolation: Isolation) -> Result<i64> {
+        let marks = self.offsets(&TopicPartition::new(assignment.topic.clone(), assignment.partition))?;
+        let end = match isolation {
+            Isolation::ReadCommitted => marks.stable,
+            Isolation::ReadUncommitted => marks.high,
+        };
+        Ok(match assignment.start {
+            Start::Earliest => marks.low,
+            Start::Latest => end,
+            // What lies before was deleted: "this offset, or the next one that exists".
+            Start::Offset(offset) => offset.max(marks.low),
+        })
+    }
+}
+
+impl Log for KafkaLog {
+    fn describe(&self) -> String {
+        format!("Kafka at {}", self.0.settings.bootstrap)
+    }
+
+    fn cluster_id(&self) -> Result<String> {
+        Ok(self.0.id.clone())
+    }
+
+    fn create_topic(&self, spec: &TopicSpec) -> Result<TopicInfo> {
+        self.create(spec)
+    }
+
+    fn topic(&self, name: &str) -> Result<Option<TopicInfo>> {
+        self.describe_topic(name)
+    }
+
+    fn topics(&self) -> Result<Vec<TopicInfo>> {
+        self.all_topics()
+    }
+
+    fn delete_topic(&self, name: &str) -> Result<()> {
+        self.delete(name)
+    }
+
+    fn watermarks(&self, partition: &TopicPartition) -> Result<Watermarks> {
+        self.offsets(partition)
+    }
+
+    fn offset_for_time(&self, partition: &TopicPartition, timestamp: i64) -> Result<Option<i64>> {
+        self.offset_at(partition, timestamp)
+    }
+
+    fn reader(&self, assignment: Vec<Assignment>, isolation: Isolation) -> Result<Box<dyn Reader>> {
+        Ok(Box::new(reader::KafkaReader::open(self, assignment, isolation)?))
+    }
+
+    fn append(&self, topic: &str, records: &RecordSet) -> Result<()> {
+        let mut producer = self.0.producer.lock();
+        let result = producer.send(&Arc::from(topic), records).and_then(|()| producer.drain());
+        if result.is_err() {
+            producer.forget();
+        }
+        result
+    }
+
+    fn session(&self, spec: &SessionSpec) -> Result<Box<dyn Session>> {
+        Ok(Box::new(session::KafkaSession::open(self, spec)?))
+    }
+
+    fn committed(&self, group: &str, partitions: &[TopicPartition]) -> Result<Vec<Option<CommittedOffset>>> {
+        self.group_offsets(group, partitions)
+    }
+
+    fn delete_group(&self, group: &str) -> Result<()> {
+        self.forget_group(group)
+    }
+}
+
+/// Committed offsets of some partitions; an error of one partition is an error.
+fn committed_list(
+    consumer: &BaseConsumer<Events>,
+    wanted: &TopicPartitionList,
+    timeout: Duration,
+) -> Result<TopicPartitionList, KafkaError> {
+    let _ = consumer.poll(Duration::ZERO);
+    let list = consumer.committed_offsets(wanted.clone(), timeout)?;
+    for element in list.elements() {
+        element.error()?;
+    }
+    Ok(list)
+}
+
+/// The same by a read-committed consumer, for as long as transactions are open that hold new offsets.
+fn stable(
+    consumer: &BaseConsumer<Events>,
+    wanted: &TopicPartitionList,
+    clock: &SharedClock,
+    patience: Duration,
+) -> Result<TopicPartitionList> {
+    let deadline = clock.monotonic() + patience;
+    loop {
+        match committed_list(consumer, wanted, STABLE_TRY) {
+            Ok(list) => return Ok(list),
+            Err(error) if clock.monotonic() > deadline => return Err(failed("read the committed offsets", error)),
+            Err(_) => {}
+        }
     }
 }

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::types::SqlType;
 use arrow::array::{Array, ArrayRef, ArrowNativeTypeOp, ArrowPrimitiveType, AsArray, PrimitiveArray};
 use arrow::buffer::{BooleanBuffer, NullBuffer};
+use arrow::compute::kernels::numeric;
 use arrow::datatypes::{DataType, Decimal128Type, Decimal256Type, Float64Type, Int32Type, Int64Type};
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::ColumnarValue;
@@ -35,9 +36,9 @@ pub(super) fn binary(
         false => errors.raise(reason, selection, bad),
     };
     let array: ArrayRef = match ty {
-        SqlType::Integer => Arc::new(integers::<Int32Type>(op, left, right, count, &mut throw)?),
-        SqlType::Bigint => Arc::new(integers::<Int64Type>(op, left, right, count, &mut throw)?),
-        SqlType::Double => Arc::new(doubles(op, left, right, count)?),
+        SqlType::Integer => integers::<Int32Type>(op, left, right, count, &mut throw)?,
+        SqlType::Bigint => integers::<Int64Type>(op, left, right, count, &mut throw)?,
+        SqlType::Double => doubles(op, left, right, count)?,
         SqlType::Decimal(precision, scale) => {
             decimal::binary(op, left, right, (*precision, *scale), count, &mut throw)?
         }
@@ -97,20 +98,34 @@ fn null_operands(operands: &[&ColumnarValue], rows: usize, selection: &Selection
     false
 }
 
-fn doubles(
-    op: Arithmetic,
-    left: &ColumnarValue,
-    right: &ColumnarValue,
-    rows: usize,
-) -> Result<PrimitiveArray<Float64Type>> {
+fn doubles(op: Arithmetic, left: &ColumnarValue, right: &ColumnarValue, rows: usize) -> Result<ArrayRef> {
     type D = Float64Type;
-    match op {
-        Arithmetic::Add => dense::<D, D, D>(left, right, rows, |a, b| a + b),
-        Arithmetic::Subtract => dense::<D, D, D>(left, right, rows, |a, b| a - b),
-        Arithmetic::Multiply => dense::<D, D, D>(left, right, rows, |a, b| a * b),
-        Arithmetic::Divide => dense::<D, D, D>(left, right, rows, |a, b| a / b),
-        Arithmetic::Remainder => dense::<D, D, D>(left, right, rows, |a, b| a % b),
-    }
+    Ok(match op {
+        Arithmetic::Divide => Arc::new(dense::<D, D, D>(left, right, rows, |a, b| a / b)?),
+        Arithmetic::Remainder => Arc::new(dense::<D, D, D>(left, right, rows, |a, b| a % b)?),
+        _ => simple::<D>(op, left, right)?,
+    })
+}
+
+/// `+ - *` by Arrow's kernels, which never fail in their wrapping form. NULLs are taken off before: their rows are in
+/// error already, and their bitmap would be computed again at every step.
+fn simple<T: ArrowPrimitiveType>(op: Arithmetic, left: &ColumnarValue, right: &ColumnarValue) -> Result<ArrayRef> {
+    let kernel = match op {
+        Arithmetic::Add => numeric::add_wrapping,
+        Arithmetic::Subtract => numeric::sub_wrapping,
+        _ => numeric::mul_wrapping,
+    };
+    let bare = |array: &ArrayRef| -> Result<PrimitiveArray<T>> {
+        let array = array.as_primitive_opt::<T>().ok_or_else(wrong_type)?;
+        Ok(PrimitiveArray::new(array.values().clone(), None))
+    };
+    use ColumnarValue::{Array as Many, Scalar as One};
+    Ok(match (left, right) {
+        (Many(a), Many(b)) => kernel(&bare(a)?, &bare(b)?)?,
+        (Many(a), One(b)) => kernel(&bare(a)?, &b.to_scalar()?)?,
+        (One(a), Many(b)) => kernel(&a.to_scalar()?, &bare(b)?)?,
+        (One(a), One(b)) => kernel(&a.to_array()?, &b.to_scalar()?)?,
+    })
 }
 
 fn integers<T>(
@@ -119,14 +134,12 @@ fn integers<T>(
     right: &ColumnarValue,
     rows: usize,
     throw: &mut dyn FnMut(Reason, &BooleanBuffer),
-) -> Result<PrimitiveArray<T>>
+) -> Result<ArrayRef>
 where
     T: ArrowPrimitiveType<Native: ArrowNativeTypeOp>,
 {
     match op {
-        Arithmetic::Add => dense::<T, T, T>(left, right, rows, |a, b| a.add_wrapping(b)),
-        Arithmetic::Subtract => dense::<T, T, T>(left, right, rows, |a, b| a.sub_wrapping(b)),
-        Arithmetic::Multiply => dense::<T, T, T>(left, right, rows, |a, b| a.mul_wrapping(b)),
+        Arithmetic::Add | Arithmetic::Subtract | Arithmetic::Multiply => simple::<T>(op, left, right),
         Arithmetic::Divide | Arithmetic::Remainder => {
             if let (
                 Arithmetic::Remainder,
@@ -137,19 +150,33 @@ where
                 && let Some(values) = array.as_primitive_opt::<Int64Type>()
             {
                 let rest = arrow::buffer::ScalarBuffer::<i64>::from(remainders(values.values(), *d as u64));
-                return Ok(PrimitiveArray::new(rest.into_inner().into(), None));
+                return Ok(Arc::new(PrimitiveArray::<Int64Type>::new(rest, None)));
             }
             let zeros = zeros::<T>(right, rows)?;
             if zeros.has_true() {
                 throw(Reason::DivisionByZero, &zeros);
             }
             let zero = T::Native::ZERO;
-            match op {
+            Ok(match op {
                 Arithmetic::Divide => {
-                    dense::<T, T, T>(left, right, rows, |a, b| if b.is_zero() { zero } else { a.div_wrapping(b) })
+                    Arc::new(dense::<T, T, T>(
+                        left,
+                        right,
+                        rows,
+                        |a, b| {
+                            if b.is_zero() { zero } else { a.div_wrapping(b) }
+                        },
+                    )?)
                 }
-                _ => dense::<T, T, T>(left, right, rows, |a, b| if b.is_zero() { zero } else { a.mod_wrapping(b) }),
-            }
+                _ => Arc::new(dense::<T, T, T>(
+                    left,
+                    right,
+                    rows,
+                    |a, b| {
+                        if b.is_zero() { zero } else { a.mod_wrapping(b) }
+                    },
+                )?),
+            })
         }
     }
 }

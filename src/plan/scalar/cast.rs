@@ -12,7 +12,7 @@ use arrow::array::{
     Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryBuilder, BooleanArray, BooleanBufferBuilder, ListArray,
     MapArray, PrimitiveArray, StringBuilder, StructArray, new_null_array,
 };
-use arrow::buffer::BooleanBuffer;
+use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Decimal256Type, Float64Type, Int32Type, Int64Type, Time32MillisecondType,
     TimestampMillisecondType, i256,
@@ -138,7 +138,7 @@ fn column(array: &ArrayRef, from: &SqlType, to: &SqlType, selection: &Selection)
             let (values, bad) = column(list.values(), a, b, &Selection::all())?;
             let DataType::List(field) = to.arrow() else { return Err(Error::bug("an ARRAY is not an Arrow list")) };
             let out = ListArray::try_new(field, list.offsets().clone(), values, list.nulls().cloned())?;
-            (Arc::new(out), bad.map(|(reason, bad)| (reason, parents(list.value_offsets(), &bad))))
+            (Arc::new(out), bad.map(|(reason, bad)| (reason, parents(list.value_offsets(), list.nulls(), &bad))))
         }
         (Map(k, v), Map(l, w)) => {
             let map = array.as_map();
@@ -150,7 +150,7 @@ fn column(array: &ArrayRef, from: &SqlType, to: &SqlType, selection: &Selection)
             let entries = StructArray::try_new(fields.clone(), vec![keys, values], None)?;
             let out = MapArray::try_new(field.clone(), map.offsets().clone(), entries, map.nulls().cloned(), false)?;
             let bad = either(bad_keys, bad_values);
-            (Arc::new(out), bad.map(|(reason, bad)| (reason, parents(map.value_offsets(), &bad))))
+            (Arc::new(out), bad.map(|(reason, bad)| (reason, parents(map.value_offsets(), map.nulls(), &bad))))
         }
         (Struct(a), Struct(b)) => structure(array, a, b, to, selection)?,
         _ => return Err(Error::bug(format!("a cast of {from} to {to} was bound"))),
@@ -194,9 +194,10 @@ fn filled(keys: &ArrayRef) -> Result<ArrayRef> {
 }
 
 /// The rows of a list in which some item is bad.
-fn parents(offsets: &[i32], bad: &BooleanBuffer) -> BooleanBuffer {
+fn parents(offsets: &[i32], nulls: Option<&NullBuffer>, bad: &BooleanBuffer) -> BooleanBuffer {
     BooleanBuffer::collect_bool(offsets.len() - 1, |row| {
-        (offsets[row] as usize..offsets[row + 1] as usize).any(|item| bad.value(item))
+        nulls.is_none_or(|n| n.is_valid(row))
+            && (offsets[row] as usize..offsets[row + 1] as usize).any(|item| bad.value(item))
     })
 }
 

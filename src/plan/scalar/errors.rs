@@ -4,7 +4,7 @@
 //! evaluated. Raised bitmaps are disjoint: a row that failed once takes no further part until a boundary catches it. On
 //! clean data no bitmap exists at all. Text is made by whoever writes the log, from boundary, reason and row.
 
-use arrow::buffer::BooleanBuffer;
+use arrow::buffer::{BooleanBuffer, buffer_bin_and_not};
 use std::fmt;
 
 /// Rows still to be evaluated; `None` = all of them.
@@ -29,7 +29,10 @@ impl Selection {
     pub fn minus(&self, rows: Option<&BooleanBuffer>) -> Selection {
         match rows {
             None => self.clone(),
-            Some(rows) => self.and(&!rows),
+            Some(rows) => Selection(Some(match &self.0 {
+                None => !rows,
+                Some(selected) => and_not(selected, rows),
+            })),
         }
     }
 
@@ -42,6 +45,12 @@ impl Selection {
     pub fn is_empty(&self) -> bool {
         self.0.as_ref().is_some_and(|rows| !rows.has_true())
     }
+}
+
+/// `a AND NOT b` in one pass.
+fn and_not(a: &BooleanBuffer, b: &BooleanBuffer) -> BooleanBuffer {
+    let bits = buffer_bin_and_not(a.inner(), a.offset(), b.inner(), b.offset(), a.len());
+    BooleanBuffer::new(bits, 0, a.len())
 }
 
 /// Why a row failed.
@@ -126,8 +135,12 @@ impl RowErrors {
 
     /// Puts `rows` into the error state, as far as they are selected and not in it already.
     pub(super) fn raise(&mut self, reason: Reason, selection: &Selection, rows: &BooleanBuffer) {
-        let selected = selection.and(rows);
-        let Selection(Some(rows)) = selected.minus(self.any.as_ref()) else { return };
+        let rows = match (&selection.0, &self.any) {
+            (None, None) => rows.clone(),
+            (None, Some(any)) => and_not(rows, any),
+            (Some(selected), None) => selected & rows,
+            (Some(selected), Some(any)) => and_not(&(selected & rows), any),
+        };
         if !rows.has_true() {
             return;
         }

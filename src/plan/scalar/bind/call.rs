@@ -1,13 +1,14 @@
 //! Function calls, and the constructors that look like calls.
 
 use super::{Binder, Bound, literal};
-use crate::catalog::nearest;
 use crate::error::{Error, Result};
 use crate::functions::Registry;
 use crate::plan::scalar::Program;
 use crate::types::SqlType;
+use crate::types::nearest;
 use sqlparser::ast::{
-    CeilFloorKind, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, TrimWhereField,
+    BinaryOperator, CeilFloorKind, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
+    TrimWhereField,
 };
 
 impl Binder<'_> {
@@ -114,6 +115,7 @@ impl Binder<'_> {
     pub(super) fn resolved(&mut self, name: &str, args: Vec<Bound>) -> Result<Bound> {
         let Some(entry) = Registry::find(name) else { return self.native(name, args) };
         let given: Vec<Option<SqlType>> = args.iter().map(|a| a.ty.clone()).collect();
+        refuse_ambiguity(name, &given)?;
         let resolved = match entry.resolve(&given) {
             Ok(resolved) => resolved,
             // Literals give way to the type of what stands beside them, as in a list.
@@ -171,6 +173,10 @@ fn named_argument(arg: &FunctionArg) -> Result<(Key<'_>, &Expr)> {
     let (key, value) = match arg {
         FunctionArg::Named { name, arg, .. } => (Key::Name(name), arg),
         FunctionArg::ExprNamed { name, arg, .. } => (Key::Expr(name), arg),
+        // Where the dialect has no named arguments, `:=` is an operator like others.
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::BinaryOp { left, op: BinaryOperator::Assignment, right })) => {
+            return Ok((Key::Expr(left), right));
+        }
         FunctionArg::Unnamed(_) => {
             return Err(Error::statement(format!("expected name := value, found {arg}")));
         }
@@ -186,6 +192,23 @@ fn plain_argument(arg: &FunctionArg) -> Result<&Expr> {
         FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Ok(expr),
         other => Err(Error::statement(format!("argument is not supported: {other}"))),
     }
+}
+
+/// ksqlDB has one GREATEST for each type and none for a mixture of numbers.
+fn refuse_ambiguity(name: &str, given: &[Option<SqlType>]) -> Result<()> {
+    let mut numbers = given.iter().flatten();
+    let Some(first) = numbers.next().filter(|ty| ty.is_numeric()) else { return Ok(()) };
+    let (numeric, mixed) = numbers.fold((true, false), |(n, m), ty| (n && ty.is_numeric(), m || ty != first));
+    if !numeric || !mixed || !matches!(name, "GREATEST" | "LEAST") {
+        return Ok(());
+    }
+    let given: Vec<_> = given.iter().map(|ty| ty.as_ref().map_or("null".to_string(), SqlType::to_string)).collect();
+    Err(Error::statement(format!(
+        "Function '{}' cannot be resolved due to ambiguous method parameters ({}).",
+        name.to_lowercase(),
+        given.join(", ")
+    ))
+    .with_hint("CAST the arguments to one type"))
 }
 
 fn unknown(name: &str) -> Error {

@@ -1,6 +1,6 @@
 //! Comparisons, BETWEEN, IN, LIKE, IS NULL: which types may meet, and what text means beside a time.
 
-use super::{Binder, Bound, widen};
+use super::{Binder, Bound, Boundary, widen};
 use crate::error::{Error, Result};
 use crate::plan::scalar::{Comparison, Program};
 use crate::types::temporal::parse_timestamp;
@@ -23,8 +23,13 @@ impl Binder<'_> {
         let (Some(x), Some(y)) = (left.ty.clone(), right.ty.clone()) else {
             return Err(Error::bug("a typed operand has no type"));
         };
+        let clause = match self.boundary {
+            Boundary::Where => "Error in WHERE expression: ",
+            Boundary::Having => "Error in HAVING expression: ",
+            _ => "",
+        };
         let refused = |left: &Program, right: &Program| {
-            Error::statement(format!("Cannot compare {left} ({x}) to {right} ({y}) with {}.", name(op)))
+            Error::statement(format!("{clause}Cannot compare {left} ({x}) to {right} ({y}) with {}.", name(op)))
         };
         let nested = matches!(x, SqlType::Array(_) | SqlType::Map(..) | SqlType::Struct(_) | SqlType::Boolean);
         if nested && op.is_ordering() {
@@ -80,7 +85,10 @@ impl Binder<'_> {
         for item in list {
             bounds.push(self.expr(item)?);
         }
-        let (mut programs, _) = self.common(bounds)?;
+        let (mut programs, _) = self.common(bounds).map_err(|e| {
+            let error = Error::statement(format!("Invalid Predicate: {}", e.message()));
+            if let Some(hint) = e.hint() { error.with_hint(hint) } else { error }
+        })?;
         let value = Box::new(programs.remove(0));
         Ok(Bound::new(negate(Program::In { value, list: programs }, negated), SqlType::Boolean))
     }

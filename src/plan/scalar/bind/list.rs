@@ -2,7 +2,7 @@
 //!
 //! The first typed element sets the type; numbers widen, and literals are converted to what stands before them.
 
-use super::{Binder, Bound, cast, literal, widen};
+use super::{Binder, Bound, cast, invalid_text, literal, widen};
 use crate::error::{Error, Result};
 use crate::plan::scalar::{Comparison, Program};
 use crate::types::SqlType;
@@ -31,13 +31,9 @@ impl Binder<'_> {
         };
         let mut programs = vec![];
         for bound in bounds {
-            let (from, text) = (bound.ty.clone(), bound.program.to_string());
-            let program = self.coerce(bound, &ty)?;
-            let given = from.as_ref().unwrap_or(&ty);
-            programs.push(program.ok_or_else(|| {
-                Error::statement(format!("operator does not exist: {ty} <> {given} ({text})"))
-                    .with_hint("You might need to add explicit type casts.")
-            })?);
+            let given = bound.ty.clone().unwrap_or_else(|| ty.clone());
+            let shown = bound.program.clone();
+            programs.push(self.coerce(bound, &ty)?.ok_or_else(|| mismatch(&ty, &given, &shown))?);
         }
         Ok((programs, ty))
     }
@@ -49,7 +45,16 @@ impl Binder<'_> {
             return Ok(Some(bound.program));
         }
         if let Some(value) = bound.literal() {
-            return Ok(literal::convert(value, &from, to)?.map(Program::Literal));
+            let converted = literal::convert(value, &from, to)?.map(Program::Literal);
+            return match converted {
+                None if from == SqlType::String && !is_nested(to) => Err(invalid_text(to, value)),
+                converted => Ok(converted),
+            };
+        }
+        if from.common(to).as_ref() != Some(to)
+            && let Some(program) = self.constructor(&bound.program, to)?
+        {
+            return Ok(Some(program));
         }
         if from.is_numeric() && to.is_numeric() || !from.is_numeric() && cast::exists(&from, to) && is_nested(to) {
             if from.common(to).as_ref() != Some(to) && !is_constant(&bound.program) && !is_decimal(&from, to) {
@@ -64,6 +69,33 @@ impl Binder<'_> {
             }));
         }
         Ok(None)
+    }
+
+    /// A constructor takes a type by its elements, so that literals inside give way too.
+    fn constructor(&mut self, program: &Program, to: &SqlType) -> Result<Option<Program>> {
+        Ok(match (program, to) {
+            (Program::Array { items, item }, SqlType::Array(wanted)) => {
+                let mut out = vec![];
+                for program in items {
+                    let Some(item) = self.coerce(Bound::new(program.clone(), item.clone()), wanted)? else {
+                        return Ok(None);
+                    };
+                    out.push(item);
+                }
+                Some(Program::Array { items: out, item: (**wanted).clone() })
+            }
+            (Program::Map { entries, key, value }, SqlType::Map(k, v)) => {
+                let mut out = vec![];
+                for (name, program) in entries {
+                    let name = self.coerce(Bound::new(name.clone(), key.clone()), k)?;
+                    let program = self.coerce(Bound::new(program.clone(), value.clone()), v)?;
+                    let (Some(name), Some(program)) = (name, program) else { return Ok(None) };
+                    out.push((name, program));
+                }
+                Some(Program::Map { entries: out, key: (**k).clone(), value: (**v).clone() })
+            }
+            _ => None,
+        })
     }
 
     pub(super) fn case(
@@ -120,8 +152,11 @@ impl Binder<'_> {
             keys.push(self.element(key)?);
             values.push(self.element(value)?);
         }
-        if keys.iter().all(|b| b.ty.is_none()) || values.iter().all(|b| b.ty.is_none()) {
-            return Err(Error::statement("Cannot construct a map with all NULL keys or all NULL values."));
+        if values.iter().all(|b| b.ty.is_none()) {
+            return Err(Error::statement("Cannot construct a map with all NULL values"));
+        }
+        if keys.iter().all(|b| b.ty.is_none()) {
+            return Err(Error::statement("Cannot construct a map with all NULL keys"));
         }
         let ((keys, key), (values, value)) = (self.common(keys)?, self.common(values)?);
         let entries = keys.into_iter().zip(values).collect();
@@ -157,7 +192,11 @@ impl Binder<'_> {
 /// The type of a list in which a literal meets something else: the literal gives way.
 fn literal_beside(known: &SqlType, ty: &SqlType, bound: &Bound, bounds: &[Bound]) -> Option<SqlType> {
     let text_or_number = |ty: &SqlType| !is_nested(ty);
-    if bound.literal().is_some() && text_or_number(known) {
+    let constructor = matches!(
+        (&bound.program, known),
+        (Program::Array { .. }, SqlType::Array(_)) | (Program::Map { .. }, SqlType::Map(..))
+    );
+    if constructor || bound.literal().is_some() && text_or_number(known) {
         return Some(known.clone());
     }
     let all_literals = bounds.iter().filter(|b| b.ty.as_ref() == Some(known)).all(|b| b.literal().is_some());
@@ -165,7 +204,7 @@ fn literal_beside(known: &SqlType, ty: &SqlType, bound: &Bound, bounds: &[Bound]
 }
 
 fn mismatch(known: &SqlType, ty: &SqlType, program: &Program) -> Error {
-    Error::statement(format!("operator does not exist: {known} <> {ty} ({program})"))
+    Error::statement(format!("operator does not exist: {known} = {ty} ({program})"))
         .with_hint("You might need to add explicit type casts.")
 }
 

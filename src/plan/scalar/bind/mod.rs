@@ -67,7 +67,7 @@ impl Boundary {
 
 /// Binds an expression and puts the boundary's guard around it, if it can fail.
 pub fn bind(expr: &Expr, scope: &dyn Scope, boundary: Boundary) -> Result<Typed> {
-    let mut binder = Binder { scope, inner_guards: boundary.has_inner_guards(), guards: 1, depth: 0 };
+    let mut binder = Binder { scope, boundary, guards: 1, depth: 0 };
     let bound = binder.expr(expr)?;
     let ty = match (bound.ty, boundary) {
         (Some(ty), _) => ty,
@@ -95,7 +95,7 @@ pub fn bind(expr: &Expr, scope: &dyn Scope, boundary: Boundary) -> Result<Typed>
 
 /// Binds an expression whose value goes into a column of a known type: numbers widen, literals are converted.
 pub fn bind_to(expr: &Expr, scope: &dyn Scope, boundary: Boundary, target: &SqlType) -> Result<Typed> {
-    let mut binder = Binder { scope, inner_guards: boundary.has_inner_guards(), guards: 1, depth: 0 };
+    let mut binder = Binder { scope, boundary, guards: 1, depth: 0 };
     let bound = binder.expr(expr)?;
     let text = bound.program.to_string();
     let from = bound.ty.clone();
@@ -114,7 +114,7 @@ pub fn constant(expr: &Expr, target: &SqlType) -> Result<ScalarValue> {
             Err(Error::statement(format!("Columns are not allowed in a constant: {name}")))
         }
     }
-    let typed = bind_to(expr, &Nothing, Boundary::Where, target)?;
+    let typed = bind_to(expr, &Nothing, Boundary::GroupBy, target)?;
     literal::evaluate(&typed.program)?
         .ok_or_else(|| Error::statement(format!("Could not evaluate {} as {target}", typed.program)))
 }
@@ -151,7 +151,7 @@ impl Bound {
 
 struct Binder<'a> {
     scope: &'a dyn Scope,
-    inner_guards: bool,
+    boundary: Boundary,
     /// The number of the next guard; 0 is the outermost.
     guards: u16,
     depth: usize,
@@ -250,7 +250,7 @@ impl Binder<'_> {
     fn converted(&self, value: &ScalarValue, from: &SqlType, to: &SqlType) -> Result<Bound> {
         match literal::convert(value, from, to)? {
             Some(value) => Ok(Bound::new(Program::Literal(value), to.clone())),
-            None => Err(Error::statement(format!("invalid input syntax for type {to}: \"{value}\""))),
+            None => Err(invalid_text(to, value)),
         }
     }
 
@@ -351,7 +351,8 @@ impl Binder<'_> {
             return Ok(Bound::new(Program::Literal(literal::null(to)?), to.clone()));
         };
         if !cast::exists(&from, to) {
-            return Err(Error::statement(format!("Cast of {from} to {to} is not supported")));
+            let prefix = if self.boundary == Boundary::SelectItem { "Invalid Select: " } else { "" };
+            return Err(Error::statement(format!("{prefix}Cast of {from} to {to} is not supported")));
         }
         if from == *to {
             return Ok(value);
@@ -362,7 +363,7 @@ impl Binder<'_> {
 
     /// An inner boundary, where this expression has such and the program can fail.
     fn guard(&mut self, program: Program) -> Program {
-        if !self.inner_guards || !program.can_fail() || self.guards == u16::MAX {
+        if !self.boundary.has_inner_guards() || !program.can_fail() || self.guards == u16::MAX {
             return program;
         }
         let guard = guarded(program, self.guards);
@@ -424,6 +425,12 @@ impl Binder<'_> {
             other => Err(Error::statement(format!("-> needs the name of a field, not {other}"))),
         }
     }
+}
+
+/// A literal that is no value of the type; ksqlDB leaves out a DECIMAL's digits here.
+fn invalid_text(to: &SqlType, value: &ScalarValue) -> Error {
+    let to = if let SqlType::Decimal(..) = to { "DECIMAL".to_string() } else { to.to_string() };
+    Error::statement(format!("invalid input syntax for type {to}: \"{value}\"."))
 }
 
 fn field(value: Bound, name: &str) -> Result<Bound> {

@@ -1,0 +1,362 @@
+//! What all Kafka clients of this process share: their settings, where their log lines go, and how errors are told.
+//!
+//! The keys of the four kinds of clients are those of the exactly-once protocol (see [`super::session`]); the user's own
+//! properties come before them, so that nobody can switch a promise off by accident.
+
+use crate::error::{Error, Kind};
+use crate::types::clock::SharedClock;
+use parking_lot::Mutex;
+use rdkafka::TopicPartitionList;
+use rdkafka::client::ClientContext;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::KafkaError;
+use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
+use rdkafka::util::Timeout;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+/// One log line a facility in this time; a broker that is away makes many a second.
+const LOG_PAUSE: Duration = Duration::from_secs(5);
+/// Time after which a member that sends no heartbeat has left its group.
+pub(super) const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time after which the broker aborts a transaction whose owner fell silent: it blocks readers, so it is short.
+const TRANSACTION_TIMEOUT_MS: u32 = 10_000;
+/// Time after which librdkafka gives a row up; must be below the transaction timeout.
+pub(super) const MESSAGE_TIMEOUT: Duration = Duration::from_secs(8);
+/// Pause before librdkafka repeats a request. The time rule of the session depends on it.
+pub(super) const RETRY_BACKOFF_MS: u32 = 100;
+
+/// How to reach a cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KafkaSettings {
+    /// `HOST:PORT[,HOST:PORT...]`.
+    pub bootstrap: String,
+    /// Further settings of librdkafka by their names, such as `security.protocol`.
+    pub properties: BTreeMap<String, String>,
+}
+
+impl KafkaSettings {
+    /// A cluster without further settings.
+    pub fn new(bootstrap: impl Into<String>) -> KafkaSettings {
+        KafkaSettings { bootstrap: bootstrap.into(), properties: BTreeMap::new() }
+    }
+
+    fn base(&self, keys: &[(&str, &str)]) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.bootstrap).set("client.id", "tidegate");
+        for (key, value) in &self.properties {
+            config.set(key, value);
+        }
+        for (key, value) in keys {
+            config.set(*key, *value);
+        }
+        config.set_log_level(RDKafkaLogLevel::Notice);
+        config
+    }
+
+    /// A client for administration.
+    pub(super) fn admin(&self) -> ClientConfig {
+        self.base(&[])
+    }
+
+    /// A consumer that asks for offsets and never joins or fetches.
+    pub(super) fn asker(&self, group: &str, isolation: &str) -> ClientConfig {
+        self.base(&[("group.id", group), ("isolation.level", isolation), ("enable.auto.commit", "false")])
+    }
+
+    /// A consumer that reads assigned partitions.
+    pub(super) fn reader(&self, isolation: &str) -> ClientConfig {
+        self.base(&[
+            // Never joined; librdkafka wants a name before it lets one assign.
+            ("group.id", "tidegate-reader"),
+            ("isolation.level", isolation),
+            ("enable.auto.commit", "false"),
+            ("enable.auto.offset.store", "false"),
+            ("auto.offset.reset", "error"),
+            ("enable.partition.eof", "true"),
+            ("check.crcs", "true"),
+            ("fetch.wait.max.ms", "100"),
+            // The default of a second halves the speed of whoever drains the queue quickly.
+            ("fetch.queue.backoff.ms", "2"),
+            ("queued.min.messages", "100000"),
+            // A bound of memory: what is fetched ahead, for all partitions of a reader.
+            ("queued.max.messages.kbytes", "32768"),
+            ("fetch.message.max.bytes", "4000000"),
+            ("fetch.max.bytes", "16000000"),
+        ])
+    }
+
+    /// A producer without transactions.
+    pub(super) fn producer(&self) -> ClientConfig {
+        self.base(&PRODUCER)
+    }
+
+    /// A transactional producer, whose debug lines tell of repeated requests.
+    pub(super) fn transactional(&self, id: &str) -> ClientConfig {
+        let mut config = self.base(&PRODUCER);
+        config.set("transactional.id", id);
+        config.set("transaction.timeout.ms", TRANSACTION_TIMEOUT_MS.to_string());
+        config.set("retry.backoff.ms", RETRY_BACKOFF_MS.to_string());
+        config.set("debug", "eos").set_log_level(RDKafkaLogLevel::Debug);
+        config
+    }
+
+    /// The consumer that holds a session's place in its group.
+    pub(super) fn member(&self, group: &str, instance: &str, client: &str) -> ClientConfig {
+        let mut config = self.asker(group, "read_committed");
+        config.set("client.id", client);
+        config.set("group.instance.id", instance);
+        config.set("group.protocol", "classic");
+        config.set("partition.assignment.strategy", "cooperative-sticky");
+        config.set("session.timeout.ms", SESSION_TIMEOUT.as_millis().to_string());
+        config.set("heartbeat.interval.ms", "2000");
+        config.set("max.poll.interval.ms", "300000");
+        config.set("enable.auto.offset.store", "false");
+        config.set("auto.offset.reset", "earliest");
+        config
+    }
+}
+
+const PRODUCER: [(&str, &str); 8] = [
+    ("enable.idempotence", "true"),
+    ("acks", "all"),
+    ("message.timeout.ms", "8000"),
+    ("linger.ms", "5"),
+    ("batch.size", "1000000"),
+    // Rows always name their partition; should one ever not, it still lands where Java would put it.
+    ("partitioner", "murmur2_random"),
+    // The size of an epoch is bounded by the engine; librdkafka's count would only make it wait.
+    ("queue.buffering.max.messages", "0"),
+    ("queue.buffering.max.kbytes", "1048576"),
+];
+
+/// What one client has told: trouble, reports, signs of repeated requests.
+#[derive(Clone)]
+pub(super) struct Events(Arc<Shared>);
+
+struct Shared {
+    /// Names the client in log lines.
+    name: String,
+    clock: SharedClock,
+    /// Last line of each facility, and how many were held back since.
+    lines: Mutex<BTreeMap<String, (Duration, u64)>>,
+    trouble: Mutex<Option<String>>,
+    /// A request may have been repeated: the producer must not be used for another transaction.
+    suspicious: AtomicBool,
+    delivered: AtomicU64,
+    failed: AtomicU64,
+    failure: Mutex<Option<RDKafkaErrorCode>>,
+}
+
+impl Events {
+    pub(super) fn new(name: impl Into<String>, clock: SharedClock) -> Events {
+        Events(Arc::new(Shared {
+            name: name.into(),
+            clock,
+            lines: Mutex::default(),
+            trouble: Mutex::default(),
+            suspicious: AtomicBool::default(),
+            delivered: AtomicU64::default(),
+            failed: AtomicU64::default(),
+            failure: Mutex::default(),
+        }))
+    }
+
+    /// A log line of librdkafka, by its own level number.
+    pub(super) fn line(&self, level: i32, facility: &str, line: &str) {
+        if facility == "ENDTXN" && !line.contains("NO_ERROR") || matches!(facility, "REQTMOUT" | "FAIL" | "TXNERR") {
+            self.0.suspicious.store(true, Ordering::SeqCst);
+        }
+        if level > 5 {
+            return;
+        }
+        // A setting of the other kind of client is no trouble: all clients get the user's properties.
+        if facility == "CONFWARN" {
+            return tracing::debug!(target: "kafka", "{}: {line}", self.0.name);
+        }
+        if level <= 3 {
+            *self.0.trouble.lock() = Some(without_prefix(line).to_owned());
+        }
+        let now = self.0.clock.monotonic();
+        let mut lines = self.0.lines.lock();
+        let (last, held) = lines.entry(facility.to_owned()).or_insert((Duration::ZERO, 0));
+        if *last > Duration::ZERO && now.saturating_sub(*last) < LOG_PAUSE {
+            *held += 1;
+            return;
+        }
+        let more = if *held > 0 { format!(" (and {held} more like it)") } else { String::new() };
+        (*last, *held) = (now.max(Duration::from_nanos(1)), 0);
+        drop(lines);
+        let text = without_prefix(line);
+        if level <= 4 {
+            tracing::warn!(target: "kafka", "{}: {facility}: {text}{more}", self.0.name);
+        } else {
+            tracing::info!(target: "kafka", "{}: {facility}: {text}{more}", self.0.name);
+        }
+    }
+
+    /// An error that concerns the client as a whole.
+    pub(super) fn problem(&self, code: RDKafkaErrorCode, reason: &str) {
+        self.0.suspicious.store(true, Ordering::SeqCst);
+        self.line(3, "ERROR", &format!("{reason} ({code:?})"));
+    }
+
+    /// Counts delivery reports.
+    pub(super) fn reported(&self, delivered: u64, failed: Option<RDKafkaErrorCode>) {
+        if let Some(code) = failed {
+            self.0.failure.lock().get_or_insert(code);
+            self.0.failed.fetch_add(1, Ordering::SeqCst);
+        }
+        self.0.delivered.fetch_add(delivered, Ordering::SeqCst);
+    }
+
+    pub(super) fn delivered(&self) -> u64 {
+        self.0.delivered.load(Ordering::SeqCst)
+    }
+
+    /// The first failed delivery since the last [`Events::forget_failures`].
+    pub(super) fn failure(&self) -> Option<RDKafkaErrorCode> {
+        if self.0.failed.load(Ordering::SeqCst) == 0 { None } else { *self.0.failure.lock() }
+    }
+
+    pub(super) fn forget_failures(&self) {
+        self.0.failed.store(0, Ordering::SeqCst);
+        *self.0.failure.lock() = None;
+    }
+
+    pub(super) fn suspicious(&self) -> bool {
+        self.0.suspicious.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.0.trouble.lock().clone()
+    }
+
+    pub(super) fn set_trouble(&self, trouble: Option<String>) {
+        *self.0.trouble.lock() = trouble;
+    }
+}
+
+/// librdkafka's lines begin with `[thrd:NAME]: `.
+fn without_prefix(line: &str) -> &str {
+    match line.strip_prefix("[thrd:").and_then(|rest| rest.split_once("]: ")) {
+        Some((_, text)) => text,
+        None => line,
+    }
+}
+
+impl ClientContext for Events {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        self.line(level as i32, facility, line);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
+        if code != RDKafkaErrorCode::PartitionEOF {
+            self.problem(code, reason);
+        }
+    }
+}
+
+impl ConsumerContext for Events {}
+
+/// What a session's place in its group is at present.
+pub(super) struct Membership {
+    events: Events,
+    owned: Mutex<BTreeSet<i32>>,
+    /// Grows whenever tasks were taken from us: an epoch that saw it grow must not commit.
+    expired: AtomicU64,
+}
+
+impl Membership {
+    pub(super) fn new(events: Events) -> Membership {
+        Membership { events, owned: Mutex::default(), expired: AtomicU64::default() }
+    }
+
+    pub(super) fn expired(&self) -> u64 {
+        self.expired.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn owned(&self) -> usize {
+        self.owned.lock().len()
+    }
+}
+
+impl ClientContext for Membership {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        self.events.log(level, facility, line);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.events.error(error, reason);
+    }
+}
+
+impl ConsumerContext for Membership {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, code: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        let partitions: Vec<i32> = list.elements().iter().map(|e| e.partition()).collect();
+        if code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            // Nothing is ever read from the task topic: an offset is given so that none is looked up.
+            let _ = list.set_all_offsets(rdkafka::Offset::Offset(0));
+            let assigned = consumer.incremental_assign(list);
+            let _ = consumer.pause(list);
+            match assigned {
+                Ok(()) => self.owned.lock().extend(partitions),
+                Err(error) => self.events.line(4, "ASSIGN", &error.to_string()),
+            }
+        } else {
+            // Counted before the broker may give them to somebody else. The worker is not asked to release first: until
+            // tasks can move between processes, losing one means that this process is no longer the owner.
+            if !partitions.is_empty() || consumer.assignment_lost() {
+                self.expired.fetch_add(1, Ordering::SeqCst);
+            }
+            self.owned.lock().retain(|p| !partitions.contains(p));
+            if let Err(error) = consumer.incremental_unassign(list) {
+                self.events.line(4, "UNASSIGN", &error.to_string());
+            }
+        }
+    }
+
+    fn main_queue_min_poll_interval(&self) -> Timeout {
+        Timeout::After(Duration::from_millis(100))
+    }
+}
+
+/// What went wrong while doing something: `describe topics: Broker transport failure`.
+pub(super) fn failed(doing: &str, error: KafkaError) -> Error {
+    let code = error.rdkafka_error_code();
+    match code {
+        Some(code) => failed_with(doing, code),
+        None => Error::io(format!("could not {doing}")).with_detail(error.to_string()).because(error),
+    }
+}
+
+/// The same for a bare code.
+pub(super) fn failed_with(doing: &str, code: RDKafkaErrorCode) -> Error {
+    use RDKafkaErrorCode as Code;
+    let kind = match code {
+        Code::UnknownTopic | Code::UnknownPartition | Code::UnknownTopicOrPartition => Kind::NotFound,
+        Code::TopicAlreadyExists | Code::InvalidTopic | Code::InvalidConfig | Code::InvalidPartitions => {
+            Kind::Statement
+        }
+        Code::InvalidReplicationFactor | Code::PolicyViolation => Kind::Statement,
+        _ => Kind::Io,
+    };
+    let error = Error::new(kind, format!("could not {doing}")).with_detail(code.to_string()).because(code);
+    match code {
+        Code::OperationTimedOut | Code::BrokerTransportFailure | Code::AllBrokersDown | Code::Resolve => {
+            error.with_hint("see that the broker runs and that its address is right")
+        }
+        _ => error,
+    }
+}
+
+/// Drops something in a thread of its own: closing a client may wait for a broker that is away.
+pub(super) fn retire<T: Send + 'static>(what: T) {
+    let work = std::thread::Builder::new().name("kafka-close".into());
+    // Without a thread to spare the closure is dropped here, and with it the client.
+    drop(work.spawn(move || drop(what)));
+}

@@ -1,0 +1,187 @@
+//! Administrative calls that rdkafka does not offer.
+
+use super::{milliseconds, text};
+use rdkafka::TopicPartitionList;
+use rdkafka::bindings as sys;
+use rdkafka::client::{Client, ClientContext};
+use rdkafka::types::RDKafkaErrorCode;
+use rdkafka::types::RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR;
+use std::ffi::CString;
+use std::ptr::{null_mut, slice_from_raw_parts};
+use std::time::Duration;
+
+/// A topic as the cluster describes it.
+pub(in crate::log::kafka) struct Described {
+    /// The cluster's id of the topic.
+    pub(in crate::log::kafka) id: u128,
+    /// Number of partitions.
+    pub(in crate::log::kafka) partitions: u32,
+    /// Copies of partition 0.
+    pub(in crate::log::kafka) replicas: u16,
+    /// Every partition has a leader, so that it can be read and written.
+    pub(in crate::log::kafka) ready: bool,
+}
+
+/// Runs one administrative call and hands its result event to `read`.
+///
+/// # Safety
+/// `call` gives the options and the queue to an administrative function of `op`; `read` uses the event only within.
+unsafe fn admin<C: ClientContext, T>(
+    client: &Client<C>,
+    op: sys::rd_kafka_admin_op_t,
+    timeout: Duration,
+    call: impl FnOnce(*mut sys::rd_kafka_t, *mut sys::rd_kafka_AdminOptions_t, *mut sys::rd_kafka_queue_t),
+    read: impl FnOnce(*mut sys::rd_kafka_event_t) -> Result<T, RDKafkaErrorCode>,
+) -> Result<T, RDKafkaErrorCode> {
+    let native = client.native_ptr();
+    // SAFETY: options, queue and event are ours and destroyed once, after their last use.
+    unsafe {
+        let options = sys::rd_kafka_AdminOptions_new(native, op);
+        sys::rd_kafka_AdminOptions_set_request_timeout(options, milliseconds(timeout), null_mut(), 0);
+        let queue = sys::rd_kafka_queue_new(native);
+        call(native, options, queue);
+        // librdkafka ends the request by itself; the second is a margin.
+        let event = sys::rd_kafka_queue_poll(queue, milliseconds(timeout + Duration::from_secs(1)));
+        let result = if event.is_null() {
+            Err(RDKafkaErrorCode::OperationTimedOut)
+        } else {
+            let result = match sys::rd_kafka_event_error(event) {
+                RD_KAFKA_RESP_ERR_NO_ERROR => read(event),
+                code => Err(code.into()),
+            };
+            sys::rd_kafka_event_destroy(event);
+            result
+        };
+        sys::rd_kafka_queue_destroy(queue);
+        sys::rd_kafka_AdminOptions_destroy(options);
+        result
+    }
+}
+
+/// Describes topics, in the order of `names`; `None` = does not exist.
+pub(in crate::log::kafka) fn describe_topics<C: ClientContext>(
+    client: &Client<C>,
+    names: &[&str],
+    timeout: Duration,
+) -> Result<Vec<Option<Described>>, RDKafkaErrorCode> {
+    let texts: Vec<CString> =
+        names.iter().map(|n| CString::new(*n)).collect::<Result<_, _>>().map_err(|_| RDKafkaErrorCode::InvalidTopic)?;
+    let mut pointers: Vec<_> = texts.iter().map(|t| t.as_ptr()).collect();
+    let op = sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS;
+    // SAFETY: the collection copies the names and is destroyed after the call; results live as long as the event.
+    unsafe {
+        let topics = sys::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
+        let call = |native, options: *mut _, queue| sys::rd_kafka_DescribeTopics(native, topics, options, queue);
+        let found = admin(client, op, timeout, call, |event| {
+            let mut count = 0;
+            let result = sys::rd_kafka_event_DescribeTopics_result(event);
+            let list = sys::rd_kafka_DescribeTopics_result_topics(result, &mut count);
+            let descriptions = if count == 0 { &[][..] } else { &*slice_from_raw_parts(list, count) };
+            let mut by_name = std::collections::BTreeMap::new();
+            for description in descriptions {
+                by_name.insert(text(sys::rd_kafka_TopicDescription_name(*description)), described(*description)?);
+            }
+            Ok(by_name)
+        });
+        sys::rd_kafka_TopicCollection_destroy(topics);
+        let mut found = found?;
+        Ok(names.iter().map(|name| found.remove(*name).flatten()).collect())
+    }
+}
+
+/// # Safety
+/// `topic` is valid.
+unsafe fn described(topic: *const sys::rd_kafka_TopicDescription_t) -> Result<Option<Described>, RDKafkaErrorCode> {
+    // SAFETY: promised by the caller; what the accessors lend lives as long as the topic.
+    unsafe {
+        let error = sys::rd_kafka_TopicDescription_error(topic);
+        if !error.is_null() {
+            return match sys::rd_kafka_error_code(error).into() {
+                RDKafkaErrorCode::NoError => Ok(None),
+                RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic => Ok(None),
+                // A topic that is just being made or removed.
+                RDKafkaErrorCode::LeaderNotAvailable => Ok(None),
+                code => Err(code),
+            };
+        }
+        let id = sys::rd_kafka_TopicDescription_topic_id(topic);
+        let high = sys::rd_kafka_Uuid_most_significant_bits(id) as u64;
+        let low = sys::rd_kafka_Uuid_least_significant_bits(id) as u64;
+        let mut partitions = 0;
+        let list = sys::rd_kafka_TopicDescription_partitions(topic, &mut partitions);
+        let (mut replicas, mut ready) = (0, partitions > 0);
+        for at in 0..partitions {
+            let partition = *list.add(at);
+            let leader = sys::rd_kafka_TopicPartitionInfo_leader(partition);
+            ready &= !leader.is_null() && sys::rd_kafka_Node_id(leader) >= 0;
+            if at == 0 {
+                sys::rd_kafka_TopicPartitionInfo_replicas(partition, &mut replicas);
+            }
+        }
+        Ok(Some(Described {
+            id: (u128::from(high) << 64) | u128::from(low),
+            partitions: partitions as u32,
+            replicas: u16::try_from(replicas).unwrap_or(u16::MAX),
+            ready,
+        }))
+    }
+}
+
+/// Forgets all offsets of a group, as far as no member subscribes to their topics.
+pub(in crate::log::kafka) fn forget_offsets<C: ClientContext>(
+    client: &Client<C>,
+    group: &str,
+    timeout: Duration,
+) -> Result<(), RDKafkaErrorCode> {
+    let name = CString::new(group).map_err(|_| RDKafkaErrorCode::InvalidGroupId)?;
+    let partitions = committed_partitions(client, &name, timeout)?;
+    if partitions.count() == 0 {
+        return Ok(());
+    }
+    let op = sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DELETECONSUMERGROUPOFFSETS;
+    // SAFETY: the request copies name and list, and is destroyed after the call.
+    unsafe {
+        let mut request = sys::rd_kafka_DeleteConsumerGroupOffsets_new(name.as_ptr(), partitions.ptr());
+        let call = |native, options: *mut _, queue| {
+            sys::rd_kafka_DeleteConsumerGroupOffsets(native, &mut request, 1, options, queue)
+        };
+        let result = admin(client, op, timeout, call, |_| Ok(()));
+        sys::rd_kafka_DeleteConsumerGroupOffsets_destroy(request);
+        result
+    }
+}
+
+/// All partitions for which a group has committed an offset.
+fn committed_partitions<C: ClientContext>(
+    client: &Client<C>,
+    group: &CString,
+    timeout: Duration,
+) -> Result<TopicPartitionList, RDKafkaErrorCode> {
+    let op = sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS;
+    // SAFETY: NULL asks for all partitions; the request is destroyed after the call, the result lives with its event.
+    unsafe {
+        let mut request = sys::rd_kafka_ListConsumerGroupOffsets_new(group.as_ptr(), null_mut());
+        let call = |native, options: *mut _, queue| {
+            sys::rd_kafka_ListConsumerGroupOffsets(native, &mut request, 1, options, queue)
+        };
+        let result = admin(client, op, timeout, call, |event| {
+            let mut all = TopicPartitionList::new();
+            let mut count = 0;
+            let result = sys::rd_kafka_event_ListConsumerGroupOffsets_result(event);
+            let groups = sys::rd_kafka_ListConsumerGroupOffsets_result_groups(result, &mut count);
+            for at in 0..count {
+                let list = sys::rd_kafka_group_result_partitions(*groups.add(at));
+                if list.is_null() {
+                    continue;
+                }
+                for at in 0..usize::try_from((*list).cnt).unwrap_or(0) {
+                    let element = &*(*list).elems.add(at);
+                    all.add_partition(&text(element.topic), element.partition);
+                }
+            }
+            Ok(all)
+        });
+        sys::rd_kafka_ListConsumerGroupOffsets_destroy(request);
+        result
+    }
+}

@@ -1,0 +1,343 @@
+//! Rows out: an own producer around librdkafka's client, because rdkafka's cannot be given the interceptor below, waits
+//! 100 ms in every flush, and looks the topic up by name for every row.
+
+use super::{milliseconds, text};
+use crate::log::Header;
+use crate::log::kafka::client::{Events, Membership};
+use parking_lot::RwLock;
+use rdkafka::TopicPartitionList;
+use rdkafka::bindings as sys;
+use rdkafka::client::Client;
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::types::RDKafkaRespErr::{self, RD_KAFKA_RESP_ERR_NO_ERROR};
+use rdkafka::types::{RDKafkaErrorCode, RDKafkaType};
+use std::ffi::{CString, c_char, c_int, c_void};
+use std::fmt;
+use std::marker::PhantomData;
+use std::ptr::{NonNull, null, null_mut};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// librdkafka reads timestamp 0 as "now", but 1970-01-01T00:00:00Z is a timestamp like any other. Rows of that moment are
+/// produced with this mark, which [`unmark`] turns into 0 before the row is queued.
+const ZERO_TIME_MARK: i64 = i64::MIN + 0x7469_6465;
+
+/// A producer's client with its topic handles.
+pub(in crate::log::kafka) struct Outlet {
+    /// Handles must be destroyed before the client; `Drop` sees to it.
+    topics: RwLock<Vec<(Arc<str>, NonNull<sys::rd_kafka_topic_t>)>>,
+    queue: NonNull<sys::rd_kafka_queue_t>,
+    client: Client<Events>,
+}
+
+// SAFETY: librdkafka's clients, queues and topic handles may be used from several threads at once.
+unsafe impl Send for Outlet {}
+// SAFETY: as above.
+unsafe impl Sync for Outlet {}
+
+impl fmt::Debug for Outlet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Outlet")
+    }
+}
+
+/// An open topic of an outlet.
+#[derive(Clone, Copy)]
+pub(in crate::log::kafka) struct Target<'a>(NonNull<sys::rd_kafka_topic_t>, PhantomData<&'a Outlet>);
+
+/// Why a transactional call failed. What librdkafka says about going on (fatal, retriable, abortable) is left out on
+/// purpose: all failures are answered in one way, by a new producer and a look at what stands on the broker.
+#[derive(Clone, Debug)]
+pub(in crate::log::kafka) struct CallError {
+    /// Its code.
+    pub(in crate::log::kafka) code: RDKafkaErrorCode,
+    /// Its text.
+    pub(in crate::log::kafka) reason: String,
+}
+
+impl fmt::Display for CallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({:?})", self.reason, self.code)
+    }
+}
+
+/// # Safety
+/// `error` is NULL or an error object that is ours.
+unsafe fn call_result(error: *mut sys::rd_kafka_error_t) -> Result<(), CallError> {
+    if error.is_null() {
+        return Ok(());
+    }
+    // SAFETY: promised by the caller; not used after it was destroyed.
+    unsafe {
+        let result =
+            CallError { code: sys::rd_kafka_error_code(error).into(), reason: text(sys::rd_kafka_error_string(error)) };
+        sys::rd_kafka_error_destroy(error);
+        Err(result)
+    }
+}
+
+/// A member's standing in its group, taken at one moment.
+pub(in crate::log::kafka) struct GroupMetadata(NonNull<sys::rd_kafka_consumer_group_metadata_t>);
+
+impl GroupMetadata {
+    /// `None`: the consumer is no member. Never call it once closing has begun.
+    pub(in crate::log::kafka) fn of(consumer: &BaseConsumer<Membership>) -> Option<GroupMetadata> {
+        // SAFETY: the consumer lives during the call; the object is given back in `Drop`.
+        NonNull::new(unsafe { sys::rd_kafka_consumer_group_metadata(consumer.client().native_ptr()) }).map(Self)
+    }
+}
+
+impl Drop for GroupMetadata {
+    fn drop(&mut self) {
+        // SAFETY: ours, and destroyed once.
+        unsafe { sys::rd_kafka_consumer_group_metadata_destroy(self.0.as_ptr()) };
+    }
+}
+
+impl Outlet {
+    /// A producer with these settings. Somebody must call [`Outlet::serve`] from a thread of its own.
+    pub(in crate::log::kafka) fn new(config: &ClientConfig, events: Events) -> KafkaResult<Outlet> {
+        let native = config.create_native_config()?;
+        // SAFETY: the configuration is valid until `Client::new` takes it; the interceptor needs no state.
+        unsafe {
+            sys::rd_kafka_conf_set_events(native.ptr(), sys::RD_KAFKA_EVENT_DR | sys::RD_KAFKA_EVENT_ERROR);
+            sys::rd_kafka_conf_interceptor_add_on_new(native.ptr(), c"tidegate".as_ptr(), Some(on_new), null_mut());
+        }
+        let client = Client::new(config, native, RDKafkaType::RD_KAFKA_PRODUCER, events)?;
+        // SAFETY: the client lives; the queue is given back in `Drop`.
+        let queue = NonNull::new(unsafe { sys::rd_kafka_queue_get_main(client.native_ptr()) });
+        let queue = queue.ok_or_else(|| KafkaError::ClientCreation("the producer has no queue".into()))?;
+        Ok(Outlet { topics: RwLock::default(), queue, client })
+    }
+
+    /// What the client told us so far.
+    pub(in crate::log::kafka) fn events(&self) -> &Events {
+        self.client.context()
+    }
+
+    /// Gets the handle of a topic ready.
+    pub(in crate::log::kafka) fn open(&self, topic: &Arc<str>) -> KafkaResult<Target<'_>> {
+        if let Some((_, handle)) = self.topics.read().iter().find(|(name, _)| name == topic) {
+            return Ok(Target(*handle, PhantomData));
+        }
+        let name = CString::new(&**topic)?;
+        // SAFETY: NULL stands for the default topic settings; the handle is given back in `Drop`.
+        let handle = unsafe { sys::rd_kafka_topic_new(self.client.native_ptr(), name.as_ptr(), null_mut()) };
+        let handle = NonNull::new(handle).ok_or(KafkaError::MessageProduction(RDKafkaErrorCode::InvalidTopic))?;
+        // Were two threads to open it at once, the older handle would only be given back later: at the client's end.
+        self.topics.write().push((Arc::clone(topic), handle));
+        Ok(Target(handle, PhantomData))
+    }
+
+    /// Copies one row into the send queue of its partition. `target` is of this very outlet.
+    pub(in crate::log::kafka) fn send(
+        &self,
+        target: Target<'_>,
+        partition: i32,
+        timestamp: i64,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: &[Header],
+    ) -> Result<(), RDKafkaErrorCode> {
+        use sys::rd_kafka_vtype_t as v;
+        let stamp = if timestamp == 0 { ZERO_TIME_MARK } else { timestamp };
+        let list = header_list(headers);
+        let field = |vtype, u| sys::rd_kafka_vu_t { vtype, u };
+        let fields = [
+            field(v::RD_KAFKA_VTYPE_RKT, Value { rkt: target.0.as_ptr() }),
+            field(v::RD_KAFKA_VTYPE_PARTITION, Value { i32_: partition }),
+            field(v::RD_KAFKA_VTYPE_MSGFLAGS, Value { i: sys::RD_KAFKA_MSG_F_COPY }),
+            field(v::RD_KAFKA_VTYPE_TIMESTAMP, Value { i64_: stamp }),
+            field(v::RD_KAFKA_VTYPE_KEY, Value { mem: memory(key) }),
+            field(v::RD_KAFKA_VTYPE_VALUE, Value { mem: memory(value) }),
+            field(v::RD_KAFKA_VTYPE_HEADERS, Value { headers: list }),
+        ];
+        // No headers, no field for them: it is the last.
+        let count = fields.len() - usize::from(list.is_null());
+        // SAFETY: all pointers are valid during the call, which copies; the header list changes hands only on success.
+        unsafe {
+            let error = sys::rd_kafka_produceva(self.client.native_ptr(), fields.as_ptr(), count);
+            call_result(error).map_err(|e| {
+                if !list.is_null() {
+                    sys::rd_kafka_headers_destroy(list);
+                }
+                e.code
+            })
+        }
+    }
+
+    /// Waits for reports, errors and log lines, and hands them to [`Events`].
+    pub(in crate::log::kafka) fn serve(&self, timeout: Duration) {
+        // SAFETY: an event is valid until destroyed, and so are the texts and messages that it lends.
+        unsafe {
+            let event = sys::rd_kafka_queue_poll(self.queue.as_ptr(), milliseconds(timeout));
+            if event.is_null() {
+                return;
+            }
+            match sys::rd_kafka_event_type(event) {
+                sys::RD_KAFKA_EVENT_DR => self.count(event),
+                sys::RD_KAFKA_EVENT_ERROR => {
+                    let code = sys::rd_kafka_event_error(event);
+                    self.events().problem(code.into(), text(sys::rd_kafka_event_error_string(event)).trim());
+                }
+                sys::RD_KAFKA_EVENT_LOG => {
+                    let (mut facility, mut line, mut level) = (null(), null(), 0);
+                    if sys::rd_kafka_event_log(event, &mut facility, &mut line, &mut level) == 0 {
+                        self.events().line(level, text(facility).trim(), text(line).trim());
+                    }
+                }
+                _ => {}
+            }
+            sys::rd_kafka_event_destroy(event);
+        }
+    }
+
+    /// # Safety
+    /// `event` is a valid event of delivery reports.
+    unsafe fn count(&self, event: *mut sys::rd_kafka_event_t) {
+        let (mut delivered, mut failed) = (0, None);
+        // SAFETY: promised by the caller; messages live as long as their event.
+        unsafe {
+            let mut message = sys::rd_kafka_event_message_next(event);
+            while !message.is_null() {
+                match (*message).err {
+                    RD_KAFKA_RESP_ERR_NO_ERROR => delivered += 1,
+                    code => failed = Some(code.into()),
+                }
+                message = sys::rd_kafka_event_message_next(event);
+            }
+        }
+        self.events().reported(delivered, failed);
+    }
+
+    /// Sends what lingers and waits until every report was seen, or for `timeout`. Needs [`Outlet::serve`] to run.
+    pub(in crate::log::kafka) fn flush(&self, timeout: Duration) {
+        // SAFETY: the client lives.
+        unsafe { sys::rd_kafka_flush(self.client.native_ptr(), milliseconds(timeout)) };
+    }
+
+    /// Rows and reports still on their way.
+    pub(in crate::log::kafka) fn in_flight(&self) -> i32 {
+        // SAFETY: the client lives.
+        unsafe { sys::rd_kafka_outq_len(self.client.native_ptr()) }
+    }
+
+    /// Ends what an earlier producer of this transactional id left open, and shuts it out.
+    pub(in crate::log::kafka) fn init_transactions(&self, timeout: Duration) -> Result<(), CallError> {
+        // SAFETY: the client lives; so in the calls below.
+        unsafe { call_result(sys::rd_kafka_init_transactions(self.client.native_ptr(), milliseconds(timeout))) }
+    }
+
+    /// Begins a transaction.
+    pub(in crate::log::kafka) fn begin(&self) -> Result<(), CallError> {
+        // SAFETY: see `init_transactions`.
+        unsafe { call_result(sys::rd_kafka_begin_transaction(self.client.native_ptr())) }
+    }
+
+    /// Makes offsets part of the transaction.
+    pub(in crate::log::kafka) fn send_offsets(
+        &self,
+        offsets: &TopicPartitionList,
+        group: &GroupMetadata,
+        timeout: Duration,
+    ) -> Result<(), CallError> {
+        let wait = milliseconds(timeout);
+        // SAFETY: see `init_transactions`; list and metadata are only read.
+        unsafe {
+            let client = self.client.native_ptr();
+            call_result(sys::rd_kafka_send_offsets_to_transaction(client, offsets.ptr(), group.0.as_ptr(), wait))
+        }
+    }
+
+    /// Commits. There is no timeout: librdkafka's state is undefined after one.
+    pub(in crate::log::kafka) fn commit(&self) -> Result<(), CallError> {
+        // SAFETY: see `init_transactions`.
+        unsafe { call_result(sys::rd_kafka_commit_transaction(self.client.native_ptr(), -1)) }
+    }
+
+    /// Aborts.
+    pub(in crate::log::kafka) fn abort(&self, timeout: Duration) -> Result<(), CallError> {
+        // SAFETY: see `init_transactions`.
+        unsafe { call_result(sys::rd_kafka_abort_transaction(self.client.native_ptr(), milliseconds(timeout))) }
+    }
+}
+
+impl Drop for Outlet {
+    fn drop(&mut self) {
+        let all = sys::RD_KAFKA_PURGE_F_QUEUE | sys::RD_KAFKA_PURGE_F_INFLIGHT;
+        // SAFETY: handles and queue are ours and are destroyed once, before the client.
+        unsafe {
+            sys::rd_kafka_purge(self.client.native_ptr(), all);
+            for (_, topic) in self.topics.get_mut() {
+                sys::rd_kafka_topic_destroy(topic.as_ptr());
+            }
+            sys::rd_kafka_queue_destroy(self.queue.as_ptr());
+        }
+    }
+}
+
+use sys::rd_kafka_vu_s__bindgen_ty_1 as Value;
+
+fn memory(bytes: Option<&[u8]>) -> sys::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1 {
+    let (ptr, size) = bytes.map_or((null(), 0), |b| (b.as_ptr(), b.len()));
+    sys::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1 { ptr: ptr as *mut c_void, size }
+}
+
+/// librdkafka's copy of some headers; NULL for none.
+fn header_list(headers: &[Header]) -> *mut sys::rd_kafka_headers_t {
+    if headers.is_empty() {
+        return null_mut();
+    }
+    // SAFETY: names and values are copied; a NULL value is a null value.
+    unsafe {
+        let list = sys::rd_kafka_headers_new(headers.len());
+        for header in headers {
+            let name = header.key.as_ptr() as *const c_char;
+            let (value, size) = header.value.as_deref().map_or((null(), 0), |v| (v.as_ptr(), v.len() as isize));
+            sys::rd_kafka_header_add(list, name, header.key.len() as isize, value as *const c_void, size);
+        }
+        list
+    }
+}
+
+/// Called by librdkafka while it makes a producer.
+unsafe extern "C" fn on_new(
+    client: *mut sys::rd_kafka_t,
+    _: *const sys::rd_kafka_conf_t,
+    _: *mut c_void,
+    _: *mut c_char,
+    _: usize,
+) -> RDKafkaRespErr {
+    // SAFETY: this is the moment at which a send interceptor may be added.
+    unsafe { sys::rd_kafka_interceptor_add_on_send(client, c"tidegate".as_ptr(), Some(unmark), null_mut()) }
+}
+
+/// The first fields of librdkafka's `rd_kafka_msg_t` (rdkafka_msg.h of the version that rdkafka-sys bundles).
+#[repr(C)]
+struct MessageHead {
+    message: sys::rd_kafka_message_t,
+    link: [*mut c_void; 2],
+    flags: c_int,
+    timestamp_type: c_int,
+    timestamp: i64,
+}
+
+/// Called by librdkafka for every row before it is queued: turns [`ZERO_TIME_MARK`] into 0.
+unsafe extern "C" fn unmark(
+    _: *mut sys::rd_kafka_t,
+    message: *mut sys::rd_kafka_message_t,
+    _: *mut c_void,
+) -> RDKafkaRespErr {
+    // SAFETY: every `rd_kafka_message_t` of a producer is the first field of an `rd_kafka_msg_t`. The accessor and our own
+    // view of the struct must agree on the mark, so that another layout changes nothing (a test would see it).
+    unsafe {
+        let head = message as *mut MessageHead;
+        if (*head).timestamp == ZERO_TIME_MARK && sys::rd_kafka_message_timestamp(message, null_mut()) == ZERO_TIME_MARK
+        {
+            (*head).timestamp = 0;
+        }
+    }
+    RD_KAFKA_RESP_ERR_NO_ERROR
+}

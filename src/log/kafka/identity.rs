@@ -1,0 +1,129 @@
+//! Who a process is, told to others through the client id of its group members, so that a restart knows at once whether
+//! the holder of its place is dead: `tidegate@HOST:PID:START:MACHINE`.
+//!
+//! START is the kernel's start time of the process (process ids are used again), MACHINE the boot and the namespace in
+//! which the process id means something. Where the kernel does not tell (other than Linux), both are `-`, and nothing is
+//! concluded from them.
+
+use std::fs;
+
+/// What is known of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Life {
+    /// Runs (or is stopped, but can go on).
+    Alive,
+    /// Has ended.
+    Dead,
+    /// Runs elsewhere, or is no Tidegate.
+    Unknown,
+}
+
+/// The client id of this process' members.
+pub(super) fn own() -> String {
+    let pid = std::process::id();
+    let start = process(pid).map_or("-".to_owned(), |p| p.start);
+    format!("tidegate@{}:{pid}:{start}:{}", host(), machine())
+}
+
+/// Whether the process with this client id lives.
+pub(super) fn life(client: &str) -> Life {
+    let Some(parts) = parse(client) else { return Life::Unknown };
+    if parts.machine != machine() || parts.machine == "-" || parts.start == "-" || parts.host != host() {
+        return Life::Unknown;
+    }
+    match process(parts.pid) {
+        Some(p) if p.start == parts.start && !p.ended => Life::Alive,
+        _ => Life::Dead,
+    }
+}
+
+/// The process in words: `process 4711 on host box`.
+pub(super) fn describe(client: &str) -> String {
+    match parse(client) {
+        Some(parts) => format!("process {} on host {}", parts.pid, parts.host),
+        None => format!("client {client}"),
+    }
+}
+
+/// Is it this very process?
+pub(super) fn is_own(client: &str) -> bool {
+    client == own()
+}
+
+struct Parts<'a> {
+    host: &'a str,
+    pid: u32,
+    start: &'a str,
+    machine: &'a str,
+}
+
+fn parse(client: &str) -> Option<Parts<'_>> {
+    let mut parts = client.strip_prefix("tidegate@")?.rsplitn(4, ':');
+    let (machine, start, pid, host) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    Some(Parts { host, pid: pid.parse().ok()?, start, machine })
+}
+
+struct Process {
+    start: String,
+    /// It has ended, but its parent did not ask for its exit code yet.
+    ended: bool,
+}
+
+/// State and start time from `/proc/PID/stat`: the name in brackets may hold anything, so fields count from its end.
+fn process(pid: u32) -> Option<Process> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut fields = stat[stat.rfind(')')? + 1..].split_ascii_whitespace();
+    let state = fields.next()?;
+    let start = fields.nth(18)?.to_owned();
+    Some(Process { start, ended: matches!(state, "Z" | "X" | "x") })
+}
+
+fn host() -> String {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    if name.trim().is_empty() { "-".to_owned() } else { name.trim().to_owned() }
+}
+
+/// First digits of the boot id, and the process id namespace.
+fn machine() -> String {
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
+    let space = fs::read_link("/proc/self/ns/pid").ok();
+    match (boot, space) {
+        (Some(boot), Some(space)) => {
+            let digits: String = space.to_string_lossy().chars().filter(char::is_ascii_digit).collect();
+            format!("{}.{digits}", boot.trim().get(..8).unwrap_or("-"))
+        }
+        _ => "-".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_lives_and_an_ended_one_does_not() {
+        assert!(is_own(&own()));
+        assert_eq!(life(&own()), Life::Alive);
+        let other = own().replace(&format!(":{}:", std::process::id()), ":4194304:");
+        assert_eq!(life(&other), Life::Dead);
+    }
+
+    #[test]
+    fn a_zombie_child_is_dead() {
+        let mut child = std::process::Command::new("true").spawn().expect("`true` exists everywhere");
+        let start = process(child.id()).map_or("0".to_owned(), |p| p.start);
+        let client = format!("tidegate@{}:{}:{start}:{}", host(), child.id(), machine());
+        while !process(child.id()).is_some_and(|p| p.ended) {
+            std::thread::yield_now();
+        }
+        assert_eq!(life(&client), Life::Dead);
+        child.wait().expect("it has ended");
+    }
+
+    #[test]
+    fn strangers_are_unknown() {
+        assert_eq!(life("rdkafka"), Life::Unknown);
+        assert_eq!(life("tidegate@elsewhere:1:1:abc.1"), Life::Unknown);
+        assert_eq!(describe("tidegate@a:b:17:1:abc.1"), "process 17 on host a:b");
+    }
+}

@@ -1,0 +1,167 @@
+//! A session's place in its group: the task topic is subscribed to by a static member, whose generation stands in every
+//! commit and fences owners of the past.
+
+use super::KafkaLog;
+use super::client::{Events, Membership, SESSION_TIMEOUT, failed, retire};
+use super::ffi::{GroupMetadata, member_id};
+use super::identity::{self, Life};
+use crate::error::{Error, Kind, Result};
+use crate::types::clock::SharedClock;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// How often the group's events are looked at.
+const POLL_WAIT: Duration = Duration::from_millis(50);
+/// How often to look whether something awaited has happened.
+const LOOK_PAUSE: Duration = Duration::from_millis(10);
+/// How often the coordinator is asked whether a member of unknown fate is still there.
+const ASK_PAUSE: Duration = Duration::from_millis(500);
+/// How long the coordinator may take to answer.
+const ASK_WAIT: Duration = Duration::from_secs(10);
+/// A group forms within the broker's rebalance delay (3 s) and the session timeout of a member that died.
+const JOIN_WAIT: Duration = Duration::from_secs(30);
+
+/// The coordination consumer and the thread that serves it.
+pub(super) struct Member {
+    consumer: Arc<BaseConsumer<Membership>>,
+    clock: SharedClock,
+    instance: String,
+    group: String,
+    stop: Arc<AtomicBool>,
+}
+
+impl Member {
+    /// Joins `group`, unless a living process holds the place.
+    pub(super) fn join(log: &KafkaLog, group: &str, instance: &str, topic: &str, tasks: usize) -> Result<Member> {
+        wait_for_place(log, group, instance)?;
+        let events = Events::new(format!("group {group}"), log.clock().clone());
+        let config = log.settings().member(group, instance, &identity::own());
+        let consumer: BaseConsumer<Membership> =
+            config.create_with_context(Membership::new(events)).map_err(|e| failed("make a group member", e))?;
+        consumer.subscribe(&[topic]).map_err(|e| failed("join a group", e))?;
+        let (consumer, stop) = (Arc::new(consumer), Arc::new(AtomicBool::new(false)));
+        let (served, stopped) = (Arc::clone(&consumer), Arc::clone(&stop));
+        let work = move || {
+            while !stopped.load(Ordering::Relaxed) {
+                // Errors were told to the context already; a fatal one is kept by the client.
+                let _ = served.poll(POLL_WAIT);
+            }
+        };
+        std::thread::Builder::new().name("kafka-group".into()).spawn(work)?;
+        let (clock, group, instance) = (log.clock().clone(), group.to_owned(), instance.to_owned());
+        let member = Member { consumer, clock, instance, group, stop };
+        member.wait_for_tasks(tasks)?;
+        Ok(member)
+    }
+
+    /// Waits until all tasks are ours.
+    pub(super) fn wait_for_tasks(&self, tasks: usize) -> Result<()> {
+        let deadline = self.clock.monotonic() + JOIN_WAIT;
+        loop {
+            if let Some(reason) = self.fatal() {
+                return Err(Error::new(Kind::Fenced, "another process took this query over").with_detail(reason));
+            }
+            let owned = self.context().owned();
+            if owned == tasks {
+                return Ok(());
+            }
+            if self.clock.monotonic() > deadline {
+                return Err(Error::new(
+                    Kind::Busy,
+                    format!("only {owned} of {tasks} tasks of {} are ours", self.group),
+                )
+                .with_hint("stop the other process of this service, or wait until its session ends"));
+            }
+            self.clock.sleep(LOOK_PAUSE);
+        }
+    }
+
+    pub(super) fn expired(&self) -> u64 {
+        self.context().expired()
+    }
+
+    /// Our standing at this moment; `None` = no member at present.
+    pub(super) fn standing(&self) -> Option<GroupMetadata> {
+        GroupMetadata::of(&self.consumer)
+    }
+
+    /// Why this membership can never work again: another process has our place.
+    pub(super) fn fatal(&self) -> Option<String> {
+        self.consumer.client().fatal_error().map(|(code, reason)| format!("{reason} ({code:?})"))
+    }
+
+    /// Whether another process has our place: known for certain before a producer is made that would shut it out.
+    pub(super) fn usurper(&self, log: &KafkaLog) -> Result<Option<String>> {
+        if let Some(reason) = self.fatal() {
+            return Ok(Some(reason));
+        }
+        let ours = member_id(self.consumer.client());
+        let holder = holder(log, &self.group, &self.instance)?;
+        Ok(match (holder, ours) {
+            (Some(holder), Some(ours)) if holder.member != ours => Some(identity::describe(&holder.client)),
+            _ => None,
+        })
+    }
+
+    fn context(&self) -> &Membership {
+        self.consumer.client().context()
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        retire(Arc::clone(&self.consumer));
+    }
+}
+
+/// Who holds a static place in a group.
+struct Holder {
+    member: String,
+    client: String,
+}
+
+fn holder(log: &KafkaLog, group: &str, instance: &str) -> Result<Option<Holder>> {
+    let groups = log.asker().fetch_group_list(Some(group), ASK_WAIT).map_err(|e| failed("look at a group", e))?;
+    // The coordinator makes a static member's id from its instance id and a UUID.
+    let is_instance =
+        |id: &str| id.strip_prefix(instance).is_some_and(|rest| rest.len() == 37 && rest.starts_with('-'));
+    let members = groups.groups().iter().flat_map(|g| g.members());
+    Ok(members
+        .filter(|m| is_instance(m.id()))
+        .map(|m| Holder { member: m.id().to_owned(), client: m.client_id().to_owned() })
+        .next())
+}
+
+/// Returns when the place is free or its holder is dead. A dead process of this machine is known at once; elsewhere the
+/// session timeout decides.
+fn wait_for_place(log: &KafkaLog, group: &str, instance: &str) -> Result<()> {
+    let deadline = log.clock().monotonic() + SESSION_TIMEOUT + Duration::from_secs(1);
+    let mut told = false;
+    loop {
+        let Some(holder) = holder(log, group, instance)? else { return Ok(()) };
+        match identity::life(&holder.client) {
+            Life::Dead => return Ok(()),
+            // A session of this process that was closed: static members do not leave, their place just ends later.
+            Life::Alive if identity::is_own(&holder.client) => return Ok(()),
+            Life::Unknown if log.clock().monotonic() < deadline => {
+                if !told {
+                    tracing::info!(target: "kafka", "waiting for {}", identity::describe(&holder.client));
+                    told = true;
+                }
+                log.clock().sleep(ASK_PAUSE);
+            }
+            Life::Alive | Life::Unknown => return Err(busy(group, &holder.client)),
+        }
+    }
+}
+
+/// The error for a place that is taken.
+pub(super) fn busy(group: &str, client: &str) -> Error {
+    let who = identity::describe(client);
+    Error::new(Kind::Busy, format!("another Tidegate process with this service id is running: {who}"))
+        .with_detail(format!("it writes group {group}"))
+        .with_hint("stop that process, or give this one another service id (ksql.service.id)")
+}

@@ -1,0 +1,200 @@
+//! Reading assigned partitions.
+//!
+//! Positions are kept here, from the records and end-of-partition events that were handed out, and pass transaction
+//! markers and aborted records with the next event. librdkafka's own position is only asked where it can be ahead: its
+//! batch call also counts an end-of-partition event as one record, which is why it is believed up to a limit only.
+
+use super::KafkaLog;
+use super::client::{Events, failed, retire};
+use super::ffi::{Arrival, Inbox, Slots};
+use crate::error::{Error, Result};
+use crate::log::{Assignment, Fetched, Isolation, Reader};
+use crate::types::clock::SharedClock;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::types::RDKafkaErrorCode;
+use rdkafka::{Offset, TopicPartitionList};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a seek may be refused because the partition's reading has not begun yet.
+const SEEK_PATIENCE: Duration = Duration::from_secs(5);
+/// How long to wait for librdkafka to carry out a seek.
+const SEEK_WAIT: Duration = Duration::from_secs(1);
+/// While reading is hindered, how often the broker is asked whether it is back, and how long for.
+const CHECK_PAUSE: Duration = Duration::from_secs(1);
+const CHECK_WAIT: Duration = Duration::from_millis(200);
+
+/// See the module.
+pub(super) struct KafkaReader {
+    inbox: Arc<Inbox>,
+    slots: Slots,
+    assignment: Vec<Assignment>,
+    events: Events,
+    clock: SharedClock,
+    positions: Vec<i64>,
+    /// Offset of the last end-of-partition event while nothing was read after it.
+    ends: Vec<Option<i64>>,
+    checked: Duration,
+}
+
+impl fmt::Debug for KafkaReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KafkaReader").field("assignment", &self.assignment).finish()
+    }
+}
+
+impl KafkaReader {
+    pub(super) fn open(log: &KafkaLog, assignment: Vec<Assignment>, isolation: Isolation) -> Result<KafkaReader> {
+        let mut positions = Vec::with_capacity(assignment.len());
+        for a in &assignment {
+            positions.push(log.start_offset(a, isolation)?);
+        }
+        let events = Events::new("reader", log.clock().clone());
+        let config = log.settings().reader(isolation_level(isolation));
+        let consumer: BaseConsumer<Events> =
+            config.create_with_context(events.clone()).map_err(|e| failed("make a consumer", e))?;
+        let inbox = Inbox::new(consumer).ok_or_else(|| Error::bug("the consumer has no queue"))?;
+        let slots = Slots::new(assignment.iter().map(|a| (&*a.topic, a.partition)));
+        let ends = vec![None; assignment.len()];
+        let clock = log.clock().clone();
+        let reader = KafkaReader { inbox, slots, assignment, events, clock, positions, ends, checked: Duration::ZERO };
+        reader.assign()?;
+        Ok(reader)
+    }
+
+    /// Assigns all partitions at their positions.
+    fn assign(&self) -> Result<()> {
+        let mut list = TopicPartitionList::new();
+        for (a, position) in self.assignment.iter().zip(&self.positions) {
+            list.add_partition_offset(&a.topic, a.partition, Offset::Offset(*position))
+                .map_err(|e| failed("assign partitions", e))?;
+        }
+        self.inbox.consumer().assign(&list).map_err(|e| failed("assign partitions", e))
+    }
+
+    fn receive(&mut self, arrivals: Vec<Arrival>) -> Result<Fetched> {
+        let mut fetched = Fetched::default();
+        for arrival in arrivals {
+            match arrival {
+                Arrival::Records(slot, messages, end) => {
+                    self.positions[slot] = end;
+                    self.ends[slot] = None;
+                    self.events.set_trouble(None);
+                    fetched.push_kafka(slot, messages);
+                }
+                Arrival::End(slot, offset) => {
+                    self.positions[slot] = self.positions[slot].max(offset);
+                    self.ends[slot] = Some(offset);
+                    self.events.set_trouble(None);
+                }
+                Arrival::Trouble(slot, code, reason) => self.hindered(slot, code, &reason)?,
+            }
+        }
+        Ok(fetched)
+    }
+
+    fn hindered(&mut self, slot: Option<usize>, code: RDKafkaErrorCode, reason: &str) -> Result<()> {
+        let place = slot.map_or("the cluster".to_owned(), |s| {
+            format!("{}-{}", self.assignment[s].topic, self.assignment[s].partition)
+        });
+        if code == RDKafkaErrorCode::AutoOffsetReset {
+            // The records were deleted before they were read, or the topic was made anew: never a silent jump.
+            let at = slot.map_or(-1, |s| self.positions[s]);
+            return Err(Error::io(format!("{place} has no offset {at}")).with_detail(reason.to_owned()));
+        }
+        let trouble = format!("{place}: {reason}");
+        self.events.line(4, "READ", &trouble);
+        self.events.set_trouble(Some(trouble));
+        Ok(())
+    }
+
+    /// Moves positions over markers and aborted records at the end of what was taken.
+    fn pass_markers(&mut self) {
+        let Ok(list) = self.inbox.consumer().position() else { return };
+        for (slot, element) in list.elements().iter().enumerate().take(self.positions.len()) {
+            let Offset::Offset(at) = element.offset() else { continue };
+            let same = element.partition() == self.assignment[slot].partition
+                && element.topic() == &*self.assignment[slot].topic;
+            // One past an end-of-partition event is the event itself, not a record.
+            if same && at > self.positions[slot] && self.ends[slot].is_none_or(|end| at != end + 1) {
+                self.positions[slot] = at;
+            }
+        }
+    }
+
+    /// At an idle end of a partition nothing tells that the broker is back.
+    fn check_trouble(&mut self) {
+        let now = self.clock.monotonic();
+        if self.events.trouble().is_none() || now.saturating_sub(self.checked) < CHECK_PAUSE {
+            return;
+        }
+        self.checked = now;
+        let Some(first) = self.assignment.first() else { return };
+        if self.inbox.consumer().fetch_watermarks(&first.topic, first.partition, CHECK_WAIT).is_ok() {
+            self.events.set_trouble(None);
+        }
+    }
+}
+
+impl Reader for KafkaReader {
+    fn poll(&mut self, max_records: usize, timeout: Duration) -> Result<Fetched> {
+        let arrivals = self.inbox.poll(&mut self.slots, max_records, timeout);
+        self.inbox.drain_logs();
+        let idle = arrivals.is_empty();
+        let fetched = self.receive(arrivals)?;
+        if fetched.len() < max_records {
+            self.pass_markers();
+        }
+        if idle {
+            self.check_trouble();
+        }
+        Ok(fetched)
+    }
+
+    fn position(&self, slot: usize) -> i64 {
+        self.positions[slot]
+    }
+
+    fn at_end(&self, slot: usize) -> bool {
+        self.ends[slot].is_some()
+    }
+
+    fn seek(&mut self, slot: usize, offset: i64) -> Result<()> {
+        let a = &self.assignment[slot];
+        let deadline = self.clock.monotonic() + SEEK_PATIENCE;
+        while let Err(error) = self.inbox.consumer().seek(&a.topic, a.partition, Offset::Offset(offset), SEEK_WAIT) {
+            // A partition whose reading has not begun cannot be sought in yet.
+            if self.clock.monotonic() > deadline {
+                return Err(failed(&format!("go to offset {offset} of {}-{}", a.topic, a.partition), error));
+            }
+            self.clock.sleep(Duration::from_millis(5));
+        }
+        self.positions[slot] = offset;
+        self.ends[slot] = None;
+        Ok(())
+    }
+
+    fn waker(&self) -> Arc<dyn Fn() + Send + Sync> {
+        let inbox = Arc::clone(&self.inbox);
+        Arc::new(move || inbox.wake())
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.events.trouble()
+    }
+}
+
+impl Drop for KafkaReader {
+    fn drop(&mut self) {
+        retire(Arc::clone(&self.inbox));
+    }
+}
+
+/// The name of an isolation level in librdkafka's settings.
+pub(super) fn isolation_level(isolation: Isolation) -> &'static str {
+    match isolation {
+        Isolation::ReadCommitted => "read_committed",
+        Isolation::ReadUncommitted => "read_uncommitted",
+    }
+}

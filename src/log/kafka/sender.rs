@@ -1,0 +1,114 @@
+//! Writing rows and knowing that they arrived: delivery reports are counted, never assumed.
+
+use super::client::{Events, MESSAGE_TIMEOUT, failed, retire};
+use super::ffi::Outlet;
+use crate::error::{Error, Result};
+use crate::log::RecordSet;
+use crate::types::clock::SharedClock;
+use rdkafka::config::ClientConfig;
+use rdkafka::types::RDKafkaErrorCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// How long the serving thread waits for an event before it looks whether it is to stop.
+const SERVE_WAIT: Duration = Duration::from_millis(100);
+/// How long one flush call waits before failures are looked at: after one, the other rows get no report.
+const FLUSH_WAIT: Duration = Duration::from_millis(50);
+/// Pause while librdkafka's send queue is full.
+const FULL_PAUSE: Duration = Duration::from_millis(1);
+/// A row gets its report within librdkafka's own message timeout; the rest is a margin for a busy machine.
+const DRAIN_WAIT: Duration = MESSAGE_TIMEOUT.saturating_add(Duration::from_secs(2));
+
+/// A producer with the thread that serves its events.
+pub(super) struct Sender {
+    outlet: Arc<Outlet>,
+    clock: SharedClock,
+    /// Rows handed to librdkafka so far; the reports must reach this number.
+    sent: u64,
+    stop: Arc<AtomicBool>,
+}
+
+impl Sender {
+    /// A producer with these settings.
+    pub(super) fn new(config: &ClientConfig, name: &str, clock: SharedClock) -> Result<Sender> {
+        let outlet = Outlet::new(config, Events::new(name, clock.clone())).map_err(|e| failed("make a producer", e))?;
+        let (outlet, stop) = (Arc::new(outlet), Arc::new(AtomicBool::new(false)));
+        let (served, stopped) = (Arc::clone(&outlet), Arc::clone(&stop));
+        let work = move || {
+            while !stopped.load(Ordering::Relaxed) {
+                served.serve(SERVE_WAIT);
+            }
+        };
+        std::thread::Builder::new().name("kafka-reports".into()).spawn(work)?;
+        Ok(Sender { outlet, clock, sent: 0, stop })
+    }
+
+    pub(super) fn outlet(&self) -> &Arc<Outlet> {
+        &self.outlet
+    }
+
+    pub(super) fn events(&self) -> &Events {
+        self.outlet.events()
+    }
+
+    /// Hands rows to librdkafka, which sends them in the background.
+    pub(super) fn send(&mut self, topic: &Arc<str>, records: &RecordSet) -> Result<()> {
+        let target = self.outlet.open(topic).map_err(|e| failed(&format!("write to topic {topic}"), e))?;
+        let deadline = self.clock.monotonic() + DRAIN_WAIT;
+        let plain = records.headers.is_empty();
+        for (index, row) in records.rows.iter().enumerate() {
+            let headers = if plain { &[] } else { records.headers(index) };
+            let (key, value) = (records.key(index), records.value(index));
+            while let Err(code) = self.outlet.send(target, row.partition, row.timestamp, key, value, headers) {
+                if code != RDKafkaErrorCode::QueueFull || self.clock.monotonic() > deadline {
+                    return Err(refused(topic, code, key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len)));
+                }
+                self.clock.sleep(FULL_PAUSE);
+            }
+            self.sent += 1;
+        }
+        Ok(())
+    }
+
+    /// Waits until every row was reported delivered. Leaves at the first failure: the others may never be reported.
+    pub(super) fn drain(&self) -> Result<()> {
+        let deadline = self.clock.monotonic() + DRAIN_WAIT;
+        loop {
+            if let Some(code) = self.events().failure() {
+                return Err(super::client::failed_with("deliver rows", code));
+            }
+            // The second half: commit would wait for reports that were counted but not yet put away.
+            if self.events().delivered() == self.sent && self.outlet.in_flight() == 0 {
+                return Ok(());
+            }
+            if self.clock.monotonic() > deadline {
+                let missing = self.sent - self.events().delivered();
+                return Err(Error::io("rows were not delivered in time").with_detail(format!("{missing} rows")));
+            }
+            self.outlet.flush(FLUSH_WAIT);
+        }
+    }
+
+    /// After a failure: what was not delivered is given up, and counting starts anew.
+    pub(super) fn forget(&mut self) {
+        self.events().forget_failures();
+        self.sent = self.events().delivered();
+    }
+}
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        // The serving thread ends soon and drops the outlet, wherever that has to wait.
+        self.stop.store(true, Ordering::Relaxed);
+        retire(Arc::clone(&self.outlet));
+    }
+}
+
+fn refused(topic: &str, code: RDKafkaErrorCode, bytes: usize) -> Error {
+    if code == RDKafkaErrorCode::MessageSizeTooLarge {
+        return Error::data(format!("a record of {bytes} bytes is too large for topic {topic}"))
+            .with_hint("raise message.max.bytes of the topic and of Tidegate's client");
+    }
+    super::client::failed_with(&format!("write to topic {topic}"), code)
+}

@@ -1,0 +1,554 @@
+//! The writing side of a query: one transaction an epoch, exactly once.
+//!
+//! The objects: a static member of the query's group that subscribes to its task topic only ([`Member`]), whose
+//! generation stands in every commit; a transactional producer ([`Sender`]) named after group and slot; two consumers that
+//! ask for committed offsets, one that waits for open transactions (`stable`) and one that does not (`hasty`).
+//!
+//! A commit: produce all rows, wait for the counted reports, take the group's standing, **see that no task was taken from
+//! us since the epoch began**, send offsets and blobs, commit. What is never done, because rows were doubled or lost by it
+//! on a real broker: trusting an `Ok` after a request that may have been repeated (the producer is replaced before the
+//! next transaction), using a producer after a failure, guessing an unknown outcome (it stands in the blob).
+//!
+//! The task topic has one partition a task, beside whose offset stands the task's [`Blob`], and a last one for the text
+//! of the query as a whole.
+
+use super::KafkaLog;
+use super::blob::Blob;
+use super::client::{Events, RETRY_BACKOFF_MS, failed, retire};
+use super::ffi::CallError;
+use super::member::{Member, busy};
+use super::sender::Sender;
+use super::{committed_list, identity, stable};
+use crate::error::{Error, Kind, Result};
+use crate::log::{
+    CommittedOffset, Epoch, Log, METADATA_BYTES_MAX, Outcome, Session, SessionSpec, TopicPartition, TopicSpec,
+};
+use parking_lot::Mutex;
+use rdkafka::consumer::BaseConsumer;
+use rdkafka::{Offset, TopicPartitionList};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::mpsc;
+use std::time::Duration;
+
+/// Time for `init_transactions`; it takes 0.05 to 1 s.
+const INIT_WAIT: Duration = Duration::from_secs(30);
+/// Time for sending offsets.
+const OFFSETS_WAIT: Duration = Duration::from_secs(30);
+/// Time for an abort.
+const ABORT_WAIT: Duration = Duration::from_secs(20);
+/// librdkafka gives a commit up after 9.9 s (its socket timeout here) unless the broker is away; later, we do.
+const COMMIT_WAIT: Duration = Duration::from_secs(15);
+/// A request was perhaps repeated if the call took this long: the pause before repeating is at least 0.8 of the setting.
+const REPEATED_AFTER: Duration = Duration::from_millis(RETRY_BACKOFF_MS as u64 * 8 / 10);
+/// Pause after a failure: doubled from the first to the second.
+const PAUSE_MIN: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// How long to go on finding out how a commit ended before the session is given up.
+const RESOLVE_WAIT: Duration = Duration::from_secs(300);
+/// How often our own last commit is read back.
+const CHECK_PAUSE: Duration = Duration::from_secs(5);
+/// How long to wait for the transactions of earlier owners.
+pub(super) const STABLE_WAIT: Duration = Duration::from_secs(60);
+
+/// The sessions of this process: `CLUSTER GROUP SLOT`. A second one of the same name would fence the first.
+static OPEN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
+/// Frees a name of [`OPEN`].
+struct Claim(String);
+
+impl Claim {
+    fn new(name: String) -> Option<Claim> {
+        OPEN.lock().insert(name.clone()).then_some(Claim(name))
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        OPEN.lock().remove(&self.0);
+    }
+}
+
+type Offsets = BTreeMap<TopicPartition, CommittedOffset>;
+
+/// See the module.
+pub(super) struct KafkaSession {
+    log: KafkaLog,
+    spec: SessionSpec,
+    topic: String,
+    owner: String,
+    /// `None` only between a failure and its resolution.
+    sender: Option<Sender>,
+    member: Member,
+    stable: BaseConsumer<Events>,
+    hasty: BaseConsumer<Events>,
+    /// Latest known offsets of the query's inputs; all are committed each time, so that none expires.
+    offsets: Offsets,
+    text: Option<String>,
+    /// First part of our sequences, up to and with a full stop: this start of this process.
+    start: String,
+    count: u64,
+    /// Sequence of the last commit that is known to stand.
+    standing: String,
+    /// [`Member::expired`] when the running epoch began.
+    mark: u64,
+    /// The last transaction may have had a repeated request.
+    doubtful: bool,
+    pause: Duration,
+    checked: Duration,
+    /// Why nothing can be written any more.
+    ended: Option<(Kind, String)>,
+    _claim: Claim,
+}
+
+impl fmt::Debug for KafkaSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KafkaSession").field("spec", &self.spec).field("standing", &self.standing).finish()
+    }
+}
+
+/// Why an attempt to commit failed.
+struct Failure {
+    reason: String,
+    /// Nothing but another input helps: the records themselves are refused.
+    data: Option<Error>,
+}
+
+impl Failure {
+    fn call(doing: &str, error: CallError) -> Failure {
+        Failure { reason: format!("{doing}: {error}"), data: None }
+    }
+
+    fn of(reason: impl Into<String>) -> Failure {
+        Failure { reason: reason.into(), data: None }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        let reason = error.to_string();
+        Failure { reason, data: (error.kind() == Kind::Data).then_some(error) }
+    }
+}
+
+/// What the blobs say.
+enum Standing {
+    /// All tasks hold this commit of ours.
+    Ours(String),
+    /// Nobody has committed yet.
+    Nobody,
+    /// Some task was committed by somebody else.
+    Other(String),
+}
+
+impl KafkaSession {
+    /// Takes all tasks of a query: see [`Log::session`].
+    pub(super) fn open(log: &KafkaLog, spec: &SessionSpec) -> Result<KafkaSession> {
+        let name = format!("{} {} {}", log.cluster_id()?, spec.group, spec.slot);
+        let claim = Claim::new(name).ok_or_else(|| busy(&spec.group, &identity::own()))?;
+        let topic = task_topic(&spec.group);
+        ensure_task_topic(log, &topic, spec.tasks)?;
+        let stable = log.offsets_of(&spec.group, "read_committed")?;
+        let hasty = log.offsets_of(&spec.group, "read_uncommitted")?;
+        let member = Member::join(log, &spec.group, &spec.slot, &topic, spec.tasks as usize + 1)?;
+        let owner = format!("{}-{}", spec.group, spec.slot);
+        let start = format!("{}.{}.", log.clock().now_ms(), std::process::id());
+        let mark = member.expired();
+        let mut session = KafkaSession {
+            log: log.clone(),
+            spec: spec.clone(),
+            topic,
+            owner,
+            sender: None,
+            member,
+            stable,
+            hasty,
+            offsets: BTreeMap::new(),
+            text: None,
+            start,
+            count: 0,
+            standing: String::new(),
+            mark,
+            doubtful: false,
+            pause: PAUSE_MIN,
+            checked: log.clock().monotonic(),
+            ended: None,
+            _claim: claim,
+        };
+        session.sender = Some(session.new_sender()?);
+        session.take_over()?;
+        Ok(session)
+    }
+
+    /// A producer that has shut out every earlier one of this slot and ended its transaction.
+    fn new_sender(&self) -> Result<Sender> {
+        let config = self.log.settings().transactional(&self.owner);
+        let sender = Sender::new(&config, &self.owner, self.log.clock().clone())?;
+        sender
+            .outlet()
+            .init_transactions(INIT_WAIT)
+            .map_err(|e| Error::io("could not begin writing").with_detail(e.to_string()).because(e.code))?;
+        Ok(sender)
+    }
+
+    /// Reads what the last owner left, ends what it left open, and writes our name over its own: this proves that the
+    /// group takes our commits, and makes us found by the next owner.
+    fn take_over(&mut self) -> Result<()> {
+        for other in self.other_owners()? {
+            self.shut_out(&other);
+        }
+        let list = self.read_tasks()?;
+        let blobs = self.blobs(&list);
+        self.text = element(&list, &self.topic, self.spec.tasks as i32).map(|o| o.metadata);
+        let mut kept = BTreeMap::new();
+        for (task, blob) in blobs.iter().enumerate() {
+            for (topic, offset, metadata) in blob.iter().flat_map(|b| &b.offsets) {
+                let at = TopicPartition::new(topic.as_str(), task as i32);
+                kept.insert(at, CommittedOffset { offset: *offset, metadata: metadata.clone() });
+            }
+        }
+        let sequence = self.next_sequence();
+        self.write_ownership(&sequence, &kept)
+            .map_err(|f| Error::io("could not take the query over").with_detail(f.reason))?;
+        self.standing = sequence;
+        self.mark = self.member.expired();
+        Ok(())
+    }
+
+    /// Commits the blobs alone, with what they held before.
+    fn write_ownership(&mut self, sequence: &str, kept: &Offsets) -> Result<(), Failure> {
+        let expired = self.member.expired();
+        let sender = self.sender.as_ref().ok_or_else(|| Failure::of("no producer"))?;
+        sender.outlet().begin().map_err(|e| Failure::call("begin", e))?;
+        let list = self.offset_list(sequence, &Offsets::new(), kept, self.text.as_deref())?;
+        self.finish(&list, expired)
+    }
+
+    /// Transactional ids that the blobs name and that are not ours.
+    fn other_owners(&self) -> Result<BTreeSet<String>> {
+        let list = committed_list(&self.hasty, &self.task_list(), Duration::from_secs(5))
+            .map_err(|e| failed("read the committed tasks", e))?;
+        Ok(self.blobs(&list).into_iter().flatten().map(|b| b.owner).filter(|o| *o != self.owner).collect())
+    }
+
+    /// Ends the open transaction of another owner, instead of waiting for its timeout.
+    fn shut_out(&self, other: &str) {
+        tracing::info!(target: "kafka", "ending what {other} left open");
+        let config = self.log.settings().transactional(other);
+        if let Ok(sender) = Sender::new(&config, other, self.log.clock().clone()) {
+            if let Err(error) = sender.outlet().init_transactions(Duration::from_secs(10)) {
+                tracing::warn!(target: "kafka", "could not end what {other} left open: {error}");
+            }
+        }
+    }
+
+    fn task_list(&self) -> TopicPartitionList {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_range(&self.topic, 0, self.spec.tasks as i32);
+        list
+    }
+
+    fn read_tasks(&self) -> Result<TopicPartitionList> {
+        stable(&self.stable, &self.task_list(), self.log.clock(), STABLE_WAIT)
+    }
+
+    fn blobs(&self, list: &TopicPartitionList) -> Vec<Option<Blob>> {
+        let tasks = 0..self.spec.tasks as i32;
+        tasks.map(|task| element(list, &self.topic, task).and_then(|o| Blob::parse(&o.metadata))).collect()
+    }
+
+    fn read_standing(&self) -> Result<Standing> {
+        let list = self.read_tasks()?;
+        let mut standing = Standing::Nobody;
+        for blob in self.blobs(&list).into_iter().flatten() {
+            match &standing {
+                _ if blob.owner != self.owner || !blob.sequence.starts_with(&self.start) => {
+                    return Ok(Standing::Other(blob.owner));
+                }
+                Standing::Ours(sequence) if *sequence != blob.sequence => {
+                    return Err(Error::bug("tasks of one query stand at different commits"));
+                }
+                _ => standing = Standing::Ours(blob.sequence),
+            }
+        }
+        Ok(standing)
+    }
+
+    fn next_sequence(&mut self) -> String {
+        self.count += 1;
+        format!("{}{}", self.start, self.count)
+    }
+
+    /// Offsets, blobs and text of one commit.
+    fn offset_list(
+        &self,
+        sequence: &str,
+        inputs: &Offsets,
+        known: &Offsets,
+        text: Option<&str>,
+    ) -> Result<TopicPartitionList, Failure> {
+        let mut list = TopicPartitionList::new();
+        let mut put = |topic: &str, partition: i32, offset: i64, metadata: &str| {
+            let added = list.add_partition_offset(topic, partition, Offset::Offset(offset));
+            added.map_err(|e| Failure::of(e.to_string()))?;
+            if !metadata.is_empty() {
+                let found = list.find_partition(topic, partition);
+                found.ok_or_else(|| Failure::of("an offset was not added"))?.set_metadata(metadata);
+            }
+            Ok::<(), Failure>(())
+        };
+        for (at, offset) in inputs {
+            put(&at.topic, at.partition, offset.offset, &offset.metadata)?;
+        }
+        for task in 0..self.spec.tasks as i32 {
+            let own = known.iter().filter(|(at, _)| at.partition == task);
+            let own = own.map(|(at, o)| (at.topic.to_string(), o.offset, o.metadata.clone())).collect();
+            put(&self.topic, task, 0, &Blob::new(&self.owner, sequence, own).text())?;
+        }
+        if let Some(text) = text {
+            put(&self.topic, self.spec.tasks as i32, 0, text)?;
+        }
+        Ok(list)
+    }
+
+    /// Everything up to the answer of one commit.
+    fn attempt(&mut self, epoch: &Epoch, sequence: &str) -> Result<(), Failure> {
+        let sender = self.sender.as_mut().ok_or_else(|| Failure::of("no producer"))?;
+        sender.outlet().begin().map_err(|e| Failure::call("begin", e))?;
+        for (topic, records) in &epoch.records {
+            sender.send(topic, records)?;
+        }
+        sender.drain()?;
+        let list = self.offset_list(sequence, &self.offsets, &self.offsets, Some(&epoch.blob))?;
+        self.finish(&list, self.mark)
+    }
+
+    /// Sends offsets and commits, unless tasks were taken from us since `mark`.
+    fn finish(&mut self, list: &TopicPartitionList, mark: u64) -> Result<(), Failure> {
+        let clock = self.log.clock().clone();
+        let sender = self.sender.as_ref().ok_or_else(|| Failure::of("no producer"))?;
+        let standing = self.member.standing().ok_or_else(|| Failure::of("no member of the group at present"))?;
+        // After the standing was taken: it may be that of a generation in which the tasks belong to somebody else.
+        if self.member.expired() != mark {
+            return Err(Failure::of("tasks were taken away while the epoch ran"));
+        }
+        let begin = clock.monotonic();
+        sender.outlet().send_offsets(list, &standing, OFFSETS_WAIT).map_err(|e| Failure::call("send offsets", e))?;
+        let sent = clock.monotonic();
+        self.commit_watched()?;
+        let done = clock.monotonic();
+        let slow = sent.saturating_sub(begin) >= REPEATED_AFTER || done.saturating_sub(sent) >= REPEATED_AFTER;
+        self.doubtful = slow || self.sender.as_ref().is_none_or(|s| s.events().suspicious());
+        Ok(())
+    }
+
+    /// Commits in a thread of its own: the call has no timeout of its own that could be trusted.
+    fn commit_watched(&self) -> Result<(), Failure> {
+        let outlet = self.sender.as_ref().ok_or_else(|| Failure::of("no producer"))?.outlet().clone();
+        let (done, result) = mpsc::sync_channel(1);
+        let work = move || {
+            // Nobody listens any more after the watchdog went off.
+            let _ = done.send(outlet.commit());
+        };
+        let thread = std::thread::Builder::new().name("kafka-commit".into()).spawn(work);
+        thread.map_err(|e| Failure::of(format!("no thread for the commit: {e}")))?;
+        match result.recv_timeout(COMMIT_WAIT) {
+            Ok(result) => result.map_err(|e| Failure::call("commit", e)),
+            Err(_) => Err(Failure::of("commit did not return")),
+        }
+    }
+
+    /// Finds out how a failed commit ended, and makes the session ready for the next one.
+    fn resolve(&mut self, failure: Failure, sequence: &str, epoch: Option<&Epoch>) -> Result<Outcome> {
+        tracing::warn!(target: "kafka", "commit of {}: {}", self.owner, failure.reason);
+        if let Some(mut sender) = self.sender.take() {
+            // Whether or not it works, this producer is not used again.
+            if let Err(error) = sender.outlet().abort(ABORT_WAIT) {
+                tracing::debug!(target: "kafka", "abort of {}: {error}", self.owner);
+            }
+            sender.forget();
+            retire(sender);
+        }
+        let deadline = self.log.clock().monotonic() + RESOLVE_WAIT;
+        let mut committed = None;
+        let mut pause = PAUSE_MIN;
+        loop {
+            match self.recover(sequence, &mut committed) {
+                Ok(Some(reason)) => return Ok(self.fenced(reason)),
+                Ok(None) => break,
+                Err(error) if error.kind() == Kind::Fenced => return Ok(self.fenced(error.to_string())),
+                Err(error) if error.kind() == Kind::Bug || self.log.clock().monotonic() > deadline => {
+                    self.ended = Some((error.kind(), error.to_string()));
+                    return Err(error);
+                }
+                Err(error) => tracing::warn!(target: "kafka", "recovery of {}: {error}", self.owner),
+            }
+            self.log.clock().sleep(pause);
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+        if committed == Some(true) {
+            if let Some(epoch) = epoch {
+                self.settle(epoch);
+            }
+            return Ok(Outcome::Committed);
+        }
+        if let Some(error) = failure.data {
+            return Err(error);
+        }
+        let retry_after = self.pause;
+        self.pause = (self.pause * 2).min(PAUSE_MAX);
+        Ok(Outcome::Aborted { reason: failure.reason, retry_after })
+    }
+
+    /// One try at recovery; `Some` = another process owns the query. `committed` keeps the verdict: once a new producer
+    /// was made the old transaction is decided for good.
+    fn recover(&mut self, sequence: &str, committed: &mut Option<bool>) -> Result<Option<String>> {
+        // Asked first: making a producer would shut out whoever rightly has our place now.
+        if let Some(who) = self.member.usurper(&self.log)? {
+            return Ok(Some(format!("{who} has taken the query over")));
+        }
+        self.sender = None;
+        self.sender = Some(self.new_sender()?);
+        match self.read_standing()? {
+            Standing::Other(owner) => return Ok(Some(format!("{owner} has taken the query over"))),
+            Standing::Ours(found) if committed.is_none() => *committed = Some(found == sequence),
+            Standing::Nobody if committed.is_none() => *committed = Some(false),
+            _ => {}
+        }
+        self.member.wait_for_tasks(self.spec.tasks as usize + 1)?;
+        self.take_over().map(|()| None)
+    }
+
+    fn fenced(&mut self, reason: String) -> Outcome {
+        self.ended = Some((Kind::Fenced, reason.clone()));
+        self.sender = None;
+        Outcome::Fenced { reason }
+    }
+
+    /// After a commit that stands.
+    fn settle(&mut self, epoch: &Epoch) {
+        self.text = Some(epoch.blob.clone());
+        self.pause = PAUSE_MIN;
+        self.mark = self.member.expired();
+    }
+
+    /// Reads our last commit back now and then: `Ok` from a commit is not trusted alone.
+    fn check(&mut self) -> Result<Option<String>> {
+        let now = self.log.clock().monotonic();
+        if now.saturating_sub(self.checked) < CHECK_PAUSE {
+            return Ok(None);
+        }
+        self.checked = now;
+        let Ok(list) = committed_list(&self.stable, &self.task_list(), Duration::from_secs(1)) else { return Ok(None) };
+        for blob in self.blobs(&list).into_iter().flatten() {
+            if blob.owner != self.owner || !blob.sequence.starts_with(&self.start) {
+                return Ok(Some(format!("{} has taken the query over", blob.owner)));
+            }
+            if blob.sequence != self.standing {
+                let message = format!("commit {} of {} was lost", self.standing, self.owner);
+                let error = Error::io(message).with_detail(format!("the broker holds {}", blob.sequence));
+                self.ended = Some((Kind::Io, error.to_string()));
+                return Err(error);
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Session for KafkaSession {
+    fn committed(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Option<CommittedOffset>>> {
+        let mut wanted = TopicPartitionList::new();
+        for at in partitions {
+            wanted.add_partition(&at.topic, at.partition);
+        }
+        let list = stable(&self.stable, &wanted, self.log.clock(), STABLE_WAIT)?;
+        let tasks = self.read_tasks()?;
+        let blobs = self.blobs(&tasks);
+        let mut found = Vec::with_capacity(partitions.len());
+        for at in partitions {
+            let kept = || blobs.get(usize::try_from(at.partition).ok()?)?.as_ref()?.offset(&at.topic);
+            let offset = element(&list, &at.topic, at.partition).or_else(kept);
+            if let Some(offset) = &offset {
+                self.offsets.insert(at.clone(), offset.clone());
+            }
+            found.push(offset);
+        }
+        Ok(found)
+    }
+
+    fn blob(&mut self) -> Result<Option<String>> {
+        Ok(self.text.clone())
+    }
+
+    fn commit(&mut self, epoch: &Epoch) -> Result<Outcome> {
+        match &self.ended {
+            Some((Kind::Fenced, reason)) => return Ok(Outcome::Fenced { reason: reason.clone() }),
+            Some((kind, reason)) => return Err(Error::new(*kind, "this query's session has ended").with_detail(reason)),
+            None => {}
+        }
+        if epoch.blob.len() > METADATA_BYTES_MAX {
+            return Err(Error::bug(format!("a query's text of {} bytes is too long", epoch.blob.len())));
+        }
+        if let Some(reason) = self.check()? {
+            return Ok(self.fenced(reason));
+        }
+        let sequence = self.next_sequence();
+        if self.doubtful || self.sender.is_none() {
+            tracing::debug!(target: "kafka", "replacing the producer of {}", self.owner);
+            if let Some(old) = self.sender.take() {
+                retire(old);
+            }
+            match self.new_sender() {
+                Ok(sender) => (self.sender, self.doubtful) = (Some(sender), false),
+                Err(error) => return self.resolve(error.into(), &sequence, None),
+            }
+        }
+        let before = self.offsets.clone();
+        self.offsets.extend(epoch.offsets.iter().cloned());
+        match self.attempt(epoch, &sequence) {
+            Ok(()) => {
+                self.standing = sequence;
+                self.settle(epoch);
+                Ok(Outcome::Committed)
+            }
+            Err(failure) => {
+                let after = std::mem::replace(&mut self.offsets, before);
+                let outcome = self.resolve(failure, &sequence, Some(epoch))?;
+                if outcome == Outcome::Committed {
+                    self.offsets = after;
+                }
+                Ok(outcome)
+            }
+        }
+    }
+}
+
+/// Name of a group's task topic.
+pub(super) fn task_topic(group: &str) -> String {
+    format!("{group}-tasks")
+}
+
+fn ensure_task_topic(log: &KafkaLog, topic: &str, tasks: u32) -> Result<()> {
+    let found = match log.topic(topic)? {
+        Some(info) => info,
+        None => match log.create_topic(&TopicSpec::new(topic, tasks + 1)) {
+            Ok(info) => info,
+            // Somebody else was quicker.
+            Err(error) => log.topic(topic)?.ok_or(error)?,
+        },
+    };
+    if found.partitions == tasks + 1 {
+        return Ok(());
+    }
+    Err(Error::io(format!("internal topic {topic} has {} partitions instead of {}", found.partitions, tasks + 1))
+        .with_hint("an input topic was repartitioned: drop the query and create it again"))
+}
+
+/// The committed offset of one partition in a list.
+pub(super) fn element(list: &TopicPartitionList, topic: &str, partition: i32) -> Option<CommittedOffset> {
+    let found = list.find_partition(topic, partition)?;
+    match found.offset() {
+        Offset::Offset(offset) => Some(CommittedOffset { offset, metadata: found.metadata().to_owned() }),
+        _ => None,
+    }
+}

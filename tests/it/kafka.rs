@@ -1,0 +1,98 @@
+//! The Kafka log against a real Apache Kafka broker.
+
+mod broker;
+mod crash;
+mod measure;
+mod records;
+mod sessions;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+use tidegate::log::kafka::{KafkaLog, KafkaSettings};
+use tidegate::log::{
+    Assignment, CommittedOffset, Epoch, Header, Isolation, Log, OwnedRecord, RecordSet, SessionSpec, Start, TopicInfo,
+    TopicPartition, TopicSpec,
+};
+use tidegate::types::clock::SystemClock;
+
+/// What the contract suite runs against; `None` = no broker on this machine.
+pub(crate) fn subject(test: &str) -> Option<Arc<KafkaLog>> {
+    broker::shared(test).map(|b| connect(&b.bootstrap))
+}
+
+fn connect(bootstrap: &str) -> Arc<KafkaLog> {
+    KafkaLog::connect(KafkaSettings::new(bootstrap), SystemClock::shared()).expect("the broker runs")
+}
+
+/// A name that no other test uses.
+fn fresh(stem: &str) -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    format!("{stem}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+fn topic(log: &KafkaLog, stem: &str, partitions: u32) -> TopicInfo {
+    log.create_topic(&TopicSpec::new(fresh(stem), partitions)).unwrap()
+}
+
+fn spec(stem: &str, tasks: u32) -> SessionSpec {
+    SessionSpec { group: fresh(stem), slot: "slot-0".into(), tasks }
+}
+
+fn at(topic: &str, partition: i32) -> TopicPartition {
+    TopicPartition::new(topic, partition)
+}
+
+fn offset(offset: i64, metadata: &str) -> CommittedOffset {
+    CommittedOffset { offset, metadata: metadata.into() }
+}
+
+fn set(rows: &[(i32, i64, &str, &str)]) -> RecordSet {
+    let mut records = RecordSet::default();
+    for (partition, timestamp, key, value) in rows {
+        records.push(*partition, *timestamp, Some(key.as_bytes()), Some(value.as_bytes()));
+    }
+    records
+}
+
+/// An epoch of some rows to one topic, and one offset.
+fn epoch(topic: &str, records: RecordSet, offsets: Vec<(TopicPartition, CommittedOffset)>, blob: &str) -> Epoch {
+    Epoch { records: vec![(Arc::from(topic), records)], offsets, blob: blob.into() }
+}
+
+/// All records of a partition, from the beginning until the reader has passed the end of this moment.
+fn read_all(log: &KafkaLog, topic: &str, partition: i32, isolation: Isolation) -> Vec<OwnedRecord> {
+    let end = log.watermarks(&at(topic, partition)).unwrap();
+    let end = if isolation == Isolation::ReadCommitted { end.stable } else { end.high };
+    let assignment = vec![Assignment { topic: topic.into(), partition, start: Start::Earliest }];
+    let mut reader = log.reader(assignment, isolation).unwrap();
+    let mut records = Vec::new();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while reader.position(0) < end {
+        assert!(Instant::now() < deadline, "stuck at {} of {end}: {:?}", reader.position(0), reader.trouble());
+        take(&reader.poll(1000, Duration::from_millis(100)).unwrap(), &mut records);
+    }
+    records
+}
+
+fn take(fetched: &tidegate::log::Fetched, records: &mut Vec<OwnedRecord>) {
+    for run in fetched.runs() {
+        run.for_each(|r| {
+            records.push(OwnedRecord {
+                offset: r.offset,
+                timestamp: r.timestamp,
+                key: r.key.map(<[u8]>::to_vec),
+                value: r.value.map(<[u8]>::to_vec),
+                headers: r.headers.to_vec(),
+            });
+        });
+    }
+}
+
+fn values(records: &[OwnedRecord]) -> Vec<String> {
+    records.iter().map(|r| String::from_utf8_lossy(r.value.as_deref().unwrap_or(b"NULL")).into_owned()).collect()
+}
+
+fn header(key: &str, value: Option<&[u8]>) -> Header {
+    Header { key: key.into(), value: value.map(<[u8]>::to_vec) }
+}

@@ -1,0 +1,125 @@
+#!/usr/bin/env bash
+# A real Apache Kafka broker for tests: one KRaft node on free loopback ports.
+#
+#   broker.sh start DIR [PID]   formats DIR if it is new, starts the broker and waits until it answers; DIR/bootstrap
+#                               then holds HOST:PORT. With PID the broker stops by itself when that process has ended.
+#   broker.sh stop DIR          stops it; DIR stays
+#   broker.sh port DIR          prints HOST:PORT of the running broker
+#   broker.sh pid DIR           prints the broker's process id
+#
+# The jars come from Maven Central and are kept in ${XDG_CACHE_HOME:-~/.cache}/tidegate. Exit code 77: Java or Maven is
+# missing, so tests are to be skipped. KAFKA_HEAP (512m) sets the heap.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+version=4.3.1
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/tidegate/kafka-$version
+START_SECONDS_MAX=60 # a cold start takes 4 s on a quiet machine
+PORT_TRIES_MAX=5     # another process may take a port between our look and the broker's bind
+
+skip() { echo "no Kafka broker: $1" >&2; exit 77; }
+fail() { echo "broker.sh: $1" >&2; exit 1; }
+
+fetch() {
+  command -v java >/dev/null || skip "java is not installed (Java 17 or newer is needed)"
+  [ -d "$cache/lib" ] && return
+  command -v mvn >/dev/null || skip "mvn (Maven) is not installed, and $cache/lib does not exist"
+  mkdir -p "$cache"
+  local new="$cache/lib.$$"
+  mvn -q -B -ntp -f "$here/pom.xml" dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$new" >&2 ||
+    { rm -rf "$new"; fail "Maven could not fetch Kafka $version"; }
+  # Renamed when complete; whoever comes second throws his copy away.
+  mv -T "$new" "$cache/lib" 2>/dev/null || rm -rf "$new"
+}
+
+taken() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+# A port below the range from which the kernel picks ports for outgoing connections.
+free_port() {
+  local port
+  for _ in $(seq 100); do
+    port=$((20000 + RANDOM % 12000))
+    [ "$port" = "${1:-}" ] || taken "$port" || { echo "$port"; return; }
+  done
+  fail "no free port found"
+}
+
+alive() { [ -s "$1/pid" ] && kill -0 "$(cat "$1/pid")" 2>/dev/null; }
+
+# Started again on the same DIR, the broker keeps its ports, so that clients find it again.
+configure() {
+  local dir=$1
+  [ -s "$dir/ports" ] && [ "${2:-}" != new ] || { a=$(free_port); echo "$a $(free_port "$a")" > "$dir/ports"; }
+  read -r broker controller < "$dir/ports"
+  sed -e "s/@BROKER@/$broker/g; s/@CONTROLLER@/$controller/g; s|@DATA@|$dir/data|g" "$here/server.properties" > "$dir/server.properties"
+}
+
+java_kafka() {
+  # The class path is quoted on purpose: java expands the star itself.
+  exec java -Xms128m -Xmx"${KAFKA_HEAP:-512m}" -XX:+UseSerialGC -cp "$cache/lib/*" \
+    -Dlog4j2.configurationFile="$here/log4j2.yaml" "$@"
+}
+
+launch() {
+  local dir=$1
+  [ -d "$dir/data" ] || (java_kafka kafka.tools.StorageTool format -t tidegate-tests-000001 -c "$dir/server.properties") > "$dir/format.log" 2>&1 ||
+    { cat "$dir/format.log" >&2; fail "the data folder could not be formatted"; }
+  : > "$dir/broker.log"
+  (java_kafka kafka.Kafka "$dir/server.properties") >> "$dir/broker.log" 2>&1 < /dev/null &
+  echo $! > "$dir/pid"
+  for _ in $(seq $((START_SECONDS_MAX * 10))); do
+    grep -q "Kafka Server started" "$dir/broker.log" && return 0
+    alive "$dir" || return 1
+    sleep 0.1
+  done
+  kill -9 "$(cat "$dir/pid")" 2>/dev/null || true
+  return 1
+}
+
+start() {
+  mkdir -p "$1"
+  local dir; dir=$(cd "$1" && pwd)
+  alive "$dir" && fail "a broker runs already in $dir"
+  fetch
+  configure "$dir"
+  for try in $(seq $PORT_TRIES_MAX); do
+    if launch "$dir"; then
+      echo "127.0.0.1:$broker" > "$dir/bootstrap"
+      [ -z "${2:-}" ] || watch "$dir" "$2"
+      return
+    fi
+    grep -q "Address already in use" "$dir/broker.log" && [ "$try" -lt $PORT_TRIES_MAX ] || break
+    [ -s "$dir/bootstrap" ] || rm -rf "$dir/data" # the ports stand in the quorum's files
+    configure "$dir" new
+  done
+  tail -20 "$dir/broker.log" >&2
+  fail "the broker did not start"
+}
+
+# Outlives this script: stops the broker when process $2 has ended.
+watch() {
+  local dir=$1 parent=$2 child; child=$(cat "$dir/pid")
+  (
+    while kill -0 "$parent" 2>/dev/null && kill -0 "$child" 2>/dev/null; do sleep 0.5; done
+    kill -CONT "$child" 2>/dev/null; kill "$child" 2>/dev/null
+    sleep 5; kill -9 "$child" 2>/dev/null
+  ) > /dev/null 2>&1 < /dev/null &
+}
+
+stop() {
+  alive "$1" || { rm -f "$1/pid"; return 0; }
+  local pid; pid=$(cat "$1/pid")
+  kill -CONT "$pid" 2>/dev/null || true
+  kill "$pid" 2>/dev/null || true
+  for _ in $(seq 100); do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
+  kill -9 "$pid" 2>/dev/null || true
+  rm -f "$1/pid"
+}
+
+[ $# -ge 2 ] || fail "usage: broker.sh start DIR [PID] | stop DIR | port DIR | pid DIR"
+case $1 in
+  start) start "$2" "${3:-}" ;;
+  stop) stop "$2" ;;
+  port) alive "$2" || fail "no broker runs in $2"; cat "$2/bootstrap" ;;
+  pid) alive "$2" || fail "no broker runs in $2"; cat "$2/pid" ;;
+  *) fail "unknown command $1" ;;
+esac
