@@ -11,7 +11,7 @@ pub(super) struct Names {
     clause: &'static str,
     alias: String,
     columns: Vec<(String, usize, SqlType)>,
-    /// What an unknown column of this clause most likely means.
+    /// What an unknown column of this clause most likely means; `{}` stands for its name.
     note: &'static str,
 }
 
@@ -49,7 +49,7 @@ impl Names {
             return Ok((*index, ty.clone()));
         }
         let shown = qualifier.map_or_else(|| name.to_owned(), |q| format!("{q}.{name}"));
-        let error = Error::statement(format!("{} column '{shown}' cannot be resolved.{}", self.clause, self.note));
+        let error = Error::statement(format!("{} column '{shown}' cannot be resolved.{}", self.clause, self.note.replace("{}", name)));
         let near = nearest(name, self.columns.iter().map(|c| c.0.as_str()));
         Err(match near {
             Some(near) if known => error.with_hint(format!("did you mean {near}?")),

@@ -192,7 +192,7 @@ impl Context<'_> {
     }
 
     fn partition_keys(&self, items: &[Item]) -> Result<Vec<Key>> {
-        let known = self.names.of("PARTITION BY").with_note("");
+        let known = self.names.of("PARTITION BY");
         let mut keys = Vec::new();
         for expr in &self.select.partition_by {
             let expr = expression::normal(expr, &self.alias);
@@ -203,7 +203,7 @@ impl Context<'_> {
             let names = match (alias, expression::as_name(&expr)) {
                 (true, Some(name)) if !known.has(name) => known
                     .clone()
-                    .with_note(" It must be a column in the source schema since PARTITION BY is applied on the input."),
+                    .with_note(" '{}' must be a column in the source schema since PARTITION BY is applied on the input."),
                 _ => known.clone(),
             };
             let ty = scalar::bind(&expr, &names, Boundary::PartitionBy)?.ty;
