@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod error;
+pub mod telemetry;
 pub mod types;
 
 pub mod parse;
@@ -18,3 +19,4 @@ pub mod execute;
 pub mod engine;
 
 pub mod cli;
+pub mod serve;

@@ -10,7 +10,10 @@
 //! Everything is written through handles: standard output for answers, standard error for errors. A reader that goes
 //! away ends the work with success.
 
+mod answer;
 pub mod args;
+mod cars;
+pub mod doors;
 pub mod fault;
 pub mod interrupt;
 pub mod render;

@@ -119,7 +119,10 @@ pub fn date(days: i32) -> String {
 
 /// `13:45` or `13:45:01` or `13:45:01.250`, as Java prints a local time.
 pub fn time(ms: i32) -> String {
-    let Some(time) = u32::try_from(ms).ok().and_then(|ms| NaiveTime::from_num_seconds_from_midnight_opt(ms / 1000, ms % 1000 * 1_000_000)) else {
+    let Some(time) = u32::try_from(ms)
+        .ok()
+        .and_then(|ms| NaiveTime::from_num_seconds_from_midnight_opt(ms / 1000, ms % 1000 * 1_000_000))
+    else {
         return ms.to_string();
     };
     let pattern = match ms {
@@ -132,7 +135,8 @@ pub fn time(ms: i32) -> String {
 
 /// `2026-11-21T13:45:01.250`
 pub fn timestamp(ms: i64) -> String {
-    DateTime::from_timestamp_millis(ms).map_or_else(|| ms.to_string(), |t| t.format("%Y-%m-%dT%H:%M:%S%.3f").to_string())
+    DateTime::from_timestamp_millis(ms)
+        .map_or_else(|| ms.to_string(), |t| t.format("%Y-%m-%dT%H:%M:%S%.3f").to_string())
 }
 
 /// One row as a JSON array.

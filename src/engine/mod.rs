@@ -8,6 +8,7 @@
 //! Statements are carried out one after the other under one lock, so that what a plan was checked against is still true
 //! when it is applied. Result sets are handed out as [`RowStream`]s and run outside of the lock.
 
+pub mod cell;
 pub mod command_log;
 pub mod entity;
 pub mod outcome;
@@ -39,12 +40,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub const STATEMENTS_MAX: usize = 1_000;
 
 /// What one statement answers.
-#[derive(Debug)]
 pub enum Answer {
     /// Data about the engine.
     Entity(Entity),
     /// A result set.
     Rows(Box<dyn RowStream>),
+}
+
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Answer::Entity(entity) => entity.fmt(f),
+            Answer::Rows(rows) => write!(f, "Rows({:?})", rows.columns()),
+        }
+    }
 }
 
 /// How queries are run.
@@ -110,9 +119,9 @@ impl Engine {
         Ok(parsed)
     }
 
-    /// Carries out one statement.
+    /// Carries out one statement; places in errors count in the whole text that it was parsed from.
     pub fn execute(&self, parsed: &Parsed, session: &mut Session) -> Result<Answer> {
-        self.dispatch(parsed, session).map_err(|e| e.shifted(0))
+        self.dispatch(parsed, session).map_err(|e| e.shifted(parsed.span.start))
     }
 
     /// Parses and carries out every statement of a text; stops at the first that fails.
@@ -237,6 +246,3 @@ pub fn is_internal(topic: &str) -> bool {
 pub fn is_durable(config: &Config) -> bool {
     config.log != LogConfig::Temporary
 }
-//! The engine's façade.
-
-pub mod outcome;

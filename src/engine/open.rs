@@ -18,15 +18,20 @@ use std::sync::atomic::AtomicU64;
 impl Engine {
     /// Opens the log that the configuration names and starts all queries.
     pub fn open(config: Config, clock: SharedClock) -> Result<Engine> {
-        let log: Arc<dyn Log> = match &config.log {
+        let log = Engine::open_log(&config, &clock)?;
+        Engine::over(log, config, clock, Drive::Threads)
+    }
+
+    /// The log that the configuration names, without an engine.
+    pub fn open_log(config: &Config, clock: &SharedClock) -> Result<Arc<dyn Log>> {
+        Ok(match &config.log {
             LogConfig::Embedded(dir) => EmbeddedLog::open(dir, EmbeddedOptions::default(), clock.clone())?,
             LogConfig::Temporary => EmbeddedLog::in_memory(clock.clone())?,
             LogConfig::Kafka { bootstrap, properties } => {
                 let settings = KafkaSettings { bootstrap: bootstrap.clone(), properties: properties.clone() };
                 KafkaLog::connect(settings, clock.clone())?
             }
-        };
-        Engine::over(log, config, clock, Drive::Threads)
+        })
     }
 
     /// An engine over a given log.

@@ -3,7 +3,7 @@
 //! A push query runs on a thread of its own and hands rows over through a bounded channel: a reader that is slow slows
 //! down its query and nothing else. Dropping the stream ends the thread.
 
-use super::outcome::{ResultColumn, RowBatch, RowEvent, RowStream};
+use super::outcome::{OutputColumn, RowEvent, RowStream};
 use super::session::Session;
 use super::{Answer, Engine};
 use crate::error::{Error, Result};
@@ -24,7 +24,7 @@ const TURN_WAIT: Duration = Duration::from_millis(200);
 const FULL_WAIT: Duration = Duration::from_millis(5);
 
 enum Message {
-    Rows(RowBatch),
+    Rows(ChangeBatch),
     Trouble(String),
     Failed(Error),
 }
@@ -32,7 +32,7 @@ enum Message {
 /// Rows of a push query.
 #[derive(Debug)]
 pub(super) struct PushStream {
-    columns: Vec<ResultColumn>,
+    columns: Vec<OutputColumn>,
     rows: Receiver<Message>,
     stop: Arc<AtomicBool>,
     waker: Waker,
@@ -54,7 +54,7 @@ impl Engine {
         let plan = plan::push_query(select, &self.inner.state.lock().catalog, &settings)?;
         let spec = self.transient_spec(compile::pipeline(&plan.logical)?, session);
         let columns: Vec<_> =
-            plan.columns.iter().map(|c| ResultColumn { name: c.name.clone(), ty: c.ty.clone() }).collect();
+            plan.columns.iter().map(|c| OutputColumn { name: c.name.clone(), ty: c.ty.clone() }).collect();
         let execution = Execution::start(&*self.inner.log, spec, self.inner.clock.clone(), Arc::default())?;
         let (sender, rows) = sync_channel(QUEUED_BATCHES);
         let stop = Arc::new(AtomicBool::new(false));
@@ -90,7 +90,7 @@ impl Push {
             match self.execution.turn(TURN_WAIT) {
                 Ok(turn) => {
                     for batch in turn.rows {
-                        if !self.send(Message::Rows(rows(batch))) {
+                        if !self.send(Message::Rows(batch)) {
                             return;
                         }
                     }
@@ -119,26 +119,30 @@ impl Push {
     }
 }
 
-fn rows(batch: ChangeBatch) -> RowBatch {
-    RowBatch { rows: batch.len(), present: batch.new.present.clone(), columns: batch.new.columns }
+fn rows(batch: ChangeBatch) -> RowEvent {
+    let tombstones = match &batch.new.present {
+        None => Vec::new(),
+        Some(present) => present.iter().map(|p| !p).collect(),
+    };
+    RowEvent::Rows { columns: batch.new.columns, tombstones }
 }
 
 impl RowStream for PushStream {
-    fn columns(&self) -> &[ResultColumn] {
+    fn columns(&self) -> &[OutputColumn] {
         &self.columns
     }
 
     fn next(&mut self, timeout: Duration) -> Result<RowEvent> {
         if self.left == Some(0) {
-            return Ok(RowEvent::Done("Limit Reached".to_owned()));
+            return Ok(RowEvent::Done(Some("Limit Reached".to_owned())));
         }
         match self.rows.recv_timeout(timeout) {
             Ok(Message::Rows(mut batch)) => {
                 if let Some(left) = &mut self.left {
-                    batch = batch.head(usize::try_from(*left).unwrap_or(usize::MAX));
-                    *left -= batch.rows as u64;
+                    batch = batch.slice(0, batch.len().min(usize::try_from(*left).unwrap_or(usize::MAX)));
+                    *left -= batch.len() as u64;
                 }
-                Ok(RowEvent::Rows(batch))
+                Ok(rows(batch))
             }
             Ok(Message::Trouble(text)) => {
                 self.notice = Some(text);
@@ -146,7 +150,7 @@ impl RowStream for PushStream {
             }
             Ok(Message::Failed(e)) => Err(e),
             Err(RecvTimeoutError::Timeout) => Ok(RowEvent::Idle),
-            Err(RecvTimeoutError::Disconnected) => Ok(RowEvent::Done("Query terminated".to_owned())),
+            Err(RecvTimeoutError::Disconnected) => Ok(RowEvent::Done(Some("Query terminated".to_owned()))),
         }
     }
 

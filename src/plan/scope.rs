@@ -49,7 +49,11 @@ impl Names {
             return Ok((*index, ty.clone()));
         }
         let shown = qualifier.map_or_else(|| name.to_owned(), |q| format!("{q}.{name}"));
-        let error = Error::statement(format!("{} column '{shown}' cannot be resolved.{}", self.clause, self.note.replace("{}", name)));
+        let error = Error::statement(format!(
+            "{} column '{shown}' cannot be resolved.{}",
+            self.clause,
+            self.note.replace("{}", name)
+        ));
         let near = nearest(name, self.columns.iter().map(|c| c.0.as_str()));
         Err(match near {
             Some(near) if known => error.with_hint(format!("did you mean {near}?")),

@@ -201,9 +201,9 @@ impl Context<'_> {
             }
             let alias = items.iter().any(|i| expression::as_name(&expr) == Some(&i.name) && i.expr != expr);
             let names = match (alias, expression::as_name(&expr)) {
-                (true, Some(name)) if !known.has(name) => known
-                    .clone()
-                    .with_note(" '{}' must be a column in the source schema since PARTITION BY is applied on the input."),
+                (true, Some(name)) if !known.has(name) => known.clone().with_note(
+                    " '{}' must be a column in the source schema since PARTITION BY is applied on the input.",
+                ),
                 _ => known.clone(),
             };
             let ty = scalar::bind(&expr, &names, Boundary::PartitionBy)?.ty;

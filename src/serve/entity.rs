@@ -23,9 +23,7 @@ pub(super) fn to_json(entity: &Entity, text: &str) -> Option<Value> {
             json!({ "@type": tag, list: rows })
         }
         Entity::Topics(topics) => {
-            let row = |t: &crate::engine::entity::TopicRow| {
-                json!({ "name": t.name, "replicaInfo": vec![t.replicas; t.partitions as usize] })
-            };
+            let row = |t: &crate::engine::entity::TopicRow| json!({ "name": t.name, "replicaInfo": vec![t.replicas; t.partitions as usize] });
             json!({ "@type": "kafka_topics", "topics": topics.iter().map(row).collect::<Vec<_>>() })
         }
         Entity::Queries(queries) => {
@@ -33,9 +31,7 @@ pub(super) fn to_json(entity: &Entity, text: &str) -> Option<Value> {
         }
         Entity::Description(description) => describe(description),
         Entity::Properties(rows) => {
-            let row = |(name, value, scope): &(String, String, &str)| {
-                json!({ "name": name, "scope": "KSQL", "value": value, "editable": true, "level": scope })
-            };
+            let row = |(name, value, scope): &(String, String, &str)| json!({ "name": name, "scope": "KSQL", "value": value, "editable": true, "level": scope });
             json!({
                 "@type": "properties",
                 "properties": rows.iter().map(row).collect::<Vec<_>>(),

@@ -25,8 +25,11 @@ pub(super) struct Request {
 
 /// A body that is read whatever its content type says: ksqlDB's clients send several.
 pub(super) fn read<T: for<'a> Deserialize<'a>>(body: &[u8]) -> Result<T> {
-    serde_json::from_slice(body)
-        .map_err(|e| Error::statement("the request's body is not the JSON that is expected").with_code(40000).with_detail(e.to_string()))
+    serde_json::from_slice(body).map_err(|e| {
+        Error::statement("the request's body is not the JSON that is expected")
+            .with_code(40000)
+            .with_detail(e.to_string())
+    })
 }
 
 /// JSON scalars as property text.
@@ -69,7 +72,9 @@ fn run(app: &App, request: Request) -> Response {
         }
         match app.engine.execute(statement, &mut session) {
             Ok(Answer::Entity(answer)) => entities.extend(entity::to_json(&answer, &statement.text)),
-            Ok(Answer::Rows(_)) => return error::response(&Error::bug("a statement answered rows"), Some(&statement.text)),
+            Ok(Answer::Rows(_)) => {
+                return error::response(&Error::bug("a statement answered rows"), Some(&statement.text));
+            }
             Err(e) => {
                 let mut body = error::body(&e, Some(&statement.text));
                 body["entities"] = Value::Array(entities);

@@ -36,13 +36,19 @@ struct App {
 pub fn check_listener(address: SocketAddr) -> Result<()> {
     match address.ip().is_loopback() {
         true => Ok(()),
-        false => Err(Error::statement(format!("{address} can be reached from other machines, and nobody would be asked who they are"))
-            .with_hint("listen on 127.0.0.1; authentication comes with a later version")),
+        false => Err(Error::statement(format!(
+            "{address} can be reached from other machines, and nobody would be asked who they are"
+        ))
+        .with_hint("listen on 127.0.0.1; authentication comes with a later version")),
     }
 }
 
 /// Serves until `stop` completes, then ends streamed responses and waits for the others.
-pub async fn serve(engine: Engine, listener: TcpListener, stop: impl Future<Output = ()> + Send + 'static) -> Result<()> {
+pub async fn serve(
+    engine: Engine,
+    listener: TcpListener,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<()> {
     let (sender, stopping) = watch::channel(false);
     let router = router(App { engine, stopping });
     let stop = async move {

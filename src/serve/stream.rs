@@ -97,20 +97,20 @@ fn respond(app: Arc<App>, rows: Box<dyn RowStream>, shape: Shape) -> Response {
 /// Pulls rows and sends frames until the query ends, the client leaves or the server stops.
 fn pump(app: &App, mut rows: Box<dyn RowStream>, shape: Shape, sender: &mpsc::Sender<Bytes>) {
     let mut frame = header(&*rows, app.engine.transient_id(), shape);
-    let mut send = |frame: &mut Vec<u8>| sender.blocking_send(Bytes::from(std::mem::take(frame))).is_ok();
+    let send = |frame: &mut Vec<u8>| sender.blocking_send(Bytes::from(std::mem::take(frame))).is_ok();
     if !send(&mut frame) {
         return;
     }
-    loop {
+    while !*app.stopping.borrow() {
         match rows.next(LOOK) {
-            Ok(RowEvent::Rows(batch)) => {
-                for row in 0..batch.rows {
+            Ok(RowEvent::Rows { columns, tombstones }) => {
+                for row in 0..columns.first().map_or(0, |c| c.len()) {
                     // This form has no tombstones: a deleted row is not shown.
-                    if batch.is_tombstone(row) {
+                    if tombstones.get(row).is_some_and(|t| *t) {
                         continue;
                     }
                     separate(shape, &mut frame);
-                    if let Err(e) = cell::write_row(&batch.columns, row, &mut frame) {
+                    if let Err(e) = cell::write_row(&columns, row, &mut frame) {
                         failure(&e, &mut frame);
                     }
                     finish(shape, &mut frame);
@@ -119,7 +119,7 @@ fn pump(app: &App, mut rows: Box<dyn RowStream>, shape: Shape, sender: &mpsc::Se
                     }
                 }
             }
-            Ok(RowEvent::Idle) if sender.is_closed() || *app.stopping.borrow() => break,
+            Ok(RowEvent::Idle) if sender.is_closed() => break,
             Ok(RowEvent::Idle) => {}
             Ok(RowEvent::Done(_)) => break,
             Err(e) => {
