@@ -4,11 +4,11 @@
 //! A single INTEGER or BIGINT is hashed as a number, a single STRING or BYTES as its own bytes, anything else as Arrow's
 //! row encoding, which can be turned back into columns.
 
-use super::key_codec::KeyCodec;
 use super::key_table::Probe;
 use super::segment::Segments;
 use crate::catalog::Format;
 use crate::error::{Error, Result};
+use crate::format::{Decoder, Encoder};
 use crate::types::{Column, SqlType};
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, Int32Array, Int64Array, StringArray};
 use arrow::buffer::NullBuffer;
@@ -24,7 +24,8 @@ pub(super) type GroupRef = (u32, u32);
 #[derive(Debug)]
 pub(super) struct KeyLayout {
     shape: Shape,
-    codec: KeyCodec,
+    encoder: Encoder,
+    decoder: Decoder,
 }
 
 #[derive(Debug)]
@@ -88,7 +89,9 @@ impl KeyLayout {
                 Shape::Rows(RowConverter::new(fields)?)
             }
         };
-        Ok(KeyLayout { shape, codec: KeyCodec::new(format, columns)? })
+        let all: Vec<usize> = (0..columns.len()).collect();
+        let decoder = Decoder::new(format, columns, &all, false)?;
+        Ok(KeyLayout { shape, encoder: Encoder::new(format, columns, false)?, decoder })
     }
 
     /// Are table keys numbers?
@@ -129,14 +132,24 @@ impl KeyLayout {
     }
 
     /// The key bytes of these groups.
-    pub(super) fn encode(&self, segments: &Segments, groups: &[GroupRef]) -> Result<KeyBytes> {
+    pub(super) fn encode(&mut self, segments: &Segments, groups: &[GroupRef]) -> Result<KeyBytes> {
         let columns = self.columns(segments, groups)?;
-        self.codec.encode(&columns, groups.len())
+        let (mut data, mut ranges) = (Vec::new(), Vec::new());
+        let refused = self.encoder.encode(&columns, None, groups.len(), &mut data, &mut ranges)?;
+        if let Some((_, bad)) = refused.into_iter().next() {
+            return Err(Error::bug("a group key has no bytes").with_detail(bad.reason));
+        }
+        let ranges: Option<Vec<Range<usize>>> = ranges.into_iter().collect();
+        Ok(KeyBytes { data, ranges: ranges.ok_or_else(|| Error::bug("a group key has no bytes"))? })
     }
 
     /// The key columns that these bytes mean.
-    pub(super) fn decode<'a>(&self, keys: impl Iterator<Item = &'a [u8]>) -> Result<Vec<ArrayRef>> {
-        self.codec.decode(keys)
+    pub(super) fn decode<'a>(&mut self, keys: impl Iterator<Item = &'a [u8]>) -> Result<Vec<ArrayRef>> {
+        for key in keys {
+            let pushed = self.decoder.push(Some(key));
+            pushed.map_err(|bad| Error::data("a stored group key cannot be read").with_detail(bad.reason))?;
+        }
+        Ok(self.decoder.finish().0)
     }
 }
 

@@ -17,7 +17,6 @@ pub mod sink;
 pub mod stages;
 
 mod arena;
-mod key_codec;
 mod key_table;
 mod keys;
 mod segment;

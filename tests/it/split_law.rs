@@ -53,7 +53,7 @@ fn rows(dice: &mut Dice, key: &[SqlType], n: usize) -> Vec<Rec> {
         seq += [0, 1, 1, 3][dice.below(4) as usize];
         let time = (now - if dice.one_in(3) { dice.below(back) } else { 0 }).max(0);
         let id = dice.below(keys);
-        let mut group: Vec<Val> = key.iter().map(|ty| key_value(ty, id + if key.len() > 1 { 2 } else { 0 })).collect();
+        let mut group: Vec<Val> = key.iter().map(|ty| key_value(ty, id)).collect();
         if dice.one_in(25) {
             group[0] = Val::Null;
         }

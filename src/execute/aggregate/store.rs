@@ -23,7 +23,7 @@ const START_BYTES: usize = 8;
 
 impl AggregateOperator {
     /// Entries for every group touched since the last commit and for every committed group whose window closed.
-    pub(super) fn write_deltas(&self, deltas: &mut Vec<Delta>) -> Result<()> {
+    pub(super) fn write_deltas(&mut self, deltas: &mut Vec<Delta>) -> Result<()> {
         let mut alive: Vec<GroupRef> = Vec::new();
         for image in self.images.chunks_exact(2 + self.arena.width) {
             let group = (image[0] as u32, image[1] as u32);
@@ -43,7 +43,7 @@ impl AggregateOperator {
         self.write_entries(&gone, false, deltas)
     }
 
-    fn write_entries(&self, groups: &[GroupRef], alive: bool, deltas: &mut Vec<Delta>) -> Result<()> {
+    fn write_entries(&mut self, groups: &[GroupRef], alive: bool, deltas: &mut Vec<Delta>) -> Result<()> {
         let keys = self.layout.encode(&self.segments, groups)?;
         for (i, &(number, nth)) in groups.iter().enumerate() {
             let segment = self.segments.get(number);
