@@ -136,7 +136,17 @@ impl Query {
 
     /// PAUSE or RESUME.
     pub fn pause(&self, paused: bool) {
-        self.shared.status.lock().paused = paused;
+        {
+            let mut status = self.shared.status.lock();
+            status.paused = paused;
+            // Said at once: the thread follows when its turn is over.
+            match (&status.state, paused) {
+                (State::Error(_), _) => {}
+                (_, true) => status.state = State::Paused,
+                (State::Paused, false) => status.state = State::Running,
+                (_, false) => {}
+            }
+        }
         self.shared.wake();
         self.shared.changed.notify_all();
     }
@@ -176,6 +186,9 @@ impl Query {
     /// Runs it on the caller's thread until nothing is left to do; for tests and the conformance runner.
     pub fn drive(&self) -> Result<()> {
         let shared = &self.shared;
+        if matches!(self.state(), State::Paused | State::Error(_)) {
+            return Ok(());
+        }
         let mut execution = shared.start()?;
         loop {
             let turn = execution.turn(Duration::ZERO)?;
