@@ -4,12 +4,16 @@
 mod clock;
 #[path = "../support/golden.rs"]
 mod golden;
+#[path = "../support/layer.rs"]
+mod layer;
 #[path = "../support/records.rs"]
-mod records;
+pub(crate) mod records;
 
 use golden::{Golden, difference, tidy};
-use records::{KeyBounds, decode, encode, split_window, with_window};
+use records::{KeyBounds, decode, encode, read_topic, split_window, with_window};
 use tidegate::catalog::{Format, KeyWindow, Source};
+use tidegate::log::simulated::SimulatedLog;
+use tidegate::log::{Log, RecordSet, TopicSpec};
 use tidegate::parse::statement::SourceKind;
 use tidegate::types::time::WindowKind;
 use tidegate::types::{Column, Schema, SqlType};
@@ -86,4 +90,24 @@ fn the_standing_clock_stands() {
     let before = clock.monotonic();
     clock.sleep(std::time::Duration::from_millis(70));
     assert_eq!((clock.now_ms(), clock.monotonic() - before), (0, std::time::Duration::from_millis(70)));
+}
+
+#[test]
+fn layers_on_one_log_do_not_see_each_other() {
+    let below = SimulatedLog::new(1, clock::StandingClock::virtual_time());
+    let (one, other) = (layer::Layer::over(below.clone(), "one."), layer::Layer::over(below.clone(), "other."));
+    for layer in [&one, &other] {
+        layer.create_topic(&TopicSpec::new("t", 2)).unwrap();
+    }
+    let mut set = RecordSet::default();
+    set.push(1, 5, Some(b"k"), None);
+    set.push(0, 6, None, Some(b"v"));
+    one.append("t", &set).unwrap();
+    let names: Vec<_> = one.topics().unwrap().into_iter().map(|t| t.name).collect();
+    assert_eq!((names, below.topics().unwrap().len()), (vec!["t".to_owned()], 2));
+    let taped: Vec<_> = one.taped("t").iter().map(|r| (r.partition, r.timestamp)).collect();
+    assert_eq!(taped, [(1, 5), (0, 6)], "in the order of writing");
+    let stored: Vec<_> = read_topic(&*one, "t").unwrap().iter().map(|r| (r.partition, r.timestamp)).collect();
+    assert_eq!(stored, [(0, 6), (1, 5)], "by partition");
+    assert!(other.taped("t").is_empty() && read_topic(&*other, "t").unwrap().is_empty());
 }

@@ -71,3 +71,11 @@ pub(crate) fn stop() {
         let _ = std::fs::remove_dir_all(path);
     }
 }
+
+/// Its process id, if it runs.
+#[allow(dead_code, reason = "only measurements ask for it")]
+pub(crate) fn pid() -> Option<String> {
+    let (_, folder) = STARTED.get()?;
+    let text = std::fs::read_to_string(folder.as_ref()?.path().join("broker/pid")).ok()?;
+    Some(text.trim().to_owned())
+}

@@ -30,16 +30,16 @@ impl Rows {
 
 /// Reads a result set until it ends.
 pub(crate) fn collect(mut stream: Box<dyn RowStream>) -> Result<Rows> {
-    let columns = stream.columns().iter().map(|c| c.name.clone()).collect();
+    let names = stream.columns().iter().map(|c| c.name.clone()).collect();
     let (mut rows, mut idle) = (Vec::new(), 0);
     loop {
         match stream.next(LOOK)? {
-            RowEvent::Rows(batch) => {
+            RowEvent::Rows { columns, tombstones } => {
                 idle = 0;
-                for row in 0..batch.rows {
-                    let cells = batch.columns.iter().map(|c| cell::display(c.as_ref(), row));
+                for row in 0..columns.first().map_or(0, |c| c.len()) {
+                    let cells = columns.iter().map(|c| cell::display(c.as_ref(), row));
                     let mut line = cells.collect::<Result<Vec<_>>>()?.join(" | ");
-                    if batch.tombstones.as_ref().is_some_and(|p| p.is_null(row)) {
+                    if tombstones.get(row) == Some(&true) {
                         line += " (gone)";
                     }
                     rows.push(line);
@@ -49,7 +49,7 @@ pub(crate) fn collect(mut stream: Box<dyn RowStream>) -> Result<Rows> {
                 return Err(Error::io("no more rows come").with_detail(format!("{} came", rows.len())));
             }
             RowEvent::Idle => idle += 1,
-            RowEvent::Done(_) => return Ok(Rows { columns, rows, notice: stream.notice() }),
+            RowEvent::Done(_) => return Ok(Rows { columns: names, rows, notice: stream.notice() }),
         }
     }
 }

@@ -42,7 +42,7 @@ pub(crate) fn carry_out(world: &World, session: &mut Session, command: &str, bod
             Ok(rows) => rows.print(),
             Err(e) => render::error(&e, body),
         }),
-        "agree" => agree(world, session, body),
+        "agree" => Ok(agree(world, session, body).unwrap_or_else(|e| render::error(&e, body))),
         _ => Err(Error::statement(format!("no command is called '{name}'"))),
     }
 }
