@@ -4,6 +4,7 @@ mod aggregates;
 mod architecture;
 mod batches;
 mod cli;
+mod crash;
 mod embedded_crash;
 mod engine;
 mod format;
