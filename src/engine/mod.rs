@@ -23,7 +23,7 @@ mod show;
 use crate::catalog::Catalog;
 use crate::config::{Config, LogConfig};
 use crate::error::{Error, Result};
-use crate::log::Log;
+use crate::log::{Log, Session as LogSession};
 use crate::parse::statement::{Parsed, Statement};
 use crate::types::clock::SharedClock;
 use command_log::CommandLog;
@@ -78,6 +78,8 @@ struct Inner {
     clock: SharedClock,
     drive: Drive,
     commands: CommandLog,
+    /// On Kafka: what tells a second process of this service id that it is not alone. Held, never used.
+    _owner: Option<Mutex<Box<dyn LogSession>>>,
     state: Mutex<State>,
     /// Numbers of push queries.
     transient: AtomicU64,
