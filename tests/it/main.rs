@@ -2,6 +2,7 @@
 
 mod aggregates;
 mod architecture;
+mod batch;
 mod batches;
 mod cli;
 mod embedded_crash;
@@ -12,6 +13,7 @@ mod kafka;
 mod log_contract;
 mod model;
 mod parse;
+mod plan;
 mod row_programs;
 mod scalar;
 mod simulated_log;
