@@ -20,11 +20,9 @@ fn entity_outcome(entity: &Entity) -> Outcome {
         Entity::Done => Outcome::Many(Vec::new()),
         Entity::Status(status) => Outcome::Message(status.message.clone()),
         Entity::Warning(text) => Outcome::Message(text.clone()),
-        Entity::Sources(_, sources) => table(
-            None,
-            &["Name", "Topic", "Key format", "Value format", "Windowed"],
-            sources.iter().map(|s| source_cells(s)),
-        ),
+        Entity::Sources(_, sources) => {
+            table(None, &["Name", "Topic", "Key format", "Value format", "Windowed"], sources.iter().map(source_cells))
+        }
         Entity::Topics(topics) => table(
             None,
             &["Topic", "Partitions", "Replicas"],

@@ -1,5 +1,7 @@
 //! All Rust tests, one module an area.
 
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
 mod aggregates;
 mod architecture;
 mod batch;

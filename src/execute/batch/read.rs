@@ -112,6 +112,9 @@ impl Replay {
     }
 }
 
+/// Start and end of a key's window.
+type Bounds = (i64, i64);
+
 /// What is decoded, and where it goes.
 #[derive(Debug)]
 struct Layout {
@@ -202,7 +205,7 @@ struct Head {
 struct Rows {
     time: Vec<i64>,
     offset: Vec<i64>,
-    bounds: Vec<(i64, i64)>,
+    bounds: Vec<Bounds>,
     key: Vec<Option<Vec<u8>>>,
 }
 
@@ -305,7 +308,7 @@ impl Head {
     }
 
     /// The key's own bytes, and the window that it carries.
-    fn split<'a>(&self, record: &RecordRef<'a>) -> Option<(Option<&'a [u8]>, (i64, i64))> {
+    fn split<'a>(&self, record: &RecordRef<'a>) -> Option<(Option<&'a [u8]>, Bounds)> {
         let (Some(window), Some(key)) = (self.layout.source.window, record.key) else {
             return Some((record.key, (0, 0)));
         };

@@ -244,10 +244,10 @@ impl KafkaSession {
     fn shut_out(&self, other: &str) {
         tracing::info!(target: "kafka", "ending what {other} left open");
         let config = self.log.settings().transactional(other);
-        if let Ok(sender) = Sender::new(&config, other, self.log.clock().clone()) {
-            if let Err(error) = sender.outlet().init_transactions(Duration::from_secs(10)) {
-                tracing::warn!(target: "kafka", "could not end what {other} left open: {error}");
-            }
+        if let Ok(sender) = Sender::new(&config, other, self.log.clock().clone())
+            && let Err(error) = sender.outlet().init_transactions(Duration::from_secs(10))
+        {
+            tracing::warn!(target: "kafka", "could not end what {other} left open: {error}");
         }
     }
 
