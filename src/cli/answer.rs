@@ -8,7 +8,7 @@ use crate::types::Role;
 use std::sync::Arc;
 
 /// An answer, ready to be shown.
-pub fn outcome(answer: Answer) -> Outcome {
+pub(super) fn outcome(answer: Answer) -> Outcome {
     match answer {
         Answer::Rows(rows) => Outcome::Rows(rows),
         Answer::Entity(entity) => entity_outcome(&entity),
@@ -20,21 +20,17 @@ fn entity_outcome(entity: &Entity) -> Outcome {
         Entity::Done => Outcome::Many(Vec::new()),
         Entity::Status(status) => Outcome::Message(status.message.clone()),
         Entity::Warning(text) => Outcome::Message(text.clone()),
-        Entity::Sources(_, sources) => table(
-            None,
-            &["Name", "Topic", "Key format", "Value format", "Windowed"],
-            sources.iter().map(|s| source_cells(s)),
-        ),
+        Entity::Sources(_, sources) => {
+            table(None, &["Name", "Topic", "Key format", "Value format", "Windowed"], sources.iter().map(source_cells))
+        }
         Entity::Topics(topics) => table(
             None,
             &["Topic", "Partitions", "Replicas"],
             topics.iter().map(|t| vec![t.name.clone(), t.partitions.to_string(), t.replicas.to_string()]),
         ),
-        Entity::Queries(queries) => table(
-            None,
-            &["Query", "Type", "Status", "Sink", "Topic", "Statement"],
-            queries.iter().map(query_cells),
-        ),
+        Entity::Queries(queries) => {
+            table(None, &["Query", "Type", "Status", "Sink", "Topic", "Statement"], queries.iter().map(query_cells))
+        }
         Entity::Description(description) => describe(description),
         Entity::Properties(rows) => table(
             None,
@@ -43,11 +39,9 @@ fn entity_outcome(entity: &Entity) -> Outcome {
         ),
         Entity::Variables(rows) => table(None, &["Variable", "Value"], pairs(rows)),
         Entity::Types(rows) => table(None, &["Type", "Definition"], pairs(rows)),
-        Entity::Functions(rows) => table(
-            None,
-            &["Function", "Kind"],
-            rows.iter().map(|(name, kind)| vec![name.clone(), (*kind).to_owned()]),
-        ),
+        Entity::Functions(rows) => {
+            table(None, &["Function", "Kind"], rows.iter().map(|(name, kind)| vec![name.clone(), (*kind).to_owned()]))
+        }
         Entity::Explanation(explanation) => explain(explanation),
     }
 }
@@ -84,7 +78,10 @@ fn describe(description: &Description) -> Outcome {
         Role::Header(_) => "(header)",
         Role::Value => "",
     };
-    let fields = source.schema.columns().map(|c| vec![c.name.clone(), format!("{} {}", c.ty, kind(&c.role)).trim_end().to_owned()]);
+    let fields = source
+        .schema
+        .columns()
+        .map(|c| vec![c.name.clone(), format!("{} {}", c.ty, kind(&c.role)).trim_end().to_owned()]);
     let mut all = vec![table(Some(format!("Name: {}", source.name)), &["Field", "Type"], fields)];
     if !description.extended {
         return all.remove(0);
@@ -101,9 +98,12 @@ fn describe(description: &Description) -> Outcome {
         facts.push(fact("Timestamp", timestamp.column.clone()));
     }
     all.push(table(None, &["Fact", "Value"], facts.into_iter()));
-    let offsets = description.offsets.iter().map(|(p, low, high)| vec![p.to_string(), low.to_string(), high.to_string()]);
+    let offsets =
+        description.offsets.iter().map(|(p, low, high)| vec![p.to_string(), low.to_string(), high.to_string()]);
     all.push(table(Some("Offsets".to_owned()), &["Partition", "Low", "High"], offsets));
-    for (title, queries) in [("Queries that read it", &description.readers), ("Queries that write it", &description.writers)] {
+    for (title, queries) in
+        [("Queries that read it", &description.readers), ("Queries that write it", &description.writers)]
+    {
         if !queries.is_empty() {
             let columns = ["Query", "Status", "Consumed", "Produced", "Bad", "Late", "Commits"];
             all.push(table(Some(title.to_owned()), &columns, queries.iter().map(count_cells)));

@@ -8,8 +8,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// The cars on the track, each with its usual speed in km/h.
-const CARS: [(&str, f64); 6] =
-    [("alpine-36", 212.0), ("bmw-15", 219.0), ("cadillac-2", 221.0), ("ferrari-51", 226.0), ("porsche-6", 224.0), ("toyota-8", 223.0)];
+const CARS: [(&str, f64); 6] = [
+    ("alpine-36", 212.0),
+    ("bmw-15", 219.0),
+    ("cadillac-2", 221.0),
+    ("ferrari-51", 226.0),
+    ("porsche-6", 224.0),
+    ("toyota-8", 223.0),
+];
 /// Time between two rounds of readings.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Readings already in the topic when the demo starts: half a minute, so that whole windows are there to be seen.
@@ -17,7 +23,7 @@ const HISTORY: i64 = 300;
 
 /// One reading of one car at one moment.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Reading {
+pub(super) struct Reading {
     /// Car: the record's key.
     pub car: &'static str,
     /// `{"SPEED":...,"RPM":...,"TEMPERATURE":...}`
@@ -25,7 +31,7 @@ pub struct Reading {
 }
 
 /// Reading number `i` of car number `car`: a lap takes some ten seconds, and no two cars drive alike.
-pub fn reading(i: i64, car: usize) -> Reading {
+pub(super) fn reading(i: i64, car: usize) -> Reading {
     let (name, usual) = CARS[car % CARS.len()];
     let lap = (i as f64 / 100.0 + car as f64 / 7.0) * std::f64::consts::TAU;
     let noise = f64::from((mix(i as u64 ^ (car as u64) << 40) % 1_000) as u32) / 1_000.0;
@@ -44,7 +50,13 @@ fn mix(z: u64) -> u64 {
 }
 
 /// Drives: writes half a minute of history, then ten rounds of readings a second until `stop`.
-pub fn drive(log: &Arc<dyn Log>, topic: &str, partitions: u32, clock: &SharedClock, stop: &AtomicBool) -> Result<()> {
+pub(super) fn drive(
+    log: &Arc<dyn Log>,
+    topic: &str,
+    partitions: u32,
+    clock: &SharedClock,
+    stop: &AtomicBool,
+) -> Result<()> {
     let start = clock.now_ms() - HISTORY * PAUSE.as_millis() as i64;
     let mut next = 0;
     while !stop.load(Ordering::Relaxed) {

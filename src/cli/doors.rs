@@ -71,16 +71,20 @@ fn client_properties(file: &Path) -> Result<BTreeMap<String, String>> {
         if line.is_empty() || line.starts_with(['#', '!']) {
             continue;
         }
-        let (name, value) = line.split_once('=').ok_or_else(|| {
-            Error::statement(format!("{}:{}: expected name=value", file.display(), number + 1))
-        })?;
+        let (name, value) = line
+            .split_once('=')
+            .ok_or_else(|| Error::statement(format!("{}:{}: expected name=value", file.display(), number + 1)))?;
         properties.insert(name.trim().to_owned(), value.trim().to_owned());
     }
     Ok(properties)
 }
 
 fn session(engine: Engine, guard: Option<Driver>) -> Session {
-    let greeting = format!("Tidegate {} on {}. Type help, or a statement and ;", env!("CARGO_PKG_VERSION"), engine.log().describe());
+    let greeting = format!(
+        "Tidegate {} on {}. Type help, or a statement and ;",
+        env!("CARGO_PKG_VERSION"),
+        engine.log().describe()
+    );
     let history = match &engine.config().log {
         LogConfig::Embedded(dir) => Some(dir.join("history")),
         LogConfig::Temporary | LogConfig::Kafka { .. } => history_elsewhere(),
@@ -160,9 +164,9 @@ impl Doors for Machine {
         let engine = Engine::open(config, self.clock.clone())?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let (sender, receiver) = tokio::sync::oneshot::channel::<()>();
-        let listener = runtime.block_on(tokio::net::TcpListener::bind(listen)).map_err(|e| {
-            Error::io(format!("cannot listen on {listen}")).with_detail(e.to_string())
-        })?;
+        let listener = runtime
+            .block_on(tokio::net::TcpListener::bind(listen))
+            .map_err(|e| Error::io(format!("cannot listen on {listen}")).with_detail(e.to_string()))?;
         tracing::info!(address = %listen, log = %engine.log().describe(), "serving HTTP");
         let server = runtime.spawn(serve::serve(engine.clone(), listener, async {
             // A sender that is gone means stop, too.

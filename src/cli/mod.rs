@@ -25,6 +25,7 @@ pub mod value;
 use crate::engine::outcome::Outcome;
 use crate::error::{Error, Result};
 use crate::log::Log;
+use crate::telemetry;
 use args::{Arguments, Command, Place};
 use fault::{FAILED, INTERRUPTED, NO_LOG, OK, is_broken_pipe, rendered};
 use interrupt::Interrupt;
@@ -75,6 +76,13 @@ pub trait Doors {
 
 /// Carries out the command line; answers the exit code.
 pub fn run(arguments: &Arguments, doors: &mut dyn Doors) -> u8 {
+    // A person at a prompt is told by the prompt; a server's operator reads the log.
+    let level = match arguments.command {
+        None | Some(Command::Demo) => "off",
+        Some(Command::Server { .. }) => "info",
+        Some(_) => "warn",
+    };
+    telemetry::start(level, false);
     let colors_wanted = arguments.no_color.as_deref().is_none_or(str::is_empty);
     let error_color = colors_wanted && std::io::stderr().is_terminal();
     let mut process = Process {

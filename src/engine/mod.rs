@@ -16,6 +16,7 @@ pub mod query;
 pub mod session;
 
 mod apply;
+mod bounded;
 mod open;
 mod push;
 mod show;
@@ -23,7 +24,7 @@ mod show;
 use crate::catalog::Catalog;
 use crate::config::{Config, LogConfig};
 use crate::error::{Error, Result};
-use crate::log::Log;
+use crate::log::{Log, Session as LogSession};
 use crate::parse::statement::{Parsed, Statement};
 use crate::types::clock::SharedClock;
 use command_log::CommandLog;
@@ -78,6 +79,8 @@ struct Inner {
     clock: SharedClock,
     drive: Drive,
     commands: CommandLog,
+    /// On Kafka: what tells a second process of this service id that it is not alone. Held, never used.
+    _owner: Option<Mutex<Box<dyn LogSession>>>,
     state: Mutex<State>,
     /// Numbers of push queries.
     transient: AtomicU64,
@@ -139,7 +142,7 @@ impl Engine {
             Statement::CreateAs(create) => self.create_as(create, parsed, session)?,
             Statement::InsertValues(insert) => self.insert_values(insert)?,
             Statement::Select(select) if select.emit.is_some() => return self.push_query(select, session),
-            Statement::Select(_) | Statement::Batch(_) => return Err(unsupported("SELECT without EMIT")),
+            Statement::Select(_) | Statement::Batch(_) => return self.batch_query(&parsed.statement, session),
             Statement::Drop(drop) => self.drop_source(drop, parsed, session)?,
             Statement::Terminate(id) => self.terminate(id.as_deref(), parsed, session)?,
             Statement::Pause(id) => self.pause(id.as_deref(), true, parsed, session)?,

@@ -5,10 +5,10 @@ use crate::config::{Config, LogConfig};
 use crate::engine::command_log::{Command, CommandLog, Effect};
 use crate::engine::query::Query;
 use crate::engine::{Drive, Engine, Inner, State};
-use crate::error::Result;
-use crate::log::Log;
+use crate::error::{Kind, Result};
 use crate::log::embedded::{EmbeddedLog, EmbeddedOptions};
 use crate::log::kafka::{KafkaLog, KafkaSettings};
+use crate::log::{Log, Session, SessionSpec};
 use crate::types::clock::SharedClock;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -36,6 +36,7 @@ impl Engine {
 
     /// An engine over a given log.
     pub fn over(log: Arc<dyn Log>, config: Config, clock: SharedClock, drive: Drive) -> Result<Engine> {
+        let owner = own(&*log, &config)?;
         let commands = CommandLog::open(&*log, &config.service_id)?;
         let history = commands.replay(&*log)?;
         let inner = Inner {
@@ -44,6 +45,7 @@ impl Engine {
             clock,
             drive,
             commands,
+            _owner: owner.map(Mutex::new),
             state: Mutex::new(State::default()),
             transient: AtomicU64::new(0),
         };
@@ -80,6 +82,17 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// One process a service id: a second one is refused here, before it could touch anything. A data directory has its lock.
+fn own(log: &dyn Log, config: &Config) -> Result<Option<Box<dyn Session>>> {
+    let LogConfig::Kafka { .. } = config.log else { return Ok(None) };
+    let group = format!("_confluent-ksql-{}_engine", config.service_id);
+    let session = log.session(&SessionSpec { group, slot: "0".to_owned(), tasks: 1 });
+    session.map(Some).map_err(|e| match e.kind() {
+        Kind::Busy => e.with_hint("stop it, or give this one a service id of its own with --service-id"),
+        _ => e,
+    })
 }
 
 /// What the commands add up to.

@@ -23,6 +23,7 @@ const TURN_WAIT: Duration = Duration::from_millis(200);
 /// How long the query waits before it looks again whether a full channel has room or its reader is gone.
 const FULL_WAIT: Duration = Duration::from_millis(5);
 
+#[expect(clippy::large_enum_variant, reason = "nearly every message is rows")]
 enum Message {
     Rows(ChangeBatch),
     Trouble(String),

@@ -118,6 +118,11 @@ impl Engine {
                     plan::explain::explain(&p.logical),
                 )
             }
+            Statement::Select(_) | Statement::Batch(_) => {
+                let catalog = state.catalog.clone();
+                drop(state);
+                return self.explain_batch(statement, &catalog, &settings, text);
+            }
             _ => return Err(Error::statement("EXPLAIN takes a query, a CREATE ... AS SELECT or a query id")),
         };
         Ok(Entity::Explanation(Explanation { query_id: None, sql: text.to_owned(), schema, sources, plan }))

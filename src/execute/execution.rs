@@ -300,24 +300,31 @@ impl Execution {
         let (intake, bad, seq) = (&mut self.intakes[slot], &mut self.bad, &mut self.seq);
         let mut next = self.processed[slot];
         let known = bad.len();
+        // Nearly always one batch; more when the records are huge.
+        let mut batches = Vec::new();
         run.for_each(|record| {
+            if !intake.has_room(&record) {
+                batches.push(intake.finish(bad));
+            }
             intake.push(&record, *seq, bad);
             *seq += 1;
             next = record.offset + 1;
         });
-        let batch = intake.finish(bad)?;
+        batches.push(intake.finish(bad));
         let headers = intake.take_headers();
         self.progress.bad.fetch_add((bad.len() - known) as u64, Ordering::Relaxed);
         bad.truncate(BAD_RECORDS_KEPT);
         self.processed[slot] = next;
         self.progress.consumed.fetch_add(self.seq - first, Ordering::Relaxed);
         self.dirty = true;
-        if batch.is_empty() {
-            return Ok(());
+        for batch in batches {
+            let (batch, mut out) = (batch?, Out::default());
+            if !batch.is_empty() {
+                self.stages.step(slot, &batch, &mut out)?;
+                self.write(out, slot, &headers)?;
+            }
         }
-        let mut out = Out::default();
-        self.stages.step(slot, &batch, &mut out)?;
-        self.write(out, slot, &headers)
+        Ok(())
     }
 
     /// Takes what operators wrote: rows to the sink or to whoever asked, counts, bad rows to the log.

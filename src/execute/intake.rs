@@ -106,6 +106,13 @@ impl Intake {
         self.seq.is_empty()
     }
 
+    /// Does the present batch have room for the record? If not, [`Intake::finish`] it first: no record is too much.
+    #[inline]
+    pub fn has_room(&self, record: &RecordRef<'_>) -> bool {
+        let bytes = |b: Option<&[u8]>| b.map_or(0, <[u8]>::len);
+        self.key.has_room(bytes(record.key)) && self.value.has_room(bytes(record.value))
+    }
+
     /// Takes one record.
     #[inline]
     pub fn push(&mut self, record: &RecordRef<'_>, seq: u64, bad: &mut Vec<BadRecord>) {

@@ -8,6 +8,7 @@
 //! change; nothing before and nothing after = no row. An emitted row carries the highest `seq` of the emission.
 
 pub mod aggregate;
+pub mod batch;
 pub mod compile;
 pub mod execution;
 pub mod intake;

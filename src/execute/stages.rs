@@ -84,7 +84,12 @@ impl Stages {
         let tasks = pipeline.hop.as_ref().map_or(partitions, |h| h.partitions);
         let groups = match &pipeline.aggregate {
             None => Vec::new(),
-            Some(spec) => (0..tasks).map(|_| AggregateOperator::new(spec, mode)).collect::<Result<_>>()?,
+            Some(spec) => {
+                // HAVING needs to know whether a group passed before, to write a tombstone when it leaves.
+                let having = pipeline.after.as_ref().is_some_and(|after| !after.keep.is_empty());
+                let group = || AggregateOperator::new(spec, mode).map(|g| if having { g.with_old() } else { g });
+                (0..tasks).map(|_| group()).collect::<Result<_>>()?
+            }
         };
         Ok(Stages {
             rows,

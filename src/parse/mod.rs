@@ -79,13 +79,7 @@ fn statement(text: &str) -> Result<Statement> {
     if depth <= ORDINARY_DEPTH {
         return whole(text, &tokens);
     }
-    std::thread::scope(|scope| {
-        let reader = std::thread::Builder::new().name("parse".to_owned()).stack_size(DEEP_STACK_BYTES);
-        match reader.spawn_scoped(scope, || whole(text, &tokens))?.join() {
-            Ok(statement) => statement,
-            Err(_) => Err(Error::bug("the parser panicked")),
-        }
-    })
+    stacker::grow(DEEP_STACK_BYTES, || whole(text, &tokens))
 }
 
 fn whole(text: &str, tokens: &[TokenWithSpan]) -> Result<Statement> {

@@ -32,7 +32,6 @@ pub struct Parsed {
 
 /// One statement.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "a statement is parsed once and moved a few times")]
 pub enum Statement {
     /// `CREATE [OR REPLACE] [SOURCE] STREAM|TABLE [IF NOT EXISTS] name (columns) WITH (...)`
     CreateSource(CreateSource),
@@ -240,7 +239,6 @@ pub struct Select {
 
 /// One entry of the SELECT list.
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "select lists are short")]
 pub enum SelectItem {
     /// `*`
     All,

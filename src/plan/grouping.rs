@@ -98,7 +98,7 @@ fn check(context: &Context<'_>, items: &[Item], aggregated: bool) -> Result<()> 
         if !aggregated {
             return fail("HAVING requires aggregate functions in either the SELECT or HAVING clause.".to_owned());
         }
-    } else if !aggregated && !(batch && !context.settings.strict) {
+    } else if !aggregated && (!batch || context.settings.strict) {
         return fail("GROUP BY requires aggregate functions in either the SELECT or HAVING clause.".to_owned());
     }
     if context.source.kind == SourceKind::Table {
@@ -186,12 +186,10 @@ fn check_items(context: &Context<'_>, grouped: &Grouped, items: &[Item]) -> Resu
     for item in items {
         let rest = expression::replace(&item.expr, &mut |e| grouped.stands_for(e));
         let named = expression::columns_outside_aggregates(&rest);
-        let free = named.iter().filter(|n| !grouped.is_internal(context, n));
-        for name in free {
+        if let Some(name) = named.iter().find(|n| !grouped.is_internal(context, n)) {
             // A name that nobody knows is told as such.
             context.names.of("SELECT").lookup(None, name)?;
             wrong.push(expression::text(&item.expr));
-            break;
         }
     }
     if wrong.is_empty() { Ok(()) } else { Err(Error::statement(not_grouped(&wrong))) }

@@ -39,7 +39,6 @@ pub use source::{CreatePlan, TopicRequest, create_source};
 
 /// A statement that makes something: its plan, or why there is nothing to do (`IF NOT EXISTS`).
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "one a statement")]
 pub enum Created<P> {
     /// To be made.
     New(P),

@@ -42,6 +42,7 @@ pub struct TransientPlan {
 
 /// A query over what is there now.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "one a statement")]
 pub enum BatchPlan {
     /// In ksqlDB's grammar.
     Bound {

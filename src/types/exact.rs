@@ -187,7 +187,9 @@ mod tests {
             (f64::NEG_INFINITY, "-Infinity"),
         ];
         for (x, text) in cases {
-            assert_eq!(java_double(x), text);
+            let mut out = String::new();
+            write_java_double(x, &mut out);
+            assert_eq!(out, text);
         }
     }
 

@@ -258,7 +258,9 @@ fn every_file_tells_its_story_and_is_short() {
     assert_eq!(shape_faults("src/a.rs", &"//! x\n".repeat(501)).len(), 1);
 }
 
+/// The one audited module, and the folder that it has become.
 const FFI: &str = "src/log/kafka/ffi.rs";
+const FFI_FOLDER: &str = "src/log/kafka/ffi/";
 
 /// Code that stands nowhere: `unsafe` outside of the one audited module, work left for later, tests that do not run.
 fn forbidden_code(file: &str, text: &str) -> Vec<String> {
@@ -266,7 +268,9 @@ fn forbidden_code(file: &str, text: &str) -> Vec<String> {
     let mut faults = Vec::new();
     for (line, word) in words(&code) {
         match word {
-            "unsafe" if file != FFI => faults.push(format!("{file}:{line}: `unsafe` belongs to {FFI} alone")),
+            "unsafe" if file != FFI && !file.starts_with(FFI_FOLDER) => {
+                faults.push(format!("{file}:{line}: `unsafe` belongs to {FFI} alone"))
+            }
             "todo" | "unimplemented" if code.lines().nth(line - 1).is_some_and(|l| l.contains(&format!("{word}!"))) => {
                 faults.push(format!("{file}:{line}: `{word}!` is not finished work"));
             }

@@ -75,6 +75,18 @@ fn read_all(log: &KafkaLog, topic: &str, partition: i32, isolation: Isolation) -
     records
 }
 
+/// The same once no transaction is open: a commit's markers reach its partitions shortly after it has returned.
+fn read_settled(log: &KafkaLog, topic: &str, partition: i32) -> Vec<OwnedRecord> {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while let marks = log.watermarks(&at(topic, partition)).unwrap()
+        && marks.stable < marks.high
+    {
+        assert!(Instant::now() < deadline, "{marks:?}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    read_all(log, topic, partition, Isolation::ReadCommitted)
+}
+
 fn take(fetched: &tidegate::log::Fetched, records: &mut Vec<OwnedRecord>) {
     for run in fetched.runs() {
         run.for_each(|r| {

@@ -1,7 +1,10 @@
 //! All Rust tests, one module an area.
 
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
 mod aggregates;
 mod architecture;
+mod batch;
 mod batches;
 mod cli;
 mod crash;
@@ -13,6 +16,7 @@ mod kafka;
 mod log_contract;
 mod model;
 mod parse;
+mod plan;
 mod row_programs;
 mod scalar;
 mod simulated_log;

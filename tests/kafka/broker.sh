@@ -43,7 +43,8 @@ free_port() {
   fail "no free port found"
 }
 
-alive() { [ -s "$1/pid" ] && kill -0 "$(cat "$1/pid")" 2>/dev/null; }
+# A zombie is not alive: its parent may take its time.
+alive() { [ -s "$1/pid" ] && kill -0 "$(cat "$1/pid")" 2>/dev/null && ! grep -q "^State:.Z" "/proc/$(cat "$1/pid")/status" 2>/dev/null; }
 
 # Started again on the same DIR, the broker keeps its ports, so that clients find it again.
 configure() {

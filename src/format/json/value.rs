@@ -71,15 +71,13 @@ pub(super) fn read<const EXACT: bool>(shape: &mut Shape, cells: &mut Cells, d: &
                 return Ok(end);
             }
         }
-        Data::String(pieces) => {
-            if d.get(i) == Some(&b'"') {
-                let (end, escaped) = string(d, i + 1)?;
-                if !escaped {
-                    if cells.keep {
-                        pieces.push(&d[i + 1..end - 1]);
-                    }
-                    return Ok(end);
+        Data::String(pieces) if d.get(i) == Some(&b'"') => {
+            let (end, escaped) = string(d, i + 1)?;
+            if !escaped {
+                if cells.keep {
+                    pieces.push(&d[i + 1..end - 1]);
                 }
+                return Ok(end);
             }
         }
         _ => {}

@@ -248,10 +248,10 @@ impl Writer {
     /// Makes everything written survive a power failure: segments first, then the journal that speaks of them.
     pub(super) fn flush(&mut self) -> Result<()> {
         self.sync_segments()?;
-        if std::mem::take(&mut self.unsynced) {
-            if let Some(journal) = &self.journal {
-                journal.sync()?;
-            }
+        if std::mem::take(&mut self.unsynced)
+            && let Some(journal) = &self.journal
+        {
+            journal.sync()?;
         }
         Ok(())
     }

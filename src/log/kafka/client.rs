@@ -5,7 +5,7 @@
 
 use crate::error::{Error, Kind};
 use crate::types::clock::SharedClock;
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use rdkafka::TopicPartitionList;
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
@@ -124,7 +124,8 @@ const PRODUCER: [(&str, &str); 8] = [
     ("enable.idempotence", "true"),
     ("acks", "all"),
     ("message.timeout.ms", "8000"),
-    ("linger.ms", "5"),
+    // An epoch's rows are produced at once, so that batches fill without waiting; a linger would only delay the commit.
+    ("linger.ms", "0"),
     ("batch.size", "1000000"),
     // Rows always name their partition; should one ever not, it still lands where Java would put it.
     ("partitioner", "murmur2_random"),
@@ -147,8 +148,9 @@ struct Shared {
     /// A request may have been repeated: the producer must not be used for another transaction.
     suspicious: AtomicBool,
     delivered: AtomicU64,
-    failed: AtomicU64,
     failure: Mutex<Option<RDKafkaErrorCode>>,
+    /// Told after every report; its lock is that of `failure`.
+    report: Condvar,
 }
 
 impl Events {
@@ -160,8 +162,8 @@ impl Events {
             trouble: Mutex::default(),
             suspicious: AtomicBool::default(),
             delivered: AtomicU64::default(),
-            failed: AtomicU64::default(),
             failure: Mutex::default(),
+            report: Condvar::new(),
         }))
     }
 
@@ -206,11 +208,20 @@ impl Events {
 
     /// Counts delivery reports.
     pub(super) fn reported(&self, delivered: u64, failed: Option<RDKafkaErrorCode>) {
+        let mut failure = self.0.failure.lock();
         if let Some(code) = failed {
-            self.0.failure.lock().get_or_insert(code);
-            self.0.failed.fetch_add(1, Ordering::SeqCst);
+            failure.get_or_insert(code);
         }
         self.0.delivered.fetch_add(delivered, Ordering::SeqCst);
+        self.0.report.notify_all();
+    }
+
+    /// Waits until `total` rows were delivered or one was not, at most for `timeout`.
+    pub(super) fn wait_for_reports(&self, total: u64, timeout: Duration) {
+        let mut failure = self.0.failure.lock();
+        if failure.is_none() && self.delivered() < total {
+            self.0.report.wait_for(&mut failure, timeout);
+        }
     }
 
     pub(super) fn delivered(&self) -> u64 {
@@ -219,11 +230,10 @@ impl Events {
 
     /// The first failed delivery since the last [`Events::forget_failures`].
     pub(super) fn failure(&self) -> Option<RDKafkaErrorCode> {
-        if self.0.failed.load(Ordering::SeqCst) == 0 { None } else { *self.0.failure.lock() }
+        *self.0.failure.lock()
     }
 
     pub(super) fn forget_failures(&self) {
-        self.0.failed.store(0, Ordering::SeqCst);
         *self.0.failure.lock() = None;
     }
 

@@ -33,13 +33,12 @@ pub(super) struct Member {
 }
 
 impl Member {
-    /// Joins `group`, unless a living process holds the place. `last_owner` is the client id that stands in the blobs.
+    /// Begins to join `group`, unless a living process holds the place. `last_owner` is the client id that stands in the blobs.
     pub(super) fn join(
         log: &KafkaLog,
         group: &str,
         instance: &str,
         topic: &str,
-        tasks: usize,
         last_owner: &dyn Fn() -> Result<Option<String>>,
     ) -> Result<Member> {
         wait_for_place(log, group, instance, last_owner)?;
@@ -58,9 +57,7 @@ impl Member {
         };
         std::thread::Builder::new().name("kafka-group".into()).spawn(work)?;
         let (clock, group, instance) = (log.clock().clone(), group.to_owned(), instance.to_owned());
-        let member = Member { consumer, clock, instance, group, stop };
-        member.wait_for_tasks(tasks)?;
-        Ok(member)
+        Ok(Member { consumer, clock, instance, group, stop })
     }
 
     /// Waits until all tasks are ours.
@@ -99,17 +96,16 @@ impl Member {
         self.consumer.client().fatal_error().map(|(code, reason)| format!("{reason} ({code:?})"))
     }
 
-    /// Whether another process has our place: known for certain before a producer is made that would shut it out.
-    pub(super) fn usurper(&self, log: &KafkaLog) -> Result<Option<String>> {
-        if let Some(reason) = self.fatal() {
-            return Ok(Some(reason));
+    /// Whether this member has lost its place: to another process, or, after a broker stalled, to a join of its own that
+    /// was sent twice.
+    pub(super) fn lost_place(&self, log: &KafkaLog) -> Result<bool> {
+        if self.fatal().is_some() {
+            return Ok(true);
         }
-        let ours = member_id(self.consumer.client());
         let holder = holder(log, &self.group, &self.instance)?;
-        Ok(match (holder, ours) {
-            // Its client id says nothing: the coordinator keeps that of the first member that had the place.
-            (Some(holder), Some(ours)) if holder.member != ours => Some(format!("{} has our place", holder.member)),
-            _ => None,
+        Ok(match (holder, member_id(self.consumer.client())) {
+            (Some(holder), Some(ours)) => holder.member != ours,
+            _ => false,
         })
     }
 
@@ -141,6 +137,22 @@ fn holder(log: &KafkaLog, group: &str, instance: &str) -> Result<Option<Holder>>
         .filter(|m| is_instance(m.id()))
         .map(|m| Holder { member: m.id().to_owned(), client: m.client_id().to_owned() })
         .next())
+}
+
+/// The process that rightly has a place which `own` has lost; `None` = nobody has, so that it may be taken again.
+pub(super) fn rightful_owner(
+    log: &KafkaLog,
+    group: &str,
+    instance: &str,
+    own: &str,
+    last_owner: &dyn Fn() -> Result<Option<String>>,
+) -> Result<Option<String>> {
+    let other = |client: &String| client != own && identity::life(client) != Life::Dead;
+    if let Some(committed) = last_owner()?.filter(other) {
+        return Ok(Some(identity::describe(&committed)));
+    }
+    // Whoever joined after our session had ended is a new member with its own client id.
+    Ok(holder(log, group, instance)?.map(|h| h.client).filter(other).map(|client| identity::describe(&client)))
 }
 
 /// Returns when the place is free or its holder is dead. A dead process of this machine is known at once; elsewhere the

@@ -13,8 +13,10 @@ use std::time::Duration;
 
 /// How long the serving thread waits for an event before it looks whether it is to stop.
 const SERVE_WAIT: Duration = Duration::from_millis(100);
-/// How long one flush call waits before failures are looked at: after one, the other rows get no report.
-const FLUSH_WAIT: Duration = Duration::from_millis(50);
+/// How long to wait for a report before the clock is looked at.
+const REPORT_WAIT: Duration = Duration::from_millis(50);
+/// Pause until the last reports are put away: the next moment.
+const LAST_PAUSE: Duration = Duration::from_micros(50);
 /// Pause while librdkafka's send queue is full.
 const FULL_PAUSE: Duration = Duration::from_millis(1);
 /// A row gets its report within librdkafka's own message timeout; the rest is a margin for a busy machine.
@@ -78,15 +80,20 @@ impl Sender {
             if let Some(code) = self.events().failure() {
                 return Err(super::client::failed_with("deliver rows", code));
             }
-            // The second half: commit would wait for reports that were counted but not yet put away.
-            if self.events().delivered() == self.sent && self.outlet.in_flight() == 0 {
+            let all = self.events().delivered() == self.sent;
+            // Without the second half a commit might still wait for reports that were counted but not yet put away.
+            if all && self.outlet.in_flight() == 0 {
                 return Ok(());
             }
             if self.clock.monotonic() > deadline {
-                let missing = self.sent - self.events().delivered();
+                let missing = self.sent.saturating_sub(self.events().delivered());
                 return Err(Error::io("rows were not delivered in time").with_detail(format!("{missing} rows")));
             }
-            self.outlet.flush(FLUSH_WAIT);
+            if all {
+                self.clock.sleep(LAST_PAUSE);
+            } else {
+                self.events().wait_for_reports(self.sent, REPORT_WAIT);
+            }
         }
     }
 

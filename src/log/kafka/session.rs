@@ -16,7 +16,7 @@ use super::KafkaLog;
 use super::blob::Blob;
 use super::client::{Events, RETRY_BACKOFF_MS, failed, retire};
 use super::ffi::CallError;
-use super::member::{Member, busy};
+use super::member::{Member, busy, rightful_owner};
 use super::sender::Sender;
 use super::topics::ANSWER_WAIT;
 use super::{committed_list, identity, stable};
@@ -157,7 +157,8 @@ impl KafkaSession {
         let stable = log.offsets_of(&spec.group, "read_committed")?;
         let hasty = log.offsets_of(&spec.group, "read_uncommitted")?;
         let last_owner = || last_owner(&hasty, &topic);
-        let member = Member::join(log, &spec.group, &spec.slot, &topic, spec.tasks as usize + 1, &last_owner)?;
+        let member = Member::join(log, &spec.group, &spec.slot, &topic, &last_owner)?;
+        member.wait_for_tasks(spec.tasks as usize + 1)?;
         let owner = format!("{}-{}", spec.group, spec.slot);
         let start = format!("{}.{}.", log.clock().now_ms(), std::process::id());
         let mark = member.expired();
@@ -243,10 +244,10 @@ impl KafkaSession {
     fn shut_out(&self, other: &str) {
         tracing::info!(target: "kafka", "ending what {other} left open");
         let config = self.log.settings().transactional(other);
-        if let Ok(sender) = Sender::new(&config, other, self.log.clock().clone()) {
-            if let Err(error) = sender.outlet().init_transactions(Duration::from_secs(10)) {
-                tracing::warn!(target: "kafka", "could not end what {other} left open: {error}");
-            }
+        if let Ok(sender) = Sender::new(&config, other, self.log.clock().clone())
+            && let Err(error) = sender.outlet().init_transactions(Duration::from_secs(10))
+        {
+            tracing::warn!(target: "kafka", "could not end what {other} left open: {error}");
         }
     }
 
@@ -384,7 +385,7 @@ impl KafkaSession {
             match self.recover(sequence, &mut committed) {
                 Ok(Some(reason)) => return Ok(self.fenced(reason)),
                 Ok(None) => break,
-                Err(error) if error.kind() == Kind::Fenced => return Ok(self.fenced(error.to_string())),
+                Err(error) if error.kind() == Kind::Busy => return Ok(self.fenced(error.to_string())),
                 Err(error) if error.kind() == Kind::Bug || self.log.clock().monotonic() > deadline => {
                     self.ended = Some((error.kind(), error.to_string()));
                     return Err(error);
@@ -412,8 +413,13 @@ impl KafkaSession {
     /// was made the old transaction is decided for good.
     fn recover(&mut self, sequence: &str, committed: &mut Option<bool>) -> Result<Option<String>> {
         // Asked first: making a producer would shut out whoever rightly has our place now.
-        if let Some(who) = self.member.usurper(&self.log)? {
-            return Ok(Some(format!("{who} has taken the query over")));
+        if self.member.lost_place(&self.log)? {
+            let last_owner = || last_owner(&self.hasty, &self.topic);
+            let (group, slot) = (&self.spec.group, &self.spec.slot);
+            if let Some(who) = rightful_owner(&self.log, group, slot, &self.process, &last_owner)? {
+                return Ok(Some(format!("{who} has taken the query over")));
+            }
+            self.member = Member::join(&self.log, group, slot, &self.topic, &last_owner)?;
         }
         self.sender = None;
         self.sender = Some(self.new_sender()?);
@@ -423,7 +429,9 @@ impl KafkaSession {
             Standing::Nobody if committed.is_none() => *committed = Some(false),
             _ => {}
         }
-        self.member.wait_for_tasks(self.spec.tasks as usize + 1)?;
+        // Not owning them is no proof of another owner yet: the next try looks again.
+        let waited = self.member.wait_for_tasks(self.spec.tasks as usize + 1);
+        waited.map_err(|e| Error::io(e.message()).because(e))?;
         self.take_over().map(|()| None)
     }
 

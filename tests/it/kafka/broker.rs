@@ -69,6 +69,9 @@ impl Broker {
 
     /// Starts it again after a kill, on the same ports and data.
     pub(super) fn restart(&self) {
+        while script("pid", &self.folder).output().expect("bash runs").status.success() {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
         let started = script("start", &self.folder).arg(std::process::id().to_string()).status().expect("bash runs");
         assert!(started.success());
     }

@@ -1,8 +1,9 @@
 //! The writing side of a query: whole epochs, aborts, owners.
 
 use super::*;
-use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::producer::{BaseProducer, Producer};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tidegate::error::Kind;
 use tidegate::log::Outcome;
 
@@ -23,10 +24,10 @@ fn an_epoch_is_visible_whole() {
         blob: "x".repeat(4096),
     };
     assert_eq!(session.commit(&whole).unwrap(), Outcome::Committed);
-    let a = read_all(&log, &first, 0, Isolation::ReadCommitted);
+    let a = read_settled(&log, &first, 0);
     assert_eq!((values(&a), a[0].timestamp), (vec!["a".to_owned()], 0));
-    assert_eq!(values(&read_all(&log, &first, 1, Isolation::ReadCommitted)), ["b"]);
-    assert_eq!(values(&read_all(&log, &second, 0, Isolation::ReadCommitted)), ["c"]);
+    assert_eq!(values(&read_settled(&log, &first, 1)), ["b"]);
+    assert_eq!(values(&read_settled(&log, &second, 0)), ["c"]);
     assert_eq!(session.committed(&[at(&input, 0), at(&input, 1)]).unwrap(), [None, Some(offset(17, "time 5"))]);
     let by_log = log.committed(&spec.group, &[at(&input, 1), at(&input, 0)]).unwrap();
     assert_eq!(by_log, [Some(offset(17, "time 5")), None]);
@@ -66,14 +67,14 @@ fn an_aborted_epoch_leaves_nothing_and_the_next_one_works() {
     assert_eq!(session.committed(&[at(&input, 0)]).unwrap(), [Some(offset(1, ""))]);
     assert_eq!(session.blob().unwrap().as_deref(), Some("one"));
     assert_eq!(session.commit(&good(2, "again")).unwrap(), Outcome::Committed);
-    assert_eq!(values(&read_all(&log, &out, 0, Isolation::ReadCommitted)), ["one", "again"]);
-    assert_eq!(values(&read_all(&log, &narrow, 0, Isolation::ReadCommitted)), Vec::<String>::new());
+    assert_eq!(values(&read_settled(&log, &out, 0)), ["one", "again"]);
+    assert_eq!(values(&read_settled(&log, &narrow, 0)), Vec::<String>::new());
     // A record beyond the client's own limit is the record's fault, not the broker's.
     let mut huge = good(3, "three");
     huge.records[0].1.push(0, 1, None, Some(&vec![b'x'; 2_000_000]));
     assert_eq!(session.commit(&huge).unwrap_err().kind(), Kind::Data);
     assert_eq!(session.commit(&good(3, "three")).unwrap(), Outcome::Committed);
-    assert_eq!(values(&read_all(&log, &out, 0, Isolation::ReadCommitted)), ["one", "again", "three"]);
+    assert_eq!(values(&read_settled(&log, &out, 0)), ["one", "again", "three"]);
 }
 
 #[test]
@@ -86,21 +87,9 @@ fn a_second_session_of_the_same_name_is_refused() {
     assert!(error.message().contains(&format!("process {}", std::process::id())), "{error}");
 }
 
-/// What a process on another machine would do after our session ended: it takes the member's place and shuts our
-/// producer out. We must notice, write nothing, and must not shut it out in turn.
-#[test]
-fn an_owner_whose_place_was_taken_is_fenced() {
-    let Some(log) = subject("an_owner_whose_place_was_taken_is_fenced") else { return };
-    let out = topic(&log, "out", 1).name;
-    let spec = spec("fence", 1);
-    let mut session = log.session(&spec).unwrap();
-    let text = |text: &str| epoch(&out, set(&[(0, 1, "k", text)]), vec![], text);
-    assert_eq!(session.commit(&text("mine")).unwrap(), Outcome::Committed);
-
-    let bootstrap = log.describe().trim_start_matches("Kafka at ").to_owned();
-    let usurper: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", &bootstrap)
-        .set("client.id", "tidegate@elsewhere:7:1:boot.1")
+/// Takes the static place of a session, as another process would.
+fn usurp(log: &KafkaLog, spec: &SessionSpec) -> BaseConsumer {
+    let usurper: BaseConsumer = foreign(log)
         .set("group.id", &spec.group)
         .set("group.instance.id", &spec.slot)
         .set("partition.assignment.strategy", "cooperative-sticky")
@@ -112,10 +101,66 @@ fn an_owner_whose_place_was_taken_is_fenced() {
         assert!(Instant::now() < deadline);
         let _ = usurper.poll(Duration::from_millis(50));
     }
-    match session.commit(&text("stolen")).unwrap() {
-        Outcome::Fenced { reason } => assert!(reason.contains("place") || reason.contains("FENCED"), "{reason}"),
-        other => panic!("{other:?}"),
+    usurper
+}
+
+fn foreign(log: &KafkaLog) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", log.describe().trim_start_matches("Kafka at "));
+    config
+}
+
+/// What a process on another machine does after our session ended: it takes the member's place, shuts our producer out
+/// and writes its name. We must notice, write nothing, and not shut it out in turn.
+#[test]
+fn an_owner_whose_place_was_taken_is_fenced() {
+    let Some(log) = subject("an_owner_whose_place_was_taken_is_fenced") else { return };
+    let out = topic(&log, "out", 1).name;
+    let spec = spec("fence", 1);
+    let mut session = log.session(&spec).unwrap();
+    let text = |text: &str| epoch(&out, set(&[(0, 1, "k", text)]), vec![], text);
+    assert_eq!(session.commit(&text("mine")).unwrap(), Outcome::Committed);
+
+    let usurper = usurp(&log, &spec);
+    let owner = format!("{}-{}", spec.group, spec.slot);
+    let producer: BaseProducer = foreign(&log).set("transactional.id", &owner).create().unwrap();
+    producer.init_transactions(Duration::from_secs(30)).unwrap();
+    producer.begin_transaction().unwrap();
+    let mut offsets = TopicPartitionList::new();
+    let tasks = format!("{}-tasks", spec.group);
+    offsets.add_partition_offset(&tasks, 0, Offset::Offset(0)).unwrap();
+    let process = "tidegate@elsewhere:7:1:boot.1";
+    let blob = format!("{{\"v\":1,\"owner\":\"{owner}\",\"process\":\"{process}\",\"sequence\":\"1.7.1\"}}");
+    offsets.find_partition(&tasks, 0).unwrap().set_metadata(blob);
+    let standing = usurper.group_metadata().unwrap();
+    producer.send_offsets_to_transaction(&offsets, &standing, Duration::from_secs(30)).unwrap();
+    producer.commit_transaction(Duration::from_secs(30)).unwrap();
+
+    for _ in 0..2 {
+        match session.commit(&text("stolen")).unwrap() {
+            Outcome::Fenced { reason } => assert!(reason.contains("process 7 on host elsewhere"), "{reason}"),
+            other => panic!("{other:?}"),
+        }
     }
-    assert!(matches!(session.commit(&text("stolen")).unwrap(), Outcome::Fenced { .. }));
-    assert_eq!(values(&read_all(&log, &out, 0, Isolation::ReadCommitted)), ["mine"]);
+    assert_eq!(values(&read_settled(&log, &out, 0)), ["mine"]);
+    producer.begin_transaction().unwrap();
+    producer.abort_transaction(Duration::from_secs(30)).unwrap();
+}
+
+/// A broker that stalled may run one join twice: then nobody has the place, and it is taken again.
+#[test]
+fn a_place_lost_to_nobody_is_taken_again() {
+    let Some(log) = subject("a_place_lost_to_nobody_is_taken_again") else { return };
+    let out = topic(&log, "out", 1).name;
+    let spec = spec("orphan", 1);
+    let mut session = log.session(&spec).unwrap();
+    let text = |text: &str| epoch(&out, set(&[(0, 1, "k", text)]), vec![], text);
+    drop(usurp(&log, &spec));
+    let mut outcomes = Vec::new();
+    while outcomes.last() != Some(&Outcome::Committed) {
+        assert!(outcomes.len() < 5, "{outcomes:?}");
+        outcomes.push(session.commit(&text("mine")).unwrap());
+    }
+    assert!(matches!(outcomes[0], Outcome::Aborted { .. }), "{outcomes:?}");
+    assert_eq!(values(&read_settled(&log, &out, 0)), ["mine"]);
 }

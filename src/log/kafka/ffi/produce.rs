@@ -1,5 +1,5 @@
 //! Rows out: an own producer around librdkafka's client, because rdkafka's cannot be given the interceptor below, waits
-//! 100 ms in every flush, and looks the topic up by name for every row.
+//! 100 ms in every flush (librdkafka's own flush spins instead), and looks the topic up by name for every row.
 
 use super::{milliseconds, text};
 use crate::log::Header;
@@ -176,8 +176,9 @@ impl Outlet {
             if event.is_null() {
                 return;
             }
+            let mut reports = None;
             match sys::rd_kafka_event_type(event) {
-                sys::RD_KAFKA_EVENT_DR => self.count(event),
+                sys::RD_KAFKA_EVENT_DR => reports = Some(counted(event)),
                 sys::RD_KAFKA_EVENT_ERROR => {
                     let code = sys::rd_kafka_event_error(event);
                     self.events().problem(code.into(), text(sys::rd_kafka_event_error_string(event)).trim());
@@ -191,31 +192,11 @@ impl Outlet {
                 _ => {}
             }
             sys::rd_kafka_event_destroy(event);
-        }
-    }
-
-    /// # Safety
-    /// `event` is a valid event of delivery reports.
-    unsafe fn count(&self, event: *mut sys::rd_kafka_event_t) {
-        let (mut delivered, mut failed) = (0, None);
-        // SAFETY: promised by the caller; messages live as long as their event.
-        unsafe {
-            let mut message = sys::rd_kafka_event_message_next(event);
-            while !message.is_null() {
-                match (*message).err {
-                    RD_KAFKA_RESP_ERR_NO_ERROR => delivered += 1,
-                    code => failed = Some(code.into()),
-                }
-                message = sys::rd_kafka_event_message_next(event);
+            // Only now: a commit waits for reports that were counted but not yet put away.
+            if let Some((delivered, failed)) = reports {
+                self.events().reported(delivered, failed);
             }
         }
-        self.events().reported(delivered, failed);
-    }
-
-    /// Sends what lingers and waits until every report was seen, or for `timeout`. Needs [`Outlet::serve`] to run.
-    pub(in crate::log::kafka) fn flush(&self, timeout: Duration) {
-        // SAFETY: the client lives.
-        unsafe { sys::rd_kafka_flush(self.client.native_ptr(), milliseconds(timeout)) };
     }
 
     /// Rows and reports still on their way.
@@ -262,6 +243,26 @@ impl Outlet {
         // SAFETY: see `init_transactions`.
         unsafe { call_result(sys::rd_kafka_abort_transaction(self.client.native_ptr(), milliseconds(timeout))) }
     }
+}
+
+/// Rows that a report event says were delivered, and the code of the last one that was not.
+///
+/// # Safety
+/// `event` is a valid event of delivery reports.
+unsafe fn counted(event: *mut sys::rd_kafka_event_t) -> (u64, Option<RDKafkaErrorCode>) {
+    let (mut delivered, mut failed) = (0, None);
+    // SAFETY: promised by the caller; messages live as long as their event.
+    unsafe {
+        let mut message = sys::rd_kafka_event_message_next(event);
+        while !message.is_null() {
+            match (*message).err {
+                RD_KAFKA_RESP_ERR_NO_ERROR => delivered += 1,
+                code => failed = Some(code.into()),
+            }
+            message = sys::rd_kafka_event_message_next(event);
+        }
+    }
+    (delivered, failed)
 }
 
 impl Drop for Outlet {
