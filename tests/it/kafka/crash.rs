@@ -154,6 +154,7 @@ fn a_stalled_or_killed_broker_doubles_and_loses_nothing() {
                 Outcome::Fenced { reason } => panic!("{reason}"),
             }
         }
+        nemesis.join().unwrap();
     });
     assert!(matches!(write_epoch(&mut *session, &out, next), Outcome::Committed));
     drop(session);
