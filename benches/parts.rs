@@ -1,1 +1,121 @@
-fn main() {}
+//! What each part of the path costs, in nanoseconds per event, beside a yardstick measured in the same run.
+//!
+//! `cargo bench --bench parts`. One line per part: best, median and worst of the repetitions.
+#![allow(clippy::disallowed_methods, clippy::print_stdout, missing_docs)]
+
+#[path = "bids.rs"]
+mod bids;
+
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema};
+use bids::Bids;
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Instant;
+use tidegate::catalog::Format;
+use tidegate::format::{Decoder, Encoder};
+use tidegate::types::{Column, SqlType};
+
+const EVENTS: u64 = 100_000;
+const BATCH_ROWS: usize = 2048;
+const REPETITIONS: usize = 9;
+
+fn main() {
+    codec();
+}
+
+fn columns() -> Vec<Column> {
+    let types = [
+        ("AUCTION", SqlType::Bigint),
+        ("BIDDER", SqlType::Bigint),
+        ("PRICE", SqlType::Bigint),
+        ("CHANNEL", SqlType::String),
+        ("URL", SqlType::String),
+        ("DATETIME", SqlType::Bigint),
+        ("EXTRA", SqlType::String),
+    ];
+    types.into_iter().map(|(name, ty)| Column::value(name, ty)).collect()
+}
+
+fn codec() {
+    let source = Bids::new();
+    let (mut block, mut ranges, mut one) = (vec![], vec![], vec![]);
+    for n in 0..EVENTS {
+        source.write(n, &mut one);
+        ranges.push(block.len()..block.len() + one.len());
+        block.extend_from_slice(&one);
+    }
+    let payloads: Vec<&[u8]> = ranges.into_iter().map(|r| &block[r]).collect();
+    let columns = columns();
+    for (name, wanted) in [("decode, 2 of 7", vec![0, 5]), ("decode, 7 of 7", (0..7).collect())] {
+        let mut decoder = Decoder::new(Format::Json, &columns, &wanted, false).expect("the columns are plain");
+        report(name, || {
+            for batch in payloads.chunks(BATCH_ROWS) {
+                batch.iter().for_each(|p| decoder.push(Some(p)).expect("a bid is good"));
+                black_box(decoder.finish());
+            }
+        });
+    }
+    for (name, wanted) in [("arrow-json, 2 of 7", vec![0, 5]), ("arrow-json, 7 of 7", (0..7).collect())] {
+        report(name, || arrow_json_decode(&payloads, &wanted));
+    }
+    let batches = decoded(&payloads, &columns);
+    let mut encoder = Encoder::new(Format::Json, &columns, false).expect("the columns are plain");
+    let (mut data, mut out) = (vec![], vec![]);
+    report("encode a bid", || {
+        for batch in &batches {
+            (data.clear(), out.clear());
+            encoder.encode(batch, None, batch[0].len(), &mut data, &mut out).expect("the columns are the encoder's");
+            black_box(&data);
+        }
+    });
+    report("arrow-json, encode a bid", || batches.iter().for_each(|batch| arrow_json_encode(batch, &columns)));
+}
+
+fn decoded(payloads: &[&[u8]], columns: &[Column]) -> Vec<Vec<ArrayRef>> {
+    let wanted: Vec<usize> = (0..columns.len()).collect();
+    let mut decoder = Decoder::new(Format::Json, columns, &wanted, false).expect("the columns are plain");
+    let batch = |batch: &[&[u8]]| {
+        batch.iter().for_each(|p| decoder.push(Some(p)).expect("a bid is good"));
+        decoder.finish().0
+    };
+    payloads.chunks(BATCH_ROWS).map(batch).collect()
+}
+
+fn arrow_json_decode(payloads: &[&[u8]], wanted: &[usize]) {
+    let names = ["auction", "bidder", "price", "channel", "url", "dateTime", "extra"];
+    let field = |&i: &usize| Field::new(names[i], columns()[i].ty.arrow(), true);
+    let schema = Arc::new(Schema::new(wanted.iter().map(field).collect::<Vec<_>>()));
+    let builder = arrow_json::ReaderBuilder::new(schema).with_batch_size(BATCH_ROWS);
+    let mut decoder = builder.build_decoder().expect("the schema is plain");
+    for batch in payloads.chunks(BATCH_ROWS) {
+        batch.iter().for_each(|p| {
+            decoder.decode(p).expect("a bid is good");
+        });
+        black_box(decoder.flush().expect("a bid is good"));
+    }
+}
+
+fn arrow_json_encode(batch: &[ArrayRef], columns: &[Column]) {
+    let fields: Vec<Field> = columns.iter().map(Column::field).collect();
+    debug_assert!(fields.iter().all(|f| f.data_type() != &DataType::Null));
+    let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), batch.to_vec()).expect("the columns fit");
+    let builder = arrow_json::WriterBuilder::new().with_explicit_nulls(true);
+    let mut writer = builder.build::<_, arrow_json::writer::LineDelimited>(Vec::with_capacity(1 << 20));
+    writer.write(&batch).expect("a vector takes every byte");
+    black_box(writer.into_inner());
+}
+
+fn report(name: &str, mut work: impl FnMut()) {
+    work();
+    let mut times: Vec<f64> = (0..REPETITIONS)
+        .map(|_| {
+            let start = Instant::now();
+            work();
+            start.elapsed().as_nanos() as f64 / EVENTS as f64
+        })
+        .collect();
+    times.sort_by(f64::total_cmp);
+    let (best, median, worst) = (times[0], times[REPETITIONS / 2], times[REPETITIONS - 1]);
+    println!("{name:<28} {best:7.1} {median:7.1} {worst:7.1} ns/event");
+}

@@ -3,13 +3,14 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::parse::statement::SourceKind;
-use crate::types::Schema;
 use crate::types::time::WindowKind;
+use crate::types::{Schema, nearest};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A serialisation format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Format {
     /// No bytes at all: a key that does not exist.
     None,
@@ -31,14 +32,14 @@ impl Format {
 }
 
 /// How the window of a windowed key is declared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct KeyWindow {
     /// TUMBLING, HOPPING or SESSION, with its size where the bytes do not carry the end.
     pub kind: WindowKind,
 }
 
 /// A registered stream or table.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Source {
     /// Name.
     pub name: String,
@@ -69,7 +70,7 @@ pub struct Source {
 }
 
 /// `TIMESTAMP = 'column'`, `TIMESTAMP_FORMAT = '...'`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TimestampColumn {
     /// Column.
     pub column: String,
@@ -186,29 +187,4 @@ impl Catalog {
         let query = source.created_by.as_ref().and_then(|id| self.queries.remove(id));
         Ok((source, query))
     }
-}
-
-/// The candidate with the smallest edit distance to `name`, if it is close enough to be a slip.
-pub fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = (name.chars().count() / 3).max(1);
-    candidates
-        .map(|c| (edit_distance(&name.to_uppercase(), &c.to_uppercase()), c))
-        .filter(|(d, _)| *d <= limit)
-        .min()
-        .map(|(_, c)| c)
-}
-
-fn edit_distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let changed = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(row[j] + 1).min(row[j + 1] + 1);
-        }
-    }
-    row[b.len()]
 }

@@ -132,6 +132,8 @@ pub enum HeadersRef<'a> {
     None,
     /// Headers already decoded.
     Decoded(&'a [Header]),
+    /// The embedded log's bytes, decoded by [`HeadersRef::to_vec`].
+    Encoded(embedded::RawHeaders<'a>),
     /// librdkafka's header list, decoded by [`HeadersRef::to_vec`].
     Kafka(kafka::RawHeaders<'a>),
 }
@@ -142,6 +144,7 @@ impl HeadersRef<'_> {
         match self {
             HeadersRef::None => Vec::new(),
             HeadersRef::Decoded(headers) => headers.to_vec(),
+            HeadersRef::Encoded(raw) => raw.to_vec(),
             HeadersRef::Kafka(raw) => raw.to_vec(),
         }
     }

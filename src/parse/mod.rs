@@ -1,3 +1,128 @@
 //! Text to statements. Pure: nothing is looked up here.
+//!
+//! ```text
+//! "select a from s; drop stream s"
+//!   split      two pieces, each with its place in the whole text
+//!   lex        tokens: words upper-cased, places in bytes, limits on size and depth
+//!   reader     the statement's own grammar (ddl, select, admin) around sqlparser's expressions (dialect)
+//!   print      back to text; reading that again gives the same statement
+//! ```
+//!
+//! Places in a statement (names, expressions by [`span_of`]) count from its own first byte; [`Parsed::span`] says where
+//! that is in the whole text. The errors of [`parse`] count in the whole text.
+//!
+//! It does not resolve names, check types or know any function.
 
+mod admin;
+mod ddl;
+mod dialect;
+mod lex;
+mod print;
+mod reader;
+mod select;
+mod split;
 pub mod statement;
+mod tree;
+mod types;
+mod variables;
+pub mod words;
+
+pub use lex::{
+    NESTING_MAX, OPERATORS_MAX, QUERY_NESTING_MAX, SET_OPERATIONS_MAX, STATEMENT_BYTES_MAX, TOKENS_MAX, span_of,
+};
+pub use print::expression;
+pub use split::{Piece, is_complete, split};
+pub use tree::EXPRESSION_DEPTH_MAX;
+pub use types::{TYPE_NAMES, TYPE_NESTING_MAX, data_type, sql_type};
+pub use variables::substitute;
+
+use crate::error::{Error, Result, Span};
+use reader::Reader;
+use sqlparser::tokenizer::{Token, TokenWithSpan};
+use statement::{Parsed, Statement};
+
+/// All statements of a text. The last one may lack its semicolon.
+pub fn parse(text: &str) -> Result<Vec<Parsed>> {
+    split(text).into_iter().map(|piece| parse_piece(text, piece)).collect()
+}
+
+/// The statement of one piece of `whole`, which only serves to say the line of an error.
+pub fn parse_piece(whole: &str, piece: Piece<'_>) -> Result<Parsed> {
+    match statement(piece.text) {
+        Ok(statement) => Ok(Parsed { statement, text: piece.text.to_owned(), span: piece.span }),
+        Err(error) => Err(located(whole, error.at(Span::new(0, piece.text.len())).shifted(piece.span.start))),
+    }
+}
+
+/// Puts `line 3:14: ` before a syntax error, as ksqlDB does.
+fn located(whole: &str, error: Error) -> Error {
+    let (true, Some(span)) = (error.message().starts_with(reader::SYNTAX_ERROR), error.span()) else { return error };
+    let before = whole.get(..span.start).unwrap_or(whole);
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or(before).chars().count() + 1;
+    let told = Error::statement(format!("line {line}:{column}: {}", error.message())).at(span);
+    match error.hint() {
+        Some(hint) => told.with_hint(hint),
+        None => told,
+    }
+}
+
+/// A tree that may be deeper than this is read on a stack of its own.
+const ORDINARY_DEPTH: usize = 48;
+
+/// sqlparser's functions take up to 200 KB of stack a level without optimisation, and they recurse up to 256 times.
+/// Only what is touched becomes memory.
+const DEEP_STACK_BYTES: usize = 64 * 1024 * 1024;
+
+fn statement(text: &str) -> Result<Statement> {
+    let (tokens, depth) = lex::lex(text)?;
+    if depth <= ORDINARY_DEPTH {
+        return whole(text, &tokens);
+    }
+    stacker::grow(DEEP_STACK_BYTES, || whole(text, &tokens))
+}
+
+fn whole(text: &str, tokens: &[TokenWithSpan]) -> Result<Statement> {
+    let mut reader = Reader::new(text, tokens.to_vec());
+    if reader.word(0) == "EXPLAIN" {
+        return explain(text, tokens, reader);
+    }
+    any(text, tokens, &mut reader, 0)
+}
+
+fn explain(text: &str, tokens: &[TokenWithSpan], mut reader: Reader<'_>) -> Result<Statement> {
+    reader.skip(1);
+    if reader.word(0) == "EXPLAIN" {
+        return reader.unexpected("a query's id or a statement", &[]);
+    }
+    if reader.remaining() == 1 && matches!(reader.token(0), Token::Word(_)) {
+        return Ok(Statement::ExplainQuery(reader.name("a query's id")?));
+    }
+    Ok(Statement::Explain(Box::new(any(text, tokens, &mut reader, 1)?)))
+}
+
+/// The statement whose first word is the token at `from`, where the reader stands.
+fn any(text: &str, tokens: &[TokenWithSpan], reader: &mut Reader<'_>, from: usize) -> Result<Statement> {
+    if *reader.token(0) == Token::LParen {
+        return select::query(text, tokens, from);
+    }
+    let word = reader.word(0).to_owned();
+    match word.as_str() {
+        "SELECT" | "WITH" | "VALUES" => select::query(text, tokens, from),
+        "CREATE" => ddl::create(reader),
+        "INSERT" => ddl::insert(reader),
+        "DROP" => ddl::drop(reader),
+        "SHOW" | "LIST" => admin::show(reader),
+        "DESCRIBE" | "DESC" => admin::describe(reader),
+        "TERMINATE" => admin::query_id(reader).map(Statement::Terminate),
+        "PAUSE" => admin::query_id(reader).map(Statement::Pause),
+        "RESUME" => admin::query_id(reader).map(Statement::Resume),
+        "SET" => admin::set(reader),
+        "UNSET" => admin::unset(reader),
+        "DEFINE" => admin::define(reader),
+        "UNDEFINE" => admin::undefine(reader),
+        "PRINT" => admin::print(reader),
+        "ALTER" | "ASSERT" | "RUN" => admin::unsupported(reader),
+        _ => reader.unexpected("a statement", words::STATEMENTS),
+    }
+}

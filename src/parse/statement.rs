@@ -7,10 +7,11 @@
 use crate::error::Span;
 use crate::types::SqlType;
 use crate::types::time::Window;
+use serde::{Deserialize, Serialize};
 use sqlparser::ast::Expr;
 
 /// Stream or table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum SourceKind {
     /// Independent facts.
     Stream,
@@ -31,7 +32,6 @@ pub struct Parsed {
 
 /// One statement.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "a statement is parsed once and moved a few times")]
 pub enum Statement {
     /// `CREATE [OR REPLACE] [SOURCE] STREAM|TABLE [IF NOT EXISTS] name (columns) WITH (...)`
     CreateSource(CreateSource),
@@ -238,8 +238,7 @@ pub struct Select {
 }
 
 /// One entry of the SELECT list.
-#[derive(Clone, Debug, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "select lists are short")]
+#[derive(Clone, Debug)]
 pub enum SelectItem {
     /// `*`
     All,
@@ -256,6 +255,21 @@ pub enum SelectItem {
         /// Where the expression stands.
         span: Span,
     },
+}
+
+impl PartialEq for SelectItem {
+    /// The place does not count: a printed statement is parsed again.
+    fn eq(&self, other: &SelectItem) -> bool {
+        match (self, other) {
+            (SelectItem::All, SelectItem::All) => true,
+            (SelectItem::AllOf(a), SelectItem::AllOf(b)) => a == b,
+            (SelectItem::AllFields(a), SelectItem::AllFields(b)) => a == b,
+            (SelectItem::Expr { expr: a, alias: n, .. }, SelectItem::Expr { expr: b, alias: m, .. }) => {
+                a == b && n == m
+            }
+            _ => false,
+        }
+    }
 }
 
 /// A source in FROM.

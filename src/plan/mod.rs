@@ -1,3 +1,47 @@
-//! Statements to plans. Pure: no I/O, no clock.
+//! Statements to plans. Pure: no I/O, no clock; what has to be known of the outside is handed in as [`Facts`].
+//!
+//! ```text
+//! CREATE STREAM|TABLE         -> source::create_source   -> Source, topic to create
+//! CREATE ... AS SELECT        -> query::create_as        -> QueryPlan: bound plan, sink, topic to create
+//! INSERT INTO ... SELECT      -> query::insert_select    -> QueryPlan
+//! SELECT ... EMIT             -> query::push_query       -> TransientPlan
+//! SELECT                      -> query::batch_query      -> BatchPlan
+//! INSERT INTO ... VALUES      -> insert::insert_values   -> InsertPlan
+//! ```
+//!
+//! The bound plan is a DataFusion `LogicalPlan` over [`table::SourceTable`]s, whose expressions are closed calls of scalar
+//! programs ([`call::ProgramCall`]) and whose nodes without a word in SQL stand in [`nodes`]. The incremental compiler and
+//! the batch planner both start from it.
 
+pub mod call;
+pub mod explain;
+pub mod formats;
+pub mod insert;
+pub mod nodes;
+pub mod query;
 pub mod scalar;
+pub mod source;
+pub mod table;
+
+mod expression;
+mod grouping;
+mod projection;
+mod properties;
+mod scope;
+mod select;
+mod settings;
+mod sink;
+
+pub use insert::{InsertPlan, insert_values};
+pub use query::{BatchPlan, QueryPlan, TransientPlan, batch_query, create_as, insert_select, push_query};
+pub use settings::{Facts, Settings, TopicFact};
+pub use source::{CreatePlan, TopicRequest, create_source};
+
+/// A statement that makes something: its plan, or why there is nothing to do (`IF NOT EXISTS`).
+#[derive(Clone, Debug)]
+pub enum Created<P> {
+    /// To be made.
+    New(P),
+    /// It exists already; the text says so.
+    Exists(String),
+}

@@ -3,10 +3,19 @@
 //! A row has key columns and value columns, because Kafka's records have two byte strings; a column never stands in both.
 //! Pseudo columns (ROWTIME and its kin) belong to no schema: every source has them.
 
+pub mod base64;
 pub mod clock;
+pub mod exact;
+mod names;
+pub mod number;
+pub mod temporal;
+pub mod text;
 pub mod time;
 
+pub use names::nearest;
+
 use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
 
@@ -14,7 +23,7 @@ use std::sync::Arc;
 pub const DECIMAL_PRECISION_MAX: u8 = 76;
 
 /// A ksqlDB type. Every value of every type may be NULL.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum SqlType {
     /// `true` or `false`.
     Boolean,
@@ -108,6 +117,46 @@ impl SqlType {
     pub fn is_numeric(&self) -> bool {
         matches!(self, SqlType::Integer | SqlType::Bigint | SqlType::Double | SqlType::Decimal(..))
     }
+
+    /// Precision and scale of an exact number: INTEGER counts as DECIMAL(10, 0), BIGINT as DECIMAL(19, 0).
+    pub fn exact(&self) -> Option<(u8, i8)> {
+        match self {
+            SqlType::Integer => Some((10, 0)),
+            SqlType::Bigint => Some((19, 0)),
+            SqlType::Decimal(p, s) => Some((*p, *s)),
+            _ => None,
+        }
+    }
+
+    /// The type to which both widen without a CAST: INTEGER -> BIGINT -> DECIMAL -> DOUBLE, also inside nested types.
+    pub fn common(&self, other: &SqlType) -> Option<SqlType> {
+        use SqlType::*;
+        Some(match (self, other) {
+            (a, b) if a == b => a.clone(),
+            (Double, b) if b.is_numeric() => Double,
+            (a, Double) if a.is_numeric() => Double,
+            (Integer, Bigint) | (Bigint, Integer) => Bigint,
+            (Array(a), Array(b)) => Array(Box::new(a.common(b)?)),
+            (Map(k, v), Map(l, w)) => Map(Box::new(k.common(l)?), Box::new(v.common(w)?)),
+            (Struct(a), Struct(b)) => {
+                let mut fields = vec![];
+                for (name, ty) in a {
+                    fields.push(match b.iter().find(|(n, _)| n == name) {
+                        Some((_, other)) => (name.clone(), ty.common(other)?),
+                        None => (name.clone(), ty.clone()),
+                    });
+                }
+                fields.extend(b.iter().filter(|(name, _)| a.iter().all(|(n, _)| n != name)).cloned());
+                Struct(fields)
+            }
+            (a, b) => {
+                let ((p, s), (q, t)) = (a.exact()?, b.exact()?);
+                let whole = (i16::from(p) - i16::from(s)).max(i16::from(q) - i16::from(t));
+                let precision = whole + i16::from(s.max(t));
+                Decimal(precision.min(i16::from(DECIMAL_PRECISION_MAX)) as u8, s.max(t))
+            }
+        })
+    }
 }
 
 impl fmt::Display for SqlType {
@@ -159,7 +208,7 @@ pub mod pseudo {
 }
 
 /// Where a column lives.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Role {
     /// In the record's key.
     Key,
@@ -170,7 +219,7 @@ pub enum Role {
 }
 
 /// A named, typed column.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Column {
     /// Exact name; upper case unless it was quoted.
     pub name: String,
@@ -198,7 +247,7 @@ impl Column {
 }
 
 /// Key columns and the others (value and header columns) in declared order.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct Schema {
     /// The record's key; empty = the source has none.
     pub key: Vec<Column>,

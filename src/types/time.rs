@@ -1,5 +1,6 @@
 //! Event time: window definitions, the late rule's words, durations as SQL writes them.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// Stream time before the first row. Half of the range, so that `NEVER - size - grace` cannot wrap around.
@@ -9,7 +10,7 @@ pub const NEVER: i64 = i64::MIN / 2;
 pub const DEFAULT_RETENTION_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// How rows are grouped by time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum WindowKind {
     /// Windows of one size, side by side.
     Tumbling {

@@ -1,3 +1,24 @@
 //! All Rust tests, one module an area.
 
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+mod aggregates;
+mod architecture;
+mod batch;
+mod batches;
+mod cli;
+mod crash;
+mod embedded_crash;
+mod engine;
+mod format;
+mod harness;
 mod kafka;
+mod log_contract;
+mod model;
+mod parse;
+mod plan;
+mod row_programs;
+mod scalar;
+mod simulated_log;
+mod split_law;
+mod windows;

@@ -1,22 +1,280 @@
-//! The durable log in this process.
+//! The durable log in this process: the broker of whoever has none.
+//!
+//! ```text
+//! DIR/lock                                  who owns the directory
+//! DIR/commits.log                           what is committed (journal)
+//! DIR/topics/<name>-<id>/<n>/<offset>.log   Kafka record batches (segment, batch)
+//! ```
+//!
+//! There is one writer and there are no aborted records: a transaction is encoded while it is still private and appended
+//! under one lock (core). Readers hold no lock while they read. It is not a server: other processes do not connect to it.
 
-use crate::log::RecordRef;
+mod batch;
+mod bytes;
+mod core;
+mod entry;
+mod identity;
+mod journal;
+mod lock;
+mod manifest;
+mod partition;
+mod reader;
+mod recover;
+mod segment;
+mod session;
+mod signal;
 
-/// Records of one stretch of a partition, as they stand in the file.
+pub use self::batch::{Block, RawHeaders};
+
+use self::core::{Catalog, Core, Sessions, Staged, Writer};
+use self::entry::Change;
+use self::manifest::{Manifest, PartitionMeta};
+use self::partition::Topic;
+use crate::error::{Error, Result};
+use crate::log::{
+    Assignment, CommittedOffset, Isolation, Log, Reader, RecordSet, Session, SessionSpec, Start, TopicInfo,
+    TopicPartition, TopicSpec, Watermarks,
+};
+use crate::types::clock::SharedClock;
+use parking_lot::{Mutex, RwLock};
+use std::path::Path;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+/// Files are at most this large unless one commit is larger: dropping old records goes by whole files.
+const SEGMENT_BYTES: u64 = 256 * 1024 * 1024;
+/// The journal is compacted above this size: reading it at the start takes some 10 ms.
+const JOURNAL_BYTES: u64 = 16 * 1024 * 1024;
+/// Most partitions of one topic: each costs memory and, when written, a file.
+const PARTITIONS_MAX: u32 = 10_000;
+/// Kafka's limit.
+const TOPIC_NAME_BYTES_MAX: usize = 249;
+
+/// When a commit reaches the disk itself rather than the system's memory. A killed process loses nothing in any mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Fsync {
+    /// Before the commit returns.
+    #[default]
+    Commit,
+    /// Every so often. A power failure may lose the commits since, or leave a log that refuses to open.
+    Interval(Duration),
+    /// Whenever the system likes; a power failure as under `Interval`.
+    Never,
+}
+
+/// Settings of an embedded log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EmbeddedOptions {
+    /// `log.fsync`.
+    pub fsync: Fsync,
+    /// Largest segment file.
+    pub segment_bytes: u64,
+    /// Largest journal.
+    pub journal_bytes: u64,
+}
+
+impl Default for EmbeddedOptions {
+    fn default() -> EmbeddedOptions {
+        EmbeddedOptions { fsync: Fsync::Commit, segment_bytes: SEGMENT_BYTES, journal_bytes: JOURNAL_BYTES }
+    }
+}
+
+/// Topics in a directory, or in memory.
 #[derive(Debug)]
-pub struct Block {}
+pub struct EmbeddedLog {
+    core: Arc<Core>,
+}
 
-impl Block {
-    /// Number of records.
-    pub(crate) fn len(&self) -> usize {
-        0
+impl EmbeddedLog {
+    /// Opens the log in `directory`, which is created if it is not there, and recovers it to its last commit.
+    pub fn open(directory: &Path, options: EmbeddedOptions, clock: SharedClock) -> Result<Arc<EmbeddedLog>> {
+        std::fs::create_dir_all(directory).map_err(|e| segment::failed("create", directory, e))?;
+        let lock = lock::DirectoryLock::take(directory)?;
+        let (journal, manifest) = recover::open(directory, identity::fresh)?;
+        let mut topics = std::collections::BTreeMap::new();
+        for (id, meta) in &manifest.topics {
+            let home = core::topic_directory(directory, *id, &meta.name);
+            let topic = Topic::new(Manifest::info(*id, meta), Some(home), &meta.partitions);
+            topics.insert(meta.name.clone(), Arc::new(topic));
+        }
+        let core = Arc::new(Core {
+            directory: Some(directory.to_path_buf()),
+            options,
+            clock,
+            cluster: journal.cluster(),
+            catalog: RwLock::new(Catalog { manifest, topics }),
+            sessions: Mutex::new(Sessions::default()),
+            writer: Mutex::new(Writer::new(Some(journal))),
+            _lock: Some(lock),
+        });
+        if let Fsync::Interval(every) = options.fsync {
+            sync_every(&core, every)?;
+        }
+        Ok(Arc::new(EmbeddedLog { core }))
     }
 
-    /// Calls `each` for every record.
-    pub(crate) fn for_each(&self, _each: impl FnMut(RecordRef<'_>)) {}
-
-    /// Timestamp of the first record.
-    pub(crate) fn first_timestamp(&self) -> i64 {
-        0
+    /// A log that ends with the process.
+    pub fn in_memory(clock: SharedClock) -> Result<Arc<EmbeddedLog>> {
+        let core = Core {
+            directory: None,
+            options: EmbeddedOptions::default(),
+            clock,
+            cluster: identity::fresh()?,
+            catalog: RwLock::default(),
+            sessions: Mutex::default(),
+            writer: Mutex::new(Writer::new(None)),
+            _lock: None,
+        };
+        Ok(Arc::new(EmbeddedLog { core: Arc::new(core) }))
     }
+}
+
+impl Log for EmbeddedLog {
+    fn describe(&self) -> String {
+        match &self.core.directory {
+            Some(directory) => format!("embedded log at {}", directory.display()),
+            None => "embedded log in memory".to_owned(),
+        }
+    }
+
+    fn cluster_id(&self) -> Result<String> {
+        Ok(identity::text(self.core.cluster))
+    }
+
+    fn create_topic(&self, spec: &TopicSpec) -> Result<TopicInfo> {
+        check_spec(spec)?;
+        let mut writer = self.core.writer.lock();
+        if self.core.catalog.read().topics.contains_key(&spec.name) {
+            return Err(Error::statement(format!("topic {} already exists", spec.name)));
+        }
+        let (id, name, partitions) = (identity::fresh()?, spec.name.clone(), spec.partitions);
+        self.core.change(&mut writer, &Change::CreateTopic { id, name, partitions, config: spec.config.clone() })?;
+        let mut catalog = self.core.catalog.write();
+        let info = Manifest::info(id, &catalog.manifest.topics[&id]);
+        let home = self.core.topic_directory(id, &spec.name);
+        let metas = vec![PartitionMeta::default(); partitions as usize];
+        catalog.topics.insert(spec.name.clone(), Arc::new(Topic::new(info.clone(), home, &metas)));
+        Ok(info)
+    }
+
+    fn topic(&self, name: &str) -> Result<Option<TopicInfo>> {
+        Ok(self.core.catalog.read().topics.get(name).map(|t| t.info.clone()))
+    }
+
+    fn topics(&self) -> Result<Vec<TopicInfo>> {
+        Ok(self.core.catalog.read().topics.values().map(|t| t.info.clone()).collect())
+    }
+
+    fn delete_topic(&self, name: &str) -> Result<()> {
+        let mut writer = self.core.writer.lock();
+        let topic = self.core.topic(name)?;
+        let id = topic.info.id.0;
+        self.core.change(&mut writer, &Change::DeleteTopic { id })?;
+        self.core.catalog.write().topics.remove(name);
+        topic.delete();
+        let Some(home) = self.core.topic_directory(id, name) else { return Ok(()) };
+        writer.dirty.retain(|path, _| !path.starts_with(&home));
+        match std::fs::remove_dir_all(&home) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                // The topic is gone already; the next opening removes its files.
+                tracing::warn!(directory = %home.display(), error = %e, "cannot remove a deleted topic's files");
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn watermarks(&self, partition: &TopicPartition) -> Result<Watermarks> {
+        Ok(self.core.topic(&partition.topic)?.partition(partition.partition)?.watermarks())
+    }
+
+    fn offset_for_time(&self, partition: &TopicPartition, timestamp: i64) -> Result<Option<i64>> {
+        self.core.topic(&partition.topic)?.partition(partition.partition)?.offset_for_time(timestamp)
+    }
+
+    fn reader(&self, assignment: Vec<Assignment>, _isolation: Isolation) -> Result<Box<dyn Reader>> {
+        let slot = |a: &Assignment| {
+            let topic = self.core.topic(&a.topic)?;
+            let partition = topic.partition(a.partition)?.clone();
+            let bounds = partition.bounds()?;
+            let first = match a.start {
+                Start::Earliest => bounds.start,
+                Start::Latest => bounds.end,
+                Start::Offset(offset) => offset.max(bounds.start),
+            };
+            Ok((partition, first))
+        };
+        let slots = assignment.iter().map(slot).collect::<Result<_>>()?;
+        Ok(Box::new(reader::EmbeddedReader::new(slots, self.core.clock.clone())))
+    }
+
+    fn append(&self, topic: &str, records: &RecordSet) -> Result<()> {
+        let mut staged = Staged::default();
+        staged.add(&self.core.topic(topic)?, records)?;
+        self.core.commit(staged, None, || true).map(|_| ())
+    }
+
+    fn session(&self, spec: &SessionSpec) -> Result<Box<dyn Session>> {
+        Ok(Box::new(session::EmbeddedSession::open(&self.core, &spec.group)?))
+    }
+
+    fn committed(&self, group: &str, partitions: &[TopicPartition]) -> Result<Vec<Option<CommittedOffset>>> {
+        Ok(self.core.committed(group, partitions))
+    }
+
+    fn delete_group(&self, group: &str) -> Result<()> {
+        let mut writer = self.core.writer.lock();
+        self.core.sessions.lock().fence(group);
+        if !self.core.catalog.read().manifest.groups.contains_key(group) {
+            return Ok(());
+        }
+        self.core.change(&mut writer, &Change::DeleteGroup { group: group.to_owned() })
+    }
+}
+
+impl Drop for EmbeddedLog {
+    fn drop(&mut self) {
+        if let Err(error) = self.core.writer.lock().flush() {
+            tracing::warn!(%error, "cannot sync the log at its end");
+        }
+    }
+}
+
+impl Writer {
+    fn new(journal: Option<journal::Journal>) -> Writer {
+        Writer { journal, dirty: Default::default(), unsynced: false, broken: None }
+    }
+}
+
+/// Is this a topic that can be created here? The rules for names are Kafka's.
+pub(super) fn check_spec(spec: &TopicSpec) -> Result<()> {
+    let name = &spec.name;
+    let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+    if name.is_empty() || name.len() > TOPIC_NAME_BYTES_MAX || name == "." || name == ".." || !name.bytes().all(legal) {
+        return Err(Error::statement(format!("topic name '{name}' is not legal")).with_detail(format!(
+            "a name has 1 to {TOPIC_NAME_BYTES_MAX} letters, digits, '.', '_' and '-', and is not '.' or '..'"
+        )));
+    }
+    if spec.partitions == 0 || spec.partitions > PARTITIONS_MAX {
+        let count = spec.partitions;
+        return Err(Error::statement(format!("topic {name} cannot have {count} partitions"))
+            .with_detail(format!("1 to {PARTITIONS_MAX} are possible")));
+    }
+    Ok(())
+}
+
+/// Syncs the log at intervals for as long as it is in use.
+fn sync_every(core: &Arc<Core>, every: Duration) -> Result<()> {
+    let (weak, clock): (Weak<Core>, _) = (Arc::downgrade(core), core.clock.clone());
+    let run = move || {
+        loop {
+            clock.sleep(every);
+            let Some(core) = weak.upgrade() else { return };
+            if let Err(error) = core.writer.lock().flush() {
+                tracing::error!(%error, "cannot sync the log");
+                return;
+            }
+        }
+    };
+    std::thread::Builder::new().name("tidegate-log-sync".to_owned()).spawn(run).map(|_| ()).map_err(Error::from)
 }

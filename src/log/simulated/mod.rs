@@ -1,1 +1,287 @@
-//! A deterministic log with a virtual clock.
+//! A deterministic log for tests: in memory, on the caller's clock, with faults drawn from a seed.
+//!
+//! It behaves as Kafka does where the embedded log is kinder: every transaction costs one more offset in each of its
+//! partitions (the marker), aborted records stay in place for whoever reads uncommitted, a second session of a group
+//! fences the first, and commits can end in every way. The same seed, clock and calls give the same run.
+//!
+//! It waits by sleeping on the clock in short steps, so a virtual clock moves on by itself and a real one really waits.
+
+mod reader;
+mod rng;
+mod session;
+
+use self::rng::Rng;
+use crate::error::{Error, Result};
+use crate::log::{
+    Assignment, CommittedOffset, Isolation, Log, OwnedRecord, Reader, RecordSet, Session, SessionSpec, Start, TopicId,
+    TopicInfo, TopicPartition, TopicSpec, Watermarks,
+};
+use crate::types::clock::SharedClock;
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What goes wrong, in so many of 1,000 calls. The default is nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Faults {
+    /// Commits that abort.
+    pub abort: u32,
+    /// Commits whose answer is lost: after [`Faults::resolve_after`] they turn out to be committed or aborted.
+    pub unknown: u32,
+    /// How long the caller of such a commit waits.
+    pub resolve_after: Duration,
+    /// Commits that find another owner.
+    pub fence: u32,
+    /// Polls that return fewer records than there are.
+    pub short_poll: u32,
+    /// Polls that return nothing although there is something.
+    pub empty_poll: u32,
+    /// Polls that serve the partitions in an arbitrary order.
+    pub shuffle: u32,
+}
+
+/// The log of the simulation.
+#[derive(Debug)]
+pub struct SimulatedLog {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    seed: u64,
+    clock: SharedClock,
+    world: Mutex<World>,
+}
+
+/// All that there is.
+#[derive(Debug)]
+struct World {
+    rng: Rng,
+    faults: Faults,
+    topics: BTreeMap<String, Topic>,
+    groups: BTreeMap<String, Group>,
+    /// Which session owns which group.
+    owners: BTreeMap<String, u64>,
+    last_session: u64,
+    last_topic: u64,
+}
+
+#[derive(Debug)]
+struct Topic {
+    info: TopicInfo,
+    partitions: Vec<Partition>,
+}
+
+/// Records with gaps between them.
+#[derive(Debug, Default)]
+struct Partition {
+    next: i64,
+    records: Vec<Stored>,
+}
+
+#[derive(Debug)]
+struct Stored {
+    record: OwnedRecord,
+    aborted: bool,
+}
+
+#[derive(Debug, Default)]
+struct Group {
+    /// By topic, its identity and partition.
+    offsets: BTreeMap<(TopicId, i32), CommittedOffset>,
+    blob: Option<String>,
+}
+
+impl SimulatedLog {
+    /// An empty log whose every draw follows from `seed`.
+    pub fn new(seed: u64, clock: SharedClock) -> Arc<SimulatedLog> {
+        let world = World {
+            rng: Rng::new(seed),
+            faults: Faults::default(),
+            topics: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            owners: BTreeMap::new(),
+            last_session: 0,
+            last_topic: 0,
+        };
+        Arc::new(SimulatedLog { shared: Arc::new(Shared { seed, clock, world: Mutex::new(world) }) })
+    }
+
+    /// Switches faults on or off.
+    pub fn faults(&self, faults: Faults) {
+        self.shared.world.lock().faults = faults;
+    }
+
+    /// The process ends: its sessions are dead, what is committed stays.
+    pub fn crash(&self) {
+        self.shared.world.lock().owners.clear();
+    }
+}
+
+impl World {
+    fn topic(&self, name: &str) -> Result<&Topic> {
+        self.topics.get(name).ok_or_else(|| Error::not_found(format!("topic {name} does not exist")))
+    }
+
+    fn partition(&self, place: &TopicPartition) -> Result<&Partition> {
+        let topic = self.topic(&place.topic)?;
+        topic.partition(place.partition)
+    }
+
+    /// Fails as a write of these records would, without writing.
+    fn check(&self, topic: &str, records: &RecordSet) -> Result<()> {
+        let topic = self.topic(topic)?;
+        for row in &records.rows {
+            topic.partition(row.partition)?;
+            if row.timestamp < 0 {
+                return Err(Error::data(format!("timestamp {} is before 1970", row.timestamp)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes checked records; `marker` = as a transaction that ends with one marker per partition.
+    fn write(&mut self, sets: &[(Arc<str>, &RecordSet)], marker: bool, aborted: bool) {
+        let mut touched = Vec::new();
+        for (name, records) in sets {
+            let Some(topic) = self.topics.get_mut(&**name) else { continue };
+            for (index, row) in records.rows.iter().enumerate() {
+                let partition = &mut topic.partitions[row.partition as usize];
+                let record = OwnedRecord {
+                    offset: partition.next,
+                    timestamp: row.timestamp,
+                    key: records.key(index).map(<[u8]>::to_vec),
+                    value: records.value(index).map(<[u8]>::to_vec),
+                    headers: records.headers(index).to_vec(),
+                };
+                partition.records.push(Stored { record, aborted });
+                partition.next += 1;
+                touched.push((name.clone(), row.partition as usize));
+            }
+        }
+        touched.sort();
+        touched.dedup();
+        for (name, partition) in touched.into_iter().filter(|_| marker) {
+            if let Some(topic) = self.topics.get_mut(&*name) {
+                topic.partitions[partition].next += 1;
+            }
+        }
+    }
+
+    fn committed(&self, group: &str, partitions: &[TopicPartition]) -> Vec<Option<CommittedOffset>> {
+        let group = self.groups.get(group);
+        let offset = |p: &TopicPartition| {
+            let topic = self.topics.get(&*p.topic)?;
+            group?.offsets.get(&(topic.info.id, p.partition)).cloned()
+        };
+        partitions.iter().map(offset).collect()
+    }
+}
+
+impl Topic {
+    fn partition(&self, number: i32) -> Result<&Partition> {
+        usize::try_from(number)
+            .ok()
+            .and_then(|at| self.partitions.get(at))
+            .ok_or_else(|| Error::not_found(format!("topic {} has no partition {number}", self.info.name)))
+    }
+}
+
+impl Partition {
+    /// Index of the first record at or after `offset`.
+    fn index(&self, offset: i64) -> usize {
+        self.records.partition_point(|r| r.record.offset < offset)
+    }
+}
+
+impl Log for SimulatedLog {
+    fn describe(&self) -> String {
+        "simulated log".to_owned()
+    }
+
+    fn cluster_id(&self) -> Result<String> {
+        Ok(format!("simulated-{}", self.shared.seed))
+    }
+
+    fn create_topic(&self, spec: &TopicSpec) -> Result<TopicInfo> {
+        let mut world = self.shared.world.lock();
+        crate::log::embedded::check_spec(spec)?;
+        if world.topics.contains_key(&spec.name) {
+            return Err(Error::statement(format!("topic {} already exists", spec.name)));
+        }
+        world.last_topic += 1;
+        let id = TopicId(u128::from(self.shared.seed) << 64 | u128::from(world.last_topic));
+        let (partitions, replicas) = (spec.partitions, spec.replicas.unwrap_or(1));
+        let info = TopicInfo { name: spec.name.clone(), id, partitions, replicas, config: spec.config.clone() };
+        let partitions = (0..partitions).map(|_| Partition::default()).collect();
+        world.topics.insert(spec.name.clone(), Topic { info: info.clone(), partitions });
+        Ok(info)
+    }
+
+    fn topic(&self, name: &str) -> Result<Option<TopicInfo>> {
+        Ok(self.shared.world.lock().topics.get(name).map(|t| t.info.clone()))
+    }
+
+    fn topics(&self) -> Result<Vec<TopicInfo>> {
+        Ok(self.shared.world.lock().topics.values().map(|t| t.info.clone()).collect())
+    }
+
+    fn delete_topic(&self, name: &str) -> Result<()> {
+        let mut world = self.shared.world.lock();
+        let id = world.topic(name)?.info.id;
+        world.topics.remove(name);
+        for group in world.groups.values_mut() {
+            group.offsets.retain(|(topic, _), _| *topic != id);
+        }
+        Ok(())
+    }
+
+    fn watermarks(&self, partition: &TopicPartition) -> Result<Watermarks> {
+        let next = self.shared.world.lock().partition(partition)?.next;
+        Ok(Watermarks { low: 0, stable: next, high: next })
+    }
+
+    fn offset_for_time(&self, partition: &TopicPartition, timestamp: i64) -> Result<Option<i64>> {
+        let world = self.shared.world.lock();
+        let records = &world.partition(partition)?.records;
+        Ok(records.iter().find(|r| !r.aborted && r.record.timestamp >= timestamp).map(|r| r.record.offset))
+    }
+
+    fn reader(&self, assignment: Vec<Assignment>, isolation: Isolation) -> Result<Box<dyn Reader>> {
+        let world = self.shared.world.lock();
+        let slot = |a: &Assignment| {
+            let partition = world.topic(&a.topic)?.partition(a.partition)?;
+            let next = match a.start {
+                Start::Earliest => 0,
+                Start::Latest => partition.next,
+                Start::Offset(offset) => offset.max(0),
+            };
+            Ok(reader::Slot::new(a, world.topic(&a.topic)?.info.id, next))
+        };
+        let slots = assignment.iter().map(slot).collect::<Result<_>>()?;
+        Ok(Box::new(reader::SimulatedReader::new(self.shared.clone(), slots, isolation)))
+    }
+
+    fn append(&self, topic: &str, records: &RecordSet) -> Result<()> {
+        let mut world = self.shared.world.lock();
+        world.check(topic, records)?;
+        world.write(&[(topic.into(), records)], false, false);
+        Ok(())
+    }
+
+    fn session(&self, spec: &SessionSpec) -> Result<Box<dyn Session>> {
+        Ok(Box::new(session::SimulatedSession::open(&self.shared, &spec.group)))
+    }
+
+    fn committed(&self, group: &str, partitions: &[TopicPartition]) -> Result<Vec<Option<CommittedOffset>>> {
+        Ok(self.shared.world.lock().committed(group, partitions))
+    }
+
+    fn delete_group(&self, group: &str) -> Result<()> {
+        let mut world = self.shared.world.lock();
+        world.owners.remove(group);
+        world.groups.remove(group);
+        Ok(())
+    }
+}

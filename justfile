@@ -1,0 +1,39 @@
+# Shortcuts. Plain cargo suffices: `cargo build`, `cargo test`, `cargo run`. Nothing here does what cargo cannot.
+
+# List the recipes.
+default:
+    @just --list
+
+# Format, lint, and run every test: what a change has to pass.
+ci:
+    .ci/run
+
+# Format and lint.
+check:
+    cargo fmt
+    cargo clippy --all-targets -- -D warnings
+
+# All tests, or those whose name holds FILTER.
+test FILTER="":
+    cargo test {{FILTER}}
+
+# One behaviour of queries/, in all its modes: `just query csas::filter`.
+query NAME="":
+    cargo test --test queries -- {{NAME}}
+
+# Rewrite the expectations of queries/ and look at what changed.
+update NAME="":
+    UPDATE_GOLDENFILES=1 cargo test --test queries -- "{{NAME}}"
+    git diff --stat queries
+
+# kill -9 under load, as often as before a release.
+crash ROUNDS="20":
+    TIDEGATE_CRASH_ROUNDS={{ROUNDS}} cargo test --test it crash
+
+# Measure the pipelines.
+bench OUT="pipelines.jsonl":
+    cargo bench --bench pipelines -- --json {{OUT}}
+
+# The demo.
+demo:
+    cargo run -- demo

@@ -1,0 +1,126 @@
+//! Answers as people read them: the engine's entities as sentences and tables.
+
+use crate::catalog::Source;
+use crate::engine::Answer;
+use crate::engine::entity::{Description, Entity, Explanation, QueryRow};
+use crate::engine::outcome::Outcome;
+use crate::types::Role;
+use std::sync::Arc;
+
+/// An answer, ready to be shown.
+pub(super) fn outcome(answer: Answer) -> Outcome {
+    match answer {
+        Answer::Rows(rows) => Outcome::Rows(rows),
+        Answer::Entity(entity) => entity_outcome(&entity),
+    }
+}
+
+fn entity_outcome(entity: &Entity) -> Outcome {
+    match entity {
+        Entity::Done => Outcome::Many(Vec::new()),
+        Entity::Status(status) => Outcome::Message(status.message.clone()),
+        Entity::Warning(text) => Outcome::Message(text.clone()),
+        Entity::Sources(_, sources) => {
+            table(None, &["Name", "Topic", "Key format", "Value format", "Windowed"], sources.iter().map(source_cells))
+        }
+        Entity::Topics(topics) => table(
+            None,
+            &["Topic", "Partitions", "Replicas"],
+            topics.iter().map(|t| vec![t.name.clone(), t.partitions.to_string(), t.replicas.to_string()]),
+        ),
+        Entity::Queries(queries) => {
+            table(None, &["Query", "Type", "Status", "Sink", "Topic", "Statement"], queries.iter().map(query_cells))
+        }
+        Entity::Description(description) => describe(description),
+        Entity::Properties(rows) => table(
+            None,
+            &["Property", "Value", "From"],
+            rows.iter().map(|(name, value, from)| vec![name.clone(), value.clone(), (*from).to_owned()]),
+        ),
+        Entity::Variables(rows) => table(None, &["Variable", "Value"], pairs(rows)),
+        Entity::Types(rows) => table(None, &["Type", "Definition"], pairs(rows)),
+        Entity::Functions(rows) => {
+            table(None, &["Function", "Kind"], rows.iter().map(|(name, kind)| vec![name.clone(), (*kind).to_owned()]))
+        }
+        Entity::Explanation(explanation) => explain(explanation),
+    }
+}
+
+fn table(title: Option<String>, columns: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Outcome {
+    let columns = columns.iter().map(|c| (*c).to_owned()).collect();
+    Outcome::Table { title, columns, rows: rows.collect() }
+}
+
+fn pairs(rows: &[(String, String)]) -> impl Iterator<Item = Vec<String>> {
+    rows.iter().map(|(name, value)| vec![name.clone(), value.clone()])
+}
+
+fn source_cells(source: &Arc<Source>) -> Vec<String> {
+    let windowed = source.window.is_some().to_string();
+    let formats = (source.key_format.name().to_owned(), source.value_format.name().to_owned());
+    vec![source.name.clone(), source.topic.clone(), formats.0, formats.1, windowed]
+}
+
+fn query_cells(query: &QueryRow) -> Vec<String> {
+    let state = match &query.trouble {
+        Some(trouble) => format!("{}: {trouble}", query.state),
+        None => query.state.clone(),
+    };
+    let text = |t: &Option<String>| t.clone().unwrap_or_default();
+    let statement = query.sql.split_whitespace().collect::<Vec<_>>().join(" ");
+    vec![query.id.clone(), query.kind.to_owned(), state, text(&query.sink), text(&query.sink_topic), statement]
+}
+
+fn describe(description: &Description) -> Outcome {
+    let source = &description.source;
+    let kind = |role: &Role| match role {
+        Role::Key => "(key)",
+        Role::Header(_) => "(header)",
+        Role::Value => "",
+    };
+    let fields = source
+        .schema
+        .columns()
+        .map(|c| vec![c.name.clone(), format!("{} {}", c.ty, kind(&c.role)).trim_end().to_owned()]);
+    let mut all = vec![table(Some(format!("Name: {}", source.name)), &["Field", "Type"], fields)];
+    if !description.extended {
+        return all.remove(0);
+    }
+    let fact = |name: &str, value: String| vec![name.to_owned(), value];
+    let mut facts = vec![
+        fact("Type", format!("{:?}", source.kind).to_uppercase()),
+        fact("Topic", format!("{} ({} partitions)", source.topic, source.partitions)),
+        fact("Key format", source.key_format.name().to_owned()),
+        fact("Value format", source.value_format.name().to_owned()),
+        fact("Statement", source.sql.clone()),
+    ];
+    if let Some(timestamp) = &source.timestamp {
+        facts.push(fact("Timestamp", timestamp.column.clone()));
+    }
+    all.push(table(None, &["Fact", "Value"], facts.into_iter()));
+    let offsets =
+        description.offsets.iter().map(|(p, low, high)| vec![p.to_string(), low.to_string(), high.to_string()]);
+    all.push(table(Some("Offsets".to_owned()), &["Partition", "Low", "High"], offsets));
+    for (title, queries) in
+        [("Queries that read it", &description.readers), ("Queries that write it", &description.writers)]
+    {
+        if !queries.is_empty() {
+            let columns = ["Query", "Status", "Consumed", "Produced", "Bad", "Late", "Commits"];
+            all.push(table(Some(title.to_owned()), &columns, queries.iter().map(count_cells)));
+        }
+    }
+    Outcome::Many(all)
+}
+
+fn count_cells(query: &QueryRow) -> Vec<String> {
+    let c = query.counts;
+    let counts = [c.consumed, c.produced, c.bad, c.late, c.commits];
+    [query.id.clone(), query.state.clone()].into_iter().chain(counts.iter().map(u64::to_string)).collect()
+}
+
+fn explain(explanation: &Explanation) -> Outcome {
+    let id = explanation.query_id.as_ref().map_or(String::new(), |id| format!("Query: {id}\n"));
+    let sources = explanation.sources.join(", ");
+    let plan = explanation.plan.trim_end();
+    Outcome::Message(format!("{id}Reads: {sources}\nColumns: {}\n\n{plan}", explanation.schema))
+}

@@ -1,0 +1,126 @@
+//! Commands and flags. The environment is read here, by clap, and nowhere else in the command line.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Streaming SQL for Kafka. Without a command it opens a prompt.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "tidegate", version, about, max_term_width = 100)]
+pub struct Arguments {
+    /// Where to work.
+    #[command(flatten)]
+    pub place: Place,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// How results are written.
+    #[arg(long, short, global = true, value_enum, default_value_t = Format::Table)]
+    pub output: Format,
+    /// NO_COLOR in the environment: any text but none forbids colours.
+    #[arg(long, global = true, env = "NO_COLOR", hide = true)]
+    pub no_color: Option<String>,
+}
+
+/// Which log to work on.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Place {
+    /// Directory of the embedded log [default: the user's data directory].
+    #[arg(long, global = true, value_name = "DIR", conflicts_with_all = ["temp", "bootstrap_servers"])]
+    pub data: Option<PathBuf>,
+    /// Use a log in memory that is gone at the end.
+    #[arg(long, global = true, conflicts_with = "bootstrap_servers")]
+    pub temp: bool,
+    /// Brokers of a Kafka cluster to work on.
+    #[arg(long, global = true, value_name = "HOST:PORT,...")]
+    pub bootstrap_servers: Option<String>,
+    /// File with further client settings, one name=value a line.
+    #[arg(long, global = true, value_name = "FILE", requires = "bootstrap_servers")]
+    pub kafka_config: Option<PathBuf>,
+    /// Name of this installation: part of every internal topic and group.
+    #[arg(long, global = true, value_name = "ID", default_value = "default_")]
+    pub service_id: String,
+}
+
+/// What to do.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Run statements and leave.
+    Sql {
+        /// Statements.
+        #[arg(short = 'e', long, value_name = "SQL", conflicts_with = "file", required_unless_present = "file")]
+        execute: Option<String>,
+        /// File with statements; - reads standard input.
+        #[arg(short, long, value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+    /// Run a file of statements, then keep its queries running until interrupted.
+    Run {
+        /// File with statements.
+        file: PathBuf,
+    },
+    /// Look at topics, write records.
+    Topic {
+        /// What to do.
+        #[command(subcommand)]
+        command: TopicCommand,
+    },
+    /// Serve the HTTP API.
+    Server {
+        /// Address to listen on.
+        #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8088")]
+        listen: SocketAddr,
+    },
+    /// Show a continuous query over generated data, then open a prompt on it.
+    Demo,
+}
+
+/// What to do with topics.
+#[derive(Clone, Debug, Subcommand)]
+pub enum TopicCommand {
+    /// List topics.
+    List {
+        /// Internal ones too.
+        #[arg(long)]
+        all: bool,
+    },
+    /// Write the lines of standard input as records.
+    Produce {
+        /// Topic.
+        topic: String,
+        /// What parts a line into key and value; without it there is no key.
+        #[arg(long, short = 'k', value_name = "TEXT")]
+        key_separator: Option<String>,
+        /// Create the topic with so many partitions if it does not exist.
+        #[arg(long, value_name = "N")]
+        partitions: Option<u32>,
+    },
+    /// Print records.
+    Print {
+        /// Topic.
+        topic: String,
+        /// Begin at the oldest record.
+        #[arg(long, short = 'b')]
+        from_beginning: bool,
+        /// Stop after so many records.
+        #[arg(long, short, value_name = "N")]
+        limit: Option<u64>,
+        /// Stop at the end instead of waiting for more.
+        #[arg(long)]
+        exit_at_end: bool,
+    },
+}
+
+/// How results are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Columns side by side.
+    #[default]
+    Table,
+    /// One value a line.
+    Vertical,
+    /// One JSON object a row and line.
+    Json,
+    /// Comma-separated values with a header.
+    Csv,
+}

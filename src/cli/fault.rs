@@ -1,0 +1,74 @@
+//! Errors for people: the fact, the line it is about with the place marked, the detail and the hint.
+//!
+//! ```text
+//! error: line 1:10: Syntax error: Unexpected 'FORM', expected FROM or a comma
+//!   |
+//! 1 | SELECT * FORM s;
+//!   |          ^^^^
+//!   |
+//!   = help: did you mean FROM?
+//! ```
+
+use crate::error::{Error, Kind};
+use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use std::io::ErrorKind;
+
+/// Everything was done.
+pub const OK: u8 = 0;
+/// A statement failed.
+pub const FAILED: u8 = 1;
+/// The command line is wrong (clap exits with it).
+pub const USAGE: u8 = 2;
+/// The log could not be opened.
+pub const NO_LOG: u8 = 3;
+/// The user stopped it.
+pub const INTERRUPTED: u8 = 130;
+
+/// Longest text whose line is shown around an error.
+const SHOWN_BYTES_MAX: usize = 100_000;
+
+/// An error as it is printed, with a line feed at its end. `text` is what the error's place counts in.
+pub fn rendered(error: &Error, text: &str, color: bool) -> String {
+    let renderer = if color { Renderer::styled() } else { Renderer::plain() };
+    let mut group = annotate_snippets::Group::with_title(Level::ERROR.primary_title(error.message()));
+    if let Some(span) = error.span()
+        && text.len() <= SHOWN_BYTES_MAX
+        && !text.is_empty()
+    {
+        let start = boundary(text, span.start.min(text.len().saturating_sub(1)));
+        let end = boundary(text, span.end.clamp(start, text.len()));
+        let first_line_end = text[start..].find('\n').map_or(text.len(), |n| start + n);
+        let end = end.min(first_line_end).max((start + 1).min(text.len()));
+        let end = (end..=text.len()).find(|i| text.is_char_boundary(*i)).unwrap_or(text.len());
+        let mark = AnnotationKind::Primary.span(start..end);
+        group = group.element(Snippet::source(text).annotation(mark));
+    }
+    if let Some(detail) = error.detail() {
+        group = group.element(Level::NOTE.message(detail));
+    }
+    if let Some(hint) = error.hint() {
+        group = group.element(Level::HELP.message(hint));
+    }
+    if error.kind() == Kind::Bug {
+        group = group.element(Level::NOTE.message("this is a fault of Tidegate: please report it"));
+    }
+    let mut out = renderer.render(&[group]);
+    out.push('\n');
+    out
+}
+
+fn boundary(text: &str, at: usize) -> usize {
+    (0..=at).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0)
+}
+
+/// The reader of our output has gone away, which is its right.
+pub fn is_broken_pipe(error: &Error) -> bool {
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        if inner.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == ErrorKind::BrokenPipe) {
+            return true;
+        }
+        cause = inner.source();
+    }
+    false
+}

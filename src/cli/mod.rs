@@ -1,0 +1,239 @@
+//! The command line: words in, answers out. It knows statements and their outcomes, and nothing of what happens between.
+//!
+//! ```text
+//! args       commands and flags
+//! script     -e, -f, run, a pipe            repl       the prompt
+//! render     answers (value: one value)     fault      errors and exit codes
+//! topic      topics without SQL             interrupt  Ctrl-C
+//! ```
+//!
+//! Everything is written through handles: standard output for answers, standard error for errors. A reader that goes
+//! away ends the work with success.
+
+mod answer;
+pub mod args;
+mod cars;
+pub mod doors;
+pub mod fault;
+pub mod interrupt;
+pub mod render;
+pub mod repl;
+pub mod script;
+pub mod topic;
+pub mod value;
+
+use crate::engine::outcome::Outcome;
+use crate::error::{Error, Result};
+use crate::log::Log;
+use crate::telemetry;
+use args::{Arguments, Command, Place};
+use fault::{FAILED, INTERRUPTED, NO_LOG, OK, is_broken_pipe, rendered};
+use interrupt::Interrupt;
+use render::{Screen, WAIT};
+use std::io::{BufWriter, IsTerminal, Read, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Carries out one statement.
+pub type Execute = Box<dyn FnMut(&str) -> Result<Outcome>>;
+
+/// An open session with an engine. Dropping it closes what it opened.
+pub struct Session {
+    /// Carries out one statement, given without its semicolon; places in errors count in that text.
+    pub execute: Execute,
+    /// Streams and tables, for completion.
+    pub names: Box<dyn Fn() -> Vec<String>>,
+    /// The first line at the prompt.
+    pub greeting: String,
+    /// Where the prompt's history is kept; `None` = nowhere.
+    pub history: Option<PathBuf>,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Session({:?})", self.greeting)
+    }
+}
+
+/// What the command line needs opened; `main` knows how.
+pub trait Doors {
+    /// An engine on this place.
+    fn session(&mut self, place: &Place) -> Result<Session>;
+    /// The log alone.
+    fn log(&mut self, place: &Place) -> Result<Arc<dyn Log>>;
+    /// The partition of a key among so many, as Kafka's Java clients choose it.
+    fn partition(&self, key: &[u8], partitions: u32) -> i32;
+    /// Milliseconds since 1970, now.
+    fn now_ms(&self) -> i64;
+    /// Serves HTTP until `stop` answers true.
+    fn serve(&mut self, place: &Place, listen: SocketAddr, stop: &dyn Fn() -> bool) -> Result<()>;
+    /// A session in which the demonstration runs, and the statement whose answer shows it.
+    fn demo(&mut self, place: &Place) -> Result<(Session, String)>;
+    /// Waits a moment.
+    fn pause(&self);
+}
+
+/// Carries out the command line; answers the exit code.
+pub fn run(arguments: &Arguments, doors: &mut dyn Doors) -> u8 {
+    // A person at a prompt is told by the prompt; a server's operator reads the log.
+    let level = match arguments.command {
+        None | Some(Command::Demo) => "off",
+        Some(Command::Server { .. }) => "info",
+        Some(_) => "warn",
+    };
+    telemetry::start(level, false);
+    let colors_wanted = arguments.no_color.as_deref().is_none_or(str::is_empty);
+    let error_color = colors_wanted && std::io::stderr().is_terminal();
+    let mut process = Process {
+        out: BufWriter::new(std::io::stdout()),
+        errors: std::io::stderr(),
+        color: colors_wanted && std::io::stdout().is_terminal(),
+        error_color,
+        width: std::io::stdout().is_terminal().then(terminal_width),
+        interrupt: Interrupt::default(),
+    };
+    match Interrupt::listen().and_then(|interrupt| {
+        process.interrupt = interrupt;
+        process.dispatch(arguments, doors)
+    }) {
+        Ok(code) => code,
+        Err(error) if is_broken_pipe(&error) => OK,
+        Err(error) => {
+            // Nothing is left to be told to when standard error is closed too.
+            let _ = process.errors.write_all(rendered(&error, "", error_color).as_bytes());
+            FAILED
+        }
+    }
+}
+
+fn terminal_width() -> usize {
+    terminal_size::terminal_size().map_or(80, |(width, _)| usize::from(width.0))
+}
+
+struct Process {
+    out: BufWriter<std::io::Stdout>,
+    errors: std::io::Stderr,
+    color: bool,
+    error_color: bool,
+    width: Option<usize>,
+    interrupt: Interrupt,
+}
+
+impl Process {
+    fn dispatch(&mut self, arguments: &Arguments, doors: &mut dyn Doors) -> Result<u8> {
+        let place = &arguments.place;
+        match &arguments.command {
+            None if std::io::stdin().is_terminal() => self.open(doors.session(place), |p, s| p.prompt(s, arguments)),
+            None => {
+                let mut text = String::new();
+                std::io::stdin().read_to_string(&mut text)?;
+                self.open(doors.session(place), |p, s| p.script(s, &text, arguments))
+            }
+            Some(Command::Sql { execute, file }) => {
+                let text = match (execute, file) {
+                    (Some(text), _) => text.clone(),
+                    (None, Some(file)) => read(file)?,
+                    (None, None) => String::new(),
+                };
+                self.open(doors.session(place), |p, s| p.script(s, &text, arguments))
+            }
+            Some(Command::Run { file }) => {
+                let text = read(file)?;
+                let interrupt = self.interrupt.clone();
+                let session = doors.session(place);
+                self.open(session, |p, s| match p.script(s, &text, arguments)? {
+                    OK => {
+                        while !interrupt.asked() {
+                            doors.pause();
+                        }
+                        Ok(OK)
+                    }
+                    code => Ok(code),
+                })
+            }
+            Some(Command::Topic { command }) => self.topic(command, arguments, doors),
+            Some(Command::Server { listen }) => {
+                let interrupt = self.interrupt.clone();
+                doors.serve(place, *listen, &|| interrupt.asked()).map(|()| OK)
+            }
+            Some(Command::Demo) => {
+                let (session, statement) = match doors.demo(place) {
+                    Ok((session, statement)) => (Ok(session), statement),
+                    Err(error) => (Err(error), String::new()),
+                };
+                self.open(session, |p, s| {
+                    p.script(s, &statement, arguments)?;
+                    p.interrupt.clear();
+                    p.prompt(s, arguments)
+                })
+            }
+        }
+    }
+
+    /// Works in a session, or says why there is none.
+    fn open(
+        &mut self,
+        session: Result<Session>,
+        work: impl FnOnce(&mut Self, &mut Session) -> Result<u8>,
+    ) -> Result<u8> {
+        match session {
+            Ok(mut session) => work(self, &mut session),
+            Err(error) => self.closed(&error),
+        }
+    }
+
+    fn closed(&mut self, error: &Error) -> Result<u8> {
+        self.errors.write_all(rendered(error, "", self.error_color).as_bytes())?;
+        Ok(NO_LOG)
+    }
+
+    fn prompt(&mut self, session: &mut Session, arguments: &Arguments) -> Result<u8> {
+        let prompt = repl::Prompt {
+            out: &mut self.out,
+            format: arguments.output,
+            width: self.width,
+            color: self.color,
+            interrupt: self.interrupt.clone(),
+        };
+        repl::run(session, prompt)
+    }
+
+    fn script(&mut self, session: &mut Session, text: &str, arguments: &Arguments) -> Result<u8> {
+        let mut screen = Screen { out: &mut self.out, format: arguments.output, width: self.width };
+        let code = script::run(session, text, &mut screen, &mut self.errors, self.error_color, &self.interrupt)?;
+        self.out.flush()?;
+        Ok(code)
+    }
+
+    fn topic(&mut self, command: &args::TopicCommand, arguments: &Arguments, doors: &mut dyn Doors) -> Result<u8> {
+        let log = match doors.log(&arguments.place) {
+            Ok(log) => log,
+            Err(error) => return self.closed(&error),
+        };
+        let doors = &*doors;
+        let mut input = std::io::stdin().lock();
+        let tools = topic::Tools {
+            log: &*log,
+            input: &mut input,
+            now_ms: &|| doors.now_ms(),
+            partition: &|key, partitions| doors.partition(key, partitions),
+            interrupt: &self.interrupt,
+        };
+        let mut screen = Screen { out: &mut self.out, format: arguments.output, width: self.width };
+        let shown = topic::run(command, tools, &mut screen)?;
+        self.out.flush()?;
+        Ok(if shown.interrupted { INTERRUPTED } else { OK })
+    }
+}
+
+fn read(file: &Path) -> Result<String> {
+    let fault = |e: std::io::Error| Error::io(format!("cannot read {}", file.display())).with_detail(e.to_string());
+    if file == Path::new("-") {
+        return std::io::read_to_string(std::io::stdin()).map_err(fault);
+    }
+    std::fs::read_to_string(file).map_err(fault)
+}
+
+/// How long [`Doors::pause`] should take.
+pub const PAUSE: std::time::Duration = WAIT;

@@ -1,0 +1,352 @@
+//! Answers on the screen, in a file or in a pipe.
+//!
+//! A table is laid out when all its rows are known; rows that keep coming are written as they come, under a header whose
+//! widths are fixed by the first ones. Nothing here asks whether it writes to a terminal: [`Screen`] is told.
+
+use super::args::Format;
+use super::value::{settled, text, write_json, write_string};
+use crate::engine::outcome::{Outcome, OutputColumn, RowEvent, RowStream};
+use crate::error::Result;
+use arrow::array::ArrayRef;
+use std::fmt::Debug;
+use std::io::Write;
+use std::time::Duration;
+use unicode_width::UnicodeWidthStr;
+
+/// Rows that are held back to lay out a table: what fits a screen many times over.
+pub const HELD_ROWS_MAX: usize = 1_000;
+
+/// How long one wait for rows takes: an interrupt is seen after this time at the latest.
+pub const WAIT: Duration = Duration::from_millis(50);
+
+/// Widest column of a table whose rows keep coming.
+const LIVE_WIDTH_MAX: usize = 40;
+
+/// Where answers are written, and how.
+pub struct Screen<'a> {
+    /// The handle.
+    pub out: &'a mut dyn Write,
+    /// How results are written.
+    pub format: Format,
+    /// Columns of the terminal; `None` = as wide as it takes.
+    pub width: Option<usize>,
+}
+
+impl Debug for Screen<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Screen({:?}, {:?})", self.format, self.width)
+    }
+}
+
+/// How showing an answer ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shown {
+    /// Rows written.
+    pub rows: u64,
+    /// The user stopped it.
+    pub interrupted: bool,
+    /// What has no place among JSON or CSV rows and is for the user to know.
+    pub notes: Vec<String>,
+}
+
+impl Screen<'_> {
+    /// Writes an answer; `interrupted` is asked at least every [`WAIT`] while rows are waited for.
+    pub fn show(&mut self, outcome: Outcome, interrupted: &dyn Fn() -> bool) -> Result<Shown> {
+        let shown = match outcome {
+            Outcome::Message(message) => {
+                self.message(&message)?;
+                Shown::default()
+            }
+            Outcome::Table { title, columns, rows } => self.table(title.as_deref(), &columns, rows)?,
+            Outcome::Rows(mut stream) => self.rows(&mut *stream, interrupted)?,
+            Outcome::Many(list) => {
+                let mut all = Shown::default();
+                for outcome in list {
+                    let one = self.show(outcome, interrupted)?;
+                    all.rows += one.rows;
+                    all.interrupted |= one.interrupted;
+                    all.notes.extend(one.notes);
+                }
+                all
+            }
+        };
+        self.out.flush()?;
+        Ok(shown)
+    }
+
+    fn message(&mut self, message: &str) -> Result<()> {
+        match self.format {
+            Format::Json => {
+                let mut line = String::from("{\"message\":");
+                write_string(&mut line, message);
+                Ok(writeln!(self.out, "{line}}}")?)
+            }
+            _ => Ok(writeln!(self.out, "{}", printable_lines(message))?),
+        }
+    }
+
+    fn table(&mut self, title: Option<&str>, columns: &[String], rows: Vec<Vec<String>>) -> Result<Shown> {
+        let columns: Vec<OutputColumn> =
+            columns.iter().map(|c| OutputColumn { name: c.clone(), ty: crate::types::SqlType::String }).collect();
+        if let (Some(title), Format::Table | Format::Vertical) = (title, self.format) {
+            writeln!(self.out, "{}", printable(title))?;
+        }
+        let mut sink = Sink::new(self.format, columns, self.width);
+        for row in rows {
+            let json = row.iter().map(|cell| quoted(cell)).collect();
+            sink.row(self.out, Row { cells: row.into_iter().map(Some).collect(), json, tombstone: false })?;
+        }
+        sink.finish(self.out)?;
+        Ok(Shown { rows: sink.count, ..Shown::default() })
+    }
+
+    fn rows(&mut self, stream: &mut dyn RowStream, interrupted: &dyn Fn() -> bool) -> Result<Shown> {
+        let mut sink = Sink::new(self.format, stream.columns().to_vec(), self.width);
+        let (stopped, last) = loop {
+            if interrupted() {
+                break (true, None);
+            }
+            match stream.next(WAIT) {
+                Ok(RowEvent::Rows { columns, tombstones }) => sink.batch(self.out, &columns, &tombstones)?,
+                Ok(RowEvent::Idle) => sink.idle(self.out)?,
+                Ok(RowEvent::Done(last)) => break (false, last),
+                Err(error) => {
+                    sink.finish(self.out)?;
+                    self.out.flush()?;
+                    return Err(error);
+                }
+            }
+        };
+        sink.finish(self.out)?;
+        let mut notes: Vec<String> = [last, stream.notice()].into_iter().flatten().collect();
+        if matches!(self.format, Format::Table | Format::Vertical) {
+            let word = if sink.count == 1 { "row" } else { "rows" };
+            let stop = if stopped { ", stopped" } else { "" };
+            writeln!(self.out, "({} {word}{stop})", sink.count)?;
+            for note in notes.drain(..) {
+                writeln!(self.out, "{}", printable_lines(&note))?;
+            }
+        }
+        self.out.flush()?;
+        Ok(Shown { rows: sink.count, interrupted: stopped, notes })
+    }
+}
+
+/// A row, ready to be written in any format.
+struct Row {
+    cells: Vec<Option<String>>,
+    json: Vec<String>,
+    tombstone: bool,
+}
+
+impl Row {
+    /// The cell in a table. NULL in a row that deletes its key says so.
+    fn shown(&self, column: usize) -> String {
+        match &self.cells[column] {
+            Some(text) => printable(text),
+            None if self.tombstone => "<tombstone>".to_owned(),
+            None => "null".to_owned(),
+        }
+    }
+}
+
+enum State {
+    /// Table: rows are held back until the first pause.
+    Held(Vec<Row>),
+    /// Table: the header is out, with these widths.
+    Live(Vec<usize>),
+    /// A format that needs no layout.
+    Plain,
+}
+
+struct Sink {
+    format: Format,
+    columns: Vec<OutputColumn>,
+    width: Option<usize>,
+    state: State,
+    count: u64,
+}
+
+impl Sink {
+    fn new(format: Format, columns: Vec<OutputColumn>, width: Option<usize>) -> Sink {
+        let state = if format == Format::Table { State::Held(Vec::new()) } else { State::Plain };
+        Sink { format, columns, width, state, count: 0 }
+    }
+
+    fn batch(&mut self, out: &mut dyn Write, columns: &[ArrayRef], tombstones: &[bool]) -> Result<()> {
+        let settled: Vec<ArrayRef> = columns.iter().zip(&self.columns).map(|(a, c)| settled(a, &c.ty)).collect();
+        let json = self.format == Format::Json;
+        for i in 0..settled.first().map_or(0, |a| a.len()) {
+            let mut row =
+                Row { cells: Vec::new(), json: Vec::new(), tombstone: tombstones.get(i).copied().unwrap_or(false) };
+            for (array, column) in settled.iter().zip(&self.columns) {
+                if json {
+                    let mut text = String::new();
+                    write_json(&mut text, array, i, &column.ty);
+                    row.json.push(text);
+                } else {
+                    row.cells.push(text(array, i, &column.ty));
+                }
+            }
+            self.row(out, row)?;
+        }
+        if !matches!(self.state, State::Held(_)) {
+            out.flush()?;
+        }
+        Ok(())
+    }
+
+    fn row(&mut self, out: &mut dyn Write, row: Row) -> Result<()> {
+        self.count += 1;
+        match self.format {
+            Format::Json => self.json(out, &row)?,
+            Format::Csv => self.csv(out, &row)?,
+            Format::Vertical => self.vertical(out, &row)?,
+            Format::Table => match &mut self.state {
+                State::Held(rows) => {
+                    rows.push(row);
+                    if rows.len() > HELD_ROWS_MAX {
+                        self.go_live(out)?;
+                    }
+                }
+                State::Live(widths) => live_line(out, widths, |i| row.shown(i))?,
+                State::Plain => {}
+            },
+        }
+        Ok(())
+    }
+
+    /// A pause: what was held back is shown, and the rest as it comes.
+    fn idle(&mut self, out: &mut dyn Write) -> Result<()> {
+        if let State::Held(_) = &self.state {
+            self.go_live(out)?;
+        }
+        Ok(out.flush()?)
+    }
+
+    fn go_live(&mut self, out: &mut dyn Write) -> Result<()> {
+        let State::Held(rows) = std::mem::replace(&mut self.state, State::Plain) else { return Ok(()) };
+        let share = self.width.map_or(LIVE_WIDTH_MAX, |w| w / self.columns.len().max(1)).saturating_sub(3);
+        let widths: Vec<usize> = (0..self.columns.len())
+            .map(|i| {
+                let widest = rows.iter().map(|r| r.shown(i).width()).max().unwrap_or(share.min(LIVE_WIDTH_MAX / 2));
+                widest.min(LIVE_WIDTH_MAX).max(printable(&self.columns[i].name).width())
+            })
+            .collect();
+        rule(out, &widths, '-')?;
+        live_line(out, &widths, |i| printable(&self.columns[i].name))?;
+        rule(out, &widths, '=')?;
+        for row in rows {
+            live_line(out, &widths, |i| row.shown(i))?;
+        }
+        self.state = State::Live(widths);
+        Ok(out.flush()?)
+    }
+
+    fn finish(&mut self, out: &mut dyn Write) -> Result<()> {
+        match std::mem::replace(&mut self.state, State::Plain) {
+            State::Held(rows) => {
+                let mut table = comfy_table::Table::new();
+                table.load_preset(comfy_table::presets::ASCII_FULL_CONDENSED);
+                if let Some(width) = self.width {
+                    table.set_content_arrangement(comfy_table::ContentArrangement::Dynamic);
+                    table.set_width(u16::try_from(width).unwrap_or(u16::MAX));
+                }
+                table.set_header(self.columns.iter().map(|c| printable(&c.name)));
+                for row in &rows {
+                    table.add_row((0..self.columns.len()).map(|i| row.shown(i)));
+                }
+                writeln!(out, "{table}")?;
+            }
+            State::Live(widths) => rule(out, &widths, '-')?,
+            State::Plain if self.count == 0 && self.format == Format::Csv => self.csv_header(out)?,
+            State::Plain => {}
+        }
+        Ok(())
+    }
+
+    fn json(&self, out: &mut dyn Write, row: &Row) -> Result<()> {
+        let mut line = String::from("{");
+        for (i, (column, json)) in self.columns.iter().zip(&row.json).enumerate() {
+            if i > 0 {
+                line.push(',');
+            }
+            write_string(&mut line, &column.name);
+            line.push(':');
+            line.push_str(json);
+        }
+        if row.tombstone {
+            line.push_str(if self.columns.is_empty() { "\"@tombstone\":true" } else { ",\"@tombstone\":true" });
+        }
+        Ok(writeln!(out, "{line}}}")?)
+    }
+
+    fn csv_header(&self, out: &mut dyn Write) -> Result<()> {
+        let names: Vec<String> = self.columns.iter().map(|c| csv_cell(Some(&c.name))).collect();
+        Ok(writeln!(out, "{}", names.join(","))?)
+    }
+
+    fn csv(&self, out: &mut dyn Write, row: &Row) -> Result<()> {
+        if self.count == 1 {
+            self.csv_header(out)?;
+        }
+        let cells: Vec<String> = row.cells.iter().map(|c| csv_cell(c.as_deref())).collect();
+        Ok(writeln!(out, "{}", cells.join(","))?)
+    }
+
+    fn vertical(&self, out: &mut dyn Write, row: &Row) -> Result<()> {
+        let widest = self.columns.iter().map(|c| printable(&c.name).width()).max().unwrap_or(0);
+        writeln!(out, "-[ row {} ]{}", self.count, "-".repeat(20))?;
+        for (i, column) in self.columns.iter().enumerate() {
+            let name = printable(&column.name);
+            writeln!(out, "{name}{} | {}", " ".repeat(widest.saturating_sub(name.width())), row.shown(i))?;
+        }
+        Ok(())
+    }
+}
+
+fn rule(out: &mut dyn Write, widths: &[usize], line: char) -> Result<()> {
+    let parts: Vec<String> = widths.iter().map(|w| line.to_string().repeat(w + 2)).collect();
+    Ok(writeln!(out, "+{}+", parts.join("+"))?)
+}
+
+fn live_line(out: &mut dyn Write, widths: &[usize], cell: impl Fn(usize) -> String) -> Result<()> {
+    let mut line = String::new();
+    for (i, width) in widths.iter().enumerate() {
+        let text = cell(i);
+        line.push_str(if i == 0 { "| " } else { " | " });
+        line.push_str(&text);
+        line.push_str(&" ".repeat(width.saturating_sub(text.width())));
+    }
+    Ok(writeln!(out, "{line} |")?)
+}
+
+fn quoted(text: &str) -> String {
+    let mut out = String::new();
+    write_string(&mut out, text);
+    out
+}
+
+/// RFC 4180. NULL is nothing at all, an empty text is `""`.
+fn csv_cell(text: Option<&str>) -> String {
+    match text {
+        None => String::new(),
+        Some(text) if text.is_empty() || text.contains(['"', ',', '\n', '\r']) => {
+            format!("\"{}\"", text.replace('"', "\"\""))
+        }
+        Some(text) => text.to_owned(),
+    }
+}
+
+/// Data cannot move the cursor or colour the screen: control characters are shown as escapes.
+fn printable(text: &str) -> String {
+    if !text.contains(char::is_control) {
+        return text.to_owned();
+    }
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+}
+
+/// The same for text that we wrote ourselves: it has lines.
+fn printable_lines(text: &str) -> String {
+    text.split('\n').map(printable).collect::<Vec<_>>().join("\n")
+}

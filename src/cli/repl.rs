@@ -1,0 +1,301 @@
+//! The prompt: statements over several lines, history, completion, colours, and words about the prompt itself.
+
+use super::Session;
+use super::args::Format;
+use super::fault::{OK, is_broken_pipe, rendered};
+use super::interrupt::Interrupt;
+use super::render::Screen;
+use super::script;
+use crate::error::{Error, Result};
+use crate::parse::words::{KEYWORDS, written};
+use crate::parse::{is_complete, split};
+use clap::ValueEnum;
+use rustyline::completion::{Completer, Pair};
+use rustyline::error::ReadlineError;
+use rustyline::highlight::{CmdKind, Highlighter};
+use rustyline::history::DefaultHistory;
+use rustyline::validate::{ValidationContext, ValidationResult, Validator};
+use rustyline::{CompletionType, Config, Context, Editor, Helper, Hinter};
+use std::borrow::Cow;
+use std::io::Write;
+
+/// Statements that the history remembers.
+const HISTORY_MAX: usize = 10_000;
+
+const HELP: &str = "\
+Statements end with a semicolon and may span lines.
+  help             this text
+  output [FORMAT]  how results are written: table, vertical, json, csv
+  history          what was entered
+  clear            empty the screen
+  version          the version
+  exit, quit       leave (also Ctrl-D); queries that were created keep their place and go on at the next start
+Ctrl-C stops a running query or drops the line. TAB completes words and names.";
+
+/// What is written where, at the prompt.
+pub struct Prompt<'a> {
+    /// Answers.
+    pub out: &'a mut dyn Write,
+    /// How they are written.
+    pub format: Format,
+    /// Columns of the terminal.
+    pub width: Option<usize>,
+    /// Colours may be used.
+    pub color: bool,
+    /// Ctrl-C while a statement runs.
+    pub interrupt: Interrupt,
+}
+
+impl std::fmt::Debug for Prompt<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Prompt({:?}, color: {})", self.format, self.color)
+    }
+}
+
+/// Reads and runs statements until the user leaves. Answers the exit code.
+pub fn run(session: &mut Session, mut prompt: Prompt<'_>) -> Result<u8> {
+    let config = Config::builder().completion_type(CompletionType::List).auto_add_history(false);
+    let config = config.max_history_size(HISTORY_MAX).map_err(terminal)?;
+    let mut editor: Editor<Words, DefaultHistory> = Editor::with_config(config.build()).map_err(terminal)?;
+    editor.set_helper(Some(Words { names: (session.names)(), color: prompt.color }));
+    if let Some(file) = &session.history {
+        // A missing or unreadable history is an empty one.
+        let _ = editor.load_history(file);
+    }
+    writeln!(prompt.out, "{}", session.greeting)?;
+    prompt.out.flush()?;
+    loop {
+        match editor.readline("tidegate> ") {
+            Ok(text) if text.trim().is_empty() => {}
+            Ok(text) => {
+                let _ = editor.add_history_entry(text.trim());
+                if !prompt.enter(session, &text, &mut editor)? {
+                    break;
+                }
+            }
+            Err(ReadlineError::Interrupted) => {}
+            Err(ReadlineError::Eof) => break,
+            Err(error) => return Err(terminal(error)),
+        }
+    }
+    if let Some(file) = &session.history {
+        let _ = editor.save_history(file);
+    }
+    Ok(OK)
+}
+
+fn terminal(error: ReadlineError) -> Error {
+    Error::io("the terminal cannot be used").with_detail(error.to_string())
+}
+
+impl Prompt<'_> {
+    /// Does what was entered; answers false to leave.
+    fn enter(&mut self, session: &mut Session, text: &str, editor: &mut Editor<Words, DefaultHistory>) -> Result<bool> {
+        match meta(text) {
+            Some(Meta::Leave) => return Ok(false),
+            Some(Meta::Help) => writeln!(self.out, "{HELP}")?,
+            Some(Meta::Version) => writeln!(self.out, "tidegate {}", env!("CARGO_PKG_VERSION"))?,
+            Some(Meta::Clear) => editor.clear_screen().map_err(terminal)?,
+            Some(Meta::Output(name)) => self.set_output(name)?,
+            Some(Meta::History) => {
+                for (n, entry) in editor.history().iter().enumerate() {
+                    writeln!(self.out, "{:>5}  {entry}", n + 1)?;
+                }
+            }
+            None => {
+                self.statements(session, text)?;
+                if let Some(words) = editor.helper_mut() {
+                    words.names = (session.names)();
+                }
+            }
+        }
+        self.out.flush()?;
+        Ok(true)
+    }
+
+    fn set_output(&mut self, name: &str) -> Result<()> {
+        let formats: Vec<String> = Format::value_variants()
+            .iter()
+            .filter_map(|f| Some(f.to_possible_value()?.get_name().to_owned()))
+            .collect();
+        match Format::from_str(name, true) {
+            _ if name.is_empty() => writeln!(self.out, "output is one of {}", formats.join(", "))?,
+            Ok(format) => {
+                self.format = format;
+                writeln!(self.out, "output is {}", name.to_lowercase())?;
+            }
+            Err(_) => writeln!(self.out, "there is no output {name}: {}", formats.join(", "))?,
+        }
+        Ok(())
+    }
+
+    fn statements(&mut self, session: &mut Session, text: &str) -> Result<()> {
+        self.interrupt.clear();
+        for piece in split(text) {
+            let mut screen = Screen { out: &mut *self.out, format: self.format, width: self.width };
+            match script::one(session, text, piece, &mut screen, &self.interrupt) {
+                Ok(shown) => {
+                    for note in &shown.notes {
+                        writeln!(self.out, "note: {note}")?;
+                    }
+                    if shown.interrupted {
+                        break;
+                    }
+                }
+                Err(error) if is_broken_pipe(&error) => return Err(error),
+                Err(error) => {
+                    self.out.write_all(rendered(&error, text, self.color).as_bytes())?;
+                    break;
+                }
+            }
+        }
+        self.interrupt.clear();
+        Ok(())
+    }
+}
+
+/// A word about the prompt itself.
+#[derive(Debug, PartialEq, Eq)]
+enum Meta<'a> {
+    Help,
+    Leave,
+    Version,
+    Clear,
+    History,
+    Output(&'a str),
+}
+
+fn meta(text: &str) -> Option<Meta<'_>> {
+    let text = text.trim().trim_end_matches(';').trim_end();
+    let (word, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+    let rest = rest.trim();
+    Some(match word.to_ascii_lowercase().as_str() {
+        "output" => Meta::Output(rest),
+        _ if !rest.is_empty() => return None,
+        "help" | "?" => Meta::Help,
+        "exit" | "quit" => Meta::Leave,
+        "version" => Meta::Version,
+        "clear" => Meta::Clear,
+        "history" => Meta::History,
+        _ => return None,
+    })
+}
+
+/// What the line editor asks us.
+#[derive(Helper, Hinter)]
+struct Words {
+    names: Vec<String>,
+    color: bool,
+}
+
+impl Validator for Words {
+    fn validate(&self, context: &mut ValidationContext<'_>) -> rustyline::Result<ValidationResult> {
+        let text = context.input();
+        let done = meta(text).is_some() || is_complete(text);
+        Ok(if done { ValidationResult::Valid(None) } else { ValidationResult::Incomplete })
+    }
+}
+
+impl Completer for Words {
+    type Candidate = Pair;
+
+    fn complete(&self, line: &str, at: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<Pair>)> {
+        Ok(completions(line, at, &self.names))
+    }
+}
+
+/// Names and words that begin as the word before `at` does, and where that word starts.
+fn completions(line: &str, at: usize, names: &[String]) -> (usize, Vec<Pair>) {
+    let before = &line[..at];
+    let start = before
+        .rfind(|c: char| !(c.is_alphanumeric() || c == '_'))
+        .map_or(0, |n| n + before[n..].chars().next().map_or(1, char::len_utf8));
+    let begun = before[start..].to_uppercase();
+    if begun.is_empty() {
+        return (start, Vec::new());
+    }
+    let lower = before[start..].chars().all(|c| !c.is_uppercase());
+    let names = names.iter().filter(|n| n.to_uppercase().starts_with(&begun)).map(|n| written(n));
+    let words = KEYWORDS.iter().filter(|k| k.starts_with(&begun)).map(|k| match lower {
+        true => k.to_lowercase(),
+        false => (*k).to_owned(),
+    });
+    (start, names.chain(words).map(|w| Pair { display: w.clone(), replacement: w }).collect())
+}
+
+impl Highlighter for Words {
+    fn highlight<'l>(&self, line: &'l str, _: usize) -> Cow<'l, str> {
+        if self.color { Cow::Owned(highlighted(line)) } else { Cow::Borrowed(line) }
+    }
+
+    fn highlight_prompt<'b, 's: 'b, 'p: 'b>(&'s self, prompt: &'p str, _: bool) -> Cow<'b, str> {
+        if self.color { Cow::Owned(format!("\x1b[1;36m{prompt}\x1b[0m")) } else { Cow::Borrowed(prompt) }
+    }
+
+    fn highlight_char(&self, _: &str, _: usize, _: CmdKind) -> bool {
+        self.color
+    }
+}
+
+/// Keywords bold, strings green, comments grey.
+fn highlighted(line: &str) -> String {
+    let mut out = String::with_capacity(line.len() * 2);
+    let mut rest = line;
+    while let Some(first) = rest.chars().next() {
+        let (length, style) = match first {
+            '\'' | '`' | '"' => {
+                let end = rest[1..].find(first).map_or(rest.len(), |n| n + 2);
+                (end, if first == '\'' { "32" } else { "" })
+            }
+            '-' if rest.starts_with("--") => (rest.find('\n').unwrap_or(rest.len()), "90"),
+            c if c.is_alphanumeric() || c == '_' => {
+                let end = rest.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(rest.len());
+                let known = KEYWORDS.binary_search(&rest[..end].to_uppercase().as_str()).is_ok();
+                (end, if known { "1" } else { "" })
+            }
+            c => (c.len_utf8(), ""),
+        };
+        let (word, after) = rest.split_at(length);
+        match style {
+            "" => out.push_str(word),
+            style => out.extend(["\x1b[", style, "m", word, "\x1b[0m"]),
+        }
+        rest = after;
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_about_the_prompt_are_no_statements() {
+        assert_eq!(meta(" Exit ; "), Some(Meta::Leave));
+        assert_eq!(meta("output json"), Some(Meta::Output("json")));
+        assert_eq!(meta("history"), Some(Meta::History));
+        assert_eq!(meta("select 1;"), None);
+        assert_eq!(meta("help me"), None);
+    }
+
+    #[test]
+    fn completion_offers_names_first_and_keeps_the_case() {
+        let words = |line: &str| {
+            let (start, pairs) = completions(line, line.len(), &["SENSORS".to_owned(), "sEl x".to_owned()]);
+            (start, pairs.into_iter().map(|p| p.replacement).collect::<Vec<_>>())
+        };
+        assert_eq!(words("sel"), (0, vec!["`sEl x`".to_owned(), "select".to_owned()]));
+        assert_eq!(words("select * from SEN"), (14, vec!["SENSORS".to_owned()]));
+        assert_eq!(words("select "), (7, vec![]));
+    }
+
+    #[test]
+    fn highlighting_changes_no_character() {
+        let line = "select 'a''b', `x` -- from é\nfrom é";
+        let plain: String = ["\x1b[1m", "\x1b[32m", "\x1b[90m", "\x1b[0m"]
+            .iter()
+            .fold(highlighted(line), |text, code| text.replace(code, ""));
+        assert_eq!(plain, line);
+        assert!(highlighted(line).starts_with("\x1b[1mselect\x1b[0m \x1b[32m'a'"));
+    }
+}

@@ -1,0 +1,180 @@
+//! Settings: what an engine is started with, and the properties that SET changes for a session.
+//!
+//! Only this module reads the environment and draws random numbers, so that everything below can be repeated.
+
+use crate::error::{Error, Result};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Where the topics are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogConfig {
+    /// The embedded log in a data directory.
+    Embedded(PathBuf),
+    /// The embedded log in memory: gone with the process.
+    Temporary,
+    /// Apache Kafka, with client properties in librdkafka's names.
+    Kafka {
+        /// `host:port,host:port`
+        bootstrap: String,
+        /// Further client properties.
+        properties: BTreeMap<String, String>,
+    },
+}
+
+/// What an engine is started with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where the topics are.
+    pub log: LogConfig,
+    /// Processes with one service id on one Kafka are one Tidegate; stem of all internal names.
+    pub service_id: String,
+    /// Properties in force unless a session overrides them.
+    pub properties: BTreeMap<String, String>,
+}
+
+/// ksqlDB's default service id.
+pub const DEFAULT_SERVICE_ID: &str = "default_";
+
+impl Config {
+    /// Defaults over the given log: reading starts at `earliest`, as the prompt and scripts expect.
+    pub fn new(log: LogConfig) -> Config {
+        let mut properties = BTreeMap::new();
+        properties.insert("auto.offset.reset".to_owned(), "earliest".to_owned());
+        Config { log, service_id: DEFAULT_SERVICE_ID.to_owned(), properties }
+    }
+
+    /// Time between commits: a commit to the embedded log costs a tenth of a millisecond, one to Kafka several.
+    pub fn commit_interval(&self) -> Duration {
+        match self.log {
+            LogConfig::Kafka { .. } => Duration::from_millis(200),
+            LogConfig::Embedded(_) | LogConfig::Temporary => Duration::from_millis(20),
+        }
+    }
+}
+
+/// The data directory when none is named: `$XDG_DATA_HOME/tidegate`, else `~/.local/share/tidegate`.
+pub fn default_data_dir() -> Result<PathBuf> {
+    let base = environment("XDG_DATA_HOME")
+        .map(PathBuf::from)
+        .filter(|p| p.is_absolute())
+        .or_else(|| environment("HOME").map(|home| PathBuf::from(home).join(".local/share")));
+    base.map(|b| b.join("tidegate")).ok_or_else(|| {
+        Error::statement("no data directory is known: neither XDG_DATA_HOME nor HOME is set")
+            .with_hint("name one with --data DIR, or keep nothing with --temp")
+    })
+}
+
+/// An environment variable, if it is set, not empty, and text.
+#[expect(clippy::disallowed_methods, reason = "the environment is configuration, and this is where it is read")]
+pub fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|v| !v.is_empty())
+}
+
+/// 128 random bits: identities of clusters and topics, tokens.
+#[expect(clippy::disallowed_methods, reason = "the one place that draws randomness")]
+pub fn random_id() -> Result<u128> {
+    let mut bytes = [0u8; 16];
+    getrandom::fill(&mut bytes)
+        .map_err(|e| Error::io("the system gives no random bytes").with_detail(e.to_string()))?;
+    Ok(u128::from_be_bytes(bytes))
+}
+
+/// A property that SET and requests may change: what it means and which values it takes.
+#[derive(Debug)]
+pub struct Property {
+    /// Name without `ksql.streams.` in front.
+    pub name: &'static str,
+    /// What it does.
+    pub help: &'static str,
+    check: fn(&str) -> bool,
+}
+
+/// Everything that SET takes.
+pub const PROPERTIES: &[Property] = &[
+    Property {
+        name: "auto.offset.reset",
+        help: "where a new query starts: earliest or latest",
+        check: |v| matches!(v, "earliest" | "latest"),
+    },
+    Property {
+        name: "cache.max.bytes.buffering",
+        help: "0 = write every change; otherwise the last change of a key per emission",
+        check: is_number,
+    },
+    Property { name: "commit.interval.ms", help: "longest time between two commits of a query", check: is_number },
+    Property {
+        name: "emit.interval.ms",
+        help: "longest time between two emissions while a query lags behind",
+        check: is_number,
+    },
+    Property {
+        name: "ksql.persistence.default.format.key",
+        help: "key format where a statement names none",
+        check: any,
+    },
+    Property {
+        name: "ksql.persistence.default.format.value",
+        help: "value format where a statement names none",
+        check: any,
+    },
+    Property {
+        name: "ksql.persistence.wrap.single.values",
+        help: "a single value column is a field of an object",
+        check: is_boolean,
+    },
+    Property {
+        name: "ksql.output.topic.name.prefix",
+        help: "put before the topic names of CREATE AS SELECT",
+        check: any,
+    },
+    Property { name: "ksql.query.pull.table.scan.enabled", help: "pull queries may scan", check: is_boolean },
+    Property { name: "num.stream.threads", help: "threads a query", check: is_number },
+    Property {
+        name: "processing.guarantee",
+        help: "exactly_once_v2 or at_least_once",
+        check: |v| matches!(v, "exactly_once_v2" | "exactly_once" | "at_least_once"),
+    },
+    Property {
+        name: "tidegate.dialect",
+        help: "ksqldb = reject what ksqlDB rejects",
+        check: |v| matches!(v, "ksqldb" | "tidegate"),
+    },
+];
+
+fn any(_: &str) -> bool {
+    true
+}
+
+fn is_number(value: &str) -> bool {
+    value.parse::<u64>().is_ok()
+}
+
+fn is_boolean(value: &str) -> bool {
+    matches!(value, "true" | "false")
+}
+
+/// The canonical name of a property, without `ksql.streams.`; an unknown one is an error. Other `ksql.*` settings of
+/// ksqlDB are accepted as they are: they mean nothing here.
+pub fn check_property(name: &str, value: Option<&str>) -> Result<String> {
+    let short = name.strip_prefix("ksql.streams.").unwrap_or(name);
+    match PROPERTIES.iter().find(|p| p.name == short) {
+        Some(p) => match value {
+            Some(v) if !(p.check)(v) => Err(Error::statement(format!("Invalid value {v} for configuration {short}"))
+                .with_hint(format!("{short}: {}", p.help))),
+            _ => Ok(short.to_owned()),
+        },
+        None if name.starts_with("ksql.") => Ok(name.to_owned()),
+        None => {
+            let near = crate::types::nearest(name, PROPERTIES.iter().map(|p| p.name));
+            let error = Error::statement(format!(
+                "Not recognizable as ksql, streams, consumer, or producer property: '{name}'"
+            ));
+            Err(match near {
+                Some(near) => error.with_hint(format!("did you mean '{near}'?")),
+                None => error.with_hint("SHOW PROPERTIES lists what can be set"),
+            })
+        }
+    }
+}

@@ -1,0 +1,351 @@
+//! Statements that change something: CREATE, INSERT VALUES, DROP, TERMINATE, PAUSE, RESUME.
+//!
+//! Order matters: plan (pure, on a copy), create topics, write the command log, and only then change the catalogue and
+//! start or stop queries. A crash between two of these leaves at most a topic that nobody uses yet; the statement can be
+//! given again.
+
+use super::command_log::{COMMAND_FORMAT, Command, Effect};
+use super::entity::{Entity, Status};
+use super::query::Query;
+use super::session::Session;
+use super::{Drive, Engine, QueryText, State};
+use crate::catalog::{Catalog, QueryInfo, Source};
+use crate::error::{Error, Result};
+use crate::execute::compile;
+use crate::execute::execution::{ExecutionSpec, Target};
+use crate::execute::pipeline::Pipeline;
+use crate::execute::{Mode, stages};
+use crate::format::Encoder;
+use crate::log::{RecordSet, Start, TopicSpec, partition};
+use crate::parse::statement::{CreateAs, CreateSource, Drop, InsertValues, Parsed, SourceKind, Statement};
+use crate::plan::{self, Created, Facts, Settings, TopicFact, TopicRequest};
+use datafusion::common::ScalarValue;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Commands are written with this version.
+const ENGINE_VERSION: &str = env!("CARGO_PKG_VERSION");
+/// Time between emissions while a query lags, unless `emit.interval.ms` says otherwise.
+const EMIT_INTERVAL: Duration = Duration::from_millis(50);
+
+impl Engine {
+    /// Facts about the topics that a plan may ask for.
+    pub(super) fn facts(&self) -> Result<Facts> {
+        let topics = self.inner.log.topics()?;
+        let fact = |t: &crate::log::TopicInfo| TopicFact { partitions: t.partitions, replicas: t.replicas };
+        Ok(Facts { topics: topics.iter().map(|t| (t.name.clone(), fact(t))).collect() })
+    }
+
+    pub(super) fn create_source(&self, create: &CreateSource, parsed: &Parsed, session: &Session) -> Result<Entity> {
+        let settings = Settings::of(&self.properties(session))?;
+        let mut state = self.inner.state.lock();
+        let plan = match plan::create_source(create, &state.catalog, &self.facts()?, &settings, &parsed.text)? {
+            Created::New(plan) => plan,
+            Created::Exists(why) => return Ok(Entity::Warning(why)),
+        };
+        self.create_topic(plan.create_topic.as_ref())?;
+        let effect = Effect::CreateSource(Box::new(plan.source.clone()));
+        let sequence = self.record(&mut state, &parsed.text, session, effect)?;
+        state.catalog.put(plan.source);
+        Ok(status(create.kind, &create.name.value, "create", format!("{} created", noun(create.kind)), None, sequence))
+    }
+
+    pub(super) fn create_as(&self, create: &CreateAs, parsed: &Parsed, session: &Session) -> Result<Entity> {
+        let properties = self.properties(session);
+        let settings = Settings::of(&properties)?;
+        let mut state = self.inner.state.lock();
+        let name = &create.name.value;
+        let prefix = if create.kind == SourceKind::Stream { "CSAS" } else { "CTAS" };
+        let id = format!("{prefix}_{name}_{}", state.next);
+        let plan = match plan::create_as(create, &id, &state.catalog, &self.facts()?, &settings, &parsed.text)? {
+            Created::New(plan) => plan,
+            Created::Exists(why) => return Ok(Entity::Warning(why)),
+        };
+        let pipeline = compile::pipeline(&plan.logical)?;
+        let group = self.group(&id);
+        self.create_topic(plan.create_topic.as_ref())?;
+        self.create_changelog(&pipeline, &group)?;
+        let sink = Arc::new(plan.sink.clone());
+        let spec = self.execution_spec(pipeline, Target::Topic(sink), group, &properties);
+        let (log, clock) = (self.inner.log.clone(), self.inner.clock.clone());
+        let query = Arc::new(Query::new(id.clone(), spec, log, clock, false));
+        let effect =
+            Effect::CreateQuery { id: id.clone(), sink: Box::new(plan.sink.clone()), reads: plan.reads.clone() };
+        let sequence = self.record(&mut state, &parsed.text, session, effect)?;
+        state.catalog.put_query(QueryInfo { id: id.clone(), reads: plan.reads, writes: name.clone() });
+        state.catalog.put(plan.sink);
+        state.order.push(id.clone());
+        let drawn = plan::explain::explain(&plan.logical);
+        state.texts.insert(id.clone(), QueryText { sql: parsed.text.clone(), plan: drawn });
+        state.queries.insert(id.clone(), query.clone());
+        drop(state);
+        if self.inner.drive == Drive::Threads {
+            query.spawn()?;
+        }
+        Ok(status(create.kind, name, "create", format!("Created query with ID {id}"), Some(id), sequence))
+    }
+
+    /// Makes a recorded query runnable again, from its text and what was resolved when it was created.
+    pub(super) fn plan_again(
+        &self,
+        command: &Command,
+        id: &str,
+        sink: &Arc<Source>,
+        before: &Catalog,
+        paused: bool,
+    ) -> (Query, QueryText) {
+        let properties = super::open::with_defaults(&self.inner.config, &command.properties);
+        let (log, clock) = (self.inner.log.clone(), self.inner.clock.clone());
+        let planned = self.replan(command, id, sink, before, &properties);
+        let target = Target::Topic(sink.clone());
+        let mut text = QueryText { sql: command.statement.clone(), plan: String::new() };
+        let query = match planned {
+            Ok((pipeline, drawn)) => {
+                text.plan = drawn;
+                let spec = self.execution_spec(pipeline, target, self.group(id), &properties);
+                Query::new(id.to_owned(), spec, log, clock, paused)
+            }
+            Err(e) => Query::failed(id.to_owned(), self.group(id), log, clock, e.to_string()),
+        };
+        (query, text)
+    }
+
+    fn replan(
+        &self,
+        command: &Command,
+        id: &str,
+        sink: &Arc<Source>,
+        before: &Catalog,
+        properties: &BTreeMap<String, String>,
+    ) -> Result<(Pipeline, String)> {
+        let parsed = crate::parse::parse(&command.statement)?;
+        let [Parsed { statement: Statement::CreateAs(create), text, .. }] = parsed.as_slice() else {
+            return Err(Error::bug("a recorded query is not one CREATE AS SELECT"));
+        };
+        // The sink's topic existed after the statement, whatever it looked like before: say so.
+        let fact = TopicFact { partitions: sink.partitions, replicas: 1 };
+        let facts = Facts { topics: BTreeMap::from([(sink.topic.clone(), fact)]) };
+        let Created::New(plan) = plan::create_as(create, id, before, &facts, &Settings::of(properties)?, text)? else {
+            return Err(Error::bug("a recorded query's source existed before it"));
+        };
+        if plan.sink.schema != sink.schema || plan.sink.topic != sink.topic || plan.sink.partitions != sink.partitions {
+            return Err(Error::statement(format!(
+                "this version would write {} to {}, the query was created with {} on {}",
+                plan.sink.schema, plan.sink.topic, sink.schema, sink.topic
+            ))
+            .with_hint("drop it and create it again, or go back to the earlier version"));
+        }
+        Ok((compile::pipeline(&plan.logical)?, plan::explain::explain(&plan.logical)))
+    }
+
+    fn execution_spec(
+        &self,
+        pipeline: Pipeline,
+        target: Target,
+        group: String,
+        properties: &BTreeMap<String, String>,
+    ) -> ExecutionSpec {
+        let millis = |name: &str| properties.get(name).and_then(|v| v.parse().ok()).map(Duration::from_millis);
+        ExecutionSpec {
+            pipeline,
+            target,
+            group,
+            mode: mode(properties),
+            start: start(properties),
+            commit_interval: millis("commit.interval.ms").unwrap_or(self.inner.config.commit_interval()),
+            emit_interval: millis("emit.interval.ms").unwrap_or(EMIT_INTERVAL),
+        }
+    }
+
+    /// The same for a query whose rows are handed to whoever asked.
+    pub(super) fn transient_spec(&self, pipeline: Pipeline, session: &Session) -> ExecutionSpec {
+        let properties = self.properties(session);
+        self.execution_spec(pipeline, Target::Rows, self.transient_id(), &properties)
+    }
+
+    fn create_topic(&self, topic: Option<&TopicRequest>) -> Result<()> {
+        let Some(topic) = topic else { return Ok(()) };
+        let spec = TopicSpec {
+            name: topic.name.clone(),
+            partitions: topic.partitions,
+            replicas: topic.replicas,
+            config: topic.config.clone(),
+        };
+        self.inner.log.create_topic(&spec).map(|_| ())
+    }
+
+    fn create_changelog(&self, pipeline: &Pipeline, group: &str) -> Result<()> {
+        let Some(aggregate) = &pipeline.aggregate else { return Ok(()) };
+        let partitions = pipeline.hop.as_ref().map_or(pipeline.scan.source.partitions, |h| h.partitions);
+        let name = stages::changelog_topic(group, &aggregate.name);
+        if self.inner.log.topic(&name)?.is_none() {
+            let spec = TopicSpec::new(name, partitions).with("cleanup.policy", "compact").with("retention.ms", -1);
+            self.inner.log.create_topic(&spec)?;
+        }
+        Ok(())
+    }
+
+    /// INSERT VALUES: one record, written at once, outside of any transaction.
+    pub(super) fn insert_values(&self, insert: &InsertValues) -> Result<Entity> {
+        let plan = plan::insert_values(insert, &self.inner.state.lock().catalog)?;
+        let source = &plan.source;
+        let mut set = RecordSet::default();
+        let key = match source.schema.key.is_empty() {
+            true => None,
+            false => encode_one(&mut Encoder::new(source.key_format, &source.schema.key, true)?, &plan.key)?,
+        };
+        let mut encoder = Encoder::new(source.value_format, &source.schema.value, source.unwrapped_value)?;
+        let value = encode_one(&mut encoder, &plan.value)?;
+        let target = key.as_deref().map_or(0, |key| partition::java(key, source.partitions));
+        let timestamp = plan.timestamp.unwrap_or_else(|| self.inner.clock.now_ms());
+        set.push(target, timestamp, key.as_deref(), value.as_deref());
+        self.inner.log.append(&source.topic, &set)?;
+        Ok(Entity::Done)
+    }
+
+    pub(super) fn drop_source(&self, drop: &Drop, parsed: &Parsed, session: &Session) -> Result<Entity> {
+        let mut state = self.inner.state.lock();
+        let name = &drop.name.value;
+        if drop.if_exists && state.catalog.source(name).is_none() {
+            return Ok(Entity::Warning(format!("Source `{name}` does not exist.")));
+        }
+        let mut after = state.catalog.clone();
+        let (source, query) = after.drop_source(name, drop.kind).map_err(|e| e.at(drop.name.span))?;
+        if drop.delete_topic && source.read_only {
+            return Err(
+                Error::statement(format!("Cannot delete topic for read-only source: {name}")).at(drop.name.span)
+            );
+        }
+        let sequence = self.record(&mut state, &parsed.text, session, Effect::Drop { name: name.clone() })?;
+        state.catalog = after;
+        if let Some(info) = query {
+            self.end_query(&mut state, &info.id)?;
+        }
+        if drop.delete_topic && self.inner.log.topic(&source.topic)?.is_some() {
+            self.inner.log.delete_topic(&source.topic)?;
+        }
+        let message = format!("Source `{name}` (topic: {}) was dropped.", source.topic);
+        Ok(status(drop.kind, name, "drop", message, None, sequence))
+    }
+
+    pub(super) fn terminate(&self, id: Option<&str>, parsed: &Parsed, session: &Session) -> Result<Entity> {
+        let mut state = self.inner.state.lock();
+        let ids = chosen(&state, id)?;
+        let mut sequence = -1;
+        for id in &ids {
+            sequence = self.record(&mut state, &parsed.text, session, Effect::Terminate { id: id.clone() })?;
+            state.catalog.remove_query(id);
+            self.end_query(&mut state, id)?;
+        }
+        let name = id.unwrap_or("ALL");
+        Ok(plain_status(&format!("terminate/{name}/execute"), "Query terminated.", sequence))
+    }
+
+    pub(super) fn pause(&self, id: Option<&str>, paused: bool, parsed: &Parsed, session: &Session) -> Result<Entity> {
+        let mut state = self.inner.state.lock();
+        let mut sequence = -1;
+        for id in chosen(&state, id)? {
+            sequence = self.record(&mut state, &parsed.text, session, Effect::Pause { id: id.clone(), paused })?;
+            if let Some(query) = state.queries.get(&id) {
+                query.pause(paused);
+            }
+        }
+        let (verb, message) = if paused { ("pause", "Query paused.") } else { ("resume", "Query resumed.") };
+        Ok(plain_status(&format!("{verb}/{}/execute", id.unwrap_or("ALL")), message, sequence))
+    }
+
+    /// Stops a query and removes what only it needed: its changelog and its group.
+    fn end_query(&self, state: &mut State, id: &str) -> Result<()> {
+        let Some(query) = state.queries.remove(id) else { return Ok(()) };
+        state.order.retain(|o| o != id);
+        state.texts.remove(id);
+        query.stop();
+        let log = &self.inner.log;
+        // All of its internal topics, also those of a query that could not be planned any more.
+        let stem = format!("{}-", query.group());
+        for topic in log.topics()?.into_iter().filter(|t| t.name.starts_with(&stem)) {
+            log.delete_topic(&topic.name)?;
+        }
+        log.delete_group(query.group())
+    }
+
+    /// Writes the command log; answers the sequence number.
+    fn record(&self, state: &mut State, statement: &str, session: &Session, effect: Effect) -> Result<i64> {
+        let command = Command {
+            format: COMMAND_FORMAT,
+            engine: ENGINE_VERSION.to_owned(),
+            sequence: state.next,
+            statement: statement.to_owned(),
+            properties: session.properties().clone(),
+            effect,
+        };
+        self.inner.commands.append(&*self.inner.log, &command, self.inner.clock.now_ms())?;
+        state.next += 1;
+        Ok(command.sequence as i64)
+    }
+}
+
+/// ksqlDB writes every change when its cache is off, otherwise the last one of a key.
+pub(super) fn mode(properties: &BTreeMap<String, String>) -> Mode {
+    match properties.get("cache.max.bytes.buffering").map(String::as_str) {
+        Some("0") => Mode::Each,
+        _ => Mode::Last,
+    }
+}
+
+fn start(properties: &BTreeMap<String, String>) -> Start {
+    match properties.get("auto.offset.reset").map(String::as_str) {
+        Some("latest") => Start::Latest,
+        _ => Start::Earliest,
+    }
+}
+
+fn chosen(state: &State, id: Option<&str>) -> Result<Vec<String>> {
+    match id {
+        None => Ok(state.order.clone()),
+        Some(id) if state.queries.contains_key(id) => Ok(vec![id.to_owned()]),
+        Some(id) => {
+            let error = Error::statement(format!("Unknown queryId: {id}"));
+            Err(match crate::types::nearest(id, state.order.iter().map(String::as_str)) {
+                Some(near) => error.with_hint(format!("did you mean {near}?")),
+                None => error.with_hint("SHOW QUERIES lists what runs"),
+            })
+        }
+    }
+}
+
+fn noun(kind: SourceKind) -> &'static str {
+    match kind {
+        SourceKind::Stream => "Stream",
+        SourceKind::Table => "Table",
+    }
+}
+
+fn status(
+    kind: SourceKind,
+    name: &str,
+    verb: &str,
+    message: String,
+    query_id: Option<String>,
+    sequence: i64,
+) -> Entity {
+    let command_id = format!("{}/`{name}`/{verb}", noun(kind).to_lowercase());
+    Entity::Status(Status { command_id, message, query_id, sequence })
+}
+
+fn plain_status(command_id: &str, message: &str, sequence: i64) -> Entity {
+    let (command_id, message) = (command_id.to_owned(), message.to_owned());
+    Entity::Status(Status { command_id, message, query_id: None, sequence })
+}
+
+/// The bytes of one row; `None` = null.
+fn encode_one(encoder: &mut Encoder, row: &[ScalarValue]) -> Result<Option<Vec<u8>>> {
+    let columns = row.iter().map(|v| Ok(v.to_array()?)).collect::<Result<Vec<_>>>()?;
+    let (mut data, mut ranges) = (Vec::new(), Vec::new());
+    let failed = encoder.encode(&columns, None, 1, &mut data, &mut ranges)?;
+    if let Some((_, bad)) = failed.into_iter().next() {
+        return Err(Error::statement("the row cannot be written").with_detail(bad.reason));
+    }
+    Ok(ranges.pop().flatten().map(|range| data[range].to_vec()))
+}

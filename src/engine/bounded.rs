@@ -1,0 +1,104 @@
+//! Bounded queries: a SELECT without EMIT runs over the history that is there now, and ends.
+
+use super::entity::{Entity, Explanation};
+use super::outcome::{OutputColumn, RowEvent, RowStream};
+use super::session::Session;
+use super::{Answer, Engine};
+use crate::catalog::Catalog;
+use crate::error::{Error, Result};
+use crate::execute::batch::{self, BatchResult};
+use crate::parse::statement::Statement;
+use crate::plan::{self, BatchPlan, Settings};
+use crate::types::{Column, Role, Schema};
+use std::time::Duration;
+
+impl Engine {
+    pub(super) fn batch_query(&self, statement: &Statement, session: &Session) -> Result<Answer> {
+        let settings = Settings::of(&self.properties(session))?;
+        let catalog = self.catalog();
+        let plan = batch_plan(statement, &catalog, &settings)?;
+        let result = batch::run(&plan, &self.inner.log, &catalog)?;
+        let columns =
+            result.columns().iter().map(|c| OutputColumn { name: c.name.clone(), ty: c.ty.clone() }).collect();
+        let limit = match statement {
+            Statement::Select(select) => select.limit,
+            _ => None,
+        };
+        Ok(Answer::Rows(Box::new(Bounded { columns, result, left: limit })))
+    }
+
+    pub(super) fn explain_batch(
+        &self,
+        statement: &Statement,
+        catalog: &Catalog,
+        settings: &Settings,
+        text: &str,
+    ) -> Result<Entity> {
+        let plan = batch_plan(statement, catalog, settings)?;
+        let (columns, sources) = match &plan {
+            BatchPlan::Bound { columns, reads, .. } => (columns.clone(), reads.clone()),
+            BatchPlan::Sql(_) => (Vec::new(), Vec::new()),
+        };
+        let value = columns.into_iter().map(|c| Column { role: Role::Value, ..c }).collect();
+        Ok(Entity::Explanation(Explanation {
+            query_id: None,
+            sql: text.to_owned(),
+            schema: Schema { key: Vec::new(), value },
+            sources,
+            plan: batch::explain(&plan, &self.inner.log, catalog)?,
+        }))
+    }
+}
+
+fn batch_plan(statement: &Statement, catalog: &Catalog, settings: &Settings) -> Result<BatchPlan> {
+    match statement {
+        Statement::Select(select) => plan::batch_query(select, catalog, settings),
+        Statement::Batch(_) if settings.strict => Err(Error::statement("ksqlDB's grammar does not have such a query")
+            .with_hint("SET 'tidegate.dialect' = 'tidegate' allows any SQL over history")),
+        Statement::Batch(query) => Ok(BatchPlan::Sql(query.clone())),
+        _ => Err(Error::bug("not a bounded query")),
+    }
+}
+
+/// Rows of a query that ends.
+struct Bounded {
+    columns: Vec<OutputColumn>,
+    result: BatchResult,
+    left: Option<u64>,
+}
+
+impl RowStream for Bounded {
+    fn columns(&self) -> &[OutputColumn] {
+        &self.columns
+    }
+
+    fn next(&mut self, _timeout: Duration) -> Result<RowEvent> {
+        if self.left == Some(0) {
+            return Ok(RowEvent::Done(Some("Limit Reached".to_owned())));
+        }
+        loop {
+            let Some(batch) = self.result.next().transpose()? else {
+                return Ok(RowEvent::Done(Some("Query Completed".to_owned())));
+            };
+            let mut rows = batch.num_rows();
+            if let Some(left) = &mut self.left {
+                rows = rows.min(usize::try_from(*left).unwrap_or(usize::MAX));
+                *left -= rows as u64;
+            }
+            if rows > 0 {
+                return Ok(RowEvent::Rows { columns: batch.slice(0, rows).columns().to_vec(), tombstones: Vec::new() });
+            }
+        }
+    }
+
+    fn notice(&self) -> Option<String> {
+        let mut said = Vec::new();
+        if self.result.late() > 0 {
+            said.push(format!("{} late rows were left out, as the stream leaves them out", self.result.late()));
+        }
+        if self.result.bad() > 0 {
+            said.push(format!("{} records could not be used", self.result.bad()));
+        }
+        (!said.is_empty()).then(|| said.join("; "))
+    }
+}

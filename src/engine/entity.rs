@@ -1,0 +1,125 @@
+//! What a statement answers, as data: the HTTP API prints it as JSON, the prompt as a table.
+
+use crate::catalog::Source;
+use crate::parse::statement::SourceKind;
+use crate::types::Schema;
+use std::sync::Arc;
+
+/// An answer that is not a result set.
+#[derive(Clone, Debug)]
+pub enum Entity {
+    /// A statement was carried out.
+    Status(Status),
+    /// It was not needed (`IF NOT EXISTS`): why.
+    Warning(String),
+    /// INSERT VALUES, SET, DEFINE: done, nothing to say.
+    Done,
+    /// SHOW STREAMS, SHOW TABLES.
+    Sources(SourceKind, Vec<Arc<Source>>),
+    /// SHOW TOPICS.
+    Topics(Vec<TopicRow>),
+    /// SHOW QUERIES.
+    Queries(Vec<QueryRow>),
+    /// DESCRIBE.
+    Description(Box<Description>),
+    /// SHOW PROPERTIES: name, value, where it comes from.
+    Properties(Vec<(String, String, &'static str)>),
+    /// SHOW VARIABLES.
+    Variables(Vec<(String, String)>),
+    /// SHOW FUNCTIONS: name and kind.
+    Functions(Vec<(String, &'static str)>),
+    /// SHOW TYPES.
+    Types(Vec<(String, String)>),
+    /// EXPLAIN.
+    Explanation(Explanation),
+}
+
+/// A carried-out statement.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// ``stream/`NAME`/create``
+    pub command_id: String,
+    /// `Stream created`
+    pub message: String,
+    /// The query that was started.
+    pub query_id: Option<String>,
+    /// Place in the command log; -1 = it was not written there.
+    pub sequence: i64,
+}
+
+/// One topic.
+#[derive(Clone, Debug)]
+pub struct TopicRow {
+    /// Name.
+    pub name: String,
+    /// Partitions.
+    pub partitions: u32,
+    /// Replicas of each partition.
+    pub replicas: u16,
+}
+
+/// One query.
+#[derive(Clone, Debug)]
+pub struct QueryRow {
+    /// Id.
+    pub id: String,
+    /// PERSISTENT or PUSH.
+    pub kind: &'static str,
+    /// RUNNING, PAUSED, ERROR, WAITING.
+    pub state: String,
+    /// Source that it writes.
+    pub sink: Option<String>,
+    /// Topic that it writes.
+    pub sink_topic: Option<String>,
+    /// Its text.
+    pub sql: String,
+    /// What keeps it from going on.
+    pub trouble: Option<String>,
+    /// What it has done.
+    pub counts: Counts,
+}
+
+/// What a query has done.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counts {
+    /// Records read.
+    pub consumed: u64,
+    /// Rows written.
+    pub produced: u64,
+    /// Records skipped.
+    pub bad: u64,
+    /// Rows dropped as late.
+    pub late: u64,
+    /// Commits.
+    pub commits: u64,
+}
+
+/// DESCRIBE.
+#[derive(Clone, Debug)]
+pub struct Description {
+    /// The source.
+    pub source: Arc<Source>,
+    /// Queries that read it.
+    pub readers: Vec<QueryRow>,
+    /// Queries that write it.
+    pub writers: Vec<QueryRow>,
+    /// EXTENDED: offsets of its topic: partition, low, high.
+    pub offsets: Vec<(i32, i64, i64)>,
+    /// EXTENDED was asked for.
+    pub extended: bool,
+}
+
+/// EXPLAIN.
+#[derive(Clone, Debug)]
+pub struct Explanation {
+    /// The query's id, if it runs.
+    pub query_id: Option<String>,
+    /// Its text.
+    pub sql: String,
+    /// Columns of its result.
+    pub schema: Schema,
+    /// Sources that it reads.
+    pub sources: Vec<String>,
+    /// The drawn plan.
+    pub plan: String,
+}

@@ -1,0 +1,251 @@
+//! The one façade: text in, answers out.
+//!
+//! ```text
+//! execute(text, session) -> parse -> for each statement: plan on a copy of the catalogue -> create topics
+//!                        -> write the command log -> apply to the catalogue -> start or stop queries -> Answer
+//! ```
+//!
+//! Statements are carried out one after the other under one lock, so that what a plan was checked against is still true
+//! when it is applied. Result sets are handed out as [`RowStream`]s and run outside of the lock.
+
+pub mod cell;
+pub mod command_log;
+pub mod entity;
+pub mod outcome;
+pub mod query;
+pub mod session;
+
+mod apply;
+mod bounded;
+mod open;
+mod push;
+mod show;
+
+use crate::catalog::Catalog;
+use crate::config::{Config, LogConfig};
+use crate::error::{Error, Result};
+use crate::log::{Log, Session as LogSession};
+use crate::parse::statement::{Parsed, Statement};
+use crate::types::clock::SharedClock;
+use command_log::CommandLog;
+use entity::Entity;
+use outcome::RowStream;
+use parking_lot::Mutex;
+use query::Query;
+use session::Session;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Statements in one text: a bound on what one request can make the engine do.
+pub const STATEMENTS_MAX: usize = 1_000;
+
+/// What one statement answers.
+pub enum Answer {
+    /// Data about the engine.
+    Entity(Entity),
+    /// A result set.
+    Rows(Box<dyn RowStream>),
+}
+
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Answer::Entity(entity) => entity.fmt(f),
+            Answer::Rows(rows) => write!(f, "Rows({:?})", rows.columns()),
+        }
+    }
+}
+
+/// How queries are run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drive {
+    /// Each on a thread of its own.
+    Threads,
+    /// Only when [`Engine::drive`] is called: for tests and the conformance runner.
+    ByHand,
+}
+
+/// Tidegate: a catalogue, its queries, and the log below. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    config: Config,
+    log: Arc<dyn Log>,
+    clock: SharedClock,
+    drive: Drive,
+    commands: CommandLog,
+    /// On Kafka: what tells a second process of this service id that it is not alone. Held, never used.
+    _owner: Option<Mutex<Box<dyn LogSession>>>,
+    state: Mutex<State>,
+    /// Numbers of push queries.
+    transient: AtomicU64,
+}
+
+/// What statements read and change.
+#[derive(Debug, Default)]
+struct State {
+    catalog: Catalog,
+    queries: BTreeMap<String, Arc<Query>>,
+    /// Query ids in order of creation.
+    order: Vec<String>,
+    /// What EXPLAIN shows of each query.
+    texts: BTreeMap<String, QueryText>,
+    /// Sequence of the next command.
+    next: u64,
+}
+
+/// A query as it was written and as it was planned.
+#[derive(Clone, Debug)]
+struct QueryText {
+    sql: String,
+    /// Drawn plan.
+    plan: String,
+}
+
+impl Engine {
+    /// Reads a text's statements.
+    pub fn parse(&self, text: &str, session: &Session) -> Result<Vec<Parsed>> {
+        let text = crate::parse::substitute(text, session.variables())?;
+        let parsed = crate::parse::parse(&text)?;
+        if parsed.len() > STATEMENTS_MAX {
+            return Err(Error::statement(format!(
+                "{} statements at once, at most {STATEMENTS_MAX} are taken",
+                parsed.len()
+            ))
+            .with_hint("send them in several texts"));
+        }
+        Ok(parsed)
+    }
+
+    /// Carries out one statement; places in errors count in the whole text that it was parsed from.
+    pub fn execute(&self, parsed: &Parsed, session: &mut Session) -> Result<Answer> {
+        self.dispatch(parsed, session).map_err(|e| e.shifted(parsed.span.start))
+    }
+
+    /// Parses and carries out every statement of a text; stops at the first that fails.
+    pub fn run(&self, text: &str, session: &mut Session) -> Result<Vec<Answer>> {
+        let mut answers = Vec::new();
+        for parsed in self.parse(text, session)? {
+            answers.push(self.execute(&parsed, session)?);
+        }
+        Ok(answers)
+    }
+
+    fn dispatch(&self, parsed: &Parsed, session: &mut Session) -> Result<Answer> {
+        let entity = match &parsed.statement {
+            Statement::CreateSource(create) => self.create_source(create, parsed, session)?,
+            Statement::CreateAs(create) => self.create_as(create, parsed, session)?,
+            Statement::InsertValues(insert) => self.insert_values(insert)?,
+            Statement::Select(select) if select.emit.is_some() => return self.push_query(select, session),
+            Statement::Select(_) | Statement::Batch(_) => return self.batch_query(&parsed.statement, session),
+            Statement::Drop(drop) => self.drop_source(drop, parsed, session)?,
+            Statement::Terminate(id) => self.terminate(id.as_deref(), parsed, session)?,
+            Statement::Pause(id) => self.pause(id.as_deref(), true, parsed, session)?,
+            Statement::Resume(id) => self.pause(id.as_deref(), false, parsed, session)?,
+            Statement::Show(show) => self.show(show, session)?,
+            Statement::Describe { name, extended } => self.describe(name, *extended)?,
+            Statement::ExplainQuery(id) => self.explain_query(id)?,
+            Statement::Explain(statement) => self.explain(statement, parsed, session)?,
+            Statement::Set { name, value } => {
+                session.set(name, value)?;
+                Entity::Done
+            }
+            Statement::Unset(name) => {
+                session.unset(name)?;
+                Entity::Done
+            }
+            Statement::Define { name, value } => {
+                session.define(name, value);
+                Entity::Done
+            }
+            Statement::Undefine(name) => match session.undefine(name) {
+                true => Entity::Done,
+                false => Entity::Warning(format!("Cannot undefine variable '{name}' which was never defined")),
+            },
+            Statement::DescribeFunction(name) => return Err(unsupported("DESCRIBE FUNCTION").at(name.span)),
+            Statement::InsertSelect(insert) => {
+                return Err(unsupported("INSERT INTO ... SELECT").at(insert.target.span));
+            }
+            Statement::Print(_) => return Err(unsupported("PRINT")),
+            Statement::Unsupported { what, span } => return Err(unsupported(what).at(*span)),
+        };
+        Ok(Answer::Entity(entity))
+    }
+
+    /// The log below.
+    pub fn log(&self) -> &Arc<dyn Log> {
+        &self.inner.log
+    }
+
+    /// What it was started with.
+    pub fn config(&self) -> &Config {
+        &self.inner.config
+    }
+
+    /// Its clock.
+    pub fn clock(&self) -> &SharedClock {
+        &self.inner.clock
+    }
+
+    /// A copy of the catalogue.
+    pub fn catalog(&self) -> Catalog {
+        self.inner.state.lock().catalog.clone()
+    }
+
+    /// Persistent queries in order of creation.
+    pub fn queries(&self) -> Vec<(String, Arc<Query>)> {
+        let state = self.inner.state.lock();
+        state.order.iter().filter_map(|id| Some((id.clone(), state.queries.get(id)?.clone()))).collect()
+    }
+
+    /// Runs every persistent query, in order of creation, until nothing is left to do. With [`Drive::ByHand`] only.
+    pub fn drive(&self) -> Result<()> {
+        for (_, query) in self.queries() {
+            query.drive()?;
+        }
+        Ok(())
+    }
+
+    /// Commits and ends all queries.
+    pub fn close(&self) {
+        for (_, query) in self.queries() {
+            query.stop();
+        }
+    }
+
+    /// Consumer group of a query, and stem of its internal topics' names.
+    fn group(&self, id: &str) -> String {
+        format!("_confluent-ksql-{}query_{id}", self.inner.config.service_id)
+    }
+
+    /// Properties in force: the engine's under the session's.
+    fn properties(&self, session: &Session) -> BTreeMap<String, String> {
+        let mut all = self.inner.config.properties.clone();
+        all.extend(session.properties().clone());
+        all
+    }
+
+    /// A fresh id for a query that is not stored.
+    pub fn transient_id(&self) -> String {
+        format!("transient_{}", self.inner.transient.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+fn unsupported(what: &str) -> Error {
+    Error::statement(format!("{what} is not supported yet"))
+}
+
+/// Is a topic Tidegate's own: not shown by SHOW TOPICS.
+pub fn is_internal(topic: &str) -> bool {
+    topic.starts_with("_confluent") || topic.starts_with("__")
+}
+
+/// Does the configuration name a log that outlives the process?
+pub fn is_durable(config: &Config) -> bool {
+    config.log != LogConfig::Temporary
+}

@@ -1,0 +1,149 @@
+//! Opening an engine: log, command log, replay, queries.
+
+use crate::catalog::{Catalog, QueryInfo};
+use crate::config::{Config, LogConfig};
+use crate::engine::command_log::{Command, CommandLog, Effect};
+use crate::engine::query::Query;
+use crate::engine::{Drive, Engine, Inner, State};
+use crate::error::{Kind, Result};
+use crate::log::embedded::{EmbeddedLog, EmbeddedOptions};
+use crate::log::kafka::{KafkaLog, KafkaSettings};
+use crate::log::{Log, Session, SessionSpec};
+use crate::types::clock::SharedClock;
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+impl Engine {
+    /// Opens the log that the configuration names and starts all queries.
+    pub fn open(config: Config, clock: SharedClock) -> Result<Engine> {
+        let log = Engine::open_log(&config, &clock)?;
+        Engine::over(log, config, clock, Drive::Threads)
+    }
+
+    /// The log that the configuration names, without an engine.
+    pub fn open_log(config: &Config, clock: &SharedClock) -> Result<Arc<dyn Log>> {
+        Ok(match &config.log {
+            LogConfig::Embedded(dir) => EmbeddedLog::open(dir, EmbeddedOptions::default(), clock.clone())?,
+            LogConfig::Temporary => EmbeddedLog::in_memory(clock.clone())?,
+            LogConfig::Kafka { bootstrap, properties } => {
+                let settings = KafkaSettings { bootstrap: bootstrap.clone(), properties: properties.clone() };
+                KafkaLog::connect(settings, clock.clone())?
+            }
+        })
+    }
+
+    /// An engine over a given log.
+    pub fn over(log: Arc<dyn Log>, config: Config, clock: SharedClock, drive: Drive) -> Result<Engine> {
+        let owner = own(&*log, &config)?;
+        let commands = CommandLog::open(&*log, &config.service_id)?;
+        let history = commands.replay(&*log)?;
+        let inner = Inner {
+            config,
+            log,
+            clock,
+            drive,
+            commands,
+            _owner: owner.map(Mutex::new),
+            state: Mutex::new(State::default()),
+            transient: AtomicU64::new(0),
+        };
+        let engine = Engine { inner: Arc::new(inner) };
+        engine.replay(history)?;
+        Ok(engine)
+    }
+
+    /// Builds catalogue and queries from the commands. A query that cannot be planned any more is listed as ERROR; the
+    /// others start.
+    fn replay(&self, history: Vec<Command>) -> Result<()> {
+        let mut replayed = Replayed::default();
+        let mut next = 0;
+        for command in history {
+            next = command.sequence + 1;
+            replayed.take(command);
+        }
+        let mut state = self.inner.state.lock();
+        state.next = next;
+        for created in replayed.alive {
+            let sink = Arc::new(created.sink);
+            let (query, text) = self.plan_again(&created.command, &created.id, &sink, &created.before, created.paused);
+            state.order.push(created.id.clone());
+            state.texts.insert(created.id.clone(), text);
+            state.queries.insert(created.id, Arc::new(query));
+        }
+        state.catalog = replayed.catalog;
+        let queries: Vec<Arc<Query>> = state.queries.values().cloned().collect();
+        drop(state);
+        if self.inner.drive == Drive::Threads {
+            for query in queries {
+                query.spawn()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One process a service id: a second one is refused here, before it could touch anything. A data directory has its lock.
+fn own(log: &dyn Log, config: &Config) -> Result<Option<Box<dyn Session>>> {
+    let LogConfig::Kafka { .. } = config.log else { return Ok(None) };
+    let group = format!("_confluent-ksql-{}_engine", config.service_id);
+    let session = log.session(&SessionSpec { group, slot: "0".to_owned(), tasks: 1 });
+    session.map(Some).map_err(|e| match e.kind() {
+        Kind::Busy => e.with_hint("stop it, or give this one a service id of its own with --service-id"),
+        _ => e,
+    })
+}
+
+/// What the commands add up to.
+#[derive(Default)]
+struct Replayed {
+    catalog: Catalog,
+    alive: Vec<Created>,
+}
+
+/// A query that was created and not ended.
+struct Created {
+    id: String,
+    command: Command,
+    sink: crate::catalog::Source,
+    /// The catalogue as it was when the statement was carried out.
+    before: Catalog,
+    paused: bool,
+}
+
+impl Replayed {
+    fn take(&mut self, command: Command) {
+        match command.effect.clone() {
+            Effect::CreateSource(source) => self.catalog.put(*source),
+            Effect::CreateQuery { id, sink, reads } => {
+                let before = self.catalog.clone();
+                self.alive.retain(|c| c.id != id);
+                self.catalog.put((*sink).clone());
+                self.catalog.put_query(QueryInfo { id: id.clone(), reads, writes: sink.name.clone() });
+                self.alive.push(Created { id, command, sink: *sink, before, paused: false });
+            }
+            Effect::Drop { name } => {
+                if let Some(kind) = self.catalog.source(&name).map(|s| s.kind)
+                    && let Ok((_, Some(query))) = self.catalog.drop_source(&name, kind)
+                {
+                    self.alive.retain(|c| c.id != query.id);
+                }
+            }
+            Effect::Terminate { id } => {
+                self.catalog.remove_query(&id);
+                self.alive.retain(|c| c.id != id);
+            }
+            Effect::Pause { id, paused } => {
+                self.alive.iter_mut().filter(|c| c.id == id).for_each(|c| c.paused = paused);
+            }
+        }
+    }
+}
+
+/// Properties of a command as a map.
+pub(super) fn with_defaults(config: &Config, properties: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let mut all = config.properties.clone();
+    all.extend(properties.clone());
+    all
+}

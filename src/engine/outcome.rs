@@ -1,0 +1,75 @@
+//! What a statement answers: a sentence, a table that is complete, or rows that keep coming.
+
+use crate::error::Result;
+use crate::types::SqlType;
+use arrow::array::ArrayRef;
+use std::fmt;
+use std::time::Duration;
+
+/// The answer to one statement.
+pub enum Outcome {
+    /// What was done, in words; may have several lines (EXPLAIN).
+    Message(String),
+    /// Facts about the engine (SHOW, DESCRIBE), ready to read.
+    Table {
+        /// What the table is about.
+        title: Option<String>,
+        /// Names of the columns.
+        columns: Vec<String>,
+        /// Cells, row by row.
+        rows: Vec<Vec<String>>,
+    },
+    /// A query's rows.
+    Rows(Box<dyn RowStream>),
+    /// Several answers, in order (DESCRIBE EXTENDED).
+    Many(Vec<Outcome>),
+}
+
+impl fmt::Debug for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Outcome::Message(text) => write!(f, "Message({text:?})"),
+            Outcome::Table { title, columns, rows } => write!(f, "Table({title:?}, {columns:?}, {} rows)", rows.len()),
+            Outcome::Rows(stream) => write!(f, "Rows({:?})", stream.columns()),
+            Outcome::Many(list) => f.debug_list().entries(list).finish(),
+        }
+    }
+}
+
+/// A column of a query's answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutputColumn {
+    /// Name.
+    pub name: String,
+    /// Type.
+    pub ty: SqlType,
+}
+
+/// Rows of a query, taken by the one who shows them. Dropping it ends the query.
+pub trait RowStream: Send {
+    /// The columns of every batch.
+    fn columns(&self) -> &[OutputColumn];
+    /// The next rows, or `Idle` when none came within `timeout`. After `Done` or an error it is not called again.
+    fn next(&mut self, timeout: Duration) -> Result<RowEvent>;
+    /// Something the reader of the answer should know (rows dropped as late, a query that batch reads differently);
+    /// asked once, at the end.
+    fn notice(&self) -> Option<String> {
+        None
+    }
+}
+
+/// What happened on a [`RowStream`].
+#[derive(Clone, Debug)]
+pub enum RowEvent {
+    /// Rows came: one array a column, of the column's Arrow type, all of one length, at least 1.
+    Rows {
+        /// The columns.
+        columns: Vec<ArrayRef>,
+        /// Which rows delete their key; empty = none does.
+        tombstones: Vec<bool>,
+    },
+    /// Nothing came in time; more may.
+    Idle,
+    /// The query has ended, and perhaps says why (`Limit Reached`).
+    Done(Option<String>),
+}

@@ -1,0 +1,168 @@
+//! Result sets: push queries that go on until stopped, batch queries that end.
+//!
+//! A push query runs on a thread of its own and hands rows over through a bounded channel: a reader that is slow slows
+//! down its query and nothing else. Dropping the stream ends the thread.
+
+use super::outcome::{OutputColumn, RowEvent, RowStream};
+use super::session::Session;
+use super::{Answer, Engine};
+use crate::error::{Error, Result};
+use crate::execute::execution::Execution;
+use crate::execute::{ChangeBatch, compile};
+use crate::parse::statement::Select;
+use crate::plan::{self, Settings};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::time::Duration;
+
+/// Batches between a push query and its reader.
+const QUEUED_BATCHES: usize = 16;
+/// How long a turn waits for records; a stop wakes it.
+const TURN_WAIT: Duration = Duration::from_millis(200);
+/// How long the query waits before it looks again whether a full channel has room or its reader is gone.
+const FULL_WAIT: Duration = Duration::from_millis(5);
+
+#[expect(clippy::large_enum_variant, reason = "nearly every message is rows")]
+enum Message {
+    Rows(ChangeBatch),
+    Trouble(String),
+    Failed(Error),
+}
+
+/// Rows of a push query.
+#[derive(Debug)]
+pub(super) struct PushStream {
+    columns: Vec<OutputColumn>,
+    rows: Receiver<Message>,
+    stop: Arc<AtomicBool>,
+    waker: Waker,
+    left: Option<u64>,
+    notice: Option<String>,
+}
+
+struct Waker(Arc<dyn Fn() + Send + Sync>);
+
+impl std::fmt::Debug for Waker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Waker")
+    }
+}
+
+impl Engine {
+    pub(super) fn push_query(&self, select: &Select, session: &Session) -> Result<Answer> {
+        let settings = Settings::of(&self.properties(session))?;
+        let plan = plan::push_query(select, &self.inner.state.lock().catalog, &settings)?;
+        let spec = self.transient_spec(compile::pipeline(&plan.logical)?, session);
+        let columns: Vec<_> =
+            plan.columns.iter().map(|c| OutputColumn { name: c.name.clone(), ty: c.ty.clone() }).collect();
+        let execution = Execution::start(&*self.inner.log, spec, self.inner.clock.clone(), Arc::default())?;
+        let (sender, rows) = sync_channel(QUEUED_BATCHES);
+        let stop = Arc::new(AtomicBool::new(false));
+        let waker = Waker(execution.waker());
+        let (stopped, clock) = (stop.clone(), self.inner.clock.clone());
+        let push = Push { execution, sender, stop: stopped, clock };
+        std::thread::Builder::new().name("push query".to_owned()).spawn(move || push.run())?;
+        Ok(Answer::Rows(Box::new(PushStream { columns, rows, stop, waker, left: plan.limit, notice: None })))
+    }
+}
+
+/// The thread's side.
+struct Push {
+    execution: Execution,
+    sender: SyncSender<Message>,
+    stop: Arc<AtomicBool>,
+    clock: crate::types::clock::SharedClock,
+}
+
+impl Push {
+    fn run(mut self) {
+        let mut trouble = None;
+        while !self.stop.load(Ordering::Acquire) {
+            let now = self.execution.trouble();
+            if now != trouble {
+                trouble.clone_from(&now);
+                if let Some(text) = now
+                    && !self.send(Message::Trouble(text))
+                {
+                    return;
+                }
+            }
+            match self.execution.turn(TURN_WAIT) {
+                Ok(turn) => {
+                    for batch in turn.rows {
+                        if !self.send(Message::Rows(batch)) {
+                            return;
+                        }
+                    }
+                }
+                Err(e) => {
+                    self.send(Message::Failed(e));
+                    return;
+                }
+            }
+        }
+    }
+
+    /// False = nobody reads any more.
+    fn send(&self, mut message: Message) -> bool {
+        while !self.stop.load(Ordering::Acquire) {
+            match self.sender.try_send(message) {
+                Ok(()) => return true,
+                Err(TrySendError::Disconnected(_)) => return false,
+                Err(TrySendError::Full(back)) => {
+                    message = back;
+                    self.clock.sleep(FULL_WAIT);
+                }
+            }
+        }
+        false
+    }
+}
+
+fn rows(batch: ChangeBatch) -> RowEvent {
+    let tombstones = match &batch.new.present {
+        None => Vec::new(),
+        Some(present) => present.iter().map(|p| !p).collect(),
+    };
+    RowEvent::Rows { columns: batch.new.columns, tombstones }
+}
+
+impl RowStream for PushStream {
+    fn columns(&self) -> &[OutputColumn] {
+        &self.columns
+    }
+
+    fn next(&mut self, timeout: Duration) -> Result<RowEvent> {
+        if self.left == Some(0) {
+            return Ok(RowEvent::Done(Some("Limit Reached".to_owned())));
+        }
+        match self.rows.recv_timeout(timeout) {
+            Ok(Message::Rows(mut batch)) => {
+                if let Some(left) = &mut self.left {
+                    batch = batch.slice(0, batch.len().min(usize::try_from(*left).unwrap_or(usize::MAX)));
+                    *left -= batch.len() as u64;
+                }
+                Ok(rows(batch))
+            }
+            Ok(Message::Trouble(text)) => {
+                self.notice = Some(text);
+                Ok(RowEvent::Idle)
+            }
+            Ok(Message::Failed(e)) => Err(e),
+            Err(RecvTimeoutError::Timeout) => Ok(RowEvent::Idle),
+            Err(RecvTimeoutError::Disconnected) => Ok(RowEvent::Done(Some("Query terminated".to_owned()))),
+        }
+    }
+
+    fn notice(&self) -> Option<String> {
+        self.notice.clone()
+    }
+}
+
+impl Drop for PushStream {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        (self.waker.0)();
+    }
+}

@@ -1,0 +1,329 @@
+//! A persistent query and the thread that runs it.
+//!
+//! The thread turns the [`Execution`] until it is told to stop. Trouble that passes (a broker away, a full disk) is waited
+//! for with growing pauses; what cannot pass leaves the query listed as ERROR with the reason.
+
+use crate::engine::entity::Counts;
+use crate::error::{Error, Kind, Result};
+use crate::execute::execution::{Execution, ExecutionSpec, Progress};
+use crate::execute::intake::BadRecord;
+use crate::log::Log;
+use crate::types::clock::SharedClock;
+use parking_lot::{Condvar, Mutex};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// How long a turn waits for records: also how soon a query without a working waker notices a stop.
+const TURN_WAIT: Duration = Duration::from_millis(500);
+/// First and longest pause before a failed query is tried again.
+const RETRY_MIN: Duration = Duration::from_millis(200);
+const RETRY_MAX: Duration = Duration::from_secs(15);
+/// How far a driven query moves its clock when it waits for a commit to be due.
+const DRIVE_STEP: Duration = Duration::from_millis(20);
+/// Bad records that a query remembers for DESCRIBE EXTENDED; all are logged.
+const BAD_REMEMBERED: usize = 10;
+
+/// What a query is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Reading and writing.
+    Running,
+    /// Told to pause.
+    Paused,
+    /// Kept from going on by something that may pass.
+    Waiting(String),
+    /// Given up.
+    Error(String),
+}
+
+/// A persistent query.
+#[derive(Debug)]
+pub struct Query {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Shared {
+    id: String,
+    /// Consumer group and stem of the internal topics' names.
+    group: String,
+    /// `None` = it cannot be planned by this version.
+    spec: Option<ExecutionSpec>,
+    log: Arc<dyn Log>,
+    clock: SharedClock,
+    progress: Arc<Progress>,
+    stop: AtomicBool,
+    status: Mutex<Status>,
+    /// Signalled at every change of `status`.
+    changed: Condvar,
+}
+
+struct Status {
+    state: State,
+    paused: bool,
+    waker: Option<Arc<dyn Fn() + Send + Sync>>,
+    bad: VecDeque<BadRecord>,
+    /// Set while a [`Query::drive`] or the thread finds nothing left to do.
+    idle: bool,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Query").field("id", &self.id).field("state", &self.status.lock().state).finish_non_exhaustive()
+    }
+}
+
+impl Query {
+    /// A query that does not run yet.
+    pub fn new(id: String, spec: ExecutionSpec, log: Arc<dyn Log>, clock: SharedClock, paused: bool) -> Query {
+        let state = if paused { State::Paused } else { State::Running };
+        Query::build(id, spec.group.clone(), Some(spec), log, clock, state)
+    }
+
+    /// A query that cannot run: listed as ERROR.
+    pub fn failed(id: String, group: String, log: Arc<dyn Log>, clock: SharedClock, reason: String) -> Query {
+        Query::build(id, group, None, log, clock, State::Error(reason))
+    }
+
+    fn build(
+        id: String,
+        group: String,
+        spec: Option<ExecutionSpec>,
+        log: Arc<dyn Log>,
+        clock: SharedClock,
+        state: State,
+    ) -> Query {
+        let paused = state == State::Paused;
+        let status = Status { state, paused, waker: None, bad: VecDeque::new(), idle: false };
+        let shared = Shared {
+            id,
+            group,
+            spec,
+            log,
+            clock,
+            progress: Arc::default(),
+            stop: AtomicBool::new(false),
+            status: Mutex::new(status),
+            changed: Condvar::new(),
+        };
+        Query { shared: Arc::new(shared), thread: Mutex::new(None) }
+    }
+
+    /// Starts the thread.
+    pub fn spawn(&self) -> Result<()> {
+        if matches!(self.state(), State::Error(_)) {
+            return Ok(());
+        }
+        let shared = self.shared.clone();
+        let name = format!("query {}", shared.id);
+        let thread = std::thread::Builder::new().name(name).spawn(move || shared.run())?;
+        *self.thread.lock() = Some(thread);
+        Ok(())
+    }
+
+    /// Tells the thread to commit and end, and waits for it.
+    pub fn stop(&self) {
+        self.shared.stop.store(true, Ordering::Release);
+        self.shared.wake();
+        if let Some(thread) = self.thread.lock().take() {
+            // A panic in the thread was a bug that its own message reported.
+            let _ = thread.join();
+        }
+    }
+
+    /// PAUSE or RESUME.
+    pub fn pause(&self, paused: bool) {
+        {
+            let mut status = self.shared.status.lock();
+            status.paused = paused;
+            // Said at once: the thread follows when its turn is over.
+            match (&status.state, paused) {
+                (State::Error(_), _) => {}
+                (_, true) => status.state = State::Paused,
+                (State::Paused, false) => status.state = State::Running,
+                (_, false) => {}
+            }
+        }
+        self.shared.wake();
+        self.shared.changed.notify_all();
+    }
+
+    /// What it is doing.
+    pub fn state(&self) -> State {
+        self.shared.status.lock().state.clone()
+    }
+
+    /// What it has done.
+    pub fn counts(&self) -> Counts {
+        let p = &self.shared.progress;
+        Counts {
+            consumed: p.consumed.load(Ordering::Relaxed),
+            produced: p.produced.load(Ordering::Relaxed),
+            bad: p.bad.load(Ordering::Relaxed),
+            late: p.late.load(Ordering::Relaxed),
+            commits: p.commits.load(Ordering::Relaxed),
+        }
+    }
+
+    /// The last records that it skipped.
+    pub fn bad(&self) -> Vec<BadRecord> {
+        self.shared.status.lock().bad.iter().cloned().collect()
+    }
+
+    /// Consumer group and stem of its internal topics' names.
+    pub fn group(&self) -> &str {
+        &self.shared.group
+    }
+
+    /// Everything that was in its topics when it last looked is processed and committed.
+    pub fn is_idle(&self) -> bool {
+        self.shared.status.lock().idle
+    }
+
+    /// Runs it on the caller's thread until nothing is left to do; for tests and the conformance runner.
+    pub fn drive(&self) -> Result<()> {
+        let shared = &self.shared;
+        if matches!(self.state(), State::Paused | State::Error(_)) {
+            return Ok(());
+        }
+        let mut execution = shared.start()?;
+        loop {
+            let turn = execution.turn(Duration::ZERO)?;
+            shared.remember(turn.bad);
+            if turn.idle {
+                return execution.finish();
+            }
+            if turn.records == 0 {
+                // Nothing came, yet something is still to be committed: time passes until it is due.
+                shared.clock.sleep(DRIVE_STEP);
+            }
+        }
+    }
+}
+
+impl Drop for Query {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Shared {
+    fn wake(&self) {
+        let waker = self.status.lock().waker.clone();
+        if let Some(waker) = waker {
+            waker();
+        }
+        self.changed.notify_all();
+    }
+
+    fn start(&self) -> Result<Execution> {
+        let spec = self.spec.clone().ok_or_else(|| Error::statement("the query cannot be planned by this version"))?;
+        Execution::start(&*self.log, spec, self.clock.clone(), self.progress.clone())
+    }
+
+    fn stopping(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+
+    fn set(&self, state: State) {
+        let mut status = self.status.lock();
+        if status.state != state {
+            match &state {
+                State::Error(reason) => tracing::error!(query = %self.id, %reason, "query failed"),
+                State::Waiting(reason) => tracing::warn!(query = %self.id, %reason, "query waits"),
+                State::Running | State::Paused => tracing::info!(query = %self.id, ?state, "query state"),
+            }
+            status.state = state;
+        }
+    }
+
+    fn remember(&self, bad: Vec<BadRecord>) {
+        if bad.is_empty() {
+            return;
+        }
+        let mut status = self.status.lock();
+        for b in bad {
+            tracing::warn!(target: "processing", query = %self.id, topic = %b.topic, partition = b.partition, offset = b.offset, reason = %b.reason, "record skipped");
+            if status.bad.len() == BAD_REMEMBERED {
+                status.bad.pop_front();
+            }
+            status.bad.push_back(b);
+        }
+    }
+
+    /// Runs, and runs again after trouble, until stopped or given up.
+    fn run(&self) {
+        let mut pause = RETRY_MIN;
+        while !self.stopping() {
+            if self.wait_while_paused() {
+                continue;
+            }
+            let started = self.clock.monotonic();
+            match self.attempt() {
+                Ok(()) => {}
+                Err(e) if matches!(e.kind(), Kind::Io | Kind::Busy) => {
+                    if self.clock.monotonic() > started + RETRY_MAX {
+                        pause = RETRY_MIN;
+                    }
+                    self.set(State::Waiting(e.to_string()));
+                    self.wait(pause);
+                    pause = (pause * 2).min(RETRY_MAX);
+                }
+                Err(e) => {
+                    self.set(State::Error(describe(&e)));
+                    return;
+                }
+            }
+        }
+    }
+
+    fn wait_while_paused(&self) -> bool {
+        let mut status = self.status.lock();
+        if !status.paused {
+            return false;
+        }
+        status.state = State::Paused;
+        self.changed.wait_for(&mut status, TURN_WAIT);
+        true
+    }
+
+    fn wait(&self, time: Duration) {
+        let mut status = self.status.lock();
+        if !self.stopping() {
+            self.changed.wait_for(&mut status, time);
+        }
+    }
+
+    /// One life of the execution: until stopped, paused or failed.
+    fn attempt(&self) -> Result<()> {
+        let mut execution = self.start()?;
+        self.status.lock().waker = Some(execution.waker());
+        self.set(State::Running);
+        let result = self.turns(&mut execution);
+        self.status.lock().waker = None;
+        result
+    }
+
+    fn turns(&self, execution: &mut Execution) -> Result<()> {
+        while !self.stopping() && !self.status.lock().paused {
+            let turn = execution.turn(TURN_WAIT)?;
+            self.remember(turn.bad);
+            self.status.lock().idle = turn.idle;
+            match execution.trouble() {
+                Some(trouble) => self.set(State::Waiting(trouble)),
+                None => self.set(State::Running),
+            }
+        }
+        execution.finish()
+    }
+}
+
+fn describe(e: &Error) -> String {
+    match e.hint() {
+        Some(hint) => format!("{e} ({hint})"),
+        None => e.to_string(),
+    }
+}

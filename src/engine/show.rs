@@ -1,0 +1,164 @@
+//! Statements that only look: SHOW, DESCRIBE, EXPLAIN.
+
+use super::entity::{Description, Entity, Explanation, QueryRow, TopicRow};
+use super::query::{Query, State as QueryState};
+use super::session::Session;
+use super::{Engine, State, is_internal};
+use crate::config::PROPERTIES;
+use crate::error::{Error, Result};
+use crate::functions::{Registry, aggregate};
+use crate::log::TopicPartition;
+use crate::parse::statement::{Name, Parsed, Show, SourceKind, Statement};
+use crate::plan::{self, Created, Settings};
+use crate::types::Schema;
+
+impl Engine {
+    pub(super) fn show(&self, show: &Show, session: &Session) -> Result<Entity> {
+        Ok(match show {
+            Show::Streams { .. } => self.sources(SourceKind::Stream),
+            Show::Tables { .. } => self.sources(SourceKind::Table),
+            Show::Topics { all, .. } => self.topics(*all)?,
+            Show::Queries { .. } => Entity::Queries(self.query_rows()),
+            Show::Properties => Entity::Properties(self.property_rows(session)),
+            Show::Variables => {
+                Entity::Variables(session.variables().iter().map(|(n, v)| (n.clone(), v.clone())).collect())
+            }
+            Show::Functions => Entity::Functions(functions()),
+            Show::Types => Entity::Types(Vec::new()),
+        })
+    }
+
+    fn sources(&self, kind: SourceKind) -> Entity {
+        Entity::Sources(kind, self.inner.state.lock().catalog.sources(kind).cloned().collect())
+    }
+
+    fn topics(&self, all: bool) -> Result<Entity> {
+        let mut topics = self.inner.log.topics()?;
+        topics.retain(|t| all || !is_internal(&t.name));
+        topics.sort_by(|a, b| a.name.cmp(&b.name));
+        let row = |t: crate::log::TopicInfo| TopicRow { name: t.name, partitions: t.partitions, replicas: t.replicas };
+        Ok(Entity::Topics(topics.into_iter().map(row).collect()))
+    }
+
+    /// Persistent queries in order of creation.
+    pub fn query_rows(&self) -> Vec<QueryRow> {
+        let state = self.inner.state.lock();
+        state.order.iter().filter_map(|id| Some(row(&state, id, state.queries.get(id)?))).collect()
+    }
+
+    fn property_rows(&self, session: &Session) -> Vec<(String, String, &'static str)> {
+        let mut rows = Vec::new();
+        let mut add = |name: &str, value: &str, from: &'static str| {
+            rows.push((name.to_owned(), value.to_owned(), from));
+        };
+        for p in PROPERTIES {
+            match (session.properties().get(p.name), self.inner.config.properties.get(p.name)) {
+                (Some(value), _) => add(p.name, value, "SESSION"),
+                (None, Some(value)) => add(p.name, value, "SERVER"),
+                (None, None) => add(p.name, "", "DEFAULT"),
+            }
+        }
+        rows
+    }
+
+    pub(super) fn describe(&self, name: &Name, extended: bool) -> Result<Entity> {
+        let state = self.inner.state.lock();
+        let source = state.catalog.require(&name.value).map_err(|_| missing(&state, name))?.clone();
+        let rows =
+            |ids: Vec<String>| ids.iter().filter_map(|id| Some(row(&state, id, state.queries.get(id)?))).collect();
+        let readers = rows(state.catalog.readers(&source.name).map(|q| q.id.clone()).collect());
+        let writers = rows(state.catalog.writers(&source.name).map(|q| q.id.clone()).collect());
+        drop(state);
+        let mut offsets = Vec::new();
+        for p in (0..source.partitions as i32).filter(|_| extended) {
+            let marks = self.inner.log.watermarks(&TopicPartition::new(source.topic.as_str(), p))?;
+            offsets.push((p, marks.low, marks.high));
+        }
+        Ok(Entity::Description(Box::new(Description { source, readers, writers, offsets, extended })))
+    }
+
+    pub(super) fn explain_query(&self, id: &Name) -> Result<Entity> {
+        let state = self.inner.state.lock();
+        let unknown = || {
+            let error = Error::statement(format!(
+                "Query with id:{} does not exist, use SHOW QUERIES to view the full set of queries.",
+                id.value
+            ));
+            error.at(id.span)
+        };
+        let text = state.texts.get(&id.value).ok_or_else(unknown)?;
+        let info = state.catalog.query(&id.value).ok_or_else(unknown)?;
+        let schema = state.catalog.source(&info.writes).map(|s| s.schema.clone()).unwrap_or_default();
+        Ok(Entity::Explanation(Explanation {
+            query_id: Some(id.value.clone()),
+            sql: text.sql.clone(),
+            schema,
+            sources: info.reads.clone(),
+            plan: text.plan.clone(),
+        }))
+    }
+
+    pub(super) fn explain(&self, statement: &Statement, parsed: &Parsed, session: &Session) -> Result<Entity> {
+        let settings = Settings::of(&self.properties(session))?;
+        let state = self.inner.state.lock();
+        let text = parsed.text.as_str();
+        let (schema, sources, plan) = match statement {
+            Statement::CreateAs(create) => {
+                let id = format!("{}_{}", create.name.value, state.next);
+                match plan::create_as(create, &id, &state.catalog, &self.facts()?, &settings, text)? {
+                    Created::New(p) => (p.sink.schema.clone(), p.reads.clone(), plan::explain::explain(&p.logical)),
+                    Created::Exists(why) => return Ok(Entity::Warning(why)),
+                }
+            }
+            Statement::Select(select) if select.emit.is_some() => {
+                let p = plan::push_query(select, &state.catalog, &settings)?;
+                (
+                    Schema { key: Vec::new(), value: p.columns.clone() },
+                    p.reads.clone(),
+                    plan::explain::explain(&p.logical),
+                )
+            }
+            Statement::Select(_) | Statement::Batch(_) => {
+                let catalog = state.catalog.clone();
+                drop(state);
+                return self.explain_batch(statement, &catalog, &settings, text);
+            }
+            _ => return Err(Error::statement("EXPLAIN takes a query, a CREATE ... AS SELECT or a query id")),
+        };
+        Ok(Entity::Explanation(Explanation { query_id: None, sql: text.to_owned(), schema, sources, plan }))
+    }
+}
+
+/// All functions by name.
+fn functions() -> Vec<(String, &'static str)> {
+    let scalar = Registry::all().map(|entry| (entry.name.to_owned(), "SCALAR"));
+    let aggregate = aggregate::SUPPORTED.iter().map(|name| ((*name).to_owned(), "AGGREGATE"));
+    let mut all: Vec<_> = scalar.chain(aggregate).collect();
+    all.sort();
+    all
+}
+
+fn missing(_state: &State, name: &Name) -> Error {
+    Error::statement(format!("Could not find STREAM/TABLE '{}' in the Metastore", name.value)).at(name.span)
+}
+
+fn row(state: &State, id: &str, query: &Query) -> QueryRow {
+    let info = state.catalog.query(id);
+    let sink = info.map(|i| i.writes.clone());
+    let (word, trouble) = match query.state() {
+        QueryState::Running => ("RUNNING", None),
+        QueryState::Paused => ("PAUSED", None),
+        QueryState::Waiting(why) => ("WAITING", Some(why)),
+        QueryState::Error(why) => ("ERROR", Some(why)),
+    };
+    QueryRow {
+        id: id.to_owned(),
+        kind: "PERSISTENT",
+        state: word.to_owned(),
+        sink_topic: sink.as_ref().and_then(|s| state.catalog.source(s)).map(|s| s.topic.clone()),
+        sink,
+        sql: state.texts.get(id).map(|t| t.sql.clone()).unwrap_or_default(),
+        trouble,
+        counts: query.counts(),
+    }
+}

@@ -1,0 +1,463 @@
+//! Grouped aggregates over a stream: one group per key, or per key and TUMBLING or HOPPING window.
+//!
+//! A pass takes up to 2,048 changes through four loops: which windows (stream time and the late rule), which group (all
+//! first buckets, then the probes), what must be remembered for an abort, and one typed loop per aggregate. In
+//! [`Mode::Each`] the last loop writes the result of every change; in [`Mode::Last`] [`Operator::emit`] writes the changed
+//! groups; with EMIT FINAL the row that closes a window ends the pass and the window's groups are written, by start and
+//! then key bytes.
+//!
+//! Words of a group: highest rowtime | tags (low half: epoch of its image, high half: emission) | accumulators.
+//!
+//! Stream time is the highest rowtime of the rows that came here with a key and a value. It stays with the state: it is
+//! in the memo, and an abort turns it back.
+
+mod store;
+mod write;
+
+use super::arena::Arena;
+use super::key_table::Probe;
+use super::keys::{BatchKeys, GroupRef, KeyLayout, usable};
+use super::pipeline::{AggregateCall, AggregateSpec};
+use super::segment::Segments;
+use super::window::Windows;
+use super::{BadRow, ChangeBatch, Delta, Mode, Operator, Out, Side};
+use crate::error::{Error, Result};
+use crate::functions::accumulate::{Accumulator, Cells, Changes, Words};
+use crate::types::time::NEVER;
+use arrow::buffer::NullBuffer;
+use std::collections::BTreeMap;
+
+/// Changes resolved per pass: slots, probes and state rows of one pass stay in the second-level cache.
+const PASS_ROWS: usize = 2048;
+
+/// Words before the accumulators: rowtime and tags.
+const HEAD_WORDS: usize = 2;
+
+/// When results leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum When {
+    Each,
+    Last,
+    Final,
+}
+
+/// The operator.
+#[derive(Debug)]
+pub struct AggregateOperator {
+    /// `None` = one group per key, which never closes.
+    windows: Option<Windows>,
+    when: When,
+    with_old: bool,
+    calls: Vec<AggregateCall>,
+    /// One per call.
+    accumulators: Vec<Accumulator>,
+    layout: KeyLayout,
+    arena: Arena,
+    segments: Segments,
+    time: i64,
+    late: u64,
+    /// `time` and `late` at the last commit.
+    saved: (i64, u64),
+    /// Number of the running epoch: a group whose tag differs has not been saved in it yet.
+    epoch: u32,
+    /// Number of the running emission.
+    emission: u32,
+    /// Undo set: segment, ordinal and words of committed groups at their first touch in this epoch.
+    images: Vec<i64>,
+    changed: Changed,
+    last_seq: u64,
+    pass: Pass,
+    /// Changelog entries that wait for the end of the restore.
+    restoring: BTreeMap<Vec<u8>, Vec<u8>>,
+}
+
+/// [`When::Last`]: groups changed since the last emission, in order of their first change.
+#[derive(Debug, Default)]
+struct Changed {
+    groups: Vec<GroupRef>,
+    /// Their words before it, where old values are asked for.
+    before: Vec<i64>,
+    /// Whether they existed before it.
+    had: Vec<bool>,
+}
+
+/// One pass of changes: the i-th of all vectors belong together.
+#[derive(Debug, Default)]
+struct Pass {
+    rows: Vec<u32>,
+    starts: Vec<i64>,
+    probes: Vec<Probe>,
+    groups: Vec<GroupRef>,
+    slots: Vec<u32>,
+    fresh: Vec<bool>,
+}
+
+/// What a step writes.
+#[derive(Debug)]
+struct Pending {
+    /// `Each`: input rows; their order is that of the other vectors.
+    rows: Vec<u32>,
+    starts: Vec<i64>,
+    times: Vec<i64>,
+    seqs: Vec<u64>,
+    after: Vec<Cells>,
+    before: Vec<Cells>,
+    had: Vec<bool>,
+    /// `Final`: groups of closed windows.
+    groups: Vec<GroupRef>,
+    /// Rows whose value one of the aggregates could not take, with its number.
+    unfit: Vec<(u32, usize)>,
+}
+
+impl AggregateOperator {
+    /// The operator for a grouping. EMIT FINAL decides alone when it writes; otherwise `mode` does.
+    pub fn new(spec: &AggregateSpec, mode: Mode) -> Result<AggregateOperator> {
+        let windows = spec.window.as_ref().map(Windows::new).transpose()?;
+        let when = match (spec.final_only, mode) {
+            (true, _) if windows.is_none() => {
+                return Err(Error::statement("EMIT FINAL is only supported for windowed aggregations"));
+            }
+            (true, _) => When::Final,
+            (false, Mode::Each) => When::Each,
+            (false, Mode::Last) => When::Last,
+        };
+        let mut width = HEAD_WORDS;
+        let mut accumulators = Vec::with_capacity(spec.calls.len());
+        for call in &spec.calls {
+            if call.arguments.len() != call.function.arity() {
+                return Err(Error::bug("an aggregate call has the wrong number of arguments"));
+            }
+            let accumulator = Accumulator::new(call.function, width);
+            width += accumulator.width();
+            accumulators.push(accumulator);
+        }
+        let layout = KeyLayout::new(spec.key_format, &spec.key)?;
+        Ok(AggregateOperator {
+            windows,
+            when,
+            with_old: false,
+            calls: spec.calls.clone(),
+            accumulators,
+            segments: Segments::new(layout.is_number()),
+            layout,
+            arena: Arena::new(width),
+            time: NEVER,
+            late: 0,
+            saved: (NEVER, 0),
+            epoch: 1,
+            emission: 1,
+            images: Vec::new(),
+            changed: Changed::default(),
+            last_seq: 0,
+            pass: Pass::default(),
+            restoring: BTreeMap::new(),
+        })
+    }
+
+    /// Also writes the value before each change (HAVING needs it to know whether a row leaves).
+    pub fn with_old(mut self) -> AggregateOperator {
+        self.with_old = self.when != When::Final;
+        self
+    }
+
+    /// Highest rowtime of the rows that came here; [`NEVER`] before the first.
+    pub fn stream_time(&self) -> i64 {
+        self.time
+    }
+
+    /// Rows dropped by the late rule since the query began, once per window that they missed.
+    pub fn late(&self) -> u64 {
+        self.late
+    }
+
+    /// Resolves rows from `at` on to (row, window) pairs and returns the first row not taken. With EMIT FINAL it stops
+    /// right after a row that closes a window, so that the closing belongs to that row's `seq`.
+    fn scan(
+        &mut self,
+        batch: &ChangeBatch,
+        keys: &BatchKeys<'_>,
+        usable: Option<&NullBuffer>,
+        at: usize,
+        out: &mut Out,
+    ) -> usize {
+        self.pass.clear();
+        let mut low = self.segments.first().map_or(i64::MAX, |s| s.0);
+        let mut row = at;
+        while row < batch.len() && self.pass.rows.len() < PASS_ROWS {
+            let (this, time) = (row, batch.rowtime[row]);
+            row += 1;
+            if usable.is_some_and(|u| u.is_null(this)) {
+                out.bad.push(BadRow { seq: batch.seq[this], reason: unusable(batch, this) });
+                continue;
+            }
+            self.time = self.time.max(time);
+            let Some(windows) = self.windows.as_mut() else {
+                self.pass.push(this, 0, keys.probe(this));
+                continue;
+            };
+            if time < 0 {
+                out.bad.push(BadRow { seq: batch.seq[this], reason: format!("negative row time {time}") });
+                continue;
+            }
+            let last = windows.last(time);
+            let mut start = Some(windows.first(time));
+            while let Some(closed) = start.filter(|&s| windows.is_closed(s, self.time)) {
+                self.late += 1;
+                start = windows.next(closed, last);
+            }
+            if let Some(open) = start {
+                low = low.min(open);
+                let probe = keys.probe(this);
+                while let Some(taking) = start {
+                    self.pass.push(this, taking, probe);
+                    start = windows.next(taking, last);
+                }
+            }
+            if self.when == When::Final && low < i64::MAX && windows.is_closed(low, self.time) {
+                break;
+            }
+        }
+        row
+    }
+
+    /// Finds or makes the group of every pair.
+    fn resolve(&mut self, keys: &BatchKeys<'_>) {
+        let pass = &mut self.pass;
+        for &start in &pass.starts {
+            pass.groups.push((self.segments.at(start), 0));
+        }
+        // Independent loads first: the cache misses of the whole pass overlap, the probes below then hit the cache.
+        let segments = &self.segments;
+        let candidates = pass.groups.iter().zip(&pass.probes).map(|(g, &p)| segments.get(g.0).keys.candidate(p));
+        pass.slots.extend(candidates);
+        if !self.layout.is_number() {
+            let pairs = pass.groups.iter().zip(&pass.slots);
+            std::hint::black_box(pairs.fold(0, |x, (g, &nth)| x ^ segments.get(g.0).keys.warm(nth)));
+        }
+        pass.slots.clear();
+        for (i, group) in pass.groups.iter_mut().enumerate() {
+            let segment = self.segments.get_mut(group.0);
+            let bytes = keys.bytes(pass.rows[i] as usize);
+            let (nth, fresh) = segment.find_or_insert(pass.probes[i], bytes, &mut self.arena);
+            group.1 = nth;
+            pass.slots.push(segment.slot(nth));
+            pass.fresh.push(fresh);
+        }
+        let (words, width) = (&self.arena.words, self.arena.width);
+        std::hint::black_box(pass.slots.iter().fold(0, |x, &slot| x ^ words[slot as usize * width]));
+    }
+
+    /// Starts new groups, saves the images of committed ones, moves rowtimes, notes what must be written.
+    fn touch(&mut self, batch: &ChangeBatch, pending: &mut Pending) {
+        let pass = &self.pass;
+        for i in 0..pass.rows.len() {
+            let (row, group, fresh) = (pass.rows[i] as usize, pass.groups[i], pass.fresh[i]);
+            let words = self.arena.row_mut(pass.slots[i]);
+            if fresh {
+                words.fill(0);
+                words[0] = NEVER;
+                words[1] = i64::from(self.epoch);
+            } else if words[1] as u32 != self.epoch {
+                self.images.extend([i64::from(group.0), i64::from(group.1)]);
+                self.images.extend_from_slice(words);
+                words[1] = (words[1] & !0xFFFF_FFFF) | i64::from(self.epoch);
+            }
+            match self.when {
+                When::Each => {
+                    pending.rows.push(pass.rows[i]);
+                    pending.starts.push(pass.starts[i]);
+                    pending.times.push(words[0].max(batch.rowtime[row]));
+                    pending.seqs.push(batch.seq[row]);
+                    if self.with_old {
+                        pending.had.push(!fresh);
+                    }
+                }
+                When::Last if (words[1] >> 32) as u32 != self.emission => {
+                    words[1] = (words[1] & 0xFFFF_FFFF) | (i64::from(self.emission) << 32);
+                    self.changed.groups.push(group);
+                    if self.with_old {
+                        self.changed.before.extend_from_slice(words);
+                        self.changed.had.push(!fresh);
+                    }
+                }
+                When::Last | When::Final => {}
+            }
+            words[0] = words[0].max(batch.rowtime[row]);
+        }
+    }
+
+    fn accumulate(&mut self, batch: &ChangeBatch, pending: &mut Pending) -> Result<()> {
+        let each = self.when == When::Each;
+        let mut unfit = Vec::new();
+        for (i, (call, accumulator)) in self.calls.iter().zip(&self.accumulators).enumerate() {
+            let argument = match call.arguments.first() {
+                Some(&at) => {
+                    let column = batch.new.columns.get(at);
+                    Some(column.ok_or_else(|| Error::bug("an aggregate's argument is not in the batch"))?)
+                }
+                None => None,
+            };
+            let before = if each && self.with_old { Some(&mut pending.before[i]) } else { None };
+            let after = if each { Some(&mut pending.after[i]) } else { None };
+            let mut state = Words { words: &mut self.arena.words, width: self.arena.width };
+            let changes = Changes { slots: &self.pass.slots, rows: &self.pass.rows };
+            accumulator.add(&mut state, changes, argument, before, after, &mut unfit)?;
+            pending.unfit.extend(unfit.drain(..).map(|row| (row, i)));
+        }
+        Ok(())
+    }
+
+    /// Closes every window that the present stream time closes; with EMIT FINAL its groups leave, by start and key bytes.
+    fn close(&mut self, seq: u64, pending: &mut Pending) -> Result<()> {
+        let Some(windows) = self.windows else { return Ok(()) };
+        while let Some((start, number)) = self.segments.first() {
+            if !windows.is_closed(start, self.time) {
+                break;
+            }
+            if self.when == When::Final {
+                let groups: Vec<GroupRef> = (0..self.segments.get(number).keys.len()).map(|n| (number, n)).collect();
+                let keys = self.layout.encode(&self.segments, &groups)?;
+                pending.groups.extend(keys.order().into_iter().map(|i| groups[i as usize]));
+                pending.seqs.resize(pending.groups.len(), seq);
+            }
+            self.segments.close_first();
+        }
+        Ok(())
+    }
+
+    fn report(&self, batch: &ChangeBatch, unfit: &[(u32, usize)], out: &mut Out) {
+        for &(row, call) in unfit {
+            let function = &self.calls[call].function;
+            let reason = format!("numeric overflow: the result of the aggregate does not fit {}", function.output());
+            out.bad.push(BadRow { seq: batch.seq[row as usize], reason });
+        }
+    }
+}
+
+impl Operator for AggregateOperator {
+    fn step(&mut self, ports: &[Option<&ChangeBatch>], out: &mut Out) -> Result<()> {
+        self.finish_restore()?;
+        let Some(batch) = ports.first().copied().flatten().filter(|b| !b.is_empty()) else { return Ok(()) };
+        let keys = self.layout.read(&batch.key)?;
+        let usable = usable(batch);
+        let (late, bad) = (self.late, out.bad.len());
+        let mut pending = Pending::new(self.cells(), self.cells());
+        let mut at = 0;
+        while at < batch.len() {
+            at = self.scan(batch, &keys, usable.as_ref(), at, out);
+            self.resolve(&keys);
+            self.touch(batch, &mut pending);
+            self.accumulate(batch, &mut pending)?;
+            self.close(batch.seq[at - 1], &mut pending)?;
+        }
+        self.last_seq = batch.seq[batch.len() - 1];
+        out.late += self.late - late;
+        self.report(batch, &pending.unfit, out);
+        out.bad[bad..].sort_by_key(|b| b.seq);
+        if !pending.seqs.is_empty() {
+            out.batches.push(match self.when {
+                When::Final => self.write_groups(&pending.groups, pending.seqs, None)?,
+                _ => self.write_each(batch, pending)?,
+            });
+        }
+        Ok(())
+    }
+
+    fn emit(&mut self, out: &mut Out) -> Result<()> {
+        self.emission = self.emission.wrapping_add(1);
+        let changed = std::mem::take(&mut self.changed);
+        if changed.groups.is_empty() {
+            return Ok(());
+        }
+        let old = match self.with_old {
+            true => {
+                let slots: Vec<u32> = (0..changed.groups.len() as u32).collect();
+                let mut before = self.cells();
+                for (accumulator, cells) in self.accumulators.iter().zip(&mut before) {
+                    accumulator.peek(&changed.before, self.arena.width, &slots, cells);
+                }
+                Some(write::masked(Side {
+                    columns: self.columns(before)?,
+                    present: Some(NullBuffer::from(changed.had)),
+                })?)
+            }
+            false => None,
+        };
+        let seqs = vec![self.last_seq; changed.groups.len()];
+        out.batches.push(self.write_groups(&changed.groups, seqs, old)?);
+        Ok(())
+    }
+
+    fn deltas(&mut self, deltas: &mut Vec<Delta>) -> Result<()> {
+        self.write_deltas(deltas)
+    }
+
+    fn commit(&mut self) {
+        debug_assert!(self.changed.groups.is_empty(), "a commit emits first");
+        self.segments.commit(&mut self.arena);
+        self.images.clear();
+        self.saved = (self.time, self.late);
+        self.epoch = self.epoch.wrapping_add(1);
+    }
+
+    fn abort(&mut self) {
+        self.roll_back();
+    }
+
+    fn restore(&mut self, key: &[u8], value: Option<&[u8]>, _timestamp: i64) -> Result<()> {
+        match value {
+            Some(value) => self.restoring.insert(key.to_vec(), value.to_vec()),
+            None => self.restoring.remove(key),
+        };
+        Ok(())
+    }
+
+    fn memo(&self) -> String {
+        self.write_memo()
+    }
+
+    fn recall(&mut self, memo: &str) -> Result<()> {
+        self.finish_restore()?;
+        self.read_memo(memo)
+    }
+}
+
+impl Pass {
+    fn clear(&mut self) {
+        self.rows.clear();
+        self.starts.clear();
+        self.probes.clear();
+        self.groups.clear();
+        self.slots.clear();
+        self.fresh.clear();
+    }
+
+    #[inline(always)]
+    fn push(&mut self, row: usize, start: i64, probe: Probe) {
+        self.rows.push(row as u32);
+        self.starts.push(start);
+        self.probes.push(probe);
+    }
+}
+
+impl Pending {
+    fn new(after: Vec<Cells>, before: Vec<Cells>) -> Pending {
+        Pending {
+            rows: Vec::new(),
+            starts: Vec::new(),
+            times: Vec::new(),
+            seqs: Vec::new(),
+            after,
+            before,
+            had: Vec::new(),
+            groups: Vec::new(),
+            unfit: Vec::new(),
+        }
+    }
+}
+
+#[cold]
+fn unusable(batch: &ChangeBatch, row: usize) -> String {
+    let what = if batch.new.has(row) { "key" } else { "value" };
+    format!("row without a {what} cannot be grouped")
+}

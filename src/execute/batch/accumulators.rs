@@ -1,0 +1,192 @@
+//! The aggregates for DataFusion: the second, simple statement of what each means, to which the incremental one is held.
+
+use crate::functions::aggregate::{Aggregate, Comparable};
+use crate::plan::call;
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::datatypes::{DataType, Decimal128Type, Field, FieldRef, Float64Type, Int32Type, Int64Type};
+use datafusion::common::{Result, ScalarValue, exec_err};
+use datafusion::logical_expr::expr::AggregateFunction;
+use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
+use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Expr, Signature, Volatility, lit};
+use std::sync::Arc;
+
+/// The expression with functions that run in the place of those that only mean.
+pub(super) fn lowered(expr: &Expr) -> Expr {
+    let name = match expr {
+        Expr::Alias(alias) => Some(alias.name.clone()),
+        _ => None,
+    };
+    match call::aggregate_of(expr) {
+        None => expr.clone(),
+        Some((aggregate, args)) => {
+            // An accumulator learns how many rows there are from a column only.
+            let args = if args.is_empty() { vec![lit(true)] } else { args.to_vec() };
+            let signature = Signature::any(args.len(), Volatility::Immutable);
+            let udf = Arc::new(AggregateUDF::from(BatchAggregate { aggregate, signature }));
+            let call = AggregateFunction::new_udf(udf, args, false, None, vec![], None);
+            let call = Expr::AggregateFunction(call);
+            name.map_or(call.clone(), |name| call.alias(name))
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct BatchAggregate {
+    aggregate: Aggregate,
+    signature: Signature,
+}
+
+impl AggregateUDFImpl for BatchAggregate {
+    fn name(&self) -> &str {
+        match self.aggregate {
+            Aggregate::CountRows | Aggregate::Count => "ksql_count",
+            Aggregate::Min(_) => "ksql_min",
+            Aggregate::Max(_) => "ksql_max",
+            Aggregate::AvgInteger | Aggregate::AvgBigint | Aggregate::AvgDouble => "ksql_avg",
+            _ => "ksql_sum",
+        }
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(self.aggregate.output().arrow())
+    }
+
+    fn accumulator(&self, _: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
+        Ok(Box::new(State::new(self.aggregate)?))
+    }
+
+    fn state_fields(&self, args: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
+        let state = State::new(self.aggregate)?.sum.data_type();
+        let name = args.name;
+        Ok(vec![
+            Arc::new(Field::new(format!("{name}[value]"), state, true)),
+            Arc::new(Field::new(format!("{name}[count]"), DataType::Int64, true)),
+        ])
+    }
+}
+
+/// One group: a value in the making, and how many rows went into it.
+#[derive(Debug)]
+struct State {
+    aggregate: Aggregate,
+    sum: ScalarValue,
+    count: i64,
+}
+
+impl State {
+    fn new(aggregate: Aggregate) -> Result<State> {
+        let sum = match aggregate {
+            Aggregate::CountRows | Aggregate::Count | Aggregate::SumBigint | Aggregate::AvgBigint => {
+                ScalarValue::Int64(Some(0))
+            }
+            Aggregate::SumInteger | Aggregate::AvgInteger => ScalarValue::Int32(Some(0)),
+            Aggregate::SumDouble | Aggregate::AvgDouble => ScalarValue::Float64(Some(0.0)),
+            Aggregate::SumDecimal(p, s) => ScalarValue::Decimal128(Some(0), p, s),
+            Aggregate::Min(_) | Aggregate::Max(_) => ScalarValue::try_from(&aggregate.output().arrow())?,
+        };
+        Ok(State { aggregate, sum, count: 0 })
+    }
+
+    /// Adds what is not NULL in `values`.
+    fn add(&mut self, values: &ArrayRef) -> Result<()> {
+        let extreme = matches!(self.aggregate, Aggregate::Min(_) | Aggregate::Max(_));
+        match &mut self.sum {
+            ScalarValue::Int32(Some(sum)) if !extreme => {
+                *sum = values.as_primitive::<Int32Type>().iter().flatten().fold(*sum, i32::wrapping_add);
+            }
+            ScalarValue::Int64(Some(sum)) if !extreme => {
+                *sum = values.as_primitive::<Int64Type>().iter().flatten().fold(*sum, i64::wrapping_add);
+            }
+            ScalarValue::Float64(Some(sum)) if !extreme => {
+                *sum = values.as_primitive::<Float64Type>().iter().flatten().fold(*sum, |a, b| a + b);
+            }
+            ScalarValue::Decimal128(Some(sum), precision, _) if !extreme => {
+                let limit = 10_i128.pow(u32::from(*precision));
+                for value in values.as_primitive::<Decimal128Type>().iter().flatten() {
+                    let next = sum.checked_add(value).filter(|n| n.abs() < limit);
+                    let Some(next) = next else { return exec_err!("Numeric field overflow in SUM") };
+                    *sum = next;
+                }
+            }
+            _ => return self.extreme(values),
+        }
+        Ok(())
+    }
+
+    fn extreme(&mut self, values: &ArrayRef) -> Result<()> {
+        let double = matches!(self.aggregate, Aggregate::Min(Comparable::Double) | Aggregate::Max(Comparable::Double));
+        let smallest = matches!(self.aggregate, Aggregate::Min(_));
+        for row in (0..values.len()).filter(|row| values.is_valid(*row)) {
+            let value = ScalarValue::try_from_array(values, row)?;
+            let better = match (&value, &self.sum) {
+                (_, best) if best.is_null() => true,
+                // Java's order: NaN is the highest, -0.0 is below 0.0.
+                (ScalarValue::Float64(Some(a)), ScalarValue::Float64(Some(b))) if double => {
+                    let order = java_order(*a).total_cmp(&java_order(*b));
+                    if smallest { order.is_lt() } else { order.is_gt() }
+                }
+                (value, best) if smallest => value < best,
+                (value, best) => value > best,
+            };
+            if better {
+                self.sum = value;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Every NaN as the one that `total_cmp` puts highest.
+fn java_order(value: f64) -> f64 {
+    if value.is_nan() { f64::NAN.copysign(1.0) } else { value }
+}
+
+impl Accumulator for State {
+    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        match (self.aggregate, values) {
+            (_, []) => exec_err!("COUNT(*) is counted over a column"),
+            (Aggregate::CountRows, [rows, ..]) => {
+                self.count += rows.len() as i64;
+                Ok(())
+            }
+            (Aggregate::Count, [values, ..]) => {
+                self.count += (values.len() - values.null_count()) as i64;
+                Ok(())
+            }
+            (_, [values, ..]) => {
+                self.count += (values.len() - values.null_count()) as i64;
+                self.add(values)
+            }
+        }
+    }
+
+    fn evaluate(&mut self) -> Result<ScalarValue> {
+        let mean = |sum: f64, count: i64| ScalarValue::Float64(Some(if count == 0 { 0.0 } else { sum / count as f64 }));
+        Ok(match (self.aggregate, &self.sum) {
+            (Aggregate::CountRows | Aggregate::Count, _) => ScalarValue::Int64(Some(self.count)),
+            (Aggregate::AvgInteger, ScalarValue::Int32(Some(sum))) => mean(f64::from(*sum), self.count),
+            (Aggregate::AvgBigint, ScalarValue::Int64(Some(sum))) => mean(*sum as f64, self.count),
+            (Aggregate::AvgDouble, ScalarValue::Float64(Some(sum))) => mean(*sum, self.count),
+            (_, sum) => sum.clone(),
+        })
+    }
+
+    fn size(&self) -> usize {
+        size_of_val(self) + self.sum.size() - size_of_val(&self.sum)
+    }
+
+    fn state(&mut self) -> Result<Vec<ScalarValue>> {
+        Ok(vec![self.sum.clone(), ScalarValue::Int64(Some(self.count))])
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
+        let [sums, counts] = states else { return exec_err!("a group's state has two parts") };
+        self.add(sums)?;
+        self.count += counts.as_primitive::<Int64Type>().iter().flatten().sum::<i64>();
+        Ok(())
+    }
+}

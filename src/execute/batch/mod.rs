@@ -1,0 +1,161 @@
+//! Batch queries: the same bound plans, and any SQL that DataFusion runs, over the history that the topics hold.
+//!
+//! The answer is the state after replaying the snapshot in canonical order: the heads of a source's partitions merged by
+//! (rowtime, partition), never re-sorted within a partition. The snapshot ends where the topics ended when the query was
+//! submitted. A table in FROM is its state there: the last value of each key.
+//!
+//! A SELECT in ksqlDB's grammar runs as bound, with ksqlDB's meaning. What goes beyond that grammar is SQL as DataFusion
+//! has it, three-valued logic and all: a NULL group is a group there, and a record without a value a row of NULLs.
+//!
+//! DataFusion plans and runs on one partition, so that order is the same at every run. A small tokio runtime of its own
+//! carries it; whoever asks gets a plain iterator.
+
+mod accumulators;
+mod nodes;
+mod planner;
+mod read;
+mod table;
+
+use crate::catalog::Catalog;
+use crate::error::{Error, Result};
+use crate::log::Log;
+use crate::plan::BatchPlan;
+use crate::types::{Column, SqlType};
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::{Schema, SchemaRef};
+use datafusion::execution::TaskContext;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use futures::StreamExt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::mpsc;
+
+/// Threads of the batch runtime: one plans and runs operators, the other may wait for a slow query's reader.
+const THREADS: usize = 2;
+/// Batches that may wait for the reader of the answer.
+const WAITING_BATCHES_MAX: usize = 4;
+
+/// Rows that left a batch query on the way.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    late: AtomicU64,
+    bad: AtomicU64,
+}
+
+/// The answer of a batch query: an iterator that blocks until the next rows are there.
+#[derive(Debug)]
+pub struct BatchResult {
+    columns: Vec<Column>,
+    schema: SchemaRef,
+    counts: Arc<Counts>,
+    rows: mpsc::Receiver<Result<RecordBatch>>,
+}
+
+impl BatchResult {
+    /// Columns of the answer, in order.
+    pub fn columns(&self) -> &[Column] {
+        &self.columns
+    }
+
+    /// The same in Arrow's words.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// Rows that the late rule dropped so far.
+    pub fn late(&self) -> u64 {
+        self.counts.late.load(Ordering::Relaxed)
+    }
+
+    /// Records that could not be read so far.
+    pub fn bad(&self) -> u64 {
+        self.counts.bad.load(Ordering::Relaxed)
+    }
+}
+
+impl Iterator for BatchResult {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.rows.blocking_recv()
+    }
+}
+
+/// Runs a batch query over what `log` holds now. Must not be called on an async runtime's thread: it blocks.
+pub fn run(plan: &BatchPlan, log: &Arc<dyn Log>, catalog: &Catalog) -> Result<BatchResult> {
+    let counts = Arc::new(Counts::default());
+    let runtime = runtime()?;
+    let (physical, context) = match plan {
+        BatchPlan::Bound { logical, .. } => runtime.block_on(planner::bound(logical, log, &counts))?,
+        BatchPlan::Sql(query) => runtime.block_on(planner::sql(query, log, catalog, &counts))?,
+    };
+    let columns = match plan {
+        BatchPlan::Bound { columns, .. } => columns.clone(),
+        BatchPlan::Sql(_) => physical.schema().fields().iter().map(|f| Column::value(f.name(), answer(f))).collect(),
+    };
+    let schema = Arc::new(Schema::new(columns.iter().map(Column::field).collect::<Vec<_>>()));
+    let (sender, rows) = mpsc::channel(WAITING_BATCHES_MAX);
+    runtime.spawn(pump(physical, context, schema.clone(), sender));
+    Ok(BatchResult { columns, schema, counts, rows })
+}
+
+/// How the query would be run, drawn.
+pub fn explain(plan: &BatchPlan, log: &Arc<dyn Log>, catalog: &Catalog) -> Result<String> {
+    let counts = Arc::new(Counts::default());
+    let runtime = runtime()?;
+    let (physical, _) = match plan {
+        BatchPlan::Bound { logical, .. } => runtime.block_on(planner::bound(logical, log, &counts))?,
+        BatchPlan::Sql(query) => runtime.block_on(planner::sql(query, log, catalog, &counts))?,
+    };
+    Ok(datafusion::physical_plan::displayable(physical.as_ref()).indent(false).to_string())
+}
+
+/// The type in which a column of DataFusion's is answered; one that ksqlDB has no word for is answered as text.
+fn answer(field: &arrow::datatypes::Field) -> SqlType {
+    SqlType::from_arrow(field.data_type()).unwrap_or(SqlType::String)
+}
+
+fn runtime() -> Result<&'static Runtime> {
+    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+    if let Some(runtime) = RUNTIME.get() {
+        return Ok(runtime);
+    }
+    let runtime = Builder::new_multi_thread().worker_threads(THREADS).thread_name("batch").enable_time().build()?;
+    Ok(RUNTIME.get_or_init(|| runtime))
+}
+
+/// Carries rows to whoever reads the answer, until it is done or nobody reads any more.
+async fn pump(
+    plan: Arc<dyn ExecutionPlan>,
+    context: Arc<TaskContext>,
+    schema: SchemaRef,
+    sender: mpsc::Sender<Result<RecordBatch>>,
+) {
+    let mut stream = match execute_stream(plan, context) {
+        Ok(stream) => stream,
+        Err(e) => {
+            // A reader that has gone needs no error.
+            let _ = sender.send(Err(e.into())).await;
+            return;
+        }
+    };
+    while let Some(batch) = stream.next().await {
+        let batch = batch.map_err(Error::from).and_then(|b| conform(&b, &schema));
+        let failed = batch.is_err();
+        if sender.send(batch).await.is_err() || failed {
+            return;
+        }
+    }
+}
+
+/// The batch in the types and under the names that were announced.
+fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+    let columns = batch.columns().iter().zip(schema.fields());
+    let columns: Vec<ArrayRef> = columns
+        .map(|(c, f)| if c.data_type() == f.data_type() { Ok(c.clone()) } else { cast(c, f.data_type()) })
+        .collect::<Result<_, _>>()?;
+    let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    Ok(RecordBatch::try_new_with_options(schema.clone(), columns, &options)?)
+}

@@ -1,0 +1,231 @@
+//! Physical nodes for what SQL has no word for: both take one ordered partition and look at every row once, in order.
+
+use crate::catalog::Format;
+use crate::error::{Error, Result};
+use crate::execute::batch::Counts;
+use crate::execute::window::Windows;
+use crate::format::Encoder;
+use crate::log::partition;
+use crate::plan::table::PRESENT;
+use crate::types::time::{NEVER, Window};
+use crate::types::{Column, pseudo};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, RecordBatch, UInt64Array};
+use arrow::compute::{filter_record_batch, take_record_batch};
+use arrow::datatypes::{Int32Type, Int64Type, SchemaRef};
+use datafusion::common::Result as DfResult;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, Distribution, ExecutionPlan, Partitioning, PlanProperties,
+};
+use futures::StreamExt;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// What a node does with batches, in order.
+#[derive(Clone, Debug)]
+pub(super) enum Step {
+    /// Rows get their partition from their new key; rows without key or value go.
+    Rekey { key: Vec<Column>, format: Format, partitions: Option<u32> },
+    /// Rows are put into windows; late ones go, and are counted.
+    Window { window: Window, counts: Arc<Counts> },
+}
+
+/// Runs a [`Step`].
+#[derive(Debug)]
+pub(super) struct StepExec {
+    step: Step,
+    schema: SchemaRef,
+    input: Arc<dyn ExecutionPlan>,
+    properties: Arc<PlanProperties>,
+}
+
+impl StepExec {
+    pub(super) fn new(step: Step, schema: SchemaRef, input: Arc<dyn ExecutionPlan>) -> StepExec {
+        let properties = Arc::new(PlanProperties::new(
+            EquivalenceProperties::new(schema.clone()),
+            Partitioning::UnknownPartitioning(1),
+            EmissionType::Incremental,
+            Boundedness::Bounded,
+        ));
+        StepExec { step, schema, input, properties }
+    }
+}
+
+impl DisplayAs for StepExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.step {
+            Step::Rekey { key, partitions, .. } => {
+                let names: Vec<&str> = key.iter().map(|c| c.name.as_str()).collect();
+                write!(f, "RekeyExec: {}", names.join(", "))?;
+                partitions.map_or(Ok(()), |n| write!(f, ", into {n} partitions"))
+            }
+            Step::Window { window, .. } => write!(f, "TimeWindowExec: {window}"),
+        }
+    }
+}
+
+impl ExecutionPlan for StepExec {
+    fn name(&self) -> &str {
+        match self.step {
+            Step::Rekey { .. } => "RekeyExec",
+            Step::Window { .. } => "TimeWindowExec",
+        }
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.input]
+    }
+
+    // The time of a partition moves with its rows in order: all of them have to come through here.
+    fn required_input_distribution(&self) -> Vec<Distribution> {
+        vec![Distribution::SinglePartition]
+    }
+
+    fn maintains_input_order(&self) -> Vec<bool> {
+        vec![true]
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> DfResult<TreeNodeRecursion>,
+    ) -> DfResult<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        mut children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        match children.pop() {
+            Some(input) if children.is_empty() => {
+                Ok(Arc::new(StepExec::new(self.step.clone(), self.schema.clone(), input)))
+            }
+            _ => datafusion::common::internal_err!("this node has one input"),
+        }
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
+        let input = self.input.execute(partition, context)?;
+        let mut runner = Runner::new(&self.step, self.schema.clone()).map_err(external)?;
+        let rows = input.map(move |batch| batch.and_then(|b| runner.run(&b).map_err(external)));
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), rows)))
+    }
+}
+
+pub(super) fn external(e: Error) -> datafusion::error::DataFusionError {
+    datafusion::error::DataFusionError::External(Box::new(e))
+}
+
+/// A [`Step`] at work.
+enum Runner {
+    Rekey { keys: usize, encoder: Option<(Encoder, u32)>, schema: SchemaRef },
+    Window { windows: Windows, times: BTreeMap<i32, i64>, counts: Arc<Counts>, schema: SchemaRef },
+}
+
+impl Runner {
+    fn new(step: &Step, schema: SchemaRef) -> Result<Runner> {
+        Ok(match step {
+            Step::Rekey { key, format, partitions } => {
+                let encoder = match partitions {
+                    Some(n) if !key.is_empty() => Some((Encoder::new(*format, key, false)?, *n)),
+                    _ => None,
+                };
+                Runner::Rekey { keys: key.len(), encoder, schema }
+            }
+            Step::Window { window, counts } => Runner::Window {
+                windows: Windows::new(window)?,
+                times: BTreeMap::new(),
+                counts: counts.clone(),
+                schema,
+            },
+        })
+    }
+
+    fn run(&mut self, batch: &RecordBatch) -> Result<RecordBatch> {
+        match self {
+            Runner::Rekey { keys, encoder, schema } => rekey(batch, *keys, encoder.as_mut(), schema),
+            Runner::Window { windows, times, counts, schema } => {
+                let (batch, late) = place(batch, windows, times, schema)?;
+                counts.late.fetch_add(late, Ordering::Relaxed);
+                Ok(batch)
+            }
+        }
+    }
+}
+
+/// Drops rows without key or value, and gives the others their partition.
+fn rekey(
+    batch: &RecordBatch,
+    keys: usize,
+    encoder: Option<&mut (Encoder, u32)>,
+    schema: &SchemaRef,
+) -> Result<RecordBatch> {
+    let present = batch.column_by_name(PRESENT).map(|c| c.as_boolean());
+    let key = &batch.columns()[..keys];
+    let moved = encoder.is_some();
+    let stays = |row: usize| {
+        // A key of several columns that was not computed is an object: a NULL field does not make it absent.
+        let has_key =
+            keys == 0 || if moved { key.iter().all(|c| c.is_valid(row)) } else { key.iter().any(|c| c.is_valid(row)) };
+        has_key && present.is_none_or(|p| p.value(row))
+    };
+    let kept: BooleanArray = (0..batch.num_rows()).map(|row| Some(stays(row))).collect();
+    let batch = filter_record_batch(batch, &kept)?;
+    let mut columns = batch.columns().to_vec();
+    if let (Some((encoder, partitions)), Ok(at)) = (encoder, batch.schema().index_of(pseudo::ROWPARTITION)) {
+        let (mut data, mut ranges) = (Vec::new(), Vec::new());
+        encoder.encode(&columns[..keys], None, batch.num_rows(), &mut data, &mut ranges)?;
+        let target = |range: &Option<std::ops::Range<usize>>| match range {
+            Some(range) => partition::java(&data[range.clone()], *partitions),
+            None => 0,
+        };
+        columns[at] = Arc::new(ranges.iter().map(target).collect::<Int32Array>());
+    }
+    Ok(RecordBatch::try_new(schema.clone(), columns)?)
+}
+
+/// Puts every row into the windows that still take it; answers how many they were too late for.
+fn place(
+    batch: &RecordBatch,
+    windows: &mut Windows,
+    times: &mut BTreeMap<i32, i64>,
+    schema: &SchemaRef,
+) -> Result<(RecordBatch, u64)> {
+    let column = |name: &str| -> Result<&ArrayRef> {
+        batch.column_by_name(name).ok_or_else(|| Error::bug(format!("no {name} below a time window")))
+    };
+    let rowtime = column(pseudo::ROWTIME)?.as_primitive::<Int64Type>().values();
+    let partition = column(pseudo::ROWPARTITION)?.as_primitive::<Int32Type>().values();
+    let (mut rows, mut starts, mut ends, mut late) = (vec![], vec![], vec![], 0);
+    for row in 0..batch.num_rows() {
+        let time = times.entry(partition[row]).or_insert(NEVER);
+        *time = rowtime[row].max(*time);
+        let (first, last) = (windows.first(rowtime[row]), windows.last(rowtime[row]));
+        let mut next = Some(first);
+        while let Some(start) = next {
+            if windows.is_closed(start, *time) {
+                late += 1;
+            } else {
+                rows.push(row as u64);
+                starts.push(start);
+                ends.push(windows.end(start));
+            }
+            next = windows.next(start, last);
+        }
+    }
+    let taken = take_record_batch(batch, &UInt64Array::from(rows))?;
+    let mut columns = taken.columns().to_vec();
+    columns.push(Arc::new(Int64Array::from(starts)));
+    columns.push(Arc::new(Int64Array::from(ends)));
+    Ok((RecordBatch::try_new(schema.clone(), columns)?, late))
+}

@@ -1,0 +1,169 @@
+//! Bound plans and SQL to physical plans of DataFusion.
+
+use crate::catalog::Catalog;
+use crate::error::Result;
+use crate::execute::batch::Counts;
+use crate::execute::batch::accumulators::lowered;
+use crate::execute::batch::nodes::{Step, StepExec};
+use crate::execute::batch::table::BatchTable;
+use crate::log::Log;
+use crate::plan::nodes::{Compute, Keep, Rekey, TimeWindow};
+use crate::plan::table::{Origin, SourceTable};
+use crate::types::pseudo;
+use arrow::datatypes::Schema;
+use datafusion::catalog::Session;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DFSchema, Result as DfResult, TableReference};
+use datafusion::datasource::provider_as_source;
+use datafusion::execution::TaskContext;
+use datafusion::execution::context::{QueryPlanner, SessionContext};
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, UserDefinedLogicalNode};
+use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::filter::FilterExec;
+use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
+use datafusion::prelude::SessionConfig;
+use sqlparser::ast::{Query, Statement};
+use std::sync::Arc;
+
+/// A physical plan and what it runs in.
+type Planned = (Arc<dyn ExecutionPlan>, Arc<TaskContext>);
+
+/// Plans a bound SELECT.
+pub(super) async fn bound(plan: &LogicalPlan, log: &Arc<dyn Log>, counts: &Arc<Counts>) -> Result<Planned> {
+    let context = context(counts);
+    let plan = plan.clone().transform_up(|node| lower(node, log, counts))?.data;
+    physical(&context, &plan).await
+}
+
+/// Plans any query that DataFusion understands, over all streams and tables.
+pub(super) async fn sql(query: &Query, log: &Arc<dyn Log>, catalog: &Catalog, counts: &Arc<Counts>) -> Result<Planned> {
+    let context = context(counts);
+    // A pseudo column is there for who names it, and not in `*`.
+    let text = query.to_string().to_uppercase();
+    let shown = |origin: Origin| match origin {
+        Origin::Rowtime => text.contains(pseudo::ROWTIME),
+        Origin::Partition => text.contains(pseudo::ROWPARTITION),
+        Origin::Offset => text.contains(pseudo::ROWOFFSET),
+        Origin::Ordinal | Origin::Present => false,
+        _ => true,
+    };
+    for source in catalog.all() {
+        let table = BatchTable::new(source, &shown, log, counts)?;
+        context.register_table(TableReference::bare(source.name.clone()), Arc::new(table))?;
+    }
+    let statement = Statement::Query(Box::new(query.clone()));
+    let statement = datafusion::sql::parser::Statement::Statement(Box::new(statement));
+    let plan = context.state().statement_to_plan(statement).await?;
+    physical(&context, &plan).await
+}
+
+fn context(counts: &Arc<Counts>) -> SessionContext {
+    // One partition: order and floating-point sums are the same at every run.
+    let mut config = SessionConfig::new().with_target_partitions(1).with_information_schema(false);
+    config.options_mut().sql_parser.enable_ident_normalization = false;
+    let planner = Arc::new(Planner { counts: counts.clone() });
+    let state =
+        SessionStateBuilder::new().with_config(config).with_default_features().with_query_planner(planner).build();
+    let context = SessionContext::new_with_state(state);
+    for (name, alias) in [("upper", "ucase"), ("lower", "lcase"), ("character_length", "len")] {
+        let known = context.state().scalar_functions().get(name).cloned();
+        if let Some(function) = known {
+            context.register_udf(function.as_ref().clone().with_aliases([alias]));
+        }
+    }
+    context
+}
+
+async fn physical(context: &SessionContext, plan: &LogicalPlan) -> Result<Planned> {
+    let plan = context.state().create_physical_plan(plan).await?;
+    Ok((plan, context.task_ctx()))
+}
+
+/// Leaves that can be read and aggregates that can be run, in the place of those that only mean.
+fn lower(node: LogicalPlan, log: &Arc<dyn Log>, counts: &Arc<Counts>) -> DfResult<Transformed<LogicalPlan>> {
+    match node {
+        LogicalPlan::TableScan(mut scan) => {
+            let Some(table) = scan.source.downcast_ref::<SourceTable>() else {
+                return Ok(Transformed::no(LogicalPlan::TableScan(scan)));
+            };
+            let table = BatchTable::new(table.source(), &|_| true, log, counts).map_err(super::nodes::external)?;
+            scan.source = provider_as_source(Arc::new(table));
+            Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
+        }
+        LogicalPlan::Aggregate(aggregate) => {
+            let calls: Vec<Expr> = aggregate.aggr_expr.iter().map(lowered).collect();
+            let Aggregate { input, group_expr, schema, .. } = aggregate;
+            let node = Aggregate::try_new_with_schema(input, group_expr, calls, schema)?;
+            Ok(Transformed::yes(LogicalPlan::Aggregate(node)))
+        }
+        other => Ok(Transformed::no(other)),
+    }
+}
+
+#[derive(Debug)]
+struct Planner {
+    counts: Arc<Counts>,
+}
+
+#[async_trait::async_trait]
+impl QueryPlanner for Planner {
+    async fn create_physical_plan(
+        &self,
+        plan: &LogicalPlan,
+        session: &dyn Session,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        let nodes = Nodes { counts: self.counts.clone() };
+        DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(nodes)]).create_physical_plan(plan, session).await
+    }
+}
+
+struct Nodes {
+    counts: Arc<Counts>,
+}
+
+#[async_trait::async_trait]
+impl ExtensionPlanner for Nodes {
+    async fn plan_extension(
+        &self,
+        _: &dyn PhysicalPlanner,
+        node: &dyn UserDefinedLogicalNode,
+        logical: &[&LogicalPlan],
+        inputs: &[Arc<dyn ExecutionPlan>],
+        session: &dyn Session,
+        planning: &PhysicalPlanningContext,
+    ) -> DfResult<Option<Arc<dyn ExecutionPlan>>> {
+        let ([below], [input]) = (logical, inputs) else { return Ok(None) };
+        let schema: &DFSchema = below.schema();
+        let expression = |e: &Expr| -> DfResult<Arc<dyn PhysicalExpr>> {
+            create_physical_expr(e, schema, session.execution_props(), planning)
+        };
+        let input = input.clone();
+        let node: &dyn std::any::Any = node.as_any();
+        if let Some(keep) = node.downcast_ref::<Keep>() {
+            return Ok(Some(Arc::new(FilterExec::try_new(expression(&keep.predicate)?, input)?)));
+        }
+        if let Some(compute) = node.downcast_ref::<Compute>() {
+            let columns = compute.expressions.iter().map(|e| Ok((expression(e)?, e.name_for_alias()?)));
+            let columns: Vec<(Arc<dyn PhysicalExpr>, String)> = columns.collect::<DfResult<_>>()?;
+            return Ok(Some(Arc::new(ProjectionExec::try_new(columns, input)?)));
+        }
+        if let Some(rekey) = node.downcast_ref::<Rekey>() {
+            let step = Step::Rekey { key: rekey.key.clone(), format: rekey.key_format, partitions: rekey.partitions };
+            let schema = input.schema();
+            return Ok(Some(Arc::new(StepExec::new(step, schema, input))));
+        }
+        if let Some(window) = node.downcast_ref::<TimeWindow>() {
+            let step = Step::Window { window: window.window, counts: self.counts.clone() };
+            let mut fields: Vec<_> = input.schema().fields().iter().cloned().collect();
+            for name in [pseudo::WINDOWSTART, pseudo::WINDOWEND] {
+                fields.push(Arc::new(arrow::datatypes::Field::new(name, arrow::datatypes::DataType::Int64, true)));
+            }
+            return Ok(Some(Arc::new(StepExec::new(step, Arc::new(Schema::new(fields)), input))));
+        }
+        Ok(None)
+    }
+}

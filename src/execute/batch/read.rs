@@ -1,0 +1,396 @@
+//! Reads the retained records of a source in canonical order: the heads of its partitions merged by (rowtime, partition).
+
+use crate::catalog::Source;
+use crate::error::{Error, Result};
+use crate::execute::batch::Counts;
+use crate::format::{Decoder, window_key};
+use crate::log::{Assignment, Isolation, Log, Reader, RecordRef, Start, TopicPartition};
+use crate::parse::statement::SourceKind;
+use crate::plan::table::Origin;
+use crate::types::time::WindowKind;
+use crate::types::{Column, Role};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BinaryBuilder, BooleanArray, Int32Array, Int64Array, RecordBatch, RecordBatchOptions,
+};
+use arrow::compute::{filter_record_batch, interleave_record_batch};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimeUnit, TimestampMillisecondType};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// Records asked for at once, and rows of a batch handed on.
+const BATCH_ROWS: usize = 8192;
+/// How long one poll waits.
+const POLL: Duration = Duration::from_millis(100);
+/// Polls without any progress after which a query fails: half a minute, about what a broker takes to come back.
+const IDLE_POLLS_MAX: u32 = 300;
+
+/// Where each partition begins and where it ended when the query was submitted.
+#[derive(Clone, Debug)]
+pub(super) struct Snapshot {
+    pub source: Arc<Source>,
+    pub ends: Vec<(TopicPartition, i64)>,
+}
+
+impl Snapshot {
+    /// The source as it is now.
+    pub(super) fn take(source: &Arc<Source>, log: &dyn Log) -> Result<Snapshot> {
+        let Some(topic) = log.topic(&source.topic)? else {
+            return Err(Error::not_found(format!("topic {} of {} does not exist", source.topic, source.name)));
+        };
+        let name: Arc<str> = source.topic.as_str().into();
+        let mut ends = Vec::new();
+        for partition in 0..topic.partitions {
+            let partition = TopicPartition::new(name.clone(), partition as i32);
+            let marks = log.watermarks(&partition)?;
+            if marks.low < marks.stable {
+                ends.push((partition, marks.stable));
+            }
+        }
+        Ok(Snapshot { source: source.clone(), ends })
+    }
+}
+
+/// Records of a source as batches: ROWTIME, the wanted columns, and for a table the key's bytes.
+#[derive(Debug)]
+pub(super) struct Replay {
+    heads: Vec<Head>,
+    schema: SchemaRef,
+}
+
+impl Replay {
+    /// Begins to read; `wanted` are columns of the source's table, the ordinal not among them.
+    pub(super) fn new(snapshot: &Snapshot, wanted: &[Origin], log: &dyn Log, counts: &Arc<Counts>) -> Result<Replay> {
+        let layout = Arc::new(Layout::new(snapshot.source.clone(), wanted)?);
+        let mut heads = Vec::new();
+        for (partition, end) in &snapshot.ends {
+            heads.push(Head::new(partition, *end, &layout, log, counts)?);
+        }
+        Ok(Replay { heads, schema: layout.schema.clone() })
+    }
+
+    pub(super) fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// The next rows in canonical order; `None` at the end.
+    pub(super) fn next(&mut self) -> Result<Option<RecordBatch>> {
+        for head in &mut self.heads {
+            head.fill()?;
+        }
+        self.heads.retain(|h| h.ready.is_some());
+        match self.heads.as_mut_slice() {
+            [] => Ok(None),
+            [one] => Ok(one.take_all()),
+            _ => self.merge().map(Some),
+        }
+    }
+
+    fn merge(&mut self) -> Result<RecordBatch> {
+        let mut batches: Vec<RecordBatch> = Vec::new();
+        let mut at: Vec<usize> = Vec::new();
+        for head in &self.heads {
+            let (batch, row) = head.ready.as_ref().ok_or_else(|| Error::bug("a head without rows"))?;
+            batches.push(batch.clone());
+            at.push(*row);
+        }
+        let times: Vec<&[i64]> =
+            batches.iter().map(|b| b.column(0).as_primitive::<Int64Type>().values().as_ref()).collect();
+        let mut picked = Vec::with_capacity(BATCH_ROWS);
+        // When the rows at hand of one partition are used up, the next ones decide.
+        while picked.len() < BATCH_ROWS && (0..at.len()).all(|h| at[h] < times[h].len()) {
+            let first = (0..at.len()).min_by_key(|h| times[*h][at[*h]]).ok_or_else(|| Error::bug("no head"))?;
+            picked.push((first, at[first]));
+            at[first] += 1;
+        }
+        for (head, row) in self.heads.iter_mut().zip(at) {
+            head.advance(row);
+        }
+        let batches: Vec<&RecordBatch> = batches.iter().collect();
+        Ok(interleave_record_batch(&batches, &picked)?)
+    }
+}
+
+/// Start and end of a key's window.
+type Bounds = (i64, i64);
+
+/// What is decoded, and where it goes.
+#[derive(Debug)]
+struct Layout {
+    source: Arc<Source>,
+    wanted: Vec<Origin>,
+    key: Vec<usize>,
+    value: Vec<usize>,
+    /// Place of the TIMESTAMP column among the decoded ones: in the key?, which.
+    time: Option<(bool, usize)>,
+    with_key_bytes: bool,
+    schema: SchemaRef,
+}
+
+impl Layout {
+    fn new(source: Arc<Source>, wanted: &[Origin]) -> Result<Layout> {
+        let (mut key, mut value) = (vec![], vec![]);
+        let add = |list: &mut Vec<usize>, i: usize| {
+            if !list.contains(&i) {
+                list.push(i);
+            }
+        };
+        for origin in wanted {
+            match origin {
+                Origin::Key(i) => add(&mut key, *i),
+                Origin::Value(i) => {
+                    if let Role::Header(_) = source.schema.value[*i].role {
+                        return Err(Error::statement("header columns are not supported yet"));
+                    }
+                    add(&mut value, *i);
+                }
+                _ => {}
+            }
+        }
+        let find = |columns: &[Column], name: &str| columns.iter().position(|c| c.name == name);
+        let mut time = None;
+        if let Some(stamp) = &source.timestamp {
+            if let Some(i) = find(&source.schema.value, &stamp.column) {
+                add(&mut value, i);
+                time = value.iter().position(|v| *v == i).map(|at| (false, at));
+            } else if let Some(i) = find(&source.schema.key, &stamp.column) {
+                add(&mut key, i);
+                time = key.iter().position(|k| *k == i).map(|at| (true, at));
+            }
+        }
+        let with_key_bytes = source.kind == SourceKind::Table;
+        let mut fields = vec![Field::new("time", DataType::Int64, true)];
+        for origin in wanted {
+            fields.push(Field::new(format!("{origin:?}"), data_type(&source, *origin), true));
+        }
+        if with_key_bytes {
+            fields.push(Field::new("partition", DataType::Int32, true));
+            fields.push(Field::new("key", DataType::Binary, true));
+        }
+        let schema = Arc::new(Schema::new(fields));
+        Ok(Layout { source, wanted: wanted.to_vec(), key, value, time, with_key_bytes, schema })
+    }
+}
+
+fn data_type(source: &Source, origin: Origin) -> DataType {
+    match origin {
+        Origin::Key(i) => source.schema.key[i].ty.arrow(),
+        Origin::Value(i) => source.schema.value[i].ty.arrow(),
+        Origin::Partition => DataType::Int32,
+        Origin::Present => DataType::Boolean,
+        _ => DataType::Int64,
+    }
+}
+
+/// One partition: rows decoded and not handed on yet.
+#[derive(Debug)]
+struct Head {
+    layout: Arc<Layout>,
+    reader: Box<dyn Reader>,
+    partition: i32,
+    end: i64,
+    at_end: bool,
+    key: Decoder,
+    value: Decoder,
+    rows: Rows,
+    /// The batch at hand and its first row that is left.
+    ready: Option<(RecordBatch, usize)>,
+    waiting: VecDeque<RecordBatch>,
+    counts: Arc<Counts>,
+}
+
+/// What stands beside the decoded columns.
+#[derive(Debug, Default)]
+struct Rows {
+    time: Vec<i64>,
+    offset: Vec<i64>,
+    bounds: Vec<Bounds>,
+    key: Vec<Option<Vec<u8>>>,
+}
+
+impl Head {
+    fn new(
+        partition: &TopicPartition,
+        end: i64,
+        layout: &Arc<Layout>,
+        log: &dyn Log,
+        counts: &Arc<Counts>,
+    ) -> Result<Head> {
+        let source = &layout.source;
+        let start = Start::Earliest;
+        let assignment = Assignment { topic: partition.topic.clone(), partition: partition.partition, start };
+        Ok(Head {
+            reader: log.reader(vec![assignment], Isolation::ReadCommitted)?,
+            partition: partition.partition,
+            end,
+            at_end: false,
+            key: Decoder::new(source.key_format, &source.schema.key, &layout.key, true)?,
+            value: Decoder::new(source.value_format, &source.schema.value, &layout.value, source.unwrapped_value)?,
+            layout: layout.clone(),
+            rows: Rows::default(),
+            ready: None,
+            waiting: VecDeque::new(),
+            counts: counts.clone(),
+        })
+    }
+
+    fn advance(&mut self, row: usize) {
+        self.ready = self.ready.take().map(|(batch, _)| (batch, row)).filter(|(batch, row)| *row < batch.num_rows());
+    }
+
+    fn take_all(&mut self) -> Option<RecordBatch> {
+        self.ready.take().map(|(batch, row)| batch.slice(row, batch.num_rows() - row))
+    }
+
+    /// Makes rows ready, unless the partition is read up.
+    fn fill(&mut self) -> Result<()> {
+        let mut idle = 0;
+        while self.ready.is_none() {
+            if let Some(batch) = self.waiting.pop_front() {
+                self.ready = Some((batch, 0));
+            } else if self.at_end {
+                return Ok(());
+            } else {
+                let before = self.reader.position(0);
+                self.poll()?;
+                idle = if self.reader.position(0) == before { idle + 1 } else { 0 };
+                if idle > IDLE_POLLS_MAX {
+                    let why = self.reader.trouble().unwrap_or_else(|| "no records came".to_owned());
+                    return Err(
+                        Error::io(format!("topic {} cannot be read", self.layout.source.topic)).with_detail(why)
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn poll(&mut self) -> Result<()> {
+        let fetched = self.reader.poll(BATCH_ROWS, POLL)?;
+        for run in fetched.runs() {
+            run.for_each(|record| self.push(&record));
+        }
+        self.at_end = self.reader.position(0) >= self.end;
+        if let Some(batch) = self.finish()? {
+            self.waiting.push_back(batch);
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, record: &RecordRef<'_>) {
+        if record.offset >= self.end {
+            return;
+        }
+        let table = self.layout.with_key_bytes;
+        if table && record.key.is_none() {
+            return;
+        }
+        let Some((key, bounds)) = self.split(record) else {
+            self.counts.bad.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
+        if self.key.push(key).is_err() {
+            self.counts.bad.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        if self.value.push(record.value).is_err() {
+            self.key.pop();
+            self.counts.bad.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        self.rows.time.push(record.timestamp);
+        self.rows.offset.push(record.offset);
+        self.rows.bounds.push(bounds);
+        if table {
+            self.rows.key.push(record.key.map(<[u8]>::to_vec));
+        }
+    }
+
+    /// The key's own bytes, and the window that it carries.
+    fn split<'a>(&self, record: &RecordRef<'a>) -> Option<(Option<&'a [u8]>, Bounds)> {
+        let (Some(window), Some(key)) = (self.layout.source.window, record.key) else {
+            return Some((record.key, (0, 0)));
+        };
+        match window.kind {
+            WindowKind::Tumbling { size_ms } | WindowKind::Hopping { size_ms, .. } => {
+                let (key, start) = window_key::split_time(key)?;
+                Some((Some(key), (start, start.saturating_add(size_ms))))
+            }
+            WindowKind::Session { .. } => {
+                let (key, end, start) = window_key::split_session(key)?;
+                Some((Some(key), (start, end)))
+            }
+        }
+    }
+
+    fn finish(&mut self) -> Result<Option<RecordBatch>> {
+        let rows = std::mem::take(&mut self.rows);
+        if rows.time.is_empty() {
+            return Ok(None);
+        }
+        let (keys, key_present) = self.key.finish();
+        let (values, value_present) = self.value.finish();
+        let count = rows.time.len();
+        let mut time: ArrayRef = Arc::new(Int64Array::from(rows.time));
+        let mut fine = None;
+        if let Some((in_key, at)) = self.layout.time {
+            let (column, present) = if in_key { (&keys[at], &key_present) } else { (&values[at], &value_present) };
+            let (stamped, valid) = stamp(column, present.as_ref(), &time);
+            (time, fine) = (stamped, Some(valid));
+        }
+        let place = |list: &[usize], i: usize| list.iter().position(|x| *x == i);
+        let missing = || Error::bug("a wanted column was not decoded");
+        let mut columns = vec![time.clone()];
+        for origin in &self.layout.wanted {
+            columns.push(match origin {
+                Origin::Key(i) => keys[place(&self.layout.key, *i).ok_or_else(missing)?].clone(),
+                Origin::Value(i) => values[place(&self.layout.value, *i).ok_or_else(missing)?].clone(),
+                Origin::Rowtime => time.clone(),
+                Origin::Partition => Arc::new(Int32Array::from(vec![self.partition; count])),
+                Origin::Offset => Arc::new(Int64Array::from(rows.offset.clone())),
+                Origin::WindowStart => Arc::new(rows.bounds.iter().map(|b| b.0).collect::<Int64Array>()),
+                Origin::WindowEnd => Arc::new(rows.bounds.iter().map(|b| b.1).collect::<Int64Array>()),
+                Origin::Present => Arc::new(present_column(value_present.as_ref(), count)),
+                Origin::Ordinal => return Err(Error::bug("the ordinal is not read")),
+            });
+        }
+        if self.layout.with_key_bytes {
+            columns.push(Arc::new(Int32Array::from(vec![self.partition; count])));
+            let mut bytes = BinaryBuilder::new();
+            rows.key.iter().for_each(|k| bytes.append_option(k.as_deref()));
+            columns.push(Arc::new(bytes.finish()));
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(count));
+        let batch = RecordBatch::try_new_with_options(self.layout.schema.clone(), columns, &options)?;
+        let Some(fine) = fine else { return Ok(Some(batch)) };
+        let bad = (count - fine.true_count()) as u64;
+        self.counts.bad.fetch_add(bad, Ordering::Relaxed);
+        Ok(Some(filter_record_batch(&batch, &fine)?).filter(|b| b.num_rows() > 0))
+    }
+}
+
+fn present_column(present: Option<&arrow::buffer::NullBuffer>, rows: usize) -> BooleanArray {
+    match present {
+        None => BooleanArray::from(vec![true; rows]),
+        Some(present) => BooleanArray::new(present.inner().clone(), None),
+    }
+}
+
+/// Times from the TIMESTAMP column, and which rows have a legal one; a record without a value keeps its own.
+fn stamp(column: &ArrayRef, present: Option<&arrow::buffer::NullBuffer>, own: &ArrayRef) -> (ArrayRef, BooleanArray) {
+    let own = own.as_primitive::<Int64Type>();
+    let times: Vec<Option<i64>> = match column.data_type() {
+        DataType::Timestamp(TimeUnit::Millisecond, _) => {
+            column.as_primitive::<TimestampMillisecondType>().iter().collect()
+        }
+        _ => column.as_primitive::<Int64Type>().iter().collect(),
+    };
+    let stamped = times.iter().enumerate().map(|(row, time)| match present {
+        Some(present) if present.is_null(row) => own.value(row),
+        _ => time.unwrap_or(-1),
+    });
+    let stamped: Int64Array = stamped.collect();
+    let fine: BooleanArray = stamped.values().iter().map(|t| Some(*t >= 0)).collect();
+    (Arc::new(stamped), fine)
+}

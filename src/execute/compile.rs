@@ -1,0 +1,246 @@
+//! A bound plan to a [`Pipeline`].
+//!
+//! Reads the bound plan, never an optimised one, and prunes columns itself: the scan decodes what some program reads, and
+//! program column numbers become places in a list of [`Slot`]s.
+
+use crate::error::{Error, Result};
+use crate::execute::pipeline::{AggregateCall, AggregateSpec, Hop, OutputSpec, Pipeline, RowSpec, Scan, Slot};
+use crate::plan::call;
+use crate::plan::nodes::{Compute, Keep, Rekey, Sink, TimeWindow, downcast};
+use crate::plan::scalar::Program;
+use crate::plan::table::{Origin, SourceTable};
+use datafusion::common::DFSchema;
+use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan};
+use std::collections::BTreeSet;
+
+/// Stable name of the hop below a grouping.
+const HOP_NAME: &str = "Aggregate-GroupBy";
+/// Stable name of a grouping's state.
+const AGGREGATE_NAME: &str = "Aggregate-Aggregate-Materialize";
+
+/// The pipeline of a bound plan with a Sink at its root.
+pub fn pipeline(plan: &LogicalPlan) -> Result<Pipeline> {
+    let sink: &Sink = downcast(plan).ok_or_else(|| unexpected("a Sink", plan))?;
+    let (rekey, below) = match downcast::<Rekey>(sink.input()) {
+        Some(rekey) if !rekey.grouping => (Some(rekey), rekey.input()),
+        _ => (None, sink.input()),
+    };
+    let compute: &Compute = downcast(below).ok_or_else(|| unexpected("a Compute", below))?;
+    let (keeps, below) = keeps(compute.input());
+    match below {
+        LogicalPlan::Aggregate(aggregate) => grouped(sink, compute, &keeps, aggregate),
+        LogicalPlan::TableScan(_) => flat(sink, compute, &keeps, below, rekey.is_some()),
+        other => Err(unexpected("a scan or an aggregate", other)),
+    }
+}
+
+fn unexpected(wanted: &str, plan: &LogicalPlan) -> Error {
+    Error::bug(format!("{wanted} was expected in a bound plan, not {}", plan.display()))
+}
+
+/// The filters on top of a node, in the order in which they are to run, and the node.
+fn keeps(mut plan: &LogicalPlan) -> (Vec<&Keep>, &LogicalPlan) {
+    let mut keeps = Vec::new();
+    while let Some(keep) = downcast::<Keep>(plan) {
+        keeps.push(keep);
+        plan = keep.input();
+    }
+    keeps.reverse();
+    (keeps, plan)
+}
+
+/// No grouping: one stage.
+fn flat(sink: &Sink, compute: &Compute, keeps: &[&Keep], scan: &LogicalPlan, rekeyed: bool) -> Result<Pipeline> {
+    let leaf = Leaf::of(scan)?;
+    let filter = predicates(keeps, &leaf.schema)?;
+    let all = programs(&compute.expressions, &leaf.schema)?;
+    let (key, value) = all.split_at(sink.key.len());
+    let same_key = !rekeyed;
+    let mut spec = RowSpec {
+        slots: Vec::new(),
+        keep: filter,
+        key: if same_key { vec![] } else { key.to_vec() },
+        value: value.to_vec(),
+        drop_null_keys: false,
+        drop_null_values: !keeps.is_empty(),
+        same_key,
+    };
+    let scan = leaf.number(&mut spec)?;
+    Ok(Pipeline { scan, rows: spec, hop: None, aggregate: None, after: None, output: output(sink) })
+}
+
+/// A grouping: two stages, if rows change partition.
+fn grouped(sink: &Sink, compute: &Compute, having: &[&Keep], aggregate: &Aggregate) -> Result<Pipeline> {
+    let mut below = aggregate.input.as_ref();
+    let window = downcast::<TimeWindow>(below);
+    if let Some(window) = window {
+        below = window.input();
+    }
+    let rekey: &Rekey = downcast(below).ok_or_else(|| unexpected("a Rekey", below))?;
+    let groups: &Compute = downcast(rekey.input()).ok_or_else(|| unexpected("a Compute", rekey.input()))?;
+    let (wheres, scan) = keeps(groups.input());
+    let leaf = Leaf::of(scan)?;
+    let keys = rekey.key.len();
+    let calls = calls(aggregate, keys)?;
+    let arguments = calls.iter().flat_map(|c| &c.arguments).max().map_or(0, |last| last + 1);
+    let all = programs(&groups.expressions[..keys + arguments], &leaf.schema)?;
+    let same_key = rekey.partitions.is_none();
+    let mut rows = RowSpec {
+        slots: Vec::new(),
+        keep: predicates(&wheres, &leaf.schema)?,
+        key: if same_key { vec![] } else { all[..keys].to_vec() },
+        value: all[keys..].to_vec(),
+        drop_null_keys: true,
+        drop_null_values: true,
+        same_key,
+    };
+    let scan = leaf.number(&mut rows)?;
+    let hop = rekey.partitions.map(|partitions| Hop {
+        name: HOP_NAME.to_owned(),
+        partitions,
+        key_format: rekey.key_format,
+        key: rekey.key.clone(),
+    });
+    let spec = AggregateSpec {
+        name: AGGREGATE_NAME.to_owned(),
+        window: window.map(|w| w.window),
+        final_only: window.is_some_and(|w| w.final_only),
+        calls,
+        key_format: rekey.key_format,
+        key: rekey.key.clone(),
+    };
+    let after = after(sink, compute, having, &aggregate.schema, (keys, window.is_some()))?;
+    Ok(Pipeline { scan, rows, hop, aggregate: Some(spec), after: Some(after), output: output(sink) })
+}
+
+fn calls(aggregate: &Aggregate, keys: usize) -> Result<Vec<AggregateCall>> {
+    let input = aggregate.input.schema();
+    let mut calls = Vec::new();
+    for expr in &aggregate.aggr_expr {
+        let (function, args) =
+            call::aggregate_of(expr).ok_or_else(|| Error::bug(format!("{expr} is no aggregate of ours")))?;
+        let place = |arg: &Expr| match arg {
+            Expr::Column(column) => Ok(call::index(column, input)? - keys),
+            other => Err(Error::bug(format!("{other} is no column"))),
+        };
+        calls.push(AggregateCall { function, arguments: args.iter().map(place).collect::<Result<_>>()? });
+    }
+    Ok(calls)
+}
+
+/// HAVING and SELECT over group keys, window bounds and results.
+fn after(
+    sink: &Sink,
+    compute: &Compute,
+    having: &[&Keep],
+    schema: &DFSchema,
+    (keys, windowed): (usize, bool),
+) -> Result<RowSpec> {
+    let all = programs(&compute.expressions, schema)?;
+    let mut spec = RowSpec {
+        slots: Vec::new(),
+        keep: predicates(having, schema)?,
+        key: vec![],
+        value: all[sink.key.len()..].to_vec(),
+        drop_null_keys: false,
+        drop_null_values: false,
+        same_key: true,
+    };
+    let bounds = if windowed { 2 } else { 0 };
+    renumber(&mut spec, &|column| {
+        Ok(match column {
+            c if c < keys => Slot::Key(c),
+            c if c < keys + bounds && c == keys => Slot::WindowStart,
+            c if c < keys + bounds => Slot::WindowEnd,
+            c => Slot::Value(c - keys - bounds),
+        })
+    })?;
+    Ok(spec)
+}
+
+fn output(sink: &Sink) -> OutputSpec {
+    OutputSpec {
+        key: sink.key.clone(),
+        value: sink.value.clone(),
+        window: sink.window,
+        table: sink.table,
+        timestamp: sink.timestamp,
+    }
+}
+
+fn predicates(keeps: &[&Keep], input: &DFSchema) -> Result<Vec<Program>> {
+    keeps.iter().map(|k| call::program(&k.predicate, input)).collect()
+}
+
+fn programs(expressions: &[Expr], input: &DFSchema) -> Result<Vec<Program>> {
+    expressions.iter().map(|e| call::program(e, input)).collect()
+}
+
+/// A scan and what its columns are.
+struct Leaf<'a> {
+    table: &'a SourceTable,
+    schema: DFSchema,
+}
+
+impl Leaf<'_> {
+    fn of(plan: &LogicalPlan) -> Result<Leaf<'_>> {
+        let LogicalPlan::TableScan(scan) = plan else { return Err(unexpected("a scan", plan)) };
+        let table = scan.source.downcast_ref().ok_or_else(|| Error::bug("a scan of something else than a source"))?;
+        Ok(Leaf { table, schema: scan.projected_schema.as_ref().clone() })
+    }
+
+    /// Gives the programs of `spec` slots, and answers the scan that fills them.
+    fn number(&self, spec: &mut RowSpec) -> Result<Scan> {
+        let origins = self.table.origins();
+        let source = self.table.source().clone();
+        let read: BTreeSet<usize> = spec.keep.iter().chain(&spec.key).chain(&spec.value).flat_map(reads).collect();
+        let mut key: Vec<usize> = Vec::new();
+        let mut value: Vec<usize> = Vec::new();
+        let (mut row_partition, mut row_offset) = (false, false);
+        for column in read {
+            match origins[column] {
+                Origin::Key(i) => key.push(i),
+                Origin::Value(i) => value.push(i),
+                Origin::Partition => row_partition = true,
+                Origin::Offset => row_offset = true,
+                _ => {}
+            }
+        }
+        // A key that is passed on is passed on whole.
+        if spec.same_key {
+            key = (0..source.schema.key.len()).collect();
+        }
+        let place = |list: &[usize], wanted: usize| {
+            list.binary_search(&wanted).map_err(|_| Error::bug("a column that is read was not listed"))
+        };
+        renumber(spec, &|column| {
+            Ok(match origins[column] {
+                Origin::Key(i) => Slot::Key(place(&key, i)?),
+                Origin::Value(i) => Slot::Value(place(&value, i)?),
+                Origin::Rowtime => Slot::Rowtime,
+                Origin::Partition => Slot::Value(value.len()),
+                Origin::Offset => Slot::Value(value.len() + usize::from(row_partition)),
+                Origin::WindowStart => Slot::WindowStart,
+                Origin::WindowEnd => Slot::WindowEnd,
+                Origin::Ordinal | Origin::Present => return Err(Error::bug("a program reads a hidden column")),
+            })
+        })?;
+        Ok(Scan { source, key, value, row_partition, row_offset })
+    }
+}
+
+fn reads(program: &Program) -> Vec<usize> {
+    program.reads().into_iter().collect()
+}
+
+/// Turns plan column numbers into places in `spec.slots`.
+fn renumber(spec: &mut RowSpec, slot: &dyn Fn(usize) -> Result<Slot>) -> Result<()> {
+    let columns: BTreeSet<usize> = spec.keep.iter().chain(&spec.key).chain(&spec.value).flat_map(reads).collect();
+    let columns: Vec<usize> = columns.into_iter().collect();
+    spec.slots = columns.iter().map(|c| slot(*c)).collect::<Result<_>>()?;
+    let number = |column: usize| columns.binary_search(&column).expect("every column that is read was collected");
+    for program in spec.keep.iter_mut().chain(&mut spec.key).chain(&mut spec.value) {
+        program.remap(&number);
+    }
+    Ok(())
+}

@@ -1,0 +1,456 @@
+//! One running query: intake, operators, emission, commit. Synchronous and without a thread of its own; whoever owns it
+//! calls [`Execution::turn`] until told to stop.
+//!
+//! ```text
+//! reader --runs--> queues by partition --earliest first--> Intake -> rows -> [hop] -> aggregate -> rows -> Sink
+//!                                                                                                          |
+//!    offsets, stream times, changelog deltas, records  <-- one transaction, every commit interval <--------+
+//! ```
+//!
+//! **Emission is not commit.** In [`Mode::Last`] changed groups are written when the intake runs empty, or every emit
+//! interval while the query lags; a commit always emits first. An aborted commit puts the operators back to what was
+//! committed and reads again from the committed offsets: nothing of an aborted epoch is ever seen.
+
+use crate::catalog::Source;
+use crate::error::{Error, Kind, Result};
+use crate::execute::intake::{BadRecord, Intake};
+use crate::execute::pipeline::Pipeline;
+use crate::execute::sink::Sink;
+use crate::execute::stages::Stages;
+use crate::execute::{ChangeBatch, Mode, Out};
+use crate::log::{
+    Assignment, CommittedOffset, Epoch, Header, Isolation, Log, Outcome, Reader, RecordSet, Run, Session, SessionSpec,
+    Start, TopicPartition,
+};
+use crate::types::clock::SharedClock;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Records asked for in one poll, and rows in one intake batch: decoded columns of that many rows stay in the cache.
+pub const INTAKE_ROWS: usize = 2_048;
+/// Records that may wait in the queues while one partition is behind the others.
+pub const QUEUED_RECORDS_MAX: usize = 65_536;
+/// Unsent output (and undo images behind it) that end an epoch early: memory is bounded by it, a transaction stays short.
+pub const EPOCH_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Bad records described one by one per query and turn; more are only counted.
+pub const BAD_RECORDS_KEPT: usize = 1_000;
+
+/// Where a query's rows go.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// To a topic, exactly once.
+    Topic(Arc<Source>),
+    /// To whoever asked: nothing is stored.
+    Rows,
+}
+
+/// What to run and how.
+#[derive(Clone, Debug)]
+pub struct ExecutionSpec {
+    /// The compiled query.
+    pub pipeline: Pipeline,
+    /// Where its rows go.
+    pub target: Target,
+    /// Consumer group and stem of the internal topics' names.
+    pub group: String,
+    /// Every change, or the last of each key per emission.
+    pub mode: Mode,
+    /// Where to begin without committed offsets.
+    pub start: Start,
+    /// Time between commits.
+    pub commit_interval: Duration,
+    /// Longest time between emissions while lagging.
+    pub emit_interval: Duration,
+}
+
+/// What a query has done, for SHOW and DESCRIBE; read by any thread.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Records read.
+    pub consumed: AtomicU64,
+    /// Rows written.
+    pub produced: AtomicU64,
+    /// Records skipped because they could not be used.
+    pub bad: AtomicU64,
+    /// Rows dropped by the late rule.
+    pub late: AtomicU64,
+    /// Commits.
+    pub commits: AtomicU64,
+    /// Records that were in the log but not yet processed when the reader last stood at an end; -1 = not known.
+    pub waiting: AtomicI64,
+}
+
+/// What a turn did.
+#[derive(Debug, Default)]
+pub struct Turn {
+    /// Records taken in.
+    pub records: usize,
+    /// Rows for whoever asked ([`Target::Rows`]).
+    pub rows: Vec<ChangeBatch>,
+    /// Records that were skipped, at most [`BAD_RECORDS_KEPT`].
+    pub bad: Vec<BadRecord>,
+    /// Nothing is left to do until new records come: everything read is emitted and committed.
+    pub idle: bool,
+}
+
+/// A running query.
+#[derive(Debug)]
+pub struct Execution {
+    spec: ExecutionSpec,
+    clock: SharedClock,
+    reader: Box<dyn Reader>,
+    /// `None` for [`Target::Rows`].
+    session: Option<Box<dyn Session>>,
+    inputs: Vec<TopicPartition>,
+    intakes: Vec<Intake>,
+    stages: Stages,
+    sink: Option<Sink>,
+    queues: Vec<VecDeque<Run>>,
+    queued: usize,
+    /// Next offset after what was processed, and after what was committed, by slot.
+    processed: Vec<i64>,
+    committed: Vec<i64>,
+    seq: u64,
+    pending: RecordSet,
+    /// Something was processed or emitted that no commit holds yet.
+    dirty: bool,
+    commits: u64,
+    last_commit: Duration,
+    last_emit: Duration,
+    retry_at: Option<Duration>,
+    progress: Arc<Progress>,
+    rows: Vec<ChangeBatch>,
+    bad: Vec<BadRecord>,
+    /// What hinders the commits at present.
+    trouble: Option<String>,
+}
+
+impl Execution {
+    /// Opens the session, restores state from the changelog and stands ready at the committed offsets.
+    pub fn start(log: &dyn Log, spec: ExecutionSpec, clock: SharedClock, progress: Arc<Progress>) -> Result<Execution> {
+        let source = spec.pipeline.scan.source.clone();
+        let topic: Arc<str> = source.topic.as_str().into();
+        let inputs: Vec<_> = (0..source.partitions as i32).map(|p| TopicPartition::new(topic.clone(), p)).collect();
+        let mut stages = Stages::new(&spec.pipeline, spec.mode, source.partitions)?;
+        let (session, sink) = match &spec.target {
+            Target::Rows => (None, None),
+            Target::Topic(target) => {
+                let session = SessionSpec {
+                    group: spec.group.clone(),
+                    slot: "0".to_owned(),
+                    tasks: source.partitions.max(stages.partitions()),
+                };
+                (Some(log.session(&session)?), Some(Sink::new(target, spec.pipeline.output.timestamp)?))
+            }
+        };
+        let mut execution = Execution {
+            intakes: inputs.iter().map(|p| Intake::new(&spec.pipeline.scan, p.partition)).collect::<Result<_>>()?,
+            reader: log.reader(Vec::new(), Isolation::ReadCommitted)?,
+            queues: inputs.iter().map(|_| VecDeque::new()).collect(),
+            queued: 0,
+            processed: vec![0; inputs.len()],
+            committed: vec![0; inputs.len()],
+            seq: 0,
+            pending: RecordSet::default(),
+            dirty: false,
+            commits: 0,
+            last_commit: clock.monotonic(),
+            last_emit: clock.monotonic(),
+            retry_at: None,
+            rows: Vec::new(),
+            bad: Vec::new(),
+            trouble: None,
+            session,
+            sink,
+            inputs,
+            progress,
+            clock,
+            stages: std::mem::take(&mut stages),
+            spec,
+        };
+        execution.position(log)?;
+        Ok(execution)
+    }
+
+    /// Finds where to begin, restores what stood there, and opens the reader.
+    fn position(&mut self, log: &dyn Log) -> Result<()> {
+        let known = match &mut self.session {
+            Some(session) => session.committed(&self.inputs)?,
+            None => vec![None; self.inputs.len()],
+        };
+        let first_start = known.iter().all(Option::is_none);
+        for (slot, at) in known.iter().enumerate() {
+            self.committed[slot] = match at {
+                Some(offset) => offset.offset,
+                None => {
+                    let marks = log.watermarks(&self.inputs[slot])?;
+                    match self.spec.start {
+                        Start::Earliest => marks.low,
+                        Start::Latest => marks.stable,
+                        Start::Offset(offset) => offset,
+                    }
+                }
+            };
+        }
+        self.processed.clone_from(&self.committed);
+        if !first_start && let Target::Topic(_) = self.spec.target {
+            self.stages.restore(log, &self.spec.group)?;
+            let memo = |task: usize| known.get(task).and_then(Option::as_ref).map_or("", |c| c.metadata.as_str());
+            self.stages.recall(memo)?;
+        }
+        let assignment = self.inputs.iter().zip(&self.committed).map(|(input, &offset)| Assignment {
+            topic: input.topic.clone(),
+            partition: input.partition,
+            start: Start::Offset(offset),
+        });
+        self.reader = log.reader(assignment.collect(), Isolation::ReadCommitted)?;
+        // The first commit fixes where the query began, before any row: a query made at `latest` must not skip, after a
+        // crash, what came in between.
+        self.dirty = first_start && self.session.is_some();
+        Ok(())
+    }
+
+    /// Wakes a turn that waits for records; for other threads.
+    pub fn waker(&self) -> Arc<dyn Fn() + Send + Sync> {
+        self.reader.waker()
+    }
+
+    /// What keeps the query from going on at present, if anything does.
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.clone().or_else(|| self.reader.trouble())
+    }
+
+    /// Reads, processes, emits and commits what is due. Waits for records at most `wait`.
+    pub fn turn(&mut self, wait: Duration) -> Result<Turn> {
+        if !self.retry_due(wait) {
+            return Ok(Turn::default());
+        }
+        let fetched = self.reader.poll(INTAKE_ROWS, self.patience(wait))?;
+        let arrived = fetched.len();
+        for run in fetched.into_runs() {
+            self.queued += run.len();
+            self.queues[run.slot].push_back(run);
+        }
+        let mut records = 0;
+        while let Some(slot) = self.choose(arrived == 0) {
+            let run = self.queues[slot].pop_front().expect("choose answers a slot with a run");
+            self.queued -= run.len();
+            records += run.len();
+            self.process(&run)?;
+            if self.pending.data.len() > EPOCH_BYTES_MAX {
+                break;
+            }
+        }
+        let drained = self.queued == 0 && arrived == 0;
+        self.emit_and_commit(drained)?;
+        let idle = drained && !self.dirty && self.retry_at.is_none();
+        Ok(Turn { records, rows: std::mem::take(&mut self.rows), bad: std::mem::take(&mut self.bad), idle })
+    }
+
+    /// Emits and commits everything that was processed: before a stop.
+    pub fn finish(&mut self) -> Result<()> {
+        self.emit_and_commit(true)?;
+        if self.dirty { self.commit() } else { Ok(()) }
+    }
+
+    /// After an aborted commit: is it time to go on?
+    fn retry_due(&mut self, wait: Duration) -> bool {
+        let Some(at) = self.retry_at else { return true };
+        let now = self.clock.monotonic();
+        if now < at {
+            self.clock.sleep((at - now).min(wait));
+        }
+        if self.clock.monotonic() < at {
+            return false;
+        }
+        self.retry_at = None;
+        true
+    }
+
+    /// How long a poll may wait: not at all while there is something to do, else until the next deadline.
+    fn patience(&self, wait: Duration) -> Duration {
+        if self.queued > 0 {
+            return Duration::ZERO;
+        }
+        if !self.dirty {
+            return wait;
+        }
+        // In `Last`, changed groups wait for the intake to run empty: a short poll tells.
+        if self.stages.has_unemitted() {
+            return Duration::ZERO;
+        }
+        wait.min((self.last_commit + self.spec.commit_interval).saturating_sub(self.clock.monotonic()))
+    }
+
+    /// The partition whose next records are the earliest, as soon as no other partition can have earlier ones waiting.
+    fn choose(&self, starved: bool) -> Option<usize> {
+        let with_runs = || self.queues.iter().enumerate().filter(|(_, q)| !q.is_empty());
+        let behind = |slot: usize| self.queues[slot].is_empty() && !self.reader.at_end(slot);
+        if self.stages.ordered() && !starved && self.queued < QUEUED_RECORDS_MAX && (0..self.queues.len()).any(behind) {
+            return None;
+        }
+        with_runs().min_by_key(|(slot, q)| (q[0].first_timestamp(), *slot)).map(|(slot, _)| slot)
+    }
+
+    fn process(&mut self, run: &Run) -> Result<()> {
+        let slot = run.slot;
+        let first = self.seq;
+        let (intake, bad, seq) = (&mut self.intakes[slot], &mut self.bad, &mut self.seq);
+        let mut next = self.processed[slot];
+        let known = bad.len();
+        // Nearly always one batch; more when the records are huge.
+        let mut batches = Vec::new();
+        run.for_each(|record| {
+            if !intake.has_room(&record) {
+                batches.push(intake.finish(bad));
+            }
+            intake.push(&record, *seq, bad);
+            *seq += 1;
+            next = record.offset + 1;
+        });
+        batches.push(intake.finish(bad));
+        let headers = intake.take_headers();
+        self.progress.bad.fetch_add((bad.len() - known) as u64, Ordering::Relaxed);
+        bad.truncate(BAD_RECORDS_KEPT);
+        self.processed[slot] = next;
+        self.progress.consumed.fetch_add(self.seq - first, Ordering::Relaxed);
+        self.dirty = true;
+        for batch in batches {
+            let (batch, mut out) = (batch?, Out::default());
+            if !batch.is_empty() {
+                self.stages.step(slot, &batch, &mut out)?;
+                self.write(out, slot, &headers)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what operators wrote: rows to the sink or to whoever asked, counts, bad rows to the log.
+    fn write(&mut self, out: Out, slot: usize, headers: &[(u64, Vec<Header>)]) -> Result<()> {
+        self.progress.late.fetch_add(out.late, Ordering::Relaxed);
+        for row in out.bad {
+            self.report(slot, row.seq, row.reason);
+        }
+        for batch in out.batches {
+            let rows = batch.len();
+            match &mut self.sink {
+                None => self.rows.push(batch),
+                Some(sink) => {
+                    let partition = self.inputs[slot].partition;
+                    for (seq, reason) in sink.encode(&batch, partition, headers, &mut self.pending)? {
+                        self.report(slot, seq, reason);
+                    }
+                }
+            }
+            self.progress.produced.fetch_add(rows as u64, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn report(&mut self, slot: usize, seq: u64, reason: String) {
+        self.progress.bad.fetch_add(1, Ordering::Relaxed);
+        if self.bad.len() < BAD_RECORDS_KEPT {
+            let input = &self.inputs[slot];
+            // Rows of one run have consecutive ordinals; counted back from the last one they give the offset where the
+            // partition has no gaps, which is what a person can look up.
+            let offset = self.processed[slot] - (self.seq - seq) as i64;
+            self.bad.push(BadRecord { topic: input.topic.clone(), partition: input.partition, offset, reason });
+        }
+    }
+
+    fn emit_and_commit(&mut self, drained: bool) -> Result<()> {
+        let now = self.clock.monotonic();
+        let commit_due = self.session.is_some()
+            && self.dirty
+            && (now >= self.last_commit + self.spec.commit_interval || self.pending.data.len() > EPOCH_BYTES_MAX);
+        if self.stages.has_unemitted() && (drained || commit_due || now >= self.last_emit + self.spec.emit_interval) {
+            let mut out = Out::default();
+            self.stages.emit(&mut out)?;
+            self.write(out, 0, &[])?;
+            self.last_emit = now;
+        }
+        if self.session.is_none() {
+            self.stages.commit();
+            self.dirty = false;
+        } else if commit_due {
+            self.commit()?;
+        }
+        Ok(())
+    }
+
+    /// One transaction: rows, changelog, offsets with stream times.
+    fn commit(&mut self) -> Result<()> {
+        if self.stages.has_unemitted() {
+            let mut out = Out::default();
+            self.stages.emit(&mut out)?;
+            self.write(out, 0, &[])?;
+        }
+        let mut epoch = Epoch { blob: format!("{{\"commit\":{}}}", self.commits + 1), ..Epoch::default() };
+        if let Some(sink) = &self.sink
+            && !self.pending.is_empty()
+        {
+            epoch.records.push((sink.topic().clone(), std::mem::take(&mut self.pending)));
+        }
+        self.stages.deltas(&self.spec.group, &mut epoch.records)?;
+        let mut reached = Vec::with_capacity(self.inputs.len());
+        for (slot, input) in self.inputs.iter().enumerate() {
+            // An empty queue means that everything before the reader's position was processed, markers included.
+            let empty = self.queues[slot].is_empty();
+            let offset =
+                if empty { self.reader.position(slot).max(self.processed[slot]) } else { self.processed[slot] };
+            reached.push(offset);
+            epoch.offsets.push((input.clone(), CommittedOffset { offset, metadata: self.stages.memo(slot) }));
+        }
+        let session = self.session.as_mut().ok_or_else(|| Error::bug("a query without session does not commit"))?;
+        let outcome = match session.commit(&epoch) {
+            Ok(outcome) => outcome,
+            // The log could not take it (a full disk): nothing was written; try again.
+            Err(e) if e.kind() == Kind::Io => {
+                Outcome::Aborted { reason: e.to_string(), retry_after: Duration::from_secs(1) }
+            }
+            Err(e) => return Err(e),
+        };
+        self.last_commit = self.clock.monotonic();
+        match outcome {
+            Outcome::Committed => {
+                self.stages.commit();
+                self.committed = reached;
+                self.commits += 1;
+                self.dirty = false;
+                self.trouble = None;
+                self.progress.commits.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            }
+            Outcome::Aborted { reason, retry_after } => self.rewind(reason, retry_after),
+            Outcome::Fenced { reason } => {
+                Err(Error::new(Kind::Fenced, "another process runs this query now").with_detail(reason))
+            }
+        }
+    }
+
+    /// Back to what was committed.
+    fn rewind(&mut self, reason: String, retry_after: Duration) -> Result<()> {
+        tracing::warn!(group = %self.spec.group, %reason, "commit aborted; going back to the committed offsets");
+        self.stages.abort();
+        self.pending.clear();
+        self.queues.iter_mut().for_each(VecDeque::clear);
+        self.queued = 0;
+        for slot in 0..self.inputs.len() {
+            self.intakes[slot].clear()?;
+            self.processed[slot] = self.committed[slot];
+            self.reader.seek(slot, self.committed[slot])?;
+        }
+        self.trouble = Some(reason);
+        self.retry_at = Some(self.clock.monotonic() + retry_after);
+        // Where it began is committed before any row; an aborted first commit is still owed.
+        self.dirty = self.commits == 0;
+        Ok(())
+    }
+
+    /// What the query has done so far.
+    pub fn progress(&self) -> &Arc<Progress> {
+        &self.progress
+    }
+}

@@ -1,0 +1,333 @@
+//! Filters and projections: one row in, at most one row out, no state.
+//!
+//! ```text
+//! slots -> keep 0 -> keep 1 -> ...  (masks only)  -> filter once, only the columns still needed -> key -> value
+//! ```
+//!
+//! A row that one condition refused takes no part in the next: its errors there are not reported. A row without a value (a
+//! null value on a stream) is not looked at by conditions and projections: it is dropped or passes as it is.
+//!
+//! On changes with an old image (HAVING over a grouping) both images are filtered and projected. A row that leaves the
+//! condition becomes a tombstone; one that did not meet it before and does not now is no row.
+
+use super::pipeline::{RowSpec, Slot};
+use super::{BadRow, Bounds, ChangeBatch, Operator, Out, Side};
+use crate::error::{Error, Result};
+use crate::plan::scalar::{Columns, Program, RowErrors};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, PrimitiveArray};
+use arrow::buffer::{BooleanBuffer, NullBuffer, ScalarBuffer};
+use arrow::compute::{FilterBuilder, FilterPredicate, nullif};
+use arrow::datatypes::{ArrowPrimitiveType, Int64Type, UInt64Type};
+use std::sync::Arc;
+
+/// The operator.
+#[derive(Debug)]
+pub struct RowOperator {
+    /// Conditions over the columns of `tested`.
+    keep: Vec<Program>,
+    tested: Vec<Slot>,
+    /// Key and value programs over the columns of `projected`.
+    key: Vec<Program>,
+    value: Vec<Program>,
+    projected: Vec<Slot>,
+    drop_null_keys: bool,
+    drop_null_values: bool,
+    same_key: bool,
+}
+
+/// What an expression is for: a log entry says it.
+#[derive(Clone, Copy, Debug)]
+enum Purpose {
+    Condition,
+    GroupKey,
+    Key,
+    Value,
+}
+
+/// Rows that something holds for; `None` = all of the batch.
+type Mask = Option<BooleanBuffer>;
+
+impl RowOperator {
+    /// The operator for these filters and projections.
+    pub fn new(spec: &RowSpec) -> RowOperator {
+        let (tested, keep) = renumbered(&spec.slots, spec.keep.iter());
+        let (projected, mut key) = renumbered(&spec.slots, spec.key.iter().chain(&spec.value));
+        let value = key.split_off(spec.key.len());
+        RowOperator {
+            keep,
+            tested,
+            key,
+            value,
+            projected,
+            drop_null_keys: spec.drop_null_keys,
+            drop_null_values: spec.drop_null_values,
+            same_key: spec.same_key,
+        }
+    }
+
+    /// Rows that have this image and whose image passes all conditions.
+    fn passing(&self, batch: &ChangeBatch, side: &Side, mut bad: Option<&mut Vec<BadRow>>) -> Result<Mask> {
+        let mut passing = present(side);
+        if self.keep.is_empty() {
+            return Ok(passing);
+        }
+        let columns = gather(&self.tested, batch, side)?;
+        let input = Columns { columns: &columns, rows: batch.len() };
+        for (i, condition) in self.keep.iter().enumerate() {
+            let mut errors = RowErrors::new();
+            let passed = condition.predicate(&input, &mut errors)?;
+            if let Some(bad) = bad.as_deref_mut() {
+                report(Purpose::Condition, i, condition, &mut errors, passing.as_ref(), &batch.seq, bad);
+            }
+            passing = and(passing, passed);
+        }
+        Ok(passing)
+    }
+
+    /// The batch with only the columns that programs still need, and only the rows that stay.
+    fn narrow(&self, batch: &ChangeBatch, bad: &mut Vec<BadRow>) -> Result<Option<ChangeBatch>> {
+        let new = self.passing(batch, &batch.new, Some(bad))?;
+        let old = match &batch.old {
+            Some(side) => Some(self.passing(batch, side, None)?),
+            None => None,
+        };
+        let staying = match &old {
+            Some(old) => or(new.clone(), old.clone()),
+            None if self.drop_null_values => new.clone(),
+            None => match present(&batch.new) {
+                None => new.clone(),
+                Some(values) => or(new.clone(), Some(!&values)),
+            },
+        };
+        let image = |side: &Side, mask: Mask| -> Result<Side> {
+            let columns = gather(&self.projected, batch, side)?;
+            Ok(Side { columns, present: mask.map(NullBuffer::new) })
+        };
+        let narrow = ChangeBatch {
+            key: if self.same_key { batch.key.clone() } else { Vec::new() },
+            key_present: if self.same_key { batch.key_present.clone() } else { None },
+            new: image(&batch.new, new)?,
+            old: match (&batch.old, old) {
+                (Some(side), Some(mask)) => Some(image(side, mask)?),
+                _ => None,
+            },
+            rowtime: batch.rowtime.clone(),
+            window: batch.window.clone(),
+            seq: batch.seq.clone(),
+        };
+        Ok(match staying {
+            None => Some(narrow),
+            Some(mask) if !mask.has_true() => None,
+            Some(mask) => Some(filtered(&narrow, &mask)?),
+        })
+    }
+
+    /// Key and value columns in place of the programs' inputs.
+    fn project(&self, narrow: ChangeBatch, bad: &mut Vec<BadRow>) -> Result<ChangeBatch> {
+        let input = Columns { columns: &narrow.new.columns, rows: narrow.len() };
+        let (key, key_present, failed) = self.rekey(&narrow, &input, bad)?;
+        let new = self.values(&input, &narrow.new, Some((&narrow.seq, bad)))?;
+        let old = match &narrow.old {
+            Some(side) => {
+                let input = Columns { columns: &side.columns, rows: narrow.len() };
+                Some(self.values(&input, side, None)?)
+            }
+            None => None,
+        };
+        let batch = ChangeBatch { key, key_present, new, old, ..narrow };
+        if self.drop_null_keys { without_null_keys(batch, failed.as_ref(), bad) } else { Ok(batch) }
+    }
+
+    /// Key columns, which rows have a key, and for which rows a key could not be computed.
+    fn rekey(
+        &self,
+        batch: &ChangeBatch,
+        input: &Columns<'_>,
+        bad: &mut Vec<BadRow>,
+    ) -> Result<(Vec<ArrayRef>, Option<NullBuffer>, Mask)> {
+        if self.same_key {
+            return Ok((batch.key.clone(), batch.key_present.clone(), None));
+        }
+        if self.key.is_empty() {
+            return Ok((Vec::new(), Some(NullBuffer::new_null(input.rows)), None));
+        }
+        let purpose = if self.drop_null_keys { Purpose::GroupKey } else { Purpose::Key };
+        let (mut key, mut failed) = (Vec::with_capacity(self.key.len()), None);
+        for (i, program) in self.key.iter().enumerate() {
+            let mut errors = RowErrors::new();
+            key.push(program.eval_array(input, &mut errors)?);
+            for caught in errors.caught() {
+                failed = Some(failed.map_or_else(|| caught.rows.clone(), |f: BooleanBuffer| &f | &caught.rows));
+            }
+            report(purpose, i, program, &mut errors, present(&batch.new).as_ref(), &batch.seq, bad);
+        }
+        // A key of several columns is never null as a whole.
+        let present = if key.len() == 1 { key[0].logical_nulls().filter(|n| n.null_count() > 0) } else { None };
+        Ok((key, present, failed))
+    }
+
+    /// The value columns of one image; NULL where it is absent. Without `log` errors were reported before.
+    fn values(&self, input: &Columns<'_>, side: &Side, mut log: Option<(&[u64], &mut Vec<BadRow>)>) -> Result<Side> {
+        let present = present(side);
+        let absent = present.as_ref().map(|p| BooleanArray::new(!p, None));
+        let mut columns = Vec::with_capacity(self.value.len());
+        for (i, program) in self.value.iter().enumerate() {
+            let mut errors = RowErrors::new();
+            let column = program.eval_array(input, &mut errors)?;
+            if let Some((seq, bad)) = &mut log {
+                report(Purpose::Value, i, program, &mut errors, present.as_ref(), seq, bad);
+            }
+            columns.push(match &absent {
+                Some(absent) => without(&column, absent)?,
+                None => column,
+            });
+        }
+        Ok(Side { columns, present: side.present.clone().filter(|p| p.null_count() > 0) })
+    }
+}
+
+impl Operator for RowOperator {
+    fn step(&mut self, ports: &[Option<&ChangeBatch>], out: &mut Out) -> Result<()> {
+        let Some(batch) = ports.first().copied().flatten().filter(|b| !b.is_empty()) else { return Ok(()) };
+        let from = out.bad.len();
+        if let Some(narrow) = self.narrow(batch, &mut out.bad)? {
+            let projected = self.project(narrow, &mut out.bad)?;
+            if !projected.is_empty() {
+                out.batches.push(projected);
+            }
+        }
+        out.bad[from..].sort_by_key(|b| b.seq);
+        Ok(())
+    }
+}
+
+/// The slots that programs read, and the programs over just these.
+fn renumbered<'a>(slots: &[Slot], programs: impl Iterator<Item = &'a Program>) -> (Vec<Slot>, Vec<Program>) {
+    let mut programs: Vec<Program> = programs.cloned().collect();
+    let read: std::collections::BTreeSet<usize> = programs.iter().flat_map(Program::reads).collect();
+    let read: Vec<usize> = read.into_iter().collect();
+    for program in &mut programs {
+        program.remap(&|column| read.binary_search(&column).expect("every column that is read was collected"));
+    }
+    // A program without its slot keeps a column number that `gather` refuses.
+    (read.iter().filter_map(|&r| slots.get(r).copied()).collect(), programs)
+}
+
+fn gather(slots: &[Slot], batch: &ChangeBatch, side: &Side) -> Result<Vec<ArrayRef>> {
+    let missing = || Error::bug("a row program reads a column that the batch has not");
+    let long = |values: &ScalarBuffer<i64>| -> ArrayRef { Arc::new(Int64Array::new(values.clone(), None)) };
+    let column = |slot: &Slot| match slot {
+        Slot::Key(i) => batch.key.get(*i).cloned().ok_or_else(missing),
+        Slot::Value(i) => side.columns.get(*i).cloned().ok_or_else(missing),
+        Slot::Rowtime => Ok(long(&batch.rowtime)),
+        Slot::WindowStart => batch.window.as_ref().map(|w| long(&w.start)).ok_or_else(missing),
+        Slot::WindowEnd => batch.window.as_ref().map(|w| long(&w.end)).ok_or_else(missing),
+    };
+    slots.iter().map(column).collect()
+}
+
+fn present(side: &Side) -> Mask {
+    side.present.as_ref().filter(|p| p.null_count() > 0).map(|p| p.inner().clone())
+}
+
+fn and(left: Mask, right: Mask) -> Mask {
+    match (left, right) {
+        (Some(left), Some(right)) => Some(&left & &right),
+        (one, other) => one.or(other),
+    }
+}
+
+fn or(left: Mask, right: Mask) -> Mask {
+    Some(&left? | &right?)
+}
+
+/// NULL where `absent`. Nested columns have no kernel for it; taking no row there does the same.
+fn without(column: &ArrayRef, absent: &BooleanArray) -> Result<ArrayRef> {
+    if !column.data_type().is_nested() {
+        return Ok(nullif(column, absent)?);
+    }
+    let rows = (0..column.len() as u32).map(|row| (!absent.value(row as usize)).then_some(row));
+    Ok(arrow::compute::take(column, &rows.collect::<arrow::array::UInt32Array>(), None)?)
+}
+
+/// The rows of `mask`.
+fn filtered(batch: &ChangeBatch, mask: &BooleanBuffer) -> Result<ChangeBatch> {
+    let predicate = FilterBuilder::new(&BooleanArray::new(mask.clone(), None)).optimize().build();
+    let columns =
+        |columns: &[ArrayRef]| -> Result<Vec<ArrayRef>> { columns.iter().map(|c| Ok(predicate.filter(c)?)).collect() };
+    let nulls = |nulls: &Option<NullBuffer>| -> Result<Option<NullBuffer>> {
+        let Some(nulls) = nulls else { return Ok(None) };
+        let bits = predicate.filter(&BooleanArray::new(nulls.inner().clone(), None))?;
+        Ok(Some(NullBuffer::new(bits.as_boolean().values().clone())).filter(|n| n.null_count() > 0))
+    };
+    let side =
+        |side: &Side| -> Result<Side> { Ok(Side { columns: columns(&side.columns)?, present: nulls(&side.present)? }) };
+    Ok(ChangeBatch {
+        key: columns(&batch.key)?,
+        key_present: nulls(&batch.key_present)?,
+        new: side(&batch.new)?,
+        old: batch.old.as_ref().map(side).transpose()?,
+        rowtime: scalars::<Int64Type>(&predicate, &batch.rowtime)?,
+        window: match &batch.window {
+            Some(w) => Some(Bounds {
+                start: scalars::<Int64Type>(&predicate, &w.start)?,
+                end: scalars::<Int64Type>(&predicate, &w.end)?,
+            }),
+            None => None,
+        },
+        seq: scalars::<UInt64Type>(&predicate, &batch.seq)?,
+    })
+}
+
+fn scalars<T: ArrowPrimitiveType>(
+    predicate: &FilterPredicate,
+    values: &ScalarBuffer<T::Native>,
+) -> Result<ScalarBuffer<T::Native>> {
+    let kept = predicate.filter(&PrimitiveArray::<T>::new(values.clone(), None))?;
+    Ok(kept.as_primitive::<T>().values().clone())
+}
+
+/// Drops rows whose key is absent or NULL in any column, and reports those that have not failed before.
+fn without_null_keys(batch: ChangeBatch, failed: Option<&BooleanBuffer>, bad: &mut Vec<BadRow>) -> Result<ChangeBatch> {
+    let mut keyed = batch.key_present.clone();
+    for column in &batch.key {
+        keyed = NullBuffer::union(keyed.as_ref(), column.logical_nulls().as_ref());
+    }
+    let Some(keyed) = keyed.filter(|k| k.null_count() > 0) else { return Ok(batch) };
+    for row in (0..batch.len()).filter(|&row| keyed.is_null(row) && !failed.is_some_and(|f| f.value(row))) {
+        let null = |c: &ArrayRef| c.logical_nulls().is_some_and(|n| n.is_null(row));
+        let index = batch.key.iter().position(null).unwrap_or(0);
+        let reason = format!(
+            "Group-by column with index {index} resolved to null. The source row will be excluded from the table."
+        );
+        bad.push(BadRow { seq: batch.seq[row], reason });
+    }
+    filtered(&batch, keyed.inner())
+}
+
+/// Notes what a program's boundaries caught, in the rows of `mask` only.
+fn report(
+    purpose: Purpose,
+    index: usize,
+    program: &Program,
+    errors: &mut RowErrors,
+    mask: Option<&BooleanBuffer>,
+    seq: &[u64],
+    bad: &mut Vec<BadRow>,
+) {
+    for caught in errors.take_caught() {
+        let text = program.boundary(caught.boundary).unwrap_or(program);
+        let reason = match purpose {
+            Purpose::Condition => format!("condition {index}: {} in {text}", caught.reason),
+            Purpose::Key => format!("key {index}: {} in {text}", caught.reason),
+            Purpose::Value => format!("expression {index}: {} in {text}", caught.reason),
+            Purpose::GroupKey => format!(
+                "Error calculating group-by column with index {index}. The source row will be excluded from the table.: \
+                 {} in {text}",
+                caught.reason
+            ),
+        };
+        let rows = caught.rows.set_indices().filter(|&row| mask.is_none_or(|m| m.value(row)));
+        bad.extend(rows.map(|row| BadRow { seq: seq[row], reason: reason.clone() }));
+    }
+}

@@ -1,0 +1,137 @@
+//! Bytes out: changes become records of the sink topic.
+//!
+//! Keys of a batch are encoded first, then its values, column after column into one buffer. The partition is Java's
+//! murmur2 over the key bytes *without* window; a record without a key goes to the partition that its source had.
+
+use crate::catalog::Source;
+use crate::error::{Error, Result};
+use crate::execute::ChangeBatch;
+use crate::format::{Encoder, window_key};
+use crate::log::{Header, RecordSet, Row, partition};
+use crate::types::time::WindowKind;
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::{DataType, Int64Type, TimestampMillisecondType};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Encodes the changes of one query.
+#[derive(Debug)]
+pub struct Sink {
+    topic: Arc<str>,
+    partitions: u32,
+    key: Option<Encoder>,
+    value: Encoder,
+    window: Option<WindowKind>,
+    timestamp: Option<usize>,
+    key_bytes: Vec<u8>,
+    keys: Vec<Option<Range<usize>>>,
+    values: Vec<Option<Range<usize>>>,
+}
+
+/// A row that could not be written.
+pub type Unwritten = (u64, String);
+
+impl Sink {
+    /// Writes to a source's topic. `timestamp` is the value column that stamps the records.
+    pub fn new(target: &Source, timestamp: Option<usize>) -> Result<Sink> {
+        let key = match target.schema.key.is_empty() {
+            true => None,
+            false => Some(Encoder::new(target.key_format, &target.schema.key, true)?),
+        };
+        Ok(Sink {
+            topic: target.topic.as_str().into(),
+            partitions: target.partitions,
+            key,
+            value: Encoder::new(target.value_format, &target.schema.value, target.unwrapped_value)?,
+            window: target.window.map(|w| w.kind),
+            timestamp,
+            key_bytes: Vec::new(),
+            keys: Vec::new(),
+            values: Vec::new(),
+        })
+    }
+
+    /// Topic that is written.
+    pub fn topic(&self) -> &Arc<str> {
+        &self.topic
+    }
+
+    /// Appends a batch; rows that cannot be encoded are answered with their `seq` and reason and left out.
+    /// `headers` are those of the input rows, by `seq`.
+    pub fn encode(
+        &mut self,
+        batch: &ChangeBatch,
+        source_partition: i32,
+        headers: &[(u64, Vec<Header>)],
+        out: &mut RecordSet,
+    ) -> Result<Vec<Unwritten>> {
+        let rows = batch.len();
+        let mut failed = Vec::new();
+        self.key_bytes.clear();
+        self.keys.clear();
+        self.values.clear();
+        match &mut self.key {
+            None => self.keys.resize(rows, None),
+            Some(key) => {
+                let bad =
+                    key.encode(&batch.key, batch.key_present.as_ref(), rows, &mut self.key_bytes, &mut self.keys)?;
+                failed.extend(bad.into_iter().map(|(row, e)| (row, format!("key: {}", e.reason))));
+            }
+        }
+        let bad =
+            self.value.encode(&batch.new.columns, batch.new.present.as_ref(), rows, &mut out.data, &mut self.values)?;
+        failed.extend(bad.into_iter().map(|(row, e)| (row, format!("value: {}", e.reason))));
+        failed.sort_by_key(|f| f.0);
+        failed.dedup_by_key(|f| f.0);
+        let times = self.timestamps(batch)?;
+        let mut skip = failed.iter().map(|f| f.0).peekable();
+        for row in 0..rows {
+            if skip.next_if_eq(&row).is_some() {
+                continue;
+            }
+            let target = match &self.keys[row] {
+                Some(range) => partition::java(&self.key_bytes[range.clone()], self.partitions),
+                None => source_partition.rem_euclid(self.partitions as i32),
+            };
+            let key = self.keys[row].clone().map(|range| self.put_key(batch, row, range, &mut out.data));
+            let seq = batch.seq[row];
+            if let Ok(at) = headers.binary_search_by_key(&seq, |h| h.0) {
+                out.headers.push((out.rows.len() as u32, headers[at].1.clone()));
+            }
+            out.rows.push(Row {
+                partition: target,
+                timestamp: times.as_ref().map_or(batch.rowtime[row], |t| t[row]),
+                key,
+                value: self.values[row].clone(),
+            });
+        }
+        Ok(failed.into_iter().map(|(row, reason)| (batch.seq[row], reason)).collect())
+    }
+
+    /// Copies a key behind what `data` holds already, with the window's bytes.
+    fn put_key(&self, batch: &ChangeBatch, row: usize, range: Range<usize>, data: &mut Vec<u8>) -> Range<usize> {
+        let start = data.len();
+        data.extend_from_slice(&self.key_bytes[range]);
+        if let (Some(kind), Some(bounds)) = (self.window, &batch.window) {
+            match kind {
+                WindowKind::Session { .. } => window_key::append_session(bounds.end[row], bounds.start[row], data),
+                _ => window_key::append_time(bounds.start[row], data),
+            }
+        }
+        start..data.len()
+    }
+
+    /// The times that `WITH (TIMESTAMP = ...)` asks for; NULL leaves the row's own.
+    fn timestamps(&self, batch: &ChangeBatch) -> Result<Option<Vec<i64>>> {
+        let Some(column) = self.timestamp else { return Ok(None) };
+        let column = &batch.new.columns[column];
+        let pick = |times: Box<dyn Iterator<Item = Option<i64>> + '_>| {
+            times.zip(batch.rowtime.iter()).map(|(t, own)| t.filter(|t| *t >= 0).unwrap_or(*own)).collect()
+        };
+        Ok(Some(match column.data_type() {
+            DataType::Int64 => pick(Box::new(column.as_primitive::<Int64Type>().iter())),
+            DataType::Timestamp(_, _) => pick(Box::new(column.as_primitive::<TimestampMillisecondType>().iter())),
+            other => return Err(Error::bug(format!("a record's time cannot be written from {other}"))),
+        }))
+    }
+}

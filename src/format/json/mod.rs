@@ -1,0 +1,156 @@
+//! JSON as ksqlDB reads and writes it.
+//!
+//! ```text
+//! scan    the grammar: strings, numbers, whole values
+//! gaps    the bytes between two values, learned verbatim
+//! object  members to columns: fast, and by the rule in full
+//! value   one value to one column, with coercions
+//! encode  columns to text
+//! ```
+//!
+//! Reading: the top level is an object (or a bare value, if the column stands unwrapped); `null` is a null row; what
+//! follows the value is ignored. A missing member is NULL, an unknown one is ignored, and a value that a column cannot
+//! take makes the record bad, whether the column is read or not. Other than ksqlDB's parser we take UTF-8 only, without a
+//! byte order mark and without encoded surrogates.
+
+pub(super) mod encode;
+mod gaps;
+mod object;
+mod scan;
+mod value;
+
+use super::Bad;
+use super::cells::Cells;
+use crate::types::Column;
+use arrow::array::ArrayRef;
+use object::Object;
+use scan::{Fault, blank, literal, syntax};
+use value::Shape;
+
+/// Reads payloads into columns.
+#[derive(Debug)]
+pub(super) struct Reader {
+    root: Root,
+    /// One for each declared column, read or not.
+    cells: Vec<Cells>,
+}
+
+#[derive(Debug)]
+enum Root {
+    Object(Object),
+    Bare { name: String, shape: Shape },
+}
+
+impl Reader {
+    /// `columns` with whether each is read. An unwrapped reader has one column.
+    pub(super) fn new(columns: &[(&Column, bool)], unwrapped: bool) -> Reader {
+        let cells = columns.iter().map(|(column, keep)| Cells::new(&column.ty, *keep)).collect();
+        let root = match columns {
+            [(column, _)] if unwrapped => Root::Bare { name: column.name.clone(), shape: Shape::new(&column.ty) },
+            _ => Root::Object(Object::new(columns.iter().map(|(c, _)| (c.name.as_str(), &c.ty)))),
+        };
+        Reader { root, cells }
+    }
+
+    /// Appends row number `rows`; answers whether there is a value (`null` is none, and appends nothing).
+    #[inline(always)]
+    pub(super) fn push(&mut self, d: &[u8], rows: usize) -> Result<bool, Bad> {
+        let result = match &mut self.root {
+            Root::Object(object) => object.read(d, 0, &mut self.cells),
+            Root::Bare { shape, .. } => read_bare::<false>(shape, &mut self.cells[0], d),
+        };
+        match result {
+            Ok(_) => Ok(true),
+            Err(fault) => self.push_unusual(d, rows, fault),
+        }
+    }
+
+    /// The fast pass gave up: a null, a case for the rule in full, or a bad record.
+    #[cold]
+    #[inline(never)]
+    fn push_unusual(&mut self, d: &[u8], rows: usize, fault: Fault) -> Result<bool, Bad> {
+        self.truncate(rows);
+        let start = blank(d, 0);
+        if ends_literal(d, start, b"null") {
+            return Ok(false);
+        }
+        if fault_is_final(fault) {
+            return Err(self.bad(fault));
+        }
+        let result = match &mut self.root {
+            Root::Object(_) if d.get(start) != Some(&b'{') => Err(fault),
+            Root::Object(object) => object.exact(d, start, &mut self.cells),
+            Root::Bare { shape, .. } => read_bare::<true>(shape, &mut self.cells[0], d),
+        };
+        match result {
+            Ok(_) => Ok(true),
+            Err(fault) => {
+                self.truncate(rows);
+                Err(self.bad(fault))
+            }
+        }
+    }
+
+    pub(super) fn push_null(&mut self) {
+        self.cells.iter_mut().for_each(Cells::push_null);
+    }
+
+    pub(super) fn truncate(&mut self, rows: usize) {
+        self.cells.iter_mut().for_each(|c| c.truncate(rows));
+    }
+
+    /// The column of declared index `column`.
+    pub(super) fn finish(&mut self, column: usize) -> ArrayRef {
+        self.cells[column].finish()
+    }
+
+    fn bad(&self, fault: Fault) -> Bad {
+        let name = match &self.root {
+            Root::Object(object) => object.name(object.last),
+            Root::Bare { name, .. } => name,
+        };
+        Bad {
+            reason: match fault {
+                Fault::Syntax(at) => format!("the payload is not valid JSON at byte {at}"),
+                Fault::Type(at) => format!("the value at byte {at} does not fit column `{name}`"),
+                Fault::Twice => "a member came twice".to_owned(),
+            },
+        }
+    }
+}
+
+/// Nothing that comes later can mend it.
+fn fault_is_final(fault: Fault) -> bool {
+    matches!(fault, Fault::Syntax(_))
+}
+
+/// A payload that is one value. An empty one is the empty text, as Jackson's missing node is.
+fn read_bare<const EXACT: bool>(shape: &mut Shape, cells: &mut Cells, d: &[u8]) -> scan::Step {
+    let start = blank(d, 0);
+    if start == d.len()
+        && let super::cells::Data::String(pieces) = &mut cells.data
+    {
+        if cells.keep {
+            pieces.close();
+        }
+        return Ok(start);
+    }
+    if ends_literal(d, start, b"null") {
+        return Err(syntax(start));
+    }
+    let end = value::read::<EXACT>(shape, cells, d, start)?;
+    let apart = match d[end - 1] {
+        b'"' | b']' | b'}' => true,
+        b'0'..=b'9' => matches!(d.get(end), None | Some(b' ' | b'\n' | b'\r' | b'\t')),
+        _ => !continues_word(d, end),
+    };
+    if apart { Ok(end) } else { Err(syntax(end)) }
+}
+
+fn ends_literal(d: &[u8], i: usize, text: &[u8]) -> bool {
+    literal(d, i, text).is_ok_and(|end| !continues_word(d, end))
+}
+
+fn continues_word(d: &[u8], i: usize) -> bool {
+    d.get(i).is_some_and(|c| c.is_ascii_alphanumeric() || matches!(c, b'_' | b'$') || *c >= 0x80)
+}

@@ -1,0 +1,145 @@
+//! An object's members into columns: the record's top level, and every STRUCT.
+//!
+//! [`Object::read`] is the fast pass. It appends while it parses, and gives up ([`Fault::Twice`], [`Fault::Type`]) where a
+//! later member could overrule an earlier one; then the record is rolled back and [`Object::exact`] applies ksqlDB's rule
+//! in full: a member of exactly the column's name, even a null one; else, among the members whose upper-cased name is the
+//! column's, the one that appeared last for the first time. Of one name, the last value counts.
+
+use super::gaps::{Found, Gaps, NONE, UNKNOWN};
+use super::scan::{Fault, Step, blank, members, skip, unescape};
+use super::value::{self, Shape};
+use crate::format::cells::Cells;
+use crate::types::SqlType;
+use std::collections::{HashMap, HashSet};
+
+#[derive(Debug)]
+pub(super) struct Object {
+    fields: Vec<Field>,
+    gaps: Gaps,
+    /// A member could feed two columns (`id` and `ID`), so that only the rule in full is right.
+    overlapping: bool,
+    /// The field that [`Object::exact`] read last, for messages.
+    pub(super) last: usize,
+}
+
+#[derive(Debug)]
+struct Field {
+    name: String,
+    shape: Shape,
+}
+
+/// Which of the fields came, one bit each; more than 64 take more words.
+struct Seen {
+    first: u64,
+    others: Vec<u64>,
+}
+
+impl Seen {
+    /// Marks a field; answers whether it was marked before.
+    #[inline(always)]
+    fn mark(&mut self, c: usize) -> bool {
+        let (word, bit) = if c < 64 { (&mut self.first, c) } else { (&mut self.others[c / 64 - 1], c % 64) };
+        let before = *word >> bit & 1 == 1;
+        *word |= 1 << bit;
+        before
+    }
+
+    fn has(&self, c: usize) -> bool {
+        (if c < 64 { self.first } else { self.others[c / 64 - 1] }) >> (c % 64) & 1 == 1
+    }
+}
+
+impl Object {
+    pub(super) fn new<'a>(fields: impl Iterator<Item = (&'a str, &'a SqlType)>) -> Object {
+        let fields: Vec<Field> =
+            fields.map(|(name, ty)| Field { name: name.to_owned(), shape: Shape::new(ty) }).collect();
+        let names: HashSet<&str> = fields.iter().map(|f| f.name.as_str()).collect();
+        let overlapping = fields.iter().any(|f| {
+            let upper = f.name.to_uppercase();
+            upper != f.name && names.contains(upper.as_str())
+        });
+        Object { fields, gaps: Gaps::new(), overlapping, last: 0 }
+    }
+
+    /// Reads the object that begins at `start` (blanks may stand before it). On `Err` the columns hold pieces of it.
+    #[inline(always)]
+    pub(super) fn read(&mut self, d: &[u8], start: usize, cells: &mut [Cells]) -> Step {
+        if self.overlapping {
+            return Err(Fault::Twice);
+        }
+        let mut seen = Seen { first: 0, others: vec![0; self.fields.len().saturating_sub(1) / 64] };
+        let (mut i, mut previous, mut guess) = (start, NONE, self.gaps.first());
+        let end = loop {
+            let target;
+            if let Some((value, field, next)) = self.gaps.hit(guess, d, i) {
+                (i, target, previous, guess) = (value, field, guess, next);
+            } else {
+                let fields = &self.fields;
+                match self.gaps.find(d, i, previous, i == start, |raw| field_of(fields, raw))? {
+                    Found::End(end) => break end,
+                    Found::Member { value, target: field, gap } => {
+                        (i, target, previous, guess) = (value, field, gap, self.gaps.next(gap));
+                    }
+                }
+            }
+            if target == UNKNOWN {
+                i = skip(d, blank(d, i))?;
+            } else {
+                let c = target as usize;
+                if seen.mark(c) {
+                    return Err(Fault::Twice);
+                }
+                i = value::read::<false>(&mut self.fields[c].shape, &mut cells[c], d, i)?;
+            }
+            if d.get(i) == Some(&b'}') {
+                break i + 1;
+            }
+        };
+        let n = self.fields.len();
+        if n > 64 || seen.first != u64::MAX.checked_shr(64 - n as u32).unwrap_or(0) {
+            fill(&seen, cells);
+        }
+        Ok(end)
+    }
+
+    /// The rule in full; `start` is the place of the opening brace.
+    #[cold]
+    pub(super) fn exact(&mut self, d: &[u8], start: usize, cells: &mut [Cells]) -> Step {
+        let (members, end) = members(d, start)?;
+        let by_name: HashMap<&str, usize> = members.iter().map(|(name, at)| (name.as_str(), *at)).collect();
+        let by_upper: HashMap<String, usize> = members.iter().map(|(name, at)| (name.to_uppercase(), *at)).collect();
+        for (c, (field, cells)) in self.fields.iter_mut().zip(cells).enumerate() {
+            self.last = c;
+            match by_name.get(field.name.as_str()).or_else(|| by_upper.get(&field.name)) {
+                Some(&at) => value::read::<true>(&mut field.shape, cells, d, at).map(drop)?,
+                None => cells.push_null(),
+            }
+        }
+        Ok(end)
+    }
+
+    pub(super) fn name(&self, field: usize) -> &str {
+        &self.fields[field].name
+    }
+}
+
+/// A missing member is NULL.
+#[inline(never)]
+fn fill(seen: &Seen, cells: &mut [Cells]) {
+    for (c, cells) in cells.iter_mut().enumerate() {
+        if !seen.has(c) {
+            cells.push_null();
+        }
+    }
+}
+
+fn field_of(fields: &[Field], raw: &[u8]) -> u16 {
+    let mut name = vec![];
+    unescape(raw, &mut name);
+    let exact = fields.iter().position(|f| f.name.as_bytes() == name);
+    let found = exact.or_else(|| {
+        let upper = String::from_utf8_lossy(&name).to_uppercase();
+        fields.iter().position(|f| f.name == upper)
+    });
+    found.map_or(UNKNOWN, |c| c as u16)
+}

@@ -1,0 +1,311 @@
+//! Walking over JSON text: strings, numbers, whole values; all of the grammar, no meaning.
+//!
+//! Every function takes the payload and a place in it, and answers the place behind what it read.
+
+/// Why a walk or a read ended. Positions are in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// Not JSON.
+    Syntax(u32),
+    /// JSON, but nothing for the column's type.
+    Type(u32),
+    /// A name came twice, or stands for two columns: the rule in full must decide.
+    Twice,
+}
+
+pub(super) type Step = Result<usize, Fault>;
+
+/// Nesting that is followed; Jackson's limit, and a bound for our stack.
+const DEPTH_MAX: u32 = 1000;
+
+const ONES: u64 = 0x0101_0101_0101_0101;
+const HIGHS: u64 = ONES * 0x80;
+
+#[cold]
+pub(super) fn syntax(at: usize) -> Fault {
+    Fault::Syntax(at as u32)
+}
+
+#[inline(always)]
+fn word(d: &[u8], i: usize) -> Option<u64> {
+    let bytes = d.get(i..)?.first_chunk::<8>()?;
+    Some(u64::from_le_bytes(*bytes))
+}
+
+/// First `"`, `\` or control byte at or after `i` (or the end); the flag says that a byte >= 0x80 was passed.
+#[inline(always)]
+pub(super) fn text_end(d: &[u8], mut i: usize) -> (usize, bool) {
+    let mut high = 0;
+    while let Some(x) = word(d, i) {
+        let (quote, escape) = (x ^ (ONES * 0x22), x ^ (ONES * 0x5C));
+        let hits = ((quote.wrapping_sub(ONES) & !quote)
+            | (escape.wrapping_sub(ONES) & !escape)
+            | (x.wrapping_sub(ONES * 0x20) & !x))
+            & HIGHS;
+        if hits != 0 {
+            let bits = hits.trailing_zeros() & !7;
+            return (i + bits as usize / 8, (high | x & !(u64::MAX << bits)) & HIGHS != 0);
+        }
+        high |= x;
+        i += 8;
+    }
+    let mut high = high & HIGHS != 0;
+    while let Some(&c) = d.get(i) {
+        if c == b'"' || c == b'\\' || c < 0x20 {
+            break;
+        }
+        high |= c >= 0x80;
+        i += 1;
+    }
+    (i, high)
+}
+
+/// `i` is behind the opening quote. Answers the place behind the closing one, and whether escapes were met.
+#[inline(always)]
+pub(super) fn string(d: &[u8], i: usize) -> Result<(usize, bool), Fault> {
+    let (end, high) = text_end(d, i);
+    if !high && d.get(end) == Some(&b'"') {
+        return Ok((end + 1, false));
+    }
+    string_rest(d, i, end, high)
+}
+
+#[inline(never)]
+fn string_rest(d: &[u8], start: usize, mut i: usize, mut high: bool) -> Result<(usize, bool), Fault> {
+    let mut escaped = false;
+    loop {
+        match d.get(i) {
+            Some(b'"') => break,
+            Some(b'\\') => {
+                escaped = true;
+                i += match d.get(i + 1) {
+                    Some(b'u') if d.get(i + 2..i + 6).is_some_and(|h| h.iter().all(u8::is_ascii_hexdigit)) => 6,
+                    Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => 2,
+                    _ => return Err(syntax(i)),
+                };
+            }
+            _ => return Err(syntax(i)),
+        }
+        let (end, more) = text_end(d, i);
+        (i, high) = (end, high | more);
+    }
+    if high && simdutf8::basic::from_utf8(&d[start..i]).is_err() {
+        return Err(syntax(start));
+    }
+    Ok((i + 1, escaped))
+}
+
+/// Appends what the inside of a checked string stands for. Half a surrogate pair has no UTF-8: `?`, as Java writes it.
+pub(super) fn unescape(s: &[u8], out: &mut Vec<u8>) {
+    let hex = |at: usize| {
+        let digits = std::str::from_utf8(s.get(at..at + 4)?).ok()?;
+        u32::from_str_radix(digits, 16).ok()
+    };
+    let mut i = 0;
+    while let Some(n) = memchr::memchr(b'\\', &s[i..]) {
+        out.extend_from_slice(&s[i..i + n]);
+        let escape = i + n + 1;
+        i = escape + 1;
+        match s.get(escape) {
+            Some(b'b') => out.push(0x08),
+            Some(b'f') => out.push(0x0C),
+            Some(b'n') => out.push(b'\n'),
+            Some(b'r') => out.push(b'\r'),
+            Some(b't') => out.push(b'\t'),
+            Some(b'u') => {
+                let mut code = hex(i).unwrap_or(0xD800);
+                i += 4;
+                if (0xD800..0xDC00).contains(&code)
+                    && s.get(i..i + 2) == Some(b"\\u")
+                    && let Some(low @ 0xDC00..0xE000) = hex(i + 2)
+                {
+                    code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00);
+                    i += 6;
+                }
+                let c = char::from_u32(code).unwrap_or('?');
+                out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+            }
+            Some(&c) => out.push(c),
+            None => return,
+        }
+    }
+    out.extend_from_slice(&s[i..]);
+}
+
+/// Number of leading digits of eight bytes, and their value.
+#[inline(always)]
+fn digits8(w: u64) -> (u32, u64) {
+    let x = w ^ (ONES * 0x30);
+    let n = ((x.wrapping_add(ONES * 0x76) | x) & HIGHS).trailing_zeros() / 8;
+    if n == 0 {
+        return (0, 0);
+    }
+    let x = x << (64 - 8 * n);
+    let x = x.wrapping_mul(10).wrapping_add(x >> 8) & 0x00FF_00FF_00FF_00FF;
+    let x = x.wrapping_mul(100).wrapping_add(x >> 16) & 0x0000_FFFF_0000_FFFF;
+    (n, x.wrapping_mul(10_000).wrapping_add(x >> 32) & 0xFFFF_FFFF)
+}
+
+const POWERS: [u64; 9] = [1, 10, 100, 1000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
+
+/// Digits that [`short_int`] takes at most: two words, less the byte that must end them.
+const SHORT_DIGITS: u32 = 15;
+
+/// A plain integer of at most 15 digits; `None` sends the caller to the general path.
+#[inline(always)]
+pub(super) fn short_int(d: &[u8], i: usize) -> Option<(usize, i64)> {
+    let negative = *d.get(i)? == b'-';
+    let start = i + usize::from(negative);
+    let (n, v) = match (word(d, start), word(d, start + 8)) {
+        (Some(head), Some(tail)) => {
+            let (n, v) = digits8(head);
+            if n < 8 {
+                (n, v)
+            } else {
+                let (m, w) = digits8(tail);
+                (n + m, v * POWERS[m as usize] + w)
+            }
+        }
+        _ => last_digits(&d[start..]),
+    };
+    let end = start + n as usize;
+    let fine = (1..=SHORT_DIGITS).contains(&n) && (d[start] != b'0' || n == 1) && ends_value(d, end);
+    fine.then_some((end, if negative { -(v as i64) } else { v as i64 }))
+}
+
+/// The same close to the end of the payload, where there are no two words to read.
+fn last_digits(d: &[u8]) -> (u32, u64) {
+    let n = d.iter().take_while(|c| c.is_ascii_digit()).count();
+    let v = d[..n.min(SHORT_DIGITS as usize)].iter().fold(0, |v, c| v * 10 + u64::from(c - b'0'));
+    (n as u32, v)
+}
+
+/// May a number end here?
+#[inline(always)]
+fn ends_value(d: &[u8], i: usize) -> bool {
+    matches!(d.get(i), None | Some(b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t'))
+}
+
+/// A number by JSON's grammar.
+pub(super) fn number(d: &[u8], start: usize) -> Step {
+    let digits = |mut i: usize| {
+        let from = i;
+        while d.get(i).is_some_and(u8::is_ascii_digit) {
+            i += 1;
+        }
+        (i > from).then_some(i).ok_or_else(|| syntax(i))
+    };
+    let first = start + usize::from(d.get(start) == Some(&b'-'));
+    let mut i = digits(first)?;
+    if d[first] == b'0' && i > first + 1 {
+        return Err(syntax(first));
+    }
+    if d.get(i) == Some(&b'.') {
+        i = digits(i + 1)?;
+    }
+    if matches!(d.get(i), Some(b'e' | b'E')) {
+        i += 1 + usize::from(matches!(d.get(i + 1), Some(b'+' | b'-')));
+        i = digits(i)?;
+    }
+    if ends_value(d, i) { Ok(i) } else { Err(syntax(i)) }
+}
+
+#[inline(always)]
+pub(super) fn blank(d: &[u8], mut i: usize) -> usize {
+    while matches!(d.get(i), Some(b' ' | b'\n' | b'\r' | b'\t')) {
+        i += 1;
+    }
+    i
+}
+
+pub(super) fn literal(d: &[u8], i: usize, text: &[u8]) -> Step {
+    if d[i..].starts_with(text) { Ok(i + text.len()) } else { Err(syntax(i)) }
+}
+
+/// One byte that must stand here.
+#[inline(always)]
+pub(super) fn expect(d: &[u8], i: usize, byte: u8) -> Step {
+    if d.get(i) == Some(&byte) { Ok(i + 1) } else { Err(syntax(i)) }
+}
+
+/// A member's name with its colon; answers the place of the value and the raw inside of the name.
+pub(super) fn name(d: &[u8], i: usize) -> Result<(usize, &[u8]), Fault> {
+    let start = expect(d, i, b'"')?;
+    let (end, _) = string(d, start)?;
+    let value = blank(d, expect(d, blank(d, end), b':')?);
+    Ok((value, &d[start..end - 1]))
+}
+
+/// What stands after a value in a list: the place of the next one, or that it was the last and what comes behind.
+#[inline(always)]
+pub(super) fn next(d: &[u8], i: usize, close: u8) -> Result<(usize, bool), Fault> {
+    let i = blank(d, i);
+    match d.get(i) {
+        Some(b',') => Ok((blank(d, i + 1), true)),
+        Some(&c) if c == close => Ok((i + 1, false)),
+        _ => Err(syntax(i)),
+    }
+}
+
+/// Walks over any value, checking the whole grammar.
+#[inline(always)]
+pub(super) fn skip(d: &[u8], i: usize) -> Step {
+    if d.get(i) == Some(&b'"') { Ok(string(d, i + 1)?.0) } else { skip_deep(d, i, 0) }
+}
+
+fn skip_deep(d: &[u8], i: usize, depth: u32) -> Step {
+    match d.get(i) {
+        Some(b'"') => Ok(string(d, i + 1)?.0),
+        Some(b'-' | b'0'..=b'9') => number(d, i),
+        Some(b't') => literal(d, i, b"true"),
+        Some(b'f') => literal(d, i, b"false"),
+        Some(b'n') => literal(d, i, b"null"),
+        Some(&open @ (b'{' | b'[')) if depth < DEPTH_MAX => {
+            // '[' and ']' as well as '{' and '}' are two apart.
+            let close = open + 2;
+            let mut i = blank(d, i + 1);
+            if d.get(i) == Some(&close) {
+                return Ok(i + 1);
+            }
+            loop {
+                if open == b'{' {
+                    i = name(d, i)?.0;
+                }
+                let (then, more) = next(d, skip_deep(d, i, depth + 1)?, close)?;
+                i = then;
+                if !more {
+                    return Ok(i);
+                }
+            }
+        }
+        _ => Err(syntax(i)),
+    }
+}
+
+/// Every member of the object at `i`, a name once: its last value, at the place of the first. And the place behind it.
+pub(super) fn members(d: &[u8], i: usize) -> Result<(Vec<(String, usize)>, usize), Fault> {
+    let mut found: Vec<(String, usize)> = vec![];
+    let mut places = std::collections::HashMap::new();
+    let mut i = blank(d, expect(d, i, b'{')?);
+    if d.get(i) == Some(&b'}') {
+        return Ok((found, i + 1));
+    }
+    loop {
+        let (value, raw) = name(d, i)?;
+        let mut text = vec![];
+        unescape(raw, &mut text);
+        let text = String::from_utf8(text).map_err(|_| syntax(i))?;
+        match places.get(&text) {
+            Some(&at) => found[at as usize].1 = value,
+            None => {
+                places.insert(text.clone(), found.len() as u32);
+                found.push((text, value));
+            }
+        }
+        let (then, more) = next(d, skip(d, value)?, b'}')?;
+        i = then;
+        if !more {
+            return Ok((found, i));
+        }
+    }
+}

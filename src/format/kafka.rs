@@ -1,0 +1,65 @@
+//! Kafka's own serialisers: one column, no names, no coercion.
+//!
+//! ```text
+//! INTEGER   4 bytes, high byte first     STRING   UTF-8; what is none becomes U+FFFD
+//! BIGINT    8 bytes, high byte first     BYTES    as they are
+//! DOUBLE    8 bytes, IEEE 754, high byte first
+//! ```
+
+use super::Bad;
+use super::cells::{Cells, Data};
+use super::json::encode::Source;
+use crate::error::{Error, Result};
+use crate::types::{Column, SqlType};
+
+/// Refuses what the format cannot carry, in ksqlDB's words.
+pub(super) fn check(columns: &[&Column]) -> Result<()> {
+    if columns.len() > 1 {
+        let columns: Vec<String> = columns.iter().map(|c| super::describe(c)).collect();
+        let message = format!("The 'KAFKA' format only supports a single field. Got: [{}]", columns.join(", "));
+        return Err(Error::statement(message));
+    }
+    for column in columns {
+        let name = match &column.ty {
+            SqlType::Integer | SqlType::Bigint | SqlType::Double | SqlType::String | SqlType::Bytes => continue,
+            ty => super::base_name(ty),
+        };
+        return Err(Error::statement(format!("The 'KAFKA' format does not support type '{name}'")));
+    }
+    Ok(())
+}
+
+/// Appends one value.
+pub(super) fn push(cells: &mut Cells, payload: &[u8]) -> Result<(), Bad> {
+    match &mut cells.data {
+        Data::Integer(values) => values.push(i32::from_be_bytes(exactly(payload, "INTEGER")?)),
+        Data::Bigint(values) => values.push(i64::from_be_bytes(exactly(payload, "BIGINT")?)),
+        Data::Double(values) => values.push(f64::from_be_bytes(exactly(payload, "DOUBLE")?)),
+        Data::String(pieces) => match simdutf8::basic::from_utf8(payload) {
+            Ok(text) => pieces.push(text.as_bytes()),
+            Err(_) => pieces.push(String::from_utf8_lossy(payload).as_bytes()),
+        },
+        Data::Bytes(pieces) => pieces.push(payload),
+        _ => unreachable!("other types are refused when the decoder is made"),
+    }
+    if !cells.keep {
+        cells.truncate(0);
+    }
+    Ok(())
+}
+
+fn exactly<const N: usize>(payload: &[u8], ty: &str) -> Result<[u8; N], Bad> {
+    payload.try_into().map_err(|_| Bad { reason: format!("{ty} takes {N} bytes, the payload has {}", payload.len()) })
+}
+
+/// Appends one value's bytes; it is not NULL.
+pub(super) fn write(source: &Source<'_>, row: usize, out: &mut Vec<u8>) {
+    match source {
+        Source::Integer(a) => out.extend_from_slice(&a.value(row).to_be_bytes()),
+        Source::Bigint(a) => out.extend_from_slice(&a.value(row).to_be_bytes()),
+        Source::Double(a) => out.extend_from_slice(&a.value(row).to_be_bytes()),
+        Source::String(a) => out.extend_from_slice(a.value(row).as_bytes()),
+        Source::Bytes(a) => out.extend_from_slice(a.value(row)),
+        _ => unreachable!("other types are refused when the encoder is made"),
+    }
+}

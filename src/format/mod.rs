@@ -1,0 +1,300 @@
+//! Record bytes to columns and back: one [`Decoder`] or [`Encoder`] for one side (key or value) of a source.
+//!
+//! ```text
+//! push(payload) per record, pop() to take one back  ->  finish(): columns, and which rows have an image at all
+//! encode(columns)  ->  all rows' bytes in one buffer, a range per row
+//! ```
+//!
+//! A decoder reads only the wanted columns and checks all of them: a record that any declared column cannot take is bad,
+//! and leaves nothing behind. A null payload is a row without an image; so is JSON's `null`. A single column stands
+//! *unwrapped* (as itself) in a key, and in a value where the source says so; there a NULL is a null payload.
+
+mod cells;
+mod json;
+mod kafka;
+pub mod window_key;
+
+use crate::catalog::Format;
+use crate::error::{Error, Result};
+use crate::types::{Column, Role, SqlType, quoted};
+use arrow::array::{Array, ArrayRef};
+use arrow::buffer::NullBuffer;
+use cells::Cells;
+use json::encode::{Source, member, write_object};
+use std::ops::Range;
+
+/// Payload bytes that one batch takes: text may double when it is decoded, and Arrow's offsets have 31 bits.
+pub const BATCH_BYTES_MAX: usize = 1_000_000_000;
+
+/// Why a record was skipped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bad {
+    /// What was wrong, without the data.
+    pub reason: String,
+}
+
+/// Refuses columns that a format cannot carry, with the reason in ksqlDB's words.
+pub fn check(format: Format, columns: &[Column]) -> Result<()> {
+    let columns = carried(columns);
+    match format {
+        Format::None if columns.is_empty() => Ok(()),
+        Format::None => {
+            let got: Vec<String> = columns.iter().map(|c| describe(c)).collect();
+            let message =
+                format!("The 'NONE' format can only be used when no columns are defined. Got: [{}]", got.join(", "));
+            Err(Error::statement(message))
+        }
+        Format::Kafka => kafka::check(&columns),
+        Format::Json if columns.iter().all(|c| maps_have_text_keys(&c.ty)) => Ok(()),
+        Format::Json => Err(Error::statement("JSON only supports MAP types with STRING keys")),
+    }
+}
+
+fn maps_have_text_keys(ty: &SqlType) -> bool {
+    match ty {
+        SqlType::Array(item) => maps_have_text_keys(item),
+        SqlType::Map(key, value) => **key == SqlType::String && maps_have_text_keys(value),
+        SqlType::Struct(fields) => fields.iter().all(|(_, ty)| maps_have_text_keys(ty)),
+        _ => true,
+    }
+}
+
+/// Columns that stand in the payload; header columns do not.
+fn carried(columns: &[Column]) -> Vec<&Column> {
+    columns.iter().filter(|c| !matches!(c.role, Role::Header(_))).collect()
+}
+
+fn describe(column: &Column) -> String {
+    let key = if column.role == Role::Key { " KEY" } else { "" };
+    format!("{} {}{key}", quoted(&column.name), column.ty)
+}
+
+fn base_name(ty: &SqlType) -> String {
+    let name = ty.to_string();
+    name.split(['(', '<']).next().unwrap_or(&name).to_owned()
+}
+
+/// A single column of a key is never wrapped, one of a value only where the source says so.
+fn is_bare(columns: &[&Column], unwrapped: bool) -> Result<bool> {
+    match columns {
+        [column] => Ok(unwrapped || column.role == Role::Key),
+        _ if unwrapped && columns.iter().any(|c| c.role != Role::Key) => {
+            Err(Error::statement("'WRAP_SINGLE_VALUE' is only valid for single-field value schemas"))
+        }
+        _ => Ok(false),
+    }
+}
+
+/// Reads one side of a source's records into columns.
+#[derive(Debug)]
+pub struct Decoder {
+    body: Body,
+    /// Per output column, which of the body's columns it is.
+    outputs: Vec<usize>,
+    rows: usize,
+    /// Rows without an image, ascending.
+    absent: Vec<u32>,
+    /// Payload bytes taken since the last `finish`.
+    bytes: usize,
+}
+
+#[derive(Debug)]
+enum Body {
+    /// No bytes are looked at; `always_absent`: whatever comes counts as null.
+    Nothing {
+        always_absent: bool,
+    },
+    Kafka(Box<Cells>),
+    Json(Box<json::Reader>),
+}
+
+impl Decoder {
+    /// `columns` are all declared ones of that side; `wanted` the indices of those that are materialised, in the order in
+    /// which they come out. The others are still checked. A header column cannot be wanted: it is not in the payload.
+    pub fn new(format: Format, columns: &[Column], wanted: &[usize], unwrapped: bool) -> Result<Decoder> {
+        check(format, columns)?;
+        let keeps: Vec<(&Column, bool)> = columns
+            .iter()
+            .enumerate()
+            .filter(|(_, c)| !matches!(c.role, Role::Header(_)))
+            .map(|(i, c)| (c, wanted.contains(&i)))
+            .collect();
+        let mut outputs = vec![];
+        for &index in wanted {
+            let column = columns.get(index).filter(|c| !matches!(c.role, Role::Header(_)));
+            let column = column.ok_or_else(|| Error::bug("a column is wanted that the payload does not have"))?;
+            let place = keeps.iter().position(|(c, _)| std::ptr::eq(*c, column));
+            outputs.push(place.expect("the column was just found in the same list"));
+        }
+        let carried: Vec<&Column> = keeps.iter().map(|(c, _)| *c).collect();
+        let bare = is_bare(&carried, unwrapped)?;
+        let body = match format {
+            Format::None => Body::Nothing { always_absent: true },
+            _ if keeps.is_empty() => Body::Nothing { always_absent: false },
+            Format::Kafka => Body::Kafka(Box::new(Cells::new(&keeps[0].0.ty, keeps[0].1))),
+            Format::Json => Body::Json(Box::new(json::Reader::new(&keeps, bare))),
+        };
+        Ok(Decoder { body, outputs, rows: 0, absent: vec![], bytes: 0 })
+    }
+
+    /// Appends a row; `None` is a null payload, a row without an image whose columns are NULL. On `Err` nothing is
+    /// appended.
+    #[inline]
+    pub fn push(&mut self, payload: Option<&[u8]>) -> Result<(), Bad> {
+        let present = match payload {
+            None => false,
+            Some(payload) => {
+                self.take_room(payload.len())?;
+                match &mut self.body {
+                    Body::Json(reader) => reader.push(payload, self.rows)?,
+                    Body::Kafka(cells) => kafka::push(cells, payload).map(|()| true)?,
+                    Body::Nothing { always_absent } => !*always_absent,
+                }
+            }
+        };
+        if !present {
+            self.push_absent();
+        }
+        self.rows += 1;
+        Ok(())
+    }
+
+    fn take_room(&mut self, bytes: usize) -> Result<(), Bad> {
+        if !self.has_room(bytes) {
+            return Err(Bad { reason: format!("a batch takes {BATCH_BYTES_MAX} bytes and is full") });
+        }
+        self.bytes += bytes;
+        Ok(())
+    }
+
+    #[cold]
+    fn push_absent(&mut self) {
+        self.absent.push(self.rows as u32);
+        match &mut self.body {
+            Body::Json(reader) => reader.push_null(),
+            Body::Kafka(cells) => cells.push_null(),
+            Body::Nothing { .. } => {}
+        }
+    }
+
+    /// Takes back the row pushed last (its other side was bad). Does nothing if there is none.
+    pub fn pop(&mut self) {
+        self.rows = self.rows.saturating_sub(1);
+        match &mut self.body {
+            Body::Json(reader) => reader.truncate(self.rows),
+            Body::Kafka(cells) => cells.truncate(self.rows),
+            Body::Nothing { .. } => {}
+        }
+        if self.absent.last().is_some_and(|&row| row as usize >= self.rows) {
+            self.absent.pop();
+        }
+    }
+
+    /// Rows since the last `finish`.
+    pub fn len(&self) -> usize {
+        self.rows
+    }
+
+    /// No rows?
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    /// Would a payload of so many bytes still find room in this batch? Else call `finish` first.
+    pub fn has_room(&self, bytes: usize) -> bool {
+        bytes <= BATCH_BYTES_MAX - self.bytes
+    }
+
+    /// Hands out the wanted columns and which rows have an image (`None` = all), and begins the next batch.
+    pub fn finish(&mut self) -> (Vec<ArrayRef>, Option<NullBuffer>) {
+        let rows = std::mem::take(&mut self.rows);
+        self.bytes = 0;
+        let present = cells::validity(&mut self.absent, rows);
+        let mut columns: Vec<ArrayRef> = vec![];
+        for (i, &place) in self.outputs.iter().enumerate() {
+            let column = match self.outputs[..i].iter().position(|&p| p == place) {
+                Some(before) => columns[before].clone(),
+                None => match &mut self.body {
+                    Body::Json(reader) => reader.finish(place),
+                    Body::Kafka(cells) => cells.finish(),
+                    Body::Nothing { .. } => unreachable!("it has no columns"),
+                },
+            };
+            debug_assert_eq!(column.len(), rows);
+            columns.push(column);
+        }
+        (columns, present)
+    }
+}
+
+/// Writes one side of records.
+#[derive(Debug)]
+pub struct Encoder {
+    format: Format,
+    columns: Vec<Column>,
+    /// The one column stands for itself.
+    bare: bool,
+    /// `{"A":`-style prefixes of the columns.
+    names: Vec<Vec<u8>>,
+}
+
+impl Encoder {
+    /// Refuses column types that the format does not carry.
+    pub fn new(format: Format, columns: &[Column], unwrapped: bool) -> Result<Encoder> {
+        check(format, columns)?;
+        let carried = carried(columns);
+        if carried.len() < columns.len() {
+            return Err(Error::bug("header columns are not written"));
+        }
+        let bare = is_bare(&carried, unwrapped)? || format == Format::Kafka;
+        let names = columns.iter().enumerate().map(|(i, c)| member(i, &c.name)).collect();
+        Ok(Encoder { format, columns: columns.to_vec(), bare, names })
+    }
+
+    /// Appends every row's bytes to `data` and one range per row to `ranges` (`None` = a null payload: the row has no
+    /// image, its one unwrapped column is NULL, or there are no columns at all). Answers rows that could not be written,
+    /// which get no payload either.
+    pub fn encode(
+        &mut self,
+        columns: &[ArrayRef],
+        present: Option<&NullBuffer>,
+        rows: usize,
+        data: &mut Vec<u8>,
+        ranges: &mut Vec<Option<Range<usize>>>,
+    ) -> Result<Vec<(usize, Bad)>> {
+        if columns.len() != self.columns.len() || columns.iter().any(|c| c.len() != rows) {
+            return Err(Error::bug("the columns to encode are not those of the encoder"));
+        }
+        if columns.is_empty() || self.format == Format::None {
+            ranges.extend(std::iter::repeat_n(None, rows));
+            return Ok(vec![]);
+        }
+        let columns = columns.iter().zip(&self.columns).map(|(a, c)| expected(a, &c.ty)).collect::<Result<Vec<_>>>()?;
+        let typed = columns.iter().zip(&self.columns).map(|(a, c)| Source::new(a, &c.ty));
+        let sources = self.names.iter().cloned().zip(typed.collect::<Result<Vec<_>>>()?).collect::<Vec<_>>();
+        for row in 0..rows {
+            let null = present.is_some_and(|p| p.is_null(row)) || self.bare && sources[0].1.is_null(row);
+            if null {
+                ranges.push(None);
+                continue;
+            }
+            let start = data.len();
+            match (self.format, self.bare) {
+                (Format::Kafka, _) => kafka::write(&sources[0].1, row, data),
+                (_, true) => sources[0].1.write(row, data),
+                (_, false) => write_object(&sources, row, data),
+            }
+            ranges.push(Some(start..data.len()));
+        }
+        Ok(vec![])
+    }
+}
+
+/// The column in the Arrow type of `ty`; another twin of the same SQL type (text as views, say) is cast.
+fn expected(column: &ArrayRef, ty: &SqlType) -> Result<ArrayRef> {
+    let wanted = ty.arrow();
+    if column.data_type().equals_datatype(&wanted) {
+        return Ok(column.clone());
+    }
+    Ok(arrow::compute::cast(column, &wanted)?)
+}

@@ -1,0 +1,358 @@
+//! The commit path: encode outside of any lock, then one writer at a time.
+//!
+//! 1. Batches are appended to segment files, behind what is committed.
+//! 2. Large commits sync those files. Small ones carry their bytes in the journal entry instead: one sync per commit
+//!    rather than one per partition, and the segments are synced together when the journal is compacted.
+//! 3. The journal entry is appended and synced. Now it has happened.
+//! 4. Readers are shown the new ends and woken.
+
+use super::batch::{Encoded, Encoder};
+use super::entry::{Change, Commit, Part, Progress};
+use super::journal::{Failure, Journal, sync_directory};
+use super::lock::DirectoryLock;
+use super::manifest::Manifest;
+use super::partition::{Target, Topic};
+use super::segment::{Readable, failed};
+use super::{EmbeddedOptions, Fsync};
+use crate::error::{Error, Kind, Result};
+use crate::log::{RecordSet, TopicPartition};
+use crate::types::clock::SharedClock;
+use parking_lot::{Mutex, RwLock};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Commits up to this size carry their records in the journal: above it, writing them twice costs more than syncing.
+const INLINE_BYTES_MAX: u64 = 256 * 1024;
+
+/// Everything that readers, sessions and the façade share.
+#[derive(Debug)]
+pub(super) struct Core {
+    /// `None` = in memory.
+    pub(super) directory: Option<PathBuf>,
+    pub(super) options: EmbeddedOptions,
+    pub(super) clock: SharedClock,
+    pub(super) cluster: u128,
+    pub(super) catalog: RwLock<Catalog>,
+    pub(super) sessions: Mutex<Sessions>,
+    /// Held through a whole commit: there is one writer.
+    pub(super) writer: Mutex<Writer>,
+    /// Keeps other processes out for as long as anything of this log is used.
+    pub(super) _lock: Option<DirectoryLock>,
+}
+
+/// What is committed, and the live partitions that show it.
+#[derive(Debug, Default)]
+pub(super) struct Catalog {
+    pub(super) manifest: Manifest,
+    /// Live topics by name.
+    pub(super) topics: BTreeMap<String, Arc<Topic>>,
+}
+
+/// Who owns which group.
+#[derive(Debug, Default)]
+pub(super) struct Sessions {
+    last: u64,
+    owners: BTreeMap<String, u64>,
+}
+
+/// The one writer's things.
+#[derive(Debug)]
+pub(super) struct Writer {
+    /// `None` = in memory.
+    pub(super) journal: Option<Journal>,
+    /// Segments with bytes that were not synced.
+    pub(super) dirty: BTreeMap<PathBuf, Readable>,
+    /// The journal has entries that were not synced.
+    pub(super) unsynced: bool,
+    /// Why nothing can be written any more.
+    pub(super) broken: Option<String>,
+}
+
+/// Records encoded per partition, waiting for the writer's lock.
+#[derive(Debug, Default)]
+pub(super) struct Staged {
+    topics: Vec<(Arc<Topic>, Vec<Encoder>)>,
+}
+
+/// One partition's share of a commit.
+struct Piece {
+    topic: Arc<Topic>,
+    partition: usize,
+    encoded: Encoded,
+    target: Target,
+}
+
+impl Sessions {
+    /// Makes the caller the group's owner.
+    pub(super) fn claim(&mut self, group: &str) -> Result<u64> {
+        if self.owners.contains_key(group) {
+            return Err(Error::new(Kind::Busy, format!("group {group} is written by another query of this process")));
+        }
+        self.last += 1;
+        self.owners.insert(group.to_owned(), self.last);
+        Ok(self.last)
+    }
+
+    /// Is it still the owner?
+    pub(super) fn owns(&self, group: &str, token: u64) -> bool {
+        self.owners.get(group) == Some(&token)
+    }
+
+    /// Ends an ownership, unless it has ended already.
+    pub(super) fn release(&mut self, group: &str, token: u64) {
+        if self.owns(group, token) {
+            self.owners.remove(group);
+        }
+    }
+
+    /// Takes the group from whoever owns it.
+    pub(super) fn fence(&mut self, group: &str) {
+        self.owners.remove(group);
+    }
+}
+
+impl Staged {
+    /// Encodes records for a topic.
+    pub(super) fn add(&mut self, topic: &Arc<Topic>, records: &RecordSet) -> Result<()> {
+        let at = self.topics.iter().position(|(t, _)| Arc::ptr_eq(t, topic)).unwrap_or_else(|| {
+            let encoders = (0..topic.partitions.len()).map(|_| Encoder::default()).collect();
+            self.topics.push((topic.clone(), encoders));
+            self.topics.len() - 1
+        });
+        let encoders = &mut self.topics[at].1;
+        let mut headers = records.headers.iter().peekable();
+        for (index, row) in records.rows.iter().enumerate() {
+            let own = headers.next_if(|h| h.0 as usize == index).map_or(&[][..], |h| &h.1);
+            let Some(encoder) = usize::try_from(row.partition).ok().and_then(|p| encoders.get_mut(p)) else {
+                return Err(topic.partition(row.partition).err().unwrap_or_else(|| Error::bug("a partition hides")));
+            };
+            let pushed = encoder.push(row.timestamp, records.key(index), records.value(index), own);
+            pushed.map_err(|e| e.with_hint(format!("the record was meant for topic {}", topic.info.name)))?;
+        }
+        Ok(())
+    }
+}
+
+impl Core {
+    /// A live topic.
+    pub(super) fn topic(&self, name: &str) -> Result<Arc<Topic>> {
+        let found = self.catalog.read().topics.get(name).cloned();
+        found.ok_or_else(|| Error::not_found(format!("topic {name} does not exist")))
+    }
+
+    /// Identity and number of a partition that exists.
+    pub(super) fn identify(&self, partition: &TopicPartition) -> Result<(u128, i32)> {
+        let topic = self.topic(&partition.topic)?;
+        topic.partition(partition.partition)?;
+        Ok((topic.info.id.0, partition.partition))
+    }
+
+    /// Commits records and progress. `allowed` is asked under the writer's lock; `false` = it does nothing.
+    pub(super) fn commit(
+        &self,
+        staged: Staged,
+        progress: Option<Progress>,
+        allowed: impl Fn() -> bool,
+    ) -> Result<bool> {
+        let mut writer = self.writer.lock();
+        writer.check(self)?;
+        if !allowed() {
+            return Ok(false);
+        }
+        let mut pieces = self.place(staged, progress.as_ref())?;
+        if pieces.is_empty() && progress.is_none() {
+            return Ok(true);
+        }
+        let total: u64 = pieces.iter().map(|p| p.encoded.bytes.len() as u64).sum();
+        let inline = self.directory.is_some() && self.options.fsync == Fsync::Commit && total <= INLINE_BYTES_MAX;
+        for piece in &mut pieces {
+            piece.encoded.rebase(piece.target.next);
+            writer.store(self, piece, inline)?;
+        }
+        let parts = pieces.iter().map(|p| p.part(inline)).collect();
+        let change = Change::Commit(Commit { parts, progress });
+        writer.append(self, &change)?;
+        {
+            let mut catalog = self.catalog.write();
+            catalog.manifest.apply(&change)?;
+        }
+        drop(change);
+        for Piece { topic, partition, encoded, target } in pieces {
+            topic.partitions[partition].publish(&target, encoded);
+        }
+        writer.compact_if_grown(self);
+        Ok(true)
+    }
+
+    /// Commits a change without records.
+    pub(super) fn change(&self, writer: &mut Writer, change: &Change<'_>) -> Result<()> {
+        writer.check(self)?;
+        writer.append(self, change)?;
+        self.catalog.write().manifest.apply(change)?;
+        Ok(())
+    }
+
+    /// Where the topic's partitions are.
+    pub(super) fn topic_directory(&self, id: u128, name: &str) -> Option<PathBuf> {
+        self.directory.as_deref().map(|d| topic_directory(d, id, name))
+    }
+
+    /// What to do when the disk did not take it.
+    fn explain(&self, error: Error) -> Error {
+        match &self.directory {
+            Some(d) => error.with_hint(format!("nothing was written; check the disk of {}", d.display())),
+            None => error,
+        }
+    }
+
+    fn place(&self, staged: Staged, progress: Option<&Progress>) -> Result<Vec<Piece>> {
+        let catalog = self.catalog.read();
+        let gone = progress.iter().flat_map(|p| &p.offsets).any(|(id, ..)| !catalog.manifest.topics.contains_key(id));
+        if gone {
+            return Err(Error::not_found("a topic that was read has been deleted"));
+        }
+        let mut pieces = Vec::new();
+        for (topic, encoders) in staged.topics {
+            if !catalog.manifest.topics.contains_key(&topic.info.id.0) {
+                return Err(Error::not_found(format!("topic {} was deleted", topic.info.name)));
+            }
+            for (partition, encoder) in encoders.into_iter().enumerate().filter(|(_, e)| !e.is_empty()) {
+                let encoded = encoder.finish();
+                let len = encoded.bytes.len() as u64;
+                let target = topic.partitions[partition].target(len, self.options.segment_bytes);
+                pieces.push(Piece { topic: topic.clone(), partition, encoded, target });
+            }
+        }
+        Ok(pieces)
+    }
+}
+
+impl Piece {
+    fn part(&self, inline: bool) -> Part<'_> {
+        Part {
+            topic: self.topic.info.id.0,
+            partition: self.partition as u32,
+            segment: self.target.segment,
+            start: self.target.start,
+            end: self.target.start + self.encoded.bytes.len() as u64,
+            next: self.target.next + self.encoded.records,
+            data: inline.then_some(&self.encoded.bytes),
+        }
+    }
+}
+
+impl Writer {
+    /// Makes everything written survive a power failure: segments first, then the journal that speaks of them.
+    pub(super) fn flush(&mut self) -> Result<()> {
+        self.sync_segments()?;
+        if std::mem::take(&mut self.unsynced)
+            && let Some(journal) = &self.journal
+        {
+            journal.sync()?;
+        }
+        Ok(())
+    }
+
+    /// Is it unknown what is on the disk?
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken.is_some()
+    }
+
+    pub(super) fn check(&self, core: &Core) -> Result<()> {
+        let Some(why) = &self.broken else { return Ok(()) };
+        let place = core.directory.as_deref().unwrap_or(Path::new("memory"));
+        Err(Error::io(format!("the log at {} cannot be written any more", place.display()))
+            .with_detail(why.as_str())
+            .with_hint("restart tidegate: it recovers to the last commit"))
+    }
+
+    /// Appends an entry.
+    fn append(&mut self, core: &Core, change: &Change<'_>) -> Result<()> {
+        let Some(journal) = &mut self.journal else { return Ok(()) };
+        let sync = core.options.fsync == Fsync::Commit;
+        match journal.append(change, sync) {
+            Ok(()) => {
+                self.unsynced |= !sync;
+                Ok(())
+            }
+            Err(Failure::Undone(error)) => Err(core.explain(error)),
+            Err(Failure::Unknown(error)) => {
+                self.broken = Some(error.to_string());
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes one partition's bytes behind its committed end.
+    fn store(&mut self, core: &Core, piece: &Piece, inline: bool) -> Result<()> {
+        let partition = &piece.topic.partitions[piece.partition];
+        let Some((readable, fresh)) = partition.writable(&piece.target).map_err(|e| core.explain(e))? else {
+            return Ok(());
+        };
+        let Readable { file, path, .. } = &readable;
+        let written = file.write_all_at(&piece.encoded.bytes, piece.target.start);
+        // What stands behind the committed end is overwritten by the next commit or cut off at the next opening.
+        written.map_err(|e| core.explain(failed("write", path, e)))?;
+        let unsynced = self.dirty.contains_key(&**path);
+        if core.options.fsync == Fsync::Commit && !inline {
+            if fresh || unsynced {
+                sync_new_names(path)?;
+            }
+            self.sync_segment(path, file)?;
+            self.dirty.remove(&**path);
+        } else if !unsynced {
+            self.dirty.insert(path.to_path_buf(), readable);
+        }
+        Ok(())
+    }
+
+    fn sync_segments(&mut self) -> Result<()> {
+        let dirty = std::mem::take(&mut self.dirty);
+        for (path, readable) in &dirty {
+            self.sync_segment(path, &readable.file)?;
+        }
+        // Files of one partition, partitions of one topic: each directory once.
+        let directories: BTreeSet<&Path> = dirty.keys().flat_map(|path| path.ancestors().skip(1).take(3)).collect();
+        directories.into_iter().try_for_each(sync_directory)
+    }
+
+    /// After a failed sync the system may have dropped bytes of earlier commits too: nothing can be built on them.
+    fn sync_segment(&mut self, path: &Path, file: &File) -> Result<()> {
+        file.sync_data().map_err(|e| {
+            let error = failed("sync", path, e);
+            self.broken = Some(error.to_string());
+            error
+        })
+    }
+
+    /// A failed snapshot does no harm: the journal goes on growing and the next commit tries again.
+    pub(super) fn compact_if_grown(&mut self, core: &Core) {
+        if !self.journal.as_ref().is_some_and(|j| j.has_grown(core.options.journal_bytes)) {
+            return;
+        }
+        let compacted = self.sync_segments().and_then(|()| {
+            let manifest = core.catalog.read().manifest.clone();
+            self.journal.as_mut().map_or(Ok(()), |journal| journal.compact(&manifest))
+        });
+        if let Err(error) = compacted {
+            tracing::warn!(%error, "cannot compact the journal");
+        }
+    }
+}
+
+/// A new file's name, its directory's and its topic's have to be on the disk before the journal speaks of them.
+fn sync_new_names(path: &Path) -> Result<()> {
+    path.ancestors().skip(1).take(3).try_for_each(sync_directory)
+}
+
+/// Bytes of a topic's name in the name of its directory; the identity behind it makes the difference.
+const DIRECTORY_NAME_BYTES: usize = 120;
+
+/// Where a topic's partitions are.
+pub(super) fn topic_directory(directory: &Path, id: u128, name: &str) -> PathBuf {
+    let name = &name[..name.len().min(DIRECTORY_NAME_BYTES)];
+    directory.join("topics").join(format!("{name}-{id:032x}"))
+}

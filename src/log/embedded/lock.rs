@@ -1,0 +1,45 @@
+//! One owner per data directory. The kernel drops the lock when its process ends, however it ends, so there is no stale
+//! lock to clean up; the number in the file only serves the message.
+
+use super::segment::failed;
+use crate::error::{Error, Kind, Result};
+use rustix::fs::{FlockOperation, flock};
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::path::Path;
+
+/// The lock file's name.
+const FILE: &str = "lock";
+
+/// Held as long as the directory is used.
+#[derive(Debug)]
+pub(super) struct DirectoryLock {
+    _file: File,
+}
+
+impl DirectoryLock {
+    /// Takes the directory, or says who has it.
+    pub(super) fn take(directory: &Path) -> Result<DirectoryLock> {
+        let path = directory.join(FILE);
+        let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+        let mut file = opened.map_err(|e| failed("open", &path, e))?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(taken(directory, &mut file)),
+            Err(e) => return Err(failed("lock", &path, e.into())),
+        }
+        let written = file.set_len(0).and_then(|()| write!(file, "{}", std::process::id()));
+        written.map_err(|e| failed("write", &path, e))?;
+        Ok(DirectoryLock { _file: file })
+    }
+}
+
+fn taken(directory: &Path, file: &mut File) -> Error {
+    let mut text = String::new();
+    let owner = match file.take(20).read_to_string(&mut text) {
+        Ok(_) if !text.trim().is_empty() => format!(" (pid {})", text.trim()),
+        _ => String::new(),
+    };
+    Error::new(Kind::Busy, format!("another tidegate uses {}{owner}", directory.display()))
+        .with_hint("end it, or choose another directory with --data DIR")
+}

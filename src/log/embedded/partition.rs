@@ -1,0 +1,301 @@
+//! One partition as readers see it: what is committed, and whom to wake when more is.
+//!
+//! The lock is held for looking up and publishing, never while a file is read or synced.
+
+use super::batch::{BatchHeader, Encoded};
+use super::manifest::SegmentMeta;
+use super::segment::{READ_BYTES, Readable, Segment};
+use super::signal::Signal;
+use crate::error::{Error, Result};
+use crate::log::{TopicInfo, Watermarks};
+use parking_lot::Mutex;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::{Arc, Weak};
+
+/// A topic and its partitions.
+#[derive(Debug)]
+pub(super) struct Topic {
+    /// What it is.
+    pub(super) info: TopicInfo,
+    /// Partitions by number.
+    pub(super) partitions: Vec<Arc<Partition>>,
+}
+
+/// A partition.
+#[derive(Debug)]
+pub(super) struct Partition {
+    topic: Arc<str>,
+    number: i32,
+    /// Where its segments are; `None` = in memory.
+    directory: Option<PathBuf>,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    low: i64,
+    next: i64,
+    deleted: bool,
+    stored: Stored,
+    /// Readers that wait for this partition.
+    listeners: Vec<Weak<Signal>>,
+}
+
+#[derive(Debug)]
+enum Stored {
+    Memory(Vec<Held>),
+    /// Never empty once something was written.
+    Disk(Vec<Segment>),
+}
+
+/// A batch in memory.
+#[derive(Debug)]
+struct Held {
+    base: i64,
+    next: i64,
+    max_timestamp: i64,
+    range: Range<usize>,
+    buffer: Arc<Vec<u8>>,
+}
+
+/// Where the batch with a known first offset stands, so that reading on needs no search.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    /// First offset of the batch.
+    pub(super) base: i64,
+    at: u64,
+}
+
+/// One or more whole batches.
+#[derive(Debug)]
+pub(super) struct Fetch {
+    /// The bytes read.
+    pub(super) buffer: Arc<Vec<u8>>,
+    /// Those not yet decoded.
+    pub(super) rest: Range<usize>,
+    /// First offset of the first batch.
+    pub(super) base: i64,
+    /// The file they came from, and where `buffer` starts in it.
+    pub(super) origin: Option<(Readable, u64)>,
+}
+
+/// Where the writer has to put its bytes.
+#[derive(Debug)]
+pub(super) struct Target {
+    /// Offset of the next record.
+    pub(super) next: i64,
+    /// Base of the segment.
+    pub(super) segment: i64,
+    /// Byte in the segment.
+    pub(super) start: u64,
+}
+
+impl Topic {
+    /// A topic whose partitions hold what `low`, `next` and segments say.
+    pub(super) fn new(info: TopicInfo, directory: Option<PathBuf>, metas: &[super::manifest::PartitionMeta]) -> Topic {
+        let name: Arc<str> = info.name.as_str().into();
+        let partition = |(number, meta): (usize, &super::manifest::PartitionMeta)| {
+            let directory = directory.as_ref().map(|d| d.join(number.to_string()));
+            let stored = match &directory {
+                None => Stored::Memory(Vec::new()),
+                Some(d) => Stored::Disk(meta.segments.iter().map(|s| Segment::new(d, s.base, s.end)).collect()),
+            };
+            let inner = Inner { low: meta.low, next: meta.next, deleted: false, stored, listeners: Vec::new() };
+            Arc::new(Partition { topic: name.clone(), number: number as i32, directory, inner: Mutex::new(inner) })
+        };
+        Topic { partitions: metas.iter().enumerate().map(partition).collect(), info }
+    }
+
+    /// A partition by number.
+    pub(super) fn partition(&self, number: i32) -> Result<&Arc<Partition>> {
+        usize::try_from(number).ok().and_then(|at| self.partitions.get(at)).ok_or_else(|| {
+            Error::not_found(format!("topic {} has no partition {number}", self.info.name))
+                .with_detail(format!("it has {}", self.partitions.len()))
+        })
+    }
+
+    /// Takes all records away from its readers.
+    pub(super) fn delete(&self) {
+        for partition in &self.partitions {
+            let mut inner = partition.inner.lock();
+            inner.deleted = true;
+            wake(&mut inner.listeners);
+        }
+    }
+}
+
+impl Partition {
+    /// First and next offset.
+    pub(super) fn watermarks(&self) -> Watermarks {
+        let inner = self.inner.lock();
+        Watermarks { low: inner.low, stable: inner.next, high: inner.next }
+    }
+
+    /// First and next offset, for a reader: fails once the topic is deleted.
+    pub(super) fn bounds(&self) -> Result<Range<i64>> {
+        let inner = self.inner.lock();
+        match inner.deleted {
+            false => Ok(inner.low..inner.next),
+            true => Err(Error::not_found(format!("topic {} was deleted", self.topic))),
+        }
+    }
+
+    /// Wakes `signal` whenever something is committed here.
+    pub(super) fn listen(&self, signal: &Arc<Signal>) {
+        let listeners = &mut self.inner.lock().listeners;
+        listeners.retain(|l| l.strong_count() > 0);
+        listeners.push(Arc::downgrade(signal));
+    }
+
+    /// The batch that holds `offset`, or the next one there is, and what comes behind it; `None` at the end.
+    pub(super) fn fetch(&self, offset: i64, place: Option<Place>) -> Result<Option<Fetch>> {
+        let mut inner = self.inner.lock();
+        if offset >= inner.next {
+            return Ok(None);
+        }
+        match &mut inner.stored {
+            Stored::Memory(held) => {
+                let found = held.get(held.partition_point(|h| h.next <= offset));
+                Ok(found.map(|h| Fetch { buffer: h.buffer.clone(), rest: h.range.clone(), base: h.base, origin: None }))
+            }
+            Stored::Disk(segments) => {
+                let at = segments.partition_point(|s| s.base <= offset).saturating_sub(1);
+                let segment = segments.get_mut(at).ok_or_else(|| Error::bug("a partition lost its segments"))?;
+                let readable = segment.open()?;
+                let (start, base) = match place {
+                    Some(p) if p.base == offset && offset != segment.base && p.at < segment.end => (p.at, p.base),
+                    _ if offset == segment.base => (0, offset),
+                    _ => match segment.locate(offset)? {
+                        Some(found) => found,
+                        None => return Err(readable.damaged(0, "an offset is not where the journal says")),
+                    },
+                };
+                drop(inner);
+                read(readable, start, base).map(Some)
+            }
+        }
+    }
+
+    /// First offset whose record is no older than `timestamp`.
+    pub(super) fn offset_for_time(&self, timestamp: i64) -> Result<Option<i64>> {
+        let mut inner = self.inner.lock();
+        match &mut inner.stored {
+            Stored::Memory(held) => {
+                let Some(h) = held.iter().find(|h| h.max_timestamp >= timestamp) else { return Ok(None) };
+                let decoded = BatchHeader::read(&h.buffer[h.range.clone()])
+                    .and_then(|header| super::batch::Batch::decode(&h.buffer, h.range.start, &header));
+                decoded.map(|b| b.first_at_or_after(timestamp)).map_err(Error::bug)
+            }
+            Stored::Disk(segments) => {
+                for segment in segments {
+                    if let Some(offset) = segment.offset_for_time(timestamp)? {
+                        return Ok(Some(offset));
+                    }
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    /// Where `len` more bytes belong. Only the writer asks, one at a time, so the answer holds until it publishes.
+    pub(super) fn target(&self, len: u64, segment_bytes: u64) -> Target {
+        let inner = self.inner.lock();
+        let fresh = Target { next: inner.next, segment: inner.next, start: 0 };
+        match &inner.stored {
+            Stored::Memory(_) => fresh,
+            Stored::Disk(segments) => match segments.last() {
+                Some(last) if last.end + len <= segment_bytes || last.end == 0 => {
+                    Target { next: inner.next, segment: last.base, start: last.end }
+                }
+                _ => fresh,
+            },
+        }
+    }
+
+    /// Opens the segment for writing; a new one is created, and `true` says so. Nobody sees it before it is published.
+    pub(super) fn writable(&self, target: &Target) -> Result<Option<(Readable, bool)>> {
+        let Some(directory) = &self.directory else { return Ok(None) };
+        let mut inner = self.inner.lock();
+        let Stored::Disk(segments) = &mut inner.stored else { return Ok(None) };
+        match segments.iter_mut().rev().find(|s| s.base == target.segment) {
+            Some(segment) => Ok(Some((segment.open()?, false))),
+            None => {
+                std::fs::create_dir_all(directory).map_err(|e| super::segment::failed("create", directory, e))?;
+                Ok(Some((Segment::new(directory, target.segment, 0).open()?, true)))
+            }
+        }
+    }
+
+    /// Shows committed batches to readers and wakes them.
+    pub(super) fn publish(&self, target: &Target, encoded: Encoded) {
+        let mut inner = self.inner.lock();
+        let (len, records) = (encoded.bytes.len() as u64, encoded.records);
+        match &mut inner.stored {
+            Stored::Memory(held) => {
+                let buffer = Arc::new(encoded.bytes);
+                let mut base = target.next;
+                for b in encoded.batches {
+                    let next = base + i64::from(b.records);
+                    let (range, buffer) = (b.range, buffer.clone());
+                    held.push(Held { base, next, max_timestamp: b.max_timestamp, range, buffer });
+                    base = next;
+                }
+            }
+            Stored::Disk(segments) => {
+                if segments.last().is_none_or(|s| s.base != target.segment) {
+                    let directory = self.directory.as_deref().expect("segments on disk have a directory");
+                    segments.push(Segment::new(directory, target.segment, 0));
+                }
+                let last = segments.last_mut().expect("one was there or was pushed");
+                last.extend(&encoded.batches, len, target.next);
+            }
+        }
+        inner.next = target.next + records;
+        wake(&mut inner.listeners);
+    }
+
+    /// Name and number, for messages.
+    pub(super) fn name(&self) -> String {
+        format!("{}/{}", self.topic, self.number)
+    }
+
+    /// Where a segment of it is.
+    pub(super) fn path(directory: &std::path::Path, number: usize, segment: &SegmentMeta) -> PathBuf {
+        directory.join(number.to_string()).join(super::segment::file_name(segment.base))
+    }
+}
+
+impl Fetch {
+    /// Where the bytes behind the decoded ones are.
+    pub(super) fn place(&self) -> Option<Place> {
+        self.origin.as_ref().map(|(_, start)| Place { base: self.base, at: start + self.rest.start as u64 })
+    }
+
+    /// An error about the batch that comes next.
+    pub(super) fn damaged(&self, partition: &Partition, what: &str) -> Error {
+        match &self.origin {
+            Some((readable, start)) => readable.damaged(start + self.rest.start as u64, what),
+            None => Error::bug(format!("partition {} is damaged in memory", partition.name())).with_detail(what),
+        }
+    }
+}
+
+/// Reads at least the batch at `start`.
+fn read(readable: Readable, start: u64, base: i64) -> Result<Fetch> {
+    let mut bytes = readable.read(start, READ_BYTES)?;
+    let header = BatchHeader::read(&bytes).map_err(|e| readable.damaged(start, e))?;
+    if header.len as u64 > readable.end - start {
+        return Err(readable.damaged(start, "a batch is longer than what was committed"));
+    }
+    if header.len > bytes.len() {
+        bytes = readable.read(start, header.len as u64)?;
+    }
+    let rest = 0..bytes.len();
+    Ok(Fetch { buffer: Arc::new(bytes), rest, base, origin: Some((readable, start)) })
+}
+
+/// Wakes the living and forgets the others.
+fn wake(listeners: &mut Vec<Weak<Signal>>) {
+    listeners.retain(|l| l.upgrade().inspect(|signal| signal.data()).is_some());
+}

@@ -1,0 +1,154 @@
+//! Opening: whatever the process was doing when it ended, the log is what its journal says.
+//!
+//! Bytes that no entry speaks of are cut off, files that no entry names are removed, and bytes that an entry carries are
+//! written again. A file that is shorter than the journal says is damage: opening refuses and names it.
+
+use super::core::topic_directory;
+use super::entry::Change;
+use super::journal::{self, Journal};
+use super::manifest::{Manifest, PartitionMeta};
+use super::partition::Partition;
+use super::segment::{damaged, failed};
+use crate::error::{Error, Result};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// A commit's bytes that may not have reached their file.
+struct Carried {
+    topic: u128,
+    partition: usize,
+    segment: i64,
+    start: u64,
+    data: Vec<u8>,
+}
+
+/// Opens the journal, or starts one, and brings the files in line with it.
+pub(super) fn open(directory: &Path, fresh_id: impl FnOnce() -> Result<u128>) -> Result<(Journal, Manifest)> {
+    let mut manifest = Manifest::default();
+    let mut carried = Vec::new();
+    let opened = Journal::open(directory, |change| {
+        manifest.apply(change)?;
+        collect(change, &mut carried);
+        Ok(())
+    })?;
+    let Some(mut journal) = opened else {
+        refuse_orphans(directory)?;
+        return Ok((Journal::create(directory, fresh_id()?, 0, &manifest)?, manifest));
+    };
+    write_again(directory, &manifest, &carried)?;
+    let mut known = BTreeSet::new();
+    for (id, topic) in &manifest.topics {
+        let home = topic_directory(directory, *id, &topic.name);
+        for (number, partition) in topic.partitions.iter().enumerate() {
+            trim(&home, number, partition)?;
+        }
+        known.insert(home);
+    }
+    remove_unknown(&directory.join("topics"), &known)?;
+    if !carried.is_empty() {
+        journal.compact(&manifest)?;
+    }
+    Ok((journal, manifest))
+}
+
+fn collect(change: &Change<'_>, carried: &mut Vec<Carried>) {
+    let Change::Commit(commit) = change else { return };
+    for part in &commit.parts {
+        let Some(data) = part.data else { continue };
+        let (topic, partition, segment, start) = (part.topic, part.partition as usize, part.segment, part.start);
+        carried.push(Carried { topic, partition, segment, start, data: data.to_vec() });
+    }
+}
+
+/// A directory with topics but without a journal was not made by us, or lost its journal: nothing may be removed there.
+fn refuse_orphans(directory: &Path) -> Result<()> {
+    let topics = directory.join("topics");
+    match std::fs::read_dir(&topics).ok().and_then(|mut entries| entries.next()) {
+        None => Ok(()),
+        Some(_) => Err(Error::io(format!("{} is missing", directory.join(journal::FILE).display()))
+            .with_detail(format!(
+                "{} holds topics, and only the journal says what in them is committed",
+                topics.display()
+            ))
+            .with_hint("restore the file from a copy, or choose an empty directory")),
+    }
+}
+
+/// Writes carried bytes to their files, unless the topic or file is gone since, and syncs them.
+fn write_again(directory: &Path, manifest: &Manifest, carried: &[Carried]) -> Result<()> {
+    let mut files: BTreeMap<PathBuf, File> = BTreeMap::new();
+    for c in carried {
+        let Some(topic) = manifest.topics.get(&c.topic) else { continue };
+        let Some(segment) =
+            topic.partitions.get(c.partition).and_then(|p| p.segments.iter().find(|s| s.base == c.segment))
+        else {
+            continue;
+        };
+        let home = topic_directory(directory, c.topic, &topic.name);
+        let path = Partition::path(&home, c.partition, segment);
+        if !files.contains_key(&path) {
+            let parent = path.parent().unwrap_or(directory);
+            std::fs::create_dir_all(parent).map_err(|e| failed("create", parent, e))?;
+            let opened = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
+            files.insert(path.clone(), opened.map_err(|e| failed("open", &path, e))?);
+        }
+        // Never beyond what is there: a hole would pass for data.
+        let file = &files[&path];
+        let len = file.metadata().map_err(|e| failed("read", &path, e))?.len();
+        if len < c.start {
+            return Err(damaged(&path, len, "committed records are missing at the end of the file"));
+        }
+        file.write_all_at(&c.data, c.start).map_err(|e| failed("write", &path, e))?;
+    }
+    for (path, file) in &files {
+        file.sync_all().map_err(|e| failed("sync", path, e))?;
+        path.ancestors().skip(1).take(3).try_for_each(journal::sync_directory)?;
+    }
+    Ok(())
+}
+
+/// Cuts what is not committed, and removes files that the journal does not name.
+fn trim(home: &Path, number: usize, partition: &PartitionMeta) -> Result<()> {
+    let mut known = BTreeSet::new();
+    for segment in &partition.segments {
+        let path = Partition::path(home, number, segment);
+        let len = match std::fs::metadata(&path) {
+            Ok(meta) => meta.len(),
+            Err(e) => return Err(failed("read", &path, e).with_hint("restore the file from a copy")),
+        };
+        if len < segment.end {
+            return Err(damaged(&path, len, "committed records are missing at the end of the file"));
+        }
+        if len > segment.end {
+            let cut = OpenOptions::new().write(true).open(&path).and_then(|f| f.set_len(segment.end));
+            cut.map_err(|e| failed("truncate", &path, e))?;
+        }
+        known.insert(path);
+    }
+    remove_unknown(&home.join(number.to_string()), &known)
+}
+
+/// Removes entries of a directory that are not known: what a crash left of a creation or a deletion.
+fn remove_unknown(directory: &Path, known: &BTreeSet<PathBuf>) -> Result<()> {
+    let Ok(entries) = std::fs::read_dir(directory) else { return Ok(()) };
+    for entry in entries {
+        let path = entry.map_err(|e| failed("read", directory, e))?.path();
+        if known.contains(&path) || !is_ours(&path) {
+            continue;
+        }
+        let removed = if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+        removed.map_err(|e| failed("remove", &path, e))?;
+    }
+    Ok(())
+}
+
+/// Does the name look like one that we give: `<topic>-<32 hex digits>` or `<20 digits>.log`?
+fn is_ours(path: &Path) -> bool {
+    let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+    let topic =
+        name.rsplit_once('-').is_some_and(|(_, id)| id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()));
+    let segment = name.strip_suffix(".log").is_some_and(|n| n.len() == 20 && n.bytes().all(|b| b.is_ascii_digit()));
+    topic || segment
+}

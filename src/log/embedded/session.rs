@@ -1,0 +1,110 @@
+//! The writing side of a query on the embedded log: one owner per group in this process, and the directory's lock keeps
+//! other processes out. A commit either happens or is an error; there is no unknown outcome to resolve.
+
+use super::core::{Core, Staged};
+use super::entry::Progress;
+use crate::error::{Error, Kind, Result};
+use crate::log::{CommittedOffset, Epoch, METADATA_BYTES_MAX, Outcome, Session, TopicPartition};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A disk that did not take a commit is full, most likely: somebody has to make room.
+const DISK_RETRY: Duration = Duration::from_secs(1);
+
+/// A query's session.
+#[derive(Debug)]
+pub(super) struct EmbeddedSession {
+    core: Arc<Core>,
+    group: String,
+    /// Tells this session from an earlier one of the same group.
+    token: u64,
+}
+
+impl EmbeddedSession {
+    /// Takes the group.
+    pub(super) fn open(core: &Arc<Core>, group: &str) -> Result<EmbeddedSession> {
+        let token = core.sessions.lock().claim(group)?;
+        Ok(EmbeddedSession { core: core.clone(), group: group.to_owned(), token })
+    }
+
+    fn owns(&self) -> bool {
+        self.core.sessions.lock().owns(&self.group, self.token)
+    }
+
+    fn check(&self) -> Result<()> {
+        match self.owns() {
+            true => Ok(()),
+            false => Err(Error::new(Kind::Fenced, self.fenced())),
+        }
+    }
+
+    fn fenced(&self) -> String {
+        format!("group {} was deleted", self.group)
+    }
+
+    fn progress(&self, epoch: &Epoch) -> Result<Progress> {
+        let too_long = |what: &str| Error::bug(format!("{what} is longer than {METADATA_BYTES_MAX} bytes"));
+        if epoch.blob.len() > METADATA_BYTES_MAX {
+            return Err(too_long("the text kept with a query"));
+        }
+        let offset = |(partition, committed): &(TopicPartition, CommittedOffset)| {
+            if committed.metadata.len() > METADATA_BYTES_MAX {
+                return Err(too_long("the text beside an offset"));
+            }
+            let (topic, number) = self.core.identify(partition)?;
+            Ok((topic, number, committed.clone()))
+        };
+        let offsets = epoch.offsets.iter().map(offset).collect::<Result<_>>()?;
+        Ok(Progress { group: self.group.clone(), offsets, blob: epoch.blob.clone() })
+    }
+}
+
+impl Session for EmbeddedSession {
+    fn committed(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Option<CommittedOffset>>> {
+        self.check()?;
+        Ok(self.core.committed(&self.group, partitions))
+    }
+
+    fn blob(&mut self) -> Result<Option<String>> {
+        self.check()?;
+        Ok(self.core.catalog.read().manifest.groups.get(&self.group).and_then(|g| g.blob.clone()))
+    }
+
+    fn commit(&mut self, epoch: &Epoch) -> Result<Outcome> {
+        if !self.owns() {
+            return Ok(Outcome::Fenced { reason: self.fenced() });
+        }
+        let mut staged = Staged::default();
+        for (topic, records) in &epoch.records {
+            staged.add(&self.core.topic(topic)?, records)?;
+        }
+        let progress = self.progress(epoch)?;
+        match self.core.commit(staged, Some(progress), || self.owns()) {
+            Ok(true) => Ok(Outcome::Committed),
+            Ok(false) => Ok(Outcome::Fenced { reason: self.fenced() }),
+            Err(e) if e.kind() == Kind::Io && !self.core.writer.lock().is_broken() => {
+                Ok(Outcome::Aborted { reason: e.to_string(), retry_after: DISK_RETRY })
+            }
+            Err(e) => Err(e),
+        }
+    }
+}
+
+impl Drop for EmbeddedSession {
+    fn drop(&mut self) {
+        self.core.sessions.lock().release(&self.group, self.token);
+    }
+}
+
+impl Core {
+    /// Committed offsets of a group.
+    pub(super) fn committed(&self, group: &str, partitions: &[TopicPartition]) -> Vec<Option<CommittedOffset>> {
+        let catalog = self.catalog.read();
+        let group = catalog.manifest.groups.get(group);
+        let offset = |p: &TopicPartition| {
+            let topic = catalog.topics.get(&*p.topic)?;
+            group?.offsets.get(&(topic.info.id.0, p.partition)).cloned()
+        };
+        partitions.iter().map(offset).collect()
+    }
+}

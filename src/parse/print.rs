@@ -1,0 +1,285 @@
+//! Statements as text: what is printed reads back as the same statement.
+
+use super::statement::{
+    ColumnDef, Constraint, CreateAs, CreateSource, Drop, Emit, InsertSelect, InsertValues, Join, JoinKind, Name, Print,
+    Properties, PropertyValue, Relation, Select, SelectItem, Show, SourceKind, Statement, Within,
+};
+use super::tree::printable;
+use super::words::written;
+use crate::types::time::Millis;
+use sqlparser::ast::Expr;
+use std::fmt::{Display, Formatter, Result};
+
+/// An expression as ksqlDB reads it; sqlparser's own printing does not know lambdas written with `=>`.
+pub fn expression(expr: &Expr) -> String {
+    printable(expr).to_string()
+}
+
+impl Display for Statement {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        match self {
+            Statement::CreateSource(s) => s.fmt(f),
+            Statement::CreateAs(s) => s.fmt(f),
+            Statement::InsertValues(s) => s.fmt(f),
+            Statement::InsertSelect(s) => s.fmt(f),
+            Statement::Select(s) => s.fmt(f),
+            Statement::Batch(query) => printable(&**query).fmt(f),
+            Statement::Drop(s) => s.fmt(f),
+            Statement::Terminate(id) => write!(f, "TERMINATE {}", QueryId(id)),
+            Statement::Pause(id) => write!(f, "PAUSE {}", QueryId(id)),
+            Statement::Resume(id) => write!(f, "RESUME {}", QueryId(id)),
+            Statement::Show(show) => show.fmt(f),
+            Statement::Describe { name, extended } => write!(f, "DESCRIBE {name}{}", on(*extended, " EXTENDED")),
+            Statement::DescribeFunction(name) => write!(f, "DESCRIBE FUNCTION {name}"),
+            Statement::ExplainQuery(name) => write!(f, "EXPLAIN {name}"),
+            Statement::Explain(statement) => write!(f, "EXPLAIN {statement}"),
+            Statement::Set { name, value } => write!(f, "SET {} = {}", Text(name), Text(value)),
+            Statement::Unset(name) => write!(f, "UNSET {}", Text(name)),
+            Statement::Define { name, value } => write!(f, "DEFINE {} = {}", written(name), Text(value)),
+            Statement::Undefine(name) => write!(f, "UNDEFINE {}", written(name)),
+            Statement::Print(print) => print.fmt(f),
+            Statement::Unsupported { what, .. } => f.write_str(what),
+        }
+    }
+}
+
+/// The words if the condition holds, else nothing.
+fn on(condition: bool, words: &str) -> &str {
+    if condition { words } else { "" }
+}
+
+struct Text<'a>(&'a str);
+
+impl Display for Text<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        write!(f, "'{}'", self.0.replace('\'', "''"))
+    }
+}
+
+struct QueryId<'a>(&'a Option<String>);
+
+impl Display for QueryId<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        f.write_str(&self.0.as_deref().map_or_else(|| "ALL".to_owned(), written))
+    }
+}
+
+/// Entries with commas between them.
+struct List<'a, T>(&'a [T]);
+
+impl<T: Display> Display for List<'_, T> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        for (i, entry) in self.0.iter().enumerate() {
+            write!(f, "{}{entry}", on(i > 0, ", "))?;
+        }
+        Ok(())
+    }
+}
+
+fn expressions(list: &[Expr]) -> String {
+    let texts: Vec<String> = list.iter().map(expression).collect();
+    // A lone parenthesis would read back as the list's own.
+    match list {
+        [Expr::Nested(_) | Expr::Tuple(_)] => format!("({})", texts.join(", ")),
+        _ => texts.join(", "),
+    }
+}
+
+impl Display for Name {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        f.write_str(&written(&self.value))
+    }
+}
+
+impl Display for SourceKind {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        f.write_str(match self {
+            SourceKind::Stream => "STREAM",
+            SourceKind::Table => "TABLE",
+        })
+    }
+}
+
+fn with(f: &mut Formatter<'_>, properties: &Properties) -> Result {
+    for (i, (name, value)) in properties.iter().enumerate() {
+        f.write_str(if i == 0 { " WITH (" } else { ", " })?;
+        match value {
+            PropertyValue::Text(text) => write!(f, "{name} = {}", Text(text))?,
+            PropertyValue::Number(text) => write!(f, "{name} = {text}")?,
+            PropertyValue::Boolean(value) => write!(f, "{name} = {value}")?,
+        }
+    }
+    f.write_str(on(!properties.is_empty(), ")"))
+}
+
+impl Display for ColumnDef {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        write!(f, "{} {}", self.name, self.ty)?;
+        match &self.constraint {
+            Constraint::None => Ok(()),
+            Constraint::Key => f.write_str(" KEY"),
+            Constraint::PrimaryKey => f.write_str(" PRIMARY KEY"),
+            Constraint::Headers => f.write_str(" HEADERS"),
+            Constraint::Header(key) => write!(f, " HEADER({})", Text(key)),
+        }
+    }
+}
+
+impl Display for CreateSource {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        let (replace, source) = (on(self.or_replace, "OR REPLACE "), on(self.read_only, "SOURCE "));
+        let exists = on(self.if_not_exists, "IF NOT EXISTS ");
+        write!(f, "CREATE {replace}{source}{} {exists}{}", self.kind, self.name)?;
+        if !self.columns.is_empty() {
+            write!(f, " ({})", List(&self.columns))?;
+        }
+        with(f, &self.with)
+    }
+}
+
+impl Display for CreateAs {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        let (replace, exists) = (on(self.or_replace, "OR REPLACE "), on(self.if_not_exists, "IF NOT EXISTS "));
+        write!(f, "CREATE {replace}{} {exists}{}", self.kind, self.name)?;
+        with(f, &self.with)?;
+        write!(f, " AS {}", self.select)
+    }
+}
+
+impl Display for InsertValues {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        write!(f, "INSERT INTO {}", self.target)?;
+        if !self.columns.is_empty() {
+            write!(f, " ({})", List(&self.columns))?;
+        }
+        let values: Vec<String> = self.values.iter().map(expression).collect();
+        write!(f, " VALUES ({})", values.join(", "))
+    }
+}
+
+impl Display for InsertSelect {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        write!(f, "INSERT INTO {}", self.target)?;
+        with(f, &self.with)?;
+        write!(f, " {}", self.select)
+    }
+}
+
+impl Display for Select {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        write!(f, "SELECT {} FROM {}", List(&self.items), self.from)?;
+        for join in &self.joins {
+            write!(f, " {join}")?;
+        }
+        if let Some(window) = &self.window {
+            write!(f, " WINDOW {window}")?;
+        }
+        if let Some(filter) = &self.filter {
+            write!(f, " WHERE {}", expression(filter))?;
+        }
+        if !self.group_by.is_empty() {
+            write!(f, " GROUP BY {}", expressions(&self.group_by))?;
+        }
+        if !self.partition_by.is_empty() {
+            write!(f, " PARTITION BY {}", expressions(&self.partition_by))?;
+        }
+        if let Some(having) = &self.having {
+            write!(f, " HAVING {}", expression(having))?;
+        }
+        match self.emit {
+            Some(Emit::Changes) => f.write_str(" EMIT CHANGES")?,
+            Some(Emit::Final) => f.write_str(" EMIT FINAL")?,
+            None => {}
+        }
+        match self.limit {
+            Some(limit) => write!(f, " LIMIT {limit}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Display for SelectItem {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        match self {
+            SelectItem::All => f.write_str("*"),
+            SelectItem::AllOf(source) => write!(f, "{source}.*"),
+            SelectItem::AllFields(expr) => write!(f, "{} -> *", expression(expr)),
+            SelectItem::Expr { expr, alias: Some(alias), .. } => write!(f, "{} AS {alias}", expression(expr)),
+            SelectItem::Expr { expr, alias: None, .. } => f.write_str(&expression(expr)),
+        }
+    }
+}
+
+impl Display for Relation {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        match &self.alias {
+            Some(alias) => write!(f, "{} AS {alias}", self.name),
+            None => self.name.fmt(f),
+        }
+    }
+}
+
+impl Display for Join {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        let kind = match self.kind {
+            JoinKind::Inner => "INNER",
+            JoinKind::Left => "LEFT OUTER",
+            JoinKind::Right => "RIGHT OUTER",
+            JoinKind::Full => "FULL OUTER",
+        };
+        write!(f, "{kind} JOIN {}", self.right)?;
+        if let Some(within) = &self.within {
+            write!(f, " {within}")?;
+        }
+        write!(f, " ON {}", expression(&self.on))
+    }
+}
+
+impl Display for Within {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        match self.before_ms == self.after_ms {
+            true => write!(f, "WITHIN {}", Millis(self.before_ms))?,
+            false => write!(f, "WITHIN ({}, {})", Millis(self.before_ms), Millis(self.after_ms))?,
+        }
+        match self.grace_ms {
+            Some(grace) => write!(f, " GRACE PERIOD {}", Millis(grace)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Display for Drop {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        let (exists, topic) = (on(self.if_exists, "IF EXISTS "), on(self.delete_topic, " DELETE TOPIC"));
+        write!(f, "DROP {} {exists}{}{topic}", self.kind, self.name)
+    }
+}
+
+impl Display for Show {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        let more = |extended: &bool| on(*extended, " EXTENDED").to_owned();
+        match self {
+            Show::Streams { extended } => write!(f, "SHOW STREAMS{}", more(extended)),
+            Show::Tables { extended } => write!(f, "SHOW TABLES{}", more(extended)),
+            Show::Topics { all, extended } => write!(f, "SHOW {}TOPICS{}", on(*all, "ALL "), more(extended)),
+            Show::Queries { extended } => write!(f, "SHOW QUERIES{}", more(extended)),
+            Show::Functions => f.write_str("SHOW FUNCTIONS"),
+            Show::Properties => f.write_str("SHOW PROPERTIES"),
+            Show::Types => f.write_str("SHOW TYPES"),
+            Show::Variables => f.write_str("SHOW VARIABLES"),
+        }
+    }
+}
+
+impl Display for Print {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        write!(f, "PRINT {}{}", Text(&self.topic), on(self.from_beginning, " FROM BEGINNING"))?;
+        if let Some(interval) = self.interval {
+            write!(f, " INTERVAL {interval}")?;
+        }
+        match self.limit {
+            Some(limit) => write!(f, " LIMIT {limit}"),
+            None => Ok(()),
+        }
+    }
+}

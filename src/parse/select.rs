@@ -1,0 +1,288 @@
+//! Queries: ksqlDB's SELECT with its fixed order of clauses, and beyond it whatever SQL sqlparser reads.
+
+use super::reader::Reader;
+use super::statement::{Emit, Join, JoinKind, Name, Relation, Select, SelectItem, Statement, Within};
+use super::tree;
+use super::words::AFTER_RELATION;
+use crate::error::{Error, Result};
+use crate::types::time::{Window, WindowKind};
+use sqlparser::ast::{Expr, Query, SetExpr};
+use sqlparser::tokenizer::{Token, TokenWithSpan};
+
+/// The clauses of a SELECT, for hints.
+const CLAUSES: &[&str] = &[
+    "FROM",
+    "JOIN",
+    "INNER",
+    "LEFT",
+    "RIGHT",
+    "FULL",
+    "WITHIN",
+    "ON",
+    "WINDOW",
+    "WHERE",
+    "GROUP",
+    "PARTITION",
+    "HAVING",
+    "EMIT",
+    "LIMIT",
+];
+
+const UNITS: &[&str] =
+    &["MILLISECOND", "MILLISECONDS", "SECOND", "SECONDS", "MINUTE", "MINUTES", "HOUR", "HOURS", "DAY", "DAYS"];
+
+/// A query at the top level: in ksqlDB's grammar if possible, else as SQL. If both fail, the error of the one that got
+/// further is the one to show.
+pub(super) fn query(text: &str, tokens: &[TokenWithSpan], from: usize) -> Result<Statement> {
+    let mut own = Reader::new(text, tokens.to_vec());
+    own.skip(from);
+    let mut error = None;
+    if own.at_words(&["SELECT"]) {
+        match select(&mut own).and_then(|s| own.expect_end(CLAUSES).map(|()| s)) {
+            Ok(select) => return Ok(Statement::Select(select)),
+            Err(own) if streams(tokens) => return Err(own),
+            Err(own) => error = Some(own),
+        }
+    }
+    let mut sql = Reader::new(text, tokens.to_vec());
+    sql.skip(from);
+    match (batch(&mut sql), error) {
+        (Ok(query), _) => Ok(Statement::Batch(query)),
+        (Err(sql), Some(own)) if start(&own) >= start(&sql) => Err(own),
+        (Err(sql), _) => Err(sql),
+    }
+}
+
+fn start(error: &Error) -> usize {
+    error.span().map_or(0, |s| s.start)
+}
+
+/// The query says EMIT, WITHIN or a WINDOW of ksqlDB's kinds: no SQL dialect would read it.
+fn streams(tokens: &[TokenWithSpan]) -> bool {
+    tokens.iter().any(|t| match &t.token {
+        Token::Word(w) if w.quote_style.is_none() => matches!(w.value.as_str(), "EMIT" | "TUMBLING" | "HOPPING"),
+        _ => false,
+    })
+}
+
+fn batch(reader: &mut Reader<'_>) -> Result<Box<Query>> {
+    let read = reader.parser.parse_query();
+    let mut query = reader.lift(read)?;
+    reader.expect_end(CLAUSES)?;
+    only_reads(&query.body)?;
+    tree::normalise_query(&mut query)?;
+    Ok(query)
+}
+
+/// SQL lets INSERT, UPDATE and DELETE stand where a query can.
+fn only_reads(body: &SetExpr) -> Result<()> {
+    match body {
+        SetExpr::Select(select) if select.into.is_some() => {
+            Err(Error::statement("SELECT INTO is not supported")
+                .with_hint("CREATE STREAM ... AS SELECT makes a stream"))
+        }
+        SetExpr::Select(_) | SetExpr::Values(_) | SetExpr::Query(_) => Ok(()),
+        SetExpr::SetOperation { left, right, .. } => only_reads(left).and_then(|()| only_reads(right)),
+        _ => Err(Error::statement("only SELECT and VALUES are queries")),
+    }
+}
+
+/// `SELECT ... FROM ... [LIMIT n]` in ksqlDB's grammar.
+pub(super) fn select(reader: &mut Reader<'_>) -> Result<Select> {
+    reader.expect(&["SELECT"])?;
+    let items = reader.list(item)?;
+    if !reader.accept(&["FROM"]) {
+        return reader.unexpected("FROM or a comma", &["FROM"]);
+    }
+    let from = relation(reader)?;
+    let mut joins = Vec::new();
+    while let Some(kind) = join_kind(reader)? {
+        joins.push(join(reader, kind)?);
+    }
+    let window = if reader.accept(&["WINDOW"]) { Some(window(reader)?) } else { None };
+    let filter = if reader.accept(&["WHERE"]) { Some(reader.expr()?) } else { None };
+    let group_by = if reader.accept(&["GROUP", "BY"]) { grouping(reader)? } else { Vec::new() };
+    let partition_by = if reader.accept(&["PARTITION", "BY"]) { grouping(reader)? } else { Vec::new() };
+    let having = if reader.accept(&["HAVING"]) { Some(reader.expr()?) } else { None };
+    let emit = if reader.accept(&["EMIT"]) { Some(emit(reader)?) } else { None };
+    let limit = if reader.accept(&["LIMIT"]) { Some(reader.count("a number of rows")?) } else { None };
+    Ok(Select { items, from, joins, window, filter, group_by, partition_by, having, emit, limit })
+}
+
+/// The end of a query inside another statement, with hints for what may still follow.
+pub(super) fn end_of_select(reader: &mut Reader<'_>) -> Result<()> {
+    reader.expect_end(CLAUSES)
+}
+
+fn emit(reader: &mut Reader<'_>) -> Result<Emit> {
+    match reader.accept_any(&["CHANGES", "FINAL"]) {
+        Some("CHANGES") => Ok(Emit::Changes),
+        Some(_) => Ok(Emit::Final),
+        None => reader.unexpected("CHANGES or FINAL", &["CHANGES", "FINAL"]),
+    }
+}
+
+fn item(reader: &mut Reader<'_>) -> Result<SelectItem> {
+    if reader.accept_token(&Token::Mul) {
+        return Ok(SelectItem::All);
+    }
+    if *reader.token(1) == Token::Period && *reader.token(2) == Token::Mul {
+        let source = reader.name("a source's name")?;
+        reader.skip(2);
+        return Ok(SelectItem::AllOf(source));
+    }
+    let from = reader.position();
+    let mut expr = reader.expr_or_star()?;
+    let span = reader.since(from);
+    if tree::is_all_fields(&expr)
+        && let Expr::BinaryOp { left, .. } = expr
+    {
+        let mut left = *left;
+        return match tree::normalise(&mut left).map_err(|e| e.at(span))? {
+            false => Ok(SelectItem::AllFields(left)),
+            true => Err(Error::statement("->* ends a chain").at(span)),
+        };
+    }
+    if tree::normalise(&mut expr).map_err(|e| e.at(span))? {
+        let error = Error::statement("->* is not an expression");
+        return Err(error.with_detail("it stands alone, as an entry of the SELECT list").at(span));
+    }
+    let named = reader.accept(&["AS"])
+        || matches!(reader.token(0), Token::Word(_)) && reader.word(0) != "FROM" && reader.word(0) != "INTO";
+    let alias = if named { Some(reader.name("a column's name")?) } else { None };
+    Ok(SelectItem::Expr { expr, alias, span })
+}
+
+fn relation(reader: &mut Reader<'_>) -> Result<Relation> {
+    let name = reader.name("a stream or table")?;
+    let named = reader.accept(&["AS"])
+        || matches!(reader.token(0), Token::Word(_)) && !AFTER_RELATION.contains(&reader.word(0));
+    let alias = if named { Some(reader.name("an alias")?) } else { None };
+    Ok(Relation { name, alias })
+}
+
+fn join_kind(reader: &mut Reader<'_>) -> Result<Option<JoinKind>> {
+    let kind = match reader.word(0) {
+        "JOIN" | "INNER" => JoinKind::Inner,
+        "LEFT" => JoinKind::Left,
+        "RIGHT" => JoinKind::Right,
+        "FULL" => JoinKind::Full,
+        _ => return Ok(None),
+    };
+    if reader.accept_any(&["LEFT", "RIGHT", "FULL"]).is_some() {
+        reader.accept(&["OUTER"]);
+    } else {
+        reader.accept(&["INNER"]);
+    }
+    reader.expect(&["JOIN"])?;
+    Ok(Some(kind))
+}
+
+fn join(reader: &mut Reader<'_>, kind: JoinKind) -> Result<Join> {
+    let right = relation(reader)?;
+    let within = if reader.accept(&["WITHIN"]) { Some(within(reader)?) } else { None };
+    reader.expect(&["ON"])?;
+    let on = reader.expr()?;
+    Ok(Join { kind, right, within, on })
+}
+
+fn within(reader: &mut Reader<'_>) -> Result<Within> {
+    let (before_ms, after_ms) = match reader.accept_token(&Token::LParen) {
+        true => {
+            let before = duration(reader)?;
+            reader.expect_token(&Token::Comma)?;
+            let after = duration(reader)?;
+            reader.expect_token(&Token::RParen)?;
+            (before, after)
+        }
+        false => {
+            let both = duration(reader)?;
+            (both, both)
+        }
+    };
+    let grace_ms = if reader.accept(&["GRACE", "PERIOD"]) { Some(duration(reader)?) } else { None };
+    Ok(Within { before_ms, after_ms, grace_ms })
+}
+
+/// `GROUP BY a, b` and `GROUP BY (a, b)` are the same.
+fn grouping(reader: &mut Reader<'_>) -> Result<Vec<Expr>> {
+    let mut list = reader.list(Reader::expr)?;
+    if list.len() == 1 {
+        match list.pop() {
+            Some(Expr::Tuple(entries)) => return Ok(entries),
+            Some(Expr::Nested(inner)) => return Ok(vec![*inner]),
+            Some(other) => list.push(other),
+            None => {}
+        }
+    }
+    Ok(list)
+}
+
+fn window(reader: &mut Reader<'_>) -> Result<Window> {
+    const KINDS: &[&str] = &["TUMBLING", "HOPPING", "SESSION"];
+    if !KINDS.contains(&reader.word(0)) && KINDS.contains(&reader.word(1)) {
+        reader.name("a window's name")?;
+    }
+    let Some(kind) = reader.accept_any(KINDS) else {
+        return reader.unexpected("TUMBLING, HOPPING or SESSION", KINDS);
+    };
+    reader.expect_token(&Token::LParen)?;
+    let kind = match kind {
+        "TUMBLING" => {
+            reader.expect(&["SIZE"])?;
+            WindowKind::Tumbling { size_ms: positive(reader)? }
+        }
+        "HOPPING" => {
+            reader.expect(&["SIZE"])?;
+            let size_ms = positive(reader)?;
+            reader.expect_token(&Token::Comma)?;
+            reader.expect(&["ADVANCE", "BY"])?;
+            WindowKind::Hopping { size_ms, advance_ms: positive(reader)? }
+        }
+        _ => WindowKind::Session { gap_ms: positive(reader)? },
+    };
+    let mut window = Window { kind, grace_ms: None, retention_ms: None };
+    while reader.accept_token(&Token::Comma) {
+        if window.retention_ms.is_none() && reader.accept(&["RETENTION"]) {
+            window.retention_ms = Some(duration(reader)?);
+        } else if window.grace_ms.is_none() && reader.accept(&["GRACE", "PERIOD"]) {
+            window.grace_ms = Some(duration(reader)?);
+        } else {
+            return reader.unexpected("RETENTION or GRACE PERIOD", &["RETENTION", "GRACE"]);
+        }
+    }
+    reader.expect_token(&Token::RParen)?;
+    Ok(window)
+}
+
+fn positive(reader: &mut Reader<'_>) -> Result<i64> {
+    let start = reader.position();
+    match duration(reader)? {
+        0 => Err(Error::statement("a window's times must be longer than nothing").at(reader.since(start))),
+        ms => Ok(ms),
+    }
+}
+
+/// `10 SECONDS`, in milliseconds.
+fn duration(reader: &mut Reader<'_>) -> Result<i64> {
+    let start = reader.position();
+    let number = reader.count("a whole number")?;
+    let unit: i64 = match reader.word(0).trim_end_matches('S') {
+        "MILLISECOND" => 1,
+        "SECOND" => 1_000,
+        "MINUTE" => 60_000,
+        "HOUR" => 3_600_000,
+        "DAY" => 86_400_000,
+        _ => return reader.unexpected("a unit of time: MILLISECONDS, SECONDS, MINUTES, HOURS or DAYS", UNITS),
+    };
+    reader.skip(1);
+    let ms = i64::try_from(number).ok().and_then(|n| n.checked_mul(unit)).filter(|ms| *ms < i64::MAX / 4);
+    ms.ok_or_else(|| Error::statement("the time is too long").at(reader.since(start)))
+}
+
+impl Relation {
+    /// The name under which its columns are known: its alias, or else its name.
+    pub fn known_as(&self) -> &Name {
+        self.alias.as_ref().unwrap_or(&self.name)
+    }
+}

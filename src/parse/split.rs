@@ -1,0 +1,78 @@
+//! Where one statement ends and the next begins, without parsing either.
+//!
+//! A semicolon ends a statement unless it stands in a `'string'`, a `` `name` ``, a `"name"`, a `-- comment` or a
+//! `/* comment */`. Quotes are doubled to mean themselves, so closing and opening again at once needs no special case.
+
+use crate::error::Span;
+
+/// The text of one statement inside a longer text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece<'a> {
+    /// From its first to its last character that is neither space nor comment, without the semicolon.
+    pub text: &'a str,
+    /// Where it stands in the whole text.
+    pub span: Span,
+    /// A semicolon followed.
+    pub complete: bool,
+}
+
+/// The statements of a text, in order; comments and empty statements are left out.
+pub fn split(text: &str) -> Vec<Piece<'_>> {
+    scan(text).0
+}
+
+/// Nothing is left open: every statement ends with a semicolon, every quote and comment is closed. A blank text is
+/// complete.
+pub fn is_complete(text: &str) -> bool {
+    let (pieces, open) = scan(text);
+    !open && pieces.iter().all(|p| p.complete)
+}
+
+/// The pieces, and whether the text ends inside a block comment.
+fn scan(text: &str) -> (Vec<Piece<'_>>, bool) {
+    let bytes = text.as_bytes();
+    let mut pieces = Vec::new();
+    let mut content: Option<Span> = None;
+    let mut at = 0;
+    while at < bytes.len() {
+        let from = at;
+        match bytes[at] {
+            b'-' if bytes.get(at + 1) == Some(&b'-') => {
+                at = memchr::memchr(b'\n', &bytes[at..]).map_or(bytes.len(), |n| at + n);
+                continue;
+            }
+            b'/' if bytes.get(at + 1) == Some(&b'*') => match memchr::memmem::find(&bytes[at + 2..], b"*/") {
+                Some(n) => {
+                    at += 2 + n + 2;
+                    continue;
+                }
+                None => {
+                    push(&mut pieces, text, content, false);
+                    return (pieces, true);
+                }
+            },
+            b';' => {
+                push(&mut pieces, text, content.take(), true);
+                at += 1;
+                continue;
+            }
+            quote @ (b'\'' | b'"' | b'`') => {
+                at = memchr::memchr(quote, &bytes[at + 1..]).map_or(bytes.len(), |n| at + 1 + n + 1);
+            }
+            space if space.is_ascii_whitespace() => {
+                at += 1;
+                continue;
+            }
+            _ => at += 1,
+        }
+        content = Some(Span::new(content.map_or(from, |c| c.start), at));
+    }
+    push(&mut pieces, text, content, false);
+    (pieces, false)
+}
+
+fn push<'a>(pieces: &mut Vec<Piece<'a>>, text: &'a str, content: Option<Span>, complete: bool) {
+    if let Some(span) = content {
+        pieces.push(Piece { text: &text[span.start..span.end], span, complete });
+    }
+}

@@ -1,0 +1,155 @@
+//! What happens to every expression after it was read, and before it is printed.
+
+use super::types::sql_type;
+use crate::error::{Error, Result};
+use sqlparser::ast::{
+    AccessExpr, BinaryOperator, DataType, Expr, Function, Ident, ObjectName, OneOrManyWithParens, Query, VisitMut,
+    VisitorMut,
+};
+use std::ops::ControlFlow;
+
+/// Deepest expression: later stages walk it by recursion.
+pub const EXPRESSION_DEPTH_MAX: usize = 256;
+
+/// `struct->*`
+pub(super) fn is_all_fields(expr: &Expr) -> bool {
+    matches!(expr, Expr::BinaryOp { op: BinaryOperator::Arrow, right, .. } if matches!(**right, Expr::Wildcard(_)))
+}
+
+/// Puts an expression of ksqlDB's grammar into its final form; answers whether a `->*` is left inside.
+///
+/// `a.b[1]` comes as the column `a` with the chain `.b[1]`; it leaves as the column `a.b` with the chain `[1]`.
+pub(super) fn normalise(expr: &mut Expr) -> Result<bool> {
+    let mut visitor = Normalise { depth: 0, queries: false, stars: false };
+    match expr.visit(&mut visitor) {
+        ControlFlow::Break(error) => Err(error),
+        ControlFlow::Continue(()) => Ok(visitor.stars),
+    }
+}
+
+/// The same for a query of SQL, where subqueries are welcome.
+pub(super) fn normalise_query(query: &mut Query) -> Result<()> {
+    let mut visitor = Normalise { depth: 0, queries: true, stars: false };
+    match query.visit(&mut visitor) {
+        ControlFlow::Break(error) => Err(error),
+        ControlFlow::Continue(()) if visitor.stars => {
+            Err(Error::statement("->* is not an expression").with_detail("this query's grammar has no such entry"))
+        }
+        ControlFlow::Continue(()) => Ok(()),
+    }
+}
+
+struct Normalise {
+    depth: usize,
+    queries: bool,
+    stars: bool,
+}
+
+impl VisitorMut for Normalise {
+    type Break = Error;
+
+    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<Error> {
+        match self.queries {
+            true => ControlFlow::Continue(()),
+            false => ControlFlow::Break(
+                Error::statement("subqueries are not supported here")
+                    .with_hint("subqueries run without EMIT, at the top level only"),
+            ),
+        }
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
+        self.depth += 1;
+        if self.depth > EXPRESSION_DEPTH_MAX {
+            let error = Error::statement("the expression is too deep");
+            return ControlFlow::Break(error.with_detail(format!("at most {EXPRESSION_DEPTH_MAX} levels")));
+        }
+        self.stars |= is_all_fields(expr);
+        if !self.queries
+            && let Expr::Function(Function { name, over, filter, within_group, .. }) = expr
+            && (over.is_some() || filter.is_some() || !within_group.is_empty())
+        {
+            let error = Error::statement(format!("{name} with OVER, FILTER or WITHIN GROUP is not supported here"));
+            return ControlFlow::Break(error.with_hint("it runs in a query without EMIT, at the top level only"));
+        }
+        if !self.queries && is_sql_form(expr) {
+            let error = Error::statement(format!("{expr} is not supported here"));
+            return ControlFlow::Break(error.with_hint("write it as a call: SUBSTRING(s, 1, 2)"));
+        }
+        if let Expr::CompoundFieldAccess { root, access_chain } = expr {
+            absorb_names(root, access_chain);
+            if access_chain.is_empty() {
+                *expr = std::mem::replace(&mut **root, Expr::Identifier(Ident::new("")));
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, _: &mut Expr) -> ControlFlow<Error> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+}
+
+/// `SUBSTRING(s FROM 1)` and other forms that SQL has and ksqlDB has not.
+fn is_sql_form(expr: &Expr) -> bool {
+    let text =
+        matches!(expr, Expr::Substring { .. } | Expr::Trim { .. } | Expr::Position { .. } | Expr::Overlay { .. });
+    let number = matches!(expr, Expr::Ceil { .. } | Expr::Floor { .. } | Expr::Convert { .. });
+    text || number || matches!(expr, Expr::Extract { .. } | Expr::Interval(_))
+}
+
+fn absorb_names(root: &mut Expr, chain: &mut Vec<AccessExpr>) {
+    let mut names = match root {
+        Expr::Identifier(name) => vec![name.clone()],
+        Expr::CompoundIdentifier(names) => names.clone(),
+        _ => return,
+    };
+    let dotted = chain.iter().take_while(|a| matches!(a, AccessExpr::Dot(Expr::Identifier(_)))).count();
+    if dotted == 0 {
+        return;
+    }
+    for access in chain.drain(..dotted) {
+        if let AccessExpr::Dot(Expr::Identifier(name)) = access {
+            names.push(name);
+        }
+    }
+    *root = Expr::CompoundIdentifier(names);
+}
+
+/// A copy that sqlparser prints as ksqlDB reads it: lambdas with `=>`, types of CAST in ksqlDB's words.
+pub(super) fn printable<T: VisitMut + Clone>(tree: &T) -> T {
+    let mut copy = tree.clone();
+    let _ = copy.visit(&mut Printable);
+    copy
+}
+
+struct Printable;
+
+impl VisitorMut for Printable {
+    type Break = ();
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        match expr {
+            Expr::Lambda(lambda) => {
+                let name = |p: &sqlparser::ast::LambdaFunctionParameter| Expr::Identifier(p.name.clone());
+                let left = match &lambda.params {
+                    OneOrManyWithParens::One(p) => name(p),
+                    OneOrManyWithParens::Many(many) => Expr::Tuple(many.iter().map(name).collect()),
+                };
+                let body = std::mem::replace(&mut *lambda.body, Expr::Identifier(Ident::new("")));
+                let op = BinaryOperator::Custom("=>".to_owned());
+                *expr = Expr::BinaryOp { left: Box::new(left), op, right: Box::new(body) };
+            }
+            Expr::Cast { data_type, .. } => {
+                if let Some(ty) = sql_type(data_type)
+                    && super::types::data_type(&ty) == *data_type
+                {
+                    *data_type = DataType::Custom(ObjectName::from(vec![Ident::new(ty.to_string())]), Vec::new());
+                }
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+}

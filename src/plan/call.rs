@@ -1,0 +1,236 @@
+//! A scalar program inside a DataFusion plan: one closed, opaque call per boundary.
+//!
+//! The call holds the whole program with its outer guard, so that it is total. Its arguments are the columns that the
+//! program reads, then, where the input has them, the flag whether the row has a value (without one the call is NULL: the
+//! whole value of such a row is) and the row's ordinal, which ties the call to its row. A program that can fail is
+//! Volatile, so that DataFusion neither folds, shares nor copies it.
+
+use crate::error::{Error, Result};
+use crate::functions::aggregate::Aggregate;
+use crate::plan::scalar::{Columns, Program, RowErrors};
+use crate::plan::table::{ORDINAL, PRESENT};
+use crate::types::SqlType;
+use arrow::array::{ArrayRef, AsArray, BooleanArray};
+use arrow::compute::nullif;
+use arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion::common::{Column, DFSchema, Result as DfResult, ScalarValue};
+use datafusion::logical_expr::expr::{AggregateFunction, ScalarFunction};
+use datafusion::logical_expr::function::AccumulatorArgs;
+use datafusion::logical_expr::{
+    Accumulator, AggregateUDF, AggregateUDFImpl, ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF,
+    ScalarUDFImpl, Signature, Volatility,
+};
+use std::sync::Arc;
+
+/// A scalar program as a function of the columns that it reads.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ProgramCall {
+    /// Column `i` is argument `i`.
+    program: Program,
+    ty: SqlType,
+    reads: usize,
+    masked: bool,
+    signature: Signature,
+}
+
+impl ProgramCall {
+    /// The program; its column `i` is the call's argument `i`.
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// How many of the arguments the program reads.
+    pub fn reads(&self) -> usize {
+        self.reads
+    }
+
+    /// Type of the answer.
+    pub fn sql_type(&self) -> &SqlType {
+        &self.ty
+    }
+}
+
+/// The expression that stands for `program` over the columns of `input`; a plain column stays one.
+pub fn call(program: &Program, ty: &SqlType, input: &DFSchema) -> Expr {
+    let columns = input.columns();
+    if let Some(i) = program.as_column() {
+        return Expr::Column(columns[i].clone());
+    }
+    let reads: Vec<usize> = program.reads().into_iter().collect();
+    let mut args: Vec<Expr> = reads.iter().map(|i| Expr::Column(columns[*i].clone())).collect();
+    let hidden = |name: &str| columns.iter().find(|c| c.name == name).cloned().map(Expr::Column);
+    let present = hidden(PRESENT);
+    let masked = present.is_some();
+    args.extend(present);
+    args.extend(hidden(ORDINAL));
+    let mut program = program.clone();
+    program.remap(&|column| reads.binary_search(&column).expect("the list holds every column that the program reads"));
+    let volatility = if program.can_fail() { Volatility::Volatile } else { Volatility::Immutable };
+    let signature = signature(args.len(), volatility);
+    let call = ProgramCall { program, ty: ty.clone(), reads: reads.len(), masked, signature };
+    Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(ScalarUDF::from(call)), args))
+}
+
+fn signature(arguments: usize, volatility: Volatility) -> Signature {
+    match arguments {
+        0 => Signature::nullary(volatility),
+        n => Signature::any(n, volatility),
+    }
+}
+
+fn called(function: &ScalarFunction) -> Option<&ProgramCall> {
+    (function.func.inner().as_ref() as &dyn std::any::Any).downcast_ref()
+}
+
+/// The program behind an expression of a bound plan, over the columns of `input`.
+pub fn program(expr: &Expr, input: &DFSchema) -> Result<Program> {
+    match expr {
+        Expr::Alias(alias) => program(&alias.expr, input),
+        Expr::Column(column) => Ok(Program::column(index(column, input)?, column.name.as_str())),
+        Expr::ScalarFunction(function) => {
+            let call = called(function).ok_or_else(|| Error::bug(format!("{} is no program", function.name())))?;
+            let columns: Vec<usize> = function.args[..call.reads]
+                .iter()
+                .map(|arg| match arg {
+                    Expr::Column(column) => index(column, input),
+                    other => Err(Error::bug(format!("{other} is no column"))),
+                })
+                .collect::<Result<_>>()?;
+            let mut program = call.program.clone();
+            program.remap(&|i| columns[i]);
+            Ok(program)
+        }
+        other => Err(Error::bug(format!("{other} does not belong into a bound plan"))),
+    }
+}
+
+/// An expression of a bound plan for people: `NAME = program`.
+pub fn text(expr: &Expr) -> String {
+    match expr {
+        Expr::Alias(alias) => match text(&alias.expr) {
+            same if same == alias.name => same,
+            other => format!("{} = {other}", alias.name),
+        },
+        Expr::Column(column) => column.name.clone(),
+        Expr::ScalarFunction(function) => match called(function) {
+            Some(call) => call.program.to_string(),
+            None => expr.to_string(),
+        },
+        other => match aggregate_of(other) {
+            Some((aggregate, args)) => {
+                let args: Vec<String> = args.iter().map(text).collect();
+                format!("{aggregate:?}({})", args.join(", "))
+            }
+            None => other.to_string(),
+        },
+    }
+}
+
+/// Position of a column.
+pub fn index(column: &Column, input: &DFSchema) -> Result<usize> {
+    input.maybe_index_of_column(column).ok_or_else(|| Error::bug(format!("no column {column} in the node below")))
+}
+
+impl ScalarUDFImpl for ProgramCall {
+    fn name(&self) -> &str {
+        "program"
+    }
+
+    fn display_name(&self, _args: &[Expr]) -> DfResult<String> {
+        Ok(self.program.to_string())
+    }
+
+    fn schema_name(&self, _args: &[Expr]) -> DfResult<String> {
+        Ok(self.program.to_string())
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> DfResult<DataType> {
+        Ok(self.ty.arrow())
+    }
+
+    fn return_field_from_args(&self, _: ReturnFieldArgs<'_>) -> DfResult<FieldRef> {
+        Ok(Arc::new(Field::new(self.name(), self.ty.arrow(), true)))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
+        let rows = args.number_rows;
+        let arrays: Vec<ArrayRef> = args.args[..self.reads + usize::from(self.masked)]
+            .iter()
+            .map(|a| a.to_array(rows))
+            .collect::<DfResult<_>>()?;
+        let mut errors = RowErrors::new();
+        let columns = Columns { columns: &arrays[..self.reads], rows };
+        let out = self.program.eval_array(&columns, &mut errors).map_err(external)?;
+        let out = match self.masked {
+            false => out,
+            true => {
+                let absent: BooleanArray = arrow::compute::not(arrays[self.reads].as_boolean())?;
+                if absent.true_count() == 0 { out } else { nullif(&out, &absent)? }
+            }
+        };
+        Ok(ColumnarValue::Array(out))
+    }
+}
+
+fn external(e: Error) -> datafusion::error::DataFusionError {
+    datafusion::error::DataFusionError::External(Box::new(e))
+}
+
+/// An aggregate of ours in a plan. It only carries the meaning: whoever runs the plan puts its own function there.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct AggregateCallee {
+    aggregate: Aggregate,
+    signature: Signature,
+}
+
+impl AggregateCallee {
+    /// The aggregate.
+    pub fn aggregate(&self) -> Aggregate {
+        self.aggregate
+    }
+}
+
+/// The expression that stands for an aggregate of plain columns.
+pub fn aggregate(aggregate: Aggregate, arguments: Vec<Expr>) -> Expr {
+    let signature = signature(arguments.len(), Volatility::Immutable);
+    let callee = AggregateUDF::from(AggregateCallee { aggregate, signature });
+    Expr::AggregateFunction(AggregateFunction::new_udf(Arc::new(callee), arguments, false, None, vec![], None))
+}
+
+/// The aggregate behind an expression and its arguments; `None` = one of DataFusion's.
+pub fn aggregate_of(expr: &Expr) -> Option<(Aggregate, &[Expr])> {
+    match expr {
+        Expr::Alias(alias) => aggregate_of(&alias.expr),
+        Expr::AggregateFunction(function) => {
+            let callee = (function.func.inner().as_ref() as &dyn std::any::Any).downcast_ref::<AggregateCallee>()?;
+            Some((callee.aggregate, &function.params.args))
+        }
+        _ => None,
+    }
+}
+
+impl AggregateUDFImpl for AggregateCallee {
+    fn name(&self) -> &str {
+        "aggregate"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> DfResult<DataType> {
+        Ok(self.aggregate.output().arrow())
+    }
+
+    fn accumulator(&self, _: AccumulatorArgs<'_>) -> DfResult<Box<dyn Accumulator>> {
+        datafusion::common::internal_err!("an aggregate of a bound plan was run before it was lowered")
+    }
+
+    fn default_value(&self, data_type: &DataType) -> DfResult<ScalarValue> {
+        ScalarValue::try_from(data_type)
+    }
+}

@@ -1,0 +1,61 @@
+//! A bound plan as a tree for people, root first.
+//!
+//! ```text
+//! Sink: table PER_CAR
+//! └─ Compute: CAR, N = KSQL_AGG_VARIABLE_0
+//!    └─ Aggregate: CountRows() by CAR, WINDOWSTART, WINDOWEND
+//!       └─ TimeWindow: TUMBLING (SIZE 10 SECONDS)
+//!          └─ Rekey: CAR as KAFKA, into 4 partitions
+//!             └─ Compute: CAR, ROWTIME, ROWPARTITION, #ordinal, #present
+//!                └─ Scan: stream READINGS (topic readings, 4 partitions, key KAFKA, value JSON)
+//! ```
+
+use crate::parse::statement::SourceKind;
+use crate::plan::call;
+use crate::plan::table::SourceTable;
+use datafusion::logical_expr::LogicalPlan;
+
+/// Draws the plan.
+pub fn explain(plan: &LogicalPlan) -> String {
+    let mut out = String::new();
+    draw(plan, "", "", &mut out);
+    out
+}
+
+fn draw(plan: &LogicalPlan, first: &str, rest: &str, out: &mut String) {
+    out.push_str(first);
+    out.push_str(&node(plan));
+    out.push('\n');
+    let inputs = plan.inputs();
+    for (i, input) in inputs.iter().enumerate() {
+        let last = i + 1 == inputs.len();
+        let (branch, under) = if last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
+        draw(input, &format!("{rest}{branch}"), &format!("{rest}{under}"), out);
+    }
+}
+
+fn node(plan: &LogicalPlan) -> String {
+    match plan {
+        LogicalPlan::TableScan(scan) => match scan.source.downcast_ref::<SourceTable>() {
+            Some(table) => {
+                let source = table.source();
+                let kind = if source.kind == SourceKind::Stream { "stream" } else { "table" };
+                format!(
+                    "Scan: {kind} {} (topic {}, {} partitions, key {}, value {})",
+                    source.name,
+                    source.topic,
+                    source.partitions,
+                    source.key_format.name(),
+                    source.value_format.name()
+                )
+            }
+            None => plan.display().to_string(),
+        },
+        LogicalPlan::Aggregate(aggregate) => {
+            let list =
+                |exprs: &[datafusion::logical_expr::Expr]| exprs.iter().map(call::text).collect::<Vec<_>>().join(", ");
+            format!("Aggregate: {} by {}", list(&aggregate.aggr_expr), list(&aggregate.group_expr))
+        }
+        other => other.display().to_string(),
+    }
+}

@@ -1,0 +1,226 @@
+//! Expressions as they stand in the tree of a statement: equal or not, which columns and aggregates they name, what is put
+//! in their place.
+
+use crate::functions::aggregate::is_aggregate_name;
+use sqlparser::ast::{
+    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectNamePart, Value,
+    ValueWithSpan, Visit, VisitMut, Visitor, VisitorMut,
+};
+use sqlparser::tokenizer::Span;
+use std::ops::ControlFlow;
+
+/// The expression in the form in which two are compared: without parentheses, quotes, and the name of the only source.
+pub(super) fn normal(expr: &Expr, alias: &str) -> Expr {
+    let mut expr = expr.clone();
+    let mut change = |e: &mut Expr| {
+        while let Expr::Nested(inner) = e {
+            let inner = std::mem::replace(&mut **inner, null());
+            *e = inner;
+        }
+        match e {
+            Expr::CompoundIdentifier(parts) if parts.len() == 2 && parts[0].value == alias => {
+                *e = Expr::Identifier(plain(parts[1].clone()));
+            }
+            Expr::CompoundIdentifier(parts) => *parts = std::mem::take(parts).into_iter().map(plain).collect(),
+            Expr::Identifier(name) => *name = plain(name.clone()),
+            _ => {}
+        }
+    };
+    let _ = VisitMut::visit(&mut expr, &mut Rewrite { change: &mut change, fields: Vec::new() });
+    expr
+}
+
+/// Replaces every part, largest first, for which `by` has an answer.
+pub(super) fn replace(expr: &Expr, by: &mut dyn FnMut(&Expr) -> Option<Expr>) -> Expr {
+    let mut expr = expr.clone();
+    let mut change = |e: &mut Expr| {
+        if let Some(other) = by(e) {
+            *e = other;
+        }
+    };
+    let _ = VisitMut::visit(&mut expr, &mut Rewrite { change: &mut change, fields: Vec::new() });
+    expr
+}
+
+/// A reference to a column of this exact name.
+pub(super) fn identifier(name: &str) -> Expr {
+    Expr::Identifier(Ident::with_quote('`', name))
+}
+
+/// The name, if the expression is a column of the only source.
+pub(super) fn as_name(expr: &Expr) -> Option<&str> {
+    match expr {
+        Expr::Identifier(name) => Some(&name.value),
+        _ => None,
+    }
+}
+
+/// The last field's name of `a->b->c`.
+pub(super) fn field_name(expr: &Expr) -> Option<&str> {
+    match expr {
+        Expr::BinaryOp { op: BinaryOperator::Arrow, right, .. } => as_name(right),
+        _ => None,
+    }
+}
+
+/// Columns that the expression names, field names and what stands in aggregates left out, in order of appearance.
+pub(super) fn columns_outside_aggregates(expr: &Expr) -> Vec<String> {
+    let mut names = Vec::new();
+    walk(expr, &mut |e, inside| match e {
+        Expr::Identifier(name) if !inside => names.push(name.value.clone()),
+        Expr::CompoundIdentifier(_) if !inside => names.push(text(e)),
+        _ => {}
+    });
+    names
+}
+
+/// Aggregate calls in order of appearance; those inside of others are not looked at.
+pub(super) fn aggregates(expr: &Expr) -> Vec<Function> {
+    let mut found = Vec::new();
+    walk(expr, &mut |e, inside| {
+        if let (Some(function), false) = (aggregate_call(e), inside) {
+            found.push(function.clone());
+        }
+    });
+    found
+}
+
+/// The call, if the expression is one of an aggregate function.
+pub(super) fn aggregate_call(expr: &Expr) -> Option<&Function> {
+    match expr {
+        Expr::Function(function) if is_aggregate_name(&function_name(function)) => Some(function),
+        _ => None,
+    }
+}
+
+/// Name of the function, upper-cased.
+pub(super) fn function_name(function: &Function) -> String {
+    match function.name.0.last() {
+        Some(ObjectNamePart::Identifier(name)) => name.value.to_uppercase(),
+        _ => function.name.to_string().to_uppercase(),
+    }
+}
+
+/// Arguments of a call; `None` for anything but a plain list. `*` is no argument.
+pub(super) fn arguments(function: &Function) -> Option<Vec<&Expr>> {
+    let list = match &function.args {
+        FunctionArguments::None => return Some(Vec::new()),
+        FunctionArguments::List(list) => list,
+        FunctionArguments::Subquery(_) => return None,
+    };
+    if list.duplicate_treatment.is_some() || !list.clauses.is_empty() || function.filter.is_some() {
+        return None;
+    }
+    let mut out = Vec::new();
+    for arg in &list.args {
+        match arg {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => out.push(expr),
+            FunctionArg::Unnamed(FunctionArgExpr::Wildcard) if list.args.len() == 1 => {}
+            _ => return None,
+        }
+    }
+    Some(out)
+}
+
+/// `x AND y AND z` in its parts.
+pub(super) fn conjuncts(expr: &Expr) -> Vec<&Expr> {
+    match expr {
+        Expr::BinaryOp { left, op: BinaryOperator::And, right } => {
+            let mut parts = conjuncts(left);
+            parts.extend(conjuncts(right));
+            parts
+        }
+        other => vec![other],
+    }
+}
+
+/// As ksqlDB prints it: every binary operator in parentheses, no quotes.
+pub(super) fn text(expr: &Expr) -> String {
+    match expr {
+        Expr::Identifier(name) => name.value.clone(),
+        Expr::CompoundIdentifier(parts) => parts.iter().map(|p| p.value.as_str()).collect::<Vec<_>>().join("."),
+        Expr::Nested(inner) => text(inner),
+        Expr::BinaryOp { left, op: BinaryOperator::Arrow, right } => format!("{}->{}", text(left), text(right)),
+        Expr::BinaryOp { left, op, right } => format!("({} {op} {})", text(left), text(right)),
+        Expr::Function(function) => match arguments(function) {
+            Some(args) if args.is_empty() => format!("{}({})", function_name(function), star(function)),
+            Some(args) => {
+                let args: Vec<String> = args.into_iter().map(text).collect();
+                format!("{}({})", function_name(function), args.join(", "))
+            }
+            None => expr.to_string(),
+        },
+        other => other.to_string(),
+    }
+}
+
+fn star(function: &Function) -> &'static str {
+    match &function.args {
+        FunctionArguments::List(list) if !list.args.is_empty() => "*",
+        _ => "",
+    }
+}
+
+fn plain(name: Ident) -> Ident {
+    Ident { quote_style: Some('`'), ..name }
+}
+
+fn null() -> Expr {
+    Expr::Value(ValueWithSpan { value: Value::Null, span: Span::empty() })
+}
+
+/// Visits `expr` and its parts from the outside in, field names after `->` left out; tells whether an aggregate is around.
+fn walk(expr: &Expr, visit: &mut dyn FnMut(&Expr, bool)) {
+    let mut reader = Reader { visit, fields: Vec::new(), aggregates: 0 };
+    let _ = Visit::visit(expr, &mut reader);
+}
+
+/// A field name looks like a column to a visitor: it is known by its address.
+fn field_of(expr: &Expr) -> Option<usize> {
+    match expr {
+        Expr::BinaryOp { op: BinaryOperator::Arrow, right, .. } => Some(std::ptr::from_ref::<Expr>(right) as usize),
+        _ => None,
+    }
+}
+
+struct Reader<'a> {
+    visit: &'a mut dyn FnMut(&Expr, bool),
+    fields: Vec<usize>,
+    aggregates: usize,
+}
+
+impl Visitor for Reader<'_> {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        self.fields.extend(field_of(expr));
+        if !self.fields.contains(&(std::ptr::from_ref(expr) as usize)) {
+            (self.visit)(expr, self.aggregates > 0);
+        }
+        self.aggregates += usize::from(aggregate_call(expr).is_some());
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        self.aggregates -= usize::from(aggregate_call(expr).is_some());
+        ControlFlow::Continue(())
+    }
+}
+
+/// Changes an expression and its parts from the outside in, field names after `->` left out.
+struct Rewrite<'a> {
+    change: &'a mut dyn FnMut(&mut Expr),
+    fields: Vec<usize>,
+}
+
+impl VisitorMut for Rewrite<'_> {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if !self.fields.contains(&(std::ptr::from_ref(expr) as usize)) {
+            (self.change)(expr);
+        }
+        self.fields.extend(field_of(expr));
+        ControlFlow::Continue(())
+    }
+}

@@ -1,0 +1,145 @@
+//! `INSERT INTO name [(columns)] VALUES (...)`: one record of constants.
+
+use crate::catalog::{Catalog, Source};
+use crate::error::{Error, Result};
+use crate::parse::statement::{InsertValues, Name, SourceKind};
+use crate::plan::scalar;
+use crate::plan::source::word;
+use crate::types::nearest;
+use crate::types::{Column, Role, SqlType, pseudo, quoted};
+use datafusion::common::ScalarValue;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// A record to be written.
+#[derive(Clone, Debug)]
+pub struct InsertPlan {
+    /// Where.
+    pub source: Arc<Source>,
+    /// One value a key column.
+    pub key: Vec<ScalarValue>,
+    /// One value a value column.
+    pub value: Vec<ScalarValue>,
+    /// ROWTIME, if it was given.
+    pub timestamp: Option<i64>,
+}
+
+/// Plans INSERT INTO ... VALUES.
+pub fn insert_values(stmt: &InsertValues, catalog: &Catalog) -> Result<InsertPlan> {
+    let source = target(&stmt.target, catalog)?;
+    let names = column_names(stmt, &source)?;
+    if names.len() != stmt.values.len() {
+        let names: Vec<&str> = names.iter().map(|n| n.value.as_str()).collect();
+        return Err(Error::statement(format!(
+            "Expected number columns and values to match: [{}], {} values",
+            names.join(", "),
+            stmt.values.len()
+        ))
+        .at(stmt.target.span));
+    }
+    let mut given: BTreeMap<&str, ScalarValue> = BTreeMap::new();
+    let mut timestamp = None;
+    let mut seen = BTreeSet::new();
+    for (name, expr) in names.iter().zip(&stmt.values) {
+        let at = |e: Error| e.at(name.span);
+        if !seen.insert(name.value.as_str()) {
+            return Err(at(Error::statement(format!("Duplicate column names: {}", name.value))));
+        }
+        if name.value == pseudo::ROWTIME {
+            timestamp = match scalar::constant(expr, &SqlType::Bigint).map_err(at)? {
+                ScalarValue::Int64(ms) => ms,
+                _ => None,
+            };
+            if timestamp.is_none_or(|ms| ms < 0) {
+                return Err(at(Error::statement("ROWTIME is a number of milliseconds, not negative")));
+            }
+            continue;
+        }
+        let column = column(name, &source)?;
+        given.insert(name.value.as_str(), scalar::constant(expr, &column.ty).map_err(at)?);
+    }
+    check_key(&source, &given)?;
+    let mut take = |columns: &[Column]| -> Result<Vec<ScalarValue>> {
+        columns.iter().map(|c| given.remove(c.name.as_str()).map_or_else(|| null(&c.ty), Ok)).collect()
+    };
+    let key = take(&source.schema.key)?;
+    let value = take(&source.schema.value)?;
+    Ok(InsertPlan { source, key, value, timestamp })
+}
+
+fn null(ty: &SqlType) -> Result<ScalarValue> {
+    Ok(ScalarValue::try_from(&ty.arrow())?)
+}
+
+fn target(name: &Name, catalog: &Catalog) -> Result<Arc<Source>> {
+    let at = |text: String| Error::statement(text).at(name.span);
+    let Some(source) = catalog.source(&name.value) else {
+        let text = format!("Cannot insert values into an unknown stream/table: {}", quoted(&name.value));
+        let near = catalog.all().find(|s| s.name.eq_ignore_ascii_case(&name.value));
+        return Err(at(match near {
+            Some(near) if near.name == near.name.to_uppercase() => {
+                format!("{text}\nDid you mean {}? Hint: try removing double quotes from the source name.", near.name)
+            }
+            Some(near) => format!(
+                "{text}\nDid you mean \"{}\"? Hint: wrap the source name in double quotes to make it case-sensitive.",
+                near.name
+            ),
+            None => text,
+        }));
+    };
+    if source.read_only {
+        return Err(at(format!("Cannot insert values into read-only {}: {}", word(source.kind), source.name)));
+    }
+    if source.window.is_some() {
+        return Err(at("Cannot insert values into windowed stream/table!".to_owned()));
+    }
+    Ok(source.clone())
+}
+
+fn column_names(stmt: &InsertValues, source: &Source) -> Result<Vec<Name>> {
+    if !stmt.columns.is_empty() {
+        return Ok(stmt.columns.clone());
+    }
+    let all = source.schema.columns();
+    Ok(all.map(|c| Name { value: c.name.clone(), span: stmt.target.span }).collect())
+}
+
+fn column<'a>(name: &Name, source: &'a Source) -> Result<&'a Column> {
+    let at = |text: String| Error::statement(text).at(name.span);
+    if [pseudo::ROWPARTITION, pseudo::ROWOFFSET].contains(&name.value.as_str()) {
+        return Err(at(format!("Inserting into column {} is not allowed.", quoted(&name.value))));
+    }
+    match source.schema.find(&name.value) {
+        None => {
+            let error = at(format!("Column name {} does not exist.", quoted(&name.value)));
+            Err(match nearest(&name.value, source.schema.columns().map(|c| c.name.as_str())) {
+                Some(near) => error.with_hint(format!("did you mean {near}?")),
+                None => error,
+            })
+        }
+        Some(column) if matches!(column.role, Role::Header(_)) => {
+            Err(at(format!("Cannot insert into HEADER columns: {}", name.value)))
+        }
+        Some(column) => Ok(column),
+    }
+}
+
+fn check_key(source: &Source, given: &BTreeMap<&str, ScalarValue>) -> Result<()> {
+    if source.kind == SourceKind::Stream {
+        return Ok(());
+    }
+    let key = &source.schema.key;
+    let has = |c: &Column| given.get(c.name.as_str()).is_some_and(|v| !v.is_null());
+    // A key of several columns is an object: a NULL field does not make it absent.
+    let fine =
+        if key.len() == 1 { key.iter().all(has) } else { key.iter().all(|c| given.contains_key(c.name.as_str())) };
+    if fine {
+        return Ok(());
+    }
+    let names: Vec<&str> = key.iter().map(|c| c.name.as_str()).collect();
+    Err(Error::statement(format!(
+        "Failed to insert values into '{}'. Value for primary key column(s) {} is required for tables",
+        source.name,
+        names.join(", ")
+    )))
+}

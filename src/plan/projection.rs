@@ -1,0 +1,143 @@
+//! The SELECT list: `*` written out, and every column named as ksqlDB names it.
+
+use crate::error::{Error, Result, Span};
+use crate::parse::statement::SelectItem;
+use crate::plan::expression;
+use crate::plan::scalar::{self, Boundary};
+use crate::plan::scope::Names;
+use crate::types::{Schema, SqlType, pseudo, quoted};
+use sqlparser::ast::{BinaryOperator, Expr};
+use std::collections::BTreeSet;
+
+/// A column of the SELECT list.
+#[derive(Clone, Debug)]
+pub(super) struct Item {
+    /// Its name in the result.
+    pub name: String,
+    /// What it is, in [`expression::normal`] form.
+    pub expr: Expr,
+    /// Where it stands, if it was written.
+    pub span: Option<Span>,
+}
+
+/// What the list is written over.
+pub(super) struct Over<'a> {
+    pub alias: &'a str,
+    pub schema: &'a Schema,
+    pub names: &'a Names,
+    /// Pseudo columns that `*` shows: the bounds of a windowed source, in a result that goes to people.
+    pub shown: &'a [&'static str],
+    /// The result becomes columns of a stream or table.
+    pub persistent: bool,
+}
+
+/// The items, in order, named.
+pub(super) fn items(list: &[SelectItem], over: &Over<'_>) -> Result<Vec<Item>> {
+    let mut namer = Namer::new(over.schema);
+    let mut out = Vec::new();
+    for item in list {
+        match item {
+            SelectItem::All => out.extend(all(over)),
+            SelectItem::AllOf(name) if name.value == over.alias => out.extend(all(over)),
+            SelectItem::AllOf(name) => {
+                let text = format!("'{}' is not a valid stream/table name or alias.", name.value);
+                return Err(Error::statement(text).at(name.span));
+            }
+            SelectItem::AllFields(expr) => out.extend(all_fields(expr, over, &mut namer)?),
+            SelectItem::Expr { expr, alias, span } => {
+                let expr = expression::normal(expr, over.alias);
+                let name = match alias {
+                    Some(alias) => {
+                        check_alias(&alias.value, &expr, over.persistent).map_err(|e| e.at(alias.span))?;
+                        alias.value.clone()
+                    }
+                    None => namer.name(&expr, over.persistent).map_err(|e| e.at(*span))?,
+                };
+                out.push(Item { name, expr, span: Some(*span) });
+            }
+        }
+    }
+    Ok(out)
+}
+
+fn all(over: &Over<'_>) -> Vec<Item> {
+    let key = over.schema.key.iter().map(|c| c.name.as_str());
+    let value = over.schema.value.iter().map(|c| c.name.as_str());
+    let names = key.chain(over.shown.iter().copied()).chain(value);
+    names.map(|n| Item { name: n.to_owned(), expr: expression::identifier(n), span: None }).collect()
+}
+
+fn all_fields(expr: &Expr, over: &Over<'_>, namer: &mut Namer) -> Result<Vec<Item>> {
+    let expr = expression::normal(expr, over.alias);
+    let SqlType::Struct(fields) = scalar::bind(&expr, over.names, Boundary::SelectItem)?.ty else {
+        return Err(Error::statement(format!("{}->* needs a STRUCT before the arrow", expression::text(&expr))));
+    };
+    let one = |(name, _): &(String, SqlType)| {
+        let field = Box::new(expression::identifier(name));
+        let expr = Expr::BinaryOp { left: Box::new(expr.clone()), op: BinaryOperator::Arrow, right: field };
+        let name = namer.field(name);
+        Item { name, expr, span: None }
+    };
+    Ok(fields.iter().map(one).collect())
+}
+
+fn check_alias(alias: &str, expr: &Expr, persistent: bool) -> Result<()> {
+    if !persistent || !pseudo::ALL.contains(&alias) {
+        return Ok(());
+    }
+    Err(Error::statement(match expression::as_name(expr) == Some(alias) {
+        true => format!("Reserved column name in select: {}. Please remove or alias the column.", quoted(alias)),
+        false => format!("{} is a reserved column name. You cannot use it as an alias for a column.", quoted(alias)),
+    }))
+}
+
+/// Gives names to what has none: a column its own, `a->b` the field's, others `KSQL_COL_n`.
+#[derive(Debug)]
+pub(super) struct Namer {
+    taken: BTreeSet<String>,
+    next: usize,
+}
+
+impl Namer {
+    /// Names that the source uses are not given again.
+    pub(super) fn new(schema: &Schema) -> Namer {
+        Namer { taken: schema.columns().map(|c| c.name.clone()).collect(), next: 0 }
+    }
+
+    fn name(&mut self, expr: &Expr, persistent: bool) -> Result<String> {
+        if let Some(name) = expression::as_name(expr) {
+            if persistent {
+                check_alias(name, expr, true)?;
+            }
+            return Ok(name.to_owned());
+        }
+        if let Expr::CompoundIdentifier(parts) = expr
+            && let Some(last) = parts.last()
+        {
+            return Ok(last.value.clone());
+        }
+        Ok(match expression::field_name(expr) {
+            Some(field) => self.field(field),
+            None => self.generated(),
+        })
+    }
+
+    fn field(&mut self, field: &str) -> String {
+        let numbered = (1..).map(|n| format!("{field}_{n}"));
+        let mut candidates = std::iter::once(field.to_owned()).chain(numbered);
+        let name = candidates.find(|n| !self.taken.contains(n)).expect("the numbers never end");
+        self.taken.insert(name.clone());
+        name
+    }
+
+    /// The next `KSQL_COL_n`.
+    pub(super) fn generated(&mut self) -> String {
+        loop {
+            let name = format!("KSQL_COL_{}", self.next);
+            self.next += 1;
+            if !self.taken.contains(&name) {
+                return name;
+            }
+        }
+    }
+}

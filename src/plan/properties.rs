@@ -1,0 +1,203 @@
+//! `WITH (name = value, ...)`: which names exist, what their values are.
+
+use crate::catalog::Format;
+use crate::error::{Error, Result, Span};
+use crate::parse::statement::{Properties, PropertyValue};
+use crate::plan::formats;
+use crate::types::time::WindowKind;
+
+/// Most partitions that a statement may ask for: far beyond any sensible topic, far below what would hang a broker.
+pub(super) const PARTITIONS_MAX: u32 = 100_000;
+
+/// The WITH clause, read.
+#[derive(Clone, Debug, Default)]
+pub(super) struct With {
+    pub topic: Option<String>,
+    pub partitions: Option<u32>,
+    pub replicas: Option<u16>,
+    pub retention_ms: Option<i64>,
+    pub key_format: Option<Format>,
+    pub value_format: Option<Format>,
+    pub wrap_single_value: Option<bool>,
+    pub timestamp: Option<(String, Span)>,
+    pub window: Option<WindowKind>,
+}
+
+/// Which statement the clause belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Use {
+    Create,
+    CreateAs,
+}
+
+/// Properties of ksqlDB that are known but not carried out here.
+const LATER: [&str; 15] = [
+    "KEY_SCHEMA_ID",
+    "VALUE_SCHEMA_ID",
+    "KEY_SCHEMA_FULL_NAME",
+    "VALUE_SCHEMA_FULL_NAME",
+    "VALUE_AVRO_SCHEMA_FULL_NAME",
+    "KEY_PROTOBUF_NULLABLE_REPRESENTATION",
+    "VALUE_PROTOBUF_NULLABLE_REPRESENTATION",
+    "SOURCED_BY_CONNECTOR",
+    "SOURCE_CONNECTOR",
+    "TIMESTAMP_FORMAT",
+    "KEY_DELIMITER",
+    "VALUE_DELIMITER",
+    "KEY_SCHEMA",
+    "VALUE_SCHEMA",
+    "QUERY_ID",
+];
+
+impl With {
+    /// Reads the clause; the first wrong property is an error at its place.
+    pub(super) fn read(properties: &Properties, used: Use) -> Result<With> {
+        let mut with = With::default();
+        let (mut window_type, mut window_size) = (None, None);
+        let mut format = None;
+        for (name, value) in properties {
+            let at = |e: Error| e.at(name.span);
+            match name.value.to_ascii_uppercase().as_str() {
+                "KAFKA_TOPIC" => with.topic = Some(topic(value).map_err(at)?),
+                "PARTITIONS" => with.partitions = Some(partitions(value).map_err(at)?),
+                "REPLICAS" => with.replicas = Some(replicas(value).map_err(at)?),
+                "RETENTION_MS" => with.retention_ms = Some(number(&name.value, value).map_err(at)?),
+                "FORMAT" => format = Some((format_of(value).map_err(at)?, name.span)),
+                "KEY_FORMAT" => with.key_format = Some(format_of(value).map_err(at)?),
+                "VALUE_FORMAT" => with.value_format = Some(format_of(value).map_err(at)?),
+                "WRAP_SINGLE_VALUE" => with.wrap_single_value = Some(flag(&name.value, value).map_err(at)?),
+                "TIMESTAMP" => with.timestamp = Some((column(text(value)), name.span)),
+                "WINDOW_TYPE" if used == Use::Create => window_type = Some((text(value), name.span)),
+                "WINDOW_SIZE" if used == Use::Create => window_size = Some((text(value), name.span)),
+                "CLEANUP_POLICY" => {
+                    return Err(at(Error::statement(
+                        "Invalid config variable in the WITH clause: CLEANUP_POLICY. It is chosen by the engine.",
+                    )));
+                }
+                other if LATER.contains(&other) => {
+                    return Err(at(Error::statement(format!("the property {other} is not supported yet"))));
+                }
+                other => {
+                    let text = format!("Invalid config variable(s) in the WITH clause: {other}");
+                    return Err(at(Error::statement(text)));
+                }
+            }
+        }
+        if let Some((format, span)) = format {
+            if with.key_format.is_some() || with.value_format.is_some() {
+                let other = if with.key_format.is_some() { "KEY_FORMAT" } else { "VALUE_FORMAT" };
+                let text = format!("Cannot supply both '{other}' and 'FORMAT' properties, as 'FORMAT' sets both.");
+                return Err(Error::statement(text).at(span));
+            }
+            with.key_format = Some(format);
+            with.value_format = Some(format);
+        }
+        with.window = window(window_type, window_size)?;
+        Ok(with)
+    }
+}
+
+fn text(value: &PropertyValue) -> String {
+    match value {
+        PropertyValue::Text(text) | PropertyValue::Number(text) => text.clone(),
+        PropertyValue::Boolean(flag) => flag.to_string(),
+    }
+}
+
+/// A column name given as text: upper-cased unless it is in back quotes.
+fn column(name: String) -> String {
+    match name.strip_prefix('`').and_then(|n| n.strip_suffix('`')) {
+        Some(quoted) => quoted.replace("``", "`"),
+        None => name.to_uppercase(),
+    }
+}
+
+fn topic(value: &PropertyValue) -> Result<String> {
+    match value {
+        PropertyValue::Text(name) if !name.is_empty() => Ok(name.clone()),
+        _ => Err(Error::statement("KAFKA_TOPIC is the name of a topic, in single quotes")),
+    }
+}
+
+fn format_of(value: &PropertyValue) -> Result<Format> {
+    formats::by_name(&text(value))
+}
+
+fn number(name: &str, value: &PropertyValue) -> Result<i64> {
+    let text = text(value);
+    text.trim().parse().map_err(|_| Error::statement(format!("Invalid value for property '{name}': {text}")))
+}
+
+fn partitions(value: &PropertyValue) -> Result<u32> {
+    let n = number("PARTITIONS", value)?;
+    match u32::try_from(n) {
+        Ok(n) if (1..=PARTITIONS_MAX).contains(&n) => Ok(n),
+        _ => Err(Error::statement("Number of partitions must be larger than 0.")
+            .with_detail(format!("{n} is not between 1 and {PARTITIONS_MAX}"))),
+    }
+}
+
+fn replicas(value: &PropertyValue) -> Result<u16> {
+    let n = number("REPLICAS", value)?;
+    match u16::try_from(n) {
+        Ok(n) if n > 0 => Ok(n),
+        _ => Err(Error::statement("Replication factor must be positive.").with_detail(n.to_string())),
+    }
+}
+
+fn flag(name: &str, value: &PropertyValue) -> Result<bool> {
+    match text(value).to_ascii_lowercase().as_str() {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        other => Err(Error::statement(format!("Invalid value for property '{name}': {other}"))),
+    }
+}
+
+fn window(kind: Option<(String, Span)>, size: Option<(String, Span)>) -> Result<Option<WindowKind>> {
+    let Some((kind, span)) = kind else {
+        return match size {
+            None => Ok(None),
+            Some((_, span)) => Err(Error::statement("WINDOW_SIZE needs a WINDOW_TYPE").at(span)),
+        };
+    };
+    let size = size.map(|(text, span)| duration(&text).map_err(|e| e.at(span))).transpose()?;
+    let need = || {
+        Error::statement(format!("'{}' must be provided for windows of type {}.", "WINDOW_SIZE", kind.to_uppercase()))
+            .at(span)
+    };
+    Ok(Some(match kind.to_ascii_uppercase().as_str() {
+        "TUMBLING" => WindowKind::Tumbling { size_ms: size.ok_or_else(need)? },
+        // The bytes of a windowed key hold no distance between windows, so that none can be declared.
+        "HOPPING" => size.map(|size_ms| WindowKind::Hopping { size_ms, advance_ms: size_ms }).ok_or_else(need)?,
+        "SESSION" if size.is_none() => WindowKind::Session { gap_ms: 0 },
+        "SESSION" => return Err(Error::statement("'WINDOW_SIZE' should not be set for SESSION windows.").at(span)),
+        other => {
+            let text = format!("Configuration WINDOW_TYPE is invalid: Unknown window type: '{other}'");
+            return Err(Error::statement(text).with_hint("the types are TUMBLING, HOPPING and SESSION").at(span));
+        }
+    }))
+}
+
+/// `10 SECONDS`.
+fn duration(text: &str) -> Result<i64> {
+    let wrong = |why: String| {
+        Error::statement(format!("Configuration WINDOW_SIZE is invalid: Invalid duration: '{text}'. {why}"))
+    };
+    let mut words = text.split_whitespace();
+    let (Some(number), Some(unit), None) = (words.next(), words.next(), words.next()) else {
+        return Err(wrong("Expected: <number> <unit>".to_owned()));
+    };
+    let number: i64 = number.parse().map_err(|_| wrong(format!("Not a number: '{number}'")))?;
+    let unit_ms = match unit.to_ascii_uppercase().trim_end_matches('S') {
+        "DAY" => 86_400_000,
+        "HOUR" => 3_600_000,
+        "MINUTE" => 60_000,
+        "SECOND" => 1_000,
+        "MILLISECOND" => 1,
+        _ => return Err(wrong(format!("Unknown time unit: '{}'", unit.to_ascii_uppercase()))),
+    };
+    match number.checked_mul(unit_ms) {
+        Some(ms) if ms > 0 => Ok(ms),
+        _ => Err(wrong("It must be positive".to_owned())),
+    }
+}

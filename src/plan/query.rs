@@ -1,0 +1,148 @@
+//! Statements that run a SELECT: CREATE AS, INSERT INTO ... SELECT, push queries, batch queries.
+
+use crate::catalog::{Catalog, Source};
+use crate::error::{Error, Result};
+use crate::parse::statement::{CreateAs, InsertSelect, Select, SourceKind};
+use crate::plan::nodes::Sink;
+use crate::plan::properties::{Use, With};
+use crate::plan::select::{self, Bound, Purpose};
+use crate::plan::source::{Taken, TopicRequest, word};
+use crate::plan::{Created, Facts, Settings, sink};
+use crate::types::{Column, Role};
+use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
+use sqlparser::ast::Query;
+
+/// A persistent query.
+#[derive(Clone, Debug)]
+pub struct QueryPlan {
+    /// Its id.
+    pub id: String,
+    /// The bound plan, a Sink at its root.
+    pub logical: LogicalPlan,
+    /// What it writes: new for CREATE AS, there already for INSERT INTO.
+    pub sink: Source,
+    /// The topic to create first.
+    pub create_topic: Option<TopicRequest>,
+    /// Streams and tables that it reads.
+    pub reads: Vec<String>,
+}
+
+/// A query that lives as long as its reader.
+#[derive(Clone, Debug)]
+pub struct TransientPlan {
+    /// The bound plan, a Sink at its root.
+    pub logical: LogicalPlan,
+    /// Columns of the answer, in order; the value columns of what comes out.
+    pub columns: Vec<Column>,
+    /// Rows after which it ends.
+    pub limit: Option<u64>,
+    /// Streams and tables that it reads.
+    pub reads: Vec<String>,
+}
+
+/// A query over what is there now.
+#[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "one a statement")]
+pub enum BatchPlan {
+    /// In ksqlDB's grammar.
+    Bound {
+        /// The bound plan.
+        logical: LogicalPlan,
+        /// Columns of the answer, in order.
+        columns: Vec<Column>,
+        /// Streams and tables that it reads.
+        reads: Vec<String>,
+    },
+    /// Any SQL that DataFusion runs.
+    Sql(Box<Query>),
+}
+
+/// Plans CREATE STREAM|TABLE AS SELECT; `query_id` is the id that its query is to have.
+pub fn create_as(
+    stmt: &CreateAs,
+    query_id: &str,
+    catalog: &Catalog,
+    facts: &Facts,
+    settings: &Settings,
+    sql: &str,
+) -> Result<Created<QueryPlan>> {
+    let taken = Taken { kind: stmt.kind, or_replace: stmt.or_replace, if_not_exists: stmt.if_not_exists };
+    if let Some(text) = taken.check(&stmt.name, false, catalog)? {
+        return Ok(Created::Exists(text));
+    }
+    if catalog.source(&stmt.name.value).is_some() {
+        return Err(Error::statement("CREATE OR REPLACE ... AS SELECT is not supported yet").at(stmt.name.span));
+    }
+    if stmt.select.limit.is_some() {
+        let text =
+            format!("CREATE {} AS SELECT statements don't support LIMIT clause.", word(stmt.kind).to_uppercase());
+        return Err(Error::statement(text));
+    }
+    let with = With::read(&stmt.with, Use::CreateAs)?;
+    let bound = select::bind(&stmt.select, Purpose::Persistent(&stmt.name.value), catalog, settings)?;
+    let (source, create_topic) = sink::of(stmt, &bound, &with, query_id, (facts, settings, sql))?;
+    Ok(Created::New(query(query_id, bound, source, create_topic)?))
+}
+
+/// Plans INSERT INTO ... SELECT.
+pub fn insert_select(stmt: &InsertSelect, query_id: &str, catalog: &Catalog, settings: &Settings) -> Result<QueryPlan> {
+    let at = |e: Error| e.at(stmt.target.span);
+    let target = catalog.require(&stmt.target.value).map_err(at)?;
+    if target.kind == SourceKind::Table {
+        let text = format!("INSERT INTO can only be used to insert into a stream. {} is a table.", target.name);
+        return Err(at(Error::statement(text)));
+    }
+    if target.read_only {
+        return Err(at(Error::statement(format!("Cannot insert into read-only stream: {}", target.name))));
+    }
+    if target.schema.value.iter().any(|c| c.role != Role::Value) {
+        return Err(at(Error::statement(format!("Cannot insert into {} because it has header columns", target.name))));
+    }
+    if let Some((name, _)) = stmt.with.first() {
+        return Err(Error::statement(format!("the property {} is not supported yet", name.value)).at(name.span));
+    }
+    let bound = select::bind(&stmt.select, Purpose::Persistent(&target.name), catalog, settings)?;
+    if bound.table {
+        return Err(Error::statement(
+            "INSERT INTO can only be used to insert into a stream. The SELECT query produces a TABLE.",
+        ));
+    }
+    let types = |columns: &[Column]| columns.iter().map(|c| c.ty.clone()).collect::<Vec<_>>();
+    let same = types(&bound.key) == types(&target.schema.key) && types(&bound.value) == types(&target.schema.value);
+    if !same {
+        let result = crate::types::Schema { key: bound.key, value: bound.value };
+        return Err(at(Error::statement(format!(
+            "Incompatible schema between results and sink.\nResult schema is {result}\nSink schema is {}",
+            target.schema
+        ))));
+    }
+    query(query_id, bound, Source::clone(target), None)
+}
+
+fn query(id: &str, bound: Bound, source: Source, create_topic: Option<TopicRequest>) -> Result<QueryPlan> {
+    let columns = (source.schema.key.clone(), source.schema.value.clone());
+    let stamp = sink::stamp(&source)?;
+    let logical = Sink::plan(Some(source.name.clone()), columns, source.window, bound.table, stamp, bound.plan);
+    let reads = vec![bound.source.name.clone()];
+    Ok(QueryPlan { id: id.to_owned(), logical, sink: source, create_topic, reads })
+}
+
+/// Plans SELECT ... EMIT.
+pub fn push_query(select: &Select, catalog: &Catalog, settings: &Settings) -> Result<TransientPlan> {
+    let bound = select::bind(select, Purpose::Push, catalog, settings)?;
+    let columns = (vec![], bound.value.clone());
+    let logical = Sink::plan(None, columns, bound.window, bound.table, None, bound.plan);
+    let reads = vec![bound.source.name.clone()];
+    Ok(TransientPlan { logical, columns: bound.value, limit: select.limit, reads })
+}
+
+/// Plans a SELECT without EMIT in ksqlDB's grammar.
+pub fn batch_query(select: &Select, catalog: &Catalog, settings: &Settings) -> Result<BatchPlan> {
+    let bound = select::bind(select, Purpose::Batch, catalog, settings)?;
+    let mut logical = bound.plan;
+    if let Some(limit) = select.limit {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        logical = LogicalPlanBuilder::from(logical).limit(0, Some(limit))?.build()?;
+    }
+    Ok(BatchPlan::Bound { logical, columns: bound.value, reads: vec![bound.source.name.clone()] })
+}

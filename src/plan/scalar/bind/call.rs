@@ -1,0 +1,220 @@
+//! Function calls, and the constructors that look like calls.
+
+use super::{Binder, Bound, literal};
+use crate::error::{Error, Result};
+use crate::functions::Registry;
+use crate::plan::scalar::Program;
+use crate::types::SqlType;
+use crate::types::nearest;
+use sqlparser::ast::{
+    BinaryOperator, CeilFloorKind, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
+    TrimWhereField,
+};
+
+impl Binder<'_> {
+    /// Everything that sqlparser keeps apart from plain calls, but that is one here.
+    pub(super) fn function(&mut self, expr: &Expr) -> Result<Bound> {
+        match expr {
+            Expr::Function(function) => self.call(function),
+            Expr::Ceil { expr, field } => self.rounded("CEIL", expr, field),
+            Expr::Floor { expr, field } => self.rounded("FLOOR", expr, field),
+            Expr::Substring { expr, substring_from, substring_for, .. } => {
+                let args = [Some(expr), substring_from.as_ref(), substring_for.as_ref()];
+                let args: Vec<&Expr> = args.into_iter().flatten().map(|e| &**e).collect();
+                self.named("SUBSTRING", &args)
+            }
+            Expr::Trim {
+                expr,
+                trim_where: None | Some(TrimWhereField::Both),
+                trim_what: None,
+                trim_characters: None,
+            } => self.named("TRIM", &[expr]),
+            Expr::Struct { values, .. } => {
+                let mut fields = vec![];
+                for value in values {
+                    match value {
+                        Expr::Named { expr, name } => fields.push((name.value.clone(), &**expr)),
+                        other => return Err(Error::statement(format!("a field of STRUCT has no name: {other}"))),
+                    }
+                }
+                self.structure(&fields)
+            }
+            Expr::Dictionary(fields) => {
+                let fields: Vec<_> = fields.iter().map(|f| (f.key.value.clone(), &*f.value)).collect();
+                self.structure(&fields)
+            }
+            Expr::Subquery(_) | Expr::InSubquery { .. } | Expr::Exists { .. } => {
+                Err(Error::statement("a subquery is not supported in this place")
+                    .with_hint("without EMIT CHANGES the whole query may use any SQL"))
+            }
+            other => Err(Error::statement(format!("expression is not supported: {other}"))),
+        }
+    }
+
+    fn rounded(&mut self, name: &str, expr: &Expr, field: &CeilFloorKind) -> Result<Bound> {
+        match field {
+            CeilFloorKind::DateTimeField(sqlparser::ast::DateTimeField::NoDateTime) => self.named(name, &[expr]),
+            _ => Err(Error::statement(format!("{name} takes one argument"))),
+        }
+    }
+
+    fn call(&mut self, function: &Function) -> Result<Bound> {
+        let name = function.name.to_string().to_uppercase();
+        if function.over.is_some() {
+            return Err(Error::statement(format!("{name} OVER is not supported in a continuous query")));
+        }
+        let args = match &function.args {
+            FunctionArguments::None => &[][..],
+            FunctionArguments::List(list) => list.args.as_slice(),
+            FunctionArguments::Subquery(_) => return Err(Error::statement("a subquery is no argument")),
+        };
+        if name == "STRUCT" {
+            let fields = args.iter().map(named_argument).collect::<Result<Vec<_>>>()?;
+            let name = |key: &Key| match key {
+                Key::Name(ident) => Ok(ident.value.clone()),
+                Key::Expr(Expr::Identifier(ident)) => Ok(ident.value.clone()),
+                Key::Expr(other) => Err(Error::statement(format!("{other} is no name of a field"))),
+            };
+            let fields = fields.iter().map(|(k, v)| Ok((name(k)?, *v))).collect::<Result<Vec<_>>>()?;
+            return self.structure(&fields);
+        }
+        if name == "MAP" {
+            let entries = args.iter().map(named_argument).collect::<Result<Vec<_>>>()?;
+            let keys: Vec<Expr> = entries
+                .iter()
+                .map(|(key, _)| match key {
+                    Key::Name(ident) => Expr::Identifier((*ident).clone()),
+                    Key::Expr(expr) => (*expr).clone(),
+                })
+                .collect();
+            let entries: Vec<_> = keys.iter().zip(entries.iter().map(|(_, value)| *value)).collect();
+            return self.map(&entries);
+        }
+        let args = args.iter().map(plain_argument).collect::<Result<Vec<_>>>()?;
+        self.named(&name, &args)
+    }
+
+    fn named(&mut self, name: &str, args: &[&Expr]) -> Result<Bound> {
+        let args = args.iter().map(|arg| self.argument(arg)).collect::<Result<Vec<_>>>()?;
+        self.resolved(name, args)
+    }
+
+    /// An argument that is itself a call or a dereference is a boundary.
+    pub(super) fn argument(&mut self, expr: &Expr) -> Result<Bound> {
+        let bound = self.expr(expr)?;
+        Ok(self.guarded_argument(bound))
+    }
+
+    pub(super) fn guarded_argument(&mut self, mut bound: Bound) -> Bound {
+        if matches!(bound.program, Program::Call { .. } | Program::Native { .. } | Program::Field { .. }) {
+            bound.program = self.guard(bound.program);
+        }
+        bound
+    }
+
+    pub(super) fn resolved(&mut self, name: &str, args: Vec<Bound>) -> Result<Bound> {
+        let Some(entry) = Registry::find(name) else { return self.native(name, args) };
+        let given: Vec<Option<SqlType>> = args.iter().map(|a| a.ty.clone()).collect();
+        refuse_ambiguity(name, &given)?;
+        let resolved = match entry.resolve(&given) {
+            Ok(resolved) => resolved,
+            // Literals give way to the type of what stands beside them, as in a list.
+            Err(error) => return self.resolved_by_literals(entry, args, error),
+        };
+        self.called(resolved, args)
+    }
+
+    fn called(&mut self, resolved: crate::functions::Resolved, args: Vec<Bound>) -> Result<Bound> {
+        let mut programs = vec![];
+        for (arg, wanted) in args.into_iter().zip(&resolved.args) {
+            let program = self.coerce(arg, wanted)?;
+            programs.push(program.ok_or_else(|| Error::bug("an argument cannot take its resolved type"))?);
+        }
+        let (function, ty) = (resolved.function, resolved.ty);
+        Ok(Bound::new(Program::Call { function, args: programs, ty: ty.clone() }, ty))
+    }
+
+    fn resolved_by_literals(
+        &mut self,
+        entry: &'static crate::functions::Entry,
+        args: Vec<Bound>,
+        error: Error,
+    ) -> Result<Bound> {
+        if !matches!(entry.name, "COALESCE" | "IFNULL" | "NULLIF") {
+            return Err(error);
+        }
+        let Ok((programs, ty)) = self.common(args) else { return Err(error) };
+        let given: Vec<_> = programs.iter().map(|_| Some(ty.clone())).collect();
+        let resolved = entry.resolve(&given)?;
+        Ok(Bound::new(Program::Call { function: resolved.function, args: programs, ty: ty.clone() }, ty))
+    }
+
+    /// DataFusion's function, where ksqlDB has none of that name.
+    fn native(&mut self, name: &str, args: Vec<Bound>) -> Result<Bound> {
+        let Some(function) = super::native::find(name) else { return Err(unknown(name)) };
+        let mut programs = vec![];
+        let mut types = vec![];
+        for arg in args {
+            let ty = arg.ty.unwrap_or(SqlType::String);
+            programs.push(if arg.typed { arg.program } else { Program::Literal(literal::null(&ty)?) });
+            types.push(ty);
+        }
+        super::native::call(function, programs, &types)
+    }
+}
+
+enum Key<'a> {
+    Name(&'a Ident),
+    Expr(&'a Expr),
+}
+
+/// `name := value`
+fn named_argument(arg: &FunctionArg) -> Result<(Key<'_>, &Expr)> {
+    let (key, value) = match arg {
+        FunctionArg::Named { name, arg, .. } => (Key::Name(name), arg),
+        FunctionArg::ExprNamed { name, arg, .. } => (Key::Expr(name), arg),
+        // Where the dialect has no named arguments, `:=` is an operator like others.
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::BinaryOp { left, op: BinaryOperator::Assignment, right })) => {
+            return Ok((Key::Expr(left), right));
+        }
+        FunctionArg::Unnamed(_) => {
+            return Err(Error::statement(format!("expected name := value, found {arg}")));
+        }
+    };
+    match value {
+        FunctionArgExpr::Expr(expr) => Ok((key, expr)),
+        _ => Err(Error::statement(format!("expected name := value, found {arg}"))),
+    }
+}
+
+fn plain_argument(arg: &FunctionArg) -> Result<&Expr> {
+    match arg {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Ok(expr),
+        other => Err(Error::statement(format!("argument is not supported: {other}"))),
+    }
+}
+
+/// ksqlDB has one GREATEST for each type and none for a mixture of numbers.
+fn refuse_ambiguity(name: &str, given: &[Option<SqlType>]) -> Result<()> {
+    let mut numbers = given.iter().flatten();
+    let Some(first) = numbers.next().filter(|ty| ty.is_numeric()) else { return Ok(()) };
+    let (numeric, mixed) = numbers.fold((true, false), |(n, m), ty| (n && ty.is_numeric(), m || ty != first));
+    if !numeric || !mixed || !matches!(name, "GREATEST" | "LEAST") {
+        return Ok(());
+    }
+    let given: Vec<_> = given.iter().map(|ty| ty.as_ref().map_or("null".to_string(), SqlType::to_string)).collect();
+    Err(Error::statement(format!(
+        "Function '{}' cannot be resolved due to ambiguous method parameters ({}).",
+        name.to_lowercase(),
+        given.join(", ")
+    ))
+    .with_hint("CAST the arguments to one type"))
+}
+
+fn unknown(name: &str) -> Error {
+    let error = Error::statement(format!("Can't find any functions with the name '{name}'"));
+    match nearest(name, Registry::all().map(|entry| entry.name)) {
+        Some(near) => error.with_hint(format!("did you mean {near}?")),
+        None => error.with_hint("SHOW FUNCTIONS lists them"),
+    }
+}

@@ -1,0 +1,222 @@
+//! Lists that share one type: IN, ARRAY, MAP, CASE, and the coercions that get them there.
+//!
+//! The first typed element sets the type; numbers widen, and literals are converted to what stands before them.
+
+use super::{Binder, Bound, cast, invalid_text, literal, widen};
+use crate::error::{Error, Result};
+use crate::plan::scalar::{Comparison, Program};
+use crate::types::SqlType;
+use datafusion::common::ScalarValue;
+use sqlparser::ast::{CaseWhen, Expr};
+
+impl Binder<'_> {
+    /// Brings all to one type.
+    pub(super) fn common(&mut self, bounds: Vec<Bound>) -> Result<(Vec<Program>, SqlType)> {
+        let mut common: Option<SqlType> = None;
+        for bound in &bounds {
+            let Some(ty) = &bound.ty else { continue };
+            common = Some(match &common {
+                None => ty.clone(),
+                Some(known) => match known.common(ty) {
+                    Some(wider) => wider,
+                    None => {
+                        literal_beside(known, ty, bound, &bounds).ok_or_else(|| mismatch(known, ty, &bound.program))?
+                    }
+                },
+            });
+        }
+        let Some(ty) = common else {
+            return Err(Error::statement("Cannot construct a list of only NULLs: it has no type")
+                .with_hint("give NULL a type: CAST(NULL AS STRING)"));
+        };
+        let mut programs = vec![];
+        for bound in bounds {
+            let given = bound.ty.clone().unwrap_or_else(|| ty.clone());
+            let shown = bound.program.clone();
+            programs.push(self.coerce(bound, &ty)?.ok_or_else(|| mismatch(&ty, &given, &shown))?);
+        }
+        Ok((programs, ty))
+    }
+
+    /// Without a CAST: numbers widen, constants become what they can; `None` = impossible.
+    pub(super) fn coerce(&mut self, bound: Bound, to: &SqlType) -> Result<Option<Program>> {
+        let Some(from) = bound.ty.clone() else { return Ok(Some(Program::Literal(literal::null(to)?))) };
+        if from == *to {
+            return Ok(Some(bound.program));
+        }
+        if let Some(value) = bound.literal() {
+            let converted = literal::convert(value, &from, to)?.map(Program::Literal);
+            return match converted {
+                None if from == SqlType::String && !is_nested(to) => Err(invalid_text(to, value)),
+                converted => Ok(converted),
+            };
+        }
+        if from.common(to).as_ref() != Some(to)
+            && let Some(program) = self.constructor(&bound.program, to)?
+        {
+            return Ok(Some(program));
+        }
+        if from.is_numeric() && to.is_numeric() || !from.is_numeric() && cast::exists(&from, to) && is_nested(to) {
+            if from.common(to).as_ref() != Some(to) && !is_constant(&bound.program) && !is_decimal(&from, to) {
+                return Ok(None);
+            }
+            return Ok(Some(match cast::can_fail(&from, to) {
+                false => widen(bound.program, from, to),
+                true => {
+                    let cast = Program::Cast { value: Box::new(bound.program), from, to: to.clone() };
+                    self.guard(cast)
+                }
+            }));
+        }
+        Ok(None)
+    }
+
+    /// A constructor takes a type by its elements, so that literals inside give way too.
+    fn constructor(&mut self, program: &Program, to: &SqlType) -> Result<Option<Program>> {
+        Ok(match (program, to) {
+            (Program::Array { items, item }, SqlType::Array(wanted)) => {
+                let mut out = vec![];
+                for program in items {
+                    let Some(item) = self.coerce(Bound::new(program.clone(), item.clone()), wanted)? else {
+                        return Ok(None);
+                    };
+                    out.push(item);
+                }
+                Some(Program::Array { items: out, item: (**wanted).clone() })
+            }
+            (Program::Map { entries, key, value }, SqlType::Map(k, v)) => {
+                let mut out = vec![];
+                for (name, program) in entries {
+                    let name = self.coerce(Bound::new(name.clone(), key.clone()), k)?;
+                    let program = self.coerce(Bound::new(program.clone(), value.clone()), v)?;
+                    let (Some(name), Some(program)) = (name, program) else { return Ok(None) };
+                    out.push((name, program));
+                }
+                Some(Program::Map { entries: out, key: (**k).clone(), value: (**v).clone() })
+            }
+            _ => None,
+        })
+    }
+
+    pub(super) fn case(
+        &mut self,
+        operand: Option<&Expr>,
+        conditions: &[CaseWhen],
+        otherwise: Option<&Expr>,
+    ) -> Result<Bound> {
+        let (mut whens, mut results) = (vec![], vec![]);
+        let operand = operand.map(|operand| self.expr(operand)).transpose()?;
+        for when in conditions {
+            whens.push(match &operand {
+                None => self.boolean("CASE", &when.condition)?,
+                Some(operand) => {
+                    let value = self.expr(&when.condition)?;
+                    self.compared(Comparison::Equal, operand.clone(), value, false)?.program
+                }
+            });
+            results.push(self.expr(&when.result)?);
+        }
+        results.push(match otherwise {
+            Some(otherwise) => self.expr(otherwise)?,
+            None => Bound { program: Program::Literal(ScalarValue::Null), ty: None, typed: false },
+        });
+        let (mut results, ty) = self.common(results)?;
+        let otherwise = Box::new(results.pop().ok_or_else(|| Error::bug("CASE has no results"))?);
+        let whens = whens.into_iter().zip(results).collect();
+        Ok(Bound::new(Program::Case { whens, otherwise }, ty))
+    }
+
+    pub(super) fn array(&mut self, items: &[Expr]) -> Result<Bound> {
+        if items.is_empty() {
+            return Err(Error::statement("Array constructor cannot be empty. Please supply at least one element."));
+        }
+        let mut bounds = vec![];
+        for item in items {
+            bounds.push(self.element(item)?);
+        }
+        if bounds.iter().all(|b| b.ty.is_none()) {
+            return Err(Error::statement("Cannot construct an array with all NULL elements."));
+        }
+        let (items, item) = self.common(bounds)?;
+        Ok(Bound::new(Program::Array { items, item: item.clone() }, SqlType::Array(Box::new(item))))
+    }
+
+    pub(super) fn map(&mut self, entries: &[(&Expr, &Expr)]) -> Result<Bound> {
+        if entries.is_empty() {
+            return Err(Error::statement(
+                "Map constructor cannot be empty. Please supply at least one key value pair.",
+            ));
+        }
+        let (mut keys, mut values) = (vec![], vec![]);
+        for (key, value) in entries {
+            keys.push(self.element(key)?);
+            values.push(self.element(value)?);
+        }
+        if values.iter().all(|b| b.ty.is_none()) {
+            return Err(Error::statement("Cannot construct a map with all NULL values"));
+        }
+        if keys.iter().all(|b| b.ty.is_none()) {
+            return Err(Error::statement("Cannot construct a map with all NULL keys"));
+        }
+        let ((keys, key), (values, value)) = (self.common(keys)?, self.common(values)?);
+        let entries = keys.into_iter().zip(values).collect();
+        let ty = SqlType::Map(Box::new(key.clone()), Box::new(value.clone()));
+        Ok(Bound::new(Program::Map { entries, key, value }, ty))
+    }
+
+    pub(super) fn structure(&mut self, fields: &[(String, &Expr)]) -> Result<Bound> {
+        let mut out: Vec<(String, Program, SqlType)> = vec![];
+        for (name, value) in fields {
+            if out.iter().any(|(n, ..)| n == name) {
+                return Err(Error::statement(format!("Duplicate field names found in STRUCT: '{name}'")));
+            }
+            let bound = self.element(value)?;
+            let Some(ty) = bound.ty else {
+                return Err(Error::statement(format!("field {name} of the STRUCT is NULL without a type"))
+                    .with_hint("give NULL a type: CAST(NULL AS STRING)"));
+            };
+            out.push((name.clone(), bound.program, ty));
+        }
+        let ty = SqlType::Struct(out.iter().map(|(n, _, ty)| (n.clone(), ty.clone())).collect());
+        Ok(Bound::new(Program::Struct { fields: out }, ty))
+    }
+
+    /// An element of a constructor is a boundary.
+    fn element(&mut self, expr: &Expr) -> Result<Bound> {
+        let mut bound = self.expr(expr)?;
+        bound.program = self.guard(bound.program);
+        Ok(bound)
+    }
+}
+
+/// The type of a list in which a literal meets something else: the literal gives way.
+fn literal_beside(known: &SqlType, ty: &SqlType, bound: &Bound, bounds: &[Bound]) -> Option<SqlType> {
+    let text_or_number = |ty: &SqlType| !is_nested(ty);
+    let constructor = matches!(
+        (&bound.program, known),
+        (Program::Array { .. }, SqlType::Array(_)) | (Program::Map { .. }, SqlType::Map(..))
+    );
+    if constructor || bound.literal().is_some() && text_or_number(known) {
+        return Some(known.clone());
+    }
+    let all_literals = bounds.iter().filter(|b| b.ty.as_ref() == Some(known)).all(|b| b.literal().is_some());
+    (all_literals && text_or_number(ty)).then(|| ty.clone())
+}
+
+fn mismatch(known: &SqlType, ty: &SqlType, program: &Program) -> Error {
+    Error::statement(format!("operator does not exist: {known} = {ty} ({program})"))
+        .with_hint("You might need to add explicit type casts.")
+}
+
+fn is_nested(ty: &SqlType) -> bool {
+    matches!(ty, SqlType::Array(_) | SqlType::Map(..) | SqlType::Struct(_))
+}
+
+fn is_constant(program: &Program) -> bool {
+    program.reads().is_empty()
+}
+
+/// An exact number may go into any DECIMAL; what does not fit fails row by row.
+fn is_decimal(from: &SqlType, to: &SqlType) -> bool {
+    from.exact().is_some() && matches!(to, SqlType::Decimal(..))
+}

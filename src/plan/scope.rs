@@ -1,0 +1,69 @@
+//! Which names a clause sees.
+
+use crate::error::{Error, Result};
+use crate::plan::scalar::Scope;
+use crate::types::SqlType;
+use crate::types::nearest;
+
+/// The columns that one clause sees, numbered as the plan below numbers them.
+#[derive(Clone, Debug)]
+pub(super) struct Names {
+    clause: &'static str,
+    alias: String,
+    columns: Vec<(String, usize, SqlType)>,
+    /// What an unknown column of this clause most likely means; `{}` stands for its name.
+    note: &'static str,
+}
+
+impl Names {
+    /// Nothing yet, for a clause that errors call `clause`.
+    pub(super) fn new(clause: &'static str, alias: &str) -> Names {
+        Names { clause, alias: alias.to_owned(), columns: Vec::new(), note: "" }
+    }
+
+    /// The same columns for another clause.
+    pub(super) fn of(&self, clause: &'static str) -> Names {
+        Names { clause, ..self.clone() }
+    }
+
+    /// The same with words for an unknown column.
+    pub(super) fn with_note(mut self, note: &'static str) -> Names {
+        self.note = note;
+        self
+    }
+
+    /// One more column.
+    pub(super) fn add(&mut self, name: &str, index: usize, ty: SqlType) {
+        self.columns.push((name.to_owned(), index, ty));
+    }
+
+    /// Is there such a column?
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.columns.iter().any(|c| c.0 == name)
+    }
+
+    /// A column by name, `qualifier` being the source's name in this statement.
+    pub(super) fn lookup(&self, qualifier: Option<&str>, name: &str) -> Result<(usize, SqlType)> {
+        let known = qualifier.is_none_or(|q| q == self.alias);
+        if let Some((_, index, ty)) = self.columns.iter().find(|c| known && c.0 == name) {
+            return Ok((*index, ty.clone()));
+        }
+        let shown = qualifier.map_or_else(|| name.to_owned(), |q| format!("{q}.{name}"));
+        let error = Error::statement(format!(
+            "{} column '{shown}' cannot be resolved.{}",
+            self.clause,
+            self.note.replace("{}", name)
+        ));
+        let near = nearest(name, self.columns.iter().map(|c| c.0.as_str()));
+        Err(match near {
+            Some(near) if known => error.with_hint(format!("did you mean {near}?")),
+            _ => error,
+        })
+    }
+}
+
+impl Scope for Names {
+    fn column(&self, qualifier: Option<&str>, name: &str) -> Result<(usize, SqlType)> {
+        self.lookup(qualifier, name)
+    }
+}

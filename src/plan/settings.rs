@@ -1,0 +1,83 @@
+//! What a statement's meaning depends on beside its text: session properties, and facts of the outside.
+
+use crate::catalog::Format;
+use crate::error::{Error, Result};
+use crate::plan::formats;
+use std::collections::BTreeMap;
+
+/// What the engine found out before planning.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// Topics that exist, by name: at least those that the statement names.
+    pub topics: BTreeMap<String, TopicFact>,
+}
+
+/// A topic that exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TopicFact {
+    /// Number of partitions.
+    pub partitions: u32,
+    /// Copies of each record.
+    pub replicas: u16,
+}
+
+/// Session properties in force, typed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// `ksql.persistence.default.format.key`
+    pub key_format: Format,
+    /// `ksql.persistence.default.format.value`; without one, CREATE must name it.
+    pub value_format: Option<Format>,
+    /// `ksql.persistence.wrap.single.values`
+    pub wrap_single_value: Option<bool>,
+    /// `ksql.output.topic.name.prefix`
+    pub topic_prefix: String,
+    /// `tidegate.dialect = 'ksqldb'`: what only Tidegate understands is rejected.
+    pub strict: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            key_format: Format::Kafka,
+            value_format: None,
+            wrap_single_value: None,
+            topic_prefix: String::new(),
+            strict: false,
+        }
+    }
+}
+
+impl Settings {
+    /// The typed view of session properties; those that do not concern planning are passed over.
+    pub fn of(properties: &BTreeMap<String, String>) -> Result<Settings> {
+        let mut settings = Settings::default();
+        for (name, value) in properties {
+            match name.as_str() {
+                "ksql.persistence.default.format.key" => settings.key_format = formats::by_name(value)?,
+                "ksql.persistence.default.format.value" => settings.value_format = Some(formats::by_name(value)?),
+                "ksql.persistence.wrap.single.values" => settings.wrap_single_value = Some(boolean(name, value)?),
+                "ksql.output.topic.name.prefix" => settings.topic_prefix.clone_from(value),
+                "tidegate.dialect" => settings.strict = dialect(value)?,
+                _ => {}
+            }
+        }
+        Ok(settings)
+    }
+}
+
+fn boolean(name: &str, value: &str) -> Result<bool> {
+    match value.to_ascii_lowercase().as_str() {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err(Error::statement(format!("{name} is true or false, not '{value}'"))),
+    }
+}
+
+fn dialect(value: &str) -> Result<bool> {
+    match value.to_ascii_lowercase().as_str() {
+        "ksqldb" => Ok(true),
+        "tidegate" => Ok(false),
+        _ => Err(Error::statement(format!("tidegate.dialect is 'tidegate' or 'ksqldb', not '{value}'"))),
+    }
+}

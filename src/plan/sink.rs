@@ -1,0 +1,122 @@
+//! The stream or table that a query writes: formats, topic, time column.
+
+use crate::catalog::{Format, Source};
+use crate::error::{Error, Result};
+use crate::parse::statement::{CreateAs, SourceKind};
+use crate::plan::properties::With;
+use crate::plan::select::Bound;
+use crate::plan::source::{TopicRequest, other_counts, timestamp};
+use crate::plan::{Facts, Settings, formats};
+use crate::types::{Column, Role, Schema};
+use std::collections::BTreeMap;
+
+/// The sink of CREATE AS, and its topic if that has to be created.
+pub(super) fn of(
+    stmt: &CreateAs,
+    bound: &Bound,
+    with: &With,
+    query_id: &str,
+    (facts, settings, sql): (&Facts, &Settings, &str),
+) -> Result<(Source, Option<TopicRequest>)> {
+    check_kind(stmt.kind, bound.table)?;
+    let schema = Schema { key: bound.key.clone(), value: bound.value.iter().map(stored).collect() };
+    let key_format = key_format(&schema.key, with, bound, settings)?;
+    let value_format = with.value_format.unwrap_or(bound.source.value_format);
+    formats::check_key(key_format, &schema.key)?;
+    formats::check_value(value_format, &schema.value)?;
+    let unwrapped_value =
+        formats::unwrapped(value_format, &schema.value, with.wrap_single_value, settings.wrap_single_value)?;
+    let topic = with.topic.clone().unwrap_or_else(|| format!("{}{}", settings.topic_prefix, stmt.name.value));
+    let (partitions, create_topic) = topic_of(&topic, bound, with, facts)?;
+    let source = Source {
+        name: stmt.name.value.clone(),
+        kind: stmt.kind,
+        timestamp: timestamp(with, &schema)?,
+        schema,
+        topic,
+        partitions,
+        key_format,
+        value_format,
+        unwrapped_value,
+        window: bound.window,
+        read_only: false,
+        created_by: Some(query_id.to_owned()),
+        sql: sql.to_owned(),
+    };
+    Ok((source, create_topic))
+}
+
+/// Position of the value column that stamps the sink's records.
+pub(super) fn stamp(sink: &Source) -> Result<Option<usize>> {
+    let Some(stamp) = &sink.timestamp else { return Ok(None) };
+    match sink.schema.value.iter().position(|c| c.name == stamp.column) {
+        Some(place) => Ok(Some(place)),
+        None => Err(Error::statement(format!(
+            "the key column {} as TIMESTAMP of a sink is not supported yet",
+            stamp.column
+        ))),
+    }
+}
+
+fn check_kind(asked: SourceKind, table: bool) -> Result<()> {
+    let (is, wanted) = match (asked, table) {
+        (SourceKind::Stream, true) => ("TABLE", "TABLE"),
+        (SourceKind::Table, false) => ("STREAM", "STREAM"),
+        _ => return Ok(()),
+    };
+    Err(Error::statement(format!(
+        "Invalid result type. Your SELECT query produces a {is}. Please use CREATE {wanted} AS SELECT statement instead."
+    )))
+}
+
+/// A header column that was read is a value like others.
+fn stored(column: &Column) -> Column {
+    Column { role: Role::Value, ..column.clone() }
+}
+
+fn key_format(key: &[Column], with: &With, bound: &Bound, settings: &Settings) -> Result<Format> {
+    if key.is_empty() {
+        return match with.key_format {
+            None | Some(Format::None) => Ok(Format::None),
+            Some(_) => Err(Error::statement("Key format specified for stream without key columns.")),
+        };
+    }
+    Ok(match (with.key_format, bound.source.key_format) {
+        (Some(format), _) => format,
+        (None, Format::None) => settings.key_format,
+        (None, format) => format,
+    })
+}
+
+fn topic_of(name: &str, bound: &Bound, with: &With, facts: &Facts) -> Result<(u32, Option<TopicRequest>)> {
+    if !bound.table || bound.window.is_some() {
+        // Streams and windowed tables may forget.
+    } else if with.retention_ms.is_some() {
+        return Err(Error::statement(
+            "Invalid config variable in the WITH clause: RETENTION_MS.\nNon-windowed tables do not support retention.",
+        ));
+    }
+    let from = facts.topics.get(&bound.source.topic);
+    if let Some(found) = facts.topics.get(name) {
+        let partitions = with.partitions.unwrap_or(found.partitions);
+        let replicas = with.replicas.unwrap_or(found.replicas);
+        if partitions != found.partitions || replicas != found.replicas {
+            return Err(other_counts(name, partitions, replicas, found.partitions, found.replicas));
+        }
+        return Ok((partitions, None));
+    }
+    let partitions = with.partitions.unwrap_or(bound.source.partitions);
+    let mut config = BTreeMap::new();
+    let policy = match (bound.table, bound.window.is_some()) {
+        (false, _) => "delete",
+        (true, false) => "compact",
+        (true, true) => "compact,delete",
+    };
+    config.insert("cleanup.policy".to_owned(), policy.to_owned());
+    let kept = bound.kept_ms.filter(|_| bound.table);
+    if let Some(ms) = with.retention_ms.into_iter().chain(kept).max() {
+        config.insert("retention.ms".to_owned(), ms.to_string());
+    }
+    let replicas = with.replicas.or(from.map(|f| f.replicas));
+    Ok((partitions, Some(TopicRequest { name: name.to_owned(), partitions, replicas, config })))
+}

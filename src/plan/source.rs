@@ -1,0 +1,273 @@
+//! `CREATE STREAM|TABLE name (columns) WITH (...)`: registers a topic under a name and a schema.
+
+use crate::catalog::{Catalog, Format, KeyWindow, Source, TimestampColumn};
+use crate::error::{Error, Result};
+use crate::parse::statement::{ColumnDef, Constraint, CreateSource, Name, SourceKind};
+use crate::plan::properties::{Use, With};
+use crate::plan::{Created, Facts, Settings, formats};
+use crate::types::{Column, Role, Schema, SqlType, pseudo};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What CREATE STREAM or CREATE TABLE does.
+#[derive(Clone, Debug)]
+pub struct CreatePlan {
+    /// The source to register.
+    pub source: Source,
+    /// The topic to create first.
+    pub create_topic: Option<TopicRequest>,
+}
+
+/// A topic to be created.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicRequest {
+    /// Name.
+    pub name: String,
+    /// Number of partitions.
+    pub partitions: u32,
+    /// Copies; `None` = the broker's default.
+    pub replicas: Option<u16>,
+    /// Settings.
+    pub config: BTreeMap<String, String>,
+}
+
+/// Plans CREATE STREAM and CREATE TABLE.
+pub fn create_source(
+    stmt: &CreateSource,
+    catalog: &Catalog,
+    facts: &Facts,
+    settings: &Settings,
+    sql: &str,
+) -> Result<Created<CreatePlan>> {
+    let taken = Taken { kind: stmt.kind, or_replace: stmt.or_replace, if_not_exists: stmt.if_not_exists };
+    if let Some(text) = taken.check(&stmt.name, stmt.read_only, catalog)? {
+        return Ok(Created::Exists(text));
+    }
+    let with = With::read(&stmt.with, Use::Create)?;
+    let key_format = with.key_format.unwrap_or(settings.key_format);
+    let value_format = with.value_format.or(settings.value_format).ok_or_else(missing_value_format)?;
+    let schema = schema(stmt)?;
+    let topic = with.topic.clone().ok_or_else(|| {
+        Error::statement("Missing required property \"KAFKA_TOPIC\" which has no default value.").at(stmt.name.span)
+    })?;
+    // A key format without key columns is no key at all, unless the statement itself asks for that format.
+    let key_format = match schema.key.is_empty() && with.key_format.is_none() {
+        true => Format::None,
+        false => key_format,
+    };
+    formats::check_key(key_format, &schema.key)?;
+    formats::check_value(value_format, &schema.value)?;
+    let unwrapped_value =
+        formats::unwrapped(value_format, &schema.value, with.wrap_single_value, settings.wrap_single_value)?;
+    let (partitions, create_topic) = topic_of(&topic, &with, stmt.kind, facts)?;
+    let source = Source {
+        name: stmt.name.value.clone(),
+        kind: stmt.kind,
+        timestamp: timestamp(&with, &schema)?,
+        schema,
+        topic,
+        partitions,
+        key_format,
+        value_format,
+        unwrapped_value,
+        window: with.window.map(|kind| KeyWindow { kind }),
+        read_only: stmt.read_only,
+        created_by: None,
+        sql: sql.to_owned(),
+    };
+    if stmt.or_replace
+        && let Some(old) = catalog.source(&source.name)
+    {
+        check_replace(old, &source)?;
+    }
+    Ok(Created::New(CreatePlan { source, create_topic }))
+}
+
+/// What CREATE says about a name that is taken.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Taken {
+    pub kind: SourceKind,
+    pub or_replace: bool,
+    pub if_not_exists: bool,
+}
+
+impl Taken {
+    /// `Some(text)` = exists, and that is fine.
+    pub(super) fn check(self, name: &Name, read_only: bool, catalog: &Catalog) -> Result<Option<String>> {
+        let Some(old) = catalog.source(&name.value) else { return Ok(None) };
+        let kind = word(self.kind);
+        let head = format!("Cannot add {kind} '{}':", name.value);
+        if self.if_not_exists {
+            let text = format!("{head} A {} with the same name already exists.", word(old.kind));
+            return Ok(Some(text));
+        }
+        if !self.or_replace || old.kind != self.kind {
+            let text = format!("{head} A {} with the same name already exists", word(old.kind));
+            return Err(Error::statement(text).at(name.span));
+        }
+        if old.read_only || read_only {
+            let text = format!("{head} CREATE OR REPLACE is not supported on source {kind}s.");
+            return Err(Error::statement(text).at(name.span));
+        }
+        Ok(None)
+    }
+}
+
+/// `stream` or `table`.
+pub(super) fn word(kind: SourceKind) -> &'static str {
+    match kind {
+        SourceKind::Stream => "stream",
+        SourceKind::Table => "table",
+    }
+}
+
+fn missing_value_format() -> Error {
+    Error::statement(
+        "Statement is missing the 'VALUE_FORMAT' property from the WITH clause. Either provide one or set a default via \
+         the 'ksql.persistence.default.format.value' config.",
+    )
+}
+
+fn schema(stmt: &CreateSource) -> Result<Schema> {
+    if stmt.columns.is_empty() {
+        return Err(Error::statement("No columns supplied.")
+            .with_hint("JSON and KAFKA have no schema to take them from: list the columns with their types")
+            .at(stmt.name.span));
+    }
+    let mut schema = Schema::default();
+    let mut seen = BTreeSet::new();
+    for def in &stmt.columns {
+        let column = column(def, stmt.kind)?;
+        if !seen.insert(column.name.clone()) {
+            return Err(Error::statement(format!("Duplicate column names: {}", column.name)).at(def.name.span));
+        }
+        match column.role {
+            Role::Key => schema.key.push(column),
+            _ => schema.value.push(column),
+        }
+    }
+    if stmt.kind == SourceKind::Table && schema.key.is_empty() {
+        return Err(Error::statement("Tables require a PRIMARY KEY. Please define the PRIMARY KEY.")
+            .with_hint("write PRIMARY KEY after the type of the column that identifies a row")
+            .at(stmt.name.span));
+    }
+    Ok(schema)
+}
+
+fn column(def: &ColumnDef, kind: SourceKind) -> Result<Column> {
+    let name = &def.name.value;
+    let fail = |text: String| Err(Error::statement(text).at(def.name.span));
+    if pseudo::ALL.contains(&name.as_str()) {
+        return fail(format!("'{name}' is a reserved column name. You cannot use it as a name for a column."));
+    }
+    let role = match (&def.constraint, kind) {
+        (Constraint::None, _) => Role::Value,
+        (Constraint::Key, SourceKind::Stream) | (Constraint::PrimaryKey, SourceKind::Table) => Role::Key,
+        (Constraint::Key, SourceKind::Table) => {
+            return fail(format!("Column `{name}` is a 'KEY' column: please use 'PRIMARY KEY' for tables."));
+        }
+        (Constraint::PrimaryKey, SourceKind::Stream) => {
+            return fail(format!("Column `{name}` is a 'PRIMARY KEY' column: please use 'KEY' for streams."));
+        }
+        (Constraint::Headers, _) => {
+            let pair = vec![("KEY".to_owned(), SqlType::String), ("VALUE".to_owned(), SqlType::Bytes)];
+            if def.ty != SqlType::Array(Box::new(SqlType::Struct(pair))) {
+                return fail(format!(
+                    "Invalid type for HEADERS column: expected ARRAY<STRUCT<`KEY` STRING, `VALUE` BYTES>>, got {}",
+                    def.ty
+                ));
+            }
+            Role::Header(None)
+        }
+        (Constraint::Header(key), _) => {
+            if def.ty != SqlType::Bytes {
+                return fail(format!("Invalid type for HEADER('{key}') column: expected BYTES, got {}", def.ty));
+            }
+            Role::Header(Some(key.clone()))
+        }
+    };
+    Ok(Column { name: name.clone(), ty: def.ty.clone(), role })
+}
+
+/// The column that stamps the rows.
+pub(super) fn timestamp(with: &With, schema: &Schema) -> Result<Option<TimestampColumn>> {
+    let Some((name, span)) = &with.timestamp else { return Ok(None) };
+    let Some(column) = schema.find(name) else {
+        let text = format!("The TIMESTAMP column set in the WITH clause does not exist in the schema: '{name}'");
+        return Err(Error::statement(text).at(*span));
+    };
+    match column.ty {
+        SqlType::Bigint | SqlType::Timestamp => Ok(Some(TimestampColumn { column: name.clone(), format: None })),
+        SqlType::String => Err(Error::statement("a STRING column as TIMESTAMP is not supported yet")
+            .with_detail("it needs TIMESTAMP_FORMAT")
+            .at(*span)),
+        _ => Err(Error::statement(format!(
+            "Timestamp column, `{name}`, should be LONG(INT64), TIMESTAMP, or a String with a timestamp_format specified."
+        ))
+        .at(*span)),
+    }
+}
+
+fn topic_of(name: &str, with: &With, kind: SourceKind, facts: &Facts) -> Result<(u32, Option<TopicRequest>)> {
+    if let Some(found) = facts.topics.get(name) {
+        let partitions = with.partitions.unwrap_or(found.partitions);
+        let replicas = with.replicas.unwrap_or(found.replicas);
+        if partitions != found.partitions || replicas != found.replicas {
+            return Err(other_counts(name, partitions, replicas, found.partitions, found.replicas));
+        }
+        return Ok((partitions, None));
+    }
+    let Some(partitions) = with.partitions else {
+        return Err(Error::statement(format!(
+            "Topic '{name}' does not exist. If you want to create a new topic for the stream/table please re-run the \
+             statement providing the required 'PARTITIONS' configuration in the WITH clause (and optionally 'REPLICAS')."
+        )));
+    };
+    let mut config = BTreeMap::new();
+    let policy = match (kind, with.window.is_some()) {
+        (SourceKind::Stream, _) => "delete",
+        (SourceKind::Table, false) => "compact",
+        (SourceKind::Table, true) => "compact,delete",
+    };
+    if policy == "compact" && with.retention_ms.is_some() {
+        return Err(Error::statement(
+            "Invalid config variable in the WITH clause: RETENTION_MS.\nNon-windowed tables do not support retention.",
+        ));
+    }
+    config.insert("cleanup.policy".to_owned(), policy.to_owned());
+    if let Some(ms) = with.retention_ms {
+        config.insert("retention.ms".to_owned(), ms.to_string());
+    }
+    Ok((partitions, Some(TopicRequest { name: name.to_owned(), partitions, replicas: with.replicas, config })))
+}
+
+/// The topic exists, but not as the statement wants it.
+pub(super) fn other_counts(name: &str, partitions: u32, replicas: u16, has: u32, has_replicas: u16) -> Error {
+    Error::statement(format!(
+        "A Kafka topic with the name '{name}' already exists, with different partition/replica configuration than \
+         required. KSQL expects {partitions} partitions (topic has {has}), and {replicas} replication factor (topic has \
+         {has_replicas})."
+    ))
+}
+
+fn check_replace(old: &Source, new: &Source) -> Result<()> {
+    let fail = |why: String| {
+        let head = format!("Cannot upgrade data source: {}", old.name);
+        Err(Error::statement(head).with_detail(why))
+    };
+    if old.schema.key != new.schema.key {
+        return fail(format!(
+            "Key columns must be identical: [{}] became [{}]",
+            formats::list(&old.schema.key),
+            formats::list(&new.schema.key)
+        ));
+    }
+    if old.schema.value.iter().any(|c| !new.schema.value.contains(c)) {
+        let gone: Vec<_> = old.schema.value.iter().filter(|c| !new.schema.value.contains(c)).cloned().collect();
+        let text = format!("The following columns are changed, missing or reordered: [{}]", formats::list(&gone));
+        return fail(text);
+    }
+    if (old.topic != new.topic) || (old.key_format, old.value_format) != (new.key_format, new.value_format) {
+        return fail("topic and formats must stay".to_owned());
+    }
+    Ok(())
+}

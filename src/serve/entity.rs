@@ -1,0 +1,190 @@
+//! Answers as ksqlDB's JSON entities.
+
+use crate::catalog::Source;
+use crate::engine::entity::{Description, Entity, Explanation, QueryRow, Status};
+use crate::parse::statement::SourceKind;
+use crate::types::{Role, Schema, SqlType};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// The entity of one statement; `None` for statements that answer nothing (INSERT VALUES, SET).
+pub(super) fn to_json(entity: &Entity, text: &str) -> Option<Value> {
+    let statement = format!("{text};");
+    let mut value = match entity {
+        Entity::Done => return None,
+        Entity::Status(status) => current_status(status),
+        Entity::Warning(message) => json!({ "@type": "warning_entity", "message": message }),
+        Entity::Sources(kind, sources) => {
+            let (tag, list) = match kind {
+                SourceKind::Stream => ("streams", "streams"),
+                SourceKind::Table => ("tables", "tables"),
+            };
+            let rows: Vec<Value> = sources.iter().map(|s| source_row(s)).collect();
+            json!({ "@type": tag, list: rows })
+        }
+        Entity::Topics(topics) => {
+            let row = |t: &crate::engine::entity::TopicRow| json!({ "name": t.name, "replicaInfo": vec![t.replicas; t.partitions as usize] });
+            json!({ "@type": "kafka_topics", "topics": topics.iter().map(row).collect::<Vec<_>>() })
+        }
+        Entity::Queries(queries) => {
+            json!({ "@type": "queries", "queries": queries.iter().map(query_row).collect::<Vec<_>>() })
+        }
+        Entity::Description(description) => describe(description),
+        Entity::Properties(rows) => {
+            let row = |(name, value, scope): &(String, String, &str)| json!({ "name": name, "scope": "KSQL", "value": value, "editable": true, "level": scope });
+            json!({
+                "@type": "properties",
+                "properties": rows.iter().map(row).collect::<Vec<_>>(),
+                "overwrittenProperties": [],
+                "defaultProperties": [],
+            })
+        }
+        Entity::Variables(rows) => {
+            let row = |(name, value): &(String, String)| json!({ "name": name, "value": value });
+            json!({ "@type": "variables", "variables": rows.iter().map(row).collect::<Vec<_>>() })
+        }
+        Entity::Functions(rows) => {
+            let row = |(name, kind): &(String, &str)| json!({ "name": name, "type": kind, "category": "" });
+            json!({ "@type": "function_names", "functions": rows.iter().map(row).collect::<Vec<_>>() })
+        }
+        Entity::Types(rows) => {
+            let types: BTreeMap<_, _> = rows.iter().map(|(n, t)| (n.clone(), json!({ "type": t }))).collect();
+            json!({ "@type": "type_list", "types": types })
+        }
+        Entity::Explanation(explanation) => explain(explanation),
+    };
+    value["statementText"] = json!(statement);
+    value["warnings"] = json!([]);
+    Some(value)
+}
+
+fn current_status(status: &Status) -> Value {
+    json!({
+        "@type": "currentStatus",
+        "commandId": status.command_id,
+        "commandStatus": { "status": "SUCCESS", "message": status.message, "queryId": status.query_id },
+        "commandSequenceNumber": status.sequence,
+    })
+}
+
+fn source_row(source: &Source) -> Value {
+    json!({
+        "type": kind(source.kind),
+        "name": source.name,
+        "topic": source.topic,
+        "keyFormat": source.key_format.name(),
+        "valueFormat": source.value_format.name(),
+        "isWindowed": source.window.is_some(),
+    })
+}
+
+fn kind(kind: SourceKind) -> &'static str {
+    match kind {
+        SourceKind::Stream => "STREAM",
+        SourceKind::Table => "TABLE",
+    }
+}
+
+fn query_row(query: &QueryRow) -> Value {
+    // Clients count these words; a query that waits for the broker is alive.
+    let state = if query.state == "WAITING" { "RUNNING" } else { &query.state };
+    json!({
+        "queryString": format!("{};", query.sql),
+        "sinks": query.sink.iter().collect::<Vec<_>>(),
+        "sinkKafkaTopics": query.sink_topic.iter().collect::<Vec<_>>(),
+        "id": query.id,
+        "statusCount": { state: 1 },
+        "queryType": query.kind,
+        "state": state,
+    })
+}
+
+fn describe(description: &Description) -> Value {
+    let source = &description.source;
+    let windowed = source.window.map(|w| match w.kind {
+        crate::types::time::WindowKind::Tumbling { .. } => "TUMBLING",
+        crate::types::time::WindowKind::Hopping { .. } => "HOPPING",
+        crate::types::time::WindowKind::Session { .. } => "SESSION",
+    });
+    let rows = |queries: &[QueryRow]| queries.iter().map(query_row).collect::<Vec<_>>();
+    json!({
+        "@type": "sourceDescription",
+        "sourceDescription": {
+            "name": source.name,
+            "windowType": windowed,
+            "readQueries": rows(&description.readers),
+            "writeQueries": rows(&description.writers),
+            "fields": fields(&source.schema),
+            "type": kind(source.kind),
+            "timestamp": source.timestamp.as_ref().map_or("", |t| t.column.as_str()),
+            "statistics": "",
+            "errorStats": "",
+            "extended": description.extended,
+            "keyFormat": source.key_format.name(),
+            "valueFormat": source.value_format.name(),
+            "topic": source.topic,
+            "partitions": if description.extended { source.partitions } else { 0 },
+            "replication": u32::from(description.extended),
+            "statement": source.sql,
+            "queryOffsetSummaries": [],
+            "sourceConstraints": [],
+        },
+    })
+}
+
+fn explain(explanation: &Explanation) -> Value {
+    json!({
+        "@type": "queryDescription",
+        "queryDescription": {
+            "id": explanation.query_id.as_deref().unwrap_or(""),
+            "statementText": explanation.sql,
+            "windowType": null,
+            "fields": fields(&explanation.schema),
+            "sources": explanation.sources,
+            "sinks": [],
+            "topology": "",
+            "executionPlan": explanation.plan,
+            "overriddenProperties": {},
+            "queryType": if explanation.query_id.is_some() { "PERSISTENT" } else { "PUSH" },
+            "queryErrors": [],
+            "tasksMetadata": [],
+            "state": null,
+        },
+    })
+}
+
+fn fields(schema: &Schema) -> Vec<Value> {
+    let field = |column: &crate::types::Column| {
+        let mut field = json!({ "name": column.name, "schema": type_json(&column.ty) });
+        match &column.role {
+            Role::Key => field["type"] = json!("KEY"),
+            Role::Header(key) => {
+                field["type"] = json!("HEADER");
+                field["headerKey"] = json!(key);
+            }
+            Role::Value => {}
+        }
+        field
+    };
+    schema.columns().map(field).collect()
+}
+
+/// A type as the API describes it: base type, fields of a struct, member of an array or map, DECIMAL's parameters.
+fn type_json(ty: &SqlType) -> Value {
+    let base = |name: &str| json!({ "type": name, "fields": null, "memberSchema": null });
+    match ty {
+        SqlType::Array(item) => json!({ "type": "ARRAY", "fields": null, "memberSchema": type_json(item) }),
+        SqlType::Map(_, value) => json!({ "type": "MAP", "fields": null, "memberSchema": type_json(value) }),
+        SqlType::Struct(fields) => {
+            let field = |(name, ty): &(String, SqlType)| json!({ "name": name, "schema": type_json(ty) });
+            json!({ "type": "STRUCT", "fields": fields.iter().map(field).collect::<Vec<_>>(), "memberSchema": null })
+        }
+        SqlType::Decimal(precision, scale) => json!({
+            "type": "DECIMAL",
+            "fields": null,
+            "memberSchema": null,
+            "parameters": { "precision": precision, "scale": scale },
+        }),
+        other => base(&other.to_string()),
+    }
+}

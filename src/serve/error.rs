@@ -1,0 +1,30 @@
+//! Errors as ksqlDB's API writes them.
+
+use crate::error::Error;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Json, Response};
+use serde_json::{Value, json};
+
+/// The body of an error; `statement` is the text it belongs to.
+pub(super) fn body(error: &Error, statement: Option<&str>) -> Value {
+    let mut message = error.to_string();
+    if let Some(hint) = error.hint() {
+        message = format!("{message}\n{hint}");
+    }
+    match statement {
+        Some(text) => json!({
+            "@type": "statement_error",
+            "error_code": error.code(),
+            "message": message,
+            "statementText": format!("{text};"),
+            "entities": [],
+        }),
+        None => json!({ "@type": "generic_error", "error_code": error.code(), "message": message }),
+    }
+}
+
+/// The response of a failed request: status = code / 100.
+pub(super) fn response(error: &Error, statement: Option<&str>) -> Response {
+    let status = u16::try_from(error.code() / 100).ok().and_then(|c| StatusCode::from_u16(c).ok());
+    (status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), Json(body(error, statement))).into_response()
+}

@@ -1,0 +1,87 @@
+//! `POST /ksql`: statements that are not queries.
+
+use super::{App, entity, error};
+use crate::engine::Answer;
+use crate::engine::session::Session;
+use crate::error::{Error, Result};
+use crate::parse::statement::Statement;
+use axum::extract::State;
+use axum::response::{IntoResponse, Json, Response};
+use serde::Deserialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The request's body.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Request {
+    ksql: String,
+    #[serde(default)]
+    streams_properties: BTreeMap<String, Value>,
+    #[serde(default)]
+    session_variables: BTreeMap<String, Value>,
+}
+
+/// A body that is read whatever its content type says: ksqlDB's clients send several.
+pub(super) fn read<T: for<'a> Deserialize<'a>>(body: &[u8]) -> Result<T> {
+    serde_json::from_slice(body).map_err(|e| {
+        Error::statement("the request's body is not the JSON that is expected")
+            .with_code(40000)
+            .with_detail(e.to_string())
+    })
+}
+
+/// JSON scalars as property text.
+pub(super) fn texts(values: BTreeMap<String, Value>) -> impl Iterator<Item = (String, String)> {
+    values.into_iter().map(|(name, value)| match value {
+        Value::String(text) => (name, text),
+        other => (name, other.to_string()),
+    })
+}
+
+pub(super) async fn ksql(State(app): State<Arc<App>>, body: axum::body::Bytes) -> Response {
+    let request: Request = match read(&body) {
+        Ok(request) => request,
+        Err(e) => return error::response(&e, None),
+    };
+    let run = tokio::task::spawn_blocking(move || run(&app, request));
+    run.await.unwrap_or_else(|_| error::response(&Error::bug("the request's thread ended early"), None))
+}
+
+fn run(app: &App, request: Request) -> Response {
+    let session = Session::with_properties(texts(request.streams_properties));
+    let mut session = match session {
+        Ok(session) => session,
+        Err(e) => return error::response(&e, None),
+    };
+    for (name, value) in texts(request.session_variables) {
+        session.define(&name, &value);
+    }
+    let parsed = match app.engine.parse(&request.ksql, &session) {
+        Ok(parsed) => parsed,
+        Err(e) => return error::response(&e, Some(request.ksql.trim().trim_end_matches(';'))),
+    };
+    let mut entities = Vec::new();
+    for statement in &parsed {
+        if matches!(statement.statement, Statement::Select(_) | Statement::Batch(_) | Statement::Print(_)) {
+            let e = Error::statement("SELECT and PRINT are not taken here")
+                .with_code(40002)
+                .with_hint("send them to /query-stream");
+            return error::response(&e, Some(&statement.text));
+        }
+        match app.engine.execute(statement, &mut session) {
+            Ok(Answer::Entity(answer)) => entities.extend(entity::to_json(&answer, &statement.text)),
+            Ok(Answer::Rows(_)) => {
+                return error::response(&Error::bug("a statement answered rows"), Some(&statement.text));
+            }
+            Err(e) => {
+                let mut body = error::body(&e, Some(&statement.text));
+                body["entities"] = Value::Array(entities);
+                let status = error::response(&e, None).status();
+                return (status, Json(body)).into_response();
+            }
+        }
+    }
+    Json(Value::Array(entities)).into_response()
+}

@@ -1,0 +1,101 @@
+//! The HTTP server: ksqlDB's API over the engine.
+//!
+//! Handlers only translate. The engine is synchronous, so every call runs on a blocking thread; a result set is pulled by
+//! one such thread and handed to the response body through a bounded channel, so that a client that reads slowly slows
+//! down its own query and nothing else.
+
+mod entity;
+mod error;
+mod ksql;
+mod stream;
+
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::response::{IntoResponse, Json, Redirect, Response};
+use axum::routing::{get, post};
+use serde_json::json;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+/// Largest request body: a text of statements, with room to spare.
+pub const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Shared by all handlers.
+#[derive(Clone)]
+struct App {
+    engine: Engine,
+    /// Turns true when the server stops: ends streamed responses.
+    stopping: watch::Receiver<bool>,
+}
+
+/// Checks that the address may be listened on: without authentication only the loopback interface.
+pub fn check_listener(address: SocketAddr) -> Result<()> {
+    match address.ip().is_loopback() {
+        true => Ok(()),
+        false => Err(Error::statement(format!(
+            "{address} can be reached from other machines, and nobody would be asked who they are"
+        ))
+        .with_hint("listen on 127.0.0.1; authentication comes with a later version")),
+    }
+}
+
+/// Serves until `stop` completes, then ends streamed responses and waits for the others.
+pub async fn serve(
+    engine: Engine,
+    listener: TcpListener,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<()> {
+    let (sender, stopping) = watch::channel(false);
+    let router = router(App { engine, stopping });
+    let stop = async move {
+        stop.await;
+        // Nobody listening means that no response is being streamed.
+        let _ = sender.send(true);
+    };
+    axum::serve(listener, router).with_graceful_shutdown(stop).await?;
+    Ok(())
+}
+
+fn router(app: App) -> Router {
+    Router::new()
+        .route("/", get(|| async { Redirect::temporary("/info") }))
+        .route("/info", get(info))
+        .route("/healthcheck", get(health))
+        .route("/ksql", post(ksql::ksql))
+        .route("/query-stream", post(stream::query_stream))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(Arc::new(app))
+}
+
+async fn info(State(app): State<Arc<App>>) -> Response {
+    let engine = app.engine.clone();
+    let cluster = tokio::task::spawn_blocking(move || engine.log().cluster_id()).await;
+    match cluster {
+        Ok(Ok(cluster)) => Json(json!({ "KsqlServerInfo": {
+            "version": env!("CARGO_PKG_VERSION"),
+            "kafkaClusterId": cluster,
+            "ksqlServiceId": app.engine.config().service_id,
+            "serverStatus": "RUNNING",
+        }}))
+        .into_response(),
+        Ok(Err(e)) => error::response(&e, None),
+        Err(_) => error::response(&Error::bug("the request's thread ended early"), None),
+    }
+}
+
+async fn health() -> Response {
+    Json(json!({
+        "isHealthy": true,
+        "details": {
+            "metastore": { "isHealthy": true },
+            "kafka": { "isHealthy": true },
+            "commandRunner": { "isHealthy": true },
+        },
+        "serverState": "READY",
+    }))
+    .into_response()
+}

@@ -1,0 +1,93 @@
+//! Base64 as Jackson writes and reads it: the standard alphabet, padded; blanks between groups of four are skipped.
+
+const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/// What `VALUES` holds for bytes outside of the alphabet.
+const NOT_A_DIGIT: u8 = 0xFF;
+
+const VALUES: [u8; 256] = {
+    let mut values = [NOT_A_DIGIT; 256];
+    let mut i = 0;
+    while i < 64 {
+        values[ALPHABET[i] as usize] = i as u8;
+        i += 1;
+    }
+    values
+};
+
+/// Appends `bytes` as base64.
+pub fn encode(bytes: &[u8], out: &mut Vec<u8>) {
+    for group in bytes.chunks(3) {
+        let word = group.iter().enumerate().fold(0u32, |w, (i, &b)| w | u32::from(b) << (16 - 8 * i));
+        let digit = |i: usize| ALPHABET[(word >> (18 - 6 * i)) as usize & 63];
+        out.extend_from_slice(&[
+            digit(0),
+            digit(1),
+            if group.len() > 1 { digit(2) } else { b'=' },
+            if group.len() > 2 { digit(3) } else { b'=' },
+        ]);
+    }
+}
+
+/// Appends the bytes that `text` stands for; `None` if it is not base64 (what was appended by then stays).
+pub fn decode(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
+    let mut rest = text;
+    loop {
+        while let [b' ' | b'\t' | b'\n' | b'\r', tail @ ..] = rest {
+            rest = tail;
+        }
+        let Some((group, tail)) = rest.split_first_chunk::<4>() else {
+            return rest.is_empty().then_some(());
+        };
+        rest = tail;
+        let [a, b, c, d] = group.map(|c| VALUES[usize::from(c)]);
+        if a == NOT_A_DIGIT || b == NOT_A_DIGIT {
+            return None;
+        }
+        out.push(a << 2 | b >> 4);
+        match (c, d) {
+            (NOT_A_DIGIT, _) => {
+                if &group[2..] != b"==" {
+                    return None;
+                }
+            }
+            (_, NOT_A_DIGIT) => {
+                if group[3] != b'=' {
+                    return None;
+                }
+                out.push(b << 4 | c >> 2);
+            }
+            _ => out.extend_from_slice(&[b << 4 | c >> 2, c << 6 | d]),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read() {
+        for n in 0..40u8 {
+            let bytes: Vec<u8> = (0..n).map(|i| i.wrapping_mul(89) ^ 0xA5).collect();
+            let (mut text, mut back) = (vec![], vec![]);
+            encode(&bytes, &mut text);
+            assert_eq!(decode(&text, &mut back), Some(()));
+            assert_eq!(back, bytes);
+        }
+    }
+
+    #[test]
+    fn padding_is_needed_and_blanks_between_groups_are_not() {
+        let read = |text: &str| {
+            let mut out = vec![];
+            decode(text.as_bytes(), &mut out).map(|()| out)
+        };
+        assert_eq!(read("dmFyaWF0aW9ucw=="), Some(b"variations".to_vec()));
+        assert_eq!(read(" dmFy aWF0\n"), Some(b"variat".to_vec()));
+        assert_eq!(read(""), Some(vec![]));
+        for text in ["YQ", "YQ=", "Y", "YQ=a", "====", "Y!==", "YWI*", "%%%%"] {
+            assert_eq!(read(text), None, "{text}");
+        }
+    }
+}

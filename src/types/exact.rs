@@ -1,0 +1,213 @@
+//! Exact decimal arithmetic for DECIMAL: casts, comparisons, rounding. A DECIMAL's text is always plain: `-0.05`.
+
+use arrow::datatypes::i256;
+use std::cmp::Ordering;
+
+/// Exponents beyond this cannot belong to a DECIMAL of 76 digits or to a DOUBLE; larger ones are not worth computing.
+const EXPONENT_MAX: i32 = 400;
+
+/// Appends a DOUBLE as `Double.toString` prints it.
+pub fn write_java_double(x: f64, out: &mut String) {
+    let mut bytes = Vec::new();
+    super::number::write_java_double(x, &mut bytes);
+    out.push_str(std::str::from_utf8(&bytes).expect("numbers are ASCII"));
+}
+
+/// `Double.parseDouble` after trimming; hexadecimal numbers are not read.
+pub fn parse_double(text: &str) -> Option<f64> {
+    super::number::parse_java_double(text.trim())
+}
+
+/// Significant digits and the exponent of the first one.
+fn digits_of(text: &str) -> (String, i32) {
+    let text = text.trim_start_matches('-');
+    let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let (whole, part) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let all = format!("{whole}{part}");
+    let leading = all.len() - all.trim_start_matches('0').len();
+    let digits = all.trim_matches('0').to_string();
+    let exponent = exponent.parse::<i32>().unwrap_or(0) + whole.len() as i32 - 1 - leading as i32;
+    (if digits.is_empty() { "0".to_string() } else { digits }, exponent)
+}
+
+/// An exact decimal number: `unscaled / 10^scale`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exact {
+    /// All digits.
+    pub unscaled: i256,
+    /// How many of them stand after the point.
+    pub scale: i32,
+}
+
+impl Exact {
+    /// What `new BigDecimal(text)` reads, up to 76 digits.
+    pub fn parse(text: &str) -> Option<Exact> {
+        let (mantissa, exponent) = match text.split_once(['e', 'E']) {
+            Some((m, e)) => (m, e.strip_prefix('+').unwrap_or(e).parse::<i32>().ok()?),
+            None => (text, 0),
+        };
+        if !(-EXPONENT_MAX..=EXPONENT_MAX).contains(&exponent) {
+            return None;
+        }
+        let (negative, digits) = match mantissa.as_bytes().first()? {
+            b'-' => (true, &mantissa[1..]),
+            b'+' => (false, &mantissa[1..]),
+            _ => (false, mantissa),
+        };
+        let (mut unscaled, mut scale, mut point, mut any) = (i256::ZERO, 0i32, false, false);
+        for byte in digits.bytes() {
+            match byte {
+                b'0'..=b'9' => {
+                    any = true;
+                    let digit = i256::from_i128(i128::from(byte - b'0'));
+                    unscaled = unscaled.checked_mul(i256::from_i128(10))?.checked_add(digit)?;
+                    scale = scale.checked_add(i32::from(point))?;
+                }
+                b'.' if !point => point = true,
+                _ => return None,
+            }
+        }
+        let unscaled = if negative { unscaled.wrapping_neg() } else { unscaled };
+        any.then_some(Exact { unscaled, scale: scale - exponent })
+    }
+
+    /// The decimal number that `Double.toString` prints: what `BigDecimal.valueOf` makes of a DOUBLE.
+    pub fn of_double(x: f64) -> Option<Exact> {
+        if !x.is_finite() {
+            return None;
+        }
+        let mut buffer = ryu::Buffer::new();
+        let (digits, exponent) = digits_of(buffer.format_finite(x));
+        let unscaled = i256::from_i128(digits.parse::<i128>().ok()?);
+        let unscaled = if x < 0.0 { unscaled.wrapping_neg() } else { unscaled };
+        Some(Exact { unscaled, scale: digits.len() as i32 - 1 - exponent })
+    }
+
+    /// The unscaled value at another scale, rounded half up (away from zero); `None` = more digits than fit.
+    pub fn rescale(self, scale: i32) -> Option<i256> {
+        if self.unscaled == i256::ZERO {
+            return Some(i256::ZERO);
+        }
+        if scale >= self.scale {
+            return self.unscaled.checked_mul(power_of_ten(scale - self.scale)?);
+        }
+        let Some(divisor) = power_of_ten(self.scale - scale) else { return Some(i256::ZERO) };
+        let quotient = self.unscaled.checked_div(divisor)?;
+        let rest = self.unscaled.checked_rem(divisor)?.wrapping_abs();
+        // rest * 2 could wrap around: compare with what is left of the divisor.
+        let up = rest >= divisor.wrapping_sub(rest);
+        let step = i256::from_i128(if self.unscaled < i256::ZERO { -1 } else { 1 });
+        if up { quotient.checked_add(step) } else { Some(quotient) }
+    }
+
+    /// By value, whatever the scales.
+    pub fn compare(self, other: Exact) -> Ordering {
+        let scale = self.scale.max(other.scale);
+        match (self.rescale(scale), other.rescale(scale)) {
+            (Some(a), Some(b)) => a.cmp(&b),
+            // The side that does not fit is the longer one.
+            (None, _) => self.unscaled.cmp(&i256::ZERO),
+            (_, None) => i256::ZERO.cmp(&other.unscaled),
+        }
+    }
+
+    /// The nearest DOUBLE.
+    pub fn to_double(self) -> f64 {
+        /// Whole numbers up to here, and powers of ten up to 22, are exact as DOUBLE: one division rounds once.
+        const EXACT: i128 = 1 << 53;
+        if let Some(unscaled) = self.unscaled.to_i128()
+            && unscaled.abs() <= EXACT
+            && (0..=22).contains(&self.scale)
+        {
+            return unscaled as f64 / 10f64.powi(self.scale);
+        }
+        format!("{}e{}", self.unscaled, -self.scale).parse().unwrap_or(f64::NAN)
+    }
+}
+
+/// `10^digits`, if 256 bits hold it.
+pub fn power_of_ten(digits: i32) -> Option<i256> {
+    if !(0..=76).contains(&digits) {
+        return None;
+    }
+    Some(i256::from_i128(10).wrapping_pow(digits as u32))
+}
+
+/// The value fits DECIMAL(precision, _).
+pub fn fits(unscaled: i256, precision: u8) -> bool {
+    power_of_ten(i32::from(precision)).is_some_and(|limit| unscaled < limit && unscaled > limit.wrapping_neg())
+}
+
+/// Appends a DECIMAL in plain notation: `BigDecimal.toPlainString`.
+pub fn write_decimal(unscaled: i256, scale: i8, out: &mut String) {
+    let text = match unscaled.to_i128() {
+        Some(narrow) => itoa::Buffer::new().format(narrow).to_string(),
+        None => unscaled.to_string(),
+    };
+    let (sign, digits) = text.strip_prefix('-').map_or(("", text.as_str()), |digits| ("-", digits));
+    out.push_str(sign);
+    let scale = scale.max(0) as usize;
+    if scale == 0 {
+        return out.push_str(digits);
+    }
+    if digits.len() <= scale {
+        out.push_str("0.");
+        (digits.len()..scale).for_each(|_| out.push('0'));
+        return out.push_str(digits);
+    }
+    let (whole, part) = digits.split_at(digits.len() - scale);
+    out.push_str(whole);
+    out.push('.');
+    out.push_str(part);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn doubles_print_as_in_java() {
+        let cases = [
+            (0.0, "0.0"),
+            (-0.0, "-0.0"),
+            (100.0, "100.0"),
+            (1e10, "1.0E10"),
+            (1e-5, "1.0E-5"),
+            (0.001, "0.001"),
+            (0.00012, "1.2E-4"),
+            (9999999.0, "9999999.0"),
+            (1e7, "1.0E7"),
+            (12345678.9, "1.23456789E7"),
+            (-1.5e300, "-1.5E300"),
+            (1e16, "1.0E16"),
+            (123456789012345680.0, "1.2345678901234568E17"),
+            (f64::MAX, "1.7976931348623157E308"),
+            (f64::from_bits(1), "4.9E-324"),
+            (f64::NAN, "NaN"),
+            (f64::NEG_INFINITY, "-Infinity"),
+        ];
+        for (x, text) in cases {
+            let mut out = String::new();
+            write_java_double(x, &mut out);
+            assert_eq!(out, text);
+        }
+    }
+
+    #[test]
+    fn decimals_round_half_up_and_print_plainly() {
+        let round = |text: &str, scale: i32| {
+            let mut out = String::new();
+            write_decimal(Exact::parse(text).unwrap().rescale(scale).unwrap(), scale as i8, &mut out);
+            out
+        };
+        assert_eq!(round("1.25", 1), "1.3");
+        assert_eq!(round("-1.25", 1), "-1.3");
+        assert_eq!(round("1.24999", 1), "1.2");
+        assert_eq!(round("-0.05", 2), "-0.05");
+        assert_eq!(round("1e3", 2), "1000.00");
+        assert_eq!(round("1e-300", 2), "0.00");
+        assert_eq!(Exact::of_double(0.1).unwrap(), Exact { unscaled: i256::from_i128(1), scale: 1 });
+        assert_eq!(Exact::parse("1e300").unwrap().compare(Exact::parse("-3").unwrap()), Ordering::Greater);
+        assert_eq!(Exact::parse("0.3").unwrap().to_double(), 0.3);
+    }
+}

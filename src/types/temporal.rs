@@ -1,0 +1,117 @@
+//! DATE, TIME and TIMESTAMP as text: ISO 8601, and parts of it where ksqlDB reads a literal.
+//!
+//! `2020`, `2020-03`, `2020-03-01`, `2020-03-01T10`, ..., `2020-03-01T10:00:00.000+0100`: missing parts are the first of
+//! their kind, and without an offset the time is UTC.
+
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
+
+/// Milliseconds of a day.
+pub const DAY_MS: i64 = 86_400_000;
+
+/// 1970-01-01 in chrono's count of days.
+const EPOCH_DAY: i32 = 719_163;
+
+/// A whole or partial ISO 8601 timestamp as milliseconds since 1970.
+pub fn parse_timestamp(text: &str) -> Option<i64> {
+    let Some((date, rest)) = text.split_once('T') else {
+        return Some(i64::from(parse_date(text)?) * DAY_MS);
+    };
+    let at = rest.find(['+', '-', 'Z']).unwrap_or(rest.len());
+    let (time, zone) = rest.split_at(at);
+    let time = if time.is_empty() { 0 } else { parse_time(time)? };
+    Some(i64::from(parse_date(date)?) * DAY_MS + i64::from(time) - offset_ms(zone)?)
+}
+
+/// `+0130`, `-01:30`, `Z` or nothing.
+fn offset_ms(zone: &str) -> Option<i64> {
+    if zone.is_empty() || zone == "Z" {
+        return Some(0);
+    }
+    let (sign, digits) = zone.split_at(1);
+    let digits = digits.replace(':', "");
+    if digits.len() != 4 || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let minutes = digits[..2].parse::<i64>().ok()? * 60 + digits[2..].parse::<i64>().ok()?;
+    Some(if sign == "-" { -minutes } else { minutes } * 60_000)
+}
+
+/// `2020`, `2020-03` or `2020-03-01` as days since 1970.
+pub fn parse_date(text: &str) -> Option<i32> {
+    let mut parts = text.splitn(3, '-');
+    let mut part = |width: usize| match parts.next() {
+        None => Some(1),
+        Some(p) if p.len() == width && p.bytes().all(|b| b.is_ascii_digit()) => p.parse::<u32>().ok(),
+        Some(_) => None,
+    };
+    let (year, month, day) = (part(4)?, part(2)?, part(2)?);
+    Some(days(NaiveDate::from_ymd_opt(year as i32, month, day)?))
+}
+
+fn days(date: NaiveDate) -> i32 {
+    use chrono::Datelike;
+    date.num_days_from_ce() - EPOCH_DAY
+}
+
+/// `10`, `10:20`, `10:20:30` or `10:20:30.400` as milliseconds of the day.
+pub fn parse_time(text: &str) -> Option<i32> {
+    let whole = match text.len() {
+        2 => format!("{text}:00:00"),
+        5 => format!("{text}:00"),
+        _ => text.to_string(),
+    };
+    let time = NaiveTime::parse_from_str(&whole, "%H:%M:%S%.f").ok()?;
+    Some((time.num_seconds_from_midnight() * 1000 + time.nanosecond() / 1_000_000) as i32)
+}
+
+/// `2020-03-01T10:20:30.400`
+pub fn timestamp_text(ms: i64) -> String {
+    match DateTime::from_timestamp_millis(ms) {
+        Some(time) => time.naive_utc().format("%Y-%m-%dT%H:%M:%S%.3f").to_string(),
+        None => ms.to_string(),
+    }
+}
+
+/// `2020-03-01`
+pub fn date_text(days: i32) -> String {
+    match days.checked_add(EPOCH_DAY).and_then(NaiveDate::from_num_days_from_ce_opt) {
+        Some(date) => date.format("%Y-%m-%d").to_string(),
+        None => days.to_string(),
+    }
+}
+
+/// `10:20`, `10:20:30` or `10:20:30.400`: the shortest that says all, as Java's `LocalTime`.
+pub fn time_text(ms: i32) -> String {
+    let seconds = (ms / 1000).max(0) as u32;
+    let Some(time) = NaiveTime::from_num_seconds_from_midnight_opt(seconds, (ms % 1000).max(0) as u32 * 1_000_000)
+    else {
+        return ms.to_string();
+    };
+    let form = match (ms % 1000, seconds % 60) {
+        (0, 0) => "%H:%M",
+        (0, _) => "%H:%M:%S",
+        _ => "%H:%M:%S%.3f",
+    };
+    NaiveDateTime::new(NaiveDate::default(), time).format(form).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_filled_with_the_first_of_their_kind() {
+        let first = parse_timestamp("2020-01-01T00:00:00.000").unwrap();
+        assert_eq!(timestamp_text(first), "2020-01-01T00:00:00.000");
+        for text in ["2020", "2020-01", "2020-01-01", "2020-01-01T00", "2020-01-01T00:00Z", "2020-01-01T01:00:00+0100"]
+        {
+            assert_eq!(parse_timestamp(text), Some(first), "{text}");
+        }
+        for text in ["", "20", "2020-13", "2020-1-1", "2020-01-01T25", "2020-01-01T00:00+1", "abc"] {
+            assert_eq!(parse_timestamp(text), None, "{text}");
+        }
+        assert_eq!(time_text(parse_time("10:20:30.4").unwrap()), "10:20:30.400");
+        assert_eq!(time_text(0), "00:00");
+        assert_eq!(date_text(-1), "1969-12-31");
+    }
+}

@@ -1,0 +1,283 @@
+//! One case, carried out on the simulated log with an engine of its own.
+//!
+//! Topics first, then the statements, then the records; then every query in order of creation, each to its end. What the
+//! engine wrote is taken from the [`Layer`]'s tape, in the order in which it was handed over.
+
+use crate::case::{Case, Input};
+use crate::clock::StandingClock;
+use crate::layer::Layer;
+use crate::records::{KeyBounds, encode, with_window};
+use crate::report::{self, Report};
+use crate::rest;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tidegate::catalog::{Format, Source};
+use tidegate::config::{Config, LogConfig};
+use tidegate::engine::session::Session;
+use tidegate::engine::{Drive, Engine, is_internal};
+use tidegate::error::{Error, Result};
+use tidegate::log::simulated::SimulatedLog;
+use tidegate::log::{Header, Log, RecordSet, TopicSpec, partition};
+use tidegate::parse::statement::{Parsed, PropertyValue, Statement};
+use tidegate::types::Column;
+
+/// How the records of a case reach a query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Split {
+    /// All at once.
+    Whole,
+    /// One after the other; the query runs, commits and stops after each.
+    Records,
+}
+
+/// An error and the statement it belongs to.
+pub(crate) struct Rejected(pub(crate) Error, pub(crate) Option<usize>);
+
+/// Partitions of a topic whose number a case leaves open: the Java driver has a single one.
+const PARTITIONS_OPEN: u32 = 1;
+/// The same for cases that were made for a real broker.
+const PARTITIONS_REST: u32 = 4;
+
+/// The simulated log draws its faults, of which none are switched on here, from a seed.
+const SEED: u64 = 1;
+
+/// A case in progress.
+pub(crate) struct Runner<'a> {
+    pub(crate) case: &'a Case,
+    pub(crate) engine: Engine,
+    pub(crate) session: Session,
+    pub(crate) report: Report,
+    below: Arc<dyn Log>,
+    layer: Arc<Layer>,
+    split: Split,
+    /// The first source that was registered on each topic.
+    sources: BTreeMap<String, String>,
+}
+
+/// Carries out a case. With `strict` what ksqlDB rejects is rejected.
+pub(crate) fn run(case: &Case, split: Split, strict: bool) -> Report {
+    let mut report = Report { suite: case.suite.clone(), full_name: case.full_name.clone(), ..Report::default() };
+    let mut runner = match Runner::new(case, split, strict) {
+        Ok(runner) => runner,
+        Err(e) => {
+            report.error = Some(report::error(&e, Some(0)));
+            return report;
+        }
+    };
+    runner.report = report;
+    if let Err(Rejected(e, statement)) = runner.go() {
+        runner.report.error = Some(report::error(&e, statement));
+    }
+    runner.describe();
+    runner.report
+}
+
+impl<'a> Runner<'a> {
+    fn new(case: &'a Case, split: Split, strict: bool) -> Result<Runner<'a>> {
+        let clock = StandingClock::virtual_time();
+        let below: Arc<dyn Log> = SimulatedLog::new(SEED, clock.clone());
+        let layer = Layer::over(below.clone(), "");
+        let mut config = Config::new(LogConfig::Temporary);
+        config.properties.insert("cache.max.bytes.buffering".to_owned(), "0".to_owned());
+        let engine = Engine::over(layer.clone(), config, clock, Drive::ByHand)?;
+        let mut session = Session::with_properties(case.properties())?;
+        if strict {
+            session.set("tidegate.dialect", "ksqldb")?;
+        }
+        let split = if case.names_partitions() { Split::Records } else { split };
+        let sources = BTreeMap::new();
+        Ok(Runner { case, engine, session, report: Report::default(), below, layer, split, sources })
+    }
+
+    fn go(&mut self) -> Result<(), Rejected> {
+        self.create_topics().map_err(|e| Rejected(e, None))?;
+        if self.case.is_rest() {
+            return rest::go(self);
+        }
+        let text = self.case.statements.join("\n");
+        for answer in self.statements(&text)? {
+            drop(answer);
+        }
+        self.feed().map_err(|e| Rejected(e, None))
+    }
+
+    /// Carries out a text that is the head of the case's joined statements.
+    pub(crate) fn statements(&mut self, text: &str) -> Result<Vec<tidegate::engine::Answer>, Rejected> {
+        let parsed = match self.engine.parse(text, &self.session) {
+            Ok(parsed) => parsed,
+            Err(e) => {
+                let at = self.unreadable(&e);
+                return Err(Rejected(e, Some(at)));
+            }
+        };
+        let mut answers = Vec::new();
+        for statement in &parsed {
+            let at = self.case.statement_at(statement.span.start);
+            match self.engine.execute(statement, &mut self.session) {
+                Ok(answer) => answers.push(answer),
+                Err(e) => return Err(Rejected(e, Some(at))),
+            }
+            self.note_source(statement);
+        }
+        Ok(answers)
+    }
+
+    /// The statement that cannot be read: by its place, else the first that cannot be read by itself.
+    fn unreadable(&self, e: &Error) -> usize {
+        let alone = |s: &String| self.engine.parse(s, &self.session).is_err();
+        match e.span() {
+            Some(span) => self.case.statement_at(span.start),
+            None => self.case.statements.iter().position(alone).unwrap_or(self.case.statements.len() - 1),
+        }
+    }
+
+    fn note_source(&mut self, parsed: &Parsed) {
+        let name = match &parsed.statement {
+            Statement::CreateSource(create) => &create.name.value,
+            Statement::CreateAs(create) => &create.name.value,
+            _ => return,
+        };
+        if let Some(source) = self.engine.catalog().source(name) {
+            self.sources.entry(source.topic.clone()).or_insert_with(|| name.clone());
+        }
+    }
+
+    /// The source by whose formats a topic is written and read.
+    pub(crate) fn source(&self, topic: &str) -> Option<Arc<Source>> {
+        let catalog = self.engine.catalog();
+        let first = self.sources.get(topic).and_then(|name| catalog.source(name)).cloned();
+        first.or_else(|| catalog.all().find(|s| s.topic == topic).cloned())
+    }
+
+    /// Listed topics, topics of CREATE with columns, topics of records; a query makes its own unless it is listed.
+    fn create_topics(&self) -> Result<()> {
+        let open = if self.case.is_rest() { PARTITIONS_REST } else { PARTITIONS_OPEN };
+        let mut wanted: Vec<(String, u32)> = Vec::new();
+        let mut want = |name: &str, partitions: u32| {
+            if !wanted.iter().any(|(n, _)| n == name) {
+                wanted.push((name.to_owned(), partitions));
+            }
+        };
+        for topic in self.case.topics.iter().flatten() {
+            want(&topic.name, topic.partitions.unwrap_or(1));
+        }
+        let mut sinks = Vec::new();
+        for text in &self.case.statements {
+            for parsed in self.engine.parse(text, &self.session).unwrap_or_default() {
+                match &parsed.statement {
+                    Statement::CreateSource(create) if !create.columns.is_empty() => {
+                        let partitions = property(&create.with, "PARTITIONS").and_then(|p| p.parse().ok());
+                        if let Some(topic) = property(&create.with, "KAFKA_TOPIC") {
+                            want(&topic, partitions.unwrap_or(open));
+                        }
+                    }
+                    Statement::CreateAs(create) => {
+                        let named = property(&create.with, "KAFKA_TOPIC");
+                        sinks.push(named.unwrap_or_else(|| create.name.value.clone()));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        let inputs = self.case.inputs.iter().flatten().map(|r| &r.topic);
+        for name in inputs.chain(self.case.outputs.iter().flatten().map(|r| &r.topic)) {
+            if !sinks.contains(name) && !self.case.wants_error() {
+                want(name, open);
+            }
+        }
+        wanted.iter().filter(|(_, p)| *p > 0).try_for_each(|(name, partitions)| {
+            let spec = TopicSpec::new(name.as_str(), *partitions).with("retention.ms", -1);
+            self.below.create_topic(&spec).map(|_| ())
+        })
+    }
+
+    /// Produces the records and runs the queries.
+    fn feed(&mut self) -> Result<()> {
+        let inputs: Vec<Input> = self.case.inputs.iter().flatten().cloned().collect();
+        let mut left = inputs.as_slice();
+        if self.split == Split::Records {
+            // Later queries read what is there by then: each query has its input to itself, as in the Java driver.
+            while let Some((record, rest)) = left.split_first() {
+                self.produce(std::slice::from_ref(record), false)?;
+                if let Some((_, first)) = self.engine.queries().first() {
+                    first.drive()?;
+                }
+                left = rest;
+            }
+        }
+        self.produce(left, false)?;
+        self.engine.drive()
+    }
+
+    /// Appends records; by key as Java's producer does, or all to the first partition.
+    pub(crate) fn produce(&self, records: &[Input], by_key: bool) -> Result<()> {
+        for record in records {
+            let source = self.source(&record.topic);
+            let mut key = side(record.key.as_ref(), source.as_deref().map(|s| (s.key_format, &*s.schema.key)))?;
+            let value = side(record.value.as_ref(), source.as_deref().map(|s| (s.value_format, &*s.schema.value)))?;
+            let partitions = self.below.topic(&record.topic)?.map_or(1, |t| t.partitions);
+            let target = key.as_deref().filter(|_| by_key).map_or(0, |k| partition::java(k, partitions));
+            if let (Some(bytes), Some(window)) = (&mut key, &record.window) {
+                let session = window.kind.eq_ignore_ascii_case("session");
+                let bounds = KeyBounds { session, start: window.start, end: window.end };
+                *bytes = with_window(std::mem::take(bytes), bounds);
+            }
+            let mut set = RecordSet::default();
+            set.push(target, record.timestamp.unwrap_or(0), key.as_deref(), value.as_deref());
+            let headers = headers(record)?;
+            if !headers.is_empty() {
+                set.headers.push((0, headers));
+            }
+            self.below.append(&record.topic, &set)?;
+        }
+        Ok(())
+    }
+
+    /// Records and sources at the end.
+    fn describe(&mut self) {
+        for topic in self.below.topics().unwrap_or_default() {
+            let taped = self.layer.taped(&topic.name);
+            if !taped.is_empty() && !is_internal(&topic.name) {
+                let source = self.source(&topic.name);
+                let records = taped.iter().map(|r| report::record(r, source.as_deref())).collect();
+                self.report.topics.insert(topic.name, records);
+            }
+        }
+        self.report.sources = self.engine.catalog().all().map(|s| report::source(s)).collect();
+        self.engine.close();
+    }
+}
+
+fn property(with: &[(tidegate::parse::statement::Name, PropertyValue)], name: &str) -> Option<String> {
+    with.iter().find(|(n, _)| n.value.eq_ignore_ascii_case(name)).map(|(_, value)| match value {
+        PropertyValue::Text(text) | PropertyValue::Number(text) => text.clone(),
+        PropertyValue::Boolean(b) => b.to_string(),
+    })
+}
+
+/// Bytes of a key or value: JSON as it is written, anything else from its text.
+fn side(value: Option<&Value>, format: Option<(Format, &[Column])>) -> Result<Option<Vec<u8>>> {
+    let Some(value) = value.filter(|v| !v.is_null()) else { return Ok(None) };
+    let text = match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    match format {
+        Some((Format::None, _)) => Ok(None),
+        Some((Format::Json, _)) => Ok(Some(value.to_string().into_bytes())),
+        Some((format, columns)) => encode(format, columns, &text).map(Some),
+        None => Ok(Some(text.into_bytes())),
+    }
+}
+
+fn headers(record: &Input) -> Result<Vec<Header>> {
+    use base64::Engine as _;
+    let decode = |text: &String| {
+        base64::engine::general_purpose::STANDARD
+            .decode(text)
+            .map_err(|e| Error::data("a header's value is not base64").with_detail(e.to_string()))
+    };
+    let headers = record.headers.iter().flatten();
+    headers.map(|h| Ok(Header { key: h.key.clone(), value: h.value.as_ref().map(decode).transpose()? })).collect()
+}

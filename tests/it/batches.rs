@@ -1,0 +1,156 @@
+//! Records of the model to Arrow batches and back, and the dice that tests are rolled with.
+
+use crate::model::{Rec, Val};
+use arrow::array::*;
+use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int32Type, Int64Type};
+use std::sync::Arc;
+use tidegate::execute::{ChangeBatch, Out, Side};
+use tidegate::types::SqlType;
+
+/// Dice with a seed.
+pub(crate) struct Dice(pub(crate) u64);
+
+impl Dice {
+    pub(crate) fn roll(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    pub(crate) fn below(&mut self, n: i64) -> i64 {
+        (self.roll() % n as u64) as i64
+    }
+
+    pub(crate) fn one_in(&mut self, n: i64) -> bool {
+        self.below(n) == 0
+    }
+}
+
+/// A column of these values.
+pub(crate) fn column(ty: &SqlType, values: &[Val]) -> ArrayRef {
+    fn all<T>(values: &[Val], pick: impl Fn(&Val) -> Option<T>) -> Vec<Option<T>> {
+        let check = |v: &Val| {
+            let picked = pick(v);
+            assert_eq!(picked.is_none(), v.is_null(), "{v:?} is of another type than its column");
+            picked
+        };
+        values.iter().map(check).collect()
+    }
+    match ty {
+        SqlType::Boolean => Arc::new(BooleanArray::from(all(values, |v| match v {
+            Val::Bool(v) => Some(*v),
+            _ => None,
+        }))),
+        SqlType::Integer => Arc::new(Int32Array::from(all(values, |v| match v {
+            Val::Int(v) => Some(*v),
+            _ => None,
+        }))),
+        SqlType::Bigint => Arc::new(Int64Array::from(all(values, |v| match v {
+            Val::Long(v) => Some(*v),
+            _ => None,
+        }))),
+        SqlType::Double => Arc::new(Float64Array::from(all(values, |v| match v {
+            Val::Double(v) => Some(*v),
+            _ => None,
+        }))),
+        SqlType::Decimal(p, s) => {
+            let decimals = Decimal128Array::from(all(values, |v| match v {
+                Val::Decimal(v) => Some(*v),
+                _ => None,
+            }));
+            Arc::new(decimals.with_precision_and_scale(*p, *s).unwrap())
+        }
+        SqlType::String => Arc::new(StringArray::from(all(values, |v| match v {
+            Val::Text(v) => Some(v.clone()),
+            _ => None,
+        }))),
+        other => panic!("no test column of type {other}"),
+    }
+}
+
+/// One value of a column.
+pub(crate) fn value(column: &ArrayRef, row: usize) -> Val {
+    if column.is_null(row) {
+        return Val::Null;
+    }
+    match column.data_type() {
+        DataType::Boolean => Val::Bool(column.as_boolean().value(row)),
+        DataType::Int32 => Val::Int(column.as_primitive::<Int32Type>().value(row)),
+        DataType::Int64 => Val::Long(column.as_primitive::<Int64Type>().value(row)),
+        DataType::Float64 => Val::Double(column.as_primitive::<Float64Type>().value(row)),
+        DataType::Decimal128(..) => Val::Decimal(column.as_primitive::<Decimal128Type>().value(row)),
+        DataType::Utf8 => Val::Text(column.as_string::<i32>().value(row).to_owned()),
+        other => panic!("no test value of type {other}"),
+    }
+}
+
+fn columns(types: &[SqlType], rows: &[Option<Vec<Val>>]) -> Vec<ArrayRef> {
+    let cell = |row: &Option<Vec<Val>>, i: usize| row.as_ref().map_or(Val::Null, |r| r[i].clone());
+    types.iter().enumerate().map(|(i, ty)| column(ty, &rows.iter().map(|r| cell(r, i)).collect::<Vec<_>>())).collect()
+}
+
+fn present(rows: &[Option<Vec<Val>>]) -> Option<arrow::buffer::NullBuffer> {
+    let present: Vec<bool> = rows.iter().map(Option::is_some).collect();
+    present.contains(&false).then(|| present.into())
+}
+
+/// Records as a batch without windows.
+pub(crate) fn batch(rows: &[Rec], key: &[SqlType], value: &[SqlType]) -> ChangeBatch {
+    let keys: Vec<_> = rows.iter().map(|r| r.key.clone()).collect();
+    let values: Vec<_> = rows.iter().map(|r| r.new.clone()).collect();
+    ChangeBatch {
+        key: columns(key, &keys),
+        key_present: present(&keys),
+        new: Side { columns: columns(value, &values), present: present(&values) },
+        old: None,
+        rowtime: rows.iter().map(|r| r.time).collect::<Vec<_>>().into(),
+        window: None,
+        seq: rows.iter().map(|r| r.seq).collect::<Vec<_>>().into(),
+    }
+}
+
+/// All records of an output.
+pub(crate) fn records(out: &Out) -> Vec<Rec> {
+    let image = |side: &Side, row: usize| side.has(row).then(|| side.columns.iter().map(|c| value(c, row)).collect());
+    let mut records = Vec::new();
+    for batch in &out.batches {
+        assert!(!batch.is_empty(), "an empty batch was written");
+        for row in 0..batch.len() {
+            records.push(Rec {
+                key: batch.has_key(row).then(|| batch.key.iter().map(|c| value(c, row)).collect()),
+                window: batch.window.as_ref().map(|w| (w.start[row], w.end[row])),
+                old: batch.old.as_ref().and_then(|old| image(old, row)),
+                new: image(&batch.new, row),
+                time: batch.rowtime[row],
+                seq: batch.seq[row],
+            });
+        }
+    }
+    records
+}
+
+/// Two lists of records are equal, or a message says where they part.
+pub(crate) fn same(what: &str, got: &[Rec], want: &[Rec]) {
+    if let Some(i) = (0..got.len().max(want.len())).find(|&i| got.get(i) != want.get(i)) {
+        panic!("{what}, record {i}:\n got {:?}\nwant {:?}", got.get(i), want.get(i));
+    }
+}
+
+/// Where to cut `n` rows: 0 = single rows, 1 = not at all, 2 = short pieces, 3 = long and short ones.
+pub(crate) fn cuts(dice: &mut Dice, n: usize, how: usize) -> Vec<usize> {
+    let mut at = vec![0];
+    while let Some(&last) = at.last().filter(|&&last| last < n) {
+        let step = match how {
+            0 => 1,
+            1 => n,
+            2 => 1 + dice.below(12) as usize,
+            _ => {
+                let longest = if dice.one_in(2) { 3 } else { 90 };
+                1 + dice.below(longest) as usize
+            }
+        };
+        at.push((last + step).min(n));
+    }
+    at
+}

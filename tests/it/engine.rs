@@ -1,0 +1,151 @@
+//! The engine as a whole on the simulated log: statements in, records out, and the same after a restart.
+
+use std::sync::Arc;
+use tidegate::config::{Config, LogConfig};
+use tidegate::engine::entity::Entity;
+use tidegate::engine::session::Session;
+use tidegate::engine::{Answer, Drive, Engine};
+use tidegate::log::simulated::SimulatedLog;
+use tidegate::log::{Assignment, Isolation, Log, RecordSet, Start, partition};
+use tidegate::types::clock::{ManualClock, SharedClock};
+
+struct World {
+    log: Arc<SimulatedLog>,
+    clock: SharedClock,
+}
+
+impl World {
+    fn new() -> World {
+        let clock: SharedClock = ManualClock::at(0);
+        World { log: SimulatedLog::new(1, clock.clone()), clock }
+    }
+
+    fn engine(&self) -> Engine {
+        Engine::over(self.log.clone(), Config::new(LogConfig::Temporary), self.clock.clone(), Drive::ByHand).unwrap()
+    }
+
+    fn records(&self, topic: &str) -> Vec<String> {
+        let partitions = self.log.topic(topic).unwrap().unwrap().partitions as i32;
+        let all = (0..partitions).map(|p| Assignment { topic: topic.into(), partition: p, start: Start::Earliest });
+        let mut reader = self.log.reader(all.collect(), Isolation::ReadCommitted).unwrap();
+        let mut found = Vec::new();
+        loop {
+            let fetched = reader.poll(1000, std::time::Duration::ZERO).unwrap();
+            if fetched.is_empty() {
+                found.sort();
+                return found;
+            }
+            for run in fetched.runs() {
+                run.for_each(|r| {
+                    let text = |b: Option<&[u8]>| b.map_or("null".to_owned(), |b| b.escape_ascii().to_string());
+                    found.push(format!("{} {} @{}", text(r.key), text(r.value), r.timestamp));
+                });
+            }
+        }
+    }
+}
+
+fn run(engine: &Engine, sql: &str) -> Vec<Answer> {
+    let mut session = Session::default();
+    session.set("cache.max.bytes.buffering", "0").unwrap();
+    engine.run(sql, &mut session).unwrap_or_else(|e| panic!("{sql}: {e:?}"))
+}
+
+fn produce(world: &World, topic: &str, rows: &[(&str, &str, i64)]) {
+    let partitions = world.log.topic(topic).unwrap().unwrap().partitions;
+    let mut set = RecordSet::default();
+    for (key, value, time) in rows {
+        set.push(partition::java(key.as_bytes(), partitions), *time, Some(key.as_bytes()), Some(value.as_bytes()));
+    }
+    world.log.append(topic, &set).unwrap();
+}
+
+const CARS: &str = "CREATE STREAM readings (car VARCHAR KEY, track VARCHAR, speed DOUBLE, rpm INT) \
+                    WITH (KAFKA_TOPIC = 'readings', VALUE_FORMAT = 'JSON', PARTITIONS = 4);";
+
+#[test]
+fn a_filter_and_a_projection_reach_their_topic() {
+    let world = World::new();
+    let engine = world.engine();
+    run(&engine, CARS);
+    run(
+        &engine,
+        "CREATE STREAM fast AS SELECT car, speed * 2 AS twice, UCASE(track) AS track FROM readings WHERE speed > 100;",
+    );
+    produce(
+        &world,
+        "readings",
+        &[
+            ("a", r#"{"track":"spa","speed":150.5,"rpm":7000}"#, 5),
+            ("b", r#"{"track":"spa","speed":50}"#, 6),
+            ("c", r#"{"track":"#, 7),
+        ],
+    );
+    engine.drive().unwrap();
+    assert_eq!(world.records("FAST"), [r#"a {\"TWICE\":301.0,\"TRACK\":\"SPA\"} @5"#]);
+    assert_eq!(engine.query_rows()[0].counts.bad, 1);
+}
+
+#[test]
+fn a_windowed_count_by_another_column_survives_restarts() {
+    let world = World::new();
+    run(&world.engine(), CARS);
+    run(
+        &world.engine(),
+        "CREATE TABLE per_track AS SELECT track, COUNT(*) AS n, SUM(rpm) AS revolutions, AVG(speed) AS mean \
+         FROM readings WINDOW TUMBLING (SIZE 10 SECONDS) GROUP BY track;",
+    );
+    for round in 0..3 {
+        let engine = world.engine();
+        produce(
+            &world,
+            "readings",
+            &[
+                ("a", r#"{"track":"spa","speed":100,"rpm":1}"#, 1_000 + round),
+                ("b", r#"{"track":"spa","speed":200,"rpm":2}"#, 2_000 + round),
+                ("c", r#"{"track":"monza","speed":300,"rpm":3}"#, 12_000 + round),
+            ],
+        );
+        engine.drive().unwrap();
+    }
+    let records = world.records("PER_TRACK");
+    assert_eq!(records.len(), 9, "{records:#?}");
+    assert!(
+        records.contains(
+            &r#"spa\x00\x00\x00\x00\x00\x00\x00\x00 {\"N\":6,\"REVOLUTIONS\":9,\"MEAN\":150.0} @2002"#.to_owned()
+        ),
+        "{records:#?}"
+    );
+    assert!(
+        records.contains(
+            &r#"monza\x00\x00\x00\x00\x00\x00\'\x10 {\"N\":3,\"REVOLUTIONS\":9,\"MEAN\":300.0} @12002"#.to_owned()
+        ),
+        "{records:#?}"
+    );
+}
+
+#[test]
+fn what_was_created_is_there_again() {
+    let world = World::new();
+    run(&world.engine(), CARS);
+    run(&world.engine(), "CREATE STREAM copy AS SELECT * FROM readings;");
+    let engine = world.engine();
+    let answers = run(&engine, "SHOW STREAMS; SHOW QUERIES;");
+    let [Answer::Entity(Entity::Sources(_, sources)), Answer::Entity(Entity::Queries(queries))] = answers.as_slice()
+    else {
+        panic!("{answers:?}")
+    };
+    assert_eq!(sources.iter().map(|s| s.name.as_str()).collect::<Vec<_>>(), ["COPY", "READINGS"]);
+    assert_eq!(queries.iter().map(|q| q.id.as_str()).collect::<Vec<_>>(), ["CSAS_COPY_1"]);
+    run(&engine, "DROP STREAM copy DELETE TOPIC;");
+    assert!(world.engine().query_rows().is_empty());
+}
+
+#[test]
+fn inserted_rows_are_records() {
+    let world = World::new();
+    let engine = world.engine();
+    run(&engine, CARS);
+    run(&engine, "INSERT INTO readings (car, speed, rowtime) VALUES ('x', 12.5, 77);");
+    assert_eq!(world.records("readings"), [r#"x {\"TRACK\":null,\"SPEED\":12.5,\"RPM\":null} @77"#]);
+}

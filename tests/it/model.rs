@@ -1,0 +1,410 @@
+//! The model: a naive interpreter, one row at a time, on BTreeMaps. No Arrow, no columns, no state but lists of the values
+//! seen; every result is worked out again from its list. Operators in `Each` must equal it record for record.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use tidegate::functions::aggregate::{Aggregate, Comparable};
+
+/// A value.
+#[derive(Clone, Debug)]
+pub(crate) enum Val {
+    Null,
+    Bool(bool),
+    Int(i32),
+    Long(i64),
+    Double(f64),
+    /// Unscaled.
+    Decimal(i128),
+    Text(String),
+}
+
+impl Val {
+    /// Java's order within a type; NULL first.
+    fn order(&self, other: &Val) -> Ordering {
+        match (self, other) {
+            (Val::Bool(a), Val::Bool(b)) => a.cmp(b),
+            (Val::Int(a), Val::Int(b)) => a.cmp(b),
+            (Val::Long(a), Val::Long(b)) => a.cmp(b),
+            (Val::Decimal(a), Val::Decimal(b)) => a.cmp(b),
+            (Val::Text(a), Val::Text(b)) => a.cmp(b),
+            (Val::Double(a), Val::Double(b)) if a.is_nan() || b.is_nan() => a.is_nan().cmp(&b.is_nan()),
+            (Val::Double(a), Val::Double(b)) => a.total_cmp(b),
+            (Val::Null, Val::Null) => Ordering::Equal,
+            (Val::Null, _) => Ordering::Less,
+            (_, Val::Null) => Ordering::Greater,
+            _ => panic!("values of two types are compared: {self:?}, {other:?}"),
+        }
+    }
+
+    pub(crate) fn is_null(&self) -> bool {
+        matches!(self, Val::Null)
+    }
+
+    fn json(&self) -> String {
+        match self {
+            Val::Null => "null".into(),
+            Val::Bool(v) => v.to_string(),
+            Val::Int(v) => v.to_string(),
+            Val::Long(v) => v.to_string(),
+            Val::Text(v) => format!("\"{v}\""),
+            other => panic!("the model writes no {other:?} in a JSON key"),
+        }
+    }
+}
+
+impl PartialEq for Val {
+    fn eq(&self, other: &Val) -> bool {
+        self.order(other).is_eq()
+    }
+}
+
+/// One record: an input row or an output row.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Rec {
+    /// `None` = no key.
+    pub(crate) key: Option<Vec<Val>>,
+    pub(crate) window: Option<(i64, i64)>,
+    /// `None` = not asked for, or no old image.
+    pub(crate) old: Option<Vec<Val>>,
+    /// `None` = null value.
+    pub(crate) new: Option<Vec<Val>>,
+    pub(crate) time: i64,
+    pub(crate) seq: u64,
+}
+
+/// Time windows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Windows {
+    pub(crate) size: i64,
+    pub(crate) advance: i64,
+    pub(crate) grace: i64,
+}
+
+/// A grouping.
+#[derive(Clone, Debug)]
+pub(crate) struct Grouping {
+    pub(crate) windows: Option<Windows>,
+    pub(crate) final_only: bool,
+    pub(crate) with_old: bool,
+    /// Function and its argument's place in the value.
+    pub(crate) calls: Vec<(Aggregate, Option<usize>)>,
+}
+
+/// What a grouping gives.
+#[derive(Debug, Default)]
+pub(crate) struct Answer {
+    pub(crate) records: Vec<Rec>,
+    pub(crate) late: u64,
+    /// `seq` of rows with an error, ascending; a row may have several.
+    pub(crate) bad: Vec<u64>,
+}
+
+/// Key bytes as the internal key format writes them: KAFKA for one column, JSON for several.
+pub(crate) fn key_bytes(key: &[Val]) -> Vec<u8> {
+    match key {
+        [Val::Int(v)] => v.to_be_bytes().to_vec(),
+        [Val::Long(v)] => v.to_be_bytes().to_vec(),
+        [Val::Text(v)] => v.clone().into_bytes(),
+        [one] => one.json().into_bytes(),
+        several => {
+            let fields: Vec<String> =
+                several.iter().enumerate().map(|(i, v)| format!("\"K{i}\":{}", v.json())).collect();
+            format!("{{{}}}", fields.join(",")).into_bytes()
+        }
+    }
+}
+
+#[derive(Default)]
+struct Group {
+    key: Vec<Val>,
+    rows: Vec<Vec<Val>>,
+    time: i64,
+}
+
+/// Runs a grouping over a stream.
+pub(crate) fn group(rows: &[Rec], spec: &Grouping) -> Answer {
+    let mut groups: BTreeMap<(i64, Vec<u8>), Group> = BTreeMap::new();
+    let mut answer = Answer::default();
+    let mut stream_time = i64::MIN;
+    for row in rows {
+        let (Some(key), Some(value)) = (&row.key, &row.new) else {
+            answer.bad.push(row.seq);
+            continue;
+        };
+        if key.iter().any(Val::is_null) {
+            answer.bad.push(row.seq);
+            continue;
+        }
+        stream_time = stream_time.max(row.time);
+        for start in starts(spec.windows, row.time) {
+            if closed(spec.windows, start, stream_time) {
+                answer.late += 1;
+                continue;
+            }
+            let group = groups.entry((start, key_bytes(key))).or_default();
+            let old = (!group.rows.is_empty() && spec.with_old).then(|| results(spec, &group.rows));
+            group.time = if group.rows.is_empty() { row.time } else { group.time.max(row.time) };
+            group.key = key.clone();
+            let misfits = misfits(spec, &group.rows);
+            group.rows.push(value.clone());
+            let more = self::misfits(spec, &group.rows) - misfits;
+            answer.bad.extend(std::iter::repeat_n(row.seq, more));
+            if !spec.final_only {
+                answer.records.push(record(spec, start, group, old, row.seq));
+            }
+        }
+        while let Some(entry) = groups.first_entry().filter(|e| closed(spec.windows, e.key().0, stream_time)) {
+            let ((start, _), group) = entry.remove_entry();
+            if spec.final_only {
+                answer.records.push(record(spec, start, &group, None, row.seq));
+            }
+        }
+    }
+    answer
+}
+
+fn record(spec: &Grouping, start: i64, group: &Group, old: Option<Vec<Val>>, seq: u64) -> Rec {
+    Rec {
+        key: Some(group.key.clone()),
+        window: spec.windows.map(|w| (start, start + w.size)),
+        old,
+        new: Some(results(spec, &group.rows)),
+        time: group.time,
+        seq,
+    }
+}
+
+/// Starts of all windows that cover `time`, ascending.
+fn starts(windows: Option<Windows>, time: i64) -> Vec<i64> {
+    match windows {
+        None => vec![0],
+        Some(w) => {
+            let mut starts = Vec::new();
+            let mut start = time / w.advance * w.advance;
+            while start >= 0 && start + w.size > time {
+                starts.insert(0, start);
+                start -= w.advance;
+            }
+            starts
+        }
+    }
+}
+
+fn closed(windows: Option<Windows>, start: i64, stream_time: i64) -> bool {
+    windows.is_some_and(|w| start + w.size + w.grace <= stream_time)
+}
+
+fn results(spec: &Grouping, rows: &[Vec<Val>]) -> Vec<Val> {
+    spec.calls.iter().map(|&(function, argument)| result(function, &arguments(rows, argument))).collect()
+}
+
+fn misfits(spec: &Grouping, rows: &[Vec<Val>]) -> usize {
+    let of = |&(function, argument): &(Aggregate, Option<usize>)| match function {
+        Aggregate::SumDecimal(p, _) => decimal_sum(p, &arguments(rows, argument)).1,
+        _ => 0,
+    };
+    spec.calls.iter().map(of).sum()
+}
+
+fn arguments(rows: &[Vec<Val>], argument: Option<usize>) -> Vec<Val> {
+    match argument {
+        None => vec![Val::Bool(true); rows.len()],
+        Some(at) => rows.iter().map(|r| r[at].clone()).filter(|v| !v.is_null()).collect(),
+    }
+}
+
+/// The sum, and how many values did not fit any more and were left out.
+fn decimal_sum(precision: u8, values: &[Val]) -> (i128, usize) {
+    let limit = 10i128.pow(precision.into());
+    let (mut sum, mut misfits) = (0i128, 0);
+    for value in values {
+        let Val::Decimal(v) = value else { panic!("not a decimal") };
+        if (sum + v).abs() < limit { sum += v } else { misfits += 1 }
+    }
+    (sum, misfits)
+}
+
+/// An aggregate of values that are not NULL.
+pub(crate) fn result(function: Aggregate, values: &[Val]) -> Val {
+    let int = |v: &Val| if let Val::Int(v) = v { *v } else { panic!("not an integer") };
+    let long = |v: &Val| if let Val::Long(v) = v { *v } else { panic!("not a bigint") };
+    let double = |v: &Val| if let Val::Double(v) = v { *v } else { panic!("not a double") };
+    let mean = |sum: f64| Val::Double(if values.is_empty() { 0.0 } else { sum / values.len() as f64 });
+    let int_sum = || values.iter().map(int).fold(0, i32::wrapping_add);
+    let long_sum = || values.iter().map(long).fold(0, i64::wrapping_add);
+    let double_sum = || values.iter().map(double).fold(0.0, |a, b| a + b);
+    match function {
+        Aggregate::CountRows | Aggregate::Count => Val::Long(values.len() as i64),
+        Aggregate::SumInteger => Val::Int(int_sum()),
+        Aggregate::SumBigint => Val::Long(long_sum()),
+        Aggregate::SumDouble => Val::Double(double_sum()),
+        Aggregate::SumDecimal(p, _) => Val::Decimal(decimal_sum(p, values).0),
+        Aggregate::AvgInteger => mean(f64::from(int_sum())),
+        Aggregate::AvgBigint => mean(long_sum() as f64),
+        Aggregate::AvgDouble => mean(double_sum()),
+        Aggregate::Min(_) => values.iter().min_by(|a, b| a.order(b)).cloned().unwrap_or(Val::Null),
+        Aggregate::Max(_) => values.iter().max_by(|a, b| a.order(b)).cloned().unwrap_or(Val::Null),
+    }
+}
+
+/// `Last` of one emission: per (key, window) the first old and the last new, where its first row stood, with the highest
+/// `seq`; nothing before and nothing after = no row.
+pub(crate) fn fold(records: &[Rec], seq: u64) -> Vec<Rec> {
+    let mut folded: Vec<Rec> = Vec::new();
+    for record in records {
+        match folded.iter_mut().find(|f| f.key == record.key && f.window == record.window) {
+            Some(known) => {
+                known.new = record.new.clone();
+                known.time = record.time;
+            }
+            None => folded.push(record.clone()),
+        }
+    }
+    folded.iter_mut().for_each(|f| f.seq = seq);
+    folded.retain(|f| f.old.is_some() || f.new.is_some());
+    folded
+}
+
+/// All aggregates over the test rows' value columns: INTEGER, BIGINT, DOUBLE, DECIMAL(3, 1).
+pub(crate) fn all_calls() -> Vec<(Aggregate, Option<usize>)> {
+    let mut calls = vec![
+        (Aggregate::CountRows, None),
+        (Aggregate::Count, Some(0)),
+        (Aggregate::SumInteger, Some(0)),
+        (Aggregate::AvgInteger, Some(0)),
+        (Aggregate::SumBigint, Some(1)),
+        (Aggregate::AvgBigint, Some(1)),
+        (Aggregate::SumDouble, Some(2)),
+        (Aggregate::AvgDouble, Some(2)),
+        (Aggregate::SumDecimal(3, 1), Some(3)),
+    ];
+    let comparable = [Comparable::Integer, Comparable::Bigint, Comparable::Double, Comparable::Decimal(3, 1)];
+    for (i, ty) in comparable.into_iter().enumerate() {
+        calls.push((Aggregate::Min(ty), Some(i)));
+        calls.push((Aggregate::Max(ty), Some(i)));
+    }
+    calls
+}
+
+/// An expression over BIGINT; booleans come from comparisons.
+#[derive(Clone, Debug)]
+pub(crate) enum Expr {
+    Key(usize),
+    Value(usize),
+    Time,
+    Lit(i64),
+    Add(Box<Expr>, Box<Expr>),
+    Div(Box<Expr>, Box<Expr>),
+    Greater(Box<Expr>, Box<Expr>),
+    Not(Box<Expr>),
+    And(Box<Expr>, Box<Expr>),
+}
+
+/// The error state beside NULL.
+#[derive(Debug)]
+pub(crate) struct Thrown;
+
+impl Expr {
+    /// Its value for a record with this image.
+    pub(crate) fn eval(&self, row: &Rec, image: &[Val]) -> Result<Val, Thrown> {
+        let number = |e: &Expr| match e.eval(row, image)? {
+            Val::Long(v) => Ok(v),
+            _ => Err(Thrown),
+        };
+        let truth = |e: &Expr| match e.eval(row, image)? {
+            Val::Bool(v) => Ok(v),
+            _ => Err(Thrown),
+        };
+        Ok(match self {
+            Expr::Key(i) => row.key.as_ref().map_or(Val::Null, |k| k[*i].clone()),
+            Expr::Value(i) => image[*i].clone(),
+            Expr::Time => Val::Long(row.time),
+            Expr::Lit(v) => Val::Long(*v),
+            Expr::Add(a, b) => Val::Long(number(a)?.wrapping_add(number(b)?)),
+            Expr::Div(a, b) => match (number(a)?, number(b)?) {
+                (_, 0) => return Err(Thrown),
+                (a, b) => Val::Long(a.wrapping_div(b)),
+            },
+            Expr::Greater(a, b) => match (a.eval(row, image)?, b.eval(row, image)?) {
+                (Val::Long(a), Val::Long(b)) => Val::Bool(a > b),
+                _ => Val::Bool(false),
+            },
+            Expr::Not(a) => Val::Bool(!truth(a)?),
+            Expr::And(a, b) => Val::Bool(truth(a)? && truth(b)?),
+        })
+    }
+}
+
+/// Filters, then a projection.
+#[derive(Clone, Debug)]
+pub(crate) struct Projection {
+    pub(crate) keep: Vec<Expr>,
+    /// `None` = the key as it is.
+    pub(crate) key: Option<Vec<Expr>>,
+    pub(crate) value: Vec<Expr>,
+    pub(crate) drop_null_keys: bool,
+    pub(crate) drop_null_values: bool,
+    /// The input is a table's changes, with old images.
+    pub(crate) table: bool,
+}
+
+/// Runs filters and a projection.
+pub(crate) fn project(rows: &[Rec], spec: &Projection) -> Answer {
+    let mut answer = Answer::default();
+    rows.iter().for_each(|row| project_row(row, spec, &mut answer));
+    answer
+}
+
+fn project_row(row: &Rec, spec: &Projection, answer: &mut Answer) {
+    let mut errors = 0;
+    let kept = |image: &Vec<Val>, errors: &mut usize| {
+        spec.keep.iter().all(|condition| match condition.eval(row, image) {
+            Ok(value) => value == Val::Bool(true),
+            Err(Thrown) => {
+                *errors += 1;
+                false
+            }
+        })
+    };
+    let new = row.new.as_ref().filter(|image| kept(image, &mut errors));
+    let old = row.old.as_ref().filter(|image| kept(image, &mut 0));
+    answer.bad.extend(std::iter::repeat_n(row.seq, errors));
+    let passes = match spec.table {
+        true => new.is_some() || old.is_some(),
+        false => new.is_some() || (row.new.is_none() && !spec.drop_null_values),
+    };
+    if !passes {
+        return;
+    }
+    let mut bad = 0;
+    let mut value = |e: &Expr, image: &Vec<Val>| {
+        e.eval(row, image).unwrap_or_else(|Thrown| {
+            bad += 1;
+            Val::Null
+        })
+    };
+    let new: Option<Vec<Val>> = new.map(|image| spec.value.iter().map(|e| value(e, image)).collect());
+    answer.bad.extend(std::iter::repeat_n(row.seq, bad));
+    let old = old.map(|image| spec.value.iter().map(|e| e.eval(row, image).unwrap_or(Val::Null)).collect());
+    let mut failed = 0;
+    let key = match &spec.key {
+        None => row.key.clone(),
+        Some(exprs) => {
+            let nothing = vec![Val::Null; 8];
+            let mut one = |e: &Expr| {
+                e.eval(row, row.new.as_ref().unwrap_or(&nothing)).unwrap_or_else(|Thrown| {
+                    failed += usize::from(row.new.is_some());
+                    Val::Null
+                })
+            };
+            let key: Vec<Val> = exprs.iter().map(&mut one).collect();
+            if key.len() == 1 && key[0].is_null() { None } else { Some(key) }
+        }
+    };
+    answer.bad.extend(std::iter::repeat_n(row.seq, failed));
+    if spec.drop_null_keys && key.as_ref().is_none_or(|k| k.iter().any(Val::is_null)) {
+        answer.bad.extend((failed == 0).then_some(row.seq));
+        return;
+    }
+    answer.records.push(Rec { key, window: row.window, old, new, time: row.time, seq: row.seq });
+}

@@ -1,0 +1,284 @@
+//! The laws of grouped aggregates, on random rows: any split gives what the model gives; `Last` is its fold; abort and
+//! replay is as if nothing had happened; a restart from the changelog goes on as if there had been none.
+
+use crate::batches::{Dice, batch, cuts, records, same};
+use crate::model::{self, Grouping, Rec, Val};
+use tidegate::catalog::Format;
+use tidegate::execute::aggregate::AggregateOperator;
+use tidegate::execute::pipeline::{AggregateCall, AggregateSpec};
+use tidegate::execute::{Delta, Mode, Operator, Out};
+use tidegate::types::time::{Window, WindowKind};
+use tidegate::types::{Column, SqlType};
+
+/// Random cases a law. A failure names its seed.
+const SEEDS: u64 = 400;
+
+const VALUE: [SqlType; 4] = [SqlType::Integer, SqlType::Bigint, SqlType::Double, SqlType::Decimal(3, 1)];
+
+/// One random query with its input.
+#[derive(Debug)]
+struct Case {
+    key: Vec<SqlType>,
+    grouping: Grouping,
+    rows: Vec<Rec>,
+}
+
+fn key_types(seed: u64) -> Vec<SqlType> {
+    match seed % 5 {
+        0 => vec![SqlType::Bigint],
+        1 => vec![SqlType::String],
+        2 => vec![SqlType::Integer],
+        3 => vec![SqlType::String, SqlType::Integer],
+        _ => vec![SqlType::Bigint, SqlType::Boolean, SqlType::String],
+    }
+}
+
+fn key_value(ty: &SqlType, id: i64) -> Val {
+    match ty {
+        SqlType::Bigint => Val::Long(id - 2),
+        SqlType::Integer => Val::Int(id as i32 - 2),
+        SqlType::Boolean => Val::Bool(id % 2 == 0),
+        _ => Val::Text(format!("key {id} of some length")),
+    }
+}
+
+/// Rows out of order within and beyond grace, with equal times, NULL arguments, NULL keys, null values and keys, several
+/// rows and gaps in `seq`.
+fn rows(dice: &mut Dice, key: &[SqlType], n: usize) -> Vec<Rec> {
+    let (mut now, mut seq) = (0, 0);
+    let (keys, span, back) = (1 + dice.below(7), 1 + dice.below(8), 1 + dice.below(150));
+    let mut rows = Vec::new();
+    for _ in 0..n {
+        now += dice.below(span + 1);
+        seq += [0, 1, 1, 3][dice.below(4) as usize];
+        let time = (now - if dice.one_in(3) { dice.below(back) } else { 0 }).max(0);
+        let id = dice.below(keys);
+        let mut group: Vec<Val> = key.iter().map(|ty| key_value(ty, id)).collect();
+        if dice.one_in(25) {
+            group[0] = Val::Null;
+        }
+        let big = dice.one_in(4);
+        let mut value = vec![
+            Val::Int(if big { i32::MAX - 3 } else { dice.below(100) as i32 - 50 }),
+            Val::Long(if big { i64::MAX - 3 } else { dice.below(100) - 50 }),
+            Val::Double([0.1, -0.0, 1e300, 2.5, -7.25, 0.0][dice.below(6) as usize]),
+            Val::Decimal(i128::from(dice.below(700) - 300)),
+        ];
+        value.iter_mut().for_each(|v| *v = if dice.one_in(8) { Val::Null } else { v.clone() });
+        let key = (!dice.one_in(30)).then_some(group);
+        let new = (!dice.one_in(30)).then_some(value);
+        rows.push(Rec { key, window: None, old: None, new, time, seq });
+    }
+    rows
+}
+
+fn case(seed: u64) -> Case {
+    let mut dice = Dice(seed);
+    let advance = 1 + dice.below(20);
+    let size = match dice.below(3) {
+        0 => advance,
+        1 => advance * (1 + dice.below(6)),
+        _ => advance + dice.below(40),
+    };
+    let grace = dice.below(3) * dice.below(40);
+    let windows = (!dice.one_in(6)).then_some(model::Windows { size, advance, grace });
+    let calls = model::all_calls().into_iter().filter(|_| dice.one_in(2)).collect();
+    let grouping = Grouping { windows, final_only: false, with_old: dice.one_in(2), calls };
+    let key = key_types(seed);
+    let rows = rows(&mut dice, &key, 160);
+    Case { key, grouping, rows }
+}
+
+impl Case {
+    fn operator(&self, mode: Mode) -> AggregateOperator {
+        let window = self.grouping.windows.map(|w| Window {
+            kind: match w.size == w.advance {
+                true => WindowKind::Tumbling { size_ms: w.size },
+                false => WindowKind::Hopping { size_ms: w.size, advance_ms: w.advance },
+            },
+            grace_ms: Some(w.grace),
+            retention_ms: None,
+        });
+        let call = |&(function, argument): &(_, Option<usize>)| AggregateCall {
+            function,
+            arguments: argument.into_iter().collect(),
+        };
+        let spec = AggregateSpec {
+            name: "Aggregate-Aggregate-Materialize".into(),
+            window,
+            final_only: self.grouping.final_only,
+            calls: self.grouping.calls.iter().map(call).collect(),
+            key_format: if self.key.len() == 1 { Format::Kafka } else { Format::Json },
+            key: self.key.iter().enumerate().map(|(i, ty)| Column::key(format!("K{i}"), ty.clone())).collect(),
+        };
+        let operator = AggregateOperator::new(&spec, mode).unwrap();
+        if self.grouping.with_old { operator.with_old() } else { operator }
+    }
+
+    fn step(&self, operator: &mut dyn Operator, range: std::ops::Range<usize>, out: &mut Out) {
+        operator.step(&[Some(&batch(&self.rows[range], &self.key, &VALUE))], out).unwrap();
+    }
+}
+
+fn bad(out: &Out) -> Vec<u64> {
+    out.bad.iter().map(|b| b.seq).collect()
+}
+
+#[test]
+fn each_equals_the_model_under_any_split() {
+    for seed in 0..SEEDS {
+        let case = case(seed);
+        let want = model::group(&case.rows, &case.grouping);
+        for how in 0..4 {
+            let (mut operator, mut out) = (case.operator(Mode::Each), Out::default());
+            for cut in cuts(&mut Dice(seed ^ 77), case.rows.len(), how).windows(2) {
+                case.step(&mut operator, cut[0]..cut[1], &mut out);
+            }
+            same(&format!("seed {seed}, split {how}"), &records(&out), &want.records);
+            assert_eq!(out.late, want.late, "seed {seed}, split {how}: late rows");
+            assert_eq!(bad(&out), want.bad, "seed {seed}, split {how}: bad rows");
+        }
+    }
+}
+
+#[test]
+fn last_is_the_fold_of_each() {
+    for seed in 0..SEEDS {
+        let case = case(seed);
+        let all = model::group(&case.rows, &case.grouping).records;
+        for how in 0..4 {
+            let mut dice = Dice(seed ^ 99);
+            let (mut operator, mut out, mut want, mut done) = (case.operator(Mode::Last), Out::default(), vec![], 0);
+            for cut in cuts(&mut dice, case.rows.len(), how).windows(2) {
+                case.step(&mut operator, cut[0]..cut[1], &mut out);
+                // Only at a border of `seq` does the model know which of its records belong to the emission.
+                let border = cut[1] == case.rows.len() || case.rows[cut[1]].seq != case.rows[cut[1] - 1].seq;
+                if border && (dice.one_in(3) || cut[1] == case.rows.len()) {
+                    operator.emit(&mut out).unwrap();
+                    let seq = case.rows[cut[1] - 1].seq;
+                    let until = all.partition_point(|r| r.seq <= seq);
+                    want.extend(model::fold(&all[done..until], seq));
+                    done = until;
+                }
+                if border && dice.one_in(4) {
+                    let until = all.partition_point(|r| r.seq <= case.rows[cut[1] - 1].seq);
+                    operator.emit(&mut out).unwrap();
+                    want.extend(model::fold(&all[done..until], case.rows[cut[1] - 1].seq));
+                    done = until;
+                    operator.commit();
+                }
+            }
+            same(&format!("seed {seed}, split {how}"), &records(&out), &want);
+        }
+    }
+}
+
+#[test]
+fn final_equals_the_model_under_any_split() {
+    let mut written = 0;
+    for seed in 0..SEEDS {
+        let mut case = case(seed);
+        (case.grouping.final_only, case.grouping.with_old) = (true, false);
+        if case.grouping.windows.is_none() {
+            continue;
+        }
+        let want = model::group(&case.rows, &case.grouping);
+        written += want.records.len();
+        for how in 0..4 {
+            let mode = if how % 2 == 0 { Mode::Each } else { Mode::Last };
+            let (mut operator, mut out) = (case.operator(mode), Out::default());
+            for cut in cuts(&mut Dice(seed ^ 55), case.rows.len(), how).windows(2) {
+                case.step(&mut operator, cut[0]..cut[1], &mut out);
+                if cut[1] % 3 == 0 {
+                    operator.emit(&mut out).unwrap();
+                    operator.commit();
+                }
+            }
+            same(&format!("seed {seed}, split {how}"), &records(&out), &want.records);
+            assert_eq!(out.late, want.late, "seed {seed}, split {how}: late rows");
+        }
+    }
+    assert!(written > 10_000, "only {written} records were compared");
+}
+
+/// Every form of emission, for the laws about commits.
+fn forms(seed: u64) -> Vec<(Case, Mode)> {
+    let mut forms = vec![(case(seed), Mode::Each), (case(seed), Mode::Last)];
+    let mut last = case(seed);
+    if last.grouping.windows.is_some() {
+        (last.grouping.final_only, last.grouping.with_old) = (true, false);
+        forms.push((last, Mode::Last));
+    }
+    forms
+}
+
+#[test]
+fn abort_and_replay_is_no_abort() {
+    for seed in 0..SEEDS {
+        for (case, mode) in forms(seed) {
+            let mut dice = Dice(seed ^ 33);
+            let (mut plain, mut shaky) = (case.operator(mode), case.operator(mode));
+            let (mut want, mut got) = (Out::default(), Out::default());
+            for cut in cuts(&mut dice, case.rows.len(), 3).windows(2) {
+                let part = cut[0] + dice.below((cut[1] - cut[0]) as i64 + 1) as usize;
+                let mut lost = Out::default();
+                case.step(&mut shaky, cut[0]..part, &mut lost);
+                if dice.one_in(2) {
+                    shaky.emit(&mut lost).unwrap();
+                    shaky.deltas(&mut Vec::new()).unwrap();
+                }
+                shaky.abort();
+                for (operator, out) in [(&mut plain, &mut want), (&mut shaky, &mut got)] {
+                    case.step(operator, cut[0]..cut[1], out);
+                    operator.emit(out).unwrap();
+                }
+                let (mut a, mut b) = (Vec::new(), Vec::new());
+                plain.deltas(&mut a).unwrap();
+                shaky.deltas(&mut b).unwrap();
+                assert_eq!(by_key(a), by_key(b), "seed {seed}: deltas");
+                assert_eq!(plain.memo(), shaky.memo(), "seed {seed}");
+                plain.commit();
+                shaky.commit();
+            }
+            same(&format!("seed {seed}, {mode:?}"), &records(&got), &records(&want));
+            assert_eq!((got.late, bad(&got)), (want.late, bad(&want)), "seed {seed}");
+        }
+    }
+}
+
+fn by_key(mut deltas: Vec<Delta>) -> Vec<Delta> {
+    deltas.sort_by(|a, b| a.key.cmp(&b.key));
+    assert!(deltas.windows(2).all(|d| d[0].key != d[1].key), "two entries for one key in one commit");
+    deltas
+}
+
+#[test]
+fn a_restart_from_the_changelog_goes_on() {
+    for seed in 0..SEEDS {
+        for (case, mode) in forms(seed) {
+            let mut dice = Dice(seed ^ 11);
+            let (mut plain, mut restarted) = (case.operator(mode), case.operator(mode));
+            let (mut want, mut got, mut changelog) = (Out::default(), Out::default(), Vec::new());
+            for cut in cuts(&mut dice, case.rows.len(), 3).windows(2) {
+                for (operator, out) in [(&mut plain, &mut want), (&mut restarted, &mut got)] {
+                    case.step(operator, cut[0]..cut[1], out);
+                    operator.emit(out).unwrap();
+                }
+                restarted.deltas(&mut changelog).unwrap();
+                let memo = restarted.memo();
+                plain.commit();
+                restarted.commit();
+                if dice.one_in(3) {
+                    restarted = case.operator(mode);
+                    for delta in &changelog {
+                        restarted.restore(&delta.key, delta.value.as_deref(), delta.timestamp).unwrap();
+                    }
+                    restarted.recall(&memo).unwrap();
+                }
+            }
+            same(&format!("seed {seed}, {mode:?}"), &records(&got), &records(&want));
+            assert_eq!(got.late, want.late, "seed {seed}");
+            assert_eq!(plain.memo(), restarted.memo(), "seed {seed}");
+        }
+    }
+}
