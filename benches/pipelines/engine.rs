@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tidegate::config::{Config, LogConfig};
-use tidegate::engine::session::Session;
 use tidegate::engine::Engine;
+use tidegate::engine::session::Session;
 use tidegate::execute::execution::{Execution, ExecutionSpec, Progress, Target};
 use tidegate::execute::{Mode, compile};
 use tidegate::log::{Assignment, Isolation, Log, Start, TopicPartition};
@@ -72,7 +72,9 @@ struct Bench<'a> {
 impl Bench<'_> {
     fn blackhole(self, meter: &Meter) -> Fallible<(Usage, Option<u64>)> {
         let parsed = self.engine.parse(query(self.options)?.1, &self.session)?;
-        let Some(Statement::Select(select)) = parsed.first().map(|p| &p.statement) else { return Err("no SELECT".into()) };
+        let Some(Statement::Select(select)) = parsed.first().map(|p| &p.statement) else {
+            return Err("no SELECT".into());
+        };
         let plan = plan::push_query(select, &self.engine.catalog(), &Settings::of(&self.engine.config().properties)?)?;
         let spec = ExecutionSpec {
             pipeline: compile::pipeline(&plan.logical)?,
@@ -142,7 +144,8 @@ fn read_back(log: &dyn Log, topic: &str, table: bool) -> Fallible<u64> {
             rows += run.len() as u64;
             run.for_each(|record| {
                 if table {
-                    let value: serde_json::Value = serde_json::from_slice(record.value.unwrap_or(b"{}")).unwrap_or_default();
+                    let value: serde_json::Value =
+                        serde_json::from_slice(record.value.unwrap_or(b"{}")).unwrap_or_default();
                     last.insert(record.key.unwrap_or_default().to_vec(), value["CNT"].as_u64().unwrap_or(0));
                 }
             });

@@ -21,11 +21,7 @@ pub(crate) struct Usage {
 impl Usage {
     /// Of two runs of the same work the less disturbed parts.
     pub(crate) fn least(&self, other: &Usage) -> Usage {
-        Usage {
-            cpu: self.cpu.min(other.cpu),
-            broker: self.broker.min(other.broker),
-            rss: self.rss.max(other.rss),
-        }
+        Usage { cpu: self.cpu.min(other.cpu), broker: self.broker.min(other.broker), rss: self.rss.max(other.rss) }
     }
 
     pub(crate) fn read(facts: &Value) -> Fallible<Usage> {
