@@ -1,194 +1,163 @@
-//! What a query costs per event, beside the floor: `cargo bench --bench pipelines -- --json OUT`.
-//!
-//! Deterministic bids in a real Kafka topic; q2 (a filter) and a tumbling count, into a blackhole and into a topic. Each run
-//! is a process of its own, pinned to one core, that reports its user and system time when everything is processed and
-//! committed; the cost per event is the slope between two sizes, so that starting up does not count. One JSON line each:
+//! What a query costs on a real Kafka broker, beside the floor: the least that any program on librdkafka would pay.
 //!
 //! ```text
-//! {"query":"q2","sink":"blackhole","engine_us":..,"floor_us":..,"e":..,"broker_us":..,"rss_mb":..}
+//! cargo bench --bench pipelines -- [--json FILE] [--sizes 1000000,3000000] [--rounds 3] [--broker DIR] [--core 0]
+//!                                  [--query q2|tumble] [--sink blackhole|topic] [--time column|record]
 //! ```
-//! `e` is floor / engine, both measured in the same minutes. `--events 1000000,5000000` sets the sizes, `--runs 3` how
-//! often each is measured; the median counts.
+//!
+//! Every measurement is a process of its own that is pinned to one core and works through a whole topic. A size is
+//! measured once a round, and the least CPU time of the rounds counts; the cost of an event is the slope between the two
+//! sizes, which leaves start-up out. `e` is floor / engine. Results are checked in every run: rows, or the sum of counts.
+//!
+//! `--broker DIR` uses the broker that `tests/kafka/broker.sh start DIR` started, and keeps the topics there for the next
+//! run. `--time record` takes event time from the record instead of from the column `dateTime`.
+#![allow(clippy::disallowed_methods, clippy::print_stdout, missing_docs)]
 
 #[path = "bids.rs"]
 mod bids;
-#[path = "../tests/support/broker.rs"]
-mod broker;
 #[path = "pipelines/engine.rs"]
 mod engine;
 #[path = "pipelines/floor.rs"]
 mod floor;
-#[path = "pipelines/load.rs"]
-mod load;
+#[path = "pipelines/host.rs"]
+mod host;
+#[path = "pipelines/topics.rs"]
+mod topics;
 
+use host::{Broker, Usage};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::io::Write as _;
-use std::process::{Command, ExitCode};
-use std::sync::Arc;
-use tidegate::config::{Config, LogConfig};
-use tidegate::error::{Error, Result};
-use tidegate::log::Log;
-use tidegate::log::kafka::{KafkaLog, KafkaSettings};
-use tidegate::types::clock::{SharedClock, SystemClock};
+use std::io::Write;
+use std::process::Command;
 
-/// Clock ticks a second in /proc/PID/stat: 100 on every Linux that we run on.
-const TICKS: f64 = 100.0;
+pub(crate) type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
 
-struct Options {
-    json: Option<String>,
-    sizes: Vec<u64>,
-    runs: usize,
-}
+/// Events of the two sizes.
+const SIZES: &str = "1000000,3000000";
+/// Other work on the machine makes single measurements too high.
+const ROUNDS: &str = "3";
+/// Partitions of the topic that is read and of the one that is written.
+pub(crate) const PARTITIONS: u32 = 4;
 
-#[expect(clippy::print_stdout, reason = "a bench tells on its output what it measured")]
-fn main() -> ExitCode {
-    let words: Vec<String> = std::env::args().skip(1).collect();
-    let outcome = match words.iter().position(|w| w == "--worker") {
-        Some(at) => worker(&words[at + 1..]).map(|line| println!("{line}")),
-        None => all(&options(&words)),
-    };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(e) => {
-            println!("pipelines: {e:?}");
-            ExitCode::FAILURE
+/// `--name value` pairs.
+pub(crate) struct Options(BTreeMap<String, String>);
+
+impl Options {
+    fn parse() -> Fallible<Options> {
+        let mut pairs = BTreeMap::new();
+        // Cargo adds a bare `--bench`.
+        let mut words = std::env::args().skip(1).filter(|w| w != "--bench");
+        while let Some(word) = words.next() {
+            let name = word.strip_prefix("--").ok_or_else(|| format!("what is {word}?"))?;
+            pairs.insert(name.to_owned(), words.next().ok_or_else(|| format!("--{name} needs a value"))?);
         }
+        Ok(Options(pairs))
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    pub(crate) fn or<'a>(&'a self, name: &str, default: &'a str) -> &'a str {
+        self.get(name).unwrap_or(default)
+    }
+
+    pub(crate) fn number(&self, name: &str) -> Fallible<u64> {
+        Ok(self.get(name).ok_or_else(|| format!("--{name} is missing"))?.parse()?)
     }
 }
 
-fn options(words: &[String]) -> Options {
-    let after = |name: &str| words.iter().position(|w| w == name).and_then(|at| words.get(at + 1));
-    let sizes = after("--events").map(String::as_str).unwrap_or("1000000,5000000");
-    Options {
-        json: after("--json").cloned(),
-        sizes: sizes.split(',').filter_map(|n| n.parse().ok()).collect(),
-        runs: after("--runs").and_then(|n| n.parse().ok()).unwrap_or(3),
+fn main() -> Fallible<()> {
+    let options = Options::parse()?;
+    match options.get("child") {
+        Some("floor") => floor::run(&options),
+        Some("engine") => engine::run(&options),
+        Some(other) => Err(format!("no child is called {other}").into()),
+        None => measure(&options),
     }
 }
 
-fn connect(bootstrap: &str, clock: &SharedClock) -> Result<Arc<dyn Log>> {
-    let settings = KafkaSettings { bootstrap: bootstrap.to_owned(), properties: BTreeMap::new() };
-    Ok(KafkaLog::connect(settings, clock.clone())?)
-}
+/// What is measured: a query and where its rows go; the floor has no sink.
+type Case = (&'static str, &'static str);
 
-/// One run: `floor|engine QUERY SINK BOOTSTRAP TOPIC EVENTS SERVICE`.
-fn worker(words: &[String]) -> Result<Value> {
-    let [what, query, sink, bootstrap, topic, events, service] = words else {
-        return Err(Error::bug("a worker has seven words"));
+fn measure(options: &Options) -> Fallible<()> {
+    let sizes = options.or("sizes", SIZES).split(',').map(str::parse).collect::<Result<Vec<u64>, _>>()?;
+    let [small, large] = sizes[..] else { return Err("--sizes takes two numbers".into()) };
+    let wanted = |name: &str, value: &str| options.get(name).is_none_or(|v| v == value);
+    let Some(broker) = Broker::open(options.get("broker"))? else {
+        println!("skipped: no Kafka broker (Java or Maven is missing)");
+        return Ok(());
     };
-    let clock = SystemClock::shared();
-    let log = connect(bootstrap, &clock)?;
-    let events = events.parse().map_err(|_| Error::bug("the number of events is no number"))?;
-    let rows = match what.as_str() {
-        "floor" => floor::run(&*log, topic, query, events)?,
-        _ => {
-            let mut config =
-                Config::new(LogConfig::Kafka { bootstrap: bootstrap.clone(), properties: BTreeMap::new() });
-            config.service_id.clone_from(service);
-            engine::run(log, clock, config, &engine::Job { topic, query, sink, events })?
-        }
-    };
-    Ok(json!({ "rows": rows, "cpu_s": cpu_s("self")?, "rss_mb": rss_mb()? }))
-}
-
-/// User and system time of a process.
-fn cpu_s(pid: &str) -> Result<f64> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let fields: Vec<&str> = text.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks = |at: usize| fields.get(at).and_then(|f| f.parse::<f64>().ok()).unwrap_or(0.0);
-    Ok((ticks(11) + ticks(12)) / TICKS)
-}
-
-/// The most memory that this process held.
-fn rss_mb() -> Result<u64> {
-    let text = std::fs::read_to_string("/proc/self/status")?;
-    let line = text.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap_or("0");
-    Ok(line.split_whitespace().next().and_then(|n| n.parse::<u64>().ok()).unwrap_or(0) / 1024)
-}
-
-#[expect(clippy::print_stdout, reason = "a bench tells on its output what it measured")]
-fn all(options: &Options) -> Result<()> {
-    let bootstrap = match broker::bootstrap() {
-        broker::Broker::At(bootstrap) => bootstrap,
-        broker::Broker::Missing(why) => {
-            println!("pipelines: skipped: {why}");
-            return Ok(());
-        }
-        broker::Broker::Broken(why) => return Err(Error::io(why)),
-    };
-    let [small, large] = options.sizes[..] else { return Err(Error::statement("--events takes SMALL,LARGE")) };
-    let clock = SystemClock::shared();
-    let log = connect(&bootstrap, &clock)?;
-    for size in [small, large] {
-        load::produce(&*log, &format!("bids-{size}"), size)?;
-    }
-    let mut lines = String::new();
-    let mut serial = 0;
-    for query in ["q2", "tumble"] {
-        for sink in ["blackhole", "topic"] {
-            let mut found = Vec::new();
-            for _ in 0..options.runs {
-                serial += 1;
-                let floor = slope("floor", query, sink, &bootstrap, [small, large], serial)?;
-                let engine = slope("engine", query, sink, &bootstrap, [small, large], serial)?;
-                found.push((engine.cpu_us, floor.cpu_us, engine.broker_us, engine.rss_mb));
+    let truths = [topics::prepare(&broker, small)?, topics::prepare(&broker, large)?];
+    let mut least: BTreeMap<(Case, u64), Usage> = BTreeMap::new();
+    for _ in 0..options.or("rounds", ROUNDS).parse::<u32>()? {
+        for query in ["q2", "tumble"].into_iter().filter(|q| wanted("query", q)) {
+            for sink in ["floor", "blackhole", "topic"] {
+                if sink != "floor" && !wanted("sink", sink) {
+                    continue;
+                }
+                for (events, truth) in sizes.iter().copied().zip(&truths) {
+                    let usage = child(options, &broker, (query, sink), events, truth)?;
+                    let entry = least.entry(((query, sink), events)).or_insert(usage);
+                    *entry = entry.least(&usage);
+                }
             }
-            found.sort_by(|a, b| (a.0 / a.1).total_cmp(&(b.0 / b.1)));
-            let (engine, floor, broker, rss) = found[found.len() / 2];
-            let line = json!({
-                "query": query, "sink": sink, "engine_us": round(engine), "floor_us": round(floor),
-                "e": round(floor / engine), "broker_us": round(broker), "rss_mb": rss,
-            });
-            println!("{line}");
-            lines += &format!("{line}\n");
         }
     }
-    if let Some(path) = &options.json {
-        std::fs::File::create(path)?.write_all(lines.as_bytes())?;
+    let mut out = options.get("json").map(std::fs::File::create).transpose()?;
+    for (query, sink) in least.keys().map(|k| k.0).collect::<std::collections::BTreeSet<_>>() {
+        if sink == "floor" {
+            continue;
+        }
+        let slope = |sink: &'static str, of: fn(&Usage) -> f64| {
+            let (from, to) = (&least[&((query, sink), small)], &least[&((query, sink), large)]);
+            (of(to) - of(from)) / (large - small) as f64 * 1e6
+        };
+        let (engine, floor) = (slope(sink, |u| u.cpu), slope("floor", |u| u.cpu));
+        let line = json!({
+            "query": query, "sink": sink, "engine_us": round(engine), "floor_us": round(floor),
+            "e": round(floor / engine), "broker_us": round(slope(sink, |u| u.broker)),
+            "rss_mb": round(least[&((query, sink), large)].rss),
+            "floor_rss_mb": round(least[&((query, "floor"), large)].rss),
+            "fixed_s": round(least[&((query, sink), small)].cpu - engine * small as f64 / 1e6),
+            "sizes": sizes, "time": options.or("time", "column"), "host": host::facts(),
+        });
+        println!("{line}");
+        if let Some(out) = &mut out {
+            writeln!(out, "{line}")?;
+        }
     }
-    broker::stop();
     Ok(())
 }
 
-fn round(x: f64) -> f64 {
-    (x * 1000.0).round() / 1000.0
+fn round(value: f64) -> Value {
+    json!((value * 1000.0).round() / 1000.0)
 }
 
-struct Slope {
-    cpu_us: f64,
-    broker_us: f64,
-    rss_mb: u64,
-}
-
-fn slope(what: &str, query: &str, sink: &str, bootstrap: &str, sizes: [u64; 2], serial: u32) -> Result<Slope> {
-    let mut measured = Vec::new();
-    for size in sizes {
-        let broker = broker::pid().unwrap_or_default();
-        let before = cpu_s(&broker)?;
-        let service = format!("bench_{query}_{sink}_{serial}_{size}_");
-        let topic = format!("bids-{size}");
-        let core = std::thread::available_parallelism().map_or(0, |n| n.get() - 1);
-        let output = Command::new("taskset")
-            .args(["-c", &core.to_string()])
-            .arg(std::env::current_exe()?)
-            .args(["--worker", what, query, sink, bootstrap, &topic, &size.to_string(), &service])
-            .output()?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let line: Value =
-            text.lines().last().and_then(|l| serde_json::from_str(l).ok()).ok_or_else(|| {
-                Error::io(format!("a worker failed: {text}{}", String::from_utf8_lossy(&output.stderr)))
-            })?;
-        measured.push((
-            line["cpu_s"].as_f64().unwrap_or(0.0),
-            cpu_s(&broker)? - before,
-            line["rss_mb"].as_u64().unwrap_or(0),
-        ));
+/// One measurement in a process of its own.
+fn child(options: &Options, broker: &Broker, case: Case, events: u64, truth: &topics::Truth) -> Fallible<Usage> {
+    let (query, sink) = case;
+    let output = Command::new("taskset")
+        .args(["-c", options.or("core", "0")])
+        .arg(std::env::current_exe()?)
+        .args(["--child", if sink == "floor" { "floor" } else { "engine" }])
+        .args(["--query", query, "--sink", sink, "--time", options.or("time", "column")])
+        .args(["--bootstrap", &broker.bootstrap, "--pid", &broker.pid])
+        .args(["--topic", &topics::name(events), "--events", &events.to_string()])
+        .output()
+        .map_err(|e| format!("taskset (util-linux) does not start: {e}"))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let line = text.lines().next_back().unwrap_or_default();
+    if !output.status.success() {
+        return Err(format!("{case:?} failed: {} {line}", String::from_utf8_lossy(&output.stderr)).into());
     }
-    let events = (sizes[1] - sizes[0]) as f64 / 1e6;
-    Ok(Slope {
-        cpu_us: (measured[1].0 - measured[0].0) / events,
-        broker_us: (measured[1].1 - measured[0].1) / events,
-        rss_mb: measured[1].2,
-    })
+    let facts: Value = serde_json::from_str(line)?;
+    let usage = Usage::read(&facts)?;
+    let expected = if query == "q2" { truth.matches } else { events };
+    let found = facts["result"].as_u64();
+    if found.is_some_and(|found| found != expected) {
+        return Err(format!("{case:?} on {events} events: {found:?} instead of {expected}").into());
+    }
+    eprintln!("{query:<8}{sink:<11}{events:>9} events  cpu {:6.2} s  broker {:5.2} s", usage.cpu, usage.broker);
+    Ok(usage)
 }

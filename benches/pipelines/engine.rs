@@ -1,92 +1,155 @@
-//! One query over one topic, to its end: into a topic exactly once, or into a blackhole.
+//! The engine on one query: its rows dropped (blackhole), or written to a topic as a persistent query does, exactly once.
 
+use crate::host::{Meter, Usage, tell};
+use crate::{Fallible, Options, PARTITIONS};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tidegate::config::Config;
-use tidegate::engine::query::State;
+use tidegate::config::{Config, LogConfig};
+use tidegate::engine::Engine;
 use tidegate::engine::session::Session;
-use tidegate::engine::{Drive, Engine};
-use tidegate::error::{Error, Result};
-use tidegate::execute::Mode;
-use tidegate::execute::compile;
-use tidegate::execute::execution::{Execution, ExecutionSpec, Target};
-use tidegate::log::{Log, Start};
+use tidegate::execute::execution::{Execution, ExecutionSpec, Progress, Target};
+use tidegate::execute::{Mode, compile};
+use tidegate::log::{Assignment, Isolation, Log, Start, TopicPartition};
 use tidegate::parse::statement::Statement;
 use tidegate::plan::{self, Settings};
-use tidegate::types::clock::SharedClock;
+use tidegate::types::clock::SystemClock;
 
-/// How long one look at a running query waits.
-const LOOK: Duration = Duration::from_millis(10);
+/// How long a turn may wait; longer than the emit and commit intervals.
+const WAIT: Duration = Duration::from_millis(500);
+/// The engine's own interval between emissions.
+const EMIT: Duration = Duration::from_millis(50);
 
-fn select(query: &str) -> &'static str {
-    match query {
-        "q2" => "SELECT auction, price FROM bid WHERE auction % 123 = 0 EMIT CHANGES;",
-        _ => {
-            "SELECT auction, COUNT(*) AS bids FROM bid WINDOW TUMBLING (SIZE 10 SECONDS) GROUP BY auction EMIT CHANGES;"
+/// Runs the query until the whole topic is worked through.
+pub(crate) fn run(options: &Options) -> Fallible<()> {
+    let meter = Meter::start(options.or("pid", "self"))?;
+    let bootstrap = options.or("bootstrap", "").to_owned();
+    let mut config = Config::new(LogConfig::Kafka { bootstrap, properties: BTreeMap::new() });
+    // One log of commands for each run, in a broker that may outlive it.
+    config.service_id = format!("bench_{}_", std::process::id());
+    let engine = Engine::open(config, SystemClock::shared())?;
+    let mut session = Session::default();
+    engine.run(&source(options), &mut session)?;
+    let bench = Bench { engine, session, options, events: options.number("events")? };
+    let (usage, result) = match options.or("sink", "") {
+        "blackhole" => bench.blackhole(&meter)?,
+        "topic" => bench.topic(&meter)?,
+        other => return Err(format!("there is no sink {other}").into()),
+    };
+    tell(&usage, result);
+    Ok(())
+}
+
+fn source(options: &Options) -> String {
+    let time = if options.or("time", "column") == "column" { ", TIMESTAMP = 'datetime'" } else { "" };
+    format!(
+        "CREATE STREAM bids (auction BIGINT, bidder BIGINT, price BIGINT, channel STRING, url STRING, datetime BIGINT, \
+         extra STRING) WITH (KAFKA_TOPIC = '{}', VALUE_FORMAT = 'JSON'{time});",
+        options.or("topic", "")
+    )
+}
+
+/// The query as a push query reads it, and the statement that would store it.
+fn query(options: &Options) -> Fallible<(&'static str, &'static str)> {
+    match options.or("query", "") {
+        "q2" => Ok(("STREAM", "SELECT auction, price FROM bids WHERE auction % 123 = 0 EMIT CHANGES;")),
+        "tumble" => Ok((
+            "TABLE",
+            "SELECT auction, COUNT(*) AS cnt FROM bids WINDOW TUMBLING (SIZE 10 SECONDS) GROUP BY auction EMIT CHANGES;",
+        )),
+        other => Err(format!("there is no query {other}").into()),
+    }
+}
+
+struct Bench<'a> {
+    engine: Engine,
+    session: Session,
+    options: &'a Options,
+    events: u64,
+}
+
+impl Bench<'_> {
+    fn blackhole(self, meter: &Meter) -> Fallible<(Usage, Option<u64>)> {
+        let parsed = self.engine.parse(query(self.options)?.1, &self.session)?;
+        let Some(Statement::Select(select)) = parsed.first().map(|p| &p.statement) else {
+            return Err("no SELECT".into());
+        };
+        let plan = plan::push_query(select, &self.engine.catalog(), &Settings::of(&self.engine.config().properties)?)?;
+        let spec = ExecutionSpec {
+            pipeline: compile::pipeline(&plan.logical)?,
+            target: Target::Rows,
+            group: "bench".to_owned(),
+            mode: Mode::Last,
+            start: Start::Earliest,
+            commit_interval: self.engine.config().commit_interval(),
+            emit_interval: EMIT,
+        };
+        let progress = Arc::new(Progress::default());
+        let log = self.engine.log();
+        let mut execution = Execution::start(&**log, spec, self.engine.clock().clone(), progress.clone())?;
+        loop {
+            let turn = execution.turn(WAIT)?;
+            drop(turn.rows);
+            if turn.idle && progress.consumed.load(Ordering::Relaxed) >= self.events {
+                break;
+            }
+        }
+        let usage = meter.stop()?;
+        // The counts of an emission are not added up here: that would be measured too. The run into a topic does it.
+        let filter = self.options.or("query", "") == "q2";
+        Ok((usage, filter.then(|| progress.produced.load(Ordering::Relaxed))))
+    }
+
+    fn topic(mut self, meter: &Meter) -> Fallible<(Usage, Option<u64>)> {
+        let (kind, select) = query(self.options)?;
+        let topic = format!("out-{}", std::process::id());
+        let with = format!("KAFKA_TOPIC = '{topic}', VALUE_FORMAT = 'JSON', PARTITIONS = {PARTITIONS}");
+        self.engine.run(&format!("CREATE {kind} results WITH ({with}) AS {select}"), &mut self.session)?;
+        let queries = self.engine.queries();
+        let (_, query) = queries.first().ok_or("the query is not listed")?;
+        let mut seen = false;
+        loop {
+            std::thread::sleep(Duration::from_millis(20));
+            // Idle is told once a turn: only what is told after the last record was seen counts.
+            if seen && query.is_idle() {
+                break;
+            }
+            if query.counts().consumed >= self.events && !seen {
+                seen = true;
+                std::thread::sleep(WAIT);
+            }
+            if let tidegate::engine::query::State::Error(reason) = query.state() {
+                return Err(reason.into());
+            }
+        }
+        self.engine.close();
+        let usage = meter.stop()?;
+        let result = read_back(&**self.engine.log(), &topic, kind == "TABLE")?;
+        self.engine.log().delete_topic(&topic)?;
+        Ok((usage, Some(result)))
+    }
+}
+
+/// Rows of a stream; of a table the sum over the last count of each key.
+fn read_back(log: &dyn Log, topic: &str, table: bool) -> Fallible<u64> {
+    let topic: Arc<str> = topic.into();
+    let from_start = |partition| Assignment { topic: topic.clone(), partition, start: Start::Earliest };
+    let mut reader = log.reader((0..PARTITIONS as i32).map(from_start).collect(), Isolation::ReadCommitted)?;
+    let ends = (0..PARTITIONS as i32).map(|p| Ok(log.watermarks(&TopicPartition::new(topic.clone(), p))?.stable));
+    let ends = ends.collect::<Fallible<Vec<i64>>>()?;
+    let (mut rows, mut last) = (0, HashMap::<Vec<u8>, u64>::new());
+    while ends.iter().enumerate().any(|(slot, &end)| reader.position(slot) < end) {
+        for run in reader.poll(4096, Duration::from_millis(100))?.runs() {
+            rows += run.len() as u64;
+            run.for_each(|record| {
+                if table {
+                    let value: serde_json::Value =
+                        serde_json::from_slice(record.value.unwrap_or(b"{}")).unwrap_or_default();
+                    last.insert(record.key.unwrap_or_default().to_vec(), value["CNT"].as_u64().unwrap_or(0));
+                }
+            });
         }
     }
-}
-
-/// What to run.
-pub(crate) struct Job<'a> {
-    pub(crate) topic: &'a str,
-    pub(crate) query: &'a str,
-    pub(crate) sink: &'a str,
-    pub(crate) events: u64,
-}
-
-/// Rows that were written.
-pub(crate) fn run(log: Arc<dyn Log>, clock: SharedClock, config: Config, job: &Job<'_>) -> Result<u64> {
-    let engine = Engine::over(log.clone(), config, clock.clone(), Drive::Threads)?;
-    let source = format!(
-        "CREATE STREAM bid (auction BIGINT, bidder BIGINT, price BIGINT, channel STRING, url STRING, dateTime BIGINT, extra STRING)
-         WITH (KAFKA_TOPIC='{}', VALUE_FORMAT='JSON');",
-        job.topic
-    );
-    engine.run(&source, &mut Session::default())?;
-    match job.sink {
-        "blackhole" => blackhole(&engine, &*log, clock, job),
-        _ => into_topic(&engine, &clock, job),
-    }
-}
-
-fn blackhole(engine: &Engine, log: &dyn Log, clock: SharedClock, job: &Job<'_>) -> Result<u64> {
-    let parsed = engine.parse(select(job.query), &Session::default())?;
-    let Some(Statement::Select(select)) = parsed.first().map(|p| &p.statement) else {
-        return Err(Error::bug("the query is no SELECT"));
-    };
-    let config = engine.config();
-    let plan = plan::push_query(select, &engine.catalog(), &Settings::of(&config.properties)?)?;
-    let spec = ExecutionSpec {
-        pipeline: compile::pipeline(&plan.logical)?,
-        target: Target::Rows,
-        group: "blackhole".to_owned(),
-        mode: Mode::Last,
-        start: Start::Earliest,
-        commit_interval: config.commit_interval(),
-        emit_interval: Duration::from_millis(50),
-    };
-    let mut execution = Execution::start(log, spec, clock, Arc::default())?;
-    let progress = execution.progress().clone();
-    while progress.consumed.load(Ordering::Relaxed) < job.events || !execution.turn(LOOK)?.idle {
-        execution.turn(LOOK)?;
-    }
-    Ok(progress.produced.load(Ordering::Relaxed))
-}
-
-fn into_topic(engine: &Engine, clock: &SharedClock, job: &Job<'_>) -> Result<u64> {
-    let kind = if job.query == "q2" { "STREAM" } else { "TABLE" };
-    engine.run(&format!("CREATE {kind} result AS {}", select(job.query)), &mut Session::default())?;
-    let (_, query) = engine.queries().pop().ok_or_else(|| Error::bug("no query was made"))?;
-    // Its own counters tell when it is done, so that looking costs nothing.
-    while query.counts().consumed < job.events || !query.is_idle() {
-        if let State::Error(why) = query.state() {
-            return Err(Error::io(why));
-        }
-        clock.sleep(LOOK);
-    }
-    let rows = query.counts().produced;
-    engine.close();
-    Ok(rows)
+    Ok(if table { last.values().sum() } else { rows })
 }

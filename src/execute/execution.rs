@@ -311,12 +311,15 @@ impl Execution {
             next = record.offset + 1;
         });
         batches.push(intake.finish(bad));
-        let headers = intake.take_headers();
         self.progress.bad.fetch_add((bad.len() - known) as u64, Ordering::Relaxed);
         bad.truncate(BAD_RECORDS_KEPT);
         self.processed[slot] = next;
         self.progress.consumed.fetch_add(self.seq - first, Ordering::Relaxed);
         self.dirty = true;
+        let headers = |seq: u64| {
+            let index = seq.checked_sub(first).and_then(|i| usize::try_from(i).ok()).filter(|&i| i < run.len());
+            index.map_or_else(Vec::new, |i| run.headers(i))
+        };
         for batch in batches {
             let (batch, mut out) = (batch?, Out::default());
             if !batch.is_empty() {
@@ -328,7 +331,7 @@ impl Execution {
     }
 
     /// Takes what operators wrote: rows to the sink or to whoever asked, counts, bad rows to the log.
-    fn write(&mut self, out: Out, slot: usize, headers: &[(u64, Vec<Header>)]) -> Result<()> {
+    fn write(&mut self, out: Out, slot: usize, headers: &dyn Fn(u64) -> Vec<Header>) -> Result<()> {
         self.progress.late.fetch_add(out.late, Ordering::Relaxed);
         for row in out.bad {
             self.report(slot, row.seq, row.reason);
@@ -368,7 +371,7 @@ impl Execution {
         if self.stages.has_unemitted() && (drained || commit_due || now >= self.last_emit + self.spec.emit_interval) {
             let mut out = Out::default();
             self.stages.emit(&mut out)?;
-            self.write(out, 0, &[])?;
+            self.write(out, 0, &|_| Vec::new())?;
             self.last_emit = now;
         }
         if self.session.is_none() {
@@ -385,7 +388,7 @@ impl Execution {
         if self.stages.has_unemitted() {
             let mut out = Out::default();
             self.stages.emit(&mut out)?;
-            self.write(out, 0, &[])?;
+            self.write(out, 0, &|_| Vec::new())?;
         }
         let mut epoch = Epoch { blob: format!("{{\"commit\":{}}}", self.commits + 1), ..Epoch::default() };
         if let Some(sink) = &self.sink

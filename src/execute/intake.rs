@@ -8,11 +8,12 @@ use crate::error::{Error, Result};
 use crate::execute::pipeline::Scan;
 use crate::execute::{Bounds, ChangeBatch, Side};
 use crate::format::{Decoder, window_key};
-use crate::log::{Header, HeadersRef, RecordRef};
+use crate::log::RecordRef;
 use crate::parse::statement::SourceKind;
 use crate::types::time::WindowKind;
 use crate::types::{Role, SqlType};
 use arrow::array::{Array, ArrayRef, AsArray, Int32Array, Int64Array};
+use arrow::buffer::{NullBuffer, ScalarBuffer};
 use arrow::datatypes::{Int64Type, TimestampMillisecondType};
 use std::sync::Arc;
 
@@ -41,15 +42,13 @@ pub struct Intake {
     timestamp: Option<EventTime>,
     row_partition: bool,
     row_offset: bool,
-    /// Is the key present: `None` until the first record without one.
+    /// No key column is declared: whatever stands in the key is not looked at.
     keyless: bool,
     rowtime: Vec<i64>,
     offset: Vec<i64>,
     seq: Vec<u64>,
     window_start: Vec<i64>,
     window_end: Vec<i64>,
-    /// Headers of the rows that have some, by `seq`: they travel to the sink of a stateless query.
-    carried: Vec<(u64, Vec<Header>)>,
 }
 
 /// Where a row's time is read from, if not from the record.
@@ -92,7 +91,6 @@ impl Intake {
             seq: Vec::new(),
             window_start: Vec::new(),
             window_end: Vec::new(),
-            carried: Vec::new(),
         })
     }
 
@@ -132,7 +130,9 @@ impl Intake {
             let (inner, start, end) = split_window(kind, bytes)?;
             (key, bounds) = (Some(inner), Some((start, end)));
         }
-        self.key.push(key).map_err(|e| format!("key: {}", e.reason))?;
+        if !self.keyless {
+            self.key.push(key).map_err(|e| format!("key: {}", e.reason))?;
+        }
         if let Err(e) = self.value.push(record.value) {
             self.key.pop();
             return Err(format!("value: {}", e.reason));
@@ -154,15 +154,7 @@ impl Intake {
         if self.row_offset || self.timestamp.is_some() {
             self.offset.push(record.offset);
         }
-        if !matches!(record.headers, HeadersRef::None) {
-            self.carried.push((seq, record.headers.to_vec()));
-        }
         Ok(())
-    }
-
-    /// Headers of taken rows by `seq`, ascending; taken out.
-    pub fn take_headers(&mut self) -> Vec<(u64, Vec<Header>)> {
-        std::mem::take(&mut self.carried)
     }
 
     /// The rows taken, as one batch. Rows whose event time cannot be used are reported and left out.
@@ -170,27 +162,22 @@ impl Intake {
         let rows = self.seq.len();
         let (mut key, key_present) = self.key.finish();
         let (mut value, present) = self.value.finish();
-        let mut rowtime = std::mem::take(&mut self.rowtime);
-        let offset = std::mem::take(&mut self.offset);
+        let mut rowtime: ScalarBuffer<i64> = taken(&mut self.rowtime).into();
+        let offset = taken(&mut self.offset);
         let mut good: Option<Vec<bool>> = None;
         if let Some(from) = self.timestamp {
             // The time's column was appended last by `new`, unless the plan reads it anyway.
             let column = match from {
-                EventTime::Key(at) => key[at].clone(),
-                EventTime::Value(at) => value[at].clone(),
+                EventTime::Key(at) => &key[at],
+                EventTime::Value(at) => &value[at],
             };
-            for (row, time) in event_times(&column)?.into_iter().enumerate() {
-                match time.filter(|t| *t >= 0) {
-                    Some(t) => rowtime[row] = t,
-                    // A null value has no time of its own: the record's time stands.
-                    None if present.as_ref().is_some_and(|p| p.is_null(row)) => {}
-                    None => {
-                        let reason = format!("timestamp: {time:?} is not a time");
-                        let (topic, partition) = (self.topic.clone(), self.partition);
-                        bad.push(BadRecord { topic, partition, offset: offset[row], reason });
-                        good.get_or_insert_with(|| vec![true; rows])[row] = false;
-                    }
-                }
+            let times = event_times(column)?;
+            if column.null_count() == 0 && times.iter().all(|t| *t >= 0) {
+                rowtime = times;
+            } else {
+                let mut own = rowtime.to_vec();
+                good = self.event_times_one_by_one(column, &times, present.as_ref(), &offset, &mut own, bad);
+                rowtime = own.into();
             }
         }
         if self.row_partition {
@@ -199,21 +186,20 @@ impl Intake {
         if self.row_offset {
             value.push(Arc::new(Int64Array::from(offset)) as ArrayRef);
         }
-        let window = self.window.map(|_| Bounds {
-            start: std::mem::take(&mut self.window_start).into(),
-            end: std::mem::take(&mut self.window_end).into(),
-        });
+        let window = self
+            .window
+            .map(|_| Bounds { start: taken(&mut self.window_start).into(), end: taken(&mut self.window_end).into() });
         if self.keyless {
             key.clear();
         }
         let batch = ChangeBatch {
             key,
-            key_present: if self.keyless { Some(arrow::buffer::NullBuffer::new_null(rows)) } else { key_present },
+            key_present: if self.keyless { Some(NullBuffer::new_null(rows)) } else { key_present },
             new: Side { columns: value, present },
             old: None,
-            rowtime: rowtime.into(),
+            rowtime,
             window,
-            seq: std::mem::take(&mut self.seq).into(),
+            seq: taken(&mut self.seq).into(),
         };
         match good {
             None => Ok(batch),
@@ -221,11 +207,39 @@ impl Intake {
         }
     }
 
+    /// Event times where some are NULL or before 1970: puts the others into `rowtime`, reports the rows without one, and
+    /// answers which rows are good (`None` = all).
+    #[cold]
+    fn event_times_one_by_one(
+        &self,
+        column: &ArrayRef,
+        times: &[i64],
+        present: Option<&NullBuffer>,
+        offset: &[i64],
+        rowtime: &mut [i64],
+        bad: &mut Vec<BadRecord>,
+    ) -> Option<Vec<bool>> {
+        let mut good: Option<Vec<bool>> = None;
+        for (row, &time) in times.iter().enumerate() {
+            let time = column.is_valid(row).then_some(time);
+            match time.filter(|t| *t >= 0) {
+                Some(t) => rowtime[row] = t,
+                // A null value has no time of its own: the record's time stands.
+                None if present.is_some_and(|p| p.is_null(row)) => {}
+                None => {
+                    let reason = format!("timestamp: {time:?} is not a time");
+                    let (topic, partition) = (self.topic.clone(), self.partition);
+                    bad.push(BadRecord { topic, partition, offset: offset[row], reason });
+                    good.get_or_insert_with(|| vec![true; times.len()])[row] = false;
+                }
+            }
+        }
+        good
+    }
+
     /// Forgets what was taken: the epoch is begun again.
     pub fn clear(&mut self) -> Result<()> {
-        self.finish(&mut Vec::new())?;
-        self.carried.clear();
-        Ok(())
+        self.finish(&mut Vec::new()).map(drop)
     }
 }
 
@@ -253,11 +267,17 @@ fn event_time(
     Ok(EventTime::Value(place(value, position(declared, &column.column)?)))
 }
 
-/// The times in a BIGINT or TIMESTAMP column.
-fn event_times(column: &ArrayRef) -> Result<Vec<Option<i64>>> {
+/// Takes the rows out and leaves room for as many again.
+fn taken<T>(rows: &mut Vec<T>) -> Vec<T> {
+    let next = Vec::with_capacity(rows.len());
+    std::mem::replace(rows, next)
+}
+
+/// The times in a BIGINT or TIMESTAMP column; where it is NULL a time of no meaning.
+fn event_times(column: &ArrayRef) -> Result<ScalarBuffer<i64>> {
     match SqlType::from_arrow(column.data_type()) {
-        Some(SqlType::Bigint) => Ok(column.as_primitive::<Int64Type>().iter().collect()),
-        Some(SqlType::Timestamp) => Ok(column.as_primitive::<TimestampMillisecondType>().iter().collect()),
+        Some(SqlType::Bigint) => Ok(column.as_primitive::<Int64Type>().values().clone()),
+        Some(SqlType::Timestamp) => Ok(column.as_primitive::<TimestampMillisecondType>().values().clone()),
         _ => Err(Error::bug(format!("a row's time cannot be read from {}", column.data_type()))),
     }
 }

@@ -62,7 +62,7 @@ impl Sink {
         &mut self,
         batch: &ChangeBatch,
         source_partition: i32,
-        headers: &[(u64, Vec<Header>)],
+        headers: &dyn Fn(u64) -> Vec<Header>,
         out: &mut RecordSet,
     ) -> Result<Vec<Unwritten>> {
         let rows = batch.len();
@@ -95,8 +95,9 @@ impl Sink {
             };
             let key = self.keys[row].clone().map(|range| self.put_key(batch, row, range, &mut out.data));
             let seq = batch.seq[row];
-            if let Ok(at) = headers.binary_search_by_key(&seq, |h| h.0) {
-                out.headers.push((out.rows.len() as u32, headers[at].1.clone()));
+            let headers = headers(seq);
+            if !headers.is_empty() {
+                out.headers.push((out.rows.len() as u32, headers));
             }
             out.rows.push(Row {
                 partition: target,

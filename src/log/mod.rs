@@ -269,6 +269,16 @@ impl Run {
         }
     }
 
+    /// Headers of the record at `index`. Reading them costs more than decoding a small record, so that only what is written
+    /// is asked for them.
+    pub fn headers(&self, index: usize) -> Vec<Header> {
+        match &self.records {
+            Records::Owned(records, range) => records[range.start + index].headers.clone(),
+            Records::Block(block) => block.headers(index),
+            Records::Kafka(messages) => messages.headers(index),
+        }
+    }
+
     /// Timestamp of the first record: what a task looks at to choose its next input.
     pub fn first_timestamp(&self) -> i64 {
         match &self.records {

@@ -342,12 +342,23 @@ impl Block {
         let bytes = &self.batch.buffer[self.batch.start..];
         let slice = |at: u32, len: i32| (len >= 0).then(|| &bytes[at as usize..at as usize + len as usize]);
         for e in &self.batch.entries[self.range.clone()] {
-            let headers = match e.headers_len {
-                0 => HeadersRef::None,
-                len => HeadersRef::Encoded(RawHeaders(&bytes[e.headers_at as usize..(e.headers_at + len) as usize])),
-            };
+            let headers = self.raw_headers(e);
             let (key, value) = (slice(e.key_at, e.key_len), slice(e.value_at, e.value_len));
             each(RecordRef { offset: e.offset, timestamp: e.timestamp, key, value, headers });
+        }
+    }
+
+    /// Headers of the record at `index`.
+    pub(crate) fn headers(&self, index: usize) -> Vec<Header> {
+        self.raw_headers(&self.batch.entries[self.range.start + index]).to_vec()
+    }
+
+    #[inline(always)]
+    fn raw_headers(&self, e: &Entry) -> HeadersRef<'_> {
+        let bytes = &self.batch.buffer[self.batch.start..];
+        match e.headers_len {
+            0 => HeadersRef::None,
+            len => HeadersRef::Encoded(RawHeaders(&bytes[e.headers_at as usize..(e.headers_at + len) as usize])),
         }
     }
 

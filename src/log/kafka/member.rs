@@ -8,6 +8,8 @@ use super::identity::{self, Life};
 use crate::error::{Error, Kind, Result};
 use crate::types::clock::SharedClock;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::groups::GroupList;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -20,6 +22,8 @@ const LOOK_PAUSE: Duration = Duration::from_millis(10);
 const ASK_PAUSE: Duration = Duration::from_millis(500);
 /// How long the coordinator may take to answer.
 const ASK_WAIT: Duration = Duration::from_secs(10);
+/// How long a coordinator may need to come up: a broker that was just started loads its offsets first.
+const COORDINATOR_WAIT: Duration = Duration::from_secs(30);
 /// A group forms within the broker's rebalance delay (3 s) and the session timeout of a member that died.
 const JOIN_WAIT: Duration = Duration::from_secs(30);
 
@@ -128,7 +132,7 @@ struct Holder {
 }
 
 fn holder(log: &KafkaLog, group: &str, instance: &str) -> Result<Option<Holder>> {
-    let groups = log.asker().fetch_group_list(Some(group), ASK_WAIT).map_err(|e| failed("look at a group", e))?;
+    let groups = group_list(log, group)?;
     // The coordinator makes a static member's id from its instance id and a UUID.
     let is_instance =
         |id: &str| id.strip_prefix(instance).is_some_and(|rest| rest.len() == 37 && rest.starts_with('-'));
@@ -137,6 +141,24 @@ fn holder(log: &KafkaLog, group: &str, instance: &str) -> Result<Option<Holder>>
         .filter(|m| is_instance(m.id()))
         .map(|m| Holder { member: m.id().to_owned(), client: m.client_id().to_owned() })
         .next())
+}
+
+/// Asks for a group, and asks again while its coordinator is moving or has only just started: the usual state of a broker
+/// that was started a moment ago.
+fn group_list(log: &KafkaLog, group: &str) -> Result<GroupList> {
+    let deadline = log.clock().monotonic() + COORDINATOR_WAIT;
+    loop {
+        match log.asker().fetch_group_list(Some(group), ASK_WAIT) {
+            Ok(groups) => return Ok(groups),
+            Err(e) if is_coming_up(&e) && log.clock().monotonic() < deadline => log.clock().sleep(ASK_PAUSE),
+            Err(e) => return Err(failed("look at a group", e)),
+        }
+    }
+}
+
+fn is_coming_up(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{CoordinatorLoadInProgress, CoordinatorNotAvailable, NotCoordinator};
+    matches!(error.rdkafka_error_code(), Some(CoordinatorLoadInProgress | CoordinatorNotAvailable | NotCoordinator))
 }
 
 /// The process that rightly has a place which `own` has lost; `None` = nobody has, so that it may be taken again.

@@ -263,6 +263,11 @@ impl Messages {
         }
     }
 
+    /// Headers of the record at `index`.
+    pub(crate) fn headers(&self, index: usize) -> Vec<Header> {
+        RawHeaders { message: self.pointers[index], lives: PhantomData }.to_vec()
+    }
+
     /// Timestamp of the first record.
     pub(crate) fn first_timestamp(&self) -> i64 {
         // SAFETY: as in `for_each`.
