@@ -1,8 +1,8 @@
 //! The Kafka log against a real Apache Kafka broker.
 
 mod broker;
+mod contract;
 mod crash;
-mod measure;
 mod records;
 mod sessions;
 

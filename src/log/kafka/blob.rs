@@ -22,13 +22,42 @@ pub(super) struct Blob {
     pub(super) process: String,
     /// The commit: unique over all starts of all owners.
     pub(super) sequence: String,
-    /// Topic, offset and metadata of the partitions of this task; absent when they do not fit.
+    /// The inputs of this task; absent when they do not fit.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(super) offsets: Vec<(String, i64, String)>,
+    pub(super) offsets: Vec<Place>,
+}
+
+/// How far one topic was read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Place {
+    #[serde(rename = "t")]
+    pub(super) topic: String,
+    /// Identity of the topic in hexadecimal digits: JSON's numbers end at 64 bits.
+    #[serde(rename = "i")]
+    id: String,
+    #[serde(rename = "o")]
+    offset: i64,
+    #[serde(rename = "m", default, skip_serializing_if = "String::is_empty")]
+    metadata: String,
+}
+
+impl Place {
+    pub(super) fn new(topic: &str, id: u128, offset: &CommittedOffset) -> Place {
+        let metadata = offset.metadata.clone();
+        Place { topic: topic.to_owned(), id: format!("{id:x}"), offset: offset.offset, metadata }
+    }
+
+    pub(super) fn id(&self) -> u128 {
+        u128::from_str_radix(&self.id, 16).unwrap_or(0)
+    }
+
+    pub(super) fn offset(&self) -> CommittedOffset {
+        CommittedOffset { offset: self.offset, metadata: self.metadata.clone() }
+    }
 }
 
 impl Blob {
-    pub(super) fn new(owner: &str, process: &str, sequence: &str, offsets: Vec<(String, i64, String)>) -> Blob {
+    pub(super) fn new(owner: &str, process: &str, sequence: &str, offsets: Vec<Place>) -> Blob {
         let (owner, process, sequence) = (owner.to_owned(), process.to_owned(), sequence.to_owned());
         Blob { version: VERSION, owner, process, sequence, offsets }
     }
@@ -48,10 +77,9 @@ impl Blob {
         serde_json::from_str(text).ok().filter(|blob: &Blob| blob.version == VERSION)
     }
 
-    /// The offset of a topic's partition of this task.
-    pub(super) fn offset(&self, topic: &str) -> Option<CommittedOffset> {
-        let (_, offset, metadata) = self.offsets.iter().find(|(name, _, _)| name == topic)?;
-        Some(CommittedOffset { offset: *offset, metadata: metadata.clone() })
+    /// How far a topic's partition of this task was read.
+    pub(super) fn place(&self, topic: &str) -> Option<&Place> {
+        self.offsets.iter().find(|place| place.topic == topic)
     }
 }
 
@@ -61,7 +89,8 @@ mod tests {
 
     #[test]
     fn the_text_reads_back_and_stays_within_the_limit() {
-        let some = Blob::new("g-0", "p", "17.1.2", vec![("in".into(), 5, "{\"t\":1}".into())]);
+        let offset = CommittedOffset { offset: 5, metadata: "{\"t\":1}".into() };
+        let some = Blob::new("g-0", "p", "17.1.2", vec![Place::new("in", u128::MAX - 1, &offset)]);
         assert_eq!(Blob::parse(&some.text()), Some(some.clone()));
         assert_eq!(some.offset("in").map(|o| o.offset), Some(5));
         let many =

@@ -120,13 +120,15 @@ impl KafkaSettings {
     }
 }
 
-const PRODUCER: [(&str, &str); 8] = [
+const PRODUCER: [(&str, &str); 9] = [
     ("enable.idempotence", "true"),
     ("acks", "all"),
     ("message.timeout.ms", "8000"),
     // An epoch's rows are produced at once, so that batches fill without waiting; a linger would only delay the commit.
     ("linger.ms", "0"),
     ("batch.size", "1000000"),
+    // What is too large is for the topic to say.
+    ("message.max.bytes", "1000000000"),
     // Rows always name their partition; should one ever not, it still lands where Java would put it.
     ("partitioner", "murmur2_random"),
     // The size of an epoch is bounded by the engine; librdkafka's count would only make it wait.
@@ -228,13 +230,9 @@ impl Events {
         self.0.delivered.load(Ordering::SeqCst)
     }
 
-    /// The first failed delivery since the last [`Events::forget_failures`].
+    /// The first failed delivery: a sender with one is not used again.
     pub(super) fn failure(&self) -> Option<RDKafkaErrorCode> {
         *self.0.failure.lock()
-    }
-
-    pub(super) fn forget_failures(&self) {
-        *self.0.failure.lock() = None;
     }
 
     pub(super) fn suspicious(&self) -> bool {
@@ -353,6 +351,7 @@ pub(super) fn failed_with(doing: &str, code: RDKafkaErrorCode) -> Error {
             Kind::Statement
         }
         Code::InvalidReplicationFactor | Code::PolicyViolation => Kind::Statement,
+        Code::MessageSizeTooLarge => Kind::Data,
         _ => Kind::Io,
     };
     let error = Error::new(kind, format!("could not {doing}")).with_detail(code.to_string()).because(code);
@@ -360,6 +359,7 @@ pub(super) fn failed_with(doing: &str, code: RDKafkaErrorCode) -> Error {
         Code::OperationTimedOut | Code::BrokerTransportFailure | Code::AllBrokersDown | Code::Resolve => {
             error.with_hint("see that the broker runs and that its address is right")
         }
+        Code::MessageSizeTooLarge => error.with_hint("raise max.message.bytes of the topic"),
         _ => error,
     }
 }

@@ -34,6 +34,7 @@ use rdkafka::admin::AdminClient;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use sender::Sender;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,6 +58,10 @@ struct Cluster {
     committed_asker: BaseConsumer<Events>,
     /// Writes outside of transactions, one append at a time: its reports are counted.
     producer: Mutex<Sender>,
+    /// Partition counts of topics written to.
+    counts: Mutex<BTreeMap<String, u32>>,
+    /// When this process last committed to a partition, until its watermarks are asked for.
+    recent: Mutex<BTreeMap<TopicPartition, Duration>>,
 }
 
 impl fmt::Debug for KafkaLog {
@@ -89,7 +94,9 @@ impl KafkaLog {
             }
             return Err(error);
         };
-        Ok(Arc::new(KafkaLog(Arc::new(Cluster { settings, clock, id, admin, asker, committed_asker, producer }))))
+        let (counts, recent) = (Mutex::default(), Mutex::default());
+        let cluster = Cluster { settings, clock, id, admin, asker, committed_asker, producer, counts, recent };
+        Ok(Arc::new(KafkaLog(Arc::new(cluster))))
     }
 
     fn settings(&self) -> &KafkaSettings {
@@ -98,6 +105,14 @@ impl KafkaLog {
 
     fn clock(&self) -> &SharedClock {
         &self.0.clock
+    }
+
+    fn counts(&self) -> &Mutex<BTreeMap<String, u32>> {
+        &self.0.counts
+    }
+
+    fn recent(&self) -> &Mutex<BTreeMap<TopicPartition, Duration>> {
+        &self.0.recent
     }
 
     fn admin(&self) -> &AdminClient<Events> {
@@ -174,10 +189,14 @@ impl Log for KafkaLog {
     }
 
     fn append(&self, topic: &str, records: &RecordSet) -> Result<()> {
+        self.check(topic, records)?;
         let mut producer = self.0.producer.lock();
         let result = producer.send(&Arc::from(topic), records).and_then(|()| producer.drain());
         if result.is_err() {
-            producer.forget();
+            // Late reports would spoil the count.
+            *producer = Sender::new(&self.settings().producer(), "producer", self.clock().clone())?;
+            self.forget_count(topic);
+            self.check(topic, records)?;
         }
         result
     }

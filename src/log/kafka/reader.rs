@@ -35,6 +35,8 @@ pub(super) struct KafkaReader {
     positions: Vec<i64>,
     /// Offset of the last end-of-partition event while nothing was read after it.
     ends: Vec<Option<i64>>,
+    /// The last record that was taken was the last one there was.
+    last: Vec<bool>,
     checked: Duration,
 }
 
@@ -56,9 +58,10 @@ impl KafkaReader {
             config.create_with_context(events.clone()).map_err(|e| failed("make a consumer", e))?;
         let inbox = Inbox::new(consumer).ok_or_else(|| Error::bug("the consumer has no queue"))?;
         let slots = Slots::new(assignment.iter().map(|a| (&*a.topic, a.partition)));
-        let ends = vec![None; assignment.len()];
+        let (ends, last) = (vec![None; assignment.len()], vec![false; assignment.len()]);
         let clock = log.clock().clone();
-        let reader = KafkaReader { inbox, slots, assignment, events, clock, positions, ends, checked: Duration::ZERO };
+        let reader =
+            KafkaReader { inbox, slots, assignment, events, clock, positions, ends, last, checked: Duration::ZERO };
         reader.assign()?;
         Ok(reader)
     }
@@ -80,6 +83,7 @@ impl KafkaReader {
                 Arrival::Records(slot, messages, end) => {
                     self.positions[slot] = end;
                     self.ends[slot] = None;
+                    self.last[slot] = self.inbox.known_end(&self.slots, slot).is_some_and(|known| end >= known);
                     self.events.set_trouble(None);
                     fetched.push_kafka(slot, messages);
                 }
@@ -139,17 +143,25 @@ impl KafkaReader {
 
 impl Reader for KafkaReader {
     fn poll(&mut self, max_records: usize, timeout: Duration) -> Result<Fetched> {
-        let arrivals = self.inbox.poll(&mut self.slots, max_records, timeout);
-        self.inbox.drain_logs();
-        let idle = arrivals.is_empty();
-        let fetched = self.receive(arrivals)?;
-        if fetched.len() < max_records {
-            self.pass_markers();
+        let deadline = self.clock.monotonic() + timeout;
+        let mut wait = timeout;
+        loop {
+            let arrivals = self.inbox.poll(&mut self.slots, max_records, wait);
+            self.inbox.drain_logs();
+            let idle = arrivals.is_empty();
+            let fetched = self.receive(arrivals)?;
+            if fetched.len() < max_records {
+                self.pass_markers();
+            }
+            wait = deadline.saturating_sub(self.clock.monotonic());
+            if idle {
+                self.check_trouble();
+            }
+            // Events that bring no record do not end a poll: only time and the waker do.
+            if idle || !fetched.is_empty() || wait.is_zero() {
+                return Ok(fetched);
+            }
         }
-        if idle {
-            self.check_trouble();
-        }
-        Ok(fetched)
     }
 
     fn position(&self, slot: usize) -> i64 {
@@ -157,7 +169,7 @@ impl Reader for KafkaReader {
     }
 
     fn at_end(&self, slot: usize) -> bool {
-        self.ends[slot].is_some()
+        self.ends[slot].is_some() || self.last[slot]
     }
 
     fn seek(&mut self, slot: usize, offset: i64) -> Result<()> {
@@ -171,7 +183,7 @@ impl Reader for KafkaReader {
             self.clock.sleep(Duration::from_millis(5));
         }
         self.positions[slot] = offset;
-        self.ends[slot] = None;
+        (self.ends[slot], self.last[slot]) = (None, false);
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! Writing rows and knowing that they arrived: delivery reports are counted, never assumed.
 
-use super::client::{Events, MESSAGE_TIMEOUT, failed, retire};
+use super::client::{Events, MESSAGE_TIMEOUT, failed, failed_with, retire};
 use super::ffi::Outlet;
 use crate::error::{Error, Result};
 use crate::log::RecordSet;
@@ -64,7 +64,7 @@ impl Sender {
             let (key, value) = (records.key(index), records.value(index));
             while let Err(code) = self.outlet.send(target, row.partition, row.timestamp, key, value, headers) {
                 if code != RDKafkaErrorCode::QueueFull || self.clock.monotonic() > deadline {
-                    return Err(refused(topic, code, key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len)));
+                    return Err(failed_with(&format!("write to topic {topic}"), code));
                 }
                 self.clock.sleep(FULL_PAUSE);
             }
@@ -78,7 +78,7 @@ impl Sender {
         let deadline = self.clock.monotonic() + DRAIN_WAIT;
         loop {
             if let Some(code) = self.events().failure() {
-                return Err(super::client::failed_with("deliver rows", code));
+                return Err(failed_with("deliver rows", code));
             }
             let all = self.events().delivered() == self.sent;
             // Without the second half a commit might still wait for reports that were counted but not yet put away.
@@ -96,12 +96,6 @@ impl Sender {
             }
         }
     }
-
-    /// After a failure: what was not delivered is given up, and counting starts anew.
-    pub(super) fn forget(&mut self) {
-        self.events().forget_failures();
-        self.sent = self.events().delivered();
-    }
 }
 
 impl Drop for Sender {
@@ -110,12 +104,4 @@ impl Drop for Sender {
         self.stop.store(true, Ordering::Relaxed);
         retire(Arc::clone(&self.outlet));
     }
-}
-
-fn refused(topic: &str, code: RDKafkaErrorCode, bytes: usize) -> Error {
-    if code == RDKafkaErrorCode::MessageSizeTooLarge {
-        return Error::data(format!("a record of {bytes} bytes is too large for topic {topic}"))
-            .with_hint("raise message.max.bytes of the topic and of Tidegate's client");
-    }
-    super::client::failed_with(&format!("write to topic {topic}"), code)
 }

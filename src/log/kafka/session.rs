@@ -12,11 +12,14 @@
 //! The task topic has one partition a task, beside whose offset stands the task's [`Blob`], and a last one for the text
 //! of the query as a whole.
 
+mod recovery;
+
 use super::KafkaLog;
-use super::blob::Blob;
+use super::blob::{Blob, Place};
 use super::client::{Events, RETRY_BACKOFF_MS, failed, retire};
 use super::ffi::CallError;
-use super::member::{Member, busy, rightful_owner};
+use super::member::{Member, busy};
+
 use super::sender::Sender;
 use super::topics::ANSWER_WAIT;
 use super::{committed_list, identity, stable};
@@ -29,6 +32,7 @@ use rdkafka::consumer::BaseConsumer;
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -36,19 +40,12 @@ use std::time::Duration;
 const INIT_WAIT: Duration = Duration::from_secs(30);
 /// Time for sending offsets.
 const OFFSETS_WAIT: Duration = Duration::from_secs(30);
-/// Time for an abort.
-const ABORT_WAIT: Duration = Duration::from_secs(20);
 /// librdkafka gives a commit up after 9.9 s (its socket timeout here) unless the broker is away; later, we do.
 const COMMIT_WAIT: Duration = Duration::from_secs(15);
 /// A request was perhaps repeated if the call took this long: the pause before repeating is at least 0.8 of the setting.
 const REPEATED_AFTER: Duration = Duration::from_millis(RETRY_BACKOFF_MS as u64 * 8 / 10);
-/// Pause after a failure: doubled from the first to the second.
+/// First pause after a failure.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
-const PAUSE_MAX: Duration = Duration::from_secs(5);
-/// How long to go on finding out how a commit ended before the session is given up.
-const RESOLVE_WAIT: Duration = Duration::from_secs(300);
-/// How often our own last commit is read back.
-const CHECK_PAUSE: Duration = Duration::from_secs(5);
 /// How long to wait for the transactions of earlier owners.
 pub(super) const STABLE_WAIT: Duration = Duration::from_secs(60);
 
@@ -78,7 +75,9 @@ type Offsets = BTreeMap<TopicPartition, CommittedOffset>;
 pub(super) struct KafkaSession {
     log: KafkaLog,
     spec: SessionSpec,
+    /// The task topic, and its identity: another one means that the group was deleted.
     topic: String,
+    topic_id: u128,
     /// Our transactional id.
     owner: String,
     /// Our client id, for the processes after us.
@@ -90,6 +89,8 @@ pub(super) struct KafkaSession {
     hasty: BaseConsumer<Events>,
     /// Latest known offsets of the query's inputs; all are committed each time, so that none expires.
     offsets: Offsets,
+    /// Identities of the input topics, so that a topic made anew is not read from its predecessor's offset.
+    ids: BTreeMap<Arc<str>, u128>,
     text: Option<String>,
     /// First part of our sequences, up to and with a full stop: this start of this process.
     start: String,
@@ -137,26 +138,16 @@ impl From<Error> for Failure {
     }
 }
 
-/// What the blobs say.
-enum Standing {
-    /// All tasks hold this commit of ours.
-    Ours(String),
-    /// Nobody has committed yet.
-    Nobody,
-    /// Some task was committed by somebody else.
-    Other(String),
-}
-
 impl KafkaSession {
     /// Takes all tasks of a query: see [`Log::session`].
     pub(super) fn open(log: &KafkaLog, spec: &SessionSpec) -> Result<KafkaSession> {
         let name = format!("{} {} {}", log.cluster_id()?, spec.group, spec.slot);
         let claim = Claim::new(name).ok_or_else(|| busy(&spec.group, &identity::own()))?;
         let topic = task_topic(&spec.group);
-        ensure_task_topic(log, &topic, spec.tasks)?;
+        let topic_id = ensure_task_topic(log, &topic, spec.tasks)?;
         let stable = log.offsets_of(&spec.group, "read_committed")?;
         let hasty = log.offsets_of(&spec.group, "read_uncommitted")?;
-        let last_owner = || last_owner(&hasty, &topic);
+        let last_owner = || recovery::last_owner(&hasty, &topic);
         let member = Member::join(log, &spec.group, &spec.slot, &topic, &last_owner)?;
         member.wait_for_tasks(spec.tasks as usize + 1)?;
         let owner = format!("{}-{}", spec.group, spec.slot);
@@ -166,6 +157,7 @@ impl KafkaSession {
             log: log.clone(),
             spec: spec.clone(),
             topic,
+            topic_id,
             owner,
             process: identity::own(),
             sender: None,
@@ -173,6 +165,7 @@ impl KafkaSession {
             stable,
             hasty,
             offsets: BTreeMap::new(),
+            ids: BTreeMap::new(),
             text: None,
             start,
             count: 0,
@@ -200,57 +193,6 @@ impl KafkaSession {
         Ok(sender)
     }
 
-    /// Reads what the last owner left, ends what it left open, and writes our name over its own: this proves that the
-    /// group takes our commits, and makes us found by the next owner.
-    fn take_over(&mut self) -> Result<()> {
-        for other in self.other_owners()? {
-            self.shut_out(&other);
-        }
-        let list = self.read_tasks()?;
-        let blobs = self.blobs(&list);
-        self.text = element(&list, &self.topic, self.spec.tasks as i32).map(|o| o.metadata);
-        let mut kept = BTreeMap::new();
-        for (task, blob) in blobs.iter().enumerate() {
-            for (topic, offset, metadata) in blob.iter().flat_map(|b| &b.offsets) {
-                let at = TopicPartition::new(topic.as_str(), task as i32);
-                kept.insert(at, CommittedOffset { offset: *offset, metadata: metadata.clone() });
-            }
-        }
-        let sequence = self.next_sequence();
-        self.write_ownership(&sequence, &kept)
-            .map_err(|f| Error::io("could not take the query over").with_detail(f.reason))?;
-        self.standing = sequence;
-        self.mark = self.member.expired();
-        Ok(())
-    }
-
-    /// Commits the blobs alone, with what they held before.
-    fn write_ownership(&mut self, sequence: &str, kept: &Offsets) -> Result<(), Failure> {
-        let expired = self.member.expired();
-        let sender = self.sender.as_ref().ok_or_else(|| Failure::of("no producer"))?;
-        sender.outlet().begin().map_err(|e| Failure::call("begin", e))?;
-        let list = self.offset_list(sequence, &Offsets::new(), kept, self.text.as_deref())?;
-        self.finish(&list, expired)
-    }
-
-    /// Transactional ids that the blobs name and that are not ours.
-    fn other_owners(&self) -> Result<BTreeSet<String>> {
-        let list = committed_list(&self.hasty, &self.task_list(), ANSWER_WAIT)
-            .map_err(|e| failed("read the committed tasks", e))?;
-        Ok(self.blobs(&list).into_iter().flatten().map(|b| b.owner).filter(|o| *o != self.owner).collect())
-    }
-
-    /// Ends the open transaction of another owner, instead of waiting for its timeout.
-    fn shut_out(&self, other: &str) {
-        tracing::info!(target: "kafka", "ending what {other} left open");
-        let config = self.log.settings().transactional(other);
-        if let Ok(sender) = Sender::new(&config, other, self.log.clock().clone())
-            && let Err(error) = sender.outlet().init_transactions(Duration::from_secs(10))
-        {
-            tracing::warn!(target: "kafka", "could not end what {other} left open: {error}");
-        }
-    }
-
     fn task_list(&self) -> TopicPartitionList {
         let mut list = TopicPartitionList::new();
         list.add_partition_range(&self.topic, 0, self.spec.tasks as i32);
@@ -264,23 +206,6 @@ impl KafkaSession {
     fn blobs(&self, list: &TopicPartitionList) -> Vec<Option<Blob>> {
         let tasks = 0..self.spec.tasks as i32;
         tasks.map(|task| element(list, &self.topic, task).and_then(|o| Blob::parse(&o.metadata))).collect()
-    }
-
-    fn read_standing(&self) -> Result<Standing> {
-        let list = self.read_tasks()?;
-        let mut standing = Standing::Nobody;
-        for blob in self.blobs(&list).into_iter().flatten() {
-            match &standing {
-                _ if blob.owner != self.owner || !blob.sequence.starts_with(&self.start) => {
-                    return Ok(Standing::Other(blob.owner));
-                }
-                Standing::Ours(sequence) if *sequence != blob.sequence => {
-                    return Err(Error::bug("tasks of one query stand at different commits"));
-                }
-                _ => standing = Standing::Ours(blob.sequence),
-            }
-        }
-        Ok(standing)
     }
 
     fn next_sequence(&mut self) -> String {
@@ -311,13 +236,26 @@ impl KafkaSession {
         }
         for task in 0..self.spec.tasks as i32 {
             let own = known.iter().filter(|(at, _)| at.partition == task);
-            let own = own.map(|(at, o)| (at.topic.to_string(), o.offset, o.metadata.clone())).collect();
+            let id = |topic: &Arc<str>| self.ids.get(topic).copied().unwrap_or(0);
+            let own = own.map(|(at, o)| Place::new(&at.topic, id(&at.topic), o)).collect();
             put(&self.topic, task, 0, &Blob::new(&self.owner, &self.process, sequence, own).text())?;
         }
         if let Some(text) = text {
             put(&self.topic, self.spec.tasks as i32, 0, text)?;
         }
         Ok(list)
+    }
+
+    /// Looks up the identities of inputs that are committed for the first time.
+    fn learn_ids(&mut self, epoch: &Epoch) -> Result<()> {
+        let new = epoch.offsets.iter().map(|(at, _)| &at.topic).chain(self.offsets.keys().map(|at| &at.topic));
+        let new: BTreeSet<Arc<str>> = new.filter(|topic| !self.ids.contains_key(*topic)).cloned().collect();
+        if !new.is_empty() {
+            let names: Vec<&str> = new.iter().map(|topic| &**topic).collect();
+            let ids = self.log.ids(&names)?;
+            self.ids.extend(new.into_iter().zip(ids));
+        }
+        Ok(())
     }
 
     /// Everything up to the answer of one commit.
@@ -367,107 +305,18 @@ impl KafkaSession {
         }
     }
 
-    /// Finds out how a failed commit ended, and makes the session ready for the next one.
-    fn resolve(&mut self, failure: Failure, sequence: &str, epoch: Option<&Epoch>) -> Result<Outcome> {
-        tracing::warn!(target: "kafka", "commit of {}: {}", self.owner, failure.reason);
-        if let Some(mut sender) = self.sender.take() {
-            // Whether or not it works, this producer is not used again.
-            if let Err(error) = sender.outlet().abort(ABORT_WAIT) {
-                tracing::debug!(target: "kafka", "abort of {}: {error}", self.owner);
-            }
-            sender.forget();
-            retire(sender);
-        }
-        let deadline = self.log.clock().monotonic() + RESOLVE_WAIT;
-        let mut committed = None;
-        let mut pause = PAUSE_MIN;
-        loop {
-            match self.recover(sequence, &mut committed) {
-                Ok(Some(reason)) => return Ok(self.fenced(reason)),
-                Ok(None) => break,
-                Err(error) if error.kind() == Kind::Busy => return Ok(self.fenced(error.to_string())),
-                Err(error) if error.kind() == Kind::Bug || self.log.clock().monotonic() > deadline => {
-                    self.ended = Some((error.kind(), error.to_string()));
-                    return Err(error);
-                }
-                Err(error) => tracing::warn!(target: "kafka", "recovery of {}: {error}", self.owner),
-            }
-            self.log.clock().sleep(pause);
-            pause = (pause * 2).min(PAUSE_MAX);
-        }
-        if committed == Some(true) {
-            if let Some(epoch) = epoch {
-                self.settle(epoch);
-            }
-            return Ok(Outcome::Committed);
-        }
-        if let Some(error) = failure.data {
-            return Err(error);
-        }
-        let retry_after = self.pause;
-        self.pause = (self.pause * 2).min(PAUSE_MAX);
-        Ok(Outcome::Aborted { reason: failure.reason, retry_after })
-    }
-
-    /// One try at recovery; `Some` = another process owns the query. `committed` keeps the verdict: once a new producer
-    /// was made the old transaction is decided for good.
-    fn recover(&mut self, sequence: &str, committed: &mut Option<bool>) -> Result<Option<String>> {
-        // Asked first: making a producer would shut out whoever rightly has our place now.
-        if self.member.lost_place(&self.log)? {
-            let last_owner = || last_owner(&self.hasty, &self.topic);
-            let (group, slot) = (&self.spec.group, &self.spec.slot);
-            if let Some(who) = rightful_owner(&self.log, group, slot, &self.process, &last_owner)? {
-                return Ok(Some(format!("{who} has taken the query over")));
-            }
-            self.member = Member::join(&self.log, group, slot, &self.topic, &last_owner)?;
-        }
-        self.sender = None;
-        self.sender = Some(self.new_sender()?);
-        match self.read_standing()? {
-            Standing::Other(owner) => return Ok(Some(format!("{owner} has taken the query over"))),
-            Standing::Ours(found) if committed.is_none() => *committed = Some(found == sequence),
-            Standing::Nobody if committed.is_none() => *committed = Some(false),
-            _ => {}
-        }
-        // Not owning them is no proof of another owner yet: the next try looks again.
-        let waited = self.member.wait_for_tasks(self.spec.tasks as usize + 1);
-        waited.map_err(|e| Error::io(e.message()).because(e))?;
-        self.take_over().map(|()| None)
-    }
-
-    fn fenced(&mut self, reason: String) -> Outcome {
-        self.ended = Some((Kind::Fenced, reason.clone()));
-        self.sender = None;
-        Outcome::Fenced { reason }
-    }
-
     /// After a commit that stands.
     fn settle(&mut self, epoch: &Epoch) {
+        let now = self.log.clock().monotonic();
+        let mut recent = self.log.recent().lock();
+        for (topic, records) in &epoch.records {
+            let partitions: BTreeSet<i32> = records.rows.iter().map(|row| row.partition).collect();
+            recent.extend(partitions.into_iter().map(|p| (TopicPartition::new(topic.clone(), p), now)));
+        }
+        drop(recent);
         self.text = Some(epoch.blob.clone());
         self.pause = PAUSE_MIN;
         self.mark = self.member.expired();
-    }
-
-    /// Reads our last commit back now and then: `Ok` from a commit is not trusted alone.
-    fn check(&mut self) -> Result<Option<String>> {
-        let now = self.log.clock().monotonic();
-        if now.saturating_sub(self.checked) < CHECK_PAUSE {
-            return Ok(None);
-        }
-        self.checked = now;
-        let Ok(list) = committed_list(&self.stable, &self.task_list(), Duration::from_secs(1)) else { return Ok(None) };
-        for blob in self.blobs(&list).into_iter().flatten() {
-            if blob.owner != self.owner || !blob.sequence.starts_with(&self.start) {
-                return Ok(Some(format!("{} has taken the query over", blob.owner)));
-            }
-            if blob.sequence != self.standing {
-                let message = format!("commit {} of {} was lost", self.standing, self.owner);
-                let error = Error::io(message).with_detail(format!("the broker holds {}", blob.sequence));
-                self.ended = Some((Kind::Io, error.to_string()));
-                return Err(error);
-            }
-        }
-        Ok(None)
     }
 }
 
@@ -482,8 +331,14 @@ impl Session for KafkaSession {
         let blobs = self.blobs(&tasks);
         let mut found = Vec::with_capacity(partitions.len());
         for at in partitions {
-            let kept = || blobs.get(usize::try_from(at.partition).ok()?)?.as_ref()?.offset(&at.topic);
-            let offset = element(&list, &at.topic, at.partition).or_else(kept);
+            let mut offset = element(&list, &at.topic, at.partition);
+            if offset.is_none() {
+                let blob = usize::try_from(at.partition).ok().and_then(|task| blobs.get(task)?.as_ref());
+                if let Some(place) = blob.and_then(|b| b.place(&at.topic)) {
+                    let same = self.log.ids(&[&at.topic])? == [place.id()];
+                    offset = same.then(|| place.offset());
+                }
+            }
             if let Some(offset) = &offset {
                 self.offsets.insert(at.clone(), offset.clone());
             }
@@ -502,9 +357,14 @@ impl Session for KafkaSession {
             Some((kind, reason)) => return Err(Error::new(*kind, "this query's session has ended").with_detail(reason)),
             None => {}
         }
-        if epoch.blob.len() > METADATA_BYTES_MAX {
-            return Err(Error::bug(format!("a query's text of {} bytes is too long", epoch.blob.len())));
+        let texts = epoch.offsets.iter().map(|(_, o)| o.metadata.len());
+        if let Some(long) = texts.chain([epoch.blob.len()]).find(|len| *len > METADATA_BYTES_MAX) {
+            return Err(Error::bug(format!("a text of {long} bytes does not fit beside an offset")));
         }
+        for (topic, records) in &epoch.records {
+            self.log.check(topic, records)?;
+        }
+        self.learn_ids(epoch)?;
         if let Some(reason) = self.check()? {
             return Ok(self.fenced(reason));
         }
@@ -528,6 +388,8 @@ impl Session for KafkaSession {
                 Ok(Outcome::Committed)
             }
             Err(failure) => {
+                // One of the topics may be gone.
+                epoch.records.iter().for_each(|(topic, _)| self.log.forget_count(topic));
                 let after = std::mem::replace(&mut self.offsets, before);
                 let outcome = self.resolve(failure, &sequence, Some(epoch))?;
                 if outcome == Outcome::Committed {
@@ -544,7 +406,7 @@ pub(super) fn task_topic(group: &str) -> String {
     format!("{group}-tasks")
 }
 
-fn ensure_task_topic(log: &KafkaLog, topic: &str, tasks: u32) -> Result<()> {
+fn ensure_task_topic(log: &KafkaLog, topic: &str, tasks: u32) -> Result<u128> {
     let found = match log.topic(topic)? {
         Some(info) => info,
         None => match log.create_topic(&TopicSpec::new(topic, tasks + 1)) {
@@ -554,18 +416,10 @@ fn ensure_task_topic(log: &KafkaLog, topic: &str, tasks: u32) -> Result<()> {
         },
     };
     if found.partitions == tasks + 1 {
-        return Ok(());
+        return Ok(found.id.0);
     }
     Err(Error::io(format!("internal topic {topic} has {} partitions instead of {}", found.partitions, tasks + 1))
         .with_hint("an input topic was repartitioned: drop the query and create it again"))
-}
-
-/// Client id of the process that committed last.
-fn last_owner(hasty: &BaseConsumer<Events>, topic: &str) -> Result<Option<String>> {
-    let mut first = TopicPartitionList::new();
-    first.add_partition(topic, 0);
-    let list = committed_list(hasty, &first, ANSWER_WAIT).map_err(|e| failed("read the committed tasks", e))?;
-    Ok(element(&list, topic, 0).and_then(|o| Blob::parse(&o.metadata)).map(|blob| blob.process))
 }
 
 /// The committed offset of one partition in a list.

@@ -1,11 +1,11 @@
 //! Topics and groups of a Kafka cluster: create, describe, delete, offsets.
 
-use super::client::{failed, failed_with};
+use super::client::{Events, failed, failed_with};
 use super::ffi::{Described, describe_topics, forget_offsets};
 use super::session::{element, task_topic};
 use super::{KafkaLog, committed_list};
 use crate::error::{Error, Result};
-use crate::log::{CommittedOffset, TopicId, TopicInfo, TopicPartition, TopicSpec, Watermarks};
+use crate::log::{CommittedOffset, RecordSet, TopicId, TopicInfo, TopicPartition, TopicSpec, Watermarks};
 use rdkafka::admin::{AdminOptions, ConfigSource, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
@@ -23,6 +23,12 @@ use std::time::Duration;
 pub(super) const ANSWER_WAIT: Duration = Duration::from_secs(10);
 /// How long a new topic may take until every partition has a leader, or an old one until it is gone.
 const SETTLE_WAIT: Duration = Duration::from_secs(30);
+/// How long a partition that exists may be without a leader that the client knows.
+const LEADER_WAIT: Duration = Duration::from_secs(5);
+/// How long the markers of a commit may take to reach its partitions; they take milliseconds.
+const MARKER_WAIT: Duration = Duration::from_secs(1);
+/// How often to look for them.
+const MARKER_PAUSE: Duration = Duration::from_millis(2);
 /// How often to look whether it has.
 const SETTLE_PAUSE: Duration = Duration::from_millis(20);
 
@@ -38,7 +44,12 @@ impl KafkaLog {
         for (key, value) in &spec.config {
             topic = topic.set(key, value);
         }
-        let results = wait(self.admin().create_topics([&topic], &options())).map_err(|e| failed(&doing, e))?;
+        let results = wait(self.admin().create_topics([&topic], &options())).map_err(|e| match e {
+            KafkaError::Nul(_) | KafkaError::AdminOpCreation(_) => {
+                Error::statement(format!("{:?} cannot be the name of a topic", spec.name)).because(e)
+            }
+            e => failed(&doing, e),
+        })?;
         for result in results {
             match result {
                 Ok(_) => {}
@@ -125,6 +136,7 @@ impl KafkaLog {
                 Err((_, code)) => return Err(failed_with(&doing, code)),
             }
         }
+        self.forget_count(name);
         let deadline = self.clock().monotonic() + SETTLE_WAIT;
         while self.describe_raw(&[name])?.pop().flatten().is_some() {
             if self.clock().monotonic() > deadline {
@@ -136,14 +148,79 @@ impl KafkaLog {
     }
 
     pub(super) fn offsets(&self, at: &TopicPartition) -> Result<Watermarks> {
-        let doing = format!("look at {}-{}", at.topic, at.partition);
-        let ask = |consumer: &BaseConsumer<_>| {
-            consumer.fetch_watermarks(&at.topic, at.partition, ANSWER_WAIT).map_err(|e| failed(&doing, e))
-        };
         // The stable one first: then it cannot be above the high one.
-        let (_, stable) = ask(self.committed_asker())?;
-        let (low, high) = ask(self.asker())?;
+        let (_, mut stable) = self.ask(self.committed_asker(), at)?;
+        let (low, high) = self.ask(self.asker(), at)?;
+        // What this process has committed is to be seen by it, although markers arrive after the commit's answer.
+        if let Some(committed) = self.recent().lock().remove(at) {
+            while stable < high && self.clock().monotonic().saturating_sub(committed) < MARKER_WAIT {
+                self.clock().sleep(MARKER_PAUSE);
+                stable = self.ask(self.committed_asker(), at)?.1;
+            }
+        }
         Ok(Watermarks { low, stable: stable.clamp(low, high), high })
+    }
+
+    /// First and last offset of a partition. A client may not yet know of a topic that was just made.
+    fn ask(&self, consumer: &BaseConsumer<Events>, at: &TopicPartition) -> Result<(i64, i64)> {
+        use RDKafkaErrorCode as Code;
+        let deadline = self.clock().monotonic() + LEADER_WAIT;
+        loop {
+            let error = match consumer.fetch_watermarks(&at.topic, at.partition, ANSWER_WAIT) {
+                Ok(marks) => return Ok(marks),
+                Err(error) => error,
+            };
+            let passing = match error.rdkafka_error_code() {
+                Some(Code::NotLeaderForPartition | Code::LeaderNotAvailable) => true,
+                Some(Code::UnknownTopicOrPartition | Code::UnknownPartition | Code::UnknownTopic) => {
+                    self.partitions(&at.topic)?.is_some_and(|n| (0..n as i32).contains(&at.partition))
+                }
+                _ => false,
+            };
+            if !passing || self.clock().monotonic() > deadline {
+                return Err(failed(&format!("look at {}-{}", at.topic, at.partition), error));
+            }
+            self.clock().sleep(SETTLE_PAUSE);
+        }
+    }
+
+    /// Number of partitions of a topic; `None` = does not exist.
+    fn partitions(&self, topic: &str) -> Result<Option<u32>> {
+        Ok(self.describe_raw(&[topic])?.pop().flatten().map(|d| d.partitions))
+    }
+
+    /// Ids of topics; 0 = does not exist.
+    pub(super) fn ids(&self, topics: &[&str]) -> Result<Vec<u128>> {
+        Ok(self.describe_raw(topics)?.into_iter().map(|d| d.map_or(0, |d| d.id)).collect())
+    }
+
+    /// Refuses records that no broker would take, before any of them is sent. Partition counts are remembered: they only
+    /// grow, and a topic that was deleted since is noticed when its rows are not delivered.
+    pub(super) fn check(&self, topic: &str, records: &RecordSet) -> Result<()> {
+        let mut needed = 0;
+        for row in &records.rows {
+            if row.timestamp < 0 {
+                return Err(Error::data(format!("a record for topic {topic} lies before 1970")));
+            }
+            let Ok(partition) = u32::try_from(row.partition) else {
+                return Err(Error::not_found(format!("topic {topic} has no partition {}", row.partition)));
+            };
+            needed = needed.max(partition + 1);
+        }
+        if self.counts().lock().get(topic).is_some_and(|known| *known >= needed.max(1)) {
+            return Ok(());
+        }
+        let found = self.partitions(topic)?.ok_or_else(|| Error::not_found(format!("topic {topic} does not exist")))?;
+        if needed > found {
+            return Err(Error::not_found(format!("topic {topic} has no partition {}", needed - 1)));
+        }
+        self.counts().lock().insert(topic.to_owned(), found);
+        Ok(())
+    }
+
+    /// Forgets what was remembered of a topic: the next check looks again.
+    pub(super) fn forget_count(&self, topic: &str) {
+        self.counts().lock().remove(topic);
     }
 
     pub(super) fn offset_at(&self, at: &TopicPartition, timestamp: i64) -> Result<Option<i64>> {

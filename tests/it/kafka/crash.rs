@@ -11,10 +11,9 @@ const ROWS: i64 = 20;
 /// Environment of the helper process: `BOOTSTRAP OUT GROUP`.
 const JOB: &str = "TIDEGATE_TEST_WRITER";
 
-/// Not a test but the process that the tests below kill: writes numbered rows, epoch by epoch, going on where the
+/// Not a test (it has nothing to do without a job) but the process that the tests below kill: writes numbered rows, epoch by epoch, going on where the
 /// committed offset stands. Its input is imaginary: offset n means that the rows below n were written.
 #[test]
-#[ignore = "run by the crash tests as a process of its own"]
 #[expect(clippy::disallowed_methods, reason = "the job comes through the environment of this process")]
 fn writer() {
     let Ok(job) = std::env::var(JOB) else { return };
@@ -48,7 +47,7 @@ fn write_epoch(session: &mut dyn tidegate::log::Session, out: &str, next: i64) -
 /// The helper process and what it says first.
 fn start(bootstrap: &str, out: &str, group: &str) -> (Child, String) {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "kafka::crash::writer", "--ignored", "--nocapture", "--test-threads=1"])
+        .args(["--exact", "kafka::crash::writer", "--nocapture", "--test-threads=1"])
         .env(JOB, format!("{bootstrap} {out} {group}"))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -154,6 +153,7 @@ fn a_stalled_or_killed_broker_doubles_and_loses_nothing() {
                 Outcome::Fenced { reason } => panic!("{reason}"),
             }
         }
+        nemesis.join().unwrap();
     });
     assert!(matches!(write_epoch(&mut *session, &out, next), Outcome::Committed));
     drop(session);

@@ -60,19 +60,16 @@ fn an_aborted_epoch_leaves_nothing_and_the_next_one_works() {
     assert_eq!(session.commit(&good(1, "one")).unwrap(), Outcome::Committed);
     let mut bad = good(2, "two");
     bad.records.push((narrow.as_str().into(), set(&[(0, 1, "k", &"x".repeat(2000))])));
-    match session.commit(&bad) {
-        Ok(Outcome::Aborted { .. }) => {}
-        other => panic!("{other:?}"),
-    }
+    // The broker refuses one record: that is the record's fault, and nothing of its epoch stays.
+    assert_eq!(session.commit(&bad).unwrap_err().kind(), Kind::Data);
     assert_eq!(session.committed(&[at(&input, 0)]).unwrap(), [Some(offset(1, ""))]);
     assert_eq!(session.blob().unwrap().as_deref(), Some("one"));
     assert_eq!(session.commit(&good(2, "again")).unwrap(), Outcome::Committed);
     assert_eq!(values(&read_settled(&log, &out, 0)), ["one", "again"]);
     assert_eq!(values(&read_settled(&log, &narrow, 0)), Vec::<String>::new());
-    // A record beyond the client's own limit is the record's fault, not the broker's.
-    let mut huge = good(3, "three");
-    huge.records[0].1.push(0, 1, None, Some(&vec![b'x'; 2_000_000]));
-    assert_eq!(session.commit(&huge).unwrap_err().kind(), Kind::Data);
+    let mut missing = good(3, "three");
+    missing.records.push(("no-such-topic".into(), set(&[(0, 1, "k", "v")])));
+    assert_eq!(session.commit(&missing).unwrap_err().kind(), Kind::NotFound);
     assert_eq!(session.commit(&good(3, "three")).unwrap(), Outcome::Committed);
     assert_eq!(values(&read_settled(&log, &out, 0)), ["one", "again", "three"]);
 }

@@ -8,6 +8,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::types::RDKafkaRespErr::{RD_KAFKA_RESP_ERR__PARTITION_EOF, RD_KAFKA_RESP_ERR_NO_ERROR};
 use std::collections::HashMap;
+use std::ffi::CString;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ptr::{NonNull, null, null_mut};
@@ -48,15 +49,18 @@ pub(in crate::log::kafka) enum Arrival {
 pub(in crate::log::kafka) struct Slots {
     by_name: HashMap<(String, i32), usize>,
     by_handle: HashMap<(usize, i32), usize>,
+    places: Vec<(CString, i32)>,
     /// The last answer: messages come in long runs of one partition.
     last: (usize, i32, usize),
 }
 
 impl Slots {
     /// Slots in the order of `partitions`.
-    pub(in crate::log::kafka) fn new<'a>(partitions: impl Iterator<Item = (&'a str, i32)>) -> Slots {
+    pub(in crate::log::kafka) fn new<'a>(partitions: impl Iterator<Item = (&'a str, i32)> + Clone) -> Slots {
+        // A name with a zero byte is no topic's: it stays without an end.
+        let places = partitions.clone().map(|(topic, p)| (CString::new(topic).unwrap_or_default(), p)).collect();
         let by_name = partitions.enumerate().map(|(slot, (topic, p))| ((topic.to_owned(), p), slot)).collect();
-        Slots { by_name, by_handle: HashMap::new(), last: (0, -1, 0) }
+        Slots { by_name, by_handle: HashMap::new(), places, last: (0, -1, 0) }
     }
 
     /// # Safety
@@ -100,6 +104,18 @@ impl Inbox {
     /// The consumer, for everything but polling.
     pub(in crate::log::kafka) fn consumer(&self) -> &BaseConsumer<Events> {
         &self.consumer
+    }
+
+    /// The high watermark of a slot as the last fetch response told it; asks nobody.
+    pub(in crate::log::kafka) fn known_end(&self, slots: &Slots, slot: usize) -> Option<i64> {
+        let (topic, partition) = &slots.places[slot];
+        let (mut low, mut high) = (-1, -1);
+        // SAFETY: the client lives; both numbers are ours.
+        let code = unsafe {
+            let client = self.consumer.client().native_ptr();
+            sys::rd_kafka_get_watermark_offsets(client, topic.as_ptr(), *partition, &mut low, &mut high)
+        };
+        (code == RD_KAFKA_RESP_ERR_NO_ERROR && high >= 0).then_some(high)
     }
 
     /// Ends a running or the next [`Inbox::poll`].

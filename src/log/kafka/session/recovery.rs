@@ -1,0 +1,203 @@
+//! Taking a query over, and finding out how a commit ended.
+//!
+//! One rule for every doubt: see that the place is still ours, make a new producer (which decides the old transaction for
+//! good), read what stands beside the task offsets, and write our name there again.
+
+use super::*;
+use crate::log::kafka::member::rightful_owner;
+
+/// Time for an abort.
+const ABORT_WAIT: Duration = Duration::from_secs(20);
+/// Longest pause after a failure; the first is doubled each time.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// How long to go on finding out how a commit ended before the session is given up.
+const RESOLVE_WAIT: Duration = Duration::from_secs(300);
+/// How often our own last commit is read back.
+const CHECK_PAUSE: Duration = Duration::from_secs(5);
+
+/// What the blobs say.
+enum Standing {
+    /// All tasks hold this commit of ours.
+    Ours(String),
+    /// Nobody has committed yet.
+    Nobody,
+    /// Some task was committed by somebody else.
+    Other(String),
+}
+
+impl KafkaSession {
+    /// Reads what the last owner left, ends what it left open, and writes our name over its own: this proves that the
+    /// group takes our commits, and makes us found by the next owner.
+    pub(super) fn take_over(&mut self) -> Result<()> {
+        for other in self.other_owners()? {
+            self.shut_out(&other);
+        }
+        let list = self.read_tasks()?;
+        let blobs = self.blobs(&list);
+        self.text = element(&list, &self.topic, self.spec.tasks as i32).map(|o| o.metadata);
+        let mut kept = BTreeMap::new();
+        for (task, blob) in blobs.iter().enumerate() {
+            for place in blob.iter().flat_map(|b| &b.offsets) {
+                let at = TopicPartition::new(place.topic.as_str(), task as i32);
+                self.ids.insert(at.topic.clone(), place.id());
+                kept.insert(at, place.offset());
+            }
+        }
+        let sequence = self.next_sequence();
+        self.write_ownership(&sequence, &kept)
+            .map_err(|f| Error::io("could not take the query over").with_detail(f.reason))?;
+        self.standing = sequence;
+        self.mark = self.member.expired();
+        Ok(())
+    }
+
+    /// Commits the blobs alone, with what they held before.
+    fn write_ownership(&mut self, sequence: &str, kept: &Offsets) -> Result<(), Failure> {
+        let expired = self.member.expired();
+        let sender = self.sender.as_ref().ok_or_else(|| Failure::of("no producer"))?;
+        sender.outlet().begin().map_err(|e| Failure::call("begin", e))?;
+        let list = self.offset_list(sequence, &Offsets::new(), kept, self.text.as_deref())?;
+        self.finish(&list, expired)
+    }
+
+    /// Transactional ids that the blobs name and that are not ours.
+    fn other_owners(&self) -> Result<BTreeSet<String>> {
+        let list = committed_list(&self.hasty, &self.task_list(), ANSWER_WAIT)
+            .map_err(|e| failed("read the committed tasks", e))?;
+        Ok(self.blobs(&list).into_iter().flatten().map(|b| b.owner).filter(|o| *o != self.owner).collect())
+    }
+
+    /// Ends the open transaction of another owner, instead of waiting for its timeout.
+    fn shut_out(&self, other: &str) {
+        tracing::info!(target: "kafka", "ending what {other} left open");
+        let config = self.log.settings().transactional(other);
+        if let Ok(sender) = Sender::new(&config, other, self.log.clock().clone())
+            && let Err(error) = sender.outlet().init_transactions(Duration::from_secs(10))
+        {
+            tracing::warn!(target: "kafka", "could not end what {other} left open: {error}");
+        }
+    }
+
+    fn read_standing(&self) -> Result<Standing> {
+        let list = self.read_tasks()?;
+        let mut standing = Standing::Nobody;
+        for blob in self.blobs(&list).into_iter().flatten() {
+            match &standing {
+                _ if blob.owner != self.owner || !blob.sequence.starts_with(&self.start) => {
+                    return Ok(Standing::Other(blob.owner));
+                }
+                Standing::Ours(sequence) if *sequence != blob.sequence => {
+                    return Err(Error::bug("tasks of one query stand at different commits"));
+                }
+                _ => standing = Standing::Ours(blob.sequence),
+            }
+        }
+        Ok(standing)
+    }
+
+    /// Finds out how a failed commit ended, and makes the session ready for the next one.
+    pub(super) fn resolve(&mut self, failure: Failure, sequence: &str, epoch: Option<&Epoch>) -> Result<Outcome> {
+        tracing::warn!(target: "kafka", "commit of {}: {}", self.owner, failure.reason);
+        if let Some(sender) = self.sender.take() {
+            // Whether or not it works, this producer is not used again.
+            if let Err(error) = sender.outlet().abort(ABORT_WAIT) {
+                tracing::debug!(target: "kafka", "abort of {}: {error}", self.owner);
+            }
+            retire(sender);
+        }
+        let deadline = self.log.clock().monotonic() + RESOLVE_WAIT;
+        let mut committed = None;
+        let mut pause = PAUSE_MIN;
+        loop {
+            match self.recover(sequence, &mut committed) {
+                Ok(Some(reason)) => return Ok(self.fenced(reason)),
+                Ok(None) => break,
+                Err(error) if error.kind() == Kind::Busy => return Ok(self.fenced(error.to_string())),
+                Err(error) if error.kind() == Kind::Bug || self.log.clock().monotonic() > deadline => {
+                    self.ended = Some((error.kind(), error.to_string()));
+                    return Err(error);
+                }
+                Err(error) => tracing::warn!(target: "kafka", "recovery of {}: {error}", self.owner),
+            }
+            self.log.clock().sleep(pause);
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+        if committed == Some(true) {
+            if let Some(epoch) = epoch {
+                self.settle(epoch);
+            }
+            return Ok(Outcome::Committed);
+        }
+        if let Some(error) = failure.data {
+            return Err(error);
+        }
+        let retry_after = self.pause;
+        self.pause = (self.pause * 2).min(PAUSE_MAX);
+        Ok(Outcome::Aborted { reason: failure.reason, retry_after })
+    }
+
+    /// One try at recovery; `Some` = another process owns the query. `committed` keeps the verdict: once a new producer
+    /// was made the old transaction is decided for good.
+    fn recover(&mut self, sequence: &str, committed: &mut Option<bool>) -> Result<Option<String>> {
+        if self.log.ids(&[&self.topic])? != [self.topic_id] {
+            return Ok(Some("the group was deleted".to_owned()));
+        }
+        // Asked first: making a producer would shut out whoever rightly has our place now.
+        if self.member.lost_place(&self.log)? {
+            let last_owner = || last_owner(&self.hasty, &self.topic);
+            let (group, slot) = (&self.spec.group, &self.spec.slot);
+            if let Some(who) = rightful_owner(&self.log, group, slot, &self.process, &last_owner)? {
+                return Ok(Some(format!("{who} has taken the query over")));
+            }
+            self.member = Member::join(&self.log, group, slot, &self.topic, &last_owner)?;
+        }
+        self.sender = None;
+        self.sender = Some(self.new_sender()?);
+        match self.read_standing()? {
+            Standing::Other(owner) => return Ok(Some(format!("{owner} has taken the query over"))),
+            Standing::Ours(found) if committed.is_none() => *committed = Some(found == sequence),
+            Standing::Nobody if committed.is_none() => *committed = Some(false),
+            _ => {}
+        }
+        // Not owning them is no proof of another owner yet: the next try looks again.
+        let waited = self.member.wait_for_tasks(self.spec.tasks as usize + 1);
+        waited.map_err(|e| Error::io(e.message()).because(e))?;
+        self.take_over().map(|()| None)
+    }
+
+    pub(super) fn fenced(&mut self, reason: String) -> Outcome {
+        self.ended = Some((Kind::Fenced, reason.clone()));
+        self.sender = None;
+        Outcome::Fenced { reason }
+    }
+
+    /// Reads our last commit back now and then: `Ok` from a commit is not trusted alone.
+    pub(super) fn check(&mut self) -> Result<Option<String>> {
+        let now = self.log.clock().monotonic();
+        if now.saturating_sub(self.checked) < CHECK_PAUSE {
+            return Ok(None);
+        }
+        self.checked = now;
+        let Ok(list) = committed_list(&self.stable, &self.task_list(), Duration::from_secs(1)) else { return Ok(None) };
+        for blob in self.blobs(&list).into_iter().flatten() {
+            if blob.owner != self.owner || !blob.sequence.starts_with(&self.start) {
+                return Ok(Some(format!("{} has taken the query over", blob.owner)));
+            }
+            if blob.sequence != self.standing {
+                let message = format!("commit {} of {} was lost", self.standing, self.owner);
+                let error = Error::io(message).with_detail(format!("the broker holds {}", blob.sequence));
+                self.ended = Some((Kind::Io, error.to_string()));
+                return Err(error);
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Client id of the process that committed last.
+pub(super) fn last_owner(hasty: &BaseConsumer<Events>, topic: &str) -> Result<Option<String>> {
+    let mut first = TopicPartitionList::new();
+    first.add_partition(topic, 0);
+    let list = committed_list(hasty, &first, ANSWER_WAIT).map_err(|e| failed("read the committed tasks", e))?;
+    Ok(element(&list, topic, 0).and_then(|o| Blob::parse(&o.metadata)).map(|blob| blob.process))
+}
