@@ -2,7 +2,7 @@
 //!
 //! A child runs `tidegate server` with two queries: a copy of every row, and a count and sum per team and second, which
 //! changes the key on the way. Rows are inserted over HTTP until the child is killed at a random moment; then it is
-//! started again, and again. At the end the topics are read without it: every acknowledged id stands in the source once,
+//! started again, and again. On Kafka a producer of its own goes on past the server. At the end the topics are read without it: every acknowledged id stands in the source once,
 //! the copy holds exactly the source's ids, and every window's count and sum are those of the source's rows.
 //!
 //! `TIDEGATE_CRASH_ROUNDS` sets how often (3), `TIDEGATE_CRASH_SEED` repeats the moments of an earlier run.
@@ -23,7 +23,7 @@ use tidegate::config::{Config, LogConfig, environment, random_id};
 use tidegate::engine::{Drive, Engine};
 use tidegate::log::embedded::{EmbeddedLog, EmbeddedOptions};
 use tidegate::log::kafka::{KafkaLog, KafkaSettings};
-use tidegate::log::{Log, TopicPartition};
+use tidegate::log::{Log, RecordSet, TopicPartition, partition};
 use tidegate::types::clock::{SharedClock, SystemClock};
 
 /// Kills in an ordinary run; before a release it is 20.
@@ -31,6 +31,8 @@ const ROUNDS: u64 = 3;
 /// Rows of one request, and distance of their times.
 const ROWS: u64 = 40;
 const STEP_MS: u64 = 10;
+/// Rows that a producer of its own hands over at a time.
+const PRODUCED: u64 = 500;
 /// Partitions of the source.
 const PARTITIONS: i32 = 4;
 /// Size of the windows.
@@ -95,14 +97,25 @@ impl Server {
     }
 }
 
+/// Team, number and time of a row.
+fn fields(id: u64) -> (String, u64, u64) {
+    (format!("team {}", id % 7), id % 13, id * STEP_MS)
+}
+
 fn statements(first: u64) -> (Vec<u64>, String) {
     let ids: Vec<u64> = (first..first + ROWS).collect();
     let one = |id: &u64| {
-        let (team, n, time) = (id % 7, id % 13, id * STEP_MS);
-        format!("INSERT INTO events (id, team, n, ROWTIME) VALUES ({id}, 'team {team}', {n}, {time});\n")
+        let (team, n, time) = fields(*id);
+        format!("INSERT INTO events (id, team, n, ROWTIME) VALUES ({id}, '{team}', {n}, {time});\n")
     };
     let text = ids.iter().map(one).collect();
     (ids, text)
+}
+
+/// How rows get in: through the server that is killed, or past it, as other producers would.
+enum Feed {
+    Http,
+    Producer(Arc<dyn Log>),
 }
 
 /// What was asked for and what was answered.
@@ -114,16 +127,38 @@ struct Load {
 
 impl Load {
     /// Inserts until the server dies. An id is never sent twice, so that whatever stands twice was doubled inside.
-    fn run(&mut self, server: &Server) {
-        loop {
-            let (ids, text) = statements(self.next);
-            self.next += ROWS;
-            match server.ksql(&text) {
-                Ok(_) => self.acknowledged.extend(ids),
-                Err(ureq::Error::StatusCode(status)) => panic!("an insert was answered by status {status}"),
-                Err(_) => return,
+    fn run(&mut self, server: &mut Server, feed: &Feed) {
+        match feed {
+            Feed::Http => while self.insert(server) {},
+            Feed::Producer(log) => {
+                while server.child.try_wait().unwrap().is_none() {
+                    self.produce(&**log);
+                }
             }
         }
+    }
+
+    fn insert(&mut self, server: &Server) -> bool {
+        let (ids, text) = statements(self.next);
+        self.next += ROWS;
+        match server.ksql(&text) {
+            Ok(_) => self.acknowledged.extend(ids),
+            Err(ureq::Error::StatusCode(status)) => panic!("an insert was answered by status {status}"),
+            Err(_) => return false,
+        }
+        true
+    }
+
+    fn produce(&mut self, log: &dyn Log) {
+        let mut set = RecordSet::default();
+        for id in self.next..self.next + PRODUCED {
+            let (team, n, time) = fields(id);
+            let (key, value) = (id.to_be_bytes(), format!("{{\"TEAM\":\"{team}\",\"N\":{n}}}"));
+            set.push(partition::java(&key, PARTITIONS as u32), time as i64, Some(&key), Some(value.as_bytes()));
+        }
+        log.append("events", &set).unwrap();
+        self.acknowledged.extend(self.next..self.next + PRODUCED);
+        self.next += PRODUCED;
     }
 }
 
@@ -150,7 +185,7 @@ fn number(name: &str) -> Option<u64> {
 }
 
 /// Loads and kills; answers the ids that were acknowledged.
-fn torment(place: &[String], folder: &Path, clock: &SharedClock) -> Load {
+fn torment(place: &[String], folder: &Path, clock: &SharedClock, feed: &Feed) -> Load {
     let seed = number("TIDEGATE_CRASH_SEED").unwrap_or_else(|| random_id().unwrap() as u64);
     let rounds = number("TIDEGATE_CRASH_ROUNDS").unwrap_or(ROUNDS);
     say(&format!("{rounds} rounds, TIDEGATE_CRASH_SEED={seed}"));
@@ -158,7 +193,7 @@ fn torment(place: &[String], folder: &Path, clock: &SharedClock) -> Load {
     let output = folder.join("server.log");
     let mut expected = None;
     for round in 0..rounds {
-        let server = Server::start(place, clock, &output);
+        let mut server = Server::start(place, clock, &output);
         if round == 0 {
             server.ksql(STATEMENTS).unwrap();
         }
@@ -168,13 +203,13 @@ fn torment(place: &[String], folder: &Path, clock: &SharedClock) -> Load {
             &shown,
             "SHOW tells something else after round {round}"
         );
-        let wait = Duration::from_millis(moments.next_ms(100, 1_500));
+        let wait = Duration::from_millis(moments.next_ms(100, 2_500));
         let (pid, clock) = (rustix::process::Pid::from_child(&server.child), clock.clone());
         let killer = std::thread::spawn(move || {
             clock.sleep(wait);
             rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
         });
-        load.run(&server);
+        load.run(&mut server, feed);
         killer.join().unwrap();
         let rows = load.acknowledged.len();
         say(&format!("round {round}: killed after {wait:?}, {rows} rows acknowledged so far"));
@@ -264,7 +299,7 @@ fn killed_on_the_embedded_log() {
     let folder = tempfile::tempdir().unwrap();
     let (data, clock) = (folder.path().join("data"), SystemClock::shared());
     let place = ["--data".to_owned(), data.to_str().unwrap().to_owned()];
-    let load = torment(&place, folder.path(), &clock);
+    let load = torment(&place, folder.path(), &clock, &Feed::Http);
     let log = EmbeddedLog::open(&data, EmbeddedOptions::default(), clock.clone()).unwrap();
     finish_and_check(log, Config::new(LogConfig::Embedded(data)), clock, &load);
 }
@@ -279,8 +314,8 @@ fn killed_on_kafka() {
     let folder = tempfile::tempdir().unwrap();
     let clock = SystemClock::shared();
     let place = ["--bootstrap-servers".to_owned(), bootstrap.clone()];
-    let load = torment(&place, folder.path(), &clock);
     let log = KafkaLog::connect(KafkaSettings::new(&bootstrap), clock.clone()).unwrap();
+    let load = torment(&place, folder.path(), &clock, &Feed::Producer(log.clone()));
     let config = Config::new(LogConfig::Kafka { bootstrap, properties: BTreeMap::new() });
     finish_and_check(log, config, clock, &load);
     broker::stop();

@@ -15,7 +15,7 @@ use tidegate::log::embedded::{EmbeddedLog, EmbeddedOptions};
 use tidegate::log::kafka::{KafkaLog, KafkaSettings};
 use tidegate::log::simulated::SimulatedLog;
 use tidegate::log::{Log, TopicPartition};
-use tidegate::types::clock::SharedClock;
+use tidegate::types::clock::{SharedClock, SystemClock};
 
 /// Where the topics are.
 #[derive(Clone, Debug)]
@@ -58,6 +58,19 @@ fn open_log(place: &Place, clock: &SharedClock) -> Result<Arc<dyn Log>> {
     })
 }
 
+/// Waits until nobody else holds the log: a batch query that LIMIT has ended lets go of it a moment later.
+fn let_go(log: Arc<dyn Log>) -> Result<()> {
+    let clock = SystemClock::shared();
+    let begin = clock.monotonic();
+    while Arc::strong_count(&log) > 1 {
+        if clock.monotonic() > begin + SETTLE_MAX {
+            return Err(Error::bug("somebody still holds the log of an engine that was closed"));
+        }
+        clock.sleep(Duration::from_millis(1));
+    }
+    Ok(())
+}
+
 impl World {
     pub(crate) fn open(place: Place) -> Result<World> {
         let clock = match place {
@@ -88,7 +101,7 @@ impl World {
         let below = match place {
             Place::Simulated => below,
             Place::Embedded(_) | Place::Kafka { .. } => {
-                drop(below);
+                let_go(below)?;
                 open_log(&place, &clock)?
             }
         };
