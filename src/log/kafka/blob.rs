@@ -92,9 +92,10 @@ mod tests {
         let offset = CommittedOffset { offset: 5, metadata: "{\"t\":1}".into() };
         let some = Blob::new("g-0", "p", "17.1.2", vec![Place::new("in", u128::MAX - 1, &offset)]);
         assert_eq!(Blob::parse(&some.text()), Some(some.clone()));
-        assert_eq!(some.offset("in").map(|o| o.offset), Some(5));
-        let many =
-            Blob::new("g-0", "p", "17.1.2", (0..300).map(|i| (format!("topic-{i}"), i, String::new())).collect());
+        assert_eq!(some.place("in").map(|p| (p.id(), p.offset())), Some((u128::MAX - 1, offset.clone())));
+        assert_eq!(some.place("out"), None);
+        let places = (0..300).map(|i| Place::new(&format!("topic-{i}"), i, &offset));
+        let many = Blob::new("g-0", "p", "17.1.2", places.collect());
         assert!(many.text().len() <= METADATA_BYTES_MAX);
         assert_eq!(Blob::parse(&many.text()).map(|b| (b.sequence, b.offsets.len())), Some(("17.1.2".into(), 0)));
         assert_eq!(Blob::parse("{\"v\":2,\"owner\":\"x\",\"process\":\"p\",\"sequence\":\"y\"}"), None);
