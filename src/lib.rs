@@ -1,22 +1,36 @@
 //! Tidegate: streaming SQL for Kafka in one binary.
+//!
+//! One statement's life, and the module that each step is in: text is split and read ([`parse`]), bound to what exists and
+//! typed ([`plan`] over [`catalog`] and [`functions`]), compiled to operators or handed to DataFusion ([`execute`]), and
+//! kept, listed and restarted ([`engine`]). Records come from and go to a [`log`] and are decoded and encoded by
+//! [`mod@format`]. People and programs come in through [`cli`] and [`serve`].
+//!
+//! `ARCHITECTURE.md` is the map. `examples/embed.rs` runs an engine inside another program.
 
+// Level 1: values, errors, settings. Nothing here knows of anything above.
 pub mod config;
 pub mod error;
 pub mod telemetry;
 pub mod types;
 
+// Level 2: text to statements.
 pub mod parse;
 
+// Level 3: what exists, what functions mean, bytes to columns, topics.
 pub mod catalog;
 pub mod format;
 pub mod functions;
 pub mod log;
 
+// Level 4: statements to plans.
 pub mod plan;
 
+// Level 5: changes in, changes out.
 pub mod execute;
 
+// Level 6: the façade.
 pub mod engine;
 
+// Level 7: people and programs.
 pub mod cli;
 pub mod serve;
