@@ -71,7 +71,7 @@ impl Bids {
         let at = channel as usize * 16;
         let (a, b, c) = (self.word(at, 5), self.word(at + 5, 5), self.word(at + 10, 5));
         write!(out, "\",\"url\":\"https://www.nexmark.com/{a}/{b}/{c}/item.htm?query=1")?;
-        if !hot && (r >> 40) % 10 != 0 {
+        if !hot && !(r >> 40).is_multiple_of(10) {
             write!(out, "&channel_id={channel}")?;
         }
         let r = draw(event, 5);

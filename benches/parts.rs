@@ -64,7 +64,8 @@ fn codec() {
     let (mut data, mut out) = (vec![], vec![]);
     report("encode a bid", || {
         for batch in &batches {
-            (data.clear(), out.clear());
+            data.clear();
+            out.clear();
             encoder.encode(batch, None, batch[0].len(), &mut data, &mut out).expect("the columns are the encoder's");
             black_box(&data);
         }

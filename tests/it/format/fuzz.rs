@@ -85,7 +85,8 @@ fn agree(columns: &[Column], mut next: impl FnMut(&mut Dice) -> Vec<u8>, seed: u
             for (row, image) in rows(columns, decoder.finish(), n).into_iter().enumerate() {
                 assert_eq!(image, expected[row], "{}", String::from_utf8_lossy(&sent[row]));
             }
-            (expected.clear(), sent.clear());
+            expected.clear();
+            sent.clear();
         }
     }
     assert!((ROUNDS / 10..ROUNDS * 9 / 10).contains(&good), "the damage is too mild or too strong: {good} are good");

@@ -231,7 +231,7 @@ fn quote(text: &str) -> String {
 fn base64(text: &str) -> Option<Vec<u8>> {
     let alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let body = text.trim_end_matches('=');
-    if text.len() % 4 != 0 || text.len() - body.len() > 2 {
+    if !text.len().is_multiple_of(4) || text.len() - body.len() > 2 {
         return None;
     }
     let bits = body.chars().map(|c| alphabet.find(c)).collect::<Option<Vec<_>>>()?;
