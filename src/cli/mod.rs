@@ -3,7 +3,7 @@
 //! ```text
 //! args       commands and flags
 //! script     -e, -f, run, a pipe            repl       the prompt
-//! render     answers (value: one value)     fault      errors and exit codes
+//! render     answers                        fault      errors and exit codes
 //! topic      topics without SQL             interrupt  Ctrl-C
 //! ```
 //!
@@ -20,7 +20,6 @@ pub mod render;
 pub mod repl;
 pub mod script;
 pub mod topic;
-pub mod value;
 
 use crate::engine::outcome::Outcome;
 use crate::error::{Error, Result};
