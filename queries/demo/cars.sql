@@ -26,3 +26,13 @@ CREATE TABLE IF NOT EXISTS car_stats WITH (KAFKA_TOPIC = 'car_stats') AS
   WINDOW TUMBLING (SIZE 10 SECONDS)
   GROUP BY car
   EMIT CHANGES;
+
+-- The table as it changes.
+SELECT
+    car,
+    FROM_UNIXTIME(WINDOWSTART) AS window_start,
+    readings,
+    ROUND(avg_speed, 1) AS avg_speed,
+    ROUND(avg_rpm) AS avg_rpm
+  FROM car_stats
+  EMIT CHANGES;

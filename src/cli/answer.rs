@@ -4,6 +4,7 @@ use crate::catalog::Source;
 use crate::engine::Answer;
 use crate::engine::entity::{Description, Entity, Explanation, QueryRow};
 use crate::engine::outcome::Outcome;
+use crate::parse::statement::SourceKind;
 use crate::types::Role;
 use std::sync::Arc;
 
@@ -73,10 +74,18 @@ fn query_cells(query: &QueryRow) -> Vec<String> {
 
 fn describe(description: &Description) -> Outcome {
     let source = &description.source;
+    let key = match source.kind {
+        SourceKind::Stream => "(key)".to_owned(),
+        SourceKind::Table => "(primary key)".to_owned(),
+    };
+    let key = match source.window {
+        Some(window) => format!("{key} (window: {})", window.kind.name()),
+        None => key,
+    };
     let kind = |role: &Role| match role {
-        Role::Key => "(key)",
-        Role::Header(_) => "(header)",
-        Role::Value => "",
+        Role::Key => key.clone(),
+        Role::Header(_) => "(header)".to_owned(),
+        Role::Value => String::new(),
     };
     let fields = source
         .schema

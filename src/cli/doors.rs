@@ -2,12 +2,13 @@
 
 use super::answer::outcome;
 use super::args::Place;
-use super::{Doors, PAUSE, Session, cars};
+use super::{Demo, Doors, PAUSE, Session, cars};
 use crate::config::{Config, DEFAULT_SERVICE_ID, LogConfig, default_data_dir};
 use crate::engine::Engine;
 use crate::engine::session::Session as EngineSession;
 use crate::error::{Error, Result};
 use crate::log::{Log, partition};
+use crate::parse::split;
 use crate::serve;
 use crate::types::clock::{SharedClock, SystemClock};
 use std::collections::BTreeMap;
@@ -16,14 +17,31 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
-/// The demonstration's statements.
+/// The demonstration's statements; the last one shows its result.
 const DEMO: &str = include_str!("../../queries/demo/cars.sql");
-/// What the demonstration shows of its result before it hands over the prompt.
-const DEMO_SHOWN: &str = "SELECT car, TIMESTAMPTOSTRING(WINDOWSTART) FROM car_stats EMIT CHANGES LIMIT 12";
+/// Rows of the result that are shown before the prompt is handed over: the history's windows and some live updates.
+const DEMO_ROWS: usize = 36;
+const DEMO_BEFORE: &str = "\
+Six racing cars send speed, rpm and temperature ten times a second into the
+topic `readings`. A continuous query counts and averages them per car and ten
+seconds into the topic `CAR_STATS`. Its result as it changes (Ctrl-C skips):";
+const DEMO_AFTER: &str = "\
+The cars go on driving. Try:
+  SHOW QUERIES;
+  DESCRIBE car_stats EXTENDED;
+  SELECT car, speed, rpm FROM readings WHERE speed > 285 EMIT CHANGES LIMIT 5;
+  CREATE STREAM fast AS SELECT car, speed FROM readings WHERE speed > 280 EMIT CHANGES;";
 /// Topic and partitions that the demonstration feeds.
 const DEMO_TOPIC: &str = "readings";
 const DEMO_PARTITIONS: u32 = 4;
+
+/// How long a server that stops waits for clients to take their last answers.
+const GOODBYE: Duration = Duration::from_millis(500);
+
+/// How long a thread that served a request waits for the next one.
+const IDLE_THREAD: Duration = Duration::from_secs(2);
 
 /// This machine.
 #[derive(Debug)]
@@ -162,13 +180,18 @@ impl Doors for Machine {
         // Clients of a server expect ksqlDB's default; a prompt's user wants to see what is there.
         config.properties.insert("auto.offset.reset".to_owned(), "latest".to_owned());
         let engine = Engine::open(config, self.clock.clone())?;
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_keep_alive(IDLE_THREAD)
+            .enable_all()
+            .build()?;
         let (sender, receiver) = tokio::sync::oneshot::channel::<()>();
         let listener = runtime
             .block_on(tokio::net::TcpListener::bind(listen))
             .map_err(|e| Error::io(format!("cannot listen on {listen}")).with_detail(e.to_string()))?;
-        tracing::info!(address = %listen, log = %engine.log().describe(), "serving HTTP");
-        let server = runtime.spawn(serve::serve(engine.clone(), listener, async {
+        let address = listener.local_addr()?;
+        tracing::info!(%address, log = %engine.log().describe(), "serving HTTP");
+        let mut server = runtime.spawn(serve::serve(engine.clone(), listener, async {
             // A sender that is gone means stop, too.
             let _ = receiver.await;
         }));
@@ -176,17 +199,26 @@ impl Doors for Machine {
             self.clock.sleep(PAUSE);
         }
         drop(sender);
-        let served = runtime.block_on(server);
+        let served = runtime.block_on(async { tokio::time::timeout(GOODBYE, &mut server).await });
         engine.close();
-        served.unwrap_or_else(|e| Err(Error::bug("the server's thread ended early").because(e)))
+        runtime.shutdown_background();
+        match served {
+            Ok(served) => served.unwrap_or_else(|e| Err(Error::bug("the server's thread ended early").because(e))),
+            // A client that neither reads nor leaves: its connection ends with the process.
+            Err(_) => Ok(()),
+        }
     }
 
-    fn demo(&mut self, place: &Place) -> Result<(Session, String)> {
+    fn demo(&mut self, place: &Place) -> Result<Demo> {
         // Nothing of the demonstration stays, unless a place is named.
         let anywhere = place.data.is_none() && place.bootstrap_servers.is_none();
         let place = Place { temp: place.temp || anywhere, ..place.clone() };
         let engine = self.open(&place)?;
-        engine.run(DEMO, &mut EngineSession::default())?;
+        let mut statements = split(DEMO);
+        let shown = statements.pop().ok_or_else(|| Error::bug("the demonstration has no statement"))?;
+        for statement in statements {
+            engine.run(statement.text, &mut EngineSession::default())?;
+        }
         let stop = Arc::new(AtomicBool::new(false));
         let (log, clock, stopped) = (engine.log().clone(), self.clock.clone(), stop.clone());
         let drive = move || {
@@ -195,7 +227,12 @@ impl Doors for Machine {
             }
         };
         let thread = std::thread::Builder::new().name("cars".to_owned()).spawn(drive)?;
-        Ok((session(engine, Some(Driver { stop, thread: Some(thread) })), DEMO_SHOWN.to_owned()))
+        Ok(Demo {
+            session: session(engine, Some(Driver { stop, thread: Some(thread) })),
+            before: DEMO_BEFORE.to_owned(),
+            shown: format!("{} LIMIT {DEMO_ROWS};", shown.text),
+            after: DEMO_AFTER.to_owned(),
+        })
     }
 
     fn pause(&self) {

@@ -1,9 +1,11 @@
-//! Ctrl-C outside the line editor: it asks the running answer to stop; a second one ends the process.
+//! Ctrl-C outside the line editor, and SIGTERM where nobody sits at a prompt: they ask what runs to stop; a second one ends
+//! the process.
 
 use super::fault::INTERRUPTED;
 use crate::error::{Error, Result};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Whether the user wants what runs now to stop.
 #[derive(Clone, Debug, Default)]
@@ -12,18 +14,23 @@ pub struct Interrupt {
 }
 
 impl Interrupt {
-    /// Listens for Ctrl-C from now on, for the rest of the process.
-    pub fn listen() -> Result<Interrupt> {
+    /// Listens for Ctrl-C from now on, for the rest of the process; with `terminations` also for SIGTERM. A prompt leaves
+    /// that one alone, because it waits for the terminal and could not answer.
+    pub fn listen(terminations: bool) -> Result<Interrupt> {
         let interrupt = Interrupt::default();
         let asked = interrupt.asked.clone();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
         let (ready, is_ready) = std::sync::mpsc::channel();
         std::thread::Builder::new().name("interrupts".to_owned()).spawn(move || {
             runtime.block_on(async move {
-                let signal = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt());
-                let Ok(mut signal) = signal else { return };
+                let (Ok(mut interrupt), Ok(mut terminate)) = (
+                    signal(SignalKind::interrupt()),
+                    terminations.then(|| signal(SignalKind::terminate())).transpose(),
+                ) else {
+                    return;
+                };
                 let _ = ready.send(());
-                while signal.recv().await.is_some() {
+                while next(&mut interrupt, terminate.as_mut()).await.is_some() {
                     if asked.swap(true, Ordering::SeqCst) {
                         std::process::exit(i32::from(INTERRUPTED));
                     }
@@ -47,5 +54,15 @@ impl Interrupt {
     /// Asks as Ctrl-C does.
     pub fn ask(&self) {
         self.asked.store(true, Ordering::SeqCst);
+    }
+}
+
+async fn next(interrupt: &mut Signal, terminate: Option<&mut Signal>) -> Option<()> {
+    match terminate {
+        Some(terminate) => tokio::select! {
+            got = interrupt.recv() => got,
+            got = terminate.recv() => got,
+        },
+        None => interrupt.recv().await,
     }
 }

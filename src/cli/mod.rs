@@ -3,7 +3,7 @@
 //! ```text
 //! args       commands and flags
 //! script     -e, -f, run, a pipe            repl       the prompt
-//! render     answers (value: one value)     fault      errors and exit codes
+//! render     answers                        fault      errors and exit codes
 //! topic      topics without SQL             interrupt  Ctrl-C
 //! ```
 //!
@@ -20,7 +20,6 @@ pub mod render;
 pub mod repl;
 pub mod script;
 pub mod topic;
-pub mod value;
 
 use crate::engine::outcome::Outcome;
 use crate::error::{Error, Result};
@@ -56,6 +55,19 @@ impl std::fmt::Debug for Session {
     }
 }
 
+/// A session in which the demonstration runs.
+#[derive(Debug)]
+pub struct Demo {
+    /// The session.
+    pub session: Session,
+    /// What is to be seen.
+    pub before: String,
+    /// The statement whose answer shows it; it ends by itself.
+    pub shown: String,
+    /// What can be tried next.
+    pub after: String,
+}
+
 /// What the command line needs opened; `main` knows how.
 pub trait Doors {
     /// An engine on this place.
@@ -68,8 +80,8 @@ pub trait Doors {
     fn now_ms(&self) -> i64;
     /// Serves HTTP until `stop` answers true.
     fn serve(&mut self, place: &Place, listen: SocketAddr, stop: &dyn Fn() -> bool) -> Result<()>;
-    /// A session in which the demonstration runs, and the statement whose answer shows it.
-    fn demo(&mut self, place: &Place) -> Result<(Session, String)>;
+    /// The demonstration, running.
+    fn demo(&mut self, place: &Place) -> Result<Demo>;
     /// Waits a moment.
     fn pause(&self);
 }
@@ -93,7 +105,11 @@ pub fn run(arguments: &Arguments, doors: &mut dyn Doors) -> u8 {
         width: std::io::stdout().is_terminal().then(terminal_width),
         interrupt: Interrupt::default(),
     };
-    match Interrupt::listen().and_then(|interrupt| {
+    let at_prompt = match &arguments.command {
+        None => std::io::stdin().is_terminal(),
+        Some(command) => matches!(command, Command::Demo),
+    };
+    match Interrupt::listen(!at_prompt).and_then(|interrupt| {
         process.interrupt = interrupt;
         process.dispatch(arguments, doors)
     }) {
@@ -144,6 +160,7 @@ impl Process {
                 let session = doors.session(place);
                 self.open(session, |p, s| match p.script(s, &text, arguments)? {
                     OK => {
+                        writeln!(p.errors, "Running. Ctrl-C commits and ends.")?;
                         while !interrupt.asked() {
                             doors.pause();
                         }
@@ -157,17 +174,10 @@ impl Process {
                 let interrupt = self.interrupt.clone();
                 doors.serve(place, *listen, &|| interrupt.asked()).map(|()| OK)
             }
-            Some(Command::Demo) => {
-                let (session, statement) = match doors.demo(place) {
-                    Ok((session, statement)) => (Ok(session), statement),
-                    Err(error) => (Err(error), String::new()),
-                };
-                self.open(session, |p, s| {
-                    p.script(s, &statement, arguments)?;
-                    p.interrupt.clear();
-                    p.prompt(s, arguments)
-                })
-            }
+            Some(Command::Demo) => match doors.demo(place) {
+                Ok(demo) => self.demo(demo, arguments),
+                Err(error) => self.closed(&error),
+            },
         }
     }
 
@@ -181,6 +191,15 @@ impl Process {
             Ok(mut session) => work(self, &mut session),
             Err(error) => self.closed(&error),
         }
+    }
+
+    fn demo(&mut self, mut demo: Demo, arguments: &Arguments) -> Result<u8> {
+        writeln!(self.out, "{}\n", demo.before.trim_end())?;
+        self.out.flush()?;
+        self.script(&mut demo.session, &demo.shown, arguments)?;
+        self.interrupt.clear();
+        writeln!(self.out, "\n{}\n", demo.after.trim_end())?;
+        self.prompt(&mut demo.session, arguments)
     }
 
     fn closed(&mut self, error: &Error) -> Result<u8> {

@@ -4,9 +4,9 @@
 //! widths are fixed by the first ones. Nothing here asks whether it writes to a terminal: [`Screen`] is told.
 
 use super::args::Format;
-use super::value::{settled, text, write_json, write_string};
+use crate::engine::cell::{self, settled};
 use crate::engine::outcome::{Outcome, OutputColumn, RowEvent, RowStream};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use arrow::array::ArrayRef;
 use std::fmt::Debug;
 use std::io::Write;
@@ -76,11 +76,7 @@ impl Screen<'_> {
 
     fn message(&mut self, message: &str) -> Result<()> {
         match self.format {
-            Format::Json => {
-                let mut line = String::from("{\"message\":");
-                write_string(&mut line, message);
-                Ok(writeln!(self.out, "{line}}}")?)
-            }
+            Format::Json => Ok(writeln!(self.out, "{{\"message\":{}}}", quoted(message))?),
             _ => Ok(writeln!(self.out, "{}", printable_lines(message))?),
         }
     }
@@ -117,6 +113,10 @@ impl Screen<'_> {
                 }
             }
         };
+        if stopped && self.width.is_some() {
+            // The terminal has written ^C into our line.
+            write!(self.out, "\r")?;
+        }
         sink.finish(self.out)?;
         let mut notes: Vec<String> = [last, stream.notice()].into_iter().flatten().collect();
         if matches!(self.format, Format::Table | Format::Vertical) {
@@ -133,10 +133,11 @@ impl Screen<'_> {
 }
 
 /// A row, ready to be written in any format.
-struct Row {
-    cells: Vec<Option<String>>,
-    json: Vec<String>,
-    tombstone: bool,
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) cells: Vec<Option<String>>,
+    pub(super) json: Vec<String>,
+    pub(super) tombstone: bool,
 }
 
 impl Row {
@@ -150,6 +151,7 @@ impl Row {
     }
 }
 
+#[derive(Debug)]
 enum State {
     /// Table: rows are held back until the first pause.
     Held(Vec<Row>),
@@ -159,7 +161,9 @@ enum State {
     Plain,
 }
 
-struct Sink {
+/// Rows on their way to the screen.
+#[derive(Debug)]
+pub(super) struct Sink {
     format: Format,
     columns: Vec<OutputColumn>,
     width: Option<usize>,
@@ -168,7 +172,7 @@ struct Sink {
 }
 
 impl Sink {
-    fn new(format: Format, columns: Vec<OutputColumn>, width: Option<usize>) -> Sink {
+    pub(super) fn new(format: Format, columns: Vec<OutputColumn>, width: Option<usize>) -> Sink {
         let state = if format == Format::Table { State::Held(Vec::new()) } else { State::Plain };
         Sink { format, columns, width, state, count: 0 }
     }
@@ -179,13 +183,11 @@ impl Sink {
         for i in 0..settled.first().map_or(0, |a| a.len()) {
             let mut row =
                 Row { cells: Vec::new(), json: Vec::new(), tombstone: tombstones.get(i).copied().unwrap_or(false) };
-            for (array, column) in settled.iter().zip(&self.columns) {
+            for array in &settled {
                 if json {
-                    let mut text = String::new();
-                    write_json(&mut text, array, i, &column.ty);
-                    row.json.push(text);
+                    row.json.push(json_of(|out| cell::write_json(array, i, out))?);
                 } else {
-                    row.cells.push(text(array, i, &column.ty));
+                    row.cells.push(cell::text(array, i)?);
                 }
             }
             self.row(out, row)?;
@@ -196,7 +198,7 @@ impl Sink {
         Ok(())
     }
 
-    fn row(&mut self, out: &mut dyn Write, row: Row) -> Result<()> {
+    pub(super) fn row(&mut self, out: &mut dyn Write, row: Row) -> Result<()> {
         self.count += 1;
         match self.format {
             Format::Json => self.json(out, &row)?,
@@ -243,7 +245,7 @@ impl Sink {
         Ok(out.flush()?)
     }
 
-    fn finish(&mut self, out: &mut dyn Write) -> Result<()> {
+    pub(super) fn finish(&mut self, out: &mut dyn Write) -> Result<()> {
         match std::mem::replace(&mut self.state, State::Plain) {
             State::Held(rows) => {
                 let mut table = comfy_table::Table::new();
@@ -271,7 +273,7 @@ impl Sink {
             if i > 0 {
                 line.push(',');
             }
-            write_string(&mut line, &column.name);
+            line.push_str(&quoted(&column.name));
             line.push(':');
             line.push_str(json);
         }
@@ -321,10 +323,15 @@ fn live_line(out: &mut dyn Write, widths: &[usize], cell: impl Fn(usize) -> Stri
     Ok(writeln!(out, "{line} |")?)
 }
 
-fn quoted(text: &str) -> String {
-    let mut out = String::new();
-    write_string(&mut out, text);
-    out
+/// Text as JSON.
+pub(super) fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+fn json_of(write: impl FnOnce(&mut Vec<u8>) -> Result<()>) -> Result<String> {
+    let mut out = Vec::new();
+    write(&mut out)?;
+    String::from_utf8(out).map_err(|e| Error::bug("a cell is not text").because(e))
 }
 
 /// RFC 4180. NULL is nothing at all, an empty text is `""`.

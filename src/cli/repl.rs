@@ -19,6 +19,9 @@ use rustyline::{CompletionType, Config, Context, Editor, Helper, Hinter};
 use std::borrow::Cow;
 use std::io::Write;
 
+/// Words after which only the name of a stream or table makes sense.
+const BEFORE_NAME: [&str; 7] = ["FROM", "JOIN", "INTO", "DESCRIBE", "STREAM", "TABLE", "PRINT"];
+
 /// Statements that the history remembers.
 const HISTORY_MAX: usize = 10_000;
 
@@ -215,12 +218,15 @@ fn completions(line: &str, at: usize, names: &[String]) -> (usize, Vec<Pair>) {
         return (start, Vec::new());
     }
     let lower = before[start..].chars().all(|c| !c.is_uppercase());
-    let names = names.iter().filter(|n| n.to_uppercase().starts_with(&begun)).map(|n| written(n));
-    let words = KEYWORDS.iter().filter(|k| k.starts_with(&begun)).map(|k| match lower {
-        true => k.to_lowercase(),
-        false => (*k).to_owned(),
-    });
-    (start, names.chain(words).map(|w| Pair { display: w.clone(), replacement: w }).collect())
+    let cased = |word: String| if lower && !word.starts_with('`') { word.to_lowercase() } else { word };
+    let names: Vec<String> =
+        names.iter().filter(|n| n.to_uppercase().starts_with(&begun)).map(|n| cased(written(n))).collect();
+    let last = before[..start].split_whitespace().next_back().unwrap_or("").to_uppercase();
+    let words: Vec<String> = match !names.is_empty() && BEFORE_NAME.contains(&last.as_str()) {
+        true => Vec::new(),
+        false => KEYWORDS.iter().filter(|k| k.starts_with(&begun)).map(|k| cased((*k).to_owned())).collect(),
+    };
+    (start, names.into_iter().chain(words).map(|w| Pair { display: w.clone(), replacement: w }).collect())
 }
 
 impl Highlighter for Words {
@@ -286,6 +292,8 @@ mod tests {
         };
         assert_eq!(words("sel"), (0, vec!["`sEl x`".to_owned(), "select".to_owned()]));
         assert_eq!(words("select * from SEN"), (14, vec!["SENSORS".to_owned()]));
+        assert_eq!(words("select * from sens"), (14, vec!["sensors".to_owned()]));
+        assert_eq!(words("select * from se"), (14, vec!["sensors".to_owned(), "`sEl x`".to_owned()]));
         assert_eq!(words("select "), (7, vec![]));
     }
 

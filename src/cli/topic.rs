@@ -1,12 +1,13 @@
 //! `tidegate topic`: topics as they lie in the log, without SQL.
 
-use super::args::TopicCommand;
+use super::args::{Format, TopicCommand};
 use super::interrupt::Interrupt;
-use super::render::{Screen, Shown, WAIT};
-use super::value::base64;
-use crate::engine::outcome::Outcome;
+use super::render::{Row, Screen, Shown, Sink, WAIT, quoted};
+use crate::engine::outcome::{Outcome, OutputColumn};
 use crate::error::{Error, Result};
-use crate::log::{Assignment, Isolation, Log, RecordSet, Start, TopicPartition, TopicSpec};
+use crate::log::{Assignment, Isolation, Log, RecordRef, RecordSet, Start, TopicPartition, TopicSpec};
+use crate::types::temporal::timestamp_text;
+use crate::types::{SqlType, base64};
 use std::io::BufRead;
 use std::sync::Arc;
 
@@ -15,6 +16,15 @@ const RECORDS_PER_POLL: usize = 1_000;
 
 /// Records written at once.
 const RECORDS_PER_APPEND: usize = 1_000;
+
+/// What stands for a key or value that is not there.
+const NOTHING: &str = "<null>";
+
+/// The year 2100: what ends with a larger number is no key of a window.
+const LAST_WINDOW_START_MS: i64 = 4_102_444_800_000;
+
+/// Eight bytes that are larger as a number are more likely a double or a piece of something else.
+const BIGINT_LIKELY_MAX: u64 = 1 << 53;
 
 /// What a topic command needs of the world.
 pub struct Tools<'a> {
@@ -132,6 +142,9 @@ fn print(
     let slots = 0..info.partitions as i32;
     let assignment = slots.map(|partition| Assignment { topic: name.clone(), partition, start }).collect();
     let mut reader = tools.log.reader(assignment, Isolation::ReadCommitted)?;
+    let columns = ["partition", "offset", "timestamp", "key", "value"];
+    let columns = columns.map(|name| OutputColumn { name: name.to_owned(), ty: SqlType::String }).to_vec();
+    let mut sink = Sink::new(screen.format, columns, screen.width);
     let mut shown = Shown::default();
     while limit.is_none_or(|l| shown.rows < l) {
         if tools.interrupt.asked() {
@@ -139,31 +152,109 @@ fn print(
             break;
         }
         let fetched = reader.poll(RECORDS_PER_POLL, WAIT)?;
-        let mut lines = Vec::new();
+        let left = limit.map_or(usize::MAX, |l| (l - shown.rows) as usize);
+        let mut written = Ok(());
+        let mut count = 0;
         for run in fetched.runs() {
             run.for_each(|r| {
-                let part = |bytes: Option<&[u8]>| bytes.map_or_else(|| "<null>".to_owned(), readable);
-                let (key, value) = (part(r.key), part(r.value));
-                lines.push(format!("{}/{}  {}  key: {key}  value: {value}", run.slot, r.offset, r.timestamp));
+                if count == left || written.is_err() {
+                    return;
+                }
+                count += 1;
+                written = match screen.format {
+                    Format::Table => writeln!(screen.out, "{}", line(run.slot, &r)).map_err(Error::from),
+                    _ => sink.row(screen.out, row(run.slot, &r)),
+                };
             });
         }
-        let left = limit.map_or(usize::MAX, |l| (l - shown.rows) as usize);
-        for line in lines.iter().take(left) {
-            writeln!(screen.out, "{line}")?;
-            shown.rows += 1;
-        }
+        written?;
+        shown.rows += count as u64;
         screen.out.flush()?;
         if exit_at_end && fetched.is_empty() && (0..info.partitions as usize).all(|slot| reader.at_end(slot)) {
             break;
         }
     }
+    if screen.format != Format::Table {
+        sink.finish(screen.out)?;
+        screen.out.flush()?;
+    }
     Ok(shown)
 }
 
-/// Text as it is, without control characters; anything else in base64.
+/// `partition/offset  time  key: ...  value: ...`
+fn line(partition: usize, r: &RecordRef<'_>) -> String {
+    let key = r.key.map_or_else(|| NOTHING.to_owned(), readable_key);
+    let value = r.value.map_or_else(|| NOTHING.to_owned(), readable);
+    format!("{partition}/{}  {}Z  key: {key}  value: {value}", r.offset, timestamp_text(r.timestamp))
+}
+
+fn row(partition: usize, r: &RecordRef<'_>) -> Row {
+    let numbers = [partition.to_string(), r.offset.to_string(), r.timestamp.to_string()];
+    let json = numbers.iter().cloned().chain([json(r.key), json(r.value)]).collect();
+    let cells = [r.key.map(readable_key), r.value.map(readable)];
+    Row { cells: numbers.into_iter().map(Some).chain(cells).collect(), json, tombstone: false }
+}
+
+/// A JSON string, or `{"base64": ...}` for bytes that are no text.
+fn json(bytes: Option<&[u8]>) -> String {
+    match bytes.map(|bytes| (std::str::from_utf8(bytes), bytes)) {
+        None => "null".to_owned(),
+        Some((Ok(text), _)) => quoted(text),
+        Some((Err(_), bytes)) => format!("{{\"base64\":{}}}", quoted(&base64_of(bytes))),
+    }
+}
+
+/// A key for people. Keys of windowed tables end with the start of their window, milliseconds in eight bytes.
+fn readable_key(bytes: &[u8]) -> String {
+    if plain(bytes).is_none()
+        && let Some((key, start)) = bytes.split_last_chunk::<8>()
+        && !key.is_empty()
+        && (0..LAST_WINDOW_START_MS).contains(&i64::from_be_bytes(*start))
+    {
+        return format!("{} @ {}Z", readable(key), timestamp_text(i64::from_be_bytes(*start)));
+    }
+    readable(bytes)
+}
+
+/// Text as it is, the numbers of the format KAFKA with their type, anything else in base64.
 fn readable(bytes: &[u8]) -> String {
-    match std::str::from_utf8(bytes) {
-        Ok(text) if !text.chars().any(char::is_control) => text.to_owned(),
-        _ => format!("base64:{}", base64(bytes)),
+    if let Some(text) = plain(bytes) {
+        return text.to_owned();
+    }
+    if let Ok(four) = <[u8; 4]>::try_from(bytes) {
+        return format!("{} (INTEGER)", i32::from_be_bytes(four));
+    }
+    match <[u8; 8]>::try_from(bytes).map(i64::from_be_bytes) {
+        Ok(number) if number.unsigned_abs() < BIGINT_LIKELY_MAX => format!("{number} (BIGINT)"),
+        _ => format!("base64:{}", base64_of(bytes)),
+    }
+}
+
+/// Text without control characters.
+fn plain(bytes: &[u8]) -> Option<&str> {
+    std::str::from_utf8(bytes).ok().filter(|text| !text.chars().any(char::is_control))
+}
+
+fn base64_of(bytes: &[u8]) -> String {
+    let mut out = Vec::new();
+    base64::encode(bytes, &mut out);
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_every_kind_can_be_read() {
+        let hour = 1_795_255_200_000_i64.to_be_bytes();
+        assert_eq!(readable_key("é 1".as_bytes()), "é 1");
+        assert_eq!(readable_key(&[b"k2".as_slice(), &hour].concat()), "k2 @ 2026-11-21T10:00:00.000Z");
+        assert_eq!(readable_key(&[&7_i32.to_be_bytes()[..], &hour].concat()), "7 (INTEGER) @ 2026-11-21T10:00:00.000Z");
+        assert_eq!(readable_key(&(-2_i32).to_be_bytes()), "-2 (INTEGER)");
+        assert_eq!(readable_key(&77_i64.to_be_bytes()), "77 (BIGINT)");
+        assert_eq!(readable_key(b"\xff\x00"), "base64:/wA=");
+        assert_eq!(json(Some(b"\xff\x00")), "{\"base64\":\"/wA=\"}");
+        assert_eq!((json(None), json(Some(b"a\""))), ("null".to_owned(), "\"a\\\"\"".to_owned()));
     }
 }

@@ -1,17 +1,26 @@
-//! Cells of result sets as JSON, the way ksqlDB's API writes them: BIGINT and DECIMAL as numbers, BYTES as base64, DATE,
-//! TIME and TIMESTAMP as ISO text, STRUCT and MAP as objects.
+//! Cells of result sets as JSON, the way ksqlDB's API writes them: BIGINT and DECIMAL as numbers, DOUBLE as Java prints it,
+//! BYTES as base64, DATE, TIME and TIMESTAMP as ISO text, STRUCT and MAP as objects. Tables show the same without quotes.
 
 use crate::error::{Error, Result};
 use crate::types::number::write_java_double;
+use crate::types::temporal::{date_text, time_text, timestamp_text};
+use crate::types::{SqlType, base64};
 use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::compute::cast;
 use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Decimal256Type, Float64Type, Int32Type, Int64Type, Time32MillisecondType,
-    TimestampMillisecondType,
+    TimeUnit, TimestampMillisecondType,
 };
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta};
 use std::io::Write as _;
+
+/// The column in its type's own layout: batch answers come in any layout that Arrow has for it.
+pub fn settled(column: &ArrayRef, ty: &SqlType) -> ArrayRef {
+    let wanted = ty.arrow();
+    if *column.data_type() == wanted {
+        return column.clone();
+    }
+    cast(column, &wanted).unwrap_or_else(|_| column.clone())
+}
 
 /// Appends one cell.
 pub fn write_json(column: &dyn Array, row: usize, out: &mut Vec<u8>) -> Result<()> {
@@ -36,11 +45,17 @@ pub fn write_json(column: &dyn Array, row: usize, out: &mut Vec<u8>) -> Result<(
         DataType::Utf8 => write_text(column.as_string::<i32>().value(row), out),
         DataType::Utf8View => write_text(column.as_string_view().value(row), out),
         DataType::LargeUtf8 => write_text(column.as_string::<i64>().value(row), out),
-        DataType::Binary => write_text(&STANDARD.encode(column.as_binary::<i32>().value(row)), out),
-        DataType::Date32 => write_text(&date(column.as_primitive::<Date32Type>().value(row)), out),
-        DataType::Time32(_) => write_text(&time(column.as_primitive::<Time32MillisecondType>().value(row)), out),
-        DataType::Timestamp(arrow::datatypes::TimeUnit::Millisecond, _) => {
-            write_text(&timestamp(column.as_primitive::<TimestampMillisecondType>().value(row)), out)
+        DataType::Binary => {
+            out.push(b'"');
+            base64::encode(column.as_binary::<i32>().value(row), out);
+            out.push(b'"');
+        }
+        DataType::Date32 => write_text(&date_text(column.as_primitive::<Date32Type>().value(row)), out),
+        DataType::Time32(TimeUnit::Millisecond) => {
+            write_text(&time_text(column.as_primitive::<Time32MillisecondType>().value(row)), out);
+        }
+        DataType::Timestamp(TimeUnit::Millisecond, _) => {
+            write_text(&timestamp_text(column.as_primitive::<TimestampMillisecondType>().value(row)), out);
         }
         DataType::List(_) => write_list(&column.as_list::<i32>().value(row), out)?,
         DataType::Map(_, _) => write_map(&column.as_map().value(row), out)?,
@@ -111,34 +126,6 @@ pub fn write_text(text: &str, out: &mut Vec<u8>) {
     serde_json::to_writer(&mut *out, text).expect("text to memory cannot fail");
 }
 
-/// `2026-11-21`
-pub fn date(days: i32) -> String {
-    let epoch = NaiveDate::default();
-    epoch.checked_add_signed(TimeDelta::days(days.into())).map_or_else(|| days.to_string(), |d| d.to_string())
-}
-
-/// `13:45` or `13:45:01` or `13:45:01.250`, as Java prints a local time.
-pub fn time(ms: i32) -> String {
-    let Some(time) = u32::try_from(ms)
-        .ok()
-        .and_then(|ms| NaiveTime::from_num_seconds_from_midnight_opt(ms / 1000, ms % 1000 * 1_000_000))
-    else {
-        return ms.to_string();
-    };
-    let pattern = match ms {
-        ms if ms % 1000 != 0 => "%H:%M:%S%.3f",
-        ms if ms % 60_000 != 0 => "%H:%M:%S",
-        _ => "%H:%M",
-    };
-    time.format(pattern).to_string()
-}
-
-/// `2026-11-21T13:45:01.250`
-pub fn timestamp(ms: i64) -> String {
-    DateTime::from_timestamp_millis(ms)
-        .map_or_else(|| ms.to_string(), |t| t.format("%Y-%m-%dT%H:%M:%S%.3f").to_string())
-}
-
 /// One row as a JSON array.
 pub fn write_row(columns: &[ArrayRef], row: usize, out: &mut Vec<u8>) -> Result<()> {
     out.push(b'[');
@@ -150,34 +137,24 @@ pub fn write_row(columns: &[ArrayRef], row: usize, out: &mut Vec<u8>) -> Result<
     Ok(())
 }
 
-/// One row as a JSON object.
-pub fn write_object<'a>(
-    names: impl Iterator<Item = &'a str>,
-    columns: &[ArrayRef],
-    row: usize,
-    out: &mut Vec<u8>,
-) -> Result<()> {
-    out.push(b'{');
-    for (i, (name, column)) in names.zip(columns).enumerate() {
-        separate(i, out);
-        write_text(name, out);
-        out.push(b':');
-        write_json(column, row, out)?;
-    }
-    out.push(b'}');
-    Ok(())
-}
-
-/// The cell as a table shows it: text bare, everything else as JSON; NULL as `NULL`.
-pub fn display(column: &dyn Array, row: usize) -> Result<String> {
+/// The cell as a table shows it: text bare, everything else as JSON; `None` = NULL.
+pub fn text(column: &dyn Array, row: usize) -> Result<Option<String>> {
     if column.is_null(row) {
-        return Ok("NULL".to_owned());
+        return Ok(None);
+    }
+    if let DataType::Utf8 = column.data_type() {
+        return Ok(Some(column.as_string::<i32>().value(row).to_owned()));
     }
     let mut out = Vec::new();
     write_json(column, row, &mut out)?;
     let text = String::from_utf8(out).map_err(|e| Error::bug("a cell is not text").because(e))?;
-    Ok(match text.starts_with('"') {
+    Ok(Some(match text.starts_with('"') {
         true => serde_json::from_str(&text).map_err(|e| Error::bug("a cell is not JSON").because(e))?,
         false => text,
-    })
+    }))
+}
+
+/// The same with NULL as `NULL`.
+pub fn display(column: &dyn Array, row: usize) -> Result<String> {
+    Ok(text(column, row)?.unwrap_or_else(|| "NULL".to_owned()))
 }

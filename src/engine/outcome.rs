@@ -49,6 +49,10 @@ pub struct OutputColumn {
 pub trait RowStream: Send {
     /// The columns of every batch.
     fn columns(&self) -> &[OutputColumn];
+    /// Id of the query behind it, where it has one.
+    fn id(&self) -> Option<&str> {
+        None
+    }
     /// The next rows, or `Idle` when none came within `timeout`. After `Done` or an error it is not called again.
     fn next(&mut self, timeout: Duration) -> Result<RowEvent>;
     /// Something the reader of the answer should know (rows dropped as late, a query that batch reads differently);

@@ -7,7 +7,8 @@ use super::outcome::{OutputColumn, RowEvent, RowStream};
 use super::session::Session;
 use super::{Answer, Engine};
 use crate::error::{Error, Result};
-use crate::execute::execution::Execution;
+use crate::execute::execution::{Execution, Progress};
+use crate::execute::intake::BadRecord;
 use crate::execute::{ChangeBatch, compile};
 use crate::parse::statement::Select;
 use crate::plan::{self, Settings};
@@ -26,7 +27,10 @@ const FULL_WAIT: Duration = Duration::from_millis(5);
 #[expect(clippy::large_enum_variant, reason = "nearly every message is rows")]
 enum Message {
     Rows(ChangeBatch),
-    Trouble(String),
+    /// What keeps the query from going on; `None` = nothing any more.
+    Trouble(Option<String>),
+    /// Records that could not be used: how many in all, and the last of them.
+    Skipped(u64, BadRecord),
     Failed(Error),
 }
 
@@ -38,7 +42,9 @@ pub(super) struct PushStream {
     stop: Arc<AtomicBool>,
     waker: Waker,
     left: Option<u64>,
-    notice: Option<String>,
+    id: String,
+    trouble: Option<String>,
+    skipped: Option<(u64, BadRecord)>,
 }
 
 struct Waker(Arc<dyn Fn() + Send + Sync>);
@@ -56,20 +62,23 @@ impl Engine {
         let spec = self.transient_spec(compile::pipeline(&plan.logical)?, session);
         let columns: Vec<_> =
             plan.columns.iter().map(|c| OutputColumn { name: c.name.clone(), ty: c.ty.clone() }).collect();
-        let execution = Execution::start(&*self.inner.log, spec, self.inner.clock.clone(), Arc::default())?;
+        let (id, progress) = (spec.group.clone(), Arc::<Progress>::default());
+        let execution = Execution::start(&*self.inner.log, spec, self.inner.clock.clone(), progress.clone())?;
         let (sender, rows) = sync_channel(QUEUED_BATCHES);
         let stop = Arc::new(AtomicBool::new(false));
         let waker = Waker(execution.waker());
         let (stopped, clock) = (stop.clone(), self.inner.clock.clone());
-        let push = Push { execution, sender, stop: stopped, clock };
+        let push = Push { execution, progress, sender, stop: stopped, clock };
         std::thread::Builder::new().name("push query".to_owned()).spawn(move || push.run())?;
-        Ok(Answer::Rows(Box::new(PushStream { columns, rows, stop, waker, left: plan.limit, notice: None })))
+        let (left, trouble, skipped) = (plan.limit, None, None);
+        Ok(Answer::Rows(Box::new(PushStream { columns, rows, stop, waker, left, id, trouble, skipped })))
     }
 }
 
 /// The thread's side.
 struct Push {
     execution: Execution,
+    progress: Arc<Progress>,
     sender: SyncSender<Message>,
     stop: Arc<AtomicBool>,
     clock: crate::types::clock::SharedClock,
@@ -82,14 +91,18 @@ impl Push {
             let now = self.execution.trouble();
             if now != trouble {
                 trouble.clone_from(&now);
-                if let Some(text) = now
-                    && !self.send(Message::Trouble(text))
-                {
+                if !self.send(Message::Trouble(now)) {
                     return;
                 }
             }
             match self.execution.turn(TURN_WAIT) {
                 Ok(turn) => {
+                    if let Some(last) = turn.bad.into_iter().next_back() {
+                        let count = self.progress.bad.load(Ordering::Relaxed);
+                        if !self.send(Message::Skipped(count, last)) {
+                            return;
+                        }
+                    }
                     for batch in turn.rows {
                         if !self.send(Message::Rows(batch)) {
                             return;
@@ -133,6 +146,10 @@ impl RowStream for PushStream {
         &self.columns
     }
 
+    fn id(&self) -> Option<&str> {
+        Some(&self.id)
+    }
+
     fn next(&mut self, timeout: Duration) -> Result<RowEvent> {
         if self.left == Some(0) {
             return Ok(RowEvent::Done(Some("Limit Reached".to_owned())));
@@ -146,7 +163,11 @@ impl RowStream for PushStream {
                 Ok(rows(batch))
             }
             Ok(Message::Trouble(text)) => {
-                self.notice = Some(text);
+                self.trouble = text;
+                Ok(RowEvent::Idle)
+            }
+            Ok(Message::Skipped(count, last)) => {
+                self.skipped = Some((count, last));
                 Ok(RowEvent::Idle)
             }
             Ok(Message::Failed(e)) => Err(e),
@@ -156,7 +177,13 @@ impl RowStream for PushStream {
     }
 
     fn notice(&self) -> Option<String> {
-        self.notice.clone()
+        let skipped = self.skipped.as_ref().map(|(count, last)| {
+            let BadRecord { topic, partition, offset, reason } = last;
+            let records = if *count == 1 { "record was" } else { "records were" };
+            format!("{count} {records} skipped, last {topic} partition {partition} offset {offset}: {reason}")
+        });
+        let all: Vec<String> = [self.trouble.clone(), skipped].into_iter().flatten().collect();
+        (!all.is_empty()).then(|| all.join("\n"))
     }
 }
 

@@ -10,7 +10,7 @@ use crate::functions::{Registry, aggregate};
 use crate::log::TopicPartition;
 use crate::parse::statement::{Name, Parsed, Show, SourceKind, Statement};
 use crate::plan::{self, Created, Settings};
-use crate::types::Schema;
+use crate::types::{Schema, nearest};
 
 impl Engine {
     pub(super) fn show(&self, show: &Show, session: &Session) -> Result<Entity> {
@@ -138,8 +138,12 @@ fn functions() -> Vec<(String, &'static str)> {
     all
 }
 
-fn missing(_state: &State, name: &Name) -> Error {
-    Error::statement(format!("Could not find STREAM/TABLE '{}' in the Metastore", name.value)).at(name.span)
+fn missing(state: &State, name: &Name) -> Error {
+    let error = Error::statement(format!("Could not find STREAM/TABLE '{}' in the Metastore", name.value));
+    error.at(name.span).with_hint(match nearest(&name.value, state.catalog.all().map(|s| s.name.as_str())) {
+        Some(near) => format!("did you mean {near}?"),
+        None => "SHOW STREAMS and SHOW TABLES list what exists".to_owned(),
+    })
 }
 
 fn row(state: &State, id: &str, query: &Query) -> QueryRow {

@@ -101,11 +101,7 @@ fn query_row(query: &QueryRow) -> Value {
 
 fn describe(description: &Description) -> Value {
     let source = &description.source;
-    let windowed = source.window.map(|w| match w.kind {
-        crate::types::time::WindowKind::Tumbling { .. } => "TUMBLING",
-        crate::types::time::WindowKind::Hopping { .. } => "HOPPING",
-        crate::types::time::WindowKind::Session { .. } => "SESSION",
-    });
+    let windowed = source.window.map(|w| w.kind.name());
     let rows = |queries: &[QueryRow]| queries.iter().map(query_row).collect::<Vec<_>>();
     json!({
         "@type": "sourceDescription",
@@ -125,7 +121,7 @@ fn describe(description: &Description) -> Value {
             "topic": source.topic,
             "partitions": if description.extended { source.partitions } else { 0 },
             "replication": u32::from(description.extended),
-            "statement": source.sql,
+            "statement": format!("{};", source.sql),
             "queryOffsetSummaries": [],
             "sourceConstraints": [],
         },
@@ -137,7 +133,7 @@ fn explain(explanation: &Explanation) -> Value {
         "@type": "queryDescription",
         "queryDescription": {
             "id": explanation.query_id.as_deref().unwrap_or(""),
-            "statementText": explanation.sql,
+            "statementText": format!("{};", explanation.sql),
             "windowType": null,
             "fields": fields(&explanation.schema),
             "sources": explanation.sources,

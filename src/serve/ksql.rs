@@ -4,7 +4,7 @@ use super::{App, entity, error};
 use crate::engine::Answer;
 use crate::engine::session::Session;
 use crate::error::{Error, Result};
-use crate::parse::statement::Statement;
+use crate::parse::statement::{Parsed, Statement};
 use axum::extract::State;
 use axum::response::{IntoResponse, Json, Response};
 use serde::Deserialize;
@@ -62,14 +62,16 @@ fn run(app: &App, request: Request) -> Response {
         Ok(parsed) => parsed,
         Err(e) => return error::response(&e, Some(request.ksql.trim().trim_end_matches(';'))),
     };
+    // Before anything is carried out.
+    let query = |s: &&Parsed| matches!(s.statement, Statement::Select(_) | Statement::Batch(_) | Statement::Print(_));
+    if let Some(statement) = parsed.iter().find(query) {
+        let e = Error::statement("SELECT and PRINT are not taken here")
+            .with_code(40002)
+            .with_hint("send them to /query-stream");
+        return error::response(&e, Some(&statement.text));
+    }
     let mut entities = Vec::new();
     for statement in &parsed {
-        if matches!(statement.statement, Statement::Select(_) | Statement::Batch(_) | Statement::Print(_)) {
-            let e = Error::statement("SELECT and PRINT are not taken here")
-                .with_code(40002)
-                .with_hint("send them to /query-stream");
-            return error::response(&e, Some(&statement.text));
-        }
         match app.engine.execute(statement, &mut session) {
             Ok(Answer::Entity(answer)) => entities.extend(entity::to_json(&answer, &statement.text)),
             Ok(Answer::Rows(_)) => {

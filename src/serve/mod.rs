@@ -13,16 +13,20 @@ use crate::engine::Engine;
 use crate::error::{Error, Result};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{Method, Uri};
 use axum::response::{IntoResponse, Json, Redirect, Response};
 use axum::routing::{get, post};
 use serde_json::json;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 /// Largest request body: a text of statements, with room to spare.
 pub const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Responses streamed at once, as in ksqlDB: each holds two threads and a reader of its source.
+pub const STREAMS_MAX: usize = 100;
 
 /// Shared by all handlers.
 #[derive(Clone)]
@@ -30,6 +34,8 @@ struct App {
     engine: Engine,
     /// Turns true when the server stops: ends streamed responses.
     stopping: watch::Receiver<bool>,
+    /// One permit for each response that may be streamed.
+    streams: Arc<Semaphore>,
 }
 
 /// Checks that the address may be listened on: without authentication only the loopback interface.
@@ -50,7 +56,7 @@ pub async fn serve(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<()> {
     let (sender, stopping) = watch::channel(false);
-    let router = router(App { engine, stopping });
+    let router = router(App { engine, stopping, streams: Arc::new(Semaphore::new(STREAMS_MAX)) });
     let stop = async move {
         stop.await;
         // Nobody listening means that no response is being streamed.
@@ -67,8 +73,19 @@ fn router(app: App) -> Router {
         .route("/healthcheck", get(health))
         .route("/ksql", post(ksql::ksql))
         .route("/query-stream", post(stream::query_stream))
+        .fallback(nowhere)
+        .method_not_allowed_fallback(not_so)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(Arc::new(app))
+}
+
+async fn nowhere(method: Method, uri: Uri) -> Response {
+    let error = Error::not_found(format!("{method} {} is not served here", uri.path()));
+    error::response(&error.with_hint("POST /ksql and /query-stream, GET /info and /healthcheck are"), None)
+}
+
+async fn not_so(method: Method, uri: Uri) -> Response {
+    error::response(&Error::not_found(format!("{} does not take {method}", uri.path())).with_code(40500), None)
 }
 
 async fn info(State(app): State<Arc<App>>) -> Response {

@@ -1,7 +1,7 @@
 //! `POST /query-stream`: result sets, one row a line, each in a body frame of its own as it comes.
 
 use super::ksql::{read, texts};
-use super::{App, error};
+use super::{App, STREAMS_MAX, error};
 use crate::engine::Answer;
 use crate::engine::cell;
 use crate::engine::outcome::{RowEvent, RowStream};
@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 /// Frames between the thread that pulls rows and the response: a client that reads slowly slows its query down.
 const QUEUED_FRAMES: usize = 64;
@@ -55,13 +55,14 @@ pub(super) async fn query_stream(State(app): State<Arc<App>>, headers: HeaderMap
         tokio::task::spawn_blocking(move || open(&app, &body)).await
     };
     match opened {
-        Ok(Ok(rows)) => respond(app, rows, shape),
+        Ok(Ok((rows, permit))) => respond(app, rows, permit, shape),
         Ok(Err((e, text))) => error::response(&e, text.as_deref()),
         Err(_) => error::response(&Error::bug("the request's thread ended early"), None),
     }
 }
 
-type Opened = Result<Box<dyn RowStream>, (Error, Option<String>)>;
+/// Rows, and the permit to stream them.
+type Opened = Result<(Box<dyn RowStream>, OwnedSemaphorePermit), (Error, Option<String>)>;
 
 fn open(app: &App, body: &[u8]) -> Opened {
     let request: Request = read(body).map_err(|e| (e, None))?;
@@ -78,15 +79,24 @@ fn open(app: &App, body: &[u8]) -> Opened {
         let e = Error::statement("only SELECT is taken here").with_hint("send other statements to /ksql");
         return Err((e, text));
     }
+    let permit = app.streams.clone().try_acquire_owned().map_err(|_| {
+        let e = Error::statement(format!("{STREAMS_MAX} queries are being read already, no more are served at once"))
+            .with_code(40003)
+            .with_hint("end one of them");
+        (e, text.clone())
+    })?;
     match app.engine.execute(statement, &mut session).map_err(|e| (e, text.clone()))? {
-        Answer::Rows(rows) => Ok(rows),
+        Answer::Rows(rows) => Ok((rows, permit)),
         Answer::Entity(_) => Err((Error::bug("a query answered no rows"), text)),
     }
 }
 
-fn respond(app: Arc<App>, rows: Box<dyn RowStream>, shape: Shape) -> Response {
+fn respond(app: Arc<App>, rows: Box<dyn RowStream>, permit: OwnedSemaphorePermit, shape: Shape) -> Response {
     let (sender, receiver) = mpsc::channel(QUEUED_FRAMES);
-    tokio::task::spawn_blocking(move || pump(&app, rows, shape, &sender));
+    tokio::task::spawn_blocking(move || {
+        pump(&app, rows, shape, &sender);
+        drop(permit);
+    });
     let frames = stream::unfold(receiver, |mut receiver| async move {
         receiver.recv().await.map(|frame| (Ok::<_, std::convert::Infallible>(frame), receiver))
     });
@@ -96,7 +106,7 @@ fn respond(app: Arc<App>, rows: Box<dyn RowStream>, shape: Shape) -> Response {
 
 /// Pulls rows and sends frames until the query ends, the client leaves or the server stops.
 fn pump(app: &App, mut rows: Box<dyn RowStream>, shape: Shape, sender: &mpsc::Sender<Bytes>) {
-    let mut frame = header(&*rows, app.engine.transient_id(), shape);
+    let mut frame = header(&*rows, shape);
     let send = |frame: &mut Vec<u8>| sender.blocking_send(Bytes::from(std::mem::take(frame))).is_ok();
     if !send(&mut frame) {
         return;
@@ -104,6 +114,8 @@ fn pump(app: &App, mut rows: Box<dyn RowStream>, shape: Shape, sender: &mpsc::Se
     while !*app.stopping.borrow() {
         match rows.next(LOOK) {
             Ok(RowEvent::Rows { columns, tombstones }) => {
+                let columns: Vec<_> =
+                    columns.iter().zip(rows.columns()).map(|(a, c)| cell::settled(a, &c.ty)).collect();
                 for row in 0..columns.first().map_or(0, |c| c.len()) {
                     // This form has no tombstones: a deleted row is not shown.
                     if tombstones.get(row).is_some_and(|t| *t) {
@@ -137,10 +149,10 @@ fn pump(app: &App, mut rows: Box<dyn RowStream>, shape: Shape, sender: &mpsc::Se
     }
 }
 
-fn header(rows: &dyn RowStream, id: String, shape: Shape) -> Vec<u8> {
+fn header(rows: &dyn RowStream, shape: Shape) -> Vec<u8> {
     let names: Vec<_> = rows.columns().iter().map(|c| c.name.clone()).collect();
     let types: Vec<_> = rows.columns().iter().map(|c| c.ty.to_string()).collect();
-    let head = json!({ "queryId": id, "columnNames": names, "columnTypes": types });
+    let head = json!({ "queryId": rows.id(), "columnNames": names, "columnTypes": types });
     let mut frame = if shape == Shape::Array { b"[".to_vec() } else { Vec::new() };
     frame.extend_from_slice(head.to_string().as_bytes());
     finish(shape, &mut frame);

@@ -58,7 +58,14 @@ impl Window {
 
     /// `TUMBLING`, `HOPPING` or `SESSION`.
     pub fn type_name(&self) -> &'static str {
-        match self.kind {
+        self.kind.name()
+    }
+}
+
+impl WindowKind {
+    /// `TUMBLING`, `HOPPING` or `SESSION`.
+    pub fn name(&self) -> &'static str {
+        match self {
             WindowKind::Tumbling { .. } => "TUMBLING",
             WindowKind::Hopping { .. } => "HOPPING",
             WindowKind::Session { .. } => "SESSION",

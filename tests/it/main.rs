@@ -12,6 +12,7 @@ mod embedded_crash;
 mod engine;
 mod format;
 mod harness;
+mod http;
 mod kafka;
 mod log_contract;
 mod model;
