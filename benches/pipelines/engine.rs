@@ -69,8 +69,11 @@ fn blackhole(engine: &Engine, log: &dyn Log, clock: SharedClock, job: &Job<'_>) 
     };
     let mut execution = Execution::start(log, spec, clock, Arc::default())?;
     let progress = execution.progress().clone();
-    while progress.consumed.load(Ordering::Relaxed) < job.events || !execution.turn(LOOK)?.idle {
-        execution.turn(LOOK)?;
+    loop {
+        let idle = execution.turn(LOOK)?.idle;
+        if idle && progress.consumed.load(Ordering::Relaxed) >= job.events {
+            break;
+        }
     }
     Ok(progress.produced.load(Ordering::Relaxed))
 }

@@ -2,8 +2,8 @@
 //! correctness beyond these bids; nothing that does the query's work can cost less by much.
 
 use crate::load::PARTITIONS;
+use hashbrown::HashMap;
 use memchr::{memchr, memchr2};
-use std::collections::HashMap;
 use std::time::Duration;
 use tidegate::error::{Error, Result};
 use tidegate::log::{Assignment, Isolation, Log, Start};
