@@ -375,8 +375,11 @@ impl Execution {
             self.last_emit = now;
         }
         if self.session.is_none() {
-            self.stages.commit();
-            self.dirty = false;
+            // What was not emitted yet cannot be let go of.
+            if !self.stages.has_unemitted() {
+                self.stages.commit();
+                self.dirty = false;
+            }
         } else if commit_due {
             self.commit()?;
         }
