@@ -7,7 +7,8 @@
 //!
 //! Every measurement is a process of its own that is pinned to one core and works through a whole topic. A size is
 //! measured once a round, and the least CPU time of the rounds counts; the cost of an event is the slope between the two
-//! sizes, which leaves start-up out. `e` is floor / engine. Results are checked in every run: rows, or the sum of counts.
+//! sizes, which leaves start-up out. `e` is floor / engine. Results are checked in every run: rows, or the sum of counts
+//! (of the counts that are dropped, in one run before the others).
 //!
 //! `--broker DIR` uses the broker that `tests/kafka/broker.sh start DIR` started, and keeps the topics there for the next
 //! run. `--time record` takes event time from the record instead of from the column `dateTime`.
@@ -89,6 +90,9 @@ fn measure(options: &Options) -> Fallible<()> {
         return Ok(());
     };
     let truths = [topics::prepare(&broker, small)?, topics::prepare(&broker, large)?];
+    if wanted("query", "tumble") && wanted("sink", "blackhole") {
+        child(options, &broker, ("tumble", "blackhole"), (small, &truths[0]), &["--check", "counts"])?;
+    }
     let mut least: BTreeMap<(Case, u64), Usage> = BTreeMap::new();
     for _ in 0..options.or("rounds", ROUNDS).parse::<u32>()? {
         for query in ["q2", "tumble"].into_iter().filter(|q| wanted("query", q)) {
@@ -97,7 +101,7 @@ fn measure(options: &Options) -> Fallible<()> {
                     continue;
                 }
                 for (events, truth) in sizes.iter().copied().zip(&truths) {
-                    let usage = child(options, &broker, (query, sink), events, truth)?;
+                    let usage = child(options, &broker, (query, sink), (events, truth), &[])?;
                     let entry = least.entry(((query, sink), events)).or_insert(usage);
                     *entry = entry.least(&usage);
                 }
@@ -135,7 +139,13 @@ fn round(value: f64) -> Value {
 }
 
 /// One measurement in a process of its own.
-fn child(options: &Options, broker: &Broker, case: Case, events: u64, truth: &topics::Truth) -> Fallible<Usage> {
+fn child(
+    options: &Options,
+    broker: &Broker,
+    case: Case,
+    (events, truth): (u64, &topics::Truth),
+    extra: &[&str],
+) -> Fallible<Usage> {
     let (query, sink) = case;
     let output = Command::new("taskset")
         .args(["-c", options.or("core", "0")])
@@ -144,6 +154,7 @@ fn child(options: &Options, broker: &Broker, case: Case, events: u64, truth: &to
         .args(["--query", query, "--sink", sink, "--time", options.or("time", "column")])
         .args(["--bootstrap", &broker.bootstrap, "--pid", &broker.pid])
         .args(["--topic", &topics::name(events), "--events", &events.to_string()])
+        .args(extra)
         .output()
         .map_err(|e| format!("taskset (util-linux) does not start: {e}"))?;
     let text = String::from_utf8_lossy(&output.stdout);

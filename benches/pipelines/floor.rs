@@ -2,12 +2,13 @@
 //! No plan, no types, no NULLs, no check of the rest of a record, nothing that could be restarted.
 //!
 //! It reads through [`tidegate::log::Reader`], which adds the check of checksums and the sorting of messages by partition
-//! to the bare call: 0.02 to 0.03 us of what is reported.
+//! to the bare call. A floor over librdkafka's C interface with the same settings read at most 0.02 us less.
 
 use crate::host::{Meter, tell};
 use crate::topics::DIVISOR;
 use crate::{Fallible, Options, PARTITIONS};
 use hashbrown::HashMap;
+use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,7 +56,7 @@ pub(crate) fn run(options: &Options) -> Fallible<()> {
             run.for_each(|record| work(&mut state, record));
         }
     }
-    let counted: u64 = state.groups.values().sum();
+    let counted: u64 = state.groups.values().flat_map(HashMap::values).sum();
     tell(&meter.stop()?, Some(if counted > 0 { counted } else { black_box(&state.kept).len() as u64 }));
     Ok(())
 }
@@ -63,7 +64,8 @@ pub(crate) fn run(options: &Options) -> Fallible<()> {
 #[derive(Default)]
 struct State {
     kept: Vec<(i64, i64, i64)>,
-    groups: HashMap<(i64, i64), u64>,
+    /// Counts by window and auction: a table per window stays in the cache while its window runs.
+    groups: BTreeMap<i64, HashMap<i64, u64>>,
 }
 
 impl State {
@@ -74,7 +76,7 @@ impl State {
     }
 
     fn count(&mut self, auction: i64, time: i64) {
-        *self.groups.entry((auction, time / WINDOW)).or_default() += 1;
+        *self.groups.entry(time / WINDOW).or_default().entry(auction).or_default() += 1;
     }
 }
 

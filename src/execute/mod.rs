@@ -18,15 +18,15 @@ pub mod sink;
 pub mod stages;
 
 mod arena;
+mod filter;
 mod key_table;
 mod keys;
 mod segment;
 mod window;
 
 use crate::error::Result;
-use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array, UInt64Array};
-use arrow::buffer::{BooleanBuffer, NullBuffer, ScalarBuffer};
-use arrow::datatypes::{Int64Type, UInt64Type};
+use arrow::array::ArrayRef;
+use arrow::buffer::{NullBuffer, ScalarBuffer};
 
 /// One image of the value: columns, and which rows have it at all (`None` = every row). On a stream an absent image is a
 /// null value, on a table a tombstone; an image whose columns are all NULL is present.
@@ -112,39 +112,6 @@ impl ChangeBatch {
                 .map(|w| Bounds { start: w.start.slice(offset, length), end: w.end.slice(offset, length) }),
             seq: self.seq.slice(offset, length),
         }
-    }
-}
-
-impl ChangeBatch {
-    /// The rows whose bit is set.
-    pub fn filter(&self, rows: &BooleanBuffer) -> Result<ChangeBatch> {
-        let mask = BooleanArray::new(rows.clone(), None);
-        let column = |c: &ArrayRef| arrow::compute::filter(c, &mask);
-        let numbers = |v: &ScalarBuffer<i64>| -> Result<ScalarBuffer<i64>> {
-            let kept = arrow::compute::filter(&Int64Array::new(v.clone(), None), &mask)?;
-            Ok(kept.as_primitive::<Int64Type>().values().clone())
-        };
-        let present = |p: &Option<NullBuffer>| -> Result<Option<NullBuffer>> {
-            let Some(p) = p else { return Ok(None) };
-            let kept = arrow::compute::filter(&BooleanArray::new(p.inner().clone(), None), &mask)?;
-            Ok(Some(NullBuffer::new(kept.as_boolean().values().clone())))
-        };
-        let side = |s: &Side| -> Result<Side> {
-            Ok(Side { columns: s.columns.iter().map(column).collect::<Result<_, _>>()?, present: present(&s.present)? })
-        };
-        let seq = arrow::compute::filter(&UInt64Array::new(self.seq.clone(), None), &mask)?;
-        Ok(ChangeBatch {
-            key: self.key.iter().map(column).collect::<Result<_, _>>()?,
-            key_present: present(&self.key_present)?,
-            new: side(&self.new)?,
-            old: self.old.as_ref().map(side).transpose()?,
-            rowtime: numbers(&self.rowtime)?,
-            window: match &self.window {
-                None => None,
-                Some(w) => Some(Bounds { start: numbers(&w.start)?, end: numbers(&w.end)? }),
-            },
-            seq: seq.as_primitive::<UInt64Type>().values().clone(),
-        })
     }
 }
 

@@ -11,13 +11,12 @@
 //! condition becomes a tombstone; one that did not meet it before and does not now is no row.
 
 use super::pipeline::{RowSpec, Slot};
-use super::{BadRow, Bounds, ChangeBatch, Operator, Out, Side};
+use super::{BadRow, ChangeBatch, Operator, Out, Side};
 use crate::error::{Error, Result};
 use crate::plan::scalar::{Columns, Program, RowErrors};
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, PrimitiveArray};
+use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array};
 use arrow::buffer::{BooleanBuffer, NullBuffer, ScalarBuffer};
-use arrow::compute::{FilterBuilder, FilterPredicate, nullif};
-use arrow::datatypes::{ArrowPrimitiveType, Int64Type, UInt64Type};
+use arrow::compute::nullif;
 use std::sync::Arc;
 
 /// The operator.
@@ -118,7 +117,7 @@ impl RowOperator {
         Ok(match staying {
             None => Some(narrow),
             Some(mask) if !mask.has_true() => None,
-            Some(mask) => Some(filtered(&narrow, &mask)?),
+            Some(mask) => Some(narrow.filter(&mask)?),
         })
     }
 
@@ -250,43 +249,6 @@ fn without(column: &ArrayRef, absent: &BooleanArray) -> Result<ArrayRef> {
     Ok(arrow::compute::take(column, &rows.collect::<arrow::array::UInt32Array>(), None)?)
 }
 
-/// The rows of `mask`.
-fn filtered(batch: &ChangeBatch, mask: &BooleanBuffer) -> Result<ChangeBatch> {
-    let predicate = FilterBuilder::new(&BooleanArray::new(mask.clone(), None)).optimize().build();
-    let columns =
-        |columns: &[ArrayRef]| -> Result<Vec<ArrayRef>> { columns.iter().map(|c| Ok(predicate.filter(c)?)).collect() };
-    let nulls = |nulls: &Option<NullBuffer>| -> Result<Option<NullBuffer>> {
-        let Some(nulls) = nulls else { return Ok(None) };
-        let bits = predicate.filter(&BooleanArray::new(nulls.inner().clone(), None))?;
-        Ok(Some(NullBuffer::new(bits.as_boolean().values().clone())).filter(|n| n.null_count() > 0))
-    };
-    let side =
-        |side: &Side| -> Result<Side> { Ok(Side { columns: columns(&side.columns)?, present: nulls(&side.present)? }) };
-    Ok(ChangeBatch {
-        key: columns(&batch.key)?,
-        key_present: nulls(&batch.key_present)?,
-        new: side(&batch.new)?,
-        old: batch.old.as_ref().map(side).transpose()?,
-        rowtime: scalars::<Int64Type>(&predicate, &batch.rowtime)?,
-        window: match &batch.window {
-            Some(w) => Some(Bounds {
-                start: scalars::<Int64Type>(&predicate, &w.start)?,
-                end: scalars::<Int64Type>(&predicate, &w.end)?,
-            }),
-            None => None,
-        },
-        seq: scalars::<UInt64Type>(&predicate, &batch.seq)?,
-    })
-}
-
-fn scalars<T: ArrowPrimitiveType>(
-    predicate: &FilterPredicate,
-    values: &ScalarBuffer<T::Native>,
-) -> Result<ScalarBuffer<T::Native>> {
-    let kept = predicate.filter(&PrimitiveArray::<T>::new(values.clone(), None))?;
-    Ok(kept.as_primitive::<T>().values().clone())
-}
-
 /// Drops rows whose key is absent or NULL in any column, and reports those that have not failed before.
 fn without_null_keys(batch: ChangeBatch, failed: Option<&BooleanBuffer>, bad: &mut Vec<BadRow>) -> Result<ChangeBatch> {
     let mut keyed = batch.key_present.clone();
@@ -302,7 +264,7 @@ fn without_null_keys(batch: ChangeBatch, failed: Option<&BooleanBuffer>, bad: &m
         );
         bad.push(BadRow { seq: batch.seq[row], reason });
     }
-    filtered(&batch, keyed.inner())
+    batch.filter(keyed.inner())
 }
 
 /// Notes what a program's boundaries caught, in the rows of `mask` only.
