@@ -21,6 +21,9 @@ const BATCH: usize = 4096;
 /// Milliseconds of a window.
 const WINDOW: i64 = 10_000;
 
+/// What is done with each record.
+type Work = Box<dyn FnMut(&mut State, RecordRef<'_>)>;
+
 /// Reads the whole topic.
 pub(crate) fn run(options: &Options) -> Fallible<()> {
     let meter = Meter::start(options.or("pid", "self"))?;
@@ -30,7 +33,7 @@ pub(crate) fn run(options: &Options) -> Fallible<()> {
     let mut reader = log.reader((0..PARTITIONS as i32).map(from_start).collect(), Isolation::ReadUncommitted)?;
     let (events, column) = (options.number("events")?, options.or("time", "column") == "column");
     let mut state = State::default();
-    let mut work: Box<dyn FnMut(&mut State, RecordRef<'_>)> = match (options.or("query", ""), column) {
+    let mut work: Work = match (options.or("query", ""), column) {
         ("q2", true) => Box::new(|state, r| {
             let [auction, price, time] = scan(r.value.unwrap_or_default(), [b"auction", b"price", b"dateTime"]);
             state.filter(auction, price, time);
