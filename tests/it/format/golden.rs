@@ -421,14 +421,14 @@ fn null_payloads_are_written_where_there_is_no_image() {
         ranges.into_iter().map(|r| r.map_or("-".to_owned(), text)).collect::<Vec<_>>()
     };
     let (one, both) = (std::slice::from_ref(&number), [number.clone(), text.clone()]);
-    assert_eq!(write(Format::Json, one, false, &[numbers.clone()]), [r#"{"N":1}"#, r#"{"N":null}"#, "-"]);
-    assert_eq!(write(Format::Json, one, true, &[numbers.clone()]), ["1", "-", "-"]);
-    assert_eq!(write(Format::Kafka, one, true, &[numbers.clone()])[1..], ["-", "-"]);
+    assert_eq!(write(Format::Json, one, false, std::slice::from_ref(&numbers)), [r#"{"N":1}"#, r#"{"N":null}"#, "-"]);
+    assert_eq!(write(Format::Json, one, true, std::slice::from_ref(&numbers)), ["1", "-", "-"]);
+    assert_eq!(write(Format::Kafka, one, true, std::slice::from_ref(&numbers))[1..], ["-", "-"]);
     let expected = [r#"{"N":1,"T":"a"}"#, r#"{"N":null,"T":"b"}"#, "-"];
     assert_eq!(write(Format::Json, &both, false, &[numbers.clone(), texts.clone()]), expected);
     let keys = [Column::key("N", SqlType::Bigint), Column::key("T", SqlType::String)];
     assert_eq!(write(Format::Json, &keys, true, &[numbers.clone(), texts.clone()]), expected);
-    assert_eq!(write(Format::Json, &keys[..1], false, &[numbers.clone()]), ["1", "-", "-"]);
+    assert_eq!(write(Format::Json, &keys[..1], false, std::slice::from_ref(&numbers)), ["1", "-", "-"]);
     assert_eq!(write(Format::None, &[], false, &[]), ["-", "-", "-"]);
     let views = arrow::compute::cast(&texts, &arrow::datatypes::DataType::Utf8View).unwrap();
     assert_eq!(write(Format::Kafka, &[text], false, &[views]), ["a", "b", "-"]);
