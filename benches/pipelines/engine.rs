@@ -84,6 +84,7 @@ impl Bench<'_> {
             group: "bench".to_owned(),
             mode: Mode::Last,
             start: Start::Earliest,
+            begin: None,
             commit_interval: self.engine.config().commit_interval(),
             emit_interval: EMIT,
         };

@@ -16,7 +16,7 @@ use crate::execute::execution::{ExecutionSpec, Target};
 use crate::execute::pipeline::Pipeline;
 use crate::execute::{Mode, stages};
 use crate::format::Encoder;
-use crate::log::{RecordSet, Start, TopicSpec, partition};
+use crate::log::{RecordSet, Start, TopicPartition, TopicSpec, partition};
 use crate::parse::statement::{CreateAs, CreateSource, Drop, InsertValues, Parsed, SourceKind, Statement};
 use crate::plan::{self, Created, Facts, Settings, TopicFact, TopicRequest};
 use datafusion::common::ScalarValue;
@@ -67,11 +67,13 @@ impl Engine {
         self.create_topic(plan.create_topic.as_ref())?;
         self.create_changelog(&pipeline, &group)?;
         let sink = Arc::new(plan.sink.clone());
-        let spec = self.execution_spec(pipeline, Target::Topic(sink), group, &properties);
+        let begin = self.begin(&pipeline, &properties)?;
+        let mut spec = self.execution_spec(pipeline, Target::Topic(sink), group, &properties);
+        spec.begin.clone_from(&begin);
         let (log, clock) = (self.inner.log.clone(), self.inner.clock.clone());
         let query = Arc::new(Query::new(id.clone(), spec, log, clock, false));
         let effect =
-            Effect::CreateQuery { id: id.clone(), sink: Box::new(plan.sink.clone()), reads: plan.reads.clone() };
+            Effect::CreateQuery { id: id.clone(), sink: Box::new(plan.sink.clone()), reads: plan.reads.clone(), begin };
         let sequence = self.record(&mut state, &parsed.text, session, effect)?;
         state.catalog.put_query(QueryInfo { id: id.clone(), reads: plan.reads, writes: name.clone() });
         state.catalog.put(plan.sink);
@@ -103,7 +105,10 @@ impl Engine {
         let query = match planned {
             Ok((pipeline, drawn)) => {
                 text.plan = drawn;
-                let spec = self.execution_spec(pipeline, target, self.group(id), &properties);
+                let mut spec = self.execution_spec(pipeline, target, self.group(id), &properties);
+                if let Effect::CreateQuery { begin, .. } = &command.effect {
+                    spec.begin.clone_from(begin);
+                }
                 Query::new(id.to_owned(), spec, log, clock, paused)
             }
             Err(e) => Query::failed(id.to_owned(), self.group(id), log, clock, e.to_string()),
@@ -153,6 +158,7 @@ impl Engine {
             group,
             mode: mode(properties),
             start: start(properties),
+            begin: None,
             commit_interval: millis("commit.interval.ms").unwrap_or(self.inner.config.commit_interval()),
             emit_interval: millis("emit.interval.ms").unwrap_or(EMIT_INTERVAL),
         }
@@ -162,6 +168,16 @@ impl Engine {
     pub(super) fn transient_spec(&self, pipeline: Pipeline, session: &Session) -> ExecutionSpec {
         let properties = self.properties(session);
         self.execution_spec(pipeline, Target::Rows, self.transient_id(), &properties)
+    }
+
+    /// What `latest` means now: a query owns every row from its creation on, however long it takes to start.
+    fn begin(&self, pipeline: &Pipeline, properties: &BTreeMap<String, String>) -> Result<Option<Vec<i64>>> {
+        if start(properties) != Start::Latest {
+            return Ok(None);
+        }
+        let source = &pipeline.scan.source;
+        let end = |p: i32| Ok(self.inner.log.watermarks(&TopicPartition::new(source.topic.as_str(), p))?.stable);
+        (0..source.partitions as i32).map(end).collect::<Result<_>>().map(Some)
     }
 
     fn create_topic(&self, topic: Option<&TopicRequest>) -> Result<()> {

@@ -50,6 +50,9 @@ pub enum Effect {
         sink: Box<Source>,
         /// The sources it reads.
         reads: Vec<String>,
+        /// Offsets by partition that `latest` meant, for a query that began there.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        begin: Option<Vec<i64>>,
     },
     /// A stream or table was dropped, with the query that wrote it.
     Drop {

@@ -116,7 +116,7 @@ impl Replayed {
     fn take(&mut self, command: Command) {
         match command.effect.clone() {
             Effect::CreateSource(source) => self.catalog.put(*source),
-            Effect::CreateQuery { id, sink, reads } => {
+            Effect::CreateQuery { id, sink, reads, .. } => {
                 let before = self.catalog.clone();
                 self.alive.retain(|c| c.id != id);
                 self.catalog.put((*sink).clone());

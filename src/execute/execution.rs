@@ -57,8 +57,10 @@ pub struct ExecutionSpec {
     pub group: String,
     /// Every change, or the last of each key per emission.
     pub mode: Mode,
-    /// Where to begin without committed offsets.
+    /// Where to begin without committed offsets, unless `begin` says.
     pub start: Start,
+    /// Offsets by partition that `latest` meant when the query was created: what came in since then belongs to it.
+    pub begin: Option<Vec<i64>>,
     /// Time between commits.
     pub commit_interval: Duration,
     /// Longest time between emissions while lagging.
@@ -184,14 +186,7 @@ impl Execution {
         for (slot, at) in known.iter().enumerate() {
             self.committed[slot] = match at {
                 Some(offset) => offset.offset,
-                None => {
-                    let marks = log.watermarks(&self.inputs[slot])?;
-                    match self.spec.start {
-                        Start::Earliest => marks.low,
-                        Start::Latest => marks.stable,
-                        Start::Offset(offset) => offset,
-                    }
-                }
+                None => self.first_offset(log, slot)?,
             };
         }
         self.processed.clone_from(&self.committed);
@@ -210,6 +205,19 @@ impl Execution {
         // crash, what came in between.
         self.dirty = first_start && self.session.is_some();
         Ok(())
+    }
+
+    /// Where a partition is begun that nothing was committed for.
+    fn first_offset(&self, log: &dyn Log, slot: usize) -> Result<i64> {
+        if let Some(&offset) = self.spec.begin.as_ref().and_then(|begin| begin.get(slot)) {
+            return Ok(offset);
+        }
+        let marks = log.watermarks(&self.inputs[slot])?;
+        Ok(match self.spec.start {
+            Start::Earliest => marks.low,
+            Start::Latest => marks.stable,
+            Start::Offset(offset) => offset,
+        })
     }
 
     /// Wakes a turn that waits for records; for other threads.

@@ -149,3 +149,16 @@ fn inserted_rows_are_records() {
     run(&engine, "INSERT INTO readings (car, speed, rowtime) VALUES ('x', 12.5, 77);");
     assert_eq!(world.records("readings"), [r#"x {\"TRACK\":null,\"SPEED\":12.5,\"RPM\":null} @77"#]);
 }
+
+#[test]
+fn latest_means_the_moment_of_creation() {
+    let world = World::new();
+    let engine = world.engine();
+    run(&engine, CARS);
+    produce(&world, "readings", &[("a", r#"{"rpm":1}"#, 1)]);
+    run(&engine, "SET 'auto.offset.reset' = 'latest'; CREATE STREAM late AS SELECT car, rpm FROM readings;");
+    // The query has not started yet when this row comes, and the process is another one when it does.
+    produce(&world, "readings", &[("a", r#"{"rpm":2}"#, 2)]);
+    world.engine().drive().unwrap();
+    assert_eq!(world.records("LATE"), [r#"a {\"RPM\":2} @2"#]);
+}

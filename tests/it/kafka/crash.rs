@@ -70,7 +70,7 @@ fn start(bootstrap: &str, out: &str, group: &str) -> (Child, String) {
 fn assert_exact(log: &KafkaLog, out: &str, group: &str) -> i64 {
     // The open transaction of a dead owner ends first.
     read_settled(log, out, 0);
-    let committed = log.committed(group, &[at(out, 0)]).unwrap()[0].as_ref().unwrap().offset;
+    let committed = settled_offset(log, out, group);
     for partition in 0..2 {
         let found = values(&read_settled(log, out, partition));
         let expected: Vec<_> =
@@ -79,6 +79,20 @@ fn assert_exact(log: &KafkaLog, out: &str, group: &str) -> i64 {
         assert!(found == expected);
     }
     committed
+}
+
+/// The committed offset, once it rests: a broker writes the markers of one transaction to the offsets' partition and to
+/// the rows' partitions one after the other, so that for a moment rows can be seen whose offsets cannot.
+fn settled_offset(log: &KafkaLog, out: &str, group: &str) -> i64 {
+    let mut last = None;
+    loop {
+        let now = log.committed(group, &[at(out, 0)]).unwrap()[0].as_ref().map(|c| c.offset);
+        if last == Some(now) {
+            return now.expect("something was committed");
+        }
+        last = Some(now);
+        std::thread::sleep(Duration::from_secs(1));
+    }
 }
 
 #[test]
