@@ -32,7 +32,8 @@ The cars go on driving. Try:
   SHOW QUERIES;
   DESCRIBE car_stats EXTENDED;
   SELECT car, speed, rpm FROM readings WHERE speed > 285 EMIT CHANGES LIMIT 5;
-  CREATE STREAM fast AS SELECT car, speed FROM readings WHERE speed > 280 EMIT CHANGES;";
+  CREATE STREAM fast AS SELECT car, speed FROM readings WHERE speed > 280 EMIT CHANGES;
+  SELECT car, COUNT(*) AS n, MAX(speed) AS top FROM readings GROUP BY car;";
 /// Topic and partitions that the demonstration feeds.
 const DEMO_TOPIC: &str = "readings";
 const DEMO_PARTITIONS: u32 = 4;
