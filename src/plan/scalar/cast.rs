@@ -261,7 +261,7 @@ fn is_true(text: &str) -> bool {
 /// Standard base64 with padding.
 pub(super) fn base64(text: &str) -> Option<Vec<u8>> {
     let bytes = text.as_bytes();
-    if bytes.len() % 4 != 0 {
+    if !bytes.len().is_multiple_of(4) {
         return None;
     }
     let padding = bytes.iter().rev().take_while(|b| **b == b'=').count();
@@ -279,7 +279,7 @@ pub(super) fn base64(text: &str) -> Option<Vec<u8>> {
             b'/' => 63,
             _ => return None,
         };
-        bits = bits << 6 | u32::from(digit);
+        bits = (bits << 6) | u32::from(digit);
         count += 6;
         if count >= 8 {
             count -= 8;
