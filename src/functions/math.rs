@@ -3,11 +3,11 @@
 use super::Param::{Decimal, Is};
 use super::kernel::{Arg, Numbers, numbers, unary};
 use super::{Entry, ErrorSink, Implementation, Overload, Param, Returns};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::types::SqlType;
 use crate::types::SqlType::{Bigint, Double, Integer};
-use crate::types::exact::{Exact, power_of_ten};
-use crate::types::{DECIMAL_PRECISION_MAX, SqlType};
-use arrow::array::{Array, ArrayRef, AsArray};
+use crate::types::exact::{Exact, fits, power_of_ten};
+use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array, Decimal256Array};
 use arrow::datatypes::{DataType, Decimal128Type, Decimal256Type, Float64Type, Int32Type, Int64Type, i256};
 use datafusion::logical_expr::ColumnarValue;
 use std::sync::Arc;
@@ -244,7 +244,7 @@ fn decimals(
                 Arc::new(narrow.with_precision_and_scale(precision, scale)?)
             }
         }
-        other => return Err(crate::error::Error::bug(format!("a DECIMAL argument is {other}"))),
+        other => return Err(Error::bug(format!("a DECIMAL argument is {other}"))),
     };
     Ok(ColumnarValue::Array(out))
 }
@@ -293,36 +293,38 @@ fn round_double(args: &[ColumnarValue], rows: usize, _: &mut ErrorSink) -> Resul
 }
 
 fn round_decimal(args: &[ColumnarValue], rows: usize, errors: &mut ErrorSink) -> Result<ColumnarValue> {
-    let places = Numbers::<Int32Type>::new(args, 1)?;
-    let arg = Arg::new(args, 0)?;
-    let mut rounded = vec![i256::ZERO; rows];
-    let mut valid = vec![false; rows];
+    let (arg, places) = (Arg::new(args, 0)?, Numbers::<Int32Type>::new(args, 1)?);
     let (precision, scale) = match arg.array().data_type() {
         DataType::Decimal128(p, s) | DataType::Decimal256(p, s) => (*p, *s),
-        other => return Err(crate::error::Error::bug(format!("a DECIMAL argument is {other}"))),
+        other => return Err(Error::bug(format!("a DECIMAL argument is {other}"))),
     };
-    for row in 0..rows {
-        let (false, Some(places)) = (arg.is_null(row), places.get(row)) else { continue };
+    let mut rounded = |row: usize| {
+        if arg.is_null(row) {
+            return None;
+        }
         let at = arg.place(row);
         let unscaled = match arg.array().as_primitive_opt::<Decimal128Type>() {
             Some(values) => i256::from_i128(values.value(at)),
             None => arg.array().as_primitive::<Decimal256Type>().value(at),
         };
-        let drop = (i32::from(scale) - places).clamp(0, i32::from(DECIMAL_PRECISION_MAX)) as i8;
-        let unit = power_of_ten(i32::from(drop)).unwrap_or(i256::ONE);
-        rounded[row] = if drop > 0 { half_up(unscaled, drop).wrapping_mul(unit) } else { unscaled };
-        valid[row] = true;
-        if !crate::types::exact::fits(rounded[row], precision) {
+        let drop = i64::from(scale) - i64::from(places.get(row)?);
+        if drop <= 0 {
+            return Some(unscaled);
+        }
+        // Beyond all digits nothing is left to round.
+        let drop = i8::try_from(drop).unwrap_or(i8::MAX);
+        let Some(unit) = power_of_ten(i32::from(drop)) else { return Some(i256::ZERO) };
+        let value = half_up(unscaled, drop).checked_mul(unit).filter(|x| fits(*x, precision));
+        if value.is_none() {
             errors.fail(row);
         }
-    }
-    let nulls = arrow::buffer::NullBuffer::from(valid);
+        value
+    };
     let out: ArrayRef = if precision <= 38 {
-        let values: Vec<i128> = rounded.into_iter().map(|x| x.as_i128()).collect();
-        let array = arrow::array::Decimal128Array::new(values.into(), Some(nulls));
+        let array: Decimal128Array = (0..rows).map(|row| rounded(row).map(|x| x.as_i128())).collect();
         Arc::new(array.with_precision_and_scale(precision, scale)?)
     } else {
-        let array = arrow::array::Decimal256Array::new(rounded.into(), Some(nulls));
+        let array: Decimal256Array = (0..rows).map(rounded).collect();
         Arc::new(array.with_precision_and_scale(precision, scale)?)
     };
     Ok(ColumnarValue::Array(out))

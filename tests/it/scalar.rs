@@ -34,7 +34,10 @@ impl Dialect for Expressions {
 }
 
 fn parse(sql: &str) -> Expr {
-    Parser::new(&Expressions).try_with_sql(sql).unwrap().parse_expr().unwrap_or_else(|e| panic!("{sql}: {e}"))
+    // STRUCT<...> is a type in the generic dialect only.
+    let generic = sqlparser::dialect::GenericDialect {};
+    let dialect: &dyn Dialect = if sql.contains("STRUCT<") { &generic } else { &Expressions };
+    Parser::new(dialect).try_with_sql(sql).unwrap().parse_expr().unwrap_or_else(|e| panic!("{sql}: {e}"))
 }
 
 struct Table {
@@ -142,6 +145,15 @@ fn select(sql: &str) -> (Vec<String>, Log, SqlType) {
     assert_eq!(*array.data_type(), typed.ty.arrow(), "{sql}");
     assert_eq!(array.len(), table.rows, "{sql}");
     assert!(typed.program.can_fail() || errors.caught().is_empty(), "{sql} logs, but cannot fail");
+    let (mut values, mut entries) = (vec![], vec![]);
+    for row in 0..table.rows {
+        let (value, entry) = run(&typed.program, &table.slice(row, 1), row);
+        values.extend(value);
+        entries.extend(entry);
+    }
+    assert_eq!(run(&typed.program, &table, 0), (values, entries), "{sql} row by row");
+    let (none, _) = run(&typed.program, &table.slice(2, 0), 0);
+    assert!(none.is_empty(), "{sql} on no rows");
     (texts(&array), log(&errors), typed.ty)
 }
 
@@ -334,6 +346,15 @@ fn casts_follow_java() {
     typed("CAST('aGk=' AS BYTES)", "BYTES", ["6869"; 4]);
     typed("CAST(5 AS DECIMAL(3, 2))", "DECIMAL(3, 2)", ["5.00"; 4]);
     typed("CAST(NULL AS BIGINT)", "BIGINT", ["NULL"; 4]);
+    typed("CAST(ST AS STRUCT<G STRING, N INT, F BIGINT>)->F", "BIGINT", ["1", "NULL", "NULL", "4"]);
+    typed("CAST(ST AS VARCHAR)", "STRING", ["Struct{F=1,G=x}", "NULL", "Struct{G=z}", "Struct{F=4}"]);
+    logged("CAST(ARRAY[S, '1'] AS ARRAY<INT>)", ["[12, 1]", "[, 1]", "NULL", "[34, 1]"], &[(1, Reason::Cast, &[2])]);
+    typed("CAST(D AS DECIMAL(3, 1))", "DECIMAL(3, 1)", ["1.5", "NULL", "NULL", "0.0"]);
+    refused("CAST(A AS DECIMAL(2, 3))", "DECIMAL precision must be >= scale");
+    refused(
+        "1.0000000000000000000000000000000000000000000000000000000000000000000000000000000000001",
+        "Invalid numeric",
+    );
     refused("CAST(A AS DATE)", "Cast of INTEGER to DATE is not supported");
 }
 
@@ -376,6 +397,9 @@ fn functions_follow_their_null_rules() {
     typed("ABS(A)", "INTEGER", ["7", "NULL", "2147483647", "-2147483648"]);
     typed("ROUND(-2.5e0)", "BIGINT", ["-2"; 4]);
     typed("ROUND(2.5)", "DECIMAL(1, 0)", ["3"; 4]);
+    typed("ROUND(C, 1)", "DECIMAL(5, 2)", ["1.50", "NULL", "NULL", "0.00"]);
+    typed("ROUND(C, -3)", "DECIMAL(5, 2)", ["0.00", "NULL", "NULL", "0.00"]);
+    typed("LEN('\u{1F600}')", "INTEGER", ["2"; 4]);
     typed("ROUND(2.345e0, 2)", "DOUBLE", ["2.35"; 4]);
     typed("FLOOR(C)", "DECIMAL(5, 2)", ["1.00", "NULL", "999.00", "-1.00"]);
     typed("CEIL(D)", "DOUBLE", ["2.0", "NULL", "NaN", "-0.0"]);

@@ -279,7 +279,7 @@ pub(super) fn base64(text: &str) -> Option<Vec<u8>> {
             b'/' => 63,
             _ => return None,
         };
-        bits = bits << 6 | u32::from(digit);
+        bits = (bits << 6) | u32::from(digit);
         count += 6;
         if count >= 8 {
             count -= 8;

@@ -4,8 +4,8 @@ use super::cast;
 use super::errors::Selection;
 use super::{Columns, Program, RowErrors};
 use crate::error::{Error, Result};
-use crate::types::SqlType;
 use crate::types::exact::Exact;
+use crate::types::{DECIMAL_PRECISION_MAX, SqlType};
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::ColumnarValue;
 
@@ -24,6 +24,9 @@ pub(super) fn number(text: &str) -> Result<(ScalarValue, SqlType)> {
         let digits = exact.unscaled.wrapping_abs().to_string().trim_start_matches('0').len().max(1);
         let scale = i8::try_from(exact.scale).map_err(|_| bad())?;
         let precision = u8::try_from(digits.max(exact.scale as usize)).map_err(|_| bad())?;
+        if precision > DECIMAL_PRECISION_MAX {
+            return Err(bad().with_detail(format!("a DECIMAL has at most {DECIMAL_PRECISION_MAX} digits")));
+        }
         let value = match precision <= 38 {
             true => ScalarValue::Decimal128(exact.unscaled.to_i128(), precision, scale),
             false => ScalarValue::Decimal256(Some(exact.unscaled), precision, scale),
