@@ -32,19 +32,39 @@ fn word(d: &[u8], i: usize) -> Option<u64> {
     Some(u64::from_le_bytes(*bytes))
 }
 
+/// The high bit of the first byte that is `"`, `\` or a control byte, and of some of those behind it.
+#[inline(always)]
+fn stops(x: u64) -> u64 {
+    let (quote, escape) = (x ^ (ONES * 0x22), x ^ (ONES * 0x5C));
+    ((quote.wrapping_sub(ONES) & !quote) | (escape.wrapping_sub(ONES) & !escape) | (x.wrapping_sub(ONES * 0x20) & !x))
+        & HIGHS
+}
+
+/// The place of the first stop in the word `x` that was read at `i`, and whether a byte before it is >= 0x80.
+#[inline(always)]
+fn stop_at(i: usize, x: u64, stop: u64, high: u64) -> (usize, bool) {
+    let bits = stop.trailing_zeros() & !7;
+    (i + bits as usize / 8, (high | x & !(u64::MAX << bits)) & HIGHS != 0)
+}
+
 /// First `"`, `\` or control byte at or after `i` (or the end); the flag says that a byte >= 0x80 was passed.
 #[inline(always)]
 pub(super) fn text_end(d: &[u8], mut i: usize) -> (usize, bool) {
     let mut high = 0;
-    while let Some(x) = word(d, i) {
-        let (quote, escape) = (x ^ (ONES * 0x22), x ^ (ONES * 0x5C));
-        let hits = ((quote.wrapping_sub(ONES) & !quote)
-            | (escape.wrapping_sub(ONES) & !escape)
-            | (x.wrapping_sub(ONES * 0x20) & !x))
-            & HIGHS;
-        if hits != 0 {
-            let bits = hits.trailing_zeros() & !7;
-            return (i + bits as usize / 8, (high | x & !(u64::MAX << bits)) & HIGHS != 0);
+    while let Some(pair) = d.get(i..).and_then(|tail| tail.first_chunk::<16>()) {
+        let pair = u128::from_le_bytes(*pair);
+        let (x, y) = (pair as u64, (pair >> 64) as u64);
+        let (first, second) = (stops(x), stops(y));
+        if first | second != 0 {
+            return if first != 0 { stop_at(i, x, first, high) } else { stop_at(i + 8, y, second, high | x) };
+        }
+        high |= x | y;
+        i += 16;
+    }
+    if let Some(x) = word(d, i) {
+        let stop = stops(x);
+        if stop != 0 {
+            return stop_at(i, x, stop, high);
         }
         high |= x;
         i += 8;
