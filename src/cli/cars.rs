@@ -50,7 +50,13 @@ fn mix(z: u64) -> u64 {
 }
 
 /// Drives: writes half a minute of history, then ten rounds of readings a second until `stop`.
-pub(super) fn drive(log: &Arc<dyn Log>, topic: &str, partitions: u32, clock: &SharedClock, stop: &AtomicBool) -> Result<()> {
+pub(super) fn drive(
+    log: &Arc<dyn Log>,
+    topic: &str,
+    partitions: u32,
+    clock: &SharedClock,
+    stop: &AtomicBool,
+) -> Result<()> {
     let start = clock.now_ms() - HISTORY * PAUSE.as_millis() as i64;
     let mut next = 0;
     while !stop.load(Ordering::Relaxed) {
