@@ -300,6 +300,23 @@ fn a_second_owner_is_refused_by_name() {
     open(directory.path(), Fsync::Commit).unwrap();
 }
 
+/// Starting a child copies every descriptor for a moment, the lock's too.
+#[test]
+fn a_child_that_is_being_started_does_not_keep_the_directory() {
+    let directory = scratch();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                std::process::Command::new("true").status().unwrap();
+            }
+        });
+        let opened = (0..300).try_for_each(|_| open(directory.path(), Fsync::Commit).map(drop));
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        opened.unwrap();
+    });
+}
+
 /// Large commits take the other road: segments are synced and the journal carries only their ends.
 #[test]
 fn large_commits_survive_a_cut_journal_too() {

@@ -14,7 +14,7 @@ const FILE: &str = "lock";
 /// Held as long as the directory is used.
 #[derive(Debug)]
 pub(super) struct DirectoryLock {
-    _file: File,
+    file: File,
 }
 
 impl DirectoryLock {
@@ -30,7 +30,17 @@ impl DirectoryLock {
         }
         let written = file.set_len(0).and_then(|()| write!(file, "{}", std::process::id()));
         written.map_err(|e| failed("write", &path, e))?;
-        Ok(DirectoryLock { _file: file })
+        Ok(DirectoryLock { file })
+    }
+}
+
+impl Drop for DirectoryLock {
+    /// Closing the file is not enough: a child that another thread is just starting holds a copy of the descriptor until
+    /// it runs its own program, and the lock with it.
+    fn drop(&mut self) {
+        if let Err(e) = flock(&self.file, FlockOperation::Unlock) {
+            tracing::warn!(error = %e, "the data directory's lock was not released; it ends with the process");
+        }
     }
 }
 
