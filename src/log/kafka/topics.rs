@@ -161,13 +161,20 @@ impl KafkaLog {
         Ok(Watermarks { low, stable: stable.clamp(low, high), high })
     }
 
-    /// First and last offset of a partition. A client may not yet know of a topic that was just made.
+    /// First and last offset of a partition.
     fn ask(&self, consumer: &BaseConsumer<Events>, at: &TopicPartition) -> Result<(i64, i64)> {
+        let doing = format!("look at {}-{}", at.topic, at.partition);
+        self.patiently(&doing, at, || consumer.fetch_watermarks(&at.topic, at.partition, ANSWER_WAIT))
+    }
+
+    /// Asks the leader of a partition, again while there is none for the moment or the client does not know it yet: the
+    /// usual state of a topic that was just made.
+    fn patiently<T>(&self, doing: &str, at: &TopicPartition, ask: impl Fn() -> Result<T, KafkaError>) -> Result<T> {
         use RDKafkaErrorCode as Code;
         let deadline = self.clock().monotonic() + LEADER_WAIT;
         loop {
-            let error = match consumer.fetch_watermarks(&at.topic, at.partition, ANSWER_WAIT) {
-                Ok(marks) => return Ok(marks),
+            let error = match ask() {
+                Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
             let passing = match error.rdkafka_error_code() {
@@ -178,7 +185,7 @@ impl KafkaLog {
                 _ => false,
             };
             if !passing || self.clock().monotonic() > deadline {
-                return Err(failed(&format!("look at {}-{}", at.topic, at.partition), error));
+                return Err(failed(doing, error));
             }
             self.clock().sleep(SETTLE_PAUSE);
         }
@@ -229,12 +236,14 @@ impl KafkaLog {
         // Negative numbers have other meanings in this request; no record is older than 1970.
         list.add_partition_offset(&at.topic, at.partition, Offset::Offset(timestamp.max(0)))
             .map_err(|e| failed(&doing, e))?;
-        let found = self.asker().offsets_for_times(list, ANSWER_WAIT).map_err(|e| failed(&doing, e))?;
-        let Some(element) = found.find_partition(&at.topic, at.partition) else { return Ok(None) };
-        element.error().map_err(|e| failed(&doing, e))?;
-        Ok(match element.offset() {
-            Offset::Offset(offset) => Some(offset),
-            _ => None,
+        self.patiently(&doing, at, || {
+            let found = self.asker().offsets_for_times(list.clone(), ANSWER_WAIT)?;
+            let Some(element) = found.find_partition(&at.topic, at.partition) else { return Ok(None) };
+            element.error()?;
+            Ok(match element.offset() {
+                Offset::Offset(offset) => Some(offset),
+                _ => None,
+            })
         })
     }
 
