@@ -22,7 +22,7 @@ mod push;
 mod show;
 
 use crate::catalog::Catalog;
-use crate::config::{Config, LogConfig};
+use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::log::{Log, Session as LogSession};
 use crate::parse::statement::{Parsed, Statement};
@@ -243,9 +243,4 @@ fn unsupported(what: &str) -> Error {
 /// Is a topic Tidegate's own: not shown by SHOW TOPICS.
 pub fn is_internal(topic: &str) -> bool {
     topic.starts_with("_confluent") || topic.starts_with("__")
-}
-
-/// Does the configuration name a log that outlives the process?
-pub fn is_durable(config: &Config) -> bool {
-    config.log != LogConfig::Temporary
 }

@@ -25,7 +25,7 @@ use crate::log::{
 use crate::types::clock::SharedClock;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Records asked for in one poll, and rows in one intake batch: decoded columns of that many rows stay in the cache.
@@ -80,8 +80,6 @@ pub struct Progress {
     pub late: AtomicU64,
     /// Commits.
     pub commits: AtomicU64,
-    /// Records that were in the log but not yet processed when the reader last stood at an end; -1 = not known.
-    pub waiting: AtomicI64,
 }
 
 /// What a turn did.
