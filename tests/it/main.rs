@@ -21,5 +21,6 @@ mod plan;
 mod row_programs;
 mod scalar;
 mod simulated_log;
+mod simulation;
 mod split_law;
 mod windows;
