@@ -9,6 +9,7 @@ mod batches;
 mod cli;
 mod crash;
 mod embedded_crash;
+mod embedded_tidy;
 mod engine;
 mod format;
 mod harness;
