@@ -23,6 +23,7 @@ use super::window::Windows;
 use super::{BadRow, ChangeBatch, Delta, Mode, Operator, Out, Side};
 use crate::error::{Error, Result};
 use crate::functions::accumulate::{Accumulator, Cells, Changes, Words};
+use crate::mutant::{self, Mutant};
 use crate::types::time::NEVER;
 use arrow::buffer::NullBuffer;
 use std::collections::BTreeMap;
@@ -365,9 +366,12 @@ impl Operator for AggregateOperator {
 
     fn emit(&mut self, out: &mut Out) -> Result<()> {
         self.emission = self.emission.wrapping_add(1);
-        let changed = std::mem::take(&mut self.changed);
+        let mut changed = std::mem::take(&mut self.changed);
         if changed.groups.is_empty() {
             return Ok(());
+        }
+        if mutant::on(Mutant::LastByHash) && !self.with_old {
+            changed.groups.reverse();
         }
         let old = match self.with_old {
             true => {
@@ -395,7 +399,9 @@ impl Operator for AggregateOperator {
     fn commit(&mut self) {
         debug_assert!(self.changed.groups.is_empty(), "a commit emits first");
         self.segments.commit(&mut self.arena);
-        self.images.clear();
+        if !mutant::on(Mutant::UndoKept) {
+            self.images.clear();
+        }
         self.saved = (self.time, self.late);
         self.epoch = self.epoch.wrapping_add(1);
     }

@@ -22,6 +22,7 @@ use crate::log::{
     Assignment, CommittedOffset, Epoch, Header, Isolation, Log, Outcome, Reader, RecordSet, Run, Session, SessionSpec,
     Start, TopicPartition,
 };
+use crate::mutant::{self, Mutant};
 use crate::types::clock::SharedClock;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -416,6 +417,10 @@ impl Execution {
             epoch.offsets.push((input.clone(), CommittedOffset { offset, metadata: self.stages.memo(slot) }));
         }
         let session = self.session.as_mut().ok_or_else(|| Error::bug("a query without session does not commit"))?;
+        if mutant::on(Mutant::OffsetsBeforeRows) {
+            let early = Epoch { records: Vec::new(), offsets: epoch.offsets.clone(), blob: epoch.blob.clone() };
+            session.commit(&early)?;
+        }
         let outcome = match session.commit(&epoch) {
             Ok(outcome) => outcome,
             // The log could not take it (a full disk): nothing was written; try again.

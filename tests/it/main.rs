@@ -17,6 +17,7 @@ mod http;
 mod kafka;
 mod log_contract;
 mod model;
+mod mutants;
 mod parse;
 mod plan;
 mod row_programs;

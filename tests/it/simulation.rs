@@ -179,7 +179,7 @@ fn number(name: &str) -> Option<u64> {
 }
 
 #[test]
-fn crashes_and_doubtful_commits_change_nothing() {
+pub(crate) fn crashes_and_doubtful_commits_change_nothing() {
     if let Some(seed) = number("TIDEGATE_SIMULATION_SEED") {
         check(seed);
         return;

@@ -10,6 +10,7 @@ use super::super::Delta;
 use super::super::keys::GroupRef;
 use super::{AggregateOperator, HEAD_WORDS};
 use crate::error::{Error, Result};
+use crate::mutant::{self, Mutant};
 use crate::types::time::NEVER;
 
 /// Version of the state bytes and the memo. Another one means: rebuild from the input.
@@ -98,7 +99,9 @@ impl AggregateOperator {
             let at = slot as usize * self.arena.width;
             self.arena.words[at..at + self.arena.width].copy_from_slice(&image[2..]);
         }
-        self.images.clear();
+        if !mutant::on(Mutant::UndoKept) {
+            self.images.clear();
+        }
         self.segments.abort(&mut self.arena);
         (self.time, self.late) = self.saved;
         self.changed = super::Changed::default();
@@ -122,6 +125,9 @@ impl AggregateOperator {
         let mut number = || words.next().and_then(|w| w.parse::<i64>().ok()).ok_or_else(|| broken("memo is cut off"));
         self.time = number()?.max(NEVER);
         self.late = number()?.max(0) as u64;
+        if mutant::on(Mutant::StreamTimeLost) {
+            self.time = NEVER;
+        }
         self.saved = (self.time, self.late);
         Ok(())
     }
