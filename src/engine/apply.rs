@@ -247,7 +247,7 @@ impl Engine {
 
     pub(super) fn terminate(&self, id: Option<&str>, parsed: &Parsed, session: &Session) -> Result<Entity> {
         let mut state = self.inner.state.lock();
-        let ids = chosen(&state, id)?;
+        let ids = chosen(&state.order, id)?;
         let mut sequence = -1;
         for id in &ids {
             sequence = self.record(&mut state, &parsed.text, session, Effect::Terminate { id: id.clone() })?;
@@ -261,7 +261,7 @@ impl Engine {
     pub(super) fn pause(&self, id: Option<&str>, paused: bool, parsed: &Parsed, session: &Session) -> Result<Entity> {
         let mut state = self.inner.state.lock();
         let mut sequence = -1;
-        for id in chosen(&state, id)? {
+        for id in chosen(&state.order, id)? {
             sequence = self.record(&mut state, &parsed.text, session, Effect::Pause { id: id.clone(), paused })?;
             if let Some(query) = state.queries.get(&id) {
                 query.pause(paused);
@@ -317,17 +317,21 @@ fn start(properties: &BTreeMap<String, String>) -> Start {
     }
 }
 
-fn chosen(state: &State, id: Option<&str>) -> Result<Vec<String>> {
+/// The queries that are meant: one by its id, or all.
+pub(super) fn chosen(queries: &[String], id: Option<&str>) -> Result<Vec<String>> {
     match id {
-        None => Ok(state.order.clone()),
-        Some(id) if state.queries.contains_key(id) => Ok(vec![id.to_owned()]),
-        Some(id) => {
-            let error = Error::statement(format!("Unknown queryId: {id}"));
-            Err(match crate::types::nearest(id, state.order.iter().map(String::as_str)) {
-                Some(near) => error.with_hint(format!("did you mean {near}?")),
-                None => error.with_hint("SHOW QUERIES lists what runs"),
-            })
-        }
+        None => Ok(queries.to_vec()),
+        Some(id) if queries.iter().any(|known| known == id) => Ok(vec![id.to_owned()]),
+        Some(id) => Err(unknown_query(id, queries)),
+    }
+}
+
+/// The error for a query that is not there.
+pub(super) fn unknown_query(id: &str, queries: &[String]) -> Error {
+    let error = Error::statement(format!("Unknown queryId: {id}"));
+    match crate::types::nearest(id, queries.iter().map(String::as_str)) {
+        Some(near) => error.with_hint(format!("did you mean {near}?")),
+        None => error.with_hint("SHOW QUERIES lists what runs"),
     }
 }
 
