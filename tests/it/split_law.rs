@@ -7,13 +7,17 @@ use tidegate::catalog::Format;
 use tidegate::execute::aggregate::AggregateOperator;
 use tidegate::execute::pipeline::{AggregateCall, AggregateSpec};
 use tidegate::execute::{Delta, Mode, Operator, Out};
+use tidegate::functions::aggregate::Aggregate;
 use tidegate::types::time::{Window, WindowKind};
 use tidegate::types::{Column, SqlType};
 
 /// Random cases a law. A failure names its seed.
 const SEEDS: u64 = 400;
 
-const VALUE: [SqlType; 4] = [SqlType::Integer, SqlType::Bigint, SqlType::Double, SqlType::Decimal(3, 1)];
+fn value_types() -> Vec<SqlType> {
+    let list = SqlType::Array(Box::new(SqlType::Integer));
+    vec![SqlType::Integer, SqlType::Bigint, SqlType::Double, SqlType::Decimal(3, 1), SqlType::String, list]
+}
 
 /// One random query with its input.
 #[derive(Debug)]
@@ -63,6 +67,8 @@ fn rows(dice: &mut Dice, key: &[SqlType], n: usize) -> Vec<Rec> {
             Val::Long(if big { i64::MAX - 3 } else { dice.below(100) - 50 }),
             Val::Double([0.1, -0.0, 1e300, 2.5, -7.25, 0.0][dice.below(6) as usize]),
             Val::Decimal(i128::from(dice.below(700) - 300)),
+            Val::Text(["", "a", "b", "\u{FFFD}", "\u{1F600}"][dice.below(5) as usize].to_owned()),
+            Val::List((0..dice.below(3)).map(|_| if dice.one_in(4) { Val::Null } else { Val::Int(7) }).collect()),
         ];
         value.iter_mut().for_each(|v| *v = if dice.one_in(8) { Val::Null } else { v.clone() });
         let key = (!dice.one_in(30)).then_some(group);
@@ -81,7 +87,9 @@ fn case(seed: u64) -> Case {
         _ => advance + dice.below(40),
     };
     let grace = dice.below(3) * dice.below(40);
-    let windows = (!dice.one_in(6)).then_some(model::Windows { size, advance, grace });
+    let retention = dice.below(3) * dice.below(30);
+    let windows =
+        (!dice.one_in(6)).then_some(model::Windows { size, advance, grace, retention: size + grace + retention });
     let calls = model::all_calls().into_iter().filter(|_| dice.one_in(2)).collect();
     let grouping = Grouping { windows, final_only: false, with_old: dice.one_in(2), calls };
     let key = key_types(seed);
@@ -97,11 +105,11 @@ impl Case {
                 false => WindowKind::Hopping { size_ms: w.size, advance_ms: w.advance },
             },
             grace_ms: Some(w.grace),
-            retention_ms: None,
+            retention_ms: Some(w.retention),
         });
-        let call = |&(function, argument): &(_, Option<usize>)| AggregateCall {
-            function,
-            arguments: argument.into_iter().collect(),
+        let call = |(function, arguments): &(Aggregate, Vec<usize>)| AggregateCall {
+            function: function.clone(),
+            arguments: arguments.clone(),
         };
         let spec = AggregateSpec {
             name: "Aggregate-Aggregate-Materialize".into(),
@@ -116,7 +124,7 @@ impl Case {
     }
 
     fn step(&self, operator: &mut dyn Operator, range: std::ops::Range<usize>, out: &mut Out) {
-        operator.step(&[Some(&batch(&self.rows[range], &self.key, &VALUE))], out).unwrap();
+        operator.step(&[Some(&batch(&self.rows[range], &self.key, &value_types()))], out).unwrap();
     }
 }
 
