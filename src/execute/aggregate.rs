@@ -18,13 +18,16 @@ use super::arena::Arena;
 use super::key_table::Probe;
 use super::keys::{BatchKeys, GroupRef, KeyLayout, usable};
 use super::pipeline::{AggregateCall, AggregateSpec};
+use super::row::masked;
 use super::segment::Segments;
+use super::state_bytes::StateBytes;
 use super::window::Windows;
 use super::{BadRow, ChangeBatch, Delta, Mode, Operator, Out, Side};
 use crate::error::{Error, Result};
-use crate::functions::accumulate::{Accumulator, Cells, Changes, Words};
+use crate::functions::accumulate::{Accumulator, Arguments, Cells, Changes, Heap, Results, State, Work};
 use crate::mutant::{self, Mutant};
 use crate::types::time::NEVER;
+use arrow::array::ArrayRef;
 use arrow::buffer::NullBuffer;
 use std::collections::BTreeMap;
 
@@ -54,6 +57,9 @@ pub struct AggregateOperator {
     accumulators: Vec<Accumulator>,
     layout: KeyLayout,
     arena: Arena,
+    /// What states of variable size keep outside of their words.
+    heap: Heap,
+    handles: StateBytes,
     segments: Segments,
     time: i64,
     late: u64,
@@ -108,6 +114,8 @@ struct Pending {
     groups: Vec<GroupRef>,
     /// Rows whose value one of the aggregates could not take, with its number.
     unfit: Vec<(u32, usize)>,
+    /// `Final`: windows that were past their retention when they closed: `seq`, start, number of groups.
+    lost: Vec<(u64, i64, u32)>,
 }
 
 impl AggregateOperator {
@@ -128,10 +136,11 @@ impl AggregateOperator {
             if call.arguments.len() != call.function.arity() {
                 return Err(Error::bug("an aggregate call has the wrong number of arguments"));
             }
-            let accumulator = Accumulator::new(call.function, width);
+            let accumulator = Accumulator::new(call.function.clone(), width)?;
             width += accumulator.width();
             accumulators.push(accumulator);
         }
+        let handles = StateBytes::new(HEAD_WORDS, &accumulators);
         let layout = KeyLayout::new(spec.key_format, &spec.key)?;
         Ok(AggregateOperator {
             windows,
@@ -142,6 +151,8 @@ impl AggregateOperator {
             segments: Segments::new(layout.is_number()),
             layout,
             arena: Arena::new(width),
+            heap: Heap::default(),
+            handles,
             time: NEVER,
             late: 0,
             saved: (NEVER, 0),
@@ -291,18 +302,15 @@ impl AggregateOperator {
         let each = self.when == When::Each;
         let mut unfit = Vec::new();
         for (i, (call, accumulator)) in self.calls.iter().zip(&self.accumulators).enumerate() {
-            let argument = match call.arguments.first() {
-                Some(&at) => {
-                    let column = batch.new.columns.get(at);
-                    Some(column.ok_or_else(|| Error::bug("an aggregate's argument is not in the batch"))?)
-                }
-                None => None,
-            };
+            let argument = |&at: &usize| batch.new.columns.get(at).cloned();
+            let new: Option<Vec<ArrayRef>> = call.arguments.iter().map(argument).collect();
+            let new = new.ok_or_else(|| Error::bug("an aggregate's argument is not in the batch"))?;
             let before = if each && self.with_old { Some(&mut pending.before[i]) } else { None };
             let after = if each { Some(&mut pending.after[i]) } else { None };
-            let mut state = Words { words: &mut self.arena.words, width: self.arena.width };
-            let changes = Changes { slots: &self.pass.slots, rows: &self.pass.rows };
-            accumulator.add(&mut state, changes, argument, before, after, &mut unfit)?;
+            let mut state = State { words: &mut self.arena.words, width: self.arena.width, heap: &mut self.heap };
+            let work = Work::Changes(Changes { slots: &self.pass.slots, rows: &self.pass.rows });
+            let arguments = Arguments { new: &new, old: &[] };
+            accumulator.run(&mut state, work, arguments, Results { before, after }, &mut unfit)?;
             pending.unfit.extend(unfit.drain(..).map(|row| (row, i)));
         }
         Ok(())
@@ -310,13 +318,16 @@ impl AggregateOperator {
 
     /// Closes every window that the present stream time closes; with EMIT FINAL its groups leave, by start and key bytes.
     fn close(&mut self, seq: u64, pending: &mut Pending) -> Result<()> {
-        let Some(windows) = self.windows else { return Ok(()) };
+        let Some(mut windows) = self.windows else { return Ok(()) };
         while let Some((start, number)) = self.segments.first() {
             if !windows.is_closed(start, self.time) {
                 break;
             }
-            if self.when == When::Final {
-                let groups: Vec<GroupRef> = (0..self.segments.get(number).keys.len()).map(|n| (number, n)).collect();
+            let groups = self.segments.get(number).keys.len();
+            if self.when == When::Final && !windows.is_kept(start, self.time) {
+                pending.lost.push((seq, start, groups));
+            } else if self.when == When::Final {
+                let groups: Vec<GroupRef> = (0..groups).map(|n| (number, n)).collect();
                 let keys = self.layout.encode(&self.segments, &groups)?;
                 pending.groups.extend(keys.order().into_iter().map(|i| groups[i as usize]));
                 pending.seqs.resize(pending.groups.len(), seq);
@@ -326,8 +337,14 @@ impl AggregateOperator {
         Ok(())
     }
 
-    fn report(&self, batch: &ChangeBatch, unfit: &[(u32, usize)], out: &mut Out) {
-        for &(row, call) in unfit {
+    fn report(&self, batch: &ChangeBatch, pending: &Pending, out: &mut Out) {
+        for &(seq, start, groups) in &pending.lost {
+            let reason = format!(
+                "the window that starts at {start} was past its retention when it closed: {groups} groups were not written"
+            );
+            out.bad.push(BadRow { seq, reason });
+        }
+        for &(row, call) in &pending.unfit {
             let function = &self.calls[call].function;
             let reason = format!("numeric overflow: the result of the aggregate does not fit {}", function.output());
             out.bad.push(BadRow { seq: batch.seq[row as usize], reason });
@@ -353,7 +370,7 @@ impl Operator for AggregateOperator {
         }
         self.last_seq = batch.seq[batch.len() - 1];
         out.late += self.late - late;
-        self.report(batch, &pending.unfit, out);
+        self.report(batch, &pending, out);
         out.bad[bad..].sort_by_key(|b| b.seq);
         if !pending.seqs.is_empty() {
             out.batches.push(match self.when {
@@ -378,15 +395,16 @@ impl Operator for AggregateOperator {
                 let slots: Vec<u32> = (0..changed.groups.len() as u32).collect();
                 let mut before = self.cells();
                 for (accumulator, cells) in self.accumulators.iter().zip(&mut before) {
-                    accumulator.peek(&changed.before, self.arena.width, &slots, cells);
+                    accumulator.peek(&changed.before, self.arena.width, &self.heap, &slots, cells);
                 }
-                Some(write::masked(Side {
-                    columns: self.columns(before)?,
-                    present: Some(NullBuffer::from(changed.had)),
-                })?)
+                Some(masked(Side { columns: self.columns(before)?, present: Some(NullBuffer::from(changed.had)) })?)
             }
             false => None,
         };
+        if self.with_old {
+            // The next emission's old values are what stands here now.
+            self.heap.freeze();
+        }
         let seqs = vec![self.last_seq; changed.groups.len()];
         out.batches.push(self.write_groups(&changed.groups, seqs, old)?);
         Ok(())
@@ -398,7 +416,9 @@ impl Operator for AggregateOperator {
 
     fn commit(&mut self) {
         debug_assert!(self.changed.groups.is_empty(), "a commit emits first");
+        self.release_closed();
         self.segments.commit(&mut self.arena);
+        self.heap.commit();
         if !mutant::on(Mutant::UndoKept) {
             self.images.clear();
         }
@@ -458,6 +478,7 @@ impl Pending {
             had: Vec::new(),
             groups: Vec::new(),
             unfit: Vec::new(),
+            lost: Vec::new(),
         }
     }
 }

@@ -123,7 +123,10 @@ fn calls(aggregate: &Aggregate, keys: usize) -> Result<Vec<AggregateCall>> {
             Expr::Column(column) => Ok(call::index(column, input)? - keys),
             other => Err(Error::bug(format!("{other} is no column"))),
         };
-        calls.push(AggregateCall { function, arguments: args.iter().map(place).collect::<Result<_>>()? });
+        calls.push(AggregateCall {
+            function: function.clone(),
+            arguments: args.iter().map(place).collect::<Result<_>>()?,
+        });
     }
     Ok(calls)
 }

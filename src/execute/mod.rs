@@ -14,6 +14,7 @@ pub mod execution;
 pub mod intake;
 pub mod pipeline;
 pub mod row;
+pub mod session;
 pub mod sink;
 pub mod stages;
 
@@ -22,6 +23,7 @@ mod filter;
 mod key_table;
 mod keys;
 mod segment;
+mod state_bytes;
 mod window;
 
 use crate::error::Result;

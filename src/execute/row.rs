@@ -240,6 +240,14 @@ fn or(left: Mask, right: Mask) -> Mask {
     Some(&left? | &right?)
 }
 
+/// The image whose columns hold NULL where a row has none.
+pub(super) fn masked(side: Side) -> Result<Side> {
+    let Some(present) = side.present.as_ref().filter(|p| p.null_count() > 0) else { return Ok(side) };
+    let absent = BooleanArray::new(!present.inner(), None);
+    let columns = side.columns.iter().map(|c| without(c, &absent)).collect::<Result<_>>()?;
+    Ok(Side { columns, present: side.present })
+}
+
 /// NULL where `absent`. Nested columns have no kernel for it; taking no row there does the same.
 fn without(column: &ArrayRef, absent: &BooleanArray) -> Result<ArrayRef> {
     if !column.data_type().is_nested() {

@@ -6,11 +6,13 @@
 
 use crate::error::Result;
 use crate::execute::aggregate::AggregateOperator;
-use crate::execute::pipeline::{Hop, Pipeline};
+use crate::execute::pipeline::{AggregateSpec, Hop, Pipeline};
 use crate::execute::row::RowOperator;
+use crate::execute::session::SessionOperator;
 use crate::execute::{ChangeBatch, Mode, Operator, Out};
 use crate::format::Encoder;
 use crate::log::{Assignment, Isolation, Log, RecordSet, Start, TopicPartition, partition};
+use crate::types::time::WindowKind;
 use arrow::buffer::BooleanBuffer;
 use std::ops::Range;
 use std::sync::Arc;
@@ -24,7 +26,7 @@ const RESTORE_POLL: Duration = Duration::from_millis(100);
 pub struct Stages {
     rows: Vec<RowOperator>,
     exchange: Option<Exchange>,
-    groups: Vec<AggregateOperator>,
+    groups: Vec<Box<dyn Operator>>,
     after: Option<RowOperator>,
     changelog: Option<String>,
     mode_last: bool,
@@ -87,8 +89,7 @@ impl Stages {
             Some(spec) => {
                 // HAVING needs to know whether a group passed before, to write a tombstone when it leaves.
                 let having = pipeline.after.as_ref().is_some_and(|after| !after.keep.is_empty());
-                let group = || AggregateOperator::new(spec, mode).map(|g| if having { g.with_old() } else { g });
-                (0..tasks).map(|_| group()).collect::<Result<_>>()?
+                (0..tasks).map(|_| grouping(spec, mode, having)).collect::<Result<_>>()?
             }
         };
         Ok(Stages {
@@ -167,18 +168,18 @@ impl Stages {
 
     /// What is now durable.
     pub fn commit(&mut self) {
-        self.groups.iter_mut().for_each(Operator::commit);
+        self.groups.iter_mut().for_each(|g| g.commit());
     }
 
     /// Back to the last commit.
     pub fn abort(&mut self) {
-        self.groups.iter_mut().for_each(Operator::abort);
+        self.groups.iter_mut().for_each(|g| g.abort());
         self.unemitted = false;
     }
 
     /// Stream time and counts of a task, to be kept with its input's offset.
     pub fn memo(&self, task: usize) -> String {
-        self.groups.get(task).map_or_else(String::new, Operator::memo)
+        self.groups.get(task).map_or_else(String::new, |g| g.memo())
     }
 
     /// Takes every task's memo back.
@@ -234,6 +235,20 @@ impl Stages {
         }
         Ok(())
     }
+}
+
+/// The operator of a grouping; `with_old` = it also writes the value before each change.
+fn grouping(spec: &AggregateSpec, mode: Mode, with_old: bool) -> Result<Box<dyn Operator>> {
+    Ok(match spec.window.map(|w| w.kind) {
+        Some(WindowKind::Session { .. }) => {
+            let sessions = SessionOperator::new(spec, mode)?;
+            Box::new(if with_old { sessions.with_old() } else { sessions })
+        }
+        _ => {
+            let groups = AggregateOperator::new(spec, mode)?;
+            Box::new(if with_old { groups.with_old() } else { groups })
+        }
+    })
 }
 
 /// Name of a store's changelog topic.

@@ -7,7 +7,6 @@
 pub mod accumulate;
 pub mod aggregate;
 mod conditional;
-mod fold;
 mod json;
 mod kernel;
 mod math;

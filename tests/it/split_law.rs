@@ -7,6 +7,7 @@ use tidegate::catalog::Format;
 use tidegate::execute::aggregate::AggregateOperator;
 use tidegate::execute::pipeline::{AggregateCall, AggregateSpec};
 use tidegate::execute::{Delta, Mode, Operator, Out};
+use tidegate::functions::aggregate::Aggregate;
 use tidegate::types::time::{Window, WindowKind};
 use tidegate::types::{Column, SqlType};
 
@@ -17,7 +18,10 @@ fn seeds() -> std::ops::Range<u64> {
     0..tidegate::config::environment("TIDEGATE_LAW_SEEDS").map_or(SEEDS, |n| n.parse().unwrap())
 }
 
-const VALUE: [SqlType; 4] = [SqlType::Integer, SqlType::Bigint, SqlType::Double, SqlType::Decimal(3, 1)];
+fn value_types() -> Vec<SqlType> {
+    let list = SqlType::Array(Box::new(SqlType::Integer));
+    vec![SqlType::Integer, SqlType::Bigint, SqlType::Double, SqlType::Decimal(3, 1), SqlType::String, list]
+}
 
 /// One random query with its input.
 #[derive(Debug)]
@@ -67,6 +71,8 @@ fn rows(dice: &mut Dice, key: &[SqlType], n: usize) -> Vec<Rec> {
             Val::Long(if big { i64::MAX - 3 } else { dice.below(100) - 50 }),
             Val::Double([0.1, -0.0, 1e300, 2.5, -7.25, 0.0][dice.below(6) as usize]),
             Val::Decimal(i128::from(dice.below(700) - 300)),
+            Val::Text(["", "a", "b", "\u{FFFD}", "\u{1F600}"][dice.below(5) as usize].to_owned()),
+            Val::List((0..dice.below(3)).map(|_| if dice.one_in(4) { Val::Null } else { Val::Int(7) }).collect()),
         ];
         value.iter_mut().for_each(|v| *v = if dice.one_in(8) { Val::Null } else { v.clone() });
         let key = (!dice.one_in(30)).then_some(group);
@@ -85,7 +91,9 @@ fn case(seed: u64) -> Case {
         _ => advance + dice.below(40),
     };
     let grace = dice.below(3) * dice.below(40);
-    let windows = (!dice.one_in(6)).then_some(model::Windows { size, advance, grace });
+    let retention = dice.below(3) * dice.below(30);
+    let windows =
+        (!dice.one_in(6)).then_some(model::Windows { size, advance, grace, retention: size + grace + retention });
     let calls = model::all_calls().into_iter().filter(|_| dice.one_in(2)).collect();
     let grouping = Grouping { windows, final_only: false, with_old: dice.one_in(2), calls };
     let key = key_types(seed);
@@ -101,11 +109,11 @@ impl Case {
                 false => WindowKind::Hopping { size_ms: w.size, advance_ms: w.advance },
             },
             grace_ms: Some(w.grace),
-            retention_ms: None,
+            retention_ms: Some(w.retention),
         });
-        let call = |&(function, argument): &(_, Option<usize>)| AggregateCall {
-            function,
-            arguments: argument.into_iter().collect(),
+        let call = |(function, arguments): &(Aggregate, Vec<usize>)| AggregateCall {
+            function: function.clone(),
+            arguments: arguments.clone(),
         };
         let spec = AggregateSpec {
             name: "Aggregate-Aggregate-Materialize".into(),
@@ -120,7 +128,7 @@ impl Case {
     }
 
     fn step(&self, operator: &mut dyn Operator, range: std::ops::Range<usize>, out: &mut Out) {
-        operator.step(&[Some(&batch(&self.rows[range], &self.key, &VALUE))], out).unwrap();
+        operator.step(&[Some(&batch(&self.rows[range], &self.key, &value_types()))], out).unwrap();
     }
 }
 

@@ -11,9 +11,11 @@
 //! carries it; whoever asks gets a plain iterator.
 
 mod accumulators;
+mod kept;
 mod nodes;
 mod planner;
 mod read;
+mod sessions;
 mod table;
 
 use crate::catalog::Catalog;

@@ -1,8 +1,9 @@
-//! Physical nodes for what SQL has no word for: both take one ordered partition and look at every row once, in order.
+//! Physical nodes for what SQL has no word for: all take one ordered partition and look at every row once, in order.
 
 use crate::catalog::Format;
 use crate::error::{Error, Result};
 use crate::execute::batch::Counts;
+use crate::execute::batch::sessions::{self, Sessions};
 use crate::execute::window::Windows;
 use crate::format::Encoder;
 use crate::log::partition;
@@ -34,6 +35,8 @@ pub(super) enum Step {
     Rekey { key: Vec<Column>, format: Format, partitions: Option<u32> },
     /// Rows are put into windows; late ones go, and are counted.
     Window { window: Window, counts: Arc<Counts> },
+    /// Rows are grouped by key and session.
+    Sessions { node: Sessions, counts: Arc<Counts> },
 }
 
 /// Runs a [`Step`].
@@ -66,6 +69,7 @@ impl DisplayAs for StepExec {
                 partitions.map_or(Ok(()), |n| write!(f, ", into {n} partitions"))
             }
             Step::Window { window, .. } => write!(f, "TimeWindowExec: {window}"),
+            Step::Sessions { .. } => f.write_str("SessionsExec"),
         }
     }
 }
@@ -75,6 +79,7 @@ impl ExecutionPlan for StepExec {
         match self.step {
             Step::Rekey { .. } => "RekeyExec",
             Step::Window { .. } => "TimeWindowExec",
+            Step::Sessions { .. } => "SessionsExec",
         }
     }
 
@@ -117,7 +122,12 @@ impl ExecutionPlan for StepExec {
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
         let input = self.input.execute(partition, context)?;
         let mut runner = Runner::new(&self.step, self.schema.clone()).map_err(external)?;
-        let rows = input.map(move |batch| batch.and_then(|b| runner.run(&b).map_err(external)));
+        // One more turn after the last batch: what is only known at the end.
+        let turns = input.map(Some).chain(futures::stream::once(std::future::ready(None)));
+        let rows = turns.map(move |turn| match turn {
+            Some(batch) => batch.and_then(|b| runner.run(&b).map_err(external)),
+            None => runner.finish().map_err(external),
+        });
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), rows)))
     }
 }
@@ -130,6 +140,7 @@ pub(super) fn external(e: Error) -> datafusion::error::DataFusionError {
 enum Runner {
     Rekey { keys: usize, encoder: Option<(Encoder, u32)>, schema: SchemaRef },
     Window { windows: Windows, times: BTreeMap<i32, i64>, counts: Arc<Counts>, schema: SchemaRef },
+    Sessions { runner: sessions::Runner, schema: SchemaRef },
 }
 
 impl Runner {
@@ -148,7 +159,16 @@ impl Runner {
                 counts: counts.clone(),
                 schema,
             },
+            Step::Sessions { node, counts } => Runner::Sessions { runner: node.runner(counts), schema },
         })
+    }
+
+    /// After the last batch.
+    fn finish(&mut self) -> Result<RecordBatch> {
+        match self {
+            Runner::Sessions { runner, schema } => runner.finish(schema),
+            Runner::Rekey { schema, .. } | Runner::Window { schema, .. } => Ok(RecordBatch::new_empty(schema.clone())),
+        }
     }
 
     fn run(&mut self, batch: &RecordBatch) -> Result<RecordBatch> {
@@ -159,6 +179,7 @@ impl Runner {
                 counts.late.fetch_add(late, Ordering::Relaxed);
                 Ok(batch)
             }
+            Runner::Sessions { runner, schema } => runner.run(batch, schema),
         }
     }
 }

@@ -5,6 +5,7 @@ use crate::error::Result;
 use crate::execute::batch::Counts;
 use crate::execute::batch::accumulators::lowered;
 use crate::execute::batch::nodes::{Step, StepExec};
+use crate::execute::batch::sessions::Sessions;
 use crate::execute::batch::table::BatchTable;
 use crate::log::Log;
 use crate::plan::nodes::{Compute, Keep, Rekey, TimeWindow};
@@ -19,7 +20,7 @@ use datafusion::execution::TaskContext;
 use datafusion::execution::context::{QueryPlanner, SessionContext};
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, UserDefinedLogicalNode};
+use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, UserDefinedLogicalNode, UserDefinedLogicalNodeCore};
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::filter::FilterExec;
@@ -95,6 +96,9 @@ fn lower(node: LogicalPlan, log: &Arc<dyn Log>, counts: &Arc<Counts>) -> DfResul
             Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
         }
         LogicalPlan::Aggregate(aggregate) => {
+            if let Some(sessions) = Sessions::of(&aggregate)? {
+                return Ok(Transformed::yes(sessions));
+            }
             let calls: Vec<Expr> = aggregate.aggr_expr.iter().map(lowered).collect();
             let Aggregate { input, group_expr, schema, .. } = aggregate;
             let node = Aggregate::try_new_with_schema(input, group_expr, calls, schema)?;
@@ -163,6 +167,11 @@ impl ExtensionPlanner for Nodes {
                 fields.push(Arc::new(arrow::datatypes::Field::new(name, arrow::datatypes::DataType::Int64, true)));
             }
             return Ok(Some(Arc::new(StepExec::new(step, Arc::new(Schema::new(fields)), input))));
+        }
+        if let Some(sessions) = node.downcast_ref::<Sessions>() {
+            let step = Step::Sessions { node: sessions.clone(), counts: self.counts.clone() };
+            let schema = Arc::new(UserDefinedLogicalNodeCore::schema(sessions).as_arrow().clone());
+            return Ok(Some(Arc::new(StepExec::new(step, schema, input))));
         }
         Ok(None)
     }

@@ -1,6 +1,7 @@
-//! The meaning of each aggregate on its own state words: take a value, tell the result. No columns, no rows.
+//! The meaning of aggregates of fixed size on their own state words: take a value, take it back, take in another group,
+//! tell the result. No columns, no rows.
 
-use super::accumulate::Native;
+use super::cells::Native;
 
 /// The meaning of one aggregate on its own words.
 pub(super) trait Fold: Copy {
@@ -9,24 +10,13 @@ pub(super) trait Fold: Copy {
     type Out: Native;
     /// Takes one value that is not NULL; false = the result would not fit, nothing changed.
     fn add(&self, words: &mut [i64], value: Self::In) -> bool;
+    /// Takes a value back that was added before; only where [`Aggregate::undoable`] says so.
+    ///
+    /// [`Aggregate::undoable`]: crate::functions::aggregate::Aggregate::undoable
+    fn undo(&self, words: &mut [i64], value: Self::In) -> bool;
+    /// Takes in what another group has seen.
+    fn merge(&self, words: &mut [i64], from: &[i64]) -> bool;
     fn peek(&self, words: &[i64]) -> Option<Self::Out>;
-}
-
-#[derive(Clone, Copy)]
-pub(super) struct Count;
-impl Fold for Count {
-    const WORDS: usize = 1;
-    type In = ();
-    type Out = i64;
-    #[inline(always)]
-    fn add(&self, words: &mut [i64], (): ()) -> bool {
-        words[0] += 1;
-        true
-    }
-    #[inline(always)]
-    fn peek(&self, words: &[i64]) -> Option<i64> {
-        Some(words[0])
-    }
 }
 
 #[derive(Clone, Copy)]
@@ -39,6 +29,15 @@ impl Fold for SumInteger {
     fn add(&self, words: &mut [i64], value: i32) -> bool {
         words[0] = i64::from((words[0] as i32).wrapping_add(value));
         true
+    }
+    #[inline(always)]
+    fn undo(&self, words: &mut [i64], value: i32) -> bool {
+        words[0] = i64::from((words[0] as i32).wrapping_sub(value));
+        true
+    }
+    #[inline(always)]
+    fn merge(&self, words: &mut [i64], from: &[i64]) -> bool {
+        self.add(words, from[0] as i32)
     }
     #[inline(always)]
     fn peek(&self, words: &[i64]) -> Option<i32> {
@@ -58,6 +57,15 @@ impl Fold for SumBigint {
         true
     }
     #[inline(always)]
+    fn undo(&self, words: &mut [i64], value: i64) -> bool {
+        words[0] = words[0].wrapping_sub(value);
+        true
+    }
+    #[inline(always)]
+    fn merge(&self, words: &mut [i64], from: &[i64]) -> bool {
+        self.add(words, from[0])
+    }
+    #[inline(always)]
     fn peek(&self, words: &[i64]) -> Option<i64> {
         Some(words[0])
     }
@@ -73,6 +81,14 @@ impl Fold for SumDouble {
     fn add(&self, words: &mut [i64], value: f64) -> bool {
         words[0] = (f64::load(words) + value).to_bits() as i64;
         true
+    }
+    #[inline(always)]
+    fn undo(&self, words: &mut [i64], value: f64) -> bool {
+        self.add(words, -value)
+    }
+    #[inline(always)]
+    fn merge(&self, words: &mut [i64], from: &[i64]) -> bool {
+        self.add(words, f64::load(from))
     }
     #[inline(always)]
     fn peek(&self, words: &[i64]) -> Option<f64> {
@@ -100,6 +116,14 @@ impl Fold for SumDecimal {
         }
     }
     #[inline(always)]
+    fn undo(&self, words: &mut [i64], value: i128) -> bool {
+        self.add(words, -value)
+    }
+    #[inline(always)]
+    fn merge(&self, words: &mut [i64], from: &[i64]) -> bool {
+        self.add(words, i128::load(from))
+    }
+    #[inline(always)]
     fn peek(&self, words: &[i64]) -> Option<i128> {
         Some(i128::load(words))
     }
@@ -120,6 +144,18 @@ macro_rules! average {
                 true
             }
             #[inline(always)]
+            fn undo(&self, words: &mut [i64], value: $ty) -> bool {
+                $sum.undo(words, value);
+                words[1] -= 1;
+                true
+            }
+            #[inline(always)]
+            fn merge(&self, words: &mut [i64], from: &[i64]) -> bool {
+                $sum.merge(words, from);
+                words[1] += from[1];
+                true
+            }
+            #[inline(always)]
             fn peek(&self, words: &[i64]) -> Option<f64> {
                 let sum = <$ty as Stored>::load(words) as f64;
                 Some(if words[1] == 0 { 0.0 } else { sum / words[1] as f64 })
@@ -130,6 +166,9 @@ macro_rules! average {
 average!(AvgInteger, i32, SumInteger);
 average!(AvgBigint, i64, SumBigint);
 average!(AvgDouble, f64, SumDouble);
+
+/// The planner refuses these over a table.
+pub(super) const NO_UNDO: &str = "an aggregate that cannot take a value back does not stand over a table";
 
 /// The highest or the lowest value: word 0 says whether there is one.
 #[derive(Clone, Copy)]
@@ -153,6 +192,13 @@ impl<T: Stored + Native, const HIGHEST: bool> Fold for Extreme<T, HIGHEST> {
             words[0] = 1;
         }
         true
+    }
+    fn undo(&self, _: &mut [i64], _: T) -> bool {
+        unreachable!("{}", NO_UNDO)
+    }
+    #[inline(always)]
+    fn merge(&self, words: &mut [i64], from: &[i64]) -> bool {
+        from[0] == 0 || self.add(words, T::load(&from[1..]))
     }
     #[inline(always)]
     fn peek(&self, words: &[i64]) -> Option<T> {
