@@ -19,8 +19,12 @@ pub mod stages;
 
 mod arena;
 mod filter;
+mod front;
+mod join;
 mod key_table;
 mod keys;
+mod merge;
+mod order;
 mod segment;
 mod window;
 
