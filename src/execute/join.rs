@@ -48,7 +48,7 @@ const WAITING: u32 = u32::MAX;
 
 /// The operator.
 #[derive(Debug)]
-pub(super) struct WithinOperator {
+pub struct WithinOperator {
     /// How far the other side's rows may lie before and after a row of this side.
     reach: [(i64, i64); 2],
     /// `None` = no GRACE: rows leave alone at once.
@@ -98,7 +98,7 @@ struct Pair {
 
 impl WithinOperator {
     /// The operator of one task.
-    pub(super) fn new(stage: &JoinStage, within: Within) -> Result<WithinOperator> {
+    pub fn new(stage: &JoinStage, within: Within) -> Result<WithinOperator> {
         let (before, after) = (within.before_ms, within.after_ms);
         let kept = before.saturating_add(after).saturating_add(within.grace_ms.unwrap_or(DEFAULT_GRACE_MS));
         let key = std::slice::from_ref(&stage.key);
