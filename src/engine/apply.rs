@@ -65,7 +65,7 @@ impl Engine {
         let pipeline = compile::pipeline(&plan.logical)?;
         let group = self.group(&id);
         self.create_topic(plan.create_topic.as_ref())?;
-        self.create_changelog(&pipeline, &group)?;
+        self.create_changelogs(&pipeline, &group)?;
         let sink = Arc::new(plan.sink.clone());
         let begin = self.begin(&pipeline, &properties)?;
         let mut spec = self.execution_spec(pipeline, Target::Topic(sink), group, &properties);
@@ -175,9 +175,10 @@ impl Engine {
         if start(properties) != Start::Latest {
             return Ok(None);
         }
-        let source = &pipeline.scan.source;
-        let end = |p: i32| Ok(self.inner.log.watermarks(&TopicPartition::new(source.topic.as_str(), p))?.stable);
-        (0..source.partitions as i32).map(end).collect::<Result<_>>().map(Some)
+        let end = |topic: &str, p: i32| Ok(self.inner.log.watermarks(&TopicPartition::new(topic, p))?.stable);
+        let inputs = pipeline.scans.iter().map(|scan| &scan.source);
+        let inputs = inputs.flat_map(|s| (0..s.partitions as i32).map(|p| end(&s.topic, p)));
+        inputs.collect::<Result<_>>().map(Some)
     }
 
     fn create_topic(&self, topic: Option<&TopicRequest>) -> Result<()> {
@@ -191,13 +192,13 @@ impl Engine {
         self.inner.log.create_topic(&spec).map(|_| ())
     }
 
-    fn create_changelog(&self, pipeline: &Pipeline, group: &str) -> Result<()> {
-        let Some(aggregate) = &pipeline.aggregate else { return Ok(()) };
-        let partitions = pipeline.hop.as_ref().map_or(pipeline.scan.source.partitions, |h| h.partitions);
-        let name = stages::changelog_topic(group, &aggregate.name);
-        if self.inner.log.topic(&name)?.is_none() {
-            let spec = TopicSpec::new(name, partitions).with("cleanup.policy", "compact").with("retention.ms", -1);
-            self.inner.log.create_topic(&spec)?;
+    fn create_changelogs(&self, pipeline: &Pipeline, group: &str) -> Result<()> {
+        for (store, partitions) in pipeline.stores() {
+            let name = stages::changelog_topic(group, store);
+            if self.inner.log.topic(&name)?.is_none() {
+                let spec = TopicSpec::new(name, partitions).with("cleanup.policy", "compact").with("retention.ms", -1);
+                self.inner.log.create_topic(&spec)?;
+            }
         }
         Ok(())
     }
