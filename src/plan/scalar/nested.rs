@@ -2,6 +2,7 @@
 
 use super::errors::{Reason, RowErrors, Selection};
 use crate::error::{Error, Result};
+use crate::functions::equal;
 use crate::types::SqlType;
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, ListArray, MapArray, StructArray, UInt64Array, make_array};
 use arrow::buffer::{BooleanBuffer, NullBuffer, OffsetBuffer};
@@ -146,32 +147,6 @@ pub(super) fn field(value: &ColumnarValue, index: usize, rows: usize) -> Result<
     };
     let valid = NullBuffer::union(Some(nulls), column.nulls());
     Ok(ColumnarValue::Array(make_array(column.to_data().into_builder().nulls(valid).build()?)))
-}
-
-/// Equal as Java's collections are: NULL equals NULL inside, the entries of a map in any order.
-pub(super) fn equal(a: &dyn Array, i: usize, b: &dyn Array, j: usize) -> bool {
-    if a.is_null(i) || b.is_null(j) {
-        return a.is_null(i) == b.is_null(j);
-    }
-    match (a.data_type(), b.data_type()) {
-        (DataType::List(_), DataType::List(_)) => {
-            let (a, b) = (a.as_list::<i32>().value(i), b.as_list::<i32>().value(j));
-            a.len() == b.len() && (0..a.len()).all(|k| equal(&a, k, &b, k))
-        }
-        (DataType::Struct(_), DataType::Struct(_)) => {
-            let (a, b) = (a.as_struct(), b.as_struct());
-            a.num_columns() == b.num_columns() && a.columns().iter().zip(b.columns()).all(|(a, b)| equal(a, i, b, j))
-        }
-        (DataType::Map(..), DataType::Map(..)) => {
-            let (a, b) = (a.as_map().value(i), b.as_map().value(j));
-            let found = |k| {
-                let same = |m: &usize| equal(a.column(0), k, b.column(0), *m);
-                (0..b.len()).find(same).is_some_and(|m| equal(a.column(1), k, b.column(1), m))
-            };
-            a.len() == b.len() && (0..a.len()).all(found)
-        }
-        _ => a.slice(i, 1).as_ref() == b.slice(j, 1).as_ref(),
-    }
 }
 
 fn columns(values: Vec<ColumnarValue>, rows: usize) -> Result<Vec<ArrayRef>> {
