@@ -142,7 +142,7 @@ impl Execution {
                     slot: "0".to_owned(),
                     tasks: source.partitions.max(stages.partitions()),
                 };
-                (Some(log.session(&session)?), Some(Sink::new(target, spec.pipeline.output.timestamp)?))
+                (Some(log.session(&session)?), Some(Sink::new(target)?))
             }
         };
         let mut execution = Execution {

@@ -11,6 +11,7 @@ pub mod aggregate;
 pub mod batch;
 pub mod compile;
 pub mod execution;
+pub mod explode;
 pub mod intake;
 pub mod pipeline;
 pub mod row;
@@ -18,6 +19,7 @@ pub mod sink;
 pub mod stages;
 
 mod arena;
+mod event_time;
 mod filter;
 mod key_table;
 mod keys;

@@ -6,6 +6,7 @@
 
 use crate::error::Result;
 use crate::execute::aggregate::AggregateOperator;
+use crate::execute::explode::Explode;
 use crate::execute::pipeline::{Hop, Pipeline};
 use crate::execute::row::RowOperator;
 use crate::execute::{ChangeBatch, Mode, Operator, Out};
@@ -23,6 +24,7 @@ const RESTORE_POLL: Duration = Duration::from_millis(100);
 #[derive(Debug, Default)]
 pub struct Stages {
     rows: Vec<RowOperator>,
+    explode: Option<(Explode, RowOperator)>,
     exchange: Option<Exchange>,
     groups: Vec<AggregateOperator>,
     after: Option<RowOperator>,
@@ -93,6 +95,10 @@ impl Stages {
         };
         Ok(Stages {
             rows,
+            explode: pipeline
+                .explode
+                .as_ref()
+                .map(|spec| (Explode::new(spec.arrays.clone()), RowOperator::new(&spec.after))),
             exchange: pipeline.hop.as_ref().map(Exchange::new).transpose()?,
             groups,
             after: pipeline.after.as_ref().map(RowOperator::new),
@@ -119,6 +125,15 @@ impl Stages {
 
     /// Takes a batch of source partition `slot`.
     pub fn step(&mut self, slot: usize, batch: &ChangeBatch, out: &mut Out) -> Result<()> {
+        if let Some((explode, after)) = &mut self.explode {
+            let mut first = Out::default();
+            self.rows[slot].step(&[Some(batch)], &mut first)?;
+            out.bad.append(&mut first.bad);
+            for batch in first.batches {
+                after.step(&[Some(&explode.apply(&batch)?)], out)?;
+            }
+            return Ok(());
+        }
         if self.groups.is_empty() {
             return self.rows[slot].step(&[Some(batch)], out);
         }

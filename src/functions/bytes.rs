@@ -129,6 +129,10 @@ fn read_hex(text: &str, out: &mut Vec<u8>) -> Option<()> {
     let quoted = ["X'", "x'"].into_iter().find_map(|start| text.strip_prefix(start)?.strip_suffix('\''));
     let digits = quoted.or_else(|| text.strip_prefix("0x")).unwrap_or(text).as_bytes();
     let digit = |c: u8| char::from(c).to_digit(16).map(|d| d as u8);
+    // Only after 0x may a byte lack its first digit.
+    if digits.len() % 2 == 1 && !text.starts_with("0x") {
+        return None;
+    }
     let (first, rest) = digits.split_at(digits.len() % 2);
     if let [lone] = first {
         out.push(digit(*lone)?);

@@ -55,8 +55,8 @@ pub(super) static ENTRIES: &[Entry] = &[
             value.is_object()
         })
     })]),
-    entry!("JSON_RECORDS", JSON, "Returns the members of an object in JSON as a map, each value as JSON.",
-        ["JSON_RECORDS('{\"a\": 1, \"b\": \"c\"}')" => "{a=1, b=\"c\"}"],
+    entry!("JSON_RECORDS", JSON, "Returns the members of an object in JSON as a map of texts.",
+        ["JSON_RECORDS('{\"a\": 1, \"b\": \"c\"}')" => "{a=1, b=c}"],
         [Overload::fallible(&[Is(Text)], Returns::Of(text_map), records)]),
 ];
 
@@ -112,7 +112,10 @@ fn records(args: &[ColumnarValue], rows: usize, errors: &mut ErrorSink) -> Resul
         let members = value.as_ref().and_then(Value::as_object);
         for (name, value) in members.into_iter().flatten() {
             out.keys().append_value(name);
-            out.values().append_value(value.to_string());
+            match value {
+                Value::String(text) => out.values().append_value(text),
+                other => out.values().append_value(other.to_string()),
+            }
         }
         out.append(members.is_some())?;
     }

@@ -217,7 +217,8 @@ fn split_to_map(args: &[ColumnarValue], rows: usize, _: &mut ErrorSink) -> Resul
     for row in 0..rows {
         entries.clear();
         let parts = texts[0].get(row).zip(texts[1].get(row)).zip(texts[2].get(row));
-        if let Some(((text, between), inside)) = parts.filter(|((_, a), b)| !a.is_empty() && !b.is_empty()) {
+        let parts = parts.filter(|((_, a), b)| !a.is_empty() && !b.is_empty());
+        if let Some(((text, between), inside)) = parts {
             for entry in text.split(between) {
                 let mut halves = entry.split(inside).filter(|part| !part.is_empty());
                 if let (Some(key), Some(value)) = (halves.next(), halves.next()) {

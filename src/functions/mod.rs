@@ -23,6 +23,7 @@ mod resolve;
 mod rounding;
 mod sets;
 mod string;
+mod table;
 mod time;
 mod time_text;
 mod url;
@@ -248,6 +249,16 @@ impl Registry {
         ]
         .into_iter()
         .flatten()
+    }
+
+    /// Every function that makes several rows of one.
+    pub fn tables() -> impl Iterator<Item = &'static Entry> {
+        table::ENTRIES.iter()
+    }
+
+    /// The table function of this upper-case name.
+    pub fn table(name: &str) -> Option<&'static Entry> {
+        table::ENTRIES.iter().find(|entry| entry.name == name)
     }
 
     /// The function of this upper-case name.

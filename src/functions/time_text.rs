@@ -32,7 +32,7 @@ pub(super) static ENTRIES: &[Entry] = &[
     entry!("PARSE_DATE", DATE_TIME, "Reads a DATE by a pattern of Java's DateTimeFormatter.",
     ["PARSE_DATE('01-Jan-2022', 'dd-MMM-yyyy')" => "2022-01-01"],
     [Overload::fallible(&[Is(Text), Is(Text)], Returns::Type(Date), |a, r, e| {
-        read::<Date32Type>(a, r, e, |said, _| said.days())
+        read_by::<Date32Type>(a, r, e, Pattern::read_front, |said, _| said.days())
     })]),
     entry!("PARSE_TIME", DATE_TIME, "Reads a TIME by a pattern of Java's DateTimeFormatter.",
     ["PARSE_TIME('6.30 PM', 'h.mm a')" => "18:30"],
@@ -140,12 +140,22 @@ fn read<T: ArrowPrimitiveType>(
     errors: &mut ErrorSink,
     value: impl Fn(Said, Zone) -> T::Native,
 ) -> Result<ColumnarValue> {
+    read_by::<T>(args, rows, errors, Pattern::read, value)
+}
+
+fn read_by<T: ArrowPrimitiveType>(
+    args: &[ColumnarValue],
+    rows: usize,
+    errors: &mut ErrorSink,
+    read: impl Fn(&Pattern, &str) -> Option<Said>,
+    value: impl Fn(Said, Zone) -> T::Native,
+) -> Result<ColumnarValue> {
     let (texts, patterns) = (Texts::new(args, 0)?, Texts::new(args, 1)?);
     let zones = if args.len() > 2 { Some(Texts::new(args, 2)?) } else { None };
     let mut known = Known::default();
     numbers::<T>(rows, |row| {
         let (text, pattern, zone) = (texts.get(row)?, patterns.get(row)?, zone(zones.as_ref(), row)?);
-        let said = known.get(pattern).and_then(|p| p.read(text)).zip(zone);
+        let said = known.get(pattern).and_then(|p| read(p, text)).zip(zone);
         if said.is_none() {
             errors.fail(row);
         }

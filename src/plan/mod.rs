@@ -23,6 +23,7 @@ pub mod scalar;
 pub mod source;
 pub mod table;
 
+mod explode;
 mod expression;
 mod grouping;
 mod projection;

@@ -19,7 +19,7 @@ use crate::plan::projection::{self, Item, Over};
 use crate::plan::scalar::{self, Boundary, Typed};
 use crate::plan::scope::Names;
 use crate::plan::table::SourceTable;
-use crate::plan::{Settings, call, expression, formats, grouping};
+use crate::plan::{Settings, call, explode, expression, formats, grouping};
 use crate::types::{Column, SqlType, pseudo};
 use datafusion::common::TableReference;
 use datafusion::logical_expr::LogicalPlan;
@@ -97,17 +97,26 @@ pub(super) fn bind(select: &Select, purpose: Purpose<'_>, catalog: &Catalog, set
         Some(_) if !purpose.is_persistent() => &[pseudo::WINDOWSTART, pseudo::WINDOWEND],
         _ => &[],
     };
+    let partition_by: Vec<Expr> = select.partition_by.iter().map(|e| expression::normal(e, &context.alias)).collect();
     let over = Over {
         alias: &context.alias,
         schema: &context.source.schema,
         names: &context.names,
         shown,
         persistent: purpose.is_persistent(),
+        partition_by: &partition_by,
     };
     let items = projection::items(&select.items, &over)?;
+    let exploding = items.iter().any(|i| explode::has_calls(&i.expr));
     let aggregated = items.iter().map(|i| &i.expr).chain(&select.having).any(|e| !expression::aggregates(e).is_empty());
     if aggregated || !select.group_by.is_empty() || select.window.is_some() || select.having.is_some() {
+        if exploding {
+            return Err(Error::statement("Table functions cannot be used with aggregations."));
+        }
         grouping::bind(&context, items, aggregated, plan)
+    } else if exploding {
+        let (items, names, plan) = explode::bind(&context, items, plan)?;
+        Context { names, ..context }.flat(items, plan)
     } else {
         context.flat(items, plan)
     }

@@ -231,6 +231,13 @@ impl Pattern {
         local.is_some()
     }
 
+    /// Reads the front of a text, as `SimpleDateFormat` does; what follows does not count.
+    pub fn read_front(&self, text: &str) -> Option<Said> {
+        let mut fields = Fields::default();
+        read_parts(&self.parts, text, &mut fields)?;
+        fields.said()
+    }
+
     /// Reads a whole text.
     pub fn read(&self, text: &str) -> Option<Said> {
         let mut fields = Fields::default();

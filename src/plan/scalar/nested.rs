@@ -4,7 +4,9 @@ use super::errors::{Reason, RowErrors, Selection};
 use crate::error::{Error, Result};
 use crate::functions::equal;
 use crate::types::SqlType;
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, ListArray, MapArray, StructArray, UInt64Array, make_array};
+use arrow::array::{
+    Array, ArrayRef, AsArray, Int64Array, ListArray, MapArray, StringArray, StructArray, UInt64Array, make_array,
+};
 use arrow::buffer::{BooleanBuffer, NullBuffer, OffsetBuffer};
 use arrow::compute::{interleave, take};
 use arrow::datatypes::{DataType, Field, Fields, Int64Type};
@@ -31,7 +33,14 @@ pub(super) fn map(
     selection: &Selection,
     errors: &mut RowErrors,
 ) -> Result<ColumnarValue> {
-    let columns = columns(parts, rows)?;
+    let mut columns = columns(parts, rows)?;
+    if *key == SqlType::String {
+        // In Java a text of no value is written as "null".
+        for column in columns.iter_mut().step_by(2).filter(|c| c.null_count() > 0) {
+            let texts = column.as_string::<i32>();
+            *column = Arc::new(texts.iter().map(|t| t.or(Some("null"))).collect::<StringArray>());
+        }
+    }
     let entries = columns.len() / 2;
     let key_at = |entry: usize| &columns[entry * 2];
     let (mut keys, mut values, mut lengths) = (vec![], vec![], Vec::with_capacity(rows));

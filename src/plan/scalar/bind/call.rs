@@ -144,7 +144,14 @@ impl Binder<'_> {
     }
 
     pub(super) fn resolved(&mut self, name: &str, args: Vec<Bound>) -> Result<Bound> {
-        let Some(entry) = Registry::find(name) else { return self.native(name, args) };
+        let allowed = name.strip_prefix('#').and_then(Registry::table);
+        let Some(entry) = allowed.or_else(|| Registry::find(name)) else {
+            return match Registry::table(name) {
+                Some(_) => Err(Error::statement(format!("Table functions can't be used here: {name}"))
+                    .with_hint("a table function stands in the SELECT list only")),
+                None => self.native(name, args),
+            };
+        };
         let given: Vec<Option<SqlType>> = args.iter().map(|a| a.ty.clone()).collect();
         refuse_ambiguity(name, &given)?;
         let resolved = match entry.resolve(&given) {
