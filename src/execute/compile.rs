@@ -6,10 +6,10 @@
 mod leaf;
 
 use crate::error::{Error, Result};
-use crate::execute::pipeline::{AggregateCall, AggregateSpec, Hop, OutputSpec, Pipeline, RowSpec, Slot};
+use crate::execute::pipeline::{AggregateCall, AggregateSpec, ExplodeSpec, Hop, OutputSpec, Pipeline, RowSpec, Slot};
 use crate::plan::call;
 use crate::plan::join::is_join;
-use crate::plan::nodes::{Compute, Keep, Rekey, Sink, TimeWindow, downcast};
+use crate::plan::nodes::{Compute, Explode, Keep, Rekey, Sink, TimeWindow, downcast};
 use crate::plan::scalar::Program;
 use datafusion::common::DFSchema;
 use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan};
@@ -32,6 +32,9 @@ pub fn pipeline(plan: &LogicalPlan) -> Result<Pipeline> {
     let (keeps, below) = keeps(compute.input());
     match below {
         LogicalPlan::Aggregate(aggregate) => grouped(sink, compute, &keeps, aggregate),
+        below if let Some(explode) = downcast::<Explode>(below) => {
+            exploded(sink, compute, explode, below.schema(), rekey.is_some())
+        }
         LogicalPlan::TableScan(_) => flat(sink, compute, &keeps, below, rekey.is_some()),
         joins if is_join(joins) => flat(sink, compute, &keeps, joins, rekey.is_some()),
         other => Err(unexpected("a scan, a join or an aggregate", other)),
@@ -70,7 +73,36 @@ fn flat(sink: &Sink, compute: &Compute, keeps: &[&Keep], scan: &LogicalPlan, rek
         same_key,
     };
     let Front { scans, joins } = leaf.number(&mut spec)?;
-    Ok(Pipeline { scans, joins, rows: spec, hop: None, aggregate: None, after: None, output: output(sink) })
+    let output = output(sink);
+    Ok(Pipeline { scans, joins, rows: spec, explode: None, hop: None, aggregate: None, after: None, output })
+}
+
+/// EXPLODE: what the projection reads and the arrays first, then the projection.
+fn exploded(sink: &Sink, compute: &Compute, explode: &Explode, schema: &DFSchema, rekeyed: bool) -> Result<Pipeline> {
+    let all = programs(&compute.expressions, schema)?;
+    let (key, value) = all.split_at(sink.key.len());
+    let below: &Compute = downcast(explode.input()).ok_or_else(|| unexpected("a Compute", explode.input()))?;
+    let (wheres, scan) = keeps(below.input());
+    let leaf = Leaf::of(scan)?;
+    let mut read: BTreeSet<usize> = all.iter().flat_map(reads).collect();
+    read.extend(explode.first..below.expressions.len());
+    let read: Vec<usize> = read.into_iter().collect();
+    let inputs = programs(&below.expressions, &leaf.schema)?;
+    let row = |value: Vec<Program>| RowSpec { same_key: true, value, ..RowSpec::default() };
+    let mut rows = row(read.iter().map(|column| inputs[*column].clone()).collect());
+    rows.keep = predicates(&wheres, &leaf.schema)?;
+    rows.drop_null_values = true;
+    let Front { scans, joins } = leaf.number(&mut rows)?;
+    let mut after = row(value.to_vec());
+    if rekeyed {
+        after.same_key = false;
+        after.key = key.to_vec();
+    }
+    let place = |column: usize| read.binary_search(&column).map_err(|_| Error::bug("a column was not passed on"));
+    renumber(&mut after, &|column| place(column).map(Slot::Value))?;
+    let arrays = (explode.first..below.expressions.len()).map(place).collect::<Result<_>>()?;
+    let explode = Some(ExplodeSpec { arrays, after });
+    Ok(Pipeline { scans, joins, rows, explode, hop: None, aggregate: None, after: None, output: output(sink) })
 }
 
 /// A grouping: two stages, if rows change partition.
@@ -114,7 +146,8 @@ fn grouped(sink: &Sink, compute: &Compute, having: &[&Keep], aggregate: &Aggrega
         key: rekey.key.clone(),
     };
     let after = after(sink, compute, having, &aggregate.schema, (keys, window.is_some()))?;
-    Ok(Pipeline { scans, joins, rows, hop, aggregate: Some(spec), after: Some(after), output: output(sink) })
+    let (aggregate, after) = (Some(spec), Some(after));
+    Ok(Pipeline { scans, joins, rows, explode: None, hop, aggregate, after, output: output(sink) })
 }
 
 fn calls(aggregate: &Aggregate, keys: usize) -> Result<Vec<AggregateCall>> {

@@ -153,7 +153,7 @@ impl Execution {
             Target::Topic(target) => {
                 let session =
                     SessionSpec { group: spec.group.clone(), slot: "0".to_owned(), tasks: stages.partitions() };
-                (Some(log.session(&session)?), Some(Sink::new(target, spec.pipeline.output.timestamp)?))
+                (Some(log.session(&session)?), Some(Sink::new(target)?))
             }
         };
         let mut execution = Execution {

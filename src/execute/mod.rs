@@ -11,6 +11,7 @@ pub mod aggregate;
 pub mod batch;
 pub mod compile;
 pub mod execution;
+pub mod explode;
 pub mod intake;
 pub mod join;
 pub mod pipeline;
@@ -20,6 +21,7 @@ pub mod sink;
 pub mod stages;
 
 mod arena;
+mod event_time;
 mod filter;
 mod front;
 mod key_table;

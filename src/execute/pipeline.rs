@@ -32,6 +32,8 @@ pub struct Pipeline {
     pub joins: Vec<JoinStage>,
     /// Filters and projections before any hop.
     pub rows: RowSpec,
+    /// Arrays are taken apart between `rows` and its projection; `None` = no EXPLODE.
+    pub explode: Option<ExplodeSpec>,
     /// Rows change key here; `None` = they keep it (or nothing stateful follows).
     pub hop: Option<Hop>,
     /// The grouping, if there is one.
@@ -150,6 +152,15 @@ pub struct RowSpec {
     pub drop_null_values: bool,
     /// The key is the input's key unchanged (no key programs): also its absence is kept.
     pub same_key: bool,
+}
+
+/// Rows become several, and are projected after that.
+#[derive(Clone, Debug)]
+pub struct ExplodeSpec {
+    /// Value columns that hold arrays.
+    pub arrays: Vec<usize>,
+    /// The projection of the new rows.
+    pub after: RowSpec,
 }
 
 /// Rows go to the partition that their new key hashes to.

@@ -7,6 +7,7 @@
 
 use crate::error::Result;
 use crate::execute::aggregate::AggregateOperator;
+use crate::execute::explode::Explode;
 use crate::execute::front::Front;
 use crate::execute::pipeline::{AggregateSpec, Hop, Pipeline};
 use crate::execute::row::RowOperator;
@@ -31,6 +32,7 @@ const MEMO_SEPARATOR: &str = ";";
 pub struct Stages {
     front: Front,
     rows: Vec<RowOperator>,
+    explode: Option<(Explode, RowOperator)>,
     exchange: Option<Exchange>,
     groups: Vec<Box<dyn Operator>>,
     after: Option<RowOperator>,
@@ -103,6 +105,10 @@ impl Stages {
         Ok(Stages {
             front: Front::new(pipeline)?,
             rows,
+            explode: pipeline
+                .explode
+                .as_ref()
+                .map(|spec| (Explode::new(spec.arrays.clone()), RowOperator::new(&spec.after))),
             exchange: pipeline.hop.as_ref().map(Exchange::new).transpose()?,
             groups,
             after: pipeline.after.as_ref().map(RowOperator::new),
@@ -164,6 +170,15 @@ impl Stages {
 
     /// Takes a batch of partition `slot` of the source, or of the last join.
     pub fn step(&mut self, slot: usize, batch: &ChangeBatch, out: &mut Out) -> Result<()> {
+        if let Some((explode, after)) = &mut self.explode {
+            let mut first = Out::default();
+            self.rows[slot].step(&[Some(batch)], &mut first)?;
+            out.bad.append(&mut first.bad);
+            for batch in first.batches {
+                after.step(&[Some(&explode.apply(&batch)?)], out)?;
+            }
+            return Ok(());
+        }
         if self.groups.is_empty() {
             return self.rows[slot].step(&[Some(batch)], out);
         }

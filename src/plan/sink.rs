@@ -21,7 +21,7 @@ pub(super) fn of(
     check_kind(stmt.kind, bound.table)?;
     let schema = Schema { key: bound.key.clone(), value: bound.value.iter().map(stored).collect() };
     let key_format = key_format(&schema.key, with, bound, settings)?;
-    let value_format = with.value_format.unwrap_or(bound.source.value_format);
+    let value_format = with.value_format.unwrap_or(bound.source.value_format.inherited());
     formats::check_key(key_format, &schema.key)?;
     formats::check_value(value_format, &schema.value)?;
     let unwrapped_value =
@@ -51,10 +51,8 @@ pub(super) fn stamp(sink: &Source) -> Result<Option<usize>> {
     let Some(stamp) = &sink.timestamp else { return Ok(None) };
     match sink.schema.value.iter().position(|c| c.name == stamp.column) {
         Some(place) => Ok(Some(place)),
-        None => Err(Error::statement(format!(
-            "the key column {} as TIMESTAMP of a sink is not supported yet",
-            stamp.column
-        ))),
+        // A column of the key.
+        None => Ok(None),
     }
 }
 
@@ -84,7 +82,7 @@ fn key_format(key: &[Column], with: &With, bound: &Bound, settings: &Settings) -
     Ok(match (with.key_format, bound.source.key_format) {
         (Some(format), _) => format,
         (None, Format::None) => settings.key_format,
-        (None, format) => format,
+        (None, format) => format.inherited(),
     })
 }
 

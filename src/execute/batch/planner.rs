@@ -8,10 +8,10 @@ use crate::execute::batch::nodes::{Step, StepExec};
 use crate::execute::batch::sessions::Sessions;
 use crate::execute::batch::table::BatchTable;
 use crate::log::Log;
-use crate::plan::nodes::{Compute, Keep, Rekey, TimeWindow};
+use crate::plan::nodes::{Compute, Explode, Keep, Rekey, TimeWindow};
 use crate::plan::table::{Origin, SourceTable};
 use crate::types::pseudo;
-use arrow::datatypes::Schema;
+use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 use datafusion::catalog::Session;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, Result as DfResult, TableReference};
@@ -108,6 +108,15 @@ fn lower(node: LogicalPlan, log: &Arc<dyn Log>, counts: &Arc<Counts>) -> DfResul
     }
 }
 
+/// Elements in the place of arrays.
+fn explode_schema(input: &Schema, first: usize) -> Schema {
+    let field = |(i, field): (usize, &FieldRef)| match field.data_type() {
+        DataType::List(item) if i >= first => Arc::new(Field::new(field.name(), item.data_type().clone(), true)),
+        _ => field.clone(),
+    };
+    Schema::new(input.fields().iter().enumerate().map(field).collect::<Vec<_>>())
+}
+
 #[derive(Debug)]
 struct Planner {
     counts: Arc<Counts>,
@@ -154,6 +163,10 @@ impl ExtensionPlanner for Nodes {
             let columns = compute.expressions.iter().map(|e| Ok((expression(e)?, e.name_for_alias()?)));
             let columns: Vec<(Arc<dyn PhysicalExpr>, String)> = columns.collect::<DfResult<_>>()?;
             return Ok(Some(Arc::new(ProjectionExec::try_new(columns, input)?)));
+        }
+        if let Some(explode) = node.downcast_ref::<Explode>() {
+            let schema = Arc::new(explode_schema(&input.schema(), explode.first));
+            return Ok(Some(Arc::new(StepExec::new(Step::Explode { first: explode.first }, schema, input))));
         }
         if let Some(rekey) = node.downcast_ref::<Rekey>() {
             let step = Step::Rekey { key: rekey.key.clone(), format: rekey.key_format, partitions: rekey.partitions };
