@@ -22,6 +22,7 @@ mod arena;
 mod filter;
 mod key_table;
 mod keys;
+mod late;
 mod segment;
 mod state_bytes;
 mod window;
@@ -142,6 +143,8 @@ pub struct Out {
     pub batches: Vec<ChangeBatch>,
     /// Rows dropped by the late rule.
     pub late: u64,
+    /// Their `seq`; a row that missed several windows may stand here several times.
+    pub late_rows: Vec<u64>,
     /// Rows with an error; they are logged.
     pub bad: Vec<BadRow>,
 }

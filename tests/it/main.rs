@@ -20,6 +20,7 @@ mod parse;
 mod plan;
 mod row_programs;
 mod scalar;
+mod session_model;
 mod simulated_log;
 mod split_law;
 mod windows;
