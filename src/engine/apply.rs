@@ -68,7 +68,7 @@ impl Engine {
         if let Some((_, late)) = &plan.late_topic {
             self.create_topic(late.as_ref())?;
         }
-        self.create_changelog(&pipeline, &group)?;
+        self.create_changelogs(&pipeline, &group)?;
         let sink = Arc::new(plan.sink.clone());
         let begin = self.begin(&pipeline, &properties)?;
         let mut spec = self.execution_spec(pipeline, Target::Topic(sink), group, &properties);
@@ -182,9 +182,10 @@ impl Engine {
         if start(properties) != Start::Latest {
             return Ok(None);
         }
-        let source = &pipeline.scan.source;
-        let end = |p: i32| Ok(self.inner.log.watermarks(&TopicPartition::new(source.topic.as_str(), p))?.stable);
-        (0..source.partitions as i32).map(end).collect::<Result<_>>().map(Some)
+        let end = |topic: &str, p: i32| Ok(self.inner.log.watermarks(&TopicPartition::new(topic, p))?.stable);
+        let inputs = pipeline.scans.iter().map(|scan| &scan.source);
+        let inputs = inputs.flat_map(|s| (0..s.partitions as i32).map(|p| end(&s.topic, p)));
+        inputs.collect::<Result<_>>().map(Some)
     }
 
     fn create_topic(&self, topic: Option<&TopicRequest>) -> Result<()> {
@@ -198,13 +199,13 @@ impl Engine {
         self.inner.log.create_topic(&spec).map(|_| ())
     }
 
-    fn create_changelog(&self, pipeline: &Pipeline, group: &str) -> Result<()> {
-        let Some(aggregate) = &pipeline.aggregate else { return Ok(()) };
-        let partitions = pipeline.hop.as_ref().map_or(pipeline.scan.source.partitions, |h| h.partitions);
-        let name = stages::changelog_topic(group, &aggregate.name);
-        if self.inner.log.topic(&name)?.is_none() {
-            let spec = TopicSpec::new(name, partitions).with("cleanup.policy", "compact").with("retention.ms", -1);
-            self.inner.log.create_topic(&spec)?;
+    fn create_changelogs(&self, pipeline: &Pipeline, group: &str) -> Result<()> {
+        for (store, partitions) in pipeline.stores() {
+            let name = stages::changelog_topic(group, store);
+            if self.inner.log.topic(&name)?.is_none() {
+                let spec = TopicSpec::new(name, partitions).with("cleanup.policy", "compact").with("retention.ms", -1);
+                self.inner.log.create_topic(&spec)?;
+            }
         }
         Ok(())
     }
@@ -254,7 +255,7 @@ impl Engine {
 
     pub(super) fn terminate(&self, id: Option<&str>, parsed: &Parsed, session: &Session) -> Result<Entity> {
         let mut state = self.inner.state.lock();
-        let ids = chosen(&state, id)?;
+        let ids = chosen(&state.order, id)?;
         let mut sequence = -1;
         for id in &ids {
             sequence = self.record(&mut state, &parsed.text, session, Effect::Terminate { id: id.clone() })?;
@@ -268,7 +269,7 @@ impl Engine {
     pub(super) fn pause(&self, id: Option<&str>, paused: bool, parsed: &Parsed, session: &Session) -> Result<Entity> {
         let mut state = self.inner.state.lock();
         let mut sequence = -1;
-        for id in chosen(&state, id)? {
+        for id in chosen(&state.order, id)? {
             sequence = self.record(&mut state, &parsed.text, session, Effect::Pause { id: id.clone(), paused })?;
             if let Some(query) = state.queries.get(&id) {
                 query.pause(paused);
@@ -324,17 +325,21 @@ fn start(properties: &BTreeMap<String, String>) -> Start {
     }
 }
 
-fn chosen(state: &State, id: Option<&str>) -> Result<Vec<String>> {
+/// The queries that are meant: one by its id, or all.
+pub(super) fn chosen(queries: &[String], id: Option<&str>) -> Result<Vec<String>> {
     match id {
-        None => Ok(state.order.clone()),
-        Some(id) if state.queries.contains_key(id) => Ok(vec![id.to_owned()]),
-        Some(id) => {
-            let error = Error::statement(format!("Unknown queryId: {id}"));
-            Err(match crate::types::nearest(id, state.order.iter().map(String::as_str)) {
-                Some(near) => error.with_hint(format!("did you mean {near}?")),
-                None => error.with_hint("SHOW QUERIES lists what runs"),
-            })
-        }
+        None => Ok(queries.to_vec()),
+        Some(id) if queries.iter().any(|known| known == id) => Ok(vec![id.to_owned()]),
+        Some(id) => Err(unknown_query(id, queries)),
+    }
+}
+
+/// The error for a query that is not there.
+pub(super) fn unknown_query(id: &str, queries: &[String]) -> Error {
+    let error = Error::statement(format!("Unknown queryId: {id}"));
+    match crate::types::nearest(id, queries.iter().map(String::as_str)) {
+        Some(near) => error.with_hint(format!("did you mean {near}?")),
+        None => error.with_hint("SHOW QUERIES lists what runs"),
     }
 }
 

@@ -25,6 +25,7 @@ use super::window::Windows;
 use super::{BadRow, ChangeBatch, Delta, Mode, Operator, Out, Side};
 use crate::error::{Error, Result};
 use crate::functions::accumulate::{Accumulator, Arguments, Cells, Changes, Heap, Results, State, Work};
+use crate::mutant::{self, Mutant};
 use crate::types::time::NEVER;
 use arrow::array::ArrayRef;
 use arrow::buffer::NullBuffer;
@@ -384,9 +385,12 @@ impl Operator for AggregateOperator {
 
     fn emit(&mut self, out: &mut Out) -> Result<()> {
         self.emission = self.emission.wrapping_add(1);
-        let changed = std::mem::take(&mut self.changed);
+        let mut changed = std::mem::take(&mut self.changed);
         if changed.groups.is_empty() {
             return Ok(());
+        }
+        if mutant::on(Mutant::LastByHash) && !self.with_old {
+            changed.groups.reverse();
         }
         let old = match self.with_old {
             true => {
@@ -417,7 +421,9 @@ impl Operator for AggregateOperator {
         self.release_closed();
         self.segments.commit(&mut self.arena);
         self.heap.commit();
-        self.images.clear();
+        if !mutant::on(Mutant::UndoKept) {
+            self.images.clear();
+        }
         self.saved = (self.time, self.late);
         self.epoch = self.epoch.wrapping_add(1);
     }

@@ -121,6 +121,26 @@ impl KeyTable {
         }
     }
 
+    /// Ordinal of the key, if it is there.
+    #[inline(always)]
+    pub(super) fn find(&self, probe: Probe, bytes: &[u8]) -> Option<u32> {
+        if self.buckets.is_empty() {
+            return None;
+        }
+        let mask = self.buckets.len() - 1;
+        let mut at = probe.home as usize & mask;
+        loop {
+            let (tag, nth) = self.buckets[at];
+            if nth == FREE {
+                return None;
+            }
+            if tag == probe.tag && self.holds(nth, bytes) {
+                return Some(nth);
+            }
+            at = (at + 1) & mask;
+        }
+    }
+
     /// Ordinal of the key, and whether it is new. `bytes` is empty where keys are numbers.
     #[inline(always)]
     pub(super) fn find_or_insert(&mut self, probe: Probe, bytes: &[u8]) -> (u32, bool) {

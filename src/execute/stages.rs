@@ -1,4 +1,5 @@
-//! The operators of one query: stage 1 per source partition, stage 2 per hop partition, exchanged in memory.
+//! The operators of one query: joins, if there are some, then stage 1 per partition of what they or the source bring, then
+//! stage 2 per hop partition, exchanged in memory.
 //!
 //! Rows that change key go to the partition that Java's murmur2 of their new key bytes names, although they stay in this
 //! process: late rows, windows and changelogs depend on the partition, and must be the same when the exchange runs through
@@ -6,6 +7,7 @@
 
 use crate::error::Result;
 use crate::execute::aggregate::AggregateOperator;
+use crate::execute::front::Front;
 use crate::execute::pipeline::{AggregateSpec, Hop, Pipeline};
 use crate::execute::row::RowOperator;
 use crate::execute::session::SessionOperator;
@@ -21,9 +23,13 @@ use std::time::Duration;
 /// How long one poll waits while state is restored; a restore itself ends at the changelog's end.
 const RESTORE_POLL: Duration = Duration::from_millis(100);
 
-/// Stage 1, the exchange, stage 2.
+/// Between the memos of several operators.
+const MEMO_SEPARATOR: &str = ";";
+
+/// Joins, stage 1, the exchange, stage 2.
 #[derive(Debug, Default)]
 pub struct Stages {
+    front: Front,
     rows: Vec<RowOperator>,
     exchange: Option<Exchange>,
     groups: Vec<Box<dyn Operator>>,
@@ -34,8 +40,9 @@ pub struct Stages {
     unemitted: bool,
 }
 
+/// Rows to the partition that their key hashes to.
 #[derive(Debug)]
-struct Exchange {
+pub(super) struct Exchange {
     key: Encoder,
     partitions: u32,
     bytes: Vec<u8>,
@@ -44,7 +51,7 @@ struct Exchange {
 }
 
 impl Exchange {
-    fn new(hop: &Hop) -> Result<Exchange> {
+    pub(super) fn new(hop: &Hop) -> Result<Exchange> {
         Ok(Exchange {
             key: Encoder::new(hop.key_format, &hop.key, true)?,
             partitions: hop.partitions,
@@ -55,7 +62,7 @@ impl Exchange {
     }
 
     /// The rows of each partition that got any, ascending by partition.
-    fn split(&mut self, batch: &ChangeBatch) -> Result<Vec<(usize, ChangeBatch)>> {
+    pub(super) fn split(&mut self, batch: &ChangeBatch) -> Result<Vec<(usize, ChangeBatch)>> {
         if self.partitions == 1 {
             return Ok(vec![(0, batch.clone())]);
         }
@@ -80,8 +87,9 @@ impl Exchange {
 }
 
 impl Stages {
-    /// Operators for a source with `partitions` partitions.
-    pub fn new(pipeline: &Pipeline, mode: Mode, partitions: u32) -> Result<Stages> {
+    /// The operators of a pipeline.
+    pub fn new(pipeline: &Pipeline, mode: Mode) -> Result<Stages> {
+        let partitions = pipeline.partitions();
         // Rows of a table for whoever asked, not for a topic: they carry their key among their columns, or not at all.
         let read = pipeline.output.table && pipeline.output.key.is_empty();
         let operator = |spec| if read { RowOperator::new(spec).for_reader() } else { RowOperator::new(spec) };
@@ -96,6 +104,7 @@ impl Stages {
             }
         };
         Ok(Stages {
+            front: Front::new(pipeline)?,
             rows,
             exchange: pipeline.hop.as_ref().map(Exchange::new).transpose()?,
             groups,
@@ -106,9 +115,14 @@ impl Stages {
         })
     }
 
-    /// Number of stage 2 tasks.
+    /// Number of tasks of the widest stage.
     pub fn partitions(&self) -> u32 {
-        self.groups.len() as u32
+        self.groups.len().max(self.rows.len()) as u32
+    }
+
+    /// Do rows of several inputs meet one by one? Then all of an interval of ordinals has to come at once.
+    pub fn joins(&self) -> bool {
+        !self.front.is_empty()
     }
 
     /// Does the order between partitions matter? Only where rows of several partitions meet in one task.
@@ -121,7 +135,37 @@ impl Stages {
         self.unemitted
     }
 
-    /// Takes a batch of source partition `slot`.
+    /// Takes the rows of an interval of ordinals, by input partition.
+    pub fn step_all(&mut self, batches: &[(usize, ChangeBatch)], out: &mut Out) -> Result<()> {
+        let joined = self.front.step(batches, out)?;
+        if self.groups.is_empty() {
+            return joined.iter().try_for_each(|(task, batch)| self.step(*task, batch, out));
+        }
+        let mut parts: Vec<Vec<ChangeBatch>> = vec![Vec::new(); self.groups.len()];
+        for (task, batch) in joined {
+            let mut first = Out::default();
+            self.rows[task].step(&[Some(&batch)], &mut first)?;
+            out.bad.append(&mut first.bad);
+            for batch in first.batches {
+                match &mut self.exchange {
+                    None => parts[task].push(batch),
+                    Some(exchange) => {
+                        exchange.split(&batch)?.into_iter().for_each(|(task, part)| parts[task].push(part));
+                    }
+                }
+            }
+        }
+        let mut second = Out::default();
+        for (group, parts) in self.groups.iter_mut().zip(parts) {
+            if let Some(batch) = ChangeBatch::merge(parts)? {
+                group.step(&[Some(&batch)], &mut second)?;
+                self.unemitted = self.mode_last;
+            }
+        }
+        self.finish(second, out)
+    }
+
+    /// Takes a batch of partition `slot` of the source, or of the last join.
     pub fn step(&mut self, slot: usize, batch: &ChangeBatch, out: &mut Out) -> Result<()> {
         if self.groups.is_empty() {
             return self.rows[slot].step(&[Some(batch)], out);
@@ -170,72 +214,64 @@ impl Stages {
         Ok(())
     }
 
+    /// Every operator that keeps state: its store's name and its tasks.
+    fn stores(&mut self) -> Vec<(&str, Vec<&mut dyn Operator>)> {
+        let groups = self.groups.iter_mut().map(|g| &mut **g as &mut dyn Operator).collect();
+        let groups = self.changelog.as_deref().map(|name| (name, groups));
+        self.front.stores().chain(groups).collect()
+    }
+
     /// What is now durable.
     pub fn commit(&mut self) {
-        self.groups.iter_mut().for_each(|g| g.commit());
+        self.stores().into_iter().flat_map(|s| s.1).for_each(Operator::commit);
     }
 
     /// Back to the last commit.
     pub fn abort(&mut self) {
-        self.groups.iter_mut().for_each(|g| g.abort());
+        self.stores().into_iter().flat_map(|s| s.1).for_each(Operator::abort);
         self.unemitted = false;
     }
 
-    /// Stream time and counts of a task, to be kept with its input's offset.
+    /// Stream times and counts of a task's operators, to be kept with its input's offset.
     pub fn memo(&self, task: usize) -> String {
-        self.groups.get(task).map_or_else(String::new, |g| g.memo())
+        let group = self.groups.get(task).map(|g| &**g as &dyn Operator);
+        let last = (!self.groups.is_empty()).then_some(group);
+        let memos = self.front.tasks(task).chain(last).map(|o| o.map_or_else(String::new, Operator::memo));
+        memos.collect::<Vec<_>>().join(MEMO_SEPARATOR)
     }
 
     /// Takes every task's memo back.
     pub fn recall<'a>(&mut self, memo: impl Fn(usize) -> &'a str) -> Result<()> {
-        for (task, group) in self.groups.iter_mut().enumerate() {
-            group.recall(memo(task))?;
+        for (nth, (_, tasks)) in self.stores().into_iter().enumerate() {
+            for (task, operator) in tasks.into_iter().enumerate() {
+                operator.recall(memo(task).split(MEMO_SEPARATOR).nth(nth).unwrap_or_default())?;
+            }
         }
         Ok(())
-    }
-
-    /// Name of the changelog topic under `group`, if there is state.
-    pub fn changelog(&self, group: &str) -> Option<Arc<str>> {
-        self.changelog.as_ref().map(|name| changelog_topic(group, name).into())
     }
 
     /// Appends the changelog records of everything that changed since the last commit.
     pub fn deltas(&mut self, group: &str, records: &mut Vec<(Arc<str>, RecordSet)>) -> Result<()> {
-        let Some(topic) = self.changelog(group) else { return Ok(()) };
-        let mut set = RecordSet::default();
         let mut deltas = Vec::new();
-        for (task, operator) in self.groups.iter_mut().enumerate() {
-            operator.deltas(&mut deltas)?;
-            for delta in deltas.drain(..) {
-                set.push(task as i32, delta.timestamp.max(0), Some(&delta.key), delta.value.as_deref());
+        for (store, tasks) in self.stores() {
+            let mut set = RecordSet::default();
+            for (task, operator) in tasks.into_iter().enumerate() {
+                operator.deltas(&mut deltas)?;
+                for delta in deltas.drain(..) {
+                    set.push(task as i32, delta.timestamp.max(0), Some(&delta.key), delta.value.as_deref());
+                }
             }
-        }
-        if !set.is_empty() {
-            records.push((topic, set));
+            if !set.is_empty() {
+                records.push((changelog_topic(group, store).into(), set));
+            }
         }
         Ok(())
     }
 
-    /// Reads the changelog to its end. The end is the high watermark before the first read: everything up to it is either
-    /// committed or was aborted, and the reader's position passes aborted records and markers.
+    /// Reads the changelogs to their ends.
     pub fn restore(&mut self, log: &dyn Log, group: &str) -> Result<()> {
-        let Some(topic) = self.changelog(group) else { return Ok(()) };
-        let tasks: Vec<_> = (0..self.groups.len() as i32).map(|p| TopicPartition::new(topic.clone(), p)).collect();
-        let ends = tasks.iter().map(|t| Ok(log.watermarks(t)?.high)).collect::<Result<Vec<_>>>()?;
-        let assignment =
-            tasks.iter().map(|t| Assignment { topic: topic.clone(), partition: t.partition, start: Start::Earliest });
-        let mut reader = log.reader(assignment.collect(), Isolation::ReadCommitted)?;
-        while ends.iter().enumerate().any(|(slot, &end)| reader.position(slot) < end) {
-            for run in reader.poll(super::execution::INTAKE_ROWS, RESTORE_POLL)?.runs() {
-                let operator = &mut self.groups[run.slot];
-                let mut result = Ok(());
-                run.for_each(|r| {
-                    if result.is_ok() {
-                        result = operator.restore(r.key.unwrap_or_default(), r.value, r.timestamp);
-                    }
-                });
-                result?;
-            }
+        for (store, mut tasks) in self.stores() {
+            restore(log, &changelog_topic(group, store).into(), &mut tasks)?;
         }
         Ok(())
     }
@@ -253,6 +289,29 @@ fn grouping(spec: &AggregateSpec, mode: Mode, with_old: bool) -> Result<Box<dyn 
             Box::new(if with_old { groups.with_old() } else { groups })
         }
     })
+}
+
+/// Reads a changelog to its end. The end is the high watermark before the first read: everything up to it is either
+/// committed or was aborted, and the reader's position passes aborted records and markers.
+fn restore(log: &dyn Log, topic: &Arc<str>, operators: &mut [&mut dyn Operator]) -> Result<()> {
+    let tasks: Vec<_> = (0..operators.len() as i32).map(|p| TopicPartition::new(topic.clone(), p)).collect();
+    let ends = tasks.iter().map(|t| Ok(log.watermarks(t)?.high)).collect::<Result<Vec<_>>>()?;
+    let assignment =
+        tasks.iter().map(|t| Assignment { topic: topic.clone(), partition: t.partition, start: Start::Earliest });
+    let mut reader = log.reader(assignment.collect(), Isolation::ReadCommitted)?;
+    while ends.iter().enumerate().any(|(slot, &end)| reader.position(slot) < end) {
+        for run in reader.poll(super::execution::INTAKE_ROWS, RESTORE_POLL)?.runs() {
+            let operator = &mut operators[run.slot];
+            let mut result = Ok(());
+            run.for_each(|r| {
+                if result.is_ok() {
+                    result = operator.restore(r.key.unwrap_or_default(), r.value, r.timestamp);
+                }
+            });
+            result?;
+        }
+    }
+    Ok(())
 }
 
 /// Name of a store's changelog topic.

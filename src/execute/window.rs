@@ -4,6 +4,7 @@
 //! rows for it are late. Windows are aligned to 1970 and never start before it.
 
 use crate::error::{Error, Result};
+use crate::mutant::{self, Mutant};
 use crate::types::time::{Window, WindowKind};
 
 /// More windows than this for a single row are refused when the query is created: each of them is a group to update.
@@ -49,7 +50,8 @@ impl Windows {
     /// Does the window take no more rows at this stream time?
     #[inline(always)]
     pub(super) fn is_closed(&self, start: i64, time: i64) -> bool {
-        self.end(start).saturating_add(self.grace) <= time
+        let open_until = self.end(start).saturating_add(self.grace);
+        open_until <= time - i64::from(mutant::on(Mutant::LateOffByOne))
     }
 
     /// Is the window's state still kept when this stream time closes it? EMIT FINAL writes it only then.

@@ -75,6 +75,9 @@ pub(super) fn late_topic(
     if stmt.select.window.is_none() {
         return fail("LATE_TOPIC needs a WINDOW clause: only there a row can be late".to_owned());
     }
+    if bound.reads.len() > 1 {
+        return fail("LATE_TOPIC is not supported over a join: a late row there has no record of its own".to_owned());
+    }
     let wanted = bound.source.partitions;
     let create = match facts.topics.get(name) {
         Some(found) if found.partitions < wanted => {

@@ -11,6 +11,7 @@ use super::super::keys::GroupRef;
 use super::super::state_bytes::{STATE_VERSION, broken};
 use super::AggregateOperator;
 use crate::error::Result;
+use crate::mutant::{self, Mutant};
 use crate::types::time::NEVER;
 
 /// Groups restored at a time: bounds the columns that stand beside the entries.
@@ -98,7 +99,9 @@ impl AggregateOperator {
             let at = slot as usize * self.arena.width;
             self.arena.words[at..at + self.arena.width].copy_from_slice(&image[2..]);
         }
-        self.images.clear();
+        if !mutant::on(Mutant::UndoKept) {
+            self.images.clear();
+        }
         self.segments.abort(&mut self.arena);
         self.heap.abort();
         (self.time, self.late) = self.saved;
@@ -123,6 +126,9 @@ impl AggregateOperator {
         let mut number = || words.next().and_then(|w| w.parse::<i64>().ok()).ok_or_else(|| broken("memo is cut off"));
         self.time = number()?.max(NEVER);
         self.late = number()?.max(0) as u64;
+        if mutant::on(Mutant::StreamTimeLost) {
+            self.time = NEVER;
+        }
         self.saved = (self.time, self.late);
         // A query without such aggregates, made by an earlier version, has not counted.
         self.heap.set_arrivals(number().unwrap_or(0));
