@@ -65,11 +65,15 @@ impl Engine {
         let pipeline = compile::pipeline(&plan.logical)?;
         let group = self.group(&id);
         self.create_topic(plan.create_topic.as_ref())?;
+        if let Some((_, late)) = &plan.late_topic {
+            self.create_topic(late.as_ref())?;
+        }
         self.create_changelogs(&pipeline, &group)?;
         let sink = Arc::new(plan.sink.clone());
         let begin = self.begin(&pipeline, &properties)?;
         let mut spec = self.execution_spec(pipeline, Target::Topic(sink), group, &properties);
         spec.begin.clone_from(&begin);
+        spec.late_topic = plan.late_topic.as_ref().map(|(name, _)| name.clone());
         let (log, clock) = (self.inner.log.clone(), self.inner.clock.clone());
         let query = Arc::new(Query::new(id.clone(), spec, log, clock, false));
         let effect =
@@ -103,9 +107,10 @@ impl Engine {
         let target = Target::Topic(sink.clone());
         let mut text = QueryText { sql: command.statement.clone(), plan: String::new() };
         let query = match planned {
-            Ok((pipeline, drawn)) => {
-                text.plan = drawn;
+            Ok((plan, pipeline)) => {
+                text.plan = plan::explain::explain(&plan.logical);
                 let mut spec = self.execution_spec(pipeline, target, self.group(id), &properties);
+                spec.late_topic = plan.late_topic.map(|(name, _)| name);
                 if let Effect::CreateQuery { begin, .. } = &command.effect {
                     spec.begin.clone_from(begin);
                 }
@@ -123,7 +128,7 @@ impl Engine {
         sink: &Arc<Source>,
         before: &Catalog,
         properties: &BTreeMap<String, String>,
-    ) -> Result<(Pipeline, String)> {
+    ) -> Result<(plan::QueryPlan, Pipeline)> {
         let parsed = crate::parse::parse(&command.statement)?;
         let [Parsed { statement: Statement::CreateAs(create), text, .. }] = parsed.as_slice() else {
             return Err(Error::bug("a recorded query is not one CREATE AS SELECT"));
@@ -141,7 +146,8 @@ impl Engine {
             ))
             .with_hint("drop it and create it again, or go back to the earlier version"));
         }
-        Ok((compile::pipeline(&plan.logical)?, plan::explain::explain(&plan.logical)))
+        let pipeline = compile::pipeline(&plan.logical)?;
+        Ok((plan, pipeline))
     }
 
     fn execution_spec(
@@ -161,6 +167,7 @@ impl Engine {
             begin: None,
             commit_interval: millis("commit.interval.ms").unwrap_or(self.inner.config.commit_interval()),
             emit_interval: millis("emit.interval.ms").unwrap_or(EMIT_INTERVAL),
+            late_topic: None,
         }
     }
 

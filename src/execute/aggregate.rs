@@ -215,6 +215,7 @@ impl AggregateOperator {
             let mut start = Some(windows.first(time));
             while let Some(closed) = start.filter(|&s| windows.is_closed(s, self.time)) {
                 self.late += 1;
+                out.late_rows.push(batch.seq[this]);
                 start = windows.next(closed, last);
             }
             if let Some(open) = start {
@@ -368,6 +369,7 @@ impl Operator for AggregateOperator {
             self.accumulate(batch, &mut pending)?;
             self.close(batch.seq[at - 1], &mut pending)?;
         }
+        self.heap.advance(batch.len());
         self.last_seq = batch.seq[batch.len() - 1];
         out.late += self.late - late;
         self.report(batch, &pending, out);

@@ -16,6 +16,7 @@ mod ordered;
 use crate::catalog::Source;
 use crate::error::{Error, Kind, Result};
 use crate::execute::intake::{BadRecord, Intake};
+use crate::execute::late::LateRecords;
 use crate::execute::order::{Order, Taken};
 use crate::execute::pipeline::Pipeline;
 use crate::execute::sink::Sink;
@@ -69,6 +70,8 @@ pub struct ExecutionSpec {
     pub commit_interval: Duration,
     /// Longest time between emissions while lagging.
     pub emit_interval: Duration,
+    /// Where late rows are kept; only for [`Target::Topic`].
+    pub late_topic: Option<String>,
 }
 
 /// What a query has done, for SHOW and DESCRIBE; read by any thread.
@@ -123,6 +126,7 @@ pub struct Execution {
     committed: Vec<i64>,
     seq: u64,
     pending: RecordSet,
+    late: Option<LateRecords>,
     /// Something was processed or emitted that no commit holds yet.
     dirty: bool,
     commits: u64,
@@ -168,6 +172,7 @@ impl Execution {
             committed: vec![0; inputs.len()],
             seq: 0,
             pending: RecordSet::default(),
+            late: spec.late_topic.as_deref().map(|topic| LateRecords::new(topic.into())),
             dirty: false,
             commits: 0,
             last_commit: clock.monotonic(),
@@ -260,7 +265,7 @@ impl Execution {
             self.queued -= run.len();
             records += run.len();
             self.process(&run)?;
-            if self.pending.data.len() > EPOCH_BYTES_MAX {
+            if self.unsent() > EPOCH_BYTES_MAX {
                 break;
             }
         }
@@ -268,6 +273,11 @@ impl Execution {
         self.emit_and_commit(drained)?;
         let idle = drained && !self.dirty && self.retry_at.is_none();
         Ok(Turn { records, rows: std::mem::take(&mut self.rows), bad: std::mem::take(&mut self.bad), idle })
+    }
+
+    /// Bytes of output that wait for the commit.
+    fn unsent(&self) -> usize {
+        self.pending.data.len() + self.late.as_ref().map_or(0, LateRecords::bytes)
     }
 
     /// Emits and commits everything that was processed: before a stop.
@@ -345,6 +355,9 @@ impl Execution {
             let (batch, mut out) = (batch?, Out::default());
             if !batch.is_empty() {
                 self.stages.step(slot, &batch, &mut out)?;
+                if let Some(late) = self.late.as_mut().filter(|_| !out.late_rows.is_empty()) {
+                    late.keep(run, self.inputs[slot].partition, first, std::mem::take(&mut out.late_rows));
+                }
                 self.write(out, slot, &headers)?;
             }
         }
@@ -393,7 +406,7 @@ impl Execution {
         let now = self.clock.monotonic();
         let commit_due = self.session.is_some()
             && self.dirty
-            && (now >= self.last_commit + self.spec.commit_interval || self.pending.data.len() > EPOCH_BYTES_MAX);
+            && (now >= self.last_commit + self.spec.commit_interval || self.unsent() > EPOCH_BYTES_MAX);
         if self.stages.has_unemitted() && (drained || commit_due || now >= self.last_emit + self.spec.emit_interval) {
             let mut out = Out::default();
             self.stages.emit(&mut out)?;
@@ -425,6 +438,7 @@ impl Execution {
         {
             epoch.records.push((sink.topic().clone(), std::mem::take(&mut self.pending)));
         }
+        epoch.records.extend(self.late.as_mut().and_then(LateRecords::take));
         self.stages.deltas(&self.spec.group, &mut epoch.records)?;
         let mut reached = Vec::with_capacity(self.inputs.len());
         for (slot, input) in self.inputs.iter().enumerate() {
@@ -471,6 +485,7 @@ impl Execution {
         tracing::warn!(group = %self.spec.group, %reason, "commit aborted; going back to the committed offsets");
         self.stages.abort();
         self.pending.clear();
+        self.late.iter_mut().for_each(LateRecords::clear);
         self.queues.iter_mut().for_each(VecDeque::clear);
         self.queued = 0;
         self.order.clear();

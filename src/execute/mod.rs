@@ -26,6 +26,7 @@ mod filter;
 mod front;
 mod key_table;
 mod keys;
+mod late;
 mod merge;
 mod order;
 mod segment;
@@ -148,6 +149,8 @@ pub struct Out {
     pub batches: Vec<ChangeBatch>,
     /// Rows dropped by the late rule.
     pub late: u64,
+    /// Their `seq`; a row that missed several windows may stand here several times.
+    pub late_rows: Vec<u64>,
     /// Rows with an error; they are logged.
     pub bad: Vec<BadRow>,
 }

@@ -32,6 +32,8 @@ pub struct RowOperator {
     drop_null_keys: bool,
     drop_null_values: bool,
     same_key: bool,
+    /// For each value program: it is a column of the key, and is shown of a row that is gone, too.
+    shown: Vec<bool>,
 }
 
 /// What an expression is for: a log entry says it.
@@ -61,7 +63,18 @@ impl RowOperator {
             drop_null_keys: spec.drop_null_keys,
             drop_null_values: spec.drop_null_values,
             same_key: spec.same_key,
+            shown: vec![false; spec.value.len()],
         }
+    }
+
+    /// A reader gets rows without a key: what it selects of the key tells it which row is gone.
+    pub fn for_reader(mut self) -> RowOperator {
+        let is_key = |program: &Program| {
+            let slot = program.as_column().and_then(|column| self.projected.get(column));
+            matches!(slot, Some(Slot::Key(_) | Slot::WindowStart | Slot::WindowEnd))
+        };
+        self.shown = self.value.iter().map(is_key).collect();
+        self
     }
 
     /// Rows that have this image and whose image passes all conditions.
@@ -177,8 +190,8 @@ impl RowOperator {
                 report(Purpose::Value, i, program, &mut errors, present.as_ref(), seq, bad);
             }
             columns.push(match &absent {
-                Some(absent) => without(&column, absent)?,
-                None => column,
+                Some(absent) if !self.shown[i] => without(&column, absent)?,
+                _ => column,
             });
         }
         Ok(Side { columns, present: side.present.clone().filter(|p| p.null_count() > 0) })

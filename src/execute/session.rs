@@ -240,6 +240,7 @@ impl SessionOperator {
         let Some(&target) = hits.last() else {
             if time < shut {
                 self.late += 1;
+                pass.out.late_rows.push(row.seq);
                 return;
             }
             let slot = self.index.make(key, time, at, &mut self.arena);
@@ -412,6 +413,7 @@ impl Operator for SessionOperator {
             self.accumulate(batch, &steps, &mut pending)?;
             self.close(batch.seq[at - 1], &mut pending)?;
         }
+        self.heap.advance(batch.len());
         self.last_seq = batch.seq[batch.len() - 1];
         out.late += self.late - late;
         self.report(batch, &pending, out);

@@ -92,7 +92,10 @@ impl Stages {
     /// The operators of a pipeline.
     pub fn new(pipeline: &Pipeline, mode: Mode) -> Result<Stages> {
         let partitions = pipeline.partitions();
-        let rows = (0..partitions).map(|_| RowOperator::new(&pipeline.rows)).collect();
+        // Rows of a table for whoever asked, not for a topic: they carry their key among their columns, or not at all.
+        let read = pipeline.output.table && pipeline.output.key.is_empty();
+        let operator = |spec| if read { RowOperator::new(spec).for_reader() } else { RowOperator::new(spec) };
+        let rows = (0..partitions).map(|_| operator(&pipeline.rows)).collect();
         let tasks = pipeline.hop.as_ref().map_or(partitions, |h| h.partitions);
         let groups = match &pipeline.aggregate {
             None => Vec::new(),
@@ -111,7 +114,7 @@ impl Stages {
                 .map(|spec| (Explode::new(spec.arrays.clone()), RowOperator::new(&spec.after))),
             exchange: pipeline.hop.as_ref().map(Exchange::new).transpose()?,
             groups,
-            after: pipeline.after.as_ref().map(RowOperator::new),
+            after: pipeline.after.as_ref().map(operator),
             changelog: pipeline.aggregate.as_ref().map(|a| a.name.clone()),
             mode_last: mode == Mode::Last,
             unemitted: false,
@@ -213,6 +216,7 @@ impl Stages {
     /// HAVING and the projection after a grouping.
     fn finish(&mut self, mut second: Out, out: &mut Out) -> Result<()> {
         out.late += second.late;
+        out.late_rows.append(&mut second.late_rows);
         out.bad.append(&mut second.bad);
         match &mut self.after {
             None => out.batches.append(&mut second.batches),

@@ -394,6 +394,22 @@ impl Aggregate {
         )
     }
 
+    /// Does ksqlDB keep a list, map or struct for it? Then it refuses it where the format of values has no such types.
+    pub fn has_nested_state(&self) -> bool {
+        !matches!(
+            self,
+            Aggregate::CountRows
+                | Aggregate::Count
+                | Aggregate::SumInteger
+                | Aggregate::SumBigint
+                | Aggregate::SumDouble
+                | Aggregate::SumDecimal(..)
+                | Aggregate::SumList(_)
+                | Aggregate::Min(_)
+                | Aggregate::Max(_)
+        )
+    }
+
     /// Type of the values that its state keeps as bytes, other than STRING and BYTES as they are.
     pub(super) fn kept(&self) -> Option<&SqlType> {
         match self {

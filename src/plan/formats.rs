@@ -43,6 +43,12 @@ pub fn check_value(format: Format, value: &[Column]) -> Result<()> {
     check(format, &stored).map_err(|e| refusal("Value", format, &stored, e.message()))
 }
 
+/// Can a value of this format hold a list?
+pub fn holds_lists(format: Format) -> bool {
+    let list = SqlType::Array(Box::new(SqlType::Struct(vec![("F".to_owned(), SqlType::Bigint)])));
+    check(format, &[Column::value("C", list)]).is_ok()
+}
+
 /// The format of an internal topic whose key columns are these: the source's, unless it cannot hold them.
 pub fn internal_key_format(format: Format, default: Format, key: &[Column]) -> Format {
     let wanted = if format == Format::None { default } else { format };

@@ -222,6 +222,12 @@ impl Grouped {
                 let given = args.iter().map(given).collect::<Result<Vec<_>>>()?;
                 let function = aggregate::resolve(&name, &given, context.settings.aggregates)?;
                 let function = function.ok_or_else(|| Error::bug(format!("{name} is no aggregate")))?;
+                if function.has_nested_state() && !formats::holds_lists(context.source.value_format) {
+                    return Err(Error::statement(
+                        "One of the functions used in the statement has an intermediate type that the value format can \
+                         not handle. Please remove the function or change the format.",
+                    ));
+                }
                 let columns = args.into_iter().take(function.arity());
                 let arguments = columns.map(|arg| self.argument(arg, &names)).collect::<Result<_>>()?;
                 self.calls.push(Call { expr: whole, function, arguments });

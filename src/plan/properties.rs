@@ -22,6 +22,8 @@ pub(super) struct With {
     pub timestamp: Option<(String, Span)>,
     pub timestamp_format: Option<(String, Span)>,
     pub window: Option<WindowKind>,
+    /// Where late rows are kept.
+    pub late_topic: Option<(String, Span)>,
 }
 
 /// Which statement the clause belongs to.
@@ -73,6 +75,9 @@ impl With {
                 }
                 "WINDOW_TYPE" if used == Use::Create => window_type = Some((text(value), name.span)),
                 "WINDOW_SIZE" if used == Use::Create => window_size = Some((text(value), name.span)),
+                "LATE_TOPIC" | "LATE.TOPIC" if used == Use::CreateAs => {
+                    with.late_topic = Some((topic(value).map_err(at)?, name.span));
+                }
                 "CLEANUP_POLICY" => {
                     return Err(at(Error::statement(
                         "Invalid config variable in the WITH clause: CLEANUP_POLICY. It is chosen by the engine.",
@@ -160,7 +165,7 @@ fn delimited(part: &str, format: Option<Format>, delimiter: Option<(char, Span)>
 fn topic(value: &PropertyValue) -> Result<String> {
     match value {
         PropertyValue::Text(name) if !name.is_empty() => Ok(name.clone()),
-        _ => Err(Error::statement("KAFKA_TOPIC is the name of a topic, in single quotes")),
+        _ => Err(Error::statement("the name of a topic is expected, in single quotes")),
     }
 }
 

@@ -56,6 +56,43 @@ pub(super) fn stamp(sink: &Source) -> Result<Option<usize>> {
     }
 }
 
+/// Where late rows are kept, as `WITH (LATE_TOPIC = ...)` says, and the topic if it has to be created. It has the
+/// partitions of the source, because a late record keeps its own.
+pub(super) fn late_topic(
+    stmt: &CreateAs,
+    bound: &Bound,
+    with: &With,
+    facts: &Facts,
+    settings: &Settings,
+) -> Result<Option<(String, Option<TopicRequest>)>> {
+    let Some((name, span)) = &with.late_topic else { return Ok(None) };
+    let fail = |text: String| Err(Error::statement(text).at(*span));
+    if settings.strict {
+        return fail("Invalid config variable(s) in the WITH clause: LATE_TOPIC".to_owned());
+    }
+    if stmt.select.window.is_none() {
+        return fail("LATE_TOPIC needs a WINDOW clause: only there a row can be late".to_owned());
+    }
+    if bound.reads.len() > 1 {
+        return fail("LATE_TOPIC is not supported over a join: a late row there has no record of its own".to_owned());
+    }
+    let wanted = bound.source.partitions;
+    let create = match facts.topics.get(name) {
+        Some(found) if found.partitions < wanted => {
+            return fail(format!(
+                "the topic {name} for late rows has {} partitions, the source has {wanted}",
+                found.partitions
+            ));
+        }
+        Some(_) => None,
+        None => {
+            let config = BTreeMap::from([("cleanup.policy".to_owned(), "delete".to_owned())]);
+            Some(TopicRequest { name: name.clone(), partitions: wanted, replicas: None, config })
+        }
+    };
+    Ok(Some((name.clone(), create)))
+}
+
 fn check_kind(asked: SourceKind, table: bool) -> Result<()> {
     let (is, wanted) = match (asked, table) {
         (SourceKind::Stream, true) => ("TABLE", "TABLE"),

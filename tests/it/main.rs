@@ -24,6 +24,7 @@ mod parse;
 mod plan;
 mod row_programs;
 mod scalar;
+mod session_model;
 mod simulated_log;
 mod simulation;
 mod split_law;

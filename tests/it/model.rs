@@ -101,6 +101,8 @@ pub(crate) struct Windows {
 #[derive(Clone, Debug)]
 pub(crate) struct Grouping {
     pub(crate) windows: Option<Windows>,
+    /// Sessions in the place of windows: gap and grace.
+    pub(crate) sessions: Option<(i64, i64)>,
     pub(crate) final_only: bool,
     pub(crate) with_old: bool,
     /// Function and its arguments' places in the value.
@@ -140,6 +142,9 @@ struct Group {
 
 /// Runs a grouping over a stream.
 pub(crate) fn group(rows: &[Rec], spec: &Grouping) -> Answer {
+    if let Some((gap, grace)) = spec.sessions {
+        return crate::session_model::group(rows, spec, gap, grace);
+    }
     let mut groups: BTreeMap<(i64, Vec<u8>), Group> = BTreeMap::new();
     let mut answer = Answer::default();
     let (mut stream_time, mut newest, mut lost) = (i64::MIN, 0, Vec::new());
@@ -218,7 +223,7 @@ fn closed(windows: Option<Windows>, start: i64, stream_time: i64) -> bool {
     windows.is_some_and(|w| start + w.size + w.grace <= stream_time)
 }
 
-fn results(spec: &Grouping, rows: &[Vec<Val>]) -> Vec<Val> {
+pub(crate) fn results(spec: &Grouping, rows: &[Vec<Val>]) -> Vec<Val> {
     spec.calls.iter().map(|(function, places)| result(function, &arguments(rows, places))).collect()
 }
 
@@ -234,7 +239,7 @@ fn misfits(spec: &Grouping, rows: &[Vec<Val>]) -> usize {
 }
 
 /// The argument of every row; `true` where there is none.
-fn arguments(rows: &[Vec<Val>], places: &[usize]) -> Vec<Val> {
+pub(crate) fn arguments(rows: &[Vec<Val>], places: &[usize]) -> Vec<Val> {
     match places {
         [] => vec![Val::Bool(true); rows.len()],
         [at] => rows.iter().map(|r| r[*at].clone()).collect(),
@@ -363,8 +368,8 @@ fn correlation(values: &[Val]) -> Val {
         let (x, y) = (pair[0].double(), pair[1].double());
         s.iter_mut().zip([1.0, x, y, x * x, y * y, x * y]).for_each(|(s, v)| *s += v);
     }
-    let below = (s[0] * s[3] - s[1] * s[1]).sqrt() * (s[0] * s[4] - s[2] * s[2]).sqrt();
-    Val::Double((s[0] * s[5] - s[1] * s[2]) / below)
+    let below = (s[0] * s[3] - s[1] * s[1]) * (s[0] * s[4] - s[2] * s[2]);
+    Val::Double((s[0] * s[5] - s[1] * s[2]) / below.sqrt())
 }
 
 /// `Last` of one emission: per (key, window) the first old and the last new, where its first row stood, with the highest

@@ -166,7 +166,7 @@ fn grouping(dice: &mut Dice, value: usize) -> Grouping {
         model::Windows { size, advance, grace, retention: size + grace }
     });
     let calls = vec![(Aggregate::SumBigint, vec![dice.below(value as i64) as usize]), (Aggregate::CountRows, vec![])];
-    Grouping { windows, final_only: false, with_old: true, calls }
+    Grouping { windows, sessions: None, final_only: false, with_old: true, calls }
 }
 
 fn aggregate(grouping: &Grouping, keys: usize) -> AggregateOperator {

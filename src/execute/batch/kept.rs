@@ -45,7 +45,9 @@ impl Accumulator for Kept {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
         let rows: Vec<u32> = (0..values.first().map_or(0, |c| c.len() as u32)).collect();
         let slots = vec![0; rows.len()];
-        self.run(Work::Changes(Changes { slots: &slots, rows: &rows }), &values[..self.arity.min(values.len())])
+        self.run(Work::Changes(Changes { slots: &slots, rows: &rows }), &values[..self.arity.min(values.len())])?;
+        self.heap.advance(rows.len());
+        Ok(())
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {

@@ -9,7 +9,8 @@
 //! goes to a copy, later ones in place. A generation ends with every commit and abort, and with an emission that has looked
 //! at old values.
 //!
-//! It also counts arrivals: which of two values came first is asked when sessions merge.
+//! It also counts the rows that arrived: which of two values came first is asked when sessions merge. Whoever steps through
+//! batches calls [`Heap::advance`] after each.
 
 /// Byte strings by handle.
 #[derive(Debug)]
@@ -95,14 +96,18 @@ impl Heap {
         self.generation = self.generation.wrapping_add(1);
     }
 
-    /// The number of the next arrival; the first is 1.
+    /// The number of a row of the present batch; the first of all is 1. It does not depend on how rows came in batches.
     #[inline]
-    pub fn arrival(&mut self) -> i64 {
-        self.arrivals += 1;
-        self.arrivals
+    pub fn arrival(&self, row: usize) -> i64 {
+        self.arrivals + row as i64 + 1
     }
 
-    /// How many arrivals were counted.
+    /// A batch of so many rows is done.
+    pub fn advance(&mut self, rows: usize) {
+        self.arrivals += rows as i64;
+    }
+
+    /// How many rows arrived in all batches that are done.
     pub fn arrivals(&self) -> i64 {
         self.arrivals
     }

@@ -127,7 +127,7 @@ impl Machine for OneByOffset<'_> {
         if (self.ignore_nulls && self.values.is_null(row)) || (words[1] != 0 && !self.latest) {
             return true;
         }
-        words[1] = heap.arrival();
+        words[1] = heap.arrival(row);
         let bytes = heap.edit(&mut words[0]);
         bytes.clear();
         bytes.extend_from_slice(self.values.new(row));
@@ -183,7 +183,7 @@ impl Machine for SomeByOffset<'_> {
         if (self.ignore_nulls && self.values.is_null(row)) || (full && !self.latest) {
             return true;
         }
-        let (arrival, value) = (heap.arrival(), self.values.new(row));
+        let (arrival, value) = (heap.arrival(row), self.values.new(row));
         let bytes = heap.edit(&mut words[0]);
         if full {
             let first = entries(bytes).next().map_or(0, |(_, e)| e.len());

@@ -157,7 +157,7 @@ impl Fold for Correlation {
         let n = words[0] as f64;
         let sum = |i: usize| f64::from_bits(words[i] as u64);
         let above = n * sum(5) - sum(1) * sum(2);
-        let below = (n * sum(3) - sum(1) * sum(1)).sqrt() * (n * sum(4) - sum(2) * sum(2)).sqrt();
-        Some(above / below)
+        let below = (n * sum(3) - sum(1) * sum(1)) * (n * sum(4) - sum(2) * sum(2));
+        Some(above / below.sqrt())
     }
 }
