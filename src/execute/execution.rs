@@ -119,6 +119,8 @@ pub struct Execution {
     /// Joins: rows that wait for their turn in canonical order, and where those of the present step come from.
     order: Order,
     taken: Taken,
+    /// Since when rows wait for an input that has more and does not bring it.
+    starved_since: Option<Duration>,
     /// Joins: next offset after what was decoded, by slot.
     decoded: Vec<i64>,
     /// Next offset after what was processed, and after what was committed, by slot.
@@ -164,6 +166,7 @@ impl Execution {
             intakes,
             order: Order::new(inputs.len()),
             taken: Taken::default(),
+            starved_since: None,
             reader: log.reader(Vec::new(), Isolation::ReadCommitted)?,
             queues: inputs.iter().map(|_| VecDeque::new()).collect(),
             queued: 0,
@@ -259,7 +262,7 @@ impl Execution {
             self.queued += run.len();
             self.queues[run.slot].push_back(run);
         }
-        let mut records = if self.stages.joins() { self.process_in_order(arrived == 0)? } else { 0 };
+        let mut records = if self.stages.joins() { self.process_in_order(arrived)? } else { 0 };
         while let Some(slot) = self.choose(arrived == 0) {
             let run = self.queues[slot].pop_front().expect("choose answers a slot with a run");
             self.queued -= run.len();
@@ -303,7 +306,7 @@ impl Execution {
     /// How long a poll may wait: not at all while there is something to do, else until the next deadline.
     fn patience(&self, wait: Duration) -> Duration {
         if self.queued > 0 {
-            return Duration::ZERO;
+            return if self.starved_since.is_some() { wait.min(ordered::STARVED_POLL) } else { Duration::ZERO };
         }
         if !self.dirty {
             return wait;

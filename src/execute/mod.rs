@@ -178,6 +178,10 @@ pub trait Operator: Send + std::fmt::Debug {
     fn emit(&mut self, _out: &mut Out) -> Result<()> {
         Ok(())
     }
+    /// Nothing will come any more (a query over history): what waits for the time to move leaves, caused by `seq`.
+    fn finish(&mut self, _seq: u64, _out: &mut Out) -> Result<()> {
+        Ok(())
+    }
     /// Appends to `deltas` what changed since the last commit. Called after `emit`, before `commit` or `abort`.
     fn deltas(&mut self, _deltas: &mut Vec<Delta>) -> Result<()> {
         Ok(())

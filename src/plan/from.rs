@@ -72,7 +72,7 @@ pub(super) fn bind(select: &Select, purpose: Purpose<'_>, catalog: &Catalog, set
     for (i, clause) in select.joins.iter().enumerate() {
         let right = leaf(&sources, i + 1)?;
         let name = format!("{}Join", "L_".repeat(select.joins.len() - 1 - i));
-        left = join(left, right, clause, &sources, (name, purpose, settings)).map_err(|e| at(e, &clause.right))?;
+        left = join(left, right, clause, &sources, (name, settings)).map_err(|e| at(e, &clause.right))?;
     }
     finish(select, left, &sources, purpose)
 }
@@ -126,7 +126,7 @@ fn join(
     right: Relation,
     clause: &JoinClause,
     sources: &Sources,
-    (name, purpose, settings): (String, Purpose<'_>, &Settings),
+    (name, settings): (String, &Settings),
 ) -> Result<Relation> {
     let rule = rule(&left, &right, clause)?;
     check_windows(&left, &right)?;
@@ -155,25 +155,10 @@ fn join(
             ));
         }
     }
-    if left.source.window.is_some() {
-        return Err(Error::statement("joins of windowed streams are not supported yet"));
-    }
-    let batch = purpose == Purpose::Batch;
-    let rule = if batch { bounded(rule) } else { rule };
     let sides = [side(&left, &types[0])?, side(&right, &types[1])?];
     let partitions = left.source.partitions;
-    let plan = Join::plan(name, clause.kind, rule, key, key_format, partitions, hops, sides)?;
+    let plan = Join::plan(name, clause.kind, rule, key, key_format, partitions, hops, left.source.window, sides)?;
     Ok(joined(left, right, clause.kind, criteria, plan, key_format))
-}
-
-/// A query over history takes the form that waits: a row that stands alone is known to stand alone.
-fn bounded(rule: Rule) -> Rule {
-    match rule {
-        Rule::Within(mut within) => {
-            within.grace_ms.get_or_insert(0);
-            Rule::Within(within)
-        }
-    }
 }
 
 fn rule(left: &Relation, right: &Relation, clause: &JoinClause) -> Result<Rule> {

@@ -94,6 +94,7 @@ impl Case {
             key: Column::key("K", self.key.clone()),
             key_format: if self.key == SqlType::Boolean { Format::Json } else { Format::Kafka },
             partitions: 1,
+            window: None,
             sides: [side(0), side(1)],
         };
         WithinOperator::new(&stage, within).unwrap()

@@ -4,6 +4,7 @@ use crate::catalog::Catalog;
 use crate::error::Result;
 use crate::execute::batch::Counts;
 use crate::execute::batch::accumulators::lowered;
+use crate::execute::batch::join;
 use crate::execute::batch::nodes::{Step, StepExec};
 use crate::execute::batch::sessions::Sessions;
 use crate::execute::batch::table::BatchTable;
@@ -36,7 +37,8 @@ type Planned = (Arc<dyn ExecutionPlan>, Arc<TaskContext>);
 /// Plans a bound SELECT.
 pub(super) async fn bound(plan: &LogicalPlan, log: &Arc<dyn Log>, counts: &Arc<Counts>) -> Result<Planned> {
     let context = context(counts);
-    let plan = plan.clone().transform_up(|node| lower(node, log, counts))?.data;
+    let plan = plan.clone().transform_down(|node| join::lower(node, log, counts))?.data;
+    let plan = plan.transform_up(|node| lower(node, log, counts))?.data;
     physical(&context, &plan).await
 }
 
