@@ -17,6 +17,7 @@ pub mod session;
 
 mod apply;
 mod bounded;
+mod insert;
 mod open;
 mod push;
 mod show;
@@ -167,10 +168,8 @@ impl Engine {
                 true => Entity::Done,
                 false => Entity::Warning(format!("Cannot undefine variable '{name}' which was never defined")),
             },
-            Statement::DescribeFunction(name) => return Err(unsupported("DESCRIBE FUNCTION").at(name.span)),
-            Statement::InsertSelect(insert) => {
-                return Err(unsupported("INSERT INTO ... SELECT").at(insert.target.span));
-            }
+            Statement::DescribeFunction(name) => show::describe_function(name)?,
+            Statement::InsertSelect(insert) => self.insert_select(insert, parsed, session)?,
             Statement::Print(_) => return Err(unsupported("PRINT")),
             Statement::Unsupported { what, span } => return Err(unsupported(what).at(*span)),
         };

@@ -21,6 +21,7 @@ pub mod stages;
 mod arena;
 mod event_time;
 mod filter;
+mod headers;
 mod key_table;
 mod keys;
 mod segment;

@@ -494,7 +494,7 @@ fn read_field<'a>(
 fn read_zone<'a>(letter: char, text: &'a str, fields: &mut Fields) -> Option<&'a str> {
     if letter != 'z' && letter != 'V' {
         let body = strip_ignoring_case(text, "GMT").filter(|_| letter == 'O' || letter == 'Z').unwrap_or(text);
-        if let Some(rest) = body.strip_prefix('Z').filter(|_| letter != 'x') {
+        if let Some(rest) = body.strip_prefix(['Z', 'z']).filter(|_| letter != 'x') {
             fields.offset = Some(0);
             return Some(rest);
         }

@@ -11,6 +11,7 @@ mod crash;
 mod embedded_crash;
 mod engine;
 mod format;
+mod functions;
 mod harness;
 mod http;
 mod kafka;
