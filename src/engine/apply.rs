@@ -137,7 +137,7 @@ impl Engine {
         before: &Catalog,
         properties: &BTreeMap<String, String>,
     ) -> Result<(Pipeline, String)> {
-        let parsed = crate::parse::parse(&command.statement)?;
+        let parsed = crate::parse::parse_with(&command.statement, before.types())?;
         let settings = Settings::of(properties)?;
         let (create, text) = match parsed.as_slice() {
             [Parsed { statement: Statement::CreateAs(create), text, .. }] => (create, text),
@@ -306,7 +306,7 @@ impl Engine {
     }
 
     /// Writes the command log; answers the sequence number.
-    fn record(&self, state: &mut State, statement: &str, session: &Session, effect: Effect) -> Result<i64> {
+    pub(super) fn record(&self, state: &mut State, statement: &str, session: &Session, effect: Effect) -> Result<i64> {
         let command = Command {
             format: COMMAND_FORMAT,
             engine: ENGINE_VERSION.to_owned(),

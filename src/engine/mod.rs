@@ -21,6 +21,7 @@ mod insert;
 mod open;
 mod push;
 mod show;
+mod types;
 
 use crate::catalog::Catalog;
 use crate::config::Config;
@@ -112,7 +113,8 @@ impl Engine {
     /// Reads a text's statements.
     pub fn parse(&self, text: &str, session: &Session) -> Result<Vec<Parsed>> {
         let text = crate::parse::substitute(text, session.variables())?;
-        let parsed = crate::parse::parse(&text)?;
+        let types = self.inner.state.lock().catalog.types().clone();
+        let parsed = crate::parse::parse_with(&text, &types)?;
         if parsed.len() > STATEMENTS_MAX {
             return Err(Error::statement(format!(
                 "{} statements at once, at most {STATEMENTS_MAX} are taken",
@@ -144,6 +146,8 @@ impl Engine {
             Statement::InsertValues(insert) => self.insert_values(insert)?,
             Statement::Select(select) if select.emit.is_some() => return self.push_query(select, session),
             Statement::Select(_) | Statement::Batch(_) => return self.batch_query(&parsed.statement, session),
+            Statement::CreateType(create) => self.create_type(create, parsed, session)?,
+            Statement::DropType { name, if_exists } => self.drop_type(name, *if_exists, parsed, session)?,
             Statement::Drop(drop) => self.drop_source(drop, parsed, session)?,
             Statement::Terminate(id) => self.terminate(id.as_deref(), parsed, session)?,
             Statement::Pause(id) => self.pause(id.as_deref(), true, parsed, session)?,

@@ -25,7 +25,10 @@ impl Engine {
                 Entity::Variables(session.variables().iter().map(|(n, v)| (n.clone(), v.clone())).collect())
             }
             Show::Functions => Entity::Functions(functions()),
-            Show::Types => Entity::Types(Vec::new()),
+            Show::Types => {
+                let state = self.inner.state.lock();
+                Entity::Types(state.catalog.types().iter().map(|(n, ty)| (n.clone(), ty.to_string())).collect())
+            }
         })
     }
 

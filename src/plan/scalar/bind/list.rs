@@ -164,7 +164,8 @@ impl Binder<'_> {
     pub(super) fn map(&mut self, entries: &[(&Expr, &Expr)]) -> Result<Bound> {
         if entries.is_empty() {
             return Err(Error::statement(
-                "Map constructor cannot be empty. Please supply at least one key value pair.",
+                "Map constructor cannot be empty. Please supply at least one key value pair \
+                 (see https://github.com/confluentinc/ksql/issues/4239).",
             ));
         }
         let (mut keys, mut values) = (vec![], vec![]);
@@ -268,8 +269,9 @@ fn literal_beside(known: &SqlType, ty: &SqlType, bound: &Bound, bounds: &[Bound]
 }
 
 fn mismatch(known: &SqlType, ty: &SqlType, program: &Program) -> Error {
-    Error::statement(format!("operator does not exist: {known} = {ty} ({program})"))
-        .with_hint("You might need to add explicit type casts.")
+    Error::statement(format!(
+        "operator does not exist: {known} = {ty} ({program})\nHint: You might need to add explicit type casts."
+    ))
 }
 
 fn is_nested(ty: &SqlType) -> bool {
