@@ -26,7 +26,7 @@ pub(crate) fn entity(entity: &Entity) -> String {
             let signatures = help.signatures.join("\n");
             let examples = help.examples.iter().map(|(call, result)| format!("\n{call} => {result}"));
             format!(
-                "{} ({}, {}): {}\n{signatures}{}",
+                "{} ({}, {}): {}\n{signatures}{}\n",
                 help.name,
                 help.kind,
                 help.category,
