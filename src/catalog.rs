@@ -1,10 +1,14 @@
 //! Streams and tables: what exists, who depends on whom, what DROP may do. A value, not a service: statements are
 //! validated on a copy first.
 
+mod check;
+
+pub use check::{carried, check, described};
+
 use crate::error::{Error, Kind, Result};
 use crate::parse::statement::SourceKind;
 use crate::types::time::WindowKind;
-use crate::types::{Schema, nearest};
+use crate::types::{Schema, SqlType, nearest};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -108,9 +112,25 @@ pub struct QueryInfo {
 pub struct Catalog {
     sources: BTreeMap<String, Arc<Source>>,
     queries: BTreeMap<String, QueryInfo>,
+    types: BTreeMap<String, SqlType>,
 }
 
 impl Catalog {
+    /// Types that have a name, by it.
+    pub fn types(&self) -> &BTreeMap<String, SqlType> {
+        &self.types
+    }
+
+    /// Gives a type a name.
+    pub fn put_type(&mut self, name: String, ty: SqlType) {
+        self.types.insert(name, ty);
+    }
+
+    /// Forgets a type's name; what was declared with it keeps its type.
+    pub fn remove_type(&mut self, name: &str) -> Option<SqlType> {
+        self.types.remove(name)
+    }
+
     /// A stream or table by exact name.
     pub fn source(&self, name: &str) -> Option<&Arc<Source>> {
         self.sources.get(name)

@@ -43,6 +43,17 @@ fn entity_outcome(entity: &Entity) -> Outcome {
         Entity::Functions(rows) => {
             table(None, &["Function", "Kind"], rows.iter().map(|(name, kind)| vec![name.clone(), (*kind).to_owned()]))
         }
+        Entity::Function(help) => {
+            let mut rows = vec![
+                ("Name", help.name.clone()),
+                ("Kind", format!("{}, {}", help.kind, help.category)),
+                ("Overview", help.description.to_owned()),
+            ];
+            rows.extend(help.signatures.iter().map(|s| ("Call", s.clone())));
+            rows.extend(help.examples.iter().map(|(call, result)| ("Example", format!("{call} => {result}"))));
+            let cells = rows.into_iter().map(|(what, text)| vec![what.to_owned(), text]);
+            table(None, &["Function", ""], cells)
+        }
         Entity::Explanation(explanation) => explain(explanation),
     }
 }

@@ -5,7 +5,7 @@ use super::fault::{FAILED, INTERRUPTED, OK, is_broken_pipe, rendered};
 use super::interrupt::Interrupt;
 use super::render::{Screen, Shown};
 use crate::error::{Error, Result};
-use crate::parse::{Piece, parse_piece, split};
+use crate::parse::{CustomTypes, Piece, parse_piece, split};
 use std::io::Write;
 
 /// Runs all statements of `text`; answers go to `screen`, errors to `errors`. Answers the exit code.
@@ -51,8 +51,11 @@ pub(super) fn one(
 ) -> Result<Shown> {
     // Read here first, so that a syntax error names the line of the whole text; what variables make of it, only the
     // session knows.
-    if !piece.text.contains("${") {
-        parse_piece(text, piece)?;
+    if !piece.text.contains("${")
+        && let Err(error) = parse_piece(text, piece, &CustomTypes::new())
+        && error.message().starts_with("line ")
+    {
+        return Err(error);
     }
     let shift = |e: Error| e.shifted(piece.span.start);
     let outcome = (session.execute)(piece.text).map_err(shift)?;

@@ -18,7 +18,7 @@ use crate::execute::{Mode, stages};
 use crate::format::Encoder;
 use crate::log::{RecordSet, Start, TopicPartition, TopicSpec, partition};
 use crate::parse::statement::{CreateAs, CreateSource, Drop, InsertValues, Parsed, SourceKind, Statement};
-use crate::plan::{self, Created, Facts, Settings, TopicFact, TopicRequest};
+use crate::plan::{self, Created, Facts, QueryPlan, Settings, TopicFact, TopicRequest};
 use datafusion::common::ScalarValue;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -62,6 +62,20 @@ impl Engine {
             Created::New(plan) => plan,
             Created::Exists(why) => return Ok(Entity::Warning(why)),
         };
+        let sequence = self.start_query(&mut state, plan, parsed, session, &properties)?;
+        Ok(status(create.kind, name, "create", format!("Created query with ID {id}"), Some(id), sequence))
+    }
+
+    /// Creates what a persistent query needs, records it, and starts it; answers the place in the command log.
+    pub(super) fn start_query(
+        &self,
+        state: &mut State,
+        plan: QueryPlan,
+        parsed: &Parsed,
+        session: &Session,
+        properties: &BTreeMap<String, String>,
+    ) -> Result<i64> {
+        let id = plan.id;
         let pipeline = compile::pipeline(&plan.logical)?;
         let group = self.group(&id);
         self.create_topic(plan.create_topic.as_ref())?;
@@ -70,26 +84,25 @@ impl Engine {
         }
         self.create_changelogs(&pipeline, &group)?;
         let sink = Arc::new(plan.sink.clone());
-        let begin = self.begin(&pipeline, &properties)?;
-        let mut spec = self.execution_spec(pipeline, Target::Topic(sink), group, &properties);
+        let begin = self.begin(&pipeline, properties)?;
+        let mut spec = self.execution_spec(pipeline, Target::Topic(sink), group, properties);
         spec.begin.clone_from(&begin);
         spec.late_topic = plan.late_topic.as_ref().map(|(name, _)| name.clone());
         let (log, clock) = (self.inner.log.clone(), self.inner.clock.clone());
         let query = Arc::new(Query::new(id.clone(), spec, log, clock, false));
         let effect =
             Effect::CreateQuery { id: id.clone(), sink: Box::new(plan.sink.clone()), reads: plan.reads.clone(), begin };
-        let sequence = self.record(&mut state, &parsed.text, session, effect)?;
-        state.catalog.put_query(QueryInfo { id: id.clone(), reads: plan.reads, writes: name.clone() });
+        let sequence = self.record(state, &parsed.text, session, effect)?;
+        state.catalog.put_query(QueryInfo { id: id.clone(), reads: plan.reads, writes: plan.sink.name.clone() });
         state.catalog.put(plan.sink);
         state.order.push(id.clone());
         let drawn = plan::explain::explain(&plan.logical);
         state.texts.insert(id.clone(), QueryText { sql: parsed.text.clone(), plan: drawn });
-        state.queries.insert(id.clone(), query.clone());
-        drop(state);
+        state.queries.insert(id, query.clone());
         if self.inner.drive == Drive::Threads {
             query.spawn()?;
         }
-        Ok(status(create.kind, name, "create", format!("Created query with ID {id}"), Some(id), sequence))
+        Ok(sequence)
     }
 
     /// Makes a recorded query runnable again, from its text and what was resolved when it was created.
@@ -129,14 +142,21 @@ impl Engine {
         before: &Catalog,
         properties: &BTreeMap<String, String>,
     ) -> Result<(plan::QueryPlan, Pipeline)> {
-        let parsed = crate::parse::parse(&command.statement)?;
-        let [Parsed { statement: Statement::CreateAs(create), text, .. }] = parsed.as_slice() else {
-            return Err(Error::bug("a recorded query is not one CREATE AS SELECT"));
+        let parsed = crate::parse::parse_with(&command.statement, before.types())?;
+        let settings = Settings::of(properties)?;
+        let (create, text) = match parsed.as_slice() {
+            [Parsed { statement: Statement::CreateAs(create), text, .. }] => (create, text),
+            [Parsed { statement: Statement::InsertSelect(insert), .. }] => {
+                let plan = plan::insert_select(insert, id, before, &settings)?;
+                let pipeline = compile::pipeline(&plan.logical)?;
+                return Ok((plan, pipeline));
+            }
+            _ => return Err(Error::bug("a recorded query is neither CREATE AS SELECT nor INSERT INTO SELECT")),
         };
         // The sink's topic existed after the statement, whatever it looked like before: say so.
         let fact = TopicFact { partitions: sink.partitions, replicas: 1 };
         let facts = Facts { topics: BTreeMap::from([(sink.topic.clone(), fact)]) };
-        let Created::New(plan) = plan::create_as(create, id, before, &facts, &Settings::of(properties)?, text)? else {
+        let Created::New(plan) = plan::create_as(create, id, before, &facts, &settings, text)? else {
             return Err(Error::bug("a recorded query's source existed before it"));
         };
         if plan.sink.schema != sink.schema || plan.sink.topic != sink.topic || plan.sink.partitions != sink.partitions {
@@ -295,7 +315,7 @@ impl Engine {
     }
 
     /// Writes the command log; answers the sequence number.
-    fn record(&self, state: &mut State, statement: &str, session: &Session, effect: Effect) -> Result<i64> {
+    pub(super) fn record(&self, state: &mut State, statement: &str, session: &Session, effect: Effect) -> Result<i64> {
         let command = Command {
             format: COMMAND_FORMAT,
             engine: ENGINE_VERSION.to_owned(),

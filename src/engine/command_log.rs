@@ -7,6 +7,7 @@
 use crate::catalog::Source;
 use crate::error::{Error, Result};
 use crate::log::{Assignment, Isolation, Log, RecordSet, Start, TopicPartition, TopicSpec};
+use crate::types::SqlType;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -57,6 +58,18 @@ pub enum Effect {
     /// A stream or table was dropped, with the query that wrote it.
     Drop {
         /// Its name.
+        name: String,
+    },
+    /// A type got a name.
+    CreateType {
+        /// The name.
+        name: String,
+        /// The type.
+        ty: SqlType,
+    },
+    /// A type's name was dropped.
+    DropType {
+        /// The name.
         name: String,
     },
     /// A query was terminated.

@@ -28,10 +28,29 @@ pub enum Entity {
     Variables(Vec<(String, String)>),
     /// SHOW FUNCTIONS: name and kind.
     Functions(Vec<(String, &'static str)>),
+    /// DESCRIBE FUNCTION.
+    Function(FunctionHelp),
     /// SHOW TYPES.
     Types(Vec<(String, String)>),
     /// EXPLAIN.
     Explanation(Explanation),
+}
+
+/// What the registry says about a function.
+#[derive(Clone, Debug)]
+pub struct FunctionHelp {
+    /// Name.
+    pub name: String,
+    /// SCALAR, TABLE or AGGREGATE.
+    pub kind: &'static str,
+    /// STRING, MATHEMATICAL, ...
+    pub category: &'static str,
+    /// What it does.
+    pub description: &'static str,
+    /// Calls with their parameters' types.
+    pub signatures: Vec<String>,
+    /// Calls and what they yield.
+    pub examples: Vec<(&'static str, &'static str)>,
 }
 
 /// A carried-out statement.

@@ -17,11 +17,13 @@ pub mod session;
 
 mod apply;
 mod bounded;
+mod insert;
 mod inserts;
 mod open;
 mod push;
 mod rehearse;
 mod show;
+mod types;
 
 use crate::catalog::Catalog;
 use crate::config::Config;
@@ -121,22 +123,23 @@ impl Engine {
             ))
             .with_hint("send them in several texts"));
         }
+        let mut types = self.inner.state.lock().catalog.types().clone();
         let (mut session, mut all) = (session.clone(), Vec::with_capacity(pieces.len()));
         for piece in pieces {
             let put_in = crate::parse::substitute(piece.text, session.variables())?;
             let parsed = match put_in == piece.text {
-                true => crate::parse::parse_piece(text, piece)?,
+                true => crate::parse::parse_piece(text, piece, &types)?,
                 false => {
                     // Places would count in a text that nobody has written: the error points at the whole statement.
                     let whole = Piece { text: &put_in, span: Span::new(0, put_in.len()), complete: piece.complete };
-                    let read = crate::parse::parse_piece(&put_in, whole);
+                    let read = crate::parse::parse_piece(&put_in, whole, &types);
                     Parsed { span: piece.span, ..read.map_err(|e| e.only_at(piece.span))? }
                 }
             };
             match &parsed.statement {
                 Statement::Define { name, value } => session.define(name, value),
                 Statement::Undefine(name) => drop(session.undefine(name)),
-                _ => {}
+                statement => crate::parse::note_type(statement, &mut types),
             }
             all.push(parsed);
         }
@@ -164,6 +167,8 @@ impl Engine {
             Statement::InsertValues(insert) => self.insert_values(insert)?,
             Statement::Select(select) if select.emit.is_some() => return self.push_query(select, session),
             Statement::Select(_) | Statement::Batch(_) => return self.batch_query(&parsed.statement, session),
+            Statement::CreateType(create) => self.create_type(create, parsed, session)?,
+            Statement::DropType { name, if_exists } => self.drop_type(name, *if_exists, parsed, session)?,
             Statement::Drop(drop) => self.drop_source(drop, parsed, session)?,
             Statement::Terminate(id) => self.terminate(id.as_deref(), parsed, session)?,
             Statement::Pause(id) => self.pause(id.as_deref(), true, parsed, session)?,
@@ -188,10 +193,8 @@ impl Engine {
                 true => Entity::Done,
                 false => Entity::Warning(format!("Cannot undefine variable '{name}' which was never defined")),
             },
-            Statement::DescribeFunction(name) => return Err(unsupported("DESCRIBE FUNCTION").at(name.span)),
-            Statement::InsertSelect(insert) => {
-                return Err(unsupported("INSERT INTO ... SELECT").at(insert.target.span));
-            }
+            Statement::DescribeFunction(name) => show::describe_function(name)?,
+            Statement::InsertSelect(insert) => self.insert_select(insert, parsed, session)?,
             Statement::Print(_) => return Err(unsupported("PRINT")),
             Statement::Unsupported { what, span } => return Err(unsupported(what).at(*span)),
         };

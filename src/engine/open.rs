@@ -130,6 +130,8 @@ impl Replayed {
                     self.alive.retain(|c| c.id != query.id);
                 }
             }
+            Effect::CreateType { name, ty } => self.catalog.put_type(name, ty),
+            Effect::DropType { name } => _ = self.catalog.remove_type(&name),
             Effect::Terminate { id } => {
                 self.catalog.remove_query(&id);
                 self.alive.retain(|c| c.id != id);

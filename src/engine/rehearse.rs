@@ -50,6 +50,15 @@ impl Engine {
                 }
             }
             Statement::CreateAs(create) => copy.create_as(create, parsed, &settings)?,
+            Statement::InsertSelect(insert) => {
+                let id = format!("INSERTQUERY_{}", copy.next);
+                let plan = plan::insert_select(insert, &id, &copy.catalog, &settings)?;
+                compile::pipeline(&plan.logical)?;
+                copy.query(plan.id, plan.reads, plan.sink.name);
+            }
+            Statement::CreateType(create) if copy.catalog.types().contains_key(&create.name.value) => {}
+            Statement::CreateType(create) => copy.catalog.put_type(create.name.value.clone(), create.ty.clone()),
+            Statement::DropType { name, .. } => drop(copy.catalog.remove_type(&name.value)),
             Statement::InsertValues(insert) => drop(plan::insert_values(insert, &copy.catalog)?),
             Statement::Drop(drop) => {
                 if drop.if_exists && copy.catalog.source(&drop.name.value).is_none() {
@@ -100,12 +109,15 @@ impl Copy {
         if let Created::New(plan) = planned {
             compile::pipeline(&plan.logical)?;
             self.topic(plan.create_topic.as_ref());
-            let writes = create.name.value.clone();
-            self.catalog.put_query(QueryInfo { id: id.clone(), reads: plan.reads, writes });
+            self.query(id, plan.reads, create.name.value.clone());
             self.catalog.put(plan.sink);
-            self.queries.push(id);
-            self.next += 1;
         }
         Ok(())
+    }
+
+    fn query(&mut self, id: String, reads: Vec<String>, writes: String) {
+        self.catalog.put_query(QueryInfo { id: id.clone(), reads, writes });
+        self.queries.push(id);
+        self.next += 1;
     }
 }

@@ -1,6 +1,6 @@
 //! Statements that only look: SHOW, DESCRIBE, EXPLAIN.
 
-use super::entity::{Description, Entity, Explanation, QueryRow, TopicRow};
+use super::entity::{Description, Entity, Explanation, FunctionHelp, QueryRow, TopicRow};
 use super::query::{Query, State as QueryState};
 use super::session::Session;
 use super::{Engine, State, is_internal};
@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::functions::{Registry, aggregate};
 use crate::log::TopicPartition;
 use crate::parse::statement::{Name, Parsed, Show, SourceKind, Statement};
+use crate::plan::scalar::Higher;
 use crate::plan::{self, Created, Settings};
 use crate::types::{Schema, nearest};
 
@@ -24,7 +25,10 @@ impl Engine {
                 Entity::Variables(session.variables().iter().map(|(n, v)| (n.clone(), v.clone())).collect())
             }
             Show::Functions => Entity::Functions(functions()),
-            Show::Types => Entity::Types(Vec::new()),
+            Show::Types => {
+                let state = self.inner.state.lock();
+                Entity::Types(state.catalog.types().iter().map(|(n, ty)| (n.clone(), ty.to_string())).collect())
+            }
         })
     }
 
@@ -129,11 +133,64 @@ impl Engine {
     }
 }
 
+/// What is to be known of a function.
+pub(super) fn describe_function(name: &Name) -> Result<Entity> {
+    let wanted = name.value.to_uppercase();
+    let table = Registry::table(&wanted).map(|entry| ("TABLE", entry));
+    if let Some((kind, entry)) = Registry::find(&wanted).map(|entry| ("SCALAR", entry)).or(table) {
+        return Ok(Entity::Function(FunctionHelp {
+            name: wanted,
+            kind,
+            category: entry.category,
+            description: entry.description,
+            signatures: entry.overloads.iter().map(|o| format!("{}({o})", entry.name)).collect(),
+            examples: entry.examples.to_vec(),
+        }));
+    }
+    if let Some((name, _)) = functions().into_iter().find(|(n, _)| *n == wanted) {
+        let (kind, category, description) = match Higher::by_name(&name) {
+            Some(Higher::Transform) => ("SCALAR", "LAMBDA", "Makes each element, or each key and value, another."),
+            Some(Higher::Filter) => ("SCALAR", "LAMBDA", "Keeps the elements or entries for which the lambda is true."),
+            Some(Higher::Reduce) => ("SCALAR", "LAMBDA", "Makes one value of all elements or entries."),
+            None => ("AGGREGATE", "AGGREGATE", "Adds up the rows of a group."),
+        };
+        let signatures = match Higher::by_name(&name) {
+            Some(Higher::Transform) => vec![
+                "TRANSFORM(ARRAY<T>, x => R)".to_owned(),
+                "TRANSFORM(MAP<K, V>, (k, v) => K2, (k, v) => V2)".to_owned(),
+            ],
+            Some(Higher::Filter) => {
+                vec!["FILTER(ARRAY<T>, x => BOOLEAN)".to_owned(), "FILTER(MAP<K, V>, (k, v) => BOOLEAN)".to_owned()]
+            }
+            Some(Higher::Reduce) => {
+                vec!["REDUCE(ARRAY<T>, S, (s, x) => S)".to_owned(), "REDUCE(MAP<K, V>, S, (s, k, v) => S)".to_owned()]
+            }
+            None => vec![format!("{name}(...)")],
+        };
+        return Ok(Entity::Function(FunctionHelp {
+            name,
+            kind,
+            category,
+            description,
+            signatures,
+            examples: Vec::new(),
+        }));
+    }
+    let error = Error::statement(format!("Can't find any functions with the name '{}'", name.value)).at(name.span);
+    let all = functions();
+    Err(match nearest(&wanted, all.iter().map(|(n, _)| n.as_str())) {
+        Some(near) => error.with_hint(format!("did you mean {near}?")),
+        None => error.with_hint("SHOW FUNCTIONS lists them"),
+    })
+}
+
 /// All functions by name.
 fn functions() -> Vec<(String, &'static str)> {
     let scalar = Registry::all().map(|entry| (entry.name.to_owned(), "SCALAR"));
+    let lambda = Higher::ALL.iter().map(|kind| (kind.name().to_owned(), "SCALAR"));
+    let table = Registry::tables().map(|entry| (entry.name.to_owned(), "TABLE"));
     let aggregate = aggregate::NAMES.iter().map(|name| ((*name).to_owned(), "AGGREGATE"));
-    let mut all: Vec<_> = scalar.chain(aggregate).collect();
+    let mut all: Vec<_> = scalar.chain(lambda).chain(table).chain(aggregate).collect();
     all.sort();
     all
 }

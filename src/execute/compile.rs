@@ -48,7 +48,7 @@ pub(super) fn joins(join: &LogicalPlan, columns: &[usize]) -> Result<Pipeline> {
     let mut rows = RowSpec { value, same_key: true, ..RowSpec::default() };
     let Front { scans, joins } = leaf.number(&mut rows)?;
     let output = OutputSpec { key: vec![], value: vec![], window: None, table: false, timestamp: None };
-    Ok(Pipeline { scans, joins, rows, hop: None, aggregate: None, after: None, output })
+    Ok(Pipeline { scans, joins, rows, explode: None, hop: None, aggregate: None, after: None, output })
 }
 
 fn unexpected(wanted: &str, plan: &LogicalPlan) -> Error {

@@ -3,7 +3,8 @@
 use crate::catalog::TimestampColumn;
 use crate::error::{Error, Result};
 use crate::types::SqlType;
-use crate::types::java_time::{Pattern, Zone};
+use crate::types::java_time::Pattern;
+use crate::types::zone::Zone;
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::{Int64Type, TimestampMillisecondType};

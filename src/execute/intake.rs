@@ -6,6 +6,7 @@
 use crate::catalog::{Source, TimestampColumn};
 use crate::error::{Error, Result};
 use crate::execute::event_time::TimeReader;
+use crate::execute::headers::HeaderColumns;
 use crate::execute::pipeline::Scan;
 use crate::execute::{Bounds, ChangeBatch, Side};
 use crate::format::{Decoder, window_key};
@@ -44,11 +45,23 @@ pub struct Intake {
     row_offset: bool,
     /// No key column is declared: whatever stands in the key is not looked at.
     keyless: bool,
+    headers: HeaderColumns,
+    /// Where each value column of the batch comes from.
+    layout: Vec<Place>,
     rowtime: Vec<i64>,
     offset: Vec<i64>,
     seq: Vec<u64>,
     window_start: Vec<i64>,
     window_end: Vec<i64>,
+}
+
+/// A value column of the batch.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    /// The payload's.
+    Decoded(usize),
+    /// The headers'.
+    Header(usize),
 }
 
 /// Where a row's time is read from, if not from the record.
@@ -64,12 +77,16 @@ impl Intake {
         let source = &*scan.source;
         let (mut key, mut value) = (scan.key.clone(), Vec::new());
         let declared: Vec<_> = source.schema.value.iter().filter(|c| c.role == Role::Value).cloned().collect();
+        let (mut headers, mut layout) = (Vec::new(), Vec::new());
         for &index in &scan.value {
             let column = &source.schema.value[index];
-            if column.role != Role::Value {
-                return Err(Error::statement("HEADERS columns are not supported yet"));
+            if column.role == Role::Value {
+                layout.push(Place::Decoded(value.len()));
+                value.push(position(&declared, &column.name)?);
+            } else {
+                layout.push(Place::Header(headers.len()));
+                headers.push(column);
             }
-            value.push(position(&declared, &column.name)?);
         }
         let timestamp = match &source.timestamp {
             None => None,
@@ -89,6 +106,8 @@ impl Intake {
             row_partition: scan.row_partition,
             row_offset: scan.row_offset,
             keyless: source.schema.key.is_empty(),
+            headers: HeaderColumns::new(&headers)?,
+            layout,
             rowtime: Vec::new(),
             offset: Vec::new(),
             seq: Vec::new(),
@@ -154,6 +173,7 @@ impl Intake {
         }
         self.rowtime.push(record.timestamp);
         self.seq.push(seq);
+        self.headers.push(&record.headers);
         if self.row_offset || self.timestamp.is_some() {
             self.offset.push(record.offset);
         }
@@ -182,6 +202,14 @@ impl Intake {
                 good = self.event_times_one_by_one(column, &times, present.as_ref(), &offset, &mut own, bad);
                 rowtime = own.into();
             }
+        }
+        let headers = self.headers.finish()?;
+        if !headers.is_empty() {
+            let column = |place: &Place| match place {
+                Place::Decoded(at) => value[*at].clone(),
+                Place::Header(at) => headers[*at].clone(),
+            };
+            value = self.layout.iter().map(column).collect();
         }
         if self.row_partition {
             value.push(Arc::new(Int32Array::from_value(self.partition, rows)) as ArrayRef);

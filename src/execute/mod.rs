@@ -24,6 +24,7 @@ mod arena;
 mod event_time;
 mod filter;
 mod front;
+mod headers;
 mod key_table;
 mod keys;
 mod late;

@@ -167,7 +167,13 @@ impl RowOperator {
         let (mut key, mut failed) = (Vec::with_capacity(self.key.len()), None);
         for (i, program) in self.key.iter().enumerate() {
             let mut errors = RowErrors::new();
-            key.push(program.eval_array(input, &mut errors)?);
+            let column = program.eval_array(input, &mut errors)?;
+            // What is read of a value that is not there has no value.
+            let of_value = program.reads().into_iter().any(|c| !matches!(self.projected.get(c), Some(Slot::Key(_))));
+            key.push(match present(&batch.new).filter(|_| of_value) {
+                Some(values) => without(&column, &BooleanArray::new(!&values, None))?,
+                None => column,
+            });
             for caught in errors.caught() {
                 failed = Some(failed.map_or_else(|| caught.rows.clone(), |f: BooleanBuffer| &f | &caught.rows));
             }

@@ -10,21 +10,20 @@
 //! *unwrapped* (as itself) in a key, and in a value where the source says so; there a NULL is a null payload.
 
 mod cells;
-mod check;
 mod delimited;
 mod json;
 mod kafka;
 pub mod window_key;
 
-pub use check::{check, described};
+pub use crate::catalog::check;
 
 use crate::catalog::Format;
+use crate::catalog::carried;
 use crate::error::{Error, Result};
 use crate::types::{Column, Role, SqlType};
 use arrow::array::{Array, ArrayRef};
 use arrow::buffer::NullBuffer;
 use cells::Cells;
-use check::carried;
 use json::encode::{Source, member, write_object};
 use std::ops::Range;
 

@@ -8,6 +8,7 @@ pub mod accumulate;
 pub mod aggregate;
 mod array;
 mod bytes;
+mod chance;
 mod conditional;
 mod equality;
 mod json;
@@ -184,6 +185,11 @@ impl Function {
         self.entry.overloads[self.overload].can_fail
     }
 
+    /// Every row is another, although the arguments are constants.
+    pub fn is_volatile(&self) -> bool {
+        chance::is_volatile(self.entry.name)
+    }
+
     /// Runs it on `rows` rows.
     pub fn eval(&self, args: &[ColumnarValue], rows: usize, errors: &mut ErrorSink) -> Result<ColumnarValue> {
         (self.entry.overloads[self.overload].implementation)(args, rows, errors)
@@ -245,6 +251,7 @@ impl Registry {
             json_write::ENTRIES,
             json_merge::ENTRIES,
             url::ENTRIES,
+            chance::ENTRIES,
         ]
         .into_iter()
         .flatten()

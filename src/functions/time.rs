@@ -5,9 +5,11 @@ use super::kernel::{Numbers, Texts, numbers, unary};
 use super::{Entry, ErrorSink, Overload, Returns, entry};
 use crate::error::Result;
 use crate::types::SqlType::{Bigint, Date, Integer, String as Text, Time, Timestamp};
-use crate::types::java_time::Zone;
+use crate::types::clock::ambient_ms;
 use crate::types::temporal::DAY_MS;
+use crate::types::zone::Zone;
 use arrow::datatypes::{Date32Type, Int32Type, Int64Type, Time32MillisecondType, TimestampMillisecondType};
+use datafusion::common::ScalarValue;
 use datafusion::logical_expr::ColumnarValue;
 
 pub(super) const DATE_TIME: &str = "DATE / TIME";
@@ -22,17 +24,23 @@ pub(super) static ENTRIES: &[Entry] = &[
     [Overload::new(&[Is(Bigint)], Returns::Type(Timestamp), |a, _, _| {
         unary::<Int64Type, TimestampMillisecondType>(a, |ms| ms)
     })]),
-    entry!("UNIX_TIMESTAMP", DATE_TIME, "Converts a TIMESTAMP into milliseconds since 1970-01-01.",
+    entry!("UNIX_TIMESTAMP", DATE_TIME, "Converts a TIMESTAMP, or without one the present moment, into milliseconds since 1970-01-01.",
     ["UNIX_TIMESTAMP(FROM_UNIXTIME(1000))" => "1000"],
-    [Overload::new(&[Is(Timestamp)], Returns::Type(Bigint), |a, _, _| {
+    [Overload::fallible(&[], Returns::Type(Bigint), |_, _, _| {
+         Ok(ColumnarValue::Scalar(ScalarValue::Int64(Some(ambient_ms()))))
+     }),
+     Overload::new(&[Is(Timestamp)], Returns::Type(Bigint), |a, _, _| {
         unary::<TimestampMillisecondType, Int64Type>(a, |ms| ms)
     })]),
     entry!("FROM_DAYS", DATE_TIME, "Converts days since 1970-01-01 into a DATE.", ["FROM_DAYS(10)" => "1970-01-11"], [
         Overload::new(&[Is(Integer)], Returns::Type(Date), |a, _, _| unary::<Int32Type, Date32Type>(a, |days| days))
     ]),
-    entry!("UNIX_DATE", DATE_TIME, "Converts a DATE into days since 1970-01-01.",
+    entry!("UNIX_DATE", DATE_TIME, "Converts a DATE, or without one today, into days since 1970-01-01.",
     ["UNIX_DATE(DATE '1970-01-11')" => "10"],
-    [Overload::new(&[Is(Date)], Returns::Type(Integer), |a, _, _| {
+    [Overload::fallible(&[], Returns::Type(Integer), |_, _, _| {
+             Ok(ColumnarValue::Scalar(ScalarValue::Int32(Some((ambient_ms() / DAY_MS) as i32))))
+         }),
+         Overload::new(&[Is(Date)], Returns::Type(Integer), |a, _, _| {
         unary::<Date32Type, Int32Type>(a, |days| days)
     })]),
     entry!("TIMESTAMPADD", DATE_TIME, "Adds so many units to a TIMESTAMP.",

@@ -6,8 +6,9 @@ use super::time::DATE_TIME;
 use super::{Entry, ErrorSink, Overload, Returns, entry};
 use crate::error::Result;
 use crate::types::SqlType::{Bigint, Date, Integer, String as Text, Time, Timestamp};
-use crate::types::java_time::{Pattern, Said, Zone};
+use crate::types::java_time::{Pattern, Said};
 use crate::types::temporal::DAY_MS;
+use crate::types::zone::Zone;
 use arrow::datatypes::{
     ArrowPrimitiveType, Date32Type, Int32Type, Int64Type, Time32MillisecondType, TimestampMillisecondType,
 };

@@ -3,8 +3,8 @@
 use super::reader::Reader;
 use super::select::{end_of_select, select};
 use super::statement::{
-    ColumnDef, Constraint, CreateAs, CreateSource, Drop, InsertSelect, InsertValues, Name, Properties, PropertyValue,
-    SourceKind, Statement,
+    ColumnDef, Constraint, CreateAs, CreateSource, CreateType, Drop, InsertSelect, InsertValues, Name, Properties,
+    PropertyValue, SourceKind, Statement,
 };
 use crate::error::{Error, Result};
 use sqlparser::tokenizer::Token;
@@ -14,12 +14,20 @@ pub(super) fn create(reader: &mut Reader<'_>) -> Result<Statement> {
     let start = reader.position();
     reader.expect(&["CREATE"])?;
     let or_replace = reader.accept(&["OR", "REPLACE"]);
-    for what in [&["SOURCE", "CONNECTOR"][..], &["SINK", "CONNECTOR"], &["CONNECTOR"], &["TYPE"]] {
+    for what in [&["SOURCE", "CONNECTOR"][..], &["SINK", "CONNECTOR"], &["CONNECTOR"]] {
         if reader.accept(what) {
             let span = reader.since(start);
             reader.skip(reader.remaining());
             return Ok(Statement::Unsupported { what: format!("CREATE {}", what.join(" ")), span });
         }
+    }
+    if reader.accept(&["TYPE"]) {
+        let if_not_exists = reader.accept(&["IF", "NOT", "EXISTS"]);
+        let name = reader.name("a name")?;
+        reader.expect(&["AS"])?;
+        let ty = reader.column_type()?;
+        reader.expect_end(&[])?;
+        return Ok(Statement::CreateType(CreateType { name, if_not_exists, ty }));
     }
     let read_only = reader.accept(&["SOURCE"]);
     let Some(kind) = source_kind(reader) else {
@@ -148,9 +156,12 @@ pub(super) fn insert(reader: &mut Reader<'_>) -> Result<Statement> {
     }
     reader.expect_end(&[])?;
     if !columns.is_empty() && columns.len() != values.len() {
-        return Err(
-            Error::statement(format!("{} columns, but {} values", columns.len(), values.len())).at(reader.since(start))
-        );
+        return Err(Error::statement(format!(
+            "Failed to prepare statement: Expected number columns and values to match: {}, {}",
+            columns.len(),
+            values.len()
+        ))
+        .at(reader.since(start)));
     }
     Ok(Statement::InsertValues(InsertValues { target, columns, values }))
 }
@@ -159,7 +170,13 @@ pub(super) fn insert(reader: &mut Reader<'_>) -> Result<Statement> {
 pub(super) fn drop(reader: &mut Reader<'_>) -> Result<Statement> {
     let start = reader.position();
     reader.expect(&["DROP"])?;
-    if let Some(what) = reader.accept_any(&["TYPE", "CONNECTOR"]) {
+    if reader.accept(&["TYPE"]) {
+        let if_exists = reader.accept(&["IF", "EXISTS"]);
+        let name = reader.name("a type")?;
+        reader.expect_end(&[])?;
+        return Ok(Statement::DropType { name, if_exists });
+    }
+    if let Some(what) = reader.accept_any(&["CONNECTOR"]) {
         let span = reader.since(start);
         reader.skip(reader.remaining());
         return Ok(Statement::Unsupported { what: format!("DROP {what}"), span });

@@ -4,7 +4,7 @@
 //! arithmetic, `MAP(k := v)` and `STRUCT(f := v)`, ksqlDB's types in CAST, functions that SQL gives a syntax of their
 //! own (`SUBSTRING(s, 1, 2)`), `||` below `+`, and `IS DISTINCT FROM` below AND.
 
-use super::types::parse_type_or_sql;
+use super::types::{CustomTypes, parse_type_or_sql};
 use super::words::RESERVED;
 use sqlparser::ast::{
     BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgOperator,
@@ -27,8 +27,11 @@ const OWN_SYNTAX: [&str; 9] =
     ["CEIL", "CONVERT", "EXTRACT", "FLOOR", "OVERLAY", "POSITION", "SUBSTR", "SUBSTRING", "TRIM"];
 
 /// The dialect. It only knows expressions: statements are read by the modules beside it.
-#[derive(Debug)]
-pub(super) struct KsqlDialect;
+#[derive(Debug, Default)]
+pub(super) struct KsqlDialect {
+    /// What CREATE TYPE named.
+    pub(super) types: CustomTypes,
+}
 
 impl Dialect for KsqlDialect {
     fn is_identifier_start(&self, c: char) -> bool {
@@ -82,7 +85,7 @@ impl Dialect for KsqlDialect {
                 Some(parser.expected_ref("an expression", parser.peek_token_ref()))
             }
             Token::Word(word) if word.quote_style.is_none() && *next == Token::LParen => match word.value.as_str() {
-                "CAST" => Some(cast(parser)),
+                "CAST" => Some(cast(parser, &self.types)),
                 "MAP" => Some(constructor(parser, map_entry)),
                 "STRUCT" => Some(constructor(parser, struct_entry)),
                 word if OWN_SYNTAX.contains(&word) && !has_words_of_its_own(parser) => Some(plain_call(parser)),
@@ -165,12 +168,12 @@ fn lambda_of_many(parser: &mut Parser) -> Result<Expr, ParserError> {
     lambda(parser, params)
 }
 
-fn cast(parser: &mut Parser) -> Result<Expr, ParserError> {
+fn cast(parser: &mut Parser, types: &CustomTypes) -> Result<Expr, ParserError> {
     parser.advance_token();
     parser.expect_token(&Token::LParen)?;
     let expr = Box::new(parser.parse_expr()?);
     parser.expect_keyword(Keyword::AS)?;
-    let data_type: DataType = parse_type_or_sql(parser)?;
+    let data_type: DataType = parse_type_or_sql(parser, types)?;
     parser.expect_token(&Token::RParen)?;
     Ok(Expr::Cast { kind: CastKind::Cast, expr, data_type, array: false, format: None })
 }
@@ -248,7 +251,7 @@ fn plain_call(parser: &mut Parser) -> Result<Expr, ParserError> {
 fn position(parser: &mut Parser) -> Result<Expr, ParserError> {
     parser.advance_token();
     parser.expect_token(&Token::LParen)?;
-    let expr = Box::new(parser.parse_subexpr(KsqlDialect.prec_value(Precedence::Between))?);
+    let expr = Box::new(parser.parse_subexpr(KsqlDialect::default().prec_value(Precedence::Between))?);
     parser.expect_keyword(Keyword::IN)?;
     let r#in = Box::new(parser.parse_expr()?);
     parser.expect_token(&Token::RParen)?;
@@ -278,7 +281,7 @@ fn distinct(parser: &mut Parser, left: Expr, words: usize) -> Result<Expr, Parse
     for _ in 0..words {
         parser.advance_token();
     }
-    let precedence = KsqlDialect.prec_value(Precedence::Is);
+    let precedence = KsqlDialect::default().prec_value(Precedence::Is);
     let (left, right) = (Box::new(left), Box::new(parser.parse_subexpr(precedence)?));
     Ok(if words == 3 { Expr::IsDistinctFrom(left, right) } else { Expr::IsNotDistinctFrom(left, right) })
 }

@@ -50,7 +50,7 @@ pub(super) fn lex(text: &str) -> Result<(Vec<TokenWithSpan>, usize)> {
             .at(whole));
     }
     let mut offsets = Offsets { text, line: 1, column: 1, byte: 0 };
-    let tokens = Tokenizer::new(&KsqlDialect, text).tokenize_with_location().map_err(|e| {
+    let tokens = Tokenizer::new(&KsqlDialect::default(), text).tokenize_with_location().map_err(|e| {
         let start = offsets.seek(e.location);
         Error::statement(format!("Syntax error: {}", lower_first(&e.message))).at(Span::new(start, text.len()))
     })?;

@@ -33,22 +33,50 @@ pub use lex::{
 pub use print::expression;
 pub use split::{Piece, is_complete, split};
 pub use tree::EXPRESSION_DEPTH_MAX;
-pub use types::{TYPE_NAMES, TYPE_NESTING_MAX, data_type, sql_type};
+pub use types::{CustomTypes, TYPE_NAMES, TYPE_NESTING_MAX, data_type, sql_type};
 pub use variables::substitute;
 
 use crate::error::{Error, Result, Span};
+use dialect::KsqlDialect;
 use reader::Reader;
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 use statement::{Parsed, Statement};
 
 /// All statements of a text. The last one may lack its semicolon.
 pub fn parse(text: &str) -> Result<Vec<Parsed>> {
-    split(text).into_iter().map(|piece| parse_piece(text, piece)).collect()
+    parse_with(text, &CustomTypes::new())
+}
+
+/// The same where some types have names; a CREATE TYPE counts for the statements after it.
+pub fn parse_with(text: &str, types: &CustomTypes) -> Result<Vec<Parsed>> {
+    let mut dialect = KsqlDialect { types: types.clone() };
+    let mut all = Vec::new();
+    for piece in split(text) {
+        let parsed = parse_by(&dialect, text, piece)?;
+        note_type(&parsed.statement, &mut dialect.types);
+        all.push(parsed);
+    }
+    Ok(all)
+}
+
+/// What a statement does to the names of types that those after it see.
+pub fn note_type(statement: &Statement, types: &mut CustomTypes) {
+    match statement {
+        Statement::CreateType(create) => {
+            types.entry(create.name.value.clone()).or_insert_with(|| create.ty.clone());
+        }
+        Statement::DropType { name, .. } => _ = types.remove(&name.value),
+        _ => {}
+    }
 }
 
 /// The statement of one piece of `whole`, which only serves to say the line of an error.
-pub fn parse_piece(whole: &str, piece: Piece<'_>) -> Result<Parsed> {
-    match statement(piece.text) {
+pub fn parse_piece(whole: &str, piece: Piece<'_>, types: &CustomTypes) -> Result<Parsed> {
+    parse_by(&KsqlDialect { types: types.clone() }, whole, piece)
+}
+
+fn parse_by(dialect: &KsqlDialect, whole: &str, piece: Piece<'_>) -> Result<Parsed> {
+    match statement(dialect, piece.text) {
         Ok(statement) => Ok(Parsed { statement, text: piece.text.to_owned(), span: piece.span }),
         Err(error) => Err(located(whole, error.at(Span::new(0, piece.text.len())).shifted(piece.span.start))),
     }
@@ -74,16 +102,16 @@ const ORDINARY_DEPTH: usize = 48;
 /// Only what is touched becomes memory.
 const DEEP_STACK_BYTES: usize = 64 * 1024 * 1024;
 
-fn statement(text: &str) -> Result<Statement> {
+fn statement(dialect: &KsqlDialect, text: &str) -> Result<Statement> {
     let (tokens, depth) = lex::lex(text)?;
     if depth <= ORDINARY_DEPTH {
-        return whole(text, &tokens);
+        return whole(dialect, text, &tokens);
     }
-    stacker::grow(DEEP_STACK_BYTES, || whole(text, &tokens))
+    stacker::grow(DEEP_STACK_BYTES, || whole(dialect, text, &tokens))
 }
 
-fn whole(text: &str, tokens: &[TokenWithSpan]) -> Result<Statement> {
-    let mut reader = Reader::new(text, tokens.to_vec());
+fn whole(dialect: &KsqlDialect, text: &str, tokens: &[TokenWithSpan]) -> Result<Statement> {
+    let mut reader = Reader::new(dialect, text, tokens.to_vec());
     if reader.word(0) == "EXPLAIN" {
         return explain(text, tokens, reader);
     }
@@ -104,11 +132,11 @@ fn explain(text: &str, tokens: &[TokenWithSpan], mut reader: Reader<'_>) -> Resu
 /// The statement whose first word is the token at `from`, where the reader stands.
 fn any(text: &str, tokens: &[TokenWithSpan], reader: &mut Reader<'_>, from: usize) -> Result<Statement> {
     if *reader.token(0) == Token::LParen {
-        return select::query(text, tokens, from);
+        return select::query(reader.dialect, text, tokens, from);
     }
     let word = reader.word(0).to_owned();
     match word.as_str() {
-        "SELECT" | "WITH" | "VALUES" => select::query(text, tokens, from),
+        "SELECT" | "WITH" | "VALUES" => select::query(reader.dialect, text, tokens, from),
         "CREATE" => ddl::create(reader),
         "INSERT" => ddl::insert(reader),
         "DROP" => ddl::drop(reader),

@@ -1,8 +1,8 @@
 //! Statements as text: what is printed reads back as the same statement.
 
 use super::statement::{
-    ColumnDef, Constraint, CreateAs, CreateSource, Drop, Emit, InsertSelect, InsertValues, Join, JoinKind, Name, Print,
-    Properties, PropertyValue, Relation, Select, SelectItem, Show, SourceKind, Statement, Within,
+    ColumnDef, Constraint, CreateAs, CreateSource, CreateType, Drop, Emit, InsertSelect, InsertValues, Join, JoinKind,
+    Name, Print, Properties, PropertyValue, Relation, Select, SelectItem, Show, SourceKind, Statement, Within,
 };
 use super::tree::printable;
 use super::words::written;
@@ -24,6 +24,10 @@ impl Display for Statement {
             Statement::InsertSelect(s) => s.fmt(f),
             Statement::Select(s) => s.fmt(f),
             Statement::Batch(query) => printable(&**query).fmt(f),
+            Statement::CreateType(CreateType { name, if_not_exists, ty }) => {
+                write!(f, "CREATE TYPE {}{name} AS {ty}", on(*if_not_exists, "IF NOT EXISTS "))
+            }
+            Statement::DropType { name, if_exists } => write!(f, "DROP TYPE {}{name}", on(*if_exists, "IF EXISTS ")),
             Statement::Drop(s) => s.fmt(f),
             Statement::Terminate(id) => write!(f, "TERMINATE {}", QueryId(id)),
             Statement::Pause(id) => write!(f, "PAUSE {}", QueryId(id)),

@@ -17,18 +17,17 @@ pub(super) const SYNTAX_ERROR: &str = "Syntax error: ";
 
 /// A parser standing in one statement's tokens.
 pub(super) struct Reader<'a> {
-    pub(super) parser: Parser<'static>,
+    pub(super) parser: Parser<'a>,
+    pub(super) dialect: &'a KsqlDialect,
     text: &'a str,
     places: Vec<Span>,
 }
 
-static DIALECT: KsqlDialect = KsqlDialect;
-
 impl<'a> Reader<'a> {
-    pub(super) fn new(text: &'a str, tokens: Vec<TokenWithSpan>) -> Reader<'a> {
+    pub(super) fn new(dialect: &'a KsqlDialect, text: &'a str, tokens: Vec<TokenWithSpan>) -> Reader<'a> {
         let places = tokens.iter().map(|t| bytes_of(t.span).unwrap_or_default()).collect();
-        let parser = Parser::new(&DIALECT).with_recursion_limit(2 * NESTING_MAX).with_tokens_with_locations(tokens);
-        Reader { parser, text, places }
+        let parser = Parser::new(dialect).with_recursion_limit(2 * NESTING_MAX).with_tokens_with_locations(tokens);
+        Reader { parser, dialect, text, places }
     }
 
     /// How many tokens were read.
@@ -158,7 +157,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn column_type(&mut self) -> Result<SqlType> {
-        let read = types::parse_type(&mut self.parser);
+        let read = types::parse_type(&mut self.parser, &self.dialect.types);
         self.lift(read)
     }
 

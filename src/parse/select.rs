@@ -1,5 +1,6 @@
 //! Queries: ksqlDB's SELECT with its fixed order of clauses, and beyond it whatever SQL sqlparser reads.
 
+use super::dialect::KsqlDialect;
 use super::reader::Reader;
 use super::statement::{Emit, Join, JoinKind, Name, Relation, Select, SelectItem, Statement, Within};
 use super::tree;
@@ -33,8 +34,8 @@ const UNITS: &[&str] =
 
 /// A query at the top level: in ksqlDB's grammar if possible, else as SQL. If both fail, the error of the one that got
 /// further is the one to show.
-pub(super) fn query(text: &str, tokens: &[TokenWithSpan], from: usize) -> Result<Statement> {
-    let mut own = Reader::new(text, tokens.to_vec());
+pub(super) fn query(dialect: &KsqlDialect, text: &str, tokens: &[TokenWithSpan], from: usize) -> Result<Statement> {
+    let mut own = Reader::new(dialect, text, tokens.to_vec());
     own.skip(from);
     let mut error = None;
     if own.at_words(&["SELECT"]) {
@@ -44,7 +45,7 @@ pub(super) fn query(text: &str, tokens: &[TokenWithSpan], from: usize) -> Result
             Err(own) => error = Some(own),
         }
     }
-    let mut sql = Reader::new(text, tokens.to_vec());
+    let mut sql = Reader::new(dialect, text, tokens.to_vec());
     sql.skip(from);
     match (batch(&mut sql), error) {
         (Ok(query), _) => Ok(Statement::Batch(query)),

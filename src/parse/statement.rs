@@ -46,6 +46,15 @@ pub enum Statement {
     /// A bounded query beyond ksqlDB's grammar (ORDER BY, subqueries, joins without WITHIN, UNION, CTE ...): as
     /// sqlparser reads it.
     Batch(Box<sqlparser::ast::Query>),
+    /// `CREATE TYPE [IF NOT EXISTS] name AS type`
+    CreateType(CreateType),
+    /// `DROP TYPE [IF EXISTS] name`
+    DropType {
+        /// The type's name.
+        name: Name,
+        /// IF EXISTS.
+        if_exists: bool,
+    },
     /// `DROP STREAM|TABLE [IF EXISTS] name [DELETE TOPIC]`
     Drop(Drop),
     /// `TERMINATE id` or `TERMINATE ALL` (`None`).
@@ -188,6 +197,17 @@ pub struct CreateAs {
     pub with: Properties,
     /// The query.
     pub select: Select,
+}
+
+/// CREATE TYPE: a name for a type.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CreateType {
+    /// Name.
+    pub name: Name,
+    /// IF NOT EXISTS.
+    pub if_not_exists: bool,
+    /// What it stands for.
+    pub ty: SqlType,
 }
 
 /// INSERT INTO ... VALUES.

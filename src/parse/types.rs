@@ -9,6 +9,7 @@ use sqlparser::ast::{
 };
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Token, TokenWithSpan};
+use std::collections::BTreeMap;
 
 /// Deepest nesting of ARRAY, MAP and STRUCT: schemas are walked by recursion everywhere.
 pub const TYPE_NESTING_MAX: usize = 32;
@@ -31,6 +32,9 @@ pub const TYPE_NAMES: [&str; 15] = [
     "MAP",
     "STRUCT",
 ];
+
+/// Types that have a name: CREATE TYPE.
+pub type CustomTypes = BTreeMap<String, SqlType>;
 
 type Parse<T> = Result<T, ParserError>;
 
@@ -92,9 +96,9 @@ pub fn data_type(ty: &SqlType) -> DataType {
 }
 
 /// A type of a declared column.
-pub(super) fn parse_type(parser: &mut Parser) -> Parse<SqlType> {
+pub(super) fn parse_type(parser: &mut Parser, custom: &CustomTypes) -> Parse<SqlType> {
     let mut closed = 0;
-    let ty = Types { parser, closed: &mut closed }.any(0)?;
+    let ty = Types { parser, custom, closed: &mut closed }.any(0)?;
     if closed > 0 {
         return parser.expected_ref("a type with one > less", parser.peek_token_ref());
     }
@@ -102,13 +106,18 @@ pub(super) fn parse_type(parser: &mut Parser) -> Parse<SqlType> {
 }
 
 /// A type in CAST: ksqlDB's, or else one of SQL's that the batch engine knows.
-pub(super) fn parse_type_or_sql(parser: &mut Parser) -> Parse<DataType> {
+pub(super) fn parse_type_or_sql(parser: &mut Parser, custom: &CustomTypes) -> Parse<DataType> {
     let own = match &parser.peek_token_ref().token {
-        Token::Word(w) => TYPE_NAMES.contains(&w.value.as_str()) || w.value == "DEC" || w.value == "NUMERIC",
+        Token::Word(w) => {
+            TYPE_NAMES.contains(&w.value.as_str())
+                || w.value == "DEC"
+                || w.value == "NUMERIC"
+                || custom.contains_key(&w.value)
+        }
         _ => false,
     };
     if own {
-        return Ok(data_type(&parse_type(parser)?));
+        return Ok(data_type(&parse_type(parser, custom)?));
     }
     let first = parser.peek_token_ref().clone();
     match parser.parse_data_type()? {
@@ -130,6 +139,7 @@ fn fact<T>(message: String, offset: usize) -> Parse<T> {
 
 struct Types<'p, 'a> {
     parser: &'p mut Parser<'a>,
+    custom: &'p CustomTypes,
     closed: &'p mut usize,
 }
 
@@ -167,7 +177,10 @@ impl Types<'_, '_> {
                 SqlType::Map(Box::new(key), Box::new(value))
             }
             "STRUCT" => self.fields(depth)?,
-            other => return unknown(other, &token),
+            other => match self.custom.get(other) {
+                Some(ty) => ty.clone(),
+                None => return unknown(other, &token),
+            },
         };
         let mut suffixes = 0;
         while *self.closed == 0 && self.accept_word("ARRAY") {

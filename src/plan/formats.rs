@@ -1,8 +1,7 @@
 //! Formats in statements: by which names they go, where their refusals are told, what stands alone in a payload.
 
-use crate::catalog::{DELIMITER, Format};
+use crate::catalog::{DELIMITER, Format, check, described};
 use crate::error::{Error, Result};
-use crate::format::{check, described};
 use crate::types::{Column, Role, SqlType, quoted};
 
 /// ksqlDB's formats that are known but not carried out yet.

@@ -100,6 +100,10 @@ fn check(context: &Context<'_>, items: &[Item], aggregated: bool) -> Result<()> 
             return fail("HAVING requires aggregate functions in either the SELECT or HAVING clause.".to_owned());
         }
     } else if !aggregated && (!batch || context.settings.strict) {
+        // A misspelt aggregate is told as what it is.
+        for item in items {
+            scalar::bind(&item.expr, &context.names.of("SELECT"), Boundary::SelectItem)?;
+        }
         return fail("GROUP BY requires aggregate functions in either the SELECT or HAVING clause.".to_owned());
     }
     if context.source.kind == SourceKind::Table {

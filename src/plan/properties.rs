@@ -102,8 +102,8 @@ impl With {
             with.value_format = Some(format);
         }
         let [key, value] = delimiters;
-        with.key_format = delimited("Key", with.key_format, key)?;
-        with.value_format = delimited("Value", with.value_format, value)?;
+        with.key_format = delimited(with.key_format, key)?;
+        with.value_format = delimited(with.value_format, value)?;
         with.window = window(window_type, window_size)?;
         Ok(with)
     }
@@ -128,7 +128,9 @@ fn column(name: String) -> String {
 fn delimiter(property: &str, text: &str) -> Result<char> {
     let wrong = |why: String| {
         let property = property.to_uppercase();
-        Error::statement(format!("Configuration {property} is invalid: {why}\nExample valid value: ';'"))
+        Error::statement(format!(
+            "Failed to prepare statement: Configuration {property} is invalid: {why}\nExample valid value: ';'"
+        ))
     };
     match text {
         "TAB" => return Ok('\t'),
@@ -152,12 +154,16 @@ fn delimiter(property: &str, text: &str) -> Result<char> {
 }
 
 /// A format with the delimiter that was asked for.
-fn delimited(part: &str, format: Option<Format>, delimiter: Option<(char, Span)>) -> Result<Option<Format>> {
+fn delimited(format: Option<Format>, delimiter: Option<(char, Span)>) -> Result<Option<Format>> {
     match (format, delimiter) {
         (format, None) => Ok(format),
         (Some(Format::Delimited(_)), Some((delimiter, _))) => Ok(Some(Format::Delimited(delimiter))),
-        (_, Some((_, span))) => {
-            Err(Error::statement(format!("{part} delimiter only supported with DELIMITED format")).at(span))
+        (Some(other), Some((_, span))) => {
+            let text = format!("{} does not support the following configs: [delimiter]", other.name());
+            Err(Error::statement(text).with_hint("only DELIMITED has a delimiter").at(span))
+        }
+        (None, Some((_, span))) => {
+            Err(Error::statement("a delimiter needs the format DELIMITED beside it in this statement").at(span))
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::catalog::{Catalog, Source};
 use crate::error::{Error, Result};
-use crate::parse::statement::{CreateAs, InsertSelect, Select, SourceKind};
+use crate::parse::statement::{CreateAs, InsertSelect, Properties, PropertyValue, Select, SourceKind};
 use crate::plan::nodes::Sink;
 use crate::plan::properties::{Use, With};
 use crate::plan::select::{self, Bound, Purpose};
@@ -101,9 +101,8 @@ pub fn insert_select(stmt: &InsertSelect, query_id: &str, catalog: &Catalog, set
     if target.schema.value.iter().any(|c| c.role != Role::Value) {
         return Err(at(Error::statement(format!("Cannot insert into {} because it has header columns", target.name))));
     }
-    if let Some((name, _)) = stmt.with.first() {
-        return Err(Error::statement(format!("the property {} is not supported yet", name.value)).at(name.span));
-    }
+    let named = query_id_of(&stmt.with, catalog)?;
+    let query_id = named.as_deref().unwrap_or(query_id);
     let bound = select::bind(&stmt.select, Purpose::Persistent(&target.name), catalog, settings)?;
     if bound.table {
         return Err(Error::statement(
@@ -148,4 +147,30 @@ pub fn batch_query(select: &Select, catalog: &Catalog, settings: &Settings) -> R
         logical = LogicalPlanBuilder::from(logical).limit(0, Some(limit))?.build()?;
     }
     Ok(BatchPlan::Bound { logical, columns: bound.value, reads: bound.reads })
+}
+
+/// `QUERY_ID = 'name'`: letters, digits and underscores, and none of the engine's own beginnings.
+fn query_id_of(properties: &Properties, catalog: &Catalog) -> Result<Option<String>> {
+    const OWN: [&str; 4] = ["INSERTQUERY_", "CTAS_", "CSAS_", "CST_"];
+    let mut id = None;
+    for (name, value) in properties {
+        let at = |text: String| Error::statement(text).at(name.span);
+        match value {
+            PropertyValue::Text(text) if name.value == "QUERY_ID" => id = Some((text.to_uppercase(), name.span)),
+            _ => return Err(at(format!("Invalid config variable(s) in the WITH clause: {}", name.value))),
+        }
+    }
+    let Some((id, span)) = id else { return Ok(None) };
+    let plain = !id.is_empty() && id.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    if !plain {
+        let text = format!("Query IDs may contain only alphanumeric characters and '_'. Got: '{id}'");
+        return Err(Error::statement(text).at(span));
+    }
+    if let Some(own) = OWN.iter().find(|own| id.starts_with(**own)) {
+        return Err(Error::statement(format!("Query IDs must not start with {own}")).at(span));
+    }
+    if catalog.query(&id).is_some() {
+        return Err(Error::statement(format!("Query ID '{id}' already exists.")).at(span));
+    }
+    Ok(Some(id))
 }

@@ -2,8 +2,8 @@
 
 use crate::error::{Error, Result};
 use crate::plan::scalar::Scope;
-use crate::types::SqlType;
 use crate::types::nearest;
+use crate::types::{SqlType, pseudo};
 
 /// The columns that one clause sees, numbered as the plan below numbers them.
 #[derive(Clone, Debug)]
@@ -49,6 +49,10 @@ impl Names {
             return Ok((*index, ty.clone()));
         }
         let shown = qualifier.map_or_else(|| name.to_owned(), |q| format!("{q}.{name}"));
+        if self.clause == "WHERE" && [pseudo::WINDOWSTART, pseudo::WINDOWEND].contains(&name) {
+            return Err(Error::statement(format!("Error in WHERE expression: Unknown column {name}."))
+                .with_hint("window bounds are known after the grouping only: in SELECT and HAVING"));
+        }
         let error = Error::statement(format!(
             "{} column '{shown}' cannot be resolved.{}",
             self.clause,

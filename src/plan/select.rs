@@ -332,7 +332,9 @@ fn key_items(items: &[Item], keys: &[Key], what: &str, purpose: Purpose<'_>) -> 
         }
     }
     if missing {
-        let texts: Vec<String> = keys.iter().map(|k| expression::text(&k.expr)).collect();
+        // Of grouping expressions only the missing ones are told.
+        let selected = |key: &Key| what == "grouping expression" && items.iter().any(|i| i.expr == key.expr);
+        let texts: Vec<String> = keys.iter().filter(|k| !selected(k)).map(|k| expression::text(&k.expr)).collect();
         let plural = if texts.len() > 1 { "s" } else { "" };
         return Err(Error::statement(format!(
             "Key missing from projection (ie, SELECT). See https://cnfl.io/2LV7ouS.\nThe query used to build `{target}` \

@@ -51,6 +51,21 @@ pub(super) fn to_json(entity: &Entity, text: &str) -> Option<Value> {
             let types: BTreeMap<_, _> = rows.iter().map(|(n, t)| (n.clone(), json!({ "type": t }))).collect();
             json!({ "@type": "type_list", "types": types })
         }
+        Entity::Function(help) => {
+            let overload = |signature: &String| json!({ "signature": signature, "description": help.description });
+            let example = |(call, result): &(&str, &str)| json!({ "call": call, "result": result });
+            json!({
+                "@type": "describe_function",
+                "name": help.name,
+                "description": help.description,
+                "author": "",
+                "version": "",
+                "path": "internal",
+                "type": help.kind.to_lowercase(),
+                "functions": help.signatures.iter().map(overload).collect::<Vec<_>>(),
+                "examples": help.examples.iter().map(example).collect::<Vec<_>>(),
+            })
+        }
         Entity::Explanation(explanation) => explain(explanation),
     };
     value["statementText"] = json!(statement);

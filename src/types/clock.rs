@@ -18,6 +18,14 @@ pub trait Clock: Send + Sync + Debug {
 /// A shared clock.
 pub type SharedClock = Arc<dyn Clock>;
 
+/// The machine's time, for the two functions whose meaning it is: UNIX_TIMESTAMP() and UNIX_DATE(). Everything else gets
+/// a [`Clock`].
+#[expect(clippy::disallowed_methods, reason = "no clock reaches a function")]
+pub fn ambient_ms() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |d| d.as_millis() as i64)
+}
+
 /// The machine's clock.
 #[derive(Debug)]
 pub struct SystemClock {

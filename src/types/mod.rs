@@ -13,6 +13,7 @@ pub mod number;
 pub mod temporal;
 pub mod text;
 pub mod time;
+pub mod zone;
 
 pub use names::nearest;
 

@@ -12,6 +12,7 @@ mod embedded_crash;
 mod embedded_tidy;
 mod engine;
 mod format;
+mod functions;
 mod harness;
 mod http;
 mod join_law;

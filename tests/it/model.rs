@@ -451,6 +451,18 @@ pub(crate) enum Expr {
 pub(crate) struct Thrown;
 
 impl Expr {
+    /// Reads more than the key.
+    pub(crate) fn needs_value(&self) -> bool {
+        match self {
+            Expr::Value(_) | Expr::Time => true,
+            Expr::Key(_) | Expr::Lit(_) => false,
+            Expr::Not(a) => a.needs_value(),
+            Expr::Add(a, b) | Expr::Div(a, b) | Expr::Greater(a, b) | Expr::And(a, b) => {
+                a.needs_value() || b.needs_value()
+            }
+        }
+    }
+
     /// Its value for a record with this image.
     pub(crate) fn eval(&self, row: &Rec, image: &[Val]) -> Result<Val, Thrown> {
         let number = |e: &Expr| match e.eval(row, image)? {
@@ -538,6 +550,10 @@ fn project_row(row: &Rec, spec: &Projection, answer: &mut Answer) {
         Some(exprs) => {
             let nothing = vec![Val::Null; 8];
             let mut one = |e: &Expr| {
+                // What is read of a value that is not there, its time included, has no value.
+                if row.new.is_none() && e.needs_value() {
+                    return Val::Null;
+                }
                 e.eval(row, row.new.as_ref().unwrap_or(&nothing)).unwrap_or_else(|Thrown| {
                     failed += usize::from(row.new.is_some());
                     Val::Null

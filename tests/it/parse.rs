@@ -292,7 +292,10 @@ fn errors_say_where_and_what_was_meant() {
         error("CREATE STREAM group (a INT)"),
         "line 1:15: Syntax error: Unexpected 'group', expected a name (`group` in back quotes would be a name)"
     );
-    assert_eq!(error("INSERT INTO s (a) VALUES (1, 2)"), "1 columns, but 2 values");
+    assert_eq!(
+        error("INSERT INTO s (a) VALUES (1, 2)"),
+        "Failed to prepare statement: Expected number columns and values to match: 1, 2"
+    );
     assert_eq!(
         error("SELECT f(a->*) FROM s EMIT CHANGES"),
         "->* is not an expression: it stands alone, as an entry of the SELECT list"

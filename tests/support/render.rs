@@ -22,6 +22,18 @@ pub(crate) fn entity(entity: &Entity) -> String {
         Entity::Variables(rows) => lines(rows.iter().map(|(n, v)| format!("{n} | {v}"))),
         Entity::Functions(rows) => lines(rows.iter().map(|(n, kind)| format!("{n} | {kind}"))),
         Entity::Types(rows) => lines(rows.iter().map(|(n, ty)| format!("{n} | {ty}"))),
+        Entity::Function(help) => {
+            let signatures = help.signatures.join("\n");
+            let examples = help.examples.iter().map(|(call, result)| format!("\n{call} => {result}"));
+            format!(
+                "{} ({}, {}): {}\n{signatures}{}\n",
+                help.name,
+                help.kind,
+                help.category,
+                help.description,
+                examples.collect::<String>()
+            )
+        }
         Entity::Explanation(e) => explanation(e),
     }
 }

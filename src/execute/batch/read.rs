@@ -4,6 +4,7 @@ use crate::catalog::Source;
 use crate::error::{Error, Result};
 use crate::execute::batch::Counts;
 use crate::execute::event_time::TimeReader;
+use crate::execute::headers::HeaderColumns;
 use crate::format::{Decoder, window_key};
 use crate::log::{Assignment, Isolation, Log, Reader, RecordRef, Start, TopicPartition};
 use crate::parse::statement::SourceKind;
@@ -124,6 +125,8 @@ struct Layout {
     key: Vec<usize>,
     value: Vec<usize>,
     /// Place of the TIMESTAMP column among the decoded ones: in the key?, which.
+    /// Header columns: indices into the source's value columns.
+    headers: Vec<usize>,
     time: Option<(bool, usize, TimeReader)>,
     with_key_bytes: bool,
     schema: SchemaRef,
@@ -131,7 +134,7 @@ struct Layout {
 
 impl Layout {
     fn new(source: Arc<Source>, wanted: &[Origin]) -> Result<Layout> {
-        let (mut key, mut value) = (vec![], vec![]);
+        let (mut key, mut value, mut headers) = (vec![], vec![], vec![]);
         let add = |list: &mut Vec<usize>, i: usize| {
             if !list.contains(&i) {
                 list.push(i);
@@ -141,10 +144,11 @@ impl Layout {
             match origin {
                 Origin::Key(i) => add(&mut key, *i),
                 Origin::Value(i) => {
-                    if let Role::Header(_) = source.schema.value[*i].role {
-                        return Err(Error::statement("header columns are not supported yet"));
-                    }
-                    add(&mut value, *i);
+                    let list = match source.schema.value[*i].role {
+                        Role::Header(_) => &mut headers,
+                        _ => &mut value,
+                    };
+                    add(list, *i);
                 }
                 _ => {}
             }
@@ -171,7 +175,7 @@ impl Layout {
             fields.push(Field::new("key", DataType::Binary, true));
         }
         let schema = Arc::new(Schema::new(fields));
-        Ok(Layout { source, wanted: wanted.to_vec(), key, value, time, with_key_bytes, schema })
+        Ok(Layout { source, wanted: wanted.to_vec(), key, value, headers, time, with_key_bytes, schema })
     }
 }
 
@@ -195,6 +199,7 @@ struct Head {
     at_end: bool,
     key: Decoder,
     value: Decoder,
+    headers: HeaderColumns,
     rows: Rows,
     /// The batch at hand and its first row that is left.
     ready: Option<(RecordBatch, usize)>,
@@ -230,6 +235,7 @@ impl Head {
             key: Decoder::new(source.key_format, &source.schema.key, &layout.key, true)?,
             value: Decoder::new(source.value_format, &source.schema.value, &layout.value, source.unwrapped_value)?,
             layout: layout.clone(),
+            headers: HeaderColumns::new(&layout.headers.iter().map(|i| &source.schema.value[*i]).collect::<Vec<_>>())?,
             rows: Rows::default(),
             ready: None,
             waiting: VecDeque::new(),
@@ -302,6 +308,7 @@ impl Head {
             return;
         }
         self.rows.time.push(record.timestamp);
+        self.headers.push(&record.headers);
         self.rows.offset.push(record.offset);
         self.rows.bounds.push(bounds);
         if table {
@@ -341,13 +348,17 @@ impl Head {
             let (stamped, valid) = stamp(reader, column, present.as_ref(), &time)?;
             (time, fine) = (stamped, Some(valid));
         }
+        let headers = self.headers.finish()?;
         let place = |list: &[usize], i: usize| list.iter().position(|x| *x == i);
         let missing = || Error::bug("a wanted column was not decoded");
         let mut columns = vec![time.clone()];
         for origin in &self.layout.wanted {
             columns.push(match origin {
                 Origin::Key(i) => keys[place(&self.layout.key, *i).ok_or_else(missing)?].clone(),
-                Origin::Value(i) => values[place(&self.layout.value, *i).ok_or_else(missing)?].clone(),
+                Origin::Value(i) => match place(&self.layout.headers, *i) {
+                    Some(at) => headers[at].clone(),
+                    None => values[place(&self.layout.value, *i).ok_or_else(missing)?].clone(),
+                },
                 Origin::Rowtime => time.clone(),
                 Origin::Partition => Arc::new(Int32Array::from(vec![self.partition; count])),
                 Origin::Offset => Arc::new(Int64Array::from(rows.offset.clone())),

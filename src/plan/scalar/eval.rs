@@ -262,7 +262,7 @@ fn call(
     selection: &Selection,
     errors: &mut RowErrors,
 ) -> Result<ColumnarValue> {
-    let constant = args.iter().all(|a| matches!(a, ColumnarValue::Scalar(_)));
+    let constant = !function.is_volatile() && args.iter().all(|a| matches!(a, ColumnarValue::Scalar(_)));
     let mut sink = ErrorSink::new(if constant { 1 } else { rows });
     let value = function.eval(&args, if constant { 1 } else { rows }, &mut sink)?;
     if let Some(bad) = sink.finish() {

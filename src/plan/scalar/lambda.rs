@@ -29,6 +29,9 @@ pub enum Higher {
 }
 
 impl Higher {
+    /// All of them.
+    pub const ALL: [Higher; 3] = [Higher::Transform, Higher::Filter, Higher::Reduce];
+
     /// By its upper-case name.
     pub fn by_name(name: &str) -> Option<Higher> {
         Some(match name {

@@ -1,7 +1,6 @@
 //! Programs as EXPLAIN and the log print them.
 
 use super::Program;
-use crate::types::quoted;
 use std::fmt;
 
 impl fmt::Display for Program {
@@ -43,7 +42,7 @@ impl fmt::Display for Program {
             Program::Struct { fields } => {
                 f.write_str("STRUCT(")?;
                 for (i, (name, value, _)) in fields.iter().enumerate() {
-                    write!(f, "{}{}:={value}", if i > 0 { ", " } else { "" }, quoted(name))?;
+                    write!(f, "{}{}:={value}", if i > 0 { ", " } else { "" }, crate::parse::words::written(name))?;
                 }
                 f.write_str(")")
             }

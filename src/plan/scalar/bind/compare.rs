@@ -112,7 +112,9 @@ impl Binder<'_> {
             match bound.ty {
                 Some(SqlType::String) => Ok(Box::new(bound.program)),
                 None => Ok(Box::new(Program::Literal(ScalarValue::Utf8(None)))),
-                Some(ty) => Err(Error::statement(format!("LIKE condition must be between strings, not {ty}"))),
+                Some(ty) => Err(Error::statement(format!(
+                    "The column type for Like condition must be VARCHAR. The column type is {ty}"
+                ))),
             }
         };
         let (value, pattern) = (operand(value)?, operand(pattern)?);

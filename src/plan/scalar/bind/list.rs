@@ -6,6 +6,7 @@ use super::{Binder, Bound, cast, invalid_text, literal, widen};
 use crate::error::{Error, Result};
 use crate::plan::scalar::{Comparison, Program};
 use crate::types::SqlType;
+use crate::types::exact::Exact;
 use datafusion::common::ScalarValue;
 use sqlparser::ast::{CaseWhen, Expr};
 
@@ -46,18 +47,25 @@ impl Binder<'_> {
         }
         if let Some(value) = bound.literal() {
             let converted = literal::convert(value, &from, to)?.map(Program::Literal);
+            let converted = match (converted, value) {
+                (None, ScalarValue::Utf8(Some(text))) if from == SqlType::String => whole_number(text, to),
+                (converted, _) => converted,
+            };
+            if *to == SqlType::Boolean && from == SqlType::String && !is_boolean_text(value) {
+                return Err(invalid_text(to, value));
+            }
             return match converted {
                 None if from == SqlType::String && !is_nested(to) => Err(invalid_text(to, value)),
                 converted => Ok(converted),
             };
         }
-        if from.common(to).as_ref() != Some(to)
+        if to.common(&from).as_ref() != Some(to)
             && let Some(program) = self.constructor(&bound.program, to)?
         {
             return Ok(Some(program));
         }
         if from.is_numeric() && to.is_numeric() || !from.is_numeric() && cast::exists(&from, to) && is_nested(to) {
-            if from.common(to).as_ref() != Some(to) && !is_constant(&bound.program) && !is_decimal(&from, to) {
+            if to.common(&from).as_ref() != Some(to) && !is_constant(&bound.program) && !is_decimal(&from, to) {
                 return Ok(None);
             }
             return Ok(Some(match cast::can_fail(&from, to) {
@@ -93,6 +101,18 @@ impl Binder<'_> {
                     out.push((name, program));
                 }
                 Some(Program::Map { entries: out, key: (**k).clone(), value: (**v).clone() })
+            }
+            (Program::Struct { fields }, SqlType::Struct(wanted)) => {
+                let mut out = vec![];
+                for (name, ty) in wanted {
+                    let program = match fields.iter().find(|(n, ..)| n == name) {
+                        None => Some(Program::Literal(literal::null(ty)?)),
+                        Some((_, p, from)) => self.coerce(Bound::new(p.clone(), from.clone()), ty)?,
+                    };
+                    let Some(program) = program else { return Ok(None) };
+                    out.push((name.clone(), program, ty.clone()));
+                }
+                Some(Program::Struct { fields: out })
             }
             _ => None,
         })
@@ -144,7 +164,8 @@ impl Binder<'_> {
     pub(super) fn map(&mut self, entries: &[(&Expr, &Expr)]) -> Result<Bound> {
         if entries.is_empty() {
             return Err(Error::statement(
-                "Map constructor cannot be empty. Please supply at least one key value pair.",
+                "Map constructor cannot be empty. Please supply at least one key value pair \
+                 (see https://github.com/confluentinc/ksql/issues/4239).",
             ));
         }
         let (mut keys, mut values) = (vec![], vec![]);
@@ -189,9 +210,53 @@ impl Binder<'_> {
     }
 }
 
+/// `2e1` is a whole number, however it is written.
+fn whole_number(text: &str, to: &SqlType) -> Option<Program> {
+    let exact = Exact::parse(text.trim())?;
+    let whole = exact.rescale(0)?;
+    if (Exact { unscaled: whole, scale: 0 }).compare(exact).is_ne() {
+        return None;
+    }
+    let value = i64::try_from(whole.to_i128()?).ok()?;
+    match to {
+        SqlType::Integer => Some(Program::Literal(ScalarValue::Int32(Some(i32::try_from(value).ok()?)))),
+        SqlType::Bigint => Some(Program::Literal(ScalarValue::Int64(Some(value)))),
+        _ => None,
+    }
+}
+
+/// In a list only a beginning of true, yes, false or no is read as BOOLEAN.
+fn is_boolean_text(value: &ScalarValue) -> bool {
+    let ScalarValue::Utf8(Some(text)) = value else { return true };
+    let text = text.to_ascii_lowercase();
+    !text.is_empty() && ["true", "yes", "false", "no"].iter().any(|word| word.starts_with(&text))
+}
+
+/// A struct that takes in the fields of a struct's constructor: literals in it give way.
+fn struct_beside(known: &SqlType, ty: &SqlType, program: &Program) -> Option<SqlType> {
+    let (SqlType::Struct(known), SqlType::Struct(given), Program::Struct { fields }) = (known, ty, program) else {
+        return None;
+    };
+    let mut out = known.clone();
+    for ((name, ty), (_, value, _)) in given.iter().zip(fields) {
+        match out.iter_mut().find(|(n, _)| n == name) {
+            None => out.push((name.clone(), ty.clone())),
+            Some((_, known)) => match known.common(ty) {
+                Some(wider) => *known = wider,
+                None if matches!(value, Program::Literal(_)) => {}
+                None => *known = struct_beside(known, ty, value)?,
+            },
+        }
+    }
+    Some(SqlType::Struct(out))
+}
+
 /// The type of a list in which a literal meets something else: the literal gives way.
 fn literal_beside(known: &SqlType, ty: &SqlType, bound: &Bound, bounds: &[Bound]) -> Option<SqlType> {
     let text_or_number = |ty: &SqlType| !is_nested(ty);
+    if let Some(merged) = struct_beside(known, ty, &bound.program) {
+        return Some(merged);
+    }
     let constructor = matches!(
         (&bound.program, known),
         (Program::Array { .. }, SqlType::Array(_)) | (Program::Map { .. }, SqlType::Map(..))
@@ -204,8 +269,9 @@ fn literal_beside(known: &SqlType, ty: &SqlType, bound: &Bound, bounds: &[Bound]
 }
 
 fn mismatch(known: &SqlType, ty: &SqlType, program: &Program) -> Error {
-    Error::statement(format!("operator does not exist: {known} = {ty} ({program})"))
-        .with_hint("You might need to add explicit type casts.")
+    Error::statement(format!(
+        "operator does not exist: {known} = {ty} ({program})\nHint: You might need to add explicit type casts."
+    ))
 }
 
 fn is_nested(ty: &SqlType) -> bool {

@@ -1,6 +1,6 @@
 //! What the formats can carry, with the reasons in ksqlDB's words.
 
-use crate::catalog::Format;
+use super::Format;
 use crate::error::{Error, Result};
 use crate::types::{Column, Role, SqlType, quoted};
 
@@ -53,7 +53,7 @@ fn maps_have_text_keys(ty: &SqlType) -> bool {
 }
 
 /// Columns that stand in the payload; header columns do not.
-pub(super) fn carried(columns: &[Column]) -> Vec<&Column> {
+pub fn carried(columns: &[Column]) -> Vec<&Column> {
     columns.iter().filter(|c| !matches!(c.role, Role::Header(_))).collect()
 }
 

@@ -1,0 +1,23 @@
+//! INSERT INTO ... SELECT: one more query that writes a stream.
+
+use super::Engine;
+use super::entity::{Entity, Status};
+use super::session::Session;
+use crate::error::Result;
+use crate::parse::statement::{InsertSelect, Parsed};
+use crate::plan::{self, Settings};
+
+impl Engine {
+    pub(super) fn insert_select(&self, insert: &InsertSelect, parsed: &Parsed, session: &Session) -> Result<Entity> {
+        let properties = self.properties(session);
+        let settings = Settings::of(&properties)?;
+        let mut state = self.inner.state.lock();
+        let id = format!("INSERTQUERY_{}", state.next);
+        let plan = plan::insert_select(insert, &id, &state.catalog, &settings)?;
+        let id = plan.id.clone();
+        let sequence = self.start_query(&mut state, plan, parsed, session, &properties)?;
+        let command_id = format!("stream/`{}`/create", insert.target.value);
+        let message = format!("Created query with ID {id}");
+        Ok(Entity::Status(Status { command_id, message, query_id: Some(id), sequence }))
+    }
+}

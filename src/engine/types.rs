@@ -1,0 +1,51 @@
+//! CREATE TYPE and DROP TYPE: names for types.
+
+use super::Engine;
+use super::command_log::Effect;
+use super::entity::{Entity, Status};
+use super::session::Session;
+use crate::error::{Error, Result};
+use crate::parse::statement::{CreateType, Name, Parsed};
+use crate::types::nearest;
+
+impl Engine {
+    pub(super) fn create_type(&self, create: &CreateType, parsed: &Parsed, session: &Session) -> Result<Entity> {
+        let mut state = self.inner.state.lock();
+        let name = &create.name.value;
+        if let Some(known) = state.catalog.types().get(name) {
+            let text =
+                format!("Cannot register custom type '{name}' since it is already registered with type: {known}");
+            return match create.if_not_exists {
+                true => Ok(Entity::Warning(text)),
+                false => Err(Error::statement(text).at(create.name.span)),
+            };
+        }
+        let effect = Effect::CreateType { name: name.clone(), ty: create.ty.clone() };
+        let sequence = self.record(&mut state, &parsed.text, session, effect)?;
+        state.catalog.put_type(name.clone(), create.ty.clone());
+        let message = format!("Registered custom type with name '{name}' and SQL type {}", create.ty);
+        Ok(status(name, "create", message, sequence))
+    }
+
+    pub(super) fn drop_type(&self, name: &Name, if_exists: bool, parsed: &Parsed, session: &Session) -> Result<Entity> {
+        let mut state = self.inner.state.lock();
+        if !state.catalog.types().contains_key(&name.value) {
+            let text = format!("Type {} does not exist.", name.value);
+            if if_exists {
+                return Ok(Entity::Warning(text));
+            }
+            let error = Error::statement(text).at(name.span);
+            return Err(match nearest(&name.value, state.catalog.types().keys().map(String::as_str)) {
+                Some(near) => error.with_hint(format!("did you mean {near}?")),
+                None => error.with_hint("SHOW TYPES lists them"),
+            });
+        }
+        let sequence = self.record(&mut state, &parsed.text, session, Effect::DropType { name: name.value.clone() })?;
+        state.catalog.remove_type(&name.value);
+        Ok(status(&name.value, "drop", format!("Dropped type '{}'", name.value), sequence))
+    }
+}
+
+fn status(name: &str, verb: &str, message: String, sequence: i64) -> Entity {
+    Entity::Status(Status { command_id: format!("type/`{name}`/{verb}"), message, query_id: None, sequence })
+}
