@@ -12,6 +12,9 @@
 //! committed and reads again from the committed offsets: nothing of an aborted epoch is ever seen.
 
 mod ordered;
+mod progress;
+
+pub use progress::Progress;
 
 use crate::catalog::Source;
 use crate::error::{Error, Kind, Result};
@@ -30,7 +33,7 @@ use crate::mutant::{self, Mutant};
 use crate::types::clock::SharedClock;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Records asked for in one poll, and rows in one intake batch: decoded columns of that many rows stay in the cache.
@@ -72,21 +75,6 @@ pub struct ExecutionSpec {
     pub emit_interval: Duration,
     /// Where late rows are kept; only for [`Target::Topic`].
     pub late_topic: Option<String>,
-}
-
-/// What a query has done, for SHOW and DESCRIBE; read by any thread.
-#[derive(Debug, Default)]
-pub struct Progress {
-    /// Records read.
-    pub consumed: AtomicU64,
-    /// Rows written.
-    pub produced: AtomicU64,
-    /// Records skipped because they could not be used.
-    pub bad: AtomicU64,
-    /// Rows dropped by the late rule.
-    pub late: AtomicU64,
-    /// Commits.
-    pub commits: AtomicU64,
 }
 
 /// What a turn did.

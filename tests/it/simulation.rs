@@ -27,7 +27,7 @@ const SEEDS: u64 = 1_000;
 const CALM_AFTER: usize = 60;
 
 /// The queries, by the topic that each writes. All of them take every record: grace is longer than the times reach.
-const QUERIES: [(&str, &str); 5] = [
+const QUERIES: [(&str, &str); 7] = [
     ("copied", "CREATE STREAM copied WITH (KAFKA_TOPIC='copied') AS SELECT * FROM events;"),
     (
         "picked",
@@ -47,6 +47,17 @@ const QUERIES: [(&str, &str); 5] = [
         "hopping",
         "CREATE TABLE hopping WITH (KAFKA_TOPIC='hopping') AS SELECT id, COUNT(*) AS c, SUM(n) AS s FROM events
            WINDOW HOPPING (SIZE 2 SECONDS, ADVANCE BY 1 SECOND, GRACE PERIOD 1 HOUR) GROUP BY id HAVING COUNT(*) > 1;",
+    ),
+    (
+        "sessions",
+        "CREATE TABLE sessions WITH (KAFKA_TOPIC='sessions') AS
+           SELECT team, COUNT(*) AS c, SUM(n) AS s, TOPK(n, 3) AS top, COUNT_DISTINCT(id) AS ids FROM events
+           WINDOW SESSION (1 SECOND, GRACE PERIOD 1 HOUR) GROUP BY team;",
+    ),
+    (
+        "kept",
+        "CREATE TABLE kept WITH (KAFKA_TOPIC='kept') AS
+           SELECT id, TOPKDISTINCT(n, 4) AS top, MAX(team) AS last, COUNT_DISTINCT(n) AS kinds FROM events GROUP BY id;",
     ),
 ];
 
