@@ -31,7 +31,7 @@ use crate::log::{
 };
 use crate::mutant::{self, Mutant};
 use crate::types::clock::SharedClock;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -107,6 +107,8 @@ pub struct Execution {
     /// Joins: rows that wait for their turn in canonical order, and where those of the present step come from.
     order: Order,
     taken: Taken,
+    /// Headers of the records whose rows wait, by slot and offset.
+    headers: BTreeMap<(usize, u64), Vec<Header>>,
     /// Since when rows wait for an input that has more and does not bring it.
     starved_since: Option<Duration>,
     /// Joins: next offset after what was decoded, by slot.
@@ -154,6 +156,7 @@ impl Execution {
             intakes,
             order: Order::new(inputs.len()),
             taken: Taken::default(),
+            headers: BTreeMap::new(),
             starved_since: None,
             reader: log.reader(Vec::new(), Isolation::ReadCommitted)?,
             queues: inputs.iter().map(|_| VecDeque::new()).collect(),
@@ -480,6 +483,7 @@ impl Execution {
         self.queues.iter_mut().for_each(VecDeque::clear);
         self.queued = 0;
         self.order.clear();
+        self.headers.clear();
         for slot in 0..self.inputs.len() {
             self.intakes[slot].clear()?;
             self.processed[slot] = self.committed[slot];

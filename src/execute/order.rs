@@ -30,12 +30,12 @@ struct Waiting {
 pub(super) struct Taken {
     /// Input and rows, with their ordinals.
     pub(super) batches: Vec<(usize, ChangeBatch)>,
-    /// Where ordinals come from: first ordinal, input, offset of its record; ascending.
+    /// Where ordinals come from: first ordinal, input, offset of its record; ascending, a piece for every gap.
     pub(super) pieces: Vec<(u64, usize, u64)>,
 }
 
 impl Taken {
-    /// Input and offset of the record with this ordinal; inside of a gap the offset before it.
+    /// Input and offset of the record with this ordinal.
     pub(super) fn origin(&self, seq: u64) -> Option<(usize, u64)> {
         let at = self.pieces.partition_point(|p| p.0 <= seq).checked_sub(1)?;
         let (first, input, offset) = self.pieces[at];
@@ -96,7 +96,11 @@ impl Order {
             while to < batch.len() && (batch.rowtime[to], input) < bound {
                 to += 1;
             }
-            taken.pieces.push((*seq, input, batch.seq[waiting.at]));
+            for row in waiting.at..to {
+                if row == waiting.at || batch.seq[row] != batch.seq[row - 1] + 1 {
+                    taken.pieces.push((*seq + (row - waiting.at) as u64, input, batch.seq[row]));
+                }
+            }
             ordinals[input].extend(*seq..*seq + (to - waiting.at) as u64);
             *seq += (to - waiting.at) as u64;
             waiting.at = to;

@@ -113,4 +113,15 @@ impl Case {
         self.statements.iter().any(|s| s.to_ascii_uppercase().contains("PARTITIONS"))
             || self.topics.iter().flatten().any(|t| t.partitions.is_some_and(|p| p > 1))
     }
+
+    /// Does a join read topics in another order than that of their times? Only record by record it then does.
+    pub(crate) fn mixes_topics(&self) -> bool {
+        let text = self.statements.join(" ").to_ascii_uppercase();
+        let ordered = self.inputs.as_deref().unwrap_or_default().windows(2).all(|pair| {
+            let [one, next] = pair else { return true };
+            let times = (one.timestamp.unwrap_or(0), next.timestamp.unwrap_or(0));
+            times.0 < times.1 || (times.0 == times.1 && one.topic == next.topic)
+        });
+        text.contains(" JOIN ") && (!ordered || text.contains("TIMESTAMP=") || text.contains("TIMESTAMP ="))
+    }
 }

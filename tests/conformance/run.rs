@@ -85,7 +85,7 @@ impl<'a> Runner<'a> {
         if strict {
             session.set("tidegate.dialect", "ksqldb")?;
         }
-        let split = if case.names_partitions() { Split::Records } else { split };
+        let split = if case.names_partitions() || case.mixes_topics() { Split::Records } else { split };
         let sources = BTreeMap::new();
         Ok(Runner { case, engine, session, report: Report::default(), below, layer, split, sources })
     }

@@ -6,7 +6,7 @@
 use super::{BAD_RECORDS_KEPT, EPOCH_BYTES_MAX, Execution, QUEUED_RECORDS_MAX};
 use crate::error::Result;
 use crate::execute::Out;
-use crate::log::Run;
+use crate::log::{HeadersRef, Run};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ impl Execution {
             }
             let mut out = Out::default();
             self.stages.step_all(&self.taken.batches, &mut out)?;
-            self.write(out, 0, &|_| Vec::new())?;
+            self.write_joined(out)?;
             for slot in 0..self.inputs.len() {
                 let waiting = self.order.next_offset(slot);
                 self.processed[slot] = waiting.map_or(self.decoded[slot], |offset| offset as i64);
@@ -48,6 +48,21 @@ impl Execution {
         }
         self.queued = self.order.len();
         Ok(records)
+    }
+
+    /// What came out, with the headers of the records that caused it.
+    fn write_joined(&mut self, out: Out) -> Result<()> {
+        if self.headers.is_empty() {
+            return self.write(out, 0, &|_| Vec::new());
+        }
+        let (headers, taken) = (std::mem::take(&mut self.headers), std::mem::take(&mut self.taken));
+        let of = |seq: u64| taken.origin(seq).and_then(|at| headers.get(&at)).cloned().unwrap_or_default();
+        let result = self.write(out, 0, &of);
+        (self.headers, self.taken) = (headers, taken);
+        // Only rows that wait still need theirs.
+        let order = &self.order;
+        self.headers.retain(|&(slot, offset), _| order.next_offset(slot).is_some_and(|next| offset >= next));
+        result
     }
 
     /// Has an input that has more brought nothing for too long, so that nobody is waited for any more?
@@ -66,8 +81,12 @@ impl Execution {
         let (intake, bad) = (&mut self.intakes[slot], &mut self.bad);
         let known = bad.len();
         let mut next = self.decoded[slot];
-        let mut batches = Vec::new();
+        let (mut batches, mut with_headers, mut index) = (Vec::new(), Vec::new(), 0);
         run.for_each(|record| {
+            if !matches!(record.headers, HeadersRef::None) {
+                with_headers.push((index, record.offset as u64));
+            }
+            index += 1;
             if !intake.has_room(&record) {
                 batches.push(intake.finish(bad));
             }
@@ -75,6 +94,12 @@ impl Execution {
             next = record.offset + 1;
         });
         batches.push(intake.finish(bad));
+        for (index, offset) in with_headers {
+            let headers = run.headers(index);
+            if !headers.is_empty() {
+                self.headers.insert((slot, offset), headers);
+            }
+        }
         self.progress.bad.fetch_add((bad.len() - known) as u64, Ordering::Relaxed);
         self.progress.consumed.fetch_add(run.len() as u64, Ordering::Relaxed);
         bad.truncate(BAD_RECORDS_KEPT);

@@ -44,6 +44,9 @@ pub(super) struct Restoring {
     /// Numbers of the next lists, and at the last commit.
     lists: u64,
     saved_lists: u64,
+    /// First rows held when entries were last taken back, and when they last were for good.
+    forgetting: [u64; 2],
+    forgotten: [u64; 2],
 }
 
 impl Restoring {
@@ -65,12 +68,14 @@ impl Restoring {
             };
         }
         self.saved_lists = self.lists;
+        self.forgotten = self.forgetting;
     }
 
     /// What was written since the last commit is not.
     pub(super) fn abort(&mut self) {
         self.pending.clear();
         self.lists = self.saved_lists;
+        self.forgetting = self.forgotten;
     }
 }
 
@@ -97,6 +102,10 @@ impl WithinOperator {
 
     /// Takes back what holds only rows before `base`.
     fn forget(&mut self, side: usize, base: u64, deltas: &mut Vec<Delta>) {
+        if self.restoring.forgotten[side] == base {
+            return;
+        }
+        self.restoring.forgetting[side] = base;
         let stale = self.restoring.written.iter().filter(|(key, last)| key[1] == side as u8 && **last < base);
         let stale: Vec<Vec<u8>> = stale.map(|(key, _)| key.clone()).collect();
         for key in stale {

@@ -88,7 +88,7 @@ impl Sources {
     pub(super) fn flat(&self, expr: &Expr) -> Result<Expr> {
         let expr = expression::normal(expr, "");
         let parameters = parameters(&expr);
-        let mut ambiguous = None;
+        let (mut ambiguous, mut unknown) = (None, None);
         let flat = expression::replace(&expr, &mut |e| match e {
             Expr::CompoundIdentifier(parts) if parts.len() == 2 => {
                 let known = self.with_alias(&parts[0].value).filter(|k| k.has(&parts[1].value))?;
@@ -100,10 +100,20 @@ impl Sources {
                     let could: Vec<String> = having.iter().map(|k| format!("{}.{}", k.alias, name.value)).collect();
                     ambiguous.get_or_insert((name.value.clone(), could));
                 }
+                // A flat name is ours; whoever writes one means `L.A`.
+                if having.is_empty()
+                    && let Some((known, column)) = self.origin(&name.value)
+                {
+                    unknown.get_or_insert((name.value.clone(), format!("{}.{column}", known.alias)));
+                }
                 having.first().map(|known| expression::identifier(&known.flat(&name.value)))
             }
             _ => None,
         });
+        if let Some((name, meant)) = unknown {
+            let error = Error::statement(format!("Column '{name}' cannot be resolved."));
+            return Err(error.with_hint(format!("did you mean {meant}?")));
+        }
         match ambiguous {
             None => Ok(flat),
             Some((name, could)) => {
