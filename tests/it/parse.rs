@@ -536,3 +536,20 @@ proptest::proptest! {
         proptest::prop_assert_eq!(split(&joined).iter().map(|p| p.text).collect::<Vec<_>>(), texts);
     }
 }
+
+#[test]
+fn what_is_too_much_is_refused_soon() {
+    let bombs = [
+        format!("SELECT {}1{} FROM s EMIT CHANGES", "(".repeat(1_000), ")".repeat(1_000)),
+        format!("SELECT a{} FROM s EMIT CHANGES", " + 1".repeat(100_000)),
+        format!("SELECT 1{}", " UNION ALL SELECT 1".repeat(20_000)),
+        format!("SELECT {} FROM s EMIT CHANGES", "a, ".repeat(350_000) + "a"),
+    ];
+    for bomb in bombs {
+        let start = std::time::Instant::now();
+        assert!(parse(&bomb).is_err(), "{}", &bomb[..60]);
+        let took = start.elapsed();
+        // A tenth of a second on a machine that does nothing else; the tests share theirs.
+        assert!(took < std::time::Duration::from_secs(1), "{took:?}: {}", &bomb[..60]);
+    }
+}
