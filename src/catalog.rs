@@ -25,6 +25,8 @@ pub enum Format {
     Kafka,
     /// JSON without a schema.
     Json,
+    /// Protocol buffers without a registry: the columns are a message's fields, numbered from 1.
+    ProtobufNosr,
     /// One line of values, with this character between them.
     Delimited(char),
 }
@@ -36,6 +38,7 @@ impl Format {
             Format::None => "NONE",
             Format::Kafka => "KAFKA",
             Format::Json => "JSON",
+            Format::ProtobufNosr => "PROTOBUF_NOSR",
             Format::Delimited(_) => "DELIMITED",
         }
     }

@@ -12,6 +12,8 @@ mod case;
 mod clock;
 #[path = "support/layer.rs"]
 mod layer;
+#[path = "conformance/protobuf.rs"]
+mod protobuf;
 #[path = "support/records.rs"]
 mod records;
 #[path = "conformance/report.rs"]

@@ -29,6 +29,11 @@ pub fn check(format: Format, columns: &[Column]) -> Result<()> {
             Some(column) => Err(Error::statement(format!("{}, column: {}", refused(&column.ty), quoted(&column.name)))),
             None => Ok(()),
         },
+        Format::ProtobufNosr if columns.iter().any(|c| c.role == Role::Key) => {
+            Err(Error::statement("the 'PROTOBUF_NOSR' format is not supported for keys yet"))
+        }
+        Format::ProtobufNosr if columns.iter().all(|c| maps_have_text_keys(&c.ty)) => Ok(()),
+        Format::ProtobufNosr => Err(Error::statement("PROTOBUF only supports MAP types with STRING keys")),
         Format::Json if columns.iter().all(|c| maps_have_text_keys(&c.ty)) => Ok(()),
         Format::Json => Err(Error::statement("JSON only supports MAP types with STRING keys")),
     }

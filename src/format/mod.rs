@@ -13,6 +13,7 @@ mod cells;
 mod delimited;
 mod json;
 mod kafka;
+mod protobuf;
 pub mod window_key;
 
 pub use crate::catalog::check;
@@ -71,6 +72,7 @@ enum Body {
     Kafka(Box<Cells>),
     Json(Box<json::Reader>),
     Delimited(Box<delimited::Reader>),
+    Protobuf(Box<protobuf::Reader>),
 }
 
 impl Decoder {
@@ -98,6 +100,7 @@ impl Decoder {
             _ if keeps.is_empty() => Body::Nothing { always_absent: false },
             Format::Kafka => Body::Kafka(Box::new(Cells::new(&keeps[0].0.ty, keeps[0].1))),
             Format::Json => Body::Json(Box::new(json::Reader::new(&keeps, bare))),
+            Format::ProtobufNosr => Body::Protobuf(Box::new(protobuf::Reader::new(&keeps))),
             Format::Delimited(delimiter) => Body::Delimited(Box::new(delimited::Reader::new(delimiter, &keeps))),
         };
         Ok(Decoder { body, outputs, rows: 0, absent: vec![], bytes: 0 })
@@ -115,6 +118,7 @@ impl Decoder {
                     Body::Json(reader) => reader.push(payload, self.rows)?,
                     Body::Kafka(cells) => kafka::push(cells, payload).map(|()| true)?,
                     Body::Delimited(reader) => reader.push(payload, self.rows).map(|()| true)?,
+                    Body::Protobuf(reader) => reader.push(payload, self.rows).map(|()| true)?,
                     Body::Nothing { always_absent } => !*always_absent,
                 }
             }
@@ -141,6 +145,7 @@ impl Decoder {
             Body::Json(reader) => reader.push_null(),
             Body::Kafka(cells) => cells.push_null(),
             Body::Delimited(reader) => reader.push_null(),
+            Body::Protobuf(reader) => reader.push_null(),
             Body::Nothing { .. } => {}
         }
     }
@@ -152,6 +157,7 @@ impl Decoder {
             Body::Json(reader) => reader.truncate(self.rows),
             Body::Kafka(cells) => cells.truncate(self.rows),
             Body::Delimited(reader) => reader.truncate(self.rows),
+            Body::Protobuf(reader) => reader.truncate(self.rows),
             Body::Nothing { .. } => {}
         }
         if self.absent.last().is_some_and(|&row| row as usize >= self.rows) {
@@ -187,6 +193,7 @@ impl Decoder {
                     Body::Json(reader) => reader.finish(place),
                     Body::Kafka(cells) => cells.finish(),
                     Body::Delimited(reader) => reader.finish(place),
+                    Body::Protobuf(reader) => reader.finish(place),
                     Body::Nothing { .. } => unreachable!("it has no columns"),
                 },
             };
@@ -252,6 +259,7 @@ impl Encoder {
             let start = data.len();
             match (self.format, self.bare) {
                 (Format::Kafka, _) => kafka::write(&sources[0].1, row, data),
+                (Format::ProtobufNosr, _) => protobuf::write(&columns, row, data)?,
                 (Format::Delimited(delimiter), _) => delimited::write(&columns, row, delimiter, &mut field, data),
                 (_, true) => sources[0].1.write(row, data),
                 (_, false) => write_object(&sources, row, data),

@@ -4,33 +4,11 @@ use super::dialect::KsqlDialect;
 use super::reader::Reader;
 use super::statement::{Emit, Join, JoinKind, Name, Relation, Select, SelectItem, Statement, Within};
 use super::tree;
-use super::words::AFTER_RELATION;
+use super::words::{AFTER_RELATION, CLAUSES, UNITS};
 use crate::error::{Error, Result};
 use crate::types::time::{Window, WindowKind};
 use sqlparser::ast::{Expr, Query, SetExpr};
 use sqlparser::tokenizer::{Token, TokenWithSpan};
-
-/// The clauses of a SELECT, for hints.
-const CLAUSES: &[&str] = &[
-    "FROM",
-    "JOIN",
-    "INNER",
-    "LEFT",
-    "RIGHT",
-    "FULL",
-    "WITHIN",
-    "ON",
-    "WINDOW",
-    "WHERE",
-    "GROUP",
-    "PARTITION",
-    "HAVING",
-    "EMIT",
-    "LIMIT",
-];
-
-const UNITS: &[&str] =
-    &["MILLISECOND", "MILLISECONDS", "SECOND", "SECONDS", "MINUTE", "MINUTES", "HOUR", "HOURS", "DAY", "DAYS"];
 
 /// A query at the top level: in ksqlDB's grammar if possible, else as SQL. If both fail, the error of the one that got
 /// further is the one to show.

@@ -34,6 +34,29 @@ pub(super) const AFTER_RELATION: &[&str] = &[
     "AS",
 ];
 
+/// The clauses of a SELECT, for hints.
+pub(super) const CLAUSES: &[&str] = &[
+    "FROM",
+    "JOIN",
+    "INNER",
+    "LEFT",
+    "RIGHT",
+    "FULL",
+    "WITHIN",
+    "ON",
+    "WINDOW",
+    "WHERE",
+    "GROUP",
+    "PARTITION",
+    "HAVING",
+    "EMIT",
+    "LIMIT",
+];
+
+/// Units of time, for hints.
+pub(super) const UNITS: &[&str] =
+    &["MILLISECOND", "MILLISECONDS", "SECOND", "SECONDS", "MINUTE", "MINUTES", "HOUR", "HOURS", "DAY", "DAYS"];
+
 /// How a statement can begin.
 pub const STATEMENTS: &[&str] = &[
     "CREATE",

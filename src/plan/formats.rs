@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::types::{Column, Role, SqlType, quoted};
 
 /// ksqlDB's formats that are known but not carried out yet.
-const LATER: [&str; 4] = ["AVRO", "PROTOBUF", "PROTOBUF_NOSR", "JSON_SR"];
+const LATER: [&str; 3] = ["AVRO", "PROTOBUF", "JSON_SR"];
 
 /// A format by its name in WITH, whatever its case.
 pub fn by_name(name: &str) -> Result<Format> {
@@ -13,9 +13,10 @@ pub fn by_name(name: &str) -> Result<Format> {
         "NONE" => Ok(Format::None),
         "KAFKA" => Ok(Format::Kafka),
         "JSON" => Ok(Format::Json),
+        "PROTOBUF_NOSR" => Ok(Format::ProtobufNosr),
         "DELIMITED" => Ok(Format::Delimited(DELIMITER)),
         other if LATER.contains(&other) => Err(Error::statement(format!("the format {other} is not supported yet"))
-            .with_hint("the formats are JSON, KAFKA, DELIMITED and NONE")),
+            .with_hint("the formats are JSON, KAFKA, DELIMITED, PROTOBUF_NOSR and NONE")),
         other => Err(Error::statement(format!("Unknown format: {other}"))),
     }
 }
@@ -58,9 +59,12 @@ pub fn internal_key_format(format: Format, default: Format, key: &[Column]) -> F
 pub fn unwrapped(format: Format, value: &[Column], asked: Option<bool>, default: Option<bool>) -> Result<bool> {
     let single = value.iter().filter(|c| c.role == Role::Value).count() == 1;
     if let Some(wrap) = asked {
-        if format != Format::Json && (wrap || format == Format::None) {
+        if !matches!(format, Format::Json | Format::ProtobufNosr) && (wrap || format == Format::None) {
             let text = format!("Format '{}' does not support 'WRAP_SINGLE_VALUE' set to '{wrap}'.", format.name());
             return Err(Error::statement(text));
+        }
+        if format == Format::ProtobufNosr && !wrap {
+            return Err(Error::statement("'WRAP_SINGLE_VALUE' set to 'false' is not supported yet for PROTOBUF_NOSR"));
         }
         if !single {
             return Err(Error::statement("'WRAP_SINGLE_VALUE' is only valid for single-field value schemas"));
@@ -68,7 +72,7 @@ pub fn unwrapped(format: Format, value: &[Column], asked: Option<bool>, default:
     }
     Ok(match format {
         Format::Kafka => true,
-        Format::None | Format::Delimited(_) => false,
+        Format::None | Format::Delimited(_) | Format::ProtobufNosr => false,
         Format::Json => single && asked.or(default) == Some(false),
     })
 }

@@ -1,6 +1,7 @@
 //! Values as text: what `CAST(x AS STRING)` gives.
 
-use crate::types::exact::{write_decimal, write_java_double};
+use crate::types::exact::write_decimal;
+use crate::types::number::write_java_double;
 use crate::types::temporal::{date_text, time_text, timestamp_text};
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{
@@ -17,7 +18,11 @@ pub fn write_value(array: &dyn Array, row: usize, out: &mut String) {
         DataType::Boolean => out.push_str(if array.as_boolean().value(row) { "true" } else { "false" }),
         DataType::Int32 => out.push_str(itoa::Buffer::new().format(array.as_primitive::<Int32Type>().value(row))),
         DataType::Int64 => out.push_str(itoa::Buffer::new().format(array.as_primitive::<Int64Type>().value(row))),
-        DataType::Float64 => write_java_double(array.as_primitive::<Float64Type>().value(row), out),
+        DataType::Float64 => {
+            let mut text = Vec::with_capacity(24);
+            write_java_double(array.as_primitive::<Float64Type>().value(row), &mut text);
+            out.extend(text.into_iter().map(char::from));
+        }
         DataType::Decimal128(_, s) => {
             write_decimal(i256::from_i128(array.as_primitive::<Decimal128Type>().value(row)), *s, out)
         }

@@ -6,18 +6,6 @@ use std::cmp::Ordering;
 /// Exponents beyond this cannot belong to a DECIMAL of 76 digits or to a DOUBLE; larger ones are not worth computing.
 const EXPONENT_MAX: i32 = 400;
 
-/// Appends a DOUBLE as `Double.toString` prints it.
-pub fn write_java_double(x: f64, out: &mut String) {
-    let mut bytes = Vec::new();
-    super::number::write_java_double(x, &mut bytes);
-    out.push_str(std::str::from_utf8(&bytes).expect("numbers are ASCII"));
-}
-
-/// `Double.parseDouble` after trimming; hexadecimal numbers are not read.
-pub fn parse_double(text: &str) -> Option<f64> {
-    super::number::parse_java_double(text.trim())
-}
-
 /// Significant digits and the exponent of the first one.
 fn digits_of(text: &str) -> (String, i32) {
     let text = text.trim_start_matches('-');
@@ -164,34 +152,6 @@ pub fn write_decimal(unscaled: i256, scale: i8, out: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn doubles_print_as_in_java() {
-        let cases = [
-            (0.0, "0.0"),
-            (-0.0, "-0.0"),
-            (100.0, "100.0"),
-            (1e10, "1.0E10"),
-            (1e-5, "1.0E-5"),
-            (0.001, "0.001"),
-            (0.00012, "1.2E-4"),
-            (9999999.0, "9999999.0"),
-            (1e7, "1.0E7"),
-            (12345678.9, "1.23456789E7"),
-            (-1.5e300, "-1.5E300"),
-            (1e16, "1.0E16"),
-            (123456789012345680.0, "1.2345678901234568E17"),
-            (f64::MAX, "1.7976931348623157E308"),
-            (f64::from_bits(1), "4.9E-324"),
-            (f64::NAN, "NaN"),
-            (f64::NEG_INFINITY, "-Infinity"),
-        ];
-        for (x, text) in cases {
-            let mut out = String::new();
-            write_java_double(x, &mut out);
-            assert_eq!(out, text);
-        }
-    }
 
     #[test]
     fn decimals_round_half_up_and_print_plainly() {

@@ -1,6 +1,7 @@
 //! What the runner writes about a case: errors, records, sources, answers. It does not judge.
 
 use crate::layer::Taped;
+use crate::protobuf;
 use crate::records::{decode, split_window};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -75,6 +76,7 @@ pub(crate) fn record(r: &Taped, source: Option<&Source>) -> Value {
 fn tree(format: Format, columns: &[Column], bytes: &[u8]) -> Value {
     let text = decode(format, columns, bytes);
     match (format, columns.first().map(|c| &c.ty)) {
+        (Format::ProtobufNosr, _) => protobuf::decode(columns, bytes).unwrap_or(Value::String(text)),
         (Format::Json, _) => serde_json::from_slice(bytes).unwrap_or(Value::String(text)),
         (Format::Kafka, Some(ty)) if ty.is_numeric() => serde_json::from_str(&text).unwrap_or(Value::String(text)),
         _ => Value::String(text),

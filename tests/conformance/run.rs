@@ -6,6 +6,7 @@
 use crate::case::{Case, Input};
 use crate::clock::StandingClock;
 use crate::layer::Layer;
+use crate::protobuf;
 use crate::records::{KeyBounds, encode, with_window};
 use crate::report::{self, Report};
 use crate::rest;
@@ -265,6 +266,7 @@ fn side(value: Option<&Value>, format: Option<(Format, &[Column])>) -> Result<Op
     };
     match format {
         Some((Format::None, _)) => Ok(None),
+        Some((Format::ProtobufNosr, columns)) => protobuf::encode(columns, value).map(Some),
         Some((Format::Json, _)) => Ok(Some(value.to_string().into_bytes())),
         Some((format, columns)) => encode(format, columns, &text).map(Some),
         None => Ok(Some(text.into_bytes())),

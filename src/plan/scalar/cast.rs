@@ -6,7 +6,8 @@ use super::errors::{Reason, RowErrors, Selection};
 use crate::error::{Error, Result};
 use crate::types::SqlType;
 use crate::types::display::write_value;
-use crate::types::exact::{Exact, fits, parse_double};
+use crate::types::exact::{Exact, fits};
+use crate::types::number::parse_java_double;
 use crate::types::temporal::{DAY_MS, parse_date, parse_time, parse_timestamp};
 use arrow::array::{
     Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryBuilder, BooleanArray, BooleanBufferBuilder, ListArray,
@@ -227,7 +228,9 @@ fn from_text(array: &ArrayRef, to: &SqlType, selection: &Selection) -> Result<Ou
         }
         SqlType::Integer => failed(rows::<Int32Type>(array, n, |r| text.value(r).trim().parse().ok(), selection)),
         SqlType::Bigint => failed(rows::<Int64Type>(array, n, |r| text.value(r).trim().parse().ok(), selection)),
-        SqlType::Double => failed(rows::<Float64Type>(array, n, |r| parse_double(text.value(r)), selection)),
+        SqlType::Double => {
+            failed(rows::<Float64Type>(array, n, |r| parse_java_double(text.value(r).trim()), selection))
+        }
         SqlType::Decimal(p, s) => {
             decimals(array, (*p, *s), selection, Reason::Cast, |row| Exact::parse(text.value(row).trim()))?
         }
