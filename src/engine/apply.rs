@@ -153,11 +153,11 @@ impl Engine {
     ) -> ExecutionSpec {
         let millis = |name: &str| properties.get(name).and_then(|v| v.parse().ok()).map(Duration::from_millis);
         ExecutionSpec {
+            start: start(&pipeline, properties),
             pipeline,
             target,
             group,
             mode: mode(properties),
-            start: start(properties),
             begin: None,
             commit_interval: millis("commit.interval.ms").unwrap_or(self.inner.config.commit_interval()),
             emit_interval: millis("emit.interval.ms").unwrap_or(EMIT_INTERVAL),
@@ -172,7 +172,7 @@ impl Engine {
 
     /// What `latest` means now: a query owns every row from its creation on, however long it takes to start.
     fn begin(&self, pipeline: &Pipeline, properties: &BTreeMap<String, String>) -> Result<Option<Vec<i64>>> {
-        if start(properties) != Start::Latest {
+        if start(pipeline, properties) != Start::Latest {
             return Ok(None);
         }
         let source = &pipeline.scan.source;
@@ -192,9 +192,13 @@ impl Engine {
     }
 
     fn create_changelog(&self, pipeline: &Pipeline, group: &str) -> Result<()> {
-        let Some(aggregate) = &pipeline.aggregate else { return Ok(()) };
-        let partitions = pipeline.hop.as_ref().map_or(pipeline.scan.source.partitions, |h| h.partitions);
-        let name = stages::changelog_topic(group, &aggregate.name);
+        for (store, partitions) in pipeline.stores() {
+            self.create_store(stages::changelog_topic(group, store), partitions)?;
+        }
+        Ok(())
+    }
+
+    fn create_store(&self, name: String, partitions: u32) -> Result<()> {
         if self.inner.log.topic(&name)?.is_none() {
             let spec = TopicSpec::new(name, partitions).with("cleanup.policy", "compact").with("retention.ms", -1);
             self.inner.log.create_topic(&spec)?;
@@ -310,7 +314,11 @@ pub(super) fn mode(properties: &BTreeMap<String, String>) -> Mode {
     }
 }
 
-fn start(properties: &BTreeMap<String, String>) -> Start {
+/// Where a query begins to read: a table always at its first record, or it would not be the table.
+fn start(pipeline: &Pipeline, properties: &BTreeMap<String, String>) -> Start {
+    if pipeline.scan.source.kind == SourceKind::Table {
+        return Start::Earliest;
+    }
     match properties.get("auto.offset.reset").map(String::as_str) {
         Some("latest") => Start::Latest,
         _ => Start::Earliest,

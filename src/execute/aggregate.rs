@@ -16,13 +16,13 @@ mod write;
 
 use super::arena::Arena;
 use super::key_table::Probe;
-use super::keys::{BatchKeys, GroupRef, KeyLayout, usable};
+use super::keys::{BatchKeys, GroupRef, KeyLayout, keyed, usable};
 use super::pipeline::{AggregateCall, AggregateSpec};
 use super::segment::Segments;
 use super::window::Windows;
 use super::{BadRow, ChangeBatch, Delta, Mode, Operator, Out, Side};
 use crate::error::{Error, Result};
-use crate::functions::accumulate::{Accumulator, Cells, Changes, Words};
+use crate::functions::accumulate::{Accumulator, Argument, Cells, Changes, Words};
 use crate::types::time::NEVER;
 use arrow::buffer::NullBuffer;
 use std::collections::BTreeMap;
@@ -48,6 +48,8 @@ pub struct AggregateOperator {
     windows: Option<Windows>,
     when: When,
     with_old: bool,
+    /// The input is a table's changes: old values are taken back.
+    over_table: bool,
     calls: Vec<AggregateCall>,
     /// One per call.
     accumulators: Vec<Accumulator>,
@@ -136,6 +138,7 @@ impl AggregateOperator {
             windows,
             when,
             with_old: false,
+            over_table: false,
             calls: spec.calls.clone(),
             accumulators,
             segments: Segments::new(layout.is_number()),
@@ -157,6 +160,12 @@ impl AggregateOperator {
     /// Also writes the value before each change (HAVING needs it to know whether a row leaves).
     pub fn with_old(mut self) -> AggregateOperator {
         self.with_old = self.when != When::Final;
+        self
+    }
+
+    /// The input is a table's changes: old values are taken back.
+    pub fn over_table(mut self) -> AggregateOperator {
+        self.over_table = true;
         self
     }
 
@@ -290,18 +299,27 @@ impl AggregateOperator {
         let each = self.when == When::Each;
         let mut unfit = Vec::new();
         for (i, (call, accumulator)) in self.calls.iter().zip(&self.accumulators).enumerate() {
-            let argument = match call.arguments.first() {
+            let argument = |side: &'_ Side| match call.arguments.first() {
                 Some(&at) => {
-                    let column = batch.new.columns.get(at);
-                    Some(column.ok_or_else(|| Error::bug("an aggregate's argument is not in the batch"))?)
+                    let column = side.columns.get(at).cloned();
+                    Ok(Some(column.ok_or_else(|| Error::bug("an aggregate's argument is not in the batch"))?))
                 }
-                None => None,
+                None => Ok::<_, Error>(None),
             };
+            let new = argument(&batch.new)?;
             let before = if each && self.with_old { Some(&mut pending.before[i]) } else { None };
             let after = if each { Some(&mut pending.after[i]) } else { None };
             let mut state = Words { words: &mut self.arena.words, width: self.arena.width };
             let changes = Changes { slots: &self.pass.slots, rows: &self.pass.rows };
-            accumulator.add(&mut state, changes, argument, before, after, &mut unfit)?;
+            match batch.old.as_ref().filter(|_| self.over_table) {
+                None => accumulator.add(&mut state, changes, new.as_ref(), before, after, &mut unfit)?,
+                Some(side) => {
+                    let old = argument(side)?;
+                    let old = Argument { column: old.as_ref(), present: side.present.as_ref() };
+                    let new = Argument { column: new.as_ref(), present: batch.new.present.as_ref() };
+                    accumulator.replace(&mut state, changes, (old, new), before, after, &mut unfit)?;
+                }
+            }
             pending.unfit.extend(unfit.drain(..).map(|row| (row, i)));
         }
         Ok(())
@@ -339,7 +357,7 @@ impl Operator for AggregateOperator {
         self.finish_restore()?;
         let Some(batch) = ports.first().copied().flatten().filter(|b| !b.is_empty()) else { return Ok(()) };
         let keys = self.layout.read(&batch.key)?;
-        let usable = usable(batch);
+        let usable = if self.over_table { keyed(batch) } else { usable(batch) };
         let (late, bad) = (self.late, out.bad.len());
         let mut pending = Pending::new(self.cells(), self.cells());
         let mut at = 0;

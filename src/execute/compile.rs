@@ -4,19 +4,26 @@
 //! program column numbers become places in a list of [`Slot`]s.
 
 use crate::error::{Error, Result};
-use crate::execute::pipeline::{AggregateCall, AggregateSpec, Hop, OutputSpec, Pipeline, RowSpec, Scan, Slot};
+use crate::execute::pipeline::{
+    AggregateCall, AggregateSpec, Hop, OutputSpec, Pipeline, RowSpec, Scan, Slot, TableSpec,
+};
+use crate::parse::statement::SourceKind;
 use crate::plan::call;
 use crate::plan::nodes::{Compute, Keep, Rekey, Sink, TimeWindow, downcast};
 use crate::plan::scalar::Program;
 use crate::plan::table::{Origin, SourceTable};
+use crate::types::{Column, SqlType};
 use datafusion::common::DFSchema;
-use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan};
+use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, UserDefinedLogicalNodeCore};
 use std::collections::BTreeSet;
 
 /// Stable name of the hop below a grouping.
 const HOP_NAME: &str = "Aggregate-GroupBy";
 /// Stable name of a grouping's state.
 const AGGREGATE_NAME: &str = "Aggregate-Aggregate-Materialize";
+
+/// Stable name of the state of a table in FROM.
+const TABLE_NAME: &str = "KsqlTopic-Reduce";
 
 /// The pipeline of a bound plan with a Sink at its root.
 pub fn pipeline(plan: &LogicalPlan) -> Result<Pipeline> {
@@ -56,6 +63,8 @@ fn flat(sink: &Sink, compute: &Compute, keeps: &[&Keep], scan: &LogicalPlan, rek
     let all = programs(&compute.expressions, &leaf.schema)?;
     let (key, value) = all.split_at(sink.key.len());
     let same_key = !rekeyed;
+    // A row that leaves the filter is a tombstone only if it was there: only then is there something to know.
+    let table = (leaf.is_table() && !keeps.is_empty()).then(|| leaf.table_spec(Vec::new(), 0));
     let mut spec = RowSpec {
         slots: Vec::new(),
         keep: filter,
@@ -64,9 +73,11 @@ fn flat(sink: &Sink, compute: &Compute, keeps: &[&Keep], scan: &LogicalPlan, rek
         drop_null_keys: false,
         drop_null_values: !keeps.is_empty(),
         same_key,
+        keep_absent: table.is_some(),
+        groups: 0,
     };
     let scan = leaf.number(&mut spec)?;
-    Ok(Pipeline { scan, rows: spec, hop: None, aggregate: None, after: None, output: output(sink) })
+    Ok(Pipeline { scan, rows: spec, table, hop: None, aggregate: None, after: None, output: output(sink) })
 }
 
 /// A grouping: two stages, if rows change partition.
@@ -84,15 +95,26 @@ fn grouped(sink: &Sink, compute: &Compute, having: &[&Keep], aggregate: &Aggrega
     let calls = calls(aggregate, keys)?;
     let arguments = calls.iter().flat_map(|c| &c.arguments).max().map_or(0, |last| last + 1);
     let all = programs(&groups.expressions[..keys + arguments], &leaf.schema)?;
-    let same_key = rekey.partitions.is_none();
+    // Over a table the new key is known only once the old row is: until then the group keys are values.
+    let table = leaf.is_table().then(|| {
+        let arguments = groups.schema().fields()[keys..keys + arguments].iter();
+        let types = arguments.map(|f| SqlType::from_arrow(f.data_type()).ok_or_else(|| Error::bug("an odd argument")));
+        let types = rekey.key.iter().map(|c| Ok(c.ty.clone())).chain(types);
+        let columns = types.enumerate().map(|(i, ty)| Ok(Column::value(format!("C{i}"), ty?)));
+        Ok::<_, Error>(leaf.table_spec(columns.collect::<Result<_>>()?, keys))
+    });
+    let table = table.transpose()?;
+    let same_key = rekey.partitions.is_none() || table.is_some();
     let mut rows = RowSpec {
         slots: Vec::new(),
         keep: predicates(&wheres, &leaf.schema)?,
         key: if same_key { vec![] } else { all[..keys].to_vec() },
-        value: all[keys..].to_vec(),
-        drop_null_keys: true,
+        value: all[if table.is_some() { 0 } else { keys }..].to_vec(),
+        drop_null_keys: table.is_none(),
         drop_null_values: true,
         same_key,
+        keep_absent: table.is_some(),
+        groups: table.as_ref().map_or(0, |_| keys),
     };
     let scan = leaf.number(&mut rows)?;
     let hop = rekey.partitions.map(|partitions| Hop {
@@ -110,7 +132,7 @@ fn grouped(sink: &Sink, compute: &Compute, having: &[&Keep], aggregate: &Aggrega
         key: rekey.key.clone(),
     };
     let after = after(sink, compute, having, &aggregate.schema, (keys, window.is_some()))?;
-    Ok(Pipeline { scan, rows, hop, aggregate: Some(spec), after: Some(after), output: output(sink) })
+    Ok(Pipeline { scan, rows, table, hop, aggregate: Some(spec), after: Some(after), output: output(sink) })
 }
 
 fn calls(aggregate: &Aggregate, keys: usize) -> Result<Vec<AggregateCall>> {
@@ -145,6 +167,8 @@ fn after(
         drop_null_keys: false,
         drop_null_values: false,
         same_key: true,
+        keep_absent: false,
+        groups: 0,
     };
     let bounds = if windowed { 2 } else { 0 };
     renumber(&mut spec, &|column| {
@@ -187,6 +211,16 @@ impl Leaf<'_> {
         let LogicalPlan::TableScan(scan) = plan else { return Err(unexpected("a scan", plan)) };
         let table = scan.source.downcast_ref().ok_or_else(|| Error::bug("a scan of something else than a source"))?;
         Ok(Leaf { table, schema: scan.projected_schema.as_ref().clone() })
+    }
+
+    fn is_table(&self) -> bool {
+        self.table.source().kind == SourceKind::Table
+    }
+
+    fn table_spec(&self, columns: Vec<Column>, groups: usize) -> TableSpec {
+        let source = self.table.source();
+        let (key_format, key) = (source.key_format, source.schema.key.clone());
+        TableSpec { name: TABLE_NAME.to_owned(), key_format, key, columns, groups }
     }
 
     /// Gives the programs of `spec` slots, and answers the scan that fills them.

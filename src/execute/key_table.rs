@@ -89,14 +89,14 @@ impl KeyTable {
         }
     }
 
-    /// The key with this ordinal, where keys are bytes.
+    /// The key with this ordinal, where keys are bytes; empty where they are numbers.
     pub(super) fn bytes(&self, nth: u32) -> &[u8] {
         match &self.keys {
             Keys::Bytes { data, ends } => {
                 let start = if nth == 0 { 0 } else { ends[nth as usize - 1] };
                 &data[start..ends[nth as usize]]
             }
-            Keys::Numbers(_) => unreachable!("the layout of a key never changes"),
+            Keys::Numbers(_) => &[],
         }
     }
 
@@ -118,6 +118,31 @@ impl KeyTable {
                 data.get(ends[candidate as usize].wrapping_sub(1)).copied().unwrap_or(0)
             }
             _ => 0,
+        }
+    }
+
+    /// Ordinal of the key, if it is there.
+    #[inline(always)]
+    pub(super) fn find(&self, probe: Probe, bytes: &[u8]) -> Option<u32> {
+        let mask = self.buckets.len().checked_sub(1)?;
+        let mut at = probe.home as usize & mask;
+        loop {
+            let (tag, nth) = self.buckets[at];
+            if nth == FREE {
+                return None;
+            }
+            if tag == probe.tag && self.holds(nth, bytes) {
+                return Some(nth);
+            }
+            at = (at + 1) & mask;
+        }
+    }
+
+    /// How the key with this ordinal is looked up.
+    pub(super) fn probe(&self, nth: u32) -> Probe {
+        match &self.keys {
+            Keys::Numbers(numbers) => Probe::number(numbers[nth as usize]),
+            Keys::Bytes { .. } => Probe::bytes(self.bytes(nth)),
         }
     }
 
@@ -187,11 +212,7 @@ impl KeyTable {
     fn rebuild(&mut self) {
         self.buckets.fill((0, FREE));
         for nth in 0..self.len() {
-            let probe = match &self.keys {
-                Keys::Numbers(numbers) => Probe::number(numbers[nth as usize]),
-                Keys::Bytes { .. } => Probe::bytes(self.bytes(nth)),
-            };
-            self.place(probe, nth);
+            self.place(self.probe(nth), nth);
         }
     }
 

@@ -4,7 +4,7 @@
 //! A single INTEGER or BIGINT is hashed as a number, a single STRING or BYTES as its own bytes, anything else as Arrow's
 //! row encoding, which can be turned back into columns.
 
-use super::key_table::Probe;
+use super::key_table::{KeyTable, Probe};
 use super::segment::Segments;
 use crate::catalog::Format;
 use crate::error::{Error, Result};
@@ -114,19 +114,33 @@ impl KeyLayout {
 
     /// The key columns of these groups.
     pub(super) fn columns(&self, segments: &Segments, groups: &[GroupRef]) -> Result<Vec<ArrayRef>> {
-        let numbers = || groups.iter().map(|&(segment, nth)| segments.get(segment).keys.number(nth));
-        let bytes = || groups.iter().map(|&(segment, nth)| segments.get(segment).keys.bytes(nth));
+        let numbers = groups.iter().map(|&(segment, nth)| segments.get(segment).keys.number(nth));
+        let bytes = groups.iter().map(|&(segment, nth)| segments.get(segment).keys.bytes(nth));
+        self.assemble(numbers, bytes)
+    }
+
+    /// The key columns of these ordinals of one table.
+    pub(super) fn columns_of(&self, table: &KeyTable, nths: &[u32]) -> Result<Vec<ArrayRef>> {
+        self.assemble(nths.iter().map(|&nth| table.number(nth)), nths.iter().map(|&nth| table.bytes(nth)))
+    }
+
+    /// Columns from keys as tables hold them; only one of the two is asked.
+    fn assemble<'a>(
+        &self,
+        numbers: impl Iterator<Item = i64>,
+        bytes: impl Iterator<Item = &'a [u8]>,
+    ) -> Result<Vec<ArrayRef>> {
         Ok(match &self.shape {
-            Shape::Integer => vec![Arc::new(Int32Array::from_iter_values(numbers().map(|n| n as i32)))],
-            Shape::Bigint => vec![Arc::new(Int64Array::from_iter_values(numbers()))],
+            Shape::Integer => vec![Arc::new(Int32Array::from_iter_values(numbers.map(|n| n as i32)))],
+            Shape::Bigint => vec![Arc::new(Int64Array::from_iter_values(numbers))],
             Shape::Text => {
-                let text = bytes().map(|b| std::str::from_utf8(b).expect("the bytes of a text key are a string's"));
+                let text = bytes.map(|b| std::str::from_utf8(b).expect("the bytes of a text key are a string's"));
                 vec![Arc::new(StringArray::from_iter_values(text))]
             }
-            Shape::Binary => vec![Arc::new(BinaryArray::from_iter_values(bytes()))],
+            Shape::Binary => vec![Arc::new(BinaryArray::from_iter_values(bytes))],
             Shape::Rows(converter) => {
                 let parser = converter.parser();
-                converter.convert_rows(bytes().map(|b| parser.parse(b)))?
+                converter.convert_rows(bytes.map(|b| parser.parse(b)))?
             }
         })
     }
@@ -134,13 +148,18 @@ impl KeyLayout {
     /// The key bytes of these groups.
     pub(super) fn encode(&mut self, segments: &Segments, groups: &[GroupRef]) -> Result<KeyBytes> {
         let columns = self.columns(segments, groups)?;
+        self.encode_columns(&columns, groups.len())
+    }
+
+    /// The bytes of keys that stand in columns; none of them is absent.
+    pub(super) fn encode_columns(&mut self, columns: &[ArrayRef], rows: usize) -> Result<KeyBytes> {
         let (mut data, mut ranges) = (Vec::new(), Vec::new());
-        let refused = self.encoder.encode(&columns, None, groups.len(), &mut data, &mut ranges)?;
+        let refused = self.encoder.encode(columns, None, rows, &mut data, &mut ranges)?;
         if let Some((_, bad)) = refused.into_iter().next() {
-            return Err(Error::bug("a group key has no bytes").with_detail(bad.reason));
+            return Err(Error::bug("a key has no bytes").with_detail(bad.reason));
         }
         let ranges: Option<Vec<Range<usize>>> = ranges.into_iter().collect();
-        Ok(KeyBytes { data, ranges: ranges.ok_or_else(|| Error::bug("a group key has no bytes"))? })
+        Ok(KeyBytes { data, ranges: ranges.ok_or_else(|| Error::bug("a key has no bytes"))? })
     }
 
     /// The key columns that these bytes mean.
@@ -177,9 +196,13 @@ impl BatchKeys<'_> {
 
 /// Rows that have a key, no NULL in it, and a value; `None` = all.
 pub(super) fn usable(batch: &super::ChangeBatch) -> Option<NullBuffer> {
-    let mut usable = NullBuffer::union(batch.key_present.as_ref(), batch.new.present.as_ref());
-    for column in &batch.key {
-        usable = NullBuffer::union(usable.as_ref(), column.logical_nulls().as_ref());
-    }
+    let usable = NullBuffer::union(keyed(batch).as_ref(), batch.new.present.as_ref());
     usable.filter(|u| u.null_count() > 0)
+}
+
+/// Rows that have a key and no NULL in it; `None` = all.
+pub(super) fn keyed(batch: &super::ChangeBatch) -> Option<NullBuffer> {
+    let nulls = batch.key.iter().map(|c| c.logical_nulls());
+    let keyed = nulls.fold(batch.key_present.clone(), |all, one| NullBuffer::union(all.as_ref(), one.as_ref()));
+    keyed.filter(|k| k.null_count() > 0)
 }

@@ -16,12 +16,14 @@ pub mod pipeline;
 pub mod row;
 pub mod sink;
 pub mod stages;
+pub mod table;
 
 mod arena;
 mod filter;
 mod key_table;
 mod keys;
 mod segment;
+mod table_store;
 mod window;
 
 use crate::error::Result;

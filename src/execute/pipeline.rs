@@ -19,6 +19,8 @@ pub struct Pipeline {
     pub scan: Scan,
     /// Filters and projections before any hop.
     pub rows: RowSpec,
+    /// The source is a table whose earlier rows have to be known.
+    pub table: Option<TableSpec>,
     /// Rows change key here; `None` = they keep it (or nothing stateful follows).
     pub hop: Option<Hop>,
     /// The grouping, if there is one.
@@ -27,6 +29,16 @@ pub struct Pipeline {
     pub after: Option<RowSpec>,
     /// Columns of what comes out.
     pub output: OutputSpec,
+}
+
+impl Pipeline {
+    /// What keeps state: the name and the number of partitions of each store.
+    pub fn stores(&self) -> Vec<(&str, u32)> {
+        let from = self.scan.source.partitions;
+        let to = self.hop.as_ref().map_or(from, |h| h.partitions);
+        let table = self.table.iter().map(|t| (t.name.as_str(), from));
+        table.chain(self.aggregate.iter().map(|a| (a.name.as_str(), to))).collect()
+    }
 }
 
 /// Which columns of a source are read.
@@ -76,6 +88,26 @@ pub struct RowSpec {
     pub drop_null_values: bool,
     /// The key is the input's key unchanged (no key programs): also its absence is kept.
     pub same_key: bool,
+    /// Rows that do not pass stay, without a value: the table behind them tells them as tombstones.
+    pub keep_absent: bool,
+    /// The first so many value columns are group keys, for what is logged about them.
+    pub groups: usize,
+}
+
+/// A table whose earlier rows have to be known: to undo them in their groups, or to tell a row that leaves from one that
+/// never was.
+#[derive(Clone, Debug)]
+pub struct TableSpec {
+    /// Stable name: `KsqlTopic-Reduce`; its changelog is `<group>-<name>-changelog`.
+    pub name: String,
+    /// Format of the key bytes in the changelog.
+    pub key_format: Format,
+    /// The table's key columns.
+    pub key: Vec<Column>,
+    /// Value columns that are kept: those of the batch, or none where only the row's presence matters.
+    pub columns: Vec<Column>,
+    /// The first so many of them are group keys: they become the rows' key. 0 = the key stays.
+    pub groups: usize,
 }
 
 /// Rows go to the partition that their new key hashes to.

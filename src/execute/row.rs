@@ -32,6 +32,8 @@ pub struct RowOperator {
     drop_null_keys: bool,
     drop_null_values: bool,
     same_key: bool,
+    keep_absent: bool,
+    groups: usize,
 }
 
 /// What an expression is for: a log entry says it.
@@ -61,6 +63,8 @@ impl RowOperator {
             drop_null_keys: spec.drop_null_keys,
             drop_null_values: spec.drop_null_values,
             same_key: spec.same_key,
+            keep_absent: spec.keep_absent,
+            groups: spec.groups,
         }
     }
 
@@ -92,6 +96,7 @@ impl RowOperator {
         };
         let staying = match &old {
             Some(old) => or(new.clone(), old.clone()),
+            None if self.keep_absent => None,
             None if self.drop_null_values => new.clone(),
             None => match present(&batch.new) {
                 None => new.clone(),
@@ -174,7 +179,11 @@ impl RowOperator {
             let mut errors = RowErrors::new();
             let column = program.eval_array(input, &mut errors)?;
             if let Some((seq, bad)) = &mut log {
-                report(Purpose::Value, i, program, &mut errors, present.as_ref(), seq, bad);
+                let (purpose, i) = match i.checked_sub(self.groups) {
+                    Some(i) => (Purpose::Value, i),
+                    None => (Purpose::GroupKey, i),
+                };
+                report(purpose, i, program, &mut errors, present.as_ref(), seq, bad);
             }
             columns.push(match &absent {
                 Some(absent) => without(&column, absent)?,

@@ -1,4 +1,5 @@
 //! The operators of one query: stage 1 per source partition, stage 2 per hop partition, exchanged in memory.
+//! Where a table's earlier rows matter, stage 1 ends with its state.
 //!
 //! Rows that change key go to the partition that Java's murmur2 of their new key bytes names, although they stay in this
 //! process: late rows, windows and changelogs depend on the partition, and must be the same when the exchange runs through
@@ -8,6 +9,7 @@ use crate::error::Result;
 use crate::execute::aggregate::AggregateOperator;
 use crate::execute::pipeline::{Hop, Pipeline};
 use crate::execute::row::RowOperator;
+use crate::execute::table::TableOperator;
 use crate::execute::{ChangeBatch, Mode, Operator, Out};
 use crate::format::Encoder;
 use crate::log::{Assignment, Isolation, Log, RecordSet, Start, TopicPartition, partition};
@@ -23,10 +25,13 @@ const RESTORE_POLL: Duration = Duration::from_millis(100);
 #[derive(Debug, Default)]
 pub struct Stages {
     rows: Vec<RowOperator>,
+    /// A table's state, per source partition; none where it does not matter.
+    tables: Vec<TableOperator>,
     exchange: Option<Exchange>,
     groups: Vec<AggregateOperator>,
     after: Option<RowOperator>,
-    changelog: Option<String>,
+    /// Names of the stores: of the table, and of the grouping.
+    stores: (Option<String>, Option<String>),
     mode_last: bool,
     /// Tasks of stage 2 that hold changes not yet emitted.
     unemitted: bool,
@@ -91,12 +96,20 @@ impl Stages {
                 (0..tasks).map(|_| group()).collect::<Result<_>>()?
             }
         };
+        let over_table = pipeline.table.is_some();
+        let groups: Vec<AggregateOperator> =
+            groups.into_iter().map(|g: AggregateOperator| if over_table { g.over_table() } else { g }).collect();
+        let tables = pipeline.table.iter().flat_map(|spec| (0..partitions).map(|_| TableOperator::new(spec)));
         Ok(Stages {
             rows,
+            tables: tables.collect::<Result<_>>()?,
             exchange: pipeline.hop.as_ref().map(Exchange::new).transpose()?,
             groups,
             after: pipeline.after.as_ref().map(RowOperator::new),
-            changelog: pipeline.aggregate.as_ref().map(|a| a.name.clone()),
+            stores: (
+                pipeline.table.as_ref().map(|t| t.name.clone()),
+                pipeline.aggregate.as_ref().map(|a| a.name.clone()),
+            ),
             mode_last: mode == Mode::Last,
             unemitted: false,
         })
@@ -119,12 +132,19 @@ impl Stages {
 
     /// Takes a batch of source partition `slot`.
     pub fn step(&mut self, slot: usize, batch: &ChangeBatch, out: &mut Out) -> Result<()> {
-        if self.groups.is_empty() {
-            return self.rows[slot].step(&[Some(batch)], out);
-        }
         let mut first = Out::default();
         self.rows[slot].step(&[Some(batch)], &mut first)?;
         out.bad.append(&mut first.bad);
+        if let Some(table) = self.tables.get_mut(slot) {
+            for batch in std::mem::take(&mut first.batches) {
+                table.step(&[Some(&batch)], &mut first)?;
+            }
+            out.bad.append(&mut first.bad);
+        }
+        if self.groups.is_empty() {
+            out.batches.append(&mut first.batches);
+            return Ok(());
+        }
         let mut second = Out::default();
         for batch in first.batches {
             match &mut self.exchange {
@@ -167,11 +187,13 @@ impl Stages {
 
     /// What is now durable.
     pub fn commit(&mut self) {
+        self.tables.iter_mut().for_each(Operator::commit);
         self.groups.iter_mut().for_each(Operator::commit);
     }
 
     /// Back to the last commit.
     pub fn abort(&mut self) {
+        self.tables.iter_mut().for_each(Operator::abort);
         self.groups.iter_mut().for_each(Operator::abort);
         self.unemitted = false;
     }
@@ -189,51 +211,62 @@ impl Stages {
         Ok(())
     }
 
-    /// Name of the changelog topic under `group`, if there is state.
-    pub fn changelog(&self, group: &str) -> Option<Arc<str>> {
-        self.changelog.as_ref().map(|name| changelog_topic(group, name).into())
+    /// The stores of the query: the name of each, and its operators by partition.
+    fn stores(&mut self) -> Vec<(String, Vec<&mut dyn Operator>)> {
+        let tables = self.tables.iter_mut().map(|o| -> &mut dyn Operator { o }).collect();
+        let groups = self.groups.iter_mut().map(|o| -> &mut dyn Operator { o }).collect();
+        let both = [(self.stores.0.clone(), tables), (self.stores.1.clone(), groups)];
+        both.into_iter().filter_map(|(name, operators)| Some((name?, operators))).collect()
     }
 
     /// Appends the changelog records of everything that changed since the last commit.
     pub fn deltas(&mut self, group: &str, records: &mut Vec<(Arc<str>, RecordSet)>) -> Result<()> {
-        let Some(topic) = self.changelog(group) else { return Ok(()) };
-        let mut set = RecordSet::default();
         let mut deltas = Vec::new();
-        for (task, operator) in self.groups.iter_mut().enumerate() {
-            operator.deltas(&mut deltas)?;
-            for delta in deltas.drain(..) {
-                set.push(task as i32, delta.timestamp.max(0), Some(&delta.key), delta.value.as_deref());
+        for (name, operators) in self.stores() {
+            let mut set = RecordSet::default();
+            for (task, operator) in operators.into_iter().enumerate() {
+                operator.deltas(&mut deltas)?;
+                for delta in deltas.drain(..) {
+                    set.push(task as i32, delta.timestamp.max(0), Some(&delta.key), delta.value.as_deref());
+                }
             }
-        }
-        if !set.is_empty() {
-            records.push((topic, set));
+            if !set.is_empty() {
+                records.push((changelog_topic(group, &name).into(), set));
+            }
         }
         Ok(())
     }
 
-    /// Reads the changelog to its end. The end is the high watermark before the first read: everything up to it is either
-    /// committed or was aborted, and the reader's position passes aborted records and markers.
+    /// Reads the changelogs to their ends.
     pub fn restore(&mut self, log: &dyn Log, group: &str) -> Result<()> {
-        let Some(topic) = self.changelog(group) else { return Ok(()) };
-        let tasks: Vec<_> = (0..self.groups.len() as i32).map(|p| TopicPartition::new(topic.clone(), p)).collect();
-        let ends = tasks.iter().map(|t| Ok(log.watermarks(t)?.high)).collect::<Result<Vec<_>>>()?;
-        let assignment =
-            tasks.iter().map(|t| Assignment { topic: topic.clone(), partition: t.partition, start: Start::Earliest });
-        let mut reader = log.reader(assignment.collect(), Isolation::ReadCommitted)?;
-        while ends.iter().enumerate().any(|(slot, &end)| reader.position(slot) < end) {
-            for run in reader.poll(super::execution::INTAKE_ROWS, RESTORE_POLL)?.runs() {
-                let operator = &mut self.groups[run.slot];
-                let mut result = Ok(());
-                run.for_each(|r| {
-                    if result.is_ok() {
-                        result = operator.restore(r.key.unwrap_or_default(), r.value, r.timestamp);
-                    }
-                });
-                result?;
-            }
+        for (name, mut operators) in self.stores() {
+            restore(log, changelog_topic(group, &name).into(), &mut operators)?;
         }
         Ok(())
     }
+}
+
+/// Reads a changelog to its end. The end is the high watermark before the first read: everything up to it is either committed
+/// or was aborted, and the reader's position passes aborted records and markers.
+fn restore(log: &dyn Log, topic: Arc<str>, operators: &mut [&mut dyn Operator]) -> Result<()> {
+    let tasks: Vec<_> = (0..operators.len() as i32).map(|p| TopicPartition::new(topic.clone(), p)).collect();
+    let ends = tasks.iter().map(|t| Ok(log.watermarks(t)?.high)).collect::<Result<Vec<_>>>()?;
+    let assignment =
+        tasks.iter().map(|t| Assignment { topic: topic.clone(), partition: t.partition, start: Start::Earliest });
+    let mut reader = log.reader(assignment.collect(), Isolation::ReadCommitted)?;
+    while ends.iter().enumerate().any(|(slot, &end)| reader.position(slot) < end) {
+        for run in reader.poll(super::execution::INTAKE_ROWS, RESTORE_POLL)?.runs() {
+            let operator = &mut operators[run.slot];
+            let mut result = Ok(());
+            run.for_each(|r| {
+                if result.is_ok() {
+                    result = operator.restore(r.key.unwrap_or_default(), r.value, r.timestamp);
+                }
+            });
+            result?;
+        }
+    }
+    Ok(())
 }
 
 /// Name of a store's changelog topic.

@@ -10,6 +10,10 @@
 //!                                               ^ offset of the first accumulator
 //! ```
 
+mod undo;
+
+pub use undo::Argument;
+
 use super::aggregate::{Aggregate, Comparable};
 use super::fold::{
     AvgBigint, AvgDouble, AvgInteger, Count, Extreme, Fold, SumBigint, SumDecimal, SumDouble, SumInteger,

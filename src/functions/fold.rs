@@ -12,8 +12,21 @@ pub(super) trait Fold: Copy {
     fn peek(&self, words: &[i64]) -> Option<Self::Out>;
 }
 
+/// An aggregate that can take a value back: what GROUP BY over a table needs.
+pub(super) trait Undo: Fold {
+    /// Takes back one value that was added; false = the result would not fit, nothing changed.
+    fn undo(&self, words: &mut [i64], value: Self::In) -> bool;
+}
+
 #[derive(Clone, Copy)]
 pub(super) struct Count;
+impl Undo for Count {
+    #[inline(always)]
+    fn undo(&self, words: &mut [i64], (): ()) -> bool {
+        words[0] -= 1;
+        true
+    }
+}
 impl Fold for Count {
     const WORDS: usize = 1;
     type In = ();
@@ -31,6 +44,12 @@ impl Fold for Count {
 
 #[derive(Clone, Copy)]
 pub(super) struct SumInteger;
+impl Undo for SumInteger {
+    #[inline(always)]
+    fn undo(&self, words: &mut [i64], value: i32) -> bool {
+        self.add(words, value.wrapping_neg())
+    }
+}
 impl Fold for SumInteger {
     const WORDS: usize = 1;
     type In = i32;
@@ -48,6 +67,12 @@ impl Fold for SumInteger {
 
 #[derive(Clone, Copy)]
 pub(super) struct SumBigint;
+impl Undo for SumBigint {
+    #[inline(always)]
+    fn undo(&self, words: &mut [i64], value: i64) -> bool {
+        self.add(words, value.wrapping_neg())
+    }
+}
 impl Fold for SumBigint {
     const WORDS: usize = 1;
     type In = i64;
@@ -65,6 +90,12 @@ impl Fold for SumBigint {
 
 #[derive(Clone, Copy)]
 pub(super) struct SumDouble;
+impl Undo for SumDouble {
+    #[inline(always)]
+    fn undo(&self, words: &mut [i64], value: f64) -> bool {
+        self.add(words, -value)
+    }
+}
 impl Fold for SumDouble {
     const WORDS: usize = 1;
     type In = f64;
@@ -84,6 +115,13 @@ impl Fold for SumDouble {
 pub(super) struct SumDecimal {
     /// The highest absolute value that has the result's precision.
     pub(super) limit: i128,
+}
+impl Undo for SumDecimal {
+    #[inline(always)]
+    fn undo(&self, words: &mut [i64], value: i128) -> bool {
+        // Arrow's decimals have at most 38 digits: their negative fits.
+        self.add(words, -value)
+    }
 }
 impl Fold for SumDecimal {
     const WORDS: usize = 2;
@@ -123,6 +161,14 @@ macro_rules! average {
             fn peek(&self, words: &[i64]) -> Option<f64> {
                 let sum = <$ty as Stored>::load(words) as f64;
                 Some(if words[1] == 0 { 0.0 } else { sum / words[1] as f64 })
+            }
+        }
+        impl Undo for $name {
+            #[inline(always)]
+            fn undo(&self, words: &mut [i64], value: $ty) -> bool {
+                $sum.undo(words, value);
+                words[1] -= 1;
+                true
             }
         }
     };

@@ -118,9 +118,6 @@ fn check_source(source: &Source, select: &Select, purpose: Purpose<'_>) -> Resul
     if purpose.is_persistent() && source.kind == SourceKind::Table && source.window.is_some() {
         return fail("KSQL does not support persistent queries on windowed tables.");
     }
-    if purpose != Purpose::Batch && source.kind == SourceKind::Table && select.filter.is_some() {
-        return fail("WHERE over a table is not supported yet in a continuous query");
-    }
     if select.emit == Some(Emit::Final) && select.window.is_none() {
         return fail("EMIT FINAL is only supported for windowed aggregations.");
     }
@@ -311,7 +308,7 @@ fn twice(what: &str, key: &str, aliases: &[String]) -> Error {
 }
 
 /// `A, B and C`
-fn and(words: &[String]) -> String {
+pub(super) fn and(words: &[String]) -> String {
     match words {
         [] => String::new(),
         [one] => one.clone(),
