@@ -17,9 +17,12 @@ use crate::execute::pipeline::Pipeline;
 use crate::execute::{Mode, stages};
 use crate::format::Encoder;
 use crate::log::{RecordSet, Start, TopicPartition, TopicSpec, partition};
-use crate::parse::statement::{CreateAs, CreateSource, Drop, InsertValues, Parsed, SourceKind, Statement};
-use crate::plan::{self, Created, Facts, Settings, TopicFact, TopicRequest};
+use crate::parse::statement::{
+    CreateAs, CreateSource, Drop, InsertSelect, InsertValues, Parsed, SourceKind, Statement,
+};
+use crate::plan::{self, Created, Facts, QueryPlan, Settings, TopicFact, TopicRequest};
 use datafusion::common::ScalarValue;
+use parking_lot::MutexGuard;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,7 +57,7 @@ impl Engine {
     pub(super) fn create_as(&self, create: &CreateAs, parsed: &Parsed, session: &Session) -> Result<Entity> {
         let properties = self.properties(session);
         let settings = Settings::of(&properties)?;
-        let mut state = self.inner.state.lock();
+        let state = self.inner.state.lock();
         let name = &create.name.value;
         let prefix = if create.kind == SourceKind::Stream { "CSAS" } else { "CTAS" };
         let id = format!("{prefix}_{name}_{}", state.next);
@@ -62,6 +65,31 @@ impl Engine {
             Created::New(plan) => plan,
             Created::Exists(why) => return Ok(Entity::Warning(why)),
         };
+        let sequence = self.start_query(state, plan, parsed, session)?;
+        Ok(status(create.kind, name, "create", format!("Created query with ID {id}"), Some(id), sequence))
+    }
+
+    pub(super) fn insert_select(&self, insert: &InsertSelect, parsed: &Parsed, session: &Session) -> Result<Entity> {
+        let settings = Settings::of(&self.properties(session))?;
+        let state = self.inner.state.lock();
+        let id = format!("INSERTQUERY_{}", state.next);
+        let plan = plan::insert_select(insert, &id, &state.catalog, &settings)?;
+        let id = plan.id.clone();
+        let sequence = self.start_query(state, plan, parsed, session)?;
+        let message = format!("Created query with ID {id}");
+        Ok(status(SourceKind::Stream, &insert.target.value, "create", message, Some(id), sequence))
+    }
+
+    /// Creates the topics of a persistent query, records it and lets it run; answers the sequence number.
+    fn start_query(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        plan: QueryPlan,
+        parsed: &Parsed,
+        session: &Session,
+    ) -> Result<i64> {
+        let properties = self.properties(session);
+        let id = plan.id;
         let pipeline = compile::pipeline(&plan.logical)?;
         let group = self.group(&id);
         self.create_topic(plan.create_topic.as_ref())?;
@@ -75,17 +103,18 @@ impl Engine {
         let effect =
             Effect::CreateQuery { id: id.clone(), sink: Box::new(plan.sink.clone()), reads: plan.reads.clone(), begin };
         let sequence = self.record(&mut state, &parsed.text, session, effect)?;
-        state.catalog.put_query(QueryInfo { id: id.clone(), reads: plan.reads, writes: name.clone() });
+        let writes = plan.sink.name.clone();
+        state.catalog.put_query(QueryInfo { id: id.clone(), reads: plan.reads, writes });
         state.catalog.put(plan.sink);
         state.order.push(id.clone());
         let drawn = plan::explain::explain(&plan.logical);
         state.texts.insert(id.clone(), QueryText { sql: parsed.text.clone(), plan: drawn });
-        state.queries.insert(id.clone(), query.clone());
+        state.queries.insert(id, query.clone());
         drop(state);
         if self.inner.drive == Drive::Threads {
             query.spawn()?;
         }
-        Ok(status(create.kind, name, "create", format!("Created query with ID {id}"), Some(id), sequence))
+        Ok(sequence)
     }
 
     /// Makes a recorded query runnable again, from its text and what was resolved when it was created.
@@ -125,14 +154,20 @@ impl Engine {
         properties: &BTreeMap<String, String>,
     ) -> Result<(Pipeline, String)> {
         let parsed = crate::parse::parse(&command.statement)?;
-        let [Parsed { statement: Statement::CreateAs(create), text, .. }] = parsed.as_slice() else {
-            return Err(Error::bug("a recorded query is not one CREATE AS SELECT"));
+        let [Parsed { statement, text, .. }] = parsed.as_slice() else {
+            return Err(Error::bug("a recorded query is not one statement"));
         };
+        let settings = Settings::of(properties)?;
         // The sink's topic existed after the statement, whatever it looked like before: say so.
         let fact = TopicFact { partitions: sink.partitions, replicas: 1 };
         let facts = Facts { topics: BTreeMap::from([(sink.topic.clone(), fact)]) };
-        let Created::New(plan) = plan::create_as(create, id, before, &facts, &Settings::of(properties)?, text)? else {
-            return Err(Error::bug("a recorded query's source existed before it"));
+        let plan = match statement {
+            Statement::CreateAs(create) => match plan::create_as(create, id, before, &facts, &settings, text)? {
+                Created::New(plan) => plan,
+                Created::Exists(_) => return Err(Error::bug("a recorded query's source existed before it")),
+            },
+            Statement::InsertSelect(insert) => plan::insert_select(insert, id, before, &settings)?,
+            _ => return Err(Error::bug("a recorded query is neither CREATE AS SELECT nor INSERT INTO")),
         };
         if plan.sink.schema != sink.schema || plan.sink.topic != sink.topic || plan.sink.partitions != sink.partitions {
             return Err(Error::statement(format!(

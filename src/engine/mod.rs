@@ -141,6 +141,7 @@ impl Engine {
             Statement::CreateSource(create) => self.create_source(create, parsed, session)?,
             Statement::CreateAs(create) => self.create_as(create, parsed, session)?,
             Statement::InsertValues(insert) => self.insert_values(insert)?,
+            Statement::InsertSelect(insert) => self.insert_select(insert, parsed, session)?,
             Statement::Select(select) if select.emit.is_some() => return self.push_query(select, session),
             Statement::Select(_) | Statement::Batch(_) => return self.batch_query(&parsed.statement, session),
             Statement::Drop(drop) => self.drop_source(drop, parsed, session)?,
@@ -168,9 +169,6 @@ impl Engine {
                 false => Entity::Warning(format!("Cannot undefine variable '{name}' which was never defined")),
             },
             Statement::DescribeFunction(name) => return Err(unsupported("DESCRIBE FUNCTION").at(name.span)),
-            Statement::InsertSelect(insert) => {
-                return Err(unsupported("INSERT INTO ... SELECT").at(insert.target.span));
-            }
             Statement::Print(_) => return Err(unsupported("PRINT")),
             Statement::Unsupported { what, span } => return Err(unsupported(what).at(*span)),
         };

@@ -223,7 +223,9 @@ fn renumbered<'a>(slots: &[Slot], programs: impl Iterator<Item = &'a Program>) -
 
 fn gather(slots: &[Slot], batch: &ChangeBatch, side: &Side) -> Result<Vec<ArrayRef>> {
     let missing = || Error::bug("a row program reads a column that the batch has not");
-    let long = |values: &ScalarBuffer<i64>| -> ArrayRef { Arc::new(Int64Array::new(values.clone(), None)) };
+    // Pseudo columns belong to the value: where there is none they are NULL.
+    let nulls = side.present.as_ref().filter(|p| p.null_count() > 0);
+    let long = |values: &ScalarBuffer<i64>| -> ArrayRef { Arc::new(Int64Array::new(values.clone(), nulls.cloned())) };
     let column = |slot: &Slot| match slot {
         Slot::Key(i) => batch.key.get(*i).cloned().ok_or_else(missing),
         Slot::Value(i) => side.columns.get(*i).cloned().ok_or_else(missing),

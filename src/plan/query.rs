@@ -2,15 +2,18 @@
 
 use crate::catalog::{Catalog, Source};
 use crate::error::{Error, Result};
-use crate::parse::statement::{CreateAs, InsertSelect, Select, SourceKind};
+use crate::parse::statement::{CreateAs, InsertSelect, PropertyValue, Select, SourceKind};
 use crate::plan::nodes::Sink;
 use crate::plan::properties::{Use, With};
 use crate::plan::select::{self, Bound, Purpose};
 use crate::plan::source::{Taken, TopicRequest, word};
-use crate::plan::{Created, Facts, Settings, sink};
+use crate::plan::{Created, Facts, Settings, insert, sink};
 use crate::types::{Column, Role};
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use sqlparser::ast::Query;
+
+/// What the ids of queries begin with that are named by the engine.
+const QUERY_ID_PREFIXES: [&str; 4] = ["INSERTQUERY_", "CTAS_", "CSAS_", "CST_"];
 
 /// A persistent query.
 #[derive(Clone, Debug)]
@@ -84,7 +87,7 @@ pub fn create_as(
     Ok(Created::New(query(query_id, bound, source, create_topic)?))
 }
 
-/// Plans INSERT INTO ... SELECT.
+/// Plans INSERT INTO ... SELECT; `query_id` is the id that its query has unless the statement says another.
 pub fn insert_select(stmt: &InsertSelect, query_id: &str, catalog: &Catalog, settings: &Settings) -> Result<QueryPlan> {
     let at = |e: Error| e.at(stmt.target.span);
     let target = catalog.require(&stmt.target.value).map_err(at)?;
@@ -98,17 +101,20 @@ pub fn insert_select(stmt: &InsertSelect, query_id: &str, catalog: &Catalog, set
     if target.schema.value.iter().any(|c| c.role != Role::Value) {
         return Err(at(Error::statement(format!("Cannot insert into {} because it has header columns", target.name))));
     }
-    if let Some((name, _)) = stmt.with.first() {
-        return Err(Error::statement(format!("the property {} is not supported yet", name.value)).at(name.span));
+    let asked = query_id_of(stmt, catalog)?;
+    let query_id = asked.as_deref().unwrap_or(query_id);
+    if stmt.select.limit.is_some() {
+        return Err(Error::statement("INSERT INTO ... SELECT statements don't support LIMIT clause."));
     }
-    let bound = select::bind(&stmt.select, Purpose::Persistent(&target.name), catalog, settings)?;
+    let select = insert::with_literals_cast(&stmt.select, &target.schema);
+    let bound = select::bind(&select, Purpose::Persistent(&target.name), catalog, settings)?;
     if bound.table {
         return Err(Error::statement(
             "INSERT INTO can only be used to insert into a stream. The SELECT query produces a TABLE.",
         ));
     }
-    let types = |columns: &[Column]| columns.iter().map(|c| c.ty.clone()).collect::<Vec<_>>();
-    let same = types(&bound.key) == types(&target.schema.key) && types(&bound.value) == types(&target.schema.value);
+    let named = |columns: &[Column]| columns.iter().map(|c| (c.name.clone(), c.ty.clone())).collect::<Vec<_>>();
+    let same = named(&bound.key) == named(&target.schema.key) && named(&bound.value) == named(&target.schema.value);
     if !same {
         let result = crate::types::Schema { key: bound.key, value: bound.value };
         return Err(at(Error::statement(format!(
@@ -117,6 +123,32 @@ pub fn insert_select(stmt: &InsertSelect, query_id: &str, catalog: &Catalog, set
         ))));
     }
     query(query_id, bound, Source::clone(target), None)
+}
+
+/// `WITH (QUERY_ID = 'x')`: an id that nobody else has or could get.
+fn query_id_of(stmt: &InsertSelect, catalog: &Catalog) -> Result<Option<String>> {
+    let mut id = None;
+    for (name, value) in &stmt.with {
+        let at = |text: String| Error::statement(text).at(name.span);
+        let PropertyValue::Text(text) = value else {
+            return Err(at(format!("Invalid value for property '{}'", name.value)));
+        };
+        if !name.value.eq_ignore_ascii_case("QUERY_ID") {
+            return Err(at(format!("Invalid config variable(s) in the WITH clause: {}", name.value)));
+        }
+        let text = text.to_uppercase();
+        if text.is_empty() || !text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+            return Err(at("Query IDs may contain only alphanumeric characters and '_'.".to_owned()));
+        }
+        if let Some(prefix) = QUERY_ID_PREFIXES.iter().find(|p| text.starts_with(**p)) {
+            return Err(at(format!("Query ID must not start with a reserved query ID prefix. Got: {prefix}")));
+        }
+        if catalog.query(&text).is_some() {
+            return Err(at(format!("Query ID '{text}' already exists.")));
+        }
+        id = Some(text);
+    }
+    Ok(id)
 }
 
 fn query(id: &str, bound: Bound, source: Source, create_topic: Option<TopicRequest>) -> Result<QueryPlan> {

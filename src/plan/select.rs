@@ -13,7 +13,7 @@
 
 use crate::catalog::{Catalog, KeyWindow, Source};
 use crate::error::{Error, Result};
-use crate::parse::statement::{Emit, Select, SourceKind};
+use crate::parse::statement::{Emit, Select, SelectItem, SourceKind};
 use crate::plan::nodes::{Compute, Keep, Rekey};
 use crate::plan::projection::{self, Item, Over};
 use crate::plan::scalar::{self, Boundary, Typed};
@@ -179,6 +179,7 @@ impl Context<'_> {
             ));
         }
         let keys = if self.purpose.is_persistent() { self.partition_keys(&items)? } else { vec![] };
+        let items = self.star_over_partitions(items, &keys);
         let (columns, key, value) = self.columns(&items, &keys, "partitioning expression", &names, &plan)?;
         let mut plan = Compute::plan(columns, plan)?;
         if self.purpose.is_persistent() {
@@ -186,6 +187,21 @@ impl Context<'_> {
             plan = Rekey::plan(key.clone(), key_format, None, false, plan);
         }
         Ok(Bound { plan, key, value, table: false, window: None, kept_ms: None, source: self.source.clone() })
+    }
+
+    /// `*` means the columns after PARTITION BY: the new key, also where it is an expression, then the old key at the end.
+    fn star_over_partitions(&self, items: Vec<Item>, keys: &[Key]) -> Vec<Item> {
+        let star = |i: &SelectItem| matches!(i, SelectItem::All | SelectItem::AllOf(_));
+        if !self.select.items.iter().any(star) {
+            return items;
+        }
+        let mut namer = projection::Namer::new(&self.source.schema);
+        let missing = keys.iter().filter(|k| !items.iter().any(|i| i.expr == k.expr));
+        let first: Vec<Item> =
+            missing.map(|k| Item { name: namer.key(&k.expr), expr: k.expr.clone(), span: None }).collect();
+        let was_key = |i: &Item| i.span.is_none() && self.source.schema.key.iter().any(|c| c.name == i.name);
+        let (last, middle): (Vec<Item>, Vec<Item>) = items.into_iter().partition(was_key);
+        first.into_iter().chain(middle).chain(last).collect()
     }
 
     fn partition_keys(&self, items: &[Item]) -> Result<Vec<Key>> {
