@@ -74,6 +74,11 @@ impl KeyTable {
         KeyTable { buckets: Vec::new(), keys }
     }
 
+    /// Are keys numbers?
+    pub(super) fn is_numbers(&self) -> bool {
+        matches!(self.keys, Keys::Numbers(_))
+    }
+
     pub(super) fn len(&self) -> u32 {
         match &self.keys {
             Keys::Numbers(numbers) => numbers.len() as u32,

@@ -12,6 +12,8 @@ pub mod batch;
 pub mod compile;
 pub mod execution;
 pub mod intake;
+pub mod join_foreign;
+pub mod join_tables;
 pub mod pipeline;
 pub mod row;
 pub mod sink;

@@ -60,7 +60,7 @@ impl TableOperator {
                     continue;
                 }
                 let key = (keys.probe(row), keys.bytes(row));
-                before.push(self.store.put(key, chunk, row, new.has(row), batch.rowtime[row]));
+                before.push(self.store.put(key, chunk, row, new.has(row), batch.rowtime[row]).1);
             }
         }
         Ok(before)

@@ -45,6 +45,12 @@ impl Place {
     /// No row.
     pub(super) const GONE: Place = Place { chunk: u32::MAX, row: 0 };
 
+    /// Row `row` of `chunk`, or none.
+    #[inline(always)]
+    pub(super) fn at(chunk: u32, row: usize, there: bool) -> Place {
+        if there { Place { chunk, row: row as u32 } } else { Place::GONE }
+    }
+
     /// Is there a row?
     #[inline(always)]
     pub(super) fn is_there(self) -> bool {
@@ -97,6 +103,7 @@ pub(super) struct TableStore {
     held: usize,
     /// A commit was, and no step since then.
     untidy: bool,
+    generation: u64,
     /// Changelog entries that wait for the end of the restore.
     restoring: BTreeMap<Vec<u8>, (Vec<u8>, i64)>,
 }
@@ -123,6 +130,7 @@ impl TableStore {
             alive: 0,
             held: 0,
             untidy: false,
+            generation: 0,
             restoring: BTreeMap::new(),
         })
     }
@@ -160,9 +168,9 @@ impl TableStore {
         std::hint::black_box(rows.fold(0, |x, row| x ^ entry(row).map_or(0, |e| e.time)));
     }
 
-    /// The key's row is now row `row` of `chunk`, or none. Answers what it was before.
+    /// The key's row is now row `row` of `chunk`, or none. Answers its ordinal, and what it was before.
     #[inline(always)]
-    pub(super) fn put(&mut self, key: (Probe, &[u8]), chunk: u32, row: usize, there: bool, time: i64) -> Entry {
+    pub(super) fn put(&mut self, key: (Probe, &[u8]), chunk: u32, row: usize, there: bool, time: i64) -> (u32, Entry) {
         let (nth, fresh) = self.keys.find_or_insert(key.0, key.1);
         if fresh {
             self.entries.push(Entry { epoch: self.epoch, ..Entry::UNKNOWN });
@@ -172,13 +180,13 @@ impl TableStore {
         if before.epoch != self.epoch {
             self.images.push((nth, before));
         }
-        let place = if there { Place { chunk, row: row as u32 } } else { Place::GONE };
+        let place = Place::at(chunk, row, there);
         *entry = Entry { place, time, epoch: self.epoch };
         self.alive = self.alive + usize::from(there) - usize::from(before.place.is_there());
         if there && let Some(chunk) = &mut self.chunks[chunk as usize] {
             chunk.keys[row] = nth;
         }
-        before
+        (nth, before)
     }
 
     /// What is known of a key.
@@ -228,13 +236,36 @@ impl TableStore {
         Ok(columns)
     }
 
-    /// Every key that has a row, by key bytes, with its entry.
-    pub(super) fn rows(&mut self) -> Result<Vec<(Vec<u8>, u32, Entry)>> {
-        let nths: Vec<u32> = (0..self.keys.len()).filter(|&n| self.entries[n as usize].place.is_there()).collect();
-        let columns = self.layout.columns_of(&self.keys, &nths)?;
-        let bytes = self.layout.encode_columns(&columns, nths.len())?;
-        let order = bytes.order().into_iter().map(|i| i as usize);
-        Ok(order.map(|i| (bytes.get(i).to_vec(), nths[i], self.entries[nths[i] as usize])).collect())
+    /// Changes whenever ordinals or rows change in another way than by [`TableStore::put`]: what is derived from them has to
+    /// be made anew.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Ordinals of the keys that have a row, ascending.
+    pub(super) fn living(&self) -> Vec<u32> {
+        (0..self.keys.len()).filter(|&n| self.entries[n as usize].place.is_there()).collect()
+    }
+
+    /// What is known of a key by its ordinal.
+    #[inline(always)]
+    pub(super) fn entry(&self, nth: u32) -> Entry {
+        self.entries[nth as usize]
+    }
+
+    /// The key columns of these ordinals.
+    pub(super) fn key_columns(&self, nths: &[u32]) -> Result<Vec<ArrayRef>> {
+        self.layout.columns_of(&self.keys, nths)
+    }
+
+    /// These ordinals in the order of their key bytes.
+    pub(super) fn ordered(&mut self, nths: &[u32]) -> Result<Vec<u32>> {
+        if nths.len() < 2 {
+            return Ok(nths.to_vec());
+        }
+        let columns = self.layout.columns_of(&self.keys, nths)?;
+        let order = self.layout.encode_columns(&columns, nths.len())?.order();
+        Ok(order.into_iter().map(|i| nths[i as usize]).collect())
     }
 
     /// Appends an entry for every key touched since the last commit.
@@ -284,6 +315,7 @@ impl TableStore {
         self.keys.truncate(self.committed);
         self.entries.truncate(self.committed as usize);
         self.alive = self.entries.iter().filter(|e| e.place.is_there()).count();
+        self.generation += 1;
         self.epoch = self.epoch.wrapping_add(1);
     }
 
@@ -319,6 +351,7 @@ impl TableStore {
             }
         }
         self.commit();
+        self.generation += 1;
         Ok(())
     }
 
@@ -384,6 +417,7 @@ impl TableStore {
             }
         }
         (self.keys, self.entries) = (keys, entries);
+        self.generation += 1;
         self.committed = self.keys.len();
     }
 }

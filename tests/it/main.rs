@@ -22,4 +22,6 @@ mod row_programs;
 mod scalar;
 mod simulated_log;
 mod split_law;
+mod table_law;
+mod table_model;
 mod windows;

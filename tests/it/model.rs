@@ -307,25 +307,30 @@ pub(crate) struct Thrown;
 impl Expr {
     /// Its value for a record with this image.
     pub(crate) fn eval(&self, row: &Rec, image: &[Val]) -> Result<Val, Thrown> {
-        let number = |e: &Expr| match e.eval(row, image)? {
+        self.eval_at(row, image, Val::Long(row.time))
+    }
+
+    /// The same, where the pseudo column ROWTIME has this value.
+    fn eval_at(&self, row: &Rec, image: &[Val], time: Val) -> Result<Val, Thrown> {
+        let number = |e: &Expr| match e.eval_at(row, image, time.clone())? {
             Val::Long(v) => Ok(v),
             _ => Err(Thrown),
         };
-        let truth = |e: &Expr| match e.eval(row, image)? {
+        let truth = |e: &Expr| match e.eval_at(row, image, time.clone())? {
             Val::Bool(v) => Ok(v),
             _ => Err(Thrown),
         };
         Ok(match self {
             Expr::Key(i) => row.key.as_ref().map_or(Val::Null, |k| k[*i].clone()),
             Expr::Value(i) => image[*i].clone(),
-            Expr::Time => Val::Long(row.time),
+            Expr::Time => time,
             Expr::Lit(v) => Val::Long(*v),
             Expr::Add(a, b) => Val::Long(number(a)?.wrapping_add(number(b)?)),
             Expr::Div(a, b) => match (number(a)?, number(b)?) {
                 (_, 0) => return Err(Thrown),
                 (a, b) => Val::Long(a.wrapping_div(b)),
             },
-            Expr::Greater(a, b) => match (a.eval(row, image)?, b.eval(row, image)?) {
+            Expr::Greater(a, b) => match (a.eval_at(row, image, time.clone())?, b.eval_at(row, image, time.clone())?) {
                 (Val::Long(a), Val::Long(b)) => Val::Bool(a > b),
                 _ => Val::Bool(false),
             },
@@ -392,7 +397,9 @@ fn project_row(row: &Rec, spec: &Projection, answer: &mut Answer) {
         Some(exprs) => {
             let nothing = vec![Val::Null; 8];
             let mut one = |e: &Expr| {
-                e.eval(row, row.new.as_ref().unwrap_or(&nothing)).unwrap_or_else(|Thrown| {
+                // Without a value a record has no pseudo columns either.
+                let time = if row.new.is_some() { Val::Long(row.time) } else { Val::Null };
+                e.eval_at(row, row.new.as_ref().unwrap_or(&nothing), time).unwrap_or_else(|Thrown| {
                     failed += usize::from(row.new.is_some());
                     Val::Null
                 })
