@@ -93,7 +93,7 @@ impl Engine {
         let pipeline = compile::pipeline(&plan.logical)?;
         let group = self.group(&id);
         self.create_topic(plan.create_topic.as_ref())?;
-        self.create_changelog(&pipeline, &group)?;
+        self.create_changelogs(&pipeline, &group)?;
         let sink = Arc::new(plan.sink.clone());
         let begin = self.begin(&pipeline, &properties)?;
         let mut spec = self.execution_spec(pipeline, Target::Topic(sink), group, &properties);
@@ -188,7 +188,7 @@ impl Engine {
     ) -> ExecutionSpec {
         let millis = |name: &str| properties.get(name).and_then(|v| v.parse().ok()).map(Duration::from_millis);
         ExecutionSpec {
-            start: start(&pipeline, properties),
+            start: start(properties),
             pipeline,
             target,
             group,
@@ -207,12 +207,13 @@ impl Engine {
 
     /// What `latest` means now: a query owns every row from its creation on, however long it takes to start.
     fn begin(&self, pipeline: &Pipeline, properties: &BTreeMap<String, String>) -> Result<Option<Vec<i64>>> {
-        if start(pipeline, properties) != Start::Latest {
+        if start(properties) != Start::Latest {
             return Ok(None);
         }
-        let source = &pipeline.scan.source;
-        let end = |p: i32| Ok(self.inner.log.watermarks(&TopicPartition::new(source.topic.as_str(), p))?.stable);
-        (0..source.partitions as i32).map(end).collect::<Result<_>>().map(Some)
+        let end = |topic: &str, p: i32| Ok(self.inner.log.watermarks(&TopicPartition::new(topic, p))?.stable);
+        let inputs = pipeline.scans.iter().map(|scan| &scan.source);
+        let inputs = inputs.flat_map(|s| (0..s.partitions as i32).map(|p| end(&s.topic, p)));
+        inputs.collect::<Result<_>>().map(Some)
     }
 
     fn create_topic(&self, topic: Option<&TopicRequest>) -> Result<()> {
@@ -226,17 +227,13 @@ impl Engine {
         self.inner.log.create_topic(&spec).map(|_| ())
     }
 
-    fn create_changelog(&self, pipeline: &Pipeline, group: &str) -> Result<()> {
+    fn create_changelogs(&self, pipeline: &Pipeline, group: &str) -> Result<()> {
         for (store, partitions) in pipeline.stores() {
-            self.create_store(stages::changelog_topic(group, store), partitions)?;
-        }
-        Ok(())
-    }
-
-    fn create_store(&self, name: String, partitions: u32) -> Result<()> {
-        if self.inner.log.topic(&name)?.is_none() {
-            let spec = TopicSpec::new(name, partitions).with("cleanup.policy", "compact").with("retention.ms", -1);
-            self.inner.log.create_topic(&spec)?;
+            let name = stages::changelog_topic(group, store);
+            if self.inner.log.topic(&name)?.is_none() {
+                let spec = TopicSpec::new(name, partitions).with("cleanup.policy", "compact").with("retention.ms", -1);
+                self.inner.log.create_topic(&spec)?;
+            }
         }
         Ok(())
     }
@@ -349,11 +346,8 @@ pub(super) fn mode(properties: &BTreeMap<String, String>) -> Mode {
     }
 }
 
-/// Where a query begins to read: a table always at its first record, or it would not be the table.
-fn start(pipeline: &Pipeline, properties: &BTreeMap<String, String>) -> Start {
-    if pipeline.scan.source.kind == SourceKind::Table {
-        return Start::Earliest;
-    }
+/// Where a query begins to read streams; tables it always reads from their first record on.
+fn start(properties: &BTreeMap<String, String>) -> Start {
     match properties.get("auto.offset.reset").map(String::as_str) {
         Some("latest") => Start::Latest,
         _ => Start::Earliest,

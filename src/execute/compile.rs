@@ -3,27 +3,24 @@
 //! Reads the bound plan, never an optimised one, and prunes columns itself: the scan decodes what some program reads, and
 //! program column numbers become places in a list of [`Slot`]s.
 
+mod leaf;
+
 use crate::error::{Error, Result};
-use crate::execute::pipeline::{
-    AggregateCall, AggregateSpec, Hop, OutputSpec, Pipeline, RowSpec, Scan, Slot, TableSpec,
-};
-use crate::parse::statement::SourceKind;
+use crate::execute::pipeline::{AggregateCall, AggregateSpec, Hop, OutputSpec, Pipeline, RowSpec, Slot};
 use crate::plan::call;
+use crate::plan::join::is_join;
 use crate::plan::nodes::{Compute, Keep, Rekey, Sink, TimeWindow, downcast};
 use crate::plan::scalar::Program;
-use crate::plan::table::{Origin, SourceTable};
 use crate::types::{Column, SqlType};
 use datafusion::common::DFSchema;
 use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, UserDefinedLogicalNodeCore};
+use leaf::{Front, Leaf};
 use std::collections::BTreeSet;
 
 /// Stable name of the hop below a grouping.
 const HOP_NAME: &str = "Aggregate-GroupBy";
 /// Stable name of a grouping's state.
 const AGGREGATE_NAME: &str = "Aggregate-Aggregate-Materialize";
-
-/// Stable name of the state of a table in FROM.
-const TABLE_NAME: &str = "KsqlTopic-Reduce";
 
 /// The pipeline of a bound plan with a Sink at its root.
 pub fn pipeline(plan: &LogicalPlan) -> Result<Pipeline> {
@@ -37,7 +34,8 @@ pub fn pipeline(plan: &LogicalPlan) -> Result<Pipeline> {
     match below {
         LogicalPlan::Aggregate(aggregate) => grouped(sink, compute, &keeps, aggregate),
         LogicalPlan::TableScan(_) => flat(sink, compute, &keeps, below, rekey.is_some()),
-        other => Err(unexpected("a scan or an aggregate", other)),
+        joins if is_join(joins) => flat(sink, compute, &keeps, joins, rekey.is_some()),
+        other => Err(unexpected("a scan, a join or an aggregate", other)),
     }
 }
 
@@ -76,8 +74,9 @@ fn flat(sink: &Sink, compute: &Compute, keeps: &[&Keep], scan: &LogicalPlan, rek
         keep_absent: table.is_some(),
         groups: 0,
     };
-    let scan = leaf.number(&mut spec)?;
-    Ok(Pipeline { scan, rows: spec, table, hop: None, aggregate: None, after: None, output: output(sink) })
+    let Front { scans, joins } = leaf.number(&mut spec)?;
+    let output = output(sink);
+    Ok(Pipeline { scans, joins, rows: spec, table, hop: None, aggregate: None, after: None, output })
 }
 
 /// A grouping: two stages, if rows change partition.
@@ -116,7 +115,7 @@ fn grouped(sink: &Sink, compute: &Compute, having: &[&Keep], aggregate: &Aggrega
         keep_absent: table.is_some(),
         groups: table.as_ref().map_or(0, |_| keys),
     };
-    let scan = leaf.number(&mut rows)?;
+    let Front { scans, joins } = leaf.number(&mut rows)?;
     let hop = rekey.partitions.map(|partitions| Hop {
         name: HOP_NAME.to_owned(),
         partitions,
@@ -132,7 +131,8 @@ fn grouped(sink: &Sink, compute: &Compute, having: &[&Keep], aggregate: &Aggrega
         key: rekey.key.clone(),
     };
     let after = after(sink, compute, having, &aggregate.schema, (keys, window.is_some()))?;
-    Ok(Pipeline { scan, rows, table, hop, aggregate: Some(spec), after: Some(after), output: output(sink) })
+    let output = output(sink);
+    Ok(Pipeline { scans, joins, rows, table, hop, aggregate: Some(spec), after: Some(after), output })
 }
 
 fn calls(aggregate: &Aggregate, keys: usize) -> Result<Vec<AggregateCall>> {
@@ -198,69 +198,6 @@ fn predicates(keeps: &[&Keep], input: &DFSchema) -> Result<Vec<Program>> {
 
 fn programs(expressions: &[Expr], input: &DFSchema) -> Result<Vec<Program>> {
     expressions.iter().map(|e| call::program(e, input)).collect()
-}
-
-/// A scan and what its columns are.
-struct Leaf<'a> {
-    table: &'a SourceTable,
-    schema: DFSchema,
-}
-
-impl Leaf<'_> {
-    fn of(plan: &LogicalPlan) -> Result<Leaf<'_>> {
-        let LogicalPlan::TableScan(scan) = plan else { return Err(unexpected("a scan", plan)) };
-        let table = scan.source.downcast_ref().ok_or_else(|| Error::bug("a scan of something else than a source"))?;
-        Ok(Leaf { table, schema: scan.projected_schema.as_ref().clone() })
-    }
-
-    fn is_table(&self) -> bool {
-        self.table.source().kind == SourceKind::Table
-    }
-
-    fn table_spec(&self, columns: Vec<Column>, groups: usize) -> TableSpec {
-        let source = self.table.source();
-        let (key_format, key) = (source.key_format, source.schema.key.clone());
-        TableSpec { name: TABLE_NAME.to_owned(), key_format, key, columns, groups }
-    }
-
-    /// Gives the programs of `spec` slots, and answers the scan that fills them.
-    fn number(&self, spec: &mut RowSpec) -> Result<Scan> {
-        let origins = self.table.origins();
-        let source = self.table.source().clone();
-        let read: BTreeSet<usize> = spec.keep.iter().chain(&spec.key).chain(&spec.value).flat_map(reads).collect();
-        let mut key: Vec<usize> = Vec::new();
-        let mut value: Vec<usize> = Vec::new();
-        let (mut row_partition, mut row_offset) = (false, false);
-        for column in read {
-            match origins[column] {
-                Origin::Key(i) => key.push(i),
-                Origin::Value(i) => value.push(i),
-                Origin::Partition => row_partition = true,
-                Origin::Offset => row_offset = true,
-                _ => {}
-            }
-        }
-        // A key that is passed on is passed on whole.
-        if spec.same_key {
-            key = (0..source.schema.key.len()).collect();
-        }
-        let place = |list: &[usize], wanted: usize| {
-            list.binary_search(&wanted).map_err(|_| Error::bug("a column that is read was not listed"))
-        };
-        renumber(spec, &|column| {
-            Ok(match origins[column] {
-                Origin::Key(i) => Slot::Key(place(&key, i)?),
-                Origin::Value(i) => Slot::Value(place(&value, i)?),
-                Origin::Rowtime => Slot::Rowtime,
-                Origin::Partition => Slot::Value(value.len()),
-                Origin::Offset => Slot::Value(value.len() + usize::from(row_partition)),
-                Origin::WindowStart => Slot::WindowStart,
-                Origin::WindowEnd => Slot::WindowEnd,
-                Origin::Ordinal | Origin::Present => return Err(Error::bug("a program reads a hidden column")),
-            })
-        })?;
-        Ok(Scan { source, key, value, row_partition, row_offset })
-    }
 }
 
 fn reads(program: &Program) -> Vec<usize> {

@@ -11,9 +11,12 @@
 //! interval while the query lags; a commit always emits first. An aborted commit puts the operators back to what was
 //! committed and reads again from the committed offsets: nothing of an aborted epoch is ever seen.
 
+mod ordered;
+
 use crate::catalog::Source;
 use crate::error::{Error, Kind, Result};
 use crate::execute::intake::{BadRecord, Intake};
+use crate::execute::order::{Order, Taken};
 use crate::execute::pipeline::Pipeline;
 use crate::execute::sink::Sink;
 use crate::execute::stages::Stages;
@@ -22,6 +25,7 @@ use crate::log::{
     Assignment, CommittedOffset, Epoch, Header, Isolation, Log, Outcome, Reader, RecordSet, Run, Session, SessionSpec,
     Start, TopicPartition,
 };
+use crate::parse::statement::SourceKind;
 use crate::types::clock::SharedClock;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -104,11 +108,18 @@ pub struct Execution {
     /// `None` for [`Target::Rows`].
     session: Option<Box<dyn Session>>,
     inputs: Vec<TopicPartition>,
+    /// Whether an input is a table's.
+    tables: Vec<bool>,
     intakes: Vec<Intake>,
     stages: Stages,
     sink: Option<Sink>,
     queues: Vec<VecDeque<Run>>,
     queued: usize,
+    /// Joins: rows that wait for their turn in canonical order, and where those of the present step come from.
+    order: Order,
+    taken: Taken,
+    /// Joins: next offset after what was decoded, by slot.
+    decoded: Vec<i64>,
     /// Next offset after what was processed, and after what was committed, by slot.
     processed: Vec<i64>,
     committed: Vec<i64>,
@@ -130,26 +141,33 @@ pub struct Execution {
 impl Execution {
     /// Opens the session, restores state from the changelog and stands ready at the committed offsets.
     pub fn start(log: &dyn Log, spec: ExecutionSpec, clock: SharedClock, progress: Arc<Progress>) -> Result<Execution> {
-        let source = spec.pipeline.scan.source.clone();
-        let topic: Arc<str> = source.topic.as_str().into();
-        let inputs: Vec<_> = (0..source.partitions as i32).map(|p| TopicPartition::new(topic.clone(), p)).collect();
-        let mut stages = Stages::new(&spec.pipeline, spec.mode, source.partitions)?;
+        let (mut inputs, mut intakes, mut tables) = (Vec::new(), Vec::new(), Vec::new());
+        for scan in &spec.pipeline.scans {
+            let topic: Arc<str> = scan.source.topic.as_str().into();
+            for partition in 0..scan.source.partitions as i32 {
+                inputs.push(TopicPartition::new(topic.clone(), partition));
+                intakes.push(Intake::new(scan, partition)?);
+                tables.push(scan.source.kind == SourceKind::Table);
+            }
+        }
+        let stages = Stages::new(&spec.pipeline, spec.mode)?;
         let (session, sink) = match &spec.target {
             Target::Rows => (None, None),
             Target::Topic(target) => {
-                let session = SessionSpec {
-                    group: spec.group.clone(),
-                    slot: "0".to_owned(),
-                    tasks: source.partitions.max(stages.partitions()),
-                };
+                let session =
+                    SessionSpec { group: spec.group.clone(), slot: "0".to_owned(), tasks: stages.partitions() };
                 (Some(log.session(&session)?), Some(Sink::new(target, spec.pipeline.output.timestamp)?))
             }
         };
         let mut execution = Execution {
-            intakes: inputs.iter().map(|p| Intake::new(&spec.pipeline.scan, p.partition)).collect::<Result<_>>()?,
+            intakes,
+            order: Order::new(&tables),
+            tables,
+            taken: Taken::default(),
             reader: log.reader(Vec::new(), Isolation::ReadCommitted)?,
             queues: inputs.iter().map(|_| VecDeque::new()).collect(),
             queued: 0,
+            decoded: vec![0; inputs.len()],
             processed: vec![0; inputs.len()],
             committed: vec![0; inputs.len()],
             seq: 0,
@@ -167,7 +185,7 @@ impl Execution {
             inputs,
             progress,
             clock,
-            stages: std::mem::take(&mut stages),
+            stages,
             spec,
         };
         execution.position(log)?;
@@ -188,6 +206,7 @@ impl Execution {
             };
         }
         self.processed.clone_from(&self.committed);
+        self.decoded.clone_from(&self.committed);
         if !first_start && let Target::Topic(_) = self.spec.target {
             self.stages.restore(log, &self.spec.group)?;
             let memo = |task: usize| known.get(task).and_then(Option::as_ref).map_or("", |c| c.metadata.as_str());
@@ -207,6 +226,10 @@ impl Execution {
 
     /// Where a partition is begun that nothing was committed for.
     fn first_offset(&self, log: &dyn Log, slot: usize) -> Result<i64> {
+        if self.tables[slot] {
+            // A table is read from its first record on, or it would not be the table.
+            return Ok(log.watermarks(&self.inputs[slot])?.low);
+        }
         if let Some(&offset) = self.spec.begin.as_ref().and_then(|begin| begin.get(slot)) {
             return Ok(offset);
         }
@@ -239,7 +262,7 @@ impl Execution {
             self.queued += run.len();
             self.queues[run.slot].push_back(run);
         }
-        let mut records = 0;
+        let mut records = if self.stages.joins() { self.process_in_order(arrived == 0)? } else { 0 };
         while let Some(slot) = self.choose(arrived == 0) {
             let run = self.queues[slot].pop_front().expect("choose answers a slot with a run");
             self.queued -= run.len();
@@ -361,6 +384,11 @@ impl Execution {
     fn report(&mut self, slot: usize, seq: u64, reason: String) {
         self.progress.bad.fetch_add(1, Ordering::Relaxed);
         if self.bad.len() < BAD_RECORDS_KEPT {
+            if let Some((input, offset)) = self.taken.origin(seq) {
+                let TopicPartition { topic, partition, .. } = self.inputs[input].clone();
+                self.bad.push(BadRecord { topic, partition, offset: offset as i64, reason });
+                return;
+            }
             let input = &self.inputs[slot];
             // Rows of one run have consecutive ordinals; counted back from the last one they give the offset where the
             // partition has no gaps, which is what a person can look up.
@@ -409,7 +437,7 @@ impl Execution {
         let mut reached = Vec::with_capacity(self.inputs.len());
         for (slot, input) in self.inputs.iter().enumerate() {
             // An empty queue means that everything before the reader's position was processed, markers included.
-            let empty = self.queues[slot].is_empty();
+            let empty = self.queues[slot].is_empty() && self.order.is_empty(slot);
             let offset =
                 if empty { self.reader.position(slot).max(self.processed[slot]) } else { self.processed[slot] };
             reached.push(offset);
@@ -449,9 +477,11 @@ impl Execution {
         self.pending.clear();
         self.queues.iter_mut().for_each(VecDeque::clear);
         self.queued = 0;
+        self.order.clear();
         for slot in 0..self.inputs.len() {
             self.intakes[slot].clear()?;
             self.processed[slot] = self.committed[slot];
+            self.decoded[slot] = self.committed[slot];
             self.reader.seek(slot, self.committed[slot])?;
         }
         self.trouble = Some(reason);

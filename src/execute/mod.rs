@@ -22,8 +22,12 @@ pub mod table;
 
 mod arena;
 mod filter;
+mod front;
+mod join;
 mod key_table;
 mod keys;
+mod merge;
+mod order;
 mod segment;
 mod table_store;
 mod window;

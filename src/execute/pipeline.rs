@@ -4,19 +4,32 @@
 //! scan -> rows (WHERE, projection, group keys)  -> [hop by key] -> [aggregate -> rows (HAVING, projection)] -> output
 //!         stage 1, one task per source partition                   stage 2, one task per hop partition
 //! ```
+//!
+//! A FROM clause with joins stands in front of that: its last join takes the place of the scan.
+//!
+//! ```text
+//! scan 0 -> rows -> [hop] -\
+//! scan 1 -> rows -> [hop] --+- join 0 -> rows -> [hop] -\
+//! scan 2 -> rows -> [hop] -------------------------------+- join 1 -> rows (WHERE, ...) -> as above
+//! ```
 
 use crate::catalog::{Format, KeyWindow, Source};
 use crate::functions::aggregate::Aggregate;
+use crate::parse::statement::JoinKind;
+use crate::plan::join::Rule;
 use crate::plan::scalar::Program;
 use crate::types::Column;
 use crate::types::time::Window;
+use arrow::datatypes::DataType;
 use std::sync::Arc;
 
 /// A continuous query, ready to run.
 #[derive(Clone, Debug)]
 pub struct Pipeline {
-    /// What is read.
-    pub scan: Scan,
+    /// What is read, in the order of FROM: one source, or those of the joins.
+    pub scans: Vec<Scan>,
+    /// The joins, each before those that read it; the last one feeds `rows`.
+    pub joins: Vec<JoinStage>,
     /// Filters and projections before any hop.
     pub rows: RowSpec,
     /// The source is a table whose earlier rows have to be known.
@@ -32,13 +45,65 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// What keeps state: the name and the number of partitions of each store.
-    pub fn stores(&self) -> Vec<(&str, u32)> {
-        let from = self.scan.source.partitions;
-        let to = self.hop.as_ref().map_or(from, |h| h.partitions);
-        let table = self.table.iter().map(|t| (t.name.as_str(), from));
-        table.chain(self.aggregate.iter().map(|a| (a.name.as_str(), to))).collect()
+    /// Tasks before the hop of a grouping: what feeds `rows` has so many partitions.
+    pub fn partitions(&self) -> u32 {
+        match (self.joins.last(), self.scans.first()) {
+            (Some(join), _) => join.partitions,
+            (None, scan) => scan.map_or(1, |s| s.source.partitions),
+        }
     }
+
+    /// Name and partitions of every operator that keeps state.
+    pub fn stores(&self) -> Vec<(&str, u32)> {
+        let mut stores: Vec<(&str, u32)> = self.joins.iter().map(|j| (j.name.as_str(), j.partitions)).collect();
+        stores.extend(self.table.iter().map(|t| (t.name.as_str(), self.partitions())));
+        if let Some(aggregate) = &self.aggregate {
+            let partitions = self.hop.as_ref().map_or(self.partitions(), |h| h.partitions);
+            stores.push((&aggregate.name, partitions));
+        }
+        stores
+    }
+}
+
+/// A join: two inputs, brought to the same key and partition.
+#[derive(Clone, Debug)]
+pub struct JoinStage {
+    /// Stable name; its changelog is `<group>-<name>-changelog`.
+    pub name: String,
+    /// Which rows come out alone.
+    pub kind: JoinKind,
+    /// How rows find each other.
+    pub rule: Rule,
+    /// The joined value.
+    pub key: Column,
+    /// Format of the key bytes that decide partition and order.
+    pub key_format: Format,
+    /// Tasks.
+    pub partitions: u32,
+    /// Left and right. What comes out has the key, then the value columns of the left side, then those of the right.
+    pub sides: [JoinSide; 2],
+}
+
+/// One input of a join.
+#[derive(Clone, Debug)]
+pub struct JoinSide {
+    /// Where its rows come from.
+    pub input: Input,
+    /// The joined value as key, and the columns that somebody reads.
+    pub rows: RowSpec,
+    /// Rows change partition; `None` = they are where they belong.
+    pub hop: Option<Hop>,
+    /// Types of its value columns.
+    pub columns: Vec<DataType>,
+}
+
+/// Where the rows of a join's side come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Input {
+    /// `scans[i]`
+    Scan(usize),
+    /// `joins[i]`
+    Join(usize),
 }
 
 /// Which columns of a source are read.

@@ -1,5 +1,5 @@
-//! The operators of one query: stage 1 per source partition, stage 2 per hop partition, exchanged in memory.
-//! Where a table's earlier rows matter, stage 1 ends with its state.
+//! The operators of one query: joins, if there are some, then stage 1 per partition of what they or the source bring, then
+//! stage 2 per hop partition, exchanged in memory. Where a table's earlier rows matter, stage 1 ends with its state.
 //!
 //! Rows that change key go to the partition that Java's murmur2 of their new key bytes names, although they stay in this
 //! process: late rows, windows and changelogs depend on the partition, and must be the same when the exchange runs through
@@ -7,6 +7,7 @@
 
 use crate::error::Result;
 use crate::execute::aggregate::AggregateOperator;
+use crate::execute::front::Front;
 use crate::execute::pipeline::{Hop, Pipeline};
 use crate::execute::row::RowOperator;
 use crate::execute::table::TableOperator;
@@ -21,9 +22,13 @@ use std::time::Duration;
 /// How long one poll waits while state is restored; a restore itself ends at the changelog's end.
 const RESTORE_POLL: Duration = Duration::from_millis(100);
 
-/// Stage 1, the exchange, stage 2.
+/// Between the memos of several operators.
+const MEMO_SEPARATOR: &str = ";";
+
+/// Joins, stage 1, the exchange, stage 2.
 #[derive(Debug, Default)]
 pub struct Stages {
+    front: Front,
     rows: Vec<RowOperator>,
     /// A table's state, per source partition; none where it does not matter.
     tables: Vec<TableOperator>,
@@ -31,14 +36,15 @@ pub struct Stages {
     groups: Vec<AggregateOperator>,
     after: Option<RowOperator>,
     /// Names of the stores: of the table, and of the grouping.
-    stores: (Option<String>, Option<String>),
+    names: (Option<String>, Option<String>),
     mode_last: bool,
     /// Tasks of stage 2 that hold changes not yet emitted.
     unemitted: bool,
 }
 
+/// Rows to the partition that their key hashes to.
 #[derive(Debug)]
-struct Exchange {
+pub(super) struct Exchange {
     key: Encoder,
     partitions: u32,
     bytes: Vec<u8>,
@@ -47,7 +53,7 @@ struct Exchange {
 }
 
 impl Exchange {
-    fn new(hop: &Hop) -> Result<Exchange> {
+    pub(super) fn new(hop: &Hop) -> Result<Exchange> {
         Ok(Exchange {
             key: Encoder::new(hop.key_format, &hop.key, true)?,
             partitions: hop.partitions,
@@ -58,7 +64,7 @@ impl Exchange {
     }
 
     /// The rows of each partition that got any, ascending by partition.
-    fn split(&mut self, batch: &ChangeBatch) -> Result<Vec<(usize, ChangeBatch)>> {
+    pub(super) fn split(&mut self, batch: &ChangeBatch) -> Result<Vec<(usize, ChangeBatch)>> {
         if self.partitions == 1 {
             return Ok(vec![(0, batch.clone())]);
         }
@@ -83,8 +89,9 @@ impl Exchange {
 }
 
 impl Stages {
-    /// Operators for a source with `partitions` partitions.
-    pub fn new(pipeline: &Pipeline, mode: Mode, partitions: u32) -> Result<Stages> {
+    /// The operators of a pipeline.
+    pub fn new(pipeline: &Pipeline, mode: Mode) -> Result<Stages> {
+        let partitions = pipeline.partitions();
         let rows = (0..partitions).map(|_| RowOperator::new(&pipeline.rows)).collect();
         let tasks = pipeline.hop.as_ref().map_or(partitions, |h| h.partitions);
         let groups = match &pipeline.aggregate {
@@ -101,12 +108,13 @@ impl Stages {
             groups.into_iter().map(|g: AggregateOperator| if over_table { g.over_table() } else { g }).collect();
         let tables = pipeline.table.iter().flat_map(|spec| (0..partitions).map(|_| TableOperator::new(spec)));
         Ok(Stages {
+            front: Front::new(pipeline)?,
             rows,
             tables: tables.collect::<Result<_>>()?,
             exchange: pipeline.hop.as_ref().map(Exchange::new).transpose()?,
             groups,
             after: pipeline.after.as_ref().map(RowOperator::new),
-            stores: (
+            names: (
                 pipeline.table.as_ref().map(|t| t.name.clone()),
                 pipeline.aggregate.as_ref().map(|a| a.name.clone()),
             ),
@@ -115,9 +123,14 @@ impl Stages {
         })
     }
 
-    /// Number of stage 2 tasks.
+    /// Number of tasks of the widest stage.
     pub fn partitions(&self) -> u32 {
-        self.groups.len() as u32
+        self.groups.len().max(self.rows.len()) as u32
+    }
+
+    /// Do rows of several inputs meet one by one? Then all of an interval of ordinals has to come at once.
+    pub fn joins(&self) -> bool {
+        !self.front.is_empty()
     }
 
     /// Does the order between partitions matter? Only where rows of several partitions meet in one task.
@@ -130,23 +143,42 @@ impl Stages {
         self.unemitted
     }
 
-    /// Takes a batch of source partition `slot`.
-    pub fn step(&mut self, slot: usize, batch: &ChangeBatch, out: &mut Out) -> Result<()> {
-        let mut first = Out::default();
-        self.rows[slot].step(&[Some(batch)], &mut first)?;
-        out.bad.append(&mut first.bad);
-        if let Some(table) = self.tables.get_mut(slot) {
-            for batch in std::mem::take(&mut first.batches) {
-                table.step(&[Some(&batch)], &mut first)?;
-            }
-            out.bad.append(&mut first.bad);
-        }
+    /// Takes the rows of an interval of ordinals, by input partition.
+    pub fn step_all(&mut self, batches: &[(usize, ChangeBatch)], out: &mut Out) -> Result<()> {
+        let joined = self.front.step(batches, out)?;
         if self.groups.is_empty() {
-            out.batches.append(&mut first.batches);
+            return joined.iter().try_for_each(|(task, batch)| self.step(*task, batch, out));
+        }
+        let mut parts: Vec<Vec<ChangeBatch>> = vec![Vec::new(); self.groups.len()];
+        for (task, batch) in joined {
+            for batch in self.first(task, &batch, out)? {
+                match &mut self.exchange {
+                    None => parts[task].push(batch),
+                    Some(exchange) => {
+                        exchange.split(&batch)?.into_iter().for_each(|(task, part)| parts[task].push(part));
+                    }
+                }
+            }
+        }
+        let mut second = Out::default();
+        for (group, parts) in self.groups.iter_mut().zip(parts) {
+            if let Some(batch) = ChangeBatch::merge(parts)? {
+                group.step(&[Some(&batch)], &mut second)?;
+                self.unemitted = self.mode_last;
+            }
+        }
+        self.finish(second, out)
+    }
+
+    /// Takes a batch of partition `slot` of the source, or of the last join.
+    pub fn step(&mut self, slot: usize, batch: &ChangeBatch, out: &mut Out) -> Result<()> {
+        let mut first = self.first(slot, batch, out)?;
+        if self.groups.is_empty() {
+            out.batches.append(&mut first);
             return Ok(());
         }
         let mut second = Out::default();
-        for batch in first.batches {
+        for batch in first {
             match &mut self.exchange {
                 None => self.groups[slot].step(&[Some(&batch)], &mut second)?,
                 Some(exchange) => {
@@ -158,6 +190,19 @@ impl Stages {
             self.unemitted = self.mode_last;
         }
         self.finish(second, out)
+    }
+
+    /// Stage 1 of a task: rows, and the state of a table.
+    fn first(&mut self, task: usize, batch: &ChangeBatch, out: &mut Out) -> Result<Vec<ChangeBatch>> {
+        let mut first = Out::default();
+        self.rows[task].step(&[Some(batch)], &mut first)?;
+        if let Some(table) = self.tables.get_mut(task) {
+            for batch in std::mem::take(&mut first.batches) {
+                table.step(&[Some(&batch)], &mut first)?;
+            }
+        }
+        out.bad.append(&mut first.bad);
+        Ok(first.batches)
     }
 
     /// Writes what changed since the last emission.
@@ -185,53 +230,62 @@ impl Stages {
         Ok(())
     }
 
+    /// Every operator that keeps state: its store's name and its tasks.
+    fn stores(&mut self) -> Vec<(&str, Vec<&mut dyn Operator>)> {
+        let tables = self.tables.iter_mut().map(|t| t as &mut dyn Operator).collect();
+        let tables = self.names.0.as_deref().map(|name| (name, tables));
+        let groups = self.groups.iter_mut().map(|g| g as &mut dyn Operator).collect();
+        let groups = self.names.1.as_deref().map(|name| (name, groups));
+        self.front.stores().chain(tables).chain(groups).collect()
+    }
+
     /// What is now durable.
     pub fn commit(&mut self) {
-        self.tables.iter_mut().for_each(Operator::commit);
-        self.groups.iter_mut().for_each(Operator::commit);
+        self.stores().into_iter().flat_map(|s| s.1).for_each(Operator::commit);
     }
 
     /// Back to the last commit.
     pub fn abort(&mut self) {
-        self.tables.iter_mut().for_each(Operator::abort);
-        self.groups.iter_mut().for_each(Operator::abort);
+        self.stores().into_iter().flat_map(|s| s.1).for_each(Operator::abort);
         self.unemitted = false;
     }
 
-    /// Stream time and counts of a task, to be kept with its input's offset.
+    /// Stream times and counts of a task's operators, to be kept with its input's offset.
     pub fn memo(&self, task: usize) -> String {
-        self.groups.get(task).map_or_else(String::new, Operator::memo)
+        let table = self.tables.get(task).map(|t| t as &dyn Operator);
+        let group = self.groups.get(task).map(|g| g as &dyn Operator);
+        let last = [(!self.tables.is_empty()).then_some(table), (!self.groups.is_empty()).then_some(group)];
+        let memos = self
+            .front
+            .tasks(task)
+            .chain(last.into_iter().flatten())
+            .map(|o| o.map_or_else(String::new, Operator::memo));
+        memos.collect::<Vec<_>>().join(MEMO_SEPARATOR)
     }
 
     /// Takes every task's memo back.
     pub fn recall<'a>(&mut self, memo: impl Fn(usize) -> &'a str) -> Result<()> {
-        for (task, group) in self.groups.iter_mut().enumerate() {
-            group.recall(memo(task))?;
+        for (nth, (_, tasks)) in self.stores().into_iter().enumerate() {
+            for (task, operator) in tasks.into_iter().enumerate() {
+                operator.recall(memo(task).split(MEMO_SEPARATOR).nth(nth).unwrap_or_default())?;
+            }
         }
         Ok(())
-    }
-
-    /// The stores of the query: the name of each, and its operators by partition.
-    fn stores(&mut self) -> Vec<(String, Vec<&mut dyn Operator>)> {
-        let tables = self.tables.iter_mut().map(|o| -> &mut dyn Operator { o }).collect();
-        let groups = self.groups.iter_mut().map(|o| -> &mut dyn Operator { o }).collect();
-        let both = [(self.stores.0.clone(), tables), (self.stores.1.clone(), groups)];
-        both.into_iter().filter_map(|(name, operators)| Some((name?, operators))).collect()
     }
 
     /// Appends the changelog records of everything that changed since the last commit.
     pub fn deltas(&mut self, group: &str, records: &mut Vec<(Arc<str>, RecordSet)>) -> Result<()> {
         let mut deltas = Vec::new();
-        for (name, operators) in self.stores() {
+        for (store, tasks) in self.stores() {
             let mut set = RecordSet::default();
-            for (task, operator) in operators.into_iter().enumerate() {
+            for (task, operator) in tasks.into_iter().enumerate() {
                 operator.deltas(&mut deltas)?;
                 for delta in deltas.drain(..) {
                     set.push(task as i32, delta.timestamp.max(0), Some(&delta.key), delta.value.as_deref());
                 }
             }
             if !set.is_empty() {
-                records.push((changelog_topic(group, &name).into(), set));
+                records.push((changelog_topic(group, store).into(), set));
             }
         }
         Ok(())
@@ -239,16 +293,16 @@ impl Stages {
 
     /// Reads the changelogs to their ends.
     pub fn restore(&mut self, log: &dyn Log, group: &str) -> Result<()> {
-        for (name, mut operators) in self.stores() {
-            restore(log, changelog_topic(group, &name).into(), &mut operators)?;
+        for (store, mut tasks) in self.stores() {
+            restore(log, &changelog_topic(group, store).into(), &mut tasks)?;
         }
         Ok(())
     }
 }
 
-/// Reads a changelog to its end. The end is the high watermark before the first read: everything up to it is either committed
-/// or was aborted, and the reader's position passes aborted records and markers.
-fn restore(log: &dyn Log, topic: Arc<str>, operators: &mut [&mut dyn Operator]) -> Result<()> {
+/// Reads a changelog to its end. The end is the high watermark before the first read: everything up to it is either
+/// committed or was aborted, and the reader's position passes aborted records and markers.
+fn restore(log: &dyn Log, topic: &Arc<str>, operators: &mut [&mut dyn Operator]) -> Result<()> {
     let tasks: Vec<_> = (0..operators.len() as i32).map(|p| TopicPartition::new(topic.clone(), p)).collect();
     let ends = tasks.iter().map(|t| Ok(log.watermarks(t)?.high)).collect::<Result<Vec<_>>>()?;
     let assignment =

@@ -295,7 +295,7 @@ pub struct Join {
 }
 
 /// Kinds of joins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum JoinKind {
     /// Matches only.
     Inner,
@@ -308,7 +308,7 @@ pub enum JoinKind {
 }
 
 /// WITHIN (before, after) GRACE PERIOD.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Within {
     /// How far the right row may lie before the left one.
     pub before_ms: i64,

@@ -70,6 +70,7 @@ pub(super) fn bind(context: &Context<'_>, items: Vec<Item>, aggregated: bool, pl
         window: context.select.window.map(|w| KeyWindow { kind: w.kind }),
         kept_ms: context.select.window.and_then(|w| w.retention_ms),
         source: context.source.clone(),
+        reads: context.reads.clone(),
     })
 }
 

@@ -17,6 +17,7 @@ pub mod call;
 pub mod explain;
 pub mod formats;
 pub mod insert;
+pub mod join;
 pub mod nodes;
 pub mod query;
 pub mod scalar;
@@ -24,6 +25,7 @@ pub mod source;
 pub mod table;
 
 mod expression;
+mod from;
 mod grouping;
 mod projection;
 mod properties;

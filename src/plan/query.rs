@@ -155,7 +155,7 @@ fn query(id: &str, bound: Bound, source: Source, create_topic: Option<TopicReque
     let columns = (source.schema.key.clone(), source.schema.value.clone());
     let stamp = sink::stamp(&source)?;
     let logical = Sink::plan(Some(source.name.clone()), columns, source.window, bound.table, stamp, bound.plan);
-    let reads = vec![bound.source.name.clone()];
+    let reads = bound.reads;
     Ok(QueryPlan { id: id.to_owned(), logical, sink: source, create_topic, reads })
 }
 
@@ -164,7 +164,7 @@ pub fn push_query(select: &Select, catalog: &Catalog, settings: &Settings) -> Re
     let bound = select::bind(select, Purpose::Push, catalog, settings)?;
     let columns = (vec![], bound.value.clone());
     let logical = Sink::plan(None, columns, bound.window, bound.table, None, bound.plan);
-    let reads = vec![bound.source.name.clone()];
+    let reads = bound.reads;
     Ok(TransientPlan { logical, columns: bound.value, limit: select.limit, reads })
 }
 
@@ -176,5 +176,5 @@ pub fn batch_query(select: &Select, catalog: &Catalog, settings: &Settings) -> R
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         logical = LogicalPlanBuilder::from(logical).limit(0, Some(limit))?.build()?;
     }
-    Ok(BatchPlan::Bound { logical, columns: bound.value, reads: vec![bound.source.name.clone()] })
+    Ok(BatchPlan::Bound { logical, columns: bound.value, reads: bound.reads })
 }

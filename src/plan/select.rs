@@ -19,7 +19,7 @@ use crate::plan::projection::{self, Item, Over};
 use crate::plan::scalar::{self, Boundary, Typed};
 use crate::plan::scope::Names;
 use crate::plan::table::SourceTable;
-use crate::plan::{Settings, call, expression, formats, grouping};
+use crate::plan::{Settings, call, expression, formats, from, grouping};
 use crate::types::{Column, SqlType, pseudo};
 use datafusion::common::TableReference;
 use datafusion::logical_expr::LogicalPlan;
@@ -58,8 +58,10 @@ pub(super) struct Bound {
     pub window: Option<KeyWindow>,
     /// How long a windowed result is kept, if the statement says so.
     pub kept_ms: Option<i64>,
-    /// What is read.
+    /// What is read; for joins it stands for all of them.
     pub source: Arc<Source>,
+    /// Streams and tables that are read.
+    pub reads: Vec<String>,
 }
 
 /// What binding needs at every step.
@@ -73,14 +75,18 @@ pub(super) struct Context<'a> {
     pub alias: String,
     /// Columns of the scan.
     pub names: Names,
+    /// Streams and tables that are read.
+    pub reads: Vec<String>,
 }
 
 /// Binds a SELECT.
 pub(super) fn bind(select: &Select, purpose: Purpose<'_>, catalog: &Catalog, settings: &Settings) -> Result<Bound> {
-    if let Some(join) = select.joins.first() {
-        return Err(Error::statement("joins are not supported yet in ksqlDB's grammar")
-            .with_hint("a query without EMIT may join with JOIN ... ON and an alias for each source")
-            .at(join.right.name.span));
+    if !select.joins.is_empty() {
+        let joined = from::bind(select, purpose, catalog, settings)?;
+        let from::Joined { plan, source, names, select, reads } = joined;
+        check_emit(&select)?;
+        let context = Context { select: &select, purpose, settings, source, alias: String::new(), names, reads };
+        return bind_over(&context, plan);
     }
     let source = catalog.require(&select.from.name.value).map_err(|e| e.at(select.from.name.span))?.clone();
     check_source(&source, select, purpose)?;
@@ -88,8 +94,14 @@ pub(super) fn bind(select: &Select, purpose: Purpose<'_>, catalog: &Catalog, set
     let table = SourceTable::new(source.clone());
     let names = scan_names(&table, &alias);
     let scan = TableScanBuilder::new(TableReference::bare(alias.clone()), Arc::new(table)).build()?;
-    let mut plan = LogicalPlan::TableScan(scan);
-    let context = Context { select, purpose, settings, source, alias, names };
+    let reads = vec![source.name.clone()];
+    let context = Context { select, purpose, settings, source, alias, names, reads };
+    bind_over(&context, LogicalPlan::TableScan(scan))
+}
+
+/// Binds everything after FROM.
+fn bind_over(context: &Context<'_>, mut plan: LogicalPlan) -> Result<Bound> {
+    let (select, purpose) = (context.select, context.purpose);
     if let Some(filter) = &select.filter {
         plan = context.keep(filter, &context.names.of("WHERE"), ("WHERE", Boundary::Where), plan)?;
     }
@@ -107,7 +119,7 @@ pub(super) fn bind(select: &Select, purpose: Purpose<'_>, catalog: &Catalog, set
     let items = projection::items(&select.items, &over)?;
     let aggregated = items.iter().map(|i| &i.expr).chain(&select.having).any(|e| !expression::aggregates(e).is_empty());
     if aggregated || !select.group_by.is_empty() || select.window.is_some() || select.having.is_some() {
-        grouping::bind(&context, items, aggregated, plan)
+        grouping::bind(context, items, aggregated, plan)
     } else {
         context.flat(items, plan)
     }
@@ -118,10 +130,14 @@ fn check_source(source: &Source, select: &Select, purpose: Purpose<'_>) -> Resul
     if purpose.is_persistent() && source.kind == SourceKind::Table && source.window.is_some() {
         return fail("KSQL does not support persistent queries on windowed tables.");
     }
-    if select.emit == Some(Emit::Final) && select.window.is_none() {
-        return fail("EMIT FINAL is only supported for windowed aggregations.");
+    check_emit(select).map_err(|e| e.at(select.from.name.span))
+}
+
+fn check_emit(select: &Select) -> Result<()> {
+    match select.emit == Some(Emit::Final) && select.window.is_none() {
+        true => Err(Error::statement("EMIT FINAL is only supported for windowed aggregations.")),
+        false => Ok(()),
     }
-    Ok(())
 }
 
 fn scan_names(table: &SourceTable, alias: &str) -> Names {
@@ -168,7 +184,16 @@ impl Context<'_> {
             let keys = if self.purpose.is_persistent() { keys } else { vec![] };
             let (columns, key, value) = self.columns(&items, &keys, "key column", &names, &plan)?;
             let plan = Compute::plan(columns, plan)?;
-            return Ok(Bound { plan, key, value, table, window, kept_ms: None, source: self.source.clone() });
+            return Ok(Bound {
+                plan,
+                key,
+                value,
+                table,
+                window,
+                kept_ms: None,
+                source: self.source.clone(),
+                reads: self.reads.clone(),
+            });
         }
         if table {
             return Err(Error::statement("PARTITION BY is only supported for streams."));
@@ -186,7 +211,16 @@ impl Context<'_> {
             let key_format = formats::internal_key_format(self.source.key_format, self.settings.key_format, &key);
             plan = Rekey::plan(key.clone(), key_format, None, false, plan);
         }
-        Ok(Bound { plan, key, value, table: false, window: None, kept_ms: None, source: self.source.clone() })
+        Ok(Bound {
+            plan,
+            key,
+            value,
+            table: false,
+            window: None,
+            kept_ms: None,
+            source: self.source.clone(),
+            reads: self.reads.clone(),
+        })
     }
 
     /// `*` means the columns after PARTITION BY: the new key, also where it is an expression, then the old key at the end.

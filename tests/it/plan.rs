@@ -466,7 +466,7 @@ Sink: table O
 fn a_stateless_query_compiles_to_one_stage_that_reads_what_it_uses() {
     let pipeline = World::new(SOURCES)
         .pipeline("CREATE STREAM o AS SELECT id, d * 2 AS dd, rowtime AS t FROM s WHERE a > 1 AND b > 2;");
-    assert_eq!((pipeline.scan.key.as_slice(), pipeline.scan.value.as_slice()), (&[0][..], &[1, 2, 3][..]));
+    assert_eq!((pipeline.scans[0].key.as_slice(), pipeline.scans[0].value.as_slice()), (&[0][..], &[1, 2, 3][..]));
     assert!(pipeline.rows.same_key && pipeline.rows.key.is_empty() && pipeline.rows.drop_null_values);
     assert_eq!(pipeline.rows.slots, [Slot::Value(0), Slot::Value(1), Slot::Value(2), Slot::Rowtime]);
     let keep: Vec<String> = pipeline.rows.keep.iter().map(ToString::to_string).collect();

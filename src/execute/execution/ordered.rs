@@ -1,0 +1,74 @@
+//! Joins: the rows of all inputs go to the operators together, in canonical order.
+//!
+//! Records are decoded as they come; what waits are rows, because their order is that of their event times. A step takes
+//! all rows whose turn has come and hands them to the operators at once.
+
+use super::{BAD_RECORDS_KEPT, EPOCH_BYTES_MAX, Execution, QUEUED_RECORDS_MAX};
+use crate::error::Result;
+use crate::execute::Out;
+use crate::log::Run;
+use std::sync::atomic::Ordering;
+
+impl Execution {
+    /// Takes in what was fetched, and processes the rows whose turn has come. `starved`: nothing more came in time, so that
+    /// nobody is waited for.
+    pub(super) fn process_in_order(&mut self, starved: bool) -> Result<usize> {
+        let mut records = 0;
+        for slot in 0..self.queues.len() {
+            while let Some(run) = self.queues[slot].pop_front() {
+                records += run.len();
+                self.decode(&run)?;
+            }
+        }
+        loop {
+            let patient = !starved && self.order.len() < QUEUED_RECORDS_MAX;
+            let reader = &self.reader;
+            self.taken = self.order.take(&mut self.seq, &|slot| patient && !reader.at_end(slot));
+            if self.taken.batches.is_empty() {
+                break;
+            }
+            let mut out = Out::default();
+            self.stages.step_all(&self.taken.batches, &mut out)?;
+            self.write(out, 0, &|_| Vec::new())?;
+            for slot in 0..self.inputs.len() {
+                let waiting = self.order.next_offset(slot);
+                self.processed[slot] = waiting.map_or(self.decoded[slot], |offset| offset as i64);
+            }
+            self.dirty = true;
+            if self.pending.data.len() > EPOCH_BYTES_MAX {
+                break;
+            }
+        }
+        self.queued = self.order.len();
+        Ok(records)
+    }
+
+    /// The rows of a run, behind those that wait; until their turn comes `seq` holds their offsets.
+    fn decode(&mut self, run: &Run) -> Result<()> {
+        let slot = run.slot;
+        let (intake, bad) = (&mut self.intakes[slot], &mut self.bad);
+        let known = bad.len();
+        let mut next = self.decoded[slot];
+        let mut batches = Vec::new();
+        run.for_each(|record| {
+            if !intake.has_room(&record) {
+                batches.push(intake.finish(bad));
+            }
+            intake.push(&record, record.offset as u64, bad);
+            next = record.offset + 1;
+        });
+        batches.push(intake.finish(bad));
+        self.progress.bad.fetch_add((bad.len() - known) as u64, Ordering::Relaxed);
+        self.progress.consumed.fetch_add(run.len() as u64, Ordering::Relaxed);
+        bad.truncate(BAD_RECORDS_KEPT);
+        for batch in batches {
+            self.order.push(slot, batch?);
+        }
+        self.decoded[slot] = next;
+        if self.order.is_empty(slot) {
+            self.processed[slot] = next;
+        }
+        self.dirty = true;
+        Ok(())
+    }
+}

@@ -1,0 +1,393 @@
+//! FROM with several sources: a left-deep tree of joins, and the rest of the SELECT over its flat columns.
+//!
+//! Column `A` of the source known as `L` is the column `L_A` of the joined rows, as in ksqlDB. The statement is rewritten
+//! to these names once, here: what binds SELECT, WHERE and GROUP BY afterwards sees one source ([`Joined::source`] stands
+//! for it) and knows nothing of joins.
+//!
+//! ```text
+//! FROM l JOIN r WITHIN 1 HOUR ON l.a = r.b        key of the result: the joined value, known as L_A, else as R_B,
+//! SELECT l.a, r.c WHERE r.c > 1                   else (FULL OUTER, or expressions on both sides) as ROWKEY
+//!   -->  SELECT L_A AS A, R_C AS C WHERE R_C > 1
+//! ```
+
+mod criteria;
+mod names;
+mod tables;
+
+use crate::catalog::{Catalog, Format, Source};
+use crate::error::{Error, Result};
+use crate::parse::statement::{Join as JoinClause, JoinKind, Relation as Named, Select, SourceKind};
+use crate::plan::join::{HIDDEN, Join, KEY, Rule};
+use crate::plan::nodes::Compute;
+use crate::plan::scalar::{self, Boundary, Typed};
+use crate::plan::scope::Names;
+use crate::plan::select::Purpose;
+use crate::plan::table::SourceTable;
+use crate::plan::{Settings, call, expression, formats};
+use crate::types::{Column, Role, Schema, SqlType, pseudo, quoted};
+use criteria::Criteria;
+use datafusion::common::TableReference;
+use datafusion::logical_expr::logical_plan::TableScanBuilder;
+use datafusion::logical_expr::{Expr as PlanExpr, LogicalPlan, TableSource};
+use names::Sources;
+use sqlparser::ast::Expr;
+use std::sync::Arc;
+
+/// A FROM clause with joins, bound, and the statement over it.
+#[derive(Debug)]
+pub(super) struct Joined {
+    /// The joins.
+    pub plan: LogicalPlan,
+    /// Stands for what is joined: its key, formats, partitions.
+    pub source: Arc<Source>,
+    /// The flat columns.
+    pub names: Names,
+    /// The statement over the flat columns.
+    pub select: Select,
+    /// Streams and tables that are read.
+    pub reads: Vec<String>,
+}
+
+/// A source, or what some of them are joined to.
+#[derive(Clone, Debug)]
+struct Relation {
+    plan: LogicalPlan,
+    /// As errors name it.
+    text: String,
+    /// Flat names and types, and where `plan` has them.
+    columns: Vec<(String, SqlType, usize)>,
+    /// Expressions over the flat columns that equal the key of every row; the rows are where this key belongs.
+    same: Vec<Expr>,
+    /// Those, and what else may name the key of the result.
+    viable: Vec<Expr>,
+    table: bool,
+    /// The key columns, by their flat names, where a foreign key was the last to join: those of the left table.
+    own_key: Option<Vec<Column>>,
+    source: Arc<Source>,
+    key_format: Format,
+}
+
+/// Binds the joins of a SELECT and rewrites the rest of it.
+pub(super) fn bind(select: &Select, purpose: Purpose<'_>, catalog: &Catalog, settings: &Settings) -> Result<Joined> {
+    let sources = Sources::of(select, catalog)?;
+    check_sources(&sources, purpose)?;
+    let mut left = leaf(&sources, 0)?;
+    for (i, clause) in select.joins.iter().enumerate() {
+        let right = leaf(&sources, i + 1)?;
+        let name = format!("{}Join", "L_".repeat(select.joins.len() - 1 - i));
+        left = join(left, right, clause, &sources, (name, purpose, settings)).map_err(|e| at(e, &clause.right))?;
+    }
+    finish(select, left, &sources, purpose)
+}
+
+fn at(e: Error, relation: &Named) -> Error {
+    if e.span().is_some() { e } else { e.at(relation.name.span) }
+}
+
+fn check_sources(sources: &Sources, purpose: Purpose<'_>) -> Result<()> {
+    let all = || sources.all.iter().map(|s| &s.source);
+    let kafka: Vec<&str> = all().filter(|s| s.value_format == Format::Kafka).map(|s| s.name.as_str()).collect();
+    if purpose.is_persistent() && !kafka.is_empty() {
+        return Err(Error::statement(format!(
+            "Source(s) {} are using the 'KAFKA' value format. This format does not yet support JOIN.",
+            kafka.join(", ")
+        )));
+    }
+    Ok(())
+}
+
+/// One source, its columns under their flat names.
+fn leaf(sources: &Sources, place: usize) -> Result<Relation> {
+    let known = &sources.all[place];
+    let source = known.source.clone();
+    let table = SourceTable::new(source.clone());
+    let fields = TableSource::schema(&table);
+    let column = |(i, field): (usize, &Arc<arrow::datatypes::Field>)| {
+        let shown = !field.name().starts_with('#');
+        shown.then(|| (known.flat(field.name()), table.sql_type(i), i))
+    };
+    let columns = fields.fields().iter().enumerate().filter_map(column).collect();
+    let same: Vec<Expr> = match source.schema.key.as_slice() {
+        [key] => vec![expression::identifier(&known.flat(&key.name))],
+        _ => vec![],
+    };
+    let scan = TableScanBuilder::new(TableReference::bare(known.alias.clone()), Arc::new(table)).build()?;
+    Ok(Relation {
+        plan: LogicalPlan::TableScan(scan),
+        text: known.alias.clone(),
+        columns,
+        viable: same.clone(),
+        same,
+        table: source.kind == SourceKind::Table,
+        own_key: None,
+        key_format: source.key_format,
+        source,
+    })
+}
+
+fn join(
+    left: Relation,
+    right: Relation,
+    clause: &JoinClause,
+    sources: &Sources,
+    (name, purpose, settings): (String, Purpose<'_>, &Settings),
+) -> Result<Relation> {
+    let tables = kind_of(&left, &right, clause)?;
+    check_windows(&left, &right)?;
+    let criteria = Criteria::of(clause, sources, &left.columns, &right.columns)?;
+    let rule = match tables {
+        None => Rule::Within(clause.within.ok_or_else(|| Error::bug("a join of streams has no WITHIN"))?),
+        Some(tables) => tables::rule(&left, &right, clause.kind, (&criteria, sources), tables)?,
+    };
+    let types = [side_key(&left, &criteria.left)?, side_key(&right, &criteria.right)?];
+    if types[0].ty != types[1].ty {
+        return Err(Error::statement(format!(
+            "Invalid join condition: types don't match. Got {}.",
+            criteria.text(sources, [&format!("{{{}}}", types[0].ty), &format!("{{{}}}", types[1].ty)])
+        )));
+    }
+    let key = Column::key(key_name(&criteria, sources), types[0].ty.clone());
+    let wanted = if left.key_format == Format::None { right.key_format } else { left.key_format };
+    let key_format = formats::internal_key_format(wanted, settings.key_format, std::slice::from_ref(&key));
+    formats::check_key(key_format, std::slice::from_ref(&key))?;
+    let foreign = matches!(rule, Rule::Foreign { .. });
+    // The right side of a foreign key is found by its own key bytes; the left one stays where it is.
+    let key_format = if foreign { right.key_format } else { key_format };
+    if !foreign {
+        check_partitions(&left, &right)?;
+    }
+    let moves = |side: &Relation, expr: &Expr| !side.same.contains(expr) || side.key_format != key_format;
+    let hops = [!foreign && moves(&left, &criteria.left), !foreign && moves(&right, &criteria.right)];
+    for (moved, side) in hops.into_iter().zip([&left, &right]) {
+        if moved && side.source.window.is_some() {
+            return Err(Error::statement(
+                "Implicit repartitioning of windowed sources is not supported. See https://github.com/confluentinc/ksql/issues/4385.",
+            ));
+        }
+    }
+    if left.source.window.is_some() {
+        return Err(Error::statement("joins of windowed streams are not supported yet"));
+    }
+    let batch = purpose == Purpose::Batch;
+    let rule = if batch { bounded(rule) } else { rule };
+    let sides = [side(&left, &types[0])?, side(&right, &types[1])?];
+    let partitions = left.source.partitions;
+    let own_key = match &rule {
+        Rule::Foreign { key, .. } => Some(key.clone()),
+        _ => None,
+    };
+    let key_format_out = if foreign { left.key_format } else { key_format };
+    let plan = Join::plan(name, clause.kind, rule, key, key_format, partitions, hops, sides)?;
+    let joined = joined(left, right, clause.kind, (criteria, foreign), plan, key_format_out);
+    Ok(Relation { own_key, ..joined })
+}
+
+/// A query over history takes the form that waits: a row that stands alone is known to stand alone.
+fn bounded(rule: Rule) -> Rule {
+    match rule {
+        Rule::Within(mut within) => {
+            within.grace_ms.get_or_insert(0);
+            Rule::Within(within)
+        }
+        other => other,
+    }
+}
+
+/// Two streams (`None`), a stream with a table (`Some(false)`), or two tables.
+fn kind_of(left: &Relation, right: &Relation, clause: &JoinClause) -> Result<Option<bool>> {
+    match (left.table, right.table, clause.within) {
+        (true, false, _) => Err(Error::statement(format!(
+            "Invalid join order: table-stream joins are not supported; only stream-table joins. Got {} {} {}.",
+            left.first(),
+            words(clause.kind),
+            right.text
+        ))),
+        (false, true, Some(_)) => Err(Error::statement(
+            "A window definition was provided for a Stream-Table join. These joins are not windowed. Please drop the window \
+             definition (ie. the WITHIN clause) and try to execute your join again.",
+        )),
+        (true, true, Some(_)) => Err(Error::statement(
+            "A window definition was provided for a Table-Table join. These joins are not windowed. Please drop the window \
+             definition (i.e. the WITHIN clause) and try to execute your Table-Table join again.",
+        )),
+        (tables, true, None) => Ok(Some(tables)),
+        (false, false, None) => {
+            Err(Error::statement("Stream-Stream joins must have a WITHIN clause specified. None was provided.")
+                .with_hint("JOIN ... WITHIN 1 HOUR ON ... joins rows that are at most an hour apart"))
+        }
+        (false, false, Some(_)) => Ok(None),
+    }
+}
+
+/// The join as ksqlDB's errors write it.
+fn words(kind: JoinKind) -> &'static str {
+    match kind {
+        JoinKind::Inner => "[INNER] JOIN",
+        JoinKind::Left => "LEFT [OUTER] JOIN",
+        JoinKind::Right => "RIGHT [OUTER] JOIN",
+        JoinKind::Full => "[FULL] OUTER JOIN",
+    }
+}
+
+fn check_windows(left: &Relation, right: &Relation) -> Result<()> {
+    let session = |r: &Relation| r.source.window.map(|w| w.kind.name() == "SESSION");
+    let shown = |r: &Relation| match r.source.window {
+        Some(window) => format!("{} is {} windowed", quoted(&r.text), window.kind.name()),
+        None => format!("{} is not windowed", quoted(&r.text)),
+    };
+    match (session(left), session(right)) {
+        (None, Some(_)) | (Some(_), None) => Err(Error::statement(format!(
+            "Can not join windowed source to non-windowed source.\n{}\n{}",
+            shown(left),
+            shown(right)
+        ))),
+        (Some(a), Some(b)) if a != b => {
+            let kind = |r: &Relation| r.source.window.map_or("", |w| w.kind.name());
+            Err(Error::statement(format!(
+                "Incompatible windowed sources.\nLeft source: {}\nRight source: {}\nSession windowed sources can only be \
+                 joined to other session windowed sources, and may still not result in expected behaviour as session bounds \
+                 must be an exact match for the join to work\nHopping and tumbling windowed sources can only be joined to \
+                 other hopping and tumbling windowed sources",
+                kind(left),
+                kind(right)
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_partitions(left: &Relation, right: &Relation) -> Result<()> {
+    let (l, r) = (left.source.partitions, right.source.partitions);
+    if l == r {
+        return Ok(());
+    }
+    Err(Error::statement(format!(
+        "Can't join {} with {} since the number of partitions don't match. {} partitions = {l}; {} partitions = {r}. Please \
+         repartition either one so that the number of partitions match.",
+        quoted(&left.text),
+        quoted(&right.text),
+        quoted(&left.text),
+        quoted(&right.text)
+    )))
+}
+
+fn key_name(criteria: &Criteria, sources: &Sources) -> String {
+    let column = [&criteria.left, &criteria.right].into_iter().find_map(|e| expression::as_name(e));
+    column.map_or_else(|| sources.synthetic(), str::to_owned)
+}
+
+/// The expression that a side is joined by.
+fn side_key(side: &Relation, expr: &Expr) -> Result<Typed> {
+    let mut names = Names::new("JOIN ON", "");
+    for (name, ty, place) in &side.columns {
+        names.add(name, *place, ty.clone());
+    }
+    scalar::bind(expr, &names, Boundary::PartitionBy)
+}
+
+/// A side's plan: the key, all flat columns, what every row carries.
+fn side(relation: &Relation, key: &Typed) -> Result<LogicalPlan> {
+    let input = relation.plan.schema();
+    let all = input.columns();
+    let mut columns = vec![(KEY.to_owned(), call::call(&key.program, &key.ty, input))];
+    for (name, _, place) in &relation.columns {
+        columns.push((name.clone(), PlanExpr::Column(all[*place].clone())));
+    }
+    for hidden in HIDDEN {
+        let column = all.iter().find(|c| c.name == hidden).cloned();
+        let column = column.ok_or_else(|| Error::bug(format!("a side of a join has no {hidden}")))?;
+        columns.push((hidden.to_owned(), PlanExpr::Column(column)));
+    }
+    Ok(Compute::plan(columns, relation.plan.clone())?)
+}
+
+/// What two relations are joined to.
+fn joined(
+    left: Relation,
+    right: Relation,
+    kind: JoinKind,
+    (criteria, foreign): (Criteria, bool),
+    plan: LogicalPlan,
+    key_format: Format,
+) -> Relation {
+    let columns = left.columns.iter().chain(&right.columns).enumerate();
+    let columns = columns.map(|(i, (name, ty, _))| (name.clone(), ty.clone(), i + 1)).collect();
+    let known = |set: &[Expr], expr: &Expr| if set.contains(expr) { set.to_vec() } else { vec![expr.clone()] };
+    let (mut same, mut viable) = match kind {
+        // The left table's key stays the key, whatever the foreign key is.
+        _ if foreign => (left.same, left.viable),
+        JoinKind::Full => (vec![], vec![]),
+        JoinKind::Right => (vec![], known(&left.viable, &criteria.left)),
+        _ => (known(&left.same, &criteria.left), known(&left.viable, &criteria.left)),
+    };
+    if !foreign && matches!(kind, JoinKind::Inner | JoinKind::Right) {
+        same.push(criteria.right.clone());
+    }
+    if !foreign && kind != JoinKind::Full {
+        viable.push(criteria.right);
+    }
+    let text = format!("{} {}", left.text, right.text);
+    let (table, source) = (left.table, left.source);
+    Relation { plan, text, columns, same, viable, table, own_key: None, source, key_format }
+}
+
+impl Relation {
+    /// As errors name the first of what is joined.
+    fn first(&self) -> &str {
+        self.text.split(' ').next().unwrap_or_default()
+    }
+}
+
+/// The whole statement over the joined columns.
+fn finish(select: &Select, relation: Relation, sources: &Sources, purpose: Purpose<'_>) -> Result<Joined> {
+    let mut names = Names::new("SELECT", "");
+    for (name, ty, place) in &relation.columns {
+        names.add(name, *place, ty.clone());
+    }
+    let viable: Vec<&str> = relation.viable.iter().filter_map(expression::as_name).collect();
+    let synthetic = (viable.is_empty() && relation.own_key.is_none()).then(|| sources.synthetic());
+    let key_type = crate::plan::nodes::downcast::<Join>(&relation.plan)
+        .map(|join| join.key.ty.clone())
+        .ok_or_else(|| Error::bug("a FROM clause with joins has no join"))?;
+    if let Some(name) = &synthetic {
+        names.add(name, 0, key_type.clone());
+    }
+    names.add(KEY, 0, key_type.clone());
+    let mut rewritten = sources.rewrite(select, synthetic.as_deref(), purpose.is_persistent())?;
+    let keyed = purpose.is_persistent() && select.group_by.is_empty() && select.partition_by.is_empty();
+    let chosen = match &synthetic {
+        Some(name) => Some(name.clone()),
+        None => viable.iter().find(|name| names::selects(&rewritten.items, name)).map(|n| (*n).to_owned()),
+    };
+    if keyed && let Some(own) = &relation.own_key {
+        tables::check_own_key(own, &rewritten.items, sources)?;
+    } else if keyed && !chosen.as_ref().is_some_and(|name| names::selects(&rewritten.items, name)) {
+        return Err(sources.missing_key(purpose, &viable, synthetic.as_deref()));
+    }
+    let chosen = chosen.or_else(|| viable.first().map(|n| (*n).to_owned())).unwrap_or_else(|| KEY.to_owned());
+    // A column of a side that may be missing is NULL where the key is not: the key then has a name of its own.
+    let is_key = synthetic.is_some() || relation.same.contains(&expression::identifier(&chosen));
+    if !is_key && keyed && relation.own_key.is_none() {
+        names::replace_item(&mut rewritten.items, &chosen, KEY);
+    }
+    let key = match relation.own_key {
+        Some(own) => own,
+        None => vec![Column::key(if is_key { chosen } else { KEY.to_owned() }, key_type)],
+    };
+    let plain = sources.all.iter().flat_map(|s| s.source.schema.columns());
+    let value = plain.map(|c| Column { role: Role::Value, ..c.clone() }).collect();
+    let first = &relation.source;
+    let source = Source {
+        name: sources.all.iter().map(|s| s.source.name.as_str()).collect::<Vec<_>>().join(", "),
+        kind: if relation.table { SourceKind::Table } else { SourceKind::Stream },
+        schema: Schema { key, value },
+        key_format: relation.key_format,
+        timestamp: None,
+        ..Source::clone(first)
+    };
+    let reads = sources.all.iter().map(|s| s.source.name.clone()).collect();
+    Ok(Joined { plan: relation.plan, source: Arc::new(source), names, select: rewritten, reads })
+}
+
+/// Pseudo columns that every source has.
+const PSEUDO: [&str; 3] = [pseudo::ROWTIME, pseudo::ROWPARTITION, pseudo::ROWOFFSET];

@@ -1,0 +1,98 @@
+//! The ON clause: one equality, each side over exactly one of the two inputs.
+
+use super::names::{Columns, Sources};
+use crate::error::{Error, Result};
+use crate::parse::statement::Join;
+use crate::plan::expression;
+use sqlparser::ast::{BinaryOperator, Expr};
+use std::collections::BTreeSet;
+
+/// What each input is joined by, over flat columns.
+#[derive(Clone, Debug)]
+pub(super) struct Criteria {
+    pub(super) left: Expr,
+    pub(super) right: Expr,
+    /// The right one was written first.
+    flipped: bool,
+}
+
+impl Criteria {
+    /// Reads an ON clause. It may be written in either order.
+    pub(super) fn of(clause: &Join, sources: &Sources, left: &Columns, right: &Columns) -> Result<Criteria> {
+        let on = sources.flat(&clause.on)?;
+        let Expr::BinaryOp { left: one, op, right: other } = &on else { return Err(not_an_equality(sources, &on)) };
+        match op {
+            BinaryOperator::Eq => {}
+            BinaryOperator::And | BinaryOperator::Or => {
+                return Err(Error::statement(format!(
+                    "Invalid join condition: joins on multiple conditions are not yet supported. Got {}.",
+                    sources.text(&on)
+                )));
+            }
+            _ => return Err(not_an_equality(sources, &on)),
+        }
+        let (one, other) = (one.as_ref(), other.as_ref());
+        let mut named = Vec::new();
+        for side in [one, other] {
+            named.push(side_of(side, &on, sources)?);
+        }
+        let known_as = clause.right.known_as().value.as_str();
+        let within = |columns: &Columns, alias: &str| {
+            let of = |name: &str| sources.origin(name).is_some_and(|(known, _)| known.alias == alias);
+            columns.iter().any(|(name, ..)| of(name))
+        };
+        let (a, b) = (named[0].as_str(), named[1].as_str());
+        if a == b {
+            return Err(Error::statement(format!(
+                "Each side of the join must reference exactly one source and not the same source. Left side references \
+                 `{a}` and right references `{b}`"
+            )));
+        }
+        if within(left, a) && within(right, b) {
+            Ok(Criteria { left: one.clone(), right: other.clone(), flipped: false })
+        } else if within(left, b) && within(right, a) {
+            Ok(Criteria { left: other.clone(), right: one.clone(), flipped: true })
+        } else {
+            Err(Error::statement(format!(
+                "A join criteria is expected to reference the source (`{known_as}`) in the FROM clause, instead the right \
+                 source references `{b}` and the left source references `{a}`"
+            )))
+        }
+    }
+}
+
+impl Criteria {
+    /// As it was written: `L.A = R.B`, each side with what `more` says about it.
+    pub(super) fn text(&self, sources: &Sources, more: [&str; 2]) -> String {
+        let left = format!("{}{}", sources.text(&self.left), more[0]);
+        let right = format!("{}{}", sources.text(&self.right), more[1]);
+        if self.flipped { format!("{right} = {left}") } else { format!("{left} = {right}") }
+    }
+}
+
+fn not_an_equality(sources: &Sources, on: &Expr) -> Error {
+    Error::statement(format!("Unsupported join expression: {}.", sources.text(on)))
+        .with_hint("a join has one equality: ON l.a = r.b")
+}
+
+/// The one source that this side names.
+fn side_of(side: &Expr, on: &Expr, sources: &Sources) -> Result<String> {
+    let mut found = BTreeSet::new();
+    for name in expression::columns_outside_aggregates(side) {
+        match sources.origin(&name) {
+            Some((known, _)) => {
+                found.insert(known.alias.clone());
+            }
+            None => return Err(Error::statement(format!("JOIN ON column '{name}' cannot be resolved."))),
+        }
+    }
+    match found.into_iter().collect::<Vec<_>>().as_slice() {
+        [one] => Ok(one.clone()),
+        _ => Err(Error::statement(format!(
+            "Invalid comparison expression '{}' in join '{}'. Each side of the join comparision must contain references from \
+             exactly one source.",
+            sources.text(side),
+            sources.text(on)
+        ))),
+    }
+}

@@ -1,0 +1,260 @@
+//! Names of several sources: `L.A`, or `A` where only one of them has it, is the flat column `L_A`.
+
+use super::PSEUDO;
+use crate::catalog::{Catalog, Source};
+use crate::error::{Error, Result, Span};
+use crate::parse::statement::{Name, Select, SelectItem};
+use crate::plan::expression;
+use crate::plan::select::Purpose;
+use crate::types::{SqlType, pseudo, quoted};
+use sqlparser::ast::{Expr, OneOrManyWithParens, Visit, Visitor};
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+/// One source of a FROM clause.
+#[derive(Clone, Debug)]
+pub(super) struct Known {
+    /// Its name in this statement.
+    pub(super) alias: String,
+    pub(super) source: Arc<Source>,
+}
+
+/// All sources of a FROM clause, in order.
+#[derive(Clone, Debug)]
+pub(super) struct Sources {
+    pub(super) all: Vec<Known>,
+}
+
+impl Known {
+    /// The flat name of a column.
+    pub(super) fn flat(&self, column: &str) -> String {
+        format!("{}_{column}", self.alias)
+    }
+
+    /// Does a name mean one of its columns?
+    pub(super) fn has(&self, column: &str) -> bool {
+        let bounds = [pseudo::WINDOWSTART, pseudo::WINDOWEND].contains(&column) && self.source.window.is_some();
+        bounds || PSEUDO.contains(&column) || self.source.schema.find(column).is_some()
+    }
+}
+
+impl Sources {
+    /// The sources that a statement names: each once.
+    pub(super) fn of(select: &Select, catalog: &Catalog) -> Result<Sources> {
+        let mut all: Vec<Known> = Vec::new();
+        for named in std::iter::once(&select.from).chain(select.joins.iter().map(|j| &j.right)) {
+            let source = catalog.require(&named.name.value).map_err(|e| e.at(named.name.span))?.clone();
+            if let Some(twice) = all.iter().find(|k| k.source.name == source.name) {
+                let text = match select.joins.len() {
+                    1 => format!(
+                        "Can not join '{}' to '{}': self joins are not yet supported.",
+                        twice.source.name, source.name
+                    ),
+                    _ => format!(
+                        "N-way joins do not support multiple occurrences of the same source. Source: '{}'",
+                        source.name
+                    ),
+                };
+                return Err(Error::statement(text).at(named.name.span));
+            }
+            let alias = named.known_as().value.clone();
+            if all.iter().any(|k| k.alias == alias) {
+                return Err(Error::statement(format!("two sources are named {alias}")).at(named.known_as().span));
+            }
+            all.push(Known { alias, source });
+        }
+        Ok(Sources { all })
+    }
+
+    fn with_alias(&self, alias: &str) -> Option<&Known> {
+        self.all.iter().find(|k| k.alias == alias)
+    }
+
+    /// Do several sources have a column of this name? Its bare name then says too little.
+    fn clashes(&self, column: &str) -> bool {
+        self.all.iter().filter(|k| k.has(column)).count() > 1
+    }
+
+    /// A name for a key that no column gives one to.
+    pub(super) fn synthetic(&self) -> String {
+        let taken = |name: &str| self.all.iter().any(|k| k.source.schema.find(name).is_some());
+        let numbered = (1..).map(|n| format!("ROWKEY_{n}"));
+        let mut candidates = std::iter::once("ROWKEY".to_owned()).chain(numbered);
+        candidates.find(|name| !taken(name)).expect("the numbers never end")
+    }
+
+    /// The expression over flat columns. What no source knows stays as it is; `clause` finds and tells it.
+    pub(super) fn flat(&self, expr: &Expr) -> Result<Expr> {
+        let expr = expression::normal(expr, "");
+        let parameters = parameters(&expr);
+        let mut ambiguous = None;
+        let flat = expression::replace(&expr, &mut |e| match e {
+            Expr::CompoundIdentifier(parts) if parts.len() == 2 => {
+                let known = self.with_alias(&parts[0].value).filter(|k| k.has(&parts[1].value))?;
+                Some(expression::identifier(&known.flat(&parts[1].value)))
+            }
+            Expr::Identifier(name) if !parameters.contains(&name.value) => {
+                let having: Vec<&Known> = self.all.iter().filter(|k| k.has(&name.value)).collect();
+                if having.len() > 1 {
+                    let could: Vec<String> = having.iter().map(|k| format!("{}.{}", k.alias, name.value)).collect();
+                    ambiguous.get_or_insert((name.value.clone(), could));
+                }
+                having.first().map(|known| expression::identifier(&known.flat(&name.value)))
+            }
+            _ => None,
+        });
+        match ambiguous {
+            None => Ok(flat),
+            Some((name, could)) => {
+                Err(Error::statement(format!("Column '{name}' is ambiguous. Could be {}.", could.join(" or "))))
+            }
+        }
+    }
+
+    /// A flat expression with its columns written as `L.A`.
+    pub(super) fn text(&self, expr: &Expr) -> String {
+        let dotted = expression::replace(expr, &mut |e| {
+            let name = expression::as_name(e)?;
+            let (known, column) = self.origin(name)?;
+            let parts = [&known.alias, &column].map(|p| sqlparser::ast::Ident::with_quote('`', p));
+            Some(Expr::CompoundIdentifier(parts.into()))
+        });
+        expression::text(&dotted)
+    }
+
+    /// The source and column behind a flat name.
+    pub(super) fn origin(&self, flat: &str) -> Option<(&Known, String)> {
+        self.all.iter().find_map(|known| {
+            let column = flat.strip_prefix(known.alias.as_str())?.strip_prefix('_')?;
+            known.has(column).then(|| (known, column.to_owned()))
+        })
+    }
+
+    /// The statement over flat columns, every `*` written out. `synthetic` is the key that no column names.
+    pub(super) fn rewrite(&self, select: &Select, synthetic: Option<&str>, persistent: bool) -> Result<Select> {
+        let mut out = select.clone();
+        out.items.clear();
+        let moved = persistent && !select.partition_by.is_empty();
+        for item in &select.items {
+            match item {
+                SelectItem::All => {
+                    out.items.extend(synthetic.filter(|_| !moved).map(|name| plain(name, name)));
+                    self.all.iter().for_each(|known| known.columns(moved, &mut out.items));
+                }
+                SelectItem::AllOf(name) => match self.with_alias(&name.value) {
+                    Some(known) => known.columns(moved, &mut out.items),
+                    None => {
+                        let text = format!("'{}' is not a valid stream/table name or alias.", name.value);
+                        return Err(Error::statement(text).at(name.span));
+                    }
+                },
+                SelectItem::AllFields(expr) => out.items.push(SelectItem::AllFields(self.flat(expr)?)),
+                SelectItem::Expr { expr, alias, span } => {
+                    let expr = self.flat(expr).map_err(|e| e.at(*span))?;
+                    let alias = alias.clone().or_else(|| self.name_of(&expr, *span));
+                    out.items.push(SelectItem::Expr { expr, alias, span: *span });
+                }
+            }
+        }
+        let all = |list: &[Expr]| list.iter().map(|e| self.flat(e)).collect::<Result<Vec<_>>>();
+        out.filter = select.filter.as_ref().map(|e| self.flat(e)).transpose()?;
+        out.having = select.having.as_ref().map(|e| self.flat(e)).transpose()?;
+        out.group_by = all(&select.group_by)?;
+        out.partition_by = all(&select.partition_by)?;
+        Ok(out)
+    }
+
+    /// How a column is named that was selected without AS: by its own name, if that is no other source's.
+    fn name_of(&self, expr: &Expr, span: Span) -> Option<Name> {
+        let flat = expression::as_name(expr)?;
+        let (_, column) = self.origin(flat)?;
+        let value = if self.clashes(&column) { flat.to_owned() } else { column };
+        Some(Name { value, span })
+    }
+
+    /// What to say when the key is not selected.
+    pub(super) fn missing_key(&self, purpose: Purpose<'_>, viable: &[&str], synthetic: Option<&str>) -> Error {
+        let Purpose::Persistent(target) = purpose else { return Error::bug("only a stored result needs its key") };
+        let texts: Vec<String> = match synthetic {
+            Some(name) => vec![name.to_owned()],
+            None => viable.iter().map(|v| self.text(&expression::identifier(v))).collect(),
+        };
+        let plural = if texts.len() > 1 { "s" } else { "" };
+        let listed = match texts.split_last() {
+            Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+            _ => texts.join(""),
+        };
+        let note = synthetic.map_or_else(String::new, |name| {
+            format!(
+                "\n{name} was added as a synthetic key column because the join criteria did not match any source column."
+            )
+        });
+        Error::statement(format!(
+            "Key missing from projection (ie, SELECT). See https://cnfl.io/2LV7ouS.\nThe query used to build {} must include \
+             the join expression{plural} {listed} in its projection (eg, SELECT {}...).{note}",
+            quoted(target),
+            texts.first().map_or("", String::as_str)
+        ))
+    }
+}
+
+impl Known {
+    /// What `*` means for one source. After PARTITION BY ksqlDB shows everything that it carries along, the key last.
+    fn columns(&self, moved: bool, items: &mut Vec<SelectItem>) {
+        let key = self.source.schema.key.iter().map(|c| c.name.as_str());
+        let value = self.source.schema.value.iter().map(|c| c.name.as_str());
+        let names: Vec<&str> = match moved {
+            false => key.chain(value).collect(),
+            true => value.chain(PSEUDO).chain(key).collect(),
+        };
+        items.extend(names.into_iter().map(|name| plain(&self.flat(name), &self.flat(name))));
+    }
+}
+
+/// Is this flat column an item by itself?
+pub(super) fn selects(items: &[SelectItem], name: &str) -> bool {
+    items.iter().any(|item| matches!(item, SelectItem::Expr { expr, .. } if expression::as_name(expr) == Some(name)))
+}
+
+/// Puts another column in the place of the items that are this one.
+pub(super) fn replace_item(items: &mut [SelectItem], name: &str, by: &str) {
+    for item in items {
+        if let SelectItem::Expr { expr, .. } = item
+            && expression::as_name(expr) == Some(name)
+        {
+            *expr = expression::identifier(by);
+        }
+    }
+}
+
+fn plain(column: &str, name: &str) -> SelectItem {
+    let span = Span { start: 0, end: 0 };
+    let alias = Some(Name { value: name.to_owned(), span });
+    SelectItem::Expr { expr: expression::identifier(column), alias, span }
+}
+
+/// Names that lambdas inside of the expression bind.
+fn parameters(expr: &Expr) -> BTreeSet<String> {
+    struct Lambdas(BTreeSet<String>);
+    impl Visitor for Lambdas {
+        type Break = ();
+        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+            if let Expr::Lambda(lambda) = expr {
+                let one = std::slice::from_ref;
+                let params = match &lambda.params {
+                    OneOrManyWithParens::One(p) => one(p),
+                    OneOrManyWithParens::Many(many) => many,
+                };
+                self.0.extend(params.iter().map(|p| p.name.value.clone()));
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let mut lambdas = Lambdas(BTreeSet::new());
+    let _ = Visit::visit(expr, &mut lambdas);
+    lambdas.0
+}
+
+/// Flat columns with their types and places.
+pub(super) type Columns = [(String, SqlType, usize)];
