@@ -159,7 +159,13 @@ impl RowOperator {
         let (mut key, mut failed) = (Vec::with_capacity(self.key.len()), None);
         for (i, program) in self.key.iter().enumerate() {
             let mut errors = RowErrors::new();
-            key.push(program.eval_array(input, &mut errors)?);
+            let column = program.eval_array(input, &mut errors)?;
+            // Without a value only the old key is known; pseudo columns belong to the value.
+            let known = program.reads().into_iter().all(|slot| matches!(self.projected.get(slot), Some(Slot::Key(_))));
+            key.push(match present(&batch.new).filter(|_| !known) {
+                Some(values) => without(&column, &BooleanArray::new(!&values, None))?,
+                None => column,
+            });
             for caught in errors.caught() {
                 failed = Some(failed.map_or_else(|| caught.rows.clone(), |f: BooleanBuffer| &f | &caught.rows));
             }
@@ -223,9 +229,7 @@ fn renumbered<'a>(slots: &[Slot], programs: impl Iterator<Item = &'a Program>) -
 
 fn gather(slots: &[Slot], batch: &ChangeBatch, side: &Side) -> Result<Vec<ArrayRef>> {
     let missing = || Error::bug("a row program reads a column that the batch has not");
-    // Pseudo columns belong to the value: where there is none they are NULL.
-    let nulls = side.present.as_ref().filter(|p| p.null_count() > 0);
-    let long = |values: &ScalarBuffer<i64>| -> ArrayRef { Arc::new(Int64Array::new(values.clone(), nulls.cloned())) };
+    let long = |values: &ScalarBuffer<i64>| -> ArrayRef { Arc::new(Int64Array::new(values.clone(), None)) };
     let column = |slot: &Slot| match slot {
         Slot::Key(i) => batch.key.get(*i).cloned().ok_or_else(missing),
         Slot::Value(i) => side.columns.get(*i).cloned().ok_or_else(missing),

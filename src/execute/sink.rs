@@ -83,7 +83,7 @@ impl Sink {
         failed.extend(bad.into_iter().map(|(row, e)| (row, format!("value: {}", e.reason))));
         failed.sort_by_key(|f| f.0);
         failed.dedup_by_key(|f| f.0);
-        let times = self.timestamps(batch)?;
+        let times = self.timestamps(batch, &mut failed)?;
         let mut skip = failed.iter().map(|f| f.0).peekable();
         for row in 0..rows {
             if skip.next_if_eq(&row).is_some() {
@@ -122,12 +122,22 @@ impl Sink {
         start..data.len()
     }
 
-    /// The times that `WITH (TIMESTAMP = ...)` asks for; NULL leaves the row's own.
-    fn timestamps(&self, batch: &ChangeBatch) -> Result<Option<Vec<i64>>> {
+    /// The times that `WITH (TIMESTAMP = ...)` asks for. A row without a value keeps its own; one whose time is NULL or before
+    /// 1970 is not written.
+    fn timestamps(&self, batch: &ChangeBatch, failed: &mut Vec<(usize, String)>) -> Result<Option<Vec<i64>>> {
         let Some(column) = self.timestamp else { return Ok(None) };
         let column = &batch.new.columns[column];
-        let pick = |times: Box<dyn Iterator<Item = Option<i64>> + '_>| {
-            times.zip(batch.rowtime.iter()).map(|(t, own)| t.filter(|t| *t >= 0).unwrap_or(*own)).collect()
+        let mut pick = |times: Box<dyn Iterator<Item = Option<i64>> + '_>| {
+            let one = |(row, (time, own)): (usize, (Option<i64>, &i64))| {
+                if batch.new.has(row) && time.is_none_or(|t| t < 0) {
+                    failed.push((row, format!("timestamp: {time:?} is not a time")));
+                }
+                time.filter(|_| batch.new.has(row)).unwrap_or(*own)
+            };
+            let times: Vec<i64> = times.zip(batch.rowtime.iter()).enumerate().map(one).collect();
+            failed.sort_by_key(|f| f.0);
+            failed.dedup_by_key(|f| f.0);
+            times
         };
         Ok(Some(match column.data_type() {
             DataType::Int64 => pick(Box::new(column.as_primitive::<Int64Type>().iter())),

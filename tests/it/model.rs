@@ -305,32 +305,39 @@ pub(crate) enum Expr {
 pub(crate) struct Thrown;
 
 impl Expr {
-    /// Its value for a record with this image.
-    pub(crate) fn eval(&self, row: &Rec, image: &[Val]) -> Result<Val, Thrown> {
-        self.eval_at(row, image, Val::Long(row.time))
+    /// Does it need the record's value, or what belongs to it?
+    fn reads_value(&self) -> bool {
+        match self {
+            Expr::Key(_) | Expr::Lit(_) => false,
+            Expr::Value(_) | Expr::Time => true,
+            Expr::Not(a) => a.reads_value(),
+            Expr::Add(a, b) | Expr::Div(a, b) | Expr::Greater(a, b) | Expr::And(a, b) => {
+                a.reads_value() || b.reads_value()
+            }
+        }
     }
 
-    /// The same, where the pseudo column ROWTIME has this value.
-    fn eval_at(&self, row: &Rec, image: &[Val], time: Val) -> Result<Val, Thrown> {
-        let number = |e: &Expr| match e.eval_at(row, image, time.clone())? {
+    /// Its value for a record with this image.
+    pub(crate) fn eval(&self, row: &Rec, image: &[Val]) -> Result<Val, Thrown> {
+        let number = |e: &Expr| match e.eval(row, image)? {
             Val::Long(v) => Ok(v),
             _ => Err(Thrown),
         };
-        let truth = |e: &Expr| match e.eval_at(row, image, time.clone())? {
+        let truth = |e: &Expr| match e.eval(row, image)? {
             Val::Bool(v) => Ok(v),
             _ => Err(Thrown),
         };
         Ok(match self {
             Expr::Key(i) => row.key.as_ref().map_or(Val::Null, |k| k[*i].clone()),
             Expr::Value(i) => image[*i].clone(),
-            Expr::Time => time,
+            Expr::Time => Val::Long(row.time),
             Expr::Lit(v) => Val::Long(*v),
             Expr::Add(a, b) => Val::Long(number(a)?.wrapping_add(number(b)?)),
             Expr::Div(a, b) => match (number(a)?, number(b)?) {
                 (_, 0) => return Err(Thrown),
                 (a, b) => Val::Long(a.wrapping_div(b)),
             },
-            Expr::Greater(a, b) => match (a.eval_at(row, image, time.clone())?, b.eval_at(row, image, time.clone())?) {
+            Expr::Greater(a, b) => match (a.eval(row, image)?, b.eval(row, image)?) {
                 (Val::Long(a), Val::Long(b)) => Val::Bool(a > b),
                 _ => Val::Bool(false),
             },
@@ -397,9 +404,11 @@ fn project_row(row: &Rec, spec: &Projection, answer: &mut Answer) {
         Some(exprs) => {
             let nothing = vec![Val::Null; 8];
             let mut one = |e: &Expr| {
-                // Without a value a record has no pseudo columns either.
-                let time = if row.new.is_some() { Val::Long(row.time) } else { Val::Null };
-                e.eval_at(row, row.new.as_ref().unwrap_or(&nothing), time).unwrap_or_else(|Thrown| {
+                // Without a value only the old key is known.
+                if row.new.is_none() && e.reads_value() {
+                    return Val::Null;
+                }
+                e.eval(row, row.new.as_ref().unwrap_or(&nothing)).unwrap_or_else(|Thrown| {
                     failed += usize::from(row.new.is_some());
                     Val::Null
                 })
