@@ -139,7 +139,7 @@ impl ForeignJoin {
         for (port, batch) in ports.iter().enumerate() {
             if let Some(batch) = batch {
                 chunks[port] = self.stores[port].load(&batch.new, batch.len())?;
-                keys[port] = Some(PortKeys::of(&self.stores[port], batch)?);
+                keys[port] = Some(PortKeys::of(&[&self.stores[port]], batch)?);
             }
         }
         let column = ports[0].map(|b| &b.new.columns[self.foreign]);

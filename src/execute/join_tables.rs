@@ -23,6 +23,9 @@ use arrow::array::{Array, ArrayRef, UInt32Array};
 use arrow::buffer::NullBuffer;
 use arrow::compute::{interleave, take};
 
+/// Keys looked up per pass.
+const PASS_ROWS: usize = 2048;
+
 /// Table with table.
 #[derive(Debug)]
 pub struct TableJoin {
@@ -118,23 +121,28 @@ fn rows<'a>(ports: &[Option<&'a ChangeBatch>], port: usize) -> Option<&'a Change
 /// A port's keys, and which of its rows have one.
 pub(super) struct PortKeys<'a> {
     keys: BatchKeys<'a>,
+    probes: Vec<Probe>,
     keyed: Option<NullBuffer>,
 }
 
 impl<'a> PortKeys<'a> {
-    pub(super) fn of(store: &TableStore, batch: &'a ChangeBatch) -> Result<PortKeys<'a>> {
-        let keys = store.read(&batch.key)?;
-        store.warm(&keys, 0..batch.len());
+    /// The keys of a batch that will be looked up in `stores`; all of them have the same keys.
+    pub(super) fn of(stores: &[&TableStore], batch: &'a ChangeBatch) -> Result<PortKeys<'a>> {
+        let first = stores.first().ok_or_else(|| Error::bug("keys are looked up nowhere"))?;
+        let keys = first.read(&batch.key)?;
+        let probes: Vec<Probe> = (0..batch.len()).map(|row| keys.probe(row)).collect();
+        let mut nths = Vec::new();
+        stores.iter().for_each(|store| probes.chunks(PASS_ROWS).for_each(|pass| store.warm(pass, &mut nths)));
         // A key of several columns is never NULL as a whole.
         let keyed = if batch.key.len() == 1 { keyed(batch) } else { batch.key_present.clone() };
-        Ok(PortKeys { keys, keyed })
+        Ok(PortKeys { keys, probes, keyed })
     }
 
     /// How the row's key is looked up; `None` = it has none.
     #[inline(always)]
     pub(super) fn get(&self, row: usize) -> Option<(Probe, &[u8])> {
         let has = self.keyed.as_ref().is_none_or(|k| k.is_valid(row));
-        has.then(|| (self.keys.probe(row), self.keys.bytes(row)))
+        has.then(|| (self.probes[row], self.keys.bytes(row)))
     }
 }
 
@@ -162,7 +170,7 @@ impl TableJoin {
         for (port, batch) in ports.iter().enumerate() {
             if let Some(batch) = batch {
                 chunks[port] = self.stores[port].load(&batch.new, batch.len())?;
-                keys[port] = Some(PortKeys::of(&self.stores[port], batch)?);
+                keys[port] = Some(PortKeys::of(&[&self.stores[port], &self.stores[1 - port]], batch)?);
             }
         }
         let mut joined = Joined::default();
@@ -262,7 +270,7 @@ impl Operator for LookupJoin {
         self.store.prepare()?;
         let ports = [rows(ports, 0), rows(ports, 1)];
         let chunk = ports[1].map(|b| self.store.load(&b.new, b.len())).transpose()?;
-        let keys = ports.iter().map(|p| p.map(|b| PortKeys::of(&self.store, b)).transpose());
+        let keys = ports.iter().map(|p| p.map(|b| PortKeys::of(&[&self.store], b)).transpose());
         let keys = keys.collect::<Result<Vec<_>>>()?;
         let (mut found, mut places) = (Vec::new(), Vec::new());
         for (port, row) in in_order(&ports) {

@@ -16,9 +16,10 @@ use super::pipeline::TableSpec;
 use super::table_store::{Entry, Place, TableStore};
 use super::{BadRow, ChangeBatch, Delta, Operator, Out, Side};
 use crate::error::Result;
-use arrow::array::{Array, ArrayRef, BooleanArray, UInt32Array, make_comparator};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, UInt32Array, make_comparator};
 use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::compute::{SortOptions, interleave, nullif, take};
+use arrow::datatypes::Int64Type;
 use std::cmp::Ordering;
 
 /// Rows looked up per pass.
@@ -49,9 +50,12 @@ impl TableOperator {
         let chunk = self.store.load(new, batch.len())?;
         let keys = self.store.read(&batch.key)?;
         let mut before = Vec::with_capacity(batch.len());
+        let (mut probes, mut nths) = (Vec::with_capacity(PASS_ROWS), Vec::new());
         for first in (0..batch.len()).step_by(PASS_ROWS) {
             let rows = first..batch.len().min(first + PASS_ROWS);
-            self.store.warm(&keys, rows.clone());
+            probes.clear();
+            probes.extend(rows.clone().map(|row| keys.probe(row)));
+            self.store.warm(&probes, &mut nths);
             for row in rows {
                 if !batch.has_key(row) {
                     let reason = "a table's row without a key".to_owned();
@@ -59,7 +63,7 @@ impl TableOperator {
                     before.push(Entry::UNKNOWN);
                     continue;
                 }
-                let key = (keys.probe(row), keys.bytes(row));
+                let key = (probes[row - first], keys.bytes(row));
                 before.push(self.store.put(key, chunk, row, new.has(row), batch.rowtime[row]).1);
             }
         }
@@ -143,7 +147,7 @@ fn regroup(changes: &ChangeBatch, groups: usize) -> Result<ChangeBatch> {
     };
     for row in 0..changes.len() {
         match (old.has(row), new.has(row)) {
-            (true, true) if !stays(row) => {
+            (true, true) if !stays.value(row) => {
                 push(row, true, false);
                 push(row, false, true);
             }
@@ -171,11 +175,25 @@ fn regroup(changes: &ChangeBatch, groups: usize) -> Result<ChangeBatch> {
     })
 }
 
-/// Has a row the same values in both lists of columns? Doubles as Java compares them.
-fn same_group<'a>(new: &'a [ArrayRef], old: &'a [ArrayRef]) -> Result<impl Fn(usize) -> bool + 'a> {
-    let compare = |(n, o): (&ArrayRef, &ArrayRef)| make_comparator(n, o, SortOptions::default());
-    let columns = new.iter().zip(old).map(compare).collect::<Result<Vec<_>, _>>()?;
-    Ok(move |row: usize| columns.iter().all(|same| same(row, row) == Ordering::Equal))
+/// Rows with the same values in both lists of columns; says nothing about rows without one of the images. Doubles as Java
+/// compares them.
+fn same_group(new: &[ArrayRef], old: &[ArrayRef]) -> Result<BooleanBuffer> {
+    let rows = new.first().map_or(0, |c| c.len());
+    let mut all: Option<BooleanBuffer> = None;
+    for (n, o) in new.iter().zip(old) {
+        let same = match (n.as_primitive_opt::<Int64Type>(), o.as_primitive_opt::<Int64Type>()) {
+            (Some(n), Some(o)) => {
+                let (n, o) = (n.values(), o.values());
+                BooleanBuffer::collect_bool(rows, |row| n[row] == o[row])
+            }
+            _ => {
+                let compare = make_comparator(n, o, SortOptions::default())?;
+                BooleanBuffer::collect_bool(rows, |row| compare(row, row) == Ordering::Equal)
+            }
+        };
+        all = Some(all.map_or_else(|| same.clone(), |all| &all & &same));
+    }
+    Ok(all.unwrap_or_else(|| BooleanBuffer::new_set(rows)))
 }
 
 /// NULL where there is no image.

@@ -162,10 +162,16 @@ impl TableStore {
         }
     }
 
-    /// Touches what [`TableStore::put`] and [`TableStore::find`] will read: the cache misses of a whole pass overlap.
-    pub(super) fn warm(&self, keys: &BatchKeys<'_>, rows: std::ops::Range<usize>) {
-        let entry = |row: usize| self.entries.get(self.keys.candidate(keys.probe(row)) as usize);
-        std::hint::black_box(rows.fold(0, |x, row| x ^ entry(row).map_or(0, |e| e.time)));
+    /// Touches what [`TableStore::put`] and [`TableStore::find`] will read, in three rounds: the cache misses of a whole pass
+    /// overlap.
+    pub(super) fn warm(&self, probes: &[Probe], nths: &mut Vec<u32>) {
+        nths.clear();
+        nths.extend(probes.iter().map(|&probe| self.keys.candidate(probe)));
+        if !self.layout.is_number() {
+            std::hint::black_box(nths.iter().fold(0, |x, &nth| x ^ self.keys.warm(nth)));
+        }
+        let entry = |nth: &u32| self.entries.get(*nth as usize).map_or(0, |e| e.time);
+        std::hint::black_box(nths.iter().fold(0, |x, nth| x ^ entry(nth)));
     }
 
     /// The key's row is now row `row` of `chunk`, or none. Answers its ordinal, and what it was before.

@@ -139,6 +139,10 @@ fn join(
         None => Rule::Within(clause.within.ok_or_else(|| Error::bug("a join of streams has no WITHIN"))?),
         Some(tables) => tables::rule(&left, &right, clause.kind, (&criteria, sources), tables)?,
     };
+    if rule == Rule::Lookup && purpose == Purpose::Batch {
+        return Err(Error::statement("a stream-table join without EMIT is not supported yet")
+            .with_hint("join with the table as it is now: JOIN (SELECT * FROM t) AS t ON ..."));
+    }
     let types = [side_key(&left, &criteria.left)?, side_key(&right, &criteria.right)?];
     if types[0].ty != types[1].ty {
         return Err(Error::statement(format!(

@@ -11,6 +11,7 @@
 //! carries it; whoever asks gets a plain iterator.
 
 mod accumulators;
+mod join;
 mod nodes;
 mod planner;
 mod read;
