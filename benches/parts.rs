@@ -5,6 +5,8 @@
 
 #[path = "bids.rs"]
 mod bids;
+#[path = "parts/joins.rs"]
+mod joins;
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
@@ -24,6 +26,7 @@ const PASSES: u64 = 10;
 
 fn main() {
     codec();
+    joins::joins();
 }
 
 fn columns() -> Vec<Column> {

@@ -99,6 +99,9 @@ impl RowStream for Bounded {
         if self.result.bad() > 0 {
             said.push(format!("{} records could not be used", self.result.bad()));
         }
+        if self.result.waited() {
+            said.push("a join without GRACE PERIOD waits for its matches in a query without EMIT".to_owned());
+        }
         (!said.is_empty()).then(|| said.join("; "))
     }
 }

@@ -39,6 +39,16 @@ pub fn pipeline(plan: &LogicalPlan) -> Result<Pipeline> {
     }
 }
 
+/// The joins of a bound plan alone: what comes out are these columns of the last one, as values.
+pub(super) fn joins(join: &LogicalPlan, columns: &[usize]) -> Result<Pipeline> {
+    let leaf = Leaf::of(join)?;
+    let value = columns.iter().map(|c| Program::column(*c, leaf.schema.field(*c).name().as_str())).collect();
+    let mut rows = RowSpec { value, same_key: true, ..RowSpec::default() };
+    let Front { scans, joins } = leaf.number(&mut rows)?;
+    let output = OutputSpec { key: vec![], value: vec![], window: None, table: false, timestamp: None };
+    Ok(Pipeline { scans, joins, rows, table: None, hop: None, aggregate: None, after: None, output })
+}
+
 fn unexpected(wanted: &str, plan: &LogicalPlan) -> Error {
     Error::bug(format!("{wanted} was expected in a bound plan, not {}", plan.display()))
 }

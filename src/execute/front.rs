@@ -61,6 +61,20 @@ impl Front {
         batches: &[(usize, ChangeBatch)],
         out: &mut Out,
     ) -> Result<Vec<(usize, ChangeBatch)>> {
+        self.run(batches, None, out)
+    }
+
+    /// Nothing will come any more: what waits leaves, from the first join on; `seq` is its ordinal.
+    pub(super) fn finish(&mut self, seq: u64, out: &mut Out) -> Result<Vec<(usize, ChangeBatch)>> {
+        self.run(&[], Some(seq), out)
+    }
+
+    fn run(
+        &mut self,
+        batches: &[(usize, ChangeBatch)],
+        finish: Option<u64>,
+        out: &mut Out,
+    ) -> Result<Vec<(usize, ChangeBatch)>> {
         let mut written: Vec<Vec<(usize, ChangeBatch)>> = Vec::new();
         for joint in &mut self.joints {
             let tasks = joint.tasks.len();
@@ -78,11 +92,13 @@ impl Front {
             let mut results = Vec::new();
             for (task, operator) in joint.tasks.iter_mut().enumerate() {
                 let [left, right] = [&ports[0][task], &ports[1][task]];
-                if left.is_none() && right.is_none() {
-                    continue;
-                }
                 let mut own = Out::default();
-                operator.step(&[left.as_ref(), right.as_ref()], &mut own)?;
+                if left.is_some() || right.is_some() {
+                    operator.step(&[left.as_ref(), right.as_ref()], &mut own)?;
+                }
+                if let Some(seq) = finish {
+                    operator.finish(seq, &mut own)?;
+                }
                 out.late += own.late;
                 out.bad.append(&mut own.bad);
                 match (ChangeBatch::merge(own.batches)?, &mut joint.scatter) {

@@ -27,19 +27,23 @@ use super::key_table::Probe;
 use super::keys::{BatchKeys, KeyLayout};
 use super::pipeline::JoinStage;
 use super::{BadRow, ChangeBatch, Delta, Operator, Out};
+use crate::catalog::Format;
 use crate::error::{Error, Result};
-use crate::format::Encoder;
+use crate::format::{Encoder, window_key};
 use crate::parse::statement::{JoinKind, Within};
-use crate::types::time::NEVER;
-use arrow::array::Array;
-use arrow::buffer::{BooleanBuffer, NullBuffer};
+use crate::types::time::{NEVER, WindowKind};
+use crate::types::{Column, SqlType};
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
+use arrow::buffer::{BooleanBuffer, NullBuffer, ScalarBuffer};
+use arrow::datatypes::{DataType, Int64Type};
 use buffer::{Buffer, NONE};
 use changelog::Restoring;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::sync::Arc;
 
 /// Without GRACE rows are kept for a day beyond their reach, as in ksqlDB.
-const DEFAULT_GRACE_MS: i64 = 24 * 60 * 60 * 1000;
+pub(super) const DEFAULT_GRACE_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// A row that does not wait, or not any more.
 const RESOLVED: u32 = 0;
@@ -48,13 +52,15 @@ const WAITING: u32 = u32::MAX;
 
 /// The operator.
 #[derive(Debug)]
-pub(super) struct WithinOperator {
+pub struct WithinOperator {
     /// How far the other side's rows may lie before and after a row of this side.
     reach: [(i64, i64); 2],
     /// `None` = no GRACE: rows leave alone at once.
     grace: Option<i64>,
     /// Sides whose rows leave alone.
     alone: [bool; 2],
+    /// Windowed keys: what the key bytes hold of the window.
+    window: Option<WindowKind>,
     layout: KeyLayout,
     encoder: Encoder,
     sides: [Buffer; 2],
@@ -98,15 +104,23 @@ struct Pair {
 
 impl WithinOperator {
     /// The operator of one task.
-    pub(super) fn new(stage: &JoinStage, within: Within) -> Result<WithinOperator> {
+    pub fn new(stage: &JoinStage, within: Within) -> Result<WithinOperator> {
         let (before, after) = (within.before_ms, within.after_ms);
         let kept = before.saturating_add(after).saturating_add(within.grace_ms.unwrap_or(DEFAULT_GRACE_MS));
         let key = std::slice::from_ref(&stage.key);
-        let layout = KeyLayout::new(stage.key_format, key)?;
+        let window = stage.window.map(|w| w.kind);
+        let layout = layout(stage, window)?;
         let width = before.saturating_add(after).max(1);
         let side = |i: usize| {
-            let types = std::iter::once(stage.key.ty.arrow()).chain(stage.sides[i].columns.iter().cloned());
-            Buffer::new(types.collect(), width, kept, layout.is_number())
+            let bounds = [DataType::Int64, DataType::Int64].into_iter().filter(|_| window.is_some());
+            let key = std::iter::once(stage.key.ty.arrow()).chain(bounds);
+            let head = if window.is_some() { 3 } else { 1 };
+            Buffer::new(
+                (key.chain(stage.sides[i].columns.iter().cloned()).collect(), head),
+                width,
+                kept,
+                layout.is_number(),
+            )
         };
         let alone = match stage.kind {
             JoinKind::Inner => [false, false],
@@ -119,6 +133,7 @@ impl WithinOperator {
             grace: within.grace_ms,
             alone,
             sides: [side(0), side(1)],
+            window,
             layout,
             encoder: Encoder::new(stage.key_format, key, false)?,
             waiting: [BinaryHeap::new(), BinaryHeap::new()],
@@ -251,27 +266,47 @@ impl WithinOperator {
     }
 
     /// Those in the order in which they leave.
-    fn ordered(&mut self, mut closed: Vec<(u32, i64, usize, u64)>) -> Result<Vec<(u32, Pair)>> {
+    fn ordered(
+        &mut self,
+        mut closed: Vec<(u32, i64, usize, u64)>,
+        seq: impl Fn(&[Arrival], u32) -> u64,
+    ) -> Result<Vec<(u32, Pair)>> {
         // Right before left; then arrival, until key bytes have a say.
         closed.sort_unstable_by_key(|&(mover, rowtime, side, ordinal)| (mover, rowtime, Reverse(side), ordinal));
         let together = |a: &(u32, i64, usize, u64), b: &(u32, i64, usize, u64)| (a.0, a.1, a.2) == (b.0, b.1, b.2);
         for group in closed.chunk_by_mut(together).filter(|group| group.len() > 1) {
             let side = group[0].2;
             let ordinals: Vec<u64> = group.iter().map(|c| c.3).collect();
-            let key = self.sides[side].gather(0, &ordinals)?;
-            let (mut data, mut ranges) = (Vec::new(), Vec::new());
-            self.encoder.encode(&[key], None, ordinals.len(), &mut data, &mut ranges)?;
-            let bytes = |i: usize| ranges[i].clone().map_or(&[][..], |r| &data[r]);
+            let bytes = self.key_bytes(side, &ordinals)?;
             let mut order: Vec<usize> = (0..group.len()).collect();
-            order.sort_by(|a, b| bytes(*a).cmp(bytes(*b)));
+            order.sort_by(|a, b| bytes[*a].cmp(&bytes[*b]));
             let sorted: Vec<_> = order.into_iter().map(|i| group[i]).collect();
             group.copy_from_slice(&sorted);
         }
         let pair = |&(mover, rowtime, side, ordinal): &(u32, i64, usize, u64)| {
             let ordinals = if side == 0 { [ordinal, NONE] } else { [NONE, ordinal] };
-            (mover, Pair { seq: self.arrivals[mover as usize].seq, rowtime, ordinals })
+            (mover, Pair { seq: seq(&self.arrivals, mover), rowtime, ordinals })
         };
         Ok(closed.iter().map(pair).collect())
+    }
+
+    /// The keys of some rows as the internal key format writes them, with their windows.
+    fn key_bytes(&mut self, side: usize, ordinals: &[u64]) -> Result<Vec<Vec<u8>>> {
+        let key = self.sides[side].gather(0, ordinals)?;
+        let (mut data, mut ranges) = (Vec::new(), Vec::new());
+        self.encoder.encode(&[key], None, ordinals.len(), &mut data, &mut ranges)?;
+        let mut bytes: Vec<Vec<u8>> =
+            ranges.into_iter().map(|r| r.map_or_else(Vec::new, |r| data[r].to_vec())).collect();
+        let Some(kind) = self.window else { return Ok(bytes) };
+        let bounds = [self.sides[side].gather(1, ordinals)?, self.sides[side].gather(2, ordinals)?];
+        let [starts, ends] = bounds.each_ref().map(|c| c.as_primitive::<Int64Type>().values());
+        for (i, bytes) in bytes.iter_mut().enumerate() {
+            match kind {
+                WindowKind::Session { .. } => window_key::append_session(ends[i], starts[i], bytes),
+                _ => window_key::append_time(starts[i], bytes),
+            }
+        }
+        Ok(bytes)
     }
 
     /// What found its match in this step waits no more.
@@ -291,19 +326,36 @@ impl Operator for WithinOperator {
         let bad = out.bad.len();
         self.arrive(&ports, &usable, out);
         out.bad[bad..].sort_by_key(|b| b.seq);
+        let heads = ports.map(|p| p.map_or_else(Vec::new, |batch| head(batch, self.window.is_some())));
         let mut keys: [Option<BatchKeys<'_>>; 2] = [None, None];
         for port in [0, 1] {
             let Some(batch) = ports[port] else { continue };
-            let read = self.layout.read(&batch.key[..batch.key.len().min(1)])?;
-            self.sides[port].append(batch, &read, &usable[port])?;
+            let read = self.layout.read(looked_up(&heads[port], self.window))?;
+            self.sides[port].append(batch, &heads[port], &read, &usable[port])?;
             keys[port] = Some(read);
         }
         let mut matches = Vec::with_capacity(self.arrivals.len());
         self.probe(&keys, &mut matches);
         let closed = self.close();
-        let closed = self.ordered(closed)?;
+        let closed = self.ordered(closed, |arrivals, mover| arrivals[mover as usize].seq)?;
         self.settle();
         let pairs = merged(closed, matches);
+        if !pairs.is_empty() {
+            out.batches.push(self.write(&pairs)?);
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, seq: u64, out: &mut Out) -> Result<()> {
+        let mut closed = Vec::new();
+        for side in [0, 1] {
+            self.waiting[side].clear();
+            closed.extend(self.sides[side].waiting().map(|(rowtime, ordinal)| (0, rowtime, side, ordinal)));
+        }
+        for &(_, _, side, ordinal) in &closed {
+            self.sides[side].set_state(ordinal, RESOLVED);
+        }
+        let pairs: Vec<Pair> = self.ordered(closed, |_, _| seq)?.into_iter().map(|c| c.1).collect();
         if !pairs.is_empty() {
             out.batches.push(self.write(&pairs)?);
         }
@@ -342,6 +394,37 @@ impl Operator for WithinOperator {
         self.finish_restore()?;
         self.read_memo(memo)
     }
+}
+
+/// How keys are looked up: by the value, and the start (of sessions also the end) of the window.
+fn layout(stage: &JoinStage, window: Option<WindowKind>) -> Result<KeyLayout> {
+    if window.is_none() {
+        return KeyLayout::new(stage.key_format, std::slice::from_ref(&stage.key));
+    }
+    let bounds = ["#start", "#end"].map(|name| Column::key(name, SqlType::Bigint));
+    let all: Vec<Column> = std::iter::once(stage.key.clone()).chain(bounds).collect();
+    let width = if matches!(window, Some(WindowKind::Session { .. })) { 3 } else { 2 };
+    KeyLayout::new(Format::Json, &all[..width])
+}
+
+/// The columns of `head` that are looked up.
+fn looked_up(head: &[ArrayRef], window: Option<WindowKind>) -> &[ArrayRef] {
+    let width = match window {
+        None => 1,
+        Some(WindowKind::Session { .. }) => 3,
+        Some(_) => 2,
+    };
+    &head[..width.min(head.len())]
+}
+
+/// The key, and where it is windowed the bounds.
+fn head(batch: &ChangeBatch, windowed: bool) -> Vec<ArrayRef> {
+    let long = |values: &ScalarBuffer<i64>| -> ArrayRef { Arc::new(Int64Array::new(values.clone(), None)) };
+    let mut head: Vec<ArrayRef> = batch.key.iter().take(1).cloned().collect();
+    if let Some(bounds) = batch.window.as_ref().filter(|_| windowed) {
+        head.extend([long(&bounds.start), long(&bounds.end)]);
+    }
+    head
 }
 
 /// Rows that leave alone stand before the matches of the row that made them leave.

@@ -12,6 +12,7 @@ pub mod batch;
 pub mod compile;
 pub mod execution;
 pub mod intake;
+pub mod join;
 pub mod join_foreign;
 pub mod join_tables;
 pub mod pipeline;
@@ -23,7 +24,6 @@ pub mod table;
 mod arena;
 mod filter;
 mod front;
-mod join;
 mod key_table;
 mod keys;
 mod merge;
@@ -173,6 +173,10 @@ pub trait Operator: Send + std::fmt::Debug {
     fn step(&mut self, ports: &[Option<&ChangeBatch>], out: &mut Out) -> Result<()>;
     /// [`Mode::Last`]: writes what changed since the previous emission.
     fn emit(&mut self, _out: &mut Out) -> Result<()> {
+        Ok(())
+    }
+    /// Nothing will come any more (a query over history): what waits for the time to move leaves, caused by `seq`.
+    fn finish(&mut self, _seq: u64, _out: &mut Out) -> Result<()> {
         Ok(())
     }
     /// Appends to `deltas` what changed since the last commit. Called after `emit`, before `commit` or `abort`.

@@ -80,6 +80,8 @@ pub struct JoinStage {
     pub key_format: Format,
     /// Tasks.
     pub partitions: u32,
+    /// The key is windowed, and windows have to be the same too.
+    pub window: Option<KeyWindow>,
     /// Left and right. What comes out has the key, then the value columns of the left side, then those of the right.
     pub sides: [JoinSide; 2],
 }

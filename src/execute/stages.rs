@@ -143,6 +143,27 @@ impl Stages {
         self.unemitted
     }
 
+    /// The joined rows of a pipeline that only joins, by task: those that the rows of an interval of ordinals cause, or,
+    /// with `finish`, those that leave because nothing will come any more.
+    pub fn joined(
+        &mut self,
+        batches: &[(usize, ChangeBatch)],
+        finish: Option<u64>,
+        out: &mut Out,
+    ) -> Result<Vec<(usize, ChangeBatch)>> {
+        let joined = match finish {
+            None => self.front.step(batches, out)?,
+            Some(seq) => self.front.finish(seq, out)?,
+        };
+        let mut projected = Vec::new();
+        for (task, batch) in joined {
+            let mut rows = Out::default();
+            self.rows[task].step(&[Some(&batch)], &mut rows)?;
+            projected.extend(rows.batches.into_iter().map(|batch| (task, batch)));
+        }
+        Ok(projected)
+    }
+
     /// Takes the rows of an interval of ordinals, by input partition.
     pub fn step_all(&mut self, batches: &[(usize, ChangeBatch)], out: &mut Out) -> Result<()> {
         let joined = self.front.step(batches, out)?;

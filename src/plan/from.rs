@@ -75,7 +75,7 @@ pub(super) fn bind(select: &Select, purpose: Purpose<'_>, catalog: &Catalog, set
     for (i, clause) in select.joins.iter().enumerate() {
         let right = leaf(&sources, i + 1)?;
         let name = format!("{}Join", "L_".repeat(select.joins.len() - 1 - i));
-        left = join(left, right, clause, &sources, (name, purpose, settings)).map_err(|e| at(e, &clause.right))?;
+        left = join(left, right, clause, &sources, (name, settings)).map_err(|e| at(e, &clause.right))?;
     }
     finish(select, left, &sources, purpose)
 }
@@ -130,7 +130,7 @@ fn join(
     right: Relation,
     clause: &JoinClause,
     sources: &Sources,
-    (name, purpose, settings): (String, Purpose<'_>, &Settings),
+    (name, settings): (String, &Settings),
 ) -> Result<Relation> {
     let tables = kind_of(&left, &right, clause)?;
     check_windows(&left, &right)?;
@@ -139,10 +139,6 @@ fn join(
         None => Rule::Within(clause.within.ok_or_else(|| Error::bug("a join of streams has no WITHIN"))?),
         Some(tables) => tables::rule(&left, &right, clause.kind, (&criteria, sources), tables)?,
     };
-    if rule == Rule::Lookup && purpose == Purpose::Batch {
-        return Err(Error::statement("a stream-table join without EMIT is not supported yet")
-            .with_hint("join with the table as it is now: JOIN (SELECT * FROM t) AS t ON ..."));
-    }
     let types = [side_key(&left, &criteria.left)?, side_key(&right, &criteria.right)?];
     if types[0].ty != types[1].ty {
         return Err(Error::statement(format!(
@@ -169,11 +165,6 @@ fn join(
             ));
         }
     }
-    if left.source.window.is_some() {
-        return Err(Error::statement("joins of windowed streams are not supported yet"));
-    }
-    let batch = purpose == Purpose::Batch;
-    let rule = if batch { bounded(rule) } else { rule };
     let sides = [side(&left, &types[0])?, side(&right, &types[1])?];
     let partitions = left.source.partitions;
     let own_key = match &rule {
@@ -181,20 +172,10 @@ fn join(
         _ => None,
     };
     let key_format_out = if foreign { left.key_format } else { key_format };
-    let plan = Join::plan(name, clause.kind, rule, key, key_format, partitions, hops, sides)?;
+    let window = left.source.window;
+    let plan = Join::plan(name, clause.kind, rule, key, key_format, partitions, hops, window, sides)?;
     let joined = joined(left, right, clause.kind, (criteria, foreign), plan, key_format_out);
     Ok(Relation { own_key, ..joined })
-}
-
-/// A query over history takes the form that waits: a row that stands alone is known to stand alone.
-fn bounded(rule: Rule) -> Rule {
-    match rule {
-        Rule::Within(mut within) => {
-            within.grace_ms.get_or_insert(0);
-            Rule::Within(within)
-        }
-        other => other,
-    }
 }
 
 /// Two streams (`None`), a stream with a table (`Some(false)`), or two tables.

@@ -11,7 +11,7 @@
 //! The key of what comes out is the joined value itself, and so never NULL where a row of the right side stands alone;
 //! the columns of a side that had no row are. How rows find each other is the [`Rule`].
 
-use crate::catalog::Format;
+use crate::catalog::{Format, KeyWindow};
 use crate::parse::statement::{JoinKind, Within};
 use crate::plan::nodes::downcast;
 use crate::plan::table::{ORDINAL, PRESENT};
@@ -72,6 +72,8 @@ pub struct Join {
     pub partitions: u32,
     /// Whether the rows of the left and of the right side have to change partition first.
     pub hops: [bool; 2],
+    /// The key is windowed, and windows have to be the same too.
+    pub window: Option<KeyWindow>,
     sides: [LogicalPlan; 2],
     schema: DFSchemaRef,
 }
@@ -87,10 +89,11 @@ impl Join {
         key_format: Format,
         partitions: u32,
         hops: [bool; 2],
+        window: Option<KeyWindow>,
         sides: [LogicalPlan; 2],
     ) -> Result<LogicalPlan> {
         let schema = joined(&sides)?;
-        let node = Join { name, kind, rule, key, key_format, partitions, hops, sides, schema };
+        let node = Join { name, kind, rule, key, key_format, partitions, hops, window, sides, schema };
         Ok(LogicalPlan::Extension(Extension { node: Arc::new(node) }))
     }
 

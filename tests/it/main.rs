@@ -13,6 +13,8 @@ mod engine;
 mod format;
 mod harness;
 mod http;
+mod join_law;
+mod join_model;
 mod kafka;
 mod log_contract;
 mod model;

@@ -359,7 +359,10 @@ fn create_as_refuses_what_ksqldb_refuses() {
         ),
         ("CREATE STREAM o WITH (timestamp='zz') AS SELECT * FROM s;", "does not exist in the schema: 'ZZ'"),
         ("CREATE STREAM o AS SELECT * FROM s LIMIT 1;", "LIMIT"),
-        ("CREATE STREAM o AS SELECT s.id, t.n FROM s JOIN t ON s.name = t.id;", "must include the join expressions S.NAME or T.ID"),
+        (
+            "CREATE STREAM o AS SELECT s.id, t.n FROM s JOIN t ON s.name = t.id;",
+            "must include the join expressions S.NAME or T.ID",
+        ),
         (
             "CREATE TABLE o AS SELECT id, min(n) FROM t GROUP BY id;",
             "The aggregation function MIN cannot be applied to a table source",

@@ -12,6 +12,7 @@
 
 mod accumulators;
 mod join;
+mod join_tables;
 mod nodes;
 mod planner;
 mod read;
@@ -28,7 +29,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::StreamExt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
@@ -43,6 +44,8 @@ const WAITING_BATCHES_MAX: usize = 4;
 pub(super) struct Counts {
     late: AtomicU64,
     bad: AtomicU64,
+    /// A join without GRACE was given one.
+    waited: AtomicBool,
 }
 
 /// The answer of a batch query: an iterator that blocks until the next rows are there.
@@ -68,6 +71,11 @@ impl BatchResult {
     /// Rows that the late rule dropped so far.
     pub fn late(&self) -> u64 {
         self.counts.late.load(Ordering::Relaxed)
+    }
+
+    /// Was a join WITHIN without GRACE run as if it had one?
+    pub fn waited(&self) -> bool {
+        self.counts.waited.load(Ordering::Relaxed)
     }
 
     /// Records that could not be read so far.

@@ -4,9 +4,9 @@ use crate::catalog::Catalog;
 use crate::error::Result;
 use crate::execute::batch::Counts;
 use crate::execute::batch::accumulators::lowered;
-use crate::execute::batch::join;
 use crate::execute::batch::nodes::{Step, StepExec};
 use crate::execute::batch::table::BatchTable;
+use crate::execute::batch::{join, join_tables};
 use crate::log::Log;
 use crate::plan::nodes::{Compute, Keep, Rekey, TimeWindow};
 use crate::plan::table::{Origin, SourceTable};
@@ -36,7 +36,8 @@ type Planned = (Arc<dyn ExecutionPlan>, Arc<TaskContext>);
 /// Plans a bound SELECT.
 pub(super) async fn bound(plan: &LogicalPlan, log: &Arc<dyn Log>, counts: &Arc<Counts>) -> Result<Planned> {
     let context = context(counts);
-    let plan = plan.clone().transform_up(|node| lower(node, log, counts))?.data;
+    let plan = plan.clone().transform_down(|node| join::lower(node, log, counts))?.data;
+    let plan = plan.transform_up(|node| lower(node, log, counts))?.data;
     physical(&context, &plan).await
 }
 
@@ -101,7 +102,7 @@ fn lower(node: LogicalPlan, log: &Arc<dyn Log>, counts: &Arc<Counts>) -> DfResul
             let node = Aggregate::try_new_with_schema(input, group_expr, calls, schema)?;
             Ok(Transformed::yes(LogicalPlan::Aggregate(node)))
         }
-        other => Ok(match join::lowered(&other)? {
+        other => Ok(match join_tables::lowered(&other)? {
             Some(native) => Transformed::yes(native),
             None => Transformed::no(other),
         }),

@@ -165,6 +165,7 @@ fn stage(join: &Join, spec: &mut RowSpec, front: &mut Front) -> Result<JoinStage
         key: join.key.clone(),
         key_format: join.key_format,
         partitions: join.partitions,
+        window: join.window,
         sides: [left, right],
     })
 }

@@ -34,6 +34,8 @@ const PASS_ROWS: usize = 2048;
 #[derive(Debug)]
 pub(super) struct Buffer {
     types: Vec<DataType>,
+    /// How many of the columns are the key and its window.
+    head: usize,
     numbers: bool,
     width: i64,
     kept: i64,
@@ -70,14 +72,15 @@ pub(super) struct Block {
     first: u64,
     rows: usize,
     latest: i64,
-    /// The key, then the value columns.
+    /// The key, its window if it has one, then the value columns.
     columns: Vec<ArrayRef>,
 }
 
 impl Buffer {
-    pub(super) fn new(types: Vec<DataType>, width: i64, kept: i64, numbers: bool) -> Buffer {
+    pub(super) fn new((types, head): (Vec<DataType>, usize), width: i64, kept: i64, numbers: bool) -> Buffer {
         Buffer {
             types,
+            head,
             numbers,
             width,
             kept,
@@ -135,11 +138,16 @@ impl Buffer {
     }
 
     /// Takes the rows that have a value.
-    pub(super) fn append(&mut self, batch: &ChangeBatch, keys: &BatchKeys<'_>, usable: &Usable) -> Result<()> {
+    pub(super) fn append(
+        &mut self,
+        batch: &ChangeBatch,
+        head: &[ArrayRef],
+        keys: &BatchKeys<'_>,
+        usable: &Usable,
+    ) -> Result<()> {
         let first = self.end();
         self.index(batch, keys, usable);
-        let key = batch.key.first().ok_or_else(|| Error::bug("a join's row has no key column"))?;
-        let all = std::iter::once(key).chain(&batch.new.columns);
+        let all = head.iter().chain(&batch.new.columns);
         let columns = match usable.values() {
             None => all.cloned().collect(),
             Some(rows) => {
@@ -315,6 +323,11 @@ impl Buffer {
     pub(super) fn arrays<'a>(&'a self, column: usize, places: &Places, null: &'a ArrayRef) -> Vec<&'a dyn Array> {
         let used = places.used.iter().map(|b| self.blocks[*b].columns[column].as_ref());
         std::iter::once(null.as_ref()).chain(used).collect()
+    }
+
+    /// How many of the columns are the key and its window.
+    pub(super) fn head(&self) -> usize {
+        self.head
     }
 
     /// Types of the key and of the value columns.

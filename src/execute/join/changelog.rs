@@ -10,7 +10,7 @@
 //! taken back, and so is a list all of whose rows are in such blocks.
 
 use super::buffer::Buffer;
-use super::{RESOLVED, WAITING, WithinOperator};
+use super::{RESOLVED, WAITING, WithinOperator, looked_up};
 use crate::error::{Error, Result};
 use crate::execute::Delta;
 use crate::types::time::NEVER;
@@ -219,7 +219,7 @@ impl WithinOperator {
                 }
                 buffer.begin(number);
             }
-            let keys = self.layout.read(&columns[..1])?;
+            let keys = self.layout.read(looked_up(columns, self.window))?;
             for row in 0..batch.num_rows() {
                 let entry = indexed.value(row).then(|| (keys.probe(row), keys.bytes(row)));
                 buffer.push_row(times.value(row), entry);

@@ -204,8 +204,9 @@ impl Known {
     fn columns(&self, moved: bool, items: &mut Vec<SelectItem>) {
         let key = self.source.schema.key.iter().map(|c| c.name.as_str());
         let value = self.source.schema.value.iter().map(|c| c.name.as_str());
+        let bounds = [pseudo::WINDOWSTART, pseudo::WINDOWEND].into_iter().filter(|_| self.source.window.is_some());
         let names: Vec<&str> = match moved {
-            false => key.chain(value).collect(),
+            false => key.chain(bounds).chain(value).collect(),
             true => value.chain(PSEUDO).chain(key).collect(),
         };
         items.extend(names.into_iter().map(|name| plain(&self.flat(name), &self.flat(name))));

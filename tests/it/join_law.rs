@@ -1,0 +1,203 @@
+//! The laws of joins of two streams, on random rows: any split gives what the model gives; abort and replay is as if
+//! nothing had happened; a restart from the changelog goes on as if there had been none.
+
+use crate::batches::{Dice, batch, cuts, records, same};
+use crate::join_model::{Joining, join};
+use crate::model::{Rec, Val};
+use tidegate::catalog::Format;
+use tidegate::execute::join::WithinOperator;
+use tidegate::execute::pipeline::{Input, JoinSide, JoinStage, RowSpec};
+use tidegate::execute::{ChangeBatch, Operator, Out};
+use tidegate::parse::statement::{JoinKind, Within};
+use tidegate::plan::join::Rule;
+use tidegate::types::{Column, SqlType};
+
+/// Random cases a law. A failure names its seed.
+const SEEDS: u64 = 1_500;
+
+const VALUES: [&[SqlType]; 2] = [&[SqlType::Bigint, SqlType::String], &[SqlType::Integer]];
+
+#[derive(Debug)]
+struct Case {
+    key: SqlType,
+    kind: JoinKind,
+    joining: Joining,
+    /// In (seq, port) order.
+    rows: Vec<(usize, Rec)>,
+}
+
+fn case(seed: u64) -> Case {
+    let mut dice = Dice(seed);
+    let kind = [JoinKind::Inner, JoinKind::Left, JoinKind::Right, JoinKind::Full][dice.below(4) as usize];
+    let alone = match kind {
+        JoinKind::Inner => [false, false],
+        JoinKind::Left => [true, false],
+        JoinKind::Right => [false, true],
+        JoinKind::Full => [true, true],
+    };
+    let (before, after) = (dice.below(30), dice.below(30));
+    let grace = (!dice.one_in(4)).then(|| dice.below(3) * dice.below(20));
+    let key = [SqlType::Bigint, SqlType::String, SqlType::Integer, SqlType::Boolean][dice.below(4) as usize].clone();
+    let joining = Joining { before, after, grace, alone, widths: [2, 1] };
+    let rows = rows(&mut dice, &key, 120);
+    Case { key, kind, joining, rows }
+}
+
+/// Rows out of order within and beyond what is kept, with equal times, null keys and values, and both ports in one `seq`.
+fn rows(dice: &mut Dice, key: &SqlType, n: usize) -> Vec<(usize, Rec)> {
+    let (mut now, mut seq, mut port) = (0, 0, 0);
+    let (keys, span, back) = (1 + dice.below(6), 1 + dice.below(12), 1 + dice.below(150));
+    let mut rows = Vec::new();
+    for _ in 0..n {
+        now += dice.below(span + 1);
+        let same_seq = dice.one_in(6);
+        let next = dice.below(2) as usize;
+        // Ports of one seq come in order.
+        if !same_seq || next < port {
+            seq += [1, 1, 1, 3][dice.below(4) as usize];
+        }
+        port = next;
+        let time = (now - if dice.one_in(3) { dice.below(back) } else { 0 }).max(0);
+        let id = dice.below(keys);
+        let name = match key {
+            SqlType::Bigint => Val::Long(id - 2),
+            SqlType::Integer => Val::Int(id as i32),
+            SqlType::Boolean => Val::Bool(id % 2 == 0),
+            _ => Val::Text(format!("key {id} of some length")),
+        };
+        let key = (!dice.one_in(20)).then(|| vec![if dice.one_in(30) { Val::Null } else { name }]);
+        let number = dice.below(1_000);
+        let value = match port {
+            0 => vec![Val::Long(number), Val::Text(format!("left {number}"))],
+            _ => vec![if dice.one_in(5) { Val::Null } else { Val::Int(number as i32) }],
+        };
+        let new = (!dice.one_in(20)).then_some(value);
+        rows.push((port, Rec { key, window: None, old: None, new, time, seq }));
+    }
+    rows
+}
+
+impl Case {
+    fn operator(&self) -> WithinOperator {
+        let within =
+            Within { before_ms: self.joining.before, after_ms: self.joining.after, grace_ms: self.joining.grace };
+        let side = |i: usize| JoinSide {
+            input: Input::Scan(i),
+            rows: RowSpec::default(),
+            hop: None,
+            columns: VALUES[i].iter().map(SqlType::arrow).collect(),
+        };
+        let stage = JoinStage {
+            name: "Join".into(),
+            kind: self.kind,
+            rule: Rule::Within(within),
+            key: Column::key("K", self.key.clone()),
+            key_format: if self.key == SqlType::Boolean { Format::Json } else { Format::Kafka },
+            partitions: 1,
+            window: None,
+            sides: [side(0), side(1)],
+        };
+        WithinOperator::new(&stage, within).unwrap()
+    }
+
+    /// Where a step may end: not inside of a `seq`.
+    fn cuts(&self, dice: &mut Dice, how: usize) -> Vec<usize> {
+        let border = |&at: &usize| at == 0 || at == self.rows.len() || self.rows[at].1.seq != self.rows[at - 1].1.seq;
+        cuts(dice, self.rows.len(), how).into_iter().filter(border).collect()
+    }
+
+    fn step(&self, operator: &mut WithinOperator, range: std::ops::Range<usize>, out: &mut Out) {
+        let ports = [0, 1].map(|port| {
+            let own = self.rows[range.clone()].iter().filter(|r| r.0 == port);
+            let own: Vec<Rec> = own.map(|r| r.1.clone()).collect();
+            (!own.is_empty()).then(|| batch(&own, std::slice::from_ref(&self.key), VALUES[port]))
+        });
+        let ports: Vec<Option<&ChangeBatch>> = ports.iter().map(Option::as_ref).collect();
+        operator.step(&ports, out).unwrap();
+    }
+}
+
+fn bad(out: &Out) -> Vec<u64> {
+    out.bad.iter().map(|b| b.seq).collect()
+}
+
+#[test]
+fn a_join_equals_the_model_under_any_split() {
+    let mut alone = 0;
+    for seed in 0..SEEDS {
+        let case = case(seed);
+        let want = join(&case.rows, &case.joining);
+        alone += want.records.iter().filter(|r| r.new.as_ref().is_some_and(|v| v[0].is_null())).count();
+        for how in 0..4 {
+            let (mut operator, mut out) = (case.operator(), Out::default());
+            let mut dice = Dice(seed ^ 77);
+            for cut in case.cuts(&mut dice, how).windows(2) {
+                case.step(&mut operator, cut[0]..cut[1], &mut out);
+                if dice.one_in(3) {
+                    operator.commit();
+                }
+            }
+            same(&format!("seed {seed}, split {how}, {:?}", case.joining), &records(&out), &want.records);
+            assert_eq!(bad(&out), want.bad, "seed {seed}, split {how}: bad rows");
+        }
+    }
+    assert!(alone > 1_000, "only {alone} right rows stood alone");
+}
+
+#[test]
+fn abort_and_replay_of_a_join_is_no_abort() {
+    for seed in 0..SEEDS {
+        let case = case(seed);
+        let mut dice = Dice(seed ^ 33);
+        let want = join(&case.rows, &case.joining);
+        let (mut shaky, mut got) = (case.operator(), Out::default());
+        let cuts = case.cuts(&mut dice, 3);
+        for cut in cuts.windows(2) {
+            let mut lost = Out::default();
+            let upto = cuts.iter().copied().filter(|c| *c >= cut[0]).nth(1 + dice.below(2) as usize);
+            case.step(&mut shaky, cut[0]..upto.unwrap_or(cut[1]), &mut lost);
+            if dice.one_in(2) {
+                shaky.deltas(&mut Vec::new()).unwrap();
+            }
+            shaky.abort();
+            case.step(&mut shaky, cut[0]..cut[1], &mut got);
+            shaky.deltas(&mut Vec::new()).unwrap();
+            shaky.commit();
+        }
+        same(&format!("seed {seed}"), &records(&got), &want.records);
+        assert_eq!(bad(&got), want.bad, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_join_goes_on_after_a_restart_from_its_changelog() {
+    let mut taken_back = 0;
+    for seed in 0..SEEDS {
+        let case = case(seed);
+        let mut dice = Dice(seed ^ 11);
+        let want = join(&case.rows, &case.joining);
+        let (mut operator, mut got, mut changelog) = (case.operator(), Out::default(), Vec::new());
+        for cut in case.cuts(&mut dice, 3).windows(2) {
+            case.step(&mut operator, cut[0]..cut[1], &mut got);
+            operator.deltas(&mut changelog).unwrap();
+            let memo = operator.memo();
+            operator.commit();
+            if dice.one_in(3) {
+                operator = restarted(&case, &changelog, &memo);
+                assert_eq!(operator.memo(), memo, "seed {seed}");
+            }
+        }
+        taken_back += changelog.iter().filter(|d| d.value.is_none()).count();
+        same(&format!("seed {seed}"), &records(&got), &want.records);
+    }
+    assert!(taken_back > 100, "only {taken_back} entries were taken back");
+}
+
+fn restarted(case: &Case, changelog: &[tidegate::execute::Delta], memo: &str) -> WithinOperator {
+    let mut operator = case.operator();
+    for delta in changelog {
+        operator.restore(&delta.key, delta.value.as_deref(), delta.timestamp).unwrap();
+    }
+    operator.recall(memo).unwrap();
+    operator
+}
