@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// What stands between values of the DELIMITED format if nothing else is said.
+pub const DELIMITER: char = ',';
+
 /// A serialisation format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Format {
@@ -18,6 +21,8 @@ pub enum Format {
     Kafka,
     /// JSON without a schema.
     Json,
+    /// One line of values, with this character between them.
+    Delimited(char),
 }
 
 impl Format {
@@ -27,6 +32,15 @@ impl Format {
             Format::None => "NONE",
             Format::Kafka => "KAFKA",
             Format::Json => "JSON",
+            Format::Delimited(_) => "DELIMITED",
+        }
+    }
+
+    /// The format as a sink takes it over from its source: what is set beside the name stays behind.
+    pub fn inherited(self) -> Format {
+        match self {
+            Format::Delimited(_) => Format::Delimited(DELIMITER),
+            other => other,
         }
     }
 }

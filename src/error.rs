@@ -129,6 +129,13 @@ impl Error {
         self
     }
 
+    /// The same error at this place and no other.
+    #[must_use]
+    pub fn only_at(mut self, span: Span) -> Error {
+        self.0.span = Some(span);
+        self
+    }
+
     /// Moves the place by `offset` bytes: a statement's text inside a longer script.
     pub fn shifted(mut self, offset: usize) -> Error {
         if let Some(span) = &mut self.0.span {

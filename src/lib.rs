@@ -10,6 +10,8 @@
 // Level 1: values, errors, settings. Nothing here knows of anything above.
 pub mod config;
 pub mod error;
+#[doc(hidden)]
+pub mod mutant;
 pub mod telemetry;
 pub mod types;
 

@@ -93,11 +93,15 @@ impl Engine {
         let pipeline = compile::pipeline(&plan.logical)?;
         let group = self.group(&id);
         self.create_topic(plan.create_topic.as_ref())?;
+        if let Some((_, late)) = &plan.late_topic {
+            self.create_topic(late.as_ref())?;
+        }
         self.create_changelogs(&pipeline, &group)?;
         let sink = Arc::new(plan.sink.clone());
         let begin = self.begin(&pipeline, &properties)?;
         let mut spec = self.execution_spec(pipeline, Target::Topic(sink), group, &properties);
         spec.begin.clone_from(&begin);
+        spec.late_topic = plan.late_topic.as_ref().map(|(name, _)| name.clone());
         let (log, clock) = (self.inner.log.clone(), self.inner.clock.clone());
         let query = Arc::new(Query::new(id.clone(), spec, log, clock, false));
         let effect =
@@ -132,9 +136,10 @@ impl Engine {
         let target = Target::Topic(sink.clone());
         let mut text = QueryText { sql: command.statement.clone(), plan: String::new() };
         let query = match planned {
-            Ok((pipeline, drawn)) => {
-                text.plan = drawn;
+            Ok((plan, pipeline)) => {
+                text.plan = plan::explain::explain(&plan.logical);
                 let mut spec = self.execution_spec(pipeline, target, self.group(id), &properties);
+                spec.late_topic = plan.late_topic.map(|(name, _)| name);
                 if let Effect::CreateQuery { begin, .. } = &command.effect {
                     spec.begin.clone_from(begin);
                 }
@@ -152,7 +157,7 @@ impl Engine {
         sink: &Arc<Source>,
         before: &Catalog,
         properties: &BTreeMap<String, String>,
-    ) -> Result<(Pipeline, String)> {
+    ) -> Result<(plan::QueryPlan, Pipeline)> {
         let parsed = crate::parse::parse(&command.statement)?;
         let [Parsed { statement, text, .. }] = parsed.as_slice() else {
             return Err(Error::bug("a recorded query is not one statement"));
@@ -176,7 +181,8 @@ impl Engine {
             ))
             .with_hint("drop it and create it again, or go back to the earlier version"));
         }
-        Ok((compile::pipeline(&plan.logical)?, plan::explain::explain(&plan.logical)))
+        let pipeline = compile::pipeline(&plan.logical)?;
+        Ok((plan, pipeline))
     }
 
     fn execution_spec(
@@ -196,6 +202,7 @@ impl Engine {
             begin: None,
             commit_interval: millis("commit.interval.ms").unwrap_or(self.inner.config.commit_interval()),
             emit_interval: millis("emit.interval.ms").unwrap_or(EMIT_INTERVAL),
+            late_topic: None,
         }
     }
 
@@ -283,7 +290,7 @@ impl Engine {
 
     pub(super) fn terminate(&self, id: Option<&str>, parsed: &Parsed, session: &Session) -> Result<Entity> {
         let mut state = self.inner.state.lock();
-        let ids = chosen(&state, id)?;
+        let ids = chosen(&state.order, id)?;
         let mut sequence = -1;
         for id in &ids {
             sequence = self.record(&mut state, &parsed.text, session, Effect::Terminate { id: id.clone() })?;
@@ -297,7 +304,7 @@ impl Engine {
     pub(super) fn pause(&self, id: Option<&str>, paused: bool, parsed: &Parsed, session: &Session) -> Result<Entity> {
         let mut state = self.inner.state.lock();
         let mut sequence = -1;
-        for id in chosen(&state, id)? {
+        for id in chosen(&state.order, id)? {
             sequence = self.record(&mut state, &parsed.text, session, Effect::Pause { id: id.clone(), paused })?;
             if let Some(query) = state.queries.get(&id) {
                 query.pause(paused);
@@ -354,17 +361,21 @@ fn start(properties: &BTreeMap<String, String>) -> Start {
     }
 }
 
-fn chosen(state: &State, id: Option<&str>) -> Result<Vec<String>> {
+/// The queries that are meant: one by its id, or all.
+pub(super) fn chosen(queries: &[String], id: Option<&str>) -> Result<Vec<String>> {
     match id {
-        None => Ok(state.order.clone()),
-        Some(id) if state.queries.contains_key(id) => Ok(vec![id.to_owned()]),
-        Some(id) => {
-            let error = Error::statement(format!("Unknown queryId: {id}"));
-            Err(match crate::types::nearest(id, state.order.iter().map(String::as_str)) {
-                Some(near) => error.with_hint(format!("did you mean {near}?")),
-                None => error.with_hint("SHOW QUERIES lists what runs"),
-            })
-        }
+        None => Ok(queries.to_vec()),
+        Some(id) if queries.iter().any(|known| known == id) => Ok(vec![id.to_owned()]),
+        Some(id) => Err(unknown_query(id, queries)),
+    }
+}
+
+/// The error for a query that is not there.
+pub(super) fn unknown_query(id: &str, queries: &[String]) -> Error {
+    let error = Error::statement(format!("Unknown queryId: {id}"));
+    match crate::types::nearest(id, queries.iter().map(String::as_str)) {
+        Some(near) => error.with_hint(format!("did you mean {near}?")),
+        None => error.with_hint("SHOW QUERIES lists what runs"),
     }
 }
 

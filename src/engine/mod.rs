@@ -17,14 +17,17 @@ pub mod session;
 
 mod apply;
 mod bounded;
+mod inserts;
 mod open;
 mod push;
+mod rehearse;
 mod show;
 
 use crate::catalog::Catalog;
 use crate::config::Config;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Span};
 use crate::log::{Log, Session as LogSession};
+use crate::parse::Piece;
 use crate::parse::statement::{Parsed, Statement};
 use crate::types::clock::SharedClock;
 use command_log::CommandLog;
@@ -108,18 +111,36 @@ struct QueryText {
 }
 
 impl Engine {
-    /// Reads a text's statements.
+    /// Reads a text's statements. Variables are put in statement by statement, so that a DEFINE holds for those after it.
     pub fn parse(&self, text: &str, session: &Session) -> Result<Vec<Parsed>> {
-        let text = crate::parse::substitute(text, session.variables())?;
-        let parsed = crate::parse::parse(&text)?;
-        if parsed.len() > STATEMENTS_MAX {
+        let pieces = crate::parse::split(text);
+        if pieces.len() > STATEMENTS_MAX {
             return Err(Error::statement(format!(
                 "{} statements at once, at most {STATEMENTS_MAX} are taken",
-                parsed.len()
+                pieces.len()
             ))
             .with_hint("send them in several texts"));
         }
-        Ok(parsed)
+        let (mut session, mut all) = (session.clone(), Vec::with_capacity(pieces.len()));
+        for piece in pieces {
+            let put_in = crate::parse::substitute(piece.text, session.variables())?;
+            let parsed = match put_in == piece.text {
+                true => crate::parse::parse_piece(text, piece)?,
+                false => {
+                    // Places would count in a text that nobody has written: the error points at the whole statement.
+                    let whole = Piece { text: &put_in, span: Span::new(0, put_in.len()), complete: piece.complete };
+                    let read = crate::parse::parse_piece(&put_in, whole);
+                    Parsed { span: piece.span, ..read.map_err(|e| e.only_at(piece.span))? }
+                }
+            };
+            match &parsed.statement {
+                Statement::Define { name, value } => session.define(name, value),
+                Statement::Undefine(name) => drop(session.undefine(name)),
+                _ => {}
+            }
+            all.push(parsed);
+        }
+        Ok(all)
     }
 
     /// Carries out one statement; places in errors count in the whole text that it was parsed from.

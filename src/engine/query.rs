@@ -185,22 +185,28 @@ impl Query {
 
     /// Runs it on the caller's thread until nothing is left to do; for tests and the conformance runner.
     pub fn drive(&self) -> Result<()> {
+        self.drive_for(usize::MAX).map(|_| ())
+    }
+
+    /// The same for at most `turns` turns; then it is let go of as by a crash, without a last commit. Was that so?
+    pub fn drive_for(&self, turns: usize) -> Result<bool> {
         let shared = &self.shared;
         if matches!(self.state(), State::Paused | State::Error(_)) {
-            return Ok(());
+            return Ok(false);
         }
         let mut execution = shared.start()?;
-        loop {
+        for _ in 0..turns {
             let turn = execution.turn(Duration::ZERO)?;
             shared.remember(turn.bad);
             if turn.idle {
-                return execution.finish();
+                return execution.finish().map(|()| false);
             }
             if turn.records == 0 {
                 // Nothing came, yet something is still to be committed: time passes until it is due.
                 shared.clock.sleep(DRIVE_STEP);
             }
         }
+        Ok(true)
     }
 }
 

@@ -132,7 +132,7 @@ impl Engine {
 /// All functions by name.
 fn functions() -> Vec<(String, &'static str)> {
     let scalar = Registry::all().map(|entry| (entry.name.to_owned(), "SCALAR"));
-    let aggregate = aggregate::SUPPORTED.iter().map(|name| ((*name).to_owned(), "AGGREGATE"));
+    let aggregate = aggregate::NAMES.iter().map(|name| ((*name).to_owned(), "AGGREGATE"));
     let mut all: Vec<_> = scalar.chain(aggregate).collect();
     all.sort();
     all

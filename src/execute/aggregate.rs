@@ -18,12 +18,16 @@ use super::arena::Arena;
 use super::key_table::Probe;
 use super::keys::{BatchKeys, GroupRef, KeyLayout, keyed, usable};
 use super::pipeline::{AggregateCall, AggregateSpec};
+use super::row::masked;
 use super::segment::Segments;
+use super::state_bytes::StateBytes;
 use super::window::Windows;
 use super::{BadRow, ChangeBatch, Delta, Mode, Operator, Out, Side};
 use crate::error::{Error, Result};
-use crate::functions::accumulate::{Accumulator, Argument, Cells, Changes, Words};
+use crate::functions::accumulate::{Accumulator, Arguments, Cells, Changes, Heap, Op, Results, State, Step, Work};
+use crate::mutant::{self, Mutant};
 use crate::types::time::NEVER;
+use arrow::array::ArrayRef;
 use arrow::buffer::NullBuffer;
 use std::collections::BTreeMap;
 
@@ -55,6 +59,9 @@ pub struct AggregateOperator {
     accumulators: Vec<Accumulator>,
     layout: KeyLayout,
     arena: Arena,
+    /// What states of variable size keep outside of their words.
+    heap: Heap,
+    handles: StateBytes,
     segments: Segments,
     time: i64,
     late: u64,
@@ -109,6 +116,8 @@ struct Pending {
     groups: Vec<GroupRef>,
     /// Rows whose value one of the aggregates could not take, with its number.
     unfit: Vec<(u32, usize)>,
+    /// `Final`: windows that were past their retention when they closed: `seq`, start, number of groups.
+    lost: Vec<(u64, i64, u32)>,
 }
 
 impl AggregateOperator {
@@ -129,10 +138,11 @@ impl AggregateOperator {
             if call.arguments.len() != call.function.arity() {
                 return Err(Error::bug("an aggregate call has the wrong number of arguments"));
             }
-            let accumulator = Accumulator::new(call.function, width);
+            let accumulator = Accumulator::new(call.function.clone(), width)?;
             width += accumulator.width();
             accumulators.push(accumulator);
         }
+        let handles = StateBytes::new(HEAD_WORDS, &accumulators);
         let layout = KeyLayout::new(spec.key_format, &spec.key)?;
         Ok(AggregateOperator {
             windows,
@@ -144,6 +154,8 @@ impl AggregateOperator {
             segments: Segments::new(layout.is_number()),
             layout,
             arena: Arena::new(width),
+            heap: Heap::default(),
+            handles,
             time: NEVER,
             late: 0,
             saved: (NEVER, 0),
@@ -212,6 +224,7 @@ impl AggregateOperator {
             let mut start = Some(windows.first(time));
             while let Some(closed) = start.filter(|&s| windows.is_closed(s, self.time)) {
                 self.late += 1;
+                out.late_rows.push(batch.seq[this]);
                 start = windows.next(closed, last);
             }
             if let Some(open) = start {
@@ -298,42 +311,57 @@ impl AggregateOperator {
     fn accumulate(&mut self, batch: &ChangeBatch, pending: &mut Pending) -> Result<()> {
         let each = self.when == When::Each;
         let mut unfit = Vec::new();
+        let replaced = batch.old.as_ref().filter(|_| self.over_table);
+        let steps = replaced.map_or_else(Vec::new, |old| self.replacing(old, &batch.new));
         for (i, (call, accumulator)) in self.calls.iter().zip(&self.accumulators).enumerate() {
-            let argument = |side: &'_ Side| match call.arguments.first() {
-                Some(&at) => {
-                    let column = side.columns.get(at).cloned();
-                    Ok(Some(column.ok_or_else(|| Error::bug("an aggregate's argument is not in the batch"))?))
-                }
-                None => Ok::<_, Error>(None),
+            let of = |side: &Side| -> Result<Vec<ArrayRef>> {
+                let columns: Option<_> = call.arguments.iter().map(|&at| side.columns.get(at).cloned()).collect();
+                columns.ok_or_else(|| Error::bug("an aggregate's argument is not in the batch"))
             };
-            let new = argument(&batch.new)?;
+            let (new, old) = (of(&batch.new)?, if let Some(old) = &replaced { of(old)? } else { Vec::new() });
             let before = if each && self.with_old { Some(&mut pending.before[i]) } else { None };
             let after = if each { Some(&mut pending.after[i]) } else { None };
-            let mut state = Words { words: &mut self.arena.words, width: self.arena.width };
-            let changes = Changes { slots: &self.pass.slots, rows: &self.pass.rows };
-            match batch.old.as_ref().filter(|_| self.over_table) {
-                None => accumulator.add(&mut state, changes, new.as_ref(), before, after, &mut unfit)?,
-                Some(side) => {
-                    let old = argument(side)?;
-                    let old = Argument { column: old.as_ref(), present: side.present.as_ref() };
-                    let new = Argument { column: new.as_ref(), present: batch.new.present.as_ref() };
-                    accumulator.replace(&mut state, changes, (old, new), before, after, &mut unfit)?;
-                }
-            }
+            let mut state = State { words: &mut self.arena.words, width: self.arena.width, heap: &mut self.heap };
+            let work = match replaced {
+                Some(_) => Work::Program(&steps),
+                None => Work::Changes(Changes { slots: &self.pass.slots, rows: &self.pass.rows }),
+            };
+            let arguments = Arguments { new: &new, old: &old };
+            accumulator.run(&mut state, work, arguments, Results { before, after }, &mut unfit)?;
             pending.unfit.extend(unfit.drain(..).map(|row| (row, i)));
         }
         Ok(())
     }
 
+    /// What a pass of a table's changes does: each takes its old value back, then adds its new one.
+    fn replacing(&self, old: &Side, new: &Side) -> Vec<Step> {
+        let each = self.when == When::Each;
+        let mut steps = Vec::with_capacity(2 * self.pass.rows.len());
+        for (&slot, &with) in self.pass.slots.iter().zip(&self.pass.rows) {
+            let row = with as usize;
+            let ops = [
+                (each && self.with_old, Op::Before),
+                (old.has(row), Op::Undo),
+                (new.has(row), Op::Add),
+                (each, Op::After),
+            ];
+            steps.extend(ops.into_iter().filter(|op| op.0).map(|(_, op)| Step { op, slot, with }));
+        }
+        steps
+    }
+
     /// Closes every window that the present stream time closes; with EMIT FINAL its groups leave, by start and key bytes.
     fn close(&mut self, seq: u64, pending: &mut Pending) -> Result<()> {
-        let Some(windows) = self.windows else { return Ok(()) };
+        let Some(mut windows) = self.windows else { return Ok(()) };
         while let Some((start, number)) = self.segments.first() {
             if !windows.is_closed(start, self.time) {
                 break;
             }
-            if self.when == When::Final {
-                let groups: Vec<GroupRef> = (0..self.segments.get(number).keys.len()).map(|n| (number, n)).collect();
+            let groups = self.segments.get(number).keys.len();
+            if self.when == When::Final && !windows.is_kept(start, self.time) {
+                pending.lost.push((seq, start, groups));
+            } else if self.when == When::Final {
+                let groups: Vec<GroupRef> = (0..groups).map(|n| (number, n)).collect();
                 let keys = self.layout.encode(&self.segments, &groups)?;
                 pending.groups.extend(keys.order().into_iter().map(|i| groups[i as usize]));
                 pending.seqs.resize(pending.groups.len(), seq);
@@ -343,8 +371,14 @@ impl AggregateOperator {
         Ok(())
     }
 
-    fn report(&self, batch: &ChangeBatch, unfit: &[(u32, usize)], out: &mut Out) {
-        for &(row, call) in unfit {
+    fn report(&self, batch: &ChangeBatch, pending: &Pending, out: &mut Out) {
+        for &(seq, start, groups) in &pending.lost {
+            let reason = format!(
+                "the window that starts at {start} was past its retention when it closed: {groups} groups were not written"
+            );
+            out.bad.push(BadRow { seq, reason });
+        }
+        for &(row, call) in &pending.unfit {
             let function = &self.calls[call].function;
             let reason = format!("numeric overflow: the result of the aggregate does not fit {}", function.output());
             out.bad.push(BadRow { seq: batch.seq[row as usize], reason });
@@ -368,9 +402,10 @@ impl Operator for AggregateOperator {
             self.accumulate(batch, &mut pending)?;
             self.close(batch.seq[at - 1], &mut pending)?;
         }
+        self.heap.advance(batch.len());
         self.last_seq = batch.seq[batch.len() - 1];
         out.late += self.late - late;
-        self.report(batch, &pending.unfit, out);
+        self.report(batch, &pending, out);
         out.bad[bad..].sort_by_key(|b| b.seq);
         if !pending.seqs.is_empty() {
             out.batches.push(match self.when {
@@ -383,24 +418,28 @@ impl Operator for AggregateOperator {
 
     fn emit(&mut self, out: &mut Out) -> Result<()> {
         self.emission = self.emission.wrapping_add(1);
-        let changed = std::mem::take(&mut self.changed);
+        let mut changed = std::mem::take(&mut self.changed);
         if changed.groups.is_empty() {
             return Ok(());
+        }
+        if mutant::on(Mutant::LastByHash) && !self.with_old {
+            changed.groups.reverse();
         }
         let old = match self.with_old {
             true => {
                 let slots: Vec<u32> = (0..changed.groups.len() as u32).collect();
                 let mut before = self.cells();
                 for (accumulator, cells) in self.accumulators.iter().zip(&mut before) {
-                    accumulator.peek(&changed.before, self.arena.width, &slots, cells);
+                    accumulator.peek(&changed.before, self.arena.width, &self.heap, &slots, cells);
                 }
-                Some(write::masked(Side {
-                    columns: self.columns(before)?,
-                    present: Some(NullBuffer::from(changed.had)),
-                })?)
+                Some(masked(Side { columns: self.columns(before)?, present: Some(NullBuffer::from(changed.had)) })?)
             }
             false => None,
         };
+        if self.with_old {
+            // The next emission's old values are what stands here now.
+            self.heap.freeze();
+        }
         let seqs = vec![self.last_seq; changed.groups.len()];
         out.batches.push(self.write_groups(&changed.groups, seqs, old)?);
         Ok(())
@@ -412,8 +451,12 @@ impl Operator for AggregateOperator {
 
     fn commit(&mut self) {
         debug_assert!(self.changed.groups.is_empty(), "a commit emits first");
+        self.release_closed();
         self.segments.commit(&mut self.arena);
-        self.images.clear();
+        self.heap.commit();
+        if !mutant::on(Mutant::UndoKept) {
+            self.images.clear();
+        }
         self.saved = (self.time, self.late);
         self.epoch = self.epoch.wrapping_add(1);
     }
@@ -470,6 +513,7 @@ impl Pending {
             had: Vec::new(),
             groups: Vec::new(),
             unfit: Vec::new(),
+            lost: Vec::new(),
         }
     }
 }

@@ -6,10 +6,10 @@
 mod leaf;
 
 use crate::error::{Error, Result};
-use crate::execute::pipeline::{AggregateCall, AggregateSpec, Hop, OutputSpec, Pipeline, RowSpec, Slot};
+use crate::execute::pipeline::{AggregateCall, AggregateSpec, ExplodeSpec, Hop, OutputSpec, Pipeline, RowSpec, Slot};
 use crate::plan::call;
 use crate::plan::join::is_join;
-use crate::plan::nodes::{Compute, Keep, Rekey, Sink, TimeWindow, downcast};
+use crate::plan::nodes::{Compute, Explode, Keep, Rekey, Sink, TimeWindow, downcast};
 use crate::plan::scalar::Program;
 use crate::types::{Column, SqlType};
 use datafusion::common::DFSchema;
@@ -33,6 +33,9 @@ pub fn pipeline(plan: &LogicalPlan) -> Result<Pipeline> {
     let (keeps, below) = keeps(compute.input());
     match below {
         LogicalPlan::Aggregate(aggregate) => grouped(sink, compute, &keeps, aggregate),
+        below if let Some(explode) = downcast::<Explode>(below) => {
+            exploded(sink, compute, explode, below.schema(), rekey.is_some())
+        }
         LogicalPlan::TableScan(_) => flat(sink, compute, &keeps, below, rekey.is_some()),
         joins if is_join(joins) => flat(sink, compute, &keeps, joins, rekey.is_some()),
         other => Err(unexpected("a scan, a join or an aggregate", other)),
@@ -46,7 +49,7 @@ pub(super) fn joins(join: &LogicalPlan, columns: &[usize]) -> Result<Pipeline> {
     let mut rows = RowSpec { value, same_key: true, ..RowSpec::default() };
     let Front { scans, joins } = leaf.number(&mut rows)?;
     let output = OutputSpec { key: vec![], value: vec![], window: None, table: false, timestamp: None };
-    Ok(Pipeline { scans, joins, rows, table: None, hop: None, aggregate: None, after: None, output })
+    Ok(Pipeline { scans, joins, rows, explode: None, table: None, hop: None, aggregate: None, after: None, output })
 }
 
 fn unexpected(wanted: &str, plan: &LogicalPlan) -> Error {
@@ -86,7 +89,45 @@ fn flat(sink: &Sink, compute: &Compute, keeps: &[&Keep], scan: &LogicalPlan, rek
     };
     let Front { scans, joins } = leaf.number(&mut spec)?;
     let output = output(sink);
-    Ok(Pipeline { scans, joins, rows: spec, table, hop: None, aggregate: None, after: None, output })
+    Ok(Pipeline { scans, joins, rows: spec, explode: None, table, hop: None, aggregate: None, after: None, output })
+}
+
+/// EXPLODE: what the projection reads and the arrays first, then the projection.
+fn exploded(sink: &Sink, compute: &Compute, explode: &Explode, schema: &DFSchema, rekeyed: bool) -> Result<Pipeline> {
+    let all = programs(&compute.expressions, schema)?;
+    let (key, value) = all.split_at(sink.key.len());
+    let below: &Compute = downcast(explode.input()).ok_or_else(|| unexpected("a Compute", explode.input()))?;
+    let (wheres, scan) = keeps(below.input());
+    let leaf = Leaf::of(scan)?;
+    let mut read: BTreeSet<usize> = all.iter().flat_map(reads).collect();
+    read.extend(explode.first..below.expressions.len());
+    let read: Vec<usize> = read.into_iter().collect();
+    let inputs = programs(&below.expressions, &leaf.schema)?;
+    let row = |value: Vec<Program>| RowSpec { same_key: true, value, ..RowSpec::default() };
+    let mut rows = row(read.iter().map(|column| inputs[*column].clone()).collect());
+    rows.keep = predicates(&wheres, &leaf.schema)?;
+    rows.drop_null_values = true;
+    let Front { scans, joins } = leaf.number(&mut rows)?;
+    let mut after = row(value.to_vec());
+    if rekeyed {
+        after.same_key = false;
+        after.key = key.to_vec();
+    }
+    let place = |column: usize| read.binary_search(&column).map_err(|_| Error::bug("a column was not passed on"));
+    renumber(&mut after, &|column| place(column).map(Slot::Value))?;
+    let arrays = (explode.first..below.expressions.len()).map(place).collect::<Result<_>>()?;
+    let explode = Some(ExplodeSpec { arrays, after });
+    Ok(Pipeline {
+        scans,
+        joins,
+        rows,
+        explode,
+        table: None,
+        hop: None,
+        aggregate: None,
+        after: None,
+        output: output(sink),
+    })
 }
 
 /// A grouping: two stages, if rows change partition.
@@ -141,8 +182,8 @@ fn grouped(sink: &Sink, compute: &Compute, having: &[&Keep], aggregate: &Aggrega
         key: rekey.key.clone(),
     };
     let after = after(sink, compute, having, &aggregate.schema, (keys, window.is_some()))?;
-    let output = output(sink);
-    Ok(Pipeline { scans, joins, rows, table, hop, aggregate: Some(spec), after: Some(after), output })
+    let (aggregate, after) = (Some(spec), Some(after));
+    Ok(Pipeline { scans, joins, rows, explode: None, table, hop, aggregate, after, output: output(sink) })
 }
 
 fn calls(aggregate: &Aggregate, keys: usize) -> Result<Vec<AggregateCall>> {
@@ -155,7 +196,10 @@ fn calls(aggregate: &Aggregate, keys: usize) -> Result<Vec<AggregateCall>> {
             Expr::Column(column) => Ok(call::index(column, input)? - keys),
             other => Err(Error::bug(format!("{other} is no column"))),
         };
-        calls.push(AggregateCall { function, arguments: args.iter().map(place).collect::<Result<_>>()? });
+        calls.push(AggregateCall {
+            function: function.clone(),
+            arguments: args.iter().map(place).collect::<Result<_>>()?,
+        });
     }
     Ok(calls)
 }

@@ -16,6 +16,7 @@ mod ordered;
 use crate::catalog::Source;
 use crate::error::{Error, Kind, Result};
 use crate::execute::intake::{BadRecord, Intake};
+use crate::execute::late::LateRecords;
 use crate::execute::order::{Order, Taken};
 use crate::execute::pipeline::Pipeline;
 use crate::execute::sink::Sink;
@@ -25,6 +26,7 @@ use crate::log::{
     Assignment, CommittedOffset, Epoch, Header, Isolation, Log, Outcome, Reader, RecordSet, Run, Session, SessionSpec,
     Start, TopicPartition,
 };
+use crate::mutant::{self, Mutant};
 use crate::parse::statement::SourceKind;
 use crate::types::clock::SharedClock;
 use std::collections::VecDeque;
@@ -69,6 +71,8 @@ pub struct ExecutionSpec {
     pub commit_interval: Duration,
     /// Longest time between emissions while lagging.
     pub emit_interval: Duration,
+    /// Where late rows are kept; only for [`Target::Topic`].
+    pub late_topic: Option<String>,
 }
 
 /// What a query has done, for SHOW and DESCRIBE; read by any thread.
@@ -118,6 +122,8 @@ pub struct Execution {
     /// Joins: rows that wait for their turn in canonical order, and where those of the present step come from.
     order: Order,
     taken: Taken,
+    /// Since when rows wait for an input that has more and does not bring it.
+    starved_since: Option<Duration>,
     /// Joins: next offset after what was decoded, by slot.
     decoded: Vec<i64>,
     /// Next offset after what was processed, and after what was committed, by slot.
@@ -125,6 +131,7 @@ pub struct Execution {
     committed: Vec<i64>,
     seq: u64,
     pending: RecordSet,
+    late: Option<LateRecords>,
     /// Something was processed or emitted that no commit holds yet.
     dirty: bool,
     commits: u64,
@@ -156,7 +163,7 @@ impl Execution {
             Target::Topic(target) => {
                 let session =
                     SessionSpec { group: spec.group.clone(), slot: "0".to_owned(), tasks: stages.partitions() };
-                (Some(log.session(&session)?), Some(Sink::new(target, spec.pipeline.output.timestamp)?))
+                (Some(log.session(&session)?), Some(Sink::new(target)?))
             }
         };
         let mut execution = Execution {
@@ -164,6 +171,7 @@ impl Execution {
             order: Order::new(&tables),
             tables,
             taken: Taken::default(),
+            starved_since: None,
             reader: log.reader(Vec::new(), Isolation::ReadCommitted)?,
             queues: inputs.iter().map(|_| VecDeque::new()).collect(),
             queued: 0,
@@ -172,6 +180,7 @@ impl Execution {
             committed: vec![0; inputs.len()],
             seq: 0,
             pending: RecordSet::default(),
+            late: spec.late_topic.as_deref().map(|topic| LateRecords::new(topic.into())),
             dirty: false,
             commits: 0,
             last_commit: clock.monotonic(),
@@ -262,13 +271,13 @@ impl Execution {
             self.queued += run.len();
             self.queues[run.slot].push_back(run);
         }
-        let mut records = if self.stages.joins() { self.process_in_order(arrived == 0)? } else { 0 };
+        let mut records = if self.stages.joins() { self.process_in_order(arrived)? } else { 0 };
         while let Some(slot) = self.choose(arrived == 0) {
             let run = self.queues[slot].pop_front().expect("choose answers a slot with a run");
             self.queued -= run.len();
             records += run.len();
             self.process(&run)?;
-            if self.pending.data.len() > EPOCH_BYTES_MAX {
+            if self.unsent() > EPOCH_BYTES_MAX {
                 break;
             }
         }
@@ -276,6 +285,11 @@ impl Execution {
         self.emit_and_commit(drained)?;
         let idle = drained && !self.dirty && self.retry_at.is_none();
         Ok(Turn { records, rows: std::mem::take(&mut self.rows), bad: std::mem::take(&mut self.bad), idle })
+    }
+
+    /// Bytes of output that wait for the commit.
+    fn unsent(&self) -> usize {
+        self.pending.data.len() + self.late.as_ref().map_or(0, LateRecords::bytes)
     }
 
     /// Emits and commits everything that was processed: before a stop.
@@ -301,7 +315,7 @@ impl Execution {
     /// How long a poll may wait: not at all while there is something to do, else until the next deadline.
     fn patience(&self, wait: Duration) -> Duration {
         if self.queued > 0 {
-            return Duration::ZERO;
+            return if self.starved_since.is_some() { wait.min(ordered::STARVED_POLL) } else { Duration::ZERO };
         }
         if !self.dirty {
             return wait;
@@ -353,6 +367,9 @@ impl Execution {
             let (batch, mut out) = (batch?, Out::default());
             if !batch.is_empty() {
                 self.stages.step(slot, &batch, &mut out)?;
+                if let Some(late) = self.late.as_mut().filter(|_| !out.late_rows.is_empty()) {
+                    late.keep(run, self.inputs[slot].partition, first, std::mem::take(&mut out.late_rows));
+                }
                 self.write(out, slot, &headers)?;
             }
         }
@@ -401,7 +418,7 @@ impl Execution {
         let now = self.clock.monotonic();
         let commit_due = self.session.is_some()
             && self.dirty
-            && (now >= self.last_commit + self.spec.commit_interval || self.pending.data.len() > EPOCH_BYTES_MAX);
+            && (now >= self.last_commit + self.spec.commit_interval || self.unsent() > EPOCH_BYTES_MAX);
         if self.stages.has_unemitted() && (drained || commit_due || now >= self.last_emit + self.spec.emit_interval) {
             let mut out = Out::default();
             self.stages.emit(&mut out)?;
@@ -433,6 +450,7 @@ impl Execution {
         {
             epoch.records.push((sink.topic().clone(), std::mem::take(&mut self.pending)));
         }
+        epoch.records.extend(self.late.as_mut().and_then(LateRecords::take));
         self.stages.deltas(&self.spec.group, &mut epoch.records)?;
         let mut reached = Vec::with_capacity(self.inputs.len());
         for (slot, input) in self.inputs.iter().enumerate() {
@@ -444,6 +462,10 @@ impl Execution {
             epoch.offsets.push((input.clone(), CommittedOffset { offset, metadata: self.stages.memo(slot) }));
         }
         let session = self.session.as_mut().ok_or_else(|| Error::bug("a query without session does not commit"))?;
+        if mutant::on(Mutant::OffsetsBeforeRows) {
+            let early = Epoch { records: Vec::new(), offsets: epoch.offsets.clone(), blob: epoch.blob.clone() };
+            session.commit(&early)?;
+        }
         let outcome = match session.commit(&epoch) {
             Ok(outcome) => outcome,
             // The log could not take it (a full disk): nothing was written; try again.
@@ -475,6 +497,7 @@ impl Execution {
         tracing::warn!(group = %self.spec.group, %reason, "commit aborted; going back to the committed offsets");
         self.stages.abort();
         self.pending.clear();
+        self.late.iter_mut().for_each(LateRecords::clear);
         self.queues.iter_mut().for_each(VecDeque::clear);
         self.queued = 0;
         self.order.clear();

@@ -5,16 +5,16 @@
 
 use crate::catalog::{Source, TimestampColumn};
 use crate::error::{Error, Result};
+use crate::execute::event_time::TimeReader;
 use crate::execute::pipeline::Scan;
 use crate::execute::{Bounds, ChangeBatch, Side};
 use crate::format::{Decoder, window_key};
 use crate::log::RecordRef;
 use crate::parse::statement::SourceKind;
+use crate::types::Role;
 use crate::types::time::WindowKind;
-use crate::types::{Role, SqlType};
-use arrow::array::{Array, ArrayRef, AsArray, Int32Array, Int64Array};
+use arrow::array::{Array, ArrayRef, Int32Array, Int64Array};
 use arrow::buffer::{NullBuffer, ScalarBuffer};
-use arrow::datatypes::{Int64Type, TimestampMillisecondType};
 use std::sync::Arc;
 
 /// A record that was skipped.
@@ -39,7 +39,7 @@ pub struct Intake {
     key: Decoder,
     value: Decoder,
     window: Option<WindowKind>,
-    timestamp: Option<EventTime>,
+    timestamp: Option<(EventTime, TimeReader)>,
     row_partition: bool,
     row_offset: bool,
     /// No key column is declared: whatever stands in the key is not looked at.
@@ -73,7 +73,10 @@ impl Intake {
         }
         let timestamp = match &source.timestamp {
             None => None,
-            Some(column) => Some(event_time(source, column, &mut key, &mut value, &declared)?),
+            Some(column) => {
+                let from = event_time(source, column, &mut key, &mut value, &declared)?;
+                Some((from, TimeReader::new(column)?))
+            }
         };
         Ok(Intake {
             topic: source.topic.as_str().into(),
@@ -165,13 +168,13 @@ impl Intake {
         let mut rowtime: ScalarBuffer<i64> = taken(&mut self.rowtime).into();
         let offset = taken(&mut self.offset);
         let mut good: Option<Vec<bool>> = None;
-        if let Some(from) = self.timestamp {
+        if let Some((from, reader)) = self.timestamp.clone() {
             // The time's column was appended last by `new`, unless the plan reads it anyway.
             let column = match from {
                 EventTime::Key(at) => &key[at],
                 EventTime::Value(at) => &value[at],
             };
-            let times = event_times(column)?;
+            let times = reader.times(column)?;
             if column.null_count() == 0 && times.iter().all(|t| *t >= 0) {
                 rowtime = times;
             } else {
@@ -271,15 +274,6 @@ fn event_time(
 fn taken<T>(rows: &mut Vec<T>) -> Vec<T> {
     let next = Vec::with_capacity(rows.len());
     std::mem::replace(rows, next)
-}
-
-/// The times in a BIGINT or TIMESTAMP column; where it is NULL a time of no meaning.
-fn event_times(column: &ArrayRef) -> Result<ScalarBuffer<i64>> {
-    match SqlType::from_arrow(column.data_type()) {
-        Some(SqlType::Bigint) => Ok(column.as_primitive::<Int64Type>().values().clone()),
-        Some(SqlType::Timestamp) => Ok(column.as_primitive::<TimestampMillisecondType>().values().clone()),
-        _ => Err(Error::bug(format!("a row's time cannot be read from {}", column.data_type()))),
-    }
 }
 
 fn split_window(kind: WindowKind, bytes: &[u8]) -> Result<(&[u8], i64, i64), String> {

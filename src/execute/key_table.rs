@@ -181,6 +181,14 @@ impl KeyTable {
         (len, true)
     }
 
+    /// Takes a key of another table of the same layout; answers its ordinal here.
+    pub(super) fn adopt(&mut self, other: &KeyTable, nth: u32) -> u32 {
+        match &other.keys {
+            Keys::Numbers(numbers) => self.find_or_insert(Probe::number(numbers[nth as usize]), &[]).0,
+            Keys::Bytes { .. } => self.find_or_insert(Probe::bytes(other.bytes(nth)), other.bytes(nth)).0,
+        }
+    }
+
     /// Forgets all keys from ordinal `len` on.
     pub(super) fn truncate(&mut self, len: u32) {
         if len == self.len() {

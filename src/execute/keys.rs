@@ -114,33 +114,28 @@ impl KeyLayout {
 
     /// The key columns of these groups.
     pub(super) fn columns(&self, segments: &Segments, groups: &[GroupRef]) -> Result<Vec<ArrayRef>> {
-        let numbers = groups.iter().map(|&(segment, nth)| segments.get(segment).keys.number(nth));
-        let bytes = groups.iter().map(|&(segment, nth)| segments.get(segment).keys.bytes(nth));
-        self.assemble(numbers, bytes)
+        self.columns_of(groups.iter().map(|&(segment, nth)| (&segments.get(segment).keys, nth)))
     }
 
-    /// The key columns of these ordinals of one table.
-    pub(super) fn columns_of(&self, table: &KeyTable, nths: &[u32]) -> Result<Vec<ArrayRef>> {
-        self.assemble(nths.iter().map(|&nth| table.number(nth)), nths.iter().map(|&nth| table.bytes(nth)))
-    }
-
-    /// Columns from keys as tables hold them; only one of the two is asked.
-    fn assemble<'a>(
-        &self,
-        numbers: impl Iterator<Item = i64>,
-        bytes: impl Iterator<Item = &'a [u8]>,
-    ) -> Result<Vec<ArrayRef>> {
+    /// The columns of these keys, each an ordinal in a table.
+    pub(super) fn columns_of<'a>(&self, keys: impl Iterator<Item = (&'a KeyTable, u32)>) -> Result<Vec<ArrayRef>> {
         Ok(match &self.shape {
-            Shape::Integer => vec![Arc::new(Int32Array::from_iter_values(numbers.map(|n| n as i32)))],
-            Shape::Bigint => vec![Arc::new(Int64Array::from_iter_values(numbers))],
+            Shape::Integer => {
+                vec![Arc::new(Int32Array::from_iter_values(keys.map(|(table, nth)| table.number(nth) as i32)))]
+            }
+            Shape::Bigint => vec![Arc::new(Int64Array::from_iter_values(keys.map(|(table, nth)| table.number(nth))))],
             Shape::Text => {
-                let text = bytes.map(|b| std::str::from_utf8(b).expect("the bytes of a text key are a string's"));
+                let text = keys.map(|(table, nth)| {
+                    std::str::from_utf8(table.bytes(nth)).expect("the bytes of a text key are a string's")
+                });
                 vec![Arc::new(StringArray::from_iter_values(text))]
             }
-            Shape::Binary => vec![Arc::new(BinaryArray::from_iter_values(bytes))],
+            Shape::Binary => {
+                vec![Arc::new(BinaryArray::from_iter_values(keys.map(|(table, nth)| table.bytes(nth))))]
+            }
             Shape::Rows(converter) => {
                 let parser = converter.parser();
-                converter.convert_rows(bytes.map(|b| parser.parse(b)))?
+                converter.convert_rows(keys.map(|(table, nth)| parser.parse(table.bytes(nth))))?
             }
         })
     }
@@ -151,7 +146,7 @@ impl KeyLayout {
         self.encode_columns(&columns, groups.len())
     }
 
-    /// The bytes of keys that stand in columns; none of them is absent.
+    /// The key bytes of these key columns.
     pub(super) fn encode_columns(&mut self, columns: &[ArrayRef], rows: usize) -> Result<KeyBytes> {
         let (mut data, mut ranges) = (Vec::new(), Vec::new());
         let refused = self.encoder.encode(columns, None, rows, &mut data, &mut ranges)?;

@@ -11,24 +11,29 @@ pub mod aggregate;
 pub mod batch;
 pub mod compile;
 pub mod execution;
+pub mod explode;
 pub mod intake;
 pub mod join;
 pub mod join_foreign;
 pub mod join_tables;
 pub mod pipeline;
 pub mod row;
+pub mod session;
 pub mod sink;
 pub mod stages;
 pub mod table;
 
 mod arena;
+mod event_time;
 mod filter;
 mod front;
 mod key_table;
 mod keys;
+mod late;
 mod merge;
 mod order;
 mod segment;
+mod state_bytes;
 mod table_store;
 mod window;
 
@@ -148,6 +153,8 @@ pub struct Out {
     pub batches: Vec<ChangeBatch>,
     /// Rows dropped by the late rule.
     pub late: u64,
+    /// Their `seq`; a row that missed several windows may stand here several times.
+    pub late_rows: Vec<u64>,
     /// Rows with an error; they are logged.
     pub bad: Vec<BadRow>,
 }

@@ -34,6 +34,8 @@ pub struct Pipeline {
     pub rows: RowSpec,
     /// The source is a table whose earlier rows have to be known.
     pub table: Option<TableSpec>,
+    /// Arrays are taken apart between `rows` and its projection; `None` = no EXPLODE.
+    pub explode: Option<ExplodeSpec>,
     /// Rows change key here; `None` = they keep it (or nothing stateful follows).
     pub hop: Option<Hop>,
     /// The grouping, if there is one.
@@ -175,6 +177,15 @@ pub struct TableSpec {
     pub columns: Vec<Column>,
     /// The first so many of them are group keys: they become the rows' key. 0 = the key stays.
     pub groups: usize,
+}
+
+/// Rows become several, and are projected after that.
+#[derive(Clone, Debug)]
+pub struct ExplodeSpec {
+    /// Value columns that hold arrays.
+    pub arrays: Vec<usize>,
+    /// The projection of the new rows.
+    pub after: RowSpec,
 }
 
 /// Rows go to the partition that their new key hashes to.

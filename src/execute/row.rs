@@ -34,6 +34,8 @@ pub struct RowOperator {
     same_key: bool,
     keep_absent: bool,
     groups: usize,
+    /// For each value program: it is a column of the key, and is shown of a row that is gone, too.
+    shown: Vec<bool>,
 }
 
 /// What an expression is for: a log entry says it.
@@ -65,7 +67,18 @@ impl RowOperator {
             same_key: spec.same_key,
             keep_absent: spec.keep_absent,
             groups: spec.groups,
+            shown: vec![false; spec.value.len()],
         }
+    }
+
+    /// A reader gets rows without a key: what it selects of the key tells it which row is gone.
+    pub fn for_reader(mut self) -> RowOperator {
+        let is_key = |program: &Program| {
+            let slot = program.as_column().and_then(|column| self.projected.get(column));
+            matches!(slot, Some(Slot::Key(_) | Slot::WindowStart | Slot::WindowEnd))
+        };
+        self.shown = self.value.iter().map(is_key).collect();
+        self
     }
 
     /// Rows that have this image and whose image passes all conditions.
@@ -192,8 +205,8 @@ impl RowOperator {
                 report(purpose, i, program, &mut errors, present.as_ref(), seq, bad);
             }
             columns.push(match &absent {
-                Some(absent) => without(&column, absent)?,
-                None => column,
+                Some(absent) if !self.shown[i] => without(&column, absent)?,
+                _ => column,
             });
         }
         Ok(Side { columns, present: side.present.clone().filter(|p| p.null_count() > 0) })
@@ -253,6 +266,14 @@ fn and(left: Mask, right: Mask) -> Mask {
 
 fn or(left: Mask, right: Mask) -> Mask {
     Some(&left? | &right?)
+}
+
+/// The image whose columns hold NULL where a row has none.
+pub(super) fn masked(side: Side) -> Result<Side> {
+    let Some(present) = side.present.as_ref().filter(|p| p.null_count() > 0) else { return Ok(side) };
+    let absent = BooleanArray::new(!present.inner(), None);
+    let columns = side.columns.iter().map(|c| without(c, &absent)).collect::<Result<_>>()?;
+    Ok(Side { columns, present: side.present })
 }
 
 /// NULL where `absent`. Nested columns have no kernel for it; taking no row there does the same.

@@ -6,11 +6,11 @@
 use crate::catalog::Source;
 use crate::error::{Error, Result};
 use crate::execute::ChangeBatch;
+use crate::execute::event_time::TimeReader;
 use crate::format::{Encoder, window_key};
 use crate::log::{Header, RecordSet, Row, partition};
 use crate::types::time::WindowKind;
-use arrow::array::{Array, AsArray};
-use arrow::datatypes::{DataType, Int64Type, TimestampMillisecondType};
+use arrow::array::Array;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -22,18 +22,25 @@ pub struct Sink {
     key: Option<Encoder>,
     value: Encoder,
     window: Option<WindowKind>,
-    timestamp: Option<usize>,
+    stamp: Option<(Stamp, TimeReader)>,
     key_bytes: Vec<u8>,
     keys: Vec<Option<Range<usize>>>,
     values: Vec<Option<Range<usize>>>,
+}
+
+/// Which column stamps the records.
+#[derive(Clone, Copy, Debug)]
+enum Stamp {
+    Key(usize),
+    Value(usize),
 }
 
 /// A row that could not be written.
 pub type Unwritten = (u64, String);
 
 impl Sink {
-    /// Writes to a source's topic. `timestamp` is the value column that stamps the records.
-    pub fn new(target: &Source, timestamp: Option<usize>) -> Result<Sink> {
+    /// Writes to a source's topic.
+    pub fn new(target: &Source) -> Result<Sink> {
         let key = match target.schema.key.is_empty() {
             true => None,
             false => Some(Encoder::new(target.key_format, &target.schema.key, true)?),
@@ -44,7 +51,7 @@ impl Sink {
             key,
             value: Encoder::new(target.value_format, &target.schema.value, target.unwrapped_value)?,
             window: target.window.map(|w| w.kind),
-            timestamp,
+            stamp: stamp(target)?,
             key_bytes: Vec::new(),
             keys: Vec::new(),
             values: Vec::new(),
@@ -83,7 +90,11 @@ impl Sink {
         failed.extend(bad.into_iter().map(|(row, e)| (row, format!("value: {}", e.reason))));
         failed.sort_by_key(|f| f.0);
         failed.dedup_by_key(|f| f.0);
-        let times = self.timestamps(batch, &mut failed)?;
+        let times = self.timestamps(batch)?;
+        let timeless = times.iter().flatten().enumerate().filter(|(_, t)| **t < 0).map(|(row, _)| row);
+        failed.extend(timeless.map(|row| (row, "timestamp: the row has no time".to_owned())));
+        failed.sort_by_key(|f| f.0);
+        failed.dedup_by_key(|f| f.0);
         let mut skip = failed.iter().map(|f| f.0).peekable();
         for row in 0..rows {
             if skip.next_if_eq(&row).is_some() {
@@ -122,27 +133,29 @@ impl Sink {
         start..data.len()
     }
 
-    /// The times that `WITH (TIMESTAMP = ...)` asks for. A row without a value keeps its own; one whose time is NULL or before
-    /// 1970 is not written.
-    fn timestamps(&self, batch: &ChangeBatch, failed: &mut Vec<(usize, String)>) -> Result<Option<Vec<i64>>> {
-        let Some(column) = self.timestamp else { return Ok(None) };
-        let column = &batch.new.columns[column];
-        let mut pick = |times: Box<dyn Iterator<Item = Option<i64>> + '_>| {
-            let one = |(row, (time, own)): (usize, (Option<i64>, &i64))| {
-                if batch.new.has(row) && time.is_none_or(|t| t < 0) {
-                    failed.push((row, format!("timestamp: {time:?} is not a time")));
-                }
-                time.filter(|_| batch.new.has(row)).unwrap_or(*own)
-            };
-            let times: Vec<i64> = times.zip(batch.rowtime.iter()).enumerate().map(one).collect();
-            failed.sort_by_key(|f| f.0);
-            failed.dedup_by_key(|f| f.0);
-            times
+    /// The times that `WITH (TIMESTAMP = ...)` asks for; before 1970 where a row has none. A row without a value keeps its
+    /// own time.
+    fn timestamps(&self, batch: &ChangeBatch) -> Result<Option<Vec<i64>>> {
+        let Some((stamp, reader)) = &self.stamp else { return Ok(None) };
+        let column = match stamp {
+            Stamp::Key(at) => &batch.key[*at],
+            Stamp::Value(at) => &batch.new.columns[*at],
         };
-        Ok(Some(match column.data_type() {
-            DataType::Int64 => pick(Box::new(column.as_primitive::<Int64Type>().iter())),
-            DataType::Timestamp(_, _) => pick(Box::new(column.as_primitive::<TimestampMillisecondType>().iter())),
-            other => return Err(Error::bug(format!("a record's time cannot be written from {other}"))),
-        }))
+        let times = reader.times(column)?;
+        let time = |row: usize| match (batch.new.has(row), column.is_valid(row)) {
+            (false, _) => batch.rowtime[row],
+            (true, true) => times[row],
+            (true, false) => -1,
+        };
+        Ok(Some((0..batch.len()).map(time).collect()))
     }
+}
+
+fn stamp(target: &Source) -> Result<Option<(Stamp, TimeReader)>> {
+    let Some(column) = &target.timestamp else { return Ok(None) };
+    let place = |columns: &[crate::types::Column]| columns.iter().position(|c| c.name == column.column);
+    let key = place(&target.schema.key).map(Stamp::Key);
+    let from = key.or_else(|| place(&target.schema.value).map(Stamp::Value));
+    let from = from.ok_or_else(|| Error::bug("the column that stamps records is not in the schema"))?;
+    Ok(Some((from, TimeReader::new(column)?)))
 }

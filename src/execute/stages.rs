@@ -7,13 +7,16 @@
 
 use crate::error::Result;
 use crate::execute::aggregate::AggregateOperator;
+use crate::execute::explode::Explode;
 use crate::execute::front::Front;
-use crate::execute::pipeline::{Hop, Pipeline};
+use crate::execute::pipeline::{AggregateSpec, Hop, Pipeline};
 use crate::execute::row::RowOperator;
+use crate::execute::session::SessionOperator;
 use crate::execute::table::TableOperator;
 use crate::execute::{ChangeBatch, Mode, Operator, Out};
 use crate::format::Encoder;
 use crate::log::{Assignment, Isolation, Log, RecordSet, Start, TopicPartition, partition};
+use crate::types::time::WindowKind;
 use arrow::buffer::BooleanBuffer;
 use std::ops::Range;
 use std::sync::Arc;
@@ -32,8 +35,9 @@ pub struct Stages {
     rows: Vec<RowOperator>,
     /// A table's state, per source partition; none where it does not matter.
     tables: Vec<TableOperator>,
+    explode: Option<(Explode, RowOperator)>,
     exchange: Option<Exchange>,
-    groups: Vec<AggregateOperator>,
+    groups: Vec<Box<dyn Operator>>,
     after: Option<RowOperator>,
     /// Names of the stores: of the table, and of the grouping.
     names: (Option<String>, Option<String>),
@@ -92,28 +96,31 @@ impl Stages {
     /// The operators of a pipeline.
     pub fn new(pipeline: &Pipeline, mode: Mode) -> Result<Stages> {
         let partitions = pipeline.partitions();
-        let rows = (0..partitions).map(|_| RowOperator::new(&pipeline.rows)).collect();
+        // Rows of a table for whoever asked, not for a topic: they carry their key among their columns, or not at all.
+        let read = pipeline.output.table && pipeline.output.key.is_empty();
+        let operator = |spec| if read { RowOperator::new(spec).for_reader() } else { RowOperator::new(spec) };
+        let rows = (0..partitions).map(|_| operator(&pipeline.rows)).collect();
         let tasks = pipeline.hop.as_ref().map_or(partitions, |h| h.partitions);
         let groups = match &pipeline.aggregate {
             None => Vec::new(),
             Some(spec) => {
                 // HAVING needs to know whether a group passed before, to write a tombstone when it leaves.
                 let having = pipeline.after.as_ref().is_some_and(|after| !after.keep.is_empty());
-                let group = || AggregateOperator::new(spec, mode).map(|g| if having { g.with_old() } else { g });
-                (0..tasks).map(|_| group()).collect::<Result<_>>()?
+                (0..tasks).map(|_| grouping(spec, mode, having, pipeline.table.is_some())).collect::<Result<_>>()?
             }
         };
-        let over_table = pipeline.table.is_some();
-        let groups: Vec<AggregateOperator> =
-            groups.into_iter().map(|g: AggregateOperator| if over_table { g.over_table() } else { g }).collect();
         let tables = pipeline.table.iter().flat_map(|spec| (0..partitions).map(|_| TableOperator::new(spec)));
         Ok(Stages {
             front: Front::new(pipeline)?,
             rows,
             tables: tables.collect::<Result<_>>()?,
+            explode: pipeline
+                .explode
+                .as_ref()
+                .map(|spec| (Explode::new(spec.arrays.clone()), RowOperator::new(&spec.after))),
             exchange: pipeline.hop.as_ref().map(Exchange::new).transpose()?,
             groups,
-            after: pipeline.after.as_ref().map(RowOperator::new),
+            after: pipeline.after.as_ref().map(operator),
             names: (
                 pipeline.table.as_ref().map(|t| t.name.clone()),
                 pipeline.aggregate.as_ref().map(|a| a.name.clone()),
@@ -194,6 +201,9 @@ impl Stages {
     /// Takes a batch of partition `slot` of the source, or of the last join.
     pub fn step(&mut self, slot: usize, batch: &ChangeBatch, out: &mut Out) -> Result<()> {
         let mut first = self.first(slot, batch, out)?;
+        if let Some((explode, after)) = &mut self.explode {
+            return first.iter().try_for_each(|batch| after.step(&[Some(&explode.apply(batch)?)], out));
+        }
         if self.groups.is_empty() {
             out.batches.append(&mut first);
             return Ok(());
@@ -239,6 +249,7 @@ impl Stages {
     /// HAVING and the projection after a grouping.
     fn finish(&mut self, mut second: Out, out: &mut Out) -> Result<()> {
         out.late += second.late;
+        out.late_rows.append(&mut second.late_rows);
         out.bad.append(&mut second.bad);
         match &mut self.after {
             None => out.batches.append(&mut second.batches),
@@ -255,7 +266,7 @@ impl Stages {
     fn stores(&mut self) -> Vec<(&str, Vec<&mut dyn Operator>)> {
         let tables = self.tables.iter_mut().map(|t| t as &mut dyn Operator).collect();
         let tables = self.names.0.as_deref().map(|name| (name, tables));
-        let groups = self.groups.iter_mut().map(|g| g as &mut dyn Operator).collect();
+        let groups = self.groups.iter_mut().map(|g| &mut **g as &mut dyn Operator).collect();
         let groups = self.names.1.as_deref().map(|name| (name, groups));
         self.front.stores().chain(tables).chain(groups).collect()
     }
@@ -274,13 +285,10 @@ impl Stages {
     /// Stream times and counts of a task's operators, to be kept with its input's offset.
     pub fn memo(&self, task: usize) -> String {
         let table = self.tables.get(task).map(|t| t as &dyn Operator);
-        let group = self.groups.get(task).map(|g| g as &dyn Operator);
+        let group = self.groups.get(task).map(|g| &**g as &dyn Operator);
         let last = [(!self.tables.is_empty()).then_some(table), (!self.groups.is_empty()).then_some(group)];
-        let memos = self
-            .front
-            .tasks(task)
-            .chain(last.into_iter().flatten())
-            .map(|o| o.map_or_else(String::new, Operator::memo));
+        let memos = self.front.tasks(task).chain(last.into_iter().flatten());
+        let memos = memos.map(|o| o.map_or_else(String::new, Operator::memo));
         memos.collect::<Vec<_>>().join(MEMO_SEPARATOR)
     }
 
@@ -319,6 +327,21 @@ impl Stages {
         }
         Ok(())
     }
+}
+
+/// The operator of a grouping; `with_old` = it also writes the value before each change.
+fn grouping(spec: &AggregateSpec, mode: Mode, with_old: bool, over_table: bool) -> Result<Box<dyn Operator>> {
+    Ok(match spec.window.map(|w| w.kind) {
+        Some(WindowKind::Session { .. }) => {
+            let sessions = SessionOperator::new(spec, mode)?;
+            Box::new(if with_old { sessions.with_old() } else { sessions })
+        }
+        _ => {
+            let groups = AggregateOperator::new(spec, mode)?;
+            let groups = if over_table { groups.over_table() } else { groups };
+            Box::new(if with_old { groups.with_old() } else { groups })
+        }
+    })
 }
 
 /// Reads a changelog to its end. The end is the high watermark before the first read: everything up to it is either

@@ -261,7 +261,7 @@ impl TableStore {
 
     /// The key columns of these ordinals.
     pub(super) fn key_columns(&self, nths: &[u32]) -> Result<Vec<ArrayRef>> {
-        self.layout.columns_of(&self.keys, nths)
+        self.layout.columns_of(nths.iter().map(|&nth| (&self.keys, nth)))
     }
 
     /// These ordinals in the order of their key bytes.
@@ -269,7 +269,7 @@ impl TableStore {
         if nths.len() < 2 {
             return Ok(nths.to_vec());
         }
-        let columns = self.layout.columns_of(&self.keys, nths)?;
+        let columns = self.layout.columns_of(nths.iter().map(|&nth| (&self.keys, nth)))?;
         let order = self.layout.encode_columns(&columns, nths.len())?.order();
         Ok(order.into_iter().map(|i| nths[i as usize]).collect())
     }
@@ -279,7 +279,7 @@ impl TableStore {
         let mut nths: Vec<u32> = self.images.iter().map(|i| i.0).collect();
         nths.extend(self.committed..self.keys.len());
         for nths in nths.chunks(CHUNK_ROWS) {
-            let columns = self.layout.columns_of(&self.keys, nths)?;
+            let columns = self.layout.columns_of(nths.iter().map(|&nth| (&self.keys, nth)))?;
             let keys = self.layout.encode_columns(&columns, nths.len())?;
             let entries: Vec<Entry> = nths.iter().map(|&n| self.entries[n as usize]).collect();
             let places: Vec<Place> = entries.iter().map(|e| e.place).collect();

@@ -4,6 +4,7 @@
 //! rows for it are late. Windows are aligned to 1970 and never start before it.
 
 use crate::error::{Error, Result};
+use crate::mutant::{self, Mutant};
 use crate::types::time::{Window, WindowKind};
 
 /// More windows than this for a single row are refused when the query is created: each of them is a group to update.
@@ -15,6 +16,8 @@ pub(super) struct Windows {
     size: i64,
     advance: i64,
     grace: i64,
+    /// How far behind the newest window one may start and still leave when it closes: see [`Windows::is_kept`].
+    retention: i64,
     /// The last pane that was asked for: its first millisecond and one past its last one.
     pane: (i64, i64),
 }
@@ -34,7 +37,8 @@ impl Windows {
             return Err(Error::statement(format!("a row would belong to {} windows", size / advance))
                 .with_hint(format!("SIZE may be at most {WINDOWS_PER_ROW_MAX} times ADVANCE BY")));
         }
-        Ok(Windows { size, advance, grace: window.grace_ms(), pane: (0, 0) })
+        let retention = window.retention_ms.unwrap_or_else(|| size.saturating_add(window.grace_ms()));
+        Ok(Windows { size, advance, grace: window.grace_ms(), retention, pane: (0, 0) })
     }
 
     /// One past the window's last millisecond.
@@ -46,7 +50,17 @@ impl Windows {
     /// Does the window take no more rows at this stream time?
     #[inline(always)]
     pub(super) fn is_closed(&self, start: i64, time: i64) -> bool {
-        self.end(start).saturating_add(self.grace) <= time
+        let open_until = self.end(start).saturating_add(self.grace);
+        open_until <= time - i64::from(mutant::on(Mutant::LateOffByOne))
+    }
+
+    /// Is the window's state still kept when this stream time closes it? EMIT FINAL writes it only then.
+    ///
+    /// ksqlDB keeps a window until one that starts more than the retention (size and grace, if not given) after it has
+    /// rows. A jump of time that is longer loses what it jumps over; RETENTION keeps it.
+    #[inline]
+    pub(super) fn is_kept(&mut self, start: i64, time: i64) -> bool {
+        start >= self.last(time).saturating_sub(self.retention)
     }
 
     /// Start of the last window that covers `rowtime`, which is not negative.

@@ -9,25 +9,6 @@
 use super::Bad;
 use super::cells::{Cells, Data};
 use super::json::encode::Source;
-use crate::error::{Error, Result};
-use crate::types::{Column, SqlType};
-
-/// Refuses what the format cannot carry, in ksqlDB's words.
-pub(super) fn check(columns: &[&Column]) -> Result<()> {
-    if columns.len() > 1 {
-        let columns: Vec<String> = columns.iter().map(|c| super::describe(c)).collect();
-        let message = format!("The 'KAFKA' format only supports a single field. Got: [{}]", columns.join(", "));
-        return Err(Error::statement(message));
-    }
-    for column in columns {
-        let name = match &column.ty {
-            SqlType::Integer | SqlType::Bigint | SqlType::Double | SqlType::String | SqlType::Bytes => continue,
-            ty => super::base_name(ty),
-        };
-        return Err(Error::statement(format!("The 'KAFKA' format does not support type '{name}'")));
-    }
-    Ok(())
-}
 
 /// Appends one value.
 pub(super) fn push(cells: &mut Cells, payload: &[u8]) -> Result<(), Bad> {

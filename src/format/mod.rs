@@ -10,16 +10,21 @@
 //! *unwrapped* (as itself) in a key, and in a value where the source says so; there a NULL is a null payload.
 
 mod cells;
+mod check;
+mod delimited;
 mod json;
 mod kafka;
 pub mod window_key;
 
+pub use check::{check, described};
+
 use crate::catalog::Format;
 use crate::error::{Error, Result};
-use crate::types::{Column, Role, SqlType, quoted};
+use crate::types::{Column, Role, SqlType};
 use arrow::array::{Array, ArrayRef};
 use arrow::buffer::NullBuffer;
 use cells::Cells;
+use check::carried;
 use json::encode::{Source, member, write_object};
 use std::ops::Range;
 
@@ -33,50 +38,10 @@ pub struct Bad {
     pub reason: String,
 }
 
-/// Refuses columns that a format cannot carry, with the reason in ksqlDB's words.
-pub fn check(format: Format, columns: &[Column]) -> Result<()> {
-    let columns = carried(columns);
-    match format {
-        Format::None if columns.is_empty() => Ok(()),
-        Format::None => {
-            let got: Vec<String> = columns.iter().map(|c| describe(c)).collect();
-            let message =
-                format!("The 'NONE' format can only be used when no columns are defined. Got: [{}]", got.join(", "));
-            Err(Error::statement(message))
-        }
-        Format::Kafka => kafka::check(&columns),
-        Format::Json if columns.iter().all(|c| maps_have_text_keys(&c.ty)) => Ok(()),
-        Format::Json => Err(Error::statement("JSON only supports MAP types with STRING keys")),
-    }
-}
-
-fn maps_have_text_keys(ty: &SqlType) -> bool {
-    match ty {
-        SqlType::Array(item) => maps_have_text_keys(item),
-        SqlType::Map(key, value) => **key == SqlType::String && maps_have_text_keys(value),
-        SqlType::Struct(fields) => fields.iter().all(|(_, ty)| maps_have_text_keys(ty)),
-        _ => true,
-    }
-}
-
-/// Columns that stand in the payload; header columns do not.
-fn carried(columns: &[Column]) -> Vec<&Column> {
-    columns.iter().filter(|c| !matches!(c.role, Role::Header(_))).collect()
-}
-
-fn describe(column: &Column) -> String {
-    let key = if column.role == Role::Key { " KEY" } else { "" };
-    format!("{} {}{key}", quoted(&column.name), column.ty)
-}
-
-fn base_name(ty: &SqlType) -> String {
-    let name = ty.to_string();
-    name.split(['(', '<']).next().unwrap_or(&name).to_owned()
-}
-
 /// A single column of a key is never wrapped, one of a value only where the source says so.
-fn is_bare(columns: &[&Column], unwrapped: bool) -> Result<bool> {
+fn is_bare(format: Format, columns: &[&Column], unwrapped: bool) -> Result<bool> {
     match columns {
+        [_] if matches!(format, Format::Kafka | Format::Delimited(_)) => Ok(true),
         [column] => Ok(unwrapped || column.role == Role::Key),
         _ if unwrapped && columns.iter().any(|c| c.role != Role::Key) => {
             Err(Error::statement("'WRAP_SINGLE_VALUE' is only valid for single-field value schemas"))
@@ -106,6 +71,7 @@ enum Body {
     },
     Kafka(Box<Cells>),
     Json(Box<json::Reader>),
+    Delimited(Box<delimited::Reader>),
 }
 
 impl Decoder {
@@ -127,12 +93,13 @@ impl Decoder {
             outputs.push(place.expect("the column was just found in the same list"));
         }
         let carried: Vec<&Column> = keeps.iter().map(|(c, _)| *c).collect();
-        let bare = is_bare(&carried, unwrapped)?;
+        let bare = is_bare(format, &carried, unwrapped)?;
         let body = match format {
             Format::None => Body::Nothing { always_absent: true },
             _ if keeps.is_empty() => Body::Nothing { always_absent: false },
             Format::Kafka => Body::Kafka(Box::new(Cells::new(&keeps[0].0.ty, keeps[0].1))),
             Format::Json => Body::Json(Box::new(json::Reader::new(&keeps, bare))),
+            Format::Delimited(delimiter) => Body::Delimited(Box::new(delimited::Reader::new(delimiter, &keeps))),
         };
         Ok(Decoder { body, outputs, rows: 0, absent: vec![], bytes: 0 })
     }
@@ -148,6 +115,7 @@ impl Decoder {
                 match &mut self.body {
                     Body::Json(reader) => reader.push(payload, self.rows)?,
                     Body::Kafka(cells) => kafka::push(cells, payload).map(|()| true)?,
+                    Body::Delimited(reader) => reader.push(payload, self.rows).map(|()| true)?,
                     Body::Nothing { always_absent } => !*always_absent,
                 }
             }
@@ -173,6 +141,7 @@ impl Decoder {
         match &mut self.body {
             Body::Json(reader) => reader.push_null(),
             Body::Kafka(cells) => cells.push_null(),
+            Body::Delimited(reader) => reader.push_null(),
             Body::Nothing { .. } => {}
         }
     }
@@ -183,6 +152,7 @@ impl Decoder {
         match &mut self.body {
             Body::Json(reader) => reader.truncate(self.rows),
             Body::Kafka(cells) => cells.truncate(self.rows),
+            Body::Delimited(reader) => reader.truncate(self.rows),
             Body::Nothing { .. } => {}
         }
         if self.absent.last().is_some_and(|&row| row as usize >= self.rows) {
@@ -217,6 +187,7 @@ impl Decoder {
                 None => match &mut self.body {
                     Body::Json(reader) => reader.finish(place),
                     Body::Kafka(cells) => cells.finish(),
+                    Body::Delimited(reader) => reader.finish(place),
                     Body::Nothing { .. } => unreachable!("it has no columns"),
                 },
             };
@@ -246,7 +217,7 @@ impl Encoder {
         if carried.len() < columns.len() {
             return Err(Error::bug("header columns are not written"));
         }
-        let bare = is_bare(&carried, unwrapped)? || format == Format::Kafka;
+        let bare = is_bare(format, &carried, unwrapped)?;
         let names = columns.iter().enumerate().map(|(i, c)| member(i, &c.name)).collect();
         Ok(Encoder { format, columns: columns.to_vec(), bare, names })
     }
@@ -272,6 +243,7 @@ impl Encoder {
         let columns = columns.iter().zip(&self.columns).map(|(a, c)| expected(a, &c.ty)).collect::<Result<Vec<_>>>()?;
         let typed = columns.iter().zip(&self.columns).map(|(a, c)| Source::new(a, &c.ty));
         let sources = self.names.iter().cloned().zip(typed.collect::<Result<Vec<_>>>()?).collect::<Vec<_>>();
+        let mut field = String::new();
         for row in 0..rows {
             let null = present.is_some_and(|p| p.is_null(row)) || self.bare && sources[0].1.is_null(row);
             if null {
@@ -281,6 +253,7 @@ impl Encoder {
             let start = data.len();
             match (self.format, self.bare) {
                 (Format::Kafka, _) => kafka::write(&sources[0].1, row, data),
+                (Format::Delimited(delimiter), _) => delimited::write(&columns, row, delimiter, &mut field, data),
                 (_, true) => sources[0].1.write(row, data),
                 (_, false) => write_object(&sources, row, data),
             }

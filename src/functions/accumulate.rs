@@ -1,37 +1,49 @@
 //! What aggregates do to their state: typed loops over words.
 //!
-//! A group's state is a run of 64-bit words, and all words zero means "nothing seen". [`Accumulator::add`] runs one
-//! aggregate over a whole pass of changes (`slots[i]` takes row `rows[i]`) and, where asked, writes the result before and
-//! after each single change: so one loop serves one output per input and one output per emission alike. There is no call
-//! per row and no box per group.
+//! A group's state is a run of 64-bit words, and all words zero means "nothing seen". What has no fixed size keeps a handle
+//! in a word, and its bytes in a [`Heap`]. One loop runs one aggregate over a whole pass, in either of two forms: plain
+//! additions ([`Changes`]: `slots[i]` takes row `rows[i]`), or a program of [`Step`]s, with which sessions merge groups and
+//! tables take values back. There is no call per row and no box per group.
 //!
 //! ```text
-//! state words of one group:  | rowtime | tags | COUNT(*) | SUM | MAX: seen, value |
+//! state words of one group:  | rowtime | tags | COUNT(*) | SUM | MAX: seen, value | COLLECT_LIST: handle, items |
 //!                                               ^ offset of the first accumulator
 //! ```
 
-mod undo;
+mod cells;
+mod columns;
+mod counts;
+mod distinct;
+mod fold;
+mod heap;
+mod items;
+mod lists;
+mod machine;
+mod ranking;
+mod statistics;
 
-pub use undo::Argument;
+pub use cells::Cells;
+pub use heap::Heap;
 
-use super::aggregate::{Aggregate, Comparable};
-use super::fold::{
-    AvgBigint, AvgDouble, AvgInteger, Count, Extreme, Fold, SumBigint, SumDecimal, SumDouble, SumInteger,
-};
+use super::aggregate::Aggregate;
 use crate::error::{Error, Result};
-use arrow::array::{Array, ArrayRef, AsArray, NullBufferBuilder, PrimitiveArray};
-use arrow::buffer::ScalarBuffer;
-use arrow::datatypes::{
-    DataType, Date32Type, Decimal128Type, Float64Type, Int32Type, Int64Type, Time32MillisecondType,
-    TimestampMillisecondType,
-};
-use std::sync::Arc;
+use arrow::array::ArrayRef;
+use columns::Visit;
+use items::{ItemCodec, Ranks};
+use machine::Machine;
+
+/// The most words that any aggregate has.
+const WORDS_MAX: usize = 6;
 
 /// One aggregate at its place in a group's words.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Accumulator {
     function: Aggregate,
     offset: usize,
+    /// Of values that are kept as byte strings.
+    codec: Option<ItemCodec>,
+    /// Of values that are ranked.
+    ranks: Option<Ranks>,
 }
 
 /// Changes to apply: `slots[i]` takes row `rows[i]`, in order.
@@ -43,307 +55,256 @@ pub struct Changes<'a> {
     pub rows: &'a [u32],
 }
 
-/// State words of many groups, `width` words each.
+/// One step of a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// What is done.
+    pub op: Op,
+    /// To which group.
+    pub slot: u32,
+    /// With which row, or which other group.
+    pub with: u32,
+}
+
+/// What a step does to the group `slot`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// It is new: nothing seen.
+    Start,
+    /// It takes row `with` of the new columns.
+    Add,
+    /// It gives row `with` of the old columns back; only where [`Aggregate::undoable`] says so.
+    Undo,
+    /// It takes in what group `with` has seen; that one stays as it is.
+    Merge,
+    /// Its result is appended to `before`.
+    Before,
+    /// NULL is appended to `before`.
+    NoBefore,
+    /// Its result is appended to `after`.
+    After,
+    /// NULL is appended to `after`.
+    NoAfter,
+}
+
+/// What to do in a pass.
+#[derive(Clone, Copy, Debug)]
+pub enum Work<'a> {
+    /// Additions; around each, `before` and `after` get the result.
+    Changes(Changes<'a>),
+    /// Anything.
+    Program(&'a [Step]),
+}
+
+/// Argument columns of a pass.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Arguments<'a> {
+    /// What [`Op::Add`] reads.
+    pub new: &'a [ArrayRef],
+    /// What [`Op::Undo`] reads; empty where nothing is undone.
+    pub old: &'a [ArrayRef],
+}
+
+/// State of many groups: `width` words each, and the bytes behind handles in them.
 #[derive(Debug)]
-pub struct Words<'a> {
+pub struct State<'a> {
     /// All words.
     pub words: &'a mut [i64],
     /// Words of a group.
     pub width: usize,
+    /// Bytes behind handles.
+    pub heap: &'a mut Heap,
+}
+
+/// Where results go; `None` = nobody wants them.
+#[derive(Debug, Default)]
+pub struct Results<'a> {
+    /// Results before changes.
+    pub before: Option<&'a mut Cells>,
+    /// Results after changes.
+    pub after: Option<&'a mut Cells>,
 }
 
 impl Accumulator {
     /// The aggregate, with its words starting at `offset` in every group.
-    pub fn new(function: Aggregate, offset: usize) -> Accumulator {
-        Accumulator { function, offset }
+    pub fn new(function: Aggregate, offset: usize) -> Result<Accumulator> {
+        let codec = function.kept().map(ItemCodec::new).transpose()?;
+        let ranks = function.ranked().map(Ranks::new).transpose()?;
+        Ok(Accumulator { function, offset, codec, ranks })
     }
 
     /// How many words its state has.
     pub fn width(&self) -> usize {
-        match self.function {
-            Aggregate::CountRows
-            | Aggregate::Count
-            | Aggregate::SumInteger
-            | Aggregate::SumBigint
-            | Aggregate::SumDouble => 1,
-            Aggregate::SumDecimal(..) | Aggregate::AvgInteger | Aggregate::AvgBigint | Aggregate::AvgDouble => 2,
-            Aggregate::Min(Comparable::Decimal(..)) | Aggregate::Max(Comparable::Decimal(..)) => 3,
-            Aggregate::Min(_) | Aggregate::Max(_) => 2,
+        struct Width;
+        impl Visit for Width {
+            type Answer = usize;
+            fn visit<M: Machine>(self, _: &M) -> usize {
+                debug_assert!(M::WORDS <= WORDS_MAX);
+                M::WORDS
+            }
         }
+        self.without_columns(Width)
+    }
+
+    /// The word that holds a handle, counted from the first of the group; `None` = its state has a fixed size.
+    pub fn handle(&self) -> Option<usize> {
+        self.function.is_kept_in_heap().then_some(self.offset)
     }
 
     /// An empty output column of its type.
     pub fn cells(&self) -> Cells {
-        match self.function.output().arrow() {
-            DataType::Int32 | DataType::Date32 | DataType::Time32(_) => Cells::Integer(Cell::default()),
-            DataType::Int64 | DataType::Timestamp(..) => Cells::Bigint(Cell::default()),
-            DataType::Float64 => Cells::Double(Cell::default()),
-            _ => Cells::Decimal(Cell::default()),
-        }
+        Cells::of(&self.function)
     }
 
-    /// Applies the changes with `argument` (`None` for COUNT(*)). `before` and `after` get the result around each change.
-    /// Rows whose value does not fit any more are appended to `unfit` and change nothing.
-    pub fn add(
+    /// The Arrow column of results, of the aggregate's output type.
+    pub fn finish(&self, cells: Cells) -> Result<ArrayRef> {
+        cells.finish(&self.function, self.codec.as_ref())
+    }
+
+    /// Does the work with these arguments. Rows whose value does not fit any more are appended to `unfit` and change
+    /// nothing.
+    pub fn run(
         &self,
-        state: &mut Words<'_>,
-        changes: Changes<'_>,
-        argument: Option<&ArrayRef>,
-        before: Option<&mut Cells>,
-        after: Option<&mut Cells>,
+        state: &mut State<'_>,
+        work: Work<'_>,
+        arguments: Arguments<'_>,
+        results: Results<'_>,
         unfit: &mut Vec<u32>,
     ) -> Result<()> {
-        let mut pass = Pass { state, offset: self.offset, changes, before, after, unfit };
-        if self.function == Aggregate::CountRows {
-            pass.run(Count, |_| Some(()));
-            return Ok(());
-        }
-        let column = argument.ok_or_else(|| Error::bug("an aggregate has no argument"))?;
-        let nulls = column.nulls();
-        let valid = |r: usize| nulls.is_none_or(|n| n.is_valid(r));
-        match self.function {
-            Aggregate::CountRows | Aggregate::Count => {
-                let nulls = column.logical_nulls();
-                pass.run(Count, |r| nulls.as_ref().is_none_or(|n| n.is_valid(r)).then_some(()));
-            }
-            Aggregate::SumInteger => {
-                let v = integers(column)?;
-                pass.run(SumInteger, |r| valid(r).then(|| v[r]));
-            }
-            Aggregate::SumBigint => {
-                let v = bigints(column)?;
-                pass.run(SumBigint, |r| valid(r).then(|| v[r]));
-            }
-            Aggregate::SumDouble => {
-                let v = doubles(column)?;
-                pass.run(SumDouble, |r| valid(r).then(|| v[r]));
-            }
-            Aggregate::SumDecimal(p, _) => {
-                let v = decimals(column)?;
-                let limit = 10i128.pow(u32::from(p)) - 1;
-                pass.run(SumDecimal { limit }, |r| valid(r).then(|| v[r]));
-            }
-            Aggregate::AvgInteger => {
-                let v = integers(column)?;
-                pass.run(AvgInteger, |r| valid(r).then(|| v[r]));
-            }
-            Aggregate::AvgBigint => {
-                let v = bigints(column)?;
-                pass.run(AvgBigint, |r| valid(r).then(|| v[r]));
-            }
-            Aggregate::AvgDouble => {
-                let v = doubles(column)?;
-                pass.run(AvgDouble, |r| valid(r).then(|| v[r]));
-            }
-            Aggregate::Min(ty) => pass.extreme::<false>(ty, column)?,
-            Aggregate::Max(ty) => pass.extreme::<true>(ty, column)?,
-        }
-        Ok(())
+        self.with_columns(arguments, Pass { state, offset: self.offset, work, results, unfit })
     }
 
     /// Appends the present result of each of `slots`.
-    pub fn peek(&self, words: &[i64], width: usize, slots: &[u32], out: &mut Cells) {
-        match self.function {
-            Aggregate::CountRows | Aggregate::Count => self.peek_with(Count, words, width, slots, out),
-            Aggregate::SumInteger => self.peek_with(SumInteger, words, width, slots, out),
-            Aggregate::SumBigint => self.peek_with(SumBigint, words, width, slots, out),
-            Aggregate::SumDouble => self.peek_with(SumDouble, words, width, slots, out),
-            Aggregate::SumDecimal(..) => self.peek_with(SumDecimal { limit: 0 }, words, width, slots, out),
-            Aggregate::AvgInteger => self.peek_with(AvgInteger, words, width, slots, out),
-            Aggregate::AvgBigint => self.peek_with(AvgBigint, words, width, slots, out),
-            Aggregate::AvgDouble => self.peek_with(AvgDouble, words, width, slots, out),
-            Aggregate::Min(ty) | Aggregate::Max(ty) => match ty {
-                Comparable::Integer | Comparable::Date | Comparable::Time => {
-                    self.peek_with(Extreme::<i32, true>::new(), words, width, slots, out);
-                }
-                Comparable::Bigint | Comparable::Timestamp => {
-                    self.peek_with(Extreme::<i64, true>::new(), words, width, slots, out);
-                }
-                Comparable::Double => self.peek_with(Extreme::<f64, true>::new(), words, width, slots, out),
-                Comparable::Decimal(..) => self.peek_with(Extreme::<i128, true>::new(), words, width, slots, out),
-            },
-        }
+    pub fn peek(&self, words: &[i64], width: usize, heap: &Heap, slots: &[u32], out: &mut Cells) {
+        self.without_columns(Peek { words, width, heap, offset: self.offset, slots, out });
     }
 
-    fn peek_with<F: Fold>(&self, fold: F, words: &[i64], width: usize, slots: &[u32], out: &mut Cells) {
-        let out = F::Out::cell(out);
-        for &slot in slots {
-            let at = slot as usize * width + self.offset;
-            out.push(fold.peek(&words[at..at + F::WORDS]));
+    /// Applies additions of one column, or of none.
+    pub fn add(
+        &self,
+        state: &mut State<'_>,
+        changes: Changes<'_>,
+        argument: Option<&ArrayRef>,
+        results: Results<'_>,
+        unfit: &mut Vec<u32>,
+    ) -> Result<()> {
+        let new = argument.map_or(&[][..], std::slice::from_ref);
+        self.run(state, Work::Changes(changes), Arguments { new, old: &[] }, results, unfit)
+    }
+
+    fn argument<'a>(&self, columns: &'a [ArrayRef], at: usize) -> Result<Option<&'a ArrayRef>> {
+        match columns.get(at) {
+            None if columns.is_empty() => Ok(None),
+            None => Err(Error::bug("an aggregate has not all its arguments")),
+            found => Ok(found),
         }
     }
 }
 
-/// An output column under construction.
-#[derive(Debug)]
-pub enum Cells {
-    /// INTEGER, DATE, TIME.
-    Integer(Cell<i32>),
-    /// BIGINT, TIMESTAMP.
-    Bigint(Cell<i64>),
-    /// DOUBLE.
-    Double(Cell<f64>),
-    /// DECIMAL.
-    Decimal(Cell<i128>),
-}
-
-/// Values of one native type; the bitmap costs nothing while no value is NULL.
-#[derive(Debug)]
-pub struct Cell<T> {
-    values: Vec<T>,
-    nulls: NullBufferBuilder,
-}
-
-impl<T> Default for Cell<T> {
-    fn default() -> Cell<T> {
-        Cell { values: Vec::new(), nulls: NullBufferBuilder::new(0) }
-    }
-}
-
-impl<T: Default> Cell<T> {
-    #[inline(always)]
-    fn push(&mut self, value: Option<T>) {
-        match value {
-            Some(v) => {
-                self.values.push(v);
-                self.nulls.append_non_null();
-            }
-            None => {
-                self.values.push(T::default());
-                self.nulls.append_null();
-            }
-        }
-    }
-}
-
-impl Cells {
-    /// The Arrow column, of the aggregate's output type.
-    pub fn finish(self, function: &Aggregate) -> Result<ArrayRef> {
-        fn column<P: arrow::datatypes::ArrowPrimitiveType>(mut cell: Cell<P::Native>) -> PrimitiveArray<P> {
-            PrimitiveArray::new(ScalarBuffer::from(cell.values), cell.nulls.finish())
-        }
-        Ok(match (self, function.output().arrow()) {
-            (Cells::Integer(c), DataType::Int32) => Arc::new(column::<Int32Type>(c)),
-            (Cells::Integer(c), DataType::Date32) => Arc::new(column::<Date32Type>(c)),
-            (Cells::Integer(c), DataType::Time32(_)) => Arc::new(column::<Time32MillisecondType>(c)),
-            (Cells::Bigint(c), DataType::Int64) => Arc::new(column::<Int64Type>(c)),
-            (Cells::Bigint(c), DataType::Timestamp(..)) => Arc::new(column::<TimestampMillisecondType>(c)),
-            (Cells::Double(c), DataType::Float64) => Arc::new(column::<Float64Type>(c)),
-            (Cells::Decimal(c), DataType::Decimal128(p, s)) => {
-                Arc::new(column::<Decimal128Type>(c).with_precision_and_scale(p, s)?)
-            }
-            _ => return Err(Error::bug("an output column has not the type of its aggregate")),
-        })
-    }
-}
-
-/// One aggregate's loop over one pass.
+/// The loop of one aggregate over one pass.
 struct Pass<'a, 'b> {
-    state: &'a mut Words<'b>,
+    state: &'a mut State<'b>,
     offset: usize,
-    changes: Changes<'a>,
-    before: Option<&'a mut Cells>,
-    after: Option<&'a mut Cells>,
+    work: Work<'a>,
+    results: Results<'a>,
     unfit: &'a mut Vec<u32>,
 }
 
+impl Visit for Pass<'_, '_> {
+    type Answer = ();
+
+    fn visit<M: Machine>(mut self, machine: &M) {
+        match self.work {
+            Work::Changes(changes) => self.changes(machine, changes),
+            Work::Program(steps) => self.program(machine, steps),
+        }
+    }
+}
+
 impl Pass<'_, '_> {
-    fn run<F: Fold>(&mut self, fold: F, value: impl Fn(usize) -> Option<F::In>) {
-        let mut before = self.before.as_mut().map(|c| F::Out::cell(c));
-        let mut after = self.after.as_mut().map(|c| F::Out::cell(c));
-        for (&slot, &row) in self.changes.slots.iter().zip(self.changes.rows) {
+    fn changes<M: Machine>(&mut self, machine: &M, changes: Changes<'_>) {
+        let mut before = self.results.before.as_mut().map(|c| machine.cell(c));
+        let mut after = self.results.after.as_mut().map(|c| machine.cell(c));
+        let heap = &mut *self.state.heap;
+        for (&slot, &row) in changes.slots.iter().zip(changes.rows) {
             let at = slot as usize * self.state.width + self.offset;
-            let words = &mut self.state.words[at..at + F::WORDS];
+            let words = &mut self.state.words[at..at + M::WORDS];
             if let Some(out) = before.as_mut() {
-                out.push(fold.peek(words));
+                machine.peek(words, heap, out);
             }
-            if let Some(v) = value(row as usize)
-                && !fold.add(words, v)
-            {
+            if !machine.add(words, heap, row as usize) {
                 self.unfit.push(row);
             }
             if let Some(out) = after.as_mut() {
-                out.push(fold.peek(words));
+                machine.peek(words, heap, out);
             }
         }
     }
 
-    fn extreme<const HIGHEST: bool>(&mut self, ty: Comparable, column: &ArrayRef) -> Result<()> {
-        let nulls = column.nulls();
-        let valid = |r: usize| nulls.is_none_or(|n| n.is_valid(r));
-        match ty {
-            Comparable::Integer | Comparable::Date | Comparable::Time => {
-                let v = integers(column)?;
-                self.run(Extreme::<i32, HIGHEST>::new(), |r| valid(r).then(|| v[r]));
-            }
-            Comparable::Bigint | Comparable::Timestamp => {
-                let v = bigints(column)?;
-                self.run(Extreme::<i64, HIGHEST>::new(), |r| valid(r).then(|| v[r]));
-            }
-            Comparable::Double => {
-                let v = doubles(column)?;
-                self.run(Extreme::<f64, HIGHEST>::new(), |r| valid(r).then(|| v[r]));
-            }
-            Comparable::Decimal(..) => {
-                let v = decimals(column)?;
-                self.run(Extreme::<i128, HIGHEST>::new(), |r| valid(r).then(|| v[r]));
-            }
-        }
-        Ok(())
-    }
-}
-
-fn integers(column: &ArrayRef) -> Result<&[i32]> {
-    match column.data_type() {
-        DataType::Int32 => Ok(column.as_primitive::<Int32Type>().values()),
-        DataType::Date32 => Ok(column.as_primitive::<Date32Type>().values()),
-        DataType::Time32(arrow::datatypes::TimeUnit::Millisecond) => {
-            Ok(column.as_primitive::<Time32MillisecondType>().values())
-        }
-        other => Err(mismatch(other)),
-    }
-}
-
-fn bigints(column: &ArrayRef) -> Result<&[i64]> {
-    match column.data_type() {
-        DataType::Int64 => Ok(column.as_primitive::<Int64Type>().values()),
-        DataType::Timestamp(arrow::datatypes::TimeUnit::Millisecond, _) => {
-            Ok(column.as_primitive::<TimestampMillisecondType>().values())
-        }
-        other => Err(mismatch(other)),
-    }
-}
-
-fn doubles(column: &ArrayRef) -> Result<&[f64]> {
-    let found = column.as_primitive_opt::<Float64Type>();
-    found.map(|a| &a.values()[..]).ok_or_else(|| mismatch(column.data_type()))
-}
-
-fn decimals(column: &ArrayRef) -> Result<&[i128]> {
-    let found = column.as_primitive_opt::<Decimal128Type>();
-    found.map(|a| &a.values()[..]).ok_or_else(|| mismatch(column.data_type()))
-}
-
-fn mismatch(found: &DataType) -> Error {
-    Error::bug(format!("an aggregate's argument column has type {found}"))
-}
-
-/// A native type that has a kind of output column.
-pub(super) trait Native: Copy + Default {
-    fn cell(cells: &mut Cells) -> &mut Cell<Self>;
-}
-
-macro_rules! native {
-    ($($ty:ty => $kind:ident),*) => {$(
-        impl Native for $ty {
-            #[inline(always)]
-            fn cell(cells: &mut Cells) -> &mut Cell<$ty> {
-                match cells {
-                    Cells::$kind(cell) => cell,
-                    _ => unreachable!("an accumulator is given the cells that it made"),
+    fn program<M: Machine>(&mut self, machine: &M, steps: &[Step]) {
+        let mut before = self.results.before.as_mut().map(|c| machine.cell(c));
+        let mut after = self.results.after.as_mut().map(|c| machine.cell(c));
+        let (heap, width, offset) = (&mut *self.state.heap, self.state.width, self.offset);
+        let mut from = [0i64; WORDS_MAX];
+        for step in steps {
+            let at = (step.slot as usize).wrapping_mul(width).wrapping_add(offset);
+            let mut fits = true;
+            match step.op {
+                Op::Start => self.state.words[at..at + M::WORDS].fill(0),
+                Op::Add => fits = machine.add(&mut self.state.words[at..at + M::WORDS], heap, step.with as usize),
+                Op::Undo => fits = machine.undo(&mut self.state.words[at..at + M::WORDS], heap, step.with as usize),
+                Op::Merge => {
+                    let other = step.with as usize * width + offset;
+                    from[..M::WORDS].copy_from_slice(&self.state.words[other..other + M::WORDS]);
+                    // A sum of two that both fit may not: it stays at the first, as one row's would.
+                    machine.merge(&mut self.state.words[at..at + M::WORDS], &from[..M::WORDS], heap);
+                }
+                Op::Before => {
+                    if let Some(out) = before.as_mut() {
+                        machine.peek(&self.state.words[at..at + M::WORDS], heap, out);
+                    }
+                }
+                Op::After => {
+                    if let Some(out) = after.as_mut() {
+                        machine.peek(&self.state.words[at..at + M::WORDS], heap, out);
+                    }
+                }
+                Op::NoBefore => {
+                    if let Some(out) = before.as_mut() {
+                        machine.blank(out);
+                    }
+                }
+                Op::NoAfter => {
+                    if let Some(out) = after.as_mut() {
+                        machine.blank(out);
+                    }
                 }
             }
+            if !fits {
+                self.unfit.push(step.with);
+            }
         }
-    )*};
+    }
 }
-native!(i32 => Integer, i64 => Bigint, f64 => Double, i128 => Decimal);
+
+/// Results as they are.
+struct Peek<'a> {
+    words: &'a [i64],
+    width: usize,
+    heap: &'a Heap,
+    offset: usize,
+    slots: &'a [u32],
+    out: &'a mut Cells,
+}
+
+impl Visit for Peek<'_> {
+    type Answer = ();
+
+    fn visit<M: Machine>(self, machine: &M) {
+        let out = machine.cell(self.out);
+        for &slot in self.slots {
+            let at = slot as usize * self.width + self.offset;
+            machine.peek(&self.words[at..at + M::WORDS], self.heap, out);
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use super::Param::Any;
 use super::kernel::Arg;
-use super::{Entry, ErrorSink, Overload, Returns};
+use super::{Entry, ErrorSink, Overload, Returns, entry};
 use crate::error::Result;
 use crate::types::text::compare_utf16;
 use arrow::array::{Array, ArrayRef, AsArray, make_comparator};
@@ -14,78 +14,24 @@ use std::cmp::Ordering;
 const CONDITIONAL: &str = "CONDITIONAL";
 
 pub(super) static ENTRIES: &[Entry] = &[
-    Entry {
-        name: "COALESCE",
-        category: CONDITIONAL,
-        description: "Returns the first argument that is not NULL.",
-        overloads: &[Overload {
-            params: &[Any],
-            variadic: true,
-            returns: Returns::Same(0),
-            can_fail: false,
-            implementation: coalesce,
-        }],
-    },
-    Entry {
-        name: "IFNULL",
-        category: CONDITIONAL,
-        description: "Returns the first argument, or the second one if the first is NULL.",
-        overloads: &[Overload {
-            params: &[Any, Any],
-            variadic: false,
-            returns: Returns::Same(0),
-            can_fail: false,
-            implementation: coalesce,
-        }],
-    },
-    Entry {
-        name: "NULLIF",
-        category: CONDITIONAL,
-        description: "Returns NULL if both arguments are equal, the first argument otherwise.",
-        overloads: &[Overload {
-            params: &[Any, Any],
-            variadic: false,
-            returns: Returns::Same(0),
-            can_fail: false,
-            implementation: null_if,
-        }],
-    },
-    Entry {
-        name: "GREATEST",
-        category: CONDITIONAL,
-        description: "Returns the greatest argument; NULLs are passed over.",
-        overloads: &[Overload {
-            params: &[Any],
-            variadic: true,
-            returns: Returns::Same(0),
-            can_fail: false,
-            implementation: |args, rows, _| extreme(args, rows, Ordering::Greater),
-        }],
-    },
-    Entry {
-        name: "LEAST",
-        category: CONDITIONAL,
-        description: "Returns the least argument; NULLs are passed over.",
-        overloads: &[Overload {
-            params: &[Any],
-            variadic: true,
-            returns: Returns::Same(0),
-            can_fail: false,
-            implementation: |args, rows, _| extreme(args, rows, Ordering::Less),
-        }],
-    },
-    Entry {
-        name: "AS_VALUE",
-        category: "OTHER",
-        description: "Copies a key column into the value.",
-        overloads: &[Overload {
-            params: &[Any],
-            variadic: false,
-            returns: Returns::Same(0),
-            can_fail: false,
-            implementation: |args, _, _| Ok(args[0].clone()),
-        }],
-    },
+    entry!("COALESCE", CONDITIONAL, "Returns the first argument that is not NULL.", ["COALESCE(NULL, 'a', 'b')" => "a"], [
+        Overload::variadic(&[Any], Returns::Same(0), coalesce)
+    ]),
+    entry!("IFNULL", CONDITIONAL, "Returns the first argument, or the second one if the first is NULL.",
+        ["IFNULL(NULL, 5)" => "5"],
+        [Overload::new(&[Any, Any], Returns::Same(0), coalesce)]),
+    entry!("NULLIF", CONDITIONAL, "Returns NULL if both arguments are equal, the first argument otherwise.",
+        ["NULLIF(1, 2)" => "1"],
+        [Overload::new(&[Any, Any], Returns::Same(0), null_if)]),
+    entry!("GREATEST", CONDITIONAL, "Returns the greatest argument; NULLs are passed over.",
+        ["GREATEST(3, NULL, 5)" => "5"],
+        [Overload::variadic(&[Any], Returns::Same(0), |args, rows, _| extreme(args, rows, Ordering::Greater))]),
+    entry!("LEAST", CONDITIONAL, "Returns the least argument; NULLs are passed over.", ["LEAST('b', 'a')" => "a"], [
+        Overload::variadic(&[Any], Returns::Same(0), |args, rows, _| extreme(args, rows, Ordering::Less))
+    ]),
+    entry!("AS_VALUE", "OTHER", "Copies a key column into the value.", ["AS_VALUE('a')" => "a"], [
+        Overload::new(&[Any], Returns::Same(0), |args, _, _| Ok(args[0].clone()))
+    ]),
 ];
 
 fn arrays(args: &[ColumnarValue], rows: usize) -> Result<Vec<ArrayRef>> {

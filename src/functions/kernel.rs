@@ -1,9 +1,19 @@
 //! What implementations share: arguments by row, results by row.
 
 use crate::error::{Error, Result};
-use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray, StringArray, StringBuilder};
+use arrow::array::{
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryArray, BinaryBuilder, BooleanArray, ListArray, PrimitiveArray,
+    StringArray, StringBuilder, UInt64Array,
+};
+use arrow::buffer::{NullBuffer, OffsetBuffer};
+use arrow::compute::take;
+use arrow::datatypes::Field;
 use datafusion::logical_expr::ColumnarValue;
+use std::ops::Range;
 use std::sync::Arc;
+
+/// Most elements that one call may make of nothing: a slip of the pen must not fill the memory.
+pub(super) const ELEMENTS_MAX: usize = 1 << 20;
 
 fn wrong_type() -> Error {
     Error::bug("an argument is not of the resolved type")
@@ -48,7 +58,29 @@ impl Texts {
         Ok(Texts(arg, texts))
     }
 
+    /// All arguments from `first` on.
+    pub(super) fn all(args: &[ColumnarValue], first: usize) -> Result<Vec<Texts>> {
+        (first..args.len()).map(|i| Texts::new(args, i)).collect()
+    }
+
     pub(super) fn get(&self, row: usize) -> Option<&str> {
+        let place = self.0.place(row);
+        self.1.is_valid(place).then(|| self.1.value(place))
+    }
+}
+
+/// A BYTES argument.
+#[derive(Debug)]
+pub(super) struct Blobs(Arg, BinaryArray);
+
+impl Blobs {
+    pub(super) fn new(args: &[ColumnarValue], index: usize) -> Result<Blobs> {
+        let arg = Arg::new(args, index)?;
+        let bytes = arg.array.as_binary_opt::<i32>().ok_or_else(wrong_type)?.clone();
+        Ok(Blobs(arg, bytes))
+    }
+
+    pub(super) fn get(&self, row: usize) -> Option<&[u8]> {
         let place = self.0.place(row);
         self.1.is_valid(place).then(|| self.1.value(place))
     }
@@ -71,6 +103,33 @@ impl<T: ArrowPrimitiveType> Numbers<T> {
     }
 }
 
+/// An ARRAY argument: where a row's elements stand among all.
+#[derive(Debug)]
+pub(super) struct Lists {
+    arg: Arg,
+    list: ListArray,
+}
+
+impl Lists {
+    pub(super) fn new(args: &[ColumnarValue], index: usize) -> Result<Lists> {
+        let arg = Arg::new(args, index)?;
+        let list = arg.array.as_list_opt::<i32>().ok_or_else(wrong_type)?.clone();
+        Ok(Lists { arg, list })
+    }
+
+    /// The elements of all rows.
+    pub(super) fn items(&self) -> &ArrayRef {
+        self.list.values()
+    }
+
+    /// Places of one row's elements; `None` for NULL.
+    pub(super) fn get(&self, row: usize) -> Option<Range<usize>> {
+        let place = self.arg.place(row);
+        let offsets = self.list.value_offsets();
+        self.list.is_valid(place).then(|| offsets[place] as usize..offsets[place + 1] as usize)
+    }
+}
+
 /// A STRING column: `value` appends the row's text, or answers false for NULL.
 pub(super) fn strings(rows: usize, mut value: impl FnMut(usize, &mut String) -> bool) -> Result<ColumnarValue> {
     let mut out = StringBuilder::with_capacity(rows, rows * 16);
@@ -83,6 +142,26 @@ pub(super) fn strings(rows: usize, mut value: impl FnMut(usize, &mut String) -> 
         }
     }
     Ok(ColumnarValue::Array(Arc::new(out.finish())))
+}
+
+/// A BYTES column: `value` appends the row's bytes, or answers false for NULL.
+pub(super) fn blobs(rows: usize, mut value: impl FnMut(usize, &mut Vec<u8>) -> bool) -> Result<ColumnarValue> {
+    let mut out = BinaryBuilder::with_capacity(rows, rows * 16);
+    let mut bytes = Vec::new();
+    for row in 0..rows {
+        bytes.clear();
+        match value(row, &mut bytes) {
+            true => out.append_value(&bytes),
+            false => out.append_null(),
+        }
+    }
+    Ok(ColumnarValue::Array(Arc::new(out.finish())))
+}
+
+/// A BOOLEAN column.
+pub(super) fn booleans(rows: usize, value: impl FnMut(usize) -> Option<bool>) -> Result<ColumnarValue> {
+    let out: BooleanArray = (0..rows).map(value).collect();
+    Ok(ColumnarValue::Array(Arc::new(out)))
 }
 
 /// A numeric column.
@@ -102,4 +181,61 @@ pub(super) fn unary<A: ArrowPrimitiveType, O: ArrowPrimitiveType>(
     let arg = Arg::new(args, 0)?;
     let values = arg.array.as_primitive_opt::<A>().ok_or_else(wrong_type)?;
     Ok(ColumnarValue::Array(Arc::new(values.unary::<_, O>(f))))
+}
+
+/// Rows of lists whose elements are places in an array of all elements.
+#[derive(Debug, Default)]
+pub(super) struct Picks {
+    places: Vec<Option<u64>>,
+    ends: Vec<usize>,
+    valid: Vec<bool>,
+}
+
+impl Picks {
+    /// One more element of the row at hand; `None` = a NULL element.
+    pub(super) fn push(&mut self, place: Option<usize>) {
+        self.places.push(place.map(|p| p as u64));
+    }
+
+    /// Ends the row at hand; without `valid` it is NULL.
+    pub(super) fn close(&mut self, valid: bool) {
+        self.ends.push(self.places.len());
+        self.valid.push(valid);
+    }
+
+    /// The lists' ends and NULLs, and their elements.
+    pub(super) fn parts(self, items: &ArrayRef) -> Result<(OffsetBuffer<i32>, Option<NullBuffer>, ArrayRef)> {
+        let values = take(items, &UInt64Array::from(self.places), None)?;
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        let offsets = OffsetBuffer::from_lengths(self.ends.iter().zip(starts).map(|(end, start)| end - start));
+        let nulls = NullBuffer::from(self.valid);
+        Ok((offsets, Some(nulls).filter(|n| n.null_count() > 0), values))
+    }
+
+    /// The ARRAY column.
+    pub(super) fn finish(self, items: &ArrayRef) -> Result<ColumnarValue> {
+        let (offsets, nulls, values) = self.parts(items)?;
+        Ok(ColumnarValue::Array(list(offsets, nulls, values)?))
+    }
+}
+
+/// An ARRAY column of its parts.
+pub(super) fn list(offsets: OffsetBuffer<i32>, nulls: Option<NullBuffer>, values: ArrayRef) -> Result<ArrayRef> {
+    let field = Arc::new(Field::new("item", values.data_type().clone(), true));
+    Ok(Arc::new(ListArray::try_new(field, offsets, values, nulls)?))
+}
+
+/// Rows of ARRAY<STRING>: `value` appends the row's texts, or answers false for NULL.
+pub(super) fn text_lists(rows: usize, mut value: impl FnMut(usize, &mut Vec<String>) -> bool) -> Result<ColumnarValue> {
+    let mut items = StringBuilder::new();
+    let (mut lengths, mut valid) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
+    let mut texts = Vec::new();
+    for row in 0..rows {
+        texts.clear();
+        valid.push(value(row, &mut texts));
+        texts.iter().for_each(|text| items.append_value(text));
+        lengths.push(texts.len());
+    }
+    let nulls = Some(NullBuffer::from(valid)).filter(|n| n.null_count() > 0);
+    Ok(ColumnarValue::Array(list(OffsetBuffer::from_lengths(lengths), nulls, Arc::new(items.finish()))?))
 }

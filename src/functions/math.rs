@@ -1,331 +1,148 @@
-//! Numbers.
+//! Numbers: powers, logarithms, angles. What has to do with digits stands in `rounding`.
 
 use super::Param::{Decimal, Is};
 use super::kernel::{Arg, Numbers, numbers, unary};
-use super::{Entry, ErrorSink, Implementation, Overload, Param, Returns};
-use crate::error::{Error, Result};
-use crate::types::SqlType;
-use crate::types::SqlType::{Bigint, Double, Integer};
-use crate::types::exact::{Exact, fits, power_of_ten};
-use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array, Decimal256Array};
-use arrow::datatypes::{DataType, Decimal128Type, Decimal256Type, Float64Type, Int32Type, Int64Type, i256};
+use super::rounding::{decimals, same_type};
+use super::{Entry, ErrorSink, Implementation, Overload, Returns, entry};
+use crate::error::Result;
+use crate::types::SqlType::{Bigint, Double, Integer, String as Text};
+use arrow::datatypes::{Float64Type, Int32Type, Int64Type};
+use datafusion::common::ScalarValue;
 use datafusion::logical_expr::ColumnarValue;
-use std::sync::Arc;
 
-const MATHEMATICAL: &str = "MATHEMATICAL";
+pub(super) const MATHEMATICAL: &str = "MATHEMATICAL";
 
-const fn overload(params: &'static [Param], returns: Returns, implementation: Implementation) -> Overload {
-    Overload { params, variadic: false, returns, can_fail: false, implementation }
-}
+/// Radius of the sphere that the earth is taken for.
+const RADIUS_KM: f64 = 6371.0;
+/// The same in miles.
+const RADIUS_MILES: f64 = 3959.0;
 
 /// DOUBLE to DOUBLE.
 const fn double(implementation: Implementation) -> Overload {
-    overload(&[Is(Double)], Returns::Type(Double), implementation)
+    Overload::new(&[Is(Double)], Returns::Type(Double), implementation)
 }
 
-fn same(args: &[ColumnarValue], _: usize, _: &mut ErrorSink) -> Result<ColumnarValue> {
-    Ok(args[0].clone())
+/// Two DOUBLEs to DOUBLE.
+const fn doubles(implementation: Implementation) -> Overload {
+    Overload::new(&[Is(Double), Is(Double)], Returns::Type(Double), implementation)
+}
+
+/// An implementation for each DOUBLE on its own.
+macro_rules! each {
+    ($f:expr) => {
+        |args, _, _| unary::<Float64Type, Float64Type>(args, $f)
+    };
 }
 
 pub(super) static ENTRIES: &[Entry] = &[
-    Entry {
-        name: "ABS",
-        category: MATHEMATICAL,
-        description: "Returns the absolute value.",
-        overloads: &[
-            overload(&[Is(Integer)], Returns::Same(0), |a, _, _| unary::<Int32Type, Int32Type>(a, i32::wrapping_abs)),
-            overload(&[Is(Bigint)], Returns::Same(0), |a, _, _| unary::<Int64Type, Int64Type>(a, i64::wrapping_abs)),
-            overload(&[Is(Double)], Returns::Same(0), |a, _, _| unary::<Float64Type, Float64Type>(a, f64::abs)),
-            overload(&[Decimal], Returns::Same(0), |a, _, _| decimals(a, same_type, |x, _| x.wrapping_abs())),
-        ],
-    },
-    Entry {
-        name: "CEIL",
-        category: MATHEMATICAL,
-        description: "Returns the smallest whole number that is not less.",
-        overloads: &[
-            overload(&[Is(Integer)], Returns::Same(0), same),
-            overload(&[Is(Bigint)], Returns::Same(0), same),
-            overload(&[Is(Double)], Returns::Same(0), |a, _, _| unary::<Float64Type, Float64Type>(a, f64::ceil)),
-            overload(&[Decimal], Returns::Same(0), |a, _, _| decimals(a, same_type, |x, s| whole(x, s, 1))),
-        ],
-    },
-    Entry {
-        name: "FLOOR",
-        category: MATHEMATICAL,
-        description: "Returns the largest whole number that is not greater.",
-        overloads: &[
-            overload(&[Is(Integer)], Returns::Same(0), same),
-            overload(&[Is(Bigint)], Returns::Same(0), same),
-            overload(&[Is(Double)], Returns::Same(0), |a, _, _| unary::<Float64Type, Float64Type>(a, f64::floor)),
-            overload(&[Decimal], Returns::Same(0), |a, _, _| decimals(a, same_type, |x, s| whole(x, s, -1))),
-        ],
-    },
-    Entry {
-        name: "ROUND",
-        category: MATHEMATICAL,
-        description: "Rounds to a number of places after the point, half up.",
-        overloads: &[
-            overload(&[Is(Integer)], Returns::Type(Bigint), |a, _, _| unary::<Int32Type, Int64Type>(a, i64::from)),
-            overload(&[Is(Bigint)], Returns::Type(Bigint), same),
-            overload(&[Is(Double)], Returns::Type(Bigint), |a, _, _| {
-                unary::<Float64Type, Int64Type>(a, |x| (x + 0.5).floor() as i64)
-            }),
-            overload(&[Is(Double), Is(Integer)], Returns::Type(Double), round_double),
-            overload(&[Decimal], Returns::Of(rounded_type), |a, _, _| {
-                decimals(a, |p, s| (p.saturating_sub(s.unsigned_abs()).max(1), 0), half_up)
-            }),
-            Overload {
-                params: &[Decimal, Is(Integer)],
-                variadic: false,
-                returns: Returns::Same(0),
-                can_fail: true,
-                implementation: round_decimal,
-            },
-        ],
-    },
-    Entry {
-        name: "SIGN",
-        category: MATHEMATICAL,
-        description: "Returns -1, 0 or 1.",
-        overloads: &[
-            overload(&[Is(Integer)], Returns::Type(Integer), |a, _, _| unary::<Int32Type, Int32Type>(a, i32::signum)),
-            overload(&[Is(Bigint)], Returns::Type(Integer), |a, _, _| {
-                unary::<Int64Type, Int32Type>(a, |x| x.signum() as i32)
-            }),
-            overload(&[Is(Double)], Returns::Type(Integer), |a, _, _| {
-                unary::<Float64Type, Int32Type>(a, |x| {
-                    if x > 0.0 {
-                        1
-                    } else if x < 0.0 {
-                        -1
-                    } else {
-                        0
-                    }
-                })
-            }),
-        ],
-    },
-    Entry {
-        name: "SQRT",
-        category: MATHEMATICAL,
-        description: "Returns the square root.",
-        overloads: &[double(|a, _, _| unary::<Float64Type, Float64Type>(a, f64::sqrt))],
-    },
-    Entry {
-        name: "EXP",
-        category: MATHEMATICAL,
-        description: "Returns e to the power of the argument.",
-        overloads: &[double(|a, _, _| unary::<Float64Type, Float64Type>(a, f64::exp))],
-    },
-    Entry {
-        name: "LN",
-        category: MATHEMATICAL,
-        description: "Returns the natural logarithm.",
-        overloads: &[double(|a, _, _| unary::<Float64Type, Float64Type>(a, f64::ln))],
-    },
-    Entry {
-        name: "CBRT",
-        category: MATHEMATICAL,
-        description: "Returns the cube root.",
-        overloads: &[double(|a, _, _| unary::<Float64Type, Float64Type>(a, f64::cbrt))],
-    },
-    Entry {
-        name: "SIN",
-        category: MATHEMATICAL,
-        description: "Returns the sine.",
-        overloads: &[double(|a, _, _| unary::<Float64Type, Float64Type>(a, f64::sin))],
-    },
-    Entry {
-        name: "COS",
-        category: MATHEMATICAL,
-        description: "Returns the cosine.",
-        overloads: &[double(|a, _, _| unary::<Float64Type, Float64Type>(a, f64::cos))],
-    },
-    Entry {
-        name: "TAN",
-        category: MATHEMATICAL,
-        description: "Returns the tangent.",
-        overloads: &[double(|a, _, _| unary::<Float64Type, Float64Type>(a, f64::tan))],
-    },
-    Entry {
-        name: "ASIN",
-        category: MATHEMATICAL,
-        description: "Returns the arc sine.",
-        overloads: &[double(|a, _, _| unary::<Float64Type, Float64Type>(a, f64::asin))],
-    },
-    Entry {
-        name: "ACOS",
-        category: MATHEMATICAL,
-        description: "Returns the arc cosine.",
-        overloads: &[double(|a, _, _| unary::<Float64Type, Float64Type>(a, f64::acos))],
-    },
-    Entry {
-        name: "ATAN",
-        category: MATHEMATICAL,
-        description: "Returns the arc tangent.",
-        overloads: &[double(|a, _, _| unary::<Float64Type, Float64Type>(a, f64::atan))],
-    },
-    Entry {
-        name: "SINH",
-        category: MATHEMATICAL,
-        description: "Returns the hyperbolic sine.",
-        overloads: &[double(|a, _, _| unary::<Float64Type, Float64Type>(a, f64::sinh))],
-    },
-    Entry {
-        name: "COSH",
-        category: MATHEMATICAL,
-        description: "Returns the hyperbolic cosine.",
-        overloads: &[double(|a, _, _| unary::<Float64Type, Float64Type>(a, f64::cosh))],
-    },
-    Entry {
-        name: "TANH",
-        category: MATHEMATICAL,
-        description: "Returns the hyperbolic tangent.",
-        overloads: &[double(|a, _, _| unary::<Float64Type, Float64Type>(a, f64::tanh))],
-    },
-    Entry {
-        name: "DEGREES",
-        category: MATHEMATICAL,
-        description: "Returns the angle in degrees.",
-        overloads: &[double(|a, _, _| unary::<Float64Type, Float64Type>(a, f64::to_degrees))],
-    },
-    Entry {
-        name: "RADIANS",
-        category: MATHEMATICAL,
-        description: "Returns the angle in radians.",
-        overloads: &[double(|a, _, _| unary::<Float64Type, Float64Type>(a, f64::to_radians))],
-    },
-    Entry {
-        name: "POWER",
-        category: MATHEMATICAL,
-        description: "Returns the first argument to the power of the second.",
-        overloads: &[overload(&[Is(Double), Is(Double)], Returns::Type(Double), |args, rows, _| {
-            let (base, exponent) = (Numbers::<Float64Type>::new(args, 0)?, Numbers::<Float64Type>::new(args, 1)?);
-            numbers::<Float64Type>(rows, |row| Some(base.get(row)?.powf(exponent.get(row)?)))
-        })],
-    },
+    entry!("ABS", MATHEMATICAL, "Returns the absolute value.", ["ABS(-3)" => "3", "ABS(-1.50)" => "1.50"], [
+        Overload::new(&[Is(Integer)], Returns::Same(0), |a, _, _| unary::<Int32Type, Int32Type>(a, i32::wrapping_abs)),
+        Overload::new(&[Is(Bigint)], Returns::Same(0), |a, _, _| unary::<Int64Type, Int64Type>(a, i64::wrapping_abs)),
+        Overload::new(&[Is(Double)], Returns::Same(0), each!(f64::abs)),
+        Overload::new(&[Decimal], Returns::Same(0), |a, _, _| decimals(a, same_type, |x, _| x.wrapping_abs())),
+    ]),
+    entry!("SIGN", MATHEMATICAL, "Returns -1, 0 or 1.", ["SIGN(-2.5)" => "-1", "SIGN(0)" => "0"], [
+        Overload::new(&[Is(Integer)], Returns::Type(Integer), |a, _, _| unary::<Int32Type, Int32Type>(a, i32::signum)),
+        Overload::new(&[Is(Bigint)], Returns::Type(Integer), |a, _, _| {
+            unary::<Int64Type, Int32Type>(a, |x| x.signum() as i32)
+        }),
+        Overload::new(&[Is(Double)], Returns::Type(Integer), |a, _, _| {
+            unary::<Float64Type, Int32Type>(a, |x| i32::from(x > 0.0) - i32::from(x < 0.0))
+        }),
+    ]),
+    entry!("SQRT", MATHEMATICAL, "Returns the square root.", ["SQRT(9)" => "3.0"], [double(each!(f64::sqrt))]),
+    entry!("CBRT", MATHEMATICAL, "Returns the cube root.", ["CBRT(27)" => "3.0"], [double(each!(f64::cbrt))]),
+    entry!("EXP", MATHEMATICAL, "Returns e to the power of the argument.", ["EXP(0)" => "1.0"], [
+        double(each!(f64::exp))
+    ]),
+    entry!("LN", MATHEMATICAL, "Returns the natural logarithm.", ["LN(1)" => "0.0"], [double(each!(f64::ln))]),
+    entry!("LOG", MATHEMATICAL, "Returns the natural logarithm, or the logarithm of the second argument to the base of the first.",
+        ["LOG(1)" => "0.0", "LOG(2, 8)" => "3.0"],
+        [double(each!(f64::ln)), doubles(logarithm)]),
+    entry!("POWER", MATHEMATICAL, "Returns the first argument to the power of the second.", ["POWER(2, 10)" => "1024.0"], [
+        doubles(|args, rows, _| pairs(args, rows, f64::powf))
+    ]),
+    entry!("SIN", MATHEMATICAL, "Returns the sine of an angle in radians.", ["SIN(0)" => "0.0"], [
+        double(each!(f64::sin))
+    ]),
+    entry!("COS", MATHEMATICAL, "Returns the cosine of an angle in radians.", ["COS(0)" => "1.0"], [
+        double(each!(f64::cos))
+    ]),
+    entry!("TAN", MATHEMATICAL, "Returns the tangent of an angle in radians.", ["TAN(0)" => "0.0"], [
+        double(each!(f64::tan))
+    ]),
+    entry!("COT", MATHEMATICAL, "Returns the cotangent of an angle in radians.", ["COT(0)" => "Infinity"], [
+        double(each!(|x| 1.0 / x.tan()))
+    ]),
+    entry!("ASIN", MATHEMATICAL, "Returns the arc sine.", ["ASIN(0)" => "0.0"], [double(each!(f64::asin))]),
+    entry!("ACOS", MATHEMATICAL, "Returns the arc cosine.", ["ACOS(1)" => "0.0"], [double(each!(f64::acos))]),
+    entry!("ATAN", MATHEMATICAL, "Returns the arc tangent.", ["ATAN(0)" => "0.0"], [double(each!(f64::atan))]),
+    entry!("ATAN2", MATHEMATICAL, "Returns the angle of the point whose y and x are given.", ["ATAN2(0, 1)" => "0.0"], [
+        doubles(|args, rows, _| pairs(args, rows, f64::atan2))
+    ]),
+    entry!("SINH", MATHEMATICAL, "Returns the hyperbolic sine.", ["SINH(0)" => "0.0"], [double(each!(f64::sinh))]),
+    entry!("COSH", MATHEMATICAL, "Returns the hyperbolic cosine.", ["COSH(0)" => "1.0"], [double(each!(f64::cosh))]),
+    entry!("TANH", MATHEMATICAL, "Returns the hyperbolic tangent.", ["TANH(0)" => "0.0"], [double(each!(f64::tanh))]),
+    entry!("DEGREES", MATHEMATICAL, "Returns an angle in radians as degrees.", ["DEGREES(PI())" => "180.0"], [
+        double(each!(f64::to_degrees))
+    ]),
+    entry!("RADIANS", MATHEMATICAL, "Returns an angle in degrees as radians.", ["RADIANS(0)" => "0.0"], [
+        double(each!(f64::to_radians))
+    ]),
+    entry!("PI", MATHEMATICAL, "Returns the ratio of a circle's circumference to its diameter.",
+    ["PI()" => "3.141592653589793"],
+    [Overload::new(&[], Returns::Type(Double), |_, _, _| {
+        Ok(ColumnarValue::Scalar(ScalarValue::Float64(Some(std::f64::consts::PI))))
+    })]),
+    entry!("GEO_DISTANCE", "OTHER",
+        "Returns the distance of two points by latitude and longitude, in KM or in MILES.",
+        ["ROUND(GEO_DISTANCE(37.4439, -122.1663, 51.5257, -0.1122))" => "8635",
+         "ROUND(GEO_DISTANCE(37.4439, -122.1663, 51.5257, -0.1122, 'MILES'))" => "5366"],
+        [Overload::fallible(&[Is(Double), Is(Double), Is(Double), Is(Double)], Returns::Type(Double), distance),
+         Overload::fallible(&[Is(Double), Is(Double), Is(Double), Is(Double), Is(Text)], Returns::Type(Double), distance)]),
 ];
 
-fn same_type(precision: u8, scale: i8) -> (u8, i8) {
-    (precision, scale)
+fn pairs(args: &[ColumnarValue], rows: usize, f: impl Fn(f64, f64) -> f64) -> Result<ColumnarValue> {
+    let (left, right) = (Numbers::<Float64Type>::new(args, 0)?, Numbers::<Float64Type>::new(args, 1)?);
+    numbers::<Float64Type>(rows, |row| Some(f(left.get(row)?, right.get(row)?)))
 }
 
-/// ROUND of a DECIMAL has no places left.
-fn rounded_type(args: &[SqlType]) -> SqlType {
-    match args.first() {
-        Some(SqlType::Decimal(p, s)) => SqlType::Decimal(p.saturating_sub(s.unsigned_abs()).max(1), 0),
-        other => other.cloned().unwrap_or(SqlType::Bigint),
-    }
-}
-
-/// `f` of every unscaled value and the scale.
-fn decimals(
-    args: &[ColumnarValue],
-    shape: impl Fn(u8, i8) -> (u8, i8),
-    f: impl Fn(i256, i8) -> i256,
-) -> Result<ColumnarValue> {
-    let arg = Arg::new(args, 0)?;
-    let out: ArrayRef = match arg.array().data_type() {
-        DataType::Decimal128(p, s) => {
-            let values = arg.array().as_primitive::<Decimal128Type>();
-            let (precision, scale) = shape(*p, *s);
-            let narrow = values.unary::<_, Decimal128Type>(|x| f(i256::from_i128(x), *s).as_i128());
-            Arc::new(narrow.with_precision_and_scale(precision, scale)?)
-        }
-        DataType::Decimal256(p, s) => {
-            let values = arg.array().as_primitive::<Decimal256Type>();
-            let (precision, scale) = shape(*p, *s);
-            let wide = values.unary::<_, Decimal256Type>(|x| f(x, *s));
-            if precision > 38 {
-                Arc::new(wide.with_precision_and_scale(precision, scale)?)
-            } else {
-                let narrow = wide.unary::<_, Decimal128Type>(|x| x.as_i128());
-                Arc::new(narrow.with_precision_and_scale(precision, scale)?)
-            }
-        }
-        other => return Err(Error::bug(format!("a DECIMAL argument is {other}"))),
-    };
-    Ok(ColumnarValue::Array(out))
-}
-
-/// Up (1) or down (-1) to a whole number, at the same scale.
-fn whole(unscaled: i256, scale: i8, direction: i128) -> i256 {
-    let Some(unit) = power_of_ten(i32::from(scale)) else { return unscaled };
-    let rest = unscaled.wrapping_rem(unit);
-    let down = unscaled.wrapping_sub(rest);
-    match (rest.cmp(&i256::ZERO), direction) {
-        (std::cmp::Ordering::Greater, 1) => down.wrapping_add(unit),
-        (std::cmp::Ordering::Less, -1) => down.wrapping_sub(unit),
-        _ => down,
-    }
-}
-
-/// Half towards positive infinity, as ksqlDB's ROUND.
-fn half_up(unscaled: i256, scale: i8) -> i256 {
-    let Some(unit) = power_of_ten(i32::from(scale)) else { return unscaled };
-    if unit == i256::ONE {
-        return unscaled;
-    }
-    let half = unit.wrapping_div(i256::from_i128(2));
-    whole(unscaled.wrapping_add(half), scale, -1).wrapping_div(unit)
-}
-
-fn round_double(args: &[ColumnarValue], rows: usize, _: &mut ErrorSink) -> Result<ColumnarValue> {
-    let (values, places) = (Numbers::<Float64Type>::new(args, 0)?, Numbers::<Int32Type>::new(args, 1)?);
-    numbers::<Float64Type>(rows, |row| {
-        let (value, places) = (values.get(row)?, places.get(row)?.clamp(-400, 400));
-        let rounded = Exact::of_double(value).and_then(|exact| {
-            if places >= exact.scale {
-                return None;
-            }
-            // Half towards positive infinity: away from zero, but for a negative half.
-            let up = exact.rescale(places)?;
-            let back = Exact { unscaled: up, scale: places };
-            let twice = Exact { unscaled: exact.unscaled.wrapping_sub(back.rescale(exact.scale)?), scale: exact.scale };
-            let half = Exact { unscaled: i256::from_i128(5), scale: places + 1 };
-            let tie = value < 0.0 && twice.compare(half).is_eq();
-            let unscaled = if tie { up.wrapping_add(i256::ONE) } else { up };
-            Some(Exact { unscaled, scale: places }.to_double())
-        });
-        Some(rounded.unwrap_or(value))
+/// A base that is no base gives NaN, as ksqlDB has it.
+fn logarithm(args: &[ColumnarValue], rows: usize, _: &mut ErrorSink) -> Result<ColumnarValue> {
+    pairs(args, rows, |base, value| match base {
+        b if b <= 0.0 || b == 1.0 => f64::NAN,
+        2.0 => value.log2(),
+        10.0 => value.log10(),
+        base => value.ln() / base.ln(),
     })
 }
 
-fn round_decimal(args: &[ColumnarValue], rows: usize, errors: &mut ErrorSink) -> Result<ColumnarValue> {
-    let (arg, places) = (Arg::new(args, 0)?, Numbers::<Int32Type>::new(args, 1)?);
-    let (precision, scale) = match arg.array().data_type() {
-        DataType::Decimal128(p, s) | DataType::Decimal256(p, s) => (*p, *s),
-        other => return Err(Error::bug(format!("a DECIMAL argument is {other}"))),
-    };
-    let mut rounded = |row: usize| {
-        if arg.is_null(row) {
+/// By the haversine formula.
+fn distance(args: &[ColumnarValue], rows: usize, errors: &mut ErrorSink) -> Result<ColumnarValue> {
+    let at = |i| Numbers::<Float64Type>::new(args, i);
+    let (lat1, lon1, lat2, lon2) = (at(0)?, at(1)?, at(2)?, at(3)?);
+    let unit = if args.len() > 4 { Some(super::kernel::Texts::new(args, 4)?) } else { None };
+    let missing = (0..4).map(|i| Arg::new(args, i)).collect::<Result<Vec<_>>>()?;
+    numbers::<Float64Type>(rows, |row| {
+        if missing.iter().any(|m| m.is_null(row)) {
             return None;
         }
-        let at = arg.place(row);
-        let unscaled = match arg.array().as_primitive_opt::<Decimal128Type>() {
-            Some(values) => i256::from_i128(values.value(at)),
-            None => arg.array().as_primitive::<Decimal256Type>().value(at),
+        let radius = match unit.as_ref().and_then(|u| u.get(row)).map(str::to_ascii_uppercase).as_deref() {
+            None | Some("KM") => RADIUS_KM,
+            Some("MI" | "MILES") => RADIUS_MILES,
+            Some(_) => {
+                errors.fail(row);
+                return None;
+            }
         };
-        let drop = i64::from(scale) - i64::from(places.get(row)?);
-        if drop <= 0 {
-            return Some(unscaled);
-        }
-        // Beyond all digits nothing is left to round.
-        let drop = i8::try_from(drop).unwrap_or(i8::MAX);
-        let Some(unit) = power_of_ten(i32::from(drop)) else { return Some(i256::ZERO) };
-        let value = half_up(unscaled, drop).checked_mul(unit).filter(|x| fits(*x, precision));
-        if value.is_none() {
+        let (lat1, lon1, lat2, lon2) = (lat1.get(row)?, lon1.get(row)?, lat2.get(row)?, lon2.get(row)?);
+        if lat1.abs() > 90.0 || lat2.abs() > 90.0 || lon1.abs() > 180.0 || lon2.abs() > 180.0 {
             errors.fail(row);
+            return None;
         }
-        value
-    };
-    let out: ArrayRef = if precision <= 38 {
-        let array: Decimal128Array = (0..rows).map(|row| rounded(row).map(|x| x.as_i128())).collect();
-        Arc::new(array.with_precision_and_scale(precision, scale)?)
-    } else {
-        let array: Decimal256Array = (0..rows).map(rounded).collect();
-        Arc::new(array.with_precision_and_scale(precision, scale)?)
-    };
-    Ok(ColumnarValue::Array(out))
+        let (lat, lon) = ((lat2 - lat1).to_radians(), (lon2 - lon1).to_radians());
+        let a =
+            (lat / 2.0).sin().powi(2) + lat1.to_radians().cos() * lat2.to_radians().cos() * (lon / 2.0).sin().powi(2);
+        Some(radius * 2.0 * a.sqrt().atan2((1.0 - a).sqrt()))
+    })
 }

@@ -2,127 +2,95 @@
 //! The two differ only beyond U+FFFF.
 
 use super::Param::Is;
-use super::kernel::{Arg, Numbers, Texts, numbers, strings};
-use super::{Entry, ErrorSink, Implementation, Overload, Param, Returns};
+use super::kernel::{Arg, Blobs, Numbers, Texts, blobs, list, numbers, strings, text_lists};
+use super::{Entry, ErrorSink, Implementation, Overload, Param, Returns, entry};
 use crate::error::Result;
 use crate::types::SqlType::{Bytes, Integer, String as Text};
-use arrow::array::{AsArray, BinaryBuilder, ListBuilder, StringBuilder};
-use arrow::datatypes::{Field, Int32Type};
+use arrow::array::{AsArray, BinaryBuilder};
+use arrow::buffer::{NullBuffer, OffsetBuffer};
+use arrow::datatypes::Int32Type;
 use datafusion::logical_expr::ColumnarValue;
 use std::sync::Arc;
 
-const STRING: &str = "STRING";
+pub(super) const STRING: &str = "STRING";
 
 /// Longest text that LPAD and RPAD make: a typing error must not fill the memory.
 const PAD_LENGTH_MAX: usize = 1 << 20;
 
-const fn overload(params: &'static [Param], implementation: Implementation) -> Overload {
-    Overload { params, variadic: false, returns: Returns::Type(Text), can_fail: false, implementation }
+const fn text(params: &'static [Param], implementation: Implementation) -> Overload {
+    Overload::new(params, Returns::Type(Text), implementation)
 }
 
-const fn variadic(params: &'static [Param], implementation: Implementation) -> Overload {
-    Overload { params, variadic: true, returns: Returns::Type(Text), can_fail: false, implementation }
+const fn bytes(params: &'static [Param], implementation: Implementation) -> Overload {
+    Overload::new(params, Returns::Type(Bytes), implementation)
 }
 
-const fn counting(params: &'static [Param], implementation: Implementation) -> Overload {
-    Overload { params, variadic: false, returns: Returns::Type(Integer), can_fail: false, implementation }
+const fn count(params: &'static [Param], implementation: Implementation) -> Overload {
+    Overload::new(params, Returns::Type(Integer), implementation)
 }
 
 pub(super) static ENTRIES: &[Entry] = &[
-    Entry {
-        name: "UCASE",
-        category: STRING,
-        description: "Returns the text in upper case.",
-        overloads: &[overload(&[Is(Text)], |args, rows, _| map(args, rows, |s, out| out.push_str(&s.to_uppercase())))],
-    },
-    Entry {
-        name: "LCASE",
-        category: STRING,
-        description: "Returns the text in lower case.",
-        overloads: &[overload(&[Is(Text)], |args, rows, _| map(args, rows, |s, out| out.push_str(&s.to_lowercase())))],
-    },
-    Entry {
-        name: "TRIM",
-        category: STRING,
-        description: "Returns the text without blanks at both ends.",
-        overloads: &[overload(&[Is(Text)], |args, rows, _| map(args, rows, |s, out| out.push_str(trimmed(s))))],
-    },
-    Entry {
-        name: "LEN",
-        category: STRING,
-        description: "Returns the length of a text in UTF-16 code units, or of BYTES.",
-        overloads: &[counting(&[Is(Text)], length), counting(&[Is(Bytes)], byte_length)],
-    },
-    Entry {
-        name: "SUBSTRING",
-        category: STRING,
-        description: "Returns the part of a text from a position, counted from 1 or from the end if negative.",
-        overloads: &[
-            overload(&[Is(Text), Is(Integer)], substring),
-            overload(&[Is(Text), Is(Integer), Is(Integer)], substring),
-        ],
-    },
-    Entry {
-        name: "CONCAT",
-        category: STRING,
-        description: "Joins the arguments; NULL counts as nothing.",
-        overloads: &[
-            variadic(&[Is(Text)], concat),
-            Overload {
-                params: &[Is(Bytes)],
-                variadic: true,
-                returns: Returns::Type(Bytes),
-                can_fail: false,
-                implementation: concat_bytes,
-            },
-        ],
-    },
-    Entry {
-        name: "CONCAT_WS",
-        category: STRING,
-        description: "Joins the arguments after the first, which stands between them; NULLs are left out.",
-        overloads: &[variadic(&[Is(Text), Is(Text)], concat_with_separator)],
-    },
-    Entry {
-        name: "REPLACE",
-        category: STRING,
-        description: "Replaces every occurrence of the second argument by the third.",
-        overloads: &[overload(&[Is(Text), Is(Text), Is(Text)], replace)],
-    },
-    Entry {
-        name: "INSTR",
-        category: STRING,
-        description: "Returns the position of a text in another one, counted from 1; 0 if it does not occur.",
-        overloads: &[
-            counting(&[Is(Text), Is(Text)], position),
-            counting(&[Is(Text), Is(Text), Is(Integer)], position),
-            counting(&[Is(Text), Is(Text), Is(Integer), Is(Integer)], position),
-        ],
-    },
-    Entry {
-        name: "LPAD",
-        category: STRING,
-        description: "Fills the text up to a length from the left, or cuts it.",
-        overloads: &[overload(&[Is(Text), Is(Integer), Is(Text)], |args, rows, _| pad(args, rows, true))],
-    },
-    Entry {
-        name: "RPAD",
-        category: STRING,
-        description: "Fills the text up to a length from the right, or cuts it.",
-        overloads: &[overload(&[Is(Text), Is(Integer), Is(Text)], |args, rows, _| pad(args, rows, false))],
-    },
-    Entry {
-        name: "SPLIT",
-        category: STRING,
-        description: "Returns the parts of a text between the separators; an empty separator splits into characters.",
-        overloads: &[Overload {
-            params: &[Is(Text), Is(Text)],
-            variadic: false,
-            returns: Returns::Strings,
-            can_fail: false,
-            implementation: split,
-        }],
-    },
+    entry!("UCASE", STRING, "Returns the text in upper case.", ["UCASE('Ab')" => "AB"], [
+        text(&[Is(Text)], |args, rows, _| map(args, rows, |s, out| out.push_str(&s.to_uppercase())))
+    ]),
+    entry!("LCASE", STRING, "Returns the text in lower case.", ["LCASE('Ab')" => "ab"], [
+        text(&[Is(Text)], |args, rows, _| map(args, rows, |s, out| out.push_str(&s.to_lowercase())))
+    ]),
+    entry!("INITCAP", STRING, "Returns the text with a capital at the start of each word, words being parted by blanks.",
+        ["INITCAP('the qUICK fox')" => "The Quick Fox"],
+        [text(&[Is(Text)], |args, rows, _| map(args, rows, capitals))]),
+    entry!("TRIM", STRING, "Returns the text without blanks at both ends.", ["TRIM('  a b ')" => "a b"], [
+        text(&[Is(Text)], |args, rows, _| map(args, rows, |s, out| out.push_str(trimmed(s))))
+    ]),
+    entry!("LEN", STRING, "Returns the length of a text in UTF-16 code units, or of BYTES.", ["LEN('abc')" => "3"], [
+        count(&[Is(Text)], length),
+        count(&[Is(Bytes)], byte_length),
+    ]),
+    entry!("SUBSTRING", STRING,
+        "Returns the part of a text or of BYTES from a position, counted from 1 or from the end if negative.",
+        ["SUBSTRING('stream', 4)" => "eam", "SUBSTRING('stream', -3, 2)" => "ea"],
+        [text(&[Is(Text), Is(Integer)], substring),
+         text(&[Is(Text), Is(Integer), Is(Integer)], substring),
+         bytes(&[Is(Bytes), Is(Integer)], byte_substring),
+         bytes(&[Is(Bytes), Is(Integer), Is(Integer)], byte_substring)]),
+    entry!("CONCAT", STRING, "Joins the arguments; NULL counts as nothing.", ["CONCAT('a', NULL, 'b')" => "ab"], [
+        Overload::variadic(&[Is(Text)], Returns::Type(Text), concat),
+        Overload::variadic(&[Is(Bytes)], Returns::Type(Bytes), concat_bytes),
+    ]),
+    entry!("CONCAT_WS", STRING, "Joins the arguments after the first, which stands between them; NULLs are left out.",
+        ["CONCAT_WS(', ', 'a', NULL, 'b')" => "a, b"],
+        [Overload::variadic(&[Is(Text), Is(Text)], Returns::Type(Text), concat_with_separator),
+         Overload::variadic(&[Is(Bytes), Is(Bytes)], Returns::Type(Bytes), concat_bytes_with_separator)]),
+    entry!("REPLACE", STRING, "Replaces every occurrence of the second argument by the third.",
+        ["REPLACE('a-b-c', '-', '+')" => "a+b+c"],
+        [text(&[Is(Text), Is(Text), Is(Text)], replace)]),
+    entry!("INSTR", STRING,
+        "Returns the position of a text in another one, counted from 1; 0 if it does not occur. A start, from the end if \
+         negative, and a number of the occurrence may follow.",
+        ["INSTR('corporate floor', 'or')" => "2", "INSTR('corporate floor', 'or', 3, 2)" => "14",
+         "INSTR('corporate floor', 'or', -3)" => "5"],
+        [count(&[Is(Text), Is(Text)], position),
+         count(&[Is(Text), Is(Text), Is(Integer)], position),
+         count(&[Is(Text), Is(Text), Is(Integer), Is(Integer)], position)]),
+    entry!("LPAD", STRING, "Fills a text or BYTES up to a length from the left, or cuts it.",
+        ["LPAD('7', 3, '0')" => "007"],
+        [text(&[Is(Text), Is(Integer), Is(Text)], |args, rows, _| pad(args, rows, true)),
+         bytes(&[Is(Bytes), Is(Integer), Is(Bytes)], |args, rows, _| pad_bytes(args, rows, true))]),
+    entry!("RPAD", STRING, "Fills a text or BYTES up to a length from the right, or cuts it.",
+        ["RPAD('ab', 5, '-+')" => "ab-+-"],
+        [text(&[Is(Text), Is(Integer), Is(Text)], |args, rows, _| pad(args, rows, false)),
+         bytes(&[Is(Bytes), Is(Integer), Is(Bytes)], |args, rows, _| pad_bytes(args, rows, false))]),
+    entry!("SPLIT", STRING,
+        "Returns the parts of a text or of BYTES between the separators; an empty separator splits into characters.",
+        ["SPLIT('a,,b', ',')" => "[a, , b]"],
+        [Overload::new(&[Is(Text), Is(Text)], Returns::Strings, split),
+         Overload::new(&[Is(Bytes), Is(Bytes)], Returns::Of(super::array::of_first), split_bytes)]),
+    entry!("ELT", STRING, "Returns the n-th of the texts after the first argument.", ["ELT(2, 'a', 'b')" => "b"], [
+        Overload::variadic(&[Is(Integer), Is(Text)], Returns::Type(Text), elect)
+    ]),
+    entry!("FIELD", STRING, "Returns the position of the first argument among the others; 0 if it is not one of them.",
+        ["FIELD('b', 'a', 'b')" => "2"],
+        [Overload::variadic(&[Is(Text), Is(Text)], Returns::Type(Integer), field)]),
 ];
 
 fn map(args: &[ColumnarValue], rows: usize, f: impl Fn(&str, &mut String)) -> Result<ColumnarValue> {
@@ -176,12 +144,8 @@ fn substring(args: &[ColumnarValue], rows: usize, _: &mut ErrorSink) -> Result<C
     })
 }
 
-fn texts(args: &[ColumnarValue], from: usize) -> Result<Vec<Texts>> {
-    (from..args.len()).map(|i| Texts::new(args, i)).collect()
-}
-
 fn concat(args: &[ColumnarValue], rows: usize, _: &mut ErrorSink) -> Result<ColumnarValue> {
-    let parts = texts(args, 0)?;
+    let parts = Texts::all(args, 0)?;
     strings(rows, |row, out| {
         parts.iter().filter_map(|p| p.get(row)).for_each(|s| out.push_str(s));
         true
@@ -203,7 +167,7 @@ fn concat_bytes(args: &[ColumnarValue], rows: usize, _: &mut ErrorSink) -> Resul
 }
 
 fn concat_with_separator(args: &[ColumnarValue], rows: usize, _: &mut ErrorSink) -> Result<ColumnarValue> {
-    let (separators, parts) = (Texts::new(args, 0)?, texts(args, 1)?);
+    let (separators, parts) = (Texts::new(args, 0)?, Texts::all(args, 1)?);
     strings(rows, |row, out| {
         let Some(separator) = separators.get(row) else { return false };
         for (i, part) in parts.iter().filter_map(|p| p.get(row)).enumerate() {
@@ -215,7 +179,7 @@ fn concat_with_separator(args: &[ColumnarValue], rows: usize, _: &mut ErrorSink)
 }
 
 fn replace(args: &[ColumnarValue], rows: usize, _: &mut ErrorSink) -> Result<ColumnarValue> {
-    let parts = texts(args, 0)?;
+    let parts = Texts::all(args, 0)?;
     strings(rows, |row, out| {
         let (Some(text), Some(old), Some(new)) = (parts[0].get(row), parts[1].get(row), parts[2].get(row)) else {
             return false;
@@ -276,18 +240,128 @@ fn pad(args: &[ColumnarValue], rows: usize, left: bool) -> Result<ColumnarValue>
 
 fn split(args: &[ColumnarValue], rows: usize, _: &mut ErrorSink) -> Result<ColumnarValue> {
     let (texts, separators) = (Texts::new(args, 0)?, Texts::new(args, 1)?);
-    let item = Field::new("item", arrow::datatypes::DataType::Utf8, true);
-    let mut out = ListBuilder::new(StringBuilder::new()).with_field(item);
-    for row in 0..rows {
-        let (Some(text), Some(separator)) = (texts.get(row), separators.get(row)) else {
-            out.append_null();
-            continue;
-        };
+    text_lists(rows, |row, out| {
+        let (Some(text), Some(separator)) = (texts.get(row), separators.get(row)) else { return false };
         match separator {
-            "" => text.chars().for_each(|c| out.values().append_value(c.encode_utf8(&mut [0; 4]))),
-            separator => text.split(separator).for_each(|part| out.values().append_value(part)),
+            "" => out.extend(text.chars().map(String::from)),
+            separator => out.extend(text.split(separator).map(str::to_owned)),
         }
-        out.append(true);
+        true
+    })
+}
+
+fn split_bytes(args: &[ColumnarValue], rows: usize, _: &mut ErrorSink) -> Result<ColumnarValue> {
+    let (values, separators) = (Blobs::new(args, 0)?, Blobs::new(args, 1)?);
+    let (mut items, mut lengths, mut valid) = (BinaryBuilder::new(), Vec::new(), Vec::new());
+    for row in 0..rows {
+        let mut parts = 0;
+        let mut push = |part: &[u8]| {
+            items.append_value(part);
+            parts += 1;
+        };
+        match (values.get(row), separators.get(row)) {
+            (Some(bytes), Some([])) => bytes.chunks(1).for_each(&mut push),
+            (Some(bytes), Some(separator)) => {
+                let mut start = 0;
+                for at in memchr::memmem::find_iter(bytes, separator) {
+                    push(&bytes[start..at]);
+                    start = at + separator.len();
+                }
+                push(&bytes[start..]);
+            }
+            _ => {}
+        }
+        lengths.push(parts);
+        valid.push(values.get(row).is_some() && separators.get(row).is_some());
     }
-    Ok(ColumnarValue::Array(Arc::new(out.finish())))
+    let nulls = Some(NullBuffer::from(valid)).filter(|n| n.null_count() > 0);
+    Ok(ColumnarValue::Array(list(OffsetBuffer::from_lengths(lengths), nulls, Arc::new(items.finish()))?))
+}
+
+fn capitals(text: &str, out: &mut String) {
+    let mut first = true;
+    for c in text.chars() {
+        match first {
+            true => out.extend(c.to_uppercase()),
+            false => out.extend(c.to_lowercase()),
+        }
+        first = c.is_whitespace();
+    }
+}
+
+fn elect(args: &[ColumnarValue], rows: usize, _: &mut ErrorSink) -> Result<ColumnarValue> {
+    let (which, texts) = (Numbers::<Int32Type>::new(args, 0)?, Texts::all(args, 1)?);
+    strings(rows, |row, out| {
+        let chosen = which.get(row).and_then(|n| usize::try_from(n).ok()?.checked_sub(1));
+        match chosen.and_then(|n| texts.get(n)).and_then(|t| t.get(row)) {
+            Some(text) => out.push_str(text),
+            None => return false,
+        }
+        true
+    })
+}
+
+fn field(args: &[ColumnarValue], rows: usize, _: &mut ErrorSink) -> Result<ColumnarValue> {
+    let (wanted, texts) = (Texts::new(args, 0)?, Texts::all(args, 1)?);
+    numbers::<Int32Type>(rows, |row| {
+        let found = wanted.get(row).and_then(|w| texts.iter().position(|t| t.get(row) == Some(w)));
+        Some(found.map_or(0, |at| at as i32 + 1))
+    })
+}
+
+fn byte_substring(args: &[ColumnarValue], rows: usize, _: &mut ErrorSink) -> Result<ColumnarValue> {
+    let (values, starts) = (Blobs::new(args, 0)?, Numbers::<Int32Type>::new(args, 1)?);
+    let lengths = if args.len() > 2 { Some(Numbers::<Int32Type>::new(args, 2)?) } else { None };
+    blobs(rows, |row, out| {
+        let (Some(bytes), Some(start)) = (values.get(row), starts.get(row)) else { return false };
+        let length = match &lengths {
+            None => i32::MAX,
+            Some(lengths) => match lengths.get(row) {
+                Some(length) => length,
+                None => return false,
+            },
+        };
+        let (start, length) = (i64::from(start), i64::from(length.max(0)));
+        let count = bytes.len() as i64;
+        let from = if start < 0 { count + start } else { start - 1 }.clamp(0, count);
+        out.extend_from_slice(&bytes[from as usize..(from + length).min(count) as usize]);
+        true
+    })
+}
+
+fn pad_bytes(args: &[ColumnarValue], rows: usize, left: bool) -> Result<ColumnarValue> {
+    let (values, lengths, fillers) = (Blobs::new(args, 0)?, Numbers::<Int32Type>::new(args, 1)?, Blobs::new(args, 2)?);
+    blobs(rows, |row, out| {
+        let (Some(bytes), Some(length), Some(filler)) = (values.get(row), lengths.get(row), fillers.get(row)) else {
+            return false;
+        };
+        let Ok(length) = usize::try_from(length) else { return false };
+        if filler.is_empty() || length > PAD_LENGTH_MAX {
+            return false;
+        }
+        let missing = length.saturating_sub(bytes.len());
+        let fill = filler.iter().copied().cycle().take(missing);
+        let kept = &bytes[..length - missing];
+        if left {
+            out.extend(fill);
+            out.extend_from_slice(kept);
+        } else {
+            out.extend_from_slice(kept);
+            out.extend(fill);
+        }
+        true
+    })
+}
+
+fn concat_bytes_with_separator(args: &[ColumnarValue], rows: usize, _: &mut ErrorSink) -> Result<ColumnarValue> {
+    let separators = Blobs::new(args, 0)?;
+    let parts = (1..args.len()).map(|i| Blobs::new(args, i)).collect::<Result<Vec<_>>>()?;
+    blobs(rows, |row, out| {
+        let Some(separator) = separators.get(row) else { return false };
+        for (i, part) in parts.iter().filter_map(|p| p.get(row)).enumerate() {
+            out.extend_from_slice(if i > 0 { separator } else { &[] });
+            out.extend_from_slice(part);
+        }
+        true
+    })
 }

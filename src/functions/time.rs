@@ -1,48 +1,112 @@
-//! DATE, TIME and TIMESTAMP.
+//! DATE, TIME and TIMESTAMP: counted and moved. Their texts stand in `time_text`.
 
-use super::Param::Is;
-use super::kernel::unary;
-use super::{Entry, Implementation, Overload, Param, Returns};
-use crate::types::SqlType::{Bigint, Date, Integer, Timestamp};
-use arrow::datatypes::{Date32Type, Int32Type, Int64Type, TimestampMillisecondType};
+use super::Param::{Is, Unit};
+use super::kernel::{Numbers, Texts, numbers, unary};
+use super::{Entry, ErrorSink, Overload, Returns, entry};
+use crate::error::Result;
+use crate::types::SqlType::{Bigint, Date, Integer, String as Text, Time, Timestamp};
+use crate::types::java_time::Zone;
+use crate::types::temporal::DAY_MS;
+use arrow::datatypes::{Date32Type, Int32Type, Int64Type, Time32MillisecondType, TimestampMillisecondType};
+use datafusion::logical_expr::ColumnarValue;
 
-const DATE_TIME: &str = "DATE / TIME";
+pub(super) const DATE_TIME: &str = "DATE / TIME";
 
-const fn overload(params: &'static [Param], returns: Returns, implementation: Implementation) -> Overload {
-    Overload { params, variadic: false, returns, can_fail: false, implementation }
-}
+/// Units of time and their milliseconds, as DATEADD and its kin write them.
+pub const UNITS: [(&str, i64); 5] =
+    [("DAYS", DAY_MS), ("HOURS", 3_600_000), ("MINUTES", 60_000), ("SECONDS", 1_000), ("MILLISECONDS", 1)];
 
 pub(super) static ENTRIES: &[Entry] = &[
-    Entry {
-        name: "FROM_UNIXTIME",
-        category: DATE_TIME,
-        description: "Converts milliseconds since 1970-01-01 into a TIMESTAMP.",
-        overloads: &[overload(&[Is(Bigint)], Returns::Type(Timestamp), |a, _, _| {
-            unary::<Int64Type, TimestampMillisecondType>(a, |ms| ms)
-        })],
-    },
-    Entry {
-        name: "UNIX_TIMESTAMP",
-        category: DATE_TIME,
-        description: "Converts a TIMESTAMP into milliseconds since 1970-01-01.",
-        overloads: &[overload(&[Is(Timestamp)], Returns::Type(Bigint), |a, _, _| {
-            unary::<TimestampMillisecondType, Int64Type>(a, |ms| ms)
-        })],
-    },
-    Entry {
-        name: "FROM_DAYS",
-        category: DATE_TIME,
-        description: "Converts days since 1970-01-01 into a DATE.",
-        overloads: &[overload(&[Is(Integer)], Returns::Type(Date), |a, _, _| {
-            unary::<Int32Type, Date32Type>(a, |days| days)
-        })],
-    },
-    Entry {
-        name: "UNIX_DATE",
-        category: DATE_TIME,
-        description: "Converts a DATE into days since 1970-01-01.",
-        overloads: &[overload(&[Is(Date)], Returns::Type(Integer), |a, _, _| {
-            unary::<Date32Type, Int32Type>(a, |days| days)
-        })],
-    },
+    entry!("FROM_UNIXTIME", DATE_TIME, "Converts milliseconds since 1970-01-01 into a TIMESTAMP.",
+    ["FROM_UNIXTIME(0)" => "1970-01-01T00:00:00.000"],
+    [Overload::new(&[Is(Bigint)], Returns::Type(Timestamp), |a, _, _| {
+        unary::<Int64Type, TimestampMillisecondType>(a, |ms| ms)
+    })]),
+    entry!("UNIX_TIMESTAMP", DATE_TIME, "Converts a TIMESTAMP into milliseconds since 1970-01-01.",
+    ["UNIX_TIMESTAMP(FROM_UNIXTIME(1000))" => "1000"],
+    [Overload::new(&[Is(Timestamp)], Returns::Type(Bigint), |a, _, _| {
+        unary::<TimestampMillisecondType, Int64Type>(a, |ms| ms)
+    })]),
+    entry!("FROM_DAYS", DATE_TIME, "Converts days since 1970-01-01 into a DATE.", ["FROM_DAYS(10)" => "1970-01-11"], [
+        Overload::new(&[Is(Integer)], Returns::Type(Date), |a, _, _| unary::<Int32Type, Date32Type>(a, |days| days))
+    ]),
+    entry!("UNIX_DATE", DATE_TIME, "Converts a DATE into days since 1970-01-01.",
+    ["UNIX_DATE(DATE '1970-01-11')" => "10"],
+    [Overload::new(&[Is(Date)], Returns::Type(Integer), |a, _, _| {
+        unary::<Date32Type, Int32Type>(a, |days| days)
+    })]),
+    entry!("TIMESTAMPADD", DATE_TIME, "Adds so many units to a TIMESTAMP.",
+        ["TIMESTAMPADD(HOURS, 2, FROM_UNIXTIME(0))" => "1970-01-01T02:00:00.000"],
+        [Overload::fallible(&[Unit, Is(Integer), Is(Timestamp)], Returns::Type(Timestamp), |a, r, e| moved(a, r, e, 1))]),
+    entry!("TIMESTAMPSUB", DATE_TIME, "Takes so many units from a TIMESTAMP.",
+        ["TIMESTAMPSUB(DAYS, 1, FROM_UNIXTIME(0))" => "1969-12-31T00:00:00.000"],
+        [Overload::fallible(&[Unit, Is(Integer), Is(Timestamp)], Returns::Type(Timestamp), |a, r, e| moved(a, r, e, -1))]),
+    entry!("DATEADD", DATE_TIME, "Adds so many units to a DATE.", ["DATEADD(DAYS, 9, DATE '1970-01-01')" => "1970-01-10"], [
+        Overload::fallible(&[Unit, Is(Integer), Is(Date)], Returns::Type(Date), |a, r, e| moved_date(a, r, e, 1))
+    ]),
+    entry!("DATESUB", DATE_TIME, "Takes so many units from a DATE.", ["DATESUB(DAYS, 1, DATE '1970-01-01')" => "1969-12-31"], [
+        Overload::fallible(&[Unit, Is(Integer), Is(Date)], Returns::Type(Date), |a, r, e| moved_date(a, r, e, -1))
+    ]),
+    entry!("TIMEADD", DATE_TIME, "Adds so many units to a TIME, past midnight too.",
+        ["TIMEADD(MINUTES, 30, TIME '23:45:00')" => "00:15"],
+        [Overload::fallible(&[Unit, Is(Integer), Is(Time)], Returns::Type(Time), |a, r, e| moved_time(a, r, e, 1))]),
+    entry!("TIMESUB", DATE_TIME, "Takes so many units from a TIME, past midnight too.",
+        ["TIMESUB(HOURS, 1, TIME '00:15:00')" => "23:15"],
+        [Overload::fallible(&[Unit, Is(Integer), Is(Time)], Returns::Type(Time), |a, r, e| moved_time(a, r, e, -1))]),
+    entry!("CONVERT_TZ", DATE_TIME, "Reads a TIMESTAMP by the clocks of one time zone, and returns it by those of another.",
+        ["CONVERT_TZ(FROM_UNIXTIME(0), 'UTC', 'Asia/Tokyo')" => "1970-01-01T09:00:00.000"],
+        [Overload::fallible(&[Is(Timestamp), Is(Text), Is(Text)], Returns::Type(Timestamp), convert_zone)]),
 ];
+
+/// Milliseconds to add in each row.
+fn shifts(args: &[ColumnarValue], sign: i64) -> Result<impl Fn(usize) -> Option<i64>> {
+    let (units, counts) = (Texts::new(args, 0)?, Numbers::<Int32Type>::new(args, 1)?);
+    Ok(move |row| {
+        let unit = UNITS.iter().find(|(name, _)| Some(*name) == units.get(row))?;
+        Some(unit.1 * i64::from(counts.get(row)?) * sign)
+    })
+}
+
+fn moved(args: &[ColumnarValue], rows: usize, errors: &mut ErrorSink, sign: i64) -> Result<ColumnarValue> {
+    let (shift, times) = (shifts(args, sign)?, Numbers::<TimestampMillisecondType>::new(args, 2)?);
+    numbers::<TimestampMillisecondType>(rows, |row| {
+        let moved = times.get(row)?.checked_add(shift(row)?);
+        if moved.is_none() {
+            errors.fail(row);
+        }
+        moved
+    })
+}
+
+fn moved_date(args: &[ColumnarValue], rows: usize, errors: &mut ErrorSink, sign: i64) -> Result<ColumnarValue> {
+    let (shift, dates) = (shifts(args, sign)?, Numbers::<Date32Type>::new(args, 2)?);
+    numbers::<Date32Type>(rows, |row| {
+        let ms = i64::from(dates.get(row)?) * DAY_MS + shift(row)?;
+        let days = i32::try_from(ms / DAY_MS).ok();
+        if days.is_none() {
+            errors.fail(row);
+        }
+        days
+    })
+}
+
+fn moved_time(args: &[ColumnarValue], rows: usize, _: &mut ErrorSink, sign: i64) -> Result<ColumnarValue> {
+    let (shift, times) = (shifts(args, sign)?, Numbers::<Time32MillisecondType>::new(args, 2)?);
+    numbers::<Time32MillisecondType>(rows, |row| {
+        Some((i64::from(times.get(row)?) + shift(row)?).rem_euclid(DAY_MS) as i32)
+    })
+}
+
+fn convert_zone(args: &[ColumnarValue], rows: usize, errors: &mut ErrorSink) -> Result<ColumnarValue> {
+    let times = Numbers::<TimestampMillisecondType>::new(args, 0)?;
+    let (from, to) = (Texts::new(args, 1)?, Texts::new(args, 2)?);
+    numbers::<TimestampMillisecondType>(rows, |row| {
+        let (local, from, to) = (times.get(row)?, from.get(row)?, to.get(row)?);
+        let (Some(from), Some(to)) = (Zone::parse(from), Zone::parse(to)) else {
+            errors.fail(row);
+            return None;
+        };
+        let instant = from.instant_of(local);
+        Some(instant + to.offset_at(instant) * 1000)
+    })
+}

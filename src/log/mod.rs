@@ -409,6 +409,9 @@ pub trait Log: Send + Sync + Debug {
     fn watermarks(&self, partition: &TopicPartition) -> Result<Watermarks>;
     /// First offset whose record's time is `>= timestamp`; `None` = no such record.
     fn offset_for_time(&self, partition: &TopicPartition, timestamp: i64) -> Result<Option<i64>>;
+    /// Deletes the records of a partition below `before`, all of them if it is negative, and answers the low watermark
+    /// then. An offset beyond the end: `Kind::Statement` error.
+    fn delete_records(&self, partition: &TopicPartition, before: i64) -> Result<i64>;
     /// A reader of these partitions.
     fn reader(&self, assignment: Vec<Assignment>, isolation: Isolation) -> Result<Box<dyn Reader>>;
     /// Writes records outside of any transaction; durable and visible when it returns.

@@ -3,6 +3,8 @@
 //!
 //! A record without a key has no place of its own: whoever writes it chooses (a query keeps its source's partition).
 
+use crate::mutant::{self, Mutant};
+
 /// Seed of Kafka's murmur2.
 const SEED: u32 = 0x9747_b28c;
 /// Multiplier of murmur2.
@@ -32,6 +34,9 @@ pub fn murmur2(bytes: &[u8]) -> u32 {
 ///
 /// A topic has at least one partition; 0 is read as 1.
 pub fn java(key: &[u8], partitions: u32) -> i32 {
+    if mutant::on(Mutant::Crc32Partitioner) {
+        return (crc32c::crc32c(key) % partitions.max(1)) as i32;
+    }
     ((murmur2(key) & 0x7fff_ffff) % partitions.max(1)) as i32
 }
 

@@ -189,8 +189,8 @@ pub struct AggregateCallee {
 
 impl AggregateCallee {
     /// The aggregate.
-    pub fn aggregate(&self) -> Aggregate {
-        self.aggregate
+    pub fn aggregate(&self) -> &Aggregate {
+        &self.aggregate
     }
 }
 
@@ -202,12 +202,12 @@ pub fn aggregate(aggregate: Aggregate, arguments: Vec<Expr>) -> Expr {
 }
 
 /// The aggregate behind an expression and its arguments; `None` = one of DataFusion's.
-pub fn aggregate_of(expr: &Expr) -> Option<(Aggregate, &[Expr])> {
+pub fn aggregate_of(expr: &Expr) -> Option<(&Aggregate, &[Expr])> {
     match expr {
         Expr::Alias(alias) => aggregate_of(&alias.expr),
         Expr::AggregateFunction(function) => {
             let callee = (function.func.inner().as_ref() as &dyn std::any::Any).downcast_ref::<AggregateCallee>()?;
-            Some((callee.aggregate, &function.params.args))
+            Some((&callee.aggregate, &function.params.args))
         }
         _ => None,
     }

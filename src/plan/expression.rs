@@ -1,10 +1,10 @@
 //! Expressions as they stand in the tree of a statement: equal or not, which columns and aggregates they name, what is put
 //! in their place.
 
-use crate::functions::aggregate::is_aggregate_name;
+use crate::functions::aggregate::{Literal, is_aggregate_name};
 use sqlparser::ast::{
-    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectNamePart, Value,
-    ValueWithSpan, Visit, VisitMut, Visitor, VisitorMut,
+    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectNamePart,
+    UnaryOperator, Value, ValueWithSpan, Visit, VisitMut, Visitor, VisitorMut,
 };
 use sqlparser::tokenizer::Span;
 use std::ops::ControlFlow;
@@ -120,6 +120,23 @@ pub(super) fn arguments(function: &Function) -> Option<Vec<&Expr>> {
         }
     }
     Some(out)
+}
+
+/// The whole number or the truth value, if the expression is just that.
+pub(super) fn literal(expr: &Expr) -> Option<Literal> {
+    match expr {
+        Expr::Nested(inner) => literal(inner),
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => match literal(expr)? {
+            Literal::Integer(n) => Some(Literal::Integer(n.wrapping_neg())),
+            Literal::Boolean(_) => None,
+        },
+        Expr::Value(value) => match &value.value {
+            Value::Number(text, _) => text.to_string().parse().ok().map(Literal::Integer),
+            Value::Boolean(truth) => Some(Literal::Boolean(*truth)),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 /// `x AND y AND z` in its parts.

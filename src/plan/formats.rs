@@ -1,12 +1,12 @@
-//! What the formats can hold. KAFKA: one primitive column. JSON: everything but maps with other than STRING keys. NONE: no
-//! column at all.
+//! Formats in statements: by which names they go, where their refusals are told, what stands alone in a payload.
 
-use crate::catalog::Format;
+use crate::catalog::{DELIMITER, Format};
 use crate::error::{Error, Result};
+use crate::format::{check, described};
 use crate::types::{Column, Role, SqlType, quoted};
 
 /// ksqlDB's formats that are known but not carried out yet.
-const LATER: [&str; 5] = ["AVRO", "PROTOBUF", "PROTOBUF_NOSR", "JSON_SR", "DELIMITED"];
+const LATER: [&str; 4] = ["AVRO", "PROTOBUF", "PROTOBUF_NOSR", "JSON_SR"];
 
 /// A format by its name in WITH, whatever its case.
 pub fn by_name(name: &str) -> Result<Format> {
@@ -14,8 +14,9 @@ pub fn by_name(name: &str) -> Result<Format> {
         "NONE" => Ok(Format::None),
         "KAFKA" => Ok(Format::Kafka),
         "JSON" => Ok(Format::Json),
+        "DELIMITED" => Ok(Format::Delimited(DELIMITER)),
         other if LATER.contains(&other) => Err(Error::statement(format!("the format {other} is not supported yet"))
-            .with_hint("the formats are JSON, KAFKA and NONE")),
+            .with_hint("the formats are JSON, KAFKA, DELIMITED and NONE")),
         other => Err(Error::statement(format!("Unknown format: {other}"))),
     }
 }
@@ -33,13 +34,19 @@ pub fn check_key(format: Format, key: &[Column]) -> Result<()> {
             )));
         }
     }
-    check(format, key).map_err(|reason| refusal("Key", format, key, &reason))
+    check(format, key).map_err(|e| refusal("Key", format, key, e.message()))
 }
 
 /// Fails where the value columns do not fit the format.
 pub fn check_value(format: Format, value: &[Column]) -> Result<()> {
     let stored: Vec<Column> = value.iter().filter(|c| c.role == Role::Value).cloned().collect();
-    check(format, &stored).map_err(|reason| refusal("Value", format, &stored, &reason))
+    check(format, &stored).map_err(|e| refusal("Value", format, &stored, e.message()))
+}
+
+/// Can a value of this format hold a list?
+pub fn holds_lists(format: Format) -> bool {
+    let list = SqlType::Array(Box::new(SqlType::Struct(vec![("F".to_owned(), SqlType::Bigint)])));
+    check(format, &[Column::value("C", list)]).is_ok()
 }
 
 /// The format of an internal topic whose key columns are these: the source's, unless it cannot hold them.
@@ -62,7 +69,7 @@ pub fn unwrapped(format: Format, value: &[Column], asked: Option<bool>, default:
     }
     Ok(match format {
         Format::Kafka => true,
-        Format::None => false,
+        Format::None | Format::Delimited(_) => false,
         Format::Json => single && asked.or(default) == Some(false),
     })
 }
@@ -80,42 +87,6 @@ fn refusal(part: &str, format: Format, columns: &[Column], reason: &str) -> Erro
     Error::statement(text)
 }
 
-fn check(format: Format, columns: &[Column]) -> Result<(), String> {
-    match format {
-        Format::None if columns.is_empty() => Ok(()),
-        Format::None => {
-            Err(format!("The 'NONE' format can only be used when no columns are defined. Got: [{}]", list(columns)))
-        }
-        Format::Kafka => {
-            if let Some(kind) = columns.iter().find_map(|c| kafka_refuses(&c.ty)) {
-                return Err(format!("The 'KAFKA' format does not support type '{kind}'"));
-            }
-            if columns.len() > 1 {
-                return Err(format!("The 'KAFKA' format only supports a single field. Got: [{}]", list(columns)));
-            }
-            Ok(())
-        }
-        Format::Json => match columns.iter().any(|c| has_odd_map(&c.ty)) {
-            true => Err("JSON only supports MAP types with STRING keys".to_owned()),
-            false => Ok(()),
-        },
-    }
-}
-
-fn kafka_refuses(ty: &SqlType) -> Option<&'static str> {
-    match ty {
-        SqlType::Integer | SqlType::Bigint | SqlType::Double | SqlType::String | SqlType::Bytes => None,
-        SqlType::Boolean => Some("BOOLEAN"),
-        SqlType::Decimal(..) => Some("DECIMAL"),
-        SqlType::Date => Some("DATE"),
-        SqlType::Time => Some("TIME"),
-        SqlType::Timestamp => Some("TIMESTAMP"),
-        SqlType::Array(_) => Some("ARRAY"),
-        SqlType::Map(..) => Some("MAP"),
-        SqlType::Struct(_) => Some("STRUCT"),
-    }
-}
-
 fn has_map(ty: &SqlType) -> bool {
     match ty {
         SqlType::Map(..) => true,
@@ -125,17 +96,7 @@ fn has_map(ty: &SqlType) -> bool {
     }
 }
 
-fn has_odd_map(ty: &SqlType) -> bool {
-    match ty {
-        SqlType::Map(key, value) => **key != SqlType::String || has_odd_map(value),
-        SqlType::Array(item) => has_odd_map(item),
-        SqlType::Struct(fields) => fields.iter().any(|f| has_odd_map(&f.1)),
-        _ => false,
-    }
-}
-
 /// `` `K` INTEGER KEY, `V` STRING ``
 pub(super) fn list(columns: &[Column]) -> String {
-    let one = |c: &Column| format!("{} {}{}", quoted(&c.name), c.ty, if c.role == Role::Key { " KEY" } else { "" });
-    columns.iter().map(one).collect::<Vec<_>>().join(", ")
+    described(&columns.iter().collect::<Vec<_>>())
 }

@@ -235,15 +235,21 @@ impl Grouped {
                     let text = format!("Aggregate functions can not be nested: {}", expression::text(&whole));
                     return Err(Error::statement(text));
                 }
-                let mut types = Vec::new();
-                let mut arguments = Vec::new();
-                for arg in args {
-                    let place = self.argument(arg, &names)?;
-                    types.push(self.arguments[place].1.ty.clone());
-                    arguments.push(place);
+                let given = |arg: &&Expr| -> Result<aggregate::Argument> {
+                    let ty = scalar::bind(arg, &names, Boundary::SelectItem)?.ty;
+                    Ok(aggregate::Argument { ty, literal: expression::literal(arg) })
+                };
+                let given = args.iter().map(given).collect::<Result<Vec<_>>>()?;
+                let function = aggregate::resolve(&name, &given, context.settings.aggregates)?;
+                let function = function.ok_or_else(|| Error::bug(format!("{name} is no aggregate")))?;
+                if function.has_nested_state() && !formats::holds_lists(context.source.value_format) {
+                    return Err(Error::statement(
+                        "One of the functions used in the statement has an intermediate type that the value format can \
+                         not handle. Please remove the function or change the format.",
+                    ));
                 }
-                let function =
-                    aggregate::resolve(&name, &types)?.ok_or_else(|| Error::bug(format!("{name} is no aggregate")))?;
+                let columns = args.into_iter().take(function.arity());
+                let arguments = columns.map(|arg| self.argument(arg, &names)).collect::<Result<_>>()?;
                 self.calls.push(Call { expr: whole, function, arguments });
             }
         }
@@ -310,7 +316,7 @@ impl Grouped {
         let results = self.calls.iter().enumerate().map(|(place, call)| {
             let first = self.keys.len();
             let arguments = call.arguments.iter().map(|a| PlanExpr::Column(columns[first + a].clone())).collect();
-            call::aggregate(call.function, arguments).alias(result_name(place))
+            call::aggregate(call.function.clone(), arguments).alias(result_name(place))
         });
         let node = Aggregate::try_new(Arc::new(plan), group, results.collect())?;
         Ok(LogicalPlan::Aggregate(node))

@@ -24,6 +24,7 @@ pub mod scalar;
 pub mod source;
 pub mod table;
 
+mod explode;
 mod expression;
 mod from;
 mod grouping;

@@ -3,6 +3,7 @@
 //! ```text
 //! Keep        rows for which a program is true                          (WHERE, HAVING)
 //! Compute     new columns from programs                                 (SELECT, group keys, aggregate arguments)
+//! Explode     a row for each element of arrays                          (EXPLODE)
 //! Rekey       rows get a new key, and perhaps another partition         (GROUP BY, PARTITION BY)
 //! TimeWindow  a row once per window that it falls into; late rows go    (WINDOW)
 //! Sink        what leaves: key and value columns                        (CREATE AS, INSERT INTO, push queries)
@@ -36,6 +37,15 @@ pub struct Keep {
 pub struct Compute {
     /// One a column, aliased.
     pub expressions: Vec<Expr>,
+    input: LogicalPlan,
+    schema: DFSchemaRef,
+}
+
+/// A row for each element: the columns from `first` on are arrays, and hold their elements above.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Explode {
+    /// The first array.
+    pub first: usize,
     input: LogicalPlan,
     schema: DFSchemaRef,
 }
@@ -109,6 +119,26 @@ impl Compute {
         }
         let schema = schema(fields)?;
         Ok(extension(Compute { expressions, input, schema }))
+    }
+
+    /// The node below.
+    pub fn input(&self) -> &LogicalPlan {
+        &self.input
+    }
+}
+
+impl Explode {
+    /// A plan whose rows hold the elements of the arrays that `input` has from column `first` on.
+    pub fn plan(first: usize, input: LogicalPlan) -> Result<LogicalPlan> {
+        let mut fields: Vec<_> = input.schema().iter().map(|(q, f)| (q.cloned(), f.clone())).collect();
+        for (_, field) in &mut fields[first..] {
+            let DataType::List(item) = field.data_type() else {
+                return datafusion::common::internal_err!("only arrays are taken apart");
+            };
+            *field = Arc::new(Field::new(field.name(), item.data_type().clone(), true));
+        }
+        let schema = schema(fields)?;
+        Ok(extension(Explode { first, input, schema }))
     }
 
     /// The node below.
@@ -235,7 +265,7 @@ macro_rules! unordered {
         }
     )*};
 }
-unordered!(Keep, Compute, Rekey, TimeWindow, Sink);
+unordered!(Keep, Compute, Explode, Rekey, TimeWindow, Sink);
 
 impl UserDefinedLogicalNodeCore for Keep {
     fn name(&self) -> &str {
@@ -309,6 +339,43 @@ impl UserDefinedLogicalNodeCore for Compute {
 
     fn necessary_children_exprs(&self, _output: &[usize]) -> Option<Vec<Vec<usize>>> {
         Some(vec![needed(&self.expressions, &self.input, &[])])
+    }
+}
+
+impl UserDefinedLogicalNodeCore for Explode {
+    fn name(&self) -> &str {
+        "Explode"
+    }
+
+    fn inputs(&self) -> Vec<&LogicalPlan> {
+        vec![&self.input]
+    }
+
+    fn schema(&self) -> &DFSchemaRef {
+        &self.schema
+    }
+
+    fn expressions(&self) -> Vec<Expr> {
+        Vec::new()
+    }
+
+    fn prevent_predicate_push_down_columns(&self) -> HashSet<String> {
+        names(&self.schema)
+    }
+
+    fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let columns = self.schema.columns();
+        let arrays: Vec<&str> = columns[self.first..].iter().map(|c| c.name.as_str()).collect();
+        write!(f, "Explode: {}", arrays.join(", "))
+    }
+
+    fn with_exprs_and_inputs(&self, _: Vec<Expr>, inputs: Vec<LogicalPlan>) -> Result<Explode> {
+        Ok(Explode { input: only(inputs)?, ..self.clone() })
+    }
+
+    // All columns pass: the places of the arrays are counted in them.
+    fn necessary_children_exprs(&self, _output: &[usize]) -> Option<Vec<Vec<usize>>> {
+        Some(vec![(0..self.schema.fields().len()).collect()])
     }
 }
 

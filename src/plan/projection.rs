@@ -29,6 +29,8 @@ pub(super) struct Over<'a> {
     pub shown: &'a [&'static str],
     /// The result becomes columns of a stream or table.
     pub persistent: bool,
+    /// PARTITION BY, in [`expression::normal`] form: `*` begins with what is no column, and old keys stand last.
+    pub partition_by: &'a [Expr],
 }
 
 /// The items, in order, named.
@@ -37,8 +39,8 @@ pub(super) fn items(list: &[SelectItem], over: &Over<'_>) -> Result<Vec<Item>> {
     let mut out = Vec::new();
     for item in list {
         match item {
-            SelectItem::All => out.extend(all(over)),
-            SelectItem::AllOf(name) if name.value == over.alias => out.extend(all(over)),
+            SelectItem::All => out.extend(all(over, &mut namer)),
+            SelectItem::AllOf(name) if name.value == over.alias => out.extend(all(over, &mut namer)),
             SelectItem::AllOf(name) => {
                 let text = format!("'{}' is not a valid stream/table name or alias.", name.value);
                 return Err(Error::statement(text).at(name.span));
@@ -60,11 +62,31 @@ pub(super) fn items(list: &[SelectItem], over: &Over<'_>) -> Result<Vec<Item>> {
     Ok(out)
 }
 
-fn all(over: &Over<'_>) -> Vec<Item> {
+fn all(over: &Over<'_>, namer: &mut Namer) -> Vec<Item> {
     let key = over.schema.key.iter().map(|c| c.name.as_str());
     let value = over.schema.value.iter().map(|c| c.name.as_str());
+    let no_key = matches!(over.partition_by, [Expr::Value(v)] if v.value == sqlparser::ast::Value::Null);
+    if !over.partition_by.is_empty() && !no_key {
+        let computed = over.partition_by.iter().filter(|e| expression::as_name(e).is_none_or(is_pseudo));
+        let mut items: Vec<Item> = Vec::new();
+        for expr in computed {
+            let name = match (expression::field_name(expr), expression::as_name(expr)) {
+                (Some(field), _) => namer.field(field),
+                (None, Some(name)) => name.to_owned(),
+                (None, None) => namer.generated(),
+            };
+            items.push(Item { name, expr: expr.clone(), span: None });
+        }
+        let rest = value.chain(key).map(|n| Item { name: n.to_owned(), expr: expression::identifier(n), span: None });
+        items.extend(rest);
+        return items;
+    }
     let names = key.chain(over.shown.iter().copied()).chain(value);
     names.map(|n| Item { name: n.to_owned(), expr: expression::identifier(n), span: None }).collect()
+}
+
+fn is_pseudo(name: &str) -> bool {
+    pseudo::ALL.contains(&name)
 }
 
 fn all_fields(expr: &Expr, over: &Over<'_>, namer: &mut Namer) -> Result<Vec<Item>> {

@@ -20,7 +20,10 @@ pub(super) struct With {
     pub value_format: Option<Format>,
     pub wrap_single_value: Option<bool>,
     pub timestamp: Option<(String, Span)>,
+    pub timestamp_format: Option<(String, Span)>,
     pub window: Option<WindowKind>,
+    /// Where late rows are kept.
+    pub late_topic: Option<(String, Span)>,
 }
 
 /// Which statement the clause belongs to.
@@ -31,7 +34,7 @@ pub(super) enum Use {
 }
 
 /// Properties of ksqlDB that are known but not carried out here.
-const LATER: [&str; 15] = [
+const LATER: [&str; 12] = [
     "KEY_SCHEMA_ID",
     "VALUE_SCHEMA_ID",
     "KEY_SCHEMA_FULL_NAME",
@@ -41,9 +44,6 @@ const LATER: [&str; 15] = [
     "VALUE_PROTOBUF_NULLABLE_REPRESENTATION",
     "SOURCED_BY_CONNECTOR",
     "SOURCE_CONNECTOR",
-    "TIMESTAMP_FORMAT",
-    "KEY_DELIMITER",
-    "VALUE_DELIMITER",
     "KEY_SCHEMA",
     "VALUE_SCHEMA",
     "QUERY_ID",
@@ -55,6 +55,7 @@ impl With {
         let mut with = With::default();
         let (mut window_type, mut window_size) = (None, None);
         let mut format = None;
+        let mut delimiters = [None, None];
         for (name, value) in properties {
             let at = |e: Error| e.at(name.span);
             match name.value.to_ascii_uppercase().as_str() {
@@ -67,8 +68,16 @@ impl With {
                 "VALUE_FORMAT" => with.value_format = Some(format_of(value).map_err(at)?),
                 "WRAP_SINGLE_VALUE" => with.wrap_single_value = Some(flag(&name.value, value).map_err(at)?),
                 "TIMESTAMP" => with.timestamp = Some((column(text(value)), name.span)),
+                "TIMESTAMP_FORMAT" => with.timestamp_format = Some((text(value), name.span)),
+                "KEY_DELIMITER" => delimiters[0] = Some((delimiter(&name.value, &text(value)).map_err(at)?, name.span)),
+                "VALUE_DELIMITER" => {
+                    delimiters[1] = Some((delimiter(&name.value, &text(value)).map_err(at)?, name.span))
+                }
                 "WINDOW_TYPE" if used == Use::Create => window_type = Some((text(value), name.span)),
                 "WINDOW_SIZE" if used == Use::Create => window_size = Some((text(value), name.span)),
+                "LATE_TOPIC" | "LATE.TOPIC" if used == Use::CreateAs => {
+                    with.late_topic = Some((topic(value).map_err(at)?, name.span));
+                }
                 "CLEANUP_POLICY" => {
                     return Err(at(Error::statement(
                         "Invalid config variable in the WITH clause: CLEANUP_POLICY. It is chosen by the engine.",
@@ -92,6 +101,9 @@ impl With {
             with.key_format = Some(format);
             with.value_format = Some(format);
         }
+        let [key, value] = delimiters;
+        with.key_format = delimited("Key", with.key_format, key)?;
+        with.value_format = delimited("Value", with.value_format, value)?;
         with.window = window(window_type, window_size)?;
         Ok(with)
     }
@@ -112,10 +124,48 @@ fn column(name: String) -> String {
     }
 }
 
+/// One character, or the name of one that is not seen.
+fn delimiter(property: &str, text: &str) -> Result<char> {
+    let wrong = |why: String| {
+        let property = property.to_uppercase();
+        Error::statement(format!("Configuration {property} is invalid: {why}\nExample valid value: ';'"))
+    };
+    match text {
+        "TAB" => return Ok('\t'),
+        "SPACE" => return Ok(' '),
+        text if text.trim().is_empty() => {
+            return Err(wrong(
+                "Delimiter cannot be empty, if you meant to have a tab or space for delimiter, please use the special \
+                 values 'TAB' or 'SPACE'"
+                    .to_owned(),
+            ));
+        }
+        _ => {}
+    }
+    let mut chars = text.chars();
+    match (chars.next(), chars.next()) {
+        (Some(one), None) => Ok(one),
+        _ => {
+            Err(wrong(format!("Invalid delimiter value: '{text}'. Delimiter must be a single character or TAB,SPACE")))
+        }
+    }
+}
+
+/// A format with the delimiter that was asked for.
+fn delimited(part: &str, format: Option<Format>, delimiter: Option<(char, Span)>) -> Result<Option<Format>> {
+    match (format, delimiter) {
+        (format, None) => Ok(format),
+        (Some(Format::Delimited(_)), Some((delimiter, _))) => Ok(Some(Format::Delimited(delimiter))),
+        (_, Some((_, span))) => {
+            Err(Error::statement(format!("{part} delimiter only supported with DELIMITED format")).at(span))
+        }
+    }
+}
+
 fn topic(value: &PropertyValue) -> Result<String> {
     match value {
         PropertyValue::Text(name) if !name.is_empty() => Ok(name.clone()),
-        _ => Err(Error::statement("KAFKA_TOPIC is the name of a topic, in single quotes")),
+        _ => Err(Error::statement("the name of a topic is expected, in single quotes")),
     }
 }
 

@@ -28,6 +28,8 @@ pub struct QueryPlan {
     pub create_topic: Option<TopicRequest>,
     /// Streams and tables that it reads.
     pub reads: Vec<String>,
+    /// Where late rows are kept, and the topic to create for them.
+    pub late_topic: Option<(String, Option<TopicRequest>)>,
 }
 
 /// A query that lives as long as its reader.
@@ -84,7 +86,8 @@ pub fn create_as(
     let with = With::read(&stmt.with, Use::CreateAs)?;
     let bound = select::bind(&stmt.select, Purpose::Persistent(&stmt.name.value), catalog, settings)?;
     let (source, create_topic) = sink::of(stmt, &bound, &with, query_id, (facts, settings, sql))?;
-    Ok(Created::New(query(query_id, bound, source, create_topic)?))
+    let late_topic = sink::late_topic(stmt, &bound, &with, facts, settings)?;
+    Ok(Created::New(QueryPlan { late_topic, ..query(query_id, bound, source, create_topic)? }))
 }
 
 /// Plans INSERT INTO ... SELECT; `query_id` is the id that its query has unless the statement says another.
@@ -156,7 +159,7 @@ fn query(id: &str, bound: Bound, source: Source, create_topic: Option<TopicReque
     let stamp = sink::stamp(&source)?;
     let logical = Sink::plan(Some(source.name.clone()), columns, source.window, bound.table, stamp, bound.plan);
     let reads = bound.reads;
-    Ok(QueryPlan { id: id.to_owned(), logical, sink: source, create_topic, reads })
+    Ok(QueryPlan { id: id.to_owned(), logical, sink: source, create_topic, reads, late_topic: None })
 }
 
 /// Plans SELECT ... EMIT.

@@ -19,7 +19,7 @@ use crate::plan::projection::{self, Item, Over};
 use crate::plan::scalar::{self, Boundary, Typed};
 use crate::plan::scope::Names;
 use crate::plan::table::SourceTable;
-use crate::plan::{Settings, call, expression, formats, from, grouping};
+use crate::plan::{Settings, call, explode, expression, formats, from, grouping};
 use crate::types::{Column, SqlType, pseudo};
 use datafusion::common::TableReference;
 use datafusion::logical_expr::LogicalPlan;
@@ -86,7 +86,7 @@ pub(super) fn bind(select: &Select, purpose: Purpose<'_>, catalog: &Catalog, set
         let from::Joined { plan, source, names, select, reads } = joined;
         check_emit(&select)?;
         let context = Context { select: &select, purpose, settings, source, alias: String::new(), names, reads };
-        return bind_over(&context, plan);
+        return bind_over(context, plan);
     }
     let source = catalog.require(&select.from.name.value).map_err(|e| e.at(select.from.name.span))?.clone();
     check_source(&source, select, purpose)?;
@@ -96,11 +96,11 @@ pub(super) fn bind(select: &Select, purpose: Purpose<'_>, catalog: &Catalog, set
     let scan = TableScanBuilder::new(TableReference::bare(alias.clone()), Arc::new(table)).build()?;
     let reads = vec![source.name.clone()];
     let context = Context { select, purpose, settings, source, alias, names, reads };
-    bind_over(&context, LogicalPlan::TableScan(scan))
+    bind_over(context, LogicalPlan::TableScan(scan))
 }
 
 /// Binds everything after FROM.
-fn bind_over(context: &Context<'_>, mut plan: LogicalPlan) -> Result<Bound> {
+fn bind_over(context: Context<'_>, mut plan: LogicalPlan) -> Result<Bound> {
     let (select, purpose) = (context.select, context.purpose);
     if let Some(filter) = &select.filter {
         plan = context.keep(filter, &context.names.of("WHERE"), ("WHERE", Boundary::Where), plan)?;
@@ -109,17 +109,26 @@ fn bind_over(context: &Context<'_>, mut plan: LogicalPlan) -> Result<Bound> {
         Some(_) if !purpose.is_persistent() => &[pseudo::WINDOWSTART, pseudo::WINDOWEND],
         _ => &[],
     };
+    let partition_by: Vec<Expr> = select.partition_by.iter().map(|e| expression::normal(e, &context.alias)).collect();
     let over = Over {
         alias: &context.alias,
         schema: &context.source.schema,
         names: &context.names,
         shown,
         persistent: purpose.is_persistent(),
+        partition_by: &partition_by,
     };
     let items = projection::items(&select.items, &over)?;
+    let exploding = items.iter().any(|i| explode::has_calls(&i.expr));
     let aggregated = items.iter().map(|i| &i.expr).chain(&select.having).any(|e| !expression::aggregates(e).is_empty());
     if aggregated || !select.group_by.is_empty() || select.window.is_some() || select.having.is_some() {
-        grouping::bind(context, items, aggregated, plan)
+        if exploding {
+            return Err(Error::statement("Table functions cannot be used with aggregations."));
+        }
+        grouping::bind(&context, items, aggregated, plan)
+    } else if exploding {
+        let (items, names, plan) = explode::bind(&context, items, plan)?;
+        Context { names, ..context }.flat(items, plan)
     } else {
         context.flat(items, plan)
     }

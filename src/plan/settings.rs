@@ -2,6 +2,7 @@
 
 use crate::catalog::Format;
 use crate::error::{Error, Result};
+use crate::functions::aggregate::Limits;
 use crate::plan::formats;
 use std::collections::BTreeMap;
 
@@ -34,6 +35,8 @@ pub struct Settings {
     pub topic_prefix: String,
     /// `tidegate.dialect = 'ksqldb'`: what only Tidegate understands is rejected.
     pub strict: bool,
+    /// What aggregates obey.
+    pub aggregates: Limits,
 }
 
 impl Default for Settings {
@@ -44,6 +47,7 @@ impl Default for Settings {
             wrap_single_value: None,
             topic_prefix: String::new(),
             strict: false,
+            aggregates: Limits::default(),
         }
     }
 }
@@ -58,6 +62,8 @@ impl Settings {
                 "ksql.persistence.default.format.value" => settings.value_format = Some(formats::by_name(value)?),
                 "ksql.persistence.wrap.single.values" => settings.wrap_single_value = Some(boolean(name, value)?),
                 "ksql.output.topic.name.prefix" => settings.topic_prefix.clone_from(value),
+                "ksql.functions.collect_list.limit" => settings.aggregates.collect_list = limit(name, value)?,
+                "ksql.functions.collect_set.limit" => settings.aggregates.collect_set = limit(name, value)?,
                 "tidegate.dialect" => settings.strict = dialect(value)?,
                 _ => {}
             }
@@ -72,6 +78,10 @@ fn boolean(name: &str, value: &str) -> Result<bool> {
         "false" => Ok(false),
         _ => Err(Error::statement(format!("{name} is true or false, not '{value}'"))),
     }
+}
+
+fn limit(name: &str, value: &str) -> Result<usize> {
+    value.trim().parse().map_err(|_| Error::statement(format!("{name} is a whole number, not '{value}'")))
 }
 
 fn dialect(value: &str) -> Result<bool> {

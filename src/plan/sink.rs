@@ -21,7 +21,7 @@ pub(super) fn of(
     check_kind(stmt.kind, bound.table)?;
     let schema = Schema { key: bound.key.clone(), value: bound.value.iter().map(stored).collect() };
     let key_format = key_format(&schema.key, with, bound, settings)?;
-    let value_format = with.value_format.unwrap_or(bound.source.value_format);
+    let value_format = with.value_format.unwrap_or(bound.source.value_format.inherited());
     formats::check_key(key_format, &schema.key)?;
     formats::check_value(value_format, &schema.value)?;
     let unwrapped_value =
@@ -51,11 +51,46 @@ pub(super) fn stamp(sink: &Source) -> Result<Option<usize>> {
     let Some(stamp) = &sink.timestamp else { return Ok(None) };
     match sink.schema.value.iter().position(|c| c.name == stamp.column) {
         Some(place) => Ok(Some(place)),
-        None => Err(Error::statement(format!(
-            "the key column {} as TIMESTAMP of a sink is not supported yet",
-            stamp.column
-        ))),
+        // A column of the key.
+        None => Ok(None),
     }
+}
+
+/// Where late rows are kept, as `WITH (LATE_TOPIC = ...)` says, and the topic if it has to be created. It has the
+/// partitions of the source, because a late record keeps its own.
+pub(super) fn late_topic(
+    stmt: &CreateAs,
+    bound: &Bound,
+    with: &With,
+    facts: &Facts,
+    settings: &Settings,
+) -> Result<Option<(String, Option<TopicRequest>)>> {
+    let Some((name, span)) = &with.late_topic else { return Ok(None) };
+    let fail = |text: String| Err(Error::statement(text).at(*span));
+    if settings.strict {
+        return fail("Invalid config variable(s) in the WITH clause: LATE_TOPIC".to_owned());
+    }
+    if stmt.select.window.is_none() {
+        return fail("LATE_TOPIC needs a WINDOW clause: only there a row can be late".to_owned());
+    }
+    if bound.reads.len() > 1 {
+        return fail("LATE_TOPIC is not supported over a join: a late row there has no record of its own".to_owned());
+    }
+    let wanted = bound.source.partitions;
+    let create = match facts.topics.get(name) {
+        Some(found) if found.partitions < wanted => {
+            return fail(format!(
+                "the topic {name} for late rows has {} partitions, the source has {wanted}",
+                found.partitions
+            ));
+        }
+        Some(_) => None,
+        None => {
+            let config = BTreeMap::from([("cleanup.policy".to_owned(), "delete".to_owned())]);
+            Some(TopicRequest { name: name.clone(), partitions: wanted, replicas: None, config })
+        }
+    };
+    Ok(Some((name.clone(), create)))
 }
 
 fn check_kind(asked: SourceKind, table: bool) -> Result<()> {
@@ -84,7 +119,7 @@ fn key_format(key: &[Column], with: &With, bound: &Bound, settings: &Settings) -
     Ok(match (with.key_format, bound.source.key_format) {
         (Some(format), _) => format,
         (None, Format::None) => settings.key_format,
-        (None, format) => format,
+        (None, format) => format.inherited(),
     })
 }
 

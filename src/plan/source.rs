@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::parse::statement::{ColumnDef, Constraint, CreateSource, Name, SourceKind};
 use crate::plan::properties::{Use, With};
 use crate::plan::{Created, Facts, Settings, formats};
+use crate::types::java_time::Pattern;
 use crate::types::{Column, Role, Schema, SqlType, pseudo};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -197,9 +198,13 @@ pub(super) fn timestamp(with: &With, schema: &Schema) -> Result<Option<Timestamp
     };
     match column.ty {
         SqlType::Bigint | SqlType::Timestamp => Ok(Some(TimestampColumn { column: name.clone(), format: None })),
-        SqlType::String => Err(Error::statement("a STRING column as TIMESTAMP is not supported yet")
-            .with_detail("it needs TIMESTAMP_FORMAT")
-            .at(*span)),
+        SqlType::String if with.timestamp_format.is_some() => {
+            let Some((format, span)) = &with.timestamp_format else { return Ok(None) };
+            if Pattern::parse(format).is_none() {
+                return Err(Error::statement(format!("Failed to parse timestamp format: {format}")).at(*span));
+            }
+            Ok(Some(TimestampColumn { column: name.clone(), format: Some(format.clone()) }))
+        }
         _ => Err(Error::statement(format!(
             "Timestamp column, `{name}`, should be LONG(INT64), TIMESTAMP, or a String with a timestamp_format specified."
         ))

@@ -1,11 +1,13 @@
 //! `POST /ksql`: statements that are not queries.
 
+use super::rows::{JSON, KSQL, accepted, not_acceptable};
 use super::{App, entity, error};
 use crate::engine::Answer;
 use crate::engine::session::Session;
 use crate::error::{Error, Result};
 use crate::parse::statement::{Parsed, Statement};
 use axum::extract::State;
+use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Json, Response};
 use serde::Deserialize;
 use serde_json::Value;
@@ -40,7 +42,12 @@ pub(super) fn texts(values: BTreeMap<String, Value>) -> impl Iterator<Item = (St
     })
 }
 
-pub(super) async fn ksql(State(app): State<Arc<App>>, body: axum::body::Bytes) -> Response {
+pub(super) async fn ksql(State(app): State<Arc<App>>, headers: HeaderMap, body: axum::body::Bytes) -> Response {
+    let named = accepted(&headers);
+    let known = |name: &String| matches!(name.as_str(), JSON | KSQL | "*/*" | "application/*");
+    if !named.is_empty() && !named.iter().any(known) {
+        return error::response(&not_acceptable(&named, &[JSON, KSQL]), None);
+    }
     let request: Request = match read(&body) {
         Ok(request) => request,
         Err(e) => return error::response(&e, None),
@@ -69,6 +76,9 @@ fn run(app: &App, request: Request) -> Response {
             .with_code(40002)
             .with_hint("send them to /query-stream");
         return error::response(&e, Some(&statement.text));
+    }
+    if let Err((at, e)) = app.engine.rehearse(&parsed, &session) {
+        return error::response(&e, Some(&parsed[at].text));
     }
     let mut entities = Vec::new();
     for statement in &parsed {

@@ -6,19 +6,24 @@
 
 mod entity;
 mod error;
+mod inserts;
 mod ksql;
+mod rows;
+mod server;
 mod stream;
 
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, Uri};
-use axum::response::{IntoResponse, Json, Redirect, Response};
+use axum::response::{Redirect, Response};
 use axum::routing::{get, post};
-use serde_json::json;
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
@@ -36,6 +41,10 @@ struct App {
     stopping: watch::Receiver<bool>,
     /// One permit for each response that may be streamed.
     streams: Arc<Semaphore>,
+    /// Result sets that are being sent, by query id; true ends one.
+    open: Arc<Mutex<BTreeMap<String, Arc<AtomicBool>>>>,
+    /// Where the server is reached.
+    address: SocketAddr,
 }
 
 /// Checks that the address may be listened on: without authentication only the loopback interface.
@@ -56,7 +65,9 @@ pub async fn serve(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<()> {
     let (sender, stopping) = watch::channel(false);
-    let router = router(App { engine, stopping, streams: Arc::new(Semaphore::new(STREAMS_MAX)) });
+    let address = listener.local_addr()?;
+    let streams = Arc::new(Semaphore::new(STREAMS_MAX));
+    let router = router(App { engine, stopping, streams, open: Arc::default(), address });
     let stop = async move {
         stop.await;
         // Nobody listening means that no response is being streamed.
@@ -69,10 +80,23 @@ pub async fn serve(
 fn router(app: App) -> Router {
     Router::new()
         .route("/", get(|| async { Redirect::temporary("/info") }))
-        .route("/info", get(info))
-        .route("/healthcheck", get(health))
+        .route("/info", get(server::info))
+        .route("/v1/metadata", get(server::metadata))
+        .route("/v1/metadata/id", get(server::metadata))
+        .route("/healthcheck", get(server::health))
+        .route("/livez", get(server::live))
+        .route("/readyz", get(server::ready))
+        .route("/chc/live", get(server::live))
+        .route("/chc/ready", get(server::ready))
+        .route("/clusterStatus", get(server::cluster_status))
+        .route("/status", get(server::all_statuses))
+        .route("/status/{kind}/{entity}/{action}", get(server::status))
+        .route("/is_valid_property/{name}", get(server::is_valid_property))
         .route("/ksql", post(ksql::ksql))
+        .route("/query", post(stream::query))
         .route("/query-stream", post(stream::query_stream))
+        .route("/close-query", post(stream::close_query))
+        .route("/inserts-stream", post(inserts::inserts_stream))
         .fallback(nowhere)
         .method_not_allowed_fallback(not_so)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
@@ -81,38 +105,12 @@ fn router(app: App) -> Router {
 
 async fn nowhere(method: Method, uri: Uri) -> Response {
     let error = Error::not_found(format!("{method} {} is not served here", uri.path()));
-    error::response(&error.with_hint("POST /ksql and /query-stream, GET /info and /healthcheck are"), None)
+    error::response(
+        &error.with_hint("POST /ksql, /query-stream and /inserts-stream, GET /info and /healthcheck are"),
+        None,
+    )
 }
 
 async fn not_so(method: Method, uri: Uri) -> Response {
     error::response(&Error::not_found(format!("{} does not take {method}", uri.path())).with_code(40500), None)
-}
-
-async fn info(State(app): State<Arc<App>>) -> Response {
-    let engine = app.engine.clone();
-    let cluster = tokio::task::spawn_blocking(move || engine.log().cluster_id()).await;
-    match cluster {
-        Ok(Ok(cluster)) => Json(json!({ "KsqlServerInfo": {
-            "version": env!("CARGO_PKG_VERSION"),
-            "kafkaClusterId": cluster,
-            "ksqlServiceId": app.engine.config().service_id,
-            "serverStatus": "RUNNING",
-        }}))
-        .into_response(),
-        Ok(Err(e)) => error::response(&e, None),
-        Err(_) => error::response(&Error::bug("the request's thread ended early"), None),
-    }
-}
-
-async fn health() -> Response {
-    Json(json!({
-        "isHealthy": true,
-        "details": {
-            "metastore": { "isHealthy": true },
-            "kafka": { "isHealthy": true },
-            "commandRunner": { "isHealthy": true },
-        },
-        "serverState": "READY",
-    }))
-    .into_response()
 }

@@ -1,6 +1,8 @@
-//! `POST /query-stream`: result sets, one row a line, each in a body frame of its own as it comes.
+//! `POST /query-stream` and the older `POST /query`: result sets, each row in a body frame of its own as it comes.
+//! `POST /close-query` ends one from outside.
 
 use super::ksql::{read, texts};
+use super::rows::Shape;
 use super::{App, STREAMS_MAX, error};
 use crate::engine::Answer;
 use crate::engine::cell;
@@ -10,13 +12,15 @@ use crate::error::{Error, Result};
 use crate::parse::statement::Statement;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, HeaderMap};
 use axum::response::{IntoResponse, Response};
 use futures::stream;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
@@ -24,32 +28,32 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 const QUEUED_FRAMES: usize = 64;
 /// How often a thread that waits for rows looks whether its client is gone or the server stops.
 const LOOK: Duration = Duration::from_millis(100);
-/// The newline-delimited form.
-const DELIMITED: &str = "application/vnd.ksqlapi.delimited.v1";
 
-/// The request's body.
+/// The request's body, in the words of either endpoint.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Request {
+    #[serde(alias = "ksql")]
     sql: String,
-    #[serde(default)]
+    #[serde(default, alias = "streamsProperties")]
     properties: BTreeMap<String, Value>,
     #[serde(default)]
     session_variables: BTreeMap<String, Value>,
 }
 
-/// How rows are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Shape {
-    /// One JSON value a line.
-    Lines,
-    /// One JSON array.
-    Array,
+pub(super) async fn query_stream(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Response {
+    serve(app, Shape::wanted(&headers, Shape::Lines), body).await
 }
 
-pub(super) async fn query_stream(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Response {
-    let accept = headers.get("accept").and_then(|v| v.to_str().ok()).unwrap_or("");
-    let shape = if accept.contains("application/json") { Shape::Array } else { Shape::Lines };
+pub(super) async fn query(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Response {
+    serve(app, Shape::wanted(&headers, Shape::Rows), body).await
+}
+
+async fn serve(app: Arc<App>, shape: Result<Shape>, body: Bytes) -> Response {
+    let shape = match shape {
+        Ok(shape) => shape,
+        Err(e) => return error::response(&e, None),
+    };
     let opened = {
         let app = app.clone();
         tokio::task::spawn_blocking(move || open(&app, &body)).await
@@ -94,83 +98,100 @@ fn open(app: &App, body: &[u8]) -> Opened {
 fn respond(app: Arc<App>, rows: Box<dyn RowStream>, permit: OwnedSemaphorePermit, shape: Shape) -> Response {
     let (sender, receiver) = mpsc::channel(QUEUED_FRAMES);
     tokio::task::spawn_blocking(move || {
-        pump(&app, rows, shape, &sender);
+        let listed = Listed::new(&app, rows.id());
+        pump(&app, rows, shape, &sender, &listed.closed);
         drop(permit);
     });
     let frames = stream::unfold(receiver, |mut receiver| async move {
         receiver.recv().await.map(|frame| (Ok::<_, std::convert::Infallible>(frame), receiver))
     });
-    let kind = if shape == Shape::Lines { DELIMITED } else { "application/json" };
-    ([(CONTENT_TYPE, kind)], Body::from_stream(frames)).into_response()
+    ([(CONTENT_TYPE, shape.media_type())], Body::from_stream(frames)).into_response()
 }
 
-/// Pulls rows and sends frames until the query ends, the client leaves or the server stops.
-fn pump(app: &App, mut rows: Box<dyn RowStream>, shape: Shape, sender: &mpsc::Sender<Bytes>) {
-    let mut frame = header(&*rows, shape);
+/// A result set that can be closed from outside for as long as this lives.
+struct Listed<'a> {
+    app: &'a App,
+    id: Option<String>,
+    closed: Arc<AtomicBool>,
+}
+
+impl<'a> Listed<'a> {
+    fn new(app: &'a App, id: Option<&str>) -> Listed<'a> {
+        let (id, closed) = (id.map(str::to_owned), Arc::<AtomicBool>::default());
+        if let Some(id) = &id {
+            app.open.lock().insert(id.clone(), closed.clone());
+        }
+        Listed { app, id, closed }
+    }
+}
+
+impl Drop for Listed<'_> {
+    fn drop(&mut self) {
+        if let Some(id) = &self.id {
+            self.app.open.lock().remove(id);
+        }
+    }
+}
+
+/// Pulls rows and sends frames until the query ends, the client leaves, somebody closes it or the server stops.
+fn pump(app: &App, mut rows: Box<dyn RowStream>, shape: Shape, sender: &mpsc::Sender<Bytes>, closed: &AtomicBool) {
+    let mut frame = Vec::new();
     let send = |frame: &mut Vec<u8>| sender.blocking_send(Bytes::from(std::mem::take(frame))).is_ok();
+    shape.header(&*rows, &mut frame);
     if !send(&mut frame) {
         return;
     }
-    while !*app.stopping.borrow() {
+    let mut message = None;
+    while !*app.stopping.borrow() && !closed.load(Ordering::Acquire) {
         match rows.next(LOOK) {
             Ok(RowEvent::Rows { columns, tombstones }) => {
                 let columns: Vec<_> =
                     columns.iter().zip(rows.columns()).map(|(a, c)| cell::settled(a, &c.ty)).collect();
                 for row in 0..columns.first().map_or(0, |c| c.len()) {
-                    // This form has no tombstones: a deleted row is not shown.
-                    if tombstones.get(row).is_some_and(|t| *t) {
-                        continue;
-                    }
-                    separate(shape, &mut frame);
-                    if let Err(e) = cell::write_row(&columns, row, &mut frame) {
-                        failure(&e, &mut frame);
-                    }
-                    finish(shape, &mut frame);
-                    if !send(&mut frame) {
+                    shape.row(&columns, row, tombstones.get(row).is_some_and(|t| *t), &mut frame);
+                    if !frame.is_empty() && !send(&mut frame) {
                         return;
                     }
                 }
             }
             Ok(RowEvent::Idle) if sender.is_closed() => break,
             Ok(RowEvent::Idle) => {}
-            Ok(RowEvent::Done(_)) => break,
+            Ok(RowEvent::Done(why)) => {
+                message = why;
+                break;
+            }
             Err(e) => {
-                separate(shape, &mut frame);
-                failure(&e, &mut frame);
-                finish(shape, &mut frame);
-                send(&mut frame);
+                shape.failure(&e, &mut frame);
                 break;
             }
         }
     }
-    if shape == Shape::Array {
-        frame.push(b']');
+    shape.end(message.as_deref(), &mut frame);
+    if !frame.is_empty() {
         send(&mut frame);
     }
 }
 
-fn header(rows: &dyn RowStream, shape: Shape) -> Vec<u8> {
-    let names: Vec<_> = rows.columns().iter().map(|c| c.name.clone()).collect();
-    let types: Vec<_> = rows.columns().iter().map(|c| c.ty.to_string()).collect();
-    let head = json!({ "queryId": rows.id(), "columnNames": names, "columnTypes": types });
-    let mut frame = if shape == Shape::Array { b"[".to_vec() } else { Vec::new() };
-    frame.extend_from_slice(head.to_string().as_bytes());
-    finish(shape, &mut frame);
-    frame
+/// What `/close-query` is sent.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Close {
+    query_id: String,
 }
 
-fn separate(shape: Shape, frame: &mut Vec<u8>) {
-    if shape == Shape::Array {
-        frame.push(b',');
+pub(super) async fn close_query(State(app): State<Arc<App>>, body: Bytes) -> Response {
+    let close: Close = match read(&body) {
+        Ok(close) => close,
+        Err(e) => return error::response(&e, None),
+    };
+    match app.open.lock().get(&close.query_id) {
+        Some(closed) => {
+            closed.store(true, Ordering::Release);
+            StatusCode::OK.into_response()
+        }
+        None => {
+            let e = Error::statement(format!("No query with id {}", close.query_id)).with_code(40000);
+            error::response(&e.with_hint("it has ended already, or was never opened by /query-stream"), None)
+        }
     }
-}
-
-fn finish(shape: Shape, frame: &mut Vec<u8>) {
-    if shape == Shape::Lines {
-        frame.push(b'\n');
-    }
-}
-
-fn failure(e: &Error, frame: &mut Vec<u8>) {
-    frame.extend_from_slice(error::body(e, None).to_string().as_bytes());
 }

@@ -5,7 +5,9 @@
 
 pub mod base64;
 pub mod clock;
+pub mod display;
 pub mod exact;
+pub mod java_time;
 mod names;
 pub mod number;
 pub mod temporal;

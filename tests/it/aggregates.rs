@@ -2,25 +2,45 @@
 
 use crate::batches::{column, value};
 use crate::model::{Val, result};
-use tidegate::functions::accumulate::{Accumulator, Changes, Words};
-use tidegate::functions::aggregate::{Aggregate, Comparable, is_aggregate_name, resolve};
+use tidegate::functions::accumulate::{Accumulator, Arguments, Changes, Heap, Op, Results, State, Step, Work};
+use tidegate::functions::aggregate::{Aggregate, Argument, Comparable, Limits, Literal, is_aggregate_name, resolve};
 use tidegate::types::SqlType;
 
-/// The aggregate of a column, by name, through the state words.
-fn run(name: &str, ty: SqlType, values: &[Val]) -> Val {
-    let function = resolve(name, std::slice::from_ref(&ty)).unwrap().unwrap();
-    let accumulator = Accumulator::new(function, 1);
+fn resolved(name: &str, types: &[SqlType]) -> tidegate::error::Result<Option<Aggregate>> {
+    let given: Vec<Argument> = types.iter().map(|ty| Argument { ty: ty.clone(), literal: None }).collect();
+    resolve(name, &given, Limits::default())
+}
+
+/// With a literal behind the column.
+fn with_literals(name: &str, ty: &SqlType, literals: &[Literal]) -> Aggregate {
+    let mut given = vec![Argument { ty: ty.clone(), literal: None }];
+    for &literal in literals {
+        let ty = if matches!(literal, Literal::Integer(_)) { SqlType::Integer } else { SqlType::Boolean };
+        given.push(Argument { ty, literal: Some(literal) });
+    }
+    resolve(name, &given, Limits::default()).unwrap().unwrap()
+}
+
+/// The aggregate of a column, through the state words.
+fn run_function(function: &Aggregate, ty: &SqlType, values: &[Val]) -> Val {
+    let accumulator = Accumulator::new(function.clone(), 1).unwrap();
     let (mut words, width) = (vec![0; 1 + accumulator.width()], 1 + accumulator.width());
     let rows: Vec<u32> = (0..values.len() as u32).collect();
-    let argument = column(&ty, values);
+    let argument = column(ty, values);
     let changes = Changes { slots: &vec![0; rows.len()], rows: &rows };
-    let mut state = Words { words: &mut words, width };
-    accumulator.add(&mut state, changes, Some(&argument), None, None, &mut Vec::new()).unwrap();
+    let mut heap = Heap::default();
+    let mut state = State { words: &mut words, width, heap: &mut heap };
+    accumulator.add(&mut state, changes, Some(&argument), Results::default(), &mut Vec::new()).unwrap();
     let mut cells = accumulator.cells();
-    accumulator.peek(&words, width, &[0], &mut cells);
-    let column = cells.finish(&function).unwrap();
+    accumulator.peek(&words, width, &heap, &[0], &mut cells);
+    let column = accumulator.finish(cells).unwrap();
     assert_eq!(column.data_type(), &function.output().arrow());
     value(&column, 0)
+}
+
+/// The aggregate of a column, by name.
+fn run(name: &str, ty: SqlType, values: &[Val]) -> Val {
+    run_function(&resolved(name, std::slice::from_ref(&ty)).unwrap().unwrap(), &ty, values)
 }
 
 #[test]
@@ -76,17 +96,17 @@ fn the_model_agrees_about_lists_of_values() {
     for list in lists {
         let values: Vec<Val> = list.iter().map(|&v| Val::Int(v)).collect();
         for name in ["COUNT", "SUM", "AVG", "MIN", "MAX"] {
-            let function = resolve(name, &[SqlType::Integer]).unwrap().unwrap();
-            assert_eq!(run(name, SqlType::Integer, &values), result(function, &values), "{name} of {list:?}");
+            let function = resolved(name, &[SqlType::Integer]).unwrap().unwrap();
+            assert_eq!(run(name, SqlType::Integer, &values), result(&function, &values), "{name} of {list:?}");
         }
     }
 }
 
 #[test]
 fn names_resolve_by_argument_types() {
-    assert_eq!(resolve("COUNT", &[]).unwrap(), Some(Aggregate::CountRows));
-    assert_eq!(resolve("UCASE", &[SqlType::String]).unwrap(), None);
-    assert_eq!(resolve("max", &[SqlType::Date]).unwrap(), Some(Aggregate::Max(Comparable::Date)));
+    assert_eq!(resolved("COUNT", &[]).unwrap(), Some(Aggregate::CountRows));
+    assert_eq!(resolved("UCASE", &[SqlType::String]).unwrap(), None);
+    assert_eq!(resolved("max", &[SqlType::Date]).unwrap(), Some(Aggregate::Max(Comparable::Date)));
     assert!(is_aggregate_name("topk") && !is_aggregate_name("ABS"));
     for (name, ty) in [
         ("MAX", SqlType::Timestamp),
@@ -94,11 +114,87 @@ fn names_resolve_by_argument_types() {
         ("SUM", SqlType::Decimal(6, 2)),
         ("SUM", SqlType::Integer),
     ] {
-        let function = resolve(name, std::slice::from_ref(&ty)).unwrap().unwrap();
+        let function = resolved(name, std::slice::from_ref(&ty)).unwrap().unwrap();
         assert_eq!(function.output(), ty, "{name} keeps its argument's type");
     }
-    let message = |name: &str, types: &[SqlType]| resolve(name, types).unwrap_err().to_string();
+    let message = |name: &str, types: &[SqlType]| resolved(name, types).unwrap_err().to_string();
     assert_eq!(message("SUM", &[SqlType::String]), "Function 'SUM' does not accept parameters (STRING).");
     assert_eq!(message("AVG", &[SqlType::Decimal(4, 2)]), "Function 'AVG' does not accept parameters (DECIMAL(4, 2)).");
-    assert_eq!(message("TOPK", &[SqlType::Integer]), "aggregate function TOPK is not supported yet");
+    assert_eq!(message("TOPK", &[SqlType::Integer]), "Function 'TOPK' does not accept parameters (INTEGER).");
+}
+
+fn ints(values: &[i32]) -> Vec<Val> {
+    values.iter().map(|&v| Val::Int(v)).collect()
+}
+
+#[test]
+fn rankings_keep_the_earlier_of_equal_values() {
+    let values = ints(&[3, 9, 3, 1, 9, 4]);
+    let top = |name| {
+        run_function(&with_literals(name, &SqlType::Integer, &[Literal::Integer(3)]), &SqlType::Integer, &values)
+    };
+    assert_eq!(top("TOPK"), Val::List(ints(&[9, 9, 4])));
+    assert_eq!(top("TOPKDISTINCT"), Val::List(ints(&[9, 4, 3])));
+}
+
+#[test]
+fn literal_parameters_say_how_many_and_whether_nulls_count() {
+    let values = [Val::Int(1), Val::Null, Val::Int(3)];
+    let by = |name, literals: &[Literal]| {
+        run_function(&with_literals(name, &SqlType::Integer, literals), &SqlType::Integer, &values)
+    };
+    let (two, nulls) = (Literal::Integer(2), Literal::Boolean(false));
+    assert_eq!(by("LATEST_BY_OFFSET", &[]), Val::Int(3));
+    assert_eq!(by("EARLIEST_BY_OFFSET", &[two]), Val::List(ints(&[1, 3])));
+    assert_eq!(by("LATEST_BY_OFFSET", &[two, nulls]), Val::List(vec![Val::Null, Val::Int(3)]));
+    let wrong = [("LATEST_BY_OFFSET", Literal::Integer(0)), ("TOPK", Literal::Integer(-1))];
+    for (name, literal) in wrong {
+        let column = Argument { ty: SqlType::Integer, literal: None };
+        let given = [column, Argument { ty: SqlType::Integer, literal: Some(literal) }];
+        let message = resolve(name, &given, Limits::default()).unwrap_err().to_string();
+        assert!(message.contains("positive"), "{message}");
+    }
+}
+
+/// Every aggregate that can undo is, after taking values back, as if it had never seen them; and two groups that merge are
+/// as one that saw both.
+#[test]
+fn undo_and_merge_are_what_they_say() {
+    let functions: Vec<(&str, SqlType)> = vec![
+        ("COUNT", SqlType::Integer),
+        ("SUM", SqlType::Integer),
+        ("AVG", SqlType::Integer),
+        ("STDDEV_SAMPLE", SqlType::Integer),
+        ("COLLECT_LIST", SqlType::Integer),
+        ("COLLECT_SET", SqlType::Integer),
+        ("ATTR", SqlType::Integer),
+        ("MIN", SqlType::Integer),
+        ("COUNT_DISTINCT", SqlType::Integer),
+    ];
+    let values = ints(&[4, 7, 4, 9, 2, 4]);
+    for (name, ty) in functions {
+        let function = resolved(name, std::slice::from_ref(&ty)).unwrap().unwrap();
+        let accumulator = Accumulator::new(function.clone(), 0).unwrap();
+        let width = accumulator.width();
+        let argument = [column(&ty, &values)];
+        let run = |steps: &[Step]| {
+            let (mut words, mut heap) = (vec![0; 2 * width], Heap::default());
+            let mut state = State { words: &mut words, width, heap: &mut heap };
+            let arguments = Arguments { new: &argument, old: &argument };
+            accumulator.run(&mut state, Work::Program(steps), arguments, Results::default(), &mut vec![]).unwrap();
+            let mut cells = accumulator.cells();
+            accumulator.peek(&words, width, &heap, &[0], &mut cells);
+            value(&accumulator.finish(cells).unwrap(), 0)
+        };
+        let step = |op, slot, with| Step { op, slot, with };
+        let add = |slot, rows: std::ops::Range<u32>| rows.map(move |row| step(Op::Add, slot, row));
+        let mut merged: Vec<Step> = add(0, 0..2).chain(add(1, 2..6)).collect();
+        merged.push(step(Op::Merge, 0, 1));
+        assert_eq!(run(&merged), result(&function, &values), "{name}: merge");
+        if function.undoable() {
+            let mut undone: Vec<Step> = add(0, 0..6).collect();
+            undone.extend([5, 3, 4].map(|row| step(Op::Undo, 0, row)));
+            assert_eq!(run(&undone), result(&function, &values[..3]), "{name}: undo");
+        }
+    }
 }

@@ -7,7 +7,7 @@
 //!  4  plan     state
 //!  3  catalog  functions  format  log
 //!  2  parse
-//!  1  types    error      config  telemetry
+//!  1  types    error      config  telemetry  mutant
 //! ```
 //! A module uses lower levels, and beside itself only what [`SIDEWAYS`] names. What is forbidden though it lies lower
 //! stands in [`FORBIDDEN`]. Every checker is also shown a seeded mistake that it has to find.
@@ -38,6 +38,7 @@ const LEVELS: &[(&str, u8)] = &[
     ("error", 1),
     ("config", 1),
     ("telemetry", 1),
+    ("mutant", 1),
 ];
 
 /// Edges between modules of one level. `error` is below its three neighbours in all but name; `format` shares the

@@ -2,6 +2,7 @@
 
 use crate::model::{Rec, Val};
 use arrow::array::*;
+use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int32Type, Int64Type};
 use std::sync::Arc;
 use tidegate::execute::{ChangeBatch, Out, Side};
@@ -65,6 +66,17 @@ pub(crate) fn column(ty: &SqlType, values: &[Val]) -> ArrayRef {
             Val::Text(v) => Some(v.clone()),
             _ => None,
         }))),
+        SqlType::Array(item) => {
+            let lists = all(values, |v| match v {
+                Val::List(v) => Some(v.clone()),
+                _ => None,
+            });
+            let items: Vec<Val> = lists.iter().flatten().flatten().cloned().collect();
+            let DataType::List(field) = ty.arrow() else { panic!("an ARRAY is a list") };
+            let offsets = OffsetBuffer::from_lengths(lists.iter().map(|l| l.as_ref().map_or(0, Vec::len)));
+            let present: Vec<bool> = lists.iter().map(Option::is_some).collect();
+            Arc::new(ListArray::new(field, offsets, column(item, &items), Some(present.into())))
+        }
         other => panic!("no test column of type {other}"),
     }
 }
@@ -81,6 +93,17 @@ pub(crate) fn value(column: &ArrayRef, row: usize) -> Val {
         DataType::Float64 => Val::Double(column.as_primitive::<Float64Type>().value(row)),
         DataType::Decimal128(..) => Val::Decimal(column.as_primitive::<Decimal128Type>().value(row)),
         DataType::Utf8 => Val::Text(column.as_string::<i32>().value(row).to_owned()),
+        DataType::List(_) => {
+            let items = column.as_list::<i32>().value(row);
+            Val::List((0..items.len()).map(|i| value(&items, i)).collect())
+        }
+        DataType::Map(..) => {
+            let entries = column.as_map().value(row);
+            let entry = |i| Val::List(vec![value(entries.column(0), i), value(entries.column(1), i)]);
+            let mut entries: Vec<Val> = (0..entries.len()).map(entry).collect();
+            entries.sort_by(Val::order);
+            Val::List(entries)
+        }
         other => panic!("no test value of type {other}"),
     }
 }

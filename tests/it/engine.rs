@@ -1,11 +1,13 @@
 //! The engine as a whole on the simulated log: statements in, records out, and the same after a restart.
 
+use crate::batches::Dice;
 use std::sync::Arc;
+use std::time::Duration;
 use tidegate::config::{Config, LogConfig};
 use tidegate::engine::entity::Entity;
 use tidegate::engine::session::Session;
 use tidegate::engine::{Answer, Drive, Engine};
-use tidegate::log::simulated::SimulatedLog;
+use tidegate::log::simulated::{Faults, SimulatedLog};
 use tidegate::log::{Assignment, Isolation, Log, RecordSet, Start, partition};
 use tidegate::types::clock::{ManualClock, SharedClock};
 
@@ -122,6 +124,69 @@ fn a_windowed_count_by_another_column_survives_restarts() {
         ),
         "{records:#?}"
     );
+}
+
+/// A left join of two streams, one of them by a column that is not its key, and a count over it: rounds of records, after
+/// each of which the engine starts again.
+fn joined(faults: Option<(u64, Faults)>) -> (Vec<String>, Vec<String>) {
+    let clock: SharedClock = ManualClock::at(0);
+    let world = World { log: SimulatedLog::new(faults.map_or(1, |f| f.0), clock.clone()), clock };
+    run(
+        &world.engine(),
+        "CREATE STREAM l (id VARCHAR KEY, n INT) WITH (KAFKA_TOPIC = 'l', VALUE_FORMAT = 'JSON', PARTITIONS = 3);
+         CREATE STREAM r (other VARCHAR KEY, id VARCHAR, m INT) \
+             WITH (KAFKA_TOPIC = 'r', VALUE_FORMAT = 'JSON', PARTITIONS = 3);
+         CREATE STREAM j AS SELECT l.id, n, m FROM l LEFT JOIN r WITHIN 20 SECONDS GRACE PERIOD 5 SECONDS ON l.id = r.id;
+         CREATE TABLE c AS SELECT m, COUNT(*) AS rows, SUM(n) AS total \
+             FROM l JOIN r WITHIN 20 SECONDS ON l.id = r.id GROUP BY m;",
+    );
+    let mut dice = Dice(5);
+    let mut time = 0;
+    for _ in 0..12 {
+        let (mut left, mut right) = (Vec::new(), Vec::new());
+        for _ in 0..40 {
+            time += 1 + dice.below(2_000);
+            let (key, number) = (format!("k{}", dice.below(9)), dice.below(5));
+            match dice.one_in(2) {
+                true => left.push((key, format!("{{\"N\":{number}}}"), time)),
+                false => right.push((format!("x{time}"), format!("{{\"ID\":\"{key}\",\"M\":{number}}}"), time)),
+            }
+        }
+        for (topic, rows) in [("l", &left), ("r", &right)] {
+            let rows: Vec<(&str, &str, i64)> = rows.iter().map(|r| (r.0.as_str(), r.1.as_str(), r.2)).collect();
+            produce(&world, topic, &rows);
+        }
+        if let Some((_, faults)) = faults {
+            world.log.faults(faults);
+        }
+        world.engine().drive().unwrap();
+        world.log.faults(Faults::default());
+    }
+    // A poll that brought nothing may have ended a drive too early.
+    world.engine().drive().unwrap();
+    (world.records("J"), world.records("C"))
+}
+
+#[test]
+fn a_join_is_the_same_under_faults_and_restarts() {
+    let want = joined(None);
+    assert!(want.0.iter().any(|r| r.contains("null")) && want.0.len() > 200, "{:#?}", want.0);
+    for seed in 0..20 {
+        let faults = Faults {
+            abort: 250,
+            unknown: 100,
+            resolve_after: Duration::from_millis(50),
+            short_poll: 300,
+            empty_poll: 300,
+            shuffle: 300,
+            ..Faults::default()
+        };
+        let got = joined(Some((seed, faults)));
+        for (got, want) in [(&got.0, &want.0), (&got.1, &want.1)] {
+            let differs = (0..got.len().max(want.len())).find(|&i| got.get(i) != want.get(i));
+            assert_eq!(differs.map(|i| (got.get(i), want.get(i))), None, "seed {seed}");
+        }
+    }
 }
 
 #[test]

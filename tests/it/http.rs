@@ -1,6 +1,8 @@
 //! The HTTP API over real sockets, and the program as a process: what clients get, what a stop costs, what a client that
 //! leaves leaves behind.
 
+mod api;
+
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -221,9 +223,11 @@ fn errors_say_which_statement_and_what_was_done_before_it() {
     let syntax = server.refused("SELEC;");
     assert_eq!((&syntax["@type"], &syntax["error_code"]), (&json!("statement_error"), &json!(40001)));
     assert!(syntax["message"].as_str().unwrap().contains("did you mean SELECT?"));
-    let half = server.refused("SHOW STREAMS; DROP STREAM nosuch; SHOW TABLES;");
-    assert_eq!(half["statementText"], "DROP STREAM nosuch;");
-    assert_eq!(half["entities"].as_array().unwrap().len(), 1);
+    let half = server.refused("SHOW STREAMS; SHOW TABLES; EXPLAIN SELECT * FROM nosuch; SHOW TABLES;");
+    assert_eq!(half["statementText"], "EXPLAIN SELECT * FROM nosuch;");
+    assert_eq!(half["entities"].as_array().unwrap().len(), 2);
+    let first = server.refused("SHOW STREAMS; DROP STREAM nosuch;");
+    assert_eq!((&first["statementText"], &first["entities"]), (&json!("DROP STREAM nosuch;"), &json!([])));
     let query = server.refused(&format!("{CREATE} SELECT * FROM s EMIT CHANGES;"));
     assert_eq!(query["error_code"], 40002);
     assert_eq!(server.ksql("SHOW STREAMS;")[0]["streams"], json!([]), "nothing was carried out");

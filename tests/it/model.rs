@@ -3,7 +3,8 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
-use tidegate::functions::aggregate::{Aggregate, Comparable};
+use tidegate::functions::aggregate::{Aggregate, Comparable, Number};
+use tidegate::types::SqlType;
 
 /// A value.
 #[derive(Clone, Debug)]
@@ -16,23 +17,37 @@ pub(crate) enum Val {
     /// Unscaled.
     Decimal(i128),
     Text(String),
+    List(Vec<Val>),
 }
 
 impl Val {
     /// Java's order within a type; NULL first.
-    fn order(&self, other: &Val) -> Ordering {
+    pub(crate) fn order(&self, other: &Val) -> Ordering {
         match (self, other) {
             (Val::Bool(a), Val::Bool(b)) => a.cmp(b),
             (Val::Int(a), Val::Int(b)) => a.cmp(b),
             (Val::Long(a), Val::Long(b)) => a.cmp(b),
             (Val::Decimal(a), Val::Decimal(b)) => a.cmp(b),
-            (Val::Text(a), Val::Text(b)) => a.cmp(b),
+            (Val::Text(a), Val::Text(b)) => a.encode_utf16().cmp(b.encode_utf16()),
+            (Val::List(a), Val::List(b)) => {
+                let unequal = a.iter().zip(b).map(|(a, b)| a.order(b)).find(|o| o.is_ne());
+                unequal.unwrap_or(a.len().cmp(&b.len()))
+            }
             (Val::Double(a), Val::Double(b)) if a.is_nan() || b.is_nan() => a.is_nan().cmp(&b.is_nan()),
             (Val::Double(a), Val::Double(b)) => a.total_cmp(b),
             (Val::Null, Val::Null) => Ordering::Equal,
             (Val::Null, _) => Ordering::Less,
             (_, Val::Null) => Ordering::Greater,
             _ => panic!("values of two types are compared: {self:?}, {other:?}"),
+        }
+    }
+
+    fn double(&self) -> f64 {
+        match self {
+            Val::Int(v) => f64::from(*v),
+            Val::Long(v) => *v as f64,
+            Val::Double(v) => *v,
+            other => panic!("not a number: {other:?}"),
         }
     }
 
@@ -78,16 +93,20 @@ pub(crate) struct Windows {
     pub(crate) size: i64,
     pub(crate) advance: i64,
     pub(crate) grace: i64,
+    /// EMIT FINAL loses a window that starts more than this before the newest one.
+    pub(crate) retention: i64,
 }
 
 /// A grouping.
 #[derive(Clone, Debug)]
 pub(crate) struct Grouping {
     pub(crate) windows: Option<Windows>,
+    /// Sessions in the place of windows: gap and grace.
+    pub(crate) sessions: Option<(i64, i64)>,
     pub(crate) final_only: bool,
     pub(crate) with_old: bool,
-    /// Function and its argument's place in the value.
-    pub(crate) calls: Vec<(Aggregate, Option<usize>)>,
+    /// Function and its arguments' places in the value.
+    pub(crate) calls: Vec<(Aggregate, Vec<usize>)>,
 }
 
 /// What a grouping gives.
@@ -123,9 +142,12 @@ struct Group {
 
 /// Runs a grouping over a stream.
 pub(crate) fn group(rows: &[Rec], spec: &Grouping) -> Answer {
+    if let Some((gap, grace)) = spec.sessions {
+        return crate::session_model::group(rows, spec, gap, grace);
+    }
     let mut groups: BTreeMap<(i64, Vec<u8>), Group> = BTreeMap::new();
     let mut answer = Answer::default();
-    let mut stream_time = i64::MIN;
+    let (mut stream_time, mut newest, mut lost) = (i64::MIN, 0, Vec::new());
     for row in rows {
         let (Some(key), Some(value)) = (&row.key, &row.new) else {
             answer.bad.push(row.seq);
@@ -141,6 +163,7 @@ pub(crate) fn group(rows: &[Rec], spec: &Grouping) -> Answer {
                 answer.late += 1;
                 continue;
             }
+            newest = newest.max(start);
             let group = groups.entry((start, key_bytes(key))).or_default();
             let old = (!group.rows.is_empty() && spec.with_old).then(|| results(spec, &group.rows));
             group.time = if group.rows.is_empty() { row.time } else { group.time.max(row.time) };
@@ -155,7 +178,13 @@ pub(crate) fn group(rows: &[Rec], spec: &Grouping) -> Answer {
         }
         while let Some(entry) = groups.first_entry().filter(|e| closed(spec.windows, e.key().0, stream_time)) {
             let ((start, _), group) = entry.remove_entry();
-            if spec.final_only {
+            if spec.final_only && spec.windows.is_some_and(|w| start < newest - w.retention) {
+                // Told once for a window.
+                if !lost.contains(&start) {
+                    lost.push(start);
+                    answer.bad.push(row.seq);
+                }
+            } else if spec.final_only {
                 answer.records.push(record(spec, start, &group, None, row.seq));
             }
         }
@@ -194,22 +223,27 @@ fn closed(windows: Option<Windows>, start: i64, stream_time: i64) -> bool {
     windows.is_some_and(|w| start + w.size + w.grace <= stream_time)
 }
 
-fn results(spec: &Grouping, rows: &[Vec<Val>]) -> Vec<Val> {
-    spec.calls.iter().map(|&(function, argument)| result(function, &arguments(rows, argument))).collect()
+pub(crate) fn results(spec: &Grouping, rows: &[Vec<Val>]) -> Vec<Val> {
+    spec.calls.iter().map(|(function, places)| result(function, &arguments(rows, places))).collect()
 }
 
 fn misfits(spec: &Grouping, rows: &[Vec<Val>]) -> usize {
-    let of = |&(function, argument): &(Aggregate, Option<usize>)| match function {
-        Aggregate::SumDecimal(p, _) => decimal_sum(p, &arguments(rows, argument)).1,
+    let of = |(function, places): &(Aggregate, Vec<usize>)| match function {
+        Aggregate::SumDecimal(p, _) => {
+            let values: Vec<Val> = arguments(rows, places).into_iter().filter(|v| !v.is_null()).collect();
+            decimal_sum(*p, &values).1
+        }
         _ => 0,
     };
     spec.calls.iter().map(of).sum()
 }
 
-fn arguments(rows: &[Vec<Val>], argument: Option<usize>) -> Vec<Val> {
-    match argument {
-        None => vec![Val::Bool(true); rows.len()],
-        Some(at) => rows.iter().map(|r| r[at].clone()).filter(|v| !v.is_null()).collect(),
+/// The argument of every row; `true` where there is none.
+pub(crate) fn arguments(rows: &[Vec<Val>], places: &[usize]) -> Vec<Val> {
+    match places {
+        [] => vec![Val::Bool(true); rows.len()],
+        [at] => rows.iter().map(|r| r[*at].clone()).collect(),
+        several => rows.iter().map(|r| Val::List(several.iter().map(|at| r[*at].clone()).collect())).collect(),
     }
 }
 
@@ -224,27 +258,118 @@ fn decimal_sum(precision: u8, values: &[Val]) -> (i128, usize) {
     (sum, misfits)
 }
 
-/// An aggregate of values that are not NULL.
-pub(crate) fn result(function: Aggregate, values: &[Val]) -> Val {
+/// An aggregate of these values, in order.
+pub(crate) fn result(function: &Aggregate, all: &[Val]) -> Val {
+    let values: Vec<Val> = all.iter().filter(|v| !v.is_null()).cloned().collect();
+    match function {
+        Aggregate::CountRows | Aggregate::Count => Val::Long(values.len() as i64),
+        Aggregate::SumInteger
+        | Aggregate::SumBigint
+        | Aggregate::SumDouble
+        | Aggregate::AvgInteger
+        | Aggregate::AvgBigint
+        | Aggregate::AvgDouble => sum_or_mean(function, &values),
+        Aggregate::SumDecimal(p, _) => Val::Decimal(decimal_sum(*p, &values).0),
+        Aggregate::Min(_) => values.iter().min_by(|a, b| a.order(b)).cloned().unwrap_or(Val::Null),
+        Aggregate::Max(_) => values.iter().max_by(|a, b| a.order(b)).cloned().unwrap_or(Val::Null),
+        other => kept(other, all, &values),
+    }
+}
+
+fn sum_or_mean(function: &Aggregate, values: &[Val]) -> Val {
     let int = |v: &Val| if let Val::Int(v) = v { *v } else { panic!("not an integer") };
     let long = |v: &Val| if let Val::Long(v) = v { *v } else { panic!("not a bigint") };
-    let double = |v: &Val| if let Val::Double(v) = v { *v } else { panic!("not a double") };
     let mean = |sum: f64| Val::Double(if values.is_empty() { 0.0 } else { sum / values.len() as f64 });
     let int_sum = || values.iter().map(int).fold(0, i32::wrapping_add);
     let long_sum = || values.iter().map(long).fold(0, i64::wrapping_add);
-    let double_sum = || values.iter().map(double).fold(0.0, |a, b| a + b);
+    let double_sum = || values.iter().map(Val::double).fold(0.0, |a, b| a + b);
     match function {
-        Aggregate::CountRows | Aggregate::Count => Val::Long(values.len() as i64),
         Aggregate::SumInteger => Val::Int(int_sum()),
         Aggregate::SumBigint => Val::Long(long_sum()),
         Aggregate::SumDouble => Val::Double(double_sum()),
-        Aggregate::SumDecimal(p, _) => Val::Decimal(decimal_sum(p, values).0),
         Aggregate::AvgInteger => mean(f64::from(int_sum())),
         Aggregate::AvgBigint => mean(long_sum() as f64),
-        Aggregate::AvgDouble => mean(double_sum()),
-        Aggregate::Min(_) => values.iter().min_by(|a, b| a.order(b)).cloned().unwrap_or(Val::Null),
-        Aggregate::Max(_) => values.iter().max_by(|a, b| a.order(b)).cloned().unwrap_or(Val::Null),
+        _ => mean(double_sum()),
     }
+}
+
+/// Aggregates that look at each value; `values` are those of `all` that are not NULL.
+fn kept(function: &Aggregate, all: &[Val], values: &[Val]) -> Val {
+    let distinct = |values: &[Val]| {
+        let mut seen: Vec<Val> = Vec::new();
+        values.iter().for_each(|v| {
+            if !seen.contains(v) {
+                seen.push(v.clone())
+            }
+        });
+        seen
+    };
+    match function {
+        Aggregate::CollectList { limit, .. } => Val::List(all.iter().take(*limit).cloned().collect()),
+        Aggregate::CollectSet { limit, .. } => Val::List(distinct(all).into_iter().take(*limit).collect()),
+        Aggregate::Offset { latest, ignore_nulls, count, .. } => {
+            let from = if *ignore_nulls { values } else { all };
+            match count {
+                None => (if *latest { from.last() } else { from.first() }).cloned().unwrap_or(Val::Null),
+                Some(n) if *latest => Val::List(from[from.len().saturating_sub(*n)..].to_vec()),
+                Some(n) => Val::List(from.iter().take(*n).cloned().collect()),
+            }
+        }
+        Aggregate::Top { k, distinct: once, .. } => {
+            let mut ranked = if *once { distinct(values) } else { values.to_vec() };
+            ranked.sort_by(|a, b| b.order(a));
+            ranked.truncate(*k);
+            Val::List(ranked)
+        }
+        Aggregate::Histogram => {
+            let count = |v: &Val| values.iter().filter(|w| *w == v).count() as i64;
+            let mut counts: Vec<Val> =
+                distinct(values).into_iter().map(|v| Val::List(vec![v.clone(), Val::Long(count(&v))])).collect();
+            counts.sort_by(Val::order);
+            Val::List(counts)
+        }
+        Aggregate::Attr(_) => match &distinct(all)[..] {
+            [only] => only.clone(),
+            _ => Val::Null,
+        },
+        Aggregate::CountDistinct(_) => Val::Long(distinct(values).len() as i64),
+        Aggregate::SumList(_) => {
+            let items = values.iter().flat_map(|v| if let Val::List(items) = v { &items[..] } else { &[] });
+            let items: Vec<Val> = items.filter(|v| !v.is_null()).cloned().collect();
+            sum_or_mean(&Aggregate::SumInteger, &items)
+        }
+        Aggregate::Deviation { root, .. } => deviation(values, *root),
+        Aggregate::Correlation => correlation(values),
+        other => panic!("the model does not know {other:?}"),
+    }
+}
+
+/// By the recurrence of Youngs and Cramer, whose rounding is part of ksqlDB's answer.
+fn deviation(values: &[Val], root: bool) -> Val {
+    let (mut n, mut sum, mut square) = (0.0, 0.0, 0.0);
+    for value in values.iter().map(Val::double) {
+        n += 1.0;
+        sum += value;
+        if n > 1.0 {
+            square += (n * value - sum) * (n * value - sum) / (n * (n - 1.0));
+        }
+    }
+    let variance = if n < 2.0 { 0.0 } else { square / (n - 1.0) };
+    Val::Double(if root { variance.sqrt() } else { variance })
+}
+
+fn correlation(values: &[Val]) -> Val {
+    let mut s = [0.0; 6];
+    for value in values {
+        let Val::List(pair) = value else { panic!("not a pair") };
+        if pair.iter().any(Val::is_null) {
+            continue;
+        }
+        let (x, y) = (pair[0].double(), pair[1].double());
+        s.iter_mut().zip([1.0, x, y, x * x, y * y, x * y]).for_each(|(s, v)| *s += v);
+    }
+    let below = (s[0] * s[3] - s[1] * s[1]) * (s[0] * s[4] - s[2] * s[2]);
+    Val::Double((s[0] * s[5] - s[1] * s[2]) / below.sqrt())
 }
 
 /// `Last` of one emission: per (key, window) the first old and the last new, where its first row stood, with the highest
@@ -265,23 +390,44 @@ pub(crate) fn fold(records: &[Rec], seq: u64) -> Vec<Rec> {
     folded
 }
 
-/// All aggregates over the test rows' value columns: INTEGER, BIGINT, DOUBLE, DECIMAL(3, 1).
-pub(crate) fn all_calls() -> Vec<(Aggregate, Option<usize>)> {
+/// All aggregates over the test rows' value columns: INTEGER, BIGINT, DOUBLE, DECIMAL(3, 1), STRING, ARRAY<INTEGER>.
+pub(crate) fn all_calls() -> Vec<(Aggregate, Vec<usize>)> {
+    let list = || SqlType::Array(Box::new(SqlType::Integer));
+    let offset = |latest, ignore_nulls, count| Aggregate::Offset { item: SqlType::String, latest, ignore_nulls, count };
+    let top = |ranked: SqlType, k, distinct| Aggregate::Top { item: ranked.clone(), ranked, columns: 1, k, distinct };
     let mut calls = vec![
-        (Aggregate::CountRows, None),
-        (Aggregate::Count, Some(0)),
-        (Aggregate::SumInteger, Some(0)),
-        (Aggregate::AvgInteger, Some(0)),
-        (Aggregate::SumBigint, Some(1)),
-        (Aggregate::AvgBigint, Some(1)),
-        (Aggregate::SumDouble, Some(2)),
-        (Aggregate::AvgDouble, Some(2)),
-        (Aggregate::SumDecimal(3, 1), Some(3)),
+        (Aggregate::CountRows, vec![]),
+        (Aggregate::Count, vec![0]),
+        (Aggregate::SumInteger, vec![0]),
+        (Aggregate::AvgInteger, vec![0]),
+        (Aggregate::SumBigint, vec![1]),
+        (Aggregate::AvgBigint, vec![1]),
+        (Aggregate::SumDouble, vec![2]),
+        (Aggregate::AvgDouble, vec![2]),
+        (Aggregate::SumDecimal(3, 1), vec![3]),
+        (Aggregate::SumList(Number::Integer), vec![5]),
+        (Aggregate::CollectList { item: list(), limit: 9 }, vec![5]),
+        (Aggregate::CollectSet { item: SqlType::String, limit: 4 }, vec![4]),
+        (offset(false, true, None), vec![4]),
+        (offset(false, false, None), vec![4]),
+        (offset(true, true, None), vec![4]),
+        (offset(true, false, None), vec![4]),
+        (offset(false, false, Some(3)), vec![4]),
+        (offset(true, true, Some(3)), vec![4]),
+        (top(SqlType::String, 3, false), vec![4]),
+        (top(SqlType::Integer, 2, true), vec![0]),
+        (Aggregate::Histogram, vec![4]),
+        (Aggregate::Attr(SqlType::String), vec![4]),
+        (Aggregate::CountDistinct(SqlType::String), vec![4]),
+        (Aggregate::Deviation { of: Number::Double, root: true }, vec![2]),
+        (Aggregate::Deviation { of: Number::Double, root: false }, vec![2]),
+        (Aggregate::Correlation, vec![2, 2]),
     ];
-    let comparable = [Comparable::Integer, Comparable::Bigint, Comparable::Double, Comparable::Decimal(3, 1)];
+    let comparable =
+        [Comparable::Integer, Comparable::Bigint, Comparable::Double, Comparable::Decimal(3, 1), Comparable::String];
     for (i, ty) in comparable.into_iter().enumerate() {
-        calls.push((Aggregate::Min(ty), Some(i)));
-        calls.push((Aggregate::Max(ty), Some(i)));
+        calls.push((Aggregate::Min(ty), vec![i]));
+        calls.push((Aggregate::Max(ty), vec![i]));
     }
     calls
 }

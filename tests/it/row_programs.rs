@@ -163,13 +163,12 @@ fn filters_and_projections_equal_the_model_under_any_split() {
 
 fn grouping(dice: &mut Dice, value: usize) -> Grouping {
     let advance = 1 + dice.below(15);
-    let windows = (!dice.one_in(4)).then(|| model::Windows {
-        size: advance * (1 + dice.below(3)),
-        advance,
-        grace: dice.below(30),
+    let windows = (!dice.one_in(4)).then(|| {
+        let (size, grace) = (advance * (1 + dice.below(3)), dice.below(30));
+        model::Windows { size, advance, grace, retention: size + grace }
     });
-    let calls = vec![(Aggregate::SumBigint, Some(dice.below(value as i64) as usize)), (Aggregate::CountRows, None)];
-    Grouping { windows, final_only: false, with_old: true, calls }
+    let calls = vec![(Aggregate::SumBigint, vec![dice.below(value as i64) as usize]), (Aggregate::CountRows, vec![])];
+    Grouping { windows, sessions: None, final_only: false, with_old: true, calls }
 }
 
 fn aggregate(grouping: &Grouping, keys: usize) -> AggregateOperator {
@@ -184,7 +183,7 @@ fn aggregate(grouping: &Grouping, keys: usize) -> AggregateOperator {
         calls: grouping
             .calls
             .iter()
-            .map(|&(function, argument)| AggregateCall { function, arguments: argument.into_iter().collect() })
+            .map(|(function, arguments)| AggregateCall { function: function.clone(), arguments: arguments.clone() })
             .collect(),
         key_format: if keys == 1 { Format::Kafka } else { Format::Json },
         key: (0..keys).map(|i| Column::key(format!("K{i}"), SqlType::Bigint)).collect(),

@@ -13,12 +13,15 @@ use tidegate::types::{Column, SqlType};
 const KEY: [SqlType; 1] = [SqlType::Bigint];
 const VALUE: [SqlType; 1] = [SqlType::Bigint];
 
+/// Longer than any jump of time in these tests.
+const KEPT: Option<i64> = Some(i64::MAX);
+
 fn tumbling(size_ms: i64, grace_ms: i64) -> Option<Window> {
-    Some(Window { kind: WindowKind::Tumbling { size_ms }, grace_ms: Some(grace_ms), retention_ms: None })
+    Some(Window { kind: WindowKind::Tumbling { size_ms }, grace_ms: Some(grace_ms), retention_ms: KEPT })
 }
 
 fn hopping(size_ms: i64, advance_ms: i64, grace_ms: i64) -> Option<Window> {
-    Some(Window { kind: WindowKind::Hopping { size_ms, advance_ms }, grace_ms: Some(grace_ms), retention_ms: None })
+    Some(Window { kind: WindowKind::Hopping { size_ms, advance_ms }, grace_ms: Some(grace_ms), retention_ms: KEPT })
 }
 
 fn spec(window: Option<Window>, final_only: bool) -> AggregateSpec {
@@ -235,4 +238,17 @@ fn what_cannot_run_is_refused_when_the_query_is_created() {
     assert!(refused(None, true).to_string().contains("EMIT FINAL"));
     assert!(refused(hopping(10, 0, 0), false).to_string().contains("not possible"));
     assert!(refused(hopping(86_400_000, 1, 0), false).to_string().contains("86400000 windows"));
+}
+
+#[test]
+fn final_loses_a_window_that_time_jumps_over_unless_retention_keeps_it() {
+    let jump = [(0, 1, 0, 5), (1, 1, 11, 6), (2, 1, 40, 7)];
+    // Size 10, grace 2: the row at 40 has a window that starts 40 after the first one and 30 after the second.
+    for (retention_ms, kept) in [(None, 0), (Some(29), 0), (Some(30), 1), (Some(40), 2)] {
+        let window = Window { kind: WindowKind::Tumbling { size_ms: 10 }, grace_ms: Some(2), retention_ms };
+        let mut operator = operator(Some(window), true, Mode::Each);
+        let out = step(&mut operator, &jump);
+        assert_eq!(out.batches.iter().map(|b| b.len()).sum::<usize>(), kept, "{retention_ms:?}");
+        assert_eq!(out.bad.len(), 2 - kept, "each lost window is told");
+    }
 }

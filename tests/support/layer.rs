@@ -115,6 +115,10 @@ impl Log for Layer {
         self.below.offset_for_time(&self.partition(partition), timestamp)
     }
 
+    fn delete_records(&self, partition: &TopicPartition, before: i64) -> Result<i64> {
+        self.below.delete_records(&self.partition(partition), before)
+    }
+
     fn reader(&self, mut assignment: Vec<Assignment>, isolation: Isolation) -> Result<Box<dyn Reader>> {
         for a in &mut assignment {
             a.topic = self.down(&a.topic).into();

@@ -2,18 +2,17 @@
 //!
 //! ```text
 //! key:    key bytes in the internal key format | window start, 8 bytes big-endian (windowed only)
-//! value:  version, 1 byte | rowtime | accumulator words     (8 bytes each, big-endian)
-//! memo:   version, stream time, late rows, separated by blanks
+//! value:  version, 1 byte | rowtime | accumulator words     (8 bytes each, big-endian) | length, bytes | length, bytes ...
+//! memo:   version, stream time, late rows, arrivals, separated by blanks
 //! ```
 
 use super::super::Delta;
 use super::super::keys::GroupRef;
-use super::{AggregateOperator, HEAD_WORDS};
-use crate::error::{Error, Result};
+use super::super::state_bytes::{STATE_VERSION, broken};
+use super::AggregateOperator;
+use crate::error::Result;
+use crate::mutant::{self, Mutant};
 use crate::types::time::NEVER;
-
-/// Version of the state bytes and the memo. Another one means: rebuild from the input.
-const STATE_VERSION: u8 = 1;
 
 /// Groups restored at a time: bounds the columns that stand beside the entries.
 const RESTORE_ROWS: usize = 2048;
@@ -52,7 +51,8 @@ impl AggregateOperator {
             if self.windows.is_some() {
                 key.extend_from_slice(&segment.start.to_be_bytes());
             }
-            deltas.push(Delta { key, value: alive.then(|| state_bytes(words)), timestamp: words[0] });
+            let value = alive.then(|| self.handles.state_bytes(words, &self.heap));
+            deltas.push(Delta { key, value, timestamp: words[0] });
         }
         Ok(())
     }
@@ -67,6 +67,7 @@ impl AggregateOperator {
             self.restore_chunk(chunk)?;
         }
         self.segments.commit(&mut self.arena);
+        self.heap.commit();
         Ok(())
     }
 
@@ -86,7 +87,7 @@ impl AggregateOperator {
             let segment = self.segments.get_mut(number);
             let (nth, _) = segment.find_or_insert(keys.probe(row), keys.bytes(row), &mut self.arena);
             let slot = segment.slot(nth);
-            read_state(value, self.arena.row_mut(slot))?;
+            self.handles.read_state(value, self.arena.row_mut(slot), &mut self.heap)?;
         }
         Ok(())
     }
@@ -98,8 +99,11 @@ impl AggregateOperator {
             let at = slot as usize * self.arena.width;
             self.arena.words[at..at + self.arena.width].copy_from_slice(&image[2..]);
         }
-        self.images.clear();
+        if !mutant::on(Mutant::UndoKept) {
+            self.images.clear();
+        }
         self.segments.abort(&mut self.arena);
+        self.heap.abort();
         (self.time, self.late) = self.saved;
         self.changed = super::Changed::default();
         self.emission = self.emission.wrapping_add(1);
@@ -107,7 +111,7 @@ impl AggregateOperator {
     }
 
     pub(super) fn write_memo(&self) -> String {
-        format!("{STATE_VERSION} {} {}", self.time, self.late)
+        format!("{STATE_VERSION} {} {} {}", self.time, self.late, self.heap.arrivals())
     }
 
     /// An empty memo is that of a task which has committed nothing yet.
@@ -122,39 +126,25 @@ impl AggregateOperator {
         let mut number = || words.next().and_then(|w| w.parse::<i64>().ok()).ok_or_else(|| broken("memo is cut off"));
         self.time = number()?.max(NEVER);
         self.late = number()?.max(0) as u64;
+        if mutant::on(Mutant::StreamTimeLost) {
+            self.time = NEVER;
+        }
         self.saved = (self.time, self.late);
+        // A query without such aggregates, made by an earlier version, has not counted.
+        self.heap.set_arrivals(number().unwrap_or(0));
         Ok(())
     }
-}
 
-fn state_bytes(words: &[i64]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(1 + (words.len() - 1) * 8);
-    bytes.push(STATE_VERSION);
-    bytes.extend_from_slice(&words[0].to_be_bytes());
-    for word in &words[HEAD_WORDS..] {
-        bytes.extend_from_slice(&word.to_be_bytes());
+    /// Frees the bytes of groups whose window closed: the commit lets go of them.
+    pub(super) fn release_closed(&mut self) {
+        if self.handles.is_empty() {
+            return;
+        }
+        for &number in self.segments.closed() {
+            let segment = self.segments.get(number);
+            for nth in 0..segment.keys.len() {
+                self.handles.release(self.arena.row(segment.slot(nth)), &mut self.heap);
+            }
+        }
     }
-    bytes
-}
-
-fn read_state(bytes: &[u8], words: &mut [i64]) -> Result<()> {
-    let (&version, rest) = bytes.split_first().ok_or_else(|| broken("entry is empty"))?;
-    if version != STATE_VERSION {
-        return Err(broken("entry has an unknown version"));
-    }
-    let (stored, extra) = rest.as_chunks::<8>();
-    if stored.len() != words.len() - 1 || !extra.is_empty() {
-        return Err(broken("entry has not the length of this query's state"));
-    }
-    words[0] = i64::from_be_bytes(stored[0]);
-    words[1] = 0;
-    for (word, bytes) in words[HEAD_WORDS..].iter_mut().zip(&stored[1..]) {
-        *word = i64::from_be_bytes(*bytes);
-    }
-    Ok(())
-}
-
-/// State that this version cannot read: the caller rebuilds it from the input.
-fn broken(what: &str) -> Error {
-    Error::data("stored aggregate state cannot be used").with_detail(what)
 }

@@ -1,6 +1,7 @@
 //! Changes and groups to batches.
 
 use super::super::keys::GroupRef;
+use super::super::row::masked;
 use super::super::{Bounds, ChangeBatch, Side};
 use super::{AggregateOperator, Pending};
 use crate::error::Result;
@@ -39,7 +40,7 @@ impl AggregateOperator {
         let slots: Vec<u32> = groups.iter().map(|&(s, nth)| self.segments.get(s).slot(nth)).collect();
         let mut after = self.cells();
         for (accumulator, cells) in self.accumulators.iter().zip(&mut after) {
-            accumulator.peek(&self.arena.words, self.arena.width, &slots, cells);
+            accumulator.peek(&self.arena.words, self.arena.width, &self.heap, &slots, cells);
         }
         let starts = groups.iter().map(|&(s, _)| self.segments.get(s).start).collect();
         let times: Vec<i64> = slots.iter().map(|&slot| self.arena.row(slot)[0]).collect();
@@ -65,14 +66,6 @@ impl AggregateOperator {
     }
 
     pub(super) fn columns(&self, cells: Vec<Cells>) -> Result<Vec<ArrayRef>> {
-        cells.into_iter().zip(&self.calls).map(|(c, call)| c.finish(&call.function)).collect()
+        cells.into_iter().zip(&self.accumulators).map(|(c, accumulator)| accumulator.finish(c)).collect()
     }
-}
-
-/// Where a row has no image its columns hold NULL.
-pub(super) fn masked(side: Side) -> Result<Side> {
-    let Some(present) = side.present.as_ref().filter(|p| p.null_count() > 0) else { return Ok(side) };
-    let absent = arrow::array::BooleanArray::new(!present.inner(), None);
-    let columns = side.columns.iter().map(|c| Ok(arrow::compute::nullif(c, &absent)?)).collect::<Result<_>>()?;
-    Ok(Side { columns, present: side.present })
 }

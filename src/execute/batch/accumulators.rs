@@ -1,5 +1,6 @@
 //! The aggregates for DataFusion: the second, simple statement of what each means, to which the incremental one is held.
 
+use super::kept::Kept;
 use crate::functions::aggregate::{Aggregate, Comparable};
 use crate::plan::call;
 use arrow::array::{Array, ArrayRef, AsArray};
@@ -22,6 +23,7 @@ pub(super) fn lowered(expr: &Expr) -> Expr {
             // An accumulator learns how many rows there are from a column only.
             let args = if args.is_empty() { vec![lit(true)] } else { args.to_vec() };
             let signature = Signature::any(args.len(), Volatility::Immutable);
+            let aggregate = aggregate.clone();
             let udf = Arc::new(AggregateUDF::from(BatchAggregate { aggregate, signature }));
             let call = AggregateFunction::new_udf(udf, args, false, None, vec![], None);
             let call = Expr::AggregateFunction(call);
@@ -38,12 +40,13 @@ struct BatchAggregate {
 
 impl AggregateUDFImpl for BatchAggregate {
     fn name(&self) -> &str {
-        match self.aggregate {
+        match &self.aggregate {
             Aggregate::CountRows | Aggregate::Count => "ksql_count",
             Aggregate::Min(_) => "ksql_min",
             Aggregate::Max(_) => "ksql_max",
             Aggregate::AvgInteger | Aggregate::AvgBigint | Aggregate::AvgDouble => "ksql_avg",
-            _ => "ksql_sum",
+            aggregate if is_simple(aggregate) => "ksql_sum",
+            _ => "ksql_aggregate",
         }
     }
 
@@ -56,16 +59,40 @@ impl AggregateUDFImpl for BatchAggregate {
     }
 
     fn accumulator(&self, _: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
-        Ok(Box::new(State::new(self.aggregate)?))
+        Ok(match is_simple(&self.aggregate) {
+            true => Box::new(State::new(&self.aggregate)?),
+            false => Box::new(Kept::new(&self.aggregate)?),
+        })
     }
 
     fn state_fields(&self, args: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
-        let state = State::new(self.aggregate)?.sum.data_type();
         let name = args.name;
+        if !is_simple(&self.aggregate) {
+            return Ok(vec![Arc::new(Field::new(format!("{name}[state]"), DataType::Binary, true))]);
+        }
+        let state = State::new(&self.aggregate)?.sum.data_type();
         Ok(vec![
             Arc::new(Field::new(format!("{name}[value]"), state, true)),
             Arc::new(Field::new(format!("{name}[count]"), DataType::Int64, true)),
         ])
+    }
+}
+
+/// Is it stated here? The others run as in a continuous query.
+fn is_simple(aggregate: &Aggregate) -> bool {
+    let text = |ty: &Comparable| matches!(ty, Comparable::String | Comparable::Bytes);
+    match aggregate {
+        Aggregate::CountRows
+        | Aggregate::Count
+        | Aggregate::SumInteger
+        | Aggregate::SumBigint
+        | Aggregate::SumDouble
+        | Aggregate::SumDecimal(..)
+        | Aggregate::AvgInteger
+        | Aggregate::AvgBigint
+        | Aggregate::AvgDouble => true,
+        Aggregate::Min(ty) | Aggregate::Max(ty) => !text(ty),
+        _ => false,
     }
 }
 
@@ -78,17 +105,17 @@ struct State {
 }
 
 impl State {
-    fn new(aggregate: Aggregate) -> Result<State> {
+    fn new(aggregate: &Aggregate) -> Result<State> {
         let sum = match aggregate {
             Aggregate::CountRows | Aggregate::Count | Aggregate::SumBigint | Aggregate::AvgBigint => {
                 ScalarValue::Int64(Some(0))
             }
             Aggregate::SumInteger | Aggregate::AvgInteger => ScalarValue::Int32(Some(0)),
             Aggregate::SumDouble | Aggregate::AvgDouble => ScalarValue::Float64(Some(0.0)),
-            Aggregate::SumDecimal(p, s) => ScalarValue::Decimal128(Some(0), p, s),
-            Aggregate::Min(_) | Aggregate::Max(_) => ScalarValue::try_from(&aggregate.output().arrow())?,
+            Aggregate::SumDecimal(p, s) => ScalarValue::Decimal128(Some(0), *p, *s),
+            other => ScalarValue::try_from(&other.output().arrow())?,
         };
-        Ok(State { aggregate, sum, count: 0 })
+        Ok(State { aggregate: aggregate.clone(), sum, count: 0 })
     }
 
     /// Adds what is not NULL in `values`.
@@ -147,7 +174,7 @@ fn java_order(value: f64) -> f64 {
 
 impl Accumulator for State {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        match (self.aggregate, values) {
+        match (&self.aggregate, values) {
             (_, []) => exec_err!("COUNT(*) is counted over a column"),
             (Aggregate::CountRows, [rows, ..]) => {
                 self.count += rows.len() as i64;
@@ -166,7 +193,7 @@ impl Accumulator for State {
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
         let mean = |sum: f64, count: i64| ScalarValue::Float64(Some(if count == 0 { 0.0 } else { sum / count as f64 }));
-        Ok(match (self.aggregate, &self.sum) {
+        Ok(match (&self.aggregate, &self.sum) {
             (Aggregate::CountRows | Aggregate::Count, _) => ScalarValue::Int64(Some(self.count)),
             (Aggregate::AvgInteger, ScalarValue::Int32(Some(sum))) => mean(f64::from(*sum), self.count),
             (Aggregate::AvgBigint, ScalarValue::Int64(Some(sum))) => mean(*sum as f64, self.count),

@@ -13,9 +13,11 @@
 mod accumulators;
 mod join;
 mod join_tables;
+mod kept;
 mod nodes;
 mod planner;
 mod read;
+mod sessions;
 mod table;
 
 use crate::catalog::Catalog;

@@ -1,8 +1,10 @@
-//! Physical nodes for what SQL has no word for: both take one ordered partition and look at every row once, in order.
+//! Physical nodes for what SQL has no word for: all take one ordered partition and look at every row once, in order.
 
 use crate::catalog::Format;
 use crate::error::{Error, Result};
 use crate::execute::batch::Counts;
+use crate::execute::batch::sessions::{self, Sessions};
+use crate::execute::explode::places;
 use crate::execute::window::Windows;
 use crate::format::Encoder;
 use crate::log::partition;
@@ -10,7 +12,7 @@ use crate::plan::table::PRESENT;
 use crate::types::time::{NEVER, Window};
 use crate::types::{Column, pseudo};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, RecordBatch, UInt64Array};
-use arrow::compute::{filter_record_batch, take_record_batch};
+use arrow::compute::{filter_record_batch, take, take_record_batch};
 use arrow::datatypes::{Int32Type, Int64Type, SchemaRef};
 use datafusion::common::Result as DfResult;
 use datafusion::common::tree_node::TreeNodeRecursion;
@@ -32,8 +34,12 @@ use std::sync::atomic::Ordering;
 pub(super) enum Step {
     /// Rows get their partition from their new key; rows without key or value go.
     Rekey { key: Vec<Column>, format: Format, partitions: Option<u32> },
+    /// A row for each element of the arrays from a column on.
+    Explode { first: usize },
     /// Rows are put into windows; late ones go, and are counted.
     Window { window: Window, counts: Arc<Counts> },
+    /// Rows are grouped by key and session.
+    Sessions { node: Sessions, counts: Arc<Counts> },
 }
 
 /// Runs a [`Step`].
@@ -65,7 +71,9 @@ impl DisplayAs for StepExec {
                 write!(f, "RekeyExec: {}", names.join(", "))?;
                 partitions.map_or(Ok(()), |n| write!(f, ", into {n} partitions"))
             }
+            Step::Explode { .. } => f.write_str("ExplodeExec"),
             Step::Window { window, .. } => write!(f, "TimeWindowExec: {window}"),
+            Step::Sessions { .. } => f.write_str("SessionsExec"),
         }
     }
 }
@@ -74,7 +82,9 @@ impl ExecutionPlan for StepExec {
     fn name(&self) -> &str {
         match self.step {
             Step::Rekey { .. } => "RekeyExec",
+            Step::Explode { .. } => "ExplodeExec",
             Step::Window { .. } => "TimeWindowExec",
+            Step::Sessions { .. } => "SessionsExec",
         }
     }
 
@@ -117,7 +127,12 @@ impl ExecutionPlan for StepExec {
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
         let input = self.input.execute(partition, context)?;
         let mut runner = Runner::new(&self.step, self.schema.clone()).map_err(external)?;
-        let rows = input.map(move |batch| batch.and_then(|b| runner.run(&b).map_err(external)));
+        // One more turn after the last batch: what is only known at the end.
+        let turns = input.map(Some).chain(futures::stream::once(std::future::ready(None)));
+        let rows = turns.map(move |turn| match turn {
+            Some(batch) => batch.and_then(|b| runner.run(&b).map_err(external)),
+            None => runner.finish().map_err(external),
+        });
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), rows)))
     }
 }
@@ -129,7 +144,9 @@ pub(super) fn external(e: Error) -> datafusion::error::DataFusionError {
 /// A [`Step`] at work.
 enum Runner {
     Rekey { keys: usize, encoder: Option<(Encoder, u32)>, schema: SchemaRef },
+    Explode { first: usize, schema: SchemaRef },
     Window { windows: Windows, times: BTreeMap<i32, i64>, counts: Arc<Counts>, schema: SchemaRef },
+    Sessions { runner: sessions::Runner, schema: SchemaRef },
 }
 
 impl Runner {
@@ -142,25 +159,51 @@ impl Runner {
                 };
                 Runner::Rekey { keys: key.len(), encoder, schema }
             }
+            Step::Explode { first } => Runner::Explode { first: *first, schema },
             Step::Window { window, counts } => Runner::Window {
                 windows: Windows::new(window)?,
                 times: BTreeMap::new(),
                 counts: counts.clone(),
                 schema,
             },
+            Step::Sessions { node, counts } => Runner::Sessions { runner: node.runner(counts), schema },
         })
+    }
+
+    /// After the last batch.
+    fn finish(&mut self) -> Result<RecordBatch> {
+        match self {
+            Runner::Sessions { runner, schema } => runner.finish(schema),
+            Runner::Rekey { schema, .. } | Runner::Explode { schema, .. } | Runner::Window { schema, .. } => {
+                Ok(RecordBatch::new_empty(schema.clone()))
+            }
+        }
     }
 
     fn run(&mut self, batch: &RecordBatch) -> Result<RecordBatch> {
         match self {
             Runner::Rekey { keys, encoder, schema } => rekey(batch, *keys, encoder.as_mut(), schema),
+            Runner::Explode { first, schema } => explode(batch, *first, schema),
             Runner::Window { windows, times, counts, schema } => {
                 let (batch, late) = place(batch, windows, times, schema)?;
                 counts.late.fetch_add(late, Ordering::Relaxed);
                 Ok(batch)
             }
+            Runner::Sessions { runner, schema } => runner.run(batch, schema),
         }
     }
+}
+
+/// A row for each element; rows without a value have none.
+fn explode(batch: &RecordBatch, first: usize, schema: &SchemaRef) -> Result<RecordBatch> {
+    let present = batch.column_by_name(PRESENT).map(|c| c.as_boolean());
+    let arrays: Vec<&ArrayRef> = batch.columns()[first..].iter().collect();
+    let places = places(&arrays, batch.num_rows(), |row| present.is_none_or(|p| p.value(row)))?;
+    let mut columns = take_record_batch(batch, &places.rows)?.columns()[..first].to_vec();
+    for (array, elements) in arrays.iter().zip(&places.elements) {
+        columns.push(take(array.as_list::<i32>().values(), elements, None)?);
+    }
+    Ok(RecordBatch::try_new(schema.clone(), columns)?)
 }
 
 /// Drops rows without key or value, and gives the others their partition.

@@ -5,13 +5,14 @@ use crate::error::Result;
 use crate::execute::batch::Counts;
 use crate::execute::batch::accumulators::lowered;
 use crate::execute::batch::nodes::{Step, StepExec};
+use crate::execute::batch::sessions::Sessions;
 use crate::execute::batch::table::BatchTable;
 use crate::execute::batch::{join, join_tables};
 use crate::log::Log;
-use crate::plan::nodes::{Compute, Keep, Rekey, TimeWindow};
+use crate::plan::nodes::{Compute, Explode, Keep, Rekey, TimeWindow};
 use crate::plan::table::{Origin, SourceTable};
 use crate::types::pseudo;
-use arrow::datatypes::Schema;
+use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 use datafusion::catalog::Session;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, Result as DfResult, TableReference};
@@ -20,7 +21,7 @@ use datafusion::execution::TaskContext;
 use datafusion::execution::context::{QueryPlanner, SessionContext};
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, UserDefinedLogicalNode};
+use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, UserDefinedLogicalNode, UserDefinedLogicalNodeCore};
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::filter::FilterExec;
@@ -97,6 +98,9 @@ fn lower(node: LogicalPlan, log: &Arc<dyn Log>, counts: &Arc<Counts>) -> DfResul
             Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
         }
         LogicalPlan::Aggregate(aggregate) => {
+            if let Some(sessions) = Sessions::of(&aggregate)? {
+                return Ok(Transformed::yes(sessions));
+            }
             let calls: Vec<Expr> = aggregate.aggr_expr.iter().map(lowered).collect();
             let Aggregate { input, group_expr, schema, .. } = aggregate;
             let node = Aggregate::try_new_with_schema(input, group_expr, calls, schema)?;
@@ -107,6 +111,15 @@ fn lower(node: LogicalPlan, log: &Arc<dyn Log>, counts: &Arc<Counts>) -> DfResul
             None => Transformed::no(other),
         }),
     }
+}
+
+/// Elements in the place of arrays.
+fn explode_schema(input: &Schema, first: usize) -> Schema {
+    let field = |(i, field): (usize, &FieldRef)| match field.data_type() {
+        DataType::List(item) if i >= first => Arc::new(Field::new(field.name(), item.data_type().clone(), true)),
+        _ => field.clone(),
+    };
+    Schema::new(input.fields().iter().enumerate().map(field).collect::<Vec<_>>())
 }
 
 #[derive(Debug)]
@@ -156,6 +169,10 @@ impl ExtensionPlanner for Nodes {
             let columns: Vec<(Arc<dyn PhysicalExpr>, String)> = columns.collect::<DfResult<_>>()?;
             return Ok(Some(Arc::new(ProjectionExec::try_new(columns, input)?)));
         }
+        if let Some(explode) = node.downcast_ref::<Explode>() {
+            let schema = Arc::new(explode_schema(&input.schema(), explode.first));
+            return Ok(Some(Arc::new(StepExec::new(Step::Explode { first: explode.first }, schema, input))));
+        }
         if let Some(rekey) = node.downcast_ref::<Rekey>() {
             let step = Step::Rekey { key: rekey.key.clone(), format: rekey.key_format, partitions: rekey.partitions };
             let schema = input.schema();
@@ -168,6 +185,11 @@ impl ExtensionPlanner for Nodes {
                 fields.push(Arc::new(arrow::datatypes::Field::new(name, arrow::datatypes::DataType::Int64, true)));
             }
             return Ok(Some(Arc::new(StepExec::new(step, Arc::new(Schema::new(fields)), input))));
+        }
+        if let Some(sessions) = node.downcast_ref::<Sessions>() {
+            let step = Step::Sessions { node: sessions.clone(), counts: self.counts.clone() };
+            let schema = Arc::new(UserDefinedLogicalNodeCore::schema(sessions).as_arrow().clone());
+            return Ok(Some(Arc::new(StepExec::new(step, schema, input))));
         }
         Ok(None)
     }

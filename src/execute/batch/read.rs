@@ -3,6 +3,7 @@
 use crate::catalog::Source;
 use crate::error::{Error, Result};
 use crate::execute::batch::Counts;
+use crate::execute::event_time::TimeReader;
 use crate::format::{Decoder, window_key};
 use crate::log::{Assignment, Isolation, Log, Reader, RecordRef, Start, TopicPartition};
 use crate::parse::statement::SourceKind;
@@ -13,7 +14,7 @@ use arrow::array::{
     Array, ArrayRef, AsArray, BinaryBuilder, BooleanArray, Int32Array, Int64Array, RecordBatch, RecordBatchOptions,
 };
 use arrow::compute::{filter_record_batch, interleave_record_batch};
-use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimeUnit, TimestampMillisecondType};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -123,7 +124,7 @@ struct Layout {
     key: Vec<usize>,
     value: Vec<usize>,
     /// Place of the TIMESTAMP column among the decoded ones: in the key?, which.
-    time: Option<(bool, usize)>,
+    time: Option<(bool, usize, TimeReader)>,
     with_key_bytes: bool,
     schema: SchemaRef,
 }
@@ -151,12 +152,13 @@ impl Layout {
         let find = |columns: &[Column], name: &str| columns.iter().position(|c| c.name == name);
         let mut time = None;
         if let Some(stamp) = &source.timestamp {
+            let reader = TimeReader::new(stamp)?;
             if let Some(i) = find(&source.schema.value, &stamp.column) {
                 add(&mut value, i);
-                time = value.iter().position(|v| *v == i).map(|at| (false, at));
+                time = value.iter().position(|v| *v == i).map(|at| (false, at, reader));
             } else if let Some(i) = find(&source.schema.key, &stamp.column) {
                 add(&mut key, i);
-                time = key.iter().position(|k| *k == i).map(|at| (true, at));
+                time = key.iter().position(|k| *k == i).map(|at| (true, at, reader));
             }
         }
         let with_key_bytes = source.kind == SourceKind::Table;
@@ -334,9 +336,9 @@ impl Head {
         let count = rows.time.len();
         let mut time: ArrayRef = Arc::new(Int64Array::from(rows.time));
         let mut fine = None;
-        if let Some((in_key, at)) = self.layout.time {
-            let (column, present) = if in_key { (&keys[at], &key_present) } else { (&values[at], &value_present) };
-            let (stamped, valid) = stamp(column, present.as_ref(), &time);
+        if let Some((in_key, at, reader)) = &self.layout.time {
+            let (column, present) = if *in_key { (&keys[*at], &key_present) } else { (&values[*at], &value_present) };
+            let (stamped, valid) = stamp(reader, column, present.as_ref(), &time)?;
             (time, fine) = (stamped, Some(valid));
         }
         let place = |list: &[usize], i: usize| list.iter().position(|x| *x == i);
@@ -378,19 +380,20 @@ fn present_column(present: Option<&arrow::buffer::NullBuffer>, rows: usize) -> B
 }
 
 /// Times from the TIMESTAMP column, and which rows have a legal one; a record without a value keeps its own.
-fn stamp(column: &ArrayRef, present: Option<&arrow::buffer::NullBuffer>, own: &ArrayRef) -> (ArrayRef, BooleanArray) {
+fn stamp(
+    reader: &TimeReader,
+    column: &ArrayRef,
+    present: Option<&arrow::buffer::NullBuffer>,
+    own: &ArrayRef,
+) -> Result<(ArrayRef, BooleanArray)> {
     let own = own.as_primitive::<Int64Type>();
-    let times: Vec<Option<i64>> = match column.data_type() {
-        DataType::Timestamp(TimeUnit::Millisecond, _) => {
-            column.as_primitive::<TimestampMillisecondType>().iter().collect()
-        }
-        _ => column.as_primitive::<Int64Type>().iter().collect(),
-    };
+    let times = reader.times(column)?;
     let stamped = times.iter().enumerate().map(|(row, time)| match present {
         Some(present) if present.is_null(row) => own.value(row),
-        _ => time.unwrap_or(-1),
+        _ if column.is_null(row) => -1,
+        _ => *time,
     });
     let stamped: Int64Array = stamped.collect();
     let fine: BooleanArray = stamped.values().iter().map(|t| Some(*t >= 0)).collect();
-    (Arc::new(stamped), fine)
+    Ok((Arc::new(stamped), fine))
 }

@@ -8,11 +8,18 @@ use crate::error::Result;
 use crate::execute::Out;
 use crate::log::Run;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// How long rows wait for an input that is known to have more: order matters, yet a partition without a leader must not
+/// hold up the others for good.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a poll waits meanwhile.
+pub(super) const STARVED_POLL: Duration = Duration::from_millis(10);
 
 impl Execution {
-    /// Takes in what was fetched, and processes the rows whose turn has come. `starved`: nothing more came in time, so that
-    /// nobody is waited for.
-    pub(super) fn process_in_order(&mut self, starved: bool) -> Result<usize> {
+    /// Takes in the `arrived` records that were fetched, and processes the rows whose turn has come.
+    pub(super) fn process_in_order(&mut self, arrived: usize) -> Result<usize> {
+        let starved = self.is_starved(arrived);
         let mut records = 0;
         for slot in 0..self.queues.len() {
             while let Some(run) = self.queues[slot].pop_front() {
@@ -41,6 +48,16 @@ impl Execution {
         }
         self.queued = self.order.len();
         Ok(records)
+    }
+
+    /// Has an input that has more brought nothing for too long, so that nobody is waited for any more?
+    fn is_starved(&mut self, arrived: usize) -> bool {
+        if arrived > 0 || self.queued == 0 {
+            self.starved_since = None;
+            return false;
+        }
+        let now = self.clock.monotonic();
+        now >= *self.starved_since.get_or_insert(now) + PATIENCE
     }
 
     /// The rows of a run, behind those that wait; until their turn comes `seq` holds their offsets.

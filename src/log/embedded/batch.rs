@@ -29,7 +29,7 @@ const RECORD_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// The format number.
 const MAGIC: u8 = 2;
 /// Where the checksummed part starts.
-const CRC_FROM: usize = 21;
+pub(super) const CRC_FROM: usize = 21;
 
 /// Encodes the records of one partition, as one or more batches in one buffer.
 #[derive(Debug, Default)]
@@ -273,9 +273,23 @@ impl Batch {
         self.entries[index].offset
     }
 
-    /// Offset of the first record that is no older.
-    pub(super) fn first_at_or_after(&self, timestamp: i64) -> Option<i64> {
-        self.entries.iter().find(|e| e.timestamp >= timestamp).map(|e| e.offset)
+    /// Offset of the first record from `low` on that is no older.
+    pub(super) fn first_at_or_after(&self, timestamp: i64, low: i64) -> Option<i64> {
+        self.entries.iter().find(|e| e.timestamp >= timestamp && e.offset >= low).map(|e| e.offset)
+    }
+
+    /// All bytes.
+    pub(super) fn bytes(&self, header: &BatchHeader) -> &[u8] {
+        &self.buffer[self.start..self.start + header.len]
+    }
+
+    /// Visits offset, timestamp, key and whether there is a value.
+    pub(super) fn for_each_key(&self, mut each: impl FnMut(i64, i64, Option<&[u8]>, bool)) {
+        let bytes = &self.buffer[self.start..];
+        for e in &self.entries {
+            let key = (e.key_len >= 0).then(|| &bytes[e.key_at as usize..(e.key_at + e.key_len as u32) as usize]);
+            each(e.offset, e.timestamp, key, e.value_len >= 0);
+        }
     }
 }
 

@@ -222,7 +222,8 @@ impl Core {
             for (partition, encoder) in encoders.into_iter().enumerate().filter(|(_, e)| !e.is_empty()) {
                 let encoded = encoder.finish();
                 let len = encoded.bytes.len() as u64;
-                let target = topic.partitions[partition].target(len, self.options.segment_bytes);
+                let most = topic.keep.segment_bytes.unwrap_or(self.options.segment_bytes);
+                let target = topic.partitions[partition].target(len, most);
                 pieces.push(Piece { topic: topic.clone(), partition, encoded, target });
             }
         }

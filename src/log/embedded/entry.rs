@@ -18,6 +18,10 @@ pub(super) enum Change<'a> {
     Commit(Commit<'a>),
     /// A group's offsets and blob are gone.
     DeleteGroup { group: String },
+    /// The records below an offset are gone.
+    Trim { topic: u128, partition: u32, low: i64 },
+    /// A partition's first files were replaced by what a cleaning left of them.
+    Clean { topic: u128, partition: u32, cleaned: i64, old: Vec<SegmentMeta>, new: Vec<SegmentMeta> },
 }
 
 /// Records in any number of partitions, and how far a query has come.
@@ -78,6 +82,20 @@ impl Change<'_> {
                 out.push(5);
                 put_bytes(out, group.as_bytes());
             }
+            Change::Trim { topic, partition, low } => {
+                out.push(6);
+                out.extend_from_slice(&topic.to_le_bytes());
+                put_varint(out, i64::from(*partition));
+                put_varint(out, *low);
+            }
+            Change::Clean { topic, partition, cleaned, old, new } => {
+                out.push(7);
+                out.extend_from_slice(&topic.to_le_bytes());
+                put_varint(out, i64::from(*partition));
+                put_varint(out, *cleaned);
+                put_segments(out, old);
+                put_segments(out, new);
+            }
         }
     }
 
@@ -96,6 +114,14 @@ impl Change<'_> {
             3 => Change::DeleteTopic { id: c.id()? },
             4 => Change::Commit(commit(c)?),
             5 => Change::DeleteGroup { group: c.text()?.to_owned() },
+            6 => Change::Trim { topic: c.id()?, partition: u32::try_from(c.varint()?).ok()?, low: c.varint()? },
+            7 => Change::Clean {
+                topic: c.id()?,
+                partition: u32::try_from(c.varint()?).ok()?,
+                cleaned: c.varint()?,
+                old: segments(c)?,
+                new: segments(c)?,
+            },
             _ => return None,
         };
         cursor.is_done().then_some(change)
@@ -186,11 +212,8 @@ fn put_manifest(out: &mut Vec<u8>, manifest: &Manifest) {
         for partition in &topic.partitions {
             put_varint(out, partition.low);
             put_varint(out, partition.next);
-            put_varint(out, partition.segments.len() as i64);
-            for segment in &partition.segments {
-                put_varint(out, segment.base);
-                put_varint(out, segment.end as i64);
-            }
+            put_varint(out, partition.cleaned);
+            put_segments(out, &partition.segments);
         }
     }
     put_varint(out, manifest.groups.len() as i64);
@@ -207,6 +230,23 @@ fn put_manifest(out: &mut Vec<u8>, manifest: &Manifest) {
     }
 }
 
+fn put_segments(out: &mut Vec<u8>, segments: &[SegmentMeta]) {
+    put_varint(out, segments.len() as i64);
+    for segment in segments {
+        put_varint(out, segment.base);
+        put_varint(out, segment.end as i64);
+        put_varint(out, i64::from(segment.generation));
+    }
+}
+
+fn segments(c: &mut Cursor<'_>) -> Option<Vec<SegmentMeta>> {
+    let segment = |c: &mut Cursor<'_>| {
+        let (base, end) = (c.varint()?, u64::try_from(c.varint()?).ok()?);
+        Some(SegmentMeta { base, end, generation: u32::try_from(c.varint()?).ok()? })
+    };
+    (0..c.count()?).map(|_| segment(c)).collect()
+}
+
 fn manifest(c: &mut Cursor<'_>) -> Option<Manifest> {
     let topics = (0..c.count()?).map(|_| Some((c.id()?, topic(c)?))).collect::<Option<_>>()?;
     let groups = (0..c.count()?).map(|_| Some((c.text()?.to_owned(), group(c)?))).collect::<Option<_>>()?;
@@ -216,11 +256,8 @@ fn manifest(c: &mut Cursor<'_>) -> Option<Manifest> {
 fn topic(c: &mut Cursor<'_>) -> Option<TopicMeta> {
     let (name, config) = (c.text()?.to_owned(), config(c)?);
     let partitions = (0..c.count()?).map(|_| {
-        let (low, next) = (c.varint()?, c.varint()?);
-        let segment =
-            |c: &mut Cursor<'_>| Some(SegmentMeta { base: c.varint()?, end: u64::try_from(c.varint()?).ok()? });
-        let segments = (0..c.count()?).map(|_| segment(c)).collect::<Option<Vec<_>>>()?;
-        Some(PartitionMeta { low, next, segments })
+        let (low, next, cleaned) = (c.varint()?, c.varint()?, c.varint()?);
+        Some(PartitionMeta { low, next, cleaned, segments: segments(c)? })
     });
     Some(TopicMeta { name, config, partitions: partitions.collect::<Option<Vec<_>>>()? })
 }

@@ -26,7 +26,7 @@ pub(super) const FILE: &str = "commits.log";
 const NEW_FILE: &str = "commits.log.new";
 const MAGIC: &[u8; 8] = b"TIDEGATE";
 /// The shape described above, and that of segments and changes.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const HEADER_BYTES: usize = 32;
 const ENTRY_MAGIC: &[u8; 4] = b"TGJ1";
 const ENTRY_HEADER_BYTES: usize = 12;

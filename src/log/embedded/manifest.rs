@@ -30,6 +30,8 @@ pub(super) struct PartitionMeta {
     pub(super) low: i64,
     /// Offset of the next record.
     pub(super) next: i64,
+    /// Offset up to which the log was cleaned: of each key at most one record is left there.
+    pub(super) cleaned: i64,
     /// Its files, by first offset.
     pub(super) segments: Vec<SegmentMeta>,
 }
@@ -41,6 +43,8 @@ pub(super) struct SegmentMeta {
     pub(super) base: i64,
     /// Committed bytes.
     pub(super) end: u64,
+    /// How often its records were written anew by a cleaning: part of its name.
+    pub(super) generation: u32,
 }
 
 /// What a query has committed.
@@ -74,6 +78,10 @@ impl Manifest {
             Change::DeleteGroup { group } => {
                 self.groups.remove(group);
             }
+            Change::Trim { topic, partition, low } => self.partition(*topic, *partition)?.trim(*low)?,
+            Change::Clean { topic, partition, cleaned, old, new } => {
+                self.partition(*topic, *partition)?.clean(*cleaned, old, new)?;
+            }
         }
         Ok(())
     }
@@ -82,6 +90,11 @@ impl Manifest {
     pub(super) fn info(id: u128, meta: &TopicMeta) -> TopicInfo {
         let partitions = meta.partitions.len() as u32;
         TopicInfo { name: meta.name.clone(), id: TopicId(id), partitions, replicas: 1, config: meta.config.clone() }
+    }
+
+    fn partition(&mut self, topic: u128, partition: u32) -> Result<&mut PartitionMeta> {
+        let topic = self.topics.get_mut(&topic).ok_or_else(|| impossible("an unknown topic was changed"))?;
+        topic.partitions.get_mut(partition as usize).ok_or_else(|| impossible("an unknown partition was changed"))
     }
 
     fn commit(&mut self, commit: &Commit<'_>) -> Result<()> {
@@ -93,7 +106,7 @@ impl Manifest {
             match known {
                 Some(segment) if segment.end == part.start => segment.end = part.end,
                 None if part.start == 0 && part.segment == partition.next => {
-                    partition.segments.push(SegmentMeta { base: part.segment, end: part.end });
+                    partition.segments.push(SegmentMeta { base: part.segment, end: part.end, generation: 0 });
                 }
                 _ => return Err(impossible("a commit does not continue its partition")),
             }
@@ -106,6 +119,32 @@ impl Manifest {
             }
             group.blob = Some(progress.blob.clone());
         }
+        Ok(())
+    }
+}
+
+impl PartitionMeta {
+    /// How many of the first files hold nothing at or after `low`.
+    pub(super) fn files_below(&self, low: i64) -> usize {
+        let end_of = |at: usize| self.segments.get(at + 1).map_or(self.next, |s| s.base);
+        (0..self.segments.len()).take_while(|&at| end_of(at) <= low).count()
+    }
+
+    fn trim(&mut self, low: i64) -> Result<()> {
+        if low < self.low || low > self.next {
+            return Err(impossible("records were deleted that are not there"));
+        }
+        self.segments.drain(..self.files_below(low));
+        self.low = low;
+        Ok(())
+    }
+
+    fn clean(&mut self, cleaned: i64, old: &[SegmentMeta], new: &[SegmentMeta]) -> Result<()> {
+        if old.is_empty() || !self.segments.starts_with(old) || new.first().is_none_or(|s| s.base != old[0].base) {
+            return Err(impossible("files were replaced that are not there"));
+        }
+        self.segments.splice(..old.len(), new.iter().copied());
+        self.cleaned = cleaned;
         Ok(())
     }
 }

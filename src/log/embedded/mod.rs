@@ -3,7 +3,7 @@
 //! ```text
 //! DIR/lock                                  who owns the directory
 //! DIR/commits.log                           what is committed (journal)
-//! DIR/topics/<name>-<id>/<n>/<offset>.log   Kafka record batches (segment, batch)
+//! DIR/topics/<name>-<id>/<n>/<offset>.log   Kafka record batches (segment, batch); <offset>.<k>.log after the k-th cleaning
 //! ```
 //!
 //! There is one writer and there are no aborted records: a transaction is encoded while it is still private and appended
@@ -11,10 +11,13 @@
 
 mod batch;
 mod bytes;
+mod caretaker;
+mod cleaning;
 mod core;
 mod entry;
 mod identity;
 mod journal;
+mod keep;
 mod lock;
 mod manifest;
 mod partition;
@@ -23,11 +26,14 @@ mod recover;
 mod segment;
 mod session;
 mod signal;
+mod thin;
 
 pub use self::batch::{Block, RawHeaders};
 
+use self::caretaker::Caretaker;
 use self::core::{Catalog, Core, Sessions, Staged, Writer};
 use self::entry::Change;
+use self::keep::Keep;
 use self::manifest::{Manifest, PartitionMeta};
 use self::partition::Topic;
 use crate::error::{Error, Result};
@@ -83,6 +89,8 @@ impl Default for EmbeddedOptions {
 #[derive(Debug)]
 pub struct EmbeddedLog {
     core: Arc<Core>,
+    /// Runs as soon as there is a topic that needs it.
+    caretaker: Mutex<Option<Caretaker>>,
 }
 
 impl EmbeddedLog {
@@ -94,7 +102,7 @@ impl EmbeddedLog {
         let mut topics = std::collections::BTreeMap::new();
         for (id, meta) in &manifest.topics {
             let home = core::topic_directory(directory, *id, &meta.name);
-            let topic = Topic::new(Manifest::info(*id, meta), Some(home), &meta.partitions);
+            let topic = Topic::new(Manifest::info(*id, meta), Some(home), &meta.partitions)?;
             topics.insert(meta.name.clone(), Arc::new(topic));
         }
         let core = Arc::new(Core {
@@ -110,7 +118,7 @@ impl EmbeddedLog {
         if let Fsync::Interval(every) = options.fsync {
             sync_every(&core, every)?;
         }
-        Ok(Arc::new(EmbeddedLog { core }))
+        EmbeddedLog::over(core)
     }
 
     /// A log that ends with the process.
@@ -125,7 +133,28 @@ impl EmbeddedLog {
             writer: Mutex::new(Writer::new(None)),
             _lock: None,
         };
-        Ok(Arc::new(EmbeddedLog { core: Arc::new(core) }))
+        EmbeddedLog::over(Arc::new(core))
+    }
+
+    fn over(core: Arc<Core>) -> Result<Arc<EmbeddedLog>> {
+        let log = EmbeddedLog { core, caretaker: Mutex::default() };
+        log.take_care()?;
+        Ok(Arc::new(log))
+    }
+
+    /// Drops what the topics' settings no longer keep and cleans compacted topics, now; every so often this happens by
+    /// itself.
+    pub fn tidy(&self) -> Result<()> {
+        self.core.tidy()
+    }
+
+    /// Starts the caretaker if some topic needs it.
+    fn take_care(&self) -> Result<()> {
+        let mut caretaker = self.caretaker.lock();
+        if caretaker.is_none() && self.core.catalog.read().topics.values().any(|t| t.keep.needs_care()) {
+            *caretaker = Some(Caretaker::start(&self.core)?);
+        }
+        Ok(())
     }
 }
 
@@ -148,12 +177,15 @@ impl Log for EmbeddedLog {
             return Err(Error::statement(format!("topic {} already exists", spec.name)));
         }
         let (id, name, partitions) = (identity::fresh()?, spec.name.clone(), spec.partitions);
+        let metas = vec![PartitionMeta::default(); partitions as usize];
         self.core.change(&mut writer, &Change::CreateTopic { id, name, partitions, config: spec.config.clone() })?;
         let mut catalog = self.core.catalog.write();
         let info = Manifest::info(id, &catalog.manifest.topics[&id]);
         let home = self.core.topic_directory(id, &spec.name);
-        let metas = vec![PartitionMeta::default(); partitions as usize];
-        catalog.topics.insert(spec.name.clone(), Arc::new(Topic::new(info.clone(), home, &metas)));
+        catalog.topics.insert(spec.name.clone(), Arc::new(Topic::new(info.clone(), home, &metas)?));
+        drop(catalog);
+        drop(writer);
+        self.take_care()?;
         Ok(info)
     }
 
@@ -190,6 +222,18 @@ impl Log for EmbeddedLog {
 
     fn offset_for_time(&self, partition: &TopicPartition, timestamp: i64) -> Result<Option<i64>> {
         self.core.topic(&partition.topic)?.partition(partition.partition)?.offset_for_time(timestamp)
+    }
+
+    fn delete_records(&self, partition: &TopicPartition, before: i64) -> Result<i64> {
+        let topic = self.core.topic(&partition.topic)?;
+        let live = topic.partition(partition.partition)?;
+        let marks = live.watermarks();
+        if before > marks.high {
+            return Err(beyond_the_end(partition, before, marks.high));
+        }
+        let low = if before < 0 { marks.high } else { before };
+        self.core.trim(&topic, partition.partition as usize, low)?;
+        Ok(live.watermarks().low)
     }
 
     fn reader(&self, assignment: Vec<Assignment>, _isolation: Isolation) -> Result<Box<dyn Reader>> {
@@ -246,6 +290,13 @@ impl Writer {
     }
 }
 
+/// The error for deleting records that are not there yet.
+pub(super) fn beyond_the_end(partition: &TopicPartition, before: i64, high: i64) -> Error {
+    let TopicPartition { topic, partition } = partition;
+    Error::statement(format!("records before offset {before} of {topic}-{partition} cannot be deleted"))
+        .with_detail(format!("the partition ends at offset {high}"))
+}
+
 /// Is this a topic that can be created here? The rules for names are Kafka's.
 pub(super) fn check_spec(spec: &TopicSpec) -> Result<()> {
     let name = &spec.name;
@@ -255,6 +306,7 @@ pub(super) fn check_spec(spec: &TopicSpec) -> Result<()> {
             "a name has 1 to {TOPIC_NAME_BYTES_MAX} letters, digits, '.', '_' and '-', and is not '.' or '..'"
         )));
     }
+    Keep::of(&spec.config)?;
     if spec.partitions == 0 || spec.partitions > PARTITIONS_MAX {
         let count = spec.partitions;
         return Err(Error::statement(format!("topic {name} cannot have {count} partitions"))

@@ -3,6 +3,7 @@
 //! The lock is held for looking up and publishing, never while a file is read or synced.
 
 use super::batch::{BatchHeader, Encoded};
+use super::keep::Keep;
 use super::manifest::SegmentMeta;
 use super::segment::{READ_BYTES, Readable, Segment};
 use super::signal::Signal;
@@ -18,6 +19,8 @@ use std::sync::{Arc, Weak};
 pub(super) struct Topic {
     /// What it is.
     pub(super) info: TopicInfo,
+    /// What its settings keep.
+    pub(super) keep: Keep,
     /// Partitions by number.
     pub(super) partitions: Vec<Arc<Partition>>,
 }
@@ -65,6 +68,8 @@ pub(super) struct Place {
     /// First offset of the batch.
     pub(super) base: i64,
     at: u64,
+    /// Of the file: a cleaned one has other places.
+    generation: u32,
 }
 
 /// One or more whole batches.
@@ -78,6 +83,7 @@ pub(super) struct Fetch {
     pub(super) base: i64,
     /// The file they came from, and where `buffer` starts in it.
     pub(super) origin: Option<(Readable, u64)>,
+    generation: u32,
 }
 
 /// Where the writer has to put its bytes.
@@ -93,18 +99,23 @@ pub(super) struct Target {
 
 impl Topic {
     /// A topic whose partitions hold what `low`, `next` and segments say.
-    pub(super) fn new(info: TopicInfo, directory: Option<PathBuf>, metas: &[super::manifest::PartitionMeta]) -> Topic {
+    pub(super) fn new(
+        info: TopicInfo,
+        directory: Option<PathBuf>,
+        metas: &[super::manifest::PartitionMeta],
+    ) -> Result<Topic> {
+        let keep = Keep::of(&info.config)?;
         let name: Arc<str> = info.name.as_str().into();
         let partition = |(number, meta): (usize, &super::manifest::PartitionMeta)| {
             let directory = directory.as_ref().map(|d| d.join(number.to_string()));
             let stored = match &directory {
                 None => Stored::Memory(Vec::new()),
-                Some(d) => Stored::Disk(meta.segments.iter().map(|s| Segment::new(d, s.base, s.end)).collect()),
+                Some(d) => Stored::Disk(meta.segments.iter().map(|s| Segment::new(d, s)).collect()),
             };
             let inner = Inner { low: meta.low, next: meta.next, deleted: false, stored, listeners: Vec::new() };
             Arc::new(Partition { topic: name.clone(), number: number as i32, directory, inner: Mutex::new(inner) })
         };
-        Topic { partitions: metas.iter().enumerate().map(partition).collect(), info }
+        Ok(Topic { partitions: metas.iter().enumerate().map(partition).collect(), info, keep })
     }
 
     /// A partition by number.
@@ -154,17 +165,27 @@ impl Partition {
         if offset >= inner.next {
             return Ok(None);
         }
+        let offset = offset.max(inner.low);
         match &mut inner.stored {
             Stored::Memory(held) => {
                 let found = held.get(held.partition_point(|h| h.next <= offset));
-                Ok(found.map(|h| Fetch { buffer: h.buffer.clone(), rest: h.range.clone(), base: h.base, origin: None }))
+                let fetch = |h: &Held| Fetch {
+                    buffer: h.buffer.clone(),
+                    rest: h.range.clone(),
+                    base: h.base,
+                    origin: None,
+                    generation: 0,
+                };
+                Ok(found.map(fetch))
             }
             Stored::Disk(segments) => {
                 let at = segments.partition_point(|s| s.base <= offset).saturating_sub(1);
                 let segment = segments.get_mut(at).ok_or_else(|| Error::bug("a partition lost its segments"))?;
                 let readable = segment.open()?;
-                let (start, base) = match place {
-                    Some(p) if p.base == offset && offset != segment.base && p.at < segment.end => (p.at, p.base),
+                let generation = segment.generation;
+                let known = |p: &Place| p.base == offset && p.generation == generation && p.at < segment.end;
+                let (start, base) = match place.filter(known) {
+                    Some(p) if offset != segment.base => (p.at, p.base),
                     _ if offset == segment.base => (0, offset),
                     _ => match segment.locate(offset)? {
                         Some(found) => found,
@@ -172,7 +193,7 @@ impl Partition {
                     },
                 };
                 drop(inner);
-                read(readable, start, base).map(Some)
+                read(readable, start, base, generation).map(Some)
             }
         }
     }
@@ -180,22 +201,91 @@ impl Partition {
     /// First offset whose record is no older than `timestamp`.
     pub(super) fn offset_for_time(&self, timestamp: i64) -> Result<Option<i64>> {
         let mut inner = self.inner.lock();
+        let low = inner.low;
         match &mut inner.stored {
             Stored::Memory(held) => {
-                let Some(h) = held.iter().find(|h| h.max_timestamp >= timestamp) else { return Ok(None) };
-                let decoded = BatchHeader::read(&h.buffer[h.range.clone()])
-                    .and_then(|header| super::batch::Batch::decode(&h.buffer, h.range.start, &header));
-                decoded.map(|b| b.first_at_or_after(timestamp)).map_err(Error::bug)
-            }
-            Stored::Disk(segments) => {
-                for segment in segments {
-                    if let Some(offset) = segment.offset_for_time(timestamp)? {
+                for h in held.iter().filter(|h| h.max_timestamp >= timestamp && h.next > low) {
+                    let decoded = BatchHeader::read(&h.buffer[h.range.clone()])
+                        .and_then(|header| super::batch::Batch::decode(&h.buffer, h.range.start, &header));
+                    if let Some(offset) = decoded.map_err(Error::bug)?.first_at_or_after(timestamp, low) {
                         return Ok(Some(offset));
                     }
                 }
-                Ok(None)
+            }
+            Stored::Disk(segments) => {
+                for segment in segments {
+                    if let Some(offset) = segment.offset_for_time(timestamp, low)? {
+                        return Ok(Some(offset));
+                    }
+                }
             }
         }
+        Ok(None)
+    }
+
+    /// The offset below which records are older than `cutoff` or more than `bytes` behind the end: a border of files.
+    pub(super) fn expired(&self, cutoff: Option<i64>, bytes: Option<u64>) -> Result<i64> {
+        let mut inner = self.inner.lock();
+        let next = inner.next;
+        // First and following offset, size and latest time of each piece that can be dropped at once.
+        let pieces: Vec<(i64, u64, i64)> = match &mut inner.stored {
+            Stored::Memory(held) => held.iter().map(|h| (h.base, h.range.len() as u64, h.max_timestamp)).collect(),
+            Stored::Disk(segments) => {
+                let piece = |s: &mut Segment| Ok((s.base, s.end, s.max_timestamp()?));
+                segments.iter_mut().map(piece).collect::<Result<_>>()?
+            }
+        };
+        let mut kept: u64 = pieces.iter().map(|p| p.1).sum();
+        let mut low = inner.low;
+        for (at, &(_, len, time)) in pieces.iter().enumerate() {
+            let old = cutoff.is_some_and(|cutoff| time < cutoff);
+            let much = bytes.is_some_and(|most| kept - len >= most);
+            if !old && !much {
+                break;
+            }
+            kept -= len;
+            low = low.max(pieces.get(at + 1).map_or(next, |p| p.0));
+        }
+        Ok(low)
+    }
+
+    /// Takes the records below `low` away from readers, and says which files held nothing else.
+    pub(super) fn trim(&self, low: i64) -> Vec<PathBuf> {
+        let mut inner = self.inner.lock();
+        inner.low = inner.low.max(low);
+        let (low, next) = (inner.low, inner.next);
+        match &mut inner.stored {
+            Stored::Memory(held) => {
+                held.retain(|h| h.next > low);
+                Vec::new()
+            }
+            Stored::Disk(segments) => {
+                let ends: Vec<i64> = segments.iter().skip(1).map(|s| s.base).chain([next]).collect();
+                let gone = ends.iter().take_while(|end| **end <= low).count().min(segments.len());
+                segments.drain(..gone).map(|s| s.path().to_path_buf()).collect()
+            }
+        }
+    }
+
+    /// The files before the one that is written, for a cleaning.
+    pub(super) fn closed(&self) -> Result<Vec<(SegmentMeta, Readable)>> {
+        let mut inner = self.inner.lock();
+        let Stored::Disk(segments) = &mut inner.stored else { return Ok(Vec::new()) };
+        let closed = segments.len().saturating_sub(1);
+        segments[..closed].iter_mut().map(|s| Ok((s.meta(), s.open()?))).collect()
+    }
+
+    /// Puts cleaned files in the place of the first ones, and says which are not needed any more.
+    pub(super) fn replace(&self, old: usize, new: &[SegmentMeta]) -> Vec<PathBuf> {
+        let mut inner = self.inner.lock();
+        let (Stored::Disk(segments), Some(directory)) = (&mut inner.stored, &self.directory) else { return Vec::new() };
+        let fresh: Vec<Segment> = new.iter().map(|meta| Segment::new(directory, meta)).collect();
+        segments.splice(..old, fresh).map(|s| s.path().to_path_buf()).collect()
+    }
+
+    /// Where its files are; `None` = in memory.
+    pub(super) fn directory(&self) -> Option<&std::path::Path> {
+        self.directory.as_deref()
     }
 
     /// Where `len` more bytes belong. Only the writer asks, one at a time, so the answer holds until it publishes.
@@ -222,7 +312,7 @@ impl Partition {
             Some(segment) => Ok(Some((segment.open()?, false))),
             None => {
                 std::fs::create_dir_all(directory).map_err(|e| super::segment::failed("create", directory, e))?;
-                Ok(Some((Segment::new(directory, target.segment, 0).open()?, true)))
+                Ok(Some((Segment::new(directory, &fresh(target)).open()?, true)))
             }
         }
     }
@@ -245,7 +335,7 @@ impl Partition {
             Stored::Disk(segments) => {
                 if segments.last().is_none_or(|s| s.base != target.segment) {
                     let directory = self.directory.as_deref().expect("segments on disk have a directory");
-                    segments.push(Segment::new(directory, target.segment, 0));
+                    segments.push(Segment::new(directory, &fresh(target)));
                 }
                 let last = segments.last_mut().expect("one was there or was pushed");
                 last.extend(&encoded.batches, len, target.next);
@@ -262,14 +352,16 @@ impl Partition {
 
     /// Where a segment of it is.
     pub(super) fn path(directory: &std::path::Path, number: usize, segment: &SegmentMeta) -> PathBuf {
-        directory.join(number.to_string()).join(super::segment::file_name(segment.base))
+        directory.join(number.to_string()).join(super::segment::file_name(segment))
     }
 }
 
 impl Fetch {
     /// Where the bytes behind the decoded ones are.
     pub(super) fn place(&self) -> Option<Place> {
-        self.origin.as_ref().map(|(_, start)| Place { base: self.base, at: start + self.rest.start as u64 })
+        let place =
+            |start: &u64| Place { base: self.base, at: start + self.rest.start as u64, generation: self.generation };
+        self.origin.as_ref().map(|(_, start)| place(start))
     }
 
     /// An error about the batch that comes next.
@@ -281,8 +373,13 @@ impl Fetch {
     }
 }
 
+/// The segment that the writer begins.
+fn fresh(target: &Target) -> SegmentMeta {
+    SegmentMeta { base: target.segment, end: 0, generation: 0 }
+}
+
 /// Reads at least the batch at `start`.
-fn read(readable: Readable, start: u64, base: i64) -> Result<Fetch> {
+fn read(readable: Readable, start: u64, base: i64, generation: u32) -> Result<Fetch> {
     let mut bytes = readable.read(start, READ_BYTES)?;
     let header = BatchHeader::read(&bytes).map_err(|e| readable.damaged(start, e))?;
     if header.len as u64 > readable.end - start {
@@ -292,7 +389,7 @@ fn read(readable: Readable, start: u64, base: i64) -> Result<Fetch> {
         bytes = readable.read(start, header.len as u64)?;
     }
     let rest = 0..bytes.len();
-    Ok(Fetch { buffer: Arc::new(bytes), rest, base, origin: Some((readable, start)) })
+    Ok(Fetch { buffer: Arc::new(bytes), rest, base, origin: Some((readable, start)), generation })
 }
 
 /// Wakes the living and forgets the others.

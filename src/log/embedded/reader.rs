@@ -121,7 +121,12 @@ impl Reader for EmbeddedReader {
 impl Slot {
     /// Takes up to `share` records and says how many.
     fn take(&mut self, slot: usize, share: usize, fetched: &mut Fetched) -> Result<usize> {
-        let end = self.partition.bounds()?.end;
+        let std::ops::Range { start, end } = self.partition.bounds()?;
+        if self.next < start {
+            // Deleted under us: reading goes on with what is left.
+            self.next = start;
+            (self.open, self.fetch, self.place) = (None, None, None);
+        }
         let mut taken = 0;
         while taken < share && self.next < end {
             if self.open.is_none() && !self.decode()? {

@@ -81,8 +81,10 @@ fn write_again(directory: &Path, manifest: &Manifest, carried: &[Carried]) -> Re
     let mut files: BTreeMap<PathBuf, File> = BTreeMap::new();
     for c in carried {
         let Some(topic) = manifest.topics.get(&c.topic) else { continue };
-        let Some(segment) =
-            topic.partitions.get(c.partition).and_then(|p| p.segments.iter().find(|s| s.base == c.segment))
+        let Some(segment) = topic
+            .partitions
+            .get(c.partition)
+            .and_then(|p| p.segments.iter().find(|s| s.base == c.segment && s.generation == 0))
         else {
             continue;
         };
@@ -144,11 +146,15 @@ fn remove_unknown(directory: &Path, known: &BTreeSet<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// Does the name look like one that we give: `<topic>-<32 hex digits>` or `<20 digits>.log`?
+/// Does the name look like one that we give: `<topic>-<32 hex digits>`, `<20 digits>.log` or `<20 digits>.<digits>.log`?
 fn is_ours(path: &Path) -> bool {
     let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
     let topic =
         name.rsplit_once('-').is_some_and(|(_, id)| id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()));
-    let segment = name.strip_suffix(".log").is_some_and(|n| n.len() == 20 && n.bytes().all(|b| b.is_ascii_digit()));
+    let digits = |n: &str| n.bytes().all(|b| b.is_ascii_digit());
+    let segment = name.strip_suffix(".log").is_some_and(|n| {
+        let (base, generation) = n.split_once('.').unwrap_or((n, "1"));
+        base.len() == 20 && digits(base) && !generation.is_empty() && digits(generation)
+    });
     topic || segment
 }

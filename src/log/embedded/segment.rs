@@ -4,6 +4,7 @@
 //! memory, grows with what is written and is built by hopping over batch headers when an old file is first searched.
 
 use super::batch::{Batch, BatchHeader, HEADER_BYTES, Sealed};
+use super::manifest::SegmentMeta;
 use crate::error::{Error, Result};
 use std::fs::{File, OpenOptions};
 use std::ops::ControlFlow;
@@ -25,6 +26,8 @@ pub(super) struct Segment {
     pub(super) base: i64,
     /// Committed bytes.
     pub(super) end: u64,
+    /// How often it was cleaned.
+    pub(super) generation: u32,
     path: Arc<Path>,
     /// Open since the first use.
     file: Option<Arc<File>>,
@@ -53,16 +56,36 @@ pub(super) struct Readable {
     pub(super) end: u64,
 }
 
-/// File name of a segment.
-pub(super) fn file_name(base: i64) -> String {
-    format!("{base:020}.log")
+/// File name of a segment: a cleaned one stands beside the one it replaces until the journal has decided.
+pub(super) fn file_name(segment: &SegmentMeta) -> String {
+    match segment.generation {
+        0 => format!("{:020}.log", segment.base),
+        generation => format!("{:020}.{generation}.log", segment.base),
+    }
 }
 
 impl Segment {
-    /// A segment of which `end` bytes are committed.
-    pub(super) fn new(directory: &Path, base: i64, end: u64) -> Segment {
-        let path: PathBuf = directory.join(file_name(base));
-        Segment { base, end, path: path.into(), file: None, marks: Vec::new(), indexed: (0, base) }
+    /// A segment as the journal describes it.
+    pub(super) fn new(directory: &Path, meta: &SegmentMeta) -> Segment {
+        let SegmentMeta { base, end, generation } = *meta;
+        let path: PathBuf = directory.join(file_name(meta));
+        Segment { base, end, generation, path: path.into(), file: None, marks: Vec::new(), indexed: (0, base) }
+    }
+
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// As the journal describes it.
+    pub(super) fn meta(&self) -> SegmentMeta {
+        SegmentMeta { base: self.base, end: self.end, generation: self.generation }
+    }
+
+    /// No record of it is younger.
+    pub(super) fn max_timestamp(&mut self) -> Result<i64> {
+        self.index()?;
+        Ok(self.marks.iter().map(|m| m.max_timestamp).max().unwrap_or(i64::MIN))
     }
 
     /// The file, opened for reading and writing.
@@ -109,23 +132,27 @@ impl Segment {
         Ok(found)
     }
 
-    /// First offset whose record is no older than `timestamp`.
-    pub(super) fn offset_for_time(&mut self, timestamp: i64) -> Result<Option<i64>> {
+    /// First offset from `low` on whose record is no older than `timestamp`.
+    pub(super) fn offset_for_time(&mut self, timestamp: i64, low: i64) -> Result<Option<i64>> {
         let readable = self.index()?;
-        for mark in self.marks.iter().filter(|m| m.max_timestamp >= timestamp) {
+        let Some(mark) = self.marks.iter().find(|m| m.max_timestamp >= timestamp) else { return Ok(None) };
+        let (mut at, mut base) = (mark.at, mark.base);
+        // A batch may be younger as a whole than what was left of it, by a cleaning or above `low`.
+        loop {
             let mut candidate = None;
-            readable.hop(mark.at, mark.base, |at, header| match header.max_timestamp >= timestamp {
+            readable.hop(at, base, |at, header| match header.max_timestamp >= timestamp && header.next > low {
                 true => {
                     candidate = Some((at, *header));
                     ControlFlow::Break(())
                 }
                 false => ControlFlow::Continue(()),
             })?;
-            if let Some((at, header)) = candidate {
-                return Ok(readable.batch(at, &header)?.first_at_or_after(timestamp));
+            let Some((found, header)) = candidate else { return Ok(None) };
+            if let Some(offset) = readable.batch(found, &header)?.first_at_or_after(timestamp, low) {
+                return Ok(Some(offset));
             }
+            (at, base) = (found + header.len as u64, header.next);
         }
-        Ok(None)
     }
 
     /// Completes the index.
@@ -162,7 +189,7 @@ impl Readable {
     }
 
     /// Visits the headers from `at`, whose batch must begin with offset `base`.
-    fn hop(
+    pub(super) fn hop(
         &self,
         mut at: u64,
         mut base: i64,
@@ -187,7 +214,8 @@ impl Readable {
         Ok(())
     }
 
-    fn batch(&self, at: u64, header: &BatchHeader) -> Result<Batch> {
+    /// The batch whose header was read at `at`.
+    pub(super) fn batch(&self, at: u64, header: &BatchHeader) -> Result<Batch> {
         let buffer = Arc::new(self.read_some(at, header.len as u64)?);
         Batch::decode(&buffer, 0, header).map_err(|e| self.damaged(at, e))
     }

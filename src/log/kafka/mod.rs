@@ -184,6 +184,10 @@ impl Log for KafkaLog {
         self.offset_at(partition, timestamp)
     }
 
+    fn delete_records(&self, partition: &TopicPartition, before: i64) -> Result<i64> {
+        self.trim(partition, before)
+    }
+
     fn reader(&self, assignment: Vec<Assignment>, isolation: Isolation) -> Result<Box<dyn Reader>> {
         Ok(Box::new(reader::KafkaReader::open(self, assignment, isolation)?))
     }

@@ -12,6 +12,7 @@
 //! The task topic has one partition a task, beside whose offset stands the task's [`Blob`], and a last one for the text
 //! of the query as a whole.
 
+mod orphans;
 mod recovery;
 
 use super::KafkaLog;
@@ -44,8 +45,9 @@ const OFFSETS_WAIT: Duration = Duration::from_secs(30);
 const COMMIT_WAIT: Duration = Duration::from_secs(15);
 /// A request was perhaps repeated if the call took this long: the pause before repeating is at least 0.8 of the setting.
 const REPEATED_AFTER: Duration = Duration::from_millis(RETRY_BACKOFF_MS as u64 * 8 / 10);
-/// First pause after a failure.
+/// First pause after a failure, and the longest; each is twice the one before.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// How long to wait for the transactions of earlier owners.
 pub(super) const STABLE_WAIT: Duration = Duration::from_secs(60);
 
@@ -101,6 +103,10 @@ pub(super) struct KafkaSession {
     mark: u64,
     /// The last transaction may have had a repeated request.
     doubtful: bool,
+    /// The broker was asked to commit the running attempt: from then on it may stand although an error came back.
+    asked: bool,
+    /// Partitions in which nothing of ours was left open by a failure.
+    looked_at: BTreeSet<TopicPartition>,
     pause: Duration,
     checked: Duration,
     /// Why nothing can be written any more.
@@ -172,6 +178,8 @@ impl KafkaSession {
             standing: String::new(),
             mark,
             doubtful: false,
+            asked: false,
+            looked_at: BTreeSet::new(),
             pause: PAUSE_MIN,
             checked: log.clock().monotonic(),
             ended: None,
@@ -246,6 +254,21 @@ impl KafkaSession {
         Ok(list)
     }
 
+    /// Asks the broker what a commit has to know: the partitions that are written, identities of inputs.
+    fn look_up(&mut self, epoch: &Epoch) -> Result<()> {
+        for (topic, records) in &epoch.records {
+            self.log.check(topic, records)?;
+        }
+        self.learn_ids(epoch)
+    }
+
+    /// Nothing of the epoch is or will be visible; each such answer in a row asks for a longer pause.
+    fn aborted(&mut self, reason: String) -> Outcome {
+        let retry_after = self.pause;
+        self.pause = (self.pause * 2).min(PAUSE_MAX);
+        Outcome::Aborted { reason, retry_after }
+    }
+
     /// Looks up the identities of inputs that are committed for the first time.
     fn learn_ids(&mut self, epoch: &Epoch) -> Result<()> {
         let new = epoch.offsets.iter().map(|(at, _)| &at.topic).chain(self.offsets.keys().map(|at| &at.topic));
@@ -260,6 +283,7 @@ impl KafkaSession {
 
     /// Everything up to the answer of one commit.
     fn attempt(&mut self, epoch: &Epoch, sequence: &str) -> Result<(), Failure> {
+        self.end_orphans(epoch)?;
         let sender = self.sender.as_mut().ok_or_else(|| Failure::of("no producer"))?;
         sender.outlet().begin().map_err(|e| Failure::call("begin", e))?;
         for (topic, records) in &epoch.records {
@@ -282,6 +306,7 @@ impl KafkaSession {
         let begin = clock.monotonic();
         sender.outlet().send_offsets(list, &standing, OFFSETS_WAIT).map_err(|e| Failure::call("send offsets", e))?;
         let sent = clock.monotonic();
+        self.asked = true;
         self.commit_watched()?;
         let done = clock.monotonic();
         let slow = sent.saturating_sub(begin) >= REPEATED_AFTER || done.saturating_sub(sent) >= REPEATED_AFTER;
@@ -311,7 +336,11 @@ impl KafkaSession {
         let mut recent = self.log.recent().lock();
         for (topic, records) in &epoch.records {
             let partitions: BTreeSet<i32> = records.rows.iter().map(|row| row.partition).collect();
-            recent.extend(partitions.into_iter().map(|p| (TopicPartition::new(topic.clone(), p), now)));
+            for at in partitions.into_iter().map(|p| TopicPartition::new(topic.clone(), p)) {
+                // Should a marker of this commit be missing, the next one makes up for it.
+                self.looked_at.insert(at.clone());
+                recent.insert(at, now);
+            }
         }
         drop(recent);
         self.text = Some(epoch.blob.clone());
@@ -361,13 +390,15 @@ impl Session for KafkaSession {
         if let Some(long) = texts.chain([epoch.blob.len()]).find(|len| *len > METADATA_BYTES_MAX) {
             return Err(Error::bug(format!("a text of {long} bytes does not fit beside an offset")));
         }
-        for (topic, records) in &epoch.records {
-            self.log.check(topic, records)?;
+        match self.look_up(epoch) {
+            // Nothing was written yet: a broker that is away is waited for as in any other failed commit.
+            Err(error) if error.kind() == Kind::Io => return Ok(self.aborted(error.to_string())),
+            looked_up => looked_up?,
         }
-        self.learn_ids(epoch)?;
         if let Some(reason) = self.check()? {
             return Ok(self.fenced(reason));
         }
+        self.asked = false;
         let sequence = self.next_sequence();
         if self.doubtful || self.sender.is_none() {
             tracing::debug!(target: "kafka", "replacing the producer of {}", self.owner);

@@ -124,6 +124,26 @@ impl KafkaLog {
         Ok(all)
     }
 
+    /// Deletes the records below `before`, or all of them.
+    pub(super) fn trim(&self, at: &TopicPartition, before: i64) -> Result<i64> {
+        let doing = format!("delete records of {}-{}", at.topic, at.partition);
+        let high = self.offsets(at)?.high;
+        if before > high {
+            return Err(crate::log::embedded::beyond_the_end(at, before, high));
+        }
+        let mut list = TopicPartitionList::new();
+        // -1 is the broker's word for "all".
+        let offset = if before < 0 { Offset::End } else { Offset::Offset(before) };
+        list.add_partition_offset(&at.topic, at.partition, offset).map_err(|e| failed(&doing, e))?;
+        let done = wait(self.admin().delete_records(&list, &options())).map_err(|e| failed(&doing, e))?;
+        let element = done.find_partition(&at.topic, at.partition);
+        match element.map(|e| (e.error(), e.offset())) {
+            Some((Ok(()), Offset::Offset(low))) => Ok(low),
+            Some((Err(error), _)) => Err(failed(&doing, error)),
+            _ => Ok(self.offsets(at)?.low),
+        }
+    }
+
     pub(super) fn delete(&self, name: &str) -> Result<()> {
         let doing = format!("delete topic {name}");
         let results = wait(self.admin().delete_topics(&[name], &options())).map_err(|e| failed(&doing, e))?;

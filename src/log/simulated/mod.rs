@@ -76,6 +76,7 @@ struct Topic {
 /// Records with gaps between them.
 #[derive(Debug, Default)]
 struct Partition {
+    low: i64,
     next: i64,
     records: Vec<Stored>,
 }
@@ -238,8 +239,24 @@ impl Log for SimulatedLog {
     }
 
     fn watermarks(&self, partition: &TopicPartition) -> Result<Watermarks> {
-        let next = self.shared.world.lock().partition(partition)?.next;
-        Ok(Watermarks { low: 0, stable: next, high: next })
+        let world = self.shared.world.lock();
+        let Partition { low, next, .. } = *world.partition(partition)?;
+        Ok(Watermarks { low, stable: next, high: next })
+    }
+
+    fn delete_records(&self, partition: &TopicPartition, before: i64) -> Result<i64> {
+        let mut world = self.shared.world.lock();
+        let high = world.partition(partition)?.next;
+        if before > high {
+            return Err(crate::log::embedded::beyond_the_end(partition, before, high));
+        }
+        let topic = world.topics.get_mut(&*partition.topic);
+        let found = topic.and_then(|t| t.partitions.get_mut(usize::try_from(partition.partition).ok()?));
+        let found = found.ok_or_else(|| Error::bug("a partition that was just there is gone"))?;
+        found.low = found.low.max(if before < 0 { high } else { before });
+        let low = found.low;
+        found.records.retain(|r| r.record.offset >= low);
+        Ok(low)
     }
 
     fn offset_for_time(&self, partition: &TopicPartition, timestamp: i64) -> Result<Option<i64>> {
@@ -253,9 +270,9 @@ impl Log for SimulatedLog {
         let slot = |a: &Assignment| {
             let partition = world.topic(&a.topic)?.partition(a.partition)?;
             let next = match a.start {
-                Start::Earliest => 0,
+                Start::Earliest => partition.low,
                 Start::Latest => partition.next,
-                Start::Offset(offset) => offset.max(0),
+                Start::Offset(offset) => offset.max(partition.low),
             };
             Ok(reader::Slot::new(a, world.topic(&a.topic)?.info.id, next))
         };

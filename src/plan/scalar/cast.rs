@@ -3,9 +3,9 @@
 //! Widening casts cannot fail; text, DECIMAL targets and nested types of them can, row by row.
 
 use super::errors::{Reason, RowErrors, Selection};
-use super::text::write_value;
 use crate::error::{Error, Result};
 use crate::types::SqlType;
+use crate::types::display::write_value;
 use crate::types::exact::{Exact, fits, parse_double};
 use crate::types::temporal::{DAY_MS, parse_date, parse_time, parse_timestamp};
 use arrow::array::{

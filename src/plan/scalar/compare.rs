@@ -1,6 +1,6 @@
 //! Comparisons: two-valued, NULL on either side is false; IS DISTINCT FROM takes NULL as a value.
 
-use super::{Comparison, nested};
+use super::Comparison;
 use crate::error::Result;
 use crate::types::exact::Exact;
 use crate::types::text::{compare_utf16, has_supplementary};
@@ -71,7 +71,7 @@ fn values(op: Comparison, left: &ColumnarValue, right: &ColumnarValue, rows: usi
         }
         (DataType::List(_) | DataType::Map(..) | DataType::Struct(_), _) => {
             let (a, b) = (left.clone().into_array(rows)?, right.clone().into_array(rows)?);
-            let equal = BooleanBuffer::collect_bool(rows, |i| nested::equal(&a, i, &b, i));
+            let equal = BooleanBuffer::collect_bool(rows, |i| crate::functions::equal(&a, i, &b, i));
             Ok(if op == Comparison::NotEqual { !&equal } else { equal })
         }
         _ => native(op, left, right, rows),

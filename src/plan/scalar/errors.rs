@@ -151,6 +151,19 @@ impl RowErrors {
         self.open.push((reason, rows));
     }
 
+    /// Takes the errors of an evaluation whose row `i` belongs to row `parents[i]` of `rows` here.
+    pub(super) fn take_over(&mut self, inner: RowErrors, parents: &[u32], rows: usize, selection: &Selection) {
+        let outer = |bits: &BooleanBuffer| {
+            let mut bad = vec![false; rows];
+            bits.set_indices().for_each(|i| bad[parents[i] as usize] = true);
+            BooleanBuffer::from(bad)
+        };
+        for (reason, bits) in &inner.open {
+            self.raise(*reason, selection, &outer(bits));
+        }
+        self.caught.extend(inner.caught.into_iter().map(|c| Caught { rows: outer(&c.rows), ..c }));
+    }
+
     /// The point up to which a later [`RowErrors::catch`] leaves errors alone.
     pub(super) fn mark(&self) -> usize {
         self.open.len()

@@ -4,7 +4,7 @@
 //! split anywhere.
 
 use super::errors::{Reason, RowErrors, Selection};
-use super::{Columns, Program, arithmetic, cast, compare, nested, text};
+use super::{Columns, Program, arithmetic, cast, compare, lambda, nested, text};
 use crate::error::{Error, Result};
 use crate::functions::{ErrorSink, Function};
 use crate::types::SqlType;
@@ -118,6 +118,10 @@ impl Program {
             Program::Native { function, args, returns, ty } => {
                 let args = all(args, input, selection, errors)?;
                 native(function, &args, returns, ty, rows, selection, errors)
+            }
+            Program::Lambda { kind, args, bodies, ty } => {
+                let args = all(args, input, selection, errors)?;
+                lambda::eval(*kind, &args, bodies, ty, &lambda::Outside { input, selection }, errors)
             }
             Program::Guard { boundary, inner } => {
                 let mark = errors.mark();

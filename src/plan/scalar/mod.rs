@@ -20,13 +20,16 @@ mod compare;
 mod decimal;
 mod errors;
 mod eval;
+mod lambda;
 mod literal;
 mod nested;
 mod program;
+mod show;
 mod text;
 
 pub use bind::{Boundary, Scope, Typed, bind, bind_to, constant, sql_type};
 pub use errors::{Caught, Reason, RowErrors, Selection};
+pub use lambda::{Body, Higher};
 pub use program::{Arithmetic, Comparison, Program};
 
 use arrow::array::ArrayRef;

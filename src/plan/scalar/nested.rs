@@ -2,8 +2,11 @@
 
 use super::errors::{Reason, RowErrors, Selection};
 use crate::error::{Error, Result};
+use crate::functions::equal;
 use crate::types::SqlType;
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, ListArray, MapArray, StructArray, UInt64Array, make_array};
+use arrow::array::{
+    Array, ArrayRef, AsArray, Int64Array, ListArray, MapArray, StringArray, StructArray, UInt64Array, make_array,
+};
 use arrow::buffer::{BooleanBuffer, NullBuffer, OffsetBuffer};
 use arrow::compute::{interleave, take};
 use arrow::datatypes::{DataType, Field, Fields, Int64Type};
@@ -30,7 +33,14 @@ pub(super) fn map(
     selection: &Selection,
     errors: &mut RowErrors,
 ) -> Result<ColumnarValue> {
-    let columns = columns(parts, rows)?;
+    let mut columns = columns(parts, rows)?;
+    if *key == SqlType::String {
+        // In Java a text of no value is written as "null".
+        for column in columns.iter_mut().step_by(2).filter(|c| c.null_count() > 0) {
+            let texts = column.as_string::<i32>();
+            *column = Arc::new(texts.iter().map(|t| t.or(Some("null"))).collect::<StringArray>());
+        }
+    }
     let entries = columns.len() / 2;
     let key_at = |entry: usize| &columns[entry * 2];
     let (mut keys, mut values, mut lengths) = (vec![], vec![], Vec::with_capacity(rows));
@@ -146,32 +156,6 @@ pub(super) fn field(value: &ColumnarValue, index: usize, rows: usize) -> Result<
     };
     let valid = NullBuffer::union(Some(nulls), column.nulls());
     Ok(ColumnarValue::Array(make_array(column.to_data().into_builder().nulls(valid).build()?)))
-}
-
-/// Equal as Java's collections are: NULL equals NULL inside, the entries of a map in any order.
-pub(super) fn equal(a: &dyn Array, i: usize, b: &dyn Array, j: usize) -> bool {
-    if a.is_null(i) || b.is_null(j) {
-        return a.is_null(i) == b.is_null(j);
-    }
-    match (a.data_type(), b.data_type()) {
-        (DataType::List(_), DataType::List(_)) => {
-            let (a, b) = (a.as_list::<i32>().value(i), b.as_list::<i32>().value(j));
-            a.len() == b.len() && (0..a.len()).all(|k| equal(&a, k, &b, k))
-        }
-        (DataType::Struct(_), DataType::Struct(_)) => {
-            let (a, b) = (a.as_struct(), b.as_struct());
-            a.num_columns() == b.num_columns() && a.columns().iter().zip(b.columns()).all(|(a, b)| equal(a, i, b, j))
-        }
-        (DataType::Map(..), DataType::Map(..)) => {
-            let (a, b) = (a.as_map().value(i), b.as_map().value(j));
-            let found = |k| {
-                let same = |m: &usize| equal(a.column(0), k, b.column(0), *m);
-                (0..b.len()).find(same).is_some_and(|m| equal(a.column(1), k, b.column(1), m))
-            };
-            a.len() == b.len() && (0..a.len()).all(found)
-        }
-        _ => a.slice(i, 1).as_ref() == b.slice(j, 1).as_ref(),
-    }
 }
 
 fn columns(values: Vec<ColumnarValue>, rows: usize) -> Result<Vec<ArrayRef>> {

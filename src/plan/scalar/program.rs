@@ -1,11 +1,11 @@
 //! The tree of a bound expression, and what can be known of it without running it.
 
+use super::lambda::{Body, Higher};
 use crate::functions::Function;
-use crate::types::{SqlType, quoted};
+use crate::types::SqlType;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::ScalarUDF;
 use std::collections::BTreeSet;
-use std::fmt;
 use std::sync::Arc;
 
 /// `+ - * / %`
@@ -216,6 +216,17 @@ pub enum Program {
         /// Type of the result.
         ty: SqlType,
     },
+    /// TRANSFORM, FILTER or REDUCE.
+    Lambda {
+        /// Which.
+        kind: Higher,
+        /// The collection, and REDUCE's state.
+        args: Vec<Program>,
+        /// The lambdas.
+        bodies: Vec<Body>,
+        /// Type of the result.
+        ty: SqlType,
+    },
     /// A boundary: an error inside becomes NULL and an entry of this number.
     Guard {
         /// Number within the outermost program; 0 is the outermost.
@@ -245,6 +256,10 @@ impl Program {
             Program::Cast { value, from, to } => super::cast::can_fail(from, to) || value.can_fail(),
             Program::Map { entries, .. } => entries.iter().any(|(k, v)| !k.is_literal() || v.can_fail()),
             Program::Call { function, args, .. } => function.can_fail() || args.iter().any(Program::can_fail),
+            // The keys of a new map must not be NULL.
+            Program::Lambda { args, bodies, .. } => {
+                bodies.len() > 1 || bodies.iter().any(|b| b.program.can_fail()) || args.iter().any(Program::can_fail)
+            }
             other => {
                 let mut any = false;
                 other.each(&mut |p| any |= p.can_fail());
@@ -292,14 +307,16 @@ impl Program {
 
     /// The expression under the guard of this number: what a log entry speaks of.
     pub fn boundary(&self, boundary: u16) -> Option<&Program> {
+        if let Program::Guard { boundary: b, inner } = self
+            && *b == boundary
+        {
+            return Some(inner);
+        }
         let mut found = None;
-        self.walk(&mut |p| {
-            if let Program::Guard { boundary: b, inner } = p
-                && *b == boundary
-            {
-                found.get_or_insert(&**inner);
-            }
-        });
+        self.each(&mut |p| found = found.or_else(|| p.boundary(boundary)));
+        if let Program::Lambda { bodies, .. } = self {
+            found = found.or_else(|| bodies.iter().find_map(|b| b.program.boundary(boundary)));
+        }
         found
     }
 
@@ -365,6 +382,9 @@ impl Program {
             }
             Program::Struct { fields } => fields.iter().for_each(|(_, p, _)| visit(p)),
             Program::Call { args, .. } | Program::Native { args, .. } => args.iter().for_each(visit),
+            Program::Lambda { args, bodies, .. } => {
+                args.iter().chain(bodies.iter().flat_map(|b| &b.captures)).for_each(visit);
+            }
         }
     }
 
@@ -406,71 +426,9 @@ impl Program {
             }
             Program::Struct { fields } => fields.iter_mut().for_each(|(_, p, _)| visit(p)),
             Program::Call { args, .. } | Program::Native { args, .. } => args.iter_mut().for_each(visit),
+            Program::Lambda { args, bodies, .. } => {
+                args.iter_mut().chain(bodies.iter_mut().flat_map(|b| &mut b.captures)).for_each(visit);
+            }
         }
-    }
-}
-
-impl fmt::Display for Program {
-    /// As EXPLAIN prints it: ksqlDB's text, every binary operator in parentheses, guards left out.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Program::Column { name, index } if name.is_empty() => write!(f, "${index}"),
-            Program::Column { name, .. } => f.write_str(name),
-            Program::Literal(value) => super::text::write_literal(f, value),
-            Program::Arithmetic { op, left, right, .. } => write!(f, "({left} {} {right})", op.symbol()),
-            Program::Negate(x) => write!(f, "-{x}"),
-            Program::Compare { op, left, right } => write!(f, "({left} {} {right})", op.symbol()),
-            Program::In { value, list } => write!(f, "({value} IN ({}))", Commas(list)),
-            Program::Like { value, pattern, escape: None } => write!(f, "({value} LIKE {pattern})"),
-            Program::Like { value, pattern, escape: Some(c) } => write!(f, "({value} LIKE {pattern} ESCAPE '{c}')"),
-            Program::IsNull(x) => write!(f, "({x} IS NULL)"),
-            Program::Not(x) => match &**x {
-                Program::IsNull(x) => write!(f, "({x} IS NOT NULL)"),
-                x => write!(f, "(NOT {x})"),
-            },
-            Program::And(x, y) => write!(f, "({x} AND {y})"),
-            Program::Or(x, y) => write!(f, "({x} OR {y})"),
-            Program::Case { whens, otherwise } => {
-                f.write_str("(CASE")?;
-                for (when, then) in whens {
-                    write!(f, " WHEN {when} THEN {then}")?;
-                }
-                write!(f, " ELSE {otherwise} END)")
-            }
-            Program::Cast { value, to, .. } => write!(f, "CAST({value} AS {to})"),
-            Program::Array { items, .. } => write!(f, "ARRAY[{}]", Commas(items)),
-            Program::Map { entries, .. } => {
-                f.write_str("MAP(")?;
-                for (i, (key, value)) in entries.iter().enumerate() {
-                    write!(f, "{}{key}:={value}", if i > 0 { ", " } else { "" })?;
-                }
-                f.write_str(")")
-            }
-            Program::Struct { fields } => {
-                f.write_str("STRUCT(")?;
-                for (i, (name, value, _)) in fields.iter().enumerate() {
-                    write!(f, "{}{}:={value}", if i > 0 { ", " } else { "" }, quoted(name))?;
-                }
-                f.write_str(")")
-            }
-            Program::Element { array: x, index: y } | Program::Entry { map: x, key: y } => write!(f, "{x}[{y}]"),
-            Program::Field { value, name, .. } => write!(f, "{value}->{name}"),
-            Program::Call { function, args, .. } => write!(f, "{}({})", function.name(), Commas(args)),
-            Program::Native { function, args, .. } => {
-                write!(f, "{}({})", function.name().to_uppercase(), Commas(args))
-            }
-            Program::Guard { inner, .. } => inner.fmt(f),
-        }
-    }
-}
-
-struct Commas<'a>(&'a [Program]);
-
-impl fmt::Display for Commas<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, p) in self.0.iter().enumerate() {
-            write!(f, "{}{p}", if i > 0 { ", " } else { "" })?;
-        }
-        Ok(())
     }
 }

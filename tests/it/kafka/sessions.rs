@@ -2,7 +2,7 @@
 
 use super::*;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::producer::{BaseProducer, Producer};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tidegate::error::Kind;
 use tidegate::log::Outcome;
@@ -160,4 +160,26 @@ fn a_place_lost_to_nobody_is_taken_again() {
     }
     assert!(matches!(outcomes[0], Outcome::Aborted { .. }), "{outcomes:?}");
     assert_eq!(values(&read_settled(&log, &out, 0)), ["mine"]);
+}
+
+/// Before its first rows a session looks whether a failure left something open in a partition, and ends it there. What
+/// somebody else has open is not ended by that.
+#[test]
+fn somebody_elses_open_transaction_in_an_output_stays_open() {
+    let Some(log) = subject("somebody_elses_open_transaction_in_an_output_stays_open") else { return };
+    let out = topic(&log, "out", 2).name;
+    let producer: BaseProducer = foreign(&log).set("transactional.id", fresh("foreign")).create().unwrap();
+    producer.init_transactions(Duration::from_secs(30)).unwrap();
+    producer.begin_transaction().unwrap();
+    producer.send(BaseRecord::to(&out).partition(0).key("k").payload("theirs")).map_err(|e| e.0).unwrap();
+    producer.flush(Duration::from_secs(10)).unwrap();
+
+    let mut session = log.session(&spec("beside", 1)).unwrap();
+    for text in ["ours", "ours too"] {
+        let rows = set(&[(0, 1, "k", text), (1, 1, "k", text)]);
+        assert_eq!(session.commit(&epoch(&out, rows, vec![], text)).unwrap(), Outcome::Committed);
+    }
+    assert_eq!(values(&read_settled(&log, &out, 1)), ["ours", "ours too"]);
+    producer.commit_transaction(Duration::from_secs(30)).unwrap();
+    assert_eq!(values(&read_settled(&log, &out, 0)), ["theirs", "ours", "ours too"]);
 }

@@ -9,6 +9,10 @@ pub(super) const ALL: &[Behaviour] = &[
     ("an offset is found by time", offset_for_time),
     ("an offset is found by time when times are not in order", offset_for_time_unordered),
     ("an offset is found by time among many batches", offset_for_time_many),
+    ("deleted records are gone and the others keep their offsets", delete_some),
+    ("all records can be deleted and offsets go on", delete_all),
+    ("records that are not there yet cannot be deleted", delete_beyond),
+    ("deleted records are not found by time", delete_and_time),
 ];
 
 fn marks(log: &dyn Log, topic: &str) -> (i64, i64, i64) {
@@ -88,4 +92,67 @@ fn offset_for_time_many(subject: &mut dyn Subject) {
         assert_eq!(by_time(&*subject.log(), "time-many", time), expected, "{time}");
     }
     assert_eq!(by_time(&*subject.log(), "time-many", 3920), None);
+}
+
+fn delete(log: &dyn Log, topic: &str, before: i64) -> tidegate::error::Result<i64> {
+    log.delete_records(&TopicPartition::new(topic, 0), before)
+}
+
+fn delete_some(subject: &mut dyn Subject) {
+    let log = subject.log();
+    topic(&*log, "trimmed", 2);
+    log.append("trimmed", &set(&["a", "b", "c"])).unwrap();
+    log.append("trimmed", &set(&["d", "e"])).unwrap();
+    log.append("trimmed", &set_at(1, 1, &["other"])).unwrap();
+    let before = read_all(&*log, "trimmed");
+    assert_eq!(delete(&*log, "trimmed", before[1].offset).unwrap(), before[1].offset);
+    assert_eq!(read_all(&*log, "trimmed"), before[1..]);
+    assert_eq!(delete(&*log, "trimmed", before[3].offset).unwrap(), before[3].offset);
+    // Less than what is gone already: nothing happens.
+    assert_eq!(delete(&*log, "trimmed", before[1].offset).unwrap(), before[3].offset);
+    drop(log);
+    subject.reopen();
+    let log = subject.log();
+    assert_eq!(marks(&*log, "trimmed").0, before[3].offset);
+    assert_eq!(read_all(&*log, "trimmed"), before[3..]);
+    let from_old = reader(&*log, "trimmed", Start::Offset(before[4].offset)).poll(10, subject.patience()).unwrap();
+    assert_eq!(slot_values(&owned(&from_old)), ["e"]);
+    assert_eq!(values(&read_partition(&*log, "trimmed", 1)), ["other"]);
+}
+
+fn delete_all(subject: &mut dyn Subject) {
+    let log = subject.log();
+    topic(&*log, "emptied", 1);
+    log.append("emptied", &set(&["a", "b"])).unwrap();
+    let high = marks(&*log, "emptied").2;
+    assert_eq!(delete(&*log, "emptied", -1).unwrap(), high);
+    assert_eq!(marks(&*log, "emptied"), (high, high, high));
+    drop(log);
+    subject.reopen();
+    let log = subject.log();
+    log.append("emptied", &set(&["c"])).unwrap();
+    let left = read_all(&*log, "emptied");
+    assert_eq!((values(&left), left[0].offset), (vec!["c".to_owned()], high));
+}
+
+fn delete_beyond(subject: &mut dyn Subject) {
+    let log = subject.log();
+    topic(&*log, "short", 1);
+    log.append("short", &set(&["a"])).unwrap();
+    let high = marks(&*log, "short").2;
+    assert_eq!(delete(&*log, "short", high + 1).unwrap_err().kind(), tidegate::error::Kind::Statement);
+    assert!(delete(&*log, "no such topic", 0).is_err());
+    assert_eq!(values(&read_all(&*log, "short")), ["a"]);
+}
+
+fn delete_and_time(subject: &mut dyn Subject) {
+    let log = subject.log();
+    topic(&*log, "time-trimmed", 1);
+    log.append("time-trimmed", &set_at(0, 500, &["young", "younger"])).unwrap();
+    log.append("time-trimmed", &set_at(0, 100, &["old"])).unwrap();
+    log.append("time-trimmed", &set_at(0, 700, &["last"])).unwrap();
+    let offsets: Vec<_> = read_all(&*log, "time-trimmed").into_iter().map(|r| r.offset).collect();
+    delete(&*log, "time-trimmed", offsets[2]).unwrap();
+    assert_eq!(by_time(&*log, "time-trimmed", 90), Some(offsets[2]));
+    assert_eq!(by_time(&*log, "time-trimmed", 400), Some(offsets[3]));
 }

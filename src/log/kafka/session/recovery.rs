@@ -8,8 +8,6 @@ use crate::log::kafka::member::rightful_owner;
 
 /// Time for an abort.
 const ABORT_WAIT: Duration = Duration::from_secs(20);
-/// Longest pause after a failure; the first is doubled each time.
-const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// How long to go on finding out how a commit ended before the session is given up.
 const RESOLVE_WAIT: Duration = Duration::from_secs(300);
 /// How often our own last commit is read back.
@@ -105,11 +103,13 @@ impl KafkaSession {
             }
             retire(sender);
         }
+        self.looked_at.clear();
         let deadline = self.log.clock().monotonic() + RESOLVE_WAIT;
+        let asked = self.asked;
         let mut committed = None;
         let mut pause = PAUSE_MIN;
         loop {
-            match self.recover(sequence, &mut committed) {
+            match self.recover(sequence, asked, &mut committed) {
                 Ok(Some(reason)) => return Ok(self.fenced(reason)),
                 Ok(None) => break,
                 Err(error) if error.kind() == Kind::Busy => return Ok(self.fenced(error.to_string())),
@@ -131,14 +131,12 @@ impl KafkaSession {
         if let Some(error) = failure.data {
             return Err(error);
         }
-        let retry_after = self.pause;
-        self.pause = (self.pause * 2).min(PAUSE_MAX);
-        Ok(Outcome::Aborted { reason: failure.reason, retry_after })
+        Ok(self.aborted(failure.reason))
     }
 
     /// One try at recovery; `Some` = another process owns the query. `committed` keeps the verdict: once a new producer
-    /// was made the old transaction is decided for good.
-    fn recover(&mut self, sequence: &str, committed: &mut Option<bool>) -> Result<Option<String>> {
+    /// was made the old transaction is decided for good. `asked`: the broker was asked to commit it.
+    fn recover(&mut self, sequence: &str, asked: bool, committed: &mut Option<bool>) -> Result<Option<String>> {
         if self.log.ids(&[&self.topic])? != [self.topic_id] {
             return Ok(Some("the group was deleted".to_owned()));
         }
@@ -153,6 +151,9 @@ impl KafkaSession {
         }
         self.sender = None;
         self.sender = Some(self.new_sender()?);
+        if !asked || committed.is_some() {
+            self.end_orphaned_offsets()?;
+        }
         match self.read_standing()? {
             Standing::Other(owner) => return Ok(Some(format!("{owner} has taken the query over"))),
             Standing::Ours(found) if committed.is_none() => *committed = Some(found == sequence),

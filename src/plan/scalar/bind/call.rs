@@ -2,10 +2,12 @@
 
 use super::{Binder, Bound, literal};
 use crate::error::{Error, Result};
-use crate::functions::Registry;
+use crate::functions::{Entry, Registry, UNITS};
 use crate::plan::scalar::Program;
+use crate::plan::scalar::lambda::Higher;
 use crate::types::SqlType;
 use crate::types::nearest;
+use datafusion::common::ScalarValue;
 use sqlparser::ast::{
     BinaryOperator, CeilFloorKind, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
     TrimWhereField,
@@ -90,13 +92,41 @@ impl Binder<'_> {
             let entries: Vec<_> = keys.iter().zip(entries.iter().map(|(_, value)| *value)).collect();
             return self.map(&entries);
         }
+        // `f(*)` is a call without arguments.
+        let star = matches!(args, [FunctionArg::Unnamed(FunctionArgExpr::Wildcard)]);
+        let args = if star { &[] } else { args };
         let args = args.iter().map(plain_argument).collect::<Result<Vec<_>>>()?;
-        self.named(&name, &args)
+        match Higher::by_name(&name) {
+            Some(kind) => self.higher(kind, &args),
+            None => self.named(&name, &args),
+        }
     }
 
     fn named(&mut self, name: &str, args: &[&Expr]) -> Result<Bound> {
+        if let Some(entry) = Registry::find(name).filter(|e| e.takes_unit()) {
+            return self.with_unit(entry, args);
+        }
         let args = args.iter().map(|arg| self.argument(arg)).collect::<Result<Vec<_>>>()?;
         self.resolved(name, args)
+    }
+
+    /// `DATEADD(DAYS, 1, d)`: the first argument is a word.
+    fn with_unit(&mut self, entry: &'static Entry, args: &[&Expr]) -> Result<Bound> {
+        let unit = match args.first() {
+            Some(Expr::Identifier(name)) => {
+                let plural = format!("{}S", name.value.trim_end_matches('S'));
+                UNITS.iter().find(|(unit, _)| *unit == plural).map(|(unit, _)| *unit)
+            }
+            _ => None,
+        };
+        let rest = if unit.is_some() { &args[1..] } else { args };
+        let mut bounds = rest.iter().map(|arg| self.argument(arg)).collect::<Result<Vec<_>>>()?;
+        let Some(unit) = unit else {
+            return Err(entry.refuse(&bounds.iter().map(|b| b.ty.clone()).collect::<Vec<_>>()));
+        };
+        let unit = Program::Literal(ScalarValue::Utf8(Some(unit.to_owned())));
+        bounds.insert(0, Bound::new(unit, SqlType::String));
+        self.resolved(entry.name, bounds)
     }
 
     /// An argument that is itself a call or a dereference is a boundary.
@@ -106,14 +136,22 @@ impl Binder<'_> {
     }
 
     pub(super) fn guarded_argument(&mut self, mut bound: Bound) -> Bound {
-        if matches!(bound.program, Program::Call { .. } | Program::Native { .. } | Program::Field { .. }) {
+        let call = matches!(bound.program, Program::Call { .. } | Program::Native { .. } | Program::Lambda { .. });
+        if call || matches!(bound.program, Program::Field { .. }) {
             bound.program = self.guard(bound.program);
         }
         bound
     }
 
     pub(super) fn resolved(&mut self, name: &str, args: Vec<Bound>) -> Result<Bound> {
-        let Some(entry) = Registry::find(name) else { return self.native(name, args) };
+        let allowed = name.strip_prefix('#').and_then(Registry::table);
+        let Some(entry) = allowed.or_else(|| Registry::find(name)) else {
+            return match Registry::table(name) {
+                Some(_) => Err(Error::statement(format!("Table functions can't be used here: {name}"))
+                    .with_hint("a table function stands in the SELECT list only")),
+                None => self.native(name, args),
+            };
+        };
         let given: Vec<Option<SqlType>> = args.iter().map(|a| a.ty.clone()).collect();
         refuse_ambiguity(name, &given)?;
         let resolved = match entry.resolve(&given) {
@@ -140,7 +178,13 @@ impl Binder<'_> {
         args: Vec<Bound>,
         error: Error,
     ) -> Result<Bound> {
-        if !matches!(entry.name, "COALESCE" | "IFNULL" | "NULLIF") {
+        let extremes = matches!(entry.name, "GREATEST" | "LEAST");
+        if !extremes && !matches!(entry.name, "COALESCE" | "IFNULL" | "NULLIF") {
+            return Err(error);
+        }
+        // Text beside times is read as one, but no text becomes a number here.
+        let times = |b: &Bound| matches!(b.ty, Some(SqlType::Date | SqlType::Time | SqlType::Timestamp));
+        if extremes && !args.iter().any(times) {
             return Err(error);
         }
         let Ok((programs, ty)) = self.common(args) else { return Err(error) };
@@ -200,6 +244,11 @@ fn refuse_ambiguity(name: &str, given: &[Option<SqlType>]) -> Result<()> {
     let Some(first) = numbers.next().filter(|ty| ty.is_numeric()) else { return Ok(()) };
     let (numeric, mixed) = numbers.fold((true, false), |(n, m), ty| (n && ty.is_numeric(), m || ty != first));
     if !numeric || !mixed || !matches!(name, "GREATEST" | "LEAST") {
+        return Ok(());
+    }
+    // DOUBLE takes all of them, and DECIMALs widen to one.
+    let types: Vec<&SqlType> = given.iter().flatten().collect();
+    if types.contains(&&SqlType::Double) || types.iter().all(|ty| matches!(ty, SqlType::Decimal(..))) {
         return Ok(());
     }
     let given: Vec<_> = given.iter().map(|ty| ty.as_ref().map_or("null".to_string(), SqlType::to_string)).collect();

@@ -8,6 +8,7 @@
 
 mod call;
 mod compare;
+mod lambda;
 mod list;
 mod native;
 mod types;
@@ -67,7 +68,7 @@ impl Boundary {
 
 /// Binds an expression and puts the boundary's guard around it, if it can fail.
 pub fn bind(expr: &Expr, scope: &dyn Scope, boundary: Boundary) -> Result<Typed> {
-    let mut binder = Binder { scope, boundary, guards: 1, depth: 0 };
+    let mut binder = Binder { scope, boundary, guards: 1, depth: 0, frames: Vec::new() };
     let bound = binder.expr(expr)?;
     let ty = match (bound.ty, boundary) {
         (Some(ty), _) => ty,
@@ -95,7 +96,7 @@ pub fn bind(expr: &Expr, scope: &dyn Scope, boundary: Boundary) -> Result<Typed>
 
 /// Binds an expression whose value goes into a column of a known type: numbers widen, literals are converted.
 pub fn bind_to(expr: &Expr, scope: &dyn Scope, boundary: Boundary, target: &SqlType) -> Result<Typed> {
-    let mut binder = Binder { scope, boundary, guards: 1, depth: 0 };
+    let mut binder = Binder { scope, boundary, guards: 1, depth: 0, frames: Vec::new() };
     let bound = binder.expr(expr)?;
     let text = bound.program.to_string();
     let from = bound.ty.clone();
@@ -155,6 +156,8 @@ struct Binder<'a> {
     /// The number of the next guard; 0 is the outermost.
     guards: u16,
     depth: usize,
+    /// The lambdas around the expression at hand, outermost first.
+    frames: Vec<lambda::Frame>,
 }
 
 impl Binder<'_> {
@@ -227,9 +230,7 @@ impl Binder<'_> {
     }
 
     fn column(&mut self, qualifier: Option<&str>, name: &str) -> Result<Bound> {
-        let (index, ty) = self.scope.column(qualifier, name)?;
-        let shown = qualifier.map_or(name.to_string(), |q| format!("{q}.{name}"));
-        Ok(Bound::new(Program::column(index, shown), ty))
+        self.visible(self.frames.len(), qualifier, name)
     }
 
     fn value(&mut self, value: &Value) -> Result<Bound> {

@@ -1,6 +1,7 @@
-//! The meaning of each aggregate on its own state words: take a value, tell the result. No columns, no rows.
+//! The meaning of aggregates of fixed size on their own state words: take a value, take it back, take in another group,
+//! tell the result. No columns, no rows.
 
-use super::accumulate::Native;
+use super::cells::Native;
 
 /// The meaning of one aggregate on its own words.
 pub(super) trait Fold: Copy {
@@ -9,47 +10,17 @@ pub(super) trait Fold: Copy {
     type Out: Native;
     /// Takes one value that is not NULL; false = the result would not fit, nothing changed.
     fn add(&self, words: &mut [i64], value: Self::In) -> bool;
-    fn peek(&self, words: &[i64]) -> Option<Self::Out>;
-}
-
-/// An aggregate that can take a value back: what GROUP BY over a table needs.
-pub(super) trait Undo: Fold {
-    /// Takes back one value that was added; false = the result would not fit, nothing changed.
+    /// Takes a value back that was added before; only where [`Aggregate::undoable`] says so.
+    ///
+    /// [`Aggregate::undoable`]: crate::functions::aggregate::Aggregate::undoable
     fn undo(&self, words: &mut [i64], value: Self::In) -> bool;
-}
-
-#[derive(Clone, Copy)]
-pub(super) struct Count;
-impl Undo for Count {
-    #[inline(always)]
-    fn undo(&self, words: &mut [i64], (): ()) -> bool {
-        words[0] -= 1;
-        true
-    }
-}
-impl Fold for Count {
-    const WORDS: usize = 1;
-    type In = ();
-    type Out = i64;
-    #[inline(always)]
-    fn add(&self, words: &mut [i64], (): ()) -> bool {
-        words[0] += 1;
-        true
-    }
-    #[inline(always)]
-    fn peek(&self, words: &[i64]) -> Option<i64> {
-        Some(words[0])
-    }
+    /// Takes in what another group has seen.
+    fn merge(&self, words: &mut [i64], from: &[i64]) -> bool;
+    fn peek(&self, words: &[i64]) -> Option<Self::Out>;
 }
 
 #[derive(Clone, Copy)]
 pub(super) struct SumInteger;
-impl Undo for SumInteger {
-    #[inline(always)]
-    fn undo(&self, words: &mut [i64], value: i32) -> bool {
-        self.add(words, value.wrapping_neg())
-    }
-}
 impl Fold for SumInteger {
     const WORDS: usize = 1;
     type In = i32;
@@ -60,6 +31,15 @@ impl Fold for SumInteger {
         true
     }
     #[inline(always)]
+    fn undo(&self, words: &mut [i64], value: i32) -> bool {
+        words[0] = i64::from((words[0] as i32).wrapping_sub(value));
+        true
+    }
+    #[inline(always)]
+    fn merge(&self, words: &mut [i64], from: &[i64]) -> bool {
+        self.add(words, from[0] as i32)
+    }
+    #[inline(always)]
     fn peek(&self, words: &[i64]) -> Option<i32> {
         Some(words[0] as i32)
     }
@@ -67,12 +47,6 @@ impl Fold for SumInteger {
 
 #[derive(Clone, Copy)]
 pub(super) struct SumBigint;
-impl Undo for SumBigint {
-    #[inline(always)]
-    fn undo(&self, words: &mut [i64], value: i64) -> bool {
-        self.add(words, value.wrapping_neg())
-    }
-}
 impl Fold for SumBigint {
     const WORDS: usize = 1;
     type In = i64;
@@ -83,6 +57,15 @@ impl Fold for SumBigint {
         true
     }
     #[inline(always)]
+    fn undo(&self, words: &mut [i64], value: i64) -> bool {
+        words[0] = words[0].wrapping_sub(value);
+        true
+    }
+    #[inline(always)]
+    fn merge(&self, words: &mut [i64], from: &[i64]) -> bool {
+        self.add(words, from[0])
+    }
+    #[inline(always)]
     fn peek(&self, words: &[i64]) -> Option<i64> {
         Some(words[0])
     }
@@ -90,12 +73,6 @@ impl Fold for SumBigint {
 
 #[derive(Clone, Copy)]
 pub(super) struct SumDouble;
-impl Undo for SumDouble {
-    #[inline(always)]
-    fn undo(&self, words: &mut [i64], value: f64) -> bool {
-        self.add(words, -value)
-    }
-}
 impl Fold for SumDouble {
     const WORDS: usize = 1;
     type In = f64;
@@ -104,6 +81,14 @@ impl Fold for SumDouble {
     fn add(&self, words: &mut [i64], value: f64) -> bool {
         words[0] = (f64::load(words) + value).to_bits() as i64;
         true
+    }
+    #[inline(always)]
+    fn undo(&self, words: &mut [i64], value: f64) -> bool {
+        self.add(words, -value)
+    }
+    #[inline(always)]
+    fn merge(&self, words: &mut [i64], from: &[i64]) -> bool {
+        self.add(words, f64::load(from))
     }
     #[inline(always)]
     fn peek(&self, words: &[i64]) -> Option<f64> {
@@ -115,13 +100,6 @@ impl Fold for SumDouble {
 pub(super) struct SumDecimal {
     /// The highest absolute value that has the result's precision.
     pub(super) limit: i128,
-}
-impl Undo for SumDecimal {
-    #[inline(always)]
-    fn undo(&self, words: &mut [i64], value: i128) -> bool {
-        // Arrow's decimals have at most 38 digits: their negative fits.
-        self.add(words, -value)
-    }
 }
 impl Fold for SumDecimal {
     const WORDS: usize = 2;
@@ -136,6 +114,14 @@ impl Fold for SumDecimal {
             }
             _ => false,
         }
+    }
+    #[inline(always)]
+    fn undo(&self, words: &mut [i64], value: i128) -> bool {
+        self.add(words, -value)
+    }
+    #[inline(always)]
+    fn merge(&self, words: &mut [i64], from: &[i64]) -> bool {
+        self.add(words, i128::load(from))
     }
     #[inline(always)]
     fn peek(&self, words: &[i64]) -> Option<i128> {
@@ -158,17 +144,21 @@ macro_rules! average {
                 true
             }
             #[inline(always)]
-            fn peek(&self, words: &[i64]) -> Option<f64> {
-                let sum = <$ty as Stored>::load(words) as f64;
-                Some(if words[1] == 0 { 0.0 } else { sum / words[1] as f64 })
-            }
-        }
-        impl Undo for $name {
-            #[inline(always)]
             fn undo(&self, words: &mut [i64], value: $ty) -> bool {
                 $sum.undo(words, value);
                 words[1] -= 1;
                 true
+            }
+            #[inline(always)]
+            fn merge(&self, words: &mut [i64], from: &[i64]) -> bool {
+                $sum.merge(words, from);
+                words[1] += from[1];
+                true
+            }
+            #[inline(always)]
+            fn peek(&self, words: &[i64]) -> Option<f64> {
+                let sum = <$ty as Stored>::load(words) as f64;
+                Some(if words[1] == 0 { 0.0 } else { sum / words[1] as f64 })
             }
         }
     };
@@ -176,6 +166,9 @@ macro_rules! average {
 average!(AvgInteger, i32, SumInteger);
 average!(AvgBigint, i64, SumBigint);
 average!(AvgDouble, f64, SumDouble);
+
+/// The planner refuses these over a table.
+pub(super) const NO_UNDO: &str = "an aggregate that cannot take a value back does not stand over a table";
 
 /// The highest or the lowest value: word 0 says whether there is one.
 #[derive(Clone, Copy)]
@@ -199,6 +192,13 @@ impl<T: Stored + Native, const HIGHEST: bool> Fold for Extreme<T, HIGHEST> {
             words[0] = 1;
         }
         true
+    }
+    fn undo(&self, _: &mut [i64], _: T) -> bool {
+        unreachable!("{}", NO_UNDO)
+    }
+    #[inline(always)]
+    fn merge(&self, words: &mut [i64], from: &[i64]) -> bool {
+        from[0] == 0 || self.add(words, T::load(&from[1..]))
     }
     #[inline(always)]
     fn peek(&self, words: &[i64]) -> Option<T> {

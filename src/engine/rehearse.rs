@@ -1,0 +1,111 @@
+//! A rehearsal: every statement of a request is planned on a copy of what there is, before the first is carried out. A
+//! wrong last statement then changes nothing.
+
+use super::apply::{chosen, unknown_query};
+use super::session::Session;
+use super::{Engine, unsupported};
+use crate::catalog::{Catalog, QueryInfo};
+use crate::error::{Error, Result};
+use crate::execute::compile;
+use crate::parse::statement::{CreateAs, Parsed, SourceKind, Statement};
+use crate::plan::{self, Created, Facts, Settings, TopicFact, TopicRequest};
+
+/// What statements change, as a copy.
+struct Copy {
+    catalog: Catalog,
+    facts: Facts,
+    queries: Vec<String>,
+    next: u64,
+    session: Session,
+}
+
+impl Engine {
+    /// Plans the statements one after the other. The error says which of them cannot be carried out.
+    pub fn rehearse(&self, statements: &[Parsed], session: &Session) -> Result<(), (usize, Error)> {
+        // The usual request has one statement, which plans itself before it changes anything.
+        if statements.len() < 2 {
+            return Ok(());
+        }
+        let facts = self.facts().map_err(|e| (0, e))?;
+        let mut copy = {
+            let state = self.inner.state.lock();
+            let (catalog, queries) = (state.catalog.clone(), state.order.clone());
+            Copy { catalog, facts, queries, next: state.next, session: session.clone() }
+        };
+        for (at, parsed) in statements.iter().enumerate() {
+            self.pretend(parsed, &mut copy).map_err(|e| (at, e.shifted(parsed.span.start)))?;
+        }
+        Ok(())
+    }
+
+    fn pretend(&self, parsed: &Parsed, copy: &mut Copy) -> Result<()> {
+        let settings = Settings::of(&self.properties(&copy.session))?;
+        match &parsed.statement {
+            Statement::CreateSource(create) => {
+                let planned = plan::create_source(create, &copy.catalog, &copy.facts, &settings, &parsed.text)?;
+                if let Created::New(plan) = planned {
+                    copy.topic(plan.create_topic.as_ref());
+                    copy.catalog.put(plan.source);
+                    copy.next += 1;
+                }
+            }
+            Statement::CreateAs(create) => copy.create_as(create, parsed, &settings)?,
+            Statement::InsertValues(insert) => drop(plan::insert_values(insert, &copy.catalog)?),
+            Statement::Drop(drop) => {
+                if drop.if_exists && copy.catalog.source(&drop.name.value).is_none() {
+                    return Ok(());
+                }
+                let dropped = copy.catalog.drop_source(&drop.name.value, drop.kind);
+                let (source, query) = dropped.map_err(|e| e.at(drop.name.span))?;
+                copy.queries.retain(|id| query.as_ref().is_none_or(|q| q.id != *id));
+                if drop.delete_topic {
+                    copy.facts.topics.remove(&source.topic);
+                }
+                copy.next += 1;
+            }
+            Statement::Terminate(id) => {
+                for id in chosen(&copy.queries, id.as_deref())? {
+                    copy.catalog.remove_query(&id);
+                    copy.queries.retain(|other| *other != id);
+                    copy.next += 1;
+                }
+            }
+            Statement::Pause(id) | Statement::Resume(id) => drop(chosen(&copy.queries, id.as_deref())?),
+            Statement::ExplainQuery(id) if !copy.queries.contains(&id.value) => {
+                return Err(unknown_query(&id.value, &copy.queries).at(id.span));
+            }
+            Statement::Describe { name, .. } => drop(copy.catalog.require(&name.value).map_err(|e| e.at(name.span))?),
+            Statement::Set { name, value } => copy.session.set(name, value)?,
+            Statement::Unset(name) => copy.session.unset(name)?,
+            Statement::Unsupported { what, span } => return Err(unsupported(what).at(*span)),
+            // Nothing that a later statement could depend on; what is wrong with them shows when they are carried out.
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl Copy {
+    fn topic(&mut self, topic: Option<&TopicRequest>) {
+        if let Some(topic) = topic {
+            let fact = TopicFact { partitions: topic.partitions, replicas: topic.replicas.unwrap_or(1) };
+            self.facts.topics.insert(topic.name.clone(), fact);
+        }
+    }
+
+    fn create_as(&mut self, create: &CreateAs, parsed: &Parsed, settings: &Settings) -> Result<()> {
+        let prefix = if create.kind == SourceKind::Stream { "CSAS" } else { "CTAS" };
+        let id = format!("{prefix}_{}_{}", create.name.value, self.next);
+        let planned = plan::create_as(create, &id, &self.catalog, &self.facts, settings, &parsed.text)?;
+        if let Created::New(plan) = planned {
+            compile::pipeline(&plan.logical)?;
+            self.topic(plan.create_topic.as_ref());
+            let writes = create.name.value.clone();
+            self.catalog.put_query(QueryInfo { id: id.clone(), reads: plan.reads, writes });
+            self.catalog.put(plan.sink);
+            self.queries.push(id);
+            self.next += 1;
+        }
+        Ok(())
+    }
+}

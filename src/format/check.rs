@@ -1,0 +1,69 @@
+//! What the formats can carry, with the reasons in ksqlDB's words.
+
+use crate::catalog::Format;
+use crate::error::{Error, Result};
+use crate::types::{Column, Role, SqlType, quoted};
+
+/// Refuses columns that a format cannot carry.
+pub fn check(format: Format, columns: &[Column]) -> Result<()> {
+    let columns = carried(columns);
+    let refused = |ty: &SqlType| format!("The '{}' format does not support type '{}'", format.name(), base_name(ty));
+    match format {
+        Format::None if columns.is_empty() => Ok(()),
+        Format::None => Err(Error::statement(format!(
+            "The 'NONE' format can only be used when no columns are defined. Got: [{}]",
+            described(&columns)
+        ))),
+        Format::Kafka => {
+            if let Some(column) = columns.iter().find(|c| !is_plain(&c.ty)) {
+                return Err(Error::statement(refused(&column.ty)));
+            }
+            if columns.len() > 1 {
+                let got = described(&columns);
+                let text = format!("The 'KAFKA' format only supports a single field. Got: [{got}]");
+                return Err(Error::statement(text));
+            }
+            Ok(())
+        }
+        Format::Delimited(_) => match columns.iter().find(|c| is_nested(&c.ty)) {
+            Some(column) => Err(Error::statement(format!("{}, column: {}", refused(&column.ty), quoted(&column.name)))),
+            None => Ok(()),
+        },
+        Format::Json if columns.iter().all(|c| maps_have_text_keys(&c.ty)) => Ok(()),
+        Format::Json => Err(Error::statement("JSON only supports MAP types with STRING keys")),
+    }
+}
+
+/// Types that Kafka has a serialiser for.
+fn is_plain(ty: &SqlType) -> bool {
+    matches!(ty, SqlType::Integer | SqlType::Bigint | SqlType::Double | SqlType::String | SqlType::Bytes)
+}
+
+fn is_nested(ty: &SqlType) -> bool {
+    matches!(ty, SqlType::Array(_) | SqlType::Map(..) | SqlType::Struct(_))
+}
+
+fn maps_have_text_keys(ty: &SqlType) -> bool {
+    match ty {
+        SqlType::Array(item) => maps_have_text_keys(item),
+        SqlType::Map(key, value) => **key == SqlType::String && maps_have_text_keys(value),
+        SqlType::Struct(fields) => fields.iter().all(|(_, ty)| maps_have_text_keys(ty)),
+        _ => true,
+    }
+}
+
+/// Columns that stand in the payload; header columns do not.
+pub(super) fn carried(columns: &[Column]) -> Vec<&Column> {
+    columns.iter().filter(|c| !matches!(c.role, Role::Header(_))).collect()
+}
+
+/// `` `K` INTEGER KEY, `V` STRING ``
+pub fn described(columns: &[&Column]) -> String {
+    let one = |c: &&Column| format!("{} {}{}", quoted(&c.name), c.ty, if c.role == Role::Key { " KEY" } else { "" });
+    columns.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+fn base_name(ty: &SqlType) -> String {
+    let name = ty.to_string();
+    name.split(['(', '<']).next().unwrap_or(&name).to_owned()
+}

@@ -1,0 +1,117 @@
+//! MASK and its kin: letters and digits become stand-ins, so that a text keeps its shape and loses its meaning.
+//!
+//! Stand-ins are given as texts of which the first character counts; a NULL leaves that kind of character as it is.
+
+use super::Param::Is;
+use super::kernel::{Numbers, Texts, strings};
+use super::string::STRING;
+use super::{Entry, ErrorSink, Overload, Returns, entry};
+use crate::error::Result;
+use crate::types::SqlType::{Integer, String as Text};
+use arrow::datatypes::Int32Type;
+use datafusion::logical_expr::ColumnarValue;
+
+/// Stand-ins for capitals, small letters, digits and the rest.
+const STAND_INS: [char; 4] = ['X', 'x', 'n', '-'];
+
+/// Which characters of a text are masked.
+#[derive(Clone, Copy)]
+enum Part {
+    All,
+    Left,
+    Right,
+    AllButLeft,
+    AllButRight,
+}
+
+/// A signature with and one without stand-ins.
+macro_rules! partly {
+    ($part:expr) => {
+        [
+            Overload::fallible(&[Is(Text), Is(Integer)], Returns::Type(Text), |a, r, e| mask(a, r, e, $part)),
+            Overload::fallible(
+                &[Is(Text), Is(Integer), Is(Text), Is(Text), Is(Text), Is(Text)],
+                Returns::Type(Text),
+                |a, r, e| mask(a, r, e, $part),
+            ),
+        ]
+    };
+}
+
+pub(super) static ENTRIES: &[Entry] = &[
+    entry!("MASK", STRING,
+    "Replaces capitals by X, small letters by x, digits by n and the rest by -, or by the given characters.",
+    ["MASK('Tide 42!')" => "Xxxx-nn-", "MASK('Tide 42', '*', '*', NULL, '_')" => "****_42"],
+    [Overload::fallible(&[Is(Text)], Returns::Type(Text), |a, r, e| mask(a, r, e, Part::All)),
+     Overload::fallible(&[Is(Text), Is(Text), Is(Text), Is(Text), Is(Text)], Returns::Type(Text), |a, r, e| {
+         mask(a, r, e, Part::All)
+     })]),
+    Entry {
+        name: "MASK_LEFT",
+        category: STRING,
+        description: "Masks the first n characters, as MASK does.",
+        examples: &[("MASK_LEFT('Tide 42', 2)", "Xxde 42")],
+        overloads: &partly!(Part::Left),
+    },
+    Entry {
+        name: "MASK_RIGHT",
+        category: STRING,
+        description: "Masks the last n characters, as MASK does.",
+        examples: &[("MASK_RIGHT('Tide 42', 2)", "Tide nn")],
+        overloads: &partly!(Part::Right),
+    },
+    Entry {
+        name: "MASK_KEEP_LEFT",
+        category: STRING,
+        description: "Masks all but the first n characters, as MASK does.",
+        examples: &[("MASK_KEEP_LEFT('Tide 42', 2)", "Tixx-nn")],
+        overloads: &partly!(Part::AllButLeft),
+    },
+    Entry {
+        name: "MASK_KEEP_RIGHT",
+        category: STRING,
+        description: "Masks all but the last n characters, as MASK does.",
+        examples: &[("MASK_KEEP_RIGHT('Tide 42', 2)", "Xxxx-42")],
+        overloads: &partly!(Part::AllButRight),
+    },
+];
+
+fn mask(args: &[ColumnarValue], rows: usize, errors: &mut ErrorSink, part: Part) -> Result<ColumnarValue> {
+    let texts = Texts::new(args, 0)?;
+    let first = if matches!(part, Part::All) { 1 } else { 2 };
+    let counts = if first == 2 { Some(Numbers::<Int32Type>::new(args, 1)?) } else { None };
+    let given = Texts::all(args, first)?;
+    strings(rows, |row, out| {
+        let Some(text) = texts.get(row) else { return false };
+        let count = counts.as_ref().map_or(Some(0), |c| c.get(row)).and_then(|n| usize::try_from(n).ok());
+        let Some(count) = count else {
+            errors.fail(row);
+            return false;
+        };
+        let stand_in = |kind: usize| match given.get(kind) {
+            None => Some(STAND_INS[kind]),
+            Some(texts) => texts.get(row).and_then(|t| t.chars().next()),
+        };
+        let length = if matches!(part, Part::Right | Part::AllButRight) { text.chars().count() } else { 0 };
+        for (i, c) in text.chars().enumerate() {
+            let masked = match part {
+                Part::All => true,
+                Part::Left => i < count,
+                Part::AllButLeft => i >= count,
+                Part::Right => i + count >= length,
+                Part::AllButRight => i + count < length,
+            };
+            out.push(if masked { stand_in(kind(c)).unwrap_or(c) } else { c });
+        }
+        true
+    })
+}
+
+fn kind(c: char) -> usize {
+    match c {
+        c if c.is_uppercase() => 0,
+        c if c.is_lowercase() => 1,
+        c if c.is_numeric() && c.to_digit(10).is_some() => 2,
+        _ => 3,
+    }
+}

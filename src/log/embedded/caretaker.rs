@@ -1,0 +1,102 @@
+//! Dropping and cleaning, in the background: what `retention.ms` and `retention.bytes` no longer keep, and all but the
+//! last record of each key where `cleanup.policy` is `compact`.
+//!
+//! Whole files are dropped, as in Kafka: a record goes when every record of its file has expired. A change is in the
+//! journal before a file is removed; files that a crash leaves behind are removed at the next opening.
+
+use super::core::Core;
+use super::entry::Change;
+use super::partition::Topic;
+use crate::error::Result;
+use parking_lot::{Condvar, Mutex};
+use std::path::PathBuf;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+/// Pause between two rounds. Kafka looks for expired files every 5 minutes and for dirty ones every 15 s.
+const PAUSE: Duration = Duration::from_secs(30);
+
+/// The thread that goes round; it ends with this value.
+#[derive(Debug)]
+pub(super) struct Caretaker {
+    ended: Arc<(Mutex<bool>, Condvar)>,
+}
+
+impl Caretaker {
+    /// Goes round for as long as the log is in use.
+    pub(super) fn start(core: &Arc<Core>) -> Result<Caretaker> {
+        let (core, ended) = (Arc::downgrade(core), Arc::<(Mutex<bool>, Condvar)>::default());
+        let told = ended.clone();
+        std::thread::Builder::new().name("tidegate-log-care".to_owned()).spawn(move || go_round(&core, &told))?;
+        Ok(Caretaker { ended })
+    }
+}
+
+impl Drop for Caretaker {
+    fn drop(&mut self) {
+        *self.ended.0.lock() = true;
+        self.ended.1.notify_all();
+    }
+}
+
+fn go_round(core: &Weak<Core>, ended: &(Mutex<bool>, Condvar)) {
+    loop {
+        let mut over = ended.0.lock();
+        if !*over {
+            ended.1.wait_for(&mut over, PAUSE);
+        }
+        if *over {
+            return;
+        }
+        drop(over);
+        let Some(core) = core.upgrade() else { return };
+        if let Err(error) = core.tidy() {
+            // The next round tries again; what is not dropped yet is only in the way.
+            tracing::warn!(%error, "cannot drop or clean old records");
+        }
+    }
+}
+
+impl Core {
+    /// One round over all topics.
+    pub(super) fn tidy(&self) -> Result<()> {
+        let topics: Vec<Arc<Topic>> = self.catalog.read().topics.values().cloned().collect();
+        for topic in topics.iter().filter(|t| t.keep.needs_care()) {
+            let cutoff = topic.keep.age_ms.map(|ms| self.clock.now_ms().saturating_sub(ms));
+            for (number, partition) in topic.partitions.iter().enumerate() {
+                let low = partition.expired(cutoff, topic.keep.bytes)?;
+                self.trim(topic, number, low)?;
+                if topic.keep.compact {
+                    self.clean(topic, number)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the records below `low` away, and the files that hold nothing else.
+    pub(super) fn trim(&self, topic: &Topic, number: usize, low: i64) -> Result<()> {
+        let mut writer = self.writer.lock();
+        let (id, partition) = (topic.info.id.0, &topic.partitions[number]);
+        let alive = self.catalog.read().manifest.topics.contains_key(&id);
+        if !alive || low <= partition.watermarks().low {
+            return Ok(());
+        }
+        self.change(&mut writer, &Change::Trim { topic: id, partition: number as u32, low })?;
+        let gone = partition.trim(low);
+        gone.iter().for_each(|path| drop(writer.dirty.remove(path)));
+        drop(writer);
+        remove(&gone);
+        Ok(())
+    }
+}
+
+/// Removes files that the journal does not name any more. Whoever reads one goes on reading it.
+pub(super) fn remove(files: &[PathBuf]) {
+    for path in files {
+        if let Err(error) = std::fs::remove_file(path) {
+            // The next opening removes it.
+            tracing::warn!(file = %path.display(), %error, "cannot remove a file that is not needed any more");
+        }
+    }
+}

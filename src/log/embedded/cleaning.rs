@@ -1,0 +1,223 @@
+//! Cleaning a compacted topic: of each key the last record is kept, and a tombstone only until everybody can have seen it.
+//!
+//! Files that are not written any more are read once for the last offset of every key, and a second time to copy what is
+//! left into new files, which the journal then puts in the place of the old ones. Records keep their offsets, so that
+//! offsets have gaps afterwards; batches go on to cover all offsets between them, which keeps the index as it is. The writer
+//! is stopped only for the journal's entry.
+
+use super::batch::{Batch, BatchHeader};
+use super::caretaker::remove;
+use super::core::Core;
+use super::entry::Change;
+use super::journal::sync_directory;
+use super::manifest::SegmentMeta;
+use super::partition::Topic;
+use super::segment::{Readable, failed, file_name};
+use super::thin::Thinned;
+use crate::error::Result;
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Write;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+/// Bytes of keys that one cleaning keeps in memory; Kafka's cleaner has 128 MiB too. What does not fit waits for the next.
+const KEY_BYTES_MAX: usize = 128 * 1024 * 1024;
+/// What an entry of the map costs beside its bytes.
+const KEY_OVERHEAD: usize = 48;
+/// Bytes collected before they are written.
+const WRITE_BYTES: usize = 1024 * 1024;
+
+/// Last offset of every key.
+type Latest = HashMap<Box<[u8]>, i64>;
+
+/// Which records stay.
+struct Rule<'a> {
+    latest: &'a Latest,
+    /// Tombstones below this offset have been through a cleaning before,
+    cleaned: i64,
+    /// and those of before this time are old enough to go.
+    tombstones_before: i64,
+}
+
+impl Rule<'_> {
+    fn keeps(&self, offset: i64, timestamp: i64, key: Option<&[u8]>, has_value: bool) -> bool {
+        // A record without a key belongs to no other; Kafka refuses to write it, and nothing is lost by keeping it.
+        let Some(key) = key else { return true };
+        let seen = offset < self.cleaned && timestamp < self.tombstones_before;
+        self.latest.get(key).is_none_or(|last| *last <= offset) && (has_value || !seen)
+    }
+}
+
+impl Core {
+    /// Cleans one partition if enough of it is new.
+    pub(super) fn clean(&self, topic: &Topic, number: usize) -> Result<()> {
+        let partition = &topic.partitions[number];
+        let Some(directory) = partition.directory() else { return Ok(()) };
+        let id = topic.info.id.0;
+        let cleaned = self.catalog.read().manifest.topics.get(&id).map_or(0, |t| t.partitions[number].cleaned);
+        let mut closed = partition.closed()?;
+        let bytes = |from: i64| closed.iter().filter(|(s, _)| s.base >= from).map(|(s, _)| s.end).sum::<u64>();
+        let (dirty, all) = (bytes(cleaned), bytes(i64::MIN));
+        if dirty == 0 || (dirty as f64) < topic.keep.dirty_ratio * all as f64 {
+            return Ok(());
+        }
+        let (latest, files, until) = last_offsets(&closed)?;
+        closed.truncate(files);
+        let tombstones_before = self.clock.now_ms().saturating_sub(topic.keep.tombstones_ms);
+        let rule = Rule { latest: &latest, cleaned, tombstones_before };
+        let most = topic.keep.segment_bytes.unwrap_or(self.options.segment_bytes);
+        let new = match copy(&closed, directory, most, &rule) {
+            Ok(new) => new,
+            Err((error, files)) => {
+                remove(&files);
+                return Err(error);
+            }
+        };
+        let old: Vec<SegmentMeta> = closed.iter().map(|(meta, _)| *meta).collect();
+        let mut writer = self.writer.lock();
+        let same = |s: &Vec<SegmentMeta>| s.starts_with(&old);
+        let found = self.catalog.read().manifest.topics.get(&id).is_some_and(|t| same(&t.partitions[number].segments));
+        if !found {
+            // Dropped or deleted meanwhile.
+            drop(writer);
+            remove(&new.iter().map(|s| directory.join(file_name(s))).collect::<Vec<_>>());
+            return Ok(());
+        }
+        let files = old.len();
+        let change = Change::Clean { topic: id, partition: number as u32, cleaned: until, old, new };
+        self.change(&mut writer, &change)?;
+        let Change::Clean { new, .. } = change else { return Ok(()) };
+        let gone = partition.replace(files, &new);
+        gone.iter().for_each(|path| drop(writer.dirty.remove(path)));
+        drop(writer);
+        remove(&gone);
+        Ok(())
+    }
+}
+
+/// Last offset of each key in as many of the files as memory allows, how many those are, and the offset behind them.
+fn last_offsets(files: &[(SegmentMeta, Readable)]) -> Result<(Latest, usize, i64)> {
+    let (mut latest, mut bytes, mut until) = (Latest::new(), 0, 0);
+    for (at, (meta, readable)) in files.iter().enumerate() {
+        if at > 0 && bytes > KEY_BYTES_MAX {
+            return Ok((latest, at, until));
+        }
+        each_batch(readable, meta.base, |header, batch| {
+            batch.for_each_key(|offset, _, key, _| {
+                let Some(key) = key else { return };
+                match latest.get_mut(key) {
+                    Some(last) => *last = offset,
+                    None => {
+                        bytes += key.len() + KEY_OVERHEAD;
+                        latest.insert(key.into(), offset);
+                    }
+                }
+            });
+            until = header.next;
+            Ok(())
+        })?;
+    }
+    Ok((latest, files.len(), until))
+}
+
+/// Decodes a file batch by batch.
+fn each_batch(readable: &Readable, base: i64, mut each: impl FnMut(&BatchHeader, &Batch) -> Result<()>) -> Result<()> {
+    let mut failure = None;
+    readable.hop(0, base, |at, header| match readable.batch(at, header).and_then(|batch| each(header, &batch)) {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(error) => {
+            failure = Some(error);
+            ControlFlow::Break(())
+        }
+    })?;
+    failure.map_or(Ok(()), Err)
+}
+
+/// Copies what stays; on failure the files made so far come back with the error.
+fn copy(
+    files: &[(SegmentMeta, Readable)],
+    directory: &Path,
+    most: u64,
+    rule: &Rule<'_>,
+) -> Result<Vec<SegmentMeta>, (crate::error::Error, Vec<PathBuf>)> {
+    let generation = files.iter().map(|(meta, _)| meta.generation).max().unwrap_or(0) + 1;
+    let mut copy = Copy { directory, generation, most, done: Vec::new(), file: None, waiting: Vec::new(), open: None };
+    let copied = files.iter().try_for_each(|(meta, readable)| {
+        each_batch(readable, meta.base, |header, batch| copy.add(header, batch, rule))
+    });
+    match copied.and_then(|()| copy.finish()) {
+        Ok(()) => Ok(copy.done),
+        Err(error) => {
+            let made = copy.done.iter().map(|meta| directory.join(file_name(meta))).collect();
+            Err((error, made))
+        }
+    }
+}
+
+/// New files in the making.
+struct Copy<'a> {
+    directory: &'a Path,
+    generation: u32,
+    most: u64,
+    /// The files, the last of which is being written.
+    done: Vec<SegmentMeta>,
+    file: Option<File>,
+    /// Finished batches that are not in the file yet.
+    waiting: Vec<u8>,
+    /// The last batch: it grows over the offsets of those after it that are empty.
+    open: Option<Thinned>,
+}
+
+impl Copy<'_> {
+    fn add(&mut self, header: &BatchHeader, batch: &Batch, rule: &Rule<'_>) -> Result<()> {
+        let thinned = batch.thin(header, |offset, time, key, value| rule.keeps(offset, time, key, value));
+        if thinned.is_empty() && self.open.as_mut().is_some_and(|open| open.cover(header.next)) {
+            return Ok(());
+        }
+        self.close_batch()?;
+        self.open = Some(thinned);
+        Ok(())
+    }
+
+    fn close_batch(&mut self) -> Result<()> {
+        let Some(open) = self.open.take() else { return Ok(()) };
+        let (base, bytes) = open.finish();
+        let full = |meta: &SegmentMeta| meta.end + bytes.len() as u64 > self.most;
+        if self.done.last().is_none_or(full) {
+            self.close_file()?;
+            let meta = SegmentMeta { base, end: 0, generation: self.generation };
+            let path = self.directory.join(file_name(&meta));
+            self.done.push(meta);
+            self.file = Some(File::create(&path).map_err(|e| failed("create", &path, e))?);
+        }
+        if let Some(last) = self.done.last_mut() {
+            last.end += bytes.len() as u64;
+        }
+        self.waiting.extend_from_slice(&bytes);
+        if self.waiting.len() >= WRITE_BYTES { self.write() } else { Ok(()) }
+    }
+
+    fn write(&mut self) -> Result<()> {
+        if let (Some(file), Some(meta)) = (&mut self.file, self.done.last()) {
+            let written = file.write_all(&self.waiting);
+            written.map_err(|e| failed("write", &self.directory.join(file_name(meta)), e))?;
+            self.waiting.clear();
+        }
+        Ok(())
+    }
+
+    fn close_file(&mut self) -> Result<()> {
+        self.write()?;
+        if let (Some(file), Some(meta)) = (self.file.take(), self.done.last()) {
+            file.sync_all().map_err(|e| failed("sync", &self.directory.join(file_name(meta)), e))?;
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        self.close_batch()?;
+        self.close_file()?;
+        sync_directory(self.directory)
+    }
+}

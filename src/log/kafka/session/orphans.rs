@@ -1,0 +1,92 @@
+//! What a broker forgot to end.
+//!
+//! A new producer may begin when every partition of its predecessor's transaction holds a marker: this is what makes a
+//! retry safe. Kafka 4.3.1 breaks it in one case. A broker that was killed comes up again as the coordinator of a
+//! transaction before it has read its own metadata to the end; it takes partitions that it does not know yet for
+//! deleted, skips their markers ("these partitions are likely deleted already and hence can be skipped") and calls the
+//! transaction ended. The rows stay open, and the *next* transaction of the same producer id, ours, commits them with
+//! its own: an epoch that was given up would stand in the topic beside its repetition.
+//!
+//! So a partition that a producer writes for the first time since a failure is looked at: is anything open there? If so,
+//! a transaction of our own is begun on it and aborted, whose marker ends whatever our producer id has left. Somebody
+//! else's open transaction looks the same and is not touched by this. The same may happen to the partition that holds
+//! the group's offsets; it then answers "not stable yet" for ever.
+
+use super::*;
+use crate::log::RecordSet;
+
+/// A broker says within this time what stands, unless something is open; then it never does.
+const OPEN_AFTER: Duration = Duration::from_secs(3);
+/// Time for an abort.
+const ABORT_WAIT: Duration = Duration::from_secs(20);
+
+impl KafkaSession {
+    /// Ends what is open in the partitions that `epoch` writes and that were not looked at since the last failure.
+    pub(super) fn end_orphans(&mut self, epoch: &Epoch) -> Result<(), Failure> {
+        let mut fresh = BTreeSet::new();
+        for (topic, records) in &epoch.records {
+            let partitions: BTreeSet<i32> = records.rows.iter().map(|row| row.partition).collect();
+            fresh.extend(partitions.into_iter().map(|p| TopicPartition::new(topic.clone(), p)));
+        }
+        fresh.retain(|at| !self.looked_at.contains(at));
+        let mut open = BTreeSet::new();
+        for at in &fresh {
+            let marks = self.log.watermarks(at)?;
+            if marks.stable < marks.high {
+                open.insert(at.clone());
+            }
+        }
+        if !open.is_empty() {
+            self.abort_in(&open, epoch)?;
+        }
+        self.looked_at.append(&mut fresh);
+        Ok(())
+    }
+
+    /// An aborted transaction on these partitions: one of the rows of `epoch` each, which nobody will see.
+    fn abort_in(&mut self, open: &BTreeSet<TopicPartition>, epoch: &Epoch) -> Result<(), Failure> {
+        tracing::info!(target: "kafka", "{} ends what is open in {} partitions", self.owner, open.len());
+        let sender = self.sender.as_mut().ok_or_else(|| Failure::of("no producer"))?;
+        sender.outlet().begin().map_err(|e| Failure::call("begin", e))?;
+        for (topic, records) in &epoch.records {
+            let mut one = RecordSet::default();
+            for at in open.iter().filter(|at| at.topic == *topic) {
+                let row = records.rows.iter().position(|row| row.partition == at.partition);
+                let row = row.ok_or_else(|| Failure::of("a partition without a row"))?;
+                one.push(at.partition, records.rows[row].timestamp, records.key(row), records.value(row));
+            }
+            sender.send(topic, &one)?;
+        }
+        sender.drain()?;
+        self.abort_and_replace()
+    }
+
+    /// Ends pending offsets of our producer id, if there are any. Only when it is known that they were not to be
+    /// committed.
+    pub(super) fn end_orphaned_offsets(&mut self) -> Result<()> {
+        if stable(&self.stable, &self.task_list(), self.log.clock(), OPEN_AFTER).is_ok() {
+            return Ok(());
+        }
+        tracing::info!(target: "kafka", "{} ends what is open in its offsets", self.owner);
+        let (Some(sender), Some(standing)) = (self.sender.as_ref(), self.member.standing()) else { return Ok(()) };
+        let list = committed_list(&self.hasty, &self.task_list(), ANSWER_WAIT)
+            .map_err(|e| failed("read the committed tasks", e))?;
+        let outlet = sender.outlet();
+        outlet.begin().map_err(|e| Error::io(format!("begin: {e}")))?;
+        // A refusal does no harm: the partition was made part of the transaction before.
+        if let Err(error) = outlet.send_offsets(&list, &standing, OFFSETS_WAIT) {
+            tracing::debug!(target: "kafka", "offsets to be aborted: {error}");
+        }
+        self.abort_and_replace().map_err(|f| Error::io(f.reason))
+    }
+
+    /// A producer is not used again after an abort: the request might have been repeated.
+    fn abort_and_replace(&mut self) -> Result<(), Failure> {
+        let sender = self.sender.take().ok_or_else(|| Failure::of("no producer"))?;
+        let aborted = sender.outlet().abort(ABORT_WAIT);
+        retire(sender);
+        aborted.map_err(|e| Failure::call("abort", e))?;
+        self.sender = Some(self.new_sender()?);
+        Ok(())
+    }
+}

@@ -1,0 +1,99 @@
+//! Table functions in the SELECT list: rows are taken apart below the projection.
+//!
+//! ```text
+//! SELECT id, EXPLODE(a) + 1    Compute  ID, #explode_0 + 1
+//!                              Explode  #explode_0: an element a row
+//!                              Compute  all columns, and #explode_0 = a
+//! ```
+
+use crate::error::{Error, Result};
+use crate::functions::Registry;
+use crate::parse::statement::SourceKind;
+use crate::plan::nodes::{Compute, Explode};
+use crate::plan::projection::Item;
+use crate::plan::scalar::{self, Boundary};
+use crate::plan::scope::Names;
+use crate::plan::select::Context;
+use crate::plan::{call, expression};
+use crate::types::SqlType;
+use datafusion::logical_expr::{Expr as PlanExpr, LogicalPlan};
+use sqlparser::ast::{Expr, Function, Ident, ObjectName};
+
+/// Before a table function's name where it may stand: elsewhere the binder refuses it.
+pub(super) const ALLOWED: char = '#';
+
+/// The expression calls a table function.
+pub(super) fn has_calls(expr: &Expr) -> bool {
+    let mut found = false;
+    expression::replace(expr, &mut |e| {
+        found |= table_call(e).is_some();
+        None
+    });
+    found
+}
+
+fn table_call(expr: &Expr) -> Option<&Function> {
+    match expr {
+        Expr::Function(function) => Registry::table(&expression::function_name(function)).map(|_| function),
+        _ => None,
+    }
+}
+
+/// The items over the exploded rows, the names that they see, and the plan.
+pub(super) fn bind(
+    context: &Context<'_>,
+    items: Vec<Item>,
+    plan: LogicalPlan,
+) -> Result<(Vec<Item>, Names, LogicalPlan)> {
+    if context.source.kind == SourceKind::Table {
+        return Err(Error::statement("Table source is not supported with table functions"));
+    }
+    let mut calls: Vec<Expr> = Vec::new();
+    let mut above = Vec::new();
+    let mut nested = None;
+    for item in items {
+        let expr = expression::replace(&item.expr, &mut |e| {
+            let call = table_call(e)?;
+            let inside = expression::arguments(call).unwrap_or_default();
+            if inside.iter().any(|a| has_calls(a)) {
+                nested = Some(expression::text(e));
+            }
+            let place = calls.iter().position(|c| c == e).unwrap_or(calls.len());
+            if place == calls.len() {
+                calls.push(e.clone());
+            }
+            Some(expression::identifier(&name(place)))
+        });
+        above.push(Item { expr, ..item });
+    }
+    if let Some(text) = nested {
+        return Err(Error::statement(format!("Table functions cannot be nested: {text}")));
+    }
+    let input = plan.schema().clone();
+    let mut columns: Vec<(String, PlanExpr)> =
+        input.columns().into_iter().map(|c| (c.name.clone(), PlanExpr::Column(c))).collect();
+    let first = columns.len();
+    let mut names = context.names.clone();
+    for (place, call) in calls.iter().enumerate() {
+        let bound = scalar::bind(&allowed(call), &context.names, Boundary::SelectItem)?;
+        let SqlType::Array(item) = &bound.ty else { return Err(Error::bug("a table function gives no ARRAY")) };
+        names.add(&name(place), first + place, (**item).clone());
+        columns.push((name(place), call::call(&bound.program, &bound.ty, &input)));
+    }
+    let plan = Explode::plan(first, Compute::plan(columns, plan)?)?;
+    Ok((above, names, plan))
+}
+
+fn name(place: usize) -> String {
+    format!("#explode_{place}")
+}
+
+/// The call under the name that the binder takes.
+fn allowed(call: &Expr) -> Expr {
+    let mut call = call.clone();
+    if let Expr::Function(function) = &mut call {
+        let name = format!("{ALLOWED}{}", expression::function_name(function));
+        function.name = ObjectName::from(vec![Ident::new(name)]);
+    }
+    call
+}

@@ -1,0 +1,176 @@
+//! `POST /inserts-stream`: rows written one by one, each acknowledged when it is durable.
+//!
+//! The body's first line names the stream, each further one is a row as a JSON object. Lines are taken as they come, so a
+//! client may keep the request open and go on writing. Answers keep the order of the rows.
+
+use super::ksql::{read, texts};
+use super::rows::{JSON, accepted};
+use super::{App, BODY_BYTES_MAX, error};
+use crate::engine::session::Session;
+use crate::error::{Error, Result};
+use axum::body::{Body, BodyDataStream, Bytes};
+use axum::extract::State;
+use axum::http::header::{CONTENT_TYPE, HeaderMap};
+use axum::response::{IntoResponse, Response};
+use futures::{StreamExt, stream};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// Answers that wait for a slow client before its rows are left unread.
+const QUEUED_ANSWERS: usize = 64;
+/// Rows written by one call of the blocking thread.
+const ROWS_AT_ONCE: usize = 256;
+
+/// The first line.
+#[derive(Debug, Deserialize)]
+struct Target {
+    target: String,
+    #[serde(default)]
+    properties: BTreeMap<String, Value>,
+}
+
+/// The lines of a body as they arrive.
+struct Lines {
+    body: BodyDataStream,
+    buffer: Vec<u8>,
+    ended: bool,
+}
+
+impl Lines {
+    /// The lines that are complete now, at least one unless the body has ended.
+    async fn next(&mut self) -> Result<Vec<Bytes>> {
+        let mut lines = Vec::new();
+        loop {
+            while let Some(end) = memchr::memchr(b'\n', &self.buffer).filter(|_| lines.len() < ROWS_AT_ONCE) {
+                let line: Vec<u8> = self.buffer.drain(..=end).collect();
+                push(&mut lines, line);
+            }
+            if !lines.is_empty() || self.ended {
+                return Ok(lines);
+            }
+            if self.buffer.len() > BODY_BYTES_MAX {
+                return Err(Error::statement(format!("a line is longer than {BODY_BYTES_MAX} bytes")).with_code(41300));
+            }
+            match self.body.next().await {
+                Some(Ok(bytes)) => self.buffer.extend_from_slice(&bytes),
+                Some(Err(e)) => return Err(Error::io("the request broke off").with_detail(e.to_string())),
+                None => {
+                    self.ended = true;
+                    let rest = std::mem::take(&mut self.buffer);
+                    rest.split(|b| *b == b'\n').for_each(|line| push(&mut lines, line.to_vec()));
+                }
+            }
+        }
+    }
+}
+
+fn push(lines: &mut Vec<Bytes>, line: Vec<u8>) {
+    if !line.trim_ascii().is_empty() {
+        lines.push(Bytes::from(line));
+    }
+}
+
+pub(super) async fn inserts_stream(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Response {
+    // Clients that ask for JSON want one array; all others read line by line.
+    let array = accepted(&headers).iter().any(|name| name == JSON);
+    let mut lines = Lines { body: body.into_data_stream(), buffer: Vec::new(), ended: false };
+    let first = match lines.next().await {
+        Ok(first) => first,
+        Err(e) => return error::response(&e, None),
+    };
+    let opened = first.first().map_or_else(|| Err(no_target()), |line| read::<Target>(line));
+    let opened = opened.and_then(|target| {
+        let session = Session::with_properties(texts(target.properties))?;
+        app.engine.check_insert_target(&target.target)?;
+        Ok((target.target, session))
+    });
+    let (target, session) = match opened {
+        Ok(opened) => opened,
+        Err(e) => return error::response(&e, None),
+    };
+    let (sender, receiver) = mpsc::channel(QUEUED_ANSWERS);
+    let writer = Writer { app, target, session, array, written: 0 };
+    tokio::spawn(writer.run(first[1..].to_vec(), lines, sender));
+    let frames = stream::unfold(receiver, |mut receiver| async move {
+        receiver.recv().await.map(|frame| (Ok::<_, std::convert::Infallible>(frame), receiver))
+    });
+    let kind = if array { JSON } else { "application/vnd.ksqlapi.delimited.v1" };
+    ([(CONTENT_TYPE, kind)], Body::from_stream(frames)).into_response()
+}
+
+fn no_target() -> Error {
+    Error::statement("the request has no lines")
+        .with_code(40000)
+        .with_hint("the first line is {\"target\":\"STREAM\"}, each further one a row")
+}
+
+struct Writer {
+    app: Arc<App>,
+    target: String,
+    session: Session,
+    array: bool,
+    written: u64,
+}
+
+impl Writer {
+    async fn run(mut self, mut rows: Vec<Bytes>, mut lines: Lines, sender: mpsc::Sender<Bytes>) {
+        loop {
+            let done = tokio::task::spawn_blocking(move || {
+                let answers = self.write(&rows);
+                (self, answers)
+            });
+            let Ok((writer, answers)) = done.await else { return };
+            self = writer;
+            for answer in answers {
+                if sender.send(answer).await.is_err() {
+                    return;
+                }
+            }
+            if lines.ended {
+                break;
+            }
+            rows = match lines.next().await {
+                Ok(rows) => rows,
+                Err(e) => {
+                    // Nobody may be there to read it.
+                    let _ = sender.send(self.answer(&error::body(&e, None))).await;
+                    break;
+                }
+            };
+        }
+        if self.array {
+            let end = if self.written == 0 { "[]" } else { "]" };
+            let _ = sender.send(Bytes::from(end)).await;
+        }
+    }
+
+    fn write(&mut self, rows: &[Bytes]) -> Vec<Bytes> {
+        let mut answers = Vec::with_capacity(rows.len());
+        for row in rows {
+            let inserted = read::<Map<String, Value>>(row)
+                .and_then(|row| self.app.engine.insert_row(&self.target, &row, &mut self.session));
+            let seq = self.written;
+            let answer = match inserted {
+                Ok(()) => json!({ "status": "ok", "seq": seq }),
+                Err(e) => json!({
+                    "status": "error", "seq": seq, "error_code": e.code(), "message": e.to_string(),
+                }),
+            };
+            answers.push(self.answer(&answer));
+        }
+        answers
+    }
+
+    fn answer(&mut self, value: &Value) -> Bytes {
+        let before = match (self.array, self.written) {
+            (false, _) => "",
+            (true, 0) => "[",
+            (true, _) => ",",
+        };
+        self.written += 1;
+        Bytes::from(format!("{before}{value}{}", if self.array { "" } else { "\n" }))
+    }
+}

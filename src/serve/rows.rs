@@ -1,0 +1,157 @@
+//! How rows are written: three forms of one result set.
+//!
+//! ```text
+//! lines   {"queryId":..,"columnNames":[..],"columnTypes":[..]}\n [..]\n [..]\n
+//! array   [{"queryId":..},\n [..],\n [..]]
+//! rows    [{"header":{"queryId":..,"schema":".."}},\n {"row":{"columns":[..]}},\n {"finalMessage":".."}]
+//! ```
+//!
+//! Clients take the first line to be the header and nothing else, so each of these pieces is a body frame of its own.
+
+use super::error;
+use crate::engine::cell;
+use crate::engine::outcome::RowStream;
+use crate::error::{Error, Result};
+use arrow::array::ArrayRef;
+use axum::http::header::HeaderMap;
+use serde_json::{Value, json};
+
+/// The newline-delimited form.
+const DELIMITED: &str = "application/vnd.ksqlapi.delimited.v1";
+/// ksqlDB's own JSON.
+pub(super) const KSQL: &str = "application/vnd.ksql.v1+json";
+/// Plain JSON.
+pub(super) const JSON: &str = "application/json";
+
+/// How rows are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// One JSON value a line.
+    Lines,
+    /// One JSON array of a header and rows.
+    Array,
+    /// One JSON array of objects that say what they are; the only form that shows tombstones.
+    Rows,
+}
+
+/// The media types that a request names, in its order; empty = it takes anything.
+pub(super) fn accepted(headers: &HeaderMap) -> Vec<String> {
+    let named = headers.get_all("accept").iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(','));
+    let bare = named.map(|v| v.split(';').next().unwrap_or("").trim().to_ascii_lowercase());
+    bare.filter(|v| !v.is_empty()).collect()
+}
+
+/// The error for a request that wants none of what there is.
+pub(super) fn not_acceptable(wanted: &[String], offered: &[&str]) -> Error {
+    Error::statement(format!("{} is not served here", wanted.join(", ")))
+        .with_code(40600)
+        .with_hint(format!("accept {}", offered.join(" or ")))
+}
+
+impl Shape {
+    /// What a request asks for; `default` for one that takes anything.
+    pub(super) fn wanted(headers: &HeaderMap, default: Shape) -> Result<Shape> {
+        let named = accepted(headers);
+        let shape = |name: &String| match name.as_str() {
+            DELIMITED => Some(Shape::Lines),
+            KSQL => Some(Shape::Rows),
+            JSON if default == Shape::Rows => Some(Shape::Rows),
+            JSON => Some(Shape::Array),
+            "*/*" | "application/*" => Some(default),
+            _ => None,
+        };
+        match named.iter().find_map(shape) {
+            Some(shape) => Ok(shape),
+            None if named.is_empty() => Ok(default),
+            None => Err(not_acceptable(&named, &[DELIMITED, JSON, KSQL])),
+        }
+    }
+
+    /// Media type of the answer.
+    pub(super) fn media_type(self) -> &'static str {
+        match self {
+            Shape::Lines => DELIMITED,
+            Shape::Array => JSON,
+            Shape::Rows => KSQL,
+        }
+    }
+
+    /// Begins the answer.
+    pub(super) fn header(self, rows: &dyn RowStream, out: &mut Vec<u8>) {
+        let columns = rows.columns();
+        let head = match self {
+            Shape::Rows => {
+                let schema: Vec<_> = columns.iter().map(|c| format!("`{}` {}", c.name, c.ty)).collect();
+                json!({ "header": { "queryId": rows.id(), "schema": schema.join(", ") } })
+            }
+            Shape::Lines | Shape::Array => {
+                let names: Vec<_> = columns.iter().map(|c| c.name.as_str()).collect();
+                let types: Vec<_> = columns.iter().map(|c| c.ty.to_string()).collect();
+                json!({ "queryId": rows.id(), "columnNames": names, "columnTypes": types })
+            }
+        };
+        if self != Shape::Lines {
+            out.push(b'[');
+        }
+        self.put(&head, out);
+    }
+
+    /// A row; the forms without tombstones leave deleted rows out, and `out` as it was.
+    pub(super) fn row(self, columns: &[ArrayRef], row: usize, tombstone: bool, out: &mut Vec<u8>) {
+        if tombstone && self != Shape::Rows {
+            return;
+        }
+        self.separate(out);
+        let start = out.len();
+        if self == Shape::Rows {
+            out.extend_from_slice(b"{\"row\":{\"columns\":");
+        }
+        if let Err(e) = cell::write_row(columns, row, out) {
+            out.truncate(start);
+            self.value(&error::body(&e, None), out);
+        } else if self == Shape::Rows {
+            out.extend_from_slice(if tombstone { b",\"tombstone\":true}}" } else { b"}}" });
+        }
+        self.finish(out);
+    }
+
+    /// Why the rows end: an error.
+    pub(super) fn failure(self, error: &Error, out: &mut Vec<u8>) {
+        self.separate(out);
+        let body = error::body(error, None);
+        let body = if self == Shape::Rows { json!({ "errorMessage": body }) } else { body };
+        self.put(&body, out);
+    }
+
+    /// Ends the answer; `message` says why the rows ended.
+    pub(super) fn end(self, message: Option<&str>, out: &mut Vec<u8>) {
+        if let (Shape::Rows, Some(message)) = (self, message) {
+            self.separate(out);
+            self.value(&json!({ "finalMessage": message }), out);
+        }
+        if self != Shape::Lines {
+            out.push(b']');
+        }
+    }
+
+    fn put(self, value: &Value, out: &mut Vec<u8>) {
+        self.value(value, out);
+        self.finish(out);
+    }
+
+    fn value(self, value: &Value, out: &mut Vec<u8>) {
+        out.extend_from_slice(value.to_string().as_bytes());
+    }
+
+    fn separate(self, out: &mut Vec<u8>) {
+        if self != Shape::Lines {
+            out.extend_from_slice(b",\n");
+        }
+    }
+
+    fn finish(self, out: &mut Vec<u8>) {
+        if self == Shape::Lines {
+            out.push(b'\n');
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! The tests of the tests: a bug is seeded into the engine, and the law that is there to notice it has to fail.
+//!
+//! A law that passes with its bug tests nothing; so does one that fails without it, which its own run shows.
+
+use crate::{simulation, split_law};
+use std::panic::catch_unwind;
+use tidegate::log::partition;
+use tidegate::mutant::{self, Mutant};
+
+/// Partitions of keys as Kafka's own unit test has them.
+fn keys_go_where_java_sends_them() {
+    let vectors = [("21", -973_932_308i32), ("foobar", -790_332_482), ("abc", 479_470_107)];
+    for (key, hash) in vectors {
+        for partitions in [1, 3, 4, 7, 100] {
+            assert_eq!(partition::java(key.as_bytes(), partitions), (hash & 0x7fff_ffff) % partitions as i32, "{key}");
+        }
+    }
+}
+
+#[test]
+fn keys_and_partitions() {
+    keys_go_where_java_sends_them();
+}
+
+/// Does the law fail with the bug? Its message goes to the output of this test.
+fn caught(mutant: Mutant, law: fn()) {
+    let result = catch_unwind(|| mutant::with(mutant, law));
+    assert!(result.is_err(), "{mutant:?} was not noticed");
+}
+
+#[test]
+fn offsets_before_rows() {
+    caught(Mutant::OffsetsBeforeRows, simulation::crashes_and_doubtful_commits_change_nothing);
+}
+
+#[test]
+fn another_partitioner() {
+    caught(Mutant::Crc32Partitioner, keys_go_where_java_sends_them);
+}
+
+#[test]
+fn late_rule_off_by_one() {
+    caught(Mutant::LateOffByOne, split_law::each_equals_the_model_under_any_split);
+}
+
+#[test]
+fn undo_set_kept_after_abort() {
+    caught(Mutant::UndoKept, split_law::abort_and_replay_is_no_abort);
+}
+
+#[test]
+fn stream_time_lost_on_restart() {
+    caught(Mutant::StreamTimeLost, split_law::a_restart_from_the_changelog_goes_on);
+}
+
+#[test]
+fn last_in_another_order() {
+    caught(Mutant::LastByHash, split_law::last_is_the_fold_of_each);
+}
