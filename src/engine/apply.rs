@@ -54,7 +54,7 @@ impl Engine {
     pub(super) fn create_as(&self, create: &CreateAs, parsed: &Parsed, session: &Session) -> Result<Entity> {
         let properties = self.properties(session);
         let settings = Settings::of(&properties)?;
-        let mut state = self.inner.state.lock();
+        let state = self.inner.state.lock();
         let name = &create.name.value;
         let prefix = if create.kind == SourceKind::Stream { "CSAS" } else { "CTAS" };
         let id = format!("{prefix}_{name}_{}", state.next);
@@ -179,11 +179,11 @@ impl Engine {
     ) -> ExecutionSpec {
         let millis = |name: &str| properties.get(name).and_then(|v| v.parse().ok()).map(Duration::from_millis);
         ExecutionSpec {
+            start: start(properties),
             pipeline,
             target,
             group,
             mode: mode(properties),
-            start: start(properties),
             begin: None,
             commit_interval: millis("commit.interval.ms").unwrap_or(self.inner.config.commit_interval()),
             emit_interval: millis("emit.interval.ms").unwrap_or(EMIT_INTERVAL),
@@ -338,6 +338,7 @@ pub(super) fn mode(properties: &BTreeMap<String, String>) -> Mode {
     }
 }
 
+/// Where a query begins to read streams; tables it always reads from their first record on.
 fn start(properties: &BTreeMap<String, String>) -> Start {
     match properties.get("auto.offset.reset").map(String::as_str) {
         Some("latest") => Start::Latest,

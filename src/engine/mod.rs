@@ -165,6 +165,7 @@ impl Engine {
             Statement::CreateSource(create) => self.create_source(create, parsed, session)?,
             Statement::CreateAs(create) => self.create_as(create, parsed, session)?,
             Statement::InsertValues(insert) => self.insert_values(insert)?,
+            Statement::InsertSelect(insert) => self.insert_select(insert, parsed, session)?,
             Statement::Select(select) if select.emit.is_some() => return self.push_query(select, session),
             Statement::Select(_) | Statement::Batch(_) => return self.batch_query(&parsed.statement, session),
             Statement::CreateType(create) => self.create_type(create, parsed, session)?,
@@ -194,7 +195,6 @@ impl Engine {
                 false => Entity::Warning(format!("Cannot undefine variable '{name}' which was never defined")),
             },
             Statement::DescribeFunction(name) => show::describe_function(name)?,
-            Statement::InsertSelect(insert) => self.insert_select(insert, parsed, session)?,
             Statement::Print(_) => return Err(unsupported("PRINT")),
             Statement::Unsupported { what, span } => return Err(unsupported(what).at(*span)),
         };

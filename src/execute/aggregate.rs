@@ -16,7 +16,7 @@ mod write;
 
 use super::arena::Arena;
 use super::key_table::Probe;
-use super::keys::{BatchKeys, GroupRef, KeyLayout, usable};
+use super::keys::{BatchKeys, GroupRef, KeyLayout, keyed, usable};
 use super::pipeline::{AggregateCall, AggregateSpec};
 use super::row::masked;
 use super::segment::Segments;
@@ -24,7 +24,7 @@ use super::state_bytes::StateBytes;
 use super::window::Windows;
 use super::{BadRow, ChangeBatch, Delta, Mode, Operator, Out, Side};
 use crate::error::{Error, Result};
-use crate::functions::accumulate::{Accumulator, Arguments, Cells, Changes, Heap, Results, State, Work};
+use crate::functions::accumulate::{Accumulator, Arguments, Cells, Changes, Heap, Op, Results, State, Step, Work};
 use crate::mutant::{self, Mutant};
 use crate::types::time::NEVER;
 use arrow::array::ArrayRef;
@@ -52,6 +52,8 @@ pub struct AggregateOperator {
     windows: Option<Windows>,
     when: When,
     with_old: bool,
+    /// The input is a table's changes: old values are taken back.
+    over_table: bool,
     calls: Vec<AggregateCall>,
     /// One per call.
     accumulators: Vec<Accumulator>,
@@ -146,6 +148,7 @@ impl AggregateOperator {
             windows,
             when,
             with_old: false,
+            over_table: false,
             calls: spec.calls.clone(),
             accumulators,
             segments: Segments::new(layout.is_number()),
@@ -169,6 +172,12 @@ impl AggregateOperator {
     /// Also writes the value before each change (HAVING needs it to know whether a row leaves).
     pub fn with_old(mut self) -> AggregateOperator {
         self.with_old = self.when != When::Final;
+        self
+    }
+
+    /// The input is a table's changes: old values are taken back.
+    pub fn over_table(mut self) -> AggregateOperator {
+        self.over_table = true;
         self
     }
 
@@ -302,19 +311,43 @@ impl AggregateOperator {
     fn accumulate(&mut self, batch: &ChangeBatch, pending: &mut Pending) -> Result<()> {
         let each = self.when == When::Each;
         let mut unfit = Vec::new();
+        let replaced = batch.old.as_ref().filter(|_| self.over_table);
+        let steps = replaced.map_or_else(Vec::new, |old| self.replacing(old, &batch.new));
         for (i, (call, accumulator)) in self.calls.iter().zip(&self.accumulators).enumerate() {
-            let argument = |&at: &usize| batch.new.columns.get(at).cloned();
-            let new: Option<Vec<ArrayRef>> = call.arguments.iter().map(argument).collect();
-            let new = new.ok_or_else(|| Error::bug("an aggregate's argument is not in the batch"))?;
+            let of = |side: &Side| -> Result<Vec<ArrayRef>> {
+                let columns: Option<_> = call.arguments.iter().map(|&at| side.columns.get(at).cloned()).collect();
+                columns.ok_or_else(|| Error::bug("an aggregate's argument is not in the batch"))
+            };
+            let (new, old) = (of(&batch.new)?, if let Some(old) = &replaced { of(old)? } else { Vec::new() });
             let before = if each && self.with_old { Some(&mut pending.before[i]) } else { None };
             let after = if each { Some(&mut pending.after[i]) } else { None };
             let mut state = State { words: &mut self.arena.words, width: self.arena.width, heap: &mut self.heap };
-            let work = Work::Changes(Changes { slots: &self.pass.slots, rows: &self.pass.rows });
-            let arguments = Arguments { new: &new, old: &[] };
+            let work = match replaced {
+                Some(_) => Work::Program(&steps),
+                None => Work::Changes(Changes { slots: &self.pass.slots, rows: &self.pass.rows }),
+            };
+            let arguments = Arguments { new: &new, old: &old };
             accumulator.run(&mut state, work, arguments, Results { before, after }, &mut unfit)?;
             pending.unfit.extend(unfit.drain(..).map(|row| (row, i)));
         }
         Ok(())
+    }
+
+    /// What a pass of a table's changes does: each takes its old value back, then adds its new one.
+    fn replacing(&self, old: &Side, new: &Side) -> Vec<Step> {
+        let each = self.when == When::Each;
+        let mut steps = Vec::with_capacity(2 * self.pass.rows.len());
+        for (&slot, &with) in self.pass.slots.iter().zip(&self.pass.rows) {
+            let row = with as usize;
+            let ops = [
+                (each && self.with_old, Op::Before),
+                (old.has(row), Op::Undo),
+                (new.has(row), Op::Add),
+                (each, Op::After),
+            ];
+            steps.extend(ops.into_iter().filter(|op| op.0).map(|(_, op)| Step { op, slot, with }));
+        }
+        steps
     }
 
     /// Closes every window that the present stream time closes; with EMIT FINAL its groups leave, by start and key bytes.
@@ -358,7 +391,7 @@ impl Operator for AggregateOperator {
         self.finish_restore()?;
         let Some(batch) = ports.first().copied().flatten().filter(|b| !b.is_empty()) else { return Ok(()) };
         let keys = self.layout.read(&batch.key)?;
-        let usable = usable(batch);
+        let usable = if self.over_table { keyed(batch) } else { usable(batch) };
         let (late, bad) = (self.late, out.bad.len());
         let mut pending = Pending::new(self.cells(), self.cells());
         let mut at = 0;

@@ -11,8 +11,9 @@ use crate::plan::call;
 use crate::plan::join::is_join;
 use crate::plan::nodes::{Compute, Explode, Keep, Rekey, Sink, TimeWindow, downcast};
 use crate::plan::scalar::Program;
+use crate::types::{Column, SqlType};
 use datafusion::common::DFSchema;
-use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan};
+use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, UserDefinedLogicalNodeCore};
 use leaf::{Front, Leaf};
 use std::collections::BTreeSet;
 
@@ -48,7 +49,7 @@ pub(super) fn joins(join: &LogicalPlan, columns: &[usize]) -> Result<Pipeline> {
     let mut rows = RowSpec { value, same_key: true, ..RowSpec::default() };
     let Front { scans, joins } = leaf.number(&mut rows)?;
     let output = OutputSpec { key: vec![], value: vec![], window: None, table: false, timestamp: None };
-    Ok(Pipeline { scans, joins, rows, explode: None, hop: None, aggregate: None, after: None, output })
+    Ok(Pipeline { scans, joins, rows, explode: None, table: None, hop: None, aggregate: None, after: None, output })
 }
 
 fn unexpected(wanted: &str, plan: &LogicalPlan) -> Error {
@@ -73,6 +74,8 @@ fn flat(sink: &Sink, compute: &Compute, keeps: &[&Keep], scan: &LogicalPlan, rek
     let all = programs(&compute.expressions, &leaf.schema)?;
     let (key, value) = all.split_at(sink.key.len());
     let same_key = !rekeyed;
+    // A row that leaves the filter is a tombstone only if it was there: only then is there something to know.
+    let table = (leaf.is_table() && !keeps.is_empty()).then(|| leaf.table_spec(Vec::new(), 0));
     let mut spec = RowSpec {
         slots: Vec::new(),
         keep: filter,
@@ -81,10 +84,12 @@ fn flat(sink: &Sink, compute: &Compute, keeps: &[&Keep], scan: &LogicalPlan, rek
         drop_null_keys: false,
         drop_null_values: !keeps.is_empty(),
         same_key,
+        keep_absent: table.is_some(),
+        groups: 0,
     };
     let Front { scans, joins } = leaf.number(&mut spec)?;
     let output = output(sink);
-    Ok(Pipeline { scans, joins, rows: spec, explode: None, hop: None, aggregate: None, after: None, output })
+    Ok(Pipeline { scans, joins, rows: spec, explode: None, table, hop: None, aggregate: None, after: None, output })
 }
 
 /// EXPLODE: what the projection reads and the arrays first, then the projection.
@@ -112,7 +117,17 @@ fn exploded(sink: &Sink, compute: &Compute, explode: &Explode, schema: &DFSchema
     renumber(&mut after, &|column| place(column).map(Slot::Value))?;
     let arrays = (explode.first..below.expressions.len()).map(place).collect::<Result<_>>()?;
     let explode = Some(ExplodeSpec { arrays, after });
-    Ok(Pipeline { scans, joins, rows, explode, hop: None, aggregate: None, after: None, output: output(sink) })
+    Ok(Pipeline {
+        scans,
+        joins,
+        rows,
+        explode,
+        table: None,
+        hop: None,
+        aggregate: None,
+        after: None,
+        output: output(sink),
+    })
 }
 
 /// A grouping: two stages, if rows change partition.
@@ -130,15 +145,26 @@ fn grouped(sink: &Sink, compute: &Compute, having: &[&Keep], aggregate: &Aggrega
     let calls = calls(aggregate, keys)?;
     let arguments = calls.iter().flat_map(|c| &c.arguments).max().map_or(0, |last| last + 1);
     let all = programs(&groups.expressions[..keys + arguments], &leaf.schema)?;
-    let same_key = rekey.partitions.is_none();
+    // Over a table the new key is known only once the old row is: until then the group keys are values.
+    let table = leaf.is_table().then(|| {
+        let arguments = groups.schema().fields()[keys..keys + arguments].iter();
+        let types = arguments.map(|f| SqlType::from_arrow(f.data_type()).ok_or_else(|| Error::bug("an odd argument")));
+        let types = rekey.key.iter().map(|c| Ok(c.ty.clone())).chain(types);
+        let columns = types.enumerate().map(|(i, ty)| Ok(Column::value(format!("C{i}"), ty?)));
+        Ok::<_, Error>(leaf.table_spec(columns.collect::<Result<_>>()?, keys))
+    });
+    let table = table.transpose()?;
+    let same_key = rekey.partitions.is_none() || table.is_some();
     let mut rows = RowSpec {
         slots: Vec::new(),
         keep: predicates(&wheres, &leaf.schema)?,
         key: if same_key { vec![] } else { all[..keys].to_vec() },
-        value: all[keys..].to_vec(),
-        drop_null_keys: true,
+        value: all[if table.is_some() { 0 } else { keys }..].to_vec(),
+        drop_null_keys: table.is_none(),
         drop_null_values: true,
         same_key,
+        keep_absent: table.is_some(),
+        groups: table.as_ref().map_or(0, |_| keys),
     };
     let Front { scans, joins } = leaf.number(&mut rows)?;
     let hop = rekey.partitions.map(|partitions| Hop {
@@ -157,7 +183,7 @@ fn grouped(sink: &Sink, compute: &Compute, having: &[&Keep], aggregate: &Aggrega
     };
     let after = after(sink, compute, having, &aggregate.schema, (keys, window.is_some()))?;
     let (aggregate, after) = (Some(spec), Some(after));
-    Ok(Pipeline { scans, joins, rows, explode: None, hop, aggregate, after, output: output(sink) })
+    Ok(Pipeline { scans, joins, rows, explode: None, table, hop, aggregate, after, output: output(sink) })
 }
 
 fn calls(aggregate: &Aggregate, keys: usize) -> Result<Vec<AggregateCall>> {
@@ -195,6 +221,8 @@ fn after(
         drop_null_keys: false,
         drop_null_values: false,
         same_key: true,
+        keep_absent: false,
+        groups: 0,
     };
     let bounds = if windowed { 2 } else { 0 };
     renumber(&mut spec, &|column| {

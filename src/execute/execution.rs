@@ -30,6 +30,7 @@ use crate::log::{
     Start, TopicPartition,
 };
 use crate::mutant::{self, Mutant};
+use crate::parse::statement::SourceKind;
 use crate::types::clock::SharedClock;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -99,6 +100,8 @@ pub struct Execution {
     /// `None` for [`Target::Rows`].
     session: Option<Box<dyn Session>>,
     inputs: Vec<TopicPartition>,
+    /// Whether an input is a table's.
+    tables: Vec<bool>,
     intakes: Vec<Intake>,
     stages: Stages,
     sink: Option<Sink>,
@@ -135,12 +138,13 @@ pub struct Execution {
 impl Execution {
     /// Opens the session, restores state from the changelog and stands ready at the committed offsets.
     pub fn start(log: &dyn Log, spec: ExecutionSpec, clock: SharedClock, progress: Arc<Progress>) -> Result<Execution> {
-        let (mut inputs, mut intakes) = (Vec::new(), Vec::new());
+        let (mut inputs, mut intakes, mut tables) = (Vec::new(), Vec::new(), Vec::new());
         for scan in &spec.pipeline.scans {
             let topic: Arc<str> = scan.source.topic.as_str().into();
             for partition in 0..scan.source.partitions as i32 {
                 inputs.push(TopicPartition::new(topic.clone(), partition));
                 intakes.push(Intake::new(scan, partition)?);
+                tables.push(scan.source.kind == SourceKind::Table);
             }
         }
         let stages = Stages::new(&spec.pipeline, spec.mode)?;
@@ -154,7 +158,8 @@ impl Execution {
         };
         let mut execution = Execution {
             intakes,
-            order: Order::new(inputs.len()),
+            order: Order::new(&tables),
+            tables,
             taken: Taken::default(),
             headers: BTreeMap::new(),
             starved_since: None,
@@ -221,6 +226,10 @@ impl Execution {
 
     /// Where a partition is begun that nothing was committed for.
     fn first_offset(&self, log: &dyn Log, slot: usize) -> Result<i64> {
+        if self.tables[slot] {
+            // A table is read from its first record on, or it would not be the table.
+            return Ok(log.watermarks(&self.inputs[slot])?.low);
+        }
         if let Some(&offset) = self.spec.begin.as_ref().and_then(|begin| begin.get(slot)) {
             return Ok(offset);
         }

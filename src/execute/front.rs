@@ -5,12 +5,16 @@
 //! decided by (ordinal, port), not by the order of these calls.
 
 use super::join::WithinOperator;
-use super::pipeline::{Input, JoinSide, JoinStage, Pipeline};
+use super::join_foreign::{ForeignJoin, ForeignSide};
+use super::join_tables::{LookupJoin, TableJoin};
+use super::pipeline::{Hop, Input, JoinSide, JoinStage, Pipeline};
 use super::row::RowOperator;
 use super::stages::Exchange;
 use super::{ChangeBatch, Operator, Out};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::parse::statement::JoinKind;
 use crate::plan::join::Rule;
+use crate::types::{Column, SqlType};
 
 /// All joins of a query.
 #[derive(Debug, Default)]
@@ -25,6 +29,8 @@ struct Joint {
     name: String,
     sides: [Port; 2],
     tasks: Vec<Box<dyn Operator>>,
+    /// All rows meet in one task, and what comes out goes to the partition of its key.
+    scatter: Option<Exchange>,
 }
 
 /// One side of a join.
@@ -95,7 +101,11 @@ impl Front {
                 }
                 out.late += own.late;
                 out.bad.append(&mut own.bad);
-                results.extend(ChangeBatch::merge(own.batches)?.map(|batch| (task, batch)));
+                match (ChangeBatch::merge(own.batches)?, &mut joint.scatter) {
+                    (None, _) => {}
+                    (Some(batch), None) => results.push((task, batch)),
+                    (Some(batch), Some(scatter)) => results.extend(scatter.split(&batch)?),
+                }
             }
             written.push(results);
         }
@@ -128,16 +138,51 @@ fn joint(stage: &JoinStage, pipeline: &Pipeline) -> Result<Joint> {
             exchange: side.hop.as_ref().map(Exchange::new).transpose()?,
         })
     };
+    let key = std::slice::from_ref(&stage.key);
     let task = |_| -> Result<Box<dyn Operator>> {
         Ok(match &stage.rule {
             Rule::Within(within) => Box::new(WithinOperator::new(stage, *within)?),
+            Rule::Lookup => {
+                let [_, table] = columns(stage)?;
+                Box::new(LookupJoin::new(stage.kind == JoinKind::Left, stage.key_format, key, &table)?)
+            }
+            Rule::Tables => {
+                let [left, right] = columns(stage)?;
+                Box::new(TableJoin::new(stage.kind, stage.key_format, key, [&left, &right])?)
+            }
+            Rule::Foreign { key: own, key_format } => {
+                let [left, right] = columns(stage)?;
+                let left = ForeignSide { key_format: *key_format, key: own, columns: &left };
+                let right = ForeignSide { key_format: stage.key_format, key, columns: &right };
+                Box::new(ForeignJoin::new(stage.kind == JoinKind::Left, [left, right], 0)?)
+            }
         })
     };
+    let scatter = match &stage.rule {
+        Rule::Foreign { key, key_format } => Some(Exchange::new(&Hop {
+            name: stage.name.clone(),
+            partitions: stage.partitions,
+            key_format: *key_format,
+            key: key.clone(),
+        })?),
+        _ => None,
+    };
+    let tasks = if scatter.is_some() { 1 } else { stage.partitions };
     Ok(Joint {
         name: stage.name.clone(),
         sides: [port(&stage.sides[0])?, port(&stage.sides[1])?],
-        tasks: (0..stage.partitions).map(task).collect::<Result<_>>()?,
+        tasks: (0..tasks).map(task).collect::<Result<_>>()?,
+        scatter,
     })
+}
+
+/// The value columns of both sides.
+fn columns(stage: &JoinStage) -> Result<[Vec<Column>; 2]> {
+    let of = |side: &JoinSide| {
+        let types = side.columns.iter().map(|ty| SqlType::from_arrow(ty).ok_or_else(|| Error::bug("an odd column")));
+        types.enumerate().map(|(i, ty)| Ok(Column::value(format!("C{i}"), ty?))).collect::<Result<Vec<_>>>()
+    };
+    Ok([of(&stage.sides[0])?, of(&stage.sides[1])?])
 }
 
 impl Port {
@@ -155,7 +200,8 @@ impl Port {
             out.bad.append(&mut rows.bad);
             for batch in rows.batches {
                 match &mut self.exchange {
-                    None => parts[partition].push(batch),
+                    // One task takes all where the rows of all partitions meet.
+                    None => parts[partition.min(tasks - 1)].push(batch),
                     Some(exchange) => {
                         for (task, part) in exchange.split(&batch)? {
                             parts[task].push(part);

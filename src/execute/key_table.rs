@@ -74,6 +74,11 @@ impl KeyTable {
         KeyTable { buckets: Vec::new(), keys }
     }
 
+    /// Are keys numbers?
+    pub(super) fn is_numbers(&self) -> bool {
+        matches!(self.keys, Keys::Numbers(_))
+    }
+
     pub(super) fn len(&self) -> u32 {
         match &self.keys {
             Keys::Numbers(numbers) => numbers.len() as u32,
@@ -89,14 +94,14 @@ impl KeyTable {
         }
     }
 
-    /// The key with this ordinal, where keys are bytes.
+    /// The key with this ordinal, where keys are bytes; empty where they are numbers.
     pub(super) fn bytes(&self, nth: u32) -> &[u8] {
         match &self.keys {
             Keys::Bytes { data, ends } => {
                 let start = if nth == 0 { 0 } else { ends[nth as usize - 1] };
                 &data[start..ends[nth as usize]]
             }
-            Keys::Numbers(_) => unreachable!("the layout of a key never changes"),
+            Keys::Numbers(_) => &[],
         }
     }
 
@@ -124,10 +129,7 @@ impl KeyTable {
     /// Ordinal of the key, if it is there.
     #[inline(always)]
     pub(super) fn find(&self, probe: Probe, bytes: &[u8]) -> Option<u32> {
-        if self.buckets.is_empty() {
-            return None;
-        }
-        let mask = self.buckets.len() - 1;
+        let mask = self.buckets.len().checked_sub(1)?;
         let mut at = probe.home as usize & mask;
         loop {
             let (tag, nth) = self.buckets[at];
@@ -138,6 +140,14 @@ impl KeyTable {
                 return Some(nth);
             }
             at = (at + 1) & mask;
+        }
+    }
+
+    /// How the key with this ordinal is looked up.
+    pub(super) fn probe(&self, nth: u32) -> Probe {
+        match &self.keys {
+            Keys::Numbers(numbers) => Probe::number(numbers[nth as usize]),
+            Keys::Bytes { .. } => Probe::bytes(self.bytes(nth)),
         }
     }
 
@@ -215,11 +225,7 @@ impl KeyTable {
     fn rebuild(&mut self) {
         self.buckets.fill((0, FREE));
         for nth in 0..self.len() {
-            let probe = match &self.keys {
-                Keys::Numbers(numbers) => Probe::number(numbers[nth as usize]),
-                Keys::Bytes { .. } => Probe::bytes(self.bytes(nth)),
-            };
-            self.place(probe, nth);
+            self.place(self.probe(nth), nth);
         }
     }
 

@@ -151,10 +151,10 @@ impl KeyLayout {
         let (mut data, mut ranges) = (Vec::new(), Vec::new());
         let refused = self.encoder.encode(columns, None, rows, &mut data, &mut ranges)?;
         if let Some((_, bad)) = refused.into_iter().next() {
-            return Err(Error::bug("a group key has no bytes").with_detail(bad.reason));
+            return Err(Error::bug("a key has no bytes").with_detail(bad.reason));
         }
         let ranges: Option<Vec<Range<usize>>> = ranges.into_iter().collect();
-        Ok(KeyBytes { data, ranges: ranges.ok_or_else(|| Error::bug("a group key has no bytes"))? })
+        Ok(KeyBytes { data, ranges: ranges.ok_or_else(|| Error::bug("a key has no bytes"))? })
     }
 
     /// The key columns that these bytes mean.
@@ -191,9 +191,13 @@ impl BatchKeys<'_> {
 
 /// Rows that have a key, no NULL in it, and a value; `None` = all.
 pub(super) fn usable(batch: &super::ChangeBatch) -> Option<NullBuffer> {
-    let mut usable = NullBuffer::union(batch.key_present.as_ref(), batch.new.present.as_ref());
-    for column in &batch.key {
-        usable = NullBuffer::union(usable.as_ref(), column.logical_nulls().as_ref());
-    }
+    let usable = NullBuffer::union(keyed(batch).as_ref(), batch.new.present.as_ref());
     usable.filter(|u| u.null_count() > 0)
+}
+
+/// Rows that have a key and no NULL in it; `None` = all.
+pub(super) fn keyed(batch: &super::ChangeBatch) -> Option<NullBuffer> {
+    let nulls = batch.key.iter().map(|c| c.logical_nulls());
+    let keyed = nulls.fold(batch.key_present.clone(), |all, one| NullBuffer::union(all.as_ref(), one.as_ref()));
+    keyed.filter(|k| k.null_count() > 0)
 }

@@ -14,11 +14,14 @@ pub mod execution;
 pub mod explode;
 pub mod intake;
 pub mod join;
+pub mod join_foreign;
+pub mod join_tables;
 pub mod pipeline;
 pub mod row;
 pub mod session;
 pub mod sink;
 pub mod stages;
+pub mod table;
 
 mod arena;
 mod event_time;
@@ -32,6 +35,7 @@ mod merge;
 mod order;
 mod segment;
 mod state_bytes;
+mod table_store;
 mod window;
 
 use crate::error::Result;

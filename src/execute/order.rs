@@ -11,10 +11,12 @@ use std::collections::VecDeque;
 /// Rows that are given ordinals at a time: a bound for what operators hold at once.
 const ROWS_MAX: usize = 16_384;
 
-/// Inputs in canonical order. Inputs are numbered in the order that decides between equal times.
+/// Inputs in canonical order.
 #[derive(Debug, Default)]
 pub(super) struct Order {
     inputs: Vec<Waiting>,
+    /// What decides between equal times, by input: tables first, then the order of FROM.
+    ranks: Vec<usize>,
     rows: usize,
 }
 
@@ -44,8 +46,13 @@ impl Taken {
 }
 
 impl Order {
-    pub(super) fn new(inputs: usize) -> Order {
-        Order { inputs: (0..inputs).map(|_| Waiting::default()).collect(), rows: 0 }
+    /// For inputs in the order of FROM, of which some are those of tables.
+    pub(super) fn new(tables: &[bool]) -> Order {
+        let mut order: Vec<usize> = (0..tables.len()).collect();
+        order.sort_by_key(|&input| !tables[input]);
+        let mut ranks = vec![0; order.len()];
+        order.into_iter().enumerate().for_each(|(rank, input)| ranks[input] = rank);
+        Order { inputs: tables.iter().map(|_| Waiting::default()).collect(), ranks, rows: 0 }
     }
 
     /// Rows that wait.
@@ -93,7 +100,7 @@ impl Order {
             let waiting = &mut self.inputs[input];
             let batch = &waiting.batches[0];
             let mut to = waiting.at + 1;
-            while to < batch.len() && (batch.rowtime[to], input) < bound {
+            while to < batch.len() && (batch.rowtime[to], self.ranks[input]) < bound {
                 to += 1;
             }
             for row in waiting.at..to {
@@ -134,19 +141,21 @@ impl Order {
     /// The input with the earliest head, and the head that its following rows must stay below.
     fn next(&self) -> Option<(usize, (i64, usize))> {
         let mut best: Option<(i64, usize)> = None;
+        let mut chosen = 0;
         let mut second = (i64::MAX, usize::MAX);
         for (input, waiting) in self.inputs.iter().enumerate() {
             let Some(batch) = waiting.batches.front() else { continue };
-            let head = (batch.rowtime[waiting.at], input);
+            let head = (batch.rowtime[waiting.at], self.ranks[input]);
             match best {
                 Some(first) if first <= head => second = second.min(head),
                 _ => {
                     second = second.min(best.unwrap_or(second));
                     best = Some(head);
+                    chosen = input;
                 }
             }
         }
-        best.map(|(_, input)| (input, second))
+        best.map(|_| (chosen, second))
     }
 }
 

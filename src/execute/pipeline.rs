@@ -32,6 +32,8 @@ pub struct Pipeline {
     pub joins: Vec<JoinStage>,
     /// Filters and projections before any hop.
     pub rows: RowSpec,
+    /// The source is a table whose earlier rows have to be known.
+    pub table: Option<TableSpec>,
     /// Arrays are taken apart between `rows` and its projection; `None` = no EXPLODE.
     pub explode: Option<ExplodeSpec>,
     /// Rows change key here; `None` = they keep it (or nothing stateful follows).
@@ -56,6 +58,7 @@ impl Pipeline {
     /// Name and partitions of every operator that keeps state.
     pub fn stores(&self) -> Vec<(&str, u32)> {
         let mut stores: Vec<(&str, u32)> = self.joins.iter().map(|j| (j.name.as_str(), j.partitions)).collect();
+        stores.extend(self.table.iter().map(|t| (t.name.as_str(), self.partitions())));
         if let Some(aggregate) = &self.aggregate {
             let partitions = self.hop.as_ref().map_or(self.partitions(), |h| h.partitions);
             stores.push((&aggregate.name, partitions));
@@ -154,6 +157,26 @@ pub struct RowSpec {
     pub drop_null_values: bool,
     /// The key is the input's key unchanged (no key programs): also its absence is kept.
     pub same_key: bool,
+    /// Rows that do not pass stay, without a value: the table behind them tells them as tombstones.
+    pub keep_absent: bool,
+    /// The first so many value columns are group keys, for what is logged about them.
+    pub groups: usize,
+}
+
+/// A table whose earlier rows have to be known: to undo them in their groups, or to tell a row that leaves from one that
+/// never was.
+#[derive(Clone, Debug)]
+pub struct TableSpec {
+    /// Stable name: `KsqlTopic-Reduce`; its changelog is `<group>-<name>-changelog`.
+    pub name: String,
+    /// Format of the key bytes in the changelog.
+    pub key_format: Format,
+    /// The table's key columns.
+    pub key: Vec<Column>,
+    /// Value columns that are kept: those of the batch, or none where only the row's presence matters.
+    pub columns: Vec<Column>,
+    /// The first so many of them are group keys: they become the rows' key. 0 = the key stays.
+    pub groups: usize,
 }
 
 /// Rows become several, and are projected after that.

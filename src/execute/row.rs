@@ -32,6 +32,8 @@ pub struct RowOperator {
     drop_null_keys: bool,
     drop_null_values: bool,
     same_key: bool,
+    keep_absent: bool,
+    groups: usize,
     /// For each value program: it is a column of the key, and is shown of a row that is gone, too.
     shown: Vec<bool>,
 }
@@ -63,6 +65,8 @@ impl RowOperator {
             drop_null_keys: spec.drop_null_keys,
             drop_null_values: spec.drop_null_values,
             same_key: spec.same_key,
+            keep_absent: spec.keep_absent,
+            groups: spec.groups,
             shown: vec![false; spec.value.len()],
         }
     }
@@ -105,6 +109,7 @@ impl RowOperator {
         };
         let staying = match &old {
             Some(old) => or(new.clone(), old.clone()),
+            None if self.keep_absent => None,
             None if self.drop_null_values => new.clone(),
             None => match present(&batch.new) {
                 None => new.clone(),
@@ -193,7 +198,11 @@ impl RowOperator {
             let mut errors = RowErrors::new();
             let column = program.eval_array(input, &mut errors)?;
             if let Some((seq, bad)) = &mut log {
-                report(Purpose::Value, i, program, &mut errors, present.as_ref(), seq, bad);
+                let (purpose, i) = match i.checked_sub(self.groups) {
+                    Some(i) => (Purpose::Value, i),
+                    None => (Purpose::GroupKey, i),
+                };
+                report(purpose, i, program, &mut errors, present.as_ref(), seq, bad);
             }
             columns.push(match &absent {
                 Some(absent) if !self.shown[i] => without(&column, absent)?,

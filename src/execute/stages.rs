@@ -1,5 +1,5 @@
 //! The operators of one query: joins, if there are some, then stage 1 per partition of what they or the source bring, then
-//! stage 2 per hop partition, exchanged in memory.
+//! stage 2 per hop partition, exchanged in memory. Where a table's earlier rows matter, stage 1 ends with its state.
 //!
 //! Rows that change key go to the partition that Java's murmur2 of their new key bytes names, although they stay in this
 //! process: late rows, windows and changelogs depend on the partition, and must be the same when the exchange runs through
@@ -12,6 +12,7 @@ use crate::execute::front::Front;
 use crate::execute::pipeline::{AggregateSpec, Hop, Pipeline};
 use crate::execute::row::RowOperator;
 use crate::execute::session::SessionOperator;
+use crate::execute::table::TableOperator;
 use crate::execute::{ChangeBatch, Mode, Operator, Out};
 use crate::format::Encoder;
 use crate::log::{Assignment, Isolation, Log, RecordSet, Start, TopicPartition, partition};
@@ -32,11 +33,14 @@ const MEMO_SEPARATOR: &str = ";";
 pub struct Stages {
     front: Front,
     rows: Vec<RowOperator>,
+    /// A table's state, per source partition; none where it does not matter.
+    tables: Vec<TableOperator>,
     explode: Option<(Explode, RowOperator)>,
     exchange: Option<Exchange>,
     groups: Vec<Box<dyn Operator>>,
     after: Option<RowOperator>,
-    changelog: Option<String>,
+    /// Names of the stores: of the table, and of the grouping.
+    names: (Option<String>, Option<String>),
     mode_last: bool,
     /// Tasks of stage 2 that hold changes not yet emitted.
     unemitted: bool,
@@ -102,12 +106,14 @@ impl Stages {
             Some(spec) => {
                 // HAVING needs to know whether a group passed before, to write a tombstone when it leaves.
                 let having = pipeline.after.as_ref().is_some_and(|after| !after.keep.is_empty());
-                (0..tasks).map(|_| grouping(spec, mode, having)).collect::<Result<_>>()?
+                (0..tasks).map(|_| grouping(spec, mode, having, pipeline.table.is_some())).collect::<Result<_>>()?
             }
         };
+        let tables = pipeline.table.iter().flat_map(|spec| (0..partitions).map(|_| TableOperator::new(spec)));
         Ok(Stages {
             front: Front::new(pipeline)?,
             rows,
+            tables: tables.collect::<Result<_>>()?,
             explode: pipeline
                 .explode
                 .as_ref()
@@ -115,7 +121,10 @@ impl Stages {
             exchange: pipeline.hop.as_ref().map(Exchange::new).transpose()?,
             groups,
             after: pipeline.after.as_ref().map(operator),
-            changelog: pipeline.aggregate.as_ref().map(|a| a.name.clone()),
+            names: (
+                pipeline.table.as_ref().map(|t| t.name.clone()),
+                pipeline.aggregate.as_ref().map(|a| a.name.clone()),
+            ),
             mode_last: mode == Mode::Last,
             unemitted: false,
         })
@@ -170,10 +179,7 @@ impl Stages {
         }
         let mut parts: Vec<Vec<ChangeBatch>> = vec![Vec::new(); self.groups.len()];
         for (task, batch) in joined {
-            let mut first = Out::default();
-            self.rows[task].step(&[Some(&batch)], &mut first)?;
-            out.bad.append(&mut first.bad);
-            for batch in first.batches {
+            for batch in self.first(task, &batch, out)? {
                 match &mut self.exchange {
                     None => parts[task].push(batch),
                     Some(exchange) => {
@@ -194,23 +200,16 @@ impl Stages {
 
     /// Takes a batch of partition `slot` of the source, or of the last join.
     pub fn step(&mut self, slot: usize, batch: &ChangeBatch, out: &mut Out) -> Result<()> {
+        let mut first = self.first(slot, batch, out)?;
         if let Some((explode, after)) = &mut self.explode {
-            let mut first = Out::default();
-            self.rows[slot].step(&[Some(batch)], &mut first)?;
-            out.bad.append(&mut first.bad);
-            for batch in first.batches {
-                after.step(&[Some(&explode.apply(&batch)?)], out)?;
-            }
-            return Ok(());
+            return first.iter().try_for_each(|batch| after.step(&[Some(&explode.apply(batch)?)], out));
         }
         if self.groups.is_empty() {
-            return self.rows[slot].step(&[Some(batch)], out);
+            out.batches.append(&mut first);
+            return Ok(());
         }
-        let mut first = Out::default();
-        self.rows[slot].step(&[Some(batch)], &mut first)?;
-        out.bad.append(&mut first.bad);
         let mut second = Out::default();
-        for batch in first.batches {
+        for batch in first {
             match &mut self.exchange {
                 None => self.groups[slot].step(&[Some(&batch)], &mut second)?,
                 Some(exchange) => {
@@ -222,6 +221,19 @@ impl Stages {
             self.unemitted = self.mode_last;
         }
         self.finish(second, out)
+    }
+
+    /// Stage 1 of a task: rows, and the state of a table.
+    fn first(&mut self, task: usize, batch: &ChangeBatch, out: &mut Out) -> Result<Vec<ChangeBatch>> {
+        let mut first = Out::default();
+        self.rows[task].step(&[Some(batch)], &mut first)?;
+        if let Some(table) = self.tables.get_mut(task) {
+            for batch in std::mem::take(&mut first.batches) {
+                table.step(&[Some(&batch)], &mut first)?;
+            }
+        }
+        out.bad.append(&mut first.bad);
+        Ok(first.batches)
     }
 
     /// Writes what changed since the last emission.
@@ -252,9 +264,11 @@ impl Stages {
 
     /// Every operator that keeps state: its store's name and its tasks.
     fn stores(&mut self) -> Vec<(&str, Vec<&mut dyn Operator>)> {
+        let tables = self.tables.iter_mut().map(|t| t as &mut dyn Operator).collect();
+        let tables = self.names.0.as_deref().map(|name| (name, tables));
         let groups = self.groups.iter_mut().map(|g| &mut **g as &mut dyn Operator).collect();
-        let groups = self.changelog.as_deref().map(|name| (name, groups));
-        self.front.stores().chain(groups).collect()
+        let groups = self.names.1.as_deref().map(|name| (name, groups));
+        self.front.stores().chain(tables).chain(groups).collect()
     }
 
     /// What is now durable.
@@ -270,9 +284,11 @@ impl Stages {
 
     /// Stream times and counts of a task's operators, to be kept with its input's offset.
     pub fn memo(&self, task: usize) -> String {
+        let table = self.tables.get(task).map(|t| t as &dyn Operator);
         let group = self.groups.get(task).map(|g| &**g as &dyn Operator);
-        let last = (!self.groups.is_empty()).then_some(group);
-        let memos = self.front.tasks(task).chain(last).map(|o| o.map_or_else(String::new, Operator::memo));
+        let last = [(!self.tables.is_empty()).then_some(table), (!self.groups.is_empty()).then_some(group)];
+        let memos = self.front.tasks(task).chain(last.into_iter().flatten());
+        let memos = memos.map(|o| o.map_or_else(String::new, Operator::memo));
         memos.collect::<Vec<_>>().join(MEMO_SEPARATOR)
     }
 
@@ -314,7 +330,7 @@ impl Stages {
 }
 
 /// The operator of a grouping; `with_old` = it also writes the value before each change.
-fn grouping(spec: &AggregateSpec, mode: Mode, with_old: bool) -> Result<Box<dyn Operator>> {
+fn grouping(spec: &AggregateSpec, mode: Mode, with_old: bool, over_table: bool) -> Result<Box<dyn Operator>> {
     Ok(match spec.window.map(|w| w.kind) {
         Some(WindowKind::Session { .. }) => {
             let sessions = SessionOperator::new(spec, mode)?;
@@ -322,6 +338,7 @@ fn grouping(spec: &AggregateSpec, mode: Mode, with_old: bool) -> Result<Box<dyn 
         }
         _ => {
             let groups = AggregateOperator::new(spec, mode)?;
+            let groups = if over_table { groups.over_table() } else { groups };
             Box::new(if with_old { groups.with_old() } else { groups })
         }
     })

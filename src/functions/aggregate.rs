@@ -182,6 +182,25 @@ pub const NAMES: [&str; 18] = [
     "TOPKDISTINCT",
 ];
 
+/// Those of them that can take a value back.
+const UNDO: [&str; 10] = [
+    "ATTR",
+    "AVG",
+    "COLLECT_LIST",
+    "CORRELATION",
+    "COUNT",
+    "HISTOGRAM",
+    "STDDEV_SAMP",
+    "STDDEV_SAMPLE",
+    "SUM",
+    "SUM_LIST",
+];
+
+/// Can the aggregate with this name take a value back? GROUP BY over a table asks for it.
+pub fn has_undo(name: &str) -> bool {
+    UNDO.iter().any(|n| n.eq_ignore_ascii_case(name))
+}
+
 /// Is `name` (in any case) an aggregate function?
 pub fn is_aggregate_name(name: &str) -> bool {
     NAMES.iter().any(|n| n.eq_ignore_ascii_case(name))

@@ -12,6 +12,7 @@
 
 mod criteria;
 mod names;
+mod tables;
 
 use crate::catalog::{Catalog, Format, Source};
 use crate::error::{Error, Result};
@@ -60,6 +61,8 @@ struct Relation {
     /// Those, and what else may name the key of the result.
     viable: Vec<Expr>,
     table: bool,
+    /// The key columns, by their flat names, where a foreign key was the last to join: those of the left table.
+    own_key: Option<Vec<Column>>,
     source: Arc<Source>,
     key_format: Format,
 }
@@ -116,6 +119,7 @@ fn leaf(sources: &Sources, place: usize) -> Result<Relation> {
         viable: same.clone(),
         same,
         table: source.kind == SourceKind::Table,
+        own_key: None,
         key_format: source.key_format,
         source,
     })
@@ -128,26 +132,32 @@ fn join(
     sources: &Sources,
     (name, settings): (String, &Settings),
 ) -> Result<Relation> {
-    let rule = rule(&left, &right, clause)?;
+    let tables = kind_of(&left, &right, clause)?;
     check_windows(&left, &right)?;
     let criteria = Criteria::of(clause, sources, &left.columns, &right.columns)?;
+    let rule = match tables {
+        None => Rule::Within(clause.within.ok_or_else(|| Error::bug("a join of streams has no WITHIN"))?),
+        Some(tables) => tables::rule(&left, &right, clause.kind, (&criteria, sources), tables)?,
+    };
     let types = [side_key(&left, &criteria.left)?, side_key(&right, &criteria.right)?];
     if types[0].ty != types[1].ty {
         return Err(Error::statement(format!(
-            "Invalid join condition: types don't match. Got {}{{{}}} = {}{{{}}}.",
-            sources.text(&criteria.left),
-            types[0].ty,
-            sources.text(&criteria.right),
-            types[1].ty
+            "Invalid join condition: types don't match. Got {}.",
+            criteria.text(sources, [&format!("{{{}}}", types[0].ty), &format!("{{{}}}", types[1].ty)])
         )));
     }
     let key = Column::key(key_name(&criteria, sources), types[0].ty.clone());
     let wanted = if left.key_format == Format::None { right.key_format } else { left.key_format };
     let key_format = formats::internal_key_format(wanted, settings.key_format, std::slice::from_ref(&key));
     formats::check_key(key_format, std::slice::from_ref(&key))?;
-    check_partitions(&left, &right)?;
+    let foreign = matches!(rule, Rule::Foreign { .. });
+    // The right side of a foreign key is found by its own key bytes; the left one stays where it is.
+    let key_format = if foreign { right.key_format } else { key_format };
+    if !foreign {
+        check_partitions(&left, &right)?;
+    }
     let moves = |side: &Relation, expr: &Expr| !side.same.contains(expr) || side.key_format != key_format;
-    let hops = [moves(&left, &criteria.left), moves(&right, &criteria.right)];
+    let hops = [!foreign && moves(&left, &criteria.left), !foreign && moves(&right, &criteria.right)];
     for (moved, side) in hops.into_iter().zip([&left, &right]) {
         if moved && side.source.window.is_some() {
             return Err(Error::statement(
@@ -157,15 +167,23 @@ fn join(
     }
     let sides = [side(&left, &types[0])?, side(&right, &types[1])?];
     let partitions = left.source.partitions;
-    let plan = Join::plan(name, clause.kind, rule, key, key_format, partitions, hops, left.source.window, sides)?;
-    Ok(joined(left, right, clause.kind, criteria, plan, key_format))
+    let own_key = match &rule {
+        Rule::Foreign { key, .. } => Some(key.clone()),
+        _ => None,
+    };
+    let key_format_out = if foreign { left.key_format } else { key_format };
+    let window = left.source.window;
+    let plan = Join::plan(name, clause.kind, rule, key, key_format, partitions, hops, window, sides)?;
+    let joined = joined(left, right, clause.kind, (criteria, foreign), plan, key_format_out);
+    Ok(Relation { own_key, ..joined })
 }
 
-fn rule(left: &Relation, right: &Relation, clause: &JoinClause) -> Result<Rule> {
+/// Two streams (`None`), a stream with a table (`Some(false)`), or two tables.
+fn kind_of(left: &Relation, right: &Relation, clause: &JoinClause) -> Result<Option<bool>> {
     match (left.table, right.table, clause.within) {
         (true, false, _) => Err(Error::statement(format!(
             "Invalid join order: table-stream joins are not supported; only stream-table joins. Got {} {} {}.",
-            left.text,
+            left.first(),
             words(clause.kind),
             right.text
         ))),
@@ -177,12 +195,12 @@ fn rule(left: &Relation, right: &Relation, clause: &JoinClause) -> Result<Rule> 
             "A window definition was provided for a Table-Table join. These joins are not windowed. Please drop the window \
              definition (i.e. the WITHIN clause) and try to execute your Table-Table join again.",
         )),
-        (_, true, None) => Err(Error::statement("joins with tables are not supported yet")),
+        (tables, true, None) => Ok(Some(tables)),
         (false, false, None) => {
             Err(Error::statement("Stream-Stream joins must have a WITHIN clause specified. None was provided.")
                 .with_hint("JOIN ... WITHIN 1 HOUR ON ... joins rows that are at most an hour apart"))
         }
-        (false, false, Some(within)) => Ok(Rule::Within(within)),
+        (false, false, Some(_)) => Ok(None),
     }
 }
 
@@ -273,7 +291,7 @@ fn joined(
     left: Relation,
     right: Relation,
     kind: JoinKind,
-    criteria: Criteria,
+    (criteria, foreign): (Criteria, bool),
     plan: LogicalPlan,
     key_format: Format,
 ) -> Relation {
@@ -281,18 +299,28 @@ fn joined(
     let columns = columns.map(|(i, (name, ty, _))| (name.clone(), ty.clone(), i + 1)).collect();
     let known = |set: &[Expr], expr: &Expr| if set.contains(expr) { set.to_vec() } else { vec![expr.clone()] };
     let (mut same, mut viable) = match kind {
+        // The left table's key stays the key, whatever the foreign key is.
+        _ if foreign => (left.same, left.viable),
         JoinKind::Full => (vec![], vec![]),
         JoinKind::Right => (vec![], known(&left.viable, &criteria.left)),
         _ => (known(&left.same, &criteria.left), known(&left.viable, &criteria.left)),
     };
-    if matches!(kind, JoinKind::Inner | JoinKind::Right) {
+    if !foreign && matches!(kind, JoinKind::Inner | JoinKind::Right) {
         same.push(criteria.right.clone());
     }
-    if kind != JoinKind::Full {
+    if !foreign && kind != JoinKind::Full {
         viable.push(criteria.right);
     }
     let text = format!("{} {}", left.text, right.text);
-    Relation { plan, text, columns, same, viable, table: left.table, source: left.source, key_format }
+    let (table, source) = (left.table, left.source);
+    Relation { plan, text, columns, same, viable, table, own_key: None, source, key_format }
+}
+
+impl Relation {
+    /// As errors name the first of what is joined.
+    fn first(&self) -> &str {
+        self.text.split(' ').next().unwrap_or_default()
+    }
 }
 
 /// The whole statement over the joined columns.
@@ -302,7 +330,7 @@ fn finish(select: &Select, relation: Relation, sources: &Sources, purpose: Purpo
         names.add(name, *place, ty.clone());
     }
     let viable: Vec<&str> = relation.viable.iter().filter_map(expression::as_name).collect();
-    let synthetic = viable.is_empty().then(|| sources.synthetic());
+    let synthetic = (viable.is_empty() && relation.own_key.is_none()).then(|| sources.synthetic());
     let key_type = crate::plan::nodes::downcast::<Join>(&relation.plan)
         .map(|join| join.key.ty.clone())
         .ok_or_else(|| Error::bug("a FROM clause with joins has no join"))?;
@@ -316,23 +344,28 @@ fn finish(select: &Select, relation: Relation, sources: &Sources, purpose: Purpo
         Some(name) => Some(name.clone()),
         None => viable.iter().find(|name| names::selects(&rewritten.items, name)).map(|n| (*n).to_owned()),
     };
-    if keyed && !chosen.as_ref().is_some_and(|name| names::selects(&rewritten.items, name)) {
+    if keyed && let Some(own) = &relation.own_key {
+        tables::check_own_key(own, &rewritten.items, sources)?;
+    } else if keyed && !chosen.as_ref().is_some_and(|name| names::selects(&rewritten.items, name)) {
         return Err(sources.missing_key(purpose, &viable, synthetic.as_deref()));
     }
     let chosen = chosen.or_else(|| viable.first().map(|n| (*n).to_owned())).unwrap_or_else(|| KEY.to_owned());
     // A column of a side that may be missing is NULL where the key is not: the key then has a name of its own.
     let is_key = synthetic.is_some() || relation.same.contains(&expression::identifier(&chosen));
-    if !is_key && keyed {
+    if !is_key && keyed && relation.own_key.is_none() {
         names::replace_item(&mut rewritten.items, &chosen, KEY);
     }
-    let key = Column::key(if is_key { chosen } else { KEY.to_owned() }, key_type);
+    let key = match relation.own_key {
+        Some(own) => own,
+        None => vec![Column::key(if is_key { chosen } else { KEY.to_owned() }, key_type)],
+    };
     let plain = sources.all.iter().flat_map(|s| s.source.schema.columns());
     let value = plain.map(|c| Column { role: Role::Value, ..c.clone() }).collect();
     let first = &relation.source;
     let source = Source {
         name: sources.all.iter().map(|s| s.source.name.as_str()).collect::<Vec<_>>().join(", "),
         kind: if relation.table { SourceKind::Table } else { SourceKind::Stream },
-        schema: Schema { key: vec![key], value },
+        schema: Schema { key, value },
         key_format: relation.key_format,
         timestamp: None,
         ..Source::clone(first)

@@ -18,6 +18,7 @@ use crate::plan::{call, expression, formats};
 use crate::types::{Column, SqlType, pseudo};
 use datafusion::logical_expr::{Aggregate, Expr as PlanExpr, LogicalPlan};
 use sqlparser::ast::Expr;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// A key column below the Aggregate: an expression of GROUP BY.
@@ -111,7 +112,7 @@ fn check(context: &Context<'_>, items: &[Item], aggregated: bool) -> Result<()> 
             return fail("WINDOW clause is only supported for streams.".to_owned());
         }
         if !batch {
-            return fail("GROUP BY over a table is not supported yet in a continuous query".to_owned());
+            check_undo(context, items)?;
         }
     }
     if context.source.value_format == Format::Kafka && context.purpose.is_persistent() {
@@ -124,6 +125,25 @@ fn check(context: &Context<'_>, items: &[Item], aggregated: bool) -> Result<()> 
         return fail("GROUP BY over a windowed source is not supported yet in a continuous query".to_owned());
     }
     check_window(context)
+}
+
+/// Over a table an aggregate has to be able to take a value back.
+fn check_undo(context: &Context<'_>, items: &[Item]) -> Result<()> {
+    let mut wrong: Vec<String> = Vec::new();
+    for expr in items.iter().map(|i| &i.expr).chain(&context.select.having) {
+        let names = expression::aggregates(expr).into_iter().map(|f| expression::function_name(&f));
+        wrong.extend(names.filter(|name| !aggregate::has_undo(name)));
+    }
+    let mut seen = BTreeSet::new();
+    wrong.retain(|name| seen.insert(name.clone()));
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    Err(Error::statement(format!(
+        "The aggregation function{} {} cannot be applied to a table source, only to a stream source.",
+        if wrong.len() > 1 { "s" } else { "" },
+        select::and(&wrong)
+    )))
 }
 
 fn check_window(context: &Context<'_>) -> Result<()> {

@@ -1,13 +1,14 @@
-//! `INSERT INTO name [(columns)] VALUES (...)`: one record of constants.
+//! `INSERT INTO name [(columns)] VALUES (...)`: one record of constants; and what INSERT INTO does to constants.
 
 use crate::catalog::{Catalog, Source};
 use crate::error::{Error, Result};
-use crate::parse::statement::{InsertValues, Name, SourceKind};
+use crate::parse::statement::{InsertValues, Name, Select, SelectItem, SourceKind};
 use crate::plan::scalar;
 use crate::plan::source::word;
 use crate::types::nearest;
-use crate::types::{Column, Role, SqlType, pseudo, quoted};
+use crate::types::{Column, Role, Schema, SqlType, pseudo, quoted};
 use datafusion::common::ScalarValue;
+use sqlparser::ast::{CastKind, DataType, ExactNumberInfo, Expr, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -65,6 +66,24 @@ pub fn insert_values(stmt: &InsertValues, catalog: &Catalog) -> Result<InsertPla
     let key = take(&source.schema.key)?;
     let value = take(&source.schema.value)?;
     Ok(InsertPlan { source, key, value, timestamp })
+}
+
+/// Numbers that are selected for DECIMAL columns become DECIMALs: ksqlDB fits literals, and nothing else, to the target.
+pub(super) fn with_literals_cast(select: &Select, target: &Schema) -> Select {
+    let mut select = select.clone();
+    for item in &mut select.items {
+        let SelectItem::Expr { expr, alias: Some(alias), .. } = item else { continue };
+        let wanted = target.value.iter().find(|c| c.name == alias.value).map(|c| &c.ty);
+        if let (Expr::Value(value), Some(SqlType::Decimal(p, s))) = (&*expr, wanted)
+            && matches!(value.value, Value::Number(..))
+        {
+            let digits = ExactNumberInfo::PrecisionAndScale(u64::from(*p), i64::from(*s));
+            let data_type = DataType::Decimal(digits);
+            let literal = Box::new(expr.clone());
+            *expr = Expr::Cast { kind: CastKind::Cast, expr: literal, data_type, array: false, format: None };
+        }
+    }
+    select
 }
 
 fn null(ty: &SqlType) -> Result<ScalarValue> {

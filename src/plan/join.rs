@@ -35,6 +35,24 @@ pub const HIDDEN: [&str; 4] = [pseudo::ROWTIME, pseudo::ROWPARTITION, ORDINAL, P
 pub enum Rule {
     /// Two streams: rows of one key that lie close enough in time.
     Within(Within),
+    /// A stream's row and the row that a table has for its key by then.
+    Lookup,
+    /// The rows of two tables with one key.
+    Tables,
+    /// A table's row and the row of another table whose key it names; the result has the left table's key.
+    Foreign {
+        /// The left table's key columns.
+        key: Vec<SqlColumn>,
+        /// Format of their bytes.
+        key_format: Format,
+    },
+}
+
+impl Rule {
+    /// Is what comes out a table?
+    pub fn is_table(&self) -> bool {
+        matches!(self, Rule::Tables | Rule::Foreign { .. })
+    }
 }
 
 /// Two inputs joined by one value.
@@ -77,6 +95,14 @@ impl Join {
         let schema = joined(&sides)?;
         let node = Join { name, kind, rule, key, key_format, partitions, hops, window, sides, schema };
         Ok(LogicalPlan::Extension(Extension { node: Arc::new(node) }))
+    }
+
+    /// Key columns of what comes out, and the format of their bytes.
+    pub fn output_key(&self) -> (&[SqlColumn], Format) {
+        match &self.rule {
+            Rule::Foreign { key, key_format } => (key, *key_format),
+            _ => (std::slice::from_ref(&self.key), self.key_format),
+        }
     }
 
     /// Left and right input.
@@ -128,6 +154,9 @@ impl fmt::Display for Rule {
                 write!(f, "within {} ms before and {} ms after", within.before_ms, within.after_ms)?;
                 within.grace_ms.map_or(Ok(()), |grace| write!(f, ", grace {grace} ms"))
             }
+            Rule::Lookup => f.write_str("as the table is by then"),
+            Rule::Tables => f.write_str("tables by key"),
+            Rule::Foreign { .. } => f.write_str("tables by foreign key"),
         }
     }
 }

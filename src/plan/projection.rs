@@ -144,6 +144,15 @@ impl Namer {
         })
     }
 
+    /// The name of a key that is an expression and was not named.
+    pub(super) fn key(&mut self, expr: &Expr) -> String {
+        match (expression::as_name(expr), expression::field_name(expr)) {
+            (Some(name), _) => name.to_owned(),
+            (_, Some(field)) => self.field(field),
+            _ => self.generated(),
+        }
+    }
+
     fn field(&mut self, field: &str) -> String {
         let numbered = (1..).map(|n| format!("{field}_{n}"));
         let mut candidates = std::iter::once(field.to_owned()).chain(numbered);

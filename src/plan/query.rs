@@ -7,7 +7,7 @@ use crate::plan::nodes::Sink;
 use crate::plan::properties::{Use, With};
 use crate::plan::select::{self, Bound, Purpose};
 use crate::plan::source::{Taken, TopicRequest, word};
-use crate::plan::{Created, Facts, Settings, sink};
+use crate::plan::{Created, Facts, Settings, insert, sink};
 use crate::types::{Column, Role};
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use sqlparser::ast::Query;
@@ -87,7 +87,7 @@ pub fn create_as(
     Ok(Created::New(QueryPlan { late_topic, ..query(query_id, bound, source, create_topic)? }))
 }
 
-/// Plans INSERT INTO ... SELECT.
+/// Plans INSERT INTO ... SELECT; `query_id` is the id that its query has unless the statement says another.
 pub fn insert_select(stmt: &InsertSelect, query_id: &str, catalog: &Catalog, settings: &Settings) -> Result<QueryPlan> {
     let at = |e: Error| e.at(stmt.target.span);
     let target = catalog.require(&stmt.target.value).map_err(at)?;
@@ -101,16 +101,20 @@ pub fn insert_select(stmt: &InsertSelect, query_id: &str, catalog: &Catalog, set
     if target.schema.value.iter().any(|c| c.role != Role::Value) {
         return Err(at(Error::statement(format!("Cannot insert into {} because it has header columns", target.name))));
     }
-    let named = query_id_of(&stmt.with, catalog)?;
-    let query_id = named.as_deref().unwrap_or(query_id);
-    let bound = select::bind(&stmt.select, Purpose::Persistent(&target.name), catalog, settings)?;
+    let asked = query_id_of(&stmt.with, catalog)?;
+    let query_id = asked.as_deref().unwrap_or(query_id);
+    if stmt.select.limit.is_some() {
+        return Err(Error::statement("INSERT INTO ... SELECT statements don't support LIMIT clause."));
+    }
+    let select = insert::with_literals_cast(&stmt.select, &target.schema);
+    let bound = select::bind(&select, Purpose::Persistent(&target.name), catalog, settings)?;
     if bound.table {
         return Err(Error::statement(
             "INSERT INTO can only be used to insert into a stream. The SELECT query produces a TABLE.",
         ));
     }
-    let types = |columns: &[Column]| columns.iter().map(|c| c.ty.clone()).collect::<Vec<_>>();
-    let same = types(&bound.key) == types(&target.schema.key) && types(&bound.value) == types(&target.schema.value);
+    let named = |columns: &[Column]| columns.iter().map(|c| (c.name.clone(), c.ty.clone())).collect::<Vec<_>>();
+    let same = named(&bound.key) == named(&target.schema.key) && named(&bound.value) == named(&target.schema.value);
     if !same {
         let result = crate::types::Schema { key: bound.key, value: bound.value };
         return Err(at(Error::statement(format!(

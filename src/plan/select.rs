@@ -13,7 +13,7 @@
 
 use crate::catalog::{Catalog, KeyWindow, Source};
 use crate::error::{Error, Result};
-use crate::parse::statement::{Emit, Select, SourceKind};
+use crate::parse::statement::{Emit, Select, SelectItem, SourceKind};
 use crate::plan::nodes::{Compute, Keep, Rekey};
 use crate::plan::projection::{self, Item, Over};
 use crate::plan::scalar::{self, Boundary, Typed};
@@ -139,9 +139,6 @@ fn check_source(source: &Source, select: &Select, purpose: Purpose<'_>) -> Resul
     if purpose.is_persistent() && source.kind == SourceKind::Table && source.window.is_some() {
         return fail("KSQL does not support persistent queries on windowed tables.");
     }
-    if purpose != Purpose::Batch && source.kind == SourceKind::Table && select.filter.is_some() {
-        return fail("WHERE over a table is not supported yet in a continuous query");
-    }
     check_emit(select).map_err(|e| e.at(select.from.name.span))
 }
 
@@ -216,6 +213,7 @@ impl Context<'_> {
             ));
         }
         let keys = if self.purpose.is_persistent() { self.partition_keys(&items)? } else { vec![] };
+        let items = self.star_over_partitions(items, &keys);
         let (columns, key, value) = self.columns(&items, &keys, "partitioning expression", &names, &plan)?;
         let mut plan = Compute::plan(columns, plan)?;
         if self.purpose.is_persistent() {
@@ -232,6 +230,21 @@ impl Context<'_> {
             source: self.source.clone(),
             reads: self.reads.clone(),
         })
+    }
+
+    /// `*` means the columns after PARTITION BY: the new key, also where it is an expression, then the old key at the end.
+    fn star_over_partitions(&self, items: Vec<Item>, keys: &[Key]) -> Vec<Item> {
+        let star = |i: &SelectItem| matches!(i, SelectItem::All | SelectItem::AllOf(_));
+        if !self.select.items.iter().any(star) {
+            return items;
+        }
+        let mut namer = projection::Namer::new(&self.source.schema);
+        let missing = keys.iter().filter(|k| !items.iter().any(|i| i.expr == k.expr));
+        let first: Vec<Item> =
+            missing.map(|k| Item { name: namer.key(&k.expr), expr: k.expr.clone(), span: None }).collect();
+        let was_key = |i: &Item| i.span.is_none() && self.source.schema.key.iter().any(|c| c.name == i.name);
+        let (last, middle): (Vec<Item>, Vec<Item>) = items.into_iter().partition(was_key);
+        first.into_iter().chain(middle).chain(last).collect()
     }
 
     fn partition_keys(&self, items: &[Item]) -> Result<Vec<Key>> {
@@ -356,7 +369,7 @@ fn twice(what: &str, key: &str, aliases: &[String]) -> Error {
 }
 
 /// `A, B and C`
-fn and(words: &[String]) -> String {
+pub(super) fn and(words: &[String]) -> String {
     match words {
         [] => String::new(),
         [one] => one.clone(),

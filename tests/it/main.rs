@@ -29,4 +29,6 @@ mod session_model;
 mod simulated_log;
 mod simulation;
 mod split_law;
+mod table_law;
+mod table_model;
 mod windows;

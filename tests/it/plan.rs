@@ -359,8 +359,14 @@ fn create_as_refuses_what_ksqldb_refuses() {
         ),
         ("CREATE STREAM o WITH (timestamp='zz') AS SELECT * FROM s;", "does not exist in the schema: 'ZZ'"),
         ("CREATE STREAM o AS SELECT * FROM s LIMIT 1;", "LIMIT"),
-        ("CREATE STREAM o AS SELECT s.id, t.n FROM s JOIN t ON s.name = t.id;", "not supported yet"),
-        ("CREATE TABLE o AS SELECT id, min(n) FROM t GROUP BY id;", "not supported yet"),
+        (
+            "CREATE STREAM o AS SELECT s.id, t.n FROM s JOIN t ON s.name = t.id;",
+            "must include the join expressions S.NAME or T.ID",
+        ),
+        (
+            "CREATE TABLE o AS SELECT id, min(n) FROM t GROUP BY id;",
+            "The aggregation function MIN cannot be applied to a table source",
+        ),
         ("INSERT INTO t SELECT * FROM s;", "INSERT INTO can only be used to insert into a stream. T is a table."),
         ("INSERT INTO ro SELECT * FROM s;", "Cannot insert into read-only stream: RO"),
         (

@@ -53,6 +53,8 @@ fn program(expr: &Expr) -> Program {
 fn operator(spec: &Projection) -> RowOperator {
     let guarded = |e: &Expr| Program::Guard { boundary: 0, inner: Box::new(program(e)) };
     RowOperator::new(&RowSpec {
+        keep_absent: false,
+        groups: 0,
         slots: SLOTS.to_vec(),
         keep: spec.keep.iter().map(guarded).collect(),
         key: spec.key.iter().flatten().map(guarded).collect(),

@@ -15,7 +15,9 @@ use crate::execute::pipeline::Pipeline;
 use crate::execute::stages::Stages;
 use crate::execute::{ChangeBatch, Mode, Out, compile};
 use crate::log::{Assignment, Isolation, Log, Run, Start};
-use crate::plan::join::{HIDDEN, Rule, is_join};
+use crate::parse::statement::SourceKind;
+use crate::plan::join::{HIDDEN, Join, Rule};
+use crate::plan::nodes::downcast;
 use crate::plan::table::{ORDINAL, PRESENT};
 use crate::types::pseudo;
 use arrow::array::{ArrayRef, BooleanArray, Int32Array, Int64Array, RecordBatch, RecordBatchOptions};
@@ -45,7 +47,8 @@ const IDLE_POLLS_MAX: u32 = 300;
 
 /// The joins of a plan as a table, in the place of the last one.
 pub(super) fn lower(node: LogicalPlan, log: &Arc<dyn Log>, counts: &Arc<Counts>) -> DfResult<Transformed<LogicalPlan>> {
-    if !is_join(&node) {
+    // The states of tables are joined as such: see `join_tables`.
+    if downcast::<Join>(&node).is_none_or(|join| join.rule.is_table()) {
         return Ok(Transformed::no(node));
     }
     let schema: Schema = node.schema().as_arrow().clone();
@@ -100,8 +103,9 @@ impl JoinTable {
         let read: Vec<usize> = places.iter().copied().filter(|p| *p < hidden).collect();
         let mut pipeline = compile::joins(&self.plan, &read)?;
         for stage in &mut pipeline.joins {
-            let Rule::Within(within) = &mut stage.rule;
-            if within.grace_ms.is_none() {
+            if let Rule::Within(within) = &mut stage.rule
+                && within.grace_ms.is_none()
+            {
                 self.counts.waited.store(true, Ordering::Relaxed);
                 within.grace_ms = Some(DEFAULT_GRACE_MS);
             }
@@ -158,6 +162,7 @@ struct Replay {
 impl Replay {
     fn new(pipeline: &Pipeline, snapshots: &[Snapshot], log: &dyn Log, schema: SchemaRef) -> Result<Replay> {
         let (mut intakes, mut ends, mut slots, mut assignment) = (vec![], vec![], vec![], vec![]);
+        let mut tables = Vec::new();
         for (scan, snapshot) in pipeline.scans.iter().zip(snapshots) {
             for partition in 0..scan.source.partitions as i32 {
                 let end = snapshot.ends.iter().find(|e| e.0.partition == partition);
@@ -167,11 +172,12 @@ impl Replay {
                     assignment.push(Assignment { topic: input.topic.clone(), partition, start: Start::Earliest });
                 }
                 intakes.push(Intake::new(scan, partition)?);
+                tables.push(scan.source.kind == SourceKind::Table);
             }
         }
         Ok(Replay {
             stages: Stages::new(pipeline, Mode::Each)?,
-            order: Order::new(intakes.len()),
+            order: Order::new(&tables),
             reader: log.reader(assignment, Isolation::ReadCommitted)?,
             intakes,
             ends,

@@ -12,6 +12,7 @@
 
 mod accumulators;
 mod join;
+mod join_tables;
 mod kept;
 mod nodes;
 mod planner;

@@ -4,10 +4,10 @@ use crate::catalog::Catalog;
 use crate::error::Result;
 use crate::execute::batch::Counts;
 use crate::execute::batch::accumulators::lowered;
-use crate::execute::batch::join;
 use crate::execute::batch::nodes::{Step, StepExec};
 use crate::execute::batch::sessions::Sessions;
 use crate::execute::batch::table::BatchTable;
+use crate::execute::batch::{join, join_tables};
 use crate::log::Log;
 use crate::plan::nodes::{Compute, Explode, Keep, Rekey, TimeWindow};
 use crate::plan::table::{Origin, SourceTable};
@@ -106,7 +106,10 @@ fn lower(node: LogicalPlan, log: &Arc<dyn Log>, counts: &Arc<Counts>) -> DfResul
             let node = Aggregate::try_new_with_schema(input, group_expr, calls, schema)?;
             Ok(Transformed::yes(LogicalPlan::Aggregate(node)))
         }
-        other => Ok(Transformed::no(other)),
+        other => Ok(match join_tables::lowered(&other)? {
+            Some(native) => Transformed::yes(native),
+            None => Transformed::no(other),
+        }),
     }
 }
 

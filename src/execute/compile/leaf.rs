@@ -5,13 +5,18 @@
 
 use super::{programs, reads, renumber, unexpected};
 use crate::error::{Error, Result};
-use crate::execute::pipeline::{Hop, Input, JoinSide, JoinStage, RowSpec, Scan, Slot};
-use crate::plan::join::Join;
+use crate::execute::pipeline::{Hop, Input, JoinSide, JoinStage, RowSpec, Scan, Slot, TableSpec};
+use crate::parse::statement::SourceKind;
+use crate::plan::join::{Join, Rule};
 use crate::plan::nodes::{Compute, downcast};
 use crate::plan::table::{Origin, SourceTable};
+use crate::types::Column;
 use datafusion::common::DFSchema;
 use datafusion::logical_expr::LogicalPlan;
 use std::collections::BTreeSet;
+
+/// Stable name of the state of a table in FROM.
+const TABLE_NAME: &str = "KsqlTopic-Reduce";
 
 /// What feeds the rows of a pipeline.
 #[derive(Debug, Default)]
@@ -41,6 +46,26 @@ impl Leaf<'_> {
         let LogicalPlan::TableScan(scan) = plan else { return Err(unexpected("a scan or a join", plan)) };
         let table = scan.source.downcast_ref().ok_or_else(|| Error::bug("a scan of something else than a source"))?;
         Ok(Leaf { below: Below::Scan(table), schema: scan.projected_schema.as_ref().clone() })
+    }
+
+    /// Are its rows those of a table?
+    pub(super) fn is_table(&self) -> bool {
+        match self.below {
+            Below::Scan(table) => table.source().kind == SourceKind::Table,
+            Below::Join(join) => join.rule.is_table(),
+        }
+    }
+
+    /// What is to be known of the table's rows: `columns`, of which the first so many are group keys.
+    pub(super) fn table_spec(&self, columns: Vec<Column>, groups: usize) -> TableSpec {
+        let (key_format, key) = match self.below {
+            Below::Scan(table) => (table.source().key_format, table.source().schema.key.clone()),
+            Below::Join(join) => {
+                let (key, format) = join.output_key();
+                (format, key.to_vec())
+            }
+        };
+        TableSpec { name: TABLE_NAME.to_owned(), key_format, key, columns, groups }
     }
 
     /// Gives the programs of `spec` slots, and answers what fills them.
@@ -115,18 +140,22 @@ fn stage(join: &Join, spec: &mut RowSpec, front: &mut Front) -> Result<JoinStage
     let of_left: Vec<usize> = read.range(1..=left).copied().collect();
     let of_right: Vec<usize> = read.range(left + 1..=left + right).map(|c| c - left).collect();
     let rowtime = 1 + left + right;
+    // The foreign key itself goes along, in front of the left columns.
+    let foreign = usize::from(matches!(join.rule, Rule::Foreign { .. }));
     renumber(spec, &|column| {
         let place = |list: &[usize], wanted: usize| {
             list.binary_search(&wanted).map_err(|_| Error::bug("a column that is read was not listed"))
         };
         Ok(match column {
-            0 => Slot::Key(0),
-            c if c <= left => Slot::Value(place(&of_left, c)?),
-            c if c < rowtime => Slot::Value(of_left.len() + place(&of_right, c - left)?),
+            0 if foreign == 0 => Slot::Key(0),
+            0 => Slot::Value(0),
+            c if c <= left => Slot::Value(foreign + place(&of_left, c)?),
+            c if c < rowtime => Slot::Value(foreign + of_left.len() + place(&of_right, c - left)?),
             c if c == rowtime => Slot::Rowtime,
             _ => return Err(Error::bug("a program reads a hidden column")),
         })
     })?;
+    let of_left: Vec<usize> = std::iter::repeat_n(0, foreign).chain(of_left).collect();
     let left = side(join, 0, &of_left, front)?;
     let right = side(join, 1, &of_right, front)?;
     Ok(JoinStage {
@@ -155,6 +184,8 @@ fn side(join: &Join, which: usize, columns: &[usize], front: &mut Front) -> Resu
         drop_null_keys: false,
         drop_null_values: false,
         same_key: !moves,
+        keep_absent: false,
+        groups: 0,
     };
     let input = leaf.fill(&mut rows, front)?;
     let hop = moves.then(|| Hop {

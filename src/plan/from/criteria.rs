@@ -12,6 +12,8 @@ use std::collections::BTreeSet;
 pub(super) struct Criteria {
     pub(super) left: Expr,
     pub(super) right: Expr,
+    /// The right one was written first.
+    flipped: bool,
 }
 
 impl Criteria {
@@ -47,15 +49,24 @@ impl Criteria {
             )));
         }
         if within(left, a) && within(right, b) {
-            Ok(Criteria { left: one.clone(), right: other.clone() })
+            Ok(Criteria { left: one.clone(), right: other.clone(), flipped: false })
         } else if within(left, b) && within(right, a) {
-            Ok(Criteria { left: other.clone(), right: one.clone() })
+            Ok(Criteria { left: other.clone(), right: one.clone(), flipped: true })
         } else {
             Err(Error::statement(format!(
                 "A join criteria is expected to reference the source (`{known_as}`) in the FROM clause, instead the right \
                  source references `{b}` and the left source references `{a}`"
             )))
         }
+    }
+}
+
+impl Criteria {
+    /// As it was written: `L.A = R.B`, each side with what `more` says about it.
+    pub(super) fn text(&self, sources: &Sources, more: [&str; 2]) -> String {
+        let left = format!("{}{}", sources.text(&self.left), more[0]);
+        let right = format!("{}{}", sources.text(&self.right), more[1]);
+        if self.flipped { format!("{right} = {left}") } else { format!("{left} = {right}") }
     }
 }
 
