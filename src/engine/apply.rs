@@ -54,7 +54,7 @@ impl Engine {
     pub(super) fn create_as(&self, create: &CreateAs, parsed: &Parsed, session: &Session) -> Result<Entity> {
         let properties = self.properties(session);
         let settings = Settings::of(&properties)?;
-        let state = self.inner.state.lock();
+        let mut state = self.inner.state.lock();
         let name = &create.name.value;
         let prefix = if create.kind == SourceKind::Stream { "CSAS" } else { "CTAS" };
         let id = format!("{prefix}_{name}_{}", state.next);

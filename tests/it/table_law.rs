@@ -214,9 +214,9 @@ fn grouping(key: &[SqlType], mode: Mode, spec: &TableGrouping) -> Line {
         columns: columns(&LEFT, false),
         groups: 1,
     };
-    let call = |&(function, argument): &(_, Option<usize>)| AggregateCall {
-        function,
-        arguments: argument.into_iter().collect(),
+    let call = |(function, argument): &(Aggregate, Option<usize>)| AggregateCall {
+        function: function.clone(),
+        arguments: argument.iter().copied().collect(),
     };
     let aggregate = AggregateSpec {
         name: "Aggregate-Aggregate-Materialize".into(),

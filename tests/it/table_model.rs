@@ -67,7 +67,7 @@ pub(crate) fn group_table(changes: &[Rec], spec: &TableGrouping) -> Vec<Rec> {
 }
 
 fn results(rows: &BTreeMap<Key, Vec<Val>>, spec: &TableGrouping) -> Vec<Val> {
-    let one = |&(function, argument): &(Aggregate, Option<usize>)| {
+    let one = |(function, argument): &(Aggregate, Option<usize>)| {
         let values = rows.values().map(|row| argument.map_or(Val::Bool(true), |at| row[at + 1].clone()));
         result(function, &values.filter(|v| !v.is_null()).collect::<Vec<_>>())
     };
