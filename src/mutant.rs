@@ -21,6 +21,10 @@ pub enum Mutant {
     StreamTimeLost,
     /// In `Last`, rows leave in an order of slots and not of changes.
     LastByHash,
+    /// Sessions that were merged are not deleted from the table.
+    MergeWithoutTombstone,
+    /// A join lets go of rows a segment of time before they are out of reach.
+    BufferDroppedEarly,
 }
 
 #[cfg(debug_assertions)]

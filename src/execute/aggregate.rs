@@ -11,11 +11,12 @@
 //! Stream time is the highest rowtime of the rows that came here with a key and a value. It stays with the state: it is
 //! in the memo, and an abort turns it back.
 
+mod pass;
 mod store;
 mod write;
 
+use self::pass::{Pass, Pending};
 use super::arena::Arena;
-use super::key_table::Probe;
 use super::keys::{BatchKeys, GroupRef, KeyLayout, keyed, usable};
 use super::pipeline::{AggregateCall, AggregateSpec};
 use super::row::masked;
@@ -24,7 +25,7 @@ use super::state_bytes::StateBytes;
 use super::window::Windows;
 use super::{BadRow, ChangeBatch, Delta, Mode, Operator, Out, Side};
 use crate::error::{Error, Result};
-use crate::functions::accumulate::{Accumulator, Arguments, Cells, Changes, Heap, Op, Results, State, Step, Work};
+use crate::functions::accumulate::{Accumulator, Arguments, Changes, Heap, Op, Results, State, Step, Work};
 use crate::mutant::{self, Mutant};
 use crate::types::time::NEVER;
 use arrow::array::ArrayRef;
@@ -88,36 +89,6 @@ struct Changed {
     before: Vec<i64>,
     /// Whether they existed before it.
     had: Vec<bool>,
-}
-
-/// One pass of changes: the i-th of all vectors belong together.
-#[derive(Debug, Default)]
-struct Pass {
-    rows: Vec<u32>,
-    starts: Vec<i64>,
-    probes: Vec<Probe>,
-    groups: Vec<GroupRef>,
-    slots: Vec<u32>,
-    fresh: Vec<bool>,
-}
-
-/// What a step writes.
-#[derive(Debug)]
-struct Pending {
-    /// `Each`: input rows; their order is that of the other vectors.
-    rows: Vec<u32>,
-    starts: Vec<i64>,
-    times: Vec<i64>,
-    seqs: Vec<u64>,
-    after: Vec<Cells>,
-    before: Vec<Cells>,
-    had: Vec<bool>,
-    /// `Final`: groups of closed windows.
-    groups: Vec<GroupRef>,
-    /// Rows whose value one of the aggregates could not take, with its number.
-    unfit: Vec<(u32, usize)>,
-    /// `Final`: windows that were past their retention when they closed: `seq`, start, number of groups.
-    lost: Vec<(u64, i64, u32)>,
 }
 
 impl AggregateOperator {
@@ -480,41 +451,6 @@ impl Operator for AggregateOperator {
     fn recall(&mut self, memo: &str) -> Result<()> {
         self.finish_restore()?;
         self.read_memo(memo)
-    }
-}
-
-impl Pass {
-    fn clear(&mut self) {
-        self.rows.clear();
-        self.starts.clear();
-        self.probes.clear();
-        self.groups.clear();
-        self.slots.clear();
-        self.fresh.clear();
-    }
-
-    #[inline(always)]
-    fn push(&mut self, row: usize, start: i64, probe: Probe) {
-        self.rows.push(row as u32);
-        self.starts.push(start);
-        self.probes.push(probe);
-    }
-}
-
-impl Pending {
-    fn new(after: Vec<Cells>, before: Vec<Cells>) -> Pending {
-        Pending {
-            rows: Vec::new(),
-            starts: Vec::new(),
-            times: Vec::new(),
-            seqs: Vec::new(),
-            after,
-            before,
-            had: Vec::new(),
-            groups: Vec::new(),
-            unfit: Vec::new(),
-            lost: Vec::new(),
-        }
     }
 }
 

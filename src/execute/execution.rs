@@ -11,13 +11,14 @@
 //! interval while the query lags; a commit always emits first. An aborted commit puts the operators back to what was
 //! committed and reads again from the committed offsets: nothing of an aborted epoch is ever seen.
 
+mod commit;
 mod ordered;
 mod progress;
 
 pub use progress::Progress;
 
 use crate::catalog::Source;
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::execute::intake::{BadRecord, Intake};
 use crate::execute::late::LateRecords;
 use crate::execute::order::{Order, Taken};
@@ -26,10 +27,8 @@ use crate::execute::sink::Sink;
 use crate::execute::stages::Stages;
 use crate::execute::{ChangeBatch, Mode, Out};
 use crate::log::{
-    Assignment, CommittedOffset, Epoch, Header, Isolation, Log, Outcome, Reader, RecordSet, Run, Session, SessionSpec,
-    Start, TopicPartition,
+    Assignment, Header, Isolation, Log, Reader, RecordSet, Run, Session, SessionSpec, Start, TopicPartition,
 };
-use crate::mutant::{self, Mutant};
 use crate::parse::statement::SourceKind;
 use crate::types::clock::SharedClock;
 use std::collections::{BTreeMap, VecDeque};
@@ -403,107 +402,6 @@ impl Execution {
             let offset = self.processed[slot] - (self.seq - seq) as i64;
             self.bad.push(BadRecord { topic: input.topic.clone(), partition: input.partition, offset, reason });
         }
-    }
-
-    fn emit_and_commit(&mut self, drained: bool) -> Result<()> {
-        let now = self.clock.monotonic();
-        let commit_due = self.session.is_some()
-            && self.dirty
-            && (now >= self.last_commit + self.spec.commit_interval || self.unsent() > EPOCH_BYTES_MAX);
-        if self.stages.has_unemitted() && (drained || commit_due || now >= self.last_emit + self.spec.emit_interval) {
-            let mut out = Out::default();
-            self.stages.emit(&mut out)?;
-            self.write(out, 0, &|_| Vec::new())?;
-            self.last_emit = now;
-        }
-        if self.session.is_none() {
-            // What was not emitted yet cannot be let go of.
-            if !self.stages.has_unemitted() {
-                self.stages.commit();
-                self.dirty = false;
-            }
-        } else if commit_due {
-            self.commit()?;
-        }
-        Ok(())
-    }
-
-    /// One transaction: rows, changelog, offsets with stream times.
-    fn commit(&mut self) -> Result<()> {
-        if self.stages.has_unemitted() {
-            let mut out = Out::default();
-            self.stages.emit(&mut out)?;
-            self.write(out, 0, &|_| Vec::new())?;
-        }
-        let mut epoch = Epoch { blob: format!("{{\"commit\":{}}}", self.commits + 1), ..Epoch::default() };
-        if let Some(sink) = &self.sink
-            && !self.pending.is_empty()
-        {
-            epoch.records.push((sink.topic().clone(), std::mem::take(&mut self.pending)));
-        }
-        epoch.records.extend(self.late.as_mut().and_then(LateRecords::take));
-        self.stages.deltas(&self.spec.group, &mut epoch.records)?;
-        let mut reached = Vec::with_capacity(self.inputs.len());
-        for (slot, input) in self.inputs.iter().enumerate() {
-            // An empty queue means that everything before the reader's position was processed, markers included.
-            let empty = self.queues[slot].is_empty() && self.order.is_empty(slot);
-            let offset =
-                if empty { self.reader.position(slot).max(self.processed[slot]) } else { self.processed[slot] };
-            reached.push(offset);
-            epoch.offsets.push((input.clone(), CommittedOffset { offset, metadata: self.stages.memo(slot) }));
-        }
-        let session = self.session.as_mut().ok_or_else(|| Error::bug("a query without session does not commit"))?;
-        if mutant::on(Mutant::OffsetsBeforeRows) {
-            let early = Epoch { records: Vec::new(), offsets: epoch.offsets.clone(), blob: epoch.blob.clone() };
-            session.commit(&early)?;
-        }
-        let outcome = match session.commit(&epoch) {
-            Ok(outcome) => outcome,
-            // The log could not take it (a full disk): nothing was written; try again.
-            Err(e) if e.kind() == Kind::Io => {
-                Outcome::Aborted { reason: e.to_string(), retry_after: Duration::from_secs(1) }
-            }
-            Err(e) => return Err(e),
-        };
-        self.last_commit = self.clock.monotonic();
-        match outcome {
-            Outcome::Committed => {
-                self.stages.commit();
-                self.committed = reached;
-                self.commits += 1;
-                self.dirty = false;
-                self.trouble = None;
-                self.progress.commits.fetch_add(1, Ordering::Relaxed);
-                Ok(())
-            }
-            Outcome::Aborted { reason, retry_after } => self.rewind(reason, retry_after),
-            Outcome::Fenced { reason } => {
-                Err(Error::new(Kind::Fenced, "another process runs this query now").with_detail(reason))
-            }
-        }
-    }
-
-    /// Back to what was committed.
-    fn rewind(&mut self, reason: String, retry_after: Duration) -> Result<()> {
-        tracing::warn!(group = %self.spec.group, %reason, "commit aborted; going back to the committed offsets");
-        self.stages.abort();
-        self.pending.clear();
-        self.late.iter_mut().for_each(LateRecords::clear);
-        self.queues.iter_mut().for_each(VecDeque::clear);
-        self.queued = 0;
-        self.order.clear();
-        self.headers.clear();
-        for slot in 0..self.inputs.len() {
-            self.intakes[slot].clear()?;
-            self.processed[slot] = self.committed[slot];
-            self.decoded[slot] = self.committed[slot];
-            self.reader.seek(slot, self.committed[slot])?;
-        }
-        self.trouble = Some(reason);
-        self.retry_at = Some(self.clock.monotonic() + retry_after);
-        // Where it began is committed before any row; an aborted first commit is still owed.
-        self.dirty = self.commits == 0;
-        Ok(())
     }
 
     /// What the query has done so far.

@@ -28,6 +28,7 @@ use super::state_bytes::StateBytes;
 use super::{BadRow, ChangeBatch, Delta, Mode, Operator, Out};
 use crate::error::{Error, Result};
 use crate::functions::accumulate::{Accumulator, Arguments, Cells, Heap, Op, Results, State, Step, Work};
+use crate::mutant::{self, Mutant};
 use crate::types::time::{NEVER, Window, WindowKind};
 use arrow::array::ArrayRef;
 use index::{Index, NIL};
@@ -274,6 +275,9 @@ impl SessionOperator {
 
     /// The bounds of a session are no more.
     fn gone(&mut self, row: Row, slot: u32, pass: &mut Pass<'_>) {
+        if mutant::on(Mutant::MergeWithoutTombstone) {
+            return;
+        }
         let session = *self.index.get(slot);
         let bounds = (session.start, session.end);
         match self.when {

@@ -278,7 +278,7 @@ impl Grouped {
     }
 
     fn is_internal(&self, context: &Context<'_>, name: &str) -> bool {
-        let bound = [pseudo::WINDOWSTART, pseudo::WINDOWEND].contains(&name) && context.select.window.is_some();
+        let bound = [pseudo::WINDOWSTART, pseudo::WINDOWEND].contains(&name) && knows_bounds(context);
         bound
             || self.keys.iter().any(|k| key_name(k) == name)
             || (0..self.calls.len()).any(|place| result_name(place) == name)
@@ -333,8 +333,10 @@ impl Grouped {
         }
         let mut next = self.keys.len();
         if context.select.window.is_some() {
-            names.add(pseudo::WINDOWSTART, next, SqlType::Bigint);
-            names.add(pseudo::WINDOWEND, next + 1, SqlType::Bigint);
+            if knows_bounds(context) {
+                names.add(pseudo::WINDOWSTART, next, SqlType::Bigint);
+                names.add(pseudo::WINDOWEND, next + 1, SqlType::Bigint);
+            }
             next += 2;
         }
         for (place, call) in self.calls.iter().enumerate() {
@@ -405,4 +407,9 @@ fn argument_name(place: usize) -> String {
 
 fn result_name(place: usize) -> String {
     format!("KSQL_AGG_VARIABLE_{place}")
+}
+
+/// Can the SELECT list name the window's bounds? Not over a join: ksqlDB resolves names in its sources only there.
+fn knows_bounds(context: &Context<'_>) -> bool {
+    context.select.window.is_some() && context.select.joins.is_empty()
 }

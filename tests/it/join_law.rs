@@ -122,7 +122,7 @@ fn bad(out: &Out) -> Vec<u64> {
 }
 
 #[test]
-fn a_join_equals_the_model_under_any_split() {
+pub(crate) fn a_join_equals_the_model_under_any_split() {
     let mut alone = 0;
     for seed in 0..SEEDS {
         let case = case(seed);
@@ -145,7 +145,7 @@ fn a_join_equals_the_model_under_any_split() {
 }
 
 #[test]
-fn abort_and_replay_of_a_join_is_no_abort() {
+pub(crate) fn abort_and_replay_of_a_join_is_no_abort() {
     for seed in 0..SEEDS {
         let case = case(seed);
         let mut dice = Dice(seed ^ 33);
@@ -170,7 +170,7 @@ fn abort_and_replay_of_a_join_is_no_abort() {
 }
 
 #[test]
-fn a_join_goes_on_after_a_restart_from_its_changelog() {
+pub(crate) fn a_join_goes_on_after_a_restart_from_its_changelog() {
     let mut taken_back = 0;
     for seed in 0..SEEDS {
         let case = case(seed);

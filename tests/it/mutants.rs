@@ -2,7 +2,7 @@
 //!
 //! A law that passes with its bug tests nothing; so does one that fails without it, which its own run shows.
 
-use crate::{simulation, split_law};
+use crate::{join_law, simulation, split_law};
 use std::panic::catch_unwind;
 use tidegate::log::partition;
 use tidegate::mutant::{self, Mutant};
@@ -56,4 +56,14 @@ fn stream_time_lost_on_restart() {
 #[test]
 fn last_in_another_order() {
     caught(Mutant::LastByHash, split_law::last_is_the_fold_of_each);
+}
+
+#[test]
+fn session_merge_without_tombstone() {
+    caught(Mutant::MergeWithoutTombstone, split_law::each_equals_the_model_under_any_split);
+}
+
+#[test]
+fn join_buffer_dropped_a_segment_early() {
+    caught(Mutant::BufferDroppedEarly, join_law::abort_and_replay_of_a_join_is_no_abort);
 }

@@ -11,6 +11,7 @@ use super::super::key_table::{KeyTable, Probe};
 use super::super::keys::BatchKeys;
 use super::{RESOLVED, Usable};
 use crate::error::{Error, Result};
+use crate::mutant::{self, Mutant};
 use crate::types::time::NEVER;
 use arrow::array::{Array, ArrayRef, BooleanArray, new_null_array};
 use arrow::compute::{concat, filter, interleave};
@@ -354,7 +355,8 @@ impl Buffer {
         self.committed = self.end();
         self.saved_time = self.time;
         self.undo.clear();
-        let floor = self.floor(self.time);
+        let early = if mutant::on(Mutant::BufferDroppedEarly) { self.width } else { 0 };
+        let floor = self.floor(self.time).saturating_add(early);
         while self.segments.front().is_some_and(|s| s.start.saturating_add(self.width) <= floor) {
             self.segments.pop_front();
         }
