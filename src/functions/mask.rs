@@ -111,7 +111,7 @@ fn kind(c: char) -> usize {
     match c {
         c if c.is_uppercase() => 0,
         c if c.is_lowercase() => 1,
-        c if c.is_numeric() && c.to_digit(10).is_some() => 2,
+        c if c.is_ascii_digit() => 2,
         _ => 3,
     }
 }

@@ -185,7 +185,7 @@ fn extract(args: &[ColumnarValue], rows: usize, errors: &mut ErrorSink) -> Resul
         else {
             return false;
         };
-        let Some(Ok(found)) = compiled(pattern).map(|regex| first(&regex, text, group)) else {
+        let Some(found) = compiled(pattern).and_then(|regex| first(&regex, text, group)) else {
             errors.fail(row);
             return false;
         };
@@ -194,9 +194,10 @@ fn extract(args: &[ColumnarValue], rows: usize, errors: &mut ErrorSink) -> Resul
     })
 }
 
-fn first<'t>(regex: &Regex, text: &'t str, group: i32) -> Result<Option<&'t str>, fancy_regex::Error> {
-    let Some(group) = usize::try_from(group).ok().filter(|g| *g < regex.captures_len()) else { return Ok(None) };
-    Ok(regex.captures(text)?.and_then(|c| c.get(group)).map(|m| m.as_str()))
+/// The group's first text; `None` = the expression gave up.
+fn first<'t>(regex: &Regex, text: &'t str, group: i32) -> Option<Option<&'t str>> {
+    let Some(group) = usize::try_from(group).ok().filter(|g| *g < regex.captures_len()) else { return Some(None) };
+    Some(regex.captures(text).ok()?.and_then(|c| c.get(group)).map(|m| m.as_str()))
 }
 
 fn extract_all(args: &[ColumnarValue], rows: usize, errors: &mut ErrorSink) -> Result<ColumnarValue> {

@@ -93,7 +93,7 @@ impl<'a> Uri<'a> {
         };
         let (scheme, rest) = match rest.split_once(':') {
             Some((scheme, after)) if is_scheme(scheme) => (Some(scheme), after),
-            Some((scheme, _)) if scheme.is_empty() => return None,
+            Some(("", _)) => return None,
             _ => (None, rest),
         };
         // What follows the scheme of an opaque URI has no parts.

@@ -304,7 +304,7 @@ fn a_tombstone_leaves_only_for_a_row_that_was_there() {
 
 /// NULL in a join key meets nothing: joins are by one column.
 fn join_key(seed: u64) -> Vec<SqlType> {
-    vec![if seed % 2 == 0 { SqlType::Bigint } else { SqlType::String }]
+    vec![if seed.is_multiple_of(2) { SqlType::Bigint } else { SqlType::String }]
 }
 
 fn joining(key: &[SqlType], operator: Box<dyn Operator>) -> Line {

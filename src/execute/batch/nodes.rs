@@ -31,6 +31,7 @@ use std::sync::atomic::Ordering;
 
 /// What a node does with batches, in order.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "one a node of a plan")]
 pub(super) enum Step {
     /// Rows get their partition from their new key; rows without key or value go.
     Rekey { key: Vec<Column>, format: Format, partitions: Option<u32> },
@@ -142,6 +143,7 @@ pub(super) fn external(e: Error) -> datafusion::error::DataFusionError {
 }
 
 /// A [`Step`] at work.
+#[expect(clippy::large_enum_variant, reason = "one a partition of a query")]
 enum Runner {
     Rekey { keys: usize, encoder: Option<(Encoder, u32)>, schema: SchemaRef },
     Explode { first: usize, schema: SchemaRef },

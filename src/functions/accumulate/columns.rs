@@ -218,7 +218,7 @@ impl Accumulator {
             }
             _ => {
                 let values = self.values(Some(column), None)?;
-                rows.map(|row| (!values.is_null(row)).then(|| hash_bytes(values.new(row)))).collect()
+                rows.map(|row| (!values.is_null(row)).then(|| hash_bytes(values.added(row)))).collect()
             }
         })
     }

@@ -65,14 +65,14 @@ impl Machine for Histogram<'_> {
 
     fn add(&self, words: &mut [i64], heap: &mut Heap, row: usize) -> bool {
         if !self.values.is_null(row) {
-            shift(words, heap, self.values.new(row), 1, HISTOGRAM_VALUES_MAX);
+            shift(words, heap, self.values.added(row), 1, HISTOGRAM_VALUES_MAX);
         }
         true
     }
 
     fn undo(&self, words: &mut [i64], heap: &mut Heap, row: usize) -> bool {
         if !self.values.is_old_null(row) {
-            shift(words, heap, self.values.old(row), -1, HISTOGRAM_VALUES_MAX);
+            shift(words, heap, self.values.removed(row), -1, HISTOGRAM_VALUES_MAX);
         }
         true
     }
@@ -106,12 +106,12 @@ impl Machine for Attr<'_> {
     }
 
     fn add(&self, words: &mut [i64], heap: &mut Heap, row: usize) -> bool {
-        shift(words, heap, self.values.new(row), 1, i64::MAX);
+        shift(words, heap, self.values.added(row), 1, i64::MAX);
         true
     }
 
     fn undo(&self, words: &mut [i64], heap: &mut Heap, row: usize) -> bool {
-        shift(words, heap, self.values.old(row), -1, i64::MAX);
+        shift(words, heap, self.values.removed(row), -1, i64::MAX);
         true
     }
 

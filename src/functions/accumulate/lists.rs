@@ -36,7 +36,7 @@ pub(super) fn remove(bytes: &mut Vec<u8>, place: usize, entry: usize) {
     bytes.drain(place..place + 4 + entry);
 }
 
-fn list<'a>(cells: &'a mut Cells) -> &'a mut ListCell {
+fn list(cells: &mut Cells) -> &mut ListCell {
     match cells {
         Cells::List(cell) => cell,
         _ => unreachable!("an accumulator is given the cells that it made"),
@@ -77,13 +77,13 @@ impl Machine for Collect<'_> {
     }
 
     fn add(&self, words: &mut [i64], heap: &mut Heap, row: usize) -> bool {
-        self.take(words, heap, self.values.new(row));
+        self.take(words, heap, self.values.added(row));
         true
     }
 
     /// Takes the last equal item out.
     fn undo(&self, words: &mut [i64], heap: &mut Heap, row: usize) -> bool {
-        let value = self.values.old(row);
+        let value = self.values.removed(row);
         let last = entries(heap.get(words[0])).filter(|(_, known)| *known == value).last();
         if let Some(place) = last.map(|(place, _)| place) {
             remove(heap.edit(&mut words[0]), place, value.len());
@@ -130,7 +130,7 @@ impl Machine for OneByOffset<'_> {
         words[1] = heap.arrival(row);
         let bytes = heap.edit(&mut words[0]);
         bytes.clear();
-        bytes.extend_from_slice(self.values.new(row));
+        bytes.extend_from_slice(self.values.added(row));
         true
     }
 
@@ -183,7 +183,7 @@ impl Machine for SomeByOffset<'_> {
         if (self.ignore_nulls && self.values.is_null(row)) || (full && !self.latest) {
             return true;
         }
-        let (arrival, value) = (heap.arrival(row), self.values.new(row));
+        let (arrival, value) = (heap.arrival(row), self.values.added(row));
         let bytes = heap.edit(&mut words[0]);
         if full {
             let first = entries(bytes).next().map_or(0, |(_, e)| e.len());
@@ -260,7 +260,7 @@ impl Machine for ExtremeBytes<'_> {
 
     fn add(&self, words: &mut [i64], heap: &mut Heap, row: usize) -> bool {
         if !self.values.is_null(row) {
-            self.take(words, heap, self.values.new(row));
+            self.take(words, heap, self.values.added(row));
         }
         true
     }

@@ -171,11 +171,16 @@ impl<F: Fold, I: Input<Item = F::In>> Machine for EachOf<F, I> {
     }
 
     fn add(&self, words: &mut [i64], _: &mut Heap, row: usize) -> bool {
-        self.new.each(row).fold(true, |fits, value| self.fold.add(words, value) && fits)
+        // Every value is taken, also after one that does not fit.
+        let mut fits = true;
+        self.new.each(row).for_each(|value| fits &= self.fold.add(words, value));
+        fits
     }
 
     fn undo(&self, words: &mut [i64], _: &mut Heap, row: usize) -> bool {
-        self.old.each(row).fold(true, |fits, value| self.fold.undo(words, value) && fits)
+        let mut fits = true;
+        self.old.each(row).for_each(|value| fits &= self.fold.undo(words, value));
+        fits
     }
 
     fn merge(&self, words: &mut [i64], from: &[i64], _: &mut Heap) -> bool {
@@ -236,12 +241,12 @@ impl Encoded<'_> {
 
 impl Values<'_> {
     #[inline]
-    pub(super) fn new(&self, row: usize) -> &[u8] {
+    pub(super) fn added(&self, row: usize) -> &[u8] {
         self.new.get(row)
     }
 
     #[inline]
-    pub(super) fn old(&self, row: usize) -> &[u8] {
+    pub(super) fn removed(&self, row: usize) -> &[u8] {
         self.old.get(row)
     }
 

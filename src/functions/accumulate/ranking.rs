@@ -64,7 +64,7 @@ impl Machine for Top<'_> {
 
     fn add(&self, words: &mut [i64], heap: &mut Heap, row: usize) -> bool {
         if let Some(rank) = self.ranks.as_ref().and_then(|r| r.get(row)) {
-            self.take(words, heap, rank, self.values.new(row));
+            self.take(words, heap, rank, self.values.added(row));
         }
         true
     }
