@@ -56,8 +56,7 @@ impl Engine {
         let settings = Settings::of(&properties)?;
         let mut state = self.inner.state.lock();
         let name = &create.name.value;
-        let prefix = if create.kind == SourceKind::Stream { "CSAS" } else { "CTAS" };
-        let id = format!("{prefix}_{name}_{}", state.next);
+        let id = query_id(create, state.next);
         let plan = match plan::create_as(create, &id, &state.catalog, &self.facts()?, &settings, &parsed.text)? {
             Created::New(plan) => plan,
             Created::Exists(why) => return Ok(Entity::Warning(why)),
@@ -344,6 +343,12 @@ fn start(properties: &BTreeMap<String, String>) -> Start {
         Some("latest") => Start::Latest,
         _ => Start::Earliest,
     }
+}
+
+/// The id of the query that this statement makes as the `next` command.
+pub(super) fn query_id(create: &CreateAs, next: u64) -> String {
+    let prefix = if create.kind == SourceKind::Stream { "CSAS" } else { "CTAS" };
+    format!("{prefix}_{}_{next}", create.name.value)
 }
 
 /// The queries that are meant: one by its id, or all.

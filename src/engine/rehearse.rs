@@ -1,13 +1,13 @@
 //! A rehearsal: every statement of a request is planned on a copy of what there is, before the first is carried out. A
 //! wrong last statement then changes nothing.
 
-use super::apply::{chosen, unknown_query};
+use super::apply::{chosen, query_id, unknown_query};
 use super::session::Session;
 use super::{Engine, unsupported};
 use crate::catalog::{Catalog, QueryInfo};
 use crate::error::{Error, Result};
 use crate::execute::compile;
-use crate::parse::statement::{CreateAs, Parsed, SourceKind, Statement};
+use crate::parse::statement::{CreateAs, Parsed, Statement};
 use crate::plan::{self, Created, Facts, Settings, TopicFact, TopicRequest};
 
 /// What statements change, as a copy.
@@ -57,8 +57,11 @@ impl Engine {
                 copy.query(plan.id, plan.reads, plan.sink.name);
             }
             Statement::CreateType(create) if copy.catalog.types().contains_key(&create.name.value) => {}
-            Statement::CreateType(create) => copy.catalog.put_type(create.name.value.clone(), create.ty.clone()),
-            Statement::DropType { name, .. } => drop(copy.catalog.remove_type(&name.value)),
+            Statement::CreateType(create) => {
+                copy.catalog.put_type(create.name.value.clone(), create.ty.clone());
+                copy.next += 1;
+            }
+            Statement::DropType { name, .. } => copy.next += u64::from(copy.catalog.remove_type(&name.value).is_some()),
             Statement::InsertValues(insert) => drop(plan::insert_values(insert, &copy.catalog)?),
             Statement::Drop(drop) => {
                 if drop.if_exists && copy.catalog.source(&drop.name.value).is_none() {
@@ -79,7 +82,9 @@ impl Engine {
                     copy.next += 1;
                 }
             }
-            Statement::Pause(id) | Statement::Resume(id) => drop(chosen(&copy.queries, id.as_deref())?),
+            Statement::Pause(id) | Statement::Resume(id) => {
+                copy.next += chosen(&copy.queries, id.as_deref())?.len() as u64;
+            }
             Statement::ExplainQuery(id) if !copy.queries.contains(&id.value) => {
                 return Err(unknown_query(&id.value, &copy.queries).at(id.span));
             }
@@ -103,8 +108,7 @@ impl Copy {
     }
 
     fn create_as(&mut self, create: &CreateAs, parsed: &Parsed, settings: &Settings) -> Result<()> {
-        let prefix = if create.kind == SourceKind::Stream { "CSAS" } else { "CTAS" };
-        let id = format!("{prefix}_{}_{}", create.name.value, self.next);
+        let id = query_id(create, self.next);
         let planned = plan::create_as(create, &id, &self.catalog, &self.facts, settings, &parsed.text)?;
         if let Created::New(plan) = planned {
             compile::pipeline(&plan.logical)?;

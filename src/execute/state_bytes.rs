@@ -11,6 +11,28 @@ use crate::functions::accumulate::{Accumulator, Heap};
 /// Version of the state bytes and the memo. Another one means: rebuild from the input.
 pub(super) const STATE_VERSION: u8 = 1;
 
+/// The numbers of a memo, after its version.
+pub(super) struct Memo<'a>(std::str::Split<'a, char>);
+
+impl<'a> Memo<'a> {
+    /// Begins to read; `None` = an empty memo, that of a task which has committed nothing yet.
+    pub(super) fn open(memo: &'a str) -> Result<Option<Memo<'a>>> {
+        if memo.is_empty() {
+            return Ok(None);
+        }
+        let mut words = memo.split(' ');
+        match words.next() == Some(STATE_VERSION.to_string().as_str()) {
+            true => Ok(Some(Memo(words))),
+            false => Err(broken("memo has an unknown version")),
+        }
+    }
+
+    /// The next number.
+    pub(super) fn number(&mut self) -> Result<i64> {
+        self.0.next().and_then(|w| w.parse().ok()).ok_or_else(|| broken("memo is cut off"))
+    }
+}
+
 /// Which words of a group are handles.
 #[derive(Debug)]
 pub(super) struct StateBytes {

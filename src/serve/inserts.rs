@@ -4,15 +4,15 @@
 //! client may keep the request open and go on writing. Answers keep the order of the rows.
 
 use super::ksql::{read, texts};
-use super::rows::{JSON, accepted};
-use super::{App, BODY_BYTES_MAX, error};
+use super::rows::{DELIMITED, JSON, accepted};
+use super::{App, BODY_BYTES_MAX, error, streamed};
 use crate::engine::session::Session;
 use crate::error::{Error, Result};
 use axum::body::{Body, BodyDataStream, Bytes};
 use axum::extract::State;
-use axum::http::header::{CONTENT_TYPE, HeaderMap};
-use axum::response::{IntoResponse, Response};
-use futures::{StreamExt, stream};
+use axum::http::header::HeaderMap;
+use axum::response::Response;
+use futures::StreamExt;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -94,11 +94,7 @@ pub(super) async fn inserts_stream(State(app): State<Arc<App>>, headers: HeaderM
     let (sender, receiver) = mpsc::channel(QUEUED_ANSWERS);
     let writer = Writer { app, target, session, array, written: 0 };
     tokio::spawn(writer.run(first[1..].to_vec(), lines, sender));
-    let frames = stream::unfold(receiver, |mut receiver| async move {
-        receiver.recv().await.map(|frame| (Ok::<_, std::convert::Infallible>(frame), receiver))
-    });
-    let kind = if array { JSON } else { "application/vnd.ksqlapi.delimited.v1" };
-    ([(CONTENT_TYPE, kind)], Body::from_stream(frames)).into_response()
+    streamed(if array { JSON } else { DELIMITED }, receiver)
 }
 
 fn no_target() -> Error {

@@ -1,7 +1,7 @@
 //! `POST /ksql`: statements that are not queries.
 
 use super::rows::{JSON, KSQL, accepted, not_acceptable};
-use super::{App, entity, error};
+use super::{App, blocking, entity, error};
 use crate::engine::Answer;
 use crate::engine::session::Session;
 use crate::error::{Error, Result};
@@ -52,8 +52,7 @@ pub(super) async fn ksql(State(app): State<Arc<App>>, headers: HeaderMap, body: 
         Ok(request) => request,
         Err(e) => return error::response(&e, None),
     };
-    let run = tokio::task::spawn_blocking(move || run(&app, request));
-    run.await.unwrap_or_else(|_| error::response(&Error::bug("the request's thread ended early"), None))
+    blocking(&app, move |app| run(app, request)).await
 }
 
 fn run(app: &App, request: Request) -> Response {

@@ -15,17 +15,20 @@ mod stream;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use axum::Router;
+use axum::body::{Body, Bytes};
 use axum::extract::DefaultBodyLimit;
+use axum::http::header::CONTENT_TYPE;
 use axum::http::{Method, Uri};
-use axum::response::{Redirect, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
+use futures::stream as futures_stream;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 /// Largest request body: a text of statements, with room to spare.
 pub const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -113,4 +116,19 @@ async fn nowhere(method: Method, uri: Uri) -> Response {
 
 async fn not_so(method: Method, uri: Uri) -> Response {
     error::response(&Error::not_found(format!("{} does not take {method}", uri.path())).with_code(40500), None)
+}
+
+/// Runs what may wait for the log on a thread where it may wait.
+async fn blocking(app: &Arc<App>, work: impl FnOnce(&App) -> Response + Send + 'static) -> Response {
+    let app = app.clone();
+    let done = tokio::task::spawn_blocking(move || work(&app)).await;
+    done.unwrap_or_else(|_| error::response(&Error::bug("the request's thread ended early"), None))
+}
+
+/// A response of this media type whose frames come through a channel.
+fn streamed(media_type: &'static str, receiver: mpsc::Receiver<Bytes>) -> Response {
+    let frames = futures_stream::unfold(receiver, |mut receiver| async move {
+        receiver.recv().await.map(|frame| (Ok::<_, std::convert::Infallible>(frame), receiver))
+    });
+    ([(CONTENT_TYPE, media_type)], Body::from_stream(frames)).into_response()
 }

@@ -17,7 +17,7 @@ use axum::http::header::HeaderMap;
 use serde_json::{Value, json};
 
 /// The newline-delimited form.
-const DELIMITED: &str = "application/vnd.ksqlapi.delimited.v1";
+pub(super) const DELIMITED: &str = "application/vnd.ksqlapi.delimited.v1";
 /// ksqlDB's own JSON.
 pub(super) const KSQL: &str = "application/vnd.ksql.v1+json";
 /// Plain JSON.

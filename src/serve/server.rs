@@ -1,6 +1,6 @@
 //! What the server says about itself: who it is, how it is, what became of a statement.
 
-use super::{App, error};
+use super::{App, blocking, error};
 use crate::config;
 use crate::engine::query::State as QueryState;
 use crate::error::Error;
@@ -10,13 +10,6 @@ use axum::response::{IntoResponse, Json, Response};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-
-/// Runs what may wait for the log on a thread where it may wait.
-async fn blocking(app: &Arc<App>, work: impl FnOnce(&App) -> Response + Send + 'static) -> Response {
-    let app = app.clone();
-    let done = tokio::task::spawn_blocking(move || work(&app)).await;
-    done.unwrap_or_else(|_| error::response(&Error::bug("the request's thread ended early"), None))
-}
 
 pub(super) async fn info(State(app): State<Arc<App>>) -> Response {
     blocking(&app, |app| match app.engine.log().cluster_id() {

@@ -3,19 +3,18 @@
 
 use super::ksql::{read, texts};
 use super::rows::Shape;
-use super::{App, STREAMS_MAX, error};
+use super::{App, STREAMS_MAX, error, streamed};
 use crate::engine::Answer;
 use crate::engine::cell;
 use crate::engine::outcome::{RowEvent, RowStream};
 use crate::engine::session::Session;
 use crate::error::{Error, Result};
 use crate::parse::statement::Statement;
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::http::header::{CONTENT_TYPE, HeaderMap};
+use axum::http::header::HeaderMap;
 use axum::response::{IntoResponse, Response};
-use futures::stream;
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -102,10 +101,7 @@ fn respond(app: Arc<App>, rows: Box<dyn RowStream>, permit: OwnedSemaphorePermit
         pump(&app, rows, shape, &sender, &listed.closed);
         drop(permit);
     });
-    let frames = stream::unfold(receiver, |mut receiver| async move {
-        receiver.recv().await.map(|frame| (Ok::<_, std::convert::Infallible>(frame), receiver))
-    });
-    ([(CONTENT_TYPE, shape.media_type())], Body::from_stream(frames)).into_response()
+    streamed(shape.media_type(), receiver)
 }
 
 /// A result set that can be closed from outside for as long as this lives.

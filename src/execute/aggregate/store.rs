@@ -8,7 +8,7 @@
 
 use super::super::Delta;
 use super::super::keys::GroupRef;
-use super::super::state_bytes::{STATE_VERSION, broken};
+use super::super::state_bytes::{Memo, STATE_VERSION, broken};
 use super::AggregateOperator;
 use crate::error::Result;
 use crate::mutant::{self, Mutant};
@@ -114,24 +114,16 @@ impl AggregateOperator {
         format!("{STATE_VERSION} {} {} {}", self.time, self.late, self.heap.arrivals())
     }
 
-    /// An empty memo is that of a task which has committed nothing yet.
     pub(super) fn read_memo(&mut self, memo: &str) -> Result<()> {
-        if memo.is_empty() {
-            return Ok(());
-        }
-        let mut words = memo.split(' ');
-        if words.next() != Some(STATE_VERSION.to_string().as_str()) {
-            return Err(broken("memo has an unknown version"));
-        }
-        let mut number = || words.next().and_then(|w| w.parse::<i64>().ok()).ok_or_else(|| broken("memo is cut off"));
-        self.time = number()?.max(NEVER);
-        self.late = number()?.max(0) as u64;
+        let Some(mut memo) = Memo::open(memo)? else { return Ok(()) };
+        self.time = memo.number()?.max(NEVER);
+        self.late = memo.number()?.max(0) as u64;
         if mutant::on(Mutant::StreamTimeLost) {
             self.time = NEVER;
         }
         self.saved = (self.time, self.late);
         // A query without such aggregates, made by an earlier version, has not counted.
-        self.heap.set_arrivals(number().unwrap_or(0));
+        self.heap.set_arrivals(memo.number().unwrap_or(0));
         Ok(())
     }
 

@@ -8,7 +8,7 @@
 
 use super::super::Delta;
 use super::super::key_table::KeyTable;
-use super::super::state_bytes::{STATE_VERSION, broken};
+use super::super::state_bytes::{Memo, STATE_VERSION, broken};
 use super::SessionOperator;
 use super::index::{NIL, Session};
 use crate::error::Result;
@@ -129,20 +129,12 @@ impl SessionOperator {
         format!("{STATE_VERSION} {} {} {}", self.time, self.late, self.heap.arrivals())
     }
 
-    /// An empty memo is that of a task which has committed nothing yet.
     pub(super) fn read_memo(&mut self, memo: &str) -> Result<()> {
-        if memo.is_empty() {
-            return Ok(());
-        }
-        let mut words = memo.split(' ');
-        if words.next() != Some(STATE_VERSION.to_string().as_str()) {
-            return Err(broken("memo has an unknown version"));
-        }
-        let mut number = || words.next().and_then(|w| w.parse::<i64>().ok()).ok_or_else(|| broken("memo is cut off"));
-        self.time = number()?.max(NEVER);
-        self.late = number()?.max(0) as u64;
+        let Some(mut memo) = Memo::open(memo)? else { return Ok(()) };
+        self.time = memo.number()?.max(NEVER);
+        self.late = memo.number()?.max(0) as u64;
         self.saved = (self.time, self.late);
-        self.heap.set_arrivals(number()?);
+        self.heap.set_arrivals(memo.number()?);
         Ok(())
     }
 }

@@ -45,6 +45,8 @@ const OFFSETS_WAIT: Duration = Duration::from_secs(30);
 const COMMIT_WAIT: Duration = Duration::from_secs(15);
 /// A request was perhaps repeated if the call took this long: the pause before repeating is at least 0.8 of the setting.
 const REPEATED_AFTER: Duration = Duration::from_millis(RETRY_BACKOFF_MS as u64 * 8 / 10);
+/// Time for an abort.
+const ABORT_WAIT: Duration = Duration::from_secs(20);
 /// First pause after a failure, and the longest; each is twice the one before.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
@@ -334,13 +336,10 @@ impl KafkaSession {
     fn settle(&mut self, epoch: &Epoch) {
         let now = self.log.clock().monotonic();
         let mut recent = self.log.recent().lock();
-        for (topic, records) in &epoch.records {
-            let partitions: BTreeSet<i32> = records.rows.iter().map(|row| row.partition).collect();
-            for at in partitions.into_iter().map(|p| TopicPartition::new(topic.clone(), p)) {
-                // Should a marker of this commit be missing, the next one makes up for it.
-                self.looked_at.insert(at.clone());
-                recent.insert(at, now);
-            }
+        for at in written(epoch) {
+            // Should a marker of this commit be missing, the next one makes up for it.
+            self.looked_at.insert(at.clone());
+            recent.insert(at, now);
         }
         drop(recent);
         self.text = Some(epoch.blob.clone());
@@ -430,6 +429,16 @@ impl Session for KafkaSession {
             }
         }
     }
+}
+
+/// The partitions that an epoch writes.
+fn written(epoch: &Epoch) -> BTreeSet<TopicPartition> {
+    let mut all = BTreeSet::new();
+    for (topic, records) in &epoch.records {
+        let partitions: BTreeSet<i32> = records.rows.iter().map(|row| row.partition).collect();
+        all.extend(partitions.into_iter().map(|p| TopicPartition::new(topic.clone(), p)));
+    }
+    all
 }
 
 /// Name of a group's task topic.

@@ -32,6 +32,11 @@ fn a_request_is_checked_whole_before_anything_is_done() {
         "{SOURCE} CREATE STREAM t AS SELECT * FROM s; INSERT INTO s VALUES (1, 'x'); DESCRIBE t;
          TERMINATE CSAS_T_1; DROP STREAM t DELETE TOPIC; CREATE STREAM t AS SELECT id, v FROM s;"
     ));
+    // Whatever is recorded counts in the ids of the queries after it.
+    server.ksql(
+        "CREATE TYPE pair AS STRUCT<a INT>; DROP TYPE pair; CREATE STREAM w AS SELECT * FROM s; PAUSE CSAS_W_7;
+         CREATE STREAM x AS SELECT * FROM s; TERMINATE CSAS_X_9; TERMINATE CSAS_W_7; DROP STREAM w; DROP STREAM x;",
+    );
     let body = server.refused("DROP STREAM t; TERMINATE CSAS_T_9; DROP STREAM s;");
     assert!(body["message"].as_str().unwrap().contains("CSAS_T_9"), "{body}");
     assert_eq!(server.ksql("SHOW STREAMS;")[0]["streams"].as_array().unwrap().len(), 2);

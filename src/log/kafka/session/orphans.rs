@@ -17,17 +17,11 @@ use crate::log::RecordSet;
 
 /// A broker says within this time what stands, unless something is open; then it never does.
 const OPEN_AFTER: Duration = Duration::from_secs(3);
-/// Time for an abort.
-const ABORT_WAIT: Duration = Duration::from_secs(20);
 
 impl KafkaSession {
     /// Ends what is open in the partitions that `epoch` writes and that were not looked at since the last failure.
     pub(super) fn end_orphans(&mut self, epoch: &Epoch) -> Result<(), Failure> {
-        let mut fresh = BTreeSet::new();
-        for (topic, records) in &epoch.records {
-            let partitions: BTreeSet<i32> = records.rows.iter().map(|row| row.partition).collect();
-            fresh.extend(partitions.into_iter().map(|p| TopicPartition::new(topic.clone(), p)));
-        }
+        let mut fresh = written(epoch);
         fresh.retain(|at| !self.looked_at.contains(at));
         let mut open = BTreeSet::new();
         for at in &fresh {

@@ -6,8 +6,6 @@
 use super::*;
 use crate::log::kafka::member::rightful_owner;
 
-/// Time for an abort.
-const ABORT_WAIT: Duration = Duration::from_secs(20);
 /// How long to go on finding out how a commit ended before the session is given up.
 const RESOLVE_WAIT: Duration = Duration::from_secs(300);
 /// How often our own last commit is read back.
