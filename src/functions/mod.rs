@@ -105,6 +105,17 @@ pub enum Returns {
     Of(fn(&[SqlType]) -> SqlType),
 }
 
+/// What a function's result depends on beside its arguments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HangsOn {
+    /// Nothing: equal arguments give equal results, at any time.
+    Arguments,
+    /// The moment at which a batch is evaluated.
+    Moment,
+    /// Chance: every row is another.
+    Chance,
+}
+
 /// One signature with its implementation.
 #[derive(Debug)]
 pub struct Overload {
@@ -116,6 +127,8 @@ pub struct Overload {
     pub returns: Returns,
     /// Some arguments make it fail.
     pub can_fail: bool,
+    /// What else the result depends on.
+    pub hangs_on: HangsOn,
     /// Code.
     pub implementation: Implementation,
 }
@@ -153,17 +166,23 @@ use entry;
 impl Overload {
     /// A signature that takes exactly these, and has a result for whatever it gets.
     const fn new(params: &'static [Param], returns: Returns, implementation: Implementation) -> Overload {
-        Overload { params, variadic: false, returns, can_fail: false, implementation }
+        Overload { params, variadic: false, returns, can_fail: false, hangs_on: HangsOn::Arguments, implementation }
     }
 
     /// A signature that refuses some arguments.
     const fn fallible(params: &'static [Param], returns: Returns, implementation: Implementation) -> Overload {
-        Overload { params, variadic: false, returns, can_fail: true, implementation }
+        Overload { params, variadic: false, returns, can_fail: true, hangs_on: HangsOn::Arguments, implementation }
+    }
+
+    /// A signature without parameters whose result is another at another time or in another row.
+    const fn ambient(hangs_on: HangsOn, returns: Returns, implementation: Implementation) -> Overload {
+        // What may be another at a second evaluation must not be evaluated twice: it counts as one that can fail.
+        Overload { params: &[], variadic: false, returns, can_fail: true, hangs_on, implementation }
     }
 
     /// A signature whose last parameter may stand any number of times.
     const fn variadic(params: &'static [Param], returns: Returns, implementation: Implementation) -> Overload {
-        Overload { params, variadic: true, returns, can_fail: false, implementation }
+        Overload { params, variadic: true, returns, can_fail: false, hangs_on: HangsOn::Arguments, implementation }
     }
 }
 
@@ -187,7 +206,7 @@ impl Function {
 
     /// Every row is another, although the arguments are constants.
     pub fn is_volatile(&self) -> bool {
-        chance::is_volatile(self.entry.name)
+        self.entry.overloads[self.overload].hangs_on == HangsOn::Chance
     }
 
     /// Runs it on `rows` rows.

@@ -11,6 +11,7 @@ mod crash;
 mod embedded_crash;
 mod embedded_tidy;
 mod engine;
+mod expressions;
 mod format;
 mod functions;
 mod harness;

@@ -8,7 +8,7 @@ use super::{Columns, Program, arithmetic, cast, compare, lambda, nested, text};
 use crate::error::{Error, Result};
 use crate::functions::{ErrorSink, Function};
 use crate::types::SqlType;
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, BooleanBufferBuilder, UInt64Array, make_array};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, BooleanBufferBuilder, UInt64Array};
 use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::compute::kernels::zip::zip;
 use arrow::datatypes::{Field, FieldRef};
@@ -332,6 +332,5 @@ pub(super) fn set_null(array: ArrayRef, bad: &BooleanBuffer) -> Result<ArrayRef>
         None => healthy,
         Some(nulls) => &healthy & nulls.inner(),
     };
-    let data = array.to_data().into_builder().nulls(Some(NullBuffer::new(valid))).build();
-    Ok(make_array(data?))
+    nested::with_nulls(&array, Some(NullBuffer::new(valid)))
 }

@@ -5,7 +5,8 @@ use crate::error::{Error, Result};
 use crate::functions::equal;
 use crate::types::SqlType;
 use arrow::array::{
-    Array, ArrayRef, AsArray, Int64Array, ListArray, MapArray, StringArray, StructArray, UInt64Array, make_array,
+    Array, ArrayRef, AsArray, BooleanArray, Int64Array, ListArray, MapArray, StringArray, StructArray, UInt64Array,
+    make_array,
 };
 use arrow::buffer::{BooleanBuffer, NullBuffer, OffsetBuffer};
 use arrow::compute::{interleave, take};
@@ -155,7 +156,16 @@ pub(super) fn field(value: &ColumnarValue, index: usize, rows: usize) -> Result<
         return Ok(ColumnarValue::Array(column.clone()));
     };
     let valid = NullBuffer::union(Some(nulls), column.nulls());
-    Ok(ColumnarValue::Array(make_array(column.to_data().into_builder().nulls(valid).build()?)))
+    Ok(ColumnarValue::Array(with_nulls(column, valid)?))
+}
+
+/// The same values with NULL in other rows.
+pub(super) fn with_nulls(column: &ArrayRef, valid: Option<NullBuffer>) -> Result<ArrayRef> {
+    // A slice of a BOOLEAN column may start within a byte, where no bitmap of its own can be put beside its data.
+    if let Some(booleans) = column.as_boolean_opt() {
+        return Ok(Arc::new(BooleanArray::new(booleans.values().clone(), valid)));
+    }
+    Ok(make_array(column.to_data().into_builder().nulls(valid).build()?))
 }
 
 fn columns(values: Vec<ColumnarValue>, rows: usize) -> Result<Vec<ArrayRef>> {
