@@ -20,6 +20,8 @@ fn entity_outcome(entity: &Entity) -> Outcome {
     match entity {
         Entity::Done => Outcome::Many(Vec::new()),
         Entity::Status(status) => Outcome::Message(status.message.clone()),
+        Entity::AssertedTopic { topic, exists: true } => Outcome::Message(format!("Topic {topic} exists.")),
+        Entity::AssertedTopic { topic, exists: false } => Outcome::Message(format!("Topic {topic} does not exist.")),
         Entity::Warning(text) => Outcome::Message(text.clone()),
         Entity::Sources(_, sources) => {
             table(None, &["Name", "Topic", "Key format", "Value format", "Windowed"], sources.iter().map(source_cells))

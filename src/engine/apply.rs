@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::execute::compile;
 use crate::execute::execution::{ExecutionSpec, Target};
 use crate::execute::pipeline::Pipeline;
-use crate::execute::{Mode, stages};
+use crate::execute::{Mode, stages, upgrade};
 use crate::format::Encoder;
 use crate::log::{RecordSet, Start, TopicPartition, TopicSpec, partition};
 use crate::parse::statement::{CreateAs, CreateSource, Drop, InsertValues, Parsed, SourceKind, Statement};
@@ -56,7 +56,7 @@ impl Engine {
         let settings = Settings::of(&properties)?;
         let mut state = self.inner.state.lock();
         let name = &create.name.value;
-        let id = query_id(create, state.next);
+        let id = query_id(create, &state.catalog, state.next);
         let plan = match plan::create_as(create, &id, &state.catalog, &self.facts()?, &settings, &parsed.text)? {
             Created::New(plan) => plan,
             Created::Exists(why) => return Ok(Entity::Warning(why)),
@@ -77,24 +77,37 @@ impl Engine {
         let id = plan.id;
         let pipeline = compile::pipeline(&plan.logical)?;
         let group = self.group(&id);
+        let replaced = state.queries.get(&id).cloned();
+        if let Some(replaced) = &replaced {
+            check_upgrade(replaced, &pipeline)?;
+        }
         self.create_topic(plan.create_topic.as_ref())?;
         if let Some((_, late)) = &plan.late_topic {
             self.create_topic(late.as_ref())?;
         }
         self.create_changelogs(&pipeline, &group)?;
         let sink = Arc::new(plan.sink.clone());
-        let begin = self.begin(&pipeline, properties)?;
+        let begin = match replaced.as_deref().and_then(Query::spec) {
+            // Without a commit yet, it begins where its predecessor would have.
+            Some(before) => before.begin.clone(),
+            None => self.begin(&pipeline, properties)?,
+        };
+        let paused = replaced.as_ref().is_some_and(|q| q.state() == super::query::State::Paused);
         let mut spec = self.execution_spec(pipeline, Target::Topic(sink), group, properties);
         spec.begin.clone_from(&begin);
         spec.late_topic = plan.late_topic.as_ref().map(|(name, _)| name.clone());
         let (log, clock) = (self.inner.log.clone(), self.inner.clock.clone());
-        let query = Arc::new(Query::new(id.clone(), spec, log, clock, false));
+        let query = Arc::new(Query::new(id.clone(), spec, log, clock, paused));
         let effect =
             Effect::CreateQuery { id: id.clone(), sink: Box::new(plan.sink.clone()), reads: plan.reads.clone(), begin };
         let sequence = self.record(state, &parsed.text, session, effect)?;
         state.catalog.put_query(QueryInfo { id: id.clone(), reads: plan.reads, writes: plan.sink.name.clone() });
         state.catalog.put(plan.sink);
-        state.order.push(id.clone());
+        match &replaced {
+            // Commits and ends: the next one goes on at its offsets.
+            Some(replaced) => replaced.stop(),
+            None => state.order.push(id.clone()),
+        }
         let drawn = plan::explain::explain(&plan.logical);
         state.texts.insert(id.clone(), QueryText { sql: parsed.text.clone(), plan: drawn });
         state.queries.insert(id, query.clone());
@@ -345,8 +358,17 @@ fn start(properties: &BTreeMap<String, String>) -> Start {
     }
 }
 
-/// The id of the query that this statement makes as the `next` command.
-pub(super) fn query_id(create: &CreateAs, next: u64) -> String {
+/// A query that runs may go on as `next`. One that this version cannot plan may become anything.
+pub(super) fn check_upgrade(running: &Query, next: &Pipeline) -> Result<()> {
+    running.spec().map_or(Ok(()), |spec| upgrade::check(&spec.pipeline, next))
+}
+
+/// The id of the query that this statement makes as the `next` command: that of the query which it replaces, if any.
+pub(super) fn query_id(create: &CreateAs, catalog: &Catalog, next: u64) -> String {
+    let replaced = catalog.source(&create.name.value).filter(|_| create.or_replace);
+    if let Some(id) = replaced.and_then(|source| source.created_by.clone()) {
+        return id;
+    }
     let prefix = if create.kind == SourceKind::Stream { "CSAS" } else { "CTAS" };
     format!("{prefix}_{}_{next}", create.name.value)
 }
@@ -376,7 +398,7 @@ fn noun(kind: SourceKind) -> &'static str {
     }
 }
 
-fn status(
+pub(super) fn status(
     kind: SourceKind,
     name: &str,
     verb: &str,

@@ -12,6 +12,13 @@ pub enum Entity {
     Status(Status),
     /// It was not needed (`IF NOT EXISTS`): why.
     Warning(String),
+    /// ASSERT TOPIC: it is so.
+    AssertedTopic {
+        /// Topic.
+        topic: String,
+        /// Or not.
+        exists: bool,
+    },
     /// INSERT VALUES, SET, DEFINE: done, nothing to say.
     Done,
     /// SHOW STREAMS, SHOW TABLES.

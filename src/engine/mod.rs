@@ -15,6 +15,7 @@ pub mod outcome;
 pub mod query;
 pub mod session;
 
+mod alter;
 mod apply;
 mod bounded;
 mod insert;
@@ -170,6 +171,8 @@ impl Engine {
             Statement::Select(_) | Statement::Batch(_) => return self.batch_query(&parsed.statement, session),
             Statement::CreateType(create) => self.create_type(create, parsed, session)?,
             Statement::DropType { name, if_exists } => self.drop_type(name, *if_exists, parsed, session)?,
+            Statement::Alter(alter) => self.alter_source(alter, parsed, session)?,
+            Statement::AssertTopic(assert) => self.assert_topic(assert)?,
             Statement::Drop(drop) => self.drop_source(drop, parsed, session)?,
             Statement::Terminate(id) => self.terminate(id.as_deref(), parsed, session)?,
             Statement::Pause(id) => self.pause(id.as_deref(), true, parsed, session)?,

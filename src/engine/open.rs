@@ -118,10 +118,14 @@ impl Replayed {
             Effect::CreateSource(source) => self.catalog.put(*source),
             Effect::CreateQuery { id, sink, reads, .. } => {
                 let before = self.catalog.clone();
-                self.alive.retain(|c| c.id != id);
                 self.catalog.put((*sink).clone());
                 self.catalog.put_query(QueryInfo { id: id.clone(), reads, writes: sink.name.clone() });
-                self.alive.push(Created { id, command, sink: *sink, before, paused: false });
+                let created = Created { id, command, sink: *sink, before, paused: false };
+                match self.alive.iter_mut().find(|c| c.id == created.id) {
+                    // Replaced: the same query, in its place and in its state.
+                    Some(replaced) => *replaced = Created { paused: replaced.paused, ..created },
+                    None => self.alive.push(created),
+                }
             }
             Effect::Drop { name } => {
                 if let Some(kind) = self.catalog.source(&name).map(|s| s.kind)

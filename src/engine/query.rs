@@ -173,6 +173,11 @@ impl Query {
         self.shared.status.lock().bad.iter().cloned().collect()
     }
 
+    /// What it runs; `None` = it cannot be planned by this version.
+    pub fn spec(&self) -> Option<&ExecutionSpec> {
+        self.shared.spec.as_ref()
+    }
+
     /// Consumer group and stem of its internal topics' names.
     pub fn group(&self) -> &str {
         &self.shared.group

@@ -1,7 +1,8 @@
 //! A rehearsal: every statement of a request is planned on a copy of what there is, before the first is carried out. A
 //! wrong last statement then changes nothing.
 
-use super::apply::{chosen, query_id, unknown_query};
+use super::apply::{check_upgrade, chosen, query_id, unknown_query};
+use super::query::Query;
 use super::session::Session;
 use super::{Engine, unsupported};
 use crate::catalog::{Catalog, QueryInfo};
@@ -9,6 +10,8 @@ use crate::error::{Error, Result};
 use crate::execute::compile;
 use crate::parse::statement::{CreateAs, Parsed, Statement};
 use crate::plan::{self, Created, Facts, Settings, TopicFact, TopicRequest};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What statements change, as a copy.
 struct Copy {
@@ -49,12 +52,19 @@ impl Engine {
                     copy.next += 1;
                 }
             }
-            Statement::CreateAs(create) => copy.create_as(create, parsed, &settings)?,
+            Statement::CreateAs(create) => {
+                let running = self.inner.state.lock().queries.clone();
+                copy.create_as(create, parsed, &settings, &running)?;
+            }
             Statement::InsertSelect(insert) => {
                 let id = format!("INSERTQUERY_{}", copy.next);
                 let plan = plan::insert_select(insert, &id, &copy.catalog, &settings)?;
                 compile::pipeline(&plan.logical)?;
                 copy.query(plan.id, plan.reads, plan.sink.name);
+            }
+            Statement::Alter(alter) => {
+                copy.catalog.put(plan::alter_source(alter, &copy.catalog, &parsed.text)?);
+                copy.next += 1;
             }
             Statement::CreateType(create) if copy.catalog.types().contains_key(&create.name.value) => {}
             Statement::CreateType(create) => {
@@ -107,11 +117,20 @@ impl Copy {
         }
     }
 
-    fn create_as(&mut self, create: &CreateAs, parsed: &Parsed, settings: &Settings) -> Result<()> {
-        let id = query_id(create, self.next);
+    fn create_as(
+        &mut self,
+        create: &CreateAs,
+        parsed: &Parsed,
+        settings: &Settings,
+        running: &BTreeMap<String, Arc<Query>>,
+    ) -> Result<()> {
+        let id = query_id(create, &self.catalog, self.next);
         let planned = plan::create_as(create, &id, &self.catalog, &self.facts, settings, &parsed.text)?;
         if let Created::New(plan) = planned {
-            compile::pipeline(&plan.logical)?;
+            let pipeline = compile::pipeline(&plan.logical)?;
+            if let Some(running) = running.get(&id) {
+                check_upgrade(running, &pipeline)?;
+            }
             self.topic(plan.create_topic.as_ref());
             self.query(id, plan.reads, create.name.value.clone());
             self.catalog.put(plan.sink);
@@ -121,7 +140,9 @@ impl Copy {
 
     fn query(&mut self, id: String, reads: Vec<String>, writes: String) {
         self.catalog.put_query(QueryInfo { id: id.clone(), reads, writes });
-        self.queries.push(id);
+        if !self.queries.contains(&id) {
+            self.queries.push(id);
+        }
         self.next += 1;
     }
 }

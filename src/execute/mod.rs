@@ -22,6 +22,7 @@ pub mod session;
 pub mod sink;
 pub mod stages;
 pub mod table;
+pub mod upgrade;
 
 mod arena;
 mod event_time;

@@ -1,7 +1,9 @@
 //! SHOW, DESCRIBE, EXPLAIN, PRINT, TERMINATE and the statements about the session.
 
+use super::ddl::properties;
 use super::reader::Reader;
-use super::statement::{Print, Show, Statement};
+use super::select::duration;
+use super::statement::{AssertTopic, Print, Show, Statement};
 use crate::error::Result;
 use sqlparser::tokenizer::Token;
 
@@ -143,15 +145,23 @@ fn topic(reader: &mut Reader<'_>) -> Result<String> {
     Ok(reader.source(reader.since(start)).to_owned())
 }
 
+/// `ASSERT [NOT EXISTS] TOPIC ...`
+pub(super) fn assert_topic(reader: &mut Reader<'_>) -> Result<Statement> {
+    reader.expect(&["ASSERT"])?;
+    let exists = !reader.accept(&["NOT", "EXISTS"]);
+    reader.expect(&["TOPIC"])?;
+    let topic = topic(reader)?;
+    let with = if reader.accept(&["WITH"]) { properties(reader)? } else { Vec::new() };
+    let timeout_ms = if reader.accept(&["TIMEOUT"]) { Some(duration(reader)?) } else { None };
+    reader.expect_end(&["WITH", "TIMEOUT"])?;
+    Ok(Statement::AssertTopic(AssertTopic { exists, topic, with, timeout_ms }))
+}
+
 /// Statements that are known but not carried out.
 pub(super) fn unsupported(reader: &mut Reader<'_>) -> Result<Statement> {
     const KNOWN: &[&[&str]] = &[
-        &["ALTER", "STREAM"],
-        &["ALTER", "TABLE"],
         &["ALTER", "SYSTEM"],
-        &["ASSERT", "TOPIC"],
         &["ASSERT", "SCHEMA"],
-        &["ASSERT", "NOT", "EXISTS", "TOPIC"],
         &["ASSERT", "NOT", "EXISTS", "SCHEMA"],
         &["ASSERT", "VALUES"],
         &["ASSERT", "NULL", "VALUES"],

@@ -1,10 +1,10 @@
-//! CREATE, INSERT and DROP.
+//! CREATE, ALTER, INSERT and DROP.
 
 use super::reader::Reader;
 use super::select::{end_of_select, select};
 use super::statement::{
-    ColumnDef, Constraint, CreateAs, CreateSource, CreateType, Drop, InsertSelect, InsertValues, Name, Properties,
-    PropertyValue, SourceKind, Statement,
+    Alter, ColumnDef, Constraint, CreateAs, CreateSource, CreateType, Drop, InsertSelect, InsertValues, Name,
+    Properties, PropertyValue, SourceKind, Statement,
 };
 use crate::error::{Error, Result};
 use sqlparser::tokenizer::Token;
@@ -84,7 +84,7 @@ fn constraint(reader: &mut Reader<'_>) -> Result<Constraint> {
 }
 
 /// `(name = literal, ...)`
-fn properties(reader: &mut Reader<'_>) -> Result<Properties> {
+pub(super) fn properties(reader: &mut Reader<'_>) -> Result<Properties> {
     reader.expect_token(&Token::LParen)?;
     let mut seen: Vec<String> = Vec::new();
     let properties = reader.list(|reader| {
@@ -164,6 +164,26 @@ pub(super) fn insert(reader: &mut Reader<'_>) -> Result<Statement> {
         .at(reader.since(start)));
     }
     Ok(Statement::InsertValues(InsertValues { target, columns, values }))
+}
+
+/// `ALTER STREAM|TABLE ...`
+pub(super) fn alter(reader: &mut Reader<'_>) -> Result<Statement> {
+    reader.expect(&["ALTER"])?;
+    let Some(kind) = source_kind(reader) else {
+        return reader.unexpected("STREAM or TABLE", &["STREAM", "TABLE"]);
+    };
+    let name = reader.name("a stream or table")?;
+    let columns = reader.list(|reader| {
+        reader.expect(&["ADD"])?;
+        // COLUMN may itself be the name of one.
+        if matches!(reader.token(2), Token::Word(_)) {
+            reader.accept(&["COLUMN"]);
+        }
+        let name = reader.name("a column's name")?;
+        Ok(ColumnDef { name, ty: reader.column_type()?, constraint: Constraint::None })
+    })?;
+    reader.expect_end(&[])?;
+    Ok(Statement::Alter(Alter { kind, name, columns }))
 }
 
 /// `DROP ...`

@@ -150,6 +150,10 @@ fn any(text: &str, tokens: &[TokenWithSpan], reader: &mut Reader<'_>, from: usiz
         "DEFINE" => admin::define(reader),
         "UNDEFINE" => admin::undefine(reader),
         "PRINT" => admin::print(reader),
+        "ALTER" if matches!(reader.word(1), "STREAM" | "TABLE") => ddl::alter(reader),
+        "ASSERT" if reader.at_words(&["ASSERT", "TOPIC"]) || reader.at_words(&["ASSERT", "NOT", "EXISTS", "TOPIC"]) => {
+            admin::assert_topic(reader)
+        }
         "ALTER" | "ASSERT" | "RUN" => admin::unsupported(reader),
         _ => reader.unexpected("a statement", words::STATEMENTS),
     }

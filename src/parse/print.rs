@@ -1,8 +1,9 @@
 //! Statements as text: what is printed reads back as the same statement.
 
 use super::statement::{
-    ColumnDef, Constraint, CreateAs, CreateSource, CreateType, Drop, Emit, InsertSelect, InsertValues, Join, JoinKind,
-    Name, Print, Properties, PropertyValue, Relation, Select, SelectItem, Show, SourceKind, Statement, Within,
+    Alter, AssertTopic, ColumnDef, Constraint, CreateAs, CreateSource, CreateType, Drop, Emit, InsertSelect,
+    InsertValues, Join, JoinKind, Name, Print, Properties, PropertyValue, Relation, Select, SelectItem, Show,
+    SourceKind, Statement, Within,
 };
 use super::tree::printable;
 use super::words::written;
@@ -29,6 +30,8 @@ impl Display for Statement {
             }
             Statement::DropType { name, if_exists } => write!(f, "DROP TYPE {}{name}", on(*if_exists, "IF EXISTS ")),
             Statement::Drop(s) => s.fmt(f),
+            Statement::Alter(s) => s.fmt(f),
+            Statement::AssertTopic(s) => s.fmt(f),
             Statement::Terminate(id) => write!(f, "TERMINATE {}", QueryId(id)),
             Statement::Pause(id) => write!(f, "PAUSE {}", QueryId(id)),
             Statement::Resume(id) => write!(f, "RESUME {}", QueryId(id)),
@@ -256,6 +259,27 @@ impl Display for Drop {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         let (exists, topic) = (on(self.if_exists, "IF EXISTS "), on(self.delete_topic, " DELETE TOPIC"));
         write!(f, "DROP {} {exists}{}{topic}", self.kind, self.name)
+    }
+}
+
+impl Display for Alter {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        write!(f, "ALTER {} {}", self.kind, self.name)?;
+        for (i, column) in self.columns.iter().enumerate() {
+            write!(f, "{} ADD COLUMN {column}", on(i > 0, ","))?;
+        }
+        Ok(())
+    }
+}
+
+impl Display for AssertTopic {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        write!(f, "ASSERT {}TOPIC {}", on(!self.exists, "NOT EXISTS "), Text(&self.topic))?;
+        with(f, &self.with)?;
+        match self.timeout_ms {
+            Some(ms) => write!(f, " TIMEOUT {}", Millis(ms)),
+            None => Ok(()),
+        }
     }
 }
 

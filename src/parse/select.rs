@@ -243,7 +243,7 @@ fn positive(reader: &mut Reader<'_>) -> Result<i64> {
 }
 
 /// `10 SECONDS`, in milliseconds.
-fn duration(reader: &mut Reader<'_>) -> Result<i64> {
+pub(super) fn duration(reader: &mut Reader<'_>) -> Result<i64> {
     let start = reader.position();
     let number = reader.count("a whole number")?;
     let unit: i64 = match reader.word(0).trim_end_matches('S') {

@@ -57,6 +57,10 @@ pub enum Statement {
     },
     /// `DROP STREAM|TABLE [IF EXISTS] name [DELETE TOPIC]`
     Drop(Drop),
+    /// `ALTER STREAM|TABLE name ADD [COLUMN] column type, ...`
+    Alter(Alter),
+    /// `ASSERT [NOT EXISTS] TOPIC name [WITH (...)] [TIMEOUT n unit]`
+    AssertTopic(AssertTopic),
     /// `TERMINATE id` or `TERMINATE ALL` (`None`).
     Terminate(Option<String>),
     /// `PAUSE id` or `PAUSE ALL` (`None`).
@@ -358,6 +362,30 @@ pub struct Drop {
     pub name: Name,
     /// DELETE TOPIC.
     pub delete_topic: bool,
+}
+
+/// ALTER STREAM|TABLE.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Alter {
+    /// Stream or table.
+    pub kind: SourceKind,
+    /// Name.
+    pub name: Name,
+    /// Columns to add: of the value, all.
+    pub columns: Vec<ColumnDef>,
+}
+
+/// ASSERT TOPIC.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AssertTopic {
+    /// False = NOT EXISTS.
+    pub exists: bool,
+    /// Topic, as written.
+    pub topic: String,
+    /// WITH: what it has to look like.
+    pub with: Properties,
+    /// TIMEOUT.
+    pub timeout_ms: Option<i64>,
 }
 
 /// What SHOW shows.

@@ -375,7 +375,7 @@ impl Grouped {
         plan: &LogicalPlan,
     ) -> Result<Columns> {
         let keys: Vec<Key> = match context.purpose {
-            Purpose::Persistent(_) => self
+            purpose if purpose.is_persistent() => self
                 .keys
                 .iter()
                 .map(|k| Key { expr: k.expr.clone(), ty: k.ty.clone(), boundary: Boundary::SelectItem })

@@ -4,6 +4,7 @@
 //! CREATE STREAM|TABLE         -> source::create_source   -> Source, topic to create
 //! CREATE ... AS SELECT        -> query::create_as        -> QueryPlan: bound plan, sink, topic to create
 //! INSERT INTO ... SELECT      -> query::insert_select    -> QueryPlan
+//! ALTER STREAM|TABLE          -> alter::alter_source     -> Source
 //! SELECT ... EMIT             -> query::push_query       -> TransientPlan
 //! SELECT                      -> query::batch_query      -> BatchPlan
 //! INSERT INTO ... VALUES      -> insert::insert_values   -> InsertPlan
@@ -13,6 +14,7 @@
 //! programs ([`call::ProgramCall`]) and whose nodes without a word in SQL stand in [`nodes`]. The incremental compiler and
 //! the batch planner both start from it.
 
+pub mod alter;
 pub mod call;
 pub mod explain;
 pub mod formats;
@@ -35,6 +37,7 @@ mod select;
 mod settings;
 mod sink;
 
+pub use alter::alter_source;
 pub use insert::{InsertPlan, insert_values};
 pub use query::{BatchPlan, QueryPlan, TransientPlan, batch_query, create_as, insert_select, push_query};
 pub use settings::{Facts, Settings, TopicFact};

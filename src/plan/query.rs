@@ -6,7 +6,7 @@ use crate::parse::statement::{CreateAs, InsertSelect, Properties, PropertyValue,
 use crate::plan::nodes::Sink;
 use crate::plan::properties::{Use, With};
 use crate::plan::select::{self, Bound, Purpose};
-use crate::plan::source::{Taken, TopicRequest, word};
+use crate::plan::source::{Taken, TopicRequest, check_replace, word};
 use crate::plan::{Created, Facts, Settings, insert, sink};
 use crate::types::{Column, Role};
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
@@ -72,8 +72,9 @@ pub fn create_as(
     if let Some(text) = taken.check(&stmt.name, false, catalog)? {
         return Ok(Created::Exists(text));
     }
-    if catalog.source(&stmt.name.value).is_some() {
-        return Err(Error::statement("CREATE OR REPLACE ... AS SELECT is not supported yet").at(stmt.name.span));
+    let replaced = catalog.source(&stmt.name.value);
+    if let Some(old) = replaced {
+        check_writers(old, catalog).map_err(|e| e.at(stmt.name.span))?;
     }
     if stmt.select.limit.is_some() {
         let text =
@@ -83,8 +84,26 @@ pub fn create_as(
     let with = With::read(&stmt.with, Use::CreateAs)?;
     let bound = select::bind(&stmt.select, Purpose::Persistent(&stmt.name.value), catalog, settings)?;
     let (source, create_topic) = sink::of(stmt, &bound, &with, query_id, (facts, settings, sql))?;
+    if let Some(old) = replaced {
+        check_replace(old, &source).map_err(|e| e.at(stmt.name.span))?;
+    }
     let late_topic = sink::late_topic(stmt, &bound, &with, facts, settings)?;
     Ok(Created::New(QueryPlan { late_topic, ..query(query_id, bound, source, create_topic)? }))
+}
+
+/// A query can take the place of one that wrote the same source; where others write it too, it is unclear of which.
+fn check_writers(old: &Source, catalog: &Catalog) -> Result<()> {
+    let others = catalog.writers(&old.name).filter(|q| Some(&q.id) != old.created_by.as_ref());
+    let others: Vec<&str> = others.map(|q| q.id.as_str()).collect();
+    if others.is_empty() {
+        return Ok(());
+    }
+    let all: Vec<&str> = old.created_by.iter().map(String::as_str).chain(others).collect();
+    Err(Error::statement(format!(
+        "REPLACE for sink {} is not supported because there are multiple queries writing into it: [{}]",
+        old.name,
+        all.join(", ")
+    )))
 }
 
 /// Plans INSERT INTO ... SELECT; `query_id` is the id that its query has unless the statement says another.
@@ -107,7 +126,7 @@ pub fn insert_select(stmt: &InsertSelect, query_id: &str, catalog: &Catalog, set
         return Err(Error::statement("INSERT INTO ... SELECT statements don't support LIMIT clause."));
     }
     let select = insert::with_literals_cast(&stmt.select, &target.schema);
-    let bound = select::bind(&select, Purpose::Persistent(&target.name), catalog, settings)?;
+    let bound = select::bind(&select, Purpose::Into(target), catalog, settings)?;
     if bound.table {
         return Err(Error::statement(
             "INSERT INTO can only be used to insert into a stream. The SELECT query produces a TABLE.",

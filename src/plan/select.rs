@@ -29,19 +29,37 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Whom the rows are for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Purpose<'a> {
     /// A stream or table of this name.
     Persistent(&'a str),
+    /// A stream that is there already: numbers widen to its columns.
+    Into(&'a Source),
     /// A client that follows the changes.
     Push,
     /// A client that wants the state of now.
     Batch,
 }
 
-impl Purpose<'_> {
+impl<'a> Purpose<'a> {
     pub(super) fn is_persistent(self) -> bool {
-        matches!(self, Purpose::Persistent(_))
+        matches!(self, Purpose::Persistent(_) | Purpose::Into(_))
+    }
+
+    /// The name of what is written.
+    pub(super) fn target(self) -> Option<&'a str> {
+        match self {
+            Purpose::Persistent(name) => Some(name),
+            Purpose::Into(target) => Some(&target.name),
+            Purpose::Push | Purpose::Batch => None,
+        }
+    }
+
+    /// The type that a value column has in what is written, if it widens to it by itself.
+    fn widened(self, name: &str, ty: &SqlType) -> Option<&'a SqlType> {
+        let Purpose::Into(target) = self else { return None };
+        let wanted = target.schema.value.iter().find(|c| c.name == name).map(|c| &c.ty)?;
+        (wanted != ty && ty.common(wanted).as_ref() == Some(wanted)).then_some(wanted)
     }
 }
 
@@ -288,7 +306,11 @@ impl Context<'_> {
         }
         for (_, item) in items.iter().enumerate().filter(|(i, _)| !used.contains(i)) {
             let at = |e: Error| if let Some(span) = item.span { e.at(span) } else { e };
-            let Typed { program, ty } = scalar::bind(&item.expr, names, Boundary::SelectItem).map_err(at)?;
+            let mut typed = scalar::bind(&item.expr, names, Boundary::SelectItem).map_err(at)?;
+            if let Some(wanted) = self.purpose.widened(&item.name, &typed.ty) {
+                typed = scalar::bind_to(&item.expr, names, Boundary::SelectItem, wanted).map_err(at)?;
+            }
+            let Typed { program, ty } = typed;
             if self.purpose.is_persistent() && out.0.iter().any(|c| c.0 == item.name) {
                 let column = Column::value(&item.name, ty);
                 let text = format!("Duplicate value columns found in schema: {}", formats::list(&[column]));
@@ -330,7 +352,7 @@ pub(super) fn check_keys(items: &[Item], keys: &[Key], what: &str, purpose: Purp
 
 /// For each key the place of the one item that selects it.
 fn key_items(items: &[Item], keys: &[Key], what: &str, purpose: Purpose<'_>) -> Result<Vec<usize>> {
-    let Purpose::Persistent(target) = purpose else { return Ok(vec![]) };
+    let Some(target) = purpose.target() else { return Ok(vec![]) };
     let mut places = Vec::new();
     let mut missing = false;
     for key in keys {

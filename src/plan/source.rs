@@ -72,7 +72,8 @@ pub fn create_source(
         unwrapped_value,
         window: with.window.map(|kind| KeyWindow { kind }),
         read_only: stmt.read_only,
-        created_by: None,
+        // A query that wrote what is replaced goes on writing it.
+        created_by: catalog.source(&stmt.name.value).and_then(|old| old.created_by.clone()),
         sql: sql.to_owned(),
     };
     if stmt.or_replace
@@ -254,25 +255,32 @@ pub(super) fn other_counts(name: &str, partitions: u32, replicas: u16, has: u32,
     ))
 }
 
-fn check_replace(old: &Source, new: &Source) -> Result<()> {
-    let fail = |why: String| {
-        let head = format!("Cannot upgrade data source: {}", old.name);
-        Err(Error::statement(head).with_detail(why))
+/// What may not change under the same name: topic, formats, key, and the columns that are there, in their order.
+pub(super) fn check_replace(old: &Source, new: &Source) -> Result<()> {
+    let fail = |property: &str, from: String, to: String, why: String| {
+        let name = &old.name;
+        Err(Error::statement(format!(
+            "Cannot upgrade data source: DataSource '{name}' has {property} = {from} which is not upgradeable to {to}{why}"
+        )))
     };
+    if old.topic != new.topic {
+        return fail("topic", old.topic.clone(), new.topic.clone(), String::new());
+    }
+    for (property, from, to) in
+        [("key format", old.key_format, new.key_format), ("value format", old.value_format, new.value_format)]
+    {
+        if from != to {
+            return fail(property, from.name().to_owned(), to.name().to_owned(), String::new());
+        }
+    }
+    let schemas = |why: String| fail("schema", old.schema.to_string(), new.schema.to_string(), format!(". ({why})"));
     if old.schema.key != new.schema.key {
-        return fail(format!(
-            "Key columns must be identical: [{}] became [{}]",
-            formats::list(&old.schema.key),
-            formats::list(&new.schema.key)
-        ));
+        return schemas("Key columns must be identical.".to_owned());
     }
-    if old.schema.value.iter().any(|c| !new.schema.value.contains(c)) {
-        let gone: Vec<_> = old.schema.value.iter().filter(|c| !new.schema.value.contains(c)).cloned().collect();
-        let text = format!("The following columns are changed, missing or reordered: [{}]", formats::list(&gone));
-        return fail(text);
-    }
-    if (old.topic != new.topic) || (old.key_format, old.value_format) != (new.key_format, new.value_format) {
-        return fail("topic and formats must stay".to_owned());
+    let kept = old.schema.value.iter().zip(&new.schema.value).take_while(|(a, b)| a == b).count();
+    if kept < old.schema.value.len() {
+        let changed = formats::list(&old.schema.value[kept..]);
+        return schemas(format!("The following columns are changed, missing or reordered: [{changed}]"));
     }
     Ok(())
 }

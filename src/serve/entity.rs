@@ -13,6 +13,9 @@ pub(super) fn to_json(entity: &Entity, text: &str) -> Option<Value> {
     let mut value = match entity {
         Entity::Done => return None,
         Entity::Status(status) => current_status(status),
+        Entity::AssertedTopic { topic, exists } => {
+            json!({ "@type": "assert_topic", "topicName": topic, "exists": exists, "warnings": [] })
+        }
         Entity::Warning(message) => json!({ "@type": "warning_entity", "message": message }),
         Entity::Sources(kind, sources) => {
             let (tag, list) = match kind {

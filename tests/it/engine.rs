@@ -227,3 +227,30 @@ fn latest_means_the_moment_of_creation() {
     world.engine().drive().unwrap();
     assert_eq!(world.records("LATE"), [r#"a {\"RPM\":2} @2"#]);
 }
+
+#[test]
+fn a_replay_gives_the_catalogue_that_statements_made() {
+    let world = World::new();
+    let engine = world.engine();
+    run(&engine, CARS);
+    run(
+        &engine,
+        "CREATE STREAM first AS SELECT car, rpm FROM readings;
+         CREATE STREAM second AS SELECT * FROM readings;
+         PAUSE CSAS_FIRST_1;
+         ALTER STREAM readings ADD COLUMN gear INT, ADD COLUMN lap ARRAY<INT>;
+         CREATE OR REPLACE STREAM first AS SELECT car, rpm, gear FROM readings WHERE rpm > 5000;
+         CREATE OR REPLACE STREAM readings (car VARCHAR KEY, track VARCHAR, speed DOUBLE, rpm INT, gear INT,
+           lap ARRAY<INT>, driver STRING) WITH (KAFKA_TOPIC = 'readings', VALUE_FORMAT = 'JSON');",
+    );
+    let seen = |engine: &Engine| {
+        let sources: Vec<_> = engine.catalog().all().map(|s| (**s).clone()).collect();
+        let queries: Vec<_> = engine.queries().into_iter().map(|(id, query)| (id, query.state())).collect();
+        (sources, queries)
+    };
+    let before = seen(&engine);
+    assert_eq!(before.1[0], ("CSAS_FIRST_1".to_owned(), tidegate::engine::query::State::Paused));
+    engine.close();
+    drop(engine);
+    assert_eq!(seen(&world.engine()), before);
+}

@@ -115,7 +115,7 @@ fn every_kind_of_statement_reads_back_as_printed() {
     check("UNDEFINE x", "UNDEFINE X");
     check("print my-topic.v1 from beginning sample 2 limit 3", "PRINT 'my-topic.v1' FROM BEGINNING INTERVAL 2 LIMIT 3");
     check("PRINT 'T x'", "PRINT 'T x'");
-    for known in ["CREATE SOURCE CONNECTOR", "ALTER STREAM", "ASSERT TOPIC", "RUN SCRIPT"] {
+    for known in ["CREATE SOURCE CONNECTOR", "ALTER SYSTEM", "ASSERT SCHEMA", "RUN SCRIPT"] {
         assert!(matches!(one(&format!("{known} x y z")), Statement::Unsupported { what, .. } if what == known));
         check(known, known);
     }

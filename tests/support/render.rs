@@ -10,6 +10,7 @@ pub(crate) fn entity(entity: &Entity) -> String {
     match entity {
         Entity::Done => "done\n".to_owned(),
         Entity::Status(status) => format!("{}\n", status.message),
+        Entity::AssertedTopic { topic, exists } => format!("topic {topic} exists: {exists}\n"),
         Entity::Warning(why) => format!("warning: {why}\n"),
         Entity::Sources(_, sources) => lines(sources.iter().map(|s| {
             let windowed = if s.window.is_some() { " | windowed" } else { "" };

@@ -185,7 +185,7 @@ impl Sources {
 
     /// What to say when the key is not selected.
     pub(super) fn missing_key(&self, purpose: Purpose<'_>, viable: &[&str], synthetic: Option<&str>) -> Error {
-        let Purpose::Persistent(target) = purpose else { return Error::bug("only a stored result needs its key") };
+        let Some(target) = purpose.target() else { return Error::bug("only a stored result needs its key") };
         let texts: Vec<String> = match synthetic {
             Some(name) => vec![name.to_owned()],
             None => viable.iter().map(|v| self.text(&expression::identifier(v))).collect(),
