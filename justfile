@@ -34,6 +34,10 @@ crash ROUNDS="20":
 deep SEEDS="10000":
     TIDEGATE_LAW_SEEDS={{SEEDS}} TIDEGATE_SIMULATION_SEEDS={{SEEDS}} cargo test --test it law simulation
 
+# Mutated statements against the parser and the planner, as long as before a release.
+fuzz SECONDS="600":
+    TIDEGATE_FUZZ_SECONDS={{SECONDS}} cargo test --test it fuzz::the -- --nocapture
+
 # Measure the pipelines.
 bench OUT="pipelines.jsonl":
     cargo bench --bench pipelines -- --json {{OUT}}

@@ -3,8 +3,8 @@
 use super::types::sql_type;
 use crate::error::{Error, Result};
 use sqlparser::ast::{
-    AccessExpr, BinaryOperator, DataType, Expr, Function, Ident, ObjectName, OneOrManyWithParens, Query, VisitMut,
-    VisitorMut,
+    AccessExpr, BinaryOperator, DataType, Expr, Function, Ident, ObjectName, OneOrManyWithParens, Query, UnaryOperator,
+    VisitMut, VisitorMut,
 };
 use std::ops::ControlFlow;
 
@@ -76,6 +76,19 @@ impl VisitorMut for Normalise {
             let error = Error::statement(format!("{expr} is not supported here"));
             return ControlFlow::Break(error.with_hint("write it as a call: SUBSTRING(s, 1, 2)"));
         }
+        if let Expr::UnaryOp { op: UnaryOperator::Minus, expr: inner } = expr
+            && matches!(**inner, Expr::UnaryOp { op: UnaryOperator::Minus, .. })
+        {
+            // Printed side by side two signs would begin a comment.
+            let negated = std::mem::replace(&mut **inner, Expr::Identifier(Ident::new("")));
+            **inner = Expr::Nested(Box::new(negated));
+        }
+        if let Expr::CompoundFieldAccess { root, access_chain } = &*expr
+            && access_chain.iter().any(|a| dots_wrongly(root, a))
+        {
+            // `1 . 0` would be printed as another number than it was.
+            return ControlFlow::Break(Error::statement(format!("{expr}: a dot stands between names only")));
+        }
         if let Expr::CompoundFieldAccess { root, access_chain } = expr {
             absorb_names(root, access_chain);
             if access_chain.is_empty() {
@@ -89,6 +102,11 @@ impl VisitorMut for Normalise {
         self.depth -= 1;
         ControlFlow::Continue(())
     }
+}
+
+fn dots_wrongly(root: &Expr, access: &AccessExpr) -> bool {
+    let AccessExpr::Dot(name) = access else { return false };
+    matches!(root, Expr::Value(_)) || matches!(name, Expr::Value(_))
 }
 
 /// `SUBSTRING(s FROM 1)` and other forms that SQL has and ksqlDB has not.

@@ -25,7 +25,8 @@ use tidegate::log::{Log, RecordSet};
 use tidegate::types::clock::{ManualClock, SharedClock};
 use tidegate::types::display::write_value;
 use tidegate::types::{Column, SqlType};
-use writer::{Writer, overloads, structure, types, written};
+pub(crate) use writer::{Writer, overloads};
+use writer::{structure, types, written};
 
 /// SELECTs without further asking.
 const SEEDS: Range<u64> = 0..200;

@@ -3,7 +3,7 @@
 #[path = "../support/clock.rs"]
 mod clock;
 #[path = "../support/golden.rs"]
-mod golden;
+pub(crate) mod golden;
 #[path = "../support/layer.rs"]
 mod layer;
 #[path = "../support/records.rs"]

@@ -1,0 +1,233 @@
+//! COMPATIBILITY.md says what is so: every row is shown by statements that are carried out or refused, and the tables in the
+//! file are written from the rows and from the tables of the code. `UPDATE_GOLDENFILES=1` writes them anew. What stands
+//! outside of the marks in the file is written by hand.
+
+mod rows;
+
+use rows::{CLAUSES, ENDPOINTS, EXPRESSIONS, FIXTURE, FORMATS, PROPERTIES, Row, STATEMENTS, Works};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use tidegate::config::{Config, LogConfig, PROPERTIES as SETTINGS};
+use tidegate::engine::session::Session;
+use tidegate::engine::{Drive, Engine};
+use tidegate::functions::{Registry, aggregate};
+use tidegate::log::simulated::SimulatedLog;
+use tidegate::plan::scalar::Higher;
+use tidegate::types::clock::{ManualClock, SharedClock};
+
+/// Where a written table begins and ends.
+const BEGIN: &str = "<!-- written by tests/it/compatibility.rs: ";
+const END: &str = "<!-- end -->";
+
+fn engine() -> Engine {
+    let clock: SharedClock = ManualClock::at(0);
+    let log = SimulatedLog::new(1, clock.clone());
+    let engine = Engine::over(log, Config::new(LogConfig::Temporary), clock, Drive::ByHand).unwrap();
+    engine.run(FIXTURE, &mut Session::default()).unwrap();
+    engine
+}
+
+fn refusal(engine: &Engine, statement: &str) -> Option<String> {
+    engine.run(&format!("{statement};"), &mut Session::default()).err().map(|e| e.to_string())
+}
+
+/// What is wrong with a row.
+fn untrue(row: &Row) -> Option<String> {
+    let engine = engine();
+    for (i, probe) in row.probes.iter().enumerate() {
+        let refused = refusal(&engine, probe);
+        let expected = row.works == Works::No && i + 1 == row.probes.len();
+        match refused {
+            Some(why) if !expected => return Some(format!("{}: {probe}\n    {why}", row.what)),
+            None if expected => return Some(format!("{}: {probe}\n    is carried out", row.what)),
+            _ => {}
+        }
+    }
+    (row.works == Works::Partial && row.remark.is_empty()).then(|| format!("{}: what is missing?", row.what))
+}
+
+#[test]
+fn every_row_is_true() {
+    let all = STATEMENTS.iter().chain(CLAUSES).chain(EXPRESSIONS);
+    let wrong: Vec<String> = all.filter_map(untrue).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let first: BTreeSet<&str> =
+        STATEMENTS.iter().flat_map(|r| r.probes).filter_map(|p| p.split_whitespace().next()).collect();
+    let missing: Vec<_> = tidegate::parse::words::STATEMENTS.iter().filter(|w| !first.contains(**w)).collect();
+    assert!(missing.is_empty(), "no row for {missing:?}");
+}
+
+/// The paths in the router, as the source has them.
+fn routes() -> BTreeSet<String> {
+    let source = fs::read_to_string(root().join("src/serve/mod.rs")).unwrap();
+    let paths = source.split(".route(\"").skip(1).filter_map(|rest| rest.split('"').next());
+    paths.map(str::to_owned).collect()
+}
+
+#[test]
+fn every_endpoint_is_listed() {
+    let there: BTreeSet<String> =
+        ENDPOINTS.iter().filter(|e| e.2 != Works::No).map(|(_, path, ..)| (*path).to_owned()).collect();
+    assert_eq!(there, routes());
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).to_path_buf()
+}
+
+fn word(works: Works) -> &'static str {
+    match works {
+        Works::Yes => "Yes",
+        Works::Partial => "Partial",
+        Works::No => "No",
+    }
+}
+
+fn yes(there: bool) -> &'static str {
+    if there { "Yes" } else { "No" }
+}
+
+fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let line = |cells: &[String]| {
+        let cells: Vec<String> =
+            cells.iter().map(|c| if c.is_empty() { " ".into() } else { format!(" {c} ") }).collect();
+        format!("|{}|\n", cells.join("|"))
+    };
+    let mut out = line(&head.iter().map(|h| (*h).to_owned()).collect::<Vec<_>>());
+    out.push_str(&format!("|{}\n", "---|".repeat(head.len())));
+    rows.into_iter().for_each(|row| out.push_str(&line(&row)));
+    out
+}
+
+fn listed(what: &str, rows: &[Row]) -> String {
+    let cells = |r: &Row| vec![r.what.to_owned(), word(r.works).to_owned(), r.remark.to_owned()];
+    table(&[what, "works", "remark"], rows.iter().map(cells))
+}
+
+fn functions() -> String {
+    let mut groups: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for entry in Registry::all() {
+        groups.entry(entry.category).or_default().insert(entry.name);
+    }
+    groups.entry("LAMBDA").or_default().extend(Higher::ALL.iter().map(|h| h.name()));
+    groups.entry("TABLE").or_default().extend(Registry::tables().map(|e| e.name));
+    groups.entry("AGGREGATE").or_default().extend(aggregate::NAMES);
+    let names = |names: BTreeSet<&str>| names.into_iter().collect::<Vec<_>>().join(", ");
+    table(
+        &["kind", "functions, all of which work"],
+        groups.into_iter().map(|(kind, all)| vec![kind.to_owned(), names(all)]),
+    )
+}
+
+/// What WITH takes, found by trying.
+fn properties() -> String {
+    let row = |(name, value, remark): &(&str, &str, &str)| {
+        let with = |rest: &[&str]| {
+            let own = format!("{name}={value}");
+            let beside = match *name {
+                "KEY_DELIMITER" => "KEY_FORMAT='DELIMITED'",
+                "VALUE_DELIMITER" => "VALUE_FORMAT='DELIMITED'",
+                "WINDOW_SIZE" => "WINDOW_TYPE='TUMBLING'",
+                "TIMESTAMP_FORMAT" => "TIMESTAMP='id'",
+                _ => "",
+            };
+            let key = |p: &str| p.split('=').next().unwrap_or_default().to_owned();
+            let taken = [*name, &key(beside)].map(str::to_owned);
+            let free = |p: &&str| {
+                !p.is_empty() && !taken.contains(&key(p)) && !(*name == "FORMAT" && p.starts_with("VALUE_F"))
+            };
+            let mut all: Vec<&str> = rest.iter().copied().filter(free).collect();
+            all.extend([beside].into_iter().filter(|b| !b.is_empty()));
+            all.push(&own);
+            format!("WITH ({})", all.join(", "))
+        };
+        let columns = if matches!(*name, "WRAP_SINGLE_VALUE") { "l BIGINT" } else { "l BIGINT, n INT" };
+        let create = format!(
+            "CREATE STREAM x (id STRING KEY, {columns}) {}",
+            with(&["KAFKA_TOPIC='x'", "PARTITIONS=1", "VALUE_FORMAT='JSON'"])
+        );
+        let select = if *name == "WRAP_SINGLE_VALUE" { "id, l" } else { "id, l, n" };
+        let grouped = matches!(*name, "LATE_TOPIC");
+        let create_as = match grouped {
+            true => format!(
+                "CREATE TABLE x {} AS SELECT id, COUNT(*) AS c FROM s WINDOW TUMBLING (SIZE 1 SECOND) GROUP BY id",
+                with(&[])
+            ),
+            false => format!("CREATE STREAM x {} AS SELECT {select} FROM s", with(&[])),
+        };
+        let insert = format!("INSERT INTO r {} SELECT id, n FROM s", with(&[]));
+        let tried = [create, create_as, insert].map(|sql| yes(refusal(&engine(), &sql).is_none()).to_owned());
+        let mut cells = vec![(*name).to_owned()];
+        cells.extend(tried);
+        cells.push((*remark).to_owned());
+        cells
+    };
+    table(&["property", "CREATE", "CREATE AS SELECT", "INSERT INTO ... SELECT", "remark"], PROPERTIES.iter().map(row))
+}
+
+fn formats() -> String {
+    let row = |(name, remark): &(&str, &str)| {
+        let tried = |with: &str, key: &str| {
+            let sql = format!("CREATE STREAM x ({key}v STRING) WITH (KAFKA_TOPIC='x', PARTITIONS=1, {with})");
+            yes(refusal(&engine(), &sql).is_none()).to_owned()
+        };
+        let key = if *name == "NONE" { "" } else { "k STRING KEY, " };
+        let as_key = tried(&format!("KEY_FORMAT='{name}', VALUE_FORMAT='JSON'"), key);
+        let as_value = tried(&format!("VALUE_FORMAT='{name}'"), "k STRING KEY, ");
+        vec![(*name).to_owned(), as_key, as_value, (*remark).to_owned()]
+    };
+    table(&["format", "of the key", "of the value", "remark"], FORMATS.iter().map(row))
+}
+
+fn settings() -> String {
+    table(&["setting", "what it does"], SETTINGS.iter().map(|p| vec![p.name.to_owned(), p.help.to_owned()]))
+}
+
+fn endpoints() -> String {
+    let cells = |(method, path, works, remark): &(&str, &str, Works, &str)| {
+        vec![format!("{method} {path}"), word(*works).to_owned(), (*remark).to_owned()]
+    };
+    table(&["endpoint", "works", "remark"], ENDPOINTS.iter().map(cells))
+}
+
+/// The text with every written table as it should be.
+fn rewritten(text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find(BEGIN) {
+        let line = at + rest[at..].find('\n').expect("a mark ends its line") + 1;
+        let name = rest[at + BEGIN.len()..line].trim().trim_end_matches("-->").trim();
+        let end = line + rest[line..].find(END).expect("a written table has an end");
+        out.push_str(&rest[..line]);
+        out.push_str(&match name {
+            "statements" => listed("statement", STATEMENTS),
+            "clauses" => listed("clause", CLAUSES),
+            "expressions" => listed("part", EXPRESSIONS),
+            "functions" => functions(),
+            "properties" => properties(),
+            "settings" => settings(),
+            "formats" => formats(),
+            "endpoints" => endpoints(),
+            other => panic!("COMPATIBILITY.md asks for {other}"),
+        });
+        rest = &rest[end..];
+    }
+    out + rest
+}
+
+#[test]
+fn the_file_is_what_is_so() {
+    let path = root().join("COMPATIBILITY.md");
+    let text = fs::read_to_string(&path).unwrap();
+    let wanted = rewritten(&text);
+    assert_eq!(text.matches(BEGIN).count(), 8, "a table is missing");
+    if tidegate::config::environment("UPDATE_GOLDENFILES").is_some() {
+        fs::write(&path, wanted).unwrap();
+        return;
+    }
+    for (line, (has, wants)) in text.lines().zip(wanted.lines()).enumerate() {
+        assert_eq!(has, wants, "COMPATIBILITY.md, line {}: UPDATE_GOLDENFILES=1 writes it anew", line + 1);
+    }
+    assert_eq!(text.lines().count(), wanted.lines().count(), "COMPATIBILITY.md: UPDATE_GOLDENFILES=1 writes it anew");
+}

@@ -1,0 +1,318 @@
+//! The rows of COMPATIBILITY.md: what of ksqlDB is there, what of it is not, and statements that show it.
+
+/// Does it work?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Works {
+    Yes,
+    /// The remark says what is missing.
+    Partial,
+    No,
+}
+use Works::{No, Partial, Yes};
+
+/// One row of a table.
+pub(crate) struct Row {
+    pub(crate) what: &'static str,
+    pub(crate) works: Works,
+    pub(crate) remark: &'static str,
+    /// Statements that are carried out, but for a row with [`No`]: there the last one is refused.
+    pub(crate) probes: &'static [&'static str],
+}
+
+const fn row(what: &'static str, works: Works, remark: &'static str, probes: &'static [&'static str]) -> Row {
+    Row { what, works, remark, probes }
+}
+
+/// What every probe finds.
+pub(crate) const FIXTURE: &str = "
+    CREATE STREAM s (id STRING KEY, n INT, l BIGINT, d DOUBLE, c DECIMAL(9, 2), b BOOLEAN, t TIMESTAMP, a ARRAY<INT>,
+      m MAP<STRING, INT>, st STRUCT<f INT, g STRING>) WITH (KAFKA_TOPIC='s', VALUE_FORMAT='JSON', PARTITIONS=2);
+    CREATE STREAM r (id STRING KEY, n INT) WITH (KAFKA_TOPIC='r', VALUE_FORMAT='JSON', PARTITIONS=2);
+    CREATE TABLE t (id STRING PRIMARY KEY, n INT) WITH (KAFKA_TOPIC='t', VALUE_FORMAT='JSON', PARTITIONS=2);
+    CREATE TABLE u (id STRING PRIMARY KEY, ref STRING) WITH (KAFKA_TOPIC='u', VALUE_FORMAT='JSON', PARTITIONS=2);";
+
+pub(crate) const STATEMENTS: &[Row] = &[
+    row(
+        "CREATE [SOURCE] STREAM, TABLE (columns)",
+        Yes,
+        "formats below; columns cannot be inferred",
+        &["CREATE SOURCE TABLE x (id STRING PRIMARY KEY, n INT) WITH (KAFKA_TOPIC='t', VALUE_FORMAT='JSON')"],
+    ),
+    row(
+        "CREATE STREAM AS SELECT",
+        Yes,
+        "WHERE, expressions, JOIN, PARTITION BY, table functions",
+        &["CREATE STREAM x AS SELECT id, n + 1 AS m FROM s WHERE n > 1"],
+    ),
+    row(
+        "CREATE TABLE AS SELECT",
+        Yes,
+        "over streams: no window, TUMBLING, HOPPING, SESSION; EMIT CHANGES, EMIT FINAL; HAVING. Over tables: WHERE, expressions, JOIN, GROUP BY, HAVING",
+        &["CREATE TABLE x AS SELECT id, COUNT(*) AS c FROM s GROUP BY id"],
+    ),
+    row(
+        "CREATE OR REPLACE",
+        Yes,
+        "a query keeps its id and goes on at its committed offsets: filters, expressions and columns at the end may change; not joins, windows, groupings over tables, and no filter may be added over a table",
+        &["CREATE STREAM x AS SELECT id, n FROM s", "CREATE OR REPLACE STREAM x AS SELECT id, n, l FROM s WHERE n > 1"],
+    ),
+    row("INSERT INTO ... VALUES", Yes, "", &["INSERT INTO s (id, n) VALUES ('a', 1 + 1)"]),
+    row(
+        "INSERT INTO ... SELECT",
+        Yes,
+        "names must be those of the target, numbers widen to its types; WITH (QUERY_ID)",
+        &["INSERT INTO r WITH (QUERY_ID='mine') SELECT id, n FROM s"],
+    ),
+    row(
+        "SELECT ... EMIT CHANGES [LIMIT]",
+        Yes,
+        "the shapes of CREATE AS SELECT",
+        &["SELECT * FROM s EMIT CHANGES LIMIT 1"],
+    ),
+    row(
+        "SELECT without EMIT",
+        Partial,
+        "over history, see Batch; no lookup by key in the state of a table",
+        &[
+            "SELECT id, COUNT(*) FROM s GROUP BY id",
+            "SELECT id FROM s ORDER BY n",
+            "VALUES (1)",
+            "WITH x AS (SELECT 1) SELECT * FROM x",
+        ],
+    ),
+    row(
+        "SHOW, LIST STREAMS, TABLES, TOPICS, QUERIES, PROPERTIES, FUNCTIONS, TYPES, VARIABLES",
+        Yes,
+        "EXTENDED shows the same",
+        &[
+            "SHOW STREAMS EXTENDED",
+            "LIST TABLES",
+            "SHOW ALL TOPICS",
+            "SHOW QUERIES",
+            "SHOW PROPERTIES",
+            "SHOW FUNCTIONS",
+            "SHOW TYPES",
+            "SHOW VARIABLES",
+        ],
+    ),
+    row("SHOW CONNECTORS, CONNECTOR PLUGINS", No, "", &["SHOW CONNECTORS"]),
+    row("DESCRIBE name [EXTENDED]", Yes, "", &["DESCRIBE s", "DESCRIBE t EXTENDED"]),
+    row("DESCRIBE FUNCTION", Yes, "aggregates without their signatures", &["DESCRIBE FUNCTION ucase"]),
+    row("EXPLAIN", Yes, "", &["EXPLAIN SELECT * FROM s EMIT CHANGES"]),
+    row(
+        "TERMINATE, PAUSE, RESUME, DROP",
+        Yes,
+        "",
+        &[
+            "CREATE STREAM x AS SELECT * FROM s",
+            "PAUSE ALL",
+            "RESUME ALL",
+            "TERMINATE ALL",
+            "DROP STREAM x DELETE TOPIC",
+        ],
+    ),
+    row(
+        "SET, UNSET, DEFINE, UNDEFINE",
+        Yes,
+        "",
+        &["SET 'auto.offset.reset'='earliest'", "UNSET 'auto.offset.reset'", "DEFINE x = '1'", "UNDEFINE x"],
+    ),
+    row("PRINT", No, "`tidegate topic print`", &["PRINT s"]),
+    row("CREATE TYPE, DROP TYPE", Yes, "", &["CREATE TYPE x AS STRUCT<a INT>", "DROP TYPE x"]),
+    row("ALTER STREAM, TABLE ... ADD", Yes, "", &["ALTER STREAM s ADD COLUMN x INT, ADD y STRING"]),
+    row("ASSERT [NOT EXISTS] TOPIC", Yes, "", &["ASSERT TOPIC s WITH (PARTITIONS=2)", "ASSERT NOT EXISTS TOPIC x"]),
+    row("ALTER SYSTEM", No, "", &["ALTER SYSTEM 'a'='b'"]),
+    row("ASSERT SCHEMA", No, "", &["ASSERT SCHEMA SUBJECT x"]),
+    row("CREATE, DROP, DESCRIBE CONNECTOR", No, "", &["CREATE SOURCE CONNECTOR x WITH ('a'='b')"]),
+    row("RUN SCRIPT", No, "`tidegate run`", &["RUN SCRIPT 'x'"]),
+];
+
+pub(crate) const CLAUSES: &[Row] = &[
+    row(
+        "WHERE, HAVING",
+        Yes,
+        "over a table a row that leaves the condition is a tombstone, if it was there",
+        &[
+            "CREATE TABLE x AS SELECT id, COUNT(*) AS c FROM s WHERE n > 1 GROUP BY id HAVING COUNT(*) > 1",
+            "CREATE TABLE y AS SELECT * FROM t WHERE n > 1",
+        ],
+    ),
+    row(
+        "GROUP BY",
+        Yes,
+        "over a table: the aggregates that can take a value back; a group that all rows have left stays, with nothing in it (a SELECT without EMIT has no such group)",
+        &["CREATE TABLE x AS SELECT n, COUNT(*) AS c FROM t GROUP BY n"],
+    ),
+    row(
+        "WINDOW TUMBLING, HOPPING, SESSION, GRACE PERIOD, RETENTION",
+        Yes,
+        "hopping EMIT FINAL goes window by window; RETENTION lengthens what EMIT FINAL keeps of time windows, not how long rows join a session",
+        &[
+            "CREATE TABLE x AS SELECT id, COUNT(*) AS c FROM s WINDOW HOPPING (SIZE 2 SECONDS, ADVANCE BY 1 SECOND, RETENTION 1 DAY, GRACE PERIOD 1 HOUR) GROUP BY id EMIT FINAL",
+            "CREATE TABLE y AS SELECT id, COUNT(*) AS c FROM s WINDOW SESSION (5 SECONDS) GROUP BY id",
+            "CREATE TABLE z AS SELECT id, COUNT(*) AS c FROM s WINDOW TUMBLING (SIZE 5 SECONDS) GROUP BY id",
+        ],
+    ),
+    row(
+        "WITH (LATE_TOPIC = 'name')",
+        Yes,
+        "not in ksqlDB: the records of late rows go to a topic",
+        &[
+            "CREATE TABLE x WITH (LATE_TOPIC='late') AS SELECT id, COUNT(*) AS c FROM s WINDOW TUMBLING (SIZE 5 SECONDS) GROUP BY id",
+        ],
+    ),
+    row(
+        "Joins of streams WITHIN: INNER, LEFT, RIGHT, FULL OUTER, GRACE PERIOD, several in one statement",
+        Yes,
+        "their buffers live in memory",
+        &[
+            "CREATE STREAM x AS SELECT s.id AS id, r.n FROM s JOIN r WITHIN (1 SECOND, 2 SECONDS) GRACE PERIOD 1 SECOND ON s.id = r.id",
+            "CREATE STREAM y AS SELECT ROWKEY, s.n, r.n FROM s FULL JOIN r WITHIN 1 SECOND ON s.id = r.id",
+        ],
+    ),
+    row(
+        "Joins with tables: stream-table INNER, LEFT; table-table INNER, LEFT, RIGHT, FULL OUTER; by foreign key INNER, LEFT",
+        Yes,
+        "a stream's row without key or value meets nothing",
+        &[
+            "CREATE STREAM x AS SELECT s.id AS id, t.n FROM s LEFT JOIN t ON s.id = t.id",
+            "CREATE TABLE y AS SELECT t.id AS id, t.n, u.ref FROM t JOIN u ON t.id = u.id",
+            "CREATE TABLE z AS SELECT u.id AS id, u.ref, t.n FROM u JOIN t ON u.ref = t.id",
+        ],
+    ),
+    row(
+        "Self-joins",
+        No,
+        "rejected with ksqlDB's message",
+        &["CREATE STREAM x AS SELECT a.id AS id, b.n FROM s a JOIN s b WITHIN 1 SECOND ON a.id = b.id"],
+    ),
+    row(
+        "Joins by several conditions",
+        No,
+        "rejected with ksqlDB's message",
+        &["CREATE STREAM x AS SELECT s.id AS id, r.n FROM s JOIN r WITHIN 1 SECOND ON s.id = r.id AND s.n = r.n"],
+    ),
+    row("PARTITION BY", Yes, "", &["CREATE STREAM x AS SELECT n, id FROM s PARTITION BY n"]),
+    row("EXPLODE, CUBE_EXPLODE", Yes, "", &["CREATE STREAM x AS SELECT id, EXPLODE(a) AS i FROM s"]),
+    row(
+        "ROWTIME, ROWPARTITION, ROWOFFSET, WINDOWSTART, WINDOWEND",
+        Yes,
+        "",
+        &[
+            "CREATE STREAM x AS SELECT id, ROWTIME AS a, ROWPARTITION AS p, ROWOFFSET AS o FROM s",
+            "CREATE TABLE y AS SELECT id, WINDOWSTART AS a, WINDOWEND AS e, COUNT(*) AS c FROM s WINDOW TUMBLING (SIZE 5 SECONDS) GROUP BY id",
+        ],
+    ),
+    row(
+        "HEADERS, HEADER('key') columns",
+        Yes,
+        "headers travel from source to sink",
+        &[
+            "CREATE STREAM x (h ARRAY<STRUCT<key STRING, value BYTES>> HEADERS, n INT) WITH (KAFKA_TOPIC='s', VALUE_FORMAT='JSON')",
+        ],
+    ),
+    row("LIMIT", Yes, "of a SELECT", &["SELECT * FROM s LIMIT 2", "SELECT * FROM s EMIT CHANGES LIMIT 2"]),
+];
+
+pub(crate) const EXPRESSIONS: &[Row] = &[
+    row(
+        "the ten scalar types, ARRAY, MAP, STRUCT",
+        Yes,
+        "DECIMAL up to 76 digits",
+        &["CREATE STREAM x AS SELECT id, a[1] AS e, m['k'] AS v, st->f AS f FROM s"],
+    ),
+    row(
+        "arithmetic, comparisons, AND OR NOT, CASE, CAST, LIKE, BETWEEN, IN, IS DISTINCT FROM",
+        Yes,
+        "two-valued NULL logic and error state as in ksqlDB",
+        &[
+            "CREATE STREAM x AS SELECT id, CASE WHEN n + 1 > 2 AND NOT (id LIKE 'a%') THEN CAST(n AS STRING) END AS y FROM s WHERE n IN (1, 2) OR n BETWEEN 3 AND 4 OR n IS DISTINCT FROM 5",
+        ],
+    ),
+    row(
+        "lambdas: TRANSFORM, FILTER, REDUCE",
+        Yes,
+        "",
+        &["CREATE STREAM x AS SELECT id, REDUCE(a, 0, (x, y) => x + y) AS y FROM s"],
+    ),
+    row(
+        "the 129 scalar functions",
+        Yes,
+        "regular expressions give up after 200,000 steps back; positions in texts count characters, not UTF-16 units; DataFusion's functions are callable where the name is free",
+        &["CREATE STREAM x AS SELECT id, UCASE(id) AS y, STRPOS(id, 'a') AS z FROM s"],
+    ),
+    row(
+        "the 18 aggregates",
+        Yes,
+        "SUM, MIN and MAX of DECIMAL up to 38 digits; ranks of STRING by UTF-16 unit, as Java; COUNT_DISTINCT is ksqlDB's estimate for numbers and STRING",
+        &["CREATE TABLE x AS SELECT id, SUM(c) AS y, TOPK(n, 3) AS z FROM s GROUP BY id"],
+    ),
+    row("user-defined functions", No, "", &["CREATE FUNCTION f(x) AS x"]),
+];
+
+/// Properties of WITH: a value, and a remark.
+pub(crate) const PROPERTIES: &[(&str, &str, &str)] = &[
+    ("KAFKA_TOPIC", "'p'", ""),
+    ("PARTITIONS", "2", ""),
+    ("REPLICAS", "1", ""),
+    ("RETENTION_MS", "1000", ""),
+    ("FORMAT", "'JSON'", ""),
+    ("KEY_FORMAT", "'JSON'", ""),
+    ("VALUE_FORMAT", "'JSON'", ""),
+    ("KEY_DELIMITER", "';'", "beside KEY_FORMAT DELIMITED"),
+    ("VALUE_DELIMITER", "'TAB'", "beside VALUE_FORMAT DELIMITED"),
+    ("WRAP_SINGLE_VALUE", "true", ""),
+    ("TIMESTAMP", "'l'", ""),
+    ("TIMESTAMP_FORMAT", "'yyyy-MM-dd'", "DateTimeFormatter patterns without weeks and localised forms"),
+    ("WINDOW_TYPE", "'SESSION'", ""),
+    ("WINDOW_SIZE", "'1 SECOND'", "beside WINDOW_TYPE"),
+    ("LATE_TOPIC", "'late'", "not in ksqlDB; windowed groupings"),
+    ("QUERY_ID", "'q'", "of INSERT INTO ... SELECT only"),
+    ("KEY_SCHEMA_ID", "1", ""),
+    ("VALUE_SCHEMA_ID", "1", ""),
+    ("KEY_SCHEMA_FULL_NAME", "'x'", ""),
+    ("VALUE_SCHEMA_FULL_NAME", "'x'", ""),
+    ("VALUE_AVRO_SCHEMA_FULL_NAME", "'x'", ""),
+    ("KEY_PROTOBUF_NULLABLE_REPRESENTATION", "'WRAPPER'", ""),
+    ("VALUE_PROTOBUF_NULLABLE_REPRESENTATION", "'WRAPPER'", ""),
+    ("SOURCED_BY_CONNECTOR", "'x'", ""),
+    ("CLEANUP_POLICY", "'compact'", "chosen by the engine, as in ksqlDB"),
+];
+
+/// Formats, and what is missing in those that work.
+pub(crate) const FORMATS: &[(&str, &str)] = &[
+    ("JSON", "a byte order mark, UTF-16 and invalid UTF-8 make a record bad; MAP keeps the document's order"),
+    ("KAFKA", ""),
+    ("NONE", ""),
+    ("DELIMITED", "KEY_DELIMITER, VALUE_DELIMITER"),
+    ("PROTOBUF_NOSR", "single columns always in a message"),
+    ("AVRO", ""),
+    ("PROTOBUF", ""),
+    ("JSON_SR", ""),
+];
+
+/// Endpoints by method and path; the path is that of the route.
+pub(crate) const ENDPOINTS: &[(&str, &str, Works, &str)] = &[
+    ("POST", "/ksql", Yes, "all statements are planned on a copy before the first is carried out"),
+    ("POST", "/query-stream", Yes, "delimited, JSON array, and ksqlDB's row objects"),
+    ("POST", "/query", Partial, "no PRINT"),
+    ("POST", "/inserts-stream", Yes, "streams without windows; each row is acknowledged when it is durable"),
+    ("POST", "/close-query", Yes, ""),
+    ("GET", "/info", Yes, ""),
+    ("GET", "/", Yes, "leads to /info"),
+    ("GET", "/healthcheck", Yes, ""),
+    ("GET", "/livez", Yes, ""),
+    ("GET", "/readyz", Yes, ""),
+    ("GET", "/chc/live", Yes, ""),
+    ("GET", "/chc/ready", Yes, ""),
+    ("GET", "/v1/metadata", Yes, ""),
+    ("GET", "/v1/metadata/id", Yes, ""),
+    ("GET", "/status", Partial, "of what exists: a statement is done when it is answered"),
+    ("GET", "/status/{kind}/{entity}/{action}", Partial, "of what exists: a statement is done when it is answered"),
+    ("GET", "/clusterStatus", Partial, "one host, without lags"),
+    ("GET", "/is_valid_property/{name}", Yes, ""),
+    ("GET", "/ws/query", No, ""),
+    ("POST", "/ksql/terminate", No, ""),
+    ("POST", "/heartbeat", No, ""),
+    ("POST", "/lag", No, ""),
+];

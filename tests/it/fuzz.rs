@@ -1,0 +1,296 @@
+//! Mutated statements: nothing that is typed makes the parser or the planner panic, hang, or read something else than it
+//! prints. The corpus is every statement of `queries/`.
+//!
+//! Each test goes on for `TIDEGATE_FUZZ_SECONDS` (default 20); `TIDEGATE_FUZZ_SEED` begins elsewhere. What fails names its
+//! seed.
+
+use crate::batches::Dice;
+use crate::harness::golden::Golden;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+use tidegate::catalog::Catalog;
+use tidegate::execute::compile;
+use tidegate::parse::statement::{Parsed, Statement};
+use tidegate::parse::{is_complete, parse, parse_with, split, words};
+use tidegate::plan::{self, Created, Facts, Settings, TopicFact};
+use tidegate::types::clock::SystemClock;
+
+/// How long each test goes on, unless the environment says otherwise.
+const SECONDS: u64 = 20;
+/// Longest time for one text, on a machine that does other things too.
+const CASE_MAX: Duration = Duration::from_secs(5);
+/// Longest text that mutation may make.
+const TEXT_MAX: usize = 20_000;
+
+/// The statements of one file, in order.
+type File = Vec<String>;
+
+fn files(folder: &Path, found: &mut Vec<File>) {
+    let mut entries: Vec<_> = fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
+    entries.sort();
+    for path in entries {
+        if path.is_dir() {
+            files(&path, found);
+        } else if path.extension().is_some_and(|e| e == "test") {
+            let golden = Golden::parse(&fs::read_to_string(&path).unwrap()).unwrap();
+            let spoken = golden.blocks.iter().filter(|b| !b.command.starts_with("produce"));
+            found.push(spoken.flat_map(|b| split(&b.body)).map(|p| p.text.to_owned()).collect());
+        }
+    }
+}
+
+fn corpus() -> Vec<File> {
+    let mut found = Vec::new();
+    files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("queries"), &mut found);
+    found.retain(|file: &File| !file.is_empty());
+    assert!(found.iter().map(Vec::len).sum::<usize>() > 200, "the corpus is gone");
+    found
+}
+
+const PIECES: &[&str] = &[
+    "(",
+    ")",
+    "((((((((",
+    "))))",
+    ",",
+    ";",
+    "'",
+    "\"",
+    "`",
+    "''",
+    "--",
+    "/*",
+    "*/",
+    "\n",
+    "\0",
+    "é",
+    "😀",
+    "\u{202e}",
+    "->",
+    "=>",
+    ":=",
+    "[",
+    "]",
+    "[1]",
+    "<",
+    ">",
+    "<>",
+    "||",
+    "NULL",
+    "-1",
+    "0",
+    "9223372036854775807",
+    "9223372036854775808",
+    "1e400",
+    "0.00000000000000000000000000000000000000000000000000000000000000000000000000000000001",
+    ".",
+    "*",
+    "->*",
+    "ARRAY[",
+    "MAP(",
+    "STRUCT(",
+    "STRUCT<",
+    "ARRAY<",
+    "MAP<STRING,",
+    "DECIMAL(76, 38)",
+    "DECIMAL(0,-1)",
+    "CAST(NULL AS ",
+    "CASE WHEN ",
+    " END",
+    "x => ",
+    "(x, y) => ",
+    "EMIT CHANGES",
+    "EMIT FINAL",
+    "LIMIT 0",
+    "GROUP BY ",
+    "PARTITION BY ",
+    "HAVING ",
+    "WINDOW SESSION (1 DAY)",
+    "WITHIN 0 SECONDS",
+    "GRACE PERIOD 99999999999999 DAYS",
+    "PRIMARY KEY",
+    "HEADERS",
+    "WITH (",
+    "KEY_FORMAT='NONE'",
+    "PARTITIONS=0",
+    "OR REPLACE",
+    "IF NOT EXISTS",
+    "ROWTIME",
+    "WINDOWSTART",
+    "COUNT(*)",
+    "TOPK(n, 0)",
+    "EXPLODE(",
+    "REDUCE(",
+    "${x}",
+    "UNION ALL SELECT 1",
+    "ORDER BY 1",
+    "(SELECT 1)",
+    "NOT NOT NOT ",
+    "- - - ",
+];
+
+/// A statement with a few things changed.
+fn mutated(dice: &mut Dice, statement: &str, other: &str) -> String {
+    let mut text: Vec<char> = statement.chars().collect();
+    for _ in 0..1 + dice.below(4) {
+        let at = dice.below(text.len() as i64 + 1) as usize;
+        let to = (at + dice.below(12) as usize).min(text.len());
+        match dice.below(8) {
+            0 => drop(text.drain(at..to)),
+            1 => {
+                let copy: Vec<char> = text[at..to].to_vec();
+                let times = 1 + dice.below(3) as usize;
+                (0..times).for_each(|_| drop(text.splice(at..at, copy.iter().copied())));
+            }
+            2 | 3 => {
+                let piece = PIECES[dice.below(PIECES.len() as i64) as usize];
+                text.splice(at..at, format!(" {piece} ").chars());
+            }
+            4 => {
+                let words = words::RESERVED;
+                text.splice(at..to, format!(" {} ", words[dice.below(words.len() as i64) as usize]).chars());
+            }
+            5 => {
+                let other: Vec<char> = other.chars().collect();
+                let from = dice.below(other.len() as i64 + 1) as usize;
+                let until = (from + dice.below(60) as usize).min(other.len());
+                text.splice(at..to, other[from..until].iter().copied());
+            }
+            6 => {
+                // One word for another.
+                let blanks: Vec<usize> = text.iter().enumerate().filter(|(_, c)| **c == ' ').map(|(i, _)| i).collect();
+                if blanks.len() > 2 {
+                    let (a, b) = (dice.below(blanks.len() as i64 - 1), dice.below(blanks.len() as i64 - 1));
+                    let word = |n: i64| blanks[n as usize]..blanks[n as usize + 1];
+                    let taken: Vec<char> = text[word(b)].to_vec();
+                    text.splice(word(a), taken);
+                }
+            }
+            _ => text.truncate(to),
+        }
+    }
+    text.truncate(TEXT_MAX);
+    text.into_iter().collect()
+}
+
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
+}
+
+/// Shows one text after the other to `look` until time is up; answers how many.
+fn go_on(files: &[File], mut look: impl FnMut(usize, &str)) -> u64 {
+    let (clock, limit) = (SystemClock::shared(), Duration::from_secs(number("TIDEGATE_FUZZ_SECONDS", SECONDS)));
+    let (begin, mut seed) = (clock.monotonic(), number("TIDEGATE_FUZZ_SEED", 0));
+    let mut looked = 0;
+    while clock.monotonic() < begin + limit {
+        let mut dice = Dice(seed);
+        let at = dice.below(files.len() as i64) as usize;
+        let pick = |dice: &mut Dice, file: &File| file[dice.below(file.len() as i64) as usize].clone();
+        let (statement, away) = (pick(&mut dice, &files[at]), dice.below(files.len() as i64) as usize);
+        let other = pick(&mut dice, &files[away]);
+        let text = mutated(&mut dice, &statement, &other);
+        let started = clock.monotonic();
+        let seen = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| look(at, &text)));
+        assert!(seen.is_ok(), "seed {seed}:\n{text}");
+        let took = clock.monotonic() - started;
+        assert!(took < CASE_MAX, "seed {seed}: {took:?} for\n{text}");
+        (seed, looked) = (seed + 1, looked + 1);
+    }
+    looked
+}
+
+#[test]
+fn the_parser_stands_any_text() {
+    let files = corpus();
+    let mut read = 0;
+    let looked = go_on(&files, |_, text| {
+        is_complete(text);
+        let Ok(all) = parse(text) else { return };
+        read += 1;
+        for parsed in all.iter().filter(|p| !matches!(p.statement, Statement::Unsupported { .. })) {
+            let printed = parsed.statement.to_string();
+            let again = parse(&printed).unwrap_or_else(|e| panic!("printed as {printed}: {e:?}"));
+            assert_eq!(again.len(), 1, "printed as {printed}");
+            assert_eq!(again[0].statement, parsed.statement, "printed as {printed}");
+        }
+    });
+    println!("{looked} texts, {read} read");
+    assert!(read > looked / 20, "{read} of {looked} were statements");
+}
+
+/// What a file's statements find when they are planned.
+#[derive(Clone, Default)]
+struct Planned {
+    catalog: Catalog,
+    facts: Facts,
+}
+
+impl Planned {
+    fn of(file: &File) -> Planned {
+        let mut planned = Planned::default();
+        for statement in file {
+            // Some statements of the corpus are meant to be refused.
+            if let Ok(all) = parse_with(statement, planned.catalog.types()) {
+                all.iter().for_each(|parsed| drop(planned.take(parsed)));
+            }
+        }
+        planned
+    }
+
+    fn put(&mut self, source: tidegate::catalog::Source) {
+        let fact = TopicFact { partitions: source.partitions, replicas: 1 };
+        self.facts.topics.insert(source.topic.clone(), fact);
+        self.catalog.put(source);
+    }
+
+    fn take(&mut self, parsed: &Parsed) -> tidegate::error::Result<()> {
+        let settings = Settings { value_format: None, ..Settings::default() };
+        let (catalog, facts) = (&self.catalog, &self.facts);
+        match &parsed.statement {
+            Statement::CreateSource(create) => {
+                if let Created::New(made) = plan::create_source(create, catalog, facts, &settings, &parsed.text)? {
+                    self.put(made.source);
+                }
+            }
+            Statement::CreateAs(create) => {
+                if let Created::New(made) = plan::create_as(create, "Q", catalog, facts, &settings, &parsed.text)? {
+                    compile::pipeline(&made.logical)?;
+                    self.put(made.sink);
+                }
+            }
+            Statement::CreateType(create) => self.catalog.put_type(create.name.value.clone(), create.ty.clone()),
+            Statement::Alter(alter) => self.put(plan::alter_source(alter, catalog, &parsed.text)?),
+            Statement::InsertValues(insert) => drop(plan::insert_values(insert, catalog)?),
+            Statement::InsertSelect(insert) => {
+                compile::pipeline(&plan::insert_select(insert, "Q", catalog, &settings)?.logical)?;
+            }
+            Statement::Select(select) if select.emit.is_some() => {
+                compile::pipeline(&plan::push_query(select, catalog, &settings)?.logical)?;
+            }
+            Statement::Select(select) => drop(plan::batch_query(select, catalog, &settings)?),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn the_planner_stands_any_statement() {
+    let files = corpus();
+    let worlds: Vec<Planned> = files.iter().map(Planned::of).collect();
+    let (mut tried, mut made) = (0, 0);
+    let looked = go_on(&files, |at, text| {
+        let Ok(all) = parse_with(text, worlds[at].catalog.types()) else { return };
+        let mut world = worlds[at].clone();
+        for parsed in &all {
+            tried += 1;
+            match world.take(parsed) {
+                Ok(()) => made += 1,
+                Err(e) => assert_ne!(e.kind(), tidegate::error::Kind::Bug, "{e:?}"),
+            }
+        }
+    });
+    println!("{looked} texts, {tried} statements, {made} planned");
+    assert!(made > looked / 40, "{made} of {looked} could be planned");
+}
