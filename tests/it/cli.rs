@@ -290,6 +290,7 @@ fn echo() -> Session {
             None => Ok(Outcome::Message(format!("did {statement}"))),
         }),
         names: Box::new(Vec::new),
+        notices: Box::new(Vec::new),
         greeting: String::new(),
         history: None,
     }

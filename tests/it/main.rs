@@ -21,6 +21,7 @@ mod kafka;
 mod log_contract;
 mod model;
 mod mutants;
+mod owner;
 mod parse;
 mod plan;
 mod row_programs;
