@@ -8,6 +8,7 @@ mod batch;
 mod batches;
 mod cli;
 mod crash;
+mod disk_full;
 mod embedded_crash;
 mod embedded_tidy;
 mod engine;
