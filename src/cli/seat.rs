@@ -84,9 +84,13 @@ pub(super) fn take(config: &Config, directory: &Path, clock: &SharedClock) -> Re
                 return Err(Error::new(Kind::Busy, format!("{} has the service id {theirs}", client.name()))
                     .with_hint(format!("end it, or attach with --service-id {theirs}")));
             }
-            Err(Trouble::Failed(e)) => return Err(e),
-            Err(Trouble::Gone(_)) if clock.monotonic() < end => clock.sleep(PAUSE),
-            Err(Trouble::Gone(e)) => return Err(busy.with_detail(format!("and it cannot be attached to: {e}"))),
+            Err(Trouble::Failed(e)) if e.kind() == Kind::Busy => return Err(e),
+            // It ended while it was asked, or did not begin yet.
+            Err(_) if clock.monotonic() < end => clock.sleep(PAUSE),
+            Err(trouble) => {
+                let why = trouble.error();
+                return Err(busy.with_detail(format!("and it cannot be attached to: {why}")));
+            }
         }
     }
 }

@@ -100,7 +100,7 @@ impl Decoder {
             _ if keeps.is_empty() => Body::Nothing { always_absent: false },
             Format::Kafka => Body::Kafka(Box::new(Cells::new(&keeps[0].0.ty, keeps[0].1))),
             Format::Json => Body::Json(Box::new(json::Reader::new(&keeps, bare))),
-            Format::ProtobufNosr => Body::Protobuf(Box::new(protobuf::Reader::new(&keeps))),
+            Format::ProtobufNosr => Body::Protobuf(Box::new(protobuf::Reader::new(&keeps, bare))),
             Format::Delimited(delimiter) => Body::Delimited(Box::new(delimited::Reader::new(delimiter, &keeps))),
         };
         Ok(Decoder { body, outputs, rows: 0, absent: vec![], bytes: 0 })
@@ -259,7 +259,8 @@ impl Encoder {
             let start = data.len();
             match (self.format, self.bare) {
                 (Format::Kafka, _) => kafka::write(&sources[0].1, row, data),
-                (Format::ProtobufNosr, _) => protobuf::write(&columns, row, data)?,
+                (Format::ProtobufNosr, true) => protobuf::write_alone(&columns[0], row, data)?,
+                (Format::ProtobufNosr, false) => protobuf::write(&columns, row, data)?,
                 (Format::Delimited(delimiter), _) => delimited::write(&columns, row, delimiter, &mut field, data),
                 (_, true) => sources[0].1.write(row, data),
                 (_, false) => write_object(&sources, row, data),
