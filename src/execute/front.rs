@@ -9,12 +9,14 @@ use super::join_foreign::{ForeignJoin, ForeignSide};
 use super::join_tables::{LookupJoin, TableJoin};
 use super::pipeline::{Hop, Input, JoinSide, JoinStage, Pipeline};
 use super::row::RowOperator;
+use super::scratch::Scratch;
 use super::stages::Exchange;
 use super::{ChangeBatch, Operator, Out};
 use crate::error::{Error, Result};
 use crate::parse::statement::JoinKind;
 use crate::plan::join::Rule;
 use crate::types::{Column, SqlType};
+use std::sync::Arc;
 
 /// All joins of a query.
 #[derive(Debug, Default)]
@@ -43,10 +45,10 @@ struct Port {
 }
 
 impl Front {
-    pub(super) fn new(pipeline: &Pipeline) -> Result<Front> {
+    pub(super) fn new(pipeline: &Pipeline, scratch: &Arc<Scratch>) -> Result<Front> {
         let inputs = pipeline.scans.iter().enumerate();
         let inputs = inputs.flat_map(|(i, s)| (0..s.source.partitions as usize).map(move |p| (i, p))).collect();
-        let joints = pipeline.joins.iter().map(|stage| joint(stage, pipeline)).collect::<Result<_>>()?;
+        let joints = pipeline.joins.iter().map(|stage| joint(stage, pipeline, scratch)).collect::<Result<_>>()?;
         Ok(Front { joints, inputs })
     }
 
@@ -126,7 +128,7 @@ impl Front {
     }
 }
 
-fn joint(stage: &JoinStage, pipeline: &Pipeline) -> Result<Joint> {
+fn joint(stage: &JoinStage, pipeline: &Pipeline, scratch: &Arc<Scratch>) -> Result<Joint> {
     let port = |side: &JoinSide| -> Result<Port> {
         let partitions = match side.input {
             Input::Scan(scan) => pipeline.scans[scan].source.partitions,
@@ -141,7 +143,7 @@ fn joint(stage: &JoinStage, pipeline: &Pipeline) -> Result<Joint> {
     let key = std::slice::from_ref(&stage.key);
     let task = |_| -> Result<Box<dyn Operator>> {
         Ok(match &stage.rule {
-            Rule::Within(within) => Box::new(WithinOperator::new(stage, *within)?),
+            Rule::Within(within) => Box::new(WithinOperator::new(stage, *within, scratch)?),
             Rule::Lookup => {
                 let [_, table] = columns(stage)?;
                 Box::new(LookupJoin::new(stage.kind == JoinKind::Left, stage.key_format, key, &table)?)

@@ -27,8 +27,9 @@ impl Probe {
     }
 }
 
+/// Spreads the bits of a word.
 #[inline(always)]
-fn mix(x: u64) -> u64 {
+pub(super) fn mix(x: u64) -> u64 {
     let p = u128::from(x ^ 0x9E37_79B9_7F4A_7C15) * 0xD6E8_FEB8_6659_FD93u128;
     (p as u64) ^ ((p >> 64) as u64)
 }
@@ -77,6 +78,15 @@ impl KeyTable {
     /// Are keys numbers?
     pub(super) fn is_numbers(&self) -> bool {
         matches!(self.keys, Keys::Numbers(_))
+    }
+
+    /// Memory that it takes.
+    pub(super) fn size(&self) -> usize {
+        let keys = match &self.keys {
+            Keys::Numbers(numbers) => numbers.capacity() * size_of::<i64>(),
+            Keys::Bytes { data, ends } => data.capacity() + ends.capacity() * size_of::<usize>(),
+        };
+        keys + self.buckets.capacity() * size_of::<(u64, u32)>()
     }
 
     pub(super) fn len(&self) -> u32 {

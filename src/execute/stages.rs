@@ -11,6 +11,7 @@ use crate::execute::explode::Explode;
 use crate::execute::front::Front;
 use crate::execute::pipeline::{AggregateSpec, Hop, Pipeline};
 use crate::execute::row::RowOperator;
+use crate::execute::scratch::Scratch;
 use crate::execute::session::SessionOperator;
 use crate::execute::table::TableOperator;
 use crate::execute::{ChangeBatch, Mode, Operator, Out};
@@ -93,8 +94,8 @@ impl Exchange {
 }
 
 impl Stages {
-    /// The operators of a pipeline.
-    pub fn new(pipeline: &Pipeline, mode: Mode) -> Result<Stages> {
+    /// The operators of a pipeline; `scratch` is for what does not fit into memory.
+    pub fn new(pipeline: &Pipeline, mode: Mode, scratch: &Arc<Scratch>) -> Result<Stages> {
         let partitions = pipeline.partitions();
         // Rows of a table for whoever asked, not for a topic: they carry their key among their columns, or not at all.
         let read = pipeline.output.table && pipeline.output.key.is_empty();
@@ -111,7 +112,7 @@ impl Stages {
         };
         let tables = pipeline.table.iter().flat_map(|spec| (0..partitions).map(|_| TableOperator::new(spec)));
         Ok(Stages {
-            front: Front::new(pipeline)?,
+            front: Front::new(pipeline, scratch)?,
             rows,
             tables: tables.collect::<Result<_>>()?,
             explode: pipeline
