@@ -19,6 +19,7 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::header::{AUTHORIZATION, HOST};
 use hyper::{Method, StatusCode};
 use hyper_util::rt::TokioIo;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -89,9 +90,7 @@ impl Client {
     }
 
     fn open(address: String, token: Option<String>, name: String) -> Result<Client, Trouble> {
-        let log = String::new();
-        let hello = Hello { protocol: 0, version: String::new(), pid: 0, log, service_id: String::new() };
-        let mut client = Client { address, token, name, hello };
+        let mut client = Client { address, token, name, hello: Hello::default() };
         let body = client.call(Method::GET, "/session", Bytes::new())?.plain()?;
         client.hello = serde_json::from_slice(&body)
             .map_err(|e| Error::io(format!("{} is no tidegate that this one understands", client.name)).because(e))?;
@@ -103,6 +102,12 @@ impl Client {
             ));
         }
         Ok(client)
+    }
+
+    /// A session in which what the other side does otherwise is as it is here (a server starts reading at `latest`).
+    pub(super) fn session(&self, here: &BTreeMap<String, String>) -> Result<Session> {
+        let differs = |(name, value): &(&String, &String)| self.hello.properties.get(*name) != Some(value);
+        Session::with_properties(here.iter().filter(differs).map(|(name, value)| (name.clone(), value.clone())))
     }
 
     /// What it is called.

@@ -117,18 +117,19 @@ fn client_properties(file: &Path) -> Result<BTreeMap<String, String>> {
     Ok(properties)
 }
 
-fn session(seat: Seat, history: Option<PathBuf>, driver: Option<Driver>) -> Session {
+fn session(seat: Seat, history: Option<PathBuf>, driver: Option<Driver>) -> Result<Session> {
     let greeting = format!("Tidegate {} on {}. Type help, or a statement and ;", env!("CARGO_PKG_VERSION"), seat.log());
     let seat = Rc::new((driver, seat));
-    let (named, noticed) = (seat.clone(), seat.clone());
-    let mut state = EngineSession::default();
-    Session {
+    let (named, noticed, asked) = (seat.clone(), seat.clone(), seat.clone());
+    let mut state = seat.1.session()?;
+    Ok(Session {
         execute: Box::new(move |text| seat.1.execute(text, &mut state)),
         names: Box::new(move || named.1.names()),
         notices: Box::new(move || noticed.1.notices()),
+        is_guest: Box::new(move || asked.1.is_guest()),
         greeting,
         history,
-    }
+    })
 }
 
 fn history(config: &Config) -> Option<PathBuf> {
@@ -204,7 +205,7 @@ impl Doors for Machine {
                 (Seat::open(config, self.clock.clone())?, history)
             }
         };
-        Ok(session(seat, history, None))
+        session(seat, history, None)
     }
 
     fn topics(&mut self, place: &Place) -> Result<Box<dyn Topics>> {
@@ -292,7 +293,7 @@ impl Doors for Machine {
         let driver = Driver { stop, thread: Some(thread) };
         let seat = Seat::at(Taken::Here(engine, owner), config, self.clock.clone());
         Ok(Demo {
-            session: session(seat, history, Some(driver)),
+            session: session(seat, history, Some(driver))?,
             before: DEMO_BEFORE.to_owned(),
             shown: format!("{} LIMIT {DEMO_ROWS};", shown.text),
             after: DEMO_AFTER.to_owned(),

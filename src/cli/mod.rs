@@ -46,6 +46,8 @@ pub struct Session {
     pub names: Box<dyn Fn() -> Vec<String>>,
     /// What has happened since it was last asked that the user should know: whom the session is attached to.
     pub notices: Box<dyn Fn() -> Vec<String>>,
+    /// Statements are carried out by another process.
+    pub is_guest: Box<dyn Fn() -> bool>,
     /// The first line at the prompt.
     pub greeting: String,
     /// Where the prompt's history is kept; `None` = nowhere.
@@ -167,7 +169,10 @@ impl Process {
                 self.open(session, |p, s| match p.script(s, &text, arguments)? {
                     OK => {
                         p.tell(s)?;
-                        writeln!(p.errors, "Running. Ctrl-C commits and ends.")?;
+                        match (s.is_guest)() {
+                            false => writeln!(p.errors, "Running. Ctrl-C commits and ends.")?,
+                            true => writeln!(p.errors, "Running there. Ctrl-C ends this one only.")?,
+                        }
                         while !interrupt.asked() {
                             doors.pause();
                             p.tell(s)?;

@@ -146,6 +146,19 @@ impl Seat {
         }
     }
 
+    /// The session with which a prompt begins.
+    pub(super) fn session(&self) -> Result<Session> {
+        match self.shared.now() {
+            Now::Guest(client) => client.session(&self.shared.config.properties),
+            Now::Here(_) | Now::Left => Ok(Session::default()),
+        }
+    }
+
+    /// Statements are carried out by another process.
+    pub(super) fn is_guest(&self) -> bool {
+        matches!(self.shared.now(), Now::Guest(_))
+    }
+
     /// Streams and tables.
     pub(super) fn names(&self) -> Vec<String> {
         match self.shared.now() {

@@ -250,9 +250,17 @@ impl Encoder {
         let typed = columns.iter().zip(&self.columns).map(|(a, c)| Source::new(a, &c.ty));
         let sources = self.names.iter().cloned().zip(typed.collect::<Result<Vec<_>>>()?).collect::<Vec<_>>();
         let mut field = String::new();
+        let mut bad = vec![];
+        // Only lists can hold what PROTOBUF cannot.
+        let lists = self.format == Format::ProtobufNosr && self.columns.iter().any(|c| protobuf::has_lists(&c.ty));
         for row in 0..rows {
             let null = present.is_some_and(|p| p.is_null(row)) || self.bare && sources[0].1.is_null(row);
             if null {
+                ranges.push(None);
+                continue;
+            }
+            if lists && columns.iter().any(|c| protobuf::has_null_item(c, row)) {
+                bad.push((row, Bad { reason: "an ARRAY holds NULL, for which PROTOBUF has no place".to_owned() }));
                 ranges.push(None);
                 continue;
             }
@@ -267,7 +275,7 @@ impl Encoder {
             }
             ranges.push(Some(start..data.len()));
         }
-        Ok(vec![])
+        Ok(bad)
     }
 }
 

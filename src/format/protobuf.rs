@@ -9,7 +9,8 @@
 //! ARRAY repeated   MAP repeated { key = 1; value = 2 }   STRUCT a message
 //! ```
 //!
-//! There is no NULL for scalars: what is missing is 0, false or empty. A message that is missing is NULL.
+//! There is no NULL for scalars: what is missing is 0, false or empty. A message that is missing is NULL. An element of an ARRAY
+//! cannot be missing: a row with such a NULL is not written.
 //!
 //! A single column that stands alone is a message all the same: a DECIMAL, DATE, TIME, TIMESTAMP or STRUCT its own, any other
 //! scalar one of Google's wrappers (`StringValue` and so on), which have it as field 1, as a row of one column has. What is
@@ -282,6 +283,35 @@ pub(super) fn write(columns: &[ArrayRef], row: usize, out: &mut Vec<u8>) -> Resu
         write_field(i as u64 + 1, column, row, out)?;
     }
     Ok(())
+}
+
+/// Is there an ARRAY in this type?
+pub(super) fn has_lists(ty: &SqlType) -> bool {
+    match ty {
+        SqlType::Array(_) => true,
+        SqlType::Map(_, value) => has_lists(value),
+        SqlType::Struct(fields) => fields.iter().any(|(_, ty)| has_lists(ty)),
+        _ => false,
+    }
+}
+
+/// Does an ARRAY in this value hold a NULL?
+pub(super) fn has_null_item(column: &ArrayRef, row: usize) -> bool {
+    if column.is_null(row) {
+        return false;
+    }
+    match column.data_type() {
+        DataType::List(_) => {
+            let items = column.as_list::<i32>().value(row);
+            items.null_count() > 0 || (0..items.len()).any(|i| has_null_item(&items, i))
+        }
+        DataType::Map(..) => {
+            let entries = column.as_map().value(row);
+            (0..entries.len()).any(|i| has_null_item(entries.column(1), i))
+        }
+        DataType::Struct(_) => column.as_struct().columns().iter().any(|c| has_null_item(c, row)),
+        _ => false,
+    }
 }
 
 /// Appends the one value of a row, which is not NULL, without a row around it.

@@ -113,6 +113,7 @@ async fn hello(State(house): State<Arc<House>>) -> axum::Json<Hello> {
         pid: std::process::id(),
         log: house.log.describe(),
         service_id: house.config.service_id.clone(),
+        properties: house.config.properties.clone(),
     })
 }
 

@@ -33,7 +33,7 @@ const HEAD_BYTES: usize = 5;
 const FRAME_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// Who the owner is: what `GET /session` answers.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Hello {
     /// [`PROTOCOL`].
     pub protocol: u32,
@@ -45,6 +45,8 @@ pub struct Hello {
     pub log: String,
     /// Its service id.
     pub service_id: String,
+    /// Properties in force there unless a session overrides them.
+    pub properties: BTreeMap<String, String>,
 }
 
 /// A statement and the session that it is said in.

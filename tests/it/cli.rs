@@ -291,6 +291,7 @@ fn echo() -> Session {
         }),
         names: Box::new(Vec::new),
         notices: Box::new(Vec::new),
+        is_guest: Box::new(|| false),
         greeting: String::new(),
         history: None,
     }

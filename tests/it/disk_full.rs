@@ -98,8 +98,7 @@ impl<'a> Server<'a> {
 
     fn sql(&self, text: &str) -> Output {
         let mut command = Command::new(TIDEGATE);
-        let text = format!("SET 'auto.offset.reset' = 'earliest'; {text}");
-        command.args(["--server", &self.url, "-o", "json", "sql", "-e", &text]).output().unwrap()
+        command.args(["--server", &self.url, "-o", "json", "sql", "-e", text]).output().unwrap()
     }
 
     fn rows(&self, text: &str) -> Vec<Value> {

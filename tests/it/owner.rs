@@ -59,7 +59,7 @@ impl Process {
         let file = directory.path().join(name);
         std::fs::write(&file, statements).unwrap();
         let process = Process::start(&directory.path().join("data"), &["run", file.to_str().unwrap()]);
-        process.says("Running.");
+        process.says("Running");
         process
     }
 
@@ -294,10 +294,14 @@ fn a_prompt_at_a_server_needs_no_directory() {
         let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
         child.wait_with_output().unwrap()
     };
-    let piped = at(&[&url, "-o", "json"], "SET 'auto.offset.reset' = 'earliest'; SHOW STREAMS; SHOW PROPERTIES;");
+    let piped = at(&[&url, "-o", "json"], "SHOW STREAMS; SHOW PROPERTIES;");
     let said = text(&piped.stdout);
     assert!(said.contains("\"Property\":\"auto.offset.reset\",\"Value\":\"earliest\",\"From\":\"SESSION\""), "{said}");
     assert_eq!(text(&piped.stderr), format!("attached to the server at {url}\n"));
+    let sql = "CREATE STREAM s (n INT) WITH (KAFKA_TOPIC = 't', VALUE_FORMAT = 'JSON', PARTITIONS = 1);\
+               INSERT INTO s VALUES (7); SELECT n FROM s EMIT CHANGES LIMIT 1;";
+    let earlier = at(&["--server", &url, "-o", "csv", "sql", "-e", sql], "");
+    assert!(text(&earlier.stdout).ends_with("N\n7\n"), "as at every prompt, from the earliest record on");
     assert_eq!(at(&["--server", &url, "sql", "-e", "SHOW STREAMS;"], "").status.code(), Some(0));
     assert_eq!(at(&["topic", "list", "--server", &url], "").status.code(), Some(3), "topics are the log's");
     for wrong in ["fly", "https://localhost", "http://", "http://a:b"] {

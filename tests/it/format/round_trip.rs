@@ -255,6 +255,22 @@ fn through_protobuf(column: &Column, array: &arrow::array::ArrayRef, alone: bool
     (payloads, back.collect())
 }
 
+#[test]
+fn protobuf_does_not_write_lists_with_nulls() {
+    let list = || Box::new(SqlType::Array(Box::new(SqlType::Integer)));
+    let column = [Column::value("V", SqlType::Map(Box::new(SqlType::String), list()))];
+    let mut decoder = all(Format::Json, &column, false);
+    for row in [r#"{"V":{"a":[1,2]}}"#, r#"{"V":{"a":[1,null]}}"#, r#"{"V":{"a":null}}"#, r#"{"V":null}"#] {
+        decoder.push(Some(row.as_bytes())).unwrap();
+    }
+    let (arrays, present) = decoder.finish();
+    let mut encoder = Encoder::new(Format::ProtobufNosr, &column, false).unwrap();
+    let (mut data, mut ranges) = (vec![], vec![]);
+    let bad = encoder.encode(&arrays, present.as_ref(), 4, &mut data, &mut ranges).unwrap();
+    assert_eq!(bad.iter().map(|(row, _)| *row).collect::<Vec<_>>(), [1]);
+    assert_eq!(ranges.iter().map(Option::is_some).collect::<Vec<_>>(), [true, false, true, true]);
+}
+
 /// A repeated field has no place for a NULL.
 fn without_null_items(value: Value) -> Value {
     match value {
