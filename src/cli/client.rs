@@ -283,7 +283,7 @@ impl Call {
     }
 
     fn broken(&self, what: &str) -> Error {
-        Error::io(format!("{} ended before its answer did", self.name)).with_detail(what)
+        Error::io(format!("{} ended before its answer did", self.name)).with_detail(what).with_hint("ask again")
     }
 }
 

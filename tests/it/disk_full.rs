@@ -36,13 +36,14 @@ impl Disk {
         let mut line = String::new();
         BufReader::new(holder.stdout.take()?).read_line(&mut line).ok()?;
         let disk = Disk { holder, directory: directory.to_path_buf() };
-        (line == "mounted\n").then_some(disk)
+        let seen = line == "mounted\n" && disk.program("true").status().is_ok_and(|s| s.success());
+        seen.then_some(disk)
     }
 
     /// A program that sees the disk.
-    fn command(&self) -> Command {
+    fn program(&self, name: &str) -> Command {
         let mut command = Command::new("nsenter");
-        command.args(["--user", "--mount", "--preserve-credentials", "-t", &self.holder.id().to_string(), TIDEGATE]);
+        command.args(["--user", "--mount", "--preserve-credentials", "-t", &self.holder.id().to_string(), name]);
         command
     }
 
@@ -81,7 +82,7 @@ struct Server<'a> {
 
 impl<'a> Server<'a> {
     fn start(disk: &'a Disk) -> Server<'a> {
-        let mut command = disk.command();
+        let mut command = disk.program(TIDEGATE);
         command.args(["server", "--listen", "127.0.0.1:0", "--data"]).arg(&disk.directory);
         let mut process = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
@@ -157,7 +158,8 @@ fn until(what: &str, mut done: impl FnMut() -> bool) {
 fn a_full_disk_is_waited_for_and_nothing_is_lost_or_doubled() {
     let scratch = tempfile::tempdir().unwrap();
     let Some(disk) = Disk::mount(scratch.path()) else {
-        let _ = writeln!(std::io::stderr(), "skipped: a file system cannot be mounted here (unshare -rm, mount)");
+        let _ =
+            writeln!(std::io::stderr(), "skipped: a file system cannot be mounted here (unshare -rm, mount, nsenter)");
         return;
     };
     let mut server = Server::start(&disk);
