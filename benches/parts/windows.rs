@@ -39,7 +39,6 @@ pub(crate) fn windows() {
     let cost = best(|| run(&mut *grouping(tumbling, Mode::Each, false), &single, Mode::Each));
     println!("{:<42} {cost:7.1} ns/row {:6.2} M rows/s", "tumbling Each, 100000 keys, batches of 1", 1e3 / cost);
     hopping();
-    sessions();
 }
 
 /// EMIT FINAL with 600 rows a key and window: what panes cost.
@@ -55,7 +54,7 @@ fn hopping() {
     }
 }
 
-fn sessions() {
+pub(crate) fn sessions() {
     for keys in [1_000, 100_000] {
         // A key comes every `keys` milliseconds on average: about seven rows a session.
         let input = input(keys, ROWS, BATCH_ROWS, keys);
