@@ -1,6 +1,6 @@
 //! What each part of the path costs, in nanoseconds of processor time per event, beside a yardstick measured in the same run.
 //!
-//! `cargo bench --bench parts [-- codec|joins|windows|scalar|long-join]`; without a name all but the last, which takes minutes.
+//! `cargo bench --bench parts [-- codec|joins|windows|sessions|scalar|long-join]`; without a name all but the last, which takes minutes.
 //! One line per part: best, median and worst of the repetitions, or the best and its ratio to the yardstick.
 #![allow(clippy::disallowed_methods, clippy::print_stdout, missing_docs)]
 
@@ -34,8 +34,13 @@ const PASSES: u64 = 10;
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|w| !w.starts_with("--")).collect();
     let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|w| w == name);
-    let parts: [(&str, fn()); 4] =
-        [("codec", codec), ("joins", joins::joins), ("windows", windows::windows), ("scalar", scalar::scalar)];
+    let parts: [(&str, fn()); 5] = [
+        ("codec", codec),
+        ("joins", joins::joins),
+        ("windows", windows::windows),
+        ("sessions", windows::sessions),
+        ("scalar", scalar::scalar),
+    ];
     parts.iter().filter(|(name, _)| is_wanted(name)).for_each(|(_, part)| part());
     if wanted.iter().any(|w| w == "long-join") {
         long_join::long_join();

@@ -18,6 +18,7 @@
 
 mod expiry;
 mod index;
+mod pass;
 mod store;
 mod write;
 
@@ -28,11 +29,12 @@ use super::pipeline::{AggregateCall, AggregateSpec};
 use super::state_bytes::{STATE_VERSION, StateBytes};
 use super::{BadRow, ChangeBatch, Delta, Mode, Operator, Out};
 use crate::error::{Error, Result};
-use crate::functions::accumulate::{Accumulator, Arguments, Cells, Heap, Op, Results, State, Step, Work};
+use crate::functions::accumulate::{Accumulator, Arguments, Heap, Op, Results, State, Step, Work};
 use crate::mutant::{self, Mutant};
 use crate::types::time::{NEVER, Window, WindowKind};
 use arrow::array::ArrayRef;
 use index::{Index, NIL};
+use pass::{Pass, Pending, Row};
 use std::collections::BTreeMap;
 use std::hint::black_box;
 
@@ -81,6 +83,8 @@ pub struct SessionOperator {
     /// Words of events that ask for them.
     before: Vec<i64>,
     last_seq: u64,
+    /// The program of a pass: empty, kept for its room.
+    steps: Vec<Step>,
     /// Changelog entries that wait for the end of the restore.
     restoring: BTreeMap<Vec<u8>, Vec<u8>>,
 }
@@ -96,24 +100,6 @@ struct Event {
     had: bool,
     /// Where its words before the change begin, if they are asked for.
     before: usize,
-}
-
-/// What a step writes: the i-th of all vectors belong together.
-#[derive(Debug, Default)]
-struct Pending {
-    /// Input rows.
-    rows: Vec<u32>,
-    bounds: Vec<(i64, i64)>,
-    seqs: Vec<u64>,
-    /// False for a tombstone.
-    alive: Vec<bool>,
-    had: Vec<bool>,
-    after: Vec<Cells>,
-    before: Vec<Cells>,
-    /// `Final`: closed sessions and the rows that closed them.
-    closed: Vec<(u32, u64)>,
-    /// Rows whose value one of the aggregates could not take, with its number.
-    unfit: Vec<(u32, usize)>,
 }
 
 impl SessionOperator {
@@ -162,6 +148,7 @@ impl SessionOperator {
             events: Vec::new(),
             before: Vec::new(),
             last_seq: 0,
+            steps: Vec::new(),
             restoring: BTreeMap::new(),
         })
     }
@@ -242,12 +229,17 @@ impl SessionOperator {
             if session.end < shut || session.end < time.saturating_sub(self.gap) {
                 break;
             }
-            if session.start <= time.saturating_add(self.gap) {
+            let (reached, start) = (session.start <= time.saturating_add(self.gap), session.start);
+            if reached {
                 hits.push(at);
             } else {
                 previous = at;
             }
             at = session.next;
+            // Sessions lie further apart than the gap: the older ones are out of reach, and need not be looked at.
+            if start <= time {
+                break;
+            }
         }
         let Some(&target) = hits.last() else {
             if time < shut {
@@ -369,55 +361,10 @@ impl SessionOperator {
     }
 }
 
-/// One row on its way into a session.
-#[derive(Clone, Copy, Debug)]
-struct Row {
-    row: u32,
-    seq: u64,
-    time: i64,
-    key: u32,
-}
-
 /// The keys of a batch.
 struct Input<'a> {
     keys: super::keys::BatchKeys<'a>,
     usable: Option<arrow::buffer::NullBuffer>,
-}
-
-/// A pass in the making.
-struct Pass<'a> {
-    steps: Vec<Step>,
-    /// Results after changes are wanted, and those before them.
-    results: bool,
-    old: bool,
-    pending: &'a mut Pending,
-    out: &'a mut Out,
-}
-
-impl Pass<'_> {
-    #[inline(always)]
-    fn before(&mut self, op: Op, slot: u32) {
-        if self.old {
-            self.step(op, slot, 0);
-        }
-    }
-
-    #[inline(always)]
-    fn step(&mut self, op: Op, slot: u32, with: u32) {
-        if self.results || matches!(op, Op::Start | Op::Add | Op::Merge) {
-            self.steps.push(Step { op, slot, with });
-        }
-    }
-}
-
-impl Pending {
-    fn push(&mut self, row: Row, bounds: (i64, i64), alive: bool, had: bool) {
-        self.rows.push(row.row);
-        self.bounds.push(bounds);
-        self.seqs.push(row.seq);
-        self.alive.push(alive);
-        self.had.push(had);
-    }
 }
 
 impl Operator for SessionOperator {
@@ -427,6 +374,9 @@ impl Operator for SessionOperator {
         let input = Input { keys: self.layout.read(&batch.key)?, usable: usable(batch) };
         let (late, bad) = (self.late, out.bad.len());
         let mut pending = Pending { after: self.cells(), before: self.cells(), ..Pending::default() };
+        if self.when == When::Each {
+            pending.reserve(2 * batch.len());
+        }
         let (mut at, mut warmed, mut slots) = (0, 0, Vec::new());
         while at < batch.len() {
             if at >= warmed {
@@ -434,17 +384,20 @@ impl Operator for SessionOperator {
                 self.warm(&input, at..warmed, &mut slots);
             }
             let results = self.when == When::Each;
-            let mut pass = Pass { steps: Vec::new(), results, old: self.with_old, pending: &mut pending, out };
+            let steps = std::mem::take(&mut self.steps);
+            let mut pass = Pass { steps, results, old: self.with_old, pending: &mut pending, out };
             at = self.resolve(batch, &input, at, &mut pass);
-            let steps = pass.steps;
+            let mut steps = pass.steps;
             self.accumulate(batch, &steps, &mut pending)?;
+            steps.clear();
+            self.steps = steps;
             self.close(batch.seq[at - 1], &mut pending)?;
         }
         self.heap.advance(batch.len());
         self.last_seq = batch.seq[batch.len() - 1];
         out.late += self.late - late;
         self.report(batch, &pending, out);
-        out.bad[bad..].sort_by_key(|b| b.seq);
+        out.bad.sort(bad);
         self.write_pending(batch, pending, out)
     }
 

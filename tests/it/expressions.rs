@@ -181,7 +181,7 @@ fn pieces(pipeline: &Pipeline, input: &ChangeBatch, cuts: &[usize]) -> Result<(V
         operator.step(&[Some(&piece)], &mut out).map_err(|e| format!("rows {cut:?}: {e:?}"))?;
     }
     let rows = out.batches.iter().flat_map(|b| cells(&b.new.columns)).collect();
-    let mut entries: Entries = out.bad.into_iter().map(|b| (b.seq, b.reason)).collect();
+    let mut entries: Entries = out.bad.iter().map(|(seq, reason)| (seq, reason.to_owned())).collect();
     entries.sort();
     Ok((rows, entries))
 }

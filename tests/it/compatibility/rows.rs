@@ -146,7 +146,7 @@ pub(crate) const CLAUSES: &[Row] = &[
     row(
         "WINDOW TUMBLING, HOPPING, SESSION, GRACE PERIOD, RETENTION",
         Yes,
-        "hopping EMIT FINAL goes window by window; RETENTION lengthens what EMIT FINAL keeps of time windows, not how long rows join a session",
+        "RETENTION lengthens what EMIT FINAL keeps of time windows, not how long rows join a session",
         &[
             "CREATE TABLE x AS SELECT id, COUNT(*) AS c FROM s WINDOW HOPPING (SIZE 2 SECONDS, ADVANCE BY 1 SECOND, RETENTION 1 DAY, GRACE PERIOD 1 HOUR) GROUP BY id EMIT FINAL",
             "CREATE TABLE y AS SELECT id, COUNT(*) AS c FROM s WINDOW SESSION (5 SECONDS) GROUP BY id",
@@ -164,7 +164,7 @@ pub(crate) const CLAUSES: &[Row] = &[
     row(
         "Joins of streams WITHIN: INNER, LEFT, RIGHT, FULL OUTER, GRACE PERIOD, several in one statement",
         Yes,
-        "their buffers live in memory",
+        "rows beyond 128 MiB for all joins of a process go to files in `ksql.streams.state.dir`, by default a folder of the data directory",
         &[
             "CREATE STREAM x AS SELECT s.id AS id, r.n FROM s JOIN r WITHIN (1 SECOND, 2 SECONDS) GRACE PERIOD 1 SECOND ON s.id = r.id",
             "CREATE STREAM y AS SELECT ROWKEY, s.n, r.n FROM s FULL JOIN r WITHIN 1 SECOND ON s.id = r.id",
@@ -285,7 +285,7 @@ pub(crate) const FORMATS: &[(&str, &str)] = &[
     ("KAFKA", ""),
     ("NONE", ""),
     ("DELIMITED", "KEY_DELIMITER, VALUE_DELIMITER"),
-    ("PROTOBUF_NOSR", "single columns always in a message"),
+    ("PROTOBUF_NOSR", "an ARRAY or MAP cannot stand alone: not as the only key column, nor with WRAP_SINGLE_VALUE=FALSE"),
     ("AVRO", ""),
     ("PROTOBUF", ""),
     ("JSON_SR", ""),
