@@ -61,6 +61,8 @@ struct Inner {
     detail: Option<String>,
     hint: Option<String>,
     span: Option<Span>,
+    /// The place in words, to stand before the message once the text is known.
+    place: Option<&'static str>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -77,7 +79,7 @@ impl Error {
             Kind::Data | Kind::Io | Kind::Fenced | Kind::Bug => 50000,
         };
         let message = message.into();
-        Error(Box::new(Inner { kind, code, message, detail: None, hint: None, span: None, source: None }))
+        Error(Box::new(Inner { kind, code, message, detail: None, hint: None, span: None, place: None, source: None }))
     }
 
     /// The statement is wrong.
@@ -105,6 +107,12 @@ impl Error {
         Error::new(Kind::Bug, message)
     }
 
+    /// The same error in other words.
+    pub(crate) fn reworded(mut self, message: String) -> Error {
+        self.0.message = message;
+        self
+    }
+
     /// Replaces the ksqlDB error code.
     pub fn with_code(mut self, code: u32) -> Error {
         self.0.code = code;
@@ -120,6 +128,25 @@ impl Error {
     /// Adds what the receiver can do now.
     pub fn with_hint(mut self, hint: impl Into<String>) -> Error {
         self.0.hint = Some(hint.into());
+        self
+    }
+
+    /// Asks for the place in words before the message: `{line}` and `{column}` stand for it.
+    pub fn told_as(mut self, words: &'static str) -> Error {
+        self.0.place = Some(words);
+        self
+    }
+
+    /// Puts the place in words before the message, where that was asked for. `text` begins at this line and column.
+    pub(crate) fn told_in(mut self, text: &str, (line, column): (usize, usize)) -> Error {
+        if let (Some(words), Some(span)) = (self.0.place.take(), self.0.span) {
+            let before = text.get(..span.start).unwrap_or(text);
+            let lines = before.matches('\n').count();
+            let last = before.rsplit('\n').next().unwrap_or(before).chars().count();
+            let column = if lines == 0 { column + last } else { last + 1 };
+            let told = words.replace("{line}", &(line + lines).to_string()).replace("{column}", &column.to_string());
+            self.0.message.insert_str(0, &told);
+        }
         self
     }
 

@@ -1,7 +1,8 @@
 //! Errors for people: the fact, the line it is about with the place marked, the detail and the hint.
 //!
 //! ```text
-//! error: line 1:10: Syntax error: Unexpected 'FORM', expected FROM or a comma
+//! error: line 1:10: Syntax Error
+//!        Unexpected 'FORM', expected FROM or a comma
 //!   |
 //! 1 | SELECT * FORM s;
 //!   |          ^^^^

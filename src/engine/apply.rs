@@ -268,6 +268,10 @@ impl Engine {
             return Ok(Entity::Warning(format!("Source `{name}` does not exist.")));
         }
         let mut after = state.catalog.clone();
+        if after.source(name).is_none() {
+            let error = after.require(name).err().unwrap_or_else(|| Error::bug("a source is there and is not"));
+            return Err(error.reworded(format!("{} {name} does not exist.", noun(drop.kind))).at(drop.name.span));
+        }
         let (source, query) = after.drop_source(name, drop.kind).map_err(|e| e.at(drop.name.span))?;
         if drop.delete_topic && source.read_only {
             return Err(

@@ -154,7 +154,7 @@ impl Engine {
 
     /// Carries out one statement; places in errors count in the whole text that it was parsed from.
     pub fn execute(&self, parsed: &Parsed, session: &mut Session) -> Result<Answer> {
-        self.dispatch(parsed, session).map_err(|e| e.shifted(parsed.span.start))
+        self.dispatch(parsed, session).map_err(|e| e.told_in(&parsed.text, parsed.begin).shifted(parsed.span.start))
     }
 
     /// Parses and carries out every statement of a text; stops at the first that fails.

@@ -36,7 +36,8 @@ impl Engine {
             Copy { catalog, facts, queries, next: state.next, session: session.clone() }
         };
         for (at, parsed) in statements.iter().enumerate() {
-            self.pretend(parsed, &mut copy).map_err(|e| (at, e.shifted(parsed.span.start)))?;
+            self.pretend(parsed, &mut copy)
+                .map_err(|e| (at, e.told_in(&parsed.text, parsed.begin).shifted(parsed.span.start)))?;
         }
         Ok(())
     }

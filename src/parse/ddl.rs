@@ -60,6 +60,9 @@ fn columns(reader: &mut Reader<'_>) -> Result<Vec<ColumnDef>> {
         let ty = reader.column_type()?;
         Ok(ColumnDef { name, ty, constraint: constraint(reader)? })
     })?;
+    if *reader.token(0) == Token::LParen {
+        return reader.expecting("',', ')'");
+    }
     if !reader.accept_token(&Token::RParen) {
         return reader.unexpected("a comma or ')'", &["KEY", "PRIMARY", "HEADERS", "HEADER"]);
     }

@@ -52,7 +52,8 @@ pub(super) fn lex(text: &str) -> Result<(Vec<TokenWithSpan>, usize)> {
     let mut offsets = Offsets { text, line: 1, column: 1, byte: 0 };
     let tokens = Tokenizer::new(&KsqlDialect::default(), text).tokenize_with_location().map_err(|e| {
         let start = offsets.seek(e.location);
-        Error::statement(format!("Syntax error: {}", lower_first(&e.message))).at(Span::new(start, text.len()))
+        Error::statement(format!("{}{}", super::reader::SYNTAX_ERROR, lower_first(&e.message)))
+            .at(Span::new(start, text.len()))
     })?;
     let mut out: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len() / 2 + 1);
     for TokenWithSpan { mut token, span } in tokens {

@@ -77,17 +77,29 @@ pub fn parse_piece(whole: &str, piece: Piece<'_>, types: &CustomTypes) -> Result
 
 fn parse_by(dialect: &KsqlDialect, whole: &str, piece: Piece<'_>) -> Result<Parsed> {
     match statement(dialect, piece.text) {
-        Ok(statement) => Ok(Parsed { statement, text: piece.text.to_owned(), span: piece.span }),
+        Ok(statement) => {
+            let begin = line_and_column(whole, piece.span.start);
+            Ok(Parsed { statement, text: piece.text.to_owned(), span: piece.span, begin })
+        }
         Err(error) => Err(located(whole, error.at(Span::new(0, piece.text.len())).shifted(piece.span.start))),
     }
 }
 
+/// Where a byte of the text stands, counted from 1.
+fn line_and_column(text: &str, at: usize) -> (usize, usize) {
+    let before = text.get(..at).unwrap_or(text);
+    let last = before.rsplit('\n').next().unwrap_or(before);
+    (before.matches('\n').count() + 1, last.chars().count() + 1)
+}
+
 /// Puts `line 3:14: ` before a syntax error, as ksqlDB does.
 fn located(whole: &str, error: Error) -> Error {
+    if let Some(span) = error.span().filter(|_| error.message().starts_with(admin::NOT_HERE)) {
+        let (line, column) = line_and_column(whole, span.start);
+        return Error::statement(format!("{} at line {line}:{column}", error.message())).at(span);
+    }
     let (true, Some(span)) = (error.message().starts_with(reader::SYNTAX_ERROR), error.span()) else { return error };
-    let before = whole.get(..span.start).unwrap_or(whole);
-    let line = before.matches('\n').count() + 1;
-    let column = before.rsplit('\n').next().unwrap_or(before).chars().count() + 1;
+    let (line, column) = line_and_column(whole, span.start);
     let told = Error::statement(format!("line {line}:{column}: {}", error.message())).at(span);
     match error.hint() {
         Some(hint) => told.with_hint(hint),

@@ -13,7 +13,10 @@ use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 /// The start of every syntax error's message; `parse` puts line and column before it.
-pub(super) const SYNTAX_ERROR: &str = "Syntax error: ";
+pub(super) const SYNTAX_ERROR: &str = "Syntax Error\n";
+
+/// How ksqlDB begins to say what a type takes.
+pub(super) const EXPECTING: &str = "Expecting {";
 
 /// A parser standing in one statement's tokens.
 pub(super) struct Reader<'a> {
@@ -209,6 +212,17 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// The same in ksqlDB's words: one of these could stand here.
+    pub(super) fn expecting<T>(&self, expected: &str) -> Result<T> {
+        Err(Error::statement(format!("{SYNTAX_ERROR}{EXPECTING}{expected}}}")).at(self.place(0)))
+    }
+
+    /// The place of the first token behind `end`.
+    pub(super) fn behind(&self, end: usize) -> Span {
+        let next = self.places.iter().find(|p| p.start >= end).copied();
+        next.unwrap_or(Span::new(self.text.len(), self.text.len()))
+    }
+
     /// sqlparser's errors in our words and places.
     pub(super) fn lift<T>(&self, read: Result<T, ParserError>) -> Result<T> {
         let message = match read {
@@ -229,6 +243,9 @@ impl<'a> Reader<'a> {
             (None, Some(start)) => Span::new(start.min(self.text.len()), self.text.len()),
             (None, None) => Span::new(self.text.len(), self.text.len()),
         };
+        if message.starts_with(EXPECTING) {
+            return Err(Error::statement(format!("{SYNTAX_ERROR}{message}")).at(at));
+        }
         let Some((expected, _)) = message.strip_prefix("Expected: ").and_then(|m| m.rsplit_once(", found: ")) else {
             return Err(Error::statement(message).at(at));
         };

@@ -1,6 +1,7 @@
 //! Queries: ksqlDB's SELECT with its fixed order of clauses, and beyond it whatever SQL sqlparser reads.
 
 use super::dialect::KsqlDialect;
+use super::lex::{bytes_of, span_of};
 use super::reader::Reader;
 use super::statement::{Emit, Join, JoinKind, Name, Relation, Select, SelectItem, Statement, Within};
 use super::tree;
@@ -19,7 +20,7 @@ pub(super) fn query(dialect: &KsqlDialect, text: &str, tokens: &[TokenWithSpan],
     if own.at_words(&["SELECT"]) {
         match select(&mut own).and_then(|s| own.expect_end(CLAUSES).map(|()| s)) {
             Ok(select) => return Ok(Statement::Select(select)),
-            Err(own) if streams(tokens) => return Err(own),
+            Err(own) if streams(tokens) || no_limit(tokens).is_some_and(|at| at <= start(&own)) => return Err(own),
             Err(own) => error = Some(own),
         }
     }
@@ -84,8 +85,28 @@ pub(super) fn select(reader: &mut Reader<'_>) -> Result<Select> {
     let partition_by = if reader.accept(&["PARTITION", "BY"]) { grouping(reader)? } else { Vec::new() };
     let having = if reader.accept(&["HAVING"]) { Some(reader.expr()?) } else { None };
     let emit = if reader.accept(&["EMIT"]) { Some(emit(reader)?) } else { None };
-    let limit = if reader.accept(&["LIMIT"]) { Some(reader.count("a number of rows")?) } else { None };
+    let limit = if reader.accept(&["LIMIT"]) { Some(limit(reader, emit.is_some())?) } else { None };
     Ok(Select { items, from, joins, window, filter, group_by, partition_by, having, emit, limit })
+}
+
+fn limit(reader: &mut Reader<'_>, push: bool) -> Result<u64> {
+    if *reader.token(0) == Token::Minus {
+        let kind = if push { "Push" } else { "Pull" };
+        let text = format!(
+            "{kind} queries don't support negative integers in the LIMIT clause. See https://cnfl.io/queries for more info."
+        );
+        return Err(Error::statement(text).at(reader.place(0)));
+    }
+    reader.count("a number of rows")
+}
+
+/// LIMIT with what no dialect takes for a number of rows: where the word stands.
+fn no_limit(tokens: &[TokenWithSpan]) -> Option<usize> {
+    let word = |t: &Token, words: &[&str]| matches!(t, Token::Word(w) if w.quote_style.is_none() && words.contains(&w.value.as_str()));
+    let wrong =
+        |t: &Token| *t == Token::Minus || matches!(t, Token::Word(_)) && !word(t, &["ALL", "NULL", "CASE", "CAST"]);
+    let at = tokens.windows(2).find(|t| word(&t[0].token, &["LIMIT"]) && wrong(&t[1].token))?;
+    Some(bytes_of(at[0].span)?.start)
 }
 
 /// The end of a query inside another statement, with hints for what may still follow.
@@ -193,6 +214,11 @@ fn grouping(reader: &mut Reader<'_>) -> Result<Vec<Expr>> {
             Some(other) => list.push(other),
             None => {}
         }
+    }
+    let tuple = list.iter().find_map(|e| if let Expr::Tuple(entries) = e { entries.first() } else { None });
+    if let Some(span) = tuple.and_then(span_of) {
+        let text = format!("{}missing ')' at ','", super::reader::SYNTAX_ERROR);
+        return Err(Error::statement(text).at(reader.behind(span.end)));
     }
     Ok(list)
 }

@@ -28,6 +28,8 @@ pub struct Parsed {
     pub text: String,
     /// Its place in the whole text.
     pub span: Span,
+    /// Line and column of its first character there, counted from 1.
+    pub begin: (usize, usize),
 }
 
 /// One statement.

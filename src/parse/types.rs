@@ -3,6 +3,8 @@
 //! `ARRAY<STRUCT<f INT>>` ends in `>>`, which is one token: a closing bracket too many is handed to the level above.
 
 use super::lex::bytes_of;
+use super::reader::EXPECTING;
+use super::words::RESERVED;
 use crate::types::{DECIMAL_PRECISION_MAX, SqlType, nearest};
 use sqlparser::ast::{
     ArrayElemTypeDef, DataType, ExactNumberInfo, Ident, StructBracketKind, StructField, TimezoneInfo,
@@ -179,9 +181,15 @@ impl Types<'_, '_> {
             "STRUCT" => self.fields(depth)?,
             other => match self.custom.get(other) {
                 Some(ty) => ty.clone(),
+                None if word.quote_style.is_none() && RESERVED.contains(&other) => {
+                    return self.parser.expected("a type", token);
+                }
                 None => return unknown(other, &token),
             },
         };
+        if !matches!(ty, SqlType::Decimal(..) | SqlType::String | SqlType::Struct(_)) {
+            self.nothing_in_parentheses()?;
+        }
         let mut suffixes = 0;
         while *self.closed == 0 && self.accept_word("ARRAY") {
             suffixes += 1;
@@ -238,10 +246,34 @@ impl Types<'_, '_> {
     /// `VARCHAR(20)`: the length means nothing, as in ksqlDB.
     fn string(&mut self) -> Parse<SqlType> {
         if self.parser.consume_token(&Token::LParen) {
-            self.parser.parse_literal_uint()?;
-            self.parser.expect_token(&Token::RParen)?;
+            self.length()?;
         }
         Ok(SqlType::String)
+    }
+
+    /// What ksqlDB's grammar has in the parentheses of any type; only VARCHAR means something by it, and that is nothing.
+    fn length(&mut self) -> Parse<()> {
+        let inside = self.parser.next_token();
+        match &inside.token {
+            Token::Number(..) => {}
+            Token::Word(word) if word.value == "STRING" => {}
+            _ => {
+                let offset = bytes_of(inside.span).unwrap_or_default().start;
+                return fact(format!("{EXPECTING}'STRING', INTEGER_VALUE}}"), offset);
+            }
+        }
+        self.parser.expect_token(&Token::RParen).map(|_| ())
+    }
+
+    /// `DOUBLE (KEY)`: no type but VARCHAR and DECIMAL takes anything, and what stands there is told as ksqlDB does.
+    fn nothing_in_parentheses(&mut self) -> Parse<()> {
+        let inside = &self.parser.peek_nth_token_ref(1).token;
+        let fits = matches!(inside, Token::Number(..)) || matches!(inside, Token::Word(w) if w.value == "STRING");
+        if self.parser.peek_token_ref().token == Token::LParen && !fits {
+            self.parser.advance_token();
+            return self.length();
+        }
+        Ok(())
     }
 
     fn accept_word(&mut self, word: &str) -> bool {

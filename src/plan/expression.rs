@@ -1,7 +1,9 @@
 //! Expressions as they stand in the tree of a statement: equal or not, which columns and aggregates they name, what is put
 //! in their place.
 
+use crate::error::Span as Place;
 use crate::functions::aggregate::{Literal, is_aggregate_name};
+use crate::parse::span_of;
 use sqlparser::ast::{
     BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectNamePart,
     UnaryOperator, Value, ValueWithSpan, Visit, VisitMut, Visitor, VisitorMut,
@@ -167,8 +169,21 @@ pub(super) fn text(expr: &Expr) -> String {
             }
             None => expr.to_string(),
         },
+        Expr::Value(value) if value.value == Value::Null => "null".to_owned(),
         other => other.to_string(),
     }
+}
+
+/// Columns as they were written, dotted, and where they stand.
+pub(super) fn written_names(expr: &Expr) -> Vec<(String, Option<Place>)> {
+    let mut found = Vec::new();
+    let _ = sqlparser::ast::visit_expressions(expr, |e| {
+        if matches!(e, Expr::Identifier(_) | Expr::CompoundIdentifier(_)) {
+            found.push((text(e), span_of(e)));
+        }
+        std::ops::ControlFlow::<()>::Continue(())
+    });
+    found
 }
 
 fn star(function: &Function) -> &'static str {

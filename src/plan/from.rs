@@ -71,6 +71,9 @@ struct Relation {
 pub(super) fn bind(select: &Select, purpose: Purpose<'_>, catalog: &Catalog, settings: &Settings) -> Result<Joined> {
     let sources = Sources::of(select, catalog)?;
     check_sources(&sources, purpose)?;
+    for clause in &select.joins {
+        criteria::check(clause, &sources).map_err(|e| at(e, &clause.right))?;
+    }
     let mut left = leaf(&sources, 0)?;
     for (i, clause) in select.joins.iter().enumerate() {
         let right = leaf(&sources, i + 1)?;

@@ -187,10 +187,7 @@ fn group_keys(context: &Context<'_>) -> Result<Vec<GroupKey>> {
         if let Some(bound) = named.iter().find(|n| bounds.contains(&n.as_str()))
             && context.source.window.is_none()
         {
-            return Err(Error::statement(format!(
-                "Window bounds column {bound} can only be used in the SELECT clause of windowed aggregations and can not \
-                 be passed to aggregate functions or used in GROUP BY"
-            )));
+            return Err(bound_misplaced(bound));
         }
         if keys.iter().any(|k| k.expr == expr) {
             continue;
@@ -238,6 +235,20 @@ impl Grouped {
                 if args.iter().any(|a| !expression::aggregates(a).is_empty()) {
                     let text = format!("Aggregate functions can not be nested: {}", expression::text(&whole));
                     return Err(Error::statement(text));
+                }
+                let literals = ["EARLIEST_BY_OFFSET", "LATEST_BY_OFFSET"].contains(&name.as_str());
+                let odd = args.iter().enumerate().skip(1).find(|(_, a)| literals && expression::literal(a).is_none());
+                if let Some((place, arg)) = odd {
+                    return Err(Error::statement(format!(
+                        "Parameter {} passed to function {name} must be a literal constant, but was expression: '{}'",
+                        place + 1,
+                        expression::text(arg)
+                    )));
+                }
+                let bounds = [pseudo::WINDOWSTART, pseudo::WINDOWEND];
+                let read = args.iter().flat_map(|a| expression::columns_outside_aggregates(a));
+                if let Some(bound) = read.into_iter().find(|n| bounds.contains(&n.as_str()) && !names.has(n)) {
+                    return Err(bound_misplaced(&bound));
                 }
                 let given = |arg: &&Expr| -> Result<aggregate::Argument> {
                     let ty = scalar::bind(arg, &names, Boundary::SelectItem)?.ty;
@@ -345,6 +356,15 @@ impl Grouped {
         names
     }
 
+    /// The error with the aggregates as they were written in place of the names of their results.
+    fn in_written_words(&self, error: Error) -> Error {
+        let mut text = error.message().to_owned();
+        for (place, call) in self.calls.iter().enumerate().rev() {
+            text = text.replace(&result_name(place), &expression::text(&call.expr));
+        }
+        error.reworded(text)
+    }
+
     fn having(
         &self,
         context: &Context<'_>,
@@ -355,7 +375,8 @@ impl Grouped {
         let having = expression::normal(having, &context.alias);
         for part in expression::conjuncts(&having) {
             let above = expression::replace(part, &mut |e| self.stands_for(e));
-            let Typed { program, ty } = scalar::bind(&above, &names.of("HAVING"), Boundary::Having)?;
+            let bound = scalar::bind(&above, &names.of("HAVING"), Boundary::Having);
+            let Typed { program, ty } = bound.map_err(|e| self.in_written_words(e))?;
             if ty != SqlType::Boolean {
                 return Err(Error::statement(format!(
                     "Type error in HAVING expression: Should evaluate to boolean but is {} ({ty}) instead.",
@@ -403,6 +424,13 @@ fn key_name(key: &GroupKey) -> String {
 
 fn argument_name(place: usize) -> String {
     format!("KSQL_INTERNAL_COL_{place}")
+}
+
+fn bound_misplaced(bound: &str) -> Error {
+    Error::statement(format!(
+        "Window bounds column {bound} can only be used in the SELECT clause of windowed aggregations and can not be passed to \
+         aggregate functions or used in GROUP BY"
+    ))
 }
 
 fn result_name(place: usize) -> String {

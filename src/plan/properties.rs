@@ -34,12 +34,9 @@ pub(super) enum Use {
 }
 
 /// Properties of ksqlDB that are known but not carried out here.
-const LATER: [&str; 12] = [
+const LATER: [&str; 9] = [
     "KEY_SCHEMA_ID",
     "VALUE_SCHEMA_ID",
-    "KEY_SCHEMA_FULL_NAME",
-    "VALUE_SCHEMA_FULL_NAME",
-    "VALUE_AVRO_SCHEMA_FULL_NAME",
     "KEY_PROTOBUF_NULLABLE_REPRESENTATION",
     "VALUE_PROTOBUF_NULLABLE_REPRESENTATION",
     "SOURCED_BY_CONNECTOR",
@@ -56,6 +53,7 @@ impl With {
         let (mut window_type, mut window_size) = (None, None);
         let mut format = None;
         let mut delimiters = [None, None];
+        let mut full_names = [None, None];
         for (name, value) in properties {
             let at = |e: Error| e.at(name.span);
             match name.value.to_ascii_uppercase().as_str() {
@@ -83,6 +81,9 @@ impl With {
                         "Invalid config variable in the WITH clause: CLEANUP_POLICY. It is chosen by the engine.",
                     )));
                 }
+                "KEY_SCHEMA_FULL_NAME" => full_names[0] = Some(("KEY_SCHEMA_FULL_NAME", name.span)),
+                "VALUE_SCHEMA_FULL_NAME" => full_names[1] = Some(("VALUE_SCHEMA_FULL_NAME", name.span)),
+                "VALUE_AVRO_SCHEMA_FULL_NAME" => full_names[1] = Some(("VALUE_AVRO_SCHEMA_FULL_NAME", name.span)),
                 other if LATER.contains(&other) => {
                     return Err(at(Error::statement(format!("the property {other} is not supported yet"))));
                 }
@@ -101,12 +102,25 @@ impl With {
             with.key_format = Some(format);
             with.value_format = Some(format);
         }
+        for (asked, format) in full_names.into_iter().zip([with.key_format, with.value_format]) {
+            if let Some((name, span)) = asked {
+                return Err(no_full_name(name, format).at(span));
+            }
+        }
         let [key, value] = delimiters;
         with.key_format = delimited(with.key_format, key)?;
         with.value_format = delimited(with.value_format, value)?;
         with.window = window(window_type, window_size)?;
         Ok(with)
     }
+}
+
+/// Only formats with a registry name their schemas, and none of those is there yet.
+fn no_full_name(property: &str, format: Option<Format>) -> Error {
+    Error::statement(match format {
+        Some(format) => format!("{} does not support the following configs: [fullSchemaName]", format.name()),
+        None => format!("the property {property} is not supported yet"),
+    })
 }
 
 fn text(value: &PropertyValue) -> String {

@@ -161,8 +161,30 @@ pub fn push_query(select: &Select, catalog: &Catalog, settings: &Settings) -> Re
     Ok(TransientPlan { logical, columns: bound.value, limit: select.limit, reads })
 }
 
+/// What ksqlDB's own queries without EMIT cannot do.
+fn check_pull(select: &Select) -> Result<()> {
+    let clauses = [
+        ("JOIN", !select.joins.is_empty()),
+        ("WINDOW", select.window.is_some()),
+        ("GROUP BY", !select.group_by.is_empty()),
+        ("PARTITION BY", !select.partition_by.is_empty()),
+        ("HAVING", select.having.is_some()),
+    ];
+    match clauses.into_iter().find(|(_, written)| *written) {
+        None => Ok(()),
+        Some((clause, _)) => Err(Error::statement(format!(
+            "Pull queries don't support {clause} clauses. See https://cnfl.io/queries for more info.\nAdd EMIT CHANGES if you \
+             intended to issue a push query."
+        ))
+        .with_hint("SET 'tidegate.dialect' = 'tidegate' allows any SQL over history")),
+    }
+}
+
 /// Plans a SELECT without EMIT in ksqlDB's grammar.
 pub fn batch_query(select: &Select, catalog: &Catalog, settings: &Settings) -> Result<BatchPlan> {
+    if settings.strict {
+        check_pull(select)?;
+    }
     let bound = select::bind(select, Purpose::Batch, catalog, settings)?;
     let mut logical = bound.plan;
     if let Some(limit) = select.limit {

@@ -13,12 +13,14 @@ pub(super) struct Names {
     columns: Vec<(String, usize, SqlType)>,
     /// What an unknown column of this clause most likely means; `{}` stands for its name.
     note: &'static str,
+    /// A WINDOW clause follows, whose bounds are known after the grouping only.
+    windowed: bool,
 }
 
 impl Names {
     /// Nothing yet, for a clause that errors call `clause`.
     pub(super) fn new(clause: &'static str, alias: &str) -> Names {
-        Names { clause, alias: alias.to_owned(), columns: Vec::new(), note: "" }
+        Names { clause, alias: alias.to_owned(), columns: Vec::new(), note: "", windowed: false }
     }
 
     /// The same columns for another clause.
@@ -29,6 +31,12 @@ impl Names {
     /// The same with words for an unknown column.
     pub(super) fn with_note(mut self, note: &'static str) -> Names {
         self.note = note;
+        self
+    }
+
+    /// The same where a WINDOW clause follows, or none.
+    pub(super) fn before_window(mut self, windowed: bool) -> Names {
+        self.windowed = windowed;
         self
     }
 
@@ -49,7 +57,7 @@ impl Names {
             return Ok((*index, ty.clone()));
         }
         let shown = qualifier.map_or_else(|| name.to_owned(), |q| format!("{q}.{name}"));
-        if self.clause == "WHERE" && [pseudo::WINDOWSTART, pseudo::WINDOWEND].contains(&name) {
+        if self.clause == "WHERE" && self.windowed && [pseudo::WINDOWSTART, pseudo::WINDOWEND].contains(&name) {
             return Err(Error::statement(format!("Error in WHERE expression: Unknown column {name}."))
                 .with_hint("window bounds are known after the grouping only: in SELECT and HAVING"));
         }

@@ -121,7 +121,12 @@ pub(super) fn bind(select: &Select, purpose: Purpose<'_>, catalog: &Catalog, set
 fn bind_over(context: Context<'_>, mut plan: LogicalPlan) -> Result<Bound> {
     let (select, purpose) = (context.select, context.purpose);
     if let Some(filter) = &select.filter {
-        plan = context.keep(filter, &context.names.of("WHERE"), ("WHERE", Boundary::Where), plan)?;
+        plan = context.keep(
+            filter,
+            &context.names.of("WHERE").before_window(select.window.is_some()),
+            ("WHERE", Boundary::Where),
+            plan,
+        )?;
     }
     let shown: &[&str] = match context.source.window {
         Some(_) if !purpose.is_persistent() => &[pseudo::WINDOWSTART, pseudo::WINDOWEND],
@@ -297,7 +302,12 @@ impl Context<'_> {
     ) -> Result<Columns> {
         let mut out = Columns::default();
         let mut used = BTreeSet::new();
-        for (place, key) in key_items(items, keys, what, self.purpose)?.into_iter().zip(keys) {
+        // What cannot be computed at all is told before a key that is not selected.
+        let places = key_items(items, keys, what, self.purpose).map_err(|missing| {
+            let bound = items.iter().map(|i| scalar::bind(&i.expr, names, Boundary::SelectItem));
+            bound.filter_map(Result::err).next().unwrap_or(missing)
+        })?;
+        for (place, key) in places.into_iter().zip(keys) {
             let item = &items[place];
             used.insert(place);
             let Typed { program, ty } = scalar::bind(&key.expr, names, key.boundary)?;

@@ -43,7 +43,11 @@ pub fn create_source(
     if let Some(text) = taken.check(&stmt.name, stmt.read_only, catalog)? {
         return Ok(Created::Exists(text));
     }
-    let with = With::read(&stmt.with, Use::Create)?;
+    let with = With::read(&stmt.with, Use::Create).map_err(|e| match schema(stmt) {
+        // No format makes such a key possible, whatever is wrong with the one that is asked for.
+        Ok(schema) => formats::check_key(Format::Json, &schema.key).err().unwrap_or(e),
+        Err(_) => e,
+    })?;
     let key_format = with.key_format.unwrap_or(settings.key_format);
     let value_format = with.value_format.or(settings.value_format).ok_or_else(missing_value_format)?;
     let schema = schema(stmt)?;
@@ -161,14 +165,17 @@ fn column(def: &ColumnDef, kind: SourceKind) -> Result<Column> {
     if pseudo::ALL.contains(&name.as_str()) {
         return fail(format!("'{name}' is a reserved column name. You cannot use it as a name for a column."));
     }
+    let placed = |e: Error| e.told_as("Line: {line}, Col: {column}: ");
     let role = match (&def.constraint, kind) {
         (Constraint::None, _) => Role::Value,
         (Constraint::Key, SourceKind::Stream) | (Constraint::PrimaryKey, SourceKind::Table) => Role::Key,
         (Constraint::Key, SourceKind::Table) => {
-            return fail(format!("Column `{name}` is a 'KEY' column: please use 'PRIMARY KEY' for tables."));
+            return fail(format!("Column `{name}` is a 'KEY' column: please use 'PRIMARY KEY' for tables."))
+                .map_err(placed);
         }
         (Constraint::PrimaryKey, SourceKind::Stream) => {
-            return fail(format!("Column `{name}` is a 'PRIMARY KEY' column: please use 'KEY' for streams."));
+            return fail(format!("Column `{name}` is a 'PRIMARY KEY' column: please use 'KEY' for streams."))
+                .map_err(placed);
         }
         (Constraint::Headers, _) => {
             let pair = vec![("KEY".to_owned(), SqlType::String), ("VALUE".to_owned(), SqlType::Bytes)];

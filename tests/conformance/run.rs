@@ -68,7 +68,14 @@ pub(crate) fn run(case: &Case, split: Split, strict: bool) -> Report {
     };
     runner.report = report;
     if let Err(Rejected(e, statement)) = runner.go() {
-        runner.report.error = Some(report::error(&e, statement));
+        let mut error = report::error(&e, statement);
+        if let Some(sql) =
+            statement.and_then(|at| case.statements.get(at)).filter(|_| e.message().contains("Syntax Error"))
+        {
+            // The unlogged twin of a syntax error, which a case may quote: it ends with the statement.
+            error["message"] = format!("{e}\nStatement: {sql}").into();
+        }
+        runner.report.error = Some(error);
     }
     runner.describe();
     runner.report

@@ -242,7 +242,8 @@ fn an_error_shows_its_line_its_place_and_what_to_do() {
     assert_eq!(
         rendered(&error, text, false),
         "\
-error: line 2:10: Syntax error: Unexpected 'FORM', expected FROM or a comma
+error: line 2:10: Syntax Error
+       Unexpected 'FORM', expected FROM or a comma
   |
 2 | SELECT * FORM s;
   |          ^^^^
@@ -318,7 +319,7 @@ fn a_script_stops_at_the_first_failure_and_shows_it_in_the_whole_text() {
     let (code, _, errors) = script_of("SHOW STREAMS;\n  SHO TABLES;", &calm);
     assert_eq!(code, 1);
     assert!(
-        errors.contains("line 2:3: Syntax error: Unexpected 'SHO'") && errors.contains("did you mean SHOW?"),
+        errors.contains("line 2:3: Syntax Error\n       Unexpected 'SHO'") && errors.contains("did you mean SHOW?"),
         "{errors}"
     );
     let stopped = Interrupt::default();

@@ -252,38 +252,38 @@ fn places_count_from_the_statement() {
 fn errors_say_where_and_what_was_meant() {
     assert_eq!(
         error("SELCT * FROM s;"),
-        "line 1:1: Syntax error: Unexpected 'SELCT', expected a statement (did you mean SELECT?)"
+        "line 1:1: Syntax Error\nUnexpected 'SELCT', expected a statement (did you mean SELECT?)"
     );
     assert_eq!(
         error("DROP STREAM a;\n  SELECT * FORM s;"),
-        "line 2:12: Syntax error: Unexpected 'FORM', expected FROM or a comma (did you mean FROM?)"
+        "line 2:12: Syntax Error\nUnexpected 'FORM', expected FROM or a comma (did you mean FROM?)"
     );
     assert_eq!(
         error("SELECT a FROM s WHRE a = 1 EMIT CHANGES"),
-        "line 1:22: Syntax error: Unexpected 'a', expected the end of the statement (did you mean WHERE?)"
+        "line 1:22: Syntax Error\nUnexpected 'a', expected the end of the statement (did you mean WHERE?)"
     );
     assert_eq!(
         error("CREATE STREM s (a INT) WITH (kafka_topic='t')"),
-        "line 1:8: Syntax error: Unexpected 'STREM', expected STREAM or TABLE (did you mean STREAM?)"
+        "line 1:8: Syntax Error\nUnexpected 'STREM', expected STREAM or TABLE (did you mean STREAM?)"
     );
     assert_eq!(error("CREATE STREAM s (a INTT)"), "cannot resolve unknown type INTT: did you mean INT?");
     assert_eq!(
         error("SELECT a FROM s EMIT CHANGS"),
-        "line 1:22: Syntax error: Unexpected 'CHANGS', expected CHANGES or FINAL (did you mean CHANGES?)"
+        "line 1:22: Syntax Error\nUnexpected 'CHANGS', expected CHANGES or FINAL (did you mean CHANGES?)"
     );
     assert_eq!(
         error("SELECT a + FROM s EMIT CHANGES"),
-        "line 1:12: Syntax error: Unexpected 'FROM', expected an expression"
+        "line 1:12: Syntax Error\nUnexpected 'FROM', expected an expression"
     );
     assert_eq!(
         error("SELECT a FROM"),
-        "line 1:14: Syntax error: Unexpected the end of the statement, expected a stream or table"
+        "line 1:14: Syntax Error\nUnexpected the end of the statement, expected a stream or table"
     );
-    assert_eq!(error("SELECT 'a FROM s"), "line 1:8: Syntax error: unterminated string literal");
+    assert_eq!(error("SELECT 'a FROM s"), "line 1:8: Syntax Error\nunterminated string literal");
     assert_eq!(error("CREATE STREAM s (a DECIMAL(2, 3))"), "DECIMAL precision must be >= scale: DECIMAL(2, 3)");
     assert_eq!(
         error("CREATE STREAM s AS SELECT a FROM (SELECT 1)"),
-        "line 1:34: Syntax error: Unexpected '(', expected a stream or table"
+        "line 1:34: Syntax Error\nUnexpected '(', expected a stream or table"
     );
     assert_eq!(
         error("CREATE STREAM s AS SELECT a FROM s WHERE a IN (SELECT 1)"),
@@ -291,7 +291,7 @@ fn errors_say_where_and_what_was_meant() {
     );
     assert_eq!(
         error("CREATE STREAM group (a INT)"),
-        "line 1:15: Syntax error: Unexpected 'group', expected a name (`group` in back quotes would be a name)"
+        "line 1:15: Syntax Error\nUnexpected 'group', expected a name (`group` in back quotes would be a name)"
     );
     assert_eq!(
         error("INSERT INTO s (a) VALUES (1, 2)"),

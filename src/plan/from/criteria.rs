@@ -32,22 +32,13 @@ impl Criteria {
             _ => return Err(not_an_equality(sources, &on)),
         }
         let (one, other) = (one.as_ref(), other.as_ref());
-        let mut named = Vec::new();
-        for side in [one, other] {
-            named.push(side_of(side, &on, sources)?);
-        }
+        let named = sides(one, other, &on, sources)?;
         let known_as = clause.right.known_as().value.as_str();
         let within = |columns: &Columns, alias: &str| {
             let of = |name: &str| sources.origin(name).is_some_and(|(known, _)| known.alias == alias);
             columns.iter().any(|(name, ..)| of(name))
         };
         let (a, b) = (named[0].as_str(), named[1].as_str());
-        if a == b {
-            return Err(Error::statement(format!(
-                "Each side of the join must reference exactly one source and not the same source. Left side references \
-                 `{a}` and right references `{b}`"
-            )));
-        }
         if within(left, a) && within(right, b) {
             Ok(Criteria { left: one.clone(), right: other.clone(), flipped: false })
         } else if within(left, b) && within(right, a) {
@@ -58,6 +49,39 @@ impl Criteria {
                  source references `{b}` and the left source references `{a}`"
             )))
         }
+    }
+}
+
+/// What can be said of an ON clause before anything is known of what is joined to what.
+pub(super) fn check(clause: &Join, sources: &Sources) -> Result<()> {
+    let on = sources.flat(&clause.on).map_err(|e| with_place(e, &clause.on))?;
+    match &on {
+        Expr::BinaryOp { left, op: BinaryOperator::Eq, right } => {
+            sides(left, right, &on, sources).map(|_| ()).map_err(|e| with_place(e, &clause.on))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The one source that each side names.
+fn sides(one: &Expr, other: &Expr, on: &Expr, sources: &Sources) -> Result<[String; 2]> {
+    let (a, b) = (side_of(one, on, sources)?, side_of(other, on, sources)?);
+    if a == b {
+        return Err(Error::statement(format!(
+            "Each side of the join must reference exactly one source and not the same source. Left side references \
+             `{a}` and right references `{b}`"
+        )));
+    }
+    Ok([a, b])
+}
+
+/// The error at the name that it quotes first.
+fn with_place(error: Error, on: &Expr) -> Error {
+    let Some(name) = error.message().split('\'').nth(1).map(str::to_owned) else { return error };
+    let span = expression::written_names(on).into_iter().find(|(text, _)| *text == name).and_then(|(_, span)| span);
+    match span {
+        Some(span) => error.at(span),
+        None => error,
     }
 }
 
@@ -83,7 +107,10 @@ fn side_of(side: &Expr, on: &Expr, sources: &Sources) -> Result<String> {
             Some((known, _)) => {
                 found.insert(known.alias.clone());
             }
-            None => return Err(Error::statement(format!("JOIN ON column '{name}' cannot be resolved."))),
+            None => {
+                return Err(Error::statement(format!("JOIN ON column '{name}' cannot be resolved."))
+                    .told_as("Line: {line}, Col: {column}: "));
+            }
         }
     }
     match found.into_iter().collect::<Vec<_>>().as_slice() {

@@ -117,7 +117,8 @@ impl Sources {
         match ambiguous {
             None => Ok(flat),
             Some((name, could)) => {
-                Err(Error::statement(format!("Column '{name}' is ambiguous. Could be {}.", could.join(" or "))))
+                Err(Error::statement(format!("Column '{name}' is ambiguous. Could be {}.", could.join(" or ")))
+                    .told_as("Exception while preparing statement: Line: {line}, Col: {column}: "))
             }
         }
     }
@@ -162,6 +163,15 @@ impl Sources {
                 SelectItem::AllFields(expr) => out.items.push(SelectItem::AllFields(self.flat(expr)?)),
                 SelectItem::Expr { expr, alias, span } => {
                     let expr = self.flat(expr).map_err(|e| e.at(*span))?;
+                    let own = expression::as_name(&expr).and_then(|flat| self.origin(flat)).map(|(_, column)| column);
+                    if let Some(alias) = alias.as_ref().filter(|a| persistent && own.as_ref() == Some(&a.value))
+                        && pseudo::ALL.contains(&alias.value.as_str())
+                    {
+                        let name = quoted(&alias.value);
+                        let text =
+                            format!("Reserved column name in select: {name}. Please remove or alias the column.");
+                        return Err(Error::statement(text).at(alias.span));
+                    }
                     let alias = alias.clone().or_else(|| self.name_of(&expr, *span));
                     out.items.push(SelectItem::Expr { expr, alias, span: *span });
                 }

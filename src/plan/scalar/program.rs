@@ -256,9 +256,12 @@ impl Program {
             Program::Cast { value, from, to } => super::cast::can_fail(from, to) || value.can_fail(),
             Program::Map { entries, .. } => entries.iter().any(|(k, v)| !k.is_literal() || v.can_fail()),
             Program::Call { function, args, .. } => function.can_fail() || args.iter().any(Program::can_fail),
-            // The keys of a new map must not be NULL.
-            Program::Lambda { args, bodies, .. } => {
-                bodies.len() > 1 || bodies.iter().any(|b| b.program.can_fail()) || args.iter().any(Program::can_fail)
+            // The keys of a new map must not be NULL, nor what FILTER asks.
+            Program::Lambda { kind, args, bodies, .. } => {
+                bodies.len() > 1
+                    || *kind == Higher::Filter && bodies.iter().any(|b| !b.program.is_never_null())
+                    || bodies.iter().any(|b| b.program.can_fail())
+                    || args.iter().any(Program::can_fail)
             }
             other => {
                 let mut any = false;

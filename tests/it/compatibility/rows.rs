@@ -285,7 +285,10 @@ pub(crate) const FORMATS: &[(&str, &str)] = &[
     ("KAFKA", ""),
     ("NONE", ""),
     ("DELIMITED", "KEY_DELIMITER, VALUE_DELIMITER"),
-    ("PROTOBUF_NOSR", "an ARRAY or MAP cannot stand alone: not as the only key column, nor with WRAP_SINGLE_VALUE=FALSE"),
+    (
+        "PROTOBUF_NOSR",
+        "an ARRAY or MAP cannot stand alone: not as the only key column, nor with WRAP_SINGLE_VALUE=FALSE",
+    ),
     ("AVRO", ""),
     ("PROTOBUF", ""),
     ("JSON_SR", ""),

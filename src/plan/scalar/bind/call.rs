@@ -154,6 +154,9 @@ impl Binder<'_> {
         };
         let given: Vec<Option<SqlType>> = args.iter().map(|a| a.ty.clone()).collect();
         refuse_ambiguity(name, &given)?;
+        if matches!(name, "GREATEST" | "LEAST") && given.iter().flatten().any(|ty| !has_order(ty)) {
+            return Err(entry.refuse(&given));
+        }
         let resolved = match entry.resolve(&given) {
             Ok(resolved) => resolved,
             // Literals give way to the type of what stands beside them, as in a list.
@@ -205,6 +208,11 @@ impl Binder<'_> {
         }
         super::native::call(function, programs, &types)
     }
+}
+
+/// One value of this type can be greater than another, as GREATEST and LEAST see it.
+fn has_order(ty: &SqlType) -> bool {
+    !matches!(ty, SqlType::Boolean | SqlType::Array(_) | SqlType::Map(..) | SqlType::Struct(_))
 }
 
 enum Key<'a> {

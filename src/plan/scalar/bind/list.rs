@@ -264,7 +264,8 @@ fn literal_beside(known: &SqlType, ty: &SqlType, bound: &Bound, bounds: &[Bound]
     if constructor || bound.literal().is_some() && text_or_number(known) {
         return Some(known.clone());
     }
-    let all_literals = bounds.iter().filter(|b| b.ty.as_ref() == Some(known)).all(|b| b.literal().is_some());
+    let before = bounds.iter().take_while(|b| !std::ptr::eq(*b, bound));
+    let all_literals = before.filter(|b| b.ty.is_some()).all(|b| b.literal().is_some());
     (all_literals && text_or_number(ty)).then(|| ty.clone())
 }
 

@@ -112,7 +112,12 @@ pub fn bind_to(expr: &Expr, scope: &dyn Scope, boundary: Boundary, target: &SqlT
 pub fn constant(expr: &Expr, target: &SqlType) -> Result<ScalarValue> {
     struct Nothing;
     impl Scope for Nothing {
-        fn column(&self, _: Option<&str>, name: &str) -> Result<(usize, SqlType)> {
+        fn column(&self, qualifier: Option<&str>, name: &str) -> Result<(usize, SqlType)> {
+            if let Some(source) = qualifier {
+                let text =
+                    format!("Failed to prepare statement: '{source}' is not a valid stream/table name or alias.");
+                return Err(Error::statement(text));
+            }
             Err(Error::statement(format!("Columns are not allowed in a constant: {name}")))
         }
     }
