@@ -10,11 +10,20 @@ use super::join_tables::{LookupJoin, TableJoin};
 use super::pipeline::{Hop, Input, JoinSide, JoinStage, Pipeline};
 use super::row::RowOperator;
 use super::stages::Exchange;
-use super::{ChangeBatch, Operator, Out};
+use super::{ChangeBatch, Mode, Operator, Out};
 use crate::error::{Error, Result};
 use crate::parse::statement::JoinKind;
 use crate::plan::join::Rule;
 use crate::types::{Column, SqlType};
+
+/// What a task does once it has taken its rows.
+#[derive(Clone, Copy, Debug)]
+enum Then {
+    Nothing,
+    Emit,
+    /// There will be no more rows; what leaves now was caused by this `seq`.
+    Finish(u64),
+}
 
 /// All joins of a query.
 #[derive(Debug, Default)]
@@ -43,10 +52,14 @@ struct Port {
 }
 
 impl Front {
-    pub(super) fn new(pipeline: &Pipeline) -> Result<Front> {
+    /// `mode` is that of the last join: the others hand on every change, so that what comes out is the fold of all of them.
+    pub(super) fn new(pipeline: &Pipeline, mode: Mode) -> Result<Front> {
         let inputs = pipeline.scans.iter().enumerate();
         let inputs = inputs.flat_map(|(i, s)| (0..s.source.partitions as usize).map(move |p| (i, p))).collect();
-        let joints = pipeline.joins.iter().map(|stage| joint(stage, pipeline)).collect::<Result<_>>()?;
+        let last = pipeline.joins.len().wrapping_sub(1);
+        let mode = |nth: usize| if nth == last { mode } else { Mode::Each };
+        let joints = pipeline.joins.iter().enumerate();
+        let joints = joints.map(|(nth, stage)| joint(stage, pipeline, mode(nth))).collect::<Result<_>>()?;
         Ok(Front { joints, inputs })
     }
 
@@ -61,18 +74,23 @@ impl Front {
         batches: &[(usize, ChangeBatch)],
         out: &mut Out,
     ) -> Result<Vec<(usize, ChangeBatch)>> {
-        self.run(batches, None, out)
+        self.run(batches, Then::Nothing, out)
     }
 
     /// Nothing will come any more: what waits leaves, from the first join on; `seq` is its ordinal.
     pub(super) fn finish(&mut self, seq: u64, out: &mut Out) -> Result<Vec<(usize, ChangeBatch)>> {
-        self.run(&[], Some(seq), out)
+        self.run(&[], Then::Finish(seq), out)
+    }
+
+    /// What changed since the previous emission, by task of the last join.
+    pub(super) fn emit(&mut self, out: &mut Out) -> Result<Vec<(usize, ChangeBatch)>> {
+        self.run(&[], Then::Emit, out)
     }
 
     fn run(
         &mut self,
         batches: &[(usize, ChangeBatch)],
-        finish: Option<u64>,
+        then: Then,
         out: &mut Out,
     ) -> Result<Vec<(usize, ChangeBatch)>> {
         let mut written: Vec<Vec<(usize, ChangeBatch)>> = Vec::new();
@@ -96,8 +114,10 @@ impl Front {
                 if left.is_some() || right.is_some() {
                     operator.step(&[left.as_ref(), right.as_ref()], &mut own)?;
                 }
-                if let Some(seq) = finish {
-                    operator.finish(seq, &mut own)?;
+                match then {
+                    Then::Nothing => {}
+                    Then::Emit => operator.emit(&mut own)?,
+                    Then::Finish(seq) => operator.finish(seq, &mut own)?,
                 }
                 out.late += own.late;
                 out.bad.append(&mut own.bad);
@@ -126,7 +146,7 @@ impl Front {
     }
 }
 
-fn joint(stage: &JoinStage, pipeline: &Pipeline) -> Result<Joint> {
+fn joint(stage: &JoinStage, pipeline: &Pipeline, mode: Mode) -> Result<Joint> {
     let port = |side: &JoinSide| -> Result<Port> {
         let partitions = match side.input {
             Input::Scan(scan) => pipeline.scans[scan].source.partitions,
@@ -148,13 +168,13 @@ fn joint(stage: &JoinStage, pipeline: &Pipeline) -> Result<Joint> {
             }
             Rule::Tables => {
                 let [left, right] = columns(stage)?;
-                Box::new(TableJoin::new(stage.kind, stage.key_format, key, [&left, &right])?)
+                Box::new(TableJoin::new(stage.kind, stage.key_format, key, [&left, &right], mode)?)
             }
             Rule::Foreign { key: own, key_format } => {
                 let [left, right] = columns(stage)?;
                 let left = ForeignSide { key_format: *key_format, key: own, columns: &left };
                 let right = ForeignSide { key_format: stage.key_format, key, columns: &right };
-                Box::new(ForeignJoin::new(stage.kind == JoinKind::Left, [left, right], 0)?)
+                Box::new(ForeignJoin::new(stage.kind == JoinKind::Left, [left, right], 0, mode)?)
             }
         })
     };
