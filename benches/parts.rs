@@ -1,12 +1,19 @@
 //! What each part of the path costs, in nanoseconds of processor time per event, beside a yardstick measured in the same run.
 //!
-//! `cargo bench --bench parts`. One line per part: best, median and worst of the repetitions.
+//! `cargo bench --bench parts [-- codec|joins|windows|scalar|long-join]`; without a name all but the last, which takes minutes.
+//! One line per part: best, median and worst of the repetitions, or the best and its ratio to the yardstick.
 #![allow(clippy::disallowed_methods, clippy::print_stdout, missing_docs)]
 
 #[path = "bids.rs"]
 mod bids;
 #[path = "parts/joins.rs"]
 mod joins;
+#[path = "parts/long_join.rs"]
+mod long_join;
+#[path = "parts/scalar.rs"]
+mod scalar;
+#[path = "parts/windows.rs"]
+mod windows;
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
@@ -25,8 +32,26 @@ const REPETITIONS: usize = 7;
 const PASSES: u64 = 10;
 
 fn main() {
-    codec();
-    joins::joins();
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|w| !w.starts_with("--")).collect();
+    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|w| w == name);
+    let parts: [(&str, fn()); 4] =
+        [("codec", codec), ("joins", joins::joins), ("windows", windows::windows), ("scalar", scalar::scalar)];
+    parts.iter().filter(|(name, _)| is_wanted(name)).for_each(|(_, part)| part());
+    if wanted.iter().any(|w| w == "long-join") {
+        long_join::long_join();
+    }
+}
+
+/// Processor time of a piece of work, in nanoseconds.
+fn spent(work: impl FnOnce()) -> f64 {
+    let start = processor_time();
+    work();
+    (processor_time() - start).as_nanos() as f64
+}
+
+/// A cost a row beside that of the yardstick.
+fn ratio(name: &str, cost: f64, floor: f64) {
+    println!("{name:<42} {cost:7.1} ns/row {:6.2} M rows/s   {:5.2} of {floor:.1}", 1e3 / cost, cost / floor);
 }
 
 fn columns() -> Vec<Column> {

@@ -34,6 +34,9 @@ pub struct Config {
     pub properties: BTreeMap<String, String>,
 }
 
+/// ksqlDB's property for the directory of local state.
+const STATE_DIR: &str = "ksql.streams.state.dir";
+
 /// ksqlDB's default service id.
 pub const DEFAULT_SERVICE_ID: &str = "default_";
 
@@ -43,6 +46,16 @@ impl Config {
         let mut properties = BTreeMap::new();
         properties.insert("auto.offset.reset".to_owned(), "earliest".to_owned());
         Config { log, service_id: DEFAULT_SERVICE_ID.to_owned(), properties }
+    }
+
+    /// Where operators put what does not fit into memory: the property `ksql.streams.state.dir`, else a folder of the data
+    /// directory, which has room where the topics have.
+    pub fn scratch_dir(&self) -> PathBuf {
+        match (self.properties.get(STATE_DIR), &self.log) {
+            (Some(dir), _) => PathBuf::from(dir),
+            (None, LogConfig::Embedded(data)) => data.join("scratch"),
+            (None, _) => std::env::temp_dir().join("tidegate"),
+        }
     }
 
     /// Time between commits: a commit to the embedded log costs a tenth of a millisecond, one to Kafka several.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tidegate::catalog::Format;
 use tidegate::execute::join::WithinOperator;
 use tidegate::execute::pipeline::{Input, JoinSide, JoinStage, RowSpec};
+use tidegate::execute::scratch::{MEMORY_BYTES, Scratch};
 use tidegate::execute::{ChangeBatch, Operator, Out, Side};
 use tidegate::parse::statement::{JoinKind, Within};
 use tidegate::plan::join::Rule;
@@ -18,11 +19,12 @@ const BATCH_ROWS: i64 = 8_192;
 const WITHIN_MS: i64 = KEYS / 2;
 
 pub(crate) fn joins() {
+    let scratch = Scratch::new(std::env::temp_dir(), MEMORY_BYTES);
     for (name, kind, grace_ms) in
         [("join INNER", JoinKind::Inner, Some(0)), ("join LEFT, grace", JoinKind::Left, Some(1_000))]
     {
         let within = Within { before_ms: WITHIN_MS, after_ms: WITHIN_MS, grace_ms };
-        let mut operator = WithinOperator::new(&stage(kind, within), within).expect("the key is plain");
+        let mut operator = WithinOperator::new(&stage(kind, within), within, &scratch).expect("the key is plain");
         let mut round = 0;
         let mut written = 0;
         report(name, || {

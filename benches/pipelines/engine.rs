@@ -12,6 +12,7 @@ use tidegate::config::{Config, LogConfig};
 use tidegate::engine::Engine;
 use tidegate::engine::session::Session;
 use tidegate::execute::execution::{Execution, ExecutionSpec, Progress, Target};
+use tidegate::execute::scratch::{MEMORY_BYTES, Scratch};
 use tidegate::execute::{ChangeBatch, Mode, compile};
 use tidegate::log::{Assignment, Isolation, Log, Start, TopicPartition};
 use tidegate::parse::statement::Statement;
@@ -80,6 +81,7 @@ impl Bench<'_> {
         let plan = plan::push_query(select, &self.engine.catalog(), &Settings::of(&self.engine.config().properties)?)?;
         let spec = ExecutionSpec {
             late_topic: None,
+            scratch: Scratch::new(std::env::temp_dir(), MEMORY_BYTES),
             pipeline: compile::pipeline(&plan.logical)?,
             target: Target::Rows,
             group: "bench".to_owned(),

@@ -187,6 +187,7 @@ impl Engine {
             commit_interval: millis("commit.interval.ms").unwrap_or(self.inner.config.commit_interval()),
             emit_interval: millis("emit.interval.ms").unwrap_or(EMIT_INTERVAL),
             late_topic: None,
+            scratch: self.inner.scratch.clone(),
         }
     }
 

@@ -6,18 +6,22 @@ use super::session::Session;
 use super::{Answer, Engine};
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
-use crate::execute::batch::{self, BatchResult};
+use crate::execute::batch::{self, BatchResult, History};
 use crate::parse::statement::Statement;
 use crate::plan::{self, BatchPlan, Settings};
 use crate::types::{Column, Role, Schema};
 use std::time::Duration;
 
 impl Engine {
+    fn history(&self) -> History {
+        History { log: self.inner.log.clone(), scratch: self.inner.scratch.clone() }
+    }
+
     pub(super) fn batch_query(&self, statement: &Statement, session: &Session) -> Result<Answer> {
         let settings = Settings::of(&self.properties(session))?;
         let catalog = self.catalog();
         let plan = batch_plan(statement, &catalog, &settings)?;
-        let result = batch::run(&plan, &self.inner.log, &catalog)?;
+        let result = batch::run(&plan, &self.history(), &catalog)?;
         let columns =
             result.columns().iter().map(|c| OutputColumn { name: c.name.clone(), ty: c.ty.clone() }).collect();
         let limit = match statement {
@@ -45,7 +49,7 @@ impl Engine {
             sql: text.to_owned(),
             schema: Schema { key: Vec::new(), value },
             sources,
-            plan: batch::explain(&plan, &self.inner.log, catalog)?,
+            plan: batch::explain(&plan, &self.history(), catalog)?,
         }))
     }
 }

@@ -28,6 +28,7 @@ mod types;
 use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::error::{Error, Result, Span};
+use crate::execute::scratch::Scratch;
 use crate::log::{Log, Session as LogSession};
 use crate::parse::Piece;
 use crate::parse::statement::{Parsed, Statement};
@@ -83,6 +84,8 @@ struct Inner {
     log: Arc<dyn Log>,
     clock: SharedClock,
     drive: Drive,
+    /// What all joins of this process share.
+    scratch: Arc<Scratch>,
     commands: CommandLog,
     /// On Kafka: what tells a second process of this service id that it is not alone. Held, never used.
     _owner: Option<Mutex<Box<dyn LogSession>>>,

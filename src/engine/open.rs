@@ -6,6 +6,7 @@ use crate::engine::command_log::{Command, CommandLog, Effect};
 use crate::engine::query::Query;
 use crate::engine::{Drive, Engine, Inner, State};
 use crate::error::{Kind, Result};
+use crate::execute::scratch::{MEMORY_BYTES, Scratch};
 use crate::log::embedded::{EmbeddedLog, EmbeddedOptions};
 use crate::log::kafka::{KafkaLog, KafkaSettings};
 use crate::log::{Log, Session, SessionSpec};
@@ -39,8 +40,10 @@ impl Engine {
         let owner = own(&*log, &config)?;
         let commands = CommandLog::open(&*log, &config.service_id)?;
         let history = commands.replay(&*log)?;
+        let scratch = Scratch::new(config.scratch_dir(), MEMORY_BYTES);
         let inner = Inner {
             config,
+            scratch,
             log,
             clock,
             drive,

@@ -23,6 +23,7 @@ use crate::execute::intake::{BadRecord, Intake};
 use crate::execute::late::LateRecords;
 use crate::execute::order::{Order, Taken};
 use crate::execute::pipeline::Pipeline;
+use crate::execute::scratch::Scratch;
 use crate::execute::sink::Sink;
 use crate::execute::stages::Stages;
 use crate::execute::{ChangeBatch, Mode, Out};
@@ -75,6 +76,8 @@ pub struct ExecutionSpec {
     pub emit_interval: Duration,
     /// Where late rows are kept; only for [`Target::Topic`].
     pub late_topic: Option<String>,
+    /// Where joins put what does not fit into memory.
+    pub scratch: Arc<Scratch>,
 }
 
 /// What a turn did.
@@ -146,7 +149,7 @@ impl Execution {
                 tables.push(scan.source.kind == SourceKind::Table);
             }
         }
-        let stages = Stages::new(&spec.pipeline, spec.mode)?;
+        let stages = Stages::new(&spec.pipeline, spec.mode, &spec.scratch)?;
         let (session, sink) = match &spec.target {
             Target::Rows => (None, None),
             Target::Topic(target) => {

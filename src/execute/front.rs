@@ -9,12 +9,14 @@ use super::join_foreign::{ForeignJoin, ForeignSide};
 use super::join_tables::{LookupJoin, TableJoin};
 use super::pipeline::{Hop, Input, JoinSide, JoinStage, Pipeline};
 use super::row::RowOperator;
+use super::scratch::Scratch;
 use super::stages::Exchange;
 use super::{ChangeBatch, Mode, Operator, Out};
 use crate::error::{Error, Result};
 use crate::parse::statement::JoinKind;
 use crate::plan::join::Rule;
 use crate::types::{Column, SqlType};
+use std::sync::Arc;
 
 /// What a task does once it has taken its rows.
 #[derive(Clone, Copy, Debug)]
@@ -53,13 +55,13 @@ struct Port {
 
 impl Front {
     /// `mode` is that of the last join: the others hand on every change, so that what comes out is the fold of all of them.
-    pub(super) fn new(pipeline: &Pipeline, mode: Mode) -> Result<Front> {
+    pub(super) fn new(pipeline: &Pipeline, mode: Mode, scratch: &Arc<Scratch>) -> Result<Front> {
         let inputs = pipeline.scans.iter().enumerate();
         let inputs = inputs.flat_map(|(i, s)| (0..s.source.partitions as usize).map(move |p| (i, p))).collect();
         let last = pipeline.joins.len().wrapping_sub(1);
         let mode = |nth: usize| if nth == last { mode } else { Mode::Each };
         let joints = pipeline.joins.iter().enumerate();
-        let joints = joints.map(|(nth, stage)| joint(stage, pipeline, mode(nth))).collect::<Result<_>>()?;
+        let joints = joints.map(|(nth, stage)| joint(stage, pipeline, mode(nth), scratch)).collect::<Result<_>>()?;
         Ok(Front { joints, inputs })
     }
 
@@ -146,7 +148,7 @@ impl Front {
     }
 }
 
-fn joint(stage: &JoinStage, pipeline: &Pipeline, mode: Mode) -> Result<Joint> {
+fn joint(stage: &JoinStage, pipeline: &Pipeline, mode: Mode, scratch: &Arc<Scratch>) -> Result<Joint> {
     let port = |side: &JoinSide| -> Result<Port> {
         let partitions = match side.input {
             Input::Scan(scan) => pipeline.scans[scan].source.partitions,
@@ -161,7 +163,7 @@ fn joint(stage: &JoinStage, pipeline: &Pipeline, mode: Mode) -> Result<Joint> {
     let key = std::slice::from_ref(&stage.key);
     let task = |_| -> Result<Box<dyn Operator>> {
         Ok(match &stage.rule {
-            Rule::Within(within) => Box::new(WithinOperator::new(stage, *within)?),
+            Rule::Within(within) => Box::new(WithinOperator::new(stage, *within, scratch)?),
             Rule::Lookup => {
                 let [_, table] = columns(stage)?;
                 Box::new(LookupJoin::new(stage.kind == JoinKind::Left, stage.key_format, key, &table)?)

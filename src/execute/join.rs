@@ -21,23 +21,29 @@
 
 mod buffer;
 mod changelog;
+mod frozen;
+mod gather;
+mod lookup;
 mod output;
+mod run;
+mod spill;
 
 use super::key_table::Probe;
-use super::keys::{BatchKeys, KeyLayout};
+use super::keys::BatchKeys;
 use super::pipeline::JoinStage;
+use super::scratch::{Scratch, Share};
 use super::{BadRow, ChangeBatch, Delta, Operator, Out};
-use crate::catalog::Format;
 use crate::error::{Error, Result};
 use crate::format::{Encoder, window_key};
 use crate::parse::statement::{JoinKind, Within};
 use crate::types::time::{NEVER, WindowKind};
-use crate::types::{Column, SqlType};
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
-use arrow::buffer::{BooleanBuffer, NullBuffer, ScalarBuffer};
+use arrow::array::{Array, AsArray};
+use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::datatypes::{DataType, Int64Type};
 use buffer::{Buffer, NONE};
 use changelog::Restoring;
+use frozen::Frozen;
+use lookup::Lookup;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
@@ -59,9 +65,7 @@ pub struct WithinOperator {
     grace: Option<i64>,
     /// Sides whose rows leave alone.
     alone: [bool; 2],
-    /// Windowed keys: what the key bytes hold of the window.
-    window: Option<WindowKind>,
-    layout: KeyLayout,
+    lookup: Lookup,
     encoder: Encoder,
     sides: [Buffer; 2],
     /// Rows that wait, by (rowtime, ordinal). Those that found a match are taken out when their time comes.
@@ -103,24 +107,19 @@ struct Pair {
 }
 
 impl WithinOperator {
-    /// The operator of one task.
-    pub fn new(stage: &JoinStage, within: Within) -> Result<WithinOperator> {
+    /// The operator of one task; its rows share the memory of `scratch`.
+    pub fn new(stage: &JoinStage, within: Within, scratch: &Arc<Scratch>) -> Result<WithinOperator> {
         let (before, after) = (within.before_ms, within.after_ms);
         let kept = before.saturating_add(after).saturating_add(within.grace_ms.unwrap_or(DEFAULT_GRACE_MS));
         let key = std::slice::from_ref(&stage.key);
-        let window = stage.window.map(|w| w.kind);
-        let layout = layout(stage, window)?;
+        let lookup = Lookup::new(stage)?;
         let width = before.saturating_add(after).max(1);
         let side = |i: usize| {
-            let bounds = [DataType::Int64, DataType::Int64].into_iter().filter(|_| window.is_some());
+            let bounds = [DataType::Int64, DataType::Int64].into_iter().filter(|_| stage.window.is_some());
             let key = std::iter::once(stage.key.ty.arrow()).chain(bounds);
-            let head = if window.is_some() { 3 } else { 1 };
-            Buffer::new(
-                (key.chain(stage.sides[i].columns.iter().cloned()).collect(), head),
-                width,
-                kept,
-                layout.is_number(),
-            )
+            let types = key.chain(stage.sides[i].columns.iter().cloned()).collect();
+            let frozen = Frozen::new(Share::of(scratch));
+            Buffer::new((types, lookup.head_columns()), (width, kept), lookup.is_number(), frozen)
         };
         let alone = match stage.kind {
             JoinKind::Inner => [false, false],
@@ -133,8 +132,7 @@ impl WithinOperator {
             grace: within.grace_ms,
             alone,
             sides: [side(0), side(1)],
-            window,
-            layout,
+            lookup,
             encoder: Encoder::new(stage.key_format, key, false)?,
             waiting: [BinaryHeap::new(), BinaryHeap::new()],
             time: NEVER,
@@ -192,7 +190,7 @@ impl WithinOperator {
     }
 
     /// Finds the matches of every arrival, and those that leave alone at once; notes those that wait.
-    fn probe(&mut self, keys: &[Option<BatchKeys<'_>>; 2], pairs: &mut Vec<(u32, Pair)>) {
+    fn probe(&mut self, keys: &[Option<BatchKeys<'_>>; 2], pairs: &mut Vec<(u32, Pair)>) -> Result<()> {
         let mut hits: Vec<(i64, u64)> = Vec::new();
         for (i, a) in self.arrivals.iter().enumerate() {
             let (port, other) = (usize::from(a.port), 1 - usize::from(a.port));
@@ -208,9 +206,9 @@ impl WithinOperator {
                 continue;
             }
             let Some(keys) = &keys[port] else { continue };
-            let (probe, bytes): (Probe, &[u8]) = (keys.probe(a.row as usize), keys.bytes(a.row as usize));
-            let low = a.rowtime.saturating_sub(back).max(a.floor);
-            self.sides[other].find(probe, bytes, (low, a.rowtime.saturating_add(ahead)), a.limit, &mut hits);
+            let key: (Probe, &[u8]) = (keys.probe(a.row as usize), keys.bytes(a.row as usize));
+            let span = (a.rowtime.saturating_sub(back).max(a.floor), a.rowtime.saturating_add(ahead));
+            self.sides[other].find(&self.lookup, key, span, a.limit, &mut hits)?;
             for &(rowtime, ordinal) in &hits {
                 pairs.push((i as u32, pair(a.rowtime.max(rowtime), ordinal)));
                 if self.grace.is_some() && self.alone[other] && self.sides[other].state(ordinal) == WAITING {
@@ -228,6 +226,7 @@ impl WithinOperator {
                 }
             }
         }
+        Ok(())
     }
 
     /// Rows that nothing can match any more: arrival that moved the time, rowtime, side, ordinal.
@@ -271,6 +270,9 @@ impl WithinOperator {
         mut closed: Vec<(u32, i64, usize, u64)>,
         seq: impl Fn(&[Arrival], u32) -> u64,
     ) -> Result<Vec<(u32, Pair)>> {
+        for &(_, _, side, ordinal) in &closed {
+            self.sides[side].bring(ordinal)?;
+        }
         // Right before left; then arrival, until key bytes have a say.
         closed.sort_unstable_by_key(|&(mover, rowtime, side, ordinal)| (mover, rowtime, Reverse(side), ordinal));
         let together = |a: &(u32, i64, usize, u64), b: &(u32, i64, usize, u64)| (a.0, a.1, a.2) == (b.0, b.1, b.2);
@@ -297,7 +299,7 @@ impl WithinOperator {
         self.encoder.encode(&[key], None, ordinals.len(), &mut data, &mut ranges)?;
         let mut bytes: Vec<Vec<u8>> =
             ranges.into_iter().map(|r| r.map_or_else(Vec::new, |r| data[r].to_vec())).collect();
-        let Some(kind) = self.window else { return Ok(bytes) };
+        let Some(kind) = self.lookup.window() else { return Ok(bytes) };
         let bounds = [self.sides[side].gather(1, ordinals)?, self.sides[side].gather(2, ordinals)?];
         let [starts, ends] = bounds.each_ref().map(|c| c.as_primitive::<Int64Type>().values());
         for (i, bytes) in bytes.iter_mut().enumerate() {
@@ -320,22 +322,25 @@ impl WithinOperator {
 impl Operator for WithinOperator {
     fn step(&mut self, ports: &[Option<&ChangeBatch>], out: &mut Out) -> Result<()> {
         self.finish_restore()?;
+        for side in &mut self.sides {
+            side.spill(&self.lookup)?;
+        }
         let &[left, right] = ports else { return Err(Error::bug("a join has two ports")) };
         let ports = [left, right].map(|p| p.filter(|b| !b.is_empty()));
         let usable = ports.map(Usable::of);
         let bad = out.bad.len();
         self.arrive(&ports, &usable, out);
         out.bad[bad..].sort_by_key(|b| b.seq);
-        let heads = ports.map(|p| p.map_or_else(Vec::new, |batch| head(batch, self.window.is_some())));
+        let heads = ports.map(|p| p.map_or_else(Vec::new, |batch| self.lookup.head(batch)));
         let mut keys: [Option<BatchKeys<'_>>; 2] = [None, None];
         for port in [0, 1] {
             let Some(batch) = ports[port] else { continue };
-            let read = self.layout.read(looked_up(&heads[port], self.window))?;
+            let read = self.lookup.read(&heads[port])?;
             self.sides[port].append(batch, &heads[port], &read, &usable[port])?;
             keys[port] = Some(read);
         }
         let mut matches = Vec::with_capacity(self.arrivals.len());
-        self.probe(&keys, &mut matches);
+        self.probe(&keys, &mut matches)?;
         let closed = self.close();
         let closed = self.ordered(closed, |arrivals, mover| arrivals[mover as usize].seq)?;
         self.settle();
@@ -343,6 +348,7 @@ impl Operator for WithinOperator {
         if !pairs.is_empty() {
             out.batches.push(self.write(&pairs)?);
         }
+        self.sides.iter_mut().for_each(Buffer::forget_brought);
         Ok(())
     }
 
@@ -383,7 +389,7 @@ impl Operator for WithinOperator {
     }
 
     fn restore(&mut self, key: &[u8], value: Option<&[u8]>, _timestamp: i64) -> Result<()> {
-        self.restoring.take(key, value)
+        self.take_entry(key, value)
     }
 
     fn memo(&self) -> String {
@@ -394,37 +400,6 @@ impl Operator for WithinOperator {
         self.finish_restore()?;
         self.read_memo(memo)
     }
-}
-
-/// How keys are looked up: by the value, and the start (of sessions also the end) of the window.
-fn layout(stage: &JoinStage, window: Option<WindowKind>) -> Result<KeyLayout> {
-    if window.is_none() {
-        return KeyLayout::new(stage.key_format, std::slice::from_ref(&stage.key));
-    }
-    let bounds = ["#start", "#end"].map(|name| Column::key(name, SqlType::Bigint));
-    let all: Vec<Column> = std::iter::once(stage.key.clone()).chain(bounds).collect();
-    let width = if matches!(window, Some(WindowKind::Session { .. })) { 3 } else { 2 };
-    KeyLayout::new(Format::Json, &all[..width])
-}
-
-/// The columns of `head` that are looked up.
-fn looked_up(head: &[ArrayRef], window: Option<WindowKind>) -> &[ArrayRef] {
-    let width = match window {
-        None => 1,
-        Some(WindowKind::Session { .. }) => 3,
-        Some(_) => 2,
-    };
-    &head[..width.min(head.len())]
-}
-
-/// The key, and where it is windowed the bounds.
-fn head(batch: &ChangeBatch, windowed: bool) -> Vec<ArrayRef> {
-    let long = |values: &ScalarBuffer<i64>| -> ArrayRef { Arc::new(Int64Array::new(values.clone(), None)) };
-    let mut head: Vec<ArrayRef> = batch.key.iter().take(1).cloned().collect();
-    if let Some(bounds) = batch.window.as_ref().filter(|_| windowed) {
-        head.extend([long(&bounds.start), long(&bounds.end)]);
-    }
-    head
 }
 
 /// Rows that leave alone stand before the matches of the row that made them leave.

@@ -79,6 +79,15 @@ impl KeyTable {
         matches!(self.keys, Keys::Numbers(_))
     }
 
+    /// Memory that it takes.
+    pub(super) fn size(&self) -> usize {
+        let keys = match &self.keys {
+            Keys::Numbers(numbers) => numbers.capacity() * size_of::<i64>(),
+            Keys::Bytes { data, ends } => data.capacity() + ends.capacity() * size_of::<usize>(),
+        };
+        keys + self.buckets.capacity() * size_of::<(u64, u32)>()
+    }
+
     pub(super) fn len(&self) -> u32 {
         match &self.keys {
             Keys::Numbers(numbers) => numbers.len() as u32,

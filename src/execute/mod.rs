@@ -18,6 +18,7 @@ pub mod join_foreign;
 pub mod join_tables;
 pub mod pipeline;
 pub mod row;
+pub mod scratch;
 pub mod session;
 pub mod sink;
 pub mod stages;

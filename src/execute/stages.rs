@@ -11,6 +11,7 @@ use crate::execute::explode::Explode;
 use crate::execute::front::Front;
 use crate::execute::pipeline::{AggregateSpec, Hop, Pipeline};
 use crate::execute::row::RowOperator;
+use crate::execute::scratch::Scratch;
 use crate::execute::session::SessionOperator;
 use crate::execute::table::TableOperator;
 use crate::execute::{ChangeBatch, Mode, Operator, Out};
@@ -95,8 +96,8 @@ impl Exchange {
 }
 
 impl Stages {
-    /// The operators of a pipeline.
-    pub fn new(pipeline: &Pipeline, mode: Mode) -> Result<Stages> {
+    /// The operators of a pipeline; `scratch` is for what does not fit into memory.
+    pub fn new(pipeline: &Pipeline, mode: Mode, scratch: &Arc<Scratch>) -> Result<Stages> {
         let partitions = pipeline.partitions();
         // Rows of a table for whoever asked, not for a topic: they carry their key among their columns, or not at all.
         let read = pipeline.output.table && pipeline.output.key.is_empty();
@@ -117,7 +118,7 @@ impl Stages {
         let join_folds = last_is_join && pipeline.joins.last().is_some_and(|join| join.rule.is_table());
         let table_folds = pipeline.table.is_some() && pipeline.aggregate.is_none();
         Ok(Stages {
-            front: Front::new(pipeline, if last_is_join { mode } else { Mode::Each })?,
+            front: Front::new(pipeline, if last_is_join { mode } else { Mode::Each }, scratch)?,
             rows,
             tables: tables.collect::<Result<_>>()?,
             explode: pipeline

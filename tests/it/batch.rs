@@ -5,7 +5,8 @@ use arrow::array::{Array, RecordBatch};
 use arrow::util::display::array_value_to_string;
 use std::sync::Arc;
 use tidegate::error::Result;
-use tidegate::execute::batch;
+use tidegate::execute::batch::{self, History};
+use tidegate::execute::scratch::{MEMORY_BYTES, Scratch};
 use tidegate::log::simulated::SimulatedLog;
 use tidegate::log::{Log, RecordSet, TopicSpec};
 use tidegate::plan::BatchPlan;
@@ -23,6 +24,10 @@ const SOURCES: &str = "
 
 /// A record: partition, time, key, value.
 type Record<'a> = (i32, i64, Option<&'a str>, Option<&'a str>);
+
+fn history(log: &Arc<dyn Log>) -> History {
+    History { log: log.clone(), scratch: Scratch::new(std::env::temp_dir().join("tidegate-tests"), MEMORY_BYTES) }
+}
 
 struct Fixture {
     world: World,
@@ -57,7 +62,7 @@ impl Fixture {
 
     fn run(&mut self, sql: &str) -> (Vec<String>, batch::BatchResult) {
         let plan = self.plan(sql).unwrap();
-        let mut result = batch::run(&plan, &self.log, &self.world.catalog).unwrap();
+        let mut result = batch::run(&plan, &history(&self.log), &self.world.catalog).unwrap();
         let rows = result.by_ref().flat_map(|b| lines(&b.unwrap())).collect();
         (rows, result)
     }
@@ -273,7 +278,7 @@ fn any_sql_runs_over_the_same_sources() {
         ["k1", "k1", "k2"]
     );
     let plan = fixture.plan("SELECT nope FROM s ORDER BY 1;").unwrap();
-    let error = batch::run(&plan, &fixture.log, &fixture.world.catalog).unwrap_err();
+    let error = batch::run(&plan, &history(&fixture.log), &fixture.world.catalog).unwrap_err();
     assert!(error.to_string().to_lowercase().contains("nope"), "{error}");
 }
 
@@ -281,7 +286,7 @@ fn any_sql_runs_over_the_same_sources() {
 fn an_answer_ends_where_the_topics_ended() {
     let mut fixture = cars();
     let plan = fixture.plan("SELECT id FROM s;").unwrap();
-    let result = batch::run(&plan, &fixture.log, &fixture.world.catalog).unwrap();
+    let result = batch::run(&plan, &history(&fixture.log), &fixture.world.catalog).unwrap();
     let fixture = fixture.with("s", &[(0, 99, Some("later"), Some("{}"))]);
     let rows: Vec<String> = result.flat_map(|b| lines(&b.unwrap())).collect();
     assert_eq!(rows.len(), 6);

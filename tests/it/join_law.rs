@@ -7,6 +7,7 @@ use crate::model::{Rec, Val};
 use tidegate::catalog::Format;
 use tidegate::execute::join::WithinOperator;
 use tidegate::execute::pipeline::{Input, JoinSide, JoinStage, RowSpec};
+use tidegate::execute::scratch::Scratch;
 use tidegate::execute::{ChangeBatch, Operator, Out};
 use tidegate::parse::statement::{JoinKind, Within};
 use tidegate::plan::join::Rule;
@@ -22,6 +23,8 @@ struct Case {
     key: SqlType,
     kind: JoinKind,
     joining: Joining,
+    /// Memory of both sides: none, little, enough.
+    memory: usize,
     /// In (seq, port) order.
     rows: Vec<(usize, Rec)>,
 }
@@ -40,7 +43,8 @@ fn case(seed: u64) -> Case {
     let key = [SqlType::Bigint, SqlType::String, SqlType::Integer, SqlType::Boolean][dice.below(4) as usize].clone();
     let joining = Joining { before, after, grace, alone, widths: [2, 1] };
     let rows = rows(&mut dice, &key, 120);
-    Case { key, kind, joining, rows }
+    let memory = [0, 6_000, 1 << 30][(seed % 3) as usize];
+    Case { key, kind, joining, memory, rows }
 }
 
 /// Rows out of order within and beyond what is kept, with equal times, null keys and values, and both ports in one `seq`.
@@ -97,7 +101,8 @@ impl Case {
             window: None,
             sides: [side(0), side(1)],
         };
-        WithinOperator::new(&stage, within).unwrap()
+        let scratch = Scratch::new(std::env::temp_dir().join("tidegate-tests"), self.memory);
+        WithinOperator::new(&stage, within, &scratch).unwrap()
     }
 
     /// Where a step may end: not inside of a `seq`.

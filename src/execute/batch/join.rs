@@ -4,9 +4,9 @@
 //! end of the history nothing can match any more what still waits: it leaves. A join without GRACE has no batch meaning of
 //! its own (it says "no match" before it knows): it waits as long as it would have kept its rows.
 
-use super::Counts;
 use super::nodes::external;
 use super::read::Snapshot;
+use super::{Counts, History};
 use crate::error::{Error, Kind, Result};
 use crate::execute::intake::Intake;
 use crate::execute::join::DEFAULT_GRACE_MS;
@@ -14,7 +14,7 @@ use crate::execute::order::Order;
 use crate::execute::pipeline::Pipeline;
 use crate::execute::stages::Stages;
 use crate::execute::{ChangeBatch, Mode, Out, compile};
-use crate::log::{Assignment, Isolation, Log, Run, Start};
+use crate::log::{Assignment, Isolation, Run, Start};
 use crate::parse::statement::SourceKind;
 use crate::plan::join::{HIDDEN, Join, Rule};
 use crate::plan::nodes::downcast;
@@ -46,13 +46,13 @@ const POLL: Duration = Duration::from_millis(100);
 const IDLE_POLLS_MAX: u32 = 300;
 
 /// The joins of a plan as a table, in the place of the last one.
-pub(super) fn lower(node: LogicalPlan, log: &Arc<dyn Log>, counts: &Arc<Counts>) -> DfResult<Transformed<LogicalPlan>> {
+pub(super) fn lower(node: LogicalPlan, history: &History, counts: &Arc<Counts>) -> DfResult<Transformed<LogicalPlan>> {
     // The states of tables are joined as such: see `join_tables`.
     if downcast::<Join>(&node).is_none_or(|join| join.rule.is_table()) {
         return Ok(Transformed::no(node));
     }
     let schema: Schema = node.schema().as_arrow().clone();
-    let table = JoinTable { plan: node, schema: Arc::new(schema), log: log.clone(), counts: counts.clone() };
+    let table = JoinTable { plan: node, schema: Arc::new(schema), history: history.clone(), counts: counts.clone() };
     let scan = TableScanBuilder::new(TableReference::bare("#joined"), provider_as_source(Arc::new(table))).build()?;
     Ok(Transformed::new(unqualified(LogicalPlan::TableScan(scan))?, true, TreeNodeRecursion::Jump))
 }
@@ -68,7 +68,7 @@ fn unqualified(scan: LogicalPlan) -> DfResult<LogicalPlan> {
 struct JoinTable {
     plan: LogicalPlan,
     schema: SchemaRef,
-    log: Arc<dyn Log>,
+    history: History,
     counts: Arc<Counts>,
 }
 
@@ -110,9 +110,9 @@ impl JoinTable {
                 within.grace_ms = Some(DEFAULT_GRACE_MS);
             }
         }
-        let snapshots = pipeline.scans.iter().map(|s| Snapshot::take(&s.source, self.log.as_ref()));
+        let snapshots = pipeline.scans.iter().map(|s| Snapshot::take(&s.source, self.history.log.as_ref()));
         let snapshots = snapshots.collect::<Result<_>>()?;
-        Ok(JoinStream { pipeline, snapshots, schema, log: self.log.clone(), counts: self.counts.clone() })
+        Ok(JoinStream { pipeline, snapshots, schema, history: self.history.clone(), counts: self.counts.clone() })
     }
 }
 
@@ -121,7 +121,7 @@ struct JoinStream {
     pipeline: Pipeline,
     snapshots: Vec<Snapshot>,
     schema: SchemaRef,
-    log: Arc<dyn Log>,
+    history: History,
     counts: Arc<Counts>,
 }
 
@@ -134,10 +134,10 @@ impl PartitionStream for JoinStream {
         let mut builder = RecordBatchReceiverStreamBuilder::new(self.schema.clone(), READ_AHEAD_BATCHES);
         let sender = builder.tx();
         let (pipeline, snapshots) = (self.pipeline.clone(), self.snapshots.clone());
-        let (schema, log, counts) = (self.schema.clone(), self.log.clone(), self.counts.clone());
+        let (schema, history, counts) = (self.schema.clone(), self.history.clone(), self.counts.clone());
         builder.spawn_blocking(move || {
             let send = &mut |batch: RecordBatch| sender.blocking_send(Ok(batch)).is_ok();
-            let replay = Replay::new(&pipeline, &snapshots, log.as_ref(), schema).map_err(external)?;
+            let replay = Replay::new(&pipeline, &snapshots, &history, schema).map_err(external)?;
             replay.run(&counts, send).map_err(external)
         });
         builder.build()
@@ -160,7 +160,7 @@ struct Replay {
 }
 
 impl Replay {
-    fn new(pipeline: &Pipeline, snapshots: &[Snapshot], log: &dyn Log, schema: SchemaRef) -> Result<Replay> {
+    fn new(pipeline: &Pipeline, snapshots: &[Snapshot], history: &History, schema: SchemaRef) -> Result<Replay> {
         let (mut intakes, mut ends, mut slots, mut assignment) = (vec![], vec![], vec![], vec![]);
         let mut tables = Vec::new();
         for (scan, snapshot) in pipeline.scans.iter().zip(snapshots) {
@@ -176,9 +176,9 @@ impl Replay {
             }
         }
         Ok(Replay {
-            stages: Stages::new(pipeline, Mode::Each)?,
+            stages: Stages::new(pipeline, Mode::Each, &history.scratch)?,
             order: Order::new(&tables),
-            reader: log.reader(assignment, Isolation::ReadCommitted)?,
+            reader: history.log.reader(assignment, Isolation::ReadCommitted)?,
             intakes,
             ends,
             slots,

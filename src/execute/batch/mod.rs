@@ -22,6 +22,7 @@ mod table;
 
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
+use crate::execute::scratch::Scratch;
 use crate::log::Log;
 use crate::plan::BatchPlan;
 use crate::types::{Column, SqlType};
@@ -40,6 +41,15 @@ use tokio::sync::mpsc;
 const THREADS: usize = 2;
 /// Batches that may wait for the reader of the answer.
 const WAITING_BATCHES_MAX: usize = 4;
+
+/// What a batch query reads, and where it may put what does not fit into memory.
+#[derive(Clone, Debug)]
+pub struct History {
+    /// The topics.
+    pub log: Arc<dyn Log>,
+    /// For joins of streams.
+    pub scratch: Arc<Scratch>,
+}
 
 /// Rows that left a batch query on the way.
 #[derive(Debug, Default)]
@@ -94,13 +104,13 @@ impl Iterator for BatchResult {
     }
 }
 
-/// Runs a batch query over what `log` holds now. Must not be called on an async runtime's thread: it blocks.
-pub fn run(plan: &BatchPlan, log: &Arc<dyn Log>, catalog: &Catalog) -> Result<BatchResult> {
+/// Runs a batch query over what the topics hold now. Must not be called on an async runtime's thread: it blocks.
+pub fn run(plan: &BatchPlan, history: &History, catalog: &Catalog) -> Result<BatchResult> {
     let counts = Arc::new(Counts::default());
     let runtime = runtime()?;
     let (physical, context) = match plan {
-        BatchPlan::Bound { logical, .. } => runtime.block_on(planner::bound(logical, log, &counts))?,
-        BatchPlan::Sql(query) => runtime.block_on(planner::sql(query, log, catalog, &counts))?,
+        BatchPlan::Bound { logical, .. } => runtime.block_on(planner::bound(logical, history, &counts))?,
+        BatchPlan::Sql(query) => runtime.block_on(planner::sql(query, history, catalog, &counts))?,
     };
     let columns = match plan {
         BatchPlan::Bound { columns, .. } => columns.clone(),
@@ -113,12 +123,12 @@ pub fn run(plan: &BatchPlan, log: &Arc<dyn Log>, catalog: &Catalog) -> Result<Ba
 }
 
 /// How the query would be run, drawn.
-pub fn explain(plan: &BatchPlan, log: &Arc<dyn Log>, catalog: &Catalog) -> Result<String> {
+pub fn explain(plan: &BatchPlan, history: &History, catalog: &Catalog) -> Result<String> {
     let counts = Arc::new(Counts::default());
     let runtime = runtime()?;
     let (physical, _) = match plan {
-        BatchPlan::Bound { logical, .. } => runtime.block_on(planner::bound(logical, log, &counts))?,
-        BatchPlan::Sql(query) => runtime.block_on(planner::sql(query, log, catalog, &counts))?,
+        BatchPlan::Bound { logical, .. } => runtime.block_on(planner::bound(logical, history, &counts))?,
+        BatchPlan::Sql(query) => runtime.block_on(planner::sql(query, history, catalog, &counts))?,
     };
     Ok(datafusion::physical_plan::displayable(physical.as_ref()).indent(false).to_string())
 }

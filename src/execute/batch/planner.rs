@@ -2,13 +2,12 @@
 
 use crate::catalog::Catalog;
 use crate::error::Result;
-use crate::execute::batch::Counts;
 use crate::execute::batch::accumulators::lowered;
 use crate::execute::batch::nodes::{Step, StepExec};
 use crate::execute::batch::sessions::Sessions;
 use crate::execute::batch::table::BatchTable;
+use crate::execute::batch::{Counts, History};
 use crate::execute::batch::{join, join_tables};
-use crate::log::Log;
 use crate::plan::nodes::{Compute, Explode, Keep, Rekey, TimeWindow};
 use crate::plan::table::{Origin, SourceTable};
 use crate::types::pseudo;
@@ -35,15 +34,15 @@ use std::sync::Arc;
 type Planned = (Arc<dyn ExecutionPlan>, Arc<TaskContext>);
 
 /// Plans a bound SELECT.
-pub(super) async fn bound(plan: &LogicalPlan, log: &Arc<dyn Log>, counts: &Arc<Counts>) -> Result<Planned> {
+pub(super) async fn bound(plan: &LogicalPlan, history: &History, counts: &Arc<Counts>) -> Result<Planned> {
     let context = context(counts);
-    let plan = plan.clone().transform_down(|node| join::lower(node, log, counts))?.data;
-    let plan = plan.transform_up(|node| lower(node, log, counts))?.data;
+    let plan = plan.clone().transform_down(|node| join::lower(node, history, counts))?.data;
+    let plan = plan.transform_up(|node| lower(node, history, counts))?.data;
     physical(&context, &plan).await
 }
 
 /// Plans any query that DataFusion understands, over all streams and tables.
-pub(super) async fn sql(query: &Query, log: &Arc<dyn Log>, catalog: &Catalog, counts: &Arc<Counts>) -> Result<Planned> {
+pub(super) async fn sql(query: &Query, history: &History, catalog: &Catalog, counts: &Arc<Counts>) -> Result<Planned> {
     let context = context(counts);
     // A pseudo column is there for who names it, and not in `*`.
     let text = query.to_string().to_uppercase();
@@ -55,7 +54,7 @@ pub(super) async fn sql(query: &Query, log: &Arc<dyn Log>, catalog: &Catalog, co
         _ => true,
     };
     for source in catalog.all() {
-        let table = BatchTable::new(source, &shown, log, counts)?;
+        let table = BatchTable::new(source, &shown, &history.log, counts)?;
         context.register_table(TableReference::bare(source.name.clone()), Arc::new(table))?;
     }
     let statement = Statement::Query(Box::new(query.clone()));
@@ -87,13 +86,14 @@ async fn physical(context: &SessionContext, plan: &LogicalPlan) -> Result<Planne
 }
 
 /// Leaves that can be read and aggregates that can be run, in the place of those that only mean.
-fn lower(node: LogicalPlan, log: &Arc<dyn Log>, counts: &Arc<Counts>) -> DfResult<Transformed<LogicalPlan>> {
+fn lower(node: LogicalPlan, history: &History, counts: &Arc<Counts>) -> DfResult<Transformed<LogicalPlan>> {
     match node {
         LogicalPlan::TableScan(mut scan) => {
             let Some(table) = scan.source.downcast_ref::<SourceTable>() else {
                 return Ok(Transformed::no(LogicalPlan::TableScan(scan)));
             };
-            let table = BatchTable::new(table.source(), &|_| true, log, counts).map_err(super::nodes::external)?;
+            let table =
+                BatchTable::new(table.source(), &|_| true, &history.log, counts).map_err(super::nodes::external)?;
             scan.source = provider_as_source(Arc::new(table));
             Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
         }

@@ -4,17 +4,22 @@
 //! that join can lie apart, so that a row is looked up in two or three of them; it knows the newest row of each key, and
 //! every row the one before it. Rows leave in blocks, from the oldest on, when none of a block is shown or waits any more.
 //!
+//! When there are more than may be in memory, the oldest ones move into a file (see [`Frozen`]): the rows here are always
+//! those from `base` on.
+//!
 //! A row that is older than what the buffer keeps is not indexed, yet it is there as long as it waits.
 
 use super::super::ChangeBatch;
 use super::super::key_table::{KeyTable, Probe};
 use super::super::keys::BatchKeys;
+use super::frozen::Frozen;
+use super::lookup::Lookup;
 use super::{RESOLVED, Usable};
 use crate::error::{Error, Result};
 use crate::mutant::{self, Mutant};
 use crate::types::time::NEVER;
-use arrow::array::{Array, ArrayRef, BooleanArray, new_null_array};
-use arrow::compute::{concat, filter, interleave};
+use arrow::array::{Array, ArrayRef, BooleanArray};
+use arrow::compute::{concat, filter};
 use arrow::datatypes::DataType;
 use std::collections::VecDeque;
 use std::hint::black_box;
@@ -23,10 +28,13 @@ use std::hint::black_box;
 pub(super) const NONE: u64 = u64::MAX;
 
 /// A row that no segment knows.
-const UNINDEXED: u32 = u32::MAX;
+pub(super) const UNINDEXED: u32 = u32::MAX;
 
 /// Rows up to which small batches are put together: a gather touches few arrays then.
 const BLOCK_ROWS: usize = 8192;
+
+/// What is known of a row beside its columns: time, previous row, key, state.
+pub(super) const ROW_BYTES: usize = 8 + 8 + 4 + 4;
 
 /// Rows looked up ahead, so that their cache misses overlap.
 const PASS_ROWS: usize = 2048;
@@ -43,15 +51,16 @@ pub(super) struct Buffer {
     /// Highest rowtime of the rows with a key and a value.
     time: i64,
     segments: VecDeque<Segment>,
-    blocks: VecDeque<Block>,
-    /// Number of the first row of the first block; the vectors below begin there.
-    base: u64,
+    pub(super) blocks: VecDeque<Block>,
+    /// Number of the first row of the first block; the vectors below begin there. Rows before are in files, or gone.
+    pub(super) base: u64,
     pub(super) times: Vec<i64>,
     /// The row of the same key and segment before.
     previous: Vec<u64>,
     /// Number of the key in its segment.
-    keys: Vec<u32>,
-    states: Vec<u32>,
+    pub(super) keys: Vec<u32>,
+    pub(super) states: Vec<u32>,
+    pub(super) frozen: Frozen,
     /// Everything before was there at the last commit.
     committed: u64,
     saved_time: i64,
@@ -70,15 +79,22 @@ struct Segment {
 /// Rows that came together, or were put together.
 #[derive(Debug)]
 pub(super) struct Block {
-    first: u64,
-    rows: usize,
+    pub(super) first: u64,
+    pub(super) rows: usize,
     latest: i64,
+    /// Memory that the columns take.
+    pub(super) bytes: usize,
     /// The key, its window if it has one, then the value columns.
-    columns: Vec<ArrayRef>,
+    pub(super) columns: Vec<ArrayRef>,
 }
 
 impl Buffer {
-    pub(super) fn new((types, head): (Vec<DataType>, usize), width: i64, kept: i64, numbers: bool) -> Buffer {
+    pub(super) fn new(
+        (types, head): (Vec<DataType>, usize),
+        (width, kept): (i64, i64),
+        numbers: bool,
+        frozen: Frozen,
+    ) -> Buffer {
         Buffer {
             types,
             head,
@@ -93,6 +109,7 @@ impl Buffer {
             previous: Vec::new(),
             keys: Vec::new(),
             states: Vec::new(),
+            frozen,
             committed: 0,
             saved_time: NEVER,
             undo: Vec::new(),
@@ -111,7 +128,20 @@ impl Buffer {
 
     /// The first row that is still held, and the first that no commit knows.
     pub(super) fn range(&self) -> (u64, u64) {
-        (self.base, self.committed)
+        (self.frozen.first().unwrap_or(self.base), self.committed)
+    }
+
+    /// Is everything as the last commit left it?
+    pub(super) fn is_clean(&self) -> bool {
+        self.committed == self.end() && self.undo.is_empty()
+    }
+
+    /// Memory that the rows and what is known of them take.
+    pub(super) fn bytes(&self) -> usize {
+        let blocks: usize = self.blocks.iter().map(|b| b.bytes).sum();
+        let segments: usize =
+            self.segments.iter().map(|s| s.keys.size() + s.newest.capacity() * size_of::<u64>()).sum();
+        blocks + segments + self.times.len() * ROW_BYTES
     }
 
     /// Lowest rowtime that is shown when the highest is `time`.
@@ -123,14 +153,21 @@ impl Buffer {
     /// Whether a row waits.
     #[inline(always)]
     pub(super) fn state(&self, row: u64) -> u32 {
-        self.states[(row - self.base) as usize]
+        if row < self.base { self.frozen.state(row) } else { self.states[(row - self.base) as usize] }
     }
 
     pub(super) fn set_state(&mut self, row: u64, state: u32) {
-        let before = std::mem::replace(&mut self.states[(row - self.base) as usize], state);
+        let before = self.put_state(row, state);
         if row < self.committed {
             self.undo.push((row, before));
         }
+    }
+
+    fn put_state(&mut self, row: u64, state: u32) -> u32 {
+        if row < self.base {
+            return self.frozen.set_state(row, state);
+        }
+        std::mem::replace(&mut self.states[(row - self.base) as usize], state)
     }
 
     /// Committed rows whose state changed since the last commit, with what it was, first change first.
@@ -230,13 +267,13 @@ impl Buffer {
     /// Rows of a key with a rowtime in `low ..= high` and a number below `limit`, by (rowtime, arrival).
     #[inline]
     pub(super) fn find(
-        &self,
-        probe: Probe,
-        bytes: &[u8],
+        &mut self,
+        lookup: &Lookup,
+        (probe, bytes): (Probe, &[u8]),
         (low, high): (i64, i64),
         limit: u64,
         hits: &mut Vec<(i64, u64)>,
-    ) {
+    ) -> Result<()> {
         hits.clear();
         for segment in self.segments.iter().rev().skip_while(|s| s.start > high) {
             if segment.start.saturating_add(self.width) <= low {
@@ -253,9 +290,12 @@ impl Buffer {
                 row = self.previous[at];
             }
         }
+        // Rows in files were committed before this step began: they arrived before any limit.
+        self.frozen.find(lookup, (probe, bytes), (low, high), hits)?;
         if hits.len() > 1 {
             hits.sort_unstable();
         }
+        Ok(())
     }
 
     /// The columns of the rows from `first` on, which are numbered already.
@@ -268,7 +308,8 @@ impl Buffer {
             return Ok(());
         }
         let latest = self.times[(first - self.base) as usize..].iter().copied().max().unwrap_or(NEVER);
-        self.blocks.push_back(Block { first, rows, latest, columns });
+        let bytes = columns.iter().map(bytes_of).sum();
+        self.blocks.push_back(Block { first, rows, latest, bytes, columns });
         while let [.., last, newest] = self.blocks.make_contiguous()
             && last.rows <= newest.rows
             && last.rows + newest.rows <= BLOCK_ROWS
@@ -277,53 +318,11 @@ impl Buffer {
             last.columns =
                 pairs.map(|(a, b)| Ok(concat(&[a.as_ref(), b.as_ref()])?)).collect::<Result<Vec<ArrayRef>>>()?;
             last.rows += newest.rows;
+            last.bytes += newest.bytes;
             last.latest = last.latest.max(newest.latest);
             self.blocks.pop_back();
         }
         Ok(())
-    }
-
-    /// One column of some rows; NULL where the row is [`NONE`].
-    pub(super) fn gather(&self, column: usize, rows: &[u64]) -> Result<ArrayRef> {
-        let places = self.places(rows);
-        self.gather_at(column, &places)
-    }
-
-    /// Where rows stand: blocks that hold some of them, then (block, row) of each; block 0 is a NULL.
-    pub(super) fn places(&self, rows: &[u64]) -> Places {
-        let mut used: Vec<usize> = Vec::new();
-        let mut number = vec![0usize; self.blocks.len()];
-        let mut last = (usize::MAX, 0, 0);
-        let mut at = Vec::with_capacity(rows.len());
-        for &row in rows {
-            if row == NONE {
-                at.push((0, 0));
-                continue;
-            }
-            if last.0 == usize::MAX || row < last.1 || row >= last.2 {
-                let block = self.blocks.partition_point(|b| b.first <= row) - 1;
-                let b = &self.blocks[block];
-                last = (block, b.first, b.first + b.rows as u64);
-                if number[block] == 0 {
-                    used.push(block);
-                    number[block] = used.len();
-                }
-            }
-            at.push((number[last.0], (row - last.1) as usize));
-        }
-        Places { used, at }
-    }
-
-    /// One column of the rows at `places`.
-    pub(super) fn gather_at(&self, column: usize, places: &Places) -> Result<ArrayRef> {
-        let null = new_null_array(&self.types[column], 1);
-        Ok(interleave(&self.arrays(column, places, &null), &places.at)?)
-    }
-
-    /// The arrays that `places` counts in.
-    pub(super) fn arrays<'a>(&'a self, column: usize, places: &Places, null: &'a ArrayRef) -> Vec<&'a dyn Array> {
-        let used = places.used.iter().map(|b| self.blocks[*b].columns[column].as_ref());
-        std::iter::once(null.as_ref()).chain(used).collect()
     }
 
     /// How many of the columns are the key and its window.
@@ -354,25 +353,47 @@ impl Buffer {
     pub(super) fn commit(&mut self, waiting: i64) {
         self.committed = self.end();
         self.saved_time = self.time;
-        self.undo.clear();
+        for (row, _) in std::mem::take(&mut self.undo) {
+            if row < self.base {
+                self.frozen.settle(row);
+            }
+        }
         let early = if mutant::on(Mutant::BufferDroppedEarly) { self.width } else { 0 };
         let floor = self.floor(self.time).saturating_add(early);
+        self.frozen.trim(floor, waiting);
         while self.segments.front().is_some_and(|s| s.start.saturating_add(self.width) <= floor) {
             self.segments.pop_front();
         }
         let gone = |b: &Block| b.latest < floor && b.latest < waiting;
-        let rows: usize = self.blocks.iter().take_while(|b| gone(b)).map(|b| b.rows).sum();
+        let (blocks, rows) = self.blocks.iter().take_while(|b| gone(b)).fold((0, 0), |(n, r), b| (n + 1, r + b.rows));
         // The vectors are moved down by as much: seldom enough that a row is moved a few times at most.
         if rows * 4 >= self.times.len() && rows > 0 {
-            while self.blocks.front().is_some_and(gone) {
-                self.blocks.pop_front();
-            }
-            self.base += rows as u64;
-            self.times.drain(..rows);
-            self.previous.drain(..rows);
-            self.keys.drain(..rows);
-            self.states.drain(..rows);
+            self.drop_front(blocks, rows);
         }
+    }
+
+    /// The first `blocks` with their `rows` are not here any more.
+    pub(super) fn drop_front(&mut self, blocks: usize, rows: usize) {
+        self.blocks.drain(..blocks);
+        self.base += rows as u64;
+        self.times.drain(..rows);
+        self.previous.drain(..rows);
+        self.keys.drain(..rows);
+        self.states.drain(..rows);
+    }
+
+    /// Segments all of whose rows are in files point at nothing.
+    pub(super) fn drop_empty_segments(&mut self) {
+        let base = self.base;
+        self.segments.retain(|s| s.newest.iter().any(|row| *row != NONE && *row >= base));
+    }
+
+    /// Memory is given back that many rows had needed.
+    pub(super) fn shrink(&mut self) {
+        self.times.shrink_to(self.times.len() * 2);
+        self.previous.shrink_to(self.previous.len() * 2);
+        self.keys.shrink_to(self.keys.len() * 2);
+        self.states.shrink_to(self.states.len() * 2);
     }
 
     /// Back to the last commit.
@@ -387,7 +408,7 @@ impl Buffer {
             }
         }
         for (row, state) in std::mem::take(&mut self.undo).into_iter().rev() {
-            self.states[(row - self.base) as usize] = state;
+            self.put_state(row, state);
         }
         let kept = (self.committed - self.base) as usize;
         self.times.truncate(kept);
@@ -406,10 +427,20 @@ impl Buffer {
         }
     }
 
+    /// Makes a row that leaves ready to be gathered, should it be in a file.
+    pub(super) fn bring(&mut self, row: u64) -> Result<()> {
+        if row < self.base { self.frozen.bring(row) } else { Ok(()) }
+    }
+
+    /// The rows that the step has read from files are not needed any more.
+    pub(super) fn forget_brought(&mut self) {
+        self.frozen.forget_brought();
+    }
+
     /// Rows that wait, with their rowtimes.
     pub(super) fn waiting(&self) -> impl Iterator<Item = (i64, u64)> + '_ {
         let waits = self.states.iter().enumerate().filter(|(_, s)| **s != RESOLVED);
-        waits.map(|(at, _)| (self.times[at], self.base + at as u64))
+        waits.map(|(at, _)| (self.times[at], self.base + at as u64)).chain(self.frozen.waiting())
     }
 
     /// An empty buffer whose first row will have this number.
@@ -425,16 +456,7 @@ impl Buffer {
     }
 }
 
-/// Rows by block; see [`Buffer::places`].
-#[derive(Debug)]
-pub(super) struct Places {
-    used: Vec<usize>,
-    pub(super) at: Vec<(usize, usize)>,
-}
-
-impl Places {
-    /// Arrays that the places count in, the NULL included.
-    pub(super) fn arrays(&self) -> usize {
-        self.used.len() + 1
-    }
+/// Memory that the rows of an array take, without what else its buffers hold.
+fn bytes_of(column: &ArrayRef) -> usize {
+    column.to_data().get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size())
 }

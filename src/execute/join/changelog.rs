@@ -10,14 +10,14 @@
 //! taken back, and so is a list all of whose rows are in such blocks.
 
 use super::buffer::Buffer;
-use super::{RESOLVED, WAITING, WithinOperator, looked_up};
+use super::run::stream_bytes;
+use super::{RESOLVED, WAITING, WithinOperator};
 use crate::error::{Error, Result};
 use crate::execute::Delta;
 use crate::types::time::NEVER;
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch};
-use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array};
+use arrow::datatypes::Int64Type;
 use arrow::ipc::reader::StreamReader;
-use arrow::ipc::writer::StreamWriter;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
@@ -33,14 +33,18 @@ const RECORD_BYTES: usize = 512 * 1024;
 const BLOCK: u8 = b'B';
 const LIST: u8 = b'R';
 
-/// Entries of a changelog, and what is known of those that it holds.
+/// An entry of the changelog: kind, side, number.
+type Entry = (u8, usize, u64);
+
+/// What is known of the entries that a changelog holds.
 #[derive(Debug, Default)]
 pub(super) struct Restoring {
-    entries: BTreeMap<Vec<u8>, Vec<u8>>,
-    /// Entries in the changelog: last row of each, by its key.
-    written: BTreeMap<Vec<u8>, u64>,
+    /// Entries came that the buffers do not call committed yet.
+    unfinished: bool,
+    /// Entries in the changelog: last row of each.
+    written: BTreeMap<Entry, u64>,
     /// The same since the last commit; `None` = taken back.
-    pending: Vec<(Vec<u8>, Option<u64>)>,
+    pending: Vec<(Entry, Option<u64>)>,
     /// Numbers of the next lists, and at the last commit.
     lists: u64,
     saved_lists: u64,
@@ -50,15 +54,6 @@ pub(super) struct Restoring {
 }
 
 impl Restoring {
-    /// Takes one changelog entry.
-    pub(super) fn take(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<()> {
-        match value {
-            Some(value) => self.entries.insert(key.to_vec(), value.to_vec()),
-            None => self.entries.remove(key),
-        };
-        Ok(())
-    }
-
     /// What was written since the last commit is in the changelog.
     pub(super) fn commit(&mut self) {
         for (key, last) in self.pending.drain(..) {
@@ -79,7 +74,7 @@ impl Restoring {
     }
 }
 
-fn entry_key(kind: u8, side: usize, number: u64) -> Vec<u8> {
+fn entry_key((kind, side, number): Entry) -> Vec<u8> {
     let mut key = vec![kind, side as u8];
     key.extend_from_slice(&number.to_be_bytes());
     key
@@ -106,11 +101,11 @@ impl WithinOperator {
             return;
         }
         self.restoring.forgetting[side] = base;
-        let stale = self.restoring.written.iter().filter(|(key, last)| key[1] == side as u8 && **last < base);
-        let stale: Vec<Vec<u8>> = stale.map(|(key, _)| key.clone()).collect();
-        for key in stale {
-            deltas.push(Delta { key: key.clone(), value: None, timestamp: self.time.max(0) });
-            self.restoring.pending.push((key, None));
+        let stale = self.restoring.written.iter().filter(|(entry, last)| entry.1 == side && **last < base);
+        let stale: Vec<Entry> = stale.map(|(entry, _)| *entry).collect();
+        for entry in stale {
+            deltas.push(Delta { key: entry_key(entry), value: None, timestamp: self.time.max(0) });
+            self.restoring.pending.push((entry, None));
         }
     }
 
@@ -124,9 +119,9 @@ impl WithinOperator {
             let number = first + from as u64;
             let slice: Vec<ArrayRef> = columns.iter().map(|c| c.slice(from, count)).collect();
             let value = block_bytes(&self.sides[side], number, slice)?;
-            let key = entry_key(BLOCK, side, number);
-            self.restoring.pending.push((key.clone(), Some(number + count as u64 - 1)));
-            deltas.push(Delta { key, value: Some(value), timestamp: self.time.max(0) });
+            let entry = (BLOCK, side, number);
+            self.restoring.pending.push((entry, Some(number + count as u64 - 1)));
+            deltas.push(Delta { key: entry_key(entry), value: Some(value), timestamp: self.time.max(0) });
             from += count;
         }
         Ok(())
@@ -143,10 +138,10 @@ impl WithinOperator {
             let Some(&last) = rows.last() else { continue };
             let mut value = vec![STATE_VERSION];
             rows.iter().for_each(|row| value.extend_from_slice(&row.to_be_bytes()));
-            let key = entry_key(LIST, side, self.restoring.lists);
+            let entry = (LIST, side, self.restoring.lists);
             self.restoring.lists += 1;
-            self.restoring.pending.push((key.clone(), Some(last)));
-            deltas.push(Delta { key, value: Some(value), timestamp: self.time.max(0) });
+            self.restoring.pending.push((entry, Some(last)));
+            deltas.push(Delta { key: entry_key(entry), value: Some(value), timestamp: self.time.max(0) });
         }
     }
 
@@ -186,25 +181,32 @@ impl WithinOperator {
         Ok(())
     }
 
-    /// Puts the entries that `restore` took into the buffers, as committed.
-    pub(super) fn finish_restore(&mut self) -> Result<()> {
-        if self.restoring.entries.is_empty() {
+    /// Takes one changelog entry. Blocks of a side come in the order of their rows, and a list after the rows that it
+    /// names: they go into the buffers at once, and from there into files.
+    pub(super) fn take_entry(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<()> {
+        let entry = split_key(key)?;
+        let Some(value) = value else {
+            self.restoring.written.remove(&entry);
             return Ok(());
+        };
+        let value = value.strip_prefix(&[STATE_VERSION]).ok_or_else(|| broken("entry has an unknown version"))?;
+        self.restoring.unfinished = true;
+        let (kind, side, number) = entry;
+        let last = match kind {
+            BLOCK => self.restore_block(side, number, value)?,
+            _ => self.restore_list(side, value)?,
+        };
+        self.restoring.written.insert(entry, last);
+        // Nothing goes before the time is known, but what does not fit into memory leaves it.
+        self.sides[side].commit(NEVER);
+        self.sides[side].spill(&self.lookup)
+    }
+
+    /// What was restored is committed, and what waited waits.
+    pub(super) fn finish_restore(&mut self) -> Result<()> {
+        if std::mem::take(&mut self.restoring.unfinished) {
+            self.wait_again();
         }
-        let entries = std::mem::take(&mut self.restoring.entries);
-        for (key, value) in &entries {
-            let (kind, side, number) = split_key(key)?;
-            let value = value.strip_prefix(&[STATE_VERSION]).ok_or_else(|| broken("entry has an unknown version"))?;
-            let last = match kind {
-                BLOCK => self.restore_block(side, number, value)?,
-                _ => self.restore_list(side, value)?,
-            };
-            self.restoring.written.insert(key.clone(), last);
-        }
-        for side in &mut self.sides {
-            side.commit(NEVER);
-        }
-        self.wait_again();
         Ok(())
     }
 
@@ -228,7 +230,7 @@ impl WithinOperator {
                 }
                 buffer.begin(number);
             }
-            let keys = self.layout.read(looked_up(columns, self.window))?;
+            let keys = self.lookup.read(columns)?;
             for row in 0..batch.num_rows() {
                 let entry = indexed.value(row).then(|| (keys.probe(row), keys.bytes(row)));
                 buffer.push_row(times.value(row), entry);
@@ -267,7 +269,7 @@ impl WithinOperator {
     }
 }
 
-fn split_key(key: &[u8]) -> Result<(u8, usize, u64)> {
+fn split_key(key: &[u8]) -> Result<Entry> {
     match key.split_first_chunk::<2>() {
         Some(([kind @ (BLOCK | LIST), side @ (0 | 1)], number)) => {
             let number = number.try_into().map_err(|_| broken("key has not its length"))?;
@@ -279,21 +281,13 @@ fn split_key(key: &[u8]) -> Result<(u8, usize, u64)> {
 
 fn block_bytes(buffer: &Buffer, first: u64, columns: Vec<ArrayRef>) -> Result<Vec<u8>> {
     let rows = columns.first().map_or(0, |c| c.len()) as u64;
-    let base = buffer.range().0;
-    let at = (first - base) as usize;
+    let at = (first - buffer.base) as usize;
     let times = Int64Array::from(buffer.times[at..at + rows as usize].to_vec());
     let waits: BooleanArray = (first..first + rows).map(|row| Some(buffer.state(row) != RESOLVED)).collect();
     let indexed: BooleanArray = (first..first + rows).map(|row| Some(buffer.is_indexed(row))).collect();
     let extra: [ArrayRef; 3] = [Arc::new(times), Arc::new(waits), Arc::new(indexed)];
-    let all: Vec<ArrayRef> = extra.into_iter().chain(columns).collect();
-    let field = |(i, c): (usize, &ArrayRef)| Field::new(i.to_string(), DataType::clone(c.data_type()), true);
-    let schema = Arc::new(Schema::new(all.iter().enumerate().map(field).collect::<Vec<_>>()));
-    let batch = RecordBatch::try_new(schema.clone(), all)?;
     let mut bytes = vec![STATE_VERSION];
-    let mut writer = StreamWriter::try_new(&mut bytes, &schema)?;
-    writer.write(&batch)?;
-    writer.finish()?;
-    drop(writer);
+    bytes.extend(stream_bytes(extra.into_iter().chain(columns).collect())?);
     Ok(bytes)
 }
 

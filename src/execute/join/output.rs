@@ -1,6 +1,7 @@
 //! Pairs of ordinals to a batch: one gather per column.
 
-use super::buffer::{NONE, Places};
+use super::buffer::NONE;
+use super::gather::Places;
 use super::{Pair, WithinOperator};
 use crate::error::Result;
 use crate::execute::{Bounds, ChangeBatch, Side};
@@ -13,9 +14,9 @@ impl WithinOperator {
     /// The rows that these pairs are.
     pub(super) fn write(&self, pairs: &[Pair]) -> Result<ChangeBatch> {
         let of = |side: usize| -> Vec<u64> { pairs.iter().map(|p| p.ordinals[side]).collect() };
-        let places = [self.sides[0].places(&of(0)), self.sides[1].places(&of(1))];
+        let places = [self.sides[0].places(&of(0))?, self.sides[1].places(&of(1))?];
         let key = self.head(0, pairs, &places)?;
-        let window = match self.window {
+        let window = match self.lookup.window() {
             None => None,
             Some(_) => {
                 let bound = |column: usize| -> Result<ScalarBuffer<i64>> {

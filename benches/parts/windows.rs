@@ -1,0 +1,160 @@
+//! COUNT, SUM and MAX per BIGINT key in windows, beside the loop that any program would need: one update of a hash table
+//! a row. Rows are at random keys, one in twenty is out of order by up to a tenth of a window; a commit every 32 batches.
+
+use super::{ratio, spent};
+use arrow::array::{ArrayRef, Int64Array};
+use hashbrown::HashMap;
+use std::hint::black_box;
+use std::sync::Arc;
+use tidegate::catalog::Format;
+use tidegate::execute::aggregate::AggregateOperator;
+use tidegate::execute::pipeline::{AggregateCall, AggregateSpec};
+use tidegate::execute::session::SessionOperator;
+use tidegate::execute::{ChangeBatch, Mode, Operator, Out, Side};
+use tidegate::functions::aggregate::{Aggregate, Comparable};
+use tidegate::types::time::{Window, WindowKind};
+use tidegate::types::{Column, SqlType};
+
+const BATCH_ROWS: usize = 8192;
+/// Milliseconds of event time: a row each.
+const WINDOW_MS: i64 = 600_000;
+const ROWS: usize = 3_000_000;
+/// Batches between emissions and between commits, of 8,192 rows: a commit a quarter of a million rows.
+const EMIT_ROWS: usize = 65_536;
+const COMMIT_ROWS: usize = 262_144;
+
+pub(crate) fn windows() {
+    for (keys, rows) in [(1_000, ROWS), (100_000, ROWS), (1_000_000, ROWS)] {
+        let input = input(keys, rows, BATCH_ROWS);
+        let floor = best(|| table_loop(&input));
+        println!("{:<42} {floor:7.1} ns/row", format!("a hash table's update, {keys} keys"));
+        for (name, mode) in [("Each", Mode::Each), ("Last", Mode::Last)] {
+            let tumbling = WindowKind::Tumbling { size_ms: WINDOW_MS };
+            let cost = best(|| run(&mut *grouping(tumbling, mode, false), &input, mode));
+            ratio(&format!("tumbling {name}, {keys} keys"), cost, floor);
+        }
+    }
+    let single = input(100_000, 300_000, 1);
+    let tumbling = WindowKind::Tumbling { size_ms: WINDOW_MS };
+    let cost = best(|| run(&mut *grouping(tumbling, Mode::Each, false), &single, Mode::Each));
+    println!("{:<42} {cost:7.1} ns/row {:6.2} M rows/s", "tumbling Each, 100000 keys, batches of 1", 1e3 / cost);
+    hopping();
+    sessions();
+}
+
+/// EMIT FINAL with 600 rows a key and window: what panes cost.
+fn hopping() {
+    let input = input(1_000, ROWS, BATCH_ROWS);
+    let whole = WindowKind::Hopping { size_ms: WINDOW_MS, advance_ms: WINDOW_MS };
+    let alone = best(|| run(&mut *grouping(whole, Mode::Each, true), &input, Mode::Each));
+    println!("{:<42} {alone:7.1} ns/row", "EMIT FINAL, size/slide 1, 600 rows a key");
+    for slides in [6, 60] {
+        let kind = WindowKind::Hopping { size_ms: WINDOW_MS, advance_ms: WINDOW_MS / slides };
+        let cost = best(|| run(&mut *grouping(kind, Mode::Each, true), &input, Mode::Each));
+        ratio(&format!("EMIT FINAL, size/slide {slides}, to size/slide 1"), cost, alone);
+    }
+}
+
+fn sessions() {
+    for keys in [1_000, 100_000] {
+        let input = input(keys, ROWS, BATCH_ROWS);
+        let floor = best(|| table_loop(&input));
+        for (name, mode) in [("Each", Mode::Each), ("Last", Mode::Last)] {
+            let cost = best(|| {
+                let spec = spec(WindowKind::Session { gap_ms: keys * 2 }, false);
+                let mut operator = SessionOperator::new(&spec, mode).expect("the window is a session");
+                run(&mut operator, &input, mode)
+            });
+            ratio(&format!("session {name}, {keys} keys"), cost, floor);
+        }
+    }
+}
+
+fn spec(kind: WindowKind, final_only: bool) -> AggregateSpec {
+    let call = |function, arguments| AggregateCall { function, arguments };
+    let max = Aggregate::Max(Comparable::Bigint);
+    AggregateSpec {
+        name: "groups".to_owned(),
+        window: Some(Window { kind, grace_ms: Some(WINDOW_MS / 10), retention_ms: None }),
+        final_only,
+        calls: vec![call(Aggregate::CountRows, vec![]), call(Aggregate::SumBigint, vec![0]), call(max, vec![0])],
+        key_format: Format::Kafka,
+        key: vec![Column::key("K", SqlType::Bigint)],
+    }
+}
+
+fn grouping(kind: WindowKind, mode: Mode, final_only: bool) -> Box<dyn Operator> {
+    Box::new(AggregateOperator::new(&spec(kind, final_only), mode).expect("the key is plain"))
+}
+
+fn input(keys: i64, rows: usize, batch: usize) -> Vec<ChangeBatch> {
+    let mut state = 7u64;
+    let mut dice = move |n: i64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as i64 % n
+    };
+    let mut one = |first: usize| {
+        let rows = batch.min(rows - first);
+        let key: ArrayRef = Arc::new((0..rows).map(|_| dice(keys)).collect::<Int64Array>());
+        let value: ArrayRef = Arc::new((0..rows).map(|_| dice(1_000)).collect::<Int64Array>());
+        let mut late = || if dice(20) == 0 { dice(WINDOW_MS / 10) } else { 0 };
+        let rowtime: Vec<i64> = (0..rows).map(|i| ((first + i) as i64 - late()).max(0)).collect();
+        ChangeBatch {
+            key: vec![key],
+            key_present: None,
+            new: Side { columns: vec![value], present: None },
+            old: None,
+            rowtime: rowtime.into(),
+            window: None,
+            seq: (first as u64..(first + rows) as u64).collect::<Vec<_>>().into(),
+        }
+    };
+    (0..rows).step_by(batch).map(&mut one).collect()
+}
+
+/// Nanoseconds a row, best of three.
+fn best(mut work: impl FnMut() -> (f64, usize)) -> f64 {
+    (0..3).map(|_| work()).map(|(nanos, rows)| nanos / rows as f64).fold(f64::MAX, f64::min)
+}
+
+fn run(operator: &mut dyn Operator, input: &[ChangeBatch], mode: Mode) -> (f64, usize) {
+    let (mut rows, mut emitted, mut committed) = (0, 0, 0);
+    let nanos = spent(|| {
+        for batch in input {
+            let mut out = Out::default();
+            operator.step(&[Some(batch)], &mut out).expect("rows are good");
+            rows += batch.len();
+            if mode == Mode::Last && rows - emitted >= EMIT_ROWS {
+                operator.emit(&mut out).expect("rows are good");
+                emitted = rows;
+            }
+            if rows - committed >= COMMIT_ROWS {
+                operator.emit(&mut out).expect("rows are good");
+                operator.commit();
+                committed = rows;
+            }
+            black_box(&out);
+        }
+    });
+    (nanos, rows)
+}
+
+/// The floor: the window and key of each row looked up in one hash table, three numbers changed.
+fn table_loop(input: &[ChangeBatch]) -> (f64, usize) {
+    let mut rows = 0;
+    let nanos = spent(|| {
+        let mut groups: HashMap<(i64, i64), (i64, i64, i64)> = HashMap::new();
+        for batch in input {
+            let keys = batch.key[0].as_any().downcast_ref::<Int64Array>().expect("keys are numbers").values();
+            let values =
+                batch.new.columns[0].as_any().downcast_ref::<Int64Array>().expect("values are numbers").values();
+            for ((key, value), time) in keys.iter().zip(values).zip(&batch.rowtime) {
+                let group = groups.entry((time - time % WINDOW_MS, *key)).or_insert((0, 0, i64::MIN));
+                *group = (group.0 + 1, group.1.wrapping_add(*value), group.2.max(*value));
+            }
+            rows += batch.len();
+        }
+        black_box(groups.len());
+    });
+    (nanos, rows)
+}
