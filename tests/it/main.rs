@@ -33,4 +33,5 @@ mod simulation;
 mod split_law;
 mod table_law;
 mod table_model;
+mod traps;
 mod windows;
