@@ -27,6 +27,7 @@ mod parse;
 mod plan;
 mod row_programs;
 mod scalar;
+mod scalar_errors;
 mod session_model;
 mod simulated_log;
 mod simulation;
