@@ -11,17 +11,19 @@
 //! Stream time is the highest rowtime of the rows that came here with a key and a value. It stays with the state: it is
 //! in the memo, and an abort turns it back.
 
+mod panes;
 mod pass;
 mod store;
 mod write;
 
+use self::panes::Panes;
 use self::pass::{Pass, Pending};
 use super::arena::Arena;
 use super::keys::{BatchKeys, GroupRef, KeyLayout, keyed, usable};
 use super::pipeline::{AggregateCall, AggregateSpec};
 use super::row::masked;
 use super::segment::Segments;
-use super::state_bytes::StateBytes;
+use super::state_bytes::{PANES_VERSION, STATE_VERSION, StateBytes};
 use super::window::Windows;
 use super::{BadRow, ChangeBatch, Delta, Mode, Operator, Out, Side};
 use crate::error::{Error, Result};
@@ -64,6 +66,8 @@ pub struct AggregateOperator {
     heap: Heap,
     handles: StateBytes,
     segments: Segments,
+    /// EMIT FINAL over HOPPING windows: segments are panes. `None` = they are windows.
+    panes: Option<Panes>,
     time: i64,
     late: u64,
     /// `time` and `late` at the last commit.
@@ -113,7 +117,10 @@ impl AggregateOperator {
             width += accumulator.width();
             accumulators.push(accumulator);
         }
-        let handles = StateBytes::new(HEAD_WORDS, &accumulators);
+        let sliding =
+            windows.filter(|w| when == When::Final && w.has_panes() && accumulators.iter().all(Accumulator::leaves));
+        let version = if sliding.is_some() { PANES_VERSION } else { STATE_VERSION };
+        let handles = StateBytes::new(version, HEAD_WORDS, &accumulators);
         let layout = KeyLayout::new(spec.key_format, &spec.key)?;
         Ok(AggregateOperator {
             windows,
@@ -123,6 +130,7 @@ impl AggregateOperator {
             calls: spec.calls.clone(),
             accumulators,
             segments: Segments::new(layout.is_number()),
+            panes: sliding.map(|w| Panes::new(w.size(), w.advance(), layout.is_number())),
             layout,
             arena: Arena::new(width),
             heap: Heap::default(),
@@ -162,8 +170,9 @@ impl AggregateOperator {
         self.late
     }
 
-    /// Resolves rows from `at` on to (row, window) pairs and returns the first row not taken. With EMIT FINAL it stops
-    /// right after a row that closes a window, so that the closing belongs to that row's `seq`.
+    /// Resolves rows from `at` on to (row, window) pairs, or pairs with panes, and returns the first row not taken and the
+    /// lowest window that has data. With EMIT FINAL it stops right after a row that closes a window, so that the closing
+    /// belongs to that row's `seq`.
     fn scan(
         &mut self,
         batch: &ChangeBatch,
@@ -171,9 +180,9 @@ impl AggregateOperator {
         usable: Option<&NullBuffer>,
         at: usize,
         out: &mut Out,
-    ) -> usize {
+    ) -> (usize, i64) {
         self.pass.clear();
-        let mut low = self.segments.first().map_or(i64::MAX, |s| s.0);
+        let mut low = self.lowest();
         let mut row = at;
         while row < batch.len() && self.pass.rows.len() < PASS_ROWS {
             let (this, time) = (row, batch.rowtime[row]);
@@ -201,6 +210,10 @@ impl AggregateOperator {
             if let Some(open) = start {
                 low = low.min(open);
                 let probe = keys.probe(this);
+                if self.panes.is_some() {
+                    // The last window that covers a row begins with the row's pane.
+                    start = Some(last);
+                }
                 while let Some(taking) = start {
                     self.pass.push(this, taking, probe);
                     start = windows.next(taking, last);
@@ -210,7 +223,7 @@ impl AggregateOperator {
                 break;
             }
         }
-        row
+        (row, low)
     }
 
     /// Finds or makes the group of every pair.
@@ -285,11 +298,8 @@ impl AggregateOperator {
         let replaced = batch.old.as_ref().filter(|_| self.over_table);
         let steps = replaced.map_or_else(Vec::new, |old| self.replacing(old, &batch.new));
         for (i, (call, accumulator)) in self.calls.iter().zip(&self.accumulators).enumerate() {
-            let of = |side: &Side| -> Result<Vec<ArrayRef>> {
-                let columns: Option<_> = call.arguments.iter().map(|&at| side.columns.get(at).cloned()).collect();
-                columns.ok_or_else(|| Error::bug("an aggregate's argument is not in the batch"))
-            };
-            let (new, old) = (of(&batch.new)?, if let Some(old) = &replaced { of(old)? } else { Vec::new() });
+            let new = arguments(call, &batch.new)?;
+            let old = if let Some(old) = &replaced { arguments(call, old)? } else { Vec::new() };
             let before = if each && self.with_old { Some(&mut pending.before[i]) } else { None };
             let after = if each { Some(&mut pending.after[i]) } else { None };
             let mut state = State { words: &mut self.arena.words, width: self.arena.width, heap: &mut self.heap };
@@ -364,14 +374,20 @@ impl Operator for AggregateOperator {
         let keys = self.layout.read(&batch.key)?;
         let usable = if self.over_table { keyed(batch) } else { usable(batch) };
         let (late, bad) = (self.late, out.bad.len());
+        self.forget_keys();
         let mut pending = Pending::new(self.cells(), self.cells());
         let mut at = 0;
         while at < batch.len() {
-            at = self.scan(batch, &keys, usable.as_ref(), at, out);
+            let (next, low) = self.scan(batch, &keys, usable.as_ref(), at, out);
+            at = next;
             self.resolve(&keys);
             self.touch(batch, &mut pending);
             self.accumulate(batch, &mut pending)?;
-            self.close(batch.seq[at - 1], &mut pending)?;
+            self.catch_up(batch, &keys)?;
+            match self.panes {
+                Some(_) => self.close_panes(low, batch.seq[at - 1], &mut pending)?,
+                None => self.close(batch.seq[at - 1], &mut pending)?,
+            }
         }
         self.heap.advance(batch.len());
         self.last_seq = batch.seq[batch.len() - 1];
@@ -380,6 +396,7 @@ impl Operator for AggregateOperator {
         out.bad[bad..].sort_by_key(|b| b.seq);
         if !pending.seqs.is_empty() {
             out.batches.push(match self.when {
+                When::Final if self.panes.is_some() => self.write_told(pending)?,
                 When::Final => self.write_groups(&pending.groups, pending.seqs, None)?,
                 _ => self.write_each(batch, pending)?,
             });
@@ -452,6 +469,12 @@ impl Operator for AggregateOperator {
         self.finish_restore()?;
         self.read_memo(memo)
     }
+}
+
+/// The columns that an aggregate reads.
+fn arguments(call: &AggregateCall, side: &Side) -> Result<Vec<ArrayRef>> {
+    let columns: Option<_> = call.arguments.iter().map(|&at| side.columns.get(at).cloned()).collect();
+    columns.ok_or_else(|| Error::bug("an aggregate's argument is not in the batch"))
 }
 
 #[cold]

@@ -27,8 +27,9 @@ impl Probe {
     }
 }
 
+/// Spreads the bits of a word.
 #[inline(always)]
-fn mix(x: u64) -> u64 {
+pub(super) fn mix(x: u64) -> u64 {
     let p = u128::from(x ^ 0x9E37_79B9_7F4A_7C15) * 0xD6E8_FEB8_6659_FD93u128;
     (p as u64) ^ ((p >> 64) as u64)
 }

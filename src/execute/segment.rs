@@ -21,6 +21,15 @@ pub(super) struct Segment {
 }
 
 impl Segment {
+    pub(super) fn new(start: i64, numbers: bool) -> Segment {
+        Segment { start, keys: KeyTable::new(numbers), chunks: Vec::new(), committed: 0 }
+    }
+
+    /// Gives its chunks back.
+    pub(super) fn release(self, arena: &mut Arena) {
+        self.chunks.into_iter().for_each(|chunk| arena.give_back(chunk));
+    }
+
     /// Row of the arena that holds group `nth`.
     #[inline(always)]
     pub(super) fn slot(&self, nth: u32) -> u32 {
@@ -97,11 +106,21 @@ impl Segments {
                 self.all.push(None);
                 self.all.len() as u32 - 1
             });
-            self.all[number as usize] =
-                Some(Segment { start, keys: KeyTable::new(self.numbers), chunks: Vec::new(), committed: 0 });
+            self.all[number as usize] = Some(Segment::new(start, self.numbers));
             self.open.insert(self.hint, (start, number));
         }
         self.open[self.hint].1
+    }
+
+    /// The number of the window that starts at `start`, if it is open.
+    pub(super) fn find(&self, start: i64) -> Option<u32> {
+        self.open.binary_search_by_key(&start, |o| o.0).ok().map(|at| self.open[at].1)
+    }
+
+    /// Starts and numbers of the open windows that start in `from .. until`.
+    pub(super) fn between(&self, from: i64, until: i64) -> impl Iterator<Item = (i64, u32)> + '_ {
+        let first = self.open.partition_point(|o| o.0 < from);
+        self.open.range(first..).copied().take_while(move |o| o.0 < until)
     }
 
     /// Start and number of the oldest open window.
@@ -160,7 +179,7 @@ impl Segments {
 
     fn release(&mut self, number: u32, arena: &mut Arena) {
         if let Some(segment) = self.all[number as usize].take() {
-            segment.chunks.into_iter().for_each(|chunk| arena.give_back(chunk));
+            segment.release(arena);
             self.free.push(number);
         }
     }

@@ -16,6 +16,7 @@
 //! What [`Mode::Last`] writes is the fold of what [`Mode::Each`] writes: the changes since the last emission are kept as
 //! they came, and folded by key and bounds.
 
+mod expiry;
 mod index;
 mod store;
 mod write;
@@ -24,7 +25,7 @@ use super::arena::Arena;
 use super::key_table::KeyTable;
 use super::keys::{KeyLayout, usable};
 use super::pipeline::{AggregateCall, AggregateSpec};
-use super::state_bytes::StateBytes;
+use super::state_bytes::{STATE_VERSION, StateBytes};
 use super::{BadRow, ChangeBatch, Delta, Mode, Operator, Out};
 use crate::error::{Error, Result};
 use crate::functions::accumulate::{Accumulator, Arguments, Cells, Heap, Op, Results, State, Step, Work};
@@ -33,9 +34,13 @@ use crate::types::time::{NEVER, Window, WindowKind};
 use arrow::array::ArrayRef;
 use index::{Index, NIL};
 use std::collections::BTreeMap;
+use std::hint::black_box;
 
 /// Rows resolved per pass.
 const PASS_ROWS: usize = 2048;
+
+/// Parts of a gap in which sessions are looked at for their end, where nothing is written then.
+const EXPIRY_PARTS: i64 = 4;
 
 /// Words before the accumulators: the session's end, which is its rowtime.
 const HEAD_WORDS: usize = 1;
@@ -142,7 +147,7 @@ impl SessionOperator {
             },
             with_old: false,
             calls: spec.calls.clone(),
-            handles: StateBytes::new(HEAD_WORDS, &accumulators),
+            handles: StateBytes::new(STATE_VERSION, HEAD_WORDS, &accumulators),
             accumulators,
             keys: KeyTable::new(layout.is_number()),
             layout,
@@ -150,7 +155,7 @@ impl SessionOperator {
             crowded_keys: store::CROWDED_KEYS_MIN,
             arena: Arena::new(width),
             heap: Heap::default(),
-            index: Index::new(),
+            index: Index::new(if spec.final_only { 1 } else { gap_ms / EXPIRY_PARTS }),
             time: NEVER,
             late: 0,
             saved: (NEVER, 0),
@@ -189,6 +194,12 @@ impl SessionOperator {
     #[inline(always)]
     fn shut(&self) -> i64 {
         self.time.saturating_sub(self.gap).saturating_sub(self.grace)
+    }
+
+    /// Touches what the rows of a pass will need: buckets, heads, sessions, words, one kind after the other.
+    fn warm(&mut self, input: &Input<'_>, rows: std::ops::Range<usize>, slots: &mut Vec<u32>) {
+        self.index.warm(rows.map(|row| self.keys.candidate(input.keys.probe(row))), slots);
+        black_box(slots.iter().fold(0, |x, &slot| x ^ self.arena.row(slot)[0]));
     }
 
     /// Resolves rows from `at` on to steps and returns the first row not taken. With EMIT FINAL it stops right after a row
@@ -248,14 +259,14 @@ impl SessionOperator {
             self.index.link(key, previous, slot, &self.arena);
             self.arena.row_mut(slot)[0] = time;
             pass.step(Op::Start, slot, 0);
-            pass.step(Op::NoBefore, slot, 0);
+            pass.before(Op::NoBefore, slot);
             self.added(row, slot, false, pass);
             return;
         };
         let bounds = (self.index.get(target).start.min(time), self.index.get(hits[0]).end.max(time));
         self.index.save(target, &self.arena);
         if bounds == (time, time) {
-            pass.step(Op::Before, target, 0);
+            pass.before(Op::Before, target);
             self.added(row, target, true, pass);
             return;
         }
@@ -269,7 +280,7 @@ impl SessionOperator {
         self.index.stretch(target, bounds, at, &self.arena);
         self.index.link(key, previous, target, &self.arena);
         self.arena.row_mut(target)[0] = bounds.1;
-        pass.step(Op::NoBefore, target, 0);
+        pass.before(Op::NoBefore, target);
         self.added(row, target, false, pass);
     }
 
@@ -282,7 +293,7 @@ impl SessionOperator {
         let bounds = (session.start, session.end);
         match self.when {
             When::Each => {
-                pass.step(Op::Before, slot, 0);
+                pass.before(Op::Before, slot);
                 pass.step(Op::NoAfter, slot, 0);
                 pass.pending.push(row, bounds, false, true);
             }
@@ -376,13 +387,21 @@ struct Input<'a> {
 /// A pass in the making.
 struct Pass<'a> {
     steps: Vec<Step>,
-    /// Results around changes are wanted.
+    /// Results after changes are wanted, and those before them.
     results: bool,
+    old: bool,
     pending: &'a mut Pending,
     out: &'a mut Out,
 }
 
 impl Pass<'_> {
+    #[inline(always)]
+    fn before(&mut self, op: Op, slot: u32) {
+        if self.old {
+            self.step(op, slot, 0);
+        }
+    }
+
     #[inline(always)]
     fn step(&mut self, op: Op, slot: u32, with: u32) {
         if self.results || matches!(op, Op::Start | Op::Add | Op::Merge) {
@@ -408,10 +427,14 @@ impl Operator for SessionOperator {
         let input = Input { keys: self.layout.read(&batch.key)?, usable: usable(batch) };
         let (late, bad) = (self.late, out.bad.len());
         let mut pending = Pending { after: self.cells(), before: self.cells(), ..Pending::default() };
-        let mut at = 0;
+        let (mut at, mut warmed, mut slots) = (0, 0, Vec::new());
         while at < batch.len() {
+            if at >= warmed {
+                warmed = (at + PASS_ROWS).min(batch.len());
+                self.warm(&input, at..warmed, &mut slots);
+            }
             let results = self.when == When::Each;
-            let mut pass = Pass { steps: Vec::new(), results, pending: &mut pending, out };
+            let mut pass = Pass { steps: Vec::new(), results, old: self.with_old, pending: &mut pending, out };
             at = self.resolve(batch, &input, at, &mut pass);
             let steps = pass.steps;
             self.accumulate(batch, &steps, &mut pending)?;

@@ -10,6 +10,8 @@ use crate::functions::accumulate::{Accumulator, Heap};
 
 /// Version of the state bytes and the memo. Another one means: rebuild from the input.
 pub(super) const STATE_VERSION: u8 = 1;
+/// The same for groups of panes, which are not those of windows.
+pub(super) const PANES_VERSION: u8 = 2;
 
 /// The numbers of a memo, after its version.
 pub(super) struct Memo<'a>(std::str::Split<'a, char>);
@@ -36,14 +38,15 @@ impl<'a> Memo<'a> {
 /// Which words of a group are handles.
 #[derive(Debug)]
 pub(super) struct StateBytes {
+    version: u8,
     /// Words before the accumulators: the first is the rowtime, the others are not part of the state.
     head: usize,
     handles: Vec<usize>,
 }
 
 impl StateBytes {
-    pub(super) fn new(head: usize, accumulators: &[Accumulator]) -> StateBytes {
-        StateBytes { head, handles: accumulators.iter().filter_map(Accumulator::handle).collect() }
+    pub(super) fn new(version: u8, head: usize, accumulators: &[Accumulator]) -> StateBytes {
+        StateBytes { version, head, handles: accumulators.iter().filter_map(Accumulator::handle).collect() }
     }
 
     /// Has every state a fixed size?
@@ -63,7 +66,7 @@ impl StateBytes {
 
     pub(super) fn state_bytes(&self, words: &[i64], heap: &Heap) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(1 + (1 + words.len() - self.head) * 8);
-        bytes.push(STATE_VERSION);
+        bytes.push(self.version);
         bytes.extend_from_slice(&words[0].to_be_bytes());
         for (at, word) in words.iter().enumerate().skip(self.head) {
             let word = if self.handles.contains(&at) { 0 } else { *word };
@@ -80,7 +83,7 @@ impl StateBytes {
     pub(super) fn read_state(&self, bytes: &[u8], words: &mut [i64], heap: &mut Heap) -> Result<()> {
         let wrong = || broken("entry has not the length of this query's state");
         let (&version, rest) = bytes.split_first().ok_or_else(|| broken("entry is empty"))?;
-        if version != STATE_VERSION {
+        if version != self.version {
             return Err(broken("entry has an unknown version"));
         }
         let count = 1 + words.len() - self.head;

@@ -41,6 +41,29 @@ impl Windows {
         Ok(Windows { size, advance, grace: window.grace_ms(), retention, pane: (0, 0) })
     }
 
+    pub(super) fn size(&self) -> i64 {
+        self.size
+    }
+
+    pub(super) fn advance(&self) -> i64 {
+        self.advance
+    }
+
+    /// Does every window consist of whole advances, several of them?
+    pub(super) fn has_panes(&self) -> bool {
+        self.size > self.advance && self.size % self.advance == 0
+    }
+
+    /// Start of the first window that takes rows at this stream time.
+    pub(super) fn first_open(&self, time: i64) -> i64 {
+        let closed = time.saturating_sub(self.size).saturating_sub(self.grace);
+        let mut start = (closed - closed.rem_euclid(self.advance)).max(0);
+        while self.is_closed(start, time) {
+            start = start.saturating_add(self.advance);
+        }
+        start
+    }
+
     /// One past the window's last millisecond.
     #[inline(always)]
     pub(super) fn end(&self, start: i64) -> i64 {

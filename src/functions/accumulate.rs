@@ -179,6 +179,17 @@ impl Accumulator {
         self.without_columns(Peek { words, width, heap, offset: self.offset, slots, out });
     }
 
+    /// Can what one group has seen be taken out of another that has seen it, too? See [`Accumulator::leave`].
+    pub fn leaves(&self) -> bool {
+        self.function.leaves()
+    }
+
+    /// For each pair the second group, whose rows the first has seen too, is taken out of the first. Where that does not
+    /// tell what is left, the pair's index is appended to `stale`. Only where [`Accumulator::leaves`].
+    pub fn leave(&self, state: &mut State<'_>, pairs: &[(u32, u32)], stale: &mut Vec<usize>) {
+        self.without_columns(Leave { words: state.words, width: state.width, offset: self.offset, pairs, stale });
+    }
+
     /// Applies additions of one column, or of none.
     pub fn add(
         &self,
@@ -282,6 +293,31 @@ impl Pass<'_, '_> {
             }
             if !fits {
                 self.unfit.push(step.with);
+            }
+        }
+    }
+}
+
+/// Groups out of others.
+struct Leave<'a> {
+    words: &'a mut [i64],
+    width: usize,
+    offset: usize,
+    pairs: &'a [(u32, u32)],
+    stale: &'a mut Vec<usize>,
+}
+
+impl Visit for Leave<'_> {
+    type Answer = ();
+
+    fn visit<M: Machine>(self, machine: &M) {
+        let mut from = [0i64; WORDS_MAX];
+        for (i, &(slot, with)) in self.pairs.iter().enumerate() {
+            let other = with as usize * self.width + self.offset;
+            from[..M::WORDS].copy_from_slice(&self.words[other..other + M::WORDS]);
+            let at = slot as usize * self.width + self.offset;
+            if !machine.leave(&mut self.words[at..at + M::WORDS], &from[..M::WORDS]) {
+                self.stale.push(i);
             }
         }
     }

@@ -413,6 +413,21 @@ impl Aggregate {
         )
     }
 
+    /// Is it the same in whatever order its values come and go in parts, exactly? Then hopping windows share what they have
+    /// in common.
+    pub fn leaves(&self) -> bool {
+        match self {
+            Aggregate::CountRows
+            | Aggregate::Count
+            | Aggregate::SumInteger
+            | Aggregate::SumBigint
+            | Aggregate::AvgInteger
+            | Aggregate::AvgBigint => true,
+            Aggregate::Min(_) | Aggregate::Max(_) => !self.is_kept_in_heap(),
+            _ => false,
+        }
+    }
+
     /// Does ksqlDB keep a list, map or struct for it? Then it refuses it where the format of values has no such types.
     pub fn has_nested_state(&self) -> bool {
         !matches!(

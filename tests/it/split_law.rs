@@ -219,10 +219,25 @@ pub(crate) fn last_is_the_fold_of_each() {
     }
 }
 
+/// Only aggregates that hopping windows share: with EMIT FINAL rows are kept by pane.
+fn shared_case(seed: u64) -> Case {
+    let mut dice = Dice(seed ^ 0x9A9E);
+    let mut case = case(seed);
+    let shared = |c: &(Aggregate, Vec<usize>)| c.0.leaves();
+    case.grouping.calls = model::all_calls().into_iter().filter(|c| shared(c) && dice.one_in(3)).collect();
+    if let Some(windows) = &mut case.grouping.windows {
+        let advance = windows.advance;
+        let size = advance * (2 + dice.below(6));
+        *windows = model::Windows { size, retention: windows.retention - windows.size + size, ..*windows };
+    }
+    case
+}
+
 #[test]
 pub(crate) fn final_equals_the_model_under_any_split() {
     let mut written = 0;
-    for (seed, mut case) in seeds(2).flat_map(|seed| cases(seed).map(|case| (seed, case))) {
+    let cases = |seed| cases(seed).into_iter().chain([shared_case(seed)]);
+    for (seed, mut case) in seeds(2).flat_map(|seed| cases(seed).map(move |case| (seed, case))) {
         (case.grouping.final_only, case.grouping.with_old) = (true, false);
         if case.grouping.windows.is_none() && case.grouping.sessions.is_none() {
             continue;
@@ -249,7 +264,7 @@ pub(crate) fn final_equals_the_model_under_any_split() {
 /// Every form of emission, for the laws about commits.
 fn forms(seed: u64) -> Vec<(Case, Mode)> {
     let mut forms = Vec::new();
-    for make in [case, session_case] {
+    for make in [case, session_case, shared_case] {
         forms.extend([(make(seed), Mode::Each), (make(seed), Mode::Last)]);
         let mut last = make(seed);
         if last.grouping.windows.is_some() || last.grouping.sessions.is_some() {

@@ -102,6 +102,7 @@ impl AggregateOperator {
         if !mutant::on(Mutant::UndoKept) {
             self.images.clear();
         }
+        self.restart_panes();
         self.segments.abort(&mut self.arena);
         self.heap.abort();
         (self.time, self.late) = self.saved;
@@ -115,6 +116,7 @@ impl AggregateOperator {
     }
 
     pub(super) fn read_memo(&mut self, memo: &str) -> Result<()> {
+        self.restart_panes();
         let Some(mut memo) = Memo::open(memo)? else { return Ok(()) };
         self.time = memo.number()?.max(NEVER);
         self.late = memo.number()?.max(0) as u64;

@@ -8,8 +8,8 @@
 //! in the epoch needs nothing saved. An abort puts all that back. The queue of expiry is derived and made anew.
 
 use super::super::arena::{Arena, CHUNK_ROWS};
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use super::expiry::Expiry;
+use std::hint::black_box;
 
 /// No session.
 pub(super) const NIL: u32 = u32::MAX;
@@ -54,12 +54,12 @@ pub(super) struct Index {
     head_images: Vec<(u32, u32)>,
     epoch: u32,
     serial: u32,
-    /// End, serial and slot of each session as they were when it was queued: an end may have moved on since then.
-    expiry: BinaryHeap<Reverse<(i64, u32, u32)>>,
+    expiry: Expiry,
 }
 
 impl Index {
-    pub(super) fn new() -> Index {
+    /// No sessions yet; see [`Expiry::new`] for `granule`.
+    pub(super) fn new(granule: i64) -> Index {
         Index {
             heads: Vec::new(),
             sessions: Vec::new(),
@@ -71,7 +71,7 @@ impl Index {
             head_images: Vec::new(),
             epoch: 1,
             serial: 0,
-            expiry: BinaryHeap::new(),
+            expiry: Expiry::new(granule),
         }
     }
 
@@ -87,6 +87,14 @@ impl Index {
             self.heads.resize(key as usize + 1, Head { slot: NIL, saved: 0 });
         }
         self.heads[key as usize].slot
+    }
+
+    /// Touches the newest sessions of keys that are likely to be asked for next, so that their cache misses overlap;
+    /// answers their slots.
+    pub(super) fn warm(&self, keys: impl Iterator<Item = u32>, slots: &mut Vec<u32>) {
+        slots.clear();
+        slots.extend(keys.filter_map(|key| self.heads.get(key as usize)).map(|head| head.slot).filter(|s| *s != NIL));
+        black_box(slots.iter().fold(0, |x, &slot| x ^ self.sessions[slot as usize].end));
     }
 
     /// Makes `slot` follow `previous` in the list of `key`; first, if there is no previous.
@@ -118,7 +126,7 @@ impl Index {
         }
         self.sessions[slot as usize] = made;
         self.made.push(slot);
-        self.expiry.push(Reverse((time, self.serial, slot)));
+        self.expiry.push(time, (self.serial, slot));
         slot
     }
 
@@ -150,23 +158,25 @@ impl Index {
     /// May there be a session that ended before `shut`?
     #[inline]
     pub(super) fn may_expire(&self, shut: i64) -> bool {
-        self.expiry.peek().is_some_and(|next| next.0.0 < shut)
+        self.expiry.is_due(shut)
     }
 
     /// Takes all sessions that ended before `shut` out of their lists, in the order of their ends and starts.
     pub(super) fn expire(&mut self, shut: i64, arena: &Arena) -> Vec<u32> {
+        // The same sessions leave however they were queued.
+        let shut = self.expiry.floor(shut);
         let mut closed = Vec::new();
-        while let Some(&Reverse((end, serial, slot))) = self.expiry.peek().filter(|next| next.0.0 < shut) {
-            self.expiry.pop();
-            let session = self.sessions[slot as usize];
-            if !session.alive || session.serial != serial {
-                continue;
-            }
-            debug_assert!(session.end >= end, "a session never shrinks");
-            if session.end >= shut {
-                self.expiry.push(Reverse((session.end, serial, slot)));
-            } else {
-                self.cut(session.key, shut, arena, &mut closed);
+        while let Some(due) = self.expiry.take(shut) {
+            for (serial, slot) in due {
+                let session = self.sessions[slot as usize];
+                if !session.alive || session.serial != serial {
+                    continue;
+                }
+                if session.end >= shut {
+                    self.expiry.push(session.end, (serial, slot));
+                } else {
+                    self.cut(session.key, shut, arena, &mut closed);
+                }
             }
         }
         closed.sort_unstable_by_key(|&slot| (self.get(slot).end, self.get(slot).start));
@@ -229,8 +239,10 @@ impl Index {
         self.retired.clear();
         self.heads.truncate(keys as usize);
         self.forget_images();
-        let alive = self.sessions.iter().enumerate().filter(|(_, s)| s.alive);
-        self.expiry = alive.map(|(slot, s)| Reverse((s.end, s.serial, slot as u32))).collect();
+        self.expiry.clear();
+        for (slot, session) in self.sessions.iter().enumerate().filter(|(_, s)| s.alive) {
+            self.expiry.push(session.end, (session.serial, slot as u32));
+        }
     }
 
     fn forget_images(&mut self) {

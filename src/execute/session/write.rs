@@ -1,5 +1,6 @@
 //! Changes of sessions to batches.
 
+use super::super::key_table::mix;
 use super::super::row::masked;
 use super::super::{Bounds, ChangeBatch, Out, Side};
 use super::index::NIL;
@@ -9,6 +10,7 @@ use crate::functions::accumulate::{Accumulator, Arguments, Cells, Op, Results, S
 use arrow::array::{ArrayRef, UInt32Array};
 use arrow::buffer::NullBuffer;
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 
 /// The fold of some changes: one row of an emission.
 #[derive(Clone, Copy, Debug)]
@@ -136,7 +138,8 @@ impl SessionOperator {
 
 /// Per key and bounds, at the place of the first change: what was before it, and what is after the last.
 fn fold(events: &[Event]) -> Vec<Folded> {
-    let mut places: HashMap<(u32, i64, i64), usize> = HashMap::with_capacity(events.len());
+    let mut places: HashMap<(u32, i64, i64), usize, BuildHasherDefault<Mixer>> = HashMap::default();
+    places.reserve(events.len());
     let mut folded: Vec<Folded> = Vec::new();
     for event in events {
         let place = *places.entry((event.key, event.bounds.0, event.bounds.1)).or_insert(folded.len());
@@ -147,6 +150,32 @@ fn fold(events: &[Event]) -> Vec<Folded> {
     }
     folded.retain(|f| f.had || f.last.slot != NIL);
     folded
+}
+
+/// Hashes a few words: the keys are ours, nobody can make them collide on purpose.
+#[derive(Default)]
+struct Mixer(u64);
+
+impl Hasher for Mixer {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+    }
+
+    fn write_u32(&mut self, word: u32) {
+        self.write_u64(u64::from(word));
+    }
+
+    fn write_i64(&mut self, word: i64) {
+        self.write_u64(word as u64);
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        self.0 = mix(self.0 ^ word);
+    }
 }
 
 fn presence(alive: Vec<bool>) -> Option<NullBuffer> {

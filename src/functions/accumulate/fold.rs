@@ -16,6 +16,10 @@ pub(super) trait Fold: Copy {
     fn undo(&self, words: &mut [i64], value: Self::In) -> bool;
     /// Takes in what another group has seen.
     fn merge(&self, words: &mut [i64], from: &[i64]) -> bool;
+    /// Takes out what another group has seen, which this one has seen too; false = what is left cannot be told.
+    fn leave(&self, _words: &mut [i64], _from: &[i64]) -> bool {
+        unreachable!("{NO_LEAVE}")
+    }
     fn peek(&self, words: &[i64]) -> Option<Self::Out>;
 }
 
@@ -38,6 +42,10 @@ impl Fold for SumInteger {
     #[inline(always)]
     fn merge(&self, words: &mut [i64], from: &[i64]) -> bool {
         self.add(words, from[0] as i32)
+    }
+    #[inline(always)]
+    fn leave(&self, words: &mut [i64], from: &[i64]) -> bool {
+        self.undo(words, from[0] as i32)
     }
     #[inline(always)]
     fn peek(&self, words: &[i64]) -> Option<i32> {
@@ -64,6 +72,10 @@ impl Fold for SumBigint {
     #[inline(always)]
     fn merge(&self, words: &mut [i64], from: &[i64]) -> bool {
         self.add(words, from[0])
+    }
+    #[inline(always)]
+    fn leave(&self, words: &mut [i64], from: &[i64]) -> bool {
+        self.undo(words, from[0])
     }
     #[inline(always)]
     fn peek(&self, words: &[i64]) -> Option<i64> {
@@ -156,6 +168,11 @@ macro_rules! average {
                 true
             }
             #[inline(always)]
+            fn leave(&self, words: &mut [i64], from: &[i64]) -> bool {
+                words[1] -= from[1];
+                $sum.leave(words, from)
+            }
+            #[inline(always)]
             fn peek(&self, words: &[i64]) -> Option<f64> {
                 let sum = <$ty as Stored>::load(words) as f64;
                 Some(if words[1] == 0 { 0.0 } else { sum / words[1] as f64 })
@@ -166,6 +183,9 @@ macro_rules! average {
 average!(AvgInteger, i32, SumInteger);
 average!(AvgBigint, i64, SumBigint);
 average!(AvgDouble, f64, SumDouble);
+
+/// Panes are not used for others.
+pub(super) const NO_LEAVE: &str = "an aggregate that cannot lose a pane was not to have any";
 
 /// The planner refuses these over a table.
 pub(super) const NO_UNDO: &str = "an aggregate that cannot take a value back does not stand over a table";
@@ -199,6 +219,11 @@ impl<T: Stored + Native, const HIGHEST: bool> Fold for Extreme<T, HIGHEST> {
     #[inline(always)]
     fn merge(&self, words: &mut [i64], from: &[i64]) -> bool {
         from[0] == 0 || self.add(words, T::load(&from[1..]))
+    }
+    #[inline(always)]
+    fn leave(&self, words: &mut [i64], from: &[i64]) -> bool {
+        let (held, gone) = (T::load(&words[1..]), T::load(&from[1..]));
+        from[0] == 0 || held.above(gone) != gone.above(held)
     }
     #[inline(always)]
     fn peek(&self, words: &[i64]) -> Option<T> {

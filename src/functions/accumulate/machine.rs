@@ -1,7 +1,7 @@
 //! What the one loop of [`super::Accumulator`] drives: an aggregate over the columns of one pass.
 
 use super::cells::{Cell, Cells, Native};
-use super::fold::Fold;
+use super::fold::{Fold, NO_LEAVE};
 use super::heap::Heap;
 use arrow::buffer::NullBuffer;
 use arrow::row::Rows;
@@ -20,6 +20,10 @@ pub(super) trait Machine {
     fn undo(&self, words: &mut [i64], heap: &mut Heap, row: usize) -> bool;
     /// Takes in what another group has seen.
     fn merge(&self, words: &mut [i64], from: &[i64], heap: &mut Heap) -> bool;
+    /// Takes out what another group has seen, which this one has seen too; false = what is left cannot be told.
+    fn leave(&self, _words: &mut [i64], _from: &[i64]) -> bool {
+        unreachable!("{NO_LEAVE}")
+    }
     /// Appends the result.
     fn peek(&self, words: &[i64], heap: &Heap, out: &mut Self::Cell);
     /// Appends a NULL.
@@ -88,6 +92,11 @@ impl<F: Fold, I: Input<Item = F::In>> Machine for Simple<F, I> {
     }
 
     #[inline(always)]
+    fn leave(&self, words: &mut [i64], from: &[i64]) -> bool {
+        self.fold.leave(words, from)
+    }
+
+    #[inline(always)]
     fn peek(&self, words: &[i64], _: &Heap, out: &mut Cell<F::Out>) {
         out.push(self.fold.peek(words));
     }
@@ -126,6 +135,12 @@ impl Machine for Counting {
     #[inline(always)]
     fn merge(&self, words: &mut [i64], from: &[i64], _: &mut Heap) -> bool {
         words[0] += from[0];
+        true
+    }
+
+    #[inline(always)]
+    fn leave(&self, words: &mut [i64], from: &[i64]) -> bool {
+        words[0] -= from[0];
         true
     }
 
