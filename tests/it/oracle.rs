@@ -1,5 +1,6 @@
 //! The batch oracle: what a continuous query has come to at the end of a random history is what the same SELECT without
-//! EMIT answers over it. Every shape runs in `Each` and in `Last`, in pieces of random size, with restarts between them.
+//! EMIT answers over it. Every shape runs in `Each` and in `Last`, in pieces of random size, through
+//! restarts, aborted and doubtful commits.
 //!
 //! The sessions of one partition and the joins of streams are the same operators in both, so that there it compares the
 //! ways to them; everything else in a batch query runs in DataFusion.
@@ -12,11 +13,13 @@ mod rows;
 use crate::batches::{Dice, seeds};
 use crate::history::{History, LAST, LAST_GROUP, SOURCES};
 use std::sync::Arc;
+use std::time::Duration;
 use tidegate::config::{Config, LogConfig, environment};
 use tidegate::engine::session::Session;
 use tidegate::engine::{Answer, Drive, Engine};
+use tidegate::error::Kind;
 use tidegate::log::Log;
-use tidegate::log::simulated::SimulatedLog;
+use tidegate::log::simulated::{Faults, SimulatedLog};
 use tidegate::types::clock::{ManualClock, SharedClock};
 
 /// Shapes of statements, which share the cases of the law.
@@ -75,6 +78,25 @@ impl World {
         rows
     }
 
+    /// Lets the queries run for some turns on a log that aborts, loses answers and hands out records as it likes, and die.
+    fn torment(&mut self, dice: &mut Dice) {
+        let resolve_after = Duration::from_secs(1);
+        let shuffle = if dice.one_in(2) { 500 } else { 0 };
+        let faults =
+            Faults { abort: 150, unknown: 150, resolve_after, fence: 100, short_poll: 300, empty_poll: 200, shuffle };
+        self.log.faults(faults);
+        for (_, query) in self.engine.queries() {
+            if let Err(error) = query.drive_for(dice.below(12) as usize) {
+                assert_eq!(error.kind(), Kind::Fenced, "{error}");
+            }
+        }
+        if dice.one_in(3) {
+            self.log.crash();
+            self.engine = World::open(&self.log, &self.clock);
+        }
+        self.log.faults(Faults::default());
+    }
+
     fn restart(&mut self) {
         self.engine.close();
         self.engine = World::open(&self.log, &self.clock);
@@ -108,6 +130,7 @@ fn check(seed: u64, dice: &mut Dice, shape: &Shape) -> usize {
     // While a query lags it reads the partitions batch by batch.
     let alone = shape.ordered && history.partitions > 1;
     let before = alone || dice.one_in(2);
+    let shaken = dice.one_in(2);
     let create = |world: &World| {
         world.run(&shape.create("o_each"), false);
         world.run(&shape.create("o_last"), true);
@@ -127,6 +150,9 @@ fn check(seed: u64, dice: &mut Dice, shape: &Shape) -> usize {
             }
         }
         if before {
+            if shaken && dice.one_in(4) {
+                world.torment(dice);
+            }
             world.engine.drive().unwrap();
             if dice.one_in(20) {
                 world.restart();
@@ -147,7 +173,7 @@ fn check(seed: u64, dice: &mut Dice, shape: &Shape) -> usize {
             let only = |a: &[String], b: &[String]| a.iter().filter(|r| !b.contains(r)).cloned().collect::<Vec<_>>();
             panic!(
                 "TIDEGATE_ORACLE_SEED={seed}: {name} of {} rows, batch {} rows\n{}\n{}\nonly continuous {:#?}\nonly \
-                 batch {:#?}\n{} partitions, made before: {before}",
+                 batch {:#?}\n{} partitions, made before: {before}, shaken: {shaken}",
                 got.len(),
                 want.len(),
                 shape.create(name),
