@@ -16,6 +16,7 @@ use super::keys::KeyLayout;
 use super::{ChangeBatch, Mode, Out};
 use crate::catalog::Format;
 use crate::error::Result;
+use crate::mutant::{self, Mutant};
 use crate::types::Column;
 use arrow::buffer::BooleanBuffer;
 
@@ -92,7 +93,9 @@ impl Fold {
 
     /// Forgets what waits: it will come again.
     pub(super) fn abort(&mut self) {
-        if let Fold::Last(waiting) = self {
+        if let Fold::Last(waiting) = self
+            && !mutant::on(Mutant::ChangesKept)
+        {
             waiting.clear();
         }
     }

@@ -338,7 +338,7 @@ fn joining(key: &[SqlType], operator: Box<dyn Operator>) -> Line {
 const WIDTHS: [usize; 2] = [LEFT.len(), RIGHT.len()];
 
 #[test]
-fn tables_join_by_key() {
+pub(crate) fn tables_join_by_key() {
     for seed in seeds(4) {
         let key = join_key(seed);
         let changes = changes(seed, &key, Some(&key));
