@@ -23,7 +23,7 @@ use tidegate::log::simulated::{Faults, SimulatedLog};
 use tidegate::types::clock::{ManualClock, SharedClock};
 
 /// Shapes of statements, which share the cases of the law.
-const SHAPES: u64 = 12;
+const SHAPES: u64 = 14;
 /// Records of a history.
 const ROWS: usize = 120;
 
@@ -36,6 +36,8 @@ struct Shape {
     /// Window bounds among the columns.
     windowed: bool,
     rest: String,
+    /// EMIT FINAL: at the end all windows are closed.
+    last_only: bool,
     /// Rows that only the continuous query has: groups that have lost all of their rows.
     empty_groups: bool,
     /// What comes out depends on the order in which several partitions are read: then each record comes alone.
@@ -106,7 +108,8 @@ impl World {
 impl Shape {
     fn create(&self, name: &str) -> String {
         let kind = if self.table { "TABLE" } else { "STREAM" };
-        format!("CREATE {kind} {name} WITH (KAFKA_TOPIC='{name}') AS SELECT {} {};", self.select, self.rest)
+        let emit = if self.last_only { "EMIT FINAL" } else { "EMIT CHANGES" };
+        format!("CREATE {kind} {name} WITH (KAFKA_TOPIC='{name}') AS SELECT {} {} {emit};", self.select, self.rest)
     }
 
     /// Names of the columns.
@@ -207,32 +210,34 @@ fn pick<'a>(dice: &mut Dice, from: &[&'a str]) -> &'a str {
     from[dice.below(from.len() as i64) as usize]
 }
 
+/// The first of them are those that hopping windows share with EMIT FINAL.
+const SHARED: usize = 21;
 const CALLS: [&str; 58] = [
     "COUNT(*)",
     "COUNT(a)",
     "COUNT(l)",
     "SUM(a)",
     "SUM(b)",
-    "SUM(d)",
     "SUM(e)",
     "SUM(a + 1)",
     "AVG(a)",
     "AVG(b)",
-    "AVG(d)",
     "MIN(a)",
     "MIN(b)",
     "MIN(d)",
     "MIN(e)",
-    "MIN(w)",
     "MIN(y)",
     "MIN(z)",
     "MAX(a)",
     "MAX(b)",
     "MAX(d)",
     "MAX(e)",
-    "MAX(w)",
     "MAX(y)",
     "MAX(z)",
+    "SUM(d)",
+    "AVG(d)",
+    "MIN(w)",
+    "MAX(w)",
     "COLLECT_LIST(a)",
     "COLLECT_LIST(w)",
     "COLLECT_LIST(e)",
@@ -291,6 +296,7 @@ fn groups(dice: &mut Dice, window: Option<String>) -> Shape {
         select: grouped(dice, group, &CALLS),
         windowed,
         rest: format!("FROM s {} {} GROUP BY {group} {}", window.unwrap_or_default(), filter(dice), having(dice)),
+        last_only: false,
         empty_groups: false,
         ordered: group != "id",
     }
@@ -305,6 +311,38 @@ fn sessions() {
     oracle(0x5E5, 3, |dice| {
         let window = format!("WINDOW SESSION ({} MILLISECONDS, {})", 1 + dice.below(40), grace(dice));
         groups(dice, Some(window))
+    });
+}
+
+/// Groups of which the last rows of a history are a part, so that all windows close.
+fn closing(dice: &mut Dice, window: String) -> Shape {
+    let group = pick(dice, &["id", "g"]);
+    // Half of them only with aggregates that hopping windows share.
+    let calls = if dice.one_in(2) { &CALLS[..] } else { &CALLS[..SHARED] };
+    let filter = pick(dice, &["", "WHERE NOT (a > 5)"]);
+    Shape {
+        select: grouped(dice, group, calls),
+        rest: format!("FROM s {window} {filter} GROUP BY {group}"),
+        ordered: group != "id",
+        last_only: true,
+        ..groups(dice, Some(String::new()))
+    }
+}
+
+#[test]
+fn closed_sessions() {
+    oracle(0x5E6, 3, |dice| {
+        let window = format!("WINDOW SESSION ({} MILLISECONDS, {})", 1 + dice.below(40), grace(dice));
+        closing(dice, window)
+    });
+}
+
+#[test]
+fn closed_time_windows() {
+    oracle(0x71F, 3, |dice| {
+        // What time jumps over is lost, unless it is to be kept for longer.
+        let window = time_window(dice).replace(", GRACE", ", RETENTION 1 DAYS, GRACE");
+        closing(dice, window)
     });
 }
 
@@ -359,6 +397,7 @@ fn groups_of_a_table() {
             select: calls,
             windowed: false,
             rest: format!("FROM t {filter} GROUP BY {group} {having}"),
+            last_only: false,
             empty_groups: true,
             ordered: false,
         }
@@ -372,6 +411,7 @@ fn filtered_tables() {
         select: "k AS k0, n AS c1, n / 2 AS c2, f AS c3, COALESCE(n + 1, 0) AS c4".to_owned(),
         windowed: false,
         rest: format!("FROM t {}", pick(dice, &["WHERE n > 0", "WHERE NOT (n > 5)", "WHERE NOT (n + 1 > 5)", ""])),
+        last_only: false,
         empty_groups: false,
         ordered: false,
     });
@@ -410,6 +450,7 @@ fn streams_within_a_time() {
             select,
             windowed: false,
             rest: format!("FROM s {kind} JOIN r WITHIN {within} {} ON s.{key} = r.{key}", grace(dice)),
+            last_only: false,
             empty_groups: false,
             ordered: false,
         }
@@ -426,6 +467,7 @@ fn a_stream_with_a_table() {
             select,
             windowed: false,
             rest: format!("FROM s {kind} JOIN t ON s.{key} = t.k"),
+            last_only: false,
             empty_groups: false,
             ordered: false,
         }
@@ -444,6 +486,7 @@ fn two_tables() {
             select,
             windowed: false,
             rest: format!("FROM t {kind} JOIN u ON t.k = u.k {filter}"),
+            last_only: false,
             empty_groups: false,
             ordered: false,
         }
@@ -459,6 +502,7 @@ fn a_foreign_key() {
             select: "t.k AS k0, t.n AS c1, t.f AS c2, u.v AS c3".to_owned(),
             windowed: false,
             rest: format!("FROM t {kind} JOIN u ON t.f = u.k {filter}"),
+            last_only: false,
             empty_groups: false,
             ordered: false,
         }
@@ -476,6 +520,7 @@ fn three_tables() {
             select: "t.k AS k0, t.n AS c1, u.v AS c2, x.o AS c3".to_owned(),
             windowed: false,
             rest: format!("FROM t {first} JOIN u ON {foreign} = u.k {second} JOIN x ON t.k = x.k {filter}"),
+            last_only: false,
             empty_groups: false,
             ordered: false,
         }
@@ -491,6 +536,7 @@ fn groups_of_joined_tables() {
             select: "t.g AS k0, COUNT(*) AS c0, COUNT(u.v) AS c1, SUM(u.v) AS c2, SUM(t.n) AS c3".to_owned(),
             windowed: false,
             rest: format!("FROM t {kind} JOIN u ON {on} = u.k GROUP BY t.g"),
+            last_only: false,
             empty_groups: true,
             ordered: false,
         }
@@ -511,6 +557,7 @@ fn groups_of_joined_streams() {
             // ksqlDB does not know the bounds here.
             windowed: false,
             rest: format!("FROM s JOIN {join} {window} GROUP BY {key}"),
+            last_only: false,
             empty_groups: false,
             ordered: false,
         }
