@@ -3,7 +3,7 @@
 
 mod check;
 
-pub use check::{carried, check, described};
+pub use check::{can_stand_alone, carried, check, described};
 
 use crate::error::{Error, Kind, Result};
 use crate::parse::statement::SourceKind;

@@ -1,5 +1,5 @@
 //! COUNT, SUM and MAX per BIGINT key in windows, beside the loop that any program would need: one update of a hash table
-//! a row. Rows are at random keys, one in twenty is out of order by up to a tenth of a window; a commit every 32 batches.
+//! a row. Rows are at random keys, one in twenty is out of order, in windows by up to a tenth of them; a commit every 32 batches.
 
 use super::{ratio, spent};
 use arrow::array::{ArrayRef, Int64Array};
@@ -25,7 +25,7 @@ const COMMIT_ROWS: usize = 262_144;
 
 pub(crate) fn windows() {
     for (keys, rows) in [(1_000, ROWS), (100_000, ROWS), (1_000_000, ROWS)] {
-        let input = input(keys, rows, BATCH_ROWS);
+        let input = input(keys, rows, BATCH_ROWS, WINDOW_MS / 10);
         let floor = best(|| table_loop(&input));
         println!("{:<42} {floor:7.1} ns/row", format!("a hash table's update, {keys} keys"));
         for (name, mode) in [("Each", Mode::Each), ("Last", Mode::Last)] {
@@ -34,7 +34,7 @@ pub(crate) fn windows() {
             ratio(&format!("tumbling {name}, {keys} keys"), cost, floor);
         }
     }
-    let single = input(100_000, 300_000, 1);
+    let single = input(100_000, 300_000, 1, WINDOW_MS / 10);
     let tumbling = WindowKind::Tumbling { size_ms: WINDOW_MS };
     let cost = best(|| run(&mut *grouping(tumbling, Mode::Each, false), &single, Mode::Each));
     println!("{:<42} {cost:7.1} ns/row {:6.2} M rows/s", "tumbling Each, 100000 keys, batches of 1", 1e3 / cost);
@@ -44,7 +44,7 @@ pub(crate) fn windows() {
 
 /// EMIT FINAL with 600 rows a key and window: what panes cost.
 fn hopping() {
-    let input = input(1_000, ROWS, BATCH_ROWS);
+    let input = input(1_000, ROWS, BATCH_ROWS, WINDOW_MS / 10);
     let whole = WindowKind::Hopping { size_ms: WINDOW_MS, advance_ms: WINDOW_MS };
     let alone = best(|| run(&mut *grouping(whole, Mode::Each, true), &input, Mode::Each));
     println!("{:<42} {alone:7.1} ns/row", "EMIT FINAL, size/slide 1, 600 rows a key");
@@ -57,11 +57,13 @@ fn hopping() {
 
 fn sessions() {
     for keys in [1_000, 100_000] {
-        let input = input(keys, ROWS, BATCH_ROWS);
+        // A key comes every `keys` milliseconds on average: about seven rows a session.
+        let input = input(keys, ROWS, BATCH_ROWS, keys);
         let floor = best(|| table_loop(&input));
         for (name, mode) in [("Each", Mode::Each), ("Last", Mode::Last)] {
             let cost = best(|| {
-                let spec = spec(WindowKind::Session { gap_ms: keys * 2 }, false);
+                let mut spec = spec(WindowKind::Session { gap_ms: keys * 2 }, false);
+                spec.window.iter_mut().for_each(|w| w.grace_ms = Some(keys));
                 let mut operator = SessionOperator::new(&spec, mode).expect("the window is a session");
                 run(&mut operator, &input, mode)
             });
@@ -87,7 +89,8 @@ fn grouping(kind: WindowKind, mode: Mode, final_only: bool) -> Box<dyn Operator>
     Box::new(AggregateOperator::new(&spec(kind, final_only), mode).expect("the key is plain"))
 }
 
-fn input(keys: i64, rows: usize, batch: usize) -> Vec<ChangeBatch> {
+/// Rows at random keys; one in twenty is late by up to `late` milliseconds.
+fn input(keys: i64, rows: usize, batch: usize, late: i64) -> Vec<ChangeBatch> {
     let mut state = 7u64;
     let mut dice = move |n: i64| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -97,8 +100,8 @@ fn input(keys: i64, rows: usize, batch: usize) -> Vec<ChangeBatch> {
         let rows = batch.min(rows - first);
         let key: ArrayRef = Arc::new((0..rows).map(|_| dice(keys)).collect::<Int64Array>());
         let value: ArrayRef = Arc::new((0..rows).map(|_| dice(1_000)).collect::<Int64Array>());
-        let mut late = || if dice(20) == 0 { dice(WINDOW_MS / 10) } else { 0 };
-        let rowtime: Vec<i64> = (0..rows).map(|i| ((first + i) as i64 - late()).max(0)).collect();
+        let mut behind = || if dice(20) == 0 { dice(late) } else { 0 };
+        let rowtime: Vec<i64> = (0..rows).map(|i| ((first + i) as i64 - behind()).max(0)).collect();
         ChangeBatch {
             key: vec![key],
             key_present: None,

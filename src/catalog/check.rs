@@ -29,14 +29,19 @@ pub fn check(format: Format, columns: &[Column]) -> Result<()> {
             Some(column) => Err(Error::statement(format!("{}, column: {}", refused(&column.ty), quoted(&column.name)))),
             None => Ok(()),
         },
-        Format::ProtobufNosr if columns.iter().any(|c| c.role == Role::Key) => {
-            Err(Error::statement("the 'PROTOBUF_NOSR' format is not supported for keys yet"))
+        Format::ProtobufNosr if matches!(*columns, [c] if c.role == Role::Key && !can_stand_alone(&c.ty)) => {
+            Err(Error::statement(format!("{} as the only key column", refused(&columns[0].ty))))
         }
         Format::ProtobufNosr if columns.iter().all(|c| maps_have_text_keys(&c.ty)) => Ok(()),
         Format::ProtobufNosr => Err(Error::statement("PROTOBUF only supports MAP types with STRING keys")),
         Format::Json if columns.iter().all(|c| maps_have_text_keys(&c.ty)) => Ok(()),
         Format::Json => Err(Error::statement("JSON only supports MAP types with STRING keys")),
     }
+}
+
+/// Can a PROTOBUF payload be a value of this type, with no message around it? Lists are fields and nothing else.
+pub fn can_stand_alone(ty: &SqlType) -> bool {
+    !matches!(ty, SqlType::Array(_) | SqlType::Map(..))
 }
 
 /// Types that Kafka has a serialiser for.

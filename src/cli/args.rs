@@ -4,10 +4,16 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+/// Where `tidegate server` listens.
+const SERVER_PORT: u16 = 8088;
+
 /// Streaming SQL for Kafka. Without a command it opens a prompt.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "tidegate", version, about, max_term_width = 100)]
+#[command(name = "tidegate", version, about, max_term_width = 100, subcommand_precedence_over_arg = true)]
 pub struct Arguments {
+    /// Server to talk to from the prompt: http://HOST:PORT.
+    #[arg(value_name = "URL", value_parser = url, conflicts_with_all = ["data", "temp", "bootstrap_servers", "server"])]
+    pub url: Option<String>,
     /// Where to work.
     #[command(flatten)]
     pub place: Place,
@@ -34,6 +40,10 @@ pub struct Place {
     /// Brokers of a Kafka cluster to work on.
     #[arg(long, global = true, value_name = "HOST:PORT,...")]
     pub bootstrap_servers: Option<String>,
+    /// Server that carries the statements out: http://HOST:PORT.
+    #[arg(long, global = true, value_name = "URL", value_parser = url,
+          conflicts_with_all = ["data", "temp", "bootstrap_servers"])]
+    pub server: Option<String>,
     /// File with further client settings, one name=value a line.
     #[arg(long, global = true, value_name = "FILE", requires = "bootstrap_servers")]
     pub kafka_config: Option<PathBuf>,
@@ -95,6 +105,20 @@ pub enum TopicCommand {
         #[arg(long, value_name = "N")]
         partitions: Option<u32>,
     },
+    /// Delete the oldest records of a topic, whatever its retention.
+    DeleteRecords {
+        /// Topic.
+        topic: String,
+        /// Delete what stands before this offset.
+        #[arg(long, value_name = "OFFSET", required_unless_present = "all")]
+        before: Option<u64>,
+        /// Delete everything that is there now.
+        #[arg(long, conflicts_with = "before")]
+        all: bool,
+        /// In this partition only.
+        #[arg(long, short, value_name = "N")]
+        partition: Option<u32>,
+    },
     /// Print records.
     Print {
         /// Topic.
@@ -123,4 +147,26 @@ pub enum Format {
     Json,
     /// Comma-separated values with a header.
     Csv,
+}
+
+/// `host:port` of `http://host:port`.
+pub(super) fn address_of(url: &str) -> Result<String, String> {
+    let Some(rest) = url.strip_prefix("http://") else {
+        return Err(match url.starts_with("https://") {
+            true => "only http:// is spoken here".to_owned(),
+            false => format!("{url} is neither a command nor a server's http://HOST:PORT"),
+        });
+    };
+    let host = rest.trim_end_matches('/');
+    let port = host.rsplit_once(':').map(|(_, port)| port).filter(|port| !port.ends_with(']'));
+    match port {
+        _ if host.is_empty() || host.contains(['/', '@', ' ']) => Err("expected http://HOST:PORT".to_owned()),
+        None => Ok(format!("{host}:{SERVER_PORT}")),
+        Some(port) if port.parse::<u16>().is_ok() => Ok(host.to_owned()),
+        Some(port) => Err(format!("{port} is no port")),
+    }
+}
+
+fn url(text: &str) -> Result<String, String> {
+    address_of(text).map(|_| text.to_owned())
 }

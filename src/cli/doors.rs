@@ -1,19 +1,23 @@
 //! Opens what the command line works on: engines, logs, the server, the demonstration.
 
-use super::answer::outcome;
 use super::args::Place;
+use super::client::Client;
+use super::seat::{self, Seat, Taken};
 use super::{Demo, Doors, PAUSE, Session, cars};
 use crate::config::{Config, DEFAULT_SERVICE_ID, LogConfig, default_data_dir};
 use crate::engine::Engine;
 use crate::engine::session::Session as EngineSession;
+use crate::engine::topics::{LogTopics, Tail, TopicLine, Topics};
 use crate::error::{Error, Result};
-use crate::log::{Log, partition};
+use crate::log::{RecordSet, partition};
 use crate::parse::split;
 use crate::serve;
+use crate::serve::owner::Owner;
 use crate::types::clock::{SharedClock, SystemClock};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -57,8 +61,23 @@ impl Default for Machine {
 }
 
 impl Machine {
-    fn open(&self, place: &Place) -> Result<Engine> {
-        Engine::open(config(place)?, self.clock.clone())
+    /// An engine of this process, with the data directory that it owns if there is one.
+    fn open(&self, config: Config) -> Result<(Engine, Option<Owner>)> {
+        match config.log {
+            LogConfig::Embedded(_) => {
+                let owner = Owner::open(config, self.clock.clone())?;
+                Ok((owner.engine()?, Some(owner)))
+            }
+            LogConfig::Temporary | LogConfig::Kafka { .. } => Ok((Engine::open(config, self.clock.clone())?, None)),
+        }
+    }
+
+    fn here(&self, place: &Place) -> Result<()> {
+        match &place.server {
+            None => Ok(()),
+            Some(url) => Err(Error::statement(format!("this is not done at a server ({url})"))
+                .with_hint("tidegate URL opens a prompt on it, tidegate sql --server URL runs statements")),
+        }
     }
 }
 
@@ -98,31 +117,25 @@ fn client_properties(file: &Path) -> Result<BTreeMap<String, String>> {
     Ok(properties)
 }
 
-fn session(engine: Engine, guard: Option<Driver>) -> Session {
-    let greeting = format!(
-        "Tidegate {} on {}. Type help, or a statement and ;",
-        env!("CARGO_PKG_VERSION"),
-        engine.log().describe()
-    );
-    let history = match &engine.config().log {
-        LogConfig::Embedded(dir) => Some(dir.join("history")),
-        LogConfig::Temporary | LogConfig::Kafka { .. } => history_elsewhere(),
-    };
-    let names = engine.clone();
-    let closing = Closing { engine: engine.clone(), _driver: guard };
-    let mut state = EngineSession::default();
-    Session {
-        execute: Box::new(move |text| {
-            let _ = &closing;
-            let mut answers = engine.run(text, &mut state)?;
-            Ok(match answers.len() {
-                1 => outcome(answers.remove(0)),
-                _ => crate::engine::outcome::Outcome::Many(answers.into_iter().map(outcome).collect()),
-            })
-        }),
-        names: Box::new(move || names.catalog().all().map(|s| s.name.clone()).collect()),
+fn session(seat: Seat, history: Option<PathBuf>, driver: Option<Driver>) -> Result<Session> {
+    let greeting = format!("Tidegate {} on {}. Type help, or a statement and ;", env!("CARGO_PKG_VERSION"), seat.log());
+    let seat = Rc::new((driver, seat));
+    let (named, noticed, asked) = (seat.clone(), seat.clone(), seat.clone());
+    let mut state = seat.1.session()?;
+    Ok(Session {
+        execute: Box::new(move |text| seat.1.execute(text, &mut state)),
+        names: Box::new(move || named.1.names()),
+        notices: Box::new(move || noticed.1.notices()),
+        is_guest: Box::new(move || asked.1.is_guest()),
         greeting,
         history,
+    })
+}
+
+fn history(config: &Config) -> Option<PathBuf> {
+    match &config.log {
+        LogConfig::Embedded(dir) => Some(dir.join("history")),
+        LogConfig::Temporary | LogConfig::Kafka { .. } => history_elsewhere(),
     }
 }
 
@@ -130,16 +143,11 @@ fn history_elsewhere() -> Option<PathBuf> {
     default_data_dir().ok().map(|dir| dir.join("history"))
 }
 
-/// Commits and ends the engine's queries when the session goes.
-struct Closing {
-    engine: Engine,
-    _driver: Option<Driver>,
-}
-
-impl Drop for Closing {
-    fn drop(&mut self) {
-        self.engine.close();
-    }
+/// Topics of a log in this process. The owner stands last: it is let go of after the log.
+#[derive(Debug)]
+struct OwnTopics {
+    topics: LogTopics,
+    _owner: Option<Owner>,
 }
 
 /// The thread that drives the demonstration's cars.
@@ -158,13 +166,63 @@ impl Drop for Driver {
     }
 }
 
-impl Doors for Machine {
-    fn session(&mut self, place: &Place) -> Result<Session> {
-        Ok(session(self.open(place)?, None))
+impl Topics for OwnTopics {
+    fn all(&self) -> Result<Vec<TopicLine>> {
+        self.topics.all()
     }
 
-    fn log(&mut self, place: &Place) -> Result<Arc<dyn Log>> {
-        Engine::open_log(&config(place)?, &self.clock)
+    fn partitions(&self, topic: &str) -> Result<Option<u32>> {
+        self.topics.partitions(topic)
+    }
+
+    fn create(&self, topic: &str, partitions: u32) -> Result<()> {
+        self.topics.create(topic, partitions)
+    }
+
+    fn append(&self, topic: &str, records: &RecordSet) -> Result<()> {
+        self.topics.append(topic, records)
+    }
+
+    fn delete_records(&self, topic: &str, partition: i32, before: i64) -> Result<i64> {
+        self.topics.delete_records(topic, partition, before)
+    }
+
+    fn tail(&self, topic: &str, from_beginning: bool) -> Result<Box<dyn Tail>> {
+        self.topics.tail(topic, from_beginning)
+    }
+}
+
+impl Doors for Machine {
+    fn session(&mut self, place: &Place) -> Result<Session> {
+        let (seat, history) = match &place.server {
+            Some(url) => {
+                let client = Taken::Guest(Arc::new(Client::connect(url)?));
+                (Seat::at(client, Config::new(LogConfig::Temporary), self.clock.clone()), history_elsewhere())
+            }
+            None => {
+                let config = config(place)?;
+                let history = history(&config);
+                (Seat::open(config, self.clock.clone())?, history)
+            }
+        };
+        session(seat, history, None)
+    }
+
+    fn topics(&mut self, place: &Place) -> Result<Box<dyn Topics>> {
+        self.here(place)?;
+        let config = config(place)?;
+        let LogConfig::Embedded(directory) = &config.log else {
+            return Ok(Box::new(OwnTopics {
+                topics: LogTopics(Engine::open_log(&config, &self.clock)?),
+                _owner: None,
+            }));
+        };
+        Ok(match seat::take(&config, directory, &self.clock)? {
+            seat::Place::Owner(owner) => {
+                Box::new(OwnTopics { topics: LogTopics(owner.log().clone()), _owner: Some(owner) })
+            }
+            seat::Place::Guest(client) => Box::new(client),
+        })
     }
 
     fn partition(&self, key: &[u8], partitions: u32) -> i32 {
@@ -176,11 +234,12 @@ impl Doors for Machine {
     }
 
     fn serve(&mut self, place: &Place, listen: SocketAddr, stop: &dyn Fn() -> bool) -> Result<()> {
+        self.here(place)?;
         serve::check_listener(listen)?;
         let mut config = config(place)?;
         // Clients of a server expect ksqlDB's default; a prompt's user wants to see what is there.
         config.properties.insert("auto.offset.reset".to_owned(), "latest".to_owned());
-        let engine = Engine::open(config, self.clock.clone())?;
+        let (engine, _owner) = self.open(config)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .thread_keep_alive(IDLE_THREAD)
@@ -212,9 +271,12 @@ impl Doors for Machine {
 
     fn demo(&mut self, place: &Place) -> Result<Demo> {
         // Nothing of the demonstration stays, unless a place is named.
+        self.here(place)?;
         let anywhere = place.data.is_none() && place.bootstrap_servers.is_none();
         let place = Place { temp: place.temp || anywhere, ..place.clone() };
-        let engine = self.open(&place)?;
+        let config = config(&place)?;
+        let history = history(&config);
+        let (engine, owner) = self.open(config.clone())?;
         let mut statements = split(DEMO);
         let shown = statements.pop().ok_or_else(|| Error::bug("the demonstration has no statement"))?;
         for statement in statements {
@@ -228,8 +290,10 @@ impl Doors for Machine {
             }
         };
         let thread = std::thread::Builder::new().name("cars".to_owned()).spawn(drive)?;
+        let driver = Driver { stop, thread: Some(thread) };
+        let seat = Seat::at(Taken::Here(engine, owner), config, self.clock.clone());
         Ok(Demo {
-            session: session(engine, Some(Driver { stop, thread: Some(thread) })),
+            session: session(seat, history, Some(driver))?,
             before: DEMO_BEFORE.to_owned(),
             shown: format!("{} LIMIT {DEMO_ROWS};", shown.text),
             after: DEMO_AFTER.to_owned(),

@@ -5,25 +5,27 @@
 //! script     -e, -f, run, a pipe            repl       the prompt
 //! render     answers                        fault      errors and exit codes
 //! topic      topics without SQL             interrupt  Ctrl-C
+//! seat       an engine here, or at the owner of the data directory (client)
 //! ```
 //!
 //! Everything is written through handles: standard output for answers, standard error for errors. A reader that goes
 //! away ends the work with success.
 
-mod answer;
 pub mod args;
 mod cars;
+mod client;
 pub mod doors;
 pub mod fault;
 pub mod interrupt;
 pub mod render;
 pub mod repl;
 pub mod script;
+mod seat;
 pub mod topic;
 
 use crate::engine::outcome::Outcome;
+use crate::engine::topics::Topics;
 use crate::error::{Error, Result};
-use crate::log::Log;
 use crate::telemetry;
 use args::{Arguments, Command, Place};
 use fault::{FAILED, INTERRUPTED, NO_LOG, OK, is_broken_pipe, rendered};
@@ -32,7 +34,6 @@ use render::{Screen, WAIT};
 use std::io::{BufWriter, IsTerminal, Read, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// Carries out one statement.
 pub type Execute = Box<dyn FnMut(&str) -> Result<Outcome>>;
@@ -43,6 +44,10 @@ pub struct Session {
     pub execute: Execute,
     /// Streams and tables, for completion.
     pub names: Box<dyn Fn() -> Vec<String>>,
+    /// What has happened since it was last asked that the user should know: whom the session is attached to.
+    pub notices: Box<dyn Fn() -> Vec<String>>,
+    /// Statements are carried out by another process.
+    pub is_guest: Box<dyn Fn() -> bool>,
     /// The first line at the prompt.
     pub greeting: String,
     /// Where the prompt's history is kept; `None` = nowhere.
@@ -72,8 +77,8 @@ pub struct Demo {
 pub trait Doors {
     /// An engine on this place.
     fn session(&mut self, place: &Place) -> Result<Session>;
-    /// The log alone.
-    fn log(&mut self, place: &Place) -> Result<Arc<dyn Log>>;
+    /// The topics alone.
+    fn topics(&mut self, place: &Place) -> Result<Box<dyn Topics>>;
     /// The partition of a key among so many, as Kafka's Java clients choose it.
     fn partition(&self, key: &[u8], partitions: u32) -> i32;
     /// Milliseconds since 1970, now.
@@ -138,7 +143,10 @@ struct Process {
 
 impl Process {
     fn dispatch(&mut self, arguments: &Arguments, doors: &mut dyn Doors) -> Result<u8> {
-        let place = &arguments.place;
+        let place = &match &arguments.url {
+            Some(url) => Place { server: Some(url.clone()), ..arguments.place.clone() },
+            None => arguments.place.clone(),
+        };
         match &arguments.command {
             None if std::io::stdin().is_terminal() => self.open(doors.session(place), |p, s| p.prompt(s, arguments)),
             None => {
@@ -160,9 +168,14 @@ impl Process {
                 let session = doors.session(place);
                 self.open(session, |p, s| match p.script(s, &text, arguments)? {
                     OK => {
-                        writeln!(p.errors, "Running. Ctrl-C commits and ends.")?;
+                        p.tell(s)?;
+                        match (s.is_guest)() {
+                            false => writeln!(p.errors, "Running. Ctrl-C commits and ends.")?,
+                            true => writeln!(p.errors, "Running there. Ctrl-C ends this one only.")?,
+                        }
                         while !interrupt.asked() {
                             doors.pause();
+                            p.tell(s)?;
                         }
                         Ok(OK)
                     }
@@ -188,9 +201,17 @@ impl Process {
         work: impl FnOnce(&mut Self, &mut Session) -> Result<u8>,
     ) -> Result<u8> {
         match session {
-            Ok(mut session) => work(self, &mut session),
+            Ok(mut session) => {
+                self.tell(&session)?;
+                work(self, &mut session)
+            }
             Err(error) => self.closed(&error),
         }
+    }
+
+    /// Says what has happened to the session.
+    fn tell(&mut self, session: &Session) -> Result<()> {
+        Ok((session.notices)().iter().try_for_each(|notice| writeln!(self.errors, "{notice}"))?)
     }
 
     fn demo(&mut self, mut demo: Demo, arguments: &Arguments) -> Result<u8> {
@@ -226,14 +247,17 @@ impl Process {
     }
 
     fn topic(&mut self, command: &args::TopicCommand, arguments: &Arguments, doors: &mut dyn Doors) -> Result<u8> {
-        let log = match doors.log(&arguments.place) {
-            Ok(log) => log,
+        let topics = match doors.topics(&arguments.place) {
+            Ok(topics) => topics,
             Err(error) => return self.closed(&error),
         };
+        if let Some(attached) = topics.attached() {
+            writeln!(self.errors, "{attached}")?;
+        }
         let doors = &*doors;
         let mut input = std::io::stdin().lock();
         let tools = topic::Tools {
-            log: &*log,
+            topics: &*topics,
             input: &mut input,
             now_ms: &|| doors.now_ms(),
             partition: &|key, partitions| doors.partition(key, partitions),

@@ -32,7 +32,8 @@ Statements end with a semicolon and may span lines.
   history          what was entered
   clear            empty the screen
   version          the version
-  exit, quit       leave (also Ctrl-D); queries that were created keep their place and go on at the next start
+  exit, quit       leave (also Ctrl-D); queries that were created keep their place and go on at the next start,
+                   or at once in another tidegate on the directory
 Ctrl-C stops a running query or drops the line. TAB completes words and names.";
 
 /// What is written where, at the prompt.
@@ -72,6 +73,7 @@ pub fn run(session: &mut Session, mut prompt: Prompt<'_>) -> Result<u8> {
             Ok(text) if text.trim().is_empty() => {}
             Ok(text) => {
                 let _ = editor.add_history_entry(text.trim());
+                prompt.tell(session)?;
                 if !prompt.enter(session, &text, &mut editor)? {
                     break;
                 }
@@ -82,7 +84,8 @@ pub fn run(session: &mut Session, mut prompt: Prompt<'_>) -> Result<u8> {
         }
     }
     if let Some(file) = &session.history {
-        let _ = editor.save_history(file);
+        // Only what is new: another prompt may have written its own there meanwhile.
+        let _ = editor.append_history(file);
     }
     Ok(OK)
 }
@@ -92,6 +95,12 @@ fn terminal(error: ReadlineError) -> Error {
 }
 
 impl Prompt<'_> {
+    /// Says what has happened to the session since the last statement.
+    fn tell(&mut self, session: &Session) -> Result<()> {
+        (session.notices)().iter().try_for_each(|notice| writeln!(self.out, "note: {notice}"))?;
+        Ok(self.out.flush()?)
+    }
+
     /// Does what was entered; answers false to leave.
     fn enter(&mut self, session: &mut Session, text: &str, editor: &mut Editor<Words, DefaultHistory>) -> Result<bool> {
         match meta(text) {

@@ -4,18 +4,21 @@ use super::args::{Format, TopicCommand};
 use super::interrupt::Interrupt;
 use super::render::{Row, Screen, Shown, Sink, WAIT, quoted};
 use crate::engine::outcome::{Outcome, OutputColumn};
+use crate::engine::topics::{TopicLine, Topics, missing};
 use crate::error::{Error, Result};
-use crate::log::{Assignment, Isolation, Log, RecordRef, RecordSet, Start, TopicPartition, TopicSpec};
+use crate::log::{RecordRef, RecordSet};
 use crate::types::temporal::timestamp_text;
 use crate::types::{SqlType, base64};
 use std::io::BufRead;
-use std::sync::Arc;
-
-/// Records taken at once.
-const RECORDS_PER_POLL: usize = 1_000;
 
 /// Records written at once.
 const RECORDS_PER_APPEND: usize = 1_000;
+
+/// Bytes written at once, unless one line is larger: what is sent to an owner stays well below what it takes.
+const BYTES_PER_APPEND: usize = 1024 * 1024;
+
+/// The offset that means "everything that is there".
+const ALL: i64 = -1;
 
 /// What stands for a key or value that is not there.
 const NOTHING: &str = "<null>";
@@ -28,8 +31,8 @@ const BIGINT_LIKELY_MAX: u64 = 1 << 53;
 
 /// What a topic command needs of the world.
 pub struct Tools<'a> {
-    /// The log.
-    pub log: &'a dyn Log,
+    /// The topics.
+    pub topics: &'a dyn Topics,
     /// Lines to produce.
     pub input: &'a mut dyn BufRead,
     /// Milliseconds since 1970, now.
@@ -42,16 +45,19 @@ pub struct Tools<'a> {
 
 impl std::fmt::Debug for Tools<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Tools({:?})", self.log)
+        write!(f, "Tools({:?})", self.topics)
     }
 }
 
 /// Carries out a topic command.
 pub fn run(command: &TopicCommand, tools: Tools<'_>, screen: &mut Screen<'_>) -> Result<Shown> {
     match command {
-        TopicCommand::List { all } => list(tools.log, *all, screen),
+        TopicCommand::List { all } => list(tools.topics, *all, screen),
         TopicCommand::Produce { topic, key_separator, partitions } => {
             produce(tools, topic, key_separator.as_deref(), *partitions, screen)
+        }
+        TopicCommand::DeleteRecords { topic, before, all: _, partition } => {
+            delete_records(tools.topics, topic, *before, *partition, screen)
         }
         TopicCommand::Print { topic, from_beginning, limit, exit_at_end } => {
             print(tools, topic, *from_beginning, *limit, *exit_at_end, screen)
@@ -59,22 +65,38 @@ pub fn run(command: &TopicCommand, tools: Tools<'_>, screen: &mut Screen<'_>) ->
     }
 }
 
-fn list(log: &dyn Log, all: bool, screen: &mut Screen<'_>) -> Result<Shown> {
-    let mut rows = Vec::new();
-    for topic in log.topics()?.into_iter().filter(|t| all || !t.name.starts_with('_')) {
-        let mut records = 0;
-        for partition in 0..topic.partitions as i32 {
-            let marks = log.watermarks(&TopicPartition::new(topic.name.as_str(), partition))?;
-            records += marks.high - marks.low;
-        }
-        rows.push(vec![topic.name, topic.partitions.to_string(), topic.replicas.to_string(), records.to_string()]);
-    }
+fn list(topics: &dyn Topics, all: bool, screen: &mut Screen<'_>) -> Result<Shown> {
+    let shown = topics.all()?.into_iter().filter(|t| all || !t.name.starts_with('_'));
+    let row = |t: TopicLine| vec![t.name, t.partitions.to_string(), t.replicas.to_string(), t.offsets.to_string()];
     let columns = ["Topic", "Partitions", "Replicas", "Offsets"].map(str::to_owned).to_vec();
-    screen.show(Outcome::Table { title: None, columns, rows }, &|| false)
+    screen.show(Outcome::Table { title: None, columns, rows: shown.map(row).collect() }, &|| false)
 }
 
-fn missing(topic: &str) -> Error {
-    Error::not_found(format!("topic {topic} does not exist")).with_hint("tidegate topic list shows what exists")
+/// Deletes the records before an offset, in one partition or all; `None` = all records.
+fn delete_records(
+    topics: &dyn Topics,
+    topic: &str,
+    before: Option<u64>,
+    only: Option<u32>,
+    screen: &mut Screen<'_>,
+) -> Result<Shown> {
+    let count = topics.partitions(topic)?.ok_or_else(|| missing(topic))?;
+    let wanted = match only {
+        Some(one) if one >= count => {
+            return Err(Error::not_found(format!("topic {topic} has no partition {one}"))
+                .with_detail(format!("it has {count}, counted from 0")));
+        }
+        Some(one) => one..one + 1,
+        None => 0..count,
+    };
+    let before = before.map_or(Ok(ALL), i64::try_from).map_err(|_| Error::statement("no offset is that large"))?;
+    let mut rows = Vec::new();
+    for partition in wanted {
+        let low = topics.delete_records(topic, partition as i32, before)?;
+        rows.push(vec![partition.to_string(), low.to_string()]);
+    }
+    let columns = ["Partition", "First offset"].map(str::to_owned).to_vec();
+    screen.show(Outcome::Table { title: None, columns, rows }, &|| false)
 }
 
 fn produce(
@@ -84,9 +106,9 @@ fn produce(
     create: Option<u32>,
     screen: &mut Screen<'_>,
 ) -> Result<Shown> {
-    let info = match (tools.log.topic(topic)?, create) {
-        (Some(info), _) => info,
-        (None, Some(partitions)) => tools.log.create_topic(&TopicSpec::new(topic, partitions))?,
+    let partitions = match (tools.topics.partitions(topic)?, create) {
+        (Some(count), _) => count,
+        (None, Some(wanted)) => tools.topics.create(topic, wanted).map(|()| wanted)?,
         (None, None) => return Err(missing(topic).with_hint("--partitions N creates it")),
     };
     let mut records = RecordSet::default();
@@ -108,15 +130,15 @@ fn produce(
                 None => (None, text),
             };
             let partition = match key {
-                Some(key) => (tools.partition)(key.as_bytes(), info.partitions),
-                None => (count % u64::from(info.partitions)) as i32,
+                Some(key) => (tools.partition)(key.as_bytes(), partitions),
+                None => (count % u64::from(partitions)) as i32,
             };
             records.push(partition, (tools.now_ms)(), key.map(str::as_bytes), Some(value.as_bytes()));
             count += 1;
         }
-        if records.len() >= RECORDS_PER_APPEND || read == 0 {
+        if records.len() >= RECORDS_PER_APPEND || records.data.len() >= BYTES_PER_APPEND || read == 0 {
             if !records.is_empty() {
-                tools.log.append(topic, &records)?;
+                tools.topics.append(topic, &records)?;
                 records.clear();
             }
             if read == 0 {
@@ -136,12 +158,7 @@ fn print(
     exit_at_end: bool,
     screen: &mut Screen<'_>,
 ) -> Result<Shown> {
-    let info = tools.log.topic(topic)?.ok_or_else(|| missing(topic))?;
-    let name: Arc<str> = Arc::from(topic);
-    let start = if from_beginning { Start::Earliest } else { Start::Latest };
-    let slots = 0..info.partitions as i32;
-    let assignment = slots.map(|partition| Assignment { topic: name.clone(), partition, start }).collect();
-    let mut reader = tools.log.reader(assignment, Isolation::ReadCommitted)?;
+    let mut tail = tools.topics.tail(topic, from_beginning)?;
     let columns = ["partition", "offset", "timestamp", "key", "value"];
     let columns = columns.map(|name| OutputColumn { name: name.to_owned(), ty: SqlType::String }).to_vec();
     let mut sink = Sink::new(screen.format, columns, screen.width);
@@ -151,7 +168,7 @@ fn print(
             shown.interrupted = true;
             break;
         }
-        let fetched = reader.poll(RECORDS_PER_POLL, WAIT)?;
+        let fetched = tail.poll(WAIT)?;
         let left = limit.map_or(usize::MAX, |l| (l - shown.rows) as usize);
         let mut written = Ok(());
         let mut count = 0;
@@ -170,7 +187,7 @@ fn print(
         written?;
         shown.rows += count as u64;
         screen.out.flush()?;
-        if exit_at_end && fetched.is_empty() && (0..info.partitions as usize).all(|slot| reader.at_end(slot)) {
+        if exit_at_end && fetched.is_empty() && tail.at_end() {
             break;
         }
     }

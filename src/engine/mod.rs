@@ -8,12 +8,14 @@
 //! Statements are carried out one after the other under one lock, so that what a plan was checked against is still true
 //! when it is applied. Result sets are handed out as [`RowStream`]s and run outside of the lock.
 
+pub mod answer;
 pub mod cell;
 pub mod command_log;
 pub mod entity;
 pub mod outcome;
 pub mod query;
 pub mod session;
+pub mod topics;
 
 mod apply;
 mod bounded;

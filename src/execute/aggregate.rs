@@ -393,7 +393,7 @@ impl Operator for AggregateOperator {
         self.last_seq = batch.seq[batch.len() - 1];
         out.late += self.late - late;
         self.report(batch, &pending, out);
-        out.bad[bad..].sort_by_key(|b| b.seq);
+        out.bad.sort(bad);
         if !pending.seqs.is_empty() {
             out.batches.push(match self.when {
                 When::Final if self.panes.is_some() => self.write_told(pending)?,

@@ -372,8 +372,8 @@ impl Execution {
     /// Takes what operators wrote: rows to the sink or to whoever asked, counts, bad rows to the log.
     fn write(&mut self, out: Out, slot: usize, headers: &dyn Fn(u64) -> Vec<Header>) -> Result<()> {
         self.progress.late.fetch_add(out.late, Ordering::Relaxed);
-        for row in out.bad {
-            self.report(slot, row.seq, row.reason);
+        for (seq, reason) in out.bad.iter() {
+            self.report(slot, seq, reason);
         }
         for batch in out.batches {
             let rows = batch.len();
@@ -382,7 +382,7 @@ impl Execution {
                 Some(sink) => {
                     let partition = self.inputs[slot].partition;
                     for (seq, reason) in sink.encode(&batch, partition, headers, &mut self.pending)? {
-                        self.report(slot, seq, reason);
+                        self.report(slot, seq, &reason);
                     }
                 }
             }
@@ -391,9 +391,10 @@ impl Execution {
         Ok(())
     }
 
-    fn report(&mut self, slot: usize, seq: u64, reason: String) {
+    fn report(&mut self, slot: usize, seq: u64, reason: &str) {
         self.progress.bad.fetch_add(1, Ordering::Relaxed);
         if self.bad.len() < BAD_RECORDS_KEPT {
+            let reason = reason.to_owned();
             if let Some((input, offset)) = self.taken.origin(seq) {
                 let TopicPartition { topic, partition, .. } = self.inputs[input].clone();
                 self.bad.push(BadRecord { topic, partition, offset: offset as i64, reason });

@@ -330,7 +330,7 @@ impl Operator for WithinOperator {
         let usable = ports.map(Usable::of);
         let bad = out.bad.len();
         self.arrive(&ports, &usable, out);
-        out.bad[bad..].sort_by_key(|b| b.seq);
+        out.bad.sort(bad);
         let heads = ports.map(|p| p.map_or_else(Vec::new, |batch| self.lookup.head(batch)));
         let mut keys: [Option<BatchKeys<'_>>; 2] = [None, None];
         for port in [0, 1] {

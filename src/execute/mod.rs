@@ -25,6 +25,7 @@ pub mod stages;
 pub mod table;
 
 mod arena;
+mod bad;
 mod event_time;
 mod filter;
 mod fold;
@@ -39,6 +40,8 @@ mod segment;
 mod state_bytes;
 mod table_store;
 mod window;
+
+pub use bad::{BadRow, BadRows};
 
 use crate::error::Result;
 use arrow::array::{ArrayRef, Int64Array};
@@ -148,15 +151,6 @@ pub enum Mode {
     Last,
 }
 
-/// Why a row was not processed. The log writer makes text of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BadRow {
-    /// Intake record.
-    pub seq: u64,
-    /// What failed, for the processing log.
-    pub reason: String,
-}
-
 /// What operators write: changes, counts, bad rows.
 #[derive(Debug, Default)]
 pub struct Out {
@@ -167,7 +161,7 @@ pub struct Out {
     /// Their `seq`; a row that missed several windows may stand here several times.
     pub late_rows: Vec<u64>,
     /// Rows with an error; they are logged.
-    pub bad: Vec<BadRow>,
+    pub bad: BadRows,
 }
 
 /// One entry of a store's changelog: what a commit changed.

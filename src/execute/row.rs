@@ -11,7 +11,7 @@
 //! condition becomes a tombstone; one that did not meet it before and does not now is no row.
 
 use super::pipeline::{RowSpec, Slot};
-use super::{BadRow, ChangeBatch, Operator, Out, Side};
+use super::{BadRow, BadRows, ChangeBatch, Operator, Out, Side};
 use crate::error::{Error, Result};
 use crate::plan::scalar::{Columns, Program, RowErrors};
 use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array};
@@ -82,7 +82,7 @@ impl RowOperator {
     }
 
     /// Rows that have this image and whose image passes all conditions.
-    fn passing(&self, batch: &ChangeBatch, side: &Side, mut bad: Option<&mut Vec<BadRow>>) -> Result<Mask> {
+    fn passing(&self, batch: &ChangeBatch, side: &Side, mut bad: Option<&mut BadRows>) -> Result<Mask> {
         let mut passing = present(side);
         if self.keep.is_empty() {
             return Ok(passing);
@@ -101,7 +101,7 @@ impl RowOperator {
     }
 
     /// The batch with only the columns that programs still need, and only the rows that stay.
-    fn narrow(&self, batch: &ChangeBatch, bad: &mut Vec<BadRow>) -> Result<Option<ChangeBatch>> {
+    fn narrow(&self, batch: &ChangeBatch, bad: &mut BadRows) -> Result<Option<ChangeBatch>> {
         let new = self.passing(batch, &batch.new, Some(bad))?;
         let old = match &batch.old {
             Some(side) => Some(self.passing(batch, side, None)?),
@@ -140,7 +140,7 @@ impl RowOperator {
     }
 
     /// Key and value columns in place of the programs' inputs.
-    fn project(&self, narrow: ChangeBatch, bad: &mut Vec<BadRow>) -> Result<ChangeBatch> {
+    fn project(&self, narrow: ChangeBatch, bad: &mut BadRows) -> Result<ChangeBatch> {
         let input = Columns { columns: &narrow.new.columns, rows: narrow.len() };
         let (key, key_present, failed) = self.rekey(&narrow, &input, bad)?;
         let new = self.values(&input, &narrow.new, Some((&narrow.seq, bad)))?;
@@ -160,7 +160,7 @@ impl RowOperator {
         &self,
         batch: &ChangeBatch,
         input: &Columns<'_>,
-        bad: &mut Vec<BadRow>,
+        bad: &mut BadRows,
     ) -> Result<(Vec<ArrayRef>, Option<NullBuffer>, Mask)> {
         if self.same_key {
             return Ok((batch.key.clone(), batch.key_present.clone(), None));
@@ -190,7 +190,7 @@ impl RowOperator {
     }
 
     /// The value columns of one image; NULL where it is absent. Without `log` errors were reported before.
-    fn values(&self, input: &Columns<'_>, side: &Side, mut log: Option<(&[u64], &mut Vec<BadRow>)>) -> Result<Side> {
+    fn values(&self, input: &Columns<'_>, side: &Side, mut log: Option<(&[u64], &mut BadRows)>) -> Result<Side> {
         let present = present(side);
         let absent = present.as_ref().map(|p| BooleanArray::new(!p, None));
         let mut columns = Vec::with_capacity(self.value.len());
@@ -223,7 +223,7 @@ impl Operator for RowOperator {
                 out.batches.push(projected);
             }
         }
-        out.bad[from..].sort_by_key(|b| b.seq);
+        out.bad.sort(from);
         Ok(())
     }
 }
@@ -286,7 +286,7 @@ fn without(column: &ArrayRef, absent: &BooleanArray) -> Result<ArrayRef> {
 }
 
 /// Drops rows whose key is absent or NULL in any column, and reports those that have not failed before.
-fn without_null_keys(batch: ChangeBatch, failed: Option<&BooleanBuffer>, bad: &mut Vec<BadRow>) -> Result<ChangeBatch> {
+fn without_null_keys(batch: ChangeBatch, failed: Option<&BooleanBuffer>, bad: &mut BadRows) -> Result<ChangeBatch> {
     let mut keyed = batch.key_present.clone();
     for column in &batch.key {
         keyed = NullBuffer::union(keyed.as_ref(), column.logical_nulls().as_ref());
@@ -311,7 +311,7 @@ fn report(
     errors: &mut RowErrors,
     mask: Option<&BooleanBuffer>,
     seq: &[u64],
-    bad: &mut Vec<BadRow>,
+    bad: &mut BadRows,
 ) {
     for caught in errors.take_caught() {
         let text = program.boundary(caught.boundary).unwrap_or(program);
@@ -325,7 +325,9 @@ fn report(
                 caught.reason
             ),
         };
-        let rows = caught.rows.set_indices().filter(|&row| mask.is_none_or(|m| m.value(row)));
-        bad.extend(rows.map(|row| BadRow { seq: seq[row], reason: reason.clone() }));
+        match mask {
+            None => bad.extend(caught.rows.set_indices().map(|row| seq[row]), reason),
+            Some(mask) => bad.extend((&caught.rows & mask).set_indices().map(|row| seq[row]), reason),
+        }
     }
 }

@@ -242,12 +242,17 @@ impl SessionOperator {
             if session.end < shut || session.end < time.saturating_sub(self.gap) {
                 break;
             }
-            if session.start <= time.saturating_add(self.gap) {
+            let (reached, start) = (session.start <= time.saturating_add(self.gap), session.start);
+            if reached {
                 hits.push(at);
             } else {
                 previous = at;
             }
             at = session.next;
+            // Sessions lie further apart than the gap: the older ones are out of reach, and need not be looked at.
+            if start <= time {
+                break;
+            }
         }
         let Some(&target) = hits.last() else {
             if time < shut {
@@ -444,7 +449,7 @@ impl Operator for SessionOperator {
         self.last_seq = batch.seq[batch.len() - 1];
         out.late += self.late - late;
         self.report(batch, &pending, out);
-        out.bad[bad..].sort_by_key(|b| b.seq);
+        out.bad.sort(bad);
         self.write_pending(batch, pending, out)
     }
 

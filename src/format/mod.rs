@@ -100,7 +100,7 @@ impl Decoder {
             _ if keeps.is_empty() => Body::Nothing { always_absent: false },
             Format::Kafka => Body::Kafka(Box::new(Cells::new(&keeps[0].0.ty, keeps[0].1))),
             Format::Json => Body::Json(Box::new(json::Reader::new(&keeps, bare))),
-            Format::ProtobufNosr => Body::Protobuf(Box::new(protobuf::Reader::new(&keeps))),
+            Format::ProtobufNosr => Body::Protobuf(Box::new(protobuf::Reader::new(&keeps, bare))),
             Format::Delimited(delimiter) => Body::Delimited(Box::new(delimited::Reader::new(delimiter, &keeps))),
         };
         Ok(Decoder { body, outputs, rows: 0, absent: vec![], bytes: 0 })
@@ -250,23 +250,32 @@ impl Encoder {
         let typed = columns.iter().zip(&self.columns).map(|(a, c)| Source::new(a, &c.ty));
         let sources = self.names.iter().cloned().zip(typed.collect::<Result<Vec<_>>>()?).collect::<Vec<_>>();
         let mut field = String::new();
+        let mut bad = vec![];
+        // Only lists can hold what PROTOBUF cannot.
+        let lists = self.format == Format::ProtobufNosr && self.columns.iter().any(|c| protobuf::has_lists(&c.ty));
         for row in 0..rows {
             let null = present.is_some_and(|p| p.is_null(row)) || self.bare && sources[0].1.is_null(row);
             if null {
                 ranges.push(None);
                 continue;
             }
+            if lists && columns.iter().any(|c| protobuf::has_null_item(c, row)) {
+                bad.push((row, Bad { reason: "an ARRAY holds NULL, for which PROTOBUF has no place".to_owned() }));
+                ranges.push(None);
+                continue;
+            }
             let start = data.len();
             match (self.format, self.bare) {
                 (Format::Kafka, _) => kafka::write(&sources[0].1, row, data),
-                (Format::ProtobufNosr, _) => protobuf::write(&columns, row, data)?,
+                (Format::ProtobufNosr, true) => protobuf::write_alone(&columns[0], row, data)?,
+                (Format::ProtobufNosr, false) => protobuf::write(&columns, row, data)?,
                 (Format::Delimited(delimiter), _) => delimited::write(&columns, row, delimiter, &mut field, data),
                 (_, true) => sources[0].1.write(row, data),
                 (_, false) => write_object(&sources, row, data),
             }
             ranges.push(Some(start..data.len()));
         }
-        Ok(vec![])
+        Ok(bad)
     }
 }
 

@@ -9,12 +9,17 @@
 //! ARRAY repeated   MAP repeated { key = 1; value = 2 }   STRUCT a message
 //! ```
 //!
-//! There is no NULL for scalars: what is missing is 0, false or empty. A message that is missing is NULL.
+//! There is no NULL for scalars: what is missing is 0, false or empty. A message that is missing is NULL. An element of an ARRAY
+//! cannot be missing: a row with such a NULL is not written.
+//!
+//! A single column that stands alone is a message all the same: a DECIMAL, DATE, TIME, TIMESTAMP or STRUCT its own, any other
+//! scalar one of Google's wrappers (`StringValue` and so on), which have it as field 1, as a row of one column has. What is
+//! gained is a NULL, which is a null payload then.
 
 use super::Bad;
 use super::cells::{Cells, Data};
 use crate::error::{Error, Result};
-use crate::types::{Column, temporal::DAY_MS};
+use crate::types::{Column, SqlType, temporal::DAY_MS};
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Decimal256Type, Float64Type, Int32Type, Int64Type, Time32MillisecondType,
@@ -26,17 +31,24 @@ use chrono::{Datelike, NaiveDate, TimeDelta};
 #[derive(Debug)]
 pub(super) struct Reader {
     cells: Vec<Cells>,
+    /// The payload is the one column's own message.
+    own_message: bool,
 }
 
 impl Reader {
-    /// `columns` with whether each is read.
-    pub(super) fn new(columns: &[(&Column, bool)]) -> Reader {
-        Reader { cells: columns.iter().map(|(c, keep)| Cells::new(&c.ty, *keep)).collect() }
+    /// `columns` with whether each is read; `alone`: the one column stands without a row around it.
+    pub(super) fn new(columns: &[(&Column, bool)], alone: bool) -> Reader {
+        let cells = columns.iter().map(|(c, keep)| Cells::new(&c.ty, *keep)).collect();
+        Reader { cells, own_message: alone && columns.iter().all(|(c, _)| has_own_message(&c.ty)) }
     }
 
     /// Appends row number `rows`. On `Err` nothing is appended.
     pub(super) fn push(&mut self, payload: &[u8], rows: usize) -> Result<(), Bad> {
-        if message(&mut self.cells, payload).is_none() {
+        let read = match (self.own_message, self.cells.as_mut_slice()) {
+            (true, [cells]) => one(cells, Wire::Bytes(payload)),
+            (_, cells) => message(cells, payload),
+        };
+        if read.is_none() {
             self.truncate(rows);
             return Err(Bad { reason: "the payload is no message of these columns".to_owned() });
         }
@@ -54,6 +66,15 @@ impl Reader {
     /// The column of declared index `column`.
     pub(super) fn finish(&mut self, column: usize) -> ArrayRef {
         self.cells[column].finish()
+    }
+}
+
+/// Is a value of this type a message, and no scalar of the wire format?
+fn has_own_message(ty: &SqlType) -> bool {
+    match ty {
+        SqlType::Decimal(..) | SqlType::Date | SqlType::Time | SqlType::Timestamp | SqlType::Struct(_) => true,
+        SqlType::Boolean | SqlType::Integer | SqlType::Bigint | SqlType::Double => false,
+        SqlType::String | SqlType::Bytes | SqlType::Array(_) | SqlType::Map(..) => false,
     }
 }
 
@@ -260,6 +281,49 @@ fn decimal(bytes: &[u8], scale: i8) -> Option<i256> {
 pub(super) fn write(columns: &[ArrayRef], row: usize, out: &mut Vec<u8>) -> Result<()> {
     for (i, column) in columns.iter().enumerate() {
         write_field(i as u64 + 1, column, row, out)?;
+    }
+    Ok(())
+}
+
+/// Is there an ARRAY in this type?
+pub(super) fn has_lists(ty: &SqlType) -> bool {
+    match ty {
+        SqlType::Array(_) => true,
+        SqlType::Map(_, value) => has_lists(value),
+        SqlType::Struct(fields) => fields.iter().any(|(_, ty)| has_lists(ty)),
+        _ => false,
+    }
+}
+
+/// Does an ARRAY in this value hold a NULL?
+pub(super) fn has_null_item(column: &ArrayRef, row: usize) -> bool {
+    if column.is_null(row) {
+        return false;
+    }
+    match column.data_type() {
+        DataType::List(_) => {
+            let items = column.as_list::<i32>().value(row);
+            items.null_count() > 0 || (0..items.len()).any(|i| has_null_item(&items, i))
+        }
+        DataType::Map(..) => {
+            let entries = column.as_map().value(row);
+            (0..entries.len()).any(|i| has_null_item(entries.column(1), i))
+        }
+        DataType::Struct(_) => column.as_struct().columns().iter().any(|c| has_null_item(c, row)),
+        _ => false,
+    }
+}
+
+/// Appends the one value of a row, which is not NULL, without a row around it.
+pub(super) fn write_alone(column: &ArrayRef, row: usize, out: &mut Vec<u8>) -> Result<()> {
+    match column.data_type() {
+        DataType::Decimal128(..)
+        | DataType::Decimal256(..)
+        | DataType::Date32
+        | DataType::Time32(_)
+        | DataType::Timestamp(..)
+        | DataType::Struct(_) => out.extend_from_slice(&body(column, row)?),
+        _ => write_field(1, column, row, out)?,
     }
     Ok(())
 }

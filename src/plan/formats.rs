@@ -1,6 +1,6 @@
 //! Formats in statements: by which names they go, where their refusals are told, what stands alone in a payload.
 
-use crate::catalog::{DELIMITER, Format, check, described};
+use crate::catalog::{DELIMITER, Format, can_stand_alone, check, described};
 use crate::error::{Error, Result};
 use crate::types::{Column, Role, SqlType, quoted};
 
@@ -63,17 +63,22 @@ pub fn unwrapped(format: Format, value: &[Column], asked: Option<bool>, default:
             let text = format!("Format '{}' does not support 'WRAP_SINGLE_VALUE' set to '{wrap}'.", format.name());
             return Err(Error::statement(text));
         }
-        if format == Format::ProtobufNosr && !wrap {
-            return Err(Error::statement("'WRAP_SINGLE_VALUE' set to 'false' is not supported yet for PROTOBUF_NOSR"));
-        }
         if !single {
             return Err(Error::statement("'WRAP_SINGLE_VALUE' is only valid for single-field value schemas"));
         }
     }
     Ok(match format {
         Format::Kafka => true,
-        Format::None | Format::Delimited(_) | Format::ProtobufNosr => false,
+        Format::None | Format::Delimited(_) => false,
         Format::Json => single && asked.or(default) == Some(false),
+        Format::ProtobufNosr => {
+            let alone = single && asked.or(default) == Some(false);
+            if let Some(column) = value.iter().find(|c| alone && c.role == Role::Value && !can_stand_alone(&c.ty)) {
+                return Err(Error::statement("'WRAP_SINGLE_VALUE' set to 'false' leaves no message around the value")
+                    .with_detail(format!("PROTOBUF_NOSR has none for {} {}", quoted(&column.name), column.ty)));
+            }
+            alone
+        }
     })
 }
 

@@ -2,15 +2,19 @@
 //!
 //! Handlers only translate. The engine is synchronous, so every call runs on a blocking thread; a result set is pulled by
 //! one such thread and handed to the response body through a bounded channel, so that a client that reads slowly slows
-//! down its own query and nothing else.
+//! down its own query and nothing else. Beside that API, tidegates talk to each other in frames (`wire`): `tidegate URL` to
+//! a server, a second tidegate on a data directory to its owner.
 
 mod entity;
 mod error;
+mod guests;
 mod inserts;
 mod ksql;
+pub mod owner;
 mod rows;
 mod server;
 mod stream;
+pub mod wire;
 
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -22,6 +26,7 @@ use axum::http::{Method, Uri};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use futures::stream as futures_stream;
+use guests::House;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -70,7 +75,15 @@ pub async fn serve(
     let (sender, stopping) = watch::channel(false);
     let address = listener.local_addr()?;
     let streams = Arc::new(Semaphore::new(STREAMS_MAX));
-    let router = router(App { engine, stopping, streams, open: Arc::default(), address });
+    let house = House::new(
+        engine.log().clone(),
+        engine.config().clone(),
+        engine.clock().clone(),
+        Some(engine.clone()),
+        stopping.clone(),
+    );
+    let sessions = guests::sessions(Arc::new(house));
+    let router = router(App { engine, stopping, streams, open: Arc::default(), address }, sessions);
     let stop = async move {
         stop.await;
         // Nobody listening means that no response is being streamed.
@@ -80,7 +93,7 @@ pub async fn serve(
     Ok(())
 }
 
-fn router(app: App) -> Router {
+fn router(app: App, sessions: Router) -> Router {
     Router::new()
         .route("/", get(|| async { Redirect::temporary("/info") }))
         .route("/info", get(server::info))
@@ -104,6 +117,7 @@ fn router(app: App) -> Router {
         .method_not_allowed_fallback(not_so)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(Arc::new(app))
+        .merge(sessions)
 }
 
 async fn nowhere(method: Method, uri: Uri) -> Response {

@@ -290,6 +290,8 @@ fn echo() -> Session {
             None => Ok(Outcome::Message(format!("did {statement}"))),
         }),
         names: Box::new(Vec::new),
+        notices: Box::new(Vec::new),
+        is_guest: Box::new(|| false),
         greeting: String::new(),
         history: None,
     }

@@ -364,12 +364,12 @@ fn text(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn a_directory_in_use_is_named_with_its_owner() {
+fn a_second_server_on_a_directory_is_told_who_has_it() {
     let dir = tempfile::tempdir().unwrap();
     let place = ["--data", dir.path().to_str().unwrap()];
     let server = Server::at(&place);
-    let refused = tidegate(&place, &["sql", "-e", "SHOW STREAMS;"], "");
-    assert_eq!(refused.status.code(), Some(3));
+    let refused = tidegate(&place, &["server", "--listen", "127.0.0.1:0"], "");
+    assert_eq!(refused.status.code(), Some(1));
     let errors = text(&refused.stderr);
     for part in [place[1], &format!("pid {}", server.process.id()), "--data"] {
         assert!(errors.contains(part), "{part}: {errors}");

@@ -165,7 +165,7 @@ impl Case {
 }
 
 fn bad(out: &Out) -> Vec<u64> {
-    out.bad.iter().map(|b| b.seq).collect()
+    out.bad.iter().map(|b| b.0).collect()
 }
 
 #[test]

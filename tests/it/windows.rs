@@ -98,7 +98,7 @@ fn windows_never_start_below_zero_and_a_negative_time_is_a_bad_row() {
     let mut operator = operator(hopping(10, 3, 0), false, Mode::Each);
     let out = step(&mut operator, &[(1, 1, 2, 1), (2, 1, -1, 2), (3, 1, 4, 4)]);
     assert_eq!(seen(&out), [(1, 1, 0, 1, 2), (3, 1, 0, 5, 4), (3, 1, 3, 4, 4)]);
-    assert_eq!(out.bad.iter().map(|b| b.seq).collect::<Vec<_>>(), [2]);
+    assert_eq!(out.bad.iter().map(|b| b.0).collect::<Vec<_>>(), [2]);
     assert_eq!(out.late, 0);
 }
 
@@ -131,7 +131,7 @@ fn rows_without_key_or_value_do_not_move_stream_time() {
     let mut out = Out::default();
     operator.step(&[Some(&batch(&input, &KEY, &VALUE))], &mut out).unwrap();
     assert_eq!(seen(&out), [(4, 1, 0, 5, 3)]);
-    assert_eq!(out.bad.iter().map(|b| b.seq).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(out.bad.iter().map(|b| b.0).collect::<Vec<_>>(), [1, 2, 3]);
     assert_eq!((operator.stream_time(), out.late), (3, 0));
 }
 

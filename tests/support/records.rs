@@ -11,8 +11,13 @@ use tidegate::log::{Assignment, Header, Isolation, Log, Start, TopicPartition};
 use tidegate::types::time::WindowKind;
 use tidegate::types::{Column, SqlType};
 
-/// Bytes of one side of a record. No column or no source at all: the text itself.
+/// Bytes of one side of a record; PROTOBUF_NOSR as `0x` and hexadecimal. No column or no source at all: the text itself.
 pub(crate) fn encode(format: Format, columns: &[Column], text: &str) -> Result<Vec<u8>> {
+    if let (Format::ProtobufNosr, Some(digits)) = (format, text.strip_prefix("0x")) {
+        let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap_or_default(), 16);
+        let bytes: std::result::Result<Vec<u8>, _> = digits.as_bytes().chunks(2).map(byte).collect();
+        return bytes.map_err(|e| Error::statement(format!("'{text}' is no bytes: {e}")));
+    }
     let (Format::Kafka, Some(column)) = (format, columns.first()) else { return Ok(text.as_bytes().to_vec()) };
     let wrong = |e: &dyn std::fmt::Display| Error::statement(format!("'{text}' is no {}: {e}", column.ty));
     Ok(match column.ty {
@@ -29,6 +34,7 @@ pub(crate) fn decode(format: Format, columns: &[Column], bytes: &[u8]) -> String
         (Format::Kafka, Some(SqlType::Integer)) => bytes.try_into().ok().map(|b| i32::from_be_bytes(b).to_string()),
         (Format::Kafka, Some(SqlType::Bigint)) => bytes.try_into().ok().map(|b| i64::from_be_bytes(b).to_string()),
         (Format::Kafka, Some(SqlType::Double)) => bytes.try_into().ok().map(|b| java_double(f64::from_be_bytes(b))),
+        (Format::ProtobufNosr, _) => None,
         _ => std::str::from_utf8(bytes).ok().map(str::to_owned),
     };
     number.unwrap_or_else(|| bytes.iter().fold("0x".to_owned(), |text, b| format!("{text}{b:02x}")))

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! sql                 the lines below are statements; one line or more for each answer, errors with their place
+//! run FILE            the same for a file of queries/demo; of what is selected only the columns are printed
 //! produce TOPIC       each line is a record: KEY | VALUE @ TIME [pN]; <null> is null. Without pN the key decides, as in Java
 //! topic TOPIC         all its records, by partition: KEY [START..END] | VALUE @ TIME pN
 //! query               one SELECT: its columns, then its rows
@@ -32,6 +33,11 @@ pub(crate) fn carry_out(world: &World, session: &mut Session, command: &str, bod
             world.settle()?;
             Ok(text)
         }
+        "run" => {
+            let text = demo(world, session, argument)?;
+            world.settle()?;
+            Ok(text)
+        }
         "produce" => {
             let text = produce(world, argument, body)?;
             world.settle()?;
@@ -59,6 +65,22 @@ fn statements(world: &World, session: &mut Session, body: &str) -> Result<String
             Ok(Answer::Rows(rows)) => collect(rows)?.print(),
             Err(e) => render::error(&e, body),
         };
+    }
+    Ok(text)
+}
+
+/// A demonstration: it inserts at the present time and ends with a live query, so that its rows are left to the test.
+fn demo(world: &World, session: &mut Session, file: &str) -> Result<String> {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("queries/demo").join(file);
+    let body = std::fs::read_to_string(path)?;
+    let mut text = String::new();
+    for statement in world.engine().parse(&body, session)? {
+        text += &match world.engine().execute(&statement, session)? {
+            Answer::Entity(entity) => render::entity(&entity),
+            Answer::Rows(rows) => rows.columns().iter().map(|c| c.name.as_str()).collect::<Vec<_>>().join(" | ") + "\n",
+        };
+        // As over a prompt: what one statement made is there for the next.
+        world.settle()?;
     }
     Ok(text)
 }

@@ -86,8 +86,15 @@ impl Core {
         }
         let files = old.len();
         let change = Change::Clean { topic: id, partition: number as u32, cleaned: until, old, new };
-        self.change(&mut writer, &change)?;
+        let changed = self.change(&mut writer, &change);
         let Change::Clean { new, .. } = change else { return Ok(()) };
+        if let Err(error) = changed {
+            if !writer.is_broken() {
+                // On a full disk they would take the space that others wait for.
+                remove(&new.iter().map(|s| directory.join(file_name(s))).collect::<Vec<_>>());
+            }
+            return Err(error);
+        }
         let gone = partition.replace(files, &new);
         gone.iter().for_each(|path| drop(writer.dirty.remove(path)));
         drop(writer);

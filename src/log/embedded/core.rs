@@ -20,6 +20,7 @@ use crate::types::clock::SharedClock;
 use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
+use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -170,11 +171,16 @@ impl Core {
         let inline = self.directory.is_some() && self.options.fsync == Fsync::Commit && total <= INLINE_BYTES_MAX;
         for piece in &mut pieces {
             piece.encoded.rebase(piece.target.next);
-            writer.store(self, piece, inline)?;
         }
         let parts = pieces.iter().map(|p| p.part(inline)).collect();
         let change = Change::Commit(Commit { parts, progress });
-        writer.append(self, &change)?;
+        let stored = pieces.iter().try_for_each(|piece| writer.store(self, piece, inline));
+        if let Err(error) = stored.and_then(|()| writer.append(self, &change)) {
+            if !writer.is_broken() {
+                writer.cut_back(&pieces);
+            }
+            return Err(error);
+        }
         {
             let mut catalog = self.catalog.write();
             catalog.manifest.apply(&change)?;
@@ -203,6 +209,12 @@ impl Core {
     /// What to do when the disk did not take it.
     fn explain(&self, error: Error) -> Error {
         match &self.directory {
+            Some(d) if is_full(&error) => Error::io(format!("there is no space left for {}", d.display()))
+                .with_detail(error.to_string())
+                .with_hint(
+                    "nothing was written; make room on its disk and try again: queries wait and go on by themselves",
+                )
+                .because(error),
             Some(d) => error.with_hint(format!("nothing was written; check the disk of {}", d.display())),
             None => error,
         }
@@ -287,6 +299,17 @@ impl Writer {
         }
     }
 
+    /// Gives back the space of a commit that did not happen: on a full disk it is what the next one needs, which may be the
+    /// deletion of a topic. What cannot be cut off here does no harm; the next commit writes over it.
+    fn cut_back(&mut self, pieces: &[Piece]) {
+        for piece in pieces {
+            let partition = &piece.topic.partitions[piece.partition];
+            if let Ok(Some((readable, _))) = partition.writable(&piece.target) {
+                let _ = readable.file.set_len(piece.target.start);
+            }
+        }
+    }
+
     /// Writes one partition's bytes behind its committed end.
     fn store(&mut self, core: &Core, piece: &Piece, inline: bool) -> Result<()> {
         let partition = &piece.topic.partitions[piece.partition];
@@ -342,6 +365,19 @@ impl Writer {
             tracing::warn!(%error, "cannot compact the journal");
         }
     }
+}
+
+/// Did the disk take nothing more, in what led to this error?
+fn is_full(error: &Error) -> bool {
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        let kind = inner.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        if matches!(kind, Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded)) {
+            return true;
+        }
+        cause = inner.source();
+    }
+    false
 }
 
 /// A new file's name, its directory's and its topic's have to be on the disk before the journal speaks of them.

@@ -67,9 +67,10 @@ impl Journal {
         buffer.extend_from_slice(&crc32c::crc32c(&buffer).to_le_bytes());
         frame(&mut buffer, salt, sequence, &Change::Snapshot(Box::new(manifest.clone())));
         let (new, path) = (directory.join(NEW_FILE), directory.join(FILE));
-        let mut file = File::create(&new).map_err(|e| failed("create", &new, e))?;
-        file.write_all(&buffer).map_err(|e| failed("write", &new, e))?;
-        file.sync_all().map_err(|e| failed("sync", &new, e))?;
+        let file = write_new(&new, &buffer).inspect_err(|_| {
+            // On a full disk a part of it would take the space that the old one still needs.
+            let _ = std::fs::remove_file(&new);
+        })?;
         std::fs::rename(&new, &path).map_err(|e| failed("rename", &new, e))?;
         sync_directory(directory)?;
         let len = buffer.len() as u64;
@@ -157,6 +158,13 @@ impl Journal {
 /// Makes new names in a directory survive a power failure.
 pub(super) fn sync_directory(directory: &Path) -> Result<()> {
     File::open(directory).and_then(|d| d.sync_all()).map_err(|e| failed("sync", directory, e))
+}
+
+fn write_new(path: &Path, bytes: &[u8]) -> Result<File> {
+    let mut file = File::create(path).map_err(|e| failed("create", path, e))?;
+    file.write_all(bytes).map_err(|e| failed("write", path, e))?;
+    file.sync_all().map_err(|e| failed("sync", path, e))?;
+    Ok(file)
 }
 
 fn frame(out: &mut Vec<u8>, salt: u32, sequence: i64, change: &Change<'_>) {

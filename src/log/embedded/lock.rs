@@ -28,8 +28,8 @@ impl DirectoryLock {
             Err(rustix::io::Errno::WOULDBLOCK) => return Err(taken(directory, &mut file)),
             Err(e) => return Err(failed("lock", &path, e.into())),
         }
-        let written = file.set_len(0).and_then(|()| write!(file, "{}", std::process::id()));
-        written.map_err(|e| failed("write", &path, e))?;
+        // Only for the message: a full disk does not keep anybody out.
+        let _ = file.set_len(0).and_then(|()| write!(file, "{}", std::process::id()));
         Ok(DirectoryLock { file })
     }
 }

@@ -47,8 +47,11 @@ pub(super) fn open(directory: &Path, fresh_id: impl FnOnce() -> Result<u128>) ->
         known.insert(home);
     }
     remove_unknown(&directory.join("topics"), &known)?;
-    if !carried.is_empty() {
-        journal.compact(&manifest)?;
+    if !carried.is_empty()
+        && let Err(error) = journal.compact(&manifest)
+    {
+        // A full disk: the journal is as good as it was, it is only longer.
+        tracing::warn!(%error, "cannot compact the journal");
     }
     Ok((journal, manifest))
 }

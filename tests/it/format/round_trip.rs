@@ -237,3 +237,84 @@ fn bids_are_read_as_arrow_json_reads_them() {
     }
     assert_eq!(decoder.finish().0, yardstick.flush().unwrap().unwrap().columns());
 }
+
+/// Payloads of a column's values, and what a decoder makes of them.
+fn through_protobuf(column: &Column, array: &arrow::array::ArrayRef, alone: bool) -> (Vec<Vec<u8>>, Vec<Option<V>>) {
+    let columns = [column.clone()];
+    let mut encoder = Encoder::new(Format::ProtobufNosr, &columns, alone).unwrap();
+    let (mut data, mut ranges, n) = (vec![], vec![], array.len());
+    assert!(encoder.encode(std::slice::from_ref(array), None, n, &mut data, &mut ranges).unwrap().is_empty());
+    let mut decoder = all(Format::ProtobufNosr, &columns, alone);
+    let mut payloads = vec![];
+    for range in ranges {
+        let payload = range.map(|range| &data[range]);
+        decoder.push(payload).unwrap_or_else(|bad| panic!("{}: {}", column.ty, bad.reason));
+        payloads.push(payload.unwrap_or_default().to_vec());
+    }
+    let back = rows(&columns, decoder.finish(), n).into_iter().map(|row| row.map(|mut image| image.remove(0)));
+    (payloads, back.collect())
+}
+
+#[test]
+fn protobuf_does_not_write_lists_with_nulls() {
+    let list = || Box::new(SqlType::Array(Box::new(SqlType::Integer)));
+    let column = [Column::value("V", SqlType::Map(Box::new(SqlType::String), list()))];
+    let mut decoder = all(Format::Json, &column, false);
+    for row in [r#"{"V":{"a":[1,2]}}"#, r#"{"V":{"a":[1,null]}}"#, r#"{"V":{"a":null}}"#, r#"{"V":null}"#] {
+        decoder.push(Some(row.as_bytes())).unwrap();
+    }
+    let (arrays, present) = decoder.finish();
+    let mut encoder = Encoder::new(Format::ProtobufNosr, &column, false).unwrap();
+    let (mut data, mut ranges) = (vec![], vec![]);
+    let bad = encoder.encode(&arrays, present.as_ref(), 4, &mut data, &mut ranges).unwrap();
+    assert_eq!(bad.iter().map(|(row, _)| *row).collect::<Vec<_>>(), [1]);
+    assert_eq!(ranges.iter().map(Option::is_some).collect::<Vec<_>>(), [true, false, true, true]);
+}
+
+/// A repeated field has no place for a NULL.
+fn without_null_items(value: Value) -> Value {
+    match value {
+        Value::Array(items) => items.into_iter().filter(|i| !i.is_null()).map(without_null_items).collect(),
+        Value::Object(members) => members.into_iter().map(|(k, v)| (k, without_null_items(v))).collect(),
+        other => other,
+    }
+}
+
+#[test]
+fn protobuf_values_that_stand_alone_come_back() {
+    for seed in 0..4 * SEEDS {
+        let dice = &mut Dice(seed ^ 0xA10E);
+        let ty = some_type(dice, 2);
+        if matches!(ty, SqlType::Array(_) | SqlType::Map(..)) {
+            let key = [Column::key("K", ty)];
+            assert!(Encoder::new(Format::ProtobufNosr, &key, false).is_err(), "no message stands around it");
+            continue;
+        }
+        let column = Column::value("V", ty.clone());
+        let mut decoder = all(Format::Json, std::slice::from_ref(&column), true);
+        for _ in 0..20 {
+            let value = without_null_items(some_json(dice, &ty));
+            decoder.push(Some(value.to_string().as_bytes())).unwrap();
+        }
+        let array = decoder.finish().0.remove(0);
+        let (alone, one) = through_protobuf(&column, &array, true);
+        let (wrapped, other) = through_protobuf(&column, &array, false);
+        let own = matches!(
+            ty,
+            SqlType::Decimal(..) | SqlType::Date | SqlType::Time | SqlType::Timestamp | SqlType::Struct(_)
+        );
+        for row in 0..array.len() {
+            match array.is_null(row) {
+                true => assert_eq!(one[row], None, "NULL is a null payload"),
+                false => {
+                    assert_eq!(one[row], other[row], "seed {seed}: {ty}");
+                    let inner = if own { wrapped[row].ends_with(&alone[row]) } else { wrapped[row] == alone[row] };
+                    assert!(inner, "seed {seed}: {ty}: {:?} in {:?}", alone[row], wrapped[row]);
+                }
+            }
+        }
+        // A key stands alone where a value is told to.
+        let key = Column::key("V", ty);
+        assert_eq!(through_protobuf(&key, &array, false), (alone, one));
+    }
+}

@@ -1,15 +1,15 @@
 //! Answers as people read them: the engine's entities as sentences and tables.
 
+use super::Answer;
+use super::entity::{Description, Entity, Explanation, QueryRow};
+use super::outcome::Outcome;
 use crate::catalog::Source;
-use crate::engine::Answer;
-use crate::engine::entity::{Description, Entity, Explanation, QueryRow};
-use crate::engine::outcome::Outcome;
 use crate::parse::statement::SourceKind;
 use crate::types::Role;
 use std::sync::Arc;
 
 /// An answer, ready to be shown.
-pub(super) fn outcome(answer: Answer) -> Outcome {
+pub fn outcome(answer: Answer) -> Outcome {
     match answer {
         Answer::Rows(rows) => Outcome::Rows(rows),
         Answer::Entity(entity) => entity_outcome(&entity),

@@ -1,0 +1,423 @@
+//! The other side of the owner's port, and of a server's: statements and topic commands are sent, answers come back as if
+//! they were made here.
+//!
+//! Every call has a connection and a small runtime of its own, so that letting go of an answer closes its connection, which
+//! is how the other side knows that nobody reads any more.
+
+use crate::engine::outcome::{Outcome, OutputColumn, RowEvent, RowStream};
+use crate::engine::session::Session;
+use crate::engine::topics::{Tail, TopicLine, Topics};
+use crate::error::{Error, Kind, Result};
+use crate::log::{Fetched, OwnedRecord, RecordSet};
+use crate::serve::owner::Announcement;
+use crate::serve::wire::{Frame, Frames, Hello, PROTOCOL, Request, Told, TopicCall, output_columns, put_rows};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryBuilder, Int32Array, Int64Array};
+use arrow::datatypes::{Int32Type, Int64Type};
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::header::{AUTHORIZATION, HOST};
+use hyper::{Method, StatusCode};
+use hyper_util::rt::TokioIo;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::runtime::Runtime;
+use tokio::time::timeout;
+
+/// How long a connection may take. What a statement takes is its own affair.
+const CONNECT: Duration = Duration::from_secs(5);
+/// Largest answer that is no frame: who the owner is, names.
+const PLAIN_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Somebody who carries out statements.
+#[derive(Clone, Debug)]
+pub(super) struct Client {
+    /// `host:port`.
+    address: String,
+    token: Option<String>,
+    /// What it is called in messages.
+    name: String,
+    pub(super) hello: Hello,
+}
+
+/// Why a call has no answer.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// Nobody is there: nothing was done.
+    Gone(Error),
+    /// It failed, or nobody knows.
+    Failed(Error),
+}
+
+impl From<Error> for Trouble {
+    fn from(error: Error) -> Trouble {
+        Trouble::Failed(error)
+    }
+}
+
+impl Trouble {
+    pub(super) fn error(self) -> Error {
+        match self {
+            Trouble::Gone(e) | Trouble::Failed(e) => e,
+        }
+    }
+}
+
+/// An answer that is being read.
+struct Call {
+    runtime: Runtime,
+    body: Incoming,
+    frames: Frames,
+    name: String,
+    /// Keeps the connection up.
+    _sender: SendRequest<Full<Bytes>>,
+}
+
+impl Client {
+    /// Attaches to the owner of a data directory.
+    pub(super) fn attach(announcement: &Announcement, directory: &str) -> Result<Client, Trouble> {
+        let address = format!("127.0.0.1:{}", announcement.port);
+        let name = format!("the tidegate that owns {directory} (pid {})", announcement.pid);
+        Client::open(address, Some(announcement.token.clone()), name)
+    }
+
+    /// Connects to a server: `http://host:port`.
+    pub(super) fn connect(url: &str) -> Result<Client> {
+        let address = super::args::address_of(url).map_err(Error::statement)?;
+        Client::open(address, None, format!("the server at {url}")).map_err(Trouble::error)
+    }
+
+    fn open(address: String, token: Option<String>, name: String) -> Result<Client, Trouble> {
+        let mut client = Client { address, token, name, hello: Hello::default() };
+        let body = client.call(Method::GET, "/session", Bytes::new())?.plain()?;
+        client.hello = serde_json::from_slice(&body)
+            .map_err(|e| Error::io(format!("{} is no tidegate that this one understands", client.name)).because(e))?;
+        if client.hello.protocol != PROTOCOL {
+            let theirs = &client.hello.version;
+            return Err(Trouble::Failed(
+                Error::new(Kind::Busy, format!("{} is tidegate {theirs}, this one cannot talk to it", client.name))
+                    .with_hint("use one version, or end the other one first"),
+            ));
+        }
+        Ok(client)
+    }
+
+    /// A session in which what the other side does otherwise is as it is here (a server starts reading at `latest`).
+    pub(super) fn session(&self, here: &BTreeMap<String, String>) -> Result<Session> {
+        let differs = |(name, value): &(&String, &String)| self.hello.properties.get(*name) != Some(value);
+        Session::with_properties(here.iter().filter(differs).map(|(name, value)| (name.clone(), value.clone())))
+    }
+
+    /// What it is called.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Carries out one statement there; answers what it answered and the session as it is then.
+    pub(super) fn statement(&self, text: &str, session: &Session) -> Result<(Outcome, Session), Trouble> {
+        let request = Request {
+            text: text.to_owned(),
+            properties: session.properties().clone(),
+            variables: session.variables().clone(),
+        };
+        let mut call = self.post("/session/statement", &request)?;
+        let reply = match call.next(None)? {
+            Some(Frame::Reply(reply)) => reply,
+            Some(Frame::Failed(error)) => return Err(Trouble::Failed(error)),
+            _ => return Err(Trouble::Failed(call.broken("whether the statement was carried out is not known"))),
+        };
+        let mut session = Session::with_properties(reply.properties)?;
+        for (name, value) in &reply.variables {
+            session.define(name, value);
+        }
+        let outcome = match reply.answer {
+            Told::Rows { id, columns } => {
+                Outcome::Rows(Box::new(Rows { columns: output_columns(columns), id, notice: None, call }))
+            }
+            told => told.outcome()?,
+        };
+        Ok((outcome, session))
+    }
+
+    /// Streams and tables.
+    pub(super) fn names(&self) -> Vec<String> {
+        let body = self.call(Method::GET, "/session/names", Bytes::new()).and_then(Call::plain);
+        body.ok().and_then(|b| serde_json::from_slice(&b).ok()).unwrap_or_default()
+    }
+
+    /// Waits until the other side has gone; `false` = it does not take us in, and nobody knows when it goes.
+    pub(super) fn wait_until_gone(&self) -> bool {
+        let Ok(call) = self.call(Method::GET, "/session/alive", Bytes::new()) else { return true };
+        let Call { runtime, mut body, _sender, .. } = call;
+        let mut taken_in = false;
+        while let Some(Ok(_)) = runtime.block_on(body.frame()) {
+            taken_in = true;
+        }
+        taken_in
+    }
+
+    fn topic(&self, call: &TopicCall, records: Option<&RecordSet>) -> Result<Call> {
+        let mut body = json(call)?;
+        if let Some(records) = records {
+            body.push(b'\n');
+            put_rows(&columns(records), &[], &mut body)?;
+        }
+        self.call(Method::POST, "/topics", Bytes::from(body)).map_err(Trouble::error)
+    }
+
+    fn topic_answer<T: for<'a> serde::Deserialize<'a>>(
+        &self,
+        call: &TopicCall,
+        records: Option<&RecordSet>,
+    ) -> Result<T> {
+        let mut call = self.topic(call, records)?;
+        match call.next(None)? {
+            Some(Frame::Done(Some(text))) => {
+                serde_json::from_str(&text).map_err(|e| call.broken("the answer is not understood").because(e))
+            }
+            Some(Frame::Failed(error)) => Err(error),
+            _ => Err(call.broken("whether it was done is not known")),
+        }
+    }
+
+    fn post(&self, path: &str, request: &impl serde::Serialize) -> Result<Call, Trouble> {
+        self.call(Method::POST, path, Bytes::from(json(request)?))
+    }
+
+    fn call(&self, method: Method, path: &str, body: Bytes) -> Result<Call, Trouble> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::from)?;
+        let request = hyper::Request::builder().method(method).uri(path).header(HOST, &self.address);
+        let request = match &self.token {
+            Some(token) => request.header(AUTHORIZATION, format!("Bearer {token}")),
+            None => request,
+        };
+        let request = request
+            .body(Full::new(body))
+            .map_err(|e| Error::statement(format!("{} cannot be asked", self.name)).because(e))?;
+        let (sender, response) = runtime.block_on(async {
+            let stream = timeout(CONNECT, TcpStream::connect(&self.address)).await;
+            let stream = stream.map_err(std::io::Error::from).flatten().map_err(|e| self.gone(e))?;
+            // Statements and answers are small and waited for.
+            stream.set_nodelay(true).map_err(|e| self.gone(e))?;
+            let (mut sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|e| self.gone(e))?;
+            tokio::spawn(connection);
+            let response = sender.send_request(request).await.map_err(|e| match e.is_canceled() {
+                true => self.gone(e),
+                false => Trouble::Failed(self.broken("whether it was done is not known").because(e)),
+            })?;
+            Ok::<_, Trouble>((sender, response))
+        })?;
+        let status = response.status();
+        let name = self.name.clone();
+        let call = Call { runtime, body: response.into_body(), frames: Frames::default(), name, _sender: sender };
+        match status {
+            StatusCode::OK => Ok(call),
+            // The port is another's by now.
+            StatusCode::UNAUTHORIZED => Err(self.gone(std::io::Error::other("it has another token"))),
+            status => {
+                let text = String::from_utf8_lossy(&call.plain()?).into_owned();
+                let body: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+                let said = body["message"].as_str().unwrap_or(&text).to_owned();
+                Err(Trouble::Failed(Error::io(format!("{} answered {status}", self.name)).with_detail(said)))
+            }
+        }
+    }
+
+    fn gone(&self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Trouble {
+        let cause = cause.into();
+        let error = Error::io(format!("{} does not answer", self.name)).with_detail(cause.to_string());
+        Trouble::Gone(error.because(cause))
+    }
+
+    fn broken(&self, what: &str) -> Error {
+        Error::io(format!("{} ended before its answer did", self.name)).with_detail(what)
+    }
+}
+
+fn json(value: &impl serde::Serialize) -> Result<Vec<u8>> {
+    serde_json::to_vec(value).map_err(|e| Error::bug("a request cannot be written").because(e))
+}
+
+impl Call {
+    /// The next frame, waiting at most so long; `None` = nothing came in time.
+    fn next(&mut self, wait: Option<Duration>) -> Result<Option<Frame>> {
+        loop {
+            if let Some(frame) = self.frames.next()? {
+                return Ok(Some(frame));
+            }
+            let body = &mut self.body;
+            let came = match wait {
+                None => self.runtime.block_on(body.frame()),
+                Some(wait) => match self.runtime.block_on(async { timeout(wait, body.frame()).await }) {
+                    Ok(came) => came,
+                    Err(_) => return Ok(None),
+                },
+            };
+            match came {
+                Some(Ok(frame)) => {
+                    if let Ok(bytes) = frame.into_data() {
+                        self.frames.push(&bytes);
+                    }
+                }
+                Some(Err(e)) => return Err(self.broken("the connection broke").because(e)),
+                None => return Err(self.broken("the answer has no end")),
+            }
+        }
+    }
+
+    /// The whole body.
+    fn plain(mut self) -> Result<Vec<u8>, Trouble> {
+        let mut all = Vec::new();
+        while let Some(frame) = self.runtime.block_on(self.body.frame()) {
+            let frame = frame.map_err(|e| self.broken("the connection broke").because(e))?;
+            if let Ok(bytes) = frame.into_data() {
+                all.extend_from_slice(&bytes);
+            }
+            if all.len() > PLAIN_BYTES_MAX {
+                return Err(Trouble::Failed(Error::io(format!("{} says too much", self.name))));
+            }
+        }
+        Ok(all)
+    }
+
+    fn broken(&self, what: &str) -> Error {
+        Error::io(format!("{} ended before its answer did", self.name)).with_detail(what).with_hint("ask again")
+    }
+}
+
+/// Rows that come from there.
+struct Rows {
+    columns: Vec<OutputColumn>,
+    id: Option<String>,
+    notice: Option<String>,
+    call: Call,
+}
+
+impl RowStream for Rows {
+    fn columns(&self) -> &[OutputColumn] {
+        &self.columns
+    }
+
+    fn id(&self) -> Option<&str> {
+        self.id.as_deref()
+    }
+
+    fn next(&mut self, timeout: Duration) -> Result<RowEvent> {
+        loop {
+            return match self.call.next(Some(timeout))? {
+                None => Ok(RowEvent::Idle),
+                Some(Frame::Rows { columns, tombstones }) => Ok(RowEvent::Rows { columns, tombstones }),
+                Some(Frame::Done(why)) => Ok(RowEvent::Done(why)),
+                Some(Frame::Failed(error)) => Err(error),
+                Some(Frame::Notice(text)) => {
+                    self.notice = text;
+                    continue;
+                }
+                Some(Frame::Reply(_) | Frame::AtEnd) => continue,
+            };
+        }
+    }
+
+    fn notice(&self) -> Option<String> {
+        self.notice.clone()
+    }
+}
+
+impl Topics for Client {
+    fn all(&self) -> Result<Vec<TopicLine>> {
+        self.topic_answer(&TopicCall::All, None)
+    }
+
+    fn partitions(&self, topic: &str) -> Result<Option<u32>> {
+        self.topic_answer(&TopicCall::Partitions(topic.to_owned()), None)
+    }
+
+    fn create(&self, topic: &str, partitions: u32) -> Result<()> {
+        self.topic_answer(&TopicCall::Create(topic.to_owned(), partitions), None)
+    }
+
+    fn append(&self, topic: &str, records: &RecordSet) -> Result<()> {
+        self.topic_answer(&TopicCall::Append(topic.to_owned()), Some(records))
+    }
+
+    fn delete_records(&self, topic: &str, partition: i32, before: i64) -> Result<i64> {
+        self.topic_answer(&TopicCall::DeleteRecords(topic.to_owned(), partition, before), None)
+    }
+
+    fn tail(&self, topic: &str, from_beginning: bool) -> Result<Box<dyn Tail>> {
+        let call = self.topic(&TopicCall::Print { topic: topic.to_owned(), from_beginning }, None)?;
+        Ok(Box::new(Records { call, at_end: false }))
+    }
+
+    fn attached(&self) -> Option<String> {
+        Some(format!("attached to {}", self.name))
+    }
+}
+
+/// Partition, timestamp, key and value of each record.
+fn columns(records: &RecordSet) -> Vec<ArrayRef> {
+    let (mut keys, mut values) = (BinaryBuilder::new(), BinaryBuilder::new());
+    for row in 0..records.len() {
+        keys.append_option(records.key(row));
+        values.append_option(records.value(row));
+    }
+    vec![
+        Arc::new(Int32Array::from_iter_values(records.rows.iter().map(|r| r.partition))),
+        Arc::new(Int64Array::from_iter_values(records.rows.iter().map(|r| r.timestamp))),
+        Arc::new(keys.finish()),
+        Arc::new(values.finish()),
+    ]
+}
+
+/// Records that come from there.
+struct Records {
+    call: Call,
+    at_end: bool,
+}
+
+impl Tail for Records {
+    fn poll(&mut self, wait: Duration) -> Result<Fetched> {
+        let mut fetched = Fetched::default();
+        match self.call.next(Some(wait))? {
+            Some(Frame::Rows { columns, .. }) => {
+                self.at_end = false;
+                take(&columns, &mut fetched).ok_or_else(|| self.call.broken("the records are not understood"))?;
+            }
+            Some(Frame::AtEnd) => self.at_end = true,
+            Some(Frame::Failed(error)) => return Err(error),
+            _ => {}
+        }
+        Ok(fetched)
+    }
+
+    fn at_end(&self) -> bool {
+        self.at_end
+    }
+}
+
+/// Records as runs of their partitions.
+fn take(columns: &[ArrayRef], fetched: &mut Fetched) -> Option<()> {
+    let [partitions, offsets, times, keys, values] = columns else { return None };
+    let partitions = partitions.as_primitive_opt::<Int32Type>()?;
+    let offsets = offsets.as_primitive_opt::<Int64Type>()?;
+    let times = times.as_primitive_opt::<Int64Type>()?;
+    let (keys, values) = (keys.as_binary_opt::<i32>()?, values.as_binary_opt::<i32>()?);
+    let record = |row: usize| OwnedRecord {
+        offset: offsets.value(row),
+        timestamp: times.value(row),
+        key: keys.is_valid(row).then(|| keys.value(row).to_vec()),
+        value: values.is_valid(row).then(|| values.value(row).to_vec()),
+        headers: Vec::new(),
+    };
+    let all: Arc<[OwnedRecord]> = (0..partitions.len()).map(record).collect();
+    let mut start = 0;
+    for row in 1..=all.len() {
+        if row == all.len() || partitions.value(row) != partitions.value(start) {
+            fetched.push_owned(usize::try_from(partitions.value(start)).ok()?, all.clone(), start..row);
+            start = row;
+        }
+    }
+    Some(())
+}

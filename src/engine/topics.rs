@@ -1,0 +1,123 @@
+//! Topics as they lie in the log, without SQL: what `tidegate topic` works on, in this process or at the owner of the data
+//! directory.
+
+use crate::error::{Error, Result};
+use crate::log::{Assignment, Fetched, Isolation, Log, Reader, RecordSet, Start, TopicPartition, TopicSpec};
+use serde::{Deserialize, Serialize};
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Records taken at once.
+const RECORDS_PER_POLL: usize = 1_000;
+
+/// One topic.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TopicLine {
+    /// Name.
+    pub name: String,
+    /// Partitions.
+    pub partitions: u32,
+    /// Copies of each record.
+    pub replicas: u16,
+    /// Offsets between the lowest and the highest, over all partitions.
+    pub offsets: i64,
+}
+
+/// Topics that can be looked at and fed.
+pub trait Topics: Debug {
+    /// All topics by name, internal ones included.
+    fn all(&self) -> Result<Vec<TopicLine>>;
+    /// Number of a topic's partitions; `None` = there is no such topic.
+    fn partitions(&self, topic: &str) -> Result<Option<u32>>;
+    /// Creates a topic.
+    fn create(&self, topic: &str, partitions: u32) -> Result<()>;
+    /// Writes records (no headers); durable and visible when it returns.
+    fn append(&self, topic: &str, records: &RecordSet) -> Result<()>;
+    /// Deletes the records of a partition below `before`, all of them if it is negative, and answers the lowest offset then.
+    fn delete_records(&self, topic: &str, partition: i32, before: i64) -> Result<i64>;
+    /// Reads a topic that exists, all partitions of it.
+    fn tail(&self, topic: &str, from_beginning: bool) -> Result<Box<dyn Tail>>;
+    /// How this is reached, where it is not in this process.
+    fn attached(&self) -> Option<String> {
+        None
+    }
+}
+
+/// A topic being read.
+pub trait Tail: Send {
+    /// What came within `wait`; runs are by partition.
+    fn poll(&mut self, wait: Duration) -> Result<Fetched>;
+    /// Everything that is there was handed out.
+    fn at_end(&self) -> bool;
+}
+
+/// The topics of a log.
+#[derive(Clone, Debug)]
+pub struct LogTopics(pub Arc<dyn Log>);
+
+impl Topics for LogTopics {
+    fn all(&self) -> Result<Vec<TopicLine>> {
+        let mut lines = Vec::new();
+        for topic in self.0.topics()? {
+            let mut offsets = 0;
+            for partition in 0..topic.partitions as i32 {
+                let marks = self.0.watermarks(&TopicPartition::new(topic.name.as_str(), partition))?;
+                offsets += marks.high - marks.low;
+            }
+            let (partitions, replicas) = (topic.partitions, topic.replicas);
+            lines.push(TopicLine { name: topic.name, partitions, replicas, offsets });
+        }
+        Ok(lines)
+    }
+
+    fn partitions(&self, topic: &str) -> Result<Option<u32>> {
+        Ok(self.0.topic(topic)?.map(|info| info.partitions))
+    }
+
+    fn create(&self, topic: &str, partitions: u32) -> Result<()> {
+        self.0.create_topic(&TopicSpec::new(topic, partitions)).map(|_| ())
+    }
+
+    fn append(&self, topic: &str, records: &RecordSet) -> Result<()> {
+        self.0.append(topic, records)
+    }
+
+    fn delete_records(&self, topic: &str, partition: i32, before: i64) -> Result<i64> {
+        self.0.delete_records(&TopicPartition::new(topic, partition), before)
+    }
+
+    fn tail(&self, topic: &str, from_beginning: bool) -> Result<Box<dyn Tail>> {
+        let info = self.0.topic(topic)?.ok_or_else(|| missing(topic))?;
+        let name: Arc<str> = Arc::from(topic);
+        let start = if from_beginning { Start::Earliest } else { Start::Latest };
+        let slots = 0..info.partitions as i32;
+        let assignment = slots.map(|partition| Assignment { topic: name.clone(), partition, start }).collect();
+        let reader = self.0.reader(assignment, Isolation::ReadCommitted)?;
+        Ok(Box::new(LogTail { reader, partitions: info.partitions as usize, empty: false }))
+    }
+}
+
+/// The error for a topic that is not there.
+pub fn missing(topic: &str) -> Error {
+    Error::not_found(format!("topic {topic} does not exist")).with_hint("tidegate topic list shows what exists")
+}
+
+struct LogTail {
+    reader: Box<dyn Reader>,
+    partitions: usize,
+    /// The last poll brought nothing.
+    empty: bool,
+}
+
+impl Tail for LogTail {
+    fn poll(&mut self, wait: Duration) -> Result<Fetched> {
+        let fetched = self.reader.poll(RECORDS_PER_POLL, wait)?;
+        self.empty = fetched.is_empty();
+        Ok(fetched)
+    }
+
+    fn at_end(&self) -> bool {
+        self.empty && (0..self.partitions).all(|slot| self.reader.at_end(slot))
+    }
+}
