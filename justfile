@@ -32,7 +32,7 @@ crash ROUNDS="20":
 
 # The laws on many more random cases than an ordinary run takes: a mistake of the past showed only at seed 4119.
 deep SEEDS="10000":
-    TIDEGATE_LAW_SEEDS={{SEEDS}} TIDEGATE_SIMULATION_SEEDS={{SEEDS}} cargo test --test it law simulation
+    TIDEGATE_LAW_SEEDS={{SEEDS}} TIDEGATE_SIMULATION_SEEDS={{SEEDS}} cargo test --test it law simulation oracle
 
 # Mutated statements against the parser and the planner, as long as before a release.
 fuzz SECONDS="600":

@@ -101,7 +101,7 @@ fn grouping(input: &[ChangeBatch], text: bool) -> Result<(Duration, Duration)> {
         key_format: Format::Kafka,
         key: vec![Column::key("G", SqlType::Bigint)],
     };
-    let mut table = TableOperator::new(&spec)?;
+    let mut table = TableOperator::new(&spec, Mode::Each)?;
     let mut groups = AggregateOperator::new(&aggregate, Mode::Last)?.over_table();
     let (mut state, mut group) = (Duration::ZERO, Duration::ZERO);
     for timed in [false, true] {
@@ -134,7 +134,7 @@ fn grouping(input: &[ChangeBatch], text: bool) -> Result<(Duration, Duration)> {
 /// A table joined with itself, and looked up by a stream.
 fn joins(input: &[ChangeBatch], text: bool) -> Result<(Duration, Duration)> {
     let (key, columns) = (key(text), columns());
-    let mut join = TableJoin::new(JoinKind::Inner, Format::Kafka, &key, [&columns, &columns])?;
+    let mut join = TableJoin::new(JoinKind::Inner, Format::Kafka, &key, [&columns, &columns], Mode::Each)?;
     let mut lookup = LookupJoin::new(true, Format::Kafka, &key, &columns)?;
     for batch in input {
         join.step(&[None, Some(batch)], &mut Out::default())?;

@@ -25,6 +25,8 @@ pub enum Mutant {
     MergeWithoutTombstone,
     /// A join lets go of rows a segment of time before they are out of reach.
     BufferDroppedEarly,
+    /// Changes of a table that wait for an emission outlive an abort.
+    ChangesKept,
 }
 
 #[cfg(debug_assertions)]

@@ -373,7 +373,7 @@ impl Operator for AggregateOperator {
         let Some(batch) = ports.first().copied().flatten().filter(|b| !b.is_empty()) else { return Ok(()) };
         let keys = self.layout.read(&batch.key)?;
         let usable = if self.over_table { keyed(batch) } else { usable(batch) };
-        let (late, bad) = (self.late, out.bad.len());
+        let late = self.late;
         self.forget_keys();
         let mut pending = Pending::new(self.cells(), self.cells());
         let mut at = 0;
@@ -393,7 +393,6 @@ impl Operator for AggregateOperator {
         self.last_seq = batch.seq[batch.len() - 1];
         out.late += self.late - late;
         self.report(batch, &pending, out);
-        out.bad.sort(bad);
         if !pending.seqs.is_empty() {
             out.batches.push(match self.when {
                 When::Final if self.panes.is_some() => self.write_told(pending)?,

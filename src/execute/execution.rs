@@ -372,7 +372,8 @@ impl Execution {
     /// Takes what operators wrote: rows to the sink or to whoever asked, counts, bad rows to the log.
     fn write(&mut self, out: Out, slot: usize, headers: &dyn Fn(u64) -> Vec<Header>) -> Result<()> {
         self.progress.late.fetch_add(out.late, Ordering::Relaxed);
-        for (seq, reason) in out.bad.iter() {
+        self.progress.bad.fetch_add(out.bad.len() as u64, Ordering::Relaxed);
+        for (seq, reason) in out.bad.iter().take(BAD_RECORDS_KEPT.saturating_sub(self.bad.len())) {
             self.report(slot, seq, reason);
         }
         for batch in out.batches {
@@ -382,6 +383,7 @@ impl Execution {
                 Some(sink) => {
                     let partition = self.inputs[slot].partition;
                     for (seq, reason) in sink.encode(&batch, partition, headers, &mut self.pending)? {
+                        self.progress.bad.fetch_add(1, Ordering::Relaxed);
                         self.report(slot, seq, &reason);
                     }
                 }
@@ -392,7 +394,6 @@ impl Execution {
     }
 
     fn report(&mut self, slot: usize, seq: u64, reason: &str) {
-        self.progress.bad.fetch_add(1, Ordering::Relaxed);
         if self.bad.len() < BAD_RECORDS_KEPT {
             let reason = reason.to_owned();
             if let Some((input, offset)) = self.taken.origin(seq) {

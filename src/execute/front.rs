@@ -11,12 +11,21 @@ use super::pipeline::{Hop, Input, JoinSide, JoinStage, Pipeline};
 use super::row::RowOperator;
 use super::scratch::Scratch;
 use super::stages::Exchange;
-use super::{ChangeBatch, Operator, Out};
+use super::{ChangeBatch, Mode, Operator, Out};
 use crate::error::{Error, Result};
 use crate::parse::statement::JoinKind;
 use crate::plan::join::Rule;
 use crate::types::{Column, SqlType};
 use std::sync::Arc;
+
+/// What a task does once it has taken its rows.
+#[derive(Clone, Copy, Debug)]
+enum Then {
+    Nothing,
+    Emit,
+    /// There will be no more rows; what leaves now was caused by this `seq`.
+    Finish(u64),
+}
 
 /// All joins of a query.
 #[derive(Debug, Default)]
@@ -45,10 +54,14 @@ struct Port {
 }
 
 impl Front {
-    pub(super) fn new(pipeline: &Pipeline, scratch: &Arc<Scratch>) -> Result<Front> {
+    /// `mode` is that of the last join: the others hand on every change, so that what comes out is the fold of all of them.
+    pub(super) fn new(pipeline: &Pipeline, mode: Mode, scratch: &Arc<Scratch>) -> Result<Front> {
         let inputs = pipeline.scans.iter().enumerate();
         let inputs = inputs.flat_map(|(i, s)| (0..s.source.partitions as usize).map(move |p| (i, p))).collect();
-        let joints = pipeline.joins.iter().map(|stage| joint(stage, pipeline, scratch)).collect::<Result<_>>()?;
+        let last = pipeline.joins.len().wrapping_sub(1);
+        let mode = |nth: usize| if nth == last { mode } else { Mode::Each };
+        let joints = pipeline.joins.iter().enumerate();
+        let joints = joints.map(|(nth, stage)| joint(stage, pipeline, mode(nth), scratch)).collect::<Result<_>>()?;
         Ok(Front { joints, inputs })
     }
 
@@ -63,18 +76,23 @@ impl Front {
         batches: &[(usize, ChangeBatch)],
         out: &mut Out,
     ) -> Result<Vec<(usize, ChangeBatch)>> {
-        self.run(batches, None, out)
+        self.run(batches, Then::Nothing, out)
     }
 
     /// Nothing will come any more: what waits leaves, from the first join on; `seq` is its ordinal.
     pub(super) fn finish(&mut self, seq: u64, out: &mut Out) -> Result<Vec<(usize, ChangeBatch)>> {
-        self.run(&[], Some(seq), out)
+        self.run(&[], Then::Finish(seq), out)
+    }
+
+    /// What changed since the previous emission, by task of the last join.
+    pub(super) fn emit(&mut self, out: &mut Out) -> Result<Vec<(usize, ChangeBatch)>> {
+        self.run(&[], Then::Emit, out)
     }
 
     fn run(
         &mut self,
         batches: &[(usize, ChangeBatch)],
-        finish: Option<u64>,
+        then: Then,
         out: &mut Out,
     ) -> Result<Vec<(usize, ChangeBatch)>> {
         let mut written: Vec<Vec<(usize, ChangeBatch)>> = Vec::new();
@@ -98,8 +116,10 @@ impl Front {
                 if left.is_some() || right.is_some() {
                     operator.step(&[left.as_ref(), right.as_ref()], &mut own)?;
                 }
-                if let Some(seq) = finish {
-                    operator.finish(seq, &mut own)?;
+                match then {
+                    Then::Nothing => {}
+                    Then::Emit => operator.emit(&mut own)?,
+                    Then::Finish(seq) => operator.finish(seq, &mut own)?,
                 }
                 out.late += own.late;
                 out.bad.append(&mut own.bad);
@@ -128,7 +148,7 @@ impl Front {
     }
 }
 
-fn joint(stage: &JoinStage, pipeline: &Pipeline, scratch: &Arc<Scratch>) -> Result<Joint> {
+fn joint(stage: &JoinStage, pipeline: &Pipeline, mode: Mode, scratch: &Arc<Scratch>) -> Result<Joint> {
     let port = |side: &JoinSide| -> Result<Port> {
         let partitions = match side.input {
             Input::Scan(scan) => pipeline.scans[scan].source.partitions,
@@ -150,13 +170,13 @@ fn joint(stage: &JoinStage, pipeline: &Pipeline, scratch: &Arc<Scratch>) -> Resu
             }
             Rule::Tables => {
                 let [left, right] = columns(stage)?;
-                Box::new(TableJoin::new(stage.kind, stage.key_format, key, [&left, &right])?)
+                Box::new(TableJoin::new(stage.kind, stage.key_format, key, [&left, &right], mode)?)
             }
             Rule::Foreign { key: own, key_format } => {
                 let [left, right] = columns(stage)?;
                 let left = ForeignSide { key_format: *key_format, key: own, columns: &left };
                 let right = ForeignSide { key_format: stage.key_format, key, columns: &right };
-                Box::new(ForeignJoin::new(stage.kind == JoinKind::Left, [left, right], 0)?)
+                Box::new(ForeignJoin::new(stage.kind == JoinKind::Left, [left, right], 0, mode)?)
             }
         })
     };

@@ -328,9 +328,7 @@ impl Operator for WithinOperator {
         let &[left, right] = ports else { return Err(Error::bug("a join has two ports")) };
         let ports = [left, right].map(|p| p.filter(|b| !b.is_empty()));
         let usable = ports.map(Usable::of);
-        let bad = out.bad.len();
         self.arrive(&ports, &usable, out);
-        out.bad.sort(bad);
         let heads = ports.map(|p| p.map_or_else(Vec::new, |batch| self.lookup.head(batch)));
         let mut keys: [Option<BatchKeys<'_>>; 2] = [None, None];
         for port in [0, 1] {

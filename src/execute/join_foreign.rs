@@ -9,19 +9,22 @@
 //! What leaves is what leaves Kafka Streams when its hops are followed to their end after every record: a left row that goes
 //! is a tombstone, whether it was joined or not; a right row that goes is one for each left row that names it (INNER) or
 //! leaves it alone (LEFT). A left row that names another right row is written once, with the new one. A left row that names
-//! nobody (NULL) stands alone in a LEFT join, and is nothing in an INNER one.
+//! nobody (NULL) stands alone in a LEFT join, and is nothing in an INNER one. A tombstone for what was never joined leaves
+//! in `Each` only: the fold knows that nothing was there.
 //!
 //! The hops to the right row's partition and back are made in memory, inside of this operator: one task holds both tables.
 //! Who names whom is derived from the left rows and made anew after an abort or a restart.
 
+use super::fold::Fold;
 use super::join_tables::{Joined, PortKeys, in_order, keyless, later, tagged_deltas, tagged_restore};
 use super::key_table::{KeyTable, Probe};
 use super::table_store::{Place, TableStore};
-use super::{ChangeBatch, Delta, Operator, Out};
+use super::{ChangeBatch, Delta, Mode, Operator, Out};
 use crate::catalog::Format;
 use crate::error::{Error, Result};
 use crate::types::{Column, SqlType};
 use arrow::array::{Array, ArrayRef};
+use arrow::buffer::BooleanBuffer;
 
 /// Left rows indexed at a time when the index is made anew.
 const REINDEX_ROWS: usize = 8192;
@@ -38,6 +41,7 @@ pub struct ForeignJoin {
     named: Named,
     /// Generation of the left store that `named` belongs to.
     generation: u64,
+    fold: Fold,
 }
 
 /// One side of a foreign-key join.
@@ -66,8 +70,8 @@ impl Named {
         Named { keys: KeyTable::new(numbers), by: Vec::new(), of: Vec::new() }
     }
 
-    /// The left row names this key now, or nobody. Did it name anybody before?
-    fn name(&mut self, left: u32, foreign: Option<(Probe, &[u8])>) -> bool {
+    /// The left row names this key now, or nobody. Answers the ordinal of the key that it named before.
+    fn name(&mut self, left: u32, foreign: Option<(Probe, &[u8])>) -> Option<u32> {
         let at = left as usize;
         if self.of.len() <= at {
             self.of.resize(at + 1, None);
@@ -89,7 +93,7 @@ impl Named {
             self.of[at] = Some((key, list.len() as u32));
             list.push(left);
         }
-        before.is_some()
+        before.map(|(key, _)| key)
     }
 
     /// The left rows that name this key.
@@ -100,7 +104,7 @@ impl Named {
 
 impl ForeignJoin {
     /// A join of `tables` (left, right) in which column `foreign` of the left one names the right one's key.
-    pub fn new(left: bool, tables: [ForeignSide<'_>; 2], foreign: usize) -> Result<ForeignJoin> {
+    pub fn new(left: bool, tables: [ForeignSide<'_>; 2], foreign: usize, mode: Mode) -> Result<ForeignJoin> {
         let named = tables[0].columns.get(foreign).ok_or_else(|| Error::bug("a foreign key is no column"))?;
         match tables[1].key {
             [key] if key.ty == named.ty => {}
@@ -109,9 +113,10 @@ impl ForeignJoin {
         let numbers = matches!(named.ty, SqlType::Integer | SqlType::Bigint);
         let store = |side: ForeignSide<'_>| TableStore::new(side.key_format, side.key, side.columns);
         let [one, other] = tables;
+        let fold = Fold::new(mode, one.key_format, one.key)?;
         let stores = [store(one)?, store(other)?];
         let generation = stores[0].generation();
-        Ok(ForeignJoin { left, stores, foreign, named: Named::new(numbers), generation })
+        Ok(ForeignJoin { left, stores, foreign, named: Named::new(numbers), generation, fold })
     }
 
     /// Makes the index anew where the left rows have changed behind its back.
@@ -157,7 +162,8 @@ impl ForeignJoin {
             if port == 1 {
                 for left in self.stores[0].ordered(self.named.who(key))? {
                     let entry = self.stores[0].entry(left);
-                    joined.push((port, row), [entry.place, place], there || self.left, time.max(entry.time));
+                    let (had, leaves) = (before.place.is_there() || self.left, there || self.left);
+                    joined.push((port, row), [entry.place, place], (had, leaves), time.max(entry.time));
                     lefts.push(left);
                 }
                 continue;
@@ -171,15 +177,21 @@ impl ForeignJoin {
                 false => false,
             };
             // What was joined, or may have been, is taken back.
-            let goes = before.place.is_there() && (named || self.left);
+            let goes = before.place.is_there() && (named.is_some() || self.left);
             if leaves || goes {
                 let other = met.map_or(Place::GONE, |m| m.place);
                 let time = met.map_or(time, |m| later(time, m));
-                joined.push((port, row), [place, other], leaves, time);
+                let had = goes && self.fold.waits() && (self.left || named.is_some_and(|key| self.is_right(key)));
+                joined.push((port, row), [place, other], (had, leaves), time);
                 lefts.push(nth);
             }
         }
         Ok((joined, lefts))
+    }
+
+    /// Is there a right row with the foreign key of this ordinal?
+    fn is_right(&self, key: u32) -> bool {
+        self.stores[1].find(self.named.keys.probe(key), self.named.keys.bytes(key)).place.is_there()
     }
 }
 
@@ -204,12 +216,17 @@ impl Operator for ForeignJoin {
         self.prepare()?;
         let port = |n: usize| ports.get(n).copied().flatten().filter(|b| !b.is_empty());
         let ports = [port(0), port(1)];
-        let (joined, lefts) = self.join(&ports, out)?;
-        if !lefts.is_empty() {
-            let key = self.stores[0].key_columns(&lefts)?;
-            out.batches.push(joined.batch(&ports, [&self.stores[0], &self.stores[1]], key)?);
+        let (mut joined, lefts) = self.join(&ports, out)?;
+        if lefts.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let had = BooleanBuffer::from(std::mem::take(&mut joined.had));
+        let key = self.stores[0].key_columns(&lefts)?;
+        self.fold.push(joined.batch(&ports, [&self.stores[0], &self.stores[1]], key)?, &had, out)
+    }
+
+    fn emit(&mut self, out: &mut Out) -> Result<()> {
+        self.fold.emit(out)
     }
 
     fn deltas(&mut self, deltas: &mut Vec<Delta>) -> Result<()> {
@@ -217,10 +234,12 @@ impl Operator for ForeignJoin {
     }
 
     fn commit(&mut self) {
+        debug_assert!(self.fold.is_empty(), "a commit emits first");
         self.stores.iter_mut().for_each(TableStore::commit);
     }
 
     fn abort(&mut self) {
+        self.fold.abort();
         self.stores.iter_mut().for_each(TableStore::abort);
     }
 

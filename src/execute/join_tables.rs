@@ -9,18 +9,19 @@
 //!
 //! Rows of both sides are taken in the order of their `seq`. A pass over them only moves places in the stores; the columns
 //! are gathered afterwards, each once. A joined row of tables has the later of both times, one of a stream the stream's.
-//! A tombstone leaves only for a joined row that was there. Each change writes one row in both emission modes.
+//! A tombstone leaves only for a joined row that was there.
 
+use super::fold::Fold;
 use super::key_table::Probe;
 use super::keys::{BatchKeys, keyed};
 use super::table_store::{Entry, Place, TableStore};
-use super::{BadRow, ChangeBatch, Delta, Operator, Out, Side};
+use super::{BadRow, ChangeBatch, Delta, Mode, Operator, Out, Side};
 use crate::catalog::Format;
 use crate::error::{Error, Result};
 use crate::parse::statement::JoinKind;
 use crate::types::Column;
 use arrow::array::{Array, ArrayRef, UInt32Array};
-use arrow::buffer::NullBuffer;
+use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::compute::{interleave, take};
 
 /// Keys looked up per pass.
@@ -31,6 +32,7 @@ const PASS_ROWS: usize = 2048;
 pub struct TableJoin {
     kind: JoinKind,
     stores: [TableStore; 2],
+    fold: Fold,
 }
 
 /// Stream with table: the stream's rows look up, the table's are remembered.
@@ -48,16 +50,19 @@ pub(super) struct Joined {
     pub(super) from: Vec<(usize, usize)>,
     pub(super) places: [Vec<Place>; 2],
     pub(super) there: Vec<bool>,
+    /// A joined row was there before.
+    pub(super) had: Vec<bool>,
     pub(super) times: Vec<i64>,
 }
 
 impl Joined {
-    pub(super) fn push(&mut self, from: (usize, usize), places: [Place; 2], there: bool, time: i64) {
+    pub(super) fn push(&mut self, from: (usize, usize), places: [Place; 2], (had, there): (bool, bool), time: i64) {
         self.from.push(from);
         for (all, place) in self.places.iter_mut().zip(places) {
             all.push(if there { place } else { Place::GONE });
         }
         self.there.push(there);
+        self.had.push(had);
         self.times.push(time);
     }
 
@@ -148,10 +153,16 @@ impl<'a> PortKeys<'a> {
 
 impl TableJoin {
     /// A join of two tables by `key`, with the value columns of each side.
-    pub fn new(kind: JoinKind, key_format: Format, key: &[Column], columns: [&[Column]; 2]) -> Result<TableJoin> {
+    pub fn new(
+        kind: JoinKind,
+        key_format: Format,
+        key: &[Column],
+        columns: [&[Column]; 2],
+        mode: Mode,
+    ) -> Result<TableJoin> {
         let [left, right] = columns;
         let stores = [TableStore::new(key_format, key, left)?, TableStore::new(key_format, key, right)?];
-        Ok(TableJoin { kind, stores })
+        Ok(TableJoin { kind, stores, fold: Fold::new(mode, key_format, key)? })
     }
 
     /// Does a joined row exist with these sides?
@@ -187,9 +198,9 @@ impl TableJoin {
             let sides = |own: Place| if port == 0 { [own, other.place] } else { [other.place, own] };
             let [left, right] = sides(own);
             let [left_before, right_before] = sides(before.place);
-            let now = self.exists(left, right);
-            if now || self.exists(left_before, right_before) {
-                joined.push((port, row), [left, right], now, later(time, other));
+            let (had, now) = (self.exists(left_before, right_before), self.exists(left, right));
+            if had || now {
+                joined.push((port, row), [left, right], (had, now), later(time, other));
             }
         }
         Ok(joined)
@@ -210,12 +221,17 @@ impl Operator for TableJoin {
     fn step(&mut self, ports: &[Option<&ChangeBatch>], out: &mut Out) -> Result<()> {
         self.stores.iter_mut().try_for_each(TableStore::prepare)?;
         let ports = [rows(ports, 0), rows(ports, 1)];
-        let joined = self.join(&ports, out)?;
-        if !joined.from.is_empty() {
-            let key = key_columns(&ports, &joined.from)?;
-            out.batches.push(joined.batch(&ports, [&self.stores[0], &self.stores[1]], key)?);
+        let mut joined = self.join(&ports, out)?;
+        if joined.from.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let had = BooleanBuffer::from(std::mem::take(&mut joined.had));
+        let key = key_columns(&ports, &joined.from)?;
+        self.fold.push(joined.batch(&ports, [&self.stores[0], &self.stores[1]], key)?, &had, out)
+    }
+
+    fn emit(&mut self, out: &mut Out) -> Result<()> {
+        self.fold.emit(out)
     }
 
     fn deltas(&mut self, deltas: &mut Vec<Delta>) -> Result<()> {
@@ -223,10 +239,12 @@ impl Operator for TableJoin {
     }
 
     fn commit(&mut self) {
+        debug_assert!(self.fold.is_empty(), "a commit emits first");
         self.stores.iter_mut().for_each(TableStore::commit);
     }
 
     fn abort(&mut self) {
+        self.fold.abort();
         self.stores.iter_mut().for_each(TableStore::abort);
     }
 

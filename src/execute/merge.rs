@@ -1,4 +1,4 @@
-//! Batches of one port into one, by ordinal.
+//! Rows of several batches as one.
 
 use super::{Bounds, ChangeBatch, Side};
 use crate::error::Result;
@@ -19,8 +19,13 @@ impl ChangeBatch {
         }
         order.sort_unstable();
         let rows: Vec<(usize, usize)> = order.iter().map(|o| (o.1, o.2)).collect();
+        ChangeBatch::gather(&parts, &rows).map(Some)
+    }
+
+    /// These rows, each by the number of its part and its place in it. There is at least one part.
+    pub(super) fn gather(parts: &[ChangeBatch], rows: &[(usize, usize)]) -> Result<ChangeBatch> {
         let old = match parts.iter().all(|p| p.old.is_some()) {
-            true => Some(side(&parts, &rows, &|p| p.old.as_ref().unwrap_or(&p.new))?),
+            true => Some(side(parts, rows, &|p| p.old.as_ref().unwrap_or(&p.new))?),
             false => None,
         };
         let bounds = |get: &dyn Fn(&Bounds) -> &[i64]| -> Vec<i64> {
@@ -30,15 +35,15 @@ impl ChangeBatch {
             .window
             .is_some()
             .then(|| Bounds { start: bounds(&|w| &w.start).into(), end: bounds(&|w| &w.end).into() });
-        Ok(Some(ChangeBatch {
-            key: columns(&parts, &rows, &|p| &p.key)?,
-            key_present: present(&parts, &rows, &|p| p.key_present.as_ref()),
-            new: side(&parts, &rows, &|p| &p.new)?,
+        Ok(ChangeBatch {
+            key: columns(parts, rows, &|p| &p.key)?,
+            key_present: present(parts, rows, &|p| p.key_present.as_ref()),
+            new: side(parts, rows, &|p| &p.new)?,
             old,
             rowtime: rows.iter().map(|&(p, r)| parts[p].rowtime[r]).collect(),
             window,
-            seq: order.iter().map(|o| o.0).collect(),
-        }))
+            seq: rows.iter().map(|&(p, r)| parts[p].seq[r]).collect(),
+        })
     }
 }
 

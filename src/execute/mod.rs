@@ -29,6 +29,7 @@ mod arena;
 mod bad;
 mod event_time;
 mod filter;
+mod fold;
 mod front;
 mod headers;
 mod key_table;
@@ -44,8 +45,9 @@ mod window;
 pub use bad::{BadRow, BadRows};
 
 use crate::error::Result;
-use arrow::array::ArrayRef;
+use arrow::array::{ArrayRef, Int64Array};
 use arrow::buffer::{NullBuffer, ScalarBuffer};
+use std::sync::Arc;
 
 /// One image of the value: columns, and which rows have it at all (`None` = every row). On a stream an absent image is a
 /// null value, on a table a tombstone; an image whose columns are all NULL is present.
@@ -115,6 +117,13 @@ impl ChangeBatch {
     #[inline(always)]
     pub fn has_key(&self, row: usize) -> bool {
         self.key_present.as_ref().is_none_or(|p| p.is_valid(row))
+    }
+
+    /// The columns that tell rows of a table apart: those of the key, and the bounds of its window.
+    fn identity(&self) -> Vec<ArrayRef> {
+        let bounds = self.window.iter().flat_map(|w| [&w.start, &w.end]);
+        let bounds = bounds.map(|b| Arc::new(Int64Array::new(b.clone(), None)) as ArrayRef);
+        self.key.iter().cloned().chain(bounds).collect()
     }
 
     /// Rows `offset .. offset + length`, without copying.

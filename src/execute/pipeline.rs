@@ -171,7 +171,7 @@ pub struct TableSpec {
     pub name: String,
     /// Format of the key bytes in the changelog.
     pub key_format: Format,
-    /// The table's key columns.
+    /// The table's key columns; of a windowed one also start and end of the window.
     pub key: Vec<Column>,
     /// Value columns that are kept: those of the batch, or none where only the row's presence matters.
     pub columns: Vec<Column>,

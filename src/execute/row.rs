@@ -190,7 +190,12 @@ impl RowOperator {
     }
 
     /// The value columns of one image; NULL where it is absent. Without `log` errors were reported before.
-    fn values(&self, input: &Columns<'_>, side: &Side, mut log: Option<(&[u64], &mut BadRows)>) -> Result<Side> {
+    fn values(
+        &self,
+        input: &Columns<'_>,
+        side: &Side,
+        mut log: Option<(&ScalarBuffer<u64>, &mut BadRows)>,
+    ) -> Result<Side> {
         let present = present(side);
         let absent = present.as_ref().map(|p| BooleanArray::new(!p, None));
         let mut columns = Vec::with_capacity(self.value.len());
@@ -216,14 +221,12 @@ impl RowOperator {
 impl Operator for RowOperator {
     fn step(&mut self, ports: &[Option<&ChangeBatch>], out: &mut Out) -> Result<()> {
         let Some(batch) = ports.first().copied().flatten().filter(|b| !b.is_empty()) else { return Ok(()) };
-        let from = out.bad.len();
         if let Some(narrow) = self.narrow(batch, &mut out.bad)? {
             let projected = self.project(narrow, &mut out.bad)?;
             if !projected.is_empty() {
                 out.batches.push(projected);
             }
         }
-        out.bad.sort(from);
         Ok(())
     }
 }
@@ -310,7 +313,7 @@ fn report(
     program: &Program,
     errors: &mut RowErrors,
     mask: Option<&BooleanBuffer>,
-    seq: &[u64],
+    seq: &ScalarBuffer<u64>,
     bad: &mut BadRows,
 ) {
     for caught in errors.take_caught() {
@@ -326,8 +329,8 @@ fn report(
             ),
         };
         match mask {
-            None => bad.extend(caught.rows.set_indices().map(|row| seq[row]), reason),
-            Some(mask) => bad.extend((&caught.rows & mask).set_indices().map(|row| seq[row]), reason),
+            None => bad.mark(caught.rows, seq, reason),
+            Some(mask) => bad.mark(&caught.rows & mask, seq, reason),
         }
     }
 }

@@ -372,7 +372,7 @@ impl Operator for SessionOperator {
         self.finish_restore()?;
         let Some(batch) = ports.first().copied().flatten().filter(|b| !b.is_empty()) else { return Ok(()) };
         let input = Input { keys: self.layout.read(&batch.key)?, usable: usable(batch) };
-        let (late, bad) = (self.late, out.bad.len());
+        let late = self.late;
         let mut pending = Pending { after: self.cells(), before: self.cells(), ..Pending::default() };
         if self.when == When::Each {
             pending.reserve(2 * batch.len());
@@ -397,7 +397,6 @@ impl Operator for SessionOperator {
         self.last_seq = batch.seq[batch.len() - 1];
         out.late += self.late - late;
         self.report(batch, &pending, out);
-        out.bad.sort(bad);
         self.write_pending(batch, pending, out)
     }
 

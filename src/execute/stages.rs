@@ -43,7 +43,9 @@ pub struct Stages {
     /// Names of the stores: of the table, and of the grouping.
     names: (Option<String>, Option<String>),
     mode_last: bool,
-    /// Tasks of stage 2 that hold changes not yet emitted.
+    /// The last operator with state is a table's, and folds.
+    folds: bool,
+    /// Operators hold changes not yet emitted.
     unemitted: bool,
 }
 
@@ -110,9 +112,13 @@ impl Stages {
                 (0..tasks).map(|_| grouping(spec, mode, having, pipeline.table.is_some())).collect::<Result<_>>()?
             }
         };
-        let tables = pipeline.table.iter().flat_map(|spec| (0..partitions).map(|_| TableOperator::new(spec)));
+        let tables = pipeline.table.iter().flat_map(|spec| (0..partitions).map(|_| TableOperator::new(spec, mode)));
+        // One operator folds: the last one. Those before it hand on every change.
+        let last_is_join = pipeline.table.is_none() && pipeline.aggregate.is_none();
+        let join_folds = last_is_join && pipeline.joins.last().is_some_and(|join| join.rule.is_table());
+        let table_folds = pipeline.table.is_some() && pipeline.aggregate.is_none();
         Ok(Stages {
-            front: Front::new(pipeline, scratch)?,
+            front: Front::new(pipeline, if last_is_join { mode } else { Mode::Each }, scratch)?,
             rows,
             tables: tables.collect::<Result<_>>()?,
             explode: pipeline
@@ -127,6 +133,7 @@ impl Stages {
                 pipeline.aggregate.as_ref().map(|a| a.name.clone()),
             ),
             mode_last: mode == Mode::Last,
+            folds: mode == Mode::Last && (join_folds || table_folds),
             unemitted: false,
         })
     }
@@ -175,6 +182,7 @@ impl Stages {
     /// Takes the rows of an interval of ordinals, by input partition.
     pub fn step_all(&mut self, batches: &[(usize, ChangeBatch)], out: &mut Out) -> Result<()> {
         let joined = self.front.step(batches, out)?;
+        self.unemitted |= self.folds;
         if self.groups.is_empty() {
             return joined.iter().try_for_each(|(task, batch)| self.step(*task, batch, out));
         }
@@ -206,6 +214,7 @@ impl Stages {
             return first.iter().try_for_each(|batch| after.step(&[Some(&explode.apply(batch)?)], out));
         }
         if self.groups.is_empty() {
+            self.unemitted |= self.folds;
             out.batches.append(&mut first);
             return Ok(());
         }
@@ -239,6 +248,13 @@ impl Stages {
 
     /// Writes what changed since the last emission.
     pub fn emit(&mut self, out: &mut Out) -> Result<()> {
+        for (task, batch) in self.front.emit(out)? {
+            let mut rows = self.first(task, &batch, out)?;
+            out.batches.append(&mut rows);
+        }
+        for table in &mut self.tables {
+            table.emit(out)?;
+        }
         let mut second = Out::default();
         for group in &mut self.groups {
             group.emit(&mut second)?;

@@ -10,11 +10,13 @@
 //! What is stored is the row after WHERE and projection: only what the query goes on with. Where just the tombstones are
 //! asked for (WHERE in a query without GROUP BY), that is no column at all, only whether the row was there.
 //!
-//! A change writes one row in both emission modes; the grouping behind it folds.
+//! Rows that keep their key are folded here in [`Mode::Last`]; of those that go to groups every change is written, and the
+//! grouping behind it folds.
 
+use super::fold::Fold;
 use super::pipeline::TableSpec;
 use super::table_store::{Entry, Place, TableStore};
-use super::{BadRow, ChangeBatch, Delta, Operator, Out, Side};
+use super::{BadRow, ChangeBatch, Delta, Mode, Operator, Out, Side};
 use crate::error::Result;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, UInt32Array, make_comparator};
 use arrow::buffer::{BooleanBuffer, NullBuffer};
@@ -33,12 +35,15 @@ pub struct TableOperator {
     groups: usize,
     /// Nothing is stored but that the row is there.
     bare: bool,
+    fold: Fold,
 }
 
 impl TableOperator {
     /// The operator for one partition of a table.
-    pub fn new(spec: &TableSpec) -> Result<TableOperator> {
+    pub fn new(spec: &TableSpec, mode: Mode) -> Result<TableOperator> {
+        let mode = if spec.groups == 0 { mode } else { Mode::Each };
         Ok(TableOperator {
+            fold: Fold::new(mode, spec.key_format, &spec.key)?,
             store: TableStore::new(spec.key_format, &spec.key, &spec.columns)?,
             groups: spec.groups,
             bare: spec.columns.is_empty(),
@@ -48,7 +53,8 @@ impl TableOperator {
     /// Puts the batch into the store; answers what each row replaced.
     fn replace(&mut self, batch: &ChangeBatch, new: &Side, out: &mut Out) -> Result<Vec<Entry>> {
         let chunk = self.store.load(new, batch.len())?;
-        let keys = self.store.read(&batch.key)?;
+        let identity = batch.identity();
+        let keys = self.store.read(&identity)?;
         let mut before = Vec::with_capacity(batch.len());
         let (mut probes, mut nths) = (Vec::with_capacity(PASS_ROWS), Vec::new());
         for first in (0..batch.len()).step_by(PASS_ROWS) {
@@ -82,14 +88,17 @@ impl Operator for TableOperator {
         let places: Vec<Place> = before.iter().map(|e| e.place).collect();
         let changes = ChangeBatch { new, old: Some(self.store.gather(&places)?), ..batch.clone() };
         let written = match self.groups {
-            0 if self.bare => ChangeBatch { old: None, ..changed(changes)? },
             0 => changed(changes)?,
             groups => regroup(&changes, groups)?,
         };
-        if !written.is_empty() {
-            out.batches.push(written);
-        }
-        Ok(())
+        let had = written.old.as_ref().and_then(|old| old.present.as_ref());
+        let had = had.map_or_else(|| BooleanBuffer::new_set(written.len()), |p| p.inner().clone());
+        let written = if self.bare { ChangeBatch { old: None, ..written } } else { written };
+        self.fold.push(written, &had, out)
+    }
+
+    fn emit(&mut self, out: &mut Out) -> Result<()> {
+        self.fold.emit(out)
     }
 
     fn deltas(&mut self, deltas: &mut Vec<Delta>) -> Result<()> {
@@ -97,10 +106,12 @@ impl Operator for TableOperator {
     }
 
     fn commit(&mut self) {
+        debug_assert!(self.fold.is_empty(), "a commit emits first");
         self.store.commit();
     }
 
     fn abort(&mut self) {
+        self.fold.abort();
         self.store.abort();
     }
 

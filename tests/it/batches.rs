@@ -28,6 +28,15 @@ impl Dice {
     }
 }
 
+/// Random cases of each law in an ordinary run; `TIDEGATE_LAW_SEEDS` sets another number.
+const CASES: u64 = 2_000;
+
+/// The seeds of a law that looks at so many cases for each seed. A failure names its seed.
+pub(crate) fn seeds(cases: u64) -> std::ops::Range<u64> {
+    let all = tidegate::config::environment("TIDEGATE_LAW_SEEDS").map_or(CASES, |n| n.parse().unwrap());
+    0..all.div_ceil(cases)
+}
+
 /// A column of these values.
 pub(crate) fn column(ty: &SqlType, values: &[Val]) -> ArrayRef {
     fn all<T>(values: &[Val], pick: impl Fn(&Val) -> Option<T>) -> Vec<Option<T>> {

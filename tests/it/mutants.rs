@@ -2,7 +2,7 @@
 //!
 //! A law that passes with its bug tests nothing; so does one that fails without it, which its own run shows.
 
-use crate::{join_law, simulation, split_law};
+use crate::{join_law, simulation, split_law, table_law};
 use std::panic::catch_unwind;
 use tidegate::log::partition;
 use tidegate::mutant::{self, Mutant};
@@ -66,4 +66,9 @@ fn session_merge_without_tombstone() {
 #[test]
 fn join_buffer_dropped_a_segment_early() {
     caught(Mutant::BufferDroppedEarly, join_law::abort_and_replay_of_a_join_is_no_abort);
+}
+
+#[test]
+fn changes_of_a_table_kept_after_abort() {
+    caught(Mutant::ChangesKept, table_law::tables_join_by_key);
 }

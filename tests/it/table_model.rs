@@ -9,6 +9,7 @@ type Key = Vec<u8>;
 type Row = (Vec<Val>, i64);
 
 /// A grouping of a table: value column 0 is the group, the arguments of the calls are counted from column 1 on.
+#[derive(Clone)]
 pub(crate) struct TableGrouping {
     pub(crate) calls: Vec<(Aggregate, Option<usize>)>,
     pub(crate) with_old: bool,
@@ -74,18 +75,19 @@ fn results(rows: &BTreeMap<Key, Vec<Val>>, spec: &TableGrouping) -> Vec<Val> {
     spec.calls.iter().map(one).collect()
 }
 
-/// What a table tells of its changes when only the row's presence is kept: a tombstone for who was there.
+/// What a table tells of its changes when only the row's presence is kept: a tombstone for who was there. The old image,
+/// which the operator does not write, says whether there was a row.
 pub(crate) fn known_tombstones(changes: &[Rec]) -> Vec<Rec> {
     let mut there: BTreeMap<Key, ()> = BTreeMap::new();
     let mut out = Vec::new();
     for change in changes {
         let Some(key) = &change.key else { continue };
-        let was = there.remove(&key_bytes(key)).is_some();
+        let was = there.remove(&key_bytes(key)).map(|()| vec![]);
         if change.new.is_some() {
             there.insert(key_bytes(key), ());
         }
-        if was || change.new.is_some() {
-            out.push(change.clone());
+        if was.is_some() || change.new.is_some() {
+            out.push(Rec { old: was, ..change.clone() });
         }
     }
     out
@@ -106,7 +108,7 @@ fn joined(left: Option<&Row>, right: Option<&Row>, widths: [usize; 2]) -> Vec<Va
     [side(left, widths[0]), side(right, widths[1])].concat()
 }
 
-/// Two tables by key.
+/// Two tables by key, with the row that was joined before.
 pub(crate) fn join_tables(changes: &[Sided], alone: Alone, widths: [usize; 2]) -> Vec<Rec> {
     let mut tables: [BTreeMap<Key, Row>; 2] = Default::default();
     let mut out = Vec::new();
@@ -120,18 +122,19 @@ pub(crate) fn join_tables(changes: &[Sided], alone: Alone, widths: [usize; 2]) -
             (false, true) => alone.right,
             (false, false) => false,
         };
-        let before = exists(&tables);
+        let row = |tables: &[BTreeMap<Key, Row>; 2]| joined(tables[0].get(&id), tables[1].get(&id), widths);
+        let before = exists(&tables).then(|| row(&tables));
         match &change.new {
             Some(row) => tables[*side].insert(id.clone(), (row.clone(), change.time)),
             None => tables[*side].remove(&id),
         };
         let now = exists(&tables);
-        if !before && !now {
+        if before.is_none() && !now {
             continue;
         }
         let other = tables[1 - side].get(&id).map_or(change.time, |row| row.1);
-        let row = joined(tables[0].get(&id), tables[1].get(&id), widths);
-        out.push(Rec { new: now.then_some(row), time: change.time.max(other), ..change.clone() });
+        let new = now.then(|| row(&tables));
+        out.push(Rec { old: before, new, time: change.time.max(other), ..change.clone() });
     }
     out
 }
@@ -158,7 +161,8 @@ pub(crate) fn look_up(changes: &[Sided], left: bool, widths: [usize; 2]) -> Vec<
     out
 }
 
-/// A table with another by foreign key: value column 0 of the left one names the key of the right one.
+/// A table with another by foreign key: value column 0 of the left one names the key of the right one. With the row that was
+/// joined before.
 pub(crate) fn join_foreign(changes: &[Sided], left: bool, widths: [usize; 2]) -> Vec<Rec> {
     let mut lefts: BTreeMap<Key, (Vec<Val>, Row)> = BTreeMap::new();
     let mut rights: BTreeMap<Key, Row> = BTreeMap::new();
@@ -166,11 +170,11 @@ pub(crate) fn join_foreign(changes: &[Sided], left: bool, widths: [usize; 2]) ->
     for (side, change) in changes {
         let Some(key) = &change.key else { continue };
         let id = key_bytes(key);
-        let mut push = |key: &Vec<Val>, new: Option<Vec<Val>>, time: i64| {
-            out.push(Rec { key: Some(key.clone()), new, time, ..change.clone() });
+        let mut push = |key: &Vec<Val>, old: Option<Vec<Val>>, new: Option<Vec<Val>>, time: i64| {
+            out.push(Rec { key: Some(key.clone()), old, new, time, ..change.clone() });
         };
         if *side == 1 {
-            match &change.new {
+            let before = match &change.new {
                 Some(row) => rights.insert(id.clone(), (row.clone(), change.time)),
                 None => rights.remove(&id),
             };
@@ -178,26 +182,30 @@ pub(crate) fn join_foreign(changes: &[Sided], left: bool, widths: [usize; 2]) ->
                 if !row.0[0].is_null() && key_bytes(&row.0[..1]) == id {
                     let leaves = change.new.is_some() || left;
                     let new = leaves.then(|| joined(Some(row), rights.get(&id), widths));
-                    push(key, new, change.time.max(row.1));
+                    let old = (before.is_some() || left).then(|| joined(Some(row), before.as_ref(), widths));
+                    push(key, old, new, change.time.max(row.1));
                 }
             }
             continue;
         }
         let before = lefts.remove(&id);
         let named = before.as_ref().is_some_and(|(_, row)| !row.0[0].is_null());
+        let right = |row: &Row| if row.0[0].is_null() { None } else { rights.get(&key_bytes(&row.0[..1])) };
+        let old = before.as_ref().filter(|(_, row)| left || right(row).is_some());
+        let old = old.map(|(_, row)| joined(Some(row), right(row), widths));
         let Some(row) = &change.new else {
             if before.is_some() && (named || left) {
-                push(key, None, change.time);
+                push(key, old, None, change.time);
             }
             continue;
         };
         let row = (row.clone(), change.time);
-        let right = if row.0[0].is_null() { None } else { rights.get(&key_bytes(&row.0[..1])) };
+        let right = right(&row);
         let time = right.map_or(change.time, |r| r.1.max(change.time));
         if right.is_some() || left {
-            push(key, Some(joined(Some(&row), right, widths)), time);
+            push(key, old, Some(joined(Some(&row), right, widths)), time);
         } else if named {
-            push(key, None, time);
+            push(key, old, None, time);
         }
         lefts.insert(id, (key.clone(), row));
     }

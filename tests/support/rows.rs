@@ -11,6 +11,7 @@ const IDLE_LOOKS_MAX: usize = 100;
 
 /// A result set as text.
 #[derive(Clone, Debug)]
+#[allow(dead_code, reason = "not every target looks at every field")]
 pub(crate) struct Rows {
     pub(crate) columns: Vec<String>,
     /// Cells between ` | `.
@@ -20,6 +21,7 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
+    #[allow(dead_code, reason = "not every target prints")]
     pub(crate) fn print(&self) -> String {
         let mut text = format!("{}\n", self.columns.join(" | "));
         self.rows.iter().for_each(|r| text += &format!("{r}\n"));

@@ -4,13 +4,14 @@
 //! scans decode what the sides ask for.
 
 use super::{programs, reads, renumber, unexpected};
+use crate::catalog::Format;
 use crate::error::{Error, Result};
 use crate::execute::pipeline::{Hop, Input, JoinSide, JoinStage, RowSpec, Scan, Slot, TableSpec};
 use crate::parse::statement::SourceKind;
 use crate::plan::join::{Join, Rule};
 use crate::plan::nodes::{Compute, downcast};
 use crate::plan::table::{Origin, SourceTable};
-use crate::types::Column;
+use crate::types::{Column, SqlType, pseudo};
 use datafusion::common::DFSchema;
 use datafusion::logical_expr::LogicalPlan;
 use std::collections::BTreeSet;
@@ -59,6 +60,10 @@ impl Leaf<'_> {
     /// What is to be known of the table's rows: `columns`, of which the first so many are group keys.
     pub(super) fn table_spec(&self, columns: Vec<Column>, groups: usize) -> TableSpec {
         let (key_format, key) = match self.below {
+            Below::Scan(table) if table.source().window.is_some() => {
+                let bounds = [pseudo::WINDOWSTART, pseudo::WINDOWEND].map(|name| Column::key(name, SqlType::Bigint));
+                (Format::Json, table.source().schema.key.iter().cloned().chain(bounds).collect())
+            }
             Below::Scan(table) => (table.source().key_format, table.source().schema.key.clone()),
             Below::Join(join) => {
                 let (key, format) = join.output_key();
