@@ -244,7 +244,7 @@ impl Call {
     /// The next frame, waiting at most so long; `None` = nothing came in time.
     fn next(&mut self, wait: Option<Duration>) -> Result<Option<Frame>> {
         loop {
-            if let Some(frame) = self.frames.next()? {
+            if let Some(frame) = self.frames.take()? {
                 return Ok(Some(frame));
             }
             let body = &mut self.body;

@@ -29,7 +29,7 @@ pub(super) enum Fold {
     /// [`Mode::Each`]: they go on at once.
     Each,
     /// [`Mode::Last`]: they wait.
-    Last(Waiting),
+    Last(Box<Waiting>),
 }
 
 /// Changes since the last emission.
@@ -63,7 +63,8 @@ impl Fold {
         }
         let layout = KeyLayout::new(key_format, key)?;
         let keys = KeyTable::new(layout.is_number());
-        Ok(Fold::Last(Waiting { layout, keys, last: Vec::new(), batches: Vec::new(), held: 0, seq: 0 }))
+        let waiting = Waiting { layout, keys, last: Vec::new(), batches: Vec::new(), held: 0, seq: 0 };
+        Ok(Fold::Last(Box::new(waiting)))
     }
 
     /// Does somebody look at `had`?

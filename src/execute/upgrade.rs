@@ -68,11 +68,13 @@ fn groupings(pipeline: &Pipeline) -> Option<(Vec<String>, Vec<String>, bool)> {
     Some((calls, texts(&pipeline.rows.value), pipeline.hop.is_some()))
 }
 
+/// Programs of a key, and whether rows keep the one that they have.
+type Rekeying = (Vec<String>, bool);
+
 /// How rows get their key before anything else, and after a table function.
-fn keys(pipeline: &Pipeline) -> (Vec<String>, bool, Option<(Vec<String>, bool)>) {
+fn keys(pipeline: &Pipeline) -> (Rekeying, Option<Rekeying>) {
     let key = |rows: &RowSpec| (texts(&rows.key), rows.same_key);
-    let (texts, same) = key(&pipeline.rows);
-    (texts, same, pipeline.explode.as_ref().map(|e| key(&e.after)))
+    (key(&pipeline.rows), pipeline.explode.as_ref().map(|e| key(&e.after)))
 }
 
 fn texts(programs: &[crate::plan::scalar::Program]) -> Vec<String> {

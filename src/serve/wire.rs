@@ -245,7 +245,7 @@ impl Frames {
     }
 
     /// The next whole frame.
-    pub fn next(&mut self) -> Result<Option<Frame>> {
+    pub fn take(&mut self) -> Result<Option<Frame>> {
         let Some(head) = self.buffer.first_chunk::<HEAD_BYTES>() else { return Ok(None) };
         let [kind, length @ ..] = *head;
         let length = u32::from_be_bytes(length) as usize;
@@ -345,7 +345,7 @@ mod tests {
             let (mut frames, mut heard) = (Frames::default(), Vec::new());
             for part in bytes.chunks(step) {
                 frames.push(part);
-                while let Some(frame) = frames.next().unwrap() {
+                while let Some(frame) = frames.take().unwrap() {
                     heard.push(frame);
                 }
             }
@@ -355,6 +355,6 @@ mod tests {
         }
         let mut frames = Frames::default();
         frames.push(b"HTTP/1.1 200 OK");
-        assert!(frames.next().is_err());
+        assert!(frames.take().is_err());
     }
 }

@@ -135,7 +135,8 @@ fn properties() -> String {
             let key = |p: &str| p.split('=').next().unwrap_or_default().to_owned();
             let taken = [*name, &key(beside)].map(str::to_owned);
             let free = |p: &&str| {
-                !p.is_empty() && !taken.contains(&key(p)) && !(*name == "FORMAT" && p.starts_with("VALUE_F"))
+                let said_twice = *name == "FORMAT" && p.starts_with("VALUE_F");
+                !p.is_empty() && !taken.contains(&key(p)) && !said_twice
             };
             let mut all: Vec<&str> = rest.iter().copied().filter(free).collect();
             all.extend([beside].into_iter().filter(|b| !b.is_empty()));

@@ -31,6 +31,8 @@ mod owner;
 mod parse;
 mod plan;
 mod row_programs;
+#[path = "../support/rows.rs"]
+mod rows;
 mod scalar;
 mod scalar_errors;
 mod session_model;

@@ -7,11 +7,9 @@
 //!
 //! A failure names its seed and its statement; `TIDEGATE_ORACLE_SEED` runs one seed.
 
-#[path = "../support/rows.rs"]
-mod rows;
-
 use crate::batches::{Dice, seeds};
 use crate::history::{History, LAST, LAST_GROUP, SOURCES};
+use crate::rows;
 use std::sync::Arc;
 use std::time::Duration;
 use tidegate::config::{Config, LogConfig, environment};

@@ -1,9 +1,7 @@
 //! Errors of expressions beside NULL: what a failed part makes of the whole, and what is logged about it, in a continuous
 //! query and in a SELECT without EMIT alike.
 
-#[path = "../support/rows.rs"]
-mod rows;
-
+use crate::rows;
 use tidegate::config::{Config, LogConfig};
 use tidegate::engine::session::Session;
 use tidegate::engine::{Answer, Drive, Engine};

@@ -167,6 +167,7 @@ impl Index {
         let shut = self.expiry.floor(shut);
         let mut closed = Vec::new();
         while let Some(due) = self.expiry.take(shut) {
+            black_box(due.iter().fold(0, |x, queued| x ^ self.sessions[queued.1 as usize].end));
             for (serial, slot) in due {
                 let session = self.sessions[slot as usize];
                 if !session.alive || session.serial != serial {
