@@ -15,6 +15,18 @@ use std::sync::Arc;
 /// Most elements that one call may make of nothing: a slip of the pen must not fill the memory.
 pub(super) const ELEMENTS_MAX: usize = 1 << 20;
 
+/// Most bytes of a column: places in it are 32 bits.
+const COLUMN_BYTES_MAX: usize = i32::MAX as usize;
+
+/// Fails before a column would grow over what it can hold.
+fn check_room(held: usize, more: usize) -> Result<()> {
+    if held + more <= COLUMN_BYTES_MAX {
+        return Ok(());
+    }
+    Err(Error::data("the results of a function for one batch of rows are larger than 2 GiB together")
+        .with_hint("make shorter texts, or fewer of them at once"))
+}
+
 fn wrong_type() -> Error {
     Error::bug("an argument is not of the resolved type")
 }
@@ -137,7 +149,10 @@ pub(super) fn strings(rows: usize, mut value: impl FnMut(usize, &mut String) -> 
     for row in 0..rows {
         text.clear();
         match value(row, &mut text) {
-            true => out.append_value(&text),
+            true => {
+                check_room(out.values_slice().len(), text.len())?;
+                out.append_value(&text);
+            }
             false => out.append_null(),
         }
     }
@@ -151,7 +166,10 @@ pub(super) fn blobs(rows: usize, mut value: impl FnMut(usize, &mut Vec<u8>) -> b
     for row in 0..rows {
         bytes.clear();
         match value(row, &mut bytes) {
-            true => out.append_value(&bytes),
+            true => {
+                check_room(out.values_slice().len(), bytes.len())?;
+                out.append_value(&bytes);
+            }
             false => out.append_null(),
         }
     }
@@ -233,9 +251,23 @@ pub(super) fn text_lists(rows: usize, mut value: impl FnMut(usize, &mut Vec<Stri
     for row in 0..rows {
         texts.clear();
         valid.push(value(row, &mut texts));
-        texts.iter().for_each(|text| items.append_value(text));
+        for text in &texts {
+            check_room(items.values_slice().len(), text.len())?;
+            items.append_value(text);
+        }
         lengths.push(texts.len());
     }
     let nulls = Some(NullBuffer::from(valid)).filter(|n| n.null_count() > 0);
     Ok(ColumnarValue::Array(list(OffsetBuffer::from_lengths(lengths), nulls, Arc::new(items.finish()))?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_column_that_would_grow_over_two_gibibytes_is_an_error() {
+        assert!(check_room(COLUMN_BYTES_MAX - 1, 1).is_ok());
+        assert!(check_room(COLUMN_BYTES_MAX, 1).is_err());
+    }
 }

@@ -14,8 +14,9 @@ use std::sync::Arc;
 
 pub(super) const STRING: &str = "STRING";
 
-/// Longest text that LPAD and RPAD make: a typing error must not fill the memory.
-const PAD_LENGTH_MAX: usize = 1 << 20;
+/// Longest text that LPAD and RPAD make: a typing error must not fill the memory, and those of a batch of 2,048 rows stay
+/// within what a column can hold. It is a quarter of what a broker takes as one message.
+const PAD_LENGTH_MAX: usize = 1 << 18;
 
 const fn text(params: &'static [Param], implementation: Implementation) -> Overload {
     Overload::new(params, Returns::Type(Text), implementation)

@@ -9,7 +9,7 @@ use super::dialect::KsqlDialect;
 use crate::error::{Error, Result, Span};
 use sqlparser::ast::Spanned;
 use sqlparser::keywords::Keyword;
-use sqlparser::tokenizer::{Location, Span as TreeSpan, Token, TokenWithSpan, Tokenizer};
+use sqlparser::tokenizer::{Location, Span as TreeSpan, Token, TokenWithSpan, Tokenizer, Word};
 
 /// Longest statement: far above any that is written, far below what hurts.
 pub const STATEMENT_BYTES_MAX: usize = 1024 * 1024;
@@ -61,6 +61,14 @@ pub(super) fn lex(text: &str) -> Result<(Vec<TokenWithSpan>, usize)> {
             continue;
         }
         let (mut start, end) = (offsets.seek(span.start), offsets.seek(span.end));
+        // ksqlDB has no suffix for long numbers: `1L` is a name that begins with a digit, and so is what goes on from there.
+        match &token {
+            Token::Number(digits, true) => token = name(format!("{digits}L")),
+            Token::Number(digits, false) if is_digits(digits) && follows_name(out.last(), start) => {
+                token = name(digits.clone());
+            }
+            _ => {}
+        }
         if let Token::Word(word) = &mut token
             && word.quote_style.is_none()
         {
@@ -96,9 +104,29 @@ fn lower_first(text: &str) -> String {
 
 /// A word that begins with digits comes as a number and a word without space between them: one name to ksqlDB.
 fn digits_before(before: Option<&TokenWithSpan>, start: usize) -> Option<(String, usize)> {
-    let Some(TokenWithSpan { token: Token::Number(digits, false), span }) = before else { return None };
+    let TokenWithSpan { token, span } = before?;
+    let begun = match token {
+        Token::Number(digits, false) if is_digits(digits) => digits,
+        Token::Word(word) if word.quote_style.is_none() && word.value.starts_with(|c: char| c.is_ascii_digit()) => {
+            &word.value
+        }
+        _ => return None,
+    };
     let at = bytes_of(*span)?;
-    (at.end == start && digits.bytes().all(|b| b.is_ascii_digit())).then(|| (digits.clone(), at.start))
+    (at.end == start).then(|| (begun.clone(), at.start))
+}
+
+/// Does a name that begins with a digit end right here?
+fn follows_name(before: Option<&TokenWithSpan>, start: usize) -> bool {
+    matches!(before, Some(TokenWithSpan { token: Token::Word(_), .. })) && digits_before(before, start).is_some()
+}
+
+fn is_digits(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_digit())
+}
+
+fn name(value: String) -> Token {
+    Token::Word(Word { value, quote_style: None, keyword: Keyword::NoKeyword })
 }
 
 /// Turns the tokenizer's lines and columns, which only grow, into byte offsets in one walk.

@@ -4,7 +4,7 @@ use super::types::sql_type;
 use crate::error::{Error, Result};
 use sqlparser::ast::{
     AccessExpr, BinaryOperator, DataType, Expr, Function, Ident, ObjectName, OneOrManyWithParens, Query, UnaryOperator,
-    VisitMut, VisitorMut,
+    Value, ValueWithSpan, VisitMut, VisitorMut,
 };
 use std::ops::ControlFlow;
 
@@ -167,6 +167,14 @@ impl VisitorMut for Printable {
                 }
             }
             _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// sqlparser takes two quotes in a text for one that is written already: it gets all of them written.
+    fn post_visit_value(&mut self, value: &mut ValueWithSpan) -> ControlFlow<()> {
+        if let Value::SingleQuotedString(text) = &mut value.value {
+            *text = text.replace('\'', "''");
         }
         ControlFlow::Continue(())
     }

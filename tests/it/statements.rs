@@ -281,3 +281,25 @@ fn every_kind_of_statement_reads_back_as_it_prints() {
     let missing: Vec<_> = KINDS.iter().filter(|k| **k != "Join" && !seen.contains(**k)).collect();
     assert!(missing.is_empty(), "{missing:?} of {seen:?}");
 }
+
+#[test]
+fn quotes_in_a_text_print_as_they_were_read() {
+    for text in ["'", "''", "'''", "a''b", "\\'", "\\''", "it's"] {
+        let written = format!("SELECT K FROM S WHERE (K = '{}') EMIT CHANGES", text.replace('\'', "''"));
+        let first = parse(&written).unwrap().remove(0).statement;
+        let printed = first.to_string();
+        let again = parse(&printed).unwrap_or_else(|e| panic!("{text}: printed as {printed}: {e:?}"));
+        assert_eq!(again[0].statement.to_string(), printed, "{text}");
+        assert_eq!(printed, written, "{text}");
+    }
+}
+
+#[test]
+fn a_name_that_begins_with_a_digit_is_one_name_in_capitals_too() {
+    for name in ["1lace", "1L", "1l", "1L2", "1l2b", "12LL_3@x"] {
+        let first = parse(&format!("SELECT {name} FROM S EMIT CHANGES")).unwrap().remove(0).statement;
+        let printed = first.to_string();
+        assert_eq!(printed, format!("SELECT {} FROM S EMIT CHANGES", name.to_uppercase()));
+        assert_eq!(parse(&printed).unwrap()[0].statement.to_string(), printed);
+    }
+}
