@@ -107,7 +107,9 @@ fn world(seed: u64) -> (World, Vec<&'static str>) {
         let key = (!dice.one_in(20)).then(|| id.to_be_bytes());
         let value = format!("{{\"TEAM\":\"team {}\",\"N\":{n}}}", dice.below(5));
         let value = (!dice.one_in(20)).then_some(value.as_bytes());
-        set.push(dice.below(partitions) as i32, time, key.as_ref().map(|k| &k[..]), value);
+        // Rows of one key in several partitions would be groups of several tasks, which one comes last would be chance.
+        let partition = if key.is_some() { i64::from(id) % partitions } else { dice.below(partitions) };
+        set.push(partition as i32, time, key.as_ref().map(|k| &k[..]), value);
     }
     world.log.append("events", &set).unwrap();
     (world, chosen.map(|(topic, _)| topic).to_vec())
