@@ -23,7 +23,7 @@ use super::keys::{BatchKeys, GroupRef, KeyLayout, keyed, usable};
 use super::pipeline::{AggregateCall, AggregateSpec};
 use super::row::masked;
 use super::segment::Segments;
-use super::state_bytes::{PANES_VERSION, STATE_VERSION, StateBytes};
+use super::state_bytes::{Entries, PANES_VERSION, STATE_VERSION, StateBytes};
 use super::window::Windows;
 use super::{BadRow, ChangeBatch, Delta, Mode, Operator, Out, Side};
 use crate::error::{Error, Result};
@@ -32,7 +32,6 @@ use crate::mutant::{self, Mutant};
 use crate::types::time::NEVER;
 use arrow::array::ArrayRef;
 use arrow::buffer::NullBuffer;
-use std::collections::BTreeMap;
 
 /// Changes resolved per pass: slots, probes and state rows of one pass stay in the second-level cache.
 const PASS_ROWS: usize = 2048;
@@ -82,7 +81,7 @@ pub struct AggregateOperator {
     last_seq: u64,
     pass: Pass,
     /// Changelog entries that wait for the end of the restore.
-    restoring: BTreeMap<Vec<u8>, Vec<u8>>,
+    restoring: Entries,
 }
 
 /// [`When::Last`]: groups changed since the last emission, in order of their first change.
@@ -144,7 +143,7 @@ impl AggregateOperator {
             changed: Changed::default(),
             last_seq: 0,
             pass: Pass::default(),
-            restoring: BTreeMap::new(),
+            restoring: Entries::default(),
         })
     }
 
@@ -453,10 +452,7 @@ impl Operator for AggregateOperator {
     }
 
     fn restore(&mut self, key: &[u8], value: Option<&[u8]>, _timestamp: i64) -> Result<()> {
-        match value {
-            Some(value) => self.restoring.insert(key.to_vec(), value.to_vec()),
-            None => self.restoring.remove(key),
-        };
+        self.restoring.take(key, value);
         Ok(())
     }
 

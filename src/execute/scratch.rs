@@ -4,7 +4,7 @@
 
 use crate::error::{Error, Result};
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -26,11 +26,6 @@ impl Scratch {
     /// `bytes` of memory for all who take a share; what is more goes to files in `dir`, which is made when it is needed.
     pub fn new(dir: PathBuf, bytes: usize) -> Arc<Scratch> {
         Arc::new(Scratch { dir, bytes, sharers: AtomicUsize::new(0) })
-    }
-
-    /// The directory of files.
-    pub fn dir(&self) -> &Path {
-        &self.dir
     }
 }
 

@@ -26,7 +26,7 @@ use super::arena::Arena;
 use super::key_table::KeyTable;
 use super::keys::{KeyLayout, usable};
 use super::pipeline::{AggregateCall, AggregateSpec};
-use super::state_bytes::{STATE_VERSION, StateBytes};
+use super::state_bytes::{Entries, STATE_VERSION, StateBytes};
 use super::{BadRow, ChangeBatch, Delta, Mode, Operator, Out};
 use crate::error::{Error, Result};
 use crate::functions::accumulate::{Accumulator, Arguments, Heap, Op, Results, State, Step, Work};
@@ -35,7 +35,6 @@ use crate::types::time::{NEVER, Window, WindowKind};
 use arrow::array::ArrayRef;
 use index::{Index, NIL};
 use pass::{Pass, Pending, Row};
-use std::collections::BTreeMap;
 use std::hint::black_box;
 
 /// Rows resolved per pass.
@@ -89,7 +88,7 @@ pub struct SessionOperator {
     /// The program of a pass: empty, kept for its room.
     steps: Vec<Step>,
     /// Changelog entries that wait for the end of the restore.
-    restoring: BTreeMap<Vec<u8>, Vec<u8>>,
+    restoring: Entries,
 }
 
 /// [`When::Last`]: one change of a session since the last emission.
@@ -152,7 +151,7 @@ impl SessionOperator {
             before: Vec::new(),
             last_seq: 0,
             steps: Vec::new(),
-            restoring: BTreeMap::new(),
+            restoring: Entries::default(),
         })
     }
 
@@ -427,10 +426,7 @@ impl Operator for SessionOperator {
     }
 
     fn restore(&mut self, key: &[u8], value: Option<&[u8]>, _timestamp: i64) -> Result<()> {
-        match value {
-            Some(value) => self.restoring.insert(key.to_vec(), value.to_vec()),
-            None => self.restoring.remove(key),
-        };
+        self.restoring.take(key, value);
         Ok(())
     }
 

@@ -7,6 +7,7 @@
 
 use crate::error::{Error, Result};
 use crate::functions::accumulate::{Accumulator, Heap};
+use std::collections::BTreeMap;
 
 /// Version of the state bytes and the memo. Another one means: rebuild from the input.
 pub(super) const STATE_VERSION: u8 = 1;
@@ -32,6 +33,25 @@ impl<'a> Memo<'a> {
     /// The next number.
     pub(super) fn number(&mut self) -> Result<i64> {
         self.0.next().and_then(|w| w.parse().ok()).ok_or_else(|| broken("memo is cut off"))
+    }
+}
+
+/// Changelog entries that wait for the end of a restore: of each key the last one.
+#[derive(Debug, Default)]
+pub(super) struct Entries(BTreeMap<Vec<u8>, Vec<u8>>);
+
+impl Entries {
+    /// Takes one; no value = the key is gone.
+    pub(super) fn take(&mut self, key: &[u8], value: Option<&[u8]>) {
+        match value {
+            Some(value) => self.0.insert(key.to_vec(), value.to_vec()),
+            None => self.0.remove(key),
+        };
+    }
+
+    /// All of them by key; none is left.
+    pub(super) fn drain(&mut self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        std::mem::take(&mut self.0).into_iter().collect()
     }
 }
 

@@ -59,10 +59,10 @@ impl AggregateOperator {
 
     /// Puts the entries that `restore` took into the state, as committed.
     pub(super) fn finish_restore(&mut self) -> Result<()> {
-        if self.restoring.is_empty() {
+        let entries = self.restoring.drain();
+        if entries.is_empty() {
             return Ok(());
         }
-        let entries: Vec<_> = std::mem::take(&mut self.restoring).into_iter().collect();
         for chunk in entries.chunks(RESTORE_ROWS) {
             self.restore_chunk(chunk)?;
         }

@@ -24,8 +24,11 @@ impl Buffer {
     /// Moves the oldest rows into a file if there are more than may be in memory. To be called between a commit and the
     /// next row: only what is committed may move.
     pub(super) fn spill(&mut self, lookup: &Lookup) -> Result<()> {
+        if !self.is_clean() {
+            return Ok(());
+        }
         let (held, allowed) = (self.bytes(), self.frozen.allowed());
-        if held <= allowed || !self.is_clean() {
+        if held <= allowed {
             return Ok(());
         }
         // Half of the share stays: what comes next is looked up there, and runs are large.

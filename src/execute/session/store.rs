@@ -54,10 +54,10 @@ impl SessionOperator {
     /// Puts the entries that `restore` took into the state, as committed. They come by key and then by end, so that each
     /// session is newer than those of its key before it.
     pub(super) fn finish_restore(&mut self) -> Result<()> {
-        if self.restoring.is_empty() {
+        let entries = self.restoring.drain();
+        if entries.is_empty() {
             return Ok(());
         }
-        let entries: Vec<_> = std::mem::take(&mut self.restoring).into_iter().collect();
         for chunk in entries.chunks(RESTORE_ROWS) {
             self.restore_chunk(chunk)?;
         }
