@@ -5,7 +5,7 @@
 //! ```
 //!
 //! A field may stand in quotes, quotes inside doubled. An empty field is NULL, for STRING too. There are as many fields as
-//! columns; what follows the first line is not looked at. DATE, TIME and TIMESTAMP are numbers, BYTES base64, a DECIMAL
+//! columns; further lines have to be lines, and count for nothing. DATE, TIME and TIMESTAMP are numbers, BYTES base64, a DECIMAL
 //! must fit without rounding. There is no ARRAY, MAP or STRUCT.
 
 use super::Bad;
@@ -48,7 +48,12 @@ impl Reader {
 
     fn try_push(&mut self, payload: &[u8]) -> Result<(), Bad> {
         let text = String::from_utf8_lossy(payload);
-        let fields = fields(&text, self.delimiter).ok_or_else(|| bad("the payload is no line of values"))?;
+        let first = fields(&text, self.delimiter);
+        let (fields, mut rest) = first.ok_or_else(|| bad("the payload is no line of values"))?;
+        while !is_blank(rest) {
+            let next = self::fields(rest, self.delimiter);
+            (_, rest) = next.ok_or_else(|| bad("a line of the payload is no line of values"))?;
+        }
         if fields.len() != self.cells.len() {
             return Err(Bad {
                 reason: format!("Unexpected field count, csvFields:{} schemaFields:{}", fields.len(), self.cells.len()),
@@ -84,12 +89,17 @@ fn bad(reason: &str) -> Bad {
     Bad { reason: reason.to_owned() }
 }
 
-/// The fields of the first line that is not empty; `None` = there is none, or a quote is left open.
-fn fields(text: &str, delimiter: char) -> Option<Vec<Cow<'_, str>>> {
-    let mut rest = text.trim_start_matches(['\r', '\n']);
-    if rest.is_empty() {
+/// Nothing but ends of lines?
+fn is_blank(text: &str) -> bool {
+    text.bytes().all(|c| matches!(c, b'\r' | b'\n'))
+}
+
+/// The fields of the first line that is not empty, and what follows; `None` = there is none, or a quote is left open.
+fn fields(text: &str, delimiter: char) -> Option<(Vec<Cow<'_, str>>, &str)> {
+    if is_blank(text) {
         return None;
     }
+    let mut rest = text.trim_start_matches(['\r', '\n']);
     let mut fields = Vec::new();
     loop {
         let field;
@@ -103,7 +113,7 @@ fn fields(text: &str, delimiter: char) -> Option<Vec<Cow<'_, str>>> {
         fields.push(field);
         match rest.chars().next() {
             Some(c) if c == delimiter => rest = &rest[c.len_utf8()..],
-            None | Some('\r' | '\n') => return Some(fields),
+            None | Some('\r' | '\n') => return Some((fields, rest)),
             Some(_) => return None,
         }
     }
@@ -214,7 +224,7 @@ mod tests {
 
     #[test]
     fn lines_are_cut_as_commons_csv_does() {
-        let cut = |text: &str| fields(text, ',').map(|f| f.into_iter().map(Cow::into_owned).collect::<Vec<_>>());
+        let cut = |text: &str| fields(text, ',').map(|(f, _)| f.into_iter().map(Cow::into_owned).collect::<Vec<_>>());
         assert_eq!(
             cut("a,,\"b,\"\"c\"\"\" ,d\r\nrest"),
             Some(vec!["a".into(), "".into(), "b,\"c\"".into(), "d".into()])

@@ -251,27 +251,27 @@ impl Encoder {
         let sources = self.names.iter().cloned().zip(typed.collect::<Result<Vec<_>>>()?).collect::<Vec<_>>();
         let mut field = String::new();
         let mut bad = vec![];
-        // Only lists can hold what PROTOBUF cannot.
-        let lists = self.format == Format::ProtobufNosr && self.columns.iter().any(|c| protobuf::has_lists(&c.ty));
         for row in 0..rows {
             let null = present.is_some_and(|p| p.is_null(row)) || self.bare && sources[0].1.is_null(row);
             if null {
                 ranges.push(None);
                 continue;
             }
-            if lists && columns.iter().any(|c| protobuf::has_null_item(c, row)) {
-                bad.push((row, Bad { reason: "an ARRAY holds NULL, for which PROTOBUF has no place".to_owned() }));
-                ranges.push(None);
-                continue;
-            }
             let start = data.len();
+            let mut written = Ok(());
             match (self.format, self.bare) {
                 (Format::Kafka, _) => kafka::write(&sources[0].1, row, data),
-                (Format::ProtobufNosr, true) => protobuf::write_alone(&columns[0], row, data)?,
-                (Format::ProtobufNosr, false) => protobuf::write(&columns, row, data)?,
+                (Format::ProtobufNosr, true) => written = protobuf::write_alone(&columns[0], row, data),
+                (Format::ProtobufNosr, false) => written = protobuf::write(&columns, row, data),
                 (Format::Delimited(delimiter), _) => delimited::write(&columns, row, delimiter, &mut field, data),
                 (_, true) => sources[0].1.write(row, data),
                 (_, false) => write_object(&sources, row, data),
+            }
+            if let Err(reason) = written {
+                data.truncate(start);
+                bad.push((row, Bad { reason: reason.to_owned() }));
+                ranges.push(None);
+                continue;
             }
             ranges.push(Some(start..data.len()));
         }

@@ -5,6 +5,7 @@ mod bids;
 mod fuzz;
 mod golden;
 mod oracle;
+mod protobuf_oracle;
 mod round_trip;
 
 use arrow::array::ArrayRef;

@@ -174,31 +174,44 @@ fn mutated(dice: &mut Dice, statement: &str, other: &str) -> String {
     text.into_iter().collect()
 }
 
-fn number(name: &str, default: u64) -> u64 {
+pub(crate) fn number(name: &str, default: u64) -> u64 {
     tidegate::config::environment(name)
         .map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
 }
 
+/// How long each test goes on.
+pub(crate) fn duration() -> Duration {
+    Duration::from_secs(number("TIDEGATE_FUZZ_SECONDS", SECONDS))
+}
+
+/// Tries one seed after the other until time is up; answers how many. What `case` panics with gets its seed.
+pub(crate) fn for_a_while(mut case: impl FnMut(u64)) -> u64 {
+    let (clock, limit) = (SystemClock::shared(), duration());
+    let (begin, mut seed) = (clock.monotonic(), number("TIDEGATE_FUZZ_SEED", 0));
+    let mut tried = 0;
+    while clock.monotonic() < begin + limit {
+        let started = clock.monotonic();
+        let seen = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| case(seed)));
+        assert!(seen.is_ok(), "seed {seed}");
+        let took = clock.monotonic() - started;
+        assert!(took < CASE_MAX, "seed {seed}: {took:?}");
+        (seed, tried) = (seed + 1, tried + 1);
+    }
+    tried
+}
+
 /// Shows one text after the other to `look` until time is up; answers how many.
 fn go_on(files: &[File], mut look: impl FnMut(usize, &str)) -> u64 {
-    let (clock, limit) = (SystemClock::shared(), Duration::from_secs(number("TIDEGATE_FUZZ_SECONDS", SECONDS)));
-    let (begin, mut seed) = (clock.monotonic(), number("TIDEGATE_FUZZ_SEED", 0));
-    let mut looked = 0;
-    while clock.monotonic() < begin + limit {
+    for_a_while(|seed| {
         let mut dice = Dice(seed);
         let at = dice.below(files.len() as i64) as usize;
         let pick = |dice: &mut Dice, file: &File| file[dice.below(file.len() as i64) as usize].clone();
         let (statement, away) = (pick(&mut dice, &files[at]), dice.below(files.len() as i64) as usize);
         let other = pick(&mut dice, &files[away]);
         let text = mutated(&mut dice, &statement, &other);
-        let started = clock.monotonic();
         let seen = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| look(at, &text)));
-        assert!(seen.is_ok(), "seed {seed}:\n{text}");
-        let took = clock.monotonic() - started;
-        assert!(took < CASE_MAX, "seed {seed}: {took:?} for\n{text}");
-        (seed, looked) = (seed + 1, looked + 1);
-    }
-    looked
+        assert!(seen.is_ok(), "{text}");
+    })
 }
 
 #[test]

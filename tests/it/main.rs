@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 mod aggregates;
+mod alone;
 mod architecture;
+mod bad_records;
 mod batch;
 mod batches;
 mod cli;

@@ -78,7 +78,8 @@ fn members(tree: &Value, fields: &[(&str, &SqlType)]) -> Option<Vec<V>> {
     fields.iter().map(|(name, ty)| convert(find(name), ty)).collect()
 }
 
-fn convert(v: &Value, ty: &SqlType) -> Option<V> {
+/// What a value means in a column of this type.
+pub(super) fn convert(v: &Value, ty: &SqlType) -> Option<V> {
     if v.is_null() {
         return Some(V::Null);
     }
@@ -133,7 +134,7 @@ fn long(v: &Value) -> Option<i64> {
 
 fn double(v: &Value) -> Option<f64> {
     match v {
-        Value::String(text) => match text.trim() {
+        Value::String(text) => match text.trim_matches(|c| c <= ' ') {
             plain if plain.bytes().all(|c| c.is_ascii_digit() || matches!(c, b'.' | b'e' | b'E' | b'-' | b'+')) => {
                 plain.parse().ok()
             }
@@ -228,13 +229,19 @@ fn quote(text: &str) -> String {
 }
 
 /// Bit by bit.
+/// By Jackson's rule: padded groups of four, which may go on behind a padded one, with blanks between groups.
 fn base64(text: &str) -> Option<Vec<u8>> {
-    let alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let body = text.trim_end_matches('=');
-    if !text.len().is_multiple_of(4) || text.len() - body.len() > 2 {
-        return None;
+    use base64::Engine as _;
+    let lenient = base64::engine::GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true);
+    let engine = base64::engine::GeneralPurpose::new(&base64::alphabet::STANDARD, lenient);
+    let (mut rest, mut bytes) = (text.as_bytes(), vec![]);
+    loop {
+        rest = &rest[rest.iter().take_while(|c| **c <= b' ').count()..];
+        if rest.is_empty() {
+            return Some(bytes);
+        }
+        let (group, after) = rest.split_at_checked(4)?;
+        bytes.extend(engine.decode(group).ok()?);
+        rest = after;
     }
-    let bits = body.chars().map(|c| alphabet.find(c)).collect::<Option<Vec<_>>>()?;
-    let bits: Vec<bool> = bits.iter().flat_map(|v| (0..6).rev().map(move |i| v >> i & 1 == 1)).collect();
-    Some(bits.chunks_exact(8).map(|byte| byte.iter().fold(0, |v, bit| v << 1 | u8::from(*bit))).collect())
 }

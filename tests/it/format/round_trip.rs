@@ -280,6 +280,45 @@ fn without_null_items(value: Value) -> Value {
     }
 }
 
+/// A type whose JSON values are days and times that PROTOBUF has a place for.
+fn within_years(ty: &SqlType) -> SqlType {
+    match ty {
+        SqlType::Date | SqlType::Timestamp => SqlType::Time,
+        SqlType::Array(item) => SqlType::Array(Box::new(within_years(item))),
+        SqlType::Map(key, value) => SqlType::Map(key.clone(), Box::new(within_years(value))),
+        SqlType::Struct(fields) => {
+            SqlType::Struct(fields.iter().map(|(n, ty)| (n.clone(), within_years(ty))).collect())
+        }
+        other => other.clone(),
+    }
+}
+
+#[test]
+fn protobuf_writes_days_and_times_that_it_has_a_place_for() {
+    let columns = [Column::value("D", SqlType::Date), Column::value("T", SqlType::Timestamp)];
+    let mut json = all(Format::Json, &columns, false);
+    let (first, last) = (-62_135_596_800_000i64, 253_402_300_799_999i64);
+    let days = [0, i32::MAX, -719_162, -719_163, i32::MIN, 0, 0];
+    let times = [0, first, last, 0, 0, first - 1, last + 1];
+    for (day, time) in days.iter().zip(times) {
+        json.push(Some(format!(r#"{{"D":{day},"T":{time}}}"#).as_bytes())).unwrap();
+    }
+    let (arrays, _) = json.finish();
+    let mut encoder = Encoder::new(Format::ProtobufNosr, &columns, false).unwrap();
+    let (mut data, mut ranges) = (vec![], vec![]);
+    let bad = encoder.encode(&arrays, None, days.len(), &mut data, &mut ranges).unwrap();
+    let reasons: Vec<(usize, &str)> =
+        bad.iter().map(|(row, bad)| (*row, &bad.reason[..bad.reason.find(',').unwrap()])).collect();
+    let outside = "a TIMESTAMP is outside of the years 1 to 9999";
+    let expected = [(3, "a DATE is before year 1"), (4, "a DATE is before year 1"), (5, outside), (6, outside)];
+    assert_eq!(reasons, expected);
+    let mut decoder = all(Format::ProtobufNosr, &columns, false);
+    ranges.iter().flatten().for_each(|range| decoder.push(Some(&data[range.clone()])).unwrap());
+    let back = rows(&columns, decoder.finish(), 3);
+    let meant = (0..3).map(|i| Some(vec![V::Int(days[i].into()), V::Int(times[i])])).collect::<Vec<_>>();
+    assert_eq!(back, meant, "2147483647 days are the 11th of July 5881580");
+}
+
 #[test]
 fn protobuf_values_that_stand_alone_come_back() {
     for seed in 0..4 * SEEDS {
@@ -293,7 +332,7 @@ fn protobuf_values_that_stand_alone_come_back() {
         let column = Column::value("V", ty.clone());
         let mut decoder = all(Format::Json, std::slice::from_ref(&column), true);
         for _ in 0..20 {
-            let value = without_null_items(some_json(dice, &ty));
+            let value = without_null_items(some_json(dice, &within_years(&ty)));
             decoder.push(Some(value.to_string().as_bytes())).unwrap();
         }
         let array = decoder.finish().0.remove(0);

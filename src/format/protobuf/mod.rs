@@ -1,0 +1,94 @@
+//! PROTOBUF_NOSR: a message whose fields are the columns, numbered from 1, without any schema beside it.
+//!
+//! ```text
+//! BOOLEAN bool   INTEGER int32   BIGINT int64   DOUBLE double   STRING string   BYTES bytes
+//! DECIMAL    { bytes value = 1; uint32 precision = 2; int32 scale = 3 }     value: two's complement, high byte first
+//! DATE       { int32 year = 1; int32 month = 2; int32 day = 3 }             from year 1 on
+//! TIME       { int32 hours = 1; int32 minutes = 2; int32 seconds = 3; int32 nanos = 4 }
+//! TIMESTAMP  { int64 seconds = 1; int32 nanos = 2 }                         years 1 to 9999
+//! ARRAY repeated   MAP repeated { key = 1; value = 2 }   STRUCT a message
+//!
+//! wire    bytes to fields
+//! read    fields to columns
+//! write   columns to bytes
+//! civil   days since 1970 to year, month and day
+//! ```
+//!
+//! There is no NULL for scalars: what is missing is 0, false or empty. A message that is missing is NULL. An element of an ARRAY
+//! cannot be missing: a row with such a NULL is not written.
+//!
+//! A single column that stands alone is a message all the same: a DECIMAL, DATE, TIME, TIMESTAMP or STRUCT its own, any other
+//! scalar one of Google's wrappers (`StringValue` and so on), which have it as field 1, as a row of one column has. What is
+//! gained is a NULL, which is a null payload then.
+
+mod civil;
+mod read;
+mod wire;
+mod write;
+
+pub(super) use write::{write, write_alone};
+
+use super::Bad;
+use super::cells::Cells;
+use crate::types::{Column, SqlType};
+use arrow::array::ArrayRef;
+use read::Fault;
+
+/// First and last second of a TIMESTAMP, those of the years 1 and 9999: more is none to any reader of the format.
+const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
+
+/// Reads payloads into columns.
+#[derive(Debug)]
+pub(super) struct Reader {
+    names: Vec<String>,
+    cells: Vec<Cells>,
+    /// The payload is the one column's own message.
+    own_message: bool,
+}
+
+impl Reader {
+    /// `columns` with whether each is read; `alone`: the one column stands without a row around it.
+    pub(super) fn new(columns: &[(&Column, bool)], alone: bool) -> Reader {
+        let cells = columns.iter().map(|(c, keep)| Cells::new(&c.ty, *keep)).collect();
+        let names = columns.iter().map(|(c, _)| c.name.clone()).collect();
+        Reader { names, cells, own_message: alone && columns.iter().all(|(c, _)| has_own_message(&c.ty)) }
+    }
+
+    /// Appends row number `rows`. On `Err` nothing is appended.
+    pub(super) fn push(&mut self, payload: &[u8], rows: usize) -> Result<(), Bad> {
+        let read = match (self.own_message, self.cells.as_mut_slice()) {
+            (true, [cells]) => read::alone(cells, payload),
+            (_, cells) => read::message(cells, payload),
+        };
+        read.map_err(|fault| {
+            self.truncate(rows);
+            let reason = match fault {
+                Fault::Message => "the payload is no Protobuf message".to_owned(),
+                Fault::Field(column) => format!("a field does not fit column `{}`", self.names[column]),
+            };
+            Bad { reason }
+        })
+    }
+
+    pub(super) fn push_null(&mut self) {
+        self.cells.iter_mut().for_each(Cells::push_null);
+    }
+
+    pub(super) fn truncate(&mut self, rows: usize) {
+        self.cells.iter_mut().for_each(|c| c.truncate(rows));
+    }
+
+    /// The column of declared index `column`.
+    pub(super) fn finish(&mut self, column: usize) -> ArrayRef {
+        self.cells[column].finish()
+    }
+}
+
+/// Is a value of this type a message, and no scalar of the wire format?
+fn has_own_message(ty: &SqlType) -> bool {
+    match ty {
+        SqlType::Decimal(..) | SqlType::Date | SqlType::Time | SqlType::Timestamp | SqlType::Struct(_) => true,
+        SqlType::Boolean | SqlType::Integer | SqlType::Bigint | SqlType::Double => false,
+        SqlType::String | SqlType::Bytes | SqlType::Array(_) | SqlType::Map(..) => false,
+    }
+}

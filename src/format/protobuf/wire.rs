@@ -1,0 +1,115 @@
+//! The wire format: varints, and the fields of one message in the order in which they stand.
+//!
+//! What is a message and what is not is Java's judgement: a tag counts by its low 32 bits, groups and 32-bit values are
+//! walked over, because no column is made of them, and a group that was not begun ends nothing.
+
+/// Groups that stand within each other; Java's limit.
+const GROUPS_MAX: usize = 100;
+
+/// A field's value as it stands on the wire.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Wire<'a> {
+    Varint(u64),
+    Fixed64(u64),
+    Bytes(&'a [u8]),
+}
+
+/// Reads a varint off the front.
+pub(super) fn varint(d: &mut &[u8]) -> Option<u64> {
+    let mut value = 0u64;
+    for shift in (0..70).step_by(7) {
+        let (byte, rest) = d.split_first()?;
+        *d = rest;
+        value |= u64::from(byte & 0x7F) << shift;
+        if byte & 0x80 == 0 {
+            return Some(value);
+        }
+    }
+    None
+}
+
+/// Shows number and value of every field that a column could be made of; `None` = this is no message, or `visit` said so.
+pub(super) fn each<'a>(mut d: &'a [u8], mut visit: impl FnMut(u32, Wire<'a>) -> Option<()>) -> Option<()> {
+    while !d.is_empty() {
+        match tag(&mut d)? {
+            (number, 3) => skip_group(&mut d, number)?,
+            (number, kind) => {
+                if let Some(value) = value(&mut d, kind)? {
+                    visit(number, value)?;
+                }
+            }
+        }
+    }
+    Some(())
+}
+
+/// Number and kind of the field that follows.
+fn tag(d: &mut &[u8]) -> Option<(u32, u32)> {
+    let tag = varint(d)? as u32;
+    (tag >> 3 != 0).then_some((tag >> 3, tag & 7))
+}
+
+/// A value of this kind; the inner `None` is one that no column is made of.
+fn value<'a>(d: &mut &'a [u8], kind: u32) -> Option<Option<Wire<'a>>> {
+    Some(Some(match kind {
+        0 => Wire::Varint(varint(d)?),
+        1 => {
+            let (bytes, rest) = d.split_first_chunk::<8>()?;
+            *d = rest;
+            Wire::Fixed64(u64::from_le_bytes(*bytes))
+        }
+        2 => {
+            let length = i32::try_from(varint(d)? as u32).ok()?;
+            let (bytes, rest) = d.split_at_checked(length as usize)?;
+            *d = rest;
+            Wire::Bytes(bytes)
+        }
+        5 => {
+            *d = d.get(4..)?;
+            return Some(None);
+        }
+        _ => return None,
+    }))
+}
+
+fn skip_group(d: &mut &[u8], number: u32) -> Option<()> {
+    let mut open = vec![number];
+    while let Some(&innermost) = open.last() {
+        match tag(d)? {
+            (number, 3) if open.len() < GROUPS_MAX => open.push(number),
+            (number, 4) if number == innermost => drop(open.pop()),
+            (_, kind) => drop(value(d, kind)?),
+        }
+    }
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(d: &[u8]) -> Option<Vec<u32>> {
+        let mut seen = vec![];
+        each(d, |number, _| {
+            seen.push(number);
+            Some(())
+        })?;
+        Some(seen)
+    }
+
+    #[test]
+    fn what_no_column_is_made_of_is_walked_over() {
+        assert_eq!(numbers(b"\x08\x01\x15\0\0\0\0\x12\x01x"), Some(vec![1, 2]));
+        // A group of field 3 with another one and a value in it.
+        assert_eq!(numbers(b"\x1b\x23\x08\x05\x24\x1c\x08\x01"), Some(vec![1]));
+    }
+
+    #[test]
+    fn what_is_no_message_is_refused() {
+        let groups = [[0x1b; 101].as_slice(), &[0x1c; 101]].concat();
+        for bad in [&b"\x1b"[..], b"\x1c", b"\x1b\x24", b"\0", b"\x12\x05abcd", b"\x08", b"\x0e", &groups] {
+            assert_eq!(numbers(bad), None, "{bad:?}");
+        }
+        assert_eq!(numbers(&[[0x1b; 100].as_slice(), &[0x1c; 100]].concat()), Some(vec![]));
+    }
+}
