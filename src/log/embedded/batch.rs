@@ -249,8 +249,14 @@ impl Batch {
         }
         let mut entries = Vec::with_capacity((header.records as usize).min(header.len / 7));
         let mut cursor = Cursor::from(bytes, HEADER_BYTES);
+        let mut next = header.base;
         for _ in 0..header.records {
-            entries.push(record(&mut cursor, header).ok_or("a record is damaged")?);
+            let entry = record(&mut cursor, header).ok_or("a record is damaged")?;
+            if entry.offset < next {
+                return Err("records are not in the order of their offsets");
+            }
+            next = entry.offset + 1;
+            entries.push(entry);
         }
         match cursor.is_done() {
             true => Ok(Batch { buffer: buffer.clone(), start, entries }),

@@ -6,6 +6,7 @@
 
 use super::core::Core;
 use super::entry::Change;
+use super::index;
 use super::partition::Topic;
 use crate::error::Result;
 use parking_lot::{Condvar, Mutex};
@@ -94,6 +95,7 @@ impl Core {
 /// Removes files that the journal does not name any more. Whoever reads one goes on reading it.
 pub(super) fn remove(files: &[PathBuf]) {
     for path in files {
+        index::remove(path);
         if let Err(error) = std::fs::remove_file(path) {
             // The next opening removes it.
             tracing::warn!(file = %path.display(), %error, "cannot remove a file that is not needed any more");

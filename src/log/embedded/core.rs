@@ -12,7 +12,7 @@ use super::journal::{Failure, Journal, sync_directory};
 use super::lock::DirectoryLock;
 use super::manifest::Manifest;
 use super::partition::{Target, Topic};
-use super::segment::{Readable, failed};
+use super::segment::{Readable, failed, is_removed, removed};
 use super::{EmbeddedOptions, Fsync};
 use crate::error::{Error, Kind, Result};
 use crate::log::{RecordSet, TopicPartition};
@@ -317,6 +317,9 @@ impl Writer {
             return Ok(());
         };
         let Readable { file, path, .. } = &readable;
+        if is_removed(file) {
+            return Err(removed(path));
+        }
         let written = file.write_all_at(&piece.encoded.bytes, piece.target.start);
         // What stands behind the committed end is overwritten by the next commit or cut off at the next opening.
         written.map_err(|e| core.explain(failed("write", path, e)))?;

@@ -13,7 +13,7 @@
 use super::bytes::{Cursor, put_varint};
 use super::entry::Change;
 use super::manifest::Manifest;
-use super::segment::{damaged, failed};
+use super::segment::{damaged, failed, is_removed, removed};
 use crate::error::{Error, Result};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -122,6 +122,9 @@ impl Journal {
         self.buffer.clear();
         frame(&mut self.buffer, self.salt, self.sequence + 1, change);
         let path = || self.directory.join(FILE);
+        if is_removed(&self.file) {
+            return Err(Failure::Unknown(removed(&path())));
+        }
         if let Err(e) = self.file.write_all_at(&self.buffer, self.len) {
             // Part of the entry may be there. Opening would cut it off, but not if a later entry follows it.
             return Err(match self.file.set_len(self.len) {

@@ -2,9 +2,10 @@
 //! of changes to it, and a snapshot of it.
 
 use super::entry::{Change, Commit};
+use super::{PARTITIONS_MAX, is_legal_name};
 use crate::error::{Error, Result};
 use crate::log::{CommittedOffset, TopicId, TopicInfo};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Everything that the journal knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -60,8 +61,14 @@ impl Manifest {
     /// The state after one more change; an impossible one means that the journal is not ours or is damaged.
     pub(super) fn apply(&mut self, change: &Change<'_>) -> Result<()> {
         match change {
-            Change::Snapshot(whole) => *self = (**whole).clone(),
+            Change::Snapshot(whole) => {
+                whole.check()?;
+                *self = (**whole).clone();
+            }
             Change::CreateTopic { id, name, partitions, config } => {
+                if !is_legal(name, *partitions as usize) {
+                    return Err(impossible("a topic was created that cannot be"));
+                }
                 let partitions = vec![PartitionMeta::default(); *partitions as usize];
                 let meta = TopicMeta { name: name.clone(), config: config.clone(), partitions };
                 if self.topics.insert(*id, meta).is_some() {
@@ -86,6 +93,17 @@ impl Manifest {
         Ok(())
     }
 
+    /// Could this have come about? What a journal says becomes names of files and offsets that are counted with.
+    fn check(&self) -> Result<()> {
+        let topics = || self.topics.values();
+        let names: BTreeSet<&str> = topics().map(|t| t.name.as_str()).collect();
+        let legal = names.len() == self.topics.len() && topics().all(|t| is_legal(&t.name, t.partitions.len()));
+        match legal && topics().flat_map(|t| &t.partitions).all(PartitionMeta::is_sound) {
+            true => Ok(()),
+            false => Err(impossible("a snapshot holds topics that cannot be")),
+        }
+    }
+
     /// A topic as the trait describes it.
     pub(super) fn info(id: u128, meta: &TopicMeta) -> TopicInfo {
         let partitions = meta.partitions.len() as u32;
@@ -104,6 +122,7 @@ impl Manifest {
             let partition = partition.ok_or_else(|| impossible("an unknown partition was written"))?;
             let known = partition.segments.last_mut().filter(|s| s.base == part.segment);
             match known {
+                _ if part.next <= partition.next => return Err(impossible("a commit goes back")),
                 Some(segment) if segment.end == part.start => segment.end = part.end,
                 None if part.start == 0 && part.segment == partition.next => {
                     partition.segments.push(SegmentMeta { base: part.segment, end: part.end, generation: 0 });
@@ -130,6 +149,13 @@ impl PartitionMeta {
         (0..self.segments.len()).take_while(|&at| end_of(at) <= low).count()
     }
 
+    fn is_sound(&self) -> bool {
+        let range = self.low >= 0 && self.low <= self.next;
+        let first = self.segments.first().map_or(self.low == self.next, |s| s.base >= 0 && s.base <= self.low);
+        let last = self.segments.last().is_none_or(|s| s.base < self.next);
+        range && first && last && self.segments.is_sorted_by(|a, b| a.base < b.base)
+    }
+
     fn trim(&mut self, low: i64) -> Result<()> {
         if low < self.low || low > self.next {
             return Err(impossible("records were deleted that are not there"));
@@ -145,8 +171,15 @@ impl PartitionMeta {
         }
         self.segments.splice(..old.len(), new.iter().copied());
         self.cleaned = cleaned;
-        Ok(())
+        match self.is_sound() {
+            true => Ok(()),
+            false => Err(impossible("files were replaced by others that do not fit")),
+        }
     }
+}
+
+fn is_legal(name: &str, partitions: usize) -> bool {
+    is_legal_name(name) && (1..=PARTITIONS_MAX as usize).contains(&partitions)
 }
 
 fn impossible(what: &str) -> Error {

@@ -4,6 +4,7 @@
 //! DIR/lock                                  who owns the directory
 //! DIR/commits.log                           what is committed (journal)
 //! DIR/topics/<name>-<id>/<n>/<offset>.log   Kafka record batches (segment, batch); <offset>.<k>.log after the k-th cleaning
+//! DIR/topics/<name>-<id>/<n>/<offset>.index where in a large file which offsets and times are (index); made again if missing
 //! ```
 //!
 //! There is one writer and there are no aborted records: a transaction is encoded while it is still private and appended
@@ -16,6 +17,7 @@ mod cleaning;
 mod core;
 mod entry;
 mod identity;
+mod index;
 mod journal;
 mod keep;
 mod lock;
@@ -281,6 +283,8 @@ impl Drop for EmbeddedLog {
         if let Err(error) = self.core.writer.lock().flush() {
             tracing::warn!(%error, "cannot sync the log at its end");
         }
+        let catalog = self.core.catalog.read();
+        catalog.topics.values().flat_map(|t| &t.partitions).for_each(|p| p.keep_index());
     }
 }
 
@@ -297,11 +301,15 @@ pub(super) fn beyond_the_end(partition: &TopicPartition, before: i64, high: i64)
         .with_detail(format!("the partition ends at offset {high}"))
 }
 
+fn is_legal_name(name: &str) -> bool {
+    let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+    (1..=TOPIC_NAME_BYTES_MAX).contains(&name.len()) && name != "." && name != ".." && name.bytes().all(legal)
+}
+
 /// Is this a topic that can be created here? The rules for names are Kafka's.
 pub(super) fn check_spec(spec: &TopicSpec) -> Result<()> {
     let name = &spec.name;
-    let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
-    if name.is_empty() || name.len() > TOPIC_NAME_BYTES_MAX || name == "." || name == ".." || !name.bytes().all(legal) {
+    if !is_legal_name(name) {
         return Err(Error::statement(format!("topic name '{name}' is not legal")).with_detail(format!(
             "a name has 1 to {TOPIC_NAME_BYTES_MAX} letters, digits, '.', '_' and '-', and is not '.' or '..'"
         )));

@@ -334,15 +334,23 @@ impl Partition {
             }
             Stored::Disk(segments) => {
                 if segments.last().is_none_or(|s| s.base != target.segment) {
+                    segments.last_mut().into_iter().for_each(Segment::keep_index);
                     let directory = self.directory.as_deref().expect("segments on disk have a directory");
                     segments.push(Segment::new(directory, &fresh(target)));
                 }
                 let last = segments.last_mut().expect("one was there or was pushed");
-                last.extend(&encoded.batches, len, target.next);
+                last.extend(&encoded.batches, len);
             }
         }
         inner.next = target.next + records;
         wake(&mut inner.listeners);
+    }
+
+    /// Keeps what is known about the file that was written last, for the next opening.
+    pub(super) fn keep_index(&self) {
+        if let Stored::Disk(segments) = &mut self.inner.lock().stored {
+            segments.last_mut().into_iter().for_each(Segment::keep_index);
+        }
     }
 
     /// Name and number, for messages.

@@ -5,6 +5,7 @@
 
 use super::core::topic_directory;
 use super::entry::Change;
+use super::index;
 use super::journal::{self, Journal};
 use super::manifest::{Manifest, PartitionMeta};
 use super::partition::Partition;
@@ -127,9 +128,12 @@ fn trim(home: &Path, number: usize, partition: &PartitionMeta) -> Result<()> {
             return Err(damaged(&path, len, "committed records are missing at the end of the file"));
         }
         if len > segment.end {
+            // What it says of the bytes behind the end would be said of others later.
+            index::remove(&path);
             let cut = OpenOptions::new().write(true).open(&path).and_then(|f| f.set_len(segment.end));
             cut.map_err(|e| failed("truncate", &path, e))?;
         }
+        known.insert(index::path_of(&path));
         known.insert(path);
     }
     remove_unknown(&home.join(number.to_string()), &known)
@@ -149,13 +153,14 @@ fn remove_unknown(directory: &Path, known: &BTreeSet<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// Does the name look like one that we give: `<topic>-<32 hex digits>`, `<20 digits>.log` or `<20 digits>.<digits>.log`?
+/// Does the name look like one that we give: `<topic>-<32 hex digits>`, `<20 digits>.log` or `<20 digits>.<digits>.log`,
+/// or an index of such a file?
 fn is_ours(path: &Path) -> bool {
     let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
     let topic =
         name.rsplit_once('-').is_some_and(|(_, id)| id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()));
     let digits = |n: &str| n.bytes().all(|b| b.is_ascii_digit());
-    let segment = name.strip_suffix(".log").is_some_and(|n| {
+    let segment = name.strip_suffix(".log").or(name.strip_suffix(".index")).is_some_and(|n| {
         let (base, generation) = n.split_once('.').unwrap_or((n, "1"));
         base.len() == 20 && digits(base) && !generation.is_empty() && digits(generation)
     });

@@ -1,23 +1,26 @@
 //! One file of a partition: record batches one behind the other, from the offset that is its name.
 //!
-//! Only the first [`Segment::end`] bytes are committed; the journal says how many that are. The sparse index is kept in
-//! memory, grows with what is written and is built by hopping over batch headers when an old file is first searched.
+//! Only the first [`Segment::end`] bytes are committed; the journal says how many that are. The sparse index grows in memory
+//! with what is written; of an old file it is read from beside it, or built by hopping over batch headers, when the file is
+//! first searched.
 
 use super::batch::{Batch, BatchHeader, HEADER_BYTES, Sealed};
+use super::index::Index;
 use super::manifest::SegmentMeta;
 use crate::error::{Error, Result};
 use std::fs::{File, OpenOptions};
 use std::ops::ControlFlow;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// One mark in the sparse index per so many bytes: 4,096 marks for a full segment.
-const MARK_BYTES: u64 = 64 * 1024;
 /// What one read of a reader asks for: some thousand records, a few batches.
 pub(super) const READ_BYTES: u64 = 1024 * 1024;
 /// What one read asks for while hopping over headers: many small batches, or one large one of which this is the start.
 const HOP_BYTES: u64 = 4096;
+
+/// Whoever had to hop over so many bytes keeps what was found.
+const HOPPED_BYTES: u64 = 1024 * 1024;
 
 /// A file of a partition.
 #[derive(Debug)]
@@ -31,18 +34,9 @@ pub(super) struct Segment {
     path: Arc<Path>,
     /// Open since the first use.
     file: Option<Arc<File>>,
-    marks: Vec<Mark>,
-    /// Up to where `marks` are complete, and the offset of the batch there.
-    indexed: (u64, i64),
-}
-
-/// Where the batch with this first offset stands.
-#[derive(Clone, Copy, Debug)]
-struct Mark {
-    base: i64,
-    at: u64,
-    /// Largest timestamp up to the next mark.
-    max_timestamp: i64,
+    index: Index,
+    /// The index's file was looked for.
+    looked: bool,
 }
 
 /// An open segment that can be read without any lock.
@@ -69,7 +63,7 @@ impl Segment {
     pub(super) fn new(directory: &Path, meta: &SegmentMeta) -> Segment {
         let SegmentMeta { base, end, generation } = *meta;
         let path: PathBuf = directory.join(file_name(meta));
-        Segment { base, end, generation, path: path.into(), file: None, marks: Vec::new(), indexed: (0, base) }
+        Segment { base, end, generation, path: path.into(), file: None, index: Index::new(base), looked: false }
     }
 
     /// Where it is.
@@ -84,8 +78,7 @@ impl Segment {
 
     /// No record of it is younger.
     pub(super) fn max_timestamp(&mut self) -> Result<i64> {
-        self.index()?;
-        Ok(self.marks.iter().map(|m| m.max_timestamp).max().unwrap_or(i64::MIN))
+        self.search(|segment, _| Ok(segment.index.marks.iter().map(|m| m.max_timestamp).max().unwrap_or(i64::MIN)))
     }
 
     /// The file, opened for reading and writing.
@@ -103,70 +96,99 @@ impl Segment {
     }
 
     /// Takes note of batches that were committed at the end of the file.
-    pub(super) fn extend(&mut self, batches: &[Sealed], len: u64, mut base: i64) {
-        let start = self.end;
+    pub(super) fn extend(&mut self, batches: &[Sealed], len: u64) {
+        if self.index.covered != self.end {
+            self.look();
+        }
+        if self.index.covered == self.end {
+            self.index.extend(batches);
+        }
         self.end += len;
-        if self.indexed.0 != start {
-            return;
-        }
-        for batch in batches {
-            mark(&mut self.marks, base, start + batch.range.start as u64, batch.max_timestamp);
-            base += i64::from(batch.records);
-        }
-        self.indexed = (self.end, base);
     }
 
     /// Where the batch that holds `offset` (or the next record that exists) starts, and its first offset.
     pub(super) fn locate(&mut self, offset: i64) -> Result<Option<(u64, i64)>> {
-        let readable = self.index()?;
-        let before = self.marks.partition_point(|m| m.base <= offset);
-        let Some(mark) = before.checked_sub(1).map(|at| self.marks[at]) else { return Ok(None) };
-        let mut found = None;
-        readable.hop(mark.at, mark.base, |at, header| match header.next > offset {
-            true => {
-                found = Some((at, header.base));
-                ControlFlow::Break(())
-            }
-            false => ControlFlow::Continue(()),
-        })?;
-        Ok(found)
-    }
-
-    /// First offset from `low` on whose record is no older than `timestamp`.
-    pub(super) fn offset_for_time(&mut self, timestamp: i64, low: i64) -> Result<Option<i64>> {
-        let readable = self.index()?;
-        let Some(mark) = self.marks.iter().find(|m| m.max_timestamp >= timestamp) else { return Ok(None) };
-        let (mut at, mut base) = (mark.at, mark.base);
-        // A batch may be younger as a whole than what was left of it, by a cleaning or above `low`.
-        loop {
-            let mut candidate = None;
-            readable.hop(at, base, |at, header| match header.max_timestamp >= timestamp && header.next > low {
+        self.search(|segment, readable| {
+            let marks = &segment.index.marks;
+            let before = marks.partition_point(|m| m.base <= offset);
+            let Some(mark) = before.checked_sub(1).map(|at| marks[at]) else { return Ok(None) };
+            let mut found = None;
+            readable.hop(mark.at, mark.base, |at, header| match header.next > offset {
                 true => {
-                    candidate = Some((at, *header));
+                    found = Some((at, header.base));
                     ControlFlow::Break(())
                 }
                 false => ControlFlow::Continue(()),
             })?;
-            let Some((found, header)) = candidate else { return Ok(None) };
-            if let Some(offset) = readable.batch(found, &header)?.first_at_or_after(timestamp, low) {
-                return Ok(Some(offset));
+            Ok(found)
+        })
+    }
+
+    /// First offset from `low` on whose record is no older than `timestamp`.
+    pub(super) fn offset_for_time(&mut self, timestamp: i64, low: i64) -> Result<Option<i64>> {
+        self.search(|segment, readable| {
+            let mark = segment.index.marks.iter().find(|m| m.max_timestamp >= timestamp);
+            let Some((mut at, mut base)) = mark.map(|m| (m.at, m.base)) else { return Ok(None) };
+            // A batch may be younger as a whole than what was left of it, by a cleaning or above `low`.
+            loop {
+                let mut candidate = None;
+                readable.hop(at, base, |at, header| match header.max_timestamp >= timestamp && header.next > low {
+                    true => {
+                        candidate = Some((at, *header));
+                        ControlFlow::Break(())
+                    }
+                    false => ControlFlow::Continue(()),
+                })?;
+                let Some((found, header)) = candidate else { return Ok(None) };
+                if let Some(offset) = readable.batch(found, &header)?.first_at_or_after(timestamp, low) {
+                    return Ok(Some(offset));
+                }
+                (at, base) = (found + header.len as u64, header.next);
             }
-            (at, base) = (found + header.len as u64, header.next);
+        })
+    }
+
+    /// Keeps the index in its file.
+    pub(super) fn keep_index(&mut self) {
+        if let Some(file) = &self.file {
+            self.index.keep(&self.path, file);
         }
     }
 
-    /// Completes the index.
-    fn index(&mut self) -> Result<Readable> {
+    /// Searches with the index. If that fails, and a file has said something of it, once more with what the segment says.
+    fn search<T>(&mut self, mut look: impl FnMut(&Segment, &Readable) -> Result<T>) -> Result<T> {
+        self.look();
+        let found = self.complete().and_then(|readable| look(self, &readable));
+        if found.is_ok() || self.index.seen {
+            return found;
+        }
+        self.index = Index::new(self.base);
+        self.complete().and_then(|readable| look(self, &readable))
+    }
+
+    /// Takes what the index's file says, if there is one and nothing is known yet.
+    fn look(&mut self) {
+        if !std::mem::replace(&mut self.looked, true)
+            && self.index.covered == 0
+            && let Ok(readable) = self.open()
+            && let Some(index) = Index::load(&self.path, &readable.file, self.base, self.end)
+        {
+            self.index = index;
+        }
+    }
+
+    /// Completes the index by what stands in the file.
+    fn complete(&mut self) -> Result<Readable> {
         let readable = self.open()?;
-        let (from, base) = self.indexed;
-        let marks = &mut self.marks;
-        let mut next = base;
-        readable.hop(from, base, |at, header| {
-            mark(marks, header.base, at, header.max_timestamp);
-            next = header.next;
+        let index = &mut self.index;
+        let from = index.covered;
+        readable.hop(from, index.next, |_, header| {
+            index.add(header.base, header.len as u64, header.next, header.max_timestamp);
             ControlFlow::Continue(())
         })?;
-        self.indexed = (self.end, next);
+        if self.index.covered - from >= HOPPED_BYTES {
+            self.index.keep(&self.path, &readable.file);
+        }
         Ok(readable)
     }
 }
@@ -226,16 +248,20 @@ pub(super) fn failed(verb: &str, path: &Path, cause: std::io::Error) -> Error {
     Error::io(format!("cannot {verb} {}", path.display())).with_detail(cause.to_string()).because(cause)
 }
 
+/// Has somebody removed the file that is open here? What is written to it would be gone with the process.
+pub(super) fn is_removed(file: &File) -> bool {
+    file.metadata().is_ok_and(|meta| meta.nlink() == 0)
+}
+
+/// The error for such a file.
+pub(super) fn removed(path: &Path) -> Error {
+    Error::io(format!("{} was removed while it was in use", path.display()))
+        .with_hint("restore the file from a copy and restart tidegate")
+}
+
 /// A damaged file, by name and place.
 pub(super) fn damaged(path: &Path, at: u64, what: &str) -> Error {
     Error::io(format!("{} is damaged at byte {at}", path.display()))
         .with_detail(what)
         .with_hint("restore the file from a copy, or delete the topic it belongs to")
-}
-
-fn mark(marks: &mut Vec<Mark>, base: i64, at: u64, max_timestamp: i64) {
-    match marks.last_mut() {
-        Some(last) if at < last.at + MARK_BYTES => last.max_timestamp = last.max_timestamp.max(max_timestamp),
-        _ => marks.push(Mark { base, at, max_timestamp }),
-    }
 }
