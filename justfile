@@ -34,9 +34,9 @@ crash ROUNDS="20":
 deep SEEDS="10000":
     TIDEGATE_LAW_SEEDS={{SEEDS}} TIDEGATE_SIMULATION_SEEDS={{SEEDS}} cargo test --test it law simulation oracle
 
-# Mutated statements against the parser and the planner, as long as before a release.
+# Damaged statements, payloads and files against the parser, the planner and all decoders, as long as before a release.
 fuzz SECONDS="600":
-    TIDEGATE_FUZZ_SECONDS={{SECONDS}} cargo test --test it fuzz::the -- --nocapture
+    TIDEGATE_FUZZ_SECONDS={{SECONDS}} cargo test --test it fuzz:: -- --nocapture
 
 # Measure the pipelines.
 bench OUT="pipelines.jsonl":
