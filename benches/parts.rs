@@ -1,13 +1,17 @@
 //! What each part of the path costs, in nanoseconds of processor time per event, beside a yardstick measured in the same run.
 //!
-//! `cargo bench --bench parts [-- codec|joins|windows|sessions|scalar|long-join]`; without a name all but the last, which takes minutes.
+//! `cargo bench --bench parts [-- codec|log|joins|windows|sessions|scalar|long-join]`; without a name all but the last, which takes minutes.
 //! One line per part: best, median and worst of the repetitions, or the best and its ratio to the yardstick.
 #![allow(clippy::disallowed_methods, clippy::print_stdout, missing_docs)]
 
 #[path = "bids.rs"]
 mod bids;
+#[path = "parts/formats.rs"]
+mod formats;
 #[path = "parts/joins.rs"]
 mod joins;
+#[path = "parts/log.rs"]
+mod log;
 #[path = "parts/long_join.rs"]
 mod long_join;
 #[path = "parts/scalar.rs"]
@@ -34,8 +38,9 @@ const PASSES: u64 = 10;
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|w| !w.starts_with("--")).collect();
     let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|w| w == name);
-    let parts: [(&str, fn()); 5] = [
+    let parts: [(&str, fn()); 6] = [
         ("codec", codec),
+        ("log", log::log),
         ("joins", joins::joins),
         ("windows", windows::windows),
         ("sessions", windows::sessions),
@@ -111,6 +116,7 @@ fn codec() {
         }
     });
     report("arrow-json, encode a bid", || batches.iter().for_each(|batch| arrow_json_encode(batch, &columns)));
+    formats::formats();
 }
 
 /// The yardstick for decoding: finds `auction` and `dateTime` by quotes alone, checks nothing, makes no columns.

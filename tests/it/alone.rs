@@ -51,7 +51,7 @@ pub(crate) fn alone(module: &str, test: &str, limit: Duration, work: impl FnOnce
     let status = status.unwrap_or_else(|| panic!("{name} hangs: it was stopped after {limit:?}\n{shown}"));
     assert!(status.success(), "{name} alone ended with {status}\n{shown}");
     assert!(told.contains("1 passed"), "there is no test {name}\n{shown}");
-    print!("{}", told.lines().filter(|l| l.starts_with("# ")).map(|l| format!("{l}\n")).collect::<String>());
+    eprint!("{}", told.lines().filter(|l| l.starts_with("# ")).map(|l| format!("{l}\n")).collect::<String>());
 }
 
 /// What this process takes; not where the system does not tell.
@@ -70,7 +70,7 @@ impl Memory {
     pub(crate) fn check(&self) {
         if let (Some(begin), Some(now)) = (self.begin, bytes("VmHWM:")) {
             let grown = now.saturating_sub(begin);
-            println!("# grown by {} KiB from {} KiB", grown >> 10, begin >> 10);
+            eprintln!("# grown by {} KiB from {} KiB", grown >> 10, begin >> 10);
             assert!(grown <= GROWTH_MAX_BYTES, "memory grew by {grown} bytes from {begin}");
         }
     }

@@ -123,7 +123,7 @@ fn varint(bytes: &mut &[u8]) -> Option<i64> {
         value += u128::from(byte % 128) << (7 * place);
         if *byte < 128 {
             let value = value as u64;
-            return Some(if value % 2 == 0 { (value / 2) as i64 } else { -1 - (value / 2) as i64 });
+            return Some(if value.is_multiple_of(2) { (value / 2) as i64 } else { -1 - (value / 2) as i64 });
         }
     }
     None
@@ -209,7 +209,7 @@ fn record_batches() {
             good += u64::from(meant.is_some());
         });
         memory.check();
-        println!("# record_batches: {good} of {tried} batches are good");
+        eprintln!("# record_batches: {good} of {tried} batches are good");
         assert!(tried < 100 || (tried / 20..tried * 19 / 20).contains(&good), "the damage is too mild or too strong");
     });
 }
@@ -257,6 +257,6 @@ fn journals() {
             tried += 1;
         });
         memory.check();
-        println!("# journals: {opened} of {tried} journals were taken");
+        eprintln!("# journals: {opened} of {tried} journals were taken");
     });
 }

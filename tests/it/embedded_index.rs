@@ -87,7 +87,7 @@ fn a_time_is_found_without_reading_the_log() {
         assert_answers(&log, &mut Dice(1), "as it was closed");
         if let (Some(before), Some(after)) = (before, bytes_read()) {
             let read = after - before;
-            println!("# read {read} of {size} bytes");
+            eprintln!("# read {read} of {size} bytes");
             // A reader asks for a megabyte at a time, and the last file is too small for an index.
             assert!(read * 4 < size, "{read} of {size} bytes were read");
         }

@@ -119,11 +119,15 @@ fn field(cells: &mut Cells, found: &[Found<'_>]) -> Option<()> {
 }
 
 fn is_message(data: &Data) -> bool {
-    match data {
-        Data::Decimal { .. } | Data::WideDecimal { .. } | Data::Struct { .. } => true,
-        Data::Date(_) | Data::Time(_) | Data::Timestamp(_) => true,
-        _ => false,
-    }
+    matches!(
+        data,
+        Data::Decimal { .. }
+            | Data::WideDecimal { .. }
+            | Data::Struct { .. }
+            | Data::Date(_)
+            | Data::Time(_)
+            | Data::Timestamp(_)
+    )
 }
 
 /// Appends elements that stand side by side.

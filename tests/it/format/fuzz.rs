@@ -30,6 +30,9 @@ const PATIENCE: Duration = Duration::from_secs(180);
 /// What a payload means; `Err` = bad, `None` = no image.
 type Meaning = Result<Option<Vec<V>>, ()>;
 
+/// The other reader.
+type Reader = dyn Fn(&[u8], &[Column]) -> Meaning;
+
 /// What we are to answer where the other reader is known to be of another mind.
 enum Ours {
     /// Good or bad as the other reader finds this payload.
@@ -39,6 +42,9 @@ enum Ours {
     /// Too hard to tell from outside; it may only not panic.
     Either,
 }
+
+/// A row in a decoder: payload, seed, image.
+type Waiting = (Vec<u8>, u64, Option<Vec<V>>);
 
 /// A reason, and where it applies.
 type Difference = (&'static str, fn(&[u8]) -> Option<Ours>);
@@ -127,10 +133,10 @@ struct Target {
     decoder: Decoder,
     corpus: Vec<Vec<u8>>,
     tokens: &'static [&'static [u8]],
-    meaning: Box<dyn Fn(&[u8], &[Column]) -> Meaning>,
+    meaning: Box<Reader>,
     differs: &'static [Difference],
-    /// Rows in the decoder: payload, seed, image.
-    waiting: Vec<(Vec<u8>, u64, Option<Vec<V>>)>,
+    /// Rows in the decoder.
+    waiting: Vec<Waiting>,
     tried: usize,
     good: usize,
     apart: usize,
@@ -237,7 +243,7 @@ fn stand(test: &str, targets: impl FnOnce() -> Vec<Target>) {
         memory.check();
         let sum = |of: fn(&Target) -> usize| targets.iter().map(of).sum::<usize>();
         let (tried, good, apart) = (sum(|t| t.tried), sum(|t| t.good), sum(|t| t.apart));
-        println!("# {test}: {good} of {tried} payloads good, {apart} judged apart");
+        eprintln!("# {test}: {good} of {tried} payloads good, {apart} judged apart");
         if tried > 2_000 {
             assert!((tried / 20..tried * 19 / 20).contains(&good), "the damage is too mild or too strong");
             assert!(apart * 2 < tried, "the known differences hide too much");
@@ -352,7 +358,7 @@ fn delimited_line(payload: &[u8], delimiter: char, columns: &[Column]) -> Meanin
     }
     let value = |(field, column): (&str, &Column)| match &column.ty {
         _ if field.is_empty() => Ok(V::Null),
-        SqlType::Boolean => Ok(V::Bool(field.to_ascii_lowercase() == "true")),
+        SqlType::Boolean => Ok(V::Bool(field.eq_ignore_ascii_case("true"))),
         ty => convert(&Value::String(field.to_owned()), ty).ok_or(()),
     };
     record.iter().zip(columns).map(value).collect::<Result<_, _>>().map(Some)

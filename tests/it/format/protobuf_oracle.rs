@@ -103,7 +103,7 @@ fn text(bytes: &[u8]) -> Result<String, ()> {
 /// The elements of a scalar that stand side by side.
 fn side_by_side(ty: &SqlType, bytes: &[u8]) -> Result<Vec<Part>, ()> {
     if *ty == SqlType::Double {
-        let whole = bytes.len() % 8 == 0;
+        let whole = bytes.len().is_multiple_of(8);
         let eight = |b: &[u8]| Part::Eight(u64::from_le_bytes(b.try_into().unwrap()));
         return if whole { Ok(bytes.chunks(8).map(eight).collect()) } else { Err(()) };
     }
