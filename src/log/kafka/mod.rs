@@ -23,7 +23,7 @@ pub use ffi::{Messages, RawHeaders};
 
 use crate::error::{Error, Result};
 use crate::log::{
-    Assignment, CommittedOffset, Isolation, Log, Reader, RecordSet, Session, SessionSpec, Start, TopicInfo,
+    Assignment, CommittedOffset, Identity, Isolation, Log, Reader, RecordSet, Session, SessionSpec, Start, TopicInfo,
     TopicPartition, TopicSpec, Watermarks,
 };
 use crate::types::clock::SharedClock;
@@ -170,6 +170,10 @@ impl Log for KafkaLog {
 
     fn topics(&self) -> Result<Vec<TopicInfo>> {
         self.all_topics()
+    }
+
+    fn identities(&self, names: &[&str]) -> Result<Vec<Option<Identity>>> {
+        self.identify(names)
     }
 
     fn delete_topic(&self, name: &str) -> Result<()> {
