@@ -4,7 +4,7 @@ use crate::host::{Meter, Usage, tell};
 use crate::{Fallible, Options, PARTITIONS};
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -28,7 +28,7 @@ const EMIT: Duration = Duration::from_millis(50);
 pub(crate) fn run(options: &Options) -> Fallible<()> {
     let meter = Meter::start(options.or("pid", "self"))?;
     let bootstrap = options.or("bootstrap", "").to_owned();
-    let mut config = Config::new(LogConfig::Kafka { bootstrap, properties: BTreeMap::new() });
+    let mut config = Config::new(LogConfig::Kafka { bootstrap, properties: Default::default() });
     // One log of commands for each run, in a broker that may outlive it.
     config.service_id = format!("bench_{}_", std::process::id());
     let engine = Engine::open(config, SystemClock::shared())?;

@@ -3,6 +3,7 @@
 //! The keys of the four kinds of clients are those of the exactly-once protocol (see [`super::session`]); the user's own
 //! properties come before them, so that nobody can switch a promise off by accident.
 
+use crate::config::kafka::ClientProperties;
 use crate::error::{Error, Kind};
 use crate::types::clock::SharedClock;
 use parking_lot::{Condvar, Mutex};
@@ -34,20 +35,20 @@ pub(super) const RETRY_BACKOFF_MS: u32 = 100;
 pub struct KafkaSettings {
     /// `HOST:PORT[,HOST:PORT...]`.
     pub bootstrap: String,
-    /// Further settings of librdkafka by their names, such as `security.protocol`.
-    pub properties: BTreeMap<String, String>,
+    /// Further settings, such as `security.protocol`.
+    pub properties: ClientProperties,
 }
 
 impl KafkaSettings {
     /// A cluster without further settings.
     pub fn new(bootstrap: impl Into<String>) -> KafkaSettings {
-        KafkaSettings { bootstrap: bootstrap.into(), properties: BTreeMap::new() }
+        KafkaSettings { bootstrap: bootstrap.into(), properties: ClientProperties::default() }
     }
 
     fn base(&self, keys: &[(&str, &str)]) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.bootstrap).set("client.id", "tidegate");
-        for (key, value) in &self.properties {
+        for (key, value) in self.properties.iter() {
             config.set(key, value);
         }
         for (key, value) in keys {
@@ -362,6 +363,21 @@ pub(super) fn failed_with(doing: &str, code: RDKafkaErrorCode) -> Error {
         }
         Code::MessageSizeTooLarge => error.with_hint("raise max.message.bytes of the topic"),
         _ => error,
+    }
+}
+
+/// A login or a handshake that was refused: trying again with the same settings does not help.
+pub(super) fn refused(code: RDKafkaErrorCode, bootstrap: &str) -> Option<Error> {
+    match code {
+        RDKafkaErrorCode::Authentication => Some(
+            Error::io(format!("Kafka at {bootstrap} refused the login"))
+                .with_hint("see sasl.mechanism, sasl.username and sasl.password in the file of --kafka-config"),
+        ),
+        RDKafkaErrorCode::SSL => Some(Error::io(format!("no TLS connection to Kafka at {bootstrap}")).with_hint(
+            "see that this is a TLS port, and that ssl.ca.location in the file of --kafka-config names the authority \
+             of its certificate",
+        )),
+        _ => None,
     }
 }
 

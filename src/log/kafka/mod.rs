@@ -5,8 +5,7 @@
 //! ([`sender`]); the writing side of a query is a [`session`], which holds the exactly-once protocol. [`ffi`] is the only
 //! unsafe code.
 //!
-//! What it does not do yet: share a query's tasks among processes (a second process is refused), restrict the client
-//! properties that a user may set.
+//! What it does not do yet: share a query's tasks among processes (a second process is refused).
 
 mod blob;
 mod client;
@@ -27,7 +26,7 @@ use crate::log::{
     TopicPartition, TopicSpec, Watermarks,
 };
 use crate::types::clock::SharedClock;
-use client::{Events, failed};
+use client::{Events, failed, refused};
 use parking_lot::Mutex;
 use rdkafka::TopicPartitionList;
 use rdkafka::admin::AdminClient;
@@ -42,6 +41,9 @@ use topics::ANSWER_WAIT;
 
 /// How long one question for stable offsets may take before it is asked again.
 const STABLE_TRY: Duration = Duration::from_millis(400);
+
+/// How long the first question waits before it is looked whether the login was refused.
+const GREETING_TRY: Duration = Duration::from_millis(500);
 
 /// A Kafka cluster. Cheap to clone.
 #[derive(Clone)]
@@ -84,16 +86,7 @@ impl KafkaLog {
             .create_with_context(events("metadata"))
             .map_err(|e| failed("make a client", e))?;
         let producer = Mutex::new(Sender::new(&settings.producer(), "producer", clock.clone())?);
-        let Some(id) = asker.client().fetch_cluster_id(ANSWER_WAIT) else {
-            let mut error = Error::io(format!("no Kafka broker answers at {}", settings.bootstrap))
-                .with_hint("see that the broker runs and that its address is right");
-            // Serves the log lines: the last one says what is wrong.
-            let _ = asker.poll(Duration::ZERO);
-            if let Some(trouble) = asker.client().context().trouble() {
-                error = error.with_detail(trouble);
-            }
-            return Err(error);
-        };
+        let id = greet(&asker, &settings, &clock)?;
         let (counts, recent) = (Mutex::default(), Mutex::default());
         let cluster = Cluster { settings, clock, id, admin, asker, committed_asker, producer, counts, recent };
         Ok(Arc::new(KafkaLog(Arc::new(cluster))))
@@ -220,6 +213,29 @@ impl Log for KafkaLog {
     fn delete_group(&self, group: &str) -> Result<()> {
         self.forget_group(group)
     }
+}
+
+/// Waits for the first answer of a cluster, which tells its id. A login that is refused ends the wait.
+fn greet(asker: &BaseConsumer<Events>, settings: &KafkaSettings, clock: &SharedClock) -> Result<String> {
+    let deadline = clock.monotonic() + ANSWER_WAIT;
+    let error = loop {
+        if let Some(id) = asker.client().fetch_cluster_id(GREETING_TRY) {
+            return Ok(id);
+        }
+        // Serves the log lines, too: the last one says what is wrong.
+        let code = asker.poll(Duration::ZERO).and_then(|event| event.err()).and_then(|e| e.rdkafka_error_code());
+        if let Some(refused) = code.and_then(|code| refused(code, &settings.bootstrap)) {
+            break refused;
+        }
+        if clock.monotonic() > deadline {
+            break Error::io(format!("no Kafka broker answers at {}", settings.bootstrap))
+                .with_hint("see that the broker runs and that its address is right");
+        }
+    };
+    Err(match asker.client().context().trouble() {
+        Some(trouble) => error.with_detail(trouble),
+        None => error,
+    })
 }
 
 /// Committed offsets of some partitions; an error of one partition is an error.
