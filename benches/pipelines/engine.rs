@@ -13,6 +13,7 @@ use tidegate::engine::Engine;
 use tidegate::engine::session::Session;
 use tidegate::execute::execution::{Execution, ExecutionSpec, Progress, Target};
 use tidegate::execute::scratch::{MEMORY_BYTES, Scratch};
+use tidegate::execute::watch::TopicWatch;
 use tidegate::execute::{ChangeBatch, Mode, compile};
 use tidegate::log::{Assignment, Isolation, Log, Start, TopicPartition};
 use tidegate::parse::statement::Statement;
@@ -82,6 +83,7 @@ impl Bench<'_> {
         let spec = ExecutionSpec {
             late_topic: None,
             scratch: Scratch::new(std::env::temp_dir(), MEMORY_BYTES),
+            watch: TopicWatch::new(),
             pipeline: compile::pipeline(&plan.logical)?,
             target: Target::Rows,
             group: "bench".to_owned(),

@@ -2,7 +2,9 @@
 
 #![allow(clippy::disallowed_methods, reason = "a real broker goes by real time")]
 
+mod away;
 mod broker;
+mod changes;
 mod contract;
 mod crash;
 mod records;
