@@ -5,6 +5,7 @@
 mod away;
 mod broker;
 mod changes;
+mod clients;
 mod contract;
 mod crash;
 mod records;

@@ -9,6 +9,7 @@
 #   broker.sh stop DIR          stops it; DIR stays
 #   broker.sh port DIR          prints HOST:PORT of the running broker
 #   broker.sh pid DIR           prints the broker's process id
+#   broker.sh java ARGS...      runs Java with Kafka's class path: its tools, a source file
 #
 # The jars come from Maven Central and are kept in ${XDG_CACHE_HOME:-~/.cache}/tidegate. Exit code 77: Java or Maven is
 # missing, so tests are to be skipped. KAFKA_HEAP (512m) sets the heap.
@@ -25,14 +26,15 @@ fail() { echo "broker.sh: $1" >&2; exit 1; }
 
 fetch() {
   command -v java >/dev/null || skip "java is not installed (Java 17 or newer is needed)"
-  [ -d "$cache/lib" ] && return
-  command -v mvn >/dev/null || skip "mvn (Maven) is not installed, and $cache/lib does not exist"
+  # A cache of an earlier time lacks jars that were added since; what is there stays, brokers may be using it.
+  [ -s "$cache/lib/kafka-streams-$version.jar" ] && return
+  command -v mvn >/dev/null || skip "mvn (Maven) is not installed, and $cache/lib is not complete"
   mkdir -p "$cache"
   local new="$cache/lib.$$"
   mvn -q -B -ntp -f "$here/pom.xml" dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$new" >&2 ||
     { rm -rf "$new"; fail "Maven could not fetch Kafka $version"; }
-  # Renamed when complete; whoever comes second throws his copy away.
-  mv -T "$new" "$cache/lib" 2>/dev/null || rm -rf "$new"
+  # Renamed when complete; whoever comes second adds what is not there.
+  mv -T "$new" "$cache/lib" 2>/dev/null || { cp -n "$new"/*.jar "$cache/lib/"; rm -rf "$new"; }
 }
 
 taken() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
@@ -145,7 +147,7 @@ stop() {
   rm -f "$1/pid"
 }
 
-[ $# -ge 2 ] || fail "usage: broker.sh start DIR [PID] | secure DIR [PID] | stop DIR | port DIR | pid DIR"
+[ $# -ge 2 ] || fail "usage: broker.sh start DIR [PID] | secure DIR [PID] | stop DIR | port DIR | pid DIR | java ARGS..."
 case $1 in
   start) start "$2" "${3:-}" ;;
   secure)
@@ -154,6 +156,11 @@ case $1 in
     ;;
   stop) stop "$2" ;;
   port) alive "$2" || fail "no broker runs in $2"; cat "$2/bootstrap" ;;
+  java)
+    shift
+    fetch
+    java_kafka "$@"
+    ;;
   pid) alive "$2" || fail "no broker runs in $2"; cat "$2/pid" ;;
   *) fail "unknown command $1" ;;
 esac

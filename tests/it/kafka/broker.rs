@@ -41,7 +41,7 @@ pub(super) fn secure(test: &str) -> Option<Broker> {
     Broker::start("secure").map_err(|reason| skipped(test, &reason)).ok()
 }
 
-fn skipped(test: &str, reason: &str) {
+pub(super) fn skipped(test: &str, reason: &str) {
     // Not eprintln: the harness would keep it to itself.
     let _ = writeln!(std::io::stderr(), "SKIPPED kafka::{test}: {}", reason.trim());
 }
@@ -100,6 +100,12 @@ impl Drop for Broker {
         let _ = script("stop", &self.folder).status();
         let _ = std::fs::remove_dir_all(&self.folder);
     }
+}
+
+/// Runs Java with Kafka's class path, which was fetched when the broker was started.
+pub(super) fn java(args: &[&str]) -> std::process::Output {
+    let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kafka/broker.sh"));
+    command.arg("java").args(args).stdin(Stdio::null()).output().expect("bash runs")
 }
 
 /// Sends a signal to a process.
