@@ -286,6 +286,12 @@ mod tests {
     }
 
     #[test]
+    fn a_session_cannot_set_them() {
+        let error = crate::config::check_property("kafka.sasl.username", Some("bob")).unwrap_err();
+        assert!(error.hint().is_some_and(|h| h.contains("--kafka-config")), "{error:?}");
+    }
+
+    #[test]
     fn secrets_are_not_shown() {
         let text = "sasl.username=alice\nsasl.password=hush\nssl.key.password=hush\nssl.keystore.password=hush";
         let properties = ClientProperties::read(text, "f").unwrap();

@@ -149,6 +149,8 @@ struct Shared {
     /// Last line of each facility, and how many were held back since.
     lines: Mutex<BTreeMap<String, (Duration, u64)>>,
     trouble: Mutex<Option<String>>,
+    /// The last login or handshake that failed.
+    refusal: Mutex<Option<(RDKafkaErrorCode, String)>>,
     /// A request may have been repeated: the producer must not be used for another transaction.
     suspicious: AtomicBool,
     delivered: AtomicU64,
@@ -164,6 +166,7 @@ impl Events {
             clock,
             lines: Mutex::default(),
             trouble: Mutex::default(),
+            refusal: Mutex::default(),
             suspicious: AtomicBool::default(),
             delivered: AtomicU64::default(),
             failure: Mutex::default(),
@@ -207,6 +210,9 @@ impl Events {
     /// An error that concerns the client as a whole.
     pub(super) fn problem(&self, code: RDKafkaErrorCode, reason: &str) {
         self.0.suspicious.store(true, Ordering::SeqCst);
+        if matches!(code, RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SSL) {
+            *self.0.refusal.lock() = Some((code, without_prefix(reason).to_owned()));
+        }
         self.line(3, "ERROR", &format!("{reason} ({code:?})"));
     }
 
@@ -239,6 +245,11 @@ impl Events {
 
     pub(super) fn suspicious(&self) -> bool {
         self.0.suspicious.load(Ordering::SeqCst)
+    }
+
+    /// Why a broker would not have us, if that was seen.
+    pub(super) fn refusal(&self) -> Option<(RDKafkaErrorCode, String)> {
+        self.0.refusal.lock().clone()
     }
 
     pub(super) fn trouble(&self) -> Option<String> {
@@ -367,17 +378,14 @@ pub(super) fn failed_with(doing: &str, code: RDKafkaErrorCode) -> Error {
 }
 
 /// A login or a handshake that was refused: trying again with the same settings does not help.
-pub(super) fn refused(code: RDKafkaErrorCode, bootstrap: &str) -> Option<Error> {
+pub(super) fn refused(code: RDKafkaErrorCode, bootstrap: &str) -> Error {
     match code {
-        RDKafkaErrorCode::Authentication => Some(
-            Error::io(format!("Kafka at {bootstrap} refused the login"))
-                .with_hint("see sasl.mechanism, sasl.username and sasl.password in the file of --kafka-config"),
-        ),
-        RDKafkaErrorCode::SSL => Some(Error::io(format!("no TLS connection to Kafka at {bootstrap}")).with_hint(
+        RDKafkaErrorCode::Authentication => Error::io(format!("Kafka at {bootstrap} refused the login"))
+            .with_hint("see sasl.mechanism, sasl.username and sasl.password in the file of --kafka-config"),
+        _ => Error::io(format!("no TLS connection to Kafka at {bootstrap}")).with_hint(
             "see that this is a TLS port, and that ssl.ca.location in the file of --kafka-config names the authority \
              of its certificate",
-        )),
-        _ => None,
+        ),
     }
 }
 

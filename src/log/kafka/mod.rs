@@ -45,6 +45,9 @@ const STABLE_TRY: Duration = Duration::from_millis(400);
 /// How long the first question waits before it is looked whether the login was refused.
 const GREETING_TRY: Duration = Duration::from_millis(500);
 
+/// How long to go on asking after a login was refused.
+const REFUSAL_WAIT: Duration = Duration::from_secs(1);
+
 /// A Kafka cluster. Cheap to clone.
 #[derive(Clone)]
 pub struct KafkaLog(Arc<Cluster>);
@@ -85,8 +88,9 @@ impl KafkaLog {
             .asker("tidegate-metadata", "read_committed")
             .create_with_context(events("metadata"))
             .map_err(|e| failed("make a client", e))?;
-        let producer = Mutex::new(Sender::new(&settings.producer(), "producer", clock.clone())?);
-        let id = greet(&asker, &settings, &clock)?;
+        let producer = Sender::new(&settings.producer(), "producer", clock.clone())?;
+        let id = greet(&asker, producer.events(), &settings.bootstrap, &clock)?;
+        let producer = Mutex::new(producer);
         let (counts, recent) = (Mutex::default(), Mutex::default());
         let cluster = Cluster { settings, clock, id, admin, asker, committed_asker, producer, counts, recent };
         Ok(Arc::new(KafkaLog(Arc::new(cluster))))
@@ -215,27 +219,30 @@ impl Log for KafkaLog {
     }
 }
 
-/// Waits for the first answer of a cluster, which tells its id. A login that is refused ends the wait.
-fn greet(asker: &BaseConsumer<Events>, settings: &KafkaSettings, clock: &SharedClock) -> Result<String> {
-    let deadline = clock.monotonic() + ANSWER_WAIT;
-    let error = loop {
+/// Waits for the first answer of a cluster, which tells its id. A login that is refused ends the wait: `events` are those
+/// of another client, which tries the same at the same time and whose own thread takes its errors at once.
+fn greet(asker: &BaseConsumer<Events>, events: &Events, bootstrap: &str, clock: &SharedClock) -> Result<String> {
+    let begin = clock.monotonic();
+    loop {
         if let Some(id) = asker.client().fetch_cluster_id(GREETING_TRY) {
             return Ok(id);
         }
-        // Serves the log lines, too: the last one says what is wrong.
-        let code = asker.poll(Duration::ZERO).and_then(|event| event.err()).and_then(|e| e.rdkafka_error_code());
-        if let Some(refused) = code.and_then(|code| refused(code, &settings.bootstrap)) {
-            break refused;
+        // Serves the log lines: the last one says what is wrong.
+        let _ = asker.poll(Duration::ZERO);
+        let waited = clock.monotonic().saturating_sub(begin);
+        // Another broker of the list may be a better one.
+        if let Some((code, reason)) = events.refusal().filter(|_| waited > REFUSAL_WAIT) {
+            return Err(refused(code, bootstrap).with_detail(reason));
         }
-        if clock.monotonic() > deadline {
-            break Error::io(format!("no Kafka broker answers at {}", settings.bootstrap))
+        if waited > ANSWER_WAIT {
+            let error = Error::io(format!("no Kafka broker answers at {bootstrap}"))
                 .with_hint("see that the broker runs and that its address is right");
+            return Err(match asker.client().context().trouble() {
+                Some(trouble) => error.with_detail(trouble),
+                None => error,
+            });
         }
-    };
-    Err(match asker.client().context().trouble() {
-        Some(trouble) => error.with_detail(trouble),
-        None => error,
-    })
+    }
 }
 
 /// Committed offsets of some partitions; an error of one partition is an error.
