@@ -10,6 +10,8 @@ use std::sync::atomic::AtomicBool;
 const STOP_SECONDS: u64 = 20;
 /// Rows of one load.
 const KEYS: u64 = 10;
+/// Rows that the load holds at most while the broker is away: half of what its client takes.
+const WAITING_MAX: i32 = 50_000;
 const SINKS: [&str; 2] = ["COPY", "COUNTS"];
 /// A look at topics, its pause, and what a busy machine adds.
 const TOLD_MAX: Duration = Duration::from_secs(16);
@@ -28,6 +30,10 @@ fn feed(bootstrap: &str, stop: &AtomicBool) -> u64 {
     let producer: BaseProducer = config.create().unwrap();
     let mut next = 0;
     while !stop.load(Ordering::Relaxed) {
+        if producer.in_flight_count() > WAITING_MAX {
+            producer.poll(Duration::from_millis(20));
+            continue;
+        }
         for id in next..next + KEYS {
             let (key, value) = (format!("k{}", id % KEYS), format!("{{\"ID\":{id}}}"));
             producer.send(BaseRecord::to("in").partition(0).key(&key).payload(&value)).map_err(|e| e.0).unwrap();
