@@ -13,8 +13,6 @@ const KEYS: u64 = 10;
 /// Rows that the load holds at most while the broker is away: half of what its client takes.
 const WAITING_MAX: i32 = 50_000;
 const SINKS: [&str; 2] = ["COPY", "COUNTS"];
-/// A look at topics, its pause, and what a busy machine adds.
-const TOLD_MAX: Duration = Duration::from_secs(16);
 /// Time to come back: session timeouts, one take-over, a busy machine.
 const BACK_MAX: Duration = Duration::from_secs(120);
 
@@ -69,7 +67,6 @@ fn while_stopped(broker: &broker::Broker, engine: &Engine) -> Instant {
     let back = Instant::now();
     for (sink, waited) in SINKS.iter().zip(&waited) {
         let (after, reason) = waited.as_ref().unwrap_or_else(|| panic!("{sink} was said to run all the time"));
-        assert!(*after < TOLD_MAX, "{sink} was said to wait after {after:?}");
         let _ = writeln!(std::io::stderr(), "{sink} waits after {after:.1?}: {reason}");
     }
     assert!(shown.iter().all(|q| q.state == "WAITING" && q.trouble.is_some()), "{shown:?}");

@@ -31,7 +31,8 @@ fn reason(engine: &Engine, sink: &str) -> String {
     })
 }
 
-fn commits(engine: &Engine, sink: &str) -> u64 {
+/// Records that it has read; more than there are when it had to begin an epoch again.
+fn consumed(engine: &Engine, sink: &str) -> u64 {
     let id = format!("_{sink}_");
     engine.queries().iter().find(|(q, _)| q.contains(&id)).map_or(0, |(_, query)| query.counts().consumed)
 }
@@ -56,8 +57,8 @@ fn a_query_stops_when_its_topic_is_not_the_one_it_began_with() {
     }
     let plain = format!("WITH (KAFKA_TOPIC='{}')", name("plain"));
     run(&first, &format!("CREATE STREAM p_grown {plain} AS SELECT k, n + 1 AS n FROM grown;"));
-    for (sink, consumed) in [("C_ANEW", 2), ("C_GROWN", 4), ("C_GONE", 2), ("C_SAME", 2), ("P_GROWN", 4)] {
-        until(sink, NOTICED_MAX, || (commits(&first, sink) == consumed).then_some(()));
+    for (sink, rows) in [("C_ANEW", 2), ("C_GROWN", 4), ("C_GONE", 2), ("C_SAME", 2), ("P_GROWN", 4)] {
+        until(sink, NOTICED_MAX, || (consumed(&first, sink) >= rows).then_some(()));
     }
 
     log.delete_topic(&name("anew")).unwrap();
@@ -81,7 +82,7 @@ fn a_query_stops_when_its_topic_is_not_the_one_it_began_with() {
     let grown = reason(&first, "P_GROWN");
     assert!(grown.contains("DROP STREAM P_GROWN DELETE TOPIC, then DROP STREAM GROWN"), "{grown}");
     rows(&log, &name("same"), 1, &["{\"N\":3}"]);
-    until("the others go on", NOTICED_MAX, || (commits(&first, "C_SAME") == 3).then_some(()));
+    until("the others go on", NOTICED_MAX, || (consumed(&first, "C_SAME") >= 3).then_some(()));
     assert_eq!(state_of(&first, "C_SAME"), State::Running);
     first.close();
     drop(first);
@@ -100,8 +101,8 @@ fn a_query_stops_when_its_topic_is_not_the_one_it_began_with() {
     let with = format!("WITH (KAFKA_TOPIC='{}', VALUE_FORMAT='JSON')", name("grown"));
     run(&second, &format!("CREATE STREAM grown (k STRING KEY, n INT) {with};"));
     run(&second, &format!("CREATE STREAM p_grown {plain} AS SELECT k, n + 1 AS n FROM grown;"));
-    until("c_anew counts", NOTICED_MAX, || (commits(&second, "C_ANEW") == 3).then_some(()));
-    until("p_grown reads", NOTICED_MAX, || (commits(&second, "P_GROWN") == 4).then_some(()));
+    until("c_anew counts", NOTICED_MAX, || (consumed(&second, "C_ANEW") >= 3).then_some(()));
+    until("p_grown reads", NOTICED_MAX, || (consumed(&second, "P_GROWN") >= 4).then_some(()));
     std::thread::sleep(Duration::from_secs(6));
     assert_eq!((state_of(&second, "C_ANEW"), state_of(&second, "P_GROWN")), (State::Running, State::Running));
     let counts = read_settled(&log, &name("counts-anew"), 0);
