@@ -44,8 +44,8 @@ pub struct Place {
     #[arg(long, global = true, value_name = "URL", value_parser = url,
           conflicts_with_all = ["data", "temp", "bootstrap_servers"])]
     pub server: Option<String>,
-    /// File with further client settings, one name=value a line.
-    #[arg(long, global = true, value_name = "FILE", requires = "bootstrap_servers")]
+    /// File with settings of the Kafka clients, such as a login, one name=value a line.
+    #[arg(long, global = true, value_name = "FILE", conflicts_with_all = ["data", "temp", "server"])]
     pub kafka_config: Option<PathBuf>,
     /// Name of this installation: part of every internal topic and group.
     #[arg(long, global = true, value_name = "ID", default_value = "default_")]

@@ -3,7 +3,10 @@
 //! The keys of the four kinds of clients are those of the exactly-once protocol (see [`super::session`]); the user's own
 //! properties come before them, so that nobody can switch a promise off by accident.
 
+use super::ffi::Reports;
+use crate::config::kafka::ClientProperties;
 use crate::error::{Error, Kind};
+use crate::log::TopicPartition;
 use crate::types::clock::SharedClock;
 use parking_lot::{Condvar, Mutex};
 use rdkafka::TopicPartitionList;
@@ -34,20 +37,20 @@ pub(super) const RETRY_BACKOFF_MS: u32 = 100;
 pub struct KafkaSettings {
     /// `HOST:PORT[,HOST:PORT...]`.
     pub bootstrap: String,
-    /// Further settings of librdkafka by their names, such as `security.protocol`.
-    pub properties: BTreeMap<String, String>,
+    /// Further settings, such as `security.protocol`.
+    pub properties: ClientProperties,
 }
 
 impl KafkaSettings {
     /// A cluster without further settings.
     pub fn new(bootstrap: impl Into<String>) -> KafkaSettings {
-        KafkaSettings { bootstrap: bootstrap.into(), properties: BTreeMap::new() }
+        KafkaSettings { bootstrap: bootstrap.into(), properties: ClientProperties::default() }
     }
 
     fn base(&self, keys: &[(&str, &str)]) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.bootstrap).set("client.id", "tidegate");
-        for (key, value) in &self.properties {
+        for (key, value) in self.properties.iter() {
             config.set(key, value);
         }
         for (key, value) in keys {
@@ -137,6 +140,15 @@ const PRODUCER: [(&str, &str); 9] = [
     ("queue.buffering.max.kbytes", "1048576"),
 ];
 
+/// Rows that were delivered to one partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Landing {
+    /// Offset of the last one.
+    pub(super) last: i64,
+    /// How many.
+    pub(super) rows: u64,
+}
+
 /// What one client has told: trouble, reports, signs of repeated requests.
 #[derive(Clone)]
 pub(super) struct Events(Arc<Shared>);
@@ -148,9 +160,12 @@ struct Shared {
     /// Last line of each facility, and how many were held back since.
     lines: Mutex<BTreeMap<String, (Duration, u64)>>,
     trouble: Mutex<Option<String>>,
+    /// The last login or handshake that failed.
+    refusal: Mutex<Option<(RDKafkaErrorCode, String)>>,
     /// A request may have been repeated: the producer must not be used for another transaction.
     suspicious: AtomicBool,
     delivered: AtomicU64,
+    landed: Mutex<BTreeMap<TopicPartition, Landing>>,
     failure: Mutex<Option<RDKafkaErrorCode>>,
     /// Told after every report; its lock is that of `failure`.
     report: Condvar,
@@ -163,8 +178,10 @@ impl Events {
             clock,
             lines: Mutex::default(),
             trouble: Mutex::default(),
+            refusal: Mutex::default(),
             suspicious: AtomicBool::default(),
             delivered: AtomicU64::default(),
+            landed: Mutex::default(),
             failure: Mutex::default(),
             report: Condvar::new(),
         }))
@@ -206,17 +223,30 @@ impl Events {
     /// An error that concerns the client as a whole.
     pub(super) fn problem(&self, code: RDKafkaErrorCode, reason: &str) {
         self.0.suspicious.store(true, Ordering::SeqCst);
+        if matches!(code, RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SSL) {
+            *self.0.refusal.lock() = Some((code, without_prefix(reason).to_owned()));
+        }
         self.line(3, "ERROR", &format!("{reason} ({code:?})"));
     }
 
     /// Counts delivery reports.
-    pub(super) fn reported(&self, delivered: u64, failed: Option<RDKafkaErrorCode>) {
+    pub(super) fn reported(&self, reports: Reports) {
+        if let Some((at, last)) = reports.last {
+            let mut landed = self.0.landed.lock();
+            let rows = landed.get(&at).map_or(0, |l| l.rows) + reports.delivered;
+            landed.insert(at, Landing { last, rows });
+        }
         let mut failure = self.0.failure.lock();
-        if let Some(code) = failed {
+        if let Some(code) = reports.failed {
             failure.get_or_insert(code);
         }
-        self.0.delivered.fetch_add(delivered, Ordering::SeqCst);
+        self.0.delivered.fetch_add(reports.delivered, Ordering::SeqCst);
         self.0.report.notify_all();
+    }
+
+    /// What was delivered since this was asked last, partition by partition.
+    pub(super) fn take_landed(&self) -> BTreeMap<TopicPartition, Landing> {
+        std::mem::take(&mut self.0.landed.lock())
     }
 
     /// Waits until `total` rows were delivered or one was not, at most for `timeout`.
@@ -238,6 +268,11 @@ impl Events {
 
     pub(super) fn suspicious(&self) -> bool {
         self.0.suspicious.load(Ordering::SeqCst)
+    }
+
+    /// Why a broker would not have us, if that was seen.
+    pub(super) fn refusal(&self) -> Option<(RDKafkaErrorCode, String)> {
+        self.0.refusal.lock().clone()
     }
 
     pub(super) fn trouble(&self) -> Option<String> {
@@ -362,6 +397,18 @@ pub(super) fn failed_with(doing: &str, code: RDKafkaErrorCode) -> Error {
         }
         Code::MessageSizeTooLarge => error.with_hint("raise max.message.bytes of the topic"),
         _ => error,
+    }
+}
+
+/// A login or a handshake that was refused: trying again with the same settings does not help.
+pub(super) fn refused(code: RDKafkaErrorCode, bootstrap: &str) -> Error {
+    match code {
+        RDKafkaErrorCode::Authentication => Error::io(format!("Kafka at {bootstrap} refused the login"))
+            .with_hint("see sasl.mechanism, sasl.username and sasl.password in the file of --kafka-config"),
+        _ => Error::io(format!("no TLS connection to Kafka at {bootstrap}")).with_hint(
+            "see that this is a TLS port, and that ssl.ca.location in the file of --kafka-config names the authority \
+             of its certificate",
+        ),
     }
 }
 
