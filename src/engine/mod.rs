@@ -24,6 +24,7 @@ mod insert;
 mod inserts;
 mod open;
 mod push;
+mod pushes;
 mod rehearse;
 mod show;
 mod types;
@@ -95,6 +96,8 @@ struct Inner {
     state: Mutex<State>,
     /// Numbers of push queries.
     transient: AtomicU64,
+    /// Push queries that are being read.
+    pushes: Arc<pushes::Pushes>,
 }
 
 /// What statements read and change.
@@ -172,7 +175,9 @@ impl Engine {
             Statement::CreateAs(create) => self.create_as(create, parsed, session)?,
             Statement::InsertValues(insert) => self.insert_values(insert)?,
             Statement::InsertSelect(insert) => self.insert_select(insert, parsed, session)?,
-            Statement::Select(select) if select.emit.is_some() => return self.push_query(select, session),
+            Statement::Select(select) if select.emit.is_some() => {
+                return self.push_query(select, &parsed.text, session);
+            }
             Statement::Select(_) | Statement::Batch(_) => return self.batch_query(&parsed.statement, session),
             Statement::CreateType(create) => self.create_type(create, parsed, session)?,
             Statement::DropType { name, if_exists } => self.drop_type(name, *if_exists, parsed, session)?,

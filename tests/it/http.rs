@@ -16,15 +16,15 @@ const TIDEGATE: &str = env!("CARGO_BIN_EXE_tidegate");
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A server process on a free port and a log in memory (or where `place` says).
-struct Server {
+pub(crate) struct Server {
     process: Child,
-    address: String,
+    pub(crate) address: String,
     agent: ureq::Agent,
     errors: Receiver<String>,
 }
 
 impl Server {
-    fn start() -> Server {
+    pub(crate) fn start() -> Server {
         Server::at(&["--temp"])
     }
 

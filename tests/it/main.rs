@@ -7,6 +7,7 @@ mod architecture;
 mod batch;
 mod batches;
 mod cli;
+mod clients;
 mod compatibility;
 mod crash;
 mod disk_full;

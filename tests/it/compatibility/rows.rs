@@ -83,7 +83,7 @@ pub(crate) const STATEMENTS: &[Row] = &[
     row(
         "SHOW, LIST STREAMS, TABLES, TOPICS, QUERIES, PROPERTIES, FUNCTIONS, TYPES, VARIABLES",
         Yes,
-        "EXTENDED shows the same",
+        "TOPICS EXTENDED shows the same as TOPICS",
         &[
             "SHOW STREAMS EXTENDED",
             "LIST TABLES",

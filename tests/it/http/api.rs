@@ -218,3 +218,52 @@ fn the_first_line_may_hold_the_whole_address() {
     stream.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("\"streams\":[]"), "{answer}");
 }
+
+#[test]
+fn a_push_query_is_listed_and_can_be_terminated() {
+    let server = Server::start();
+    server.ksql(SOURCE);
+    let mut live = server.lines("SELECT v FROM s EMIT CHANGES;");
+    let id = live.next().unwrap()["queryId"].as_str().unwrap().to_owned();
+    let shown = server.ksql("SHOW QUERIES;");
+    let query = &shown[0]["queries"][0];
+    assert_eq!((&query["id"], &query["queryType"], &query["state"]), (&json!(id), &json!("PUSH"), &json!("RUNNING")));
+    assert_eq!((&query["queryString"], &query["sinks"]), (&json!("SELECT v FROM s EMIT CHANGES;"), &json!([])));
+    let ended = server.ksql(&format!("SHOW STREAMS; TERMINATE {id};"));
+    assert_eq!(ended[1]["@type"], "terminate_query");
+    assert_eq!((&ended[1]["queryId"], &ended[1]["wasTerminated"]), (&json!(id), &json!(true)));
+    assert_eq!(live.next(), None, "its rows end");
+    until("it is no more listed", || server.ksql("SHOW QUERIES;")[0]["queries"] == json!([]));
+    assert!(server.refused(&format!("TERMINATE {id};"))["message"].as_str().unwrap().contains(&id.to_uppercase()));
+}
+
+#[test]
+fn extended_lists_describe_each() {
+    let server = Server::start();
+    let none = server.ksql("SHOW STREAMS EXTENDED; LIST TABLES EXTENDED; SHOW QUERIES EXTENDED;");
+    assert_eq!((&none[0]["@type"], &none[0]["sourceDescriptions"]), (&json!("source_descriptions"), &json!([])));
+    assert_eq!((&none[2]["@type"], &none[2]["queryDescriptions"]), (&json!("query_descriptions"), &json!([])));
+    server.ksql(SOURCE);
+    server.ksql("CREATE TABLE c AS SELECT v, COUNT(*) AS n FROM s GROUP BY v;");
+    let all = server.ksql("SHOW STREAMS EXTENDED; LIST TABLES EXTENDED; SHOW QUERIES EXTENDED;");
+    let stream = &all[0]["sourceDescriptions"][0];
+    assert_eq!((&stream["name"], &stream["extended"], &stream["partitions"]), (&json!("S"), &json!(true), &json!(1)));
+    assert_eq!(stream["readQueries"][0]["id"], "CTAS_C_1");
+    assert_eq!(all[1]["sourceDescriptions"][0]["name"], "C");
+    let query = &all[2]["queryDescriptions"][0];
+    assert_eq!((&query["id"], &query["queryType"]), (&json!("CTAS_C_1"), &json!("PERSISTENT")));
+    assert!(query["executionPlan"].as_str().unwrap().contains("Aggregate"), "{query}");
+}
+
+#[test]
+fn what_belongs_to_the_server_is_not_overridden() {
+    let server = Server::start();
+    assert_eq!(server.get("/is_valid_property/auto.offset.reset"), (200, json!(true)));
+    for name in ["ksql.service.id", "bootstrap.servers", "ksql.streams.state.dir"] {
+        let (status, body) = server.get(&format!("/is_valid_property/{name}"));
+        assert_eq!((status, &body["error_code"]), (400, &json!(40000)), "{body}");
+        let body = json!({ "ksql": "SHOW STREAMS;", "streamsProperties": { name: "x" } });
+        let (status, body) = server.post("/ksql", &body);
+        assert_eq!((status, body["message"].as_str().unwrap().contains("Cannot override property")), (400, true));
+    }
+}
