@@ -12,8 +12,10 @@ pub mod answer;
 pub mod cell;
 pub mod command_log;
 pub mod entity;
+pub mod names;
 pub mod outcome;
 pub mod query;
+pub mod readable;
 pub mod session;
 pub mod topics;
 
@@ -23,6 +25,7 @@ mod bounded;
 mod insert;
 mod inserts;
 mod open;
+mod print;
 mod push;
 mod pushes;
 mod rehearse;
@@ -208,7 +211,7 @@ impl Engine {
                 false => Entity::Warning(format!("Cannot undefine variable '{name}' which was never defined")),
             },
             Statement::DescribeFunction(name) => show::describe_function(name)?,
-            Statement::Print(_) => return Err(unsupported("PRINT")),
+            Statement::Print(print) => return self.print(print),
             Statement::Unsupported { what, span } => return Err(unsupported(what).at(*span)),
         };
         Ok(Answer::Entity(entity))

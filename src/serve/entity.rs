@@ -189,7 +189,7 @@ fn fields(schema: &Schema) -> Vec<Value> {
 }
 
 /// A type as the API describes it: base type, fields of a struct, member of an array or map, DECIMAL's parameters.
-fn type_json(ty: &SqlType) -> Value {
+pub(super) fn type_json(ty: &SqlType) -> Value {
     let base = |name: &str| json!({ "type": name, "fields": null, "memberSchema": null });
     match ty {
         SqlType::Array(item) => json!({ "type": "ARRAY", "fields": null, "memberSchema": type_json(item) }),

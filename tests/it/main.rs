@@ -37,6 +37,7 @@ mod rows;
 mod scalar;
 mod scalar_errors;
 mod session_model;
+mod shell;
 mod simulated_log;
 mod simulation;
 mod split_law;
