@@ -58,16 +58,29 @@ pub(crate) fn sessions() {
     for keys in [1_000, 100_000] {
         // A key comes every `keys` milliseconds on average: about seven rows a session.
         let input = input(keys, ROWS, BATCH_ROWS, keys);
-        let floor = best(|| table_loop(&input));
-        for (name, mode) in [("Each", Mode::Each), ("Last", Mode::Last)] {
-            let cost = best(|| {
-                let mut spec = spec(WindowKind::Session { gap_ms: keys * 2 }, false);
-                spec.window.iter_mut().for_each(|w| w.grace_ms = Some(keys));
-                let mut operator = SessionOperator::new(&spec, mode).expect("the window is a session");
-                run(&mut operator, &input, mode)
-            });
-            ratio(&format!("session {name}, {keys} keys"), cost, floor);
-        }
+        sessions_over(&format!("{keys} keys"), &input, keys * 2, keys);
+    }
+    // Ten rows a millisecond, at most half a second late: a gap of a second makes nearly every row a session of its own,
+    // one of twenty seconds joins about seven.
+    let mut dense = input(100_000, ROWS, BATCH_ROWS, 5_000);
+    for batch in &mut dense {
+        batch.rowtime = batch.rowtime.iter().map(|time| time / 10).collect::<Vec<_>>().into();
+    }
+    for gap in [1_000, 20_000] {
+        sessions_over(&format!("100000 keys, 10 rows/ms, gap {gap} ms"), &dense, gap, 1_000);
+    }
+}
+
+fn sessions_over(what: &str, input: &[ChangeBatch], gap_ms: i64, grace_ms: i64) {
+    let floor = best(|| table_loop(input));
+    for (name, mode) in [("Each", Mode::Each), ("Last", Mode::Last)] {
+        let cost = best(|| {
+            let mut spec = spec(WindowKind::Session { gap_ms }, false);
+            spec.window.iter_mut().for_each(|w| w.grace_ms = Some(grace_ms));
+            let mut operator = SessionOperator::new(&spec, mode).expect("the window is a session");
+            run(&mut operator, input, mode)
+        });
+        ratio(&format!("session {name}, {what}"), cost, floor);
     }
 }
 

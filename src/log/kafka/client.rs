@@ -3,7 +3,9 @@
 //! The keys of the four kinds of clients are those of the exactly-once protocol (see [`super::session`]); the user's own
 //! properties come before them, so that nobody can switch a promise off by accident.
 
+use super::ffi::Reports;
 use crate::error::{Error, Kind};
+use crate::log::TopicPartition;
 use crate::types::clock::SharedClock;
 use parking_lot::{Condvar, Mutex};
 use rdkafka::TopicPartitionList;
@@ -137,6 +139,15 @@ const PRODUCER: [(&str, &str); 9] = [
     ("queue.buffering.max.kbytes", "1048576"),
 ];
 
+/// Rows that were delivered to one partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Landing {
+    /// Offset of the last one.
+    pub(super) last: i64,
+    /// How many.
+    pub(super) rows: u64,
+}
+
 /// What one client has told: trouble, reports, signs of repeated requests.
 #[derive(Clone)]
 pub(super) struct Events(Arc<Shared>);
@@ -151,6 +162,7 @@ struct Shared {
     /// A request may have been repeated: the producer must not be used for another transaction.
     suspicious: AtomicBool,
     delivered: AtomicU64,
+    landed: Mutex<BTreeMap<TopicPartition, Landing>>,
     failure: Mutex<Option<RDKafkaErrorCode>>,
     /// Told after every report; its lock is that of `failure`.
     report: Condvar,
@@ -165,6 +177,7 @@ impl Events {
             trouble: Mutex::default(),
             suspicious: AtomicBool::default(),
             delivered: AtomicU64::default(),
+            landed: Mutex::default(),
             failure: Mutex::default(),
             report: Condvar::new(),
         }))
@@ -210,13 +223,23 @@ impl Events {
     }
 
     /// Counts delivery reports.
-    pub(super) fn reported(&self, delivered: u64, failed: Option<RDKafkaErrorCode>) {
+    pub(super) fn reported(&self, reports: Reports) {
+        if let Some((at, last)) = reports.last {
+            let mut landed = self.0.landed.lock();
+            let rows = landed.get(&at).map_or(0, |l| l.rows) + reports.delivered;
+            landed.insert(at, Landing { last, rows });
+        }
         let mut failure = self.0.failure.lock();
-        if let Some(code) = failed {
+        if let Some(code) = reports.failed {
             failure.get_or_insert(code);
         }
-        self.0.delivered.fetch_add(delivered, Ordering::SeqCst);
+        self.0.delivered.fetch_add(reports.delivered, Ordering::SeqCst);
         self.0.report.notify_all();
+    }
+
+    /// What was delivered since this was asked last, partition by partition.
+    pub(super) fn take_landed(&self) -> BTreeMap<TopicPartition, Landing> {
+        std::mem::take(&mut self.0.landed.lock())
     }
 
     /// Waits until `total` rows were delivered or one was not, at most for `timeout`.

@@ -113,6 +113,12 @@ impl Member {
         })
     }
 
+    /// Makes room for another member of this process: two of one name would shut each other out in turn.
+    pub(super) fn step_back(&self) {
+        self.consumer.unsubscribe();
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
     fn context(&self) -> &Membership {
         self.consumer.client().context()
     }

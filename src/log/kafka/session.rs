@@ -12,6 +12,7 @@
 //! The task topic has one partition a task, beside whose offset stands the task's [`Blob`], and a last one for the text
 //! of the query as a whole.
 
+mod doubt;
 mod orphans;
 mod recovery;
 
@@ -36,6 +37,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
+
+use doubt::Landed;
 
 /// Time for `init_transactions`; it takes 0.05 to 1 s.
 const INIT_WAIT: Duration = Duration::from_secs(30);
@@ -109,6 +112,10 @@ pub(super) struct KafkaSession {
     asked: bool,
     /// Partitions in which nothing of ours was left open by a failure.
     looked_at: BTreeSet<TopicPartition>,
+    /// Something has failed since the session began.
+    failed: bool,
+    /// Where the last committed row of each partition stands.
+    landed: BTreeMap<TopicPartition, i64>,
     pause: Duration,
     checked: Duration,
     /// Why nothing can be written any more.
@@ -182,6 +189,8 @@ impl KafkaSession {
             doubtful: false,
             asked: false,
             looked_at: BTreeSet::new(),
+            failed: false,
+            landed: BTreeMap::new(),
             pause: PAUSE_MIN,
             checked: log.clock().monotonic(),
             ended: None,
@@ -288,6 +297,7 @@ impl KafkaSession {
         self.end_orphans(epoch)?;
         let sender = self.sender.as_mut().ok_or_else(|| Failure::of("no producer"))?;
         sender.outlet().begin().map_err(|e| Failure::call("begin", e))?;
+        sender.events().take_landed();
         for (topic, records) in &epoch.records {
             sender.send(topic, records)?;
         }
@@ -333,7 +343,8 @@ impl KafkaSession {
     }
 
     /// After a commit that stands.
-    fn settle(&mut self, epoch: &Epoch) {
+    fn settle(&mut self, epoch: &Epoch, landed: Landed) {
+        self.landed.extend(landed.into_iter().map(|(at, landing)| (at, landing.last)));
         let now = self.log.clock().monotonic();
         let mut recent = self.log.recent().lock();
         for at in written(epoch) {
@@ -414,18 +425,15 @@ impl Session for KafkaSession {
         match self.attempt(epoch, &sequence) {
             Ok(()) => {
                 self.standing = sequence;
-                self.settle(epoch);
+                let landed = self.sender.as_ref().map(|sender| sender.events().take_landed());
+                self.settle(epoch, landed.unwrap_or_default());
                 Ok(Outcome::Committed)
             }
             Err(failure) => {
                 // One of the topics may be gone.
                 epoch.records.iter().for_each(|(topic, _)| self.log.forget_count(topic));
-                let after = std::mem::replace(&mut self.offsets, before);
-                let outcome = self.resolve(failure, &sequence, Some(epoch))?;
-                if outcome == Outcome::Committed {
-                    self.offsets = after;
-                }
-                Ok(outcome)
+                self.offsets = before;
+                self.resolve(failure, &sequence, Some(epoch))
             }
         }
     }

@@ -80,7 +80,10 @@ impl Broker {
 impl Drop for Broker {
     fn drop(&mut self) {
         let _ = script("stop", &self.folder).status();
-        let _ = std::fs::remove_dir_all(&self.folder);
+        // After a failure the broker's files tell what happened; the next run clears them away.
+        if !std::thread::panicking() {
+            let _ = std::fs::remove_dir_all(&self.folder);
+        }
     }
 }
 

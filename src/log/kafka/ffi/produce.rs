@@ -2,8 +2,8 @@
 //! 100 ms in every flush (librdkafka's own flush spins instead), and looks the topic up by name for every row.
 
 use super::{milliseconds, text};
-use crate::log::Header;
 use crate::log::kafka::client::{Events, Membership};
+use crate::log::{Header, TopicPartition};
 use parking_lot::RwLock;
 use rdkafka::TopicPartitionList;
 use rdkafka::bindings as sys;
@@ -193,8 +193,8 @@ impl Outlet {
             }
             sys::rd_kafka_event_destroy(event);
             // Only now: a commit waits for reports that were counted but not yet put away.
-            if let Some((delivered, failed)) = reports {
-                self.events().reported(delivered, failed);
+            if let Some(reports) = reports {
+                self.events().reported(reports);
             }
         }
     }
@@ -245,24 +245,37 @@ impl Outlet {
     }
 }
 
-/// Rows that a report event says were delivered, and the code of the last one that was not.
-///
+/// What one event of delivery reports says; librdkafka makes one for the rows of one request and partition.
+#[derive(Debug, Default)]
+pub(in crate::log::kafka) struct Reports {
+    /// Rows that were delivered.
+    pub(in crate::log::kafka) delivered: u64,
+    /// Where the last of them stands.
+    pub(in crate::log::kafka) last: Option<(TopicPartition, i64)>,
+    /// Code of the last row that was not.
+    pub(in crate::log::kafka) failed: Option<RDKafkaErrorCode>,
+}
+
 /// # Safety
 /// `event` is a valid event of delivery reports.
-unsafe fn counted(event: *mut sys::rd_kafka_event_t) -> (u64, Option<RDKafkaErrorCode>) {
-    let (mut delivered, mut failed) = (0, None);
-    // SAFETY: promised by the caller; messages live as long as their event.
+unsafe fn counted(event: *mut sys::rd_kafka_event_t) -> Reports {
+    let (mut reports, mut last) = (Reports::default(), null());
+    // SAFETY: promised by the caller; messages and their topic handles live as long as their event.
     unsafe {
         let mut message = sys::rd_kafka_event_message_next(event);
         while !message.is_null() {
             match (*message).err {
-                RD_KAFKA_RESP_ERR_NO_ERROR => delivered += 1,
-                code => failed = Some(code.into()),
+                RD_KAFKA_RESP_ERR_NO_ERROR => (reports.delivered, last) = (reports.delivered + 1, message),
+                code => reports.failed = Some(code.into()),
             }
             message = sys::rd_kafka_event_message_next(event);
         }
+        if !last.is_null() && (*last).offset >= 0 {
+            let topic = text(sys::rd_kafka_topic_name((*last).rkt));
+            reports.last = Some((TopicPartition::new(topic.as_str(), (*last).partition), (*last).offset));
+        }
     }
-    (delivered, failed)
+    reports
 }
 
 impl Drop for Outlet {

@@ -7,16 +7,21 @@
 //! transaction ended. The rows stay open, and the *next* transaction of the same producer id, ours, commits them with
 //! its own: an epoch that was given up would stand in the topic beside its repetition.
 //!
-//! So a partition that a producer writes for the first time since a failure is looked at: is anything open there? If so,
-//! a transaction of our own is begun on it and aborted, whose marker ends whatever our producer id has left. Somebody
-//! else's open transaction looks the same and is not touched by this. The same may happen to the partition that holds
-//! the group's offsets; it then answers "not stable yet" for ever.
+//! So before a producer writes a partition for the first time since a failure, a transaction of our own is begun on it and
+//! aborted, whose marker ends whatever our producer id has left. It is not asked first whether anything is open: a broker
+//! that has just come up may answer with a high watermark of some seconds ago and see no open rows. Only at the start of
+//! a session, when nothing has failed, a look must do. Somebody else's open transaction is not touched by this.
+//!
+//! What is open may also be of a commit that *was* answered with Ok: the marker of its rows, or of its offsets, is what
+//! the broker forgot. That must be committed, not aborted. For rows, the commit of the next epoch does it, so nothing is
+//! aborted in a partition whose last committed row is not closed; offsets are simply committed once more. They are
+//! pending in the partition that holds the group's offsets, which then answers "not stable yet" for ever.
 
 use super::*;
 use crate::log::RecordSet;
 
 /// A broker says within this time what stands, unless something is open; then it never does.
-const OPEN_AFTER: Duration = Duration::from_secs(3);
+pub(super) const OPEN_AFTER: Duration = Duration::from_secs(3);
 
 impl KafkaSession {
     /// Ends what is open in the partitions that `epoch` writes and that were not looked at since the last failure.
@@ -25,8 +30,7 @@ impl KafkaSession {
         fresh.retain(|at| !self.looked_at.contains(at));
         let mut open = BTreeSet::new();
         for at in &fresh {
-            let marks = self.log.watermarks(at)?;
-            if marks.stable < marks.high {
+            if self.may_be_open(at)? {
                 open.insert(at.clone());
             }
         }
@@ -35,6 +39,21 @@ impl KafkaSession {
         }
         self.looked_at.append(&mut fresh);
         Ok(())
+    }
+
+    /// Whether rows may be open that were given up.
+    fn may_be_open(&self, at: &TopicPartition) -> Result<bool> {
+        match self.landed.get(at) {
+            _ if !self.failed => {
+                let marks = self.log.watermarks(at)?;
+                Ok(marks.stable < marks.high)
+            }
+            Some(committed) if !self.is_closed(at, *committed)? => {
+                tracing::warn!(target: "kafka", "{} of {} waits for the next commit", at.partition, at.topic);
+                Ok(false)
+            }
+            _ => Ok(true),
+        }
     }
 
     /// An aborted transaction on these partitions: one of the rows of `epoch` each, which nobody will see.
@@ -55,16 +74,20 @@ impl KafkaSession {
         self.abort_and_replace()
     }
 
-    /// Ends pending offsets of our producer id, if there are any. Only when it is known that they were not to be
-    /// committed.
+    /// Ends pending offsets of our producer id, if there are any. Only when it is known that those of the last attempt
+    /// were not to be committed.
     pub(super) fn end_orphaned_offsets(&mut self) -> Result<()> {
-        if stable(&self.stable, &self.task_list(), self.log.clock(), OPEN_AFTER).is_ok() {
+        if self.offsets_are_stable() {
             return Ok(());
+        }
+        let list = committed_list(&self.hasty, &self.task_list(), ANSWER_WAIT)
+            .map_err(|e| failed("read the committed tasks", e))?;
+        let blobs = self.blobs(&list);
+        if blobs.iter().flatten().any(|blob| blob.owner == self.owner && blob.sequence != self.standing) {
+            return self.repeat_standing(&blobs);
         }
         tracing::info!(target: "kafka", "{} ends what is open in its offsets", self.owner);
         let (Some(sender), Some(standing)) = (self.sender.as_ref(), self.member.standing()) else { return Ok(()) };
-        let list = committed_list(&self.hasty, &self.task_list(), ANSWER_WAIT)
-            .map_err(|e| failed("read the committed tasks", e))?;
         let outlet = sender.outlet();
         outlet.begin().map_err(|e| Error::io(format!("begin: {e}")))?;
         // A refusal does no harm: the partition was made part of the transaction before.
@@ -72,6 +95,29 @@ impl KafkaSession {
             tracing::debug!(target: "kafka", "offsets to be aborted: {error}");
         }
         self.abort_and_replace().map_err(|f| Error::io(f.reason))
+    }
+
+    /// Commits the offsets of our last commit once more: it was answered with Ok, and they are pending.
+    fn repeat_standing(&mut self, blobs: &[Option<Blob>]) -> Result<()> {
+        tracing::warn!(target: "kafka", "{} repeats the offsets of commit {}", self.owner, self.standing);
+        let kept = self.kept(blobs);
+        let (sequence, text) = (self.standing.clone(), self.text.clone());
+        let known = if self.offsets.is_empty() { kept } else { self.offsets.clone() };
+        let list = self.offset_list(&sequence, &self.offsets, &known, text.as_deref());
+        self.commit_alone(&list.map_err(|f| Error::io(f.reason))?)
+    }
+
+    /// A transaction of offsets alone, by a producer that is not used again.
+    pub(super) fn commit_alone(&mut self, list: &TopicPartitionList) -> Result<()> {
+        let begin = self.sender.as_ref().map(|sender| sender.outlet().begin());
+        begin.transpose().map_err(|e| Error::io(format!("begin: {e}")))?;
+        let done = self.finish(list, self.member.expired());
+        if let Some(sender) = self.sender.take() {
+            retire(sender);
+        }
+        done.map_err(|f| Error::io("could not commit offsets").with_detail(f.reason))?;
+        self.sender = Some(self.new_sender()?);
+        Ok(())
     }
 
     /// A producer is not used again after an abort: the request might have been repeated.

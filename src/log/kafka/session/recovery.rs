@@ -3,6 +3,7 @@
 //! One rule for every doubt: see that the place is still ours, make a new producer (which decides the old transaction for
 //! good), read what stands beside the task offsets, and write our name there again.
 
+use super::doubt::{Doubt, Landed, Verdict};
 use super::*;
 use crate::log::kafka::member::rightful_owner;
 
@@ -10,9 +11,13 @@ use crate::log::kafka::member::rightful_owner;
 const RESOLVE_WAIT: Duration = Duration::from_secs(300);
 /// How often our own last commit is read back.
 const CHECK_PAUSE: Duration = Duration::from_secs(5);
+/// How long that may take; nothing is known if it takes longer.
+const CHECK_WAIT: Duration = Duration::from_secs(1);
+/// How long a broker may tell an older commit than our last one.
+const STALE_WAIT: Duration = Duration::from_secs(15);
 
 /// What the blobs say.
-enum Standing {
+pub(super) enum Standing {
     /// All tasks hold this commit of ours.
     Ours(String),
     /// Nobody has committed yet.
@@ -31,6 +36,17 @@ impl KafkaSession {
         let list = self.read_tasks()?;
         let blobs = self.blobs(&list);
         self.text = element(&list, &self.topic, self.spec.tasks as i32).map(|o| o.metadata);
+        let kept = self.kept(&blobs);
+        let sequence = self.next_sequence();
+        self.write_ownership(&sequence, &kept)
+            .map_err(|f| Error::io("could not take the query over").with_detail(f.reason))?;
+        self.standing = sequence;
+        self.mark = self.member.expired();
+        Ok(())
+    }
+
+    /// The input offsets that stand in the blobs.
+    pub(super) fn kept(&mut self, blobs: &[Option<Blob>]) -> Offsets {
         let mut kept = BTreeMap::new();
         for (task, blob) in blobs.iter().enumerate() {
             for place in blob.iter().flat_map(|b| &b.offsets) {
@@ -39,12 +55,7 @@ impl KafkaSession {
                 kept.insert(at, place.offset());
             }
         }
-        let sequence = self.next_sequence();
-        self.write_ownership(&sequence, &kept)
-            .map_err(|f| Error::io("could not take the query over").with_detail(f.reason))?;
-        self.standing = sequence;
-        self.mark = self.member.expired();
-        Ok(())
+        kept
     }
 
     /// Commits the blobs alone, with what they held before.
@@ -74,7 +85,7 @@ impl KafkaSession {
         }
     }
 
-    fn read_standing(&self) -> Result<Standing> {
+    pub(super) fn read_standing(&self) -> Result<Standing> {
         let list = self.read_tasks()?;
         let mut standing = Standing::Nobody;
         for blob in self.blobs(&list).into_iter().flatten() {
@@ -94,7 +105,9 @@ impl KafkaSession {
     /// Finds out how a failed commit ended, and makes the session ready for the next one.
     pub(super) fn resolve(&mut self, failure: Failure, sequence: &str, epoch: Option<&Epoch>) -> Result<Outcome> {
         tracing::warn!(target: "kafka", "commit of {}: {}", self.owner, failure.reason);
+        let mut landed = Landed::new();
         if let Some(sender) = self.sender.take() {
+            landed = sender.events().take_landed();
             // Whether or not it works, this producer is not used again.
             if let Err(error) = sender.outlet().abort(ABORT_WAIT) {
                 tracing::debug!(target: "kafka", "abort of {}: {error}", self.owner);
@@ -102,12 +115,12 @@ impl KafkaSession {
             retire(sender);
         }
         self.looked_at.clear();
+        self.failed = true;
         let deadline = self.log.clock().monotonic() + RESOLVE_WAIT;
-        let asked = self.asked;
-        let mut committed = None;
+        let mut doubt = Doubt { sequence, epoch, landed, asked: self.asked, verdict: Verdict::Unknown };
         let mut pause = PAUSE_MIN;
         loop {
-            match self.recover(sequence, asked, &mut committed) {
+            match self.recover(&mut doubt) {
                 Ok(Some(reason)) => return Ok(self.fenced(reason)),
                 Ok(None) => break,
                 Err(error) if error.kind() == Kind::Busy => return Ok(self.fenced(error.to_string())),
@@ -120,9 +133,9 @@ impl KafkaSession {
             self.log.clock().sleep(pause);
             pause = (pause * 2).min(PAUSE_MAX);
         }
-        if committed == Some(true) {
+        if doubt.verdict == Verdict::Committed {
             if let Some(epoch) = epoch {
-                self.settle(epoch);
+                self.settle(epoch, doubt.landed);
             }
             return Ok(Outcome::Committed);
         }
@@ -132,36 +145,46 @@ impl KafkaSession {
         Ok(self.aborted(failure.reason))
     }
 
-    /// One try at recovery; `Some` = another process owns the query. `committed` keeps the verdict: once a new producer
-    /// was made the old transaction is decided for good. `asked`: the broker was asked to commit it.
-    fn recover(&mut self, sequence: &str, asked: bool, committed: &mut Option<bool>) -> Result<Option<String>> {
+    /// One try at recovery; `Some` = another process owns the query.
+    fn recover(&mut self, doubt: &mut Doubt<'_>) -> Result<Option<String>> {
         if self.log.ids(&[&self.topic])? != [self.topic_id] {
             return Ok(Some("the group was deleted".to_owned()));
         }
         // Asked first: making a producer would shut out whoever rightly has our place now.
-        if self.member.lost_place(&self.log)? {
-            let last_owner = || last_owner(&self.hasty, &self.topic);
-            let (group, slot) = (&self.spec.group, &self.spec.slot);
-            if let Some(who) = rightful_owner(&self.log, group, slot, &self.process, &last_owner)? {
-                return Ok(Some(format!("{who} has taken the query over")));
-            }
-            self.member = Member::join(&self.log, group, slot, &self.topic, &last_owner)?;
+        let last_owner = || last_owner(&self.hasty, &self.topic);
+        let (group, slot) = (&self.spec.group, &self.spec.slot);
+        if self.member.lost_place(&self.log)?
+            && let Some(who) = rightful_owner(&self.log, group, slot, &self.process, &last_owner)?
+        {
+            return Ok(Some(format!("{who} has taken the query over")));
         }
+        // Whatever happened to our place: joining makes the coordinator write. One that has just loaded more than 16,384
+        // records tells what stood at the last multiple of that until it writes something (Kafka 4.3.1 after a kill -9).
+        self.member.step_back();
+        self.member = Member::join(&self.log, group, slot, &self.topic, &last_owner)?;
+        self.wait_for_tasks()?;
         self.sender = None;
         self.sender = Some(self.new_sender()?);
-        if !asked || committed.is_some() {
-            self.end_orphaned_offsets()?;
+        if doubt.verdict == Verdict::Unknown {
+            doubt.verdict = self.verdict(doubt)?;
+        }
+        match (doubt.verdict, doubt.epoch) {
+            (Verdict::Visible, Some(epoch)) => self.complete(doubt, epoch)?,
+            _ => self.end_orphaned_offsets()?,
         }
         match self.read_standing()? {
             Standing::Other(owner) => return Ok(Some(format!("{owner} has taken the query over"))),
-            Standing::Ours(found) if committed.is_none() => *committed = Some(found == sequence),
-            Standing::Nobody if committed.is_none() => *committed = Some(false),
+            Standing::Ours(found) if found == doubt.sequence => self.stands(doubt),
+            _ if doubt.verdict == Verdict::Committed => return Err(Error::io("a commit cannot be read any more")),
             _ => {}
         }
-        // Not owning them is no proof of another owner yet: the next try looks again.
-        let waited = self.member.wait_for_tasks(self.spec.tasks as usize + 1);
-        waited.map_err(|e| Error::io(e.message()).because(e))?;
         self.take_over().map(|()| None)
+    }
+
+    /// Not owning them is no proof of another owner yet: the next try looks again.
+    fn wait_for_tasks(&self) -> Result<()> {
+        let waited = self.member.wait_for_tasks(self.spec.tasks as usize + 1);
+        waited.map_err(|e| Error::io(e.message()).because(e))
     }
 
     pub(super) fn fenced(&mut self, reason: String) -> Outcome {
@@ -177,19 +200,24 @@ impl KafkaSession {
             return Ok(None);
         }
         self.checked = now;
-        let Ok(list) = committed_list(&self.stable, &self.task_list(), Duration::from_secs(1)) else { return Ok(None) };
-        for blob in self.blobs(&list).into_iter().flatten() {
+        loop {
+            let Ok(list) = committed_list(&self.stable, &self.task_list(), CHECK_WAIT) else { return Ok(None) };
+            let mut blobs = self.blobs(&list).into_iter().flatten();
+            let Some(blob) = blobs.find(|b| b.owner != self.owner || b.sequence != self.standing) else {
+                return Ok(None);
+            };
             if blob.owner != self.owner || !blob.sequence.starts_with(&self.start) {
                 return Ok(Some(format!("{} has taken the query over", blob.owner)));
             }
-            if blob.sequence != self.standing {
+            // A broker that has just come up may tell what stood some time ago.
+            if self.log.clock().monotonic().saturating_sub(now) > STALE_WAIT {
                 let message = format!("commit {} of {} was lost", self.standing, self.owner);
                 let error = Error::io(message).with_detail(format!("the broker holds {}", blob.sequence));
                 self.ended = Some((Kind::Io, error.to_string()));
                 return Err(error);
             }
+            self.log.clock().sleep(PAUSE_MIN);
         }
-        Ok(None)
     }
 }
 
