@@ -56,7 +56,7 @@ python_packages() {
       python3 -m venv "$to" > "$to.log" 2>&1 || { rm -rf "$to"; skip "python3 -m venv does not work here"; }
       { "$to/bin/pip" install -q $PYTHON_BUILD &&
         "$to/bin/pip" install -q --no-build-isolation -r "$requirements"; } >> "$to.log" 2>&1 ||
-        { rm -rf "$to"; failed "python3 -m pip download -q --no-deps -d /tmp/tidegate-clients-ping six==1.17.0" "$to.log"; }
+        { rm -rf "$to"; failed "python3 -m pip download -q --no-deps -d $cache/ping six==1.17.0" "$to.log"; }
       touch "$to/complete"
     fi
   ) 9> "$to.lock"
