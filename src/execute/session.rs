@@ -33,6 +33,7 @@ use crate::functions::accumulate::{Accumulator, Arguments, Heap, Op, Results, St
 use crate::mutant::{self, Mutant};
 use crate::types::time::{NEVER, Window, WindowKind};
 use arrow::array::ArrayRef;
+use expiry::Expiry;
 use index::{Index, NIL};
 use pass::{Pass, Pending, Row};
 use std::hint::black_box;
@@ -42,9 +43,6 @@ const PASS_ROWS: usize = 2048;
 
 /// Rows whose memory is touched ahead: what they need stays in the first-level cache until they come.
 const WARM_ROWS: usize = 256;
-
-/// Parts of a gap in which sessions are looked at for their end, where nothing is written then.
-const EXPIRY_PARTS: i64 = 4;
 
 /// Words before the accumulators: the session's end, which is its rowtime.
 const HEAD_WORDS: usize = 1;
@@ -143,7 +141,7 @@ impl SessionOperator {
             crowded_keys: store::CROWDED_KEYS_MIN,
             arena: Arena::new(width),
             heap: Heap::default(),
-            index: Index::new(if spec.final_only { 1 } else { gap_ms / EXPIRY_PARTS }),
+            index: Index::new(Expiry::new(gap_ms.saturating_add(grace), spec.final_only)),
             time: NEVER,
             late: 0,
             saved: (NEVER, 0),
@@ -317,10 +315,11 @@ impl SessionOperator {
                 self.events.push(Event { key: row.key, bounds, slot, had, before: usize::MAX });
             }
         }
-        pass.step(Op::Add, slot, row.row);
         if self.when == When::Each {
-            pass.step(Op::After, slot, 0);
+            pass.step(Op::AddAfter, slot, row.row);
             pass.pending.push(row, bounds, true, had);
+        } else {
+            pass.step(Op::Add, slot, row.row);
         }
     }
 

@@ -85,6 +85,8 @@ pub enum Op {
     After,
     /// NULL is appended to `after`.
     NoAfter,
+    /// [`Op::Add`] and then [`Op::After`].
+    AddAfter,
 }
 
 /// What to do in a pass.
@@ -278,6 +280,13 @@ impl Pass<'_, '_> {
                 Op::After => {
                     if let Some(out) = after.as_mut() {
                         machine.peek(&self.state.words[at..at + M::WORDS], heap, out);
+                    }
+                }
+                Op::AddAfter => {
+                    let words = &mut self.state.words[at..at + M::WORDS];
+                    fits = machine.add(words, heap, step.with as usize);
+                    if let Some(out) = after.as_mut() {
+                        machine.peek(words, heap, out);
                     }
                 }
                 Op::NoBefore => {

@@ -1,36 +1,101 @@
-//! Which sessions may have ended: buckets of time, each with the sessions that ended there when they were queued.
+//! Which sessions may have ended.
 //!
-//! A session's end moves on while it grows, and its place here does not: whoever takes it out looks, and queues it again.
+//! Where a closed session is written at once, [`Buckets`] tell in which millisecond the next one may end. Where a closed
+//! session is only not seen any more, nobody has to know so exactly: a [`Sweep`] looks at all of them four times in the
+//! time that a session stays open, one after the other.
 
 use std::collections::BTreeMap;
 
 /// Serial and slot of a session.
 pub(super) type Queued = (u32, u32);
 
-/// The queue.
+/// Sweeps in the time from a session's last row to its end.
+const SWEEPS: i64 = 4;
+
+/// How the sessions that have ended are found.
 #[derive(Debug)]
-pub(super) struct Expiry {
-    /// Milliseconds of a bucket.
+pub(super) enum Expiry {
+    Buckets(Buckets),
+    Sweep(Sweep),
+}
+
+impl Expiry {
+    /// Sessions are to be found when stream time is `open` milliseconds beyond their end: `exact` = at once.
+    pub(super) fn new(open: i64, exact: bool) -> Expiry {
+        if exact {
+            return Expiry::Buckets(Buckets::default());
+        }
+        Expiry::Sweep(Sweep { granule: (open / SWEEPS).max(1), swept: i64::MIN, sessions: Vec::new() })
+    }
+
+    /// Queues a new session that ends at `end` now.
+    #[inline]
+    pub(super) fn push(&mut self, end: i64, session: Queued) {
+        match self {
+            Expiry::Buckets(buckets) => buckets.push(end, session),
+            Expiry::Sweep(sweep) => sweep.sessions.push(session),
+        }
+    }
+
+    /// May there be a session that ended before `shut`?
+    #[inline]
+    pub(super) fn is_due(&self, shut: i64) -> bool {
+        match self {
+            Expiry::Buckets(buckets) => buckets.first().is_some_and(|first| first < shut),
+            Expiry::Sweep(sweep) => sweep.floor(shut) > sweep.swept,
+        }
+    }
+
+    /// Forgets all sessions.
+    pub(super) fn clear(&mut self) {
+        match self {
+            Expiry::Buckets(buckets) => *buckets = Buckets::default(),
+            Expiry::Sweep(sweep) => {
+                sweep.sessions.clear();
+                sweep.swept = i64::MIN;
+            }
+        }
+    }
+}
+
+/// All sessions, in no order.
+#[derive(Debug)]
+pub(super) struct Sweep {
     granule: i64,
-    /// By first millisecond, in units of `granule`.
+    /// Sessions that ended before this are gone.
+    swept: i64,
+    pub(super) sessions: Vec<Queued>,
+}
+
+impl Sweep {
+    /// Sessions that ended before this are to go when those before `shut` may: the same for any split of the input.
+    fn floor(&self, shut: i64) -> i64 {
+        shut.div_euclid(self.granule).saturating_mul(self.granule)
+    }
+
+    /// Begins a sweep, and says which sessions are to go.
+    pub(super) fn begin(&mut self, shut: i64) -> i64 {
+        self.swept = self.floor(shut);
+        self.swept
+    }
+}
+
+/// Milliseconds, each with the sessions that ended there when they were queued. A session's end moves on while it grows, and
+/// its place here does not: whoever takes it out looks, and queues it again.
+#[derive(Debug, Default)]
+pub(super) struct Buckets {
     buckets: BTreeMap<i64, Vec<Queued>>,
     /// The bucket that was pushed to last, which is not among the others.
     last: (i64, Vec<Queued>),
 }
 
-impl Expiry {
-    /// With buckets of `granule` milliseconds: 1 = sessions leave in the very millisecond; more is cheaper.
-    pub(super) fn new(granule: i64) -> Expiry {
-        Expiry { granule: granule.max(1), buckets: BTreeMap::new(), last: (0, Vec::new()) }
-    }
-
+impl Buckets {
     /// Queues a session that ends at `end` now.
     #[inline]
     pub(super) fn push(&mut self, end: i64, session: Queued) {
-        let bucket = end.div_euclid(self.granule);
-        if bucket != self.last.0 {
-            let sessions = self.buckets.remove(&bucket).unwrap_or_default();
-            let (at, before) = std::mem::replace(&mut self.last, (bucket, sessions));
+        if end != self.last.0 {
+            let sessions = self.buckets.remove(&end).unwrap_or_default();
+            let (at, before) = std::mem::replace(&mut self.last, (end, sessions));
             if !before.is_empty() {
                 self.buckets.insert(at, before);
             }
@@ -38,39 +103,19 @@ impl Expiry {
         self.last.1.push(session);
     }
 
-    /// The end of the last bucket that lies before `shut` as a whole.
-    pub(super) fn floor(&self, shut: i64) -> i64 {
-        shut.div_euclid(self.granule).saturating_mul(self.granule)
-    }
-
-    /// Does a bucket lie before `shut` as a whole?
-    #[inline]
-    pub(super) fn is_due(&self, shut: i64) -> bool {
-        self.first().is_some_and(|bucket| self.is_before(bucket, shut))
-    }
-
-    /// The first bucket that lies before `shut` as a whole.
+    /// The sessions of the first bucket, if it lies before `shut`.
     pub(super) fn take(&mut self, shut: i64) -> Option<Vec<Queued>> {
-        let first = self.first().filter(|bucket| self.is_before(*bucket, shut))?;
+        let first = self.first().filter(|first| *first < shut)?;
         match self.buckets.remove(&first) {
             Some(sessions) => Some(sessions),
             None => Some(std::mem::take(&mut self.last.1)),
         }
     }
 
-    pub(super) fn clear(&mut self) {
-        self.buckets.clear();
-        self.last.1.clear();
-    }
-
     fn first(&self) -> Option<i64> {
         let last = (!self.last.1.is_empty()).then_some(self.last.0);
         let first = self.buckets.first_key_value().map(|b| *b.0);
         first.into_iter().chain(last).min()
-    }
-
-    fn is_before(&self, bucket: i64, shut: i64) -> bool {
-        bucket.saturating_add(1).saturating_mul(self.granule) <= shut
     }
 }
 
@@ -79,23 +124,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn buckets_leave_oldest_first_and_only_as_a_whole() {
-        let mut expiry = Expiry::new(10);
-        for (n, end) in [25, 3, 9, 31, 27, 4, -7].into_iter().enumerate() {
-            expiry.push(end, (n as u32, 0));
+    fn buckets_leave_oldest_first_and_right_after_their_millisecond() {
+        let mut buckets = Buckets::default();
+        for (n, end) in [25, 3, 9, 31, 3, -7].into_iter().enumerate() {
+            buckets.push(end, (n as u32, 0));
         }
-        let mut taken = |shut| std::iter::from_fn(|| expiry.take(shut)).flatten().map(|s| s.0).collect::<Vec<_>>();
-        assert_eq!(taken(9), [6]);
-        assert_eq!(taken(29), [1, 2, 5]);
-        assert_eq!(taken(30), [0, 4]);
+        let mut taken = |shut| std::iter::from_fn(|| buckets.take(shut)).flatten().map(|s| s.0).collect::<Vec<_>>();
+        assert_eq!(taken(3), [5]);
+        assert_eq!(taken(4), [1, 4]);
+        assert_eq!(taken(31), [2, 0]);
         assert_eq!(taken(i64::MAX), [3]);
     }
 
     #[test]
-    fn a_bucket_of_a_millisecond_is_due_right_after_it() {
-        let mut expiry = Expiry::new(1);
+    fn a_sweep_is_due_once_a_part_of_the_time() {
+        let mut expiry = Expiry::new(40, false);
         expiry.push(7, (1, 1));
-        assert!(!expiry.is_due(7));
-        assert!(expiry.is_due(8));
+        assert!(expiry.is_due(12));
+        if let Expiry::Sweep(sweep) = &mut expiry {
+            assert_eq!(sweep.begin(12), 10);
+        }
+        assert!(!expiry.is_due(19));
+        assert!(expiry.is_due(20));
     }
 }

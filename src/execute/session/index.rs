@@ -14,20 +14,26 @@ use std::hint::black_box;
 /// No session.
 pub(super) const NIL: u32 = u32::MAX;
 
-/// Header of a session.
+/// Header of a session: half a cache line, so that none lies in two.
 #[derive(Clone, Copy, Debug)]
+#[repr(C, align(32))]
 pub(super) struct Session {
     pub(super) start: i64,
     pub(super) end: i64,
     pub(super) key: u32,
     /// The next older session of the key.
     pub(super) next: u32,
-    /// Not merged into another one, not closed.
-    pub(super) alive: bool,
     /// Epoch in which it was saved or made.
     saved: u32,
-    /// Tells it from other sessions that had the slot.
+    /// Tells it from other sessions that had the slot; 0 = merged into another one, or closed.
     serial: u32,
+}
+
+impl Session {
+    #[inline(always)]
+    pub(super) fn is_alive(&self) -> bool {
+        self.serial != 0
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -58,8 +64,8 @@ pub(super) struct Index {
 }
 
 impl Index {
-    /// No sessions yet; see [`Expiry::new`] for `granule`.
-    pub(super) fn new(granule: i64) -> Index {
+    /// No sessions yet.
+    pub(super) fn new(expiry: Expiry) -> Index {
         Index {
             heads: Vec::new(),
             sessions: Vec::new(),
@@ -71,7 +77,7 @@ impl Index {
             head_images: Vec::new(),
             epoch: 1,
             serial: 0,
-            expiry: Expiry::new(granule),
+            expiry,
         }
     }
 
@@ -119,10 +125,10 @@ impl Index {
             self.free.extend((first + 1..first + CHUNK_ROWS).rev());
             first
         });
-        self.serial = self.serial.wrapping_add(1);
-        let made = Session { start: time, end: time, key, next, alive: true, saved: self.epoch, serial: self.serial };
+        self.serial = self.serial.wrapping_add(1).max(1);
+        let made = Session { start: time, end: time, key, next, saved: self.epoch, serial: self.serial };
         if slot as usize >= self.sessions.len() {
-            self.sessions.resize(slot as usize + 1, Session { alive: false, ..made });
+            self.sessions.resize(slot as usize + 1, Session { serial: 0, ..made });
         }
         self.sessions[slot as usize] = made;
         self.made.push(slot);
@@ -140,7 +146,7 @@ impl Index {
     /// The session is no more; it has been taken out of its list.
     pub(super) fn retire(&mut self, slot: u32, arena: &Arena) {
         self.save(slot, arena);
-        self.sessions[slot as usize].alive = false;
+        self.sessions[slot as usize].serial = 0;
         self.retired.push(slot);
     }
 
@@ -161,26 +167,50 @@ impl Index {
         self.expiry.is_due(shut)
     }
 
-    /// Takes all sessions that ended before `shut` out of their lists. Their order says nothing: who writes them sorts them.
+    /// Takes sessions that ended before `shut` out of their lists: all of them, or those that a sweep finds. Their order
+    /// says nothing: who writes them sorts them.
     pub(super) fn expire(&mut self, shut: i64, arena: &Arena) -> Vec<u32> {
-        // The same sessions leave however they were queued.
-        let shut = self.expiry.floor(shut);
         let mut closed = Vec::new();
-        while let Some(due) = self.expiry.take(shut) {
+        if !self.expiry.is_due(shut) {
+            return closed;
+        }
+        match &mut self.expiry {
+            Expiry::Buckets(_) => self.empty_buckets(shut, arena, &mut closed),
+            Expiry::Sweep(sweep) => {
+                let floor = sweep.begin(shut);
+                let mut due = Vec::new();
+                let sessions = &self.sessions;
+                sweep.sessions.retain(|&(serial, slot)| {
+                    let session = &sessions[slot as usize];
+                    let known = session.serial == serial;
+                    if known && session.end < floor {
+                        due.push(session.key);
+                    }
+                    known && session.end >= floor
+                });
+                due.into_iter().for_each(|key| self.cut(key, floor, arena, &mut closed));
+            }
+        }
+        closed
+    }
+
+    fn empty_buckets(&mut self, shut: i64, arena: &Arena, closed: &mut Vec<u32>) {
+        while let Expiry::Buckets(buckets) = &mut self.expiry
+            && let Some(due) = buckets.take(shut)
+        {
             black_box(due.iter().fold(0, |x, queued| x ^ self.sessions[queued.1 as usize].end));
             for (serial, slot) in due {
                 let session = self.sessions[slot as usize];
-                if !session.alive || session.serial != serial {
+                if session.serial != serial {
                     continue;
                 }
                 if session.end >= shut {
                     self.expiry.push(session.end, (serial, slot));
                 } else {
-                    self.cut(session.key, shut, arena, &mut closed);
+                    self.cut(session.key, shut, arena, closed);
                 }
             }
         }
-        closed
     }
 
     /// Cuts the list of a key behind the last session that has not ended before `shut`.
@@ -233,14 +263,14 @@ impl Index {
             self.heads[key as usize].slot = slot;
         }
         for slot in std::mem::take(&mut self.made) {
-            self.sessions[slot as usize].alive = false;
+            self.sessions[slot as usize].serial = 0;
             self.free.push(slot);
         }
         self.retired.clear();
         self.heads.truncate(keys as usize);
         self.forget_images();
         self.expiry.clear();
-        for (slot, session) in self.sessions.iter().enumerate().filter(|(_, s)| s.alive) {
+        for (slot, session) in self.sessions.iter().enumerate().filter(|(_, s)| s.is_alive()) {
             self.expiry.push(session.end, (session.serial, slot as u32));
         }
     }
@@ -266,7 +296,7 @@ impl Index {
             heads[new] = *head;
         }
         self.heads = heads;
-        for session in self.sessions.iter_mut().filter(|s| s.alive) {
+        for session in self.sessions.iter_mut().filter(|s| s.is_alive()) {
             session.key = renamed[session.key as usize];
         }
     }

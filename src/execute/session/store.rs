@@ -28,12 +28,12 @@ impl SessionOperator {
         let mut alive: Vec<u32> = Vec::new();
         for &(slot, was) in self.index.images() {
             let is = self.index.get(slot);
-            if !is.alive || (is.start, is.end) != (was.start, was.end) {
+            if !is.is_alive() || (is.start, is.end) != (was.start, was.end) {
                 gone.push(was);
             }
-            alive.extend(is.alive.then_some(slot));
+            alive.extend(is.is_alive().then_some(slot));
         }
-        alive.extend(self.index.made().iter().filter(|&&slot| self.index.get(slot).alive));
+        alive.extend(self.index.made().iter().filter(|&&slot| self.index.get(slot).is_alive()));
         let keys = gone.iter().map(|s| s.key).chain(alive.iter().map(|&s| self.index.get(s).key));
         let columns = self.layout.columns_of(keys.map(|key| (&self.keys, key)))?;
         let keys = self.layout.encode_columns(&columns, gone.len() + alive.len())?;
