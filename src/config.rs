@@ -2,7 +2,10 @@
 //!
 //! Only this module reads the environment and draws random numbers, so that everything below can be repeated.
 
+pub mod kafka;
+
 use crate::error::{Error, Result};
+use kafka::ClientProperties;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,7 +22,7 @@ pub enum LogConfig {
         /// `host:port,host:port`
         bootstrap: String,
         /// Further client properties.
-        properties: BTreeMap<String, String>,
+        properties: ClientProperties,
     },
 }
 
@@ -186,6 +189,10 @@ pub fn check_property(name: &str, value: Option<&str>) -> Result<String> {
             _ => Ok(short.to_owned()),
         },
         None if name.starts_with("ksql.") => Ok(name.to_owned()),
+        None if name.starts_with("kafka.") => {
+            Err(Error::statement(format!("{name} is a setting of the process, not of a session"))
+                .with_hint("put it into the file of --kafka-config"))
+        }
         None => {
             let near = crate::types::nearest(name, PROPERTIES.iter().map(|p| p.name));
             let error = Error::statement(format!(

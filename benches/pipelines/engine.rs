@@ -4,7 +4,7 @@ use crate::host::{Meter, Usage, tell};
 use crate::{Fallible, Options, PARTITIONS};
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -13,6 +13,7 @@ use tidegate::engine::Engine;
 use tidegate::engine::session::Session;
 use tidegate::execute::execution::{Execution, ExecutionSpec, Progress, Target};
 use tidegate::execute::scratch::{MEMORY_BYTES, Scratch};
+use tidegate::execute::watch::TopicWatch;
 use tidegate::execute::{ChangeBatch, Mode, compile};
 use tidegate::log::{Assignment, Isolation, Log, Start, TopicPartition};
 use tidegate::parse::statement::Statement;
@@ -28,7 +29,7 @@ const EMIT: Duration = Duration::from_millis(50);
 pub(crate) fn run(options: &Options) -> Fallible<()> {
     let meter = Meter::start(options.or("pid", "self"))?;
     let bootstrap = options.or("bootstrap", "").to_owned();
-    let mut config = Config::new(LogConfig::Kafka { bootstrap, properties: BTreeMap::new() });
+    let mut config = Config::new(LogConfig::Kafka { bootstrap, properties: Default::default() });
     // One log of commands for each run, in a broker that may outlive it.
     config.service_id = format!("bench_{}_", std::process::id());
     let engine = Engine::open(config, SystemClock::shared())?;
@@ -82,6 +83,7 @@ impl Bench<'_> {
         let spec = ExecutionSpec {
             late_topic: None,
             scratch: Scratch::new(std::env::temp_dir(), MEMORY_BYTES),
+            watch: TopicWatch::new(),
             pipeline: compile::pipeline(&plan.logical)?,
             target: Target::Rows,
             group: "bench".to_owned(),

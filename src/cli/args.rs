@@ -56,8 +56,8 @@ pub struct Place {
     /// A token instead of both.
     #[arg(long, global = true, env = "TIDEGATE_TOKEN", hide = true, hide_env_values = true)]
     pub server_token: Option<String>,
-    /// File with further client settings, one name=value a line.
-    #[arg(long, global = true, value_name = "FILE", requires = "bootstrap_servers")]
+    /// File with settings of the Kafka clients, such as a login, one name=value a line.
+    #[arg(long, global = true, value_name = "FILE", conflicts_with_all = ["data", "temp", "server"])]
     pub kafka_config: Option<PathBuf>,
     /// Name of this installation: part of every internal topic and group.
     #[arg(long, global = true, value_name = "ID", default_value = "default_")]

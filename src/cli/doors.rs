@@ -4,6 +4,7 @@ use super::args::Place;
 use super::client::Client;
 use super::seat::{self, Seat, Taken};
 use super::{Demo, Doors, PAUSE, Session, cars};
+use crate::config::kafka::ClientProperties;
 use crate::config::{Config, DEFAULT_SERVICE_ID, LogConfig, default_data_dir};
 use crate::engine::Engine;
 use crate::engine::session::Session as EngineSession;
@@ -14,9 +15,8 @@ use crate::parse::split;
 use crate::serve::owner::Owner;
 use crate::serve::{self, Access};
 use crate::types::clock::{SharedClock, SystemClock};
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -82,11 +82,8 @@ impl Machine {
 }
 
 fn config(place: &Place) -> Result<Config> {
-    let log = match (&place.bootstrap_servers, place.temp, &place.data) {
-        (Some(bootstrap), _, _) => {
-            let properties = place.kafka_config.as_deref().map_or(Ok(BTreeMap::new()), client_properties)?;
-            LogConfig::Kafka { bootstrap: bootstrap.clone(), properties }
-        }
+    let log = match (kafka(place)?, place.temp, &place.data) {
+        (Some(log), _, _) => log,
         (None, true, _) => LogConfig::Temporary,
         (None, false, Some(dir)) => LogConfig::Embedded(dir.clone()),
         (None, false, None) => LogConfig::Embedded(default_data_dir()?),
@@ -99,22 +96,23 @@ fn config(place: &Place) -> Result<Config> {
     Ok(config)
 }
 
-/// A file of `name=value` lines, as Kafka's own tools read them.
-fn client_properties(file: &Path) -> Result<BTreeMap<String, String>> {
-    let text = std::fs::read_to_string(file)
-        .map_err(|e| Error::io(format!("cannot read {}", file.display())).with_detail(e.to_string()))?;
-    let mut properties = BTreeMap::new();
-    for (number, line) in text.lines().enumerate() {
-        let line = line.trim();
-        if line.is_empty() || line.starts_with(['#', '!']) {
-            continue;
+/// The cluster that is named on the command line or in the file of client settings, if one is.
+fn kafka(place: &Place) -> Result<Option<LogConfig>> {
+    let mut properties = match &place.kafka_config {
+        None => ClientProperties::default(),
+        Some(file) => {
+            let text = std::fs::read_to_string(file)
+                .map_err(|e| Error::io(format!("cannot read {}", file.display())).with_detail(e.to_string()))?;
+            ClientProperties::read(&text, &file.display().to_string())?
         }
-        let (name, value) = line
-            .split_once('=')
-            .ok_or_else(|| Error::statement(format!("{}:{}: expected name=value", file.display(), number + 1)))?;
-        properties.insert(name.trim().to_owned(), value.trim().to_owned());
+    };
+    let named = properties.take_bootstrap();
+    match (place.bootstrap_servers.clone().or(named), &place.kafka_config) {
+        (Some(bootstrap), _) => Ok(Some(LogConfig::Kafka { bootstrap, properties })),
+        (None, None) => Ok(None),
+        (None, Some(file)) => Err(Error::statement(format!("{} names no brokers", file.display()))
+            .with_hint("name them there, bootstrap.servers=HOST:PORT, or with --bootstrap-servers")),
     }
-    Ok(properties)
 }
 
 fn session(seat: Seat, history: Option<PathBuf>, driver: Option<Driver>) -> Result<Session> {

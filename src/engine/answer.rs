@@ -79,13 +79,18 @@ fn source_cells(source: &Arc<Source>) -> Vec<String> {
 }
 
 fn query_cells(query: &QueryRow) -> Vec<String> {
-    let state = match &query.trouble {
-        Some(trouble) => format!("{}: {trouble}", query.state),
-        None => query.state.clone(),
-    };
+    let state = state_cell(query);
     let text = |t: &Option<String>| t.clone().unwrap_or_default();
     let statement = query.sql.split_whitespace().collect::<Vec<_>>().join(" ");
     vec![query.id.clone(), query.kind.to_owned(), state, text(&query.sink), text(&query.sink_topic), statement]
+}
+
+/// `WAITING: no broker answers ...`
+fn state_cell(query: &QueryRow) -> String {
+    match &query.trouble {
+        Some(trouble) => format!("{}: {trouble}", query.state),
+        None => query.state.clone(),
+    }
 }
 
 fn describe(description: &Description) -> Outcome {
@@ -140,7 +145,7 @@ fn describe(description: &Description) -> Outcome {
 fn count_cells(query: &QueryRow) -> Vec<String> {
     let c = query.counts;
     let counts = [c.consumed, c.produced, c.bad, c.late, c.commits];
-    [query.id.clone(), query.state.clone()].into_iter().chain(counts.iter().map(u64::to_string)).collect()
+    [query.id.clone(), state_cell(query)].into_iter().chain(counts.iter().map(u64::to_string)).collect()
 }
 
 fn explain(explanation: &Explanation) -> Outcome {

@@ -201,6 +201,7 @@ impl Engine {
             emit_interval: millis("emit.interval.ms").unwrap_or(EMIT_INTERVAL),
             late_topic: None,
             scratch: self.inner.scratch.clone(),
+            watch: self.inner.watch.clone(),
         }
     }
 

@@ -24,6 +24,7 @@ mod apply;
 mod bounded;
 mod insert;
 mod inserts;
+mod lookout;
 mod open;
 mod print;
 mod push;
@@ -36,12 +37,14 @@ use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::error::{Error, Result, Span};
 use crate::execute::scratch::Scratch;
+use crate::execute::watch::TopicWatch;
 use crate::log::{Log, Session as LogSession};
 use crate::parse::Piece;
 use crate::parse::statement::{Parsed, Statement};
 use crate::types::clock::SharedClock;
 use command_log::CommandLog;
 use entity::Entity;
+use lookout::Lookout;
 use outcome::RowStream;
 use parking_lot::Mutex;
 use query::Query;
@@ -93,6 +96,10 @@ struct Inner {
     drive: Drive,
     /// What all joins of this process share.
     scratch: Arc<Scratch>,
+    /// What looks whether the topics of queries are still the same.
+    watch: Arc<TopicWatch>,
+    /// `None` where nothing runs by itself. Held, never used.
+    _lookout: Option<Lookout>,
     commands: CommandLog,
     /// On Kafka: what tells a second process of this service id that it is not alone. Held, never used.
     _owner: Option<Mutex<Box<dyn LogSession>>>,

@@ -3,10 +3,12 @@
 use crate::catalog::{Catalog, QueryInfo};
 use crate::config::{Config, LogConfig};
 use crate::engine::command_log::{Command, CommandLog, Effect};
+use crate::engine::lookout::Lookout;
 use crate::engine::query::Query;
 use crate::engine::{Drive, Engine, Inner, State};
 use crate::error::{Kind, Result};
 use crate::execute::scratch::{MEMORY_BYTES, Scratch};
+use crate::execute::watch::TopicWatch;
 use crate::log::embedded::{EmbeddedLog, EmbeddedOptions};
 use crate::log::kafka::{KafkaLog, KafkaSettings};
 use crate::log::{Log, Session, SessionSpec};
@@ -41,9 +43,16 @@ impl Engine {
         let commands = CommandLog::open(&*log, &config.service_id)?;
         let history = commands.replay(&*log)?;
         let scratch = Scratch::new(config.scratch_dir(), MEMORY_BYTES);
+        let watch = TopicWatch::new();
+        let lookout = match drive {
+            Drive::Threads => Some(Lookout::new(watch.clone(), log.clone())?),
+            Drive::ByHand => None,
+        };
         let inner = Inner {
             config,
             scratch,
+            watch,
+            _lookout: lookout,
             log,
             clock,
             drive,

@@ -151,9 +151,12 @@ impl Query {
         self.shared.changed.notify_all();
     }
 
-    /// What it is doing.
+    /// What it is doing. While the cluster does not answer no query that runs gets anywhere, although its thread, which may
+    /// be in the middle of a commit, does not know that yet.
     pub fn state(&self) -> State {
-        self.shared.status.lock().state.clone()
+        let state = self.shared.status.lock().state.clone();
+        let trouble = self.spec().filter(|_| state == State::Running).and_then(|spec| spec.watch.trouble());
+        trouble.map_or(state, State::Waiting)
     }
 
     /// What it has done.

@@ -5,7 +5,7 @@ use super::query::{Query, State as QueryState};
 use super::session::Session;
 use super::{Engine, State, is_internal};
 use crate::catalog::Source;
-use crate::config::PROPERTIES;
+use crate::config::{LogConfig, PROPERTIES};
 use crate::error::{Error, Result};
 use crate::functions::{Registry, aggregate};
 use crate::log::TopicPartition;
@@ -81,6 +81,10 @@ impl Engine {
                 (None, Some(value)) => add(p.name, value, "SERVER"),
                 (None, None) => add(p.name, "", "DEFAULT"),
             }
+        }
+        if let LogConfig::Kafka { bootstrap, properties } = &self.inner.config.log {
+            add("kafka.bootstrap.servers", bootstrap, "SERVER");
+            properties.shown().for_each(|(name, value)| add(&format!("kafka.{name}"), value, "SERVER"));
         }
         rows
     }

@@ -26,6 +26,7 @@ use crate::execute::pipeline::Pipeline;
 use crate::execute::scratch::Scratch;
 use crate::execute::sink::Sink;
 use crate::execute::stages::Stages;
+use crate::execute::watch::{TopicWatch, Watched};
 use crate::execute::{ChangeBatch, Mode, Out};
 use crate::log::{
     Assignment, Header, Isolation, Log, Reader, RecordSet, Run, Session, SessionSpec, Start, TopicPartition,
@@ -78,6 +79,8 @@ pub struct ExecutionSpec {
     pub late_topic: Option<String>,
     /// Where joins put what does not fit into memory.
     pub scratch: Arc<Scratch>,
+    /// Who looks whether its topics are still the same.
+    pub watch: Arc<TopicWatch>,
 }
 
 /// What a turn did.
@@ -101,6 +104,8 @@ pub struct Execution {
     reader: Box<dyn Reader>,
     /// `None` for [`Target::Rows`].
     session: Option<Box<dyn Session>>,
+    /// Its topics, which somebody else looks at.
+    watched: Arc<Watched>,
     inputs: Vec<TopicPartition>,
     /// Whether an input is a table's.
     tables: Vec<bool>,
@@ -150,7 +155,7 @@ impl Execution {
             }
         }
         let stages = Stages::new(&spec.pipeline, spec.mode, &spec.scratch)?;
-        let (session, sink) = match &spec.target {
+        let (mut session, sink) = match &spec.target {
             Target::Rows => (None, None),
             Target::Topic(target) => {
                 let session =
@@ -158,7 +163,10 @@ impl Execution {
                 (Some(log.session(&session)?), Some(Sink::new(target)?))
             }
         };
+        let last_commit = session.as_mut().map_or(Ok(None), |s| s.blob())?;
+        let watched = Watched::meet(log, &spec, last_commit.as_deref())?;
         let mut execution = Execution {
+            watched,
             intakes,
             order: Order::new(&tables),
             tables,
@@ -254,7 +262,14 @@ impl Execution {
     }
 
     /// Reads, processes, emits and commits what is due. Waits for records at most `wait`.
+    ///
+    /// An error once one of its topics is not the one with which it began: nothing is committed then.
     pub fn turn(&mut self, wait: Duration) -> Result<Turn> {
+        self.watched.check()?;
+        self.take_turn(wait).map_err(|e| self.watched.explain(e))
+    }
+
+    fn take_turn(&mut self, wait: Duration) -> Result<Turn> {
         if !self.retry_due(wait) {
             return Ok(Turn::default());
         }

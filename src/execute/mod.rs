@@ -24,6 +24,7 @@ pub mod sink;
 pub mod stages;
 pub mod table;
 pub mod upgrade;
+pub mod watch;
 
 mod arena;
 mod bad;

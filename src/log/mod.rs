@@ -15,57 +15,15 @@
 
 pub mod partition;
 
+mod topic;
+
+pub use topic::{Identity, TopicId, TopicInfo, TopicSpec};
+
 use crate::error::Result;
-use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Identity of a topic: another one after the topic was deleted and created again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TopicId(pub u128);
-
-/// What to create a topic with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TopicSpec {
-    /// Name.
-    pub name: String,
-    /// Number of partitions, at least 1.
-    pub partitions: u32,
-    /// Replication factor; `None` = the broker's default. The embedded log has one copy.
-    pub replicas: Option<u16>,
-    /// Topic settings such as `cleanup.policy`, `retention.ms`.
-    pub config: BTreeMap<String, String>,
-}
-
-impl TopicSpec {
-    /// A topic with `partitions` partitions and default settings.
-    pub fn new(name: impl Into<String>, partitions: u32) -> TopicSpec {
-        TopicSpec { name: name.into(), partitions, replicas: None, config: BTreeMap::new() }
-    }
-
-    /// With one more setting.
-    pub fn with(mut self, key: &str, value: impl ToString) -> TopicSpec {
-        self.config.insert(key.to_owned(), value.to_string());
-        self
-    }
-}
-
-/// What a topic is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TopicInfo {
-    /// Name.
-    pub name: String,
-    /// Identity.
-    pub id: TopicId,
-    /// Number of partitions.
-    pub partitions: u32,
-    /// Copies of each record.
-    pub replicas: u16,
-    /// Settings that are not the default.
-    pub config: BTreeMap<String, String>,
-}
 
 /// What a reader is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -403,6 +361,12 @@ pub trait Log: Send + Sync + Debug {
     fn topic(&self, name: &str) -> Result<Option<TopicInfo>>;
     /// All topics by name, internal ones included.
     fn topics(&self) -> Result<Vec<TopicInfo>>;
+    /// What these topics are at present, in the order of `names`; `None` = does not exist. One question to the cluster,
+    /// however many there are, so that it can be asked again and again.
+    fn identities(&self, names: &[&str]) -> Result<Vec<Option<Identity>>> {
+        let identity = |info: TopicInfo| Identity { id: info.id, partitions: info.partitions };
+        names.iter().map(|name| Ok(self.topic(name)?.map(identity))).collect()
+    }
     /// Deletes a topic with all its records.
     fn delete_topic(&self, name: &str) -> Result<()>;
     /// Offsets of a partition.

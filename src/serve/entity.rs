@@ -115,9 +115,10 @@ fn kind(kind: SourceKind) -> &'static str {
 }
 
 fn query_row(query: &QueryRow) -> Value {
-    // Clients count these words; a query that waits for the broker is alive.
+    // Clients count the words that ksqlDB knows; in it a query that waits for the broker is RUNNING. What it waits for, or
+    // why it has ended, stands in a field that they pass over.
     let state = if query.state == "WAITING" { "RUNNING" } else { &query.state };
-    json!({
+    let mut row = json!({
         "queryString": format!("{};", query.sql),
         "sinks": query.sink.iter().collect::<Vec<_>>(),
         "sinkKafkaTopics": query.sink_topic.iter().collect::<Vec<_>>(),
@@ -125,7 +126,11 @@ fn query_row(query: &QueryRow) -> Value {
         "statusCount": { state: 1 },
         "queryType": query.kind,
         "state": state,
-    })
+    });
+    if let Some(trouble) = &query.trouble {
+        row["trouble"] = json!(trouble);
+    }
+    row
 }
 
 fn describe(description: &Description) -> Value {

@@ -8,6 +8,7 @@ use rows::{CLAUSES, ENDPOINTS, EXPRESSIONS, FIXTURE, FORMATS, PROPERTIES, Row, S
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use tidegate::config::kafka::CLIENT_PROPERTIES;
 use tidegate::config::{Config, LogConfig, PROPERTIES as SETTINGS};
 use tidegate::engine::session::Session;
 use tidegate::engine::{Drive, Engine};
@@ -185,6 +186,10 @@ fn settings() -> String {
     table(&["setting", "what it does"], SETTINGS.iter().map(|p| vec![p.name.to_owned(), p.help.to_owned()]))
 }
 
+fn clients() -> String {
+    table(&["setting", "what it does"], CLIENT_PROPERTIES.iter().map(|p| vec![p.name.to_owned(), p.help.to_owned()]))
+}
+
 fn endpoints() -> String {
     let cells = |(method, path, works, remark): &(&str, &str, Works, &str)| {
         vec![format!("{method} {path}"), word(*works).to_owned(), (*remark).to_owned()]
@@ -208,6 +213,7 @@ fn rewritten(text: &str) -> String {
             "functions" => functions(),
             "properties" => properties(),
             "settings" => settings(),
+            "clients" => clients(),
             "formats" => formats(),
             "endpoints" => endpoints(),
             other => panic!("COMPATIBILITY.md asks for {other}"),
@@ -222,7 +228,7 @@ fn the_file_is_what_is_so() {
     let path = root().join("COMPATIBILITY.md");
     let text = fs::read_to_string(&path).unwrap();
     let wanted = rewritten(&text);
-    assert_eq!(text.matches(BEGIN).count(), 8, "a table is missing");
+    assert_eq!(text.matches(BEGIN).count(), 9, "a table is missing");
     if tidegate::config::environment("UPDATE_GOLDENFILES").is_some() {
         fs::write(&path, wanted).unwrap();
         return;

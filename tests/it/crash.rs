@@ -316,7 +316,7 @@ fn killed_on_kafka() {
     let place = ["--bootstrap-servers".to_owned(), bootstrap.clone()];
     let log = KafkaLog::connect(KafkaSettings::new(&bootstrap), clock.clone()).unwrap();
     let load = torment(&place, folder.path(), &clock, &Feed::Producer(log.clone()));
-    let config = Config::new(LogConfig::Kafka { bootstrap, properties: BTreeMap::new() });
+    let config = Config::new(LogConfig::Kafka { bootstrap, properties: Default::default() });
     finish_and_check(log, config, clock, &load);
     broker::stop();
 }

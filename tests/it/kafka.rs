@@ -2,15 +2,23 @@
 
 #![allow(clippy::disallowed_methods, reason = "a real broker goes by real time")]
 
+mod away;
 mod broker;
+mod changes;
+mod clients;
 mod contract;
 mod crash;
 mod records;
+mod secure;
 mod sessions;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
+use tidegate::config::{Config, LogConfig};
+use tidegate::engine::Engine;
+use tidegate::engine::query::State;
+use tidegate::engine::session::Session as Statements;
 use tidegate::log::kafka::{KafkaLog, KafkaSettings};
 use tidegate::log::{
     Assignment, CommittedOffset, Epoch, Header, Isolation, Log, OwnedRecord, RecordSet, SessionSpec, Start, TopicInfo,
@@ -25,6 +33,36 @@ pub(crate) fn subject(test: &str) -> Option<Arc<KafkaLog>> {
 
 fn connect(bootstrap: &str) -> Arc<KafkaLog> {
     KafkaLog::connect(KafkaSettings::new(bootstrap), SystemClock::shared()).expect("the broker runs")
+}
+
+/// An engine of its own: other engines on the cluster are not in its way.
+fn engine(settings: KafkaSettings, service: &str) -> Engine {
+    let KafkaSettings { bootstrap, properties } = settings;
+    let mut config = Config::new(LogConfig::Kafka { bootstrap, properties });
+    service.clone_into(&mut config.service_id);
+    Engine::open(config, SystemClock::shared()).expect("the broker runs")
+}
+
+fn run(engine: &Engine, sql: &str) {
+    engine.run(sql, &mut Statements::default()).unwrap_or_else(|e| panic!("{sql}: {e:?}"));
+}
+
+/// What the query that writes `sink` is doing.
+fn state_of(engine: &Engine, sink: &str) -> State {
+    let id = format!("_{sink}_");
+    engine.queries().iter().find(|(q, _)| q.contains(&id)).map(|(_, query)| query.state()).expect("it was created")
+}
+
+/// Waits for something that has to come.
+fn until<T>(what: &str, patience: Duration, mut found: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + patience;
+    loop {
+        if let Some(found) = found() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "in vain: {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 /// A name that no other test uses.

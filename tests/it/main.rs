@@ -44,5 +44,6 @@ mod split_law;
 mod statements;
 mod table_law;
 mod table_model;
+mod topic_changes;
 mod traps;
 mod windows;

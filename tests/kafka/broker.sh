@@ -3,9 +3,13 @@
 #
 #   broker.sh start DIR [PID]   formats DIR if it is new, starts the broker and waits until it answers; DIR/bootstrap
 #                               then holds HOST:PORT. With PID the broker stops by itself when that process has ended.
+#   broker.sh secure DIR [PID]  the same with a second listener, SASL_SSL: DIR/secure holds its HOST:PORT, DIR/certs/ca.crt
+#                               the authority of its certificate. alice (SCRAM-SHA-512) and bob (PLAIN) may log in, with
+#                               their names and -secret for passwords.
 #   broker.sh stop DIR          stops it; DIR stays
 #   broker.sh port DIR          prints HOST:PORT of the running broker
 #   broker.sh pid DIR           prints the broker's process id
+#   broker.sh java ARGS...      runs Java with Kafka's class path: its tools, a source file
 #
 # The jars come from Maven Central and are kept in ${XDG_CACHE_HOME:-~/.cache}/tidegate. Exit code 77: Java or Maven is
 # missing, so tests are to be skipped. KAFKA_HEAP (512m) sets the heap.
@@ -13,6 +17,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 version=4.3.1
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/tidegate/kafka-$version
+secure=no users=()
 START_SECONDS_MAX=60 # a cold start takes 4 s on a quiet machine
 PORT_TRIES_MAX=5     # another process may take a port between our look and the broker's bind
 
@@ -21,14 +26,15 @@ fail() { echo "broker.sh: $1" >&2; exit 1; }
 
 fetch() {
   command -v java >/dev/null || skip "java is not installed (Java 17 or newer is needed)"
-  [ -d "$cache/lib" ] && return
-  command -v mvn >/dev/null || skip "mvn (Maven) is not installed, and $cache/lib does not exist"
+  # A cache of an earlier time lacks jars that were added since; what is there stays, brokers may be using it.
+  [ -s "$cache/lib/kafka-streams-$version.jar" ] && return
+  command -v mvn >/dev/null || skip "mvn (Maven) is not installed, and $cache/lib is not complete"
   mkdir -p "$cache"
   local new="$cache/lib.$$"
   mvn -q -B -ntp -f "$here/pom.xml" dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$new" >&2 ||
     { rm -rf "$new"; fail "Maven could not fetch Kafka $version"; }
-  # Renamed when complete; whoever comes second throws his copy away.
-  mv -T "$new" "$cache/lib" 2>/dev/null || rm -rf "$new"
+  # Renamed when complete; whoever comes second adds what is not there.
+  mv -T "$new" "$cache/lib" 2>/dev/null || { cp -n "$new"/*.jar "$cache/lib/"; rm -rf "$new"; }
 }
 
 taken() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
@@ -38,7 +44,7 @@ free_port() {
   local port
   for _ in $(seq 100); do
     port=$((20000 + RANDOM % 12000))
-    [ "$port" = "${1:-}" ] || taken "$port" || { echo "$port"; return; }
+    [ "$port" = "${1:-}" ] || [ "$port" = "${2:-}" ] || taken "$port" || { echo "$port"; return; }
   done
   fail "no free port found"
 }
@@ -49,9 +55,32 @@ alive() { [ -s "$1/pid" ] && kill -0 "$(cat "$1/pid")" 2>/dev/null && ! grep -q 
 # Started again on the same DIR, the broker keeps its ports, so that clients find it again.
 configure() {
   local dir=$1
-  [ -s "$dir/ports" ] && [ "${2:-}" != new ] || { a=$(free_port); echo "$a $(free_port "$a")" > "$dir/ports"; }
-  read -r broker controller < "$dir/ports"
+  [ -s "$dir/ports" ] && [ "${2:-}" != new ] ||
+    { a=$(free_port); b=$(free_port "$a"); echo "$a $b $(free_port "$a" "$b")" > "$dir/ports"; }
+  read -r broker controller tls < "$dir/ports"
   sed -e "s/@BROKER@/$broker/g; s/@CONTROLLER@/$controller/g; s|@DATA@|$dir/data|g" "$here/server.properties" > "$dir/server.properties"
+  [ "$secure" = no ] || {
+    sed -i -e "s|^\(listeners=.*\)|\1,SASL_SSL://127.0.0.1:$tls|; s|^\(advertised.listeners=.*\)|\1,SASL_SSL://localhost:$tls|" \
+      -e "s|^\(listener.security.protocol.map=.*\)|\1,SASL_SSL:SASL_SSL|" "$dir/server.properties"
+    sed -e "s|@CERTS@|$dir/certs|g" "$here/secure.properties" >> "$dir/server.properties"
+  }
+}
+
+# An authority of our own and a certificate of the broker, signed by it; a second authority that signed nothing.
+certify() {
+  [ -s "$1/broker.p12" ] && return
+  command -v openssl >/dev/null || skip "openssl is not installed"
+  mkdir -p "$1"
+  (
+    cd "$1"
+    for who in ca other; do
+      openssl req -x509 -newkey rsa:2048 -nodes -keyout $who.key -out $who.crt -days 30 -subj "/CN=tidegate-tests-$who"
+    done
+    openssl req -newkey rsa:2048 -nodes -keyout broker.key -out broker.csr -subj "/CN=broker"
+    openssl x509 -req -in broker.csr -CA ca.crt -CAkey ca.key -CAcreateserial -out broker.crt -days 30 \
+      -extfile <(printf 'subjectAltName=DNS:localhost,IP:127.0.0.1')
+    openssl pkcs12 -export -in broker.crt -inkey broker.key -certfile ca.crt -name broker -out broker.p12 -passout pass:changeit
+  ) > "$1.log" 2>&1 || { cat "$1.log" >&2; fail "the certificates could not be made"; }
 }
 
 java_kafka() {
@@ -62,7 +91,7 @@ java_kafka() {
 
 launch() {
   local dir=$1
-  [ -d "$dir/data" ] || (java_kafka kafka.tools.StorageTool format -t tidegate-tests-000001 -c "$dir/server.properties") > "$dir/format.log" 2>&1 ||
+  [ -d "$dir/data" ] || (java_kafka kafka.tools.StorageTool format -t tidegate-tests-000001 -c "$dir/server.properties" "${users[@]}") > "$dir/format.log" 2>&1 ||
     { cat "$dir/format.log" >&2; fail "the data folder could not be formatted"; }
   : > "$dir/broker.log"
   (java_kafka kafka.Kafka "$dir/server.properties") >> "$dir/broker.log" 2>&1 < /dev/null &
@@ -81,10 +110,12 @@ start() {
   local dir; dir=$(cd "$1" && pwd)
   alive "$dir" && fail "a broker runs already in $dir"
   fetch
+  [ "$secure" = no ] || certify "$dir/certs"
   configure "$dir"
   for try in $(seq $PORT_TRIES_MAX); do
     if launch "$dir"; then
       echo "127.0.0.1:$broker" > "$dir/bootstrap"
+      [ "$secure" = no ] || echo "localhost:$tls" > "$dir/secure"
       [ -z "${2:-}" ] || watch "$dir" "$2"
       return
     fi
@@ -116,11 +147,20 @@ stop() {
   rm -f "$1/pid"
 }
 
-[ $# -ge 2 ] || fail "usage: broker.sh start DIR [PID] | stop DIR | port DIR | pid DIR"
+[ $# -ge 2 ] || fail "usage: broker.sh start DIR [PID] | secure DIR [PID] | stop DIR | port DIR | pid DIR | java ARGS..."
 case $1 in
   start) start "$2" "${3:-}" ;;
+  secure)
+    secure=yes users=(--add-scram 'SCRAM-SHA-512=[name=alice,password=alice-secret]')
+    start "$2" "${3:-}"
+    ;;
   stop) stop "$2" ;;
   port) alive "$2" || fail "no broker runs in $2"; cat "$2/bootstrap" ;;
+  java)
+    shift
+    fetch
+    java_kafka "$@"
+    ;;
   pid) alive "$2" || fail "no broker runs in $2"; cat "$2/pid" ;;
   *) fail "unknown command $1" ;;
 esac

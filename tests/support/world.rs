@@ -2,7 +2,6 @@
 
 use crate::clock::StandingClock;
 use crate::layer::Layer;
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,7 +50,7 @@ fn open_log(place: &Place, clock: &SharedClock) -> Result<Arc<dyn Log>> {
         Place::Simulated => SimulatedLog::new(SEED, clock.clone()),
         Place::Embedded(dir) => EmbeddedLog::open(dir, EmbeddedOptions::default(), clock.clone())?,
         Place::Kafka { bootstrap, prefix } => {
-            let settings = KafkaSettings { bootstrap: bootstrap.clone(), properties: BTreeMap::new() };
+            let settings = KafkaSettings::new(bootstrap);
             let log: Arc<dyn Log> = KafkaLog::connect(settings, clock.clone())?;
             Layer::over(log, prefix)
         }

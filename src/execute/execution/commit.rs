@@ -41,7 +41,7 @@ impl Execution {
             self.stages.emit(&mut out)?;
             self.write(out, 0, &|_| Vec::new())?;
         }
-        let mut epoch = Epoch { blob: format!("{{\"commit\":{}}}", self.commits + 1), ..Epoch::default() };
+        let mut epoch = Epoch { blob: self.watched.text(self.commits + 1), ..Epoch::default() };
         if let Some(sink) = &self.sink
             && !self.pending.is_empty()
         {

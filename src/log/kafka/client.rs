@@ -4,6 +4,7 @@
 //! properties come before them, so that nobody can switch a promise off by accident.
 
 use super::ffi::Reports;
+use crate::config::kafka::ClientProperties;
 use crate::error::{Error, Kind};
 use crate::log::TopicPartition;
 use crate::types::clock::SharedClock;
@@ -36,20 +37,20 @@ pub(super) const RETRY_BACKOFF_MS: u32 = 100;
 pub struct KafkaSettings {
     /// `HOST:PORT[,HOST:PORT...]`.
     pub bootstrap: String,
-    /// Further settings of librdkafka by their names, such as `security.protocol`.
-    pub properties: BTreeMap<String, String>,
+    /// Further settings, such as `security.protocol`.
+    pub properties: ClientProperties,
 }
 
 impl KafkaSettings {
     /// A cluster without further settings.
     pub fn new(bootstrap: impl Into<String>) -> KafkaSettings {
-        KafkaSettings { bootstrap: bootstrap.into(), properties: BTreeMap::new() }
+        KafkaSettings { bootstrap: bootstrap.into(), properties: ClientProperties::default() }
     }
 
     fn base(&self, keys: &[(&str, &str)]) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.bootstrap).set("client.id", "tidegate");
-        for (key, value) in &self.properties {
+        for (key, value) in self.properties.iter() {
             config.set(key, value);
         }
         for (key, value) in keys {
@@ -159,6 +160,8 @@ struct Shared {
     /// Last line of each facility, and how many were held back since.
     lines: Mutex<BTreeMap<String, (Duration, u64)>>,
     trouble: Mutex<Option<String>>,
+    /// The last login or handshake that failed.
+    refusal: Mutex<Option<(RDKafkaErrorCode, String)>>,
     /// A request may have been repeated: the producer must not be used for another transaction.
     suspicious: AtomicBool,
     delivered: AtomicU64,
@@ -175,6 +178,7 @@ impl Events {
             clock,
             lines: Mutex::default(),
             trouble: Mutex::default(),
+            refusal: Mutex::default(),
             suspicious: AtomicBool::default(),
             delivered: AtomicU64::default(),
             landed: Mutex::default(),
@@ -219,6 +223,9 @@ impl Events {
     /// An error that concerns the client as a whole.
     pub(super) fn problem(&self, code: RDKafkaErrorCode, reason: &str) {
         self.0.suspicious.store(true, Ordering::SeqCst);
+        if matches!(code, RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SSL) {
+            *self.0.refusal.lock() = Some((code, without_prefix(reason).to_owned()));
+        }
         self.line(3, "ERROR", &format!("{reason} ({code:?})"));
     }
 
@@ -261,6 +268,11 @@ impl Events {
 
     pub(super) fn suspicious(&self) -> bool {
         self.0.suspicious.load(Ordering::SeqCst)
+    }
+
+    /// Why a broker would not have us, if that was seen.
+    pub(super) fn refusal(&self) -> Option<(RDKafkaErrorCode, String)> {
+        self.0.refusal.lock().clone()
     }
 
     pub(super) fn trouble(&self) -> Option<String> {
@@ -385,6 +397,18 @@ pub(super) fn failed_with(doing: &str, code: RDKafkaErrorCode) -> Error {
         }
         Code::MessageSizeTooLarge => error.with_hint("raise max.message.bytes of the topic"),
         _ => error,
+    }
+}
+
+/// A login or a handshake that was refused: trying again with the same settings does not help.
+pub(super) fn refused(code: RDKafkaErrorCode, bootstrap: &str) -> Error {
+    match code {
+        RDKafkaErrorCode::Authentication => Error::io(format!("Kafka at {bootstrap} refused the login"))
+            .with_hint("see sasl.mechanism, sasl.username and sasl.password in the file of --kafka-config"),
+        _ => Error::io(format!("no TLS connection to Kafka at {bootstrap}")).with_hint(
+            "see that this is a TLS port, and that ssl.ca.location in the file of --kafka-config names the authority \
+             of its certificate",
+        ),
     }
 }
 

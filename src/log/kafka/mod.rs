@@ -5,8 +5,7 @@
 //! ([`sender`]); the writing side of a query is a [`session`], which holds the exactly-once protocol. [`ffi`] is the only
 //! unsafe code.
 //!
-//! What it does not do yet: share a query's tasks among processes (a second process is refused), restrict the client
-//! properties that a user may set.
+//! What it does not do yet: share a query's tasks among processes (a second process is refused).
 
 mod blob;
 mod client;
@@ -23,11 +22,11 @@ pub use ffi::{Messages, RawHeaders};
 
 use crate::error::{Error, Result};
 use crate::log::{
-    Assignment, CommittedOffset, Isolation, Log, Reader, RecordSet, Session, SessionSpec, Start, TopicInfo,
+    Assignment, CommittedOffset, Identity, Isolation, Log, Reader, RecordSet, Session, SessionSpec, Start, TopicInfo,
     TopicPartition, TopicSpec, Watermarks,
 };
 use crate::types::clock::SharedClock;
-use client::{Events, failed};
+use client::{Events, failed, refused};
 use parking_lot::Mutex;
 use rdkafka::TopicPartitionList;
 use rdkafka::admin::AdminClient;
@@ -42,6 +41,12 @@ use topics::ANSWER_WAIT;
 
 /// How long one question for stable offsets may take before it is asked again.
 const STABLE_TRY: Duration = Duration::from_millis(400);
+
+/// How long the first question waits before it is looked whether the login was refused.
+const GREETING_TRY: Duration = Duration::from_millis(500);
+
+/// How long to go on asking after a login was refused.
+const REFUSAL_WAIT: Duration = Duration::from_secs(1);
 
 /// A Kafka cluster. Cheap to clone.
 #[derive(Clone)]
@@ -83,17 +88,9 @@ impl KafkaLog {
             .asker("tidegate-metadata", "read_committed")
             .create_with_context(events("metadata"))
             .map_err(|e| failed("make a client", e))?;
-        let producer = Mutex::new(Sender::new(&settings.producer(), "producer", clock.clone())?);
-        let Some(id) = asker.client().fetch_cluster_id(ANSWER_WAIT) else {
-            let mut error = Error::io(format!("no Kafka broker answers at {}", settings.bootstrap))
-                .with_hint("see that the broker runs and that its address is right");
-            // Serves the log lines: the last one says what is wrong.
-            let _ = asker.poll(Duration::ZERO);
-            if let Some(trouble) = asker.client().context().trouble() {
-                error = error.with_detail(trouble);
-            }
-            return Err(error);
-        };
+        let producer = Sender::new(&settings.producer(), "producer", clock.clone())?;
+        let id = greet(&asker, producer.events(), &settings.bootstrap, &clock)?;
+        let producer = Mutex::new(producer);
         let (counts, recent) = (Mutex::default(), Mutex::default());
         let cluster = Cluster { settings, clock, id, admin, asker, committed_asker, producer, counts, recent };
         Ok(Arc::new(KafkaLog(Arc::new(cluster))))
@@ -172,6 +169,10 @@ impl Log for KafkaLog {
         self.all_topics()
     }
 
+    fn identities(&self, names: &[&str]) -> Result<Vec<Option<Identity>>> {
+        self.identify(names)
+    }
+
     fn delete_topic(&self, name: &str) -> Result<()> {
         self.delete(name)
     }
@@ -215,6 +216,32 @@ impl Log for KafkaLog {
 
     fn delete_group(&self, group: &str) -> Result<()> {
         self.forget_group(group)
+    }
+}
+
+/// Waits for the first answer of a cluster, which tells its id. A login that is refused ends the wait: `events` are those
+/// of another client, which tries the same at the same time and whose own thread takes its errors at once.
+fn greet(asker: &BaseConsumer<Events>, events: &Events, bootstrap: &str, clock: &SharedClock) -> Result<String> {
+    let begin = clock.monotonic();
+    loop {
+        if let Some(id) = asker.client().fetch_cluster_id(GREETING_TRY) {
+            return Ok(id);
+        }
+        // Serves the log lines: the last one says what is wrong.
+        let _ = asker.poll(Duration::ZERO);
+        let waited = clock.monotonic().saturating_sub(begin);
+        // Another broker of the list may be a better one.
+        if let Some((code, reason)) = events.refusal().filter(|_| waited > REFUSAL_WAIT) {
+            return Err(refused(code, bootstrap).with_detail(reason));
+        }
+        if waited > ANSWER_WAIT {
+            let error = Error::io(format!("no Kafka broker answers at {bootstrap}"))
+                .with_hint("see that the broker runs and that its address is right");
+            return Err(match asker.client().context().trouble() {
+                Some(trouble) => error.with_detail(trouble),
+                None => error,
+            });
+        }
     }
 }
 

@@ -393,6 +393,10 @@ impl Session for KafkaSession {
     fn commit(&mut self, epoch: &Epoch) -> Result<Outcome> {
         match &self.ended {
             Some((Kind::Fenced, reason)) => return Ok(Outcome::Fenced { reason: reason.clone() }),
+            // A new session finds out what stands.
+            Some((Kind::Io, reason)) => {
+                return Err(Error::new(Kind::Busy, "this query's session has ended").with_detail(reason));
+            }
             Some((kind, reason)) => return Err(Error::new(*kind, "this query's session has ended").with_detail(reason)),
             None => {}
         }

@@ -5,7 +5,7 @@ use super::ffi::{Described, describe_topics, forget_offsets};
 use super::session::{element, task_topic};
 use super::{KafkaLog, committed_list};
 use crate::error::{Error, Result};
-use crate::log::{CommittedOffset, RecordSet, TopicId, TopicInfo, TopicPartition, TopicSpec, Watermarks};
+use crate::log::{CommittedOffset, Identity, RecordSet, TopicId, TopicInfo, TopicPartition, TopicSpec, Watermarks};
 use rdkafka::admin::{AdminOptions, ConfigSource, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
@@ -21,6 +21,8 @@ use std::time::Duration;
 
 /// How long the cluster may take to answer a question.
 pub(super) const ANSWER_WAIT: Duration = Duration::from_secs(10);
+/// How long it may take when the same is asked every few seconds.
+const IDENTITY_WAIT: Duration = Duration::from_secs(5);
 /// How long a new topic may take until every partition has a leader, or an old one until it is gone.
 const SETTLE_WAIT: Duration = Duration::from_secs(30);
 /// How long a partition that exists may be without a leader that the client knows.
@@ -100,10 +102,21 @@ impl KafkaLog {
     }
 
     fn describe_raw(&self, names: &[&str]) -> Result<Vec<Option<Described>>> {
+        self.describe_within(names, ANSWER_WAIT)
+    }
+
+    fn describe_within(&self, names: &[&str], wait: Duration) -> Result<Vec<Option<Described>>> {
         if names.is_empty() {
             return Ok(Vec::new());
         }
-        describe_topics(self.asker().client(), names, ANSWER_WAIT).map_err(|code| failed_with("describe topics", code))
+        describe_topics(self.asker().client(), names, wait).map_err(|code| failed_with("describe topics", code))
+    }
+
+    /// Answers sooner than other questions that there is no answer: it also tells whether the cluster is there.
+    pub(super) fn identify(&self, names: &[&str]) -> Result<Vec<Option<Identity>>> {
+        let identity = |d: Described| Identity { id: TopicId(d.id), partitions: d.partitions };
+        let found = self.describe_within(names, IDENTITY_WAIT)?;
+        Ok(found.into_iter().map(|d| d.map(identity)).collect())
     }
 
     /// Settings that were made for the topics themselves.

@@ -15,12 +15,14 @@ pub(super) struct Broker {
     folder: PathBuf,
     /// `HOST:PORT`.
     pub(super) bootstrap: String,
+    /// What it was started with.
+    action: &'static str,
 }
 
 /// The broker that most tests share; `None` = this test is skipped, and its name was printed.
 pub(super) fn shared(test: &str) -> Option<&'static Broker> {
     static SHARED: OnceLock<Result<Broker, String>> = OnceLock::new();
-    match SHARED.get_or_init(Broker::start) {
+    match SHARED.get_or_init(|| Broker::start("start")) {
         Ok(broker) => Some(broker),
         Err(reason) => {
             skipped(test, reason);
@@ -31,10 +33,15 @@ pub(super) fn shared(test: &str) -> Option<&'static Broker> {
 
 /// A broker of one test's own, which it may stop.
 pub(super) fn own(test: &str) -> Option<Broker> {
-    Broker::start().map_err(|reason| skipped(test, &reason)).ok()
+    Broker::start("start").map_err(|reason| skipped(test, &reason)).ok()
 }
 
-fn skipped(test: &str, reason: &str) {
+/// A broker of one test's own with a second listener that wants TLS and a login.
+pub(super) fn secure(test: &str) -> Option<Broker> {
+    Broker::start("secure").map_err(|reason| skipped(test, &reason)).ok()
+}
+
+pub(super) fn skipped(test: &str, reason: &str) {
     // Not eprintln: the harness would keep it to itself.
     let _ = writeln!(std::io::stderr(), "SKIPPED kafka::{test}: {}", reason.trim());
 }
@@ -46,19 +53,29 @@ fn script(action: &str, folder: &Path) -> Command {
 }
 
 impl Broker {
-    fn start() -> Result<Broker, String> {
+    fn start(action: &'static str) -> Result<Broker, String> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let root = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("kafka");
         remove_leftovers(&root);
         let folder = root.join(format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
-        let output = script("start", &folder).arg(std::process::id().to_string()).output().expect("bash runs");
+        let output = script(action, &folder).arg(std::process::id().to_string()).output().expect("bash runs");
         if output.status.success() {
             let bootstrap = std::fs::read_to_string(folder.join("bootstrap")).expect("the script wrote it");
-            return Ok(Broker { folder, bootstrap: bootstrap.trim().to_owned() });
+            return Ok(Broker { folder, bootstrap: bootstrap.trim().to_owned(), action });
         }
         let reason = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(SKIP), "the broker did not start: {reason}");
         Err(reason)
+    }
+
+    /// `HOST:PORT` of the listener that wants a login.
+    pub(super) fn guarded(&self) -> String {
+        std::fs::read_to_string(self.folder.join("secure")).expect("it was started so").trim().to_owned()
+    }
+
+    /// A file of the broker's folder.
+    pub(super) fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
     }
 
     /// Sends a signal such as `STOP` or `KILL` to the broker.
@@ -72,7 +89,8 @@ impl Broker {
         while script("pid", &self.folder).output().expect("bash runs").status.success() {
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
-        let started = script("start", &self.folder).arg(std::process::id().to_string()).status().expect("bash runs");
+        let started =
+            script(self.action, &self.folder).arg(std::process::id().to_string()).status().expect("bash runs");
         assert!(started.success());
     }
 }
@@ -85,6 +103,12 @@ impl Drop for Broker {
             let _ = std::fs::remove_dir_all(&self.folder);
         }
     }
+}
+
+/// Runs Java with Kafka's class path, which was fetched when the broker was started.
+pub(super) fn java(args: &[&str]) -> std::process::Output {
+    let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kafka/broker.sh"));
+    command.arg("java").args(args).stdin(Stdio::null()).output().expect("bash runs")
 }
 
 /// Sends a signal to a process.

@@ -14,6 +14,7 @@ pub(super) const ALL: &[Behaviour] = &[
     ("a deleted topic is gone", deleted_is_gone),
     ("deleting what is not there is an error", deleting_missing),
     ("a topic created again is another one, and empty", identity),
+    ("identities are told for many topics at once, in order", identities),
     ("a reader of a deleted topic never sees its successor", reader_of_deleted),
     ("writing to a topic that is not there is an error", append_to_missing),
     ("writing to a partition that is not there is an error and writes nothing", append_beyond),
@@ -107,6 +108,15 @@ fn identity(subject: &mut dyn Subject) {
     subject.reopen();
     assert_eq!(subject.log().topic("again").unwrap().map(|t| t.id), Some(second.id));
     assert_eq!(values(&read_all(&*subject.log(), "again")), ["new"]);
+}
+
+fn identities(subject: &mut dyn Subject) {
+    let log = subject.log();
+    let (one, two) = (topic(&*log, "identity-1", 1), topic(&*log, "identity-2", 2));
+    let found = log.identities(&["identity-2", "identity-none", "identity-1"]).unwrap();
+    let found: Vec<_> = found.into_iter().map(|f| f.map(|f| (f.id, f.partitions))).collect();
+    assert_eq!(found, [Some((two.id, 2)), None, Some((one.id, 1))]);
+    assert_eq!(log.identities(&[]).unwrap(), []);
 }
 
 fn reader_of_deleted(subject: &mut dyn Subject) {

@@ -212,8 +212,10 @@ impl KafkaSession {
             // A broker that has just come up may tell what stood some time ago.
             if self.log.clock().monotonic().saturating_sub(now) > STALE_WAIT {
                 let message = format!("commit {} of {} was lost", self.standing, self.owner);
-                let error = Error::io(message).with_detail(format!("the broker holds {}", blob.sequence));
-                self.ended = Some((Kind::Io, error.to_string()));
+                let error = Error::new(Kind::Bug, message)
+                    .with_detail(format!("the broker holds {}", blob.sequence))
+                    .with_hint("see whether the broker has lost data; drop the query and create it again");
+                self.ended = Some((error.kind(), error.to_string()));
                 return Err(error);
             }
             self.log.clock().sleep(PAUSE_MIN);
