@@ -159,6 +159,9 @@ pub const PROPERTIES: &[Property] = &[
     },
 ];
 
+/// What only the start of a server decides.
+const OF_THE_SERVER: [&str; 5] = ["bootstrap.servers", "ksql.service.id", "listeners", "ksql.extension.dir", STATE_DIR];
+
 fn any(_: &str) -> bool {
     true
 }
@@ -175,6 +178,10 @@ fn is_boolean(value: &str) -> bool {
 /// ksqlDB are accepted as they are: they mean nothing here.
 pub fn check_property(name: &str, value: Option<&str>) -> Result<String> {
     let short = name.strip_prefix("ksql.streams.").unwrap_or(name);
+    if OF_THE_SERVER.contains(&short) || OF_THE_SERVER.contains(&name) {
+        return Err(Error::statement(format!("Cannot override property '{name}'"))
+            .with_hint("it belongs to the server, which is started with it"));
+    }
     match PROPERTIES.iter().find(|p| p.name == short) {
         Some(p) => match value {
             Some(v) if !(p.check)(v) => Err(Error::statement(format!("Invalid value {v} for configuration {short}"))

@@ -1,5 +1,8 @@
 //! Commands and flags. The environment is read here, by clap, and nowhere else in the command line.
 
+use crate::serve::users::Role;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -44,6 +47,15 @@ pub struct Place {
     #[arg(long, global = true, value_name = "URL", value_parser = url,
           conflicts_with_all = ["data", "temp", "bootstrap_servers"])]
     pub server: Option<String>,
+    /// Name to give a server that asks for one; the password is in TIDEGATE_PASSWORD.
+    #[arg(long, global = true, value_name = "NAME", env = "TIDEGATE_USER")]
+    pub user: Option<String>,
+    /// The password: from the environment only, where nobody's list of processes shows it.
+    #[arg(long, global = true, env = "TIDEGATE_PASSWORD", hide = true, hide_env_values = true)]
+    pub server_password: Option<String>,
+    /// A token instead of both.
+    #[arg(long, global = true, env = "TIDEGATE_TOKEN", hide = true, hide_env_values = true)]
+    pub server_token: Option<String>,
     /// File with settings of the Kafka clients, such as a login, one name=value a line.
     #[arg(long, global = true, value_name = "FILE", conflicts_with_all = ["data", "temp", "server"])]
     pub kafka_config: Option<PathBuf>,
@@ -80,6 +92,29 @@ pub enum Command {
         /// Address to listen on.
         #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8088")]
         listen: SocketAddr,
+        /// File of users: who may ask, and for what.
+        #[arg(long, value_name = "FILE")]
+        users: Option<PathBuf>,
+        /// Certificates (PEM), the server's first: speaks TLS.
+        #[arg(long, value_name = "FILE", requires = "tls_key")]
+        tls_cert: Option<PathBuf>,
+        /// The certificate's key (PEM).
+        #[arg(long, value_name = "FILE", requires = "tls_cert")]
+        tls_key: Option<PathBuf>,
+        /// Origin whose pages may ask (several: say it again).
+        #[arg(long, value_name = "URL")]
+        allow_origin: Vec<String>,
+    },
+    /// Write a line for a server's file of users; the password comes from standard input.
+    User {
+        /// Name.
+        name: String,
+        /// What they may do.
+        #[arg(value_enum)]
+        role: Role,
+        /// With a bearer token, which is printed to standard error, instead of a password.
+        #[arg(long)]
+        token: bool,
     },
     /// Show a continuous query over generated data, then open a prompt on it.
     Demo,
@@ -147,6 +182,20 @@ pub enum Format {
     Json,
     /// Comma-separated values with a header.
     Csv,
+}
+
+impl Place {
+    /// What proves to a server who asks: the value of the header.
+    pub(super) fn authorization(&self) -> Option<String> {
+        match (&self.server_token, &self.user) {
+            (Some(token), _) => Some(format!("Bearer {token}")),
+            (None, Some(user)) => {
+                let password = self.server_password.as_deref().unwrap_or_default();
+                Some(format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))))
+            }
+            (None, None) => None,
+        }
+    }
 }
 
 /// `host:port` of `http://host:port`.

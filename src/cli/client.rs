@@ -4,6 +4,7 @@
 //! Every call has a connection and a small runtime of its own, so that letting go of an answer closes its connection, which
 //! is how the other side knows that nobody reads any more.
 
+use crate::engine::names::Names;
 use crate::engine::outcome::{Outcome, OutputColumn, RowEvent, RowStream};
 use crate::engine::session::Session;
 use crate::engine::topics::{Tail, TopicLine, Topics};
@@ -36,7 +37,8 @@ const PLAIN_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub(super) struct Client {
     /// `host:port`.
     address: String,
-    token: Option<String>,
+    /// What proves who asks: the value of its header.
+    authorization: Option<String>,
     /// What it is called in messages.
     name: String,
     pub(super) hello: Hello,
@@ -80,17 +82,17 @@ impl Client {
     pub(super) fn attach(announcement: &Announcement, directory: &str) -> Result<Client, Trouble> {
         let address = format!("127.0.0.1:{}", announcement.port);
         let name = format!("the tidegate that owns {directory} (pid {})", announcement.pid);
-        Client::open(address, Some(announcement.token.clone()), name)
+        Client::open(address, Some(format!("Bearer {}", announcement.token)), name)
     }
 
     /// Connects to a server: `http://host:port`.
-    pub(super) fn connect(url: &str) -> Result<Client> {
+    pub(super) fn connect(url: &str, authorization: Option<String>) -> Result<Client> {
         let address = super::args::address_of(url).map_err(Error::statement)?;
-        Client::open(address, None, format!("the server at {url}")).map_err(Trouble::error)
+        Client::open(address, authorization, format!("the server at {url}")).map_err(Trouble::error)
     }
 
-    fn open(address: String, token: Option<String>, name: String) -> Result<Client, Trouble> {
-        let mut client = Client { address, token, name, hello: Hello::default() };
+    fn open(address: String, authorization: Option<String>, name: String) -> Result<Client, Trouble> {
+        let mut client = Client { address, authorization, name, hello: Hello::default() };
         let body = client.call(Method::GET, "/session", Bytes::new())?.plain()?;
         client.hello = serde_json::from_slice(&body)
             .map_err(|e| Error::io(format!("{} is no tidegate that this one understands", client.name)).because(e))?;
@@ -141,8 +143,8 @@ impl Client {
         Ok((outcome, session))
     }
 
-    /// Streams and tables.
-    pub(super) fn names(&self) -> Vec<String> {
+    /// What statements can name.
+    pub(super) fn names(&self) -> Names {
         let body = self.call(Method::GET, "/session/names", Bytes::new()).and_then(Call::plain);
         body.ok().and_then(|b| serde_json::from_slice(&b).ok()).unwrap_or_default()
     }
@@ -189,8 +191,8 @@ impl Client {
     fn call(&self, method: Method, path: &str, body: Bytes) -> Result<Call, Trouble> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::from)?;
         let request = hyper::Request::builder().method(method).uri(path).header(HOST, &self.address);
-        let request = match &self.token {
-            Some(token) => request.header(AUTHORIZATION, format!("Bearer {token}")),
+        let request = match &self.authorization {
+            Some(authorization) => request.header(AUTHORIZATION, authorization),
             None => request,
         };
         let request = request

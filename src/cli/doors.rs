@@ -12,8 +12,8 @@ use crate::engine::topics::{LogTopics, Tail, TopicLine, Topics};
 use crate::error::{Error, Result};
 use crate::log::{RecordSet, partition};
 use crate::parse::split;
-use crate::serve;
 use crate::serve::owner::Owner;
+use crate::serve::{self, Access};
 use crate::types::clock::{SharedClock, SystemClock};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -194,7 +194,7 @@ impl Doors for Machine {
     fn session(&mut self, place: &Place) -> Result<Session> {
         let (seat, history) = match &place.server {
             Some(url) => {
-                let client = Taken::Guest(Arc::new(Client::connect(url)?));
+                let client = Taken::Guest(Arc::new(Client::connect(url, place.authorization())?));
                 (Seat::at(client, Config::new(LogConfig::Temporary), self.clock.clone()), history_elsewhere())
             }
             None => {
@@ -231,9 +231,9 @@ impl Doors for Machine {
         self.clock.now_ms()
     }
 
-    fn serve(&mut self, place: &Place, listen: SocketAddr, stop: &dyn Fn() -> bool) -> Result<()> {
+    fn serve(&mut self, place: &Place, listen: SocketAddr, access: &Access, stop: &dyn Fn() -> bool) -> Result<()> {
         self.here(place)?;
-        serve::check_listener(listen)?;
+        let doors = access.open(listen)?;
         let mut config = config(place)?;
         // Clients of a server expect ksqlDB's default; a prompt's user wants to see what is there.
         config.properties.insert("auto.offset.reset".to_owned(), "latest".to_owned());
@@ -249,7 +249,7 @@ impl Doors for Machine {
             .map_err(|e| Error::io(format!("cannot listen on {listen}")).with_detail(e.to_string()))?;
         let address = listener.local_addr()?;
         tracing::info!(%address, log = %engine.log().describe(), "serving HTTP");
-        let mut server = runtime.spawn(serve::serve(engine.clone(), listener, async {
+        let mut server = runtime.spawn(serve::serve(engine.clone(), listener, doors, async {
             // A sender that is gone means stop, too.
             let _ = receiver.await;
         }));

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! args       commands and flags
-//! script     -e, -f, run, a pipe            repl       the prompt
+//! script     -e, -f, run, a pipe            repl       the prompt (complete: what TAB offers)
 //! render     answers                        fault      errors and exit codes
 //! topic      topics without SQL             interrupt  Ctrl-C
 //! seat       an engine here, or at the owner of the data directory (client)
@@ -14,6 +14,7 @@
 pub mod args;
 mod cars;
 mod client;
+mod complete;
 pub mod doors;
 pub mod fault;
 pub mod interrupt;
@@ -23,9 +24,12 @@ pub mod script;
 mod seat;
 pub mod topic;
 
+use crate::engine::names::Names;
 use crate::engine::outcome::Outcome;
 use crate::engine::topics::Topics;
 use crate::error::{Error, Result};
+use crate::serve::Access;
+use crate::serve::users::{Role, password_line, token_line};
 use crate::telemetry;
 use args::{Arguments, Command, Place};
 use fault::{FAILED, INTERRUPTED, NO_LOG, OK, is_broken_pipe, rendered};
@@ -42,8 +46,8 @@ pub type Execute = Box<dyn FnMut(&str) -> Result<Outcome>>;
 pub struct Session {
     /// Carries out one statement, given without its semicolon; places in errors count in that text.
     pub execute: Execute,
-    /// Streams and tables, for completion.
-    pub names: Box<dyn Fn() -> Vec<String>>,
+    /// What statements can name, for completion.
+    pub names: Box<dyn Fn() -> Names>,
     /// What has happened since it was last asked that the user should know: whom the session is attached to.
     pub notices: Box<dyn Fn() -> Vec<String>>,
     /// Statements are carried out by another process.
@@ -84,7 +88,7 @@ pub trait Doors {
     /// Milliseconds since 1970, now.
     fn now_ms(&self) -> i64;
     /// Serves HTTP until `stop` answers true.
-    fn serve(&mut self, place: &Place, listen: SocketAddr, stop: &dyn Fn() -> bool) -> Result<()>;
+    fn serve(&mut self, place: &Place, listen: SocketAddr, access: &Access, stop: &dyn Fn() -> bool) -> Result<()>;
     /// The demonstration, running.
     fn demo(&mut self, place: &Place) -> Result<Demo>;
     /// Waits a moment.
@@ -183,15 +187,41 @@ impl Process {
                 })
             }
             Some(Command::Topic { command }) => self.topic(command, arguments, doors),
-            Some(Command::Server { listen }) => {
+            Some(Command::Server { listen, users, tls_cert, tls_key, allow_origin }) => {
                 let interrupt = self.interrupt.clone();
-                doors.serve(place, *listen, &|| interrupt.asked()).map(|()| OK)
+                let access = Access {
+                    users: users.clone(),
+                    tls: tls_cert.clone().zip(tls_key.clone()),
+                    origins: allow_origin.clone(),
+                };
+                doors.serve(place, *listen, &access, &|| interrupt.asked()).map(|()| OK)
             }
+            Some(Command::User { name, role, token }) => self.user(name, *role, *token),
             Some(Command::Demo) => match doors.demo(place) {
                 Ok(demo) => self.demo(demo, arguments),
                 Err(error) => self.closed(&error),
             },
         }
+    }
+
+    /// Writes a line for a server's file of users.
+    fn user(&mut self, name: &str, role: Role, with_token: bool) -> Result<u8> {
+        let line = if with_token {
+            let (token, line) = token_line(name, role)?;
+            writeln!(self.errors, "the token, which is shown this once: {token}")?;
+            line
+        } else {
+            let mut password = String::new();
+            std::io::stdin().read_line(&mut password)?;
+            let password = password.trim_end_matches(['\r', '\n']);
+            if password.is_empty() {
+                return Err(Error::statement("no password came").with_hint("it is read from standard input"));
+            }
+            password_line(name, role, password)?
+        };
+        writeln!(self.out, "{line}")?;
+        self.out.flush()?;
+        Ok(OK)
     }
 
     /// Works in a session, or says why there is none.

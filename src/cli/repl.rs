@@ -2,12 +2,14 @@
 
 use super::Session;
 use super::args::Format;
+use super::complete::completions;
 use super::fault::{OK, is_broken_pipe, rendered};
 use super::interrupt::Interrupt;
 use super::render::Screen;
 use super::script;
+use crate::engine::names::Names;
 use crate::error::{Error, Result};
-use crate::parse::words::{KEYWORDS, written};
+use crate::parse::words::KEYWORDS;
 use crate::parse::{is_complete, split};
 use clap::ValueEnum;
 use rustyline::completion::{Completer, Pair};
@@ -18,9 +20,6 @@ use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{CompletionType, Config, Context, Editor, Helper, Hinter};
 use std::borrow::Cow;
 use std::io::Write;
-
-/// Words after which only the name of a stream or table makes sense.
-const BEFORE_NAME: [&str; 7] = ["FROM", "JOIN", "INTO", "DESCRIBE", "STREAM", "TABLE", "PRINT"];
 
 /// Statements that the history remembers.
 const HISTORY_MAX: usize = 10_000;
@@ -196,7 +195,7 @@ fn meta(text: &str) -> Option<Meta<'_>> {
 /// What the line editor asks us.
 #[derive(Helper, Hinter)]
 struct Words {
-    names: Vec<String>,
+    names: Names,
     color: bool,
 }
 
@@ -212,30 +211,9 @@ impl Completer for Words {
     type Candidate = Pair;
 
     fn complete(&self, line: &str, at: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<Pair>)> {
-        Ok(completions(line, at, &self.names))
+        let (start, words) = completions(line, at, &self.names);
+        Ok((start, words.into_iter().map(|w| Pair { display: w.clone(), replacement: w }).collect()))
     }
-}
-
-/// Names and words that begin as the word before `at` does, and where that word starts.
-fn completions(line: &str, at: usize, names: &[String]) -> (usize, Vec<Pair>) {
-    let before = &line[..at];
-    let start = before
-        .rfind(|c: char| !(c.is_alphanumeric() || c == '_'))
-        .map_or(0, |n| n + before[n..].chars().next().map_or(1, char::len_utf8));
-    let begun = before[start..].to_uppercase();
-    if begun.is_empty() {
-        return (start, Vec::new());
-    }
-    let lower = before[start..].chars().all(|c| !c.is_uppercase());
-    let cased = |word: String| if lower && !word.starts_with('`') { word.to_lowercase() } else { word };
-    let names: Vec<String> =
-        names.iter().filter(|n| n.to_uppercase().starts_with(&begun)).map(|n| cased(written(n))).collect();
-    let last = before[..start].split_whitespace().next_back().unwrap_or("").to_uppercase();
-    let words: Vec<String> = match !names.is_empty() && BEFORE_NAME.contains(&last.as_str()) {
-        true => Vec::new(),
-        false => KEYWORDS.iter().filter(|k| k.starts_with(&begun)).map(|k| cased((*k).to_owned())).collect(),
-    };
-    (start, names.into_iter().chain(words).map(|w| Pair { display: w.clone(), replacement: w }).collect())
 }
 
 impl Highlighter for Words {
@@ -291,19 +269,6 @@ mod tests {
         assert_eq!(meta("history"), Some(Meta::History));
         assert_eq!(meta("select 1;"), None);
         assert_eq!(meta("help me"), None);
-    }
-
-    #[test]
-    fn completion_offers_names_first_and_keeps_the_case() {
-        let words = |line: &str| {
-            let (start, pairs) = completions(line, line.len(), &["SENSORS".to_owned(), "sEl x".to_owned()]);
-            (start, pairs.into_iter().map(|p| p.replacement).collect::<Vec<_>>())
-        };
-        assert_eq!(words("sel"), (0, vec!["`sEl x`".to_owned(), "select".to_owned()]));
-        assert_eq!(words("select * from SEN"), (14, vec!["SENSORS".to_owned()]));
-        assert_eq!(words("select * from sens"), (14, vec!["sensors".to_owned()]));
-        assert_eq!(words("select * from se"), (14, vec!["sensors".to_owned(), "`sEl x`".to_owned()]));
-        assert_eq!(words("select "), (7, vec![]));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::client::{Client, Trouble};
 use crate::config::{Config, LogConfig};
 use crate::engine::Engine;
 use crate::engine::answer::outcome;
+use crate::engine::names::Names;
 use crate::engine::outcome::Outcome;
 use crate::engine::session::Session;
 use crate::error::{Error, Kind, Result};
@@ -159,12 +160,12 @@ impl Seat {
         matches!(self.shared.now(), Now::Guest(_))
     }
 
-    /// Streams and tables.
-    pub(super) fn names(&self) -> Vec<String> {
+    /// What statements can name.
+    pub(super) fn names(&self) -> Names {
         match self.shared.now() {
-            Now::Here(engine) => engine.catalog().all().map(|s| s.name.clone()).collect(),
+            Now::Here(engine) => engine.names(),
             Now::Guest(client) => client.names(),
-            Now::Left => Vec::new(),
+            Now::Left => Names::default(),
         }
     }
 

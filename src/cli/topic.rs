@@ -4,11 +4,12 @@ use super::args::{Format, TopicCommand};
 use super::interrupt::Interrupt;
 use super::render::{Row, Screen, Shown, Sink, WAIT, quoted};
 use crate::engine::outcome::{Outcome, OutputColumn};
+use crate::engine::readable::{self, base64_of};
 use crate::engine::topics::{TopicLine, Topics, missing};
 use crate::error::{Error, Result};
 use crate::log::{RecordRef, RecordSet};
+use crate::types::SqlType;
 use crate::types::temporal::timestamp_text;
-use crate::types::{SqlType, base64};
 use std::io::BufRead;
 
 /// Records written at once.
@@ -22,12 +23,6 @@ const ALL: i64 = -1;
 
 /// What stands for a key or value that is not there.
 const NOTHING: &str = "<null>";
-
-/// The year 2100: what ends with a larger number is no key of a window.
-const LAST_WINDOW_START_MS: i64 = 4_102_444_800_000;
-
-/// Eight bytes that are larger as a number are more likely a double or a piece of something else.
-const BIGINT_LIKELY_MAX: u64 = 1 << 53;
 
 /// What a topic command needs of the world.
 pub struct Tools<'a> {
@@ -200,15 +195,15 @@ fn print(
 
 /// `partition/offset  time  key: ...  value: ...`
 fn line(partition: usize, r: &RecordRef<'_>) -> String {
-    let key = r.key.map_or_else(|| NOTHING.to_owned(), readable_key);
-    let value = r.value.map_or_else(|| NOTHING.to_owned(), readable);
+    let key = r.key.map_or_else(|| NOTHING.to_owned(), |key| readable::key(key).text);
+    let value = r.value.map_or_else(|| NOTHING.to_owned(), |value| readable::value(value).text);
     format!("{partition}/{}  {}Z  key: {key}  value: {value}", r.offset, timestamp_text(r.timestamp))
 }
 
 fn row(partition: usize, r: &RecordRef<'_>) -> Row {
     let numbers = [partition.to_string(), r.offset.to_string(), r.timestamp.to_string()];
     let json = numbers.iter().cloned().chain([json(r.key), json(r.value)]).collect();
-    let cells = [r.key.map(readable_key), r.value.map(readable)];
+    let cells = [r.key.map(|key| readable::key(key).text), r.value.map(|value| readable::value(value).text)];
     Row { cells: numbers.into_iter().map(Some).chain(cells).collect(), json, tombstone: false }
 }
 
@@ -221,56 +216,12 @@ fn json(bytes: Option<&[u8]>) -> String {
     }
 }
 
-/// A key for people. Keys of windowed tables end with the start of their window, milliseconds in eight bytes.
-fn readable_key(bytes: &[u8]) -> String {
-    if plain(bytes).is_none()
-        && let Some((key, start)) = bytes.split_last_chunk::<8>()
-        && !key.is_empty()
-        && (0..LAST_WINDOW_START_MS).contains(&i64::from_be_bytes(*start))
-    {
-        return format!("{} @ {}Z", readable(key), timestamp_text(i64::from_be_bytes(*start)));
-    }
-    readable(bytes)
-}
-
-/// Text as it is, the numbers of the format KAFKA with their type, anything else in base64.
-fn readable(bytes: &[u8]) -> String {
-    if let Some(text) = plain(bytes) {
-        return text.to_owned();
-    }
-    if let Ok(four) = <[u8; 4]>::try_from(bytes) {
-        return format!("{} (INTEGER)", i32::from_be_bytes(four));
-    }
-    match <[u8; 8]>::try_from(bytes).map(i64::from_be_bytes) {
-        Ok(number) if number.unsigned_abs() < BIGINT_LIKELY_MAX => format!("{number} (BIGINT)"),
-        _ => format!("base64:{}", base64_of(bytes)),
-    }
-}
-
-/// Text without control characters.
-fn plain(bytes: &[u8]) -> Option<&str> {
-    std::str::from_utf8(bytes).ok().filter(|text| !text.chars().any(char::is_control))
-}
-
-fn base64_of(bytes: &[u8]) -> String {
-    let mut out = Vec::new();
-    base64::encode(bytes, &mut out);
-    String::from_utf8_lossy(&out).into_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn keys_of_every_kind_can_be_read() {
-        let hour = 1_795_255_200_000_i64.to_be_bytes();
-        assert_eq!(readable_key("é 1".as_bytes()), "é 1");
-        assert_eq!(readable_key(&[b"k2".as_slice(), &hour].concat()), "k2 @ 2026-11-21T10:00:00.000Z");
-        assert_eq!(readable_key(&[&7_i32.to_be_bytes()[..], &hour].concat()), "7 (INTEGER) @ 2026-11-21T10:00:00.000Z");
-        assert_eq!(readable_key(&(-2_i32).to_be_bytes()), "-2 (INTEGER)");
-        assert_eq!(readable_key(&77_i64.to_be_bytes()), "77 (BIGINT)");
-        assert_eq!(readable_key(b"\xff\x00"), "base64:/wA=");
+    fn bytes_that_are_no_text_are_told_apart_in_json() {
         assert_eq!(json(Some(b"\xff\x00")), "{\"base64\":\"/wA=\"}");
         assert_eq!((json(None), json(Some(b"a\""))), ("null".to_owned(), "\"a\\\"\"".to_owned()));
     }

@@ -35,6 +35,8 @@ fn entity_outcome(entity: &Entity) -> Outcome {
             table(None, &["Query", "Type", "Status", "Sink", "Topic", "Statement"], queries.iter().map(query_cells))
         }
         Entity::Description(description) => describe(description),
+        Entity::Descriptions(all) => Outcome::Many(all.iter().map(describe).collect()),
+        Entity::PushTerminated(id) => Outcome::Message(format!("Query {id} terminated.")),
         Entity::Properties(rows) => table(
             None,
             &["Property", "Value", "From"],
@@ -57,6 +59,7 @@ fn entity_outcome(entity: &Entity) -> Outcome {
             table(None, &["Function", ""], cells)
         }
         Entity::Explanation(explanation) => explain(explanation),
+        Entity::Explanations(all) => Outcome::Many(all.iter().map(explain).collect()),
     }
 }
 

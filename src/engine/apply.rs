@@ -292,6 +292,9 @@ impl Engine {
     }
 
     pub(super) fn terminate(&self, id: Option<&str>, parsed: &Parsed, session: &Session) -> Result<Entity> {
+        if let Some(id) = id.and_then(|id| self.inner.pushes.end(id)) {
+            return Ok(Entity::PushTerminated(id));
+        }
         let mut state = self.inner.state.lock();
         let ids = chosen(&state.order, id)?;
         let mut sequence = -1;

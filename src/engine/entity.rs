@@ -1,9 +1,11 @@
 //! What a statement answers, as data: the HTTP API prints it as JSON, the prompt as a table.
 
 use crate::catalog::Source;
+use crate::execute::execution::Progress;
 use crate::parse::statement::SourceKind;
 use crate::types::Schema;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// An answer that is not a result set.
 #[derive(Clone, Debug)]
@@ -29,6 +31,10 @@ pub enum Entity {
     Queries(Vec<QueryRow>),
     /// DESCRIBE.
     Description(Box<Description>),
+    /// SHOW STREAMS EXTENDED, SHOW TABLES EXTENDED.
+    Descriptions(Vec<Description>),
+    /// TERMINATE of a push query.
+    PushTerminated(String),
     /// SHOW PROPERTIES: name, value, where it comes from.
     Properties(Vec<(String, String, &'static str)>),
     /// SHOW VARIABLES.
@@ -41,6 +47,8 @@ pub enum Entity {
     Types(Vec<(String, String)>),
     /// EXPLAIN.
     Explanation(Explanation),
+    /// SHOW QUERIES EXTENDED.
+    Explanations(Vec<Explanation>),
 }
 
 /// What the registry says about a function.
@@ -118,6 +126,20 @@ pub struct Counts {
     pub late: u64,
     /// Commits.
     pub commits: u64,
+}
+
+impl Counts {
+    /// What it has done by now.
+    pub(super) fn of(progress: &Progress) -> Counts {
+        let now = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Counts {
+            consumed: now(&progress.consumed),
+            produced: now(&progress.produced),
+            bad: now(&progress.bad),
+            late: now(&progress.late),
+            commits: now(&progress.commits),
+        }
+    }
 }
 
 /// DESCRIBE.

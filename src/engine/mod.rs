@@ -12,8 +12,10 @@ pub mod answer;
 pub mod cell;
 pub mod command_log;
 pub mod entity;
+pub mod names;
 pub mod outcome;
 pub mod query;
+pub mod readable;
 pub mod session;
 pub mod topics;
 
@@ -24,7 +26,9 @@ mod insert;
 mod inserts;
 mod lookout;
 mod open;
+mod print;
 mod push;
+mod pushes;
 mod rehearse;
 mod show;
 mod types;
@@ -102,6 +106,8 @@ struct Inner {
     state: Mutex<State>,
     /// Numbers of push queries.
     transient: AtomicU64,
+    /// Push queries that are being read.
+    pushes: Arc<pushes::Pushes>,
 }
 
 /// What statements read and change.
@@ -179,7 +185,9 @@ impl Engine {
             Statement::CreateAs(create) => self.create_as(create, parsed, session)?,
             Statement::InsertValues(insert) => self.insert_values(insert)?,
             Statement::InsertSelect(insert) => self.insert_select(insert, parsed, session)?,
-            Statement::Select(select) if select.emit.is_some() => return self.push_query(select, session),
+            Statement::Select(select) if select.emit.is_some() => {
+                return self.push_query(select, &parsed.text, session);
+            }
             Statement::Select(_) | Statement::Batch(_) => return self.batch_query(&parsed.statement, session),
             Statement::CreateType(create) => self.create_type(create, parsed, session)?,
             Statement::DropType { name, if_exists } => self.drop_type(name, *if_exists, parsed, session)?,
@@ -210,7 +218,7 @@ impl Engine {
                 false => Entity::Warning(format!("Cannot undefine variable '{name}' which was never defined")),
             },
             Statement::DescribeFunction(name) => show::describe_function(name)?,
-            Statement::Print(_) => return Err(unsupported("PRINT")),
+            Statement::Print(print) => return self.print(print),
             Statement::Unsupported { what, span } => return Err(unsupported(what).at(*span)),
         };
         Ok(Answer::Entity(entity))

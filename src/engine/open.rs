@@ -60,6 +60,7 @@ impl Engine {
             _owner: owner.map(Mutex::new),
             state: Mutex::new(State::default()),
             transient: AtomicU64::new(0),
+            pushes: Arc::default(),
         };
         let engine = Engine { inner: Arc::new(inner) };
         engine.replay(history)?;

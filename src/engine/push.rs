@@ -4,6 +4,7 @@
 //! down its query and nothing else. Dropping the stream ends the thread.
 
 use super::outcome::{OutputColumn, RowEvent, RowStream};
+use super::pushes::{self, Listed};
 use super::session::Session;
 use super::{Answer, Engine};
 use crate::error::{Error, Result};
@@ -39,24 +40,14 @@ enum Message {
 pub(super) struct PushStream {
     columns: Vec<OutputColumn>,
     rows: Receiver<Message>,
-    stop: Arc<AtomicBool>,
-    waker: Waker,
+    listed: Listed,
     left: Option<u64>,
-    id: String,
     trouble: Option<String>,
     skipped: Option<(u64, BadRecord)>,
 }
 
-struct Waker(Arc<dyn Fn() + Send + Sync>);
-
-impl std::fmt::Debug for Waker {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Waker")
-    }
-}
-
 impl Engine {
-    pub(super) fn push_query(&self, select: &Select, session: &Session) -> Result<Answer> {
+    pub(super) fn push_query(&self, select: &Select, text: &str, session: &Session) -> Result<Answer> {
         let settings = Settings::of(&self.properties(session))?;
         let plan = plan::push_query(select, &self.inner.state.lock().catalog, &settings)?;
         let spec = self.transient_spec(compile::pipeline(&plan.logical)?, session);
@@ -66,12 +57,14 @@ impl Engine {
         let execution = Execution::start(&*self.inner.log, spec, self.inner.clock.clone(), progress.clone())?;
         let (sender, rows) = sync_channel(QUEUED_BATCHES);
         let stop = Arc::new(AtomicBool::new(false));
-        let waker = Waker(execution.waker());
-        let (stopped, clock) = (stop.clone(), self.inner.clock.clone());
-        let push = Push { execution, progress, sender, stop: stopped, clock };
+        let sql = text.to_owned();
+        let listed = pushes::Push { id, sql, stop: stop.clone(), waker: execution.waker(), progress: progress.clone() };
+        let listed = self.inner.pushes.list(listed);
+        let clock = self.inner.clock.clone();
+        let push = Push { execution, progress, sender, stop, clock };
         std::thread::Builder::new().name("push query".to_owned()).spawn(move || push.run())?;
         let (left, trouble, skipped) = (plan.limit, None, None);
-        Ok(Answer::Rows(Box::new(PushStream { columns, rows, stop, waker, left, id, trouble, skipped })))
+        Ok(Answer::Rows(Box::new(PushStream { columns, rows, listed, left, trouble, skipped })))
     }
 }
 
@@ -147,7 +140,7 @@ impl RowStream for PushStream {
     }
 
     fn id(&self) -> Option<&str> {
-        Some(&self.id)
+        Some(&self.listed.push.id)
     }
 
     fn next(&mut self, timeout: Duration) -> Result<RowEvent> {
@@ -184,12 +177,5 @@ impl RowStream for PushStream {
         });
         let all: Vec<String> = [self.trouble.clone(), skipped].into_iter().flatten().collect();
         (!all.is_empty()).then(|| all.join("\n"))
-    }
-}
-
-impl Drop for PushStream {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Release);
-        (self.waker.0)();
     }
 }

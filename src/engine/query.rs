@@ -161,14 +161,7 @@ impl Query {
 
     /// What it has done.
     pub fn counts(&self) -> Counts {
-        let p = &self.shared.progress;
-        Counts {
-            consumed: p.consumed.load(Ordering::Relaxed),
-            produced: p.produced.load(Ordering::Relaxed),
-            bad: p.bad.load(Ordering::Relaxed),
-            late: p.late.load(Ordering::Relaxed),
-            commits: p.commits.load(Ordering::Relaxed),
-        }
+        Counts::of(&self.shared.progress)
     }
 
     /// The last records that it skipped.

@@ -86,6 +86,7 @@ impl Engine {
                 }
                 copy.next += 1;
             }
+            Statement::Terminate(Some(id)) if self.inner.pushes.contains(id) => {}
             Statement::Terminate(id) => {
                 for id in chosen(&copy.queries, id.as_deref())? {
                     copy.catalog.remove_query(&id);

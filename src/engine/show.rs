@@ -4,6 +4,7 @@ use super::entity::{Description, Entity, Explanation, FunctionHelp, QueryRow, To
 use super::query::{Query, State as QueryState};
 use super::session::Session;
 use super::{Engine, State, is_internal};
+use crate::catalog::Source;
 use crate::config::{LogConfig, PROPERTIES};
 use crate::error::{Error, Result};
 use crate::functions::{Registry, aggregate};
@@ -12,13 +13,17 @@ use crate::parse::statement::{Name, Parsed, Show, SourceKind, Statement};
 use crate::plan::scalar::Higher;
 use crate::plan::{self, Created, Settings};
 use crate::types::{Schema, nearest};
+use std::sync::Arc;
 
 impl Engine {
     pub(super) fn show(&self, show: &Show, session: &Session) -> Result<Entity> {
         Ok(match show {
+            Show::Streams { extended: true } => self.described(SourceKind::Stream)?,
+            Show::Tables { extended: true } => self.described(SourceKind::Table)?,
             Show::Streams { .. } => self.sources(SourceKind::Stream),
             Show::Tables { .. } => self.sources(SourceKind::Table),
             Show::Topics { all, .. } => self.topics(*all)?,
+            Show::Queries { extended: true } => Entity::Explanations(self.explained()?),
             Show::Queries { .. } => Entity::Queries(self.query_rows()),
             Show::Properties => Entity::Properties(self.property_rows(session)),
             Show::Variables => {
@@ -36,6 +41,20 @@ impl Engine {
         Entity::Sources(kind, self.inner.state.lock().catalog.sources(kind).cloned().collect())
     }
 
+    /// All sources of a kind with their run-time facts.
+    fn described(&self, kind: SourceKind) -> Result<Entity> {
+        let sources: Vec<_> = self.inner.state.lock().catalog.sources(kind).cloned().collect();
+        let described = sources.into_iter().map(|source| self.description(source, true));
+        Ok(Entity::Descriptions(described.collect::<Result<_>>()?))
+    }
+
+    /// All persistent queries with their plans.
+    fn explained(&self) -> Result<Vec<Explanation>> {
+        let ids = self.inner.state.lock().order.clone();
+        // One that has been terminated since is no more to be shown.
+        Ok(ids.iter().filter_map(|id| self.explanation(id)).collect())
+    }
+
     fn topics(&self, all: bool) -> Result<Entity> {
         let mut topics = self.inner.log.topics()?;
         topics.retain(|t| all || !is_internal(&t.name));
@@ -44,10 +63,11 @@ impl Engine {
         Ok(Entity::Topics(topics.into_iter().map(row).collect()))
     }
 
-    /// Persistent queries in order of creation.
+    /// Persistent queries in order of creation, then the push queries that are being read.
     pub fn query_rows(&self) -> Vec<QueryRow> {
         let state = self.inner.state.lock();
-        state.order.iter().filter_map(|id| Some(row(&state, id, state.queries.get(id)?))).collect()
+        let persistent = state.order.iter().filter_map(|id| Some(row(&state, id, state.queries.get(id)?)));
+        persistent.chain(self.inner.pushes.rows()).collect()
     }
 
     fn property_rows(&self, session: &Session) -> Vec<(String, String, &'static str)> {
@@ -70,8 +90,15 @@ impl Engine {
     }
 
     pub(super) fn describe(&self, name: &Name, extended: bool) -> Result<Entity> {
+        let source = {
+            let state = self.inner.state.lock();
+            state.catalog.require(&name.value).map_err(|_| missing(&state, name))?.clone()
+        };
+        Ok(Entity::Description(Box::new(self.description(source, extended)?)))
+    }
+
+    fn description(&self, source: Arc<Source>, extended: bool) -> Result<Description> {
         let state = self.inner.state.lock();
-        let source = state.catalog.require(&name.value).map_err(|_| missing(&state, name))?.clone();
         let rows =
             |ids: Vec<String>| ids.iter().filter_map(|id| Some(row(&state, id, state.queries.get(id)?))).collect();
         let readers = rows(state.catalog.readers(&source.name).map(|q| q.id.clone()).collect());
@@ -82,11 +109,10 @@ impl Engine {
             let marks = self.inner.log.watermarks(&TopicPartition::new(source.topic.as_str(), p))?;
             offsets.push((p, marks.low, marks.high));
         }
-        Ok(Entity::Description(Box::new(Description { source, readers, writers, offsets, extended })))
+        Ok(Description { source, readers, writers, offsets, extended })
     }
 
     pub(super) fn explain_query(&self, id: &Name) -> Result<Entity> {
-        let state = self.inner.state.lock();
         let unknown = || {
             let error = Error::statement(format!(
                 "Query with id:{} does not exist, use SHOW QUERIES to view the full set of queries.",
@@ -94,16 +120,21 @@ impl Engine {
             ));
             error.at(id.span)
         };
-        let text = state.texts.get(&id.value).ok_or_else(unknown)?;
-        let info = state.catalog.query(&id.value).ok_or_else(unknown)?;
+        self.explanation(&id.value).map(Entity::Explanation).ok_or_else(unknown)
+    }
+
+    fn explanation(&self, id: &str) -> Option<Explanation> {
+        let state = self.inner.state.lock();
+        let text = state.texts.get(id)?;
+        let info = state.catalog.query(id)?;
         let schema = state.catalog.source(&info.writes).map(|s| s.schema.clone()).unwrap_or_default();
-        Ok(Entity::Explanation(Explanation {
-            query_id: Some(id.value.clone()),
+        Some(Explanation {
+            query_id: Some(id.to_owned()),
             sql: text.sql.clone(),
             schema,
             sources: info.reads.clone(),
             plan: text.plan.clone(),
-        }))
+        })
     }
 
     pub(super) fn explain(&self, statement: &Statement, parsed: &Parsed, session: &Session) -> Result<Entity> {

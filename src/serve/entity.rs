@@ -32,7 +32,13 @@ pub(super) fn to_json(entity: &Entity, text: &str) -> Option<Value> {
         Entity::Queries(queries) => {
             json!({ "@type": "queries", "queries": queries.iter().map(query_row).collect::<Vec<_>>() })
         }
-        Entity::Description(description) => describe(description),
+        Entity::Description(description) => {
+            json!({ "@type": "sourceDescription", "sourceDescription": describe(description) })
+        }
+        Entity::Descriptions(all) => {
+            json!({ "@type": "source_descriptions", "sourceDescriptions": all.iter().map(describe).collect::<Vec<_>>() })
+        }
+        Entity::PushTerminated(id) => json!({ "@type": "terminate_query", "queryId": id, "wasTerminated": true }),
         Entity::Properties(rows) => {
             let row = |(name, value, scope): &(String, String, &str)| json!({ "name": name, "scope": "KSQL", "value": value, "editable": true, "level": scope });
             json!({
@@ -69,7 +75,12 @@ pub(super) fn to_json(entity: &Entity, text: &str) -> Option<Value> {
                 "examples": help.examples.iter().map(example).collect::<Vec<_>>(),
             })
         }
-        Entity::Explanation(explanation) => explain(explanation),
+        Entity::Explanation(explanation) => {
+            json!({ "@type": "queryDescription", "queryDescription": explain(explanation) })
+        }
+        Entity::Explanations(all) => {
+            json!({ "@type": "query_descriptions", "queryDescriptions": all.iter().map(explain).collect::<Vec<_>>() })
+        }
     };
     value["statementText"] = json!(statement);
     value["warnings"] = json!([]);
@@ -127,8 +138,6 @@ fn describe(description: &Description) -> Value {
     let windowed = source.window.map(|w| w.kind.name());
     let rows = |queries: &[QueryRow]| queries.iter().map(query_row).collect::<Vec<_>>();
     json!({
-        "@type": "sourceDescription",
-        "sourceDescription": {
             "name": source.name,
             "windowType": windowed,
             "readQueries": rows(&description.readers),
@@ -147,14 +156,11 @@ fn describe(description: &Description) -> Value {
             "statement": format!("{};", source.sql),
             "queryOffsetSummaries": [],
             "sourceConstraints": [],
-        },
     })
 }
 
 fn explain(explanation: &Explanation) -> Value {
     json!({
-        "@type": "queryDescription",
-        "queryDescription": {
             "id": explanation.query_id.as_deref().unwrap_or(""),
             "statementText": format!("{};", explanation.sql),
             "windowType": null,
@@ -168,7 +174,6 @@ fn explain(explanation: &Explanation) -> Value {
             "queryErrors": [],
             "tasksMetadata": [],
             "state": null,
-        },
     })
 }
 
@@ -189,7 +194,7 @@ fn fields(schema: &Schema) -> Vec<Value> {
 }
 
 /// A type as the API describes it: base type, fields of a struct, member of an array or map, DECIMAL's parameters.
-fn type_json(ty: &SqlType) -> Value {
+pub(super) fn type_json(ty: &SqlType) -> Value {
     let base = |name: &str| json!({ "type": name, "fields": null, "memberSchema": null });
     match ty {
         SqlType::Array(item) => json!({ "type": "ARRAY", "fields": null, "memberSchema": type_json(item) }),

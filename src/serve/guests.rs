@@ -4,10 +4,13 @@
 //! looks as the owner's does. A session lives at the guest: it comes with each statement and goes back with the answer.
 
 use super::ksql::read;
+use super::limits::{BODY_BYTES_MAX, STREAMS_MAX};
+use super::streamed;
+use super::users::Role;
 use super::wire::{FRAMES, Frame, Hello, PROTOCOL, Reply, Request, Told, TopicCall, rows};
-use super::{BODY_BYTES_MAX, STREAMS_MAX, streamed};
 use crate::config::Config;
 use crate::engine::answer::outcome;
+use crate::engine::names::Names;
 use crate::engine::outcome::{Outcome, RowEvent, RowStream};
 use crate::engine::session::Session;
 use crate::engine::topics::{LogTopics, Tail, Topics};
@@ -19,7 +22,7 @@ use arrow::array::{Array, ArrayRef, AsArray, BinaryBuilder, Int32Builder, Int64B
 use arrow::datatypes::{Int32Type, Int64Type};
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{DefaultBodyLimit, Extension, State};
 use axum::response::Response;
 use axum::routing::{get, post};
 use parking_lot::Mutex;
@@ -133,10 +136,8 @@ async fn alive(State(house): State<Arc<House>>) -> Response {
     streamed(FRAMES, receiver)
 }
 
-async fn names(State(house): State<Arc<House>>) -> axum::Json<Vec<String>> {
-    let listed = tokio::task::spawn_blocking(move || {
-        house.engine().map(|e| e.catalog().all().map(|s| s.name.clone()).collect()).unwrap_or_default()
-    });
+async fn names(State(house): State<Arc<House>>) -> axum::Json<Names> {
+    let listed = tokio::task::spawn_blocking(move || house.engine().map(|e| e.names()).unwrap_or_default());
     axum::Json(listed.await.unwrap_or_default())
 }
 
@@ -168,11 +169,11 @@ fn answered(work: impl FnOnce(&Sender) -> Result<()> + Send + 'static) -> Respon
     streamed(FRAMES, receiver)
 }
 
-async fn statement(State(house): State<Arc<House>>, body: Bytes) -> Response {
-    answered(move |sender| carry_out(&house, read(&body)?, sender))
+async fn statement(State(house): State<Arc<House>>, Extension(role): Extension<Role>, body: Bytes) -> Response {
+    answered(move |sender| carry_out(&house, role, read(&body)?, sender))
 }
 
-fn carry_out(house: &House, request: Request, sender: &Sender) -> Result<()> {
+fn carry_out(house: &House, role: Role, request: Request, sender: &Sender) -> Result<()> {
     let engine = house.engine()?;
     let mut session = Session::with_properties(request.properties)?;
     for (name, value) in &request.variables {
@@ -181,7 +182,10 @@ fn carry_out(house: &House, request: Request, sender: &Sender) -> Result<()> {
     let parsed = engine.parse(&request.text, &session)?;
     let answer = match parsed.as_slice() {
         [] => Outcome::Many(Vec::new()),
-        [statement] => outcome(engine.execute(statement, &mut session)?),
+        [statement] => {
+            role.check(&statement.statement)?;
+            outcome(engine.execute(statement, &mut session)?)
+        }
         _ => return Err(Error::statement(format!("expected one statement, got {}", parsed.len()))),
     };
     let reply = Reply {

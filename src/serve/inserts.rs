@@ -4,12 +4,14 @@
 //! client may keep the request open and go on writing. Answers keep the order of the rows.
 
 use super::ksql::{read, texts};
+use super::limits::BODY_BYTES_MAX;
 use super::rows::{DELIMITED, JSON, accepted};
-use super::{App, BODY_BYTES_MAX, error, streamed};
+use super::users::Role;
+use super::{App, error, streamed};
 use crate::engine::session::Session;
 use crate::error::{Error, Result};
 use axum::body::{Body, BodyDataStream, Bytes};
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::header::HeaderMap;
 use axum::response::Response;
 use futures::StreamExt;
@@ -73,7 +75,15 @@ fn push(lines: &mut Vec<Bytes>, line: Vec<u8>) {
     }
 }
 
-pub(super) async fn inserts_stream(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Response {
+pub(super) async fn inserts_stream(
+    State(app): State<Arc<App>>,
+    Extension(role): Extension<Role>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    if let Err(e) = role.at_least(Role::Writer) {
+        return error::response(&e, None);
+    }
     // Clients that ask for JSON want one array; all others read line by line.
     let array = accepted(&headers).iter().any(|name| name == JSON);
     let mut lines = Lines { body: body.into_data_stream(), buffer: Vec::new(), ended: false };

@@ -1,12 +1,13 @@
 //! `POST /ksql`: statements that are not queries.
 
 use super::rows::{JSON, KSQL, accepted, not_acceptable};
+use super::users::Role;
 use super::{App, blocking, entity, error};
 use crate::engine::Answer;
 use crate::engine::session::Session;
 use crate::error::{Error, Result};
 use crate::parse::statement::{Parsed, Statement};
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Json, Response};
 use serde::Deserialize;
@@ -42,7 +43,12 @@ pub(super) fn texts(values: BTreeMap<String, Value>) -> impl Iterator<Item = (St
     })
 }
 
-pub(super) async fn ksql(State(app): State<Arc<App>>, headers: HeaderMap, body: axum::body::Bytes) -> Response {
+pub(super) async fn ksql(
+    State(app): State<Arc<App>>,
+    Extension(role): Extension<Role>,
+    headers: HeaderMap,
+    body: axum::body::Bytes,
+) -> Response {
     let named = accepted(&headers);
     let known = |name: &String| matches!(name.as_str(), JSON | KSQL | "*/*" | "application/*");
     if !named.is_empty() && !named.iter().any(known) {
@@ -52,10 +58,10 @@ pub(super) async fn ksql(State(app): State<Arc<App>>, headers: HeaderMap, body: 
         Ok(request) => request,
         Err(e) => return error::response(&e, None),
     };
-    blocking(&app, move |app| run(app, request)).await
+    blocking(&app, move |app| run(app, role, request)).await
 }
 
-fn run(app: &App, request: Request) -> Response {
+fn run(app: &App, role: Role, request: Request) -> Response {
     let session = Session::with_properties(texts(request.streams_properties));
     let mut session = match session {
         Ok(session) => session,
@@ -74,6 +80,9 @@ fn run(app: &App, request: Request) -> Response {
         let e = Error::statement("SELECT and PRINT are not taken here")
             .with_code(40002)
             .with_hint("send them to /query-stream");
+        return error::response(&e, Some(&statement.text));
+    }
+    if let Some((statement, e)) = parsed.iter().find_map(|s| Some((s, role.check(&s.statement).err()?))) {
         return error::response(&e, Some(&statement.text));
     }
     if let Err((at, e)) = app.engine.rehearse(&parsed, &session) {

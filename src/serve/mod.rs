@@ -1,45 +1,56 @@
 //! The HTTP server: ksqlDB's API over the engine.
 //!
 //! Handlers only translate. The engine is synchronous, so every call runs on a blocking thread; a result set is pulled by
-//! one such thread and handed to the response body through a bounded channel, so that a client that reads slowly slows
-//! down its own query and nothing else. Beside that API, tidegates talk to each other in frames (`wire`): `tidegate URL` to
+//! one such thread and handed to the response body through a bounded queue (`outbox`), so that a client that reads slowly
+//! slows down its own query and nothing else. In front of the handlers stands `guard`: known names, users and roles, bodies in
+//! time; below them `listen`: connections, their number and patience, TLS. Beside that API, tidegates talk to each other in frames (`wire`): `tidegate URL` to
 //! a server, a second tidegate on a data directory to its owner.
 
 mod entity;
 mod error;
+mod guard;
 mod guests;
 mod inserts;
 mod ksql;
+pub mod limits;
+mod listen;
+pub mod meters;
+mod outbox;
 pub mod owner;
 mod rows;
 mod server;
 mod stream;
+mod tls;
+pub mod users;
+mod websocket;
 pub mod wire;
 
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::DefaultBodyLimit;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{Method, Uri};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use futures::stream as futures_stream;
+use guard::Guard;
 use guests::House;
+use limits::STREAMS_MAX;
+use listen::Service;
+use meters::Meters;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
-
-/// Largest request body: a text of statements, with room to spare.
-pub const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
-
-/// Responses streamed at once, as in ksqlDB: each holds two threads and a reader of its source.
-pub const STREAMS_MAX: usize = 100;
+use tokio_rustls::TlsAcceptor;
+use users::Users;
 
 /// Shared by all handlers.
 #[derive(Clone)]
@@ -53,16 +64,53 @@ struct App {
     open: Arc<Mutex<BTreeMap<String, Arc<AtomicBool>>>>,
     /// Where the server is reached.
     address: SocketAddr,
+    /// What is counted for `/metrics`.
+    meters: Arc<Meters>,
+    /// When it began to serve, by the engine's clock.
+    started: Duration,
 }
 
-/// Checks that the address may be listened on: without authentication only the loopback interface.
-pub fn check_listener(address: SocketAddr) -> Result<()> {
-    match address.ip().is_loopback() {
-        true => Ok(()),
-        false => Err(Error::statement(format!(
-            "{address} can be reached from other machines, and nobody would be asked who they are"
-        ))
-        .with_hint("listen on 127.0.0.1; authentication comes with a later version")),
+/// How a server may be reached.
+#[derive(Clone, Debug, Default)]
+pub struct Access {
+    /// File of users; without one everybody on this machine may do everything.
+    pub users: Option<PathBuf>,
+    /// PEM files of the certificates and of the key; without them it speaks cleartext.
+    pub tls: Option<(PathBuf, PathBuf)>,
+    /// Origins whose pages may ask.
+    pub origins: Vec<String>,
+}
+
+/// The same, read and checked.
+pub struct Doors {
+    users: Option<Arc<Users>>,
+    tls: Option<TlsAcceptor>,
+    origins: Vec<String>,
+}
+
+impl std::fmt::Debug for Doors {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Doors(users: {}, tls: {})", self.users.is_some(), self.tls.is_some())
+    }
+}
+
+impl Access {
+    /// Reads the files; refuses an address that others reach where nobody is asked who he is.
+    pub fn open(&self, address: SocketAddr) -> Result<Doors> {
+        if !address.ip().is_loopback() && self.users.is_none() {
+            return Err(Error::statement(format!(
+                "{address} can be reached from other machines, and nobody would be asked who they are"
+            ))
+            .with_hint(
+                "listen on 127.0.0.1, or name a file of users with --users (`tidegate user` writes its lines)",
+            ));
+        }
+        let users = self.users.as_deref().map(Users::read).transpose()?.map(Arc::new);
+        let tls = self.tls.as_ref().map(|(certificates, key)| tls::acceptor(certificates, key)).transpose()?;
+        if users.is_some() && tls.is_none() && !address.ip().is_loopback() {
+            tracing::warn!(%address, "passwords and tokens come in cleartext: --tls-cert and --tls-key would hide them");
+        }
+        Ok(Doors { users, tls, origins: self.origins.clone() })
     }
 }
 
@@ -70,6 +118,7 @@ pub fn check_listener(address: SocketAddr) -> Result<()> {
 pub async fn serve(
     engine: Engine,
     listener: TcpListener,
+    doors: Doors,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<()> {
     let (sender, stopping) = watch::channel(false);
@@ -83,13 +132,19 @@ pub async fn serve(
         stopping.clone(),
     );
     let sessions = guests::sessions(Arc::new(house));
-    let router = router(App { engine, stopping, streams, open: Arc::default(), address }, sessions);
+    let started = engine.clock().monotonic();
+    let meters = Arc::<Meters>::default();
+    let app = App { engine, stopping, streams, open: Arc::default(), address, meters: meters.clone(), started };
+    let guard = Arc::new(Guard { users: doors.users, origins: doors.origins, address });
+    let router = router(app, sessions)
+        .layer(from_fn_with_state(guard, guard::guard))
+        .layer(from_fn_with_state(meters.clone(), meters::counted));
     let stop = async move {
         stop.await;
         // Nobody listening means that no response is being streamed.
         let _ = sender.send(true);
     };
-    axum::serve(listener, router).with_graceful_shutdown(stop).await?;
+    listen::serve(listener, Service { router, tls: doors.tls, meters }, stop).await;
     Ok(())
 }
 
@@ -113,9 +168,10 @@ fn router(app: App, sessions: Router) -> Router {
         .route("/query-stream", post(stream::query_stream))
         .route("/close-query", post(stream::close_query))
         .route("/inserts-stream", post(inserts::inserts_stream))
+        .route("/ws/query", get(websocket::query))
+        .route("/metrics", get(meters::metrics))
         .fallback(nowhere)
         .method_not_allowed_fallback(not_so)
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(Arc::new(app))
         .merge(sessions)
 }

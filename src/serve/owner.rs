@@ -2,7 +2,7 @@
 //! the directory attaches to it instead of being turned away.
 //!
 //! ```text
-//! DIR/owner   {"protocol":1,"pid":4711,"port":40123,"token":"9f.."}     mode 0600, gone when the owner ends
+//! DIR/owner   {"protocol":2,"pid":4711,"port":40123,"token":"9f.."}     mode 0600, gone when the owner ends
 //! ```
 //!
 //! Whoever can read the file may say anything, as whoever can write the directory could; nobody else gets an answer. After a
@@ -10,6 +10,7 @@
 
 use super::error;
 use super::guests::{House, sessions, topics};
+use super::users::{Role, is_same};
 use super::wire::PROTOCOL;
 use crate::config::{Config, LogConfig, random_id};
 use crate::engine::Engine;
@@ -155,19 +156,17 @@ fn listen(house: &Arc<House>, directory: &Path, mut stopping: watch::Receiver<bo
 }
 
 /// Lets requests pass that bring the token.
-async fn with_token(State(token): State<Arc<str>>, request: Request, next: Next) -> Response {
+async fn with_token(State(token): State<Arc<str>>, mut request: Request, next: Next) -> Response {
     let brought = request.headers().get(AUTHORIZATION).map(|v| v.as_bytes()).unwrap_or_default();
     let brought = brought.strip_prefix(b"Bearer ").unwrap_or_default();
-    match same(brought, token.as_bytes()) {
-        true => next.run(request).await,
+    match is_same(brought, token.as_bytes()) {
+        true => {
+            request.extensions_mut().insert(Role::Admin);
+            next.run(request).await
+        }
         false => {
             let e = Error::new(Kind::Statement, "this port is for other tidegates on the data directory");
             error::response(&e.with_code(40100).with_hint("tidegate server has one for programs"), None)
         }
     }
-}
-
-/// Compares in a time that tells nothing of where they differ.
-fn same(a: &[u8], b: &[u8]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).fold(0, |all, (x, y)| all | (x ^ y)) == 0
 }

@@ -8,9 +8,10 @@
 //!
 //! Clients take the first line to be the header and nothing else, so each of these pieces is a body frame of its own.
 
+use super::entity::type_json;
 use super::error;
 use crate::engine::cell;
-use crate::engine::outcome::RowStream;
+use crate::engine::outcome::{OutputColumn, RowStream};
 use crate::error::{Error, Result};
 use arrow::array::ArrayRef;
 use axum::http::header::HeaderMap;
@@ -30,8 +31,10 @@ pub(super) enum Shape {
     Lines,
     /// One JSON array of a header and rows.
     Array,
-    /// One JSON array of objects that say what they are; the only form that shows tombstones.
+    /// One JSON array of objects that say what they are; with the next one the only form that shows tombstones.
     Rows,
+    /// The same objects, each on its own, after a list of columns: messages of a WebSocket.
+    Messages,
 }
 
 /// The media types that a request names, in its order; empty = it takes anything.
@@ -71,7 +74,7 @@ impl Shape {
     pub(super) fn media_type(self) -> &'static str {
         match self {
             Shape::Lines => DELIMITED,
-            Shape::Array => JSON,
+            Shape::Array | Shape::Messages => JSON,
             Shape::Rows => KSQL,
         }
     }
@@ -84,13 +87,17 @@ impl Shape {
                 let schema: Vec<_> = columns.iter().map(|c| format!("`{}` {}", c.name, c.ty)).collect();
                 json!({ "header": { "queryId": rows.id(), "schema": schema.join(", ") } })
             }
+            Shape::Messages => {
+                let column = |c: &OutputColumn| json!({ "name": c.name, "schema": type_json(&c.ty) });
+                Value::Array(columns.iter().map(column).collect())
+            }
             Shape::Lines | Shape::Array => {
                 let names: Vec<_> = columns.iter().map(|c| c.name.as_str()).collect();
                 let types: Vec<_> = columns.iter().map(|c| c.ty.to_string()).collect();
                 json!({ "queryId": rows.id(), "columnNames": names, "columnTypes": types })
             }
         };
-        if self != Shape::Lines {
+        if self.is_array() {
             out.push(b'[');
         }
         self.put(&head, out);
@@ -98,25 +105,28 @@ impl Shape {
 
     /// A row; the forms without tombstones leave deleted rows out, and `out` as it was.
     pub(super) fn row(self, columns: &[ArrayRef], row: usize, tombstone: bool, out: &mut Vec<u8>) {
-        if tombstone && self != Shape::Rows {
+        if tombstone && !self.is_objects() {
             return;
         }
         self.separate(out);
         let start = out.len();
-        if self == Shape::Rows {
+        if self.is_objects() {
             out.extend_from_slice(b"{\"row\":{\"columns\":");
         }
         if let Err(e) = cell::write_row(columns, row, out) {
             out.truncate(start);
             self.value(&error::body(&e, None), out);
-        } else if self == Shape::Rows {
+        } else if self.is_objects() {
             out.extend_from_slice(if tombstone { b",\"tombstone\":true}}" } else { b"}}" });
         }
         self.finish(out);
     }
 
-    /// Why the rows end: an error.
+    /// Why the rows end: an error. A WebSocket is closed with it.
     pub(super) fn failure(self, error: &Error, out: &mut Vec<u8>) {
+        if self == Shape::Messages {
+            return;
+        }
         self.separate(out);
         let body = error::body(error, None);
         let body = if self == Shape::Rows { json!({ "errorMessage": body }) } else { body };
@@ -129,9 +139,17 @@ impl Shape {
             self.separate(out);
             self.value(&json!({ "finalMessage": message }), out);
         }
-        if self != Shape::Lines {
+        if self.is_array() {
             out.push(b']');
         }
+    }
+
+    fn is_array(self) -> bool {
+        matches!(self, Shape::Array | Shape::Rows)
+    }
+
+    fn is_objects(self) -> bool {
+        matches!(self, Shape::Rows | Shape::Messages)
     }
 
     fn put(self, value: &Value, out: &mut Vec<u8>) {
@@ -144,7 +162,7 @@ impl Shape {
     }
 
     fn separate(self, out: &mut Vec<u8>) {
-        if self != Shape::Lines {
+        if self.is_array() {
             out.extend_from_slice(b",\n");
         }
     }

@@ -2,18 +2,20 @@
 //! `POST /close-query` ends one from outside.
 
 use super::ksql::{read, texts};
+use super::limits::STREAMS_MAX;
+use super::outbox::{Frames, Gone, Outbox, outbox};
 use super::rows::Shape;
-use super::{App, STREAMS_MAX, error, streamed};
+use super::{App, error};
 use crate::engine::Answer;
 use crate::engine::cell;
 use crate::engine::outcome::{RowEvent, RowStream};
 use crate::engine::session::Session;
 use crate::error::{Error, Result};
 use crate::parse::statement::Statement;
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::http::header::HeaderMap;
+use axum::http::header::{CONTENT_TYPE, HeaderMap};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::Value;
@@ -21,10 +23,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-/// Frames between the thread that pulls rows and the response: a client that reads slowly slows its query down.
-const QUEUED_FRAMES: usize = 64;
 /// How often a thread that waits for rows looks whether its client is gone or the server stops.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -65,9 +65,9 @@ async fn serve(app: Arc<App>, shape: Result<Shape>, body: Bytes) -> Response {
 }
 
 /// Rows, and the permit to stream them.
-type Opened = Result<(Box<dyn RowStream>, OwnedSemaphorePermit), (Error, Option<String>)>;
+pub(super) type Opened = Result<(Box<dyn RowStream>, OwnedSemaphorePermit), (Error, Option<String>)>;
 
-fn open(app: &App, body: &[u8]) -> Opened {
+pub(super) fn open(app: &App, body: &[u8]) -> Opened {
     let request: Request = read(body).map_err(|e| (e, None))?;
     let text = Some(request.sql.trim().trim_end_matches(';').to_owned());
     let mut session = Session::with_properties(texts(request.properties)).map_err(|e| (e, None))?;
@@ -78,8 +78,8 @@ fn open(app: &App, body: &[u8]) -> Opened {
     let [statement] = parsed.as_slice() else {
         return Err((Error::statement(format!("expected exactly one statement, got {}", parsed.len())), text));
     };
-    if !matches!(statement.statement, Statement::Select(_) | Statement::Batch(_)) {
-        let e = Error::statement("only SELECT is taken here").with_hint("send other statements to /ksql");
+    if !matches!(statement.statement, Statement::Select(_) | Statement::Batch(_) | Statement::Print(_)) {
+        let e = Error::statement("only SELECT and PRINT are taken here").with_hint("send other statements to /ksql");
         return Err((e, text));
     }
     let permit = app.streams.clone().try_acquire_owned().map_err(|_| {
@@ -95,13 +95,41 @@ fn open(app: &App, body: &[u8]) -> Opened {
 }
 
 fn respond(app: Arc<App>, rows: Box<dyn RowStream>, permit: OwnedSemaphorePermit, shape: Shape) -> Response {
-    let (sender, receiver) = mpsc::channel(QUEUED_FRAMES);
+    let Pumped { frames, .. } = pumped(app, rows, permit, shape);
+    ([(CONTENT_TYPE, shape.media_type())], Body::from_stream(frames)).into_response()
+}
+
+/// How a result set ended.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// By itself, or closed from outside.
+    Done,
+    /// Its query failed.
+    Failed(Error),
+    /// Its reader left, or was dropped because it did not read.
+    Gone,
+    /// The server stops.
+    Stopping,
+}
+
+/// Rows that a thread of their own writes.
+pub(super) struct Pumped {
+    pub(super) frames: Frames,
+    pub(super) ended: oneshot::Receiver<Ended>,
+}
+
+/// Lets a thread write the rows in this shape.
+pub(super) fn pumped(app: Arc<App>, rows: Box<dyn RowStream>, permit: OwnedSemaphorePermit, shape: Shape) -> Pumped {
+    let (outbox, frames) = outbox(app.engine.clock().clone());
+    let (sender, ended) = oneshot::channel();
     tokio::task::spawn_blocking(move || {
         let listed = Listed::new(&app, rows.id());
-        pump(&app, rows, shape, &sender, &listed.closed);
+        let end = Pump { app: &app, outbox, closed: &listed.closed, shape }.run(rows);
+        // Not everybody wants to know.
+        let _ = sender.send(end);
         drop(permit);
     });
-    streamed(shape.media_type(), receiver)
+    Pumped { frames, ended }
 }
 
 /// A result set that can be closed from outside for as long as this lives.
@@ -130,41 +158,81 @@ impl Drop for Listed<'_> {
 }
 
 /// Pulls rows and sends frames until the query ends, the client leaves, somebody closes it or the server stops.
-fn pump(app: &App, mut rows: Box<dyn RowStream>, shape: Shape, sender: &mpsc::Sender<Bytes>, closed: &AtomicBool) {
-    let mut frame = Vec::new();
-    let send = |frame: &mut Vec<u8>| sender.blocking_send(Bytes::from(std::mem::take(frame))).is_ok();
-    shape.header(&*rows, &mut frame);
-    if !send(&mut frame) {
-        return;
-    }
-    let mut message = None;
-    while !*app.stopping.borrow() && !closed.load(Ordering::Acquire) {
-        match rows.next(LOOK) {
-            Ok(RowEvent::Rows { columns, tombstones }) => {
-                let columns: Vec<_> =
-                    columns.iter().zip(rows.columns()).map(|(a, c)| cell::settled(a, &c.ty)).collect();
-                for row in 0..columns.first().map_or(0, |c| c.len()) {
-                    shape.row(&columns, row, tombstones.get(row).is_some_and(|t| *t), &mut frame);
-                    if !frame.is_empty() && !send(&mut frame) {
-                        return;
-                    }
-                }
+struct Pump<'a> {
+    app: &'a App,
+    outbox: Outbox,
+    closed: &'a AtomicBool,
+    shape: Shape,
+}
+
+impl Pump<'_> {
+    fn run(self, mut rows: Box<dyn RowStream>) -> Ended {
+        match self.rows(&mut *rows) {
+            Ok(ended) => ended,
+            Err(Gone::Stuck) => {
+                self.app.meters.dropped.fetch_add(1, Ordering::Relaxed);
+                let query = rows.id().unwrap_or("a query without an id");
+                tracing::warn!(query, "its reader does not read: dropped");
+                Ended::Gone
             }
-            Ok(RowEvent::Idle) if sender.is_closed() => break,
-            Ok(RowEvent::Idle) => {}
-            Ok(RowEvent::Done(why)) => {
-                message = why;
-                break;
-            }
-            Err(e) => {
-                shape.failure(&e, &mut frame);
-                break;
-            }
+            Err(Gone::Left) if self.stopping() => Ended::Stopping,
+            Err(Gone::Left) => Ended::Gone,
         }
     }
-    shape.end(message.as_deref(), &mut frame);
-    if !frame.is_empty() {
-        send(&mut frame);
+
+    fn stopping(&self) -> bool {
+        *self.app.stopping.borrow()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    fn send(&self, frame: &mut Vec<u8>) -> Result<(), Gone> {
+        match frame.is_empty() {
+            true => Ok(()),
+            false => self.outbox.send(Bytes::from(std::mem::take(frame)), &|| self.stopping() || self.is_closed()),
+        }
+    }
+
+    fn rows(&self, rows: &mut dyn RowStream) -> Result<Ended, Gone> {
+        let mut frame = Vec::new();
+        self.shape.header(rows, &mut frame);
+        self.send(&mut frame)?;
+        let (mut ended, mut message) = (Ended::Done, None);
+        loop {
+            if self.stopping() {
+                ended = Ended::Stopping;
+                break;
+            }
+            if self.is_closed() {
+                break;
+            }
+            match rows.next(LOOK) {
+                Ok(RowEvent::Rows { columns, tombstones }) => {
+                    let columns: Vec<_> =
+                        columns.iter().zip(rows.columns()).map(|(a, c)| cell::settled(a, &c.ty)).collect();
+                    for row in 0..columns.first().map_or(0, |c| c.len()) {
+                        self.shape.row(&columns, row, tombstones.get(row).is_some_and(|t| *t), &mut frame);
+                        self.send(&mut frame)?;
+                    }
+                }
+                Ok(RowEvent::Idle) if self.outbox.is_left() => return Ok(Ended::Gone),
+                Ok(RowEvent::Idle) => {}
+                Ok(RowEvent::Done(why)) => {
+                    message = why;
+                    break;
+                }
+                Err(e) => {
+                    self.shape.failure(&e, &mut frame);
+                    ended = Ended::Failed(e);
+                    break;
+                }
+            }
+        }
+        self.shape.end(message.as_deref(), &mut frame);
+        self.send(&mut frame)?;
+        Ok(ended)
     }
 }
 

@@ -24,7 +24,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Changes with every change of what is said here.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 /// Media type of frames.
 pub(super) const FRAMES: &str = "application/vnd.tidegate.frames";
 /// Kind and length.

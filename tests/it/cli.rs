@@ -17,6 +17,7 @@ use tidegate::cli::interrupt::Interrupt;
 use tidegate::cli::render::{HELD_ROWS_MAX, Screen, Shown};
 use tidegate::cli::{Session, script};
 use tidegate::engine::cell::{settled, text, write_json};
+use tidegate::engine::names::Names;
 use tidegate::engine::outcome::{Outcome, OutputColumn, RowEvent, RowStream};
 use tidegate::error::{Error, Result, Span};
 use tidegate::types::SqlType;
@@ -290,7 +291,7 @@ fn echo() -> Session {
             Some(at) => Err(Error::statement("nowhere does not exist").at(Span::new(at, at + 7))),
             None => Ok(Outcome::Message(format!("did {statement}"))),
         }),
-        names: Box::new(Vec::new),
+        names: Box::new(Names::default),
         notices: Box::new(Vec::new),
         is_guest: Box::new(|| false),
         greeting: String::new(),

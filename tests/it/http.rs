@@ -2,6 +2,8 @@
 //! leaves leaves behind.
 
 mod api;
+mod front;
+mod readers;
 
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -16,15 +18,15 @@ const TIDEGATE: &str = env!("CARGO_BIN_EXE_tidegate");
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A server process on a free port and a log in memory (or where `place` says).
-struct Server {
+pub(crate) struct Server {
     process: Child,
-    address: String,
+    pub(crate) address: String,
     agent: ureq::Agent,
     errors: Receiver<String>,
 }
 
 impl Server {
-    fn start() -> Server {
+    pub(crate) fn start() -> Server {
         Server::at(&["--temp"])
     }
 
@@ -281,7 +283,8 @@ fn open_query(server: &Server) -> TcpStream {
     let body = json!({ "sql": "SELECT * FROM s EMIT CHANGES;" }).to_string();
     let mut socket = TcpStream::connect(&server.address).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    write!(socket, "POST /query-stream HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{body}", body.len()).unwrap();
+    write!(socket, "POST /query-stream HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+        .unwrap();
     let mut seen = Vec::new();
     let mut some = [0; 4096];
     while !seen.windows(8).any(|w| w == b"queryId\"") {
@@ -312,7 +315,7 @@ fn clients_that_leave_leave_nothing_behind() {
         let held = server.held();
         held.0 <= threads && held.1 <= files
     });
-    let open: Vec<TcpStream> = (0..tidegate::serve::STREAMS_MAX).map(|_| open_query(&server)).collect();
+    let open: Vec<TcpStream> = (0..tidegate::serve::limits::STREAMS_MAX).map(|_| open_query(&server)).collect();
     let (status, body) = server.post("/query-stream", &json!({ "sql": "SELECT * FROM s EMIT CHANGES;" }));
     assert_eq!((status, &body["error_code"]), (400, &json!(40003)));
     server.ksql("SHOW STREAMS;");

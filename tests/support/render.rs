@@ -19,6 +19,8 @@ pub(crate) fn entity(entity: &Entity) -> String {
         Entity::Topics(topics) => lines(topics.iter().map(|t| format!("{} | {}", t.name, t.partitions))),
         Entity::Queries(queries) => lines(queries.iter().map(query)),
         Entity::Description(d) => description(d),
+        Entity::Descriptions(all) => all.iter().map(description).collect(),
+        Entity::PushTerminated(id) => format!("{id} terminated\n"),
         Entity::Properties(rows) => lines(rows.iter().map(|(n, v, from)| format!("{n} | {v} | {from}"))),
         Entity::Variables(rows) => lines(rows.iter().map(|(n, v)| format!("{n} | {v}"))),
         Entity::Functions(rows) => lines(rows.iter().map(|(n, kind)| format!("{n} | {kind}"))),
@@ -36,6 +38,7 @@ pub(crate) fn entity(entity: &Entity) -> String {
             )
         }
         Entity::Explanation(e) => explanation(e),
+        Entity::Explanations(all) => all.iter().map(explanation).collect(),
     }
 }
 

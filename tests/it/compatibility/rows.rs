@@ -83,7 +83,7 @@ pub(crate) const STATEMENTS: &[Row] = &[
     row(
         "SHOW, LIST STREAMS, TABLES, TOPICS, QUERIES, PROPERTIES, FUNCTIONS, TYPES, VARIABLES",
         Yes,
-        "EXTENDED shows the same",
+        "TOPICS EXTENDED shows the same as TOPICS",
         &[
             "SHOW STREAMS EXTENDED",
             "LIST TABLES",
@@ -117,7 +117,12 @@ pub(crate) const STATEMENTS: &[Row] = &[
         "",
         &["SET 'auto.offset.reset'='earliest'", "UNSET 'auto.offset.reset'", "DEFINE x = '1'", "UNDEFINE x"],
     ),
-    row("PRINT", No, "`tidegate topic print`", &["PRINT s"]),
+    row(
+        "PRINT",
+        Yes,
+        "its rows have names and types; over HTTP they come as those of a SELECT",
+        &["PRINT s FROM BEGINNING INTERVAL 2 LIMIT 3"],
+    ),
     row("CREATE TYPE, DROP TYPE", Yes, "", &["CREATE TYPE x AS STRUCT<a INT>", "DROP TYPE x"]),
     row("ALTER STREAM, TABLE ... ADD", Yes, "", &["ALTER STREAM s ADD COLUMN x INT, ADD y STRING"]),
     row("ASSERT [NOT EXISTS] TOPIC", Yes, "", &["ASSERT TOPIC s WITH (PARTITIONS=2)", "ASSERT NOT EXISTS TOPIC x"]),
@@ -298,7 +303,7 @@ pub(crate) const FORMATS: &[(&str, &str)] = &[
 pub(crate) const ENDPOINTS: &[(&str, &str, Works, &str)] = &[
     ("POST", "/ksql", Yes, "all statements are planned on a copy before the first is carried out"),
     ("POST", "/query-stream", Yes, "delimited, JSON array, and ksqlDB's row objects"),
-    ("POST", "/query", Partial, "no PRINT"),
+    ("POST", "/query", Yes, ""),
     ("POST", "/inserts-stream", Yes, "streams without windows; each row is acknowledged when it is durable"),
     ("POST", "/close-query", Yes, ""),
     ("GET", "/info", Yes, ""),
@@ -314,7 +319,8 @@ pub(crate) const ENDPOINTS: &[(&str, &str, Works, &str)] = &[
     ("GET", "/status/{kind}/{entity}/{action}", Partial, "of what exists: a statement is done when it is answered"),
     ("GET", "/clusterStatus", Partial, "one host, without lags"),
     ("GET", "/is_valid_property/{name}", Yes, ""),
-    ("GET", "/ws/query", No, ""),
+    ("GET", "/ws/query", Yes, "HTTP/1.1"),
+    ("GET", "/metrics", Yes, "not in ksqlDB: Prometheus' text format"),
     ("POST", "/ksql/terminate", No, ""),
     ("POST", "/heartbeat", No, ""),
     ("POST", "/lag", No, ""),

@@ -161,7 +161,7 @@ fn answers_do_not_wait_for_the_end_of_the_rows() {
     server.ksql(SOURCE);
     let mut stream = TcpStream::connect(&server.address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let head = "POST /inserts-stream HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let head = "POST /inserts-stream HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n";
     stream.write_all(head.as_bytes()).unwrap();
     let send = |stream: &mut TcpStream, text: &str| write!(stream, "{:x}\r\n{text}\r\n", text.len()).unwrap();
     send(&mut stream, "{\"target\":\"s\"}\n");
@@ -209,7 +209,7 @@ fn the_first_line_may_hold_the_whole_address() {
     let body = "{\"ksql\":\"SHOW STREAMS;\"}";
     write!(
         stream,
-        "POST http://{}/ksql HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        "POST http://{}/ksql HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
         server.address,
         body.len()
     )
@@ -217,4 +217,75 @@ fn the_first_line_may_hold_the_whole_address() {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("\"streams\":[]"), "{answer}");
+}
+
+#[test]
+fn a_push_query_is_listed_and_can_be_terminated() {
+    let server = Server::start();
+    server.ksql(SOURCE);
+    let mut live = server.lines("SELECT v FROM s EMIT CHANGES;");
+    let id = live.next().unwrap()["queryId"].as_str().unwrap().to_owned();
+    let shown = server.ksql("SHOW QUERIES;");
+    let query = &shown[0]["queries"][0];
+    assert_eq!((&query["id"], &query["queryType"], &query["state"]), (&json!(id), &json!("PUSH"), &json!("RUNNING")));
+    assert_eq!((&query["queryString"], &query["sinks"]), (&json!("SELECT v FROM s EMIT CHANGES;"), &json!([])));
+    let ended = server.ksql(&format!("SHOW STREAMS; TERMINATE {id};"));
+    assert_eq!(ended[1]["@type"], "terminate_query");
+    assert_eq!((&ended[1]["queryId"], &ended[1]["wasTerminated"]), (&json!(id), &json!(true)));
+    assert_eq!(live.next(), None, "its rows end");
+    until("it is no more listed", || server.ksql("SHOW QUERIES;")[0]["queries"] == json!([]));
+    assert!(server.refused(&format!("TERMINATE {id};"))["message"].as_str().unwrap().contains(&id.to_uppercase()));
+}
+
+#[test]
+fn extended_lists_describe_each() {
+    let server = Server::start();
+    let none = server.ksql("SHOW STREAMS EXTENDED; LIST TABLES EXTENDED; SHOW QUERIES EXTENDED;");
+    assert_eq!((&none[0]["@type"], &none[0]["sourceDescriptions"]), (&json!("source_descriptions"), &json!([])));
+    assert_eq!((&none[2]["@type"], &none[2]["queryDescriptions"]), (&json!("query_descriptions"), &json!([])));
+    server.ksql(SOURCE);
+    server.ksql("CREATE TABLE c AS SELECT v, COUNT(*) AS n FROM s GROUP BY v;");
+    let all = server.ksql("SHOW STREAMS EXTENDED; LIST TABLES EXTENDED; SHOW QUERIES EXTENDED;");
+    let stream = &all[0]["sourceDescriptions"][0];
+    assert_eq!((&stream["name"], &stream["extended"], &stream["partitions"]), (&json!("S"), &json!(true), &json!(1)));
+    assert_eq!(stream["readQueries"][0]["id"], "CTAS_C_1");
+    assert_eq!(all[1]["sourceDescriptions"][0]["name"], "C");
+    let query = &all[2]["queryDescriptions"][0];
+    assert_eq!((&query["id"], &query["queryType"]), (&json!("CTAS_C_1"), &json!("PERSISTENT")));
+    assert!(query["executionPlan"].as_str().unwrap().contains("Aggregate"), "{query}");
+}
+
+#[test]
+fn what_belongs_to_the_server_is_not_overridden() {
+    let server = Server::start();
+    assert_eq!(server.get("/is_valid_property/auto.offset.reset"), (200, json!(true)));
+    for name in ["ksql.service.id", "bootstrap.servers", "ksql.streams.state.dir"] {
+        let (status, body) = server.get(&format!("/is_valid_property/{name}"));
+        assert_eq!((status, &body["error_code"]), (400, &json!(40000)), "{body}");
+        let body = json!({ "ksql": "SHOW STREAMS;", "streamsProperties": { name: "x" } });
+        let (status, body) = server.post("/ksql", &body);
+        assert_eq!((status, body["message"].as_str().unwrap().contains("Cannot override property")), (400, true));
+    }
+}
+
+#[test]
+fn print_shows_records_and_guesses_their_formats() {
+    let server = Server::start();
+    server.ksql(SOURCE);
+    server
+        .ksql("INSERT INTO s VALUES (1, 'one'); INSERT INTO s VALUES (2, 'two'); INSERT INTO s (v) VALUES ('three');");
+    let all: Vec<Value> = server.lines("PRINT s FROM BEGINNING LIMIT 3;").collect();
+    assert_eq!(all[0]["columnNames"], json!(["rowtime", "key", "value", "partition", "offset"]));
+    let shown: Vec<[&Value; 4]> = all[1..].iter().map(|r| [&r[1], &r[2], &r[3], &r[4]]).collect();
+    assert_eq!(shown[0], [&json!("1 (INTEGER)"), &json!("{\"V\":\"one\"}"), &json!(0), &json!(0)]);
+    assert_eq!((shown[2][0], shown[2][3]), (&json!(null), &json!(2)));
+    let some: Vec<Value> = server.lines("PRINT s FROM BEGINNING INTERVAL 2 LIMIT 2;").collect();
+    assert_eq!((&some[1][4], &some[2][4]), (&json!(0), &json!(2)));
+    let mut live = server.lines("PRINT s;");
+    live.next();
+    server.ksql("INSERT INTO s VALUES (4, 'four');");
+    assert_eq!(live.next().unwrap()[1], "4 (INTEGER)");
+    let (status, body) = server.post("/query-stream", &json!({ "sql": "PRINT nowhere;" }));
+    assert_eq!((status, &body["error_code"]), (400, &json!(40001)));
+    assert!(body["message"].as_str().unwrap().contains("Could not find topic"), "{body}");
 }

@@ -1,0 +1,35 @@
+//! What can be named in a statement: for whoever completes words.
+
+use super::{Engine, is_internal};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// Names that exist now.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Names {
+    /// Streams and tables.
+    pub sources: Vec<String>,
+    /// Columns of all of them, each once.
+    pub columns: Vec<String>,
+    /// Queries.
+    pub queries: Vec<String>,
+    /// Topics.
+    pub topics: Vec<String>,
+}
+
+impl Engine {
+    /// Everything that a statement could name.
+    pub fn names(&self) -> Names {
+        let catalog = self.catalog();
+        let columns: BTreeSet<String> =
+            catalog.all().flat_map(|s| s.schema.columns().map(|c| c.name.clone()).collect::<Vec<_>>()).collect();
+        // A log that does not answer now has no topics to offer.
+        let topics = self.log().topics().unwrap_or_default();
+        Names {
+            sources: catalog.all().map(|s| s.name.clone()).collect(),
+            columns: columns.into_iter().collect(),
+            queries: self.query_rows().into_iter().map(|q| q.id).collect(),
+            topics: topics.into_iter().map(|t| t.name).filter(|name| !is_internal(name)).collect(),
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! `GET /metrics`: numbers for Prometheus, in its text format. [`METRICS`] names all of them; `docs/operations.md` shows them.
+
+use super::{App, blocking, error};
+use crate::engine::Engine;
+use crate::engine::entity::QueryRow;
+use crate::engine::query::Query;
+use crate::error::Result;
+use crate::log::TopicPartition;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::fmt::{Display, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Media type of Prometheus' text format.
+const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Every metric: name, type, what it says.
+pub const METRICS: &[(&str, &str, &str)] = &[
+    ("tidegate_build_info", "gauge", "1, with the version as a label."),
+    ("tidegate_uptime_seconds", "gauge", "Time since the server began to serve."),
+    ("tidegate_queries", "gauge", "Persistent queries by state."),
+    ("tidegate_query_records_in_total", "counter", "Records that a query has read since it was started."),
+    ("tidegate_query_records_out_total", "counter", "Rows that a query has written."),
+    ("tidegate_query_records_bad_total", "counter", "Records that a query could not use."),
+    ("tidegate_query_records_late_total", "counter", "Rows that came after their window had closed."),
+    ("tidegate_query_commits_total", "counter", "Commits of a query."),
+    ("tidegate_query_lag_records", "gauge", "Records that a query has not committed yet, over all of its inputs."),
+    ("tidegate_push_queries", "gauge", "Push queries that are being read."),
+    ("tidegate_push_queries_dropped_total", "counter", "Result sets ended because their reader did not read."),
+    ("tidegate_connections", "gauge", "Open connections."),
+    ("tidegate_connections_refused_total", "counter", "Connections closed because there were too many."),
+    ("tidegate_http_requests_total", "counter", "Requests by route and status."),
+    ("process_resident_memory_bytes", "gauge", "Memory of the process."),
+    ("process_open_fds", "gauge", "Open files of the process."),
+    ("process_threads", "gauge", "Threads of the process."),
+];
+
+/// What is counted while the server serves.
+#[derive(Debug, Default)]
+pub(super) struct Meters {
+    pub(super) connections: AtomicU64,
+    pub(super) refused: AtomicU64,
+    /// Result sets whose reader was stuck.
+    pub(super) dropped: AtomicU64,
+    requests: Mutex<BTreeMap<(String, u16), u64>>,
+}
+
+impl Meters {
+    fn count(&self, route: &str, status: u16) {
+        *self.requests.lock().entry((route.to_owned(), status)).or_default() += 1;
+    }
+}
+
+/// The layer that counts requests.
+pub(super) async fn counted(State(meters): State<Arc<Meters>>, request: Request, next: Next) -> Response {
+    // What is served nowhere has no name of its own: clients could make up any number of them.
+    let route = request.extensions().get::<MatchedPath>().map_or_else(|| "none".to_owned(), |m| m.as_str().to_owned());
+    let response = next.run(request).await;
+    meters.count(&route, response.status().as_u16());
+    response
+}
+
+pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
+    blocking(&app, |app| match text(app) {
+        Ok(text) => ([(CONTENT_TYPE, TEXT)], text).into_response(),
+        Err(e) => error::response(&e, None),
+    })
+    .await
+}
+
+/// The text as it is put together.
+struct Page(String);
+
+impl Page {
+    /// Begins a metric that [`METRICS`] names.
+    fn metric(&mut self, name: &str) {
+        if let Some((_, kind, help)) = METRICS.iter().find(|(known, ..)| *known == name) {
+            let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+        }
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
+        let labels: Vec<String> = labels.iter().map(|(label, text)| format!("{label}=\"{}\"", escaped(text))).collect();
+        let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+        let _ = writeln!(self.0, "{name}{labels} {value}");
+    }
+
+    fn single(&mut self, name: &str, value: impl Display) {
+        self.metric(name);
+        self.sample(name, &[], value);
+    }
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+fn text(app: &App) -> Result<String> {
+    let mut page = Page(String::with_capacity(4096));
+    page.metric("tidegate_build_info");
+    page.sample("tidegate_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
+    let uptime = app.engine.clock().monotonic().saturating_sub(app.started);
+    page.single("tidegate_uptime_seconds", uptime.as_secs());
+    queries(app, &mut page)?;
+    let now = |count: &AtomicU64| count.load(Ordering::Relaxed);
+    page.single("tidegate_push_queries_dropped_total", now(&app.meters.dropped));
+    page.single("tidegate_connections", now(&app.meters.connections));
+    page.single("tidegate_connections_refused_total", now(&app.meters.refused));
+    page.metric("tidegate_http_requests_total");
+    for ((route, status), count) in &*app.meters.requests.lock() {
+        page.sample("tidegate_http_requests_total", &[("route", route), ("code", &status.to_string())], count);
+    }
+    process(&mut page);
+    Ok(page.0)
+}
+
+fn queries(app: &App, page: &mut Page) -> Result<()> {
+    let rows = app.engine.query_rows();
+    let (persistent, push): (Vec<QueryRow>, Vec<QueryRow>) = rows.into_iter().partition(|row| row.kind == "PERSISTENT");
+    page.metric("tidegate_queries");
+    for state in ["RUNNING", "PAUSED", "WAITING", "ERROR"] {
+        let count = persistent.iter().filter(|row| row.state == state).count();
+        page.sample("tidegate_queries", &[("state", state)], count);
+    }
+    type Count = fn(&QueryRow) -> u64;
+    let counts: [(&str, Count); 5] = [
+        ("tidegate_query_records_in_total", |row| row.counts.consumed),
+        ("tidegate_query_records_out_total", |row| row.counts.produced),
+        ("tidegate_query_records_bad_total", |row| row.counts.bad),
+        ("tidegate_query_records_late_total", |row| row.counts.late),
+        ("tidegate_query_commits_total", |row| row.counts.commits),
+    ];
+    for (name, count) in counts {
+        page.metric(name);
+        persistent.iter().for_each(|row| page.sample(name, &[("query", &row.id)], count(row)));
+    }
+    page.metric("tidegate_query_lag_records");
+    for (id, query) in app.engine.queries() {
+        if let Some(lag) = lag(&app.engine, &query)? {
+            page.sample("tidegate_query_lag_records", &[("query", &id)], lag);
+        }
+    }
+    page.single("tidegate_push_queries", push.len());
+    Ok(())
+}
+
+/// Records between what a query has committed and the ends of its inputs; `None` = it has committed nothing yet.
+fn lag(engine: &Engine, query: &Query) -> Result<Option<i64>> {
+    let Some(spec) = query.spec() else { return Ok(None) };
+    let sources = spec.pipeline.scans.iter().map(|scan| &scan.source);
+    let partitions: Vec<TopicPartition> = sources
+        .flat_map(|source| (0..source.partitions as i32).map(|p| TopicPartition::new(source.topic.as_str(), p)))
+        .collect();
+    let committed = engine.log().committed(query.group(), &partitions)?;
+    let mut lag = None;
+    for (partition, committed) in partitions.iter().zip(committed) {
+        let Some(committed) = committed else { continue };
+        let behind = engine.log().watermarks(partition)?.stable - committed.offset;
+        *lag.get_or_insert(0) += behind.max(0);
+    }
+    Ok(lag)
+}
+
+/// What Linux tells of this process; elsewhere nothing is told.
+fn process(page: &mut Page) {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let number = |name: &str| -> Option<u64> {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        line.trim_start_matches(':').split_whitespace().next()?.parse().ok()
+    };
+    if let Some(kilobytes) = number("VmRSS") {
+        page.single("process_resident_memory_bytes", kilobytes * 1024);
+    }
+    if let Ok(files) = std::fs::read_dir("/proc/self/fd") {
+        // One of them is the folder that is being read.
+        page.single("process_open_fds", files.count().saturating_sub(1));
+    }
+    if let Some(threads) = number("Threads") {
+        page.single("process_threads", threads);
+    }
+}

@@ -1,0 +1,179 @@
+//! The program among other programs: exit codes, a reader that goes away, colours, and Ctrl-C at a terminal.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+use tidegate::types::clock::SystemClock;
+
+const TIDEGATE: &str = env!("CARGO_BIN_EXE_tidegate");
+/// Longest time that anything here may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+const FILLED: &str = "CREATE STREAM s (n INT) WITH (KAFKA_TOPIC='s', VALUE_FORMAT='JSON', PARTITIONS=1);\
+                      INSERT INTO s VALUES (7); INSERT INTO s VALUES (8);";
+
+fn run(args: &[&str]) -> Output {
+    Command::new(TIDEGATE).args(args).stdin(Stdio::null()).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn interrupt(child: &Child) {
+    rustix::process::kill_process(rustix::process::Pid::from_child(child), rustix::process::Signal::INT).unwrap();
+}
+
+#[test]
+fn exit_codes_say_what_happened() {
+    let code = |args: &[&str]| run(args).status.code();
+    assert_eq!(code(&["--temp", "sql", "-e", "SHOW STREAMS;"]), Some(0), "done");
+    assert_eq!(code(&["--temp", "sql", "-e", "DROP STREAM nowhere;"]), Some(1), "a statement failed");
+    assert_eq!(code(&["--temp", "sql", "-f", "/nowhere/at/all.sql"]), Some(1), "a file cannot be read");
+    assert_eq!(code(&["--temp", "sql", "--fly"]), Some(2), "a wrong command line");
+    assert_eq!(code(&["--server", "http://127.0.0.1:1", "sql", "-e", "SHOW STREAMS;"]), Some(3), "nobody there");
+    assert_eq!(code(&["--data", "/dev/null/no", "sql", "-e", "SHOW STREAMS;"]), Some(3), "no such place");
+}
+
+#[test]
+fn an_interrupt_ends_a_query_with_what_it_has_and_130() {
+    let sql = format!("{FILLED} SELECT n FROM s EMIT CHANGES;");
+    let mut child = Command::new(TIDEGATE)
+        .args(["--temp", "sql", "-e", &sql])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.starts_with("| 8")), "rows are shown as they come");
+    interrupt(&child);
+    let rest: Vec<String> = lines.collect();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(rest.last().map(String::as_str), Some("(2 rows, stopped)"), "{rest:?}");
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let many: String = (0..400).map(|n| format!("INSERT INTO s VALUES ({n});")).collect();
+    // More rows than a pipe holds, so that somebody has to read.
+    let sql = format!("{FILLED} {many} SELECT LPAD('x', 10000, 'x') AS wide FROM s EMIT CHANGES;");
+    for format in ["table", "json", "csv"] {
+        let mut child = Command::new(TIDEGATE)
+            .args(["--temp", "-o", format, "sql", "-e", &sql])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut some = [0; 4096];
+        child.stdout.take().unwrap().read_exact(&mut some).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), ""), "{format}");
+    }
+}
+
+/// A terminal made by `script` (util-linux); `None` = it is not here, which was printed.
+struct Terminal {
+    child: Child,
+    /// What is written there, as it comes.
+    seen: String,
+    more: Receiver<String>,
+}
+
+impl Terminal {
+    fn open(test: &str, command: &str, variables: &[(&str, &str)]) -> Option<Terminal> {
+        let mut script = Command::new("script");
+        // The options of util-linux; others of that name know them not.
+        script.args(["--quiet", "--flush", "--return", "--command", command, "/dev/null"]);
+        script.env("TERM", "xterm").env_remove("NO_COLOR").envs(variables.iter().copied());
+        let Ok(mut child) = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn() else {
+            let _ = writeln!(std::io::stderr(), "SKIPPED shell::{test}: script (util-linux) is not installed");
+            return None;
+        };
+        let (sender, more) = channel();
+        let mut out = child.stdout.take().unwrap();
+        std::thread::spawn(move || {
+            let mut some = [0; 4096];
+            while let Ok(n @ 1..) = out.read(&mut some) {
+                let _ = sender.send(text(&some[..n]));
+            }
+        });
+        Some(Terminal { child, seen: String::new(), more })
+    }
+
+    fn type_in(&mut self, keys: &str) {
+        let keyboard = self.child.stdin.as_mut().unwrap();
+        keyboard.write_all(keys.as_bytes()).unwrap();
+        keyboard.flush().unwrap();
+    }
+
+    /// Waits until this stands there, after what was waited for before; answers what came until then.
+    fn shows(&mut self, what: &str) -> String {
+        let clock = SystemClock::shared();
+        let end = clock.monotonic() + PATIENCE;
+        loop {
+            if let Some(at) = self.seen.find(what) {
+                let before = self.seen[..at + what.len()].to_owned();
+                self.seen.drain(..at + what.len());
+                return before;
+            }
+            assert!(clock.monotonic() < end, "no {what:?} in {:?}", self.seen);
+            if let Ok(more) = self.more.recv_timeout(Duration::from_millis(100)) {
+                self.seen.push_str(&more);
+            }
+        }
+    }
+
+    fn rest(mut self) -> String {
+        self.child.wait().unwrap();
+        self.seen.extend(self.more.iter());
+        std::mem::take(&mut self.seen)
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn colours_are_for_terminals_and_for_those_who_want_them() {
+    let failing = ["--temp", "sql", "-e", "SELECT * FORM s;"];
+    let piped = run(&failing);
+    assert!(text(&piped.stderr).contains("did you mean FROM?") && !piped.stderr.contains(&0x1b));
+    let command = format!("{TIDEGATE} --temp sql -e 'SELECT * FORM s; '");
+    let shown =
+        |variables: &[(&str, &str)]| Some(Terminal::open("colours_are_for_terminals", &command, variables)?.rest());
+    let Some(coloured) = shown(&[]) else { return };
+    assert!(coloured.contains("FORM") && coloured.contains('\x1b'), "{coloured:?}");
+    let plain = shown(&[("NO_COLOR", "1")]).unwrap();
+    assert!(plain.contains("FORM") && !plain.contains('\x1b'), "{plain:?}");
+}
+
+#[test]
+fn ctrl_c_at_the_prompt_stops_the_query_and_not_the_prompt() {
+    let command = format!("{TIDEGATE} --temp");
+    let Some(mut terminal) = Terminal::open("ctrl_c_at_the_prompt", &command, &[("NO_COLOR", "1")]) else { return };
+    terminal.shows("tidegate> ");
+    terminal.type_in(&format!("{FILLED}\r"));
+    terminal.shows("Stream created");
+    terminal.shows("tidegate> ");
+    terminal.type_in("SELECT n * 11 AS m FROM s EMIT CHANGES;\r");
+    terminal.shows("| 88");
+    let clock = SystemClock::shared();
+    let asked = clock.monotonic();
+    terminal.type_in("\x03");
+    terminal.shows("(2 rows, stopped)");
+    let took = clock.monotonic() - asked;
+    // A tenth of a second where nothing else runs (`cli` measures it); here other tests run.
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    terminal.shows("tidegate> ");
+    terminal.type_in("SHOW QUERIES;\r");
+    let listed = terminal.shows("Statement");
+    assert!(!listed.contains("PUSH"));
+    let after = terminal.shows("tidegate> ");
+    assert!(!after.contains("PUSH") && !after.contains("transient"), "{after:?}");
+    terminal.type_in("exit\r");
+}
