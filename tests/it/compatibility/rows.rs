@@ -119,7 +119,7 @@ pub(crate) const STATEMENTS: &[Row] = &[
     ),
     row(
         "PRINT",
-        Yes,
+        Partial,
         "its rows have names and types; over HTTP they come as those of a SELECT",
         &["PRINT s FROM BEGINNING INTERVAL 2 LIMIT 3"],
     ),
