@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo bench --bench pipelines -- [--json FILE] [--sizes 1000000,3000000] [--rounds 3] [--broker DIR] [--core 0]
-//!                                  [--query q2|tumble] [--sink blackhole|topic] [--time column|record]
+//!                                  [--query q0|q1|q2|tumble] [--sink blackhole|topic] [--time column|record]
 //! ```
 //!
 //! Every measurement is a process of its own that is pinned to one core and works through a whole topic. A size is
@@ -95,9 +95,11 @@ fn measure(options: &Options) -> Fallible<()> {
     }
     let mut least: BTreeMap<(Case, u64), Usage> = BTreeMap::new();
     for _ in 0..options.or("rounds", ROUNDS).parse::<u32>()? {
-        for query in ["q2", "tumble"].into_iter().filter(|q| wanted("query", q)) {
+        for query in ["q0", "q1", "q2", "tumble"].into_iter().filter(|q| wanted("query", q)) {
             for sink in ["floor", "blackhole", "topic"] {
-                if sink != "floor" && !wanted("sink", sink) {
+                // The floor of q0 and q1 writes, so the engine has to.
+                let copies = query == "q0" || query == "q1";
+                if sink != "floor" && !wanted("sink", sink) || copies && sink == "blackhole" {
                     continue;
                 }
                 for (events, truth) in sizes.iter().copied().zip(&truths) {

@@ -58,6 +58,11 @@ fn source(options: &Options) -> String {
 fn query(options: &Options) -> Fallible<(&'static str, &'static str)> {
     match options.or("query", "") {
         "q2" => Ok(("STREAM", "SELECT auction, price FROM bids WHERE auction % 123 = 0 EMIT CHANGES;")),
+        "q0" => Ok(("STREAM", "SELECT * FROM bids EMIT CHANGES;")),
+        "q1" => Ok((
+            "STREAM",
+            "SELECT auction, bidder, 0.908 * price AS price, channel, url, datetime, extra FROM bids EMIT CHANGES;",
+        )),
         "tumble" => Ok((
             "TABLE",
             "SELECT auction, COUNT(*) AS cnt FROM bids WINDOW TUMBLING (SIZE 10 SECONDS) GROUP BY auction EMIT CHANGES;",
@@ -109,7 +114,7 @@ impl Bench<'_> {
             }
         }
         let usage = meter.stop()?;
-        if self.options.or("query", "") == "q2" {
+        if self.options.or("query", "") != "tumble" {
             return Ok((usage, Some(progress.produced.load(Ordering::Relaxed))));
         }
         Ok((usage, counts.map(|counts| counts.values().sum::<i64>() as u64)))
