@@ -151,18 +151,14 @@ impl KafkaSession {
             return Ok(Some("the group was deleted".to_owned()));
         }
         // Asked first: making a producer would shut out whoever rightly has our place now.
-        let last_owner = || last_owner(&self.hasty, &self.topic);
-        let (group, slot) = (&self.spec.group, &self.spec.slot);
-        if self.member.lost_place(&self.log)?
-            && let Some(who) = rightful_owner(&self.log, group, slot, &self.process, &last_owner)?
-        {
-            return Ok(Some(format!("{who} has taken the query over")));
+        if self.member.lost_place(&self.log)? {
+            let last_owner = || last_owner(&self.hasty, &self.topic);
+            let (group, slot) = (&self.spec.group, &self.spec.slot);
+            if let Some(who) = rightful_owner(&self.log, group, slot, &self.process, &last_owner)? {
+                return Ok(Some(format!("{who} has taken the query over")));
+            }
         }
-        // Whatever happened to our place: joining makes the coordinator write. One that has just loaded more than 16,384
-        // records tells what stood at the last multiple of that until it writes something (Kafka 4.3.1 after a kill -9).
-        self.member.step_back();
-        self.member = Member::join(&self.log, group, slot, &self.topic, &last_owner)?;
-        self.wait_for_tasks()?;
+        self.rejoin()?;
         self.sender = None;
         self.sender = Some(self.new_sender()?);
         if doubt.verdict == Verdict::Unknown {
@@ -181,8 +177,13 @@ impl KafkaSession {
         self.take_over().map(|()| None)
     }
 
-    /// Not owning them is no proof of another owner yet: the next try looks again.
-    fn wait_for_tasks(&self) -> Result<()> {
+    /// Takes our place in the group anew, which makes the coordinator write: one that has just loaded more than 16,384
+    /// records tells what stood at the last multiple of that until it writes something (Kafka 4.3.1 after a kill -9).
+    fn rejoin(&mut self) -> Result<()> {
+        let last_owner = || last_owner(&self.hasty, &self.topic);
+        self.member.step_back();
+        self.member = Member::join(&self.log, &self.spec.group, &self.spec.slot, &self.topic, &last_owner)?;
+        // Not owning them is no proof of another owner yet: the next try looks again.
         let waited = self.member.wait_for_tasks(self.spec.tasks as usize + 1);
         waited.map_err(|e| Error::io(e.message()).because(e))
     }
@@ -200,6 +201,7 @@ impl KafkaSession {
             return Ok(None);
         }
         self.checked = now;
+        let mut rejoined = false;
         loop {
             let Ok(list) = committed_list(&self.stable, &self.task_list(), CHECK_WAIT) else { return Ok(None) };
             let mut blobs = self.blobs(&list).into_iter().flatten();
@@ -210,7 +212,15 @@ impl KafkaSession {
                 return Ok(Some(format!("{} has taken the query over", blob.owner)));
             }
             // A broker that has just come up may tell what stood some time ago.
-            if self.log.clock().monotonic().saturating_sub(now) > STALE_WAIT {
+            if !rejoined {
+                tracing::warn!(target: "kafka", "the broker tells commit {} of {}", blob.sequence, self.owner);
+                // Whoever has our place now must not be shut out: the commit will find him.
+                let kept = self.member.lost_place(&self.log).is_ok_and(|lost| !lost);
+                if !kept || self.rejoin().is_err() {
+                    return Ok(None);
+                }
+                (rejoined, self.mark) = (true, self.member.expired());
+            } else if self.log.clock().monotonic().saturating_sub(now) > STALE_WAIT {
                 let message = format!("commit {} of {} was lost", self.standing, self.owner);
                 let error = Error::new(Kind::Bug, message)
                     .with_detail(format!("the broker holds {}", blob.sequence))
