@@ -27,7 +27,8 @@ use super::topics::ANSWER_WAIT;
 use super::{committed_list, identity, stable};
 use crate::error::{Error, Kind, Result};
 use crate::log::{
-    CommittedOffset, Epoch, Log, METADATA_BYTES_MAX, Outcome, Session, SessionSpec, TopicPartition, TopicSpec,
+    CommittedOffset, Epoch, Log, METADATA_BYTES_MAX, Outcome, RecordSet, Session, SessionSpec, TopicPartition,
+    TopicSpec,
 };
 use parking_lot::Mutex;
 use rdkafka::consumer::BaseConsumer;
@@ -295,15 +296,21 @@ impl KafkaSession {
     /// Everything up to the answer of one commit.
     fn attempt(&mut self, epoch: &Epoch, sequence: &str) -> Result<(), Failure> {
         self.end_orphans(epoch)?;
-        let sender = self.sender.as_mut().ok_or_else(|| Failure::of("no producer"))?;
-        sender.outlet().begin().map_err(|e| Failure::call("begin", e))?;
-        sender.events().take_landed();
-        for (topic, records) in &epoch.records {
-            sender.send(topic, records)?;
-        }
-        sender.drain()?;
+        self.write_rows(&epoch.records)?;
         let list = self.offset_list(sequence, &self.offsets, &self.offsets, Some(&epoch.blob))?;
         self.finish(&list, self.mark)
+    }
+
+    /// Begins a transaction and writes rows until all of them have arrived.
+    fn write_rows(&mut self, records: &[(Arc<str>, RecordSet)]) -> Result<(), Failure> {
+        let sender = self.sender.as_mut().ok_or_else(|| Failure::of("no producer"))?;
+        sender.outlet().begin().map_err(|e| Failure::call("begin", e))?;
+        // What landed is told of this transaction alone.
+        sender.events().take_landed();
+        for (topic, records) in records {
+            sender.send(topic, records)?;
+        }
+        Ok(sender.drain()?)
     }
 
     /// Sends offsets and commits, unless tasks were taken from us since `mark`.

@@ -14,7 +14,7 @@ use super::orphans::OPEN_AFTER;
 use super::recovery::Standing;
 use super::*;
 use crate::log::kafka::client::Landing;
-use crate::log::{Assignment, Isolation, RecordSet, Start};
+use crate::log::{Assignment, Isolation, Start};
 
 /// How long open rows may be held back by somebody else's transaction before they count as ours that were forgotten:
 /// more than the transaction timeout of any Tidegate process and the broker's scan for such transactions.
@@ -163,13 +163,7 @@ impl KafkaSession {
     }
 
     fn write_rest(&mut self, rest: &Epoch, sequence: &str) -> Result<(), Failure> {
-        let sender = self.sender.as_mut().ok_or_else(|| Failure::of("no producer"))?;
-        sender.outlet().begin().map_err(|e| Failure::call("begin", e))?;
-        sender.events().take_landed();
-        for (topic, records) in &rest.records {
-            sender.send(topic, records)?;
-        }
-        sender.drain()?;
+        self.write_rows(&rest.records)?;
         let mut inputs = self.offsets.clone();
         inputs.extend(rest.offsets.iter().cloned());
         let list = self.offset_list(sequence, &inputs, &inputs, Some(&rest.blob))?;

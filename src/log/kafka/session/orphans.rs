@@ -18,7 +18,6 @@
 //! pending in the partition that holds the group's offsets, which then answers "not stable yet" for ever.
 
 use super::*;
-use crate::log::RecordSet;
 
 /// A broker says within this time what stands, unless something is open; then it never does.
 pub(super) const OPEN_AFTER: Duration = Duration::from_secs(3);
@@ -59,8 +58,7 @@ impl KafkaSession {
     /// An aborted transaction on these partitions: one of the rows of `epoch` each, which nobody will see.
     fn abort_in(&mut self, open: &BTreeSet<TopicPartition>, epoch: &Epoch) -> Result<(), Failure> {
         tracing::info!(target: "kafka", "{} ends what is open in {} partitions", self.owner, open.len());
-        let sender = self.sender.as_mut().ok_or_else(|| Failure::of("no producer"))?;
-        sender.outlet().begin().map_err(|e| Failure::call("begin", e))?;
+        let mut rows = Vec::with_capacity(epoch.records.len());
         for (topic, records) in &epoch.records {
             let mut one = RecordSet::default();
             for at in open.iter().filter(|at| at.topic == *topic) {
@@ -68,9 +66,9 @@ impl KafkaSession {
                 let row = row.ok_or_else(|| Failure::of("a partition without a row"))?;
                 one.push(at.partition, records.rows[row].timestamp, records.key(row), records.value(row));
             }
-            sender.send(topic, &one)?;
+            rows.push((topic.clone(), one));
         }
-        sender.drain()?;
+        self.write_rows(&rows)?;
         self.abort_and_replace()
     }
 
