@@ -166,6 +166,11 @@ fn any(text: &str, tokens: &[TokenWithSpan], reader: &mut Reader<'_>, from: usiz
         "ASSERT" if reader.at_words(&["ASSERT", "TOPIC"]) || reader.at_words(&["ASSERT", "NOT", "EXISTS", "TOPIC"]) => {
             admin::assert_topic(reader)
         }
+        "ASSERT"
+            if reader.at_words(&["ASSERT", "SCHEMA"]) || reader.at_words(&["ASSERT", "NOT", "EXISTS", "SCHEMA"]) =>
+        {
+            admin::assert_schema(reader)
+        }
         "ALTER" | "ASSERT" | "RUN" => admin::unsupported(reader),
         _ => reader.unexpected("a statement", words::STATEMENTS),
     }
