@@ -16,6 +16,7 @@
 mod admin;
 mod ddl;
 mod dialect;
+mod expansion;
 mod lex;
 mod print;
 mod reader;
@@ -27,6 +28,7 @@ mod types;
 mod variables;
 pub mod words;
 
+pub use expansion::QUERY_PARTS_MAX;
 pub use lex::{
     NESTING_MAX, OPERATORS_MAX, QUERY_NESTING_MAX, SET_OPERATIONS_MAX, STATEMENT_BYTES_MAX, TOKENS_MAX, span_of,
 };
