@@ -3,8 +3,9 @@
 use super::types::sql_type;
 use crate::error::{Error, Result};
 use sqlparser::ast::{
-    AccessExpr, BinaryOperator, DataType, Expr, Function, Ident, ObjectName, OneOrManyWithParens, Query, UnaryOperator,
-    Value, ValueWithSpan, VisitMut, VisitorMut,
+    AccessExpr, BinaryOperator, DataType, Expr, Function, Ident, ObjectName, ObjectNamePart, OneOrManyWithParens,
+    Query, Select, SelectItem, SelectItemQualifiedWildcardKind, TableAlias, TableFactor, UnaryOperator, Value,
+    ValueWithSpan, VisitMut, VisitorMut,
 };
 use std::ops::ControlFlow;
 
@@ -150,7 +151,11 @@ impl VisitorMut for Printable {
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         match expr {
             Expr::Lambda(lambda) => {
-                let name = |p: &sqlparser::ast::LambdaFunctionParameter| Expr::Identifier(p.name.clone());
+                let name = |p: &sqlparser::ast::LambdaFunctionParameter| {
+                    let mut name = p.name.clone();
+                    write_quotes(&mut name);
+                    Expr::Identifier(name)
+                };
                 let left = match &lambda.params {
                     OneOrManyWithParens::One(p) => name(p),
                     OneOrManyWithParens::Many(many) => Expr::Tuple(many.iter().map(name).collect()),
@@ -166,7 +171,43 @@ impl VisitorMut for Printable {
                     *data_type = DataType::Custom(ObjectName::from(vec![Ident::new(ty.to_string())]), Vec::new());
                 }
             }
+            Expr::Identifier(name) => write_quotes(name),
+            Expr::CompoundIdentifier(names) => names.iter_mut().for_each(write_quotes),
+            Expr::Function(Function { name, .. }) => write_quotes_in(name),
             _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_relation(&mut self, name: &mut ObjectName) -> ControlFlow<()> {
+        write_quotes_in(name);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        match factor {
+            TableFactor::Table { alias: Some(alias), .. }
+            | TableFactor::Derived { alias: Some(alias), .. }
+            | TableFactor::NestedJoin { alias: Some(alias), .. } => write_quotes_of(alias),
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        query.with.iter_mut().flat_map(|with| &mut with.cte_tables).for_each(|cte| write_quotes_of(&mut cte.alias));
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        for item in &mut select.projection {
+            match item {
+                SelectItem::ExprWithAlias { alias, .. } => write_quotes(alias),
+                SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) => {
+                    write_quotes_in(name);
+                }
+                _ => {}
+            }
         }
         ControlFlow::Continue(())
     }
@@ -178,4 +219,24 @@ impl VisitorMut for Printable {
         }
         ControlFlow::Continue(())
     }
+}
+
+/// The same for a name in quotes.
+fn write_quotes(name: &mut Ident) {
+    if let Some(quote) = name.quote_style.filter(|quote| name.value.contains(*quote)) {
+        name.value = name.value.replace(quote, &format!("{quote}{quote}"));
+    }
+}
+
+fn write_quotes_in(name: &mut ObjectName) {
+    for part in &mut name.0 {
+        if let ObjectNamePart::Identifier(name) = part {
+            write_quotes(name);
+        }
+    }
+}
+
+fn write_quotes_of(alias: &mut TableAlias) {
+    write_quotes(&mut alias.name);
+    alias.columns.iter_mut().for_each(|column| write_quotes(&mut column.name));
 }

@@ -52,7 +52,7 @@ fn expressions() -> Vec<(&'static str, String)> {
         ("a cast's type", format!("CAST(a AS {})", around("ARRAY<", "INT", ">", 1_000))),
         ("subqueries", around("(SELECT a FROM s WHERE a = ", "1", ")", 500)),
         ("quotes", format!("'{}", "''".repeat(400_000))),
-        ("a comment", format!("a /*{}*/", "x".repeat(1 << 20))),
+        ("a comment", format!("(a /*{}*/)", "x".repeat(1 << 20))),
     ]
 }
 
@@ -221,7 +221,8 @@ fn the_server_refuses_them_and_serves_the_next() {
             let (status, answer) = server.post(path, &body);
             let took = clock.monotonic() - begin;
             assert!((400..500).contains(&status), "{name} to {path}: {status} {answer}");
-            assert!(answer["message"].is_string(), "{name} to {path}: {answer}");
+            // 413 is the connection's own answer to a body that is too long for every endpoint.
+            assert!(status == 413 || answer["message"].is_string(), "{name} to {path}: {answer}");
             assert!(took < 2 * BOMB_MAX && took < PATIENCE, "{name} to {path}: {took:?}");
         }
     }

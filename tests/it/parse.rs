@@ -128,6 +128,21 @@ fn every_kind_of_statement_reads_back_as_printed() {
 }
 
 #[test]
+fn quotes_in_names_read_back_as_printed() {
+    for text in [
+        "SELECT a AS x'",
+        "SELECT `a````b`, f.`c``d`, `e``f`.* FROM `g````h` AS `i``j` JOIN k AS `l````` ON TRUE",
+        "WITH `a````` (`b````c`) AS (SELECT 1) SELECT * FROM `a`````",
+        "SELECT `f``g`(`x`````) FROM (SELECT 1) AS `y``z` ORDER BY `u````v`",
+        "SELECT `a````b` + \"c\"\"\"\"d\" AS `e````f` FROM `g````h` WHERE `i````j` > 0 EMIT CHANGES",
+    ] {
+        let statement = one(text);
+        let printed = statement.to_string();
+        assert_eq!(one(&printed), statement, "{text} is printed as {printed}");
+    }
+}
+
+#[test]
 fn expressions_read_back_as_printed() {
     for (text, printed) in [
         ("a -> b -> c + 1", "A -> B -> C + 1"),
