@@ -18,6 +18,11 @@ impl Engine {
     }
 
     pub(super) fn batch_query(&self, statement: &Statement, session: &Session) -> Result<Answer> {
+        if let Statement::Select(select) = statement
+            && let Some(answer) = self.pull_query(select, session)?
+        {
+            return Ok(answer);
+        }
         let settings = Settings::of(&self.properties(session))?;
         let catalog = self.catalog();
         let plan = batch_plan(statement, &catalog, &settings)?;

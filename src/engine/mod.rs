@@ -27,6 +27,7 @@ mod inserts;
 mod lookout;
 mod open;
 mod print;
+mod pull;
 mod push;
 mod pushes;
 mod rehearse;

@@ -4,6 +4,7 @@ use super::{EPOCH_BYTES_MAX, Execution};
 use crate::error::{Error, Kind, Result};
 use crate::execute::Out;
 use crate::execute::late::LateRecords;
+use crate::execute::sink::Sink;
 use crate::log::{CommittedOffset, Epoch, Outcome};
 use crate::mutant::{self, Mutant};
 use std::collections::VecDeque;
@@ -75,6 +76,11 @@ impl Execution {
         match outcome {
             Outcome::Committed => {
                 self.stages.commit();
+                if let Some(view) = &self.spec.view {
+                    let sink = self.sink.as_ref().map(Sink::topic);
+                    let rows = epoch.records.iter().find(|(topic, _)| Some(topic) == sink);
+                    view.publish(rows.map(|(_, rows)| rows));
+                }
                 self.committed = reached;
                 self.commits += 1;
                 self.dirty = false;

@@ -1,0 +1,408 @@
+//! SELECT without EMIT from a table that a query keeps up to date: which keys and windows its WHERE asks for.
+//!
+//! ```text
+//! WHERE ID = 'a' AND WINDOWSTART >= 60000     key lookup, windows from 60000 on
+//! WHERE ID IN ('a', 'b') OR ID = 'c'          key lookup of three keys
+//! WHERE ID >= 'a'                             key range
+//! WHERE N > 5                                 full scan of state
+//! ```
+//!
+//! What is found is looked at by the whole WHERE once more: an access may find too much, never too little. Conditions are
+//! brought into alternatives (OR) of parts (AND); whatever cannot be read that way asks for everything.
+//!
+//! `ksql.query.pull.table.scan.enabled = false` refuses what is no lookup, in ksqlDB's words and by its rules.
+
+use crate::catalog::{Catalog, Source};
+use crate::error::{Error, Result};
+use crate::parse::statement::Select;
+use crate::plan::nodes::Sink;
+use crate::plan::scalar::{self, Boundary};
+use crate::plan::scope::Names;
+use crate::plan::select::{self, Purpose};
+use crate::plan::{Settings, expression, formats};
+use crate::types::{Column, SqlType, pseudo};
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::LogicalPlan;
+use sqlparser::ast::{BinaryOperator, Expr, Value};
+use std::sync::Arc;
+
+/// More alternatives than this are not written out: the table is scanned.
+const ALTERNATIVES_MAX: usize = 10_000;
+
+/// A query over a table's committed rows.
+#[derive(Clone, Debug)]
+pub struct PullPlan {
+    /// The bound plan, a Sink at its root.
+    pub logical: LogicalPlan,
+    /// Columns of the answer, in order.
+    pub columns: Vec<Column>,
+    /// Rows after which it ends.
+    pub limit: Option<u64>,
+    /// The table.
+    pub source: Arc<Source>,
+    /// Where its rows are looked for.
+    pub access: Access,
+}
+
+/// Where rows are looked for.
+#[derive(Clone, Debug)]
+pub enum Access {
+    /// At these keys, one value a key column.
+    Keys(Vec<(Vec<ScalarValue>, WindowBounds)>),
+    /// Among all keys, of which a range is asked for.
+    Range(WindowBounds),
+    /// Among all rows.
+    Scan(WindowBounds),
+}
+
+impl Access {
+    /// For EXPLAIN.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Access::Keys(_) => "key lookup",
+            Access::Range(_) => "key range",
+            Access::Scan(_) => "full scan of state",
+        }
+    }
+}
+
+/// Which windows are asked for; both ends belong to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WindowBounds {
+    /// Their starts.
+    pub start: (i64, i64),
+    /// Their ends.
+    pub end: (i64, i64),
+}
+
+impl WindowBounds {
+    /// Every window.
+    pub const ALL: WindowBounds = WindowBounds { start: (i64::MIN, i64::MAX), end: (i64::MIN, i64::MAX) };
+
+    /// Those of both.
+    pub fn and(self, other: WindowBounds) -> WindowBounds {
+        let both = |a: (i64, i64), b: (i64, i64)| (a.0.max(b.0), a.1.min(b.1));
+        WindowBounds { start: both(self.start, other.start), end: both(self.end, other.end) }
+    }
+
+    /// At least those of either.
+    pub fn or(self, other: WindowBounds) -> WindowBounds {
+        let either = |a: (i64, i64), b: (i64, i64)| (a.0.min(b.0), a.1.max(b.1));
+        WindowBounds { start: either(self.start, other.start), end: either(self.end, other.end) }
+    }
+
+    /// Is a window with these bounds asked for?
+    pub fn has(&self, start: i64, end: i64) -> bool {
+        let inside = |x: i64, (low, high): (i64, i64)| low <= x && x <= high;
+        inside(start, self.start) && inside(end, self.end)
+    }
+}
+
+/// Has the statement the shape of ksqlDB's pull queries?
+pub fn is_pull_shape(select: &Select) -> bool {
+    let plain = select.joins.is_empty() && select.window.is_none() && select.having.is_none();
+    plain && select.group_by.is_empty() && select.partition_by.is_empty() && select.emit.is_none()
+}
+
+/// Plans a SELECT of that shape from a table.
+pub fn pull_query(select: &Select, catalog: &Catalog, settings: &Settings) -> Result<PullPlan> {
+    let bound = select::bind(select, Purpose::Batch, catalog, settings)?;
+    check_settings(select, settings)?;
+    if settings.strict {
+        check_names(&bound.value)?;
+    }
+    let alias = &select.from.alias.as_ref().unwrap_or(&select.from.name).value;
+    let source = bound.source.clone();
+    let filter = select.filter.as_ref().map(|filter| expression::normal(filter, alias));
+    let reader = Reader { source: &source, names: Names::new("WHERE", alias) };
+    if !settings.pull_scan {
+        reader.check(filter.as_ref(), settings)?;
+    }
+    let access = reader.access(filter.as_ref());
+    let columns = (vec![], bound.value.clone());
+    let logical = Sink::plan(None, columns, bound.window, bound.table, None, bound.plan);
+    Ok(PullPlan { logical, columns: bound.value, limit: select.limit, source, access })
+}
+
+/// What ksqlDB's settings forbid to any query without EMIT.
+pub(super) fn check_settings(select: &Select, settings: &Settings) -> Result<()> {
+    match select.limit.is_some() && !settings.pull_limit {
+        false => Ok(()),
+        true => Err(Error::statement(
+            "LIMIT clause in pull queries is currently disabled. You can enable them by setting \
+             ksql.query.pull.limit.clause.enabled=true. See https://cnfl.io/queries for more info.\nAdd EMIT CHANGES if \
+             you intended to issue a push query.",
+        )),
+    }
+}
+
+/// ksqlDB's own answers do not have a column twice.
+pub(super) fn check_names(columns: &[Column]) -> Result<()> {
+    let twice = |c: &&Column| columns.iter().filter(|other| other.name == c.name).count() > 1;
+    let mut twice: Vec<Column> = columns.iter().filter(twice).cloned().collect();
+    twice.dedup_by(|a, b| a.name == b.name);
+    match twice.is_empty() {
+        true => Ok(()),
+        false => Err(Error::statement(format!("Duplicate value columns found in schema: {}", formats::list(&twice)))),
+    }
+}
+
+/// The error for a table that no query keeps.
+pub fn not_queryable(source: &Source) -> Error {
+    let name = &source.name;
+    Error::statement(format!(
+        "The `{name}` table isn't queryable. To derive a queryable table, you can do 'CREATE TABLE QUERYABLE_{name} AS \
+         SELECT * FROM {name}'. See https://cnfl.io/queries for more info.\nAdd EMIT CHANGES if you intended to issue a \
+         push query."
+    ))
+    .with_hint("SET 'tidegate.dialect' = 'tidegate' reads the table's topic")
+}
+
+/// One alternative of a WHERE: what it says of the key and the window.
+#[derive(Clone, Debug)]
+struct Alternative {
+    /// By key column.
+    keys: Vec<Option<ScalarValue>>,
+    /// Comparisons of key columns that are no equalities, by key column.
+    ranges: Vec<usize>,
+    windows: WindowBounds,
+}
+
+struct Reader<'a> {
+    source: &'a Source,
+    names: Names,
+}
+
+impl Reader<'_> {
+    fn open(&self) -> Alternative {
+        let keys = self.source.schema.key.len();
+        Alternative { keys: vec![None; keys], ranges: vec![0; keys], windows: WindowBounds::ALL }
+    }
+
+    fn access(&self, filter: Option<&Expr>) -> Access {
+        let all = match filter {
+            Some(filter) => self.alternatives(filter),
+            None => vec![self.open()],
+        };
+        let windows = all.iter().map(|a| a.windows).reduce(WindowBounds::or).unwrap_or(WindowBounds::ALL);
+        let bound: Option<Vec<_>> =
+            all.iter().map(|a| Some((a.keys.iter().cloned().collect::<Option<_>>()?, a.windows))).collect();
+        match bound {
+            Some(keys) => Access::Keys(keys),
+            None if self.source.schema.key.len() == 1 && all.iter().all(|a| a.ranges[0] > 0 || a.keys[0].is_some()) => {
+                Access::Range(windows)
+            }
+            None => Access::Scan(windows),
+        }
+    }
+
+    /// The condition as alternatives; what cannot be read says nothing.
+    fn alternatives(&self, expr: &Expr) -> Vec<Alternative> {
+        match expr {
+            Expr::BinaryOp { left, op: BinaryOperator::And, right } => {
+                let (left, right) = (self.alternatives(left), self.alternatives(right));
+                match left.len().saturating_mul(right.len()) {
+                    n if n > ALTERNATIVES_MAX => vec![self.open()],
+                    _ => left.iter().flat_map(|l| right.iter().map(|r| both(l, r))).collect(),
+                }
+            }
+            Expr::BinaryOp { left, op: BinaryOperator::Or, right } => {
+                let mut all = self.alternatives(left);
+                all.extend(self.alternatives(right));
+                if all.len() > ALTERNATIVES_MAX { vec![self.open()] } else { all }
+            }
+            Expr::BinaryOp { left, op, right } => vec![self.comparison(left, op, right)],
+            Expr::InList { expr, list, negated: false } if list.len() <= ALTERNATIVES_MAX => {
+                list.iter().map(|item| self.comparison(expr, &BinaryOperator::Eq, item)).collect()
+            }
+            Expr::Between { expr, negated: false, low, high } => {
+                let low = self.comparison(expr, &BinaryOperator::GtEq, low);
+                vec![both(&low, &self.comparison(expr, &BinaryOperator::LtEq, high))]
+            }
+            _ => vec![self.open()],
+        }
+    }
+
+    fn comparison(&self, left: &Expr, op: &BinaryOperator, right: &Expr) -> Alternative {
+        let (name, op, other) = match (expression::as_name(left), expression::as_name(right)) {
+            (Some(name), _) if is_constant(right) => (name, op.clone(), right),
+            (_, Some(name)) if is_constant(left) => (name, mirrored(op), left),
+            _ => return self.open(),
+        };
+        let mut said = self.open();
+        if let Some(at) = self.source.schema.key.iter().position(|c| c.name == name) {
+            match op {
+                BinaryOperator::Eq => said.keys[at] = self.key_value(other, &self.source.schema.key[at].ty),
+                BinaryOperator::Gt | BinaryOperator::GtEq | BinaryOperator::Lt | BinaryOperator::LtEq => {
+                    said.ranges[at] = 1;
+                }
+                _ => {}
+            }
+        } else if self.source.window.is_some()
+            && [pseudo::WINDOWSTART, pseudo::WINDOWEND].contains(&name)
+            && let Ok(ScalarValue::Int64(Some(ms))) = scalar::constant(other, &SqlType::Bigint)
+        {
+            let range = match op {
+                BinaryOperator::Eq => (ms, ms),
+                BinaryOperator::Gt => (ms.saturating_add(1), i64::MAX),
+                BinaryOperator::GtEq => (ms, i64::MAX),
+                BinaryOperator::Lt => (i64::MIN, ms.saturating_sub(1)),
+                BinaryOperator::LtEq => (i64::MIN, ms),
+                _ => (i64::MIN, i64::MAX),
+            };
+            match name == pseudo::WINDOWSTART {
+                true => said.windows.start = range,
+                false => said.windows.end = range,
+            }
+        }
+        said
+    }
+
+    /// The one value of a key column that equals the constant; `None` where that is not sure.
+    fn key_value(&self, constant: &Expr, ty: &SqlType) -> Option<ScalarValue> {
+        let own = scalar::bind(constant, &self.names, Boundary::GroupBy).ok()?.ty;
+        let fits = match ty {
+            SqlType::Integer | SqlType::Bigint => matches!(own, SqlType::Integer | SqlType::Bigint),
+            // 0.0 equals -0.0, whose bytes differ.
+            SqlType::Double | SqlType::Array(_) | SqlType::Map(..) | SqlType::Struct(_) => false,
+            other => own == *other,
+        };
+        scalar::constant(constant, ty).ok().filter(|value| fits && !value.is_null())
+    }
+
+    /// Refuses what ksqlDB refuses where tables may not be scanned.
+    fn check(&self, filter: Option<&Expr>, settings: &Settings) -> Result<()> {
+        let Some(filter) = filter else { return Err(invalid("Missing WHERE clause")) };
+        self.check_parts(filter)?;
+        let all = disjuncts(filter);
+        for one in &all {
+            let text = expression::text(one);
+            // IN is a choice of equalities: the same for each.
+            let Some(said) = self.alternatives(one).into_iter().next() else { continue };
+            let key = &self.source.schema.key;
+            let given = |at: usize| self.names_key(one, &key[at].name);
+            let specified: Vec<&Column> = (0..key.len()).filter(|at| given(*at)).map(|at| &key[at]).collect();
+            if specified.is_empty() {
+                return Err(invalid(&format!("WHERE clause missing key column for disjunct: {text}")));
+            }
+            if specified.len() < key.len() {
+                let specified: Vec<String> = specified.iter().map(|c| format!("`{}`", c.name)).collect();
+                return Err(invalid(&format!(
+                    "Multi-column sources must specify every key in the WHERE clause. Specified: [{}] Expected: [{}]",
+                    specified.join(", "),
+                    formats::list(key)
+                )));
+            }
+            let ranges: usize = said.ranges.iter().sum();
+            if ranges == 0 {
+                continue;
+            }
+            if key.len() == 1 && (ranges > 1 || said.keys[0].is_some()) {
+                return Err(invalid(
+                    "A comparison condition on the key column cannot be combined with other comparisons such as an IN \
+                     predicate",
+                ));
+            }
+            let scans = key.len() > 1 || all.len() > 1 || self.source.window.is_some() || !settings.pull_range;
+            if scans {
+                return Err(Error::statement(
+                    "Query requires table scan to be enabled. Table scans can be enabled by setting \
+                     ksql.query.pull.table.scan.enabled=true",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Is the key column compared with something in this part?
+    fn names_key(&self, part: &Expr, name: &str) -> bool {
+        match part {
+            Expr::BinaryOp { left, op: BinaryOperator::And | BinaryOperator::Or, right } => {
+                self.names_key(left, name) || self.names_key(right, name)
+            }
+            Expr::BinaryOp { left, right, .. } => [left, right].iter().any(|e| expression::as_name(e) == Some(name)),
+            Expr::InList { expr, .. } | Expr::Between { expr, .. } => expression::as_name(expr) == Some(name),
+            _ => false,
+        }
+    }
+
+    fn check_parts(&self, expr: &Expr) -> Result<()> {
+        match expr {
+            Expr::BinaryOp { left, op: BinaryOperator::And | BinaryOperator::Or, right } => {
+                self.check_parts(left)?;
+                self.check_parts(right)
+            }
+            Expr::BinaryOp { left, right, .. } => self.check_comparison(left, right, &expression::text(expr)),
+            Expr::InList { expr: column, list, .. } => {
+                let text = |item: &Expr| format!("({} = {})", expression::text(column), expression::text(item));
+                list.iter().try_for_each(|item| self.check_comparison(column, item, &text(item)))
+            }
+            Expr::Between { expr, low, high, .. } => {
+                let text = expression::text(expr);
+                self.check_comparison(expr, low, &text)?;
+                self.check_comparison(expr, high, &text)
+            }
+            Expr::Like { .. } => Err(invalid("Like condition must be between strings")),
+            other => Err(invalid(&format!("Unsupported expression in WHERE clause: {}", expression::text(other)))),
+        }
+    }
+
+    fn check_comparison(&self, left: &Expr, right: &Expr, text: &str) -> Result<()> {
+        let (name, other) = match (expression::as_name(left), expression::as_name(right)) {
+            (Some(name), _) => (name, right),
+            (None, Some(name)) => (name, left),
+            (None, None) => return Err(invalid("A comparison must directly reference a key column")),
+        };
+        if !self.source.schema.key.iter().any(|c| c.name == name) {
+            return Ok(());
+        }
+        if !is_constant(other) {
+            return Err(invalid("A comparison must be between a key column and a resolvable expression"));
+        }
+        match other {
+            Expr::Value(value) if value.value == Value::Null => {
+                Err(invalid(&format!("Primary key columns can not be NULL: {text}")))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn invalid(text: &str) -> Error {
+    Error::statement(format!(
+        "{text}. See https://cnfl.io/queries for more info.\nPull queries require a WHERE clause that:\n - includes a key \
+         equality expression, e.g. `SELECT * FROM X WHERE <key-column> = Y;`.\nIf more flexible queries are needed, table \
+         scans can be enabled by setting ksql.query.pull.table.scan.enabled=true."
+    ))
+}
+
+fn is_constant(expr: &Expr) -> bool {
+    expression::columns_outside_aggregates(expr).is_empty()
+}
+
+fn disjuncts(expr: &Expr) -> Vec<&Expr> {
+    match expr {
+        Expr::BinaryOp { left, op: BinaryOperator::Or, right } => {
+            let mut all = disjuncts(left);
+            all.extend(disjuncts(right));
+            all
+        }
+        other => vec![other],
+    }
+}
+
+fn mirrored(op: &BinaryOperator) -> BinaryOperator {
+    match op {
+        BinaryOperator::Gt => BinaryOperator::Lt,
+        BinaryOperator::GtEq => BinaryOperator::LtEq,
+        BinaryOperator::Lt => BinaryOperator::Gt,
+        BinaryOperator::LtEq => BinaryOperator::GtEq,
+        other => other.clone(),
+    }
+}
+
+fn both(left: &Alternative, right: &Alternative) -> Alternative {
+    let keys = left.keys.iter().zip(&right.keys).map(|(l, r)| l.clone().or_else(|| r.clone()));
+    let ranges = left.ranges.iter().zip(&right.ranges).map(|(l, r)| l + r);
+    Alternative { keys: keys.collect(), ranges: ranges.collect(), windows: left.windows.and(right.windows) }
+}
