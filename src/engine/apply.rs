@@ -357,6 +357,7 @@ impl Engine {
             effect,
         };
         self.inner.commands.append(&*self.inner.log, &command, self.inner.clock.now_ms())?;
+        self.inner.statements.outdate();
         state.next += 1;
         Ok(command.sequence as i64)
     }

@@ -13,11 +13,17 @@ use crate::execute::compile;
 use crate::execute::pull::{Pull, PullRows};
 use crate::execute::view::View;
 use crate::parse::statement::{Select, SourceKind};
-use crate::plan::pull::is_pull_shape;
+use crate::plan::pull::{Literal, is_pull_shape};
 use crate::plan::{self, Settings};
 use crate::types::{Column, Role, Schema};
 use std::sync::Arc;
 use std::time::Duration;
+
+/// A lookup of more keys is planned every time: it would hold up others that are answered beside it.
+const KNOWN_KEYS_MAX: usize = 64;
+
+/// See `PullPlan::literals`.
+type KeyLiterals = Option<Vec<(usize, Literal)>>;
 
 /// A query that was planned, and what it reads.
 #[derive(Clone, Debug)]
@@ -35,7 +41,7 @@ impl Engine {
     }
 
     /// Plans the query if it can be answered from committed rows.
-    pub(super) fn prepare_pull(&self, select: &Select, session: &Session) -> Result<Option<Prepared>> {
+    fn prepare_pull(&self, select: &Select, session: &Session) -> Result<Option<(Prepared, KeyLiterals)>> {
         if !is_pull_shape(select) {
             return Ok(None);
         }
@@ -45,15 +51,18 @@ impl Engine {
         let settings = Settings::of(&self.properties(session))?;
         let plan = plan::pull_query(select, &catalog, &settings)?;
         let pull = Pull::new(&plan, compile::pipeline(&plan.logical)?)?;
-        Ok(pull.map(|pull| Prepared { pull: Arc::new(pull), view }))
+        Ok(pull.map(|pull| (Prepared { pull: Arc::new(pull), view }, plan.literals)))
     }
 
-    /// Answers the query from committed rows; `None` = it has to be answered from the topic.
-    pub(super) fn pull_query(&self, select: &Select, session: &Session) -> Result<Option<Answer>> {
-        match self.prepare_pull(select, session)? {
-            Some(prepared) => Ok(self.pulled(&prepared)?.map(|rows| Answer::Rows(Box::new(rows)))),
-            None => Ok(None),
+    /// Answers the query from committed rows; `None` = it has to be answered from the topic. A lookup is remembered.
+    pub(super) fn pull_query(&self, select: &Select, text: &str, session: &Session) -> Result<Option<Answer>> {
+        let statements = &self.inner.statements;
+        let version = statements.version();
+        let Some((prepared, literals)) = self.prepare_pull(select, session)? else { return Ok(None) };
+        if prepared.pull.lookups().is_some_and(|keys| keys <= KNOWN_KEYS_MAX) {
+            statements.remember(text, session, (version, &prepared, literals.as_deref()));
         }
+        Ok(self.pulled(&prepared)?.map(|rows| Answer::Rows(Box::new(rows))))
     }
 
     /// Begins to answer. A query that starts anew may close the view between two steps: then it is opened again.
@@ -68,7 +77,7 @@ impl Engine {
 
     /// What EXPLAIN says of it.
     pub(super) fn explain_pull(&self, select: &Select, text: &str, session: &Session) -> Result<Option<Entity>> {
-        let Some(Prepared { pull, .. }) = self.prepare_pull(select, session)? else { return Ok(None) };
+        let Some((Prepared { pull, .. }, _)) = self.prepare_pull(select, session)? else { return Ok(None) };
         let table = &select.from.name.value;
         let keys = match pull.lookups() {
             Some(1) => ", 1 key".to_owned(),

@@ -18,7 +18,7 @@ use crate::log::{HeadersRef, RecordRef, RecordSet};
 use crate::plan::PullPlan;
 use crate::plan::WindowBounds;
 use crate::plan::pull::Access;
-use crate::types::Column;
+use crate::types::{Column, SqlType};
 use arrow::array::ArrayRef;
 use datafusion::common::ScalarValue;
 use parking_lot::Mutex;
@@ -69,7 +69,12 @@ impl Pull {
         let Pipeline { mut scans, joins, rows, explode, aggregate, .. } = pipeline;
         let plain = joins.is_empty() && explode.is_none() && aggregate.is_none() && scans.len() == 1;
         let Some(scan) = scans.pop().filter(|s| plain && !s.row_partition && !s.row_offset) else { return Ok(None) };
-        let rows = RowSpec { keep_absent: false, drop_null_values: true, drop_null_keys: false, ..rows };
+        let mut rows = RowSpec { keep_absent: false, drop_null_values: true, drop_null_keys: false, ..rows };
+        if let Some(literals) = &plan.literals {
+            // The lookup alone answers these conditions, also when it is of another key.
+            let mut place = 0..;
+            rows.keep.retain(|_| place.next().is_some_and(|at| !literals.iter().any(|(implied, _)| *implied == at)));
+        }
         let is_key = |slot: Option<&Slot>| matches!(slot, Some(Slot::Key(_) | Slot::WindowStart | Slot::WindowEnd));
         let keys = rows.value.iter().map(|p| p.as_column().is_some_and(|c| is_key(rows.slots.get(c)))).collect();
         let access = match &plan.access {
@@ -86,16 +91,6 @@ impl Pull {
             limit: plan.limit,
             workers: Mutex::new(Vec::new()),
         }))
-    }
-
-    /// The same without the first conditions for which `implied` holds, because the lookup alone answers them.
-    pub fn without_conditions(mut self, implied: &[usize]) -> Pull {
-        let mut at = 0;
-        self.rows.keep.retain(|_| {
-            at += 1;
-            !implied.contains(&(at - 1))
-        });
-        self
     }
 
     /// Columns of the answer, in order.
@@ -124,6 +119,11 @@ impl Pull {
     /// The keys in the bytes that the view has.
     pub fn encode(&self, keys: &[(Vec<ScalarValue>, WindowBounds)]) -> Result<Keys> {
         encoded(&self.scan, keys)
+    }
+
+    /// Types of the key columns.
+    pub fn key_types(&self) -> impl Iterator<Item = &SqlType> {
+        self.scan.source.schema.key.iter().map(|c| &c.ty)
     }
 
     /// The windows of the only key that is looked up.

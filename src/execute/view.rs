@@ -15,19 +15,26 @@
 //! under one lock. A lookup of several keys sees one commit. A scan takes a [`Snapshot`], which is one commit too; taking it
 //! copies references, not rows, and the worker goes on meanwhile.
 //!
+//! Each partition of the topic has a store of its own, so that the rows of a scan come partition by partition, and of one
+//! partition in the order in which their keys were first seen, also after a restart.
+//!
 //! **What it does not do.** Records that others write into the topic are seen when the view is made, not before.
 
+mod shape;
+mod snapshot;
 mod store;
 
-pub use store::{Found, Snapshot};
+pub use snapshot::Snapshot;
+pub use store::Found;
 
 use crate::catalog::Source;
 use crate::error::{Error, Result};
-use crate::log::{Assignment, Isolation, Log, RecordSet, Start, TopicPartition};
+use crate::log::{Assignment, Isolation, Log, RecordSet, Start, TopicPartition, partition};
 use crate::plan::WindowBounds;
 use crate::types::clock::SharedClock;
 use crate::types::time::Window;
 use parking_lot::{Mutex, RwLock};
+use shape::Shape;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -50,7 +57,7 @@ const ATTEMPTS_MAX: u32 = 10;
 pub struct View {
     topic: Arc<str>,
     partitions: u32,
-    shape: store::Shape,
+    shape: Shape,
     clock: SharedClock,
     /// Commits are wanted: looked at by the worker before anything else.
     wanted: AtomicBool,
@@ -68,7 +75,7 @@ enum Phase {
     /// Being made: commits wait.
     Making(Vec<RecordSet>, usize),
     /// In use.
-    Ready(Box<Store>),
+    Ready(Vec<Store>),
     /// More than may be in memory.
     TooLarge,
 }
@@ -85,7 +92,7 @@ impl View {
         View {
             topic: sink.topic.as_str().into(),
             partitions: sink.partitions,
-            shape: store::Shape::of(sink, window),
+            shape: Shape::of(sink, window),
             clock,
             wanted: AtomicBool::new(false),
             phase: RwLock::new(Phase::Off),
@@ -109,11 +116,11 @@ impl View {
                     self.forget(&mut phase, Phase::TooLarge);
                 }
             }
-            Phase::Ready(store) => {
+            Phase::Ready(stores) => {
                 if let Some(rows) = rows {
-                    store.apply(rows);
+                    apply(stores, rows);
                 }
-                if store.bytes() > VIEW_BYTES_MAX {
+                if bytes(stores) > VIEW_BYTES_MAX {
                     tracing::warn!(topic = %self.topic, "the table is too large to be read from memory");
                     self.forget(&mut phase, Phase::TooLarge);
                 } else if self.idle() > IDLE_MAX {
@@ -166,8 +173,8 @@ impl View {
             self.wanted.store(true, Ordering::SeqCst);
             let read = self.read(log);
             let mut phase = self.phase.write();
-            let mut store = match read {
-                Ok(Some(store)) => store,
+            let mut stores = match read {
+                Ok(Some(stores)) => stores,
                 Ok(None) => {
                     self.forget(&mut phase, Phase::TooLarge);
                     return Ok(false);
@@ -178,9 +185,9 @@ impl View {
                 }
             };
             if let Phase::Making(waiting, _) = &*phase {
-                waiting.iter().for_each(|rows| store.apply(rows));
+                waiting.iter().for_each(|rows| apply(&mut stores, rows));
                 self.touched();
-                *phase = Phase::Ready(Box::new(store));
+                *phase = Phase::Ready(stores);
                 return Ok(true);
             }
         }
@@ -188,8 +195,8 @@ impl View {
     }
 
     /// The topic as it is committed now; `None` = too large.
-    fn read(&self, log: &dyn Log) -> Result<Option<Store>> {
-        let mut store = Store::new(self.shape);
+    fn read(&self, log: &dyn Log) -> Result<Option<Vec<Store>>> {
+        let mut stores: Vec<Store> = (0..self.partitions.max(1)).map(|_| Store::new(self.shape)).collect();
         let all: Vec<_> = (0..self.partitions as i32).map(|p| TopicPartition::new(self.topic.clone(), p)).collect();
         // The high watermark, not the stable one, which may lag behind a commit that stands: what lies between is
         // decided within a commit's time, and the reader's position passes it then.
@@ -207,13 +214,13 @@ impl View {
             for run in fetched.runs() {
                 let mut rows = RecordSet::default();
                 run.for_each(|r| rows.push(run.slot as i32, r.timestamp, r.key, r.value));
-                store.apply(&rows);
+                apply(&mut stores, &rows);
             }
-            if store.bytes() > VIEW_BYTES_MAX {
+            if bytes(&stores) > VIEW_BYTES_MAX {
                 return Ok(None);
             }
         }
-        Ok(Some(store))
+        Ok(Some(stores))
     }
 
     /// Looks up the rows of these keys (bytes without a window), each as of the same commit. Answers `false` if the view
@@ -221,8 +228,12 @@ impl View {
     pub fn find(&self, keys: &[(Vec<u8>, WindowBounds)], found: &mut dyn FnMut(Found<'_>)) -> bool {
         self.touched();
         match &*self.phase.read() {
-            Phase::Ready(store) => {
-                keys.iter().for_each(|(key, bounds)| store.find(key, bounds, found));
+            Phase::Ready(stores) => {
+                for (key, bounds) in keys {
+                    // Where the sink has put it: by the key without its window.
+                    let partition = partition::java(key, stores.len() as u32);
+                    stores[partition as usize].find(key, bounds, found);
+                }
                 true
             }
             _ => false,
@@ -233,8 +244,27 @@ impl View {
     pub fn snapshot(&self) -> Option<Snapshot> {
         self.touched();
         match &*self.phase.read() {
-            Phase::Ready(store) => Some(store.snapshot()),
+            Phase::Ready(stores) => Some(Snapshot::of(stores)),
             _ => None,
         }
     }
+}
+
+/// Puts a commit in, each record where its partition is.
+fn apply(stores: &mut [Store], rows: &RecordSet) {
+    let mut picked: Vec<Vec<u32>> = vec![Vec::new(); stores.len()];
+    for (at, row) in rows.rows.iter().enumerate() {
+        if let Some(picked) = picked.get_mut(row.partition.max(0) as usize) {
+            picked.push(at as u32);
+        }
+    }
+    for (store, picked) in stores.iter_mut().zip(picked) {
+        if !picked.is_empty() {
+            store.apply(rows, &picked);
+        }
+    }
+}
+
+fn bytes(stores: &[Store]) -> usize {
+    stores.iter().map(Store::bytes).sum()
 }

@@ -42,6 +42,18 @@ pub struct PullPlan {
     pub source: Arc<Source>,
     /// Where its rows are looked for.
     pub access: Access,
+    /// A lookup of one key by literals alone: for each key column the condition that says so, by its place in WHERE, and
+    /// the literal. Such a condition needs no second look, and with other literals the query is planned already.
+    pub literals: Option<Vec<(usize, Literal)>>,
+}
+
+/// A literal as it stands in the text.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Literal {
+    /// A whole number without a sign: its digits.
+    Number(String),
+    /// What stands between single quotes, two of them read as one.
+    Text(String),
 }
 
 /// Where rows are looked for.
@@ -119,9 +131,13 @@ pub fn pull_query(select: &Select, catalog: &Catalog, settings: &Settings) -> Re
         reader.check(filter.as_ref(), settings)?;
     }
     let access = reader.access(filter.as_ref());
+    let literals = match (&access, &filter) {
+        (Access::Keys(keys), Some(filter)) if keys.len() == 1 => reader.literals(filter, &keys[0].0),
+        _ => None,
+    };
     let columns = (vec![], bound.value.clone());
     let logical = Sink::plan(None, columns, bound.window, bound.table, None, bound.plan);
-    Ok(PullPlan { logical, columns: bound.value, limit: select.limit, source, access })
+    Ok(PullPlan { logical, columns: bound.value, limit: select.limit, source, access, literals })
 }
 
 /// What ksqlDB's settings forbid to any query without EMIT.
@@ -194,6 +210,24 @@ impl Reader<'_> {
             }
             None => Access::Scan(windows),
         }
+    }
+
+    /// The literals that the whole key equals, each with its condition; they are what is looked up.
+    fn literals(&self, filter: &Expr, keys: &[ScalarValue]) -> Option<Vec<(usize, Literal)>> {
+        let parts = expression::conjuncts(filter);
+        let of = |(column, value): (&Column, &ScalarValue)| {
+            let equal = |part: &&Expr| match part {
+                Expr::BinaryOp { left, op: BinaryOperator::Eq, right }
+                    if expression::as_name(left) == Some(&column.name) =>
+                {
+                    literal(right, &column.ty)
+                }
+                _ => None,
+            };
+            let found = parts.iter().enumerate().find_map(|(at, part)| Some((at, equal(part)?)));
+            found.filter(|(_, literal)| value_of(literal, &column.ty).as_ref() == Some(value))
+        };
+        self.source.schema.key.iter().zip(keys).map(of).collect()
     }
 
     /// The condition as alternatives; what cannot be read says nothing.
@@ -374,6 +408,29 @@ fn invalid(text: &str) -> Error {
          equality expression, e.g. `SELECT * FROM X WHERE <key-column> = Y;`.\nIf more flexible queries are needed, table \
          scans can be enabled by setting ksql.query.pull.table.scan.enabled=true."
     ))
+}
+
+/// A literal of just the column's type.
+fn literal(expr: &Expr, ty: &SqlType) -> Option<Literal> {
+    let Expr::Value(value) = expr else { return None };
+    match (&value.value, ty) {
+        (Value::SingleQuotedString(text), SqlType::String) => Some(Literal::Text(text.clone())),
+        (Value::Number(digits, _), SqlType::Integer | SqlType::Bigint) => {
+            let digits = digits.to_string();
+            value_of(&Literal::Number(digits.clone()), ty).map(|_| Literal::Number(digits))
+        }
+        _ => None,
+    }
+}
+
+/// The value of a literal in a column of this type; `None` if it is none.
+pub fn value_of(literal: &Literal, ty: &SqlType) -> Option<ScalarValue> {
+    match (literal, ty) {
+        (Literal::Text(text), SqlType::String) => Some(ScalarValue::Utf8(Some(text.clone()))),
+        (Literal::Number(digits), SqlType::Integer) => Some(ScalarValue::Int32(Some(digits.parse().ok()?))),
+        (Literal::Number(digits), SqlType::Bigint) => Some(ScalarValue::Int64(Some(digits.parse().ok()?))),
+        _ => None,
+    }
 }
 
 fn is_constant(expr: &Expr) -> bool {

@@ -10,12 +10,11 @@
 //! Windows leave by ksqlDB's rule for its window stores: what began (sessions: ended) at least the retention before the
 //! newest of its partition is not seen any more.
 
-use crate::catalog::Source;
+use super::shape::Shape;
 use crate::execute::key_table::Probe;
-use crate::format::window_key;
 use crate::log::RecordSet;
 use crate::plan::WindowBounds;
-use crate::types::time::{NEVER, Window, WindowKind};
+use crate::types::time::NEVER;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
@@ -29,47 +28,9 @@ const SMALL_CHUNKS_MAX: usize = 64;
 const SWEPT_CHUNKS: usize = 32;
 const SWEPT_PAGES: usize = 4;
 /// Entries of a page: what one write copies while a snapshot is read.
-const PAGE: usize = 256;
+pub(super) const PAGE: usize = 256;
 /// The chunk of an entry that is free.
-const FREE: u32 = u32::MAX;
-
-/// What a key's bytes carry, and for how long windows are seen.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Shape {
-    kind: Option<WindowKind>,
-    retention_ms: i64,
-}
-
-impl Shape {
-    pub(super) fn of(sink: &Source, window: Option<&Window>) -> Shape {
-        let retention =
-            window.map_or(i64::MAX, |w| w.retention_ms.unwrap_or_else(|| w.size_ms().saturating_add(w.grace_ms())));
-        Shape { kind: sink.window.map(|w| w.kind), retention_ms: retention }
-    }
-
-    /// The key without its window, and the window's start and end.
-    fn split<'a>(&self, bytes: &'a [u8]) -> Option<(&'a [u8], i64, i64)> {
-        Some(match self.kind {
-            None => (bytes, 0, 0),
-            Some(WindowKind::Session { .. }) => {
-                let (key, end, start) = window_key::split_session(bytes)?;
-                (key, start, end)
-            }
-            Some(WindowKind::Tumbling { size_ms } | WindowKind::Hopping { size_ms, .. }) => {
-                let (key, start) = window_key::split_time(bytes)?;
-                (key, start, start.saturating_add(size_ms))
-            }
-        })
-    }
-
-    /// The time by which a window is kept.
-    fn stamp(&self, start: i64, end: i64) -> i64 {
-        match self.kind {
-            Some(WindowKind::Session { .. }) => end,
-            _ => start,
-        }
-    }
-}
+pub(super) const FREE: u32 = u32::MAX;
 
 /// A row: its record.
 #[derive(Clone, Copy, Debug)]
@@ -85,8 +46,8 @@ pub struct Found<'a> {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Entry {
-    chunk: u32,
+pub(super) struct Entry {
+    pub(super) chunk: u32,
     place: u32,
     key: u32,
     value: u32,
@@ -137,26 +98,26 @@ impl Hasher for Hashed {
 }
 
 #[derive(Debug)]
-struct Chunk {
-    bytes: Arc<Vec<u8>>,
+pub(super) struct Chunk {
+    pub(super) bytes: Arc<Vec<u8>>,
     /// Ordinals of its rows; a row is alive if its entry is here.
     rows: Vec<u32>,
     live: usize,
 }
 
-type Page = Arc<Vec<Entry>>;
+pub(super) type Page = Arc<Vec<Entry>>;
 
 /// Rows by key.
 #[derive(Debug)]
 pub(super) struct Store {
-    shape: Shape,
+    pub(super) shape: Shape,
     slots: HashMap<u64, Slot, BuildHasherDefault<Hashed>>,
-    pages: Vec<Page>,
+    pub(super) pages: Vec<Page>,
     free: Vec<u32>,
-    chunks: Vec<Option<Chunk>>,
+    pub(super) chunks: Vec<Option<Chunk>>,
     free_chunks: Vec<u32>,
     /// By partition: the newest window.
-    newest: Vec<i64>,
+    pub(super) newest: Vec<i64>,
     held: usize,
     small: usize,
     /// Where the next sweep goes on.
@@ -185,11 +146,12 @@ impl Store {
         self.held + rows * (size_of::<Entry>() + size_of::<u32>()) + self.slots.capacity() * 40
     }
 
-    /// Puts the records of a commit in, in their order.
-    pub(super) fn apply(&mut self, set: &RecordSet) {
-        let mut bytes = Vec::with_capacity(set.data.len().min(2 * CHUNK_BYTES));
-        let mut rows = Vec::with_capacity(set.rows.len());
-        for row in 0..set.rows.len() {
+    /// Puts these records of a commit in, in their order.
+    pub(super) fn apply(&mut self, set: &RecordSet, picked: &[u32]) {
+        let mut bytes = Vec::new();
+        let mut rows = Vec::with_capacity(picked.len());
+        for &row in picked {
+            let row = row as usize;
             // A table's record without a key is none.
             let Some(key) = set.key(row) else { continue };
             let value = set.value(row);
@@ -278,7 +240,7 @@ impl Store {
         }
         let stamp = self.shape.stamp(start, end);
         self.newest[partition] = self.newest[partition].max(stamp);
-        is_seen(&self.shape, &self.newest, partition as i32, stamp)
+        self.shape.is_seen(&self.newest, partition as i32, stamp)
     }
 
     /// The key's ordinal, or where in its slot it would stand.
@@ -420,7 +382,7 @@ impl Store {
             }
             let Some((bare, start, end)) = self.shape.split(self.key(&entry)) else { continue };
             let hash = Probe::bytes(bare).home;
-            if !is_seen(&self.shape, &self.newest, entry.partition, self.shape.stamp(start, end)) {
+            if !self.shape.is_seen(&self.newest, entry.partition, self.shape.stamp(start, end)) {
                 self.release(ordinal);
                 self.remove(hash, ordinal);
             }
@@ -471,26 +433,10 @@ impl Store {
             }
         }
     }
-
-    /// All rows as they are now.
-    pub(super) fn snapshot(&self) -> Snapshot {
-        Snapshot {
-            shape: self.shape,
-            pages: self.pages.clone(),
-            chunks: self.chunks.iter().map(|c| c.as_ref().map(|c| c.bytes.clone())).collect(),
-            newest: self.newest.clone(),
-            at: 0,
-        }
-    }
-}
-
-fn is_seen(shape: &Shape, newest: &[i64], partition: i32, stamp: i64) -> bool {
-    let newest = newest.get(partition.max(0) as usize).copied().unwrap_or(NEVER);
-    stamp > newest.saturating_sub(shape.retention_ms)
 }
 
 /// The row of an entry with its key without window, if it is among these windows and seen.
-fn row<'a>(
+pub(super) fn row<'a>(
     shape: &Shape,
     newest: &[i64],
     entry: &Entry,
@@ -501,36 +447,9 @@ fn row<'a>(
     let (key, value) = bytes[start..start + entry.bytes()].split_at(entry.key as usize);
     let (bare, start, end) = shape.split(key)?;
     if shape.kind.is_some()
-        && (!bounds.has(start, end) || !is_seen(shape, newest, entry.partition, shape.stamp(start, end)))
+        && (!bounds.has(start, end) || !shape.is_seen(newest, entry.partition, shape.stamp(start, end)))
     {
         return None;
     }
     Some((bare, Found { partition: entry.partition, timestamp: entry.timestamp, key, value }))
-}
-
-/// All rows of one commit, to be read piece by piece.
-#[derive(Debug)]
-pub struct Snapshot {
-    shape: Shape,
-    pages: Vec<Page>,
-    chunks: Vec<Option<Arc<Vec<u8>>>>,
-    newest: Vec<i64>,
-    at: usize,
-}
-
-impl Snapshot {
-    /// Hands out the next rows, about so many; `false` = there are no more.
-    pub fn next(&mut self, rows: usize, bounds: &WindowBounds, found: &mut dyn FnMut(Found<'_>)) -> bool {
-        let end = (self.at + rows.div_ceil(PAGE)).min(self.pages.len());
-        for page in &self.pages[self.at..end] {
-            for entry in page.iter().filter(|e| e.chunk != FREE) {
-                let Some(Some(bytes)) = self.chunks.get(entry.chunk as usize) else { continue };
-                if let Some((_, row)) = row(&self.shape, &self.newest, entry, bytes, bounds) {
-                    found(row);
-                }
-            }
-        }
-        self.at = end;
-        end < self.pages.len()
-    }
 }
