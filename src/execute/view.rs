@@ -20,6 +20,8 @@
 //!
 //! **What it does not do.** Records that others write into the topic are seen when the view is made, not before.
 
+#[cfg(test)]
+mod model;
 mod shape;
 mod snapshot;
 mod store;

@@ -36,6 +36,7 @@ mod oracle;
 mod owner;
 mod parse;
 mod plan;
+mod pull;
 mod row_programs;
 #[path = "../support/rows.rs"]
 mod rows;

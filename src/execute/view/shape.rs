@@ -8,7 +8,7 @@ use crate::types::time::{NEVER, Window, WindowKind};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Shape {
     pub(super) kind: Option<WindowKind>,
-    retention_ms: i64,
+    pub(super) retention_ms: i64,
 }
 
 impl Shape {
