@@ -116,7 +116,7 @@ fn push_latency(engine: &Engine) {
     let mut session = Session::default();
     let push = "SELECT id, COUNT(*) AS c FROM pull_slow WINDOW TUMBLING (SIZE 1 HOUR) GROUP BY id EMIT CHANGES;";
     let Some(Answer::Rows(mut rows)) = engine.run(push, &mut session).expect("a push query").pop() else { return };
-    let mut next = |rows: &mut Box<dyn RowStream>| loop {
+    let next = |rows: &mut Box<dyn RowStream>| loop {
         match rows.next(Duration::from_secs(10)).expect("rows") {
             RowEvent::Rows { .. } => return,
             RowEvent::Idle => {}

@@ -123,7 +123,7 @@ impl RowStream for Pulled {
     }
 
     fn next(&mut self, _timeout: Duration) -> Result<RowEvent> {
-        Ok(match self.rows.next()? {
+        Ok(match self.rows.more()? {
             Some(columns) => RowEvent::Rows { columns, tombstones: Vec::new() },
             // The rows of a table end without a word.
             None => RowEvent::Done(None),

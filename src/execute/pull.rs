@@ -240,7 +240,7 @@ impl PullRows {
     }
 
     /// The next rows, a column of the answer each; `None` = there are no more.
-    pub fn next(&mut self) -> Result<Option<Vec<ArrayRef>>> {
+    pub fn more(&mut self) -> Result<Option<Vec<ArrayRef>>> {
         let Some(worker) = &mut self.worker else { return Ok(None) };
         let mut columns: Vec<Vec<ArrayRef>> = Vec::new();
         while columns.is_empty() && !self.done && self.left > 0 {

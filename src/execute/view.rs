@@ -15,8 +15,8 @@
 //! under one lock. A lookup of several keys sees one commit. A scan takes a [`Snapshot`], which is one commit too; taking it
 //! copies references, not rows, and the worker goes on meanwhile.
 //!
-//! Each partition of the topic has a store of its own, so that the rows of a scan come partition by partition, and of one
-//! partition in the order in which their keys were first seen, also after a restart.
+//! Each partition of the topic has a store of its own, so that the rows of a scan come partition by partition; those of one
+//! partition by their key bytes, or, where they are many, as their keys were first seen.
 //!
 //! **What it does not do.** Records that others write into the topic are seen when the view is made, not before.
 

@@ -12,9 +12,11 @@
 //!
 //! `ksql.query.pull.table.scan.enabled = false` refuses what is no lookup, in ksqlDB's words and by its rules.
 
+mod rules;
+
 use crate::catalog::{Catalog, Source};
 use crate::error::{Error, Result};
-use crate::parse::statement::Select;
+use crate::parse::statement::{Select, SelectItem};
 use crate::plan::nodes::Sink;
 use crate::plan::scalar::{self, Boundary};
 use crate::plan::scope::Names;
@@ -121,7 +123,7 @@ pub fn pull_query(select: &Select, catalog: &Catalog, settings: &Settings) -> Re
     let bound = select::bind(select, Purpose::Batch, catalog, settings)?;
     check_settings(select, settings)?;
     if settings.strict {
-        check_names(&bound.value)?;
+        check_strictly(select, &bound.value)?;
     }
     let alias = &select.from.alias.as_ref().unwrap_or(&select.from.name).value;
     let source = bound.source.clone();
@@ -129,6 +131,9 @@ pub fn pull_query(select: &Select, catalog: &Catalog, settings: &Settings) -> Re
     let reader = Reader { source: &source, names: Names::new("WHERE", alias) };
     if !settings.pull_scan {
         reader.check(filter.as_ref(), settings)?;
+    }
+    if settings.strict {
+        filter.iter().try_for_each(|filter| reader.check_keys(filter))?;
     }
     let access = reader.access(filter.as_ref());
     let literals = match (&access, &filter) {
@@ -152,8 +157,24 @@ pub(super) fn check_settings(select: &Select, settings: &Settings) -> Result<()>
     }
 }
 
-/// ksqlDB's own answers do not have a column twice.
-pub(super) fn check_names(columns: &[Column]) -> Result<()> {
+/// What ksqlDB's own queries do not select: a column twice, or the place of a record.
+pub(super) fn check_strictly(select: &Select, columns: &[Column]) -> Result<()> {
+    let item = |item: &SelectItem| match item {
+        SelectItem::Expr { expr, .. } => expression::columns_outside_aggregates(expr),
+        _ => Vec::new(),
+    };
+    let selected: Vec<String> = select.items.iter().flat_map(item).collect();
+    let filtered = select.filter.as_ref().map(expression::columns_outside_aggregates).unwrap_or_default();
+    for (clause, named) in [("SELECT", selected), ("WHERE", filtered)] {
+        let places = [pseudo::ROWPARTITION, pseudo::ROWOFFSET];
+        let found: Vec<_> = places.iter().filter(|p| named.iter().any(|n| n == *p)).map(|p| format!("`{p}`")).collect();
+        if !found.is_empty() {
+            return Err(Error::statement(format!(
+                "Pull queries don't support the following columns in {clause} clauses: {}",
+                found.join(", ")
+            )));
+        }
+    }
     let twice = |c: &&Column| columns.iter().filter(|other| other.name == c.name).count() > 1;
     let mut twice: Vec<Column> = columns.iter().filter(twice).cloned().collect();
     twice.dedup_by(|a, b| a.name == b.name);
@@ -303,111 +324,6 @@ impl Reader<'_> {
         };
         scalar::constant(constant, ty).ok().filter(|value| fits && !value.is_null())
     }
-
-    /// Refuses what ksqlDB refuses where tables may not be scanned.
-    fn check(&self, filter: Option<&Expr>, settings: &Settings) -> Result<()> {
-        let Some(filter) = filter else { return Err(invalid("Missing WHERE clause")) };
-        self.check_parts(filter)?;
-        let all = disjuncts(filter);
-        for one in &all {
-            let text = expression::text(one);
-            // IN is a choice of equalities: the same for each.
-            let Some(said) = self.alternatives(one).into_iter().next() else { continue };
-            let key = &self.source.schema.key;
-            let given = |at: usize| self.names_key(one, &key[at].name);
-            let specified: Vec<&Column> = (0..key.len()).filter(|at| given(*at)).map(|at| &key[at]).collect();
-            if specified.is_empty() {
-                return Err(invalid(&format!("WHERE clause missing key column for disjunct: {text}")));
-            }
-            if specified.len() < key.len() {
-                let specified: Vec<String> = specified.iter().map(|c| format!("`{}`", c.name)).collect();
-                return Err(invalid(&format!(
-                    "Multi-column sources must specify every key in the WHERE clause. Specified: [{}] Expected: [{}]",
-                    specified.join(", "),
-                    formats::list(key)
-                )));
-            }
-            let ranges: usize = said.ranges.iter().sum();
-            if ranges == 0 {
-                continue;
-            }
-            if key.len() == 1 && (ranges > 1 || said.keys[0].is_some()) {
-                return Err(invalid(
-                    "A comparison condition on the key column cannot be combined with other comparisons such as an IN \
-                     predicate",
-                ));
-            }
-            let scans = key.len() > 1 || all.len() > 1 || self.source.window.is_some() || !settings.pull_range;
-            if scans {
-                return Err(Error::statement(
-                    "Query requires table scan to be enabled. Table scans can be enabled by setting \
-                     ksql.query.pull.table.scan.enabled=true",
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    /// Is the key column compared with something in this part?
-    fn names_key(&self, part: &Expr, name: &str) -> bool {
-        match part {
-            Expr::BinaryOp { left, op: BinaryOperator::And | BinaryOperator::Or, right } => {
-                self.names_key(left, name) || self.names_key(right, name)
-            }
-            Expr::BinaryOp { left, right, .. } => [left, right].iter().any(|e| expression::as_name(e) == Some(name)),
-            Expr::InList { expr, .. } | Expr::Between { expr, .. } => expression::as_name(expr) == Some(name),
-            _ => false,
-        }
-    }
-
-    fn check_parts(&self, expr: &Expr) -> Result<()> {
-        match expr {
-            Expr::BinaryOp { left, op: BinaryOperator::And | BinaryOperator::Or, right } => {
-                self.check_parts(left)?;
-                self.check_parts(right)
-            }
-            Expr::BinaryOp { left, right, .. } => self.check_comparison(left, right, &expression::text(expr)),
-            Expr::InList { expr: column, list, .. } => {
-                let text = |item: &Expr| format!("({} = {})", expression::text(column), expression::text(item));
-                list.iter().try_for_each(|item| self.check_comparison(column, item, &text(item)))
-            }
-            Expr::Between { expr, low, high, .. } => {
-                let text = expression::text(expr);
-                self.check_comparison(expr, low, &text)?;
-                self.check_comparison(expr, high, &text)
-            }
-            Expr::Like { .. } => Err(invalid("Like condition must be between strings")),
-            other => Err(invalid(&format!("Unsupported expression in WHERE clause: {}", expression::text(other)))),
-        }
-    }
-
-    fn check_comparison(&self, left: &Expr, right: &Expr, text: &str) -> Result<()> {
-        let (name, other) = match (expression::as_name(left), expression::as_name(right)) {
-            (Some(name), _) => (name, right),
-            (None, Some(name)) => (name, left),
-            (None, None) => return Err(invalid("A comparison must directly reference a key column")),
-        };
-        if !self.source.schema.key.iter().any(|c| c.name == name) {
-            return Ok(());
-        }
-        if !is_constant(other) {
-            return Err(invalid("A comparison must be between a key column and a resolvable expression"));
-        }
-        match other {
-            Expr::Value(value) if value.value == Value::Null => {
-                Err(invalid(&format!("Primary key columns can not be NULL: {text}")))
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-fn invalid(text: &str) -> Error {
-    Error::statement(format!(
-        "{text}. See https://cnfl.io/queries for more info.\nPull queries require a WHERE clause that:\n - includes a key \
-         equality expression, e.g. `SELECT * FROM X WHERE <key-column> = Y;`.\nIf more flexible queries are needed, table \
-         scans can be enabled by setting ksql.query.pull.table.scan.enabled=true."
-    ))
 }
 
 /// A literal of just the column's type.
@@ -435,17 +351,6 @@ pub fn value_of(literal: &Literal, ty: &SqlType) -> Option<ScalarValue> {
 
 fn is_constant(expr: &Expr) -> bool {
     expression::columns_outside_aggregates(expr).is_empty()
-}
-
-fn disjuncts(expr: &Expr) -> Vec<&Expr> {
-    match expr {
-        Expr::BinaryOp { left, op: BinaryOperator::Or, right } => {
-            let mut all = disjuncts(left);
-            all.extend(disjuncts(right));
-            all
-        }
-        other => vec![other],
-    }
 }
 
 fn mirrored(op: &BinaryOperator) -> BinaryOperator {

@@ -181,18 +181,17 @@ fn check_pull(select: &Select) -> Result<()> {
 }
 
 /// What ksqlDB does not answer although the clauses are right.
-fn check_pulled(bound: &Bound, settings: &Settings) -> Result<()> {
+fn check_pulled(select: &Select, bound: &Bound, settings: &Settings) -> Result<()> {
+    if settings.strict {
+        pull::check_strictly(select, if bound.table { &bound.value } else { &[] })?;
+    }
     match bound.source.kind {
         SourceKind::Stream if !settings.pull_stream => Err(Error::statement(
             "Pull queries on streams are disabled. To create a push query on the stream, add EMIT CHANGES to the end. To \
              enable pull queries on streams, set the ksql.query.pull.stream.enabled config to 'true'.",
         )),
-        SourceKind::Table if settings.strict => {
-            pull::check_names(&bound.value)?;
-            match bound.source.created_by.is_some() || bound.source.read_only {
-                true => Ok(()),
-                false => Err(pull::not_queryable(&bound.source)),
-            }
+        SourceKind::Table if settings.strict && bound.source.created_by.is_none() && !bound.source.read_only => {
+            Err(pull::not_queryable(&bound.source))
         }
         _ => Ok(()),
     }
@@ -206,7 +205,7 @@ pub fn batch_query(select: &Select, catalog: &Catalog, settings: &Settings) -> R
     pull::check_settings(select, settings)?;
     let bound = select::bind(select, Purpose::Batch, catalog, settings)?;
     if pull::is_pull_shape(select) {
-        check_pulled(&bound, settings)?;
+        check_pulled(select, &bound, settings)?;
     }
     let mut logical = bound.plan;
     if let Some(limit) = select.limit {

@@ -61,6 +61,12 @@ impl Entry {
     fn bytes(&self) -> usize {
         (self.key + self.value) as usize
     }
+
+    /// Its key in the bytes of its chunk.
+    pub(super) fn key_in<'a>(&self, chunk: &'a [u8]) -> &'a [u8] {
+        let start = self.place as usize;
+        &chunk[start..start + self.key as usize]
+    }
 }
 
 /// Keys with one hash: nearly always one key, of a windowed table all its windows in their order.
@@ -342,8 +348,7 @@ impl Store {
     }
 
     fn key(&self, entry: &Entry) -> &[u8] {
-        let start = entry.place as usize;
-        &self.chunk(entry.chunk).bytes[start..start + entry.key as usize]
+        entry.key_in(&self.chunk(entry.chunk).bytes)
     }
 
     fn window(&self, ordinal: u32) -> Option<(i64, i64)> {
