@@ -61,6 +61,7 @@ impl Engine {
             state: Mutex::new(State::default()),
             transient: AtomicU64::new(0),
             pushes: Arc::default(),
+            statements: Default::default(),
         };
         let engine = Engine { inner: Arc::new(inner) };
         engine.replay(history)?;

@@ -37,6 +37,7 @@ mod oracle;
 mod owner;
 mod parse;
 mod plan;
+mod pull;
 mod row_programs;
 #[path = "../support/rows.rs"]
 mod rows;
