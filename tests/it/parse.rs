@@ -130,7 +130,7 @@ fn every_kind_of_statement_reads_back_as_printed() {
 #[test]
 fn quotes_in_names_read_back_as_printed() {
     for text in [
-        "SELECT a AS x'",
+        "SELECT a AS '''x'''''",
         "SELECT `a````b`, f.`c``d`, `e``f`.* FROM `g````h` AS `i``j` JOIN k AS `l````` ON TRUE",
         "WITH `a````` (`b````c`) AS (SELECT 1) SELECT * FROM `a`````",
         "SELECT `f``g`(`x`````) FROM (SELECT 1) AS `y``z` ORDER BY `u````v`",
