@@ -1,6 +1,7 @@
 //! Lookups over HTTP while rows come in, and how long a row takes through a query.
 //!
-//! `cargo bench --bench parts -- pull [connections=8] [seconds=5] [rate=100000] [kafka=HOST:PORT]`
+//! `cargo bench --bench parts -- pull [connections=8] [seconds=5] [rate=100000] [kafka=HOST:PORT]
+//! [guarantee=at_least_once]`
 //!
 //! The server and the producer are this process, the clients are another one, on loopback: each connection is a thread that
 //! asks for one key of 100,000 after the other, with another text each time. Reads per core are reads by the processor time
@@ -70,7 +71,11 @@ pub(crate) fn pull() {
         None => LogConfig::Embedded(folder.path().to_path_buf()),
     };
     let engine = Engine::open(Config::new(log), SystemClock::shared()).expect("an engine");
-    engine.run(STATEMENTS, &mut Session::default()).expect("the statements are right");
+    let mut session = Session::default();
+    if let Some(guarantee) = word("guarantee") {
+        session.set("processing.guarantee", &guarantee).expect("a guarantee");
+    }
+    engine.run(STATEMENTS, &mut session).expect("the statements are right");
     push_latency(&engine);
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("a port");

@@ -12,7 +12,7 @@
 //! Until the first question, a query pays one look at a flag per commit; nothing is kept for a table that nobody reads.
 //!
 //! **What a reader sees.** Nothing of an epoch before its commit stands, and all of it from then on: a commit is put in
-//! under one lock. A lookup of several keys sees one commit. A scan takes a [`Snapshot`], which is one commit too; taking it
+//! under one lock. (Under at-least-once: what was delivered, as everybody else who reads the topic.) A lookup of several keys sees one commit. A scan takes a [`Snapshot`], which is one commit too; taking it
 //! copies references, not rows, and the worker goes on meanwhile.
 //!
 //! Each partition of the topic has a store of its own, so that the rows of a scan come partition by partition; those of one

@@ -8,6 +8,7 @@ mod architecture;
 mod bad_records;
 mod batch;
 mod batches;
+mod bombs;
 mod cli;
 mod clients;
 mod compatibility;
