@@ -169,9 +169,9 @@ fn check(seed: u64, dice: &mut Dice, shape: &Shape) -> usize {
         // Groups that nobody is in any more have COUNT(*) 0: the second column.
         let empty = |row: &String| shape.empty_groups && row.split(" | ").nth(1) == Some("0");
         // A pull query would not see the windows that have left the retention.
+        let read = format!("SELECT {} FROM {name}", shape.names());
         let windowed = shape.rest.contains("WINDOW");
-        let from = if windowed { format!("(SELECT * FROM {name})") } else { name.to_owned() };
-        let mut got = world.rows(&format!("SELECT {} FROM {from};", shape.names()));
+        let mut got = world.rows(&if windowed { format!("SELECT * FROM ({read});") } else { format!("{read};") });
         got.retain(|row| !empty(row));
         if got != want {
             let only = |a: &[String], b: &[String]| a.iter().filter(|r| !b.contains(r)).cloned().collect::<Vec<_>>();
