@@ -4,6 +4,7 @@ use crate::serve::users::Role;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -118,6 +119,14 @@ pub enum Command {
     },
     /// Show a continuous query over generated data, then open a prompt on it.
     Demo,
+    /// Write a shell's completions to standard output.
+    Completions {
+        /// Shell.
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+    /// Write the manual page to standard output.
+    Man,
 }
 
 /// What to do with topics.

@@ -61,6 +61,36 @@ pub(super) async fn ksql(
     blocking(&app, move |app| run(app, role, request)).await
 }
 
+/// What `/ksql/terminate` is sent.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Terminate {
+    /// Topics that go with their queries: names or regular expressions.
+    #[serde(default)]
+    delete_topic_list: Vec<String>,
+}
+
+/// Ends every query of this service, and the service.
+pub(super) async fn terminate(
+    State(app): State<Arc<App>>,
+    Extension(role): Extension<Role>,
+    body: axum::body::Bytes,
+) -> Response {
+    let asked = role.at_least(Role::Admin).and_then(|()| match body.trim_ascii().is_empty() {
+        true => Ok(Terminate::default()),
+        false => read(&body),
+    });
+    let asked = match asked {
+        Ok(asked) => asked,
+        Err(e) => return error::response(&e, None),
+    };
+    blocking(&app, move |app| match app.engine.terminate_cluster(&asked.delete_topic_list) {
+        Ok(entity) => Json(Value::from_iter(entity::to_json(&entity, "TERMINATE CLUSTER"))).into_response(),
+        Err(e) => error::response(&e, None),
+    })
+    .await
+}
+
 fn run(app: &App, role: Role, request: Request) -> Response {
     let session = Session::with_properties(texts(request.streams_properties));
     let mut session = match session {

@@ -17,6 +17,7 @@ mod listen;
 pub mod meters;
 mod outbox;
 pub mod owner;
+mod printed;
 mod rows;
 mod server;
 mod stream;
@@ -163,7 +164,10 @@ fn router(app: App, sessions: Router) -> Router {
         .route("/status", get(server::all_statuses))
         .route("/status/{kind}/{entity}/{action}", get(server::status))
         .route("/is_valid_property/{name}", get(server::is_valid_property))
+        .route("/heartbeat", post(server::heartbeat))
+        .route("/lag", post(server::lag))
         .route("/ksql", post(ksql::ksql))
+        .route("/ksql/terminate", post(ksql::terminate))
         .route("/query", post(stream::query))
         .route("/query-stream", post(stream::query_stream))
         .route("/close-query", post(stream::close_query))

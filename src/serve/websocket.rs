@@ -107,12 +107,13 @@ async fn talk(app: Arc<App>, io: Io, request: String) {
         let app = app.clone();
         tokio::task::spawn_blocking(move || open(&app, request.as_bytes())).await
     };
-    let (rows, permit) = match opened {
+    let opened = match opened {
         Ok(Ok(opened)) => opened,
         Ok(Err((e, _))) => return client.close(REFUSED, &e.to_string()).await,
         Err(_) => return client.close(FAILED, "the request's thread ended early").await,
     };
-    let Pumped { frames, ended } = pumped(app, rows, permit, Shape::Messages);
+    let shape = if opened.is_print { Shape::Text } else { Shape::Messages };
+    let Pumped { frames, ended } = pumped(app, opened, shape);
     if client.send_all(frames).await.is_err() {
         return;
     }
