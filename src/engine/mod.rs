@@ -9,6 +9,7 @@
 //! when it is applied. Result sets are handed out as [`RowStream`]s and run outside of the lock.
 
 pub mod answer;
+pub mod behind;
 pub mod cell;
 pub mod command_log;
 pub mod entity;

@@ -189,7 +189,8 @@ async fn nowhere(method: Method, uri: Uri) -> Response {
 }
 
 async fn not_so(method: Method, uri: Uri) -> Response {
-    error::response(&Error::not_found(format!("{} does not take {method}", uri.path())).with_code(40500), None)
+    let e = Error::not_found(format!("{} does not take {method}", uri.path())).with_code(40500);
+    error::response(&e.with_hint(if method == Method::GET { "POST it" } else { "GET it" }), None)
 }
 
 /// Runs what may wait for the log on a thread where it may wait.

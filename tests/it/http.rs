@@ -3,6 +3,7 @@
 
 mod api;
 mod front;
+mod hostile;
 mod readers;
 
 use serde_json::{Value, json};
@@ -13,7 +14,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 use tidegate::types::clock::SystemClock;
 
-const TIDEGATE: &str = env!("CARGO_BIN_EXE_tidegate");
+pub(crate) const TIDEGATE: &str = env!("CARGO_BIN_EXE_tidegate");
 /// Longest time that anything here may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -30,7 +31,7 @@ impl Server {
         Server::at(&["--temp"])
     }
 
-    fn at(place: &[&str]) -> Server {
+    pub(crate) fn at(place: &[&str]) -> Server {
         let mut process = Command::new(TIDEGATE)
             .args(["server", "--listen", "127.0.0.1:0"])
             .args(place)
@@ -54,7 +55,7 @@ impl Server {
         Server { process, address, agent: config.build().new_agent(), errors }
     }
 
-    fn get(&self, path: &str) -> (u16, Value) {
+    pub(crate) fn get(&self, path: &str) -> (u16, Value) {
         answer(self.agent.get(format!("http://{}{path}", self.address)).call().unwrap())
     }
 
@@ -64,7 +65,7 @@ impl Server {
     }
 
     /// Statements that succeed.
-    fn ksql(&self, text: &str) -> Vec<Value> {
+    pub(crate) fn ksql(&self, text: &str) -> Vec<Value> {
         let (status, body) = self.post("/ksql", &json!({ "ksql": text, "streamsProperties": earliest() }));
         assert_eq!(status, 200, "{text}: {body}");
         body.as_array().unwrap().clone()
@@ -79,7 +80,7 @@ impl Server {
     }
 
     /// A query's lines, as they come.
-    fn lines(&self, sql: &str) -> impl Iterator<Item = Value> + use<> {
+    pub(crate) fn lines(&self, sql: &str) -> impl Iterator<Item = Value> + use<> {
         let body = json!({ "sql": sql, "properties": earliest() }).to_string();
         let answer = self.agent.post(format!("http://{}/query-stream", self.address)).send(body).unwrap();
         assert_eq!(answer.status(), 200);
@@ -98,7 +99,7 @@ impl Server {
     }
 
     /// Asks it to stop; answers its exit code and how long it took.
-    fn stop(&mut self, signal: rustix::process::Signal) -> (Option<i32>, Duration) {
+    pub(crate) fn stop(&mut self, signal: rustix::process::Signal) -> (Option<i32>, Duration) {
         let clock = SystemClock::shared();
         let asked = clock.monotonic();
         let pid = rustix::process::Pid::from_child(&self.process);

@@ -409,5 +409,5 @@ fn a_terminated_service_ends_and_begins_anew() {
     assert_eq!((&all[0]["streams"], &all[1]["tables"]), (&json!([]), &json!([])));
     assert_eq!(all[2]["queries"], json!([]));
     let topics: Vec<&str> = all[3]["topics"].as_array().unwrap().iter().map(|t| t["name"].as_str().unwrap()).collect();
-    assert_eq!(topics, ["COUNTS", "KEPT", "_confluent-ksql-default_command_topic", "s"]);
+    assert_eq!(topics, ["COUNTS", "KEPT", "_confluent-ksql-default__command_topic", "s"]);
 }

@@ -56,7 +56,7 @@ fn one_that_does_not_read_is_dropped_and_nobody_else_notices() {
 }
 
 /// A WebSocket that has sent this query.
-fn websocket(server: &Server, sql: &str) -> BufReader<TcpStream> {
+pub(super) fn websocket(server: &Server, sql: &str) -> BufReader<TcpStream> {
     let request: String = json!({ "ksql": sql, "streamsProperties": earliest() })
         .to_string()
         .bytes()
