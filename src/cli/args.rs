@@ -32,6 +32,7 @@ Usage: tidegate [OPTIONS] [URL | COMMAND]     URL: a server's, http://HOST:PORT
   --bootstrap-servers HOSTS  Brokers of a Kafka cluster: HOST:PORT,...
   --kafka-config FILE        Settings of the Kafka clients, such as a login
   --service-id ID            Name of this installation on its cluster
+  --set NAME=VALUE           A setting, such as ksql.streams.state.dir=DIR
   --server URL, --user NAME  A server, and who asks it
   -o, --output FORMAT        table, vertical, json or csv
   -h, --help   -V, --version
@@ -87,6 +88,9 @@ pub struct Place {
     /// File with settings of the Kafka clients, such as a login, one name=value a line.
     #[arg(long, global = true, value_name = "FILE", conflicts_with_all = ["data", "temp", "server"])]
     pub kafka_config: Option<PathBuf>,
+    /// A setting of the process or the default of one that SET changes, such as ksql.streams.state.dir=DIR.
+    #[arg(long, global = true, value_name = "NAME=VALUE", value_parser = setting, conflicts_with = "server")]
+    pub set: Vec<(String, String)>,
     /// Name of this installation: part of every internal topic and group.
     #[arg(long, global = true, value_name = "ID", default_value = "default_")]
     pub service_id: String,
@@ -257,6 +261,12 @@ fn neither(word: &str) -> String {
     let near = nearest(word, command.get_subcommands().map(clap::Command::get_name));
     let meant = near.map(|near| format!(": did you mean the command {near}?")).unwrap_or_default();
     format!("{word} is neither a command nor a server's http://HOST:PORT{meant}")
+}
+
+/// `NAME=VALUE`.
+fn setting(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("NAME=VALUE is wanted")?;
+    Ok((name.trim().to_owned(), value.trim().to_owned()))
 }
 
 fn url(text: &str) -> Result<String, String> {

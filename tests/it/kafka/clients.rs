@@ -107,11 +107,14 @@ fn other_clients_read_our_keys() {
     ]);
     assert!(found.is_superset(&pairs), "{found:?}");
 
-    kafkajs(&broker.bootstrap, &[
-        (&name("tumbling"), records("tumbling").len()),
-        (&name("sessions"), records("sessions").len()),
-        (&name("pairs"), records("pairs").len()),
-    ]);
+    kafkajs(
+        &broker.bootstrap,
+        &[
+            (&name("tumbling"), records("tumbling").len()),
+            (&name("sessions"), records("sessions").len()),
+            (&name("pairs"), records("pairs").len()),
+        ],
+    );
 
     // kcat shows bytes as they are.
     let mut kcat = Command::new("kcat");
