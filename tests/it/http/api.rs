@@ -289,7 +289,17 @@ fn extended_lists_describe_each() {
     let stream = &all[0]["sourceDescriptions"][0];
     assert_eq!((&stream["name"], &stream["extended"], &stream["partitions"]), (&json!("S"), &json!(true), &json!(1)));
     assert_eq!(stream["readQueries"][0]["id"], "CTAS_C_1");
+    let table = || server.ksql("DESCRIBE c EXTENDED;")[0]["sourceDescription"].clone();
     assert_eq!(all[1]["sourceDescriptions"][0]["name"], "C");
+    server.ksql("INSERT INTO s VALUES (1, 'one'); INSERT INTO s VALUES (2, 'two');");
+    until("the query has committed both rows", || table()["statistics"].as_str().unwrap().ends_with(" lag: 0"));
+    let table = table();
+    assert!(table["statistics"].as_str().unwrap().contains("total-messages-read: 2 total-messages: 2"), "{table}");
+    assert_eq!(table["errorStats"], "CTAS_C_1: bad-records: 0 late-records: 0");
+    let summary = &table["queryOffsetSummaries"][0];
+    assert_eq!(summary["groupId"], "_confluent-ksql-default_query_CTAS_C_1");
+    let offset = json!({ "partition": 0, "logStartOffset": 0, "logEndOffset": 2, "consumerOffset": 2 });
+    assert_eq!(summary["topicSummaries"], json!([{ "kafkaTopic": "s", "offsets": [offset] }]));
     let query = &all[2]["queryDescriptions"][0];
     assert_eq!((&query["id"], &query["queryType"]), (&json!("CTAS_C_1"), &json!("PERSISTENT")));
     assert!(query["executionPlan"].as_str().unwrap().contains("Aggregate"), "{query}");
