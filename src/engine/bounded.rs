@@ -7,7 +7,7 @@ use super::{Answer, Engine};
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::execute::batch::{self, BatchResult, History};
-use crate::parse::statement::Statement;
+use crate::parse::statement::{Parsed, Statement};
 use crate::plan::{self, BatchPlan, Settings};
 use crate::types::{Column, Role, Schema};
 use std::time::Duration;
@@ -17,7 +17,13 @@ impl Engine {
         History { log: self.inner.log.clone(), scratch: self.inner.scratch.clone() }
     }
 
-    pub(super) fn batch_query(&self, statement: &Statement, session: &Session) -> Result<Answer> {
+    pub(super) fn batch_query(&self, parsed: &Parsed, session: &Session) -> Result<Answer> {
+        let statement = &parsed.statement;
+        if let Statement::Select(select) = statement
+            && let Some(answer) = self.pull_query(select, &parsed.text, session)?
+        {
+            return Ok(answer);
+        }
         let settings = Settings::of(&self.properties(session))?;
         let catalog = self.catalog();
         let plan = batch_plan(statement, &catalog, &settings)?;

@@ -28,7 +28,9 @@ mod insert;
 mod inserts;
 mod lookout;
 mod open;
+mod prepared;
 mod print;
+mod pull;
 mod push;
 mod pushes;
 mod rehearse;
@@ -114,6 +116,8 @@ struct Inner {
     pushes: Arc<pushes::Pushes>,
     /// The service was terminated: nothing is carried out any more.
     over: AtomicBool,
+    /// Lookups that were planned before.
+    statements: prepared::Statements,
 }
 
 /// What statements read and change.
@@ -198,11 +202,12 @@ impl Engine {
             Statement::Select(select) if select.emit.is_some() => {
                 return self.push_query(select, &parsed.text, session);
             }
-            Statement::Select(_) | Statement::Batch(_) => return self.batch_query(&parsed.statement, session),
+            Statement::Select(_) | Statement::Batch(_) => return self.batch_query(parsed, session),
             Statement::CreateType(create) => self.create_type(create, parsed, session)?,
             Statement::DropType { name, if_exists } => self.drop_type(name, *if_exists, parsed, session)?,
             Statement::Alter(alter) => self.alter_source(alter, parsed, session)?,
             Statement::AssertTopic(assert) => self.assert_topic(assert)?,
+            Statement::AssertSchema(_) => return Err(alter::no_registry(parsed)),
             Statement::Drop(drop) => self.drop_source(drop, parsed, session)?,
             Statement::Terminate(id) => self.terminate(id.as_deref(), parsed, session)?,
             Statement::Pause(id) => self.pause(id.as_deref(), true, parsed, session)?,

@@ -63,6 +63,7 @@ impl Engine {
             transient: AtomicU64::new(0),
             pushes: Arc::default(),
             over: AtomicBool::new(false),
+            statements: Default::default(),
         };
         let engine = Engine { inner: Arc::new(inner) };
         engine.replay(history)?;

@@ -4,6 +4,7 @@
 mod api;
 mod front;
 mod hostile;
+mod lookups;
 mod readers;
 
 use serde_json::{Value, json};
@@ -16,7 +17,7 @@ use tidegate::types::clock::SystemClock;
 
 pub(crate) const TIDEGATE: &str = env!("CARGO_BIN_EXE_tidegate");
 /// Longest time that anything here may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A server process on a free port and a log in memory (or where `place` says).
 pub(crate) struct Server {
@@ -59,7 +60,7 @@ impl Server {
         answer(self.agent.get(format!("http://{}{path}", self.address)).call().unwrap())
     }
 
-    fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+    pub(crate) fn post(&self, path: &str, body: &Value) -> (u16, Value) {
         let request = self.agent.post(format!("http://{}{path}", self.address)).header("accept", "application/json");
         answer(request.send(body.to_string()).unwrap())
     }
@@ -125,7 +126,7 @@ fn answer(response: ureq::http::Response<ureq::Body>) -> (u16, Value) {
     (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
 }
 
-fn earliest() -> Value {
+pub(crate) fn earliest() -> Value {
     json!({ "ksql.streams.auto.offset.reset": "earliest" })
 }
 

@@ -9,6 +9,7 @@ mod bad_input;
 mod bad_records;
 mod batch;
 mod batches;
+mod bombs;
 mod cli;
 mod clients;
 mod compatibility;
@@ -40,6 +41,7 @@ mod owner;
 mod packaging;
 mod parse;
 mod plan;
+mod pull;
 mod row_programs;
 #[path = "../support/rows.rs"]
 mod rows;

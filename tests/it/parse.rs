@@ -115,7 +115,13 @@ fn every_kind_of_statement_reads_back_as_printed() {
     check("UNDEFINE x", "UNDEFINE X");
     check("print my-topic.v1 from beginning sample 2 limit 3", "PRINT 'my-topic.v1' FROM BEGINNING INTERVAL 2 LIMIT 3");
     check("PRINT 'T x'", "PRINT 'T x'");
-    for known in ["CREATE SOURCE CONNECTOR", "ALTER SYSTEM", "ASSERT SCHEMA", "RUN SCRIPT"] {
+    check(
+        "assert schema subject a-b.value id 3 timeout 10 seconds",
+        "ASSERT SCHEMA SUBJECT 'a-b.value' ID 3 TIMEOUT 10 SECONDS",
+    );
+    check("ASSERT NOT EXISTS SCHEMA ID 7", "ASSERT NOT EXISTS SCHEMA ID 7");
+    assert!(error("ASSERT SCHEMA TIMEOUT 1 SECOND").contains("needs a SUBJECT, an ID or both"));
+    for known in ["CREATE SOURCE CONNECTOR", "ALTER SYSTEM", "RUN SCRIPT"] {
         assert!(matches!(one(&format!("{known} x y z")), Statement::Unsupported { what, .. } if what == known));
         check(known, known);
     }

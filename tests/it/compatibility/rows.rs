@@ -72,7 +72,7 @@ pub(crate) const STATEMENTS: &[Row] = &[
     row(
         "SELECT without EMIT",
         Partial,
-        "over history, see Batch; no lookup by key in the state of a table",
+        "from a table that a query keeps: its committed rows, by key, window, range or scan, from one commit; everything else over history, see Batch",
         &[
             "SELECT id, COUNT(*) FROM s GROUP BY id",
             "SELECT id FROM s ORDER BY n",
@@ -127,7 +127,12 @@ pub(crate) const STATEMENTS: &[Row] = &[
     row("ALTER STREAM, TABLE ... ADD", Yes, "", &["ALTER STREAM s ADD COLUMN x INT, ADD y STRING"]),
     row("ASSERT [NOT EXISTS] TOPIC", Yes, "", &["ASSERT TOPIC s WITH (PARTITIONS=2)", "ASSERT NOT EXISTS TOPIC x"]),
     row("ALTER SYSTEM", No, "", &["ALTER SYSTEM 'a'='b'"]),
-    row("ASSERT SCHEMA", No, "", &["ASSERT SCHEMA SUBJECT x"]),
+    row(
+        "ASSERT [NOT EXISTS] SCHEMA",
+        No,
+        "there is no schema registry: it is read, and fails as ksqlDB's does without one",
+        &["ASSERT NOT EXISTS SCHEMA SUBJECT x ID 3 TIMEOUT 1 SECOND"],
+    ),
     row("CREATE, DROP, DESCRIBE CONNECTOR", No, "", &["CREATE SOURCE CONNECTOR x WITH ('a'='b')"]),
     row("RUN SCRIPT", No, "`tidegate run`", &["RUN SCRIPT 'x'"]),
 ];
