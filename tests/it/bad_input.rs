@@ -172,6 +172,17 @@ fn records() {
     assert!(count >= 30, "{count}");
 }
 
+/// A body without its chunks' lengths.
+fn whole(chunked: &str) -> String {
+    let (mut out, mut rest) = (String::new(), chunked);
+    while let Some((length, after)) = rest.split_once("\r\n") {
+        let length = usize::from_str_radix(length.trim(), 16).unwrap_or(0);
+        out += after.get(..length).unwrap_or(after);
+        rest = after.get(length + 2..).unwrap_or_default();
+    }
+    out
+}
+
 /// A request as it stands in its file, sent as it is.
 fn sent(server: &Server, command: &str, body: &str) -> String {
     let (headers, content) = body.split_once("\n\n").unwrap_or((body.trim_end_matches('\n'), ""));
@@ -198,6 +209,8 @@ fn sent(server: &Server, command: &str, body: &str) -> String {
     let answer = String::from_utf8_lossy(&answer).replace(&server.address, "ADDRESS");
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((answer.as_str(), ""));
     let status = head.split(' ').nth(1).unwrap_or("no answer");
+    // What comes piece by piece is cut by chance.
+    let body = if head.contains("transfer-encoding: chunked") { whole(body) } else { body.to_owned() };
     shown(&format!("{status}\n{body}"))
 }
 
