@@ -26,20 +26,26 @@ pub(super) struct Request {
     session_variables: BTreeMap<String, Value>,
 }
 
-/// A body that is read whatever its content type says: ksqlDB's clients send several.
+/// An object, read whatever its content type says: ksqlDB's clients send several.
 pub(super) fn read<T: for<'a> Deserialize<'a>>(body: &[u8]) -> Result<T> {
-    let told = |detail: String| {
-        Error::statement("the request's body is not the JSON that is expected")
-            .with_code(40000)
-            .with_detail(detail)
-            .with_hint("POST /ksql takes {\"ksql\":\"STATEMENTS;\"}, /query-stream {\"sql\":\"SELECT ...;\"}")
-    };
     // A list of the fields' values would be taken for the object.
     match body.trim_ascii_start().first() {
-        Some(b'{') => serde_json::from_slice(body).map_err(|e| told(e.to_string())),
-        Some(_) => Err(told("it is no object".to_owned())),
-        None => Err(told("it is empty".to_owned())),
+        Some(b'{') => read_any(body),
+        Some(_) => Err(unreadable("it is no object".to_owned())),
+        None => Err(unreadable("it is empty".to_owned())),
     }
+}
+
+/// JSON of any kind.
+pub(super) fn read_any<T: for<'a> Deserialize<'a>>(body: &[u8]) -> Result<T> {
+    serde_json::from_slice(body).map_err(|e| unreadable(e.to_string()))
+}
+
+fn unreadable(detail: String) -> Error {
+    Error::statement("the request's body is not the JSON that is expected")
+        .with_code(40000)
+        .with_detail(detail)
+        .with_hint("POST /ksql takes {\"ksql\":\"STATEMENTS;\"}, /query-stream {\"sql\":\"SELECT ...;\"}")
 }
 
 /// JSON scalars as property text.
