@@ -246,7 +246,7 @@ async fn topic(State(house): State<Arc<House>>, body: Bytes) -> Response {
     answered(move |sender| {
         // One line says what to do; records may follow.
         let end = memchr::memchr(b'\n', &body).unwrap_or(body.len());
-        let call: TopicCall = read(&body[..end])?;
+        let call: TopicCall = read_any(&body[..end])?;
         let topics = LogTopics(house.log.clone());
         let value = match call {
             TopicCall::All => serde_json::json!(topics.all()?),
