@@ -202,6 +202,10 @@ fn is_boolean(value: &str) -> bool {
     matches!(value, "true" | "false")
 }
 
+fn near(name: &str) -> Option<&'static str> {
+    crate::types::nearest(name, PROPERTIES.iter().map(|p| p.name))
+}
+
 /// The canonical name of a property, without `ksql.streams.`; an unknown one is an error. Other `ksql.*` settings of
 /// ksqlDB are accepted as they are: they mean nothing here.
 pub fn check_property(name: &str, value: Option<&str>) -> Result<String> {
@@ -218,13 +222,14 @@ pub fn check_property(name: &str, value: Option<&str>) -> Result<String> {
                 .with_hint(format!("{short}: {}", p.help))),
             _ => Ok(short.to_owned()),
         },
-        None if name.starts_with("ksql.") => Ok(name.to_owned()),
+        // A setting of Kafka Streams that means nothing here is welcome; one that is nearly ours is a slip.
+        None if name.starts_with("ksql.") && (short == name || near(short).is_none()) => Ok(name.to_owned()),
         None if name.starts_with("kafka.") => {
             Err(Error::statement(format!("{name} is a setting of the process, not of a session"))
                 .with_hint("put it into the file of --kafka-config"))
         }
         None => {
-            let near = crate::types::nearest(name, PROPERTIES.iter().map(|p| p.name));
+            let near = near(short);
             let error = Error::statement(format!(
                 "Not recognizable as ksql, streams, consumer, or producer property: '{name}'"
             ));

@@ -158,6 +158,14 @@ impl Error {
         self
     }
 
+    /// The same where the place may be unknown.
+    pub fn at_some(self, span: Option<Span>) -> Error {
+        match span {
+            Some(span) => self.at(span),
+            None => self,
+        }
+    }
+
     /// The same error at this place and no other.
     #[must_use]
     pub fn only_at(mut self, span: Span) -> Error {
@@ -259,7 +267,16 @@ impl From<datafusion::error::DataFusionError> for Error {
                 Ok(own) => *own,
                 Err(other) => Error::statement(other.to_string()).because(other),
             },
-            other => Error::statement(other.strip_backtrace()).because(other),
+            other => {
+                let text = other.strip_backtrace();
+                let missing = text.split_once("table 'datafusion.public.").and_then(|(_, rest)| rest.split_once('\''));
+                match missing {
+                    Some((name, _)) => Error::statement(format!("{name} does not exist."))
+                        .with_hint("SHOW STREAMS and SHOW TABLES list what exists")
+                        .because(other),
+                    None => Error::statement(text).because(other),
+                }
+            }
         }
     }
 }

@@ -1,18 +1,47 @@
 //! Commands and flags. The environment is read here, by clap, and nowhere else in the command line.
 
 use crate::serve::users::Role;
+use crate::types::nearest;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// Where `tidegate server` listens.
 const SERVER_PORT: u16 = 8088;
 
+/// What `--help` says: all there is on one screen. Commands and their flags say more of themselves.
+const HELP: &str = "\
+Streaming SQL for Kafka in one binary. Without a command it opens a prompt.
+
+Usage: tidegate [OPTIONS] [URL | COMMAND]     URL: a server's, http://HOST:PORT
+
+  sql          Run statements and leave: tidegate sql -e 'SHOW STREAMS;'
+  run          Run a file of statements and keep its queries running
+  topic        List, print and write topics
+  server       Serve ksqlDB's HTTP API
+  user         Write a line for a server's file of users
+  demo         Racing cars: generated data, a continuous query, a prompt
+  completions  Write a shell's completions     man  Write the manual page
+  help         Say more of a command, as tidegate COMMAND --help does
+
+  --data DIR                 Directory of the embedded log
+  --temp                     A log in memory that is gone at the end
+  --bootstrap-servers HOSTS  Brokers of a Kafka cluster: HOST:PORT,...
+  --kafka-config FILE        Settings of the Kafka clients, such as a login
+  --service-id ID            Name of this installation on its cluster
+  --set NAME=VALUE           A setting, such as ksql.streams.state.dir=DIR
+  --server URL, --user NAME  A server, and who asks it
+  -o, --output FORMAT        table, vertical, json or csv
+  -h, --help   -V, --version
+";
+
 /// Streaming SQL for Kafka. Without a command it opens a prompt.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "tidegate", version, about, max_term_width = 100, subcommand_precedence_over_arg = true)]
+#[command(override_help = HELP)]
 pub struct Arguments {
     /// Server to talk to from the prompt: http://HOST:PORT.
     #[arg(value_name = "URL", value_parser = url, conflicts_with_all = ["data", "temp", "bootstrap_servers", "server"])]
@@ -121,6 +150,14 @@ pub enum Command {
     },
     /// Show a continuous query over generated data, then open a prompt on it.
     Demo,
+    /// Write a shell's completions to standard output.
+    Completions {
+        /// Shell.
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+    /// Write the manual page to standard output.
+    Man,
 }
 
 /// What to do with topics.
@@ -206,7 +243,7 @@ pub(super) fn address_of(url: &str) -> Result<String, String> {
     let Some(rest) = url.strip_prefix("http://") else {
         return Err(match url.starts_with("https://") {
             true => "only http:// is spoken here".to_owned(),
-            false => format!("{url} is neither a command nor a server's http://HOST:PORT"),
+            false => neither(url),
         });
     };
     let host = rest.trim_end_matches('/');
@@ -217,6 +254,13 @@ pub(super) fn address_of(url: &str) -> Result<String, String> {
         Some(port) if port.parse::<u16>().is_ok() => Ok(host.to_owned()),
         Some(port) => Err(format!("{port} is no port")),
     }
+}
+
+fn neither(word: &str) -> String {
+    let command = Arguments::command();
+    let near = nearest(word, command.get_subcommands().map(clap::Command::get_name));
+    let meant = near.map(|near| format!(": did you mean the command {near}?")).unwrap_or_default();
+    format!("{word} is neither a command nor a server's http://HOST:PORT{meant}")
 }
 
 /// `NAME=VALUE`.

@@ -6,6 +6,7 @@
 //! render     answers                        fault      errors and exit codes
 //! topic      topics without SQL             interrupt  Ctrl-C
 //! seat       an engine here, or at the owner of the data directory (client)
+//! manual     completions and manual page, made from args
 //! ```
 //!
 //! Everything is written through handles: standard output for answers, standard error for errors. A reader that goes
@@ -18,6 +19,7 @@ mod complete;
 pub mod doors;
 pub mod fault;
 pub mod interrupt;
+mod manual;
 pub mod render;
 pub mod repl;
 pub mod script;
@@ -196,12 +198,20 @@ impl Process {
                 };
                 doors.serve(place, *listen, &access, &|| interrupt.asked()).map(|()| OK)
             }
+            Some(Command::Completions { shell }) => self.generated(manual::completions(*shell)),
+            Some(Command::Man) => self.generated(manual::page()?),
             Some(Command::User { name, role, token }) => self.user(name, *role, *token),
             Some(Command::Demo) => match doors.demo(place) {
                 Ok(demo) => self.demo(demo, arguments),
                 Err(error) => self.closed(&error),
             },
         }
+    }
+
+    fn generated(&mut self, text: Vec<u8>) -> Result<u8> {
+        self.out.write_all(&text)?;
+        self.out.flush()?;
+        Ok(OK)
     }
 
     /// Writes a line for a server's file of users.

@@ -1,12 +1,13 @@
 //! ALTER STREAM|TABLE, and ASSERT, which waits for the world to be as it should.
 
 use super::Engine;
-use super::apply::status;
+use super::apply::plain_status;
 use super::command_log::Effect;
 use super::entity::Entity;
 use super::session::Session;
+use super::statuses::{self, noun};
 use crate::error::{Error, Result, Span};
-use crate::parse::statement::{Alter, AssertTopic, Parsed, PropertyValue, SourceKind};
+use crate::parse::statement::{Alter, AssertTopic, Parsed, PropertyValue};
 use crate::plan;
 use std::time::Duration;
 
@@ -26,11 +27,8 @@ impl Engine {
         let effect = Effect::CreateSource(Box::new(source.clone()));
         let sequence = self.record(&mut state, &parsed.text, session, effect)?;
         state.catalog.put(source);
-        let noun = match alter.kind {
-            SourceKind::Stream => "Stream",
-            SourceKind::Table => "Table",
-        };
-        Ok(status(alter.kind, &alter.name.value, "alter", format!("{noun} altered"), None, sequence))
+        let command_id = statuses::changed(alter.kind, &alter.name.value, "alter");
+        Ok(plain_status(command_id, &format!("{} altered", noun(alter.kind)), sequence))
     }
 
     /// Looks until the topic is as it should be, or time is up.

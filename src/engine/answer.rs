@@ -1,7 +1,7 @@
 //! Answers as people read them: the engine's entities as sentences and tables.
 
 use super::Answer;
-use super::entity::{Description, Entity, Explanation, QueryRow};
+use super::entity::{Description, Entity, Explanation, QueryRow, Reading};
 use super::outcome::Outcome;
 use crate::catalog::Source;
 use crate::parse::statement::SourceKind;
@@ -135,17 +135,22 @@ fn describe(description: &Description) -> Outcome {
         [("Queries that read it", &description.readers), ("Queries that write it", &description.writers)]
     {
         if !queries.is_empty() {
-            let columns = ["Query", "Status", "Consumed", "Produced", "Bad", "Late", "Commits"];
-            all.push(table(Some(title.to_owned()), &columns, queries.iter().map(count_cells)));
+            let columns = ["Query", "Status", "Consumed", "Produced", "Bad", "Late", "Commits", "Lag", "Read/s"];
+            let cells = queries.iter().map(|query| count_cells(query, &description.reading));
+            all.push(table(Some(title.to_owned()), &columns, cells));
         }
     }
     Outcome::Many(all)
 }
 
-fn count_cells(query: &QueryRow) -> Vec<String> {
+fn count_cells(query: &QueryRow, reading: &[Reading]) -> Vec<String> {
     let c = query.counts;
     let counts = [c.consumed, c.produced, c.bad, c.late, c.commits];
-    [query.id.clone(), state_cell(query)].into_iter().chain(counts.iter().map(u64::to_string)).collect()
+    let own = reading.iter().find(|r| r.id == query.id);
+    let lag = own.and_then(|r| r.lag).map_or_else(String::new, |lag| lag.to_string());
+    let rate = own.map_or_else(String::new, |r| format!("{:.1}", r.per_second));
+    let counts = counts.iter().map(u64::to_string);
+    [query.id.clone(), state_cell(query)].into_iter().chain(counts).chain([lag, rate]).collect()
 }
 
 fn explain(explanation: &Explanation) -> Outcome {

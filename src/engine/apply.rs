@@ -8,6 +8,7 @@ use super::command_log::{COMMAND_FORMAT, Command, Effect};
 use super::entity::{Entity, Status};
 use super::query::Query;
 use super::session::Session;
+use super::statuses::{self, noun};
 use super::{Drive, Engine, QueryText, State};
 use crate::catalog::{Catalog, QueryInfo, Source};
 use crate::error::{Error, Result};
@@ -49,7 +50,8 @@ impl Engine {
         let effect = Effect::CreateSource(Box::new(plan.source.clone()));
         let sequence = self.record(&mut state, &parsed.text, session, effect)?;
         state.catalog.put(plan.source);
-        Ok(status(create.kind, &create.name.value, "create", format!("{} created", noun(create.kind)), None, sequence))
+        let message = format!("{} created", noun(create.kind));
+        Ok(plain_status(statuses::created(create.kind, &create.name.value), &message, sequence))
     }
 
     pub(super) fn create_as(&self, create: &CreateAs, parsed: &Parsed, session: &Session) -> Result<Entity> {
@@ -63,7 +65,8 @@ impl Engine {
             Created::Exists(why) => return Ok(Entity::Warning(why)),
         };
         let sequence = self.start_query(&mut state, plan, parsed, session, &properties)?;
-        Ok(status(create.kind, name, "create", format!("Created query with ID {id}"), Some(id), sequence))
+        let (command_id, message) = (statuses::created(create.kind, name), format!("Created query with ID {id}"));
+        Ok(Entity::Status(Status { command_id, message, query_id: Some(id), sequence }))
     }
 
     /// Creates what a persistent query needs, records it, and starts it; answers the place in the command log.
@@ -286,11 +289,7 @@ impl Engine {
             return Err(error.reworded(format!("{} {name} does not exist.", noun(drop.kind))).at(drop.name.span));
         }
         let (source, query) = after.drop_source(name, drop.kind).map_err(|e| e.at(drop.name.span))?;
-        if drop.delete_topic && source.read_only {
-            return Err(
-                Error::statement(format!("Cannot delete topic for read-only source: {name}")).at(drop.name.span)
-            );
-        }
+        check_deletable(drop, &source)?;
         let sequence = self.record(&mut state, &parsed.text, session, Effect::Drop { name: name.clone() })?;
         state.catalog = after;
         if let Some(info) = query {
@@ -299,8 +298,7 @@ impl Engine {
         if drop.delete_topic && self.inner.log.topic(&source.topic)?.is_some() {
             self.inner.log.delete_topic(&source.topic)?;
         }
-        let message = format!("Source `{name}` (topic: {}) was dropped.", source.topic);
-        Ok(status(drop.kind, name, "drop", message, None, sequence))
+        Ok(plain_status(statuses::changed(drop.kind, name, "drop"), &statuses::dropped(name, &source.topic), sequence))
     }
 
     pub(super) fn terminate(&self, id: Option<&str>, parsed: &Parsed, session: &Session) -> Result<Entity> {
@@ -315,8 +313,8 @@ impl Engine {
             state.catalog.remove_query(id);
             self.end_query(&mut state, id)?;
         }
-        let name = id.unwrap_or("ALL");
-        Ok(plain_status(&format!("terminate/{name}/execute"), "Query terminated.", sequence))
+        let command_id = statuses::executed("terminate", id.unwrap_or("ALL"));
+        Ok(plain_status(command_id, "Query terminated.", sequence))
     }
 
     pub(super) fn pause(&self, id: Option<&str>, paused: bool, parsed: &Parsed, session: &Session) -> Result<Entity> {
@@ -328,12 +326,12 @@ impl Engine {
                 query.pause(paused);
             }
         }
-        let (verb, message) = if paused { ("pause", "Query paused.") } else { ("resume", "Query resumed.") };
-        Ok(plain_status(&format!("{verb}/{}/execute", id.unwrap_or("ALL")), message, sequence))
+        let (verb, message) = statuses::paused_words(paused);
+        Ok(plain_status(statuses::executed(verb, id.unwrap_or("ALL")), message, sequence))
     }
 
     /// Stops a query and removes what only it needed: its changelog and its group.
-    fn end_query(&self, state: &mut State, id: &str) -> Result<()> {
+    pub(super) fn end_query(&self, state: &mut State, id: &str) -> Result<()> {
         let Some(query) = state.queries.remove(id) else { return Ok(()) };
         state.order.retain(|o| o != id);
         state.texts.remove(id);
@@ -393,6 +391,16 @@ pub(super) fn check_upgrade(running: &Query, next: &Pipeline) -> Result<()> {
     running.spec().map_or(Ok(()), |spec| upgrade::check(&spec.pipeline, next))
 }
 
+/// The topic of a SOURCE TABLE or STREAM belongs to somebody else.
+pub(super) fn check_deletable(drop: &Drop, source: &Source) -> Result<()> {
+    match drop.delete_topic && source.read_only {
+        true => Err(Error::statement(format!("Cannot delete topic for read-only source: {}", source.name))
+            .at(drop.name.span)
+            .with_hint("drop it without DELETE TOPIC")),
+        false => Ok(()),
+    }
+}
+
 /// The id of the query that this statement makes as the `next` command: that of the query which it replaces, if any.
 pub(super) fn query_id(create: &CreateAs, catalog: &Catalog, next: u64) -> String {
     let replaced = catalog.source(&create.name.value).filter(|_| create.or_replace);
@@ -421,28 +429,8 @@ pub(super) fn unknown_query(id: &str, queries: &[String]) -> Error {
     }
 }
 
-fn noun(kind: SourceKind) -> &'static str {
-    match kind {
-        SourceKind::Stream => "Stream",
-        SourceKind::Table => "Table",
-    }
-}
-
-pub(super) fn status(
-    kind: SourceKind,
-    name: &str,
-    verb: &str,
-    message: String,
-    query_id: Option<String>,
-    sequence: i64,
-) -> Entity {
-    let command_id = format!("{}/`{name}`/{verb}", noun(kind).to_lowercase());
-    Entity::Status(Status { command_id, message, query_id, sequence })
-}
-
-fn plain_status(command_id: &str, message: &str, sequence: i64) -> Entity {
-    let (command_id, message) = (command_id.to_owned(), message.to_owned());
-    Entity::Status(Status { command_id, message, query_id: None, sequence })
+pub(super) fn plain_status(command_id: String, message: &str, sequence: i64) -> Entity {
+    Entity::Status(Status { command_id, message: message.to_owned(), query_id: None, sequence })
 }
 
 /// The bytes of one row; `None` = null.

@@ -137,6 +137,11 @@ impl CommandLog {
         Ok(command)
     }
 
+    /// Forgets all commands.
+    pub fn delete(&self, log: &dyn Log) -> Result<()> {
+        log.delete_topic(&self.topic)
+    }
+
     /// Makes a command durable.
     pub fn append(&self, log: &dyn Log, command: &Command, now_ms: i64) -> Result<()> {
         let value = serde_json::to_vec(command).map_err(|e| Error::bug("a command cannot be written").because(e))?;

@@ -1,5 +1,6 @@
 //! What a statement answers, as data: the HTTP API prints it as JSON, the prompt as a table.
 
+use super::behind::Behind;
 use crate::catalog::Source;
 use crate::execute::execution::Progress;
 use crate::parse::statement::SourceKind;
@@ -142,6 +143,21 @@ impl Counts {
     }
 }
 
+/// How far a query is with what it reads.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    /// The query's id.
+    pub id: String,
+    /// Its consumer group.
+    pub group: String,
+    /// Every partition of its inputs.
+    pub partitions: Vec<Behind>,
+    /// Records that it has not committed yet; `None` = it has committed nothing.
+    pub lag: Option<i64>,
+    /// Records read in a second, on average since its start.
+    pub per_second: f64,
+}
+
 /// DESCRIBE.
 #[derive(Clone, Debug)]
 pub struct Description {
@@ -153,6 +169,8 @@ pub struct Description {
     pub writers: Vec<QueryRow>,
     /// EXTENDED: offsets of its topic: partition, low, high.
     pub offsets: Vec<(i32, i64, i64)>,
+    /// EXTENDED: how far those queries are.
+    pub reading: Vec<Reading>,
     /// EXTENDED was asked for.
     pub extended: bool,
 }

@@ -3,8 +3,9 @@
 use super::Engine;
 use super::entity::{Entity, Status};
 use super::session::Session;
+use super::statuses;
 use crate::error::Result;
-use crate::parse::statement::{InsertSelect, Parsed};
+use crate::parse::statement::{InsertSelect, Parsed, SourceKind};
 use crate::plan::{self, Settings};
 
 impl Engine {
@@ -16,7 +17,7 @@ impl Engine {
         let plan = plan::insert_select(insert, &id, &state.catalog, &settings)?;
         let id = plan.id.clone();
         let sequence = self.start_query(&mut state, plan, parsed, session, &properties)?;
-        let command_id = format!("stream/`{}`/create", insert.target.value);
+        let command_id = statuses::created(SourceKind::Stream, &insert.target.value);
         let message = format!("Created query with ID {id}");
         Ok(Entity::Status(Status { command_id, message, query_id: Some(id), sequence }))
     }

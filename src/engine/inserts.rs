@@ -16,6 +16,7 @@ const NESTING_MAX: usize = 64;
 impl Engine {
     /// Checks that rows may be written to `target`, in the words of a request: quoted or upper-cased here.
     pub fn check_insert_target(&self, target: &str) -> Result<()> {
+        self.check_alive()?;
         let name = name(target);
         let catalog = self.catalog();
         let source = catalog

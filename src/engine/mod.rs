@@ -9,6 +9,7 @@
 //! when it is applied. Result sets are handed out as [`RowStream`]s and run outside of the lock.
 
 pub mod answer;
+pub mod behind;
 pub mod cell;
 pub mod command_log;
 pub mod entity;
@@ -22,6 +23,7 @@ pub mod topics;
 mod alter;
 mod apply;
 mod bounded;
+mod cluster;
 mod insert;
 mod inserts;
 mod lookout;
@@ -33,6 +35,7 @@ mod push;
 mod pushes;
 mod rehearse;
 mod show;
+mod statuses;
 mod types;
 
 use crate::catalog::Catalog;
@@ -45,15 +48,16 @@ use crate::parse::Piece;
 use crate::parse::statement::{Parsed, Statement};
 use crate::types::clock::SharedClock;
 use command_log::CommandLog;
-use entity::Entity;
+use entity::{Entity, Status};
 use lookout::Lookout;
 use outcome::RowStream;
 use parking_lot::Mutex;
 use query::Query;
 use session::Session;
+use statuses::Statuses;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Statements in one text: a bound on what one request can make the engine do.
 pub const STATEMENTS_MAX: usize = 1_000;
@@ -110,6 +114,8 @@ struct Inner {
     transient: AtomicU64,
     /// Push queries that are being read.
     pushes: Arc<pushes::Pushes>,
+    /// The service was terminated: nothing is carried out any more.
+    over: AtomicBool,
     /// Lookups that were planned before.
     statements: prepared::Statements,
 }
@@ -123,6 +129,8 @@ struct State {
     order: Vec<String>,
     /// What EXPLAIN shows of each query.
     texts: BTreeMap<String, QueryText>,
+    /// What became of statements.
+    statuses: Statuses,
     /// Sequence of the next command.
     next: u64,
 }
@@ -138,6 +146,7 @@ struct QueryText {
 impl Engine {
     /// Reads a text's statements. Variables are put in statement by statement, so that a DEFINE holds for those after it.
     pub fn parse(&self, text: &str, session: &Session) -> Result<Vec<Parsed>> {
+        self.check_alive()?;
         let pieces = crate::parse::split(text);
         if pieces.len() > STATEMENTS_MAX {
             return Err(Error::statement(format!(
@@ -184,6 +193,7 @@ impl Engine {
     }
 
     fn dispatch(&self, parsed: &Parsed, session: &mut Session) -> Result<Answer> {
+        self.check_alive()?;
         let entity = match &parsed.statement {
             Statement::CreateSource(create) => self.create_source(create, parsed, session)?,
             Statement::CreateAs(create) => self.create_as(create, parsed, session)?,
@@ -226,6 +236,9 @@ impl Engine {
             Statement::Print(print) => return self.print(print),
             Statement::Unsupported { what, span } => return Err(unsupported(what).at(*span)),
         };
+        if let Entity::Status(status) = &entity {
+            self.inner.state.lock().statuses.note(status.clone());
+        }
         Ok(Answer::Entity(entity))
     }
 
@@ -247,6 +260,11 @@ impl Engine {
     /// A copy of the catalogue.
     pub fn catalog(&self) -> Catalog {
         self.inner.state.lock().catalog.clone()
+    }
+
+    /// What became of the statements that changed something: the last status of each command id.
+    pub fn statuses(&self) -> Vec<Status> {
+        self.inner.state.lock().statuses.all().cloned().collect()
     }
 
     /// Persistent queries in order of creation.

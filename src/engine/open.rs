@@ -5,6 +5,7 @@ use crate::config::{Config, LogConfig};
 use crate::engine::command_log::{Command, CommandLog, Effect};
 use crate::engine::lookout::Lookout;
 use crate::engine::query::Query;
+use crate::engine::statuses::{self, Statuses};
 use crate::engine::{Drive, Engine, Inner, State};
 use crate::error::{Kind, Result};
 use crate::execute::scratch::{MEMORY_BYTES, Scratch};
@@ -16,7 +17,7 @@ use crate::types::clock::SharedClock;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 impl Engine {
     /// Opens the log that the configuration names and starts all queries.
@@ -61,6 +62,7 @@ impl Engine {
             state: Mutex::new(State::default()),
             transient: AtomicU64::new(0),
             pushes: Arc::default(),
+            over: AtomicBool::new(false),
             statements: Default::default(),
         };
         let engine = Engine { inner: Arc::new(inner) };
@@ -75,6 +77,7 @@ impl Engine {
         let mut next = 0;
         for command in history {
             next = command.sequence + 1;
+            replayed.statuses.note(statuses::told(&command, &replayed.catalog));
             replayed.take(command);
         }
         let mut state = self.inner.state.lock();
@@ -87,6 +90,7 @@ impl Engine {
             state.queries.insert(created.id, Arc::new(query));
         }
         state.catalog = replayed.catalog;
+        state.statuses = replayed.statuses;
         let queries: Vec<Arc<Query>> = state.queries.values().cloned().collect();
         drop(state);
         if self.inner.drive == Drive::Threads {
@@ -113,6 +117,7 @@ fn own(log: &dyn Log, config: &Config) -> Result<Option<Box<dyn Session>>> {
 #[derive(Default)]
 struct Replayed {
     catalog: Catalog,
+    statuses: Statuses,
     alive: Vec<Created>,
 }
 

@@ -106,7 +106,7 @@ impl Engine {
     /// Answers a lookup that was planned before, without waiting for anything but a commit that is being put in. `None` =
     /// the text has to be read and carried out.
     pub fn known_lookup(&self, text: &str, session: &Session) -> Option<Result<Box<dyn RowStream>>> {
-        if text.len() > TEXT_BYTES_MAX || !session.variables().is_empty() {
+        if self.is_over() || text.len() > TEXT_BYTES_MAX || !session.variables().is_empty() {
             return None;
         }
         let (skeleton, literals) = skeleton(text)?;

@@ -24,6 +24,10 @@ const COLUMNS: [(&str, SqlType); 5] = [
 
 impl Engine {
     pub(super) fn print(&self, print: &Print) -> Result<Answer> {
+        if print.interval == Some(0) {
+            return Err(Error::statement("INTERVAL must be greater than zero")
+                .with_hint("INTERVAL 2 shows every second record"));
+        }
         let topics = LogTopics(self.inner.log.clone());
         if topics.partitions(&print.topic)?.is_none() {
             let error = Error::statement(format!("Could not find topic '{}'", print.topic));

@@ -72,6 +72,12 @@ impl Pushes {
         self.0.lock().iter().any(|push| push.id.eq_ignore_ascii_case(id))
     }
 
+    /// Ends all of them.
+    pub(super) fn end_all(&self) {
+        let all = self.0.lock().clone();
+        all.iter().for_each(|push| push.end());
+    }
+
     /// Ends one; answers its id if there was one.
     pub(super) fn end(&self, id: &str) -> Option<String> {
         let push = self.0.lock().iter().find(|push| push.id.eq_ignore_ascii_case(id)).cloned();

@@ -55,6 +55,8 @@ struct Shared {
     log: Arc<dyn Log>,
     clock: SharedClock,
     progress: Arc<Progress>,
+    /// When it was made, by the clock that only goes forward.
+    begun: Duration,
     stop: AtomicBool,
     status: Mutex<Status>,
     /// Signalled at every change of `status`.
@@ -103,6 +105,7 @@ impl Query {
             group,
             spec,
             log,
+            begun: clock.monotonic(),
             clock,
             progress: Arc::default(),
             stop: AtomicBool::new(false),
@@ -162,6 +165,12 @@ impl Query {
     /// What it has done.
     pub fn counts(&self) -> Counts {
         Counts::of(&self.shared.progress)
+    }
+
+    /// Records read in a second, on average since it was started in this process.
+    pub fn per_second(&self) -> f64 {
+        let seconds = self.shared.clock.monotonic().saturating_sub(self.shared.begun).as_secs_f64();
+        if seconds > 0.0 { self.counts().consumed as f64 / seconds } else { 0.0 }
     }
 
     /// The last records that it skipped.

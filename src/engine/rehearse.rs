@@ -1,9 +1,10 @@
 //! A rehearsal: every statement of a request is planned on a copy of what there is, before the first is carried out. A
 //! wrong last statement then changes nothing.
 
-use super::apply::{check_upgrade, chosen, query_id, unknown_query};
+use super::apply::{check_deletable, check_upgrade, chosen, query_id, unknown_query};
 use super::query::Query;
 use super::session::Session;
+use super::show::describe_function;
 use super::{Engine, unsupported};
 use crate::catalog::{Catalog, QueryInfo};
 use crate::error::{Error, Result};
@@ -80,6 +81,7 @@ impl Engine {
                 }
                 let dropped = copy.catalog.drop_source(&drop.name.value, drop.kind);
                 let (source, query) = dropped.map_err(|e| e.at(drop.name.span))?;
+                check_deletable(drop, &source)?;
                 copy.queries.retain(|id| query.as_ref().is_none_or(|q| q.id != *id));
                 if drop.delete_topic {
                     copy.facts.topics.remove(&source.topic);
@@ -100,6 +102,8 @@ impl Engine {
             Statement::ExplainQuery(id) if !copy.queries.contains(&id.value) => {
                 return Err(unknown_query(&id.value, &copy.queries).at(id.span));
             }
+            Statement::Explain(statement) => copy.explain(statement, parsed, &settings)?,
+            Statement::DescribeFunction(name) => _ = describe_function(name)?,
             Statement::Describe { name, .. } => drop(copy.catalog.require(&name.value).map_err(|e| e.at(name.span))?),
             Statement::Set { name, value } => copy.session.set(name, value)?,
             Statement::Unset(name) => copy.session.unset(name)?,
@@ -138,6 +142,21 @@ impl Copy {
             self.catalog.put(plan.sink);
         }
         Ok(())
+    }
+
+    /// What EXPLAIN would show can be planned.
+    fn explain(&self, statement: &Statement, parsed: &Parsed, settings: &Settings) -> Result<()> {
+        match statement {
+            Statement::CreateAs(create) => {
+                let id = format!("{}_{}", create.name.value, self.next);
+                plan::create_as(create, &id, &self.catalog, &self.facts, settings, &parsed.text).map(drop)
+            }
+            Statement::Select(select) if select.emit.is_some() => {
+                plan::push_query(select, &self.catalog, settings).map(drop)
+            }
+            Statement::Select(select) => plan::batch_query(select, &self.catalog, settings).map(drop),
+            _ => Ok(()),
+        }
     }
 
     fn query(&mut self, id: String, reads: Vec<String>, writes: String) {

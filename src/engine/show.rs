@@ -1,6 +1,7 @@
 //! Statements that only look: SHOW, DESCRIBE, EXPLAIN.
 
-use super::entity::{Description, Entity, Explanation, FunctionHelp, QueryRow, TopicRow};
+use super::behind;
+use super::entity::{Description, Entity, Explanation, FunctionHelp, QueryRow, Reading, TopicRow};
 use super::query::{Query, State as QueryState};
 use super::session::Session;
 use super::{Engine, State, is_internal};
@@ -101,15 +102,30 @@ impl Engine {
         let state = self.inner.state.lock();
         let rows =
             |ids: Vec<String>| ids.iter().filter_map(|id| Some(row(&state, id, state.queries.get(id)?))).collect();
-        let readers = rows(state.catalog.readers(&source.name).map(|q| q.id.clone()).collect());
-        let writers = rows(state.catalog.writers(&source.name).map(|q| q.id.clone()).collect());
+        let readers: Vec<QueryRow> = rows(state.catalog.readers(&source.name).map(|q| q.id.clone()).collect());
+        let writers: Vec<QueryRow> = rows(state.catalog.writers(&source.name).map(|q| q.id.clone()).collect());
         drop(state);
         let mut offsets = Vec::new();
         for p in (0..source.partitions as i32).filter(|_| extended) {
             let marks = self.inner.log.watermarks(&TopicPartition::new(source.topic.as_str(), p))?;
             offsets.push((p, marks.low, marks.high));
         }
-        Ok(Description { source, readers, writers, offsets, extended })
+        let reading = if extended { self.reading(readers.iter().chain(&writers))? } else { Vec::new() };
+        Ok(Description { source, readers, writers, offsets, reading, extended })
+    }
+
+    /// How far the queries are.
+    fn reading<'a>(&self, queries: impl Iterator<Item = &'a QueryRow>) -> Result<Vec<Reading>> {
+        let running: Vec<(String, Arc<Query>)> = {
+            let state = self.inner.state.lock();
+            queries.filter_map(|row| Some((row.id.clone(), state.queries.get(&row.id)?.clone()))).collect()
+        };
+        let each = running.into_iter().map(|(id, query)| {
+            let partitions = behind::partitions(&*self.inner.log, &query)?;
+            let lag = behind::lag(&partitions);
+            Ok(Reading { id, group: query.group().to_owned(), partitions, lag, per_second: query.per_second() })
+        });
+        each.collect()
     }
 
     pub(super) fn explain_query(&self, id: &Name) -> Result<Entity> {

@@ -1,9 +1,11 @@
 //! CREATE TYPE and DROP TYPE: names for types.
 
 use super::Engine;
+use super::apply::plain_status;
 use super::command_log::Effect;
-use super::entity::{Entity, Status};
+use super::entity::Entity;
 use super::session::Session;
+use super::statuses;
 use crate::error::{Error, Result};
 use crate::parse::statement::{CreateType, Name, Parsed};
 use crate::types::nearest;
@@ -23,8 +25,8 @@ impl Engine {
         let effect = Effect::CreateType { name: name.clone(), ty: create.ty.clone() };
         let sequence = self.record(&mut state, &parsed.text, session, effect)?;
         state.catalog.put_type(name.clone(), create.ty.clone());
-        let message = format!("Registered custom type with name '{name}' and SQL type {}", create.ty);
-        Ok(status(name, "create", message, sequence))
+        let message = statuses::registered(name, &create.ty.to_string());
+        Ok(plain_status(format!("type/{name}/create"), &message, sequence))
     }
 
     pub(super) fn drop_type(&self, name: &Name, if_exists: bool, parsed: &Parsed, session: &Session) -> Result<Entity> {
@@ -42,10 +44,7 @@ impl Engine {
         }
         let sequence = self.record(&mut state, &parsed.text, session, Effect::DropType { name: name.value.clone() })?;
         state.catalog.remove_type(&name.value);
-        Ok(status(&name.value, "drop", format!("Dropped type '{}'", name.value), sequence))
+        let name = &name.value;
+        Ok(plain_status(format!("type/{name}/drop"), &format!("Dropped type '{name}'"), sequence))
     }
-}
-
-fn status(name: &str, verb: &str, message: String, sequence: i64) -> Entity {
-    Entity::Status(Status { command_id: format!("type/`{name}`/{verb}"), message, query_id: None, sequence })
 }

@@ -258,7 +258,10 @@ impl Intake {
                 // A null value has no time of its own: the record's time stands.
                 None if present.is_some_and(|p| p.is_null(row)) => {}
                 None => {
-                    let reason = format!("timestamp: {time:?} is not a time");
+                    let reason = match time {
+                        None => "timestamp: the column of the time is NULL".to_owned(),
+                        Some(_) => "timestamp: the value is negative, or no time of its format".to_owned(),
+                    };
                     let (topic, partition) = (self.topic.clone(), self.partition);
                     bad.push(BadRecord { topic, partition, offset: offset[row], reason });
                     good.get_or_insert_with(|| vec![true; times.len()])[row] = false;

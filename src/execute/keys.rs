@@ -76,7 +76,10 @@ impl KeyBytes {
 impl KeyLayout {
     pub(super) fn new(format: Format, columns: &[Column]) -> Result<KeyLayout> {
         let shape = match columns {
-            [] => return Err(Error::statement("GROUP BY needs at least one column")),
+            [] => {
+                return Err(Error::statement("GROUP BY needs at least one column")
+                    .with_hint("GROUP BY a column, or leave EMIT out: a count of all rows then ends"));
+            }
             [Column { ty: SqlType::Integer, .. }] => Shape::Integer,
             [Column { ty: SqlType::Bigint, .. }] => Shape::Bigint,
             [Column { ty: SqlType::String, .. }] => Shape::Text,

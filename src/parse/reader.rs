@@ -195,7 +195,7 @@ impl<'a> Reader<'a> {
         let at = self.place(0);
         let found = match self.at_end() {
             true => "the end of the statement".to_owned(),
-            false => format!("'{}'", self.source(at)),
+            false => shown(self.source(at)),
         };
         let error = Error::statement(format!("{SYNTAX_ERROR}Unexpected {found}, expected {expected}")).at(at);
         let slip = |n: &str| match KEYWORDS.binary_search(&n) {
@@ -206,7 +206,9 @@ impl<'a> Reader<'a> {
             Some(n) => self.source(self.places[n]).to_ascii_uppercase(),
             None => String::new(),
         };
+        let foreign = (self.position() == 0).then(|| foreign(self.word(0))).flatten();
         Err(match slip(self.word(0)).or_else(|| slip(&before)) {
+            _ if foreign.is_some() => error.with_hint(foreign.unwrap_or_default()),
             Some(meant) => error.with_hint(format!("did you mean {meant}?")),
             None => error,
         })
@@ -252,5 +254,27 @@ impl<'a> Reader<'a> {
         let found =
             if at.start == at.end { "the end of the statement".into() } else { format!("'{}'", self.source(at)) };
         Err(Error::statement(format!("{SYNTAX_ERROR}Unexpected {found}, expected {expected}")).at(at))
+    }
+}
+
+/// A word of the text, with the number of a letter that looks like another one or like nothing.
+fn shown(source: &str) -> String {
+    match source.chars().next().filter(|c| !c.is_ascii()) {
+        Some(c) => format!("'{source}' (U+{:04X})", u32::from(c)),
+        None => format!("'{source}'"),
+    }
+}
+
+/// What to do instead of a statement that other systems have.
+fn foreign(word: &str) -> Option<&'static str> {
+    match word {
+        "UPDATE" | "MERGE" | "UPSERT" => {
+            Some("a table follows its topic: INSERT INTO ... VALUES with the same key replaces a row")
+        }
+        "DELETE" | "TRUNCATE" => Some("a table follows its topic: a record without a value deletes the row of its key"),
+        "USE" | "BEGIN" | "COMMIT" | "ROLLBACK" => {
+            Some("there are no databases and no transactions of statements here")
+        }
+        _ => None,
     }
 }

@@ -12,6 +12,9 @@ use crate::types::time::{Window, WindowKind};
 use sqlparser::ast::{Expr, Query, SetExpr};
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
+/// Columns of one SELECT: planning compares each with the others.
+const SELECT_ITEMS_MAX: usize = 1_000;
+
 /// A query at the top level: in ksqlDB's grammar if possible, else as SQL. If both fail, the error of the one that got
 /// further is the one to show.
 pub(super) fn query(dialect: &KsqlDialect, text: &str, tokens: &[TokenWithSpan], from: usize) -> Result<Statement> {
@@ -21,7 +24,8 @@ pub(super) fn query(dialect: &KsqlDialect, text: &str, tokens: &[TokenWithSpan],
     if own.at_words(&["SELECT"]) {
         match select(&mut own).and_then(|s| own.expect_end(CLAUSES).map(|()| s)) {
             Ok(select) => return Ok(Statement::Select(select)),
-            Err(own) if streams(tokens) || no_limit(tokens).is_some_and(|at| at <= start(&own)) => return Err(own),
+            Err(own) if streams(tokens) => return Err(without_end(own, text)),
+            Err(own) if no_limit(tokens).is_some_and(|at| at <= start(&own)) => return Err(own),
             Err(own) => error = Some(own),
         }
     }
@@ -30,7 +34,22 @@ pub(super) fn query(dialect: &KsqlDialect, text: &str, tokens: &[TokenWithSpan],
     match (batch(&mut sql), error) {
         (Ok(query), _) => Ok(Statement::Batch(query)),
         (Err(sql), Some(own)) if start(&own) >= start(&sql) => Err(own),
+        (Err(sql), _) if streams(tokens) => Err(sql.with_hint("WITH and subqueries run without EMIT only")),
         (Err(sql), _) => Err(sql),
+    }
+}
+
+/// What ends a query that says EMIT too early: a clause that only a query with an end can have.
+fn without_end(error: Error, text: &str) -> Error {
+    let word = error.span().and_then(|s| text.get(s.start..s.end)).unwrap_or_default().to_uppercase();
+    match word.as_str() {
+        "ORDER" => error.with_hint("what never ends cannot be sorted: ORDER BY runs without EMIT"),
+        "UNION" | "EXCEPT" | "INTERSECT" => {
+            error.with_hint("it runs without EMIT; INSERT INTO ... SELECT gives a stream a second source")
+        }
+        "(" => error.with_hint("a subquery runs without EMIT; CREATE STREAM ... AS SELECT gives it a name"),
+        "CROSS" | "NATURAL" => error.with_hint("a join is INNER, LEFT, RIGHT or FULL OUTER JOIN ... ON"),
+        _ => error,
     }
 }
 
@@ -73,6 +92,11 @@ fn only_reads(body: &SetExpr) -> Result<()> {
 pub(super) fn select(reader: &mut Reader<'_>) -> Result<Select> {
     reader.expect(&["SELECT"])?;
     let items = reader.list(item)?;
+    if items.len() > SELECT_ITEMS_MAX {
+        let error =
+            Error::statement(format!("{} columns are selected, at most {SELECT_ITEMS_MAX} are taken", items.len()));
+        return Err(error.at(reader.place(0)).with_hint("a STRUCT, ARRAY or MAP holds many values in one column"));
+    }
     if !reader.accept(&["FROM"]) {
         return reader.unexpected("FROM or a comma", &["FROM"]);
     }

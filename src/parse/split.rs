@@ -63,6 +63,11 @@ fn scan(text: &str) -> (Vec<Piece<'_>>, bool) {
                 at += 1;
                 continue;
             }
+            // A mark that editors put in front of a file.
+            0xEF if at == 0 && text.starts_with('\u{feff}') => {
+                at += '\u{feff}'.len_utf8();
+                continue;
+            }
             _ => at += 1,
         }
         content = Some(Span::new(content.map_or(from, |c| c.start), at));

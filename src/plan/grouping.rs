@@ -7,6 +7,7 @@
 use crate::catalog::{Format, KeyWindow};
 use crate::error::{Error, Result};
 use crate::functions::aggregate;
+use crate::parse::span_of;
 use crate::parse::statement::{Emit, SourceKind};
 use crate::plan::nodes::{Compute, Keep, Rekey, TimeWindow};
 use crate::plan::projection::{Item, Namer};
@@ -192,7 +193,8 @@ fn group_keys(context: &Context<'_>) -> Result<Vec<GroupKey>> {
         if keys.iter().any(|k| k.expr == expr) {
             continue;
         }
-        let Typed { program, ty } = scalar::bind(&expr, &names, Boundary::GroupBy)?;
+        let bound = scalar::bind(&expr, &names, Boundary::GroupBy);
+        let Typed { program, ty } = bound.map_err(|e| e.at_some(span_of(&expr)))?;
         let name = match expression::as_name(&expr).or_else(|| expression::field_name(&expr)) {
             Some(name) if keys.iter().all(|k| k.name != name) => name.to_owned(),
             _ => namer.generated(),
@@ -376,7 +378,7 @@ impl Grouped {
         for part in expression::conjuncts(&having) {
             let above = expression::replace(part, &mut |e| self.stands_for(e));
             let bound = scalar::bind(&above, &names.of("HAVING"), Boundary::Having);
-            let Typed { program, ty } = bound.map_err(|e| self.in_written_words(e))?;
+            let Typed { program, ty } = bound.map_err(|e| self.in_written_words(e).at_some(span_of(part)))?;
             if ty != SqlType::Boolean {
                 return Err(Error::statement(format!(
                     "Type error in HAVING expression: Should evaluate to boolean but is {} ({ty}) instead.",

@@ -184,9 +184,20 @@ fn delimited(format: Option<Format>, delimiter: Option<(char, Span)>) -> Result<
 
 fn topic(value: &PropertyValue) -> Result<String> {
     match value {
+        PropertyValue::Text(name) if is_foreign(name) => {
+            Err(Error::statement(format!("Cannot use the internal topic: {name}"))
+                .with_hint("it belongs to Tidegate, ksqlDB or the broker"))
+        }
         PropertyValue::Text(name) if !name.is_empty() => Ok(name.clone()),
         _ => Err(Error::statement("the name of a topic is expected, in single quotes")),
     }
+}
+
+/// Through a stream over one of these, statements could be read, or written by whoever may only insert rows.
+fn is_foreign(topic: &str) -> bool {
+    topic.starts_with("_confluent")
+        || topic.starts_with("__confluent")
+        || matches!(topic, "__consumer_offsets" | "__transaction_state")
 }
 
 fn format_of(value: &PropertyValue) -> Result<Format> {

@@ -69,6 +69,10 @@ impl Names {
         let near = nearest(name, self.columns.iter().map(|c| c.0.as_str()));
         Err(match near {
             Some(near) if known => error.with_hint(format!("did you mean {near}?")),
+            // In double quotes, as a text would be elsewhere.
+            _ if name.chars().any(char::is_lowercase) => {
+                error.with_hint("a text stands in single quotes, a name without quotes is upper case")
+            }
             _ => error,
         })
     }

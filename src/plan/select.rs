@@ -13,6 +13,7 @@
 
 use crate::catalog::{Catalog, KeyWindow, Source};
 use crate::error::{Error, Result};
+use crate::parse::span_of;
 use crate::parse::statement::{Emit, Select, SelectItem, SourceKind};
 use crate::plan::nodes::{Compute, Keep, Rekey};
 use crate::plan::projection::{self, Item, Over};
@@ -121,12 +122,13 @@ pub(super) fn bind(select: &Select, purpose: Purpose<'_>, catalog: &Catalog, set
 fn bind_over(context: Context<'_>, mut plan: LogicalPlan) -> Result<Bound> {
     let (select, purpose) = (context.select, context.purpose);
     if let Some(filter) = &select.filter {
-        plan = context.keep(
+        let kept = context.keep(
             filter,
             &context.names.of("WHERE").before_window(select.window.is_some()),
             ("WHERE", Boundary::Where),
             plan,
-        )?;
+        );
+        plan = kept.map_err(|e| e.at_some(span_of(filter)))?;
     }
     let shown: &[&str] = match context.source.window {
         Some(_) if !purpose.is_persistent() => &[pseudo::WINDOWSTART, pseudo::WINDOWEND],

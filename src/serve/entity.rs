@@ -1,7 +1,7 @@
 //! Answers as ksqlDB's JSON entities.
 
 use crate::catalog::Source;
-use crate::engine::entity::{Description, Entity, Explanation, QueryRow, Status};
+use crate::engine::entity::{Description, Entity, Explanation, QueryRow, Reading, Status};
 use crate::parse::statement::SourceKind;
 use crate::types::{Role, Schema, SqlType};
 use serde_json::{Value, json};
@@ -145,8 +145,8 @@ fn describe(description: &Description) -> Value {
             "fields": fields(&source.schema),
             "type": kind(source.kind),
             "timestamp": source.timestamp.as_ref().map_or("", |t| t.column.as_str()),
-            "statistics": "",
-            "errorStats": "",
+            "statistics": statistics(description),
+            "errorStats": errors(description),
             "extended": description.extended,
             "keyFormat": source.key_format.name(),
             "valueFormat": source.value_format.name(),
@@ -154,9 +154,59 @@ fn describe(description: &Description) -> Value {
             "partitions": if description.extended { source.partitions } else { 0 },
             "replication": u32::from(description.extended),
             "statement": format!("{};", source.sql),
-            "queryOffsetSummaries": [],
+            "queryOffsetSummaries": summaries(description),
             "sourceConstraints": [],
     })
+}
+
+/// What the queries that write it have written.
+fn statistics(description: &Description) -> String {
+    if !description.extended || description.writers.is_empty() {
+        return String::new();
+    }
+    let written = |id: &str| description.writers.iter().find(|w| w.id == id).map(|w| w.counts);
+    let mut said = Vec::new();
+    for reading in &description.reading {
+        let Some(counts) = written(&reading.id) else { continue };
+        let lag = reading.lag.map_or_else(|| "unknown".to_owned(), |lag| lag.to_string());
+        said.push(format!(
+            "{}: messages-read-per-sec: {:.2} total-messages-read: {} total-messages: {} lag: {lag}",
+            reading.id, reading.per_second, counts.consumed, counts.produced
+        ));
+    }
+    said.join("\n")
+}
+
+/// What they could not use.
+fn errors(description: &Description) -> String {
+    if !description.extended {
+        return String::new();
+    }
+    let one = |w: &QueryRow| format!("{}: bad-records: {} late-records: {}", w.id, w.counts.bad, w.counts.late);
+    description.writers.iter().map(one).collect::<Vec<_>>().join("\n")
+}
+
+/// Where the queries that write it stand in what they read.
+fn summaries(description: &Description) -> Value {
+    let writes = |r: &&Reading| description.writers.iter().any(|w| w.id == r.id);
+    let summary = |r: &Reading| {
+        let mut topics: Vec<(&str, Vec<Value>)> = Vec::new();
+        for p in &r.partitions {
+            let offset = json!({
+                "partition": p.partition,
+                "logStartOffset": p.low,
+                "logEndOffset": p.high,
+                "consumerOffset": p.committed.unwrap_or(0),
+            });
+            match topics.last_mut().filter(|(topic, _)| *topic == p.topic) {
+                Some((_, offsets)) => offsets.push(offset),
+                None => topics.push((&p.topic, vec![offset])),
+            }
+        }
+        let topic = |(topic, offsets): (&str, Vec<Value>)| json!({ "kafkaTopic": topic, "offsets": offsets });
+        json!({ "groupId": r.group, "topicSummaries": topics.into_iter().map(topic).collect::<Vec<_>>() })
+    };
+    description.reading.iter().filter(writes).map(summary).collect()
 }
 
 fn explain(explanation: &Explanation) -> Value {

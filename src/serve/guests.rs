@@ -3,7 +3,7 @@
 //! The engine and the session's answers are those of this process; the guest only shows them, so that an attached prompt
 //! looks as the owner's does. A session lives at the guest: it comes with each statement and goes back with the answer.
 
-use super::ksql::read;
+use super::ksql::read_any;
 use super::limits::{BODY_BYTES_MAX, STREAMS_MAX};
 use super::streamed;
 use super::users::Role;
@@ -170,7 +170,7 @@ fn answered(work: impl FnOnce(&Sender) -> Result<()> + Send + 'static) -> Respon
 }
 
 async fn statement(State(house): State<Arc<House>>, Extension(role): Extension<Role>, body: Bytes) -> Response {
-    answered(move |sender| carry_out(&house, role, read(&body)?, sender))
+    answered(move |sender| carry_out(&house, role, read_any(&body)?, sender))
 }
 
 fn carry_out(house: &House, role: Role, request: Request, sender: &Sender) -> Result<()> {
@@ -246,7 +246,7 @@ async fn topic(State(house): State<Arc<House>>, body: Bytes) -> Response {
     answered(move |sender| {
         // One line says what to do; records may follow.
         let end = memchr::memchr(b'\n', &body).unwrap_or(body.len());
-        let call: TopicCall = read(&body[..end])?;
+        let call: TopicCall = read_any(&body[..end])?;
         let topics = LogTopics(house.log.clone());
         let value = match call {
             TopicCall::All => serde_json::json!(topics.all()?),

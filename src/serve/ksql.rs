@@ -26,13 +26,26 @@ pub(super) struct Request {
     session_variables: BTreeMap<String, Value>,
 }
 
-/// A body that is read whatever its content type says: ksqlDB's clients send several.
+/// An object, read whatever its content type says: ksqlDB's clients send several.
 pub(super) fn read<T: for<'a> Deserialize<'a>>(body: &[u8]) -> Result<T> {
-    serde_json::from_slice(body).map_err(|e| {
-        Error::statement("the request's body is not the JSON that is expected")
-            .with_code(40000)
-            .with_detail(e.to_string())
-    })
+    // A list of the fields' values would be taken for the object.
+    match body.trim_ascii_start().first() {
+        Some(b'{') => read_any(body),
+        Some(_) => Err(unreadable("it is no object".to_owned())),
+        None => Err(unreadable("it is empty".to_owned())),
+    }
+}
+
+/// JSON of any kind.
+pub(super) fn read_any<T: for<'a> Deserialize<'a>>(body: &[u8]) -> Result<T> {
+    serde_json::from_slice(body).map_err(|e| unreadable(e.to_string()))
+}
+
+fn unreadable(detail: String) -> Error {
+    Error::statement("the request's body is not the JSON that is expected")
+        .with_code(40000)
+        .with_detail(detail)
+        .with_hint("POST /ksql takes {\"ksql\":\"STATEMENTS;\"}, /query-stream {\"sql\":\"SELECT ...;\"}")
 }
 
 /// JSON scalars as property text.
@@ -59,6 +72,36 @@ pub(super) async fn ksql(
         Err(e) => return error::response(&e, None),
     };
     blocking(&app, move |app| run(app, role, request)).await
+}
+
+/// What `/ksql/terminate` is sent.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Terminate {
+    /// Topics that go with their queries: names or regular expressions.
+    #[serde(default)]
+    delete_topic_list: Vec<String>,
+}
+
+/// Ends every query of this service, and the service.
+pub(super) async fn terminate(
+    State(app): State<Arc<App>>,
+    Extension(role): Extension<Role>,
+    body: axum::body::Bytes,
+) -> Response {
+    let asked = role.at_least(Role::Admin).and_then(|()| match body.trim_ascii().is_empty() {
+        true => Ok(Terminate::default()),
+        false => read(&body),
+    });
+    let asked = match asked {
+        Ok(asked) => asked,
+        Err(e) => return error::response(&e, None),
+    };
+    blocking(&app, move |app| match app.engine.terminate_cluster(&asked.delete_topic_list) {
+        Ok(entity) => Json(Value::from_iter(entity::to_json(&entity, "TERMINATE CLUSTER"))).into_response(),
+        Err(e) => error::response(&e, None),
+    })
+    .await
 }
 
 fn run(app: &App, role: Role, request: Request) -> Response {

@@ -1,11 +1,9 @@
 //! `GET /metrics`: numbers for Prometheus, in its text format. [`METRICS`] names all of them; `docs/operations.md` shows them.
 
 use super::{App, blocking, error};
-use crate::engine::Engine;
+use crate::engine::behind;
 use crate::engine::entity::QueryRow;
-use crate::engine::query::Query;
 use crate::error::Result;
-use crate::log::TopicPartition;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::middleware::Next;
@@ -141,29 +139,12 @@ fn queries(app: &App, page: &mut Page) -> Result<()> {
     }
     page.metric("tidegate_query_lag_records");
     for (id, query) in app.engine.queries() {
-        if let Some(lag) = lag(&app.engine, &query)? {
+        if let Some(lag) = behind::lag(&behind::partitions(&**app.engine.log(), &query)?) {
             page.sample("tidegate_query_lag_records", &[("query", &id)], lag);
         }
     }
     page.single("tidegate_push_queries", push.len());
     Ok(())
-}
-
-/// Records between what a query has committed and the ends of its inputs; `None` = it has committed nothing yet.
-fn lag(engine: &Engine, query: &Query) -> Result<Option<i64>> {
-    let Some(spec) = query.spec() else { return Ok(None) };
-    let sources = spec.pipeline.scans.iter().map(|scan| &scan.source);
-    let partitions: Vec<TopicPartition> = sources
-        .flat_map(|source| (0..source.partitions as i32).map(|p| TopicPartition::new(source.topic.as_str(), p)))
-        .collect();
-    let committed = engine.log().committed(query.group(), &partitions)?;
-    let mut lag = None;
-    for (partition, committed) in partitions.iter().zip(committed) {
-        let Some(committed) = committed else { continue };
-        let behind = engine.log().watermarks(partition)?.stable - committed.offset;
-        *lag.get_or_insert(0) += behind.max(0);
-    }
-    Ok(lag)
 }
 
 /// What Linux tells of this process; elsewhere nothing is told.

@@ -17,6 +17,7 @@ mod listen;
 pub mod meters;
 mod outbox;
 pub mod owner;
+mod printed;
 mod rows;
 mod server;
 mod stream;
@@ -163,7 +164,10 @@ fn router(app: App, sessions: Router) -> Router {
         .route("/status", get(server::all_statuses))
         .route("/status/{kind}/{entity}/{action}", get(server::status))
         .route("/is_valid_property/{name}", get(server::is_valid_property))
+        .route("/heartbeat", post(server::heartbeat))
+        .route("/lag", post(server::lag))
         .route("/ksql", post(ksql::ksql))
+        .route("/ksql/terminate", post(ksql::terminate))
         .route("/query", post(stream::query))
         .route("/query-stream", post(stream::query_stream))
         .route("/close-query", post(stream::close_query))
@@ -185,7 +189,8 @@ async fn nowhere(method: Method, uri: Uri) -> Response {
 }
 
 async fn not_so(method: Method, uri: Uri) -> Response {
-    error::response(&Error::not_found(format!("{} does not take {method}", uri.path())).with_code(40500), None)
+    let e = Error::not_found(format!("{} does not take {method}", uri.path())).with_code(40500);
+    error::response(&e.with_hint(if method == Method::GET { "POST it" } else { "GET it" }), None)
 }
 
 /// Runs what may wait for the log on a thread where it may wait.

@@ -1,15 +1,16 @@
-//! How rows are written: three forms of one result set.
+//! How rows are written: three forms of one result set, and the lines of PRINT.
 //!
 //! ```text
 //! lines   {"queryId":..,"columnNames":[..],"columnTypes":[..]}\n [..]\n [..]\n
 //! array   [{"queryId":..},\n [..],\n [..]]
 //! rows    [{"header":{"queryId":..,"schema":".."}},\n {"row":{"columns":[..]}},\n {"finalMessage":".."}]
+//! text    Key format: ..\nValue format: ..\nrowtime: .., key: .., value: .., partition: ..\n
 //! ```
 //!
 //! Clients take the first line to be the header and nothing else, so each of these pieces is a body frame of its own.
 
 use super::entity::type_json;
-use super::error;
+use super::{error, printed};
 use crate::engine::cell;
 use crate::engine::outcome::{OutputColumn, RowStream};
 use crate::error::{Error, Result};
@@ -35,6 +36,8 @@ pub(super) enum Shape {
     Rows,
     /// The same objects, each on its own, after a list of columns: messages of a WebSocket.
     Messages,
+    /// Lines of text, for PRINT only.
+    Text,
 }
 
 /// The media types that a request names, in its order; empty = it takes anything.
@@ -70,10 +73,21 @@ impl Shape {
         }
     }
 
+    /// What PRINT answers in: text, for whoever takes it. The older endpoint asks nobody.
+    pub(super) fn printed(self, headers: &HeaderMap) -> Result<Shape> {
+        let named = accepted(headers);
+        let takes =
+            |name: &String| matches!(name.as_str(), DELIMITED | "*/*" | "application/*" | "text/*" | "text/plain");
+        match matches!(self, Shape::Lines | Shape::Messages) || named.is_empty() || named.iter().any(takes) {
+            true => Ok(Shape::Text),
+            false => Err(not_acceptable(&named, &[DELIMITED])),
+        }
+    }
+
     /// Media type of the answer.
     pub(super) fn media_type(self) -> &'static str {
         match self {
-            Shape::Lines => DELIMITED,
+            Shape::Lines | Shape::Text => DELIMITED,
             Shape::Array | Shape::Messages => JSON,
             Shape::Rows => KSQL,
         }
@@ -83,6 +97,7 @@ impl Shape {
     pub(super) fn header(self, rows: &dyn RowStream, out: &mut Vec<u8>) {
         let columns = rows.columns();
         let head = match self {
+            Shape::Text => return,
             Shape::Rows => {
                 let mark = |at: usize| if rows.is_key(at) { " KEY" } else { "" };
                 let column = |(at, c): (usize, &OutputColumn)| format!("`{}` {}{}", c.name, c.ty, mark(at));
@@ -110,6 +125,9 @@ impl Shape {
         if tombstone && !self.is_objects() {
             return;
         }
+        if self == Shape::Text {
+            return printed::line(columns, row, out);
+        }
         self.separate(out);
         let start = out.len();
         if self.is_objects() {
@@ -126,10 +144,11 @@ impl Shape {
 
     /// Why the rows end: an error. A WebSocket is closed with it.
     pub(super) fn failure(self, error: &Error, out: &mut Vec<u8>) {
-        if self == Shape::Messages {
-            return;
+        match self {
+            Shape::Messages => return,
+            Shape::Text => return out.extend_from_slice(format!("{error}\n").as_bytes()),
+            _ => self.separate(out),
         }
-        self.separate(out);
         let body = error::body(error, None);
         let body = if self == Shape::Rows { json!({ "errorMessage": body }) } else { body };
         self.put(&body, out);

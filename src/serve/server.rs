@@ -1,12 +1,15 @@
 //! What the server says about itself: who it is, how it is, what became of a statement.
 
+use super::ksql::read;
 use super::{App, blocking, error};
 use crate::config;
+use crate::engine::entity::Status;
 use crate::engine::query::State as QueryState;
-use crate::error::Error;
-use crate::parse::statement::SourceKind;
+use crate::error::{Error, Result};
+use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Json, Response};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,13 +33,13 @@ pub(super) async fn health(State(app): State<Arc<App>>) -> Response {
     blocking(&app, |app| {
         let kafka = app.engine.log().cluster_id().is_ok();
         Json(json!({
-            "isHealthy": kafka,
+            "isHealthy": kafka && !app.engine.is_over(),
             "details": {
                 "metastore": { "isHealthy": true },
                 "kafka": { "isHealthy": kafka },
                 "commandRunner": { "isHealthy": true },
             },
-            "serverState": "READY",
+            "serverState": if app.engine.is_over() { "TERMINATED" } else { "READY" },
         }))
         .into_response()
     })
@@ -45,7 +48,7 @@ pub(super) async fn health(State(app): State<Arc<App>>) -> Response {
 
 /// Ready when the log answers.
 pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
-    blocking(&app, |app| match app.engine.log().topic("_") {
+    blocking(&app, |app| match app.engine.check_alive().and_then(|()| app.engine.log().topic("_")) {
         Ok(_) => Json(json!({ "status": "UP" })).into_response(),
         Err(e) => error::response(&e.with_code(50302), None),
     })
@@ -76,26 +79,9 @@ pub(super) async fn is_valid_property(Path(name): Path<String>) -> Response {
     }
 }
 
-/// Every command whose effect is there, by its id. What was carried out is done when it is answered, so that there is no
-/// other status.
-fn statuses(app: &App) -> BTreeMap<String, String> {
-    let catalog = app.engine.catalog();
-    let sources = catalog.all().map(|source| {
-        let (kind, created) = match source.kind {
-            SourceKind::Stream => ("stream", "Stream created"),
-            SourceKind::Table => ("table", "Table created"),
-        };
-        let message = match &source.created_by {
-            Some(id) => format!("Created query with ID {id}"),
-            None => created.to_owned(),
-        };
-        (format!("{kind}/`{}`/create", source.name), message)
-    });
-    sources.collect()
-}
-
 pub(super) async fn all_statuses(State(app): State<Arc<App>>) -> Response {
-    let all: BTreeMap<String, &str> = statuses(&app).into_keys().map(|id| (id, "SUCCESS")).collect();
+    let all: BTreeMap<String, &str> =
+        app.engine.statuses().into_iter().map(|status| (status.command_id, "SUCCESS")).collect();
     Json(json!({ "commandStatuses": all })).into_response()
 }
 
@@ -103,10 +89,58 @@ pub(super) async fn status(
     State(app): State<Arc<App>>,
     Path((kind, entity, action)): Path<(String, String, String)>,
 ) -> Response {
-    let bare = entity.trim_matches('`');
-    match statuses(&app).remove(&format!("{kind}/`{bare}`/{action}")) {
-        Some(message) => Json(json!({ "status": "SUCCESS", "message": message, "queryId": null })).into_response(),
-        None => error::response(&Error::not_found("Command not found").with_code(40400), None),
+    // Ids of what is created have their names in back quotes; nobody is asked to send them.
+    let wanted = format!("{kind}/{entity}/{action}").replace('`', "");
+    let found = app.engine.statuses().into_iter().find(|status| status.command_id.replace('`', "") == wanted);
+    match found {
+        Some(Status { message, query_id, .. }) => {
+            Json(json!({ "status": "SUCCESS", "message": message, "queryId": query_id })).into_response()
+        }
+        None => {
+            let e = Error::not_found("Command not found").with_code(40400);
+            error::response(&e.with_hint("GET /status lists the commands that are known"), None)
+        }
+    }
+}
+
+/// A host of ksqlDB's, as its nodes name each other.
+#[derive(Debug, Deserialize)]
+#[expect(dead_code, reason = "read to see that it is there; one node has nobody to hear from")]
+struct Host {
+    host: String,
+    port: u16,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(dead_code, reason = "as above")]
+struct Heartbeat {
+    host_info: Host,
+    timestamp: i64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(dead_code, reason = "as above")]
+struct Lag {
+    ksql_host: Host,
+    host_store_lags: Value,
+}
+
+/// Nodes of a ksqlDB cluster tell each other that they live. This is the only node: it hears, and has nobody to list.
+pub(super) async fn heartbeat(body: Bytes) -> Response {
+    heard(read::<Heartbeat>(&body))
+}
+
+/// The same about how far their states are behind.
+pub(super) async fn lag(body: Bytes) -> Response {
+    heard(read::<Lag>(&body))
+}
+
+fn heard<T>(message: Result<T>) -> Response {
+    match message {
+        Ok(_) => Json(json!({ "isOk": true })).into_response(),
+        Err(e) => error::response(&e, None),
     }
 }
 

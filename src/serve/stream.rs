@@ -4,6 +4,7 @@
 use super::ksql::{read, texts};
 use super::limits::STREAMS_MAX;
 use super::outbox::{Frames, Gone, Outbox, outbox};
+use super::printed::Formats;
 use super::rows::Shape;
 use super::{App, error};
 use crate::engine::Answer;
@@ -41,14 +42,16 @@ struct Request {
 }
 
 pub(super) async fn query_stream(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Response {
-    serve(app, Shape::wanted(&headers, Shape::Lines), body).await
+    let printed = Shape::Array.printed(&headers);
+    serve(app, Shape::wanted(&headers, Shape::Lines), printed, body).await
 }
 
 pub(super) async fn query(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Response {
-    serve(app, Shape::wanted(&headers, Shape::Rows), body).await
+    serve(app, Shape::wanted(&headers, Shape::Rows), Ok(Shape::Text), body).await
 }
 
-async fn serve(app: Arc<App>, shape: Result<Shape>, body: Bytes) -> Response {
+/// `printed` is the shape of PRINT's records.
+async fn serve(app: Arc<App>, shape: Result<Shape>, printed: Result<Shape>, body: Bytes) -> Response {
     let shape = match shape {
         Ok(shape) => shape,
         Err(e) => return error::response(&e, None),
@@ -61,7 +64,10 @@ async fn serve(app: Arc<App>, shape: Result<Shape>, body: Bytes) -> Response {
         tokio::task::spawn_blocking(move || open(&app, &body)).await
     };
     match opened {
-        Ok(Ok((rows, permit))) => respond(app, rows, permit, shape),
+        Ok(Ok(opened)) => match if opened.is_print { printed } else { Ok(shape) } {
+            Ok(shape) => respond(app, opened, shape),
+            Err(e) => error::response(&e, None),
+        },
         Ok(Err((e, text))) => error::response(&e, text.as_deref()),
         Err(_) => error::response(&Error::bug("the request's thread ended early"), None),
     }
@@ -106,9 +112,15 @@ fn frames(mut rows: Box<dyn RowStream>, shape: Shape) -> Result<Vec<Bytes>> {
 }
 
 /// Rows, and the permit to stream them.
-pub(super) type Opened = Result<(Box<dyn RowStream>, OwnedSemaphorePermit), (Error, Option<String>)>;
+pub(super) struct Opened {
+    rows: Box<dyn RowStream>,
+    permit: OwnedSemaphorePermit,
+    /// They are the records of a topic.
+    pub(super) is_print: bool,
+}
 
-pub(super) fn open(app: &App, body: &[u8]) -> Opened {
+/// The error comes with the text that it belongs to.
+pub(super) fn open(app: &App, body: &[u8]) -> Result<Opened, (Error, Option<String>)> {
     let request: Request = read(body).map_err(|e| (e, None))?;
     let text = Some(request.sql.trim().trim_end_matches(';').to_owned());
     let mut session = Session::with_properties(texts(request.properties)).map_err(|e| (e, None))?;
@@ -130,13 +142,13 @@ pub(super) fn open(app: &App, body: &[u8]) -> Opened {
         (e, text.clone())
     })?;
     match app.engine.execute(statement, &mut session).map_err(|e| (e, text.clone()))? {
-        Answer::Rows(rows) => Ok((rows, permit)),
+        Answer::Rows(rows) => Ok(Opened { rows, permit, is_print: matches!(statement.statement, Statement::Print(_)) }),
         Answer::Entity(_) => Err((Error::bug("a query answered no rows"), text)),
     }
 }
 
-fn respond(app: Arc<App>, rows: Box<dyn RowStream>, permit: OwnedSemaphorePermit, shape: Shape) -> Response {
-    let Pumped { frames, .. } = pumped(app, rows, permit, shape);
+fn respond(app: Arc<App>, opened: Opened, shape: Shape) -> Response {
+    let Pumped { frames, .. } = pumped(app, opened, shape);
     ([(CONTENT_TYPE, shape.media_type())], Body::from_stream(frames)).into_response()
 }
 
@@ -160,7 +172,8 @@ pub(super) struct Pumped {
 }
 
 /// Lets a thread write the rows in this shape.
-pub(super) fn pumped(app: Arc<App>, rows: Box<dyn RowStream>, permit: OwnedSemaphorePermit, shape: Shape) -> Pumped {
+pub(super) fn pumped(app: Arc<App>, opened: Opened, shape: Shape) -> Pumped {
+    let Opened { rows, permit, .. } = opened;
     let (outbox, frames) = outbox(app.engine.clock().clone());
     let (sender, ended) = oneshot::channel();
     tokio::task::spawn_blocking(move || {
@@ -240,7 +253,7 @@ impl Pump<'_> {
         let mut frame = Vec::new();
         self.shape.header(rows, &mut frame);
         self.send(&mut frame)?;
-        let (mut ended, mut message) = (Ended::Done, None);
+        let (mut ended, mut message, mut formats) = (Ended::Done, None, Formats::default());
         loop {
             if self.stopping() {
                 ended = Ended::Stopping;
@@ -251,6 +264,10 @@ impl Pump<'_> {
             }
             match rows.next(LOOK) {
                 Ok(RowEvent::Rows { columns, tombstones }) => {
+                    if self.shape == Shape::Text {
+                        formats.update(&rows.notice().unwrap_or_default(), &mut frame);
+                        self.send(&mut frame)?;
+                    }
                     let columns: Vec<_> =
                         columns.iter().zip(rows.columns()).map(|(a, c)| cell::settled(a, &c.ty)).collect();
                     for row in 0..columns.first().map_or(0, |c| c.len()) {

@@ -132,6 +132,12 @@ impl Users {
         let lines = text.lines().enumerate().map(|(n, line)| (n + 1, line.trim()));
         let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
         let users: Vec<User> = lines.map(|(n, line)| user(line).map_err(|e| (n, e))).collect::<Result<_, _>>()?;
+        let named = |user: &User| matches!(user.secret, Secret::Password { .. }).then(|| user.name.clone());
+        let mut names: Vec<String> = users.iter().filter_map(named).collect();
+        names.sort();
+        if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err((1, format!("{} has two passwords", twice[0])));
+        }
         if users.is_empty() {
             return Err((1, "there are no users".to_owned()));
         }

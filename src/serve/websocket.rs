@@ -59,12 +59,16 @@ const GOING: u16 = 1001;
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Asked {
-    request: String,
+    request: Option<String>,
 }
 
 type Io = TokioIo<Upgraded>;
 
 pub(super) async fn query(State(app): State<Arc<App>>, Query(asked): Query<Asked>, mut request: Request) -> Response {
+    let Some(text) = asked.request else {
+        let e = Error::statement("the query has no request").with_code(40000);
+        return error::response(&e.with_hint("/ws/query?request={\"ksql\":\"SELECT ...;\"}, percent-encoded"), None);
+    };
     let accept = match accept(request.headers()) {
         Ok(accept) => accept,
         Err(e) => return error::response(&e, None),
@@ -73,7 +77,7 @@ pub(super) async fn query(State(app): State<Arc<App>>, Query(asked): Query<Asked
     tokio::spawn(async move {
         // A connection that cannot become a WebSocket has ended; nobody is there to be told.
         if let Ok(upgraded) = upgrade.await {
-            talk(app, TokioIo::new(upgraded), asked.request).await;
+            talk(app, TokioIo::new(upgraded), text).await;
         }
     });
     let answer = HttpResponse::builder()
@@ -107,12 +111,13 @@ async fn talk(app: Arc<App>, io: Io, request: String) {
         let app = app.clone();
         tokio::task::spawn_blocking(move || open(&app, request.as_bytes())).await
     };
-    let (rows, permit) = match opened {
+    let opened = match opened {
         Ok(Ok(opened)) => opened,
         Ok(Err((e, _))) => return client.close(REFUSED, &e.to_string()).await,
         Err(_) => return client.close(FAILED, "the request's thread ended early").await,
     };
-    let Pumped { frames, ended } = pumped(app, rows, permit, Shape::Messages);
+    let shape = if opened.is_print { Shape::Text } else { Shape::Messages };
+    let Pumped { frames, ended } = pumped(app, opened, shape);
     if client.send_all(frames).await.is_err() {
         return;
     }

@@ -20,7 +20,7 @@ fn folder() -> PathBuf {
 }
 
 /// What `prepare.sh` answers; `None` = skipped, which was printed.
-fn prepared(test: &str, arguments: &[&str]) -> Option<String> {
+pub(crate) fn prepared(test: &str, arguments: &[&str]) -> Option<String> {
     /// One installation at a time.
     static INSTALLING: Mutex<()> = Mutex::new(());
     let _alone = INSTALLING.lock();

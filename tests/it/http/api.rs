@@ -42,6 +42,24 @@ fn a_request_is_checked_whole_before_anything_is_done() {
     assert_eq!(server.ksql("SHOW STREAMS;")[0]["streams"].as_array().unwrap().len(), 2);
 }
 
+/// What only the world can answer is asked when its turn comes: by then the statements before it have been carried out.
+#[test]
+fn a_list_that_fails_half_way_says_what_it_did() {
+    let server = Server::start();
+    let third = "ASSERT TOPIC s WITH (PARTITIONS = 9) TIMEOUT 0 SECONDS;";
+    let body = server.refused(&format!("{SOURCE} CREATE STREAM t AS SELECT * FROM s; {third} DROP STREAM t;"));
+    assert_eq!((&body["error_code"], &body["statementText"]), (&json!(41700), &json!(third)));
+    let done: Vec<&Value> = body["entities"].as_array().unwrap().iter().map(|e| &e["commandId"]).collect();
+    assert_eq!(done, ["stream/`S`/create", "stream/`T`/create"], "{body}");
+    assert_eq!(server.ksql("SHOW STREAMS;")[0]["streams"].as_array().unwrap().len(), 2, "the fourth was not tried");
+    // What can be known before is asked of all before the first is carried out.
+    for last in ["EXPLAIN SELECT * FROM nosuch EMIT CHANGES;", "DESCRIBE FUNCTION nosuch;", "DESCRIBE nosuch;"] {
+        let body = server.refused(&format!("DROP STREAM t; {last}"));
+        assert_eq!((&body["statementText"], &body["entities"]), (&json!(last), &json!([])), "{body}");
+    }
+    assert_eq!(server.ksql("SHOW STREAMS;")[0]["streams"].as_array().unwrap().len(), 2);
+}
+
 #[test]
 fn a_variable_holds_from_its_definition_on() {
     let server = Server::start();
@@ -192,13 +210,35 @@ fn the_server_tells_how_it_and_its_statements_are() {
     let (_, all) = server.get("/status");
     assert_eq!(all["commandStatuses"]["stream/`S`/create"], "SUCCESS");
     assert_eq!(server.get("/status/stream/NOBODY/create").0, 404);
-    assert_eq!(server.get("/is_valid_property/auto.offset.reset"), (200, json!(true)));
-    let (code, body) = server.get("/is_valid_property/no.such.thing");
-    assert_eq!((code, &body["error_code"]), (400, &json!(40000)));
     let (_, cluster) = server.get("/clusterStatus");
     let host = &cluster["clusterStatus"][&server.address];
     assert_eq!(host["hostAlive"], true, "{cluster}");
     assert!(host["activeStandbyPerQuery"]["CSAS_T_1"].is_object(), "{cluster}");
+    // A client asks with the id that it was answered.
+    let changed = server.ksql(
+        "CREATE TYPE ty AS INT; ALTER STREAM s ADD COLUMN w INT; PAUSE ALL; RESUME CSAS_T_1; INSERT INTO t SELECT * FROM t;
+         TERMINATE ALL; DROP STREAM t; DROP TYPE ty;",
+    );
+    let ids: Vec<&str> = changed.iter().map(|answer| answer["commandId"].as_str().unwrap()).collect();
+    let wanted = [
+        "type/TY/create",
+        "stream/S/alter",
+        "pause/ALL/execute",
+        "resume/CSAS_T_1/execute",
+        "stream/`T`/create",
+        "terminate/ALL/execute",
+        "stream/T/drop",
+        "type/TY/drop",
+    ];
+    assert_eq!(ids, wanted);
+    for answer in &changed {
+        let id = answer["commandId"].as_str().unwrap();
+        let (code, status) = server.get(&format!("/status/{}", id.replace('`', "%60")));
+        assert_eq!((code, &status["message"]), (200, &answer["commandStatus"]["message"]), "{id}");
+    }
+    assert_eq!(server.get("/is_valid_property/auto.offset.reset"), (200, json!(true)));
+    let (code, body) = server.get("/is_valid_property/no.such.thing");
+    assert_eq!((code, &body["error_code"]), (400, &json!(40000)));
 }
 
 /// Clients that speak HTTP through a proxy send the whole address in the first line.
@@ -249,7 +289,17 @@ fn extended_lists_describe_each() {
     let stream = &all[0]["sourceDescriptions"][0];
     assert_eq!((&stream["name"], &stream["extended"], &stream["partitions"]), (&json!("S"), &json!(true), &json!(1)));
     assert_eq!(stream["readQueries"][0]["id"], "CTAS_C_1");
+    let table = || server.ksql("DESCRIBE c EXTENDED;")[0]["sourceDescription"].clone();
     assert_eq!(all[1]["sourceDescriptions"][0]["name"], "C");
+    server.ksql("INSERT INTO s VALUES (1, 'one'); INSERT INTO s VALUES (2, 'two');");
+    until("the query has committed both rows", || table()["statistics"].as_str().unwrap().ends_with(" lag: 0"));
+    let table = table();
+    assert!(table["statistics"].as_str().unwrap().contains("total-messages-read: 2 total-messages: 2"), "{table}");
+    assert_eq!(table["errorStats"], "CTAS_C_1: bad-records: 0 late-records: 0");
+    let summary = &table["queryOffsetSummaries"][0];
+    assert_eq!(summary["groupId"], "_confluent-ksql-default_query_CTAS_C_1");
+    let offset = json!({ "partition": 0, "logStartOffset": 0, "logEndOffset": 2, "consumerOffset": 2 });
+    assert_eq!(summary["topicSummaries"], json!([{ "kafkaTopic": "s", "offsets": [offset] }]));
     let query = &all[2]["queryDescriptions"][0];
     assert_eq!((&query["id"], &query["queryType"]), (&json!("CTAS_C_1"), &json!("PERSISTENT")));
     assert!(query["executionPlan"].as_str().unwrap().contains("Aggregate"), "{query}");
@@ -274,18 +324,100 @@ fn print_shows_records_and_guesses_their_formats() {
     server.ksql(SOURCE);
     server
         .ksql("INSERT INTO s VALUES (1, 'one'); INSERT INTO s VALUES (2, 'two'); INSERT INTO s (v) VALUES ('three');");
-    let all: Vec<Value> = server.lines("PRINT s FROM BEGINNING LIMIT 3;").collect();
-    assert_eq!(all[0]["columnNames"], json!(["rowtime", "key", "value", "partition", "offset"]));
-    let shown: Vec<[&Value; 4]> = all[1..].iter().map(|r| [&r[1], &r[2], &r[3], &r[4]]).collect();
-    assert_eq!(shown[0], [&json!("1 (INTEGER)"), &json!("{\"V\":\"one\"}"), &json!(0), &json!(0)]);
-    assert_eq!((shown[2][0], shown[2][3]), (&json!(null), &json!(2)));
-    let some: Vec<Value> = server.lines("PRINT s FROM BEGINNING INTERVAL 2 LIMIT 2;").collect();
-    assert_eq!((&some[1][4], &some[2][4]), (&json!(0), &json!(2)));
-    let mut live = server.lines("PRINT s;");
-    live.next();
+    let sql = |text: &str| json!({ "sql": text }).to_string();
+    let print = |text: &str| server.raw("/query-stream", &[], &sql(text));
+    let (status, kind, all) = print("PRINT s FROM BEGINNING LIMIT 3;");
+    assert_eq!((status, kind.as_str()), (200, "application/vnd.ksqlapi.delimited.v1"));
+    let lines: Vec<&str> = all.lines().collect();
+    assert_eq!(lines[..2], ["Key format: KAFKA_INT", "Value format: JSON"], "{all}");
+    assert!(lines[2].starts_with("rowtime: 20") && lines[2].contains(" Z, key: 1 (INTEGER), "), "{all}");
+    assert!(lines[2].ends_with("value: {\"V\":\"one\"}, partition: 0"), "{all}");
+    assert!(lines[4].contains("key: <null>, value: {\"V\":\"three\"}") && lines.len() == 5, "{all}");
+    let some = print("PRINT s FROM BEGINNING INTERVAL 2 LIMIT 2;").2;
+    assert!(some.contains("one") && some.contains("three") && !some.contains("two"), "{some}");
+    // Text is all that PRINT comes as, and the older endpoint says so to everybody.
+    let json = [("accept", "application/json")];
+    assert_eq!(server.raw("/query-stream", &json, &sql("PRINT s FROM BEGINNING LIMIT 1;")).0, 406);
+    let old = json!({ "ksql": "PRINT s FROM BEGINNING LIMIT 1;" }).to_string();
+    assert!(server.raw("/query", &json, &old).2.starts_with("Key format: KAFKA_INT\n"));
+    let body = sql("PRINT s;");
+    let answer = server.agent.post(format!("http://{}/query-stream", server.address)).send(body).unwrap();
+    let mut live = BufReader::new(answer.into_body().into_reader()).lines().map(|line| line.unwrap());
     server.ksql("INSERT INTO s VALUES (4, 'four');");
-    assert_eq!(live.next().unwrap()[1], "4 (INTEGER)");
+    assert!(live.find(|line| line.starts_with("rowtime")).unwrap().contains("key: 4 (INTEGER)"));
     let (status, body) = server.post("/query-stream", &json!({ "sql": "PRINT nowhere;" }));
     assert_eq!((status, &body["error_code"]), (400, &json!(40001)));
     assert!(body["message"].as_str().unwrap().contains("Could not find topic"), "{body}");
+}
+
+/// What a node of a ksqlDB cluster hears from the others.
+#[test]
+fn a_single_node_hears_what_others_would_tell() {
+    let server = Server::start();
+    let host = json!({ "host": "10.0.0.2", "port": 8088 });
+    let beat = json!({ "hostInfo": host, "timestamp": 1_795_255_200_000i64 });
+    let lag = json!({ "ksqlHost": host, "hostStoreLags": { "stateStoreLags": {}, "updateTimeMs": 1 } });
+    for (path, body) in [("/heartbeat", &beat), ("/lag", &lag)] {
+        assert_eq!(server.post(path, body), (200, json!({ "isOk": true })), "{path}");
+        let (status, error) = server.post(path, &json!({ "timestamp": "now" }));
+        assert_eq!((status, &error["error_code"]), (400, &json!(40000)), "{path}");
+    }
+    let (_, cluster) = server.get("/clusterStatus");
+    assert_eq!(cluster["clusterStatus"].as_object().unwrap().len(), 1, "nobody else is listed");
+}
+
+#[test]
+fn statuses_are_the_same_after_a_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = ["--data", dir.path().to_str().unwrap()];
+    let mut server = Server::at(&place);
+    server.ksql(&format!(
+        "{SOURCE} CREATE TABLE c AS SELECT v, COUNT(*) AS n FROM s GROUP BY v; CREATE STREAM t AS SELECT * FROM s;
+         CREATE TYPE ty AS STRUCT<a INT>; DROP TYPE ty; ALTER STREAM s ADD COLUMN w INT; PAUSE CTAS_C_1; PAUSE ALL;
+         RESUME ALL; TERMINATE CTAS_C_1; DROP TABLE c; INSERT INTO t SELECT id, v FROM s; TERMINATE ALL; DROP STREAM t;"
+    ));
+    let each = |server: &Server| -> Vec<Value> {
+        let (_, all) = server.get("/status");
+        let ids = all["commandStatuses"].as_object().unwrap().keys().cloned();
+        ids.map(|id| json!([id, server.get(&format!("/status/{}", id.replace('`', "%60"))).1])).collect()
+    };
+    let before = each(&server);
+    assert_eq!(before.len(), 13, "{before:?}");
+    server.stop(rustix::process::Signal::KILL);
+    assert_eq!(each(&Server::at(&place)), before);
+}
+
+#[test]
+fn a_terminated_service_ends_and_begins_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = ["--data", dir.path().to_str().unwrap()];
+    let mut server = Server::at(&place);
+    server.ksql(&format!(
+        "{SOURCE} INSERT INTO s VALUES (1, 'one'); CREATE STREAM t AS SELECT * FROM s; CREATE STREAM bar1 AS SELECT * FROM s;
+         CREATE STREAM kept AS SELECT * FROM s; CREATE TABLE counts AS SELECT v, COUNT(*) FROM s GROUP BY v;"
+    ));
+    let live = server.lines("SELECT * FROM s EMIT CHANGES;");
+    let (status, error) = server.post("/ksql/terminate", &json!({ "deleteTopicList": ["T", "(("] }));
+    assert_eq!((status, &error["error_code"]), (400, &json!(40000)));
+    assert!(error["message"].as_str().unwrap().contains("Invalid pattern: (("), "{error}");
+    // Topics that no query made stay, whatever the patterns say.
+    let (status, answer) =
+        server.post("/ksql/terminate", &json!({ "deleteTopicList": ["T", "(?i)bar.*", "s", "KEP"] }));
+    assert_eq!((status, &answer[0]["commandId"]), (200, &json!("cluster/TerminateCluster/terminate")), "{answer}");
+    assert_eq!(answer[0]["commandStatus"]["status"], "SUCCESS");
+    assert_eq!(live.count(), 2, "the header and a row: a push query ends, too");
+    for (path, field) in [("/ksql", "ksql"), ("/query-stream", "sql"), ("/ksql/terminate", "nothing")] {
+        let (status, error) = server.post(path, &json!({ field: "SELECT * FROM s;" }));
+        assert_eq!((status, &error["error_code"]), (503, &json!(50304)), "{path}");
+    }
+    assert_eq!((server.get("/readyz").0, server.get("/livez").0), (503, 200));
+    let (_, health) = server.get("/healthcheck");
+    assert_eq!((&health["serverState"], &health["isHealthy"]), (&json!("TERMINATED"), &json!(false)));
+    server.stop(rustix::process::Signal::TERM);
+    let server = Server::at(&place);
+    let all = server.ksql("SHOW STREAMS; SHOW TABLES; SHOW QUERIES; SHOW ALL TOPICS;");
+    assert_eq!((&all[0]["streams"], &all[1]["tables"]), (&json!([]), &json!([])));
+    assert_eq!(all[2]["queries"], json!([]));
+    let topics: Vec<&str> = all[3]["topics"].as_array().unwrap().iter().map(|t| t["name"].as_str().unwrap()).collect();
+    assert_eq!(topics, ["COUNTS", "KEPT", "_confluent-ksql-default__command_topic", "s"]);
 }

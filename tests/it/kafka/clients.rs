@@ -107,6 +107,15 @@ fn other_clients_read_our_keys() {
     ]);
     assert!(found.is_superset(&pairs), "{found:?}");
 
+    kafkajs(
+        &broker.bootstrap,
+        &[
+            (&name("tumbling"), records("tumbling").len()),
+            (&name("sessions"), records("sessions").len()),
+            (&name("pairs"), records("pairs").len()),
+        ],
+    );
+
     // kcat shows bytes as they are.
     let mut kcat = Command::new("kcat");
     kcat.args(["-b", &broker.bootstrap, "-C", "-e", "-q", "-f", "%k\t%s\n", "-t", &name("pairs")]);
@@ -116,5 +125,30 @@ fn other_clients_read_our_keys() {
             assert!(found.is_superset(&pairs), "{found:?} {}", String::from_utf8_lossy(&output.stderr));
         }
         Err(_) => broker::skipped("other_clients_read_our_keys", "kcat is not installed"),
+    }
+}
+
+/// The same with kafkajs, which gives the bytes of a key: the window's bounds stand behind it, eight bytes each.
+fn kafkajs(bootstrap: &str, topics: &[(&str, usize); 3]) {
+    let Some(packages) = crate::clients::prepared("other_clients_read_our_keys", &["node"]) else { return };
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/kafkajs.js");
+    let wanted = topics.map(|(topic, records)| format!("{topic}={records}"));
+    let mut node = Command::new("timeout");
+    node.args(["120", "node", script, bootstrap]).args(wanted).env("NODE_PATH", packages);
+    let output = node.output().unwrap();
+    let (out, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{out}{errors}");
+    let hex = |key: &str, bounds: &[i64]| {
+        let key = key.bytes().chain(bounds.iter().flat_map(|bound| bound.to_be_bytes()));
+        key.map(|byte| format!("{byte:02x}")).collect::<String>()
+    };
+    let [(tumbling, _), (sessions, _), (pairs, _)] = topics;
+    for line in [
+        format!("{tumbling}\t{}\t{{\"C\":2}}", hex("a", &[0])),
+        format!("{tumbling}\t{}\t{{\"C\":1}}", hex("ü", &[10_000])),
+        format!("{sessions}\t{}\t{{\"C\":2}}", hex("a", &[3_000, 1_000])),
+        format!("{pairs}\t{}\t{{\"C\":1}}", hex("{\"K\":\"ü\",\"G\":1}", &[])),
+    ] {
+        assert!(out.lines().any(|l| l == line), "{line}\n{out}");
     }
 }

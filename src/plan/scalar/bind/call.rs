@@ -2,7 +2,7 @@
 
 use super::{Binder, Bound, literal};
 use crate::error::{Error, Result};
-use crate::functions::{Entry, Registry, UNITS};
+use crate::functions::{Entry, Registry, UNITS, aggregate};
 use crate::plan::scalar::Program;
 use crate::plan::scalar::lambda::Higher;
 use crate::types::SqlType;
@@ -270,6 +270,12 @@ fn refuse_ambiguity(name: &str, given: &[Option<SqlType>]) -> Result<()> {
 
 fn unknown(name: &str) -> Error {
     let error = Error::statement(format!("Can't find any functions with the name '{name}'"));
+    if aggregate::NAMES.contains(&name) {
+        return error.with_hint(format!("{name} is an aggregate: HAVING is asked after the grouping, WHERE before it"));
+    }
+    if matches!(name, "NOW" | "CURRENT_TIMESTAMP" | "GETDATE" | "SYSDATE") {
+        return error.with_hint("UNIX_TIMESTAMP() is the time in milliseconds, ROWTIME the time of the row");
+    }
     match nearest(name, Registry::all().map(|entry| entry.name)) {
         Some(near) => error.with_hint(format!("did you mean {near}?")),
         None => error.with_hint("SHOW FUNCTIONS lists them"),

@@ -121,6 +121,11 @@ pub fn constant(expr: &Expr, target: &SqlType) -> Result<ScalarValue> {
             Err(Error::statement(format!("Columns are not allowed in a constant: {name}")))
         }
     }
+    if *target == SqlType::Integer && bind(expr, &Nothing, Boundary::GroupBy).is_ok_and(|own| own.ty == SqlType::Bigint)
+    {
+        return Err(Error::statement(format!("{expr} is a BIGINT, and the column an INTEGER"))
+            .with_hint("CAST makes it one, if it fits"));
+    }
     let typed = bind_to(expr, &Nothing, Boundary::GroupBy, target)?;
     literal::evaluate(&typed.program)?
         .ok_or_else(|| Error::statement(format!("Could not evaluate {} as {target}", typed.program)))

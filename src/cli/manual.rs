@@ -1,0 +1,71 @@
+//! What is made from the definition of the command line: completions for shells, and the manual page.
+//!
+//! ```sh
+//! tidegate completions bash > /etc/bash_completion.d/tidegate
+//! tidegate man > /usr/local/share/man/man1/tidegate.1
+//! ```
+
+use super::args::Arguments;
+use super::fault::{FAILED, INTERRUPTED, NO_LOG, OK, USAGE};
+use crate::error::Result;
+use clap::CommandFactory;
+use clap_complete::Shell;
+use clap_mangen::Man;
+use clap_mangen::roff::{Roff, roman};
+
+const NAME: &str = "tidegate";
+
+/// A script that a shell reads.
+pub(super) fn completions(shell: Shell) -> Vec<u8> {
+    let mut out = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), NAME, &mut out);
+    out
+}
+
+/// One page with all commands: roff, section 1.
+pub(super) fn page() -> Result<Vec<u8>> {
+    let mut out = Vec::new();
+    let mut command = Arguments::command();
+    command.build();
+    Man::new(command.clone()).render(&mut out)?;
+    for sub in command.get_subcommands().filter(|c| !c.is_hide_set() && c.get_name() != "help") {
+        each(sub, &format!("{NAME} {}", sub.get_name()), &mut out)?;
+    }
+    exit_codes().to_writer(&mut out)?;
+    Ok(out)
+}
+
+/// A command and those below it.
+fn each(command: &clap::Command, name: &str, out: &mut Vec<u8>) -> Result<()> {
+    let mut title = Roff::new();
+    title.control("SH", [name]);
+    if let Some(about) = command.get_about() {
+        title.text([roman(about.to_string())]);
+    }
+    title.to_writer(out)?;
+    // The options of all commands stand above, once.
+    let hide = |a: clap::Arg| if a.is_global_set() { a.hide(true) } else { a };
+    let own = command.clone().mut_args(hide);
+    let man = Man::new(own);
+    man.render_synopsis_section(out)?;
+    man.render_options_section(out)?;
+    for sub in command.get_subcommands().filter(|c| c.get_name() != "help") {
+        each(sub, &format!("{name} {}", sub.get_name()), out)?;
+    }
+    Ok(())
+}
+
+fn exit_codes() -> Roff {
+    let mut roff = Roff::new();
+    roff.control("SH", ["EXIT STATUS"]);
+    for (code, meaning) in [
+        (OK, "Everything was done."),
+        (FAILED, "A statement failed."),
+        (USAGE, "The command line is wrong."),
+        (NO_LOG, "The log, the broker or the server cannot be reached."),
+        (INTERRUPTED, "Interrupted."),
+    ] {
+        roff.control("TP", []).text([roman(code.to_string())]).text([roman(meaning)]);
+    }
+    roff
+}

@@ -1,0 +1,106 @@
+//! The end of a service: what `POST /ksql/terminate` asks for.
+//!
+//! ```text
+//! terminate_cluster(["OUT", "bar.*"])
+//!   every query ends, as by TERMINATE ALL: the command log says so first, so that a crash half-way leaves a state that can
+//!   be terminated again
+//!   topics that a query wrote and that one of the patterns names as a whole are deleted, no others
+//!   the command log is deleted: the next start on this log begins with nothing
+//! ```
+//!
+//! After that this engine carries nothing out any more. The process goes on until it is stopped.
+
+use super::command_log::Effect;
+use super::entity::{Entity, Status};
+use super::session::Session;
+use super::{Engine, State};
+use crate::error::{Error, Kind, Result};
+use fancy_regex::{Regex, RegexBuilder};
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
+
+/// ksqlDB's code of a server whose service has been terminated.
+const SHUT_DOWN: u32 = 50_304;
+/// What the command log is told.
+const STATEMENT: &str = "TERMINATE CLUSTER";
+/// Patterns of one request.
+const PATTERNS_MAX: usize = 1_000;
+/// Steps back that one match may take.
+const BACKTRACKS_MAX: usize = 100_000;
+
+impl Engine {
+    /// Ends all queries and forgets all statements; `delete` are regular expressions of topics to delete.
+    pub fn terminate_cluster(&self, delete: &[String]) -> Result<Entity> {
+        let patterns = patterns(delete)?;
+        let mut state = self.inner.state.lock();
+        self.check_alive()?;
+        let session = Session::default();
+        let mut sequence = -1;
+        for id in state.order.clone() {
+            sequence = self.record(&mut state, STATEMENT, &session, Effect::Terminate { id: id.clone() })?;
+            self.end_query(&mut state, &id)?;
+        }
+        for topic in sinks(&state, &patterns)? {
+            if self.inner.log.topic(&topic)?.is_some() {
+                self.inner.log.delete_topic(&topic)?;
+            }
+        }
+        self.inner.commands.delete(&*self.inner.log)?;
+        self.inner.over.store(true, Ordering::Release);
+        *state = State::default();
+        drop(state);
+        self.inner.pushes.end_all();
+        let (command_id, message) = ("cluster/TerminateCluster/terminate".to_owned(), "Cluster terminated.".to_owned());
+        Ok(Entity::Status(Status { command_id, message, query_id: None, sequence }))
+    }
+
+    /// Nothing is carried out any more.
+    pub fn is_over(&self) -> bool {
+        self.inner.over.load(Ordering::Acquire)
+    }
+
+    /// An error once the service was terminated.
+    pub fn check_alive(&self) -> Result<()> {
+        match self.is_over() {
+            true => Err(Error::new(Kind::Busy, "The server is shut down")
+                .with_code(SHUT_DOWN)
+                .with_detail("its service was terminated through /ksql/terminate")
+                .with_hint("start the server again to begin anew")),
+            false => Ok(()),
+        }
+    }
+}
+
+fn patterns(texts: &[String]) -> Result<Vec<Regex>> {
+    if texts.len() > PATTERNS_MAX {
+        let e =
+            Error::statement(format!("{} patterns in deleteTopicList, at most {PATTERNS_MAX} are taken", texts.len()));
+        return Err(e.with_code(40000).with_hint("one regular expression can name many topics"));
+    }
+    let compiled = texts.iter().map(|text| {
+        let whole = format!("^(?:{text})$");
+        RegexBuilder::new(&whole).backtrack_limit(BACKTRACKS_MAX).build().map_err(|e| {
+            Error::statement(format!("Invalid pattern: {text}"))
+                .with_code(40000)
+                .with_detail(e.to_string())
+                .with_hint("each entry of deleteTopicList is a topic's name or a regular expression")
+        })
+    });
+    compiled.collect()
+}
+
+/// Topics of streams and tables that queries made, of those that are named.
+fn sinks(state: &State, patterns: &[Regex]) -> Result<BTreeSet<String>> {
+    let mut named = BTreeSet::new();
+    for source in state.catalog.all().filter(|source| source.created_by.is_some()) {
+        for pattern in patterns {
+            let found = pattern.is_match(&source.topic);
+            if found
+                .map_err(|e| Error::statement("a pattern takes too long").with_code(40000).with_detail(e.to_string()))?
+            {
+                named.insert(source.topic.clone());
+            }
+        }
+    }
+    Ok(named)
+}

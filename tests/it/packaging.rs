@@ -1,0 +1,130 @@
+//! What the program is packed with: help, completions, manual page, and the files under `examples/deploy`.
+
+use clap::CommandFactory;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use tidegate::cli::args::Arguments;
+
+const TIDEGATE: &str = env!("CARGO_BIN_EXE_tidegate");
+
+fn tidegate(args: &[&str]) -> String {
+    let output = Command::new(TIDEGATE).args(args).output().unwrap();
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn deploy(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/deploy").join(name)
+}
+
+/// The output of a tool that need not be there.
+fn tool(test: &str, name: &str, args: &[&str]) -> Option<Output> {
+    match Command::new(name).args(args).output() {
+        Ok(output) => Some(output),
+        Err(_) => {
+            // Not eprintln: the harness would keep it to itself.
+            let _ = writeln!(std::io::stderr(), "SKIPPED packaging::{test}: {name} is not installed");
+            None
+        }
+    }
+}
+
+#[test]
+fn help_fits_a_screen_and_names_everything() {
+    let help = tidegate(&["--help"]);
+    assert!(help.lines().count() <= 24, "{} lines\n{help}", help.lines().count());
+    let wide: Vec<&str> = help.lines().filter(|line| line.chars().count() > 80).collect();
+    assert!(wide.is_empty(), "{wide:#?}");
+    assert_eq!(tidegate(&["-h"]), help);
+    let mut command = Arguments::command();
+    command.build();
+    for sub in command.get_subcommands().filter(|c| !c.is_hide_set() && c.get_name() != "help") {
+        assert!(help.contains(&format!("  {}  ", sub.get_name())), "{} is missing", sub.get_name());
+    }
+    for argument in command.get_arguments().filter(|a| !a.is_hide_set()) {
+        let name = argument.get_long().map(|long| format!("--{long}"));
+        assert!(name.is_none_or(|name| help.contains(&name)), "{argument} is missing");
+    }
+}
+
+#[test]
+fn shells_are_told_of_every_command() {
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let script = tidegate(&["completions", shell]);
+        for word in ["server", "delete-records", "bootstrap-servers"] {
+            assert!(script.contains(word), "{shell}: {word}");
+        }
+    }
+    // A script with a mistake in it would greet every new shell.
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tidegate");
+    fs::write(&file, tidegate(&["completions", "bash"])).unwrap();
+    if let Some(output) = tool("shells_are_told_of_every_command", "bash", &["-n", file.to_str().unwrap()]) {
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[test]
+fn the_manual_page_has_every_command() {
+    let page = tidegate(&["man"]);
+    assert!(page.contains(".TH tidegate 1"), "{page}");
+    for part in
+        ["SH \"tidegate server\"", "SH \"tidegate topic delete-records\"", "SH \"EXIT STATUS\"", "\\-\\-tls\\-cert"]
+    {
+        assert!(page.contains(part), "{part}\n{page}");
+    }
+    assert!(!page.contains("TIDEGATE_PASSWORD="), "nothing of the environment that made it");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tidegate.1");
+    fs::write(&file, &page).unwrap();
+    if let Some(output) =
+        tool("the_manual_page_has_every_command", "man", &["--warnings", "-l", file.to_str().unwrap()])
+    {
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!said.contains("warning"), "{said}");
+    }
+}
+
+#[test]
+fn the_unit_is_one_that_systemd_takes() {
+    let unit = fs::read_to_string(deploy("tidegate.service")).unwrap();
+    // The program is not installed where the unit looks for it; everything else is looked at.
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tidegate.service");
+    fs::write(&file, unit.replace("/usr/local/bin/tidegate", TIDEGATE)).unwrap();
+    let args = ["verify", "--man=no", file.to_str().unwrap()];
+    let Some(output) = tool("the_unit_is_one_that_systemd_takes", "systemd-analyze", &args) else { return };
+    let said = String::from_utf8_lossy(&output.stderr);
+    let about = said.lines().filter(|line| line.contains("tidegate.service")).collect::<Vec<_>>();
+    assert!(about.is_empty(), "{about:#?}");
+}
+
+/// Words of a unit or Dockerfile that begin with `tidegate`'s own arguments are taken by it.
+#[test]
+fn commands_in_deployment_files_are_ones_that_there_are() {
+    use clap::Parser;
+    let unit = fs::read_to_string(deploy("tidegate.service")).unwrap();
+    let start = unit.lines().find_map(|line| line.strip_prefix("ExecStart=/usr/local/bin/")).unwrap();
+    let docker = fs::read_to_string(deploy("Dockerfile")).unwrap();
+    let list = |line: &str| line.split('"').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
+    let find = |word: &str| docker.lines().find_map(|line| line.strip_prefix(word)).map(list).unwrap();
+    let container = [find("ENTRYPOINT "), find("CMD ")].concat();
+    let compose = fs::read_to_string(deploy("compose.yaml")).unwrap();
+    let service = compose.lines().find_map(|line| line.trim().strip_prefix("command: ")).map(list).unwrap();
+    let composed = [vec!["tidegate".to_owned()], service].concat();
+    for words in [start.split(' ').map(str::to_owned).collect(), container, composed] {
+        assert!(Arguments::try_parse_from(&words).is_ok(), "{words:?}");
+    }
+    for (file, said) in [("Dockerfile", &docker), ("compose.yaml", &compose)] {
+        assert!(!said.contains(":latest"), "{file}: a version that changes by itself");
+    }
+    // What the image copies exists.
+    for line in docker.lines().filter(|line| line.starts_with("COPY ") && !line.contains("--from")) {
+        let words: Vec<&str> = line.split_whitespace().skip(1).collect();
+        for source in &words[..words.len() - 1] {
+            assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(source).exists(), "{source}");
+        }
+    }
+}
