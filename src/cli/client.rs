@@ -5,7 +5,7 @@
 //! is how the other side knows that nobody reads any more.
 
 use crate::engine::names::Names;
-use crate::engine::outcome::{Outcome, OutputColumn, RowEvent, RowStream};
+use crate::engine::outcome::{Outcome, OutputColumn, RowEvent, RowStream, Scanned};
 use crate::engine::session::Session;
 use crate::engine::topics::{Tail, TopicLine, Topics};
 use crate::error::{Error, Kind, Result};
@@ -135,8 +135,9 @@ impl Client {
             session.define(name, value);
         }
         let outcome = match reply.answer {
-            Told::Rows { id, columns } => {
-                Outcome::Rows(Box::new(Rows { columns: output_columns(columns), id, notice: None, call }))
+            Told::Rows { id, bounded, columns } => {
+                let columns = output_columns(columns);
+                Outcome::Rows(Box::new(Rows { columns, id, bounded, notice: None, scanned: None, call }))
             }
             told => told.outcome()?,
         };
@@ -293,7 +294,9 @@ impl Call {
 struct Rows {
     columns: Vec<OutputColumn>,
     id: Option<String>,
+    bounded: bool,
     notice: Option<String>,
+    scanned: Option<Scanned>,
     call: Call,
 }
 
@@ -306,6 +309,14 @@ impl RowStream for Rows {
         self.id.as_deref()
     }
 
+    fn is_bounded(&self) -> bool {
+        self.bounded
+    }
+
+    fn scanned(&self) -> Option<Scanned> {
+        self.scanned
+    }
+
     fn next(&mut self, timeout: Duration) -> Result<RowEvent> {
         loop {
             return match self.call.next(Some(timeout))? {
@@ -315,6 +326,10 @@ impl RowStream for Rows {
                 Some(Frame::Failed(error)) => Err(error),
                 Some(Frame::Notice(text)) => {
                     self.notice = text;
+                    continue;
+                }
+                Some(Frame::Scanned(scanned)) => {
+                    self.scanned = Some(scanned);
                     continue;
                 }
                 Some(Frame::Reply(_) | Frame::AtEnd) => continue,

@@ -5,6 +5,7 @@
 //! script     -e, -f, run, a pipe            repl       the prompt (complete: what TAB offers)
 //! render     answers                        fault      errors and exit codes
 //! topic      topics without SQL             interrupt  Ctrl-C
+//! progress   how far a query has come
 //! seat       an engine here, or at the owner of the data directory (client)
 //! ```
 //!
@@ -18,6 +19,7 @@ mod complete;
 pub mod doors;
 pub mod fault;
 pub mod interrupt;
+pub mod progress;
 pub mod render;
 pub mod repl;
 pub mod script;
@@ -34,6 +36,7 @@ use crate::telemetry;
 use args::{Arguments, Command, Place};
 use fault::{FAILED, INTERRUPTED, NO_LOG, OK, is_broken_pipe, rendered};
 use interrupt::Interrupt;
+use progress::Progress;
 use render::{Screen, WAIT};
 use std::io::{BufWriter, IsTerminal, Read, Write};
 use std::net::SocketAddr;
@@ -113,6 +116,7 @@ pub fn run(arguments: &Arguments, doors: &mut dyn Doors) -> u8 {
         error_color,
         width: std::io::stdout().is_terminal().then(terminal_width),
         interrupt: Interrupt::default(),
+        progress: std::io::stderr().is_terminal().then(|| Progress::new(Box::new(std::io::stderr()))),
     };
     let at_prompt = match &arguments.command {
         None => std::io::stdin().is_terminal(),
@@ -143,6 +147,8 @@ struct Process {
     error_color: bool,
     width: Option<usize>,
     interrupt: Interrupt,
+    /// Somebody may look at standard error.
+    progress: Option<Progress>,
 }
 
 impl Process {
@@ -265,12 +271,14 @@ impl Process {
             width: self.width,
             color: self.color,
             interrupt: self.interrupt.clone(),
+            progress: self.progress.as_mut(),
         };
         repl::run(session, prompt)
     }
 
     fn script(&mut self, session: &mut Session, text: &str, arguments: &Arguments) -> Result<u8> {
-        let mut screen = Screen { out: &mut self.out, format: arguments.output, width: self.width };
+        let progress = self.progress.as_mut();
+        let mut screen = Screen { out: &mut self.out, format: arguments.output, width: self.width, progress };
         let code = script::run(session, text, &mut screen, &mut self.errors, self.error_color, &self.interrupt)?;
         self.out.flush()?;
         Ok(code)
@@ -293,7 +301,8 @@ impl Process {
             partition: &|key, partitions| doors.partition(key, partitions),
             interrupt: &self.interrupt,
         };
-        let mut screen = Screen { out: &mut self.out, format: arguments.output, width: self.width };
+        let (format, width) = (arguments.output, self.width);
+        let mut screen = Screen { out: &mut self.out, format, width, progress: None };
         let shown = topic::run(command, tools, &mut screen)?;
         self.out.flush()?;
         Ok(if shown.interrupted { INTERRUPTED } else { OK })

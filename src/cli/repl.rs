@@ -5,6 +5,7 @@ use super::args::Format;
 use super::complete::completions;
 use super::fault::{OK, is_broken_pipe, rendered};
 use super::interrupt::Interrupt;
+use super::progress::Progress;
 use super::render::Screen;
 use super::script;
 use crate::engine::names::Names;
@@ -47,6 +48,8 @@ pub struct Prompt<'a> {
     pub color: bool,
     /// Ctrl-C while a statement runs.
     pub interrupt: Interrupt,
+    /// How far a query has come.
+    pub progress: Option<&'a mut Progress>,
 }
 
 impl std::fmt::Debug for Prompt<'_> {
@@ -143,11 +146,15 @@ impl Prompt<'_> {
     fn statements(&mut self, session: &mut Session, text: &str) -> Result<()> {
         self.interrupt.clear();
         for piece in split(text) {
-            let mut screen = Screen { out: &mut *self.out, format: self.format, width: self.width };
+            let progress = self.progress.as_deref_mut();
+            let mut screen = Screen { out: &mut *self.out, format: self.format, width: self.width, progress };
             match script::one(session, text, piece, &mut screen, &self.interrupt) {
                 Ok(shown) => {
                     for note in &shown.notes {
                         writeln!(self.out, "note: {note}")?;
+                    }
+                    if let Some(scanned) = &shown.scanned {
+                        writeln!(self.out, "{scanned}")?;
                     }
                     if shown.interrupted {
                         break;

@@ -26,6 +26,9 @@ pub fn run(
                 for note in &shown.notes {
                     writeln!(errors, "note: {note}")?;
                 }
+                if let Some(scanned) = &shown.scanned {
+                    writeln!(errors, "{scanned}")?;
+                }
                 if shown.interrupted {
                     return Ok(INTERRUPTED);
                 }

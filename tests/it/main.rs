@@ -7,6 +7,7 @@ mod alone;
 mod architecture;
 mod bad_records;
 mod batch;
+mod batch_reading;
 mod batches;
 mod cli;
 mod clients;

@@ -3,6 +3,7 @@
 use crate::catalog::Source;
 use crate::error::Result;
 use crate::execute::batch::Counts;
+use crate::execute::batch::bounds::Bounds;
 use crate::execute::batch::nodes::external;
 use crate::execute::batch::read::{Replay, Snapshot};
 use crate::log::Log;
@@ -14,7 +15,7 @@ use arrow::datatypes::{Int32Type, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::Result as DfResult;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::logical_expr::{Expr, TableSource, TableType};
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableSource, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
@@ -35,6 +36,8 @@ pub(super) struct BatchTable {
     schema: SchemaRef,
     log: Arc<dyn Log>,
     counts: Arc<Counts>,
+    /// What the conditions above it say of its records.
+    bounds: Bounds,
 }
 
 impl BatchTable {
@@ -50,7 +53,18 @@ impl BatchTable {
         let places: Vec<usize> = (0..all.len()).filter(|i| shown(all[*i])).collect();
         let schema = Arc::new(table.schema().project(&places)?);
         let origins = places.iter().map(|i| all[*i]).collect();
-        Ok(BatchTable { source: source.clone(), origins, schema, log: log.clone(), counts: counts.clone() })
+        let (log, counts, bounds) = (log.clone(), counts.clone(), Bounds::all());
+        Ok(BatchTable { source: source.clone(), origins, schema, log, counts, bounds })
+    }
+
+    /// Reads what is within the bounds, perhaps more.
+    pub(super) fn within(self, bounds: Bounds) -> BatchTable {
+        BatchTable { bounds, ..self }
+    }
+
+    fn bounds_of(&self, filter: &Expr) -> Bounds {
+        let place = |name: &str| self.schema.index_of(name).ok().map(|i| self.origins[i]);
+        Bounds::of_expr(filter, &place)
     }
 }
 
@@ -64,18 +78,32 @@ impl TableProvider for BatchTable {
         TableType::Base
     }
 
+    // What was read is looked at again: bounds leave out whole pieces of a topic, not rows.
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> DfResult<Vec<TableProviderFilterPushDown>> {
+        let answer = |filter: &&Expr| match self.bounds_of(filter).is_all() {
+            true => TableProviderFilterPushDown::Unsupported,
+            false => TableProviderFilterPushDown::Inexact,
+        };
+        Ok(filters.iter().map(answer).collect())
+    }
+
     async fn scan(
         &self,
         _: &dyn Session,
         projection: Option<&Vec<usize>>,
-        _: &[Expr],
+        filters: &[Expr],
         limit: Option<usize>,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
         let all: Vec<usize> = (0..self.origins.len()).collect();
         let places = projection.unwrap_or(&all);
         let schema = Arc::new(self.schema.project(places)?);
+        let bounds = filters.iter().fold(self.bounds.clone(), |all, filter| all.and(&self.bounds_of(filter)));
+        let mut snapshot = Snapshot::take(&self.source, self.log.as_ref()).map_err(external)?;
+        let retained = snapshot.len();
+        snapshot.narrow(&bounds, self.log.as_ref()).map_err(external)?;
+        self.counts.scanned.plan(snapshot.len(), retained);
         let stream = TopicStream {
-            snapshot: Snapshot::take(&self.source, self.log.as_ref()).map_err(external)?,
+            snapshot,
             origins: places.iter().map(|i| self.origins[*i]).collect(),
             schema: schema.clone(),
             log: self.log.clone(),
