@@ -7,6 +7,7 @@ use super::{Demo, Doors, PAUSE, Session, cars};
 use crate::config::kafka::ClientProperties;
 use crate::config::{Config, DEFAULT_SERVICE_ID, LogConfig, default_data_dir};
 use crate::engine::Engine;
+use crate::engine::processing_log::AUTO_CREATE;
 use crate::engine::session::Session as EngineSession;
 use crate::engine::topics::{LogTopics, Tail, TopicLine, Topics};
 use crate::error::{Error, Result};
@@ -89,6 +90,7 @@ fn config(place: &Place) -> Result<Config> {
         (None, false, None) => LogConfig::Embedded(default_data_dir()?),
     };
     let mut config = Config::new(log);
+    config.properties.insert(AUTO_CREATE.to_owned(), "true".to_owned());
     config.service_id.clone_from(&place.service_id);
     if config.service_id.is_empty() {
         DEFAULT_SERVICE_ID.clone_into(&mut config.service_id);

@@ -14,6 +14,7 @@ pub mod command_log;
 pub mod entity;
 pub mod names;
 pub mod outcome;
+pub mod processing_log;
 pub mod query;
 pub mod readable;
 pub mod session;
@@ -101,6 +102,8 @@ struct Inner {
     /// `None` where nothing runs by itself. Held, never used.
     _lookout: Option<Lookout>,
     commands: CommandLog,
+    /// What queries skip.
+    processing: processing_log::ProcessingLog,
     /// On Kafka: what tells a second process of this service id that it is not alone. Held, never used.
     _owner: Option<Mutex<Box<dyn LogSession>>>,
     state: Mutex<State>,
@@ -263,6 +266,7 @@ impl Engine {
         for (_, query) in self.queries() {
             query.stop();
         }
+        self.inner.processing.flush();
     }
 
     /// Consumer group of a query, and stem of its internal topics' names.

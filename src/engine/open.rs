@@ -4,6 +4,7 @@ use crate::catalog::{Catalog, QueryInfo};
 use crate::config::{Config, LogConfig};
 use crate::engine::command_log::{Command, CommandLog, Effect};
 use crate::engine::lookout::Lookout;
+use crate::engine::processing_log::{self, ProcessingLog};
 use crate::engine::query::Query;
 use crate::engine::{Drive, Engine, Inner, State};
 use crate::error::{Kind, Result};
@@ -48,7 +49,9 @@ impl Engine {
             Drive::Threads => Some(Lookout::new(watch.clone(), log.clone())?),
             Drive::ByHand => None,
         };
+        let (processing, inlet) = ProcessingLog::new(&config, &clock);
         let inner = Inner {
+            processing,
             config,
             scratch,
             watch,
@@ -63,6 +66,7 @@ impl Engine {
             pushes: Arc::default(),
         };
         let engine = Engine { inner: Arc::new(inner) };
+        processing_log::start(inlet, &engine.inner)?;
         engine.replay(history)?;
         Ok(engine)
     }

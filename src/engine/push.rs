@@ -171,7 +171,7 @@ impl RowStream for PushStream {
 
     fn notice(&self) -> Option<String> {
         let skipped = self.skipped.as_ref().map(|(count, last)| {
-            let BadRecord { topic, partition, offset, reason } = last;
+            let BadRecord { topic, partition, offset, reason, .. } = last;
             let records = if *count == 1 { "record was" } else { "records were" };
             format!("{count} {records} skipped, last {topic} partition {partition} offset {offset}: {reason}")
         });
