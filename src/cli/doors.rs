@@ -129,6 +129,7 @@ fn session(seat: Seat, history: Option<PathBuf>, driver: Option<Driver>) -> Resu
         is_guest: Box::new(move || asked.1.is_guest()),
         greeting,
         history,
+        depth: 0,
     })
 }
 
@@ -196,7 +197,7 @@ impl Doors for Machine {
     fn session(&mut self, place: &Place) -> Result<Session> {
         let (seat, history) = match &place.server {
             Some(url) => {
-                let client = Taken::Guest(Arc::new(Client::connect(url, place.authorization())?));
+                let client = Taken::Guest(Arc::new(Client::connect(url, place.authorization(), place.ca.as_deref())?));
                 (Seat::at(client, Config::new(LogConfig::Temporary), self.clock.clone()), history_elsewhere())
             }
             None => {

@@ -5,7 +5,7 @@
 //! script     -e, -f, run, a pipe            repl       the prompt (complete: what TAB offers)
 //! render     answers                        fault      errors and exit codes
 //! topic      topics without SQL             interrupt  Ctrl-C
-//! progress   how far a query has come
+//! progress   how far a query has come     copy       rows into files
 //! seat       an engine here, or at the owner of the data directory (client)
 //! ```
 //!
@@ -16,6 +16,7 @@ pub mod args;
 mod cars;
 mod client;
 mod complete;
+mod copy;
 pub mod doors;
 pub mod fault;
 pub mod interrupt;
@@ -24,6 +25,7 @@ pub mod render;
 pub mod repl;
 pub mod script;
 mod seat;
+mod secure;
 pub mod topic;
 
 use crate::engine::names::Names;
@@ -59,6 +61,8 @@ pub struct Session {
     pub greeting: String,
     /// Where the prompt's history is kept; `None` = nowhere.
     pub history: Option<PathBuf>,
+    /// Scripts that run in one another at present.
+    pub depth: usize,
 }
 
 impl std::fmt::Debug for Session {

@@ -51,6 +51,12 @@ impl Progress {
         self.line(&format!("[{full}{rest}] {percent:>3} %  {records} of {planned} records, {}", size(scanned.bytes)));
     }
 
+    /// A line that stays.
+    pub(super) fn say(&mut self, text: &str) {
+        self.clear();
+        let _ = writeln!(self.out, "{text}").and_then(|()| self.out.flush());
+    }
+
     /// Takes the line away.
     pub(super) fn clear(&mut self) {
         self.pauses = 0;

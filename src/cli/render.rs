@@ -20,6 +20,9 @@ pub const HELD_ROWS_MAX: usize = 1_000;
 /// How long one wait for rows takes: an interrupt is seen after this time at the latest.
 pub const WAIT: Duration = Duration::from_millis(50);
 
+/// Pauses after which a query without rows says what may help: three seconds.
+const EMPTY_PAUSES: u32 = 60;
+
 /// Widest column of a table whose rows keep coming.
 const LIVE_WIDTH_MAX: usize = 40;
 
@@ -104,6 +107,7 @@ impl Screen<'_> {
 
     fn rows(&mut self, stream: &mut dyn RowStream, interrupted: &dyn Fn() -> bool) -> Result<Shown> {
         let mut sink = Sink::new(self.format, stream.columns().to_vec(), self.width);
+        let mut pauses = 0;
         let (stopped, last) = loop {
             if interrupted() {
                 break (true, None);
@@ -117,7 +121,16 @@ impl Screen<'_> {
             match event {
                 Ok(RowEvent::Rows { columns, tombstones }) => sink.batch(self.out, &columns, &tombstones)?,
                 Ok(RowEvent::Idle) if stream.is_bounded() => {}
-                Ok(RowEvent::Idle) => sink.idle(self.out)?,
+                Ok(RowEvent::Idle) => {
+                    sink.idle(self.out)?;
+                    pauses += 1;
+                    if pauses == EMPTY_PAUSES
+                        && sink.count == 0
+                        && let (Some(progress), Some(hint)) = (&mut self.progress, stream.when_empty())
+                    {
+                        progress.say(hint);
+                    }
+                }
                 Ok(RowEvent::Done(last)) => break (false, last),
                 Err(error) => {
                     sink.finish(self.out)?;

@@ -14,10 +14,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 impl Engine {
-    fn history(&self, properties: &BTreeMap<String, String>) -> History {
+    pub(super) fn history(&self, properties: &BTreeMap<String, String>) -> History {
         let memory = properties.get(MEMORY_PROPERTY).and_then(|bytes| bytes.parse().ok());
         let (log, scratch) = (self.inner.log.clone(), self.inner.scratch.clone());
-        History { log, scratch, memory_bytes: memory.unwrap_or(MEMORY_BYTES) }
+        History { log, scratch, memory_bytes: memory.unwrap_or(MEMORY_BYTES), ranges: None }
     }
 
     pub(super) fn batch_query(&self, statement: &Statement, session: &Session) -> Result<Answer> {
@@ -120,6 +120,11 @@ impl RowStream for Bounded {
         }
         if self.result.waited() {
             said.push("a join without GRACE PERIOD waits for its matches in a query without EMIT".to_owned());
+        }
+        if self.result.grown() {
+            said.push(
+                "a joined topic has got more partitions since its source was created, which were not read".to_owned(),
+            );
         }
         (!said.is_empty()).then(|| said.join("; "))
     }

@@ -33,6 +33,7 @@ mod pushes;
 mod rehearse;
 mod show;
 mod types;
+mod verify;
 
 use crate::catalog::Catalog;
 use crate::config::Config;
@@ -222,6 +223,9 @@ impl Engine {
             },
             Statement::DescribeFunction(name) => show::describe_function(name)?,
             Statement::Print(print) => return self.print(print),
+            Statement::Verify(id) => return self.verify(id),
+            Statement::Copy(_) => return Err(of_the_client("COPY")),
+            Statement::RunScript(_) => return Err(of_the_client("RUN SCRIPT")),
             Statement::Unsupported { what, span } => return Err(unsupported(what).at(*span)),
         };
         Ok(Answer::Entity(entity))
@@ -285,6 +289,12 @@ impl Engine {
     pub fn transient_id(&self) -> String {
         format!("transient_{}", self.inner.transient.fetch_add(1, Ordering::Relaxed))
     }
+}
+
+/// Files are those of whoever says the statement: a server neither reads nor writes any for its clients.
+fn of_the_client(what: &str) -> Error {
+    Error::statement(format!("{what} works on files of the one who says it, which a server does not touch"))
+        .with_hint("say it at the prompt, in `tidegate sql` or in `tidegate run`")
 }
 
 fn unsupported(what: &str) -> Error {

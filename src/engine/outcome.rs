@@ -58,6 +58,10 @@ pub trait RowStream: Send {
     fn is_bounded(&self) -> bool {
         false
     }
+    /// What may help when nothing comes for a while.
+    fn when_empty(&self) -> Option<&str> {
+        None
+    }
     /// How much of the history was read for it so far, where that is counted.
     fn scanned(&self) -> Option<Scanned> {
         None

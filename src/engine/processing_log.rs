@@ -15,7 +15,7 @@ use super::{Engine, Inner};
 use crate::config::Config;
 use crate::error::{Kind, Result};
 use crate::execute::intake::{BadRecord, Stage};
-use crate::log::{Log, RecordSet, TopicSpec};
+use crate::log::{RecordSet, TopicSpec};
 use crate::types::clock::SharedClock;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -150,7 +150,7 @@ fn write(receiver: &Receiver<Message>, engine: &Weak<Inner>) {
             }
         }
         // Whoever asked may have gone.
-        flushed.into_iter().for_each(|done| drop(done.try_send(())));
+        flushed.into_iter().for_each(|done| _ = done.try_send(()));
     }
 }
 

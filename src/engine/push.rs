@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::execute::execution::{Execution, Progress};
 use crate::execute::intake::BadRecord;
 use crate::execute::{ChangeBatch, compile};
+use crate::log::Start;
 use crate::parse::statement::Select;
 use crate::plan::{self, Settings};
 use std::sync::Arc;
@@ -44,7 +45,13 @@ pub(super) struct PushStream {
     left: Option<u64>,
     trouble: Option<String>,
     skipped: Option<(u64, BadRecord)>,
+    /// It reads what comes from its start on.
+    from_now_on: bool,
 }
+
+/// For whoever waits for what has been there before.
+const FROM_NOW_ON: &str = "No rows yet: the query reads what comes from now on. To read from the start, stop it and say\n\
+                           SET 'auto.offset.reset' = 'earliest';";
 
 impl Engine {
     pub(super) fn push_query(&self, select: &Select, text: &str, session: &Session) -> Result<Answer> {
@@ -53,7 +60,7 @@ impl Engine {
         let spec = self.transient_spec(compile::pipeline(&plan.logical)?, session);
         let columns: Vec<_> =
             plan.columns.iter().map(|c| OutputColumn { name: c.name.clone(), ty: c.ty.clone() }).collect();
-        let (id, progress) = (spec.group.clone(), Arc::<Progress>::default());
+        let (start, id, progress) = (spec.start, spec.group.clone(), Arc::<Progress>::default());
         let execution = Execution::start(&*self.inner.log, spec, self.inner.clock.clone(), progress.clone())?;
         let (sender, rows) = sync_channel(QUEUED_BATCHES);
         let stop = Arc::new(AtomicBool::new(false));
@@ -64,7 +71,8 @@ impl Engine {
         let push = Push { execution, progress, sender, stop, clock };
         std::thread::Builder::new().name("push query".to_owned()).spawn(move || push.run())?;
         let (left, trouble, skipped) = (plan.limit, None, None);
-        Ok(Answer::Rows(Box::new(PushStream { columns, rows, listed, left, trouble, skipped })))
+        let from_now_on = start == Start::Latest;
+        Ok(Answer::Rows(Box::new(PushStream { columns, rows, listed, left, trouble, skipped, from_now_on })))
     }
 }
 
@@ -141,6 +149,10 @@ impl RowStream for PushStream {
 
     fn id(&self) -> Option<&str> {
         Some(&self.listed.push.id)
+    }
+
+    fn when_empty(&self) -> Option<&str> {
+        self.from_now_on.then_some(FROM_NOW_ON)
     }
 
     fn next(&mut self, timeout: Duration) -> Result<RowEvent> {

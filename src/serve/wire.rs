@@ -95,6 +95,8 @@ pub enum Told {
         id: Option<String>,
         /// They end by themselves.
         bounded: bool,
+        /// What may help when nothing comes.
+        when_empty: Option<String>,
         /// Names and types of the columns.
         columns: Vec<(String, SqlType)>,
     },
@@ -112,6 +114,7 @@ impl Told {
             Outcome::Rows(rows) => Told::Rows {
                 id: rows.id().map(str::to_owned),
                 bounded: rows.is_bounded(),
+                when_empty: rows.when_empty().map(str::to_owned),
                 columns: rows.columns().iter().map(|c| (c.name.clone(), c.ty.clone())).collect(),
             },
         }

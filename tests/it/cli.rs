@@ -300,6 +300,7 @@ fn echo() -> Session {
         is_guest: Box::new(|| false),
         greeting: String::new(),
         history: None,
+        depth: 0,
     }
 }
 

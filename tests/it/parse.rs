@@ -115,7 +115,14 @@ fn every_kind_of_statement_reads_back_as_printed() {
     check("UNDEFINE x", "UNDEFINE X");
     check("print my-topic.v1 from beginning sample 2 limit 3", "PRINT 'my-topic.v1' FROM BEGINNING INTERVAL 2 LIMIT 3");
     check("PRINT 'T x'", "PRINT 'T x'");
-    for known in ["CREATE SOURCE CONNECTOR", "ALTER SYSTEM", "ASSERT SCHEMA", "RUN SCRIPT"] {
+    check("run script 'a b.sql'", "RUN SCRIPT 'a b.sql'");
+    check("verify csas_x_1", "VERIFY QUERY CSAS_X_1");
+    check(
+        "copy s to 'x.csv' (header, delimiter ';')",
+        "COPY (SELECT * FROM S) TO 'x.csv' (HEADER 'true', DELIMITER ';')",
+    );
+    check("COPY (select (1 + 2) from s) TO 'x.csv'", "COPY (select (1 + 2) from s) TO 'x.csv'");
+    for known in ["CREATE SOURCE CONNECTOR", "ALTER SYSTEM", "ASSERT SCHEMA"] {
         assert!(matches!(one(&format!("{known} x y z")), Statement::Unsupported { what, .. } if what == known));
         check(known, known);
     }

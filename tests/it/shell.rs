@@ -195,5 +195,11 @@ fn ctrl_c_at_the_prompt_stops_the_query_and_not_the_prompt() {
     assert!(!listed.contains("PUSH"));
     let after = terminal.shows("tidegate> ");
     assert!(!after.contains("PUSH") && !after.contains("transient"), "{after:?}");
+    terminal.type_in("SET 'auto.offset.reset' = 'latest';\r");
+    terminal.shows("tidegate> ");
+    terminal.type_in("SELECT n FROM s EMIT CHANGES;\r");
+    terminal.shows("No rows yet");
+    terminal.type_in("\x03");
+    terminal.shows("(0 rows, stopped)");
     terminal.type_in("exit\r");
 }

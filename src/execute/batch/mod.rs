@@ -28,7 +28,7 @@ pub use scanned::Scanned;
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::execute::scratch::Scratch;
-use crate::log::Log;
+use crate::log::{Log, TopicPartition};
 use crate::plan::BatchPlan;
 use crate::types::{Column, SqlType};
 use arrow::array::{ArrayRef, RecordBatch};
@@ -38,6 +38,8 @@ use datafusion::execution::TaskContext;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::StreamExt;
 use scanned::Scanning;
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -60,7 +62,12 @@ pub struct History {
     pub scratch: Arc<Scratch>,
     /// Memory for sorting, grouping and joining; what is more goes to files.
     pub memory_bytes: usize,
+    /// What of these partitions is history; `None`, or a partition that is not there = all that it holds.
+    pub ranges: Option<Arc<Ranges>>,
 }
+
+/// Offsets of partitions.
+pub type Ranges = BTreeMap<TopicPartition, Range<i64>>;
 
 /// Memory of a query, unless the property [`MEMORY_PROPERTY`] says another.
 pub const MEMORY_BYTES: usize = 256 << 20;
@@ -74,6 +81,8 @@ pub(super) struct Counts {
     bad: AtomicU64,
     /// A join without GRACE was given one.
     waited: AtomicBool,
+    /// A joined topic has partitions that its source does not know.
+    grown: AtomicBool,
     /// What was read so far.
     scanned: Scanning,
     /// Nobody waits for the answer any more.
@@ -120,6 +129,11 @@ impl BatchResult {
     /// Was a join WITHIN without GRACE run as if it had one?
     pub fn waited(&self) -> bool {
         self.counts.waited.load(Ordering::Relaxed)
+    }
+
+    /// Has a joined topic partitions that were not read, because it got them after its source was created?
+    pub fn grown(&self) -> bool {
+        self.counts.grown.load(Ordering::Relaxed)
     }
 
     /// Records that could not be read so far.

@@ -66,7 +66,7 @@ pub(super) async fn sql(query: &Query, history: &History, catalog: &Catalog, cou
         _ => true,
     };
     for source in catalog.all() {
-        let table = BatchTable::new(source, &shown, &history.log, counts)?;
+        let table = BatchTable::new(source, &shown, history, counts)?;
         context.register_table(TableReference::bare(source.name.clone()), Arc::new(table))?;
     }
     let statement = Statement::Query(Box::new(query.clone()));
@@ -127,7 +127,7 @@ fn narrowed(node: LogicalPlan, history: &History, counts: &Arc<Counts>) -> DfRes
     if bounds.is_all() {
         return Ok(Transformed::no(node));
     }
-    let read = BatchTable::new(table.source(), &|_| true, &history.log, counts).map_err(external)?.within(bounds);
+    let read = BatchTable::new(table.source(), &|_| true, history, counts).map_err(external)?.within(bounds);
     let source = provider_as_source(Arc::new(read));
     let put_in = |node: LogicalPlan| match node {
         LogicalPlan::TableScan(scan) => {
@@ -146,7 +146,7 @@ fn lower(node: LogicalPlan, history: &History, counts: &Arc<Counts>) -> DfResult
             let Some(table) = scan.source.downcast_ref::<SourceTable>() else {
                 return Ok(Transformed::no(LogicalPlan::TableScan(scan)));
             };
-            let table = BatchTable::new(table.source(), &|_| true, &history.log, counts).map_err(external)?;
+            let table = BatchTable::new(table.source(), &|_| true, history, counts).map_err(external)?;
             scan.source = provider_as_source(Arc::new(table));
             Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
         }

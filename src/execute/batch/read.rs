@@ -6,8 +6,8 @@
 
 use crate::catalog::Source;
 use crate::error::{Error, Result};
-use crate::execute::batch::Counts;
 use crate::execute::batch::bounds::Bounds;
+use crate::execute::batch::{Counts, History};
 use crate::execute::event_time::TimeReader;
 use crate::execute::headers::HeaderColumns;
 use crate::format::{Decoder, window_key};
@@ -22,6 +22,7 @@ use arrow::array::{
 use arrow::compute::{filter_record_batch, interleave_record_batch};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -44,7 +45,8 @@ pub(super) struct Snapshot {
 
 impl Snapshot {
     /// The source as it is now.
-    pub(super) fn take(source: &Arc<Source>, log: &dyn Log) -> Result<Snapshot> {
+    pub(super) fn take(source: &Arc<Source>, history: &History) -> Result<Snapshot> {
+        let log = &history.log;
         let Some(topic) = log.topic(&source.topic)? else {
             return Err(Error::not_found(format!("topic {} of {} does not exist", source.topic, source.name)));
         };
@@ -53,9 +55,11 @@ impl Snapshot {
         for partition in 0..topic.partitions {
             let partition = TopicPartition::new(name.clone(), partition as i32);
             let marks = log.watermarks(&partition)?;
-            if marks.low < marks.stable {
-                ends.push((partition, marks.stable));
-                spans.push(vec![Span::whole(marks.low..marks.stable)]);
+            let known = history.ranges.as_ref().and_then(|ranges| ranges.get(&partition));
+            let range = known.cloned().unwrap_or(marks.low..marks.stable);
+            if !range.is_empty() {
+                ends.push((partition, range.end));
+                spans.push(vec![Span::whole(range)]);
             }
         }
         Ok(Snapshot { source: source.clone(), ends, spans })
@@ -100,6 +104,18 @@ impl Snapshot {
         self.ends.retain(|_| left.next() == Some(true));
         self.spans.retain(|s| !s.is_empty());
         Ok(())
+    }
+
+    /// What is read of a partition: its place, the first offset and the one behind the last.
+    pub(super) fn of(&self, partition: i32) -> Option<(&TopicPartition, Range<i64>)> {
+        let at = self.ends.iter().position(|(place, _)| place.partition == partition)?;
+        let start = self.spans[at].first().map_or(self.ends[at].1, |s| s.offsets.start);
+        Some((&self.ends[at].0, start..self.ends[at].1))
+    }
+
+    /// Are there partitions beyond those that the source knows?
+    pub(super) fn has_grown(&self) -> bool {
+        self.ends.iter().any(|(place, _)| place.partition >= self.source.partitions as i32)
     }
 
     /// How many offsets are read.

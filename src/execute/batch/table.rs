@@ -2,10 +2,10 @@
 
 use crate::catalog::Source;
 use crate::error::Result;
-use crate::execute::batch::Counts;
 use crate::execute::batch::bounds::Bounds;
 use crate::execute::batch::nodes::external;
 use crate::execute::batch::read::{Replay, Snapshot};
+use crate::execute::batch::{Counts, History};
 use crate::log::Log;
 use crate::parse::statement::SourceKind;
 use crate::plan::table::{Origin, SourceTable};
@@ -34,7 +34,7 @@ pub(super) struct BatchTable {
     /// Its columns here.
     origins: Vec<Origin>,
     schema: SchemaRef,
-    log: Arc<dyn Log>,
+    history: History,
     counts: Arc<Counts>,
     /// What the conditions above it say of its records.
     bounds: Bounds,
@@ -45,7 +45,7 @@ impl BatchTable {
     pub(super) fn new(
         source: &Arc<Source>,
         shown: &dyn Fn(Origin) -> bool,
-        log: &Arc<dyn Log>,
+        history: &History,
         counts: &Arc<Counts>,
     ) -> Result<BatchTable> {
         let table = SourceTable::new(source.clone());
@@ -53,8 +53,8 @@ impl BatchTable {
         let places: Vec<usize> = (0..all.len()).filter(|i| shown(all[*i])).collect();
         let schema = Arc::new(table.schema().project(&places)?);
         let origins = places.iter().map(|i| all[*i]).collect();
-        let (log, counts, bounds) = (log.clone(), counts.clone(), Bounds::all());
-        Ok(BatchTable { source: source.clone(), origins, schema, log, counts, bounds })
+        let (history, counts, bounds) = (history.clone(), counts.clone(), Bounds::all());
+        Ok(BatchTable { source: source.clone(), origins, schema, history, counts, bounds })
     }
 
     /// Reads what is within the bounds, perhaps more.
@@ -98,15 +98,15 @@ impl TableProvider for BatchTable {
         let places = projection.unwrap_or(&all);
         let schema = Arc::new(self.schema.project(places)?);
         let bounds = filters.iter().fold(self.bounds.clone(), |all, filter| all.and(&self.bounds_of(filter)));
-        let mut snapshot = Snapshot::take(&self.source, self.log.as_ref()).map_err(external)?;
+        let mut snapshot = Snapshot::take(&self.source, &self.history).map_err(external)?;
         let retained = snapshot.len();
-        snapshot.narrow(&bounds, self.log.as_ref()).map_err(external)?;
+        snapshot.narrow(&bounds, self.history.log.as_ref()).map_err(external)?;
         self.counts.scanned.plan(snapshot.len(), retained);
         let stream = TopicStream {
             snapshot,
             origins: places.iter().map(|i| self.origins[*i]).collect(),
             schema: schema.clone(),
-            log: self.log.clone(),
+            log: self.history.log.clone(),
             counts: self.counts.clone(),
         };
         Ok(Arc::new(StreamingTableExec::try_new(schema, vec![Arc::new(stream)], None, [], false, limit)?))
