@@ -2,13 +2,16 @@
 //!
 //! ```text
 //! cargo bench --bench pipelines -- [--json FILE] [--sizes 1000000,3000000] [--rounds 3] [--broker DIR] [--core 0]
-//!                                  [--query q0|q1|q2|tumble] [--sink blackhole|topic] [--time column|record]
+//!                                  [--query read|q0|q1|q2|tumble] [--sink blackhole|topic] [--time column|record]
 //! ```
 //!
 //! Every measurement is a process of its own that is pinned to one core and works through a whole topic. A size is
 //! measured once a round, and the least CPU time of the rounds counts; the cost of an event is the slope between the two
 //! sizes, which leaves start-up out. `e` is floor / engine. Results are checked in every run: rows, or the sum of counts
 //! (of the counts that are dropped, in one run before the others).
+//!
+//! `--query read`, which is not measured unless it is asked for, only reads: what an event costs before any query looks at
+//! it, to be put beside a program on librdkafka's C interface.
 //!
 //! `--broker DIR` uses the broker that `tests/kafka/broker.sh start DIR` started, and keeps the topics there for the next
 //! run. `--time record` takes event time from the record instead of from the column `dateTime`.
@@ -95,8 +98,12 @@ fn measure(options: &Options) -> Fallible<()> {
     }
     let mut least: BTreeMap<(Case, u64), Usage> = BTreeMap::new();
     for _ in 0..options.or("rounds", ROUNDS).parse::<u32>()? {
-        for query in ["q0", "q1", "q2", "tumble"].into_iter().filter(|q| wanted("query", q)) {
+        let asked = |query: &str| wanted("query", query) && (query != "read" || options.get("query").is_some());
+        for query in ["read", "q0", "q1", "q2", "tumble"].into_iter().filter(|q| asked(q)) {
             for sink in ["floor", "blackhole", "topic"] {
+                if query == "read" && sink != "floor" {
+                    continue;
+                }
                 // The floor of q0 and q1 writes, so the engine has to.
                 let copies = query == "q0" || query == "q1";
                 if sink != "floor" && !wanted("sink", sink) || copies && sink == "blackhole" {
@@ -112,7 +119,7 @@ fn measure(options: &Options) -> Fallible<()> {
     }
     let mut out = options.get("json").map(std::fs::File::create).transpose()?;
     for (query, sink) in least.keys().map(|k| k.0).collect::<std::collections::BTreeSet<_>>() {
-        if sink == "floor" {
+        if sink == "floor" && query != "read" {
             continue;
         }
         let slope = |sink: &'static str, of: fn(&Usage) -> f64| {

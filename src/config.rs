@@ -40,6 +40,9 @@ pub struct Config {
 /// ksqlDB's property for the directory of local state.
 const STATE_DIR: &str = "ksql.streams.state.dir";
 
+/// Memory for the rows that joins of streams keep, of all queries together; what is more goes to files.
+const JOIN_MEMORY: &str = "tidegate.join.memory.bytes";
+
 /// ksqlDB's default service id.
 pub const DEFAULT_SERVICE_ID: &str = "default_";
 
@@ -59,6 +62,23 @@ impl Config {
             (None, LogConfig::Embedded(data)) => data.join("scratch"),
             (None, _) => std::env::temp_dir().join("tidegate"),
         }
+    }
+
+    /// How many bytes of rows all joins keep in memory: the property `tidegate.join.memory.bytes`, if it is set.
+    pub fn join_memory(&self) -> Option<usize> {
+        self.properties.get(JOIN_MEMORY).and_then(|bytes| bytes.parse().ok())
+    }
+
+    /// Sets a property at the start: one that only the start decides, or the default of one that `SET` changes.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<()> {
+        let name = match name {
+            STATE_DIR => name.to_owned(),
+            JOIN_MEMORY if is_number(value) => name.to_owned(),
+            JOIN_MEMORY => return Err(Error::statement(format!("{name} is a number of bytes, not {value}"))),
+            _ => check_property(name, Some(value))?,
+        };
+        self.properties.insert(name, value.to_owned());
+        Ok(())
     }
 
     /// Time between commits: a commit to the embedded log costs a tenth of a millisecond, one to Kafka several.
@@ -168,7 +188,8 @@ pub const PROPERTIES: &[Property] = &[
 ];
 
 /// What only the start of a server decides.
-const OF_THE_SERVER: [&str; 5] = ["bootstrap.servers", "ksql.service.id", "listeners", "ksql.extension.dir", STATE_DIR];
+const OF_THE_SERVER: [&str; 6] =
+    ["bootstrap.servers", "ksql.service.id", "listeners", "ksql.extension.dir", STATE_DIR, JOIN_MEMORY];
 
 fn any(_: &str) -> bool {
     true
@@ -187,8 +208,10 @@ fn is_boolean(value: &str) -> bool {
 pub fn check_property(name: &str, value: Option<&str>) -> Result<String> {
     let short = name.strip_prefix("ksql.streams.").unwrap_or(name);
     if OF_THE_SERVER.contains(&short) || OF_THE_SERVER.contains(&name) {
-        return Err(Error::statement(format!("Cannot override property '{name}'"))
-            .with_hint("it belongs to the server, which is started with it"));
+        return Err(Error::statement(format!("Cannot override property '{name}'")).with_hint(match name {
+            STATE_DIR | JOIN_MEMORY => "it belongs to the process, which is started with --set NAME=VALUE",
+            _ => "it belongs to the process, which is started with it",
+        }));
     }
     match PROPERTIES.iter().find(|p| p.name == short) {
         Some(p) => match value {

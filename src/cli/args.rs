@@ -62,6 +62,9 @@ pub struct Place {
     /// File with settings of the Kafka clients, such as a login, one name=value a line.
     #[arg(long, global = true, value_name = "FILE", conflicts_with_all = ["data", "temp", "server"])]
     pub kafka_config: Option<PathBuf>,
+    /// A setting of the process or the default of one that SET changes, such as ksql.streams.state.dir=DIR.
+    #[arg(long, global = true, value_name = "NAME=VALUE", value_parser = setting, conflicts_with = "server")]
+    pub set: Vec<(String, String)>,
     /// Name of this installation: part of every internal topic and group.
     #[arg(long, global = true, value_name = "ID", default_value = "default_")]
     pub service_id: String,
@@ -215,6 +218,12 @@ pub(super) fn address_of(url: &str) -> Result<String, String> {
         Some(port) if port.parse::<u16>().is_ok() => Ok(host.to_owned()),
         Some(port) => Err(format!("{port} is no port")),
     }
+}
+
+/// `NAME=VALUE`.
+fn setting(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("NAME=VALUE is wanted")?;
+    Ok((name.trim().to_owned(), value.trim().to_owned()))
 }
 
 fn url(text: &str) -> Result<String, String> {

@@ -95,6 +95,9 @@ fn config(place: &Place) -> Result<Config> {
     if config.service_id.is_empty() {
         DEFAULT_SERVICE_ID.clone_into(&mut config.service_id);
     }
+    for (name, value) in &place.set {
+        config.set(name, value)?;
+    }
     Ok(config)
 }
 
@@ -239,7 +242,9 @@ impl Doors for Machine {
         let doors = access.open(listen)?;
         let mut config = config(place)?;
         // Clients of a server expect ksqlDB's default; a prompt's user wants to see what is there.
-        config.properties.insert("auto.offset.reset".to_owned(), "latest".to_owned());
+        if !place.set.iter().any(|(name, _)| name.ends_with("auto.offset.reset")) {
+            config.properties.insert("auto.offset.reset".to_owned(), "latest".to_owned());
+        }
         let (engine, _owner) = self.open(config)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)

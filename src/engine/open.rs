@@ -43,7 +43,7 @@ impl Engine {
         let owner = own(&*log, &config)?;
         let commands = CommandLog::open(&*log, &config.service_id)?;
         let history = commands.replay(&*log)?;
-        let scratch = Scratch::new(config.scratch_dir(), MEMORY_BYTES);
+        let scratch = Scratch::new(config.scratch_dir(), config.join_memory().unwrap_or(MEMORY_BYTES));
         let watch = TopicWatch::new();
         let lookout = match drive {
             Drive::Threads => Some(Lookout::new(watch.clone(), log.clone())?),

@@ -211,7 +211,7 @@ impl Execution {
         let first_start = known.iter().all(Option::is_none);
         for (slot, at) in known.iter().enumerate() {
             self.committed[slot] = match at {
-                Some(offset) => offset.offset,
+                Some(offset) => self.still_there(log, slot, offset.offset)?,
                 None => self.first_offset(log, slot)?,
             };
         }
@@ -232,6 +232,18 @@ impl Execution {
         // crash, what came in between.
         self.dirty = first_start && self.session.is_some();
         Ok(())
+    }
+
+    /// A committed offset, or the first one that is left when retention has overtaken a query that stood still: Kafka
+    /// Streams goes on there, too.
+    fn still_there(&self, log: &dyn Log, slot: usize, offset: i64) -> Result<i64> {
+        let (input, low) = (&self.inputs[slot], log.watermarks(&self.inputs[slot])?.low);
+        if offset < low {
+            let (group, lost) = (&self.spec.group, low - offset);
+            let place = format!("{}-{}", input.topic, input.partition);
+            tracing::warn!(target: "query", "{group}: {lost} records of {place} were deleted before they were read");
+        }
+        Ok(offset.max(low))
     }
 
     /// Where a partition is begun that nothing was committed for.

@@ -34,21 +34,21 @@ const STEP_MS: u64 = 10;
 /// Rows that a producer of its own hands over at a time.
 const PRODUCED: u64 = 500;
 /// Partitions of the source.
-const PARTITIONS: i32 = 4;
+pub(crate) const PARTITIONS: i32 = 4;
 /// Size of the windows.
 const WINDOW_MS: i64 = 1_000;
 /// How long the process may take until it answers.
 const START_MAX: Duration = Duration::from_secs(60);
 
-const STATEMENTS: &str = "
+pub(crate) const STATEMENTS: &str = "
 CREATE STREAM events (id BIGINT KEY, team STRING, n INT) WITH (KAFKA_TOPIC='events', VALUE_FORMAT='JSON', PARTITIONS=4);
 CREATE STREAM copied WITH (KAFKA_TOPIC='copied') AS SELECT * FROM events;
 CREATE TABLE counted WITH (KAFKA_TOPIC='counted') AS
   SELECT team, COUNT(*) AS total, SUM(n) AS weight FROM events WINDOW TUMBLING (SIZE 1 SECOND) GROUP BY team;";
 
 /// A running server; killed when dropped.
-struct Server {
-    child: Child,
+pub(crate) struct Server {
+    pub(crate) child: Child,
     base: String,
 }
 
@@ -62,10 +62,21 @@ impl Drop for Server {
 
 impl Server {
     fn start(place: &[String], clock: &SharedClock, output: &Path) -> Server {
+        Server::start_with(place, None, clock, output)
+    }
+
+    /// The same with one more variable in its environment.
+    pub(crate) fn start_with(
+        place: &[String],
+        variable: Option<(&str, &str)>,
+        clock: &SharedClock,
+        output: &Path,
+    ) -> Server {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let log = std::fs::OpenOptions::new().create(true).append(true).open(output).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_tidegate"))
             .args(place)
+            .envs(variable)
             .args(["server", "--listen", &format!("127.0.0.1:{port}")])
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
@@ -84,7 +95,7 @@ impl Server {
     }
 
     /// Carries out statements; `Err` while the process dies.
-    fn ksql(&self, statements: &str) -> Result<String, ureq::Error> {
+    pub(crate) fn ksql(&self, statements: &str) -> Result<String, ureq::Error> {
         let body = json!({ "ksql": statements, "streamsProperties": { "ksql.streams.auto.offset.reset": "earliest" } })
             .to_string();
         let url = format!("{}/ksql", self.base);
@@ -120,9 +131,9 @@ enum Feed {
 
 /// What was asked for and what was answered.
 #[derive(Default)]
-struct Load {
+pub(crate) struct Load {
     next: u64,
-    acknowledged: BTreeSet<u64>,
+    pub(crate) acknowledged: BTreeSet<u64>,
 }
 
 impl Load {
@@ -132,7 +143,7 @@ impl Load {
             Feed::Http => while self.insert(server) {},
             Feed::Producer(log) => {
                 while server.child.try_wait().unwrap().is_none() {
-                    self.produce(&**log);
+                    self.produce(&**log, PRODUCED);
                 }
             }
         }
@@ -149,24 +160,26 @@ impl Load {
         true
     }
 
-    fn produce(&mut self, log: &dyn Log) {
+    /// Writes so many rows past the server.
+    pub(crate) fn produce(&mut self, log: &dyn Log, rows: u64) {
         let mut set = RecordSet::default();
-        for id in self.next..self.next + PRODUCED {
+        for id in self.next..self.next + rows {
             let (team, n, time) = fields(id);
             let (key, value) = (id.to_be_bytes(), format!("{{\"TEAM\":\"{team}\",\"N\":{n}}}"));
             set.push(partition::java(&key, PARTITIONS as u32), time as i64, Some(&key), Some(value.as_bytes()));
         }
         log.append("events", &set).unwrap();
-        self.acknowledged.extend(self.next..self.next + PRODUCED);
-        self.next += PRODUCED;
+        self.acknowledged.extend(self.next..self.next + rows);
+        self.next += rows;
     }
 }
 
 /// A small generator (splitmix64): the moments have to be repeatable, not good.
-struct Moments(u64);
+pub(crate) struct Moments(pub(crate) u64);
 
 impl Moments {
-    fn next_ms(&mut self, least: u64, most: u64) -> u64 {
+    /// At least the one, less than the other.
+    pub(crate) fn next_ms(&mut self, least: u64, most: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -241,31 +254,55 @@ fn counted(records: &[Stored]) -> BTreeMap<(String, i64), (i64, i64)> {
     last
 }
 
-/// Reads the topics and compares.
-fn check(log: &dyn Log, load: &Load) {
-    let source = read_topic(log, "events").unwrap();
+/// What is wrong in the topics.
+pub(crate) fn compare(load: &Load, read: &dyn Fn(&str) -> Vec<Stored>) -> Result<(), String> {
+    let source = read("events");
     let ids: BTreeSet<u64> = source.iter().map(id).collect();
-    assert_eq!(ids.len(), source.len(), "an insert stands twice");
+    let mut wrong = Vec::new();
+    if ids.len() < source.len() {
+        wrong.push("an insert stands twice".to_owned());
+    }
     let lost: Vec<_> = load.acknowledged.difference(&ids).collect();
-    assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
-    assert!(!load.acknowledged.is_empty(), "no insert was acknowledged: nothing was tested");
-
-    let mut copied: Vec<u64> = read_topic(log, "copied").unwrap().iter().map(id).collect();
+    if !lost.is_empty() {
+        wrong.push(format!("acknowledged and lost: {lost:?}"));
+    }
+    let mut copied: Vec<u64> = read("copied").iter().map(id).collect();
     copied.sort_unstable();
     let twice: Vec<_> = copied.windows(2).filter(|w| w[0] == w[1]).map(|w| w[0]).collect();
     let missing: Vec<_> = ids.iter().filter(|id| copied.binary_search(id).is_err()).collect();
-    assert!(twice.is_empty() && missing.is_empty(), "in the copy {twice:?} stand twice and {missing:?} are missing");
-    assert_eq!(copied.len(), ids.len(), "the copy holds what the source does not");
+    if !twice.is_empty() || !missing.is_empty() {
+        wrong.push(format!("in the copy {twice:?} stand twice and {missing:?} are missing"));
+    }
+    if copied.iter().any(|id| !ids.contains(id)) {
+        wrong.push("the copy holds what the source does not".to_owned());
+    }
+    let (expected, found) = (expected(&source), counted(&read("counted")));
+    let other = |(window, of): &(&(String, i64), &(i64, i64))| found.get(*window) != Some(*of);
+    let others: Vec<_> = expected.iter().filter(other).map(|(w, of)| (w, of, found.get(w))).collect();
+    if !others.is_empty() || found.len() != expected.len() {
+        wrong.push(format!("windows whose count and sum are not those of the source: {others:?}"));
+    }
+    if wrong.is_empty() { Ok(()) } else { Err(wrong.join("; ")) }
+}
 
+/// Count and sum of every window of the source.
+fn expected(source: &[Stored]) -> BTreeMap<(String, i64), (i64, i64)> {
     let mut expected: BTreeMap<(String, i64), (i64, i64)> = BTreeMap::new();
-    for r in &source {
+    for r in source {
         let value = value(r);
         let team = value["TEAM"].as_str().unwrap().to_owned();
         let window = expected.entry((team, r.timestamp / WINDOW_MS * WINDOW_MS)).or_default();
         window.0 += 1;
         window.1 += value["N"].as_i64().unwrap();
     }
-    assert_eq!(counted(&read_topic(log, "counted").unwrap()), expected, "every window's count is exact");
+    expected
+}
+
+/// Reads the topics and compares.
+fn check(log: &dyn Log, load: &Load) {
+    assert!(!load.acknowledged.is_empty(), "no insert was acknowledged: nothing was tested");
+    let wrong = compare(load, &|topic| read_topic(log, topic).unwrap());
+    assert_eq!(wrong, Ok(()));
 }
 
 /// How long the rest may take once nothing kills any more.
@@ -281,16 +318,20 @@ fn is_finished(engine: &Engine, log: &dyn Log) -> bool {
     })
 }
 
-/// Lets an engine in this process finish what is left, then compares.
-fn finish_and_check(log: Arc<dyn Log>, config: Config, clock: SharedClock, load: &Load) {
+/// Lets an engine in this process finish what is left.
+pub(crate) fn finish(log: &Arc<dyn Log>, config: Config, clock: SharedClock) {
     let engine = Engine::over(log.clone(), config, clock.clone(), Drive::Threads).unwrap();
     let begin = clock.monotonic();
-    while !is_finished(&engine, &*log) {
+    while !is_finished(&engine, &**log) {
         let states: Vec<_> = engine.queries().iter().map(|(id, q)| format!("{id} {:?}", q.state())).collect();
         assert!(clock.monotonic() < begin + FINISH_MAX, "the queries do not catch up: {states:?}");
         clock.sleep(Duration::from_millis(50));
     }
     engine.close();
+}
+
+fn finish_and_check(log: Arc<dyn Log>, config: Config, clock: SharedClock, load: &Load) {
+    finish(&log, config, clock);
     check(&*log, load);
 }
 

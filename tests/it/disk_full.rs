@@ -82,8 +82,15 @@ struct Server<'a> {
 
 impl<'a> Server<'a> {
     fn start(disk: &'a Disk) -> Server<'a> {
+        Server::start_at(disk, &disk.directory, &[])
+    }
+
+    fn start_at(disk: &'a Disk, data: &Path, settings: &[String]) -> Server<'a> {
         let mut command = disk.program(TIDEGATE);
-        command.args(["server", "--listen", "127.0.0.1:0", "--data"]).arg(&disk.directory);
+        command.args(["server", "--listen", "127.0.0.1:0", "--data"]).arg(data);
+        for setting in settings {
+            command.args(["--set", setting]);
+        }
         let mut process = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
         let address = loop {
@@ -154,13 +161,15 @@ fn until(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
+fn skipped() {
+    let _ = writeln!(std::io::stderr(), "skipped: a file system cannot be mounted here (unshare -rm, mount, nsenter)");
+}
+
 #[test]
 fn a_full_disk_is_waited_for_and_nothing_is_lost_or_doubled() {
     let scratch = tempfile::tempdir().unwrap();
     let Some(disk) = Disk::mount(scratch.path()) else {
-        let _ =
-            writeln!(std::io::stderr(), "skipped: a file system cannot be mounted here (unshare -rm, mount, nsenter)");
-        return;
+        return skipped();
     };
     let mut server = Server::start(&disk);
     let create = format!(
@@ -219,4 +228,46 @@ fn a_full_disk_is_waited_for_and_nothing_is_lost_or_doubled() {
     server.until_all("the queries go on", "RUNNING");
     server.until_exact(&acknowledged);
     assert!(server.disk.free() > 0);
+}
+
+/// Rows of a join that go to files, and how many bytes one of them has.
+const JOINED: u32 = 30;
+const JOINED_BYTES: usize = 20_000;
+
+/// The data directory has room; the directory for rows of joins has not.
+#[test]
+fn a_join_waits_for_room_for_its_files() {
+    let (scratch, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let Some(disk) = Disk::mount(scratch.path()) else {
+        return skipped();
+    };
+    let directory = disk.directory.to_string_lossy();
+    let settings = [format!("ksql.streams.state.dir={directory}"), "tidegate.join.memory.bytes=200000".to_owned()];
+    let server = Server::start_at(&disk, data.path(), &settings);
+    server.rows(
+        "CREATE STREAM l (k INT KEY, filler VARCHAR) WITH (KAFKA_TOPIC = 'l', VALUE_FORMAT = 'JSON', PARTITIONS = 1);
+         CREATE STREAM r (k INT KEY, n INT) WITH (KAFKA_TOPIC = 'r', VALUE_FORMAT = 'JSON', PARTITIONS = 1);
+         CREATE STREAM j AS SELECT l.k AS k, LEN(filler) AS length, n FROM l JOIN r WITHIN 1 DAY ON l.k = r.k EMIT CHANGES;",
+    );
+    disk.fill("ballast", 8_192);
+    for k in 0..JOINED {
+        let inserted = server.sql(&format!("INSERT INTO l VALUES ({k}, LPAD('', {JOINED_BYTES}, 'x'));"));
+        assert!(inserted.status.success(), "{}", String::from_utf8_lossy(&inserted.stderr));
+    }
+    let waits = || server.states().into_iter().find(|s| s.starts_with("WAITING"));
+    until("the join waits", || waits().is_some());
+    let said = waits().unwrap_or_default();
+    assert!(said.contains("join") && said.contains(&*directory), "{said}");
+    for k in 0..JOINED {
+        server.rows(&format!("INSERT INTO r VALUES ({k}, {});", k * 7));
+    }
+    fs::remove_file(disk.file("ballast")).unwrap();
+    server.until_all("the join goes on", "RUNNING");
+    let joined = || server.rows("SELECT k, length, n FROM j;");
+    until("every row is joined", || joined().len() >= JOINED as usize);
+    let mut rows = joined();
+    rows.sort_by_key(|row| row["K"].as_u64());
+    let row = |k: u32| json!({ "K": k, "LENGTH": JOINED_BYTES, "N": k * 7 });
+    assert_eq!(rows, (0..JOINED).map(row).collect::<Vec<_>>());
+    assert!(disk.free() < 900_000, "no row went to a file: {} bytes are free", disk.free());
 }

@@ -8,6 +8,8 @@ mod changes;
 mod clients;
 mod contract;
 mod crash;
+mod faults;
+mod proxy;
 mod records;
 mod secure;
 mod sessions;

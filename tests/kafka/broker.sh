@@ -6,6 +6,8 @@
 #   broker.sh secure DIR [PID]  the same with a second listener, SASL_SSL: DIR/secure holds its HOST:PORT, DIR/certs/ca.crt
 #                               the authority of its certificate. alice (SCRAM-SHA-512) and bob (PLAIN) may log in, with
 #                               their names and -secret for passwords.
+#   broker.sh proxied DIR [PID] the same as start with a second listener that tells clients to come to port PROXY_PORT of
+#                               the environment: DIR/proxied holds the HOST:PORT to which a proxy there has to pass them.
 #   broker.sh stop DIR          stops it; DIR stays
 #   broker.sh port DIR          prints HOST:PORT of the running broker
 #   broker.sh pid DIR           prints the broker's process id
@@ -17,7 +19,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 version=4.3.1
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/tidegate/kafka-$version
-secure=no users=()
+secure=no users=() proxy=
 START_SECONDS_MAX=60 # a cold start takes 4 s on a quiet machine
 PORT_TRIES_MAX=5     # another process may take a port between our look and the broker's bind
 
@@ -63,6 +65,11 @@ configure() {
     sed -i -e "s|^\(listeners=.*\)|\1,SASL_SSL://127.0.0.1:$tls|; s|^\(advertised.listeners=.*\)|\1,SASL_SSL://localhost:$tls|" \
       -e "s|^\(listener.security.protocol.map=.*\)|\1,SASL_SSL:SASL_SSL|" "$dir/server.properties"
     sed -e "s|@CERTS@|$dir/certs|g" "$here/secure.properties" >> "$dir/server.properties"
+  }
+  [ -z "$proxy" ] || {
+    sed -i -e "s|^\(listeners=.*\)|\1,PROXIED://127.0.0.1:$tls|; s|^\(advertised.listeners=.*\)|\1,PROXIED://127.0.0.1:$proxy|" \
+      -e "s|^\(listener.security.protocol.map=.*\)|\1,PROXIED:PLAINTEXT|" "$dir/server.properties"
+    echo "127.0.0.1:$tls" > "$dir/proxied"
   }
 }
 
@@ -147,11 +154,15 @@ stop() {
   rm -f "$1/pid"
 }
 
-[ $# -ge 2 ] || fail "usage: broker.sh start DIR [PID] | secure DIR [PID] | stop DIR | port DIR | pid DIR | java ARGS..."
+[ $# -ge 2 ] || fail "usage: broker.sh start DIR [PID] | secure DIR [PID] | proxied DIR [PID] | stop DIR | port DIR | pid DIR | java ARGS..."
 case $1 in
   start) start "$2" "${3:-}" ;;
   secure)
     secure=yes users=(--add-scram 'SCRAM-SHA-512=[name=alice,password=alice-secret]')
+    start "$2" "${3:-}"
+    ;;
+  proxied)
+    proxy=${PROXY_PORT:?the port of the proxy}
     start "$2" "${3:-}"
     ;;
   stop) stop "$2" ;;

@@ -236,6 +236,53 @@ pub enum Program {
     },
 }
 
+/// Visits the direct parts of a program in order of evaluation; `iter` or `iter_mut` says how.
+macro_rules! each_part {
+    ($program:expr, $iter:ident, $visit:expr) => {
+        match $program {
+            Program::Column { .. } | Program::Literal(_) => {}
+            Program::Negate(x) | Program::IsNull(x) | Program::Not(x) => $visit(x),
+            Program::Cast { value, .. } | Program::Field { value, .. } => $visit(value),
+            Program::Guard { inner, .. } => $visit(inner),
+            Program::Arithmetic { left, right, .. } | Program::Compare { left, right, .. } => {
+                $visit(left);
+                $visit(right);
+            }
+            Program::And(x, y)
+            | Program::Or(x, y)
+            | Program::Like { value: x, pattern: y, .. }
+            | Program::Element { array: x, index: y }
+            | Program::Entry { map: x, key: y } => {
+                $visit(x);
+                $visit(y);
+            }
+            Program::In { value, list } => {
+                $visit(value);
+                list.$iter().for_each($visit);
+            }
+            Program::Case { whens, otherwise } => {
+                for (when, then) in whens.$iter() {
+                    $visit(when);
+                    $visit(then);
+                }
+                $visit(otherwise);
+            }
+            Program::Array { items, .. } => items.$iter().for_each($visit),
+            Program::Map { entries, .. } => {
+                for (key, value) in entries.$iter() {
+                    $visit(key);
+                    $visit(value);
+                }
+            }
+            Program::Struct { fields } => fields.$iter().for_each(|(_, p, _)| $visit(p)),
+            Program::Call { args, .. } | Program::Native { args, .. } => args.$iter().for_each($visit),
+            Program::Lambda { args, bodies, .. } => {
+                args.$iter().chain(bodies.$iter().flat_map(|b| b.captures.$iter())).for_each($visit);
+            }
+        }
+    };
+}
+
 impl Program {
     /// An input column.
     pub fn column(index: usize, name: impl Into<Arc<str>>) -> Program {
@@ -348,90 +395,10 @@ impl Program {
 
     /// The direct parts, in order of evaluation.
     fn each<'a>(&'a self, visit: &mut dyn FnMut(&'a Program)) {
-        match self {
-            Program::Column { .. } | Program::Literal(_) => {}
-            Program::Negate(x) | Program::IsNull(x) | Program::Not(x) => visit(x),
-            Program::Cast { value, .. } | Program::Field { value, .. } => visit(value),
-            Program::Guard { inner, .. } => visit(inner),
-            Program::Arithmetic { left, right, .. } | Program::Compare { left, right, .. } => {
-                visit(left);
-                visit(right);
-            }
-            Program::And(x, y)
-            | Program::Or(x, y)
-            | Program::Like { value: x, pattern: y, .. }
-            | Program::Element { array: x, index: y }
-            | Program::Entry { map: x, key: y } => {
-                visit(x);
-                visit(y);
-            }
-            Program::In { value, list } => {
-                visit(value);
-                list.iter().for_each(visit);
-            }
-            Program::Case { whens, otherwise } => {
-                for (when, then) in whens {
-                    visit(when);
-                    visit(then);
-                }
-                visit(otherwise);
-            }
-            Program::Array { items, .. } => items.iter().for_each(visit),
-            Program::Map { entries, .. } => {
-                for (key, value) in entries {
-                    visit(key);
-                    visit(value);
-                }
-            }
-            Program::Struct { fields } => fields.iter().for_each(|(_, p, _)| visit(p)),
-            Program::Call { args, .. } | Program::Native { args, .. } => args.iter().for_each(visit),
-            Program::Lambda { args, bodies, .. } => {
-                args.iter().chain(bodies.iter().flat_map(|b| &b.captures)).for_each(visit);
-            }
-        }
+        each_part!(self, iter, visit);
     }
 
     fn each_mut(&mut self, visit: &mut dyn FnMut(&mut Program)) {
-        match self {
-            Program::Column { .. } | Program::Literal(_) => {}
-            Program::Negate(x) | Program::IsNull(x) | Program::Not(x) => visit(x),
-            Program::Cast { value, .. } | Program::Field { value, .. } => visit(value),
-            Program::Guard { inner, .. } => visit(inner),
-            Program::Arithmetic { left, right, .. } | Program::Compare { left, right, .. } => {
-                visit(left);
-                visit(right);
-            }
-            Program::And(x, y)
-            | Program::Or(x, y)
-            | Program::Like { value: x, pattern: y, .. }
-            | Program::Element { array: x, index: y }
-            | Program::Entry { map: x, key: y } => {
-                visit(x);
-                visit(y);
-            }
-            Program::In { value, list } => {
-                visit(value);
-                list.iter_mut().for_each(visit);
-            }
-            Program::Case { whens, otherwise } => {
-                for (when, then) in whens {
-                    visit(when);
-                    visit(then);
-                }
-                visit(otherwise);
-            }
-            Program::Array { items, .. } => items.iter_mut().for_each(visit),
-            Program::Map { entries, .. } => {
-                for (key, value) in entries {
-                    visit(key);
-                    visit(value);
-                }
-            }
-            Program::Struct { fields } => fields.iter_mut().for_each(|(_, p, _)| visit(p)),
-            Program::Call { args, .. } | Program::Native { args, .. } => args.iter_mut().for_each(visit),
-            Program::Lambda { args, bodies, .. } => {
-                args.iter_mut().chain(bodies.iter_mut().flat_map(|b| &mut b.captures)).for_each(visit);
-            }
-        }
+        each_part!(self, iter_mut, visit);
     }
 }

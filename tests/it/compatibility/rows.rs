@@ -181,7 +181,7 @@ pub(crate) const CLAUSES: &[Row] = &[
     row(
         "Joins of streams WITHIN: INNER, LEFT, RIGHT, FULL OUTER, GRACE PERIOD, several in one statement",
         Yes,
-        "rows beyond 128 MiB for all joins of a process go to files in `ksql.streams.state.dir`, by default a folder of the data directory",
+        "rows beyond `tidegate.join.memory.bytes` (128 MiB for all joins of a process) go to files in `ksql.streams.state.dir` (`--set`), by default a folder of the data directory",
         &[
             "CREATE STREAM x AS SELECT s.id AS id, r.n FROM s JOIN r WITHIN (1 SECOND, 2 SECONDS) GRACE PERIOD 1 SECOND ON s.id = r.id",
             "CREATE STREAM y AS SELECT ROWKEY, s.n, r.n FROM s FULL JOIN r WITHIN 1 SECOND ON s.id = r.id",

@@ -46,6 +46,11 @@ pub(super) fn skipped(test: &str, reason: &str) {
     let _ = writeln!(std::io::stderr(), "SKIPPED kafka::{test}: {}", reason.trim());
 }
 
+/// A broker of one test's own that tells the clients of its second listener to come to a proxy on this port.
+pub(super) fn proxied(test: &str, port: u16) -> Option<Broker> {
+    Broker::start_with("proxied", Some(port)).map_err(|reason| skipped(test, &reason)).ok()
+}
+
 fn script(action: &str, folder: &Path) -> Command {
     let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kafka/broker.sh"));
     command.arg(action).arg(folder).stdin(Stdio::null());
@@ -54,11 +59,19 @@ fn script(action: &str, folder: &Path) -> Command {
 
 impl Broker {
     fn start(action: &'static str) -> Result<Broker, String> {
+        Broker::start_with(action, None)
+    }
+
+    fn start_with(action: &'static str, proxy: Option<u16>) -> Result<Broker, String> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let root = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("kafka");
         remove_leftovers(&root);
         let folder = root.join(format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
-        let output = script(action, &folder).arg(std::process::id().to_string()).output().expect("bash runs");
+        let mut command = script(action, &folder);
+        if let Some(port) = proxy {
+            command.env("PROXY_PORT", port.to_string());
+        }
+        let output = command.arg(std::process::id().to_string()).output().expect("bash runs");
         if output.status.success() {
             let bootstrap = std::fs::read_to_string(folder.join("bootstrap")).expect("the script wrote it");
             return Ok(Broker { folder, bootstrap: bootstrap.trim().to_owned(), action });

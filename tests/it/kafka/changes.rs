@@ -109,3 +109,34 @@ fn a_query_stops_when_its_topic_is_not_the_one_it_began_with() {
     assert_eq!(values(&counts).last().map(String::as_str), Some("{\"N\":3}"));
     second.close();
 }
+
+/// Retention overtakes a query that stands still: it goes on with what is left, as Kafka Streams does.
+#[test]
+fn a_query_goes_on_with_what_retention_has_left() {
+    let Some(broker) = broker::shared("a_query_goes_on_with_what_retention_has_left") else { return };
+    let (log, service) = (connect(&broker.bootstrap), fresh("overtaken_"));
+    let (input, output) = (fresh("overtaken-in"), fresh("overtaken-out"));
+    log.create_topic(&TopicSpec::new(&input, 1)).unwrap();
+    let numbers = |numbers: std::ops::Range<u32>| numbers.map(|n| format!("{{\"N\":{n}}}")).collect::<Vec<_>>();
+    let write = |range| rows(&log, &input, 1, &numbers(range).iter().map(String::as_str).collect::<Vec<_>>());
+    let copied = |engine: &Engine, expected: Vec<String>| {
+        let id = "_COPIED_";
+        until("rows are copied", NOTICED_MAX, || {
+            let state = engine.queries().iter().find(|(q, _)| q.contains(id)).map(|(_, query)| query.state());
+            assert!(!matches!(state, Some(State::Error(_))), "{state:?}");
+            (log.topic(&output).unwrap().is_some() && values(&read_settled(&log, &output, 0)) == expected).then_some(())
+        });
+    };
+    write(0..2);
+    let first = engine(KafkaSettings::new(&broker.bootstrap), &service);
+    run(&first, &format!("CREATE STREAM s (n INT) WITH (KAFKA_TOPIC='{input}', VALUE_FORMAT='JSON');"));
+    run(&first, &format!("CREATE STREAM copied WITH (KAFKA_TOPIC='{output}') AS SELECT n FROM s;"));
+    copied(&first, numbers(0..2));
+    first.close();
+    drop(first);
+    write(2..10);
+    assert_eq!(log.delete_records(&at(&input, 0), 6).unwrap(), 6);
+    let second = engine(KafkaSettings::new(&broker.bootstrap), &service);
+    copied(&second, [numbers(0..2), numbers(6..10)].concat());
+    second.close();
+}

@@ -183,3 +183,36 @@ fn somebody_elses_open_transaction_in_an_output_stays_open() {
     producer.commit_transaction(Duration::from_secs(30)).unwrap();
     assert_eq!(values(&read_settled(&log, &out, 0)), ["theirs", "ours", "ours too"]);
 }
+
+/// Offsets that nobody ends: what a broker leaves that was killed and has forgotten how a transaction ended.
+#[test]
+fn offsets_that_stay_pending_are_named_with_the_way_out() {
+    let test = "offsets_that_stay_pending_are_named_with_the_way_out";
+    let (Some(log), Some(broker)) = (subject(test), broker::shared(test)) else { return };
+    let spec = spec("pending", 1);
+    drop(log.session(&spec).unwrap());
+    let config = |keys: &[(&str, &str)]| {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &broker.bootstrap);
+        for (key, value) in keys {
+            config.set(*key, *value);
+        }
+        config
+    };
+    let wait = Duration::from_secs(10);
+    let keys = [("transactional.id", spec.group.as_str()), ("transaction.timeout.ms", "300000")];
+    let stranger: BaseProducer = config(&keys).create().unwrap();
+    // Of the group by name only: it has no member there.
+    let member: BaseConsumer = config(&[("group.id", &spec.group)]).create().unwrap();
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(&format!("{}-tasks", spec.group), 0, Offset::Offset(7)).unwrap();
+    stranger.init_transactions(wait).unwrap();
+    stranger.begin_transaction().unwrap();
+    stranger.send_offsets_to_transaction(&list, &member.group_metadata().unwrap(), wait).unwrap();
+    let error = log.session(&spec).unwrap_err();
+    assert_eq!(error.kind(), Kind::Io);
+    let text = format!("{error} {error:?}");
+    assert!(text.contains("have been pending for 60 s") && text.contains("kafka-transactions.sh"), "{text}");
+    stranger.abort_transaction(wait).unwrap();
+    log.session(&spec).unwrap();
+}

@@ -33,7 +33,7 @@ impl KafkaSession {
         for other in self.other_owners()? {
             self.shut_out(&other);
         }
-        let list = self.read_tasks()?;
+        let list = self.read_tasks().map_err(|error| self.told_why_unread(error))?;
         let blobs = self.blobs(&list);
         self.text = element(&list, &self.topic, self.spec.tasks as i32).map(|o| o.metadata);
         let kept = self.kept(&blobs);
@@ -43,6 +43,23 @@ impl KafkaSession {
         self.standing = sequence;
         self.mark = self.member.expired();
         Ok(())
+    }
+
+    /// Why committed offsets cannot be read: the broker is away, or something is pending that nobody ends. Everything of
+    /// ours was ended by the new producers, so the broker has forgotten it (see [`super::orphans`]), or somebody else holds
+    /// a transaction open. Whether to commit or to abort that cannot be known here.
+    fn told_why_unread(&self, error: Error) -> Error {
+        if committed_list(&self.hasty, &self.task_list(), ANSWER_WAIT).is_err() {
+            return error;
+        }
+        let (group, seconds) = (&self.spec.group, STABLE_WAIT.as_secs());
+        Error::io(format!("offsets of group {group} have been pending for {seconds} s"))
+            .with_detail("a transaction wrote them and the broker does not end it")
+            .with_hint(format!(
+                "find it with `kafka-transactions.sh find-hanging --topic __consumer_offsets` and, if what the query wrote \
+                 last is not in its topics, end it with `kafka-transactions.sh abort`; the query ({}) then goes on",
+                self.owner
+            ))
     }
 
     /// The input offsets that stand in the blobs.
