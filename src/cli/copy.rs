@@ -4,8 +4,8 @@
 //! COPY (SELECT car, speed FROM readings WHERE speed > 280) TO 'fast.csv' (DELIMITER ';');
 //! ```
 //!
-//! The format is that of FORMAT or of the file's ending: CSV (HEADER, DELIMITER, NULL), JSON with one object a line (an array
-//! with ARRAY), or an Arrow IPC file. The rows go into a file beside it that gets the name when all of them are there, so
+//! The format is that of FORMAT or of the file's ending: CSV (HEADER, DELIMITER, NULL), JSON with one object a line (with
+//! ARRAY an array), or an Arrow IPC file. The rows go into a file beside it that gets the name when all of them are there, so
 //! that nobody ever reads half of an answer. A file that exists is kept unless OVERWRITE is said.
 
 use super::render::{WAIT, quoted};

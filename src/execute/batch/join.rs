@@ -5,7 +5,7 @@
 //! its own (it says "no match" before it knows): it waits as long as it would have kept its rows.
 
 use super::nodes::external;
-use super::read::Snapshot;
+use super::snapshot::Snapshot;
 use super::{Counts, History};
 use crate::error::{Error, Kind, Result};
 use crate::execute::intake::Intake;

@@ -15,11 +15,13 @@ mod bounds;
 mod join;
 mod join_tables;
 mod kept;
+mod magic;
 mod nodes;
 mod planner;
 mod read;
 mod scanned;
 mod sessions;
+mod snapshot;
 mod spill;
 mod table;
 

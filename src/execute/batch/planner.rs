@@ -9,7 +9,7 @@ use crate::execute::batch::sessions::Sessions;
 use crate::execute::batch::spill::Spill;
 use crate::execute::batch::table::BatchTable;
 use crate::execute::batch::{Counts, History};
-use crate::execute::batch::{join, join_tables};
+use crate::execute::batch::{join, join_tables, magic};
 use crate::plan::call;
 use crate::plan::nodes::{Compute, Explode, Keep, Rekey, TimeWindow, downcast};
 use crate::plan::table::{Origin, SourceTable};
@@ -69,7 +69,9 @@ pub(super) async fn sql(query: &Query, history: &History, catalog: &Catalog, cou
         let table = BatchTable::new(source, &shown, history, counts)?;
         context.register_table(TableReference::bare(source.name.clone()), Arc::new(table))?;
     }
-    let statement = Statement::Query(Box::new(query.clone()));
+    let mut query = query.clone();
+    magic::timestamps(&mut query)?;
+    let statement = Statement::Query(Box::new(query));
     let statement = datafusion::sql::parser::Statement::Statement(Box::new(statement));
     let plan = context.state().statement_to_plan(statement).await?;
     physical(&context, &plan).await
