@@ -56,7 +56,12 @@ fn enclosed(reader: &mut Reader<'_>) -> Result<(String, usize)> {
 
 /// `HEADER`, `FORMAT csv`, `DELIMITER ';'`
 fn option(reader: &mut Reader<'_>) -> Result<(Name, String)> {
-    let name = reader.name("an option: FORMAT, HEADER, DELIMITER, NULL, ARRAY or OVERWRITE")?;
+    // NULL is no name elsewhere.
+    let name = match reader.word(0) {
+        "" => return reader.unexpected("an option: FORMAT, HEADER, DELIMITER, NULL, ARRAY or OVERWRITE", &[]),
+        word => Name { value: word.to_owned(), span: reader.place(0) },
+    };
+    reader.skip(1);
     let value = match reader.token(0).clone() {
         Token::SingleQuotedString(_) => reader.string("a value")?,
         Token::Word(word) => {

@@ -59,7 +59,7 @@ impl Display for CopyTo {
         if self.options.is_empty() {
             return Ok(());
         }
-        let options: Vec<String> = self.options.iter().map(|(n, value)| format!("{n} {}", Text(value))).collect();
+        let options: Vec<String> = self.options.iter().map(|(n, value)| format!("{} {}", n.value, Text(value))).collect();
         write!(f, " ({})", options.join(", "))
     }
 }

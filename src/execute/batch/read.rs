@@ -265,7 +265,9 @@ impl Head {
     fn poll(&mut self) -> Result<()> {
         let Some(end) = self.spans.front().map(|s| s.offsets.end) else { return Ok(()) };
         let before = (self.reader.position(0), self.reader.bytes_read());
-        let fetched = self.reader.poll(BATCH_ROWS, POLL)?;
+        // Not beyond what is wanted: that would be read for nothing.
+        let left = usize::try_from(end.saturating_sub(before.0)).unwrap_or(1);
+        let fetched = self.reader.poll(left.clamp(1, BATCH_ROWS), POLL)?;
         let mut payload = 0;
         for run in fetched.runs() {
             run.for_each(|record| {
