@@ -38,9 +38,15 @@ faults FAULTS="100" KILLS="20":
 deep SEEDS="10000":
     TIDEGATE_LAW_SEEDS={{SEEDS}} TIDEGATE_SIMULATION_SEEDS={{SEEDS}} cargo test --test it law simulation oracle
 
-# Damaged statements, payloads and files against the parser, the planner and all decoders, as long as before a release.
+# Damaged statements, payloads and files against the parser, the planner and all decoders, as long as before a release; with
+# cargo-fuzz and a nightly compiler also what libFuzzer comes up with, whose first build takes as long as Tidegate's own.
 fuzz SECONDS="600":
     TIDEGATE_FUZZ_SECONDS={{SECONDS}} cargo test --test it fuzz:: -- --nocapture
+    if cargo +nightly fuzz --version > /dev/null 2>&1; then \
+      for target in parse plan json delimited kafka protobuf; do \
+        cargo +nightly fuzz run --fuzz-dir tests/fuzz --sanitizer none -D $target -- -max_total_time={{SECONDS}} -max_len=4096 || exit 1; \
+      done; \
+    else echo "skipped: cargo-fuzz or a nightly compiler is not installed"; fi
 
 # Measure the pipelines.
 bench OUT="pipelines.jsonl":

@@ -131,7 +131,8 @@ impl Error {
         self
     }
 
-    /// Asks for the place in words before the message: `{line}` and `{column}` stand for it.
+    /// Asks for the place in words before the message: `{line}` and `{column}` stand for it, `{behind}` for the column after it,
+    /// which is what ksqlDB tells of some places.
     pub fn told_as(mut self, words: &'static str) -> Error {
         self.0.place = Some(words);
         self
@@ -145,6 +146,7 @@ impl Error {
             let last = before.rsplit('\n').next().unwrap_or(before).chars().count();
             let column = if lines == 0 { column + last } else { last + 1 };
             let told = words.replace("{line}", &(line + lines).to_string()).replace("{column}", &column.to_string());
+            let told = told.replace("{behind}", &(column + 1).to_string());
             self.0.message.insert_str(0, &told);
         }
         self

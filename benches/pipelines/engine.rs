@@ -11,7 +11,7 @@ use std::time::Duration;
 use tidegate::config::{Config, LogConfig};
 use tidegate::engine::Engine;
 use tidegate::engine::session::Session;
-use tidegate::execute::execution::{Execution, ExecutionSpec, Progress, Target};
+use tidegate::execute::execution::{Execution, ExecutionSpec, Guarantee, Progress, Target};
 use tidegate::execute::scratch::{MEMORY_BYTES, Scratch};
 use tidegate::execute::watch::TopicWatch;
 use tidegate::execute::{ChangeBatch, Mode, compile};
@@ -86,6 +86,7 @@ impl Bench<'_> {
         };
         let plan = plan::push_query(select, &self.engine.catalog(), &Settings::of(&self.engine.config().properties)?)?;
         let spec = ExecutionSpec {
+            guarantee: Guarantee::ExactlyOnce,
             late_topic: None,
             scratch: Scratch::new(std::env::temp_dir(), MEMORY_BYTES),
             watch: TopicWatch::new(),

@@ -1,11 +1,11 @@
-//! ALTER STREAM|TABLE, and ASSERT TOPIC, which waits for the world to be as it should.
+//! ALTER STREAM|TABLE, and ASSERT, which waits for the world to be as it should.
 
 use super::Engine;
 use super::apply::status;
 use super::command_log::Effect;
 use super::entity::Entity;
 use super::session::Session;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Span};
 use crate::parse::statement::{Alter, AssertTopic, Parsed, PropertyValue, SourceKind};
 use crate::plan;
 use std::time::Duration;
@@ -70,6 +70,15 @@ impl Engine {
         }
         Ok((!wrong.is_empty()).then(|| format!("Topic {name} is not as expected. {}.", wrong.join(". "))))
     }
+}
+
+/// The answer to every ASSERT SCHEMA, NOT EXISTS too: a registry that is not there can be asked nothing, so that ksqlDB fails
+/// at once in the same way.
+pub(super) fn no_registry(parsed: &Parsed) -> Error {
+    Error::statement("Cannot check schema existence: KSQL is not configured to use a schema registry.")
+        .with_hint("Tidegate does not speak to a schema registry yet")
+        .with_code(ASSERTION_FAILED)
+        .at(Span::new(0, parsed.text.len()))
 }
 
 /// What WITH asks of the topic.

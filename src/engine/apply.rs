@@ -12,7 +12,7 @@ use super::{Drive, Engine, QueryText, State};
 use crate::catalog::{Catalog, QueryInfo, Source};
 use crate::error::{Error, Result};
 use crate::execute::compile;
-use crate::execute::execution::{ExecutionSpec, Target};
+use crate::execute::execution::{ExecutionSpec, Guarantee, Target};
 use crate::execute::pipeline::Pipeline;
 use crate::execute::{Mode, stages, upgrade};
 use crate::format::Encoder;
@@ -199,6 +199,7 @@ impl Engine {
             begin: None,
             commit_interval: millis("commit.interval.ms").unwrap_or(self.inner.config.commit_interval()),
             emit_interval: millis("emit.interval.ms").unwrap_or(EMIT_INTERVAL),
+            guarantee: guarantee(properties),
             late_topic: None,
             scratch: self.inner.scratch.clone(),
             watch: self.inner.watch.clone(),
@@ -348,6 +349,14 @@ impl Engine {
         self.inner.commands.append(&*self.inner.log, &command, self.inner.clock.now_ms())?;
         state.next += 1;
         Ok(command.sequence as i64)
+    }
+}
+
+/// Exactly once, unless a session has asked for less.
+fn guarantee(properties: &BTreeMap<String, String>) -> Guarantee {
+    match properties.get("processing.guarantee").map(String::as_str) {
+        Some("at_least_once") => Guarantee::AtLeastOnce,
+        _ => Guarantee::ExactlyOnce,
     }
 }
 

@@ -197,6 +197,7 @@ impl Engine {
             Statement::DropType { name, if_exists } => self.drop_type(name, *if_exists, parsed, session)?,
             Statement::Alter(alter) => self.alter_source(alter, parsed, session)?,
             Statement::AssertTopic(assert) => self.assert_topic(assert)?,
+            Statement::AssertSchema(_) => return Err(alter::no_registry(parsed)),
             Statement::Drop(drop) => self.drop_source(drop, parsed, session)?,
             Statement::Terminate(id) => self.terminate(id.as_deref(), parsed, session)?,
             Statement::Pause(id) => self.pause(id.as_deref(), true, parsed, session)?,

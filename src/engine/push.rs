@@ -14,6 +14,8 @@ use crate::execute::{ChangeBatch, compile};
 use crate::log::Start;
 use crate::parse::statement::Select;
 use crate::plan::{self, Settings};
+use arrow::array::{Array, ArrayRef, BooleanArray};
+use arrow::compute::filter;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
@@ -26,14 +28,48 @@ const TURN_WAIT: Duration = Duration::from_millis(200);
 /// How long the query waits before it looks again whether a full channel has room or its reader is gone.
 const FULL_WAIT: Duration = Duration::from_millis(5);
 
-#[expect(clippy::large_enum_variant, reason = "nearly every message is rows")]
 enum Message {
-    Rows(ChangeBatch),
+    Rows(Told),
     /// What keeps the query from going on; `None` = nothing any more.
     Trouble(Option<String>),
     /// Records that could not be used: how many in all, and the last of them.
     Skipped(u64, BadRecord),
     Failed(Error),
+}
+
+/// What a reader is told of a batch.
+struct Told {
+    columns: Vec<ArrayRef>,
+    /// Rows that are gone; empty = none is.
+    tombstones: Vec<bool>,
+}
+
+impl Told {
+    /// A change of a table without a value says that its row is gone. A stream's record without one says nothing, and is
+    /// left out as in ksqlDB.
+    fn of(batch: ChangeBatch, table: bool) -> Result<Told> {
+        let (mut columns, mut tombstones) = (batch.new.columns, vec![]);
+        if let Some(present) = batch.new.present.filter(|p| p.null_count() > 0) {
+            if table {
+                tombstones = present.iter().map(|p| !p).collect();
+            } else {
+                let kept = BooleanArray::new(present.into_inner(), None);
+                columns = columns.iter().map(|c| filter(c, &kept)).collect::<std::result::Result<_, _>>()?;
+            }
+        }
+        Ok(Told { columns, tombstones })
+    }
+
+    fn len(&self) -> usize {
+        self.columns.first().map_or(0, |column| column.len())
+    }
+
+    fn truncate(&mut self, rows: usize) {
+        if rows < self.len() {
+            self.columns.iter_mut().for_each(|column| *column = column.slice(0, rows));
+            self.tombstones.truncate(rows);
+        }
+    }
 }
 
 /// Rows of a push query.
@@ -68,7 +104,7 @@ impl Engine {
         let listed = pushes::Push { id, sql, stop: stop.clone(), waker: execution.waker(), progress: progress.clone() };
         let listed = self.inner.pushes.list(listed);
         let clock = self.inner.clock.clone();
-        let push = Push { execution, progress, sender, stop, clock };
+        let push = Push { execution, table: plan.table, progress, sender, stop, clock };
         std::thread::Builder::new().name("push query".to_owned()).spawn(move || push.run())?;
         let (left, trouble, skipped) = (plan.limit, None, None);
         let from_now_on = start == Start::Latest;
@@ -79,6 +115,7 @@ impl Engine {
 /// The thread's side.
 struct Push {
     execution: Execution,
+    table: bool,
     progress: Arc<Progress>,
     sender: SyncSender<Message>,
     stop: Arc<AtomicBool>,
@@ -105,7 +142,12 @@ impl Push {
                         }
                     }
                     for batch in turn.rows {
-                        if !self.send(Message::Rows(batch)) {
+                        let message = match Told::of(batch, self.table) {
+                            Ok(told) if told.len() == 0 => continue,
+                            Ok(told) => Message::Rows(told),
+                            Err(e) => Message::Failed(e),
+                        };
+                        if !self.send(message) {
                             return;
                         }
                     }
@@ -134,14 +176,6 @@ impl Push {
     }
 }
 
-fn rows(batch: ChangeBatch) -> RowEvent {
-    let tombstones = match &batch.new.present {
-        None => Vec::new(),
-        Some(present) => present.iter().map(|p| !p).collect(),
-    };
-    RowEvent::Rows { columns: batch.new.columns, tombstones }
-}
-
 impl RowStream for PushStream {
     fn columns(&self) -> &[OutputColumn] {
         &self.columns
@@ -160,12 +194,12 @@ impl RowStream for PushStream {
             return Ok(RowEvent::Done(Some("Limit Reached".to_owned())));
         }
         match self.rows.recv_timeout(timeout) {
-            Ok(Message::Rows(mut batch)) => {
+            Ok(Message::Rows(mut told)) => {
                 if let Some(left) = &mut self.left {
-                    batch = batch.slice(0, batch.len().min(usize::try_from(*left).unwrap_or(usize::MAX)));
-                    *left -= batch.len() as u64;
+                    told.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
+                    *left -= told.len() as u64;
                 }
-                Ok(rows(batch))
+                Ok(RowEvent::Rows { columns: told.columns, tombstones: told.tombstones })
             }
             Ok(Message::Trouble(text)) => {
                 self.trouble = text;

@@ -44,6 +44,8 @@ pub const INTAKE_ROWS: usize = 2_048;
 pub const QUEUED_RECORDS_MAX: usize = 65_536;
 /// Unsent output (and undo images behind it) that end an epoch early: memory is bounded by it, a transaction stays short.
 pub const EPOCH_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Rows under at-least-once that are delivered although more of them are at hand: one request's worth.
+pub const DELIVERY_BYTES: usize = 1024 * 1024;
 /// Bad records described one by one per query and turn; more are only counted.
 pub const BAD_RECORDS_KEPT: usize = 1_000;
 
@@ -54,6 +56,16 @@ pub enum Target {
     Topic(Arc<Source>),
     /// To whoever asked: nothing is stored.
     Rows,
+}
+
+/// What a failure may do to rows that a topic already holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Guarantee {
+    /// Nothing: rows are visible with the commit that covers their inputs.
+    #[default]
+    ExactlyOnce,
+    /// They may be written again: rows are visible as soon as they are emitted. State and offsets stay exact.
+    AtLeastOnce,
 }
 
 /// What to run and how.
@@ -75,6 +87,8 @@ pub struct ExecutionSpec {
     pub commit_interval: Duration,
     /// Longest time between emissions while lagging.
     pub emit_interval: Duration,
+    /// When rows leave.
+    pub guarantee: Guarantee,
     /// Where late rows are kept; only for [`Target::Topic`].
     pub late_topic: Option<String>,
     /// Where joins put what does not fit into memory.
@@ -134,6 +148,7 @@ pub struct Execution {
     commits: u64,
     last_commit: Duration,
     last_emit: Duration,
+    last_delivery: Duration,
     retry_at: Option<Duration>,
     progress: Arc<Progress>,
     rows: Vec<ChangeBatch>,
@@ -186,6 +201,7 @@ impl Execution {
             commits: 0,
             last_commit: clock.monotonic(),
             last_emit: clock.monotonic(),
+            last_delivery: clock.monotonic(),
             retry_at: None,
             rows: Vec::new(),
             bad: Vec::new(),
@@ -340,8 +356,9 @@ impl Execution {
         if !self.dirty {
             return wait;
         }
-        // In `Last`, changed groups wait for the intake to run empty: a short poll tells.
-        if self.stages.has_unemitted() {
+        // In `Last`, changed groups wait for the intake to run empty: a short poll tells. So do rows to be delivered.
+        let undelivered = self.spec.guarantee == Guarantee::AtLeastOnce && !self.pending.is_empty();
+        if self.stages.has_unemitted() || undelivered {
             return Duration::ZERO;
         }
         wait.min((self.last_commit + self.spec.commit_interval).saturating_sub(self.clock.monotonic()))

@@ -16,6 +16,7 @@
 mod admin;
 mod ddl;
 mod dialect;
+mod expansion;
 mod files;
 mod lex;
 mod print;
@@ -28,6 +29,7 @@ mod types;
 mod variables;
 pub mod words;
 
+pub use expansion::QUERY_PARTS_MAX;
 pub use lex::{
     NESTING_MAX, OPERATORS_MAX, QUERY_NESTING_MAX, SET_OPERATIONS_MAX, STATEMENT_BYTES_MAX, TOKENS_MAX, span_of,
 };
@@ -169,6 +171,11 @@ fn any(text: &str, tokens: &[TokenWithSpan], reader: &mut Reader<'_>, from: usiz
         "ALTER" if matches!(reader.word(1), "STREAM" | "TABLE") => ddl::alter(reader),
         "ASSERT" if reader.at_words(&["ASSERT", "TOPIC"]) || reader.at_words(&["ASSERT", "NOT", "EXISTS", "TOPIC"]) => {
             admin::assert_topic(reader)
+        }
+        "ASSERT"
+            if reader.at_words(&["ASSERT", "SCHEMA"]) || reader.at_words(&["ASSERT", "NOT", "EXISTS", "SCHEMA"]) =>
+        {
+            admin::assert_schema(reader)
         }
         "ALTER" | "ASSERT" | "RUN" => admin::unsupported(reader),
         _ => reader.unexpected("a statement", words::STATEMENTS),

@@ -1,9 +1,9 @@
 //! Statements as text: what is printed reads back as the same statement.
 
 use super::statement::{
-    Alter, AssertTopic, ColumnDef, Constraint, CopyTo, CreateAs, CreateSource, CreateType, Drop, Emit, InsertSelect,
-    InsertValues, Join, JoinKind, Name, Print, Properties, PropertyValue, Relation, Select, SelectItem, Show,
-    SourceKind, Statement, Within,
+    Alter, AssertSchema, AssertTopic, ColumnDef, Constraint, CopyTo, CreateAs, CreateSource, CreateType, Drop, Emit,
+    InsertSelect, InsertValues, Join, JoinKind, Name, Print, Properties, PropertyValue, Relation, Select, SelectItem,
+    Show, SourceKind, Statement, Within,
 };
 use super::tree::printable;
 use super::words::written;
@@ -32,6 +32,7 @@ impl Display for Statement {
             Statement::Drop(s) => s.fmt(f),
             Statement::Alter(s) => s.fmt(f),
             Statement::AssertTopic(s) => s.fmt(f),
+            Statement::AssertSchema(s) => s.fmt(f),
             Statement::Terminate(id) => write!(f, "TERMINATE {}", QueryId(id)),
             Statement::Pause(id) => write!(f, "PAUSE {}", QueryId(id)),
             Statement::Resume(id) => write!(f, "RESUME {}", QueryId(id)),
@@ -59,7 +60,8 @@ impl Display for CopyTo {
         if self.options.is_empty() {
             return Ok(());
         }
-        let options: Vec<String> = self.options.iter().map(|(n, value)| format!("{} {}", n.value, Text(value))).collect();
+        let options: Vec<String> =
+            self.options.iter().map(|(n, value)| format!("{} {}", n.value, Text(value))).collect();
         write!(f, " ({})", options.join(", "))
     }
 }
@@ -290,6 +292,22 @@ impl Display for AssertTopic {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         write!(f, "ASSERT {}TOPIC {}", on(!self.exists, "NOT EXISTS "), Text(&self.topic))?;
         with(f, &self.with)?;
+        match self.timeout_ms {
+            Some(ms) => write!(f, " TIMEOUT {}", Millis(ms)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Display for AssertSchema {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        write!(f, "ASSERT {}SCHEMA", on(!self.exists, "NOT EXISTS "))?;
+        if let Some(subject) = &self.subject {
+            write!(f, " SUBJECT {}", Text(subject))?;
+        }
+        if let Some(id) = self.id {
+            write!(f, " ID {id}")?;
+        }
         match self.timeout_ms {
             Some(ms) => write!(f, " TIMEOUT {}", Millis(ms)),
             None => Ok(()),

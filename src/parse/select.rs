@@ -1,6 +1,7 @@
 //! Queries: ksqlDB's SELECT with its fixed order of clauses, and beyond it whatever SQL sqlparser reads.
 
 use super::dialect::KsqlDialect;
+use super::expansion;
 use super::lex::{bytes_of, span_of};
 use super::reader::Reader;
 use super::statement::{Emit, Join, JoinKind, Name, Relation, Select, SelectItem, Statement, Within};
@@ -50,6 +51,7 @@ fn batch(reader: &mut Reader<'_>) -> Result<Box<Query>> {
     let mut query = reader.lift(read)?;
     reader.expect_end(CLAUSES)?;
     only_reads(&query.body)?;
+    expansion::check(&query)?;
     tree::normalise_query(&mut query)?;
     Ok(query)
 }

@@ -63,6 +63,8 @@ pub enum Statement {
     Alter(Alter),
     /// `ASSERT [NOT EXISTS] TOPIC name [WITH (...)] [TIMEOUT n unit]`
     AssertTopic(AssertTopic),
+    /// `ASSERT [NOT EXISTS] SCHEMA [SUBJECT name] [ID n] [TIMEOUT n unit]`
+    AssertSchema(AssertSchema),
     /// `TERMINATE id` or `TERMINATE ALL` (`None`).
     Terminate(Option<String>),
     /// `PAUSE id` or `PAUSE ALL` (`None`).
@@ -405,6 +407,19 @@ pub struct AssertTopic {
     pub topic: String,
     /// WITH: what it has to look like.
     pub with: Properties,
+    /// TIMEOUT.
+    pub timeout_ms: Option<i64>,
+}
+
+/// ASSERT SCHEMA: at least one of SUBJECT and ID.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AssertSchema {
+    /// False = NOT EXISTS.
+    pub exists: bool,
+    /// SUBJECT, as written.
+    pub subject: Option<String>,
+    /// ID.
+    pub id: Option<u64>,
     /// TIMEOUT.
     pub timeout_ms: Option<i64>,
 }

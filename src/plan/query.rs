@@ -36,6 +36,8 @@ pub struct TransientPlan {
     pub logical: LogicalPlan,
     /// Columns of the answer, in order; the value columns of what comes out.
     pub columns: Vec<Column>,
+    /// A table's changes: one without a value says that its row is gone.
+    pub table: bool,
     /// Rows after which it ends.
     pub limit: Option<u64>,
     /// Streams and tables that it reads.
@@ -158,7 +160,7 @@ pub fn push_query(select: &Select, catalog: &Catalog, settings: &Settings) -> Re
     let columns = (vec![], bound.value.clone());
     let logical = Sink::plan(None, columns, bound.window, bound.table, None, bound.plan);
     let reads = bound.reads;
-    Ok(TransientPlan { logical, columns: bound.value, limit: select.limit, reads })
+    Ok(TransientPlan { logical, columns: bound.value, table: bound.table, limit: select.limit, reads })
 }
 
 /// What ksqlDB's own queries without EMIT cannot do.

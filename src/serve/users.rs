@@ -69,7 +69,8 @@ impl Role {
             | Statement::Unset(_)
             | Statement::Define { .. }
             | Statement::Undefine(_)
-            | Statement::AssertTopic(_) => Role::Reader,
+            | Statement::AssertTopic(_)
+            | Statement::AssertSchema(_) => Role::Reader,
             Statement::Drop(_) | Statement::DropType { .. } => Role::Admin,
             _ => Role::Writer,
         }

@@ -1,10 +1,8 @@
 //! Exact decimal arithmetic for DECIMAL: casts, comparisons, rounding. A DECIMAL's text is always plain: `-0.05`.
 
+use super::numeral::Numeral;
 use arrow::datatypes::i256;
 use std::cmp::Ordering;
-
-/// Exponents beyond this cannot belong to a DECIMAL of 76 digits or to a DOUBLE; larger ones are not worth computing.
-const EXPONENT_MAX: i32 = 400;
 
 /// Significant digits and the exponent of the first one.
 fn digits_of(text: &str) -> (String, i32) {
@@ -30,33 +28,7 @@ pub struct Exact {
 impl Exact {
     /// What `new BigDecimal(text)` reads, up to 76 digits.
     pub fn parse(text: &str) -> Option<Exact> {
-        let (mantissa, exponent) = match text.split_once(['e', 'E']) {
-            Some((m, e)) => (m, e.strip_prefix('+').unwrap_or(e).parse::<i32>().ok()?),
-            None => (text, 0),
-        };
-        if !(-EXPONENT_MAX..=EXPONENT_MAX).contains(&exponent) {
-            return None;
-        }
-        let (negative, digits) = match mantissa.as_bytes().first()? {
-            b'-' => (true, &mantissa[1..]),
-            b'+' => (false, &mantissa[1..]),
-            _ => (false, mantissa),
-        };
-        let (mut unscaled, mut scale, mut point, mut any) = (i256::ZERO, 0i32, false, false);
-        for byte in digits.bytes() {
-            match byte {
-                b'0'..=b'9' => {
-                    any = true;
-                    let digit = i256::from_i128(i128::from(byte - b'0'));
-                    unscaled = unscaled.checked_mul(i256::from_i128(10))?.checked_add(digit)?;
-                    scale = scale.checked_add(i32::from(point))?;
-                }
-                b'.' if !point => point = true,
-                _ => return None,
-            }
-        }
-        let unscaled = if negative { unscaled.wrapping_neg() } else { unscaled };
-        any.then_some(Exact { unscaled, scale: scale - exponent })
+        Numeral::parse(text.as_bytes())?.exact()
     }
 
     /// The decimal number that `Double.toString` prints: what `BigDecimal.valueOf` makes of a DOUBLE.

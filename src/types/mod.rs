@@ -10,6 +10,7 @@ pub mod exact;
 pub mod java_time;
 mod names;
 pub mod number;
+pub mod numeral;
 pub mod temporal;
 pub mod text;
 pub mod time;

@@ -8,7 +8,7 @@ mod writer;
 use crate::batches::{Dice, cuts};
 use crate::plan::{Done, World};
 use arrow::array::{Array, ArrayRef};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::time::Duration;
 use tidegate::catalog::Format;
@@ -293,6 +293,8 @@ fn random_expressions_mean_the_same_by_row_in_a_batch_and_in_history() {
         }
     }
     let counts = format!("{taken} expressions, {refused} refused, {entries} entries in the log");
+    let names: BTreeSet<&str> = overloads.iter().map(|(entry, _)| entry.name).collect();
+    eprintln!("# {counts}, by {} overloads of {} functions", overloads.len(), names.len());
     assert!(findings.is_empty(), "{} findings in {counts}:\n{}", findings.len(), findings.join("\n"));
     if seeds() == SEEDS {
         let missing: Vec<String> =

@@ -4,16 +4,13 @@
 //! Each test goes on for `TIDEGATE_FUZZ_SECONDS` (default 20); `TIDEGATE_FUZZ_SEED` begins elsewhere. What fails names its
 //! seed.
 
+pub(crate) mod targets;
+
 use crate::batches::Dice;
-use crate::harness::golden::Golden;
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
-use tidegate::catalog::Catalog;
-use tidegate::execute::compile;
-use tidegate::parse::statement::{Parsed, Statement};
-use tidegate::parse::{is_complete, parse, parse_with, split, words};
-use tidegate::plan::{self, Created, Facts, Settings, TopicFact};
+use targets::{File, Planned, corpus, parser_stands};
+use tidegate::parse::words;
 use tidegate::types::clock::SystemClock;
 
 /// How long each test goes on, unless the environment says otherwise.
@@ -22,31 +19,6 @@ const SECONDS: u64 = 20;
 const CASE_MAX: Duration = Duration::from_secs(5);
 /// Longest text that mutation may make.
 const TEXT_MAX: usize = 20_000;
-
-/// The statements of one file, in order.
-type File = Vec<String>;
-
-fn files(folder: &Path, found: &mut Vec<File>) {
-    let mut entries: Vec<_> = fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
-    entries.sort();
-    for path in entries {
-        if path.is_dir() {
-            files(&path, found);
-        } else if path.extension().is_some_and(|e| e == "test") {
-            let golden = Golden::parse(&fs::read_to_string(&path).unwrap()).unwrap();
-            let spoken = golden.blocks.iter().filter(|b| !b.command.starts_with("produce"));
-            found.push(spoken.flat_map(|b| split(&b.body)).map(|p| p.text.to_owned()).collect());
-        }
-    }
-}
-
-fn corpus() -> Vec<File> {
-    let mut found = Vec::new();
-    files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("queries"), &mut found);
-    found.retain(|file: &File| !file.is_empty());
-    assert!(found.iter().map(Vec::len).sum::<usize>() > 200, "the corpus is gone");
-    found
-}
 
 const PIECES: &[&str] = &[
     "(",
@@ -214,95 +186,27 @@ fn go_on(files: &[File], mut look: impl FnMut(usize, &str)) -> u64 {
     })
 }
 
+/// Where `queries/` is.
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
 #[test]
 fn the_parser_stands_any_text() {
-    let files = corpus();
+    let files = corpus(root());
     let mut read = 0;
-    let looked = go_on(&files, |_, text| {
-        is_complete(text);
-        let Ok(all) = parse(text) else { return };
-        read += 1;
-        for parsed in all.iter().filter(|p| !matches!(p.statement, Statement::Unsupported { .. })) {
-            let printed = parsed.statement.to_string();
-            let again = parse(&printed).unwrap_or_else(|e| panic!("printed as {printed}: {e:?}"));
-            assert_eq!(again.len(), 1, "printed as {printed}");
-            assert_eq!(again[0].statement, parsed.statement, "printed as {printed}");
-        }
-    });
+    let looked = go_on(&files, |_, text| read += u64::from(parser_stands(text)));
     assert!(read > looked / 20, "{read} of {looked} were statements");
-}
-
-/// What a file's statements find when they are planned.
-#[derive(Clone, Default)]
-struct Planned {
-    catalog: Catalog,
-    facts: Facts,
-}
-
-impl Planned {
-    fn of(file: &File) -> Planned {
-        let mut planned = Planned::default();
-        for statement in file {
-            // Some statements of the corpus are meant to be refused.
-            if let Ok(all) = parse_with(statement, planned.catalog.types()) {
-                all.iter().for_each(|parsed| drop(planned.take(parsed)));
-            }
-        }
-        planned
-    }
-
-    fn put(&mut self, source: tidegate::catalog::Source) {
-        let fact = TopicFact { partitions: source.partitions, replicas: 1 };
-        self.facts.topics.insert(source.topic.clone(), fact);
-        self.catalog.put(source);
-    }
-
-    fn take(&mut self, parsed: &Parsed) -> tidegate::error::Result<()> {
-        let settings = Settings { value_format: None, ..Settings::default() };
-        let (catalog, facts) = (&self.catalog, &self.facts);
-        match &parsed.statement {
-            Statement::CreateSource(create) => {
-                if let Created::New(made) = plan::create_source(create, catalog, facts, &settings, &parsed.text)? {
-                    self.put(made.source);
-                }
-            }
-            Statement::CreateAs(create) => {
-                if let Created::New(made) = plan::create_as(create, "Q", catalog, facts, &settings, &parsed.text)? {
-                    compile::pipeline(&made.logical)?;
-                    self.put(made.sink);
-                }
-            }
-            Statement::CreateType(create) => self.catalog.put_type(create.name.value.clone(), create.ty.clone()),
-            Statement::Alter(alter) => self.put(plan::alter_source(alter, catalog, &parsed.text)?),
-            Statement::InsertValues(insert) => drop(plan::insert_values(insert, catalog)?),
-            Statement::InsertSelect(insert) => {
-                compile::pipeline(&plan::insert_select(insert, "Q", catalog, &settings)?.logical)?;
-            }
-            Statement::Select(select) if select.emit.is_some() => {
-                compile::pipeline(&plan::push_query(select, catalog, &settings)?.logical)?;
-            }
-            Statement::Select(select) => drop(plan::batch_query(select, catalog, &settings)?),
-            _ => {}
-        }
-        Ok(())
-    }
 }
 
 #[test]
 fn the_planner_stands_any_statement() {
-    let files = corpus();
+    let files = corpus(root());
     let worlds: Vec<Planned> = files.iter().map(Planned::of).collect();
     let (mut tried, mut made) = (0, 0);
     let looked = go_on(&files, |at, text| {
-        let Ok(all) = parse_with(text, worlds[at].catalog.types()) else { return };
-        let mut world = worlds[at].clone();
-        for parsed in &all {
-            tried += 1;
-            match world.take(parsed) {
-                Ok(()) => made += 1,
-                Err(e) => assert_ne!(e.kind(), tidegate::error::Kind::Bug, "{e:?}"),
-            }
-        }
+        let (statements, planned) = worlds[at].stands(text);
+        (tried, made) = (tried + statements, made + planned as u64);
     });
     assert!(made > looked / 40, "{made} of {looked} texts, which held {tried} statements, could be planned");
 }

@@ -13,9 +13,9 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 use tidegate::types::clock::SystemClock;
 
-const TIDEGATE: &str = env!("CARGO_BIN_EXE_tidegate");
+pub(crate) const TIDEGATE: &str = env!("CARGO_BIN_EXE_tidegate");
 /// Longest time that anything here may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A server process on a free port and a log in memory (or where `place` says).
 pub(crate) struct Server {
@@ -54,17 +54,17 @@ impl Server {
         Server { process, address, agent: config.build().new_agent(), errors }
     }
 
-    fn get(&self, path: &str) -> (u16, Value) {
+    pub(crate) fn get(&self, path: &str) -> (u16, Value) {
         answer(self.agent.get(format!("http://{}{path}", self.address)).call().unwrap())
     }
 
-    fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+    pub(crate) fn post(&self, path: &str, body: &Value) -> (u16, Value) {
         let request = self.agent.post(format!("http://{}{path}", self.address)).header("accept", "application/json");
         answer(request.send(body.to_string()).unwrap())
     }
 
     /// Statements that succeed.
-    fn ksql(&self, text: &str) -> Vec<Value> {
+    pub(crate) fn ksql(&self, text: &str) -> Vec<Value> {
         let (status, body) = self.post("/ksql", &json!({ "ksql": text, "streamsProperties": earliest() }));
         assert_eq!(status, 200, "{text}: {body}");
         body.as_array().unwrap().clone()
@@ -124,7 +124,7 @@ fn answer(response: ureq::http::Response<ureq::Body>) -> (u16, Value) {
     (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
 }
 
-fn earliest() -> Value {
+pub(crate) fn earliest() -> Value {
     json!({ "ksql.streams.auto.offset.reset": "earliest" })
 }
 

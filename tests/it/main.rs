@@ -9,6 +9,7 @@ mod bad_records;
 mod batch;
 mod batch_reading;
 mod batches;
+mod bombs;
 mod cli;
 mod clients;
 mod compatibility;

@@ -122,7 +122,13 @@ fn every_kind_of_statement_reads_back_as_printed() {
         "COPY (SELECT * FROM S) TO 'x.csv' (HEADER 'true', DELIMITER ';')",
     );
     check("COPY (select (1 + 2) from s) TO 'x.csv'", "COPY (select (1 + 2) from s) TO 'x.csv'");
-    for known in ["CREATE SOURCE CONNECTOR", "ALTER SYSTEM", "ASSERT SCHEMA"] {
+    check(
+        "assert schema subject a-b.value id 3 timeout 10 seconds",
+        "ASSERT SCHEMA SUBJECT 'a-b.value' ID 3 TIMEOUT 10 SECONDS",
+    );
+    check("ASSERT NOT EXISTS SCHEMA ID 7", "ASSERT NOT EXISTS SCHEMA ID 7");
+    assert!(error("ASSERT SCHEMA TIMEOUT 1 SECOND").contains("needs a SUBJECT, an ID or both"));
+    for known in ["CREATE SOURCE CONNECTOR", "ALTER SYSTEM"] {
         assert!(matches!(one(&format!("{known} x y z")), Statement::Unsupported { what, .. } if what == known));
         check(known, known);
     }

@@ -11,7 +11,7 @@ use tidegate::types::SqlType;
 const EACH: u64 = 60;
 
 /// Every kind of statement but those that are only known by name.
-const KINDS: [&str; 25] = [
+const KINDS: [&str; 26] = [
     "CreateSource",
     "CreateAs",
     "InsertValues",
@@ -23,6 +23,7 @@ const KINDS: [&str; 25] = [
     "Drop",
     "Alter",
     "AssertTopic",
+    "AssertSchema",
     "Terminate",
     "Pause",
     "Resume",
@@ -223,6 +224,11 @@ impl Author<'_> {
                     self.pick(&["", "NOT EXISTS "]),
                     self.pick(&["a-b.c", "'x y'", "`T`"])
                 )
+            }
+            "AssertSchema" => {
+                let wait = format!(" TIMEOUT {}", self.duration());
+                let what = self.pick(&["SUBJECT a-b.c", "SUBJECT 'x y'", "ID 0", "SUBJECT `T` ID 17"]);
+                format!("ASSERT {}SCHEMA {what}{}", self.pick(&["", "NOT EXISTS "]), self.maybe(wait))
             }
             "Terminate" | "Pause" | "Resume" => format!("{kind} {}", self.pick(&["ALL", "CSAS_A_1", "`x y`"])),
             "Show" => self.pick(&[

@@ -175,6 +175,12 @@ impl Session for LayerSession {
         self.below.blob()
     }
 
+    fn deliver(&mut self, topic: &Arc<str>, records: &RecordSet) -> Result<()> {
+        self.below.deliver(&format!("{}{topic}", self.prefix).into(), records)?;
+        tape(&self.tape, topic, records);
+        Ok(())
+    }
+
     fn commit(&mut self, epoch: &Epoch) -> Result<Outcome> {
         let records = epoch.records.iter().map(|(t, set)| (format!("{}{t}", self.prefix).into(), set.clone()));
         let offsets = epoch.offsets.iter().map(|(p, offset)| (self.down(p), offset.clone()));

@@ -1,6 +1,6 @@
 //! When a query emits, how it commits, and what it does when a commit did not stand.
 
-use super::{EPOCH_BYTES_MAX, Execution};
+use super::{DELIVERY_BYTES, EPOCH_BYTES_MAX, Execution, Guarantee};
 use crate::error::{Error, Kind, Result};
 use crate::execute::Out;
 use crate::execute::late::LateRecords;
@@ -9,6 +9,9 @@ use crate::mutant::{self, Mutant};
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+
+/// Pause after rows could not be delivered: the log is away, or its disk is full.
+const DELIVERY_RETRY: Duration = Duration::from_secs(1);
 
 impl Execution {
     pub(super) fn emit_and_commit(&mut self, drained: bool) -> Result<()> {
@@ -22,6 +25,9 @@ impl Execution {
             self.write(out, 0, &|_| Vec::new())?;
             self.last_emit = now;
         }
+        if self.spec.guarantee == Guarantee::AtLeastOnce && !self.deliver(drained, now)? {
+            return Ok(());
+        }
         if self.session.is_none() {
             // What was not emitted yet cannot be let go of.
             if !self.stages.has_unemitted() {
@@ -32,6 +38,25 @@ impl Execution {
             self.commit()?;
         }
         Ok(())
+    }
+
+    /// Writes what was emitted ahead of the commit, when there is no more to come at once, or enough, or for long enough;
+    /// `false` = it could not be written, and the query has gone back.
+    fn deliver(&mut self, drained: bool, now: Duration) -> Result<bool> {
+        let (Some(session), Some(sink)) = (&mut self.session, &self.sink) else { return Ok(true) };
+        let enough = self.pending.data.len() > DELIVERY_BYTES || now >= self.last_delivery + self.spec.emit_interval;
+        if self.pending.is_empty() || !(drained || enough) {
+            return Ok(true);
+        }
+        self.last_delivery = now;
+        match session.deliver(sink.topic(), &self.pending) {
+            Ok(()) => {
+                self.pending.clear();
+                Ok(true)
+            }
+            Err(e) if e.kind() == Kind::Io => self.rewind(e.to_string(), DELIVERY_RETRY).map(|()| false),
+            Err(e) => Err(e),
+        }
     }
 
     /// One transaction: rows, changelog, offsets with stream times.

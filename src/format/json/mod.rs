@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! scan    the grammar: strings, numbers, whole values
+//! escape  what strings stand for
 //! gaps    the bytes between two values, learned verbatim
 //! object  members to columns: fast, and by the rule in full
 //! value   one value to one column, with coercions
@@ -14,6 +15,7 @@
 //! byte order mark and without encoded surrogates.
 
 pub(super) mod encode;
+mod escape;
 mod gaps;
 mod object;
 mod scan;

@@ -5,8 +5,9 @@
 //! in full: a member of exactly the column's name, even a null one; else, among the members whose upper-cased name is the
 //! column's, the one that appeared last for the first time. Of one name, the last value counts.
 
+use super::escape::unescape;
 use super::gaps::{Found, Gaps, NONE, UNKNOWN};
-use super::scan::{Fault, Step, blank, members, skip, unescape};
+use super::scan::{Fault, Step, blank, members, skip};
 use super::value::{self, Shape};
 use crate::format::cells::Cells;
 use crate::types::SqlType;

@@ -2,6 +2,8 @@
 //!
 //! Every function takes the payload and a place in it, and answers the place behind what it read.
 
+use super::escape::unescape;
+
 /// Why a walk or a read ended. Positions are in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
@@ -19,7 +21,7 @@ pub(super) type Step = Result<usize, Fault>;
 const DEPTH_MAX: u32 = 1000;
 
 const ONES: u64 = 0x0101_0101_0101_0101;
-const HIGHS: u64 = ONES * 0x80;
+pub(super) const HIGHS: u64 = ONES * 0x80;
 
 #[cold]
 pub(super) fn syntax(at: usize) -> Fault {
@@ -34,7 +36,7 @@ fn word(d: &[u8], i: usize) -> Option<u64> {
 
 /// The high bit of the first byte that is `"`, `\` or a control byte, and of some of those behind it.
 #[inline(always)]
-fn stops(x: u64) -> u64 {
+pub(super) fn stops(x: u64) -> u64 {
     let (quote, escape) = (x ^ (ONES * 0x22), x ^ (ONES * 0x5C));
     ((quote.wrapping_sub(ONES) & !quote) | (escape.wrapping_sub(ONES) & !escape) | (x.wrapping_sub(ONES * 0x20) & !x))
         & HIGHS
@@ -42,7 +44,7 @@ fn stops(x: u64) -> u64 {
 
 /// The place of the first stop in the word `x` that was read at `i`, and whether a byte before it is >= 0x80.
 #[inline(always)]
-fn stop_at(i: usize, x: u64, stop: u64, high: u64) -> (usize, bool) {
+pub(super) fn stop_at(i: usize, x: u64, stop: u64, high: u64) -> (usize, bool) {
     let bits = stop.trailing_zeros() & !7;
     (i + bits as usize / 8, (high | x & !(u64::MAX << bits)) & HIGHS != 0)
 }
@@ -98,11 +100,7 @@ fn string_rest(d: &[u8], start: usize, mut i: usize, mut high: bool) -> Result<(
             Some(b'"') => break,
             Some(b'\\') => {
                 escaped = true;
-                i += match d.get(i + 1) {
-                    Some(b'u') if d.get(i + 2..i + 6).is_some_and(|h| h.iter().all(u8::is_ascii_hexdigit)) => 6,
-                    Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => 2,
-                    _ => return Err(syntax(i)),
-                };
+                i = escape(d, i)?;
             }
             _ => return Err(syntax(i)),
         }
@@ -115,41 +113,13 @@ fn string_rest(d: &[u8], start: usize, mut i: usize, mut high: bool) -> Result<(
     Ok((i + 1, escaped))
 }
 
-/// Appends what the inside of a checked string stands for. Half a surrogate pair has no UTF-8: `?`, as Java writes it.
-pub(super) fn unescape(s: &[u8], out: &mut Vec<u8>) {
-    let hex = |at: usize| {
-        let digits = std::str::from_utf8(s.get(at..at + 4)?).ok()?;
-        u32::from_str_radix(digits, 16).ok()
-    };
-    let mut i = 0;
-    while let Some(n) = memchr::memchr(b'\\', &s[i..]) {
-        out.extend_from_slice(&s[i..i + n]);
-        let escape = i + n + 1;
-        i = escape + 1;
-        match s.get(escape) {
-            Some(b'b') => out.push(0x08),
-            Some(b'f') => out.push(0x0C),
-            Some(b'n') => out.push(b'\n'),
-            Some(b'r') => out.push(b'\r'),
-            Some(b't') => out.push(b'\t'),
-            Some(b'u') => {
-                let mut code = hex(i).unwrap_or(0xD800);
-                i += 4;
-                if (0xD800..0xDC00).contains(&code)
-                    && s.get(i..i + 2) == Some(b"\\u")
-                    && let Some(low @ 0xDC00..0xE000) = hex(i + 2)
-                {
-                    code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00);
-                    i += 6;
-                }
-                let c = char::from_u32(code).unwrap_or('?');
-                out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
-            }
-            Some(&c) => out.push(c),
-            None => return,
-        }
+/// The place behind the escape that begins at `i`.
+pub(super) fn escape(d: &[u8], i: usize) -> Step {
+    match d.get(i + 1) {
+        Some(b'u') if d.get(i + 2..i + 6).is_some_and(|h| h.iter().all(u8::is_ascii_hexdigit)) => Ok(i + 6),
+        Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Ok(i + 2),
+        _ => Err(syntax(i)),
     }
-    out.extend_from_slice(&s[i..]);
 }
 
 /// Number of leading digits of eight bytes, and their value.
@@ -198,6 +168,65 @@ fn last_digits(d: &[u8]) -> (u32, u64) {
     let n = d.iter().take_while(|c| c.is_ascii_digit()).count();
     let v = d[..n.min(SHORT_DIGITS as usize)].iter().fold(0, |v, c| v * 10 + u64::from(c - b'0'));
     (n as u32, v)
+}
+
+/// Every number of so many digits fits 128 bits.
+const DECIMAL_DIGITS: u32 = 38;
+
+const WIDE_POWERS: [u128; DECIMAL_DIGITS as usize + 1] = {
+    let mut powers = [1; DECIMAL_DIGITS as usize + 1];
+    let mut n = 1;
+    while n < powers.len() {
+        powers[n] = powers[n - 1] * 10;
+        n += 1;
+    }
+    powers
+};
+
+/// A plain number without an exponent that is a DECIMAL of `scale` as it stands, up to 38 digits: its unscaled value.
+/// `None` sends the caller to the general path.
+#[inline]
+pub(super) fn short_decimal(d: &[u8], i: usize, precision: u8, scale: i8) -> Option<(usize, i128)> {
+    let negative = *d.get(i)? == b'-';
+    let start = i + usize::from(negative);
+    let (point, mut value, whole) = digits(d, start, 0, DECIMAL_DIGITS)?;
+    let (mut end, mut part) = (point, 0);
+    if d.get(point) == Some(&b'.') {
+        (end, value, part) = digits(d, point + 1, value, DECIMAL_DIGITS - whole)?;
+        if part == 0 {
+            return None;
+        }
+    }
+    let zeros = u32::try_from(scale).ok()?.checked_sub(part)?;
+    let fine = whole > 0 && (d[start] != b'0' || whole == 1) && ends_value(d, end);
+    if !fine || whole + part + zeros > DECIMAL_DIGITS {
+        return None;
+    }
+    let value = value * WIDE_POWERS[zeros as usize];
+    let fits = value < *WIDE_POWERS.get(usize::from(precision))?;
+    fits.then_some((end, if negative { -(value as i128) } else { value as i128 }))
+}
+
+/// Reads on from `value`: the place behind the digits at `i`, the value with them, and how many they were; `None` if more
+/// than `most`.
+#[inline(always)]
+fn digits(d: &[u8], mut i: usize, mut value: u128, most: u32) -> Option<(usize, u128, u32)> {
+    let mut count = 0;
+    loop {
+        let (n, v) = match word(d, i) {
+            Some(head) => digits8(head),
+            None => last_digits(&d[i.min(d.len())..]),
+        };
+        count += n;
+        if count > most {
+            return None;
+        }
+        value = value * u128::from(POWERS[n as usize]) + u128::from(v);
+        i += n as usize;
+        if n < 8 {
+            return Some((i, value, count));
+        }
+    }
 }
 
 /// May a number end here?
@@ -326,6 +355,34 @@ pub(super) fn members(d: &[u8], i: usize) -> Result<(Vec<(String, usize)>, usize
         i = then;
         if !more {
             return Ok((found, i));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::numeral::Numeral;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn plain_decimals_are_what_the_general_path_reads(
+            text in "-?(0|[1-9][0-9]{0,20}|[0-9]{0,40})(\\.[0-9]{0,22})?(e[0-9]{1,2})?",
+            rest in "[,}x ]?.{0,20}",
+            (precision, scale) in (1u8..=38).prop_flat_map(|p| (Just(p), 0..=p as i8)),
+        ) {
+            let payload = format!("{text}{rest}");
+            let d = payload.as_bytes();
+            let generally = number(d, 0).ok().and_then(|end| {
+                let value = Numeral::parse(&d[..end])?.unscaled(precision, scale)?;
+                Some((end, value.as_i128()))
+            });
+            let plain = !text.contains('e') && text.len() < 38 && text.len() - text.find('.').unwrap_or(text.len()) <= scale as usize;
+            match short_decimal(d, 0, precision, scale) {
+                Some(read) => prop_assert_eq!(Some(read), generally),
+                None => prop_assert!(!plain || generally.is_none(), "{} by the general path: {:?}", payload, generally),
+            }
         }
     }
 }

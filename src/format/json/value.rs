@@ -13,13 +13,17 @@
 //! ```
 
 use super::encode::write_string;
+use super::escape::{string_into, unescape};
 use super::object::Object;
 use super::scan::{
-    Fault, Step, blank, expect, literal, members, name, next, number, short_int, skip, string, syntax, unescape,
+    Fault, Step, blank, expect, literal, members, name, next, number, short_decimal, short_int, skip, string, syntax,
+    text_end,
 };
 use crate::format::cells::{Cells, Data, Pieces};
-use crate::types::number::{BigDecimal, parse_java_double};
+use crate::types::number::parse_java_double;
+use crate::types::numeral::Numeral;
 use crate::types::{SqlType, base64};
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 /// Milliseconds of a day: the last TIME, as ksqlDB has it.
@@ -72,17 +76,28 @@ pub(super) fn read<const EXACT: bool>(shape: &mut Shape, cells: &mut Cells, d: &
             }
         }
         Data::String(pieces) if d.get(i) == Some(&b'"') => {
-            let (end, escaped) = string(d, i + 1)?;
-            if !escaped {
-                if cells.keep {
-                    pieces.push(&d[i + 1..end - 1]);
-                }
-                return Ok(end);
+            if !cells.keep {
+                return Ok(string(d, i + 1)?.0);
             }
+            let (end, high) = text_end(d, i + 1);
+            if !high && d.get(end) == Some(&b'"') {
+                pieces.push(&d[i + 1..end]);
+                return Ok(end + 1);
+            }
+            return read_unusual_text(pieces, d, i + 1, end, high);
         }
         _ => {}
     }
     read_other::<EXACT>(shape, cells, d, i)
+}
+
+/// A text with escapes or not only of ASCII, whose first run ends at `end`.
+#[inline(never)]
+fn read_unusual_text(pieces: &mut Pieces, d: &[u8], start: usize, end: usize, high: bool) -> Step {
+    pieces.bytes.extend_from_slice(&d[start..end]);
+    let end = string_into(d, start, (end, high), &mut pieces.bytes)?;
+    pieces.close();
+    Ok(end)
 }
 
 #[inline(never)]
@@ -186,7 +201,7 @@ fn keys_repeat(keys: &Pieces, from: usize) -> bool {
 /// A value as far as the types without parts care.
 enum Token<'a> {
     Number(&'a [u8]),
-    Text(String),
+    Text(Cow<'a, str>),
     Boolean(bool),
     Nested,
 }
@@ -197,6 +212,12 @@ fn read_scalar(data: &mut Data, d: &[u8], i: usize, first: u8) -> Step {
     {
         let end = number(d, i)?;
         values.push(double(&d[i..end]).ok_or(Fault::Type(i as u32))?);
+        return Ok(end);
+    }
+    if let Data::Decimal { values, precision, scale } = data
+        && let Some((end, v)) = short_decimal(d, i, *precision, *scale)
+    {
+        values.push(v);
         return Ok(end);
     }
     let end = skip(d, i)?;
@@ -244,16 +265,16 @@ fn push_scalar(data: &mut Data, token: &Token<'_>) -> Option<()> {
 
 fn long(token: &Token<'_>) -> Option<i64> {
     match token {
-        Token::Number(digits) => Some(BigDecimal::parse(digits)?.low_i64()),
+        Token::Number(digits) => Some(Numeral::parse(digits)?.low_i64()),
         Token::Text(text) => text.parse().ok(),
         Token::Boolean(_) | Token::Nested => None,
     }
 }
 
-fn decimal(token: &Token<'_>) -> Option<BigDecimal> {
+fn decimal<'a>(token: &'a Token<'_>) -> Option<Numeral<'a>> {
     match token {
-        Token::Number(digits) => BigDecimal::parse(digits),
-        Token::Text(text) => BigDecimal::parse(text.as_bytes()),
+        Token::Number(digits) => Numeral::parse(digits),
+        Token::Text(text) => Numeral::parse(text.as_bytes()),
         Token::Boolean(_) | Token::Nested => None,
     }
 }
@@ -261,17 +282,21 @@ fn decimal(token: &Token<'_>) -> Option<BigDecimal> {
 /// BigDecimal.doubleValue of a number: there is no negative zero, unless a number too small became it.
 fn double(digits: &[u8]) -> Option<f64> {
     let v: f64 = fast_float2::parse(digits).ok()?;
-    if v == 0.0 && v.is_sign_negative() && BigDecimal::parse(digits)?.is_zero() {
+    if v == 0.0 && v.is_sign_negative() && Numeral::parse(digits)?.is_zero() {
         return Some(0.0);
     }
     Some(v)
 }
 
 /// What the inside of a checked string stands for.
-fn text(raw: &[u8]) -> String {
+fn text(raw: &[u8]) -> Cow<'_, str> {
+    const UTF_8: &str = "a checked string unescapes to UTF-8";
+    if memchr::memchr(b'\\', raw).is_none() {
+        return Cow::Borrowed(simdutf8::basic::from_utf8(raw).expect(UTF_8));
+    }
     let mut bytes = Vec::with_capacity(raw.len());
     unescape(raw, &mut bytes);
-    String::from_utf8(bytes).expect("a checked string unescapes to UTF-8")
+    Cow::Owned(String::from_utf8(bytes).expect(UTF_8))
 }
 
 /// Appends ksqlDB's STRING of the checked value at `i`; answers the place behind it.
@@ -299,7 +324,7 @@ fn write_json(d: &[u8], i: usize, out: &mut Vec<u8>) -> Option<usize> {
         }
         b'-' | b'0'..=b'9' => {
             let end = number(d, i).ok()?;
-            BigDecimal::parse(&d[i..end])?.write(out);
+            Numeral::parse(&d[i..end])?.write(out);
             Some(end)
         }
         _ => {

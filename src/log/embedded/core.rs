@@ -165,6 +165,13 @@ impl Core {
         Ok((topic.info.id.0, partition.partition))
     }
 
+    /// Records without progress.
+    pub(super) fn append(&self, topic: &str, records: &RecordSet) -> Result<()> {
+        let mut staged = Staged::default();
+        staged.add(&self.topic(topic)?, records)?;
+        self.commit(staged, None, || true).map(|_| ())
+    }
+
     /// Commits records and progress. `allowed` is asked under the writer's lock; `false` = it does nothing.
     pub(super) fn commit(
         &self,

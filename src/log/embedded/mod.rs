@@ -34,7 +34,7 @@ mod thin;
 pub use self::batch::{Block, RawHeaders};
 
 use self::caretaker::Caretaker;
-use self::core::{Catalog, Core, Sessions, Staged, Writer};
+use self::core::{Catalog, Core, Sessions, Writer};
 use self::entry::Change;
 use self::keep::Keep;
 use self::manifest::{Manifest, PartitionMeta};
@@ -262,9 +262,7 @@ impl Log for EmbeddedLog {
     }
 
     fn append(&self, topic: &str, records: &RecordSet) -> Result<()> {
-        let mut staged = Staged::default();
-        staged.add(&self.core.topic(topic)?, records)?;
-        self.core.commit(staged, None, || true).map(|_| ())
+        self.core.append(topic, records)
     }
 
     fn session(&self, spec: &SessionSpec) -> Result<Box<dyn Session>> {

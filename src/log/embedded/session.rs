@@ -4,7 +4,7 @@
 use super::core::{Core, Staged};
 use super::entry::Progress;
 use crate::error::{Error, Kind, Result};
-use crate::log::{CommittedOffset, Epoch, METADATA_BYTES_MAX, Outcome, Session, TopicPartition};
+use crate::log::{CommittedOffset, Epoch, METADATA_BYTES_MAX, Outcome, RecordSet, Session, TopicPartition};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,6 +68,11 @@ impl Session for EmbeddedSession {
     fn blob(&mut self) -> Result<Option<String>> {
         self.check()?;
         Ok(self.core.catalog.read().manifest.groups.get(&self.group).and_then(|g| g.blob.clone()))
+    }
+
+    fn deliver(&mut self, topic: &Arc<str>, records: &RecordSet) -> Result<()> {
+        self.check()?;
+        self.core.append(topic, records)
     }
 
     fn commit(&mut self, epoch: &Epoch) -> Result<Outcome> {

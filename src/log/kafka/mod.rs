@@ -88,7 +88,7 @@ impl KafkaLog {
             .asker("tidegate-metadata", "read_committed")
             .create_with_context(events("metadata"))
             .map_err(|e| failed("make a client", e))?;
-        let producer = Sender::new(&settings.producer(), "producer", clock.clone())?;
+        let producer = plain_sender(&settings, &clock)?;
         let id = greet(&asker, producer.events(), &settings.bootstrap, &clock)?;
         let producer = Mutex::new(producer);
         let (counts, recent) = (Mutex::default(), Mutex::default());
@@ -195,15 +195,7 @@ impl Log for KafkaLog {
 
     fn append(&self, topic: &str, records: &RecordSet) -> Result<()> {
         self.check(topic, records)?;
-        let mut producer = self.0.producer.lock();
-        let result = producer.send(&Arc::from(topic), records).and_then(|()| producer.drain());
-        if result.is_err() {
-            // Late reports would spoil the count.
-            *producer = Sender::new(&self.settings().producer(), "producer", self.clock().clone())?;
-            self.forget_count(topic);
-            self.check(topic, records)?;
-        }
-        result
+        self.deliver(&mut self.0.producer.lock(), &Arc::from(topic), records)
     }
 
     fn session(&self, spec: &SessionSpec) -> Result<Box<dyn Session>> {
@@ -216,6 +208,25 @@ impl Log for KafkaLog {
 
     fn delete_group(&self, group: &str) -> Result<()> {
         self.forget_group(group)
+    }
+}
+
+/// A producer without transactions.
+fn plain_sender(settings: &KafkaSettings, clock: &SharedClock) -> Result<Sender> {
+    Sender::new(&settings.producer(), "producer", clock.clone())
+}
+
+impl KafkaLog {
+    /// Writes rows outside of any transaction. After a failure the producer is a new one: late reports would spoil the
+    /// count.
+    fn deliver(&self, producer: &mut Sender, topic: &Arc<str>, records: &RecordSet) -> Result<()> {
+        let result = producer.send(topic, records).and_then(|()| producer.drain());
+        if result.is_err() {
+            *producer = plain_sender(self.settings(), self.clock())?;
+            self.forget_count(topic);
+            self.check(topic, records)?;
+        }
+        result
     }
 }
 

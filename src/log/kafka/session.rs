@@ -15,6 +15,7 @@
 mod doubt;
 mod orphans;
 mod recovery;
+mod tasks;
 
 use super::KafkaLog;
 use super::blob::{Blob, Place};
@@ -24,11 +25,10 @@ use super::member::{Member, busy};
 
 use super::sender::Sender;
 use super::topics::ANSWER_WAIT;
-use super::{committed_list, identity, stable};
+use super::{committed_list, identity, plain_sender, stable};
 use crate::error::{Error, Kind, Result};
 use crate::log::{
     CommittedOffset, Epoch, Log, METADATA_BYTES_MAX, Outcome, RecordSet, Session, SessionSpec, TopicPartition,
-    TopicSpec,
 };
 use parking_lot::Mutex;
 use rdkafka::consumer::BaseConsumer;
@@ -40,6 +40,8 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use doubt::Landed;
+use tasks::ensure_task_topic;
+pub(super) use tasks::task_topic;
 
 /// Time for `init_transactions`; it takes 0.05 to 1 s.
 const INIT_WAIT: Duration = Duration::from_secs(30);
@@ -92,6 +94,8 @@ pub(super) struct KafkaSession {
     process: String,
     /// `None` only between a failure and its resolution.
     sender: Option<Sender>,
+    /// For rows outside of transactions, once there are some.
+    courier: Option<Sender>,
     member: Member,
     stable: BaseConsumer<Events>,
     hasty: BaseConsumer<Events>,
@@ -177,6 +181,7 @@ impl KafkaSession {
             owner,
             process: identity::own(),
             sender: None,
+            courier: None,
             member,
             stable,
             hasty,
@@ -397,6 +402,15 @@ impl Session for KafkaSession {
         Ok(self.text.clone())
     }
 
+    fn deliver(&mut self, topic: &Arc<str>, records: &RecordSet) -> Result<()> {
+        self.log.check(topic, records)?;
+        let courier = match &mut self.courier {
+            Some(courier) => courier,
+            none => none.insert(plain_sender(self.log.settings(), self.log.clock())?),
+        };
+        self.log.deliver(courier, topic, records)
+    }
+
     fn commit(&mut self, epoch: &Epoch) -> Result<Outcome> {
         match &self.ended {
             Some((Kind::Fenced, reason)) => return Ok(Outcome::Fenced { reason: reason.clone() }),
@@ -464,27 +478,6 @@ fn written(epoch: &Epoch) -> BTreeSet<TopicPartition> {
         all.extend(partitions.into_iter().map(|p| TopicPartition::new(topic.clone(), p)));
     }
     all
-}
-
-/// Name of a group's task topic.
-pub(super) fn task_topic(group: &str) -> String {
-    format!("{group}-tasks")
-}
-
-fn ensure_task_topic(log: &KafkaLog, topic: &str, tasks: u32) -> Result<u128> {
-    let found = match log.topic(topic)? {
-        Some(info) => info,
-        None => match log.create_topic(&TopicSpec::new(topic, tasks + 1)) {
-            Ok(info) => info,
-            // Somebody else was quicker.
-            Err(error) => log.topic(topic)?.ok_or(error)?,
-        },
-    };
-    if found.partitions == tasks + 1 {
-        return Ok(found.id.0);
-    }
-    Err(Error::io(format!("internal topic {topic} has {} partitions instead of {}", found.partitions, tasks + 1))
-        .with_hint("an input topic was repartitioned: drop the query and create it again"))
 }
 
 /// The committed offset of one partition in a list.

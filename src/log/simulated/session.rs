@@ -84,6 +84,14 @@ impl Session for SimulatedSession {
         Ok(world.groups.get(&self.group).and_then(|g| g.blob.clone()))
     }
 
+    fn deliver(&mut self, topic: &Arc<str>, records: &RecordSet) -> Result<()> {
+        let mut world = self.shared.world.lock();
+        self.check(&world)?;
+        world.check(topic, records)?;
+        world.write(&[(topic.clone(), records)], false, false);
+        Ok(())
+    }
+
     fn commit(&mut self, epoch: &Epoch) -> Result<Outcome> {
         let fate = self.fate();
         let mut world = self.shared.world.lock();

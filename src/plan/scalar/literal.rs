@@ -15,7 +15,7 @@ pub(super) fn number(text: &str) -> Result<(ScalarValue, SqlType)> {
         let value: f64 = text.parse().map_err(|_| Error::statement(format!("Invalid numeric literal: {text}")))?;
         if value.is_infinite() {
             return Err(Error::statement(format!("Number overflows DOUBLE: {text}"))
-                .told_as("Failed to prepare statement: line {line}:{column}: "));
+                .told_as("Failed to prepare statement: line {line}:{behind}: "));
         }
         return Ok((ScalarValue::Float64(Some(value)), SqlType::Double));
     }

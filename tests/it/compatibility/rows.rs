@@ -127,7 +127,12 @@ pub(crate) const STATEMENTS: &[Row] = &[
     row("ALTER STREAM, TABLE ... ADD", Yes, "", &["ALTER STREAM s ADD COLUMN x INT, ADD y STRING"]),
     row("ASSERT [NOT EXISTS] TOPIC", Yes, "", &["ASSERT TOPIC s WITH (PARTITIONS=2)", "ASSERT NOT EXISTS TOPIC x"]),
     row("ALTER SYSTEM", No, "", &["ALTER SYSTEM 'a'='b'"]),
-    row("ASSERT SCHEMA", No, "", &["ASSERT SCHEMA SUBJECT x"]),
+    row(
+        "ASSERT [NOT EXISTS] SCHEMA",
+        No,
+        "there is no schema registry: it is read, and fails as ksqlDB's does without one",
+        &["ASSERT NOT EXISTS SCHEMA SUBJECT x ID 3 TIMEOUT 1 SECOND"],
+    ),
     row("CREATE, DROP, DESCRIBE CONNECTOR", No, "", &["CREATE SOURCE CONNECTOR x WITH ('a'='b')"]),
     row("RUN SCRIPT", Yes, "at the prompt and in `tidegate sql`; the file is the client's", &["RUN SCRIPT 'x'"]),
     row(

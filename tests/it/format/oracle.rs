@@ -4,7 +4,7 @@ use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::*;
 use serde_json::Value;
 use std::collections::HashMap;
-use tidegate::types::number::BigDecimal;
+use tidegate::types::numeral::Numeral;
 use tidegate::types::{Column, SqlType};
 
 /// A value, comparable.
@@ -189,7 +189,7 @@ fn number_text(n: &str) -> Option<String> {
         return Some(if n == "-0" { "0".to_owned() } else { n.to_owned() });
     }
     let mut out = vec![];
-    BigDecimal::parse(n.as_bytes())?.write(&mut out);
+    Numeral::parse(n.as_bytes())?.write(&mut out);
     String::from_utf8(out).ok()
 }
 

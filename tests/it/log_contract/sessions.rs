@@ -7,6 +7,7 @@ use tidegate::log::{CommittedOffset, METADATA_BYTES_MAX, Outcome};
 
 pub(super) const ALL: &[Behaviour] = &[
     ("a commit shows its records", commit_shows),
+    ("rows that are delivered are there before a commit and after none", delivered),
     ("a commit covers several topics and partitions", commit_several),
     ("a commit may hold the same topic twice", commit_same_topic),
     ("a commit that cannot be written shows nothing", commit_is_whole),
@@ -46,6 +47,19 @@ fn commit_shows(subject: &mut dyn Subject) {
         assert_eq!(session.commit(&epoch("shows", set(&[value]))).unwrap(), Outcome::Committed);
     }
     assert_eq!(values(&read_all(&*log, "shows")), ["a", "b", "c"]);
+}
+
+fn delivered(subject: &mut dyn Subject) {
+    let log = subject.log();
+    topic(&*log, "delivered", 1);
+    let mut session = log.session(&session_spec("g-delivered")).unwrap();
+    session.deliver(&"delivered".into(), &set(&["a", "b"])).unwrap();
+    assert_eq!(values(&read_all(&*log, "delivered")), ["a", "b"]);
+    assert_eq!(session.commit(&epoch("delivered", set(&["c"]))).unwrap(), Outcome::Committed);
+    session.deliver(&"delivered".into(), &set(&["d"])).unwrap();
+    assert!(session.deliver(&"undelivered".into(), &set(&["e"])).is_err());
+    drop(session);
+    assert_eq!(values(&read_all(&*log, "delivered")), ["a", "b", "c", "d"]);
 }
 
 fn commit_several(subject: &mut dyn Subject) {

@@ -1,0 +1,71 @@
+//! How large a query of SQL is when each WITH stands where its name does.
+//!
+//! ```text
+//! WITH a AS (SELECT * FROM s), b AS (SELECT * FROM a x, a y) SELECT * FROM b u, b v      s is read four times
+//! ```
+//!
+//! Each further line doubles it: forty lines are a plan that no machine holds. So it is counted before it is planned.
+
+use crate::error::{Error, Result};
+use sqlparser::ast::{ObjectName, Query, Visit, Visitor};
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+
+/// Most queries and relations that a query may be made of, those of a WITH counted wherever its name stands.
+pub const QUERY_PARTS_MAX: u64 = 500;
+
+/// Refuses a query that is made of too many parts.
+pub(super) fn check(query: &Query) -> Result<()> {
+    let mut count = Count { open: Vec::new(), names: HashMap::new(), known: HashMap::new(), queries: 0 };
+    match query.visit(&mut count) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => {
+            let detail = format!("at most {QUERY_PARTS_MAX}, those of a WITH counted wherever its name stands");
+            Err(Error::statement("the query has too many parts").with_detail(detail))
+        }
+    }
+}
+
+struct Count {
+    /// Parts so far of the queries that are being walked, outermost first.
+    open: Vec<u64>,
+    /// The queries that have a name, by where they lie in the tree.
+    names: HashMap<*const Query, String>,
+    /// Parts of what a name stands for. A name that is given twice is the larger of both.
+    known: HashMap<String, u64>,
+    queries: u64,
+}
+
+impl Count {
+    fn add(&mut self, parts: u64) -> ControlFlow<()> {
+        let Some(open) = self.open.last_mut() else { return ControlFlow::Continue(()) };
+        *open = open.saturating_add(parts);
+        if *open > QUERY_PARTS_MAX { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}
+
+impl Visitor for Count {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        let named = query.with.iter().flat_map(|with| &with.cte_tables);
+        self.names.extend(named.map(|cte| (&raw const *cte.query, cte.alias.name.value.clone())));
+        self.open.push(1);
+        self.queries += 1;
+        if self.queries > QUERY_PARTS_MAX { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    fn post_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        let parts = self.open.pop().unwrap_or(0);
+        let Some(name) = self.names.get(&(&raw const *query)) else { return self.add(parts) };
+        let known = self.known.entry(name.clone()).or_default();
+        *known = parts.max(*known);
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_relation(&mut self, relation: &ObjectName) -> ControlFlow<()> {
+        let name = relation.0.last().and_then(|part| part.as_ident());
+        let parts = name.and_then(|name| self.known.get(&name.value)).copied();
+        self.add(parts.unwrap_or(1))
+    }
+}
