@@ -179,7 +179,7 @@ impl<'a> Plan<'a> {
 
 enum Writer<'a> {
     Text { kind: &'a Kind, columns: Vec<OutputColumn>, out: BufWriter<&'a File>, rows: u64 },
-    Arrow { columns: Vec<OutputColumn>, schema: SchemaRef, out: FileWriter<BufWriter<&'a File>> },
+    Arrow { columns: Vec<OutputColumn>, schema: SchemaRef, out: Box<FileWriter<BufWriter<&'a File>>> },
 }
 
 impl<'a> Writer<'a> {
@@ -189,7 +189,7 @@ impl<'a> Writer<'a> {
             Kind::Arrow => {
                 let field = |c: &OutputColumn| Field::new(&c.name, c.ty.arrow(), true);
                 let schema = Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()));
-                let out = FileWriter::try_new(out, &schema)?;
+                let out = Box::new(FileWriter::try_new(out, &schema)?);
                 return Ok(Writer::Arrow { columns, schema, out });
             }
             Kind::Csv { header: true, delimiter, .. } => {

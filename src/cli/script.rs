@@ -79,7 +79,7 @@ pub(super) fn one(
 /// COPY: the rows go into a file, and the screen says how many.
 fn copied(session: &mut Session, copy: &CopyTo, screen: &mut Screen<'_>, interrupt: &Interrupt) -> Result<Shown> {
     let plan = Plan::read(copy)?;
-    let answer = (session.execute)(&copy.query).map_err(|e| e.shifted(copy.begin))?;
+    let answer = (session.execute)(&copy.query.value).map_err(|e| e.shifted(copy.query.span.start))?;
     let Copied { message, rows } = plan.carry_out(answer, &|| interrupt.asked())?;
     let scanned = rows.scanned().as_ref().map(in_words);
     match message {

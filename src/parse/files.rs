@@ -8,17 +8,17 @@
 
 use super::reader::Reader;
 use super::statement::{CopyTo, Name, Statement};
-use crate::error::Result;
+use crate::error::{Result, Span};
 use sqlparser::tokenizer::Token;
 
 /// `COPY (query)|source TO 'file' [(option [value], ...)]`
 pub(super) fn copy(reader: &mut Reader<'_>) -> Result<Statement> {
     reader.skip(1);
-    let (query, begin) = match reader.token(0) {
+    let query = match reader.token(0) {
         Token::LParen => enclosed(reader)?,
         _ => {
-            let begin = reader.place(0).start;
-            (format!("SELECT * FROM {}", reader.name("a query in parentheses, a stream or a table")?), begin)
+            let source = reader.name("a query in parentheses, a stream or a table")?;
+            Name { value: format!("SELECT * FROM {source}"), span: source.span }
         }
     };
     reader.expect(&["TO"])?;
@@ -29,11 +29,11 @@ pub(super) fn copy(reader: &mut Reader<'_>) -> Result<Statement> {
         reader.expect_token(&Token::RParen)?;
     }
     reader.expect_end(&["TO"])?;
-    Ok(Statement::Copy(CopyTo { query, begin, file, options }))
+    Ok(Statement::Copy(CopyTo { query, file, options }))
 }
 
-/// The text between this parenthesis and its other one, and where it begins.
-fn enclosed(reader: &mut Reader<'_>) -> Result<(String, usize)> {
+/// The text between this parenthesis and its other one.
+fn enclosed(reader: &mut Reader<'_>) -> Result<Name> {
     let start = reader.place(0).end;
     let mut depth = 0_usize;
     loop {
@@ -48,8 +48,8 @@ fn enclosed(reader: &mut Reader<'_>) -> Result<(String, usize)> {
         let place = reader.place(0);
         reader.skip(1);
         if depth == 0 {
-            let text = reader.source(crate::error::Span::new(start, place.start));
-            return Ok((text.to_owned(), start));
+            let span = Span::new(start, place.start);
+            return Ok(Name { value: reader.source(span).to_owned(), span });
         }
     }
 }

@@ -56,7 +56,7 @@ impl Display for Statement {
 
 impl Display for CopyTo {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
-        write!(f, "COPY ({}) TO {}", self.query, Text(&self.file))?;
+        write!(f, "COPY ({}) TO {}", self.query.value, Text(&self.file))?;
         if self.options.is_empty() {
             return Ok(());
         }

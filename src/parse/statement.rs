@@ -124,10 +124,8 @@ pub enum Statement {
 /// COPY: a query's rows into a file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CopyTo {
-    /// The query's text.
-    pub query: String,
-    /// Where it begins in the statement.
-    pub begin: usize,
+    /// The query's text, and where it stands.
+    pub query: Name,
     /// The file.
     pub file: String,
     /// Names as written, in upper case, and values.

@@ -94,7 +94,7 @@ fn a_condition_on_rowtime_reads_about_as_much_as_it_selects() {
         assert!(read.is_none_or(|read| read * 100 < all * 3), "{read:?}");
         assert!(scanned.records < RECORDS as u64 * 3 / 100 && scanned.retained == RECORDS as u64, "{scanned:?}");
         for (condition, count) in [
-            ("ROWTIME >= '1970-01-01T00:33:20'", 0),
+            ("ROWTIME >= '1970-01-01T00:33:21'", 0),
             ("ROWOFFSET IN (500, 99000)", 2),
             ("ROWOFFSET < 700 AND ROWOFFSET >= 300", 400),
             ("ROWPARTITION > 0", 0),
