@@ -1,6 +1,7 @@
 //! What each part of the path costs, in nanoseconds of processor time per event, beside a yardstick measured in the same run.
 //!
-//! `cargo bench --bench parts [-- codec|log|joins|windows|sessions|scalar|long-join]`; without a name all but the last, which takes minutes.
+//! `cargo bench --bench parts [-- codec|log|joins|windows|sessions|scalar|long-join|pull]`; without a name all but the last
+//! two, which take long, or need the machine for themselves.
 //! One line per part: best, median and worst of the repetitions, or the best and its ratio to the yardstick.
 #![allow(clippy::disallowed_methods, clippy::print_stdout, missing_docs)]
 
@@ -14,6 +15,8 @@ mod joins;
 mod log;
 #[path = "parts/long_join.rs"]
 mod long_join;
+#[path = "parts/pull.rs"]
+mod pull;
 #[path = "parts/scalar.rs"]
 mod scalar;
 #[path = "parts/windows.rs"]
@@ -49,6 +52,9 @@ fn main() {
     parts.iter().filter(|(name, _)| is_wanted(name)).for_each(|(_, part)| part());
     if wanted.iter().any(|w| w == "long-join") {
         long_join::long_join();
+    }
+    if wanted.iter().any(|w| w == "pull") {
+        pull::pull();
     }
 }
 

@@ -169,6 +169,13 @@ pub const PROPERTIES: &[Property] = &[
         check: any,
     },
     Property { name: "ksql.query.pull.table.scan.enabled", help: "pull queries may scan", check: is_boolean },
+    Property {
+        name: "ksql.query.pull.range.scan.enabled",
+        help: "pull queries may ask for key ranges",
+        check: is_boolean,
+    },
+    Property { name: "ksql.query.pull.limit.clause.enabled", help: "pull queries may have LIMIT", check: is_boolean },
+    Property { name: "ksql.query.pull.stream.enabled", help: "streams may be pulled", check: is_boolean },
     Property { name: "num.stream.threads", help: "threads a query", check: is_number },
     Property {
         name: "processing.guarantee",

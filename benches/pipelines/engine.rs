@@ -87,6 +87,7 @@ impl Bench<'_> {
         let plan = plan::push_query(select, &self.engine.catalog(), &Settings::of(&self.engine.config().properties)?)?;
         let spec = ExecutionSpec {
             guarantee: Guarantee::ExactlyOnce,
+            view: None,
             late_topic: None,
             scratch: Scratch::new(std::env::temp_dir(), MEMORY_BYTES),
             watch: TopicWatch::new(),

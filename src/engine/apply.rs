@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::execute::compile;
 use crate::execute::execution::{ExecutionSpec, Guarantee, Target};
 use crate::execute::pipeline::Pipeline;
+use crate::execute::view::View;
 use crate::execute::{Mode, stages, upgrade};
 use crate::format::Encoder;
 use crate::log::{RecordSet, Start, TopicPartition, TopicSpec, partition};
@@ -190,7 +191,15 @@ impl Engine {
         properties: &BTreeMap<String, String>,
     ) -> ExecutionSpec {
         let millis = |name: &str| properties.get(name).and_then(|v| v.parse().ok()).map(Duration::from_millis);
+        let view = match &target {
+            Target::Topic(sink) if sink.kind == SourceKind::Table => {
+                let window = pipeline.aggregate.as_ref().and_then(|a| a.window.as_ref());
+                Some(Arc::new(View::new(sink, window, self.inner.clock.clone())))
+            }
+            _ => None,
+        };
         ExecutionSpec {
+            view,
             start: start(properties),
             pipeline,
             target,
@@ -260,6 +269,8 @@ impl Engine {
         let timestamp = plan.timestamp.unwrap_or_else(|| self.inner.clock.now_ms());
         set.push(target, timestamp, key.as_deref(), value.as_deref());
         self.inner.log.append(&source.topic, &set)?;
+        // A row that its query did not write: the view is made anew, from the topic.
+        self.view_of(source).iter().for_each(|view| view.reset());
         Ok(Entity::Done)
     }
 
@@ -347,6 +358,7 @@ impl Engine {
             effect,
         };
         self.inner.commands.append(&*self.inner.log, &command, self.inner.clock.now_ms())?;
+        self.inner.statements.outdate();
         state.next += 1;
         Ok(command.sequence as i64)
     }

@@ -7,7 +7,7 @@ use super::{Answer, Engine};
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::execute::batch::{self, BatchResult, Came, History, MEMORY_BYTES, MEMORY_PROPERTY, Scanned as Read};
-use crate::parse::statement::Statement;
+use crate::parse::statement::{Parsed, Statement};
 use crate::plan::{self, BatchPlan, Settings};
 use crate::types::{Column, Role, Schema};
 use std::collections::BTreeMap;
@@ -20,7 +20,13 @@ impl Engine {
         History { log, scratch, memory_bytes: memory.unwrap_or(MEMORY_BYTES), ranges: None }
     }
 
-    pub(super) fn batch_query(&self, statement: &Statement, session: &Session) -> Result<Answer> {
+    pub(super) fn batch_query(&self, parsed: &Parsed, session: &Session) -> Result<Answer> {
+        let statement = &parsed.statement;
+        if let Statement::Select(select) = statement
+            && let Some(answer) = self.pull_query(select, &parsed.text, session)?
+        {
+            return Ok(answer);
+        }
         let properties = self.properties(session);
         let settings = Settings::of(&properties)?;
         let catalog = self.catalog();

@@ -27,7 +27,9 @@ mod insert;
 mod inserts;
 mod lookout;
 mod open;
+mod prepared;
 mod print;
+mod pull;
 mod push;
 mod pushes;
 mod rehearse;
@@ -112,6 +114,8 @@ struct Inner {
     transient: AtomicU64,
     /// Push queries that are being read.
     pushes: Arc<pushes::Pushes>,
+    /// Lookups that were planned before.
+    statements: prepared::Statements,
 }
 
 /// What statements read and change.
@@ -192,7 +196,7 @@ impl Engine {
             Statement::Select(select) if select.emit.is_some() => {
                 return self.push_query(select, &parsed.text, session);
             }
-            Statement::Select(_) | Statement::Batch(_) => return self.batch_query(&parsed.statement, session),
+            Statement::Select(_) | Statement::Batch(_) => return self.batch_query(parsed, session),
             Statement::CreateType(create) => self.create_type(create, parsed, session)?,
             Statement::DropType { name, if_exists } => self.drop_type(name, *if_exists, parsed, session)?,
             Statement::Alter(alter) => self.alter_source(alter, parsed, session)?,

@@ -64,6 +64,7 @@ impl Engine {
             state: Mutex::new(State::default()),
             transient: AtomicU64::new(0),
             pushes: Arc::default(),
+            statements: Default::default(),
         };
         let engine = Engine { inner: Arc::new(inner) };
         processing_log::start(inlet, &engine.inner)?;

@@ -50,6 +50,10 @@ pub struct OutputColumn {
 pub trait RowStream: Send {
     /// The columns of every batch.
     fn columns(&self) -> &[OutputColumn];
+    /// Is it a key column of the table that is read? Headers of ksqlDB's older API say so.
+    fn is_key(&self, _column: usize) -> bool {
+        false
+    }
     /// Id of the query behind it, where it has one.
     fn id(&self) -> Option<&str> {
         None

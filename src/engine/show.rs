@@ -160,6 +160,11 @@ impl Engine {
             Statement::Select(_) | Statement::Batch(_) => {
                 let catalog = state.catalog.clone();
                 drop(state);
+                if let Statement::Select(select) = statement
+                    && let Some(explained) = self.explain_pull(select, text, session)?
+                {
+                    return Ok(explained);
+                }
                 return self.explain_batch(statement, &catalog, &settings, text);
             }
             _ => return Err(Error::statement("EXPLAIN takes a query, a CREATE ... AS SELECT or a query id")),

@@ -26,6 +26,7 @@ use crate::execute::pipeline::Pipeline;
 use crate::execute::scratch::Scratch;
 use crate::execute::sink::Sink;
 use crate::execute::stages::Stages;
+use crate::execute::view::View;
 use crate::execute::watch::{TopicWatch, Watched};
 use crate::execute::{ChangeBatch, Mode, Out};
 use crate::log::{
@@ -95,6 +96,8 @@ pub struct ExecutionSpec {
     pub scratch: Arc<Scratch>,
     /// Who looks whether its topics are still the same.
     pub watch: Arc<TopicWatch>,
+    /// What queries without EMIT read, where it writes a table.
+    pub view: Option<Arc<View>>,
 }
 
 /// What a turn did.
@@ -215,6 +218,8 @@ impl Execution {
             spec,
         };
         execution.position(log)?;
+        // Only now is it decided what a predecessor has committed.
+        execution.spec.view.iter().for_each(|view| view.reset());
         Ok(execution)
     }
 

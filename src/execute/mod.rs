@@ -17,6 +17,7 @@ pub mod join;
 pub mod join_foreign;
 pub mod join_tables;
 pub mod pipeline;
+pub mod pull;
 pub mod row;
 pub mod scratch;
 pub mod session;
@@ -24,6 +25,7 @@ pub mod sink;
 pub mod stages;
 pub mod table;
 pub mod upgrade;
+pub mod view;
 pub mod watch;
 
 mod arena;

@@ -7,6 +7,7 @@
 //! ALTER STREAM|TABLE          -> alter::alter_source     -> Source
 //! SELECT ... EMIT             -> query::push_query       -> TransientPlan
 //! SELECT                      -> query::batch_query      -> BatchPlan
+//! SELECT, of a kept table     -> pull::pull_query        -> PullPlan
 //! INSERT INTO ... VALUES      -> insert::insert_values   -> InsertPlan
 //! ```
 //!
@@ -21,6 +22,7 @@ pub mod formats;
 pub mod insert;
 pub mod join;
 pub mod nodes;
+pub mod pull;
 pub mod query;
 pub mod scalar;
 pub mod source;
@@ -39,6 +41,7 @@ mod sink;
 
 pub use alter::alter_source;
 pub use insert::{InsertPlan, insert_values};
+pub use pull::{PullPlan, WindowBounds, pull_query};
 pub use query::{BatchPlan, QueryPlan, TransientPlan, batch_query, create_as, insert_select, push_query};
 pub use settings::{Facts, Settings, TopicFact};
 pub use source::{CreatePlan, TopicRequest, create_source};

@@ -7,7 +7,7 @@ use crate::plan::nodes::Sink;
 use crate::plan::properties::{Use, With};
 use crate::plan::select::{self, Bound, Purpose};
 use crate::plan::source::{Taken, TopicRequest, check_replace, word};
-use crate::plan::{Created, Facts, Settings, insert, sink};
+use crate::plan::{Created, Facts, Settings, insert, pull, sink};
 use crate::types::{Column, Role};
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use sqlparser::ast::Query;
@@ -182,12 +182,33 @@ fn check_pull(select: &Select) -> Result<()> {
     }
 }
 
+/// What ksqlDB does not answer although the clauses are right.
+fn check_pulled(select: &Select, bound: &Bound, settings: &Settings) -> Result<()> {
+    if settings.strict {
+        pull::check_strictly(select, if bound.table { &bound.value } else { &[] })?;
+    }
+    match bound.source.kind {
+        SourceKind::Stream if !settings.pull_stream => Err(Error::statement(
+            "Pull queries on streams are disabled. To create a push query on the stream, add EMIT CHANGES to the end. To \
+             enable pull queries on streams, set the ksql.query.pull.stream.enabled config to 'true'.",
+        )),
+        SourceKind::Table if settings.strict && bound.source.created_by.is_none() && !bound.source.read_only => {
+            Err(pull::not_queryable(&bound.source))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Plans a SELECT without EMIT in ksqlDB's grammar.
 pub fn batch_query(select: &Select, catalog: &Catalog, settings: &Settings) -> Result<BatchPlan> {
     if settings.strict {
         check_pull(select)?;
     }
+    pull::check_settings(select, settings)?;
     let bound = select::bind(select, Purpose::Batch, catalog, settings)?;
+    if pull::is_pull_shape(select) {
+        check_pulled(select, &bound, settings)?;
+    }
     let mut logical = bound.plan;
     if let Some(limit) = select.limit {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);

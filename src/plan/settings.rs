@@ -37,6 +37,14 @@ pub struct Settings {
     pub strict: bool,
     /// What aggregates obey.
     pub aggregates: Limits,
+    /// `ksql.query.pull.table.scan.enabled`
+    pub pull_scan: bool,
+    /// `ksql.query.pull.range.scan.enabled`
+    pub pull_range: bool,
+    /// `ksql.query.pull.limit.clause.enabled`
+    pub pull_limit: bool,
+    /// `ksql.query.pull.stream.enabled`
+    pub pull_stream: bool,
 }
 
 impl Default for Settings {
@@ -48,6 +56,10 @@ impl Default for Settings {
             topic_prefix: String::new(),
             strict: false,
             aggregates: Limits::default(),
+            pull_scan: true,
+            pull_range: true,
+            pull_limit: true,
+            pull_stream: true,
         }
     }
 }
@@ -64,6 +76,10 @@ impl Settings {
                 "ksql.output.topic.name.prefix" => settings.topic_prefix.clone_from(value),
                 "ksql.functions.collect_list.limit" => settings.aggregates.collect_list = limit(name, value)?,
                 "ksql.functions.collect_set.limit" => settings.aggregates.collect_set = limit(name, value)?,
+                "ksql.query.pull.table.scan.enabled" => settings.pull_scan = boolean(name, value)?,
+                "ksql.query.pull.range.scan.enabled" => settings.pull_range = boolean(name, value)?,
+                "ksql.query.pull.limit.clause.enabled" => settings.pull_limit = boolean(name, value)?,
+                "ksql.query.pull.stream.enabled" => settings.pull_stream = boolean(name, value)?,
                 "tidegate.dialect" => settings.strict = dialect(value)?,
                 _ => {}
             }

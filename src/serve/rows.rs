@@ -84,7 +84,9 @@ impl Shape {
         let columns = rows.columns();
         let head = match self {
             Shape::Rows => {
-                let schema: Vec<_> = columns.iter().map(|c| format!("`{}` {}", c.name, c.ty)).collect();
+                let mark = |at: usize| if rows.is_key(at) { " KEY" } else { "" };
+                let column = |(at, c): (usize, &OutputColumn)| format!("`{}` {}{}", c.name, c.ty, mark(at));
+                let schema: Vec<_> = columns.iter().enumerate().map(column).collect();
                 json!({ "header": { "queryId": rows.id(), "schema": schema.join(", ") } })
             }
             Shape::Messages => {

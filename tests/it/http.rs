@@ -3,6 +3,7 @@
 
 mod api;
 mod front;
+mod lookups;
 mod readers;
 
 use serde_json::{Value, json};

@@ -40,6 +40,7 @@ mod owner;
 mod parse;
 mod plan;
 mod processing_log;
+mod pull;
 mod row_programs;
 #[path = "../support/rows.rs"]
 mod rows;

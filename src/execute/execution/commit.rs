@@ -4,6 +4,7 @@ use super::{DELIVERY_BYTES, EPOCH_BYTES_MAX, Execution, Guarantee};
 use crate::error::{Error, Kind, Result};
 use crate::execute::Out;
 use crate::execute::late::LateRecords;
+use crate::execute::sink::Sink;
 use crate::log::{CommittedOffset, Epoch, Outcome};
 use crate::mutant::{self, Mutant};
 use std::collections::VecDeque;
@@ -51,6 +52,7 @@ impl Execution {
         self.last_delivery = now;
         match session.deliver(sink.topic(), &self.pending) {
             Ok(()) => {
+                self.spec.view.iter().for_each(|view| view.publish(Some(&self.pending)));
                 self.pending.clear();
                 Ok(true)
             }
@@ -100,6 +102,11 @@ impl Execution {
         match outcome {
             Outcome::Committed => {
                 self.stages.commit();
+                if let Some(view) = &self.spec.view {
+                    let sink = self.sink.as_ref().map(Sink::topic);
+                    let rows = epoch.records.iter().find(|(topic, _)| Some(topic) == sink);
+                    view.publish(rows.map(|(_, rows)| rows));
+                }
                 self.committed = reached;
                 self.commits += 1;
                 self.dirty = false;

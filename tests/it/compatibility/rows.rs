@@ -72,7 +72,7 @@ pub(crate) const STATEMENTS: &[Row] = &[
     row(
         "SELECT without EMIT",
         Partial,
-        "over history, see Batch; no lookup by key in the state of a table",
+        "from a table that a query keeps: its committed rows, by key, window, range or scan, from one commit; everything else over history, see Batch",
         &[
             "SELECT id, COUNT(*) FROM s GROUP BY id",
             "SELECT id FROM s ORDER BY n",

@@ -1,0 +1,136 @@
+//! Queries without EMIT on a table that a query keeps up to date: answered from its committed rows, beside its thread.
+//!
+//! What has not the shape of ksqlDB's pull queries, or a table too large for memory, is answered from the topic's history
+//! (`bounded`). The rows are the same; only what windows have left ksqlDB's retention shows which way was taken.
+
+use super::entity::{Entity, Explanation};
+use super::outcome::{OutputColumn, RowEvent, RowStream};
+use super::session::Session;
+use super::{Answer, Engine};
+use crate::catalog::Source;
+use crate::error::Result;
+use crate::execute::compile;
+use crate::execute::pull::{Pull, PullRows};
+use crate::execute::view::View;
+use crate::parse::statement::{Select, SourceKind};
+use crate::plan::pull::{Literal, is_pull_shape};
+use crate::plan::{self, Settings};
+use crate::types::{Column, Role, Schema};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A lookup of more keys is planned every time: it would hold up others that are answered beside it.
+const KNOWN_KEYS_MAX: usize = 64;
+
+/// See `PullPlan::literals`.
+type KeyLiterals = Option<Vec<(usize, Literal)>>;
+
+/// A query that was planned, and what it reads.
+#[derive(Clone, Debug)]
+pub(super) struct Prepared {
+    pub(super) pull: Arc<Pull>,
+    pub(super) view: Arc<View>,
+}
+
+impl Engine {
+    /// The view of a table that a query of this engine writes.
+    pub(super) fn view_of(&self, source: &Source) -> Option<Arc<View>> {
+        let state = self.inner.state.lock();
+        let query = state.queries.get(source.created_by.as_ref()?)?;
+        query.spec()?.view.clone()
+    }
+
+    /// Plans the query if it can be answered from committed rows.
+    fn prepare_pull(&self, select: &Select, session: &Session) -> Result<Option<(Prepared, KeyLiterals)>> {
+        if !is_pull_shape(select) {
+            return Ok(None);
+        }
+        let catalog = self.catalog();
+        let table = catalog.source(&select.from.name.value).filter(|s| s.kind == SourceKind::Table);
+        let Some(view) = table.and_then(|table| self.view_of(table)) else { return Ok(None) };
+        let settings = Settings::of(&self.properties(session))?;
+        let plan = plan::pull_query(select, &catalog, &settings)?;
+        let pull = Pull::new(&plan, compile::pipeline(&plan.logical)?)?;
+        Ok(pull.map(|pull| (Prepared { pull: Arc::new(pull), view }, plan.literals)))
+    }
+
+    /// Answers the query from committed rows; `None` = it has to be answered from the topic. A lookup is remembered.
+    pub(super) fn pull_query(&self, select: &Select, text: &str, session: &Session) -> Result<Option<Answer>> {
+        let statements = &self.inner.statements;
+        let version = statements.version();
+        let Some((prepared, literals)) = self.prepare_pull(select, session)? else { return Ok(None) };
+        if prepared.pull.lookups().is_some_and(|keys| keys <= KNOWN_KEYS_MAX) {
+            statements.remember(text, session, (version, &prepared, literals.as_deref()));
+        }
+        Ok(self.pulled(&prepared)?.map(|rows| Answer::Rows(Box::new(rows))))
+    }
+
+    /// Begins to answer. A query that starts anew may close the view between two steps: then it is opened again.
+    fn pulled(&self, prepared: &Prepared) -> Result<Option<Pulled>> {
+        while prepared.view.open(&*self.inner.log)? {
+            if let Some(rows) = prepared.pull.rows(&prepared.view, None)? {
+                return Ok(Some(Pulled::new(rows)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What EXPLAIN says of it.
+    pub(super) fn explain_pull(&self, select: &Select, text: &str, session: &Session) -> Result<Option<Entity>> {
+        let Some((Prepared { pull, .. }, _)) = self.prepare_pull(select, session)? else { return Ok(None) };
+        let table = &select.from.name.value;
+        let keys = match pull.lookups() {
+            Some(1) => ", 1 key".to_owned(),
+            Some(keys) => format!(", {keys} keys"),
+            None => String::new(),
+        };
+        Ok(Some(Entity::Explanation(Explanation {
+            query_id: None,
+            sql: text.to_owned(),
+            schema: Schema { key: Vec::new(), value: pull.columns().iter().map(as_value).collect() },
+            sources: vec![table.clone()],
+            plan: format!("Pull: {} in the committed rows of {table}{keys}\n", pull.access()),
+        })))
+    }
+}
+
+fn as_value(column: &Column) -> Column {
+    Column { role: Role::Value, ..column.clone() }
+}
+
+/// Rows of a query over committed rows.
+#[derive(Debug)]
+pub(super) struct Pulled {
+    columns: Vec<OutputColumn>,
+    rows: PullRows,
+}
+
+impl Pulled {
+    pub(super) fn new(rows: PullRows) -> Pulled {
+        let columns = rows.pull().columns().iter();
+        let columns = columns.map(|c| OutputColumn { name: c.name.clone(), ty: c.ty.clone() }).collect();
+        Pulled { columns, rows }
+    }
+}
+
+impl RowStream for Pulled {
+    fn columns(&self) -> &[OutputColumn] {
+        &self.columns
+    }
+
+    fn is_key(&self, column: usize) -> bool {
+        self.rows.pull().keys().get(column) == Some(&true)
+    }
+
+    fn next(&mut self, _timeout: Duration) -> Result<RowEvent> {
+        Ok(match self.rows.more()? {
+            Some(columns) => RowEvent::Rows { columns, tombstones: Vec::new() },
+            // The rows of a table end without a word.
+            None => RowEvent::Done(None),
+        })
+    }
+
+    fn notice(&self) -> Option<String> {
+        (self.rows.bad() > 0).then(|| format!("{} records could not be used", self.rows.bad()))
+    }
+}
