@@ -117,6 +117,9 @@ pub fn random_id() -> Result<u128> {
     Ok(u128::from_be_bytes(bytes))
 }
 
+/// Less does not even hold the batches that a sort merges.
+const BATCH_MEMORY_BYTES_MIN: usize = 32 << 20;
+
 /// A property that SET and requests may change: what it means and which values it takes.
 #[derive(Debug)]
 pub struct Property {
@@ -178,6 +181,11 @@ pub const PROPERTIES: &[Property] = &[
         name: "processing.guarantee",
         help: "exactly_once_v2 or at_least_once",
         check: |v| matches!(v, "exactly_once_v2" | "exactly_once" | "at_least_once"),
+    },
+    Property {
+        name: "tidegate.batch.memory.bytes",
+        help: "memory of a query without EMIT, at least 33554432 (32 MiB); what does not fit goes to files",
+        check: |v| v.parse::<usize>().is_ok_and(|bytes| bytes >= BATCH_MEMORY_BYTES_MIN),
     },
     Property {
         name: "tidegate.dialect",

@@ -267,6 +267,11 @@ impl From<datafusion::error::DataFusionError> for Error {
                 Ok(own) => *own,
                 Err(other) => Error::statement(other.to_string()).because(other),
             },
+            datafusion::error::DataFusionError::ResourcesExhausted(detail) => {
+                Error::new(Kind::Busy, "the query needs more memory than it may have").with_detail(detail).with_hint(
+                    "SET 'tidegate.batch.memory.bytes' = '...' gives it more; fewer rows or columns need less",
+                )
+            }
             other => {
                 let text = other.strip_backtrace();
                 let missing = text.split_once("table 'datafusion.public.").and_then(|(_, rest)| rest.split_once('\''));

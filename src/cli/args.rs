@@ -43,7 +43,7 @@ Usage: tidegate [OPTIONS] [URL | COMMAND]     URL: a server's, http://HOST:PORT
 #[command(name = "tidegate", version, about, max_term_width = 100, subcommand_precedence_over_arg = true)]
 #[command(override_help = HELP)]
 pub struct Arguments {
-    /// Server to talk to from the prompt: http://HOST:PORT.
+    /// Server to talk to from the prompt: http://HOST:PORT or https://HOST:PORT.
     #[arg(value_name = "URL", value_parser = url, conflicts_with_all = ["data", "temp", "bootstrap_servers", "server"])]
     pub url: Option<String>,
     /// Where to work.
@@ -76,6 +76,9 @@ pub struct Place {
     #[arg(long, global = true, value_name = "URL", value_parser = url,
           conflicts_with_all = ["data", "temp", "bootstrap_servers"])]
     pub server: Option<String>,
+    /// Certificates (PEM) to trust a server's https with, instead of the system's.
+    #[arg(long, global = true, value_name = "FILE", env = "TIDEGATE_CA")]
+    pub ca: Option<PathBuf>,
     /// Name to give a server that asks for one; the password is in TIDEGATE_PASSWORD.
     #[arg(long, global = true, value_name = "NAME", env = "TIDEGATE_USER")]
     pub user: Option<String>,
@@ -219,6 +222,7 @@ pub enum Format {
     /// One value a line.
     Vertical,
     /// One JSON object a row and line.
+    #[value(alias = "ndjson")]
     Json,
     /// Comma-separated values with a header.
     Csv,
@@ -238,13 +242,10 @@ impl Place {
     }
 }
 
-/// `host:port` of `http://host:port`.
+/// `host:port` of `http://host:port` or `https://host:port`.
 pub(super) fn address_of(url: &str) -> Result<String, String> {
-    let Some(rest) = url.strip_prefix("http://") else {
-        return Err(match url.starts_with("https://") {
-            true => "only http:// is spoken here".to_owned(),
-            false => neither(url),
-        });
+    let Some(rest) = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://")) else {
+        return Err(neither(url));
     };
     let host = rest.trim_end_matches('/');
     let port = host.rsplit_once(':').map(|(_, port)| port).filter(|port| !port.ends_with(']'));
@@ -260,7 +261,7 @@ fn neither(word: &str) -> String {
     let command = Arguments::command();
     let near = nearest(word, command.get_subcommands().map(clap::Command::get_name));
     let meant = near.map(|near| format!(": did you mean the command {near}?")).unwrap_or_default();
-    format!("{word} is neither a command nor a server's http://HOST:PORT{meant}")
+    format!("{word} is neither a command nor a server's http://HOST:PORT or https://HOST:PORT{meant}")
 }
 
 /// `NAME=VALUE`.

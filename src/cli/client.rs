@@ -4,8 +4,9 @@
 //! Every call has a connection and a small runtime of its own, so that letting go of an answer closes its connection, which
 //! is how the other side knows that nobody reads any more.
 
+use super::secure::Secure;
 use crate::engine::names::Names;
-use crate::engine::outcome::{Outcome, OutputColumn, RowEvent, RowStream};
+use crate::engine::outcome::{Outcome, OutputColumn, RowEvent, RowStream, Scanned};
 use crate::engine::session::Session;
 use crate::engine::topics::{Tail, TopicLine, Topics};
 use crate::error::{Error, Kind, Result};
@@ -21,8 +22,10 @@ use hyper::header::{AUTHORIZATION, HOST};
 use hyper::{Method, StatusCode};
 use hyper_util::rt::TokioIo;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
@@ -37,6 +40,8 @@ const PLAIN_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub(super) struct Client {
     /// `host:port`.
     address: String,
+    /// `None` = in the clear.
+    secure: Option<Secure>,
     /// What proves who asks: the value of its header.
     authorization: Option<String>,
     /// What it is called in messages.
@@ -82,17 +87,23 @@ impl Client {
     pub(super) fn attach(announcement: &Announcement, directory: &str) -> Result<Client, Trouble> {
         let address = format!("127.0.0.1:{}", announcement.port);
         let name = format!("the tidegate that owns {directory} (pid {})", announcement.pid);
-        Client::open(address, Some(format!("Bearer {}", announcement.token)), name)
+        Client::open(address, None, Some(format!("Bearer {}", announcement.token)), name)
     }
 
     /// Connects to a server: `http://host:port`.
-    pub(super) fn connect(url: &str, authorization: Option<String>) -> Result<Client> {
+    pub(super) fn connect(url: &str, authorization: Option<String>, ca: Option<&Path>) -> Result<Client> {
         let address = super::args::address_of(url).map_err(Error::statement)?;
-        Client::open(address, authorization, format!("the server at {url}")).map_err(Trouble::error)
+        let secure = url.starts_with("https://").then(|| Secure::new(&address, ca)).transpose()?;
+        Client::open(address, secure, authorization, format!("the server at {url}")).map_err(Trouble::error)
     }
 
-    fn open(address: String, authorization: Option<String>, name: String) -> Result<Client, Trouble> {
-        let mut client = Client { address, authorization, name, hello: Hello::default() };
+    fn open(
+        address: String,
+        secure: Option<Secure>,
+        authorization: Option<String>,
+        name: String,
+    ) -> Result<Client, Trouble> {
+        let mut client = Client { address, secure, authorization, name, hello: Hello::default() };
         let body = client.call(Method::GET, "/session", Bytes::new())?.plain()?;
         client.hello = serde_json::from_slice(&body)
             .map_err(|e| Error::io(format!("{} is no tidegate that this one understands", client.name)).because(e))?;
@@ -135,8 +146,9 @@ impl Client {
             session.define(name, value);
         }
         let outcome = match reply.answer {
-            Told::Rows { id, columns } => {
-                Outcome::Rows(Box::new(Rows { columns: output_columns(columns), id, notice: None, call }))
+            Told::Rows { id, bounded, when_empty, columns } => {
+                let columns = output_columns(columns);
+                Outcome::Rows(Box::new(Rows { columns, id, bounded, when_empty, notice: None, scanned: None, call }))
             }
             told => told.outcome()?,
         };
@@ -203,8 +215,14 @@ impl Client {
             let stream = stream.map_err(std::io::Error::from).flatten().map_err(|e| self.gone(e))?;
             // Statements and answers are small and waited for.
             stream.set_nodelay(true).map_err(|e| self.gone(e))?;
-            let (mut sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|e| self.gone(e))?;
-            tokio::spawn(connection);
+            let mut sender = match &self.secure {
+                None => spoken(stream).await.map_err(|e| self.gone(e))?,
+                Some(secure) => {
+                    let stream = timeout(CONNECT, secure.connect(stream)).await;
+                    let stream = stream.map_err(std::io::Error::from).flatten().map_err(|e| self.gone(e))?;
+                    spoken(stream).await.map_err(|e| self.gone(e))?
+                }
+            };
             let response = sender.send_request(request).await.map_err(|e| match e.is_canceled() {
                 true => self.gone(e),
                 false => Trouble::Failed(self.broken("whether it was done is not known").because(e)),
@@ -236,6 +254,16 @@ impl Client {
     fn broken(&self, what: &str) -> Error {
         Error::io(format!("{} ended before its answer did", self.name)).with_detail(what)
     }
+}
+
+/// HTTP over a connection.
+async fn spoken<S>(stream: S) -> hyper::Result<SendRequest<Full<Bytes>>>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (sender, connection) = handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    Ok(sender)
 }
 
 fn json(value: &impl serde::Serialize) -> Result<Vec<u8>> {
@@ -293,7 +321,10 @@ impl Call {
 struct Rows {
     columns: Vec<OutputColumn>,
     id: Option<String>,
+    bounded: bool,
+    when_empty: Option<String>,
     notice: Option<String>,
+    scanned: Option<Scanned>,
     call: Call,
 }
 
@@ -306,6 +337,18 @@ impl RowStream for Rows {
         self.id.as_deref()
     }
 
+    fn is_bounded(&self) -> bool {
+        self.bounded
+    }
+
+    fn when_empty(&self) -> Option<&str> {
+        self.when_empty.as_deref()
+    }
+
+    fn scanned(&self) -> Option<Scanned> {
+        self.scanned
+    }
+
     fn next(&mut self, timeout: Duration) -> Result<RowEvent> {
         loop {
             return match self.call.next(Some(timeout))? {
@@ -315,6 +358,10 @@ impl RowStream for Rows {
                 Some(Frame::Failed(error)) => Err(error),
                 Some(Frame::Notice(text)) => {
                     self.notice = text;
+                    continue;
+                }
+                Some(Frame::Scanned(scanned)) => {
+                    self.scanned = Some(scanned);
                     continue;
                 }
                 Some(Frame::Reply(_) | Frame::AtEnd) => continue,

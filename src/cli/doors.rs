@@ -7,6 +7,7 @@ use super::{Demo, Doors, PAUSE, Session, cars};
 use crate::config::kafka::ClientProperties;
 use crate::config::{Config, DEFAULT_SERVICE_ID, LogConfig, default_data_dir};
 use crate::engine::Engine;
+use crate::engine::processing_log::AUTO_CREATE;
 use crate::engine::session::Session as EngineSession;
 use crate::engine::topics::{LogTopics, Tail, TopicLine, Topics};
 use crate::error::{Error, Result};
@@ -89,6 +90,7 @@ fn config(place: &Place) -> Result<Config> {
         (None, false, None) => LogConfig::Embedded(default_data_dir()?),
     };
     let mut config = Config::new(log);
+    config.properties.insert(AUTO_CREATE.to_owned(), "true".to_owned());
     config.service_id.clone_from(&place.service_id);
     if config.service_id.is_empty() {
         DEFAULT_SERVICE_ID.clone_into(&mut config.service_id);
@@ -130,6 +132,7 @@ fn session(seat: Seat, history: Option<PathBuf>, driver: Option<Driver>) -> Resu
         is_guest: Box::new(move || asked.1.is_guest()),
         greeting,
         history,
+        depth: 0,
     })
 }
 
@@ -197,7 +200,7 @@ impl Doors for Machine {
     fn session(&mut self, place: &Place) -> Result<Session> {
         let (seat, history) = match &place.server {
             Some(url) => {
-                let client = Taken::Guest(Arc::new(Client::connect(url, place.authorization())?));
+                let client = Taken::Guest(Arc::new(Client::connect(url, place.authorization(), place.ca.as_deref())?));
                 (Seat::at(client, Config::new(LogConfig::Temporary), self.clock.clone()), history_elsewhere())
             }
             None => {

@@ -5,6 +5,7 @@
 //! script     -e, -f, run, a pipe            repl       the prompt (complete: what TAB offers)
 //! render     answers                        fault      errors and exit codes
 //! topic      topics without SQL             interrupt  Ctrl-C
+//! progress   how far a query has come     copy       rows into files
 //! seat       an engine here, or at the owner of the data directory (client)
 //! manual     completions and manual page, made from args
 //! ```
@@ -16,14 +17,17 @@ pub mod args;
 mod cars;
 mod client;
 mod complete;
+mod copy;
 pub mod doors;
 pub mod fault;
 pub mod interrupt;
 mod manual;
+pub mod progress;
 pub mod render;
 pub mod repl;
 pub mod script;
 mod seat;
+mod secure;
 pub mod topic;
 
 use crate::engine::names::Names;
@@ -36,6 +40,7 @@ use crate::telemetry;
 use args::{Arguments, Command, Place};
 use fault::{FAILED, INTERRUPTED, NO_LOG, OK, is_broken_pipe, rendered};
 use interrupt::Interrupt;
+use progress::Progress;
 use render::{Screen, WAIT};
 use std::io::{BufWriter, IsTerminal, Read, Write};
 use std::net::SocketAddr;
@@ -58,6 +63,8 @@ pub struct Session {
     pub greeting: String,
     /// Where the prompt's history is kept; `None` = nowhere.
     pub history: Option<PathBuf>,
+    /// Scripts that run in one another at present.
+    pub depth: usize,
 }
 
 impl std::fmt::Debug for Session {
@@ -115,6 +122,7 @@ pub fn run(arguments: &Arguments, doors: &mut dyn Doors) -> u8 {
         error_color,
         width: std::io::stdout().is_terminal().then(terminal_width),
         interrupt: Interrupt::default(),
+        progress: std::io::stderr().is_terminal().then(|| Progress::new(Box::new(std::io::stderr()))),
     };
     let at_prompt = match &arguments.command {
         None => std::io::stdin().is_terminal(),
@@ -145,6 +153,8 @@ struct Process {
     error_color: bool,
     width: Option<usize>,
     interrupt: Interrupt,
+    /// Somebody may look at standard error.
+    progress: Option<Progress>,
 }
 
 impl Process {
@@ -275,12 +285,14 @@ impl Process {
             width: self.width,
             color: self.color,
             interrupt: self.interrupt.clone(),
+            progress: self.progress.as_mut(),
         };
         repl::run(session, prompt)
     }
 
     fn script(&mut self, session: &mut Session, text: &str, arguments: &Arguments) -> Result<u8> {
-        let mut screen = Screen { out: &mut self.out, format: arguments.output, width: self.width };
+        let progress = self.progress.as_mut();
+        let mut screen = Screen { out: &mut self.out, format: arguments.output, width: self.width, progress };
         let code = script::run(session, text, &mut screen, &mut self.errors, self.error_color, &self.interrupt)?;
         self.out.flush()?;
         Ok(code)
@@ -303,7 +315,8 @@ impl Process {
             partition: &|key, partitions| doors.partition(key, partitions),
             interrupt: &self.interrupt,
         };
-        let mut screen = Screen { out: &mut self.out, format: arguments.output, width: self.width };
+        let (format, width) = (arguments.output, self.width);
+        let mut screen = Screen { out: &mut self.out, format, width, progress: None };
         let shown = topic::run(command, tools, &mut screen)?;
         self.out.flush()?;
         Ok(if shown.interrupted { INTERRUPTED } else { OK })

@@ -4,6 +4,7 @@
 //! widths are fixed by the first ones. Nothing here asks whether it writes to a terminal: [`Screen`] is told.
 
 use super::args::Format;
+use super::progress::{Progress, in_words};
 use crate::engine::cell::{self, settled};
 use crate::engine::outcome::{Outcome, OutputColumn, RowEvent, RowStream};
 use crate::error::{Error, Result};
@@ -19,6 +20,9 @@ pub const HELD_ROWS_MAX: usize = 1_000;
 /// How long one wait for rows takes: an interrupt is seen after this time at the latest.
 pub const WAIT: Duration = Duration::from_millis(50);
 
+/// Pauses after which a query without rows says what may help: three seconds.
+const EMPTY_PAUSES: u32 = 60;
+
 /// Widest column of a table whose rows keep coming.
 const LIVE_WIDTH_MAX: usize = 40;
 
@@ -30,6 +34,8 @@ pub struct Screen<'a> {
     pub format: Format,
     /// Columns of the terminal; `None` = as wide as it takes.
     pub width: Option<usize>,
+    /// Where somebody sees how far a query has come.
+    pub progress: Option<&'a mut Progress>,
 }
 
 impl Debug for Screen<'_> {
@@ -47,6 +53,8 @@ pub struct Shown {
     pub interrupted: bool,
     /// What has no place among JSON or CSV rows and is for the user to know.
     pub notes: Vec<String>,
+    /// What was read for it, for whoever pays for reading: `read 96,000 of 10,000,000 records, 9.2 MB`.
+    pub scanned: Option<String>,
 }
 
 impl Screen<'_> {
@@ -66,6 +74,7 @@ impl Screen<'_> {
                     all.rows += one.rows;
                     all.interrupted |= one.interrupted;
                     all.notes.extend(one.notes);
+                    all.scanned = one.scanned.or(all.scanned);
                 }
                 all
             }
@@ -98,13 +107,30 @@ impl Screen<'_> {
 
     fn rows(&mut self, stream: &mut dyn RowStream, interrupted: &dyn Fn() -> bool) -> Result<Shown> {
         let mut sink = Sink::new(self.format, stream.columns().to_vec(), self.width);
+        let mut pauses = 0;
         let (stopped, last) = loop {
             if interrupted() {
                 break (true, None);
             }
-            match stream.next(WAIT) {
+            let event = stream.next(WAIT);
+            match (&event, &mut self.progress, stream.scanned()) {
+                (Ok(RowEvent::Idle), Some(progress), Some(scanned)) => progress.waiting(&scanned),
+                (_, Some(progress), _) => progress.clear(),
+                _ => {}
+            }
+            match event {
                 Ok(RowEvent::Rows { columns, tombstones }) => sink.batch(self.out, &columns, &tombstones)?,
-                Ok(RowEvent::Idle) => sink.idle(self.out)?,
+                Ok(RowEvent::Idle) if stream.is_bounded() => {}
+                Ok(RowEvent::Idle) => {
+                    sink.idle(self.out)?;
+                    pauses += 1;
+                    if pauses == EMPTY_PAUSES
+                        && sink.count == 0
+                        && let (Some(progress), Some(hint)) = (&mut self.progress, stream.when_empty())
+                    {
+                        progress.say(hint);
+                    }
+                }
                 Ok(RowEvent::Done(last)) => break (false, last),
                 Err(error) => {
                     sink.finish(self.out)?;
@@ -113,6 +139,7 @@ impl Screen<'_> {
                 }
             }
         };
+        self.progress.as_mut().into_iter().for_each(|p| p.clear());
         if stopped && self.width.is_some() {
             // The terminal has written ^C into our line.
             write!(self.out, "\r")?;
@@ -128,7 +155,8 @@ impl Screen<'_> {
             }
         }
         self.out.flush()?;
-        Ok(Shown { rows: sink.count, interrupted: stopped, notes })
+        let scanned = stream.scanned().filter(|s| s.retained > 0).map(|s| in_words(&s));
+        Ok(Shown { rows: sink.count, interrupted: stopped, notes, scanned })
     }
 }
 

@@ -5,6 +5,7 @@ use super::args::Format;
 use super::complete::completions;
 use super::fault::{OK, is_broken_pipe, rendered};
 use super::interrupt::Interrupt;
+use super::progress::Progress;
 use super::render::Screen;
 use super::script;
 use crate::engine::names::Names;
@@ -31,6 +32,12 @@ Statements end with a semicolon and may span lines.
   history          what was entered
   clear            empty the screen
   version          the version
+  \\d [NAME]        streams and tables, or the columns of one
+  \\ds \\dt \\dq \\dT  streams, tables, queries, topics
+  \\df [NAME]       functions, or how one is called
+  \\x               one value a line, or a table again
+  \\i FILE          run the statements of a file
+  \\? \\q            this text; leave
   exit, quit       leave (also Ctrl-D); queries that were created keep their place and go on at the next start,
                    or at once in another tidegate on the directory
 Ctrl-C stops a running query or drops the line. TAB completes words and names.";
@@ -47,6 +54,8 @@ pub struct Prompt<'a> {
     pub color: bool,
     /// Ctrl-C while a statement runs.
     pub interrupt: Interrupt,
+    /// How far a query has come.
+    pub progress: Option<&'a mut Progress>,
 }
 
 impl std::fmt::Debug for Prompt<'_> {
@@ -113,8 +122,18 @@ impl Prompt<'_> {
                     writeln!(self.out, "{:>5}  {entry}", n + 1)?;
                 }
             }
-            None => {
-                self.statements(session, text)?;
+            Some(Meta::Flip) => {
+                self.format = if self.format == Format::Vertical { Format::Table } else { Format::Vertical };
+                let name = if self.format == Format::Vertical { "vertical" } else { "table" };
+                writeln!(self.out, "output is {name}")?;
+            }
+            Some(Meta::Unknown(word)) => writeln!(self.out, "there is no {word}: \\? lists what there is")?,
+            said => {
+                let short = match said {
+                    Some(Meta::Say(statements)) => Some(statements),
+                    _ => None,
+                };
+                self.statements(session, short.as_deref().unwrap_or(text))?;
                 if let Some(words) = editor.helper_mut() {
                     words.names = (session.names)();
                 }
@@ -143,11 +162,15 @@ impl Prompt<'_> {
     fn statements(&mut self, session: &mut Session, text: &str) -> Result<()> {
         self.interrupt.clear();
         for piece in split(text) {
-            let mut screen = Screen { out: &mut *self.out, format: self.format, width: self.width };
+            let progress = self.progress.as_deref_mut();
+            let mut screen = Screen { out: &mut *self.out, format: self.format, width: self.width, progress };
             match script::one(session, text, piece, &mut screen, &self.interrupt) {
                 Ok(shown) => {
                     for note in &shown.notes {
                         writeln!(self.out, "note: {note}")?;
+                    }
+                    if let Some(scanned) = &shown.scanned {
+                        writeln!(self.out, "{scanned}")?;
                     }
                     if shown.interrupted {
                         break;
@@ -174,12 +197,21 @@ enum Meta<'a> {
     Clear,
     History,
     Output(&'a str),
+    /// Table or vertical.
+    Flip,
+    /// Statements, said shortly.
+    Say(String),
+    /// A backslash and no word that is known.
+    Unknown(&'a str),
 }
 
 fn meta(text: &str) -> Option<Meta<'_>> {
     let text = text.trim().trim_end_matches(';').trim_end();
     let (word, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
     let rest = rest.trim();
+    if word.starts_with('\\') {
+        return Some(short(word, rest));
+    }
     Some(match word.to_ascii_lowercase().as_str() {
         "output" => Meta::Output(rest),
         _ if !rest.is_empty() => return None,
@@ -190,6 +222,26 @@ fn meta(text: &str) -> Option<Meta<'_>> {
         "history" => Meta::History,
         _ => return None,
     })
+}
+
+/// The words with a backslash, as psql has them.
+fn short<'a>(word: &'a str, rest: &str) -> Meta<'a> {
+    let say = |statements: &str| Meta::Say(statements.to_owned());
+    match (word, rest) {
+        ("\\?", "") => Meta::Help,
+        ("\\q", "") => Meta::Leave,
+        ("\\x", "") => Meta::Flip,
+        ("\\d", "") => say("SHOW STREAMS; SHOW TABLES;"),
+        ("\\d", name) => Meta::Say(format!("DESCRIBE {name};")),
+        ("\\ds", "") => say("SHOW STREAMS;"),
+        ("\\dt", "") => say("SHOW TABLES;"),
+        ("\\dq", "") => say("SHOW QUERIES;"),
+        ("\\dT", "") => say("SHOW TOPICS;"),
+        ("\\df", "") => say("SHOW FUNCTIONS;"),
+        ("\\df", name) => Meta::Say(format!("DESCRIBE FUNCTION {name};")),
+        ("\\i", file) if !file.is_empty() => Meta::Say(format!("RUN SCRIPT '{}';", file.replace('\'', "''"))),
+        _ => Meta::Unknown(word),
+    }
 }
 
 /// What the line editor asks us.
@@ -269,6 +321,9 @@ mod tests {
         assert_eq!(meta("history"), Some(Meta::History));
         assert_eq!(meta("select 1;"), None);
         assert_eq!(meta("help me"), None);
+        assert_eq!(meta(" \\d cars ;"), Some(Meta::Say("DESCRIBE cars;".to_owned())));
+        assert_eq!(meta("\\i it's.sql"), Some(Meta::Say("RUN SCRIPT 'it''s.sql';".to_owned())));
+        assert_eq!(meta("\\y"), Some(Meta::Unknown("\\y")));
     }
 
     #[test]

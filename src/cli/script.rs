@@ -1,12 +1,20 @@
 //! Statements one after another, from `-e`, a file or a pipe. The first that fails ends it.
 
 use super::Session;
+use super::copy::{Copied, Plan};
 use super::fault::{FAILED, INTERRUPTED, OK, is_broken_pipe, rendered};
 use super::interrupt::Interrupt;
+use super::progress::in_words;
 use super::render::{Screen, Shown};
+use crate::engine::outcome::Outcome;
 use crate::error::{Error, Result};
+use crate::parse::statement::{CopyTo, Statement};
 use crate::parse::{CustomTypes, Piece, parse_piece, split};
 use std::io::Write;
+use std::path::Path;
+
+/// Scripts that may run one another.
+const SCRIPT_DEPTH_MAX: usize = 8;
 
 /// Runs all statements of `text`; answers go to `screen`, errors to `errors`. Answers the exit code.
 pub fn run(
@@ -25,6 +33,9 @@ pub fn run(
             Ok(shown) => {
                 for note in &shown.notes {
                     writeln!(errors, "note: {note}")?;
+                }
+                if let Some(scanned) = &shown.scanned {
+                    writeln!(errors, "{scanned}")?;
                 }
                 if shown.interrupted {
                     return Ok(INTERRUPTED);
@@ -51,13 +62,62 @@ pub(super) fn one(
 ) -> Result<Shown> {
     // Read here first, so that a syntax error names the line of the whole text; what variables make of it, only the
     // session knows.
-    if !piece.text.contains("${")
-        && let Err(error) = parse_piece(text, piece, &CustomTypes::new())
-        && error.message().starts_with("line ")
-    {
-        return Err(error);
-    }
+    let parsed = parse_piece(text, piece, &CustomTypes::new());
     let shift = |e: Error| e.shifted(piece.span.start);
+    match parsed.map(|parsed| parsed.statement) {
+        Err(error) if !piece.text.contains("${") && error.message().starts_with("line ") => return Err(error),
+        Ok(Statement::Copy(copy)) => return copied(session, &copy, screen, interrupt).map_err(shift),
+        Ok(Statement::RunScript(file)) => {
+            return scripted(session, &file, screen, interrupt).map_err(|e| e.only_at(piece.span));
+        }
+        _ => {}
+    }
     let outcome = (session.execute)(piece.text).map_err(shift)?;
     screen.show(outcome, &|| interrupt.asked()).map_err(shift)
+}
+
+/// COPY: the rows go into a file, and the screen says how many.
+fn copied(session: &mut Session, copy: &CopyTo, screen: &mut Screen<'_>, interrupt: &Interrupt) -> Result<Shown> {
+    let plan = Plan::read(copy)?;
+    let answer = (session.execute)(&copy.query.value).map_err(|e| e.shifted(copy.query.span.start))?;
+    let Copied { message, rows } = plan.carry_out(answer, &|| interrupt.asked())?;
+    let scanned = rows.scanned().as_ref().map(in_words);
+    match message {
+        Some(message) => {
+            let shown = screen.show(Outcome::Message(message), &|| false)?;
+            Ok(Shown { scanned, ..shown })
+        }
+        None => Ok(Shown { interrupted: true, scanned, ..Shown::default() }),
+    }
+}
+
+/// RUN SCRIPT: the statements of a file, one after another; the first that fails ends it.
+fn scripted(session: &mut Session, file: &str, screen: &mut Screen<'_>, interrupt: &Interrupt) -> Result<Shown> {
+    if session.depth >= SCRIPT_DEPTH_MAX {
+        return Err(Error::statement(format!("scripts run one another more than {SCRIPT_DEPTH_MAX} deep")));
+    }
+    let text = super::read(Path::new(file))?;
+    let mut all = Shown::default();
+    session.depth += 1;
+    for piece in split(&text) {
+        match one(session, &text, piece, screen, interrupt) {
+            Ok(shown) => {
+                all.rows += shown.rows;
+                all.interrupted |= shown.interrupted;
+                all.notes.extend(shown.notes);
+            }
+            Err(error) => {
+                session.depth -= 1;
+                let line = text[..piece.span.start].matches('\n').count() + 1;
+                let message = format!("{file}, statement in line {line}: {}", error.message());
+                return Err(error.reworded(message));
+            }
+        }
+        if all.interrupted || interrupt.asked() {
+            all.interrupted = true;
+            break;
+        }
+    }
+    session.depth -= 1;
+    Ok(all)
 }

@@ -11,11 +11,13 @@ use crate::engine::Engine;
 use crate::engine::answer::outcome;
 use crate::engine::names::Names;
 use crate::engine::outcome::Outcome;
+use crate::engine::query::{Query, State};
 use crate::engine::session::Session;
 use crate::error::{Error, Kind, Result};
 use crate::serve::owner::{Announcement, Owner};
 use crate::types::clock::SharedClock;
 use parking_lot::Mutex;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -57,6 +59,8 @@ struct Shared {
     taken: Mutex<Taken>,
     /// What has happened to the seat and was not told yet.
     notices: Mutex<Vec<String>>,
+    /// Queries of this process that have failed, as far as that is known to the user.
+    failed: Mutex<BTreeSet<String>>,
 }
 
 /// The owner of a data directory, or its guest.
@@ -123,7 +127,13 @@ impl Seat {
             LogConfig::Embedded(directory) => Some(directory.clone()),
             LogConfig::Temporary | LogConfig::Kafka { .. } => None,
         };
-        let shared = Shared { config, directory, clock, taken: Mutex::new(taken), notices: Mutex::new(notices) };
+        // What has failed before is in SHOW QUERIES.
+        let failed = match &taken {
+            Taken::Here(engine, _) => failed(engine).into_keys().collect(),
+            Taken::Guest(_) | Taken::Left => BTreeSet::new(),
+        };
+        let (notices, failed) = (Mutex::new(notices), Mutex::new(failed));
+        let shared = Shared { config, directory, clock, taken: Mutex::new(taken), notices, failed };
         Seat { shared: Arc::new(shared) }
     }
 
@@ -171,7 +181,15 @@ impl Seat {
 
     /// What has happened since it was last asked.
     pub(super) fn notices(&self) -> Vec<String> {
-        std::mem::take(&mut *self.shared.notices.lock())
+        let mut all = std::mem::take(&mut *self.shared.notices.lock());
+        if let Now::Here(engine) = self.shared.now() {
+            let failed = failed(&engine);
+            let mut known = self.shared.failed.lock();
+            let new = failed.iter().filter(|(id, _)| !known.contains(*id));
+            all.extend(new.map(|(id, reason)| format!("query {id} has failed: {reason}")));
+            *known = failed.into_keys().collect();
+        }
+        all
     }
 
     /// The log that statements work on, in words.
@@ -202,6 +220,15 @@ impl Drop for Seat {
             engine.close();
         }
     }
+}
+
+/// Queries that have failed, and why.
+fn failed(engine: &Engine) -> BTreeMap<String, String> {
+    let reason = |(id, query): (String, Arc<Query>)| match query.state() {
+        State::Error(reason) => Some((id, reason)),
+        State::Running | State::Paused | State::Waiting(_) => None,
+    };
+    engine.queries().into_iter().filter_map(reason).collect()
 }
 
 fn run(engine: &Engine, text: &str, session: &mut Session) -> Result<Outcome> {

@@ -100,8 +100,8 @@ impl Engine {
         let mut spec = self.execution_spec(pipeline, Target::Topic(sink), group, properties);
         spec.begin.clone_from(&begin);
         spec.late_topic = plan.late_topic.as_ref().map(|(name, _)| name.clone());
-        let (log, clock) = (self.inner.log.clone(), self.inner.clock.clone());
-        let query = Arc::new(Query::new(id.clone(), spec, log, clock, paused));
+        let (below, processing) = ((self.inner.log.clone(), self.inner.clock.clone()), self.inner.processing.clone());
+        let query = Arc::new(Query::new(id.clone(), spec, below, processing, paused));
         let effect =
             Effect::CreateQuery { id: id.clone(), sink: Box::new(plan.sink.clone()), reads: plan.reads.clone(), begin };
         let sequence = self.record(state, &parsed.text, session, effect)?;
@@ -143,7 +143,7 @@ impl Engine {
                 if let Effect::CreateQuery { begin, .. } = &command.effect {
                     spec.begin.clone_from(begin);
                 }
-                Query::new(id.to_owned(), spec, log, clock, paused)
+                Query::new(id.to_owned(), spec, (log, clock), self.inner.processing.clone(), paused)
             }
             Err(e) => Query::failed(id.to_owned(), self.group(id), log, clock, e.to_string()),
         };

@@ -1,20 +1,23 @@
 //! Bounded queries: a SELECT without EMIT runs over the history that is there now, and ends.
 
 use super::entity::{Entity, Explanation};
-use super::outcome::{OutputColumn, RowEvent, RowStream};
+use super::outcome::{OutputColumn, RowEvent, RowStream, Scanned};
 use super::session::Session;
 use super::{Answer, Engine};
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
-use crate::execute::batch::{self, BatchResult, History};
+use crate::execute::batch::{self, BatchResult, Came, History, MEMORY_BYTES, MEMORY_PROPERTY, Scanned as Read};
 use crate::parse::statement::{Parsed, Statement};
 use crate::plan::{self, BatchPlan, Settings};
 use crate::types::{Column, Role, Schema};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 impl Engine {
-    fn history(&self) -> History {
-        History { log: self.inner.log.clone(), scratch: self.inner.scratch.clone() }
+    pub(super) fn history(&self, properties: &BTreeMap<String, String>) -> History {
+        let memory = properties.get(MEMORY_PROPERTY).and_then(|bytes| bytes.parse().ok());
+        let (log, scratch) = (self.inner.log.clone(), self.inner.scratch.clone());
+        History { log, scratch, memory_bytes: memory.unwrap_or(MEMORY_BYTES), ranges: None }
     }
 
     pub(super) fn batch_query(&self, parsed: &Parsed, session: &Session) -> Result<Answer> {
@@ -24,10 +27,11 @@ impl Engine {
         {
             return Ok(answer);
         }
-        let settings = Settings::of(&self.properties(session))?;
+        let properties = self.properties(session);
+        let settings = Settings::of(&properties)?;
         let catalog = self.catalog();
         let plan = batch_plan(statement, &catalog, &settings)?;
-        let result = batch::run(&plan, &self.history(), &catalog)?;
+        let result = batch::run(&plan, &self.history(&properties), &catalog)?;
         let columns =
             result.columns().iter().map(|c| OutputColumn { name: c.name.clone(), ty: c.ty.clone() }).collect();
         let limit = match statement {
@@ -55,7 +59,7 @@ impl Engine {
             sql: text.to_owned(),
             schema: Schema { key: Vec::new(), value },
             sources,
-            plan: batch::explain(&plan, &self.history(), catalog)?,
+            plan: batch::explain(&plan, &self.history(&BTreeMap::new()), catalog)?,
         }))
     }
 }
@@ -82,13 +86,24 @@ impl RowStream for Bounded {
         &self.columns
     }
 
-    fn next(&mut self, _timeout: Duration) -> Result<RowEvent> {
+    fn is_bounded(&self) -> bool {
+        true
+    }
+
+    fn scanned(&self) -> Option<Scanned> {
+        let Read { records, planned, retained, bytes } = self.result.scanned();
+        Some(Scanned { records, planned, retained, bytes })
+    }
+
+    fn next(&mut self, timeout: Duration) -> Result<RowEvent> {
         if self.left == Some(0) {
             return Ok(RowEvent::Done(Some("Limit Reached".to_owned())));
         }
         loop {
-            let Some(batch) = self.result.next().transpose()? else {
-                return Ok(RowEvent::Done(Some("Query Completed".to_owned())));
+            let batch = match self.result.next_within(timeout)? {
+                Came::Rows(batch) => batch,
+                Came::Nothing => return Ok(RowEvent::Idle),
+                Came::End => return Ok(RowEvent::Done(Some("Query Completed".to_owned()))),
             };
             let mut rows = batch.num_rows();
             if let Some(left) = &mut self.left {
@@ -111,6 +126,11 @@ impl RowStream for Bounded {
         }
         if self.result.waited() {
             said.push("a join without GRACE PERIOD waits for its matches in a query without EMIT".to_owned());
+        }
+        if self.result.grown() {
+            said.push(
+                "a joined topic has got more partitions since its source was created, which were not read".to_owned(),
+            );
         }
         (!said.is_empty()).then(|| said.join("; "))
     }

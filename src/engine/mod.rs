@@ -15,6 +15,7 @@ pub mod command_log;
 pub mod entity;
 pub mod names;
 pub mod outcome;
+pub mod processing_log;
 pub mod query;
 pub mod readable;
 pub mod session;
@@ -37,6 +38,7 @@ mod rehearse;
 mod show;
 mod statuses;
 mod types;
+mod verify;
 
 use crate::catalog::Catalog;
 use crate::config::Config;
@@ -107,6 +109,8 @@ struct Inner {
     /// `None` where nothing runs by itself. Held, never used.
     _lookout: Option<Lookout>,
     commands: CommandLog,
+    /// What queries skip.
+    processing: processing_log::ProcessingLog,
     /// On Kafka: what tells a second process of this service id that it is not alone. Held, never used.
     _owner: Option<Mutex<Box<dyn LogSession>>>,
     state: Mutex<State>,
@@ -234,6 +238,9 @@ impl Engine {
             },
             Statement::DescribeFunction(name) => show::describe_function(name)?,
             Statement::Print(print) => return self.print(print),
+            Statement::Verify(id) => return self.verify(id),
+            Statement::Copy(_) => return Err(of_the_client("COPY")),
+            Statement::RunScript(_) => return Err(of_the_client("RUN SCRIPT")),
             Statement::Unsupported { what, span } => return Err(unsupported(what).at(*span)),
         };
         if let Entity::Status(status) = &entity {
@@ -286,6 +293,7 @@ impl Engine {
         for (_, query) in self.queries() {
             query.stop();
         }
+        self.inner.processing.flush();
     }
 
     /// Consumer group of a query, and stem of its internal topics' names.
@@ -304,6 +312,12 @@ impl Engine {
     pub fn transient_id(&self) -> String {
         format!("transient_{}", self.inner.transient.fetch_add(1, Ordering::Relaxed))
     }
+}
+
+/// Files are those of whoever says the statement: a server neither reads nor writes any for its clients.
+fn of_the_client(what: &str) -> Error {
+    Error::statement(format!("{what} works on files of the one who says it, which a server does not touch"))
+        .with_hint("say it at the prompt, in `tidegate sql` or in `tidegate run`")
 }
 
 fn unsupported(what: &str) -> Error {

@@ -4,6 +4,7 @@ use crate::catalog::{Catalog, QueryInfo};
 use crate::config::{Config, LogConfig};
 use crate::engine::command_log::{Command, CommandLog, Effect};
 use crate::engine::lookout::Lookout;
+use crate::engine::processing_log::{self, ProcessingLog};
 use crate::engine::query::Query;
 use crate::engine::statuses::{self, Statuses};
 use crate::engine::{Drive, Engine, Inner, State};
@@ -49,7 +50,9 @@ impl Engine {
             Drive::Threads => Some(Lookout::new(watch.clone(), log.clone())?),
             Drive::ByHand => None,
         };
+        let (processing, inlet) = ProcessingLog::new(&config, &clock);
         let inner = Inner {
+            processing,
             config,
             scratch,
             watch,
@@ -66,6 +69,7 @@ impl Engine {
             statements: Default::default(),
         };
         let engine = Engine { inner: Arc::new(inner) };
+        processing_log::start(inlet, &engine.inner)?;
         engine.replay(history)?;
         Ok(engine)
     }

@@ -3,6 +3,7 @@
 use crate::error::Result;
 use crate::types::SqlType;
 use arrow::array::ArrayRef;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
 
@@ -57,6 +58,18 @@ pub trait RowStream: Send {
     fn id(&self) -> Option<&str> {
         None
     }
+    /// It ends by itself: its rows need not be shown before all of them are known.
+    fn is_bounded(&self) -> bool {
+        false
+    }
+    /// What may help when nothing comes for a while.
+    fn when_empty(&self) -> Option<&str> {
+        None
+    }
+    /// How much of the history was read for it so far, where that is counted.
+    fn scanned(&self) -> Option<Scanned> {
+        None
+    }
     /// The next rows, or `Idle` when none came within `timeout`. After `Done` or an error it is not called again.
     fn next(&mut self, timeout: Duration) -> Result<RowEvent>;
     /// Something the reader of the answer should know (rows dropped as late, a query that batch reads differently);
@@ -64,6 +77,19 @@ pub trait RowStream: Send {
     fn notice(&self) -> Option<String> {
         None
     }
+}
+
+/// How much of the history a query has read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scanned {
+    /// Records that were read.
+    pub records: u64,
+    /// Records that have to be read.
+    pub planned: u64,
+    /// Records that its topics hold.
+    pub retained: u64,
+    /// Bytes: of files on the embedded log, of keys and values elsewhere.
+    pub bytes: u64,
 }
 
 /// What happened on a [`RowStream`].

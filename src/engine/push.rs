@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::execute::execution::{Execution, Progress};
 use crate::execute::intake::BadRecord;
 use crate::execute::{ChangeBatch, compile};
+use crate::log::Start;
 use crate::parse::statement::Select;
 use crate::plan::{self, Settings};
 use arrow::array::{Array, ArrayRef, BooleanArray};
@@ -80,7 +81,13 @@ pub(super) struct PushStream {
     left: Option<u64>,
     trouble: Option<String>,
     skipped: Option<(u64, BadRecord)>,
+    /// It reads what comes from its start on.
+    from_now_on: bool,
 }
+
+/// For whoever waits for what has been there before.
+const FROM_NOW_ON: &str = "No rows yet: the query reads what comes from now on. To read from the start, stop it and say\n\
+                           SET 'auto.offset.reset' = 'earliest';";
 
 impl Engine {
     pub(super) fn push_query(&self, select: &Select, text: &str, session: &Session) -> Result<Answer> {
@@ -89,7 +96,7 @@ impl Engine {
         let spec = self.transient_spec(compile::pipeline(&plan.logical)?, session);
         let columns: Vec<_> =
             plan.columns.iter().map(|c| OutputColumn { name: c.name.clone(), ty: c.ty.clone() }).collect();
-        let (id, progress) = (spec.group.clone(), Arc::<Progress>::default());
+        let (start, id, progress) = (spec.start, spec.group.clone(), Arc::<Progress>::default());
         let execution = Execution::start(&*self.inner.log, spec, self.inner.clock.clone(), progress.clone())?;
         let (sender, rows) = sync_channel(QUEUED_BATCHES);
         let stop = Arc::new(AtomicBool::new(false));
@@ -100,7 +107,8 @@ impl Engine {
         let push = Push { execution, table: plan.table, progress, sender, stop, clock };
         std::thread::Builder::new().name("push query".to_owned()).spawn(move || push.run())?;
         let (left, trouble, skipped) = (plan.limit, None, None);
-        Ok(Answer::Rows(Box::new(PushStream { columns, rows, listed, left, trouble, skipped })))
+        let from_now_on = start == Start::Latest;
+        Ok(Answer::Rows(Box::new(PushStream { columns, rows, listed, left, trouble, skipped, from_now_on })))
     }
 }
 
@@ -177,6 +185,10 @@ impl RowStream for PushStream {
         Some(&self.listed.push.id)
     }
 
+    fn when_empty(&self) -> Option<&str> {
+        self.from_now_on.then_some(FROM_NOW_ON)
+    }
+
     fn next(&mut self, timeout: Duration) -> Result<RowEvent> {
         if self.left == Some(0) {
             return Ok(RowEvent::Done(Some("Limit Reached".to_owned())));
@@ -205,7 +217,7 @@ impl RowStream for PushStream {
 
     fn notice(&self) -> Option<String> {
         let skipped = self.skipped.as_ref().map(|(count, last)| {
-            let BadRecord { topic, partition, offset, reason } = last;
+            let BadRecord { topic, partition, offset, reason, .. } = last;
             let records = if *count == 1 { "record was" } else { "records were" };
             format!("{count} {records} skipped, last {topic} partition {partition} offset {offset}: {reason}")
         });

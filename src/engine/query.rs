@@ -4,6 +4,7 @@
 //! for with growing pauses; what cannot pass leaves the query listed as ERROR with the reason.
 
 use crate::engine::entity::Counts;
+use crate::engine::processing_log::ProcessingLog;
 use crate::error::{Error, Kind, Result};
 use crate::execute::execution::{Execution, ExecutionSpec, Progress};
 use crate::execute::intake::BadRecord;
@@ -54,6 +55,8 @@ struct Shared {
     spec: Option<ExecutionSpec>,
     log: Arc<dyn Log>,
     clock: SharedClock,
+    /// Where it says what it skips.
+    processing: ProcessingLog,
     progress: Arc<Progress>,
     /// When it was made, by the clock that only goes forward.
     begun: Duration,
@@ -80,22 +83,28 @@ impl std::fmt::Debug for Shared {
 
 impl Query {
     /// A query that does not run yet.
-    pub fn new(id: String, spec: ExecutionSpec, log: Arc<dyn Log>, clock: SharedClock, paused: bool) -> Query {
+    pub fn new(
+        id: String,
+        spec: ExecutionSpec,
+        (log, clock): (Arc<dyn Log>, SharedClock),
+        processing: ProcessingLog,
+        paused: bool,
+    ) -> Query {
         let state = if paused { State::Paused } else { State::Running };
-        Query::build(id, spec.group.clone(), Some(spec), log, clock, state)
+        Query::build(id, spec.group.clone(), Some(spec), (log, clock), processing, state)
     }
 
     /// A query that cannot run: listed as ERROR.
     pub fn failed(id: String, group: String, log: Arc<dyn Log>, clock: SharedClock, reason: String) -> Query {
-        Query::build(id, group, None, log, clock, State::Error(reason))
+        Query::build(id, group, None, (log, clock), ProcessingLog::default(), State::Error(reason))
     }
 
     fn build(
         id: String,
         group: String,
         spec: Option<ExecutionSpec>,
-        log: Arc<dyn Log>,
-        clock: SharedClock,
+        (log, clock): (Arc<dyn Log>, SharedClock),
+        processing: ProcessingLog,
         state: State,
     ) -> Query {
         let paused = state == State::Paused;
@@ -107,6 +116,7 @@ impl Query {
             log,
             begun: clock.monotonic(),
             clock,
+            processing,
             progress: Arc::default(),
             stop: AtomicBool::new(false),
             status: Mutex::new(status),
@@ -262,6 +272,7 @@ impl Shared {
         }
         let mut status = self.status.lock();
         for b in bad {
+            self.processing.skipped(&self.id, &b);
             tracing::warn!(target: "processing", query = %self.id, topic = %b.topic, partition = b.partition, offset = b.offset, reason = %b.reason, "record skipped");
             if status.bad.len() == BAD_REMEMBERED {
                 status.bad.pop_front();

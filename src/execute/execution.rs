@@ -19,7 +19,7 @@ pub use progress::Progress;
 
 use crate::catalog::Source;
 use crate::error::Result;
-use crate::execute::intake::{BadRecord, Intake};
+use crate::execute::intake::{BadRecord, Intake, Stage};
 use crate::execute::late::LateRecords;
 use crate::execute::order::{Order, Taken};
 use crate::execute::pipeline::Pipeline;
@@ -444,17 +444,18 @@ impl Execution {
 
     fn report(&mut self, slot: usize, seq: u64, reason: &str) {
         if self.bad.len() < BAD_RECORDS_KEPT {
-            let reason = reason.to_owned();
+            let (reason, stage) = (reason.to_owned(), Stage::Process);
             if let Some((input, offset)) = self.taken.origin(seq) {
                 let TopicPartition { topic, partition, .. } = self.inputs[input].clone();
-                self.bad.push(BadRecord { topic, partition, offset: offset as i64, reason });
+                self.bad.push(BadRecord { topic, partition, offset: offset as i64, reason, stage });
                 return;
             }
             let input = &self.inputs[slot];
             // Rows of one run have consecutive ordinals; counted back from the last one they give the offset where the
             // partition has no gaps, which is what a person can look up.
             let offset = self.processed[slot] - (self.seq - seq) as i64;
-            self.bad.push(BadRecord { topic: input.topic.clone(), partition: input.partition, offset, reason });
+            let (topic, partition) = (input.topic.clone(), input.partition);
+            self.bad.push(BadRecord { topic, partition, offset, reason, stage });
         }
     }
 

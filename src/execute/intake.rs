@@ -29,6 +29,17 @@ pub struct BadRecord {
     pub offset: i64,
     /// What is wrong with it.
     pub reason: String,
+    /// Where that was found out.
+    pub stage: Stage,
+}
+
+/// What a record did not pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Its bytes are not what the source says.
+    Decode,
+    /// An expression of the query cannot be computed for it.
+    Process,
 }
 
 /// Decodes one partition of a source.
@@ -137,7 +148,8 @@ impl Intake {
     #[inline]
     pub fn push(&mut self, record: &RecordRef<'_>, seq: u64, bad: &mut Vec<BadRecord>) {
         if let Err(reason) = self.try_push(record, seq) {
-            bad.push(BadRecord { topic: self.topic.clone(), partition: self.partition, offset: record.offset, reason });
+            let (topic, partition, offset) = (self.topic.clone(), self.partition, record.offset);
+            bad.push(BadRecord { topic, partition, offset, reason, stage: Stage::Decode });
         }
     }
 
@@ -263,7 +275,7 @@ impl Intake {
                         Some(_) => "timestamp: the value is negative, or no time of its format".to_owned(),
                     };
                     let (topic, partition) = (self.topic.clone(), self.partition);
-                    bad.push(BadRecord { topic, partition, offset: offset[row], reason });
+                    bad.push(BadRecord { topic, partition, offset: offset[row], reason, stage: Stage::Decode });
                     good.get_or_insert_with(|| vec![true; times.len()])[row] = false;
                 }
             }

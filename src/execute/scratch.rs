@@ -27,6 +27,18 @@ impl Scratch {
     pub fn new(dir: PathBuf, bytes: usize) -> Arc<Scratch> {
         Arc::new(Scratch { dir, bytes, sharers: AtomicUsize::new(0) })
     }
+
+    /// A new file without a name.
+    pub(super) fn file(&self) -> Result<File> {
+        std::fs::create_dir_all(&self.dir).and_then(|()| tempfile::tempfile_in(&self.dir)).map_err(|e| self.failed(&e))
+    }
+
+    /// A file cannot be written or read.
+    fn failed(&self, error: &dyn std::fmt::Display) -> Error {
+        Error::io(format!("rows that do not fit into memory cannot be kept in {}", self.dir.display()))
+            .with_detail(error.to_string())
+            .with_hint("make room there, or name another directory with 'ksql.streams.state.dir'")
+    }
 }
 
 /// One operator's part of the memory; all parts are equal.
@@ -47,16 +59,12 @@ impl Share {
 
     /// A new file without a name.
     pub(super) fn file(&self) -> Result<File> {
-        std::fs::create_dir_all(&self.0.dir)
-            .and_then(|()| tempfile::tempfile_in(&self.0.dir))
-            .map_err(|e| self.failed(&e))
+        self.0.file()
     }
 
     /// A file cannot be written or read.
     pub(super) fn failed(&self, error: &dyn std::fmt::Display) -> Error {
-        Error::io(format!("rows of a join that do not fit into memory cannot be kept in {}", self.0.dir.display()))
-            .with_detail(error.to_string())
-            .with_hint("make room there, or name another directory with 'ksql.streams.state.dir'")
+        self.0.failed(error)
     }
 }
 

@@ -15,13 +15,15 @@
 
 pub mod partition;
 
+mod span;
 mod topic;
 
+pub use span::{ALL_TIMES, Span};
 pub use topic::{Identity, TopicId, TopicInfo, TopicSpec};
 
 use crate::error::Result;
 use std::fmt::Debug;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -373,6 +375,10 @@ pub trait Log: Send + Sync + Debug {
     fn watermarks(&self, partition: &TopicPartition) -> Result<Watermarks>;
     /// First offset whose record's time is `>= timestamp`; `None` = no such record.
     fn offset_for_time(&self, partition: &TopicPartition, timestamp: i64) -> Result<Option<i64>>;
+    /// What has to be read of these offsets of a partition for records of these times; in order, not touching.
+    fn spans(&self, partition: &TopicPartition, offsets: Range<i64>, times: &RangeInclusive<i64>) -> Result<Vec<Span>> {
+        span::after_first(self, partition, offsets, times)
+    }
     /// Deletes the records of a partition below `before`, all of them if it is negative, and answers the low watermark
     /// then. An offset beyond the end: `Kind::Statement` error.
     fn delete_records(&self, partition: &TopicPartition, before: i64) -> Result<i64>;
@@ -401,6 +407,10 @@ pub trait Reader: Send + Debug {
     fn seek(&mut self, slot: usize, offset: i64) -> Result<()>;
     /// Ends a running poll early, from any thread.
     fn waker(&self) -> Arc<dyn Fn() + Send + Sync>;
+    /// Bytes that were read from files so far; `None` = not counted.
+    fn bytes_read(&self) -> Option<u64> {
+        None
+    }
     /// What hinders reading at present (`no broker answers at ...`), if anything does.
     fn trouble(&self) -> Option<String>;
 }

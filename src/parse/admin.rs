@@ -74,6 +74,17 @@ pub(super) fn query_id(reader: &mut Reader<'_>) -> Result<Option<String>> {
     Ok(id)
 }
 
+/// `VERIFY [QUERY] id`
+pub(super) fn verify(reader: &mut Reader<'_>) -> Result<Statement> {
+    reader.skip(1);
+    if matches!(reader.token(1), Token::Word(_)) {
+        reader.accept(&["QUERY"]);
+    }
+    let id = reader.name("a query's id")?;
+    reader.expect_end(&["QUERY"])?;
+    Ok(Statement::Verify(id))
+}
+
 /// `SET 'name' = 'value'`
 pub(super) fn set(reader: &mut Reader<'_>) -> Result<Statement> {
     reader.skip(1);
@@ -178,7 +189,7 @@ pub(super) const NOT_HERE: &str = "Syntax error at or near ";
 
 /// Statements that are known but not carried out.
 pub(super) fn unsupported(reader: &mut Reader<'_>) -> Result<Statement> {
-    const KNOWN: &[&[&str]] = &[&["ALTER", "SYSTEM"], &["RUN", "SCRIPT"]];
+    const KNOWN: &[&[&str]] = &[&["ALTER", "SYSTEM"]];
     if reader.word(0) == "ASSERT" && matches!(reader.word(1), "VALUES" | "NULL" | "STREAM" | "TABLE") {
         let span = reader.place(1);
         return Err(Error::statement(format!("{NOT_HERE}'{}'", reader.source(span))).at(span));

@@ -17,6 +17,7 @@ mod admin;
 mod ddl;
 mod dialect;
 mod expansion;
+mod files;
 mod lex;
 mod print;
 mod reader;
@@ -164,6 +165,9 @@ fn any(text: &str, tokens: &[TokenWithSpan], reader: &mut Reader<'_>, from: usiz
         "DEFINE" => admin::define(reader),
         "UNDEFINE" => admin::undefine(reader),
         "PRINT" => admin::print(reader),
+        "VERIFY" => admin::verify(reader),
+        "COPY" => files::copy(reader),
+        "RUN" if reader.at_words(&["RUN", "SCRIPT"]) => files::run_script(reader),
         "ALTER" if matches!(reader.word(1), "STREAM" | "TABLE") => ddl::alter(reader),
         "ASSERT" if reader.at_words(&["ASSERT", "TOPIC"]) || reader.at_words(&["ASSERT", "NOT", "EXISTS", "TOPIC"]) => {
             admin::assert_topic(reader)

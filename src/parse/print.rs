@@ -1,7 +1,7 @@
 //! Statements as text: what is printed reads back as the same statement.
 
 use super::statement::{
-    Alter, AssertSchema, AssertTopic, ColumnDef, Constraint, CreateAs, CreateSource, CreateType, Drop, Emit,
+    Alter, AssertSchema, AssertTopic, ColumnDef, Constraint, CopyTo, CreateAs, CreateSource, CreateType, Drop, Emit,
     InsertSelect, InsertValues, Join, JoinKind, Name, Print, Properties, PropertyValue, Relation, Select, SelectItem,
     Show, SourceKind, Statement, Within,
 };
@@ -46,8 +46,23 @@ impl Display for Statement {
             Statement::Define { name, value } => write!(f, "DEFINE {} = {}", written(name), Text(value)),
             Statement::Undefine(name) => write!(f, "UNDEFINE {}", written(name)),
             Statement::Print(print) => print.fmt(f),
+            Statement::Verify(id) => write!(f, "VERIFY QUERY {id}"),
+            Statement::Copy(copy) => copy.fmt(f),
+            Statement::RunScript(file) => write!(f, "RUN SCRIPT {}", Text(file)),
             Statement::Unsupported { what, .. } => f.write_str(what),
         }
+    }
+}
+
+impl Display for CopyTo {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        write!(f, "COPY ({}) TO {}", self.query.value, Text(&self.file))?;
+        if self.options.is_empty() {
+            return Ok(());
+        }
+        let options: Vec<String> =
+            self.options.iter().map(|(n, value)| format!("{} {}", n.value, Text(value))).collect();
+        write!(f, " ({})", options.join(", "))
     }
 }
 

@@ -106,6 +106,12 @@ pub enum Statement {
     Undefine(String),
     /// `PRINT topic [FROM BEGINNING] [INTERVAL n] [LIMIT n]`
     Print(Print),
+    /// `VERIFY [QUERY] id`
+    Verify(Name),
+    /// `COPY (query)|source TO 'file' [(options)]`
+    Copy(CopyTo),
+    /// `RUN SCRIPT 'file'`
+    RunScript(String),
     /// A statement that is read but not carried out yet; `what` names it.
     Unsupported {
         /// Its words: `CREATE CONNECTOR`.
@@ -113,6 +119,17 @@ pub enum Statement {
         /// Where it stands.
         span: Span,
     },
+}
+
+/// COPY: a query's rows into a file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CopyTo {
+    /// The query's text, and where it stands.
+    pub query: Name,
+    /// The file.
+    pub file: String,
+    /// Names as written, in upper case, and values.
+    pub options: Vec<(Name, String)>,
 }
 
 /// A name and its place in the statement's text.

@@ -80,6 +80,8 @@ pub const STATEMENTS: &[&str] = &[
     "ALTER",
     "ASSERT",
     "RUN",
+    "COPY",
+    "VERIFY",
 ];
 
 /// Every word that means something, sorted.
@@ -105,6 +107,7 @@ pub const KEYWORDS: &[&str] = &[
     "COLUMN",
     "CONNECTOR",
     "CONNECTORS",
+    "COPY",
     "CREATE",
     "CROSS",
     "DATE",
@@ -176,6 +179,7 @@ pub const KEYWORDS: &[&str] = &[
     "PRINT",
     "PROPERTIES",
     "QUERIES",
+    "QUERY",
     "REPLACE",
     "RESUME",
     "RETENTION",
@@ -203,6 +207,7 @@ pub const KEYWORDS: &[&str] = &[
     "THEN",
     "TIME",
     "TIMESTAMP",
+    "TO",
     "TOPIC",
     "TOPICS",
     "TRUE",
@@ -216,6 +221,7 @@ pub const KEYWORDS: &[&str] = &[
     "VALUES",
     "VARCHAR",
     "VARIABLES",
+    "VERIFY",
     "WHEN",
     "WHERE",
     "WINDOW",

@@ -213,9 +213,16 @@ fn place(house: &House) -> Result<tokio::sync::SemaphorePermit<'_>> {
 
 /// Sends rows until the query ends, the guest leaves or this process ends.
 fn pump(house: &House, mut stream: Box<dyn RowStream>, sender: &Sender) -> Result<()> {
-    let mut notice = None;
+    let (mut notice, mut scanned) = (None, None);
     while !house.stopping() {
         let event = stream.next(LOOK)?;
+        let read = stream.scanned();
+        if read != scanned {
+            scanned = read;
+            if !read.is_none_or(|read| sender.send(&Frame::Scanned(read))) {
+                return Ok(());
+            }
+        }
         let now = stream.notice();
         if now != notice {
             notice.clone_from(&now);

@@ -118,7 +118,9 @@ fn run(app: &App, role: Role, request: Request) -> Response {
         Err(e) => return error::response(&e, Some(request.ksql.trim().trim_end_matches(';'))),
     };
     // Before anything is carried out.
-    let query = |s: &&Parsed| matches!(s.statement, Statement::Select(_) | Statement::Batch(_) | Statement::Print(_));
+    let query = |s: &&Parsed| {
+        matches!(s.statement, Statement::Select(_) | Statement::Batch(_) | Statement::Print(_) | Statement::Verify(_))
+    };
     if let Some(statement) = parsed.iter().find(query) {
         let e = Error::statement("SELECT and PRINT are not taken here")
             .with_code(40002)

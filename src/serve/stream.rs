@@ -131,7 +131,10 @@ pub(super) fn open(app: &App, body: &[u8]) -> Result<Opened, (Error, Option<Stri
     let [statement] = parsed.as_slice() else {
         return Err((Error::statement(format!("expected exactly one statement, got {}", parsed.len())), text));
     };
-    if !matches!(statement.statement, Statement::Select(_) | Statement::Batch(_) | Statement::Print(_)) {
+    if !matches!(
+        statement.statement,
+        Statement::Select(_) | Statement::Batch(_) | Statement::Print(_) | Statement::Verify(_)
+    ) {
         let e = Error::statement("only SELECT and PRINT are taken here").with_hint("send other statements to /ksql");
         return Err((e, text));
     }

@@ -64,6 +64,7 @@ impl Role {
             | Statement::ExplainQuery(_)
             | Statement::Explain(_)
             | Statement::Print(_)
+            | Statement::Verify(_)
             | Statement::Set { .. }
             | Statement::Unset(_)
             | Statement::Define { .. }

@@ -6,13 +6,14 @@
 //!           r  the reply: the answer or the columns of its rows, and the session as it is now
 //!           b  rows: 1 if the last column says which are tombstones else 0, then an Arrow IPC stream
 //!           n  what the reader should know in the end (replaces an earlier one)      e  at the end of the topic
+//!           s  how much was read so far (replaces an earlier one)
 //!           d  done, and why                                                        f  failed, and why
 //! ```
 //!
 //! A response that ends without `d` or `f`, and had rows to come, means that the owner has gone. This is no public API: both
 //! sides are of one version ([`PROTOCOL`]), programs use ksqlDB's endpoints.
 
-use crate::engine::outcome::{Outcome, OutputColumn};
+use crate::engine::outcome::{Outcome, OutputColumn, Scanned};
 use crate::error::{Error, Kind, Result, Span};
 use crate::types::SqlType;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
@@ -24,7 +25,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Changes with every change of what is said here.
-pub const PROTOCOL: u32 = 2;
+pub const PROTOCOL: u32 = 3;
 /// Media type of frames.
 pub(super) const FRAMES: &str = "application/vnd.tidegate.frames";
 /// Kind and length.
@@ -92,6 +93,10 @@ pub enum Told {
     Rows {
         /// Id of the query.
         id: Option<String>,
+        /// They end by themselves.
+        bounded: bool,
+        /// What may help when nothing comes.
+        when_empty: Option<String>,
         /// Names and types of the columns.
         columns: Vec<(String, SqlType)>,
     },
@@ -108,6 +113,8 @@ impl Told {
             Outcome::Many(list) => Told::Many(list.iter().map(Told::of).collect()),
             Outcome::Rows(rows) => Told::Rows {
                 id: rows.id().map(str::to_owned),
+                bounded: rows.is_bounded(),
+                when_empty: rows.when_empty().map(str::to_owned),
                 columns: rows.columns().iter().map(|c| (c.name.clone(), c.ty.clone())).collect(),
             },
         }
@@ -143,6 +150,8 @@ pub enum Frame {
     },
     /// What the reader should know in the end.
     Notice(Option<String>),
+    /// How much was read for the rows so far.
+    Scanned(Scanned),
     /// Everything that was in the topic has been sent.
     AtEnd,
     /// The rows have ended.
@@ -162,6 +171,7 @@ impl Frame {
                 b'b'
             }
             Frame::Notice(text) => put_json(b'n', text, &mut out)?,
+            Frame::Scanned(scanned) => put_json(b's', scanned, &mut out)?,
             Frame::AtEnd => b'e',
             Frame::Done(why) => put_json(b'd', why, &mut out)?,
             Frame::Failed(error) => put_json(b'f', &Fault::of(error), &mut out)?,
@@ -180,6 +190,7 @@ impl Frame {
                 Frame::Rows { columns, tombstones }
             }
             b'n' => Frame::Notice(json(body)?),
+            b's' => Frame::Scanned(json(body)?),
             b'e' => Frame::AtEnd,
             b'd' => Frame::Done(json(body)?),
             b'f' => Frame::Failed(json::<Fault>(body)?.error()),
@@ -337,6 +348,7 @@ mod tests {
             Frame::Rows { columns: columns.clone(), tombstones: vec![false, true] },
             Frame::AtEnd,
             Frame::Notice(Some("x".to_owned())),
+            Frame::Scanned(Scanned { records: 1, planned: 2, retained: 3, bytes: 4 }),
             Frame::Failed(failed),
             Frame::Done(None),
         ];
@@ -350,7 +362,7 @@ mod tests {
                 }
             }
             assert_eq!(format!("{said:?}"), format!("{heard:?}"));
-            let Frame::Failed(error) = &heard[3] else { unreachable!() };
+            let Frame::Failed(error) = &heard[4] else { unreachable!() };
             assert_eq!((error.kind(), error.code(), error.span()), (Kind::Statement, 40004, Some(Span::new(3, 7))));
         }
         let mut frames = Frames::default();

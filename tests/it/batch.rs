@@ -26,7 +26,8 @@ const SOURCES: &str = "
 type Record<'a> = (i32, i64, Option<&'a str>, Option<&'a str>);
 
 fn history(log: &Arc<dyn Log>) -> History {
-    History { log: log.clone(), scratch: Scratch::new(std::env::temp_dir().join("tidegate-tests"), MEMORY_BYTES) }
+    let scratch = Scratch::new(std::env::temp_dir().join("tidegate-tests"), MEMORY_BYTES);
+    History { log: log.clone(), scratch, memory_bytes: batch::MEMORY_BYTES, ranges: None }
 }
 
 struct Fixture {

@@ -115,13 +115,20 @@ fn every_kind_of_statement_reads_back_as_printed() {
     check("UNDEFINE x", "UNDEFINE X");
     check("print my-topic.v1 from beginning sample 2 limit 3", "PRINT 'my-topic.v1' FROM BEGINNING INTERVAL 2 LIMIT 3");
     check("PRINT 'T x'", "PRINT 'T x'");
+    check("run script 'a b.sql'", "RUN SCRIPT 'a b.sql'");
+    check("verify csas_x_1", "VERIFY QUERY CSAS_X_1");
+    check(
+        "copy s to 'x.csv' (header, delimiter ';')",
+        "COPY (SELECT * FROM S) TO 'x.csv' (HEADER 'true', DELIMITER ';')",
+    );
+    check("COPY (select (1 + 2) from s) TO 'x.csv'", "COPY (select (1 + 2) from s) TO 'x.csv'");
     check(
         "assert schema subject a-b.value id 3 timeout 10 seconds",
         "ASSERT SCHEMA SUBJECT 'a-b.value' ID 3 TIMEOUT 10 SECONDS",
     );
     check("ASSERT NOT EXISTS SCHEMA ID 7", "ASSERT NOT EXISTS SCHEMA ID 7");
     assert!(error("ASSERT SCHEMA TIMEOUT 1 SECOND").contains("needs a SUBJECT, an ID or both"));
-    for known in ["CREATE SOURCE CONNECTOR", "ALTER SYSTEM", "RUN SCRIPT"] {
+    for known in ["CREATE SOURCE CONNECTOR", "ALTER SYSTEM"] {
         assert!(matches!(one(&format!("{known} x y z")), Statement::Unsupported { what, .. } if what == known));
         check(known, known);
     }

@@ -137,7 +137,12 @@ impl World {
         let Statement::Select(select) = &parsed[0].statement else { panic!("{sql} is no SELECT") };
         let plan = plan::batch_query(select, &catalog, &Settings::default()).unwrap();
         let scratch = Scratch::new(std::env::temp_dir().join("tidegate-tests"), MEMORY_BYTES);
-        let result = batch::run(&plan, &History { log: self.log.clone(), scratch }, &catalog).unwrap();
+        let result = batch::run(
+            &plan,
+            &History { log: self.log.clone(), scratch, memory_bytes: batch::MEMORY_BYTES, ranges: None },
+            &catalog,
+        )
+        .unwrap();
         let types: Vec<_> = result.columns().iter().map(|c| c.ty.clone()).collect();
         let mut rows = Vec::new();
         for batch in result {

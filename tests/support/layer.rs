@@ -8,10 +8,11 @@
 
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 use tidegate::error::Result;
 use tidegate::log::{
-    Assignment, CommittedOffset, Epoch, Header, Isolation, Log, Outcome, Reader, RecordSet, Session, SessionSpec,
+    Assignment, CommittedOffset, Epoch, Header, Isolation, Log, Outcome, Reader, RecordSet, Session, SessionSpec, Span,
     TopicInfo, TopicPartition, TopicSpec, Watermarks,
 };
 
@@ -113,6 +114,10 @@ impl Log for Layer {
 
     fn offset_for_time(&self, partition: &TopicPartition, timestamp: i64) -> Result<Option<i64>> {
         self.below.offset_for_time(&self.partition(partition), timestamp)
+    }
+
+    fn spans(&self, partition: &TopicPartition, offsets: Range<i64>, times: &RangeInclusive<i64>) -> Result<Vec<Span>> {
+        self.below.spans(&self.partition(partition), offsets, times)
     }
 
     fn delete_records(&self, partition: &TopicPartition, before: i64) -> Result<i64> {

@@ -5,7 +5,7 @@
 //! its own (it says "no match" before it knows): it waits as long as it would have kept its rows.
 
 use super::nodes::external;
-use super::read::Snapshot;
+use super::snapshot::Snapshot;
 use super::{Counts, History};
 use crate::error::{Error, Kind, Result};
 use crate::execute::intake::Intake;
@@ -110,8 +110,12 @@ impl JoinTable {
                 within.grace_ms = Some(DEFAULT_GRACE_MS);
             }
         }
-        let snapshots = pipeline.scans.iter().map(|s| Snapshot::take(&s.source, self.history.log.as_ref()));
-        let snapshots = snapshots.collect::<Result<_>>()?;
+        let snapshots = pipeline.scans.iter().map(|s| Snapshot::take(&s.source, &self.history));
+        let snapshots = snapshots.collect::<Result<Vec<_>>>()?;
+        for snapshot in &snapshots {
+            self.counts.grown.fetch_or(snapshot.has_grown(), Ordering::Relaxed);
+            self.counts.scanned.plan(snapshot.len(), snapshot.len());
+        }
         Ok(JoinStream { pipeline, snapshots, schema, history: self.history.clone(), counts: self.counts.clone() })
     }
 }
@@ -165,11 +169,12 @@ impl Replay {
         let mut tables = Vec::new();
         for (scan, snapshot) in pipeline.scans.iter().zip(snapshots) {
             for partition in 0..scan.source.partitions as i32 {
-                let end = snapshot.ends.iter().find(|e| e.0.partition == partition);
-                ends.push(end.map(|(_, end)| (assignment.len(), *end)));
-                if let Some((input, _)) = end {
+                let read = snapshot.of(partition);
+                ends.push(read.as_ref().map(|(_, range)| (assignment.len(), range.end)));
+                if let Some((place, range)) = read {
                     slots.push(intakes.len());
-                    assignment.push(Assignment { topic: input.topic.clone(), partition, start: Start::Earliest });
+                    let start = Start::Offset(range.start);
+                    assignment.push(Assignment { topic: place.topic.clone(), partition, start });
                 }
                 intakes.push(Intake::new(scan, partition)?);
                 tables.push(scan.source.kind == SourceKind::Table);
@@ -193,12 +198,18 @@ impl Replay {
         let mut idle = 0;
         loop {
             let done = (0..self.ends.len()).all(|input| self.at_end(input));
+            if counts.stopped.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            let before = self.reader.bytes_read().unwrap_or_default();
             let polled = if done { None } else { Some(self.reader.poll(POLL_RECORDS, POLL)?) };
+            let bytes = self.reader.bytes_read().unwrap_or_default() - before;
             let mut arrived = 0;
             for run in polled.into_iter().flat_map(|p| p.into_runs()) {
                 arrived += run.len();
                 self.decode(&run, counts)?;
             }
+            counts.scanned.read(arrived as u64, bytes);
             idle = if arrived > 0 || done { 0 } else { idle + 1 };
             if idle > IDLE_POLLS_MAX {
                 return Err(Error::new(Kind::Io, "the topics of a join cannot be read to their ends"));

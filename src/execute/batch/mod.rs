@@ -11,19 +11,26 @@
 //! carries it; whoever asks gets a plain iterator.
 
 mod accumulators;
+mod bounds;
 mod join;
 mod join_tables;
 mod kept;
+mod magic;
 mod nodes;
 mod planner;
 mod read;
+mod scanned;
 mod sessions;
+mod snapshot;
+mod spill;
 mod table;
+
+pub use scanned::Scanned;
 
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::execute::scratch::Scratch;
-use crate::log::Log;
+use crate::log::{Log, TopicPartition};
 use crate::plan::BatchPlan;
 use crate::types::{Column, SqlType};
 use arrow::array::{ArrayRef, RecordBatch};
@@ -32,10 +39,16 @@ use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::StreamExt;
+use scanned::Scanning;
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
 
 /// Threads of the batch runtime: one plans and runs operators, the other may wait for a slow query's reader.
 const THREADS: usize = 2;
@@ -47,9 +60,21 @@ const WAITING_BATCHES_MAX: usize = 4;
 pub struct History {
     /// The topics.
     pub log: Arc<dyn Log>,
-    /// For joins of streams.
+    /// For joins of streams, and for whatever does not fit into memory.
     pub scratch: Arc<Scratch>,
+    /// Memory for sorting, grouping and joining; what is more goes to files.
+    pub memory_bytes: usize,
+    /// What of these partitions is history; `None`, or a partition that is not there = all that it holds.
+    pub ranges: Option<Arc<Ranges>>,
 }
+
+/// Offsets of partitions.
+pub type Ranges = BTreeMap<TopicPartition, Range<i64>>;
+
+/// Memory of a query, unless the property [`MEMORY_PROPERTY`] says another.
+pub const MEMORY_BYTES: usize = 256 << 20;
+/// A session's own amount.
+pub const MEMORY_PROPERTY: &str = "tidegate.batch.memory.bytes";
 
 /// Rows that left a batch query on the way.
 #[derive(Debug, Default)]
@@ -58,6 +83,12 @@ pub(super) struct Counts {
     bad: AtomicU64,
     /// A join without GRACE was given one.
     waited: AtomicBool,
+    /// A joined topic has partitions that its source does not know.
+    grown: AtomicBool,
+    /// What was read so far.
+    scanned: Scanning,
+    /// Nobody waits for the answer any more.
+    stopped: AtomicBool,
 }
 
 /// The answer of a batch query: an iterator that blocks until the next rows are there.
@@ -67,6 +98,18 @@ pub struct BatchResult {
     schema: SchemaRef,
     counts: Arc<Counts>,
     rows: mpsc::Receiver<Result<RecordBatch>>,
+    carrier: AbortHandle,
+}
+
+/// What came of waiting for rows.
+#[derive(Debug)]
+pub enum Came {
+    /// Rows.
+    Rows(RecordBatch),
+    /// Nothing yet.
+    Nothing,
+    /// There are no more.
+    End,
 }
 
 impl BatchResult {
@@ -90,9 +133,37 @@ impl BatchResult {
         self.counts.waited.load(Ordering::Relaxed)
     }
 
+    /// Has a joined topic partitions that were not read, because it got them after its source was created?
+    pub fn grown(&self) -> bool {
+        self.counts.grown.load(Ordering::Relaxed)
+    }
+
     /// Records that could not be read so far.
     pub fn bad(&self) -> u64 {
         self.counts.bad.load(Ordering::Relaxed)
+    }
+}
+
+impl BatchResult {
+    /// What was read so far.
+    pub fn scanned(&self) -> Scanned {
+        self.counts.scanned.now()
+    }
+
+    /// The next rows, if they come within that time.
+    pub fn next_within(&mut self, wait: Duration) -> Result<Came> {
+        match runtime()?.block_on(async { timeout(wait, self.rows.recv()).await }) {
+            Err(_) => Ok(Came::Nothing),
+            Ok(Some(batch)) => batch.map(Came::Rows),
+            Ok(None) => Ok(Came::End),
+        }
+    }
+}
+
+impl Drop for BatchResult {
+    fn drop(&mut self) {
+        self.counts.stopped.store(true, Ordering::Relaxed);
+        self.carrier.abort();
     }
 }
 
@@ -118,8 +189,8 @@ pub fn run(plan: &BatchPlan, history: &History, catalog: &Catalog) -> Result<Bat
     };
     let schema = Arc::new(Schema::new(columns.iter().map(Column::field).collect::<Vec<_>>()));
     let (sender, rows) = mpsc::channel(WAITING_BATCHES_MAX);
-    runtime.spawn(pump(physical, context, schema.clone(), sender));
-    Ok(BatchResult { columns, schema, counts, rows })
+    let carrier = runtime.spawn(pump(physical, context, schema.clone(), sender)).abort_handle();
+    Ok(BatchResult { columns, schema, counts, rows, carrier })
 }
 
 /// How the query would be run, drawn.

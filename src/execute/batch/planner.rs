@@ -3,24 +3,32 @@
 use crate::catalog::Catalog;
 use crate::error::Result;
 use crate::execute::batch::accumulators::lowered;
-use crate::execute::batch::nodes::{Step, StepExec};
+use crate::execute::batch::bounds::Bounds;
+use crate::execute::batch::nodes::{Step, StepExec, external};
 use crate::execute::batch::sessions::Sessions;
+use crate::execute::batch::spill::Spill;
 use crate::execute::batch::table::BatchTable;
 use crate::execute::batch::{Counts, History};
-use crate::execute::batch::{join, join_tables};
-use crate::plan::nodes::{Compute, Explode, Keep, Rekey, TimeWindow};
+use crate::execute::batch::{join, join_tables, magic};
+use crate::plan::call;
+use crate::plan::nodes::{Compute, Explode, Keep, Rekey, TimeWindow, downcast};
 use crate::plan::table::{Origin, SourceTable};
 use crate::types::pseudo;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 use datafusion::catalog::Session;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, Result as DfResult, TableReference};
 use datafusion::datasource::provider_as_source;
 use datafusion::execution::TaskContext;
 use datafusion::execution::context::{QueryPlanner, SessionContext};
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, UserDefinedLogicalNode, UserDefinedLogicalNodeCore};
+use datafusion::logical_expr::{
+    Aggregate, Expr, LogicalPlan, TableScan, UserDefinedLogicalNode, UserDefinedLogicalNodeCore,
+};
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::filter::FilterExec;
@@ -30,20 +38,24 @@ use datafusion::prelude::SessionConfig;
 use sqlparser::ast::{Query, Statement};
 use std::sync::Arc;
 
+/// Part of the memory that a sort keeps for merging what it has written: DataFusion's own share of a large one.
+const SORT_RESERVE: usize = 8;
+
 /// A physical plan and what it runs in.
 type Planned = (Arc<dyn ExecutionPlan>, Arc<TaskContext>);
 
 /// Plans a bound SELECT.
 pub(super) async fn bound(plan: &LogicalPlan, history: &History, counts: &Arc<Counts>) -> Result<Planned> {
-    let context = context(counts);
+    let context = context(history, counts)?;
     let plan = plan.clone().transform_down(|node| join::lower(node, history, counts))?.data;
+    let plan = plan.transform_down(|node| narrowed(node, history, counts))?.data;
     let plan = plan.transform_up(|node| lower(node, history, counts))?.data;
     physical(&context, &plan).await
 }
 
 /// Plans any query that DataFusion understands, over all streams and tables.
 pub(super) async fn sql(query: &Query, history: &History, catalog: &Catalog, counts: &Arc<Counts>) -> Result<Planned> {
-    let context = context(counts);
+    let context = context(history, counts)?;
     // A pseudo column is there for who names it, and not in `*`.
     let text = query.to_string().to_uppercase();
     let shown = |origin: Origin| match origin {
@@ -54,22 +66,35 @@ pub(super) async fn sql(query: &Query, history: &History, catalog: &Catalog, cou
         _ => true,
     };
     for source in catalog.all() {
-        let table = BatchTable::new(source, &shown, &history.log, counts)?;
+        let table = BatchTable::new(source, &shown, history, counts)?;
         context.register_table(TableReference::bare(source.name.clone()), Arc::new(table))?;
     }
-    let statement = Statement::Query(Box::new(query.clone()));
+    let mut query = query.clone();
+    magic::timestamps(&mut query)?;
+    let statement = Statement::Query(Box::new(query));
     let statement = datafusion::sql::parser::Statement::Statement(Box::new(statement));
     let plan = context.state().statement_to_plan(statement).await?;
     physical(&context, &plan).await
 }
 
-fn context(counts: &Arc<Counts>) -> SessionContext {
+fn context(history: &History, counts: &Arc<Counts>) -> Result<SessionContext> {
     // One partition: order and floating-point sums are the same at every run.
     let mut config = SessionConfig::new().with_target_partitions(1).with_information_schema(false);
     config.options_mut().sql_parser.enable_ident_normalization = false;
     let planner = Arc::new(Planner { counts: counts.clone() });
-    let state =
-        SessionStateBuilder::new().with_config(config).with_default_features().with_query_planner(planner).build();
+    // Who needs memory gets an equal part of it, and writes the rest into files that vanish with the query.
+    let files = DiskManagerMode::Custom(Arc::new(Spill::new(&history.scratch)));
+    let runtime = RuntimeEnvBuilder::new()
+        .with_memory_pool(Arc::new(FairSpillPool::new(history.memory_bytes)))
+        .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(files))
+        .build_arc()?;
+    config.options_mut().execution.sort_spill_reservation_bytes = history.memory_bytes / SORT_RESERVE;
+    let state = SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(runtime)
+        .with_default_features()
+        .with_query_planner(planner)
+        .build();
     let context = SessionContext::new_with_state(state);
     for (name, alias) in [("upper", "ucase"), ("lower", "lcase"), ("character_length", "len")] {
         let known = context.state().scalar_functions().get(name).cloned();
@@ -77,12 +102,43 @@ fn context(counts: &Arc<Counts>) -> SessionContext {
             context.register_udf(function.as_ref().clone().with_aliases([alias]));
         }
     }
-    context
+    Ok(context)
 }
 
 async fn physical(context: &SessionContext, plan: &LogicalPlan) -> Result<Planned> {
     let plan = context.state().create_physical_plan(plan).await?;
     Ok((plan, context.task_ctx()))
+}
+
+/// WHERE directly above a leaf that is to be read: the leaf is told what the conditions say about times and places.
+fn narrowed(node: LogicalPlan, history: &History, counts: &Arc<Counts>) -> DfResult<Transformed<LogicalPlan>> {
+    let (mut conditions, mut below) = (Vec::new(), &node);
+    while let Some(keep) = downcast::<Keep>(below) {
+        conditions.push(&keep.predicate);
+        below = keep.input();
+    }
+    let LogicalPlan::TableScan(scan) = below else { return Ok(Transformed::no(node)) };
+    let Some(table) = scan.source.downcast_ref::<SourceTable>().filter(|_| scan.projection.is_none()) else {
+        return Ok(Transformed::no(node));
+    };
+    let mut bounds = Bounds::all();
+    for condition in conditions {
+        let program = call::program(condition, below.schema()).map_err(external)?;
+        bounds = bounds.and(&Bounds::of_program(&program, &|column| table.origins().get(column).copied()));
+    }
+    if bounds.is_all() {
+        return Ok(Transformed::no(node));
+    }
+    let read = BatchTable::new(table.source(), &|_| true, history, counts).map_err(external)?.within(bounds);
+    let source = provider_as_source(Arc::new(read));
+    let put_in = |node: LogicalPlan| match node {
+        LogicalPlan::TableScan(scan) => {
+            Ok(Transformed::yes(LogicalPlan::TableScan(TableScan { source: source.clone(), ..scan })))
+        }
+        other => Ok(Transformed::no(other)),
+    };
+    let node = node.transform_up(put_in)?.data;
+    Ok(Transformed::new(node, true, TreeNodeRecursion::Jump))
 }
 
 /// Leaves that can be read and aggregates that can be run, in the place of those that only mean.
@@ -92,8 +148,7 @@ fn lower(node: LogicalPlan, history: &History, counts: &Arc<Counts>) -> DfResult
             let Some(table) = scan.source.downcast_ref::<SourceTable>() else {
                 return Ok(Transformed::no(LogicalPlan::TableScan(scan)));
             };
-            let table =
-                BatchTable::new(table.source(), &|_| true, &history.log, counts).map_err(super::nodes::external)?;
+            let table = BatchTable::new(table.source(), &|_| true, history, counts).map_err(external)?;
             scan.source = provider_as_source(Arc::new(table));
             Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
         }

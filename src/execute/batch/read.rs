@@ -1,12 +1,17 @@
 //! Reads the retained records of a source in canonical order: the heads of its partitions merged by (rowtime, partition).
+//!
+//! Taking the earliest head is the same as sorting by the latest time that a partition has shown so far: a row behind a later
+//! one leaves at once. That is why records can be left out where nobody wants them (`Snapshot::narrow`) as long as the latest
+//! of their times is known: the rows that are left keep their order.
 
 use crate::catalog::Source;
 use crate::error::{Error, Result};
 use crate::execute::batch::Counts;
+use crate::execute::batch::snapshot::Snapshot;
 use crate::execute::event_time::TimeReader;
 use crate::execute::headers::HeaderColumns;
 use crate::format::{Decoder, window_key};
-use crate::log::{Assignment, Isolation, Log, Reader, RecordRef, Start, TopicPartition};
+use crate::log::{Assignment, Isolation, Log, Reader, RecordRef, Span, Start, TopicPartition};
 use crate::parse::statement::SourceKind;
 use crate::plan::table::Origin;
 use crate::types::time::WindowKind;
@@ -28,32 +33,6 @@ const POLL: Duration = Duration::from_millis(100);
 /// Polls without any progress after which a query fails: half a minute, about what a broker takes to come back.
 const IDLE_POLLS_MAX: u32 = 300;
 
-/// Where each partition begins and where it ended when the query was submitted.
-#[derive(Clone, Debug)]
-pub(super) struct Snapshot {
-    pub source: Arc<Source>,
-    pub ends: Vec<(TopicPartition, i64)>,
-}
-
-impl Snapshot {
-    /// The source as it is now.
-    pub(super) fn take(source: &Arc<Source>, log: &dyn Log) -> Result<Snapshot> {
-        let Some(topic) = log.topic(&source.topic)? else {
-            return Err(Error::not_found(format!("topic {} of {} does not exist", source.topic, source.name)));
-        };
-        let name: Arc<str> = source.topic.as_str().into();
-        let mut ends = Vec::new();
-        for partition in 0..topic.partitions {
-            let partition = TopicPartition::new(name.clone(), partition as i32);
-            let marks = log.watermarks(&partition)?;
-            if marks.low < marks.stable {
-                ends.push((partition, marks.stable));
-            }
-        }
-        Ok(Snapshot { source: source.clone(), ends })
-    }
-}
-
 /// Records of a source as batches: ROWTIME, the wanted columns, and for a table the key's bytes.
 #[derive(Debug)]
 pub(super) struct Replay {
@@ -66,8 +45,8 @@ impl Replay {
     pub(super) fn new(snapshot: &Snapshot, wanted: &[Origin], log: &dyn Log, counts: &Arc<Counts>) -> Result<Replay> {
         let layout = Arc::new(Layout::new(snapshot.source.clone(), wanted)?);
         let mut heads = Vec::new();
-        for (partition, end) in &snapshot.ends {
-            heads.push(Head::new(partition, *end, &layout, log, counts)?);
+        for ((partition, _), spans) in snapshot.ends.iter().zip(&snapshot.spans) {
+            heads.push(Head::new(partition, spans.clone().into(), &layout, log, counts)?);
         }
         Ok(Replay { heads, schema: layout.schema.clone() })
     }
@@ -98,7 +77,7 @@ impl Replay {
             at.push(*row);
         }
         let times: Vec<&[i64]> =
-            batches.iter().map(|b| b.column(0).as_primitive::<Int64Type>().values().as_ref()).collect();
+            batches.iter().map(|b| b.column(TURN).as_primitive::<Int64Type>().values().as_ref()).collect();
         let mut picked = Vec::with_capacity(BATCH_ROWS);
         // When the rows at hand of one partition are used up, the next ones decide.
         while picked.len() < BATCH_ROWS && (0..at.len()).all(|h| at[h] < times[h].len()) {
@@ -114,8 +93,11 @@ impl Replay {
     }
 }
 
+/// The first column: when a row has its turn, the latest time of its partition so far.
+const TURN: usize = 0;
+
 /// Start and end of a key's window.
-type Bounds = (i64, i64);
+type WindowBounds = (i64, i64);
 
 /// What is decoded, and where it goes.
 #[derive(Debug)]
@@ -166,7 +148,7 @@ impl Layout {
             }
         }
         let with_key_bytes = source.kind == SourceKind::Table;
-        let mut fields = vec![Field::new("time", DataType::Int64, true)];
+        let mut fields = vec![Field::new("turn", DataType::Int64, true)];
         for origin in wanted {
             fields.push(Field::new(format!("{origin:?}"), data_type(&source, *origin), true));
         }
@@ -195,8 +177,10 @@ struct Head {
     layout: Arc<Layout>,
     reader: Box<dyn Reader>,
     partition: i32,
-    end: i64,
-    at_end: bool,
+    /// What is read, from the present one on.
+    spans: VecDeque<Span>,
+    /// Latest time so far.
+    latest: i64,
     key: Decoder,
     value: Decoder,
     headers: HeaderColumns,
@@ -212,26 +196,27 @@ struct Head {
 struct Rows {
     time: Vec<i64>,
     offset: Vec<i64>,
-    bounds: Vec<Bounds>,
+    bounds: Vec<WindowBounds>,
     key: Vec<Option<Vec<u8>>>,
 }
 
 impl Head {
     fn new(
         partition: &TopicPartition,
-        end: i64,
+        spans: VecDeque<Span>,
         layout: &Arc<Layout>,
         log: &dyn Log,
         counts: &Arc<Counts>,
     ) -> Result<Head> {
         let source = &layout.source;
-        let start = Start::Earliest;
+        let start = spans.front().map_or(Start::Latest, |s| Start::Offset(s.offsets.start));
+        let latest = spans.front().and_then(|s| s.latest_before).unwrap_or(i64::MIN);
         let assignment = Assignment { topic: partition.topic.clone(), partition: partition.partition, start };
         Ok(Head {
             reader: log.reader(vec![assignment], Isolation::ReadCommitted)?,
             partition: partition.partition,
-            end,
-            at_end: false,
+            spans,
+            latest,
             key: Decoder::new(source.key_format, &source.schema.key, &layout.key, true)?,
             value: Decoder::new(source.value_format, &source.schema.value, &layout.value, source.unwrapped_value)?,
             layout: layout.clone(),
@@ -257,8 +242,11 @@ impl Head {
         while self.ready.is_none() {
             if let Some(batch) = self.waiting.pop_front() {
                 self.ready = Some((batch, 0));
-            } else if self.at_end {
+            } else if self.spans.is_empty() {
                 return Ok(());
+            } else if self.counts.stopped.load(Ordering::Relaxed) {
+                // Nobody waits for the answer.
+                self.spans.clear();
             } else {
                 let before = self.reader.position(0);
                 self.poll()?;
@@ -275,21 +263,40 @@ impl Head {
     }
 
     fn poll(&mut self) -> Result<()> {
-        let fetched = self.reader.poll(BATCH_ROWS, POLL)?;
+        let Some(end) = self.spans.front().map(|s| s.offsets.end) else { return Ok(()) };
+        let before = (self.reader.position(0), self.reader.bytes_read());
+        // Not beyond what is wanted: that would be read for nothing.
+        let left = usize::try_from(end.saturating_sub(before.0)).unwrap_or(1);
+        let fetched = self.reader.poll(left.clamp(1, BATCH_ROWS), POLL)?;
+        let mut payload = 0;
         for run in fetched.runs() {
-            run.for_each(|record| self.push(&record));
+            run.for_each(|record| {
+                if record.offset < end {
+                    payload += record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
+                    self.push(&record);
+                }
+            });
         }
-        self.at_end = self.reader.position(0) >= self.end;
+        let position = self.reader.position(0).min(end);
+        let read = match (before.1, self.reader.bytes_read()) {
+            (Some(before), Some(now)) => now - before,
+            _ => payload as u64,
+        };
+        self.counts.scanned.read(position.abs_diff(before.0.min(end)), read);
         if let Some(batch) = self.finish()? {
             self.waiting.push_back(batch);
+        }
+        if position >= end {
+            self.spans.pop_front();
+            if let Some(next) = self.spans.front() {
+                self.latest = self.latest.max(next.latest_before.unwrap_or(i64::MIN));
+                self.reader.seek(0, next.offsets.start)?;
+            }
         }
         Ok(())
     }
 
     fn push(&mut self, record: &RecordRef<'_>) {
-        if record.offset >= self.end {
-            return;
-        }
         let table = self.layout.with_key_bytes;
         if table && record.key.is_none() {
             return;
@@ -317,7 +324,7 @@ impl Head {
     }
 
     /// The key's own bytes, and the window that it carries.
-    fn split<'a>(&self, record: &RecordRef<'a>) -> Option<(Option<&'a [u8]>, Bounds)> {
+    fn split<'a>(&self, record: &RecordRef<'a>) -> Option<(Option<&'a [u8]>, WindowBounds)> {
         let (Some(window), Some(key)) = (self.layout.source.window, record.key) else {
             return Some((record.key, (0, 0)));
         };
@@ -376,10 +383,24 @@ impl Head {
         }
         let options = RecordBatchOptions::new().with_row_count(Some(count));
         let batch = RecordBatch::try_new_with_options(self.layout.schema.clone(), columns, &options)?;
-        let Some(fine) = fine else { return Ok(Some(batch)) };
-        let bad = (count - fine.true_count()) as u64;
-        self.counts.bad.fetch_add(bad, Ordering::Relaxed);
-        Ok(Some(filter_record_batch(&batch, &fine)?).filter(|b| b.num_rows() > 0))
+        let batch = match fine {
+            None => batch,
+            Some(fine) => {
+                let bad = (count - fine.true_count()) as u64;
+                self.counts.bad.fetch_add(bad, Ordering::Relaxed);
+                filter_record_batch(&batch, &fine)?
+            }
+        };
+        if batch.num_rows() == 0 {
+            return Ok(None);
+        }
+        let mut columns = batch.columns().to_vec();
+        let turn = columns[TURN].as_primitive::<Int64Type>().values().iter().map(|time| {
+            self.latest = self.latest.max(*time);
+            self.latest
+        });
+        columns[TURN] = Arc::new(turn.collect::<Int64Array>());
+        Ok(Some(RecordBatch::try_new(batch.schema(), columns)?))
     }
 }
 

@@ -2,9 +2,11 @@
 
 use crate::catalog::Source;
 use crate::error::Result;
-use crate::execute::batch::Counts;
+use crate::execute::batch::bounds::Bounds;
 use crate::execute::batch::nodes::external;
-use crate::execute::batch::read::{Replay, Snapshot};
+use crate::execute::batch::read::Replay;
+use crate::execute::batch::snapshot::Snapshot;
+use crate::execute::batch::{Counts, History};
 use crate::log::Log;
 use crate::parse::statement::SourceKind;
 use crate::plan::table::{Origin, SourceTable};
@@ -14,7 +16,7 @@ use arrow::datatypes::{Int32Type, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::Result as DfResult;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::logical_expr::{Expr, TableSource, TableType};
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableSource, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
@@ -33,8 +35,10 @@ pub(super) struct BatchTable {
     /// Its columns here.
     origins: Vec<Origin>,
     schema: SchemaRef,
-    log: Arc<dyn Log>,
+    history: History,
     counts: Arc<Counts>,
+    /// What the conditions above it say of its records.
+    bounds: Bounds,
 }
 
 impl BatchTable {
@@ -42,7 +46,7 @@ impl BatchTable {
     pub(super) fn new(
         source: &Arc<Source>,
         shown: &dyn Fn(Origin) -> bool,
-        log: &Arc<dyn Log>,
+        history: &History,
         counts: &Arc<Counts>,
     ) -> Result<BatchTable> {
         let table = SourceTable::new(source.clone());
@@ -50,7 +54,18 @@ impl BatchTable {
         let places: Vec<usize> = (0..all.len()).filter(|i| shown(all[*i])).collect();
         let schema = Arc::new(table.schema().project(&places)?);
         let origins = places.iter().map(|i| all[*i]).collect();
-        Ok(BatchTable { source: source.clone(), origins, schema, log: log.clone(), counts: counts.clone() })
+        let (history, counts, bounds) = (history.clone(), counts.clone(), Bounds::all());
+        Ok(BatchTable { source: source.clone(), origins, schema, history, counts, bounds })
+    }
+
+    /// Reads what is within the bounds, perhaps more.
+    pub(super) fn within(self, bounds: Bounds) -> BatchTable {
+        BatchTable { bounds, ..self }
+    }
+
+    fn bounds_of(&self, filter: &Expr) -> Bounds {
+        let place = |name: &str| self.schema.index_of(name).ok().map(|i| self.origins[i]);
+        Bounds::of_expr(filter, &place)
     }
 }
 
@@ -64,21 +79,35 @@ impl TableProvider for BatchTable {
         TableType::Base
     }
 
+    // What was read is looked at again: bounds leave out whole pieces of a topic, not rows.
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> DfResult<Vec<TableProviderFilterPushDown>> {
+        let answer = |filter: &&Expr| match self.bounds_of(filter).is_all() {
+            true => TableProviderFilterPushDown::Unsupported,
+            false => TableProviderFilterPushDown::Inexact,
+        };
+        Ok(filters.iter().map(answer).collect())
+    }
+
     async fn scan(
         &self,
         _: &dyn Session,
         projection: Option<&Vec<usize>>,
-        _: &[Expr],
+        filters: &[Expr],
         limit: Option<usize>,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
         let all: Vec<usize> = (0..self.origins.len()).collect();
         let places = projection.unwrap_or(&all);
         let schema = Arc::new(self.schema.project(places)?);
+        let bounds = filters.iter().fold(self.bounds.clone(), |all, filter| all.and(&self.bounds_of(filter)));
+        let mut snapshot = Snapshot::take(&self.source, &self.history).map_err(external)?;
+        let retained = snapshot.len();
+        snapshot.narrow(&bounds, self.history.log.as_ref()).map_err(external)?;
+        self.counts.scanned.plan(snapshot.len(), retained);
         let stream = TopicStream {
-            snapshot: Snapshot::take(&self.source, self.log.as_ref()).map_err(external)?,
+            snapshot,
             origins: places.iter().map(|i| self.origins[*i]).collect(),
             schema: schema.clone(),
-            log: self.log.clone(),
+            log: self.history.log.clone(),
             counts: self.counts.clone(),
         };
         Ok(Arc::new(StreamingTableExec::try_new(schema, vec![Arc::new(stream)], None, [], false, limit)?))

@@ -11,6 +11,9 @@
 //! 23  last offset delta  i32     61  the records, varint framed
 //! ```
 //!
+//! The base timestamp is no larger than any of the batch: a broker takes the first record's, from which the others may be
+//! back in time. So a header says between which times all of its records are.
+//!
 //! The base offset stands outside of the checksum. That is why records can be encoded before anyone knows their offsets,
 //! and why a reader has to compare it with the offset it expects.
 
@@ -44,7 +47,7 @@ pub(super) struct Encoder {
 #[derive(Debug)]
 struct Open {
     at: usize,
-    first_timestamp: i64,
+    base_timestamp: i64,
     max_timestamp: i64,
     records: i32,
 }
@@ -58,6 +61,8 @@ pub(super) struct Sealed {
     pub(super) records: i32,
     /// Largest timestamp.
     pub(super) max_timestamp: i64,
+    /// No timestamp is smaller.
+    pub(super) base_timestamp: i64,
 }
 
 /// All batches of one partition, offsets still counted from 0.
@@ -72,10 +77,11 @@ pub(super) struct Encoded {
 }
 
 impl Encoder {
-    /// Adds a record.
+    /// Adds a record. `floor` is the smallest timestamp among it and some that follow.
     pub(super) fn push(
         &mut self,
         timestamp: i64,
+        floor: i64,
         key: Option<&[u8]>,
         value: Option<&[u8]>,
         headers: &[Header],
@@ -90,15 +96,16 @@ impl Encoder {
             return Err(Error::data("record is too large")
                 .with_detail(format!("{} bytes, at most {RECORD_BYTES_MAX} fit", key_len + value_len + headers_len)));
         }
-        if self.open.as_ref().is_some_and(|open| self.bytes.len() - open.at >= BATCH_BYTES) {
+        let closes = |open: &Open| self.bytes.len() - open.at >= BATCH_BYTES || timestamp < open.base_timestamp;
+        if self.open.as_ref().is_some_and(closes) {
             self.seal();
         }
         let at = self.bytes.len();
         let open = self.open.get_or_insert_with(|| {
             self.bytes.resize(at + HEADER_BYTES, 0);
-            Open { at, first_timestamp: timestamp, max_timestamp: timestamp, records: 0 }
+            Open { at, base_timestamp: floor.min(timestamp), max_timestamp: timestamp, records: 0 }
         });
-        let time = timestamp - open.first_timestamp;
+        let time = timestamp - open.base_timestamp;
         let place = i64::from(open.records);
         open.max_timestamp = open.max_timestamp.max(timestamp);
         open.records += 1;
@@ -146,7 +153,7 @@ impl Encoder {
         put(8, &((end - open.at - 12) as i32).to_be_bytes());
         put(16, &[MAGIC]);
         put(23, &(open.records - 1).to_be_bytes());
-        put(27, &open.first_timestamp.to_be_bytes());
+        put(27, &open.base_timestamp.to_be_bytes());
         put(35, &open.max_timestamp.to_be_bytes());
         put(43, &(-1i64).to_be_bytes());
         put(51, &(-1i16).to_be_bytes());
@@ -155,7 +162,8 @@ impl Encoder {
         let crc = crc32c::crc32c(&batch[CRC_FROM..]);
         batch[17..21].copy_from_slice(&crc.to_be_bytes());
         self.records += i64::from(open.records);
-        self.batches.push(Sealed { range: open.at..end, records: open.records, max_timestamp: open.max_timestamp });
+        let Open { records, max_timestamp, base_timestamp, .. } = open;
+        self.batches.push(Sealed { range: open.at..end, records, max_timestamp, base_timestamp });
     }
 }
 
@@ -181,7 +189,8 @@ pub(super) struct BatchHeader {
     pub(super) next: i64,
     /// Largest timestamp.
     pub(super) max_timestamp: i64,
-    first_timestamp: i64,
+    /// No timestamp is smaller.
+    pub(super) base_timestamp: i64,
     records: i32,
     crc: u32,
 }
@@ -211,7 +220,7 @@ impl BatchHeader {
             base,
             len: len as usize + 12,
             next: base + i64::from(last) + 1,
-            first_timestamp: long(27),
+            base_timestamp: long(27),
             max_timestamp: long(35),
             records,
             crc: int(17) as u32,
@@ -304,7 +313,7 @@ fn record(cursor: &mut Cursor<'_>, header: &BatchHeader) -> Option<Entry> {
     let len = usize::try_from(cursor.varint()?).ok()?;
     let start = cursor.at();
     cursor.byte()?;
-    let timestamp = header.first_timestamp.checked_add(cursor.varint()?)?;
+    let timestamp = header.base_timestamp.checked_add(cursor.varint()?)?;
     let offset = header.base.checked_add(cursor.varint()?).filter(|o| (header.base..header.next).contains(o))?;
     let (key_at, key_len) = nullable(cursor)?;
     let (value_at, value_len) = nullable(cursor)?;

@@ -15,7 +15,7 @@ use super::partition::{Target, Topic};
 use super::segment::{Readable, failed, is_removed, removed};
 use super::{EmbeddedOptions, Fsync};
 use crate::error::{Error, Kind, Result};
-use crate::log::{RecordSet, TopicPartition};
+use crate::log::{RecordSet, Row, TopicPartition};
 use crate::types::clock::SharedClock;
 use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, BTreeSet};
@@ -125,16 +125,30 @@ impl Staged {
         });
         let encoders = &mut self.topics[at].1;
         let mut headers = records.headers.iter().peekable();
+        let floors = floors(&records.rows, encoders.len());
         for (index, row) in records.rows.iter().enumerate() {
             let own = headers.next_if(|h| h.0 as usize == index).map_or(&[][..], |h| &h.1);
             let Some(encoder) = usize::try_from(row.partition).ok().and_then(|p| encoders.get_mut(p)) else {
                 return Err(topic.partition(row.partition).err().unwrap_or_else(|| Error::bug("a partition hides")));
             };
-            let pushed = encoder.push(row.timestamp, records.key(index), records.value(index), own);
+            let pushed =
+                encoder.push(row.timestamp, floors[index / FLOOR_ROWS], records.key(index), records.value(index), own);
             pushed.map_err(|e| e.with_hint(format!("the record was meant for topic {}", topic.info.name)))?;
         }
         Ok(())
     }
+}
+
+/// Rows with one floor.
+const FLOOR_ROWS: usize = 1024;
+
+/// By part of the rows: the smallest timestamp of it and of those that its batches may reach into.
+fn floors(rows: &[Row], partitions: usize) -> Vec<i64> {
+    let parts: Vec<i64> =
+        rows.chunks(FLOOR_ROWS).map(|part| part.iter().map(|r| r.timestamp).min().unwrap_or_default()).collect();
+    let reach = 4 * partitions.max(1);
+    let floor = |at: usize| parts[at..parts.len().min(at + reach)].iter().copied().min().unwrap_or_default();
+    (0..parts.len()).map(floor).collect()
 }
 
 impl Core {

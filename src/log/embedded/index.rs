@@ -1,10 +1,10 @@
 //! The sparse index of a segment: where in the file which offsets and times are, a mark per 64 KiB.
 //!
 //! ```text
-//! "TGX1" crc32c:u32 of the rest
+//! "TGX2" crc32c:u32 of the rest
 //! covered:u64 next:i64            up to which byte of the segment, and the offset of the batch there
 //! fingerprint:u32                 of the headers of the batches at the first and the last mark
-//! then per mark  base:i64 at:u64 max_timestamp:i64
+//! then per mark  base:i64 at:u64 max_timestamp:i64 min_timestamp:i64
 //! ```
 //!
 //! Nothing depends on the file `<segment>.index`: it is written when a large segment is closed or searched, and when the log
@@ -14,6 +14,7 @@
 
 use super::batch::{HEADER_BYTES as BATCH_HEADER_BYTES, Sealed};
 use std::fs::{self, File};
+use std::ops::RangeInclusive;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -21,9 +22,9 @@ use std::path::{Path, PathBuf};
 const MARK_BYTES: u64 = 64 * 1024;
 /// Smaller segments are hopped over as fast as a file is opened.
 const KEPT_FROM_BYTES: u64 = 1024 * 1024;
-const MAGIC: &[u8; 4] = b"TGX1";
+const MAGIC: &[u8; 4] = b"TGX2";
 const HEADER_BYTES: usize = 28;
-const MARK_LEN: usize = 24;
+const MARK_LEN: usize = 32;
 
 /// Where the batch with this first offset stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +33,8 @@ pub(super) struct Mark {
     pub(super) at: u64,
     /// Largest timestamp up to the next mark.
     pub(super) max_timestamp: i64,
+    /// No timestamp up to the next mark is smaller.
+    pub(super) min_timestamp: i64,
 }
 
 /// What is known of a segment.
@@ -55,11 +58,14 @@ impl Index {
     }
 
     /// Takes note of the batch at `covered`.
-    pub(super) fn add(&mut self, base: i64, len: u64, next: i64, max_timestamp: i64) {
+    pub(super) fn add(&mut self, base: i64, len: u64, next: i64, times: RangeInclusive<i64>) {
         let at = self.covered;
         match self.marks.last_mut() {
-            Some(last) if at < last.at + MARK_BYTES => last.max_timestamp = last.max_timestamp.max(max_timestamp),
-            _ => self.marks.push(Mark { base, at, max_timestamp }),
+            Some(last) if at < last.at + MARK_BYTES => {
+                last.max_timestamp = last.max_timestamp.max(*times.end());
+                last.min_timestamp = last.min_timestamp.min(*times.start());
+            }
+            _ => self.marks.push(Mark { base, at, max_timestamp: *times.end(), min_timestamp: *times.start() }),
         }
         (self.covered, self.next) = (at + len, next);
     }
@@ -68,7 +74,8 @@ impl Index {
     pub(super) fn extend(&mut self, batches: &[Sealed]) {
         for batch in batches {
             let (base, records) = (self.next, i64::from(batch.records));
-            self.add(base, batch.range.len() as u64, base + records, batch.max_timestamp);
+            let times = batch.base_timestamp..=batch.max_timestamp;
+            self.add(base, batch.range.len() as u64, base + records, times);
         }
     }
 
@@ -89,7 +96,12 @@ impl Index {
             return None;
         }
         let word = |bytes: &[u8], at: usize| bytes[at..at + 8].try_into().map(u64::from_le_bytes).unwrap_or_default();
-        let mark = |b: &[u8]| Mark { base: word(b, 0) as i64, at: word(b, 8), max_timestamp: word(b, 16) as i64 };
+        let mark = |b: &[u8]| Mark {
+            base: word(b, 0) as i64,
+            at: word(b, 8),
+            max_timestamp: word(b, 16) as i64,
+            min_timestamp: word(b, 24) as i64,
+        };
         let marks: Vec<Mark> = marks.chunks_exact(MARK_LEN).map(mark).collect();
         let (covered, next) = (word(head, 8), word(head, 16) as i64);
         let rising = marks.is_sorted_by(|a, b| a.base < b.base && a.at < b.at);
@@ -114,6 +126,7 @@ impl Index {
             bytes.extend_from_slice(&mark.base.to_le_bytes());
             bytes.extend_from_slice(&mark.at.to_le_bytes());
             bytes.extend_from_slice(&mark.max_timestamp.to_le_bytes());
+            bytes.extend_from_slice(&mark.min_timestamp.to_le_bytes());
         }
         let crc = crc32c::crc32c(&bytes[8..]);
         bytes[4..8].copy_from_slice(&crc.to_le_bytes());
@@ -161,7 +174,7 @@ mod tests {
         fs::write(&segment, &bytes).expect("a segment");
         let open = || File::open(&segment).expect("the segment");
         let mut index = Index::new(7);
-        (0..40_000).for_each(|i| index.add(7 + i, 50, 8 + i, i % 1000));
+        (0..40_000).for_each(|i| index.add(7 + i, 50, 8 + i, i % 900..=i % 1000));
         index.keep(&segment, &open());
         let end = index.covered;
         let back = Index::load(&segment, &open(), 7, end + 5).expect("it was kept");
@@ -186,7 +199,7 @@ mod tests {
         let segment = directory.path().join("a.log");
         fs::write(&segment, [0; 100]).expect("a segment");
         let mut index = Index::new(0);
-        index.add(0, KEPT_FROM_BYTES - 1, 5, 0);
+        index.add(0, KEPT_FROM_BYTES - 1, 5, 0..=0);
         index.keep(&segment, &File::open(&segment).expect("the segment"));
         assert!(!path_of(&segment).exists());
     }

@@ -28,6 +28,7 @@ mod recover;
 mod segment;
 mod session;
 mod signal;
+mod spans;
 mod thin;
 
 pub use self::batch::{Block, RawHeaders};
@@ -40,11 +41,12 @@ use self::manifest::{Manifest, PartitionMeta};
 use self::partition::Topic;
 use crate::error::{Error, Result};
 use crate::log::{
-    Assignment, CommittedOffset, Isolation, Log, Reader, RecordSet, Session, SessionSpec, Start, TopicInfo,
+    Assignment, CommittedOffset, Isolation, Log, Reader, RecordSet, Session, SessionSpec, Span, Start, TopicInfo,
     TopicPartition, TopicSpec, Watermarks,
 };
 use crate::types::clock::SharedClock;
 use parking_lot::{Mutex, RwLock};
+use std::ops::{Range, RangeInclusive};
 use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -224,6 +226,11 @@ impl Log for EmbeddedLog {
 
     fn offset_for_time(&self, partition: &TopicPartition, timestamp: i64) -> Result<Option<i64>> {
         self.core.topic(&partition.topic)?.partition(partition.partition)?.offset_for_time(timestamp)
+    }
+
+    fn spans(&self, partition: &TopicPartition, offsets: Range<i64>, times: &RangeInclusive<i64>) -> Result<Vec<Span>> {
+        let pieces = self.core.topic(&partition.topic)?.partition(partition.partition)?.pieces()?;
+        Ok(spans::wanted(&pieces, &offsets, times))
     }
 
     fn delete_records(&self, partition: &TopicPartition, before: i64) -> Result<i64> {

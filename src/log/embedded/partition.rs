@@ -2,11 +2,12 @@
 //!
 //! The lock is held for looking up and publishing, never while a file is read or synced.
 
-use super::batch::{BatchHeader, Encoded};
+use super::batch::{BatchHeader, Encoded, Sealed};
 use super::keep::Keep;
 use super::manifest::SegmentMeta;
 use super::segment::{READ_BYTES, Readable, Segment};
 use super::signal::Signal;
+use super::spans::Piece;
 use crate::error::{Error, Result};
 use crate::log::{TopicInfo, Watermarks};
 use parking_lot::Mutex;
@@ -58,6 +59,7 @@ struct Held {
     base: i64,
     next: i64,
     max_timestamp: i64,
+    base_timestamp: i64,
     range: Range<usize>,
     buffer: Arc<Vec<u8>>,
 }
@@ -223,6 +225,24 @@ impl Partition {
         Ok(None)
     }
 
+    /// What is known of its pieces, in order.
+    pub(super) fn pieces(&self) -> Result<Vec<Piece>> {
+        match &mut self.inner.lock().stored {
+            Stored::Memory(held) => {
+                let piece = |h: &Held| Piece {
+                    offsets: h.base..h.next,
+                    bytes: h.range.len() as u64,
+                    times: h.base_timestamp..=h.max_timestamp,
+                };
+                Ok(held.iter().map(piece).collect())
+            }
+            Stored::Disk(segments) => {
+                let pieces = segments.iter_mut().map(Segment::pieces).collect::<Result<Vec<_>>>()?;
+                Ok(pieces.into_iter().flatten().collect())
+            }
+        }
+    }
+
     /// The offset below which records are older than `cutoff` or more than `bytes` behind the end: a border of files.
     pub(super) fn expired(&self, cutoff: Option<i64>, bytes: Option<u64>) -> Result<i64> {
         let mut inner = self.inner.lock();
@@ -327,8 +347,9 @@ impl Partition {
                 let mut base = target.next;
                 for b in encoded.batches {
                     let next = base + i64::from(b.records);
-                    let (range, buffer) = (b.range, buffer.clone());
-                    held.push(Held { base, next, max_timestamp: b.max_timestamp, range, buffer });
+                    let (range, buffer) = (b.range.clone(), buffer.clone());
+                    let Sealed { max_timestamp, base_timestamp, .. } = b;
+                    held.push(Held { base, next, max_timestamp, base_timestamp, range, buffer });
                     base = next;
                 }
             }

@@ -31,6 +31,8 @@ struct Slot {
     fetch: Option<Fetch>,
     /// Where reading goes on in the file.
     place: Option<Place>,
+    /// Bytes that were read from files.
+    bytes: u64,
 }
 
 /// A batch being handed out.
@@ -49,7 +51,7 @@ impl EmbeddedReader {
         let signal = Arc::new(Signal::default());
         let slot = |(partition, next): (Arc<Partition>, i64)| {
             partition.listen(&signal);
-            Slot { partition, next, at_end: false, open: None, fetch: None, place: None }
+            Slot { partition, next, at_end: false, open: None, fetch: None, place: None, bytes: 0 }
         };
         EmbeddedReader { slots: assigned.into_iter().map(slot).collect(), signal, clock, turn: 0 }
     }
@@ -113,6 +115,10 @@ impl Reader for EmbeddedReader {
         Arc::new(move || signal.wake())
     }
 
+    fn bytes_read(&self) -> Option<u64> {
+        Some(self.slots.iter().map(|s| s.bytes).sum())
+    }
+
     fn trouble(&self) -> Option<String> {
         None
     }
@@ -152,6 +158,7 @@ impl Slot {
     fn decode(&mut self) -> Result<bool> {
         if self.fetch.is_none() {
             self.fetch = self.partition.fetch(self.next, self.place)?;
+            self.bytes += self.fetch.as_ref().map_or(0, |f| f.rest.len() as u64);
         }
         let Some(fetch) = &mut self.fetch else { return Ok(false) };
         let partition = &self.partition;

@@ -5,8 +5,9 @@
 //! first searched.
 
 use super::batch::{Batch, BatchHeader, HEADER_BYTES, Sealed};
-use super::index::Index;
+use super::index::{Index, Mark};
 use super::manifest::SegmentMeta;
+use super::spans::Piece;
 use crate::error::{Error, Result};
 use std::fs::{File, OpenOptions};
 use std::ops::ControlFlow;
@@ -148,6 +149,20 @@ impl Segment {
         })
     }
 
+    /// Its pieces in order; the last one ends with the segment.
+    pub(super) fn pieces(&mut self) -> Result<Vec<Piece>> {
+        self.search(|segment, _| {
+            let index = &segment.index;
+            let ends = index.marks.iter().skip(1).map(|m| (m.base, m.at)).chain([(index.next, index.covered)]);
+            let piece = |(mark, (next, end)): (&Mark, (i64, u64))| Piece {
+                offsets: mark.base..next,
+                bytes: end - mark.at,
+                times: mark.min_timestamp..=mark.max_timestamp,
+            };
+            Ok(index.marks.iter().zip(ends).map(piece).collect())
+        })
+    }
+
     /// Keeps the index in its file.
     pub(super) fn keep_index(&mut self) {
         if let Some(file) = &self.file {
@@ -183,7 +198,8 @@ impl Segment {
         let index = &mut self.index;
         let from = index.covered;
         readable.hop(from, index.next, |_, header| {
-            index.add(header.base, header.len as u64, header.next, header.max_timestamp);
+            let times = header.base_timestamp..=header.max_timestamp;
+            index.add(header.base, header.len as u64, header.next, times);
             ControlFlow::Continue(())
         })?;
         if self.index.covered - from >= HOPPED_BYTES {

@@ -134,7 +134,19 @@ pub(crate) const STATEMENTS: &[Row] = &[
         &["ASSERT NOT EXISTS SCHEMA SUBJECT x ID 3 TIMEOUT 1 SECOND"],
     ),
     row("CREATE, DROP, DESCRIBE CONNECTOR", No, "", &["CREATE SOURCE CONNECTOR x WITH ('a'='b')"]),
-    row("RUN SCRIPT", No, "`tidegate run`", &["RUN SCRIPT 'x'"]),
+    row("RUN SCRIPT", Yes, "at the prompt and in `tidegate sql`; the file is the client's", &["RUN SCRIPT 'x'"]),
+    row(
+        "COPY (query) TO file",
+        Yes,
+        "beyond ksqlDB; CSV, JSON, Arrow, at the prompt and in `tidegate sql`: a server writes no files",
+        &["COPY (SELECT n FROM s) TO 'x.csv' (HEADER false)", "COPY t TO 'x.json'"],
+    ),
+    row(
+        "VERIFY QUERY",
+        Partial,
+        "beyond ksqlDB; says why not for EMIT FINAL, outer joins of streams, several writers and a history with gaps",
+        &["CREATE STREAM v AS SELECT * FROM s EMIT CHANGES", "VERIFY QUERY CSAS_V_4"],
+    ),
 ];
 
 pub(crate) const CLAUSES: &[Row] = &[

@@ -178,6 +178,12 @@ fn a_certificate_makes_it_speak_tls() {
     assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("\"serverStatus\":\"RUNNING\""), "{answer}");
     // Cleartext is no handshake.
     assert_eq!(get(&server, "host: localhost\r\n").0, 0);
+    let url = format!("https://{}", server.address.replace("127.0.0.1", "localhost"));
+    let sql = ["sql", "--server", &url, "-e", "SHOW STREAMS;"];
+    let trusted = tidegate(&["--ca", &certificate], &sql, "");
+    assert!(trusted.status.success(), "{}", text(&trusted.stderr));
+    let untrusted = tidegate(&[], &sql, "");
+    assert_eq!(untrusted.status.code(), Some(3), "{}", text(&untrusted.stderr));
     let broken =
         tidegate(&["--temp"], &["server", "--listen", "127.0.0.1:0", "--tls-cert", &key, "--tls-key", &key], "");
     assert_eq!(broken.status.code(), Some(1));

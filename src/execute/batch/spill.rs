@@ -1,0 +1,105 @@
+//! Files for what a batch query cannot keep in memory: nameless ones of the process' scratch directory.
+//!
+//! A file that has no name is gone with the query, also where the process is killed, and a query that needs none makes none.
+
+use crate::execute::batch::nodes::external;
+use crate::execute::scratch::Scratch;
+use bytes::Bytes;
+use datafusion::common::Result;
+use datafusion::execution::{SpillFile, SpillWriter, TempFileFactory};
+use futures::Stream;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Bytes that one query may put into files; beyond it the query fails, and not whoever else needs the disk.
+const BYTES_MAX: u64 = 100 << 30;
+/// Bytes read at once.
+const READ_BYTES: usize = 256 * 1024;
+
+/// Makes a query's files.
+pub(super) struct Spill {
+    scratch: Arc<Scratch>,
+    /// Of all its files.
+    bytes: Arc<AtomicU64>,
+}
+
+impl Spill {
+    pub(super) fn new(scratch: &Arc<Scratch>) -> Spill {
+        Spill { scratch: scratch.clone(), bytes: Arc::default() }
+    }
+}
+
+impl TempFileFactory for Spill {
+    fn create_temp_file(&self, _: &str) -> Result<Arc<dyn SpillFile>> {
+        let file = self.scratch.file().map_err(external)?;
+        let len = Arc::new(AtomicU64::new(0));
+        Ok(Arc::new(Spilled { file: Arc::new(file), len, all: self.bytes.clone() }))
+    }
+}
+
+/// One file.
+struct Spilled {
+    file: Arc<File>,
+    len: Arc<AtomicU64>,
+    all: Arc<AtomicU64>,
+}
+
+impl Drop for Spilled {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.len.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+}
+
+impl SpillFile for Spilled {
+    fn size(&self) -> Option<u64> {
+        Some(self.len.load(Ordering::Relaxed))
+    }
+
+    fn read_stream(&self) -> Result<Pin<Box<dyn Stream<Item = Result<Bytes>> + Send>>> {
+        let (file, end) = (self.file.clone(), self.len.load(Ordering::Relaxed));
+        let read = move |at: u64| {
+            let mut part = vec![0; usize::try_from(end - at).unwrap_or(READ_BYTES).min(READ_BYTES)];
+            file.read_exact_at(&mut part, at)?;
+            Ok(Bytes::from(part))
+        };
+        let parts = (0..end).step_by(READ_BYTES).map(read);
+        Ok(Box::pin(futures::stream::iter(parts)))
+    }
+
+    fn open_writer(&self) -> Result<Box<dyn SpillWriter>> {
+        Ok(Box::new(Writing { file: self.file.clone(), len: self.len.clone(), all: self.all.clone() }))
+    }
+}
+
+struct Writing {
+    file: Arc<File>,
+    len: Arc<AtomicU64>,
+    all: Arc<AtomicU64>,
+}
+
+impl Write for Writing {
+    fn write(&mut self, part: &[u8]) -> io::Result<usize> {
+        let len = part.len() as u64;
+        if self.all.fetch_add(len, Ordering::Relaxed) + len > BYTES_MAX {
+            self.all.fetch_sub(len, Ordering::Relaxed);
+            return Err(io::Error::other(format!("a query may put at most {BYTES_MAX} bytes into files")));
+        }
+        self.file.write_all_at(part, self.len.load(Ordering::Relaxed))?;
+        self.len.fetch_add(len, Ordering::Relaxed);
+        Ok(part.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl SpillWriter for Writing {
+    fn finish(&mut self) -> Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,61 @@
+//! Which pieces of a partition have to be read for records of certain times and offsets.
+//!
+//! A piece is what the index has a mark for, about 64 KiB of batches. Its smallest and largest time are known, so that times
+//! need not be in order for a piece in the middle to be left out. Pieces near one another are read as one, gap and all.
+
+use super::segment::READ_BYTES;
+use crate::log::Span;
+use std::ops::{Range, RangeInclusive};
+
+/// Some batches, one behind the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Piece {
+    /// First offset, and the one behind the last.
+    pub(super) offsets: Range<i64>,
+    /// Their size.
+    pub(super) bytes: u64,
+    /// No record of them has another time.
+    pub(super) times: RangeInclusive<i64>,
+}
+
+/// What has to be read of these pieces.
+pub(super) fn wanted(pieces: &[Piece], offsets: &Range<i64>, times: &RangeInclusive<i64>) -> Vec<Span> {
+    let mut spans: Vec<Span> = Vec::new();
+    let (mut gap, mut latest) = (0, i64::MIN);
+    for piece in pieces {
+        let in_time = piece.times.end() >= times.start() && piece.times.start() <= times.end();
+        let in_place = piece.offsets.end > offsets.start && piece.offsets.start < offsets.end;
+        if !in_time || !in_place {
+            gap += piece.bytes;
+            latest = latest.max(*piece.times.end());
+            continue;
+        }
+        let end = piece.offsets.end.min(offsets.end);
+        match spans.last_mut() {
+            // One read fetches the gap as well.
+            Some(last) if gap < READ_BYTES => last.offsets.end = end,
+            _ => spans.push(Span { offsets: piece.offsets.start..end, latest_before: Some(latest) }),
+        }
+        gap = 0;
+    }
+    spans
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn piece(at: i64, times: RangeInclusive<i64>) -> Piece {
+        Piece { offsets: at * 10..at * 10 + 10, bytes: READ_BYTES, times }
+    }
+
+    #[test]
+    fn pieces_of_other_times_are_left_out_and_their_latest_time_is_told() {
+        let pieces = [piece(0, 1..=5), piece(1, 4..=20), piece(2, 90..=99), piece(3, i64::MIN..=7), piece(4, 21..=22)];
+        let span = |offsets, latest| Span { offsets, latest_before: Some(latest) };
+        assert_eq!(wanted(&pieces, &(0..50), &(6..=20)), [span(10..20, 5), span(30..40, 99)]);
+        assert_eq!(wanted(&pieces, &(0..50), &(21..=21)), [span(40..50, 99)]);
+        assert_eq!(wanted(&pieces, &(12..47), &(i64::MIN..=i64::MAX)), [span(10..47, 5)]);
+        assert_eq!(wanted(&pieces, &(0..50), &(100..=200)), []);
+    }
+}
