@@ -269,7 +269,9 @@ impl Verdict {
         let rows = (!self.shown.is_empty()).then(|| (0..names.len()).map(|i| Arc::new(cells(i)) as ArrayRef).collect());
         let Verdict { equal, different, .. } = self;
         let end = match different {
-            0 => Ok(format!("query {id} equals its batch answer: {equal} rows, from and to {records} records")),
+            0 => Ok(format!(
+                "query {id} equals its batch answer: {equal} rows; {records} records of its inputs and its topic were read"
+            )),
             _ => Err(Error::data(format!(
                 "query {id} differs from its batch answer in {different} rows, {equal} are equal"
             ))
