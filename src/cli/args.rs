@@ -16,7 +16,7 @@ const SERVER_PORT: u16 = 8088;
 const HELP: &str = "\
 Streaming SQL for Kafka in one binary. Without a command it opens a prompt.
 
-Usage: tidegate [OPTIONS] [URL | COMMAND]     URL: a server's, http://HOST:PORT
+Usage: tidegate [OPTIONS] [URL | COMMAND]   URL: a server's, http(s)://HOST:PORT
 
   sql          Run statements and leave: tidegate sql -e 'SHOW STREAMS;'
   run          Run a file of statements and keep its queries running
@@ -33,7 +33,7 @@ Usage: tidegate [OPTIONS] [URL | COMMAND]     URL: a server's, http://HOST:PORT
   --kafka-config FILE        Settings of the Kafka clients, such as a login
   --service-id ID            Name of this installation on its cluster
   --set NAME=VALUE           A setting, such as ksql.streams.state.dir=DIR
-  --server URL, --user NAME  A server, and who asks it
+  --server URL  --user NAME  --ca FILE   A server, who asks it, whom to trust
   -o, --output FORMAT        table, vertical, json or csv
   -h, --help   -V, --version
 ";
