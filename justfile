@@ -36,7 +36,7 @@ faults FAULTS="100" KILLS="20":
 
 # The laws on many more random cases than an ordinary run takes: a mistake of the past showed only at seed 4119.
 deep SEEDS="10000":
-    TIDEGATE_LAW_SEEDS={{SEEDS}} TIDEGATE_SIMULATION_SEEDS={{SEEDS}} cargo test --test it law simulation oracle
+    TIDEGATE_LAW_SEEDS={{SEEDS}} TIDEGATE_SIMULATION_SEEDS={{SEEDS}} cargo test --test it -- law simulation oracle
 
 # Damaged statements, payloads and files against the parser, the planner and all decoders, as long as before a release; with
 # cargo-fuzz and a nightly compiler also what libFuzzer comes up with, whose first build takes as long as Tidegate's own.
