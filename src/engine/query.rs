@@ -256,6 +256,8 @@ impl Shared {
 
     fn set(&self, state: State) {
         let mut status = self.status.lock();
+        // A turn that was under way when PAUSE was answered must not say otherwise.
+        let state = if status.paused && !matches!(state, State::Error(_)) { State::Paused } else { state };
         if status.state != state {
             match &state {
                 State::Error(reason) => tracing::error!(query = %self.id, %reason, "query failed"),
