@@ -1,7 +1,7 @@
 //! Lookups over HTTP while rows come in, and how long a row takes through a query.
 //!
 //! `cargo bench --bench parts -- pull [connections=8] [seconds=5] [rate=100000] [kafka=HOST:PORT]
-//! [guarantee=at_least_once]`
+//! [guarantee=at_least_once] [commit=200]`
 //!
 //! The server and the producer are this process, the clients are another one, on loopback: each connection is a thread that
 //! asks for one key of 100,000 after the other, with another text each time. Reads per core are reads by the processor time
@@ -74,6 +74,9 @@ pub(crate) fn pull() {
     let mut session = Session::default();
     if let Some(guarantee) = word("guarantee") {
         session.set("processing.guarantee", &guarantee).expect("a guarantee");
+    }
+    if let Some(millis) = word("commit") {
+        session.set("commit.interval.ms", &millis).expect("a time");
     }
     engine.run(STATEMENTS, &mut session).expect("the statements are right");
     push_latency(&engine);

@@ -55,9 +55,15 @@ pub(super) fn lex(text: &str) -> Result<(Vec<TokenWithSpan>, usize)> {
         Error::statement(format!("{}{}", super::reader::SYNTAX_ERROR, lower_first(&e.message)))
             .at(Span::new(start, text.len()))
     })?;
-    let mut out: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len() / 2 + 1);
+    let is_word = |token: &Token| !matches!(token, Token::Whitespace(_) | Token::EOF);
+    // Before anything else is done with them: a statement of nothing but words is refused in no time.
+    let words = tokens.iter().filter(|t| is_word(&t.token)).count();
+    if words > TOKENS_MAX {
+        return Err(limit("the statement has too many words", format!("{words}, at most {TOKENS_MAX}")).at(whole));
+    }
+    let mut out: Vec<TokenWithSpan> = Vec::with_capacity(words);
     for TokenWithSpan { mut token, span } in tokens {
-        if matches!(token, Token::Whitespace(_) | Token::EOF) {
+        if !is_word(&token) {
             continue;
         }
         let (mut start, end) = (offsets.seek(span.start), offsets.seek(span.end));
@@ -81,9 +87,6 @@ pub(super) fn lex(text: &str) -> Result<(Vec<TokenWithSpan>, usize)> {
             }
         }
         out.push(TokenWithSpan { token, span: tree_span(start, end) });
-    }
-    if out.len() > TOKENS_MAX {
-        return Err(limit("the statement has too many words", format!("{}, at most {TOKENS_MAX}", out.len())).at(whole));
     }
     let depth = check_shape(&out)?;
     Ok((out, depth))
