@@ -6,7 +6,7 @@
 //! ```
 
 use crate::error::{Error, Result};
-use crate::types::pseudo;
+use crate::plan::scalar::is_time_column;
 use crate::types::temporal::parse_timestamp;
 use sqlparser::ast::{BinaryOperator, Expr, Query, Value, visit_expressions_mut};
 use std::ops::ControlFlow;
@@ -16,15 +16,15 @@ pub(super) fn timestamps(query: &mut Query) -> Result<()> {
     let read = visit_expressions_mut(query, |expr| {
         let done = match expr {
             Expr::BinaryOp { left, op, right } if is_comparison(op) => {
-                let (of_left, of_right) = (is_time(right), is_time(left));
+                let (of_left, of_right) = (is_time_column(right), is_time_column(left));
                 number(left, of_left).and_then(|()| number(right, of_right))
             }
             Expr::Between { expr, low, high, .. } => {
-                let is_time = is_time(expr);
+                let is_time = is_time_column(expr);
                 number(low, is_time).and_then(|()| number(high, is_time))
             }
             Expr::InList { expr, list, .. } => {
-                let is_time = is_time(expr);
+                let is_time = is_time_column(expr);
                 list.iter_mut().try_for_each(|entry| number(entry, is_time))
             }
             _ => Ok(()),
@@ -43,15 +43,6 @@ pub(super) fn timestamps(query: &mut Query) -> Result<()> {
 fn is_comparison(op: &BinaryOperator) -> bool {
     use BinaryOperator::{Eq, Gt, GtEq, Lt, LtEq, NotEq};
     matches!(op, Eq | NotEq | Lt | LtEq | Gt | GtEq)
-}
-
-fn is_time(expr: &Expr) -> bool {
-    let name = match expr {
-        Expr::Identifier(name) => Some(name),
-        Expr::CompoundIdentifier(names) => names.last(),
-        _ => None,
-    };
-    name.is_some_and(|n| [pseudo::ROWTIME, pseudo::WINDOWSTART, pseudo::WINDOWEND].contains(&n.value.as_str()))
 }
 
 fn number(expr: &mut Expr, beside_time: bool) -> Result<()> {

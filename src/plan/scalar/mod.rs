@@ -27,7 +27,7 @@ mod program;
 mod show;
 mod text;
 
-pub use bind::{Boundary, Scope, Typed, bind, bind_to, constant, sql_type};
+pub use bind::{Boundary, Scope, Typed, bind, bind_to, constant, is_time_column, sql_type};
 pub use errors::{Caught, Reason, RowErrors, Selection};
 pub use lambda::{Body, Higher};
 pub use program::{Arithmetic, Comparison, Program};

@@ -154,7 +154,7 @@ fn null_comparison(op: Comparison, left: Bound, right: Bound) -> Result<Bound> {
 }
 
 /// ROWTIME, WINDOWSTART and WINDOWEND are BIGINT, but text beside them is read as a timestamp.
-fn is_time_column(expr: &Expr) -> bool {
+pub fn is_time_column(expr: &Expr) -> bool {
     let name = match expr {
         Expr::Identifier(name) => Some(name),
         Expr::CompoundIdentifier(names) => names.last(),

@@ -19,6 +19,7 @@ pub use types::sql_type;
 use super::{Arithmetic, Program, cast, literal};
 use crate::error::{Error, Result, Span};
 use crate::types::SqlType;
+pub use compare::is_time_column;
 use datafusion::common::ScalarValue;
 use sqlparser::ast::{AccessExpr, BinaryOperator, Expr, Spanned, Subscript, UnaryOperator, Value};
 
