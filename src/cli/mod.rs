@@ -4,7 +4,7 @@
 //! args       commands and flags
 //! script     -e, -f, run, a pipe            repl       the prompt (complete: what TAB offers)
 //! render     answers                        fault      errors and exit codes
-//! topic      topics without SQL             interrupt  Ctrl-C
+//! topic      topics without SQL (produce)   interrupt  Ctrl-C
 //! progress   how far a query has come     copy       rows into files
 //! seat       an engine here, or at the owner of the data directory (client)
 //! manual     completions and manual page, made from args
@@ -22,6 +22,7 @@ pub mod doors;
 pub mod fault;
 pub mod interrupt;
 mod manual;
+mod produce;
 pub mod progress;
 pub mod render;
 pub mod repl;
@@ -307,10 +308,9 @@ impl Process {
             writeln!(self.errors, "{attached}")?;
         }
         let doors = &*doors;
-        let mut input = std::io::stdin().lock();
         let tools = topic::Tools {
             topics: &*topics,
-            input: &mut input,
+            input: Box::new(std::io::stdin()),
             now_ms: &|| doors.now_ms(),
             partition: &|key, partitions| doors.partition(key, partitions),
             interrupt: &self.interrupt,
