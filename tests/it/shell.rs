@@ -204,10 +204,10 @@ fn ctrl_c_at_the_prompt_stops_the_query_and_not_the_prompt() {
 
 #[test]
 fn what_is_taller_than_the_terminal_goes_through_the_pager() {
-    let pager = |command| [("NO_COLOR", "1"), ("PAGER", command)];
     let open = |command: &str| {
-        let mut terminal =
-            Terminal::open("what_is_taller_than_the_terminal", &format!("{TIDEGATE} --temp"), &pager(command))?;
+        let variables = [("NO_COLOR", "1"), ("PAGER", command)];
+        let program = format!("{TIDEGATE} --temp");
+        let mut terminal = Terminal::open("what_is_taller_than_the_terminal", &program, &variables)?;
         terminal.shows("tidegate> ");
         Some(terminal)
     };
@@ -262,4 +262,18 @@ fn a_query_that_fails_is_told_while_the_prompt_waits() {
     terminal.type_in("SHOW QUERIES;\r");
     let listed = terminal.shows("ERROR");
     assert!(!listed.contains("has failed"), "once is enough: {listed:?}");
+}
+
+#[test]
+fn statements_that_are_pasted_or_typed_ahead_are_all_carried_out() {
+    let command = format!("{TIDEGATE} --temp");
+    let Some(mut terminal) = Terminal::open("statements_that_are_pasted", &command, &[("NO_COLOR", "1")]) else {
+        return;
+    };
+    terminal.shows("tidegate> ");
+    let some: String = (0..20).map(|n| format!("DEFINE a{n} = '{n}';\r")).collect();
+    terminal.type_in(&format!("{some}hlep\rSHOW VARIABLES;\r"));
+    terminal.shows("there is no hlep: did you mean help?");
+    terminal.shows("| A0 ");
+    terminal.shows("| A9 ");
 }
