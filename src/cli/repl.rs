@@ -3,7 +3,7 @@
 use super::Session;
 use super::args::Format;
 use super::complete::completions;
-use super::fault::{OK, is_broken_pipe, rendered};
+use super::fault::{OK, is_broken_pipe, rendered_within};
 use super::interrupt::Interrupt;
 use super::notices::{Watch, told};
 use super::pager::Pager;
@@ -40,10 +40,11 @@ Statements end with a semicolon and may span lines.
   \\df [NAME]       functions, or how one is called
   \\x               one value a line, or a table again
   \\i FILE          run the statements of a file
-  \\pset pager      answers taller than the terminal through $PAGER (else less), or not
+  \\pset pager      $PAGER (else less) for what is taller than the terminal, or not
   \\? \\q            this text; leave
-  exit, quit       leave (also Ctrl-D); queries that were created keep their place and go on at the next start,
-                   or at once in another tidegate on the directory
+  exit, quit       leave (also Ctrl-D); queries that were created keep their place
+                   and go on at the next start, or at once in another tidegate on
+                   the directory
 Ctrl-C stops a running query or drops the line. TAB completes words and names.";
 
 /// Words about the prompt itself.
@@ -213,7 +214,7 @@ impl Prompt<'_> {
                 }
                 Err(error) if is_broken_pipe(&error) => return Err(error),
                 Err(error) => {
-                    self.out.write_all(rendered(&error, text, self.color).as_bytes())?;
+                    self.out.write_all(rendered_within(&error, text, self.color, width).as_bytes())?;
                     break;
                 }
             }
