@@ -125,6 +125,12 @@ impl Error {
         self
     }
 
+    /// Adds to what happened in more words.
+    pub(crate) fn and_detail(mut self, more: &str) -> Error {
+        self.0.detail = Some(self.0.detail.take().map_or_else(|| more.to_owned(), |said| format!("{said}; {more}")));
+        self
+    }
+
     /// Adds what the receiver can do now.
     pub fn with_hint(mut self, hint: impl Into<String>) -> Error {
         self.0.hint = Some(hint.into());

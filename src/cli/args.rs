@@ -58,6 +58,9 @@ pub struct Arguments {
     /// NO_COLOR in the environment: any text but none forbids colours.
     #[arg(long, global = true, env = "NO_COLOR", hide = true)]
     pub no_color: Option<String>,
+    /// PAGER in the environment: the command that shows what is taller than the terminal; an empty text wants none.
+    #[arg(long, global = true, env = "PAGER", hide = true)]
+    pub pager: Option<String>,
 }
 
 /// Which log to work on.

@@ -3,6 +3,7 @@
 //! ```text
 //! FROM, JOIN, INTO, DESCRIBE ..      streams and tables        PRINT, and a quoted text       topics
 //! TERMINATE, PAUSE, RESUME, EXPLAIN  queries                   SET ', UNSET '                 properties
+//! SELECT, WHERE, BY ..               columns, when no letter of a word is there yet
 //! anywhere else                      all names, functions, keywords
 //! ```
 
@@ -14,6 +15,8 @@ use crate::plan::scalar::Higher;
 
 /// Words after which only the name of a stream or table makes sense.
 const BEFORE_SOURCE: [&str; 6] = ["FROM", "JOIN", "INTO", "DESCRIBE", "STREAM", "TABLE"];
+/// Words after which a column is likely.
+const BEFORE_COLUMN: [&str; 10] = ["SELECT", "DISTINCT", "WHERE", "AND", "OR", "NOT", "ON", "BY", "HAVING", "WHEN"];
 /// Words after which a query's id makes sense.
 const BEFORE_QUERY: [&str; 4] = ["TERMINATE", "PAUSE", "RESUME", "EXPLAIN"];
 
@@ -27,18 +30,21 @@ pub(super) fn completions(line: &str, at: usize, names: &Names) -> (usize, Vec<S
         .rfind(|c: char| !(c.is_alphanumeric() || c == '_'))
         .map_or(0, |n| n + before[n..].chars().next().map_or(1, char::len_utf8));
     let begun = &before[start..];
-    let last = before[..start].split_whitespace().next_back().unwrap_or("").to_uppercase();
+    let written_last = before[..start].split_whitespace().next_back().unwrap_or("");
+    let last = written_last.to_uppercase();
     // Nothing begun, and nothing said of what is wanted: everything would be no help.
     let named: &[&[String]] = match last.as_str() {
         last if BEFORE_SOURCE.contains(&last) => &[&names.sources],
         last if BEFORE_QUERY.contains(&last) => &[&names.queries],
         "PRINT" => &[&names.topics],
+        last if begun.is_empty() && BEFORE_COLUMN.contains(&last) => &[&names.columns],
         _ if begun.is_empty() => return (start, Vec::new()),
         _ => &[&names.sources, &names.columns],
     };
-    // Topics and ids are what they are; other names and words go with the case in which they were begun.
+    // Topics and ids are what they are; other names and words go with the case in which they were begun, or the word before.
     let keep = last == "PRINT" || BEFORE_QUERY.contains(&last.as_str());
-    let lower = !keep && !begun.is_empty() && begun.chars().all(|c| !c.is_uppercase());
+    let example = if begun.is_empty() { written_last } else { begun };
+    let lower = !keep && !example.is_empty() && example.chars().all(|c| !c.is_uppercase());
     let cased = |word: String| if lower && !word.starts_with('`') { word.to_lowercase() } else { word };
     let upper = begun.to_uppercase();
     let fits = |name: &&String| name.to_uppercase().starts_with(&upper);
@@ -105,7 +111,9 @@ mod tests {
         assert_eq!(offered("select * from SEN"), (14, vec!["SENSORS".to_owned()]));
         assert_eq!(words("select * from sens"), ["sensors"]);
         assert_eq!(words("select * from se"), ["sensors", "`sEl x`"]);
-        assert_eq!(words("select "), Vec::<String>::new());
+        assert_eq!(words("select "), ["seat", "speed"]);
+        assert_eq!(words("SELECT seat FROM sensors WHERE "), ["SEAT", "SPEED"]);
+        assert_eq!(words("select * from sensors limit "), Vec::<String>::new());
     }
 
     #[test]

@@ -123,12 +123,12 @@ fn kafka(place: &Place) -> Result<Option<LogConfig>> {
 fn session(seat: Seat, history: Option<PathBuf>, driver: Option<Driver>) -> Result<Session> {
     let greeting = format!("Tidegate {} on {}. Type help, or a statement and ;", env!("CARGO_PKG_VERSION"), seat.log());
     let seat = Rc::new((driver, seat));
-    let (named, noticed, asked) = (seat.clone(), seat.clone(), seat.clone());
+    let (named, asked, notices) = (seat.clone(), seat.clone(), seat.1.notices());
     let mut state = seat.1.session()?;
     Ok(Session {
         execute: Box::new(move |text| seat.1.execute(text, &mut state)),
         names: Box::new(move || named.1.names()),
-        notices: Box::new(move || noticed.1.notices()),
+        notices,
         is_guest: Box::new(move || asked.1.is_guest()),
         greeting,
         history,

@@ -30,7 +30,16 @@ const SHOWN_BYTES_MAX: usize = 100_000;
 
 /// An error as it is printed, with a line feed at its end. `text` is what the error's place counts in.
 pub fn rendered(error: &Error, text: &str, color: bool) -> String {
+    rendered_within(error, text, color, None)
+}
+
+/// The same on a terminal of so many columns: of a longer line what is around the place is shown.
+pub(super) fn rendered_within(error: &Error, text: &str, color: bool, width: Option<usize>) -> String {
     let renderer = if color { Renderer::styled() } else { Renderer::plain() };
+    let renderer = match width {
+        Some(width) => renderer.term_width(width),
+        None => renderer,
+    };
     let mut group = annotate_snippets::Group::with_title(Level::ERROR.primary_title(error.message()));
     if let Some(span) = error.span()
         && text.len() <= SHOWN_BYTES_MAX

@@ -11,6 +11,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 #[derive(Clone, Debug, Default)]
 pub struct Interrupt {
     asked: Arc<AtomicBool>,
+    /// Another program has the terminal, and Ctrl-C is its own affair: it never ends the process.
+    lent: Arc<AtomicBool>,
 }
 
 impl Interrupt {
@@ -18,7 +20,7 @@ impl Interrupt {
     /// that one alone, because it waits for the terminal and could not answer.
     pub fn listen(terminations: bool) -> Result<Interrupt> {
         let interrupt = Interrupt::default();
-        let asked = interrupt.asked.clone();
+        let (asked, lent) = (interrupt.asked.clone(), interrupt.lent.clone());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
         let (ready, is_ready) = std::sync::mpsc::channel();
         std::thread::Builder::new().name("interrupts".to_owned()).spawn(move || {
@@ -31,7 +33,7 @@ impl Interrupt {
                 };
                 let _ = ready.send(());
                 while next(&mut interrupt, terminate.as_mut()).await.is_some() {
-                    if asked.swap(true, Ordering::SeqCst) {
+                    if asked.swap(true, Ordering::SeqCst) && !lent.load(Ordering::SeqCst) {
                         std::process::exit(i32::from(INTERRUPTED));
                     }
                 }
@@ -49,6 +51,17 @@ impl Interrupt {
     /// What was asked is done.
     pub fn clear(&self) {
         self.asked.store(false, Ordering::SeqCst);
+    }
+
+    /// Another program has the terminal until [`Interrupt::take_back`].
+    pub(super) fn lend(&self) {
+        self.lent.store(true, Ordering::SeqCst);
+    }
+
+    /// The terminal is ours again; what was asked meanwhile was asked of the other program.
+    pub(super) fn take_back(&self) {
+        self.lent.store(false, Ordering::SeqCst);
+        self.clear();
     }
 
     /// Asks as Ctrl-C does.

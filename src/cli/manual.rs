@@ -31,6 +31,7 @@ pub(super) fn page() -> Result<Vec<u8>> {
     for sub in command.get_subcommands().filter(|c| !c.is_hide_set() && c.get_name() != "help") {
         each(sub, &format!("{NAME} {}", sub.get_name()), &mut out)?;
     }
+    environment().to_writer(&mut out)?;
     exit_codes().to_writer(&mut out)?;
     Ok(out)
 }
@@ -53,6 +54,21 @@ fn each(command: &clap::Command, name: &str, out: &mut Vec<u8>) -> Result<()> {
         each(sub, &format!("{name} {}", sub.get_name()), out)?;
     }
     Ok(())
+}
+
+fn environment() -> Roff {
+    let mut roff = Roff::new();
+    roff.control("SH", ["ENVIRONMENT"]);
+    for (name, meaning) in [
+        ("PAGER", "Shows what is taller than the terminal at the prompt, instead of less; empty: nothing does."),
+        ("LESS", "Options of less, instead of FRSX."),
+        ("NO_COLOR", "Any text but none forbids colours."),
+        ("XDG_DATA_HOME", "Holds the data directory where --data names none."),
+        ("TIDEGATE_USER, TIDEGATE_PASSWORD, TIDEGATE_TOKEN, TIDEGATE_CA", "Who asks a server, and whom to trust."),
+    ] {
+        roff.control("TP", []).text([roman(name)]).text([roman(meaning)]);
+    }
+    roff
 }
 
 fn exit_codes() -> Roff {

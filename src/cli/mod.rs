@@ -4,8 +4,10 @@
 //! args       commands and flags
 //! script     -e, -f, run, a pipe            repl       the prompt (complete: what TAB offers)
 //! render     answers                        fault      errors and exit codes
-//! topic      topics without SQL             interrupt  Ctrl-C
+//! topic      topics without SQL (produce)   interrupt  Ctrl-C
 //! progress   how far a query has come     copy       rows into files
+//! pager      answers taller than the terminal
+//! notices    what happens while somebody types
 //! seat       an engine here, or at the owner of the data directory (client)
 //! manual     completions and manual page, made from args
 //! ```
@@ -22,6 +24,9 @@ pub mod doors;
 pub mod fault;
 pub mod interrupt;
 mod manual;
+mod notices;
+pub mod pager;
+mod produce;
 pub mod progress;
 pub mod render;
 pub mod repl;
@@ -40,14 +45,19 @@ use crate::telemetry;
 use args::{Arguments, Command, Place};
 use fault::{FAILED, INTERRUPTED, NO_LOG, OK, is_broken_pipe, rendered};
 use interrupt::Interrupt;
+use pager::Pager;
 use progress::Progress;
 use render::{Screen, WAIT};
 use std::io::{BufWriter, IsTerminal, Read, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Carries out one statement.
 pub type Execute = Box<dyn FnMut(&str) -> Result<Outcome>>;
+
+/// Whom a session is attached to by now, and which queries have failed; a prompt asks from a thread of its own.
+pub type Notices = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
 
 /// An open session with an engine. Dropping it closes what it opened.
 pub struct Session {
@@ -55,8 +65,8 @@ pub struct Session {
     pub execute: Execute,
     /// What statements can name, for completion.
     pub names: Box<dyn Fn() -> Names>,
-    /// What has happened since it was last asked that the user should know: whom the session is attached to.
-    pub notices: Box<dyn Fn() -> Vec<String>>,
+    /// What has happened since it was last asked that the user should know.
+    pub notices: Notices,
     /// Statements are carried out by another process.
     pub is_guest: Box<dyn Fn() -> bool>,
     /// The first line at the prompt.
@@ -120,7 +130,7 @@ pub fn run(arguments: &Arguments, doors: &mut dyn Doors) -> u8 {
         errors: std::io::stderr(),
         color: colors_wanted && std::io::stdout().is_terminal(),
         error_color,
-        width: std::io::stdout().is_terminal().then(terminal_width),
+        width: std::io::stdout().is_terminal().then(|| size_of_terminal().0),
         interrupt: Interrupt::default(),
         progress: std::io::stderr().is_terminal().then(|| Progress::new(Box::new(std::io::stderr()))),
     };
@@ -142,8 +152,9 @@ pub fn run(arguments: &Arguments, doors: &mut dyn Doors) -> u8 {
     }
 }
 
-fn terminal_width() -> usize {
-    terminal_size::terminal_size().map_or(80, |(width, _)| usize::from(width.0))
+/// Columns and lines; asked anew for each answer, because a window changes its size.
+fn size_of_terminal() -> (usize, usize) {
+    terminal_size::terminal_size().map_or((80, 24), |(width, height)| (usize::from(width.0), usize::from(height.0)))
 }
 
 struct Process {
@@ -279,10 +290,15 @@ impl Process {
     }
 
     fn prompt(&mut self, session: &mut Session, arguments: &Arguments) -> Result<u8> {
+        let pager =
+            self.width.map(|_| Pager::new(arguments.pager.as_deref(), size_of_terminal, self.interrupt.clone()));
+        if let (Some(progress), Some(pager)) = (&mut self.progress, &pager) {
+            progress.hide_while(pager.has_terminal());
+        }
         let prompt = repl::Prompt {
             out: &mut self.out,
             format: arguments.output,
-            width: self.width,
+            pager,
             color: self.color,
             interrupt: self.interrupt.clone(),
             progress: self.progress.as_mut(),
@@ -292,7 +308,8 @@ impl Process {
 
     fn script(&mut self, session: &mut Session, text: &str, arguments: &Arguments) -> Result<u8> {
         let progress = self.progress.as_mut();
-        let mut screen = Screen { out: &mut self.out, format: arguments.output, width: self.width, progress };
+        let mut screen =
+            Screen { out: &mut self.out, format: arguments.output, width: self.width, progress, pager: None };
         let code = script::run(session, text, &mut screen, &mut self.errors, self.error_color, &self.interrupt)?;
         self.out.flush()?;
         Ok(code)
@@ -307,16 +324,15 @@ impl Process {
             writeln!(self.errors, "{attached}")?;
         }
         let doors = &*doors;
-        let mut input = std::io::stdin().lock();
         let tools = topic::Tools {
             topics: &*topics,
-            input: &mut input,
+            input: Box::new(std::io::stdin()),
             now_ms: &|| doors.now_ms(),
             partition: &|key, partitions| doors.partition(key, partitions),
             interrupt: &self.interrupt,
         };
         let (format, width) = (arguments.output, self.width);
-        let mut screen = Screen { out: &mut self.out, format, width, progress: None };
+        let mut screen = Screen { out: &mut self.out, format, width, progress: None, pager: None };
         let shown = topic::run(command, tools, &mut screen)?;
         self.out.flush()?;
         Ok(if shown.interrupted { INTERRUPTED } else { OK })

@@ -8,13 +8,15 @@
 //! nothing came for a while, and never outside of a terminal.
 
 use crate::engine::outcome::Scanned;
+use std::cell::Cell;
 use std::fmt::Debug;
 use std::io::Write;
+use std::rc::Rc;
 
 /// Pauses of [`super::render::WAIT`] after which it appears: half a second.
-const PATIENCE: u32 = 10;
+const PATIENCE: u32 = 25;
 /// Pauses between two looks: five a second.
-const EVERY: u32 = 4;
+const EVERY: u32 = 10;
 /// Characters of the bar.
 const BAR: u64 = 20;
 
@@ -24,6 +26,8 @@ pub struct Progress {
     pauses: u32,
     /// Characters of the line that stands there now.
     shown: usize,
+    /// Another program has the terminal.
+    hidden: Rc<Cell<bool>>,
 }
 
 impl Debug for Progress {
@@ -35,13 +39,18 @@ impl Debug for Progress {
 impl Progress {
     /// On this terminal.
     pub fn new(out: Box<dyn Write>) -> Progress {
-        Progress { out, pauses: 0, shown: 0 }
+        Progress { out, pauses: 0, shown: 0, hidden: Rc::default() }
+    }
+
+    /// Writes nothing while this is true.
+    pub(super) fn hide_while(&mut self, hidden: Rc<Cell<bool>>) {
+        self.hidden = hidden;
     }
 
     /// Nothing came in another pause.
     pub(super) fn waiting(&mut self, scanned: &Scanned) {
         self.pauses += 1;
-        if scanned.planned == 0 || self.pauses < PATIENCE || !self.pauses.is_multiple_of(EVERY) {
+        if self.hidden.get() || scanned.planned == 0 || self.pauses < PATIENCE || !self.pauses.is_multiple_of(EVERY) {
             return;
         }
         let done = scanned.records.min(scanned.planned);
@@ -136,9 +145,9 @@ mod tests {
         let held = Held::default();
         let mut progress = Progress::new(Box::new(held.clone()));
         let scanned = Scanned { records: 4_102_144, planned: 10_000_000, retained: 10_000_000, bytes: 391_000_000 };
-        (0..9).for_each(|_| progress.waiting(&scanned));
+        (0..24).for_each(|_| progress.waiting(&scanned));
         assert!(held.0.lock().expect("one thread").is_empty(), "too early");
-        (0..5).for_each(|_| progress.waiting(&scanned));
+        (0..10).for_each(|_| progress.waiting(&scanned));
         progress.clear();
         progress.clear();
         let text = String::from_utf8(held.0.lock().expect("one thread").clone()).expect("text");

@@ -4,6 +4,7 @@
 //! widths are fixed by the first ones. Nothing here asks whether it writes to a terminal: [`Screen`] is told.
 
 use super::args::Format;
+use super::pager::Pager;
 use super::progress::{Progress, in_words};
 use crate::engine::cell::{self, settled};
 use crate::engine::outcome::{Outcome, OutputColumn, RowEvent, RowStream};
@@ -17,11 +18,12 @@ use unicode_width::UnicodeWidthStr;
 /// Rows that are held back to lay out a table: what fits a screen many times over.
 pub const HELD_ROWS_MAX: usize = 1_000;
 
-/// How long one wait for rows takes: an interrupt is seen after this time at the latest.
-pub const WAIT: Duration = Duration::from_millis(50);
+/// How long one wait for rows takes: an interrupt is seen after this time at the latest, and has to be answered within
+/// 100 ms on a busy machine, too.
+pub const WAIT: Duration = Duration::from_millis(20);
 
 /// Pauses after which a query without rows says what may help: three seconds.
-const EMPTY_PAUSES: u32 = 60;
+const EMPTY_PAUSES: u32 = 150;
 
 /// Widest column of a table whose rows keep coming.
 const LIVE_WIDTH_MAX: usize = 40;
@@ -36,6 +38,8 @@ pub struct Screen<'a> {
     pub width: Option<usize>,
     /// Where somebody sees how far a query has come.
     pub progress: Option<&'a mut Progress>,
+    /// Who shows answers that are taller than the terminal.
+    pub pager: Option<&'a Pager>,
 }
 
 impl Debug for Screen<'_> {
@@ -60,6 +64,19 @@ pub struct Shown {
 impl Screen<'_> {
     /// Writes an answer; `interrupted` is asked at least every [`WAIT`] while rows are waited for.
     pub fn show(&mut self, outcome: Outcome, interrupted: &dyn Fn() -> bool) -> Result<Shown> {
+        match self.pager.filter(|_| ends(&outcome)) {
+            Some(pager) => {
+                let (format, width, progress) = (self.format, self.width, self.progress.as_deref_mut());
+                let shown = pager.show(&mut *self.out, |out| {
+                    Screen { out, format, width, progress, pager: None }.directly(outcome, interrupted)
+                })?;
+                Ok(shown.unwrap_or_default())
+            }
+            None => self.directly(outcome, interrupted),
+        }
+    }
+
+    fn directly(&mut self, outcome: Outcome, interrupted: &dyn Fn() -> bool) -> Result<Shown> {
         let shown = match outcome {
             Outcome::Message(message) => {
                 self.message(&message)?;
@@ -157,6 +174,15 @@ impl Screen<'_> {
         self.out.flush()?;
         let scanned = stream.scanned().filter(|s| s.retained > 0).map(|s| in_words(&s));
         Ok(Shown { rows: sink.count, interrupted: stopped, notes, scanned })
+    }
+}
+
+/// Whether an answer ends by itself.
+fn ends(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Message(_) | Outcome::Table { .. } => true,
+        Outcome::Rows(stream) => stream.is_bounded(),
+        Outcome::Many(list) => list.iter().all(ends),
     }
 }
 

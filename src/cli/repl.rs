@@ -3,15 +3,18 @@
 use super::Session;
 use super::args::Format;
 use super::complete::completions;
-use super::fault::{OK, is_broken_pipe, rendered};
+use super::fault::{OK, is_broken_pipe, rendered_within};
 use super::interrupt::Interrupt;
+use super::notices::{Watch, told};
+use super::pager::Pager;
 use super::progress::Progress;
 use super::render::Screen;
 use super::script;
 use crate::engine::names::Names;
 use crate::error::{Error, Result};
-use crate::parse::words::KEYWORDS;
+use crate::parse::words::{KEYWORDS, STATEMENTS};
 use crate::parse::{is_complete, split};
+use crate::types::nearest;
 use clap::ValueEnum;
 use rustyline::completion::{Completer, Pair};
 use rustyline::error::ReadlineError;
@@ -37,10 +40,15 @@ Statements end with a semicolon and may span lines.
   \\df [NAME]       functions, or how one is called
   \\x               one value a line, or a table again
   \\i FILE          run the statements of a file
+  \\pset pager      $PAGER (else less) for what is taller than the terminal, or not
   \\? \\q            this text; leave
-  exit, quit       leave (also Ctrl-D); queries that were created keep their place and go on at the next start,
-                   or at once in another tidegate on the directory
+  exit, quit       leave (also Ctrl-D); queries that were created keep their place
+                   and go on at the next start, or at once in another tidegate on
+                   the directory
 Ctrl-C stops a running query or drops the line. TAB completes words and names.";
+
+/// Words about the prompt itself.
+const WORDS: &[&str] = &["help", "exit", "quit", "version", "clear", "history", "output"];
 
 /// What is written where, at the prompt.
 pub struct Prompt<'a> {
@@ -48,8 +56,8 @@ pub struct Prompt<'a> {
     pub out: &'a mut dyn Write,
     /// How they are written.
     pub format: Format,
-    /// Columns of the terminal.
-    pub width: Option<usize>,
+    /// Who shows what is taller than the terminal; `None` = it is no terminal.
+    pub pager: Option<Pager>,
     /// Colours may be used.
     pub color: bool,
     /// Ctrl-C while a statement runs.
@@ -76,8 +84,14 @@ pub fn run(session: &mut Session, mut prompt: Prompt<'_>) -> Result<u8> {
     }
     writeln!(prompt.out, "{}", session.greeting)?;
     prompt.out.flush()?;
+    // A terminal that cannot do that is told at the next statement.
+    let watch = editor.create_external_printer().ok().map(|printer| Watch::start(session.notices.clone(), printer));
+    let watch = watch.transpose()?;
     loop {
-        match editor.readline("tidegate> ") {
+        watch.iter().for_each(|watch| watch.editing(true));
+        let read = editor.readline("tidegate> ");
+        watch.iter().for_each(|watch| watch.editing(false));
+        match read {
             Ok(text) if text.trim().is_empty() => {}
             Ok(text) => {
                 let _ = editor.add_history_entry(text.trim());
@@ -105,7 +119,7 @@ fn terminal(error: ReadlineError) -> Error {
 impl Prompt<'_> {
     /// Says what has happened to the session since the last statement.
     fn tell(&mut self, session: &Session) -> Result<()> {
-        (session.notices)().iter().try_for_each(|notice| writeln!(self.out, "note: {notice}"))?;
+        write!(self.out, "{}", told(&(session.notices)()))?;
         Ok(self.out.flush()?)
     }
 
@@ -113,21 +127,25 @@ impl Prompt<'_> {
     fn enter(&mut self, session: &mut Session, text: &str, editor: &mut Editor<Words, DefaultHistory>) -> Result<bool> {
         match meta(text) {
             Some(Meta::Leave) => return Ok(false),
-            Some(Meta::Help) => writeln!(self.out, "{HELP}")?,
+            Some(Meta::Help) => self.tall(|out| Ok(writeln!(out, "{HELP}")?))?,
             Some(Meta::Version) => writeln!(self.out, "tidegate {}", env!("CARGO_PKG_VERSION"))?,
             Some(Meta::Clear) => editor.clear_screen().map_err(terminal)?,
             Some(Meta::Output(name)) => self.set_output(name)?,
-            Some(Meta::History) => {
-                for (n, entry) in editor.history().iter().enumerate() {
-                    writeln!(self.out, "{:>5}  {entry}", n + 1)?;
-                }
-            }
+            Some(Meta::History) => self.tall(|out| {
+                let mut entries = editor.history().iter().enumerate();
+                Ok(entries.try_for_each(|(n, entry)| writeln!(out, "{:>5}  {entry}", n + 1))?)
+            })?,
+            Some(Meta::Pager(wanted)) => self.set_pager(wanted)?,
             Some(Meta::Flip) => {
                 self.format = if self.format == Format::Vertical { Format::Table } else { Format::Vertical };
                 let name = if self.format == Format::Vertical { "vertical" } else { "table" };
                 writeln!(self.out, "output is {name}")?;
             }
-            Some(Meta::Unknown(word)) => writeln!(self.out, "there is no {word}: \\? lists what there is")?,
+            Some(Meta::Unknown(word)) => {
+                let near = nearest(word, WORDS.iter().chain(STATEMENTS).copied());
+                let meant = near.map(|near| format!("did you mean {near}? ")).unwrap_or_default();
+                writeln!(self.out, "there is no {word}: {meant}help lists what there is")?;
+            }
             said => {
                 let short = match said {
                     Some(Meta::Say(statements)) => Some(statements),
@@ -141,6 +159,22 @@ impl Prompt<'_> {
         }
         self.out.flush()?;
         Ok(true)
+    }
+
+    /// Writes what may be taller than the terminal.
+    fn tall(&mut self, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
+        match &self.pager {
+            Some(pager) => pager.show(&mut *self.out, write).map(|_| ()),
+            None => write(&mut *self.out),
+        }
+    }
+
+    fn set_pager(&mut self, wanted: Option<bool>) -> Result<()> {
+        let said = match &mut self.pager {
+            Some(pager) => pager.switch(wanted),
+            None => "no pager is used: this is no terminal",
+        };
+        Ok(writeln!(self.out, "{said}")?)
     }
 
     fn set_output(&mut self, name: &str) -> Result<()> {
@@ -163,7 +197,9 @@ impl Prompt<'_> {
         self.interrupt.clear();
         for piece in split(text) {
             let progress = self.progress.as_deref_mut();
-            let mut screen = Screen { out: &mut *self.out, format: self.format, width: self.width, progress };
+            let pager = self.pager.as_ref();
+            let width = pager.map(|pager| pager.columns());
+            let mut screen = Screen { out: &mut *self.out, format: self.format, width, progress, pager };
             match script::one(session, text, piece, &mut screen, &self.interrupt) {
                 Ok(shown) => {
                     for note in &shown.notes {
@@ -178,7 +214,7 @@ impl Prompt<'_> {
                 }
                 Err(error) if is_broken_pipe(&error) => return Err(error),
                 Err(error) => {
-                    self.out.write_all(rendered(&error, text, self.color).as_bytes())?;
+                    self.out.write_all(rendered_within(&error, text, self.color, width).as_bytes())?;
                     break;
                 }
             }
@@ -199,19 +235,23 @@ enum Meta<'a> {
     Output(&'a str),
     /// Table or vertical.
     Flip,
+    /// The pager on or off; `None` = the other one.
+    Pager(Option<bool>),
     /// Statements, said shortly.
     Say(String),
-    /// A backslash and no word that is known.
+    /// A word alone, and none that is known.
     Unknown(&'a str),
 }
 
-fn meta(text: &str) -> Option<Meta<'_>> {
-    let text = text.trim().trim_end_matches(';').trim_end();
+fn meta(said: &str) -> Option<Meta<'_>> {
+    let text = said.trim().trim_end_matches(';').trim_end();
     let (word, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
     let rest = rest.trim();
     if word.starts_with('\\') {
         return Some(short(word, rest));
     }
+    // Else somebody new would wait for an answer, and the prompt for a semicolon.
+    let is_alone = rest.is_empty() && !said.contains(['\n', ';']) && word.chars().all(char::is_alphabetic);
     Some(match word.to_ascii_lowercase().as_str() {
         "output" => Meta::Output(rest),
         _ if !rest.is_empty() => return None,
@@ -220,6 +260,9 @@ fn meta(text: &str) -> Option<Meta<'_>> {
         "version" => Meta::Version,
         "clear" => Meta::Clear,
         "history" => Meta::History,
+        _ if is_alone && !word.is_empty() && KEYWORDS.binary_search(&word.to_uppercase().as_str()).is_err() => {
+            Meta::Unknown(word)
+        }
         _ => return None,
     })
 }
@@ -231,6 +274,9 @@ fn short<'a>(word: &'a str, rest: &str) -> Meta<'a> {
         ("\\?", "") => Meta::Help,
         ("\\q", "") => Meta::Leave,
         ("\\x", "") => Meta::Flip,
+        ("\\pset", "pager") => Meta::Pager(None),
+        ("\\pset", "pager on") => Meta::Pager(Some(true)),
+        ("\\pset", "pager off") => Meta::Pager(Some(false)),
         ("\\d", "") => say("SHOW STREAMS; SHOW TABLES;"),
         ("\\d", name) => Meta::Say(format!("DESCRIBE {name};")),
         ("\\ds", "") => say("SHOW STREAMS;"),
@@ -321,8 +367,11 @@ mod tests {
         assert_eq!(meta("history"), Some(Meta::History));
         assert_eq!(meta("select 1;"), None);
         assert_eq!(meta("help me"), None);
+        assert_eq!(meta("hlep"), Some(Meta::Unknown("hlep")));
+        assert_eq!((meta("Select"), meta("select\n"), meta("hlep;"), meta("hlep\nme")), (None, None, None, None));
         assert_eq!(meta(" \\d cars ;"), Some(Meta::Say("DESCRIBE cars;".to_owned())));
         assert_eq!(meta("\\i it's.sql"), Some(Meta::Say("RUN SCRIPT 'it''s.sql';".to_owned())));
+        assert_eq!(meta("\\pset pager off"), Some(Meta::Pager(Some(false))));
         assert_eq!(meta("\\y"), Some(Meta::Unknown("\\y")));
     }
 

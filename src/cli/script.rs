@@ -2,7 +2,7 @@
 
 use super::Session;
 use super::copy::{Copied, Plan};
-use super::fault::{FAILED, INTERRUPTED, OK, is_broken_pipe, rendered};
+use super::fault::{FAILED, INTERRUPTED, OK, is_broken_pipe, rendered_within};
 use super::interrupt::Interrupt;
 use super::progress::in_words;
 use super::render::{Screen, Shown};
@@ -43,7 +43,7 @@ pub fn run(
             }
             Err(error) if is_broken_pipe(&error) => return Err(error),
             Err(error) => {
-                errors.write_all(rendered(&error, text, color).as_bytes())?;
+                errors.write_all(rendered_within(&error, text, color, screen.width).as_bytes())?;
                 errors.flush()?;
                 return Ok(FAILED);
             }

@@ -5,6 +5,7 @@
 //! of its owner and then takes over, or attaches to whoever was quicker: queries go on as long as any tidegate is there, and
 //! the guest's session does not notice but for a line that says so.
 
+use super::Notices;
 use super::client::{Client, Trouble};
 use crate::config::{Config, LogConfig};
 use crate::engine::Engine;
@@ -179,17 +180,10 @@ impl Seat {
         }
     }
 
-    /// What has happened since it was last asked.
-    pub(super) fn notices(&self) -> Vec<String> {
-        let mut all = std::mem::take(&mut *self.shared.notices.lock());
-        if let Now::Here(engine) = self.shared.now() {
-            let failed = failed(&engine);
-            let mut known = self.shared.failed.lock();
-            let new = failed.iter().filter(|(id, _)| !known.contains(*id));
-            all.extend(new.map(|(id, reason)| format!("query {id} has failed: {reason}")));
-            *known = failed.into_keys().collect();
-        }
-        all
+    /// Tells what has happened since it was last asked, for as long as the seat is taken.
+    pub(super) fn notices(&self) -> Notices {
+        let shared = Arc::downgrade(&self.shared);
+        Arc::new(move || shared.upgrade().map(|shared| shared.notices()).unwrap_or_default())
     }
 
     /// The log that statements work on, in words.
@@ -255,6 +249,18 @@ fn wait(shared: &Weak<Shared>) {
 }
 
 impl Shared {
+    fn notices(&self) -> Vec<String> {
+        let mut all = std::mem::take(&mut *self.notices.lock());
+        if let Now::Here(engine) = self.now() {
+            let failed = failed(&engine);
+            let mut known = self.failed.lock();
+            let new = failed.iter().filter(|(id, _)| !known.contains(*id));
+            all.extend(new.map(|(id, reason)| format!("query {id} has failed: {reason}")));
+            *known = failed.into_keys().collect();
+        }
+        all
+    }
+
     fn now(&self) -> Now {
         match &*self.taken.lock() {
             Taken::Here(engine, _) => Now::Here(engine.clone()),

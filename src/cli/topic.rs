@@ -2,21 +2,16 @@
 
 use super::args::{Format, TopicCommand};
 use super::interrupt::Interrupt;
+use super::produce::{Lines, Producer};
 use super::render::{Row, Screen, Shown, Sink, WAIT, quoted};
 use crate::engine::outcome::{Outcome, OutputColumn};
 use crate::engine::readable::{self, base64_of};
 use crate::engine::topics::{TopicLine, Topics, missing};
 use crate::error::{Error, Result};
-use crate::log::{RecordRef, RecordSet};
+use crate::log::RecordRef;
 use crate::types::SqlType;
 use crate::types::temporal::timestamp_text;
-use std::io::BufRead;
-
-/// Records written at once.
-const RECORDS_PER_APPEND: usize = 1_000;
-
-/// Bytes written at once, unless one line is larger: what is sent to an owner stays well below what it takes.
-const BYTES_PER_APPEND: usize = 1024 * 1024;
+use std::io::Read;
 
 /// The offset that means "everything that is there".
 const ALL: i64 = -1;
@@ -29,7 +24,7 @@ pub struct Tools<'a> {
     /// The topics.
     pub topics: &'a dyn Topics,
     /// Lines to produce.
-    pub input: &'a mut dyn BufRead,
+    pub input: Box<dyn Read + Send>,
     /// Milliseconds since 1970, now.
     pub now_ms: &'a dyn Fn() -> i64,
     /// The partition of a key among so many.
@@ -106,43 +101,9 @@ fn produce(
         (None, Some(wanted)) => tools.topics.create(topic, wanted).map(|()| wanted)?,
         (None, None) => return Err(missing(topic).with_hint("--partitions N creates it")),
     };
-    let mut records = RecordSet::default();
-    let mut count: u64 = 0;
-    let mut line = String::new();
-    while !tools.interrupt.asked() {
-        line.clear();
-        let read = tools.input.read_line(&mut line)?;
-        let text = line.trim_end_matches(['\n', '\r']);
-        if read > 0 && !text.is_empty() {
-            let (key, value) = match separator {
-                Some(separator) => {
-                    let (key, value) = text.split_once(separator).ok_or_else(|| {
-                        Error::data(format!("line {} has no {separator:?}", count + 1))
-                            .with_detail("nothing after it is written")
-                    })?;
-                    (Some(key), value)
-                }
-                None => (None, text),
-            };
-            let partition = match key {
-                Some(key) => (tools.partition)(key.as_bytes(), partitions),
-                None => (count % u64::from(partitions)) as i32,
-            };
-            records.push(partition, (tools.now_ms)(), key.map(str::as_bytes), Some(value.as_bytes()));
-            count += 1;
-        }
-        if records.len() >= RECORDS_PER_APPEND || records.data.len() >= BYTES_PER_APPEND || read == 0 {
-            if !records.is_empty() {
-                tools.topics.append(topic, &records)?;
-                records.clear();
-            }
-            if read == 0 {
-                break;
-            }
-        }
-    }
-    screen.show(Outcome::Message(format!("{count} records written to {topic}")), &|| false)?;
-    Ok(Shown { rows: count, interrupted: tools.interrupt.asked(), ..Shown::default() })
+    let Tools { topics, now_ms, partition, .. } = tools;
+    let producer = Producer { topics, topic, partitions, separator, now_ms, partition };
+    producer.run(&mut Lines::of(tools.input)?, tools.interrupt, screen)
 }
 
 fn print(

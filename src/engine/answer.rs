@@ -81,8 +81,13 @@ fn source_cells(source: &Arc<Source>) -> Vec<String> {
 fn query_cells(query: &QueryRow) -> Vec<String> {
     let state = state_cell(query);
     let text = |t: &Option<String>| t.clone().unwrap_or_default();
-    let statement = query.sql.split_whitespace().collect::<Vec<_>>().join(" ");
+    let statement = one_line(&query.sql);
     vec![query.id.clone(), query.kind.to_owned(), state, text(&query.sink), text(&query.sink_topic), statement]
+}
+
+/// A statement as a cell shows it.
+fn one_line(sql: &str) -> String {
+    sql.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// `WAITING: no broker answers ...`
@@ -122,7 +127,7 @@ fn describe(description: &Description) -> Outcome {
         fact("Topic", format!("{} ({} partitions)", source.topic, source.partitions)),
         fact("Key format", source.key_format.name().to_owned()),
         fact("Value format", source.value_format.name().to_owned()),
-        fact("Statement", source.sql.clone()),
+        fact("Statement", one_line(&source.sql)),
     ];
     if let Some(timestamp) = &source.timestamp {
         facts.push(fact("Timestamp", timestamp.column.clone()));

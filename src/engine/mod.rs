@@ -162,14 +162,19 @@ impl Engine {
         let mut types = self.inner.state.lock().catalog.types().clone();
         let (mut session, mut all) = (session.clone(), Vec::with_capacity(pieces.len()));
         for piece in pieces {
-            let put_in = crate::parse::substitute(piece.text, session.variables())?;
+            let variables = session.variables();
+            let put_in = crate::parse::substitute(piece.text, variables)?;
             let parsed = match put_in == piece.text {
-                true => crate::parse::parse_piece(text, piece, &types)?,
+                true => {
+                    let read = crate::parse::parse_piece(text, piece, &types);
+                    read.map_err(|e| crate::parse::explained(e, text, variables))?
+                }
                 false => {
                     // Places would count in a text that nobody has written: the error points at the whole statement.
                     let whole = Piece { text: &put_in, span: Span::new(0, put_in.len()), ..piece };
                     let read = crate::parse::parse_piece(&put_in, whole, &types);
-                    Parsed { span: piece.span, ..read.map_err(|e| e.only_at(piece.span))? }
+                    let told = |e| crate::parse::explained(e, &put_in, variables).only_at(piece.span);
+                    Parsed { span: piece.span, ..read.map_err(told)? }
                 }
             };
             match &parsed.statement {

@@ -37,7 +37,7 @@ pub use print::expression;
 pub use split::{Piece, is_complete, split};
 pub use tree::EXPRESSION_DEPTH_MAX;
 pub use types::{CustomTypes, TYPE_NAMES, TYPE_NESTING_MAX, data_type, sql_type};
-pub use variables::substitute;
+pub use variables::{explained, substitute};
 
 use crate::error::{Error, Result, Span};
 use dialect::KsqlDialect;

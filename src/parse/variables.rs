@@ -1,8 +1,13 @@
 //! `${name}`: text put in before a statement is read.
 
 use super::lex::STATEMENT_BYTES_MAX;
-use crate::error::{Error, Result};
+use super::reader::SYNTAX_ERROR;
+use crate::error::{Error, Result, Span};
+use crate::types::nearest;
 use std::collections::BTreeMap;
+
+/// Longest name that is said back.
+const NAME_BYTES_MAX: usize = 100;
 
 /// Replaces every `${name}` by the variable's text, in strings as well; a name that is not defined stays as it is, and
 /// what is put in is not looked at again. Names are compared without case.
@@ -32,6 +37,30 @@ pub fn substitute(text: &str, variables: &BTreeMap<String, String>) -> Result<St
     }
     out.push_str(rest);
     Ok(out)
+}
+
+/// What a syntax error means that stands at a `${name}` of this text: nobody has defined that variable.
+pub fn explained(error: Error, text: &str, variables: &BTreeMap<String, String>) -> Error {
+    let found = error.span().and_then(|span| reference_at(text, span.start));
+    let (true, Some((name, place))) = (error.message().contains(SYNTAX_ERROR), found) else { return error };
+    let (line, column) = super::line_and_column(text, place.start);
+    let message = format!("line {line}:{column}: {SYNTAX_ERROR}The variable ${{{name}}} is not defined");
+    let hint = match nearest(name, variables.keys().map(String::as_str)) {
+        Some(near) if name.contains(char::is_uppercase) => format!("did you mean ${{{near}}}?"),
+        Some(near) => format!("did you mean ${{{}}}?", near.to_lowercase()),
+        None => format!("DEFINE {name} = '...'; defines it"),
+    };
+    error.reworded(message).only_at(place).with_hint(hint)
+}
+
+/// The name in the `${name}` that begins here or just before: an error may be about the brace or the name in it.
+fn reference_at(text: &str, at: usize) -> Option<(&str, Span)> {
+    let start =
+        (at.saturating_sub(2)..=at).rev().find(|from| text.get(*from..).is_some_and(|t| t.starts_with("${")))?;
+    let (inside, _) = text[start + 2..].split_once('}')?;
+    let name = inside.trim();
+    let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    (is_name && name.len() <= NAME_BYTES_MAX).then(|| (name, Span::new(start, start + inside.len() + 3)))
 }
 
 fn lookup<'a>(variables: &'a BTreeMap<String, String>, name: &str) -> Option<&'a String> {

@@ -61,7 +61,7 @@ fn told(events: Vec<Result<RowEvent>>) -> Outcome {
 
 fn shown(format: Format, width: Option<usize>, outcome: Outcome) -> String {
     let mut out = Vec::new();
-    Screen { out: &mut out, format, width, progress: None }
+    Screen { out: &mut out, format, width, progress: None, pager: None }
         .show(outcome, &|| false)
         .expect("a vector takes everything");
     String::from_utf8(out).expect("only text is written")
@@ -105,7 +105,7 @@ fn every_format_shows_every_row() {
 #[test]
 fn what_is_to_be_known_does_not_stand_among_rows_for_programs() {
     let mut out = Vec::new();
-    let mut screen = Screen { out: &mut out, format: Format::Csv, width: None, progress: None };
+    let mut screen = Screen { out: &mut out, format: Format::Csv, width: None, progress: None, pager: None };
     let shown = screen.show(two_rows(), &|| false).unwrap();
     assert_eq!(shown.notes, ["Limit Reached", "2 late rows dropped"]);
     assert_eq!(out.iter().filter(|b| **b == b'\n').count(), 3);
@@ -148,7 +148,7 @@ fn rows_that_keep_coming_are_shown_as_they_come() {
     let events =
         vec![rows(&["a"], &[Some(1)]), Ok(RowEvent::Idle), rows(&["long-name"], &[Some(2)]), Ok(RowEvent::Done(None))];
     let mut out = Flushes::default();
-    Screen { out: &mut out, format: Format::Table, width: Some(80), progress: None }
+    Screen { out: &mut out, format: Format::Table, width: Some(80), progress: None, pager: None }
         .show(told(events), &|| false)
         .unwrap();
     assert!(out.1.iter().any(|t| t.ends_with("+-----+---+\n| CAR | n |\n+=====+===+\n| a   | 1 |\n")), "{:?}", out.1);
@@ -172,7 +172,7 @@ fn an_interrupt_stops_a_live_answer_at_once_and_counts_its_rows() {
         asked
     });
     let mut out = Vec::new();
-    let mut screen = Screen { out: &mut out, format: Format::Table, width: None, progress: None };
+    let mut screen = Screen { out: &mut out, format: Format::Table, width: None, progress: None, pager: None };
     let shown = screen.show(told(vec![rows(&["a", "b"], &[Some(1), Some(2)])]), &|| interrupt.asked()).unwrap();
     let took = clock.monotonic() - thread.join().unwrap();
     assert!(took < Duration::from_millis(100), "{took:?}");
@@ -282,7 +282,7 @@ impl Write for Closed {
 
 #[test]
 fn a_closed_pipe_is_told_apart_from_failures() {
-    let mut screen = Screen { out: &mut Closed, format: Format::Json, width: None, progress: None };
+    let mut screen = Screen { out: &mut Closed, format: Format::Json, width: None, progress: None, pager: None };
     let error = screen.show(two_rows(), &|| false).unwrap_err();
     assert!(is_broken_pipe(&error));
     assert!(!is_broken_pipe(&Error::from(std::io::Error::from(std::io::ErrorKind::NotFound))));
@@ -296,7 +296,7 @@ fn echo() -> Session {
             None => Ok(Outcome::Message(format!("did {statement}"))),
         }),
         names: Box::new(Names::default),
-        notices: Box::new(Vec::new),
+        notices: Arc::new(Vec::new),
         is_guest: Box::new(|| false),
         greeting: String::new(),
         history: None,
@@ -306,7 +306,7 @@ fn echo() -> Session {
 
 fn script_of(text: &str, interrupt: &Interrupt) -> (u8, String, String) {
     let (mut out, mut errors) = (Vec::new(), Vec::new());
-    let mut screen = Screen { out: &mut out, format: Format::Table, width: None, progress: None };
+    let mut screen = Screen { out: &mut out, format: Format::Table, width: None, progress: None, pager: None };
     let code = script::run(&mut echo(), text, &mut screen, &mut errors, false, interrupt).expect("vectors take all");
     let text = |bytes| String::from_utf8(bytes).expect("only text is written");
     (code, text(out), text(errors))

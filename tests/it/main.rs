@@ -44,6 +44,7 @@ mod packaging;
 mod parse;
 mod plan;
 mod processing_log;
+mod produce;
 mod pull;
 mod row_programs;
 #[path = "../support/rows.rs"]

@@ -230,7 +230,7 @@ fn topics_are_the_owners_too() {
     assert!(errors(&missing).contains("topic t does not exist"), "{}", text(&missing.stderr));
     let lines: String = (0..5_000).map(|n| format!("k{}={n}\n", n % 7)).collect();
     assert_eq!(topic(&["produce", "t", "--partitions", "3", "-k", "="], &lines), "5000 records written to t\n");
-    assert_eq!(topic(&["produce", "big", "--partitions", "1"], &"x".repeat(900_000)), "1 records written to big\n");
+    assert_eq!(topic(&["produce", "big", "--partitions", "1"], &"x".repeat(900_000)), "1 record written to big\n");
     assert!(topic(&["list"], "").contains("| t     | 3          | 1        | 5000    |"), "{}", topic(&["list"], ""));
     let printed = topic(&["print", "t", "-b", "--exit-at-end", "-o", "csv"], "");
     assert_eq!(printed.lines().count(), 5_001);

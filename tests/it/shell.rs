@@ -152,11 +152,11 @@ fn colours_are_for_terminals_and_for_those_who_want_them() {
     assert!(plain.contains("FORM") && !plain.contains('\x1b'), "{plain:?}");
 }
 
-/// From Ctrl-C to the next prompt it takes a tenth of a second: seen once in some tries, because other tests run as well.
+/// From Ctrl-C to the next prompt it takes a tenth of a second, mostly: other tests run as well.
 fn assert_stops_at_once(terminal: &mut Terminal, sql: &str, running: &str, stopped: &str) {
     let clock = SystemClock::shared();
     let mut all = vec![];
-    while all.len() < 12 {
+    while all.len() < 9 {
         terminal.type_in(&format!("{sql}\r"));
         terminal.shows(running);
         let asked = clock.monotonic();
@@ -164,11 +164,9 @@ fn assert_stops_at_once(terminal: &mut Terminal, sql: &str, running: &str, stopp
         terminal.shows(stopped);
         terminal.shows("tidegate> ");
         all.push(clock.monotonic() - asked);
-        if all.last() < Some(&Duration::from_millis(100)) {
-            return;
-        }
     }
-    panic!("{sql}: {all:?}");
+    all.sort_unstable();
+    assert!(all[all.len() / 2] < Duration::from_millis(100), "{sql}: {all:?}");
 }
 
 #[test]
@@ -202,4 +200,80 @@ fn ctrl_c_at_the_prompt_stops_the_query_and_not_the_prompt() {
     terminal.type_in("\x03");
     terminal.shows("(0 rows, stopped)");
     terminal.type_in("exit\r");
+}
+
+#[test]
+fn what_is_taller_than_the_terminal_goes_through_the_pager() {
+    let open = |command: &str| {
+        let variables = [("NO_COLOR", "1"), ("PAGER", command)];
+        let program = format!("{TIDEGATE} --temp");
+        let mut terminal = Terminal::open("what_is_taller_than_the_terminal", &program, &variables)?;
+        terminal.shows("tidegate> ");
+        Some(terminal)
+    };
+    let Some(mut marked) = open("sed 's/^/PAGED /'") else { return };
+    let mut said = |text: &str| {
+        // The line editor writes a long line and its prompt more than once.
+        marked.type_in(&format!("{text}\rversion\r"));
+        marked.shows(concat!("tidegate ", env!("CARGO_PKG_VERSION")))
+    };
+    let tall = said("SHOW FUNCTIONS;");
+    assert!(tall.contains("PAGED | ABS") && tall.contains("PAGED | UUID"), "{tall:?}");
+    let many: String = (0..50).map(|n| format!("INSERT INTO s VALUES ({n});")).collect();
+    said(FILLED);
+    said(&many);
+    assert!(!said("SHOW STREAMS;").contains("PAGED"), "it fits");
+    let live = said("SELECT n * 100 AS m FROM s EMIT CHANGES LIMIT 40;");
+    assert!(live.contains("| 3700") && !live.contains("PAGED"), "rows that come are shown as they come: {live:?}");
+    let batch = said("SELECT n * 100 AS m FROM s;");
+    assert!(batch.contains("PAGED | 4900") && batch.contains("PAGED (52 rows)"), "{batch:?}");
+    assert!(said("\\pset pager off").contains("no pager"));
+    let plain = said("SHOW FUNCTIONS;");
+    assert!(plain.contains("| ABS") && !plain.contains("PAGED"), "{plain:?}");
+    // One that is not there, and one that has enough before the end.
+    for (command, last) in [("/nowhere/pager", "| UUID"), ("head -n 3", "Function"), ("", "| UUID")] {
+        let mut terminal = open(command).unwrap();
+        terminal.type_in("SHOW FUNCTIONS;\r");
+        terminal.shows(last);
+        terminal.shows("tidegate> ");
+        terminal.type_in("version\r");
+        terminal.shows(concat!("tidegate ", env!("CARGO_PKG_VERSION")));
+    }
+}
+
+#[test]
+fn a_query_that_fails_is_told_while_the_prompt_waits() {
+    let command = format!("{TIDEGATE} --temp");
+    let Some(mut terminal) = Terminal::open("a_query_that_fails_is_told", &command, &[("NO_COLOR", "1")]) else {
+        return;
+    };
+    terminal.shows("tidegate> ");
+    // Nobody reads `unread`, so it may go, and its topic with it.
+    let same = "(k STRING KEY, n INT) WITH (KAFKA_TOPIC='shared', VALUE_FORMAT='JSON', PARTITIONS=1);";
+    terminal.type_in(&format!("CREATE STREAM unread {same} CREATE STREAM read {same}\r"));
+    terminal.shows("tidegate> ");
+    terminal.type_in("CREATE TABLE counts AS SELECT k, COUNT(*) AS n FROM read GROUP BY k;\r");
+    terminal.shows("tidegate> ");
+    terminal.type_in("DROP STREAM unread DELETE TOPIC;\r");
+    terminal.shows("note: query CTAS_COUNTS_");
+    terminal.shows("has failed: topic shared was deleted");
+    // What was being typed stands below it.
+    terminal.shows("tidegate> ");
+    terminal.type_in("SHOW QUERIES;\r");
+    let listed = terminal.shows("ERROR");
+    assert!(!listed.contains("has failed"), "once is enough: {listed:?}");
+}
+
+#[test]
+fn statements_that_are_pasted_or_typed_ahead_are_all_carried_out() {
+    let command = format!("{TIDEGATE} --temp");
+    let Some(mut terminal) = Terminal::open("statements_that_are_pasted", &command, &[("NO_COLOR", "1")]) else {
+        return;
+    };
+    terminal.shows("tidegate> ");
+    let some: String = (0..20).map(|n| format!("DEFINE a{n} = '{n}';\r")).collect();
+    terminal.type_in(&format!("{some}hlep\rSHOW VARIABLES;\r"));
+    terminal.shows("there is no hlep: did you mean help?");
+    terminal.shows("| A0 ");
+    terminal.shows("| A9 ");
 }

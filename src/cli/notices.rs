@@ -1,0 +1,51 @@
+//! What happens while somebody types: it is written above the line that is being edited.
+
+use super::Notices;
+use crate::error::Result;
+use rustyline::ExternalPrinter;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::time::Duration;
+
+/// How soon somebody who types is told.
+const LOOK_PAUSE: Duration = Duration::from_millis(250);
+
+/// A thread that looks for notices while a line is edited. Dropping it ends the thread.
+#[derive(Debug)]
+pub(super) struct Watch {
+    /// Else a statement runs, and what has happened is told after it.
+    editing: Arc<AtomicBool>,
+    _alive: Sender<()>,
+}
+
+impl Watch {
+    /// Begins to look.
+    pub(super) fn start(notices: Notices, mut printer: impl ExternalPrinter + Send + 'static) -> Result<Watch> {
+        let editing = Arc::new(AtomicBool::new(false));
+        let (_alive, alive) = channel();
+        let now = editing.clone();
+        std::thread::Builder::new().name("notices".to_owned()).spawn(move || {
+            while alive.recv_timeout(LOOK_PAUSE) == Err(RecvTimeoutError::Timeout) {
+                if !now.load(Ordering::Acquire) {
+                    continue;
+                }
+                let text = told(&notices());
+                if !text.is_empty() && printer.print(text).is_err() {
+                    return;
+                }
+            }
+        })?;
+        Ok(Watch { editing, _alive })
+    }
+
+    /// A line is edited while this is true.
+    pub(super) fn editing(&self, editing: bool) {
+        self.editing.store(editing, Ordering::Release);
+    }
+}
+
+/// Notices as the prompt writes them, a line or more each.
+pub(super) fn told(notices: &[String]) -> String {
+    notices.iter().map(|notice| format!("note: {notice}\n")).collect()
+}
