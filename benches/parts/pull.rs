@@ -168,9 +168,19 @@ fn producer(
     })
 }
 
-/// From the time that a row was stamped with to its being read, committed, from the topic that a query writes.
+/// From the time that a row was stamped with to its being read, committed, from the topic that a query writes; beside it
+/// the same from the topic that the query reads: what the log alone takes.
 fn output_latency(engine: &Engine, time: Duration) {
-    let begin = Assignment { topic: "pull_out".into(), partition: 0, start: Start::Latest };
+    let [input, output] = std::thread::scope(|scope| {
+        let readers = ["pull_in", "pull_out"].map(|topic| scope.spawn(move || latencies(engine, topic, time)));
+        readers.map(|reader| reader.join().expect("a reader"))
+    });
+    quantiles("produce to input read, no query between", input, "ms");
+    quantiles("produce to committed output", output, "ms");
+}
+
+fn latencies(engine: &Engine, topic: &str, time: Duration) -> Vec<f64> {
+    let begin = Assignment { topic: topic.into(), partition: 0, start: Start::Latest };
     let mut reader = engine.log().reader(vec![begin], Isolation::ReadCommitted).expect("a reader");
     let (begun, mut took) = (Instant::now(), Vec::new());
     while begun.elapsed() < time {
@@ -178,7 +188,7 @@ fn output_latency(engine: &Engine, time: Duration) {
         let now = now_ms();
         fetched.runs().iter().for_each(|run| run.for_each(|r| took.push((now - r.timestamp) as f64)));
     }
-    quantiles("produce to committed output", took, "ms");
+    took
 }
 
 /// Lets another process ask; answers how many lookups there were.

@@ -24,7 +24,8 @@ const RUN_MAX: Duration = Duration::from_secs(240);
 /// Time for a consumer to come to the end of a topic.
 const READ_MAX: Duration = Duration::from_secs(60);
 
-/// What a run is made of.
+/// What one round of a run is made of.
+#[derive(Clone)]
 struct Trial {
     faults: Vec<Fault>,
     left: u64,
@@ -42,51 +43,79 @@ fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "faults: {text}");
 }
 
-/// Runs the trial; `None` = there is no broker here. What is wrong afterwards is the answer.
-fn torment(test: &str, trial: Trial) -> Option<Result<(), String>> {
-    let default = tidegate::config::random_id().unwrap() as u64;
-    let seed = knob("TIDEGATE_CRASH_SEED", default);
-    let upstream = Arc::new(OnceLock::<String>::new());
-    let Trial { faults, left, kill_every, kills, keeps_producers } = trial;
-    let known = upstream.clone();
-    let proxy = Proxy::start(Plan { faults, left, kill_every, seed }, move || known.get().cloned());
-    let broker = broker::proxied(test, proxy.port)?;
-    upstream.set(std::fs::read_to_string(broker.file("proxied")).unwrap().trim().to_owned()).unwrap();
-    say(&format!("{test}: {left} faults, {kills} kills, TIDEGATE_CRASH_SEED={seed}"));
-    let (clock, mut load, mut moments) = (SystemClock::shared(), Load::default(), Moments(seed ^ 1));
-    let log = connect(&broker.bootstrap);
-    let place = ["--bootstrap-servers".to_owned(), format!("127.0.0.1:{}", proxy.port)];
-    let variable = keeps_producers.then_some(("TIDEGATE_TEST_KEEP_PRODUCERS", "1"));
-    let (mut killed, begin, mut first) = (0, Instant::now(), true);
-    let is_done = |killed: u64| {
-        let (happened, by_proxy) = proxy.done();
-        happened >= left && killed + by_proxy >= kills
-    };
-    while !is_done(killed) {
-        let mut server = Server::start_with(&place, variable, &clock, &broker.file("server.log"));
-        if std::mem::take(&mut first) {
-            server.ksql(crash::STATEMENTS).unwrap();
-        }
-        proxy.aim(Pid::from_child(&server.child));
-        let life = Duration::from_millis(moments.next_ms(LIFE_MS.0, LIFE_MS.1));
-        let born = Instant::now();
-        while server.child.try_wait().unwrap().is_none() && !is_done(killed) {
-            load.produce(&*log, ROWS);
-            std::thread::sleep(PAUSE);
-            if born.elapsed() > life && killed + proxy.done().1 < kills {
-                server.child.kill().unwrap();
-                killed += 1;
-                break;
-            }
-            assert!(begin.elapsed() < RUN_MAX * (1 + kills as u32 / 5), "too little happens: {}", proxy.report());
-        }
-        drop(server);
+/// A broker behind the proxy, and what was written to it.
+struct Torment {
+    broker: broker::Broker,
+    proxy: Proxy,
+    trial: Trial,
+    log: Arc<KafkaLog>,
+    load: Load,
+    moments: Moments,
+    started: bool,
+    rounds: u64,
+    killed: u64,
+}
+
+impl Torment {
+    /// `None` = there is no broker here.
+    fn new(test: &str, trial: Trial) -> Option<Torment> {
+        let default = tidegate::config::random_id().unwrap() as u64;
+        let seed = knob("TIDEGATE_CRASH_SEED", default);
+        let upstream = Arc::new(OnceLock::<String>::new());
+        let known = upstream.clone();
+        let plan = Plan { faults: trial.faults.clone(), left: 0, kill_every: trial.kill_every, seed };
+        let proxy = Proxy::start(plan, move || known.get().cloned());
+        let broker = broker::proxied(test, proxy.port)?;
+        upstream.set(std::fs::read_to_string(broker.file("proxied")).unwrap().trim().to_owned()).unwrap();
+        say(&format!("{test}: {} faults, {} kills, TIDEGATE_CRASH_SEED={seed}", trial.left, trial.kills));
+        let log = connect(&broker.bootstrap);
+        let (load, moments) = (Load::default(), Moments(seed ^ 1));
+        Some(Torment { broker, proxy, trial, log, load, moments, started: false, rounds: 0, killed: 0 })
     }
-    let config = Config::new(LogConfig::Kafka { bootstrap: broker.bootstrap.clone(), properties: Default::default() });
-    let log: Arc<dyn Log> = log;
-    crash::finish(&log, config, clock);
-    say(&format!("{}; {} kills; {} rows", proxy.report(), killed + proxy.done().1, load.acknowledged.len()));
-    Some(crash::compare(&load, &|topic| read_apart(&broker.bootstrap, topic)))
+
+    fn kills(&self) -> u64 {
+        self.killed + self.proxy.done().1
+    }
+
+    fn is_done(&self) -> bool {
+        self.proxy.done().0 >= self.trial.left * self.rounds && self.kills() >= self.trial.kills * self.rounds
+    }
+
+    /// Writes under the faults and kills of one more round, lets the queries end their work, and says what is wrong then.
+    fn round(&mut self) -> Result<(), String> {
+        let clock = SystemClock::shared();
+        let place = ["--bootstrap-servers".to_owned(), format!("127.0.0.1:{}", self.proxy.port)];
+        let variable = self.trial.keeps_producers.then_some(("TIDEGATE_TEST_KEEP_PRODUCERS", "1"));
+        let begin = Instant::now();
+        self.rounds += 1;
+        self.proxy.arm(self.trial.left);
+        while !self.is_done() {
+            let mut server = Server::start_with(&place, variable, &clock, &self.broker.file("server.log"));
+            if !std::mem::replace(&mut self.started, true) {
+                server.ksql(crash::STATEMENTS).unwrap();
+            }
+            self.proxy.aim(Pid::from_child(&server.child));
+            let life = Duration::from_millis(self.moments.next_ms(LIFE_MS.0, LIFE_MS.1));
+            let born = Instant::now();
+            while server.child.try_wait().unwrap().is_none() && !self.is_done() {
+                self.load.produce(&*self.log, ROWS);
+                std::thread::sleep(PAUSE);
+                if born.elapsed() > life && self.kills() < self.trial.kills * self.rounds {
+                    server.child.kill().unwrap();
+                    self.killed += 1;
+                    break;
+                }
+                let max = RUN_MAX * (1 + self.trial.kills as u32 / 5);
+                assert!(begin.elapsed() < max, "too little happens: {}", self.proxy.report());
+            }
+        }
+        let bootstrap = self.broker.bootstrap.clone();
+        let config = Config::new(LogConfig::Kafka { bootstrap: bootstrap.clone(), properties: Default::default() });
+        let log: Arc<dyn Log> = self.log.clone();
+        crash::finish(&log, config, clock);
+        say(&format!("{}; {} kills; {} rows", self.proxy.report(), self.kills(), self.load.acknowledged.len()));
+        crash::compare(&self.load, &|topic| read_apart(&bootstrap, topic))
+    }
 }
 
 /// Committed records of a topic, by librdkafka's own consumer.
@@ -144,19 +173,20 @@ fn requests_that_are_lost_or_late_double_and_lose_nothing() {
         keeps_producers: false,
     };
     let name = "requests_that_are_lost_or_late_double_and_lose_nothing";
-    if let Some(found) = torment(name, trial) {
-        assert_eq!(found, Ok(()));
+    if let Some(mut torment) = Torment::new(name, trial) {
+        assert_eq!(torment.round(), Ok(()));
     }
 }
 
-/// That the test above can fail: without the replacement of producers in doubt, late requests do harm.
+/// That the test above can fail: without the replacement of producers in doubt, late requests do harm. Not each does: a
+/// late end of a transaction finds nothing in the next one when the server is slow. Three rounds in four have shown it;
+/// most have doubled rows, in some only the counts of windows were wrong.
 #[test]
-fn without_the_replacement_of_producers_late_requests_double_rows() {
+fn without_the_replacement_of_producers_late_requests_do_harm() {
+    const ROUNDS: usize = 10;
     let trial = Trial { faults: vec![Fault::Hold], left: 6, kill_every: 1, kills: 3, keeps_producers: true };
-    let name = "without_the_replacement_of_producers_late_requests_double_rows";
-    if let Some(found) = torment(name, trial) {
-        let wrong = found.expect_err("late requests do harm");
-        assert!(wrong.contains("stand twice"), "{wrong}");
-        say(&format!("without the replacement: {}", &wrong[..wrong.len().min(200)]));
-    }
+    let name = "without_the_replacement_of_producers_late_requests_do_harm";
+    let Some(mut torment) = Torment::new(name, trial) else { return };
+    let wrong = (0..ROUNDS).find_map(|_| torment.round().err()).expect("late requests do harm");
+    say(&format!("without the replacement: {}", &wrong[..wrong.len().min(200)]));
 }

@@ -134,6 +134,11 @@ impl Proxy {
         Proxy { port, state }
     }
 
+    /// So many more faults may happen.
+    pub(super) fn arm(&self, faults: u64) {
+        self.state.lock().plan.left += faults;
+    }
+
     /// The process that is killed now and then.
     pub(super) fn aim(&self, pid: Pid) {
         self.state.lock().victim = Some(pid);
