@@ -310,7 +310,8 @@ fn kafka_takes_exact_lengths() {
         decoder.push(Some(&bytes)).unwrap();
         if ty != SqlType::Bytes {
             let bad = decoder.push(Some(&bytes[1..])).unwrap_err();
-            assert_eq!(bad.reason, format!("{ty} takes {} bytes, the payload has {}", bytes.len(), bytes.len() - 1));
+            let (takes, has) = (bytes.len(), bytes.len() - 1);
+            assert_eq!(bad.reason, format!("column `K`: {ty} takes {takes} bytes, the payload has {has}"));
         }
         let batch = decoder.finish();
         let mut encoder = Encoder::new(Format::Kafka, &columns, false).unwrap();
