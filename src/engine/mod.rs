@@ -170,7 +170,7 @@ impl Engine {
                 true => crate::parse::parse_piece(text, piece, &types)?,
                 false => {
                     // Places would count in a text that nobody has written: the error points at the whole statement.
-                    let whole = Piece { text: &put_in, span: Span::new(0, put_in.len()), complete: piece.complete };
+                    let whole = Piece { text: &put_in, span: Span::new(0, put_in.len()), ..piece };
                     let read = crate::parse::parse_piece(&put_in, whole, &types);
                     Parsed { span: piece.span, ..read.map_err(|e| e.only_at(piece.span))? }
                 }

@@ -19,11 +19,13 @@ pub(super) fn check(query: &Query) -> Result<()> {
     let mut count = Count { open: Vec::new(), names: HashMap::new(), known: HashMap::new(), queries: 0 };
     match query.visit(&mut count) {
         ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(()) => {
-            let detail = format!("at most {QUERY_PARTS_MAX}, those of a WITH counted wherever its name stands");
-            Err(Error::statement("the query has too many parts").with_detail(detail))
-        }
+        ControlFlow::Break(()) => Err(too_many()),
     }
+}
+
+pub(super) fn too_many() -> Error {
+    Error::statement("the query has too many parts")
+        .with_detail(format!("at most {QUERY_PARTS_MAX}, those of a WITH counted wherever its name stands"))
 }
 
 struct Count {

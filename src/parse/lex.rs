@@ -6,6 +6,8 @@
 //!   tree exists.
 
 use super::dialect::KsqlDialect;
+use super::expansion::{self, QUERY_PARTS_MAX};
+use super::split::split;
 use crate::error::{Error, Result, Span};
 use sqlparser::ast::Spanned;
 use sqlparser::keywords::Keyword;
@@ -49,6 +51,8 @@ pub(super) fn lex(text: &str) -> Result<(Vec<TokenWithSpan>, usize)> {
         return Err(limit("the statement is too long", format!("{} bytes, at most {STATEMENT_BYTES_MAX}", text.len()))
             .at(whole));
     }
+    // Before anything else is done with them: a statement of nothing but words is refused in no time.
+    check_words(split(text).iter().map(|piece| piece.words).sum(), whole)?;
     let mut offsets = Offsets { text, line: 1, column: 1, byte: 0 };
     let tokens = Tokenizer::new(&KsqlDialect::default(), text).tokenize_with_location().map_err(|e| {
         let start = offsets.seek(e.location);
@@ -56,11 +60,8 @@ pub(super) fn lex(text: &str) -> Result<(Vec<TokenWithSpan>, usize)> {
             .at(Span::new(start, text.len()))
     })?;
     let is_word = |token: &Token| !matches!(token, Token::Whitespace(_) | Token::EOF);
-    // Before anything else is done with them: a statement of nothing but words is refused in no time.
     let words = tokens.iter().filter(|t| is_word(&t.token)).count();
-    if words > TOKENS_MAX {
-        return Err(limit("the statement has too many words", format!("{words}, at most {TOKENS_MAX}")).at(whole));
-    }
+    check_words(words, whole)?;
     let mut out: Vec<TokenWithSpan> = Vec::with_capacity(words);
     for TokenWithSpan { mut token, span } in tokens {
         if !is_word(&token) {
@@ -90,6 +91,13 @@ pub(super) fn lex(text: &str) -> Result<(Vec<TokenWithSpan>, usize)> {
     }
     let depth = check_shape(&out)?;
     Ok((out, depth))
+}
+
+fn check_words(words: usize, whole: Span) -> Result<()> {
+    if words > TOKENS_MAX {
+        return Err(limit("the statement has too many words", format!("{words}, at most {TOKENS_MAX}")).at(whole));
+    }
+    Ok(())
 }
 
 fn tree_span(start: usize, end: usize) -> TreeSpan {
@@ -182,7 +190,7 @@ impl Level {
 fn check_shape(tokens: &[TokenWithSpan]) -> Result<usize> {
     let mut levels = vec![Level::default()];
     let mut deepest = 0;
-    let mut set_operations = 0;
+    let (mut set_operations, mut selects) = (0, 0);
     let mut after_distinct = false;
     for TokenWithSpan { token, span } in tokens {
         let at = bytes_of(*span).unwrap_or_default();
@@ -208,6 +216,7 @@ fn check_shape(tokens: &[TokenWithSpan]) -> Result<usize> {
                 Keyword::SELECT => {
                     top.is_query = true;
                     top.next_part();
+                    selects += 1;
                 }
                 Keyword::WHERE | Keyword::GROUP | Keyword::HAVING | Keyword::VALUES => top.next_part(),
                 Keyword::FROM if !after_distinct => top.next_part(),
@@ -222,12 +231,12 @@ fn check_shape(tokens: &[TokenWithSpan]) -> Result<usize> {
         }
         after_distinct = is_distinct;
         deepest = deepest.max(levels.iter().map(Level::depth).sum());
-        check_limits(&levels, set_operations).map_err(|e| e.at(at))?;
+        check_limits(&levels, set_operations, selects).map_err(|e| e.at(at))?;
     }
     Ok(deepest + levels.len())
 }
 
-fn check_limits(levels: &[Level], set_operations: usize) -> Result<()> {
+fn check_limits(levels: &[Level], set_operations: usize, selects: usize) -> Result<()> {
     if levels.len() > NESTING_MAX + 1 {
         return Err(limit("the statement is nested too deeply", format!("at most {NESTING_MAX} levels")));
     }
@@ -240,6 +249,10 @@ fn check_limits(levels: &[Level], set_operations: usize) -> Result<()> {
     }
     if set_operations > SET_OPERATIONS_MAX {
         return Err(limit("the query has too many parts", format!("at most {SET_OPERATIONS_MAX} UNIONs")));
+    }
+    // Each is a query of its own or one side of a set operation; their trees are large.
+    if selects > QUERY_PARTS_MAX as usize + SET_OPERATIONS_MAX {
+        return Err(expansion::too_many());
     }
     Ok(())
 }

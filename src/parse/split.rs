@@ -14,6 +14,8 @@ pub struct Piece<'a> {
     pub span: Span,
     /// A semicolon followed.
     pub complete: bool,
+    /// It has so many tokens or more: what stands between spaces and commas is one at least.
+    pub words: usize,
 }
 
 /// The statements of a text, in order; comments and empty statements are left out.
@@ -33,51 +35,78 @@ fn scan(text: &str) -> (Vec<Piece<'_>>, bool) {
     let bytes = text.as_bytes();
     let mut pieces = Vec::new();
     let mut content: Option<Span> = None;
+    let mut words = Words::default();
     let mut at = 0;
     while at < bytes.len() {
         let from = at;
         match bytes[at] {
             b'-' if bytes.get(at + 1) == Some(&b'-') => {
                 at = memchr::memchr(b'\n', &bytes[at..]).map_or(bytes.len(), |n| at + n);
+                words.within = false;
                 continue;
             }
             b'/' if bytes.get(at + 1) == Some(&b'*') => match memchr::memmem::find(&bytes[at + 2..], b"*/") {
                 Some(n) => {
                     at += 2 + n + 2;
+                    words.within = false;
                     continue;
                 }
                 None => {
-                    push(&mut pieces, text, content, false);
+                    push(&mut pieces, text, content, words, false);
                     return (pieces, true);
                 }
             },
             b';' => {
-                push(&mut pieces, text, content.take(), true);
+                push(&mut pieces, text, content.take(), std::mem::take(&mut words), true);
                 at += 1;
                 continue;
             }
             quote @ (b'\'' | b'"' | b'`') => {
                 at = memchr::memchr(quote, &bytes[at + 1..]).map_or(bytes.len(), |n| at + 1 + n + 1);
+                words.go_on();
             }
             space if space.is_ascii_whitespace() => {
                 at += 1;
+                words.within = false;
                 continue;
+            }
+            b',' => {
+                at += 1;
+                words.count += 1;
+                words.within = false;
             }
             // A mark that editors put in front of a file.
             0xEF if at == 0 && text.starts_with('\u{feff}') => {
                 at += '\u{feff}'.len_utf8();
                 continue;
             }
-            _ => at += 1,
+            _ => {
+                at += 1;
+                words.go_on();
+            }
         }
         content = Some(Span::new(content.map_or(from, |c| c.start), at));
     }
-    push(&mut pieces, text, content, false);
+    push(&mut pieces, text, content, words, false);
     (pieces, false)
 }
 
-fn push<'a>(pieces: &mut Vec<Piece<'a>>, text: &'a str, content: Option<Span>, complete: bool) {
+/// Counts what stands between spaces, and commas.
+#[derive(Clone, Copy, Default)]
+struct Words {
+    count: usize,
+    within: bool,
+}
+
+impl Words {
+    fn go_on(&mut self) {
+        self.count += usize::from(!self.within);
+        self.within = true;
+    }
+}
+
+fn push<'a>(pieces: &mut Vec<Piece<'a>>, text: &'a str, content: Option<Span>, words: Words, complete: bool) {
     if let Some(span) = content {
-        pieces.push(Piece { text: &text[span.start..span.end], span, complete });
+        pieces.push(Piece { text: &text[span.start..span.end], span, complete, words: words.count });
     }
 }

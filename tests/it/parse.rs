@@ -352,6 +352,8 @@ fn no_text_is_too_deep_or_too_long_to_refuse() {
     assert!(error(&format!("SELECT a IN (1{}) FROM s EMIT CHANGES", ", 1".repeat(100_000))).contains("too many words"));
     one(&format!("SELECT a IN (1{}) FROM s EMIT CHANGES", ", 1".repeat(40_000)));
     one(&format!("INSERT INTO s VALUES ('{}')", "x".repeat(1_000_000)));
+    // What stands in quotes and comments are no words.
+    one(&format!("INSERT INTO s VALUES ('{0}', /* {0} */ 1) -- {0}", "x, ".repeat(110_000)));
     one(&format!("SELECT a{} FROM s EMIT CHANGES", " + 1".repeat(200)));
 }
 
