@@ -43,6 +43,16 @@ const STATE_DIR: &str = "ksql.streams.state.dir";
 /// Memory for the rows that joins of streams keep, of all queries together; what is more goes to files.
 const JOIN_MEMORY: &str = "tidegate.join.memory.bytes";
 
+/// ksqlDB's limits of queries without EMIT, with the smallest value that each may have.
+const PULL_LIMITS: [(&str, u32); 3] = [
+    ("ksql.query.pull.max.qps", 1),
+    ("ksql.query.pull.max.concurrent.requests", 0),
+    ("ksql.query.pull.max.hourly.bandwidth.megabytes", 0),
+];
+
+/// Their default, which limits nothing; no more is taken.
+const PULL_LIMIT_NONE: u32 = i32::MAX as u32;
+
 /// ksqlDB's default service id.
 pub const DEFAULT_SERVICE_ID: &str = "default_";
 
@@ -69,13 +79,24 @@ impl Config {
         self.properties.get(JOIN_MEMORY).and_then(|bytes| bytes.parse().ok())
     }
 
+    /// One of ksqlDB's limits of queries without EMIT, if it limits anything.
+    pub fn pull_limit(&self, name: &str) -> Option<u32> {
+        self.properties.get(name).and_then(|limit| limit.parse().ok()).filter(|limit| *limit < PULL_LIMIT_NONE)
+    }
+
     /// Sets a property at the start: one that only the start decides, or the default of one that `SET` changes.
     pub fn set(&mut self, name: &str, value: &str) -> Result<()> {
         let name = match name {
             STATE_DIR => name.to_owned(),
             JOIN_MEMORY if is_number(value) => name.to_owned(),
             JOIN_MEMORY => return Err(Error::statement(format!("{name} is a number of bytes, not {value}"))),
-            _ => check_property(name, Some(value))?,
+            _ => match PULL_LIMITS.iter().find(|(known, _)| *known == name) {
+                Some((_, least)) => {
+                    check_pull_limit(name, value, *least)?;
+                    name.to_owned()
+                }
+                None => check_property(name, Some(value))?,
+            },
         };
         self.properties.insert(name, value.to_owned());
         Ok(())
@@ -200,8 +221,20 @@ pub const PROPERTIES: &[Property] = &[
 ];
 
 /// What only the start of a server decides.
-const OF_THE_SERVER: [&str; 6] =
-    ["bootstrap.servers", "ksql.service.id", "listeners", "ksql.extension.dir", STATE_DIR, JOIN_MEMORY];
+const OF_THE_SERVER: [&str; 4] = ["bootstrap.servers", "ksql.service.id", "listeners", "ksql.extension.dir"];
+
+fn check_pull_limit(name: &str, value: &str, least: u32) -> Result<()> {
+    match value.parse::<u32>().is_ok_and(|limit| (least..=PULL_LIMIT_NONE).contains(&limit)) {
+        true => Ok(()),
+        false => Err(Error::statement(format!("Invalid value {value} for configuration {name}"))
+            .with_hint(format!("a whole number from {least} to {PULL_LIMIT_NONE}, which limits nothing"))),
+    }
+}
+
+/// Is it decided by the start of the process, with `--set`?
+fn is_of_the_start(name: &str) -> bool {
+    [STATE_DIR, JOIN_MEMORY].contains(&name) || PULL_LIMITS.iter().any(|(known, _)| *known == name)
+}
 
 fn any(_: &str) -> bool {
     true
@@ -223,9 +256,9 @@ fn near(name: &str) -> Option<&'static str> {
 /// ksqlDB are accepted as they are: they mean nothing here.
 pub fn check_property(name: &str, value: Option<&str>) -> Result<String> {
     let short = name.strip_prefix("ksql.streams.").unwrap_or(name);
-    if OF_THE_SERVER.contains(&short) || OF_THE_SERVER.contains(&name) {
+    if OF_THE_SERVER.contains(&short) || OF_THE_SERVER.contains(&name) || is_of_the_start(name) {
         return Err(Error::statement(format!("Cannot override property '{name}'")).with_hint(match name {
-            STATE_DIR | JOIN_MEMORY => "it belongs to the process, which is started with --set NAME=VALUE",
+            name if is_of_the_start(name) => "it belongs to the process, which is started with --set NAME=VALUE",
             _ => "it belongs to the process, which is started with it",
         }));
     }

@@ -19,6 +19,9 @@ use std::fmt;
 /// The result of everything in Tidegate that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// ksqlDB's code for what comes too often: HTTP's 429.
+pub const TOO_MANY_REQUESTS: u32 = 42900;
+
 /// What the receiver of an error has to do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {

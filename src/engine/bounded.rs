@@ -2,6 +2,7 @@
 
 use super::entity::{Entity, Explanation};
 use super::outcome::{OutputColumn, RowEvent, RowStream, Scanned};
+use super::pull_limits::Pass;
 use super::session::Session;
 use super::{Answer, Engine};
 use crate::catalog::Catalog;
@@ -22,8 +23,9 @@ impl Engine {
 
     pub(super) fn batch_query(&self, parsed: &Parsed, session: &Session) -> Result<Answer> {
         let statement = &parsed.statement;
+        let mut pass = None;
         if let Statement::Select(select) = statement
-            && let Some(answer) = self.pull_query(select, &parsed.text, session)?
+            && let Some(answer) = self.pull_query(select, &parsed.text, session, &mut pass)?
         {
             return Ok(answer);
         }
@@ -31,6 +33,10 @@ impl Engine {
         let settings = Settings::of(&properties)?;
         let catalog = self.catalog();
         let plan = batch_plan(statement, &catalog, &settings)?;
+        let pass = match pass {
+            Some(pass) => pass,
+            None => self.inner.pulls.enter()?,
+        };
         let result = batch::run(&plan, &self.history(&properties), &catalog)?;
         let columns =
             result.columns().iter().map(|c| OutputColumn { name: c.name.clone(), ty: c.ty.clone() }).collect();
@@ -38,7 +44,7 @@ impl Engine {
             Statement::Select(select) => select.limit,
             _ => None,
         };
-        Ok(Answer::Rows(Box::new(Bounded { columns, result, left: limit })))
+        Ok(Answer::Rows(Box::new(Bounded { columns, result, left: limit, pass })))
     }
 
     pub(super) fn explain_batch(
@@ -79,6 +85,7 @@ struct Bounded {
     columns: Vec<OutputColumn>,
     result: BatchResult,
     left: Option<u64>,
+    pass: Pass,
 }
 
 impl RowStream for Bounded {
@@ -114,6 +121,10 @@ impl RowStream for Bounded {
                 return Ok(RowEvent::Rows { columns: batch.slice(0, rows).columns().to_vec(), tombstones: Vec::new() });
             }
         }
+    }
+
+    fn sent(&self, bytes: usize) {
+        self.pass.sent(bytes);
     }
 
     fn notice(&self) -> Option<String> {

@@ -32,6 +32,7 @@ mod open;
 mod prepared;
 mod print;
 mod pull;
+mod pull_limits;
 mod push;
 mod pushes;
 mod rehearse;
@@ -120,6 +121,8 @@ struct Inner {
     pushes: Arc<pushes::Pushes>,
     /// The service was terminated: nothing is carried out any more.
     over: AtomicBool,
+    /// How many queries without EMIT are answered.
+    pulls: Arc<pull_limits::PullLimits>,
     /// Lookups that were planned before.
     statements: prepared::Statements,
 }
@@ -299,6 +302,11 @@ impl Engine {
             query.stop();
         }
         self.inner.processing.flush();
+    }
+
+    /// Queries without EMIT that the process's limits refused, by the name of the limit.
+    pub fn refused_pulls(&self) -> [(&'static str, u64); 3] {
+        self.inner.pulls.refused()
     }
 
     /// Consumer group of a query, and stem of its internal topics' names.

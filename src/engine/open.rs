@@ -5,6 +5,7 @@ use crate::config::{Config, LogConfig};
 use crate::engine::command_log::{Command, CommandLog, Effect};
 use crate::engine::lookout::Lookout;
 use crate::engine::processing_log::{self, ProcessingLog};
+use crate::engine::pull_limits::PullLimits;
 use crate::engine::query::Query;
 use crate::engine::statuses::{self, Statuses};
 use crate::engine::{Drive, Engine, Inner, State};
@@ -51,8 +52,10 @@ impl Engine {
             Drive::ByHand => None,
         };
         let (processing, inlet) = ProcessingLog::new(&config, &clock);
+        let pulls = Arc::new(PullLimits::new(&config, clock.clone()));
         let inner = Inner {
             processing,
+            pulls,
             config,
             scratch,
             watch,

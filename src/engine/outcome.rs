@@ -70,6 +70,8 @@ pub trait RowStream: Send {
     fn scanned(&self) -> Option<Scanned> {
         None
     }
+    /// So many bytes were made of its rows and sent: some processes limit them.
+    fn sent(&self, _bytes: usize) {}
     /// The next rows, or `Idle` when none came within `timeout`. After `Done` or an error it is not called again.
     fn next(&mut self, timeout: Duration) -> Result<RowEvent>;
     /// Something the reader of the answer should know (rows dropped as late, a query that batch reads differently);

@@ -122,7 +122,9 @@ impl Engine {
         let keys = known.keys(&literals)?;
         let Prepared { pull, view } = &known.prepared;
         let rows = pull.rows(view, keys.as_ref()).transpose()?;
-        Some(rows.map(|rows| Box::new(Pulled::new(rows)) as Box<dyn RowStream>))
+        // Only now, because what is not known after all is counted when it is carried out.
+        let let_in = rows.and_then(|rows| Ok(Pulled::new(rows, self.inner.pulls.enter()?)));
+        Some(let_in.map(|rows| Box::new(rows) as Box<dyn RowStream>))
     }
 }
 

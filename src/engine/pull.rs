@@ -5,6 +5,7 @@
 
 use super::entity::{Entity, Explanation};
 use super::outcome::{OutputColumn, RowEvent, RowStream};
+use super::pull_limits::Pass;
 use super::session::Session;
 use super::{Answer, Engine};
 use crate::catalog::Source;
@@ -55,22 +56,36 @@ impl Engine {
         Ok(pull.map(|pull| (Prepared { pull: Arc::new(pull), view }, plan.literals)))
     }
 
-    /// Answers the query from committed rows; `None` = it has to be answered from the topic. A lookup is remembered.
-    pub(super) fn pull_query(&self, select: &Select, text: &str, session: &Session) -> Result<Option<Answer>> {
+    /// Answers the query from committed rows; `None` = it has to be answered from the topic, perhaps with the `pass` that it
+    /// has by then. A lookup is remembered.
+    pub(super) fn pull_query(
+        &self,
+        select: &Select,
+        text: &str,
+        session: &Session,
+        pass: &mut Option<Pass>,
+    ) -> Result<Option<Answer>> {
         let statements = &self.inner.statements;
         let version = statements.version();
         let Some((prepared, literals)) = self.prepare_pull(select, session)? else { return Ok(None) };
         if prepared.pull.lookups().is_some_and(|keys| keys <= KNOWN_KEYS_MAX) {
             statements.remember(text, session, (version, &prepared, literals.as_deref()));
         }
-        Ok(self.pulled(&prepared)?.map(|rows| Answer::Rows(Box::new(rows))))
+        let let_in = self.inner.pulls.enter()?;
+        match self.pulled(&prepared)? {
+            Some(rows) => Ok(Some(Answer::Rows(Box::new(Pulled::new(rows, let_in))))),
+            None => {
+                *pass = Some(let_in);
+                Ok(None)
+            }
+        }
     }
 
     /// Begins to answer. A query that starts anew may close the view between two steps: then it is opened again.
-    fn pulled(&self, prepared: &Prepared) -> Result<Option<Pulled>> {
+    fn pulled(&self, prepared: &Prepared) -> Result<Option<PullRows>> {
         while prepared.view.open(&*self.inner.log)? {
             if let Some(rows) = prepared.pull.rows(&prepared.view, None)? {
-                return Ok(Some(Pulled::new(rows)));
+                return Ok(Some(rows));
             }
         }
         Ok(None)
@@ -104,13 +119,14 @@ fn as_value(column: &Column) -> Column {
 pub(super) struct Pulled {
     columns: Vec<OutputColumn>,
     rows: PullRows,
+    pass: Pass,
 }
 
 impl Pulled {
-    pub(super) fn new(rows: PullRows) -> Pulled {
+    pub(super) fn new(rows: PullRows, pass: Pass) -> Pulled {
         let columns = rows.pull().columns().iter();
         let columns = columns.map(|c| OutputColumn { name: c.name.clone(), ty: c.ty.clone() }).collect();
-        Pulled { columns, rows }
+        Pulled { columns, rows, pass }
     }
 }
 
@@ -129,6 +145,10 @@ impl RowStream for Pulled {
             // The rows of a table end without a word.
             None => RowEvent::Done(None),
         })
+    }
+
+    fn sent(&self, bytes: usize) {
+        self.pass.sent(bytes);
     }
 
     fn notice(&self) -> Option<String> {

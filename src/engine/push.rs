@@ -7,15 +7,17 @@ use super::outcome::{OutputColumn, RowEvent, RowStream};
 use super::pushes::{self, Listed};
 use super::session::Session;
 use super::{Answer, Engine};
+use crate::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::execute::execution::{Execution, Progress};
 use crate::execute::intake::BadRecord;
 use crate::execute::{ChangeBatch, compile};
 use crate::log::Start;
-use crate::parse::statement::Select;
+use crate::parse::statement::{Emit, Select};
 use crate::plan::{self, Settings};
 use arrow::array::{Array, ArrayRef, BooleanArray};
 use arrow::compute::filter;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
@@ -46,8 +48,12 @@ struct Told {
 
 impl Told {
     /// A change of a table without a value says that its row is gone. A stream's record without one says nothing, and is
-    /// left out as in ksqlDB.
-    fn of(batch: ChangeBatch, table: bool) -> Result<Told> {
+    /// left out as in ksqlDB; so is one without a key where only rows with one are told.
+    fn of(batch: ChangeBatch, table: bool, keyed: bool) -> Result<Told> {
+        let batch = match batch.key_present.as_ref().filter(|key| keyed && key.null_count() > 0) {
+            Some(key) => batch.filter(key.inner())?,
+            None => batch,
+        };
         let (mut columns, mut tombstones) = (batch.new.columns, vec![]);
         if let Some(present) = batch.new.present.filter(|p| p.null_count() > 0) {
             if table {
@@ -89,10 +95,17 @@ pub(super) struct PushStream {
 const FROM_NOW_ON: &str = "No rows yet: the query reads what comes from now on. To read from the start, stop it and say\n\
                            SET 'auto.offset.reset' = 'earliest';";
 
+/// ksqlDB's switch of what it calls scalable push queries.
+const PUSH_V2: &str = "ksql.query.push.v2.enabled";
+
 impl Engine {
     pub(super) fn push_query(&self, select: &Select, text: &str, session: &Session) -> Result<Answer> {
-        let settings = Settings::of(&self.properties(session))?;
-        let plan = plan::push_query(select, &self.inner.state.lock().catalog, &settings)?;
+        let properties = self.properties(session);
+        let settings = Settings::of(&properties)?;
+        let (plan, keyed) = {
+            let catalog = &self.inner.state.lock().catalog;
+            (plan::push_query(select, catalog, &settings)?, is_scalable(select, catalog, &properties))
+        };
         let spec = self.transient_spec(compile::pipeline(&plan.logical)?, session);
         let columns: Vec<_> =
             plan.columns.iter().map(|c| OutputColumn { name: c.name.clone(), ty: c.ty.clone() }).collect();
@@ -104,7 +117,7 @@ impl Engine {
         let listed = pushes::Push { id, sql, stop: stop.clone(), waker: execution.waker(), progress: progress.clone() };
         let listed = self.inner.pushes.list(listed);
         let clock = self.inner.clock.clone();
-        let push = Push { execution, table: plan.table, progress, sender, stop, clock };
+        let push = Push { execution, table: plan.table, keyed, progress, sender, stop, clock };
         std::thread::Builder::new().name("push query".to_owned()).spawn(move || push.run())?;
         let (left, trouble, skipped) = (plan.limit, None, None);
         let from_now_on = start == Start::Latest;
@@ -112,10 +125,28 @@ impl Engine {
     }
 }
 
+/// Would ksqlDB answer it from the query that writes its source? It does where `ksql.query.push.v2.enabled` says so, for a plain
+/// SELECT of what comes from now on of a stream or table that one query writes. Rows without a key are not told then.
+fn is_scalable(select: &Select, catalog: &Catalog, properties: &BTreeMap<String, String>) -> bool {
+    let says = |name: &str, value: &str| properties.get(name).is_some_and(|v| v.eq_ignore_ascii_case(value));
+    let plain = select.joins.is_empty() && select.window.is_none() && select.having.is_none();
+    let source = &select.from.name.value;
+    says(PUSH_V2, "true")
+        && says("auto.offset.reset", "latest")
+        && plain
+        && select.group_by.is_empty()
+        && select.partition_by.is_empty()
+        && select.emit == Some(Emit::Changes)
+        && catalog.source(source).is_some_and(|source| !source.schema.key.is_empty())
+        && catalog.writers(source).count() == 1
+}
+
 /// The thread's side.
 struct Push {
     execution: Execution,
     table: bool,
+    /// Only rows with a key are told.
+    keyed: bool,
     progress: Arc<Progress>,
     sender: SyncSender<Message>,
     stop: Arc<AtomicBool>,
@@ -142,7 +173,7 @@ impl Push {
                         }
                     }
                     for batch in turn.rows {
-                        let message = match Told::of(batch, self.table) {
+                        let message = match Told::of(batch, self.table, self.keyed) {
                             Ok(told) if told.len() == 0 => continue,
                             Ok(told) => Message::Rows(told),
                             Err(e) => Message::Failed(e),

@@ -7,11 +7,12 @@
 //! The bytes are decoded by the same code as a topic's, so that the answer is the batch answer over the topic. Only what a
 //! lookup needs is copied while the view is locked; decoding comes after that.
 
+use crate::catalog::Format;
 use crate::error::{Error, Result};
 use crate::execute::intake::{BadRecord, Intake};
 use crate::execute::pipeline::{Pipeline, RowSpec, Scan, Slot};
 use crate::execute::row::RowOperator;
-use crate::execute::view::{Found, Snapshot, View};
+use crate::execute::view::{Found, KeyRange, Snapshot, View};
 use crate::execute::{ChangeBatch, Operator, Out};
 use crate::format::Encoder;
 use crate::log::{HeadersRef, RecordRef, RecordSet};
@@ -52,7 +53,7 @@ pub struct Pull {
 #[derive(Debug)]
 enum Way {
     Keys(Keys),
-    All(WindowBounds),
+    All(KeyRange, WindowBounds),
 }
 
 /// What turns records into rows of the answer.
@@ -79,7 +80,11 @@ impl Pull {
         let keys = rows.value.iter().map(|p| p.as_column().is_some_and(|c| is_key(rows.slots.get(c)))).collect();
         let access = match &plan.access {
             Access::Keys(list) => Way::Keys(encoded(&scan, list)?),
-            Access::Range(windows) | Access::Scan(windows) => Way::All(*windows),
+            Access::Range(range, windows) => {
+                let bound = |value: &Option<ScalarValue>| bytes_of(&scan, value.as_ref());
+                Way::All(KeyRange::of(&scan.source, bound(&range.0)?, bound(&range.1)?), *windows)
+            }
+            Access::Scan(windows) => Way::All(KeyRange::ALL, *windows),
         };
         Ok(Some(Pull {
             scan,
@@ -112,7 +117,7 @@ impl Pull {
     pub fn lookups(&self) -> Option<usize> {
         match &self.access {
             Way::Keys(keys) => Some(keys.len()),
-            Way::All(_) => None,
+            Way::All(..) => None,
         }
     }
 
@@ -130,7 +135,7 @@ impl Pull {
     pub fn windows(&self) -> Option<WindowBounds> {
         match &self.access {
             Way::Keys(keys) => keys.first().filter(|_| keys.len() == 1).map(|(_, windows)| *windows),
-            Way::All(_) => None,
+            Way::All(..) => None,
         }
     }
 
@@ -140,21 +145,30 @@ impl Pull {
             Some(worker) => worker,
             None => Worker::new(&self.scan, &self.rows)?,
         };
-        let (snapshot, windows) = match (&self.access, keys) {
+        let (snapshot, range, windows) = match (&self.access, keys) {
             (Way::Keys(own), keys) => {
                 let records = &mut worker.records;
                 if !view.find(keys.unwrap_or(own), &mut |found| push(records, found)) {
                     return Ok(None);
                 }
-                (None, WindowBounds::ALL)
+                (None, KeyRange::ALL, WindowBounds::ALL)
             }
-            (Way::All(windows), _) => match view.snapshot() {
+            (Way::All(range, windows), _) => match view.snapshot() {
                 None => return Ok(None),
-                snapshot => (snapshot, *windows),
+                snapshot => (snapshot, range.clone(), *windows),
             },
         };
         let left = self.limit.map_or(u64::MAX, |limit| limit);
-        Ok(Some(PullRows { pull: self.clone(), worker: Some(worker), snapshot, windows, left, bad: 0, done: false }))
+        Ok(Some(PullRows {
+            pull: self.clone(),
+            worker: Some(worker),
+            snapshot,
+            range,
+            windows,
+            left,
+            bad: 0,
+            done: false,
+        }))
     }
 }
 
@@ -176,6 +190,13 @@ fn encoded(scan: &Scan, keys: &[(Vec<ScalarValue>, WindowBounds)]) -> Result<Key
         *known = known.or(*windows);
     }
     Ok(all.into_iter().collect())
+}
+
+/// Bytes of the one key column with this value, where keys are told by their bytes.
+fn bytes_of(scan: &Scan, value: Option<&ScalarValue>) -> Result<Option<Vec<u8>>> {
+    let Some(value) = value.filter(|_| scan.source.key_format == Format::Kafka) else { return Ok(None) };
+    let keys = encoded(scan, &[(vec![value.clone()], WindowBounds::ALL)])?;
+    Ok(keys.into_iter().next().map(|(bytes, _)| bytes))
 }
 
 fn push(records: &mut RecordSet, found: Found<'_>) {
@@ -222,6 +243,7 @@ pub struct PullRows {
     worker: Option<Worker>,
     /// What is left of a scan.
     snapshot: Option<Snapshot>,
+    range: KeyRange,
     windows: WindowBounds,
     left: u64,
     bad: u64,
@@ -248,7 +270,7 @@ impl PullRows {
                 None => true,
                 Some(snapshot) => {
                     let records = &mut worker.records;
-                    !snapshot.next(SCAN_ROWS, &self.windows, &mut |found| push(records, found))
+                    !snapshot.next(SCAN_ROWS, &self.range, &self.windows, &mut |found| push(records, found))
                 }
             };
             for batch in worker.answer(&mut self.bad)? {

@@ -22,10 +22,12 @@
 
 #[cfg(test)]
 mod model;
+mod range;
 mod shape;
 mod snapshot;
 mod store;
 
+pub use range::KeyRange;
 pub use snapshot::Snapshot;
 pub use store::Found;
 

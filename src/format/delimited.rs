@@ -12,7 +12,7 @@ use super::Bad;
 use super::cells::{Cells, Data};
 use crate::types::number::parse_java_double;
 use crate::types::numeral::Numeral;
-use crate::types::{Column, base64, display};
+use crate::types::{Column, SqlType, base64, display};
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray};
 use arrow::datatypes::{DataType, Date32Type, Time32MillisecondType, TimestampMillisecondType};
 use std::borrow::Cow;
@@ -24,7 +24,8 @@ const TIME_MAX: i64 = 86_400_000;
 #[derive(Debug)]
 pub(super) struct Reader {
     delimiter: char,
-    names: Vec<String>,
+    /// Names and types, for messages.
+    columns: Vec<(String, SqlType)>,
     cells: Vec<Cells>,
 }
 
@@ -33,7 +34,7 @@ impl Reader {
     pub(super) fn new(delimiter: char, columns: &[(&Column, bool)]) -> Reader {
         Reader {
             delimiter,
-            names: columns.iter().map(|(c, _)| c.name.clone()).collect(),
+            columns: columns.iter().map(|(c, _)| (c.name.clone(), c.ty.clone())).collect(),
             cells: columns.iter().map(|(c, keep)| Cells::new(&c.ty, *keep)).collect(),
         }
     }
@@ -60,11 +61,12 @@ impl Reader {
                 reason: format!("Unexpected field count, csvFields:{} schemaFields:{}", fields.len(), self.cells.len()),
             });
         }
-        for ((cells, field), name) in self.cells.iter_mut().zip(&fields).zip(&self.names) {
+        for (n, (cells, field)) in self.cells.iter_mut().zip(&fields).enumerate() {
             if field.is_empty() {
                 cells.push_null();
             } else if read(&mut cells.data, field).is_none() {
-                return Err(Bad { reason: format!("a field does not fit column `{name}`") });
+                let (name, ty) = &self.columns[n];
+                return Err(Bad { reason: format!("column `{name}`: field {} is no {ty}", n + 1) });
             } else if !cells.keep {
                 cells.truncate(0);
             }

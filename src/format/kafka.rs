@@ -10,12 +10,12 @@ use super::Bad;
 use super::cells::{Cells, Data};
 use super::json::encode::Source;
 
-/// Appends one value.
-pub(super) fn push(cells: &mut Cells, payload: &[u8]) -> Result<(), Bad> {
+/// Appends one value; `name` is the column's.
+pub(super) fn push(cells: &mut Cells, payload: &[u8], name: &str) -> Result<(), Bad> {
     match &mut cells.data {
-        Data::Integer(values) => values.push(i32::from_be_bytes(exactly(payload, "INTEGER")?)),
-        Data::Bigint(values) => values.push(i64::from_be_bytes(exactly(payload, "BIGINT")?)),
-        Data::Double(values) => values.push(f64::from_be_bytes(exactly(payload, "DOUBLE")?)),
+        Data::Integer(values) => values.push(i32::from_be_bytes(exactly(payload, name, "INTEGER")?)),
+        Data::Bigint(values) => values.push(i64::from_be_bytes(exactly(payload, name, "BIGINT")?)),
+        Data::Double(values) => values.push(f64::from_be_bytes(exactly(payload, name, "DOUBLE")?)),
         Data::String(pieces) => match simdutf8::basic::from_utf8(payload) {
             Ok(text) => pieces.push(text.as_bytes()),
             Err(_) => pieces.push(String::from_utf8_lossy(payload).as_bytes()),
@@ -29,8 +29,10 @@ pub(super) fn push(cells: &mut Cells, payload: &[u8]) -> Result<(), Bad> {
     Ok(())
 }
 
-fn exactly<const N: usize>(payload: &[u8], ty: &str) -> Result<[u8; N], Bad> {
-    payload.try_into().map_err(|_| Bad { reason: format!("{ty} takes {N} bytes, the payload has {}", payload.len()) })
+fn exactly<const N: usize>(payload: &[u8], name: &str, ty: &str) -> Result<[u8; N], Bad> {
+    payload.try_into().map_err(|_| Bad {
+        reason: format!("column `{name}`: {ty} takes {N} bytes, the payload has {}", payload.len()),
+    })
 }
 
 /// Appends one value's bytes; it is not NULL.

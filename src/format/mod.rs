@@ -69,7 +69,8 @@ enum Body {
     Nothing {
         always_absent: bool,
     },
-    Kafka(Box<Cells>),
+    /// With the column's name, for messages.
+    Kafka(Box<Cells>, String),
     Json(Box<json::Reader>),
     Delimited(Box<delimited::Reader>),
     Protobuf(Box<protobuf::Reader>),
@@ -98,7 +99,7 @@ impl Decoder {
         let body = match format {
             Format::None => Body::Nothing { always_absent: true },
             _ if keeps.is_empty() => Body::Nothing { always_absent: false },
-            Format::Kafka => Body::Kafka(Box::new(Cells::new(&keeps[0].0.ty, keeps[0].1))),
+            Format::Kafka => Body::Kafka(Box::new(Cells::new(&keeps[0].0.ty, keeps[0].1)), keeps[0].0.name.clone()),
             Format::Json => Body::Json(Box::new(json::Reader::new(&keeps, bare))),
             Format::ProtobufNosr => Body::Protobuf(Box::new(protobuf::Reader::new(&keeps, bare))),
             Format::Delimited(delimiter) => Body::Delimited(Box::new(delimited::Reader::new(delimiter, &keeps))),
@@ -116,7 +117,7 @@ impl Decoder {
                 self.take_room(payload.len())?;
                 match &mut self.body {
                     Body::Json(reader) => reader.push(payload, self.rows)?,
-                    Body::Kafka(cells) => kafka::push(cells, payload).map(|()| true)?,
+                    Body::Kafka(cells, name) => kafka::push(cells, payload, name).map(|()| true)?,
                     Body::Delimited(reader) => reader.push(payload, self.rows).map(|()| true)?,
                     Body::Protobuf(reader) => reader.push(payload, self.rows).map(|()| true)?,
                     Body::Nothing { always_absent } => !*always_absent,
@@ -143,7 +144,7 @@ impl Decoder {
         self.absent.push(self.rows as u32);
         match &mut self.body {
             Body::Json(reader) => reader.push_null(),
-            Body::Kafka(cells) => cells.push_null(),
+            Body::Kafka(cells, _) => cells.push_null(),
             Body::Delimited(reader) => reader.push_null(),
             Body::Protobuf(reader) => reader.push_null(),
             Body::Nothing { .. } => {}
@@ -155,7 +156,7 @@ impl Decoder {
         self.rows = self.rows.saturating_sub(1);
         match &mut self.body {
             Body::Json(reader) => reader.truncate(self.rows),
-            Body::Kafka(cells) => cells.truncate(self.rows),
+            Body::Kafka(cells, _) => cells.truncate(self.rows),
             Body::Delimited(reader) => reader.truncate(self.rows),
             Body::Protobuf(reader) => reader.truncate(self.rows),
             Body::Nothing { .. } => {}
@@ -191,7 +192,7 @@ impl Decoder {
                 Some(before) => columns[before].clone(),
                 None => match &mut self.body {
                     Body::Json(reader) => reader.finish(place),
-                    Body::Kafka(cells) => cells.finish(),
+                    Body::Kafka(cells, _) => cells.finish(),
                     Body::Delimited(reader) => reader.finish(place),
                     Body::Protobuf(reader) => reader.finish(place),
                     Body::Nothing { .. } => unreachable!("it has no columns"),

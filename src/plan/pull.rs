@@ -26,6 +26,7 @@ use crate::types::{Column, SqlType, pseudo};
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::LogicalPlan;
 use sqlparser::ast::{BinaryOperator, Expr, Value};
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 /// More alternatives than this are not written out: the table is scanned.
@@ -63,8 +64,8 @@ pub enum Literal {
 pub enum Access {
     /// At these keys, one value a key column.
     Keys(Vec<(Vec<ScalarValue>, WindowBounds)>),
-    /// Among all keys, of which a range is asked for.
-    Range(WindowBounds),
+    /// Among all keys, of which a range is asked for: the only key column is not below the one and not above the other.
+    Range((Option<ScalarValue>, Option<ScalarValue>), WindowBounds),
     /// Among all rows.
     Scan(WindowBounds),
 }
@@ -74,7 +75,7 @@ impl Access {
     pub fn name(&self) -> &'static str {
         match self {
             Access::Keys(_) => "key lookup",
-            Access::Range(_) => "key range",
+            Access::Range(..) => "key range",
             Access::Scan(_) => "full scan of state",
         }
     }
@@ -200,9 +201,30 @@ pub fn not_queryable(source: &Source) -> Error {
 struct Alternative {
     /// By key column.
     keys: Vec<Option<ScalarValue>>,
-    /// Comparisons of key columns that are no equalities, by key column.
-    ranges: Vec<usize>,
+    /// What comparisons that are no equalities say, by key column.
+    ranges: Vec<Range>,
     windows: WindowBounds,
+}
+
+/// Bounds of a key column, both ends belong to it.
+#[derive(Clone, Debug, Default)]
+struct Range {
+    /// Comparisons, those that cannot be read among them.
+    asked: usize,
+    low: Option<ScalarValue>,
+    high: Option<ScalarValue>,
+}
+
+impl Range {
+    /// Both hold: one of the two bounds will do.
+    fn and(&self, other: &Range) -> Range {
+        let either = |a: &Option<ScalarValue>, b: &Option<ScalarValue>| a.clone().or_else(|| b.clone());
+        Range {
+            asked: self.asked + other.asked,
+            low: either(&self.low, &other.low),
+            high: either(&self.high, &other.high),
+        }
+    }
 }
 
 struct Reader<'a> {
@@ -213,7 +235,7 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn open(&self) -> Alternative {
         let keys = self.source.schema.key.len();
-        Alternative { keys: vec![None; keys], ranges: vec![0; keys], windows: WindowBounds::ALL }
+        Alternative { keys: vec![None; keys], ranges: vec![Range::default(); keys], windows: WindowBounds::ALL }
     }
 
     fn access(&self, filter: Option<&Expr>) -> Access {
@@ -226,8 +248,10 @@ impl Reader<'_> {
             all.iter().map(|a| Some((a.keys.iter().cloned().collect::<Option<_>>()?, a.windows))).collect();
         match bound {
             Some(keys) => Access::Keys(keys),
-            None if self.source.schema.key.len() == 1 && all.iter().all(|a| a.ranges[0] > 0 || a.keys[0].is_some()) => {
-                Access::Range(windows)
+            None if self.source.schema.key.len() == 1
+                && all.iter().all(|a| a.ranges[0].asked > 0 || a.keys[0].is_some()) =>
+            {
+                Access::Range(hull(&all), windows)
             }
             None => Access::Scan(windows),
         }
@@ -289,7 +313,12 @@ impl Reader<'_> {
             match op {
                 BinaryOperator::Eq => said.keys[at] = self.key_value(other, &self.source.schema.key[at].ty),
                 BinaryOperator::Gt | BinaryOperator::GtEq | BinaryOperator::Lt | BinaryOperator::LtEq => {
-                    said.ranges[at] = 1;
+                    let value = self.key_value(other, &self.source.schema.key[at].ty);
+                    let (low, high) = match op {
+                        BinaryOperator::Gt | BinaryOperator::GtEq => (value, None),
+                        _ => (None, value),
+                    };
+                    said.ranges[at] = Range { asked: 1, low, high };
                 }
                 _ => {}
             }
@@ -363,8 +392,22 @@ fn mirrored(op: &BinaryOperator) -> BinaryOperator {
     }
 }
 
+/// The range of the only key column in which all alternatives lie.
+fn hull(all: &[Alternative]) -> (Option<ScalarValue>, Option<ScalarValue>) {
+    let outermost = |bound: fn(&Range) -> &Option<ScalarValue>, wanted: Ordering| {
+        let mut bounds = all.iter().map(|a| a.keys[0].as_ref().or(bound(&a.ranges[0]).as_ref()));
+        let first = bounds.next()??;
+        let outer = |outer, bound: Option<_>| {
+            let bound: &ScalarValue = bound?;
+            Some(if bound.partial_cmp(outer)? == wanted { bound } else { outer })
+        };
+        bounds.try_fold(first, outer).cloned()
+    };
+    (outermost(|range| &range.low, Ordering::Less), outermost(|range| &range.high, Ordering::Greater))
+}
+
 fn both(left: &Alternative, right: &Alternative) -> Alternative {
     let keys = left.keys.iter().zip(&right.keys).map(|(l, r)| l.clone().or_else(|| r.clone()));
-    let ranges = left.ranges.iter().zip(&right.ranges).map(|(l, r)| l + r);
+    let ranges = left.ranges.iter().zip(&right.ranges).map(|(l, r)| l.and(r));
     Alternative { keys: keys.collect(), ranges: ranges.collect(), windows: left.windows.and(right.windows) }
 }

@@ -1,12 +1,13 @@
 //! Errors as ksqlDB's API writes them.
 
-use crate::error::Error;
+use crate::error::{Error, TOO_MANY_REQUESTS};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Json, Response};
 use serde_json::{Value, json};
 
-/// The body of an error; `statement` is the text it belongs to.
+/// The body of an error; `statement` is the text it belongs to. Nothing is wrong with a text that comes too often.
 pub(super) fn body(error: &Error, statement: Option<&str>) -> Value {
+    let statement = statement.filter(|_| error.code() != TOO_MANY_REQUESTS);
     let mut message = error.to_string();
     if let Some(hint) = error.hint() {
         message = format!("{message}\n{hint}");

@@ -147,8 +147,14 @@ struct Sender(mpsc::Sender<Bytes>);
 impl Sender {
     /// False = nobody listens any more.
     fn send(&self, frame: &Frame) -> bool {
-        let bytes = frame.encode().or_else(|e| Frame::Failed(e).encode());
-        bytes.is_ok_and(|bytes| self.0.blocking_send(Bytes::from(bytes)).is_ok())
+        self.sized(frame).is_some()
+    }
+
+    /// The same, and how many bytes it took.
+    fn sized(&self, frame: &Frame) -> Option<usize> {
+        let bytes = frame.encode().or_else(|e| Frame::Failed(e).encode()).ok()?;
+        let size = bytes.len();
+        self.0.blocking_send(Bytes::from(bytes)).ok().map(|()| size)
     }
 
     /// The guest has gone.
@@ -234,8 +240,9 @@ fn pump(house: &House, mut stream: Box<dyn RowStream>, sender: &Sender) -> Resul
             RowEvent::Rows { columns, tombstones } => {
                 let settled: Vec<_> =
                     columns.iter().zip(stream.columns()).map(|(a, c)| cell::settled(a, &c.ty)).collect();
-                if !sender.send(&Frame::Rows { columns: settled, tombstones }) {
-                    return Ok(());
+                match sender.sized(&Frame::Rows { columns: settled, tombstones }) {
+                    Some(bytes) => stream.sent(bytes),
+                    None => return Ok(()),
                 }
             }
             RowEvent::Idle if sender.is_closed() => return Ok(()),

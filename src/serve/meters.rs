@@ -30,6 +30,7 @@ pub const METRICS: &[(&str, &str, &str)] = &[
     ("tidegate_query_lag_records", "gauge", "Records that a query has not committed yet, over all of its inputs."),
     ("tidegate_push_queries", "gauge", "Push queries that are being read."),
     ("tidegate_push_queries_dropped_total", "counter", "Result sets ended because their reader did not read."),
+    ("tidegate_pull_queries_refused_total", "counter", "Queries without EMIT refused, by limit."),
     ("tidegate_connections", "gauge", "Open connections."),
     ("tidegate_connections_refused_total", "counter", "Connections closed because there were too many."),
     ("tidegate_http_requests_total", "counter", "Requests by route and status."),
@@ -107,6 +108,10 @@ fn text(app: &App) -> Result<String> {
     queries(app, &mut page)?;
     let now = |count: &AtomicU64| count.load(Ordering::Relaxed);
     page.single("tidegate_push_queries_dropped_total", now(&app.meters.dropped));
+    page.metric("tidegate_pull_queries_refused_total");
+    for (limit, count) in app.engine.refused_pulls() {
+        page.sample("tidegate_pull_queries_refused_total", &[("limit", limit)], count);
+    }
     page.single("tidegate_connections", now(&app.meters.connections));
     page.single("tidegate_connections_refused_total", now(&app.meters.refused));
     page.metric("tidegate_http_requests_total");

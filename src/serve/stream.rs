@@ -108,6 +108,7 @@ fn frames(mut rows: Box<dyn RowStream>, shape: Shape) -> Result<Vec<Bytes>> {
     }
     shape.end(None, &mut frame);
     put(&mut frame);
+    rows.sent(frames.iter().map(Bytes::len).sum());
     Ok(frames)
 }
 
@@ -245,17 +246,18 @@ impl Pump<'_> {
         self.closed.load(Ordering::Acquire)
     }
 
-    fn send(&self, frame: &mut Vec<u8>) -> Result<(), Gone> {
-        match frame.is_empty() {
-            true => Ok(()),
-            false => self.outbox.send(Bytes::from(std::mem::take(frame)), &|| self.stopping() || self.is_closed()),
+    fn send(&self, rows: &dyn RowStream, frame: &mut Vec<u8>) -> Result<(), Gone> {
+        if frame.is_empty() {
+            return Ok(());
         }
+        rows.sent(frame.len());
+        self.outbox.send(Bytes::from(std::mem::take(frame)), &|| self.stopping() || self.is_closed())
     }
 
     fn rows(&self, rows: &mut dyn RowStream) -> Result<Ended, Gone> {
         let mut frame = Vec::new();
         self.shape.header(rows, &mut frame);
-        self.send(&mut frame)?;
+        self.send(&*rows, &mut frame)?;
         let (mut ended, mut message, mut formats) = (Ended::Done, None, Formats::default());
         loop {
             if self.stopping() {
@@ -269,13 +271,13 @@ impl Pump<'_> {
                 Ok(RowEvent::Rows { columns, tombstones }) => {
                     if self.shape == Shape::Text {
                         formats.update(&rows.notice().unwrap_or_default(), &mut frame);
-                        self.send(&mut frame)?;
+                        self.send(&*rows, &mut frame)?;
                     }
                     let columns: Vec<_> =
                         columns.iter().zip(rows.columns()).map(|(a, c)| cell::settled(a, &c.ty)).collect();
                     for row in 0..columns.first().map_or(0, |c| c.len()) {
                         self.shape.row(&columns, row, tombstones.get(row).is_some_and(|t| *t), &mut frame);
-                        self.send(&mut frame)?;
+                        self.send(&*rows, &mut frame)?;
                     }
                 }
                 Ok(RowEvent::Idle) if self.outbox.is_left() => return Ok(Ended::Gone),
@@ -292,7 +294,7 @@ impl Pump<'_> {
             }
         }
         self.shape.end(message.as_deref(), &mut frame);
-        self.send(&mut frame)?;
+        self.send(&*rows, &mut frame)?;
         Ok(ended)
     }
 }

@@ -37,8 +37,8 @@ pub(crate) struct Rejected(pub(crate) Error, pub(crate) Option<usize>);
 
 /// Partitions of a topic whose number a case leaves open: the Java driver has a single one.
 const PARTITIONS_OPEN: u32 = 1;
-/// The same for cases that were made for a real broker.
-const PARTITIONS_REST: u32 = 4;
+/// The same for cases that were made for a real broker, or that say the number of other topics.
+const PARTITIONS_USUAL: u32 = 4;
 
 /// The simulated log draws its faults, of which none are switched on here, from a seed.
 const SEED: u64 = 1;
@@ -88,6 +88,10 @@ impl<'a> Runner<'a> {
         let layer = Layer::over(below.clone(), "");
         let mut config = Config::new(LogConfig::Temporary);
         config.properties.insert("cache.max.bytes.buffering".to_owned(), "0".to_owned());
+        if case.is_rest() {
+            // As the server is set that these cases were made for.
+            config.properties.insert("ksql.query.push.v2.enabled".to_owned(), "true".to_owned());
+        }
         let engine = Engine::over(layer.clone(), config, clock, Drive::ByHand)?;
         let mut session = Session::with_properties(case.properties())?;
         if strict {
@@ -160,7 +164,8 @@ impl<'a> Runner<'a> {
 
     /// Listed topics, topics of CREATE with columns, topics of records; a query makes its own unless it is listed.
     fn create_topics(&self) -> Result<()> {
-        let open = if self.case.is_rest() { PARTITIONS_REST } else { PARTITIONS_OPEN };
+        let usual = self.case.is_rest() || self.case.names_partitions();
+        let open = if usual { PARTITIONS_USUAL } else { PARTITIONS_OPEN };
         let mut wanted: Vec<(String, u32)> = Vec::new();
         let mut want = |name: &str, partitions: u32| {
             if !wanted.iter().any(|(n, _)| n == name) {

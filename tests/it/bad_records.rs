@@ -24,7 +24,7 @@ const CASES: &[Case] = &[
         records: &[
             (Some(b"k"), Some(b"{\"A\":1}"), None),
             (Some(b"k"), Some(b"{\"A\":1"), Some("the payload is not valid JSON at byte 6")),
-            (Some(b"k"), Some(b"{\"A\":{}}"), Some("the value at byte 5 does not fit column `A`")),
+            (Some(b"k"), Some(b"{\"A\":{}}"), Some("column `A`: the object at byte 5 is no INTEGER")),
             (Some(b"k"), Some(b"{\"B\":\"\xff\"}"), Some("the payload is not valid JSON at byte")),
             (Some(b"k"), Some(b""), Some("the payload is not valid JSON at byte 0")),
             (Some(b"k"), Some(b"[1]"), Some("the payload is not valid JSON at byte 0")),
@@ -34,25 +34,25 @@ const CASES: &[Case] = &[
         create: "(k INT KEY, a INT) WITH (KAFKA_TOPIC='in', PARTITIONS=2, KEY_FORMAT='JSON', VALUE_FORMAT='KAFKA')",
         records: &[
             (Some(b"7"), Some(&[0, 0, 0, 1]), None),
-            (Some(b"true"), Some(&[0, 0, 0, 1]), Some("the value at byte 0 does not fit column `K`")),
-            (Some(b"7"), Some(&[0, 0, 1]), Some("INTEGER takes 4 bytes, the payload has 3")),
+            (Some(b"true"), Some(&[0, 0, 0, 1]), Some("column `K`: the boolean at byte 0 is no INTEGER")),
+            (Some(b"7"), Some(&[0, 0, 1]), Some("column `A`: INTEGER takes 4 bytes, the payload has 3")),
         ],
     },
     Case {
         create: "(k BIGINT KEY, a DOUBLE) WITH (KAFKA_TOPIC='in', PARTITIONS=2, KEY_FORMAT='KAFKA', VALUE_FORMAT='KAFKA')",
         records: &[
             (Some(&[0; 8]), Some(&[0; 8]), None),
-            (Some(&[0; 7]), Some(&[0; 8]), Some("BIGINT takes 8 bytes, the payload has 7")),
-            (Some(&[0; 8]), Some(&[0; 9]), Some("DOUBLE takes 8 bytes, the payload has 9")),
+            (Some(&[0; 7]), Some(&[0; 8]), Some("column `K`: BIGINT takes 8 bytes, the payload has 7")),
+            (Some(&[0; 8]), Some(&[0; 9]), Some("column `A`: DOUBLE takes 8 bytes, the payload has 9")),
         ],
     },
     Case {
         create: "(k INT KEY, a INT, b DATE) WITH (KAFKA_TOPIC='in', PARTITIONS=2, KEY_FORMAT='DELIMITED', VALUE_FORMAT='DELIMITED')",
         records: &[
             (Some(b"5"), Some(b"1,2"), None),
-            (Some(b"x"), Some(b"1,2"), Some("a field does not fit column `K`")),
+            (Some(b"x"), Some(b"1,2"), Some("column `K`: field 1 is no INTEGER")),
             (Some(b"5"), Some(b"1"), Some("Unexpected field count, csvFields:1 schemaFields:2")),
-            (Some(b"5"), Some(b"1,tomorrow"), Some("a field does not fit column `B`")),
+            (Some(b"5"), Some(b"1,tomorrow"), Some("column `B`: field 2 is no DATE")),
             (Some(b"5"), Some(b"\"1,2"), Some("the payload is no line of values")),
             (Some(b"5"), Some(b"1,2\n\"3"), Some("a line of the payload is no line of values")),
             (Some(b"5"), Some(b""), Some("the payload is no line of values")),
@@ -63,10 +63,10 @@ const CASES: &[Case] = &[
                  (KAFKA_TOPIC='in', PARTITIONS=2, KEY_FORMAT='PROTOBUF_NOSR', VALUE_FORMAT='PROTOBUF_NOSR')",
         records: &[
             (Some(b"\x0a\x01k"), Some(b"\x0a\x01x"), None),
-            (Some(b"\x0a\x01\xff"), Some(b""), Some("a field does not fit column `K`")),
+            (Some(b"\x0a\x01\xff"), Some(b""), Some("column `K`: the field is no STRING")),
             (Some(b"\x0a\x01k"), Some(b"\x0a\x05x"), Some("the payload is no Protobuf message")),
-            (Some(b"\x0a\x01k"), Some(b"\x12\x02\x08\x19"), Some("a field does not fit column `B`")),
-            (Some(b"\x0a\x01k"), Some(b"\x1a\x00"), Some("a field does not fit column `C`")),
+            (Some(b"\x0a\x01k"), Some(b"\x12\x02\x08\x19"), Some("column `B`: the field is no TIME")),
+            (Some(b"\x0a\x01k"), Some(b"\x1a\x00"), Some("column `C`: the field is no DATE")),
         ],
     },
 ];

@@ -1,6 +1,7 @@
 //! The engine as a whole on the simulated log: statements in, records out, and the same after a restart.
 
 use crate::batches::Dice;
+use crate::rows::collect;
 use std::sync::Arc;
 use std::time::Duration;
 use tidegate::config::{Config, LogConfig};
@@ -253,4 +254,32 @@ fn a_replay_gives_the_catalogue_that_statements_made() {
     engine.close();
     drop(engine);
     assert_eq!(seen(&world.engine()), before);
+}
+
+#[test]
+fn push_queries_that_ksqldb_scales_tell_rows_with_a_key_only() {
+    let world = World::new();
+    let engine = world.engine();
+    let stream = "CREATE STREAM s (k STRING KEY, n INT) WITH (KAFKA_TOPIC='s', VALUE_FORMAT='JSON', PARTITIONS=1);";
+    run(&engine, &format!("{stream} CREATE STREAM copy AS SELECT * FROM s;"));
+    let told = |v2: &str, reset: &str, sql: &str| {
+        let mut session = Session::default();
+        session.set("ksql.query.push.v2.enabled", v2).unwrap();
+        session.set("auto.offset.reset", reset).unwrap();
+        let Some(Answer::Rows(rows)) = engine.run(sql, &mut session).unwrap().pop() else { panic!("{sql}") };
+        let mut set = RecordSet::default();
+        for (key, value) in
+            [(None, "{\"N\":1}"), (Some("a"), "{\"N\":2}"), (None, "{\"N\":3}"), (Some("b"), "{\"N\":4}")]
+        {
+            set.push(0, 5, key.map(str::as_bytes), Some(value.as_bytes()));
+        }
+        world.log.append("s", &set).unwrap();
+        engine.drive().unwrap();
+        collect(rows).unwrap().rows
+    };
+    assert_eq!(told("true", "latest", "SELECT n FROM copy EMIT CHANGES LIMIT 2;"), ["2", "4"]);
+    assert_eq!(told("false", "latest", "SELECT n FROM copy EMIT CHANGES LIMIT 2;"), ["1", "2"]);
+    // No query writes this one, and the other reads what was there before.
+    assert_eq!(told("true", "latest", "SELECT n FROM s EMIT CHANGES LIMIT 2;"), ["1", "2"]);
+    assert_eq!(told("true", "earliest", "SELECT n FROM copy EMIT CHANGES LIMIT 2;"), ["1", "2"]);
 }

@@ -4,6 +4,7 @@
 mod api;
 mod front;
 mod hostile;
+mod limits;
 mod lookups;
 mod readers;
 

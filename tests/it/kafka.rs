@@ -10,6 +10,7 @@ mod contract;
 mod crash;
 mod faults;
 mod proxy;
+mod reading;
 mod records;
 mod secure;
 mod sessions;

@@ -1,5 +1,6 @@
 //! The store beside a map: random commits, windows that leave, snapshots that are read late.
 
+use super::range::KeyRange;
 use super::shape::Shape;
 use super::snapshot::Snapshot;
 use super::store::Store;
@@ -24,7 +25,7 @@ fn scanned(mut snapshot: Snapshot) -> Model {
     let mut all = Model::new();
     let mut more = true;
     while more {
-        more = snapshot.next(300, &WindowBounds::ALL, &mut |found| {
+        more = snapshot.next(300, &KeyRange::ALL, &WindowBounds::ALL, &mut |found| {
             let known = all.insert(found.key.to_vec(), (found.value.to_vec(), found.timestamp));
             assert!(known.is_none(), "a row is scanned once");
         });

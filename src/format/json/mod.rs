@@ -7,6 +7,7 @@
 //! object  members to columns: fast, and by the rule in full
 //! value   one value to one column, with coercions
 //! encode  columns to text
+//! fault   why a record is bad, in words
 //! ```
 //!
 //! Reading: the top level is an object (or a bare value, if the column stands unwrapped); `null` is a null row; what
@@ -16,6 +17,7 @@
 
 pub(super) mod encode;
 mod escape;
+mod fault;
 mod gaps;
 mod object;
 mod scan;
@@ -23,7 +25,7 @@ mod value;
 
 use super::Bad;
 use super::cells::Cells;
-use crate::types::Column;
+use crate::types::{Column, SqlType};
 use arrow::array::ArrayRef;
 use object::Object;
 use scan::{Fault, blank, literal, syntax};
@@ -35,6 +37,8 @@ pub(super) struct Reader {
     root: Root,
     /// One for each declared column, read or not.
     cells: Vec<Cells>,
+    /// What the payload's value should be, for messages.
+    ty: SqlType,
 }
 
 #[derive(Debug)]
@@ -47,11 +51,16 @@ impl Reader {
     /// `columns` with whether each is read. An unwrapped reader has one column.
     pub(super) fn new(columns: &[(&Column, bool)], unwrapped: bool) -> Reader {
         let cells = columns.iter().map(|(column, keep)| Cells::new(&column.ty, *keep)).collect();
-        let root = match columns {
-            [(column, _)] if unwrapped => Root::Bare { name: column.name.clone(), shape: Shape::new(&column.ty) },
-            _ => Root::Object(Object::new(columns.iter().map(|(c, _)| (c.name.as_str(), &c.ty)))),
+        let (root, ty) = match columns {
+            [(column, _)] if unwrapped => {
+                (Root::Bare { name: column.name.clone(), shape: Shape::new(&column.ty) }, column.ty.clone())
+            }
+            _ => {
+                let fields: Vec<_> = columns.iter().map(|(c, _)| (c.name.clone(), c.ty.clone())).collect();
+                (Root::Object(Object::new(fields.iter().map(|(n, t)| (n.as_str(), t)))), SqlType::Struct(fields))
+            }
         };
-        Reader { root, cells }
+        Reader { root, cells, ty }
     }
 
     /// Appends row number `rows`; answers whether there is a value (`null` is none, and appends nothing).
@@ -77,7 +86,7 @@ impl Reader {
             return Ok(false);
         }
         if fault_is_final(fault) {
-            return Err(self.bad(fault));
+            return Err(self.bad(fault, d));
         }
         let result = match &mut self.root {
             Root::Object(_) if d.get(start) != Some(&b'{') => Err(fault),
@@ -88,7 +97,7 @@ impl Reader {
             Ok(_) => Ok(true),
             Err(fault) => {
                 self.truncate(rows);
-                Err(self.bad(fault))
+                Err(self.bad(fault, d))
             }
         }
     }
@@ -106,18 +115,12 @@ impl Reader {
         self.cells[column].finish()
     }
 
-    fn bad(&self, fault: Fault) -> Bad {
-        let name = match &self.root {
-            Root::Object(object) => object.name(object.last),
-            Root::Bare { name, .. } => name,
+    fn bad(&self, fault: Fault, d: &[u8]) -> Bad {
+        let bare = match &self.root {
+            Root::Object(_) => None,
+            Root::Bare { name, .. } => Some(name.as_str()),
         };
-        Bad {
-            reason: match fault {
-                Fault::Syntax(at) => format!("the payload is not valid JSON at byte {at}"),
-                Fault::Type(at) => format!("the value at byte {at} does not fit column `{name}`"),
-                Fault::Twice => "a member came twice".to_owned(),
-            },
-        }
+        fault::bad(fault, d, &self.ty, bare)
     }
 }
 

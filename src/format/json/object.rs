@@ -19,8 +19,6 @@ pub(super) struct Object {
     gaps: Gaps,
     /// A member could feed two columns (`id` and `ID`), so that only the rule in full is right.
     overlapping: bool,
-    /// The field that [`Object::exact`] read last, for messages.
-    pub(super) last: usize,
 }
 
 #[derive(Debug)]
@@ -59,7 +57,7 @@ impl Object {
             let upper = f.name.to_uppercase();
             upper != f.name && names.contains(upper.as_str())
         });
-        Object { fields, gaps: Gaps::new(), overlapping, last: 0 }
+        Object { fields, gaps: Gaps::new(), overlapping }
     }
 
     /// Reads the object that begins at `start` (blanks may stand before it). On `Err` the columns hold pieces of it.
@@ -109,18 +107,13 @@ impl Object {
         let (members, end) = members(d, start)?;
         let by_name: HashMap<&str, usize> = members.iter().map(|(name, at)| (name.as_str(), *at)).collect();
         let by_upper: HashMap<String, usize> = members.iter().map(|(name, at)| (name.to_uppercase(), *at)).collect();
-        for (c, (field, cells)) in self.fields.iter_mut().zip(cells).enumerate() {
-            self.last = c;
+        for (field, cells) in self.fields.iter_mut().zip(cells) {
             match by_name.get(field.name.as_str()).or_else(|| by_upper.get(&field.name)) {
                 Some(&at) => value::read::<true>(&mut field.shape, cells, d, at).map(drop)?,
                 None => cells.push_null(),
             }
         }
         Ok(end)
-    }
-
-    pub(super) fn name(&self, field: usize) -> &str {
-        &self.fields[field].name
     }
 }
 

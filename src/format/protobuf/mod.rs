@@ -40,7 +40,8 @@ const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799
 /// Reads payloads into columns.
 #[derive(Debug)]
 pub(super) struct Reader {
-    names: Vec<String>,
+    /// Names and types, for messages.
+    columns: Vec<(String, SqlType)>,
     cells: Vec<Cells>,
     /// The payload is the one column's own message.
     own_message: bool,
@@ -50,8 +51,8 @@ impl Reader {
     /// `columns` with whether each is read; `alone`: the one column stands without a row around it.
     pub(super) fn new(columns: &[(&Column, bool)], alone: bool) -> Reader {
         let cells = columns.iter().map(|(c, keep)| Cells::new(&c.ty, *keep)).collect();
-        let names = columns.iter().map(|(c, _)| c.name.clone()).collect();
-        Reader { names, cells, own_message: alone && columns.iter().all(|(c, _)| has_own_message(&c.ty)) }
+        let named = columns.iter().map(|(c, _)| (c.name.clone(), c.ty.clone())).collect();
+        Reader { columns: named, cells, own_message: alone && columns.iter().all(|(c, _)| has_own_message(&c.ty)) }
     }
 
     /// Appends row number `rows`. On `Err` nothing is appended.
@@ -64,7 +65,10 @@ impl Reader {
             self.truncate(rows);
             let reason = match fault {
                 Fault::Message => "the payload is no Protobuf message".to_owned(),
-                Fault::Field(column) => format!("a field does not fit column `{}`", self.names[column]),
+                Fault::Field(column) => {
+                    let (name, ty) = &self.columns[column];
+                    format!("column `{name}`: the field is no {ty}")
+                }
             };
             Bad { reason }
         })

@@ -60,7 +60,7 @@ impl Reader<'_> {
                     formats::list(key)
                 )));
             }
-            let ranges: usize = said.ranges.iter().sum();
+            let ranges: usize = said.ranges.iter().map(|range| range.asked).sum();
             if ranges == 0 {
                 continue;
             }

@@ -310,7 +310,8 @@ fn kafka_takes_exact_lengths() {
         decoder.push(Some(&bytes)).unwrap();
         if ty != SqlType::Bytes {
             let bad = decoder.push(Some(&bytes[1..])).unwrap_err();
-            assert_eq!(bad.reason, format!("{ty} takes {} bytes, the payload has {}", bytes.len(), bytes.len() - 1));
+            let (takes, has) = (bytes.len(), bytes.len() - 1);
+            assert_eq!(bad.reason, format!("column `K`: {ty} takes {takes} bytes, the payload has {has}"));
         }
         let batch = decoder.finish();
         let mut encoder = Encoder::new(Format::Kafka, &columns, false).unwrap();
@@ -357,7 +358,7 @@ fn unread_columns_are_checked_and_outputs_follow_the_wanted_order() {
     let mut decoder = Decoder::new(Format::Json, &columns, &[5, 0, 5], false).unwrap();
     decoder.push(Some(br#"{"auction":1,"channel":[1,2],"dateTime":2}"#)).unwrap();
     let bad = decoder.push(Some(br#"{"auction":3,"price":"x","dateTime":4}"#)).unwrap_err();
-    assert_eq!(bad.reason, "the value at byte 21 does not fit column `PRICE`");
+    assert_eq!(bad.reason, "column `PRICE`: the text at byte 21 is no BIGINT");
     let bad = decoder.push(Some(b"{\"auction\":3,\"url\":\"\x01\"}")).unwrap_err();
     assert_eq!(bad.reason, "the payload is not valid JSON at byte 20");
     decoder.push(Some(br#"{"dateTime":6,"auction":5}"#)).unwrap();
