@@ -103,9 +103,11 @@ impl Config {
     }
 
     /// Time between commits: a commit to the embedded log costs a tenth of a millisecond, one to Kafka several. For Kafka it is
-    /// what Kafka Streams takes under exactly-once: rows are visible within 300 ms, 99 of 100.
-    pub fn commit_interval(&self) -> Duration {
+    /// what Kafka Streams takes under exactly-once: rows are visible within 300 ms, 99 of 100. Where rows do not wait for it,
+    /// it is rather them who should not wait while a commit is made: with 5 s that is less than one in a hundred.
+    pub fn commit_interval(&self, at_least_once: bool) -> Duration {
         match self.log {
+            LogConfig::Kafka { .. } if at_least_once => Duration::from_secs(5),
             LogConfig::Kafka { .. } => Duration::from_millis(100),
             LogConfig::Embedded(_) | LogConfig::Temporary => Duration::from_millis(20),
         }
@@ -166,7 +168,7 @@ pub const PROPERTIES: &[Property] = &[
     },
     Property {
         name: "commit.interval.ms",
-        help: "longest time between two commits of a query: 100 on Kafka, 20 on the embedded log",
+        help: "longest time between two commits of a query: 100 on Kafka (5000 under at_least_once), 20 on the embedded log",
         check: is_number,
     },
     Property {

@@ -97,7 +97,7 @@ impl Bench<'_> {
             mode: Mode::Last,
             start: Start::Earliest,
             begin: None,
-            commit_interval: self.engine.config().commit_interval(),
+            commit_interval: self.engine.config().commit_interval(false),
             emit_interval: EMIT,
         };
         let progress = Arc::new(Progress::default());

@@ -201,6 +201,8 @@ impl Engine {
             }
             _ => None,
         };
+        let guarantee = guarantee(properties);
+        let usual = self.inner.config.commit_interval(guarantee == Guarantee::AtLeastOnce);
         ExecutionSpec {
             view,
             start: start(properties),
@@ -209,9 +211,9 @@ impl Engine {
             group,
             mode: mode(properties),
             begin: None,
-            commit_interval: millis("commit.interval.ms").unwrap_or(self.inner.config.commit_interval()),
+            commit_interval: millis("commit.interval.ms").unwrap_or(usual),
             emit_interval: millis("emit.interval.ms").unwrap_or(EMIT_INTERVAL),
-            guarantee: guarantee(properties),
+            guarantee,
             late_topic: None,
             scratch: self.inner.scratch.clone(),
             watch: self.inner.watch.clone(),
