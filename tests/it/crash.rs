@@ -308,25 +308,41 @@ fn check(log: &dyn Log, load: &Load) {
 /// How long the rest may take once nothing kills any more.
 const FINISH_MAX: Duration = Duration::from_secs(60);
 
-/// Is everything in the source committed by every query? Its offsets are committed with what was made of them.
-fn is_finished(engine: &Engine, log: &dyn Log) -> bool {
+/// Is everything in the source committed by the queries of these groups? Offsets are committed with what was made of them.
+fn is_finished(groups: &[String], log: &dyn Log) -> bool {
     let inputs: Vec<_> = (0..PARTITIONS).map(|p| TopicPartition::new("events", p)).collect();
     let ends: Vec<_> = inputs.iter().map(|p| log.watermarks(p).unwrap().high).collect();
-    engine.queries().iter().all(|(_, query)| {
-        let reached = log.committed(query.group(), &inputs).unwrap();
+    groups.iter().all(|group| {
+        let reached = log.committed(group, &inputs).unwrap();
         reached.iter().zip(&ends).all(|(at, end)| at.as_ref().is_some_and(|at| at.offset >= *end))
     })
 }
 
-/// Lets an engine in this process finish what is left.
-pub(crate) fn finish(log: &Arc<dyn Log>, config: Config, clock: SharedClock) {
-    let engine = Engine::over(log.clone(), config, clock.clone(), Drive::Threads).unwrap();
+/// Waits for the queries of these groups, and says how they stand when they take too long.
+fn await_finish(groups: &[String], log: &dyn Log, clock: &SharedClock, stand: &dyn Fn() -> String) {
     let begin = clock.monotonic();
-    while !is_finished(&engine, &**log) {
-        let states: Vec<_> = engine.queries().iter().map(|(id, q)| format!("{id} {:?}", q.state())).collect();
-        assert!(clock.monotonic() < begin + FINISH_MAX, "the queries do not catch up: {states:?}");
+    while !is_finished(groups, log) {
+        assert!(clock.monotonic() < begin + FINISH_MAX, "the queries do not catch up: {}", stand());
         clock.sleep(Duration::from_millis(50));
     }
+}
+
+/// Lets a server finish what is left: a process of its own, which another one may follow.
+pub(crate) fn finish_apart(log: &dyn Log, server: &Server, clock: &SharedClock) {
+    let show = || server.ksql("SHOW QUERIES;").unwrap();
+    let shown: Value = serde_json::from_str(&show()).unwrap();
+    let ids = shown[0]["queries"].as_array().unwrap().iter().map(|query| query["id"].as_str().unwrap());
+    let groups: Vec<_> = ids.map(|id| format!("_confluent-ksql-default_query_{id}")).collect();
+    assert_eq!(groups.len(), 2, "{shown}");
+    await_finish(&groups, log, clock, &show);
+}
+
+/// Lets an engine in this process finish what is left.
+fn finish(log: &Arc<dyn Log>, config: Config, clock: SharedClock) {
+    let engine = Engine::over(log.clone(), config, clock.clone(), Drive::Threads).unwrap();
+    let groups: Vec<_> = engine.queries().iter().map(|(_, query)| query.group().to_owned()).collect();
+    let states = || engine.queries().iter().map(|(id, q)| format!("{id} {:?} ", q.state())).collect();
+    await_finish(&groups, &**log, &clock, &states);
     engine.close();
 }
 

@@ -110,9 +110,10 @@ impl Torment {
             }
         }
         let bootstrap = self.broker.bootstrap.clone();
-        let config = Config::new(LogConfig::Kafka { bootstrap: bootstrap.clone(), properties: Default::default() });
-        let log: Arc<dyn Log> = self.log.clone();
-        crash::finish(&log, config, clock);
+        let place = ["--bootstrap-servers".to_owned(), bootstrap.clone()];
+        let server = Server::start_with(&place, None, &clock, &self.broker.file("server.log"));
+        crash::finish_apart(&*self.log, &server, &clock);
+        drop(server);
         say(&format!("{}; {} kills; {} rows", self.proxy.report(), self.kills(), self.load.acknowledged.len()));
         crash::compare(&self.load, &|topic| read_apart(&bootstrap, topic))
     }
