@@ -254,6 +254,12 @@ fn a_query_that_fails_is_told_while_the_prompt_waits() {
     terminal.shows("tidegate> ");
     terminal.type_in("CREATE TABLE counts AS SELECT k, COUNT(*) AS n FROM read GROUP BY k;\r");
     terminal.shows("tidegate> ");
+    // It reads by now: a query that only begins is told that there is no topic.
+    terminal.type_in("INSERT INTO read VALUES ('a', 1);\r");
+    terminal.shows("tidegate> ");
+    terminal.type_in("SELECT n * 11 AS m FROM counts EMIT CHANGES LIMIT 1;\r");
+    terminal.shows("| 11");
+    terminal.shows("Limit Reached");
     terminal.type_in("DROP STREAM unread DELETE TOPIC;\r");
     terminal.shows("note: query CTAS_COUNTS_");
     terminal.shows("has failed: topic shared was deleted");
