@@ -101,6 +101,13 @@ impl Terminal {
         Some(Terminal { child, seen: String::new(), more })
     }
 
+    /// A prompt on a log in memory, without colours, that waits for its first statement.
+    fn prompt(test: &str) -> Option<Terminal> {
+        let mut terminal = Terminal::open(test, &format!("{TIDEGATE} --temp"), &[("NO_COLOR", "1")])?;
+        terminal.shows("tidegate> ");
+        Some(terminal)
+    }
+
     fn type_in(&mut self, keys: &str) {
         let keyboard = self.child.stdin.as_mut().unwrap();
         keyboard.write_all(keys.as_bytes()).unwrap();
@@ -171,9 +178,7 @@ fn assert_stops_at_once(terminal: &mut Terminal, sql: &str, running: &str, stopp
 
 #[test]
 fn ctrl_c_at_the_prompt_stops_the_query_and_not_the_prompt() {
-    let command = format!("{TIDEGATE} --temp");
-    let Some(mut terminal) = Terminal::open("ctrl_c_at_the_prompt", &command, &[("NO_COLOR", "1")]) else { return };
-    terminal.shows("tidegate> ");
+    let Some(mut terminal) = Terminal::prompt("ctrl_c_at_the_prompt") else { return };
     terminal.type_in(&format!("{FILLED}\r"));
     terminal.shows("Stream created");
     terminal.shows("tidegate> ");
@@ -243,11 +248,7 @@ fn what_is_taller_than_the_terminal_goes_through_the_pager() {
 
 #[test]
 fn a_query_that_fails_is_told_while_the_prompt_waits() {
-    let command = format!("{TIDEGATE} --temp");
-    let Some(mut terminal) = Terminal::open("a_query_that_fails_is_told", &command, &[("NO_COLOR", "1")]) else {
-        return;
-    };
-    terminal.shows("tidegate> ");
+    let Some(mut terminal) = Terminal::prompt("a_query_that_fails_is_told") else { return };
     // Nobody reads `unread`, so it may go, and its topic with it.
     let same = "(k STRING KEY, n INT) WITH (KAFKA_TOPIC='shared', VALUE_FORMAT='JSON', PARTITIONS=1);";
     terminal.type_in(&format!("CREATE STREAM unread {same} CREATE STREAM read {same}\r"));
@@ -272,11 +273,7 @@ fn a_query_that_fails_is_told_while_the_prompt_waits() {
 
 #[test]
 fn statements_that_are_pasted_or_typed_ahead_are_all_carried_out() {
-    let command = format!("{TIDEGATE} --temp");
-    let Some(mut terminal) = Terminal::open("statements_that_are_pasted", &command, &[("NO_COLOR", "1")]) else {
-        return;
-    };
-    terminal.shows("tidegate> ");
+    let Some(mut terminal) = Terminal::prompt("statements_that_are_pasted") else { return };
     let some: String = (0..20).map(|n| format!("DEFINE a{n} = '{n}';\r")).collect();
     terminal.type_in(&format!("{some}hlep\rSHOW VARIABLES;\r"));
     terminal.shows("there is no hlep: did you mean help?");

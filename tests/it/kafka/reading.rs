@@ -2,36 +2,9 @@
 //! one saves anything, because the times of a partition need not be in order.
 
 use super::*;
-use tidegate::engine::outcome::{RowEvent, Scanned};
-use tidegate::engine::{Answer, cell};
+use crate::batch_reading::{answer, time};
 
 const RECORDS: i64 = 3_000;
-
-/// Times rise, but not one by one.
-fn time(record: i64) -> i64 {
-    1_000_000 + record * 10 + record * 7_919 % 400
-}
-
-fn answer(engine: &Engine, sql: &str) -> (Vec<String>, Scanned) {
-    let mut session = Statements::default();
-    let Some(Answer::Rows(mut rows)) = engine.run(sql, &mut session).unwrap_or_else(|e| panic!("{sql}: {e:?}")).pop()
-    else {
-        panic!("{sql}: no rows")
-    };
-    let mut lines = Vec::new();
-    loop {
-        match rows.next(Duration::from_secs(1)).unwrap_or_else(|e| panic!("{sql}: {e}")) {
-            RowEvent::Rows { columns, .. } => {
-                for row in 0..columns[0].len() {
-                    let cells = columns.iter().map(|c| cell::display(c.as_ref(), row).unwrap());
-                    lines.push(cells.collect::<Vec<_>>().join(" | "));
-                }
-            }
-            RowEvent::Idle => {}
-            RowEvent::Done(_) => return (lines, rows.scanned().unwrap()),
-        }
-    }
-}
 
 #[test]
 fn bounds_on_records_reach_the_topic() {
