@@ -21,6 +21,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
+/// How often a process tries to take its place on Kafka: a request that got lost is no reason not to start. One try takes
+/// half a minute at most.
+const OWN_TRIES: u32 = 3;
+
 impl Engine {
     /// Opens the log that the configuration names and starts all queries.
     pub fn open(config: Config, clock: SharedClock) -> Result<Engine> {
@@ -113,11 +117,21 @@ impl Engine {
 fn own(log: &dyn Log, config: &Config) -> Result<Option<Box<dyn Session>>> {
     let LogConfig::Kafka { .. } = config.log else { return Ok(None) };
     let group = format!("_confluent-ksql-{}_engine", config.service_id);
-    let session = log.session(&SessionSpec { group, slot: "0".to_owned(), tasks: 1 });
-    session.map(Some).map_err(|e| match e.kind() {
-        Kind::Busy => e.with_hint("stop it, or give this one a service id of its own with --service-id"),
-        _ => e,
-    })
+    let spec = SessionSpec { group, slot: "0".to_owned(), tasks: 1 };
+    let mut tries = 1;
+    loop {
+        match log.session(&spec) {
+            Ok(session) => return Ok(Some(session)),
+            Err(e) if e.kind() == Kind::Io && tries < OWN_TRIES => {
+                tracing::warn!(error = %e, "could not take this service over: trying again");
+                tries += 1;
+            }
+            Err(e) if e.kind() == Kind::Busy => {
+                return Err(e.with_hint("stop it, or give this one a service id of its own with --service-id"));
+            }
+            Err(e) => return Err(e),
+        }
+    }
 }
 
 /// What the commands add up to.

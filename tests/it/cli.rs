@@ -161,6 +161,14 @@ fn rows_that_keep_coming_are_shown_as_they_come() {
 
 #[test]
 fn an_interrupt_stops_a_live_answer_at_once_and_counts_its_rows() {
+    // In the middle of several: other tests run as well.
+    let mut all: Vec<Duration> = (0..9).map(|_| interrupted_after()).collect();
+    all.sort_unstable();
+    assert!(all[all.len() / 2] < Duration::from_millis(100), "{all:?}");
+}
+
+/// Time from an interrupt to the end of a live answer of two rows.
+fn interrupted_after() -> Duration {
     let interrupt = Interrupt::default();
     let other = interrupt.clone();
     let clock = SystemClock::shared();
@@ -175,9 +183,9 @@ fn an_interrupt_stops_a_live_answer_at_once_and_counts_its_rows() {
     let mut screen = Screen { out: &mut out, format: Format::Table, width: None, progress: None, pager: None };
     let shown = screen.show(told(vec![rows(&["a", "b"], &[Some(1), Some(2)])]), &|| interrupt.asked()).unwrap();
     let took = clock.monotonic() - thread.join().unwrap();
-    assert!(took < Duration::from_millis(100), "{took:?}");
     assert_eq!(shown, Shown { rows: 2, interrupted: true, notes: Vec::new(), scanned: None });
     assert!(String::from_utf8(out).unwrap().contains("(2 rows, stopped)\n"));
+    took
 }
 
 fn value(array: ArrayRef, ty: SqlType) -> (Option<String>, String) {

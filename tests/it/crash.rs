@@ -38,7 +38,7 @@ pub(crate) const PARTITIONS: i32 = 4;
 /// Size of the windows.
 const WINDOW_MS: i64 = 1_000;
 /// How long the process may take until it answers.
-const START_MAX: Duration = Duration::from_secs(60);
+const START_MAX: Duration = Duration::from_secs(120);
 
 pub(crate) const STATEMENTS: &str = "
 CREATE STREAM events (id BIGINT KEY, team STRING, n INT) WITH (KAFKA_TOPIC='events', VALUE_FORMAT='JSON', PARTITIONS=4);

@@ -22,6 +22,7 @@ use tidegate::config::{Config, LogConfig};
 use tidegate::engine::Engine;
 use tidegate::engine::query::State;
 use tidegate::engine::session::Session as Statements;
+use tidegate::error::{Kind, Result};
 use tidegate::log::kafka::{KafkaLog, KafkaSettings};
 use tidegate::log::{
     Assignment, CommittedOffset, Epoch, Header, Isolation, Log, OwnedRecord, RecordSet, SessionSpec, Start, TopicInfo,
@@ -105,29 +106,37 @@ fn epoch(topic: &str, records: RecordSet, offsets: Vec<(TopicPartition, Committe
 
 /// All records of a partition, from the beginning until the reader has passed the end of this moment.
 fn read_all(log: &KafkaLog, topic: &str, partition: i32, isolation: Isolation) -> Vec<OwnedRecord> {
-    let end = log.watermarks(&at(topic, partition)).unwrap();
+    try_read_all(log, topic, partition, isolation).unwrap()
+}
+
+fn try_read_all(log: &KafkaLog, topic: &str, partition: i32, isolation: Isolation) -> Result<Vec<OwnedRecord>> {
+    let end = log.watermarks(&at(topic, partition))?;
     let end = if isolation == Isolation::ReadCommitted { end.stable } else { end.high };
     let assignment = vec![Assignment { topic: topic.into(), partition, start: Start::Earliest }];
-    let mut reader = log.reader(assignment, isolation).unwrap();
+    let mut reader = log.reader(assignment, isolation)?;
     let mut records = Vec::new();
     let deadline = Instant::now() + Duration::from_secs(20);
     while reader.position(0) < end {
         assert!(Instant::now() < deadline, "stuck at {} of {end}: {:?}", reader.position(0), reader.trouble());
-        take(&reader.poll(1000, Duration::from_millis(100)).unwrap(), &mut records);
+        take(&reader.poll(1000, Duration::from_millis(100))?, &mut records);
     }
-    records
+    Ok(records)
 }
 
 /// The same once no transaction is open: a commit's markers reach its partitions shortly after it has returned.
 fn read_settled(log: &KafkaLog, topic: &str, partition: i32) -> Vec<OwnedRecord> {
+    try_read_settled(log, topic, partition).unwrap()
+}
+
+fn try_read_settled(log: &KafkaLog, topic: &str, partition: i32) -> Result<Vec<OwnedRecord>> {
     let deadline = Instant::now() + Duration::from_secs(30);
-    while let marks = log.watermarks(&at(topic, partition)).unwrap()
+    while let marks = log.watermarks(&at(topic, partition))?
         && marks.stable < marks.high
     {
         assert!(Instant::now() < deadline, "{marks:?}");
         std::thread::sleep(Duration::from_millis(10));
     }
-    read_all(log, topic, partition, Isolation::ReadCommitted)
+    try_read_all(log, topic, partition, Isolation::ReadCommitted)
 }
 
 fn take(fetched: &tidegate::log::Fetched, records: &mut Vec<OwnedRecord>) {

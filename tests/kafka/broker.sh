@@ -8,6 +8,7 @@
 #                               their names and -secret for passwords.
 #   broker.sh proxied DIR [PID] the same as start with a second listener that tells clients to come to port PROXY_PORT of
 #                               the environment: DIR/proxied holds the HOST:PORT to which a proxy there has to pass them.
+#   broker.sh join DIR [PID]    the same as start for a second broker of the cluster whose DIR is CLUSTER of the environment
 #   broker.sh stop DIR          stops it; DIR stays
 #   broker.sh port DIR          prints HOST:PORT of the running broker
 #   broker.sh pid DIR           prints the broker's process id
@@ -19,7 +20,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 version=4.3.1
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/tidegate/kafka-$version
-secure=no users=() proxy=
+secure=no users=() proxy= cluster=
 START_SECONDS_MAX=60 # a cold start takes 4 s on a quiet machine
 PORT_TRIES_MAX=5     # another process may take a port between our look and the broker's bind
 
@@ -61,6 +62,11 @@ configure() {
     { a=$(free_port); b=$(free_port "$a"); echo "$a $b $(free_port "$a" "$b")" > "$dir/ports"; }
   read -r broker controller tls < "$dir/ports"
   sed -e "s/@BROKER@/$broker/g; s/@CONTROLLER@/$controller/g; s|@DATA@|$dir/data|g" "$here/server.properties" > "$dir/server.properties"
+  [ -z "$cluster" ] || {
+    local quorum; read -r _ quorum _ < "$cluster/ports"
+    sed -i -e "s|^process.roles=.*|process.roles=broker|; s|^node.id=.*|node.id=2|" \
+      -e "s|^\(controller.quorum.voters=\).*|\11@127.0.0.1:$quorum|; s|^\(listeners=[^,]*\),.*|\1|" "$dir/server.properties"
+  }
   [ "$secure" = no ] || {
     sed -i -e "s|^\(listeners=.*\)|\1,SASL_SSL://127.0.0.1:$tls|; s|^\(advertised.listeners=.*\)|\1,SASL_SSL://localhost:$tls|" \
       -e "s|^\(listener.security.protocol.map=.*\)|\1,SASL_SSL:SASL_SSL|" "$dir/server.properties"
@@ -154,7 +160,7 @@ stop() {
   rm -f "$1/pid"
 }
 
-[ $# -ge 2 ] || fail "usage: broker.sh start DIR [PID] | secure DIR [PID] | proxied DIR [PID] | stop DIR | port DIR | pid DIR | java ARGS..."
+[ $# -ge 2 ] || fail "usage: broker.sh start DIR [PID] | secure DIR [PID] | proxied DIR [PID] | join DIR [PID] | stop DIR | port DIR | pid DIR | java ARGS..."
 case $1 in
   start) start "$2" "${3:-}" ;;
   secure)
@@ -163,6 +169,10 @@ case $1 in
     ;;
   proxied)
     proxy=${PROXY_PORT:?the port of the proxy}
+    start "$2" "${3:-}"
+    ;;
+  join)
+    cluster=${CLUSTER:?the folder of the other broker}
     start "$2" "${3:-}"
     ;;
   stop) stop "$2" ;;

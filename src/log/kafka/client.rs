@@ -29,6 +29,9 @@ pub(super) const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
 const TRANSACTION_TIMEOUT_MS: u32 = 10_000;
 /// Time after which librdkafka gives a row up; must be below the transaction timeout.
 pub(super) const MESSAGE_TIMEOUT: Duration = Duration::from_secs(8);
+/// How long a client that asks for offsets believes what it has heard of leaders. librdkafka asks a broker that is down, or
+/// nobody, until this is over, by default a quarter of an hour.
+const LEADER_AGE_MS: u32 = 3_000;
 /// Pause before librdkafka repeats a request. The time rule of the session depends on it.
 pub(super) const RETRY_BACKOFF_MS: u32 = 100;
 
@@ -68,6 +71,13 @@ impl KafkaSettings {
     /// A consumer that asks for offsets and never joins or fetches.
     pub(super) fn asker(&self, group: &str, isolation: &str) -> ClientConfig {
         self.base(&[("group.id", group), ("isolation.level", isolation), ("enable.auto.commit", "false")])
+    }
+
+    /// The same for the ends of partitions, which their leaders know.
+    pub(super) fn end_asker(&self, isolation: &str) -> ClientConfig {
+        let mut config = self.asker("tidegate-metadata", isolation);
+        config.set("metadata.max.age.ms", LEADER_AGE_MS.to_string());
+        config
     }
 
     /// A consumer that reads assigned partitions.

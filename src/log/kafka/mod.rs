@@ -81,11 +81,11 @@ impl KafkaLog {
         let events = |name: &str| Events::new(name, clock.clone());
         let admin = settings.admin().create_with_context(events("admin")).map_err(|e| failed("make a client", e))?;
         let asker: BaseConsumer<Events> = settings
-            .asker("tidegate-metadata", "read_uncommitted")
+            .end_asker("read_uncommitted")
             .create_with_context(events("metadata"))
             .map_err(|e| failed("make a client", e))?;
         let committed_asker = settings
-            .asker("tidegate-metadata", "read_committed")
+            .end_asker("read_committed")
             .create_with_context(events("metadata"))
             .map_err(|e| failed("make a client", e))?;
         let producer = plain_sender(&settings, &clock)?;

@@ -210,15 +210,19 @@ impl KafkaLog {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
-            let passing = match error.rdkafka_error_code() {
+            let leaderless = match error.rdkafka_error_code() {
                 Some(Code::NotLeaderForPartition | Code::LeaderNotAvailable) => true,
+                // librdkafka says so of a partition without a leader, too.
                 Some(Code::UnknownTopicOrPartition | Code::UnknownPartition | Code::UnknownTopic) => {
                     self.partitions(&at.topic)?.is_some_and(|n| (0..n as i32).contains(&at.partition))
                 }
                 _ => false,
             };
-            if !passing || self.clock().monotonic() > deadline {
+            if !leaderless {
                 return Err(failed(doing, error));
+            }
+            if self.clock().monotonic() > deadline {
+                return Err(no_leader(at).because(error));
             }
             self.clock().sleep(SETTLE_PAUSE);
         }
@@ -315,6 +319,13 @@ impl KafkaLog {
         }
         Ok(())
     }
+}
+
+/// A partition that is there but that no broker leads: it comes back with its broker, so that this is no lack of the topic.
+fn no_leader(at: &TopicPartition) -> Error {
+    Error::io(format!("partition {} of topic {} has no leader", at.partition, at.topic)).with_hint(
+        "see that the brokers that hold it run: kafka-topics.sh --describe --unavailable-partitions lists it",
+    )
 }
 
 fn options() -> AdminOptions {

@@ -79,6 +79,18 @@ fn while_stopped(broker: &broker::Broker, engine: &Engine) -> Instant {
     back
 }
 
+/// Rows of a topic as soon as they can be read: a broker that was away answers some requests before it leads partitions.
+fn come_back(log: &KafkaLog, topic: &str) -> Option<Vec<OwnedRecord>> {
+    match try_read_settled(log, topic, 0) {
+        Ok(records) => Some(records),
+        Err(error) if error.kind() == Kind::Io => {
+            let _ = writeln!(std::io::stderr(), "{topic} cannot be read yet: {error}");
+            None
+        }
+        Err(error) => panic!("{topic}: {error}"),
+    }
+}
+
 #[test]
 fn queries_wait_for_a_broker_that_is_away() {
     let Some(broker) = broker::own("queries_wait_for_a_broker_that_is_away") else { return };
@@ -93,19 +105,19 @@ fn queries_wait_for_a_broker_that_is_away() {
         // A panic here must not leave the load running for ever.
         let back = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| while_stopped(&broker, &engine)));
         stop.store(true, Ordering::Relaxed);
+        // So that the load ends after a panic, too.
+        broker.signal("CONT");
         let all = load.join().unwrap();
         (all, back.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     });
-    let copied = until("every row is copied", BACK_MAX, || {
-        let copied = read_settled(&log, "copy", 0);
-        (copied.len() as u64 >= all).then_some(copied)
-    });
+    let copied =
+        until("every row is copied", BACK_MAX, || come_back(&log, "copy").filter(|copied| copied.len() as u64 >= all));
     let caught_up = back.elapsed();
     let expected: Vec<String> = (0..all).map(|id| format!("{{\"ID\":{id}}}")).collect();
     assert_eq!(values(&copied), expected);
     let mut counted = std::collections::BTreeMap::new();
     until("every row is counted", BACK_MAX, || {
-        for record in read_settled(&log, "counts", 0) {
+        for record in come_back(&log, "counts")? {
             counted.insert(record.key.unwrap(), String::from_utf8(record.value.unwrap()).unwrap());
         }
         let expected = |key: u64| format!("{{\"N\":{}}}", (0..all).filter(|id| id % KEYS == key).count());
@@ -114,4 +126,61 @@ fn queries_wait_for_a_broker_that_is_away() {
     });
     let _ = writeln!(std::io::stderr(), "stopped for {:?}: {all} rows exact {caught_up:.1?} after that", stop_time());
     engine.close();
+}
+
+/// Moves the only copy of a topic's only partition to the cluster's second broker.
+fn move_to_second(broker: &broker::Broker, topic: &str) {
+    let plan = broker.file("moves.json");
+    let moves =
+        format!("{{\"version\":1,\"partitions\":[{{\"topic\":\"{topic}\",\"partition\":0,\"replicas\":[2]}}]}}");
+    std::fs::write(&plan, moves).unwrap();
+    let tool = "org.apache.kafka.tools.reassign.ReassignPartitionsCommand";
+    let plan = plan.to_str().unwrap();
+    let run = |act: &str| {
+        let args = [tool, "--bootstrap-server", &broker.bootstrap, "--reassignment-json-file", plan, act];
+        let output = broker::java(&args);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    run("--execute");
+    until("it is moved", BACK_MAX, || run("--verify").contains("is completed").then_some(()));
+}
+
+/// What a broker that is down leads is there, although nobody answers for it: this is no missing topic.
+#[test]
+fn a_query_waits_for_the_broker_that_leads_its_topic() {
+    let test = "a_query_waits_for_the_broker_that_leads_its_topic";
+    let Some(broker) = broker::own(test) else { return };
+    let (log, settings) = (connect(&broker.bootstrap), || KafkaSettings::new(&broker.bootstrap));
+    log.create_topic(&TopicSpec::new("led", 1)).unwrap();
+    log.append("led", &set(&[(0, 1, "k", "{\"ID\":1}")])).unwrap();
+    let first = engine(settings(), "led_");
+    run(&first, "CREATE STREAM s (k STRING KEY, id BIGINT) WITH (KAFKA_TOPIC='led', VALUE_FORMAT='JSON');");
+    run(&first, "CREATE TABLE counts WITH (KAFKA_TOPIC='counts') AS SELECT k, COUNT(*) AS n FROM s GROUP BY k;");
+    let last_count = || values(&come_back(&log, "counts")?).pop();
+    until("it has counted", BACK_MAX, || (last_count()? == "{\"N\":1}").then_some(()));
+    first.close();
+    drop(first);
+
+    let other = broker.joined();
+    move_to_second(&broker, "led");
+    other.signal("KILL");
+    until("nobody leads it", BACK_MAX, || {
+        let error = log.watermarks(&at("led", 0)).expect_err("its broker is dead");
+        assert_eq!(error.kind(), Kind::Io, "{error}");
+        (error.message() == "partition 0 of topic led has no leader").then_some(())
+    });
+    let second = engine(settings(), "led_");
+    let reason = until("it waits", BACK_MAX, || match state_of(&second, "COUNTS") {
+        State::Waiting(reason) => Some(reason),
+        State::Error(reason) => panic!("{reason}"),
+        _ => None,
+    });
+    let _ = writeln!(std::io::stderr(), "the query waits: {reason}");
+    other.restart();
+    until("the topic is led again", BACK_MAX, || log.watermarks(&at("led", 0)).ok());
+    log.append("led", &set(&[(0, 2, "k", "{\"ID\":2}")])).unwrap();
+    until("it goes on", BACK_MAX, || (last_count()? == "{\"N\":2}").then_some(()));
+    assert_eq!(state_of(&second, "COUNTS"), State::Running);
+    second.close();
 }

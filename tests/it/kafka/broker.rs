@@ -17,6 +17,8 @@ pub(super) struct Broker {
     pub(super) bootstrap: String,
     /// What it was started with.
     action: &'static str,
+    /// What the script finds in its environment.
+    variable: Option<(&'static str, String)>,
 }
 
 /// The broker that most tests share; `None` = this test is skipped, and its name was printed.
@@ -48,7 +50,7 @@ pub(super) fn skipped(test: &str, reason: &str) {
 
 /// A broker of one test's own that tells the clients of its second listener to come to a proxy on this port.
 pub(super) fn proxied(test: &str, port: u16) -> Option<Broker> {
-    Broker::start_with("proxied", Some(port)).map_err(|reason| skipped(test, &reason)).ok()
+    Broker::start_with("proxied", Some(("PROXY_PORT", port.to_string()))).map_err(|reason| skipped(test, &reason)).ok()
 }
 
 fn script(action: &str, folder: &Path) -> Command {
@@ -62,23 +64,26 @@ impl Broker {
         Broker::start_with(action, None)
     }
 
-    fn start_with(action: &'static str, proxy: Option<u16>) -> Result<Broker, String> {
+    fn start_with(action: &'static str, variable: Option<(&'static str, String)>) -> Result<Broker, String> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let root = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("kafka");
         remove_leftovers(&root);
         let folder = root.join(format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
         let mut command = script(action, &folder);
-        if let Some(port) = proxy {
-            command.env("PROXY_PORT", port.to_string());
-        }
-        let output = command.arg(std::process::id().to_string()).output().expect("bash runs");
+        let output = command.arg(std::process::id().to_string()).envs(variable.clone()).output().expect("bash runs");
         if output.status.success() {
             let bootstrap = std::fs::read_to_string(folder.join("bootstrap")).expect("the script wrote it");
-            return Ok(Broker { folder, bootstrap: bootstrap.trim().to_owned(), action });
+            return Ok(Broker { folder, bootstrap: bootstrap.trim().to_owned(), action, variable });
         }
         let reason = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(SKIP), "the broker did not start: {reason}");
         Err(reason)
+    }
+
+    /// A second broker of its cluster.
+    pub(super) fn joined(&self) -> Broker {
+        let cluster = self.folder.to_str().expect("a path of ours").to_owned();
+        Broker::start_with("join", Some(("CLUSTER", cluster))).expect("where one broker runs, two can")
     }
 
     /// `HOST:PORT` of the listener that wants a login.
@@ -102,9 +107,9 @@ impl Broker {
         while script("pid", &self.folder).output().expect("bash runs").status.success() {
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
-        let started =
-            script(self.action, &self.folder).arg(std::process::id().to_string()).status().expect("bash runs");
-        assert!(started.success());
+        let mut command = script(self.action, &self.folder);
+        command.arg(std::process::id().to_string()).envs(self.variable.clone());
+        assert!(command.status().expect("bash runs").success());
     }
 }
 

@@ -4,7 +4,6 @@ use super::*;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use tidegate::error::Kind;
 use tidegate::log::Outcome;
 
 /// Rows of one epoch of the helper.
@@ -109,13 +108,13 @@ fn a_killed_owner_comes_back_at_once_and_every_row_is_there_once() {
     let test = "a_killed_owner_comes_back_at_once_and_every_row_is_there_once";
     let (Some(log), Some(broker)) = (subject(test), broker::shared(test)) else { return };
     let (out, group) = (topic(&log, "kill", 2).name, fresh("kill"));
-    let mut slowest = Duration::ZERO;
+    let mut starts = vec![];
     for round in 0..6u64 {
         let begin = Instant::now();
         let (mut child, first) = start(&broker.bootstrap, &out, &group);
         assert!(first.starts_with("READY"), "{first}");
         if round > 0 {
-            slowest = slowest.max(begin.elapsed());
+            starts.push(begin.elapsed());
         }
         // Another process is refused while this one lives, and told who that is.
         if round == 2 {
@@ -141,7 +140,10 @@ fn a_killed_owner_comes_back_at_once_and_every_row_is_there_once() {
     }
     let rows = assert_exact(&log, &out, &group);
     assert!(rows > 6 * ROWS, "{rows}");
-    assert!(slowest < Duration::from_secs(4), "a restart took {slowest:?}");
+    starts.sort_unstable();
+    let (middle, slowest) = (starts[starts.len() / 2], starts[starts.len() - 1]);
+    // Whoever waits until the dead member's session has timed out takes ten seconds each time; other tests run as well.
+    assert!(middle < Duration::from_secs(4) && slowest < Duration::from_secs(9), "restarts took {starts:?}");
     let _ = writeln!(std::io::stderr(), "kill -9: {rows} rows exact, slowest restart {slowest:?}");
 }
 

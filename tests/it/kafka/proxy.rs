@@ -27,8 +27,6 @@ const OFFSETS: i16 = 28;
 const HELD_MAX: Duration = Duration::from_secs(8);
 /// A broker answers within this time, or the proxy goes on without its answer.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
-/// One in so many requests that may be hit is.
-const ONE_IN: u64 = 25;
 /// A frame that is longer is none of Kafka's.
 const FRAME_MAX: usize = 200 << 20;
 
@@ -55,6 +53,8 @@ pub(super) struct Plan {
     pub(super) left: u64,
     /// The process is killed after each so-many-th held request that has arrived.
     pub(super) kill_every: u64,
+    /// One request in so many is met.
+    pub(super) one_in: u64,
     pub(super) seed: u64,
 }
 
@@ -180,7 +180,7 @@ impl State {
                     orders.kill = Some(if after { Kill::After } else { Kill::Before });
                 }
             }
-        } else if self.plan.left > 0 && self.moments.next_ms(0, ONE_IN) == 0 {
+        } else if self.plan.left > 0 && self.moments.next_ms(0, self.plan.one_in) == 0 {
             let pick = self.moments.next_ms(0, self.plan.faults.len() as u64) as usize;
             let fault = self.plan.faults[pick];
             self.plan.left -= 1;

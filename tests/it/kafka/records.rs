@@ -3,7 +3,6 @@
 use super::*;
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use tidegate::error::Kind;
 
 #[test]
 fn what_was_appended_is_read() {
