@@ -43,12 +43,15 @@ const STATE_DIR: &str = "ksql.streams.state.dir";
 /// Memory for the rows that joins of streams keep, of all queries together; what is more goes to files.
 const JOIN_MEMORY: &str = "tidegate.join.memory.bytes";
 
+/// Queries without EMIT in a second.
+pub(crate) const PULL_QPS: &str = "ksql.query.pull.max.qps";
+/// Queries without EMIT at once.
+pub(crate) const PULL_CONCURRENT: &str = "ksql.query.pull.max.concurrent.requests";
+/// What they answer within an hour.
+pub(crate) const PULL_MEGABYTES: &str = "ksql.query.pull.max.hourly.bandwidth.megabytes";
+
 /// ksqlDB's limits of queries without EMIT, with the smallest value that each may have.
-const PULL_LIMITS: [(&str, u32); 3] = [
-    ("ksql.query.pull.max.qps", 1),
-    ("ksql.query.pull.max.concurrent.requests", 0),
-    ("ksql.query.pull.max.hourly.bandwidth.megabytes", 0),
-];
+const PULL_LIMITS: [(&str, u32); 3] = [(PULL_QPS, 1), (PULL_CONCURRENT, 0), (PULL_MEGABYTES, 0)];
 
 /// Their default, which limits nothing; no more is taken.
 const PULL_LIMIT_NONE: u32 = i32::MAX as u32;

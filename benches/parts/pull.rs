@@ -31,11 +31,11 @@ const STATEMENTS: &str = "
     CREATE STREAM pull_out WITH (KAFKA_TOPIC='pull_out') AS SELECT id, n + 1 AS n FROM pull_in;
     CREATE STREAM pull_slow (id BIGINT KEY, n BIGINT) WITH (KAFKA_TOPIC='pull_slow', VALUE_FORMAT='JSON', PARTITIONS=1);";
 
-fn word(name: &str) -> Option<String> {
+pub(super) fn word(name: &str) -> Option<String> {
     std::env::args().find_map(|a| a.strip_prefix(&format!("{name}=")).map(str::to_owned))
 }
 
-fn number(name: &str, default: u64) -> u64 {
+pub(super) fn number(name: &str, default: u64) -> u64 {
     word(name).map_or(default, |text| text.parse().expect("a number"))
 }
 
@@ -50,13 +50,34 @@ fn now_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis() as i64
 }
 
-fn quantiles(name: &str, mut all: Vec<f64>, unit: &str) {
+pub(super) fn quantiles(name: &str, mut all: Vec<f64>, unit: &str) {
     all.sort_by(f64::total_cmp);
     let at = |q: f64| {
         all.get(((all.len() as f64 * q) as usize).min(all.len().saturating_sub(1))).copied().unwrap_or(f64::NAN)
     };
     let (p50, p99, max) = (at(0.5), at(0.99), at(1.0));
     println!("{name:<42} p50 {p50:.2} {unit}, p99 {p99:.2} {unit}, max {max:.2} {unit} of {}", all.len());
+}
+
+/// On the cluster that is named, else in a folder.
+pub(super) fn engine(folder: &std::path::Path) -> Engine {
+    let log = match word("kafka") {
+        Some(bootstrap) => LogConfig::Kafka { bootstrap, properties: Default::default() },
+        None => LogConfig::Embedded(folder.to_path_buf()),
+    };
+    Engine::open(Config::new(log), SystemClock::shared()).expect("an engine")
+}
+
+/// What the arguments ask of queries.
+pub(super) fn settings() -> Session {
+    let mut session = Session::default();
+    if let Some(guarantee) = word("guarantee") {
+        session.set("processing.guarantee", &guarantee).expect("a guarantee");
+    }
+    if let Some(millis) = word("commit") {
+        session.set("commit.interval.ms", &millis).expect("a time");
+    }
+    session
 }
 
 pub(crate) fn pull() {
@@ -66,18 +87,7 @@ pub(crate) fn pull() {
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     println!("load before {}", load.trim());
     let folder = tempfile::tempdir().expect("a directory");
-    let log = match word("kafka") {
-        Some(bootstrap) => LogConfig::Kafka { bootstrap, properties: Default::default() },
-        None => LogConfig::Embedded(folder.path().to_path_buf()),
-    };
-    let engine = Engine::open(Config::new(log), SystemClock::shared()).expect("an engine");
-    let mut session = Session::default();
-    if let Some(guarantee) = word("guarantee") {
-        session.set("processing.guarantee", &guarantee).expect("a guarantee");
-    }
-    if let Some(millis) = word("commit") {
-        session.set("commit.interval.ms", &millis).expect("a time");
-    }
+    let (engine, mut session) = (engine(folder.path()), settings());
     engine.run(STATEMENTS, &mut session).expect("the statements are right");
     push_latency(&engine);
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
@@ -88,7 +98,7 @@ pub(crate) fn pull() {
     let (seconds, rate) = (number("seconds", 5), number("rate", 100_000));
     let stop = Arc::new(AtomicBool::new(false));
     let produced = Arc::new(AtomicU64::new(0));
-    let producer = producer(engine.log().clone(), rate, stop.clone(), produced.clone());
+    let producer = producer(engine.log().clone(), "pull_in", rate, stop.clone(), produced.clone());
     std::thread::sleep(Duration::from_secs(2));
     output_latency(&engine, Duration::from_secs(seconds));
     // The first lookup makes the view; what it costs to keep it belongs to the rows that come in.
@@ -143,8 +153,9 @@ fn push_latency(engine: &Engine) {
 }
 
 /// Rows at a steady rate, stamped with the time at which they are written.
-fn producer(
+pub(super) fn producer(
     log: Arc<dyn Log>,
+    topic: &'static str,
     rate: u64,
     stop: Arc<AtomicBool>,
     produced: Arc<AtomicU64>,
@@ -160,7 +171,7 @@ fn producer(
             }
             sent += set.len() as u64;
             if !set.is_empty() {
-                log.append("pull_in", &set).expect("the log takes rows");
+                log.append(topic, &set).expect("the log takes rows");
                 produced.fetch_add(set.len() as u64, Ordering::Relaxed);
             }
             std::thread::sleep(TICK);
@@ -179,7 +190,7 @@ fn output_latency(engine: &Engine, time: Duration) {
     quantiles("produce to committed output", output, "ms");
 }
 
-fn latencies(engine: &Engine, topic: &str, time: Duration) -> Vec<f64> {
+pub(super) fn latencies(engine: &Engine, topic: &str, time: Duration) -> Vec<f64> {
     let begin = Assignment { topic: topic.into(), partition: 0, start: Start::Latest };
     let mut reader = engine.log().reader(vec![begin], Isolation::ReadCommitted).expect("a reader");
     let (begun, mut took) = (Instant::now(), Vec::new());

@@ -24,6 +24,9 @@ const BYTES_PER_APPEND: usize = 1024 * 1024;
 const PIECE_BYTES: usize = 256 * 1024;
 const PIECES_WAITING: usize = 4;
 
+/// Bytes of a line: more than any broker takes as a record unless it was set up for it, and little enough to hold.
+const LINE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// The lines of an input, as they come.
 #[derive(Debug)]
 pub(super) struct Lines {
@@ -87,6 +90,10 @@ impl Lines {
                 self.searched -= start;
                 self.line = 0..0;
                 self.buffer.extend_from_slice(&piece);
+                if self.searched > LINE_BYTES_MAX {
+                    let message = format!("line {} is longer than {} MiB", self.number + 1, LINE_BYTES_MAX >> 20);
+                    return Err(Error::data(message).with_hint("see that the records are separated by ends of lines"));
+                }
             }
             Ok(Err(e)) => {
                 return Err(Error::io(format!("line {} cannot be read", self.number + 1))

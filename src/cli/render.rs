@@ -166,7 +166,9 @@ impl Screen<'_> {
         if matches!(self.format, Format::Table | Format::Vertical) {
             let word = if sink.count == 1 { "row" } else { "rows" };
             let stop = if stopped { ", stopped" } else { "" };
-            writeln!(self.out, "({} {word}{stop})", sink.count)?;
+            if !sink.columns.is_empty() {
+                writeln!(self.out, "({} {word}{stop})", sink.count)?;
+            }
             for note in notes.drain(..) {
                 writeln!(self.out, "{}", printable_lines(&note))?;
             }
@@ -301,6 +303,8 @@ impl Sink {
 
     pub(super) fn finish(&mut self, out: &mut dyn Write) -> Result<()> {
         match std::mem::replace(&mut self.state, State::Plain) {
+            // An answer that is a sentence.
+            _ if self.columns.is_empty() => {}
             State::Held(rows) => {
                 let mut table = comfy_table::Table::new();
                 table.load_preset(comfy_table::presets::ASCII_FULL_CONDENSED);

@@ -11,16 +11,12 @@
 //!
 //! The hour counts by whole minutes: bytes leave it when their minute ended an hour ago.
 
-use crate::config::Config;
+use crate::config::{Config, PULL_CONCURRENT as CONCURRENT, PULL_MEGABYTES as MEGABYTES, PULL_QPS as QPS};
 use crate::error::{Error, Kind, Result, TOO_MANY_REQUESTS};
 use crate::types::clock::SharedClock;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-
-const QPS: &str = "ksql.query.pull.max.qps";
-const CONCURRENT: &str = "ksql.query.pull.max.concurrent.requests";
-const MEGABYTES: &str = "ksql.query.pull.max.hourly.bandwidth.megabytes";
 
 /// What a quiet time saves up, as in ksqlDB's limiter.
 const SAVED: Duration = Duration::from_secs(1);

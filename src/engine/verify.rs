@@ -261,24 +261,32 @@ impl Verdict {
         verdict
     }
 
-    /// The differences as rows, and what they mean.
+    /// The differences as rows, and what they mean; without any there is no table to show.
     fn stream(self, id: &str, records: i64) -> Told {
         let names = ["DIFFERENCE", "KEY", "QUERY", "BATCH"];
-        let columns = names.map(|name| OutputColumn { name: name.to_owned(), ty: SqlType::String }).to_vec();
+        let column = |name: &&str| OutputColumn { name: (*name).to_owned(), ty: SqlType::String };
+        let columns = if self.different == 0 { Vec::new() } else { names.iter().map(column).collect() };
         let cells = |i: usize| self.shown.iter().map(|row| row[i].clone()).collect::<StringArray>();
         let rows = (!self.shown.is_empty()).then(|| (0..names.len()).map(|i| Arc::new(cells(i)) as ArrayRef).collect());
         let Verdict { equal, different, .. } = self;
         let end = match different {
             0 => Ok(format!(
-                "query {id} equals its batch answer: {equal} rows; {records} records of its inputs and its topic were read"
+                "query {id} equals its batch answer: {}; {} of its inputs and its topic read",
+                counted(equal as i64, "row"),
+                counted(records, "record")
             )),
             _ => Err(Error::data(format!(
-                "query {id} differs from its batch answer in {different} rows, {equal} are equal"
+                "query {id} differs from its batch answer in {}, {equal} are equal",
+                counted(different as i64, "row")
             ))
             .with_hint("somebody else may have written to its topic; DROP and CREATE write it again")),
         };
         Told { columns, rows, end: Some(end) }
     }
+}
+
+fn counted(count: i64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 fn line(row: &Row) -> String {

@@ -16,6 +16,7 @@ const NO_TIME: i64 = -1;
 #[derive(Clone, Debug)]
 pub(super) struct TimeReader {
     format: Option<Pattern>,
+    column: TimestampColumn,
 }
 
 impl TimeReader {
@@ -28,7 +29,20 @@ impl TimeReader {
                     .ok_or_else(|| Error::statement(format!("Failed to parse TIMESTAMP_FORMAT '{text}'")))?,
             ),
         };
-        Ok(TimeReader { format })
+        Ok(TimeReader { format, column: column.clone() })
+    }
+
+    /// Why a row has no time; `None` = its column is NULL.
+    #[cold]
+    pub(super) fn fault(&self, time: Option<i64>) -> String {
+        let name = &self.column.column;
+        match (time, &self.column.format) {
+            (None, _) => format!("timestamp: column `{name}` is NULL"),
+            (Some(_), Some(format)) => {
+                format!("timestamp: column `{name}` holds no time since 1970 of format '{format}'")
+            }
+            (Some(time), None) => format!("timestamp: column `{name}` holds {time}, a time before 1970"),
+        }
     }
 
     /// The times; where the column is NULL one of no meaning, where a text is no time one before 1970.

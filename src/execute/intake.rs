@@ -200,18 +200,18 @@ impl Intake {
         let mut rowtime: ScalarBuffer<i64> = taken(&mut self.rowtime).into();
         let offset = taken(&mut self.offset);
         let mut good: Option<Vec<bool>> = None;
-        if let Some((from, reader)) = self.timestamp.clone() {
+        if let Some((from, reader)) = &self.timestamp {
             // The time's column was appended last by `new`, unless the plan reads it anyway.
             let column = match from {
-                EventTime::Key(at) => &key[at],
-                EventTime::Value(at) => &value[at],
+                EventTime::Key(at) => &key[*at],
+                EventTime::Value(at) => &value[*at],
             };
             let times = reader.times(column)?;
             if column.null_count() == 0 && times.iter().all(|t| *t >= 0) {
                 rowtime = times;
             } else {
                 let mut own = rowtime.to_vec();
-                good = self.event_times_one_by_one(column, &times, present.as_ref(), &offset, &mut own, bad);
+                good = self.event_times_one_by_one((reader, column), &times, present.as_ref(), &offset, &mut own, bad);
                 rowtime = own.into();
             }
         }
@@ -255,7 +255,7 @@ impl Intake {
     #[cold]
     fn event_times_one_by_one(
         &self,
-        column: &ArrayRef,
+        (reader, column): (&TimeReader, &ArrayRef),
         times: &[i64],
         present: Option<&NullBuffer>,
         offset: &[i64],
@@ -270,10 +270,7 @@ impl Intake {
                 // A null value has no time of its own: the record's time stands.
                 None if present.is_some_and(|p| p.is_null(row)) => {}
                 None => {
-                    let reason = match time {
-                        None => "timestamp: the column of the time is NULL".to_owned(),
-                        Some(_) => "timestamp: the value is negative, or no time of its format".to_owned(),
-                    };
+                    let reason = reader.fault(time);
                     let (topic, partition) = (self.topic.clone(), self.partition);
                     bad.push(BadRecord { topic, partition, offset: offset[row], reason, stage: Stage::Decode });
                     good.get_or_insert_with(|| vec![true; times.len()])[row] = false;

@@ -10,7 +10,7 @@ use crate::execute::event_time::TimeReader;
 use crate::format::{Encoder, window_key};
 use crate::log::{Header, RecordSet, Row, partition};
 use crate::types::time::WindowKind;
-use arrow::array::Array;
+use arrow::array::{Array, ArrayRef};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -33,6 +33,15 @@ pub struct Sink {
 enum Stamp {
     Key(usize),
     Value(usize),
+}
+
+impl Stamp {
+    fn column(self, batch: &ChangeBatch) -> &ArrayRef {
+        match self {
+            Stamp::Key(at) => &batch.key[at],
+            Stamp::Value(at) => &batch.new.columns[at],
+        }
+    }
 }
 
 /// A row that could not be written.
@@ -92,7 +101,7 @@ impl Sink {
         failed.dedup_by_key(|f| f.0);
         let times = self.timestamps(batch)?;
         let timeless = times.iter().flatten().enumerate().filter(|(_, t)| **t < 0).map(|(row, _)| row);
-        failed.extend(timeless.map(|row| (row, "timestamp: the row has no time".to_owned())));
+        failed.extend(timeless.map(|row| (row, self.timeless(batch, row))));
         failed.sort_by_key(|f| f.0);
         failed.dedup_by_key(|f| f.0);
         let mut skip = failed.iter().map(|f| f.0).peekable();
@@ -133,14 +142,20 @@ impl Sink {
         start..data.len()
     }
 
+    /// Why a row has no time.
+    #[cold]
+    fn timeless(&self, batch: &ChangeBatch, row: usize) -> String {
+        let Some((stamp, reader)) = &self.stamp else { return "timestamp: the row has no time".to_owned() };
+        let column = stamp.column(batch).slice(row, 1);
+        let time = reader.times(&column).ok().filter(|_| column.is_valid(0)).map(|times| times[0]);
+        reader.fault(time)
+    }
+
     /// The times that `WITH (TIMESTAMP = ...)` asks for; before 1970 where a row has none. A row without a value keeps its
     /// own time.
     fn timestamps(&self, batch: &ChangeBatch) -> Result<Option<Vec<i64>>> {
         let Some((stamp, reader)) = &self.stamp else { return Ok(None) };
-        let column = match stamp {
-            Stamp::Key(at) => &batch.key[*at],
-            Stamp::Value(at) => &batch.new.columns[*at],
-        };
+        let column = stamp.column(batch);
         let times = reader.times(column)?;
         let time = |row: usize| match (batch.new.has(row), column.is_valid(row)) {
             (false, _) => batch.rowtime[row],

@@ -464,8 +464,9 @@ pub trait Session: Send + Debug {
     fn committed(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Option<CommittedOffset>>>;
     /// The blob of the last commit.
     fn blob(&mut self) -> Result<Option<String>>;
-    /// Writes rows at once and outside of the epochs: durable and visible when it returns. Whoever goes back to what was
-    /// committed writes them again: at least once. An error: some may have been written.
+    /// Writes rows at once and outside of the epochs: on their way when it returns, durable and visible soon after it, at
+    /// the latest when the next commit has returned. Whoever goes back to what was committed writes them again: at least
+    /// once. An error, which may be that of an earlier call: some may have been written.
     fn deliver(&mut self, topic: &Arc<str>, records: &RecordSet) -> Result<()>;
     /// Writes an epoch.
     fn commit(&mut self, epoch: &Epoch) -> Result<Outcome>;

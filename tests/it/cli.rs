@@ -144,6 +144,17 @@ impl Write for Flushes {
 }
 
 #[test]
+fn an_answer_without_columns_is_the_sentence_that_it_says() {
+    let said = || {
+        let events = VecDeque::from([Ok(RowEvent::Done(Some("all is well".to_owned())))]);
+        Outcome::Rows(Box::new(Told { columns: vec![], events, notice: None }))
+    };
+    assert_eq!(shown(Format::Table, Some(80), said()), "all is well\n");
+    assert_eq!(shown(Format::Vertical, None, said()), "all is well\n");
+    assert_eq!(shown(Format::Csv, None, said()), "");
+}
+
+#[test]
 fn rows_that_keep_coming_are_shown_as_they_come() {
     let events =
         vec![rows(&["a"], &[Some(1)]), Ok(RowEvent::Idle), rows(&["long-name"], &[Some(2)]), Ok(RowEvent::Done(None))];

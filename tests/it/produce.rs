@@ -46,6 +46,10 @@ fn what_stands_before_a_bad_line_is_written() {
     assert!(errors.contains("line 2 is not UTF-8, from byte 3"), "{errors}");
     assert!(errors.contains("the record before it was written"), "{errors}");
     assert_eq!(written, "1 ");
+    let endless = [b"a:1\n", vec![b'x'; 65 << 20].as_slice()].concat();
+    let (errors, written) = produce("w", &endless);
+    assert!(errors.contains("line 2 is longer than 64 MiB"), "{errors}");
+    assert_eq!(written, "1 ");
     let (errors, written) = produce("v", b"a1\nb:2\n");
     assert!(errors.contains("line 1 has no \":\"") && errors.contains("nothing was written"), "{errors}");
     assert_eq!(written, "");

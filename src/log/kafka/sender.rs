@@ -17,6 +17,8 @@ const SERVE_WAIT: Duration = Duration::from_millis(100);
 const REPORT_WAIT: Duration = Duration::from_millis(50);
 /// Pause until the last reports are put away: the next moment.
 const LAST_PAUSE: Duration = Duration::from_micros(50);
+/// Bytes that may be on their way without a report: enough for the broker's answer to take a tenth of a second at full speed.
+const POSTED_BYTES_MAX: usize = 16 << 20;
 /// Pause while librdkafka's send queue is full.
 const FULL_PAUSE: Duration = Duration::from_millis(1);
 /// A row gets its report within librdkafka's own message timeout; the rest is a margin for a busy machine.
@@ -28,6 +30,8 @@ pub(super) struct Sender {
     clock: SharedClock,
     /// Rows handed to librdkafka so far; the reports must reach this number.
     sent: u64,
+    /// Bytes posted since all rows were last known to have arrived.
+    posted: usize,
     stop: Arc<AtomicBool>,
 }
 
@@ -43,7 +47,7 @@ impl Sender {
             }
         };
         std::thread::Builder::new().name("kafka-reports".into()).spawn(work)?;
-        Ok(Sender { outlet, clock, sent: 0, stop })
+        Ok(Sender { outlet, clock, sent: 0, posted: 0, stop })
     }
 
     pub(super) fn outlet(&self) -> &Arc<Outlet> {
@@ -71,6 +75,20 @@ impl Sender {
             self.sent += 1;
         }
         Ok(())
+    }
+
+    /// Hands rows over and does not wait until they have arrived, unless too much is on its way. An error may be that of
+    /// earlier rows; whoever needs them all there drains.
+    pub(super) fn post(&mut self, topic: &Arc<str>, records: &RecordSet) -> Result<()> {
+        if let Some(code) = self.events().failure() {
+            return Err(failed_with("deliver rows", code));
+        }
+        if self.events().delivered() == self.sent {
+            self.posted = 0;
+        }
+        self.send(topic, records)?;
+        self.posted += records.data.len();
+        if self.posted > POSTED_BYTES_MAX { self.drain() } else { Ok(()) }
     }
 
     /// Waits until every row was reported delivered. Leaves at the first failure: the others may never be reported.

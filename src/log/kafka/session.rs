@@ -12,6 +12,7 @@
 //! The task topic has one partition a task, beside whose offset stands the task's [`Blob`], and a last one for the text
 //! of the query as a whole.
 
+mod courier;
 mod doubt;
 mod orphans;
 mod recovery;
@@ -39,6 +40,7 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
 
+use courier::Courier;
 use doubt::Landed;
 use tasks::ensure_task_topic;
 pub(super) use tasks::task_topic;
@@ -95,7 +97,7 @@ pub(super) struct KafkaSession {
     /// `None` only between a failure and its resolution.
     sender: Option<Sender>,
     /// For rows outside of transactions, once there are some.
-    courier: Option<Sender>,
+    courier: Option<Courier>,
     member: Member,
     stable: BaseConsumer<Events>,
     hasty: BaseConsumer<Events>,
@@ -403,12 +405,7 @@ impl Session for KafkaSession {
     }
 
     fn deliver(&mut self, topic: &Arc<str>, records: &RecordSet) -> Result<()> {
-        self.log.check(topic, records)?;
-        let courier = match &mut self.courier {
-            Some(courier) => courier,
-            none => none.insert(plain_sender(self.log.settings(), self.log.clock())?),
-        };
-        self.log.deliver(courier, topic, records)
+        self.post(topic, records)
     }
 
     fn commit(&mut self, epoch: &Epoch) -> Result<Outcome> {
@@ -425,7 +422,7 @@ impl Session for KafkaSession {
         if let Some(long) = texts.chain([epoch.blob.len()]).find(|len| *len > METADATA_BYTES_MAX) {
             return Err(Error::bug(format!("a text of {long} bytes does not fit beside an offset")));
         }
-        match self.look_up(epoch) {
+        match self.arrived().and_then(|()| self.look_up(epoch)) {
             // Nothing was written yet: a broker that is away is waited for as in any other failed commit.
             Err(error) if error.kind() == Kind::Io => return Ok(self.aborted(error.to_string())),
             looked_up => looked_up?,

@@ -84,7 +84,7 @@ fn a_cluster_with_tls_and_a_login() {
             assert!(err.contains(text), "{name}: {text:?} is not in {err}");
         }
         assert!(!err.contains(password), "{err}");
-        let _ = writeln!(std::io::stderr(), "{name} after {took:.1?}: {err}");
+        let _ = writeln!(std::io::stderr(), "{name} refused after {took:.1?}");
     };
     let login = ["refused the login", "sasl.password"];
     refused("wrong-scram", "SCRAM-SHA-512", "alice", "wrong-word", "ca.crt", &login);
