@@ -8,7 +8,7 @@
 
 use super::pull::{engine, latencies, number, producer, quantiles, settings, word};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 const INPUT: &str =
@@ -31,7 +31,7 @@ pub(crate) fn latency() {
     std::thread::sleep(WARM);
     let guarantee = word("guarantee").unwrap_or_else(|| "exactly_once_v2".to_owned());
     quantiles(&format!("produce to output row, {guarantee}"), latencies(&engine, "lat_out", time), "ms");
-    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    stop.store(true, Ordering::Relaxed);
     producer.join().expect("the producer ends");
     engine.close();
 }

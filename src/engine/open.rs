@@ -20,10 +20,12 @@ use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::time::Duration;
 
-/// How often a process tries to take its place on Kafka: a request that got lost is no reason not to start. One try takes
-/// half a minute at most.
+/// How often a process tries to take its place on Kafka: a request that got lost is no reason not to start.
 const OWN_TRIES: u32 = 3;
+/// After this time it does not begin again: a try that took longer has waited for what does not come, and says so.
+const OWN_WAIT: Duration = Duration::from_secs(30);
 
 impl Engine {
     /// Opens the log that the configuration names and starts all queries.
@@ -46,7 +48,7 @@ impl Engine {
 
     /// An engine over a given log.
     pub fn over(log: Arc<dyn Log>, config: Config, clock: SharedClock, drive: Drive) -> Result<Engine> {
-        let owner = own(&*log, &config)?;
+        let owner = own(&*log, &config, &clock)?;
         let commands = CommandLog::open(&*log, &config.service_id)?;
         let history = commands.replay(&*log)?;
         let scratch = Scratch::new(config.scratch_dir(), config.join_memory().unwrap_or(MEMORY_BYTES));
@@ -114,15 +116,15 @@ impl Engine {
 }
 
 /// One process a service id: a second one is refused here, before it could touch anything. A data directory has its lock.
-fn own(log: &dyn Log, config: &Config) -> Result<Option<Box<dyn Session>>> {
+fn own(log: &dyn Log, config: &Config, clock: &SharedClock) -> Result<Option<Box<dyn Session>>> {
     let LogConfig::Kafka { .. } = config.log else { return Ok(None) };
     let group = format!("_confluent-ksql-{}_engine", config.service_id);
     let spec = SessionSpec { group, slot: "0".to_owned(), tasks: 1 };
-    let mut tries = 1;
+    let (mut tries, deadline) = (1, clock.monotonic() + OWN_WAIT);
     loop {
         match log.session(&spec) {
             Ok(session) => return Ok(Some(session)),
-            Err(e) if e.kind() == Kind::Io && tries < OWN_TRIES => {
+            Err(e) if e.kind() == Kind::Io && tries < OWN_TRIES && clock.monotonic() < deadline => {
                 tracing::warn!(error = %e, "could not take this service over: trying again");
                 tries += 1;
             }

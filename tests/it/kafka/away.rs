@@ -44,6 +44,22 @@ fn feed(bootstrap: &str, stop: &AtomicBool) -> u64 {
     next
 }
 
+/// What `work` answers while rows are written, and how many. A panic in it does not leave the load running for ever.
+fn under_load<T>(broker: &broker::Broker, work: impl FnOnce() -> T) -> (u64, T) {
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let load = scope.spawn(|| feed(&broker.bootstrap, &stop));
+        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+        stop.store(true, Ordering::Relaxed);
+        let done = done.unwrap_or_else(|panic| {
+            // The load ends once the broker takes its rows.
+            broker.signal("CONT");
+            std::panic::resume_unwind(panic)
+        });
+        (load.join().unwrap(), done)
+    })
+}
+
 /// Stops the broker for the time, sees what is said of the queries, and answers when it went on.
 fn while_stopped(broker: &broker::Broker, engine: &Engine) -> Instant {
     let consumed = || engine.queries().iter().map(|(_, query)| query.counts().consumed).min().unwrap_or(0);
@@ -100,17 +116,7 @@ fn queries_wait_for_a_broker_that_is_away() {
     run(&engine, "CREATE STREAM s (k STRING KEY, id BIGINT) WITH (KAFKA_TOPIC='in', VALUE_FORMAT='JSON');");
     run(&engine, "CREATE STREAM copy WITH (KAFKA_TOPIC='copy') AS SELECT k, id FROM s;");
     run(&engine, "CREATE TABLE counts WITH (KAFKA_TOPIC='counts') AS SELECT k, COUNT(*) AS n FROM s GROUP BY k;");
-    let stop = AtomicBool::new(false);
-    let (all, back) = std::thread::scope(|scope| {
-        let load = scope.spawn(|| feed(&broker.bootstrap, &stop));
-        // A panic here must not leave the load running for ever.
-        let back = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| while_stopped(&broker, &engine)));
-        stop.store(true, Ordering::Relaxed);
-        // So that the load ends after a panic, too.
-        broker.signal("CONT");
-        let all = load.join().unwrap();
-        (all, back.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-    });
+    let (all, back) = under_load(&broker, || while_stopped(&broker, &engine));
     let copied =
         until("every row is copied", BACK_MAX, || come_back(&log, "copy").filter(|copied| copied.len() as u64 >= all));
     let caught_up = back.elapsed();
@@ -197,9 +203,7 @@ fn under_at_least_once_a_killed_broker_loses_no_row() {
     let statements = "CREATE STREAM s (k STRING KEY, id BIGINT) WITH (KAFKA_TOPIC='in', VALUE_FORMAT='JSON');
         CREATE STREAM copy WITH (KAFKA_TOPIC='copy') AS SELECT k, id FROM s;";
     engine.run(statements, &mut session).unwrap();
-    let stop = AtomicBool::new(false);
-    let all = std::thread::scope(|scope| {
-        let load = scope.spawn(|| feed(&broker.bootstrap, &stop));
+    let (all, ()) = under_load(&broker, || {
         for round in 1..=2 {
             let consumed = || engine.queries()[0].1.counts().consumed;
             let before = consumed();
@@ -207,8 +211,6 @@ fn under_at_least_once_a_killed_broker_loses_no_row() {
             broker.signal("KILL");
             broker.restart();
         }
-        stop.store(true, Ordering::Relaxed);
-        load.join().unwrap()
     });
     let wanted: BTreeSet<String> = (0..all).map(|id| format!("{{\"ID\":{id}}}")).collect();
     until("every row is there", BACK_MAX, || {
