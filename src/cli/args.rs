@@ -1,6 +1,6 @@
 //! Commands and flags. The environment is read here, by clap, and nowhere else in the command line.
 
-use crate::serve::users::Role;
+use crate::engine::authorization::Role;
 use crate::types::nearest;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -120,7 +120,8 @@ impl Client {
     /// A session in which what the other side does otherwise is as it is here (a server starts reading at `latest`).
     pub(super) fn session(&self, here: &BTreeMap<String, String>) -> Result<Session> {
         let differs = |(name, value): &(&String, &String)| self.hello.properties.get(*name) != Some(value);
-        Session::with_properties(here.iter().filter(differs).map(|(name, value)| (name.clone(), value.clone())))
+        Session::default()
+            .with_properties(here.iter().filter(differs).map(|(name, value)| (name.clone(), value.clone())))
     }
 
     /// What it is called.
@@ -141,7 +142,7 @@ impl Client {
             Some(Frame::Failed(error)) => return Err(Trouble::Failed(error)),
             _ => return Err(Trouble::Failed(call.broken("whether the statement was carried out is not known"))),
         };
-        let mut session = Session::with_properties(reply.properties)?;
+        let mut session = Session::default().with_properties(reply.properties)?;
         for (name, value) in &reply.variables {
             session.define(name, value);
         }

@@ -35,12 +35,13 @@ mod seat;
 mod secure;
 pub mod topic;
 
+use crate::engine::authorization::Role;
 use crate::engine::names::Names;
 use crate::engine::outcome::Outcome;
 use crate::engine::topics::Topics;
 use crate::error::{Error, Result};
 use crate::serve::Access;
-use crate::serve::users::{Role, password_line, token_line};
+use crate::serve::users::{password_line, token_line};
 use crate::telemetry;
 use args::{Arguments, Command, Place};
 use fault::{FAILED, INTERRUPTED, NO_LOG, OK, is_broken_pipe, rendered};

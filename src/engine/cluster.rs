@@ -10,6 +10,7 @@
 //!
 //! After that this engine carries nothing out any more. The process goes on until it is stopped.
 
+use super::authorization::Role;
 use super::command_log::Effect;
 use super::entity::{Entity, Status};
 use super::session::Session;
@@ -30,14 +31,14 @@ const BACKTRACKS_MAX: usize = 100_000;
 
 impl Engine {
     /// Ends all queries and forgets all statements; `delete` are regular expressions of topics to delete.
-    pub fn terminate_cluster(&self, delete: &[String]) -> Result<Entity> {
+    pub fn terminate_cluster(&self, delete: &[String], session: &Session) -> Result<Entity> {
+        self.require(session.principal(), Role::Admin, STATEMENT)?;
         let patterns = patterns(delete)?;
         let mut state = self.inner.state.lock();
         self.check_alive()?;
-        let session = Session::default();
         let mut sequence = -1;
         for id in state.order.clone() {
-            sequence = self.record(&mut state, STATEMENT, &session, Effect::Terminate { id: id.clone() })?;
+            sequence = self.record(&mut state, STATEMENT, session, Effect::Terminate { id: id.clone() })?;
             self.end_query(&mut state, &id)?;
         }
         for topic in sinks(&state, &patterns)? {

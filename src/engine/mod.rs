@@ -9,6 +9,7 @@
 //! when it is applied. Result sets are handed out as [`RowStream`]s and run outside of the lock.
 
 pub mod answer;
+pub mod authorization;
 pub mod behind;
 pub mod cell;
 pub mod command_log;
@@ -192,7 +193,8 @@ impl Engine {
 
     /// Carries out one statement; places in errors count in the whole text that it was parsed from.
     pub fn execute(&self, parsed: &Parsed, session: &mut Session) -> Result<Answer> {
-        self.dispatch(parsed, session).map_err(|e| e.told_in(&parsed.text, parsed.begin).shifted(parsed.span.start))
+        let done = self.authorize(&parsed.statement, session).and_then(|()| self.dispatch(parsed, session));
+        done.map_err(|e| e.told_in(&parsed.text, parsed.begin).shifted(parsed.span.start))
     }
 
     /// Parses and carries out every statement of a text; stops at the first that fails.

@@ -10,6 +10,7 @@
 //! this log, and a flood of bad records does not fill the disk: each query logs so many a topic and ten seconds, says how
 //! many it left out, and the topic keeps the last 64 MiB of a week. DESCRIBE EXTENDED counts all of them.
 
+use super::authorization::Principal;
 use super::session::Session;
 use super::{Engine, Inner};
 use crate::config::Config;
@@ -183,7 +184,7 @@ fn make(engine: &Engine, topic: &str) -> Result<()> {
          `TOPIC` STRING, PARTITION INT, `OFFSET` BIGINT, REASON STRING>) \
          WITH (KAFKA_TOPIC='{topic}', VALUE_FORMAT='JSON');"
     );
-    engine.run(&statement, &mut Session::default()).map(drop)
+    engine.run(&statement, &mut Session::of(Principal::engine())).map(drop)
 }
 
 /// One skipped record.

@@ -1,24 +1,36 @@
-//! What a user or request carries from statement to statement: properties and variables.
+//! What a user or request carries from statement to statement: who it is, properties and variables.
 
+use super::authorization::Principal;
 use crate::config;
 use crate::error::Result;
 use std::collections::BTreeMap;
 
-/// Properties set with SET and variables set with DEFINE.
-#[derive(Clone, Debug, Default)]
+/// Who gives statements, properties set with SET and variables set with DEFINE.
+#[derive(Clone, Debug)]
 pub struct Session {
+    principal: Principal,
     properties: BTreeMap<String, String>,
     variables: BTreeMap<String, String>,
 }
 
 impl Session {
-    /// A session with these properties, checked as SET checks them.
-    pub fn with_properties(properties: impl IntoIterator<Item = (String, String)>) -> Result<Session> {
-        let mut session = Session::default();
+    /// A session of this user.
+    pub fn of(principal: Principal) -> Session {
+        Session { principal, properties: BTreeMap::new(), variables: BTreeMap::new() }
+    }
+
+    /// The same with these properties, checked as SET checks them.
+    pub fn with_properties(self, properties: impl IntoIterator<Item = (String, String)>) -> Result<Session> {
+        let mut session = self;
         for (name, value) in properties {
             session.set(&name, &value)?;
         }
         Ok(session)
+    }
+
+    /// Who gives its statements.
+    pub fn principal(&self) -> &Principal {
+        &self.principal
     }
 
     /// SET.
@@ -53,5 +65,12 @@ impl Session {
     /// Overridden properties.
     pub fn properties(&self) -> &BTreeMap<String, String> {
         &self.properties
+    }
+}
+
+/// A session of the local administrator. Doors to other machines never make one: `tests/it/architecture.rs`.
+impl Default for Session {
+    fn default() -> Session {
+        Session::of(Principal::local())
     }
 }

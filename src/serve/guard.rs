@@ -1,9 +1,12 @@
 //! What stands in front of every request: whether its Host and Origin are known, who asks, and that its body comes in time
-//! and in bounds. What somebody may do is asked of his [`Role`], which travels with the request.
+//! and in bounds. The user travels with the request as a [`Principal`]; what they may do is decided by the table of routes and in
+//! `engine::execute`.
 
 use super::error;
 use super::limits::{BODY_BYTES_MAX, BODY_PATIENCE};
-use super::users::{Role, Users};
+use super::listen::Peer;
+use super::users::Users;
+use crate::engine::authorization::Principal;
 use crate::error::Error;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
@@ -18,8 +21,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use tokio::time::timeout;
 
-/// Answered to everybody: who asks whether a process lives has no password.
-const OPEN: [&str; 4] = ["/livez", "/readyz", "/chc/live", "/chc/ready"];
 /// Requests whose body is read as it comes.
 const STREAMING: [&str; 1] = ["/inserts-stream"];
 
@@ -30,6 +31,8 @@ pub(super) struct Guard {
     pub(super) users: Option<Arc<Users>>,
     /// Origins whose pages may ask, beside the server's own.
     pub(super) origins: Vec<String>,
+    /// Paths that need no user, as the table of routes has them.
+    pub(super) open: Vec<&'static str>,
     /// Where the server listens.
     pub(super) address: SocketAddr,
 }
@@ -97,10 +100,10 @@ impl Guard {
 
     async fn admit(&self, mut request: Request, next: Next) -> Response {
         let path = request.uri().path();
-        if OPEN.contains(&path) {
+        if self.open.contains(&path) {
             return next.run(request).await;
         }
-        let Some(role) = self.role(request.headers()).await else {
+        let Some(principal) = self.principal(request.headers()).await else {
             let e = Error::statement("Unauthorized").with_code(40100);
             let mut response = error::response(&e.with_hint("send a user's password or a token"), None);
             let scheme = HeaderValue::from_static("Basic realm=\"tidegate\", charset=\"UTF-8\"");
@@ -113,13 +116,14 @@ impl Guard {
                 Err(e) => return error::response(&e, None),
             };
         }
-        request.extensions_mut().insert(role);
+        let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
+        request.extensions_mut().insert(principal.at(peer));
         next.run(request).await
     }
 
-    async fn role(&self, headers: &HeaderMap) -> Option<Role> {
-        let Some(users) = &self.users else { return Some(Role::Admin) };
-        users.role(headers.get(AUTHORIZATION)?.to_str().ok()?).await
+    async fn principal(&self, headers: &HeaderMap) -> Option<Principal> {
+        let Some(users) = &self.users else { return Some(Principal::local()) };
+        users.principal(headers.get(AUTHORIZATION)?.to_str().ok()?).await
     }
 }
 

@@ -5,11 +5,12 @@
 
 use super::ksql::read_any;
 use super::limits::{BODY_BYTES_MAX, STREAMS_MAX};
+use super::routes::{Needs, Routes};
 use super::streamed;
-use super::users::Role;
 use super::wire::{FRAMES, Frame, Hello, PROTOCOL, Reply, Request, Told, TopicCall, rows};
 use crate::config::Config;
 use crate::engine::answer::outcome;
+use crate::engine::authorization::{Principal, Role};
 use crate::engine::names::Names;
 use crate::engine::outcome::{Outcome, RowEvent, RowStream};
 use crate::engine::session::Session;
@@ -20,11 +21,9 @@ use crate::log::{Fetched, Log, RecordSet};
 use crate::types::clock::SharedClock;
 use arrow::array::{Array, ArrayRef, AsArray, BinaryBuilder, Int32Builder, Int64Builder};
 use arrow::datatypes::{Int32Type, Int64Type};
-use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Extension, State};
 use axum::response::Response;
-use axum::routing::{get, post};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
@@ -93,20 +92,20 @@ impl House {
     }
 }
 
-/// Statements.
-pub(super) fn sessions(house: Arc<House>) -> Router {
-    Router::new()
-        .route("/session", get(hello))
-        .route("/session/alive", get(alive))
-        .route("/session/names", get(names))
-        .route("/session/statement", post(statement))
+/// Statements. Bodies are bounded by whoever stands in front.
+pub(super) fn sessions() -> Routes<Arc<House>> {
+    let reader = Needs::Role(Role::Reader);
+    Routes::new()
+        .get("/session", reader, hello)
+        .get("/session/alive", reader, alive)
+        .get("/session/names", reader, names)
+        .post("/session/statement", reader, statement)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .with_state(house)
 }
 
 /// Topics: for whoever may read and write the directory.
-pub(super) fn topics(house: Arc<House>) -> Router {
-    Router::new().route("/topics", post(topic)).layer(DefaultBodyLimit::max(RECORDS_BYTES_MAX)).with_state(house)
+pub(super) fn topics() -> Routes<Arc<House>> {
+    Routes::new().post("/topics", Needs::AllTopics(Role::Admin), topic).layer(DefaultBodyLimit::max(RECORDS_BYTES_MAX))
 }
 
 async fn hello(State(house): State<Arc<House>>) -> axum::Json<Hello> {
@@ -175,23 +174,24 @@ fn answered(work: impl FnOnce(&Sender) -> Result<()> + Send + 'static) -> Respon
     streamed(FRAMES, receiver)
 }
 
-async fn statement(State(house): State<Arc<House>>, Extension(role): Extension<Role>, body: Bytes) -> Response {
-    answered(move |sender| carry_out(&house, role, read_any(&body)?, sender))
+async fn statement(
+    State(house): State<Arc<House>>,
+    Extension(principal): Extension<Principal>,
+    body: Bytes,
+) -> Response {
+    answered(move |sender| carry_out(&house, principal, read_any(&body)?, sender))
 }
 
-fn carry_out(house: &House, role: Role, request: Request, sender: &Sender) -> Result<()> {
+fn carry_out(house: &House, principal: Principal, request: Request, sender: &Sender) -> Result<()> {
     let engine = house.engine()?;
-    let mut session = Session::with_properties(request.properties)?;
+    let mut session = Session::of(principal).with_properties(request.properties)?;
     for (name, value) in &request.variables {
         session.define(name, value);
     }
     let parsed = engine.parse(&request.text, &session)?;
     let answer = match parsed.as_slice() {
         [] => Outcome::Many(Vec::new()),
-        [statement] => {
-            role.check(&statement.statement)?;
-            outcome(engine.execute(statement, &mut session)?)
-        }
+        [statement] => outcome(engine.execute(statement, &mut session)?),
         _ => return Err(Error::statement(format!("expected one statement, got {}", parsed.len()))),
     };
     let reply = Reply {

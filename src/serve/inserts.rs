@@ -6,8 +6,8 @@
 use super::ksql::{read, texts};
 use super::limits::BODY_BYTES_MAX;
 use super::rows::{DELIMITED, JSON, accepted};
-use super::users::Role;
 use super::{App, error, streamed};
+use crate::engine::authorization::Principal;
 use crate::engine::session::Session;
 use crate::error::{Error, Result};
 use axum::body::{Body, BodyDataStream, Bytes};
@@ -77,13 +77,10 @@ fn push(lines: &mut Vec<Bytes>, line: Vec<u8>) {
 
 pub(super) async fn inserts_stream(
     State(app): State<Arc<App>>,
-    Extension(role): Extension<Role>,
+    Extension(principal): Extension<Principal>,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    if let Err(e) = role.at_least(Role::Writer) {
-        return error::response(&e, None);
-    }
     // Clients that ask for JSON want one array; all others read line by line.
     let array = accepted(&headers).iter().any(|name| name == JSON);
     let mut lines = Lines { body: body.into_data_stream(), buffer: Vec::new(), ended: false };
@@ -93,7 +90,7 @@ pub(super) async fn inserts_stream(
     };
     let opened = first.first().map_or_else(|| Err(no_target()), |line| read::<Target>(line));
     let opened = opened.and_then(|target| {
-        let session = Session::with_properties(texts(target.properties))?;
+        let session = Session::of(principal).with_properties(texts(target.properties))?;
         app.engine.check_insert_target(&target.target)?;
         Ok((target.target, session))
     });

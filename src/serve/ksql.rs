@@ -1,9 +1,9 @@
 //! `POST /ksql`: statements that are not queries.
 
 use super::rows::{JSON, KSQL, accepted, not_acceptable};
-use super::users::Role;
 use super::{App, blocking, entity, error};
 use crate::engine::Answer;
+use crate::engine::authorization::Principal;
 use crate::engine::session::Session;
 use crate::error::{Error, Result};
 use crate::parse::statement::{Parsed, Statement};
@@ -58,7 +58,7 @@ pub(super) fn texts(values: BTreeMap<String, Value>) -> impl Iterator<Item = (St
 
 pub(super) async fn ksql(
     State(app): State<Arc<App>>,
-    Extension(role): Extension<Role>,
+    Extension(principal): Extension<Principal>,
     headers: HeaderMap,
     body: axum::body::Bytes,
 ) -> Response {
@@ -71,7 +71,7 @@ pub(super) async fn ksql(
         Ok(request) => request,
         Err(e) => return error::response(&e, None),
     };
-    blocking(&app, move |app| run(app, role, request)).await
+    blocking(&app, move |app| run(app, principal, request)).await
 }
 
 /// What `/ksql/terminate` is sent.
@@ -86,26 +86,27 @@ struct Terminate {
 /// Ends every query of this service, and the service.
 pub(super) async fn terminate(
     State(app): State<Arc<App>>,
-    Extension(role): Extension<Role>,
+    Extension(principal): Extension<Principal>,
     body: axum::body::Bytes,
 ) -> Response {
-    let asked = role.at_least(Role::Admin).and_then(|()| match body.trim_ascii().is_empty() {
+    let asked = match body.trim_ascii().is_empty() {
         true => Ok(Terminate::default()),
         false => read(&body),
-    });
+    };
     let asked = match asked {
         Ok(asked) => asked,
         Err(e) => return error::response(&e, None),
     };
-    blocking(&app, move |app| match app.engine.terminate_cluster(&asked.delete_topic_list) {
+    let session = Session::of(principal);
+    blocking(&app, move |app| match app.engine.terminate_cluster(&asked.delete_topic_list, &session) {
         Ok(entity) => Json(Value::from_iter(entity::to_json(&entity, "TERMINATE CLUSTER"))).into_response(),
         Err(e) => error::response(&e, None),
     })
     .await
 }
 
-fn run(app: &App, role: Role, request: Request) -> Response {
-    let session = Session::with_properties(texts(request.streams_properties));
+fn run(app: &App, principal: Principal, request: Request) -> Response {
+    let session = Session::of(principal).with_properties(texts(request.streams_properties));
     let mut session = match session {
         Ok(session) => session,
         Err(e) => return error::response(&e, None),
@@ -127,8 +128,8 @@ fn run(app: &App, role: Role, request: Request) -> Response {
             .with_hint("send them to /query-stream");
         return error::response(&e, Some(&statement.text));
     }
-    if let Some((statement, e)) = parsed.iter().find_map(|s| Some((s, role.check(&s.statement).err()?))) {
-        return error::response(&e, Some(&statement.text));
+    if let Err((at, e)) = app.engine.authorize_all(&parsed, &session) {
+        return error::response(&e, Some(&parsed[at].text));
     }
     if let Err((at, e)) = app.engine.rehearse(&parsed, &session) {
         return error::response(&e, Some(&parsed[at].text));

@@ -5,11 +5,12 @@
 
 use super::limits::{CONNECTIONS_MAX, HANDSHAKE_PATIENCE, HEAD_BYTES_MAX, HEAD_PATIENCE, HEADERS_MAX, READER_PATIENCE};
 use super::meters::Meters;
-use axum::Router;
+use axum::{Extension, Router};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -27,6 +28,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const PREFACE_BYTES: usize = 24;
 /// How often an HTTP/2 connection is asked whether it still lives.
 const PING: Duration = Duration::from_secs(30);
+
+/// The other end of the connection that a request came through.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer(pub(super) SocketAddr);
 
 /// What a connection is served with.
 #[derive(Clone)]
@@ -47,7 +52,7 @@ pub(super) async fn serve(listener: TcpListener, service: Service, stop: impl Fu
             () = &mut stop => break,
             accepted = listener.accept() => accepted,
         };
-        let Ok((stream, _)) = accepted else {
+        let Ok((stream, peer)) = accepted else {
             sleep(ACCEPT_PAUSE).await;
             continue;
         };
@@ -55,7 +60,8 @@ pub(super) async fn serve(listener: TcpListener, service: Service, stop: impl Fu
             service.meters.refused.fetch_add(1, Ordering::Relaxed);
             continue;
         };
-        let (service, stopped) = (service.clone(), stopped.clone());
+        let (mut service, stopped) = (service.clone(), stopped.clone());
+        service.router = service.router.layer(Extension(Peer(peer)));
         tokio::spawn(async move {
             service.meters.connections.fetch_add(1, Ordering::Relaxed);
             let meters = service.meters.clone();

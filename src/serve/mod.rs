@@ -18,6 +18,7 @@ pub mod meters;
 mod outbox;
 pub mod owner;
 mod printed;
+pub mod routes;
 mod rows;
 mod server;
 mod stream;
@@ -27,6 +28,7 @@ mod websocket;
 pub mod wire;
 
 use crate::engine::Engine;
+use crate::engine::authorization::Role;
 use crate::error::{Error, Result};
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -34,7 +36,6 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{Method, Uri};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Redirect, Response};
-use axum::routing::{get, post};
 use futures::stream as futures_stream;
 use guard::Guard;
 use guests::House;
@@ -42,6 +43,7 @@ use limits::STREAMS_MAX;
 use listen::Service;
 use meters::Meters;
 use parking_lot::Mutex;
+use routes::{Needs, Route, Routes};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -132,12 +134,12 @@ pub async fn serve(
         Some(engine.clone()),
         stopping.clone(),
     );
-    let sessions = guests::sessions(Arc::new(house));
     let started = engine.clock().monotonic();
     let meters = Arc::<Meters>::default();
     let app = App { engine, stopping, streams, open: Arc::default(), address, meters: meters.clone(), started };
-    let guard = Arc::new(Guard { users: doors.users, origins: doors.origins, address });
-    let router = router(app, sessions)
+    let open = routes().iter().filter(|route| route.needs == Needs::Nothing).map(|route| route.path).collect();
+    let guard = Arc::new(Guard { users: doors.users, origins: doors.origins, open, address });
+    let router = router(app, house)
         .layer(from_fn_with_state(guard, guard::guard))
         .layer(from_fn_with_state(meters.clone(), meters::counted));
     let stop = async move {
@@ -149,35 +151,48 @@ pub async fn serve(
     Ok(())
 }
 
-fn router(app: App, sessions: Router) -> Router {
-    Router::new()
-        .route("/", get(|| async { Redirect::temporary("/info") }))
-        .route("/info", get(server::info))
-        .route("/v1/metadata", get(server::metadata))
-        .route("/v1/metadata/id", get(server::metadata))
-        .route("/healthcheck", get(server::health))
-        .route("/livez", get(server::live))
-        .route("/readyz", get(server::ready))
-        .route("/chc/live", get(server::live))
-        .route("/chc/ready", get(server::ready))
-        .route("/clusterStatus", get(server::cluster_status))
-        .route("/status", get(server::all_statuses))
-        .route("/status/{kind}/{entity}/{action}", get(server::status))
-        .route("/is_valid_property/{name}", get(server::is_valid_property))
-        .route("/heartbeat", post(server::heartbeat))
-        .route("/lag", post(server::lag))
-        .route("/ksql", post(ksql::ksql))
-        .route("/ksql/terminate", post(ksql::terminate))
-        .route("/query", post(stream::query))
-        .route("/query-stream", post(stream::query_stream))
-        .route("/close-query", post(stream::close_query))
-        .route("/inserts-stream", post(inserts::inserts_stream))
-        .route("/ws/query", get(websocket::query))
-        .route("/metrics", get(meters::metrics))
+fn router(app: App, house: House) -> Router {
+    api()
+        .into_router()
         .fallback(nowhere)
         .method_not_allowed_fallback(not_so)
         .with_state(Arc::new(app))
-        .merge(sessions)
+        .merge(guests::sessions().into_router().with_state(Arc::new(house)))
+}
+
+/// Every route of the server and what it requires.
+pub fn routes() -> Vec<Route> {
+    [api().table(), guests::sessions().table()].concat()
+}
+
+fn api() -> Routes<Arc<App>> {
+    let reader = Needs::Role(Role::Reader);
+    // What they say names queries, sources and topics of everybody.
+    let of_all = Needs::AllTopics(Role::Reader);
+    Routes::new()
+        .get("/", reader, || async { Redirect::temporary("/info") })
+        .get("/info", reader, server::info)
+        .get("/v1/metadata", reader, server::metadata)
+        .get("/v1/metadata/id", reader, server::metadata)
+        .get("/healthcheck", reader, server::health)
+        .get("/livez", Needs::Nothing, server::live)
+        .get("/readyz", Needs::Nothing, server::ready)
+        .get("/chc/live", Needs::Nothing, server::live)
+        .get("/chc/ready", Needs::Nothing, server::ready)
+        .get("/clusterStatus", of_all, server::cluster_status)
+        .get("/status", of_all, server::all_statuses)
+        .get("/status/{kind}/{entity}/{action}", reader, server::status)
+        .get("/is_valid_property/{name}", reader, server::is_valid_property)
+        .post("/heartbeat", reader, server::heartbeat)
+        .post("/lag", reader, server::lag)
+        .post("/ksql", reader, ksql::ksql)
+        .post("/ksql/terminate", Needs::AllTopics(Role::Admin), ksql::terminate)
+        .post("/query", reader, stream::query)
+        .post("/query-stream", reader, stream::query_stream)
+        .post("/close-query", reader, stream::close_query)
+        .post("/inserts-stream", Needs::Role(Role::Writer), inserts::inserts_stream)
+        .get("/ws/query", reader, websocket::query)
+        .get("/metrics", of_all, meters::metrics)
 }
 
 async fn nowhere(method: Method, uri: Uri) -> Response {

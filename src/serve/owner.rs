@@ -10,10 +10,11 @@
 
 use super::error;
 use super::guests::{House, sessions, topics};
-use super::users::{Role, is_same};
+use super::users::is_same;
 use super::wire::PROTOCOL;
 use crate::config::{Config, LogConfig, random_id};
 use crate::engine::Engine;
+use crate::engine::authorization::Principal;
 use crate::error::{Error, Kind, Result};
 use crate::log::Log;
 use crate::types::clock::SharedClock;
@@ -139,8 +140,8 @@ fn listen(house: &Arc<House>, directory: &Path, mut stopping: watch::Receiver<bo
     let listener = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))?;
     let token = format!("{:032x}{:032x}", random_id()?, random_id()?);
     let port = listener.local_addr()?.port();
-    let router = sessions(house.clone())
-        .merge(topics(house.clone()))
+    let router = (sessions().into_router().with_state(house.clone()))
+        .merge(topics().into_router().with_state(house.clone()))
         .layer(from_fn_with_state(Arc::<str>::from(token.as_str()), with_token));
     let path = Announcement { protocol: PROTOCOL, pid: std::process::id(), port, token }.write(directory)?;
     runtime.spawn(async move {
@@ -161,7 +162,7 @@ async fn with_token(State(token): State<Arc<str>>, mut request: Request, next: N
     let brought = brought.strip_prefix(b"Bearer ").unwrap_or_default();
     match is_same(brought, token.as_bytes()) {
         true => {
-            request.extensions_mut().insert(Role::Admin);
+            request.extensions_mut().insert(Principal::local());
             next.run(request).await
         }
         false => {

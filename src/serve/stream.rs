@@ -8,13 +8,14 @@ use super::printed::Formats;
 use super::rows::Shape;
 use super::{App, error};
 use crate::engine::Answer;
+use crate::engine::authorization::Principal;
 use crate::engine::cell;
 use crate::engine::outcome::{RowEvent, RowStream};
 use crate::engine::session::Session;
 use crate::error::{Error, Result};
 use crate::parse::statement::Statement;
 use axum::body::{Body, Bytes};
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, HeaderMap};
 use axum::response::{IntoResponse, Response};
@@ -41,27 +42,37 @@ struct Request {
     session_variables: BTreeMap<String, Value>,
 }
 
-pub(super) async fn query_stream(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Response {
+pub(super) async fn query_stream(
+    State(app): State<Arc<App>>,
+    Extension(principal): Extension<Principal>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
     let printed = Shape::Array.printed(&headers);
-    serve(app, Shape::wanted(&headers, Shape::Lines), printed, body).await
+    serve(app, principal, [Shape::wanted(&headers, Shape::Lines), printed], body).await
 }
 
-pub(super) async fn query(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Response {
-    serve(app, Shape::wanted(&headers, Shape::Rows), Ok(Shape::Text), body).await
+pub(super) async fn query(
+    State(app): State<Arc<App>>,
+    Extension(principal): Extension<Principal>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    serve(app, principal, [Shape::wanted(&headers, Shape::Rows), Ok(Shape::Text)], body).await
 }
 
 /// `printed` is the shape of PRINT's records.
-async fn serve(app: Arc<App>, shape: Result<Shape>, printed: Result<Shape>, body: Bytes) -> Response {
+async fn serve(app: Arc<App>, principal: Principal, [shape, printed]: [Result<Shape>; 2], body: Bytes) -> Response {
     let shape = match shape {
         Ok(shape) => shape,
         Err(e) => return error::response(&e, None),
     };
-    if let Some(answer) = known(&app, shape, &body) {
+    if let Some(answer) = known(&app, &principal, shape, &body) {
         return answer;
     }
     let opened = {
         let app = app.clone();
-        tokio::task::spawn_blocking(move || open(&app, &body)).await
+        tokio::task::spawn_blocking(move || open(&app, principal, &body)).await
     };
     match opened {
         Ok(Ok(opened)) => match if opened.is_print { printed } else { Ok(shape) } {
@@ -74,12 +85,12 @@ async fn serve(app: Arc<App>, shape: Result<Shape>, printed: Result<Shape>, body
 }
 
 /// The whole answer to a lookup that was planned before: it takes microseconds, so that no thread is asked for.
-fn known(app: &App, shape: Shape, body: &[u8]) -> Option<Response> {
+fn known(app: &App, principal: &Principal, shape: Shape, body: &[u8]) -> Option<Response> {
     let request: Request = read(body).ok()?;
     if !request.session_variables.is_empty() {
         return None;
     }
-    let session = Session::with_properties(texts(request.properties)).ok()?;
+    let session = Session::of(principal.clone()).with_properties(texts(request.properties)).ok()?;
     let rows = app.engine.known_lookup(&request.sql, &session)?;
     match rows.and_then(|rows| frames(rows, shape)) {
         Ok(frames) => {
@@ -121,10 +132,11 @@ pub(super) struct Opened {
 }
 
 /// The error comes with the text that it belongs to.
-pub(super) fn open(app: &App, body: &[u8]) -> Result<Opened, (Error, Option<String>)> {
+pub(super) fn open(app: &App, principal: Principal, body: &[u8]) -> Result<Opened, (Error, Option<String>)> {
     let request: Request = read(body).map_err(|e| (e, None))?;
     let text = Some(request.sql.trim().trim_end_matches(';').to_owned());
-    let mut session = Session::with_properties(texts(request.properties)).map_err(|e| (e, None))?;
+    let session = Session::of(principal).with_properties(texts(request.properties));
+    let mut session = session.map_err(|e| (e, None))?;
     for (name, value) in texts(request.session_variables) {
         session.define(&name, &value);
     }

@@ -1,9 +1,9 @@
 //! Who may ask, and for what: a file of users, their roles, and what proves who they are.
 //!
 //! ```text
-//! # name  role    secret: a password or a bearer token, of which only a hash is kept
+//! # name  role    secret: a password or a bearer token, of which only a hash is kept     topics: all if not named
 //! alice   admin   pbkdf2-sha256:600000:<salt>:<hash>
-//! grafana reader  sha256:<hash of the token>
+//! grafana reader  sha256:<hash of the token>                                             topics=orders,clicks-*
 //! ```
 //!
 //! `tidegate user` writes such lines. A password costs a tenth of a second to check, on purpose; one that was right is
@@ -11,8 +11,8 @@
 
 use super::limits::PASSWORD_CHECKS_MAX;
 use crate::config::random_id;
+use crate::engine::authorization::{Principal, Role, TopicRights};
 use crate::error::{Error, Result};
-use crate::parse::statement::Statement;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use parking_lot::Mutex;
@@ -29,72 +29,6 @@ const HASH_BYTES: usize = digest::SHA256_OUTPUT_LEN;
 /// Right passwords that are remembered.
 const REMEMBERED_MAX: usize = 1_000;
 
-/// What somebody may do; each role includes those before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
-pub enum Role {
-    /// Look: SELECT, SHOW, DESCRIBE, EXPLAIN, PRINT.
-    Reader,
-    /// Make: CREATE, INSERT, ALTER, PAUSE, RESUME, TERMINATE.
-    Writer,
-    /// Everything: DROP, too.
-    Admin,
-}
-
-impl Role {
-    fn named(name: &str) -> Option<Role> {
-        [Role::Reader, Role::Writer, Role::Admin].into_iter().find(|role| role.name() == name)
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Role::Reader => "reader",
-            Role::Writer => "writer",
-            Role::Admin => "admin",
-        }
-    }
-
-    /// What a statement takes.
-    fn needed(statement: &Statement) -> Role {
-        match statement {
-            Statement::Select(_)
-            | Statement::Batch(_)
-            | Statement::Show(_)
-            | Statement::Describe { .. }
-            | Statement::DescribeFunction(_)
-            | Statement::ExplainQuery(_)
-            | Statement::Explain(_)
-            | Statement::Print(_)
-            | Statement::Verify(_)
-            | Statement::Set { .. }
-            | Statement::Unset(_)
-            | Statement::Define { .. }
-            | Statement::Undefine(_)
-            | Statement::AssertTopic(_)
-            | Statement::AssertSchema(_) => Role::Reader,
-            Statement::Drop(_) | Statement::DropType { .. } => Role::Admin,
-            _ => Role::Writer,
-        }
-    }
-
-    /// Whether one of this role may do it.
-    pub(super) fn check(self, statement: &Statement) -> Result<()> {
-        self.at_least(Role::needed(statement))
-    }
-
-    /// Whether one of this role may do what takes `needed`.
-    pub(super) fn at_least(self, needed: Role) -> Result<()> {
-        match self >= needed {
-            true => Ok(()),
-            false => {
-                let (mine, wanted) = (self.name(), needed.name());
-                Err(Error::statement(format!("You are forbidden from doing this as a {mine}"))
-                    .with_code(40300)
-                    .with_hint(format!("it takes the role {wanted}")))
-            }
-        }
-    }
-}
-
 /// What proves who somebody is.
 #[derive(Debug)]
 enum Secret {
@@ -104,8 +38,7 @@ enum Secret {
 
 #[derive(Debug)]
 struct User {
-    name: String,
-    role: Role,
+    principal: Principal,
     secret: Secret,
 }
 
@@ -113,8 +46,8 @@ struct User {
 #[derive(Debug)]
 pub struct Users {
     users: Vec<User>,
-    /// Hashes of credentials that were right, and their users' roles.
-    remembered: Mutex<HashMap<[u8; HASH_BYTES], Role>>,
+    /// Hashes of credentials that were right, and their users.
+    remembered: Mutex<HashMap<[u8; HASH_BYTES], Principal>>,
     checks: Semaphore,
 }
 
@@ -125,7 +58,7 @@ impl Users {
             .map_err(|e| Error::io(format!("cannot read {}", file.display())).with_detail(e.to_string()))?;
         Users::parse(&text).map_err(|(line, what)| {
             Error::statement(format!("{}:{line}: {what}", file.display()))
-                .with_hint("a line is NAME ROLE SECRET; `tidegate user` writes one")
+                .with_hint("a line is NAME ROLE SECRET [topics=NAME,PREFIX*,...]; `tidegate user` writes one")
         })
     }
 
@@ -133,8 +66,8 @@ impl Users {
         let lines = text.lines().enumerate().map(|(n, line)| (n + 1, line.trim()));
         let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
         let users: Vec<User> = lines.map(|(n, line)| user(line).map_err(|e| (n, e))).collect::<Result<_, _>>()?;
-        let named = |user: &User| matches!(user.secret, Secret::Password { .. }).then(|| user.name.clone());
-        let mut names: Vec<String> = users.iter().filter_map(named).collect();
+        let named = |user: &User| matches!(user.secret, Secret::Password { .. }).then(|| user.principal.name.clone());
+        let mut names: Vec<_> = users.iter().filter_map(named).collect();
         names.sort();
         if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
             return Err((1, format!("{} has two passwords", twice[0])));
@@ -145,56 +78,72 @@ impl Users {
         Ok(Users { users, remembered: Mutex::default(), checks: Semaphore::new(PASSWORD_CHECKS_MAX) })
     }
 
-    /// The role of whoever sends this `authorization` header.
-    pub(super) async fn role(self: &std::sync::Arc<Users>, header: &str) -> Option<Role> {
+    /// The user of this name: for a door that has proved the name in another way, such as a client certificate.
+    pub fn by_name(&self, name: &str) -> Option<Principal> {
+        self.users.iter().map(|user| &user.principal).find(|principal| &*principal.name == name).cloned()
+    }
+
+    /// The user who sends this `authorization` header.
+    pub(super) async fn principal(self: &std::sync::Arc<Users>, header: &str) -> Option<Principal> {
         let (scheme, credentials) = header.trim().split_once(' ')?;
         match scheme.to_ascii_lowercase().as_str() {
             "bearer" => self.of_token(credentials.trim()),
             "basic" => {
                 let hash = sha256(credentials.trim().as_bytes());
-                if let Some(role) = self.remembered.lock().get(&hash) {
-                    return Some(*role);
+                if let Some(known) = self.remembered.lock().get(&hash) {
+                    return Some(known.clone());
                 }
                 let decoded = STANDARD.decode(credentials.trim()).ok()?;
                 let decoded = String::from_utf8(decoded).ok()?;
                 let (users, _turn) = (self.clone(), self.checks.acquire().await.ok()?);
-                let role = tokio::task::spawn_blocking(move || {
+                let found = tokio::task::spawn_blocking(move || {
                     let (name, password) = decoded.split_once(':')?;
                     users.of_password(name, password)
                 });
-                let role = role.await.ok()??;
+                let found = found.await.ok()??;
                 let mut remembered = self.remembered.lock();
                 if remembered.len() < REMEMBERED_MAX {
-                    remembered.insert(hash, role);
+                    remembered.insert(hash, found.clone());
                 }
-                Some(role)
+                Some(found)
             }
             _ => None,
         }
     }
 
-    fn of_token(&self, token: &str) -> Option<Role> {
+    fn of_token(&self, token: &str) -> Option<Principal> {
         let brought = sha256(token.as_bytes());
         let same = |user: &&User| matches!(&user.secret, Secret::Token(hash) if is_same(hash, &brought));
-        self.users.iter().find(same).map(|user| user.role)
+        self.users.iter().find(same).map(|user| user.principal.clone())
     }
 
-    fn of_password(&self, name: &str, password: &str) -> Option<Role> {
-        let named = self.users.iter().find(|u| u.name == name && matches!(u.secret, Secret::Password { .. }));
-        let Some(User { role, secret: Secret::Password { rounds, salt, hash }, .. }) = named else {
+    fn of_password(&self, name: &str, password: &str) -> Option<Principal> {
+        let is_named = |u: &&User| &*u.principal.name == name && matches!(u.secret, Secret::Password { .. });
+        let named = self.users.iter().find(is_named);
+        let Some(User { principal, secret: Secret::Password { rounds, salt, hash }, .. }) = named else {
             // As much work as for somebody who is there: how long it takes tells nobody's name.
             let mut unused = [0; HASH_BYTES];
             pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, ROUNDS, b"nobody", password.as_bytes(), &mut unused);
             return None;
         };
         let right = pbkdf2::verify(pbkdf2::PBKDF2_HMAC_SHA256, *rounds, salt, password.as_bytes(), hash);
-        right.ok().map(|()| *role)
+        right.ok().map(|()| principal.clone())
     }
 }
 
 fn user(line: &str) -> Result<User, String> {
     let parts: Vec<&str> = line.split_whitespace().collect();
-    let [name, role, secret] = parts[..] else { return Err(format!("{} words instead of 3", parts.len())) };
+    let (name, role, secret, topics) = match parts[..] {
+        [name, role, secret] => (name, role, secret, None),
+        [name, role, secret, topics] => (name, role, secret, Some(topics)),
+        _ => return Err(format!("{} words instead of 3 or 4", parts.len())),
+    };
+    let topics = match topics.map(|topics| topics.strip_prefix("topics=")) {
+        None => TopicRights::default(),
+        Some(Some(list)) => TopicRights::parse(list)?,
+        // Never the word itself: it may be a part of a password.
+        Some(None) => return Err("behind the secret only topics=NAME,PREFIX*,... may stand".to_owned()),
+    };
     let role = Role::named(role).ok_or_else(|| format!("{role} is none of reader, writer, admin"))?;
     let parts: Vec<&str> = secret.split(':').collect();
     let secret = match parts[..] {
@@ -207,7 +156,7 @@ fn user(line: &str) -> Result<User, String> {
         // Never the secret itself: it may be a password that somebody has written here.
         _ => return Err("the secret is neither pbkdf2-sha256:ROUNDS:SALT:HASH nor sha256:HASH".to_owned()),
     };
-    Ok(User { name: name.to_owned(), role, secret })
+    Ok(User { principal: Principal::new(name, role, topics), secret })
 }
 
 /// A line for somebody with a password.
@@ -260,7 +209,7 @@ mod tests {
 
     fn role(users: &Arc<Users>, header: &str) -> Option<Role> {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(users.role(header))
+        runtime.block_on(users.principal(header)).map(|principal| principal.role)
     }
 
     #[test]
@@ -287,6 +236,9 @@ mod tests {
         for (text, what) in [
             ("", "there are no users"),
             ("alice admin", "2 words"),
+            ("alice admin sha256:00 hunter2", "behind the secret"),
+            ("alice admin sha256:00 topics=a b", "5 words"),
+            ("alice admin sha256:00 topics=a,*b", "\"*b\" is neither"),
             ("alice boss sha256:00", "boss is none of"),
             ("alice admin hunter2", "the secret is neither"),
             ("alice admin sha256:zz", "hexadecimal"),
@@ -297,19 +249,5 @@ mod tests {
             assert!(message.contains(what) && !message.contains("hunter2"), "{text}: {message}");
         }
         assert!(token_line("a:b", Role::Reader).is_err());
-    }
-
-    #[test]
-    fn each_role_includes_the_ones_before_it() {
-        let parsed = |text: &str| crate::parse::parse(text).unwrap().remove(0).statement;
-        let select = parsed("SELECT * FROM s EMIT CHANGES;");
-        let insert = parsed("INSERT INTO s VALUES (1);");
-        let drop = parsed("DROP STREAM s;");
-        for (role, may) in
-            [(Role::Reader, [true, false, false]), (Role::Writer, [true, true, false]), (Role::Admin, [true; 3])]
-        {
-            assert_eq!([&select, &insert, &drop].map(|s| role.check(s).is_ok()), may, "{role:?}");
-        }
-        assert_eq!(Role::Reader.check(&drop).unwrap_err().code(), 40300);
     }
 }

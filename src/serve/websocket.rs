@@ -13,9 +13,10 @@ use super::outbox::Frames;
 use super::rows::Shape;
 use super::stream::{Ended, Pumped, open, pumped};
 use super::{App, error};
+use crate::engine::authorization::Principal;
 use crate::error::{Error, Result};
 use axum::body::Body;
-use axum::extract::{Query, Request, State};
+use axum::extract::{Extension, Query, Request, State};
 use axum::http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
 use axum::http::{HeaderMap, HeaderName, Response as HttpResponse, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -64,7 +65,12 @@ pub(super) struct Asked {
 
 type Io = TokioIo<Upgraded>;
 
-pub(super) async fn query(State(app): State<Arc<App>>, Query(asked): Query<Asked>, mut request: Request) -> Response {
+pub(super) async fn query(
+    State(app): State<Arc<App>>,
+    Extension(principal): Extension<Principal>,
+    Query(asked): Query<Asked>,
+    mut request: Request,
+) -> Response {
     let Some(text) = asked.request else {
         let e = Error::statement("the query has no request").with_code(40000);
         return error::response(&e.with_hint("/ws/query?request={\"ksql\":\"SELECT ...;\"}, percent-encoded"), None);
@@ -77,7 +83,7 @@ pub(super) async fn query(State(app): State<Arc<App>>, Query(asked): Query<Asked
     tokio::spawn(async move {
         // A connection that cannot become a WebSocket has ended; nobody is there to be told.
         if let Ok(upgraded) = upgrade.await {
-            talk(app, TokioIo::new(upgraded), text).await;
+            talk(app, principal, TokioIo::new(upgraded), text).await;
         }
     });
     let answer = HttpResponse::builder()
@@ -104,12 +110,12 @@ fn accept(headers: &HeaderMap) -> Result<String> {
     Ok(STANDARD.encode(hash.as_ref()))
 }
 
-async fn talk(app: Arc<App>, io: Io, request: String) {
+async fn talk(app: Arc<App>, principal: Principal, io: Io, request: String) {
     let (reader, writer) = split(io);
     let mut client = Client { writer, told: listen(reader) };
     let opened = {
         let app = app.clone();
-        tokio::task::spawn_blocking(move || open(&app, request.as_bytes())).await
+        tokio::task::spawn_blocking(move || open(&app, principal, request.as_bytes())).await
     };
     let opened = match opened {
         Ok(Ok(opened)) => opened,

@@ -93,7 +93,7 @@ impl<'a> Runner<'a> {
             config.properties.insert("ksql.query.push.v2.enabled".to_owned(), "true".to_owned());
         }
         let engine = Engine::over(layer.clone(), config, clock, Drive::ByHand)?;
-        let mut session = Session::with_properties(case.properties())?;
+        let mut session = Session::default().with_properties(case.properties())?;
         if strict {
             session.set("tidegate.dialect", "ksqldb")?;
         }

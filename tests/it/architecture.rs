@@ -293,6 +293,32 @@ fn nothing_is_unsafe_unfinished_or_ignored() {
     assert_eq!(forbidden_code(FFI, "unsafe fn f() {}\n// todo!").len(), 0);
 }
 
+/// Doors to other machines. A session of the local administrator is made by nobody there but the two who decide who asks, and
+/// a route is added by the table alone, which wants to know what it requires.
+fn open_doors(file: &str, text: &str) -> Vec<String> {
+    let code = code_only(text);
+    let mut faults = Vec::new();
+    for (wrong, allowed) in [
+        ("Session::default", &[][..]),
+        ("Principal::local", &["src/serve/guard.rs", "src/serve/owner.rs"]),
+        ("Principal::new", &["src/serve/users.rs"]),
+        (".route(", &["src/serve/routes.rs"]),
+        ("axum::routing", &["src/serve/routes.rs"]),
+    ] {
+        if code.contains(wrong) && !allowed.contains(&file) {
+            faults.push(format!("{file}: {wrong} stands in {allowed:?} alone"));
+        }
+    }
+    faults
+}
+
+#[test]
+fn no_door_forgets_to_ask_who_comes() {
+    fail_with(rust_files("src/serve").iter().flat_map(|f| open_doors(&relative(f), &read(f))).collect());
+    assert_eq!(open_doors("src/serve/ksql.rs", "let s = Session::default();").len(), 1);
+    assert_eq!(open_doors("src/serve/mod.rs", "Router::new().route(\"/x\", get(x))").len(), 1);
+}
+
 /// Files under version control, else (a source archive) every file outside of hidden and build folders.
 fn tracked_files() -> Vec<PathBuf> {
     let listed = Command::new("git").arg("-C").arg(root()).args(["ls-files", "-z"]).output();

@@ -7,6 +7,7 @@ mod hostile;
 mod limits;
 mod lookups;
 mod readers;
+mod rights;
 
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};

@@ -1,0 +1,99 @@
+//! The table of routes: what each path requires of the one who asks.
+//!
+//! A router is only built here, by [`Routes`], and every route is added with its [`Needs`]: a handler about which nothing was
+//! decided does not compile. The decision is enforced in front of the handler. What statements require in addition is
+//! decided in `engine::execute`, statement by statement, whichever route they came through.
+
+use super::error;
+use crate::engine::authorization::{Principal, Role};
+use crate::error::Error;
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::handler::Handler;
+use axum::http::Method;
+use axum::middleware::{Next, from_fn};
+use axum::response::Response;
+use axum::routing::{MethodRouter, get, post};
+
+/// What a route requires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// Nothing: load balancers ask it without a name.
+    Nothing,
+    /// A user of this role, or of one above it.
+    Role(Role),
+    /// The same, and no limit to some topics: the answer is about all of them.
+    AllTopics(Role),
+}
+
+/// A route and what it requires.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// GET or POST.
+    pub method: Method,
+    /// As axum writes it, `{name}` for what varies.
+    pub path: &'static str,
+    /// What it requires.
+    pub needs: Needs,
+}
+
+/// Routes on their way to a router.
+pub(super) struct Routes<S> {
+    router: Router<S>,
+    table: Vec<Route>,
+}
+
+impl<S: Clone + Send + Sync + 'static> Routes<S> {
+    pub(super) fn new() -> Routes<S> {
+        Routes { router: Router::new(), table: Vec::new() }
+    }
+
+    pub(super) fn get<T: 'static>(self, path: &'static str, needs: Needs, handler: impl Handler<T, S>) -> Routes<S> {
+        self.add(Method::GET, path, needs, get(handler))
+    }
+
+    pub(super) fn post<T: 'static>(self, path: &'static str, needs: Needs, handler: impl Handler<T, S>) -> Routes<S> {
+        self.add(Method::POST, path, needs, post(handler))
+    }
+
+    fn add(mut self, method: Method, path: &'static str, needs: Needs, handler: MethodRouter<S>) -> Routes<S> {
+        let handler = match needs {
+            Needs::Nothing => handler,
+            _ => handler.route_layer(from_fn(move |request: Request, next: Next| allowed(needs, request, next))),
+        };
+        self.router = self.router.route(path, handler);
+        self.table.push(Route { method, path, needs });
+        self
+    }
+
+    /// Bounds the bodies of the routes that are here by now.
+    pub(super) fn layer(self, limit: DefaultBodyLimit) -> Routes<S> {
+        Routes { router: self.router.layer(limit), ..self }
+    }
+
+    /// What each route requires.
+    pub(super) fn table(&self) -> &[Route] {
+        &self.table
+    }
+
+    pub(super) fn into_router(self) -> Router<S> {
+        self.router
+    }
+}
+
+/// Lets a request pass whose user has what the route requires. A request without a user has not passed a guard.
+async fn allowed(needs: Needs, request: Request, next: Next) -> Response {
+    let Some(principal) = request.extensions().get::<Principal>() else {
+        return error::response(&Error::bug("a request came without its user").with_code(50000), None);
+    };
+    let what = format!("{} {}", request.method(), request.uri().path());
+    let checked = match needs {
+        Needs::Nothing => Ok(()),
+        Needs::Role(role) => principal.require(role, &what),
+        Needs::AllTopics(role) => principal.require(role, &what).and_then(|()| principal.require_all_topics(&what)),
+    };
+    match checked {
+        Ok(()) => next.run(request).await,
+        Err(e) => error::response(&e, None),
+    }
+}
