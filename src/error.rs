@@ -22,6 +22,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// ksqlDB's code for what comes too often: HTTP's 429.
 pub const TOO_MANY_REQUESTS: u32 = 42900;
 
+/// ksqlDB's code of a server that is shutting down, or whose service has been terminated.
+pub const SHUTTING_DOWN: u32 = 50_304;
+
 /// What the receiver of an error has to do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {

@@ -15,13 +15,11 @@ use super::command_log::Effect;
 use super::entity::{Entity, Status};
 use super::session::Session;
 use super::{Engine, State};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, SHUTTING_DOWN};
 use fancy_regex::{Regex, RegexBuilder};
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
-/// ksqlDB's code of a server whose service has been terminated.
-const SHUT_DOWN: u32 = 50_304;
 /// What the command log is told.
 const STATEMENT: &str = "TERMINATE CLUSTER";
 /// Patterns of one request.
@@ -63,13 +61,18 @@ impl Engine {
     /// An error once the service was terminated.
     pub fn check_alive(&self) -> Result<()> {
         match self.is_over() {
-            true => Err(Error::new(Kind::Busy, "The server is shut down")
-                .with_code(SHUT_DOWN)
-                .with_detail("its service was terminated through /ksql/terminate")
-                .with_hint("start the server again to begin anew")),
+            true => Err(shut_down()),
             false => Ok(()),
         }
     }
+}
+
+/// What statements get, and readers of push queries, once the service was terminated.
+pub(super) fn shut_down() -> Error {
+    Error::new(Kind::Busy, "The server is shut down")
+        .with_code(SHUTTING_DOWN)
+        .with_detail("its service was terminated through /ksql/terminate")
+        .with_hint("start the server again to begin anew")
 }
 
 fn patterns(texts: &[String]) -> Result<Vec<Regex>> {

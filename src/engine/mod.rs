@@ -26,6 +26,7 @@ mod alter;
 mod apply;
 mod bounded;
 mod cluster;
+mod handover;
 mod insert;
 mod inserts;
 mod lookout;

@@ -135,6 +135,10 @@ impl RowStream for Pulled {
         &self.columns
     }
 
+    fn is_bounded(&self) -> bool {
+        true
+    }
+
     fn is_key(&self, column: usize) -> bool {
         self.rows.pull().keys().get(column) == Some(&true)
     }

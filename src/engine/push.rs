@@ -1,50 +1,30 @@
 //! Result sets: push queries that go on until stopped, batch queries that end.
 //!
-//! A push query runs on a thread of its own and hands rows over through a bounded channel: a reader that is slow slows
-//! down its query and nothing else. Dropping the stream ends the thread.
+//! A push query runs on a thread of its own and hands rows over through a bounded queue (`handover`): a reader that is slow
+//! slows down its query and nothing else. Dropping the stream ends the thread.
 
+use super::handover::{Handover, Notes, Taken, Told};
 use super::outcome::{OutputColumn, RowEvent, RowStream};
 use super::pushes::{self, Listed};
 use super::session::Session;
 use super::{Answer, Engine};
 use crate::catalog::Catalog;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::execute::execution::{Execution, Progress};
 use crate::execute::intake::BadRecord;
 use crate::execute::{ChangeBatch, compile};
 use crate::log::Start;
 use crate::parse::statement::{Emit, Select};
 use crate::plan::{self, Settings};
-use arrow::array::{Array, ArrayRef, BooleanArray};
+use arrow::array::BooleanArray;
 use arrow::compute::filter;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
-/// Batches between a push query and its reader.
-const QUEUED_BATCHES: usize = 16;
 /// How long a turn waits for records; a stop wakes it.
 const TURN_WAIT: Duration = Duration::from_millis(200);
-/// How long the query waits before it looks again whether a full channel has room or its reader is gone.
-const FULL_WAIT: Duration = Duration::from_millis(5);
-
-enum Message {
-    Rows(Told),
-    /// What keeps the query from going on; `None` = nothing any more.
-    Trouble(Option<String>),
-    /// Records that could not be used: how many in all, and the last of them.
-    Skipped(u64, BadRecord),
-    Failed(Error),
-}
-
-/// What a reader is told of a batch.
-struct Told {
-    columns: Vec<ArrayRef>,
-    /// Rows that are gone; empty = none is.
-    tombstones: Vec<bool>,
-}
 
 impl Told {
     /// A change of a table without a value says that its row is gone. A stream's record without one says nothing, and is
@@ -65,28 +45,16 @@ impl Told {
         }
         Ok(Told { columns, tombstones })
     }
-
-    fn len(&self) -> usize {
-        self.columns.first().map_or(0, |column| column.len())
-    }
-
-    fn truncate(&mut self, rows: usize) {
-        if rows < self.len() {
-            self.columns.iter_mut().for_each(|column| *column = column.slice(0, rows));
-            self.tombstones.truncate(rows);
-        }
-    }
 }
 
 /// Rows of a push query.
 #[derive(Debug)]
 pub(super) struct PushStream {
     columns: Vec<OutputColumn>,
-    rows: Receiver<Message>,
+    rows: Arc<Handover>,
     listed: Listed,
     left: Option<u64>,
-    trouble: Option<String>,
-    skipped: Option<(u64, BadRecord)>,
+    notes: Notes,
     /// It reads what comes from its start on.
     from_now_on: bool,
 }
@@ -111,17 +79,22 @@ impl Engine {
             plan.columns.iter().map(|c| OutputColumn { name: c.name.clone(), ty: c.ty.clone() }).collect();
         let (start, id, progress) = (spec.start, spec.group.clone(), Arc::<Progress>::default());
         let execution = Execution::start(&*self.inner.log, spec, self.inner.clock.clone(), progress.clone())?;
-        let (sender, rows) = sync_channel(QUEUED_BATCHES);
-        let stop = Arc::new(AtomicBool::new(false));
-        let sql = text.to_owned();
-        let listed = pushes::Push { id, sql, stop: stop.clone(), waker: execution.waker(), progress: progress.clone() };
+        let rows = Arc::<Handover>::default();
+        let waker = {
+            let (reader, rows) = (execution.waker(), rows.clone());
+            Arc::new(move || {
+                rows.stop();
+                reader();
+            })
+        };
+        let (sql, over) = (text.to_owned(), AtomicBool::new(false));
+        let listed = pushes::Push { id, sql, over, end: waker, progress: progress.clone() };
         let listed = self.inner.pushes.list(listed);
-        let clock = self.inner.clock.clone();
-        let push = Push { execution, table: plan.table, keyed, progress, sender, stop, clock };
+        let push = Push { execution, table: plan.table, keyed, progress, rows: rows.clone() };
         std::thread::Builder::new().name("push query".to_owned()).spawn(move || push.run())?;
-        let (left, trouble, skipped) = (plan.limit, None, None);
+        let (left, notes) = (plan.limit, Notes::default());
         let from_now_on = start == Start::Latest;
-        Ok(Answer::Rows(Box::new(PushStream { columns, rows, listed, left, trouble, skipped, from_now_on })))
+        Ok(Answer::Rows(Box::new(PushStream { columns, rows, listed, left, notes, from_now_on })))
     }
 }
 
@@ -148,62 +121,49 @@ struct Push {
     /// Only rows with a key are told.
     keyed: bool,
     progress: Arc<Progress>,
-    sender: SyncSender<Message>,
-    stop: Arc<AtomicBool>,
-    clock: crate::types::clock::SharedClock,
+    rows: Arc<Handover>,
 }
 
 impl Push {
     fn run(mut self) {
+        let _gone = Gone(self.rows.clone());
+        let failure = self.turns().err();
+        self.rows.end(failure);
+    }
+
+    /// Takes turns until it is told to stop.
+    fn turns(&mut self) -> Result<()> {
         let mut trouble = None;
-        while !self.stop.load(Ordering::Acquire) {
+        while !self.rows.is_stopped() {
             let now = self.execution.trouble();
             if now != trouble {
                 trouble.clone_from(&now);
-                if !self.send(Message::Trouble(now)) {
-                    return;
-                }
+                self.rows.note(|notes| notes.trouble = now);
             }
-            match self.execution.turn(TURN_WAIT) {
-                Ok(turn) => {
-                    if let Some(last) = turn.bad.into_iter().next_back() {
-                        let count = self.progress.bad.load(Ordering::Relaxed);
-                        if !self.send(Message::Skipped(count, last)) {
-                            return;
-                        }
-                    }
-                    for batch in turn.rows {
-                        let message = match Told::of(batch, self.table, self.keyed) {
-                            Ok(told) if told.len() == 0 => continue,
-                            Ok(told) => Message::Rows(told),
-                            Err(e) => Message::Failed(e),
-                        };
-                        if !self.send(message) {
-                            return;
-                        }
-                    }
-                }
-                Err(e) => {
-                    self.send(Message::Failed(e));
-                    return;
+            let turn = self.execution.turn(TURN_WAIT)?;
+            if let Some(last) = turn.bad.into_iter().next_back() {
+                let count = self.progress.bad.load(Ordering::Relaxed);
+                self.rows.note(|notes| notes.skipped = Some((count, last)));
+            }
+            for batch in turn.rows {
+                let told = Told::of(batch, self.table, self.keyed)?;
+                if told.len() > 0 && !self.rows.put(told) {
+                    return Ok(());
                 }
             }
         }
+        Ok(())
     }
+}
 
-    /// False = nobody reads any more.
-    fn send(&self, mut message: Message) -> bool {
-        while !self.stop.load(Ordering::Acquire) {
-            match self.sender.try_send(message) {
-                Ok(()) => return true,
-                Err(TrySendError::Disconnected(_)) => return false,
-                Err(TrySendError::Full(back)) => {
-                    message = back;
-                    self.clock.sleep(FULL_WAIT);
-                }
-            }
+/// A thread that panics ends its queue, too.
+struct Gone(Arc<Handover>);
+
+impl Drop for Gone {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.end(None);
         }
-        false
     }
 }
 
@@ -224,35 +184,30 @@ impl RowStream for PushStream {
         if self.left == Some(0) {
             return Ok(RowEvent::Done(Some("Limit Reached".to_owned())));
         }
-        match self.rows.recv_timeout(timeout) {
-            Ok(Message::Rows(mut told)) => {
-                if let Some(left) = &mut self.left {
-                    told.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
-                    *left -= told.len() as u64;
-                }
-                Ok(RowEvent::Rows { columns: told.columns, tombstones: told.tombstones })
+        let (taken, notes) = self.rows.take(timeout)?;
+        self.notes = notes;
+        let mut told = match taken {
+            Taken::Rows(told) => told,
+            Taken::Nothing => return Ok(RowEvent::Idle),
+            Taken::Ended => {
+                let why = self.listed.push.ended(self.rows.is_stopped())?;
+                return Ok(RowEvent::Done(Some(why.to_owned())));
             }
-            Ok(Message::Trouble(text)) => {
-                self.trouble = text;
-                Ok(RowEvent::Idle)
-            }
-            Ok(Message::Skipped(count, last)) => {
-                self.skipped = Some((count, last));
-                Ok(RowEvent::Idle)
-            }
-            Ok(Message::Failed(e)) => Err(e),
-            Err(RecvTimeoutError::Timeout) => Ok(RowEvent::Idle),
-            Err(RecvTimeoutError::Disconnected) => Ok(RowEvent::Done(Some("Query terminated".to_owned()))),
+        };
+        if let Some(left) = &mut self.left {
+            told.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
+            *left -= told.len() as u64;
         }
+        Ok(RowEvent::Rows { columns: told.columns, tombstones: told.tombstones })
     }
 
     fn notice(&self) -> Option<String> {
-        let skipped = self.skipped.as_ref().map(|(count, last)| {
+        let skipped = self.notes.skipped.as_ref().map(|(count, last)| {
             let BadRecord { topic, partition, offset, reason, .. } = last;
             let records = if *count == 1 { "record was" } else { "records were" };
             format!("{count} {records} skipped, last {topic} partition {partition} offset {offset}: {reason}")
         });
-        let all: Vec<String> = [self.trouble.clone(), skipped].into_iter().flatten().collect();
+        let all: Vec<String> = [self.notes.trouble.clone(), skipped].into_iter().flatten().collect();
         (!all.is_empty()).then(|| all.join("\n"))
     }
 }

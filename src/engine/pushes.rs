@@ -1,14 +1,16 @@
 //! Push queries that are being read: SHOW QUERIES lists them, TERMINATE ends them, and whoever drops the rows takes his
 //! query off the list.
 
+use super::cluster::shut_down;
 use super::entity::{Counts, QueryRow};
+use crate::error::{Error, Result};
 use crate::execute::execution::Progress;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Wakes a query that waits for records.
-type Waker = Arc<dyn Fn() + Send + Sync>;
+/// Ends a query, whatever it waits for.
+type Ender = Arc<dyn Fn() + Send + Sync>;
 
 /// All push queries of an engine, in order of their beginning.
 #[derive(Debug, Default)]
@@ -20,10 +22,10 @@ pub(super) struct Push {
     pub(super) id: String,
     /// Its text.
     pub(super) sql: String,
-    /// True = it is to end.
-    pub(super) stop: Arc<AtomicBool>,
-    /// What makes it notice that at once.
-    pub(super) waker: Waker,
+    /// True = it ends with its service, which was terminated.
+    pub(super) over: AtomicBool,
+    /// Tells its thread to end, which notices at once.
+    pub(super) end: Ender,
     /// What it has done.
     pub(super) progress: Arc<Progress>,
 }
@@ -36,8 +38,18 @@ impl std::fmt::Debug for Push {
 
 impl Push {
     fn end(&self) {
-        self.stop.store(true, Ordering::Release);
-        (self.waker)();
+        (self.end)();
+    }
+
+    /// Why it ended, once its thread has gone: only TERMINATE is an end as good as another.
+    pub(super) fn ended(&self, stopped: bool) -> Result<&'static str> {
+        if self.over.load(Ordering::Acquire) {
+            return Err(shut_down());
+        }
+        match stopped {
+            true => Ok("Query terminated"),
+            false => Err(Error::bug("the query's thread ended early").with_detail("its answer is not complete")),
+        }
     }
 
     fn row(&self) -> QueryRow {
@@ -72,10 +84,13 @@ impl Pushes {
         self.0.lock().iter().any(|push| push.id.eq_ignore_ascii_case(id))
     }
 
-    /// Ends all of them.
+    /// Ends all of them with their service.
     pub(super) fn end_all(&self) {
         let all = self.0.lock().clone();
-        all.iter().for_each(|push| push.end());
+        for push in all {
+            push.over.store(true, Ordering::Release);
+            push.end();
+        }
     }
 
     /// Ends one; answers its id if there was one.
