@@ -151,6 +151,9 @@ impl Screen<'_> {
                 Ok(RowEvent::Done(last)) => break (false, last),
                 Err(error) => {
                     sink.finish(self.out)?;
+                    if matches!(self.format, Format::Table | Format::Vertical) && sink.count > 0 {
+                        writeln!(self.out, "({}, incomplete)", counted(sink.count))?;
+                    }
                     self.out.flush()?;
                     return Err(error);
                 }
@@ -164,19 +167,25 @@ impl Screen<'_> {
         sink.finish(self.out)?;
         let mut notes: Vec<String> = [last, stream.notice()].into_iter().flatten().collect();
         if matches!(self.format, Format::Table | Format::Vertical) {
-            let word = if sink.count == 1 { "row" } else { "rows" };
             let stop = if stopped { ", stopped" } else { "" };
             if !sink.columns.is_empty() {
-                writeln!(self.out, "({} {word}{stop})", sink.count)?;
+                writeln!(self.out, "({}{stop})", counted(sink.count))?;
             }
             for note in notes.drain(..) {
                 writeln!(self.out, "{}", printable_lines(&note))?;
             }
+        } else if stopped {
+            // The rows themselves have no place for it.
+            notes.push(format!("stopped after {}", counted(sink.count)));
         }
         self.out.flush()?;
         let scanned = stream.scanned().filter(|s| s.retained > 0).map(|s| in_words(&s));
         Ok(Shown { rows: sink.count, interrupted: stopped, notes, scanned })
     }
+}
+
+fn counted(rows: u64) -> String {
+    format!("{rows} {}", if rows == 1 { "row" } else { "rows" })
 }
 
 /// Whether an answer ends by itself.

@@ -6,6 +6,7 @@
 use super::ksql::read_any;
 use super::limits::{BODY_BYTES_MAX, STREAMS_MAX};
 use super::routes::{Needs, Routes};
+use super::stopping::{self, Stopping};
 use super::streamed;
 use super::wire::{FRAMES, Frame, Hello, PROTOCOL, Reply, Request, Told, TopicCall, rows};
 use crate::config::Config;
@@ -27,7 +28,7 @@ use axum::response::Response;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc};
 
 /// Frames between the thread that pulls rows and the response.
 const QUEUED_FRAMES: usize = 64;
@@ -45,8 +46,8 @@ pub(super) struct House {
     config: Config,
     clock: SharedClock,
     engine: Mutex<Option<Engine>>,
-    /// Turns true when the process ends: ends streamed responses.
-    stopping: watch::Receiver<bool>,
+    /// The end of the process: ends streamed responses.
+    stopping: Stopping,
     streams: Semaphore,
     guests: Semaphore,
 }
@@ -58,7 +59,7 @@ impl House {
         config: Config,
         clock: SharedClock,
         engine: Option<Engine>,
-        stopping: watch::Receiver<bool>,
+        stopping: Stopping,
     ) -> House {
         let (streams, guests) = (Semaphore::new(STREAMS_MAX), Semaphore::new(GUESTS_MAX));
         House { log, config, clock, engine: Mutex::new(engine), stopping, streams, guests }
@@ -70,7 +71,7 @@ impl House {
         if let Some(engine) = &*engine {
             return Ok(engine.clone());
         }
-        if *self.stopping.borrow() {
+        if self.stopping.ends(false) {
             return Err(Error::new(crate::error::Kind::Busy, "the owner of the directory is ending"));
         }
         let opened = Engine::over(self.log.clone(), self.config.clone(), self.clock.clone(), Drive::Threads)?;
@@ -87,8 +88,9 @@ impl House {
         &self.log
     }
 
-    fn stopping(&self) -> bool {
-        *self.stopping.borrow()
+    /// An error as soon as an answer has to end.
+    fn check_going(&self, bounded: bool) -> Result<()> {
+        if self.stopping.ends(bounded) { Err(stopping::error()) } else { Ok(()) }
     }
 }
 
@@ -124,11 +126,10 @@ async fn alive(State(house): State<Arc<House>>) -> Response {
     let (sender, receiver) = mpsc::channel::<Bytes>(1);
     tokio::spawn(async move {
         let Ok(_place) = house.guests.try_acquire() else { return };
-        let mut stopping = house.stopping.clone();
         // A guest that hears nothing does not know that it was let in.
         let _ = sender.send(Bytes::from_static(b"+")).await;
         tokio::select! {
-            _ = stopping.wait_for(|stop| *stop) => {}
+            () = house.stopping.ended(false) => {}
             () = sender.closed() => {}
         }
     });
@@ -219,8 +220,11 @@ fn place(house: &House) -> Result<tokio::sync::SemaphorePermit<'_>> {
 
 /// Sends rows until the query ends, the guest leaves or this process ends.
 fn pump(house: &House, mut stream: Box<dyn RowStream>, sender: &Sender) -> Result<()> {
+    let bounded = stream.is_bounded();
+    let _held = house.stopping.answer(bounded);
     let (mut notice, mut scanned) = (None, None);
-    while !house.stopping() {
+    loop {
+        house.check_going(bounded)?;
         let event = stream.next(LOOK)?;
         let read = stream.scanned();
         if read != scanned {
@@ -253,7 +257,6 @@ fn pump(house: &House, mut stream: Box<dyn RowStream>, sender: &Sender) -> Resul
             }
         }
     }
-    Ok(())
 }
 
 async fn topic(State(house): State<Arc<House>>, body: Bytes) -> Response {
@@ -285,7 +288,9 @@ async fn topic(State(house): State<Arc<House>>, body: Bytes) -> Response {
 
 fn print(house: &House, mut tail: Box<dyn Tail>, sender: &Sender) -> Result<()> {
     let mut told = false;
-    while !house.stopping() && !sender.is_closed() {
+    let _held = house.stopping.answer(false);
+    while !sender.is_closed() {
+        house.check_going(false)?;
         let fetched = tail.poll(LOOK)?;
         let frame = match fetched.is_empty() {
             false => Frame::Rows { columns: columns(&fetched), tombstones: Vec::new() },

@@ -2,27 +2,28 @@
 //!
 //! The body's first line names the stream, each further one is a row as a JSON object. Lines are taken as they come, so a
 //! client may keep the request open and go on writing. Answers keep the order of the rows.
+//!
+//! The response ends as a whole when the request does. When the server stops, or the request breaks off, the last answer is an
+//! error and the response breaks off behind it: rows without an answer were not written.
 
 use super::ksql::{read, texts};
 use super::limits::BODY_BYTES_MAX;
+use super::outbox::{Gone, Outbox, outbox};
 use super::rows::{DELIMITED, JSON, accepted};
-use super::{App, error, streamed};
+use super::{App, error, stopping};
 use crate::engine::authorization::Principal;
 use crate::engine::session::Session;
 use crate::error::{Error, Result};
-use axum::body::{Body, BodyDataStream, Bytes};
+use axum::body::{Body, BodyDataStream, Bytes, HttpBody};
 use axum::extract::{Extension, State};
-use axum::http::header::HeaderMap;
-use axum::response::Response;
+use axum::http::header::{CONTENT_TYPE, HeaderMap};
+use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tokio::sync::mpsc;
 
-/// Answers that wait for a slow client before its rows are left unread.
-const QUEUED_ANSWERS: usize = 64;
 /// Rows written by one call of the blocking thread.
 const ROWS_AT_ONCE: usize = 256;
 
@@ -83,6 +84,8 @@ pub(super) async fn inserts_stream(
 ) -> Response {
     // Clients that ask for JSON want one array; all others read line by line.
     let array = accepted(&headers).iter().any(|name| name == JSON);
+    // Rows whose number is known end by themselves: a server that stops may wait for them.
+    let bounded = body.size_hint().exact().is_some();
     let mut lines = Lines { body: body.into_data_stream(), buffer: Vec::new(), ended: false };
     let first = match lines.next().await {
         Ok(first) => first,
@@ -98,10 +101,10 @@ pub(super) async fn inserts_stream(
         Ok(opened) => opened,
         Err(e) => return error::response(&e, None),
     };
-    let (sender, receiver) = mpsc::channel(QUEUED_ANSWERS);
-    let writer = Writer { app, target, session, array, written: 0 };
-    tokio::spawn(writer.run(first[1..].to_vec(), lines, sender));
-    streamed(if array { JSON } else { DELIMITED }, receiver)
+    let (outbox, frames) = outbox(app.engine.clock().clone(), app.stopping.answer(bounded));
+    let writer = Writer { app, target, session, array, bounded, written: 0, outbox };
+    tokio::spawn(writer.run(first[1..].to_vec(), lines));
+    ([(CONTENT_TYPE, if array { JSON } else { DELIMITED })], Body::from_stream(frames)).into_response()
 }
 
 fn no_target() -> Error {
@@ -115,44 +118,63 @@ struct Writer {
     target: String,
     session: Session,
     array: bool,
+    /// The rows end by themselves.
+    bounded: bool,
     written: u64,
+    outbox: Outbox,
 }
 
 impl Writer {
-    async fn run(mut self, mut rows: Vec<Bytes>, mut lines: Lines, sender: mpsc::Sender<Bytes>) {
+    /// Writes rows until the request ends. When something else ends them, the response breaks off behind the answers to those
+    /// that were written.
+    async fn run(mut self, mut rows: Vec<Bytes>, mut lines: Lines) {
+        let stopping = self.app.stopping.clone();
         loop {
             let done = tokio::task::spawn_blocking(move || {
-                let answers = self.write(&rows);
-                (self, answers)
+                let written = self.write(&rows);
+                (self, written)
             });
-            let Ok((writer, answers)) = done.await else { return };
+            // After a panic the answers were dropped, which breaks the response off.
+            let Ok((writer, written)) = done.await else { return };
             self = writer;
-            for answer in answers {
-                if sender.send(answer).await.is_err() {
-                    return;
-                }
+            match written {
+                Err(_) if stopping.ends(self.bounded) => return self.break_off(&stopping::error()),
+                // Nobody reads the answers.
+                Err(_) => return,
+                Ok(()) if lines.ended => return self.finish(),
+                Ok(()) => {}
             }
-            if lines.ended {
-                break;
-            }
-            rows = match lines.next().await {
-                Ok(rows) => rows,
-                Err(e) => {
-                    // Nobody may be there to read it.
-                    let _ = sender.send(self.answer(&error::body(&e, None))).await;
-                    break;
-                }
+            rows = tokio::select! {
+                rows = lines.next() => match rows {
+                    Ok(rows) => rows,
+                    Err(e) => return self.break_off(&e),
+                },
+                () = stopping.ended(self.bounded) => return self.break_off(&stopping::error()),
             };
-        }
-        if self.array {
-            let end = if self.written == 0 { "[]" } else { "]" };
-            let _ = sender.send(Bytes::from(end)).await;
         }
     }
 
-    fn write(&mut self, rows: &[Bytes]) -> Vec<Bytes> {
-        let mut answers = Vec::with_capacity(rows.len());
+    fn finish(self) {
+        let end = match (self.array, self.written) {
+            (false, _) => "",
+            (true, 0) => "[]",
+            (true, _) => "]",
+        };
+        self.outbox.finish(end.as_bytes().to_vec());
+    }
+
+    fn break_off(mut self, error: &Error) {
+        let last = self.answer(&error::body(error, None)).to_vec();
+        // Answers that wait are kept: each says that a row is durable.
+        self.outbox.break_off(last, false);
+    }
+
+    /// Writes each row and answers it before the next one, so that a stop in between leaves no row without its answer.
+    fn write(&mut self, rows: &[Bytes]) -> Result<(), Gone> {
         for row in rows {
+            if self.app.stopping.ends(self.bounded) {
+                return Err(Gone::Left);
+            }
             let inserted = read::<Map<String, Value>>(row)
                 .and_then(|row| self.app.engine.insert_row(&self.target, &row, &mut self.session));
             let seq = self.written;
@@ -162,9 +184,10 @@ impl Writer {
                     "status": "error", "seq": seq, "error_code": e.code(), "message": e.to_string(),
                 }),
             };
-            answers.push(self.answer(&answer));
+            let answer = self.answer(&answer);
+            self.outbox.send(answer, &|| self.app.stopping.ends(self.bounded))?;
         }
-        answers
+        Ok(())
     }
 
     fn answer(&mut self, value: &Value) -> Bytes {

@@ -37,3 +37,10 @@ pub const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 
 /// Passwords checked at once: each keeps a core busy for a moment.
 pub const PASSWORD_CHECKS_MAX: usize = 2;
+
+/// How long a server that stops waits for answers that end by themselves. Container runtimes kill ten seconds after they asked
+/// for the end, and the commits of queries come after this.
+pub const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long the reader of an answer that is broken off has to take its last bytes before the process goes on to end.
+pub const LAST_WORDS: Duration = Duration::from_millis(500);

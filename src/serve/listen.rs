@@ -5,6 +5,7 @@
 
 use super::limits::{CONNECTIONS_MAX, HANDSHAKE_PATIENCE, HEAD_BYTES_MAX, HEAD_PATIENCE, HEADERS_MAX, READER_PATIENCE};
 use super::meters::Meters;
+use super::stopping::Stopping;
 use axum::{Extension, Router};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -18,7 +19,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
@@ -42,10 +43,9 @@ pub(super) struct Service {
     pub(super) meters: Arc<Meters>,
 }
 
-/// Serves until `stop` completes, then lets the connections finish what they have begun.
-pub(super) async fn serve(listener: TcpListener, service: Service, stop: impl Future<Output = ()>) {
+/// Serves until `stop` completes, then lets the connections finish what they have begun, as long as `stopping` allows.
+pub(super) async fn serve(listener: TcpListener, service: Service, stop: impl Future<Output = ()>, stopping: Stopping) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let (stopping, stopped) = watch::channel(false);
     let mut stop = pin!(stop);
     loop {
         let accepted = tokio::select! {
@@ -60,40 +60,35 @@ pub(super) async fn serve(listener: TcpListener, service: Service, stop: impl Fu
             service.meters.refused.fetch_add(1, Ordering::Relaxed);
             continue;
         };
-        let (mut service, stopped) = (service.clone(), stopped.clone());
+        let (mut service, stopping) = (service.clone(), stopping.clone());
         service.router = service.router.layer(Extension(Peer(peer)));
+        let held = stopping.connection();
         tokio::spawn(async move {
             service.meters.connections.fetch_add(1, Ordering::Relaxed);
             let meters = service.meters.clone();
-            connection(stream, service, stopped).await;
+            connection(stream, service, stopping).await;
             meters.connections.fetch_sub(1, Ordering::Relaxed);
-            drop(place);
+            drop((place, held));
         });
     }
     drop(listener);
-    drop(stopped);
-    stopping.send_replace(true);
-    stopping.closed().await;
+    stopping.run_down().await;
 }
 
-async fn connection(stream: TcpStream, service: Service, stopped: watch::Receiver<bool>) {
+async fn connection(stream: TcpStream, service: Service, stopping: Stopping) {
     // Rows are small and wanted at once.
     let _ = stream.set_nodelay(true);
     match service.tls {
-        None => talk(stream, service.router, stopped).await,
+        None => talk(stream, service.router, stopping).await,
         Some(tls) => match timeout(HANDSHAKE_PATIENCE, tls.accept(stream)).await {
-            Ok(Ok(stream)) => talk(stream, service.router, stopped).await,
+            Ok(Ok(stream)) => talk(stream, service.router, stopping).await,
             Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
             Err(_) => tracing::debug!("TLS handshake took too long"),
         },
     }
 }
 
-async fn talk<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-    stream: S,
-    router: Router,
-    mut stopped: watch::Receiver<bool>,
-) {
+async fn talk<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S, router: Router, stopping: Stopping) {
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -104,13 +99,9 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     builder.http2().timer(TokioTimer::new()).keep_alive_interval(PING).max_header_list_size(HEAD_BYTES_MAX as u32);
     let io = TokioIo::new(Patient::new(stream));
     let mut talk = pin!(builder.serve_connection_with_upgrades(io, TowerToHyperService::new(router)));
-    let stop = async {
-        // A sender that is gone means stop, too.
-        let _ = stopped.wait_for(|stop| *stop).await;
-    };
     let ended = tokio::select! {
         ended = talk.as_mut() => ended,
-        () = stop => {
+        () = stopping.ended(false) => {
             talk.as_mut().graceful_shutdown();
             talk.await
         }

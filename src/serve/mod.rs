@@ -21,6 +21,7 @@ mod printed;
 pub mod routes;
 mod rows;
 mod server;
+mod stopping;
 mod stream;
 mod tls;
 pub mod users;
@@ -50,8 +51,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
+use stopping::Stopping;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
 use users::Users;
 
@@ -59,8 +61,8 @@ use users::Users;
 #[derive(Clone)]
 struct App {
     engine: Engine,
-    /// Turns true when the server stops: ends streamed responses.
-    stopping: watch::Receiver<bool>,
+    /// The end of the server: ends streamed responses.
+    stopping: Stopping,
     /// One permit for each response that may be streamed.
     streams: Arc<Semaphore>,
     /// Result sets that are being sent, by query id; true ends one.
@@ -117,14 +119,14 @@ impl Access {
     }
 }
 
-/// Serves until `stop` completes, then ends streamed responses and waits for the others.
+/// Serves until `stop` completes, then lets bounded answers end or breaks them off, within a bounded time (`stopping`).
 pub async fn serve(
     engine: Engine,
     listener: TcpListener,
     doors: Doors,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<()> {
-    let (sender, stopping) = watch::channel(false);
+    let stopping = Stopping::default();
     let address = listener.local_addr()?;
     let streams = Arc::new(Semaphore::new(STREAMS_MAX));
     let house = House::new(
@@ -136,18 +138,21 @@ pub async fn serve(
     );
     let started = engine.clock().monotonic();
     let meters = Arc::<Meters>::default();
-    let app = App { engine, stopping, streams, open: Arc::default(), address, meters: meters.clone(), started };
+    let app = App {
+        engine,
+        stopping: stopping.clone(),
+        streams,
+        open: Arc::default(),
+        address,
+        meters: meters.clone(),
+        started,
+    };
     let open = routes().iter().filter(|route| route.needs == Needs::Nothing).map(|route| route.path).collect();
     let guard = Arc::new(Guard { users: doors.users, origins: doors.origins, open, address });
     let router = router(app, house)
         .layer(from_fn_with_state(guard, guard::guard))
         .layer(from_fn_with_state(meters.clone(), meters::counted));
-    let stop = async move {
-        stop.await;
-        // Nobody listening means that no response is being streamed.
-        let _ = sender.send(true);
-    };
-    listen::serve(listener, Service { router, tls: doors.tls, meters }, stop).await;
+    listen::serve(listener, Service { router, tls: doors.tls, meters }, stop, stopping).await;
     Ok(())
 }
 

@@ -10,6 +10,7 @@
 
 use super::error;
 use super::guests::{House, sessions, topics};
+use super::stopping::{Phase, Stopping};
 use super::users::is_same;
 use super::wire::PROTOCOL;
 use crate::config::{Config, LogConfig, random_id};
@@ -32,7 +33,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
-use tokio::sync::watch;
 
 /// The announcement's name.
 const FILE: &str = "owner";
@@ -79,7 +79,7 @@ impl Announcement {
 #[derive(Debug)]
 pub struct Owner {
     house: Arc<House>,
-    stop: watch::Sender<bool>,
+    stopping: Stopping,
     /// The listener and its announcement; `None` = nobody can attach.
     desk: Option<(Runtime, PathBuf)>,
 }
@@ -91,9 +91,9 @@ impl Owner {
             return Err(Error::bug("only a data directory has an owner"));
         };
         let log = Engine::open_log(&config, &clock)?;
-        let (stop, stopping) = watch::channel(false);
-        let house = Arc::new(House::new(log, config, clock, None, stopping));
-        let desk = match listen(&house, &directory, stop.subscribe()) {
+        let stopping = Stopping::default();
+        let house = Arc::new(House::new(log, config, clock, None, stopping.clone()));
+        let desk = match listen(&house, &directory, stopping.clone()) {
             Ok(desk) => Some(desk),
             Err(error) => {
                 // A full disk must not keep its owner from making room.
@@ -101,7 +101,7 @@ impl Owner {
                 None
             }
         };
-        Ok(Owner { house, stop, desk })
+        Ok(Owner { house, stopping, desk })
     }
 
     /// The log.
@@ -121,17 +121,19 @@ impl Drop for Owner {
             // The next owner writes its own; until then nobody needs to try this one.
             let _ = std::fs::remove_file(announcement);
         }
-        self.stop.send_replace(true);
+        // Guests are told that their answers are not whole; whoever ends this process does not wait for those answers.
+        self.stopping.enter(Phase::Breaking);
         if let Some(engine) = self.house.opened() {
             engine.close();
         }
         if let Some((runtime, _)) = self.desk.take() {
+            runtime.block_on(self.stopping.break_off());
             runtime.shutdown_background();
         }
     }
 }
 
-fn listen(house: &Arc<House>, directory: &Path, mut stopping: watch::Receiver<bool>) -> Result<(Runtime, PathBuf)> {
+fn listen(house: &Arc<House>, directory: &Path, stopping: Stopping) -> Result<(Runtime, PathBuf)> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .thread_keep_alive(IDLE_THREAD)
@@ -145,10 +147,7 @@ fn listen(house: &Arc<House>, directory: &Path, mut stopping: watch::Receiver<bo
         .layer(from_fn_with_state(Arc::<str>::from(token.as_str()), with_token));
     let path = Announcement { protocol: PROTOCOL, pid: std::process::id(), port, token }.write(directory)?;
     runtime.spawn(async move {
-        let stopped = async move {
-            // A sender that is gone means stop, too.
-            let _ = stopping.wait_for(|stop| *stop).await;
-        };
+        let stopped = async move { stopping.ended(false).await };
         if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stopped).await {
             tracing::warn!(%error, "nobody can attach to this tidegate any more");
         }

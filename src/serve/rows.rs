@@ -120,29 +120,33 @@ impl Shape {
         self.put(&head, out);
     }
 
-    /// A row; the forms without tombstones leave deleted rows out, and `out` as it was.
-    pub(super) fn row(self, columns: &[ArrayRef], row: usize, tombstone: bool, out: &mut Vec<u8>) {
+    /// A row; the forms without tombstones leave deleted rows out, and `out` as it was. After an error, too, it is as it was.
+    pub(super) fn row(self, columns: &[ArrayRef], row: usize, tombstone: bool, out: &mut Vec<u8>) -> Result<()> {
         if tombstone && !self.is_objects() {
-            return;
+            return Ok(());
         }
         if self == Shape::Text {
-            return printed::line(columns, row, out);
+            printed::line(columns, row, out);
+            return Ok(());
         }
-        self.separate(out);
         let start = out.len();
+        self.separate(out);
         if self.is_objects() {
             out.extend_from_slice(b"{\"row\":{\"columns\":");
         }
         if let Err(e) = cell::write_row(columns, row, out) {
             out.truncate(start);
-            self.value(&error::body(&e, None), out);
-        } else if self.is_objects() {
+            return Err(e);
+        }
+        if self.is_objects() {
             out.extend_from_slice(if tombstone { b",\"tombstone\":true}}" } else { b"}}" });
         }
         self.finish(out);
+        Ok(())
     }
 
-    /// Why the rows end: an error. A WebSocket is closed with it.
+    /// Why the rows end: an error. An array is not closed behind it: what broke off is no whole JSON. A WebSocket is closed
+    /// with the error instead.
     pub(super) fn failure(self, error: &Error, out: &mut Vec<u8>) {
         match self {
             Shape::Messages => return,

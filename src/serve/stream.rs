@@ -6,7 +6,7 @@ use super::limits::STREAMS_MAX;
 use super::outbox::{Frames, Gone, Outbox, outbox};
 use super::printed::Formats;
 use super::rows::Shape;
-use super::{App, error};
+use super::{App, error, stopping};
 use crate::engine::Answer;
 use crate::engine::authorization::Principal;
 use crate::engine::cell;
@@ -110,10 +110,15 @@ fn frames(mut rows: Box<dyn RowStream>, shape: Shape) -> Result<Vec<Bytes>> {
     };
     shape.header(&*rows, &mut frame);
     put(&mut frame);
-    while let RowEvent::Rows { columns, .. } = rows.next(Duration::ZERO)? {
+    loop {
+        let columns = match rows.next(Duration::ZERO)? {
+            RowEvent::Rows { columns, .. } => columns,
+            RowEvent::Done(_) => break,
+            RowEvent::Idle => return Err(Error::bug("a lookup waits for rows")),
+        };
         let columns: Vec<_> = columns.iter().zip(rows.columns()).map(|(a, c)| cell::settled(a, &c.ty)).collect();
         for row in 0..columns.first().map_or(0, |c| c.len()) {
-            shape.row(&columns, row, false, &mut frame);
+            shape.row(&columns, row, false, &mut frame)?;
             put(&mut frame);
         }
     }
@@ -171,12 +176,16 @@ fn respond(app: Arc<App>, opened: Opened, shape: Shape) -> Response {
 /// How a result set ended.
 #[derive(Debug)]
 pub(super) enum Ended {
-    /// By itself, or closed from outside.
+    /// By itself.
     Done,
+    /// Closed from outside, before it had an end or without having one.
+    Closed,
     /// Its query failed.
     Failed(Error),
-    /// Its reader left, or was dropped because it did not read.
+    /// Its reader left.
     Gone,
+    /// Its reader was dropped because it did not read.
+    Stuck,
     /// The server stops.
     Stopping,
 }
@@ -190,11 +199,11 @@ pub(super) struct Pumped {
 /// Lets a thread write the rows in this shape.
 pub(super) fn pumped(app: Arc<App>, opened: Opened, shape: Shape) -> Pumped {
     let Opened { rows, permit, .. } = opened;
-    let (outbox, frames) = outbox(app.engine.clock().clone());
+    let (outbox, frames) = outbox(app.engine.clock().clone(), app.stopping.answer(rows.is_bounded()));
     let (sender, ended) = oneshot::channel();
     tokio::task::spawn_blocking(move || {
         let listed = Listed::new(&app, rows.id());
-        let end = Pump { app: &app, outbox, closed: &listed.closed, shape }.run(rows);
+        let end = Pump { app: &app, outbox, closed: &listed.closed, shape, bounded: rows.is_bounded() }.run(rows);
         // Not everybody wants to know.
         let _ = sender.send(end);
         drop(permit);
@@ -233,81 +242,89 @@ struct Pump<'a> {
     outbox: Outbox,
     closed: &'a AtomicBool,
     shape: Shape,
+    /// The rows end by themselves.
+    bounded: bool,
 }
 
 impl Pump<'_> {
     fn run(self, mut rows: Box<dyn RowStream>) -> Ended {
-        match self.rows(&mut *rows) {
-            Ok(ended) => ended,
-            Err(Gone::Stuck) => {
+        let mut last = Vec::new();
+        let ended = match self.rows(&mut *rows) {
+            // A push query that is closed has no other end.
+            Err(Ended::Closed) if !self.bounded => Ok(None),
+            ended => ended,
+        };
+        let ended = match ended {
+            Ok(message) => {
+                self.shape.end(message.as_deref(), &mut last);
+                rows.sent(last.len());
+                self.outbox.finish(last);
+                return Ended::Done;
+            }
+            Err(ended) => ended,
+        };
+        match &ended {
+            Ended::Failed(e) => self.shape.failure(e, &mut last),
+            Ended::Stopping => self.shape.failure(&stopping::error(), &mut last),
+            Ended::Closed => self.shape.failure(&Error::statement("the query was closed").with_code(40000), &mut last),
+            Ended::Stuck => {
                 self.app.meters.dropped.fetch_add(1, Ordering::Relaxed);
                 let query = rows.id().unwrap_or("a query without an id");
                 tracing::warn!(query, "its reader does not read: dropped");
-                Ended::Gone
             }
-            Err(Gone::Left) if self.stopping() => Ended::Stopping,
-            Err(Gone::Left) => Ended::Gone,
+            Ended::Done | Ended::Gone => {}
+        }
+        self.outbox.break_off(last, !matches!(ended, Ended::Failed(_)));
+        ended
+    }
+
+    /// Why nothing more is to be sent, if so.
+    fn over(&self) -> Option<Ended> {
+        match self.app.stopping.ends(self.bounded) {
+            true => Some(Ended::Stopping),
+            false => self.closed.load(Ordering::Acquire).then_some(Ended::Closed),
         }
     }
 
-    fn stopping(&self) -> bool {
-        *self.app.stopping.borrow()
-    }
-
-    fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
-    }
-
-    fn send(&self, rows: &dyn RowStream, frame: &mut Vec<u8>) -> Result<(), Gone> {
+    fn send(&self, rows: &dyn RowStream, frame: &mut Vec<u8>) -> Result<(), Ended> {
         if frame.is_empty() {
             return Ok(());
         }
         rows.sent(frame.len());
-        self.outbox.send(Bytes::from(std::mem::take(frame)), &|| self.stopping() || self.is_closed())
+        let sent = self.outbox.send(Bytes::from(std::mem::take(frame)), &|| self.over().is_some());
+        sent.map_err(|gone| match gone {
+            Gone::Stuck => Ended::Stuck,
+            Gone::Left if self.outbox.is_left() => Ended::Gone,
+            Gone::Left => self.over().unwrap_or(Ended::Gone),
+        })
     }
 
-    fn rows(&self, rows: &mut dyn RowStream) -> Result<Ended, Gone> {
-        let mut frame = Vec::new();
+    /// Sends all rows; answers what is to be said at their end.
+    fn rows(&self, rows: &mut dyn RowStream) -> Result<Option<String>, Ended> {
+        let (mut frame, mut formats) = (Vec::new(), Formats::default());
         self.shape.header(rows, &mut frame);
         self.send(&*rows, &mut frame)?;
-        let (mut ended, mut message, mut formats) = (Ended::Done, None, Formats::default());
         loop {
-            if self.stopping() {
-                ended = Ended::Stopping;
-                break;
+            if let Some(over) = self.over() {
+                return Err(over);
             }
-            if self.is_closed() {
-                break;
+            let (columns, tombstones) = match rows.next(LOOK).map_err(Ended::Failed)? {
+                RowEvent::Rows { columns, tombstones } => (columns, tombstones),
+                RowEvent::Idle if self.outbox.is_left() => return Err(Ended::Gone),
+                RowEvent::Idle => continue,
+                RowEvent::Done(message) => return Ok(message),
+            };
+            if self.shape == Shape::Text {
+                formats.update(&rows.notice().unwrap_or_default(), &mut frame);
+                self.send(&*rows, &mut frame)?;
             }
-            match rows.next(LOOK) {
-                Ok(RowEvent::Rows { columns, tombstones }) => {
-                    if self.shape == Shape::Text {
-                        formats.update(&rows.notice().unwrap_or_default(), &mut frame);
-                        self.send(&*rows, &mut frame)?;
-                    }
-                    let columns: Vec<_> =
-                        columns.iter().zip(rows.columns()).map(|(a, c)| cell::settled(a, &c.ty)).collect();
-                    for row in 0..columns.first().map_or(0, |c| c.len()) {
-                        self.shape.row(&columns, row, tombstones.get(row).is_some_and(|t| *t), &mut frame);
-                        self.send(&*rows, &mut frame)?;
-                    }
-                }
-                Ok(RowEvent::Idle) if self.outbox.is_left() => return Ok(Ended::Gone),
-                Ok(RowEvent::Idle) => {}
-                Ok(RowEvent::Done(why)) => {
-                    message = why;
-                    break;
-                }
-                Err(e) => {
-                    self.shape.failure(&e, &mut frame);
-                    ended = Ended::Failed(e);
-                    break;
-                }
+            let columns: Vec<_> = columns.iter().zip(rows.columns()).map(|(a, c)| cell::settled(a, &c.ty)).collect();
+            for row in 0..columns.first().map_or(0, |c| c.len()) {
+                let tombstone = tombstones.get(row).is_some_and(|t| *t);
+                self.shape.row(&columns, row, tombstone, &mut frame).map_err(Ended::Failed)?;
+                self.send(&*rows, &mut frame)?;
             }
         }
-        self.shape.end(message.as_deref(), &mut frame);
-        self.send(&*rows, &mut frame)?;
-        Ok(ended)
     }
 }
 

@@ -12,7 +12,7 @@ use super::limits::{MESSAGE_BYTES_MAX, READER_PATIENCE};
 use super::outbox::Frames;
 use super::rows::Shape;
 use super::stream::{Ended, Pumped, open, pumped};
-use super::{App, error};
+use super::{App, error, stopping};
 use crate::engine::authorization::Principal;
 use crate::error::{Error, Result};
 use axum::body::Body;
@@ -80,7 +80,10 @@ pub(super) async fn query(
         Err(e) => return error::response(&e, None),
     };
     let upgrade = hyper::upgrade::on(&mut request);
+    let held = app.stopping.connection();
     tokio::spawn(async move {
+        // A server that stops waits for it as for any other connection.
+        let _held = held;
         // A connection that cannot become a WebSocket has ended; nobody is there to be told.
         if let Ok(upgraded) = upgrade.await {
             talk(app, principal, TokioIo::new(upgraded), text).await;
@@ -130,8 +133,10 @@ async fn talk(app: Arc<App>, principal: Principal, io: Io, request: String) {
     match ended.await {
         Ok(Ended::Done) => client.close(DONE, "done").await,
         Ok(Ended::Failed(e)) => client.close(FAILED, &e.to_string()).await,
-        Ok(Ended::Stopping) => client.close(GOING, "the server stops").await,
-        Ok(Ended::Gone) | Err(_) => {}
+        Ok(Ended::Stopping) => client.close(GOING, stopping::error().message()).await,
+        Ok(Ended::Closed) => client.close(FAILED, "the query was closed").await,
+        Err(_) => client.close(FAILED, "the query's thread ended early").await,
+        Ok(Ended::Gone | Ended::Stuck) => {}
     }
 }
 
@@ -157,8 +162,8 @@ impl Client {
             tokio::select! {
                 frame = frames.next() => match frame {
                     Some(Ok(frame)) => self.send(TEXT, &frame).await?,
-                    Some(Err(_)) => return Err(Over),
-                    None => return Ok(()),
+                    // How it ended is said when the socket is closed.
+                    Some(Err(_)) | None => return Ok(()),
                 },
                 told = self.told.recv() => match told {
                     Some(Told::Ping(payload)) => self.send(PONG, &payload).await?,

@@ -8,6 +8,7 @@ mod limits;
 mod lookups;
 mod readers;
 mod rights;
+mod whole;
 
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};

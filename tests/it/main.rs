@@ -18,6 +18,7 @@ mod copy;
 mod crash;
 mod disk_full;
 mod docs;
+mod early_end;
 mod embedded_crash;
 mod embedded_faults;
 mod embedded_fuzz;

@@ -97,7 +97,9 @@ pub struct BatchResult {
     columns: Vec<Column>,
     schema: SchemaRef,
     counts: Arc<Counts>,
-    rows: mpsc::Receiver<Result<RecordBatch>>,
+    /// `None` = the end. A channel that closes without it belongs to a query that has not come to its end.
+    rows: mpsc::Receiver<Result<Option<RecordBatch>>>,
+    ended: bool,
     carrier: AbortHandle,
 }
 
@@ -152,11 +154,21 @@ impl BatchResult {
 
     /// The next rows, if they come within that time.
     pub fn next_within(&mut self, wait: Duration) -> Result<Came> {
+        if self.ended {
+            return Ok(Came::End);
+        }
         match runtime()?.block_on(async { timeout(wait, self.rows.recv()).await }) {
             Err(_) => Ok(Came::Nothing),
-            Ok(Some(batch)) => batch.map(Came::Rows),
-            Ok(None) => Ok(Came::End),
+            Ok(sent) => Ok(self.came(sent)?.map_or(Came::End, Came::Rows)),
         }
+    }
+
+    fn came(&mut self, sent: Option<Result<Option<RecordBatch>>>) -> Result<Option<RecordBatch>> {
+        let batch = sent.unwrap_or_else(|| {
+            Err(Error::bug("the query's task ended early").with_detail("its answer is not complete"))
+        })?;
+        self.ended = batch.is_none();
+        Ok(batch)
     }
 }
 
@@ -171,7 +183,11 @@ impl Iterator for BatchResult {
     type Item = Result<RecordBatch>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.rows.blocking_recv()
+        if self.ended {
+            return None;
+        }
+        let sent = self.rows.blocking_recv();
+        self.came(sent).transpose()
     }
 }
 
@@ -190,7 +206,7 @@ pub fn run(plan: &BatchPlan, history: &History, catalog: &Catalog) -> Result<Bat
     let schema = Arc::new(Schema::new(columns.iter().map(Column::field).collect::<Vec<_>>()));
     let (sender, rows) = mpsc::channel(WAITING_BATCHES_MAX);
     let carrier = runtime.spawn(pump(physical, context, schema.clone(), sender)).abort_handle();
-    Ok(BatchResult { columns, schema, counts, rows, carrier })
+    Ok(BatchResult { columns, schema, counts, rows, ended: false, carrier })
 }
 
 /// How the query would be run, drawn.
@@ -223,7 +239,7 @@ async fn pump(
     plan: Arc<dyn ExecutionPlan>,
     context: Arc<TaskContext>,
     schema: SchemaRef,
-    sender: mpsc::Sender<Result<RecordBatch>>,
+    sender: mpsc::Sender<Result<Option<RecordBatch>>>,
 ) {
     let mut stream = match execute_stream(plan, context) {
         Ok(stream) => stream,
@@ -236,10 +252,12 @@ async fn pump(
     while let Some(batch) = stream.next().await {
         let batch = batch.map_err(Error::from).and_then(|b| conform(&b, &schema));
         let failed = batch.is_err();
-        if sender.send(batch).await.is_err() || failed {
+        if sender.send(batch.map(Some)).await.is_err() || failed {
             return;
         }
     }
+    // Only here is the answer whole.
+    let _ = sender.send(Ok(None)).await;
 }
 
 /// The batch in the types and under the names that were announced.

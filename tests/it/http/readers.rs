@@ -78,7 +78,7 @@ pub(super) fn websocket(server: &Server, sql: &str) -> BufReader<TcpStream> {
 }
 
 /// One frame: what kind it is, and what it says.
-fn frame(reader: &mut impl Read) -> (u8, Vec<u8>) {
+pub(super) fn frame(reader: &mut impl Read) -> (u8, Vec<u8>) {
     let mut head = [0; 2];
     reader.read_exact(&mut head).unwrap();
     let length = match head[1] {
@@ -100,7 +100,7 @@ fn message(reader: &mut impl Read) -> Value {
     serde_json::from_slice(&payload).unwrap()
 }
 
-fn closed(reader: &mut impl Read) -> (u16, String) {
+pub(super) fn closed(reader: &mut impl Read) -> (u16, String) {
     let (kind, payload) = frame(reader);
     assert_eq!(kind, 0x88);
     (u16::from_be_bytes([payload[0], payload[1]]), String::from_utf8(payload[2..].to_vec()).unwrap())

@@ -1,0 +1,201 @@
+//! A reader that panics: the answer that it was read for fails, and nobody takes what came of it for the whole.
+
+use serde_json::json;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::ops::{Range, RangeInclusive};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tidegate::config::{Config, LogConfig};
+use tidegate::engine::outcome::RowEvent;
+use tidegate::engine::session::Session;
+use tidegate::engine::{Answer, Drive, Engine};
+use tidegate::error::Result;
+use tidegate::log::simulated::SimulatedLog;
+use tidegate::log::{
+    Assignment, CommittedOffset, Fetched, Isolation, Log, Reader, RecordSet, SessionSpec, Span, TopicInfo,
+    TopicPartition, TopicSpec, Watermarks,
+};
+use tidegate::serve::{Access, serve};
+use tidegate::types::clock::{ManualClock, SystemClock};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Records that are read before a reader panics: more than a batch of rows.
+const RECORDS: i64 = 20_000;
+const CREATE: &str = "CREATE STREAM s (n INT) WITH (KAFKA_TOPIC='s', VALUE_FORMAT='JSON', PARTITIONS=1);";
+
+/// A log whose readers panic in the middle of a topic, once they are told to.
+#[derive(Debug)]
+struct Trap {
+    below: Arc<SimulatedLog>,
+    set: Arc<AtomicBool>,
+}
+
+#[derive(Debug)]
+struct TrapReader {
+    below: Box<dyn Reader>,
+    set: Arc<AtomicBool>,
+}
+
+impl Reader for TrapReader {
+    fn poll(&mut self, max_records: usize, timeout: Duration) -> Result<Fetched> {
+        assert!(!self.set.load(Ordering::SeqCst) || self.below.position(0) < RECORDS / 2, "seeded: the reader panics");
+        self.below.poll(max_records.min(4_096), timeout)
+    }
+
+    fn position(&self, slot: usize) -> i64 {
+        self.below.position(slot)
+    }
+
+    fn at_end(&self, slot: usize) -> bool {
+        self.below.at_end(slot)
+    }
+
+    fn seek(&mut self, slot: usize, offset: i64) -> Result<()> {
+        self.below.seek(slot, offset)
+    }
+
+    fn waker(&self) -> Arc<dyn Fn() + Send + Sync> {
+        self.below.waker()
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.below.trouble()
+    }
+}
+
+impl Log for Trap {
+    fn describe(&self) -> String {
+        self.below.describe()
+    }
+
+    fn cluster_id(&self) -> Result<String> {
+        self.below.cluster_id()
+    }
+
+    fn create_topic(&self, spec: &TopicSpec) -> Result<TopicInfo> {
+        self.below.create_topic(spec)
+    }
+
+    fn topic(&self, name: &str) -> Result<Option<TopicInfo>> {
+        self.below.topic(name)
+    }
+
+    fn topics(&self) -> Result<Vec<TopicInfo>> {
+        self.below.topics()
+    }
+
+    fn delete_topic(&self, name: &str) -> Result<()> {
+        self.below.delete_topic(name)
+    }
+
+    fn watermarks(&self, partition: &TopicPartition) -> Result<Watermarks> {
+        self.below.watermarks(partition)
+    }
+
+    fn offset_for_time(&self, partition: &TopicPartition, timestamp: i64) -> Result<Option<i64>> {
+        self.below.offset_for_time(partition, timestamp)
+    }
+
+    fn spans(&self, partition: &TopicPartition, offsets: Range<i64>, times: &RangeInclusive<i64>) -> Result<Vec<Span>> {
+        self.below.spans(partition, offsets, times)
+    }
+
+    fn delete_records(&self, partition: &TopicPartition, before: i64) -> Result<i64> {
+        self.below.delete_records(partition, before)
+    }
+
+    fn reader(&self, assignment: Vec<Assignment>, isolation: Isolation) -> Result<Box<dyn Reader>> {
+        Ok(Box::new(TrapReader { below: self.below.reader(assignment, isolation)?, set: self.set.clone() }))
+    }
+
+    fn append(&self, topic: &str, records: &RecordSet) -> Result<()> {
+        self.below.append(topic, records)
+    }
+
+    fn session(&self, spec: &SessionSpec) -> Result<Box<dyn tidegate::log::Session>> {
+        self.below.session(spec)
+    }
+
+    fn committed(&self, group: &str, partitions: &[TopicPartition]) -> Result<Vec<Option<CommittedOffset>>> {
+        self.below.committed(group, partitions)
+    }
+
+    fn delete_group(&self, group: &str) -> Result<()> {
+        self.below.delete_group(group)
+    }
+}
+
+/// An engine over twenty thousand numbers, whose readers panic from now on.
+fn trapped() -> Engine {
+    let set = Arc::<AtomicBool>::default();
+    let log = Trap { below: SimulatedLog::new(1, ManualClock::at(0)), set: set.clone() };
+    let config = Config::new(LogConfig::Temporary);
+    let engine = Engine::over(Arc::new(log), config, SystemClock::shared(), Drive::Threads).unwrap();
+    engine.run(CREATE, &mut Session::default()).unwrap();
+    let mut records = RecordSet::default();
+    for n in 0..RECORDS {
+        records.push(0, n, None, Some(format!("{{\"N\":{n}}}").as_bytes()));
+    }
+    engine.log().append("s", &records).unwrap();
+    set.store(true, Ordering::SeqCst);
+    engine
+}
+
+fn earliest() -> Session {
+    let property = ("auto.offset.reset".to_owned(), "earliest".to_owned());
+    Session::default().with_properties([property]).unwrap()
+}
+
+#[test]
+fn an_answer_whose_thread_panics_fails() {
+    let engine = trapped();
+    for sql in ["SELECT n FROM s;", "SELECT n FROM s WHERE n >= 0 ORDER BY n;", "SELECT n FROM s EMIT CHANGES;"] {
+        let mut rows = match engine.run(sql, &mut earliest()).unwrap().pop() {
+            Some(Answer::Rows(rows)) => rows,
+            other => panic!("{other:?}"),
+        };
+        let clock = SystemClock::shared();
+        let end = clock.monotonic() + PATIENCE;
+        let error = loop {
+            assert!(clock.monotonic() < end, "{sql}");
+            match rows.next(Duration::from_secs(1)) {
+                Ok(RowEvent::Done(why)) => panic!("{sql}: a part was taken for the whole: {why:?}"),
+                Ok(_) => {}
+                Err(error) => break error,
+            }
+        };
+        assert!(error.to_string().contains("ended early"), "{sql}: {error}");
+    }
+}
+
+#[test]
+fn a_response_whose_thread_panics_breaks_off() {
+    let engine = trapped();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let address: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    let listener = runtime.block_on(tokio::net::TcpListener::bind(address)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let doors = Access::default().open(address).unwrap();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let served = runtime.spawn(serve(engine.clone(), listener, doors, async {
+        let _ = stopped.await;
+    }));
+    for sql in ["SELECT n FROM s;", "SELECT n FROM s EMIT CHANGES;"] {
+        let properties = json!({ "auto.offset.reset": "earliest" });
+        let body = json!({ "sql": sql, "properties": properties }).to_string();
+        let mut socket = TcpStream::connect(address).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let head = format!("host: localhost\r\ncontent-length: {}", body.len());
+        write!(socket, "POST /query-stream HTTP/1.1\r\n{head}\r\n\r\n{body}").unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("[4095]"), "{sql}: rows came");
+        assert!(answer.contains("ended early"), "{sql}: and then an error");
+        assert!(!answer.ends_with("0\r\n\r\n"), "{sql}: and no last chunk");
+    }
+    drop(stop);
+    runtime.block_on(served).unwrap().unwrap();
+    engine.close();
+}
