@@ -195,6 +195,11 @@ impl Catalog {
         self.queries.values().filter(move |q| q.writes == name)
     }
 
+    /// Takes a source out of a copy that is used to resolve names, and nothing else.
+    pub fn hide(&mut self, name: &str) {
+        self.sources.remove(name);
+    }
+
     /// Removes a source and the query that it was created by; answers both. Fails while others depend on it.
     pub fn drop_source(&mut self, name: &str, kind: SourceKind) -> Result<(Arc<Source>, Option<QueryInfo>)> {
         let source = self.require(name)?.clone();

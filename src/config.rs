@@ -43,6 +43,13 @@ const STATE_DIR: &str = "ksql.streams.state.dir";
 /// Memory for the rows that joins of streams keep, of all queries together; what is more goes to files.
 const JOIN_MEMORY: &str = "tidegate.join.memory.bytes";
 
+/// The file of the audit log.
+pub(crate) const AUDIT_FILE: &str = "tidegate.audit.file";
+/// The topic of the audit log.
+pub(crate) const AUDIT_TOPIC: &str = "tidegate.audit.topic";
+/// `true` = no user changes anything.
+pub(crate) const READ_ONLY: &str = "tidegate.read.only";
+
 /// Queries without EMIT in a second.
 pub(crate) const PULL_QPS: &str = "ksql.query.pull.max.qps";
 /// Queries without EMIT at once.
@@ -82,6 +89,21 @@ impl Config {
         self.properties.get(JOIN_MEMORY).and_then(|bytes| bytes.parse().ok())
     }
 
+    /// The file to which the audit log is written, if it is.
+    pub fn audit_file(&self) -> Option<PathBuf> {
+        self.properties.get(AUDIT_FILE).map(PathBuf::from)
+    }
+
+    /// The topic to which the audit log is written, if it is.
+    pub fn audit_topic(&self) -> Option<&str> {
+        self.properties.get(AUDIT_TOPIC).map(String::as_str)
+    }
+
+    /// Whether every user is refused what changes anything.
+    pub fn is_read_only(&self) -> bool {
+        self.properties.get(READ_ONLY).is_some_and(|value| value == "true")
+    }
+
     /// One of ksqlDB's limits of queries without EMIT, if it limits anything.
     pub fn pull_limit(&self, name: &str) -> Option<u32> {
         self.properties.get(name).and_then(|limit| limit.parse().ok()).filter(|limit| *limit < PULL_LIMIT_NONE)
@@ -90,7 +112,9 @@ impl Config {
     /// Sets a property at the start: one that only the start decides, or the default of one that `SET` changes.
     pub fn set(&mut self, name: &str, value: &str) -> Result<()> {
         let name = match name {
-            STATE_DIR => name.to_owned(),
+            STATE_DIR | AUDIT_FILE | AUDIT_TOPIC => name.to_owned(),
+            READ_ONLY if is_boolean(value) => name.to_owned(),
+            READ_ONLY => return Err(Error::statement(format!("{name} is true or false, not {value}"))),
             JOIN_MEMORY if is_number(value) => name.to_owned(),
             JOIN_MEMORY => return Err(Error::statement(format!("{name} is a number of bytes, not {value}"))),
             _ => match PULL_LIMITS.iter().find(|(known, _)| *known == name) {
@@ -238,7 +262,8 @@ fn check_pull_limit(name: &str, value: &str, least: u32) -> Result<()> {
 
 /// Is it decided by the start of the process, with `--set`?
 fn is_of_the_start(name: &str) -> bool {
-    [STATE_DIR, JOIN_MEMORY].contains(&name) || PULL_LIMITS.iter().any(|(known, _)| *known == name)
+    [STATE_DIR, JOIN_MEMORY, AUDIT_FILE, AUDIT_TOPIC, READ_ONLY].contains(&name)
+        || PULL_LIMITS.iter().any(|(known, _)| *known == name)
 }
 
 fn any(_: &str) -> bool {

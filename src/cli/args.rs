@@ -1,6 +1,6 @@
 //! Commands and flags. The environment is read here, by clap, and nowhere else in the command line.
 
-use crate::engine::authorization::Role;
+use crate::engine::authorization::{Role, TopicRights};
 use crate::types::nearest;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -142,6 +142,12 @@ pub enum Command {
         /// Origin whose pages may ask (several: say it again).
         #[arg(long, value_name = "URL")]
         allow_origin: Vec<String>,
+        /// File to which it is written who did what: statements, logins, refusals.
+        #[arg(long, value_name = "FILE")]
+        audit_log: Option<PathBuf>,
+        /// Let every user read only, whatever their role; queries that exist continue.
+        #[arg(long)]
+        read_only: bool,
     },
     /// Write a line for a server's file of users; the password comes from standard input.
     User {
@@ -153,6 +159,9 @@ pub enum Command {
         /// With a bearer token, which is printed to standard error, instead of a password.
         #[arg(long)]
         token: bool,
+        /// Topics that they are limited to: names, and prefixes with * behind them.
+        #[arg(long, value_name = "NAME,PREFIX*,...", value_parser = topics)]
+        topics: Option<String>,
     },
     /// Show a continuous query over generated data, then open a prompt on it.
     Demo,
@@ -271,6 +280,10 @@ fn neither(word: &str) -> String {
 fn setting(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("NAME=VALUE is wanted")?;
     Ok((name.trim().to_owned(), value.trim().to_owned()))
+}
+
+fn topics(list: &str) -> Result<String, String> {
+    TopicRights::parse(list).map(|_| list.replace(' ', ""))
 }
 
 fn url(text: &str) -> Result<String, String> {

@@ -5,7 +5,7 @@ use super::client::Client;
 use super::seat::{self, Seat, Taken};
 use super::{Demo, Doors, PAUSE, Session, cars};
 use crate::config::kafka::ClientProperties;
-use crate::config::{Config, DEFAULT_SERVICE_ID, LogConfig, default_data_dir};
+use crate::config::{AUDIT_FILE, Config, DEFAULT_SERVICE_ID, LogConfig, READ_ONLY, default_data_dir};
 use crate::engine::Engine;
 use crate::engine::processing_log::AUTO_CREATE;
 use crate::engine::session::Session as EngineSession;
@@ -241,6 +241,12 @@ impl Doors for Machine {
         // Clients of a server expect ksqlDB's default; a prompt's user wants to see what is there.
         if !place.set.iter().any(|(name, _)| name.ends_with("auto.offset.reset")) {
             config.properties.insert("auto.offset.reset".to_owned(), "latest".to_owned());
+        }
+        if let Some(file) = &access.audit_log {
+            config.set(AUDIT_FILE, &file.display().to_string())?;
+        }
+        if access.read_only {
+            config.set(READ_ONLY, "true")?;
         }
         let (engine, _owner) = self.open(config)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()

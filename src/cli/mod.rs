@@ -211,18 +211,20 @@ impl Process {
                 })
             }
             Some(Command::Topic { command }) => self.topic(command, arguments, doors),
-            Some(Command::Server { listen, users, tls_cert, tls_key, allow_origin }) => {
+            Some(Command::Server { listen, users, tls_cert, tls_key, allow_origin, audit_log, read_only }) => {
                 let interrupt = self.interrupt.clone();
                 let access = Access {
                     users: users.clone(),
                     tls: tls_cert.clone().zip(tls_key.clone()),
                     origins: allow_origin.clone(),
+                    audit_log: audit_log.clone(),
+                    read_only: *read_only,
                 };
                 doors.serve(place, *listen, &access, &|| interrupt.asked()).map(|()| OK)
             }
             Some(Command::Completions { shell }) => self.generated(manual::completions(*shell)),
             Some(Command::Man) => self.generated(manual::page()?),
-            Some(Command::User { name, role, token }) => self.user(name, *role, *token),
+            Some(Command::User { name, role, token, topics }) => self.user(name, *role, *token, topics.as_deref()),
             Some(Command::Demo) => match doors.demo(place) {
                 Ok(demo) => self.demo(demo, arguments),
                 Err(error) => self.closed(&error),
@@ -237,7 +239,7 @@ impl Process {
     }
 
     /// Writes a line for a server's file of users.
-    fn user(&mut self, name: &str, role: Role, with_token: bool) -> Result<u8> {
+    fn user(&mut self, name: &str, role: Role, with_token: bool, topics: Option<&str>) -> Result<u8> {
         let line = if with_token {
             let (token, line) = token_line(name, role)?;
             writeln!(self.errors, "the token, which is shown this once: {token}")?;
@@ -251,7 +253,8 @@ impl Process {
             }
             password_line(name, role, password)?
         };
-        writeln!(self.out, "{line}")?;
+        let topics = topics.map(|topics| format!(" topics={topics}")).unwrap_or_default();
+        writeln!(self.out, "{line}{topics}")?;
         self.out.flush()?;
         Ok(OK)
     }

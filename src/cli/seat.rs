@@ -174,7 +174,7 @@ impl Seat {
     /// What statements can name.
     pub(super) fn names(&self) -> Names {
         match self.shared.now() {
-            Now::Here(engine) => engine.names(),
+            Now::Here(engine) => engine.names(&Session::default()),
             Now::Guest(client) => client.names(),
             Now::Left => Names::default(),
         }

@@ -24,6 +24,7 @@ impl Engine {
     pub(super) fn alter_source(&self, alter: &Alter, parsed: &Parsed, session: &Session) -> Result<Entity> {
         let mut state = self.inner.state.lock();
         let source = plan::alter_source(alter, &state.catalog, &parsed.text)?;
+        self.check_topic(session, &source.topic)?;
         let effect = Effect::CreateSource(Box::new(source.clone()));
         let sequence = self.record(&mut state, &parsed.text, session, effect)?;
         state.catalog.put(source);
@@ -32,7 +33,8 @@ impl Engine {
     }
 
     /// Looks until the topic is as it should be, or time is up.
-    pub(super) fn assert_topic(&self, assert: &AssertTopic) -> Result<Entity> {
+    pub(super) fn assert_topic(&self, assert: &AssertTopic, session: &Session) -> Result<Entity> {
+        self.check_topic(session, &assert.topic)?;
         let wanted = Wanted::of(assert)?;
         let timeout = match assert.timeout_ms {
             Some(ms) => Duration::from_millis(u64::try_from(ms).unwrap_or(0)).min(ASSERT_TIMEOUT_MAX),

@@ -46,6 +46,8 @@ impl Engine {
             Created::New(plan) => plan,
             Created::Exists(why) => return Ok(Entity::Warning(why)),
         };
+        self.check_topic(session, &plan.source.topic)?;
+        self.check_sources(session, &state.catalog, [&create.name.value])?;
         self.create_topic(plan.create_topic.as_ref())?;
         let effect = Effect::CreateSource(Box::new(plan.source.clone()));
         let sequence = self.record(&mut state, &parsed.text, session, effect)?;
@@ -78,6 +80,7 @@ impl Engine {
         session: &Session,
         properties: &BTreeMap<String, String>,
     ) -> Result<i64> {
+        self.check_plan(session, &state.catalog, &plan)?;
         let id = plan.id;
         let pipeline = compile::pipeline(&plan.logical)?;
         let group = self.group(&id);
@@ -221,9 +224,10 @@ impl Engine {
     }
 
     /// The same for a query whose rows are handed to whoever asked.
-    pub(super) fn transient_spec(&self, pipeline: Pipeline, session: &Session) -> ExecutionSpec {
+    pub(super) fn transient_spec(&self, pipeline: Pipeline, session: &Session) -> Result<ExecutionSpec> {
         let properties = self.properties(session);
-        self.execution_spec(pipeline, Target::Rows, self.transient_id(), &properties)
+        let id = self.transient_id(pipeline.scans.first().map_or("", |scan| &scan.source.name))?;
+        Ok(self.execution_spec(pipeline, Target::Rows, id, &properties))
     }
 
     /// What `latest` means now: a query owns every row from its creation on, however long it takes to start.
@@ -260,9 +264,10 @@ impl Engine {
     }
 
     /// INSERT VALUES: one record, written at once, outside of any transaction.
-    pub(super) fn insert_values(&self, insert: &InsertValues) -> Result<Entity> {
+    pub(super) fn insert_values(&self, insert: &InsertValues, session: &Session) -> Result<Entity> {
         let plan = plan::insert_values(insert, &self.inner.state.lock().catalog)?;
         let source = &plan.source;
+        self.check_topic(session, &source.topic)?;
         let mut set = RecordSet::default();
         let key = match source.schema.key.is_empty() {
             true => None,
@@ -292,6 +297,7 @@ impl Engine {
         }
         let (source, query) = after.drop_source(name, drop.kind).map_err(|e| e.at(drop.name.span))?;
         check_deletable(drop, &source)?;
+        self.check_topic(session, &source.topic)?;
         let sequence = self.record(&mut state, &parsed.text, session, Effect::Drop { name: name.clone() })?;
         state.catalog = after;
         if let Some(info) = query {
@@ -304,11 +310,12 @@ impl Engine {
     }
 
     pub(super) fn terminate(&self, id: Option<&str>, parsed: &Parsed, session: &Session) -> Result<Entity> {
-        if let Some(id) = id.and_then(|id| self.inner.pushes.end(id)) {
-            return Ok(Entity::PushTerminated(id));
+        if let Some(id) = id.filter(|id| self.inner.pushes.contains(id)) {
+            return self.inner.pushes.end(id, session.principal()).map(Entity::PushTerminated);
         }
         let mut state = self.inner.state.lock();
         let ids = chosen(&state.order, id)?;
+        ids.iter().try_for_each(|id| self.check_query(session, &state.catalog, id))?;
         let mut sequence = -1;
         for id in &ids {
             sequence = self.record(&mut state, &parsed.text, session, Effect::Terminate { id: id.clone() })?;
@@ -321,8 +328,10 @@ impl Engine {
 
     pub(super) fn pause(&self, id: Option<&str>, paused: bool, parsed: &Parsed, session: &Session) -> Result<Entity> {
         let mut state = self.inner.state.lock();
+        let ids = chosen(&state.order, id)?;
+        ids.iter().try_for_each(|id| self.check_query(session, &state.catalog, id))?;
         let mut sequence = -1;
-        for id in chosen(&state.order, id)? {
+        for id in ids {
             sequence = self.record(&mut state, &parsed.text, session, Effect::Pause { id: id.clone(), paused })?;
             if let Some(query) = state.queries.get(&id) {
                 query.pause(paused);
@@ -354,6 +363,7 @@ impl Engine {
             engine: ENGINE_VERSION.to_owned(),
             sequence: state.next,
             statement: statement.to_owned(),
+            author: Some(session.principal().name.to_string()),
             properties: session.properties().clone(),
             effect,
         };

@@ -4,7 +4,7 @@
 //! Session --carries--> Principal { name, role, topics, address }
 //! Engine::execute      1. the statement: which role does it require?            (Role::needed)
 //!                      2. its plan: every topic that it reads, writes, creates,
-//!                         deletes or prints, after all names were resolved      (Principal::check_topic)
+//!                         deletes or prints, after all names were resolved      (permission)
 //! ```
 //!
 //! Each role includes those before it. A user may be limited to some topics, by name or by prefix; the topics of the engine
@@ -12,8 +12,8 @@
 //! prompt on a data directory, and a second prompt attached to it, act as a local administrator: who may read and write the
 //! directory needs no other permission.
 
+use super::Engine;
 use super::session::Session;
-use super::{Engine, is_internal};
 use crate::error::{Error, Result};
 use crate::parse::statement::{Parsed, Show, SourceKind, Statement};
 use std::fmt;
@@ -21,7 +21,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// The code of a refusal.
-const FORBIDDEN: u32 = 40_300;
+pub(super) const FORBIDDEN: u32 = 40_300;
 /// Patterns in one list of topics: a bound on what each check compares.
 const PATTERNS_MAX: usize = 100;
 
@@ -194,47 +194,55 @@ impl Principal {
                 .with_detail(format!("{} may work with these topics: {}", self.name, self.topics))),
         }
     }
-
-    /// Whether the topic is one that this user may work with.
-    pub fn may_use(&self, topic: &str) -> bool {
-        self.topics.include(topic) && (self.role >= Role::Admin || !is_internal(topic))
-    }
-
-    /// An error for a topic that this user may not work with.
-    pub fn check_topic(&self, topic: &str) -> Result<()> {
-        if !self.topics.include(topic) {
-            return Err(Error::statement(format!("permission denied for topic {topic}"))
-                .with_code(FORBIDDEN)
-                .with_detail(format!("{} may work with these topics: {}", self.name, self.topics))
-                .with_hint("the server's administrator gives topics, in its file of users"));
-        }
-        if !self.may_use(topic) {
-            return Err(Error::statement(format!(
-                "topic {topic} belongs to the engine, reading it requires the role admin"
-            ))
-            .with_code(FORBIDDEN)
-            .with_detail(format!("{} has the role {}", self.name, self.role)));
-        }
-        Ok(())
-    }
 }
 
 impl Engine {
     /// An error unless the session's user may give this statement. The topics of its plan are checked when it is carried out.
     pub fn authorize(&self, statement: &Statement, session: &Session) -> Result<()> {
-        self.require(session.principal(), Role::needed(statement), &what(statement))
+        if let Statement::Terminate(Some(id)) = statement
+            && self.inner.pushes.is_of(id, session.principal())
+        {
+            // A query that was opened by the one who ends it.
+            return Ok(());
+        }
+        self.require(session.principal(), Role::needed(statement), &what(statement))?;
+        self.check_named(session, statement)
     }
 
     /// The same for all statements of a text, before the first is carried out; the error says which of them is refused.
     pub fn authorize_all(&self, statements: &[Parsed], session: &Session) -> Result<(), (usize, Error)> {
-        let checked = statements.iter().enumerate();
-        let mut checked = checked.map(|(at, parsed)| self.authorize(&parsed.statement, session).map_err(|e| (at, e)));
-        checked.try_for_each(|allowed| allowed)
+        for (at, parsed) in statements.iter().enumerate() {
+            if let Err(e) = self.authorize(&parsed.statement, session) {
+                let audit = &self.inner.audit;
+                audit.statement(session.principal(), parsed, audit.begin(), Err(&e));
+                return Err((at, e));
+            }
+        }
+        Ok(())
+    }
+
+    /// An error unless the session's user may end the push query that is being read under this id.
+    pub fn check_end(&self, id: &str, session: &Session) -> Result<()> {
+        self.inner.pushes.check_end(id, session.principal())
     }
 
     /// An error unless the user may do what requires this role.
     pub fn require(&self, principal: &Principal, needed: Role, what: &str) -> Result<()> {
+        if needed > self.role_of(principal) && principal.role >= needed {
+            return Err(Error::statement(format!("the server is read-only, {what} requires the role {needed}"))
+                .with_code(FORBIDDEN)
+                .with_detail("it was started with --read-only: every user has the role reader")
+                .with_hint("ask a server that may write"));
+        }
         principal.require(needed, what)
+    }
+
+    /// The role that counts here.
+    pub(super) fn role_of(&self, principal: &Principal) -> Role {
+        match self.inner.config.is_read_only() && !principal.is_engine {
+            true => Role::Reader,
+            false => principal.role,
+        }
     }
 }
 
@@ -307,14 +315,5 @@ mod tests {
         for wrong in ["", "a,,b", "a*b", "a b", "a/b"] {
             assert!(TopicRights::parse(wrong).is_err(), "{wrong}");
         }
-    }
-
-    #[test]
-    fn topics_of_the_engine_are_for_administrators() {
-        let user = |role| Principal::new("u", role, TopicRights::default());
-        assert!(user(Role::Writer).check_topic("__consumer_offsets").is_err());
-        assert!(user(Role::Admin).check_topic("__consumer_offsets").is_ok());
-        let some = Principal::new("a", Role::Admin, TopicRights::parse("a*").unwrap());
-        assert_eq!(some.check_topic("b").unwrap_err().code(), FORBIDDEN);
     }
 }

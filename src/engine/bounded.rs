@@ -33,6 +33,7 @@ impl Engine {
         let settings = Settings::of(&properties)?;
         let catalog = self.catalog();
         let plan = batch_plan(statement, &catalog, &settings)?;
+        let catalog = self.permitted(&plan, catalog, session)?;
         let pass = match pass {
             Some(pass) => pass,
             None => self.inner.pulls.enter()?,
@@ -47,14 +48,25 @@ impl Engine {
         Ok(Answer::Rows(Box::new(Bounded { columns, result, left: limit, pass })))
     }
 
+    /// The catalogue for a plan that the session's user may run: one without what they may not read.
+    fn permitted(&self, plan: &BatchPlan, catalog: Catalog, session: &Session) -> Result<Catalog> {
+        match plan {
+            BatchPlan::Bound { reads, .. } => self.check_sources(session, &catalog, reads)?,
+            BatchPlan::Sql(query) => self.check_relations(session, &catalog, query)?,
+        }
+        Ok(self.visible(session, catalog))
+    }
+
     pub(super) fn explain_batch(
         &self,
         statement: &Statement,
         catalog: &Catalog,
         settings: &Settings,
         text: &str,
+        session: &Session,
     ) -> Result<Entity> {
         let plan = batch_plan(statement, catalog, settings)?;
+        let catalog = &self.permitted(&plan, catalog.clone(), session)?;
         let (columns, sources) = match &plan {
             BatchPlan::Bound { columns, reads, .. } => (columns.clone(), reads.clone()),
             BatchPlan::Sql(_) => (Vec::new(), Vec::new()),

@@ -30,6 +30,13 @@ const BACKTRACKS_MAX: usize = 100_000;
 impl Engine {
     /// Ends all queries and forgets all statements; `delete` are regular expressions of topics to delete.
     pub fn terminate_cluster(&self, delete: &[String], session: &Session) -> Result<Entity> {
+        let done = self.end_service(delete, session);
+        let details = serde_json::json!({ "delete_topics": delete });
+        self.inner.audit.note("terminate_cluster", session.principal(), details, done.as_ref().map(|_| ()));
+        done
+    }
+
+    fn end_service(&self, delete: &[String], session: &Session) -> Result<Entity> {
         self.require(session.principal(), Role::Admin, STATEMENT)?;
         let patterns = patterns(delete)?;
         let mut state = self.inner.state.lock();

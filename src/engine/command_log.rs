@@ -30,6 +30,9 @@ pub struct Command {
     pub sequence: u64,
     /// The statement, after substitution of variables.
     pub statement: String,
+    /// The user who gave it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub author: Option<String>,
     /// Session properties in force.
     #[serde(default)]
     pub properties: BTreeMap<String, String>,

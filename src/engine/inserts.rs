@@ -2,6 +2,7 @@
 //! both ways mean the same.
 
 use super::Engine;
+use super::authorization::Role;
 use super::session::Session;
 use crate::catalog::Source;
 use crate::error::{Error, Result};
@@ -15,13 +16,15 @@ const NESTING_MAX: usize = 64;
 
 impl Engine {
     /// Checks that rows may be written to `target`, in the words of a request: quoted or upper-cased here.
-    pub fn check_insert_target(&self, target: &str) -> Result<()> {
+    pub fn check_insert_target(&self, target: &str, session: &Session) -> Result<()> {
         self.check_alive()?;
+        self.require(session.principal(), Role::Writer, "INSERT")?;
         let name = name(target);
         let catalog = self.catalog();
         let source = catalog
             .source(&name)
             .ok_or_else(|| Error::statement(format!("Cannot insert values into an unknown stream/table: `{name}`")))?;
+        self.check_topic(session, &source.topic)?;
         match (source.kind, &source.window) {
             (SourceKind::Table, _) | (_, Some(_)) => Err(Error::statement(format!(
                 "Cannot insert into {name}: only a stream without windows is written here"
@@ -31,13 +34,13 @@ impl Engine {
         }
     }
 
-    /// Writes one row, durably. Names of columns are upper-cased unless they stand in back quotes.
+    /// Writes one row, durably, without a record in the audit log: the door makes one of all rows. Names of columns are upper-cased unless they stand in back quotes.
     pub fn insert_row(&self, target: &str, row: &Map<String, Value>, session: &mut Session) -> Result<()> {
         let name = name(target);
         let source = self.catalog().require(&name)?.clone();
         let statement = statement(&source, row)?;
         for parsed in crate::parse::parse(&statement)? {
-            self.execute(&parsed, session)?;
+            self.carry_out(&parsed, session)?;
         }
         Ok(())
     }

@@ -9,6 +9,7 @@
 //! when it is applied. Result sets are handed out as [`RowStream`]s and run outside of the lock.
 
 pub mod answer;
+pub mod audit;
 pub mod authorization;
 pub mod behind;
 pub mod cell;
@@ -31,6 +32,7 @@ mod insert;
 mod inserts;
 mod lookout;
 mod open;
+mod permission;
 mod prepared;
 mod print;
 mod pull;
@@ -44,7 +46,7 @@ mod types;
 mod verify;
 
 use crate::catalog::Catalog;
-use crate::config::Config;
+use crate::config::{Config, random_id};
 use crate::error::{Error, Result, Span};
 use crate::execute::scratch::Scratch;
 use crate::execute::watch::TopicWatch;
@@ -62,7 +64,7 @@ use session::Session;
 use statuses::Statuses;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::AtomicBool;
 
 /// Statements in one text: a bound on what one request can make the engine do.
 pub const STATEMENTS_MAX: usize = 1_000;
@@ -73,6 +75,17 @@ pub enum Answer {
     Entity(Entity),
     /// A result set.
     Rows(Box<dyn RowStream>),
+}
+
+impl Answer {
+    /// The query that was made for it, if there is one.
+    fn query_id(&self) -> Option<&str> {
+        match self {
+            Answer::Entity(Entity::Status(status)) => status.query_id.as_deref(),
+            Answer::Entity(_) => None,
+            Answer::Rows(rows) => rows.id(),
+        }
+    }
 }
 
 impl std::fmt::Debug for Answer {
@@ -117,8 +130,6 @@ struct Inner {
     /// On Kafka: what tells a second process of this service id that it is not alone. Held, never used.
     _owner: Option<Mutex<Box<dyn LogSession>>>,
     state: Mutex<State>,
-    /// Numbers of push queries.
-    transient: AtomicU64,
     /// Push queries that are being read.
     pushes: Arc<pushes::Pushes>,
     /// The service was terminated: nothing is carried out any more.
@@ -127,6 +138,8 @@ struct Inner {
     pulls: Arc<pull_limits::PullLimits>,
     /// Lookups that were planned before.
     statements: prepared::Statements,
+    /// Who did what.
+    audit: audit::Audit,
 }
 
 /// What statements read and change.
@@ -194,8 +207,21 @@ impl Engine {
 
     /// Carries out one statement; places in errors count in the whole text that it was parsed from.
     pub fn execute(&self, parsed: &Parsed, session: &mut Session) -> Result<Answer> {
+        let began = self.inner.audit.begin();
+        let done = self.carry_out(parsed, session);
+        self.inner.audit.statement(session.principal(), parsed, began, done.as_ref().map(Answer::query_id));
+        done
+    }
+
+    /// The same without a record of it: for a door that makes one of many statements.
+    fn carry_out(&self, parsed: &Parsed, session: &mut Session) -> Result<Answer> {
         let done = self.authorize(&parsed.statement, session).and_then(|()| self.dispatch(parsed, session));
         done.map_err(|e| e.told_in(&parsed.text, parsed.begin).shifted(parsed.span.start))
+    }
+
+    /// Where doors record what is no statement.
+    pub fn audit(&self) -> &audit::Audit {
+        &self.inner.audit
     }
 
     /// Parses and carries out every statement of a text; stops at the first that fails.
@@ -212,7 +238,7 @@ impl Engine {
         let entity = match &parsed.statement {
             Statement::CreateSource(create) => self.create_source(create, parsed, session)?,
             Statement::CreateAs(create) => self.create_as(create, parsed, session)?,
-            Statement::InsertValues(insert) => self.insert_values(insert)?,
+            Statement::InsertValues(insert) => self.insert_values(insert, session)?,
             Statement::InsertSelect(insert) => self.insert_select(insert, parsed, session)?,
             Statement::Select(select) if select.emit.is_some() => {
                 return self.push_query(select, &parsed.text, session);
@@ -221,15 +247,15 @@ impl Engine {
             Statement::CreateType(create) => self.create_type(create, parsed, session)?,
             Statement::DropType { name, if_exists } => self.drop_type(name, *if_exists, parsed, session)?,
             Statement::Alter(alter) => self.alter_source(alter, parsed, session)?,
-            Statement::AssertTopic(assert) => self.assert_topic(assert)?,
+            Statement::AssertTopic(assert) => self.assert_topic(assert, session)?,
             Statement::AssertSchema(_) => return Err(alter::no_registry(parsed)),
             Statement::Drop(drop) => self.drop_source(drop, parsed, session)?,
             Statement::Terminate(id) => self.terminate(id.as_deref(), parsed, session)?,
             Statement::Pause(id) => self.pause(id.as_deref(), true, parsed, session)?,
             Statement::Resume(id) => self.pause(id.as_deref(), false, parsed, session)?,
             Statement::Show(show) => self.show(show, session)?,
-            Statement::Describe { name, extended } => self.describe(name, *extended)?,
-            Statement::ExplainQuery(id) => self.explain_query(id)?,
+            Statement::Describe { name, extended } => self.describe(name, *extended, session)?,
+            Statement::ExplainQuery(id) => self.explain_query(id, session)?,
             Statement::Explain(statement) => self.explain(statement, parsed, session)?,
             Statement::Set { name, value } => {
                 session.set(name, value)?;
@@ -248,8 +274,8 @@ impl Engine {
                 false => Entity::Warning(format!("Cannot undefine variable '{name}' which was never defined")),
             },
             Statement::DescribeFunction(name) => show::describe_function(name)?,
-            Statement::Print(print) => return self.print(print),
-            Statement::Verify(id) => return self.verify(id),
+            Statement::Print(print) => return self.print(print, session),
+            Statement::Verify(id) => return self.verify(id, session),
             Statement::Copy(_) => return Err(of_the_client("COPY")),
             Statement::RunScript(_) => return Err(of_the_client("RUN SCRIPT")),
             Statement::Unsupported { what, span } => return Err(unsupported(what).at(*span)),
@@ -305,6 +331,7 @@ impl Engine {
             query.stop();
         }
         self.inner.processing.flush();
+        self.inner.audit.flush();
     }
 
     /// Queries without EMIT that the process's limits refused, by the name of the limit.
@@ -324,9 +351,11 @@ impl Engine {
         all
     }
 
-    /// A fresh id for a query that is not stored.
-    pub fn transient_id(&self) -> String {
-        format!("transient_{}", self.inner.transient.fetch_add(1, Ordering::Relaxed))
+    /// A fresh id for a query that is not stored, in ksqlDB's form. It cannot be guessed.
+    fn transient_id(&self, reads: &str) -> Result<String> {
+        let number = (random_id()? >> 65) as u64;
+        let plain = !reads.is_empty() && reads.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        Ok(if plain { format!("transient_{reads}_{number}") } else { format!("transient_{number}") })
     }
 }
 

@@ -1,5 +1,6 @@
 //! What can be named in a statement: for whoever completes words.
 
+use super::session::Session;
 use super::{Engine, is_internal};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -18,9 +19,9 @@ pub struct Names {
 }
 
 impl Engine {
-    /// Everything that a statement could name.
-    pub fn names(&self) -> Names {
-        let catalog = self.catalog();
+    /// Everything that a statement of this session could name.
+    pub fn names(&self, session: &Session) -> Names {
+        let catalog = self.visible(session, self.catalog());
         let columns: BTreeSet<String> =
             catalog.all().flat_map(|s| s.schema.columns().map(|c| c.name.clone()).collect::<Vec<_>>()).collect();
         // A log that does not answer now has no topics to offer.
@@ -28,8 +29,11 @@ impl Engine {
         Names {
             sources: catalog.all().map(|s| s.name.clone()).collect(),
             columns: columns.into_iter().collect(),
-            queries: self.query_rows().into_iter().map(|q| q.id).collect(),
-            topics: topics.into_iter().map(|t| t.name).filter(|name| !is_internal(name)).collect(),
+            queries: self.query_rows(session).into_iter().map(|q| q.id).collect(),
+            topics: {
+                let offered = |name: &String| !is_internal(name) && session.principal().topics.include(name);
+                topics.into_iter().map(|t| t.name).filter(offered).collect()
+            },
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::catalog::{Catalog, QueryInfo};
 use crate::config::{Config, LogConfig};
+use crate::engine::audit::Audit;
 use crate::engine::command_log::{Command, CommandLog, Effect};
 use crate::engine::lookout::Lookout;
 use crate::engine::processing_log::{self, ProcessingLog};
@@ -19,7 +20,7 @@ use crate::types::clock::SharedClock;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 /// How often a process tries to take its place on Kafka: a request that got lost is no reason not to start.
@@ -57,6 +58,7 @@ impl Engine {
             Drive::Threads => Some(Lookout::new(watch.clone(), log.clone())?),
             Drive::ByHand => None,
         };
+        let audit = Audit::open(&config, &log, &clock)?;
         let (processing, inlet) = ProcessingLog::new(&config, &clock);
         let pulls = Arc::new(PullLimits::new(&config, clock.clone()));
         let inner = Inner {
@@ -72,10 +74,10 @@ impl Engine {
             commands,
             _owner: owner.map(Mutex::new),
             state: Mutex::new(State::default()),
-            transient: AtomicU64::new(0),
             pushes: Arc::default(),
             over: AtomicBool::new(false),
             statements: Default::default(),
+            audit,
         };
         let engine = Engine { inner: Arc::new(inner) };
         processing_log::start(inlet, &engine.inner)?;

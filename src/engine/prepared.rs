@@ -120,10 +120,17 @@ impl Engine {
             return None;
         }
         let keys = known.keys(&literals)?;
-        let Prepared { pull, view } = &known.prepared;
+        if !known.prepared.is_permitted(self, session) {
+            // The usual way says why.
+            return None;
+        }
+        let Prepared { pull, view, .. } = &known.prepared;
         let rows = pull.rows(view, keys.as_ref()).transpose()?;
         // Only now, because what is not known after all is counted when it is carried out.
         let let_in = rows.and_then(|rows| Ok(Pulled::new(rows, self.inner.pulls.enter()?)));
+        if self.inner.audit.is_on() {
+            self.inner.audit.lookup(session.principal(), text, let_in.as_ref().map(|_| ()));
+        }
         Some(let_in.map(|rows| Box::new(rows) as Box<dyn RowStream>))
     }
 }

@@ -2,6 +2,7 @@
 
 use super::outcome::{OutputColumn, RowEvent, RowStream};
 use super::readable::{self, Readable};
+use super::session::Session;
 use super::topics::{LogTopics, Tail, Topics};
 use super::{Answer, Engine};
 use crate::error::{Error, Result};
@@ -23,7 +24,8 @@ const COLUMNS: [(&str, SqlType); 5] = [
 ];
 
 impl Engine {
-    pub(super) fn print(&self, print: &Print) -> Result<Answer> {
+    pub(super) fn print(&self, print: &Print, session: &Session) -> Result<Answer> {
+        self.check_topic(session, &print.topic)?;
         if print.interval == Some(0) {
             return Err(Error::statement("INTERVAL must be greater than zero")
                 .with_hint("INTERVAL 2 shows every second record"));

@@ -31,6 +31,15 @@ type KeyLiterals = Option<Vec<(usize, Literal)>>;
 pub(super) struct Prepared {
     pub(super) pull: Arc<Pull>,
     pub(super) view: Arc<View>,
+    /// The table's topic.
+    topic: Arc<str>,
+}
+
+impl Prepared {
+    /// Whether the session's user may read the table: a plan is remembered for everybody.
+    pub(super) fn is_permitted(&self, engine: &Engine, session: &Session) -> bool {
+        engine.check_topic(session, &self.topic).is_ok()
+    }
 }
 
 impl Engine {
@@ -49,11 +58,14 @@ impl Engine {
         }
         let catalog = self.catalog();
         let table = catalog.source(&select.from.name.value).filter(|s| s.kind == SourceKind::Table);
-        let Some(view) = table.and_then(|table| self.view_of(table)) else { return Ok(None) };
+        let Some(table) = table else { return Ok(None) };
+        self.check_topic(session, &table.topic)?;
+        let Some(view) = self.view_of(table) else { return Ok(None) };
+        let topic: Arc<str> = table.topic.as_str().into();
         let settings = Settings::of(&self.properties(session))?;
         let plan = plan::pull_query(select, &catalog, &settings)?;
         let pull = Pull::new(&plan, compile::pipeline(&plan.logical)?)?;
-        Ok(pull.map(|pull| (Prepared { pull: Arc::new(pull), view }, plan.literals)))
+        Ok(pull.map(|pull| (Prepared { pull: Arc::new(pull), view, topic }, plan.literals)))
     }
 
     /// Answers the query from committed rows; `None` = it has to be answered from the topic, perhaps with the `pass` that it

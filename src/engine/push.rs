@@ -18,7 +18,7 @@ use crate::parse::statement::{Emit, Select};
 use crate::plan::{self, Settings};
 use arrow::array::BooleanArray;
 use arrow::compute::filter;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -74,7 +74,9 @@ impl Engine {
             let catalog = &self.inner.state.lock().catalog;
             (plan::push_query(select, catalog, &settings)?, is_scalable(select, catalog, &properties))
         };
-        let spec = self.transient_spec(compile::pipeline(&plan.logical)?, session);
+        let spec = self.transient_spec(compile::pipeline(&plan.logical)?, session)?;
+        let topics: BTreeSet<String> = spec.pipeline.scans.iter().map(|scan| scan.source.topic.clone()).collect();
+        topics.iter().try_for_each(|topic| self.check_topic(session, topic))?;
         let columns: Vec<_> =
             plan.columns.iter().map(|c| OutputColumn { name: c.name.clone(), ty: c.ty.clone() }).collect();
         let (start, id, progress) = (spec.start, spec.group.clone(), Arc::<Progress>::default());
@@ -87,8 +89,8 @@ impl Engine {
                 reader();
             })
         };
-        let (sql, over) = (text.to_owned(), AtomicBool::new(false));
-        let listed = pushes::Push { id, sql, over, end: waker, progress: progress.clone() };
+        let (sql, owner, over) = (text.to_owned(), session.principal().name.clone(), AtomicBool::new(false));
+        let listed = pushes::Push { id, sql, owner, topics, over, end: waker, progress: progress.clone() };
         let listed = self.inner.pushes.list(listed);
         let push = Push { execution, table: plan.table, keyed, progress, rows: rows.clone() };
         std::thread::Builder::new().name("push query".to_owned()).spawn(move || push.run())?;

@@ -1,11 +1,13 @@
 //! Push queries that are being read: SHOW QUERIES lists them, TERMINATE ends them, and whoever drops the rows takes his
 //! query off the list.
 
+use super::authorization::{FORBIDDEN, Principal, Role};
 use super::cluster::shut_down;
 use super::entity::{Counts, QueryRow};
 use crate::error::{Error, Result};
 use crate::execute::execution::Progress;
 use parking_lot::Mutex;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -18,10 +20,14 @@ pub(super) struct Pushes(Mutex<Vec<Arc<Push>>>);
 
 /// One of them.
 pub(super) struct Push {
-    /// `transient_0`
+    /// `transient_S_4611686018427387904`
     pub(super) id: String,
     /// Its text.
     pub(super) sql: String,
+    /// The user who opened it.
+    pub(super) owner: Arc<str>,
+    /// What it reads.
+    pub(super) topics: BTreeSet<String>,
     /// True = it ends with its service, which was terminated.
     pub(super) over: AtomicBool,
     /// Tells its thread to end, which notices at once.
@@ -52,6 +58,24 @@ impl Push {
         }
     }
 
+    /// Only the user who opened it may end it, and administrators.
+    fn check_end(&self, user: &Principal) -> Result<()> {
+        match self.owner == user.name || user.role >= Role::Admin {
+            true => Ok(()),
+            false => Err(Error::statement(format!("query {} was opened by another user", self.id))
+                .with_code(FORBIDDEN)
+                .with_detail(format!(
+                    "that user and administrators may end it; {} has the role {}",
+                    user.name, user.role
+                ))),
+        }
+    }
+
+    /// Whether this user may know of it.
+    fn is_shown_to(&self, user: &Principal) -> bool {
+        self.owner == user.name || self.topics.iter().all(|topic| user.topics.include(topic))
+    }
+
     fn row(&self) -> QueryRow {
         QueryRow {
             id: self.id.clone(),
@@ -74,9 +98,14 @@ impl Pushes {
         Listed { pushes: self.clone(), push }
     }
 
-    /// As SHOW QUERIES shows them.
-    pub(super) fn rows(&self) -> Vec<QueryRow> {
-        self.0.lock().iter().map(|push| push.row()).collect()
+    /// As SHOW QUERIES shows them to this user.
+    pub(super) fn rows(&self, user: &Principal) -> Vec<QueryRow> {
+        self.0.lock().iter().filter(|push| push.is_shown_to(user)).map(|push| push.row()).collect()
+    }
+
+    /// Whether this user has opened the query that is being read under this id.
+    pub(super) fn is_of(&self, id: &str, user: &Principal) -> bool {
+        self.0.lock().iter().any(|push| push.id.eq_ignore_ascii_case(id) && push.owner == user.name)
     }
 
     /// One is being read under this id, in whatever case a statement has it.
@@ -93,13 +122,22 @@ impl Pushes {
         }
     }
 
-    /// Ends one; answers its id if there was one.
-    pub(super) fn end(&self, id: &str) -> Option<String> {
-        let push = self.0.lock().iter().find(|push| push.id.eq_ignore_ascii_case(id)).cloned();
-        push.map(|push| {
-            push.end();
-            push.id.clone()
-        })
+    /// Ends one and returns its id.
+    pub(super) fn end(&self, id: &str, user: &Principal) -> Result<String> {
+        // It may have ended since it was looked for.
+        let Some(push) = self.find(id) else { return Ok(id.to_owned()) };
+        push.check_end(user)?;
+        push.end();
+        Ok(push.id.clone())
+    }
+
+    /// An error unless this user may end the query.
+    pub(super) fn check_end(&self, id: &str, user: &Principal) -> Result<()> {
+        self.find(id).map_or(Ok(()), |push| push.check_end(user))
+    }
+
+    fn find(&self, id: &str) -> Option<Arc<Push>> {
+        self.0.lock().iter().find(|push| push.id.eq_ignore_ascii_case(id)).cloned()
     }
 }
 

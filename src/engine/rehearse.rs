@@ -49,6 +49,8 @@ impl Engine {
             Statement::CreateSource(create) => {
                 let planned = plan::create_source(create, &copy.catalog, &copy.facts, &settings, &parsed.text)?;
                 if let Created::New(plan) = planned {
+                    self.check_topic(&copy.session, &plan.source.topic)?;
+                    self.check_sources(&copy.session, &copy.catalog, [&create.name.value])?;
                     copy.topic(plan.create_topic.as_ref());
                     copy.catalog.put(plan.source);
                     copy.next += 1;
@@ -56,16 +58,19 @@ impl Engine {
             }
             Statement::CreateAs(create) => {
                 let running = self.inner.state.lock().queries.clone();
-                copy.create_as(create, parsed, &settings, &running)?;
+                copy.create_as(self, (create, parsed), &settings, &running)?;
             }
             Statement::InsertSelect(insert) => {
                 let id = format!("INSERTQUERY_{}", copy.next);
                 let plan = plan::insert_select(insert, &id, &copy.catalog, &settings)?;
+                self.check_plan(&copy.session, &copy.catalog, &plan)?;
                 compile::pipeline(&plan.logical)?;
                 copy.query(plan.id, plan.reads, plan.sink.name);
             }
             Statement::Alter(alter) => {
-                copy.catalog.put(plan::alter_source(alter, &copy.catalog, &parsed.text)?);
+                let altered = plan::alter_source(alter, &copy.catalog, &parsed.text)?;
+                self.check_topic(&copy.session, &altered.topic)?;
+                copy.catalog.put(altered);
                 copy.next += 1;
             }
             Statement::CreateType(create) if copy.catalog.types().contains_key(&create.name.value) => {}
@@ -74,7 +79,10 @@ impl Engine {
                 copy.next += 1;
             }
             Statement::DropType { name, .. } => copy.next += u64::from(copy.catalog.remove_type(&name.value).is_some()),
-            Statement::InsertValues(insert) => drop(plan::insert_values(insert, &copy.catalog)?),
+            Statement::InsertValues(insert) => {
+                let plan = plan::insert_values(insert, &copy.catalog)?;
+                self.check_topic(&copy.session, &plan.source.topic)?;
+            }
             Statement::Drop(drop) => {
                 if drop.if_exists && copy.catalog.source(&drop.name.value).is_none() {
                     return Ok(());
@@ -82,6 +90,7 @@ impl Engine {
                 let dropped = copy.catalog.drop_source(&drop.name.value, drop.kind);
                 let (source, query) = dropped.map_err(|e| e.at(drop.name.span))?;
                 check_deletable(drop, &source)?;
+                self.check_topic(&copy.session, &source.topic)?;
                 copy.queries.retain(|id| query.as_ref().is_none_or(|q| q.id != *id));
                 if drop.delete_topic {
                     copy.facts.topics.remove(&source.topic);
@@ -91,13 +100,16 @@ impl Engine {
             Statement::Terminate(Some(id)) if self.inner.pushes.contains(id) => {}
             Statement::Terminate(id) => {
                 for id in chosen(&copy.queries, id.as_deref())? {
+                    self.check_query(&copy.session, &copy.catalog, &id)?;
                     copy.catalog.remove_query(&id);
                     copy.queries.retain(|other| *other != id);
                     copy.next += 1;
                 }
             }
             Statement::Pause(id) | Statement::Resume(id) => {
-                copy.next += chosen(&copy.queries, id.as_deref())?.len() as u64;
+                let ids = chosen(&copy.queries, id.as_deref())?;
+                ids.iter().try_for_each(|id| self.check_query(&copy.session, &copy.catalog, id))?;
+                copy.next += ids.len() as u64;
             }
             Statement::ExplainQuery(id) if !copy.queries.contains(&id.value) => {
                 return Err(unknown_query(&id.value, &copy.queries).at(id.span));
@@ -125,14 +137,15 @@ impl Copy {
 
     fn create_as(
         &mut self,
-        create: &CreateAs,
-        parsed: &Parsed,
+        engine: &Engine,
+        (create, parsed): (&CreateAs, &Parsed),
         settings: &Settings,
         running: &BTreeMap<String, Arc<Query>>,
     ) -> Result<()> {
         let id = query_id(create, &self.catalog, self.next);
         let planned = plan::create_as(create, &id, &self.catalog, &self.facts, settings, &parsed.text)?;
         if let Created::New(plan) = planned {
+            engine.check_plan(&self.session, &self.catalog, &plan)?;
             let pipeline = compile::pipeline(&plan.logical)?;
             if let Some(running) = running.get(&id) {
                 check_upgrade(running, &pipeline)?;

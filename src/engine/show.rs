@@ -19,13 +19,13 @@ use std::sync::Arc;
 impl Engine {
     pub(super) fn show(&self, show: &Show, session: &Session) -> Result<Entity> {
         Ok(match show {
-            Show::Streams { extended: true } => self.described(SourceKind::Stream)?,
-            Show::Tables { extended: true } => self.described(SourceKind::Table)?,
-            Show::Streams { .. } => self.sources(SourceKind::Stream),
-            Show::Tables { .. } => self.sources(SourceKind::Table),
-            Show::Topics { all, .. } => self.topics(*all)?,
-            Show::Queries { extended: true } => Entity::Explanations(self.explained()?),
-            Show::Queries { .. } => Entity::Queries(self.query_rows()),
+            Show::Streams { extended: true } => self.described(SourceKind::Stream, session)?,
+            Show::Tables { extended: true } => self.described(SourceKind::Table, session)?,
+            Show::Streams { .. } => self.sources(SourceKind::Stream, session),
+            Show::Tables { .. } => self.sources(SourceKind::Table, session),
+            Show::Topics { all, .. } => self.topics(*all, session)?,
+            Show::Queries { extended: true } => Entity::Explanations(self.explained(session)?),
+            Show::Queries { .. } => Entity::Queries(self.query_rows(session)),
             Show::Properties => Entity::Properties(self.property_rows(session)),
             Show::Variables => {
                 Entity::Variables(session.variables().iter().map(|(n, v)| (n.clone(), v.clone())).collect())
@@ -38,37 +38,41 @@ impl Engine {
         })
     }
 
-    fn sources(&self, kind: SourceKind) -> Entity {
-        Entity::Sources(kind, self.inner.state.lock().catalog.sources(kind).cloned().collect())
+    fn sources(&self, kind: SourceKind, session: &Session) -> Entity {
+        let catalog = &self.inner.state.lock().catalog;
+        Entity::Sources(kind, catalog.sources(kind).filter(|source| self.may_see(session, source)).cloned().collect())
     }
 
     /// All sources of a kind with their run-time facts.
-    fn described(&self, kind: SourceKind) -> Result<Entity> {
+    fn described(&self, kind: SourceKind, session: &Session) -> Result<Entity> {
         let sources: Vec<_> = self.inner.state.lock().catalog.sources(kind).cloned().collect();
-        let described = sources.into_iter().map(|source| self.description(source, true));
+        let seen = sources.into_iter().filter(|source| self.may_see(session, source));
+        let described = seen.map(|source| self.description(source, true, session));
         Ok(Entity::Descriptions(described.collect::<Result<_>>()?))
     }
 
     /// All persistent queries with their plans.
-    fn explained(&self) -> Result<Vec<Explanation>> {
+    fn explained(&self, session: &Session) -> Result<Vec<Explanation>> {
         let ids = self.inner.state.lock().order.clone();
-        // One that has been terminated since is no more to be shown.
-        Ok(ids.iter().filter_map(|id| self.explanation(id)).collect())
+        // One that has been terminated since is no more to be shown, nor one that the user may not know of.
+        Ok(ids.iter().filter_map(|id| self.explanation(id, session).ok()?).collect())
     }
 
-    fn topics(&self, all: bool) -> Result<Entity> {
+    fn topics(&self, all: bool, session: &Session) -> Result<Entity> {
         let mut topics = self.inner.log.topics()?;
-        topics.retain(|t| all || !is_internal(&t.name));
+        let rights = &session.principal().topics;
+        topics.retain(|t| (all || !is_internal(&t.name)) && rights.include(&t.name));
         topics.sort_by(|a, b| a.name.cmp(&b.name));
         let row = |t: crate::log::TopicInfo| TopicRow { name: t.name, partitions: t.partitions, replicas: t.replicas };
         Ok(Entity::Topics(topics.into_iter().map(row).collect()))
     }
 
-    /// Persistent queries in order of creation, then the push queries that are being read.
-    pub fn query_rows(&self) -> Vec<QueryRow> {
+    /// Persistent queries in order of creation, then the push queries that are being read: those of which the user may know.
+    pub fn query_rows(&self, session: &Session) -> Vec<QueryRow> {
         let state = self.inner.state.lock();
-        let persistent = state.order.iter().filter_map(|id| Some(row(&state, id, state.queries.get(id)?)));
-        persistent.chain(self.inner.pushes.rows()).collect()
+        let seen = state.order.iter().filter(|id| self.may_see_query(session, &state.catalog, id));
+        let persistent = seen.filter_map(|id| Some(row(&state, id, state.queries.get(id)?)));
+        persistent.chain(self.inner.pushes.rows(session.principal())).collect()
     }
 
     fn property_rows(&self, session: &Session) -> Vec<(String, String, &'static str)> {
@@ -90,18 +94,21 @@ impl Engine {
         rows
     }
 
-    pub(super) fn describe(&self, name: &Name, extended: bool) -> Result<Entity> {
+    pub(super) fn describe(&self, name: &Name, extended: bool, session: &Session) -> Result<Entity> {
         let source = {
             let state = self.inner.state.lock();
             state.catalog.require(&name.value).map_err(|_| missing(&state, name))?.clone()
         };
-        Ok(Entity::Description(Box::new(self.description(source, extended)?)))
+        self.check_topic(session, &source.topic)?;
+        Ok(Entity::Description(Box::new(self.description(source, extended, session)?)))
     }
 
-    fn description(&self, source: Arc<Source>, extended: bool) -> Result<Description> {
+    fn description(&self, source: Arc<Source>, extended: bool, session: &Session) -> Result<Description> {
         let state = self.inner.state.lock();
-        let rows =
-            |ids: Vec<String>| ids.iter().filter_map(|id| Some(row(&state, id, state.queries.get(id)?))).collect();
+        let rows = |ids: Vec<String>| {
+            let seen = ids.iter().filter(|id| self.may_see_query(session, &state.catalog, id));
+            seen.filter_map(|id| Some(row(&state, id, state.queries.get(id)?))).collect()
+        };
         let readers: Vec<QueryRow> = rows(state.catalog.readers(&source.name).map(|q| q.id.clone()).collect());
         let writers: Vec<QueryRow> = rows(state.catalog.writers(&source.name).map(|q| q.id.clone()).collect());
         drop(state);
@@ -128,7 +135,7 @@ impl Engine {
         each.collect()
     }
 
-    pub(super) fn explain_query(&self, id: &Name) -> Result<Entity> {
+    pub(super) fn explain_query(&self, id: &Name, session: &Session) -> Result<Entity> {
         let unknown = || {
             let error = Error::statement(format!(
                 "Query with id:{} does not exist, use SHOW QUERIES to view the full set of queries.",
@@ -136,21 +143,22 @@ impl Engine {
             ));
             error.at(id.span)
         };
-        self.explanation(&id.value).map(Entity::Explanation).ok_or_else(unknown)
+        self.explanation(&id.value, session)?.map(Entity::Explanation).ok_or_else(unknown)
     }
 
-    fn explanation(&self, id: &str) -> Option<Explanation> {
+    /// `None` = there is no such query.
+    fn explanation(&self, id: &str, session: &Session) -> Result<Option<Explanation>> {
         let state = self.inner.state.lock();
-        let text = state.texts.get(id)?;
-        let info = state.catalog.query(id)?;
+        let (Some(text), Some(info)) = (state.texts.get(id), state.catalog.query(id)) else { return Ok(None) };
+        self.check_query(session, &state.catalog, id)?;
         let schema = state.catalog.source(&info.writes).map(|s| s.schema.clone()).unwrap_or_default();
-        Some(Explanation {
+        Ok(Some(Explanation {
             query_id: Some(id.to_owned()),
             sql: text.sql.clone(),
             schema,
             sources: info.reads.clone(),
             plan: text.plan.clone(),
-        })
+        }))
     }
 
     pub(super) fn explain(&self, statement: &Statement, parsed: &Parsed, session: &Session) -> Result<Entity> {
@@ -161,12 +169,16 @@ impl Engine {
             Statement::CreateAs(create) => {
                 let id = format!("{}_{}", create.name.value, state.next);
                 match plan::create_as(create, &id, &state.catalog, &self.facts()?, &settings, text)? {
-                    Created::New(p) => (p.sink.schema.clone(), p.reads.clone(), plan::explain::explain(&p.logical)),
+                    Created::New(p) => {
+                        self.check_plan(session, &state.catalog, &p)?;
+                        (p.sink.schema.clone(), p.reads.clone(), plan::explain::explain(&p.logical))
+                    }
                     Created::Exists(why) => return Ok(Entity::Warning(why)),
                 }
             }
             Statement::Select(select) if select.emit.is_some() => {
                 let p = plan::push_query(select, &state.catalog, &settings)?;
+                self.check_sources(session, &state.catalog, &p.reads)?;
                 (
                     Schema { key: Vec::new(), value: p.columns.clone() },
                     p.reads.clone(),
@@ -181,7 +193,7 @@ impl Engine {
                 {
                     return Ok(explained);
                 }
-                return self.explain_batch(statement, &catalog, &settings, text);
+                return self.explain_batch(statement, &catalog, &settings, text, session);
             }
             _ => return Err(Error::statement("EXPLAIN takes a query, a CREATE ... AS SELECT or a query id")),
         };

@@ -11,6 +11,7 @@
 use super::apply::unknown_query;
 use super::outcome::{OutputColumn, RowEvent, RowStream};
 use super::query::Query;
+use super::session::Session;
 use super::{Answer, Engine};
 use crate::catalog::{Catalog, Source};
 use crate::engine::cell;
@@ -44,7 +45,7 @@ const WAIT: Duration = Duration::from_millis(100);
 type Row = Vec<Option<String>>;
 
 impl Engine {
-    pub(super) fn verify(&self, id: &Name) -> Result<Answer> {
+    pub(super) fn verify(&self, id: &Name, session: &Session) -> Result<Answer> {
         let (query, text, catalog) = {
             let state = self.inner.state.lock();
             let Some(query) = state.queries.get(&id.value).cloned() else {
@@ -52,6 +53,8 @@ impl Engine {
             };
             (query, state.texts.get(&id.value).map(|t| t.sql.clone()).unwrap_or_default(), state.catalog.clone())
         };
+        let reads = catalog.query(&id.value).map_or(&[][..], |query| &query.reads);
+        self.check_query(session, &catalog, &id.value).and_then(|()| self.check_sources(session, &catalog, reads))?;
         let no = |why: &str| Error::statement(format!("query {} cannot be verified: {why}", id.value));
         let spec = query.spec().ok_or_else(|| no("this version cannot plan it"))?;
         let parsed = crate::parse::parse_with(&text, catalog.types())?;

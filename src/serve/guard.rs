@@ -6,6 +6,7 @@ use super::error;
 use super::limits::{BODY_BYTES_MAX, BODY_PATIENCE};
 use super::listen::Peer;
 use super::users::Users;
+use crate::engine::audit::Audit;
 use crate::engine::authorization::Principal;
 use crate::error::Error;
 use axum::body::{Body, to_bytes};
@@ -17,6 +18,9 @@ use axum::http::header::{
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::json;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use tokio::time::timeout;
@@ -31,6 +35,8 @@ pub(super) struct Guard {
     pub(super) users: Option<Arc<Users>>,
     /// Origins whose pages may ask, beside the server's own.
     pub(super) origins: Vec<String>,
+    /// Where logins are recorded.
+    pub(super) audit: Audit,
     /// Paths that need no user, as the table of routes has them.
     pub(super) open: Vec<&'static str>,
     /// Where the server listens.
@@ -104,6 +110,8 @@ impl Guard {
             return next.run(request).await;
         }
         let Some(principal) = self.principal(request.headers()).await else {
+            let peer = request.extensions().get::<Peer>().map(|peer| peer.address);
+            claimed(request.headers()).iter().for_each(|name| self.audit.login_failed(name, peer));
             let e = Error::statement("Unauthorized").with_code(40100);
             let mut response = error::response(&e.with_hint("send a user's password or a token"), None);
             let scheme = HeaderValue::from_static("Basic realm=\"tidegate\", charset=\"UTF-8\"");
@@ -116,14 +124,33 @@ impl Guard {
                 Err(e) => return error::response(&e, None),
             };
         }
-        let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
-        request.extensions_mut().insert(principal.at(peer));
+        let peer = request.extensions().get::<Peer>().cloned();
+        let principal = principal.at(peer.as_ref().map(|peer| peer.address));
+        if self.users.is_some() && peer.is_some_and(|peer| peer.is_new_here(&principal.name)) {
+            self.audit.note("login", &principal, json!({}), Ok(()));
+        }
+        request.extensions_mut().insert(self.audit.clone());
+        request.extensions_mut().insert(principal);
         next.run(request).await
     }
 
     async fn principal(&self, headers: &HeaderMap) -> Option<Principal> {
         let Some(users) = &self.users else { return Some(Principal::local()) };
         users.principal(headers.get(AUTHORIZATION)?.to_str().ok()?).await
+    }
+}
+
+/// The name that a request without a right password or token claims; `None` = it claims none.
+fn claimed(headers: &HeaderMap) -> Option<String> {
+    let header = headers.get(AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, credentials) = header.trim().split_once(' ').unwrap_or((header, ""));
+    match scheme.eq_ignore_ascii_case("basic") {
+        true => {
+            let decoded = STANDARD.decode(credentials.trim()).ok();
+            let text = decoded.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
+            Some(text.split(':').next().unwrap_or_default().to_owned())
+        }
+        false => Some(String::new()),
     }
 }
 

@@ -136,8 +136,9 @@ async fn alive(State(house): State<Arc<House>>) -> Response {
     streamed(FRAMES, receiver)
 }
 
-async fn names(State(house): State<Arc<House>>) -> axum::Json<Names> {
-    let listed = tokio::task::spawn_blocking(move || house.engine().map(|e| e.names()).unwrap_or_default());
+async fn names(State(house): State<Arc<House>>, Extension(principal): Extension<Principal>) -> axum::Json<Names> {
+    let session = Session::of(principal);
+    let listed = tokio::task::spawn_blocking(move || house.engine().map(|e| e.names(&session)).unwrap_or_default());
     axum::Json(listed.await.unwrap_or_default())
 }
 
@@ -259,12 +260,13 @@ fn pump(house: &House, mut stream: Box<dyn RowStream>, sender: &Sender) -> Resul
     }
 }
 
-async fn topic(State(house): State<Arc<House>>, body: Bytes) -> Response {
+async fn topic(State(house): State<Arc<House>>, Extension(principal): Extension<Principal>, body: Bytes) -> Response {
     answered(move |sender| {
         // One line says what to do; records may follow.
         let end = memchr::memchr(b'\n', &body).unwrap_or(body.len());
         let call: TopicCall = read_any(&body[..end])?;
         let topics = LogTopics(house.log.clone());
+        allowed(&house, &principal, &call)?;
         let value = match call {
             TopicCall::All => serde_json::json!(topics.all()?),
             TopicCall::Partitions(topic) => serde_json::json!(topics.partitions(&topic)?),
@@ -284,6 +286,22 @@ async fn topic(State(house): State<Arc<House>>, body: Bytes) -> Response {
         sender.send(&Frame::Done(Some(value.to_string())));
         Ok(())
     })
+}
+
+/// Changes to topics are recorded, and refused where nothing may be changed.
+fn allowed(house: &House, principal: &Principal, call: &TopicCall) -> Result<()> {
+    let (what, topic) = match call {
+        TopicCall::All | TopicCall::Partitions(_) | TopicCall::Print { .. } => return Ok(()),
+        TopicCall::Create(topic, _) => ("create", topic),
+        TopicCall::DeleteRecords(topic, ..) => ("delete records", topic),
+        TopicCall::Append(topic) => ("append", topic),
+    };
+    // Without an engine there are neither statements nor users yet.
+    let Some(engine) = house.opened() else { return Ok(()) };
+    let done = engine.require(principal, Role::Writer, &format!("tidegate topic: {what}"));
+    let details = serde_json::json!({ "what": what, "topic": topic });
+    engine.audit().note("topic", principal, details, done.as_ref().map(|()| ()));
+    done
 }
 
 fn print(house: &House, mut tail: Box<dyn Tail>, sender: &Sender) -> Result<()> {

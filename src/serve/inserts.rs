@@ -11,6 +11,7 @@ use super::limits::BODY_BYTES_MAX;
 use super::outbox::{Gone, Outbox, outbox};
 use super::rows::{DELIMITED, JSON, accepted};
 use super::{App, error, stopping};
+use crate::engine::audit::Audit;
 use crate::engine::authorization::Principal;
 use crate::engine::session::Session;
 use crate::error::{Error, Result};
@@ -94,7 +95,7 @@ pub(super) async fn inserts_stream(
     let opened = first.first().map_or_else(|| Err(no_target()), |line| read::<Target>(line));
     let opened = opened.and_then(|target| {
         let session = Session::of(principal).with_properties(texts(target.properties))?;
-        app.engine.check_insert_target(&target.target)?;
+        app.engine.check_insert_target(&target.target, &session)?;
         Ok((target.target, session))
     });
     let (target, session) = match opened {
@@ -102,7 +103,9 @@ pub(super) async fn inserts_stream(
         Err(e) => return error::response(&e, None),
     };
     let (outbox, frames) = outbox(app.engine.clock().clone(), app.stopping.answer(bounded));
-    let writer = Writer { app, target, session, array, bounded, written: 0, outbox };
+    let (audit, user) = (app.engine.audit().clone(), session.principal().clone());
+    let tally = Tally { audit, user, target: target.clone(), rows: 0, failed: 0 };
+    let writer = Writer { app, target, session, array, bounded, written: 0, outbox, tally };
     tokio::spawn(writer.run(first[1..].to_vec(), lines));
     ([(CONTENT_TYPE, if array { JSON } else { DELIMITED })], Body::from_stream(frames)).into_response()
 }
@@ -122,6 +125,24 @@ struct Writer {
     bounded: bool,
     written: u64,
     outbox: Outbox,
+    tally: Tally,
+}
+
+/// One record of the audit log for all rows, however the request ends.
+struct Tally {
+    audit: Audit,
+    user: Principal,
+    target: String,
+    rows: u64,
+    /// Rows that were refused or failed.
+    failed: u64,
+}
+
+impl Drop for Tally {
+    fn drop(&mut self) {
+        let details = json!({ "target": self.target, "rows": self.rows, "failed": self.failed });
+        self.audit.note("inserts", &self.user, details, Ok(()));
+    }
 }
 
 impl Writer {
@@ -179,10 +200,14 @@ impl Writer {
                 .and_then(|row| self.app.engine.insert_row(&self.target, &row, &mut self.session));
             let seq = self.written;
             let answer = match inserted {
-                Ok(()) => json!({ "status": "ok", "seq": seq }),
-                Err(e) => json!({
-                    "status": "error", "seq": seq, "error_code": e.code(), "message": e.to_string(),
-                }),
+                Ok(()) => {
+                    self.tally.rows += 1;
+                    json!({ "status": "ok", "seq": seq })
+                }
+                Err(e) => {
+                    self.tally.failed += 1;
+                    json!({ "status": "error", "seq": seq, "error_code": e.code(), "message": e.to_string() })
+                }
             };
             let answer = self.answer(&answer);
             self.outbox.send(answer, &|| self.app.stopping.ends(self.bounded))?;

@@ -10,6 +10,7 @@ use axum::{Extension, Router};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
+use parking_lot::Mutex;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -31,8 +32,24 @@ const PREFACE_BYTES: usize = 24;
 const PING: Duration = Duration::from_secs(30);
 
 /// The other end of the connection that a request came through.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Peer(pub(super) SocketAddr);
+#[derive(Clone, Debug)]
+pub(super) struct Peer {
+    pub(super) address: SocketAddr,
+    /// The user who was the last to send a request through it.
+    user: Arc<Mutex<Option<Arc<str>>>>,
+}
+
+impl Peer {
+    fn new(address: SocketAddr) -> Peer {
+        Peer { address, user: Arc::default() }
+    }
+
+    /// Whether another user sent the request before, or nobody did.
+    pub(super) fn is_new_here(&self, name: &Arc<str>) -> bool {
+        let before = self.user.lock().replace(name.clone());
+        before.as_ref() != Some(name)
+    }
+}
 
 /// What a connection is served with.
 #[derive(Clone)]
@@ -61,7 +78,7 @@ pub(super) async fn serve(listener: TcpListener, service: Service, stop: impl Fu
             continue;
         };
         let (mut service, stopping) = (service.clone(), stopping.clone());
-        service.router = service.router.layer(Extension(Peer(peer)));
+        service.router = service.router.layer(Extension(Peer::new(peer)));
         let held = stopping.connection();
         tokio::spawn(async move {
             service.meters.connections.fetch_add(1, Ordering::Relaxed);

@@ -1,10 +1,12 @@
 //! `GET /metrics`: numbers for Prometheus, in its text format. [`METRICS`] names all of them; `docs/operations.md` shows them.
 
 use super::{App, blocking, error};
+use crate::engine::authorization::Principal;
 use crate::engine::behind;
 use crate::engine::entity::QueryRow;
+use crate::engine::session::Session;
 use crate::error::Result;
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{Extension, MatchedPath, Request, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -31,6 +33,7 @@ pub const METRICS: &[(&str, &str, &str)] = &[
     ("tidegate_push_queries", "gauge", "Push queries that are being read."),
     ("tidegate_push_queries_dropped_total", "counter", "Result sets ended because their reader did not read."),
     ("tidegate_pull_queries_refused_total", "counter", "Queries without EMIT refused, by limit."),
+    ("tidegate_audit_records_lost_total", "counter", "Records of the audit log that could not be written."),
     ("tidegate_connections", "gauge", "Open connections."),
     ("tidegate_connections_refused_total", "counter", "Connections closed because there were too many."),
     ("tidegate_http_requests_total", "counter", "Requests by route and status."),
@@ -64,8 +67,9 @@ pub(super) async fn counted(State(meters): State<Arc<Meters>>, request: Request,
     response
 }
 
-pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
-    blocking(&app, |app| match text(app) {
+pub(super) async fn metrics(State(app): State<Arc<App>>, Extension(principal): Extension<Principal>) -> Response {
+    let session = Session::of(principal);
+    blocking(&app, move |app| match text(app, &session) {
         Ok(text) => ([(CONTENT_TYPE, TEXT)], text).into_response(),
         Err(e) => error::response(&e, None),
     })
@@ -99,19 +103,20 @@ fn escaped(text: &str) -> String {
     text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
-fn text(app: &App) -> Result<String> {
+fn text(app: &App, session: &Session) -> Result<String> {
     let mut page = Page(String::with_capacity(4096));
     page.metric("tidegate_build_info");
     page.sample("tidegate_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
     let uptime = app.engine.clock().monotonic().saturating_sub(app.started);
     page.single("tidegate_uptime_seconds", uptime.as_secs());
-    queries(app, &mut page)?;
+    queries(app, session, &mut page)?;
     let now = |count: &AtomicU64| count.load(Ordering::Relaxed);
     page.single("tidegate_push_queries_dropped_total", now(&app.meters.dropped));
     page.metric("tidegate_pull_queries_refused_total");
     for (limit, count) in app.engine.refused_pulls() {
         page.sample("tidegate_pull_queries_refused_total", &[("limit", limit)], count);
     }
+    page.single("tidegate_audit_records_lost_total", app.engine.audit().lost());
     page.single("tidegate_connections", now(&app.meters.connections));
     page.single("tidegate_connections_refused_total", now(&app.meters.refused));
     page.metric("tidegate_http_requests_total");
@@ -122,8 +127,8 @@ fn text(app: &App) -> Result<String> {
     Ok(page.0)
 }
 
-fn queries(app: &App, page: &mut Page) -> Result<()> {
-    let rows = app.engine.query_rows();
+fn queries(app: &App, session: &Session, page: &mut Page) -> Result<()> {
+    let rows = app.engine.query_rows(session);
     let (persistent, push): (Vec<QueryRow>, Vec<QueryRow>) = rows.into_iter().partition(|row| row.kind == "PERSISTENT");
     page.metric("tidegate_queries");
     for state in ["RUNNING", "PAUSED", "WAITING", "ERROR"] {

@@ -84,6 +84,10 @@ pub struct Access {
     pub tls: Option<(PathBuf, PathBuf)>,
     /// Origins whose pages may ask.
     pub origins: Vec<String>,
+    /// File of the audit log.
+    pub audit_log: Option<PathBuf>,
+    /// Every user is a reader.
+    pub read_only: bool,
 }
 
 /// The same, read and checked.
@@ -136,7 +140,7 @@ pub async fn serve(
         Some(engine.clone()),
         stopping.clone(),
     );
-    let started = engine.clock().monotonic();
+    let (started, audit) = (engine.clock().monotonic(), engine.audit().clone());
     let meters = Arc::<Meters>::default();
     let app = App {
         engine,
@@ -148,7 +152,7 @@ pub async fn serve(
         started,
     };
     let open = routes().iter().filter(|route| route.needs == Needs::Nothing).map(|route| route.path).collect();
-    let guard = Arc::new(Guard { users: doors.users, origins: doors.origins, open, address });
+    let guard = Arc::new(Guard { users: doors.users, origins: doors.origins, audit, open, address });
     let router = router(app, house)
         .layer(from_fn_with_state(guard, guard::guard))
         .layer(from_fn_with_state(meters.clone(), meters::counted));

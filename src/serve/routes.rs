@@ -5,6 +5,7 @@
 //! decided in `engine::execute`, statement by statement, whichever route they came through.
 
 use super::error;
+use crate::engine::audit::Audit;
 use crate::engine::authorization::{Principal, Role};
 use crate::error::Error;
 use axum::Router;
@@ -14,6 +15,7 @@ use axum::http::Method;
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
+use serde_json::json;
 
 /// What a route requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +96,11 @@ async fn allowed(needs: Needs, request: Request, next: Next) -> Response {
     };
     match checked {
         Ok(()) => next.run(request).await,
-        Err(e) => error::response(&e, None),
+        Err(e) => {
+            if let Some(audit) = request.extensions().get::<Audit>() {
+                audit.note("request", principal, json!({ "request": what }), Err(&e));
+            }
+            error::response(&e, None)
+        }
     }
 }

@@ -20,7 +20,7 @@ use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, HeaderMap};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -335,19 +335,34 @@ struct Close {
     query_id: String,
 }
 
-pub(super) async fn close_query(State(app): State<Arc<App>>, body: Bytes) -> Response {
+pub(super) async fn close_query(
+    State(app): State<Arc<App>>,
+    Extension(principal): Extension<Principal>,
+    body: Bytes,
+) -> Response {
     let close: Close = match read(&body) {
         Ok(close) => close,
         Err(e) => return error::response(&e, None),
     };
-    match app.open.lock().get(&close.query_id) {
+    let session = Session::of(principal);
+    let closed = app.engine.check_end(&close.query_id, &session).and_then(|()| end(&app, &close.query_id));
+    let details = json!({ "query": close.query_id });
+    app.engine.audit().note("close_query", session.principal(), details, closed.as_ref().map(|()| ()));
+    match closed {
+        Ok(()) => StatusCode::OK.into_response(),
+        Err(e) => error::response(&e, None),
+    }
+}
+
+fn end(app: &App, id: &str) -> Result<()> {
+    match app.open.lock().get(id) {
         Some(closed) => {
             closed.store(true, Ordering::Release);
-            StatusCode::OK.into_response()
+            Ok(())
         }
         None => {
-            let e = Error::statement(format!("No query with id {}", close.query_id)).with_code(40000);
-            error::response(&e.with_hint("it has ended already, or was never opened by /query-stream"), None)
+            let e = Error::statement(format!("No query with id {id}")).with_code(40000);
+            Err(e.with_hint("it has ended already, or was never opened by /query-stream"))
         }
     }
 }

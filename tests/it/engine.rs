@@ -86,7 +86,7 @@ fn a_filter_and_a_projection_reach_their_topic() {
     );
     engine.drive().unwrap();
     assert_eq!(world.records("FAST"), [r#"a {\"TWICE\":301.0,\"TRACK\":\"SPA\"} @5"#]);
-    assert_eq!(engine.query_rows()[0].counts.bad, 1);
+    assert_eq!(engine.query_rows(&Session::default())[0].counts.bad, 1);
 }
 
 #[test]
@@ -204,7 +204,7 @@ fn what_was_created_is_there_again() {
     assert_eq!(sources.iter().map(|s| s.name.as_str()).collect::<Vec<_>>(), ["COPY", "READINGS"]);
     assert_eq!(queries.iter().map(|q| q.id.as_str()).collect::<Vec<_>>(), ["CSAS_COPY_1"]);
     run(&engine, "DROP STREAM copy DELETE TOPIC;");
-    assert!(world.engine().query_rows().is_empty());
+    assert!(world.engine().query_rows(&Session::default()).is_empty());
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! leaves leaves behind.
 
 mod api;
+mod audit;
 mod front;
 mod hostile;
 mod limits;

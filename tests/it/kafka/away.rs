@@ -79,7 +79,7 @@ fn while_stopped(broker: &broker::Broker, engine: &Engine) -> Instant {
         }
         std::thread::sleep(Duration::from_millis(100));
     }
-    let shown = engine.query_rows();
+    let shown = engine.query_rows(&Statements::default());
     broker.signal("CONT");
     let back = Instant::now();
     for (sink, waited) in SINKS.iter().zip(&waited) {

@@ -1,0 +1,73 @@
+//! What of a statement stands in the audit log: its text, without data and secrets.
+//!
+//! ```text
+//! INSERT INTO s (a, b) VALUES (1, 'x')    INSERT INTO S (A, B) VALUES (?, ?)
+//! DEFINE pw = 'hunter2'                   DEFINE PW = ?
+//! CREATE SINK CONNECTOR c WITH (...)      CREATE CONNECTOR
+//! ```
+
+use crate::parse::statement::{Parsed, Statement};
+
+/// Longest text; the rest is cut off.
+const TEXT_BYTES_MAX: usize = 8 * 1024;
+/// A setting whose name holds one of these may have a secret as its value.
+const SECRETS: [&str; 6] = ["password", "secret", "token", "credential", "jaas", "key"];
+
+/// The statement's values are data, which an error's message may quote, too.
+pub(super) fn holds_data(statement: &Statement) -> bool {
+    matches!(statement, Statement::InsertValues(_))
+}
+
+/// The text of the record.
+pub(super) fn recorded(parsed: &Parsed) -> String {
+    let text = match &parsed.statement {
+        Statement::InsertValues(insert) => {
+            let columns: Vec<&str> = insert.columns.iter().map(|column| column.value.as_str()).collect();
+            let columns = if columns.is_empty() { String::new() } else { format!(" ({})", columns.join(", ")) };
+            let values = vec!["?"; insert.values.len()].join(", ");
+            format!("INSERT INTO {}{columns} VALUES ({values})", insert.target.value)
+        }
+        Statement::Define { name, .. } => format!("DEFINE {name} = ?"),
+        Statement::Set { name, .. } if is_secret(name) => format!("SET '{name}' = ?"),
+        Statement::Unsupported { what, .. } => what.clone(),
+        _ => parsed.text.clone(),
+    };
+    shortened(&text)
+}
+
+/// The beginning of a long text.
+pub(super) fn shortened(text: &str) -> String {
+    match text.len() > TEXT_BYTES_MAX {
+        true => format!("{}...", &text[..text.floor_char_boundary(TEXT_BYTES_MAX)]),
+        false => text.to_owned(),
+    }
+}
+
+fn is_secret(name: &str) -> bool {
+    let name = name.to_lowercase();
+    SECRETS.iter().any(|word| name.contains(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neither_data_nor_secrets_are_recorded() {
+        for (text, kept) in [
+            ("INSERT INTO s (a, b) VALUES (1, 'hunter2');", "INSERT INTO S (A, B) VALUES (?, ?)"),
+            ("INSERT INTO s VALUES ('hunter2');", "INSERT INTO S VALUES (?)"),
+            ("DEFINE pw = 'hunter2';", "DEFINE pw = ?"),
+            ("SET 'ksql.x.password' = 'hunter2';", "SET 'ksql.x.password' = ?"),
+            ("SET 'auto.offset.reset' = 'latest';", "SET 'auto.offset.reset' = 'latest'"),
+            ("CREATE SINK CONNECTOR c WITH ('password' = 'hunter2');", "CREATE CONNECTOR"),
+            ("DROP STREAM s;", "DROP STREAM s"),
+        ] {
+            let parsed = crate::parse::parse(text).unwrap().remove(0);
+            assert_eq!(recorded(&parsed), kept);
+        }
+        let long = format!("SELECT '{}' AS x;", "é".repeat(TEXT_BYTES_MAX));
+        let parsed = crate::parse::parse(&long).unwrap().remove(0);
+        assert!(recorded(&parsed).len() <= TEXT_BYTES_MAX + 3);
+    }
+}
