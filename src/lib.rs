@@ -13,6 +13,7 @@ pub mod error;
 #[doc(hidden)]
 pub mod mutant;
 pub mod telemetry;
+pub mod threads;
 pub mod types;
 
 // Level 2: text to statements.

@@ -1,10 +1,17 @@
 //! Seeded bugs, for the tests of the tests. Each is a mistake that somebody could make; a named law has to notice it
 //! (`tests/it/mutants.rs`).
 //!
-//! They exist only where debug assertions do, which is never in a release build, and only on the thread that asks.
+//! They exist only where debug assertions do, which is never in a release build. A [`Mutant`] exists only on the thread that
+//! asks; a panic is seeded with [`seed`] for work of one kind and one label, whichever thread runs it.
 
 #[cfg(debug_assertions)]
+use parking_lot::Mutex;
+#[cfg(debug_assertions)]
 use std::cell::Cell;
+#[cfg(debug_assertions)]
+use std::collections::BTreeMap;
+#[cfg(debug_assertions)]
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,4 +65,58 @@ pub fn with<T>(mutant: Mutant, work: impl FnOnce() -> T) -> T {
     let _off = Off;
     ON.set(Some(mutant));
     work()
+}
+
+/// Panics that are still to come, by kind and label.
+#[cfg(debug_assertions)]
+static SEEDED: Mutex<BTreeMap<(&'static str, String), usize>> = Mutex::new(BTreeMap::new());
+/// How many there are in all: what work without a seed looks at.
+#[cfg(debug_assertions)]
+static SEEDS: AtomicUsize = AtomicUsize::new(0);
+
+/// The next `times` runs of this work panic. Labels of one process differ, so that tests beside each other do not meet.
+#[cfg(debug_assertions)]
+pub fn seed(kind: &'static str, label: impl Into<String>, times: usize) {
+    SEEDS.fetch_add(times, Ordering::SeqCst);
+    *SEEDED.lock().entry((kind, label.into())).or_default() += times;
+}
+
+/// Seeds what `KIND=LABEL=TIMES;...` says: for tests of a process of its own.
+#[cfg(debug_assertions)]
+pub fn seed_all(text: &str) {
+    for part in text.split(';') {
+        let mut words = part.rsplitn(2, '=');
+        let (times, place) = (words.next().and_then(|times| times.parse().ok()), words.next());
+        if let (Some(times), Some((kind, label))) = (times, place.and_then(|place| place.split_once('='))) {
+            // Once in the life of a process.
+            seed(kind.to_owned().leak(), label, times);
+        }
+    }
+}
+
+/// How many seeded panics of this work are still to come.
+#[cfg(debug_assertions)]
+pub fn seeds_left(kind: &'static str, label: &str) -> usize {
+    SEEDED.lock().get(&(kind, label.to_owned())).copied().unwrap_or_default()
+}
+
+/// Panics if that was seeded. In a release build it does nothing, which the compiler knows.
+#[inline(always)]
+pub fn trip(kind: &'static str, label: &str) {
+    #[cfg(debug_assertions)]
+    if SEEDS.load(Ordering::Relaxed) > 0 {
+        fall(kind, label);
+    }
+    #[cfg(not(debug_assertions))]
+    let _ = (kind, label);
+}
+
+#[cfg(debug_assertions)]
+fn fall(kind: &'static str, label: &str) {
+    let mut seeded = SEEDED.lock();
+    let Some(left) = seeded.get_mut(&(kind, label.to_owned())).filter(|left| **left > 0) else { return };
+    *left -= 1;
+    SEEDS.fetch_sub(1, Ordering::SeqCst);
+    drop(seeded);
+    panic!("a seeded panic in {kind} {label}");
 }

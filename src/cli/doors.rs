@@ -15,6 +15,7 @@ use crate::log::{RecordSet, partition};
 use crate::parse::split;
 use crate::serve::owner::Owner;
 use crate::serve::{self, Access};
+use crate::threads;
 use crate::types::clock::{SharedClock, SystemClock};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -296,7 +297,7 @@ impl Doors for Machine {
                 tracing::error!(error = %e, "the cars stand still");
             }
         };
-        let thread = std::thread::Builder::new().name("cars".to_owned()).spawn(drive)?;
+        let thread = threads::spawn("cars", "", drive)?;
         let driver = Driver { stop, thread: Some(thread) };
         let seat = Seat::at(Taken::Here(engine, owner), config, self.clock.clone());
         Ok(Demo {

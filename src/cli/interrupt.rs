@@ -3,6 +3,8 @@
 
 use super::fault::INTERRUPTED;
 use crate::error::{Error, Result};
+use crate::threads;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -23,8 +25,8 @@ impl Interrupt {
         let (asked, lent) = (interrupt.asked.clone(), interrupt.lent.clone());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
         let (ready, is_ready) = std::sync::mpsc::channel();
-        std::thread::Builder::new().name("interrupts".to_owned()).spawn(move || {
-            runtime.block_on(async move {
+        let mut listen = move || {
+            runtime.block_on(async {
                 let (Ok(mut interrupt), Ok(mut terminate)) = (
                     signal(SignalKind::interrupt()),
                     terminations.then(|| signal(SignalKind::terminate())).transpose(),
@@ -38,7 +40,10 @@ impl Interrupt {
                     }
                 }
             });
-        })?;
+            ControlFlow::Break(())
+        };
+        // After a panic it listens again: nothing else could stop the process politely.
+        threads::spawn("interrupts", "", move || threads::rounds("interrupts", "", &mut listen))?;
         is_ready.recv().map_err(|_| Error::io("cannot listen for interrupts"))?;
         Ok(interrupt)
     }

@@ -43,6 +43,8 @@ use crate::error::{Error, Result};
 use crate::serve::Access;
 use crate::serve::users::{password_line, token_line};
 use crate::telemetry;
+#[cfg(debug_assertions)]
+use crate::{config, mutant};
 use args::{Arguments, Command, Place};
 use fault::{FAILED, INTERRUPTED, NO_LOG, OK, is_broken_pipe, rendered};
 use interrupt::Interrupt;
@@ -124,6 +126,8 @@ pub fn run(arguments: &Arguments, doors: &mut dyn Doors) -> u8 {
         Some(_) => "warn",
     };
     telemetry::start(level, false);
+    #[cfg(debug_assertions)]
+    mutant::seed_all(&config::environment("TIDEGATE_TEST_PANICS").unwrap_or_default());
     let colors_wanted = arguments.no_color.as_deref().is_none_or(str::is_empty);
     let error_color = colors_wanted && std::io::stderr().is_terminal();
     let mut process = Process {

@@ -2,7 +2,9 @@
 
 use super::Notices;
 use crate::error::Result;
+use crate::threads;
 use rustyline::ExternalPrinter;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -25,17 +27,17 @@ impl Watch {
         let editing = Arc::new(AtomicBool::new(false));
         let (_alive, alive) = channel();
         let now = editing.clone();
-        std::thread::Builder::new().name("notices".to_owned()).spawn(move || {
-            while alive.recv_timeout(LOOK_PAUSE) == Err(RecvTimeoutError::Timeout) {
-                if !now.load(Ordering::Acquire) {
-                    continue;
-                }
-                let text = told(&notices());
-                if !text.is_empty() && printer.print(text).is_err() {
-                    return;
-                }
+        let mut round = move || {
+            if alive.recv_timeout(LOOK_PAUSE) != Err(RecvTimeoutError::Timeout) {
+                return ControlFlow::Break(());
             }
-        })?;
+            let text = if now.load(Ordering::Acquire) { told(&notices()) } else { String::new() };
+            match text.is_empty() || printer.print(text).is_ok() {
+                true => ControlFlow::Continue(()),
+                false => ControlFlow::Break(()),
+            }
+        };
+        threads::spawn("notices", "", move || threads::rounds("notices", "", &mut round))?;
         Ok(Watch { editing, _alive })
     }
 

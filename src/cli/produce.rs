@@ -9,6 +9,7 @@ use crate::engine::outcome::Outcome;
 use crate::engine::topics::Topics;
 use crate::error::{Error, Result};
 use crate::log::RecordSet;
+use crate::threads;
 use std::io::Read;
 use std::ops::Range;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
@@ -53,7 +54,7 @@ impl Lines {
     /// Reads in a thread of its own, which nobody has to wait for.
     pub(super) fn of(mut input: impl Read + Send + 'static) -> Result<Lines> {
         let (sender, pieces) = sync_channel(PIECES_WAITING);
-        std::thread::Builder::new().name("input".to_owned()).spawn(move || {
+        threads::spawn("input", "", move || {
             let mut piece = vec![0; PIECE_BYTES];
             loop {
                 let read = match input.read(&mut piece) {
@@ -101,7 +102,11 @@ impl Lines {
                     .because(e));
             }
             Err(RecvTimeoutError::Timeout) => {}
-            Ok(Ok(_)) | Err(RecvTimeoutError::Disconnected) => self.ended = true,
+            Ok(Ok(_)) => self.ended = true,
+            // The end of the input is said by an empty piece: without one there may be more.
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(Error::bug(format!("the input cannot be read after line {}", self.number)));
+            }
         }
         Ok(Next::Pause)
     }

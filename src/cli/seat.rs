@@ -16,9 +16,11 @@ use crate::engine::query::{Query, State};
 use crate::engine::session::Session;
 use crate::error::{Error, Kind, Result};
 use crate::serve::owner::{Announcement, Owner};
+use crate::threads;
 use crate::types::clock::SharedClock;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -201,7 +203,7 @@ impl Seat {
             return Ok(());
         }
         let shared = Arc::downgrade(&self.shared);
-        std::thread::Builder::new().name("owner's end".to_owned()).spawn(move || wait(&shared))?;
+        threads::spawn("owner-end", "", move || threads::rounds("owner-end", "", || wait(&shared)))?;
         Ok(())
     }
 }
@@ -233,19 +235,18 @@ fn run(engine: &Engine, text: &str, session: &mut Session) -> Result<Outcome> {
     })
 }
 
-fn wait(shared: &Weak<Shared>) {
-    loop {
-        let Some(Now::Guest(client)) = shared.upgrade().map(|s| s.now()) else { return };
-        if !client.wait_until_gone() {
-            // The next statement will notice.
-            return;
-        }
-        let Some(shared) = shared.upgrade() else { return };
-        if let Err(error) = shared.move_on(&client) {
-            tracing::warn!(%error, "cannot take over from the owner that ended");
-            shared.clock.sleep(RETRY);
-        }
+fn wait(shared: &Weak<Shared>) -> ControlFlow<()> {
+    let Some(Now::Guest(client)) = shared.upgrade().map(|s| s.now()) else { return ControlFlow::Break(()) };
+    if !client.wait_until_gone() {
+        // The next statement will notice.
+        return ControlFlow::Break(());
     }
+    let Some(shared) = shared.upgrade() else { return ControlFlow::Break(()) };
+    if let Err(error) = shared.move_on(&client) {
+        tracing::warn!(%error, "cannot take over from the owner that ended");
+        shared.clock.sleep(RETRY);
+    }
+    ControlFlow::Continue(())
 }
 
 impl Shared {

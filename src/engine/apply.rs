@@ -330,12 +330,16 @@ impl Engine {
         let mut state = self.inner.state.lock();
         let ids = chosen(&state.order, id)?;
         ids.iter().try_for_each(|id| self.check_query(session, &state.catalog, id))?;
-        let mut sequence = -1;
+        let (mut sequence, mut queries) = (-1, Vec::new());
         for id in ids {
             sequence = self.record(&mut state, &parsed.text, session, Effect::Pause { id: id.clone(), paused })?;
-            if let Some(query) = state.queries.get(&id) {
-                query.pause(paused);
-            }
+            queries.extend(state.queries.get(&id).map(|query| (id, query.clone())));
+        }
+        drop(state);
+        match paused {
+            true => queries.iter().for_each(|(_, query)| query.pause(true)),
+            // Starting one takes a while: the lock is not held meanwhile.
+            false => resume(&queries, self.inner.drive)?,
         }
         let (verb, message) = statuses::paused_words(paused);
         Ok(plain_status(statuses::executed(verb, id.unwrap_or("ALL")), message, sequence))
@@ -430,6 +434,21 @@ pub(super) fn chosen(queries: &[String], id: Option<&str>) -> Result<Vec<String>
         Some(id) if queries.iter().any(|known| known == id) => Ok(vec![id.to_owned()]),
         Some(id) => Err(unknown_query(id, queries)),
     }
+}
+
+/// Resumes all that can be; an error names the others and says why they cannot.
+fn resume(queries: &[(String, Arc<Query>)], drive: Drive) -> Result<()> {
+    let failed = queries.iter().filter_map(|(id, query)| Some((id, query.resume(drive).err()?)));
+    let mut failed = failed.map(|(id, error)| (format!("query {id} cannot be resumed: {error}"), error));
+    let Some((message, error)) = failed.next() else { return Ok(()) };
+    let others: Vec<String> = failed.map(|(message, _)| message).collect();
+    let hint = error.hint().map(str::to_owned);
+    let error = Error::statement(message);
+    let error = if others.is_empty() { error } else { error.with_detail(others.join("; ")) };
+    Err(match hint {
+        Some(hint) => error.with_hint(hint),
+        None => error,
+    })
 }
 
 /// The error for a query that is not there.

@@ -65,6 +65,13 @@ impl Engine {
         self.inner.over.load(Ordering::Acquire)
     }
 
+    /// An error while nothing can be carried out: the service was terminated, the log does not answer or cannot be written.
+    pub fn check_ready(&self) -> Result<()> {
+        self.check_alive()?;
+        self.inner.log.topic("_")?;
+        self.inner.log.check_writable()
+    }
+
     /// An error once the service was terminated.
     pub fn check_alive(&self) -> Result<()> {
         match self.is_over() {

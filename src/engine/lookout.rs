@@ -3,11 +3,14 @@
 use crate::error::Result;
 use crate::execute::watch::{LOOK_PAUSE, TopicWatch};
 use crate::log::Log;
+use crate::threads;
 use parking_lot::{Condvar, Mutex};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+/// The kind of its thread.
+const KIND: &str = "topics";
 /// Time between two looks while the cluster does not answer: somebody waits to read that it is back.
 const TROUBLE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -26,9 +29,11 @@ struct Stop {
 }
 
 impl Lookout {
-    pub(super) fn new(watch: Arc<TopicWatch>, log: Arc<dyn Log>) -> Result<Lookout> {
+    /// Begins to look; `label` is the service that the thread is named after.
+    pub(super) fn new(watch: Arc<TopicWatch>, log: Arc<dyn Log>, label: &str) -> Result<Lookout> {
         let stop = Arc::<Stop>::default();
         let stopped = stop.clone();
+        let name = label.to_owned();
         let work = move || {
             loop {
                 let pause = if watch.trouble().is_some() { TROUBLE_PAUSE } else { LOOK_PAUSE };
@@ -40,10 +45,13 @@ impl Lookout {
                     return;
                 }
                 drop(told);
-                watch.look(&*log);
+                // All queries wait, visibly, until a look succeeds: nobody knows whether their topics are the same.
+                if let Err(error) = threads::guard(KIND, &name, || watch.look(&*log)) {
+                    watch.tell(Some(format!("the topics of queries cannot be looked at: {error}")));
+                }
             }
         };
-        let thread = std::thread::Builder::new().name("topics".to_owned()).spawn(work)?;
+        let thread = threads::spawn(KIND, label, work)?;
         Ok(Lookout { stop, thread: Some(thread) })
     }
 }

@@ -55,7 +55,7 @@ impl Engine {
         let scratch = Scratch::new(config.scratch_dir(), config.join_memory().unwrap_or(MEMORY_BYTES));
         let watch = TopicWatch::new();
         let lookout = match drive {
-            Drive::Threads => Some(Lookout::new(watch.clone(), log.clone())?),
+            Drive::Threads => Some(Lookout::new(watch.clone(), log.clone(), &config.service_id)?),
             Drive::ByHand => None,
         };
         let audit = Audit::open(&config, &log, &clock)?;

@@ -17,10 +17,12 @@ use crate::config::Config;
 use crate::error::{Kind, Result};
 use crate::execute::intake::{BadRecord, Stage};
 use crate::log::{RecordSet, TopicSpec};
+use crate::threads;
 use crate::types::clock::SharedClock;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -30,6 +32,8 @@ pub const STREAM: &str = "KSQL_PROCESSING_LOG";
 /// ksqlDB's property for whether the stream is made.
 pub const AUTO_CREATE: &str = "ksql.logging.processing.stream.auto.create";
 
+/// The kind of its thread.
+const KIND: &str = "processing-log";
 /// Entries of one query about one topic within [`PERIOD`].
 const ENTRIES_MAX: u64 = 100;
 const PERIOD: Duration = Duration::from_secs(10);
@@ -122,37 +126,44 @@ impl ProcessingLog {
 /// Starts the thread that writes. It ends with the engine, which it does not keep alive.
 pub(super) fn start(inlet: Option<Inlet>, engine: &Arc<Inner>) -> Result<()> {
     let Some(Inlet(receiver)) = inlet else { return Ok(()) };
+    let service = engine.config.service_id.clone();
     let engine = Arc::downgrade(engine);
-    std::thread::Builder::new().name("processing log".to_owned()).spawn(move || write(&receiver, &engine))?;
+    threads::spawn(KIND, service.clone(), move || {
+        let mut is_there = false;
+        // A round that panics loses its entries and its flush; the queries whose entries they are do not notice.
+        threads::rounds(KIND, &service, || write(&receiver, &engine, &mut is_there));
+    })?;
     Ok(())
 }
 
-fn write(receiver: &Receiver<Message>, engine: &Weak<Inner>) {
-    let mut is_there = false;
-    while let Ok(first) = receiver.recv() {
-        let (mut records, mut flushed) = (RecordSet::default(), Vec::new());
-        for message in std::iter::once(first).chain(receiver.try_iter()) {
-            match message {
-                Message::Entry(time, value) => records.push(0, time, None, Some(value.to_string().as_bytes())),
-                Message::Flush(done) => flushed.push(done),
-            }
+/// Writes what waits, at least one message; waits for the first.
+fn write(receiver: &Receiver<Message>, engine: &Weak<Inner>, is_there: &mut bool) -> ControlFlow<()> {
+    let Ok(first) = receiver.recv() else { return ControlFlow::Break(()) };
+    let (mut records, mut flushed) = (RecordSet::default(), Vec::new());
+    for message in std::iter::once(first).chain(receiver.try_iter()) {
+        match message {
+            Message::Entry(time, value) => records.push(0, time, None, Some(value.to_string().as_bytes())),
+            Message::Flush(done) => flushed.push(done),
         }
-        if !records.is_empty() {
-            let Some(inner) = engine.upgrade() else { return };
-            let engine = Engine { inner };
-            let topic = topic(&engine.inner.config);
-            let log = engine.inner.log.clone();
-            let written = if is_there { Ok(()) } else { make(&engine, &topic) };
-            if let Err(error) = written.and_then(|()| log.append(&topic, &records)) {
-                tracing::warn!(%error, entries = records.len(), "the processing log cannot be written");
-                is_there = false;
-            } else {
-                is_there = true;
-            }
-        }
-        // Whoever asked may have gone.
-        flushed.into_iter().for_each(|done| _ = done.try_send(()));
     }
+    if !records.is_empty() {
+        let Some(inner) = engine.upgrade() else { return ControlFlow::Break(()) };
+        let engine = Engine { inner };
+        let topic = topic(&engine.inner.config);
+        let log = engine.inner.log.clone();
+        // Until it is written, whatever stops this round: the next one makes sure again.
+        let made = std::mem::take(is_there);
+        let written = if made { Ok(()) } else { make(&engine, &topic) };
+        match written.and_then(|()| log.append(&topic, &records)) {
+            Ok(()) => *is_there = true,
+            Err(error) => {
+                tracing::warn!(%error, entries = records.len(), "the processing log cannot be written");
+            }
+        }
+    }
+    // Whoever asked may have gone.
+    flushed.into_iter().for_each(|done| _ = done.try_send(()));
+    ControlFlow::Continue(())
 }
 
 /// `default_ksql_processing_log`

@@ -14,8 +14,10 @@ use crate::execute::execution::{Execution, Progress};
 use crate::execute::intake::BadRecord;
 use crate::execute::{ChangeBatch, compile};
 use crate::log::Start;
+use crate::mutant;
 use crate::parse::statement::{Emit, Select};
 use crate::plan::{self, Settings};
+use crate::threads;
 use arrow::array::BooleanArray;
 use arrow::compute::filter;
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +25,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+/// The kind of its thread.
+const KIND: &str = "push-query";
 /// How long a turn waits for records; a stop wakes it.
 const TURN_WAIT: Duration = Duration::from_millis(200);
 
@@ -92,8 +96,9 @@ impl Engine {
         let (sql, owner, over) = (text.to_owned(), session.principal().name.clone(), AtomicBool::new(false));
         let listed = pushes::Push { id, sql, owner, topics, over, end: waker, progress: progress.clone() };
         let listed = self.inner.pushes.list(listed);
-        let push = Push { execution, table: plan.table, keyed, progress, rows: rows.clone() };
-        std::thread::Builder::new().name("push query".to_owned()).spawn(move || push.run())?;
+        let push = Push { execution, table: plan.table, keyed, progress, rows: rows.clone(), text: text.to_owned() };
+        let name = listed.push.id.clone();
+        threads::spawn(KIND, name.clone(), move || push.run(&name))?;
         let (left, notes) = (plan.limit, Notes::default());
         let from_now_on = start == Start::Latest;
         Ok(Answer::Rows(Box::new(PushStream { columns, rows, listed, left, notes, from_now_on })))
@@ -124,13 +129,15 @@ struct Push {
     keyed: bool,
     progress: Arc<Progress>,
     rows: Arc<Handover>,
+    /// The statement, by which a test can make this thread panic.
+    text: String,
 }
 
 impl Push {
-    fn run(mut self) {
-        let _gone = Gone(self.rows.clone());
-        let failure = self.turns().err();
-        self.rows.end(failure);
+    /// A panic is a failure of the query, or the end of its rows would look like its own.
+    fn run(mut self, id: &str) {
+        let ended = threads::guard(KIND, id, || self.turns()).flatten();
+        self.rows.end(ended.err());
     }
 
     /// Takes turns until it is told to stop.
@@ -143,6 +150,7 @@ impl Push {
                 self.rows.note(|notes| notes.trouble = now);
             }
             let turn = self.execution.turn(TURN_WAIT)?;
+            mutant::trip(KIND, &self.text);
             if let Some(last) = turn.bad.into_iter().next_back() {
                 let count = self.progress.bad.load(Ordering::Relaxed);
                 self.rows.note(|notes| notes.skipped = Some((count, last)));
@@ -155,17 +163,6 @@ impl Push {
             }
         }
         Ok(())
-    }
-}
-
-/// A thread that panics ends its queue, too.
-struct Gone(Arc<Handover>);
-
-impl Drop for Gone {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.end(None);
-        }
     }
 }
 

@@ -1,14 +1,18 @@
 //! A persistent query and the thread that runs it.
 //!
 //! The thread turns the [`Execution`] until it is told to stop. Trouble that passes (a broker away, a full disk) is waited
-//! for with growing pauses; what cannot pass leaves the query listed as ERROR with the reason.
+//! for with growing pauses; what cannot pass, a panic among it, ends the thread and leaves the query listed as ERROR with the
+//! reason. [`Query::resume`] starts it again from its last commit.
 
+use crate::engine::Drive;
 use crate::engine::entity::Counts;
 use crate::engine::processing_log::ProcessingLog;
 use crate::error::{Error, Kind, Result};
 use crate::execute::execution::{Execution, ExecutionSpec, Progress};
 use crate::execute::intake::BadRecord;
 use crate::log::Log;
+use crate::mutant;
+use crate::threads;
 use crate::types::clock::SharedClock;
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
@@ -17,6 +21,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+/// The kind of its thread.
+const KIND: &str = "query";
+/// How long RESUME waits for a query to begin: joining a group of Kafka's takes some three seconds.
+const START_WAIT: Duration = Duration::from_secs(10);
+/// How often it looks at the clock meanwhile.
+const START_PAUSE: Duration = Duration::from_millis(100);
 /// How long a turn waits for records: also how soon a query without a working waker notices a stop.
 const TURN_WAIT: Duration = Duration::from_millis(500);
 /// First and longest pause before a failed query is tried again.
@@ -71,6 +81,8 @@ struct Status {
     paused: bool,
     waker: Option<Arc<dyn Fn() + Send + Sync>>,
     bad: VecDeque<BadRecord>,
+    /// Its thread was started and has not got as far as its first turn.
+    starting: bool,
     /// Set while a [`Query::drive`] or the thread finds nothing left to do.
     idle: bool,
 }
@@ -108,7 +120,7 @@ impl Query {
         state: State,
     ) -> Query {
         let paused = state == State::Paused;
-        let status = Status { state, paused, waker: None, bad: VecDeque::new(), idle: false };
+        let status = Status { state, paused, waker: None, bad: VecDeque::new(), starting: false, idle: false };
         let shared = Shared {
             id,
             group,
@@ -127,13 +139,11 @@ impl Query {
 
     /// Starts the thread.
     pub fn spawn(&self) -> Result<()> {
-        if matches!(self.state(), State::Error(_)) {
+        let mut thread = self.thread.lock();
+        if matches!(self.shared.status.lock().state, State::Error(_)) {
             return Ok(());
         }
-        let shared = self.shared.clone();
-        let name = format!("query {}", shared.id);
-        let thread = std::thread::Builder::new().name(name).spawn(move || shared.run())?;
-        *self.thread.lock() = Some(thread);
+        *thread = Some(self.shared.start_thread()?);
         Ok(())
     }
 
@@ -142,12 +152,38 @@ impl Query {
         self.shared.stop.store(true, Ordering::Release);
         self.shared.wake();
         if let Some(thread) = self.thread.lock().take() {
-            // A panic in the thread was a bug that its own message reported.
+            // A panic outside of its turns was logged by the thread.
             let _ = thread.join();
         }
     }
 
-    /// PAUSE or RESUME.
+    /// RESUME: ends a pause, and starts a query that is in ERROR again, from its last commit, with a new session and with
+    /// its operators restored. Waits a while until it has begun; an error says why it cannot.
+    pub fn resume(&self, drive: Drive) -> Result<()> {
+        self.pause(false);
+        let shared = &self.shared;
+        let mut thread = self.thread.lock();
+        {
+            let mut status = shared.status.lock();
+            let State::Error(reason) = &status.state else { return Ok(()) };
+            if shared.spec.is_none() {
+                return Err(Error::statement(reason.as_str())
+                    .with_hint("this version cannot run it: DROP what it writes and create it again"));
+            }
+            (status.state, status.idle) = (State::Running, false);
+        }
+        if drive == Drive::ByHand {
+            return Ok(());
+        }
+        if let Some(ended) = thread.take() {
+            let _ = ended.join();
+        }
+        *thread = Some(shared.start_thread()?);
+        drop(thread);
+        shared.wait_for_start()
+    }
+
+    /// PAUSE, and the part of RESUME that ends it.
     pub fn pause(&self, paused: bool) {
         {
             let mut status = self.shared.status.lock();
@@ -245,6 +281,25 @@ impl Shared {
         self.changed.notify_all();
     }
 
+    fn start_thread(self: &Arc<Shared>) -> Result<JoinHandle<()>> {
+        self.status.lock().starting = true;
+        let shared = self.clone();
+        Ok(threads::spawn(KIND, self.id.as_str(), move || shared.run())?)
+    }
+
+    /// Waits until the thread has begun or failed; one that still tries after a while is left to it.
+    fn wait_for_start(&self) -> Result<()> {
+        let deadline = self.clock.monotonic() + START_WAIT;
+        let mut status = self.status.lock();
+        while status.starting && !self.stopping() && self.clock.monotonic() < deadline {
+            self.changed.wait_for(&mut status, START_PAUSE);
+        }
+        match &status.state {
+            State::Error(reason) => Err(Error::statement(reason.as_str())),
+            _ => Ok(()),
+        }
+    }
+
     fn start(&self) -> Result<Execution> {
         let spec = self.spec.clone().ok_or_else(|| Error::statement("the query cannot be planned by this version"))?;
         Execution::start(&*self.log, spec, self.clock.clone(), self.progress.clone())
@@ -266,6 +321,9 @@ impl Shared {
             }
             status.state = state;
         }
+        status.starting = false;
+        drop(status);
+        self.changed.notify_all();
     }
 
     fn remember(&self, bad: Vec<BadRecord>) {
@@ -291,7 +349,7 @@ impl Shared {
                 continue;
             }
             let started = self.clock.monotonic();
-            match self.attempt() {
+            match self.guarded_attempt() {
                 Ok(()) => {}
                 Err(e) if matches!(e.kind(), Kind::Io | Kind::Busy) => {
                     if self.clock.monotonic() > started + RETRY_MAX {
@@ -314,7 +372,7 @@ impl Shared {
         if !status.paused {
             return false;
         }
-        status.state = State::Paused;
+        (status.state, status.starting) = (State::Paused, false);
         self.changed.wait_for(&mut status, TURN_WAIT);
         true
     }
@@ -324,6 +382,19 @@ impl Shared {
         if !self.stopping() {
             self.changed.wait_for(&mut status, time);
         }
+    }
+
+    /// One attempt; a panic in it is an error. Its execution and session are gone then, and with them what was not
+    /// committed. The view, which outlives them, may have taken a part of a commit: it is read from the topic again.
+    fn guarded_attempt(&self) -> Result<()> {
+        threads::guard(KIND, &self.id, || self.attempt()).unwrap_or_else(|panic| {
+            self.status.lock().waker = None;
+            self.spec.iter().filter_map(|spec| spec.view.as_ref()).for_each(|view| view.reset());
+            Err(panic.with_hint(format!(
+                "RESUME {} starts it again from its last commit; please report this bug with the log's backtrace",
+                self.id
+            )))
+        })
     }
 
     /// One life of the execution: until stopped, paused or failed.
@@ -339,6 +410,7 @@ impl Shared {
     fn turns(&self, execution: &mut Execution) -> Result<()> {
         while !self.stopping() && !self.status.lock().paused {
             let turn = execution.turn(TURN_WAIT)?;
+            mutant::trip(KIND, &self.group);
             self.remember(turn.bad);
             self.status.lock().idle = turn.idle;
             match execution.trouble() {

@@ -69,7 +69,8 @@ impl TopicWatch {
         }
     }
 
-    fn tell(&self, trouble: Option<String>) {
+    /// Notes why the topics cannot be looked at, or that they can be again.
+    pub fn tell(&self, trouble: Option<String>) {
         let mut told = self.trouble.lock();
         match (&*told, &trouble) {
             (None, Some(why)) => tracing::warn!("{why}"),

@@ -357,6 +357,10 @@ pub trait Log: Send + Sync + Debug {
     fn describe(&self) -> String;
     /// Identity of the cluster, as `GET /info` shows it.
     fn cluster_id(&self) -> Result<String>;
+    /// An error once nothing can be written any more until the process is started again.
+    fn check_writable(&self) -> Result<()> {
+        Ok(())
+    }
     /// Creates a topic. A topic of that name exists: `Kind::Statement` error.
     fn create_topic(&self, spec: &TopicSpec) -> Result<TopicInfo>;
     /// A topic by name.

@@ -7,8 +7,8 @@ use super::ksql::read_any;
 use super::limits::{BODY_BYTES_MAX, STREAMS_MAX};
 use super::routes::{Needs, Routes};
 use super::stopping::{self, Stopping};
-use super::streamed;
 use super::wire::{FRAMES, Frame, Hello, PROTOCOL, Reply, Request, Told, TopicCall, rows};
+use super::{REQUEST, streamed};
 use crate::config::Config;
 use crate::engine::answer::outcome;
 use crate::engine::authorization::{Principal, Role};
@@ -19,6 +19,7 @@ use crate::engine::topics::{LogTopics, Tail, Topics};
 use crate::engine::{Drive, Engine, cell};
 use crate::error::{Error, Result};
 use crate::log::{Fetched, Log, RecordSet};
+use crate::threads;
 use crate::types::clock::SharedClock;
 use arrow::array::{Array, ArrayRef, AsArray, BinaryBuilder, Int32Builder, Int64Builder};
 use arrow::datatypes::{Int32Type, Int64Type};
@@ -169,7 +170,7 @@ fn answered(work: impl FnOnce(&Sender) -> Result<()> + Send + 'static) -> Respon
     let (sender, receiver) = mpsc::channel(QUEUED_FRAMES);
     tokio::task::spawn_blocking(move || {
         let sender = Sender(sender);
-        if let Err(e) = work(&sender) {
+        if let Err(e) = threads::guard(REQUEST, "", || work(&sender)).flatten() {
             sender.send(&Frame::Failed(e));
         }
     });

@@ -6,6 +6,7 @@
 use super::limits::{CONNECTIONS_MAX, HANDSHAKE_PATIENCE, HEAD_BYTES_MAX, HEAD_PATIENCE, HEADERS_MAX, READER_PATIENCE};
 use super::meters::Meters;
 use super::stopping::Stopping;
+use crate::threads;
 use axum::{Extension, Router};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -81,15 +82,30 @@ pub(super) async fn serve(listener: TcpListener, service: Service, stop: impl Fu
         service.router = service.router.layer(Extension(Peer::new(peer)));
         let held = stopping.connection();
         tokio::spawn(async move {
-            service.meters.connections.fetch_add(1, Ordering::Relaxed);
-            let meters = service.meters.clone();
-            connection(stream, service, stopping).await;
-            meters.connections.fetch_sub(1, Ordering::Relaxed);
+            let _counted = Counted::new(&service.meters);
+            // A panic ends this connection alone, and was logged.
+            let _ = threads::guarded("connection", "", connection(stream, service, stopping)).await;
             drop((place, held));
         });
     }
     drop(listener);
     stopping.run_down().await;
+}
+
+/// An open connection, counted for as long as this lives.
+struct Counted(Arc<Meters>);
+
+impl Counted {
+    fn new(meters: &Arc<Meters>) -> Counted {
+        meters.connections.fetch_add(1, Ordering::Relaxed);
+        Counted(meters.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 async fn connection(stream: TcpStream, service: Service, stopping: Stopping) {

@@ -6,6 +6,7 @@ use crate::engine::behind;
 use crate::engine::entity::QueryRow;
 use crate::engine::session::Session;
 use crate::error::Result;
+use crate::threads;
 use axum::extract::{Extension, MatchedPath, Request, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::middleware::Next;
@@ -37,6 +38,11 @@ pub const METRICS: &[(&str, &str, &str)] = &[
     ("tidegate_connections", "gauge", "Open connections."),
     ("tidegate_connections_refused_total", "counter", "Connections closed because there were too many."),
     ("tidegate_http_requests_total", "counter", "Requests by route and status."),
+    (
+        "tidegate_panics_total",
+        "counter",
+        "Panics, by what they ended: each is a bug, and is in the log with a backtrace.",
+    ),
     ("process_resident_memory_bytes", "gauge", "Memory of the process."),
     ("process_open_fds", "gauge", "Open files of the process."),
     ("process_threads", "gauge", "Threads of the process."),
@@ -122,6 +128,10 @@ fn text(app: &App, session: &Session) -> Result<String> {
     page.metric("tidegate_http_requests_total");
     for ((route, status), count) in &*app.meters.requests.lock() {
         page.sample("tidegate_http_requests_total", &[("route", route), ("code", &status.to_string())], count);
+    }
+    page.metric("tidegate_panics_total");
+    for (kind, count) in threads::panics() {
+        page.sample("tidegate_panics_total", &[("in", kind)], count);
     }
     process(&mut page);
     Ok(page.0)

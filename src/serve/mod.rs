@@ -31,11 +31,13 @@ pub mod wire;
 use crate::engine::Engine;
 use crate::engine::authorization::Role;
 use crate::error::{Error, Result};
+use crate::threads;
 use axum::Router;
 use axum::body::{Body, Bytes};
+use axum::extract::Request;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{Method, Uri};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Redirect, Response};
 use futures::stream as futures_stream;
 use guard::Guard;
@@ -56,6 +58,9 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
 use users::Users;
+
+/// The kind of work that a handler's panic is counted as.
+const REQUEST: &str = "request";
 
 /// Shared by all handlers.
 #[derive(Clone)]
@@ -155,6 +160,7 @@ pub async fn serve(
     let guard = Arc::new(Guard { users: doors.users, origins: doors.origins, audit, open, address });
     let router = router(app, house)
         .layer(from_fn_with_state(guard, guard::guard))
+        .layer(from_fn(caught))
         .layer(from_fn_with_state(meters.clone(), meters::counted));
     listen::serve(listener, Service { router, tls: doors.tls, meters }, stop, stopping).await;
     Ok(())
@@ -220,8 +226,16 @@ async fn not_so(method: Method, uri: Uri) -> Response {
 /// Runs what may wait for the log on a thread where it may wait.
 async fn blocking(app: &Arc<App>, work: impl FnOnce(&App) -> Response + Send + 'static) -> Response {
     let app = app.clone();
-    let done = tokio::task::spawn_blocking(move || work(&app)).await;
-    done.unwrap_or_else(|_| error::response(&Error::bug("the request's thread ended early"), None))
+    let done = tokio::task::spawn_blocking(move || threads::guard(REQUEST, "", || work(&app))).await;
+    let done = done.unwrap_or_else(|_| Err(Error::bug("the request's thread ended early")));
+    done.unwrap_or_else(|panic| error::response(&panic, None))
+}
+
+/// The layer that answers a request whose handler panics, where the connection would just end.
+async fn caught(request: Request, next: Next) -> Response {
+    let path = request.uri().path().to_owned();
+    let answered = threads::guarded(REQUEST, &path, next.run(request)).await;
+    answered.unwrap_or_else(|panic| error::response(&panic, None))
 }
 
 /// A response of this media type whose frames come through a channel.

@@ -46,10 +46,10 @@ pub(super) async fn health(State(app): State<Arc<App>>) -> Response {
     .await
 }
 
-/// Ready when the log answers.
+/// Ready when the log answers and can be written.
 pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
-    blocking(&app, |app| match app.engine.check_alive().and_then(|()| app.engine.log().topic("_")) {
-        Ok(_) => Json(json!({ "status": "UP" })).into_response(),
+    blocking(&app, |app| match app.engine.check_ready() {
+        Ok(()) => Json(json!({ "status": "UP" })).into_response(),
         Err(e) => error::response(&e.with_code(50302), None),
     })
     .await

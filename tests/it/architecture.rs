@@ -7,7 +7,7 @@
 //!  4  plan     state
 //!  3  catalog  functions  format  log
 //!  2  parse
-//!  1  types    error      config  telemetry  mutant
+//!  1  types    error      config  telemetry  threads  mutant
 //! ```
 //! A module uses lower levels, and beside itself only what [`SIDEWAYS`] names. What is forbidden though it lies lower
 //! stands in [`FORBIDDEN`]. Every checker is also shown a seeded mistake that it has to find.
@@ -38,6 +38,7 @@ const LEVELS: &[(&str, u8)] = &[
     ("error", 1),
     ("config", 1),
     ("telemetry", 1),
+    ("threads", 1),
     ("mutant", 1),
 ];
 
@@ -50,6 +51,9 @@ const SIDEWAYS: &[(&str, &str)] = &[
     ("telemetry", "error"),
     ("telemetry", "config"),
     ("telemetry", "types"),
+    ("telemetry", "threads"),
+    ("threads", "error"),
+    ("threads", "mutant"),
     ("format", "catalog"),
     ("cli", "serve"),
 ];
@@ -317,6 +321,57 @@ fn no_door_forgets_to_ask_who_comes() {
     fail_with(rust_files("src/serve").iter().flat_map(|f| open_doors(&relative(f), &read(f))).collect());
     assert_eq!(open_doors("src/serve/ksql.rs", "let s = Session::default();").len(), 1);
     assert_eq!(open_doors("src/serve/mod.rs", "Router::new().route(\"/x\", get(x))").len(), 1);
+}
+
+/// The module through which every thread is started.
+const THREADS: &str = "src/threads.rs";
+
+/// Where tasks of a runtime are started, and who notices when one of them panics. The panic itself is always in the log.
+const TASKS: &[(&str, &str)] = &[
+    ("src/cli/client.rs", "the connection to an owner or a server: its requests fail"),
+    ("src/cli/doors.rs", "the server with its accept loop: the process ends and says so"),
+    ("src/execute/batch/join.rs", "DataFusion unwinds it into the task that reads it"),
+    ("src/execute/batch/mod.rs", "the reader of the result gets an error"),
+    ("src/execute/batch/table.rs", "as in join.rs"),
+    ("src/serve/guests.rs", "the guest gets the error, or an answer that breaks off"),
+    ("src/serve/inserts.rs", "the response breaks off behind the answers that were given"),
+    ("src/serve/listen.rs", "that connection ends, the others do not notice"),
+    ("src/serve/mod.rs", "the client gets 500 and the message"),
+    ("src/serve/owner.rs", "guests are refused the connection"),
+    ("src/serve/stream.rs", "the client gets 500, or an answer that breaks off"),
+    ("src/serve/users.rs", "the request is refused"),
+    ("src/serve/websocket.rs", "the socket ends without a closing frame"),
+];
+
+/// Threads that a panic would end without a trace, and tasks of which nobody has said what their end means.
+fn unguarded_threads(file: &str, text: &str) -> Vec<String> {
+    let code = code_only(text);
+    // Tests may start what they like.
+    let code = code.split("#[cfg(test)]").next().unwrap_or_default();
+    let mut faults = Vec::new();
+    for (n, line) in code.lines().enumerate() {
+        let thread = ["thread::spawn", "thread::Builder", "thread::scope"].iter().any(|start| line.contains(start));
+        if thread && file != THREADS {
+            faults.push(format!("{file}:{}: start threads with threads::spawn", n + 1));
+        }
+        let task = ["tokio::spawn(", "runtime.spawn(", "spawn_blocking("].iter().any(|start| line.contains(start));
+        if task && !TASKS.iter().any(|(known, _)| *known == file) {
+            faults.push(format!("{file}:{}: say in TASKS who notices when this task panics", n + 1));
+        }
+    }
+    faults
+}
+
+#[test]
+fn no_thread_ends_unseen() {
+    fail_with(rust_files("src").iter().flat_map(|f| unguarded_threads(&relative(f), &read(f))).collect());
+    for (file, _) in TASKS {
+        assert!(read(&root().join(file)).contains("spawn"), "{file} starts no task");
+    }
+    let seeded = "fn f() { std::thread::spawn(g); }\n#[cfg(test)]\nmod tests { fn f() { std::thread::spawn(g); } }";
+    assert_eq!(unguarded_threads("src/a.rs", seeded), ["src/a.rs:1: start threads with threads::spawn"]);
+    assert_eq!(unguarded_threads("src/a.rs", "use std::thread; fn f() { thread::Builder::new(); }").len(), 1);
+    assert_eq!(unguarded_threads("src/a.rs", "fn f() { tokio::spawn(g()); }").len(), 1);
 }
 
 /// Files under version control, else (a source archive) every file outside of hidden and build folders.

@@ -7,6 +7,7 @@ mod front;
 mod hostile;
 mod limits;
 mod lookups;
+mod panics;
 mod readers;
 mod rights;
 mod whole;
@@ -37,9 +38,15 @@ impl Server {
     }
 
     pub(crate) fn at(place: &[&str]) -> Server {
+        Server::with(place, "")
+    }
+
+    /// The same with seeded panics.
+    fn with(place: &[&str], panics: &str) -> Server {
         let mut process = Command::new(TIDEGATE)
             .args(["server", "--listen", "127.0.0.1:0"])
             .args(place)
+            .env("TIDEGATE_TEST_PANICS", panics)
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -47,7 +54,9 @@ impl Server {
         let stderr = process.stderr.take().unwrap();
         std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                let _ = sender.send(line);
+                if sender.send(line).is_err() {
+                    return;
+                }
             }
         });
         let address = loop {

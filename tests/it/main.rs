@@ -60,6 +60,7 @@ mod split_law;
 mod statements;
 mod table_law;
 mod table_model;
+mod threads;
 mod topic_changes;
 mod traps;
 mod verify;

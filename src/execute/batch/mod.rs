@@ -31,7 +31,9 @@ use crate::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::execute::scratch::Scratch;
 use crate::log::{Log, TopicPartition};
+use crate::mutant;
 use crate::plan::BatchPlan;
+use crate::threads;
 use crate::types::{Column, SqlType};
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::cast;
@@ -234,8 +236,22 @@ fn runtime() -> Result<&'static Runtime> {
     Ok(RUNTIME.get_or_init(|| runtime))
 }
 
-/// Carries rows to whoever reads the answer, until it is done or nobody reads any more.
+/// Carries rows to the reader of the result. A panic in a plan is told to it, or rows that end early would look whole.
 async fn pump(
+    plan: Arc<dyn ExecutionPlan>,
+    context: Arc<TaskContext>,
+    schema: SchemaRef,
+    sender: mpsc::Sender<Result<Option<RecordBatch>>>,
+) {
+    let carried = threads::guarded("batch", "", carry(plan, context, schema, sender.clone())).await;
+    if let Err(panic) = carried {
+        // A reader that has gone needs no error.
+        let _ = sender.send(Err(panic)).await;
+    }
+}
+
+/// Carries rows until there are no more or nobody reads them.
+async fn carry(
     plan: Arc<dyn ExecutionPlan>,
     context: Arc<TaskContext>,
     schema: SchemaRef,
@@ -250,6 +266,7 @@ async fn pump(
         }
     };
     while let Some(batch) = stream.next().await {
+        seeded(&schema);
         let batch = batch.map_err(Error::from).and_then(|b| conform(&b, &schema));
         let failed = batch.is_err();
         if sender.send(batch.map(Some)).await.is_err() || failed {
@@ -258,6 +275,13 @@ async fn pump(
     }
     // Only here is the answer whole.
     let _ = sender.send(Ok(None)).await;
+}
+
+/// Panics where a test has asked for it by the name of the first column.
+fn seeded(schema: &SchemaRef) {
+    if let Some(first) = schema.fields().first() {
+        mutant::trip("batch", first.name());
+    }
 }
 
 /// The batch in the types and under the names that were announced.

@@ -9,11 +9,15 @@ use super::entry::Change;
 use super::index;
 use super::partition::Topic;
 use crate::error::Result;
+use crate::threads;
 use parking_lot::{Condvar, Mutex};
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+/// The kind of its thread.
+const KIND: &str = "log-care";
 /// Pause between two rounds. Kafka looks for expired files every 5 minutes and for dirty ones every 15 s.
 const PAUSE: Duration = Duration::from_secs(30);
 
@@ -26,9 +30,10 @@ pub(super) struct Caretaker {
 impl Caretaker {
     /// Goes round for as long as the log is in use.
     pub(super) fn start(core: &Arc<Core>) -> Result<Caretaker> {
+        let label = core.label().to_owned();
         let (core, ended) = (Arc::downgrade(core), Arc::<(Mutex<bool>, Condvar)>::default());
         let told = ended.clone();
-        std::thread::Builder::new().name("tidegate-log-care".to_owned()).spawn(move || go_round(&core, &told))?;
+        threads::spawn(KIND, label.clone(), move || go_round(&label, &core, &told))?;
         Ok(Caretaker { ended })
     }
 }
@@ -40,22 +45,23 @@ impl Drop for Caretaker {
     }
 }
 
-fn go_round(core: &Weak<Core>, ended: &(Mutex<bool>, Condvar)) {
-    loop {
+fn go_round(label: &str, core: &Weak<Core>, ended: &(Mutex<bool>, Condvar)) {
+    threads::rounds(KIND, label, || {
         let mut over = ended.0.lock();
         if !*over {
             ended.1.wait_for(&mut over, PAUSE);
         }
         if *over {
-            return;
+            return ControlFlow::Break(());
         }
         drop(over);
-        let Some(core) = core.upgrade() else { return };
+        let Some(core) = core.upgrade() else { return ControlFlow::Break(()) };
         if let Err(error) = core.tidy() {
             // The next round tries again; what is not dropped yet is only in the way.
             tracing::warn!(%error, "cannot drop or clean old records");
         }
-    }
+        ControlFlow::Continue(())
+    });
 }
 
 impl Core {
@@ -77,7 +83,7 @@ impl Core {
 
     /// Takes the records below `low` away, and the files that hold nothing else.
     pub(super) fn trim(&self, topic: &Topic, number: usize, low: i64) -> Result<()> {
-        let mut writer = self.writer.lock();
+        let mut writer = self.write();
         let (id, partition) = (topic.info.id.0, &topic.partitions[number]);
         let alive = self.catalog.read().manifest.topics.contains_key(&id);
         if !alive || low <= partition.watermarks().low {

@@ -75,7 +75,7 @@ impl Core {
             }
         };
         let old: Vec<SegmentMeta> = closed.iter().map(|(meta, _)| *meta).collect();
-        let mut writer = self.writer.lock();
+        let mut writer = self.write();
         let same = |s: &Vec<SegmentMeta>| s.starts_with(&old);
         let found = self.catalog.read().manifest.topics.get(&id).is_some_and(|t| same(&t.partitions[number].segments));
         if !found {

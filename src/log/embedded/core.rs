@@ -16,11 +16,13 @@ use super::segment::{Readable, failed, is_removed, removed};
 use super::{EmbeddedOptions, Fsync};
 use crate::error::{Error, Kind, Result};
 use crate::log::{RecordSet, Row, TopicPartition};
+use crate::mutant;
 use crate::types::clock::SharedClock;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::ErrorKind;
+use std::ops::{Deref, DerefMut};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -151,7 +153,48 @@ fn floors(rows: &[Row], partitions: usize) -> Vec<i64> {
     (0..parts.len()).map(floor).collect()
 }
 
+/// The writer, while it is locked. A panic of the thread that holds it leaves a change half written and half known, so
+/// that nothing more is written: the next start recovers to the last commit.
+#[derive(Debug)]
+pub(super) struct Writing<'a> {
+    writer: MutexGuard<'a, Writer>,
+    /// A destructor that writes while its thread unwinds has not panicked itself.
+    unwinding: bool,
+}
+
+impl Deref for Writing<'_> {
+    type Target = Writer;
+
+    fn deref(&self) -> &Writer {
+        &self.writer
+    }
+}
+
+impl DerefMut for Writing<'_> {
+    fn deref_mut(&mut self) -> &mut Writer {
+        &mut self.writer
+    }
+}
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() && !self.unwinding {
+            self.writer.broken.get_or_insert_with(|| "a thread panicked in the middle of a write".to_owned());
+        }
+    }
+}
+
 impl Core {
+    /// Waits for the writer.
+    pub(super) fn write(&self) -> Writing<'_> {
+        Writing { writer: self.writer.lock(), unwinding: std::thread::panicking() }
+    }
+
+    /// What its threads are named after.
+    pub(super) fn label(&self) -> &str {
+        self.directory.as_deref().and_then(Path::to_str).unwrap_or("memory")
+    }
+
     /// A live topic.
     pub(super) fn topic(&self, name: &str) -> Result<Arc<Topic>> {
         let found = self.catalog.read().topics.get(name).cloned();
@@ -179,7 +222,7 @@ impl Core {
         progress: Option<Progress>,
         allowed: impl Fn() -> bool,
     ) -> Result<bool> {
-        let mut writer = self.writer.lock();
+        let mut writer = self.write();
         writer.check(self)?;
         if !allowed() {
             return Ok(false);
@@ -196,6 +239,7 @@ impl Core {
         let parts = pieces.iter().map(|p| p.part(inline)).collect();
         let change = Change::Commit(Commit { parts, progress });
         let stored = pieces.iter().try_for_each(|piece| writer.store(self, piece, inline));
+        mutant::trip("commit", self.label());
         if let Err(error) = stored.and_then(|()| writer.append(self, &change)) {
             if !writer.is_broken() {
                 writer.cut_back(&pieces);

@@ -44,9 +44,10 @@ use crate::log::{
     Assignment, CommittedOffset, Isolation, Log, Reader, RecordSet, Session, SessionSpec, Span, Start, TopicInfo,
     TopicPartition, TopicSpec, Watermarks,
 };
+use crate::threads;
 use crate::types::clock::SharedClock;
 use parking_lot::{Mutex, RwLock};
-use std::ops::{Range, RangeInclusive};
+use std::ops::{ControlFlow, Range, RangeInclusive};
 use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -170,13 +171,17 @@ impl Log for EmbeddedLog {
         }
     }
 
+    fn check_writable(&self) -> Result<()> {
+        self.core.write().check(&self.core)
+    }
+
     fn cluster_id(&self) -> Result<String> {
         Ok(identity::text(self.core.cluster))
     }
 
     fn create_topic(&self, spec: &TopicSpec) -> Result<TopicInfo> {
         check_spec(spec)?;
-        let mut writer = self.core.writer.lock();
+        let mut writer = self.core.write();
         if self.core.catalog.read().topics.contains_key(&spec.name) {
             return Err(Error::statement(format!("topic {} already exists", spec.name)));
         }
@@ -202,7 +207,7 @@ impl Log for EmbeddedLog {
     }
 
     fn delete_topic(&self, name: &str) -> Result<()> {
-        let mut writer = self.core.writer.lock();
+        let mut writer = self.core.write();
         let topic = self.core.topic(name)?;
         let id = topic.info.id.0;
         self.core.change(&mut writer, &Change::DeleteTopic { id })?;
@@ -274,7 +279,7 @@ impl Log for EmbeddedLog {
     }
 
     fn delete_group(&self, group: &str) -> Result<()> {
-        let mut writer = self.core.writer.lock();
+        let mut writer = self.core.write();
         self.core.sessions.lock().fence(group);
         if !self.core.catalog.read().manifest.groups.contains_key(group) {
             return Ok(());
@@ -285,7 +290,7 @@ impl Log for EmbeddedLog {
 
 impl Drop for EmbeddedLog {
     fn drop(&mut self) {
-        if let Err(error) = self.core.writer.lock().flush() {
+        if let Err(error) = self.core.write().flush() {
             tracing::warn!(%error, "cannot sync the log at its end");
         }
         let catalog = self.core.catalog.read();
@@ -331,15 +336,19 @@ pub(super) fn check_spec(spec: &TopicSpec) -> Result<()> {
 /// Syncs the log at intervals for as long as it is in use.
 fn sync_every(core: &Arc<Core>, every: Duration) -> Result<()> {
     let (weak, clock): (Weak<Core>, _) = (Arc::downgrade(core), core.clock.clone());
+    let label = core.label().to_owned();
     let run = move || {
-        loop {
+        threads::rounds("log-sync", &label, || {
             clock.sleep(every);
-            let Some(core) = weak.upgrade() else { return };
-            if let Err(error) = core.writer.lock().flush() {
-                tracing::error!(%error, "cannot sync the log");
-                return;
+            let Some(core) = weak.upgrade() else { return ControlFlow::Break(()) };
+            match core.write().flush() {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(error) => {
+                    tracing::error!(%error, "cannot sync the log");
+                    ControlFlow::Break(())
+                }
             }
-        }
+        });
     };
-    std::thread::Builder::new().name("tidegate-log-sync".to_owned()).spawn(run).map(|_| ()).map_err(Error::from)
+    threads::spawn("log-sync", core.label(), run).map(|_| ()).map_err(Error::from)
 }

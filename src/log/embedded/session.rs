@@ -87,7 +87,7 @@ impl Session for EmbeddedSession {
         match self.core.commit(staged, Some(progress), || self.owns()) {
             Ok(true) => Ok(Outcome::Committed),
             Ok(false) => Ok(Outcome::Fenced { reason: self.fenced() }),
-            Err(e) if e.kind() == Kind::Io && !self.core.writer.lock().is_broken() => {
+            Err(e) if e.kind() == Kind::Io && !self.core.write().is_broken() => {
                 Ok(Outcome::Aborted { reason: e.to_string(), retry_after: DISK_RETRY })
             }
             Err(e) => Err(e),

@@ -7,6 +7,7 @@ use super::ffi::Reports;
 use crate::config::kafka::ClientProperties;
 use crate::error::{Error, Kind};
 use crate::log::TopicPartition;
+use crate::threads;
 use crate::types::clock::SharedClock;
 use parking_lot::{Condvar, Mutex};
 use rdkafka::TopicPartitionList;
@@ -424,7 +425,6 @@ pub(super) fn refused(code: RDKafkaErrorCode, bootstrap: &str) -> Error {
 
 /// Drops something in a thread of its own: closing a client may wait for a broker that is away.
 pub(super) fn retire<T: Send + 'static>(what: T) {
-    let work = std::thread::Builder::new().name("kafka-close".into());
     // Without a thread to spare the closure is dropped here, and with it the client.
-    drop(work.spawn(move || drop(what)));
+    drop(threads::spawn("kafka-close", "", move || drop(what)));
 }

@@ -6,10 +6,12 @@ use super::client::{Events, Membership, SESSION_TIMEOUT, failed, retire};
 use super::ffi::{GroupMetadata, member_id};
 use super::identity::{self, Life};
 use crate::error::{Error, Kind, Result};
+use crate::threads;
 use crate::types::clock::SharedClock;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::groups::GroupList;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -53,13 +55,15 @@ impl Member {
         consumer.subscribe(&[topic]).map_err(|e| failed("join a group", e))?;
         let (consumer, stop) = (Arc::new(consumer), Arc::new(AtomicBool::new(false)));
         let (served, stopped) = (Arc::clone(&consumer), Arc::clone(&stop));
+        let label = group.to_owned();
         let work = move || {
-            while !stopped.load(Ordering::Relaxed) {
+            threads::rounds("kafka-group", &label, || {
                 // Errors were told to the context already; a fatal one is kept by the client.
                 let _ = served.poll(POLL_WAIT);
-            }
+                if stopped.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            });
         };
-        std::thread::Builder::new().name("kafka-group".into()).spawn(work)?;
+        threads::spawn("kafka-group", group, work)?;
         let (clock, group, instance) = (log.clock().clone(), group.to_owned(), instance.to_owned());
         Ok(Member { consumer, clock, instance, group, stop })
     }

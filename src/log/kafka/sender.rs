@@ -4,9 +4,11 @@ use super::client::{Events, MESSAGE_TIMEOUT, failed, failed_with, retire};
 use super::ffi::Outlet;
 use crate::error::{Error, Result};
 use crate::log::RecordSet;
+use crate::threads;
 use crate::types::clock::SharedClock;
 use rdkafka::config::ClientConfig;
 use rdkafka::types::RDKafkaErrorCode;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -41,12 +43,14 @@ impl Sender {
         let outlet = Outlet::new(config, Events::new(name, clock.clone())).map_err(|e| failed("make a producer", e))?;
         let (outlet, stop) = (Arc::new(outlet), Arc::new(AtomicBool::new(false)));
         let (served, stopped) = (Arc::clone(&outlet), Arc::clone(&stop));
+        let label = name.to_owned();
         let work = move || {
-            while !stopped.load(Ordering::Relaxed) {
+            threads::rounds("kafka-reports", &label, || {
                 served.serve(SERVE_WAIT);
-            }
+                if stopped.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            });
         };
-        std::thread::Builder::new().name("kafka-reports".into()).spawn(work)?;
+        threads::spawn("kafka-reports", name, work)?;
         Ok(Sender { outlet, clock, sent: 0, posted: 0, stop })
     }
 

@@ -31,6 +31,7 @@ use crate::error::{Error, Kind, Result};
 use crate::log::{
     CommittedOffset, Epoch, Log, METADATA_BYTES_MAX, Outcome, RecordSet, Session, SessionSpec, TopicPartition,
 };
+use crate::threads;
 use parking_lot::Mutex;
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::{Offset, TopicPartitionList};
@@ -348,7 +349,7 @@ impl KafkaSession {
             // Nobody listens any more after the watchdog went off.
             let _ = done.send(outlet.commit());
         };
-        let thread = std::thread::Builder::new().name("kafka-commit".into()).spawn(work);
+        let thread = threads::spawn("kafka-commit", self.owner.as_str(), work);
         thread.map_err(|e| Failure::of(format!("no thread for the commit: {e}")))?;
         match result.recv_timeout(COMMIT_WAIT) {
             Ok(result) => result.map_err(|e| Failure::call("commit", e)),
