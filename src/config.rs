@@ -49,6 +49,8 @@ pub(crate) const AUDIT_FILE: &str = "tidegate.audit.file";
 pub(crate) const AUDIT_TOPIC: &str = "tidegate.audit.topic";
 /// `true` = no user changes anything.
 pub(crate) const READ_ONLY: &str = "tidegate.read.only";
+/// ksqlDB's switch for rows that their topic does not take.
+pub(crate) const FAIL_ON_PRODUCTION_ERROR: &str = "ksql.fail.on.production.error";
 
 /// Queries without EMIT in a second.
 pub(crate) const PULL_QPS: &str = "ksql.query.pull.max.qps";
@@ -202,6 +204,11 @@ pub const PROPERTIES: &[Property] = &[
         name: "emit.interval.ms",
         help: "longest time between two emissions while a query lags behind",
         check: is_number,
+    },
+    Property {
+        name: FAIL_ON_PRODUCTION_ERROR,
+        help: "a row too large for its topic stops the query (true, the default), or is logged and left out",
+        check: is_boolean,
     },
     Property {
         name: "ksql.persistence.default.format.key",

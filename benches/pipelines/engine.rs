@@ -86,6 +86,7 @@ impl Bench<'_> {
         };
         let plan = plan::push_query(select, &self.engine.catalog(), &Settings::of(&self.engine.config().properties)?)?;
         let spec = ExecutionSpec {
+            fail_on_production_error: true,
             guarantee: Guarantee::ExactlyOnce,
             view: None,
             late_topic: None,

@@ -11,6 +11,7 @@ use super::session::Session;
 use super::statuses::{self, noun};
 use super::{Drive, Engine, QueryText, State};
 use crate::catalog::{Catalog, QueryInfo, Source};
+use crate::config::FAIL_ON_PRODUCTION_ERROR;
 use crate::error::{Error, Result};
 use crate::execute::compile;
 use crate::execute::execution::{ExecutionSpec, Guarantee, Target};
@@ -217,6 +218,7 @@ impl Engine {
             commit_interval: millis("commit.interval.ms").unwrap_or(usual),
             emit_interval: millis("emit.interval.ms").unwrap_or(EMIT_INTERVAL),
             guarantee,
+            fail_on_production_error: properties.get(FAIL_ON_PRODUCTION_ERROR).is_none_or(|fail| fail == "true"),
             late_topic: None,
             scratch: self.inner.scratch.clone(),
             watch: self.inner.watch.clone(),

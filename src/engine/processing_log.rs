@@ -192,7 +192,7 @@ fn make(engine: &Engine, topic: &str) -> Result<()> {
          PRODUCTIONERROR STRUCT<ERRORMESSAGE STRING>, \
          SERIALIZATIONERROR STRUCT<TARGET STRING, ERRORMESSAGE STRING, RECORD STRING, CAUSE ARRAY<STRING>, `TOPIC` STRING>, \
          KAFKASTREAMSTHREADERROR STRUCT<ERRORMESSAGE STRING, THREADNAME STRING, CAUSE ARRAY<STRING>>, \
-         `TOPIC` STRING, PARTITION INT, `OFFSET` BIGINT, REASON STRING>) \
+         `TOPIC` STRING, PARTITION INT, `OFFSET` BIGINT, REASON STRING, `KEY` STRING, `SIZE` BIGINT>) \
          WITH (KAFKA_TOPIC='{topic}', VALUE_FORMAT='JSON');"
     );
     engine.run(&statement, &mut Session::of(Principal::engine())).map(drop)
@@ -209,7 +209,7 @@ fn entry(query: &str, record: &BadRecord, time: i64) -> Value {
         message["reason"] = json!(reason);
         message
     };
-    let (step, message) = match record.stage {
+    let (step, message) = match &record.stage {
         Stage::Decode => {
             let error = json!({ "target": "record", "errorMessage": reason, "cause": [], "topic": &*record.topic });
             ("Source", place(json!({ "type": 0, "deserializationError": error })))
@@ -217,6 +217,11 @@ fn entry(query: &str, record: &BadRecord, time: i64) -> Value {
         Stage::Process => {
             let error = json!({ "errorMessage": reason, "cause": [] });
             ("Process", place(json!({ "type": 1, "recordProcessingError": error })))
+        }
+        Stage::Produce { key, bytes } => {
+            let mut message = place(json!({ "type": 2, "productionError": { "errorMessage": reason } }));
+            (message["offset"], message["key"], message["size"]) = (Value::Null, json!(key), json!(bytes));
+            ("Sink", message)
         }
     };
     json!({ "level": "ERROR", "logger": format!("processing.{query}.{step}"), "time": time, "message": message })

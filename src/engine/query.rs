@@ -252,10 +252,10 @@ impl Query {
         }
         let mut execution = shared.start()?;
         for _ in 0..turns {
-            let turn = execution.turn(Duration::ZERO)?;
+            let turn = execution.turn(Duration::ZERO).map_err(|e| shared.failed(&mut execution, e))?;
             shared.remember(turn.bad);
             if turn.idle {
-                return execution.finish().map(|()| false);
+                return execution.finish().map(|()| false).map_err(|e| shared.failed(&mut execution, e));
             }
             if turn.records == 0 {
                 // Nothing came, yet something is still to be committed: time passes until it is due.
@@ -409,7 +409,7 @@ impl Shared {
 
     fn turns(&self, execution: &mut Execution) -> Result<()> {
         while !self.stopping() && !self.status.lock().paused {
-            let turn = execution.turn(TURN_WAIT)?;
+            let turn = execution.turn(TURN_WAIT).map_err(|e| self.failed(execution, e))?;
             mutant::trip(KIND, &self.group);
             self.remember(turn.bad);
             self.status.lock().idle = turn.idle;
@@ -418,7 +418,13 @@ impl Shared {
                 None => self.set(State::Running),
             }
         }
-        execution.finish()
+        execution.finish().map_err(|e| self.failed(execution, e))
+    }
+
+    /// What was skipped before a failure is reported, perhaps it is the reason.
+    fn failed(&self, execution: &mut Execution, error: Error) -> Error {
+        self.remember(execution.take_bad());
+        execution.explain_refusal(error, &*self.log)
     }
 }
 

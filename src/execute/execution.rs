@@ -12,14 +12,16 @@
 //! committed and reads again from the committed offsets: nothing of an aborted epoch is ever seen.
 
 mod commit;
+pub(in crate::execute) mod limits;
 mod ordered;
 mod progress;
+mod written;
 
 pub use progress::Progress;
 
 use crate::catalog::Source;
 use crate::error::Result;
-use crate::execute::intake::{BadRecord, Intake, Stage};
+use crate::execute::intake::{BadRecord, Intake};
 use crate::execute::late::LateRecords;
 use crate::execute::order::{Order, Taken};
 use crate::execute::pipeline::Pipeline;
@@ -34,6 +36,7 @@ use crate::log::{
 };
 use crate::parse::statement::SourceKind;
 use crate::types::clock::SharedClock;
+use limits::Limits;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -90,6 +93,8 @@ pub struct ExecutionSpec {
     pub emit_interval: Duration,
     /// When rows leave.
     pub guarantee: Guarantee,
+    /// Whether a row that is too large for its topic stops the query, or is left out.
+    pub fail_on_production_error: bool,
     /// Where late rows are kept; only for [`Target::Topic`].
     pub late_topic: Option<String>,
     /// Where joins put what does not fit into memory.
@@ -121,6 +126,8 @@ pub struct Execution {
     reader: Box<dyn Reader>,
     /// `None` for [`Target::Rows`].
     session: Option<Box<dyn Session>>,
+    /// How large the records of its topics may be.
+    limits: Limits,
     /// Its topics, which somebody else looks at.
     watched: Arc<Watched>,
     inputs: Vec<TopicPartition>,
@@ -181,6 +188,15 @@ impl Execution {
                 (Some(log.session(&session)?), Some(Sink::new(target)?))
             }
         };
+        let limits = Limits::of(log, &spec)?;
+        if let (Some(session), Some(bytes)) = (&mut session, limits.smallest()) {
+            session.limit_batches(bytes);
+        }
+        let sink = sink.map(|sink| {
+            let limit = limits.limit(sink.topic());
+            sink.with_limit(limit)
+        });
+        let late = spec.late_topic.as_deref().map(|topic| LateRecords::new(topic.into(), limits.limit(topic)));
         let last_commit = session.as_mut().map_or(Ok(None), |s| s.blob())?;
         let watched = Watched::meet(log, &spec, last_commit.as_deref())?;
         let mut execution = Execution {
@@ -199,7 +215,8 @@ impl Execution {
             committed: vec![0; inputs.len()],
             seq: 0,
             pending: RecordSet::default(),
-            late: spec.late_topic.as_deref().map(|topic| LateRecords::new(topic.into())),
+            late,
+            limits,
             dirty: false,
             commits: 0,
             last_commit: clock.monotonic(),
@@ -411,52 +428,13 @@ impl Execution {
                 self.stages.step(slot, &batch, &mut out)?;
                 if let Some(late) = self.late.as_mut().filter(|_| !out.late_rows.is_empty()) {
                     late.keep(run, self.inputs[slot].partition, first, std::mem::take(&mut out.late_rows));
+                    let (topic, large) = (late.topic().clone(), late.take_large());
+                    self.refuse(&topic, large)?;
                 }
                 self.write(out, slot, &headers)?;
             }
         }
         Ok(())
-    }
-
-    /// Takes what operators wrote: rows to the sink or to whoever asked, counts, bad rows to the log.
-    fn write(&mut self, out: Out, slot: usize, headers: &dyn Fn(u64) -> Vec<Header>) -> Result<()> {
-        self.progress.late.fetch_add(out.late, Ordering::Relaxed);
-        self.progress.bad.fetch_add(out.bad.len() as u64, Ordering::Relaxed);
-        for (seq, reason) in out.bad.iter().take(BAD_RECORDS_KEPT.saturating_sub(self.bad.len())) {
-            self.report(slot, seq, reason);
-        }
-        for batch in out.batches {
-            let rows = batch.len();
-            match &mut self.sink {
-                None => self.rows.push(batch),
-                Some(sink) => {
-                    let partition = self.inputs[slot].partition;
-                    for (seq, reason) in sink.encode(&batch, partition, headers, &mut self.pending)? {
-                        self.progress.bad.fetch_add(1, Ordering::Relaxed);
-                        self.report(slot, seq, &reason);
-                    }
-                }
-            }
-            self.progress.produced.fetch_add(rows as u64, Ordering::Relaxed);
-        }
-        Ok(())
-    }
-
-    fn report(&mut self, slot: usize, seq: u64, reason: &str) {
-        if self.bad.len() < BAD_RECORDS_KEPT {
-            let (reason, stage) = (reason.to_owned(), Stage::Process);
-            if let Some((input, offset)) = self.taken.origin(seq) {
-                let TopicPartition { topic, partition, .. } = self.inputs[input].clone();
-                self.bad.push(BadRecord { topic, partition, offset: offset as i64, reason, stage });
-                return;
-            }
-            let input = &self.inputs[slot];
-            // Rows of one run have consecutive ordinals; counted back from the last one they give the offset where the
-            // partition has no gaps, which is what a person can look up.
-            let offset = self.processed[slot] - (self.seq - seq) as i64;
-            let (topic, partition) = (input.topic.clone(), input.partition);
-            self.bad.push(BadRecord { topic, partition, offset, reason, stage });
-        }
     }
 
     /// What the query has done so far.

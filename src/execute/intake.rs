@@ -25,7 +25,7 @@ pub struct BadRecord {
     pub topic: Arc<str>,
     /// Partition.
     pub partition: i32,
-    /// Offset.
+    /// Offset; -1 where it was not written.
     pub offset: i64,
     /// What is wrong with it.
     pub reason: String,
@@ -34,12 +34,19 @@ pub struct BadRecord {
 }
 
 /// What a record did not pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stage {
     /// Its bytes are not what the source says.
     Decode,
     /// An expression of the query cannot be computed for it.
     Process,
+    /// It is no input but a row of the query, which is too large for the topic that it goes to.
+    Produce {
+        /// Its key as text, cut if it is long; `None` = it has none.
+        key: Option<String>,
+        /// Its size as a record of Kafka's.
+        bytes: usize,
+    },
 }
 
 /// Decodes one partition of a source.

@@ -4,6 +4,8 @@
 //! the transaction of the rows that were not late. Whoever wants it in after all declares a stream over that topic. A row
 //! that missed one hopping window and made another is kept too.
 
+use crate::execute::execution::limits::TooLarge;
+use crate::log::size::record_bytes;
 use crate::log::{RecordSet, Run};
 use std::sync::Arc;
 
@@ -12,11 +14,25 @@ use std::sync::Arc;
 pub(super) struct LateRecords {
     topic: Arc<str>,
     set: RecordSet,
+    /// Size of the largest record that the topic takes.
+    limit: usize,
+    /// Records that are larger, until they are taken.
+    large: Vec<TooLarge>,
 }
 
 impl LateRecords {
-    pub(super) fn new(topic: Arc<str>) -> LateRecords {
-        LateRecords { topic, set: RecordSet::default() }
+    /// For a topic that takes no record of more than `limit` bytes.
+    pub(super) fn new(topic: Arc<str>, limit: usize) -> LateRecords {
+        LateRecords { topic, set: RecordSet::default(), limit, large: Vec::new() }
+    }
+
+    pub(super) fn topic(&self) -> &Arc<str> {
+        &self.topic
+    }
+
+    /// The records that were left out because they are larger.
+    pub(super) fn take_large(&mut self) -> Vec<TooLarge> {
+        std::mem::take(&mut self.large)
     }
 
     /// Keeps those records of a run whose ordinals are named; the run's first record has the ordinal `first`.
@@ -28,10 +44,15 @@ impl LateRecords {
         run.for_each(|record| {
             if late.next_if_eq(&(first + index as u64)).is_some() {
                 let headers = run.headers(index);
-                if !headers.is_empty() {
-                    self.set.headers.push((self.set.rows.len() as u32, headers));
+                let bytes = record_bytes(record.key.map(<[u8]>::len), record.value.map(<[u8]>::len), &headers);
+                if bytes > self.limit {
+                    self.large.push(TooLarge::new(partition, record.key, bytes));
+                } else {
+                    if !headers.is_empty() {
+                        self.set.headers.push((self.set.rows.len() as u32, headers));
+                    }
+                    self.set.push(partition, record.timestamp, record.key, record.value);
                 }
-                self.set.push(partition, record.timestamp, record.key, record.value);
             }
             index += 1;
         });

@@ -7,7 +7,9 @@ use crate::catalog::Source;
 use crate::error::{Error, Result};
 use crate::execute::ChangeBatch;
 use crate::execute::event_time::TimeReader;
+use crate::execute::execution::limits::TooLarge;
 use crate::format::{Encoder, window_key};
+use crate::log::size::{OVERHEAD_BYTES_MAX, record_bytes};
 use crate::log::{Header, RecordSet, Row, partition};
 use crate::types::time::WindowKind;
 use arrow::array::{Array, ArrayRef};
@@ -26,6 +28,10 @@ pub struct Sink {
     key_bytes: Vec<u8>,
     keys: Vec<Option<Range<usize>>>,
     values: Vec<Option<Range<usize>>>,
+    /// Size of the largest record that the topic takes.
+    limit: usize,
+    /// Rows that are larger, until they are taken.
+    large: Vec<TooLarge>,
 }
 
 /// Which column stamps the records.
@@ -64,7 +70,19 @@ impl Sink {
             key_bytes: Vec::new(),
             keys: Vec::new(),
             values: Vec::new(),
+            limit: usize::MAX,
+            large: Vec::new(),
         })
+    }
+
+    /// The same for a topic that takes no record of more bytes.
+    pub fn with_limit(self, bytes: usize) -> Sink {
+        Sink { limit: bytes, ..self }
+    }
+
+    /// The rows that were left out because they are larger.
+    pub(super) fn take_large(&mut self) -> Vec<TooLarge> {
+        std::mem::take(&mut self.large)
     }
 
     /// Topic that is written.
@@ -116,6 +134,11 @@ impl Sink {
             let key = self.keys[row].clone().map(|range| self.put_key(batch, row, range, &mut out.data));
             let seq = batch.seq[row];
             let headers = headers(seq);
+            if let Some(bytes) = self.oversize(key.clone(), row, &headers) {
+                let key = key.map(|range| &out.data[range]);
+                self.large.push(TooLarge::new(target, key, bytes));
+                continue;
+            }
             if !headers.is_empty() {
                 out.headers.push((out.rows.len() as u32, headers));
             }
@@ -127,6 +150,16 @@ impl Sink {
             });
         }
         Ok(failed.into_iter().map(|(row, reason)| (batch.seq[row], reason)).collect())
+    }
+
+    /// How large the row is if it is too large. Its bytes stay in the buffer until the epoch ends.
+    fn oversize(&self, key: Option<Range<usize>>, row: usize, headers: &[Header]) -> Option<usize> {
+        let (key, value) = (key.map(|range| range.len()), self.values[row].as_ref().map(|range| range.len()));
+        let plain = key.unwrap_or_default() + value.unwrap_or_default() + OVERHEAD_BYTES_MAX;
+        if headers.is_empty() && plain <= self.limit {
+            return None;
+        }
+        Some(record_bytes(key, value, headers)).filter(|bytes| *bytes > self.limit)
     }
 
     /// Copies a key behind what `data` holds already, with the window's bytes.

@@ -14,6 +14,7 @@
 //! - A timestamp written is the timestamp read.
 
 pub mod partition;
+pub mod size;
 
 mod span;
 mod topic;
@@ -373,6 +374,11 @@ pub trait Log: Send + Sync + Debug {
         let identity = |info: TopicInfo| Identity { id: info.id, partitions: info.partitions };
         names.iter().map(|name| Ok(self.topic(name)?.map(identity))).collect()
     }
+    /// The largest record that each of these topics takes, by [`size::record_bytes`]; `None` = it is not known. One question
+    /// to the cluster.
+    fn record_bytes_max(&self, topics: &[&str]) -> Result<Vec<Option<usize>>> {
+        topics.iter().map(|name| Ok(self.topic(name)?.map(|info| size::limit(&info.config)))).collect()
+    }
     /// Deletes a topic with all its records.
     fn delete_topic(&self, name: &str) -> Result<()>;
     /// Offsets of a partition.
@@ -472,6 +478,10 @@ pub trait Session: Send + Debug {
     /// the latest when the next commit has returned. Whoever goes back to what was committed writes them again: at least
     /// once. An error, which may be that of an earlier call: some may have been written.
     fn deliver(&mut self, topic: &Arc<str>, records: &RecordSet) -> Result<()>;
+    /// No batch is to be larger than this, because one of the topics takes no larger one.
+    fn limit_batches(&mut self, bytes: usize) {
+        let _ = bytes;
+    }
     /// Writes an epoch.
     fn commit(&mut self, epoch: &Epoch) -> Result<Outcome>;
 }

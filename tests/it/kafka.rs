@@ -9,6 +9,8 @@ mod clients;
 mod contract;
 mod crash;
 mod faults;
+mod large;
+mod panics;
 mod proxy;
 mod reading;
 mod records;

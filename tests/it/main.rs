@@ -61,6 +61,7 @@ mod statements;
 mod table_law;
 mod table_model;
 mod threads;
+mod too_large;
 mod topic_changes;
 mod traps;
 mod verify;

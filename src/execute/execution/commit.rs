@@ -75,7 +75,9 @@ impl Execution {
             epoch.records.push((sink.topic().clone(), std::mem::take(&mut self.pending)));
         }
         epoch.records.extend(self.late.as_mut().and_then(LateRecords::take));
+        let rows = epoch.records.len();
         self.stages.deltas(&self.spec.group, &mut epoch.records)?;
+        self.check_changelogs(&epoch.records[rows..])?;
         let mut reached = Vec::with_capacity(self.inputs.len());
         for (slot, input) in self.inputs.iter().enumerate() {
             // An empty queue means that everything before the reader's position was processed, markers included.

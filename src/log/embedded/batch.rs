@@ -28,7 +28,7 @@ pub(super) const HEADER_BYTES: usize = 61;
 /// A batch is closed at this size: it is the unit of checking and decoding, so a reader in the middle pays for one.
 const BATCH_BYTES: usize = 256 * 1024;
 /// Largest key + value + headers of one record: a batch's length has to fit 31 bits, with room to spare.
-const RECORD_BYTES_MAX: usize = 256 * 1024 * 1024;
+pub(in crate::log) const RECORD_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// The format number.
 const MAGIC: u8 = 2;
 /// Where the checksummed part starts.
@@ -419,7 +419,7 @@ fn header(cursor: &mut Cursor<'_>) -> Option<Header> {
     Some(Header { key, value })
 }
 
-fn headers_len(headers: &[Header]) -> usize {
+pub(in crate::log) fn headers_len(headers: &[Header]) -> usize {
     let mut len = varint_len(headers.len() as i64);
     for h in headers {
         len += varint_len(h.key.len() as i64) + h.key.len();

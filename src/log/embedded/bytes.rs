@@ -15,7 +15,7 @@ pub(super) fn put_varint(out: &mut Vec<u8>, value: i64) {
 
 /// Bytes that [`put_varint`] writes.
 #[inline]
-pub(super) fn varint_len(value: i64) -> usize {
+pub(in crate::log) fn varint_len(value: i64) -> usize {
     (70 - (zigzag(value) | 1).leading_zeros() as usize) / 7
 }
 

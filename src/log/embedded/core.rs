@@ -15,7 +15,7 @@ use super::partition::{Target, Topic};
 use super::segment::{Readable, failed, is_removed, removed};
 use super::{EmbeddedOptions, Fsync};
 use crate::error::{Error, Kind, Result};
-use crate::log::{RecordSet, Row, TopicPartition};
+use crate::log::{RecordSet, Row, TopicPartition, size};
 use crate::mutant;
 use crate::types::clock::SharedClock;
 use parking_lot::{Mutex, MutexGuard, RwLock};
@@ -120,6 +120,7 @@ impl Sessions {
 impl Staged {
     /// Encodes records for a topic.
     pub(super) fn add(&mut self, topic: &Arc<Topic>, records: &RecordSet) -> Result<()> {
+        size::check(&topic.info.name, topic.keep.record_bytes, records)?;
         let at = self.topics.iter().position(|(t, _)| Arc::ptr_eq(t, topic)).unwrap_or_else(|| {
             let encoders = (0..topic.partitions.len()).map(|_| Encoder::default()).collect();
             self.topics.push((topic.clone(), encoders));

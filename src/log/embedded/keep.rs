@@ -2,6 +2,7 @@
 //! for, since event times near 1970 are data here.
 
 use crate::error::{Error, Result};
+use crate::log::size;
 use std::collections::BTreeMap;
 
 /// Kafka's default for `delete.retention.ms`: a day.
@@ -24,6 +25,8 @@ pub(super) struct Keep {
     pub(super) compact: bool,
     /// `delete.retention.ms`: tombstones are kept at least so long.
     pub(super) tombstones_ms: i64,
+    /// `max.message.bytes`: no record is larger.
+    pub(super) record_bytes: usize,
     /// `min.cleanable.dirty.ratio`: cleaning waits until this share of a partition is new.
     pub(super) dirty_ratio: f64,
 }
@@ -54,7 +57,10 @@ impl Keep {
                 .filter(|r| (0.0..=1.0).contains(r))
                 .ok_or_else(|| wrong("min.cleanable.dirty.ratio", text, "a number from 0 to 1"))?,
         };
-        Ok(Keep { age_ms, bytes, segment_bytes, compact, tombstones_ms, dirty_ratio })
+        // Checked, and read where records of all logs are measured.
+        number(config, size::MAX_MESSAGE_BYTES, 0)?;
+        let record_bytes = size::limit(config);
+        Ok(Keep { age_ms, bytes, segment_bytes, compact, tombstones_ms, record_bytes, dirty_ratio })
     }
 
     /// Has the caretaker anything to do for this topic?

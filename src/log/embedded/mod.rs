@@ -32,6 +32,8 @@ mod spans;
 mod thin;
 
 pub use self::batch::{Block, RawHeaders};
+pub(super) use self::batch::{RECORD_BYTES_MAX, headers_len};
+pub(super) use self::bytes::varint_len;
 
 use self::caretaker::Caretaker;
 use self::core::{Catalog, Core, Sessions, Writer};

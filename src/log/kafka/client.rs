@@ -104,14 +104,16 @@ impl KafkaSettings {
         ])
     }
 
-    /// A producer without transactions.
-    pub(super) fn producer(&self) -> ClientConfig {
-        self.base(&PRODUCER)
+    /// A producer without transactions, whose batches are at most this large.
+    pub(super) fn producer(&self, batch_bytes: usize) -> ClientConfig {
+        let mut config = self.base(&PRODUCER);
+        config.set("batch.size", batch_bytes.clamp(1, BATCH_BYTES).to_string());
+        config
     }
 
     /// A transactional producer, whose debug lines tell of repeated requests.
-    pub(super) fn transactional(&self, id: &str) -> ClientConfig {
-        let mut config = self.base(&PRODUCER);
+    pub(super) fn transactional(&self, id: &str, batch_bytes: usize) -> ClientConfig {
+        let mut config = self.producer(batch_bytes);
         config.set("transactional.id", id);
         config.set("transaction.timeout.ms", TRANSACTION_TIMEOUT_MS.to_string());
         config.set("retry.backoff.ms", RETRY_BACKOFF_MS.to_string());
@@ -135,13 +137,16 @@ impl KafkaSettings {
     }
 }
 
-const PRODUCER: [(&str, &str); 9] = [
+/// Bytes of a batch, unless a topic takes less: a batch that it does not take fails a whole transaction. A row that is
+/// larger has a batch of its own.
+pub(super) const BATCH_BYTES: usize = 1_000_000;
+
+const PRODUCER: [(&str, &str); 8] = [
     ("enable.idempotence", "true"),
     ("acks", "all"),
     ("message.timeout.ms", "8000"),
     // An epoch's rows are produced at once, so that batches fill without waiting; a linger would only delay the commit.
     ("linger.ms", "0"),
-    ("batch.size", "1000000"),
     // What is too large is for the topic to say.
     ("message.max.bytes", "1000000000"),
     // Rows always name their partition; should one ever not, it still lands where Java would put it.

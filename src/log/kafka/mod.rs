@@ -26,7 +26,7 @@ use crate::log::{
     TopicPartition, TopicSpec, Watermarks,
 };
 use crate::types::clock::SharedClock;
-use client::{Events, failed, refused};
+use client::{BATCH_BYTES, Events, failed, refused};
 use parking_lot::Mutex;
 use rdkafka::TopicPartitionList;
 use rdkafka::admin::AdminClient;
@@ -173,6 +173,10 @@ impl Log for KafkaLog {
         self.identify(names)
     }
 
+    fn record_bytes_max(&self, topics: &[&str]) -> Result<Vec<Option<usize>>> {
+        self.largest(topics)
+    }
+
     fn delete_topic(&self, name: &str) -> Result<()> {
         self.delete(name)
     }
@@ -213,7 +217,7 @@ impl Log for KafkaLog {
 
 /// A producer without transactions.
 fn plain_sender(settings: &KafkaSettings, clock: &SharedClock) -> Result<Sender> {
-    Sender::new(&settings.producer(), "producer", clock.clone())
+    Sender::new(&settings.producer(BATCH_BYTES), "producer", clock.clone())
 }
 
 impl KafkaLog {

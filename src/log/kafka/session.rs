@@ -20,18 +20,18 @@ mod tasks;
 
 use super::KafkaLog;
 use super::blob::{Blob, Place};
-use super::client::{Events, RETRY_BACKOFF_MS, failed, retire};
+use super::client::{BATCH_BYTES, Events, RETRY_BACKOFF_MS, failed, retire};
 use super::ffi::CallError;
 use super::member::{Member, busy};
 
 use super::sender::Sender;
 use super::topics::ANSWER_WAIT;
-use super::{committed_list, identity, plain_sender, stable};
+use super::{committed_list, identity, stable};
 use crate::error::{Error, Kind, Result};
 use crate::log::{
     CommittedOffset, Epoch, Log, METADATA_BYTES_MAX, Outcome, RecordSet, Session, SessionSpec, TopicPartition,
 };
-use crate::threads;
+use crate::{mutant, threads};
 use parking_lot::Mutex;
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::{Offset, TopicPartitionList};
@@ -99,6 +99,8 @@ pub(super) struct KafkaSession {
     sender: Option<Sender>,
     /// For rows outside of transactions, once there are some.
     courier: Option<Courier>,
+    /// No batch is larger.
+    batch_bytes: usize,
     member: Member,
     stable: BaseConsumer<Events>,
     hasty: BaseConsumer<Events>,
@@ -185,6 +187,7 @@ impl KafkaSession {
             process: identity::own(),
             sender: None,
             courier: None,
+            batch_bytes: BATCH_BYTES,
             member,
             stable,
             hasty,
@@ -212,7 +215,7 @@ impl KafkaSession {
 
     /// A producer that has shut out every earlier one of this slot and ended its transaction.
     fn new_sender(&self) -> Result<Sender> {
-        let config = self.log.settings().transactional(&self.owner);
+        let config = self.log.settings().transactional(&self.owner, self.batch_bytes);
         let sender = Sender::new(&config, &self.owner, self.log.clock().clone())?;
         sender
             .outlet()
@@ -345,7 +348,9 @@ impl KafkaSession {
     fn commit_watched(&self) -> Result<(), Failure> {
         let outlet = self.sender.as_ref().ok_or_else(|| Failure::of("no producer"))?.outlet().clone();
         let (done, result) = mpsc::sync_channel(1);
+        let owner = self.owner.clone();
         let work = move || {
+            mutant::trip("kafka-commit", &owner);
             // Nobody listens any more after the watchdog went off.
             let _ = done.send(outlet.commit());
         };
@@ -407,6 +412,10 @@ impl Session for KafkaSession {
 
     fn deliver(&mut self, topic: &Arc<str>, records: &RecordSet) -> Result<()> {
         self.post(topic, records)
+    }
+
+    fn limit_batches(&mut self, bytes: usize) {
+        self.narrow(bytes);
     }
 
     fn commit(&mut self, epoch: &Epoch) -> Result<Outcome> {

@@ -5,8 +5,10 @@ use super::ffi::{Described, describe_topics, forget_offsets};
 use super::session::{element, task_topic};
 use super::{KafkaLog, committed_list};
 use crate::error::{Error, Result};
-use crate::log::{CommittedOffset, Identity, RecordSet, TopicId, TopicInfo, TopicPartition, TopicSpec, Watermarks};
-use rdkafka::admin::{AdminOptions, ConfigSource, NewTopic, ResourceSpecifier, TopicReplication};
+use crate::log::{
+    CommittedOffset, Identity, RecordSet, TopicId, TopicInfo, TopicPartition, TopicSpec, Watermarks, size,
+};
+use rdkafka::admin::{AdminOptions, ConfigResource, ConfigSource, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
@@ -135,6 +137,19 @@ impl KafkaLog {
             all.insert((*name).to_owned(), own.filter_map(|e| Some((e.name, e.value?))).collect());
         }
         Ok(all)
+    }
+
+    /// `max.message.bytes` of topics, wherever it was set; `None` = unknown, because the topic does not exist or we may not
+    /// see its settings.
+    pub(super) fn largest(&self, topics: &[&str]) -> Result<Vec<Option<usize>>> {
+        if topics.is_empty() {
+            return Ok(Vec::new());
+        }
+        let wanted: Vec<_> = topics.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
+        let doing = "ask topics for their largest records";
+        let results = wait(self.admin().describe_configs(&wanted, &options())).map_err(|e| failed(doing, e))?;
+        let bytes = |resource: &ConfigResource| resource.get(size::MAX_MESSAGE_BYTES)?.value.as_ref()?.parse().ok();
+        Ok(results.into_iter().map(|result| result.ok().as_ref().and_then(bytes)).collect())
     }
 
     /// Deletes the records below `before`, or all of them.

@@ -14,7 +14,7 @@ use self::rng::Rng;
 use crate::error::{Error, Result};
 use crate::log::{
     Assignment, CommittedOffset, Isolation, Log, OwnedRecord, Reader, RecordSet, Session, SessionSpec, Start, TopicId,
-    TopicInfo, TopicPartition, TopicSpec, Watermarks,
+    TopicInfo, TopicPartition, TopicSpec, Watermarks, size,
 };
 use crate::types::clock::SharedClock;
 use parking_lot::Mutex;
@@ -133,6 +133,7 @@ impl World {
     /// Fails as a write of these records would, without writing.
     fn check(&self, topic: &str, records: &RecordSet) -> Result<()> {
         let topic = self.topic(topic)?;
+        size::check(&topic.info.name, size::limit(&topic.info.config), records)?;
         for row in &records.rows {
             topic.partition(row.partition)?;
             if row.timestamp < 0 {

@@ -14,13 +14,24 @@ pub(super) struct Courier {
 }
 
 impl KafkaSession {
+    /// Makes batches no larger than `bytes`. A producer keeps the setting with which it was made, so that the next commit
+    /// makes a new one.
+    pub(super) fn narrow(&mut self, bytes: usize) {
+        if bytes < self.batch_bytes {
+            self.batch_bytes = bytes;
+            self.courier = None;
+            self.sender.take().into_iter().for_each(retire);
+        }
+    }
+
     /// Sends rows on their way.
     pub(super) fn post(&mut self, topic: &Arc<str>, records: &RecordSet) -> Result<()> {
         self.log.check(topic, records)?;
         let courier = match &mut self.courier {
             Some(courier) => courier,
             none => {
-                let sender = plain_sender(self.log.settings(), self.log.clock())?;
+                let config = self.log.settings().producer(self.batch_bytes);
+                let sender = Sender::new(&config, "producer", self.log.clock().clone())?;
                 none.insert(Courier { sender, topic: topic.clone() })
             }
         };

@@ -94,7 +94,7 @@ impl KafkaSession {
     /// Ends the open transaction of another owner, instead of waiting for its timeout.
     fn shut_out(&self, other: &str) {
         tracing::info!(target: "kafka", "ending what {other} left open");
-        let config = self.log.settings().transactional(other);
+        let config = self.log.settings().transactional(other, BATCH_BYTES);
         if let Ok(sender) = Sender::new(&config, other, self.log.clock().clone())
             && let Err(error) = sender.outlet().init_transactions(Duration::from_secs(10))
         {

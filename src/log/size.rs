@@ -1,0 +1,71 @@
+//! How large a record is, as Kafka counts it for `max.message.bytes`.
+//!
+//! The setting bounds record batches. The size of a record is that of a batch which holds it alone, not compressed: one that
+//! is within the bound can always be written, by itself if need be.
+//!
+//! ```text
+//! record_bytes(Some(3), Some(10), &[]) = 61 (batch) + 1 (length) + 6 (attributes, deltas, lengths, headers) + 13 = 81
+//! ```
+
+use super::embedded::{RECORD_BYTES_MAX, headers_len, varint_len};
+use super::{Header, RecordSet};
+use crate::error::{Error, Result};
+use std::collections::BTreeMap;
+
+/// Kafka's setting for the largest batch of a topic.
+pub const MAX_MESSAGE_BYTES: &str = "max.message.bytes";
+
+/// Bytes of a batch before its first record.
+const BATCH_BYTES: usize = 61;
+
+/// No record has more bytes beside its key, value and headers: 61 of the batch, and lengths of at most 5 bytes each.
+pub const OVERHEAD_BYTES_MAX: usize = 84;
+
+/// The size of a record with a key and a value of so many bytes; `None` = null.
+pub fn record_bytes(key: Option<usize>, value: Option<usize>, headers: &[Header]) -> usize {
+    let field = |len: Option<usize>| varint_len(len.map_or(-1, |len| len as i64)) + len.unwrap_or_default();
+    // Attributes, and the differences to the batch's time and offset, which are nothing.
+    let body = 3 + field(key) + field(value) + headers_len(headers);
+    BATCH_BYTES + varint_len(body as i64) + body
+}
+
+/// The largest record of a topic of the embedded log: what its settings say, or what a file takes.
+pub(super) fn limit(config: &BTreeMap<String, String>) -> usize {
+    let set = config.get(MAX_MESSAGE_BYTES).and_then(|bytes| bytes.trim().parse().ok());
+    set.map_or(RECORD_BYTES_MAX, |set: usize| set.min(RECORD_BYTES_MAX))
+}
+
+/// An error if one of these records is larger than the topic's settings allow.
+pub(super) fn check(topic: &str, limit: usize, records: &RecordSet) -> Result<()> {
+    if records.headers.is_empty() && records.data.len().saturating_add(OVERHEAD_BYTES_MAX) <= limit {
+        return Ok(());
+    }
+    for row in 0..records.len() {
+        let (key, value) = (records.key(row).map(<[u8]>::len), records.value(row).map(<[u8]>::len));
+        let bytes = record_bytes(key, value, records.headers(row));
+        if bytes > limit {
+            return Err(Error::data(format!("a record is too large for topic {topic}"))
+                .with_detail(format!("it has {bytes} bytes, {MAX_MESSAGE_BYTES} is {limit}")));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_as_large_as_its_batch() {
+        assert_eq!(record_bytes(Some(3), Some(10), &[]), 61 + 1 + 3 + 4 + 11 + 1);
+        assert_eq!(record_bytes(None, None, &[]), 61 + 1 + 3 + 1 + 1 + 1);
+        let header = Header { key: "h".to_owned(), value: Some(b"12".to_vec()) };
+        assert_eq!(record_bytes(None, Some(0), &[header]), 61 + 1 + 3 + 1 + 1 + 1 + 2 + 3);
+    }
+
+    #[test]
+    fn the_overhead_has_a_bound() {
+        let (key, value) = (200_000_000, 2_000_000_000);
+        assert!(record_bytes(Some(key), Some(value), &[]) <= key + value + OVERHEAD_BYTES_MAX);
+    }
+}
