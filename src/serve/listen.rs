@@ -6,7 +6,7 @@
 use super::limits::{CONNECTIONS_MAX, HANDSHAKE_PATIENCE, HEAD_BYTES_MAX, HEAD_PATIENCE, HEADERS_MAX, READER_PATIENCE};
 use super::meters::Meters;
 use super::stopping::Stopping;
-use crate::threads;
+use crate::{mutant, threads};
 use axum::{Extension, Router};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -74,6 +74,7 @@ pub(super) async fn serve(listener: TcpListener, service: Service, stop: impl Fu
             sleep(ACCEPT_PAUSE).await;
             continue;
         };
+        mutant::trip("accept", "");
         let Ok(place) = places.clone().try_acquire_owned() else {
             service.meters.refused.fetch_add(1, Ordering::Relaxed);
             continue;

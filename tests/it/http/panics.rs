@@ -42,6 +42,41 @@ fn a_panic_ends_what_panicked_and_nothing_else() {
 }
 
 #[test]
+fn a_connection_that_panics_ends_alone() {
+    let server = Server::with(&["--temp"], "connection==1");
+    let mut socket = TcpStream::connect(&server.address).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    // Nothing, or a reset: it has ended either way.
+    assert_eq!(socket.read(&mut [0; 1]).unwrap_or_default(), 0);
+    assert_eq!(server.get("/livez").0, 200);
+    let metrics = server.get("/metrics").1;
+    let metrics = metrics.as_str().unwrap();
+    // The one that asks is open.
+    for line in ["tidegate_panics_total{in=\"connection\"} 1", "\ntidegate_connections 1\n"] {
+        assert!(metrics.contains(line), "{line} is not in {metrics}");
+    }
+}
+
+#[test]
+fn a_server_that_can_accept_no_more_ends_and_says_so() {
+    let mut server = Server::with(&["--temp"], "accept==1");
+    let _socket = TcpStream::connect(&server.address).unwrap();
+    let clock = SystemClock::shared();
+    let end = clock.monotonic() + PATIENCE;
+    let status = loop {
+        if let Some(status) = server.process.try_wait().unwrap() {
+            break status;
+        }
+        assert!(clock.monotonic() < end, "it is still there");
+        clock.sleep(Duration::from_millis(20));
+    };
+    assert!(!status.success(), "{status}");
+    let logged = logged(&server);
+    assert!(logged.contains("a seeded panic in accept"), "{logged}");
+    assert!(logged.contains("the server's thread ended early"), "{logged}");
+}
+
+#[test]
 fn a_log_that_nobody_reads_ends_nothing() {
     let mut server = Server::at(&["--temp"]);
     // The pipe is closed when the next line comes.
