@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::log::{Log, RecordSet, TopicSpec};
 use crate::parse::statement::Parsed;
+use crate::threads;
 use crate::types::clock::SharedClock;
 use crate::types::temporal::timestamp_text;
 use parking_lot::Mutex;
@@ -35,6 +36,8 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+/// The kind of its thread.
+const KIND: &str = "audit-log";
 /// Records that wait to be written: with texts of at most 8 KiB some megabytes.
 const WAITING_MAX: usize = 1_000;
 /// Records that are written at once.
@@ -90,8 +93,9 @@ impl Audit {
         let lost = Arc::<AtomicU64>::default();
         let outlet = Outlet { sender, clock: clock.clone(), lost: lost.clone(), failed_logins: Mutex::default() };
         let topic = topic.map(|name| (name, Arc::downgrade(log)));
-        let mut writer = Writer { file, topic, lost, told: 0, clock: clock.clone() };
-        std::thread::Builder::new().name("audit log".to_owned()).spawn(move || writer.run(&receiver))?;
+        let label = config.service_id.clone();
+        let mut writer = Writer { file, topic, lost, told: 0, clock: clock.clone(), label: label.clone() };
+        threads::spawn(KIND, label, move || writer.run(&receiver))?;
         Ok(Audit(Some(Arc::new(outlet))))
     }
 
@@ -262,6 +266,8 @@ struct Writer {
     /// So many of `lost` were reported.
     told: u64,
     clock: SharedClock,
+    /// The service.
+    label: String,
 }
 
 impl Writer {
@@ -276,7 +282,8 @@ impl Writer {
             }
             let (count, lost) = (records.len() as u64, self.lost.load(Ordering::Relaxed));
             self.tell_lost(lost, &mut records);
-            match self.write(&records) {
+            let label = self.label.clone();
+            match threads::guard(KIND, &label, || self.write(&records)).flatten() {
                 Ok(()) if records.is_empty() => {}
                 Ok(()) => self.told = lost,
                 Err(error) => {

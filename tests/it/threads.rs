@@ -221,6 +221,25 @@ fn the_processing_log_is_written_after_a_panic() {
 }
 
 #[test]
+fn the_audit_log_has_a_gap_and_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("audit.log");
+    let mut config = Config::new(LogConfig::Temporary);
+    "panic_audit_".clone_into(&mut config.service_id);
+    config.set("tidegate.audit.file", path.to_str().unwrap()).unwrap();
+    let log: Arc<dyn Log> = SimulatedLog::new(13, SystemClock::shared());
+    let engine = Engine::over(log, config, SystemClock::shared(), Drive::Threads).unwrap();
+    let written = |text: &str| std::fs::read_to_string(&path).unwrap().contains(text);
+    seed("audit-log", "panic_audit_", 1);
+    run(&engine, "SHOW TABLES;");
+    until("the panic", || seeds_left("audit-log", "panic_audit_") == 0);
+    run(&engine, "SHOW STREAMS;");
+    until("the next record", || written("SHOW STREAMS"));
+    assert!(written("\"event\":\"lost\"") && !written("SHOW TABLES"));
+    engine.close();
+}
+
+#[test]
 fn the_threads_of_the_embedded_log_begin_again() {
     let dir = tempfile::tempdir().unwrap();
     let label = dir.path().to_str().unwrap();
