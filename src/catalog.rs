@@ -1,6 +1,8 @@
 //! Streams and tables: what exists, who depends on whom, what DROP may do. A value, not a service: statements are
 //! validated on a copy first.
 
+pub mod topics;
+
 mod check;
 
 pub use check::{can_stand_alone, carried, check, described};
@@ -108,6 +110,8 @@ pub struct QueryInfo {
     pub reads: Vec<String>,
     /// Source it writes.
     pub writes: String,
+    /// Topic of its late rows, if they are kept.
+    pub late_topic: Option<String>,
 }
 
 /// Everything that was created, by name.

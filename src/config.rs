@@ -5,6 +5,7 @@
 pub mod kafka;
 
 use crate::error::{Error, Result};
+use fancy_regex::{Regex, RegexBuilder};
 use kafka::ClientProperties;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -51,6 +52,15 @@ pub(crate) const AUDIT_TOPIC: &str = "tidegate.audit.topic";
 pub(crate) const READ_ONLY: &str = "tidegate.read.only";
 /// ksqlDB's switch for rows that their topic does not take.
 pub(crate) const FAIL_ON_PRODUCTION_ERROR: &str = "ksql.fail.on.production.error";
+/// ksqlDB's property for the topics that no statement writes.
+pub const READONLY_TOPICS: &str = "ksql.readonly.topics";
+/// ksqlDB's property for the topics that SHOW TOPICS leaves out.
+pub const HIDDEN_TOPICS: &str = "ksql.hidden.topics";
+/// Their default: what Confluent's products, the broker, the registry and Connect keep in topics.
+pub const SYSTEM_TOPICS: &str = "_confluent.*,__confluent.*,_schemas,__consumer_offsets,__transaction_state,\
+     connect-configs,connect-offsets,connect-status,connect-statuses";
+/// Steps back that one match of such a pattern may take.
+const TOPIC_BACKTRACKS_MAX: usize = 10_000;
 
 /// Queries without EMIT in a second.
 pub(crate) const PULL_QPS: &str = "ksql.query.pull.max.qps";
@@ -118,6 +128,7 @@ impl Config {
             READ_ONLY if is_boolean(value) => name.to_owned(),
             READ_ONLY => return Err(Error::statement(format!("{name} is true or false, not {value}"))),
             JOIN_MEMORY if is_number(value) => name.to_owned(),
+            READONLY_TOPICS | HIDDEN_TOPICS => topic_patterns(value).map(|_| name.to_owned())?,
             JOIN_MEMORY => return Err(Error::statement(format!("{name} is a number of bytes, not {value}"))),
             _ => match PULL_LIMITS.iter().find(|(known, _)| *known == name) {
                 Some((_, least)) => {
@@ -245,6 +256,11 @@ pub const PROPERTIES: &[Property] = &[
         check: |v| matches!(v, "exactly_once_v2" | "exactly_once" | "at_least_once"),
     },
     Property {
+        name: "tidegate.allow.loops",
+        help: "true = a query may read the topic that it writes, by itself or through others",
+        check: is_boolean,
+    },
+    Property {
         name: "tidegate.batch.memory.bytes",
         help: "memory of a query without EMIT, at least 33554432 (32 MiB); what does not fit goes to files",
         check: |v| v.parse::<usize>().is_ok_and(|bytes| bytes >= BATCH_MEMORY_BYTES_MIN),
@@ -267,9 +283,22 @@ fn check_pull_limit(name: &str, value: &str, least: u32) -> Result<()> {
     }
 }
 
+/// One expression over a whole name of a comma-separated list of names and regular expressions.
+pub fn topic_patterns(list: &str) -> Result<Regex> {
+    let entries: Vec<&str> = list.split(',').map(str::trim).filter(|entry| !entry.is_empty()).collect();
+    let each: Vec<String> = entries.iter().map(|entry| format!("(?:{entry})")).collect();
+    // No entry matches nothing.
+    let any = if each.is_empty() { "(?!)".to_owned() } else { each.join("|") };
+    RegexBuilder::new(&format!("^(?:{any})$")).backtrack_limit(TOPIC_BACKTRACKS_MAX).build().map_err(|e| {
+        Error::statement(format!("{list} is no list of topics"))
+            .with_detail(e.to_string())
+            .with_hint("names or regular expressions, with commas between them")
+    })
+}
+
 /// Is it decided by the start of the process, with `--set`?
 fn is_of_the_start(name: &str) -> bool {
-    [STATE_DIR, JOIN_MEMORY, AUDIT_FILE, AUDIT_TOPIC, READ_ONLY].contains(&name)
+    [STATE_DIR, JOIN_MEMORY, AUDIT_FILE, AUDIT_TOPIC, READ_ONLY, READONLY_TOPICS, HIDDEN_TOPICS].contains(&name)
         || PULL_LIMITS.iter().any(|(known, _)| *known == name)
 }
 

@@ -22,6 +22,7 @@ Usage: tidegate [OPTIONS] [URL | COMMAND]   URL: a server's, http(s)://HOST:PORT
   run          Run a file of statements and keep its queries running
   topic        List, print and write topics
   server       Serve ksqlDB's HTTP API
+  repair       Show the command log's foreign records, remove them
   user         Write a line for a server's file of users
   demo         Racing cars: generated data, a continuous query, a prompt
   completions  Write a shell's completions     man  Write the manual page
@@ -124,6 +125,18 @@ pub enum Command {
         /// What to do.
         #[command(subcommand)]
         command: TopicCommand,
+    },
+    /// Show what does not belong into the command log of a service that does not run, and remove it.
+    Repair {
+        /// Remove all records that are no commands: no start mentions them any more.
+        #[arg(long)]
+        remove: bool,
+        /// Remove this record, a command too: no start carries it out any more (several: say it again).
+        #[arg(long, value_name = "N")]
+        offset: Vec<i64>,
+        /// Show commands, too.
+        #[arg(long)]
+        all: bool,
     },
     /// Serve the HTTP API.
     Server {

@@ -4,13 +4,15 @@ use super::args::Place;
 use super::client::Client;
 use super::seat::{self, Seat, Taken};
 use super::{Demo, Doors, PAUSE, Session, cars};
+use crate::catalog::topics::TopicRules;
 use crate::config::kafka::ClientProperties;
 use crate::config::{AUDIT_FILE, Config, DEFAULT_SERVICE_ID, LogConfig, READ_ONLY, default_data_dir};
 use crate::engine::Engine;
 use crate::engine::processing_log::AUTO_CREATE;
+use crate::engine::repair::{Report, Wanted};
 use crate::engine::session::Session as EngineSession;
 use crate::engine::topics::{LogTopics, Tail, TopicLine, Topics};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::log::{RecordSet, partition};
 use crate::parse::split;
 use crate::serve::owner::Owner;
@@ -213,15 +215,16 @@ impl Doors for Machine {
     fn topics(&mut self, place: &Place) -> Result<Box<dyn Topics>> {
         self.here(place)?;
         let config = config(place)?;
+        let rules = Arc::new(TopicRules::of(&config)?);
         let LogConfig::Embedded(directory) = &config.log else {
             return Ok(Box::new(OwnTopics {
-                topics: LogTopics(Engine::open_log(&config, &self.clock)?),
+                topics: LogTopics::new(Engine::open_log(&config, &self.clock)?, rules),
                 _owner: None,
             }));
         };
         Ok(match seat::take(&config, directory, &self.clock)? {
             seat::Place::Owner(owner) => {
-                Box::new(OwnTopics { topics: LogTopics(owner.log().clone()), _owner: Some(owner) })
+                Box::new(OwnTopics { topics: LogTopics::new(owner.log().clone(), rules), _owner: Some(owner) })
             }
             seat::Place::Guest(client) => Box::new(client),
         })
@@ -305,6 +308,22 @@ impl Doors for Machine {
             before: DEMO_BEFORE.to_owned(),
             shown: format!("{} LIMIT {DEMO_ROWS};", shown.text),
             after: DEMO_AFTER.to_owned(),
+        })
+    }
+
+    fn repair(&mut self, place: &Place, wanted: &Wanted) -> Result<Report> {
+        self.here(place)?;
+        let config = config(place)?;
+        match &config.log {
+            LogConfig::Temporary => return Err(Error::statement("a log in memory has nothing to repair")),
+            LogConfig::Embedded(directory) if !directory.is_dir() => {
+                return Err(Error::not_found(format!("there is no data directory {}", directory.display())));
+            }
+            LogConfig::Embedded(_) | LogConfig::Kafka { .. } => {}
+        }
+        Engine::repair(&config, &self.clock, wanted).map_err(|e| match e.kind() {
+            Kind::Busy => e.with_hint("end the process that runs this service, repair, and start it again"),
+            _ => e,
         })
     }
 

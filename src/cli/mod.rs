@@ -4,6 +4,7 @@
 //! args       commands and flags
 //! script     -e, -f, run, a pipe            repl       the prompt (complete: what TAB offers)
 //! render     answers                        fault      errors and exit codes
+//! repair     the command log
 //! topic      topics without SQL (produce)   interrupt  Ctrl-C
 //! progress   how far a query has come     copy       rows into files
 //! pager      answers taller than the terminal
@@ -29,6 +30,7 @@ pub mod pager;
 mod produce;
 pub mod progress;
 pub mod render;
+mod repair;
 pub mod repl;
 pub mod script;
 mod seat;
@@ -38,6 +40,7 @@ pub mod topic;
 use crate::engine::authorization::Role;
 use crate::engine::names::Names;
 use crate::engine::outcome::Outcome;
+use crate::engine::repair::{Report, Wanted};
 use crate::engine::topics::Topics;
 use crate::error::{Error, Result};
 use crate::serve::Access;
@@ -113,6 +116,8 @@ pub trait Doors {
     fn serve(&mut self, place: &Place, listen: SocketAddr, access: &Access, stop: &dyn Fn() -> bool) -> Result<()>;
     /// The demonstration, running.
     fn demo(&mut self, place: &Place) -> Result<Demo>;
+    /// Looks through the command log of a service that does not run, and removes what is named.
+    fn repair(&mut self, place: &Place, wanted: &Wanted) -> Result<Report>;
     /// Waits a moment.
     fn pause(&self);
 }
@@ -215,6 +220,13 @@ impl Process {
                 })
             }
             Some(Command::Topic { command }) => self.topic(command, arguments, doors),
+            Some(Command::Repair { remove, offset, all }) => {
+                let wanted = Wanted { skipped: *remove, offsets: offset.clone() };
+                match doors.repair(place, &wanted) {
+                    Ok(report) => self.repair(&report, *all, arguments),
+                    Err(error) => self.closed(&error),
+                }
+            }
             Some(Command::Server { listen, users, tls_cert, tls_key, allow_origin, audit_log, read_only }) => {
                 let interrupt = self.interrupt.clone();
                 let access = Access {
@@ -321,6 +333,13 @@ impl Process {
         let code = script::run(session, text, &mut screen, &mut self.errors, self.error_color, &self.interrupt)?;
         self.out.flush()?;
         Ok(code)
+    }
+
+    fn repair(&mut self, report: &Report, all: bool, arguments: &Arguments) -> Result<u8> {
+        let (format, width) = (arguments.output, self.width);
+        let mut screen = Screen { out: &mut self.out, format, width, progress: None, pager: None };
+        repair::show(report, all, &mut screen, &mut self.errors)?;
+        Ok(OK)
     }
 
     fn topic(&mut self, command: &args::TopicCommand, arguments: &Arguments, doors: &mut dyn Doors) -> Result<u8> {

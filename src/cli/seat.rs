@@ -126,6 +126,11 @@ impl Seat {
         if let Taken::Guest(client) = &taken {
             notices.push(format!("attached to {}", client.name()));
         }
+        if let Taken::Here(engine, _) = &taken
+            && let records @ 1.. = engine.skipped_commands()
+        {
+            notices.push(format!("{records} records of the command log are no commands: tidegate repair shows them"));
+        }
         let directory = match &config.log {
             LogConfig::Embedded(directory) => Some(directory.clone()),
             LogConfig::Temporary | LogConfig::Kafka { .. } => None,

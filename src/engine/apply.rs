@@ -10,6 +10,7 @@ use super::query::Query;
 use super::session::Session;
 use super::statuses::{self, noun};
 use super::{Drive, Engine, QueryText, State};
+use crate::catalog::topics::{Deed, TopicRules};
 use crate::catalog::{Catalog, QueryInfo, Source};
 use crate::config::FAIL_ON_PRODUCTION_ERROR;
 use crate::error::{Error, Result};
@@ -41,7 +42,7 @@ impl Engine {
     }
 
     pub(super) fn create_source(&self, create: &CreateSource, parsed: &Parsed, session: &Session) -> Result<Entity> {
-        let settings = Settings::of(&self.properties(session))?;
+        let settings = self.settings(&self.properties(session))?;
         let mut state = self.inner.state.lock();
         let plan = match plan::create_source(create, &state.catalog, &self.facts()?, &settings, &parsed.text)? {
             Created::New(plan) => plan,
@@ -59,7 +60,7 @@ impl Engine {
 
     pub(super) fn create_as(&self, create: &CreateAs, parsed: &Parsed, session: &Session) -> Result<Entity> {
         let properties = self.properties(session);
-        let settings = Settings::of(&properties)?;
+        let settings = self.settings(&properties)?;
         let mut state = self.inner.state.lock();
         let name = &create.name.value;
         let id = query_id(create, &state.catalog, state.next);
@@ -109,7 +110,8 @@ impl Engine {
         let effect =
             Effect::CreateQuery { id: id.clone(), sink: Box::new(plan.sink.clone()), reads: plan.reads.clone(), begin };
         let sequence = self.record(state, &parsed.text, session, effect)?;
-        state.catalog.put_query(QueryInfo { id: id.clone(), reads: plan.reads, writes: plan.sink.name.clone() });
+        let (writes, late_topic) = (plan.sink.name.clone(), plan.late_topic.map(|(name, _)| name));
+        state.catalog.put_query(QueryInfo { id: id.clone(), reads: plan.reads, writes, late_topic });
         state.catalog.put(plan.sink);
         match &replaced {
             // Commits and ends: the next one goes on at its offsets.
@@ -163,7 +165,8 @@ impl Engine {
         properties: &BTreeMap<String, String>,
     ) -> Result<(plan::QueryPlan, Pipeline)> {
         let parsed = crate::parse::parse_with(&command.statement, before.types())?;
-        let settings = Settings::of(properties)?;
+        // That was asked when the query was created.
+        let settings = Settings { allow_loops: true, ..self.settings(properties)? };
         let (create, text) = match parsed.as_slice() {
             [Parsed { statement: Statement::CreateAs(create), text, .. }] => (create, text),
             [Parsed { statement: Statement::InsertSelect(insert), .. }] => {
@@ -245,6 +248,7 @@ impl Engine {
 
     fn create_topic(&self, topic: Option<&TopicRequest>) -> Result<()> {
         let Some(topic) = topic else { return Ok(()) };
+        self.inner.topics.check(&topic.name, Deed::Make)?;
         let spec = TopicSpec {
             name: topic.name.clone(),
             partitions: topic.partitions,
@@ -267,7 +271,7 @@ impl Engine {
 
     /// INSERT VALUES: one record, written at once, outside of any transaction.
     pub(super) fn insert_values(&self, insert: &InsertValues, session: &Session) -> Result<Entity> {
-        let plan = plan::insert_values(insert, &self.inner.state.lock().catalog)?;
+        let plan = plan::insert_values(insert, &self.inner.state.lock().catalog, &self.inner.topics)?;
         let source = &plan.source;
         self.check_topic(session, &source.topic)?;
         let mut set = RecordSet::default();
@@ -298,7 +302,7 @@ impl Engine {
             return Err(error.reworded(format!("{} {name} does not exist.", noun(drop.kind))).at(drop.name.span));
         }
         let (source, query) = after.drop_source(name, drop.kind).map_err(|e| e.at(drop.name.span))?;
-        check_deletable(drop, &source)?;
+        check_deletable(drop, &source, &self.inner.topics)?;
         self.check_topic(session, &source.topic)?;
         let sequence = self.record(&mut state, &parsed.text, session, Effect::Drop { name: name.clone() })?;
         state.catalog = after;
@@ -409,12 +413,15 @@ pub(super) fn check_upgrade(running: &Query, next: &Pipeline) -> Result<()> {
     running.spec().map_or(Ok(()), |spec| upgrade::check(&spec.pipeline, next))
 }
 
-/// The topic of a SOURCE TABLE or STREAM belongs to somebody else.
-pub(super) fn check_deletable(drop: &Drop, source: &Source) -> Result<()> {
-    match drop.delete_topic && source.read_only {
-        true => Err(Error::statement(format!("Cannot delete topic for read-only source: {}", source.name))
-            .at(drop.name.span)
-            .with_hint("drop it without DELETE TOPIC")),
+/// The topic of a SOURCE TABLE or STREAM belongs to somebody else, an internal one to the engine.
+pub(super) fn check_deletable(drop: &Drop, source: &Source, topics: &TopicRules) -> Result<()> {
+    if !drop.delete_topic {
+        return Ok(());
+    }
+    let hinted = |e: Error| e.at(drop.name.span).with_hint("drop it without DELETE TOPIC");
+    topics.check(&source.topic, Deed::Delete).map_err(hinted)?;
+    match source.read_only {
+        true => Err(hinted(Error::statement(format!("Cannot delete topic for read-only source: {}", source.name)))),
         false => Ok(()),
     }
 }

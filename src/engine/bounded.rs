@@ -30,7 +30,7 @@ impl Engine {
             return Ok(answer);
         }
         let properties = self.properties(session);
-        let settings = Settings::of(&properties)?;
+        let settings = self.settings(&properties)?;
         let catalog = self.catalog();
         let plan = batch_plan(statement, &catalog, &settings)?;
         let catalog = self.permitted(&plan, catalog, session)?;

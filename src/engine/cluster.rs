@@ -15,6 +15,7 @@ use super::command_log::Effect;
 use super::entity::{Entity, Status};
 use super::session::Session;
 use super::{Engine, State};
+use crate::catalog::topics::Deed;
 use crate::error::{Error, Kind, Result, SHUTTING_DOWN};
 use fancy_regex::{Regex, RegexBuilder};
 use std::collections::BTreeSet;
@@ -47,7 +48,8 @@ impl Engine {
             self.end_query(&mut state, &id)?;
         }
         for topic in sinks(&state, &patterns)? {
-            if self.inner.log.topic(&topic)?.is_some() {
+            // A list of patterns is not asked topic by topic: what is not the users' stays, whatever names it.
+            if self.inner.topics.check(&topic, Deed::Delete).is_ok() && self.inner.log.topic(&topic)?.is_some() {
                 self.inner.log.delete_topic(&topic)?;
             }
         }

@@ -3,21 +3,27 @@
 //! A record holds what was said *and what it meant*: names, types, formats, topics and partition counts as they were
 //! resolved when the statement was carried out. Replay never looks at the outside world again, so that a topic that got
 //! more partitions, or a default that changed, cannot change a query behind its owner's back.
+//!
+//! A record that is no command of this service is skipped, with a warning, and the others are replayed (`replay`). What a
+//! command carries that no query can write is its mark (`mark`).
+
+mod mark;
+mod replay;
+
+pub use replay::{History, Recorded, SKIPPED_MAX, Skipped};
 
 use crate::catalog::Source;
+use crate::catalog::topics::INTERNAL_PREFIX;
 use crate::error::{Error, Result};
-use crate::log::{Assignment, Isolation, Log, RecordSet, Start, TopicPartition, TopicSpec};
+use crate::log::{Log, RecordSet, TopicSpec};
 use crate::types::SqlType;
+use mark::{Role, Secret};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Version of the record format; a newer one is refused, with a message.
 pub const COMMAND_FORMAT: u32 = 1;
-/// How long one poll waits during the replay; the replay itself ends at the topic's end.
-const REPLAY_POLL: Duration = Duration::from_millis(100);
-/// Records taken per poll during the replay.
-const REPLAY_RECORDS: usize = 1_000;
 
 /// One carried-out statement.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -89,55 +95,50 @@ pub enum Effect {
     },
 }
 
+/// What `tidegate repair` has removed: nothing of it is carried out or mentioned again. The records stay where they are, in a
+/// log that is only ever added to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Removal {
+    /// Records below this offset that are no commands.
+    pub below: i64,
+    /// Records that were named, whatever they are.
+    #[serde(default)]
+    pub offsets: Vec<i64>,
+}
+
 /// The topic of commands.
 #[derive(Debug)]
 pub struct CommandLog {
     topic: String,
+    secret: Secret,
+    /// The log holds the secret already.
+    is_marked: AtomicBool,
 }
 
 impl CommandLog {
-    /// The command log of a service; the topic is created when it does not exist.
-    pub fn open(log: &dyn Log, service_id: &str) -> Result<CommandLog> {
-        let topic = format!("_confluent-ksql-{service_id}_command_topic");
+    /// Reads the command log of a service; the topic is created when it does not exist.
+    pub fn open(log: &dyn Log, service_id: &str) -> Result<(CommandLog, History)> {
+        let topic = CommandLog::topic(service_id);
         if log.topic(&topic)?.is_none() {
             log.create_topic(&TopicSpec::new(&topic, 1).with("retention.ms", -1).with("cleanup.policy", "delete"))?;
         }
-        Ok(CommandLog { topic })
+        let (history, secret) = replay::read(log, &topic)?;
+        let is_marked = AtomicBool::new(secret.is_some());
+        let secret = secret.map_or_else(Secret::random, Ok)?;
+        Ok((CommandLog { topic, secret, is_marked }, history))
     }
 
-    /// All commands, in order.
-    pub fn replay(&self, log: &dyn Log) -> Result<Vec<Command>> {
-        let partition = TopicPartition::new(self.topic.as_str(), 0);
-        let end = log.watermarks(&partition)?.high;
-        let from = Assignment { topic: partition.topic.clone(), partition: 0, start: Start::Earliest };
-        let mut reader = log.reader(vec![from], Isolation::ReadCommitted)?;
-        let mut commands = Vec::new();
-        while reader.position(0) < end {
-            for run in reader.poll(REPLAY_RECORDS, REPLAY_POLL)?.runs() {
-                let mut failure = None;
-                run.for_each(|r| match self.read(r.offset, r.value.unwrap_or_default()) {
-                    Ok(command) => commands.push(command),
-                    Err(e) => failure = Some(failure.take().unwrap_or(e)),
-                });
-                if let Some(e) = failure {
-                    return Err(e);
-                }
-            }
-        }
-        Ok(commands)
+    /// Name of a service's command log.
+    pub fn topic(service_id: &str) -> String {
+        format!("{INTERNAL_PREFIX}{service_id}_command_topic")
     }
 
-    fn read(&self, offset: i64, bytes: &[u8]) -> Result<Command> {
-        let place = || format!("topic {}, offset {offset}", self.topic);
-        let command: Command = serde_json::from_slice(bytes).map_err(|e| {
-            Error::io("the command log holds a record that cannot be read").with_detail(place()).because(e)
-        })?;
-        if command.format > COMMAND_FORMAT {
-            return Err(Error::io(format!("the command log was written by a newer Tidegate ({})", command.engine))
-                .with_detail(place())
-                .with_hint("start that version, or a newer one"));
+    /// Writes the epoch where it is missing: from then on only what this service has marked is a command.
+    pub fn mark(&self, log: &dyn Log, now_ms: i64) -> Result<()> {
+        match self.is_marked.load(Ordering::Acquire) {
+            true => Ok(()),
+            false => self.write(log, &self.begin(now_ms)?),
         }
-        Ok(command)
     }
 
     /// Forgets all commands.
@@ -148,8 +149,31 @@ impl CommandLog {
     /// Makes a command durable.
     pub fn append(&self, log: &dyn Log, command: &Command, now_ms: i64) -> Result<()> {
         let value = serde_json::to_vec(command).map_err(|e| Error::bug("a command cannot be written").because(e))?;
+        let mut set = self.begin(now_ms)?;
+        self.secret.push(&mut set, Role::Command, now_ms, &command.sequence.to_string(), &value);
+        self.write(log, &set)
+    }
+
+    /// Makes a removal durable.
+    pub fn remove(&self, log: &dyn Log, removal: &Removal, now_ms: i64) -> Result<()> {
+        let value = serde_json::to_vec(removal).map_err(|e| Error::bug("a removal cannot be written").because(e))?;
+        let mut set = self.begin(now_ms)?;
+        self.secret.push(&mut set, Role::Repair, now_ms, "repair", &value);
+        self.write(log, &set)
+    }
+
+    /// Records to write: the epoch goes first where it is missing, with the same secret however often that is tried.
+    fn begin(&self, now_ms: i64) -> Result<RecordSet> {
         let mut set = RecordSet::default();
-        set.push(0, now_ms, Some(command.sequence.to_string().as_bytes()), Some(&value));
-        log.append(&self.topic, &set)
+        if !self.is_marked.load(Ordering::Acquire) {
+            self.secret.push_epoch(&mut set, now_ms, env!("CARGO_PKG_VERSION"))?;
+        }
+        Ok(set)
+    }
+
+    fn write(&self, log: &dyn Log, set: &RecordSet) -> Result<()> {
+        log.append(&self.topic, set)?;
+        self.is_marked.store(true, Ordering::Release);
+        Ok(())
     }
 }

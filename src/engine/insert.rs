@@ -6,12 +6,12 @@ use super::session::Session;
 use super::statuses;
 use crate::error::Result;
 use crate::parse::statement::{InsertSelect, Parsed, SourceKind};
-use crate::plan::{self, Settings};
+use crate::plan;
 
 impl Engine {
     pub(super) fn insert_select(&self, insert: &InsertSelect, parsed: &Parsed, session: &Session) -> Result<Entity> {
         let properties = self.properties(session);
-        let settings = Settings::of(&properties)?;
+        let settings = self.settings(&properties)?;
         let mut state = self.inner.state.lock();
         let id = format!("INSERTQUERY_{}", state.next);
         let plan = plan::insert_select(insert, &id, &state.catalog, &settings)?;

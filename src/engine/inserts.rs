@@ -5,6 +5,7 @@ use super::Engine;
 use super::authorization::Role;
 use super::session::Session;
 use crate::catalog::Source;
+use crate::catalog::topics::Deed;
 use crate::error::{Error, Result};
 use crate::parse::statement::SourceKind;
 use crate::types::SqlType;
@@ -30,7 +31,7 @@ impl Engine {
                 "Cannot insert into {name}: only a stream without windows is written here"
             ))
             .with_hint("INSERT INTO ... VALUES through /ksql writes tables")),
-            _ => Ok(()),
+            _ => self.inner.topics.check(&source.topic, Deed::InsertValues),
         }
     }
 

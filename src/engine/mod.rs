@@ -20,6 +20,7 @@ pub mod outcome;
 pub mod processing_log;
 pub mod query;
 pub mod readable;
+pub mod repair;
 pub mod session;
 pub mod topics;
 
@@ -46,6 +47,7 @@ mod types;
 mod verify;
 
 use crate::catalog::Catalog;
+use crate::catalog::topics::TopicRules;
 use crate::config::{Config, random_id};
 use crate::error::{Error, Result, Span};
 use crate::execute::scratch::Scratch;
@@ -53,6 +55,7 @@ use crate::execute::watch::TopicWatch;
 use crate::log::{Log, Session as LogSession};
 use crate::parse::Piece;
 use crate::parse::statement::{Parsed, Statement};
+use crate::plan::Settings;
 use crate::types::clock::SharedClock;
 use command_log::CommandLog;
 use entity::{Entity, Status};
@@ -125,6 +128,8 @@ struct Inner {
     /// `None` where nothing runs by itself. Held, never used.
     _lookout: Option<Lookout>,
     commands: CommandLog,
+    /// Records of the command log that are no commands.
+    skipped_commands: u64,
     /// What queries skip.
     processing: processing_log::ProcessingLog,
     /// On Kafka: what tells a second process of this service id that it is not alone. Held, never used.
@@ -136,6 +141,8 @@ struct Inner {
     over: AtomicBool,
     /// How many queries without EMIT are answered.
     pulls: Arc<pull_limits::PullLimits>,
+    /// Which topics are the engine's.
+    topics: Arc<TopicRules>,
     /// Lookups that were planned before.
     statements: prepared::Statements,
     /// Who did what.
@@ -317,6 +324,11 @@ impl Engine {
         state.order.iter().filter_map(|id| Some((id.clone(), state.queries.get(id)?.clone()))).collect()
     }
 
+    /// Records of the command log that the start had to skip, because they are no commands.
+    pub fn skipped_commands(&self) -> u64 {
+        self.inner.skipped_commands
+    }
+
     /// Runs every persistent query, in order of creation, until nothing is left to do. With [`Drive::ByHand`] only.
     pub fn drive(&self) -> Result<()> {
         for (_, query) in self.queries() {
@@ -351,6 +363,16 @@ impl Engine {
         all
     }
 
+    /// What planning depends on, of the session and of the server.
+    fn settings(&self, properties: &BTreeMap<String, String>) -> Result<Settings> {
+        Ok(Settings { topics: self.inner.topics.clone(), ..Settings::of(properties)? })
+    }
+
+    /// Which topics are the engine's, and which the users'.
+    pub fn topic_rules(&self) -> &Arc<TopicRules> {
+        &self.inner.topics
+    }
+
     /// A fresh id for a query that is not stored, in ksqlDB's form. It cannot be guessed.
     fn transient_id(&self, reads: &str) -> Result<String> {
         let number = (random_id()? >> 65) as u64;
@@ -367,9 +389,4 @@ fn of_the_client(what: &str) -> Error {
 
 fn unsupported(what: &str) -> Error {
     Error::statement(format!("{what} is not supported yet"))
-}
-
-/// Is a topic Tidegate's own: not shown by SHOW TOPICS.
-pub fn is_internal(topic: &str) -> bool {
-    topic.starts_with("_confluent") || topic.starts_with("__")
 }

@@ -1,7 +1,7 @@
 //! What can be named in a statement: for whoever completes words.
 
+use super::Engine;
 use super::session::Session;
-use super::{Engine, is_internal};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -31,7 +31,8 @@ impl Engine {
             columns: columns.into_iter().collect(),
             queries: self.query_rows(session).into_iter().map(|q| q.id).collect(),
             topics: {
-                let offered = |name: &String| !is_internal(name) && session.principal().topics.include(name);
+                let rights = &session.principal().topics;
+                let offered = |name: &String| !self.topic_rules().is_hidden(name) && rights.include(name);
                 topics.into_iter().map(|t| t.name).filter(offered).collect()
             },
         }

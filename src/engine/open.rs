@@ -1,9 +1,10 @@
 //! Opening an engine: log, command log, replay, queries.
 
+use crate::catalog::topics::TopicRules;
 use crate::catalog::{Catalog, QueryInfo};
 use crate::config::{Config, LogConfig};
 use crate::engine::audit::Audit;
-use crate::engine::command_log::{Command, CommandLog, Effect};
+use crate::engine::command_log::{Command, CommandLog, Effect, Recorded};
 use crate::engine::lookout::Lookout;
 use crate::engine::processing_log::{self, ProcessingLog};
 use crate::engine::pull_limits::PullLimits;
@@ -50,8 +51,11 @@ impl Engine {
     /// An engine over a given log.
     pub fn over(log: Arc<dyn Log>, config: Config, clock: SharedClock, drive: Drive) -> Result<Engine> {
         let owner = own(&*log, &config, &clock)?;
-        let commands = CommandLog::open(&*log, &config.service_id)?;
-        let history = commands.replay(&*log)?;
+        let (commands, history) = CommandLog::open(&*log, &config.service_id)?;
+        history.warn(&config.service_id);
+        if let Err(error) = commands.mark(&*log, clock.now_ms()) {
+            tracing::warn!(%error, "the command log cannot be marked: the next statement tries again");
+        }
         let scratch = Scratch::new(config.scratch_dir(), config.join_memory().unwrap_or(MEMORY_BYTES));
         let watch = TopicWatch::new();
         let lookout = match drive {
@@ -61,7 +65,9 @@ impl Engine {
         let audit = Audit::open(&config, &log, &clock)?;
         let (processing, inlet) = ProcessingLog::new(&config, &clock);
         let pulls = Arc::new(PullLimits::new(&config, clock.clone()));
+        let topics = Arc::new(TopicRules::of(&config)?);
         let inner = Inner {
+            topics,
             processing,
             pulls,
             config,
@@ -72,6 +78,7 @@ impl Engine {
             clock,
             drive,
             commands,
+            skipped_commands: history.skipped_count,
             _owner: owner.map(Mutex::new),
             state: Mutex::new(State::default()),
             pushes: Arc::default(),
@@ -81,17 +88,17 @@ impl Engine {
         };
         let engine = Engine { inner: Arc::new(inner) };
         processing_log::start(inlet, &engine.inner)?;
-        engine.replay(history)?;
+        engine.replay(history.commands)?;
         Ok(engine)
     }
 
     /// Builds catalogue and queries from the commands. A query that cannot be planned any more is listed as ERROR; the
     /// others start.
-    fn replay(&self, history: Vec<Command>) -> Result<()> {
+    fn replay(&self, history: Vec<Recorded>) -> Result<()> {
         let mut replayed = Replayed::default();
         let mut next = 0;
-        for command in history {
-            next = command.sequence + 1;
+        for Recorded { command, .. } in history {
+            next = next.max(command.sequence + 1);
             replayed.statuses.note(statuses::told(&command, &replayed.catalog));
             replayed.take(command);
         }
@@ -100,6 +107,12 @@ impl Engine {
         for created in replayed.alive {
             let sink = Arc::new(created.sink);
             let (query, text) = self.plan_again(&created.command, &created.id, &sink, &created.before, created.paused);
+            // Where its late rows go is in its text.
+            if let Some(late_topic) = query.spec().and_then(|spec| spec.late_topic.clone())
+                && let Some(info) = replayed.catalog.query(&created.id).cloned()
+            {
+                replayed.catalog.put_query(QueryInfo { late_topic: Some(late_topic), ..info });
+            }
             state.order.push(created.id.clone());
             state.texts.insert(created.id.clone(), text);
             state.queries.insert(created.id, Arc::new(query));
@@ -118,7 +131,7 @@ impl Engine {
 }
 
 /// One process a service id: a second one is refused here, before it could touch anything. A data directory has its lock.
-fn own(log: &dyn Log, config: &Config, clock: &SharedClock) -> Result<Option<Box<dyn Session>>> {
+pub(super) fn own(log: &dyn Log, config: &Config, clock: &SharedClock) -> Result<Option<Box<dyn Session>>> {
     let LogConfig::Kafka { .. } = config.log else { return Ok(None) };
     let group = format!("_confluent-ksql-{}_engine", config.service_id);
     let spec = SessionSpec { group, slot: "0".to_owned(), tasks: 1 };
@@ -163,7 +176,12 @@ impl Replayed {
             Effect::CreateQuery { id, sink, reads, .. } => {
                 let before = self.catalog.clone();
                 self.catalog.put((*sink).clone());
-                self.catalog.put_query(QueryInfo { id: id.clone(), reads, writes: sink.name.clone() });
+                self.catalog.put_query(QueryInfo {
+                    id: id.clone(),
+                    reads,
+                    writes: sink.name.clone(),
+                    late_topic: None,
+                });
                 let created = Created { id, command, sink: *sink, before, paused: false };
                 match self.alive.iter_mut().find(|c| c.id == created.id) {
                     // Replaced: the same query, in its place and in its state.

@@ -13,9 +13,9 @@
 //! Whoever is limited to some topics learns of others at most that a name is taken. Topics of the engine (command logs,
 //! changelogs, offsets) are for administrators.
 
+use super::Engine;
 use super::authorization::{FORBIDDEN, Role};
 use super::session::Session;
-use super::{Engine, is_internal};
 use crate::catalog::{Catalog, Source};
 use crate::error::{Error, Result};
 use crate::parse::statement::{Select, Statement};
@@ -33,7 +33,7 @@ impl Engine {
                 .with_detail(format!("{} may work with these topics: {}", user.name, user.topics))
                 .with_hint("the server's administrator gives topics, in its file of users"));
         }
-        let is_of_engine = is_internal(topic) || self.inner.config.audit_topic() == Some(topic);
+        let is_of_engine = self.inner.topics.is_internal(topic);
         match self.role_of(user) >= Role::Admin || !is_of_engine {
             true => Ok(()),
             false => Err(Error::statement(format!("permission denied for topic {topic}"))

@@ -30,7 +30,7 @@ impl Engine {
             return Err(Error::statement("INTERVAL must be greater than zero")
                 .with_hint("INTERVAL 2 shows every second record"));
         }
-        let topics = LogTopics(self.inner.log.clone());
+        let topics = LogTopics::new(self.inner.log.clone(), self.inner.topics.clone());
         if topics.partitions(&print.topic)?.is_none() {
             let error = Error::statement(format!("Could not find topic '{}'", print.topic));
             return Err(error.with_hint("SHOW TOPICS lists what exists; a name with small letters stands in quotes"));

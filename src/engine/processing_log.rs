@@ -13,6 +13,7 @@
 use super::authorization::Principal;
 use super::session::Session;
 use super::{Engine, Inner};
+use crate::catalog::topics;
 use crate::config::Config;
 use crate::error::{Kind, Result};
 use crate::execute::intake::{BadRecord, Stage};
@@ -149,7 +150,7 @@ fn write(receiver: &Receiver<Message>, engine: &Weak<Inner>, is_there: &mut bool
     if !records.is_empty() {
         let Some(inner) = engine.upgrade() else { return ControlFlow::Break(()) };
         let engine = Engine { inner };
-        let topic = topic(&engine.inner.config);
+        let topic = topics::processing_log(&engine.inner.config.service_id);
         let log = engine.inner.log.clone();
         // Until it is written, whatever stops this round: the next one makes sure again.
         let made = std::mem::take(is_there);
@@ -164,11 +165,6 @@ fn write(receiver: &Receiver<Message>, engine: &Weak<Inner>, is_there: &mut bool
     // Whoever asked may have gone.
     flushed.into_iter().for_each(|done| _ = done.try_send(()));
     ControlFlow::Continue(())
-}
-
-/// `default_ksql_processing_log`
-fn topic(config: &Config) -> String {
-    format!("{}ksql_processing_log", config.service_id)
 }
 
 /// Makes topic and stream where they are missing.

@@ -14,8 +14,8 @@ use crate::execute::compile;
 use crate::execute::pull::{Pull, PullRows};
 use crate::execute::view::View;
 use crate::parse::statement::{Select, SourceKind};
+use crate::plan;
 use crate::plan::pull::{Literal, is_pull_shape};
-use crate::plan::{self, Settings};
 use crate::types::{Column, Role, Schema};
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,7 +62,7 @@ impl Engine {
         self.check_topic(session, &table.topic)?;
         let Some(view) = self.view_of(table) else { return Ok(None) };
         let topic: Arc<str> = table.topic.as_str().into();
-        let settings = Settings::of(&self.properties(session))?;
+        let settings = self.settings(&self.properties(session))?;
         let plan = plan::pull_query(select, &catalog, &settings)?;
         let pull = Pull::new(&plan, compile::pipeline(&plan.logical)?)?;
         Ok(pull.map(|pull| (Prepared { pull: Arc::new(pull), view, topic }, plan.literals)))

@@ -16,7 +16,7 @@ use crate::execute::{ChangeBatch, compile};
 use crate::log::Start;
 use crate::mutant;
 use crate::parse::statement::{Emit, Select};
-use crate::plan::{self, Settings};
+use crate::plan;
 use crate::threads;
 use arrow::array::BooleanArray;
 use arrow::compute::filter;
@@ -73,7 +73,7 @@ const PUSH_V2: &str = "ksql.query.push.v2.enabled";
 impl Engine {
     pub(super) fn push_query(&self, select: &Select, text: &str, session: &Session) -> Result<Answer> {
         let properties = self.properties(session);
-        let settings = Settings::of(&properties)?;
+        let settings = self.settings(&properties)?;
         let (plan, keyed) = {
             let catalog = &self.inner.state.lock().catalog;
             (plan::push_query(select, catalog, &settings)?, is_scalable(select, catalog, &properties))

@@ -44,7 +44,7 @@ impl Engine {
     }
 
     fn pretend(&self, parsed: &Parsed, copy: &mut Copy) -> Result<()> {
-        let settings = Settings::of(&self.properties(&copy.session))?;
+        let settings = self.settings(&self.properties(&copy.session))?;
         match &parsed.statement {
             Statement::CreateSource(create) => {
                 let planned = plan::create_source(create, &copy.catalog, &copy.facts, &settings, &parsed.text)?;
@@ -65,7 +65,7 @@ impl Engine {
                 let plan = plan::insert_select(insert, &id, &copy.catalog, &settings)?;
                 self.check_plan(&copy.session, &copy.catalog, &plan)?;
                 compile::pipeline(&plan.logical)?;
-                copy.query(plan.id, plan.reads, plan.sink.name);
+                copy.query(plan.id, plan.reads, plan.sink.name, None);
             }
             Statement::Alter(alter) => {
                 let altered = plan::alter_source(alter, &copy.catalog, &parsed.text)?;
@@ -80,7 +80,7 @@ impl Engine {
             }
             Statement::DropType { name, .. } => copy.next += u64::from(copy.catalog.remove_type(&name.value).is_some()),
             Statement::InsertValues(insert) => {
-                let plan = plan::insert_values(insert, &copy.catalog)?;
+                let plan = plan::insert_values(insert, &copy.catalog, &self.inner.topics)?;
                 self.check_topic(&copy.session, &plan.source.topic)?;
             }
             Statement::Drop(drop) => {
@@ -89,7 +89,7 @@ impl Engine {
                 }
                 let dropped = copy.catalog.drop_source(&drop.name.value, drop.kind);
                 let (source, query) = dropped.map_err(|e| e.at(drop.name.span))?;
-                check_deletable(drop, &source)?;
+                check_deletable(drop, &source, &self.inner.topics)?;
                 self.check_topic(&copy.session, &source.topic)?;
                 copy.queries.retain(|id| query.as_ref().is_none_or(|q| q.id != *id));
                 if drop.delete_topic {
@@ -151,7 +151,8 @@ impl Copy {
                 check_upgrade(running, &pipeline)?;
             }
             self.topic(plan.create_topic.as_ref());
-            self.query(id, plan.reads, create.name.value.clone());
+            let late_topic = plan.late_topic.map(|(name, _)| name);
+            self.query(id, plan.reads, create.name.value.clone(), late_topic);
             self.catalog.put(plan.sink);
         }
         Ok(())
@@ -172,8 +173,8 @@ impl Copy {
         }
     }
 
-    fn query(&mut self, id: String, reads: Vec<String>, writes: String) {
-        self.catalog.put_query(QueryInfo { id: id.clone(), reads, writes });
+    fn query(&mut self, id: String, reads: Vec<String>, writes: String, late_topic: Option<String>) {
+        self.catalog.put_query(QueryInfo { id: id.clone(), reads, writes, late_topic });
         if !self.queries.contains(&id) {
             self.queries.push(id);
         }

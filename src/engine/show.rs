@@ -4,7 +4,7 @@ use super::behind;
 use super::entity::{Description, Entity, Explanation, FunctionHelp, QueryRow, Reading, TopicRow};
 use super::query::{Query, State as QueryState};
 use super::session::Session;
-use super::{Engine, State, is_internal};
+use super::{Engine, State};
 use crate::catalog::Source;
 use crate::config::{LogConfig, PROPERTIES};
 use crate::error::{Error, Result};
@@ -12,7 +12,7 @@ use crate::functions::{Registry, aggregate};
 use crate::log::TopicPartition;
 use crate::parse::statement::{Name, Parsed, Show, SourceKind, Statement};
 use crate::plan::scalar::Higher;
-use crate::plan::{self, Created, Settings};
+use crate::plan::{self, Created};
 use crate::types::{Schema, nearest};
 use std::sync::Arc;
 
@@ -61,7 +61,7 @@ impl Engine {
     fn topics(&self, all: bool, session: &Session) -> Result<Entity> {
         let mut topics = self.inner.log.topics()?;
         let rights = &session.principal().topics;
-        topics.retain(|t| (all || !is_internal(&t.name)) && rights.include(&t.name));
+        topics.retain(|t| (all || !self.inner.topics.is_hidden(&t.name)) && rights.include(&t.name));
         topics.sort_by(|a, b| a.name.cmp(&b.name));
         let row = |t: crate::log::TopicInfo| TopicRow { name: t.name, partitions: t.partitions, replicas: t.replicas };
         Ok(Entity::Topics(topics.into_iter().map(row).collect()))
@@ -162,7 +162,7 @@ impl Engine {
     }
 
     pub(super) fn explain(&self, statement: &Statement, parsed: &Parsed, session: &Session) -> Result<Entity> {
-        let settings = Settings::of(&self.properties(session))?;
+        let settings = self.settings(&self.properties(session))?;
         let state = self.inner.state.lock();
         let text = parsed.text.as_str();
         let (schema, sources, plan) = match statement {

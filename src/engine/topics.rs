@@ -1,6 +1,7 @@
 //! Topics as they lie in the log, without SQL: what `tidegate topic` works on, in this process or at the owner of the data
 //! directory.
 
+use crate::catalog::topics::{Deed, TopicRules};
 use crate::error::{Error, Result};
 use crate::log::{Assignment, Fetched, Isolation, Log, Reader, RecordSet, Start, TopicPartition, TopicSpec};
 use serde::{Deserialize, Serialize};
@@ -54,15 +55,25 @@ pub trait Tail: Send {
 
 /// The topics of a log.
 #[derive(Clone, Debug)]
-pub struct LogTopics(pub Arc<dyn Log>);
+pub struct LogTopics {
+    log: Arc<dyn Log>,
+    rules: Arc<TopicRules>,
+}
+
+impl LogTopics {
+    /// Topics of which those that are the engine's are only looked at.
+    pub fn new(log: Arc<dyn Log>, rules: Arc<TopicRules>) -> LogTopics {
+        LogTopics { log, rules }
+    }
+}
 
 impl Topics for LogTopics {
     fn all(&self) -> Result<Vec<TopicLine>> {
         let mut lines = Vec::new();
-        for topic in self.0.topics()? {
+        for topic in self.log.topics()? {
             let mut offsets = 0;
             for partition in 0..topic.partitions as i32 {
-                let marks = self.0.watermarks(&TopicPartition::new(topic.name.as_str(), partition))?;
+                let marks = self.log.watermarks(&TopicPartition::new(topic.name.as_str(), partition))?;
                 offsets += marks.high - marks.low;
             }
             let (partitions, replicas) = (topic.partitions, topic.replicas);
@@ -72,28 +83,31 @@ impl Topics for LogTopics {
     }
 
     fn partitions(&self, topic: &str) -> Result<Option<u32>> {
-        Ok(self.0.topic(topic)?.map(|info| info.partitions))
+        Ok(self.log.topic(topic)?.map(|info| info.partitions))
     }
 
     fn create(&self, topic: &str, partitions: u32) -> Result<()> {
-        self.0.create_topic(&TopicSpec::new(topic, partitions)).map(|_| ())
+        self.rules.check(topic, Deed::Make)?;
+        self.log.create_topic(&TopicSpec::new(topic, partitions)).map(|_| ())
     }
 
     fn append(&self, topic: &str, records: &RecordSet) -> Result<()> {
-        self.0.append(topic, records)
+        self.rules.check(topic, Deed::InsertValues)?;
+        self.log.append(topic, records)
     }
 
     fn delete_records(&self, topic: &str, partition: i32, before: i64) -> Result<i64> {
-        self.0.delete_records(&TopicPartition::new(topic, partition), before)
+        self.rules.check(topic, Deed::Delete)?;
+        self.log.delete_records(&TopicPartition::new(topic, partition), before)
     }
 
     fn tail(&self, topic: &str, from_beginning: bool) -> Result<Box<dyn Tail>> {
-        let info = self.0.topic(topic)?.ok_or_else(|| missing(topic))?;
+        let info = self.log.topic(topic)?.ok_or_else(|| missing(topic))?;
         let name: Arc<str> = Arc::from(topic);
         let start = if from_beginning { Start::Earliest } else { Start::Latest };
         let slots = 0..info.partitions as i32;
         let assignment = slots.map(|partition| Assignment { topic: name.clone(), partition, start }).collect();
-        let reader = self.0.reader(assignment, Isolation::ReadCommitted)?;
+        let reader = self.log.reader(assignment, Isolation::ReadCommitted)?;
         Ok(Box::new(LogTail { reader, partitions: info.partitions as usize, empty: false }))
     }
 }

@@ -20,8 +20,8 @@ use crate::execute::batch::{self, BatchResult, Came, Ranges};
 use crate::execute::execution::ExecutionSpec;
 use crate::log::TopicPartition;
 use crate::parse::statement::{CreateAs, Emit, JoinKind, Name, Parsed, SelectItem, SourceKind, Statement};
+use crate::plan;
 use crate::plan::join::Rule;
-use crate::plan::{self, Settings};
 use crate::types::{SqlType, pseudo};
 use arrow::array::{ArrayRef, StringArray};
 use std::collections::BTreeMap;
@@ -122,7 +122,7 @@ impl Engine {
     }
 
     fn compare(&self, create: &CreateAs, sink: &Source, catalog: &Catalog, ranges: &Arc<Ranges>) -> Result<Verdict> {
-        let settings = Settings::of(&self.inner.config.properties)?;
+        let settings = self.settings(&self.inner.config.properties)?;
         let mut select = create.select.clone();
         select.emit = None;
         let bounds: &[&str] = if sink.window.is_some() { &[pseudo::WINDOWSTART, pseudo::WINDOWEND] } else { &[] };

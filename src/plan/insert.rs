@@ -1,5 +1,6 @@
 //! `INSERT INTO name [(columns)] VALUES (...)`: one record of constants; and what INSERT INTO does to constants.
 
+use crate::catalog::topics::{Deed, TopicRules};
 use crate::catalog::{Catalog, Source};
 use crate::error::{Error, Result};
 use crate::parse::statement::{InsertValues, Name, Select, SelectItem, SourceKind};
@@ -26,8 +27,8 @@ pub struct InsertPlan {
 }
 
 /// Plans INSERT INTO ... VALUES.
-pub fn insert_values(stmt: &InsertValues, catalog: &Catalog) -> Result<InsertPlan> {
-    let source = target(&stmt.target, catalog)?;
+pub fn insert_values(stmt: &InsertValues, catalog: &Catalog, topics: &TopicRules) -> Result<InsertPlan> {
+    let source = target(&stmt.target, catalog, topics)?;
     let names = column_names(stmt, &source)?;
     if names.len() != stmt.values.len() {
         let names: Vec<&str> = names.iter().map(|n| n.value.as_str()).collect();
@@ -90,7 +91,7 @@ fn null(ty: &SqlType) -> Result<ScalarValue> {
     Ok(ScalarValue::try_from(&ty.arrow())?)
 }
 
-fn target(name: &Name, catalog: &Catalog) -> Result<Arc<Source>> {
+fn target(name: &Name, catalog: &Catalog, topics: &TopicRules) -> Result<Arc<Source>> {
     let at = |text: String| Error::statement(text).at(name.span);
     let Some(source) = catalog.source(&name.value) else {
         let text = format!("Cannot insert values into an unknown stream/table: {}", quoted(&name.value));
@@ -106,11 +107,12 @@ fn target(name: &Name, catalog: &Catalog) -> Result<Arc<Source>> {
             None => text,
         }));
     };
-    if source.read_only {
-        return Err(at(format!("Cannot insert values into read-only {}: {}", word(source.kind), source.name)));
-    }
     if source.window.is_some() {
         return Err(at("Cannot insert values into windowed stream/table!".to_owned()));
+    }
+    topics.check(&source.topic, Deed::InsertValues).map_err(|e| e.at(name.span))?;
+    if source.read_only {
+        return Err(at(format!("Cannot insert values into read-only {}: {}", word(source.kind), source.name)));
     }
     Ok(source.clone())
 }

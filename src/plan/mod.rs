@@ -32,6 +32,7 @@ mod explode;
 mod expression;
 mod from;
 mod grouping;
+mod loops;
 mod projection;
 mod properties;
 mod scope;

@@ -12,7 +12,8 @@ pub(super) const PARTITIONS_MAX: u32 = 100_000;
 /// The WITH clause, read.
 #[derive(Clone, Debug, Default)]
 pub(super) struct With {
-    pub topic: Option<String>,
+    /// The topic, by the name that the statement gives it.
+    pub topic: Option<(String, Span)>,
     pub partitions: Option<u32>,
     pub replicas: Option<u16>,
     pub retention_ms: Option<i64>,
@@ -57,7 +58,7 @@ impl With {
         for (name, value) in properties {
             let at = |e: Error| e.at(name.span);
             match name.value.to_ascii_uppercase().as_str() {
-                "KAFKA_TOPIC" => with.topic = Some(topic(value).map_err(at)?),
+                "KAFKA_TOPIC" => with.topic = Some((topic(value).map_err(at)?, name.span)),
                 "PARTITIONS" => with.partitions = Some(partitions(value).map_err(at)?),
                 "REPLICAS" => with.replicas = Some(replicas(value).map_err(at)?),
                 "RETENTION_MS" => with.retention_ms = Some(number(&name.value, value).map_err(at)?),
@@ -184,20 +185,9 @@ fn delimited(format: Option<Format>, delimiter: Option<(char, Span)>) -> Result<
 
 fn topic(value: &PropertyValue) -> Result<String> {
     match value {
-        PropertyValue::Text(name) if is_foreign(name) => {
-            Err(Error::statement(format!("Cannot use the internal topic: {name}"))
-                .with_hint("it belongs to Tidegate, ksqlDB or the broker"))
-        }
         PropertyValue::Text(name) if !name.is_empty() => Ok(name.clone()),
         _ => Err(Error::statement("the name of a topic is expected, in single quotes")),
     }
-}
-
-/// Through a stream over one of these, statements could be read, or written by whoever may only insert rows.
-fn is_foreign(topic: &str) -> bool {
-    topic.starts_with("_confluent")
-        || topic.starts_with("__confluent")
-        || matches!(topic, "__consumer_offsets" | "__transaction_state")
 }
 
 fn format_of(value: &PropertyValue) -> Result<Format> {

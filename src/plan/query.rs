@@ -1,5 +1,6 @@
 //! Statements that run a SELECT: CREATE AS, INSERT INTO ... SELECT, push queries, batch queries.
 
+use crate::catalog::topics::Deed;
 use crate::catalog::{Catalog, Source};
 use crate::error::{Error, Result};
 use crate::parse::statement::{CreateAs, InsertSelect, Properties, PropertyValue, Select, SourceKind};
@@ -7,7 +8,7 @@ use crate::plan::nodes::Sink;
 use crate::plan::properties::{Use, With};
 use crate::plan::select::{self, Bound, Purpose};
 use crate::plan::source::{Taken, TopicRequest, check_replace, word};
-use crate::plan::{Created, Facts, Settings, insert, pull, sink};
+use crate::plan::{Created, Facts, Settings, insert, loops, pull, sink};
 use crate::types::{Column, Role};
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use sqlparser::ast::Query;
@@ -90,7 +91,10 @@ pub fn create_as(
         check_replace(old, &source).map_err(|e| e.at(stmt.name.span))?;
     }
     let late_topic = sink::late_topic(stmt, &bound, &with, facts, settings)?;
-    Ok(Created::New(QueryPlan { late_topic, ..query(query_id, bound, source, create_topic)? }))
+    let plan = query(query_id, bound, source, create_topic)?;
+    let plan = QueryPlan { late_topic, ..plan };
+    check_loops(&plan, catalog, settings).map_err(|e| e.at(stmt.name.span))?;
+    Ok(Created::New(plan))
 }
 
 /// A query can take the place of one that wrote the same source; where others write it too, it is unclear of which.
@@ -112,6 +116,7 @@ fn check_writers(old: &Source, catalog: &Catalog) -> Result<()> {
 pub fn insert_select(stmt: &InsertSelect, query_id: &str, catalog: &Catalog, settings: &Settings) -> Result<QueryPlan> {
     let at = |e: Error| e.at(stmt.target.span);
     let target = catalog.require(&stmt.target.value).map_err(at)?;
+    settings.topics.check(&target.topic, Deed::InsertSelect).map_err(at)?;
     if target.kind == SourceKind::Table {
         let text = format!("INSERT INTO can only be used to insert into a stream. {} is a table.", target.name);
         return Err(at(Error::statement(text)));
@@ -143,7 +148,19 @@ pub fn insert_select(stmt: &InsertSelect, query_id: &str, catalog: &Catalog, set
             target.schema
         ))));
     }
-    query(query_id, bound, Source::clone(target), None)
+    let plan = query(query_id, bound, Source::clone(target), None)?;
+    check_loops(&plan, catalog, settings).map_err(at)?;
+    Ok(plan)
+}
+
+/// Neither the output nor the late rows of a query come back to it, unless that is asked for.
+fn check_loops(plan: &QueryPlan, catalog: &Catalog, settings: &Settings) -> Result<()> {
+    if settings.allow_loops {
+        return Ok(());
+    }
+    let late = plan.late_topic.as_ref().map(|(topic, _)| topic.as_str());
+    let writes: Vec<&str> = [plan.sink.topic.as_str()].into_iter().chain(late).collect();
+    loops::check(&plan.id, &plan.reads, &writes, catalog)
 }
 
 fn query(id: &str, bound: Bound, source: Source, create_topic: Option<TopicRequest>) -> Result<QueryPlan> {

@@ -1,10 +1,12 @@
 //! What a statement's meaning depends on beside its text: session properties, and facts of the outside.
 
 use crate::catalog::Format;
+use crate::catalog::topics::TopicRules;
 use crate::error::{Error, Result};
 use crate::functions::aggregate::Limits;
 use crate::plan::formats;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What the engine found out before planning.
 #[derive(Clone, Debug, Default)]
@@ -35,6 +37,8 @@ pub struct Settings {
     pub topic_prefix: String,
     /// `tidegate.dialect = 'ksqldb'`: what only Tidegate understands is rejected.
     pub strict: bool,
+    /// `tidegate.allow.loops`: a query may read what it writes.
+    pub allow_loops: bool,
     /// What aggregates obey.
     pub aggregates: Limits,
     /// `ksql.query.pull.table.scan.enabled`
@@ -45,6 +49,8 @@ pub struct Settings {
     pub pull_limit: bool,
     /// `ksql.query.pull.stream.enabled`
     pub pull_stream: bool,
+    /// Which topics are the engine's: the server's, not the session's.
+    pub topics: Arc<TopicRules>,
 }
 
 impl Default for Settings {
@@ -55,11 +61,13 @@ impl Default for Settings {
             wrap_single_value: None,
             topic_prefix: String::new(),
             strict: false,
+            allow_loops: false,
             aggregates: Limits::default(),
             pull_scan: true,
             pull_range: true,
             pull_limit: true,
             pull_stream: true,
+            topics: Arc::default(),
         }
     }
 }
@@ -80,6 +88,7 @@ impl Settings {
                 "ksql.query.pull.range.scan.enabled" => settings.pull_range = boolean(name, value)?,
                 "ksql.query.pull.limit.clause.enabled" => settings.pull_limit = boolean(name, value)?,
                 "ksql.query.pull.stream.enabled" => settings.pull_stream = boolean(name, value)?,
+                "tidegate.allow.loops" => settings.allow_loops = boolean(name, value)?,
                 "tidegate.dialect" => settings.strict = dialect(value)?,
                 _ => {}
             }

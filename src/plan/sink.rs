@@ -1,5 +1,6 @@
 //! The stream or table that a query writes: formats, topic, time column.
 
+use crate::catalog::topics::Deed;
 use crate::catalog::{Format, Source};
 use crate::error::{Error, Result};
 use crate::parse::statement::{CreateAs, SourceKind};
@@ -26,7 +27,7 @@ pub(super) fn of(
     formats::check_value(value_format, &schema.value)?;
     let unwrapped_value =
         formats::unwrapped(value_format, &schema.value, with.wrap_single_value, settings.wrap_single_value)?;
-    let topic = with.topic.clone().unwrap_or_else(|| format!("{}{}", settings.topic_prefix, stmt.name.value));
+    let topic = topic(stmt, with, settings)?;
     let (partitions, create_topic) = topic_of(&topic, bound, with, facts)?;
     let source = Source {
         name: stmt.name.value.clone(),
@@ -44,6 +45,14 @@ pub(super) fn of(
         sql: sql.to_owned(),
     };
     Ok((source, create_topic))
+}
+
+/// The name of the topic: the statement's, or made of prefix and name. It is the user's, or there is no plan.
+fn topic(stmt: &CreateAs, with: &With, settings: &Settings) -> Result<String> {
+    let named = || (format!("{}{}", settings.topic_prefix, stmt.name.value), stmt.name.span);
+    let (topic, span) = with.topic.clone().unwrap_or_else(named);
+    settings.topics.check(&topic, Deed::Make).map_err(|e| e.at(span))?;
+    Ok(topic)
 }
 
 /// Position of the value column that stamps the sink's records.
@@ -76,6 +85,7 @@ pub(super) fn late_topic(
     if bound.reads.len() > 1 {
         return fail("LATE_TOPIC is not supported over a join: a late row there has no record of its own".to_owned());
     }
+    settings.topics.check(name, Deed::Make).map_err(|e| e.at(*span))?;
     let wanted = bound.source.partitions;
     let create = match facts.topics.get(name) {
         Some(found) if found.partitions < wanted => {

@@ -1,5 +1,6 @@
 //! `CREATE STREAM|TABLE name (columns) WITH (...)`: registers a topic under a name and a schema.
 
+use crate::catalog::topics::Deed;
 use crate::catalog::{Catalog, Format, KeyWindow, Source, TimestampColumn};
 use crate::error::{Error, Result};
 use crate::parse::statement::{ColumnDef, Constraint, CreateSource, Name, SourceKind};
@@ -51,7 +52,7 @@ pub fn create_source(
     let key_format = with.key_format.unwrap_or(settings.key_format);
     let value_format = with.value_format.or(settings.value_format).ok_or_else(missing_value_format)?;
     let schema = schema(stmt)?;
-    let topic = with.topic.clone().ok_or_else(|| {
+    let (topic, span) = with.topic.clone().ok_or_else(|| {
         Error::statement("Missing required property \"KAFKA_TOPIC\" which has no default value.").at(stmt.name.span)
     })?;
     // A key format without key columns is no key at all, unless the statement itself asks for that format.
@@ -63,6 +64,12 @@ pub fn create_source(
     formats::check_value(value_format, &schema.value)?;
     let unwrapped_value =
         formats::unwrapped(value_format, &schema.value, with.wrap_single_value, settings.wrap_single_value)?;
+    let deed = match (facts.topics.contains_key(&topic), stmt.read_only) {
+        (false, _) => Deed::Make,
+        (true, false) => Deed::Declare,
+        (true, true) => Deed::Read,
+    };
+    settings.topics.check(&topic, deed).map_err(|e| e.at(span))?;
     let (partitions, create_topic) = topic_of(&topic, &with, stmt.kind, facts)?;
     let source = Source {
         name: stmt.name.value.clone(),

@@ -9,6 +9,7 @@ use super::routes::{Needs, Routes};
 use super::stopping::{self, Stopping};
 use super::wire::{FRAMES, Frame, Hello, PROTOCOL, Reply, Request, Told, TopicCall, rows};
 use super::{REQUEST, streamed};
+use crate::catalog::topics::TopicRules;
 use crate::config::Config;
 use crate::engine::answer::outcome;
 use crate::engine::authorization::{Principal, Role};
@@ -266,7 +267,7 @@ async fn topic(State(house): State<Arc<House>>, Extension(principal): Extension<
         // One line says what to do; records may follow.
         let end = memchr::memchr(b'\n', &body).unwrap_or(body.len());
         let call: TopicCall = read_any(&body[..end])?;
-        let topics = LogTopics(house.log.clone());
+        let topics = LogTopics::new(house.log.clone(), Arc::new(TopicRules::of(&house.config)?));
         allowed(&house, &principal, &call)?;
         let value = match call {
             TopicCall::All => serde_json::json!(topics.all()?),

@@ -31,6 +31,7 @@ pub const METRICS: &[(&str, &str, &str)] = &[
     ("tidegate_query_records_late_total", "counter", "Rows that came after their window had closed."),
     ("tidegate_query_commits_total", "counter", "Commits of a query."),
     ("tidegate_query_lag_records", "gauge", "Records that a query has not committed yet, over all of its inputs."),
+    ("tidegate_command_log_skipped", "gauge", "Records of the command log that are no commands, and were skipped."),
     ("tidegate_push_queries", "gauge", "Push queries that are being read."),
     ("tidegate_push_queries_dropped_total", "counter", "Result sets ended because their reader did not read."),
     ("tidegate_pull_queries_refused_total", "counter", "Queries without EMIT refused, by limit."),
@@ -163,6 +164,7 @@ fn queries(app: &App, session: &Session, page: &mut Page) -> Result<()> {
             page.sample("tidegate_query_lag_records", &[("query", &id)], lag);
         }
     }
+    page.single("tidegate_command_log_skipped", app.engine.skipped_commands());
     page.single("tidegate_push_queries", push.len());
     Ok(())
 }

@@ -13,10 +13,11 @@ use crate::rest;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use tidegate::catalog::topics::TopicRules;
 use tidegate::catalog::{Format, Source};
 use tidegate::config::{Config, LogConfig};
 use tidegate::engine::session::Session;
-use tidegate::engine::{Drive, Engine, is_internal};
+use tidegate::engine::{Drive, Engine};
 use tidegate::error::{Error, Result};
 use tidegate::log::simulated::SimulatedLog;
 use tidegate::log::{Header, Log, RecordSet, TopicSpec, partition};
@@ -249,9 +250,10 @@ impl<'a> Runner<'a> {
 
     /// Records and sources at the end.
     fn describe(&mut self) {
+        let rules = TopicRules::default();
         for topic in self.below.topics().unwrap_or_default() {
             let taped = self.layer.taped(&topic.name);
-            if !taped.is_empty() && !is_internal(&topic.name) {
+            if !taped.is_empty() && !rules.is_hidden(&topic.name) {
                 let source = self.source(&topic.name);
                 let records = taped.iter().map(|r| report::record(r, source.as_deref())).collect();
                 self.report.topics.insert(topic.name, records);

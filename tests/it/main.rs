@@ -25,6 +25,7 @@ mod embedded_fuzz;
 mod embedded_index;
 mod embedded_tidy;
 mod engine;
+mod engine_topics;
 mod expressions;
 mod format;
 mod functions;

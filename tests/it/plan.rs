@@ -67,7 +67,7 @@ impl World {
                     }
                 }
             }
-            Statement::InsertValues(stmt) => Done::Insert(plan::insert_values(stmt, catalog)?),
+            Statement::InsertValues(stmt) => Done::Insert(plan::insert_values(stmt, catalog, &settings.topics)?),
             Statement::InsertSelect(stmt) => {
                 Done::Query(Box::new(plan::insert_select(stmt, "INSERTQUERY_0", catalog, settings)?))
             }

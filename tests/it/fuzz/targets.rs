@@ -91,7 +91,7 @@ impl Planned {
             }
             Statement::CreateType(create) => self.catalog.put_type(create.name.value.clone(), create.ty.clone()),
             Statement::Alter(alter) => self.put(plan::alter_source(alter, catalog, &parsed.text)?),
-            Statement::InsertValues(insert) => drop(plan::insert_values(insert, catalog)?),
+            Statement::InsertValues(insert) => drop(plan::insert_values(insert, catalog, &settings.topics)?),
             Statement::InsertSelect(insert) => {
                 compile::pipeline(&plan::insert_select(insert, "Q", catalog, &settings)?.logical)?;
             }
