@@ -30,8 +30,8 @@ update NAME="":
 crash ROUNDS="20":
     TIDEGATE_CRASH_ROUNDS={{ROUNDS}} cargo test --test it crash
 
-# Lost, late and repeated requests of transactions, and kill -9 among them, as often as before a release.
-faults FAULTS="100" KILLS="20":
+# Lost, late, cut and repeated requests of transactions, and kill -9 among them, as often as before a release: half an hour.
+faults FAULTS="500" KILLS="20":
     TIDEGATE_FAULTS={{FAULTS}} TIDEGATE_FAULT_KILLS={{KILLS}} cargo test --test it kafka::faults -- --nocapture
 
 # The laws on many more random cases than an ordinary run takes: a mistake of the past showed only at seed 4119.

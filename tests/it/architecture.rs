@@ -267,7 +267,8 @@ fn every_file_tells_its_story_and_is_short() {
 const FFI: &str = "src/log/kafka/ffi.rs";
 const FFI_FOLDER: &str = "src/log/kafka/ffi/";
 
-/// Code that stands nowhere: `unsafe` outside of the one audited module, work left for later, tests that do not run.
+/// Code that stands nowhere: `unsafe` outside of the one audited module, work left for later, tests that do not run, the
+/// call of librdkafka that may end the process.
 fn forbidden_code(file: &str, text: &str) -> Vec<String> {
     let code = code_only(text);
     let mut faults = Vec::new();
@@ -282,6 +283,9 @@ fn forbidden_code(file: &str, text: &str) -> Vec<String> {
             "ignore" if code.lines().nth(line - 1).is_some_and(|l| l.contains("#[ignore")) => {
                 faults.push(format!("{file}:{line}: a test that is ignored tests nothing"));
             }
+            "abort_transaction" | "rd_kafka_abort_transaction" if file.starts_with("src/") => {
+                faults.push(format!("{file}:{line}: aborting a transaction may end the process, see {FFI}"));
+            }
             _ => {}
         }
     }
@@ -295,6 +299,7 @@ fn nothing_is_unsafe_unfinished_or_ignored() {
     assert_eq!(forbidden_code("src/a.rs", "fn f() { unsafe { g() } }\nfn h() { todo!() }").len(), 2);
     assert_eq!(forbidden_code("tests/it/a.rs", "#[test]\n#[ignore = \"slow\"]\nfn f() {}").len(), 1);
     assert_eq!(forbidden_code(FFI, "unsafe fn f() {}\n// todo!").len(), 0);
+    assert_eq!(forbidden_code(FFI, "fn f() { sys::rd_kafka_abort_transaction(client, 1) }").len(), 1);
 }
 
 /// Doors to other machines. A session of the local administrator is made by nobody there but the two who decide who asks, and

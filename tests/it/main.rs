@@ -65,5 +65,6 @@ mod threads;
 mod too_large;
 mod topic_changes;
 mod traps;
+mod unread;
 mod verify;
 mod windows;

@@ -8,6 +8,20 @@
 //! that holds a pointer into a client also holds the client. librdkafka's objects may be used from any thread; what is
 //! not thread-safe (decoding a message's headers) is kept on one thread by not being `Sync`.
 
+//!
+//! librdkafka checks itself with assertions, and one that fails ends the process. Of those that a caller can reach:
+//!
+//! - `txn_req_cnt > 0` (rdkafka_txnmgr.c, all versions up to 2.15): the end of a transaction resets this count, and an
+//!   AddPartitionsToTxn that is still in flight fails afterwards. A commit is safe, because it follows the delivery of all
+//!   rows, and rows are sent only once their partitions were added. An abort is not safe and is therefore not offered. The
+//!   open transaction of a producer ends when the `init_transactions` of its successor makes the coordinator abort it.
+//! - Errors that want an abort in a state without a transaction: with nothing in flight after a commit, none arrives.
+//! - A client that is destroyed by one of its own threads, or used while it is destroyed: no callback of librdkafka runs
+//!   our code, apart from the two functions at the end of [`produce`] that only look at one row; and every user of a client
+//!   holds it.
+//! - `failed to create broker thread`: see [`super::room`].
+//! - Memory that cannot be allocated ends the process in Rust as well.
+
 #![expect(unsafe_code, reason = "librdkafka's batch interface is C; this module is the audited border")]
 
 mod admin;

@@ -1,10 +1,10 @@
 //! A session's place in its group: the task topic is subscribed to by a static member, whose generation stands in every
 //! commit and fences owners of the past.
 
-use super::KafkaLog;
 use super::client::{Events, Membership, SESSION_TIMEOUT, failed, retire};
 use super::ffi::{GroupMetadata, member_id};
 use super::identity::{self, Life};
+use super::{KafkaLog, make_client};
 use crate::error::{Error, Kind, Result};
 use crate::threads;
 use crate::types::clock::SharedClock;
@@ -50,8 +50,7 @@ impl Member {
         wait_for_place(log, group, instance, last_owner)?;
         let events = Events::new(format!("group {group}"), log.clock().clone());
         let config = log.settings().member(group, instance, &identity::own());
-        let consumer: BaseConsumer<Membership> =
-            config.create_with_context(Membership::new(events)).map_err(|e| failed("make a group member", e))?;
+        let consumer: BaseConsumer<Membership> = make_client(&config, Membership::new(events), "make a group member")?;
         consumer.subscribe(&[topic]).map_err(|e| failed("join a group", e))?;
         let (consumer, stop) = (Arc::new(consumer), Arc::new(AtomicBool::new(false)));
         let (served, stopped) = (Arc::clone(&consumer), Arc::clone(&stop));

@@ -13,6 +13,7 @@ mod ffi;
 mod identity;
 mod member;
 mod reader;
+mod room;
 mod sender;
 mod session;
 mod topics;
@@ -30,8 +31,11 @@ use client::{BATCH_BYTES, Events, failed, refused};
 use parking_lot::Mutex;
 use rdkafka::TopicPartitionList;
 use rdkafka::admin::AdminClient;
+use rdkafka::client::ClientContext;
+use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
+use room::with_room;
 use sender::Sender;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -79,15 +83,10 @@ impl KafkaLog {
     /// Connects to a cluster; an error if no broker answers.
     pub fn connect(settings: KafkaSettings, clock: SharedClock) -> Result<Arc<KafkaLog>> {
         let events = |name: &str| Events::new(name, clock.clone());
-        let admin = settings.admin().create_with_context(events("admin")).map_err(|e| failed("make a client", e))?;
-        let asker: BaseConsumer<Events> = settings
-            .end_asker("read_uncommitted")
-            .create_with_context(events("metadata"))
-            .map_err(|e| failed("make a client", e))?;
-        let committed_asker = settings
-            .end_asker("read_committed")
-            .create_with_context(events("metadata"))
-            .map_err(|e| failed("make a client", e))?;
+        let admin = make_client(&settings.admin(), events("admin"), "make a client")?;
+        let asker: BaseConsumer<Events> =
+            make_client(&settings.end_asker("read_uncommitted"), events("metadata"), "make a client")?;
+        let committed_asker = make_client(&settings.end_asker("read_committed"), events("metadata"), "make a client")?;
         let producer = plain_sender(&settings, &clock)?;
         let id = greet(&asker, producer.events(), &settings.bootstrap, &clock)?;
         let producer = Mutex::new(producer);
@@ -130,7 +129,7 @@ impl KafkaLog {
     /// A consumer that can ask for a group's committed offsets.
     fn offsets_of(&self, group: &str, isolation: &str) -> Result<BaseConsumer<Events>> {
         let events = Events::new(format!("offsets of {group}"), self.clock().clone());
-        self.settings().asker(group, isolation).create_with_context(events).map_err(|e| failed("make a client", e))
+        make_client(&self.settings().asker(group, isolation), events, "make a client")
     }
 
     fn start_offset(&self, assignment: &Assignment, isolation: Isolation) -> Result<i64> {
@@ -213,6 +212,15 @@ impl Log for KafkaLog {
     fn delete_group(&self, group: &str) -> Result<()> {
         self.forget_group(group)
     }
+}
+
+/// A client of librdkafka with these settings.
+fn make_client<C: ClientContext, T: FromClientConfigAndContext<C>>(
+    config: &ClientConfig,
+    context: C,
+    doing: &str,
+) -> Result<T> {
+    with_room(|| config.create_with_context(context).map_err(|e| failed(doing, e)))
 }
 
 /// A producer without transactions.

@@ -4,9 +4,9 @@
 //! markers and aborted records with the next event. librdkafka's own position is only asked where it can be ahead: its
 //! batch call also counts an end-of-partition event as one record, which is why it is believed up to a limit only.
 
-use super::KafkaLog;
 use super::client::{Events, failed, retire};
 use super::ffi::{Arrival, Inbox, Slots};
+use super::{KafkaLog, make_client};
 use crate::error::{Error, Result};
 use crate::log::{Assignment, Fetched, Isolation, Reader};
 use crate::types::clock::SharedClock;
@@ -54,8 +54,7 @@ impl KafkaReader {
         }
         let events = Events::new("reader", log.clock().clone());
         let config = log.settings().reader(isolation_level(isolation));
-        let consumer: BaseConsumer<Events> =
-            config.create_with_context(events.clone()).map_err(|e| failed("make a consumer", e))?;
+        let consumer: BaseConsumer<Events> = make_client(&config, events.clone(), "make a consumer")?;
         let inbox = Inbox::new(consumer).ok_or_else(|| Error::bug("the consumer has no queue"))?;
         let slots = Slots::new(assignment.iter().map(|a| (&*a.topic, a.partition)));
         let (ends, last) = (vec![None; assignment.len()], vec![false; assignment.len()]);

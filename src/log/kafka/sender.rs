@@ -1,7 +1,8 @@
 //! Writing rows and knowing that they arrived: delivery reports are counted, never assumed.
 
-use super::client::{Events, MESSAGE_TIMEOUT, failed, failed_with, retire};
+use super::client::{Events, MESSAGE_TIMEOUT, failed, failed_with};
 use super::ffi::Outlet;
+use super::room::with_room;
 use crate::error::{Error, Result};
 use crate::log::RecordSet;
 use crate::threads;
@@ -10,10 +11,9 @@ use rdkafka::config::ClientConfig;
 use rdkafka::types::RDKafkaErrorCode;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// How long the serving thread waits for an event before it looks whether it is to stop.
+/// How long the serving thread waits for an event before it looks whether the producer is still in use.
 const SERVE_WAIT: Duration = Duration::from_millis(100);
 /// How long to wait for a report before the clock is looked at.
 const REPORT_WAIT: Duration = Duration::from_millis(50);
@@ -27,6 +27,9 @@ const FULL_PAUSE: Duration = Duration::from_millis(1);
 const DRAIN_WAIT: Duration = MESSAGE_TIMEOUT.saturating_add(Duration::from_secs(2));
 
 /// A producer with the thread that serves its events.
+///
+/// Dropping it is how a producer in doubt is given up: it returns at once, and an open transaction is left to the
+/// successor, whose start ends it. Nothing else may be asked of such a producer (see [`super::ffi`]).
 pub(super) struct Sender {
     outlet: Arc<Outlet>,
     clock: SharedClock,
@@ -34,24 +37,25 @@ pub(super) struct Sender {
     sent: u64,
     /// Bytes posted since all rows were last known to have arrived.
     posted: usize,
-    stop: Arc<AtomicBool>,
 }
 
 impl Sender {
     /// A producer with these settings.
     pub(super) fn new(config: &ClientConfig, name: &str, clock: SharedClock) -> Result<Sender> {
-        let outlet = Outlet::new(config, Events::new(name, clock.clone())).map_err(|e| failed("make a producer", e))?;
-        let (outlet, stop) = (Arc::new(outlet), Arc::new(AtomicBool::new(false)));
-        let (served, stopped) = (Arc::clone(&outlet), Arc::clone(&stop));
+        let make = || Outlet::new(config, Events::new(name, clock.clone())).map_err(|e| failed("make a producer", e));
+        let outlet = Arc::new(with_room(make)?);
+        let served = Arc::clone(&outlet);
         let label = name.to_owned();
+        // This thread is always the last to hold the outlet: a commit that does not return is served to its end, and no
+        // caller waits for librdkafka's threads to end.
         let work = move || {
             threads::rounds("kafka-reports", &label, || {
                 served.serve(SERVE_WAIT);
-                if stopped.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                if Arc::strong_count(&served) > 1 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             });
         };
         threads::spawn("kafka-reports", name, work)?;
-        Ok(Sender { outlet, clock, sent: 0, posted: 0, stop })
+        Ok(Sender { outlet, clock, sent: 0, posted: 0 })
     }
 
     pub(super) fn outlet(&self) -> &Arc<Outlet> {
@@ -117,13 +121,5 @@ impl Sender {
                 self.events().wait_for_reports(self.sent, REPORT_WAIT);
             }
         }
-    }
-}
-
-impl Drop for Sender {
-    fn drop(&mut self) {
-        // The serving thread ends soon and drops the outlet, wherever that has to wait.
-        self.stop.store(true, Ordering::Relaxed);
-        retire(Arc::clone(&self.outlet));
     }
 }

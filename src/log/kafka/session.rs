@@ -7,7 +7,9 @@
 //! A commit: produce all rows, wait for the counted reports, take the group's standing, **see that no task was taken from
 //! us since the epoch began**, send offsets and blobs, commit. What is never done, because rows were doubled or lost by it
 //! on a real broker: trusting an `Ok` after a request that may have been repeated (the producer is replaced before the
-//! next transaction), using a producer after a failure, guessing an unknown outcome (it stands in the blob).
+//! next transaction), using a producer after a failure, guessing an unknown outcome (it stands in the blob). A transaction
+//! is not aborted either, because librdkafka may end the process when it is (see [`super::ffi`]): its producer is dropped,
+//! and the start of the next one ends it at the broker.
 //!
 //! The task topic has one partition a task, beside whose offset stands the task's [`Blob`], and a last one for the text
 //! of the query as a whole.
@@ -20,7 +22,7 @@ mod tasks;
 
 use super::KafkaLog;
 use super::blob::{Blob, Place};
-use super::client::{BATCH_BYTES, Events, RETRY_BACKOFF_MS, failed, retire};
+use super::client::{BATCH_BYTES, Events, RETRY_BACKOFF_MS, failed};
 use super::ffi::CallError;
 use super::member::{Member, busy};
 
@@ -54,8 +56,6 @@ const OFFSETS_WAIT: Duration = Duration::from_secs(30);
 const COMMIT_WAIT: Duration = Duration::from_secs(15);
 /// A request was perhaps repeated if the call took this long: the pause before repeating is at least 0.8 of the setting.
 const REPEATED_AFTER: Duration = Duration::from_millis(RETRY_BACKOFF_MS as u64 * 8 / 10);
-/// Time for an abort.
-const ABORT_WAIT: Duration = Duration::from_secs(20);
 /// First pause after a failure, and the longest; each is twice the one before.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
@@ -444,9 +444,7 @@ impl Session for KafkaSession {
         let sequence = self.next_sequence();
         if self.doubtful && replaces() || self.sender.is_none() {
             tracing::debug!(target: "kafka", "replacing the producer of {}", self.owner);
-            if let Some(old) = self.sender.take() {
-                retire(old);
-            }
+            self.sender = None;
             match self.new_sender() {
                 Ok(sender) => (self.sender, self.doubtful) = (Some(sender), false),
                 Err(error) => return self.resolve(error.into(), &sequence, None),

@@ -1,5 +1,9 @@
 //! A TCP proxy in front of a broker that reads as much of Kafka's frames as it needs to lose, hold and repeat single
-//! requests of a transaction.
+//! requests of a transaction: each of [`TRANSACTIONAL`], on its way in and on its way out.
+//!
+//! A request or its answer is lost while the connection stays, so that the client waits for its own time-out; or the
+//! connection is cut with it; or the connection is cut some time later, when the client has given up what it waited for
+//! and is about to do something else.
 //!
 //! What hurts most is a request that arrives late: it is held, the client's connection is reset, the client repeats it on a
 //! new connection and goes on; in the middle of its **next** transaction the held one reaches the broker after all. The
@@ -20,9 +24,20 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::time::Duration;
 
-const ADD_PARTITIONS: i16 = 24;
-const END: i16 = 26;
-const OFFSETS: i16 = 28;
+const PRODUCE: i16 = 0;
+pub(super) const INIT: i16 = 22;
+pub(super) const ADD_PARTITIONS: i16 = 24;
+pub(super) const ADD_OFFSETS: i16 = 25;
+pub(super) const END: i16 = 26;
+pub(super) const OFFSETS: i16 = 28;
+/// Every request of a transactional producer.
+pub(super) const TRANSACTIONAL: &[i16] = &[PRODUCE, INIT, ADD_PARTITIONS, ADD_OFFSETS, END, OFFSETS];
+/// One InitProducerId in so many is hit: it is rare, because only a producer's first request is one.
+const INIT_ONE_IN: u64 = 3;
+/// When a connection is cut whose request or answer was lost: before the client's time-outs, and around the next attempt.
+const CUT_MS: (u64, u64) = (50, 3_000);
+/// When a connection is cut after its transaction was aborted: the client knows, and its producer is still there.
+const ABORT_CUT_US: (u64, u64) = (500, 1_500);
 /// A held request that nothing has called for in this time is never sent.
 const HELD_MAX: Duration = Duration::from_secs(8);
 /// A broker answers within this time, or the proxy goes on without its answer.
@@ -37,6 +52,13 @@ pub(super) enum Fault {
     Swallow,
     /// The broker gets it, the client waits for the answer.
     LoseAnswer,
+    /// The broker never gets it, and the connection is cut some time later.
+    SwallowThenCut,
+    /// The broker gets it, the answer is lost, and the connection is cut some time later.
+    LoseThenCut,
+    /// The answer is lost, and the connection is cut when an EndTxn was followed by a new epoch: librdkafka's way to abort
+    /// a transaction whose rows have timed out.
+    LoseUntilAbort,
     /// The connection is reset before it reaches the broker.
     ResetBefore,
     /// The connection is reset when it has reached the broker.
@@ -49,11 +71,14 @@ pub(super) enum Fault {
 
 /// Which faults, and how often.
 pub(super) struct Plan {
+    /// Each kind of request meets the fault that it has met least often.
     pub(super) faults: Vec<Fault>,
+    /// The requests that may be hit; each kind is hit at its first sight.
+    pub(super) requests: &'static [i16],
     pub(super) left: u64,
     /// The process is killed after each so-many-th held request that has arrived.
     pub(super) kill_every: u64,
-    /// One request in so many is met.
+    /// One request in so many is hit.
     pub(super) one_in: u64,
     pub(super) seed: u64,
 }
@@ -85,9 +110,18 @@ pub(super) struct Proxy {
 }
 
 /// An answer that is waited for.
+#[derive(Default)]
 struct Pending {
     lose: bool,
+    /// The connection is cut so long after it, if it is no error of an InitProducerId.
+    cut: Option<Duration>,
     told: Option<Sender<()>>,
+}
+
+impl Pending {
+    fn lost() -> Pending {
+        Pending { lose: true, ..Pending::default() }
+    }
 }
 
 type Pendings = Arc<Mutex<BTreeMap<i32, Pending>>>;
@@ -150,15 +184,35 @@ impl Proxy {
         (state.counts.values().sum(), state.kills)
     }
 
+    /// What happened: for each kind of request how often it met each fault.
     pub(super) fn report(&self) -> String {
         let state = self.state.lock();
-        let name = |api| match api {
-            ADD_PARTITIONS => "AddPartitionsToTxn",
-            END => "EndTxn",
-            _ => "TxnOffsetCommit",
+        let of = |request: i16| {
+            let met = state.counts.iter().filter(|((api, _), _)| *api == request);
+            let met: Vec<_> = met.map(|((_, fault), n)| format!("{n} {fault:?}")).collect();
+            format!("{}: {}", name(request), met.join(", "))
         };
-        let counts = state.counts.iter().map(|((api, fault), n)| format!("{n} x {fault:?} of {}", name(*api)));
-        format!("{}; {} held requests arrived late", counts.collect::<Vec<_>>().join(", "), state.arrived)
+        let all: Vec<_> = state.plan.requests.iter().map(|request| of(*request)).collect();
+        format!("{}; {} held requests arrived late", all.join("; "), state.arrived)
+    }
+
+    /// The requests and faults that have not met.
+    pub(super) fn unmet(&self) -> Vec<String> {
+        let state = self.state.lock();
+        let pairs = state.plan.requests.iter().flat_map(|api| state.plan.faults.iter().map(|fault| (*api, *fault)));
+        pairs.filter(|pair| !state.counts.contains_key(pair)).map(|(a, f)| format!("{f:?} of {}", name(a))).collect()
+    }
+}
+
+fn name(request: i16) -> &'static str {
+    match request {
+        PRODUCE => "Produce",
+        INIT => "InitProducerId",
+        ADD_PARTITIONS => "AddPartitionsToTxn",
+        ADD_OFFSETS => "AddOffsetsToTxn",
+        END => "EndTxn",
+        OFFSETS => "TxnOffsetCommit",
+        _ => "another request",
     }
 }
 
@@ -180,14 +234,29 @@ impl State {
                     orders.kill = Some(if after { Kill::After } else { Kill::Before });
                 }
             }
-        } else if self.plan.left > 0 && self.moments.next_ms(0, self.plan.one_in) == 0 {
-            let pick = self.moments.next_ms(0, self.plan.faults.len() as u64) as usize;
-            let fault = self.plan.faults[pick];
-            self.plan.left -= 1;
-            *self.counts.entry((request.api, fault)).or_default() += 1;
-            orders.fault = Some(fault);
+        } else {
+            orders.fault = self.pick(request.api);
         }
         orders
+    }
+
+    /// The fault that a request meets, if any.
+    fn pick(&mut self, request: i16) -> Option<Fault> {
+        if self.plan.left == 0 || !self.plan.requests.contains(&request) {
+            return None;
+        }
+        let count = |fault: &Fault| self.counts.get(&(request, *fault)).copied().unwrap_or(0);
+        let least = self.plan.faults.iter().map(count).min()?;
+        let rarest: Vec<Fault> = self.plan.faults.iter().filter(|fault| count(fault) == least).copied().collect();
+        let seen = self.counts.keys().any(|(api, _)| *api == request);
+        let one_in = if request == INIT { self.plan.one_in.min(INIT_ONE_IN) } else { self.plan.one_in };
+        if seen && self.moments.next_ms(0, one_in) > 0 {
+            return None;
+        }
+        let fault = rarest[self.moments.next_ms(0, rarest.len() as u64) as usize];
+        self.plan.left -= 1;
+        *self.counts.entry((request, fault)).or_default() += 1;
+        Some(fault)
     }
 
     fn kill(&mut self) {
@@ -221,19 +290,25 @@ fn parse(frame: &[u8]) -> Option<Request> {
     let api = i16::from_be_bytes(number(frame, 4)?);
     let version = i16::from_be_bytes(number(frame, 6)?);
     let correlation = i32::from_be_bytes(number(frame, 8)?);
-    let id = if matches!(api, ADD_PARTITIONS | END | OFFSETS) { transactional_id(frame, version) } else { None };
+    let id = if TRANSACTIONAL.contains(&api) { transactional_id(frame, api, version) } else { None };
     Some(Request { api, correlation, id })
 }
 
-/// The first field of these requests' bodies. From version 3 on strings are compact and the header ends with tags.
-fn transactional_id(frame: &[u8], version: i16) -> Option<String> {
+/// The first field of these requests' bodies; `None` for producers without transactions. In newer versions strings are
+/// compact and the header ends with tags, of which there are none.
+fn transactional_id(frame: &[u8], api: i16, version: i16) -> Option<String> {
     let client = i16::from_be_bytes(number(frame, 12)?).max(0) as usize;
     let body = 14 + client;
-    let (start, length) = if version >= 3 {
-        // Ids are shorter than 127 bytes here, and there are no tags.
+    let flexible = match api {
+        PRODUCE => 9,
+        INIT => 2,
+        _ => 3,
+    };
+    let (start, length) = if version >= flexible {
+        // Ids are shorter than 127 bytes here.
         (body + 2, usize::from(*frame.get(body + 1)?).checked_sub(1)?)
     } else {
-        (body + 2, i16::from_be_bytes(number(frame, body)?) as usize)
+        (body + 2, usize::try_from(i16::from_be_bytes(number(frame, body)?)).ok()?)
     };
     String::from_utf8(frame.get(start..start + length)?.to_vec()).ok()
 }
@@ -244,7 +319,7 @@ fn connect(client: TcpStream, broker: TcpStream, state: Arc<Mutex<State>>) {
     let answers = pendings.clone();
     std::thread::spawn(move || pass_answers(from_broker, to_client, &answers));
     std::thread::spawn(move || {
-        let mut line = Line { client, broker: Arc::new(Mutex::new(broker)), pendings, state };
+        let mut line = Line { client, broker: Arc::new(Mutex::new(broker)), pendings, state, fate: Fate::None };
         while let Some(bytes) = frame(&mut line.client) {
             if !line.pass(bytes) {
                 break;
@@ -265,6 +340,12 @@ fn pass_answers(mut broker: TcpStream, mut client: TcpStream, pendings: &Pending
         if !lost {
             let _ = client.write_all(&bytes);
         }
+        // Length, correlation, no tags, throttle time, error.
+        let is_fine = bytes.get(13..15) == Some(&[0, 0]);
+        if let Some(wait) = pending.as_ref().and_then(|p| p.cut).filter(|_| is_fine) {
+            std::thread::sleep(wait);
+            let _ = client.shutdown(Shutdown::Both);
+        }
         if let Some(told) = pending.and_then(|p| p.told) {
             let _ = told.send(());
         }
@@ -278,6 +359,19 @@ struct Line {
     broker: Arc<Mutex<TcpStream>>,
     pendings: Pendings,
     state: Arc<Mutex<State>>,
+    fate: Fate,
+}
+
+/// What is waited for before a connection is cut.
+#[derive(Clone, Copy, Default)]
+enum Fate {
+    /// It is not cut.
+    #[default]
+    None,
+    /// The end of a transaction.
+    Abort,
+    /// A new epoch of its producer.
+    Epoch,
 }
 
 impl Line {
@@ -299,29 +393,66 @@ impl Line {
             }
             None => {}
         }
+        self.watch(&request);
         match orders.fault {
             None => self.send(&bytes),
-            Some(Fault::Swallow) => true,
-            Some(Fault::LoseAnswer) => {
-                self.pendings.lock().insert(request.correlation, Pending { lose: true, told: None });
+            Some(fault) => self.harm(fault, request, bytes),
+        }
+    }
+
+    /// Looks for the end of a transaction of which an answer was lost.
+    fn watch(&mut self, request: &Request) {
+        match (self.fate, request.api) {
+            (Fate::Abort, END) => self.fate = Fate::Epoch,
+            (Fate::Epoch, INIT) => {
+                let wait = self.state.lock().moments.next_ms(ABORT_CUT_US.0, ABORT_CUT_US.1);
+                let cut = Pending { cut: Some(Duration::from_micros(wait)), ..Pending::default() };
+                self.pendings.lock().insert(request.correlation, cut);
+            }
+            _ => {}
+        }
+    }
+
+    /// Does to a request what the plan says.
+    fn harm(&mut self, fault: Fault, request: Request, bytes: Vec<u8>) -> bool {
+        if matches!(fault, Fault::LoseAnswer | Fault::LoseThenCut | Fault::LoseUntilAbort | Fault::ResetAfter) {
+            self.pendings.lock().insert(request.correlation, Pending::lost());
+        }
+        match fault {
+            Fault::Swallow => true,
+            Fault::LoseAnswer => self.send(&bytes),
+            Fault::SwallowThenCut => self.cut_later(),
+            Fault::LoseThenCut => self.cut_later() && self.send(&bytes),
+            Fault::LoseUntilAbort => {
+                self.fate = Fate::Abort;
                 self.send(&bytes)
             }
-            Some(Fault::ResetBefore) => false,
-            Some(Fault::ResetAfter) => {
-                self.pendings.lock().insert(request.correlation, Pending { lose: true, told: None });
+            Fault::ResetBefore => false,
+            Fault::ResetAfter => {
                 self.send(&bytes);
                 false
             }
-            Some(Fault::Delay) => {
+            Fault::Delay => {
                 let wait = self.state.lock().moments.next_ms(20, 2_000);
                 std::thread::sleep(Duration::from_millis(wait));
                 self.send(&bytes)
             }
-            Some(Fault::Hold) => {
+            Fault::Hold => {
                 self.hold(request, bytes);
                 false
             }
         }
+    }
+
+    /// Cuts the client's connection, which goes on until then.
+    fn cut_later(&self) -> bool {
+        let wait = Duration::from_millis(self.state.lock().moments.next_ms(CUT_MS.0, CUT_MS.1));
+        let client = self.client.try_clone().unwrap();
+        std::thread::spawn(move || {
+            std::thread::sleep(wait);
+            let _ = client.shutdown(Shutdown::Both);
+        });
+        true
     }
 
     fn send(&self, bytes: &[u8]) -> bool {
@@ -330,7 +461,7 @@ impl Line {
 
     fn send_and_wait(&self, request: &Request, bytes: &[u8]) -> bool {
         let (told, done) = mpsc::channel();
-        self.pendings.lock().insert(request.correlation, Pending { lose: false, told: Some(told) });
+        self.pendings.lock().insert(request.correlation, Pending { told: Some(told), ..Pending::default() });
         let sent = self.send(bytes);
         let _ = done.recv_timeout(ANSWER_MAX);
         sent
@@ -345,7 +476,7 @@ impl Line {
         std::thread::spawn(move || {
             match called.recv_timeout(HELD_MAX) {
                 Ok(told) => {
-                    pendings.lock().insert(request.correlation, Pending { lose: true, told: Some(told) });
+                    pendings.lock().insert(request.correlation, Pending { told: Some(told), ..Pending::lost() });
                     let _ = broker.lock().write_all(&bytes);
                     // The answer is read on this connection: it stays until then.
                     std::thread::sleep(ANSWER_MAX);

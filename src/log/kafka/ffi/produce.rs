@@ -97,7 +97,8 @@ impl Drop for GroupMetadata {
 }
 
 impl Outlet {
-    /// A producer with these settings. Somebody must call [`Outlet::serve`] from a thread of its own.
+    /// A producer with these settings. [`Outlet::serve`] must be called from a thread of its own, which drops the outlet
+    /// last: dropping waits until librdkafka's threads have ended.
     pub(in crate::log::kafka) fn new(config: &ClientConfig, events: Events) -> KafkaResult<Outlet> {
         let native = config.create_native_config()?;
         // SAFETY: the configuration is valid until `Client::new` takes it; the interceptor needs no state.
@@ -232,16 +233,10 @@ impl Outlet {
         }
     }
 
-    /// Commits. There is no timeout: librdkafka's state is undefined after one.
+    /// Commits. There is no timeout: librdkafka's state is undefined after one. There is no way to abort: see [`super`].
     pub(in crate::log::kafka) fn commit(&self) -> Result<(), CallError> {
         // SAFETY: see `init_transactions`.
         unsafe { call_result(sys::rd_kafka_commit_transaction(self.client.native_ptr(), -1)) }
-    }
-
-    /// Aborts.
-    pub(in crate::log::kafka) fn abort(&self, timeout: Duration) -> Result<(), CallError> {
-        // SAFETY: see `init_transactions`.
-        unsafe { call_result(sys::rd_kafka_abort_transaction(self.client.native_ptr(), milliseconds(timeout))) }
     }
 }
 

@@ -20,7 +20,7 @@ impl KafkaSession {
         if bytes < self.batch_bytes {
             self.batch_bytes = bytes;
             self.courier = None;
-            self.sender.take().into_iter().for_each(retire);
+            self.sender = None;
         }
     }
 

@@ -154,9 +154,7 @@ impl KafkaSession {
             let before = there.get(&at).map_or(0, |l| l.rows);
             doubt.landed.insert(at, Landing { rows: before + landing.rows, ..landing });
         }
-        if let Some(sender) = self.sender.take() {
-            retire(sender);
-        }
+        self.sender = None;
         written.map_err(|f| Error::io("could not complete a commit").with_detail(f.reason))?;
         self.sender = Some(self.new_sender()?);
         Ok(())

@@ -8,7 +8,7 @@
 //! its own: an epoch that was given up would stand in the topic beside its repetition.
 //!
 //! So before a producer writes a partition for the first time since a failure, a transaction of our own is begun on it and
-//! aborted, whose marker ends whatever our producer id has left. It is not asked first whether anything is open: a broker
+//! given up: the start of the next producer aborts it, and its marker ends whatever our producer id has left. It is not asked first whether anything is open: a broker
 //! that has just come up may answer with a high watermark of some seconds ago and see no open rows. Only at the start of
 //! a session, when nothing has failed, a look must do. Somebody else's open transaction is not touched by this.
 //!
@@ -69,7 +69,7 @@ impl KafkaSession {
             rows.push((topic.clone(), one));
         }
         self.write_rows(&rows)?;
-        self.abort_and_replace()
+        self.replace().map_err(|error| Failure::of(error.to_string()))
     }
 
     /// Ends pending offsets of our producer id, if there are any. Only when it is known that those of the last attempt
@@ -92,7 +92,7 @@ impl KafkaSession {
         if let Err(error) = outlet.send_offsets(&list, &standing, OFFSETS_WAIT) {
             tracing::debug!(target: "kafka", "offsets to be aborted: {error}");
         }
-        self.abort_and_replace().map_err(|f| Error::io(f.reason))
+        self.replace()
     }
 
     /// Commits the offsets of our last commit once more: it was answered with Ok, and they are pending.
@@ -110,20 +110,15 @@ impl KafkaSession {
         let begin = self.sender.as_ref().map(|sender| sender.outlet().begin());
         begin.transpose().map_err(|e| Error::io(format!("begin: {e}")))?;
         let done = self.finish(list, self.member.expired());
-        if let Some(sender) = self.sender.take() {
-            retire(sender);
-        }
+        self.sender = None;
         done.map_err(|f| Error::io("could not commit offsets").with_detail(f.reason))?;
         self.sender = Some(self.new_sender()?);
         Ok(())
     }
 
-    /// A producer is not used again after an abort: the request might have been repeated.
-    fn abort_and_replace(&mut self) -> Result<(), Failure> {
-        let sender = self.sender.take().ok_or_else(|| Failure::of("no producer"))?;
-        let aborted = sender.outlet().abort(ABORT_WAIT);
-        retire(sender);
-        aborted.map_err(|e| Failure::call("abort", e))?;
+    /// Gives the open transaction up with its producer; the new one has ended it before it can write anything.
+    fn replace(&mut self) -> Result<()> {
+        self.sender = None;
         self.sender = Some(self.new_sender()?);
         Ok(())
     }

@@ -125,11 +125,7 @@ impl KafkaSession {
         let mut landed = Landed::new();
         if let Some(sender) = self.sender.take() {
             landed = sender.events().take_landed();
-            // Whether or not it works, this producer is not used again.
-            if let Err(error) = sender.outlet().abort(ABORT_WAIT) {
-                tracing::debug!(target: "kafka", "abort of {}: {error}", self.owner);
-            }
-            retire(sender);
+            // The producer is dropped here, with requests of it perhaps in flight: what it has begun is ended by the next.
         }
         self.looked_at.clear();
         self.failed = true;
