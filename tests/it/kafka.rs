@@ -15,6 +15,7 @@ mod panics;
 mod proxy;
 mod reading;
 mod records;
+mod room;
 mod secure;
 mod sessions;
 
