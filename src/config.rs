@@ -61,6 +61,18 @@ pub const SYSTEM_TOPICS: &str = "_confluent.*,__confluent.*,_schemas,__consumer_
      connect-configs,connect-offsets,connect-status,connect-statuses";
 /// Steps back that one match of such a pattern may take.
 const TOPIC_BACKTRACKS_MAX: usize = 10_000;
+/// Bytes that all queries without EMIT together may put into files.
+const BATCH_SCRATCH: &str = "tidegate.batch.scratch.bytes";
+/// Bytes that they leave free on that disk.
+const BATCH_SCRATCH_FREE: &str = "tidegate.batch.scratch.free.bytes";
+
+/// Queries without EMIT that one user runs at once.
+pub(crate) const BATCH_USER_QUERIES_PROPERTY: &str = "tidegate.batch.user.queries";
+/// Half of all that run at once: two users who take all that they can leave nothing, one leaves the other half.
+const BATCH_USER_QUERIES: usize = 32;
+
+/// Numbers of bytes that only the start decides.
+const BYTES_OF_THE_START: [&str; 3] = [JOIN_MEMORY, BATCH_SCRATCH, BATCH_SCRATCH_FREE];
 
 /// Queries without EMIT in a second.
 pub(crate) const PULL_QPS: &str = "ksql.query.pull.max.qps";
@@ -116,6 +128,38 @@ impl Config {
         self.properties.get(READ_ONLY).is_some_and(|value| value == "true")
     }
 
+    /// How many bytes all queries without EMIT put into files together, and how many they leave free there.
+    pub fn batch_scratch(&self) -> (u64, u64) {
+        let bytes = |name: &str| self.properties.get(name).and_then(|bytes| bytes.parse().ok());
+        (
+            bytes(BATCH_SCRATCH).unwrap_or(BATCH_SCRATCH_BYTES),
+            bytes(BATCH_SCRATCH_FREE).unwrap_or(BATCH_SCRATCH_FREE_BYTES),
+        )
+    }
+
+    /// How many queries without EMIT one user runs at once.
+    pub fn batch_user_queries(&self) -> usize {
+        let most = self.properties.get(BATCH_USER_QUERIES_PROPERTY).and_then(|queries| queries.parse().ok());
+        most.unwrap_or(BATCH_USER_QUERIES)
+    }
+
+    /// Fails when a session or a request wants more of something than the process gives.
+    pub fn check_ceiling(&self, name: &str, value: &str) -> Result<()> {
+        let name = name.strip_prefix("ksql.streams.").unwrap_or(name);
+        let Some((name, default)) = CEILINGS.iter().find(|(known, _)| *known == name) else { return Ok(()) };
+        let set = self.properties.get(*name).and_then(|most| most.parse().ok());
+        let Some(most) = set.or(*default) else { return Ok(()) };
+        // What is no number is refused where the property is checked; a number beyond 64 bits is too large.
+        let wanted = value.trim();
+        let digits = !wanted.is_empty() && wanted.bytes().all(|b| b.is_ascii_digit());
+        if !digits || wanted.parse::<u64>().is_ok_and(|wanted| wanted <= most) {
+            return Ok(());
+        }
+        Err(Error::statement(format!("{name} is at most {most} here, not {wanted}"))
+            .with_detail("a session or a request can only lower what the process was started with")
+            .with_hint(format!("start the process with --set {name}={wanted} to allow it")))
+    }
+
     /// One of ksqlDB's limits of queries without EMIT, if it limits anything.
     pub fn pull_limit(&self, name: &str) -> Option<u32> {
         self.properties.get(name).and_then(|limit| limit.parse().ok()).filter(|limit| *limit < PULL_LIMIT_NONE)
@@ -127,9 +171,15 @@ impl Config {
             STATE_DIR | AUDIT_FILE | AUDIT_TOPIC => name.to_owned(),
             READ_ONLY if is_boolean(value) => name.to_owned(),
             READ_ONLY => return Err(Error::statement(format!("{name} is true or false, not {value}"))),
-            JOIN_MEMORY if is_number(value) => name.to_owned(),
             READONLY_TOPICS | HIDDEN_TOPICS => topic_patterns(value).map(|_| name.to_owned())?,
-            JOIN_MEMORY => return Err(Error::statement(format!("{name} is a number of bytes, not {value}"))),
+            BATCH_USER_QUERIES_PROPERTY => match value.parse::<usize>().is_ok_and(|queries| queries > 0) {
+                true => name.to_owned(),
+                false => return Err(Error::statement(format!("{name} is a number of queries, not {value}"))),
+            },
+            _ if BYTES_OF_THE_START.contains(&name) => match is_number(value) {
+                true => name.to_owned(),
+                false => return Err(Error::statement(format!("{name} is a number of bytes, not {value}"))),
+            },
             _ => match PULL_LIMITS.iter().find(|(known, _)| *known == name) {
                 Some((_, least)) => {
                     check_pull_limit(name, value, *least)?;
@@ -180,6 +230,26 @@ pub fn random_id() -> Result<u128> {
         .map_err(|e| Error::io("the system gives no random bytes").with_detail(e.to_string()))?;
     Ok(u128::from_be_bytes(bytes))
 }
+
+/// Memory of a query without EMIT.
+pub const BATCH_MEMORY_BYTES: usize = 256 << 20;
+/// Time of a query without EMIT: a scan of 100 GB takes less.
+pub const BATCH_TIMEOUT_MS: u64 = 600_000;
+/// What such queries may put into files together, and what they leave free on the disk of these files: the log and the
+/// changelogs may be on the same one, and a full disk stops every query.
+pub const BATCH_SCRATCH_BYTES: u64 = 100 << 30;
+/// See [`BATCH_SCRATCH_BYTES`].
+pub const BATCH_SCRATCH_FREE_BYTES: u64 = 1 << 30;
+
+/// Properties that cost memory, time or threads, and their ceiling where the process was started without one. What
+/// `--set` says is a default and a ceiling in one: a session or a request only goes below it.
+pub const CEILINGS: [(&str, Option<u64>); 5] = [
+    ("tidegate.batch.memory.bytes", Some(BATCH_MEMORY_BYTES as u64)),
+    ("tidegate.batch.timeout.ms", Some(BATCH_TIMEOUT_MS)),
+    ("num.stream.threads", None),
+    ("ksql.functions.collect_list.limit", None),
+    ("ksql.functions.collect_set.limit", None),
+];
 
 /// Less does not even hold the batches that a sort merges.
 const BATCH_MEMORY_BYTES_MIN: usize = 32 << 20;
@@ -266,6 +336,11 @@ pub const PROPERTIES: &[Property] = &[
         check: |v| v.parse::<usize>().is_ok_and(|bytes| bytes >= BATCH_MEMORY_BYTES_MIN),
     },
     Property {
+        name: "tidegate.batch.timeout.ms",
+        help: "longest time of a query without EMIT, in milliseconds; waiting for its reader does not count",
+        check: |v| v.parse::<u64>().is_ok_and(|ms| ms > 0),
+    },
+    Property {
         name: "tidegate.dialect",
         help: "ksqldb = reject what ksqlDB rejects",
         check: |v| matches!(v, "ksqldb" | "tidegate"),
@@ -298,7 +373,9 @@ pub fn topic_patterns(list: &str) -> Result<Regex> {
 
 /// Is it decided by the start of the process, with `--set`?
 fn is_of_the_start(name: &str) -> bool {
-    [STATE_DIR, JOIN_MEMORY, AUDIT_FILE, AUDIT_TOPIC, READ_ONLY, READONLY_TOPICS, HIDDEN_TOPICS].contains(&name)
+    [STATE_DIR, AUDIT_FILE, AUDIT_TOPIC, READ_ONLY, READONLY_TOPICS, HIDDEN_TOPICS, BATCH_USER_QUERIES_PROPERTY]
+        .contains(&name)
+        || BYTES_OF_THE_START.contains(&name)
         || PULL_LIMITS.iter().any(|(known, _)| *known == name)
 }
 

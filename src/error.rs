@@ -281,7 +281,8 @@ impl From<datafusion::error::DataFusionError> for Error {
             },
             datafusion::error::DataFusionError::ResourcesExhausted(detail) => {
                 Error::new(Kind::Busy, "the query needs more memory than it may have").with_detail(detail).with_hint(
-                    "SET 'tidegate.batch.memory.bytes' = '...' gives it more; fewer rows or columns need less",
+                    "SET 'tidegate.batch.memory.bytes' = '...' gives it more, up to what the process was started with \
+                     (--set); fewer rows or columns need less",
                 )
             }
             other => {

@@ -4,10 +4,13 @@ use super::entity::{Entity, Explanation};
 use super::outcome::{OutputColumn, RowEvent, RowStream, Scanned};
 use super::pull_limits::Pass;
 use super::session::Session;
+use super::turns::Turn;
 use super::{Answer, Engine};
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
-use crate::execute::batch::{self, BatchResult, Came, History, MEMORY_BYTES, MEMORY_PROPERTY, Scanned as Read};
+use crate::execute::batch::{
+    self, BatchResult, Came, History, MEMORY_BYTES, MEMORY_PROPERTY, Scanned as Read, TIMEOUT, TIMEOUT_PROPERTY,
+};
 use crate::parse::statement::{Parsed, Statement};
 use crate::plan::{self, BatchPlan, Settings};
 use crate::types::{Column, Role, Schema};
@@ -15,10 +18,18 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 impl Engine {
-    pub(super) fn history(&self, properties: &BTreeMap<String, String>) -> History {
+    /// What a statement of that many bytes reads, and within which bounds.
+    pub(super) fn history(&self, properties: &BTreeMap<String, String>, text_bytes: usize) -> History {
         let memory = properties.get(MEMORY_PROPERTY).and_then(|bytes| bytes.parse().ok());
-        let (log, scratch) = (self.inner.log.clone(), self.inner.scratch.clone());
-        History { log, scratch, memory_bytes: memory.unwrap_or(MEMORY_BYTES), ranges: None }
+        let timeout = properties.get(TIMEOUT_PROPERTY).and_then(|ms| ms.parse().ok()).map(Duration::from_millis);
+        History {
+            log: self.inner.log.clone(),
+            scratch: self.inner.scratch.clone(),
+            memory_bytes: memory.unwrap_or(MEMORY_BYTES),
+            rows: batch::rows_of_a_batch(text_bytes),
+            timeout: timeout.unwrap_or(TIMEOUT),
+            ranges: None,
+        }
     }
 
     pub(super) fn batch_query(&self, parsed: &Parsed, session: &Session) -> Result<Answer> {
@@ -38,14 +49,15 @@ impl Engine {
             Some(pass) => pass,
             None => self.inner.pulls.enter()?,
         };
-        let result = batch::run(&plan, &self.history(&properties), &catalog)?;
+        let turn = self.inner.turns.take(&session.principal().name)?;
+        let result = batch::run(&plan, &self.history(&properties, parsed.text.len()), &catalog)?;
         let columns =
             result.columns().iter().map(|c| OutputColumn { name: c.name.clone(), ty: c.ty.clone() }).collect();
         let limit = match statement {
             Statement::Select(select) => select.limit,
             _ => None,
         };
-        Ok(Answer::Rows(Box::new(Bounded { columns, result, left: limit, pass })))
+        Ok(Answer::Rows(Box::new(Bounded { columns, result, left: limit, pass, _turn: turn })))
     }
 
     /// The catalogue for a plan that the session's user may run: one without what they may not read.
@@ -77,7 +89,7 @@ impl Engine {
             sql: text.to_owned(),
             schema: Schema { key: Vec::new(), value },
             sources,
-            plan: batch::explain(&plan, &self.history(&BTreeMap::new()), catalog)?,
+            plan: batch::explain(&plan, &self.history(&self.inner.config.properties, text.len()), catalog)?,
         }))
     }
 }
@@ -98,6 +110,7 @@ struct Bounded {
     result: BatchResult,
     left: Option<u64>,
     pass: Pass,
+    _turn: Turn,
 }
 
 impl RowStream for Bounded {

@@ -43,6 +43,7 @@ mod pushes;
 mod rehearse;
 mod show;
 mod statuses;
+mod turns;
 mod types;
 mod verify;
 
@@ -143,6 +144,8 @@ struct Inner {
     pulls: Arc<pull_limits::PullLimits>,
     /// Which topics are the engine's.
     topics: Arc<TopicRules>,
+    /// Queries without EMIT, by user.
+    turns: Arc<turns::Turns>,
     /// Lookups that were planned before.
     statements: prepared::Statements,
     /// Who did what.
@@ -242,6 +245,8 @@ impl Engine {
 
     fn dispatch(&self, parsed: &Parsed, session: &mut Session) -> Result<Answer> {
         self.check_alive()?;
+        let properties = session.properties().iter();
+        properties.map(|(name, value)| self.inner.config.check_ceiling(name, value)).collect::<Result<()>>()?;
         let entity = match &parsed.statement {
             Statement::CreateSource(create) => self.create_source(create, parsed, session)?,
             Statement::CreateAs(create) => self.create_as(create, parsed, session)?,
@@ -265,6 +270,7 @@ impl Engine {
             Statement::ExplainQuery(id) => self.explain_query(id, session)?,
             Statement::Explain(statement) => self.explain(statement, parsed, session)?,
             Statement::Set { name, value } => {
+                self.inner.config.check_ceiling(name, value)?;
                 session.set(name, value)?;
                 Entity::Done
             }

@@ -10,9 +10,10 @@ use crate::engine::processing_log::{self, ProcessingLog};
 use crate::engine::pull_limits::PullLimits;
 use crate::engine::query::Query;
 use crate::engine::statuses::{self, Statuses};
+use crate::engine::turns::Turns;
 use crate::engine::{Drive, Engine, Inner, State};
 use crate::error::{Kind, Result};
-use crate::execute::scratch::{MEMORY_BYTES, Scratch};
+use crate::execute::scratch::{MEMORY_BYTES, Quota, Scratch};
 use crate::execute::watch::TopicWatch;
 use crate::log::embedded::{EmbeddedLog, EmbeddedOptions};
 use crate::log::kafka::{KafkaLog, KafkaSettings};
@@ -56,7 +57,9 @@ impl Engine {
         if let Err(error) = commands.mark(&*log, clock.now_ms()) {
             tracing::warn!(%error, "the command log cannot be marked: the next statement tries again");
         }
-        let scratch = Scratch::new(config.scratch_dir(), config.join_memory().unwrap_or(MEMORY_BYTES));
+        let (bytes, free) = config.batch_scratch();
+        let memory = config.join_memory().unwrap_or(MEMORY_BYTES);
+        let scratch = Scratch::with_quota(config.scratch_dir(), memory, Quota { bytes, free });
         let watch = TopicWatch::new();
         let lookout = match drive {
             Drive::Threads => Some(Lookout::new(watch.clone(), log.clone(), &config.service_id)?),
@@ -66,10 +69,12 @@ impl Engine {
         let (processing, inlet) = ProcessingLog::new(&config, &clock);
         let pulls = Arc::new(PullLimits::new(&config, clock.clone()));
         let topics = Arc::new(TopicRules::of(&config)?);
+        let turns = Turns::new(config.batch_user_queries());
         let inner = Inner {
             topics,
             processing,
             pulls,
+            turns,
             config,
             scratch,
             watch,

@@ -117,7 +117,10 @@ impl Engine {
             Statement::Explain(statement) => copy.explain(statement, parsed, &settings)?,
             Statement::DescribeFunction(name) => _ = describe_function(name)?,
             Statement::Describe { name, .. } => drop(copy.catalog.require(&name.value).map_err(|e| e.at(name.span))?),
-            Statement::Set { name, value } => copy.session.set(name, value)?,
+            Statement::Set { name, value } => {
+                self.inner.config.check_ceiling(name, value)?;
+                copy.session.set(name, value)?;
+            }
             Statement::Unset(name) => copy.session.unset(name)?,
             Statement::Unsupported { what, span } => return Err(unsupported(what).at(*span)),
             // Nothing that a later statement could depend on; what is wrong with them shows when they are carried out.

@@ -69,7 +69,7 @@ impl Engine {
             Kind::Statement => no(e.message()),
             _ => e,
         })?);
-        let verdict = self.compare(create, &sink, &catalog, &ranges)?;
+        let verdict = self.compare(create, &sink, &catalog, &ranges, text.len())?;
         Ok(Answer::Rows(Box::new(verdict.stream(&id.value, ranges.values().map(|r| r.end - r.start).sum()))))
     }
 
@@ -121,7 +121,14 @@ impl Engine {
         }
     }
 
-    fn compare(&self, create: &CreateAs, sink: &Source, catalog: &Catalog, ranges: &Arc<Ranges>) -> Result<Verdict> {
+    fn compare(
+        &self,
+        create: &CreateAs,
+        sink: &Source,
+        catalog: &Catalog,
+        ranges: &Arc<Ranges>,
+        text_bytes: usize,
+    ) -> Result<Verdict> {
         let settings = self.settings(&self.inner.config.properties)?;
         let mut select = create.select.clone();
         select.emit = None;
@@ -130,7 +137,8 @@ impl Engine {
         for item in bounds.iter().map(bound) {
             select.items.extend(items(&format!("SELECT {item} FROM X"))?);
         }
-        let history = batch::History { ranges: Some(ranges.clone()), ..self.history(&BTreeMap::new()) };
+        let history =
+            batch::History { ranges: Some(ranges.clone()), ..self.history(&self.inner.config.properties, text_bytes) };
         let run = |select| batch::run(&plan::batch_query(select, catalog, &settings)?, &history, catalog);
         let wanted = run(&select)?;
         let shown = wanted.columns().len() - bounds.len();

@@ -211,7 +211,11 @@ impl Stages {
     pub fn step(&mut self, slot: usize, batch: &ChangeBatch, out: &mut Out) -> Result<()> {
         let mut first = self.first(slot, batch, out)?;
         if let Some((explode, after)) = &mut self.explode {
-            return first.iter().try_for_each(|batch| after.step(&[Some(&explode.apply(batch)?)], out));
+            for batch in &first {
+                let exploded = explode.apply(batch, &mut out.bad)?;
+                after.step(&[Some(&exploded)], out)?;
+            }
+            return Ok(());
         }
         if self.groups.is_empty() {
             self.unemitted |= self.folds;

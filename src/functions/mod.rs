@@ -7,6 +7,7 @@
 pub mod accumulate;
 pub mod aggregate;
 mod array;
+pub mod bounded;
 mod bytes;
 mod chance;
 mod conditional;

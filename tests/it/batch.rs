@@ -27,7 +27,14 @@ type Record<'a> = (i32, i64, Option<&'a str>, Option<&'a str>);
 
 fn history(log: &Arc<dyn Log>) -> History {
     let scratch = Scratch::new(std::env::temp_dir().join("tidegate-tests"), MEMORY_BYTES);
-    History { log: log.clone(), scratch, memory_bytes: batch::MEMORY_BYTES, ranges: None }
+    History {
+        log: log.clone(),
+        scratch,
+        memory_bytes: batch::MEMORY_BYTES,
+        rows: batch::rows_of_a_batch(0),
+        timeout: batch::TIMEOUT,
+        ranges: None,
+    }
 }
 
 struct Fixture {

@@ -43,13 +43,21 @@ impl Server {
 
     /// The same with seeded panics.
     fn with(place: &[&str], panics: &str) -> Server {
-        let mut process = Command::new(TIDEGATE)
-            .args(["server", "--listen", "127.0.0.1:0"])
-            .args(place)
-            .env("TIDEGATE_TEST_PANICS", panics)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut command = Command::new(TIDEGATE);
+        command.env("TIDEGATE_TEST_PANICS", panics);
+        Server::of(command, place)
+    }
+
+    /// A server that may have so many KiB of addresses: an allocation beyond fails, and a process that cannot allocate ends.
+    pub(crate) fn within(address_kib: u64, place: &[&str]) -> Server {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("ulimit -v {address_kib}; exec \"$0\" \"$@\""), TIDEGATE]);
+        Server::of(shell, place)
+    }
+
+    fn of(mut command: Command, place: &[&str]) -> Server {
+        let mut process =
+            command.args(["server", "--listen", "127.0.0.1:0"]).args(place).stderr(Stdio::piped()).spawn().unwrap();
         let (sender, errors) = channel();
         let stderr = process.stderr.take().unwrap();
         std::thread::spawn(move || {
@@ -71,6 +79,11 @@ impl Server {
 
     pub(crate) fn get(&self, path: &str) -> (u16, Value) {
         answer(self.agent.get(format!("http://{}{path}", self.address)).call().unwrap())
+    }
+
+    /// What a query answers, whatever it is.
+    pub(crate) fn query(&self, sql: &str) -> (u16, Value) {
+        self.post("/query-stream", &json!({ "sql": sql, "properties": earliest() }))
     }
 
     pub(crate) fn post(&self, path: &str, body: &Value) -> (u16, Value) {
@@ -110,6 +123,14 @@ impl Server {
     fn held(&self) -> (usize, usize) {
         let count = |what: &str| std::fs::read_dir(format!("/proc/{}/{what}", self.process.id())).unwrap().count();
         (count("task"), count("fd"))
+    }
+
+    /// Processor time that it has used: what it takes on a busy machine is not its fault.
+    pub(crate) fn cpu(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id())).unwrap();
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        // utime and stime, in ticks of 10 ms.
+        Duration::from_millis(fields[11..13].iter().map(|ticks| ticks.parse::<u64>().unwrap() * 10).sum())
     }
 
     /// Asks it to stop; answers its exit code and how long it took.

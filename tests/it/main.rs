@@ -11,6 +11,7 @@ mod batch;
 mod batch_reading;
 mod batches;
 mod bombs;
+mod bounded_functions;
 mod cli;
 mod clients;
 mod compatibility;

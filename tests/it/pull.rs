@@ -139,7 +139,14 @@ impl World {
         let scratch = Scratch::new(std::env::temp_dir().join("tidegate-tests"), MEMORY_BYTES);
         let result = batch::run(
             &plan,
-            &History { log: self.log.clone(), scratch, memory_bytes: batch::MEMORY_BYTES, ranges: None },
+            &History {
+                log: self.log.clone(),
+                scratch,
+                memory_bytes: batch::MEMORY_BYTES,
+                rows: batch::rows_of_a_batch(0),
+                timeout: batch::TIMEOUT,
+                ranges: None,
+            },
             &catalog,
         )
         .unwrap();

@@ -6,6 +6,7 @@
 
 use super::nodes::external;
 use super::snapshot::Snapshot;
+use super::table::parts;
 use super::{Counts, History};
 use crate::error::{Error, Kind, Result};
 use crate::execute::intake::Intake;
@@ -15,6 +16,7 @@ use crate::execute::pipeline::Pipeline;
 use crate::execute::stages::Stages;
 use crate::execute::{ChangeBatch, Mode, Out, compile};
 use crate::log::{Assignment, Isolation, Run, Start};
+use crate::memory;
 use crate::parse::statement::SourceKind;
 use crate::plan::join::{HIDDEN, Join, Rule};
 use crate::plan::nodes::downcast;
@@ -134,16 +136,16 @@ impl PartitionStream for JoinStream {
         &self.schema
     }
 
-    fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
+    fn execute(&self, context: Arc<TaskContext>) -> SendableRecordBatchStream {
         let mut builder = RecordBatchReceiverStreamBuilder::new(self.schema.clone(), READ_AHEAD_BATCHES);
-        let sender = builder.tx();
+        let (sender, rows) = (builder.tx(), context.session_config().batch_size());
         let (pipeline, snapshots) = (self.pipeline.clone(), self.snapshots.clone());
         let (schema, history, counts) = (self.schema.clone(), self.history.clone(), self.counts.clone());
-        builder.spawn_blocking(move || {
-            let send = &mut |batch: RecordBatch| sender.blocking_send(Ok(batch)).is_ok();
+        builder.spawn_blocking(memory::carried(move || {
+            let send = &mut |batch: RecordBatch| parts(&batch, rows).all(|part| sender.blocking_send(Ok(part)).is_ok());
             let replay = Replay::new(&pipeline, &snapshots, &history, schema).map_err(external)?;
             replay.run(&counts, send).map_err(external)
-        });
+        }));
         builder.build()
     }
 }
@@ -198,11 +200,9 @@ impl Replay {
         let mut idle = 0;
         loop {
             let done = (0..self.ends.len()).all(|input| self.at_end(input));
-            if counts.stopped.load(Ordering::Relaxed) {
-                return Ok(());
-            }
+            memory::check()?;
             let before = self.reader.bytes_read().unwrap_or_default();
-            let polled = if done { None } else { Some(self.reader.poll(POLL_RECORDS, POLL)?) };
+            let polled = if done { None } else { Some(memory::outside(|| self.reader.poll(POLL_RECORDS, POLL))?) };
             let bytes = self.reader.bytes_read().unwrap_or_default() - before;
             let mut arrived = 0;
             for run in polled.into_iter().flat_map(|p| p.into_runs()) {

@@ -3,8 +3,8 @@
 use crate::catalog::Format;
 use crate::error::{Error, Result};
 use crate::execute::batch::Counts;
+use crate::execute::batch::explode::{Portions, cut};
 use crate::execute::batch::sessions::{self, Sessions};
-use crate::execute::explode::places;
 use crate::execute::window::Windows;
 use crate::format::Encoder;
 use crate::log::partition;
@@ -12,7 +12,7 @@ use crate::plan::table::PRESENT;
 use crate::types::time::{NEVER, Window};
 use crate::types::{Column, pseudo};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, RecordBatch, UInt64Array};
-use arrow::compute::{filter_record_batch, take, take_record_batch};
+use arrow::compute::{filter_record_batch, take_record_batch};
 use arrow::datatypes::{Int32Type, Int64Type, SchemaRef};
 use datafusion::common::Result as DfResult;
 use datafusion::common::tree_node::TreeNodeRecursion;
@@ -37,6 +37,8 @@ pub(super) enum Step {
     Rekey { key: Vec<Column>, format: Format, partitions: Option<u32> },
     /// A row for each element of the arrays from a column on.
     Explode { first: usize },
+    /// Batches of which an unnest makes no more than it may; the lists, and whether they hold lists.
+    Cut { lists: Vec<(usize, bool)> },
     /// Rows are put into windows; late ones go, and are counted.
     Window { window: Window, counts: Arc<Counts> },
     /// Rows are grouped by key and session.
@@ -73,6 +75,7 @@ impl DisplayAs for StepExec {
                 partitions.map_or(Ok(()), |n| write!(f, ", into {n} partitions"))
             }
             Step::Explode { .. } => f.write_str("ExplodeExec"),
+            Step::Cut { .. } => f.write_str("CutExec"),
             Step::Window { window, .. } => write!(f, "TimeWindowExec: {window}"),
             Step::Sessions { .. } => f.write_str("SessionsExec"),
         }
@@ -84,6 +87,7 @@ impl ExecutionPlan for StepExec {
         match self.step {
             Step::Rekey { .. } => "RekeyExec",
             Step::Explode { .. } => "ExplodeExec",
+            Step::Cut { .. } => "CutExec",
             Step::Window { .. } => "TimeWindowExec",
             Step::Sessions { .. } => "SessionsExec",
         }
@@ -130,9 +134,12 @@ impl ExecutionPlan for StepExec {
         let mut runner = Runner::new(&self.step, self.schema.clone()).map_err(external)?;
         // One more turn after the last batch: what is only known at the end.
         let turns = input.map(Some).chain(futures::stream::once(std::future::ready(None)));
-        let rows = turns.map(move |turn| match turn {
-            Some(batch) => batch.and_then(|b| runner.run(&b).map_err(external)),
-            None => runner.finish().map_err(external),
+        let rows = turns.flat_map(move |turn| {
+            futures::stream::iter(match turn {
+                Some(Ok(batch)) => runner.run(&batch),
+                Some(Err(e)) => one(Err(e)),
+                None => one(runner.finish().map_err(external)),
+            })
         });
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), rows)))
     }
@@ -142,11 +149,19 @@ pub(super) fn external(e: Error) -> datafusion::error::DataFusionError {
     datafusion::error::DataFusionError::External(Box::new(e))
 }
 
+/// What comes of one turn, made when it is asked for.
+type Made = Box<dyn Iterator<Item = DfResult<RecordBatch>> + Send>;
+
+fn one(batch: DfResult<RecordBatch>) -> Made {
+    Box::new(std::iter::once(batch))
+}
+
 /// A [`Step`] at work.
 #[expect(clippy::large_enum_variant, reason = "one a partition of a query")]
 enum Runner {
     Rekey { keys: usize, encoder: Option<(Encoder, u32)>, schema: SchemaRef },
     Explode { first: usize, schema: SchemaRef },
+    Cut { lists: Vec<(usize, bool)>, schema: SchemaRef },
     Window { windows: Windows, times: BTreeMap<i32, i64>, counts: Arc<Counts>, schema: SchemaRef },
     Sessions { runner: sessions::Runner, schema: SchemaRef },
 }
@@ -162,6 +177,7 @@ impl Runner {
                 Runner::Rekey { keys: key.len(), encoder, schema }
             }
             Step::Explode { first } => Runner::Explode { first: *first, schema },
+            Step::Cut { lists } => Runner::Cut { lists: lists.clone(), schema },
             Step::Window { window, counts } => Runner::Window {
                 windows: Windows::new(window)?,
                 times: BTreeMap::new(),
@@ -176,36 +192,36 @@ impl Runner {
     fn finish(&mut self) -> Result<RecordBatch> {
         match self {
             Runner::Sessions { runner, schema } => runner.finish(schema),
-            Runner::Rekey { schema, .. } | Runner::Explode { schema, .. } | Runner::Window { schema, .. } => {
-                Ok(RecordBatch::new_empty(schema.clone()))
-            }
+            Runner::Rekey { schema, .. }
+            | Runner::Explode { schema, .. }
+            | Runner::Cut { schema, .. }
+            | Runner::Window { schema, .. } => Ok(RecordBatch::new_empty(schema.clone())),
         }
     }
 
-    fn run(&mut self, batch: &RecordBatch) -> Result<RecordBatch> {
+    fn run(&mut self, batch: &RecordBatch) -> Made {
         match self {
-            Runner::Rekey { keys, encoder, schema } => rekey(batch, *keys, encoder.as_mut(), schema),
-            Runner::Explode { first, schema } => explode(batch, *first, schema),
-            Runner::Window { windows, times, counts, schema } => {
-                let (batch, late) = place(batch, windows, times, schema)?;
-                counts.late.fetch_add(late, Ordering::Relaxed);
-                Ok(batch)
+            Runner::Rekey { keys, encoder, schema } => {
+                one(rekey(batch, *keys, encoder.as_mut(), schema).map_err(external))
             }
-            Runner::Sessions { runner, schema } => runner.run(batch, schema),
+            Runner::Explode { first, schema } => match Portions::new(batch, *first, schema.clone()) {
+                Ok(portions) => Box::new(portions.map(|p| p.map_err(external))),
+                Err(e) => one(Err(external(e))),
+            },
+            Runner::Cut { lists, .. } => match cut(batch, lists) {
+                Ok(parts) => Box::new(parts.into_iter().map(Ok)),
+                Err(e) => one(Err(e)),
+            },
+            Runner::Window { windows, times, counts, schema } => {
+                let placed = place(batch, windows, times, schema).map(|(batch, late)| {
+                    counts.late.fetch_add(late, Ordering::Relaxed);
+                    batch
+                });
+                one(placed.map_err(external))
+            }
+            Runner::Sessions { runner, schema } => one(runner.run(batch, schema).map_err(external)),
         }
     }
-}
-
-/// A row for each element; rows without a value have none.
-fn explode(batch: &RecordBatch, first: usize, schema: &SchemaRef) -> Result<RecordBatch> {
-    let present = batch.column_by_name(PRESENT).map(|c| c.as_boolean());
-    let arrays: Vec<&ArrayRef> = batch.columns()[first..].iter().collect();
-    let places = places(&arrays, batch.num_rows(), |row| present.is_none_or(|p| p.value(row)))?;
-    let mut columns = take_record_batch(batch, &places.rows)?.columns()[..first].to_vec();
-    for (array, elements) in arrays.iter().zip(&places.elements) {
-        columns.push(take(array.as_list::<i32>().values(), elements, None)?);
-    }
-    Ok(RecordBatch::try_new(schema.clone(), columns)?)
 }
 
 /// Drops rows without key or value, and gives the others their partition.

@@ -9,7 +9,8 @@ use crate::execute::batch::sessions::Sessions;
 use crate::execute::batch::spill::Spill;
 use crate::execute::batch::table::BatchTable;
 use crate::execute::batch::{Counts, History};
-use crate::execute::batch::{join, join_tables, magic};
+use crate::execute::batch::{gate, join, join_tables, magic};
+use crate::functions::bounded;
 use crate::plan::call;
 use crate::plan::nodes::{Compute, Explode, Keep, Rekey, TimeWindow, downcast};
 use crate::plan::table::{Origin, SourceTable};
@@ -30,9 +31,10 @@ use datafusion::logical_expr::{
     Aggregate, Expr, LogicalPlan, TableScan, UserDefinedLogicalNode, UserDefinedLogicalNodeCore,
 };
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
-use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::unnest::UnnestExec;
+use datafusion::physical_plan::{ExecutionPlan, replace_children_if_necessary};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
 use datafusion::prelude::SessionConfig;
 use sqlparser::ast::{Query, Statement};
@@ -42,11 +44,11 @@ use std::sync::Arc;
 const SORT_RESERVE: usize = 8;
 
 /// A physical plan and what it runs in.
-type Planned = (Arc<dyn ExecutionPlan>, Arc<TaskContext>);
+pub(super) type Planned = (Arc<dyn ExecutionPlan>, Arc<TaskContext>);
 
 /// Plans a bound SELECT.
 pub(super) async fn bound(plan: &LogicalPlan, history: &History, counts: &Arc<Counts>) -> Result<Planned> {
-    let context = context(history, counts)?;
+    let context = context(history, counts, Grammar::Own)?;
     let plan = plan.clone().transform_down(|node| join::lower(node, history, counts))?.data;
     let plan = plan.transform_down(|node| narrowed(node, history, counts))?.data;
     let plan = plan.transform_up(|node| lower(node, history, counts))?.data;
@@ -55,7 +57,8 @@ pub(super) async fn bound(plan: &LogicalPlan, history: &History, counts: &Arc<Co
 
 /// Plans any query that DataFusion understands, over all streams and tables.
 pub(super) async fn sql(query: &Query, history: &History, catalog: &Catalog, counts: &Arc<Counts>) -> Result<Planned> {
-    let context = context(history, counts)?;
+    gate::check_table_functions(query)?;
+    let context = context(history, counts, Grammar::Full)?;
     // A pseudo column is there for who names it, and not in `*`.
     let text = query.to_string().to_uppercase();
     let shown = |origin: Origin| match origin {
@@ -74,12 +77,21 @@ pub(super) async fn sql(query: &Query, history: &History, catalog: &Catalog, cou
     let statement = Statement::Query(Box::new(query));
     let statement = datafusion::sql::parser::Statement::Statement(Box::new(statement));
     let plan = context.state().statement_to_plan(statement).await?;
-    physical(&context, &plan).await
+    let (plan, task) = physical(&context, &plan).await?;
+    Ok((plan.transform_up(unnested)?.data, task))
 }
 
-fn context(history: &History, counts: &Arc<Counts>) -> Result<SessionContext> {
+/// Whose expressions are planned: closed programs of our own, or calls of DataFusion's functions.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Grammar {
+    Own,
+    Full,
+}
+
+fn context(history: &History, counts: &Arc<Counts>, grammar: Grammar) -> Result<SessionContext> {
     // One partition: order and floating-point sums are the same at every run.
-    let mut config = SessionConfig::new().with_target_partitions(1).with_information_schema(false);
+    let mut config =
+        SessionConfig::new().with_target_partitions(1).with_batch_size(history.rows).with_information_schema(false);
     config.options_mut().sql_parser.enable_ident_normalization = false;
     let planner = Arc::new(Planner { counts: counts.clone() });
     // Who needs memory gets an equal part of it, and writes the rest into files that vanish with the query.
@@ -89,25 +101,26 @@ fn context(history: &History, counts: &Arc<Counts>) -> Result<SessionContext> {
         .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(files))
         .build_arc()?;
     config.options_mut().execution.sort_spill_reservation_bytes = history.memory_bytes / SORT_RESERVE;
-    let state = SessionStateBuilder::new()
-        .with_config(config)
-        .with_runtime_env(runtime)
-        .with_default_features()
-        .with_query_planner(planner)
-        .build();
-    let context = SessionContext::new_with_state(state);
-    for (name, alias) in [("upper", "ucase"), ("lower", "lcase"), ("character_length", "len")] {
-        let known = context.state().scalar_functions().get(name).cloned();
-        if let Some(function) = known {
-            context.register_udf(function.as_ref().clone().with_aliases([alias]));
-        }
-    }
-    Ok(context)
+    let state = SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_query_planner(planner);
+    let state = match grammar {
+        Grammar::Own => state,
+        Grammar::Full => bounded::registered(state).with_analyzer_rules(gate::analyzer_rules()),
+    };
+    Ok(SessionContext::new_with_state(state.build()))
 }
 
 async fn physical(context: &SessionContext, plan: &LogicalPlan) -> Result<Planned> {
     let plan = context.state().create_physical_plan(plan).await?;
     Ok((plan, context.task_ctx()))
+}
+
+/// An unnest of what is cut before.
+fn unnested(node: Arc<dyn ExecutionPlan>) -> DfResult<Transformed<Arc<dyn ExecutionPlan>>> {
+    let Some(unnest) = node.downcast_ref::<UnnestExec>() else { return Ok(Transformed::no(node)) };
+    let lists = unnest.list_column_indices().iter().map(|l| (l.index_in_input_schema, l.depth > 1)).collect();
+    let input = unnest.input().clone();
+    let cut: Arc<dyn ExecutionPlan> = Arc::new(StepExec::new(Step::Cut { lists }, input.schema(), input));
+    Ok(Transformed::yes(replace_children_if_necessary(node, vec![cut])?))
 }
 
 /// WHERE directly above a leaf that is to be read: the leaf is told what the conditions say about times and places.

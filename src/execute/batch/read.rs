@@ -12,6 +12,7 @@ use crate::execute::event_time::TimeReader;
 use crate::execute::headers::HeaderColumns;
 use crate::format::{Decoder, window_key};
 use crate::log::{Assignment, Isolation, Log, Reader, RecordRef, Span, Start, TopicPartition};
+use crate::memory;
 use crate::parse::statement::SourceKind;
 use crate::plan::table::Origin;
 use crate::types::time::WindowKind;
@@ -244,10 +245,8 @@ impl Head {
                 self.ready = Some((batch, 0));
             } else if self.spans.is_empty() {
                 return Ok(());
-            } else if self.counts.stopped.load(Ordering::Relaxed) {
-                // Nobody waits for the answer.
-                self.spans.clear();
             } else {
+                memory::check()?;
                 let before = self.reader.position(0);
                 self.poll()?;
                 idle = if self.reader.position(0) == before { idle + 1 } else { 0 };
@@ -267,7 +266,8 @@ impl Head {
         let before = (self.reader.position(0), self.reader.bytes_read());
         // Not beyond what is wanted: that would be read for nothing.
         let left = usize::try_from(end.saturating_sub(before.0)).unwrap_or(1);
-        let fetched = self.reader.poll(left.clamp(1, BATCH_ROWS), POLL)?;
+        // The log shares what it reads with other readers: it is not this query's memory.
+        let fetched = memory::outside(|| self.reader.poll(left.clamp(1, BATCH_ROWS), POLL))?;
         let mut payload = 0;
         for run in fetched.runs() {
             run.for_each(|record| {
@@ -277,6 +277,7 @@ impl Head {
                 }
             });
         }
+        memory::outside(|| drop(fetched));
         let position = self.reader.position(0).min(end);
         let read = match (before.1, self.reader.bytes_read()) {
             (Some(before), Some(now)) => now - before,

@@ -1,5 +1,6 @@
 //! Files for what a batch query cannot keep in memory: nameless ones of the process' scratch directory.
 //!
+//! What all queries put there together has a bound, and the disk keeps a floor of free space.
 //! A file that has no name is gone with the query, also where the process is killed, and a query that needs none makes none.
 
 use crate::execute::batch::nodes::external;
@@ -15,21 +16,17 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Bytes that one query may put into files; beyond it the query fails, and not whoever else needs the disk.
-const BYTES_MAX: u64 = 100 << 30;
 /// Bytes read at once.
 const READ_BYTES: usize = 256 * 1024;
 
 /// Makes a query's files.
 pub(super) struct Spill {
     scratch: Arc<Scratch>,
-    /// Of all its files.
-    bytes: Arc<AtomicU64>,
 }
 
 impl Spill {
     pub(super) fn new(scratch: &Arc<Scratch>) -> Spill {
-        Spill { scratch: scratch.clone(), bytes: Arc::default() }
+        Spill { scratch: scratch.clone() }
     }
 }
 
@@ -37,7 +34,7 @@ impl TempFileFactory for Spill {
     fn create_temp_file(&self, _: &str) -> Result<Arc<dyn SpillFile>> {
         let file = self.scratch.file().map_err(external)?;
         let len = Arc::new(AtomicU64::new(0));
-        Ok(Arc::new(Spilled { file: Arc::new(file), len, all: self.bytes.clone() }))
+        Ok(Arc::new(Spilled { file: Arc::new(file), len, scratch: self.scratch.clone() }))
     }
 }
 
@@ -45,12 +42,12 @@ impl TempFileFactory for Spill {
 struct Spilled {
     file: Arc<File>,
     len: Arc<AtomicU64>,
-    all: Arc<AtomicU64>,
+    scratch: Arc<Scratch>,
 }
 
 impl Drop for Spilled {
     fn drop(&mut self) {
-        self.all.fetch_sub(self.len.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.scratch.release(self.len.load(Ordering::Relaxed));
     }
 }
 
@@ -71,24 +68,25 @@ impl SpillFile for Spilled {
     }
 
     fn open_writer(&self) -> Result<Box<dyn SpillWriter>> {
-        Ok(Box::new(Writing { file: self.file.clone(), len: self.len.clone(), all: self.all.clone() }))
+        Ok(Box::new(Writing { file: self.file.clone(), len: self.len.clone(), scratch: self.scratch.clone() }))
     }
 }
 
 struct Writing {
     file: Arc<File>,
     len: Arc<AtomicU64>,
-    all: Arc<AtomicU64>,
+    scratch: Arc<Scratch>,
 }
 
 impl Write for Writing {
     fn write(&mut self, part: &[u8]) -> io::Result<usize> {
         let len = part.len() as u64;
-        if self.all.fetch_add(len, Ordering::Relaxed) + len > BYTES_MAX {
-            self.all.fetch_sub(len, Ordering::Relaxed);
-            return Err(io::Error::other(format!("a query may put at most {BYTES_MAX} bytes into files")));
+        // An error of a writer is a text: it names the setting itself.
+        self.scratch.reserve(len).map_err(|e| io::Error::other(format!("{}; {}", e, e.hint().unwrap_or_default())))?;
+        if let Err(e) = self.file.write_all_at(part, self.len.load(Ordering::Relaxed)) {
+            self.scratch.release(len);
+            return Err(e);
         }
-        self.file.write_all_at(part, self.len.load(Ordering::Relaxed))?;
         self.len.fetch_add(len, Ordering::Relaxed);
         Ok(part.len())
     }

@@ -8,6 +8,7 @@ use crate::execute::batch::read::Replay;
 use crate::execute::batch::snapshot::Snapshot;
 use crate::execute::batch::{Counts, History};
 use crate::log::Log;
+use crate::memory;
 use crate::parse::statement::SourceKind;
 use crate::plan::table::{Origin, SourceTable};
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions};
@@ -129,9 +130,9 @@ impl PartitionStream for TopicStream {
         &self.schema
     }
 
-    fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
+    fn execute(&self, context: Arc<TaskContext>) -> SendableRecordBatchStream {
         let mut builder = RecordBatchReceiverStreamBuilder::new(self.schema.clone(), READ_AHEAD_BATCHES);
-        let sender = builder.tx();
+        let (sender, rows) = (builder.tx(), context.session_config().batch_size());
         let reading = Reading {
             snapshot: self.snapshot.clone(),
             origins: self.origins.clone(),
@@ -139,12 +140,17 @@ impl PartitionStream for TopicStream {
             ordinal: 0,
         };
         let (log, counts) = (self.log.clone(), self.counts.clone());
-        builder.spawn_blocking(move || {
-            let send = &mut |batch: RecordBatch| sender.blocking_send(Ok(batch)).is_ok();
+        builder.spawn_blocking(memory::carried(move || {
+            let send = &mut |batch: RecordBatch| parts(&batch, rows).all(|part| sender.blocking_send(Ok(part)).is_ok());
             reading.run(log.as_ref(), &counts, send).map_err(external)
-        });
+        }));
         builder.build()
     }
+}
+
+/// The batch in parts of so many rows.
+pub(super) fn parts(batch: &RecordBatch, rows: usize) -> impl Iterator<Item = RecordBatch> {
+    (0..batch.num_rows()).step_by(rows).map(move |at| batch.slice(at, rows.min(batch.num_rows() - at)))
 }
 
 struct Reading {

@@ -1,20 +1,24 @@
-//! DataFusion's scalar functions, under the names that ksqlDB leaves free.
+//! DataFusion's scalar functions, under the names that ksqlDB leaves free, each within its bound.
 
 use super::{Bound, widen};
 use crate::error::{Error, Result};
+use crate::functions::bounded;
 use crate::plan::scalar::Program;
 use crate::types::SqlType;
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::logical_expr::type_coercion::functions::fields_with_udf;
 use datafusion::logical_expr::{ReturnFieldArgs, ScalarUDF, Volatility};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 
 /// Functions that give the same result for the same arguments; others would make a replayed batch differ.
 static FUNCTIONS: LazyLock<BTreeMap<String, Arc<ScalarUDF>>> = LazyLock::new(|| {
     let mut out = BTreeMap::new();
-    for function in datafusion::functions::all_default_functions() {
-        if function.signature().volatility == Volatility::Immutable {
+    // Arrays are ksqlDB's own here: DataFusion's functions of them are for plans of its own.
+    let plain: BTreeSet<String> =
+        datafusion::functions::all_default_functions().iter().map(|f| f.name().to_owned()).collect();
+    for function in bounded::scalars() {
+        if function.signature().volatility == Volatility::Immutable && plain.contains(function.name()) {
             for name in std::iter::once(function.name()).chain(function.aliases().iter().map(String::as_str)) {
                 out.insert(name.to_uppercase(), function.clone());
             }
