@@ -231,7 +231,11 @@ impl Outlet {
     fn send(&self, (event, patience): (&str, Duration), record: Map<String, Value>) {
         let now = self.clock.now_ms();
         if !self.place(Message::Record(now, line(now, event, record)), patience) {
-            self.lost.fetch_add(1, Ordering::Relaxed);
+            let lost = self.lost.fetch_add(1, Ordering::Relaxed) + 1;
+            // The thread that writes may hang for long. The first one is told at once, then ever fewer.
+            if lost.is_power_of_two() {
+                tracing::error!(lost, "the audit log does not keep up: records are lost");
+            }
         }
     }
 

@@ -302,7 +302,7 @@ fn allowed(house: &House, principal: &Principal, call: &TopicCall) -> Result<()>
     let Some(engine) = house.opened() else { return Ok(()) };
     let done = engine.require(principal, Role::Writer, &format!("tidegate topic: {what}"));
     let details = serde_json::json!({ "what": what, "topic": topic });
-    engine.audit().note("topic", principal, details, done.as_ref().map(|()| ()));
+    engine.audit().note("topic", principal, details, done.as_ref().copied());
     done
 }
 

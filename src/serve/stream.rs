@@ -347,7 +347,7 @@ pub(super) async fn close_query(
     let session = Session::of(principal);
     let closed = app.engine.check_end(&close.query_id, &session).and_then(|()| end(&app, &close.query_id));
     let details = json!({ "query": close.query_id });
-    app.engine.audit().note("close_query", session.principal(), details, closed.as_ref().map(|()| ()));
+    app.engine.audit().note("close_query", session.principal(), details, closed.as_ref().copied());
     match closed {
         Ok(()) => StatusCode::OK.into_response(),
         Err(e) => error::response(&e, None),

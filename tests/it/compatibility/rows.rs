@@ -322,7 +322,7 @@ pub(crate) const ENDPOINTS: &[(&str, &str, Works, &str)] = &[
     ("POST", "/query-stream", Yes, "delimited, JSON array, and ksqlDB's row objects"),
     ("POST", "/query", Yes, ""),
     ("POST", "/inserts-stream", Yes, "streams without windows; each row is acknowledged when it is durable"),
-    ("POST", "/close-query", Yes, ""),
+    ("POST", "/close-query", Yes, "by the user who opened the query, or an administrator"),
     ("GET", "/info", Yes, ""),
     ("GET", "/", Yes, "leads to /info"),
     ("GET", "/healthcheck", Yes, ""),
