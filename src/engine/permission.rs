@@ -33,8 +33,7 @@ impl Engine {
                 .with_detail(format!("{} may work with these topics: {}", user.name, user.topics))
                 .with_hint("the server's administrator gives topics, in its file of users"));
         }
-        let is_of_engine = self.inner.topics.is_internal(topic);
-        match self.role_of(user) >= Role::Admin || !is_of_engine {
+        match self.role_of(user) >= Role::Admin || !self.inner.topics.is_internal(topic) {
             true => Ok(()),
             false => Err(Error::statement(format!("permission denied for topic {topic}"))
                 .with_code(FORBIDDEN)

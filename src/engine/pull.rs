@@ -3,6 +3,7 @@
 //! What has not the shape of ksqlDB's pull queries, or a table too large for memory, is answered from the topic's history
 //! (`bounded`). The rows are the same; only what windows have left ksqlDB's retention shows which way was taken.
 
+use super::authorization::Role as UserRole;
 use super::entity::{Entity, Explanation};
 use super::outcome::{OutputColumn, RowEvent, RowStream};
 use super::pull_limits::Pass;
@@ -33,12 +34,15 @@ pub(super) struct Prepared {
     pub(super) view: Arc<View>,
     /// The table's topic.
     topic: Arc<str>,
+    /// It belongs to the engine. Found out once: a lookup takes microseconds.
+    needs_admin: bool,
 }
 
 impl Prepared {
     /// Whether the session's user may read the table: a plan is remembered for everybody.
     pub(super) fn is_permitted(&self, engine: &Engine, session: &Session) -> bool {
-        engine.check_topic(session, &self.topic).is_ok()
+        let user = session.principal();
+        user.topics.include(&self.topic) && (!self.needs_admin || engine.role_of(user) >= UserRole::Admin)
     }
 }
 
@@ -62,10 +66,11 @@ impl Engine {
         self.check_topic(session, &table.topic)?;
         let Some(view) = self.view_of(table) else { return Ok(None) };
         let topic: Arc<str> = table.topic.as_str().into();
+        let needs_admin = self.topic_rules().is_internal(&topic);
         let settings = self.settings(&self.properties(session))?;
         let plan = plan::pull_query(select, &catalog, &settings)?;
         let pull = Pull::new(&plan, compile::pipeline(&plan.logical)?)?;
-        Ok(pull.map(|pull| (Prepared { pull: Arc::new(pull), view, topic }, plan.literals)))
+        Ok(pull.map(|pull| (Prepared { pull: Arc::new(pull), view, topic, needs_admin }, plan.literals)))
     }
 
     /// Answers the query from committed rows; `None` = it has to be answered from the topic, perhaps with the `pass` that it

@@ -291,6 +291,23 @@ fn topics_of_the_engine_are_for_administrators() {
     house.forbidden("anna", command_log);
     house.forbidden("boss", command_log);
     assert!(house.done("ada", command_log).as_str().unwrap().contains("A_IN"));
+    let source = "CREATE SOURCE STREAM log (v VARCHAR) \
+                  WITH (KAFKA_TOPIC='_confluent-ksql-default__command_topic', VALUE_FORMAT='KAFKA');";
+    house.forbidden("anna", source);
+    house.done("ada", source);
+    assert!(house.done("ada", "SELECT v FROM log;").as_str().unwrap().contains("A_IN"));
+    for statement in [
+        "SELECT v FROM log;",
+        "SELECT v FROM log EMIT CHANGES LIMIT 1;",
+        "SELECT v FROM log ORDER BY v;",
+        "EXPLAIN SELECT v FROM log EMIT CHANGES;",
+        "DESCRIBE log;",
+    ] {
+        house.forbidden("rita", statement);
+    }
+    house.forbidden("bert", "CREATE STREAM b_log WITH (KAFKA_TOPIC='b-log') AS SELECT v FROM log;");
+    let shown = |who: &str| house.done(who, "SHOW STREAMS;").to_string().contains("\"LOG\"");
+    assert_eq!([shown("ada"), shown("rita"), shown("anna")], [true, false, false]);
 }
 
 #[test]
