@@ -17,7 +17,7 @@
 use crate::crash::Moments;
 use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, kill_process};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -34,6 +34,8 @@ pub(super) const OFFSETS: i16 = 28;
 pub(super) const TRANSACTIONAL: &[i16] = &[PRODUCE, INIT, ADD_PARTITIONS, ADD_OFFSETS, END, OFFSETS];
 /// One InitProducerId in so many is hit: it is rare, because only a producer's first request is one.
 const INIT_ONE_IN: u64 = 3;
+/// One kind of request meets so many more faults than its share at most.
+const SHARE_FREE: u64 = 2;
 /// When a connection is cut whose request or answer was lost: before the client's time-outs, and around the next attempt.
 const CUT_MS: (u64, u64) = (50, 3_000);
 /// When a connection is cut after its transaction was aborted: the client knows, and its producer is still there.
@@ -248,9 +250,10 @@ impl State {
         let count = |fault: &Fault| self.counts.get(&(request, *fault)).copied().unwrap_or(0);
         let least = self.plan.faults.iter().map(count).min()?;
         let rarest: Vec<Fault> = self.plan.faults.iter().filter(|fault| count(fault) == least).copied().collect();
-        let seen = self.counts.keys().any(|(api, _)| *api == request);
+        let own: u64 = self.plan.faults.iter().collect::<BTreeSet<_>>().into_iter().map(count).sum();
         let one_in = if request == INIT { self.plan.one_in.min(INIT_ONE_IN) } else { self.plan.one_in };
-        if seen && self.moments.next_ms(0, one_in) > 0 {
+        let share = self.counts.values().sum::<u64>() / self.plan.requests.len() as u64 + SHARE_FREE;
+        if own > share || own > 0 && self.moments.next_ms(0, one_in) > 0 {
             return None;
         }
         let fault = rarest[self.moments.next_ms(0, rarest.len() as u64) as usize];
@@ -262,7 +265,6 @@ impl State {
     fn kill(&mut self) {
         if let Some(pid) = self.victim.take() {
             self.kills += 1;
-            // It may have ended by itself.
             let _ = kill_process(pid, Signal::KILL);
         }
     }
@@ -444,7 +446,6 @@ impl Line {
         }
     }
 
-    /// Cuts the client's connection, which goes on until then.
     fn cut_later(&self) -> bool {
         let wait = Duration::from_millis(self.state.lock().moments.next_ms(CUT_MS.0, CUT_MS.1));
         let client = self.client.try_clone().unwrap();
