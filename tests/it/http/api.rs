@@ -216,7 +216,7 @@ fn the_server_tells_how_it_and_its_statements_are() {
     assert!(host["activeStandbyPerQuery"]["CSAS_T_1"].is_object(), "{cluster}");
     // A client asks with the id that it was answered.
     let changed = server.ksql(
-        "CREATE TYPE ty AS INT; ALTER STREAM s ADD COLUMN w INT; PAUSE ALL; RESUME CSAS_T_1; INSERT INTO t SELECT * FROM t;
+        "CREATE TYPE ty AS INT; ALTER STREAM s ADD COLUMN w INT; PAUSE ALL; RESUME CSAS_T_1; INSERT INTO t SELECT id, v FROM s;
          TERMINATE ALL; DROP STREAM t; DROP TYPE ty;",
     );
     let ids: Vec<&str> = changed.iter().map(|answer| answer["commandId"].as_str().unwrap()).collect();
