@@ -3,6 +3,7 @@
 //! Only this module reads the environment and draws random numbers, so that everything below can be repeated.
 
 pub mod kafka;
+pub mod private;
 
 use crate::error::{Error, Result};
 use fancy_regex::{Regex, RegexBuilder};
@@ -99,12 +100,13 @@ impl Config {
     }
 
     /// Where operators put what does not fit into memory: the property `ksql.streams.state.dir`, else a folder of the data
-    /// directory, which has room where the topics have.
-    pub fn scratch_dir(&self) -> PathBuf {
+    /// directory, which has room where the topics have. `None` = a directory of the process's own, below the system's
+    /// temporary one.
+    pub fn scratch_dir(&self) -> Option<PathBuf> {
         match (self.properties.get(STATE_DIR), &self.log) {
-            (Some(dir), _) => PathBuf::from(dir),
-            (None, LogConfig::Embedded(data)) => data.join("scratch"),
-            (None, _) => std::env::temp_dir().join("tidegate"),
+            (Some(dir), _) => Some(PathBuf::from(dir)),
+            (None, LogConfig::Embedded(data)) => Some(data.join("scratch")),
+            (None, LogConfig::Temporary | LogConfig::Kafka { .. }) => None,
         }
     }
 

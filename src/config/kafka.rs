@@ -172,6 +172,11 @@ impl ClientProperties {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
+    /// Whether there is one that is not shown.
+    pub fn has_secrets(&self) -> bool {
+        self.iter().any(|(name, _)| is_secret(name))
+    }
+
     /// The same for people: secrets are not shown.
     pub fn shown(&self) -> impl Iterator<Item = (&str, &str)> {
         self.iter().map(|(name, value)| (name, if is_secret(name) { "[hidden]" } else { value }))

@@ -2,12 +2,15 @@
 //!
 //! Files here are nobody's state: they have no name, vanish with the process, and are made again from the changelog.
 
-use crate::config;
+use crate::config::{self, private};
 use crate::error::{Error, Kind, Result};
+use parking_lot::Mutex;
 use std::fs::File;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use tempfile::TempDir;
 
 /// Memory for the rows of all joins of a process, unless another amount is set: a fraction of what a small container has.
 pub const MEMORY_BYTES: usize = 128 << 20;
@@ -33,10 +36,41 @@ impl Default for Quota {
     }
 }
 
+#[derive(Debug)]
+enum Dir {
+    Named(PathBuf),
+    /// One of this process alone below the system's temporary directory, which all users share.
+    Own(Mutex<Option<TempDir>>),
+}
+
+impl Dir {
+    /// The directory, which is made when it is needed.
+    fn made(&self) -> io::Result<PathBuf> {
+        match self {
+            Dir::Named(dir) => private::create_dir_all(dir).map(|()| dir.clone()),
+            Dir::Own(made) => {
+                let mut made = made.lock();
+                let dir = match made.take() {
+                    Some(dir) => dir,
+                    None => tempfile::Builder::new().prefix("tidegate-").tempdir()?,
+                };
+                Ok(made.insert(dir).path().to_path_buf())
+            }
+        }
+    }
+
+    fn shown(&self) -> PathBuf {
+        match self {
+            Dir::Named(dir) => dir.clone(),
+            Dir::Own(_) => std::env::temp_dir(),
+        }
+    }
+}
+
 /// The directory, and the memory that comes before it.
 #[derive(Debug)]
 pub struct Scratch {
-    dir: PathBuf,
+    dir: Dir,
     bytes: usize,
     sharers: AtomicUsize,
     quota: Quota,
@@ -47,11 +81,13 @@ pub struct Scratch {
 impl Scratch {
     /// `bytes` of memory for all who take a share; what is more goes to files in `dir`, which is made when it is needed.
     pub fn new(dir: PathBuf, bytes: usize) -> Arc<Scratch> {
-        Scratch::with_quota(dir, bytes, Quota::default())
+        Scratch::with_quota(Some(dir), bytes, Quota::default())
     }
 
-    /// The same with another bound of what queries that end put into files.
-    pub fn with_quota(dir: PathBuf, bytes: usize, quota: Quota) -> Arc<Scratch> {
+    /// The same with another bound of what queries that end put into files, and, without `dir`, in a directory that only this
+    /// process has.
+    pub fn with_quota(dir: Option<PathBuf>, bytes: usize, quota: Quota) -> Arc<Scratch> {
+        let dir = dir.map_or_else(|| Dir::Own(Mutex::default()), Dir::Named);
         Arc::new(Scratch { dir, bytes, sharers: AtomicUsize::new(0), quota, used: AtomicU64::new(0) })
     }
 
@@ -85,12 +121,13 @@ impl Scratch {
     }
 
     fn check_free(&self) -> Result<()> {
-        let disk = rustix::fs::statvfs(&self.dir).map_err(|e| self.failed(&e))?;
+        let disk = rustix::fs::statvfs(&self.dir.shown()).map_err(|e| self.failed(&e))?;
         let free = disk.f_bavail.saturating_mul(disk.f_frsize);
         if free >= self.quota.free {
             return Ok(());
         }
-        let dir = self.dir.display();
+        let dir = self.dir.shown();
+        let dir = dir.display();
         Err(Error::new(
             Kind::Busy,
             format!("{free} bytes are free where {dir} is, and queries without EMIT leave {} free", self.quota.free),
@@ -103,12 +140,12 @@ impl Scratch {
 
     /// A new file without a name.
     pub(super) fn file(&self) -> Result<File> {
-        std::fs::create_dir_all(&self.dir).and_then(|()| tempfile::tempfile_in(&self.dir)).map_err(|e| self.failed(&e))
+        self.dir.made().and_then(tempfile::tempfile_in).map_err(|e| self.failed(&e))
     }
 
     /// A file cannot be written or read.
     fn failed(&self, error: &dyn std::fmt::Display) -> Error {
-        Error::io(format!("rows that do not fit into memory cannot be kept in {}", self.dir.display()))
+        Error::io(format!("rows that do not fit into memory cannot be kept in {}", self.dir.shown().display()))
             .with_detail(error.to_string())
             .with_hint("make room there, or name another directory with 'ksql.streams.state.dir'")
     }
@@ -150,9 +187,23 @@ impl Drop for Share {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_process_has_a_directory_of_its_own() {
+        let own = || Scratch::with_quota(None, 1, Quota::default());
+        let (one, other) = (own(), own());
+        one.file().unwrap();
+        let (dir, same) = (one.dir.made().unwrap(), one.dir.made().unwrap());
+        assert_eq!(dir, same);
+        assert_ne!(dir, other.dir.made().unwrap());
+        assert_eq!(std::fs::metadata(&dir).unwrap().permissions().mode() & 0o777, 0o700);
+        drop(one);
+        assert!(!dir.exists());
+    }
 
     fn scratch(bytes: u64, free: u64) -> Arc<Scratch> {
-        Scratch::with_quota(std::env::temp_dir(), 0, Quota { bytes, free })
+        Scratch::with_quota(Some(std::env::temp_dir()), 0, Quota { bytes, free })
     }
 
     #[test]

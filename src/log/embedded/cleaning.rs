@@ -14,6 +14,7 @@ use super::manifest::SegmentMeta;
 use super::partition::Topic;
 use super::segment::{Readable, failed, file_name};
 use super::thin::Thinned;
+use crate::config::private;
 use crate::error::Result;
 use std::collections::HashMap;
 use std::fs::File;
@@ -196,7 +197,8 @@ impl Copy<'_> {
             let meta = SegmentMeta { base, end: 0, generation: self.generation };
             let path = self.directory.join(file_name(&meta));
             self.done.push(meta);
-            self.file = Some(File::create(&path).map_err(|e| failed("create", &path, e))?);
+            let made = private::options().write(true).create(true).truncate(true).open(&path);
+            self.file = Some(made.map_err(|e| failed("create", &path, e))?);
         }
         if let Some(last) = self.done.last_mut() {
             last.end += bytes.len() as u64;

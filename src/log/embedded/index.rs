@@ -13,6 +13,7 @@
 //! of it. It covers a beginning of the segment; what was written since is hopped over.
 
 use super::batch::{HEADER_BYTES as BATCH_HEADER_BYTES, Sealed};
+use crate::config::private;
 use std::fs::{self, File};
 use std::ops::RangeInclusive;
 use std::os::unix::fs::FileExt;
@@ -130,7 +131,7 @@ impl Index {
         }
         let crc = crc32c::crc32c(&bytes[8..]);
         bytes[4..8].copy_from_slice(&crc.to_le_bytes());
-        match fs::write(path_of(segment), bytes) {
+        match private::write(&path_of(segment), &bytes) {
             Ok(()) => self.kept = self.covered,
             Err(error) => {
                 tracing::debug!(segment = %segment.display(), %error, "cannot keep an index");

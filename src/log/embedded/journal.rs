@@ -14,6 +14,7 @@ use super::bytes::{Cursor, put_varint};
 use super::entry::Change;
 use super::manifest::Manifest;
 use super::segment::{damaged, failed, is_removed, removed};
+use crate::config::private;
 use crate::error::{Error, Result};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -164,7 +165,8 @@ pub(super) fn sync_directory(directory: &Path) -> Result<()> {
 }
 
 fn write_new(path: &Path, bytes: &[u8]) -> Result<File> {
-    let mut file = File::create(path).map_err(|e| failed("create", path, e))?;
+    let mut file =
+        private::options().write(true).create(true).truncate(true).open(path).map_err(|e| failed("create", path, e))?;
     file.write_all(bytes).map_err(|e| failed("write", path, e))?;
     file.sync_all().map_err(|e| failed("sync", path, e))?;
     Ok(file)

@@ -2,9 +2,10 @@
 //! lock to clean up; the number in the file only serves the message.
 
 use super::segment::failed;
+use crate::config::private;
 use crate::error::{Error, Kind, Result};
 use rustix::fs::{FlockOperation, flock};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
 
@@ -21,7 +22,7 @@ impl DirectoryLock {
     /// Takes the directory, or says who has it.
     pub(super) fn take(directory: &Path) -> Result<DirectoryLock> {
         let path = directory.join(FILE);
-        let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+        let opened = private::options().read(true).write(true).create(true).truncate(false).open(&path);
         let mut file = opened.map_err(|e| failed("open", &path, e))?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}

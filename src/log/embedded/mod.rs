@@ -41,6 +41,7 @@ use self::entry::Change;
 use self::keep::Keep;
 use self::manifest::{Manifest, PartitionMeta};
 use self::partition::Topic;
+use crate::config::private;
 use crate::error::{Error, Result};
 use crate::log::{
     Assignment, CommittedOffset, Isolation, Log, Reader, RecordSet, Session, SessionSpec, Span, Start, TopicInfo,
@@ -103,7 +104,7 @@ pub struct EmbeddedLog {
 impl EmbeddedLog {
     /// Opens the log in `directory`, which is created if it is not there, and recovers it to its last commit.
     pub fn open(directory: &Path, options: EmbeddedOptions, clock: SharedClock) -> Result<Arc<EmbeddedLog>> {
-        std::fs::create_dir_all(directory).map_err(|e| segment::failed("create", directory, e))?;
+        private::create_dir_all(directory).map_err(|e| segment::failed("create", directory, e))?;
         let lock = lock::DirectoryLock::take(directory)?;
         let (journal, manifest) = recover::open(directory, identity::fresh)?;
         let mut topics = std::collections::BTreeMap::new();

@@ -8,6 +8,7 @@ use super::manifest::SegmentMeta;
 use super::segment::{READ_BYTES, Readable, Segment};
 use super::signal::Signal;
 use super::spans::Piece;
+use crate::config::private;
 use crate::error::{Error, Result};
 use crate::log::{TopicInfo, Watermarks};
 use parking_lot::Mutex;
@@ -331,7 +332,7 @@ impl Partition {
         match segments.iter_mut().rev().find(|s| s.base == target.segment) {
             Some(segment) => Ok(Some((segment.open()?, false))),
             None => {
-                std::fs::create_dir_all(directory).map_err(|e| super::segment::failed("create", directory, e))?;
+                private::create_dir_all(directory).map_err(|e| super::segment::failed("create", directory, e))?;
                 Ok(Some((Segment::new(directory, &fresh(target)).open()?, true)))
             }
         }

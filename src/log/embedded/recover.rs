@@ -10,6 +10,7 @@ use super::journal::{self, Journal};
 use super::manifest::{Manifest, PartitionMeta};
 use super::partition::Partition;
 use super::segment::{damaged, failed};
+use crate::config::private;
 use crate::error::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
@@ -96,8 +97,8 @@ fn write_again(directory: &Path, manifest: &Manifest, carried: &[Carried]) -> Re
         let path = Partition::path(&home, c.partition, segment);
         if !files.contains_key(&path) {
             let parent = path.parent().unwrap_or(directory);
-            std::fs::create_dir_all(parent).map_err(|e| failed("create", parent, e))?;
-            let opened = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
+            private::create_dir_all(parent).map_err(|e| failed("create", parent, e))?;
+            let opened = private::options().write(true).create(true).truncate(false).open(&path);
             files.insert(path.clone(), opened.map_err(|e| failed("open", &path, e))?);
         }
         // Never beyond what is there: a hole would pass for data.

@@ -8,8 +8,9 @@ use super::batch::{Batch, BatchHeader, HEADER_BYTES, Sealed};
 use super::index::{Index, Mark};
 use super::manifest::SegmentMeta;
 use super::spans::Piece;
+use crate::config::private;
 use crate::error::{Error, Result};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::ops::ControlFlow;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -87,7 +88,7 @@ impl Segment {
         let file = match &self.file {
             Some(file) => file.clone(),
             None => {
-                let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&self.path);
+                let opened = private::options().read(true).write(true).create(true).truncate(false).open(&self.path);
                 let file = Arc::new(opened.map_err(|e| failed("open", &self.path, e))?);
                 self.file = Some(file.clone());
                 file
