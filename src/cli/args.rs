@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 /// Where `tidegate server` listens.
@@ -83,6 +83,12 @@ pub struct Place {
     /// Certificates (PEM) to trust a server's https with, instead of the system's.
     #[arg(long, global = true, value_name = "FILE", env = "TIDEGATE_CA")]
     pub ca: Option<PathBuf>,
+    /// Certificate (PEM) to show a server that asks for one.
+    #[arg(long, global = true, value_name = "FILE", env = "TIDEGATE_CERT", requires = "key")]
+    pub cert: Option<PathBuf>,
+    /// The certificate's key (PEM).
+    #[arg(long, global = true, value_name = "FILE", env = "TIDEGATE_KEY", requires = "cert")]
+    pub key: Option<PathBuf>,
     /// Name to give a server that asks for one; the password is in TIDEGATE_PASSWORD.
     #[arg(long, global = true, value_name = "NAME", env = "TIDEGATE_USER")]
     pub user: Option<String>,
@@ -152,6 +158,12 @@ pub enum Command {
         /// The certificate's key (PEM).
         #[arg(long, value_name = "FILE", requires = "tls_cert")]
         tls_key: Option<PathBuf>,
+        /// Authorities (PEM) whose certificates prove that a client is the user whom they name.
+        #[arg(long, value_name = "FILE", requires = "tls_cert", requires = "users")]
+        client_ca: Option<PathBuf>,
+        /// Let no client in without such a certificate.
+        #[arg(long, requires = "client_ca")]
+        client_cert_required: bool,
         /// Origin whose pages may ask (several: say it again).
         #[arg(long, value_name = "URL")]
         allow_origin: Vec<String>,
@@ -170,11 +182,17 @@ pub enum Command {
         #[arg(value_enum)]
         role: Role,
         /// With a bearer token, which is printed to standard error, instead of a password.
-        #[arg(long)]
+        #[arg(long, conflicts_with = "certificate")]
         token: bool,
         /// Topics that they are limited to: names, and prefixes with * behind them.
         #[arg(long, value_name = "NAME,PREFIX*,...", value_parser = topics)]
         topics: Option<String>,
+        /// With a certificate of that name, instead of a password.
+        #[arg(long)]
+        certificate: bool,
+        /// Put the line into this file, in place of the user's former password, instead of printing it.
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
     },
     /// Show a continuous query over generated data, then open a prompt on it.
     Demo,
@@ -265,6 +283,22 @@ impl Place {
             (None, None) => None,
         }
     }
+
+    /// What to know before a password leaves this machine.
+    pub(super) fn caution(&self) -> Option<String> {
+        let url = self.server.as_deref().filter(|url| url.starts_with("http://"))?;
+        let address = address_of(url).ok().filter(|address| !is_here(address))?;
+        let what = if self.server_token.is_some() { "token" } else { "password" };
+        self.authorization()?;
+        Some(format!("warning: the {what} goes to {address} in the clear, https:// would hide it"))
+    }
+}
+
+/// Is this host, with its port, this machine?
+fn is_here(address: &str) -> bool {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// `host:port` of `http://host:port` or `https://host:port`.

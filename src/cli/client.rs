@@ -1,10 +1,12 @@
-//! The other side of the owner's port, and of a server's: statements and topic commands are sent, answers come back as if
+//! The other side of the owner's socket, and of a server's port: statements and topic commands are sent, answers come back as if
 //! they were made here.
 //!
 //! Every call has a connection and a small runtime of its own, so that letting go of an answer closes its connection, which
 //! is how the other side knows that nobody reads any more.
 
-use super::secure::Secure;
+use super::args::Place;
+use super::line::Line;
+use super::secure::{Secure, hint};
 use crate::engine::names::Names;
 use crate::engine::outcome::{Outcome, OutputColumn, RowEvent, RowStream, Scanned};
 use crate::engine::session::Session;
@@ -17,31 +19,23 @@ use arrow::array::{Array, ArrayRef, AsArray, BinaryBuilder, Int32Array, Int64Arr
 use arrow::datatypes::{Int32Type, Int64Type};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
-use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::client::conn::http1::SendRequest;
 use hyper::header::{AUTHORIZATION, HOST};
 use hyper::{Method, StatusCode};
-use hyper_util::rt::TokioIo;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
-/// How long a connection may take. What a statement takes is its own affair.
-const CONNECT: Duration = Duration::from_secs(5);
 /// Largest answer that is no frame: who the owner is, names.
 const PLAIN_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Somebody who carries out statements.
 #[derive(Clone, Debug)]
 pub(super) struct Client {
-    /// `host:port`.
-    address: String,
-    /// `None` = in the clear.
-    secure: Option<Secure>,
+    line: Line,
     /// What proves who asks: the value of its header.
     authorization: Option<String>,
     /// What it is called in messages.
@@ -84,26 +78,21 @@ struct Call {
 
 impl Client {
     /// Attaches to the owner of a data directory.
-    pub(super) fn attach(announcement: &Announcement, directory: &str) -> Result<Client, Trouble> {
-        let address = format!("127.0.0.1:{}", announcement.port);
-        let name = format!("the tidegate that owns {directory} (pid {})", announcement.pid);
-        Client::open(address, None, Some(format!("Bearer {}", announcement.token)), name)
+    pub(super) fn attach(announcement: &Announcement, directory: &Path) -> Result<Client, Trouble> {
+        let name = format!("the tidegate that owns {} (pid {})", directory.display(), announcement.pid);
+        Client::open(Line::Socket(directory.join(&announcement.socket)), None, name)
     }
 
     /// Connects to a server: `http://host:port`.
-    pub(super) fn connect(url: &str, authorization: Option<String>, ca: Option<&Path>) -> Result<Client> {
+    pub(super) fn connect(url: &str, place: &Place) -> Result<Client> {
         let address = super::args::address_of(url).map_err(Error::statement)?;
-        let secure = url.starts_with("https://").then(|| Secure::new(&address, ca)).transpose()?;
-        Client::open(address, secure, authorization, format!("the server at {url}")).map_err(Trouble::error)
+        let secure = url.starts_with("https://").then(|| Secure::new(&address, place)).transpose()?;
+        let name = format!("the server at {url}");
+        Client::open(Line::Network(address, secure), place.authorization(), name).map_err(Trouble::error)
     }
 
-    fn open(
-        address: String,
-        secure: Option<Secure>,
-        authorization: Option<String>,
-        name: String,
-    ) -> Result<Client, Trouble> {
-        let mut client = Client { address, secure, authorization, name, hello: Hello::default() };
+    fn open(line: Line, authorization: Option<String>, name: String) -> Result<Client, Trouble> {
+        let mut client = Client { line, authorization, name, hello: Hello::default() };
         let body = client.call(Method::GET, "/session", Bytes::new())?.plain()?;
         client.hello = serde_json::from_slice(&body)
             .map_err(|e| Error::io(format!("{} is no tidegate that this one understands", client.name)).because(e))?;
@@ -203,7 +192,7 @@ impl Client {
 
     fn call(&self, method: Method, path: &str, body: Bytes) -> Result<Call, Trouble> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::from)?;
-        let request = hyper::Request::builder().method(method).uri(path).header(HOST, &self.address);
+        let request = hyper::Request::builder().method(method).uri(path).header(HOST, self.line.host());
         let request = match &self.authorization {
             Some(authorization) => request.header(AUTHORIZATION, authorization),
             None => request,
@@ -212,22 +201,12 @@ impl Client {
             .body(Full::new(body))
             .map_err(|e| Error::statement(format!("{} cannot be asked", self.name)).because(e))?;
         let (sender, response) = runtime.block_on(async {
-            let stream = timeout(CONNECT, TcpStream::connect(&self.address)).await;
-            let stream = stream.map_err(std::io::Error::from).flatten().map_err(|e| self.gone(e))?;
-            // Statements and answers are small and waited for.
-            stream.set_nodelay(true).map_err(|e| self.gone(e))?;
-            let mut sender = match &self.secure {
-                None => spoken(stream).await.map_err(|e| self.gone(e))?,
-                Some(secure) => {
-                    let stream = timeout(CONNECT, secure.connect(stream)).await;
-                    let stream = stream.map_err(std::io::Error::from).flatten().map_err(|e| self.gone(e))?;
-                    spoken(stream).await.map_err(|e| self.gone(e))?
-                }
-            };
-            let response = sender.send_request(request).await.map_err(|e| match e.is_canceled() {
-                true => self.gone(e),
-                false => Trouble::Failed(self.broken("whether it was done is not known").because(e)),
-            })?;
+            let mut sender = self.line.connect().await.map_err(|e| self.lost(e))?;
+            let response =
+                sender.send_request(request).await.map_err(|e| match e.is_canceled() || hint(&e).is_some() {
+                    true => self.lost(e.into()),
+                    false => Trouble::Failed(self.broken("whether it was done is not known").because(e)),
+                })?;
             Ok::<_, Trouble>((sender, response))
         })?;
         let status = response.status();
@@ -235,8 +214,7 @@ impl Client {
         let call = Call { runtime, body: response.into_body(), frames: Frames::default(), name, _sender: sender };
         match status {
             StatusCode::OK => Ok(call),
-            // The port is another's by now.
-            StatusCode::UNAUTHORIZED => Err(self.gone(std::io::Error::other("it has another token"))),
+            StatusCode::UNAUTHORIZED => Err(Trouble::Failed(self.unknown())),
             status => {
                 let text = String::from_utf8_lossy(&call.plain()?).into_owned();
                 let body: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
@@ -246,8 +224,28 @@ impl Client {
         }
     }
 
-    fn gone(&self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Trouble {
-        let cause = cause.into();
+    /// The other side does not know who asks.
+    fn unknown(&self) -> Error {
+        match &self.authorization {
+            None => Error::io(format!("{} wants to know who asks", self.name)).with_hint(
+                "name a user with --user and the password in TIDEGATE_PASSWORD, or a token in TIDEGATE_TOKEN",
+            ),
+            Some(with) if with.starts_with("Basic") => {
+                Error::io(format!("{} knows no user with this name and password", self.name))
+                    .with_hint("the name is in --user or TIDEGATE_USER, the password in TIDEGATE_PASSWORD")
+            }
+            Some(_) => {
+                Error::io(format!("{} does not know this token", self.name)).with_hint("it is in TIDEGATE_TOKEN")
+            }
+        }
+    }
+
+    /// There is no connection; nothing was done.
+    fn lost(&self, cause: Box<dyn std::error::Error + Send + Sync>) -> Trouble {
+        if let Some(hint) = hint(&*cause) {
+            let error = Error::io(format!("no trusted connection to {}", self.name)).with_detail(cause.to_string());
+            return Trouble::Failed(error.with_hint(hint));
+        }
         let error = Error::io(format!("{} does not answer", self.name)).with_detail(cause.to_string());
         Trouble::Gone(error.because(cause))
     }
@@ -255,16 +253,6 @@ impl Client {
     fn broken(&self, what: &str) -> Error {
         Error::io(format!("{} ended before its answer did", self.name)).with_detail(what)
     }
-}
-
-/// HTTP over a connection.
-async fn spoken<S>(stream: S) -> hyper::Result<SendRequest<Full<Bytes>>>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let (sender, connection) = handshake(TokioIo::new(stream)).await?;
-    tokio::spawn(connection);
-    Ok(sender)
 }
 
 fn json(value: &impl serde::Serialize) -> Result<Vec<u8>> {

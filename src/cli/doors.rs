@@ -6,7 +6,7 @@ use super::seat::{self, Seat, Taken};
 use super::{Demo, Doors, PAUSE, Session, cars};
 use crate::catalog::topics::TopicRules;
 use crate::config::kafka::ClientProperties;
-use crate::config::{AUDIT_FILE, Config, DEFAULT_SERVICE_ID, LogConfig, READ_ONLY, default_data_dir};
+use crate::config::{AUDIT_FILE, Config, DEFAULT_SERVICE_ID, LogConfig, READ_ONLY, default_data_dir, private};
 use crate::engine::Engine;
 use crate::engine::processing_log::AUTO_CREATE;
 use crate::engine::repair::{Report, Wanted};
@@ -108,7 +108,11 @@ fn kafka(place: &Place) -> Result<Option<LogConfig>> {
         Some(file) => {
             let text = std::fs::read_to_string(file)
                 .map_err(|e| Error::io(format!("cannot read {}", file.display())).with_detail(e.to_string()))?;
-            ClientProperties::read(&text, &file.display().to_string())?
+            let properties = ClientProperties::read(&text, &file.display().to_string())?;
+            if properties.has_secrets() {
+                private::warn_if_open(file, "the passwords in");
+            }
+            properties
         }
     };
     let named = properties.take_bootstrap();
@@ -200,7 +204,7 @@ impl Doors for Machine {
     fn session(&mut self, place: &Place) -> Result<Session> {
         let (seat, history) = match &place.server {
             Some(url) => {
-                let client = Taken::Guest(Arc::new(Client::connect(url, place.authorization(), place.ca.as_deref())?));
+                let client = Taken::Guest(Arc::new(Client::connect(url, place)?));
                 (Seat::at(client, Config::new(LogConfig::Temporary), self.clock.clone()), history_elsewhere())
             }
             None => {

@@ -9,7 +9,7 @@
 //! progress   how far a query has come     copy       rows into files
 //! pager      answers taller than the terminal
 //! notices    what happens while somebody types
-//! seat       an engine here, or at the owner of the data directory (client)
+//! seat       an engine here, or at the owner of the data directory (client, line, secure)
 //! manual     completions and manual page, made from args
 //! ```
 //!
@@ -24,6 +24,7 @@ mod copy;
 pub mod doors;
 pub mod fault;
 pub mod interrupt;
+mod line;
 mod manual;
 mod notices;
 pub mod pager;
@@ -43,8 +44,9 @@ use crate::engine::outcome::Outcome;
 use crate::engine::repair::{Report, Wanted};
 use crate::engine::topics::Topics;
 use crate::error::{Error, Result};
-use crate::serve::Access;
-use crate::serve::users::{password_line, token_line};
+use crate::serve::users::{certificate_line, password_line, token_line};
+use crate::serve::users_file;
+use crate::serve::{Access, ClientCertificates};
 use crate::telemetry;
 #[cfg(debug_assertions)]
 use crate::{config, mutant};
@@ -184,6 +186,9 @@ impl Process {
             Some(url) => Place { server: Some(url.clone()), ..arguments.place.clone() },
             None => arguments.place.clone(),
         };
+        if let Some(caution) = place.caution() {
+            writeln!(self.errors, "{caution}")?;
+        }
         match &arguments.command {
             None if std::io::stdin().is_terminal() => self.open(doors.session(place), |p, s| p.prompt(s, arguments)),
             None => {
@@ -227,11 +232,24 @@ impl Process {
                     Err(error) => self.closed(&error),
                 }
             }
-            Some(Command::Server { listen, users, tls_cert, tls_key, allow_origin, audit_log, read_only }) => {
+            Some(Command::Server {
+                listen,
+                users,
+                tls_cert,
+                tls_key,
+                client_ca,
+                client_cert_required,
+                allow_origin,
+                audit_log,
+                read_only,
+            }) => {
                 let interrupt = self.interrupt.clone();
                 let access = Access {
                     users: users.clone(),
                     tls: tls_cert.clone().zip(tls_key.clone()),
+                    clients: client_ca
+                        .clone()
+                        .map(|authorities| ClientCertificates { authorities, required: *client_cert_required }),
                     origins: allow_origin.clone(),
                     audit_log: audit_log.clone(),
                     read_only: *read_only,
@@ -240,7 +258,15 @@ impl Process {
             }
             Some(Command::Completions { shell }) => self.generated(manual::completions(*shell)),
             Some(Command::Man) => self.generated(manual::page()?),
-            Some(Command::User { name, role, token, topics }) => self.user(name, *role, *token, topics.as_deref()),
+            Some(Command::User { name, role, token, topics, certificate, file }) => {
+                let line = match (token, certificate) {
+                    (true, _) => self.token(name, *role)?,
+                    (_, true) => certificate_line(name, *role)?,
+                    _ => password(name, *role)?,
+                };
+                let topics = topics.iter().map(|topics| format!(" topics={topics}"));
+                self.user(&topics.fold(line, |line, topics| line + &topics), file.as_deref())
+            }
             Some(Command::Demo) => match doors.demo(place) {
                 Ok(demo) => self.demo(demo, arguments),
                 Err(error) => self.closed(&error),
@@ -255,24 +281,22 @@ impl Process {
     }
 
     /// Writes a line for a server's file of users.
-    fn user(&mut self, name: &str, role: Role, with_token: bool, topics: Option<&str>) -> Result<u8> {
-        let line = if with_token {
-            let (token, line) = token_line(name, role)?;
-            writeln!(self.errors, "the token, which is shown this once: {token}")?;
-            line
-        } else {
-            let mut password = String::new();
-            std::io::stdin().read_line(&mut password)?;
-            let password = password.trim_end_matches(['\r', '\n']);
-            if password.is_empty() {
-                return Err(Error::statement("no password came").with_hint("it is read from standard input"));
+    fn user(&mut self, line: &str, file: Option<&Path>) -> Result<u8> {
+        match file {
+            Some(file) => users_file::put(file, line)?,
+            None => {
+                writeln!(self.out, "{line}")?;
+                self.out.flush()?;
+                users_file::warn_of_output();
             }
-            password_line(name, role, password)?
-        };
-        let topics = topics.map(|topics| format!(" topics={topics}")).unwrap_or_default();
-        writeln!(self.out, "{line}{topics}")?;
-        self.out.flush()?;
+        }
         Ok(OK)
+    }
+
+    fn token(&mut self, name: &str, role: Role) -> Result<String> {
+        let (token, line) = token_line(name, role)?;
+        writeln!(self.errors, "the token, which is shown this once: {token}")?;
+        Ok(line)
     }
 
     /// Works in a session, or says why there is none.
@@ -363,6 +387,16 @@ impl Process {
         let shown = topic::run(command, tools, &mut screen)?;
         self.out.flush()?;
         Ok(if shown.interrupted { INTERRUPTED } else { OK })
+    }
+}
+
+/// A line for a user whose password comes from standard input.
+fn password(name: &str, role: Role) -> Result<String> {
+    let mut password = String::new();
+    std::io::stdin().read_line(&mut password)?;
+    match password.trim_end_matches(['\r', '\n']) {
+        "" => Err(Error::statement("no password came").with_hint("it is read from standard input")),
+        password => password_line(name, role, password),
     }
 }
 

@@ -412,12 +412,19 @@ fn csv_cell(text: Option<&str>) -> String {
     }
 }
 
-/// Data cannot move the cursor or colour the screen: control characters are shown as escapes.
-fn printable(text: &str) -> String {
-    if !text.contains(char::is_control) {
+/// Data cannot move the cursor, colour the screen or turn the order of what is read around: such characters are shown as
+/// escapes.
+pub(super) fn printable(text: &str) -> String {
+    if !text.contains(is_unsafe) {
         return text.to_owned();
     }
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+    text.chars().flat_map(|c| if is_unsafe(c) { c.escape_default().collect() } else { vec![c] }).collect()
+}
+
+/// Unicode's control characters and `Bidi_Control`, with which a text reads other than it is.
+fn is_unsafe(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// The same for text that we wrote ourselves: it has lines.

@@ -81,10 +81,10 @@ pub(super) fn take(config: &Config, directory: &Path, clock: &SharedClock) -> Re
             Err(e) if e.kind() == Kind::Busy => e,
             Err(e) => return Err(e),
         };
-        // It may not have written its port yet, or may be about to end.
+        // It may not listen yet, or may be about to end.
         let attached = Announcement::read(directory)
-            .map_err(Trouble::Gone)
-            .and_then(|a| Client::attach(&a, &directory.display().to_string()));
+            .map_err(|e| if e.kind() == Kind::Busy { Trouble::Failed(e) } else { Trouble::Gone(e) })
+            .and_then(|a| Client::attach(&a, directory));
         match attached {
             Ok(client) if client.hello.service_id == config.service_id => return Ok(Place::Guest(client)),
             Ok(client) => {

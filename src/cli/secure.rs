@@ -1,11 +1,13 @@
 //! TLS to a server: whom to trust, and the handshake.
 //!
-//! Trusted are the certificates of `--ca FILE`, or those of the system, where its distribution keeps them.
+//! Trusted are the certificates of `--ca FILE`, or those of the system, where its distribution keeps them. `--cert` and
+//! `--key` name the certificate that is shown to a server that asks for one.
 
+use super::args::Place;
 use crate::error::{Error, Result};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{AlertDescription, CertificateError, ClientConfig, RootCertStore};
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -40,16 +42,14 @@ impl fmt::Debug for Secure {
 
 impl Secure {
     /// For the server at `host:port`.
-    pub(super) fn new(address: &str, ca: Option<&Path>) -> Result<Secure> {
+    pub(super) fn new(address: &str, place: &Place) -> Result<Secure> {
         let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let name = ServerName::try_from(host).map_err(|e| Error::statement(format!("{address}: {e}")))?;
         let mut trusted = RootCertStore::empty();
-        match ca {
+        match &place.ca {
             Some(file) => {
-                let wrong = |e: &dyn fmt::Display| {
-                    Error::io(format!("cannot use {}", file.display())).with_detail(e.to_string())
-                };
+                let wrong = |e: &dyn fmt::Display| wrong(file, e);
                 for certificate in CertificateDer::pem_file_iter(file).map_err(|e| wrong(&e))? {
                     trusted.add(certificate.map_err(|e| wrong(&e))?).map_err(|e| wrong(&e))?;
                 }
@@ -68,11 +68,19 @@ impl Secure {
                 .with_hint("name a file of certificates with --ca FILE"));
         }
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = ClientConfig::builder_with_provider(provider)
+        let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|e| Error::bug("TLS has no version").because(e))?
-            .with_root_certificates(trusted)
-            .with_no_client_auth();
+            .with_root_certificates(trusted);
+        let mut config = match place.cert.as_deref().zip(place.key.as_deref()) {
+            None => config.with_no_client_auth(),
+            Some((certificates, key)) => {
+                let chain = CertificateDer::pem_file_iter(certificates).and_then(Iterator::collect);
+                let chain: Vec<CertificateDer<'static>> = chain.map_err(|e| wrong(certificates, &e))?;
+                let private = PrivateKeyDer::from_pem_file(key).map_err(|e| wrong(key, &e))?;
+                config.with_client_auth_cert(chain, private).map_err(|e| wrong(certificates, &e))?
+            }
+        };
         config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
         Ok(Secure { connector: TlsConnector::from(Arc::new(config)), name })
     }
@@ -81,4 +89,43 @@ impl Secure {
     pub(super) async fn connect(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         self.connector.connect(self.name.clone(), stream).await
     }
+}
+
+fn wrong(file: &Path, e: &dyn fmt::Display) -> Error {
+    Error::io(format!("cannot use {}", file.display())).with_detail(e.to_string())
+}
+
+/// What to do about a certificate that is not trusted; `None` = it failed for another reason. Under TLS 1.3 a server that wants a
+/// certificate says so after the handshake; it has read no request then.
+pub(super) fn hint(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
+    match of_tls(error)? {
+        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+            Some("name the certificate, or that of its authority, with --ca FILE")
+        }
+        rustls::Error::InvalidCertificate(CertificateError::Other(other))
+            if other.0.downcast_ref() == Some(&webpki::Error::CaUsedAsEndEntity) =>
+        {
+            Some(
+                "a server's certificate must not be an authority's: \
+                 openssl req -x509 -addext basicConstraints=critical,CA:FALSE makes one for a server",
+            )
+        }
+        rustls::Error::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        ) => Some("call the server by a name that is in its certificate"),
+        rustls::Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => {
+            Some("the server needs a new certificate")
+        }
+        rustls::Error::AlertReceived(AlertDescription::CertificateRequired) => {
+            Some("the server wants a client's certificate: --cert FILE and --key FILE")
+        }
+        _ => None,
+    }
+}
+
+/// The cause that came from TLS.
+fn of_tls<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let mut ends = causes.filter_map(|error| error.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref());
+    ends.next()
 }

@@ -1,30 +1,35 @@
 //! What stands in front of every request: whether its Host and Origin are known, who asks, and that its body comes in time
 //! and in bounds. The user travels with the request as a [`Principal`]; what they may do is decided by the table of routes and in
-//! `engine::execute`.
+//! `engine::execute`. Every answer forbids browsers to keep it and to guess its type.
 
+use super::connection::Connection;
 use super::error;
-use super::limits::{BODY_BYTES_MAX, BODY_PATIENCE};
-use super::listen::Peer;
-use super::users::Users;
+use super::limits::{BODY_BYTES_MAX, BODY_PATIENCE, REFUSED_BYTES_MAX, REFUSED_PATIENCE};
+use super::login::{Entry, Logins};
 use crate::engine::audit::Audit;
 use crate::engine::authorization::Principal;
-use crate::error::Error;
-use axum::body::{Body, to_bytes};
+use crate::error::{Error, TOO_MANY_REQUESTS};
+use axum::body::{Body, BodyDataStream, HttpBody};
 use axum::extract::{Request, State};
 use axum::http::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, AUTHORIZATION, HOST,
-    ORIGIN, VARY, WWW_AUTHENTICATE,
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, AUTHORIZATION,
+    CACHE_CONTROL, HOST, ORIGIN, RETRY_AFTER, STRICT_TRANSPORT_SECURITY, VARY, WWW_AUTHENTICATE,
+    X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use futures::StreamExt;
 use serde_json::json;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::timeout;
 
+/// What tells a browser to use TLS for the next year.
+const HTTPS_ONLY: &str = "max-age=31536000";
 /// Requests whose body is read as it comes.
 const STREAMING: [&str; 1] = ["/inserts-stream"];
 
@@ -32,7 +37,9 @@ const STREAMING: [&str; 1] = ["/inserts-stream"];
 #[derive(Debug)]
 pub(super) struct Guard {
     /// `None` = everybody on this machine may do everything.
-    pub(super) users: Option<Arc<Users>>,
+    pub(super) logins: Option<Arc<Logins>>,
+    /// Requests come over TLS.
+    pub(super) is_secure: bool,
     /// Origins whose pages may ask, beside the server's own.
     pub(super) origins: Vec<String>,
     /// Where logins are recorded.
@@ -46,19 +53,54 @@ pub(super) struct Guard {
 /// The layer.
 pub(super) async fn guard(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
     let origin = request.headers().get(ORIGIN).cloned();
-    if let Err(refusal) = guard.check_names(request.uri(), request.headers()) {
-        return error::response(&refusal, None);
-    }
-    let mut response = if origin.is_some() && request.method() == Method::OPTIONS {
-        preflight()
-    } else {
-        guard.admit(request, next).await
+    let strict = guard.is_secure && has_name(host(request.uri(), request.headers()));
+    let mut response = match guard.check_names(&request) {
+        Err(refusal) => error::response(&refusal, None),
+        Ok(()) => {
+            let mut response = match origin.is_some() && request.method() == Method::OPTIONS {
+                true => preflight(),
+                false => guard.admit(request, next).await,
+            };
+            if let Some(origin) = origin {
+                response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+                response.headers_mut().append(VARY, HeaderValue::from_static("origin"));
+            }
+            response
+        }
     };
-    if let Some(origin) = origin {
-        response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        response.headers_mut().append(VARY, HeaderValue::from_static("origin"));
+    let headers = response.headers_mut();
+    // PRINT answers bytes that others have chosen; answers are what a user may see and the next one at a browser may not.
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if strict {
+        headers.insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(HTTPS_ONLY));
     }
     response
+}
+
+/// What the request calls the server.
+fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> &'a str {
+    // HTTP/2 and requests in absolute form have it in their target.
+    let host = uri.authority().map(|a| a.as_str()).or_else(|| headers.get(HOST).and_then(|h| h.to_str().ok()));
+    host.unwrap_or_default()
+}
+
+/// `host` of `host[:port]`.
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.parse::<u16>().is_ok() => name,
+        _ => host,
+    }
+}
+
+fn address(name: &str) -> Option<IpAddr> {
+    name.trim_start_matches('[').trim_end_matches(']').parse().ok()
+}
+
+/// Does it have a name of its own? What a browser learns of `localhost` would hold for every other program there.
+fn has_name(host: &str) -> bool {
+    let name = without_port(host);
+    !name.is_empty() && !name.eq_ignore_ascii_case("localhost") && address(name).is_none()
 }
 
 fn preflight() -> Response {
@@ -76,32 +118,42 @@ fn refused(what: &str, name: &str) -> Error {
 impl Guard {
     /// A page of a foreign site cannot use a visitor's browser to get in: neither by a name of its own that leads to this
     /// address, nor by a request across sites.
-    fn check_names(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Error> {
-        // HTTP/2 and requests in absolute form have it in their target.
-        let host = uri.authority().map(|a| a.as_str()).or_else(|| headers.get(HOST).and_then(|h| h.to_str().ok()));
-        let host = host.unwrap_or_default();
+    fn check_names(&self, request: &Request) -> Result<(), Error> {
+        let headers = request.headers();
+        let hosts = headers.get_all(HOST).iter().count();
+        if hosts > 1 || hosts == 0 && request.version() == Version::HTTP_11 {
+            let what = if hosts == 0 { "the request has no Host" } else { "the request has several Host headers" };
+            return Err(Error::statement(what).with_code(40000));
+        }
+        let host = host(request.uri(), headers);
         // Whoever has to prove who he is may have come by any name.
-        if self.users.is_none() && !host.is_empty() && !self.is_here(host) {
+        if self.logins.is_none() && !host.is_empty() && !self.is_here(host) {
             return Err(refused("Host", host).with_hint("call it localhost, or its address"));
         }
         let Some(origin) = headers.get(ORIGIN) else { return Ok(()) };
         let origin = origin.to_str().unwrap_or("?");
-        let own = origin.split_once("://").is_some_and(|(_, rest)| rest.eq_ignore_ascii_case(host));
-        match own || self.origins.iter().any(|o| o.eq_ignore_ascii_case(origin)) {
+        match self.is_own(origin, host) || self.origins.iter().any(|o| o.eq_ignore_ascii_case(origin)) {
             true => Ok(()),
             false => Err(refused("Origin", origin).with_hint("the server can be told of it: --allow-origin")),
         }
     }
 
+    /// Is it the origin of the server's own pages? Where users are asked, something in front may speak TLS for the server.
+    fn is_own(&self, origin: &str, host: &str) -> bool {
+        let Some((scheme, rest)) = origin.split_once("://") else { return false };
+        let speaks = match (self.is_secure, self.logins.is_some()) {
+            (true, _) => scheme.eq_ignore_ascii_case("https"),
+            (false, false) => scheme.eq_ignore_ascii_case("http"),
+            (false, true) => true,
+        };
+        speaks && rest.eq_ignore_ascii_case(host)
+    }
+
     /// `host[:port]` names this machine by a name that nobody else can give it.
     fn is_here(&self, host: &str) -> bool {
-        let name = match host.rsplit_once(':') {
-            Some((name, port)) if port.parse::<u16>().is_ok() => name,
-            _ => host,
-        };
-        let bare = name.trim_start_matches('[').trim_end_matches(']');
-        let address: Option<IpAddr> = bare.parse().ok();
-        name.eq_ignore_ascii_case("localhost") || address.is_some_and(|a| a.is_loopback() || a == self.address.ip())
+        let name = without_port(host);
+        name.eq_ignore_ascii_case("localhost")
+            || address(name).is_some_and(|a| a.is_loopback() || a == self.address.ip())
     }
 
     async fn admit(&self, mut request: Request, next: Next) -> Response {
@@ -109,24 +161,28 @@ impl Guard {
         if self.open.contains(&path) {
             return next.run(request).await;
         }
-        let Some(principal) = self.principal(request.headers()).await else {
-            let peer = request.extensions().get::<Peer>().map(|peer| peer.address);
-            claimed(request.headers()).iter().for_each(|name| self.audit.login_failed(name, peer));
-            let e = Error::statement("Unauthorized").with_code(40100);
-            let mut response = error::response(&e.with_hint("send a user's password or a token"), None);
-            let scheme = HeaderValue::from_static("Basic realm=\"tidegate\", charset=\"UTF-8\"");
-            response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
-            return response;
+        let connection = request.extensions().get::<Arc<Connection>>().cloned().unwrap_or_default();
+        let principal = match self.who(request.headers(), &connection).await {
+            Entry::Granted(principal) => principal.at(connection.address),
+            Entry::Refused => {
+                let claimed = claimed(request.headers()).or_else(|| connection.names.first().cloned());
+                claimed.iter().for_each(|name| self.audit.login_failed(name, connection.address));
+                discard(request.into_body().into_data_stream(), REFUSED_BYTES_MAX).await;
+                return unauthorized();
+            }
+            Entry::Later(wait) => {
+                discard(request.into_body().into_data_stream(), REFUSED_BYTES_MAX).await;
+                return later(wait);
+            }
         };
+        connection.is_known();
         if !STREAMING.contains(&path) {
             request = match whole(request).await {
                 Ok(request) => request,
                 Err(e) => return error::response(&e, None),
             };
         }
-        let peer = request.extensions().get::<Peer>().cloned();
-        let principal = principal.at(peer.as_ref().map(|peer| peer.address));
-        if self.users.is_some() && peer.is_some_and(|peer| peer.is_new_here(&principal.name)) {
+        if self.logins.is_some() && connection.is_new_here(&principal.name) {
             self.audit.note("login", &principal, json!({}), Ok(()));
         }
         request.extensions_mut().insert(self.audit.clone());
@@ -134,9 +190,15 @@ impl Guard {
         next.run(request).await
     }
 
-    async fn principal(&self, headers: &HeaderMap) -> Option<Principal> {
-        let Some(users) = &self.users else { return Some(Principal::local()) };
-        users.principal(headers.get(AUTHORIZATION)?.to_str().ok()?).await
+    /// Who asks: what the request says counts before what its connection says.
+    async fn who(&self, headers: &HeaderMap, connection: &Connection) -> Entry {
+        let Some(logins) = &self.logins else { return Entry::Granted(Principal::local()) };
+        let address = connection.address.map(|address| address.ip());
+        match headers.get(AUTHORIZATION) {
+            Some(header) => logins.by_header(header.to_str().unwrap_or_default(), address).await,
+            None if connection.names.is_empty() => Entry::Refused,
+            None => logins.by_certificate(&connection.names, address),
+        }
     }
 }
 
@@ -154,22 +216,58 @@ fn claimed(headers: &HeaderMap) -> Option<String> {
     }
 }
 
+fn unauthorized() -> Response {
+    let e = Error::statement("Unauthorized").with_code(40100);
+    let mut response = error::response(&e.with_hint("send a user's password or a token"), None);
+    let scheme = HeaderValue::from_static("Basic realm=\"tidegate\", charset=\"UTF-8\"");
+    response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
+    response
+}
+
+fn later(wait: Duration) -> Response {
+    let seconds = wait.as_secs_f64().ceil().max(1.0) as u64;
+    let e = Error::statement("too many passwords are being checked, or were wrong").with_code(TOO_MANY_REQUESTS);
+    let mut response = error::response(&e.with_hint(format!("try again in {seconds} s")), None);
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    response
+}
+
 /// The request with all of its body.
 async fn whole(request: Request) -> Result<Request, Error> {
     let (head, body) = request.into_parts();
-    match timeout(BODY_PATIENCE, to_bytes(body, BODY_BYTES_MAX)).await {
-        Ok(Ok(bytes)) => Ok(Request::from_parts(head, Body::from(bytes))),
-        Ok(Err(e)) => {
-            let e = e.into_inner();
-            let is_long = e.downcast_ref::<http_body_util::LengthLimitError>().is_some();
-            Err(match is_long {
-                true => Error::statement(format!("the request is longer than {BODY_BYTES_MAX} bytes")).with_code(41300),
-                false => Error::statement("the request broke off").with_code(40000),
-            })
-        }
-        Err(_) => {
-            let seconds = BODY_PATIENCE.as_secs();
-            Err(Error::statement(format!("the request did not come within {seconds} s")).with_code(40800))
-        }
+    let read = timeout(BODY_PATIENCE, read(body)).await.unwrap_or_else(|_| {
+        let seconds = BODY_PATIENCE.as_secs();
+        Err(Error::statement(format!("the request did not come within {seconds} s")).with_code(40800))
+    });
+    read.map(|bytes| Request::from_parts(head, Body::from(bytes)))
+}
+
+/// A whole body.
+async fn read(body: Body) -> Result<Vec<u8>, Error> {
+    let (mut bytes, mut is_long) = (Vec::new(), body.size_hint().lower() > BODY_BYTES_MAX as u64);
+    let mut body = body.into_data_stream();
+    while !is_long && let Some(data) = body.next().await {
+        let data = data.map_err(|_| Error::statement("the request broke off").with_code(40000))?;
+        is_long = bytes.len() + data.len() > BODY_BYTES_MAX;
+        bytes.extend_from_slice(&data);
     }
+    if !is_long {
+        return Ok(bytes);
+    }
+    discard(body, 2 * BODY_BYTES_MAX).await;
+    Err(Error::statement(format!("the request is longer than {BODY_BYTES_MAX} bytes")).with_code(41300))
+}
+
+/// Reads some of a body that is not wanted: a client that is still sending when the connection is closed loses the answer.
+pub(super) async fn discard(mut body: BodyDataStream, bytes_max: usize) {
+    let read = async {
+        let mut left = bytes_max;
+        while let Some(Ok(data)) = body.next().await {
+            match left.checked_sub(data.len()) {
+                Some(rest) => left = rest,
+                None => return,
+            }
+        }
+    };
+    let _ = timeout(REFUSED_PATIENCE, read).await;
 }

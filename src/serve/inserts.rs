@@ -6,6 +6,7 @@
 //! The response ends as a whole when the request does. When the server stops, or the request breaks off, the last answer is an
 //! error and the response breaks off behind it: rows without an answer were not written.
 
+use super::guard::discard;
 use super::ksql::{read, texts};
 use super::limits::BODY_BYTES_MAX;
 use super::outbox::{Gone, Outbox, outbox};
@@ -90,7 +91,10 @@ pub(super) async fn inserts_stream(
     let mut lines = Lines { body: body.into_data_stream(), buffer: Vec::new(), ended: false };
     let first = match lines.next().await {
         Ok(first) => first,
-        Err(e) => return error::response(&e, None),
+        Err(e) => {
+            discard(lines.body, BODY_BYTES_MAX).await;
+            return error::response(&e, None);
+        }
     };
     let opened = first.first().map_or_else(|| Err(no_target()), |line| read::<Target>(line));
     let opened = opened.and_then(|target| {

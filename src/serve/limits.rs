@@ -17,6 +17,12 @@ pub const HEAD_PATIENCE: Duration = Duration::from_secs(30);
 /// Longest time in which the body of a request has to come, unless it is a stream of rows.
 pub const BODY_PATIENCE: Duration = Duration::from_secs(30);
 
+/// What is still read of the body of a request that is refused, so that its client gets to the answer.
+pub const REFUSED_BYTES_MAX: usize = 64 * 1024;
+
+/// How long that may take.
+pub const REFUSED_PATIENCE: Duration = Duration::from_secs(1);
+
 /// Connections at once; further ones are closed as soon as they are made.
 pub const CONNECTIONS_MAX: usize = 500;
 
@@ -35,8 +41,66 @@ pub const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
 /// Longest message of a WebSocket's client: only control frames are expected.
 pub const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 
+/// Connections at once from one address that have not proved yet who they are, where users are asked: a tenth of all places.
+pub const STRANGERS_MAX: usize = 50;
+
+/// Longest time without an open request after which a connection is closed; HTTP/2 keeps itself alive otherwise.
+pub const IDLE_PATIENCE: Duration = HEAD_PATIENCE;
+
+/// How long a connection that is asked to close may take to send what it still has, and its client to confirm it.
+pub const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
+
 /// Passwords checked at once: each keeps a core busy for a moment.
 pub const PASSWORD_CHECKS_MAX: usize = 2;
+
+/// Passwords that wait for their check: one second's worth on two cores; further ones are asked to come again.
+pub const PASSWORD_QUEUE_MAX: usize = 16;
+
+/// Of these and those being checked, how many one address may have: one address alone never fills the queue.
+pub const PASSWORD_SHARE_MAX: usize = 8;
+
+/// How long a password may wait for its check; the client would have given up soon after.
+pub const PASSWORD_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Wrong passwords that an address may send at once before it has to wait.
+pub const ADDRESS_FAILURES_MAX: u32 = 20;
+
+/// Time after which such an address may send one more.
+pub const ADDRESS_FAILURE_EVERY: Duration = Duration::from_secs(3);
+
+/// Wrong passwords for one name at once, from all addresses that have failed before.
+pub const NAME_FAILURES_MAX: u32 = 20;
+
+/// Time after which one more may be sent for that name.
+pub const NAME_FAILURE_EVERY: Duration = Duration::from_secs(6);
+
+/// Failures that an address is forgiven before it counts as one that guesses: people mistype.
+pub const FORGIVEN_FAILURES_MAX: u32 = 3;
+
+/// How long an address is known to have failed.
+pub const FAILURE_MEMORY: Duration = Duration::from_secs(60 * 60);
+
+/// Addresses, and names, whose failures are kept: about a megabyte. Beyond that the oldest are forgotten.
+pub const FAILURES_KEPT_MAX: usize = 10_000;
+
+/// Right passwords that are remembered; beyond that the one that was used least recently is forgotten.
+pub const REMEMBERED_MAX: usize = 1_000;
+
+/// How long a right password is remembered after its last use.
+pub const REMEMBERED_FOR: Duration = Duration::from_secs(60 * 60);
+
+/// How long a wrong password is known to be wrong, so that a program that tries the same one again costs nothing.
+pub const WRONG_FOR: Duration = Duration::from_secs(60);
+
+/// Lines about failed logins within [`FAILURE_LINES_EVERY`]; further ones are counted.
+pub const FAILURE_LINES_MAX: u32 = 10;
+
+/// See [`FAILURE_LINES_MAX`].
+pub const FAILURE_LINES_EVERY: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether the file of users has changed. It is read when it has not changed for as long again: then
+/// whoever writes it is done.
+pub const USERS_LOOK: Duration = Duration::from_secs(1);
 
 /// How long a server that stops waits for answers that end by themselves. Container runtimes kill ten seconds after they asked
 /// for the end, and the commits of queries come after this.

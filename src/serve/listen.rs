@@ -1,17 +1,21 @@
 //! Connections: accepted, counted, timed, over TLS where it is asked for.
 //!
 //! HTTP/1.1 and HTTP/2 (with prior knowledge, or agreed on by TLS) share one port. A connection that sends no request, or
-//! takes nothing of its answer, is closed; the others never wait for it.
+//! takes nothing of its answer, is closed; the others never wait for it. A Unix socket is served in the same way, to processes
+//! of the same user.
 
-use super::limits::{CONNECTIONS_MAX, HANDSHAKE_PATIENCE, HEAD_BYTES_MAX, HEAD_PATIENCE, HEADERS_MAX, READER_PATIENCE};
+use super::connection::{Connection, Counted, Strangers};
+use super::limits::{
+    CLOSE_PATIENCE, CONNECTIONS_MAX, HANDSHAKE_PATIENCE, HEAD_BYTES_MAX, HEAD_PATIENCE, HEADERS_MAX, READER_PATIENCE,
+};
 use super::meters::Meters;
 use super::stopping::Stopping;
+use super::{error, tls};
+use crate::error::Error;
 use crate::{mutant, threads};
-use axum::{Extension, Router};
+use axum::Router;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::service::TowerToHyperService;
-use parking_lot::Mutex;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -19,8 +23,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
@@ -32,23 +36,27 @@ const PREFACE_BYTES: usize = 24;
 /// How often an HTTP/2 connection is asked whether it still lives.
 const PING: Duration = Duration::from_secs(30);
 
-/// The other end of the connection that a request came through.
-#[derive(Clone, Debug)]
-pub(super) struct Peer {
-    pub(super) address: SocketAddr,
-    /// The user who was the last to send a request through it.
-    user: Arc<Mutex<Option<Arc<str>>>>,
+/// Where connections come from.
+pub(super) enum Listener {
+    Tcp(TcpListener),
+    /// For processes of this user, or of root.
+    Unix(UnixListener),
 }
 
-impl Peer {
-    fn new(address: SocketAddr) -> Peer {
-        Peer { address, user: Arc::default() }
-    }
+enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
 
-    /// Whether another user sent the request before, or nobody did.
-    pub(super) fn is_new_here(&self, name: &Arc<str>) -> bool {
-        let before = self.user.lock().replace(name.clone());
-        before.as_ref() != Some(name)
+impl Listener {
+    async fn accept(&self) -> io::Result<(Socket, Option<SocketAddr>)> {
+        match self {
+            Listener::Tcp(listener) => {
+                let (stream, address) = listener.accept().await?;
+                Ok((Socket::Tcp(stream), Some(address)))
+            }
+            Listener::Unix(listener) => Ok((Socket::Unix(listener.accept().await?.0), None)),
+        }
     }
 }
 
@@ -59,10 +67,12 @@ pub(super) struct Service {
     /// `None` = cleartext.
     pub(super) tls: Option<TlsAcceptor>,
     pub(super) meters: Arc<Meters>,
+    /// Connections that have not proved who they are; `None` = none of them has to.
+    pub(super) strangers: Option<Arc<Strangers>>,
 }
 
 /// Serves until `stop` completes, then lets the connections finish what they have begun, as long as `stopping` allows.
-pub(super) async fn serve(listener: TcpListener, service: Service, stop: impl Future<Output = ()>, stopping: Stopping) {
+pub(super) async fn serve(listener: Listener, service: Service, stop: impl Future<Output = ()>, stopping: Stopping) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut stop = pin!(stop);
     loop {
@@ -70,22 +80,36 @@ pub(super) async fn serve(listener: TcpListener, service: Service, stop: impl Fu
             () = &mut stop => break,
             accepted = listener.accept() => accepted,
         };
-        let Ok((stream, peer)) = accepted else {
+        let Ok((socket, address)) = accepted else {
             sleep(ACCEPT_PAUSE).await;
             continue;
         };
         mutant::trip("accept", "");
-        let Ok(place) = places.clone().try_acquire_owned() else {
+        let place = places.clone().try_acquire_owned().ok();
+        let stranger = match (&service.strangers, address) {
+            (Some(strangers), Some(address)) => strangers.enter(address.ip()).map(Some),
+            _ => Some(None),
+        };
+        let (Some(place), Some(stranger)) = (place, stranger) else {
             service.meters.refused.fetch_add(1, Ordering::Relaxed);
             continue;
         };
-        let (mut service, stopping) = (service.clone(), stopping.clone());
-        service.router = service.router.layer(Extension(Peer::new(peer)));
+        let (service, stopping) = (service.clone(), stopping.clone());
         let held = stopping.connection();
         tokio::spawn(async move {
-            let _counted = Counted::new(&service.meters);
+            let _metered = Metered::new(&service.meters);
+            let known = |names: Vec<String>| Connection::new(address, names, stranger);
+            let served = async move {
+                match socket {
+                    Socket::Tcp(stream) => connection(stream, service, known, stopping).await,
+                    Socket::Unix(stream) if is_own(&stream) => {
+                        talk(stream, service.router, known(Vec::new()), stopping).await;
+                    }
+                    Socket::Unix(_) => tracing::warn!("another user's process has come to the data directory's socket"),
+                }
+            };
             // A panic ends this connection alone, and was logged.
-            let _ = threads::guarded("connection", "", connection(stream, service, stopping)).await;
+            let _ = threads::guarded("connection", "", served).await;
             drop((place, held));
         });
     }
@@ -94,35 +118,88 @@ pub(super) async fn serve(listener: TcpListener, service: Service, stop: impl Fu
 }
 
 /// An open connection, counted for as long as this lives.
-struct Counted(Arc<Meters>);
+struct Metered(Arc<Meters>);
 
-impl Counted {
-    fn new(meters: &Arc<Meters>) -> Counted {
+impl Metered {
+    fn new(meters: &Arc<Meters>) -> Metered {
         meters.connections.fetch_add(1, Ordering::Relaxed);
-        Counted(meters.clone())
+        Metered(meters.clone())
     }
 }
 
-impl Drop for Counted {
+impl Drop for Metered {
     fn drop(&mut self) {
         self.0.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-async fn connection(stream: TcpStream, service: Service, stopping: Stopping) {
+/// Is the process at the other end this user's, or root's?
+fn is_own(stream: &UnixStream) -> bool {
+    let own = rustix::process::geteuid().as_raw();
+    stream.peer_cred().is_ok_and(|peer| peer.uid() == own || peer.uid() == 0)
+}
+
+async fn connection(
+    stream: TcpStream,
+    service: Service,
+    known: impl FnOnce(Vec<String>) -> Arc<Connection>,
+    stopping: Stopping,
+) {
     // Rows are small and wanted at once.
     let _ = stream.set_nodelay(true);
-    match service.tls {
-        None => talk(stream, service.router, stopping).await,
-        Some(tls) => match timeout(HANDSHAKE_PATIENCE, tls.accept(stream)).await {
-            Ok(Ok(stream)) => talk(stream, service.router, stopping).await,
-            Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
-            Err(_) => tracing::debug!("TLS handshake took too long"),
-        },
+    let Some(tls) = service.tls else {
+        return talk(stream, service.router, known(Vec::new()), stopping).await;
+    };
+    let shaken = timeout(HANDSHAKE_PATIENCE, async {
+        match is_cleartext(&stream).await? {
+            true => send_to_https(stream).await.map(|()| None),
+            false => tls.accept(stream).await.map(Some),
+        }
+    });
+    match shaken.await {
+        Ok(Ok(Some(stream))) => {
+            let names = tls::names(stream.get_ref().1);
+            talk(stream, service.router, known(names), stopping).await;
+        }
+        Ok(Ok(None)) => tracing::debug!("HTTP came where TLS is spoken"),
+        Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
+        Err(_) => tracing::debug!("TLS handshake took too long"),
     }
 }
 
-async fn talk<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S, router: Router, stopping: Stopping) {
+/// Does it begin with a method? A handshake begins with byte 22.
+async fn is_cleartext(stream: &TcpStream) -> io::Result<bool> {
+    let mut first = [0];
+    stream.peek(&mut first).await?;
+    Ok(first[0].is_ascii_uppercase())
+}
+
+/// Answers a request in cleartext with a hint.
+async fn send_to_https(mut stream: TcpStream) -> io::Result<()> {
+    // A connection that is closed with bytes unread is reset, and the answer lost.
+    let (mut head, mut piece) = (Vec::new(), [0; 1024]);
+    while head.len() < HEAD_BYTES_MAX && memchr::memmem::find(&head, b"\r\n\r\n").is_none() {
+        match stream.read(&mut piece).await? {
+            0 => break,
+            n => head.extend_from_slice(&piece[..n]),
+        }
+    }
+    let e = Error::statement("this port speaks TLS, and the request came in cleartext").with_code(40000);
+    let body = error::body(&e.with_hint("ask for https:// instead of http://"), None).to_string();
+    let answer = format!(
+        "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(answer.as_bytes()).await?;
+    stream.shutdown().await
+}
+
+async fn talk<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: S,
+    router: Router,
+    connection: Arc<Connection>,
+    stopping: Stopping,
+) {
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -132,12 +209,19 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S, rou
         .max_headers(HEADERS_MAX);
     builder.http2().timer(TokioTimer::new()).keep_alive_interval(PING).max_header_list_size(HEAD_BYTES_MAX as u32);
     let io = TokioIo::new(Patient::new(stream));
-    let mut talk = pin!(builder.serve_connection_with_upgrades(io, TowerToHyperService::new(router)));
+    let mut talk = pin!(builder.serve_connection_with_upgrades(io, Counted::new(router, connection.clone())));
     let ended = tokio::select! {
         ended = talk.as_mut() => ended,
         () = stopping.ended(false) => {
             talk.as_mut().graceful_shutdown();
             talk.await
+        }
+        () = connection.quiet() => {
+            talk.as_mut().graceful_shutdown();
+            match timeout(CLOSE_PATIENCE, talk).await {
+                Ok(ended) => ended,
+                Err(_) => return tracing::debug!("a connection without a request did not end in time"),
+            }
         }
     };
     if let Err(error) = ended {

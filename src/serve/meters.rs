@@ -1,5 +1,6 @@
 //! `GET /metrics`: numbers for Prometheus, in its text format. [`METRICS`] names all of them; `docs/operations.md` shows them.
 
+use super::login::Logins;
 use super::{App, blocking, error};
 use crate::engine::authorization::Principal;
 use crate::engine::behind;
@@ -38,6 +39,8 @@ pub const METRICS: &[(&str, &str, &str)] = &[
     ("tidegate_audit_records_lost_total", "counter", "Records of the audit log that could not be written."),
     ("tidegate_connections", "gauge", "Open connections."),
     ("tidegate_connections_refused_total", "counter", "Connections closed because there were too many."),
+    ("tidegate_auth_failures_total", "counter", "Requests refused for a wrong password, token or certificate."),
+    ("tidegate_auth_put_off_total", "counter", "Requests whose password was not checked, because too many were."),
     ("tidegate_http_requests_total", "counter", "Requests by route and status."),
     (
         "tidegate_panics_total",
@@ -126,6 +129,9 @@ fn text(app: &App, session: &Session) -> Result<String> {
     page.single("tidegate_audit_records_lost_total", app.engine.audit().lost());
     page.single("tidegate_connections", now(&app.meters.connections));
     page.single("tidegate_connections_refused_total", now(&app.meters.refused));
+    let logins = |count: fn(&Logins) -> &AtomicU64| app.logins.as_ref().map_or(0, |logins| now(count(logins)));
+    page.single("tidegate_auth_failures_total", logins(|logins| &logins.failures));
+    page.single("tidegate_auth_put_off_total", logins(|logins| &logins.put_off));
     page.metric("tidegate_http_requests_total");
     for ((route, status), count) in &*app.meters.requests.lock() {
         page.sample("tidegate_http_requests_total", &[("route", route), ("code", &status.to_string())], count);

@@ -3,9 +3,10 @@
 //! Handlers only translate. The engine is synchronous, so every call runs on a blocking thread; a result set is pulled by
 //! one such thread and handed to the response body through a bounded queue (`outbox`), so that a client that reads slowly
 //! slows down its own query and nothing else. In front of the handlers stands `guard`: known names, users and roles, bodies in
-//! time; below them `listen`: connections, their number and patience, TLS. Beside that API, tidegates talk to each other in frames (`wire`): `tidegate URL` to
-//! a server, a second tidegate on a data directory to its owner.
+//! time; below them `listen`: connections, their number and patience, TLS. Beside that API, tidegates talk to each other in
+//! frames (`wire`): `tidegate URL` to a server, a second tidegate on a data directory to its owner.
 
+mod connection;
 mod entity;
 mod error;
 mod guard;
@@ -14,6 +15,7 @@ mod inserts;
 mod ksql;
 pub mod limits;
 mod listen;
+mod login;
 pub mod meters;
 mod outbox;
 pub mod owner;
@@ -21,10 +23,13 @@ mod printed;
 pub mod routes;
 mod rows;
 mod server;
+pub mod socket;
 mod stopping;
 mod stream;
+mod throttle;
 mod tls;
 pub mod users;
+pub mod users_file;
 mod websocket;
 pub mod wire;
 
@@ -34,16 +39,18 @@ use crate::error::{Error, Result};
 use crate::threads;
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::Request;
+use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{Method, Uri};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Redirect, Response};
+use connection::Strangers;
 use futures::stream as futures_stream;
 use guard::Guard;
 use guests::House;
 use limits::STREAMS_MAX;
-use listen::Service;
+use listen::{Listener, Service};
+use login::Logins;
 use meters::Meters;
 use parking_lot::Mutex;
 use routes::{Needs, Route, Routes};
@@ -54,10 +61,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use stopping::Stopping;
+pub use tls::ClientCertificates;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
 use users::Users;
+use users_file::UsersFile;
 
 /// The kind of work that a handler's panic is counted as.
 const REQUEST: &str = "request";
@@ -74,6 +83,8 @@ struct App {
     open: Arc<Mutex<BTreeMap<String, Arc<AtomicBool>>>>,
     /// Where the server is reached.
     address: SocketAddr,
+    /// Who may ask, if users are asked.
+    logins: Option<Arc<Logins>>,
     /// What is counted for `/metrics`.
     meters: Arc<Meters>,
     /// When it began to serve, by the engine's clock.
@@ -87,6 +98,8 @@ pub struct Access {
     pub users: Option<PathBuf>,
     /// PEM files of the certificates and of the key; without them it speaks cleartext.
     pub tls: Option<(PathBuf, PathBuf)>,
+    /// Certificates that clients bring.
+    pub clients: Option<ClientCertificates>,
     /// Origins whose pages may ask.
     pub origins: Vec<String>,
     /// File of the audit log.
@@ -97,7 +110,7 @@ pub struct Access {
 
 /// The same, read and checked.
 pub struct Doors {
-    users: Option<Arc<Users>>,
+    users: Option<(UsersFile, Users)>,
     tls: Option<TlsAcceptor>,
     origins: Vec<String>,
 }
@@ -119,8 +132,10 @@ impl Access {
                 "listen on 127.0.0.1, or name a file of users with --users (`tidegate user` writes its lines)",
             ));
         }
-        let users = self.users.as_deref().map(Users::read).transpose()?.map(Arc::new);
-        let tls = self.tls.as_ref().map(|(certificates, key)| tls::acceptor(certificates, key)).transpose()?;
+        let users = self.users.as_deref().map(UsersFile::open).transpose()?;
+        let acceptor =
+            |(certificates, key): &(PathBuf, PathBuf)| tls::acceptor(certificates, key, self.clients.as_ref());
+        let tls = self.tls.as_ref().map(acceptor).transpose()?;
         if users.is_some() && tls.is_none() && !address.ip().is_loopback() {
             tracing::warn!(%address, "passwords and tokens come in cleartext: --tls-cert and --tls-key would hide them");
         }
@@ -147,22 +162,34 @@ pub async fn serve(
     );
     let (started, audit) = (engine.clock().monotonic(), engine.audit().clone());
     let meters = Arc::<Meters>::default();
+    let logins = doors.users.map(|(file, users)| {
+        let logins = Logins::new(users);
+        let watch = file.watch(Arc::downgrade(&logins));
+        tokio::spawn(async move { threads::guarded("users", "", watch).await });
+        logins
+    });
+    let strangers = logins.is_some().then(Arc::<Strangers>::default);
     let app = App {
         engine,
         stopping: stopping.clone(),
         streams,
         open: Arc::default(),
         address,
+        logins: logins.clone(),
         meters: meters.clone(),
         started,
     };
     let open = routes().iter().filter(|route| route.needs == Needs::Nothing).map(|route| route.path).collect();
-    let guard = Arc::new(Guard { users: doors.users, origins: doors.origins, audit, open, address });
+    let is_secure = doors.tls.is_some();
+    let guard = Arc::new(Guard { logins, is_secure, origins: doors.origins, audit, open, address });
+    // The guard has read the body, and knows how long it may be.
     let router = router(app, house)
+        .layer(DefaultBodyLimit::disable())
         .layer(from_fn_with_state(guard, guard::guard))
         .layer(from_fn(caught))
         .layer(from_fn_with_state(meters.clone(), meters::counted));
-    listen::serve(listener, Service { router, tls: doors.tls, meters }, stop, stopping).await;
+    let service = Service { router, tls: doors.tls, meters, strangers };
+    listen::serve(Listener::Tcp(listener), service, stop, stopping).await;
     Ok(())
 }
 

@@ -1,37 +1,35 @@
-//! The owner of a data directory: the process that holds its lock listens on a loopback port, so that a second tidegate on
-//! the directory attaches to it instead of being turned away.
+//! The owner of a data directory: the process that holds its lock listens on a Unix socket, so that a second tidegate on the
+//! directory attaches to it instead of being turned away.
 //!
 //! ```text
-//! DIR/owner   {"protocol":2,"pid":4711,"port":40123,"token":"9f.."}     mode 0600, gone when the owner ends
+//! DIR/owner        {"protocol":2,"pid":4711,"socket":"owner.sock"}     both mode 0600, and gone when the owner ends
+//! DIR/owner.sock
 //! ```
 //!
-//! Whoever can read the file may say anything, as whoever can write the directory could; nobody else gets an answer. After a
-//! crash the file stays and the port is dead: the next tidegate gets the lock and writes its own.
+//! Processes of the same user, and of root, may do everything, as they could with the directory's files; no others get in, and
+//! nothing is reached over a network. The socket has the limits of a server's port. After a crash both files stay and nobody
+//! listens: the next tidegate gets the lock and makes its own.
 
-use super::error;
 use super::guests::{House, sessions, topics};
+use super::listen::{self, Listener, Service};
+use super::meters::Meters;
+use super::socket::Socket;
 use super::stopping::{Phase, Stopping};
-use super::users::is_same;
 use super::wire::PROTOCOL;
-use crate::config::{Config, LogConfig, random_id};
+use crate::config::{Config, LogConfig, private};
 use crate::engine::Engine;
 use crate::engine::authorization::Principal;
 use crate::error::{Error, Kind, Result};
 use crate::log::Log;
 use crate::types::clock::SharedClock;
-use axum::extract::{Request, State};
-use axum::http::header::AUTHORIZATION;
-use axum::middleware::{Next, from_fn_with_state};
-use axum::response::Response;
+use axum::Extension;
 use serde::{Deserialize, Serialize};
 use std::fs::OpenOptions;
 use std::io::Write;
-use std::net::Ipv4Addr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
 /// The announcement's name.
@@ -48,10 +46,9 @@ pub struct Announcement {
     pub protocol: u32,
     /// Process id.
     pub pid: u32,
-    /// Port on the loopback interface.
-    pub port: u16,
-    /// What every request has to bring.
-    pub token: String,
+    /// The socket, as seen from the directory. An owner of another version may have none.
+    #[serde(default)]
+    pub socket: PathBuf,
 }
 
 impl Announcement {
@@ -60,12 +57,21 @@ impl Announcement {
         let path = directory.join(FILE);
         let text = std::fs::read(&path)
             .map_err(|e| Error::io(format!("cannot read {}", path.display())).with_detail(e.to_string()))?;
-        serde_json::from_slice(&text).map_err(|e| Error::io(format!("cannot understand {}", path.display())).because(e))
+        let read: Announcement = serde_json::from_slice(&text)
+            .map_err(|e| Error::io(format!("cannot understand {}", path.display())).because(e))?;
+        match read.socket.as_os_str().is_empty() {
+            false => Ok(read),
+            true => {
+                let directory = directory.display();
+                Err(Error::new(Kind::Busy, format!("the tidegate that owns {directory} has another version"))
+                    .with_hint("use one version, or end the other one first"))
+            }
+        }
     }
 
     fn write(&self, directory: &Path) -> Result<PathBuf> {
         let (path, new) = (directory.join(FILE), directory.join(NEW_FILE));
-        let text = serde_json::to_vec(self).map_err(|e| Error::bug("a port cannot be written").because(e))?;
+        let text = serde_json::to_vec(self).map_err(|e| Error::bug("an announcement cannot be written").because(e))?;
         // The mode holds for a file that is made here: one that is left over may have another.
         let _ = std::fs::remove_file(&new);
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
@@ -81,7 +87,14 @@ pub struct Owner {
     house: Arc<House>,
     stopping: Stopping,
     /// The listener and its announcement; `None` = nobody can attach.
-    desk: Option<(Runtime, PathBuf)>,
+    desk: Option<Desk>,
+}
+
+#[derive(Debug)]
+struct Desk {
+    runtime: Runtime,
+    announcement: PathBuf,
+    socket: Socket,
 }
 
 impl Owner {
@@ -91,6 +104,7 @@ impl Owner {
             return Err(Error::bug("only a data directory has an owner"));
         };
         let log = Engine::open_log(&config, &clock)?;
+        private::warn_if_open(&directory, "the data directory");
         let stopping = Stopping::default();
         let house = Arc::new(House::new(log, config, clock, None, stopping.clone()));
         let desk = match listen(&house, &directory, stopping.clone()) {
@@ -117,56 +131,41 @@ impl Owner {
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        if let Some((_, announcement)) = &self.desk {
-            // The next owner writes its own; until then nobody needs to try this one.
-            let _ = std::fs::remove_file(announcement);
+        if let Some(desk) = &mut self.desk {
+            // The next owner makes its own; until then nobody needs to try these.
+            let _ = std::fs::remove_file(&desk.announcement);
+            desk.socket.remove();
         }
         // Guests are told that their answers are not whole; whoever ends this process does not wait for those answers.
         self.stopping.enter(Phase::Breaking);
         if let Some(engine) = self.house.opened() {
             engine.close();
         }
-        if let Some((runtime, _)) = self.desk.take() {
-            runtime.block_on(self.stopping.break_off());
-            runtime.shutdown_background();
+        if let Some(desk) = self.desk.take() {
+            desk.runtime.block_on(self.stopping.break_off());
+            desk.runtime.shutdown_background();
         }
     }
 }
 
-fn listen(house: &Arc<House>, directory: &Path, stopping: Stopping) -> Result<(Runtime, PathBuf)> {
+fn listen(house: &Arc<House>, directory: &Path, stopping: Stopping) -> Result<Desk> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .thread_keep_alive(IDLE_THREAD)
         .enable_all()
         .build()?;
-    let listener = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))?;
-    let token = format!("{:032x}{:032x}", random_id()?, random_id()?);
-    let port = listener.local_addr()?.port();
+    let (socket, listener) = Socket::bind(directory)?;
+    let listener = runtime.block_on(async { tokio::net::UnixListener::from_std(listener) })?;
+    // Who gets in could write the directory, too.
     let router = (sessions().into_router().with_state(house.clone()))
         .merge(topics().into_router().with_state(house.clone()))
-        .layer(from_fn_with_state(Arc::<str>::from(token.as_str()), with_token));
-    let path = Announcement { protocol: PROTOCOL, pid: std::process::id(), port, token }.write(directory)?;
+        .layer(Extension(Principal::local()));
+    let announced = Announcement { protocol: PROTOCOL, pid: std::process::id(), socket: socket.name().to_owned() };
+    let announcement = announced.write(directory)?;
+    let service = Service { router, tls: None, meters: Arc::<Meters>::default(), strangers: None };
     runtime.spawn(async move {
-        let stopped = async move { stopping.ended(false).await };
-        if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stopped).await {
-            tracing::warn!(%error, "nobody can attach to this tidegate any more");
-        }
+        let stop = stopping.clone();
+        listen::serve(Listener::Unix(listener), service, async move { stop.ended(false).await }, stopping).await;
     });
-    Ok((runtime, path))
-}
-
-/// Lets requests pass that bring the token.
-async fn with_token(State(token): State<Arc<str>>, mut request: Request, next: Next) -> Response {
-    let brought = request.headers().get(AUTHORIZATION).map(|v| v.as_bytes()).unwrap_or_default();
-    let brought = brought.strip_prefix(b"Bearer ").unwrap_or_default();
-    match is_same(brought, token.as_bytes()) {
-        true => {
-            request.extensions_mut().insert(Principal::local());
-            next.run(request).await
-        }
-        false => {
-            let e = Error::new(Kind::Statement, "this port is for other tidegates on the data directory");
-            error::response(&e.with_code(40100).with_hint("tidegate server has one for programs"), None)
-        }
-    }
+    Ok(Desk { runtime, announcement, socket })
 }

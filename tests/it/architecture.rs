@@ -338,8 +338,8 @@ const THREADS: &str = "src/threads.rs";
 
 /// Where tasks of a runtime are started, and who notices when one of them panics. The panic itself is always in the log.
 const TASKS: &[(&str, &str)] = &[
-    ("src/cli/client.rs", "the connection to an owner or a server: its requests fail"),
     ("src/cli/doors.rs", "the server with its accept loop: the process ends and says so"),
+    ("src/cli/line.rs", "the connection to an owner or a server: its requests fail"),
     ("src/execute/batch/join.rs", "DataFusion unwinds it into the task that reads it"),
     ("src/execute/batch/mod.rs", "the reader of the result gets an error"),
     ("src/execute/batch/table.rs", "as in join.rs"),
@@ -349,7 +349,8 @@ const TASKS: &[(&str, &str)] = &[
     ("src/serve/mod.rs", "the client gets 500 and the message"),
     ("src/serve/owner.rs", "guests are refused the connection"),
     ("src/serve/stream.rs", "the client gets 500, or an answer that breaks off"),
-    ("src/serve/users.rs", "the request is refused"),
+    ("src/serve/login.rs", "the requests that wait for the check are asked to come again"),
+    ("src/serve/users_file.rs", "the file is looked at again a second later"),
     ("src/serve/websocket.rs", "the socket ends without a closing frame"),
 ];
 

@@ -16,6 +16,7 @@ use crate::http::{Server, TIDEGATE};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -234,6 +235,8 @@ fn program(arguments: &str, body: &str) -> String {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("file");
     fs::write(&file, bytes(&expanded(body))).unwrap();
+    // Others who can read it would be told of, everywhere.
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
     let place = |text: &str| text.replace("FILE", file.to_str().unwrap()).replace("DIR", dir.path().to_str().unwrap());
     let mut command = Command::new(TIDEGATE);
     for name in ["TIDEGATE_USER", "TIDEGATE_PASSWORD", "TIDEGATE_TOKEN"] {

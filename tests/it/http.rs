@@ -3,9 +3,11 @@
 
 mod api;
 mod audit;
+mod doors;
 mod front;
 mod hostile;
 mod limits;
+mod logins;
 mod lookups;
 mod panics;
 mod readers;

@@ -141,23 +141,59 @@ fn a_guest_sees_what_the_owner_would_see() {
 }
 
 #[test]
-fn the_port_is_for_those_who_can_read_its_file() {
+fn the_door_is_a_socket_for_its_user() {
     let directory = tempfile::tempdir().unwrap();
     let mut owner = Process::run(&directory, "owner.sql", "SHOW STREAMS;");
-    let file = directory.path().join("data/owner");
-    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let (file, socket) = (directory.path().join("data/owner"), directory.path().join("data/owner.sock"));
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&file), mode(&socket), mode(&directory.path().join("data"))), (0o600, 0o600, 0o700));
     let said: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
-    assert_eq!(said["pid"], owner.child.id());
-    let (port, token) = (&said["port"], said["token"].as_str().unwrap());
-    let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
-    let ask = |token: &str| {
-        let request = agent.get(format!("http://127.0.0.1:{port}/session"));
-        request.header("authorization", format!("Bearer {token}")).call().unwrap().status().as_u16()
+    assert_eq!((&said["pid"], &said["socket"]), (&owner.child.id().into(), &"owner.sock".into()));
+    // No port is open.
+    let sockets = |protocol: &str| {
+        let all = std::fs::read_to_string(format!("/proc/{}/net/{protocol}", owner.child.id())).unwrap();
+        let listening = all.lines().filter(|line| line.split_whitespace().nth(3) == Some("0A"));
+        let inodes: Vec<String> = listening.map(|l| l.split_whitespace().nth(9).unwrap().to_owned()).collect();
+        let held = std::fs::read_dir(format!("/proc/{}/fd", owner.child.id())).unwrap();
+        let links = held.filter_map(|fd| std::fs::read_link(fd.ok()?.path()).ok());
+        links.filter(|l| inodes.iter().any(|inode| l.to_str() == Some(&format!("socket:[{inode}]")))).count()
     };
-    assert_eq!((ask(token), ask(""), ask(&token[1..]), ask(&"0".repeat(64))), (200, 401, 401, 401));
-    assert_eq!(agent.get(format!("http://127.0.0.1:{port}/topics")).call().unwrap().status().as_u16(), 401);
+    assert_eq!((sockets("tcp"), sockets("tcp6")), (0, 0));
     assert_eq!(owner.signal(Signal::INT), Some(0));
-    assert!(!file.exists(), "an owner that ends takes its announcement with it");
+    assert!(!file.exists() && !socket.exists(), "an owner that ends takes both with it");
+}
+
+#[test]
+fn a_thousand_connections_to_the_door_leave_the_owner_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let owner = Process::run(&directory, "owner.sql", "SHOW STREAMS;");
+    let socket = directory.path().join("data/owner.sock");
+    let files = || std::fs::read_dir(format!("/proc/{}/fd", owner.child.id())).unwrap().count();
+    let before = files();
+    let silent: Vec<_> = (0..1_000).map_while(|_| std::os::unix::net::UnixStream::connect(&socket).ok()).collect();
+    until("they are there", || files() > before + 100);
+    assert!(files() <= before + 510, "{} files are open", files());
+    drop(silent);
+    until("they are gone", || files() < before + 20);
+    let out = tidegate(&directory, &["sql", "-e", "SHOW STREAMS;"], "");
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+}
+
+#[test]
+fn a_path_that_is_longer_than_a_sockets_has_guests_too() {
+    let home = tempfile::tempdir().unwrap();
+    let deep = home.path().join("d".repeat(90)).join("e".repeat(90));
+    std::fs::create_dir_all(&deep).unwrap();
+    let deep = tempfile::tempdir_in(&deep).unwrap();
+    let mut owner = Process::run(&deep, "owner.sql", "SHOW STREAMS;");
+    let ask = || text(&tidegate(&deep, &["sql", "-e", "SHOW STREAMS;"], "").stderr);
+    assert!(ask().starts_with("attached to"), "{}", ask());
+    // What a killed owner leaves is in nobody's way.
+    assert_eq!(owner.signal(Signal::KILL), None);
+    assert!(deep.path().join("data/owner.sock").exists());
+    let owner = Process::run(&deep, "owner.sql", "SHOW STREAMS;");
+    assert!(ask().starts_with("attached to"), "{}", ask());
+    drop(owner);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use std::sync::Arc;
 
 /// Sends a head and reads the answer's status and body.
-fn raw(server: &Server, head: &str) -> (u16, String) {
+pub(super) fn raw(server: &Server, head: &str) -> (u16, String) {
     let mut socket = TcpStream::connect(&server.address).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     let _ = socket.write_all(head.as_bytes());
@@ -18,7 +18,7 @@ fn raw(server: &Server, head: &str) -> (u16, String) {
     (status, answer)
 }
 
-fn get(server: &Server, headers: &str) -> (u16, String) {
+pub(super) fn get(server: &Server, headers: &str) -> (u16, String) {
     raw(server, &format!("GET /info HTTP/1.1\r\nconnection: close\r\n{headers}\r\n"))
 }
 
@@ -168,16 +168,25 @@ fn a_certificate_makes_it_speak_tls() {
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let name = ServerName::try_from("localhost").unwrap();
-    let session = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
-    let mut stream = rustls::StreamOwned::new(session, TcpStream::connect(&server.address).unwrap());
+    let config = Arc::new(config);
+    let secure = || {
+        let name = ServerName::try_from("localhost").unwrap();
+        let session = rustls::ClientConnection::new(config.clone(), name).unwrap();
+        rustls::StreamOwned::new(session, TcpStream::connect(&server.address).unwrap())
+    };
+    let mut stream = secure();
     stream.write_all(b"GET /info HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);
     let answer = text(&answer);
     assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("\"serverStatus\":\"RUNNING\""), "{answer}");
-    // Cleartext is no handshake.
-    assert_eq!(get(&server, "host: localhost\r\n").0, 0);
+    assert!(!answer.contains("strict-transport-security"), "it would hold for everything on localhost: {answer}");
+    let mut stream = secure();
+    stream.write_all(b"GET /info HTTP/1.1\r\nhost: tidegate.example\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    assert!(text(&answer).starts_with("HTTP/1.1 403"), "the name is not known here");
+    assert!(text(&answer).contains("strict-transport-security: max-age="), "{}", text(&answer));
     let url = format!("https://{}", server.address.replace("127.0.0.1", "localhost"));
     let sql = ["sql", "--server", &url, "-e", "SHOW STREAMS;"];
     let trusted = tidegate(&["--ca", &certificate], &sql, "");

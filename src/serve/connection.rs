@@ -1,0 +1,177 @@
+//! One connection: who is at its other end, and whether a request of it is open.
+//!
+//! Where users are asked, a connection is a *stranger* until a request of it has proved who sends it. Strangers are counted by
+//! address, so that one machine cannot take all places without a password.
+
+use super::limits::{IDLE_PATIENCE, STRANGERS_MAX};
+use axum::Router;
+use axum::body::{Body, Bytes};
+use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use hyper::service::Service;
+use hyper::{Request, Response};
+use hyper_util::service::TowerToHyperService;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::time::sleep;
+
+/// How often a connection is looked at; it may be quiet for as much longer than it should.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// What is known of a connection; each request of it carries this.
+#[derive(Debug, Default)]
+pub(super) struct Connection {
+    /// The other side's; `None` = a process of this machine.
+    pub(super) address: Option<SocketAddr>,
+    /// Names in the certificate that it has brought, if it was asked for one.
+    pub(super) names: Vec<String>,
+    /// Requests whose answers are not sent yet.
+    open: AtomicUsize,
+    /// Requests so far.
+    requests: AtomicU64,
+    stranger: Mutex<Option<Stranger>>,
+    /// The user who was the last to send a request through it.
+    user: Mutex<Option<Arc<str>>>,
+}
+
+impl Connection {
+    pub(super) fn new(address: Option<SocketAddr>, names: Vec<String>, stranger: Option<Stranger>) -> Arc<Connection> {
+        Arc::new(Connection { address, names, stranger: Mutex::new(stranger), ..Connection::default() })
+    }
+
+    /// A request of it was from a user.
+    pub(super) fn is_known(&self) {
+        drop(self.stranger.lock().take());
+    }
+
+    /// Whether another user sent the request before, or nobody did.
+    pub(super) fn is_new_here(&self, name: &Arc<str>) -> bool {
+        let before = self.user.lock().replace(name.clone());
+        before.as_ref() != Some(name)
+    }
+
+    /// Completes when no request has been open for [`IDLE_PATIENCE`].
+    pub(super) async fn quiet(&self) {
+        let (mut quiet, mut before) = (Duration::ZERO, 0);
+        while quiet < IDLE_PATIENCE {
+            sleep(LOOK).await;
+            let requests = self.requests.load(Ordering::Acquire);
+            let is_quiet = self.open.load(Ordering::Acquire) == 0 && requests == before;
+            quiet = if is_quiet { quiet + LOOK } else { Duration::ZERO };
+            before = requests;
+        }
+    }
+}
+
+/// Connections by address that have not proved yet who they are.
+#[derive(Debug, Default)]
+pub(super) struct Strangers(Mutex<HashMap<IpAddr, usize>>);
+
+/// One of them.
+#[derive(Debug)]
+pub(super) struct Stranger {
+    all: Arc<Strangers>,
+    address: IpAddr,
+}
+
+impl Strangers {
+    /// A place for one more from there; `None` = it has as many as it may have.
+    pub(super) fn enter(self: &Arc<Strangers>, address: IpAddr) -> Option<Stranger> {
+        let mut all = self.0.lock();
+        let count = all.entry(address).or_default();
+        if *count >= STRANGERS_MAX {
+            return None;
+        }
+        *count += 1;
+        Some(Stranger { all: self.clone(), address })
+    }
+}
+
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        let mut all = self.all.0.lock();
+        if let Some(count) = all.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                all.remove(&self.address);
+            }
+        }
+    }
+}
+
+/// Serves the requests of one connection and counts those that are open.
+#[derive(Clone, Debug)]
+pub(super) struct Counted {
+    router: TowerToHyperService<Router>,
+    connection: Arc<Connection>,
+}
+
+impl Counted {
+    pub(super) fn new(router: Router, connection: Arc<Connection>) -> Counted {
+        Counted { router: TowerToHyperService::new(router), connection }
+    }
+}
+
+impl Service<Request<Incoming>> for Counted {
+    type Response = Response<Counting>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Counting>, Infallible>> + Send>>;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        let open = Open::new(self.connection.clone());
+        request.extensions_mut().insert(self.connection.clone());
+        let answer = self.router.call(request);
+        Box::pin(async move { answer.await.map(|response| response.map(|body| Counting { body, _open: open })) })
+    }
+}
+
+/// A request that is open.
+#[derive(Debug)]
+struct Open(Arc<Connection>);
+
+impl Open {
+    fn new(connection: Arc<Connection>) -> Open {
+        connection.open.fetch_add(1, Ordering::AcqRel);
+        connection.requests.fetch_add(1, Ordering::AcqRel);
+        Open(connection)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// An answer's body; its request is open until it is gone.
+#[derive(Debug)]
+pub(super) struct Counting {
+    body: Body,
+    _open: Open,
+}
+
+impl HttpBody for Counting {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
