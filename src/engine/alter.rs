@@ -22,14 +22,14 @@ const ASSERTION_FAILED: u32 = 41_700;
 
 impl Engine {
     pub(super) fn alter_source(&self, alter: &Alter, parsed: &Parsed, session: &Session) -> Result<Entity> {
-        let mut state = self.inner.state.lock();
-        let source = plan::alter_source(alter, &state.catalog, &parsed.text)?;
+        let mut ddl = self.ddl(&parsed.text)?;
+        let source = plan::alter_source(alter, &ddl.catalog, &parsed.text)?;
         self.check_topic(session, &source.topic)?;
         let effect = Effect::CreateSource(Box::new(source.clone()));
-        let sequence = self.record(&mut state, &parsed.text, session, effect)?;
-        state.catalog.put(source);
+        let sequence = self.record(&mut ddl, &parsed.text, session, effect)?;
+        ddl.change(|state| state.catalog_mut().put(source));
         let command_id = statuses::changed(alter.kind, &alter.name.value, "alter");
-        Ok(plain_status(command_id, &format!("{} altered", noun(alter.kind)), sequence))
+        Ok(ddl.finish(plain_status(command_id, &format!("{} altered", noun(alter.kind)), sequence)))
     }
 
     /// Looks until the topic is as it should be, or time is up.

@@ -5,11 +5,13 @@
 //! given again.
 
 use super::command_log::{COMMAND_FORMAT, Command, Effect};
+use super::ddl::Ddl;
 use super::entity::{Entity, Status};
 use super::query::Query;
 use super::session::Session;
+use super::snapshot::QueryText;
 use super::statuses::{self, noun};
-use super::{Drive, Engine, QueryText, State};
+use super::{Drive, Engine};
 use crate::catalog::topics::{Deed, TopicRules};
 use crate::catalog::{Catalog, QueryInfo, Source};
 use crate::config::FAIL_ON_PRODUCTION_ERROR;
@@ -20,7 +22,7 @@ use crate::execute::pipeline::Pipeline;
 use crate::execute::view::View;
 use crate::execute::{Mode, stages, upgrade};
 use crate::format::Encoder;
-use crate::log::{RecordSet, Start, TopicPartition, TopicSpec, partition};
+use crate::log::{RecordSet, Start, TopicInfo, TopicPartition, TopicSpec, partition};
 use crate::parse::statement::{CreateAs, CreateSource, Drop, InsertValues, Parsed, SourceKind, Statement};
 use crate::plan::{self, Created, Facts, QueryPlan, Settings, TopicFact, TopicRequest};
 use datafusion::common::ScalarValue;
@@ -34,59 +36,65 @@ const ENGINE_VERSION: &str = env!("CARGO_PKG_VERSION");
 const EMIT_INTERVAL: Duration = Duration::from_millis(50);
 
 impl Engine {
-    /// Facts about the topics that a plan may ask for.
-    pub(super) fn facts(&self) -> Result<Facts> {
-        let topics = self.inner.log.topics()?;
-        let fact = |t: &crate::log::TopicInfo| TopicFact { partitions: t.partitions, replicas: t.replicas };
-        Ok(Facts { topics: topics.iter().map(|t| (t.name.clone(), fact(t))).collect() })
+    /// Facts about these topics, which a plan is going to ask for.
+    pub(super) fn facts(&self, names: impl IntoIterator<Item = String>) -> Result<Facts> {
+        let mut facts = Facts::default();
+        for name in names {
+            if let Some(TopicInfo { partitions, replicas, .. }) = self.inner.log.topic(&name)? {
+                facts.topics.insert(name, TopicFact { partitions, replicas });
+            }
+        }
+        Ok(facts)
     }
 
     pub(super) fn create_source(&self, create: &CreateSource, parsed: &Parsed, session: &Session) -> Result<Entity> {
         let settings = self.settings(&self.properties(session))?;
-        let mut state = self.inner.state.lock();
-        let plan = match plan::create_source(create, &state.catalog, &self.facts()?, &settings, &parsed.text)? {
+        let mut ddl = self.ddl(&parsed.text)?;
+        let facts = self.facts(plan::topics_of_source(create))?;
+        let plan = match plan::create_source(create, &ddl.catalog, &facts, &settings, &parsed.text)? {
             Created::New(plan) => plan,
             Created::Exists(why) => return Ok(Entity::Warning(why)),
         };
         self.check_topic(session, &plan.source.topic)?;
-        self.check_sources(session, &state.catalog, [&create.name.value])?;
+        self.check_sources(session, &ddl.catalog, [&create.name.value])?;
         self.create_topic(plan.create_topic.as_ref())?;
         let effect = Effect::CreateSource(Box::new(plan.source.clone()));
-        let sequence = self.record(&mut state, &parsed.text, session, effect)?;
-        state.catalog.put(plan.source);
+        let sequence = self.record(&mut ddl, &parsed.text, session, effect)?;
+        ddl.change(|state| state.catalog_mut().put(plan.source));
         let message = format!("{} created", noun(create.kind));
-        Ok(plain_status(statuses::created(create.kind, &create.name.value), &message, sequence))
+        Ok(ddl.finish(plain_status(statuses::created(create.kind, &create.name.value), &message, sequence)))
     }
 
     pub(super) fn create_as(&self, create: &CreateAs, parsed: &Parsed, session: &Session) -> Result<Entity> {
         let properties = self.properties(session);
         let settings = self.settings(&properties)?;
-        let mut state = self.inner.state.lock();
+        let mut ddl = self.ddl(&parsed.text)?;
         let name = &create.name.value;
-        let id = query_id(create, &state.catalog, state.next);
-        let plan = match plan::create_as(create, &id, &state.catalog, &self.facts()?, &settings, &parsed.text)? {
+        let id = query_id(create, &ddl.catalog, ddl.next);
+        let facts = self.facts(plan::topics_of_query(create, &ddl.catalog, &settings))?;
+        let plan = match plan::create_as(create, &id, &ddl.catalog, &facts, &settings, &parsed.text)? {
             Created::New(plan) => plan,
             Created::Exists(why) => return Ok(Entity::Warning(why)),
         };
-        let sequence = self.start_query(&mut state, plan, parsed, session, &properties)?;
+        let sequence = self.start_query(&mut ddl, plan, parsed, session, &properties)?;
         let (command_id, message) = (statuses::created(create.kind, name), format!("Created query with ID {id}"));
-        Ok(Entity::Status(Status { command_id, message, query_id: Some(id), sequence }))
+        Ok(ddl.finish(Status { command_id, message, query_id: Some(id), sequence }))
     }
 
     /// Creates what a persistent query needs, records it, and starts it; answers the place in the command log.
     pub(super) fn start_query(
         &self,
-        state: &mut State,
+        ddl: &mut Ddl<'_>,
         plan: QueryPlan,
         parsed: &Parsed,
         session: &Session,
         properties: &BTreeMap<String, String>,
     ) -> Result<i64> {
-        self.check_plan(session, &state.catalog, &plan)?;
+        self.check_plan(session, &ddl.catalog, &plan)?;
         let id = plan.id;
         let pipeline = compile::pipeline(&plan.logical)?;
         let group = self.group(&id);
-        let replaced = state.queries.get(&id).cloned();
+        let replaced = ddl.queries.get(&id).cloned();
         if let Some(replaced) = &replaced {
             check_upgrade(replaced, &pipeline)?;
         }
@@ -109,18 +117,24 @@ impl Engine {
         let query = Arc::new(Query::new(id.clone(), spec, below, processing, paused));
         let effect =
             Effect::CreateQuery { id: id.clone(), sink: Box::new(plan.sink.clone()), reads: plan.reads.clone(), begin };
-        let sequence = self.record(state, &parsed.text, session, effect)?;
-        let (writes, late_topic) = (plan.sink.name.clone(), plan.late_topic.map(|(name, _)| name));
-        state.catalog.put_query(QueryInfo { id: id.clone(), reads: plan.reads, writes, late_topic });
-        state.catalog.put(plan.sink);
-        match &replaced {
-            // Commits and ends: the next one goes on at its offsets.
-            Some(replaced) => replaced.stop(),
-            None => state.order.push(id.clone()),
+        let sequence = self.record(ddl, &parsed.text, session, effect)?;
+        if let Some(replaced) = &replaced {
+            // Commits and ends: the next one goes on at its offsets. Until then lookups see the old query and its rows.
+            replaced.stop();
         }
         let drawn = plan::explain::explain(&plan.logical);
-        state.texts.insert(id.clone(), QueryText { sql: parsed.text.clone(), plan: drawn });
-        state.queries.insert(id, query.clone());
+        let text = Arc::new(QueryText { sql: parsed.text.clone(), plan: drawn });
+        let (writes, late_topic) = (plan.sink.name.clone(), plan.late_topic.map(|(name, _)| name));
+        let info = QueryInfo { id: id.clone(), reads: plan.reads, writes, late_topic };
+        ddl.change(|state| {
+            state.catalog_mut().put_query(info);
+            state.catalog_mut().put(plan.sink);
+            if replaced.is_none() {
+                state.order.push(id.clone());
+            }
+            state.texts.insert(id.clone(), text);
+            state.queries.insert(id, query.clone());
+        });
         if self.inner.drive == Drive::Threads {
             query.spawn()?;
         }
@@ -271,7 +285,7 @@ impl Engine {
 
     /// INSERT VALUES: one record, written at once, outside of any transaction.
     pub(super) fn insert_values(&self, insert: &InsertValues, session: &Session) -> Result<Entity> {
-        let plan = plan::insert_values(insert, &self.inner.state.lock().catalog, &self.inner.topics)?;
+        let plan = plan::insert_values(insert, &self.inner.state.load().catalog, &self.inner.topics)?;
         let source = &plan.source;
         self.check_topic(session, &source.topic)?;
         let mut set = RecordSet::default();
@@ -291,12 +305,12 @@ impl Engine {
     }
 
     pub(super) fn drop_source(&self, drop: &Drop, parsed: &Parsed, session: &Session) -> Result<Entity> {
-        let mut state = self.inner.state.lock();
+        let mut ddl = self.ddl(&parsed.text)?;
         let name = &drop.name.value;
-        if drop.if_exists && state.catalog.source(name).is_none() {
+        if drop.if_exists && ddl.catalog.source(name).is_none() {
             return Ok(Entity::Warning(format!("Source `{name}` does not exist.")));
         }
-        let mut after = state.catalog.clone();
+        let mut after = Catalog::clone(&ddl.catalog);
         if after.source(name).is_none() {
             let error = after.require(name).err().unwrap_or_else(|| Error::bug("a source is there and is not"));
             return Err(error.reworded(format!("{} {name} does not exist.", noun(drop.kind))).at(drop.name.span));
@@ -304,58 +318,55 @@ impl Engine {
         let (source, query) = after.drop_source(name, drop.kind).map_err(|e| e.at(drop.name.span))?;
         check_deletable(drop, &source, &self.inner.topics)?;
         self.check_topic(session, &source.topic)?;
-        let sequence = self.record(&mut state, &parsed.text, session, Effect::Drop { name: name.clone() })?;
-        state.catalog = after;
+        let sequence = self.record(&mut ddl, &parsed.text, session, Effect::Drop { name: name.clone() })?;
+        ddl.change(|state| state.catalog = Arc::new(after));
         if let Some(info) = query {
-            self.end_query(&mut state, &info.id)?;
+            self.end_query(&mut ddl, &info.id)?;
         }
         if drop.delete_topic && self.inner.log.topic(&source.topic)?.is_some() {
             self.inner.log.delete_topic(&source.topic)?;
         }
-        Ok(plain_status(statuses::changed(drop.kind, name, "drop"), &statuses::dropped(name, &source.topic), sequence))
+        let command_id = statuses::changed(drop.kind, name, "drop");
+        Ok(ddl.finish(plain_status(command_id, &statuses::dropped(name, &source.topic), sequence)))
     }
 
     pub(super) fn terminate(&self, id: Option<&str>, parsed: &Parsed, session: &Session) -> Result<Entity> {
         if let Some(id) = id.filter(|id| self.inner.pushes.contains(id)) {
             return self.inner.pushes.end(id, session.principal()).map(Entity::PushTerminated);
         }
-        let mut state = self.inner.state.lock();
-        let ids = chosen(&state.order, id)?;
-        ids.iter().try_for_each(|id| self.check_query(session, &state.catalog, id))?;
+        let mut ddl = self.ddl(&parsed.text)?;
+        let ids = chosen(&ddl.order, id)?;
+        ids.iter().try_for_each(|id| self.check_query(session, &ddl.catalog, id))?;
         let mut sequence = -1;
         for id in &ids {
-            sequence = self.record(&mut state, &parsed.text, session, Effect::Terminate { id: id.clone() })?;
-            state.catalog.remove_query(id);
-            self.end_query(&mut state, id)?;
+            sequence = self.record(&mut ddl, &parsed.text, session, Effect::Terminate { id: id.clone() })?;
+            ddl.change(|state| _ = state.catalog_mut().remove_query(id));
+            self.end_query(&mut ddl, id)?;
         }
         let command_id = statuses::executed("terminate", id.unwrap_or("ALL"));
-        Ok(plain_status(command_id, "Query terminated.", sequence))
+        Ok(ddl.finish(plain_status(command_id, "Query terminated.", sequence)))
     }
 
     pub(super) fn pause(&self, id: Option<&str>, paused: bool, parsed: &Parsed, session: &Session) -> Result<Entity> {
-        let mut state = self.inner.state.lock();
-        let ids = chosen(&state.order, id)?;
-        ids.iter().try_for_each(|id| self.check_query(session, &state.catalog, id))?;
+        let mut ddl = self.ddl(&parsed.text)?;
+        let ids = chosen(&ddl.order, id)?;
+        ids.iter().try_for_each(|id| self.check_query(session, &ddl.catalog, id))?;
         let (mut sequence, mut queries) = (-1, Vec::new());
         for id in ids {
-            sequence = self.record(&mut state, &parsed.text, session, Effect::Pause { id: id.clone(), paused })?;
-            queries.extend(state.queries.get(&id).map(|query| (id, query.clone())));
+            sequence = self.record(&mut ddl, &parsed.text, session, Effect::Pause { id: id.clone(), paused })?;
+            queries.extend(ddl.queries.get(&id).map(|query| (id, query.clone())));
         }
-        drop(state);
         match paused {
             true => queries.iter().for_each(|(_, query)| query.pause(true)),
-            // Starting one takes a while: the lock is not held meanwhile.
             false => resume(&queries, self.inner.drive)?,
         }
         let (verb, message) = statuses::paused_words(paused);
-        Ok(plain_status(statuses::executed(verb, id.unwrap_or("ALL")), message, sequence))
+        Ok(ddl.finish(plain_status(statuses::executed(verb, id.unwrap_or("ALL")), message, sequence)))
     }
 
     /// Stops a query and removes what only it needed: its changelog and its group.
-    pub(super) fn end_query(&self, state: &mut State, id: &str) -> Result<()> {
-        let Some(query) = state.queries.remove(id) else { return Ok(()) };
-        state.order.retain(|o| o != id);
-        state.texts.remove(id);
+    pub(super) fn end_query(&self, ddl: &mut Ddl<'_>, id: &str) -> Result<()> {
+        let Some(query) = ddl.change(|state| state.remove_query(id)) else { return Ok(()) };
         query.stop();
         let log = &self.inner.log;
         // All of its internal topics, also those of a query that could not be planned any more.
@@ -367,19 +378,18 @@ impl Engine {
     }
 
     /// Writes the command log; answers the sequence number.
-    pub(super) fn record(&self, state: &mut State, statement: &str, session: &Session, effect: Effect) -> Result<i64> {
+    pub(super) fn record(&self, ddl: &mut Ddl<'_>, statement: &str, session: &Session, effect: Effect) -> Result<i64> {
         let command = Command {
             format: COMMAND_FORMAT,
             engine: ENGINE_VERSION.to_owned(),
-            sequence: state.next,
+            sequence: ddl.next,
             statement: statement.to_owned(),
             author: Some(session.principal().name.to_string()),
             properties: session.properties().clone(),
             effect,
         };
         self.inner.commands.append(&*self.inner.log, &command, self.inner.clock.now_ms())?;
-        self.inner.statements.outdate();
-        state.next += 1;
+        ddl.change(|state| state.next += 1);
         Ok(command.sequence as i64)
     }
 }
@@ -469,8 +479,8 @@ pub(super) fn unknown_query(id: &str, queries: &[String]) -> Error {
     }
 }
 
-pub(super) fn plain_status(command_id: String, message: &str, sequence: i64) -> Entity {
-    Entity::Status(Status { command_id, message: message.to_owned(), query_id: None, sequence })
+pub(super) fn plain_status(command_id: String, message: &str, sequence: i64) -> Status {
+    Status { command_id, message: message.to_owned(), query_id: None, sequence }
 }
 
 /// The bytes of one row; `None` = null.

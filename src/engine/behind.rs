@@ -1,8 +1,11 @@
 //! How far a query is: what it has committed of each partition that it reads, and what is there.
 
+use super::Engine;
 use super::query::Query;
 use crate::error::Result;
 use crate::log::{Log, TopicPartition};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// One partition that a query reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +20,19 @@ pub struct Behind {
     pub high: i64,
     /// Where the query goes on; `None` = it has committed nothing yet.
     pub committed: Option<i64>,
+}
+
+impl Engine {
+    /// The lag of each query that has committed something. `None` = the log does not respond now: no lag is known. A topic
+    /// that cannot be looked at takes its query off the list, not the others.
+    pub fn lags(&self) -> Option<Arc<BTreeMap<String, i64>>> {
+        let (log, queries) = (self.log().clone(), self.queries());
+        let measure = move || {
+            let lag = |query: &Query| partitions(&*log, query).ok().and_then(|all| lag(&all));
+            Ok(queries.iter().filter_map(|(id, query)| Some((id.clone(), lag(query)?))).collect())
+        };
+        self.inner.lags.get(self.clock(), measure)
+    }
 }
 
 /// Every partition of a query's inputs.

@@ -15,6 +15,7 @@ use crate::parse::statement::{Parsed, Statement};
 use crate::plan::{self, BatchPlan, Settings};
 use crate::types::{Column, Role, Schema};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 impl Engine {
@@ -61,7 +62,7 @@ impl Engine {
     }
 
     /// The catalogue for a plan that the session's user may run: one without what they may not read.
-    fn permitted(&self, plan: &BatchPlan, catalog: Catalog, session: &Session) -> Result<Catalog> {
+    fn permitted(&self, plan: &BatchPlan, catalog: Arc<Catalog>, session: &Session) -> Result<Arc<Catalog>> {
         match plan {
             BatchPlan::Bound { reads, .. } => self.check_sources(session, &catalog, reads)?,
             BatchPlan::Sql(query) => self.check_relations(session, &catalog, query)?,
@@ -72,7 +73,7 @@ impl Engine {
     pub(super) fn explain_batch(
         &self,
         statement: &Statement,
-        catalog: &Catalog,
+        catalog: &Arc<Catalog>,
         settings: &Settings,
         text: &str,
         session: &Session,

@@ -10,11 +10,12 @@
 //!
 //! After that this engine carries nothing out any more. The process goes on until it is stopped.
 
+use super::Engine;
 use super::authorization::Role;
 use super::command_log::Effect;
 use super::entity::{Entity, Status};
 use super::session::Session;
-use super::{Engine, State};
+use super::snapshot::State;
 use crate::catalog::topics::Deed;
 use crate::error::{Error, Kind, Result, SHUTTING_DOWN};
 use fancy_regex::{Regex, RegexBuilder};
@@ -40,14 +41,13 @@ impl Engine {
     fn end_service(&self, delete: &[String], session: &Session) -> Result<Entity> {
         self.require(session.principal(), Role::Admin, STATEMENT)?;
         let patterns = patterns(delete)?;
-        let mut state = self.inner.state.lock();
-        self.check_alive()?;
+        let mut ddl = self.ddl(STATEMENT)?;
         let mut sequence = -1;
-        for id in state.order.clone() {
-            sequence = self.record(&mut state, STATEMENT, session, Effect::Terminate { id: id.clone() })?;
-            self.end_query(&mut state, &id)?;
+        for id in ddl.order.clone() {
+            sequence = self.record(&mut ddl, STATEMENT, session, Effect::Terminate { id: id.clone() })?;
+            self.end_query(&mut ddl, &id)?;
         }
-        for topic in sinks(&state, &patterns)? {
+        for topic in sinks(&ddl, &patterns)? {
             // A list of patterns is not asked topic by topic: what is not the users' stays, whatever names it.
             if self.inner.topics.check(&topic, Deed::Delete).is_ok() && self.inner.log.topic(&topic)?.is_some() {
                 self.inner.log.delete_topic(&topic)?;
@@ -55,8 +55,8 @@ impl Engine {
         }
         self.inner.commands.delete(&*self.inner.log)?;
         self.inner.over.store(true, Ordering::Release);
-        *state = State::default();
-        drop(state);
+        ddl.change(|state| *state = State::default());
+        drop(ddl);
         self.inner.pushes.end_all();
         let (command_id, message) = ("cluster/TerminateCluster/terminate".to_owned(), "Cluster terminated.".to_owned());
         Ok(Entity::Status(Status { command_id, message, query_id: None, sequence }))

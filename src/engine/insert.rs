@@ -12,13 +12,13 @@ impl Engine {
     pub(super) fn insert_select(&self, insert: &InsertSelect, parsed: &Parsed, session: &Session) -> Result<Entity> {
         let properties = self.properties(session);
         let settings = self.settings(&properties)?;
-        let mut state = self.inner.state.lock();
-        let id = format!("INSERTQUERY_{}", state.next);
-        let plan = plan::insert_select(insert, &id, &state.catalog, &settings)?;
+        let mut ddl = self.ddl(&parsed.text)?;
+        let id = format!("INSERTQUERY_{}", ddl.next);
+        let plan = plan::insert_select(insert, &id, &ddl.catalog, &settings)?;
         let id = plan.id.clone();
-        let sequence = self.start_query(&mut state, plan, parsed, session, &properties)?;
+        let sequence = self.start_query(&mut ddl, plan, parsed, session, &properties)?;
         let command_id = statuses::created(SourceKind::Stream, &insert.target.value);
         let message = format!("Created query with ID {id}");
-        Ok(Entity::Status(Status { command_id, message, query_id: Some(id), sequence }))
+        Ok(ddl.finish(Status { command_id, message, query_id: Some(id), sequence }))
     }
 }

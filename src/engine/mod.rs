@@ -5,8 +5,9 @@
 //!                        -> write the command log -> apply to the catalogue -> start or stop queries -> Answer
 //! ```
 //!
-//! Statements are carried out one after the other under one lock, so that what a plan was checked against is still true
-//! when it is applied. Result sets are handed out as [`RowStream`]s and run outside of the lock.
+//! Statements that change something are carried out one after the other under the lock of [`ddl`], so that what a plan was
+//! checked against is still true when it is applied. Everything else works on a [`snapshot`] and waits for no statement.
+//! Result sets are handed out as [`RowStream`]s.
 
 pub mod answer;
 pub mod audit;
@@ -26,8 +27,10 @@ pub mod topics;
 
 mod alter;
 mod apply;
+mod asked;
 mod bounded;
 mod cluster;
+mod ddl;
 mod handover;
 mod insert;
 mod inserts;
@@ -42,6 +45,7 @@ mod push;
 mod pushes;
 mod rehearse;
 mod show;
+mod snapshot;
 mod statuses;
 mod turns;
 mod types;
@@ -58,17 +62,23 @@ use crate::parse::Piece;
 use crate::parse::statement::{Parsed, Statement};
 use crate::plan::Settings;
 use crate::types::clock::SharedClock;
+use asked::Asked;
 use command_log::CommandLog;
+use ddl::DdlLock;
 use entity::{Entity, Status};
 use lookout::Lookout;
 use outcome::RowStream;
 use parking_lot::Mutex;
 use query::Query;
 use session::Session;
-use statuses::Statuses;
+use snapshot::Published;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+/// How long the end of an engine waits for a statement that changes something.
+const CLOSE_WAIT: Duration = Duration::from_secs(5);
 
 /// Statements in one text: a bound on what one request can make the engine do.
 pub const STATEMENTS_MAX: usize = 1_000;
@@ -135,7 +145,10 @@ struct Inner {
     processing: processing_log::ProcessingLog,
     /// On Kafka: what tells a second process of this service id that it is not alone. Held, never used.
     _owner: Option<Mutex<Box<dyn LogSession>>>,
-    state: Mutex<State>,
+    /// Serialises statements that change something.
+    ddl: DdlLock,
+    /// What statements read and change.
+    state: Published,
     /// Push queries that are being read.
     pushes: Arc<pushes::Pushes>,
     /// The service was terminated: nothing is carried out any more.
@@ -148,31 +161,12 @@ struct Inner {
     turns: Arc<turns::Turns>,
     /// Lookups that were planned before.
     statements: prepared::Statements,
+    /// Names of topics, for completion.
+    topic_names: Asked<Vec<String>>,
+    /// Lag by query, for meters.
+    lags: Asked<BTreeMap<String, i64>>,
     /// Who did what.
     audit: audit::Audit,
-}
-
-/// What statements read and change.
-#[derive(Debug, Default)]
-struct State {
-    catalog: Catalog,
-    queries: BTreeMap<String, Arc<Query>>,
-    /// Query ids in order of creation.
-    order: Vec<String>,
-    /// What EXPLAIN shows of each query.
-    texts: BTreeMap<String, QueryText>,
-    /// What became of statements.
-    statuses: Statuses,
-    /// Sequence of the next command.
-    next: u64,
-}
-
-/// A query as it was written and as it was planned.
-#[derive(Clone, Debug)]
-struct QueryText {
-    sql: String,
-    /// Drawn plan.
-    plan: String,
 }
 
 impl Engine {
@@ -187,7 +181,7 @@ impl Engine {
             ))
             .with_hint("send them in several texts"));
         }
-        let mut types = self.inner.state.lock().catalog.types().clone();
+        let mut types = self.inner.state.load().catalog.types().clone();
         let (mut session, mut all) = (session.clone(), Vec::with_capacity(pieces.len()));
         for piece in pieces {
             let variables = session.variables();
@@ -293,9 +287,6 @@ impl Engine {
             Statement::RunScript(_) => return Err(of_the_client("RUN SCRIPT")),
             Statement::Unsupported { what, span } => return Err(unsupported(what).at(*span)),
         };
-        if let Entity::Status(status) = &entity {
-            self.inner.state.lock().statuses.note(status.clone());
-        }
         Ok(Answer::Entity(entity))
     }
 
@@ -314,20 +305,19 @@ impl Engine {
         &self.inner.clock
     }
 
-    /// A copy of the catalogue.
-    pub fn catalog(&self) -> Catalog {
-        self.inner.state.lock().catalog.clone()
+    /// The catalogue as of now. It does not change under the caller.
+    pub fn catalog(&self) -> Arc<Catalog> {
+        self.inner.state.load().catalog.clone()
     }
 
     /// What became of the statements that changed something: the last status of each command id.
     pub fn statuses(&self) -> Vec<Status> {
-        self.inner.state.lock().statuses.all().cloned().collect()
+        self.inner.state.load().statuses.all().cloned().collect()
     }
 
     /// Persistent queries in order of creation.
     pub fn queries(&self) -> Vec<(String, Arc<Query>)> {
-        let state = self.inner.state.lock();
-        state.order.iter().filter_map(|id| Some((id.clone(), state.queries.get(id)?.clone()))).collect()
+        self.inner.state.load().queries().map(|(id, query)| (id.clone(), query.clone())).collect()
     }
 
     /// Records of the command log that the start had to skip, because they are no commands.
@@ -343,11 +333,14 @@ impl Engine {
         Ok(())
     }
 
-    /// Commits and ends all queries.
+    /// Commits and ends all queries, those of a statement that is being carried out included if it ends soon.
     pub fn close(&self) {
+        let ddl = self.ddl_within("the end of the process", CLOSE_WAIT);
         for (_, query) in self.queries() {
             query.stop();
         }
+        // The processing log may have to create its stream.
+        drop(ddl);
         self.inner.processing.flush();
         self.inner.audit.flush();
     }

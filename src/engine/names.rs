@@ -24,8 +24,10 @@ impl Engine {
         let catalog = self.visible(session, self.catalog());
         let columns: BTreeSet<String> =
             catalog.all().flat_map(|s| s.schema.columns().map(|c| c.name.clone()).collect::<Vec<_>>()).collect();
-        // A log that does not answer now has no topics to offer.
-        let topics = self.log().topics().unwrap_or_default();
+        // A log that does not respond now has no topics to offer.
+        let log = self.log().clone();
+        let topics =
+            self.inner.topic_names.get(self.clock(), move || Ok(log.topics()?.into_iter().map(|t| t.name).collect()));
         Names {
             sources: catalog.all().map(|s| s.name.clone()).collect(),
             columns: columns.into_iter().collect(),
@@ -33,7 +35,7 @@ impl Engine {
             topics: {
                 let rights = &session.principal().topics;
                 let offered = |name: &String| !self.topic_rules().is_hidden(name) && rights.include(name);
-                topics.into_iter().map(|t| t.name).filter(offered).collect()
+                topics.iter().flat_map(|names| names.iter()).filter(|name| offered(name)).cloned().collect()
             },
         }
     }

@@ -8,10 +8,10 @@ use crate::engine::command_log::{Command, CommandLog, Effect, Recorded};
 use crate::engine::lookout::Lookout;
 use crate::engine::processing_log::{self, ProcessingLog};
 use crate::engine::pull_limits::PullLimits;
-use crate::engine::query::Query;
+use crate::engine::snapshot::State;
 use crate::engine::statuses::{self, Statuses};
 use crate::engine::turns::Turns;
-use crate::engine::{Drive, Engine, Inner, State};
+use crate::engine::{Drive, Engine, Inner};
 use crate::error::{Kind, Result};
 use crate::execute::scratch::{MEMORY_BYTES, Quota, Scratch};
 use crate::execute::watch::TopicWatch;
@@ -85,10 +85,13 @@ impl Engine {
             commands,
             skipped_commands: history.skipped_count,
             _owner: owner.map(Mutex::new),
-            state: Mutex::new(State::default()),
+            ddl: Default::default(),
+            state: Default::default(),
             pushes: Arc::default(),
             over: AtomicBool::new(false),
             statements: Default::default(),
+            topic_names: Default::default(),
+            lags: Default::default(),
             audit,
         };
         let engine = Engine { inner: Arc::new(inner) };
@@ -107,8 +110,7 @@ impl Engine {
             replayed.statuses.note(statuses::told(&command, &replayed.catalog));
             replayed.take(command);
         }
-        let mut state = self.inner.state.lock();
-        state.next = next;
+        let mut state = State { statuses: Arc::new(replayed.statuses), next, ..State::default() };
         for created in replayed.alive {
             let sink = Arc::new(created.sink);
             let (query, text) = self.plan_again(&created.command, &created.id, &sink, &created.before, created.paused);
@@ -119,15 +121,14 @@ impl Engine {
                 replayed.catalog.put_query(QueryInfo { late_topic: Some(late_topic), ..info });
             }
             state.order.push(created.id.clone());
-            state.texts.insert(created.id.clone(), text);
+            state.texts.insert(created.id.clone(), Arc::new(text));
             state.queries.insert(created.id, Arc::new(query));
         }
-        state.catalog = replayed.catalog;
-        state.statuses = replayed.statuses;
-        let queries: Vec<Arc<Query>> = state.queries.values().cloned().collect();
-        drop(state);
+        state.catalog = Arc::new(replayed.catalog);
+        let mut ddl = self.ddl("the replay of the command log")?;
+        ddl.change(|present| *present = state);
         if self.inner.drive == Drive::Threads {
-            for query in queries {
+            for query in ddl.queries.values() {
                 query.spawn()?;
             }
         }

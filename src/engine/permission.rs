@@ -22,6 +22,7 @@ use crate::parse::statement::{Select, Statement};
 use crate::plan::QueryPlan;
 use sqlparser::ast::{ObjectNamePart, Query, visit_relations};
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 impl Engine {
     /// An error for a topic with which the session's user may not work.
@@ -119,9 +120,12 @@ impl Engine {
     }
 
     /// The catalogue without what the user may not read, for a planner that resolves names itself.
-    pub(super) fn visible(&self, session: &Session, mut catalog: Catalog) -> Catalog {
+    pub(super) fn visible(&self, session: &Session, mut catalog: Arc<Catalog>) -> Arc<Catalog> {
         let hidden: Vec<_> = catalog.all().filter(|source| !self.may_see(session, source)).cloned().collect();
-        hidden.iter().for_each(|source| catalog.hide(&source.name));
+        if !hidden.is_empty() {
+            let seen = Arc::make_mut(&mut catalog);
+            hidden.iter().for_each(|source| seen.hide(&source.name));
+        }
         catalog
     }
 }

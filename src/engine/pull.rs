@@ -50,7 +50,7 @@ impl Engine {
     /// The view of a table that a query of this engine writes.
     pub(super) fn view_of(&self, source: &Source) -> Option<Arc<View>> {
         let id = source.created_by.as_ref()?;
-        let state = self.inner.state.lock();
+        let state = self.inner.state.load();
         let query = state.queries.get(id)?;
         query.spec()?.view.clone()
     }

@@ -74,10 +74,9 @@ impl Engine {
     pub(super) fn push_query(&self, select: &Select, text: &str, session: &Session) -> Result<Answer> {
         let properties = self.properties(session);
         let settings = self.settings(&properties)?;
-        let (plan, keyed) = {
-            let catalog = &self.inner.state.lock().catalog;
-            (plan::push_query(select, catalog, &settings)?, is_scalable(select, catalog, &properties))
-        };
+        let catalog = self.catalog();
+        let plan = plan::push_query(select, &catalog, &settings)?;
+        let keyed = is_scalable(select, &catalog, &properties);
         let spec = self.transient_spec(compile::pipeline(&plan.logical)?, session)?;
         let topics: BTreeSet<String> = spec.pipeline.scans.iter().map(|scan| scan.source.topic.clone()).collect();
         topics.iter().try_for_each(|topic| self.check_topic(session, topic))?;

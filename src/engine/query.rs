@@ -151,7 +151,9 @@ impl Query {
     pub fn stop(&self) {
         self.shared.stop.store(true, Ordering::Release);
         self.shared.wake();
-        if let Some(thread) = self.thread.lock().take() {
+        // The lock is released before the wait.
+        let thread = self.thread.lock().take();
+        if let Some(thread) = thread {
             // A panic outside of its turns was logged by the thread.
             let _ = thread.join();
         }

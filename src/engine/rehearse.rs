@@ -11,13 +11,15 @@ use crate::error::{Error, Result};
 use crate::execute::compile;
 use crate::parse::statement::{CreateAs, Parsed, Statement};
 use crate::plan::{self, Created, Facts, Settings, TopicFact, TopicRequest};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// What statements change, as a copy.
 struct Copy {
     catalog: Catalog,
     facts: Facts,
+    /// Topics whose facts are known, those that do not exist among them.
+    described: BTreeSet<String>,
     queries: Vec<String>,
     next: u64,
     session: Session,
@@ -30,11 +32,14 @@ impl Engine {
         if statements.len() < 2 {
             return Ok(());
         }
-        let facts = self.facts().map_err(|e| (0, e))?;
-        let mut copy = {
-            let state = self.inner.state.lock();
-            let (catalog, queries) = (state.catalog.clone(), state.order.clone());
-            Copy { catalog, facts, queries, next: state.next, session: session.clone() }
+        let state = self.inner.state.load();
+        let mut copy = Copy {
+            catalog: Catalog::clone(&state.catalog),
+            facts: Facts::default(),
+            described: BTreeSet::new(),
+            queries: state.order.clone(),
+            next: state.next,
+            session: session.clone(),
         };
         for (at, parsed) in statements.iter().enumerate() {
             self.pretend(parsed, &mut copy)
@@ -47,6 +52,7 @@ impl Engine {
         let settings = self.settings(&self.properties(&copy.session))?;
         match &parsed.statement {
             Statement::CreateSource(create) => {
+                self.describe_topics(plan::topics_of_source(create), copy)?;
                 let planned = plan::create_source(create, &copy.catalog, &copy.facts, &settings, &parsed.text)?;
                 if let Created::New(plan) = planned {
                     self.check_topic(&copy.session, &plan.source.topic)?;
@@ -57,8 +63,9 @@ impl Engine {
                 }
             }
             Statement::CreateAs(create) => {
-                let running = self.inner.state.lock().queries.clone();
-                copy.create_as(self, (create, parsed), &settings, &running)?;
+                self.describe_topics(plan::topics_of_query(create, &copy.catalog, &settings), copy)?;
+                let running = self.inner.state.load();
+                copy.create_as(self, (create, parsed), &settings, &running.queries)?;
             }
             Statement::InsertSelect(insert) => {
                 let id = format!("INSERTQUERY_{}", copy.next);
@@ -94,6 +101,7 @@ impl Engine {
                 copy.queries.retain(|id| query.as_ref().is_none_or(|q| q.id != *id));
                 if drop.delete_topic {
                     copy.facts.topics.remove(&source.topic);
+                    copy.described.insert(source.topic.clone());
                 }
                 copy.next += 1;
             }
@@ -128,11 +136,19 @@ impl Engine {
         }
         Ok(())
     }
+
+    /// Looks at topics that no statement before has named.
+    fn describe_topics(&self, names: BTreeSet<String>, copy: &mut Copy) -> Result<()> {
+        let new: Vec<String> = names.into_iter().filter(|name| copy.described.insert(name.clone())).collect();
+        copy.facts.topics.extend(self.facts(new)?.topics);
+        Ok(())
+    }
 }
 
 impl Copy {
     fn topic(&mut self, topic: Option<&TopicRequest>) {
         if let Some(topic) = topic {
+            self.described.insert(topic.name.clone());
             let fact = TopicFact { partitions: topic.partitions, replicas: topic.replicas.unwrap_or(1) };
             self.facts.topics.insert(topic.name.clone(), fact);
         }

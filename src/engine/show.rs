@@ -1,18 +1,19 @@
 //! Statements that only look: SHOW, DESCRIBE, EXPLAIN.
 
+use super::Engine;
 use super::behind;
 use super::entity::{Description, Entity, Explanation, FunctionHelp, QueryRow, Reading, TopicRow};
 use super::query::{Query, State as QueryState};
 use super::session::Session;
-use super::{Engine, State};
-use crate::catalog::Source;
+use super::snapshot::State;
+use crate::catalog::{QueryInfo, Source};
 use crate::config::{LogConfig, PROPERTIES};
 use crate::error::{Error, Result};
 use crate::functions::{Registry, aggregate};
 use crate::log::TopicPartition;
 use crate::parse::statement::{Name, Parsed, Show, SourceKind, Statement};
 use crate::plan::scalar::Higher;
-use crate::plan::{self, Created};
+use crate::plan::{self, Created, Facts};
 use crate::types::{Schema, nearest};
 use std::sync::Arc;
 
@@ -32,30 +33,30 @@ impl Engine {
             }
             Show::Functions => Entity::Functions(functions()),
             Show::Types => {
-                let state = self.inner.state.lock();
+                let state = self.inner.state.load();
                 Entity::Types(state.catalog.types().iter().map(|(n, ty)| (n.clone(), ty.to_string())).collect())
             }
         })
     }
 
     fn sources(&self, kind: SourceKind, session: &Session) -> Entity {
-        let catalog = &self.inner.state.lock().catalog;
+        let catalog = self.catalog();
         Entity::Sources(kind, catalog.sources(kind).filter(|source| self.may_see(session, source)).cloned().collect())
     }
 
     /// All sources of a kind with their run-time facts.
     fn described(&self, kind: SourceKind, session: &Session) -> Result<Entity> {
-        let sources: Vec<_> = self.inner.state.lock().catalog.sources(kind).cloned().collect();
-        let seen = sources.into_iter().filter(|source| self.may_see(session, source));
-        let described = seen.map(|source| self.description(source, true, session));
+        let state = self.inner.state.load();
+        let seen = state.catalog.sources(kind).filter(|source| self.may_see(session, source));
+        let described = seen.map(|source| self.description(&state, source.clone(), true, session));
         Ok(Entity::Descriptions(described.collect::<Result<_>>()?))
     }
 
     /// All persistent queries with their plans.
     fn explained(&self, session: &Session) -> Result<Vec<Explanation>> {
-        let ids = self.inner.state.lock().order.clone();
-        // One that has been terminated since is no more to be shown, nor one that the user may not know of.
-        Ok(ids.iter().filter_map(|id| self.explanation(id, session).ok()?).collect())
+        let state = self.inner.state.load();
+        // One that the user may not know of is not shown.
+        Ok(state.order.iter().filter_map(|id| self.explanation(&state, id, session).ok()?).collect())
     }
 
     fn topics(&self, all: bool, session: &Session) -> Result<Entity> {
@@ -69,9 +70,9 @@ impl Engine {
 
     /// Persistent queries in order of creation, then the push queries that are being read: those of which the user may know.
     pub fn query_rows(&self, session: &Session) -> Vec<QueryRow> {
-        let state = self.inner.state.lock();
-        let seen = state.order.iter().filter(|id| self.may_see_query(session, &state.catalog, id));
-        let persistent = seen.filter_map(|id| Some(row(&state, id, state.queries.get(id)?)));
+        let state = self.inner.state.load();
+        let seen = state.queries().filter(|(id, _)| self.may_see_query(session, &state.catalog, id));
+        let persistent = seen.map(|(id, query)| row(&state, id, query));
         persistent.chain(self.inner.pushes.rows(session.principal())).collect()
     }
 
@@ -95,40 +96,39 @@ impl Engine {
     }
 
     pub(super) fn describe(&self, name: &Name, extended: bool, session: &Session) -> Result<Entity> {
-        let source = {
-            let state = self.inner.state.lock();
-            state.catalog.require(&name.value).map_err(|_| missing(&state, name))?.clone()
-        };
+        let state = self.inner.state.load();
+        let source = state.catalog.require(&name.value).map_err(|_| missing(&state, name))?.clone();
         self.check_topic(session, &source.topic)?;
-        Ok(Entity::Description(Box::new(self.description(source, extended, session)?)))
+        Ok(Entity::Description(Box::new(self.description(&state, source, extended, session)?)))
     }
 
-    fn description(&self, source: Arc<Source>, extended: bool, session: &Session) -> Result<Description> {
-        let state = self.inner.state.lock();
-        let rows = |ids: Vec<String>| {
-            let seen = ids.iter().filter(|id| self.may_see_query(session, &state.catalog, id));
-            seen.filter_map(|id| Some(row(&state, id, state.queries.get(id)?))).collect()
+    fn description(
+        &self,
+        state: &State,
+        source: Arc<Source>,
+        extended: bool,
+        session: &Session,
+    ) -> Result<Description> {
+        let row_of = |info: &QueryInfo| {
+            let query = state.queries.get(&info.id)?;
+            self.may_see_query(session, &state.catalog, &info.id).then(|| row(state, &info.id, query))
         };
-        let readers: Vec<QueryRow> = rows(state.catalog.readers(&source.name).map(|q| q.id.clone()).collect());
-        let writers: Vec<QueryRow> = rows(state.catalog.writers(&source.name).map(|q| q.id.clone()).collect());
-        drop(state);
+        let readers: Vec<QueryRow> = state.catalog.readers(&source.name).filter_map(row_of).collect();
+        let writers: Vec<QueryRow> = state.catalog.writers(&source.name).filter_map(row_of).collect();
         let mut offsets = Vec::new();
         for p in (0..source.partitions as i32).filter(|_| extended) {
             let marks = self.inner.log.watermarks(&TopicPartition::new(source.topic.as_str(), p))?;
             offsets.push((p, marks.low, marks.high));
         }
-        let reading = if extended { self.reading(readers.iter().chain(&writers))? } else { Vec::new() };
+        let reading = if extended { self.reading(state, readers.iter().chain(&writers))? } else { Vec::new() };
         Ok(Description { source, readers, writers, offsets, reading, extended })
     }
 
     /// How far the queries are.
-    fn reading<'a>(&self, queries: impl Iterator<Item = &'a QueryRow>) -> Result<Vec<Reading>> {
-        let running: Vec<(String, Arc<Query>)> = {
-            let state = self.inner.state.lock();
-            queries.filter_map(|row| Some((row.id.clone(), state.queries.get(&row.id)?.clone()))).collect()
-        };
-        let each = running.into_iter().map(|(id, query)| {
-            let partitions = behind::partitions(&*self.inner.log, &query)?;
+    fn reading<'a>(&self, state: &State, queries: impl Iterator<Item = &'a QueryRow>) -> Result<Vec<Reading>> {
+        let running = queries.filter_map(|row| Some((row.id.clone(), state.queries.get(&row.id)?)));
+        let each = running.map(|(id, query)| {
+            let partitions = behind::partitions(&*self.inner.log, query)?;
             let lag = behind::lag(&partitions);
             Ok(Reading { id, group: query.group().to_owned(), partitions, lag, per_second: query.per_second() })
         });
@@ -143,12 +143,11 @@ impl Engine {
             ));
             error.at(id.span)
         };
-        self.explanation(&id.value, session)?.map(Entity::Explanation).ok_or_else(unknown)
+        self.explanation(&self.inner.state.load(), &id.value, session)?.map(Entity::Explanation).ok_or_else(unknown)
     }
 
     /// `None` = there is no such query.
-    fn explanation(&self, id: &str, session: &Session) -> Result<Option<Explanation>> {
-        let state = self.inner.state.lock();
+    fn explanation(&self, state: &State, id: &str, session: &Session) -> Result<Option<Explanation>> {
         let (Some(text), Some(info)) = (state.texts.get(id), state.catalog.query(id)) else { return Ok(None) };
         self.check_query(session, &state.catalog, id)?;
         let schema = state.catalog.source(&info.writes).map(|s| s.schema.clone()).unwrap_or_default();
@@ -163,12 +162,13 @@ impl Engine {
 
     pub(super) fn explain(&self, statement: &Statement, parsed: &Parsed, session: &Session) -> Result<Entity> {
         let settings = self.settings(&self.properties(session))?;
-        let state = self.inner.state.lock();
+        let state = self.inner.state.load();
         let text = parsed.text.as_str();
         let (schema, sources, plan) = match statement {
             Statement::CreateAs(create) => {
                 let id = format!("{}_{}", create.name.value, state.next);
-                match plan::create_as(create, &id, &state.catalog, &self.facts()?, &settings, text)? {
+                // A plan does not depend on what its topics look like now: no broker is asked.
+                match plan::create_as(create, &id, &state.catalog, &Facts::default(), &settings, text)? {
                     Created::New(p) => {
                         self.check_plan(session, &state.catalog, &p)?;
                         (p.sink.schema.clone(), p.reads.clone(), plan::explain::explain(&p.logical))
@@ -186,14 +186,12 @@ impl Engine {
                 )
             }
             Statement::Select(_) | Statement::Batch(_) => {
-                let catalog = state.catalog.clone();
-                drop(state);
                 if let Statement::Select(select) = statement
                     && let Some(explained) = self.explain_pull(select, text, session)?
                 {
                     return Ok(explained);
                 }
-                return self.explain_batch(statement, &catalog, &settings, text, session);
+                return self.explain_batch(statement, &state.catalog, &settings, text, session);
             }
             _ => return Err(Error::statement("EXPLAIN takes a query, a CREATE ... AS SELECT or a query id")),
         };

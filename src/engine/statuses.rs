@@ -15,18 +15,19 @@ use super::entity::Status;
 use crate::catalog::{Catalog, Source};
 use crate::parse::statement::SourceKind;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Statuses that are kept; the oldest leave.
 const KEPT_MAX: usize = 10_000;
 
 /// The last status of each id.
-#[derive(Debug, Default)]
-pub(super) struct Statuses(BTreeMap<String, Status>);
+#[derive(Clone, Debug, Default)]
+pub(super) struct Statuses(BTreeMap<String, Arc<Status>>);
 
 impl Statuses {
     /// A statement was carried out.
     pub(super) fn note(&mut self, status: Status) {
-        self.0.insert(status.command_id.clone(), status);
+        self.0.insert(status.command_id.clone(), Arc::new(status));
         if self.0.len() > KEPT_MAX
             && let Some(oldest) = self.0.values().min_by_key(|s| s.sequence).map(|s| s.command_id.clone())
         {
@@ -36,7 +37,7 @@ impl Statuses {
 
     /// All of them, by id.
     pub(super) fn all(&self) -> impl Iterator<Item = &Status> {
-        self.0.values()
+        self.0.values().map(|status| &**status)
     }
 }
 

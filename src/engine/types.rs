@@ -12,9 +12,9 @@ use crate::types::nearest;
 
 impl Engine {
     pub(super) fn create_type(&self, create: &CreateType, parsed: &Parsed, session: &Session) -> Result<Entity> {
-        let mut state = self.inner.state.lock();
+        let mut ddl = self.ddl(&parsed.text)?;
         let name = &create.name.value;
-        if let Some(known) = state.catalog.types().get(name) {
+        if let Some(known) = ddl.catalog.types().get(name) {
             let text =
                 format!("Cannot register custom type '{name}' since it is already registered with type: {known}");
             return match create.if_not_exists {
@@ -23,28 +23,28 @@ impl Engine {
             };
         }
         let effect = Effect::CreateType { name: name.clone(), ty: create.ty.clone() };
-        let sequence = self.record(&mut state, &parsed.text, session, effect)?;
-        state.catalog.put_type(name.clone(), create.ty.clone());
+        let sequence = self.record(&mut ddl, &parsed.text, session, effect)?;
+        ddl.change(|state| state.catalog_mut().put_type(name.clone(), create.ty.clone()));
         let message = statuses::registered(name, &create.ty.to_string());
-        Ok(plain_status(format!("type/{name}/create"), &message, sequence))
+        Ok(ddl.finish(plain_status(format!("type/{name}/create"), &message, sequence)))
     }
 
     pub(super) fn drop_type(&self, name: &Name, if_exists: bool, parsed: &Parsed, session: &Session) -> Result<Entity> {
-        let mut state = self.inner.state.lock();
-        if !state.catalog.types().contains_key(&name.value) {
+        let mut ddl = self.ddl(&parsed.text)?;
+        if !ddl.catalog.types().contains_key(&name.value) {
             let text = format!("Type {} does not exist.", name.value);
             if if_exists {
                 return Ok(Entity::Warning(text));
             }
             let error = Error::statement(text).at(name.span);
-            return Err(match nearest(&name.value, state.catalog.types().keys().map(String::as_str)) {
+            return Err(match nearest(&name.value, ddl.catalog.types().keys().map(String::as_str)) {
                 Some(near) => error.with_hint(format!("did you mean {near}?")),
                 None => error.with_hint("SHOW TYPES lists them"),
             });
         }
-        let sequence = self.record(&mut state, &parsed.text, session, Effect::DropType { name: name.value.clone() })?;
-        state.catalog.remove_type(&name.value);
+        let sequence = self.record(&mut ddl, &parsed.text, session, Effect::DropType { name: name.value.clone() })?;
+        ddl.change(|state| _ = state.catalog_mut().remove_type(&name.value));
         let name = &name.value;
-        Ok(plain_status(format!("type/{name}/drop"), &format!("Dropped type '{name}'"), sequence))
+        Ok(ddl.finish(plain_status(format!("type/{name}/drop"), &format!("Dropped type '{name}'"), sequence)))
     }
 }

@@ -46,30 +46,29 @@ type Row = Vec<Option<String>>;
 
 impl Engine {
     pub(super) fn verify(&self, id: &Name, session: &Session) -> Result<Answer> {
-        let (query, text, catalog) = {
-            let state = self.inner.state.lock();
-            let Some(query) = state.queries.get(&id.value).cloned() else {
-                return Err(unknown_query(&id.value, &state.order).at(id.span));
-            };
-            (query, state.texts.get(&id.value).map(|t| t.sql.clone()).unwrap_or_default(), state.catalog.clone())
+        let state = self.inner.state.load();
+        let Some(query) = state.queries.get(&id.value) else {
+            return Err(unknown_query(&id.value, &state.order).at(id.span));
         };
+        let text = state.texts.get(&id.value).map(|t| t.sql.as_str()).unwrap_or_default();
+        let catalog = &*state.catalog;
         let reads = catalog.query(&id.value).map_or(&[][..], |query| &query.reads);
-        self.check_query(session, &catalog, &id.value).and_then(|()| self.check_sources(session, &catalog, reads))?;
+        self.check_query(session, catalog, &id.value).and_then(|()| self.check_sources(session, catalog, reads))?;
         let no = |why: &str| Error::statement(format!("query {} cannot be verified: {why}", id.value));
         let spec = query.spec().ok_or_else(|| no("this version cannot plan it"))?;
-        let parsed = crate::parse::parse_with(&text, catalog.types())?;
+        let parsed = crate::parse::parse_with(text, catalog.types())?;
         let [Parsed { statement: Statement::CreateAs(create), .. }] = parsed.as_slice() else {
             return Err(no("INSERT INTO ... SELECT writes into a stream of others"));
         };
         let sink = catalog.require(&create.name.value)?.clone();
-        if let Some(why) = hindrance(create, spec, &catalog) {
+        if let Some(why) = hindrance(create, spec, catalog) {
             return Err(no(why));
         }
-        let ranges = Arc::new(self.committed_history(&query, spec, &sink).map_err(|e| match e.kind() {
+        let ranges = Arc::new(self.committed_history(query, spec, &sink).map_err(|e| match e.kind() {
             Kind::Statement => no(e.message()),
             _ => e,
         })?);
-        let verdict = self.compare(create, &sink, &catalog, &ranges, text.len())?;
+        let verdict = self.compare(create, &sink, catalog, &ranges, text.len())?;
         Ok(Answer::Rows(Box::new(verdict.stream(&id.value, ranges.values().map(|r| r.end - r.start).sum()))))
     }
 

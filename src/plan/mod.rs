@@ -30,6 +30,7 @@ pub mod table;
 
 mod explode;
 mod expression;
+mod facts;
 mod from;
 mod grouping;
 mod loops;
@@ -41,10 +42,11 @@ mod settings;
 mod sink;
 
 pub use alter::alter_source;
+pub use facts::{Facts, TopicFact, topics_of_query, topics_of_source};
 pub use insert::{InsertPlan, insert_values};
 pub use pull::{PullPlan, WindowBounds, pull_query};
 pub use query::{BatchPlan, QueryPlan, TransientPlan, batch_query, create_as, insert_select, push_query};
-pub use settings::{Facts, Settings, TopicFact};
+pub use settings::Settings;
 pub use source::{CreatePlan, TopicRequest, create_source};
 
 /// A statement that makes something: its plan, or why there is nothing to do (`IF NOT EXISTS`).

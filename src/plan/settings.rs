@@ -1,4 +1,4 @@
-//! What a statement's meaning depends on beside its text: session properties, and facts of the outside.
+//! What a statement's meaning depends on beside its text and the outside: session properties.
 
 use crate::catalog::Format;
 use crate::catalog::topics::TopicRules;
@@ -7,22 +7,6 @@ use crate::functions::aggregate::Limits;
 use crate::plan::formats;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-
-/// What the engine found out before planning.
-#[derive(Clone, Debug, Default)]
-pub struct Facts {
-    /// Topics that exist, by name: at least those that the statement names.
-    pub topics: BTreeMap<String, TopicFact>,
-}
-
-/// A topic that exists.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TopicFact {
-    /// Number of partitions.
-    pub partitions: u32,
-    /// Copies of each record.
-    pub replicas: u16,
-}
 
 /// Session properties in force, typed.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,6 +4,7 @@ use crate::catalog::topics::Deed;
 use crate::catalog::{Format, Source};
 use crate::error::{Error, Result};
 use crate::parse::statement::{CreateAs, SourceKind};
+use crate::plan::facts::sink_topic;
 use crate::plan::properties::With;
 use crate::plan::select::Bound;
 use crate::plan::source::{TopicRequest, other_counts, timestamp};
@@ -49,8 +50,8 @@ pub(super) fn of(
 
 /// The name of the topic: the statement's, or made of prefix and name. It is the user's, or there is no plan.
 fn topic(stmt: &CreateAs, with: &With, settings: &Settings) -> Result<String> {
-    let named = || (format!("{}{}", settings.topic_prefix, stmt.name.value), stmt.name.span);
-    let (topic, span) = with.topic.clone().unwrap_or_else(named);
+    let topic = sink_topic(stmt, with, settings);
+    let span = with.topic.as_ref().map_or(stmt.name.span, |(_, span)| *span);
     settings.topics.check(&topic, Deed::Make).map_err(|e| e.at(span))?;
     Ok(topic)
 }

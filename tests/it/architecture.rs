@@ -385,6 +385,92 @@ fn no_thread_ends_unseen() {
     assert_eq!(unguarded_threads("src/a.rs", "fn f() { tokio::spawn(g()); }").len(), 1);
 }
 
+/// Calls that may wait for a broker, for a thread or for time, and `log`, of which nothing is asked under a lock.
+const WAITS: &[&str] = &[
+    "append(",
+    "commit(",
+    "ddl(",
+    "ddl_within(",
+    "execute(",
+    "facts(",
+    "join(",
+    "look(",
+    "open(",
+    "poll(",
+    "record(",
+    "recv(",
+    "recv_timeout(",
+    "run(",
+    "sleep(",
+    "stop(",
+    "log",
+    "log(",
+];
+
+/// Locks under which something waits all the same: where, what, why.
+const WAITED_UNDER: &[(&str, &str, &str)] = &[
+    ("src/engine/query.rs", "join(", "the thread of a query in ERROR has ended or is about to"),
+    ("src/execute/view.rs", "log", "`making` is for those alone who need the table that is being read"),
+    ("src/serve/guests.rs", "log", "the one engine over a data directory is opened once, and all wait for it"),
+    ("src/serve/outbox.rs", "stop(", "`stop` looks at a flag"),
+];
+
+/// What waits under a lock whose guard has a name, until that is dropped or its block ends, or in the body of an `if let` that
+/// locks in its head. Calls are taken by their names; what a function that is called does is not looked at.
+fn waits_under_locks(file: &str, text: &str) -> Vec<String> {
+    let code = code_only(text);
+    let lines: Vec<&str> = code.lines().map(str::trim_end).collect();
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let mut faults = Vec::new();
+    for (at, line) in lines.iter().enumerate() {
+        let locks = [".lock()", ".read()", ".write()"].iter().find(|lock| line.contains(**lock));
+        let Some(lock) = locks else { continue };
+        let begin = line.trim_start();
+        let guard = begin.strip_prefix("let ").filter(|_| line.ends_with(&format!("{lock};")));
+        let guard = guard.and_then(|rest| rest.trim_start_matches("mut ").split([' ', ':']).next());
+        let in_head =
+            line.ends_with('{') && ["if let ", "match ", "for ", "while "].iter().any(|w| begin.starts_with(w));
+        if guard.is_none() && !in_head {
+            continue;
+        }
+        let held = lines[at + 1..].iter().enumerate().take_while(|(_, next)| {
+            let dropped = guard.is_some_and(|guard| next.contains(&format!("drop({guard})")));
+            let inside = indent(next) >= indent(line) + usize::from(in_head);
+            next.is_empty() || (inside && !dropped)
+        });
+        for (below, next) in held {
+            let words = next.split_inclusive(|c: char| !c.is_alphanumeric() && c != '_');
+            let words = words.map(|word| {
+                if word.ends_with('(') {
+                    word
+                } else {
+                    word.trim_end_matches(|c: char| !c.is_alphanumeric() && c != '_')
+                }
+            });
+            for word in words.filter(|word| WAITS.contains(word)) {
+                if !WAITED_UNDER.iter().any(|(known, what, _)| *known == file && what == &word) {
+                    faults.push(format!("{file}:{}: `{word}` under the lock of line {}", at + 2 + below, at + 1));
+                }
+            }
+        }
+    }
+    faults
+}
+
+#[test]
+fn nothing_waits_under_a_lock() {
+    let folders = ["src/engine", "src/execute", "src/serve", "src/log/kafka"];
+    fail_with(
+        folders.into_iter().flat_map(rust_files).flat_map(|f| waits_under_locks(&relative(&f), &read(&f))).collect(),
+    );
+    let body = |text: &str| waits_under_locks("src/engine/a.rs", text).len();
+    assert_eq!(body("    let mut state = self.state.lock();\n    let facts = self.facts()?;\n"), 1);
+    assert_eq!(body("    let state = self.state.lock();\n    drop(state);\n    query.stop();\n"), 0);
+    assert_eq!(body("    {\n        let state = self.state.lock();\n    }\n    query.stop();\n"), 0);
+    assert_eq!(body("    if let Some(thread) = self.thread.lock().take() {\n        thread.join();\n    }\n"), 1);
+    assert_eq!(body("    let thread = self.thread.lock().take();\n    thread.join();\n"), 0);
+}
+
 /// Files under version control, else (a source archive) every file outside of hidden and build folders.
 fn tracked_files() -> Vec<PathBuf> {
     let listed = Command::new("git").arg("-C").arg(root()).args(["ls-files", "-z"]).output();

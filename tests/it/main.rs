@@ -59,6 +59,7 @@ mod shell;
 mod simulated_log;
 mod simulation;
 mod split_law;
+mod stalled;
 mod statements;
 mod table_law;
 mod table_model;

@@ -8,7 +8,6 @@ use crate::batches::Dice;
 use crate::rows::collect;
 use std::sync::Arc;
 use std::time::Duration;
-use tidegate::catalog::Catalog;
 use tidegate::config::{Config, LogConfig};
 use tidegate::engine::session::Session;
 use tidegate::engine::{Answer, Drive, Engine, cell};
@@ -132,7 +131,7 @@ impl World {
     }
 
     fn batch(&self, sql: &str) -> Vec<String> {
-        let catalog: Catalog = self.engine.catalog();
+        let catalog = self.engine.catalog();
         let parsed = self.engine.parse(sql, &self.session).unwrap();
         let Statement::Select(select) = &parsed[0].statement else { panic!("{sql} is no SELECT") };
         let plan = plan::batch_query(select, &catalog, &Settings::default()).unwrap();

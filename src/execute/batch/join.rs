@@ -112,7 +112,7 @@ impl JoinTable {
                 within.grace_ms = Some(DEFAULT_GRACE_MS);
             }
         }
-        let snapshots = pipeline.scans.iter().map(|s| Snapshot::take(&s.source, &self.history));
+        let snapshots = pipeline.scans.iter().map(|s| Snapshot::take(&s.source, &self.history, &self.counts));
         let snapshots = snapshots.collect::<Result<Vec<_>>>()?;
         for snapshot in &snapshots {
             self.counts.grown.fetch_or(snapshot.has_grown(), Ordering::Relaxed);

@@ -96,4 +96,6 @@ pub(super) struct Counts {
     scanned: Scanning,
     /// Nobody waits for the answer any more.
     stopped: Arc<AtomicBool>,
+    /// The plan is shown and not run: the log is not asked what there is to read.
+    is_shown: bool,
 }

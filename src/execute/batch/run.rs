@@ -236,7 +236,7 @@ fn schema_of(columns: &[Column]) -> SchemaRef {
 
 fn started(plan: &BatchPlan, history: &History, catalog: &Catalog, want: Want) -> Result<Answer> {
     let seat = Seat::take()?;
-    let counts = Arc::new(Counts::default());
+    let counts = Arc::new(Counts { is_shown: matches!(want, Want::Drawing), ..Counts::default() });
     // The caller waits in real time, also where the topics' clock is a simulated one.
     let clock = SystemClock::shared();
     let limits = Limits {

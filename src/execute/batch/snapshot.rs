@@ -8,8 +8,8 @@
 
 use crate::catalog::Source;
 use crate::error::{Error, Result};
-use crate::execute::batch::History;
 use crate::execute::batch::bounds::Bounds;
+use crate::execute::batch::{Counts, History};
 use crate::log::{ALL_TIMES, Log, Span, TopicPartition};
 use crate::parse::statement::SourceKind;
 use std::ops::Range;
@@ -25,8 +25,11 @@ pub(super) struct Snapshot {
 }
 
 impl Snapshot {
-    /// The source as it is now.
-    pub(super) fn take(source: &Arc<Source>, history: &History) -> Result<Snapshot> {
+    /// The source as it is now; empty for a plan that is only shown.
+    pub(super) fn take(source: &Arc<Source>, history: &History, counts: &Counts) -> Result<Snapshot> {
+        if counts.is_shown {
+            return Ok(Snapshot { source: source.clone(), ends: Vec::new(), spans: Vec::new() });
+        }
         let log = &history.log;
         let Some(topic) = log.topic(&source.topic)? else {
             return Err(Error::not_found(format!("topic {} of {} does not exist", source.topic, source.name)));

@@ -100,7 +100,7 @@ impl TableProvider for BatchTable {
         let places = projection.unwrap_or(&all);
         let schema = Arc::new(self.schema.project(places)?);
         let bounds = filters.iter().fold(self.bounds.clone(), |all, filter| all.and(&self.bounds_of(filter)));
-        let mut snapshot = Snapshot::take(&self.source, &self.history).map_err(external)?;
+        let mut snapshot = Snapshot::take(&self.source, &self.history, &self.counts).map_err(external)?;
         let retained = snapshot.len();
         snapshot.narrow(&bounds, self.history.log.as_ref()).map_err(external)?;
         self.counts.scanned.plan(snapshot.len(), retained);

@@ -1,8 +1,8 @@
 //! Apache Kafka.
 //!
 //! [`KafkaLog`] is a handle on a cluster. Reading ([`reader`]) takes messages in batches and keeps them in librdkafka's
-//! memory until the engine has decoded them. Writing outside of transactions goes through one shared producer
-//! ([`sender`]); the writing side of a query is a [`session`], which holds the exactly-once protocol. [`ffi`] is the only
+//! memory until the engine has decoded them. Writing outside of transactions goes through a few shared producers
+//! ([`senders`]); the writing side of a query is a [`session`], which holds the exactly-once protocol. [`ffi`] is the only
 //! unsafe code.
 //!
 //! What it does not do yet: share a query's tasks among processes (a second process is refused).
@@ -15,6 +15,7 @@ mod member;
 mod reader;
 mod room;
 mod sender;
+mod senders;
 mod session;
 mod topics;
 
@@ -27,7 +28,7 @@ use crate::log::{
     TopicPartition, TopicSpec, Watermarks,
 };
 use crate::types::clock::SharedClock;
-use client::{BATCH_BYTES, Events, failed, refused};
+use client::{Events, failed, refused};
 use parking_lot::Mutex;
 use rdkafka::TopicPartitionList;
 use rdkafka::admin::AdminClient;
@@ -36,7 +37,7 @@ use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use room::with_room;
-use sender::Sender;
+use senders::{Senders, plain_sender};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -65,8 +66,8 @@ struct Cluster {
     asker: BaseConsumer<Events>,
     /// Asks for stable watermarks.
     committed_asker: BaseConsumer<Events>,
-    /// Writes outside of transactions, one append at a time: its reports are counted.
-    producer: Mutex<Sender>,
+    /// Write outside of transactions.
+    senders: Senders,
     /// Partition counts of topics written to.
     counts: Mutex<BTreeMap<String, u32>>,
     /// When this process last committed to a partition, until its watermarks are asked for.
@@ -89,9 +90,9 @@ impl KafkaLog {
         let committed_asker = make_client(&settings.end_asker("read_committed"), events("metadata"), "make a client")?;
         let producer = plain_sender(&settings, &clock)?;
         let id = greet(&asker, producer.events(), &settings.bootstrap, &clock)?;
-        let producer = Mutex::new(producer);
+        let senders = Senders::new(producer);
         let (counts, recent) = (Mutex::default(), Mutex::default());
-        let cluster = Cluster { settings, clock, id, admin, asker, committed_asker, producer, counts, recent };
+        let cluster = Cluster { settings, clock, id, admin, asker, committed_asker, senders, counts, recent };
         Ok(Arc::new(KafkaLog(Arc::new(cluster))))
     }
 
@@ -161,7 +162,8 @@ impl Log for KafkaLog {
     }
 
     fn topic(&self, name: &str) -> Result<Option<TopicInfo>> {
-        self.describe_topic(name)
+        // No topic has such a name, and librdkafka's strings end there.
+        if name.contains('\0') { Ok(None) } else { self.describe_topic(name) }
     }
 
     fn topics(&self) -> Result<Vec<TopicInfo>> {
@@ -198,7 +200,7 @@ impl Log for KafkaLog {
 
     fn append(&self, topic: &str, records: &RecordSet) -> Result<()> {
         self.check(topic, records)?;
-        self.deliver(&mut self.0.producer.lock(), &Arc::from(topic), records)
+        self.deliver(&Arc::from(topic), records)
     }
 
     fn session(&self, spec: &SessionSpec) -> Result<Box<dyn Session>> {
@@ -223,18 +225,13 @@ fn make_client<C: ClientContext, T: FromClientConfigAndContext<C>>(
     with_room(|| config.create_with_context(context).map_err(|e| failed(doing, e)))
 }
 
-/// A producer without transactions.
-fn plain_sender(settings: &KafkaSettings, clock: &SharedClock) -> Result<Sender> {
-    Sender::new(&settings.producer(BATCH_BYTES), "producer", clock.clone())
-}
-
 impl KafkaLog {
-    /// Writes rows outside of any transaction. After a failure the producer is a new one: late reports would spoil the
-    /// count.
-    fn deliver(&self, producer: &mut Sender, topic: &Arc<str>, records: &RecordSet) -> Result<()> {
-        let result = producer.send(topic, records).and_then(|()| producer.drain());
+    /// Writes rows outside of any transaction.
+    fn deliver(&self, topic: &Arc<str>, records: &RecordSet) -> Result<()> {
+        let result = self.0.senders.lend(self.settings(), self.clock(), |producer| {
+            producer.send(topic, records).and_then(|()| producer.drain())
+        });
         if result.is_err() {
-            *producer = plain_sender(self.settings(), self.clock())?;
             self.forget_count(topic);
             self.check(topic, records)?;
         }

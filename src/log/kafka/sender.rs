@@ -24,7 +24,7 @@ const POSTED_BYTES_MAX: usize = 16 << 20;
 /// Pause while librdkafka's send queue is full.
 const FULL_PAUSE: Duration = Duration::from_millis(1);
 /// A row gets its report within librdkafka's own message timeout; the rest is a margin for a busy machine.
-const DRAIN_WAIT: Duration = MESSAGE_TIMEOUT.saturating_add(Duration::from_secs(2));
+pub(super) const DRAIN_WAIT: Duration = MESSAGE_TIMEOUT.saturating_add(Duration::from_secs(2));
 
 /// A producer with the thread that serves its events.
 ///

@@ -200,7 +200,8 @@ impl KafkaLog {
         let (_, mut stable) = self.ask(self.committed_asker(), at)?;
         let (low, high) = self.ask(self.asker(), at)?;
         // What this process has committed is to be seen by it, although markers arrive after the commit's answer.
-        if let Some(committed) = self.recent().lock().remove(at) {
+        let recent = self.recent().lock().remove(at);
+        if let Some(committed) = recent {
             while stable < high && self.clock().monotonic().saturating_sub(committed) < MARKER_WAIT {
                 self.clock().sleep(MARKER_PAUSE);
                 stable = self.ask(self.committed_asker(), at)?.1;

@@ -101,6 +101,8 @@ unsafe fn described(topic: *const sys::rd_kafka_TopicDescription_t) -> Result<Op
                 RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic => Ok(None),
                 // A topic that is just being made or removed.
                 RDKafkaErrorCode::LeaderNotAvailable => Ok(None),
+                // A name that no topic can have.
+                RDKafkaErrorCode::InvalidTopic => Ok(None),
                 code => Err(code),
             };
         }

@@ -1,0 +1,79 @@
+//! What readers see of an engine: an immutable value that is replaced as a whole.
+//!
+//! ```text
+//! SHOW, DESCRIBE, EXPLAIN, planning, lookups, /metrics, /status:  load() -> Arc<State>, no lock afterwards
+//! CREATE, DROP, TERMINATE, ...:                                   ddl.change(..) on a copy -> replace(Arc<State>)
+//! ```
+//!
+//! The lock around the pointer is held for as long as it takes to copy the pointer. It is never held while anything waits:
+//! a reader is independent of a statement that waits for a broker.
+
+use super::query::Query;
+use super::statuses::Statuses;
+use crate::catalog::Catalog;
+use parking_lot::RwLock;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What statements read and change. Cheap to clone next to what a statement costs: all large parts are shared.
+#[derive(Clone, Debug, Default)]
+pub(super) struct State {
+    /// Streams, tables, types, and who reads and writes what.
+    pub(super) catalog: Arc<Catalog>,
+    /// Persistent queries by id.
+    pub(super) queries: BTreeMap<String, Arc<Query>>,
+    /// Query ids in order of creation.
+    pub(super) order: Vec<String>,
+    /// What EXPLAIN shows of each query.
+    pub(super) texts: BTreeMap<String, Arc<QueryText>>,
+    /// What became of statements.
+    pub(super) statuses: Arc<Statuses>,
+    /// Sequence of the next command.
+    pub(super) next: u64,
+}
+
+/// A query as it was written and as it was planned.
+#[derive(Clone, Debug)]
+pub(super) struct QueryText {
+    pub(super) sql: String,
+    /// Drawn plan.
+    pub(super) plan: String,
+}
+
+impl State {
+    /// The catalogue, to be changed: a copy if readers hold the present one.
+    pub(super) fn catalog_mut(&mut self) -> &mut Catalog {
+        Arc::make_mut(&mut self.catalog)
+    }
+
+    /// Persistent queries in order of creation.
+    pub(super) fn queries(&self) -> impl Iterator<Item = (&String, &Arc<Query>)> {
+        self.order.iter().filter_map(|id| Some((id, self.queries.get(id)?)))
+    }
+
+    /// Removes a query from all lists but the catalogue's.
+    pub(super) fn remove_query(&mut self, id: &str) -> Option<Arc<Query>> {
+        let query = self.queries.remove(id)?;
+        self.order.retain(|other| other != id);
+        self.texts.remove(id);
+        Some(query)
+    }
+}
+
+/// The present state of an engine.
+#[derive(Debug, Default)]
+pub(super) struct Published(RwLock<Arc<State>>);
+
+impl Published {
+    /// The state as of now. It does not change under the caller.
+    pub(super) fn load(&self) -> Arc<State> {
+        self.0.read().clone()
+    }
+
+    /// Makes another state the present one. Only the holder of the DDL lock may call this: two writers would lose a change.
+    pub(super) fn replace(&self, state: Arc<State>) {
+        // The old state is dropped after the lock is released: it may be the last owner of queries and sources.
+        let before = std::mem::replace(&mut *self.0.write(), state);
+        drop(before);
+    }
+}

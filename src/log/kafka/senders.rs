@@ -1,0 +1,83 @@
+//! Producers for writes outside of transactions: INSERT VALUES, the command log, the processing log.
+//!
+//! Delivery reports are counted by producer, so that an append needs one for itself. It is lent from here for the time of the
+//! append; no lock is held while the cluster responds, and one append that waits for a broker holds up no other.
+
+use super::client::{BATCH_BYTES, KafkaSettings};
+use super::sender::{DRAIN_WAIT, Sender};
+use crate::error::{Error, Kind, Result};
+use crate::types::clock::SharedClock;
+use parking_lot::{Condvar, Mutex};
+
+/// Producers at once: each has some threads and a connection to each broker that it writes to.
+const LENT_MAX: usize = 8;
+
+/// The producers that are there, and how many are lent.
+pub(super) struct Senders {
+    pool: Mutex<Pool>,
+    /// Signalled when one is given back.
+    returned: Condvar,
+}
+
+#[derive(Default)]
+struct Pool {
+    idle: Vec<Sender>,
+    lent: usize,
+}
+
+impl Senders {
+    /// With one producer that is there already.
+    pub(super) fn new(first: Sender) -> Senders {
+        Senders { pool: Mutex::new(Pool { idle: vec![first], lent: 0 }), returned: Condvar::new() }
+    }
+
+    /// Does one append. A producer whose append failed is not used again: late reports would spoil its count.
+    pub(super) fn lend<T>(
+        &self,
+        settings: &KafkaSettings,
+        clock: &SharedClock,
+        append: impl FnOnce(&mut Sender) -> Result<T>,
+    ) -> Result<T> {
+        let mut loan = self.take()?;
+        let mut sender = match loan.sender.take() {
+            Some(sender) => sender,
+            None => plain_sender(settings, clock)?,
+        };
+        let done = append(&mut sender)?;
+        loan.sender = Some(sender);
+        Ok(done)
+    }
+
+    /// A place, with an idle producer if there is one.
+    fn take(&self) -> Result<Loan<'_>> {
+        let mut pool = self.pool.lock();
+        // Each of those that are lent comes back within its own limit.
+        if self.returned.wait_while_for(&mut pool, |pool| pool.lent == LENT_MAX, DRAIN_WAIT).timed_out() {
+            return Err(Error::new(Kind::Busy, format!("{LENT_MAX} writes wait for the cluster to respond"))
+                .with_hint("try again when the brokers respond"));
+        }
+        pool.lent += 1;
+        Ok(Loan { senders: self, sender: pool.idle.pop() })
+    }
+}
+
+/// A producer without transactions.
+pub(super) fn plain_sender(settings: &KafkaSettings, clock: &SharedClock) -> Result<Sender> {
+    Sender::new(&settings.producer(BATCH_BYTES), "producer", clock.clone())
+}
+
+/// A place among those that write. Dropping it gives it back, with the producer if that may be used again.
+struct Loan<'a> {
+    senders: &'a Senders,
+    sender: Option<Sender>,
+}
+
+impl Drop for Loan<'_> {
+    fn drop(&mut self) {
+        let mut pool = self.senders.pool.lock();
+        pool.lent -= 1;
+        pool.idle.extend(self.sender.take());
+        drop(pool);
+        self.senders.returned.notify_one();
+    }
+}
