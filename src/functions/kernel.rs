@@ -1,6 +1,7 @@
 //! What implementations share: arguments by row, results by row.
 
 use crate::error::{Error, Result};
+use crate::memory;
 use arrow::array::{
     Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryArray, BinaryBuilder, BooleanArray, ListArray, PrimitiveArray,
     StringArray, StringBuilder, UInt64Array,
@@ -18,8 +19,15 @@ pub(super) const ELEMENTS_MAX: usize = 1 << 20;
 /// Most bytes of a column: places in it are 32 bits.
 const COLUMN_BYTES_MAX: usize = i32::MAX as usize;
 
-/// Fails before a column would grow over what it can hold.
+/// Bytes of a value before which the bounds of its query are looked at: more of a batch of them than a query may hold.
+const LARGE_VALUE_BYTES: usize = 64 << 10;
+
+/// Fails before a column would grow over what it can hold, or over what the query on this thread may hold.
 fn check_room(held: usize, more: usize) -> Result<()> {
+    if more >= LARGE_VALUE_BYTES {
+        memory::check()?;
+        memory::reserve(more)?;
+    }
     if held + more <= COLUMN_BYTES_MAX {
         return Ok(());
     }

@@ -341,7 +341,6 @@ const TASKS: &[(&str, &str)] = &[
     ("src/cli/doors.rs", "the server with its accept loop: the process ends and says so"),
     ("src/cli/line.rs", "the connection to an owner or a server: its requests fail"),
     ("src/execute/batch/join.rs", "DataFusion unwinds it into the task that reads it"),
-    ("src/execute/batch/mod.rs", "the reader of the result gets an error"),
     ("src/execute/batch/table.rs", "as in join.rs"),
     ("src/serve/guests.rs", "the guest gets the error, or an answer that breaks off"),
     ("src/serve/inserts.rs", "the response breaks off behind the answers that were given"),

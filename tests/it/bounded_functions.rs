@@ -14,6 +14,7 @@ use tidegate::engine::{Answer, Drive, Engine};
 use tidegate::functions::bounded::{ALLOWED, Bound, Sort};
 use tidegate::functions::{Registry, aggregate};
 use tidegate::log::simulated::SimulatedLog;
+use tidegate::log::{Log, RecordSet, TopicSpec};
 use tidegate::types::clock::SystemClock;
 
 /// Addresses of the server, in KiB.
@@ -114,7 +115,7 @@ fn each_is_bounded(server: &Server, statements: &[String]) {
 
 fn answers(server: &Server) {
     let (status, body) = server.query("SELECT 1 + 1 AS two;");
-    assert_eq!((status, body.to_string().contains("[2]")), (200, true), "{body}");
+    assert!(status == 200 && body.contains("[2]"), "{status} {body}");
 }
 
 #[test]
@@ -172,8 +173,8 @@ fn what_makes_too_much_is_refused_in_every_place() {
         let sql = place.replace('#', expression);
         let before = server.cpu();
         let (status, body) = server.query(&sql);
-        if status == 200 && !body.to_string().contains("error") || server.cpu() - before > CPU_MAX {
-            wrong.push(format!("{status} {:?} {sql}: {:.200}", server.cpu() - before, body.to_string()));
+        if status == 200 && !body.contains("error") || server.cpu() - before > CPU_MAX {
+            wrong.push(format!("{status} {:?} {sql}: {body:.200}", server.cpu() - before));
         }
     }
     answers(&server);
@@ -196,13 +197,12 @@ fn the_refusals_say_what_is_wrong() {
         ("SELECT * FROM generate_series(1, length(repeat('a', 10)));", "in FROM is a constant"),
     ] {
         let (status, body) = server.query(sql);
-        let body = body.to_string();
         assert!(body.contains("error") && body.contains(told), "{sql}: {status} {body:.2000}");
     }
     // TRY_CAST makes NULL, and what is a number is one.
     let (_, body) = server
         .query("SELECT TRY_CAST(repeat('9', 1000000) AS DECIMAL(38,0)) AS x, CAST(' 1.25 ' AS DECIMAL(4,1)) AS y;");
-    assert_eq!(body[1], serde_json::json!([null, 1.3]), "{body}");
+    assert!(body.contains("[null,1.3]"), "{body}");
     answers(&server);
 }
 
@@ -222,9 +222,9 @@ fn explode_needs_memory_for_its_rows_alone_and_equals_emit_changes() {
         assert_eq!(bounded, pushed);
     }
     // An array of a record, beside a text that every row repeats: refused or answered, and the process lives.
-    let elements = vec!["1"; 50_000].join(", ");
+    let elements = vec!["1"; 40_000].join(", ");
     server.ksql(&format!("INSERT INTO s (k, t, a) VALUES ('x', 'y', ARRAY[{elements}]);"));
-    assert_eq!(numbers(server.lines("SELECT EXPLODE(a) AS x FROM s;")).len(), 50_003);
+    assert_eq!(numbers(server.lines("SELECT EXPLODE(a) AS x FROM s;")).len(), 40_003);
     server.query("SELECT COUNT(*) AS n FROM (SELECT a, unnest(a) AS x FROM s) AS q;");
     server.query("SELECT COUNT(*) AS n FROM (SELECT t, unnest(a) AS x FROM s) AS q;");
     answers(&server);
@@ -309,6 +309,33 @@ fn what_no_operator_counts_is_counted_at_the_allocator() {
     let ended = end(&engine, sql, &mut session).expect_err(sql);
     assert!(ended.contains("bytes of memory that it may hold"), "{ended}");
     assert_eq!(end(&engine, "SELECT 1 AS one;", &mut session), Ok(1));
+}
+
+#[test]
+fn functions_over_many_rows_stay_within_the_memory_of_the_query() {
+    let clock = SystemClock::shared();
+    let log = SimulatedLog::new(1, clock.clone());
+    log.create_topic(&TopicSpec::new("s", 1)).unwrap();
+    let mut records = RecordSet::default();
+    (0..1_000).for_each(|n| records.push(0, n, None, Some(br#"{"T": "a"}"#)));
+    log.append("s", &records).unwrap();
+    let engine = Engine::over(log, Config::new(LogConfig::Temporary), clock, Drive::ByHand).unwrap();
+    let mut session = Session::default();
+    engine.run(&format!("{SOURCES} SET 'tidegate.batch.memory.bytes' = '33554432';"), &mut session).unwrap();
+    let constant = "x".repeat(900_000);
+    for (sql, fits) in [
+        // A quarter of a megabyte in each of 1,000 rows; a constant of the statement, which is answered in small batches.
+        ("SELECT LPAD(t, 262144, 'b') AS x FROM s;".to_owned(), false),
+        ("SELECT REPEAT(t, 262144) AS x FROM s;".to_owned(), false),
+        ("WITH w AS (SELECT t FROM s) SELECT repeat(t, 262144) AS x FROM w;".to_owned(), false),
+        (format!("SELECT '{constant}' AS x FROM s;"), true),
+        (format!("WITH w AS (SELECT t FROM s) SELECT '{constant}' AS x FROM w;"), true),
+    ] {
+        match end(&engine, &sql, &mut session) {
+            Ok(rows) => assert_eq!(rows, 1_000, "{sql:.80}"),
+            Err(e) => assert!(!fits && e.contains("of memory that it may hold"), "{sql:.80}: {e}"),
+        }
+    }
 }
 
 #[test]

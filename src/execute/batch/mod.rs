@@ -44,7 +44,7 @@ use std::time::Duration;
 /// Rows of a batch, unless a statement is long.
 const ROWS: usize = 8192;
 /// What the constants of a statement may become in one batch: each is repeated in every row.
-const CONSTANT_BYTES: usize = 64 << 20;
+const CONSTANT_BYTES: usize = 16 << 20;
 
 /// Rows of a batch for a statement of that many bytes, which may all be those of a constant.
 pub fn rows_of_a_batch(text_bytes: usize) -> usize {

@@ -280,7 +280,11 @@ impl Job {
     fn run_to_the_end(self, sender: &SyncSender<Said>) {
         let last = match threads::guard(THREAD, "", || self.run(sender)) {
             Ok(Ok(())) => Said::End,
-            Ok(Err(e)) | Err(e) => Said::Failed(e),
+            Ok(Err(e)) => Said::Failed(e),
+            Err(panic) => {
+                let told = format!("the query's task ended early: {}", panic.message());
+                Said::Failed(panic.reworded(told).and_detail("the answer is not complete"))
+            }
         };
         // A caller that has gone needs no last word.
         let _ = sender.send(last);
