@@ -70,7 +70,7 @@ fn it_is_written_who_did_what_from_where() {
     let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&path).unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600);
     // The command log names the author.
-    let commands = house.done("ada", "PRINT '_confluent-ksql-default__command_topic' FROM BEGINNING LIMIT 1;");
+    let commands = house.done("ada", "PRINT '_confluent-ksql-default__command_topic' FROM BEGINNING LIMIT 2;");
     assert!(commands.as_str().unwrap().contains("\"author\":\"ada\""), "{commands}");
     // A file that was moved away is made anew.
     let moved = folder.path().join("audit.log.1");
@@ -99,7 +99,10 @@ fn it_is_written_to_a_topic_on_request_which_nobody_else_writes() {
     let house = House::new(&["ada admin", "walter writer"], &["--set", "tidegate.audit.topic=audit"]);
     house.done("walter", CREATE);
     house.forbidden("walter", "PRINT audit FROM BEGINNING LIMIT 1;");
-    house.forbidden("walter", "CREATE STREAM a (n INT) WITH (KAFKA_TOPIC='audit', VALUE_FORMAT='JSON');");
+    house.forbidden("walter", "CREATE SOURCE STREAM a (n INT) WITH (KAFKA_TOPIC='audit', VALUE_FORMAT='JSON');");
+    // Not even an administrator writes it.
+    let (status, body) = house.say("ada", "CREATE STREAM a (n INT) WITH (KAFKA_TOPIC='audit', VALUE_FORMAT='JSON');");
+    assert!(status == 400 && body["message"].as_str().unwrap().contains("internal topic"), "{body}");
     let printed = || house.done("ada", "PRINT 'audit' FROM BEGINNING LIMIT 1;");
     let printed = printed();
     assert!(printed.as_str().unwrap().contains("\"event\":\"login\""), "{printed}");
