@@ -4,6 +4,7 @@
 //! end of the history nothing can match any more what still waits: it leaves. A join without GRACE has no batch meaning of
 //! its own (it says "no match" before it knows): it waits as long as it would have kept its rows.
 
+use super::deleted::Place;
 use super::nodes::external;
 use super::snapshot::Snapshot;
 use super::table::parts;
@@ -158,6 +159,8 @@ struct Replay {
     ends: Vec<Option<(usize, i64)>>,
     /// Inputs in the order of the reader's list.
     slots: Vec<usize>,
+    /// In the same order: what notices that records are deleted before they are read, and the first that a poll brought.
+    places: Vec<(Place, Option<i64>)>,
     reader: Box<dyn crate::log::Reader>,
     order: Order,
     schema: SchemaRef,
@@ -167,7 +170,7 @@ struct Replay {
 
 impl Replay {
     fn new(pipeline: &Pipeline, snapshots: &[Snapshot], history: &History, schema: SchemaRef) -> Result<Replay> {
-        let (mut intakes, mut ends, mut slots, mut assignment) = (vec![], vec![], vec![], vec![]);
+        let (mut intakes, mut ends, mut slots, mut places, mut assignment) = (vec![], vec![], vec![], vec![], vec![]);
         let mut tables = Vec::new();
         for (scan, snapshot) in pipeline.scans.iter().zip(snapshots) {
             for partition in 0..scan.source.partitions as i32 {
@@ -175,6 +178,7 @@ impl Replay {
                 ends.push(read.as_ref().map(|(_, range)| (assignment.len(), range.end)));
                 if let Some((place, range)) = read {
                     slots.push(intakes.len());
+                    places.push((Place::new(&history.log, place, range.start), None));
                     let start = Start::Offset(range.start);
                     assignment.push(Assignment { topic: place.topic.clone(), partition, start });
                 }
@@ -189,6 +193,7 @@ impl Replay {
             intakes,
             ends,
             slots,
+            places,
             schema,
             seq: 0,
             written: 0,
@@ -208,6 +213,9 @@ impl Replay {
             for run in polled.into_iter().flat_map(|p| p.into_runs()) {
                 arrived += run.len();
                 self.decode(&run, counts)?;
+            }
+            for (slot, (place, first)) in self.places.iter_mut().enumerate() {
+                place.moved(first.take(), self.reader.position(slot))?;
             }
             counts.scanned.read(arrived as u64, bytes);
             idle = if arrived > 0 || done { 0 } else { idle + 1 };
@@ -247,9 +255,10 @@ impl Replay {
     fn decode(&mut self, run: &Run, counts: &Counts) -> Result<()> {
         let input = self.slots[run.slot];
         let end = self.ends[input].map_or(0, |e| e.1);
-        let intake = &mut self.intakes[input];
+        let (intake, first) = (&mut self.intakes[input], &mut self.places[run.slot].1);
         let (mut bad, mut batches) = (Vec::new(), Vec::new());
         run.for_each(|record| {
+            first.get_or_insert(record.offset);
             if record.offset < end {
                 if !intake.has_room(&record) {
                     batches.push(intake.finish(&mut bad));

@@ -12,6 +12,7 @@
 
 mod accumulators;
 mod bounds;
+mod deleted;
 mod explode;
 mod gate;
 mod join;

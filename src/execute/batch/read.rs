@@ -7,6 +7,7 @@
 use crate::catalog::Source;
 use crate::error::{Error, Result};
 use crate::execute::batch::Counts;
+use crate::execute::batch::deleted::Place;
 use crate::execute::batch::snapshot::Snapshot;
 use crate::execute::event_time::TimeReader;
 use crate::execute::headers::HeaderColumns;
@@ -43,7 +44,12 @@ pub(super) struct Replay {
 
 impl Replay {
     /// Begins to read; `wanted` are columns of the source's table, the ordinal not among them.
-    pub(super) fn new(snapshot: &Snapshot, wanted: &[Origin], log: &dyn Log, counts: &Arc<Counts>) -> Result<Replay> {
+    pub(super) fn new(
+        snapshot: &Snapshot,
+        wanted: &[Origin],
+        log: &Arc<dyn Log>,
+        counts: &Arc<Counts>,
+    ) -> Result<Replay> {
         let layout = Arc::new(Layout::new(snapshot.source.clone(), wanted)?);
         let mut heads = Vec::new();
         for ((partition, _), spans) in snapshot.ends.iter().zip(&snapshot.spans) {
@@ -178,6 +184,8 @@ struct Head {
     layout: Arc<Layout>,
     reader: Box<dyn Reader>,
     partition: i32,
+    /// What notices that records are deleted before they are read.
+    place: Place,
     /// What is read, from the present one on.
     spans: VecDeque<Span>,
     /// Latest time so far.
@@ -206,16 +214,18 @@ impl Head {
         partition: &TopicPartition,
         spans: VecDeque<Span>,
         layout: &Arc<Layout>,
-        log: &dyn Log,
+        log: &Arc<dyn Log>,
         counts: &Arc<Counts>,
     ) -> Result<Head> {
         let source = &layout.source;
-        let start = spans.front().map_or(Start::Latest, |s| Start::Offset(s.offsets.start));
+        let first = spans.front().map(|s| s.offsets.start);
+        let start = first.map_or(Start::Latest, Start::Offset);
         let latest = spans.front().and_then(|s| s.latest_before).unwrap_or(i64::MIN);
         let assignment = Assignment { topic: partition.topic.clone(), partition: partition.partition, start };
         Ok(Head {
             reader: log.reader(vec![assignment], Isolation::ReadCommitted)?,
             partition: partition.partition,
+            place: Place::new(log, partition, first.unwrap_or(0)),
             spans,
             latest,
             key: Decoder::new(source.key_format, &source.schema.key, &layout.key, true)?,
@@ -268,9 +278,10 @@ impl Head {
         let left = usize::try_from(end.saturating_sub(before.0)).unwrap_or(1);
         // The log shares what it reads with other readers: it is not this query's memory.
         let fetched = memory::outside(|| self.reader.poll(left.clamp(1, BATCH_ROWS), POLL))?;
-        let mut payload = 0;
+        let (mut payload, mut first) = (0, None);
         for run in fetched.runs() {
             run.for_each(|record| {
+                first.get_or_insert(record.offset);
                 if record.offset < end {
                     payload += record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
                     self.push(&record);
@@ -278,6 +289,7 @@ impl Head {
             });
         }
         memory::outside(|| drop(fetched));
+        self.place.moved(first, self.reader.position(0))?;
         let position = self.reader.position(0).min(end);
         let read = match (before.1, self.reader.bytes_read()) {
             (Some(before), Some(now)) => now - before,
@@ -292,6 +304,7 @@ impl Head {
             if let Some(next) = self.spans.front() {
                 self.latest = self.latest.max(next.latest_before.unwrap_or(i64::MIN));
                 self.reader.seek(0, next.offsets.start)?;
+                self.place.skip_to(next.offsets.start);
             }
         }
         Ok(())

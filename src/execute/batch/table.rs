@@ -142,7 +142,7 @@ impl PartitionStream for TopicStream {
         let (log, counts) = (self.log.clone(), self.counts.clone());
         builder.spawn_blocking(memory::carried(move || {
             let send = &mut |batch: RecordBatch| parts(&batch, rows).all(|part| sender.blocking_send(Ok(part)).is_ok());
-            reading.run(log.as_ref(), &counts, send).map_err(external)
+            reading.run(&log, &counts, send).map_err(external)
         }));
         builder.build()
     }
@@ -163,7 +163,12 @@ struct Reading {
 
 impl Reading {
     /// Hands on batches until there are none, or nobody takes them.
-    fn run(mut self, log: &dyn Log, counts: &Arc<Counts>, send: &mut dyn FnMut(RecordBatch) -> bool) -> Result<()> {
+    fn run(
+        mut self,
+        log: &Arc<dyn Log>,
+        counts: &Arc<Counts>,
+        send: &mut dyn FnMut(RecordBatch) -> bool,
+    ) -> Result<()> {
         let table = self.snapshot.source.kind == SourceKind::Table;
         let mut wanted: Vec<Origin> = self.origins.iter().copied().filter(|o| *o != Origin::Ordinal).collect();
         if table && !wanted.contains(&Origin::Present) {
