@@ -151,6 +151,8 @@ pub struct Execution {
     processed: Vec<i64>,
     committed: Vec<i64>,
     seq: u64,
+    /// Of each run that is being processed: the ordinal behind its last record, and the offset behind it.
+    runs_end: Vec<(u64, i64)>,
     pending: RecordSet,
     late: Option<LateRecords>,
     /// Something was processed or emitted that no commit holds yet.
@@ -214,6 +216,7 @@ impl Execution {
             processed: vec![0; inputs.len()],
             committed: vec![0; inputs.len()],
             seq: 0,
+            runs_end: Vec::new(),
             pending: RecordSet::default(),
             late,
             limits,
@@ -331,10 +334,9 @@ impl Execution {
         }
         let mut records = if self.stages.joins() { self.process_in_order(arrived)? } else { 0 };
         while let Some(slot) = self.choose(arrived == 0) {
-            let run = self.queues[slot].pop_front().expect("choose answers a slot with a run");
-            self.queued -= run.len();
-            records += run.len();
-            self.process(&run)?;
+            let runs = self.next_runs(slot, arrived == 0);
+            records += runs.iter().map(Run::len).sum::<usize>();
+            self.process(slot, &runs)?;
             if self.unsent() > EPOCH_BYTES_MAX {
                 break;
             }
@@ -396,38 +398,58 @@ impl Execution {
         with_runs().min_by_key(|(slot, q)| (q[0].first_timestamp(), *slot)).map(|(slot, _)| slot)
     }
 
-    fn process(&mut self, run: &Run) -> Result<()> {
-        let slot = run.slot;
+    /// The next run of a slot, and those behind it whose turn it is as well: records that were written one by one come as runs
+    /// of one, and a batch for each of them costs a hundred times what its row does.
+    fn next_runs(&mut self, slot: usize, starved: bool) -> Vec<Run> {
+        let (mut runs, mut records) = (Vec::new(), 0);
+        while runs.is_empty() || self.choose(starved) == Some(slot) {
+            let queue = &mut self.queues[slot];
+            let fits = |run: &mut Run| records == 0 || records + run.len() <= INTAKE_ROWS;
+            let Some(run) = queue.pop_front_if(fits) else { break };
+            records += run.len();
+            self.queued -= run.len();
+            runs.push(run);
+        }
+        runs
+    }
+
+    fn process(&mut self, slot: usize, runs: &[Run]) -> Result<()> {
         let first = self.seq;
         let (intake, bad, seq) = (&mut self.intakes[slot], &mut self.bad, &mut self.seq);
         let mut next = self.processed[slot];
         let known = bad.len();
         // Nearly always one batch; more when the records are huge.
         let mut batches = Vec::new();
-        run.for_each(|record| {
-            if !intake.has_room(&record) {
-                batches.push(intake.finish(bad));
-            }
-            intake.push(&record, *seq, bad);
-            *seq += 1;
-            next = record.offset + 1;
-        });
+        self.runs_end.clear();
+        for run in runs {
+            run.for_each(|record| {
+                if !intake.has_room(&record) {
+                    batches.push(intake.finish(bad));
+                }
+                intake.push(&record, *seq, bad);
+                *seq += 1;
+                next = record.offset + 1;
+            });
+            self.runs_end.push((*seq, next));
+        }
         batches.push(intake.finish(bad));
         self.progress.bad.fetch_add((bad.len() - known) as u64, Ordering::Relaxed);
         bad.truncate(BAD_RECORDS_KEPT);
         self.processed[slot] = next;
         self.progress.consumed.fetch_add(self.seq - first, Ordering::Relaxed);
         self.dirty = true;
+        let starts: Vec<u64> = std::iter::once(first).chain(self.runs_end.iter().map(|(end, _)| *end)).collect();
         let headers = |seq: u64| {
-            let index = seq.checked_sub(first).and_then(|i| usize::try_from(i).ok()).filter(|&i| i < run.len());
-            index.map_or_else(Vec::new, |i| run.headers(i))
+            let run = starts.partition_point(|start| *start <= seq).checked_sub(1);
+            let run = run.and_then(|at| Some((runs.get(at)?, usize::try_from(seq - starts[at]).ok()?)));
+            run.map_or_else(Vec::new, |(run, index)| run.headers(index))
         };
         for batch in batches {
             let (batch, mut out) = (batch?, Out::default());
             if !batch.is_empty() {
                 self.stages.step(slot, &batch, &mut out)?;
                 if let Some(late) = self.late.as_mut().filter(|_| !out.late_rows.is_empty()) {
-                    late.keep(run, self.inputs[slot].partition, first, std::mem::take(&mut out.late_rows));
+                    late.keep(runs, &starts, self.inputs[slot].partition, std::mem::take(&mut out.late_rows));
                     let (topic, large) = (late.topic().clone(), late.take_large());
                     self.refuse(&topic, large)?;
                 }

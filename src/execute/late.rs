@@ -6,7 +6,7 @@
 
 use crate::execute::execution::limits::TooLarge;
 use crate::log::size::record_bytes;
-use crate::log::{RecordSet, Run};
+use crate::log::{Header, RecordRef, RecordSet, Run};
 use std::sync::Arc;
 
 /// Late records of the running epoch.
@@ -35,27 +35,32 @@ impl LateRecords {
         std::mem::take(&mut self.large)
     }
 
-    /// Keeps those records of a run whose ordinals are named; the run's first record has the ordinal `first`.
-    pub(super) fn keep(&mut self, run: &Run, partition: i32, first: u64, mut late: Vec<u64>) {
+    /// Keeps those records whose ordinals are named; the first record of each run has the ordinal at its place in `starts`.
+    pub(super) fn keep(&mut self, runs: &[Run], starts: &[u64], partition: i32, mut late: Vec<u64>) {
         late.sort_unstable();
         late.dedup();
         let mut late = late.into_iter().peekable();
-        let mut index = 0;
-        run.for_each(|record| {
-            if late.next_if_eq(&(first + index as u64)).is_some() {
-                let headers = run.headers(index);
-                let bytes = record_bytes(record.key.map(<[u8]>::len), record.value.map(<[u8]>::len), &headers);
-                if bytes > self.limit {
-                    self.large.push(TooLarge::new(partition, record.key, bytes));
-                } else {
-                    if !headers.is_empty() {
-                        self.set.headers.push((self.set.rows.len() as u32, headers));
-                    }
-                    self.set.push(partition, record.timestamp, record.key, record.value);
+        for (run, first) in runs.iter().zip(starts) {
+            let mut seq = *first;
+            run.for_each(|record| {
+                if late.next_if_eq(&seq).is_some() {
+                    self.push(partition, &record, run.headers((seq - first) as usize));
                 }
-            }
-            index += 1;
-        });
+                seq += 1;
+            });
+        }
+    }
+
+    fn push(&mut self, partition: i32, record: &RecordRef<'_>, headers: Vec<Header>) {
+        let bytes = record_bytes(record.key.map(<[u8]>::len), record.value.map(<[u8]>::len), &headers);
+        if bytes > self.limit {
+            self.large.push(TooLarge::new(partition, record.key, bytes));
+            return;
+        }
+        if !headers.is_empty() {
+            self.set.headers.push((self.set.rows.len() as u32, headers));
+        }
+        self.set.push(partition, record.timestamp, record.key, record.value);
     }
 
     /// Bytes that wait for the commit.

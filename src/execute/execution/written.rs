@@ -44,9 +44,11 @@ impl Execution {
                 return;
             }
             let input = &self.inputs[slot];
-            // Rows of one run have consecutive ordinals; counted back from the last one they give the offset where the
-            // partition has no gaps, which is what a person can look up.
-            let offset = self.processed[slot] - (self.seq - seq) as i64;
+            // Rows of one run have consecutive ordinals; counted back from its last one they give the offset where the run
+            // has no gaps, which is what a person can look up.
+            let run = self.runs_end.partition_point(|(end, _)| *end <= seq);
+            let (end, next) = self.runs_end.get(run).copied().unwrap_or((self.seq, self.processed[slot]));
+            let offset = next - (end - seq) as i64;
             let (topic, partition) = (input.topic.clone(), input.partition);
             self.bad.push(BadRecord { topic, partition, offset, reason, stage });
         }

@@ -4,7 +4,7 @@ use super::*;
 
 impl Server {
     /// A request with these headers; status, content type and body.
-    fn raw(&self, path: &str, headers: &[(&str, &str)], body: &str) -> (u16, String, String) {
+    pub(super) fn raw(&self, path: &str, headers: &[(&str, &str)], body: &str) -> (u16, String, String) {
         let mut request = self.agent.post(format!("http://{}{path}", self.address));
         for (name, value) in headers {
             request = request.header(*name, *value);

@@ -222,3 +222,25 @@ fn metrics_say_what_queries_do() {
         let _ = writeln!(std::io::stderr(), "SKIPPED metrics_say_what_queries_do: promtool is not installed");
     }
 }
+
+#[test]
+fn rows_that_were_written_one_by_one_leave_as_fast_as_they_are_made() {
+    let rows = 20_000;
+    let server = Server::start();
+    server.ksql("CREATE STREAM s (n INT) WITH (KAFKA_TOPIC='s', VALUE_FORMAT='JSON', PARTITIONS=1);");
+    let body: String = (0..rows).map(|n| format!("{{\"N\":{n}}}\n")).collect();
+    assert_eq!(server.raw("/inserts-stream", &[], &("{\"target\":\"s\"}\n".to_owned() + &body)).0, 200);
+    let clock = SystemClock::shared();
+    // Other tests run as well: the best of some tries tells what one takes.
+    let best = |sql: &str| {
+        let took = (0..5).map(|_| {
+            let begun = clock.monotonic();
+            assert_eq!(server.lines(sql).count(), rows + 1, "{sql}");
+            clock.monotonic() - begun
+        });
+        took.min().unwrap()
+    };
+    let (history, pushed) = (best("SELECT n FROM s;"), best("SELECT n FROM s EMIT CHANGES LIMIT 20000;"));
+    // A pause of 5 ms for every sixteen rows would be six seconds.
+    assert!(pushed < history * 4 + Duration::from_millis(200), "{pushed:?} for what takes {history:?} from history");
+}
