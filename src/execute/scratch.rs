@@ -121,7 +121,7 @@ impl Scratch {
     }
 
     fn check_free(&self) -> Result<()> {
-        let disk = rustix::fs::statvfs(&self.dir.shown()).map_err(|e| self.failed(&e))?;
+        let disk = rustix::fs::statvfs(self.dir.shown()).map_err(|e| self.failed(&e))?;
         let free = disk.f_bavail.saturating_mul(disk.f_frsize);
         if free >= self.quota.free {
             return Ok(());
