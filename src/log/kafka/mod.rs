@@ -25,10 +25,10 @@ pub use ffi::{Messages, RawHeaders};
 use crate::error::{Error, Result};
 use crate::log::{
     Assignment, CommittedOffset, Identity, Isolation, Log, Reader, RecordSet, Session, SessionSpec, Start, TopicInfo,
-    TopicPartition, TopicSpec, Watermarks,
+    TopicPartition, TopicSpec, Watermarks, size,
 };
 use crate::types::clock::SharedClock;
-use client::{Events, failed, refused};
+use client::{BATCH_BYTES, Events, failed, refused};
 use parking_lot::Mutex;
 use rdkafka::TopicPartitionList;
 use rdkafka::admin::AdminClient;
@@ -37,6 +37,7 @@ use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use room::with_room;
+use sender::Sender;
 use senders::{Senders, plain_sender};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -70,6 +71,8 @@ struct Cluster {
     senders: Senders,
     /// Partition counts of topics written to.
     counts: Mutex<BTreeMap<String, u32>>,
+    /// Largest records of topics written to by [`Log::append`].
+    limits: Mutex<BTreeMap<String, usize>>,
     /// When this process last committed to a partition, until its watermarks are asked for.
     recent: Mutex<BTreeMap<TopicPartition, Duration>>,
 }
@@ -91,8 +94,8 @@ impl KafkaLog {
         let producer = plain_sender(&settings, &clock)?;
         let id = greet(&asker, producer.events(), &settings.bootstrap, &clock)?;
         let senders = Senders::new(producer);
-        let (counts, recent) = (Mutex::default(), Mutex::default());
-        let cluster = Cluster { settings, clock, id, admin, asker, committed_asker, senders, counts, recent };
+        let (counts, limits, recent) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let cluster = Cluster { settings, clock, id, admin, asker, committed_asker, senders, counts, limits, recent };
         Ok(Arc::new(KafkaLog(Arc::new(cluster))))
     }
 
@@ -200,7 +203,13 @@ impl Log for KafkaLog {
 
     fn append(&self, topic: &str, records: &RecordSet) -> Result<()> {
         self.check(topic, records)?;
-        self.deliver(&Arc::from(topic), records)
+        let (limit, topic) = (self.measure(topic, records)?, Arc::from(topic));
+        if limit < BATCH_BYTES && records.len() > 1 {
+            // The topic may not take a batch of rows that it takes one by one.
+            let mut narrow = Sender::new(&self.settings().producer(limit), "producer", self.clock().clone())?;
+            return narrow.send(&topic, records).and_then(|()| narrow.drain());
+        }
+        self.deliver(&topic, records)
     }
 
     fn session(&self, spec: &SessionSpec) -> Result<Box<dyn Session>> {
@@ -226,6 +235,19 @@ fn make_client<C: ClientContext, T: FromClientConfigAndContext<C>>(
 }
 
 impl KafkaLog {
+    /// The largest record that a topic takes; an error if one of these is larger. A limit is remembered for as long as all
+    /// records fit, so that a topic is asked again when it may have been raised.
+    fn measure(&self, topic: &str, records: &RecordSet) -> Result<usize> {
+        let known = self.0.limits.lock().get(topic).copied();
+        if let Some(limit) = known.filter(|limit| size::check(topic, *limit, records).is_ok()) {
+            return Ok(limit);
+        }
+        let limit = self.largest(&[topic])?.pop().flatten().unwrap_or(usize::MAX);
+        self.0.limits.lock().insert(topic.to_owned(), limit);
+        size::check(topic, limit, records)?;
+        Ok(limit)
+    }
+
     /// Writes rows outside of any transaction.
     fn deliver(&self, topic: &Arc<str>, records: &RecordSet) -> Result<()> {
         let result = self.0.senders.lend(self.settings(), self.clock(), |producer| {

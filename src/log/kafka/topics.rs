@@ -281,6 +281,7 @@ impl KafkaLog {
     /// Forgets what was remembered of a topic: the next check looks again.
     pub(super) fn forget_count(&self, topic: &str) {
         self.counts().lock().remove(topic);
+        self.0.limits.lock().remove(topic);
     }
 
     pub(super) fn offset_at(&self, at: &TopicPartition, timestamp: i64) -> Result<Option<i64>> {

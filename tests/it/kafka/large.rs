@@ -98,3 +98,19 @@ fn rows_delivered_ahead_of_commits_are_measured_too() {
     assert_eq!(state_of(&engine, "COPIED"), State::Running);
     engine.close();
 }
+
+#[test]
+fn records_outside_of_queries_are_measured_too() {
+    let Some(log) = subject("records_outside_of_queries_are_measured_too") else { return };
+    let narrow = log.create_topic(&TopicSpec::new(fresh("narrow"), 1).with("max.message.bytes", LIMIT)).unwrap().name;
+    let many: Vec<(&str, String)> = (0..100).map(|_| ("m", value(300))).collect();
+    append(&*log, &narrow, &many);
+    let mut wide = set(&[(0, 1, "a", "small")]);
+    wide.push(0, 1, Some(b"c"), Some(value(LIMIT + 1).as_bytes()));
+    let error = log.append(&narrow, &wide).unwrap_err();
+    assert_eq!((error.kind(), error.message()), (Kind::Data, &*format!("a record is too large for topic {narrow}")));
+    assert_eq!(read_settled(&log, &narrow, 0).len(), 100, "all of them or none");
+    widen(&log, &narrow, 2 * LIMIT);
+    log.append(&narrow, &wide).unwrap();
+    assert_eq!(read_settled(&log, &narrow, 0).len(), 102);
+}
