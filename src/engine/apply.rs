@@ -379,6 +379,7 @@ impl Engine {
 
     /// Writes the command log; answers the sequence number.
     pub(super) fn record(&self, ddl: &mut Ddl<'_>, statement: &str, session: &Session, effect: Effect) -> Result<i64> {
+        self.check_whole()?;
         let command = Command {
             format: COMMAND_FORMAT,
             engine: ENGINE_VERSION.to_owned(),
@@ -389,6 +390,7 @@ impl Engine {
             effect,
         };
         self.inner.commands.append(&*self.inner.log, &command, self.inner.clock.now_ms())?;
+        self.recorded();
         ddl.change(|state| state.next += 1);
         Ok(command.sequence as i64)
     }

@@ -70,6 +70,7 @@ impl Engine {
     /// An error while nothing can be carried out: the service was terminated, the log does not answer or cannot be written.
     pub fn check_ready(&self) -> Result<()> {
         self.check_alive()?;
+        self.check_whole()?;
         self.inner.log.topic("_")?;
         self.inner.log.check_writable()
     }

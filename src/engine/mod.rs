@@ -47,6 +47,7 @@ mod rehearse;
 mod show;
 mod snapshot;
 mod statuses;
+mod torn;
 mod turns;
 mod types;
 mod verify;
@@ -153,6 +154,8 @@ struct Inner {
     pushes: Arc<pushes::Pushes>,
     /// The service was terminated: nothing is carried out any more.
     over: AtomicBool,
+    /// A statement panicked between the command log and the catalogue.
+    torn: AtomicBool,
     /// How many queries without EMIT are answered.
     pulls: Arc<pull_limits::PullLimits>,
     /// Which topics are the engine's.
@@ -219,7 +222,8 @@ impl Engine {
 
     /// The same without a record of it: for a door that makes one of many statements.
     fn carry_out(&self, parsed: &Parsed, session: &mut Session) -> Result<Answer> {
-        let done = self.authorize(&parsed.statement, session).and_then(|()| self.dispatch(parsed, session));
+        let allowed = self.authorize(&parsed.statement, session);
+        let done = allowed.and_then(|()| self.guarded(|| self.dispatch(parsed, session)));
         done.map_err(|e| e.told_in(&parsed.text, parsed.begin).shifted(parsed.span.start))
     }
 

@@ -89,6 +89,7 @@ impl Engine {
             state: Default::default(),
             pushes: Arc::default(),
             over: AtomicBool::new(false),
+            torn: AtomicBool::new(false),
             statements: Default::default(),
             topic_names: Default::default(),
             lags: Default::default(),

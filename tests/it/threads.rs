@@ -221,6 +221,35 @@ fn the_processing_log_is_written_after_a_panic() {
 }
 
 #[test]
+fn a_statement_that_panics_is_an_error_for_its_caller() {
+    let log: Arc<dyn Log> = SimulatedLog::new(14, SystemClock::shared());
+    let engine = engine(&log, "panic_statement_");
+    let create =
+        |name: &str| format!("CREATE STREAM {name} (n INT) WITH (KAFKA_TOPIC='t', VALUE_FORMAT='JSON', PARTITIONS=1);");
+    seed("statement", "panic_statement_", 1);
+    let error = refused(&engine, &create("a"));
+    assert_eq!((error.kind(), error.message().contains("a seeded panic in statement")), (Kind::Bug, true), "{error}");
+    // Nothing had changed yet.
+    run(&engine, &create("a"));
+    engine.check_ready().unwrap();
+    seed("recorded", "panic_statement_", 1);
+    refused(&engine, &create("b"));
+    let error = refused(&engine, &create("c"));
+    assert!(error.message().contains("panicked after it was recorded"), "{error}");
+    assert!(error.hint().is_some_and(|hint| hint.contains("restart")), "{error:?}");
+    assert_eq!(engine.check_ready().unwrap_err().to_string(), error.to_string());
+    // What only reads goes on, and so do rows.
+    run(&engine, "SHOW STREAMS; INSERT INTO a VALUES (1);");
+    assert_eq!(rows(&engine, "SELECT n FROM a;").unwrap(), ["1"]);
+    engine.close();
+    drop(engine);
+    let engine = self::engine(&log, "panic_statement_");
+    assert!(engine.catalog().source("B").is_some(), "a restart carries it out");
+    run(&engine, &create("c"));
+    engine.close();
+}
+
+#[test]
 fn the_audit_log_has_a_gap_and_goes_on() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("audit.log");
