@@ -243,8 +243,8 @@ impl Engine {
 
     fn dispatch(&self, parsed: &Parsed, session: &mut Session) -> Result<Answer> {
         self.check_alive()?;
-        let properties = session.properties().iter();
-        properties.map(|(name, value)| self.inner.config.check_ceiling(name, value)).collect::<Result<()>>()?;
+        let mut properties = session.properties().iter();
+        properties.try_for_each(|(name, value)| self.inner.config.check_ceiling(name, value))?;
         let entity = match &parsed.statement {
             Statement::CreateSource(create) => self.create_source(create, parsed, session)?,
             Statement::CreateAs(create) => self.create_as(create, parsed, session)?,
