@@ -52,6 +52,11 @@ fuzz SECONDS="600":
 bench OUT="pipelines.jsonl":
     cargo bench --bench pipelines -- --json {{OUT}}
 
+# The binary to hand out: optimised, without line tables, and without the paths of the machine that built it.
+dist:
+    RUSTFLAGS="--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}/registry/src=registry --remap-path-prefix=$PWD=tidegate" \
+      CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/dist" cargo build --release --locked --bin tidegate
+
 # The demo.
 demo:
     cargo run -- demo

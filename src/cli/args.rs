@@ -8,6 +8,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 /// Where `tidegate server` listens.
 const SERVER_PORT: u16 = 8088;
@@ -39,9 +40,16 @@ Usage: tidegate [OPTIONS] [URL | COMMAND]   URL: a server's, http(s)://HOST:PORT
   -h, --help   -V, --version
 ";
 
+/// What `--version` prints: also the libraries that are linked in, because a fault of theirs is mended by a release of this
+/// program. `-V` prints the first line.
+static LONG_VERSION: LazyLock<String> = LazyLock::new(|| {
+    let (librdkafka, openssl) = crate::log::kafka::library_versions();
+    format!("{}\nlibrdkafka {librdkafka}\nOpenSSL {openssl}", env!("CARGO_PKG_VERSION"))
+});
+
 /// Streaming SQL for Kafka. Without a command it opens a prompt.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "tidegate", version, about, max_term_width = 100, subcommand_precedence_over_arg = true)]
+#[command(name = "tidegate", version, long_version = LONG_VERSION.as_str(), about, max_term_width = 100, subcommand_precedence_over_arg = true)]
 #[command(override_help = HELP)]
 pub struct Arguments {
     /// Server to talk to from the prompt: http://HOST:PORT or https://HOST:PORT.

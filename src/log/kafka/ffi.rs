@@ -50,6 +50,17 @@ unsafe fn text(text: *const c_char) -> String {
     unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
 }
 
+/// Versions of librdkafka and OpenSSL as they run: "2.12.1", "3.6.3".
+pub fn library_versions() -> (String, String) {
+    // SAFETY: both functions return static C strings and may be called before any other.
+    let (librdkafka, openssl) = unsafe {
+        (text(sys::rd_kafka_version_str()), text(openssl_sys::OpenSSL_version(openssl_sys::OPENSSL_VERSION)))
+    };
+    // "OpenSSL 3.6.3 9 Jun 2026"
+    let number = openssl.split_whitespace().nth(1).unwrap_or(&openssl).to_owned();
+    (librdkafka, number)
+}
+
 /// librdkafka counts milliseconds in a C `int`.
 fn milliseconds(time: Duration) -> i32 {
     i32::try_from(time.as_millis()).unwrap_or(i32::MAX)

@@ -20,7 +20,7 @@ mod session;
 mod topics;
 
 pub use client::KafkaSettings;
-pub use ffi::{Messages, RawHeaders};
+pub use ffi::{Messages, RawHeaders, library_versions};
 
 use crate::error::{Error, Result};
 use crate::log::{
