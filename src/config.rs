@@ -5,6 +5,8 @@
 pub mod kafka;
 pub mod private;
 
+mod client_names;
+
 use crate::error::{Error, Result};
 use fancy_regex::{Regex, RegexBuilder};
 use kafka::ClientProperties;
@@ -88,6 +90,12 @@ const PULL_LIMITS: [(&str, u32); 3] = [(PULL_QPS, 1), (PULL_CONCURRENT, 0), (PUL
 /// Their default, which limits nothing; no more is taken.
 const PULL_LIMIT_NONE: u32 = i32::MAX as u32;
 
+/// Time between emissions while a query lags, unless `emit.interval.ms` says otherwise.
+pub const EMIT_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Memory of a query without EMIT, unless `tidegate.batch.memory.bytes` says otherwise.
+pub const BATCH_MEMORY_BYTES: usize = 256 << 20;
+
 /// ksqlDB's default service id.
 pub const DEFAULT_SERVICE_ID: &str = "default_";
 
@@ -165,6 +173,22 @@ impl Config {
     /// One of ksqlDB's limits of queries without EMIT, if it limits anything.
     pub fn pull_limit(&self, name: &str) -> Option<u32> {
         self.properties.get(name).and_then(|limit| limit.parse().ok()).filter(|limit| *limit < PULL_LIMIT_NONE)
+    }
+
+    /// What a property is that nobody has set; empty where that is nothing.
+    pub fn default_of(&self, name: &str) -> String {
+        match name {
+            "auto.offset.reset" => "earliest".to_owned(),
+            "cache.max.bytes.buffering" => "10000000".to_owned(),
+            "commit.interval.ms" => self.commit_interval(false).as_millis().to_string(),
+            "emit.interval.ms" => EMIT_INTERVAL.as_millis().to_string(),
+            "ksql.persistence.default.format.key" => "KAFKA".to_owned(),
+            "processing.guarantee" => "exactly_once_v2".to_owned(),
+            "tidegate.batch.memory.bytes" => BATCH_MEMORY_BYTES.to_string(),
+            "tidegate.dialect" => "tidegate".to_owned(),
+            name if name.starts_with("ksql.query.pull.") => "true".to_owned(),
+            _ => String::new(),
+        }
     }
 
     /// Sets a property at the start: one that only the start decides, or the default of one that `SET` changes.
@@ -413,6 +437,8 @@ pub fn check_property(name: &str, value: Option<&str>) -> Result<String> {
                 .with_hint(format!("{short}: {}", p.help))),
             _ => Ok(short.to_owned()),
         },
+        // Accepted as ksqlDB accepts it, and without effect.
+        None if client_names::is_known(short) => Ok(name.to_owned()),
         // A setting of Kafka Streams that means nothing here is welcome; one that is nearly ours is a slip.
         None if name.starts_with("ksql.") && (short == name || near(short).is_none()) => Ok(name.to_owned()),
         None if name.starts_with("kafka.") => {

@@ -1,7 +1,7 @@
 //! Answers as people read them: the engine's entities as sentences and tables.
 
 use super::Answer;
-use super::entity::{Description, Entity, Explanation, QueryRow, Reading};
+use super::entity::{Description, Entity, Explanation, QueryRow, Reading, TopicRow};
 use super::outcome::Outcome;
 use crate::catalog::Source;
 use crate::parse::statement::SourceKind;
@@ -26,11 +26,17 @@ fn entity_outcome(entity: &Entity) -> Outcome {
         Entity::Sources(_, sources) => {
             table(None, &["Name", "Topic", "Key format", "Value format", "Windowed"], sources.iter().map(source_cells))
         }
-        Entity::Topics(topics) => table(
-            None,
-            &["Topic", "Partitions", "Replicas"],
-            topics.iter().map(|t| vec![t.name.clone(), t.partitions.to_string(), t.replicas.to_string()]),
-        ),
+        Entity::Topics(topics) => {
+            let mut columns = vec!["Topic", "Partitions", "Replicas"];
+            if topics.iter().any(|t| t.readers.is_some()) {
+                columns.push("Queries");
+            }
+            let row = |t: &TopicRow| {
+                let cells = [t.name.clone(), t.partitions.to_string(), t.replicas.to_string()];
+                cells.into_iter().chain(t.readers.map(|n| n.to_string())).collect()
+            };
+            table(None, &columns, topics.iter().map(row))
+        }
         Entity::Queries(queries) => {
             table(None, &["Query", "Type", "Status", "Sink", "Topic", "Statement"], queries.iter().map(query_cells))
         }
@@ -53,7 +59,7 @@ fn entity_outcome(entity: &Entity) -> Outcome {
                 ("Kind", format!("{}, {}", help.kind, help.category)),
                 ("Overview", help.description.to_owned()),
             ];
-            rows.extend(help.signatures.iter().map(|s| ("Call", s.clone())));
+            rows.extend(help.signatures.iter().map(|s| ("Call", s.call(&help.name))));
             rows.extend(help.examples.iter().map(|(call, result)| ("Example", format!("{call} => {result}"))));
             let cells = rows.into_iter().map(|(what, text)| vec![what.to_owned(), text]);
             table(None, &["Function", ""], cells)
@@ -68,8 +74,8 @@ fn table(title: Option<String>, columns: &[&str], rows: impl Iterator<Item = Vec
     Outcome::Table { title, columns, rows: rows.collect() }
 }
 
-fn pairs(rows: &[(String, String)]) -> impl Iterator<Item = Vec<String>> {
-    rows.iter().map(|(name, value)| vec![name.clone(), value.clone()])
+fn pairs<T: ToString>(rows: &[(String, T)]) -> impl Iterator<Item = Vec<String>> {
+    rows.iter().map(|(name, value)| vec![name.clone(), value.to_string()])
 }
 
 fn source_cells(source: &Arc<Source>) -> Vec<String> {
@@ -159,7 +165,7 @@ fn count_cells(query: &QueryRow, reading: &[Reading]) -> Vec<String> {
 }
 
 fn explain(explanation: &Explanation) -> Outcome {
-    let id = explanation.query_id.as_ref().map_or(String::new(), |id| format!("Query: {id}\n"));
+    let id = explanation.query.as_ref().map_or(String::new(), |query| format!("Query: {}\n", query.id));
     let sources = explanation.sources.join(", ");
     let plan = explanation.plan.trim_end();
     Outcome::Message(format!("{id}Reads: {sources}\nColumns: {}\n\n{plan}", explanation.schema))

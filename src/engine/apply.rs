@@ -14,7 +14,7 @@ use super::statuses::{self, noun};
 use super::{Drive, Engine};
 use crate::catalog::topics::{Deed, TopicRules};
 use crate::catalog::{Catalog, QueryInfo, Source};
-use crate::config::FAIL_ON_PRODUCTION_ERROR;
+use crate::config::{EMIT_INTERVAL, FAIL_ON_PRODUCTION_ERROR};
 use crate::error::{Error, Result};
 use crate::execute::compile;
 use crate::execute::execution::{ExecutionSpec, Guarantee, Target};
@@ -32,8 +32,8 @@ use std::time::Duration;
 
 /// Commands are written with this version.
 const ENGINE_VERSION: &str = env!("CARGO_PKG_VERSION");
-/// Time between emissions while a query lags, unless `emit.interval.ms` says otherwise.
-const EMIT_INTERVAL: Duration = Duration::from_millis(50);
+/// The place in the command log of a statement that changes nothing.
+pub(super) const NOT_RECORDED: i64 = -1;
 
 impl Engine {
     /// Facts about these topics, which a plan is going to ask for.
@@ -308,7 +308,9 @@ impl Engine {
         let mut ddl = self.ddl(&parsed.text)?;
         let name = &drop.name.value;
         if drop.if_exists && ddl.catalog.source(name).is_none() {
-            return Ok(Entity::Warning(format!("Source `{name}` does not exist.")));
+            // As ksqlDB: the command succeeds and changes nothing. Its clients take no other answer to a DROP.
+            let message = format!("Source `{name}` does not exist.");
+            return Ok(plain_status(statuses::changed(drop.kind, name, "drop"), &message, NOT_RECORDED));
         }
         let mut after = Catalog::clone(&ddl.catalog);
         if after.source(name).is_none() {

@@ -4,16 +4,17 @@ use super::entity::{Entity, Explanation};
 use super::outcome::{OutputColumn, RowEvent, RowStream, Scanned};
 use super::pull_limits::Pass;
 use super::session::Session;
+use super::show::explained;
 use super::turns::Turn;
 use super::{Answer, Engine};
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Source};
 use crate::error::{Error, Result};
 use crate::execute::batch::{
     self, BatchResult, Came, History, MEMORY_BYTES, MEMORY_PROPERTY, Scanned as Read, TIMEOUT, TIMEOUT_PROPERTY,
 };
-use crate::parse::statement::{Parsed, Statement};
+use crate::parse::statement::{Parsed, Select, SourceKind, Statement};
 use crate::plan::{self, BatchPlan, Settings};
-use crate::types::{Column, Role, Schema};
+use crate::types::{Column, Role, Schema, pseudo};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,11 +55,12 @@ impl Engine {
         let result = batch::run(&plan, &self.history(&properties, parsed.text.len()), &catalog)?;
         let columns =
             result.columns().iter().map(|c| OutputColumn { name: c.name.clone(), ty: c.ty.clone() }).collect();
-        let limit = match statement {
-            Statement::Select(select) => select.limit,
-            _ => None,
+        let (limit, table) = match statement {
+            Statement::Select(select) => (select.limit, pulled_table(select, &catalog)),
+            _ => (None, None),
         };
-        Ok(Answer::Rows(Box::new(Bounded { columns, result, left: limit, pass, _turn: turn })))
+        let id = Engine::bounded_id()?;
+        Ok(Answer::Rows(Box::new(Bounded { id, columns, table, result, left: limit, pass, _turn: turn })))
     }
 
     /// The catalogue for a plan that the session's user may run: one without what they may not read.
@@ -86,8 +88,8 @@ impl Engine {
         };
         let value = columns.into_iter().map(|c| Column { role: Role::Value, ..c }).collect();
         Ok(Entity::Explanation(Explanation {
-            query_id: None,
-            sql: text.to_owned(),
+            query: None,
+            sql: explained(text),
             schema: Schema { key: Vec::new(), value },
             sources,
             plan: batch::explain(&plan, &self.history(&self.inner.config.properties, text.len()), catalog)?,
@@ -105,8 +107,17 @@ fn batch_plan(statement: &Statement, catalog: &Catalog, settings: &Settings) -> 
     }
 }
 
+/// The table that a SELECT in the form of ksqlDB's pull queries reads.
+fn pulled_table(select: &Select, catalog: &Catalog) -> Option<Arc<Source>> {
+    let source = catalog.source(&select.from.name.value).filter(|s| s.kind == SourceKind::Table);
+    source.filter(|_| select.joins.is_empty()).cloned()
+}
+
 /// Rows of a query that ends.
 struct Bounded {
+    id: String,
+    /// The table of a pull query.
+    table: Option<Arc<Source>>,
     columns: Vec<OutputColumn>,
     result: BatchResult,
     left: Option<u64>,
@@ -119,8 +130,23 @@ impl RowStream for Bounded {
         &self.columns
     }
 
+    fn id(&self) -> Option<&str> {
+        Some(&self.id)
+    }
+
     fn is_bounded(&self) -> bool {
         true
+    }
+
+    fn is_table_pull(&self) -> bool {
+        self.table.is_some()
+    }
+
+    /// The columns of a pulled table's key, and the bounds of its windows.
+    fn is_key(&self, column: usize) -> bool {
+        let (Some(table), Some(column)) = (&self.table, self.columns.get(column)) else { return false };
+        let is_bound = [pseudo::WINDOWSTART, pseudo::WINDOWEND].contains(&column.name.as_str());
+        table.schema.key.iter().any(|key| key.name == column.name) || (is_bound && table.window.is_some())
     }
 
     fn scanned(&self) -> Option<Scanned> {

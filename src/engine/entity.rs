@@ -1,10 +1,11 @@
 //! What a statement answers, as data: the HTTP API prints it as JSON, the prompt as a table.
 
 use super::behind::Behind;
+use super::function_help::Signature;
 use crate::catalog::Source;
 use crate::execute::execution::Progress;
 use crate::parse::statement::SourceKind;
-use crate::types::Schema;
+use crate::types::{Schema, SqlType};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -45,7 +46,7 @@ pub enum Entity {
     /// DESCRIBE FUNCTION.
     Function(FunctionHelp),
     /// SHOW TYPES.
-    Types(Vec<(String, String)>),
+    Types(Vec<(String, SqlType)>),
     /// EXPLAIN.
     Explanation(Explanation),
     /// SHOW QUERIES EXTENDED.
@@ -63,8 +64,8 @@ pub struct FunctionHelp {
     pub category: &'static str,
     /// What it does.
     pub description: &'static str,
-    /// Calls with their parameters' types.
-    pub signatures: Vec<String>,
+    /// Calls with the types of their arguments and results.
+    pub signatures: Vec<Signature>,
     /// Calls and what they yield.
     pub examples: Vec<(&'static str, &'static str)>,
 }
@@ -91,6 +92,8 @@ pub struct TopicRow {
     pub partitions: u32,
     /// Replicas of each partition.
     pub replicas: u16,
+    /// EXTENDED: how many queries of this service read it.
+    pub readers: Option<usize>,
 }
 
 /// One query.
@@ -175,11 +178,24 @@ pub struct Description {
     pub extended: bool,
 }
 
+/// A persistent query that is explained.
+#[derive(Clone, Debug)]
+pub struct ExplainedQuery {
+    /// Its id.
+    pub id: String,
+    /// RUNNING, PAUSED, ERROR, WAITING.
+    pub state: &'static str,
+    /// Its consumer group.
+    pub group: String,
+    /// The source that it writes.
+    pub sink: String,
+}
+
 /// EXPLAIN.
 #[derive(Clone, Debug)]
 pub struct Explanation {
-    /// The query's id, if it runs.
-    pub query_id: Option<String>,
+    /// The persistent query, unless a statement is explained.
+    pub query: Option<ExplainedQuery>,
     /// Its text.
     pub sql: String,
     /// Columns of its result.

@@ -7,9 +7,9 @@ use super::session::Session;
 use crate::catalog::Source;
 use crate::catalog::topics::Deed;
 use crate::error::{Error, Result};
-use crate::parse::statement::SourceKind;
 use crate::types::SqlType;
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// How deep a row may nest: a value is turned into text by recursion.
@@ -26,16 +26,16 @@ impl Engine {
             .source(&name)
             .ok_or_else(|| Error::statement(format!("Cannot insert values into an unknown stream/table: `{name}`")))?;
         self.check_topic(session, &source.topic)?;
-        match (source.kind, &source.window) {
-            (SourceKind::Table, _) | (_, Some(_)) => Err(Error::statement(format!(
-                "Cannot insert into {name}: only a stream without windows is written here"
-            ))
-            .with_hint("INSERT INTO ... VALUES through /ksql writes tables")),
-            _ => self.inner.topics.check(&source.topic, Deed::InsertValues),
+        if source.window.is_some() || source.read_only {
+            let what = if source.read_only { "read-only" } else { "windowed" };
+            return Err(Error::statement(format!("Cannot insert into {name}: it is {what}")));
         }
+        self.inner.topics.check(&source.topic, Deed::InsertValues)
     }
 
-    /// Writes one row, durably, without a record in the audit log: the door makes one of all rows. Names of columns are upper-cased unless they stand in back quotes.
+    /// Writes one row, durably, without a record in the audit log: the door writes one for all rows. Names of columns are
+    /// upper-cased unless they are in back quotes. As ksqlDB's `KeyValueExtractor` reads a row: every key column is required, and
+    /// fields that are no columns are ignored.
     pub fn insert_row(&self, target: &str, row: &Map<String, Value>, session: &mut Session) -> Result<()> {
         let name = name(target);
         let source = self.catalog().require(&name)?.clone();
@@ -60,25 +60,31 @@ fn quoted(name: &str) -> String {
 }
 
 fn statement(source: &Source, row: &Map<String, Value>) -> Result<String> {
+    let given: BTreeMap<String, &Value> = row.iter().map(|(column, value)| (name(column), value)).collect();
+    for key in &source.schema.key {
+        if given.get(&key.name).is_none_or(|value| value.is_null()) {
+            return Err(Error::statement(format!("Key field must be specified: {}", key.name)));
+        }
+    }
     let (mut columns, mut values) = (Vec::new(), Vec::new());
-    for (column, value) in row {
-        let column = name(column);
+    for (column, value) in given {
         let found = source.schema.columns().find(|c| c.name == column);
         let ty = match found {
             Some(found) => &found.ty,
             None if column == "ROWTIME" => &SqlType::Bigint,
-            None => {
-                return Err(Error::statement(format!(
-                    "Column name {} does not exist in {}",
-                    quoted(&column),
-                    source.name
-                )));
-            }
+            None => continue,
         };
         let mut text = String::new();
         literal(value, ty, NESTING_MAX, &mut text).map_err(|e| e.with_detail(format!("in column {column}")))?;
         columns.push(quoted(&column));
         values.push(text);
+    }
+    // A row of which nothing is known is a row of NULLs.
+    if columns.is_empty()
+        && let Some(first) = source.schema.value.first()
+    {
+        columns.push(quoted(&first.name));
+        values.push("NULL".to_owned());
     }
     Ok(format!("INSERT INTO {} ({}) VALUES ({})", quoted(&source.name), columns.join(", "), values.join(", ")))
 }

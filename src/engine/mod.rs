@@ -16,6 +16,7 @@ pub mod behind;
 pub mod cell;
 pub mod command_log;
 pub mod entity;
+pub mod function_help;
 pub mod names;
 pub mod outcome;
 pub mod processing_log;
@@ -284,7 +285,7 @@ impl Engine {
                 true => Entity::Done,
                 false => Entity::Warning(format!("Cannot undefine variable '{name}' which was never defined")),
             },
-            Statement::DescribeFunction(name) => show::describe_function(name)?,
+            Statement::DescribeFunction(name) => function_help::describe_function(name)?,
             Statement::Print(print) => return self.print(print, session),
             Statement::Verify(id) => return self.verify(id, session),
             Statement::Copy(_) => return Err(of_the_client("COPY")),
@@ -374,6 +375,11 @@ impl Engine {
     /// Which topics are the engine's, and which the users'.
     pub fn topic_rules(&self) -> &Arc<TopicRules> {
         &self.inner.topics
+    }
+
+    /// A fresh id for a query without EMIT, in ksqlDB's form. It cannot be guessed.
+    fn bounded_id() -> Result<String> {
+        Ok(format!("query_{}", (random_id()? >> 65) as u64))
     }
 
     /// A fresh id for a query that is not stored, in ksqlDB's form. It cannot be guessed.

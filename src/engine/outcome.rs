@@ -54,7 +54,11 @@ pub trait RowStream: Send {
     fn is_key(&self, _column: usize) -> bool {
         false
     }
-    /// Id of the query behind it, where it has one.
+    /// It reads a table in the form of ksqlDB's pull queries, whose answer has no final message over HTTP.
+    fn is_table_pull(&self) -> bool {
+        false
+    }
+    /// Id of the query behind it: every SELECT has one, PRINT and VERIFY have none.
     fn id(&self) -> Option<&str> {
         None
     }

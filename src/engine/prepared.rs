@@ -127,7 +127,7 @@ impl Engine {
         let Prepared { pull, view, .. } = &known.prepared;
         let rows = pull.rows(view, keys.as_ref()).transpose()?;
         // Only now, because what is not known after all is counted when it is carried out.
-        let let_in = rows.and_then(|rows| Ok(Pulled::new(rows, self.inner.pulls.enter()?)));
+        let let_in = rows.and_then(|rows| Ok(Pulled::new(Engine::bounded_id()?, rows, self.inner.pulls.enter()?)));
         if self.inner.audit.is_on() {
             self.inner.audit.lookup(session.principal(), text, let_in.as_ref().map(|_| ()));
         }

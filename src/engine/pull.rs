@@ -8,6 +8,7 @@ use super::entity::{Entity, Explanation};
 use super::outcome::{OutputColumn, RowEvent, RowStream};
 use super::pull_limits::Pass;
 use super::session::Session;
+use super::show::explained;
 use super::{Answer, Engine};
 use crate::catalog::Source;
 use crate::error::Result;
@@ -90,7 +91,7 @@ impl Engine {
         }
         let let_in = self.inner.pulls.enter()?;
         match self.pulled(&prepared)? {
-            Some(rows) => Ok(Some(Answer::Rows(Box::new(Pulled::new(rows, let_in))))),
+            Some(rows) => Ok(Some(Answer::Rows(Box::new(Pulled::new(Engine::bounded_id()?, rows, let_in))))),
             None => {
                 *pass = Some(let_in);
                 Ok(None)
@@ -118,8 +119,8 @@ impl Engine {
             None => String::new(),
         };
         Ok(Some(Entity::Explanation(Explanation {
-            query_id: None,
-            sql: text.to_owned(),
+            query: None,
+            sql: explained(text),
             schema: Schema { key: Vec::new(), value: pull.columns().iter().map(as_value).collect() },
             sources: vec![table.clone()],
             plan: format!("Pull: {} in the committed rows of {table}{keys}\n", pull.access()),
@@ -134,16 +135,17 @@ fn as_value(column: &Column) -> Column {
 /// Rows of a query over committed rows.
 #[derive(Debug)]
 pub(super) struct Pulled {
+    id: String,
     columns: Vec<OutputColumn>,
     rows: PullRows,
     pass: Pass,
 }
 
 impl Pulled {
-    pub(super) fn new(rows: PullRows, pass: Pass) -> Pulled {
+    pub(super) fn new(id: String, rows: PullRows, pass: Pass) -> Pulled {
         let columns = rows.pull().columns().iter();
         let columns = columns.map(|c| OutputColumn { name: c.name.clone(), ty: c.ty.clone() }).collect();
-        Pulled { columns, rows, pass }
+        Pulled { id, columns, rows, pass }
     }
 }
 
@@ -153,6 +155,14 @@ impl RowStream for Pulled {
     }
 
     fn is_bounded(&self) -> bool {
+        true
+    }
+
+    fn id(&self) -> Option<&str> {
+        Some(&self.id)
+    }
+
+    fn is_table_pull(&self) -> bool {
         true
     }
 

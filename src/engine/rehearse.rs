@@ -2,9 +2,9 @@
 //! wrong last statement then changes nothing.
 
 use super::apply::{check_deletable, check_upgrade, chosen, query_id, unknown_query};
+use super::function_help::describe_function;
 use super::query::Query;
 use super::session::Session;
-use super::show::describe_function;
 use super::{Engine, unsupported};
 use crate::catalog::{Catalog, QueryInfo};
 use crate::error::{Error, Result};

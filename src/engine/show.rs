@@ -2,17 +2,16 @@
 
 use super::Engine;
 use super::behind;
-use super::entity::{Description, Entity, Explanation, FunctionHelp, QueryRow, Reading, TopicRow};
+use super::entity::{Description, Entity, ExplainedQuery, Explanation, QueryRow, Reading, TopicRow};
+use super::function_help::functions;
 use super::query::{Query, State as QueryState};
 use super::session::Session;
 use super::snapshot::State;
 use crate::catalog::{QueryInfo, Source};
 use crate::config::{LogConfig, PROPERTIES};
 use crate::error::{Error, Result};
-use crate::functions::{Registry, aggregate};
 use crate::log::TopicPartition;
 use crate::parse::statement::{Name, Parsed, Show, SourceKind, Statement};
-use crate::plan::scalar::Higher;
 use crate::plan::{self, Created, Facts};
 use crate::types::{Schema, nearest};
 use std::sync::Arc;
@@ -24,7 +23,7 @@ impl Engine {
             Show::Tables { extended: true } => self.described(SourceKind::Table, session)?,
             Show::Streams { .. } => self.sources(SourceKind::Stream, session),
             Show::Tables { .. } => self.sources(SourceKind::Table, session),
-            Show::Topics { all, .. } => self.topics(*all, session)?,
+            Show::Topics { all, extended } => self.topics(*all, *extended, session)?,
             Show::Queries { extended: true } => Entity::Explanations(self.explained(session)?),
             Show::Queries { .. } => Entity::Queries(self.query_rows(session)),
             Show::Properties => Entity::Properties(self.property_rows(session)),
@@ -34,7 +33,7 @@ impl Engine {
             Show::Functions => Entity::Functions(functions()),
             Show::Types => {
                 let state = self.inner.state.load();
-                Entity::Types(state.catalog.types().iter().map(|(n, ty)| (n.clone(), ty.to_string())).collect())
+                Entity::Types(state.catalog.types().iter().map(|(n, ty)| (n.clone(), ty.clone())).collect())
             }
         })
     }
@@ -59,12 +58,22 @@ impl Engine {
         Ok(state.order.iter().filter_map(|id| self.explanation(&state, id, session).ok()?).collect())
     }
 
-    fn topics(&self, all: bool, session: &Session) -> Result<Entity> {
+    fn topics(&self, all: bool, extended: bool, session: &Session) -> Result<Entity> {
         let mut topics = self.inner.log.topics()?;
         let rights = &session.principal().topics;
         topics.retain(|t| (all || !self.inner.topics.is_hidden(&t.name)) && rights.include(&t.name));
         topics.sort_by(|a, b| a.name.cmp(&b.name));
-        let row = |t: crate::log::TopicInfo| TopicRow { name: t.name, partitions: t.partitions, replicas: t.replicas };
+        let catalog = self.catalog();
+        let readers = |topic: &str| {
+            let reads = |q: &&QueryInfo| q.reads.iter().filter_map(|s| catalog.source(s)).any(|s| s.topic == topic);
+            catalog.queries().filter(reads).count()
+        };
+        let row = |t: crate::log::TopicInfo| TopicRow {
+            readers: extended.then(|| readers(&t.name)),
+            name: t.name,
+            partitions: t.partitions,
+            replicas: t.replicas,
+        };
         Ok(Entity::Topics(topics.into_iter().map(row).collect()))
     }
 
@@ -85,7 +94,7 @@ impl Engine {
             match (session.properties().get(p.name), self.inner.config.properties.get(p.name)) {
                 (Some(value), _) => add(p.name, value, "SESSION"),
                 (None, Some(value)) => add(p.name, value, "SERVER"),
-                (None, None) => add(p.name, "", "DEFAULT"),
+                (None, None) => add(p.name, &self.inner.config.default_of(p.name), "DEFAULT"),
             }
         }
         if let LogConfig::Kafka { bootstrap, properties } = &self.inner.config.log {
@@ -151,8 +160,15 @@ impl Engine {
         let (Some(text), Some(info)) = (state.texts.get(id), state.catalog.query(id)) else { return Ok(None) };
         self.check_query(session, &state.catalog, id)?;
         let schema = state.catalog.source(&info.writes).map(|s| s.schema.clone()).unwrap_or_default();
+        let Some(query) = state.queries.get(id) else { return Ok(None) };
+        let query = ExplainedQuery {
+            id: id.to_owned(),
+            state: state_word(query).0,
+            group: query.group().to_owned(),
+            sink: info.writes.clone(),
+        };
         Ok(Some(Explanation {
-            query_id: Some(id.to_owned()),
+            query: Some(query),
             sql: text.sql.clone(),
             schema,
             sources: info.reads.clone(),
@@ -195,70 +211,8 @@ impl Engine {
             }
             _ => return Err(Error::statement("EXPLAIN takes a query, a CREATE ... AS SELECT or a query id")),
         };
-        Ok(Entity::Explanation(Explanation { query_id: None, sql: text.to_owned(), schema, sources, plan }))
+        Ok(Entity::Explanation(Explanation { query: None, sql: explained(text), schema, sources, plan }))
     }
-}
-
-/// What is to be known of a function.
-pub(super) fn describe_function(name: &Name) -> Result<Entity> {
-    let wanted = name.value.to_uppercase();
-    let table = Registry::table(&wanted).map(|entry| ("TABLE", entry));
-    if let Some((kind, entry)) = Registry::find(&wanted).map(|entry| ("SCALAR", entry)).or(table) {
-        return Ok(Entity::Function(FunctionHelp {
-            name: wanted,
-            kind,
-            category: entry.category,
-            description: entry.description,
-            signatures: entry.overloads.iter().map(|o| format!("{}({o})", entry.name)).collect(),
-            examples: entry.examples.to_vec(),
-        }));
-    }
-    if let Some((name, _)) = functions().into_iter().find(|(n, _)| *n == wanted) {
-        let (kind, category, description) = match Higher::by_name(&name) {
-            Some(Higher::Transform) => ("SCALAR", "LAMBDA", "Makes each element, or each key and value, another."),
-            Some(Higher::Filter) => ("SCALAR", "LAMBDA", "Keeps the elements or entries for which the lambda is true."),
-            Some(Higher::Reduce) => ("SCALAR", "LAMBDA", "Makes one value of all elements or entries."),
-            None => ("AGGREGATE", "AGGREGATE", "Adds up the rows of a group."),
-        };
-        let signatures = match Higher::by_name(&name) {
-            Some(Higher::Transform) => vec![
-                "TRANSFORM(ARRAY<T>, x => R)".to_owned(),
-                "TRANSFORM(MAP<K, V>, (k, v) => K2, (k, v) => V2)".to_owned(),
-            ],
-            Some(Higher::Filter) => {
-                vec!["FILTER(ARRAY<T>, x => BOOLEAN)".to_owned(), "FILTER(MAP<K, V>, (k, v) => BOOLEAN)".to_owned()]
-            }
-            Some(Higher::Reduce) => {
-                vec!["REDUCE(ARRAY<T>, S, (s, x) => S)".to_owned(), "REDUCE(MAP<K, V>, S, (s, k, v) => S)".to_owned()]
-            }
-            None => vec![format!("{name}(...)")],
-        };
-        return Ok(Entity::Function(FunctionHelp {
-            name,
-            kind,
-            category,
-            description,
-            signatures,
-            examples: Vec::new(),
-        }));
-    }
-    let error = Error::statement(format!("Can't find any functions with the name '{}'", name.value)).at(name.span);
-    let all = functions();
-    Err(match nearest(&wanted, all.iter().map(|(n, _)| n.as_str())) {
-        Some(near) => error.with_hint(format!("did you mean {near}?")),
-        None => error.with_hint("SHOW FUNCTIONS lists them"),
-    })
-}
-
-/// All functions by name.
-fn functions() -> Vec<(String, &'static str)> {
-    let scalar = Registry::all().map(|entry| (entry.name.to_owned(), "SCALAR"));
-    let lambda = Higher::ALL.iter().map(|kind| (kind.name().to_owned(), "SCALAR"));
-    let table = Registry::tables().map(|entry| (entry.name.to_owned(), "TABLE"));
-    let aggregate = aggregate::NAMES.iter().map(|name| ((*name).to_owned(), "AGGREGATE"));
-    let mut all: Vec<_> = scalar.chain(lambda).chain(table).chain(aggregate).collect();
-    all.sort();
-    all
 }
 
 fn missing(state: &State, name: &Name) -> Error {
@@ -269,15 +223,27 @@ fn missing(state: &State, name: &Name) -> Error {
     })
 }
 
-fn row(state: &State, id: &str, query: &Query) -> QueryRow {
-    let info = state.catalog.query(id);
-    let sink = info.map(|i| i.writes.clone());
-    let (word, trouble) = match query.state() {
+/// The statement that an EXPLAIN is about, without that word.
+pub(super) fn explained(text: &str) -> String {
+    let text = text.trim_start();
+    let statement = text.split_at_checked("EXPLAIN".len()).filter(|(word, _)| word.eq_ignore_ascii_case("EXPLAIN"));
+    statement.map_or(text, |(_, statement)| statement.trim_start()).to_owned()
+}
+
+/// A query's state as SHOW QUERIES prints it, and what keeps it from running.
+fn state_word(query: &Query) -> (&'static str, Option<String>) {
+    match query.state() {
         QueryState::Running => ("RUNNING", None),
         QueryState::Paused => ("PAUSED", None),
         QueryState::Waiting(why) => ("WAITING", Some(why)),
         QueryState::Error(why) => ("ERROR", Some(why)),
-    };
+    }
+}
+
+fn row(state: &State, id: &str, query: &Query) -> QueryRow {
+    let info = state.catalog.query(id);
+    let sink = info.map(|i| i.writes.clone());
+    let (word, trouble) = state_word(query);
     QueryRow {
         id: id.to_owned(),
         kind: "PERSISTENT",

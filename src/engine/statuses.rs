@@ -10,15 +10,42 @@
 //! A statement is done when it is answered, so that there is no other status than SUCCESS. After a restart the statuses come
 //! from the command log again.
 
+use super::Engine;
 use super::command_log::{Command, Effect};
 use super::entity::Status;
 use crate::catalog::{Catalog, Source};
+use crate::error::{Error, Result};
 use crate::parse::statement::SourceKind;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Statuses that are kept; the oldest leave.
 const KEPT_MAX: usize = 10_000;
+
+/// How long a request waits for the command that it names: ksqlDB's `ksql.server.command.response.timeout.ms`.
+const COMMAND_WAIT: Duration = Duration::from_secs(5);
+/// How often it is looked whether the command has been carried out.
+const COMMAND_LOOK: Duration = Duration::from_millis(10);
+
+impl Engine {
+    /// Returns once the command with this sequence number has been carried out: a client that was redirected here sees what it
+    /// did elsewhere. An error with code 50301 after [`COMMAND_WAIT`], as ksqlDB's `CommandStoreUtil`.
+    pub fn wait_for_command(&self, sequence: i64) -> Result<()> {
+        let clock = &self.inner.clock;
+        let begin = clock.monotonic();
+        while i64::try_from(self.inner.state.load().next).is_ok_and(|next| next <= sequence) {
+            if clock.monotonic().saturating_sub(begin) >= COMMAND_WAIT {
+                return Err(Error::io(format!(
+                    "Timed out while waiting for a previous command to execute. command sequence number: {sequence}"
+                ))
+                .with_code(50301));
+            }
+            clock.sleep(COMMAND_LOOK);
+        }
+        Ok(())
+    }
+}
 
 /// The last status of each id.
 #[derive(Clone, Debug, Default)]

@@ -1,7 +1,7 @@
 //! CREATE TYPE and DROP TYPE: names for types.
 
 use super::Engine;
-use super::apply::plain_status;
+use super::apply::{NOT_RECORDED, plain_status};
 use super::command_log::Effect;
 use super::entity::Entity;
 use super::session::Session;
@@ -18,7 +18,8 @@ impl Engine {
             let text =
                 format!("Cannot register custom type '{name}' since it is already registered with type: {known}");
             return match create.if_not_exists {
-                true => Ok(Entity::Warning(text)),
+                // As ksqlDB: the command succeeds and changes nothing.
+                true => Ok(plain_status(format!("type/{name}/create"), &text, NOT_RECORDED)),
                 false => Err(Error::statement(text).at(create.name.span)),
             };
         }
@@ -34,7 +35,7 @@ impl Engine {
         if !ddl.catalog.types().contains_key(&name.value) {
             let text = format!("Type {} does not exist.", name.value);
             if if_exists {
-                return Ok(Entity::Warning(text));
+                return Ok(plain_status(format!("type/{}/drop", name.value), &text, NOT_RECORDED));
             }
             let error = Error::statement(text).at(name.span);
             return Err(match nearest(&name.value, ddl.catalog.types().keys().map(String::as_str)) {

@@ -162,7 +162,11 @@ fn to_bytes(args: &[ColumnarValue], rows: usize, errors: &mut ErrorSink) -> Resu
     let (texts, encodings) = (Texts::new(args, 0)?, Texts::new(args, 1)?);
     blobs(rows, |row, out| {
         let (Some(text), Some(encoding)) = (texts.get(row), encodings.get(row)) else { return false };
-        let read = Encoding::of(encoding).and_then(|e| e.read(text, out));
+        let read = match Encoding::of(encoding) {
+            // ksqlDB's BytesUtils: not the decoder of ENCODE.
+            Some(Encoding::Base64) => base64::decode_basic(text, out),
+            encoding => encoding.and_then(|e| e.read(text, out)),
+        };
         if read.is_none() {
             errors.fail(row);
         }

@@ -132,18 +132,49 @@ impl fmt::Display for Overload {
     /// Its parameters, as the error about wrong arguments lists them.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, param) in self.params.iter().enumerate() {
-            f.write_str(if i > 0 { ", " } else { "" })?;
-            match param {
-                Param::Is(ty) => write!(f, "{ty}")?,
-                Param::Decimal => f.write_str("DECIMAL")?,
-                Param::Any => f.write_str("T")?,
-                Param::ArrayOfAny => f.write_str("ARRAY<T>")?,
-                Param::Map => f.write_str("MAP<K, V>")?,
-                Param::Strings => f.write_str("ARRAY<STRING>")?,
-                Param::Anything => f.write_str("ANY")?,
-                Param::Unit => f.write_str("INTERVALUNIT")?,
-            }
+            write!(f, "{}{param}", if i > 0 { ", " } else { "" })?;
         }
         if self.variadic { f.write_str("...") } else { Ok(()) }
+    }
+}
+
+impl fmt::Display for Param {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Param::Is(ty) => write!(f, "{ty}"),
+            Param::Decimal => f.write_str("DECIMAL"),
+            Param::Any => f.write_str("T"),
+            Param::ArrayOfAny => f.write_str("ARRAY<T>"),
+            Param::Map => f.write_str("MAP<K, V>"),
+            Param::Strings => f.write_str("ARRAY<STRING>"),
+            Param::Anything => f.write_str("ANY"),
+            Param::Unit => f.write_str("INTERVALUNIT"),
+        }
+    }
+}
+
+impl Overload {
+    /// The type of the result: as text, because it may depend on the types of the arguments.
+    pub fn returned(&self) -> String {
+        match &self.returns {
+            Returns::Type(ty) => ty.to_string(),
+            Returns::Strings => "ARRAY<STRING>".to_owned(),
+            Returns::Same(at) => self.params.get(*at).or(self.params.last()).map_or("ANY".to_owned(), Param::to_string),
+            Returns::Of(of) => self.computed(*of),
+        }
+    }
+
+    /// What `of` makes of the parameters where all of them are types; where they are not, it depends on the call.
+    fn computed(&self, of: fn(&[SqlType]) -> SqlType) -> String {
+        let known = self.params.iter().map(|p| match p {
+            Param::Is(ty) => Some(ty.clone()),
+            _ => None,
+        });
+        let known: Option<Vec<SqlType>> = known.collect();
+        match known {
+            Some(types) => of(&types).to_string(),
+            None if self.params.iter().any(|p| matches!(p, Param::Decimal)) => "DECIMAL".to_owned(),
+            None => "ANY".to_owned(),
+        }
     }
 }

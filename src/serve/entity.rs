@@ -1,14 +1,17 @@
 //! Answers as ksqlDB's JSON entities.
 
 use crate::catalog::Source;
-use crate::engine::entity::{Description, Entity, Explanation, QueryRow, Reading, Status};
+use crate::engine::entity::{Description, Entity, Explanation, QueryRow, Reading, Status, TopicRow};
+use crate::engine::function_help::Signature;
 use crate::parse::statement::SourceKind;
 use crate::types::{Role, Schema, SqlType};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
-/// The entity of one statement; `None` for statements that answer nothing (INSERT VALUES, SET).
-pub(super) fn to_json(entity: &Entity, text: &str) -> Option<Value> {
+/// The entity of one statement; `None` for statements that return nothing (INSERT VALUES, SET). `host` is `HOST:PORT` of this
+/// server: ksqlDB's clients require the state of a query on each host. The required fields are those of ksqlDB's classes in
+/// `io.confluent.ksql.rest.entity`, which its clients read with a deserialiser that refuses an entity without them.
+pub(super) fn to_json(entity: &Entity, text: &str, host: &str) -> Option<Value> {
     let statement = format!("{text};");
     let mut value = match entity {
         Entity::Done => return None,
@@ -26,8 +29,9 @@ pub(super) fn to_json(entity: &Entity, text: &str) -> Option<Value> {
             json!({ "@type": tag, list: rows })
         }
         Entity::Topics(topics) => {
-            let row = |t: &crate::engine::entity::TopicRow| json!({ "name": t.name, "replicaInfo": vec![t.replicas; t.partitions as usize] });
-            json!({ "@type": "kafka_topics", "topics": topics.iter().map(row).collect::<Vec<_>>() })
+            let extended = topics.iter().any(|t| t.readers.is_some());
+            let tag = if extended { "kafka_topics_extended" } else { "kafka_topics" };
+            json!({ "@type": tag, "topics": topics.iter().map(topic_row).collect::<Vec<_>>() })
         }
         Entity::Queries(queries) => {
             json!({ "@type": "queries", "queries": queries.iter().map(query_row).collect::<Vec<_>>() })
@@ -41,11 +45,14 @@ pub(super) fn to_json(entity: &Entity, text: &str) -> Option<Value> {
         Entity::PushTerminated(id) => json!({ "@type": "terminate_query", "queryId": id, "wasTerminated": true }),
         Entity::Properties(rows) => {
             let row = |(name, value, scope): &(String, String, &str)| json!({ "name": name, "scope": "KSQL", "value": value, "editable": true, "level": scope });
+            let named = |from: &str| -> Vec<&str> {
+                rows.iter().filter(|(_, _, scope)| *scope == from).map(|(name, ..)| name.as_str()).collect()
+            };
             json!({
                 "@type": "properties",
                 "properties": rows.iter().map(row).collect::<Vec<_>>(),
-                "overwrittenProperties": [],
-                "defaultProperties": [],
+                "overwrittenProperties": named("SESSION"),
+                "defaultProperties": named("DEFAULT"),
             })
         }
         Entity::Variables(rows) => {
@@ -57,11 +64,11 @@ pub(super) fn to_json(entity: &Entity, text: &str) -> Option<Value> {
             json!({ "@type": "function_names", "functions": rows.iter().map(row).collect::<Vec<_>>() })
         }
         Entity::Types(rows) => {
-            let types: BTreeMap<_, _> = rows.iter().map(|(n, t)| (n.clone(), json!({ "type": t }))).collect();
+            let types: BTreeMap<_, _> = rows.iter().map(|(n, t)| (n.clone(), type_json(t))).collect();
             json!({ "@type": "type_list", "types": types })
         }
         Entity::Function(help) => {
-            let overload = |signature: &String| json!({ "signature": signature, "description": help.description });
+            let overload = |signature: &Signature| function(signature, help.description);
             let example = |(call, result): &(&str, &str)| json!({ "call": call, "result": result });
             json!({
                 "@type": "describe_function",
@@ -70,16 +77,17 @@ pub(super) fn to_json(entity: &Entity, text: &str) -> Option<Value> {
                 "author": "",
                 "version": "",
                 "path": "internal",
-                "type": help.kind.to_lowercase(),
+                "type": help.kind,
                 "functions": help.signatures.iter().map(overload).collect::<Vec<_>>(),
                 "examples": help.examples.iter().map(example).collect::<Vec<_>>(),
             })
         }
         Entity::Explanation(explanation) => {
-            json!({ "@type": "queryDescription", "queryDescription": explain(explanation) })
+            json!({ "@type": "queryDescription", "queryDescription": explain(explanation, host) })
         }
         Entity::Explanations(all) => {
-            json!({ "@type": "query_descriptions", "queryDescriptions": all.iter().map(explain).collect::<Vec<_>>() })
+            let all: Vec<_> = all.iter().map(|explanation| explain(explanation, host)).collect();
+            json!({ "@type": "query_descriptions", "queryDescriptions": all })
         }
     };
     value["statementText"] = json!(statement);
@@ -94,6 +102,15 @@ fn current_status(status: &Status) -> Value {
         "commandStatus": { "status": "SUCCESS", "message": status.message, "queryId": status.query_id },
         "commandSequenceNumber": status.sequence,
     })
+}
+
+fn topic_row(topic: &TopicRow) -> Value {
+    let mut row = json!({ "name": topic.name, "replicaInfo": vec![topic.replicas; topic.partitions as usize] });
+    if let Some(readers) = topic.readers {
+        row["consumerCount"] = json!(readers);
+        row["consumerGroupCount"] = json!(readers);
+    }
+    row
 }
 
 fn source_row(source: &Source) -> Value {
@@ -114,10 +131,14 @@ fn kind(kind: SourceKind) -> &'static str {
     }
 }
 
+/// A state in ksqlDB's words, which its clients count: a query that waits for the broker is RUNNING there.
+fn known_state(state: &str) -> &str {
+    if state == "WAITING" { "RUNNING" } else { state }
+}
+
 fn query_row(query: &QueryRow) -> Value {
-    // Clients count the words that ksqlDB knows; in it a query that waits for the broker is RUNNING. What it waits for, or
-    // why it has ended, stands in a field that they pass over.
-    let state = if query.state == "WAITING" { "RUNNING" } else { &query.state };
+    // What it waits for, or why it has ended, is in a field that ksqlDB's clients ignore.
+    let state = known_state(&query.state);
     let mut row = json!({
         "queryString": format!("{};", query.sql),
         "sinks": query.sink.iter().collect::<Vec<_>>(),
@@ -147,6 +168,8 @@ fn describe(description: &Description) -> Value {
             "timestamp": source.timestamp.as_ref().map_or("", |t| t.column.as_str()),
             "statistics": statistics(description),
             "errorStats": errors(description),
+            "clusterStatistics": [],
+            "clusterErrorStats": [],
             "extended": description.extended,
             "keyFormat": source.key_format.name(),
             "valueFormat": source.value_format.name(),
@@ -209,21 +232,36 @@ fn summaries(description: &Description) -> Value {
     description.reading.iter().filter(writes).map(summary).collect()
 }
 
-fn explain(explanation: &Explanation) -> Value {
+/// One signature, in the form of ksqlDB's `FunctionInfo`. Parameters have no names here.
+fn function(signature: &Signature, description: &str) -> Value {
+    let last = signature.arguments.len().saturating_sub(1);
+    let argument = |(at, ty): (usize, &String)| json!({ "name": "", "type": ty, "description": "", "isVariadic": signature.variadic && at == last });
     json!({
-            "id": explanation.query_id.as_deref().unwrap_or(""),
+        "arguments": signature.arguments.iter().enumerate().map(argument).collect::<Vec<_>>(),
+        "returnType": signature.returns,
+        "description": description,
+    })
+}
+
+fn explain(explanation: &Explanation, host: &str) -> Value {
+    let query = explanation.query.as_ref();
+    let state = query.map(|q| known_state(q.state));
+    json!({
+            "id": query.map_or("", |q| q.id.as_str()),
             "statementText": format!("{};", explanation.sql),
             "windowType": null,
             "fields": fields(&explanation.schema),
             "sources": explanation.sources,
-            "sinks": [],
+            "sinks": query.iter().map(|q| &q.sink).collect::<Vec<_>>(),
             "topology": "",
             "executionPlan": explanation.plan,
             "overriddenProperties": {},
-            "queryType": if explanation.query_id.is_some() { "PERSISTENT" } else { "PUSH" },
+            "ksqlHostQueryStatus": state.iter().map(|s| (host.to_owned(), json!(s))).collect::<Map<_, _>>(),
+            "queryType": if query.is_some() { "PERSISTENT" } else { "PUSH" },
             "queryErrors": [],
             "tasksMetadata": [],
-            "state": null,
+            "state": state,
+            "consumerGroupId": query.map_or("", |q| q.group.as_str()),
     })
 }
 

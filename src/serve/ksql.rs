@@ -24,6 +24,8 @@ pub(super) struct Request {
     streams_properties: BTreeMap<String, Value>,
     #[serde(default)]
     session_variables: BTreeMap<String, Value>,
+    /// The command that has to be carried out before.
+    command_sequence_number: Option<i64>,
 }
 
 /// An object, read whatever its content type says: ksqlDB's clients send several.
@@ -99,7 +101,10 @@ pub(super) async fn terminate(
     };
     let session = Session::of(principal);
     blocking(&app, move |app| match app.engine.terminate_cluster(&asked.delete_topic_list, &session) {
-        Ok(entity) => Json(Value::from_iter(entity::to_json(&entity, "TERMINATE CLUSTER"))).into_response(),
+        Ok(entity) => {
+            let entities = entity::to_json(&entity, "TERMINATE CLUSTER", &app.address.to_string());
+            Json(Value::from_iter(entities)).into_response()
+        }
         Err(e) => error::response(&e, None),
     })
     .await
@@ -113,6 +118,9 @@ fn run(app: &App, principal: Principal, request: Request) -> Response {
     };
     for (name, value) in texts(request.session_variables) {
         session.define(&name, &value);
+    }
+    if let Err(e) = request.command_sequence_number.map_or(Ok(()), |n| app.engine.wait_for_command(n)) {
+        return error::response(&e, None);
     }
     let parsed = match app.engine.parse(&request.ksql, &session) {
         Ok(parsed) => parsed,
@@ -137,7 +145,9 @@ fn run(app: &App, principal: Principal, request: Request) -> Response {
     let mut entities = Vec::new();
     for statement in &parsed {
         match app.engine.execute(statement, &mut session) {
-            Ok(Answer::Entity(answer)) => entities.extend(entity::to_json(&answer, &statement.text)),
+            Ok(Answer::Entity(answer)) => {
+                entities.extend(entity::to_json(&answer, &statement.text, &app.address.to_string()))
+            }
             Ok(Answer::Rows(_)) => {
                 return error::response(&Error::bug("a statement answered rows"), Some(&statement.text));
             }

@@ -215,7 +215,7 @@ fn api() -> Routes<Arc<App>> {
         .get("/", reader, || async { Redirect::temporary("/info") })
         .get("/info", reader, server::info)
         .get("/v1/metadata", reader, server::metadata)
-        .get("/v1/metadata/id", reader, server::metadata)
+        .get("/v1/metadata/id", reader, server::cluster_id)
         .get("/healthcheck", reader, server::health)
         .get("/livez", Needs::Nothing, server::live)
         .get("/readyz", Needs::Nothing, server::ready)

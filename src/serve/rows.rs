@@ -4,8 +4,12 @@
 //! lines   {"queryId":..,"columnNames":[..],"columnTypes":[..]}\n [..]\n [..]\n
 //! array   [{"queryId":..},\n [..],\n [..]]
 //! rows    [{"header":{"queryId":..,"schema":".."}},\n {"row":{"columns":[..]}},\n {"finalMessage":".."}]
+//! table   [{"header":{"queryId":..,"schema":".."}},\n {"row":{"columns":[..]}}]
 //! text    Key format: ..\nValue format: ..\nrowtime: .., key: .., value: .., partition: ..\n
 //! ```
+//!
+//! In `rows` the `,\n` follows each element at once, because ksqlDB's Java clients read line by line (`RecordParser`) and would
+//! see every element one later; a final message or an error ends the array. The rows of a pulled table end without a message.
 //!
 //! Clients take the first line to be the header and nothing else, so each of these pieces is a body frame of its own.
 
@@ -22,6 +26,8 @@ use serde_json::{Value, json};
 pub(super) const DELIMITED: &str = "application/vnd.ksqlapi.delimited.v1";
 /// ksqlDB's own JSON.
 pub(super) const KSQL: &str = "application/vnd.ksql.v1+json";
+/// The final message of rows that ended without one: their query was closed from outside.
+const ENDED: &str = "Query terminated";
 /// Plain JSON.
 pub(super) const JSON: &str = "application/json";
 
@@ -34,6 +40,8 @@ pub(super) enum Shape {
     Array,
     /// One JSON array of objects that say what they are; with the next one the only form that shows tombstones.
     Rows,
+    /// The same of a pulled table, which has no final message.
+    TableRows,
     /// The same objects, each on its own, after a list of columns: messages of a WebSocket.
     Messages,
     /// Lines of text, for PRINT only.
@@ -89,7 +97,15 @@ impl Shape {
         match self {
             Shape::Lines | Shape::Text => DELIMITED,
             Shape::Array | Shape::Messages => JSON,
-            Shape::Rows => KSQL,
+            Shape::Rows | Shape::TableRows => KSQL,
+        }
+    }
+
+    /// The shape for these rows.
+    pub(super) fn of(self, rows: &dyn RowStream) -> Shape {
+        match self {
+            Shape::Rows if rows.is_table_pull() => Shape::TableRows,
+            other => other,
         }
     }
 
@@ -98,7 +114,7 @@ impl Shape {
         let columns = rows.columns();
         let head = match self {
             Shape::Text => return,
-            Shape::Rows => {
+            Shape::Rows | Shape::TableRows => {
                 let mark = |at: usize| if rows.is_key(at) { " KEY" } else { "" };
                 let column = |(at, c): (usize, &OutputColumn)| format!("`{}` {}{}", c.name, c.ty, mark(at));
                 let schema: Vec<_> = columns.iter().enumerate().map(column).collect();
@@ -154,15 +170,16 @@ impl Shape {
             _ => self.separate(out),
         }
         let body = error::body(error, None);
-        let body = if self == Shape::Rows { json!({ "errorMessage": body }) } else { body };
-        self.put(&body, out);
+        match self {
+            Shape::Rows | Shape::TableRows => self.value(&json!({ "errorMessage": body }), out),
+            _ => self.put(&body, out),
+        }
     }
 
     /// Ends the answer; `message` says why the rows ended.
     pub(super) fn end(self, message: Option<&str>, out: &mut Vec<u8>) {
-        if let (Shape::Rows, Some(message)) = (self, message) {
-            self.separate(out);
-            self.value(&json!({ "finalMessage": message }), out);
+        if self == Shape::Rows {
+            self.value(&json!({ "finalMessage": message.unwrap_or(ENDED) }), out);
         }
         if self.is_array() {
             out.push(b']');
@@ -170,11 +187,11 @@ impl Shape {
     }
 
     fn is_array(self) -> bool {
-        matches!(self, Shape::Array | Shape::Rows)
+        matches!(self, Shape::Array | Shape::Rows | Shape::TableRows)
     }
 
     fn is_objects(self) -> bool {
-        matches!(self, Shape::Rows | Shape::Messages)
+        matches!(self, Shape::Rows | Shape::TableRows | Shape::Messages)
     }
 
     fn put(self, value: &Value, out: &mut Vec<u8>) {
@@ -187,14 +204,16 @@ impl Shape {
     }
 
     fn separate(self, out: &mut Vec<u8>) {
-        if self.is_array() {
+        if matches!(self, Shape::Array | Shape::TableRows) {
             out.extend_from_slice(b",\n");
         }
     }
 
     fn finish(self, out: &mut Vec<u8>) {
-        if self == Shape::Lines {
-            out.push(b'\n');
+        match self {
+            Shape::Lines => out.push(b'\n'),
+            Shape::Rows => out.extend_from_slice(b",\n"),
+            _ => {}
         }
     }
 }

@@ -14,10 +14,14 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// The version that `/info` reports. ksqlDB's CLI and ksql-migrations refuse a server below 6.0, or 0.10 in the community's
+/// count, and read the numbers in front: those of the ksqlDB whose API this is. Behind them is our own.
+pub(super) const KSQL_VERSION: &str = concat!("0.29.0+tidegate.", env!("CARGO_PKG_VERSION"));
+
 pub(super) async fn info(State(app): State<Arc<App>>) -> Response {
     blocking(&app, |app| match app.engine.log().cluster_id() {
         Ok(cluster) => Json(json!({ "KsqlServerInfo": {
-            "version": env!("CARGO_PKG_VERSION"),
+            "version": KSQL_VERSION,
             "kafkaClusterId": cluster,
             "ksqlServiceId": app.engine.config().service_id,
             "serverStatus": "RUNNING",
@@ -60,13 +64,22 @@ pub(super) async fn live() -> Response {
     Json(json!({ "status": "UP" })).into_response()
 }
 
+/// `GET /v1/metadata`: ksqlDB's `ServerMetadata`.
 pub(super) async fn metadata(State(app): State<Arc<App>>) -> Response {
-    blocking(&app, |app| match app.engine.log().cluster_id() {
-        Ok(cluster) => Json(json!({ "id": "", "scope": { "path": [], "clusters": {
-            "kafka-cluster": cluster,
-            "ksql-cluster": app.engine.config().service_id,
-        }}}))
-        .into_response(),
+    with_cluster_id(app, |id| json!({ "version": KSQL_VERSION, "clusterId": id })).await
+}
+
+/// `GET /v1/metadata/id`: ksqlDB's `ServerClusterId`.
+pub(super) async fn cluster_id(State(app): State<Arc<App>>) -> Response {
+    with_cluster_id(app, |id| id).await
+}
+
+async fn with_cluster_id(app: Arc<App>, body: fn(Value) -> Value) -> Response {
+    blocking(&app, move |app| match app.engine.log().cluster_id() {
+        Ok(cluster) => {
+            let clusters = json!({ "kafka-cluster": cluster, "ksql-cluster": app.engine.config().service_id });
+            Json(body(json!({ "id": "", "scope": { "path": [], "clusters": clusters } }))).into_response()
+        }
         Err(e) => error::response(&e, None),
     })
     .await
@@ -103,12 +116,13 @@ pub(super) async fn status(
     }
 }
 
-/// A host of ksqlDB's, as its nodes name each other.
+/// A host of ksqlDB's: `HOST:PORT` as its nodes send it (`KsqlHostInfoEntity`), or an object of both.
 #[derive(Debug, Deserialize)]
-#[expect(dead_code, reason = "read to see that it is there; one node has nobody to hear from")]
-struct Host {
-    host: String,
-    port: u16,
+#[serde(untagged)]
+#[expect(dead_code, reason = "read for its shape: a single node has no use for it")]
+enum Host {
+    Name(String),
+    Parts { host: String, port: u16 },
 }
 
 #[derive(Debug, Deserialize)]

@@ -40,6 +40,8 @@ struct Request {
     properties: BTreeMap<String, Value>,
     #[serde(default)]
     session_variables: BTreeMap<String, Value>,
+    /// The command that has to be carried out before.
+    command_sequence_number: Option<i64>,
 }
 
 pub(super) async fn query_stream(
@@ -87,7 +89,7 @@ async fn serve(app: Arc<App>, principal: Principal, [shape, printed]: [Result<Sh
 /// The whole answer to a lookup that was planned before: it takes microseconds, so that no thread is asked for.
 fn known(app: &App, principal: &Principal, shape: Shape, body: &[u8]) -> Option<Response> {
     let request: Request = read(body).ok()?;
-    if !request.session_variables.is_empty() {
+    if !request.session_variables.is_empty() || request.command_sequence_number.is_some() {
         return None;
     }
     let session = Session::of(principal.clone()).with_properties(texts(request.properties)).ok()?;
@@ -103,6 +105,7 @@ fn known(app: &App, principal: &Principal, shape: Shape, body: &[u8]) -> Option<
 
 /// All frames of a result set that waits for nothing.
 fn frames(mut rows: Box<dyn RowStream>, shape: Shape) -> Result<Vec<Bytes>> {
+    let shape = shape.of(&*rows);
     let (mut frames, mut frame) = (Vec::new(), Vec::new());
     let mut put = |frame: &mut Vec<u8>| match frame.is_empty() {
         true => {}
@@ -145,7 +148,10 @@ pub(super) fn open(app: &App, principal: Principal, body: &[u8]) -> Result<Opene
     for (name, value) in texts(request.session_variables) {
         session.define(&name, &value);
     }
+    request.command_sequence_number.map_or(Ok(()), |n| app.engine.wait_for_command(n)).map_err(|e| (e, None))?;
     let parsed = app.engine.parse(&request.sql, &session).map_err(|e| (e, text.clone()))?;
+    // ksqlDB says of a push query only that the request is wrong.
+    let text = text.filter(|_| !parsed.iter().any(|p| is_push(&p.statement)));
     let [statement] = parsed.as_slice() else {
         return Err((Error::statement(format!("expected exactly one statement, got {}", parsed.len())), text));
     };
@@ -166,6 +172,10 @@ pub(super) fn open(app: &App, principal: Principal, body: &[u8]) -> Result<Opene
         Answer::Rows(rows) => Ok(Opened { rows, permit, is_print: matches!(statement.statement, Statement::Print(_)) }),
         Answer::Entity(_) => Err((Error::bug("a query answered no rows"), text)),
     }
+}
+
+fn is_push(statement: &Statement) -> bool {
+    matches!(statement, Statement::Select(select) if select.emit.is_some())
 }
 
 fn respond(app: Arc<App>, opened: Opened, shape: Shape) -> Response {
@@ -199,6 +209,7 @@ pub(super) struct Pumped {
 /// Lets a thread write the rows in this shape.
 pub(super) fn pumped(app: Arc<App>, opened: Opened, shape: Shape) -> Pumped {
     let Opened { rows, permit, .. } = opened;
+    let shape = shape.of(&*rows);
     let (outbox, frames) = outbox(app.engine.clock().clone(), app.stopping.answer(rows.is_bounded()));
     let (sender, ended) = oneshot::channel();
     tokio::task::spawn_blocking(move || {

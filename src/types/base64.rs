@@ -1,4 +1,9 @@
-//! Base64 as Jackson writes and reads it: the standard alphabet, padded; blanks between groups of four are skipped.
+//! Base64 as Jackson writes and reads it: the standard alphabet, padded; blanks between groups of four are skipped. Casts and
+//! TO_BYTES read it as the JDK does ([`decode_basic`]): no blanks, but padding may be left out.
+
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
@@ -62,6 +67,21 @@ pub fn decode(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
     }
 }
 
+/// Appends what the JDK's `Base64.getDecoder()` reads, and ksqlDB's `BytesUtils` with it: padding is whole or left out, the
+/// unused bits of the last digit may be anything. `None` if it reads nothing (what was appended by then stays).
+pub fn decode_basic(text: &str, out: &mut Vec<u8>) -> Option<()> {
+    const BASIC: GeneralPurpose = GeneralPurpose::new(
+        &STANDARD,
+        GeneralPurposeConfig::new()
+            .with_decode_allow_trailing_bits(true)
+            .with_decode_padding_mode(DecodePaddingMode::RequireNone),
+    );
+    let digits = text.trim_end_matches('=');
+    let padding = text.len() - digits.len();
+    let whole = padding <= 2 && text.len().is_multiple_of(4);
+    (padding == 0 || whole).then(|| BASIC.decode_vec(digits, out).ok())?
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,6 +94,23 @@ mod tests {
             encode(&bytes, &mut text);
             assert_eq!(decode(&text, &mut back), Some(()));
             assert_eq!(back, bytes);
+        }
+    }
+
+    fn basic(text: &str) -> Option<Vec<u8>> {
+        let mut out = vec![];
+        decode_basic(text, &mut out).map(|()| out)
+    }
+
+    #[test]
+    fn the_jdk_takes_missing_padding_and_no_blanks() {
+        for (text, bytes) in
+            [("AQI", &[1, 2][..]), ("AQI=", &[1, 2]), ("AQ", &[1]), ("AR==", &[1]), ("", &[]), ("AQID", &[1, 2, 3])]
+        {
+            assert_eq!(basic(text).as_deref(), Some(bytes), "{text}");
+        }
+        for text in ["AQ=", "A", "====", "AQID=", "-__-", "AQ I", "AQI\n", "A==="] {
+            assert_eq!(basic(text), None, "{text}");
         }
     }
 

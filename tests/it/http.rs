@@ -4,6 +4,7 @@
 mod api;
 mod audit;
 mod doors;
+mod entities;
 mod front;
 mod hostile;
 mod limits;

@@ -26,7 +26,8 @@ pub(crate) fn entity(entity: &Entity) -> String {
         Entity::Functions(rows) => lines(rows.iter().map(|(n, kind)| format!("{n} | {kind}"))),
         Entity::Types(rows) => lines(rows.iter().map(|(n, ty)| format!("{n} | {ty}"))),
         Entity::Function(help) => {
-            let signatures = help.signatures.join("\n");
+            let calls: Vec<_> = help.signatures.iter().map(|s| s.call(&help.name)).collect();
+            let signatures = calls.join("\n");
             let examples = help.examples.iter().map(|(call, result)| format!("\n{call} => {result}"));
             format!(
                 "{} ({}, {}): {}\n{signatures}{}\n",
@@ -75,7 +76,7 @@ fn description(d: &Description) -> String {
 }
 
 fn explanation(e: &Explanation) -> String {
-    let id = e.query_id.as_ref().map_or_else(String::new, |id| format!("{id}\n"));
+    let id = e.query.as_ref().map_or_else(String::new, |query| format!("{}\n", query.id));
     format!("{id}reads {}\ngives {}\n{}\n", e.sources.join(", "), e.schema, e.plan)
 }
 

@@ -5,6 +5,7 @@
 use super::errors::{Reason, RowErrors, Selection};
 use crate::error::{Error, Result};
 use crate::types::SqlType;
+use crate::types::base64;
 use crate::types::display::write_value;
 use crate::types::exact::{Exact, fits};
 use crate::types::number::parse_java_double;
@@ -243,7 +244,9 @@ fn from_text(array: &ArrayRef, to: &SqlType, selection: &Selection) -> Result<Ou
             let mut out = BinaryBuilder::new();
             let mut bad = BooleanBufferBuilder::new(n);
             for row in 0..n {
-                let bytes = if text.is_null(row) { None } else { base64(text.value(row)) };
+                let mut bytes = Vec::new();
+                let read = text.is_valid(row).then(|| base64::decode_basic(text.value(row), &mut bytes)).flatten();
+                let bytes = read.map(|()| bytes);
                 bad.append(text.is_valid(row) && bytes.is_none());
                 out.append_option(bytes);
             }
@@ -259,37 +262,6 @@ fn from_text(array: &ArrayRef, to: &SqlType, selection: &Selection) -> Result<Ou
 fn is_true(text: &str) -> bool {
     let begins = |word: &str| word.get(..text.len()).is_some_and(|start| start.eq_ignore_ascii_case(text));
     !text.is_empty() && (begins("true") || begins("yes"))
-}
-
-/// Standard base64 with padding.
-pub(super) fn base64(text: &str) -> Option<Vec<u8>> {
-    let bytes = text.as_bytes();
-    if !bytes.len().is_multiple_of(4) {
-        return None;
-    }
-    let padding = bytes.iter().rev().take_while(|b| **b == b'=').count();
-    if padding > 2 {
-        return None;
-    }
-    let mut out = Vec::with_capacity(bytes.len() / 4 * 3);
-    let (mut bits, mut count) = (0u32, 0);
-    for byte in &bytes[..bytes.len() - padding] {
-        let digit = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        bits = (bits << 6) | u32::from(digit);
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            out.push((bits >> count) as u8);
-        }
-    }
-    Some(out)
 }
 
 /// A value for each row that is wanted and not NULL; and the rows for which there is none.

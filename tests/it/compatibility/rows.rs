@@ -97,7 +97,7 @@ pub(crate) const STATEMENTS: &[Row] = &[
     ),
     row("SHOW CONNECTORS, CONNECTOR PLUGINS", No, "", &["SHOW CONNECTORS"]),
     row("DESCRIBE name [EXTENDED]", Yes, "", &["DESCRIBE s", "DESCRIBE t EXTENDED"]),
-    row("DESCRIBE FUNCTION", Yes, "aggregates without their signatures", &["DESCRIBE FUNCTION ucase"]),
+    row("DESCRIBE FUNCTION", Yes, "", &["DESCRIBE FUNCTION ucase"]),
     row("EXPLAIN", Yes, "", &["EXPLAIN SELECT * FROM s EMIT CHANGES"]),
     row(
         "TERMINATE, PAUSE, RESUME, DROP",
