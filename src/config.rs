@@ -93,9 +93,6 @@ const PULL_LIMIT_NONE: u32 = i32::MAX as u32;
 /// Time between emissions while a query lags, unless `emit.interval.ms` says otherwise.
 pub const EMIT_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Memory of a query without EMIT, unless `tidegate.batch.memory.bytes` says otherwise.
-pub const BATCH_MEMORY_BYTES: usize = 256 << 20;
-
 /// ksqlDB's default service id.
 pub const DEFAULT_SERVICE_ID: &str = "default_";
 

@@ -310,7 +310,7 @@ impl Engine {
         if drop.if_exists && ddl.catalog.source(name).is_none() {
             // As ksqlDB: the command succeeds and changes nothing. Its clients take no other answer to a DROP.
             let message = format!("Source `{name}` does not exist.");
-            return Ok(plain_status(statuses::changed(drop.kind, name, "drop"), &message, NOT_RECORDED));
+            return Ok(ddl.finish(plain_status(statuses::changed(drop.kind, name, "drop"), &message, NOT_RECORDED)));
         }
         let mut after = Catalog::clone(&ddl.catalog);
         if after.source(name).is_none() {

@@ -19,7 +19,7 @@ impl Engine {
                 format!("Cannot register custom type '{name}' since it is already registered with type: {known}");
             return match create.if_not_exists {
                 // As ksqlDB: the command succeeds and changes nothing.
-                true => Ok(plain_status(format!("type/{name}/create"), &text, NOT_RECORDED)),
+                true => Ok(ddl.finish(plain_status(format!("type/{name}/create"), &text, NOT_RECORDED))),
                 false => Err(Error::statement(text).at(create.name.span)),
             };
         }
@@ -35,7 +35,7 @@ impl Engine {
         if !ddl.catalog.types().contains_key(&name.value) {
             let text = format!("Type {} does not exist.", name.value);
             if if_exists {
-                return Ok(plain_status(format!("type/{}/drop", name.value), &text, NOT_RECORDED));
+                return Ok(ddl.finish(plain_status(format!("type/{}/drop", name.value), &text, NOT_RECORDED)));
             }
             let error = Error::statement(text).at(name.span);
             return Err(match nearest(&name.value, ddl.catalog.types().keys().map(String::as_str)) {

@@ -9,6 +9,10 @@ use serde_json::{Value, json};
 pub(super) fn body(error: &Error, statement: Option<&str>) -> Value {
     let statement = statement.filter(|_| error.code() != TOO_MANY_REQUESTS);
     let mut message = error.to_string();
+    // ksqlDB's `ParsingException` quotes the statement behind what is wrong with it.
+    if let Some(text) = statement.filter(|_| error.message().contains("Syntax Error")) {
+        message = format!("{message}\nStatement: {text};");
+    }
     if let Some(hint) = error.hint() {
         message = format!("{message}\n{hint}");
     }

@@ -6,6 +6,7 @@ use crate::engine::Answer;
 use crate::engine::authorization::Principal;
 use crate::engine::session::Session;
 use crate::error::{Error, Result};
+use crate::parse::Piece;
 use crate::parse::statement::{Parsed, Statement};
 use axum::extract::{Extension, State};
 use axum::http::HeaderMap;
@@ -110,6 +111,14 @@ pub(super) async fn terminate(
     .await
 }
 
+/// The statement of a text in which an error is; the whole text where that is not known.
+pub(super) fn failing<'a>(text: &'a str, error: &Error) -> &'a str {
+    let at = error.span().map(|span| span.start);
+    let pieces = crate::parse::split(text);
+    let holds = |piece: &&Piece<'_>| at.is_some_and(|at| piece.span.start <= at && at <= piece.span.end);
+    pieces.iter().find(holds).map_or(text, |piece| piece.text).trim().trim_end_matches(';')
+}
+
 fn run(app: &App, principal: Principal, request: Request) -> Response {
     let session = Session::of(principal).with_properties(texts(request.streams_properties));
     let mut session = match session {
@@ -124,7 +133,7 @@ fn run(app: &App, principal: Principal, request: Request) -> Response {
     }
     let parsed = match app.engine.parse(&request.ksql, &session) {
         Ok(parsed) => parsed,
-        Err(e) => return error::response(&e, Some(request.ksql.trim().trim_end_matches(';'))),
+        Err(e) => return error::response(&e, Some(failing(&request.ksql, &e))),
     };
     // Before anything is carried out.
     let query = |s: &&Parsed| {

@@ -87,18 +87,6 @@ impl Case {
         conditions.into_iter().any(|(name, value)| name == "waitForActivePushQuery" && *value == Value::Bool(true))
     }
 
-    /// Index of the statement at `offset` of the joined text.
-    pub(crate) fn statement_at(&self, offset: usize) -> usize {
-        let mut end = 0;
-        for (n, statement) in self.statements.iter().enumerate() {
-            end += statement.len() + 1;
-            if offset < end {
-                return n;
-            }
-        }
-        self.statements.len().saturating_sub(1)
-    }
-
     /// Session properties as text, without the one that is meant for whoever compares.
     pub(crate) fn properties(&self) -> impl Iterator<Item = (String, String)> {
         let all = self.properties.iter().flatten();

@@ -23,6 +23,20 @@ pub(crate) struct Report {
     pub(crate) topics: BTreeMap<String, Vec<Value>>,
     pub(crate) sources: Vec<Value>,
     pub(crate) responses: Vec<Value>,
+    /// All its records were there at once.
+    #[serde(skip)]
+    pub(crate) whole: bool,
+}
+
+/// An error as the server sent it.
+pub(crate) fn told(status: u16, error: &Value, statement: Option<usize>) -> Value {
+    json!({
+        "statement": statement,
+        "message": error["message"],
+        "code": error["error_code"],
+        "type": error["@type"],
+        "status": status,
+    })
 }
 
 /// An error of a statement (`None` = of a record, or of the runner).
@@ -38,6 +52,13 @@ pub(crate) fn error(e: &Error, statement: Option<usize>) -> Value {
         "type": kind,
         "status": e.code() / 100,
     })
+}
+
+/// Does an error reject a case? What is not built yet, a panic and a time-out do not.
+pub(crate) fn is_rejection(error: &Value) -> bool {
+    let message = error["message"].as_str().unwrap_or_default();
+    let begins = ["panic", "time-out"].iter().any(|start| message.starts_with(start));
+    !begins && !message.contains("not supported yet")
 }
 
 /// A failure that is no error of the engine's: a panic, a time-out.

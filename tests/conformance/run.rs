@@ -1,16 +1,17 @@
-//! One case, carried out on the simulated log with an engine of its own.
+//! One case, carried out on the simulated log with an engine and a server of its own.
 //!
-//! Topics first, then the statements, then the records; then every query in order of creation, each to its end. What the
+//! Topics first, then the statements (`POST /ksql`), then the records; then every query in order of creation, each to its end. What the
 //! engine wrote is taken from the [`Layer`]'s tape, in the order in which it was handed over.
 
 use crate::case::{Case, Input};
 use crate::clock::StandingClock;
+use crate::door::Door;
 use crate::layer::Layer;
 use crate::protobuf;
 use crate::records::{KeyBounds, encode, with_window};
 use crate::report::{self, Report};
 use crate::rest;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tidegate::catalog::topics::TopicRules;
@@ -33,8 +34,19 @@ pub(crate) enum Split {
     Records,
 }
 
-/// An error and the statement it belongs to.
-pub(crate) struct Rejected(pub(crate) Error, pub(crate) Option<usize>);
+/// Why a case ended early.
+pub(crate) enum Rejected {
+    /// What the server said, and the statement that it belongs to.
+    Told { status: u16, error: Value, statement: Option<usize> },
+    /// An error that did not come over HTTP: of a record, or of the runner.
+    Error(Error),
+}
+
+impl From<Error> for Rejected {
+    fn from(error: Error) -> Rejected {
+        Rejected::Error(error)
+    }
+}
 
 /// Partitions of a topic whose number a case leaves open: the Java driver has a single one.
 const PARTITIONS_OPEN: u32 = 1;
@@ -48,8 +60,12 @@ const SEED: u64 = 1;
 pub(crate) struct Runner<'a> {
     pub(crate) case: &'a Case,
     pub(crate) engine: Engine,
-    pub(crate) session: Session,
+    pub(crate) door: Door,
+    /// Of every request.
+    pub(crate) properties: Map<String, Value>,
     pub(crate) report: Report,
+    /// For reading what the statements name; nothing is carried out in it.
+    session: Session,
     below: Arc<dyn Log>,
     layer: Arc<Layer>,
     split: Split,
@@ -68,15 +84,13 @@ pub(crate) fn run(case: &Case, split: Split, strict: bool) -> Report {
         }
     };
     runner.report = report;
-    if let Err(Rejected(e, statement)) = runner.go() {
-        let mut error = report::error(&e, statement);
-        if let Some(sql) =
-            statement.and_then(|at| case.statements.get(at)).filter(|_| e.message().contains("Syntax Error"))
-        {
-            // The unlogged twin of a syntax error, which a case may quote: it ends with the statement.
-            error["message"] = format!("{e}\nStatement: {sql}").into();
+    runner.report.whole = runner.split == Split::Whole;
+    match runner.go() {
+        Ok(()) => {}
+        Err(Rejected::Error(e)) => runner.report.error = Some(report::error(&e, None)),
+        Err(Rejected::Told { status, error, statement }) => {
+            runner.report.error = Some(report::told(status, &error, statement));
         }
-        runner.report.error = Some(error);
     }
     runner.describe();
     runner.report
@@ -99,50 +113,43 @@ impl<'a> Runner<'a> {
             session.set("tidegate.dialect", "ksqldb")?;
         }
         let split = if case.names_partitions() || case.mixes_topics() { Split::Records } else { split };
-        let sources = BTreeMap::new();
-        Ok(Runner { case, engine, session, report: Report::default(), below, layer, split, sources })
+        let mut properties: Map<String, Value> = case.properties().map(|(name, value)| (name, value.into())).collect();
+        if strict {
+            properties.insert("tidegate.dialect".to_owned(), "ksqldb".into());
+        }
+        let (sources, door) = (BTreeMap::new(), Door::open(engine.clone())?);
+        Ok(Runner { case, engine, door, properties, session, report: Report::default(), below, layer, split, sources })
     }
 
     fn go(&mut self) -> Result<(), Rejected> {
-        self.create_topics().map_err(|e| Rejected(e, None))?;
+        self.create_topics()?;
         if self.case.is_rest() {
             return rest::go(self);
         }
-        let text = self.case.statements.join("\n");
-        for answer in self.statements(&text)? {
-            drop(answer);
-        }
-        self.feed().map_err(|e| Rejected(e, None))
+        self.statements(&self.case.statements.join("\n"))?;
+        Ok(self.feed()?)
     }
 
-    /// Carries out a text that is the head of the case's joined statements.
-    pub(crate) fn statements(&mut self, text: &str) -> Result<Vec<tidegate::engine::Answer>, Rejected> {
-        let parsed = match self.engine.parse(text, &self.session) {
-            Ok(parsed) => parsed,
-            Err(e) => {
-                let at = self.unreadable(&e);
-                return Err(Rejected(e, Some(at)));
-            }
-        };
-        let mut answers = Vec::new();
-        for statement in &parsed {
-            let at = self.case.statement_at(statement.span.start);
-            match self.engine.execute(statement, &mut self.session) {
-                Ok(answer) => answers.push(answer),
-                Err(e) => return Err(Rejected(e, Some(at))),
-            }
-            self.note_source(statement);
+    /// Sends a text that is the head of the case's joined statements; returns the list of entities.
+    pub(crate) fn statements(&mut self, text: &str) -> Result<Value, Rejected> {
+        let told = self.door.statements(text, &self.properties)?;
+        if told.status != 200 {
+            let statement = self.named(&told.body["statementText"]);
+            return Err(Rejected::Told { status: told.status, error: told.body, statement });
         }
-        Ok(answers)
+        for parsed in self.engine.parse(text, &self.session)? {
+            self.note_source(&parsed);
+        }
+        Ok(told.body)
     }
 
-    /// The statement that cannot be read: by its place, else the first that cannot be read by itself.
-    fn unreadable(&self, e: &Error) -> usize {
-        let alone = |s: &String| self.engine.parse(s, &self.session).is_err();
-        match e.span() {
-            Some(span) => self.case.statement_at(span.start),
-            None => self.case.statements.iter().position(alone).unwrap_or(self.case.statements.len() - 1),
-        }
+    /// The statement that an error names.
+    fn named(&self, text: &Value) -> Option<usize> {
+        let bare = |s: &str| s.trim().trim_end_matches(';').trim_end().to_owned();
+        let text = bare(text.as_str()?);
+        let statements = &self.case.statements;
+        let same = statements.iter().position(|s| bare(s) == text);
+        same.or_else(|| statements.iter().position(|s| s.contains(&text)))
     }
 
     fn note_source(&mut self, parsed: &Parsed) {

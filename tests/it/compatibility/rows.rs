@@ -83,7 +83,7 @@ pub(crate) const STATEMENTS: &[Row] = &[
     row(
         "SHOW, LIST STREAMS, TABLES, TOPICS, QUERIES, PROPERTIES, FUNCTIONS, TYPES, VARIABLES",
         Yes,
-        "TOPICS EXTENDED shows the same as TOPICS",
+        "TOPICS EXTENDED counts the queries of this service that read a topic, not other consumers",
         &[
             "SHOW STREAMS EXTENDED",
             "LIST TABLES",
@@ -319,9 +319,14 @@ pub(crate) const FORMATS: &[(&str, &str)] = &[
 /// Endpoints by method and path; the path is that of the route.
 pub(crate) const ENDPOINTS: &[(&str, &str, Works, &str)] = &[
     ("POST", "/ksql", Yes, "all statements are planned on a copy before the first is carried out"),
-    ("POST", "/query-stream", Yes, "delimited, JSON array, and ksqlDB's row objects"),
+    (
+        "POST",
+        "/query-stream",
+        Partial,
+        "delimited, JSON array, and ksqlDB's row objects; not `application/vnd.ksql.v1+protobuf`, which no client of ksqlDB asks for: 406",
+    ),
     ("POST", "/query", Yes, ""),
-    ("POST", "/inserts-stream", Yes, "streams without windows; each row is acknowledged when it is durable"),
+    ("POST", "/inserts-stream", Yes, "streams and tables without windows; each row is acknowledged when it is durable"),
     ("POST", "/close-query", Yes, "by the user who opened the query, or an administrator"),
     ("GET", "/info", Yes, ""),
     ("GET", "/", Yes, "leads to /info"),
@@ -333,7 +338,12 @@ pub(crate) const ENDPOINTS: &[(&str, &str, Works, &str)] = &[
     ("GET", "/v1/metadata", Yes, ""),
     ("GET", "/v1/metadata/id", Yes, ""),
     ("GET", "/status", Yes, "a statement is done when it is answered"),
-    ("GET", "/status/{kind}/{entity}/{action}", Yes, "a statement is done when it is answered"),
+    (
+        "GET",
+        "/status/{kind}/{entity}/{action}",
+        Yes,
+        "a statement is done when it is answered; back quotes of a name come as `%60` or are left out: a raw one is no URI (RFC 3986)",
+    ),
     ("GET", "/clusterStatus", Partial, "one host, without lags"),
     ("GET", "/is_valid_property/{name}", Yes, ""),
     ("GET", "/ws/query", Yes, "HTTP/1.1"),
