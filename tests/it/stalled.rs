@@ -351,7 +351,6 @@ fn all_answer_at_once(engine: &Engine, address: &str, meanwhile: &str) {
                 break;
             }
         }
-        println!("{meanwhile}: {what}: {best:?}");
         assert!(best < AT_ONCE, "{what} takes {best:?} while {meanwhile} waits for a broker");
     }
 }
