@@ -3,10 +3,11 @@
 //! What is made here is made with mode 0600, directories with 0700, whatever the umask is. What is there already keeps its
 //! mode; where others can read it, a warning says so.
 
-use std::fs::{DirBuilder, OpenOptions};
+use std::fs::{DirBuilder, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+use tempfile::TempDir;
 
 /// Others may read it, or the group may write it. A group that reads is left alone: backups and secret stores use one.
 const TOO_WIDE: u32 = 0o027;
@@ -14,6 +15,11 @@ const TOO_WIDE: u32 = 0o027;
 /// Makes a directory, and those above it that are missing.
 pub fn create_dir_all(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Makes a directory of its own name below the system's temporary directory, which all users share.
+pub fn temporary_dir() -> io::Result<TempDir> {
+    tempfile::Builder::new().prefix("tidegate-").permissions(Permissions::from_mode(0o700)).tempdir()
 }
 
 /// Opens files; those that it makes are private.
@@ -45,7 +51,6 @@ fn open_mode(path: &Path) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs::Permissions;
 
     #[test]
     fn what_is_made_is_private_and_what_is_wider_is_noticed() {

@@ -52,7 +52,7 @@ impl Dir {
                 let mut made = made.lock();
                 let dir = match made.take() {
                     Some(dir) => dir,
-                    None => tempfile::Builder::new().prefix("tidegate-").tempdir()?,
+                    None => private::temporary_dir()?,
                 };
                 Ok(made.insert(dir).path().to_path_buf())
             }

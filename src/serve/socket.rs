@@ -4,6 +4,7 @@
 //! directory (`/proc/self/fd/7/owner.sock`, on Linux). Where neither works, as on file systems without sockets, the socket
 //! gets a directory of its own below the system's temporary one, and the announcement says where.
 
+use crate::config::private;
 use crate::error::{Error, Result};
 use std::fs::{File, Permissions};
 use std::io;
@@ -38,7 +39,7 @@ impl Socket {
             Err(error) => error,
         };
         // Only its owner can enter it.
-        let elsewhere = tempfile::Builder::new().prefix("tidegate-").tempdir()?;
+        let elsewhere = private::temporary_dir()?;
         let path = elsewhere.path().join(FILE);
         let listener = bind(&path).map_err(|e| {
             Error::io(format!("cannot make a socket in {}", directory.display())).with_detail(format!("{error}; {e}"))

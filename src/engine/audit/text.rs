@@ -57,7 +57,7 @@ mod tests {
         for (text, kept) in [
             ("INSERT INTO s (a, b) VALUES (1, 'hunter2');", "INSERT INTO S (A, B) VALUES (?, ?)"),
             ("INSERT INTO s VALUES ('hunter2');", "INSERT INTO S VALUES (?)"),
-            ("DEFINE pw = 'hunter2';", "DEFINE pw = ?"),
+            ("DEFINE pw = 'hunter2';", "DEFINE PW = ?"),
             ("SET 'ksql.x.password' = 'hunter2';", "SET 'ksql.x.password' = ?"),
             ("SET 'auto.offset.reset' = 'latest';", "SET 'auto.offset.reset' = 'latest'"),
             ("CREATE SINK CONNECTOR c WITH ('password' = 'hunter2');", "CREATE CONNECTOR"),
