@@ -60,7 +60,7 @@ mod tests {
             ("DEFINE pw = 'hunter2';", "DEFINE PW = ?"),
             ("SET 'ksql.x.password' = 'hunter2';", "SET 'ksql.x.password' = ?"),
             ("SET 'auto.offset.reset' = 'latest';", "SET 'auto.offset.reset' = 'latest'"),
-            ("CREATE SINK CONNECTOR c WITH ('password' = 'hunter2');", "CREATE CONNECTOR"),
+            ("CREATE SINK CONNECTOR c WITH ('password' = 'hunter2');", "CREATE SINK CONNECTOR"),
             ("DROP STREAM s;", "DROP STREAM s"),
         ] {
             let parsed = crate::parse::parse(text).unwrap().remove(0);
