@@ -164,7 +164,9 @@ impl Drop for Server {
 
 fn answer(response: ureq::http::Response<ureq::Body>) -> (u16, Value) {
     let status = response.status().as_u16();
-    let text = response.into_body().read_to_string().unwrap();
+    // Frames of a prompt's door are no text.
+    let bytes = response.into_body().read_to_vec().unwrap();
+    let text = String::from_utf8_lossy(&bytes).into_owned();
     (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
 }
 

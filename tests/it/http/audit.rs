@@ -31,7 +31,7 @@ fn it_is_written_who_did_what_from_where() {
     house.forbidden("rita", "DROP STREAM s;");
     assert_eq!(house.say("ada", "DROP STREAM nosuch;").0, 400);
     house.done("rita", "SELECT n FROM s;");
-    house.post("ada", "/inserts-stream", "{\"target\":\"s\"}\n{\"N\":2}\n{\"X\":2}\n");
+    house.post("ada", "/inserts-stream", "{\"target\":\"s\"}\n{\"K\":\"a\",\"N\":2}\n{\"N\":2}\n");
     house.post("rita", "/inserts-stream", "{\"target\":\"s\"}\n");
     let wrong = house.server.agent.get(format!("http://{}/info", house.server.address));
     wrong.header("authorization", "Basic YWRhOndyb25n").call().unwrap();
