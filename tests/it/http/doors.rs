@@ -172,8 +172,8 @@ fn every_route_takes_four_mebibytes_and_refuses_more_in_json() {
         }
     }
     let long = " ".repeat(3 * 1024 * 1024);
-    let (status, answer) = house.post("ada", "/ksql", &json!({ "ksql": format!("SHOW STREAMS;{long}") }).to_string());
-    assert_eq!(status, 400, "a text has a limit of its own: {}", short(&answer));
+    let (status, answer) = house.post("ada", "/ksql", &json!({ "ksql": format!("SHOW{long}STREAMS;") }).to_string());
+    assert_eq!(status, 400, "a statement has a limit of its own: {}", short(&answer));
     let padded = format!("{long}{}", json!({ "ksql": "SHOW STREAMS;" }));
     assert_eq!(house.post("ada", "/ksql", &padded).0, 200);
 }
