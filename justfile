@@ -34,6 +34,10 @@ crash ROUNDS="20":
 faults FAULTS="500" KILLS="20":
     TIDEGATE_FAULTS={{FAULTS}} TIDEGATE_FAULT_KILLS={{KILLS}} cargo test --test it kafka::faults -- --nocapture
 
+# Hostile readers, writers, logins and connections at once, as long as before a release.
+soak SECONDS="600":
+    TIDEGATE_SOAK_SECONDS={{SECONDS}} cargo test --test it http::soak -- --nocapture
+
 # The laws on many more random cases than an ordinary run takes: a mistake of the past showed only at seed 4119.
 deep SEEDS="10000":
     TIDEGATE_LAW_SEEDS={{SEEDS}} TIDEGATE_SIMULATION_SEEDS={{SEEDS}} cargo test --test it -- law simulation oracle

@@ -13,6 +13,7 @@ mod lookups;
 mod panics;
 mod readers;
 mod rights;
+mod soak;
 mod whole;
 
 use serde_json::{Value, json};
