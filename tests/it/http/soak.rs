@@ -138,7 +138,8 @@ fn look_up(site: Site<'_>, end: &AtomicBool) -> Vec<Duration> {
 
 #[test]
 fn queries_stay_exact_and_lookups_soon_among_the_hostile() {
-    let long = std::env::var("TIDEGATE_SOAK_SECONDS").ok().map(|seconds| seconds.parse().expect("a number of seconds"));
+    let long = tidegate::config::environment("TIDEGATE_SOAK_SECONDS")
+        .map(|seconds| seconds.parse().expect("a number of seconds"));
     let house = House::new(
         &["ada admin", "rita reader", "will writer", "lena reader"],
         &["--set", "tidegate.batch.timeout.ms=2000", "--set", "tidegate.batch.memory.bytes=67108864"],
