@@ -182,7 +182,10 @@ impl Config {
             "ksql.persistence.default.format.key" => "KAFKA".to_owned(),
             "processing.guarantee" => "exactly_once_v2".to_owned(),
             "tidegate.batch.memory.bytes" => BATCH_MEMORY_BYTES.to_string(),
+            "tidegate.batch.timeout.ms" => BATCH_TIMEOUT_MS.to_string(),
             "tidegate.dialect" => "tidegate".to_owned(),
+            "tidegate.allow.loops" => "false".to_owned(),
+            FAIL_ON_PRODUCTION_ERROR => "true".to_owned(),
             name if name.starts_with("ksql.query.pull.") => "true".to_owned(),
             _ => String::new(),
         }
