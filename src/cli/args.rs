@@ -36,8 +36,8 @@ Usage: tidegate [OPTIONS] [URL | COMMAND]   URL: a server's, http(s)://HOST:PORT
   --service-id ID            Name of this installation on its cluster
   --set NAME=VALUE           A setting, such as ksql.streams.state.dir=DIR
   --server URL  --user NAME  --ca FILE   A server, who asks it, whom to trust
-  -o, --output FORMAT        table, vertical, json or csv
-  -h, --help   -V, --version
+  --cert FILE  --key FILE    A certificate that proves who asks
+  -o, --output FORMAT        table, vertical, json, csv -h, --help -V, --version
 ";
 
 /// What `--version` prints: also the libraries that are linked in, because a fault of theirs is mended by a release of this
