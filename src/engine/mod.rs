@@ -379,15 +379,20 @@ impl Engine {
 
     /// A fresh id for a query without EMIT, in ksqlDB's form. It cannot be guessed.
     fn bounded_id() -> Result<String> {
-        Ok(format!("query_{}", (random_id()? >> 65) as u64))
+        Ok(format!("query_{}", query_number()?))
     }
 
     /// A fresh id for a query that is not stored, in ksqlDB's form. It cannot be guessed.
     fn transient_id(&self, reads: &str) -> Result<String> {
-        let number = (random_id()? >> 65) as u64;
+        let number = query_number()?;
         let plain = !reads.is_empty() && reads.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
         Ok(if plain { format!("transient_{reads}_{number}") } else { format!("transient_{number}") })
     }
+}
+
+/// The number in a query's id: random, so that it cannot be guessed, and not negative as a Java `long`.
+fn query_number() -> Result<u64> {
+    Ok((random_id()? >> 65) as u64)
 }
 
 /// Files are those of whoever says the statement: a server neither reads nor writes any for its clients.

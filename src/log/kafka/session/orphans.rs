@@ -8,9 +8,10 @@
 //! its own: an epoch that was given up would stand in the topic beside its repetition.
 //!
 //! So before a producer writes a partition for the first time since a failure, a transaction of our own is begun on it and
-//! given up: the start of the next producer aborts it, and its marker ends whatever our producer id has left. It is not asked first whether anything is open: a broker
-//! that has just come up may answer with a high watermark of some seconds ago and see no open rows. Only at the start of
-//! a session, when nothing has failed, a look must do. Somebody else's open transaction is not touched by this.
+//! given up: the start of the next producer aborts it, and its marker ends whatever our producer id has left. It is not
+//! asked first whether anything is open: a broker that has just come up may return a high watermark of some seconds ago
+//! and see no open rows. Only at the start of a session, when nothing has failed, a look must do. Another owner's open
+//! transaction is not touched by this.
 //!
 //! What is open may also be of a commit that *was* answered with Ok: the marker of its rows, or of its offsets, is what
 //! the broker forgot. That must be committed, not aborted. For rows, the commit of the next epoch does it, so nothing is
