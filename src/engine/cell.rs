@@ -2,7 +2,7 @@
 //! BYTES as base64, DATE, TIME and TIMESTAMP as ISO text, STRUCT and MAP as objects. Tables show the same without quotes.
 
 use crate::error::{Error, Result};
-use crate::types::number::write_java_double;
+use crate::types::java_double::write_java_double;
 use crate::types::temporal::{date_text, time_text, timestamp_text};
 use crate::types::{SqlType, base64};
 use arrow::array::{Array, ArrayRef, AsArray};

@@ -10,8 +10,8 @@
 
 use super::Bad;
 use super::cells::{Cells, Data};
-use crate::types::number::parse_java_double;
-use crate::types::numeral::Numeral;
+use crate::types::decimal_text::DecimalText;
+use crate::types::java_double::parse_java_double;
 use crate::types::{Column, SqlType, base64, display};
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray};
 use arrow::datatypes::{DataType, Date32Type, Time32MillisecondType, TimestampMillisecondType};
@@ -159,10 +159,10 @@ fn read(data: &mut Data, field: &str) -> Option<()> {
         Data::Time(v) => v.push(field.parse::<i64>().ok().filter(|t| (0..=TIME_MAX).contains(t))? as i32),
         Data::Double(v) => v.push(parse_java_double(field)?),
         Data::Decimal { values, precision, scale } => {
-            values.push(Numeral::parse(field.as_bytes())?.unscaled(*precision, *scale)?.to_i128()?);
+            values.push(DecimalText::parse(field.as_bytes())?.unscaled(*precision, *scale)?.to_i128()?);
         }
         Data::WideDecimal { values, precision, scale } => {
-            values.push(Numeral::parse(field.as_bytes())?.unscaled(*precision, *scale)?);
+            values.push(DecimalText::parse(field.as_bytes())?.unscaled(*precision, *scale)?);
         }
         Data::String(pieces) => pieces.push(field.as_bytes()),
         Data::Bytes(pieces) => {

@@ -13,14 +13,14 @@
 mod cells;
 mod columns;
 mod counts;
-mod distinct;
-mod fold;
+mod fixed_size;
 mod heap;
+mod hyperloglog;
 mod items;
 mod lists;
 mod machine;
-mod ranking;
 mod statistics;
+mod topk;
 
 pub use cells::Cells;
 pub use heap::Heap;

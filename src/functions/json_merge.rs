@@ -10,7 +10,7 @@
 use super::Param::Is;
 use super::json::{JSON, read};
 use super::kernel::{Texts, strings};
-use super::{Entry, ErrorSink, HangsOn, Overload, Returns, entry};
+use super::{Entry, ErrorSink, Overload, Returns, Volatility, entry};
 use crate::error::Result;
 use crate::types::SqlType::String as Text;
 use datafusion::logical_expr::ColumnarValue;
@@ -26,7 +26,7 @@ pub(super) static ENTRIES: &[Entry] = &[entry!(
         variadic: true,
         returns: Returns::Type(Text),
         can_fail: true,
-        hangs_on: HangsOn::Arguments,
+        volatility: Volatility::Immutable,
         implementation: concat,
     }]
 )];

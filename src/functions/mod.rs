@@ -9,7 +9,6 @@ pub mod aggregate;
 mod array;
 pub mod bounded;
 mod bytes;
-mod chance;
 mod conditional;
 mod equality;
 mod json;
@@ -28,6 +27,7 @@ mod table;
 mod time;
 mod time_text;
 mod url;
+mod volatile;
 
 pub use equality::equal;
 pub use time::UNITS;
@@ -108,13 +108,13 @@ pub enum Returns {
 
 /// What a function's result depends on beside its arguments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HangsOn {
+pub enum Volatility {
     /// Nothing: equal arguments give equal results, at any time.
-    Arguments,
-    /// The moment at which a batch is evaluated.
-    Moment,
-    /// Chance: every row is another.
-    Chance,
+    Immutable,
+    /// The moment at which a batch is evaluated: one value for all its rows.
+    Stable,
+    /// Chance: another value for each row.
+    Volatile,
 }
 
 /// One signature with its implementation.
@@ -129,7 +129,7 @@ pub struct Overload {
     /// Some arguments make it fail.
     pub can_fail: bool,
     /// What else the result depends on.
-    pub hangs_on: HangsOn,
+    pub volatility: Volatility,
     /// Code.
     pub implementation: Implementation,
 }
@@ -167,23 +167,30 @@ use entry;
 impl Overload {
     /// A signature that takes exactly these, and has a result for whatever it gets.
     const fn new(params: &'static [Param], returns: Returns, implementation: Implementation) -> Overload {
-        Overload { params, variadic: false, returns, can_fail: false, hangs_on: HangsOn::Arguments, implementation }
+        Overload {
+            params,
+            variadic: false,
+            returns,
+            can_fail: false,
+            volatility: Volatility::Immutable,
+            implementation,
+        }
     }
 
     /// A signature that refuses some arguments.
     const fn fallible(params: &'static [Param], returns: Returns, implementation: Implementation) -> Overload {
-        Overload { params, variadic: false, returns, can_fail: true, hangs_on: HangsOn::Arguments, implementation }
+        Overload { params, variadic: false, returns, can_fail: true, volatility: Volatility::Immutable, implementation }
     }
 
     /// A signature without parameters whose result is another at another time or in another row.
-    const fn ambient(hangs_on: HangsOn, returns: Returns, implementation: Implementation) -> Overload {
+    const fn ambient(volatility: Volatility, returns: Returns, implementation: Implementation) -> Overload {
         // What may be another at a second evaluation must not be evaluated twice: it counts as one that can fail.
-        Overload { params: &[], variadic: false, returns, can_fail: true, hangs_on, implementation }
+        Overload { params: &[], variadic: false, returns, can_fail: true, volatility, implementation }
     }
 
     /// A signature whose last parameter may stand any number of times.
     const fn variadic(params: &'static [Param], returns: Returns, implementation: Implementation) -> Overload {
-        Overload { params, variadic: true, returns, can_fail: false, hangs_on: HangsOn::Arguments, implementation }
+        Overload { params, variadic: true, returns, can_fail: false, volatility: Volatility::Immutable, implementation }
     }
 }
 
@@ -207,7 +214,7 @@ impl Function {
 
     /// Every row is another, although the arguments are constants.
     pub fn is_volatile(&self) -> bool {
-        self.entry.overloads[self.overload].hangs_on == HangsOn::Chance
+        self.entry.overloads[self.overload].volatility == Volatility::Volatile
     }
 
     /// Runs it on `rows` rows.
@@ -271,7 +278,7 @@ impl Registry {
             json_write::ENTRIES,
             json_merge::ENTRIES,
             url::ENTRIES,
-            chance::ENTRIES,
+            volatile::ENTRIES,
         ]
         .into_iter()
         .flatten()

@@ -7,7 +7,7 @@ use super::{Entry, ErrorSink, Overload, Returns, entry};
 use crate::error::{Error, Result};
 use crate::types::SqlType;
 use crate::types::SqlType::{Bigint, Double, Integer};
-use crate::types::exact::{Exact, fits, power_of_ten};
+use crate::types::decimal::{BigDecimal, fits, power_of_ten};
 use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array, Decimal256Array};
 use arrow::datatypes::{DataType, Decimal128Type, Decimal256Type, Float64Type, Int32Type, Int64Type, i256};
 use datafusion::logical_expr::ColumnarValue;
@@ -70,9 +70,9 @@ fn trunc_double(args: &[ColumnarValue], rows: usize, _: &mut ErrorSink) -> Resul
     let (values, places) = (Numbers::<Float64Type>::new(args, 0)?, Numbers::<Int32Type>::new(args, 1)?);
     numbers::<Float64Type>(rows, |row| {
         let (value, places) = (values.get(row)?, places.get(row)?.clamp(-400, 400));
-        let Some(exact) = Exact::of_double(value).filter(|e| places < e.scale) else { return Some(value) };
+        let Some(exact) = BigDecimal::of_double(value).filter(|e| places < e.scale) else { return Some(value) };
         let unscaled = power_of_ten(exact.scale - places).map_or(i256::ZERO, |unit| exact.unscaled.wrapping_div(unit));
-        Some(Exact { unscaled, scale: places }.to_double())
+        Some(BigDecimal { unscaled, scale: places }.to_double())
     })
 }
 
@@ -144,18 +144,19 @@ fn round_double(args: &[ColumnarValue], rows: usize, _: &mut ErrorSink) -> Resul
     let (values, places) = (Numbers::<Float64Type>::new(args, 0)?, Numbers::<Int32Type>::new(args, 1)?);
     numbers::<Float64Type>(rows, |row| {
         let (value, places) = (values.get(row)?, places.get(row)?.clamp(-400, 400));
-        let rounded = Exact::of_double(value).and_then(|exact| {
+        let rounded = BigDecimal::of_double(value).and_then(|exact| {
             if places >= exact.scale {
                 return None;
             }
             // Half towards positive infinity: away from zero, but for a negative half.
             let up = exact.rescale(places)?;
-            let back = Exact { unscaled: up, scale: places };
-            let twice = Exact { unscaled: exact.unscaled.wrapping_sub(back.rescale(exact.scale)?), scale: exact.scale };
-            let half = Exact { unscaled: i256::from_i128(5), scale: places + 1 };
+            let back = BigDecimal { unscaled: up, scale: places };
+            let twice =
+                BigDecimal { unscaled: exact.unscaled.wrapping_sub(back.rescale(exact.scale)?), scale: exact.scale };
+            let half = BigDecimal { unscaled: i256::from_i128(5), scale: places + 1 };
             let tie = value < 0.0 && twice.compare(half).is_eq();
             let unscaled = if tie { up.wrapping_add(i256::ONE) } else { up };
-            Some(Exact { unscaled, scale: places }.to_double())
+            Some(BigDecimal { unscaled, scale: places }.to_double())
         });
         Some(rounded.unwrap_or(value))
     })

@@ -2,7 +2,7 @@
 
 use super::Param::{Is, Unit};
 use super::kernel::{Numbers, Texts, numbers, unary};
-use super::{Entry, ErrorSink, HangsOn, Overload, Returns, entry};
+use super::{Entry, ErrorSink, Overload, Returns, Volatility, entry};
 use crate::error::Result;
 use crate::types::SqlType::{Bigint, Date, Integer, String as Text, Time, Timestamp};
 use crate::types::clock::ambient_ms;
@@ -26,7 +26,7 @@ pub(super) static ENTRIES: &[Entry] = &[
     })]),
     entry!("UNIX_TIMESTAMP", DATE_TIME, "Converts a TIMESTAMP, or without one the present moment, into milliseconds since 1970-01-01.",
     ["UNIX_TIMESTAMP(FROM_UNIXTIME(1000))" => "1000"],
-    [Overload::ambient(HangsOn::Moment, Returns::Type(Bigint), |_, _, _| {
+    [Overload::ambient(Volatility::Stable, Returns::Type(Bigint), |_, _, _| {
          Ok(ColumnarValue::Scalar(ScalarValue::Int64(Some(ambient_ms()))))
      }),
      Overload::new(&[Is(Timestamp)], Returns::Type(Bigint), |a, _, _| {
@@ -37,7 +37,7 @@ pub(super) static ENTRIES: &[Entry] = &[
     ]),
     entry!("UNIX_DATE", DATE_TIME, "Converts a DATE, or without one today, into days since 1970-01-01.",
     ["UNIX_DATE(DATE '1970-01-11')" => "10"],
-    [Overload::ambient(HangsOn::Moment, Returns::Type(Integer), |_, _, _| {
+    [Overload::ambient(Volatility::Stable, Returns::Type(Integer), |_, _, _| {
              Ok(ColumnarValue::Scalar(ScalarValue::Int32(Some((ambient_ms() / DAY_MS) as i32))))
          }),
          Overload::new(&[Is(Date)], Returns::Type(Integer), |a, _, _| {

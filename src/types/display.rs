@@ -1,7 +1,7 @@
 //! Values as text: what `CAST(x AS STRING)` gives.
 
-use crate::types::exact::write_decimal;
-use crate::types::number::write_java_double;
+use crate::types::decimal::write_decimal;
+use crate::types::java_double::write_java_double;
 use crate::types::temporal::{date_text, time_text, timestamp_text};
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{

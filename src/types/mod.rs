@@ -5,12 +5,12 @@
 
 pub mod base64;
 pub mod clock;
+pub mod decimal;
+pub mod decimal_text;
 pub mod display;
-pub mod exact;
+pub mod java_double;
 pub mod java_time;
 mod names;
-pub mod number;
-pub mod numeral;
 pub mod temporal;
 pub mod text;
 pub mod time;

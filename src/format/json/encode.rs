@@ -6,8 +6,8 @@
 
 use super::scan::text_end;
 use crate::error::{Error, Result};
-use crate::types::number::write_java_double;
-use crate::types::numeral::write_big_decimal;
+use crate::types::decimal_text::write_big_decimal;
+use crate::types::java_double::write_java_double;
 use crate::types::{SqlType, base64};
 use arrow::array::{
     Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryArray, BooleanArray, ListArray, MapArray, PrimitiveArray,

@@ -362,7 +362,7 @@ pub(super) fn members(d: &[u8], i: usize) -> Result<(Vec<(String, usize)>, usize
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::numeral::Numeral;
+    use crate::types::decimal_text::DecimalText;
     use proptest::prelude::*;
 
     proptest! {
@@ -375,7 +375,7 @@ mod tests {
             let payload = format!("{text}{rest}");
             let d = payload.as_bytes();
             let generally = number(d, 0).ok().and_then(|end| {
-                let value = Numeral::parse(&d[..end])?.unscaled(precision, scale)?;
+                let value = DecimalText::parse(&d[..end])?.unscaled(precision, scale)?;
                 Some((end, value.as_i128()))
             });
             let plain = !text.contains('e') && text.len() < 38 && text.len() - text.find('.').unwrap_or(text.len()) <= scale as usize;

@@ -20,8 +20,8 @@ use super::scan::{
     text_end,
 };
 use crate::format::cells::{Cells, Data, Pieces};
-use crate::types::number::parse_java_double;
-use crate::types::numeral::Numeral;
+use crate::types::decimal_text::DecimalText;
+use crate::types::java_double::parse_java_double;
 use crate::types::{SqlType, base64};
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -265,16 +265,16 @@ fn push_scalar(data: &mut Data, token: &Token<'_>) -> Option<()> {
 
 fn long(token: &Token<'_>) -> Option<i64> {
     match token {
-        Token::Number(digits) => Some(Numeral::parse(digits)?.low_i64()),
+        Token::Number(digits) => Some(DecimalText::parse(digits)?.low_i64()),
         Token::Text(text) => text.parse().ok(),
         Token::Boolean(_) | Token::Nested => None,
     }
 }
 
-fn decimal<'a>(token: &'a Token<'_>) -> Option<Numeral<'a>> {
+fn decimal<'a>(token: &'a Token<'_>) -> Option<DecimalText<'a>> {
     match token {
-        Token::Number(digits) => Numeral::parse(digits),
-        Token::Text(text) => Numeral::parse(text.as_bytes()),
+        Token::Number(digits) => DecimalText::parse(digits),
+        Token::Text(text) => DecimalText::parse(text.as_bytes()),
         Token::Boolean(_) | Token::Nested => None,
     }
 }
@@ -282,7 +282,7 @@ fn decimal<'a>(token: &'a Token<'_>) -> Option<Numeral<'a>> {
 /// BigDecimal.doubleValue of a number: there is no negative zero, unless a number too small became it.
 fn double(digits: &[u8]) -> Option<f64> {
     let v: f64 = fast_float2::parse(digits).ok()?;
-    if v == 0.0 && v.is_sign_negative() && Numeral::parse(digits)?.is_zero() {
+    if v == 0.0 && v.is_sign_negative() && DecimalText::parse(digits)?.is_zero() {
         return Some(0.0);
     }
     Some(v)
@@ -324,7 +324,7 @@ fn write_json(d: &[u8], i: usize, out: &mut Vec<u8>) -> Option<usize> {
         }
         b'-' | b'0'..=b'9' => {
             let end = number(d, i).ok()?;
-            Numeral::parse(&d[i..end])?.write(out);
+            DecimalText::parse(&d[i..end])?.write(out);
             Some(end)
         }
         _ => {

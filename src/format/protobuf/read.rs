@@ -6,7 +6,7 @@
 use super::wire::{Wire, each, varint};
 use super::{SECONDS, civil};
 use crate::format::cells::{Cells, Data};
-use crate::types::numeral::Numeral;
+use crate::types::decimal_text::DecimalText;
 use crate::types::temporal::DAY_MS;
 use arrow::array::ArrowNativeTypeOp;
 use arrow::datatypes::i256;
@@ -285,7 +285,7 @@ fn decimal(bytes: &[u8], precision: u8, scale: i8) -> Option<i256> {
     if given == i32::from(scale) && value.checked_abs()? < i256::from_i128(10).pow_wrapping(u32::from(precision)) {
         return Some(value);
     }
-    Numeral::parse(format!("{value}e{}", -i64::from(given)).as_bytes())?.unscaled(precision, scale)
+    DecimalText::parse(format!("{value}e{}", -i64::from(given)).as_bytes())?.unscaled(precision, scale)
 }
 
 #[cfg(test)]

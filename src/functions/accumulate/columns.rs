@@ -4,13 +4,15 @@ use super::Accumulator;
 use super::Arguments;
 use super::cells::Native;
 use super::counts::{Attr, Histogram};
-use super::distinct::{Distinct, hash_bytes, hash_number};
-use super::fold::{AvgBigint, AvgDouble, AvgInteger, Extreme, Fold, SumBigint, SumDecimal, SumDouble, SumInteger};
+use super::fixed_size::{
+    AvgBigint, AvgDouble, AvgInteger, Extreme, FixedSizeAggregate, SumBigint, SumDecimal, SumDouble, SumInteger,
+};
+use super::hyperloglog::{Distinct, hash_bytes, hash_number};
 use super::items::{rank_of_bytes, rank_of_text};
 use super::lists::{Collect, ExtremeBytes, OneByOffset, SomeByOffset};
 use super::machine::{Counting, EachOf, Encoded, Machine, Pairs, Plain, Simple, Spread, Values};
-use super::ranking::Top;
 use super::statistics::{Correlation, Deviation, Summed};
+use super::topk::Top;
 use crate::error::{Error, Result};
 use crate::functions::aggregate::{Aggregate, Comparable, Number};
 use arrow::array::{Array, ArrayRef, AsArray, StructArray};
@@ -224,7 +226,7 @@ impl Accumulator {
     }
 }
 
-fn simple<T: Column, F: Fold<In = T>, V: Visit>(
+fn simple<T: Column, F: FixedSizeAggregate<In = T>, V: Visit>(
     fold: F,
     new: Option<&ArrayRef>,
     old: Option<&ArrayRef>,
@@ -242,7 +244,7 @@ fn deviation<T: Column + Summed + Native, V: Visit>(
     simple::<T, _, _>(Deviation::<T>::new(root), new, old, visit)
 }
 
-fn each_of<T: Column, F: Fold<In = T>, V: Visit>(
+fn each_of<T: Column, F: FixedSizeAggregate<In = T>, V: Visit>(
     fold: F,
     new: Option<&ArrayRef>,
     old: Option<&ArrayRef>,

@@ -9,7 +9,7 @@
 //! ```
 
 use super::cells::{BytesCell, Cells, ListCell};
-use super::fold::NO_UNDO;
+use super::fixed_size::NO_UNDO;
 use super::heap::Heap;
 use super::items::Items;
 use super::machine::{Machine, Values};

@@ -1,7 +1,7 @@
 //! What the one loop of [`super::Accumulator`] drives: an aggregate over the columns of one pass.
 
 use super::cells::{Cell, Cells, Native};
-use super::fold::{Fold, NO_LEAVE};
+use super::fixed_size::{FixedSizeAggregate, NO_LEAVE};
 use super::heap::Heap;
 use arrow::buffer::NullBuffer;
 use arrow::row::Rows;
@@ -68,7 +68,7 @@ pub(super) struct Simple<F, I> {
     pub(super) old: I,
 }
 
-impl<F: Fold, I: Input<Item = F::In>> Machine for Simple<F, I> {
+impl<F: FixedSizeAggregate, I: Input<Item = F::In>> Machine for Simple<F, I> {
     const WORDS: usize = F::WORDS;
     type Cell = Cell<F::Out>;
 
@@ -177,7 +177,7 @@ impl<I: Input> Spread<I> {
     }
 }
 
-impl<F: Fold, I: Input<Item = F::In>> Machine for EachOf<F, I> {
+impl<F: FixedSizeAggregate, I: Input<Item = F::In>> Machine for EachOf<F, I> {
     const WORDS: usize = F::WORDS;
     type Cell = Cell<F::Out>;
 

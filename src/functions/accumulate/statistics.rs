@@ -3,7 +3,7 @@
 //! STDDEV uses the recurrence of Youngs and Cramer, as ksqlDB does: the squared deviation is moved by each value, never
 //! computed as the difference of two large sums. ksqlDB's STDDEV_SAMP answers the variance; it is kept so.
 
-use super::fold::{Fold, Stored};
+use super::fixed_size::{FixedSizeAggregate, Stored};
 
 /// Words: count | sum | squared deviation.
 #[derive(Clone, Copy)]
@@ -72,7 +72,7 @@ fn share<T: Summed>(count: i64, sum: T, value: T) -> f64 {
     far * far / (count * (count - 1.0))
 }
 
-impl<T: Summed> Fold for Deviation<T> {
+impl<T: Summed> FixedSizeAggregate for Deviation<T> {
     const WORDS: usize = 3;
     type In = T;
     type Out = f64;
@@ -130,7 +130,7 @@ impl Correlation {
     }
 }
 
-impl Fold for Correlation {
+impl FixedSizeAggregate for Correlation {
     const WORDS: usize = 6;
     type In = (f64, f64);
     type Out = f64;

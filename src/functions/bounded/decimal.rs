@@ -3,7 +3,7 @@
 
 use super::external;
 use crate::error::Error;
-use crate::types::exact::Exact;
+use crate::types::decimal::BigDecimal;
 use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array, Decimal256Array};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, i256};
@@ -72,7 +72,7 @@ impl TextToDecimal {
 
 /// The unscaled number, rounded half up; `None` = it is no number or has too many digits.
 fn unscaled(text: &str, precision: u8, scale: i8) -> Option<i256> {
-    let number = Exact::parse(text.trim())?.rescale(i32::from(scale))?;
+    let number = BigDecimal::parse(text.trim())?.rescale(i32::from(scale))?;
     let limit = (0..precision).try_fold(i256::ONE, |n, _| n.checked_mul(i256::from_i128(10)));
     // Without a limit every number of 256 bits fits.
     limit.is_none_or(|limit| number < limit && number > limit.wrapping_neg()).then_some(number)

@@ -6,9 +6,9 @@ use super::errors::{Reason, RowErrors, Selection};
 use crate::error::{Error, Result};
 use crate::types::SqlType;
 use crate::types::base64;
+use crate::types::decimal::{BigDecimal, fits};
 use crate::types::display::write_value;
-use crate::types::exact::{Exact, fits};
-use crate::types::number::parse_java_double;
+use crate::types::java_double::parse_java_double;
 use crate::types::temporal::{DAY_MS, parse_date, parse_time, parse_timestamp};
 use arrow::array::{
     Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryBuilder, BooleanArray, BooleanBufferBuilder, ListArray,
@@ -120,7 +120,7 @@ fn column(array: &ArrayRef, from: &SqlType, to: &SqlType, selection: &Selection)
         (Decimal(..), Integer) => (whole::<Int32Type>(array, |x| x as i32), None),
         (Decimal(..), Bigint) => (whole::<Int64Type>(array, |x| x as i64), None),
         (Decimal(..), Double) => {
-            let value = |row| exact(array, row).map_or(f64::NAN, Exact::to_double);
+            let value = |row| exact(array, row).map_or(f64::NAN, BigDecimal::to_double);
             (rows::<Float64Type>(array, n, |row| Some(value(row)), selection).0, None)
         }
         (Timestamp, Date) => {
@@ -233,7 +233,7 @@ fn from_text(array: &ArrayRef, to: &SqlType, selection: &Selection) -> Result<Ou
             failed(rows::<Float64Type>(array, n, |r| parse_java_double(text.value(r).trim()), selection))
         }
         SqlType::Decimal(p, s) => {
-            decimals(array, (*p, *s), selection, Reason::Cast, |row| Exact::parse(text.value(row).trim()))?
+            decimals(array, (*p, *s), selection, Reason::Cast, |row| BigDecimal::parse(text.value(row).trim()))?
         }
         SqlType::Date => failed(rows::<Date32Type>(array, n, |r| parse_date(text.value(r)), selection)),
         SqlType::Time => failed(rows::<Time32MillisecondType>(array, n, |r| parse_time(text.value(r)), selection)),
@@ -302,7 +302,7 @@ fn decimals(
     (p, s): (u8, i8),
     selection: &Selection,
     reason: Reason,
-    value: impl Fn(usize) -> Option<Exact>,
+    value: impl Fn(usize) -> Option<BigDecimal>,
 ) -> Result<Outcome> {
     let n = array.len();
     let unscaled = |row: usize| value(row)?.rescale(i32::from(s)).filter(|x| fits(*x, p));
@@ -316,16 +316,16 @@ fn decimals(
     Ok((array, bad.map(|bad| (reason, bad))))
 }
 
-fn exact(array: &ArrayRef, row: usize) -> Option<Exact> {
+fn exact(array: &ArrayRef, row: usize) -> Option<BigDecimal> {
     let (unscaled, scale) = match array.data_type() {
         DataType::Int32 => (i256::from_i128(array.as_primitive::<Int32Type>().value(row).into()), 0),
         DataType::Int64 => (i256::from_i128(array.as_primitive::<Int64Type>().value(row).into()), 0),
-        DataType::Float64 => return Exact::of_double(array.as_primitive::<Float64Type>().value(row)),
+        DataType::Float64 => return BigDecimal::of_double(array.as_primitive::<Float64Type>().value(row)),
         DataType::Decimal128(_, s) => (i256::from_i128(array.as_primitive::<Decimal128Type>().value(row)), *s),
         DataType::Decimal256(_, s) => (array.as_primitive::<Decimal256Type>().value(row), *s),
         _ => return None,
     };
-    Some(Exact { unscaled, scale: i32::from(scale) })
+    Some(BigDecimal { unscaled, scale: i32::from(scale) })
 }
 
 /// 128 bits are enough on both sides, and the scale does not shrink.
@@ -365,7 +365,7 @@ fn widened(array: &ArrayRef, to: &SqlType) -> Result<ArrayRef> {
 fn whole<T: ArrowPrimitiveType>(array: &ArrayRef, low_bits: impl Fn(i128) -> T::Native) -> ArrayRef {
     let value = |row: usize| {
         let x = exact(array, row)?;
-        let divisor = crate::types::exact::power_of_ten(x.scale)?;
+        let divisor = crate::types::decimal::power_of_ten(x.scale)?;
         Some(low_bits(x.unscaled.checked_div(divisor)?.as_i128()))
     };
     rows::<T>(array, array.len(), value, &Selection::all()).0

@@ -2,7 +2,7 @@
 
 use super::Comparison;
 use crate::error::Result;
-use crate::types::exact::Exact;
+use crate::types::decimal::BigDecimal;
 use crate::types::text::{compare_utf16, has_supplementary};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Datum};
 use arrow::buffer::BooleanBuffer;
@@ -162,18 +162,18 @@ fn mixed(op: Comparison, left: &ColumnarValue, right: &ColumnarValue, rows: usiz
 }
 
 /// The exact number, or the NaN or infinity that is none.
-fn exact(array: &ArrayRef, row: usize) -> Result<Exact, f64> {
+fn exact(array: &ArrayRef, row: usize) -> Result<BigDecimal, f64> {
     match array.data_type() {
         DataType::Float64 => {
             let x = array.as_primitive::<Float64Type>().value(row);
-            Exact::of_double(x).ok_or(x)
+            BigDecimal::of_double(x).ok_or(x)
         }
         DataType::Decimal128(_, s) => {
             let unscaled = i256::from_i128(array.as_primitive::<Decimal128Type>().value(row));
-            Ok(Exact { unscaled, scale: i32::from(*s) })
+            Ok(BigDecimal { unscaled, scale: i32::from(*s) })
         }
         DataType::Decimal256(_, s) => {
-            Ok(Exact { unscaled: array.as_primitive::<Decimal256Type>().value(row), scale: i32::from(*s) })
+            Ok(BigDecimal { unscaled: array.as_primitive::<Decimal256Type>().value(row), scale: i32::from(*s) })
         }
         _ => Err(f64::NAN),
     }

@@ -4,7 +4,7 @@ use super::cast;
 use super::errors::Selection;
 use super::{Columns, Program, RowErrors};
 use crate::error::{Error, Result};
-use crate::types::exact::Exact;
+use crate::types::decimal::BigDecimal;
 use crate::types::{DECIMAL_PRECISION_MAX, SqlType};
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::ColumnarValue;
@@ -21,7 +21,7 @@ pub(super) fn number(text: &str) -> Result<(ScalarValue, SqlType)> {
     }
     if text.contains('.') {
         let bad = || Error::statement(format!("Invalid numeric literal: {text}"));
-        let exact = Exact::parse(text).ok_or_else(bad)?;
+        let exact = BigDecimal::parse(text).ok_or_else(bad)?;
         let digits = exact.unscaled.wrapping_abs().to_string().trim_start_matches('0').len().max(1);
         let scale = i8::try_from(exact.scale).map_err(|_| bad())?;
         let precision = u8::try_from(digits.max(exact.scale as usize)).map_err(|_| bad())?;

@@ -2,7 +2,7 @@
 //! parts, lambdas. What it writes is meant to be typed, not to succeed: NULLs, bad texts and overflows are the point.
 
 use crate::batches::Dice;
-use tidegate::functions::{Entry, HangsOn, Overload, Param, Registry, Returns, UNITS};
+use tidegate::functions::{Entry, Overload, Param, Registry, Returns, UNITS, Volatility};
 use tidegate::types::SqlType::{self, *};
 
 /// Texts that functions understand: patterns, dates, zones, JSON, URLs, numbers, encodings.
@@ -106,7 +106,7 @@ pub(crate) fn written(ty: &SqlType) -> std::string::String {
 /// Every overload whose result depends on nothing but its arguments.
 pub(crate) fn overloads() -> Vec<(&'static Entry, &'static Overload)> {
     let all = Registry::all().flat_map(|e| e.overloads.iter().map(move |o| (e, o)));
-    all.filter(|(_, o)| o.hangs_on == HangsOn::Arguments).collect()
+    all.filter(|(_, o)| o.volatility == Volatility::Immutable).collect()
 }
 
 /// Writes expressions.

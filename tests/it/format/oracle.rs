@@ -4,7 +4,7 @@ use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::*;
 use serde_json::Value;
 use std::collections::HashMap;
-use tidegate::types::numeral::Numeral;
+use tidegate::types::decimal_text::DecimalText;
 use tidegate::types::{Column, SqlType};
 
 /// A value, comparable.
@@ -138,7 +138,7 @@ fn double(v: &Value) -> Option<f64> {
             plain if plain.bytes().all(|c| c.is_ascii_digit() || matches!(c, b'.' | b'e' | b'E' | b'-' | b'+')) => {
                 plain.parse().ok()
             }
-            _ => tidegate::types::number::parse_java_double(text),
+            _ => tidegate::types::java_double::parse_java_double(text),
         },
         Value::Number(n) => {
             let v: f64 = n.as_str().parse().ok()?;
@@ -189,7 +189,7 @@ fn number_text(n: &str) -> Option<String> {
         return Some(if n == "-0" { "0".to_owned() } else { n.to_owned() });
     }
     let mut out = vec![];
-    Numeral::parse(n.as_bytes())?.write(&mut out);
+    DecimalText::parse(n.as_bytes())?.write(&mut out);
     String::from_utf8(out).ok()
 }
 

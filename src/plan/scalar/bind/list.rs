@@ -6,7 +6,7 @@ use super::{Binder, Bound, cast, invalid_text, literal, widen};
 use crate::error::{Error, Result};
 use crate::plan::scalar::{Comparison, Program};
 use crate::types::SqlType;
-use crate::types::exact::Exact;
+use crate::types::decimal::BigDecimal;
 use datafusion::common::ScalarValue;
 use sqlparser::ast::{CaseWhen, Expr};
 
@@ -212,9 +212,9 @@ impl Binder<'_> {
 
 /// `2e1` is a whole number, however it is written.
 fn whole_number(text: &str, to: &SqlType) -> Option<Program> {
-    let exact = Exact::parse(text.trim())?;
+    let exact = BigDecimal::parse(text.trim())?;
     let whole = exact.rescale(0)?;
-    if (Exact { unscaled: whole, scale: 0 }).compare(exact).is_ne() {
+    if (BigDecimal { unscaled: whole, scale: 0 }).compare(exact).is_ne() {
         return None;
     }
     let value = i64::try_from(whole.to_i128()?).ok()?;

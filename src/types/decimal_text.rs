@@ -5,9 +5,9 @@
 //! BigDecimal.toString      0.0001  1E-7   1E+3
 //! ```
 //!
-//! A numeral is no number to calculate with: that is [`Exact`], which 256 bits bound.
+//! A [`DecimalText`] is of any length and only read, compared and copied; arithmetic needs a [`BigDecimal`], which has 256 bits.
 
-use super::exact::{Exact, fits, power_of_ten};
+use super::decimal::{BigDecimal, fits, power_of_ten};
 use arrow::datatypes::i256;
 
 /// Largest magnitude of an exponent that is read: Java's scale is an `int`.
@@ -19,7 +19,7 @@ const NARROW_DIGITS_MAX: i64 = 38;
 
 /// A decimal number as Java's BigDecimal reads it: digits and how many of them stand after the point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Numeral<'a> {
+pub struct DecimalText<'a> {
     negative: bool,
     /// Digits, with at most one point, from the first digit that is not 0; empty for zero.
     mantissa: &'a [u8],
@@ -28,9 +28,9 @@ pub struct Numeral<'a> {
     scale: i64,
 }
 
-impl<'a> Numeral<'a> {
+impl<'a> DecimalText<'a> {
     /// Reads what `new BigDecimal(String)` reads: `5`, `+5.`, `.5`, `1e-3`.
-    pub fn parse(text: &'a [u8]) -> Option<Numeral<'a>> {
+    pub fn parse(text: &'a [u8]) -> Option<DecimalText<'a>> {
         let (negative, mantissa, point, exponent) = number_parts(text)?;
         let scale = mantissa.len().saturating_sub(point + 1) as i64 - small_int(exponent);
         if scale.abs() > EXPONENT_MAX {
@@ -39,7 +39,7 @@ impl<'a> Numeral<'a> {
         let first = mantissa.iter().position(|c| !matches!(c, b'0' | b'.')).unwrap_or(mantissa.len());
         let count = mantissa.len() - first - usize::from((first..mantissa.len()).contains(&point));
         let mantissa = &mantissa[first..];
-        Some(Numeral { negative: negative && count > 0, mantissa, count, scale })
+        Some(DecimalText { negative: negative && count > 0, mantissa, count, scale })
     }
 
     fn digits(&self) -> impl Iterator<Item = u8> + use<'a> {
@@ -90,7 +90,7 @@ impl<'a> Numeral<'a> {
     }
 
     /// The number to calculate with, of up to 76 digits.
-    pub fn exact(&self) -> Option<Exact> {
+    pub fn to_big_decimal(&self) -> Option<BigDecimal> {
         if self.scale.abs() > EXACT_EXPONENT_MAX + self.mantissa.len() as i64 {
             return None;
         }
@@ -99,7 +99,7 @@ impl<'a> Numeral<'a> {
             .digits()
             .try_fold(i256::ZERO, |v, digit| v.checked_mul(ten)?.checked_add(i256::from_i128(i128::from(digit))))?;
         let unscaled = if self.negative { value.wrapping_neg() } else { value };
-        Some(Exact { unscaled, scale: i32::try_from(self.scale).ok()? })
+        Some(BigDecimal { unscaled, scale: i32::try_from(self.scale).ok()? })
     }
 
     /// Appends it as `BigDecimal.toString` does.
@@ -185,7 +185,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn numerals_are_written_as_java_writes_them() {
+    fn decimals_are_written_as_java_writes_them() {
         let cases = [
             ("1e3", "1E+3"),
             ("-0", "0"),
@@ -202,11 +202,11 @@ mod tests {
         ];
         for (from, to) in cases {
             let mut out = vec![];
-            Numeral::parse(from.as_bytes()).unwrap().write(&mut out);
+            DecimalText::parse(from.as_bytes()).unwrap().write(&mut out);
             assert_eq!(String::from_utf8(out).unwrap(), to);
         }
         for text in ["", ".", "1e", "1e+", "1e+-5", "1e++5", " 1", "1 ", "1e9999999999", "0x1", "--1", "1.2.3"] {
-            assert_eq!(Numeral::parse(text.as_bytes()), None, "{text}");
+            assert_eq!(DecimalText::parse(text.as_bytes()), None, "{text}");
         }
     }
 
@@ -222,13 +222,13 @@ mod tests {
             ("5e-999999999", 0),
         ];
         for (text, value) in cases {
-            assert_eq!(Numeral::parse(text.as_bytes()).unwrap().low_i64(), value, "{text}");
+            assert_eq!(DecimalText::parse(text.as_bytes()).unwrap().low_i64(), value, "{text}");
         }
     }
 
     #[test]
     fn decimals_fit_without_rounding_or_not_at_all() {
-        let fit = |text: &str, p, s| Numeral::parse(text.as_bytes()).unwrap().unscaled(p, s).map(|v| v.as_i128());
+        let fit = |text: &str, p, s| DecimalText::parse(text.as_bytes()).unwrap().unscaled(p, s).map(|v| v.as_i128());
         assert_eq!(fit("1.10", 2, 1), Some(11));
         assert_eq!(fit("1.15", 3, 1), None);
         assert_eq!(fit("10", 2, 1), None);
@@ -265,13 +265,13 @@ mod tests {
             (precision, scale) in (1u8..=76).prop_flat_map(|p| (Just(p), 0..=p as i8)),
         ) {
             let text = format!("{}{whole}.{part}e{exponent}", if negative { "-" } else { "" });
-            let numeral = Numeral::parse(text.as_bytes()).unwrap();
+            let number = DecimalText::parse(text.as_bytes()).unwrap();
             let expected = slowly(negative, (&whole, &part), exponent, precision, scale);
-            let unscaled = numeral.unscaled(precision, scale);
+            let unscaled = number.unscaled(precision, scale);
             prop_assert_eq!(unscaled.map(|v| v.to_string()), expected, "{}", text);
             // The number to calculate with is the same, where 256 bits hold its digits.
-            if let (Some(unscaled), Some(exact)) = (unscaled, numeral.exact()) {
-                prop_assert!(exact.compare(Exact { unscaled, scale: i32::from(scale) }).is_eq(), "{}", text);
+            if let (Some(unscaled), Some(exact)) = (unscaled, number.to_big_decimal()) {
+                prop_assert!(exact.compare(BigDecimal { unscaled, scale: i32::from(scale) }).is_eq(), "{}", text);
             }
         }
     }

@@ -5,7 +5,7 @@
 //! Double.parseDouble    " 5 "  NaN  -Infinity  1d  (no hexadecimal here)
 //! ```
 
-use super::numeral::{number_parts, small_int};
+use super::decimal_text::{number_parts, small_int};
 
 /// Appends `v` as `Double.toString` of Java 19 and later does: the shortest digits that read back as `v`.
 pub fn write_java_double(v: f64, out: &mut Vec<u8>) {

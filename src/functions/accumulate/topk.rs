@@ -5,7 +5,7 @@
 //! ```
 
 use super::cells::{Cells, ListCell};
-use super::fold::NO_UNDO;
+use super::fixed_size::NO_UNDO;
 use super::heap::Heap;
 use super::items::Items;
 use super::lists::{entries, push};

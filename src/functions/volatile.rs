@@ -3,7 +3,7 @@
 use super::Param::Is;
 use super::kernel::{Blobs, numbers, strings};
 use super::math::MATHEMATICAL;
-use super::{Entry, ErrorSink, HangsOn, Overload, Returns, entry};
+use super::{Entry, ErrorSink, Overload, Returns, Volatility, entry};
 use crate::config::random_id;
 use crate::error::Result;
 use crate::types::SqlType::{Bytes, Double, String as Text};
@@ -14,14 +14,14 @@ use std::fmt::Write;
 pub(super) static ENTRIES: &[Entry] = &[
     entry!("RANDOM", MATHEMATICAL, "Returns a random number from 0.0 up to, but not, 1.0.",
     ["RANDOM() < 1" => "true"],
-    [Overload::ambient(HangsOn::Chance, Returns::Type(Double), |_, rows, _| {
+    [Overload::ambient(Volatility::Volatile, Returns::Type(Double), |_, rows, _| {
         let mut dice = Dice::new()?;
         numbers::<Float64Type>(rows, |_| Some((dice.roll() >> 11) as f64 / (1u64 << 53) as f64))
     })]),
     entry!("UUID", "STRING", "Returns a random UUID, or the one that 16 BYTES hold.",
         ["LEN(UUID())" => "36",
          "UUID(TO_BYTES('00112233445566778899aabbccddeeff', 'hex'))" => "00112233-4455-6677-8899-aabbccddeeff"],
-        [Overload::ambient(HangsOn::Chance, Returns::Type(Text), |_, rows, _| {
+        [Overload::ambient(Volatility::Volatile, Returns::Type(Text), |_, rows, _| {
              let mut dice = Dice::new()?;
              strings(rows, |_, out| {
                  let mut bytes = [0; 16];

@@ -1,6 +1,6 @@
 //! Exact decimal arithmetic for DECIMAL: casts, comparisons, rounding. A DECIMAL's text is always plain: `-0.05`.
 
-use super::numeral::Numeral;
+use super::decimal_text::DecimalText;
 use arrow::datatypes::i256;
 use std::cmp::Ordering;
 
@@ -18,21 +18,21 @@ fn digits_of(text: &str) -> (String, i32) {
 
 /// An exact decimal number: `unscaled / 10^scale`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Exact {
+pub struct BigDecimal {
     /// All digits.
     pub unscaled: i256,
     /// How many of them stand after the point.
     pub scale: i32,
 }
 
-impl Exact {
+impl BigDecimal {
     /// What `new BigDecimal(text)` reads, up to 76 digits.
-    pub fn parse(text: &str) -> Option<Exact> {
-        Numeral::parse(text.as_bytes())?.exact()
+    pub fn parse(text: &str) -> Option<BigDecimal> {
+        DecimalText::parse(text.as_bytes())?.to_big_decimal()
     }
 
     /// The decimal number that `Double.toString` prints: what `BigDecimal.valueOf` makes of a DOUBLE.
-    pub fn of_double(x: f64) -> Option<Exact> {
+    pub fn of_double(x: f64) -> Option<BigDecimal> {
         if !x.is_finite() {
             return None;
         }
@@ -40,7 +40,7 @@ impl Exact {
         let (digits, exponent) = digits_of(buffer.format_finite(x));
         let unscaled = i256::from_i128(digits.parse::<i128>().ok()?);
         let unscaled = if x < 0.0 { unscaled.wrapping_neg() } else { unscaled };
-        Some(Exact { unscaled, scale: digits.len() as i32 - 1 - exponent })
+        Some(BigDecimal { unscaled, scale: digits.len() as i32 - 1 - exponent })
     }
 
     /// The unscaled value at another scale, rounded half up (away from zero); `None` = more digits than fit.
@@ -61,7 +61,7 @@ impl Exact {
     }
 
     /// By value, whatever the scales.
-    pub fn compare(self, other: Exact) -> Ordering {
+    pub fn compare(self, other: BigDecimal) -> Ordering {
         let scale = self.scale.max(other.scale);
         match (self.rescale(scale), other.rescale(scale)) {
             (Some(a), Some(b)) => a.cmp(&b),
@@ -129,7 +129,7 @@ mod tests {
     fn decimals_round_half_up_and_print_plainly() {
         let round = |text: &str, scale: i32| {
             let mut out = String::new();
-            write_decimal(Exact::parse(text).unwrap().rescale(scale).unwrap(), scale as i8, &mut out);
+            write_decimal(BigDecimal::parse(text).unwrap().rescale(scale).unwrap(), scale as i8, &mut out);
             out
         };
         assert_eq!(round("1.25", 1), "1.3");
@@ -138,8 +138,8 @@ mod tests {
         assert_eq!(round("-0.05", 2), "-0.05");
         assert_eq!(round("1e3", 2), "1000.00");
         assert_eq!(round("1e-300", 2), "0.00");
-        assert_eq!(Exact::of_double(0.1).unwrap(), Exact { unscaled: i256::from_i128(1), scale: 1 });
-        assert_eq!(Exact::parse("1e300").unwrap().compare(Exact::parse("-3").unwrap()), Ordering::Greater);
-        assert_eq!(Exact::parse("0.3").unwrap().to_double(), 0.3);
+        assert_eq!(BigDecimal::of_double(0.1).unwrap(), BigDecimal { unscaled: i256::from_i128(1), scale: 1 });
+        assert_eq!(BigDecimal::parse("1e300").unwrap().compare(BigDecimal::parse("-3").unwrap()), Ordering::Greater);
+        assert_eq!(BigDecimal::parse("0.3").unwrap().to_double(), 0.3);
     }
 }

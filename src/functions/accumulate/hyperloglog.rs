@@ -7,7 +7,7 @@
 //! list of the registers set; a long one becomes the table of all.
 
 use super::cells::{Cell, Cells, Native};
-use super::fold::{NO_UNDO, Stored};
+use super::fixed_size::{NO_UNDO, Stored};
 use super::heap::Heap;
 use super::machine::Machine;
 

@@ -4,7 +4,7 @@
 use super::cells::Native;
 
 /// The meaning of one aggregate on its own words.
-pub(super) trait Fold: Copy {
+pub(super) trait FixedSizeAggregate: Copy {
     const WORDS: usize;
     type In: Copy;
     type Out: Native;
@@ -25,7 +25,7 @@ pub(super) trait Fold: Copy {
 
 #[derive(Clone, Copy)]
 pub(super) struct SumInteger;
-impl Fold for SumInteger {
+impl FixedSizeAggregate for SumInteger {
     const WORDS: usize = 1;
     type In = i32;
     type Out = i32;
@@ -55,7 +55,7 @@ impl Fold for SumInteger {
 
 #[derive(Clone, Copy)]
 pub(super) struct SumBigint;
-impl Fold for SumBigint {
+impl FixedSizeAggregate for SumBigint {
     const WORDS: usize = 1;
     type In = i64;
     type Out = i64;
@@ -85,7 +85,7 @@ impl Fold for SumBigint {
 
 #[derive(Clone, Copy)]
 pub(super) struct SumDouble;
-impl Fold for SumDouble {
+impl FixedSizeAggregate for SumDouble {
     const WORDS: usize = 1;
     type In = f64;
     type Out = f64;
@@ -113,7 +113,7 @@ pub(super) struct SumDecimal {
     /// The highest absolute value that has the result's precision.
     pub(super) limit: i128,
 }
-impl Fold for SumDecimal {
+impl FixedSizeAggregate for SumDecimal {
     const WORDS: usize = 2;
     type In = i128;
     type Out = i128;
@@ -145,7 +145,7 @@ macro_rules! average {
     ($name:ident, $ty:ty, $sum:ident) => {
         #[derive(Clone, Copy)]
         pub(super) struct $name;
-        impl Fold for $name {
+        impl FixedSizeAggregate for $name {
             const WORDS: usize = 2;
             type In = $ty;
             type Out = f64;
@@ -200,7 +200,7 @@ impl<T, const HIGHEST: bool> Extreme<T, HIGHEST> {
     }
 }
 
-impl<T: Stored + Native, const HIGHEST: bool> Fold for Extreme<T, HIGHEST> {
+impl<T: Stored + Native, const HIGHEST: bool> FixedSizeAggregate for Extreme<T, HIGHEST> {
     const WORDS: usize = 1 + T::WORDS;
     type In = T;
     type Out = T;
