@@ -80,7 +80,7 @@ fn old_files_go_when_all_of_their_records_are_old() {
     let mut slow = reader(&log, "t", Start::Earliest);
     let mut seen = Vec::new();
     take(&mut *slow, 1, &mut seen);
-    log.tidy().unwrap();
+    log.maintain().unwrap();
     let times = |log: &EmbeddedLog| read(log, "t").iter().map(|r| r.timestamp).collect::<Vec<_>>();
     assert_eq!(times(&log), [999_500, 998_000, 998_000, 999_900, 998_100, 998_200], "age counts from the oldest file");
     assert_eq!(log.watermarks(&place("t")).unwrap().low, 2);
@@ -93,7 +93,7 @@ fn old_files_go_when_all_of_their_records_are_old() {
     assert_eq!(log.offset_for_time(&place("t"), 998_200).unwrap(), Some(2));
 
     clock.advance(Duration::from_secs(10));
-    log.tidy().unwrap();
+    log.maintain().unwrap();
     assert_eq!(times(&log), [0i64; 0], "the file being written goes too");
     write(&log, "t", "k", Some("new"), 1_010_000);
     drop((slow, log));
@@ -111,7 +111,7 @@ fn the_oldest_files_go_when_there_is_too_much() {
     for time in 0..10 {
         write(&log, "t", "k", Some(&value), time);
     }
-    log.tidy().unwrap();
+    log.maintain().unwrap();
     let left = read(&log, "t");
     assert_eq!(left.iter().map(|r| r.offset).collect::<Vec<_>>(), [6, 7, 8, 9]);
     assert_eq!(files(directory.path()), 4);
@@ -127,7 +127,7 @@ fn memory_is_bounded_too() {
     for time in [8_000, 8_500, 9_500] {
         write(&log, "t", "k", Some("v"), time);
     }
-    log.tidy().unwrap();
+    log.maintain().unwrap();
     assert_eq!(read(&log, "t").iter().map(|r| r.offset).collect::<Vec<_>>(), [2]);
 }
 
@@ -187,7 +187,7 @@ fn of_each_key_the_last_record_stays() {
                 take(&mut *reader, 1 + dice.below(20) as usize, &mut seen);
                 stale = Some((reader, seen));
             }
-            log.tidy().unwrap();
+            log.maintain().unwrap();
             let left = read(&log, "t");
             // The last file is still being written; where it begins only the log knows.
             let closed = (0..=written.len() as i64).rev().find(|at| expected(&written, *at) == left);
@@ -233,7 +233,7 @@ fn tombstones_go_when_everybody_can_have_seen_them() {
         // Each fills a file, so that the one before is closed and there is something new to clean.
         write(&log, "t", "f", Some(&filler), round);
         write(&log, "t", "f", Some(&filler), round);
-        log.tidy().unwrap();
+        log.maintain().unwrap();
         match round {
             0 => assert!(keys(&log).contains(&"gone".to_owned()), "a day has not passed for everybody"),
             _ => assert!(!keys(&log).contains(&"gone".to_owned()), "{:?}", keys(&log)),

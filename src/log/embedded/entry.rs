@@ -20,8 +20,8 @@ pub(super) enum Change<'a> {
     DeleteGroup { group: String },
     /// The records below an offset are gone.
     Trim { topic: u128, partition: u32, low: i64 },
-    /// A partition's first files were replaced by what a cleaning left of them.
-    Clean { topic: u128, partition: u32, cleaned: i64, old: Vec<SegmentMeta>, new: Vec<SegmentMeta> },
+    /// A partition's first files were replaced by what a compaction left of them.
+    Compact { topic: u128, partition: u32, compacted: i64, old: Vec<SegmentMeta>, new: Vec<SegmentMeta> },
 }
 
 /// Records in any number of partitions, and how far a query has come.
@@ -88,11 +88,11 @@ impl Change<'_> {
                 put_varint(out, i64::from(*partition));
                 put_varint(out, *low);
             }
-            Change::Clean { topic, partition, cleaned, old, new } => {
+            Change::Compact { topic, partition, compacted, old, new } => {
                 out.push(7);
                 out.extend_from_slice(&topic.to_le_bytes());
                 put_varint(out, i64::from(*partition));
-                put_varint(out, *cleaned);
+                put_varint(out, *compacted);
                 put_segments(out, old);
                 put_segments(out, new);
             }
@@ -115,10 +115,10 @@ impl Change<'_> {
             4 => Change::Commit(commit(c)?),
             5 => Change::DeleteGroup { group: c.text()?.to_owned() },
             6 => Change::Trim { topic: c.id()?, partition: u32::try_from(c.varint()?).ok()?, low: c.varint()? },
-            7 => Change::Clean {
+            7 => Change::Compact {
                 topic: c.id()?,
                 partition: u32::try_from(c.varint()?).ok()?,
-                cleaned: c.varint()?,
+                compacted: c.varint()?,
                 old: segments(c)?,
                 new: segments(c)?,
             },
@@ -212,7 +212,7 @@ fn put_manifest(out: &mut Vec<u8>, manifest: &Manifest) {
         for partition in &topic.partitions {
             put_varint(out, partition.low);
             put_varint(out, partition.next);
-            put_varint(out, partition.cleaned);
+            put_varint(out, partition.compacted);
             put_segments(out, &partition.segments);
         }
     }
@@ -256,8 +256,8 @@ fn manifest(c: &mut Cursor<'_>) -> Option<Manifest> {
 fn topic(c: &mut Cursor<'_>) -> Option<TopicMeta> {
     let (name, config) = (c.text()?.to_owned(), config(c)?);
     let partitions = (0..c.count()?).map(|_| {
-        let (low, next, cleaned) = (c.varint()?, c.varint()?, c.varint()?);
-        Some(PartitionMeta { low, next, cleaned, segments: segments(c)? })
+        let (low, next, compacted) = (c.varint()?, c.varint()?, c.varint()?);
+        Some(PartitionMeta { low, next, compacted, segments: segments(c)? })
     });
     Some(TopicMeta { name, config, partitions: partitions.collect::<Option<Vec<_>>>()? })
 }

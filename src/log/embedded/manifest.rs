@@ -31,8 +31,8 @@ pub(super) struct PartitionMeta {
     pub(super) low: i64,
     /// Offset of the next record.
     pub(super) next: i64,
-    /// Offset up to which the log was cleaned: of each key at most one record is left there.
-    pub(super) cleaned: i64,
+    /// Offset up to which the log was compacted: of each key at most one record is left there.
+    pub(super) compacted: i64,
     /// Its files, by first offset.
     pub(super) segments: Vec<SegmentMeta>,
 }
@@ -44,7 +44,7 @@ pub(super) struct SegmentMeta {
     pub(super) base: i64,
     /// Committed bytes.
     pub(super) end: u64,
-    /// How often its records were written anew by a cleaning: part of its name.
+    /// How often its records were written anew by a compaction: part of its name.
     pub(super) generation: u32,
 }
 
@@ -86,8 +86,8 @@ impl Manifest {
                 self.groups.remove(group);
             }
             Change::Trim { topic, partition, low } => self.partition(*topic, *partition)?.trim(*low)?,
-            Change::Clean { topic, partition, cleaned, old, new } => {
-                self.partition(*topic, *partition)?.clean(*cleaned, old, new)?;
+            Change::Compact { topic, partition, compacted, old, new } => {
+                self.partition(*topic, *partition)?.compact(*compacted, old, new)?;
             }
         }
         Ok(())
@@ -165,12 +165,12 @@ impl PartitionMeta {
         Ok(())
     }
 
-    fn clean(&mut self, cleaned: i64, old: &[SegmentMeta], new: &[SegmentMeta]) -> Result<()> {
+    fn compact(&mut self, compacted: i64, old: &[SegmentMeta], new: &[SegmentMeta]) -> Result<()> {
         if old.is_empty() || !self.segments.starts_with(old) || new.first().is_none_or(|s| s.base != old[0].base) {
             return Err(impossible("files were replaced that are not there"));
         }
         self.segments.splice(..old.len(), new.iter().copied());
-        self.cleaned = cleaned;
+        self.compacted = compacted;
         match self.is_sound() {
             true => Ok(()),
             false => Err(impossible("files were replaced by others that do not fit")),

@@ -3,44 +3,43 @@
 //! ```text
 //! DIR/lock                                  who owns the directory
 //! DIR/commits.log                           what is committed (journal)
-//! DIR/topics/<name>-<id>/<n>/<offset>.log   Kafka record batches (segment, batch); <offset>.<k>.log after the k-th cleaning
+//! DIR/topics/<name>-<id>/<n>/<offset>.log   Kafka record batches (segment, batch); <offset>.<k>.log after the k-th compaction
 //! DIR/topics/<name>-<id>/<n>/<offset>.index where in a large file which offsets and times are (index); made again if missing
 //! ```
 //!
 //! There is one writer and there are no aborted records: a transaction is encoded while it is still private and appended
-//! under one lock (core). Readers hold no lock while they read. It is not a server: other processes do not connect to it.
+//! under one lock (shared). Readers hold no lock while they read. It is not a server: other processes do not connect to it.
 
 mod batch;
 mod bytes;
-mod caretaker;
-mod cleaning;
-mod core;
+mod commit;
+mod compaction;
 mod entry;
-mod identity;
+mod ids;
 mod index;
 mod journal;
-mod keep;
 mod lock;
+mod maintenance;
 mod manifest;
 mod partition;
+mod pruning;
 mod reader;
 mod recover;
 mod segment;
 mod session;
-mod signal;
-mod spans;
-mod thin;
+mod topic_config;
+mod wakeup;
 
 pub use self::batch::{Block, RawHeaders};
 pub(super) use self::batch::{RECORD_BYTES_MAX, headers_len};
 pub(super) use self::bytes::varint_len;
 
-use self::caretaker::Caretaker;
-use self::core::{Catalog, Core, Sessions, Writer};
+use self::commit::{Catalog, GroupOwners, Shared, Writer};
 use self::entry::Change;
-use self::keep::Keep;
+use self::maintenance::MaintenanceThread;
 use self::manifest::{Manifest, PartitionMeta};
 use self::partition::Topic;
+use self::topic_config::TopicConfig;
 use crate::config::private;
 use crate::error::{Error, Result};
 use crate::log::{
@@ -96,9 +95,9 @@ impl Default for EmbeddedOptions {
 /// Topics in a directory, or in memory.
 #[derive(Debug)]
 pub struct EmbeddedLog {
-    core: Arc<Core>,
+    shared: Arc<Shared>,
     /// Runs as soon as there is a topic that needs it.
-    caretaker: Mutex<Option<Caretaker>>,
+    maintenance: Mutex<Option<MaintenanceThread>>,
 }
 
 impl EmbeddedLog {
@@ -106,61 +105,61 @@ impl EmbeddedLog {
     pub fn open(directory: &Path, options: EmbeddedOptions, clock: SharedClock) -> Result<Arc<EmbeddedLog>> {
         private::create_dir_all(directory).map_err(|e| segment::failed("create", directory, e))?;
         let lock = lock::DirectoryLock::take(directory)?;
-        let (journal, manifest) = recover::open(directory, identity::fresh)?;
+        let (journal, manifest) = recover::open(directory, ids::fresh)?;
         let mut topics = std::collections::BTreeMap::new();
         for (id, meta) in &manifest.topics {
-            let home = core::topic_directory(directory, *id, &meta.name);
+            let home = commit::topic_directory(directory, *id, &meta.name);
             let topic = Topic::new(Manifest::info(*id, meta), Some(home), &meta.partitions)?;
             topics.insert(meta.name.clone(), Arc::new(topic));
         }
-        let core = Arc::new(Core {
+        let shared = Arc::new(Shared {
             directory: Some(directory.to_path_buf()),
             options,
             clock,
             cluster: journal.cluster(),
             catalog: RwLock::new(Catalog { manifest, topics }),
-            sessions: Mutex::new(Sessions::default()),
+            group_owners: Mutex::new(GroupOwners::default()),
             writer: Mutex::new(Writer::new(Some(journal))),
             _lock: Some(lock),
         });
         if let Fsync::Interval(every) = options.fsync {
-            sync_every(&core, every)?;
+            sync_every(&shared, every)?;
         }
-        EmbeddedLog::over(core)
+        EmbeddedLog::over(shared)
     }
 
     /// A log that ends with the process.
     pub fn in_memory(clock: SharedClock) -> Result<Arc<EmbeddedLog>> {
-        let core = Core {
+        let shared = Shared {
             directory: None,
             options: EmbeddedOptions::default(),
             clock,
-            cluster: identity::fresh()?,
+            cluster: ids::fresh()?,
             catalog: RwLock::default(),
-            sessions: Mutex::default(),
+            group_owners: Mutex::default(),
             writer: Mutex::new(Writer::new(None)),
             _lock: None,
         };
-        EmbeddedLog::over(Arc::new(core))
+        EmbeddedLog::over(Arc::new(shared))
     }
 
-    fn over(core: Arc<Core>) -> Result<Arc<EmbeddedLog>> {
-        let log = EmbeddedLog { core, caretaker: Mutex::default() };
-        log.take_care()?;
+    fn over(shared: Arc<Shared>) -> Result<Arc<EmbeddedLog>> {
+        let log = EmbeddedLog { shared, maintenance: Mutex::default() };
+        log.start_maintenance()?;
         Ok(Arc::new(log))
     }
 
-    /// Drops what the topics' settings no longer keep and cleans compacted topics, now; every so often this happens by
+    /// Drops what the topics' settings no longer keep and runs compaction, now; every so often this happens by
     /// itself.
-    pub fn tidy(&self) -> Result<()> {
-        self.core.tidy()
+    pub fn maintain(&self) -> Result<()> {
+        self.shared.maintain()
     }
 
-    /// Starts the caretaker if some topic needs it.
-    fn take_care(&self) -> Result<()> {
-        let mut caretaker = self.caretaker.lock();
-        if caretaker.is_none() && self.core.catalog.read().topics.values().any(|t| t.keep.needs_care()) {
-            *caretaker = Some(Caretaker::start(&self.core)?);
+    /// Starts the maintenance if some topic needs it.
+    fn start_maintenance(&self) -> Result<()> {
+        let mut maintenance = self.maintenance.lock();
+        if maintenance.is_none() && self.shared.catalog.read().topics.values().any(|t| t.config.needs_maintenance()) {
+            *maintenance = Some(MaintenanceThread::start(&self.shared)?);
         }
         Ok(())
     }
@@ -168,55 +167,55 @@ impl EmbeddedLog {
 
 impl Log for EmbeddedLog {
     fn describe(&self) -> String {
-        match &self.core.directory {
+        match &self.shared.directory {
             Some(directory) => format!("embedded log at {}", directory.display()),
             None => "embedded log in memory".to_owned(),
         }
     }
 
     fn check_writable(&self) -> Result<()> {
-        self.core.write().check(&self.core)
+        self.shared.write().check(&self.shared)
     }
 
     fn cluster_id(&self) -> Result<String> {
-        Ok(identity::text(self.core.cluster))
+        Ok(ids::text(self.shared.cluster))
     }
 
     fn create_topic(&self, spec: &TopicSpec) -> Result<TopicInfo> {
         check_spec(spec)?;
-        let mut writer = self.core.write();
-        if self.core.catalog.read().topics.contains_key(&spec.name) {
+        let mut writer = self.shared.write();
+        if self.shared.catalog.read().topics.contains_key(&spec.name) {
             return Err(Error::statement(format!("topic {} already exists", spec.name)));
         }
-        let (id, name, partitions) = (identity::fresh()?, spec.name.clone(), spec.partitions);
+        let (id, name, partitions) = (ids::fresh()?, spec.name.clone(), spec.partitions);
         let metas = vec![PartitionMeta::default(); partitions as usize];
-        self.core.change(&mut writer, &Change::CreateTopic { id, name, partitions, config: spec.config.clone() })?;
-        let mut catalog = self.core.catalog.write();
+        self.shared.change(&mut writer, &Change::CreateTopic { id, name, partitions, config: spec.config.clone() })?;
+        let mut catalog = self.shared.catalog.write();
         let info = Manifest::info(id, &catalog.manifest.topics[&id]);
-        let home = self.core.topic_directory(id, &spec.name);
+        let home = self.shared.topic_directory(id, &spec.name);
         catalog.topics.insert(spec.name.clone(), Arc::new(Topic::new(info.clone(), home, &metas)?));
         drop(catalog);
         drop(writer);
-        self.take_care()?;
+        self.start_maintenance()?;
         Ok(info)
     }
 
     fn topic(&self, name: &str) -> Result<Option<TopicInfo>> {
-        Ok(self.core.catalog.read().topics.get(name).map(|t| t.info.clone()))
+        Ok(self.shared.catalog.read().topics.get(name).map(|t| t.info.clone()))
     }
 
     fn topics(&self) -> Result<Vec<TopicInfo>> {
-        Ok(self.core.catalog.read().topics.values().map(|t| t.info.clone()).collect())
+        Ok(self.shared.catalog.read().topics.values().map(|t| t.info.clone()).collect())
     }
 
     fn delete_topic(&self, name: &str) -> Result<()> {
-        let mut writer = self.core.write();
-        let topic = self.core.topic(name)?;
+        let mut writer = self.shared.write();
+        let topic = self.shared.topic(name)?;
         let id = topic.info.id.0;
-        self.core.change(&mut writer, &Change::DeleteTopic { id })?;
-        self.core.catalog.write().topics.remove(name);
+        self.shared.change(&mut writer, &Change::DeleteTopic { id })?;
+        self.shared.catalog.write().topics.remove(name);
         topic.delete();
-        let Some(home) = self.core.topic_directory(id, name) else { return Ok(()) };
+        let Some(home) = self.shared.topic_directory(id, name) else { return Ok(()) };
         writer.dirty.retain(|path, _| !path.starts_with(&home));
         match std::fs::remove_dir_all(&home) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
@@ -229,33 +228,33 @@ impl Log for EmbeddedLog {
     }
 
     fn watermarks(&self, partition: &TopicPartition) -> Result<Watermarks> {
-        Ok(self.core.topic(&partition.topic)?.partition(partition.partition)?.watermarks())
+        Ok(self.shared.topic(&partition.topic)?.partition(partition.partition)?.watermarks())
     }
 
     fn offset_for_time(&self, partition: &TopicPartition, timestamp: i64) -> Result<Option<i64>> {
-        self.core.topic(&partition.topic)?.partition(partition.partition)?.offset_for_time(timestamp)
+        self.shared.topic(&partition.topic)?.partition(partition.partition)?.offset_for_time(timestamp)
     }
 
     fn spans(&self, partition: &TopicPartition, offsets: Range<i64>, times: &RangeInclusive<i64>) -> Result<Vec<Span>> {
-        let pieces = self.core.topic(&partition.topic)?.partition(partition.partition)?.pieces()?;
-        Ok(spans::wanted(&pieces, &offsets, times))
+        let pieces = self.shared.topic(&partition.topic)?.partition(partition.partition)?.pieces()?;
+        Ok(pruning::wanted(&pieces, &offsets, times))
     }
 
     fn delete_records(&self, partition: &TopicPartition, before: i64) -> Result<i64> {
-        let topic = self.core.topic(&partition.topic)?;
+        let topic = self.shared.topic(&partition.topic)?;
         let live = topic.partition(partition.partition)?;
         let marks = live.watermarks();
         if before > marks.high {
             return Err(beyond_the_end(partition, before, marks.high));
         }
         let low = if before < 0 { marks.high } else { before };
-        self.core.trim(&topic, partition.partition as usize, low)?;
+        self.shared.trim(&topic, partition.partition as usize, low)?;
         Ok(live.watermarks().low)
     }
 
     fn reader(&self, assignment: Vec<Assignment>, _isolation: Isolation) -> Result<Box<dyn Reader>> {
         let slot = |a: &Assignment| {
-            let topic = self.core.topic(&a.topic)?;
+            let topic = self.shared.topic(&a.topic)?;
             let partition = topic.partition(a.partition)?.clone();
             let bounds = partition.bounds()?;
             let first = match a.start {
@@ -266,37 +265,37 @@ impl Log for EmbeddedLog {
             Ok((partition, first))
         };
         let slots = assignment.iter().map(slot).collect::<Result<_>>()?;
-        Ok(Box::new(reader::EmbeddedReader::new(slots, self.core.clock.clone())))
+        Ok(Box::new(reader::EmbeddedReader::new(slots, self.shared.clock.clone())))
     }
 
     fn append(&self, topic: &str, records: &RecordSet) -> Result<()> {
-        self.core.append(topic, records)
+        self.shared.append(topic, records)
     }
 
     fn session(&self, spec: &SessionSpec) -> Result<Box<dyn Session>> {
-        Ok(Box::new(session::EmbeddedSession::open(&self.core, &spec.group)?))
+        Ok(Box::new(session::EmbeddedSession::open(&self.shared, &spec.group)?))
     }
 
     fn committed(&self, group: &str, partitions: &[TopicPartition]) -> Result<Vec<Option<CommittedOffset>>> {
-        Ok(self.core.committed(group, partitions))
+        Ok(self.shared.committed(group, partitions))
     }
 
     fn delete_group(&self, group: &str) -> Result<()> {
-        let mut writer = self.core.write();
-        self.core.sessions.lock().fence(group);
-        if !self.core.catalog.read().manifest.groups.contains_key(group) {
+        let mut writer = self.shared.write();
+        self.shared.group_owners.lock().fence(group);
+        if !self.shared.catalog.read().manifest.groups.contains_key(group) {
             return Ok(());
         }
-        self.core.change(&mut writer, &Change::DeleteGroup { group: group.to_owned() })
+        self.shared.change(&mut writer, &Change::DeleteGroup { group: group.to_owned() })
     }
 }
 
 impl Drop for EmbeddedLog {
     fn drop(&mut self) {
-        if let Err(error) = self.core.write().flush() {
+        if let Err(error) = self.shared.write().flush() {
             tracing::warn!(%error, "cannot sync the log at its end");
         }
-        let catalog = self.core.catalog.read();
+        let catalog = self.shared.catalog.read();
         catalog.topics.values().flat_map(|t| &t.partitions).for_each(|p| p.keep_index());
     }
 }
@@ -327,7 +326,7 @@ pub(super) fn check_spec(spec: &TopicSpec) -> Result<()> {
             "a name has 1 to {TOPIC_NAME_BYTES_MAX} letters, digits, '.', '_' and '-', and is not '.' or '..'"
         )));
     }
-    Keep::of(&spec.config)?;
+    TopicConfig::of(&spec.config)?;
     if spec.partitions == 0 || spec.partitions > PARTITIONS_MAX {
         let count = spec.partitions;
         return Err(Error::statement(format!("topic {name} cannot have {count} partitions"))
@@ -337,14 +336,14 @@ pub(super) fn check_spec(spec: &TopicSpec) -> Result<()> {
 }
 
 /// Syncs the log at intervals for as long as it is in use.
-fn sync_every(core: &Arc<Core>, every: Duration) -> Result<()> {
-    let (weak, clock): (Weak<Core>, _) = (Arc::downgrade(core), core.clock.clone());
-    let label = core.label().to_owned();
+fn sync_every(shared: &Arc<Shared>, every: Duration) -> Result<()> {
+    let (weak, clock): (Weak<Shared>, _) = (Arc::downgrade(shared), shared.clock.clone());
+    let label = shared.label().to_owned();
     let run = move || {
         threads::rounds("log-sync", &label, || {
             clock.sleep(every);
-            let Some(core) = weak.upgrade() else { return ControlFlow::Break(()) };
-            match core.write().flush() {
+            let Some(shared) = weak.upgrade() else { return ControlFlow::Break(()) };
+            match shared.write().flush() {
                 Ok(()) => ControlFlow::Continue(()),
                 Err(error) => {
                     tracing::error!(%error, "cannot sync the log");
@@ -353,5 +352,5 @@ fn sync_every(core: &Arc<Core>, every: Duration) -> Result<()> {
             }
         });
     };
-    threads::spawn("log-sync", core.label(), run).map(|_| ()).map_err(Error::from)
+    threads::spawn("log-sync", shared.label(), run).map(|_| ()).map_err(Error::from)
 }

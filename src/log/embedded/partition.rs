@@ -3,11 +3,11 @@
 //! The lock is held for looking up and publishing, never while a file is read or synced.
 
 use super::batch::{BatchHeader, Encoded, Sealed};
-use super::keep::Keep;
 use super::manifest::SegmentMeta;
+use super::pruning::Piece;
 use super::segment::{READ_BYTES, Readable, Segment};
-use super::signal::Signal;
-use super::spans::Piece;
+use super::topic_config::TopicConfig;
+use super::wakeup::Wakeup;
 use crate::config::private;
 use crate::error::{Error, Result};
 use crate::log::{TopicInfo, Watermarks};
@@ -22,7 +22,7 @@ pub(super) struct Topic {
     /// What it is.
     pub(super) info: TopicInfo,
     /// What its settings keep.
-    pub(super) keep: Keep,
+    pub(super) config: TopicConfig,
     /// Partitions by number.
     pub(super) partitions: Vec<Arc<Partition>>,
 }
@@ -44,7 +44,7 @@ struct Inner {
     deleted: bool,
     stored: Stored,
     /// Readers that wait for this partition.
-    listeners: Vec<Weak<Signal>>,
+    listeners: Vec<Weak<Wakeup>>,
 }
 
 #[derive(Debug)]
@@ -71,7 +71,7 @@ pub(super) struct Place {
     /// First offset of the batch.
     pub(super) base: i64,
     at: u64,
-    /// Of the file: a cleaned one has other places.
+    /// Of the file: a compacted one has other places.
     generation: u32,
 }
 
@@ -107,7 +107,7 @@ impl Topic {
         directory: Option<PathBuf>,
         metas: &[super::manifest::PartitionMeta],
     ) -> Result<Topic> {
-        let keep = Keep::of(&info.config)?;
+        let config = TopicConfig::of(&info.config)?;
         let name: Arc<str> = info.name.as_str().into();
         let partition = |(number, meta): (usize, &super::manifest::PartitionMeta)| {
             let directory = directory.as_ref().map(|d| d.join(number.to_string()));
@@ -118,7 +118,7 @@ impl Topic {
             let inner = Inner { low: meta.low, next: meta.next, deleted: false, stored, listeners: Vec::new() };
             Arc::new(Partition { topic: name.clone(), number: number as i32, directory, inner: Mutex::new(inner) })
         };
-        Ok(Topic { partitions: metas.iter().enumerate().map(partition).collect(), info, keep })
+        Ok(Topic { partitions: metas.iter().enumerate().map(partition).collect(), info, config })
     }
 
     /// A partition by number.
@@ -155,11 +155,11 @@ impl Partition {
         }
     }
 
-    /// Wakes `signal` whenever something is committed here.
-    pub(super) fn listen(&self, signal: &Arc<Signal>) {
+    /// Wakes `wakeup` whenever something is committed here.
+    pub(super) fn listen(&self, wakeup: &Arc<Wakeup>) {
         let listeners = &mut self.inner.lock().listeners;
         listeners.retain(|l| l.strong_count() > 0);
-        listeners.push(Arc::downgrade(signal));
+        listeners.push(Arc::downgrade(wakeup));
     }
 
     /// The batch that holds `offset`, or the next one there is, and what comes behind it; `None` at the end.
@@ -288,7 +288,7 @@ impl Partition {
         }
     }
 
-    /// The files before the one that is written, for a cleaning.
+    /// The files before the one that is written, that a compaction reads.
     pub(super) fn closed(&self) -> Result<Vec<(SegmentMeta, Readable)>> {
         let mut inner = self.inner.lock();
         let Stored::Disk(segments) = &mut inner.stored else { return Ok(Vec::new()) };
@@ -296,7 +296,7 @@ impl Partition {
         segments[..closed].iter_mut().map(|s| Ok((s.meta(), s.open()?))).collect()
     }
 
-    /// Puts cleaned files in the place of the first ones, and says which are not needed any more.
+    /// Puts compacted files in the place of the first ones, and says which are not needed any more.
     pub(super) fn replace(&self, old: usize, new: &[SegmentMeta]) -> Vec<PathBuf> {
         let mut inner = self.inner.lock();
         let (Stored::Disk(segments), Some(directory)) = (&mut inner.stored, &self.directory) else { return Vec::new() };
@@ -423,6 +423,6 @@ fn read(readable: Readable, start: u64, base: i64, generation: u32) -> Result<Fe
 }
 
 /// Wakes the living and forgets the others.
-fn wake(listeners: &mut Vec<Weak<Signal>>) {
-    listeners.retain(|l| l.upgrade().inspect(|signal| signal.data()).is_some());
+fn wake(listeners: &mut Vec<Weak<Wakeup>>) {
+    listeners.retain(|l| l.upgrade().inspect(|wakeup| wakeup.data()).is_some());
 }

@@ -2,7 +2,7 @@
 
 use super::batch::{Batch, BatchHeader, Block};
 use super::partition::{Fetch, Partition, Place};
-use super::signal::{Signal, Wait};
+use super::wakeup::{Wait, Wakeup};
 use crate::error::{Error, Result};
 use crate::log::{Fetched, Reader};
 use crate::types::clock::SharedClock;
@@ -13,7 +13,7 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(super) struct EmbeddedReader {
     slots: Vec<Slot>,
-    signal: Arc<Signal>,
+    wakeup: Arc<Wakeup>,
     clock: SharedClock,
     /// The slot that is served first by the next poll, so that none starves.
     turn: usize,
@@ -48,12 +48,12 @@ struct Open {
 impl EmbeddedReader {
     /// Reads these partitions from these offsets.
     pub(super) fn new(assigned: Vec<(Arc<Partition>, i64)>, clock: SharedClock) -> EmbeddedReader {
-        let signal = Arc::new(Signal::default());
+        let wakeup = Arc::new(Wakeup::default());
         let slot = |(partition, next): (Arc<Partition>, i64)| {
-            partition.listen(&signal);
+            partition.listen(&wakeup);
             Slot { partition, next, at_end: false, open: None, fetch: None, place: None, bytes: 0 }
         };
-        EmbeddedReader { slots: assigned.into_iter().map(slot).collect(), signal, clock, turn: 0 }
+        EmbeddedReader { slots: assigned.into_iter().map(slot).collect(), wakeup, clock, turn: 0 }
     }
 
     /// Takes what is there now. What one slot leaves of its share goes to those after it.
@@ -79,13 +79,13 @@ impl Reader for EmbeddedReader {
     fn poll(&mut self, max_records: usize, timeout: Duration) -> Result<Fetched> {
         let deadline = self.clock.monotonic() + timeout;
         loop {
-            self.signal.clear_data();
+            self.wakeup.clear_data();
             let fetched = self.take(max_records)?;
             if !fetched.is_empty() {
-                self.signal.clear_woken();
+                self.wakeup.clear_woken();
                 return Ok(fetched);
             }
-            match self.signal.wait(deadline.saturating_sub(self.clock.monotonic())) {
+            match self.wakeup.wait(deadline.saturating_sub(self.clock.monotonic())) {
                 Wait::Data => {}
                 Wait::Woken | Wait::Timeout => return Ok(Fetched::default()),
             }
@@ -111,8 +111,8 @@ impl Reader for EmbeddedReader {
     }
 
     fn waker(&self) -> Arc<dyn Fn() + Send + Sync> {
-        let signal = self.signal.clone();
-        Arc::new(move || signal.wake())
+        let wakeup = self.wakeup.clone();
+        Arc::new(move || wakeup.wake())
     }
 
     fn bytes_read(&self) -> Option<u64> {

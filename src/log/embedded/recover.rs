@@ -3,7 +3,7 @@
 //! Bytes that no entry speaks of are cut off, files that no entry names are removed, and bytes that an entry carries are
 //! written again. A file that is shorter than the journal says is damage: opening refuses and names it.
 
-use super::core::topic_directory;
+use super::commit::topic_directory;
 use super::entry::Change;
 use super::index;
 use super::journal::{self, Journal};

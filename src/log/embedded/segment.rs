@@ -7,7 +7,7 @@
 use super::batch::{Batch, BatchHeader, HEADER_BYTES, Sealed};
 use super::index::{Index, Mark};
 use super::manifest::SegmentMeta;
-use super::spans::Piece;
+use super::pruning::Piece;
 use crate::config::private;
 use crate::error::{Error, Result};
 use std::fs::File;
@@ -31,7 +31,7 @@ pub(super) struct Segment {
     pub(super) base: i64,
     /// Committed bytes.
     pub(super) end: u64,
-    /// How often it was cleaned.
+    /// How often it was compacted.
     pub(super) generation: u32,
     path: Arc<Path>,
     /// Open since the first use.
@@ -52,7 +52,7 @@ pub(super) struct Readable {
     pub(super) end: u64,
 }
 
-/// File name of a segment: a cleaned one stands beside the one it replaces until the journal has decided.
+/// File name of a segment: a compacted one stands beside the one it replaces until the journal has decided.
 pub(super) fn file_name(segment: &SegmentMeta) -> String {
     match segment.generation {
         0 => format!("{:020}.log", segment.base),
@@ -131,7 +131,7 @@ impl Segment {
         self.search(|segment, readable| {
             let mark = segment.index.marks.iter().find(|m| m.max_timestamp >= timestamp);
             let Some((mut at, mut base)) = mark.map(|m| (m.at, m.base)) else { return Ok(None) };
-            // A batch may be younger as a whole than what was left of it, by a cleaning or above `low`.
+            // A batch may be younger as a whole than what was left of it, by a compaction or above `low`.
             loop {
                 let mut candidate = None;
                 readable.hop(at, base, |at, header| match header.max_timestamp >= timestamp && header.next > low {

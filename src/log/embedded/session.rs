@@ -1,7 +1,7 @@
 //! The writing side of a query on the embedded log: one owner per group in this process, and the directory's lock keeps
 //! other processes out. A commit either happens or is an error; there is no unknown outcome to resolve.
 
-use super::core::{Core, Staged};
+use super::commit::{Shared, Staged};
 use super::entry::Progress;
 use crate::error::{Error, Kind, Result};
 use crate::log::{CommittedOffset, Epoch, METADATA_BYTES_MAX, Outcome, RecordSet, Session, TopicPartition};
@@ -14,7 +14,7 @@ const DISK_RETRY: Duration = Duration::from_secs(1);
 /// A query's session.
 #[derive(Debug)]
 pub(super) struct EmbeddedSession {
-    core: Arc<Core>,
+    shared: Arc<Shared>,
     group: String,
     /// Tells this session from an earlier one of the same group.
     token: u64,
@@ -22,13 +22,13 @@ pub(super) struct EmbeddedSession {
 
 impl EmbeddedSession {
     /// Takes the group.
-    pub(super) fn open(core: &Arc<Core>, group: &str) -> Result<EmbeddedSession> {
-        let token = core.sessions.lock().claim(group)?;
-        Ok(EmbeddedSession { core: core.clone(), group: group.to_owned(), token })
+    pub(super) fn open(shared: &Arc<Shared>, group: &str) -> Result<EmbeddedSession> {
+        let token = shared.group_owners.lock().claim(group)?;
+        Ok(EmbeddedSession { shared: shared.clone(), group: group.to_owned(), token })
     }
 
     fn owns(&self) -> bool {
-        self.core.sessions.lock().owns(&self.group, self.token)
+        self.shared.group_owners.lock().owns(&self.group, self.token)
     }
 
     fn check(&self) -> Result<()> {
@@ -51,7 +51,7 @@ impl EmbeddedSession {
             if committed.metadata.len() > METADATA_BYTES_MAX {
                 return Err(too_long("the text beside an offset"));
             }
-            let (topic, number) = self.core.identify(partition)?;
+            let (topic, number) = self.shared.identify(partition)?;
             Ok((topic, number, committed.clone()))
         };
         let offsets = epoch.offsets.iter().map(offset).collect::<Result<_>>()?;
@@ -62,17 +62,17 @@ impl EmbeddedSession {
 impl Session for EmbeddedSession {
     fn committed(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Option<CommittedOffset>>> {
         self.check()?;
-        Ok(self.core.committed(&self.group, partitions))
+        Ok(self.shared.committed(&self.group, partitions))
     }
 
     fn blob(&mut self) -> Result<Option<String>> {
         self.check()?;
-        Ok(self.core.catalog.read().manifest.groups.get(&self.group).and_then(|g| g.blob.clone()))
+        Ok(self.shared.catalog.read().manifest.groups.get(&self.group).and_then(|g| g.blob.clone()))
     }
 
     fn deliver(&mut self, topic: &Arc<str>, records: &RecordSet) -> Result<()> {
         self.check()?;
-        self.core.append(topic, records)
+        self.shared.append(topic, records)
     }
 
     fn commit(&mut self, epoch: &Epoch) -> Result<Outcome> {
@@ -81,13 +81,13 @@ impl Session for EmbeddedSession {
         }
         let mut staged = Staged::default();
         for (topic, records) in &epoch.records {
-            staged.add(&self.core.topic(topic)?, records)?;
+            staged.add(&self.shared.topic(topic)?, records)?;
         }
         let progress = self.progress(epoch)?;
-        match self.core.commit(staged, Some(progress), || self.owns()) {
+        match self.shared.commit(staged, Some(progress), || self.owns()) {
             Ok(true) => Ok(Outcome::Committed),
             Ok(false) => Ok(Outcome::Fenced { reason: self.fenced() }),
-            Err(e) if e.kind() == Kind::Io && !self.core.write().is_broken() => {
+            Err(e) if e.kind() == Kind::Io && !self.shared.write().is_broken() => {
                 Ok(Outcome::Aborted { reason: e.to_string(), retry_after: DISK_RETRY })
             }
             Err(e) => Err(e),
@@ -97,11 +97,11 @@ impl Session for EmbeddedSession {
 
 impl Drop for EmbeddedSession {
     fn drop(&mut self) {
-        self.core.sessions.lock().release(&self.group, self.token);
+        self.shared.group_owners.lock().release(&self.group, self.token);
     }
 }
 
-impl Core {
+impl Shared {
     /// Committed offsets of a group.
     pub(super) fn committed(&self, group: &str, partitions: &[TopicPartition]) -> Vec<Option<CommittedOffset>> {
         let catalog = self.catalog.read();

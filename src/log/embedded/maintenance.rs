@@ -1,10 +1,10 @@
-//! Dropping and cleaning, in the background: what `retention.ms` and `retention.bytes` no longer keep, and all but the
+//! Dropping and compaction, in the background: what `retention.ms` and `retention.bytes` no longer keep, and all but the
 //! last record of each key where `cleanup.policy` is `compact`.
 //!
 //! Whole files are dropped, as in Kafka: a record goes when every record of its file has expired. A change is in the
 //! journal before a file is removed; files that a crash leaves behind are removed at the next opening.
 
-use super::core::Core;
+use super::commit::Shared;
 use super::entry::Change;
 use super::index;
 use super::partition::Topic;
@@ -23,29 +23,29 @@ const PAUSE: Duration = Duration::from_secs(30);
 
 /// The thread that goes round; it ends with this value.
 #[derive(Debug)]
-pub(super) struct Caretaker {
+pub(super) struct MaintenanceThread {
     ended: Arc<(Mutex<bool>, Condvar)>,
 }
 
-impl Caretaker {
+impl MaintenanceThread {
     /// Goes round for as long as the log is in use.
-    pub(super) fn start(core: &Arc<Core>) -> Result<Caretaker> {
-        let label = core.label().to_owned();
-        let (core, ended) = (Arc::downgrade(core), Arc::<(Mutex<bool>, Condvar)>::default());
+    pub(super) fn start(shared: &Arc<Shared>) -> Result<MaintenanceThread> {
+        let label = shared.label().to_owned();
+        let (shared, ended) = (Arc::downgrade(shared), Arc::<(Mutex<bool>, Condvar)>::default());
         let told = ended.clone();
-        threads::spawn(KIND, label.clone(), move || go_round(&label, &core, &told))?;
-        Ok(Caretaker { ended })
+        threads::spawn(KIND, label.clone(), move || go_round(&label, &shared, &told))?;
+        Ok(MaintenanceThread { ended })
     }
 }
 
-impl Drop for Caretaker {
+impl Drop for MaintenanceThread {
     fn drop(&mut self) {
         *self.ended.0.lock() = true;
         self.ended.1.notify_all();
     }
 }
 
-fn go_round(label: &str, core: &Weak<Core>, ended: &(Mutex<bool>, Condvar)) {
+fn go_round(label: &str, shared: &Weak<Shared>, ended: &(Mutex<bool>, Condvar)) {
     threads::rounds(KIND, label, || {
         let mut over = ended.0.lock();
         if !*over {
@@ -55,26 +55,26 @@ fn go_round(label: &str, core: &Weak<Core>, ended: &(Mutex<bool>, Condvar)) {
             return ControlFlow::Break(());
         }
         drop(over);
-        let Some(core) = core.upgrade() else { return ControlFlow::Break(()) };
-        if let Err(error) = core.tidy() {
+        let Some(shared) = shared.upgrade() else { return ControlFlow::Break(()) };
+        if let Err(error) = shared.maintain() {
             // The next round tries again; what is not dropped yet is only in the way.
-            tracing::warn!(%error, "cannot drop or clean old records");
+            tracing::warn!(%error, "cannot drop or compact old records");
         }
         ControlFlow::Continue(())
     });
 }
 
-impl Core {
+impl Shared {
     /// One round over all topics.
-    pub(super) fn tidy(&self) -> Result<()> {
+    pub(super) fn maintain(&self) -> Result<()> {
         let topics: Vec<Arc<Topic>> = self.catalog.read().topics.values().cloned().collect();
-        for topic in topics.iter().filter(|t| t.keep.needs_care()) {
-            let cutoff = topic.keep.age_ms.map(|ms| self.clock.now_ms().saturating_sub(ms));
+        for topic in topics.iter().filter(|t| t.config.needs_maintenance()) {
+            let cutoff = topic.config.age_ms.map(|ms| self.clock.now_ms().saturating_sub(ms));
             for (number, partition) in topic.partitions.iter().enumerate() {
-                let low = partition.expired(cutoff, topic.keep.bytes)?;
+                let low = partition.expired(cutoff, topic.config.bytes)?;
                 self.trim(topic, number, low)?;
-                if topic.keep.compact {
-                    self.clean(topic, number)?;
+                if topic.config.compact {
+                    self.compact(topic, number)?;
                 }
             }
         }

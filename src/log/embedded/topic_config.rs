@@ -14,7 +14,7 @@ const SEGMENT_BYTES_MIN: i64 = 1024;
 
 /// The settings of one topic that the log acts on. All others are stored and shown.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Keep {
+pub(super) struct TopicConfig {
     /// `retention.ms`, where the policy holds `delete`: records older than this are dropped.
     pub(super) age_ms: Option<i64>,
     /// `retention.bytes`, where the policy holds `delete`: so much of each partition is kept.
@@ -27,13 +27,13 @@ pub(super) struct Keep {
     pub(super) tombstones_ms: i64,
     /// `max.message.bytes`: no record is larger.
     pub(super) record_bytes: usize,
-    /// `min.cleanable.dirty.ratio`: cleaning waits until this share of a partition is new.
+    /// `min.cleanable.dirty.ratio`: compaction waits until this share of a partition is new.
     pub(super) dirty_ratio: f64,
 }
 
-impl Keep {
+impl TopicConfig {
     /// Reads them; an error names the setting.
-    pub(super) fn of(config: &BTreeMap<String, String>) -> Result<Keep> {
+    pub(super) fn of(config: &BTreeMap<String, String>) -> Result<TopicConfig> {
         let text = |key: &str| config.get(key).map(|v| v.trim());
         let policy = text("cleanup.policy").unwrap_or("delete");
         let (mut delete, mut compact) = (false, false);
@@ -60,11 +60,11 @@ impl Keep {
         // Checked, and read where records of all logs are measured.
         number(config, size::MAX_MESSAGE_BYTES, 0)?;
         let record_bytes = size::limit(config);
-        Ok(Keep { age_ms, bytes, segment_bytes, compact, tombstones_ms, record_bytes, dirty_ratio })
+        Ok(TopicConfig { age_ms, bytes, segment_bytes, compact, tombstones_ms, record_bytes, dirty_ratio })
     }
 
-    /// Has the caretaker anything to do for this topic?
-    pub(super) fn needs_care(&self) -> bool {
+    /// Has the maintenance anything to do for this topic?
+    pub(super) fn needs_maintenance(&self) -> bool {
         self.compact || self.age_ms.is_some() || self.bytes.is_some()
     }
 }

@@ -5,15 +5,15 @@
 //! offsets have gaps afterwards; batches go on to cover all offsets between them, which keeps the index as it is. The writer
 //! is stopped only for the journal's entry.
 
-use super::batch::{Batch, BatchHeader};
-use super::caretaker::remove;
-use super::core::Core;
+use super::batch::{Batch, BatchHeader, CRC_FROM, HEADER_BYTES};
+use super::bytes::Cursor;
+use super::commit::Shared;
 use super::entry::Change;
 use super::journal::sync_directory;
+use super::maintenance::remove;
 use super::manifest::SegmentMeta;
 use super::partition::Topic;
 use super::segment::{Readable, failed, file_name};
-use super::thin::Thinned;
 use crate::config::private;
 use crate::error::Result;
 use std::collections::HashMap;
@@ -22,7 +22,7 @@ use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-/// Bytes of keys that one cleaning keeps in memory; Kafka's cleaner has 128 MiB too. What does not fit waits for the next.
+/// Bytes of keys that one compaction keeps in memory; Kafka's cleaner has 128 MiB too. What does not fit waits for the next.
 const KEY_BYTES_MAX: usize = 128 * 1024 * 1024;
 /// What an entry of the map costs beside its bytes.
 const KEY_OVERHEAD: usize = 48;
@@ -35,8 +35,8 @@ type Latest = HashMap<Box<[u8]>, i64>;
 /// Which records stay.
 struct Rule<'a> {
     latest: &'a Latest,
-    /// Tombstones below this offset have been through a cleaning before,
-    cleaned: i64,
+    /// Tombstones below this offset have been through a compaction before,
+    compacted: i64,
     /// and those of before this time are old enough to go.
     tombstones_before: i64,
 }
@@ -45,29 +45,29 @@ impl Rule<'_> {
     fn keeps(&self, offset: i64, timestamp: i64, key: Option<&[u8]>, has_value: bool) -> bool {
         // A record without a key belongs to no other; Kafka refuses to write it, and nothing is lost by keeping it.
         let Some(key) = key else { return true };
-        let seen = offset < self.cleaned && timestamp < self.tombstones_before;
+        let seen = offset < self.compacted && timestamp < self.tombstones_before;
         self.latest.get(key).is_none_or(|last| *last <= offset) && (has_value || !seen)
     }
 }
 
-impl Core {
+impl Shared {
     /// Cleans one partition if enough of it is new.
-    pub(super) fn clean(&self, topic: &Topic, number: usize) -> Result<()> {
+    pub(super) fn compact(&self, topic: &Topic, number: usize) -> Result<()> {
         let partition = &topic.partitions[number];
         let Some(directory) = partition.directory() else { return Ok(()) };
         let id = topic.info.id.0;
-        let cleaned = self.catalog.read().manifest.topics.get(&id).map_or(0, |t| t.partitions[number].cleaned);
+        let compacted = self.catalog.read().manifest.topics.get(&id).map_or(0, |t| t.partitions[number].compacted);
         let mut closed = partition.closed()?;
         let bytes = |from: i64| closed.iter().filter(|(s, _)| s.base >= from).map(|(s, _)| s.end).sum::<u64>();
-        let (dirty, all) = (bytes(cleaned), bytes(i64::MIN));
-        if dirty == 0 || (dirty as f64) < topic.keep.dirty_ratio * all as f64 {
+        let (dirty, all) = (bytes(compacted), bytes(i64::MIN));
+        if dirty == 0 || (dirty as f64) < topic.config.dirty_ratio * all as f64 {
             return Ok(());
         }
         let (latest, files, until) = last_offsets(&closed)?;
         closed.truncate(files);
-        let tombstones_before = self.clock.now_ms().saturating_sub(topic.keep.tombstones_ms);
-        let rule = Rule { latest: &latest, cleaned, tombstones_before };
-        let most = topic.keep.segment_bytes.unwrap_or(self.options.segment_bytes);
+        let tombstones_before = self.clock.now_ms().saturating_sub(topic.config.tombstones_ms);
+        let rule = Rule { latest: &latest, compacted, tombstones_before };
+        let most = topic.config.segment_bytes.unwrap_or(self.options.segment_bytes);
         let new = match copy(&closed, directory, most, &rule) {
             Ok(new) => new,
             Err((error, files)) => {
@@ -86,9 +86,9 @@ impl Core {
             return Ok(());
         }
         let files = old.len();
-        let change = Change::Clean { topic: id, partition: number as u32, cleaned: until, old, new };
+        let change = Change::Compact { topic: id, partition: number as u32, compacted: until, old, new };
         let changed = self.change(&mut writer, &change);
-        let Change::Clean { new, .. } = change else { return Ok(()) };
+        let Change::Compact { new, .. } = change else { return Ok(()) };
         if let Err(error) = changed {
             if !writer.is_broken() {
                 // On a full disk they would take the space that others wait for.
@@ -174,7 +174,7 @@ struct Copy<'a> {
     /// Finished batches that are not in the file yet.
     waiting: Vec<u8>,
     /// The last batch: it grows over the offsets of those after it that are empty.
-    open: Option<Thinned>,
+    open: Option<CompactedBatch>,
 }
 
 impl Copy<'_> {
@@ -228,5 +228,65 @@ impl Copy<'_> {
         self.close_batch()?;
         self.close_file()?;
         sync_directory(self.directory)
+    }
+}
+
+/// A batch without some of its records. The bytes of the remaining records are copied unchanged, since their offsets and times
+/// are relative to the header of the batch, which stays the same.
+#[derive(Debug)]
+pub(super) struct CompactedBatch {
+    base: i64,
+    records: i32,
+    bytes: Vec<u8>,
+}
+
+impl Batch {
+    /// A copy with the records that `keep` wants, which is asked for offset, timestamp, key and whether there is a value.
+    pub(super) fn thin(
+        &self,
+        header: &BatchHeader,
+        mut keep: impl FnMut(i64, i64, Option<&[u8]>, bool) -> bool,
+    ) -> CompactedBatch {
+        let from = self.bytes(header);
+        let mut wanted = Vec::with_capacity(self.len());
+        self.for_each_key(|offset, time, key, value| wanted.push(keep(offset, time, key, value)));
+        let mut bytes = from[..HEADER_BYTES].to_vec();
+        let mut cursor = Cursor::from(from, HEADER_BYTES);
+        let mut records = 0;
+        for wanted in wanted {
+            let start = cursor.at();
+            // The batch was decoded: its lengths are right.
+            let len = cursor.varint().and_then(|len| usize::try_from(len).ok()).unwrap_or(0);
+            let _ = cursor.take(len);
+            if wanted {
+                bytes.extend_from_slice(&from[start..cursor.at()]);
+                records += 1;
+            }
+        }
+        CompactedBatch { base: header.base, records, bytes }
+    }
+}
+
+impl CompactedBatch {
+    /// Nothing is left.
+    pub(super) fn is_empty(&self) -> bool {
+        self.records == 0
+    }
+
+    /// Covers all offsets before `next` too; `false` if they are too many for one batch.
+    pub(super) fn cover(&mut self, next: i64) -> bool {
+        let Ok(last) = i32::try_from(next - 1 - self.base) else { return false };
+        self.bytes[23..27].copy_from_slice(&last.to_be_bytes());
+        true
+    }
+
+    /// First offset and bytes.
+    pub(super) fn finish(mut self) -> (i64, Vec<u8>) {
+        let len = (self.bytes.len() - 12) as i32;
+        self.bytes[8..12].copy_from_slice(&len.to_be_bytes());
+        self.bytes[57..61].copy_from_slice(&self.records.to_be_bytes());
+        let crc = crc32c::crc32c(&self.bytes[CRC_FROM..]);
+        self.bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+        (self.base, self.bytes)
     }
 }

@@ -32,14 +32,14 @@ const INLINE_BYTES_MAX: u64 = 256 * 1024;
 
 /// Everything that readers, sessions and the façade share.
 #[derive(Debug)]
-pub(super) struct Core {
+pub(super) struct Shared {
     /// `None` = in memory.
     pub(super) directory: Option<PathBuf>,
     pub(super) options: EmbeddedOptions,
     pub(super) clock: SharedClock,
     pub(super) cluster: u128,
     pub(super) catalog: RwLock<Catalog>,
-    pub(super) sessions: Mutex<Sessions>,
+    pub(super) group_owners: Mutex<GroupOwners>,
     /// Held through a whole commit: there is one writer.
     pub(super) writer: Mutex<Writer>,
     /// Keeps other processes out for as long as anything of this log is used.
@@ -56,7 +56,7 @@ pub(super) struct Catalog {
 
 /// Who owns which group.
 #[derive(Debug, Default)]
-pub(super) struct Sessions {
+pub(super) struct GroupOwners {
     last: u64,
     owners: BTreeMap<String, u64>,
 }
@@ -88,7 +88,7 @@ struct Piece {
     target: Target,
 }
 
-impl Sessions {
+impl GroupOwners {
     /// Makes the caller the group's owner.
     pub(super) fn claim(&mut self, group: &str) -> Result<u64> {
         if self.owners.contains_key(group) {
@@ -120,7 +120,7 @@ impl Sessions {
 impl Staged {
     /// Encodes records for a topic.
     pub(super) fn add(&mut self, topic: &Arc<Topic>, records: &RecordSet) -> Result<()> {
-        size::check(&topic.info.name, topic.keep.record_bytes, records)?;
+        size::check(&topic.info.name, topic.config.record_bytes, records)?;
         let at = self.topics.iter().position(|(t, _)| Arc::ptr_eq(t, topic)).unwrap_or_else(|| {
             let encoders = (0..topic.partitions.len()).map(|_| Encoder::default()).collect();
             self.topics.push((topic.clone(), encoders));
@@ -185,7 +185,7 @@ impl Drop for Writing<'_> {
     }
 }
 
-impl Core {
+impl Shared {
     /// Waits for the writer.
     pub(super) fn write(&self) -> Writing<'_> {
         Writing { writer: self.writer.lock(), unwinding: std::thread::panicking() }
@@ -300,7 +300,7 @@ impl Core {
             for (partition, encoder) in encoders.into_iter().enumerate().filter(|(_, e)| !e.is_empty()) {
                 let encoded = encoder.finish();
                 let len = encoded.bytes.len() as u64;
-                let most = topic.keep.segment_bytes.unwrap_or(self.options.segment_bytes);
+                let most = topic.config.segment_bytes.unwrap_or(self.options.segment_bytes);
                 let target = topic.partitions[partition].target(len, most);
                 pieces.push(Piece { topic: topic.clone(), partition, encoded, target });
             }
@@ -340,24 +340,24 @@ impl Writer {
         self.broken.is_some()
     }
 
-    pub(super) fn check(&self, core: &Core) -> Result<()> {
+    pub(super) fn check(&self, shared: &Shared) -> Result<()> {
         let Some(why) = &self.broken else { return Ok(()) };
-        let place = core.directory.as_deref().unwrap_or(Path::new("memory"));
+        let place = shared.directory.as_deref().unwrap_or(Path::new("memory"));
         Err(Error::io(format!("the log at {} cannot be written any more", place.display()))
             .with_detail(why.as_str())
             .with_hint("restart tidegate: it recovers to the last commit"))
     }
 
     /// Appends an entry.
-    fn append(&mut self, core: &Core, change: &Change<'_>) -> Result<()> {
+    fn append(&mut self, shared: &Shared, change: &Change<'_>) -> Result<()> {
         let Some(journal) = &mut self.journal else { return Ok(()) };
-        let sync = core.options.fsync == Fsync::Commit;
+        let sync = shared.options.fsync == Fsync::Commit;
         match journal.append(change, sync) {
             Ok(()) => {
                 self.unsynced |= !sync;
                 Ok(())
             }
-            Err(Failure::Undone(error)) => Err(core.explain(error)),
+            Err(Failure::Undone(error)) => Err(shared.explain(error)),
             Err(Failure::Unknown(error)) => {
                 self.broken = Some(error.to_string());
                 Err(error)
@@ -377,9 +377,9 @@ impl Writer {
     }
 
     /// Writes one partition's bytes behind its committed end.
-    fn store(&mut self, core: &Core, piece: &Piece, inline: bool) -> Result<()> {
+    fn store(&mut self, shared: &Shared, piece: &Piece, inline: bool) -> Result<()> {
         let partition = &piece.topic.partitions[piece.partition];
-        let Some((readable, fresh)) = partition.writable(&piece.target).map_err(|e| core.explain(e))? else {
+        let Some((readable, fresh)) = partition.writable(&piece.target).map_err(|e| shared.explain(e))? else {
             return Ok(());
         };
         let Readable { file, path, .. } = &readable;
@@ -388,9 +388,9 @@ impl Writer {
         }
         let written = file.write_all_at(&piece.encoded.bytes, piece.target.start);
         // What stands behind the committed end is overwritten by the next commit or cut off at the next opening.
-        written.map_err(|e| core.explain(failed("write", path, e)))?;
+        written.map_err(|e| shared.explain(failed("write", path, e)))?;
         let unsynced = self.dirty.contains_key(&**path);
-        if core.options.fsync == Fsync::Commit && !inline {
+        if shared.options.fsync == Fsync::Commit && !inline {
             if fresh || unsynced {
                 sync_new_names(path)?;
             }
@@ -422,12 +422,12 @@ impl Writer {
     }
 
     /// A failed snapshot does no harm: the journal goes on growing and the next commit tries again.
-    pub(super) fn compact_if_grown(&mut self, core: &Core) {
-        if !self.journal.as_ref().is_some_and(|j| j.has_grown(core.options.journal_bytes)) {
+    pub(super) fn compact_if_grown(&mut self, shared: &Shared) {
+        if !self.journal.as_ref().is_some_and(|j| j.has_grown(shared.options.journal_bytes)) {
             return;
         }
         let compacted = self.sync_segments().and_then(|()| {
-            let manifest = core.catalog.read().manifest.clone();
+            let manifest = shared.catalog.read().manifest.clone();
             self.journal.as_mut().map_or(Ok(()), |journal| journal.compact(&manifest))
         });
         if let Err(error) = compacted {

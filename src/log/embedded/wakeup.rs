@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// Two flags and a bell. Flags stay up until they are looked at, so that nothing is missed between looking and sleeping.
 #[derive(Debug, Default)]
-pub(super) struct Signal {
+pub(super) struct Wakeup {
     flags: Mutex<Flags>,
     bell: Condvar,
 }
@@ -27,7 +27,7 @@ pub(super) enum Wait {
     Timeout,
 }
 
-impl Signal {
+impl Wakeup {
     /// Something was committed.
     pub(super) fn data(&self) {
         self.raise(|flags| flags.data = true);
