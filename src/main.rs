@@ -3,7 +3,7 @@
 use clap::Parser;
 use std::process::ExitCode;
 use tidegate::cli::args::Arguments;
-use tidegate::cli::doors::Machine;
+use tidegate::cli::environment::Machine;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();

@@ -1,6 +1,7 @@
 //! Commands and flags. The environment is read here, by clap, and nowhere else in the command line.
 
 use crate::engine::authorization::{Role, TopicRights};
+use crate::serve::attach::tls_client::TlsFiles;
 use crate::types::nearest;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -290,6 +291,11 @@ impl Place {
             }
             (None, None) => None,
         }
+    }
+
+    /// The files that TLS to a server needs.
+    pub(super) fn tls_files(&self) -> TlsFiles {
+        TlsFiles { ca: self.ca.clone(), cert: self.cert.clone(), key: self.key.clone() }
     }
 
     /// What to know before a password leaves this machine.

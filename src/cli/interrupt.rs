@@ -1,7 +1,7 @@
 //! Ctrl-C outside the line editor, and SIGTERM where nobody sits at a prompt: they ask what runs to stop; a second one ends
 //! the process.
 
-use super::fault::INTERRUPTED;
+use super::report::INTERRUPTED;
 use crate::error::{Error, Result};
 use crate::threads;
 use std::ops::ControlFlow;

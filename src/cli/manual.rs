@@ -6,7 +6,7 @@
 //! ```
 
 use super::args::Arguments;
-use super::fault::{FAILED, INTERRUPTED, NO_LOG, OK, USAGE};
+use super::report::{FAILED, INTERRUPTED, NO_LOG, OK, USAGE};
 use crate::error::Result;
 use clap::CommandFactory;
 use clap_complete::Shell;

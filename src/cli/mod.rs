@@ -2,14 +2,13 @@
 //!
 //! ```text
 //! args       commands and flags
-//! script     -e, -f, run, a pipe            repl       the prompt (complete: what TAB offers)
-//! render     answers                        fault      errors and exit codes
+//! script     -e, -f, run, a pipe            repl       the prompt (complete, notices, pager)
+//! render     answers                        report     errors and exit codes
 //! repair     the command log
 //! topic      topics without SQL (produce)   interrupt  Ctrl-C
 //! progress   how far a query has come     copy       rows into files
-//! pager      answers taller than the terminal
-//! notices    what happens while somebody types
-//! seat       an engine here, or at the owner of the data directory (client, line, secure)
+//! backend    an engine here, or another process (`serve::attach`)
+//! environment  opens what commands work on  demo_data  what `tidegate demo` feeds
 //! manual     completions and manual page, made from args
 //! ```
 //!
@@ -17,25 +16,18 @@
 //! away ends the work with success.
 
 pub mod args;
-mod cars;
-mod client;
-mod complete;
+mod backend;
 mod copy;
-pub mod doors;
-pub mod fault;
+mod demo_data;
+pub mod environment;
 pub mod interrupt;
-mod line;
 mod manual;
-mod notices;
-pub mod pager;
-mod produce;
 pub mod progress;
 pub mod render;
 mod repair;
 pub mod repl;
+pub mod report;
 pub mod script;
-mod seat;
-mod secure;
 pub mod topic;
 
 use crate::engine::authorization::Role;
@@ -44,18 +36,18 @@ use crate::engine::outcome::Outcome;
 use crate::engine::repair::{Report, Wanted};
 use crate::engine::topics::Topics;
 use crate::error::{Error, Result};
-use crate::serve::users::{certificate_line, password_line, token_line};
-use crate::serve::users_file;
+use crate::serve::auth::users::{certificate_line, password_line, token_line};
+use crate::serve::auth::users_file;
 use crate::serve::{Access, ClientCertificates};
 use crate::telemetry;
 #[cfg(debug_assertions)]
 use crate::{config, mutant};
 use args::{Arguments, Command, Place};
-use fault::{FAILED, INTERRUPTED, NO_LOG, OK, is_broken_pipe, rendered};
 use interrupt::Interrupt;
-use pager::Pager;
 use progress::Progress;
 use render::{Screen, WAIT};
+use repl::pager::Pager;
+use report::{FAILED, INTERRUPTED, NO_LOG, OK, is_broken_pipe, rendered};
 use std::io::{BufWriter, IsTerminal, Read, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

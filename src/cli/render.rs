@@ -4,8 +4,8 @@
 //! widths are fixed by the first ones. Nothing here asks whether it writes to a terminal: [`Screen`] is told.
 
 use super::args::Format;
-use super::pager::Pager;
 use super::progress::{Progress, in_words};
+use super::repl::pager::Pager;
 use crate::engine::cell::{self, settled};
 use crate::engine::outcome::{Outcome, OutputColumn, RowEvent, RowStream};
 use crate::error::{Error, Result};

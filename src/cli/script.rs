@@ -2,10 +2,10 @@
 
 use super::Session;
 use super::copy::{Copied, Plan};
-use super::fault::{FAILED, INTERRUPTED, OK, is_broken_pipe, rendered_within};
 use super::interrupt::Interrupt;
 use super::progress::in_words;
 use super::render::{Screen, Shown};
+use super::report::{FAILED, INTERRUPTED, OK, is_broken_pipe, rendered_within};
 use crate::engine::outcome::Outcome;
 use crate::error::{Error, Result};
 use crate::parse::statement::{CopyTo, Statement};

@@ -6,10 +6,10 @@
 //! The response ends as a whole when the request does. When the server stops, or the request breaks off, the last answer is an
 //! error and the response breaks off behind it: rows without an answer were not written.
 
-use super::guard::discard;
+use super::auth::guard::discard;
 use super::ksql::{read, texts};
 use super::limits::BODY_BYTES_MAX;
-use super::outbox::{Gone, Outbox, outbox};
+use super::rows::queue::{Gone, Outbox, outbox};
 use super::rows::{DELIMITED, JSON, accepted};
 use super::{App, error, stopping};
 use crate::engine::audit::Audit;

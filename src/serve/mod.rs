@@ -6,37 +6,31 @@
 //! time; below them `listen`: connections, their number and patience, TLS. Beside that API, tidegates talk to each other in
 //! frames (`wire`): `tidegate URL` to a server, a second tidegate on a data directory to its owner.
 
-mod connection;
+pub mod attach;
+pub mod auth;
 mod entity;
 mod error;
-mod guard;
-mod guests;
 mod inserts;
 mod ksql;
 pub mod limits;
-mod listen;
-mod login;
-pub mod meters;
-mod outbox;
-pub mod owner;
-mod printed;
+pub mod metrics;
+mod net;
 pub mod routes;
 mod rows;
 mod server;
-pub mod socket;
 mod stopping;
 mod stream;
-mod throttle;
-mod tls;
-pub mod users;
-pub mod users_file;
 mod websocket;
-pub mod wire;
 
 use crate::engine::Engine;
 use crate::engine::authorization::Role;
 use crate::error::{Error, Result};
 use crate::threads;
+use attach::server::House;
+use auth::guard::Guard;
+use auth::login::Logins;
+use auth::users::Users;
+use auth::users_file::UsersFile;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, Request};
@@ -44,14 +38,12 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{Method, Uri};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Redirect, Response};
-use connection::Strangers;
 use futures::stream as futures_stream;
-use guard::Guard;
-use guests::House;
 use limits::STREAMS_MAX;
-use listen::{Listener, Service};
-use login::Logins;
-use meters::Meters;
+use metrics::Meters;
+use net::connection::Strangers;
+use net::listen::{Listener, Service};
+pub use net::tls::ClientCertificates;
 use parking_lot::Mutex;
 use routes::{Needs, Route, Routes};
 use std::collections::BTreeMap;
@@ -61,12 +53,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use stopping::Stopping;
-pub use tls::ClientCertificates;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
-use users::Users;
-use users_file::UsersFile;
 
 /// The kind of work that a handler's panic is counted as.
 const REQUEST: &str = "request";
@@ -134,7 +123,7 @@ impl Access {
         }
         let users = self.users.as_deref().map(UsersFile::open).transpose()?;
         let acceptor =
-            |(certificates, key): &(PathBuf, PathBuf)| tls::acceptor(certificates, key, self.clients.as_ref());
+            |(certificates, key): &(PathBuf, PathBuf)| net::tls::acceptor(certificates, key, self.clients.as_ref());
         let tls = self.tls.as_ref().map(acceptor).transpose()?;
         if users.is_some() && tls.is_none() && !address.ip().is_loopback() {
             tracing::warn!(%address, "passwords and tokens come in cleartext: --tls-cert and --tls-key would hide them");
@@ -185,11 +174,11 @@ pub async fn serve(
     // The guard has read the body, and knows how long it may be.
     let router = router(app, house)
         .layer(DefaultBodyLimit::disable())
-        .layer(from_fn_with_state(guard, guard::guard))
+        .layer(from_fn_with_state(guard, auth::guard::guard))
         .layer(from_fn(caught))
-        .layer(from_fn_with_state(meters.clone(), meters::counted));
+        .layer(from_fn_with_state(meters.clone(), metrics::counted));
     let service = Service { router, tls: doors.tls, meters, strangers };
-    listen::serve(Listener::Tcp(listener), service, stop, stopping).await;
+    net::listen::serve(Listener::Tcp(listener), service, stop, stopping).await;
     Ok(())
 }
 
@@ -199,12 +188,12 @@ fn router(app: App, house: House) -> Router {
         .fallback(nowhere)
         .method_not_allowed_fallback(not_so)
         .with_state(Arc::new(app))
-        .merge(guests::sessions().into_router().with_state(Arc::new(house)))
+        .merge(attach::server::sessions().into_router().with_state(Arc::new(house)))
 }
 
 /// Every route of the server and what it requires.
 pub fn routes() -> Vec<Route> {
-    [api().table(), guests::sessions().table()].concat()
+    [api().table(), attach::server::sessions().table()].concat()
 }
 
 fn api() -> Routes<Arc<App>> {
@@ -234,7 +223,7 @@ fn api() -> Routes<Arc<App>> {
         .post("/close-query", reader, stream::close_query)
         .post("/inserts-stream", Needs::Role(Role::Writer), inserts::inserts_stream)
         .get("/ws/query", reader, websocket::query)
-        .get("/metrics", of_all, meters::metrics)
+        .get("/metrics", of_all, metrics::metrics)
 }
 
 async fn nowhere(method: Method, uri: Uri) -> Response {

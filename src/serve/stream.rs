@@ -3,9 +3,9 @@
 
 use super::ksql::{read, texts};
 use super::limits::STREAMS_MAX;
-use super::outbox::{Frames, Gone, Outbox, outbox};
-use super::printed::Formats;
 use super::rows::Shape;
+use super::rows::print_lines::Formats;
+use super::rows::queue::{Frames, Gone, Outbox, outbox};
 use super::{App, error, stopping};
 use crate::engine::Answer;
 use crate::engine::authorization::Principal;

@@ -9,8 +9,8 @@
 //! The handshake and the frames are RFC 6455's, the server's half of it: it sends text, answers pings and closes.
 
 use super::limits::{MESSAGE_BYTES_MAX, READER_PATIENCE};
-use super::outbox::Frames;
 use super::rows::Shape;
+use super::rows::queue::Frames;
 use super::stream::{Ended, Pumped, open, pumped};
 use super::{App, error, stopping};
 use crate::engine::authorization::Principal;

@@ -21,14 +21,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
-use tidegate::cli::fault::rendered;
+use tidegate::cli::report::rendered;
 use tidegate::config::kafka::ClientProperties;
 use tidegate::config::{Config, LogConfig, environment};
 use tidegate::engine::session::Session;
 use tidegate::engine::{Drive, Engine};
 use tidegate::log::embedded::EmbeddedLog;
 use tidegate::log::{Log, RecordSet, TopicPartition};
-use tidegate::serve::users::Users;
+use tidegate::serve::auth::users::Users;
 use tidegate::types::clock::{ManualClock, SharedClock};
 
 /// What the statements and requests find.

@@ -199,10 +199,10 @@ fn metrics_say_what_queries_do() {
     let there: std::collections::BTreeSet<&str> =
         text.as_str().unwrap().lines().filter_map(|l| l.strip_prefix("# TYPE ")?.split(' ').next()).collect();
     let all: std::collections::BTreeSet<&str> =
-        tidegate::serve::meters::METRICS.iter().map(|(name, ..)| *name).collect();
+        tidegate::serve::metrics::METRICS.iter().map(|(name, ..)| *name).collect();
     assert_eq!(there, all);
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operations.md")).unwrap();
-    let missing: Vec<_> = tidegate::serve::meters::METRICS
+    let missing: Vec<_> = tidegate::serve::metrics::METRICS
         .iter()
         .filter(|(name, kind, help)| !page.contains(&format!("| {name} | {kind} | {help} |")))
         .collect();

@@ -1,7 +1,7 @@
 //! The connection to another tidegate: the socket of a data directory, or a server's port, with TLS or without.
 
-use super::secure::Secure;
-use crate::serve::socket::Near;
+use super::socket::Near;
+use super::tls_client::Secure;
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{SendRequest, handshake};
@@ -18,7 +18,7 @@ const CONNECT: Duration = Duration::from_secs(5);
 
 /// How the other side is reached.
 #[derive(Clone, Debug)]
-pub(super) enum Line {
+pub(crate) enum Line {
     /// The socket of a data directory.
     Socket(PathBuf),
     /// `host:port`, in the clear unless there is a way to trust it.
@@ -27,7 +27,7 @@ pub(super) enum Line {
 
 impl Line {
     /// What a request calls the other side.
-    pub(super) fn host(&self) -> &str {
+    pub(crate) fn host(&self) -> &str {
         match self {
             Line::Socket(_) => "localhost",
             Line::Network(address, _) => address,
@@ -35,7 +35,7 @@ impl Line {
     }
 
     /// A connection for one request.
-    pub(super) async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, Box<dyn std::error::Error + Send + Sync>> {
+    pub(crate) async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, Box<dyn std::error::Error + Send + Sync>> {
         let sender = match self {
             Line::Socket(path) => {
                 let near = Near::to(path)?;

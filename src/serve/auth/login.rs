@@ -10,13 +10,13 @@
 //! client is asked to come again (429, `Retry-After`). Who is remembered, or has a token or a certificate, does not meet any of
 //! them. Failures are counted and logged, with name and address and never the secret, a bounded number of lines at a time.
 
-use super::limits::{
-    FAILURE_LINES_EVERY, FAILURE_LINES_MAX, PASSWORD_CHECKS_MAX, PASSWORD_PATIENCE, PASSWORD_QUEUE_MAX,
-    PASSWORD_SHARE_MAX, REMEMBERED_FOR, REMEMBERED_MAX, WRONG_FOR,
-};
 use super::throttle::{Attempt, Throttle};
 use super::users::{HASH_BYTES, Users, sha256};
 use crate::engine::authorization::Principal;
+use crate::serve::limits::{
+    FAILURE_LINES_EVERY, FAILURE_LINES_MAX, PASSWORD_CHECKS_MAX, PASSWORD_PATIENCE, PASSWORD_QUEUE_MAX,
+    PASSWORD_SHARE_MAX, REMEMBERED_FOR, REMEMBERED_MAX, WRONG_FOR,
+};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use parking_lot::{Mutex, RwLock};
@@ -41,7 +41,7 @@ const PUT_OFF: usize = 1;
 
 /// What becomes of a request.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Entry {
+pub(crate) enum Entry {
     /// From this user.
     Granted(Principal),
     /// From nobody that is known.
@@ -54,16 +54,16 @@ type Hash = [u8; HASH_BYTES];
 
 /// Who may come in, and who has lately.
 #[derive(Debug)]
-pub(super) struct Logins {
+pub(crate) struct Logins {
     users: RwLock<Arc<Users>>,
     desk: Mutex<Desk>,
     checks: Arc<Semaphore>,
     /// Lines about failures, and about requests that were put off: neither hides the other.
     journals: [Mutex<Journal>; 2],
     /// Wrong passwords and tokens.
-    pub(super) failures: AtomicU64,
+    pub(crate) failures: AtomicU64,
     /// Requests that were asked to come again.
-    pub(super) put_off: AtomicU64,
+    pub(crate) put_off: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -91,7 +91,7 @@ struct Check {
 }
 
 impl Logins {
-    pub(super) fn new(users: Users) -> Arc<Logins> {
+    pub(crate) fn new(users: Users) -> Arc<Logins> {
         Arc::new(Logins {
             users: RwLock::new(Arc::new(users)),
             desk: Mutex::default(),
@@ -103,7 +103,7 @@ impl Logins {
     }
 
     /// Other users from now on; nobody is remembered.
-    pub(super) fn replace(&self, users: Users) {
+    pub(crate) fn replace(&self, users: Users) {
         *self.users.write() = Arc::new(users);
         let mut desk = self.desk.lock();
         desk.generation += 1;
@@ -112,7 +112,7 @@ impl Logins {
     }
 
     /// Whoever sends this `authorization` header.
-    pub(super) async fn by_header(self: &Arc<Logins>, header: &str, address: Option<IpAddr>) -> Entry {
+    pub(crate) async fn by_header(self: &Arc<Logins>, header: &str, address: Option<IpAddr>) -> Entry {
         let (scheme, credentials) = header.trim().split_once(' ').unwrap_or_default();
         match scheme.to_ascii_lowercase().as_str() {
             "bearer" => match self.users.read().of_token(credentials.trim()) {
@@ -125,7 +125,7 @@ impl Logins {
     }
 
     /// Whoever has a certificate of these names.
-    pub(super) fn by_certificate(&self, names: &[String], address: Option<IpAddr>) -> Entry {
+    pub(crate) fn by_certificate(&self, names: &[String], address: Option<IpAddr>) -> Entry {
         match self.users.read().of_certificate(names) {
             Some(user) => Entry::Granted(user),
             None => self.failed(names.first().map_or("a certificate", String::as_str), address),

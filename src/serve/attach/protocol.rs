@@ -27,7 +27,7 @@ use std::sync::Arc;
 /// Changes with every change of what is said here.
 pub const PROTOCOL: u32 = 3;
 /// Media type of frames.
-pub(super) const FRAMES: &str = "application/vnd.tidegate.frames";
+pub(crate) const FRAMES: &str = "application/vnd.tidegate.frames";
 /// Kind and length.
 const HEAD_BYTES: usize = 5;
 /// Largest frame that is taken: a batch of the largest rows.
@@ -104,7 +104,7 @@ pub enum Told {
 
 impl Told {
     /// What can be told of this outcome in one frame.
-    pub(super) fn of(outcome: &Outcome) -> Told {
+    pub(crate) fn of(outcome: &Outcome) -> Told {
         match outcome {
             Outcome::Message(text) => Told::Message(text.clone()),
             Outcome::Table { title, columns, rows } => {

@@ -3,7 +3,7 @@
 //! Where users are asked, a connection is a *stranger* until a request of it has proved who sends it. Strangers are counted by
 //! address, so that one machine cannot take all places without a password.
 
-use super::limits::{IDLE_PATIENCE, STRANGERS_MAX};
+use crate::serve::limits::{IDLE_PATIENCE, STRANGERS_MAX};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
@@ -26,11 +26,11 @@ const LOOK: Duration = Duration::from_secs(5);
 
 /// What is known of a connection; each request of it carries this.
 #[derive(Debug, Default)]
-pub(super) struct Connection {
+pub(crate) struct Connection {
     /// The other side's; `None` = a process of this machine.
-    pub(super) address: Option<SocketAddr>,
+    pub(crate) address: Option<SocketAddr>,
     /// Names in the certificate that it has brought, if it was asked for one.
-    pub(super) names: Vec<String>,
+    pub(crate) names: Vec<String>,
     /// Requests whose answers are not sent yet.
     open: AtomicUsize,
     /// Requests so far.
@@ -41,23 +41,23 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(address: Option<SocketAddr>, names: Vec<String>, stranger: Option<Stranger>) -> Arc<Connection> {
+    pub(crate) fn new(address: Option<SocketAddr>, names: Vec<String>, stranger: Option<Stranger>) -> Arc<Connection> {
         Arc::new(Connection { address, names, stranger: Mutex::new(stranger), ..Connection::default() })
     }
 
     /// A request of it was from a user.
-    pub(super) fn is_known(&self) {
+    pub(crate) fn is_known(&self) {
         drop(self.stranger.lock().take());
     }
 
     /// Whether another user sent the request before, or nobody did.
-    pub(super) fn is_new_here(&self, name: &Arc<str>) -> bool {
+    pub(crate) fn is_new_here(&self, name: &Arc<str>) -> bool {
         let before = self.user.lock().replace(name.clone());
         before.as_ref() != Some(name)
     }
 
     /// Completes when no request has been open for [`IDLE_PATIENCE`].
-    pub(super) async fn quiet(&self) {
+    pub(crate) async fn quiet(&self) {
         let (mut quiet, mut before) = (Duration::ZERO, 0);
         while quiet < IDLE_PATIENCE {
             sleep(LOOK).await;
@@ -71,18 +71,18 @@ impl Connection {
 
 /// Connections by address that have not proved yet who they are.
 #[derive(Debug, Default)]
-pub(super) struct Strangers(Mutex<HashMap<IpAddr, usize>>);
+pub(crate) struct Strangers(Mutex<HashMap<IpAddr, usize>>);
 
 /// One of them.
 #[derive(Debug)]
-pub(super) struct Stranger {
+pub(crate) struct Stranger {
     all: Arc<Strangers>,
     address: IpAddr,
 }
 
 impl Strangers {
     /// A place for one more from there; `None` = it has as many as it may have.
-    pub(super) fn enter(self: &Arc<Strangers>, address: IpAddr) -> Option<Stranger> {
+    pub(crate) fn enter(self: &Arc<Strangers>, address: IpAddr) -> Option<Stranger> {
         let mut all = self.0.lock();
         let count = all.entry(address).or_default();
         if *count >= STRANGERS_MAX {
@@ -107,13 +107,13 @@ impl Drop for Stranger {
 
 /// Serves the requests of one connection and counts those that are open.
 #[derive(Clone, Debug)]
-pub(super) struct Counted {
+pub(crate) struct Counted {
     router: TowerToHyperService<Router>,
     connection: Arc<Connection>,
 }
 
 impl Counted {
-    pub(super) fn new(router: Router, connection: Arc<Connection>) -> Counted {
+    pub(crate) fn new(router: Router, connection: Arc<Connection>) -> Counted {
         Counted { router: TowerToHyperService::new(router), connection }
     }
 }
@@ -151,7 +151,7 @@ impl Drop for Open {
 
 /// An answer's body; its request is open until it is gone.
 #[derive(Debug)]
-pub(super) struct Counting {
+pub(crate) struct Counting {
     body: Body,
     _open: Open,
 }

@@ -10,17 +10,17 @@
 //! nothing is reached over a network. The socket has the limits of a server's port. After a crash both files stay and nobody
 //! listens: the next tidegate gets the lock and makes its own.
 
-use super::guests::{House, sessions, topics};
-use super::listen::{self, Listener, Service};
-use super::meters::Meters;
+use super::protocol::PROTOCOL;
+use super::server::{House, sessions, topics};
 use super::socket::Socket;
-use super::stopping::{Phase, Stopping};
-use super::wire::PROTOCOL;
 use crate::config::{Config, LogConfig, private};
 use crate::engine::Engine;
 use crate::engine::authorization::Principal;
 use crate::error::{Error, Kind, Result};
 use crate::log::Log;
+use crate::serve::metrics::Meters;
+use crate::serve::net::listen::{self, Listener, Service};
+use crate::serve::stopping::{Phase, Stopping};
 use crate::types::clock::SharedClock;
 use axum::Extension;
 use serde::{Deserialize, Serialize};

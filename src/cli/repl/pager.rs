@@ -4,8 +4,8 @@
 //! by itself is paged; rows that keep coming never are. A pager that is not there or that its reader leaves early is no
 //! failure: the answer is written without it, or there is enough of it.
 
-use super::fault::is_broken_pipe;
-use super::interrupt::Interrupt;
+use crate::cli::interrupt::Interrupt;
+use crate::cli::report::is_broken_pipe;
 use crate::error::Result;
 use std::cell::Cell;
 use std::fmt::Debug;
@@ -27,7 +27,7 @@ const LESS: &str = "LESS=${LESS-FRSX}; export LESS;";
 const NOT_THERE: [i32; 2] = [126, 127];
 
 /// Columns and lines of a terminal.
-pub(super) type Size = (usize, usize);
+pub(crate) type Size = (usize, usize);
 
 /// Where tall answers are read.
 pub struct Pager {
@@ -48,7 +48,7 @@ impl Debug for Pager {
 
 impl Pager {
     /// `named` is what `$PAGER` says: an empty one wants none.
-    pub(super) fn new(named: Option<&str>, size: fn() -> Size, interrupt: Interrupt) -> Pager {
+    pub(crate) fn new(named: Option<&str>, size: fn() -> Size, interrupt: Interrupt) -> Pager {
         let command = match named.map(str::trim) {
             None => Some(format!("command -v {USUAL} >/dev/null || exit {}; {LESS} exec {USUAL}", NOT_THERE[1])),
             Some("") => None,
@@ -58,12 +58,12 @@ impl Pager {
     }
 
     /// Columns of the terminal.
-    pub(super) fn columns(&self) -> usize {
+    pub(crate) fn columns(&self) -> usize {
         (self.size)().0
     }
 
     /// Turns it on or off, or the other way round; answers what it is now.
-    pub(super) fn switch(&mut self, wanted: Option<bool>) -> &'static str {
+    pub(crate) fn switch(&mut self, wanted: Option<bool>) -> &'static str {
         match (&self.command, wanted.unwrap_or(!self.is_on)) {
             (None, true) => "PAGER in the environment is empty: no pager is used",
             (_, wanted) => {
@@ -74,12 +74,12 @@ impl Pager {
     }
 
     /// Whether the pager has the terminal.
-    pub(super) fn has_terminal(&self) -> Rc<Cell<bool>> {
+    pub(crate) fn has_terminal(&self) -> Rc<Cell<bool>> {
         self.has_terminal.clone()
     }
 
     /// Shows what is written; `None` = its reader left before the end.
-    pub(super) fn show<T>(
+    pub(crate) fn show<T>(
         &self,
         out: &mut dyn Write,
         write: impl FnOnce(&mut dyn Write) -> Result<T>,

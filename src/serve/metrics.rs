@@ -1,6 +1,6 @@
 //! `GET /metrics`: numbers for Prometheus, in its text format. [`METRICS`] names all of them; `docs/operations.md` shows them.
 
-use super::login::Logins;
+use super::auth::login::Logins;
 use super::{App, blocking};
 use crate::engine::authorization::Principal;
 use crate::engine::entity::QueryRow;

@@ -8,7 +8,7 @@
 //! The limit of a name holds only for addresses that have failed more than three times within the last hour. Otherwise
 //! everyone could keep a user out by failing in the user's name. A right password costs nothing.
 
-use super::limits::{
+use crate::serve::limits::{
     ADDRESS_FAILURE_EVERY, ADDRESS_FAILURES_MAX, FAILURE_MEMORY, FAILURES_KEPT_MAX, FORGIVEN_FAILURES_MAX,
     NAME_FAILURE_EVERY, NAME_FAILURES_MAX,
 };
@@ -20,14 +20,14 @@ use tokio::time::Instant;
 
 /// The limits of all addresses and names.
 #[derive(Debug)]
-pub(super) struct Throttle {
+pub(crate) struct Throttle {
     addresses: Buckets,
     names: Buckets,
 }
 
 /// An attempt that was let through; it is paid for unless it is given back.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Attempt {
+pub(crate) struct Attempt {
     address: Option<u64>,
     name: Option<u64>,
 }
@@ -43,7 +43,7 @@ impl Default for Throttle {
 
 impl Throttle {
     /// Lets an attempt through, or returns how long its sender has to wait.
-    pub(super) fn attempt(&mut self, address: Option<IpAddr>, name: &str, now: Instant) -> Result<Attempt, Duration> {
+    pub(crate) fn attempt(&mut self, address: Option<IpAddr>, name: &str, now: Instant) -> Result<Attempt, Duration> {
         let (address, name) = (address.map(|address| self.addresses.key(&network(address))), self.names.key(name));
         let guesses = match address {
             Some(address) => {
@@ -65,7 +65,7 @@ impl Throttle {
     }
 
     /// The password was right, or was not checked.
-    pub(super) fn give_back(&mut self, attempt: Attempt) {
+    pub(crate) fn give_back(&mut self, attempt: Attempt) {
         if let Some(address) = attempt.address {
             self.addresses.give_back(address);
         }

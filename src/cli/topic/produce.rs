@@ -3,8 +3,8 @@
 //! What has come is written before more is waited for, so that a slow pipe or somebody who types sees each line in the topic
 //! at once, while a file is written in large pieces. A line that is no record ends it: what came before it is written.
 
-use super::interrupt::Interrupt;
-use super::render::{Screen, Shown, WAIT};
+use crate::cli::interrupt::Interrupt;
+use crate::cli::render::{Screen, Shown, WAIT};
 use crate::engine::outcome::Outcome;
 use crate::engine::topics::Topics;
 use crate::error::{Error, Result};
@@ -30,7 +30,7 @@ const LINE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// The lines of an input, as they come.
 #[derive(Debug)]
-pub(super) struct Lines {
+pub(crate) struct Lines {
     pieces: Receiver<std::io::Result<Vec<u8>>>,
     buffer: Vec<u8>,
     /// The line that was read last.
@@ -52,7 +52,7 @@ enum Next {
 
 impl Lines {
     /// Reads in a thread of its own, which nobody has to wait for.
-    pub(super) fn of(mut input: impl Read + Send + 'static) -> Result<Lines> {
+    pub(crate) fn of(mut input: impl Read + Send + 'static) -> Result<Lines> {
         let (sender, pieces) = sync_channel(PIECES_WAITING);
         threads::spawn("input", "", move || {
             let mut piece = vec![0; PIECE_BYTES];
@@ -123,16 +123,16 @@ impl Lines {
 }
 
 /// Where records go, and how a line becomes one.
-pub(super) struct Producer<'a> {
-    pub(super) topics: &'a dyn Topics,
-    pub(super) topic: &'a str,
-    pub(super) partitions: u32,
+pub(crate) struct Producer<'a> {
+    pub(crate) topics: &'a dyn Topics,
+    pub(crate) topic: &'a str,
+    pub(crate) partitions: u32,
     /// What parts key and value.
-    pub(super) separator: Option<&'a str>,
+    pub(crate) separator: Option<&'a str>,
     /// Milliseconds since 1970, now.
-    pub(super) now_ms: &'a dyn Fn() -> i64,
+    pub(crate) now_ms: &'a dyn Fn() -> i64,
     /// The partition of a key among so many.
-    pub(super) partition: &'a dyn Fn(&[u8], u32) -> i32,
+    pub(crate) partition: &'a dyn Fn(&[u8], u32) -> i32,
 }
 
 /// Records on their way into the topic.
@@ -145,7 +145,7 @@ struct Batch<'a> {
 
 impl Producer<'_> {
     /// Writes what comes until the input ends or the user wants no more.
-    pub(super) fn run(&self, lines: &mut Lines, interrupt: &Interrupt, screen: &mut Screen<'_>) -> Result<Shown> {
+    pub(crate) fn run(&self, lines: &mut Lines, interrupt: &Interrupt, screen: &mut Screen<'_>) -> Result<Shown> {
         let mut batch = Batch { producer: self, records: RecordSet::default(), taken: 0, written: 0 };
         let fed = batch.feed(lines, interrupt);
         let flushed = batch.flush();

@@ -25,7 +25,7 @@ const ROUNDS_MAX: u32 = 10_000_000;
 /// The shortest salt that is taken, as NIST SP 800-132 asks for.
 const SALT_BYTES_MIN: usize = 16;
 /// Bytes of a SHA-256.
-pub(super) const HASH_BYTES: usize = digest::SHA256_OUTPUT_LEN;
+pub(crate) const HASH_BYTES: usize = digest::SHA256_OUTPUT_LEN;
 
 /// What proves who somebody is.
 #[derive(Debug)]
@@ -89,12 +89,12 @@ impl Users {
     }
 
     /// How many lines there are.
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.users.len()
     }
 
     /// The user with this token.
-    pub(super) fn of_token(&self, token: &str) -> Option<Principal> {
+    pub(crate) fn of_token(&self, token: &str) -> Option<Principal> {
         let brought = sha256(token.as_bytes());
         let same = |user: &&User| matches!(&user.secret, Secret::Token(hash) if is_same(hash, &brought));
         self.users.iter().find(same).map(|user| user.principal.clone())
@@ -102,7 +102,7 @@ impl Users {
 
     /// The user whom a certificate names. Of a name with several lines it is the one of `certificate`; where there is none,
     /// the lines have to agree about what the user may do.
-    pub(super) fn of_certificate(&self, names: &[String]) -> Option<Principal> {
+    pub(crate) fn of_certificate(&self, names: &[String]) -> Option<Principal> {
         let of = |name: &String| {
             let lines: Vec<&User> = self.users.iter().filter(|user| *user.principal.name == **name).collect();
             let own = lines.iter().find(|user| matches!(user.secret, Secret::Certificate));
@@ -113,7 +113,7 @@ impl Users {
     }
 
     /// The user with this password. It takes as long for every name, so that the time does not show which names exist.
-    pub(super) fn of_password(&self, name: &str, password: &str) -> Option<Principal> {
+    pub(crate) fn of_password(&self, name: &str, password: &str) -> Option<Principal> {
         let is_named = |u: &&User| &*u.principal.name == name && matches!(u.secret, Secret::Password { .. });
         let named = self.users.iter().find(is_named);
         let Some(User { principal, secret: Secret::Password { rounds, salt, hash }, .. }) = named else {
@@ -213,14 +213,14 @@ fn checked(name: &str) -> Result<&str> {
     }
 }
 
-pub(super) fn sha256(bytes: &[u8]) -> [u8; HASH_BYTES] {
+pub(crate) fn sha256(bytes: &[u8]) -> [u8; HASH_BYTES] {
     let mut hash = [0; HASH_BYTES];
     hash.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
     hash
 }
 
 /// Compares in a time that tells nothing of where they differ.
-pub(super) fn is_same(a: &[u8], b: &[u8]) -> bool {
+pub(crate) fn is_same(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0, |all, (x, y)| all | (x ^ y)) == 0
 }
 

@@ -14,11 +14,11 @@ use arrow::datatypes::{Int32Type, TimestampMillisecondType};
 
 /// The lines about formats that a reader has been told.
 #[derive(Debug, Default)]
-pub(super) struct Formats(Vec<String>);
+pub(crate) struct Formats(Vec<String>);
 
 impl Formats {
     /// Appends those that are new.
-    pub(super) fn update(&mut self, now: &str, out: &mut Vec<u8>) {
+    pub(crate) fn update(&mut self, now: &str, out: &mut Vec<u8>) {
         let now: Vec<String> = now.lines().map(str::to_owned).collect();
         for line in now.iter().filter(|line| !self.0.contains(line)) {
             out.extend_from_slice(line.as_bytes());
@@ -29,7 +29,7 @@ impl Formats {
 }
 
 /// Appends a record: the columns are those of PRINT's rows.
-pub(super) fn line(columns: &[ArrayRef], row: usize, out: &mut Vec<u8>) {
+pub(crate) fn line(columns: &[ArrayRef], row: usize, out: &mut Vec<u8>) {
     let [times, keys, values, partitions, ..] = columns else { return };
     let time = timestamp_text(times.as_primitive::<TimestampMillisecondType>().value(row));
     let text = |column: &ArrayRef| match column.is_null(row) {

@@ -2,13 +2,13 @@
 //! and in bounds. The user travels with the request as a [`Principal`]; what they may do is decided by the table of routes and in
 //! `engine::execute`. Every answer forbids browsers to keep it and to guess its type.
 
-use super::connection::Connection;
-use super::error;
-use super::limits::{BODY_BYTES_MAX, BODY_PATIENCE, REFUSED_BYTES_MAX, REFUSED_PATIENCE};
 use super::login::{Entry, Logins};
 use crate::engine::audit::Audit;
 use crate::engine::authorization::Principal;
 use crate::error::{Error, TOO_MANY_REQUESTS};
+use crate::serve::error;
+use crate::serve::limits::{BODY_BYTES_MAX, BODY_PATIENCE, REFUSED_BYTES_MAX, REFUSED_PATIENCE};
+use crate::serve::net::connection::Connection;
 use axum::body::{Body, BodyDataStream, HttpBody};
 use axum::extract::{Request, State};
 use axum::http::header::{
@@ -35,23 +35,23 @@ const STREAMING: [&str; 1] = ["/inserts-stream"];
 
 /// Who may come in.
 #[derive(Debug)]
-pub(super) struct Guard {
+pub(crate) struct Guard {
     /// `None` = everybody on this machine may do everything.
-    pub(super) logins: Option<Arc<Logins>>,
+    pub(crate) logins: Option<Arc<Logins>>,
     /// Requests come over TLS.
-    pub(super) is_secure: bool,
+    pub(crate) is_secure: bool,
     /// Origins whose pages may ask, beside the server's own.
-    pub(super) origins: Vec<String>,
+    pub(crate) origins: Vec<String>,
     /// Where logins are recorded.
-    pub(super) audit: Audit,
+    pub(crate) audit: Audit,
     /// Paths that need no user, as the table of routes has them.
-    pub(super) open: Vec<&'static str>,
+    pub(crate) open: Vec<&'static str>,
     /// Where the server listens.
-    pub(super) address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 /// The layer.
-pub(super) async fn guard(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+pub(crate) async fn guard(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
     let origin = request.headers().get(ORIGIN).cloned();
     let strict = guard.is_secure && has_name(host(request.uri(), request.headers()));
     let mut response = match guard.check_names(&request) {
@@ -259,7 +259,7 @@ async fn read(body: Body) -> Result<Vec<u8>, Error> {
 }
 
 /// Reads some of a body that is not wanted: a client that is still sending when the connection is closed loses the answer.
-pub(super) async fn discard(mut body: BodyDataStream, bytes_max: usize) {
+pub(crate) async fn discard(mut body: BodyDataStream, bytes_max: usize) {
     let read = async {
         let mut left = bytes_max;
         while let Some(Ok(data)) = body.next().await {

@@ -41,7 +41,7 @@ fn wrong(file: &Path, e: &dyn std::fmt::Display) -> Error {
 }
 
 /// Reads a chain of certificates and its key, both PEM, and whose certificates clients may bring.
-pub(super) fn acceptor(certificates: &Path, key: &Path, clients: Option<&ClientCertificates>) -> Result<TlsAcceptor> {
+pub(crate) fn acceptor(certificates: &Path, key: &Path, clients: Option<&ClientCertificates>) -> Result<TlsAcceptor> {
     let chain: Vec<CertificateDer<'static>> =
         CertificateDer::pem_file_iter(certificates).and_then(Iterator::collect).map_err(|e| wrong(certificates, &e))?;
     if chain.is_empty() {
@@ -76,7 +76,7 @@ fn verifier(clients: &ClientCertificates, provider: &Arc<CryptoProvider>) -> Res
 }
 
 /// Whom the client's certificate names: its common name, then its DNS names. The certificate has been verified.
-pub(super) fn names(connection: &ServerConnection) -> Vec<String> {
+pub(crate) fn names(connection: &ServerConnection) -> Vec<String> {
     let Some(certificate) = connection.peer_certificates().and_then(<[_]>::first) else { return Vec::new() };
     let Ok(certificate) = webpki::EndEntityCert::try_from(certificate) else { return Vec::new() };
     let dns = certificate.valid_dns_names().map(str::to_owned);

@@ -5,13 +5,14 @@
 //! of the same user.
 
 use super::connection::{Connection, Counted, Strangers};
-use super::limits::{
+use super::tls;
+use crate::error::Error;
+use crate::serve::error;
+use crate::serve::limits::{
     CLOSE_PATIENCE, CONNECTIONS_MAX, HANDSHAKE_PATIENCE, HEAD_BYTES_MAX, HEAD_PATIENCE, HEADERS_MAX, READER_PATIENCE,
 };
-use super::meters::Meters;
-use super::stopping::Stopping;
-use super::{error, tls};
-use crate::error::Error;
+use crate::serve::metrics::Meters;
+use crate::serve::stopping::Stopping;
 use crate::{mutant, threads};
 use axum::Router;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -37,7 +38,7 @@ const PREFACE_BYTES: usize = 24;
 const PING: Duration = Duration::from_secs(30);
 
 /// Where connections come from.
-pub(super) enum Listener {
+pub(crate) enum Listener {
     Tcp(TcpListener),
     /// For processes of this user, or of root.
     Unix(UnixListener),
@@ -62,17 +63,17 @@ impl Listener {
 
 /// What a connection is served with.
 #[derive(Clone)]
-pub(super) struct Service {
-    pub(super) router: Router,
+pub(crate) struct Service {
+    pub(crate) router: Router,
     /// `None` = cleartext.
-    pub(super) tls: Option<TlsAcceptor>,
-    pub(super) meters: Arc<Meters>,
+    pub(crate) tls: Option<TlsAcceptor>,
+    pub(crate) meters: Arc<Meters>,
     /// Connections that have not proved who they are; `None` = none of them has to.
-    pub(super) strangers: Option<Arc<Strangers>>,
+    pub(crate) strangers: Option<Arc<Strangers>>,
 }
 
 /// Serves until `stop` completes, then lets the connections finish what they have begun, as long as `stopping` allows.
-pub(super) async fn serve(listener: Listener, service: Service, stop: impl Future<Output = ()>, stopping: Stopping) {
+pub(crate) async fn serve(listener: Listener, service: Service, stop: impl Future<Output = ()>, stopping: Stopping) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut stop = pin!(stop);
     loop {

@@ -1,6 +1,6 @@
 //! What happens while somebody types: it is written above the line that is being edited.
 
-use super::Notices;
+use crate::cli::Notices;
 use crate::error::Result;
 use crate::threads;
 use rustyline::ExternalPrinter;
@@ -15,7 +15,7 @@ const LOOK_PAUSE: Duration = Duration::from_millis(250);
 
 /// A thread that looks for notices while a line is edited. Dropping it ends the thread.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub(crate) struct Watch {
     /// Else a statement runs, and what has happened is told after it.
     editing: Arc<AtomicBool>,
     _alive: Sender<()>,
@@ -23,7 +23,7 @@ pub(super) struct Watch {
 
 impl Watch {
     /// Begins to look.
-    pub(super) fn start(notices: Notices, mut printer: impl ExternalPrinter + Send + 'static) -> Result<Watch> {
+    pub(crate) fn start(notices: Notices, mut printer: impl ExternalPrinter + Send + 'static) -> Result<Watch> {
         let editing = Arc::new(AtomicBool::new(false));
         let (_alive, alive) = channel();
         let now = editing.clone();
@@ -42,12 +42,12 @@ impl Watch {
     }
 
     /// A line is edited while this is true.
-    pub(super) fn editing(&self, editing: bool) {
+    pub(crate) fn editing(&self, editing: bool) {
         self.editing.store(editing, Ordering::Release);
     }
 }
 
 /// Notices as the prompt writes them, a line or more each.
-pub(super) fn told(notices: &[String]) -> String {
+pub(crate) fn told(notices: &[String]) -> String {
     notices.iter().map(|notice| format!("note: {notice}\n")).collect()
 }

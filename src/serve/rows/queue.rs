@@ -7,8 +7,8 @@
 //! breaks off: over HTTP/1.1 the connection closes without the last chunk, over HTTP/2 the stream is reset, so that no reader
 //! takes a part for the whole. Before that it has time to take the last frame, which says why.
 
-use super::limits::{QUEUED_BYTES_MAX, READER_PATIENCE};
-use super::stopping::Held;
+use crate::serve::limits::{QUEUED_BYTES_MAX, READER_PATIENCE};
+use crate::serve::stopping::Held;
 use crate::types::clock::SharedClock;
 use axum::body::Bytes;
 use futures::Stream;
@@ -28,7 +28,7 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// Why nothing more can be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Gone {
+pub(crate) enum Gone {
     /// The reader has left, or the query is to end.
     Left,
     /// The reader does not read.
@@ -70,13 +70,13 @@ struct Queue {
 }
 
 /// The writer's side. Dropping it unfinished breaks the response off.
-pub(super) struct Outbox {
+pub(crate) struct Outbox {
     queue: Arc<Queue>,
     clock: SharedClock,
 }
 
 /// The response's side: its body.
-pub(super) struct Frames {
+pub(crate) struct Frames {
     queue: Arc<Queue>,
     /// How long a broken response waits for its last frame to be taken; set when it begins to wait.
     patience: Option<Pin<Box<Sleep>>>,
@@ -108,7 +108,7 @@ impl Drop for Last {
 }
 
 /// An empty queue.
-pub(super) fn outbox(clock: SharedClock, held: Held) -> (Outbox, Frames) {
+pub(crate) fn outbox(clock: SharedClock, held: Held) -> (Outbox, Frames) {
     let queue = Arc::new(Queue {
         state: Mutex::default(),
         room: Condvar::new(),
@@ -121,7 +121,7 @@ pub(super) fn outbox(clock: SharedClock, held: Held) -> (Outbox, Frames) {
 
 impl Outbox {
     /// Puts a frame into the queue, which may take a while; `stop` is asked meanwhile.
-    pub(super) fn send(&self, frame: Bytes, stop: &dyn Fn() -> bool) -> Result<(), Gone> {
+    pub(crate) fn send(&self, frame: Bytes, stop: &dyn Fn() -> bool) -> Result<(), Gone> {
         let mut state = self.queue.state.lock();
         let mut full_since = None;
         // A frame that is larger than the queue goes alone.
@@ -146,18 +146,18 @@ impl Outbox {
     }
 
     /// Nobody reads any more.
-    pub(super) fn is_left(&self) -> bool {
+    pub(crate) fn is_left(&self) -> bool {
         self.queue.state.lock().left
     }
 
     /// Everything was sent but these last bytes: the response ends as a whole. They wait for no room: there is one such frame.
-    pub(super) fn finish(self, last: Vec<u8>) {
+    pub(crate) fn finish(self, last: Vec<u8>) {
         self.end(End::Whole, (!last.is_empty()).then(|| Bytes::from(last)));
     }
 
     /// The response breaks off behind these last bytes. `at_once` = frames that still wait are left out, so that a slow reader
     /// gets to the last one, too.
-    pub(super) fn break_off(self, last: Vec<u8>, at_once: bool) {
+    pub(crate) fn break_off(self, last: Vec<u8>, at_once: bool) {
         if at_once {
             self.queue.state.lock().forget();
         }

@@ -3,11 +3,11 @@
 //! A file that cannot be read or understood changes nothing: the users stay as they were, and the log says so as an error.
 //! Users who are gone are refused from their next request on; a result set that is being read is read to its end.
 
-use super::limits::USERS_LOOK;
 use super::login::Logins;
 use super::users::Users;
 use crate::config::private;
 use crate::error::{Error, Result};
+use crate::serve::limits::USERS_LOOK;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -26,7 +26,7 @@ struct Stamp {
 
 /// A file of users that was read.
 #[derive(Debug)]
-pub(super) struct UsersFile {
+pub(crate) struct UsersFile {
     path: PathBuf,
     /// As it was before it was read; `None` = it is no file that stays, such as a pipe.
     stamp: Option<Stamp>,
@@ -34,7 +34,7 @@ pub(super) struct UsersFile {
 
 impl UsersFile {
     /// Reads the file for the first time.
-    pub(super) fn open(path: &Path) -> Result<(UsersFile, Users)> {
+    pub(crate) fn open(path: &Path) -> Result<(UsersFile, Users)> {
         let stamp = stamp(path);
         let users = Users::read(path)?;
         private::warn_if_open(path, "the file of users");
@@ -42,7 +42,7 @@ impl UsersFile {
     }
 
     /// Looks after the file for as long as there are logins.
-    pub(super) async fn watch(self, logins: Weak<Logins>) {
+    pub(crate) async fn watch(self, logins: Weak<Logins>) {
         let Some(mut known) = self.stamp.map(Some) else { return };
         let mut before = known;
         loop {

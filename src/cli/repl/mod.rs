@@ -1,14 +1,15 @@
 //! The prompt: statements over several lines, history, completion, colours, and words about the prompt itself.
 
+mod complete;
+mod notices;
+pub mod pager;
+
 use super::Session;
 use super::args::Format;
-use super::complete::completions;
-use super::fault::{OK, is_broken_pipe, rendered_within};
 use super::interrupt::Interrupt;
-use super::notices::{Watch, told};
-use super::pager::Pager;
 use super::progress::Progress;
 use super::render::Screen;
+use super::report::{OK, is_broken_pipe, rendered_within};
 use super::script;
 use crate::engine::names::Names;
 use crate::error::{Error, Result};
@@ -16,6 +17,9 @@ use crate::parse::words::{KEYWORDS, STATEMENTS};
 use crate::parse::{is_complete, split};
 use crate::types::nearest;
 use clap::ValueEnum;
+use complete::completions;
+use notices::{Watch, told};
+use pager::Pager;
 use rustyline::completion::{Completer, Pair};
 use rustyline::error::ReadlineError;
 use rustyline::highlight::{CmdKind, Highlighter};

@@ -3,14 +3,13 @@
 //! Trusted are the certificates of `--ca FILE`, or those of the system, where its distribution keeps them. `--cert` and
 //! `--key` name the certificate that is shown to a server that asks for one.
 
-use super::args::Place;
 use crate::error::{Error, Result};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{AlertDescription, CertificateError, ClientConfig, RootCertStore};
 use std::fmt;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -27,9 +26,20 @@ const SYSTEM: [&str; 4] = [
 /// What the client speaks.
 const PROTOCOLS: [&[u8]; 1] = [b"http/1.1"];
 
+/// PEM files of a client.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TlsFiles {
+    /// Certificates to trust instead of the system's.
+    pub(crate) ca: Option<PathBuf>,
+    /// The certificate that is shown to a server that asks for one.
+    pub(crate) cert: Option<PathBuf>,
+    /// Its key.
+    pub(crate) key: Option<PathBuf>,
+}
+
 /// How to reach one server.
 #[derive(Clone)]
-pub(super) struct Secure {
+pub(crate) struct Secure {
     connector: TlsConnector,
     name: ServerName<'static>,
 }
@@ -42,12 +52,12 @@ impl fmt::Debug for Secure {
 
 impl Secure {
     /// For the server at `host:port`.
-    pub(super) fn new(address: &str, place: &Place) -> Result<Secure> {
+    pub(crate) fn new(address: &str, files: &TlsFiles) -> Result<Secure> {
         let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let name = ServerName::try_from(host).map_err(|e| Error::statement(format!("{address}: {e}")))?;
         let mut trusted = RootCertStore::empty();
-        match &place.ca {
+        match &files.ca {
             Some(file) => {
                 let wrong = |e: &dyn fmt::Display| wrong(file, e);
                 for certificate in CertificateDer::pem_file_iter(file).map_err(|e| wrong(&e))? {
@@ -72,7 +82,7 @@ impl Secure {
             .with_safe_default_protocol_versions()
             .map_err(|e| Error::bug("TLS has no version").because(e))?
             .with_root_certificates(trusted);
-        let mut config = match place.cert.as_deref().zip(place.key.as_deref()) {
+        let mut config = match files.cert.as_deref().zip(files.key.as_deref()) {
             None => config.with_no_client_auth(),
             Some((certificates, key)) => {
                 let chain = CertificateDer::pem_file_iter(certificates).and_then(Iterator::collect);
@@ -86,7 +96,7 @@ impl Secure {
     }
 
     /// The handshake.
-    pub(super) async fn connect(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    pub(crate) async fn connect(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         self.connector.connect(self.name.clone(), stream).await
     }
 }
@@ -97,7 +107,7 @@ fn wrong(file: &Path, e: &dyn fmt::Display) -> Error {
 
 /// What to do about a certificate that is not trusted; `None` = it failed for another reason. Under TLS 1.3 a server that wants a
 /// certificate says so after the handshake; it has read no request then.
-pub(super) fn hint(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
+pub(crate) fn hint(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
     match of_tls(error)? {
         rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
             Some("name the certificate, or that of its authority, with --ca FILE")

@@ -4,17 +4,16 @@
 //! Every call has a connection and a small runtime of its own, so that letting go of an answer closes its connection, which
 //! is how the other side knows that nobody reads any more.
 
-use super::args::Place;
-use super::line::Line;
-use super::secure::{Secure, hint};
+use super::connection::Line;
+use super::owner::Announcement;
+use super::protocol::{Frame, Frames, Hello, PROTOCOL, Request, Told, TopicCall, output_columns, put_rows};
+use super::tls_client::{Secure, TlsFiles, hint};
 use crate::engine::names::Names;
 use crate::engine::outcome::{Outcome, OutputColumn, RowEvent, RowStream, Scanned};
 use crate::engine::session::Session;
 use crate::engine::topics::{Tail, TopicLine, Topics};
 use crate::error::{Error, Kind, Result};
 use crate::log::{Fetched, OwnedRecord, RecordSet};
-use crate::serve::owner::Announcement;
-use crate::serve::wire::{Frame, Frames, Hello, PROTOCOL, Request, Told, TopicCall, output_columns, put_rows};
 use arrow::array::{Array, ArrayRef, AsArray, BinaryBuilder, Int32Array, Int64Array};
 use arrow::datatypes::{Int32Type, Int64Type};
 use http_body_util::{BodyExt, Full};
@@ -34,18 +33,18 @@ const PLAIN_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Somebody who carries out statements.
 #[derive(Clone, Debug)]
-pub(super) struct Client {
+pub(crate) struct Client {
     line: Line,
     /// What proves who asks: the value of its header.
     authorization: Option<String>,
     /// What it is called in messages.
     name: String,
-    pub(super) hello: Hello,
+    pub(crate) hello: Hello,
 }
 
 /// Why a call has no answer.
 #[derive(Debug)]
-pub(super) enum Trouble {
+pub(crate) enum Trouble {
     /// Nobody is there: nothing was done.
     Gone(Error),
     /// It failed, or nobody knows.
@@ -59,7 +58,7 @@ impl From<Error> for Trouble {
 }
 
 impl Trouble {
-    pub(super) fn error(self) -> Error {
+    pub(crate) fn error(self) -> Error {
         match self {
             Trouble::Gone(e) | Trouble::Failed(e) => e,
         }
@@ -78,17 +77,21 @@ struct Call {
 
 impl Client {
     /// Attaches to the owner of a data directory.
-    pub(super) fn attach(announcement: &Announcement, directory: &Path) -> Result<Client, Trouble> {
+    pub(crate) fn attach(announcement: &Announcement, directory: &Path) -> Result<Client, Trouble> {
         let name = format!("the tidegate that owns {} (pid {})", directory.display(), announcement.pid);
         Client::open(Line::Socket(directory.join(&announcement.socket)), None, name)
     }
 
-    /// Connects to a server: `http://host:port`.
-    pub(super) fn connect(url: &str, place: &Place) -> Result<Client> {
-        let address = super::args::address_of(url).map_err(Error::statement)?;
-        let secure = url.starts_with("https://").then(|| Secure::new(&address, place)).transpose()?;
+    /// Connects to the server that `url` names, which listens at `address` (`host:port`).
+    pub(crate) fn connect(
+        url: &str,
+        address: String,
+        authorization: Option<String>,
+        files: &TlsFiles,
+    ) -> Result<Client> {
+        let secure = url.starts_with("https://").then(|| Secure::new(&address, files)).transpose()?;
         let name = format!("the server at {url}");
-        Client::open(Line::Network(address, secure), place.authorization(), name).map_err(Trouble::error)
+        Client::open(Line::Network(address, secure), authorization, name).map_err(Trouble::error)
     }
 
     fn open(line: Line, authorization: Option<String>, name: String) -> Result<Client, Trouble> {
@@ -107,19 +110,19 @@ impl Client {
     }
 
     /// A session in which what the other side does otherwise is as it is here (a server starts reading at `latest`).
-    pub(super) fn session(&self, here: &BTreeMap<String, String>) -> Result<Session> {
+    pub(crate) fn session(&self, here: &BTreeMap<String, String>) -> Result<Session> {
         let differs = |(name, value): &(&String, &String)| self.hello.properties.get(*name) != Some(value);
         Session::default()
             .with_properties(here.iter().filter(differs).map(|(name, value)| (name.clone(), value.clone())))
     }
 
     /// What it is called.
-    pub(super) fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
     /// Carries out one statement there; answers what it answered and the session as it is then.
-    pub(super) fn statement(&self, text: &str, session: &Session) -> Result<(Outcome, Session), Trouble> {
+    pub(crate) fn statement(&self, text: &str, session: &Session) -> Result<(Outcome, Session), Trouble> {
         let request = Request {
             text: text.to_owned(),
             properties: session.properties().clone(),
@@ -146,13 +149,13 @@ impl Client {
     }
 
     /// What statements can name.
-    pub(super) fn names(&self) -> Names {
+    pub(crate) fn names(&self) -> Names {
         let body = self.call(Method::GET, "/session/names", Bytes::new()).and_then(Call::plain);
         body.ok().and_then(|b| serde_json::from_slice(&b).ok()).unwrap_or_default()
     }
 
     /// Waits until the other side has gone; `false` = it does not take us in, and nobody knows when it goes.
-    pub(super) fn wait_until_gone(&self) -> bool {
+    pub(crate) fn wait_until_gone(&self) -> bool {
         let Ok(call) = self.call(Method::GET, "/session/alive", Bytes::new()) else { return true };
         let Call { runtime, mut body, _sender, .. } = call;
         let mut taken_in = false;

@@ -3,12 +3,7 @@
 //! The engine and the session's answers are those of this process; the guest only shows them, so that an attached prompt
 //! looks as the owner's does. A session lives at the guest: it comes with each statement and goes back with the answer.
 
-use super::ksql::read_any;
-use super::limits::{BODY_BYTES_MAX, STREAMS_MAX};
-use super::routes::{Needs, Routes};
-use super::stopping::{self, Stopping};
-use super::wire::{FRAMES, Frame, Hello, PROTOCOL, Reply, Request, Told, TopicCall, rows};
-use super::{REQUEST, streamed};
+use super::protocol::{FRAMES, Frame, Hello, PROTOCOL, Reply, Request, Told, TopicCall, rows};
 use crate::catalog::topics::TopicRules;
 use crate::config::Config;
 use crate::engine::answer::outcome;
@@ -20,6 +15,11 @@ use crate::engine::topics::{LogTopics, Tail, Topics};
 use crate::engine::{Drive, Engine, cell};
 use crate::error::{Error, Result};
 use crate::log::{Fetched, Log, RecordSet};
+use crate::serve::ksql::read_any;
+use crate::serve::limits::{BODY_BYTES_MAX, STREAMS_MAX};
+use crate::serve::routes::{Needs, Routes};
+use crate::serve::stopping::{self, Stopping};
+use crate::serve::{REQUEST, streamed};
 use crate::threads;
 use crate::types::clock::SharedClock;
 use arrow::array::{Array, ArrayRef, AsArray, BinaryBuilder, Int32Builder, Int64Builder};
@@ -43,7 +43,7 @@ const RECORDS_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// What guests are served from: a log, and an engine over it as soon as somebody has a statement.
 #[derive(Debug)]
-pub(super) struct House {
+pub(crate) struct House {
     log: Arc<dyn Log>,
     config: Config,
     clock: SharedClock,
@@ -56,7 +56,7 @@ pub(super) struct House {
 
 impl House {
     /// Over a log; `engine` is the one that there is already.
-    pub(super) fn new(
+    pub(crate) fn new(
         log: Arc<dyn Log>,
         config: Config,
         clock: SharedClock,
@@ -68,7 +68,7 @@ impl House {
     }
 
     /// The engine: whoever only looked at topics until now begins to run the queries.
-    pub(super) fn engine(&self) -> Result<Engine> {
+    pub(crate) fn engine(&self) -> Result<Engine> {
         let mut engine = self.engine.lock();
         if let Some(engine) = &*engine {
             return Ok(engine.clone());
@@ -81,12 +81,12 @@ impl House {
     }
 
     /// The engine, if there is one.
-    pub(super) fn opened(&self) -> Option<Engine> {
+    pub(crate) fn opened(&self) -> Option<Engine> {
         self.engine.lock().clone()
     }
 
     /// The log.
-    pub(super) fn log(&self) -> &Arc<dyn Log> {
+    pub(crate) fn log(&self) -> &Arc<dyn Log> {
         &self.log
     }
 
@@ -97,7 +97,7 @@ impl House {
 }
 
 /// Statements. Bodies are bounded by whoever stands in front.
-pub(super) fn sessions() -> Routes<Arc<House>> {
+pub(crate) fn sessions() -> Routes<Arc<House>> {
     let reader = Needs::Role(Role::Reader);
     Routes::new()
         .get("/session", reader, hello)
@@ -108,7 +108,7 @@ pub(super) fn sessions() -> Routes<Arc<House>> {
 }
 
 /// Topics: for whoever may read and write the directory.
-pub(super) fn topics() -> Routes<Arc<House>> {
+pub(crate) fn topics() -> Routes<Arc<House>> {
     Routes::new().post("/topics", Needs::AllTopics(Role::Admin), topic).layer(DefaultBodyLimit::max(RECORDS_BYTES_MAX))
 }
 

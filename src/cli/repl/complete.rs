@@ -21,7 +21,7 @@ const BEFORE_COLUMN: [&str; 10] = ["SELECT", "DISTINCT", "WHERE", "AND", "OR", "
 const BEFORE_QUERY: [&str; 4] = ["TERMINATE", "PAUSE", "RESUME", "EXPLAIN"];
 
 /// Where the word before `at` starts, and what it could become.
-pub(super) fn completions(line: &str, at: usize, names: &Names) -> (usize, Vec<String>) {
+pub(crate) fn completions(line: &str, at: usize, names: &Names) -> (usize, Vec<String>) {
     let before = &line[..at];
     if let Some(quote) = open_quote(before) {
         return (quote + 1, quoted(&before[..quote], &before[quote + 1..], names));

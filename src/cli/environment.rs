@@ -1,9 +1,8 @@
 //! Opens what the command line works on: engines, logs, the server, the demonstration.
 
-use super::args::Place;
-use super::client::Client;
-use super::seat::{self, Seat, Taken};
-use super::{Demo, Doors, PAUSE, Session, cars};
+use super::args::{Place, address_of};
+use super::backend::{self, Seat, Taken};
+use super::{Demo, Doors, PAUSE, Session, demo_data};
 use crate::catalog::topics::TopicRules;
 use crate::config::kafka::ClientProperties;
 use crate::config::{AUDIT_FILE, Config, DEFAULT_SERVICE_ID, LogConfig, READ_ONLY, default_data_dir, private};
@@ -15,7 +14,8 @@ use crate::engine::topics::{LogTopics, Tail, TopicLine, Topics};
 use crate::error::{Error, Kind, Result};
 use crate::log::{RecordSet, partition};
 use crate::parse::split;
-use crate::serve::owner::Owner;
+use crate::serve::attach::client::Client;
+use crate::serve::attach::owner::Owner;
 use crate::serve::{self, Access};
 use crate::threads;
 use crate::types::clock::{SharedClock, SystemClock};
@@ -204,7 +204,9 @@ impl Doors for Machine {
     fn session(&mut self, place: &Place) -> Result<Session> {
         let (seat, history) = match &place.server {
             Some(url) => {
-                let client = Taken::Guest(Arc::new(Client::connect(url, place)?));
+                let address = address_of(url).map_err(Error::statement)?;
+                let client = Client::connect(url, address, place.authorization(), &place.tls_files())?;
+                let client = Taken::Guest(Arc::new(client));
                 (Seat::at(client, Config::new(LogConfig::Temporary), self.clock.clone()), history_elsewhere())
             }
             None => {
@@ -226,11 +228,11 @@ impl Doors for Machine {
                 _owner: None,
             }));
         };
-        Ok(match seat::take(&config, directory, &self.clock)? {
-            seat::Place::Owner(owner) => {
+        Ok(match backend::take(&config, directory, &self.clock)? {
+            backend::Place::Owner(owner) => {
                 Box::new(OwnTopics { topics: LogTopics::new(owner.log().clone(), rules), _owner: Some(owner) })
             }
-            seat::Place::Guest(client) => Box::new(client),
+            backend::Place::Guest(client) => Box::new(client),
         })
     }
 
@@ -300,7 +302,7 @@ impl Doors for Machine {
         let stop = Arc::new(AtomicBool::new(false));
         let (log, clock, stopped) = (engine.log().clone(), self.clock.clone(), stop.clone());
         let drive = move || {
-            if let Err(e) = cars::drive(&log, DEMO_TOPIC, DEMO_PARTITIONS, &clock, &stopped) {
+            if let Err(e) = demo_data::drive(&log, DEMO_TOPIC, DEMO_PARTITIONS, &clock, &stopped) {
                 tracing::error!(error = %e, "the cars stand still");
             }
         };

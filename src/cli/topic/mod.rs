@@ -1,8 +1,9 @@
 //! `tidegate topic`: topics as they lie in the log, without SQL.
 
+mod produce;
+
 use super::args::{Format, TopicCommand};
 use super::interrupt::Interrupt;
-use super::produce::{Lines, Producer};
 use super::render::{Row, Screen, Shown, Sink, WAIT, quoted};
 use crate::engine::outcome::{Outcome, OutputColumn};
 use crate::engine::readable::{self, base64_of};
@@ -11,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::log::RecordRef;
 use crate::types::SqlType;
 use crate::types::temporal::timestamp_text;
+use produce::{Lines, Producer};
 use std::io::Read;
 
 /// The offset that means "everything that is there".

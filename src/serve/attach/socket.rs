@@ -21,7 +21,7 @@ const PATH_BYTES_MAX: usize = 100;
 
 /// A socket that this process has made.
 #[derive(Debug)]
-pub(super) struct Socket {
+pub(crate) struct Socket {
     /// As seen from the data directory.
     name: PathBuf,
     path: PathBuf,
@@ -31,7 +31,7 @@ pub(super) struct Socket {
 
 impl Socket {
     /// Makes the socket of a directory whose lock this process holds; one that is left over from a crash goes.
-    pub(super) fn bind(directory: &Path) -> Result<(Socket, UnixListener)> {
+    pub(crate) fn bind(directory: &Path) -> Result<(Socket, UnixListener)> {
         let (name, path) = (PathBuf::from(FILE), directory.join(FILE));
         let _ = std::fs::remove_file(&path);
         let error = match bind(&path) {
@@ -48,12 +48,12 @@ impl Socket {
     }
 
     /// What to look for, from the data directory.
-    pub(super) fn name(&self) -> &Path {
+    pub(crate) fn name(&self) -> &Path {
         &self.name
     }
 
     /// Nobody finds it any more.
-    pub(super) fn remove(&mut self) {
+    pub(crate) fn remove(&mut self) {
         let _ = std::fs::remove_file(&self.path);
         self.elsewhere = None;
     }

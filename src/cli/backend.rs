@@ -6,7 +6,6 @@
 //! the guest's session does not notice but for a line that says so.
 
 use super::Notices;
-use super::client::{Client, Trouble};
 use crate::config::{Config, LogConfig};
 use crate::engine::Engine;
 use crate::engine::answer::outcome;
@@ -15,7 +14,8 @@ use crate::engine::outcome::Outcome;
 use crate::engine::query::{Query, State};
 use crate::engine::session::Session;
 use crate::error::{Error, Kind, Result};
-use crate::serve::owner::{Announcement, Owner};
+use crate::serve::attach::client::{Client, Trouble};
+use crate::serve::attach::owner::{Announcement, Owner};
 use crate::threads;
 use crate::types::clock::SharedClock;
 use parking_lot::Mutex;

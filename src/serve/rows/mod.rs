@@ -13,8 +13,11 @@
 //!
 //! Clients take the first line to be the header and nothing else, so each of these pieces is a body frame of its own.
 
+pub(super) mod print_lines;
+pub(super) mod queue;
+
 use super::entity::type_json;
-use super::{error, printed};
+use super::error;
 use crate::engine::cell;
 use crate::engine::outcome::{OutputColumn, RowStream};
 use crate::error::{Error, Result};
@@ -23,17 +26,17 @@ use axum::http::header::HeaderMap;
 use serde_json::{Value, json};
 
 /// The newline-delimited form.
-pub(super) const DELIMITED: &str = "application/vnd.ksqlapi.delimited.v1";
+pub(crate) const DELIMITED: &str = "application/vnd.ksqlapi.delimited.v1";
 /// ksqlDB's own JSON.
-pub(super) const KSQL: &str = "application/vnd.ksql.v1+json";
+pub(crate) const KSQL: &str = "application/vnd.ksql.v1+json";
 /// The final message of rows that ended without one: their query was closed from outside.
 const ENDED: &str = "Query terminated";
 /// Plain JSON.
-pub(super) const JSON: &str = "application/json";
+pub(crate) const JSON: &str = "application/json";
 
 /// How rows are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shape {
+pub(crate) enum Shape {
     /// One JSON value a line.
     Lines,
     /// One JSON array of a header and rows.
@@ -49,14 +52,14 @@ pub(super) enum Shape {
 }
 
 /// The media types that a request names, in its order; empty = it takes anything.
-pub(super) fn accepted(headers: &HeaderMap) -> Vec<String> {
+pub(crate) fn accepted(headers: &HeaderMap) -> Vec<String> {
     let named = headers.get_all("accept").iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(','));
     let bare = named.map(|v| v.split(';').next().unwrap_or("").trim().to_ascii_lowercase());
     bare.filter(|v| !v.is_empty()).collect()
 }
 
 /// The error for a request that wants none of what there is.
-pub(super) fn not_acceptable(wanted: &[String], offered: &[&str]) -> Error {
+pub(crate) fn not_acceptable(wanted: &[String], offered: &[&str]) -> Error {
     Error::statement(format!("{} is not served here", wanted.join(", ")))
         .with_code(40600)
         .with_hint(format!("accept {}", offered.join(" or ")))
@@ -64,7 +67,7 @@ pub(super) fn not_acceptable(wanted: &[String], offered: &[&str]) -> Error {
 
 impl Shape {
     /// What a request asks for; `default` for one that takes anything.
-    pub(super) fn wanted(headers: &HeaderMap, default: Shape) -> Result<Shape> {
+    pub(crate) fn wanted(headers: &HeaderMap, default: Shape) -> Result<Shape> {
         let named = accepted(headers);
         let shape = |name: &String| match name.as_str() {
             DELIMITED => Some(Shape::Lines),
@@ -82,7 +85,7 @@ impl Shape {
     }
 
     /// What PRINT answers in: text, for whoever takes it. The older endpoint asks nobody.
-    pub(super) fn printed(self, headers: &HeaderMap) -> Result<Shape> {
+    pub(crate) fn printed(self, headers: &HeaderMap) -> Result<Shape> {
         let named = accepted(headers);
         let takes =
             |name: &String| matches!(name.as_str(), DELIMITED | "*/*" | "application/*" | "text/*" | "text/plain");
@@ -93,7 +96,7 @@ impl Shape {
     }
 
     /// Media type of the answer.
-    pub(super) fn media_type(self) -> &'static str {
+    pub(crate) fn media_type(self) -> &'static str {
         match self {
             Shape::Lines | Shape::Text => DELIMITED,
             Shape::Array | Shape::Messages => JSON,
@@ -102,7 +105,7 @@ impl Shape {
     }
 
     /// The shape for these rows.
-    pub(super) fn of(self, rows: &dyn RowStream) -> Shape {
+    pub(crate) fn of(self, rows: &dyn RowStream) -> Shape {
         match self {
             Shape::Rows if rows.is_table_pull() => Shape::TableRows,
             other => other,
@@ -110,7 +113,7 @@ impl Shape {
     }
 
     /// Begins the answer.
-    pub(super) fn header(self, rows: &dyn RowStream, out: &mut Vec<u8>) {
+    pub(crate) fn header(self, rows: &dyn RowStream, out: &mut Vec<u8>) {
         let columns = rows.columns();
         let head = match self {
             Shape::Text => return,
@@ -137,12 +140,12 @@ impl Shape {
     }
 
     /// A row; the forms without tombstones leave deleted rows out, and `out` as it was. After an error, too, it is as it was.
-    pub(super) fn row(self, columns: &[ArrayRef], row: usize, tombstone: bool, out: &mut Vec<u8>) -> Result<()> {
+    pub(crate) fn row(self, columns: &[ArrayRef], row: usize, tombstone: bool, out: &mut Vec<u8>) -> Result<()> {
         if tombstone && !self.is_objects() {
             return Ok(());
         }
         if self == Shape::Text {
-            printed::line(columns, row, out);
+            print_lines::line(columns, row, out);
             return Ok(());
         }
         let start = out.len();
@@ -163,7 +166,7 @@ impl Shape {
 
     /// Why the rows end: an error. An array is not closed behind it: what broke off is no whole JSON. A WebSocket is closed
     /// with the error instead.
-    pub(super) fn failure(self, error: &Error, out: &mut Vec<u8>) {
+    pub(crate) fn failure(self, error: &Error, out: &mut Vec<u8>) {
         match self {
             Shape::Messages => return,
             Shape::Text => return out.extend_from_slice(format!("{error}\n").as_bytes()),
@@ -177,7 +180,7 @@ impl Shape {
     }
 
     /// Ends the answer; `message` says why the rows ended.
-    pub(super) fn end(self, message: Option<&str>, out: &mut Vec<u8>) {
+    pub(crate) fn end(self, message: Option<&str>, out: &mut Vec<u8>) {
         if self == Shape::Rows {
             self.value(&json!({ "finalMessage": message.unwrap_or(ENDED) }), out);
         }

@@ -1,0 +1,5 @@
+//! Connections: accepting them, how many there may be and for how long, TLS.
+
+pub(super) mod connection;
+pub(super) mod listen;
+pub(super) mod tls;
