@@ -112,7 +112,7 @@ fn copy(options: &Options, meter: &Meter, log: &dyn Log) -> Fallible<()> {
         if taken == events || committed.elapsed() >= COMMIT || set.data.len() > COMMIT_BYTES {
             let offset = |slot| CommittedOffset { offset: reader.position(slot), metadata: String::new() };
             let offsets = inputs.iter().enumerate().map(|(slot, at)| (at.clone(), offset(slot))).collect();
-            let records = vec![(out.clone(), std::mem::take(&mut set))];
+            let records = vec![(out.clone(), Arc::new(std::mem::take(&mut set)))];
             let outcome = session.commit(&Epoch { records, offsets, blob: String::new() })?;
             if outcome != Outcome::Committed {
                 return Err(format!("{outcome:?}").into());

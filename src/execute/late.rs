@@ -69,8 +69,8 @@ impl LateRecords {
     }
 
     /// What the commit writes, if anything.
-    pub(super) fn take(&mut self) -> Option<(Arc<str>, RecordSet)> {
-        (!self.set.is_empty()).then(|| (self.topic.clone(), std::mem::take(&mut self.set)))
+    pub(super) fn take(&mut self) -> Option<(Arc<str>, Arc<RecordSet>)> {
+        (!self.set.is_empty()).then(|| (self.topic.clone(), Arc::new(std::mem::take(&mut self.set))))
     }
 
     /// The epoch was aborted.

@@ -324,7 +324,7 @@ impl Stages {
     }
 
     /// Appends the changelog records of everything that changed since the last commit.
-    pub fn deltas(&mut self, group: &str, records: &mut Vec<(Arc<str>, RecordSet)>) -> Result<()> {
+    pub fn deltas(&mut self, group: &str, records: &mut Vec<(Arc<str>, Arc<RecordSet>)>) -> Result<()> {
         let mut deltas = Vec::new();
         for (store, tasks) in self.stores() {
             let mut set = RecordSet::default();
@@ -335,7 +335,7 @@ impl Stages {
                 }
             }
             if !set.is_empty() {
-                records.push((changelog_topic(group, store).into(), set));
+                records.push((changelog_topic(group, store).into(), Arc::new(set)));
             }
         }
         Ok(())

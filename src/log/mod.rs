@@ -458,8 +458,8 @@ pub enum Outcome {
 /// What one epoch of a query writes.
 #[derive(Debug, Default)]
 pub struct Epoch {
-    /// Records by topic.
-    pub records: Vec<(Arc<str>, RecordSet)>,
+    /// Records by topic; shared, because a session may keep them until the commit after this one.
+    pub records: Vec<(Arc<str>, Arc<RecordSet>)>,
     /// Input offsets reached.
     pub offsets: Vec<(TopicPartition, CommittedOffset)>,
     /// Text kept with the query as a whole (stream times, commit number); at most [`METADATA_BYTES_MAX`] bytes.

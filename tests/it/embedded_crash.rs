@@ -45,13 +45,13 @@ fn open(directory: &Path, fsync: Fsync) -> Result<Arc<EmbeddedLog>> {
 }
 
 fn transact(log: &EmbeddedLog, round: usize) {
-    let mut records: Vec<(Arc<str>, RecordSet)> = Vec::new();
+    let mut records: Vec<(Arc<str>, Arc<RecordSet>)> = Vec::new();
     for (topic, partition) in PLACES {
         let mut set = RecordSet::default();
         for i in 0..2 {
             set.push(partition, round as i64, Some(b"key"), Some(format!("{topic}{partition} {round}.{i}").as_bytes()));
         }
-        records.push((topic.into(), set));
+        records.push((topic.into(), Arc::new(set)));
     }
     let committed = CommittedOffset { offset: round as i64, metadata: "m".into() };
     let epoch =

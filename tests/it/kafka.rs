@@ -10,6 +10,8 @@ mod contract;
 mod crash;
 mod faults;
 mod foreign;
+mod forgotten;
+mod frames;
 mod large;
 mod panics;
 mod proxy;
@@ -106,7 +108,7 @@ fn set(rows: &[(i32, i64, &str, &str)]) -> RecordSet {
 
 /// An epoch of some rows to one topic, and one offset.
 fn epoch(topic: &str, records: RecordSet, offsets: Vec<(TopicPartition, CommittedOffset)>, blob: &str) -> Epoch {
-    Epoch { records: vec![(Arc::from(topic), records)], offsets, blob: blob.into() }
+    Epoch { records: vec![(Arc::from(topic), records.into())], offsets, blob: blob.into() }
 }
 
 /// All records of a partition, from the beginning until the reader has passed the end of this moment.

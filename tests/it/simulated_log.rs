@@ -91,7 +91,7 @@ fn epoch(reader: &mut dyn Reader, places: &[TopicPartition]) -> Epoch {
         (place.clone(), CommittedOffset { offset: reader.position(slot), metadata: String::new() })
     };
     let offsets = places.iter().enumerate().map(offset).collect();
-    Epoch { records: vec![("out".into(), records)], offsets, blob: String::new() }
+    Epoch { records: vec![("out".into(), records.into())], offsets, blob: String::new() }
 }
 
 fn world(seed: u64) -> std::sync::Arc<SimulatedLog> {
@@ -148,7 +148,7 @@ fn aborted_records_stay_for_whoever_reads_uncommitted() {
     let log = world(1);
     let mut records = RecordSet::default();
     records.push(0, 1, None, Some(&7i64.to_be_bytes()));
-    let epoch = Epoch { records: vec![("out".into(), records)], ..Epoch::default() };
+    let epoch = Epoch { records: vec![("out".into(), records.into())], ..Epoch::default() };
     log.faults(Faults { abort: 1000, ..Faults::default() });
     let mut session = log.session(&spec()).unwrap();
     assert!(matches!(session.commit(&epoch).unwrap(), Outcome::Aborted { .. }));

@@ -8,6 +8,7 @@ use crate::execute::sink::Sink;
 use crate::log::{CommittedOffset, Epoch, Outcome};
 use crate::mutant::{self, Mutant};
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -72,7 +73,7 @@ impl Execution {
         if let Some(sink) = &self.sink
             && !self.pending.is_empty()
         {
-            epoch.records.push((sink.topic().clone(), std::mem::take(&mut self.pending)));
+            epoch.records.push((sink.topic().clone(), Arc::new(std::mem::take(&mut self.pending))));
         }
         epoch.records.extend(self.late.as_mut().and_then(LateRecords::take));
         let rows = epoch.records.len();
@@ -107,7 +108,7 @@ impl Execution {
                 if let Some(view) = &self.spec.view {
                     let sink = self.sink.as_ref().map(Sink::topic);
                     let rows = epoch.records.iter().find(|(topic, _)| Some(topic) == sink);
-                    view.publish(rows.map(|(_, rows)| rows));
+                    view.publish(rows.map(|(_, rows)| &**rows));
                 }
                 self.committed = reached;
                 self.commits += 1;

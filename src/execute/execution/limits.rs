@@ -96,7 +96,7 @@ impl Execution {
     }
 
     /// An error if a changelog does not take one of these records.
-    pub(super) fn check_changelogs(&mut self, sets: &[(Arc<str>, RecordSet)]) -> Result<()> {
+    pub(super) fn check_changelogs(&mut self, sets: &[(Arc<str>, Arc<RecordSet>)]) -> Result<()> {
         for (topic, set) in sets {
             let limit = self.limits.limit(topic);
             // No record is larger than all of them together.

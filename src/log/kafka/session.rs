@@ -16,6 +16,7 @@
 
 mod courier;
 mod doubt;
+mod kept;
 mod orphans;
 mod recovery;
 mod tasks;
@@ -25,7 +26,6 @@ use super::blob::{Blob, Place};
 use super::client::{BATCH_BYTES, Events, RETRY_BACKOFF_MS, failed};
 use super::ffi::CallError;
 use super::member::{Member, busy};
-
 use super::sender::Sender;
 use super::topics::ANSWER_WAIT;
 use super::{committed_list, identity, stable};
@@ -45,6 +45,7 @@ use std::time::Duration;
 
 use courier::Courier;
 use doubt::Landed;
+use kept::Kept;
 use tasks::ensure_task_topic;
 pub(super) use tasks::task_topic;
 
@@ -126,6 +127,8 @@ pub(super) struct KafkaSession {
     failed: bool,
     /// Where the last committed row of each partition stands.
     landed: BTreeMap<TopicPartition, i64>,
+    /// The last commit, and earlier ones that a broker may have forgotten.
+    kept: Vec<Kept>,
     pause: Duration,
     checked: Duration,
     /// Why nothing can be written any more.
@@ -203,6 +206,7 @@ impl KafkaSession {
             looked_at: BTreeSet::new(),
             failed: false,
             landed: BTreeMap::new(),
+            kept: Vec::new(),
             pause: PAUSE_MIN,
             checked: log.clock().monotonic(),
             ended: None,
@@ -313,10 +317,10 @@ impl KafkaSession {
     }
 
     /// Begins a transaction and writes rows until all of them have arrived.
-    fn write_rows(&mut self, records: &[(Arc<str>, RecordSet)]) -> Result<(), Failure> {
+    fn write_rows(&mut self, records: &[(Arc<str>, Arc<RecordSet>)]) -> Result<(), Failure> {
         let sender = self.sender.as_mut().ok_or_else(|| Failure::of("no producer"))?;
         sender.outlet().begin().map_err(|e| Failure::call("begin", e))?;
-        // What landed is told of this transaction alone.
+        // Landings are counted per transaction.
         sender.events().take_landed();
         for (topic, records) in records {
             sender.send(topic, records)?;
@@ -363,8 +367,7 @@ impl KafkaSession {
     }
 
     /// After a commit that stands.
-    fn settle(&mut self, epoch: &Epoch, landed: Landed) {
-        self.landed.extend(landed.into_iter().map(|(at, landing)| (at, landing.last)));
+    fn settle(&mut self, epoch: &Epoch) {
         let now = self.log.clock().monotonic();
         let mut recent = self.log.recent().lock();
         for at in written(epoch) {
@@ -441,6 +444,7 @@ impl Session for KafkaSession {
             return Ok(self.fenced(reason));
         }
         self.asked = false;
+        self.release_closed();
         let sequence = self.next_sequence();
         if self.doubtful && replaces() || self.sender.is_none() {
             tracing::debug!(target: "kafka", "replacing the producer of {}", self.owner);
@@ -456,7 +460,8 @@ impl Session for KafkaSession {
             Ok(()) => {
                 self.standing = sequence;
                 let landed = self.sender.as_ref().map(|sender| sender.events().take_landed());
-                self.settle(epoch, landed.unwrap_or_default());
+                self.keep(epoch, landed.unwrap_or_default(), !self.doubtful);
+                self.settle(epoch);
                 Ok(Outcome::Committed)
             }
             Err(failure) => {

@@ -102,7 +102,8 @@ impl Session for SimulatedSession {
             return Ok(Outcome::Fenced { reason: self.fenced() });
         }
         let offsets = check(&world, epoch)?;
-        let sets: Vec<(Arc<str>, &RecordSet)> = epoch.records.iter().map(|(name, set)| (name.clone(), set)).collect();
+        let sets: Vec<(Arc<str>, &RecordSet)> =
+            epoch.records.iter().map(|(name, set)| (name.clone(), &**set)).collect();
         if let Fate::Abort(reason) = fate {
             world.write(&sets, true, true);
             return Ok(Outcome::Aborted { reason: reason.to_owned(), retry_after: ABORT_RETRY });

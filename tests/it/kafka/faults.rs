@@ -5,7 +5,8 @@
 //! failures. `TIDEGATE_FAULTS` (30) and `TIDEGATE_FAULT_KILLS` (3) say how much has to happen, `TIDEGATE_CRASH_SEED`
 //! repeats the choices of an earlier run.
 
-use super::proxy::{ADD_OFFSETS, ADD_PARTITIONS, END, Fault, INIT, OFFSETS, Plan, Proxy, TRANSACTIONAL};
+use super::frames::{ADD_OFFSETS, ADD_PARTITIONS, END, INIT, OFFSETS, TRANSACTIONAL};
+use super::proxy::{Fault, Plan, Proxy};
 use super::*;
 use crate::crash::{self, Load, Moments, PARTITIONS, Server};
 use crate::harness::records::Stored;

@@ -14,24 +14,17 @@
 //!
 //! At such a moment the process behind the proxy may be killed, too: what it knew of its transactions is then gone.
 
+use super::frames::{END, INIT, OFFSETS, Request, ended, frame, name, number, parse};
 use crate::crash::Moments;
 use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::time::Duration;
 
-const PRODUCE: i16 = 0;
-pub(super) const INIT: i16 = 22;
-pub(super) const ADD_PARTITIONS: i16 = 24;
-pub(super) const ADD_OFFSETS: i16 = 25;
-pub(super) const END: i16 = 26;
-pub(super) const OFFSETS: i16 = 28;
-/// Every request of a transactional producer.
-pub(super) const TRANSACTIONAL: &[i16] = &[PRODUCE, INIT, ADD_PARTITIONS, ADD_OFFSETS, END, OFFSETS];
 /// One InitProducerId in so many is hit: it is rare, because only a producer's first request is one.
 const INIT_ONE_IN: u64 = 3;
 /// One kind of request meets so many more faults than its share at most.
@@ -44,9 +37,6 @@ const ABORT_CUT_US: (u64, u64) = (500, 1_500);
 const HELD_MAX: Duration = Duration::from_secs(8);
 /// A broker answers within this time, or the proxy goes on without its answer.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
-/// A frame that is longer is none of Kafka's.
-const FRAME_MAX: usize = 200 << 20;
-
 /// What may happen to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Fault {
@@ -69,6 +59,9 @@ pub(super) enum Fault {
     Delay,
     /// See the module.
     Hold,
+    /// An EndTxn is answered as if it had been done, and the broker never gets it: it has died right after its answer and
+    /// remembers nothing of it.
+    Forget,
 }
 
 /// Which faults, and how often.
@@ -143,14 +136,6 @@ enum Kill {
     After,
 }
 
-/// The part of a request that is looked at.
-struct Request {
-    api: i16,
-    correlation: i32,
-    /// Transactional id, where faults may hit.
-    id: Option<String>,
-}
-
 impl Proxy {
     /// Listens; `upstream` is asked for at each connection, because the broker starts later.
     pub(super) fn start(plan: Plan, upstream: impl Fn() -> Option<String> + Send + 'static) -> Proxy {
@@ -206,18 +191,6 @@ impl Proxy {
     }
 }
 
-fn name(request: i16) -> &'static str {
-    match request {
-        PRODUCE => "Produce",
-        INIT => "InitProducerId",
-        ADD_PARTITIONS => "AddPartitionsToTxn",
-        ADD_OFFSETS => "AddOffsetsToTxn",
-        END => "EndTxn",
-        OFFSETS => "TxnOffsetCommit",
-        _ => "another request",
-    }
-}
-
 impl State {
     fn orders(&mut self, request: &Request) -> Orders {
         let mut orders = Orders { fault: None, first: None, kill: None };
@@ -268,51 +241,6 @@ impl State {
             let _ = kill_process(pid, Signal::KILL);
         }
     }
-}
-
-fn number<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
-    bytes.get(at..at + N)?.try_into().ok()
-}
-
-/// Reads one frame with its length.
-fn frame(stream: &mut TcpStream) -> Option<Vec<u8>> {
-    let mut length = [0; 4];
-    stream.read_exact(&mut length).ok()?;
-    let size = u32::from_be_bytes(length) as usize;
-    if size > FRAME_MAX {
-        return None;
-    }
-    let mut bytes = vec![0; size + 4];
-    bytes[..4].copy_from_slice(&length);
-    stream.read_exact(&mut bytes[4..]).ok()?;
-    Some(bytes)
-}
-
-fn parse(frame: &[u8]) -> Option<Request> {
-    let api = i16::from_be_bytes(number(frame, 4)?);
-    let version = i16::from_be_bytes(number(frame, 6)?);
-    let correlation = i32::from_be_bytes(number(frame, 8)?);
-    let id = if TRANSACTIONAL.contains(&api) { transactional_id(frame, api, version) } else { None };
-    Some(Request { api, correlation, id })
-}
-
-/// The first field of these requests' bodies; `None` for producers without transactions. In newer versions strings are
-/// compact and the header ends with tags, of which there are none.
-fn transactional_id(frame: &[u8], api: i16, version: i16) -> Option<String> {
-    let client = i16::from_be_bytes(number(frame, 12)?).max(0) as usize;
-    let body = 14 + client;
-    let flexible = match api {
-        PRODUCE => 9,
-        INIT => 2,
-        _ => 3,
-    };
-    let (start, length) = if version >= flexible {
-        // Ids are shorter than 127 bytes here.
-        (body + 2, usize::from(*frame.get(body + 1)?).checked_sub(1)?)
-    } else {
-        (body + 2, usize::try_from(i16::from_be_bytes(number(frame, body)?)).ok()?)
-    };
-    String::from_utf8(frame.get(start..start + length)?.to_vec()).ok()
 }
 
 fn connect(client: TcpStream, broker: TcpStream, state: Arc<Mutex<State>>) {
@@ -434,6 +362,7 @@ impl Line {
                 self.send(&bytes);
                 false
             }
+            Fault::Forget => self.client.write_all(&ended(request.correlation, request.version)).is_ok(),
             Fault::Delay => {
                 let wait = self.state.lock().moments.next_ms(20, 2_000);
                 std::thread::sleep(Duration::from_millis(wait));

@@ -16,8 +16,8 @@ fn an_epoch_is_visible_whole() {
     assert_eq!(session.committed(&[at(&input, 0), at(&input, 1)]).unwrap(), [None, None]);
     let whole = Epoch {
         records: vec![
-            (first.as_str().into(), set(&[(0, 0, "k", "a"), (1, 2, "k", "b")])),
-            (second.as_str().into(), set(&[(0, 1, "k", "c")])),
+            (first.as_str().into(), set(&[(0, 0, "k", "a"), (1, 2, "k", "b")]).into()),
+            (second.as_str().into(), set(&[(0, 1, "k", "c")]).into()),
         ],
         offsets: vec![(at(&input, 1), offset(17, "time 5"))],
         blob: "x".repeat(4096),
@@ -59,7 +59,7 @@ fn an_aborted_epoch_leaves_nothing_and_the_next_one_works() {
     let good = |n: i64, text: &str| epoch(&out, set(&[(0, 1, "k", text)]), vec![(at(&input, 0), offset(n, ""))], text);
     assert_eq!(session.commit(&good(1, "one")).unwrap(), Outcome::Committed);
     let mut bad = good(2, "two");
-    bad.records.push((narrow.as_str().into(), set(&[(0, 1, "k", &"x".repeat(2000))])));
+    bad.records.push((narrow.as_str().into(), set(&[(0, 1, "k", &"x".repeat(2000))]).into()));
     // The broker refuses one record: that is the record's fault, and nothing of its epoch stays.
     assert_eq!(session.commit(&bad).unwrap_err().kind(), Kind::Data);
     assert_eq!(session.committed(&[at(&input, 0)]).unwrap(), [Some(offset(1, ""))]);
@@ -68,7 +68,7 @@ fn an_aborted_epoch_leaves_nothing_and_the_next_one_works() {
     assert_eq!(values(&read_settled(&log, &out, 0)), ["one", "again"]);
     assert_eq!(values(&read_settled(&log, &narrow, 0)), Vec::<String>::new());
     let mut missing = good(3, "three");
-    missing.records.push(("no-such-topic".into(), set(&[(0, 1, "k", "v")])));
+    missing.records.push(("no-such-topic".into(), set(&[(0, 1, "k", "v")]).into()));
     assert_eq!(session.commit(&missing).unwrap_err().kind(), Kind::NotFound);
     assert_eq!(session.commit(&good(3, "three")).unwrap(), Outcome::Committed);
     assert_eq!(values(&read_settled(&log, &out, 0)), ["one", "again", "three"]);

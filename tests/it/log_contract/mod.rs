@@ -151,5 +151,5 @@ fn session_spec(group: &str) -> SessionSpec {
 }
 
 fn epoch(topic: &str, records: RecordSet) -> Epoch {
-    Epoch { records: vec![(topic.into(), records)], ..Epoch::default() }
+    Epoch { records: vec![(topic.into(), records.into())], ..Epoch::default() }
 }

@@ -77,7 +77,7 @@ fn commit_several(subject: &mut dyn Subject) {
     topic(&*log, "both-b", 1);
     let mut a = set_at(1, 1, &["a1"]);
     a.push(0, 1, None, Some(b"a0"));
-    let records = vec![("both-a".into(), a), ("both-b".into(), set(&["b"]))];
+    let records = vec![("both-a".into(), a.into()), ("both-b".into(), set(&["b"]).into())];
     let epoch = Epoch { records, offsets: vec![(place("both-b", 0), at(5, "t"))], blob: "blob".into() };
     commit(&*log, "g-both", &epoch);
     assert_eq!(values(&read_partition(&*log, "both-a", 0)), ["a0"]);
@@ -89,7 +89,7 @@ fn commit_several(subject: &mut dyn Subject) {
 fn commit_same_topic(subject: &mut dyn Subject) {
     let log = subject.log();
     topic(&*log, "same", 1);
-    let records = vec![("same".into(), set(&["a"])), ("same".into(), set(&["b"]))];
+    let records = vec![("same".into(), set(&["a"]).into()), ("same".into(), set(&["b"]).into())];
     commit(&*log, "g-same", &Epoch { records, ..Epoch::default() });
     assert_eq!(values(&read_all(&*log, "same")), ["a", "b"]);
 }
@@ -97,7 +97,7 @@ fn commit_same_topic(subject: &mut dyn Subject) {
 fn commit_is_whole(subject: &mut dyn Subject) {
     let log = subject.log();
     topic(&*log, "whole", 1);
-    let records = vec![("whole".into(), set(&["a"])), ("whole-missing".into(), set(&["b"]))];
+    let records = vec![("whole".into(), set(&["a"]).into()), ("whole-missing".into(), set(&["b"]).into())];
     let broken = Epoch { records, offsets: vec![(place("whole", 0), at(1, ""))], blob: String::new() };
     let mut session = log.session(&session_spec("g-whole")).unwrap();
     assert!(!matches!(session.commit(&broken), Ok(Outcome::Committed)));

@@ -18,7 +18,7 @@ use crate::log::{Assignment, Isolation, Start};
 
 /// How long open rows may be held back by somebody else's transaction before they count as ours that were forgotten:
 /// more than the transaction timeout of any Tidegate process and the broker's scan for such transactions.
-const OPEN_ROW_WAIT: Duration = Duration::from_secs(15);
+pub(super) const OPEN_ROW_WAIT: Duration = Duration::from_secs(15);
 /// Pause between two looks at a partition's stable offset.
 const LOOK_PAUSE: Duration = Duration::from_millis(50);
 /// Rows below the stable offset are read within this time, or the broker is away.
@@ -38,6 +38,13 @@ pub(super) enum Verdict {
     /// It stands.
     Committed,
     /// It does not: what it left open is to be ended.
+    Aborted,
+}
+
+/// What became of rows whose transaction has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    Visible,
     Aborted,
 }
 
@@ -86,7 +93,7 @@ impl KafkaSession {
     }
 
     /// Whether the transaction of this row has ended by `deadline`, as its partition sees it.
-    fn is_closed_by(&self, at: &TopicPartition, offset: i64, deadline: Duration) -> Result<bool> {
+    pub(super) fn is_closed_by(&self, at: &TopicPartition, offset: i64, deadline: Duration) -> Result<bool> {
         while self.log.watermarks(at)?.stable <= offset {
             if self.log.clock().monotonic() > deadline {
                 return Ok(false);
@@ -103,6 +110,12 @@ impl KafkaSession {
 
     /// The partitions whose last row that landed is seen by readers of committed rows.
     fn visible(&self, landed: &Landed) -> Result<BTreeSet<TopicPartition>> {
+        let fates = self.fates(landed)?.into_iter();
+        Ok(fates.filter(|(_, fate)| *fate == Fate::Visible).map(|(at, _)| at).collect())
+    }
+
+    /// What became of rows, by the last one that landed in each partition. Those that are still open are left out.
+    pub(super) fn fates(&self, landed: &Landed) -> Result<BTreeMap<TopicPartition, Fate>> {
         let clock = self.log.clock().clone();
         let deadline = clock.monotonic() + OPEN_ROW_WAIT;
         let mut wanted = Vec::with_capacity(landed.len());
@@ -116,7 +129,7 @@ impl KafkaSession {
             partition: at.partition,
             start: Start::Offset(last),
         };
-        let mut found = BTreeSet::new();
+        let mut found: BTreeMap<_, _> = wanted.iter().map(|(at, _)| ((*at).clone(), Fate::Aborted)).collect();
         if wanted.is_empty() {
             return Ok(found);
         }
@@ -127,7 +140,7 @@ impl KafkaSession {
                 let (at, last) = wanted[run.slot];
                 run.for_each(|record| {
                     if record.offset == last {
-                        found.insert(at.clone());
+                        found.insert(at.clone(), Fate::Visible);
                     }
                 });
             }
@@ -176,20 +189,30 @@ fn missing(epoch: &Epoch, there: &Landed) -> Epoch {
         let counts =
             there.iter().filter(|(at, _)| at.topic == *topic).map(|(at, landing)| (at.partition, landing.rows));
         let mut counts: BTreeMap<i32, u64> = counts.collect();
-        let mut set = RecordSet::default();
-        for (index, row) in records.rows.iter().enumerate() {
-            if let Some(count) = counts.get_mut(&row.partition).filter(|count| **count > 0) {
+        let set = filtered(records, |partition| match counts.get_mut(&partition).filter(|count| **count > 0) {
+            Some(count) => {
                 *count -= 1;
-                continue;
+                false
             }
+            None => true,
+        });
+        if !set.is_empty() {
+            rest.records.push((topic.clone(), Arc::new(set)));
+        }
+    }
+    rest
+}
+
+/// The rows that are wanted, in their order; asked by the partition of each.
+pub(super) fn filtered(records: &RecordSet, mut is_wanted: impl FnMut(i32) -> bool) -> RecordSet {
+    let mut set = RecordSet::default();
+    for (index, row) in records.rows.iter().enumerate() {
+        if is_wanted(row.partition) {
             if !records.headers(index).is_empty() {
                 set.headers.push((set.rows.len() as u32, records.headers(index).to_vec()));
             }
             set.push(row.partition, row.timestamp, records.key(index), records.value(index));
         }
-        if !set.is_empty() {
-            rest.records.push((topic.clone(), set));
-        }
     }
-    rest
+    set
 }

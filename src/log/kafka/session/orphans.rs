@@ -15,8 +15,9 @@
 //!
 //! What is open may also be of a commit that *was* answered with Ok: the marker of its rows, or of its offsets, is what
 //! the broker forgot. That must be committed, not aborted. For rows, the commit of the next epoch does it, so nothing is
-//! aborted in a partition whose last committed row is not closed; offsets are simply committed once more. They are
-//! pending in the partition that holds the group's offsets, which then answers "not stable yet" for ever.
+//! aborted in a partition whose last committed row is not closed; should that epoch fail, the rows are written again (see
+//! [`super::kept`]). Offsets are simply committed once more. They are pending in the partition that holds the group's
+//! offsets, which then answers "not stable yet" for ever.
 
 use super::*;
 
@@ -67,7 +68,7 @@ impl KafkaSession {
                 let row = row.ok_or_else(|| Failure::of("a partition without a row"))?;
                 one.push(at.partition, records.rows[row].timestamp, records.key(row), records.value(row));
             }
-            rows.push((topic.clone(), one));
+            rows.push((topic.clone(), Arc::new(one)));
         }
         self.write_rows(&rows)?;
         self.replace().map_err(|error| Failure::of(error.to_string()))

@@ -148,7 +148,7 @@ impl KafkaSession {
         }
         if doubt.verdict == Verdict::Committed {
             if let Some(epoch) = epoch {
-                self.settle(epoch, doubt.landed);
+                self.settle(epoch);
             }
             return Ok(Outcome::Committed);
         }
@@ -187,6 +187,13 @@ impl KafkaSession {
             _ if doubt.verdict == Verdict::Committed => return Err(Error::io("a commit cannot be read any more")),
             _ => {}
         }
+        if doubt.verdict == Verdict::Committed
+            && let Some(epoch) = doubt.epoch
+        {
+            // Its offsets stand. That its rows do is seen with those of the commit before.
+            self.keep(epoch, std::mem::take(&mut doubt.landed), false);
+        }
+        self.restore_lost()?;
         self.take_over().map(|()| None)
     }
 
