@@ -6,10 +6,11 @@
 
 use std::time::Duration;
 use tidegate::config::{Config, LogConfig};
-use tidegate::engine::outcome::RowEvent;
+use tidegate::engine::result::rows::RowEvent;
 use tidegate::engine::session::Session;
-use tidegate::engine::{Answer, Engine, cell};
+use tidegate::engine::{Answer, Engine};
 use tidegate::error::Result;
+use tidegate::types::cell;
 use tidegate::types::clock::SystemClock;
 
 #[expect(clippy::print_stdout, reason = "an example shows its result")]

@@ -3,7 +3,7 @@
 //! One statement's life, and the module that each step is in: text is split and read ([`parse`]), bound to what exists and
 //! typed ([`plan`] over [`catalog`] and [`functions`]), compiled to operators or handed to DataFusion ([`execute`]), and
 //! kept, listed and restarted ([`engine`]). Records come from and go to a [`log`] and are decoded and encoded by
-//! [`mod@format`]. People and programs come in through [`cli`] and [`serve`].
+//! [`mod@format`]. People and programs come in through [`cli`] and [`serve`], and [`present`] shows people what is returned.
 //!
 //! `ARCHITECTURE.md` is the map. `examples/embed.rs` runs an engine inside another program.
 
@@ -35,6 +35,9 @@ pub mod execute;
 // Level 6: the façade.
 pub mod engine;
 
-// Level 7: people and programs.
+// Level 7: results as people read them.
+pub mod present;
+
+// Level 8: people and programs.
 pub mod cli;
 pub mod serve;

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tidegate::config::{Config, LogConfig};
-use tidegate::engine::outcome::{RowEvent, RowStream};
+use tidegate::engine::result::rows::{RowEvent, RowStream};
 use tidegate::engine::session::Session;
 use tidegate::engine::{Answer, Engine};
 use tidegate::log::{Assignment, Isolation, Log, RecordSet, Start};

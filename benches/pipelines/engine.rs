@@ -141,7 +141,7 @@ impl Bench<'_> {
                 seen = true;
                 std::thread::sleep(WAIT);
             }
-            if let tidegate::engine::query::State::Error(reason) = query.state() {
+            if let tidegate::engine::query::persistent::State::Error(reason) = query.state() {
                 return Err(reason.into());
             }
         }

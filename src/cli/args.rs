@@ -1,6 +1,6 @@
 //! Commands and flags. The environment is read here, by clap, and nowhere else in the command line.
 
-use crate::engine::authorization::{Role, TopicRights};
+use crate::engine::access::{Role, TopicRights};
 use crate::serve::attach::tls_client::TlsFiles;
 use crate::types::nearest;
 use base64::Engine as _;

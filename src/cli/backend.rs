@@ -8,12 +8,12 @@
 use super::Notices;
 use crate::config::{Config, LogConfig};
 use crate::engine::Engine;
-use crate::engine::answer::outcome;
-use crate::engine::names::Names;
-use crate::engine::outcome::Outcome;
-use crate::engine::query::{Query, State};
+use crate::engine::introspect::names::Names;
+use crate::engine::query::persistent::{Query, State};
 use crate::engine::session::Session;
 use crate::error::{Error, Kind, Result};
+use crate::present::Outcome;
+use crate::present::text::outcome;
 use crate::serve::attach::client::{Client, Trouble};
 use crate::serve::attach::owner::{Announcement, Owner};
 use crate::threads;

@@ -9,10 +9,11 @@
 //! that nobody ever reads half of an answer. A file that exists is kept unless OVERWRITE is said.
 
 use super::render::{WAIT, quoted};
-use crate::engine::cell::{self, settled};
-use crate::engine::outcome::{Outcome, OutputColumn, RowEvent, RowStream};
+use crate::engine::result::rows::{OutputColumn, RowEvent, RowStream};
 use crate::error::{Error, Result};
 use crate::parse::statement::CopyTo;
+use crate::present::Outcome;
+use crate::types::cell::{self, settled};
 use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::ipc::writer::FileWriter;

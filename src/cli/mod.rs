@@ -30,12 +30,12 @@ pub mod report;
 pub mod script;
 pub mod topic;
 
-use crate::engine::authorization::Role;
-use crate::engine::names::Names;
-use crate::engine::outcome::Outcome;
-use crate::engine::repair::{Report, Wanted};
-use crate::engine::topics::Topics;
+use crate::engine::access::Role;
+use crate::engine::command::repair::{Report, Wanted};
+use crate::engine::introspect::names::Names;
+use crate::engine::introspect::topics::Topics;
 use crate::error::{Error, Result};
+use crate::present::Outcome;
 use crate::serve::auth::users::{certificate_line, password_line, token_line};
 use crate::serve::auth::users_file;
 use crate::serve::{Access, ClientCertificates};

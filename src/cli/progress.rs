@@ -7,7 +7,7 @@
 //! One line that is written over and taken away again before rows are shown; it has no escape codes. It only appears when
 //! nothing came for a while, and never outside of a terminal.
 
-use crate::engine::outcome::Scanned;
+use crate::engine::result::rows::Scanned;
 use std::cell::Cell;
 use std::fmt::Debug;
 use std::io::Write;

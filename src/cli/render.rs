@@ -6,9 +6,10 @@
 use super::args::Format;
 use super::progress::{Progress, in_words};
 use super::repl::pager::Pager;
-use crate::engine::cell::{self, settled};
-use crate::engine::outcome::{Outcome, OutputColumn, RowEvent, RowStream};
+use crate::engine::result::rows::{OutputColumn, RowEvent, RowStream};
 use crate::error::{Error, Result};
+use crate::present::Outcome;
+use crate::types::cell::{self, settled};
 use arrow::array::ArrayRef;
 use std::fmt::Debug;
 use std::io::Write;

@@ -1,10 +1,10 @@
 //! `tidegate repair`: the command log of a service that does not run, and what is removed from it.
 
 use super::render::{Screen, Shown};
-use crate::engine::command_log::{Recorded, SKIPPED_MAX, Skipped};
-use crate::engine::outcome::Outcome;
-use crate::engine::repair::Report;
+use crate::engine::command::repair::Report;
+use crate::engine::command::{Recorded, SKIPPED_MAX, Skipped};
 use crate::error::Result;
+use crate::present::Outcome;
 use crate::types::temporal::timestamp_text;
 use std::io::Write;
 

@@ -6,10 +6,10 @@ use super::interrupt::Interrupt;
 use super::progress::in_words;
 use super::render::{Screen, Shown};
 use super::report::{FAILED, INTERRUPTED, OK, is_broken_pipe, rendered_within};
-use crate::engine::outcome::Outcome;
 use crate::error::{Error, Result};
 use crate::parse::statement::{CopyTo, Statement};
 use crate::parse::{CustomTypes, Piece, parse_piece, split};
+use crate::present::Outcome;
 use std::io::Write;
 use std::path::Path;
 

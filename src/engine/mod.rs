@@ -9,49 +9,18 @@
 //! checked against is still true when it is applied. Everything else works on a [`snapshot`] and waits for no statement.
 //! Result sets are handed out as [`RowStream`]s.
 
-pub mod answer;
-pub mod audit;
-pub mod authorization;
-pub mod behind;
-pub mod cell;
-pub mod command_log;
-pub mod entity;
-pub mod function_help;
-pub mod names;
-pub mod outcome;
-pub mod processing_log;
+pub mod access;
+pub mod command;
+pub mod introspect;
 pub mod query;
-pub mod readable;
-pub mod repair;
+pub mod result;
 pub mod session;
-pub mod topics;
 
-mod alter;
-mod apply;
-mod asked;
-mod bounded;
-mod cluster;
 mod ddl;
-mod handover;
-mod insert;
-mod inserts;
-mod lookout;
+mod insert_rows;
 mod open;
-mod permission;
-mod prepared;
-mod print;
-mod pull;
-mod pull_limits;
-mod push;
-mod pushes;
-mod rehearse;
-mod show;
+mod panic_guard;
 mod snapshot;
-mod statuses;
-mod torn;
-mod turns;
-mod types;
-mod verify;
 
 use crate::catalog::Catalog;
 use crate::catalog::topics::TopicRules;
@@ -64,14 +33,17 @@ use crate::parse::Piece;
 use crate::parse::statement::{Parsed, Statement};
 use crate::plan::Settings;
 use crate::types::clock::SharedClock;
-use asked::Asked;
-use command_log::CommandLog;
-use ddl::DdlLock;
-use entity::{Entity, Status};
-use lookout::Lookout;
-use outcome::RowStream;
+use access::audit::Audit;
+use command::CommandLog;
+use ddl::lock::DdlLock;
+use introspect::function_help;
+use introspect::refreshed::Refreshed;
 use parking_lot::Mutex;
-use query::Query;
+use query::persistent::Query;
+use query::topic_monitor::TopicMonitor;
+use query::{processing_log, pull_limits, pull_plan_cache, push_registry, user_quota};
+use result::entity::{Entity, Status};
+use result::rows::RowStream;
 use session::Session;
 use snapshot::Published;
 use std::collections::BTreeMap;
@@ -139,7 +111,7 @@ struct Inner {
     /// What looks whether the topics of queries are still the same.
     watch: Arc<TopicWatch>,
     /// `None` where nothing runs by itself. Held, never used.
-    _lookout: Option<Lookout>,
+    _topic_monitor: Option<TopicMonitor>,
     commands: CommandLog,
     /// Records of the command log that are no commands.
     skipped_commands: u64,
@@ -152,7 +124,7 @@ struct Inner {
     /// What statements read and change.
     state: Published,
     /// Push queries that are being read.
-    pushes: Arc<pushes::Pushes>,
+    pushes: Arc<push_registry::Pushes>,
     /// The service was terminated: nothing is carried out any more.
     over: AtomicBool,
     /// A statement panicked between the command log and the catalogue.
@@ -162,15 +134,15 @@ struct Inner {
     /// Which topics are the engine's.
     topics: Arc<TopicRules>,
     /// Queries without EMIT, by user.
-    turns: Arc<turns::Turns>,
+    turns: Arc<user_quota::Turns>,
     /// Lookups that were planned before.
-    statements: prepared::Statements,
+    statements: pull_plan_cache::Statements,
     /// Names of topics, for completion.
-    topic_names: Asked<Vec<String>>,
+    topic_names: Refreshed<Vec<String>>,
     /// Lag by query, for meters.
-    lags: Asked<BTreeMap<String, i64>>,
+    lags: Refreshed<BTreeMap<String, i64>>,
     /// Who did what.
-    audit: audit::Audit,
+    audit: Audit,
 }
 
 impl Engine {
@@ -229,7 +201,7 @@ impl Engine {
     }
 
     /// Where doors record what is no statement.
-    pub fn audit(&self) -> &audit::Audit {
+    pub fn audit(&self) -> &Audit {
         &self.inner.audit
     }
 
@@ -259,7 +231,7 @@ impl Engine {
             Statement::DropType { name, if_exists } => self.drop_type(name, *if_exists, parsed, session)?,
             Statement::Alter(alter) => self.alter_source(alter, parsed, session)?,
             Statement::AssertTopic(assert) => self.assert_topic(assert, session)?,
-            Statement::AssertSchema(_) => return Err(alter::no_registry(parsed)),
+            Statement::AssertSchema(_) => return Err(ddl::alter::no_registry(parsed)),
             Statement::Drop(drop) => self.drop_source(drop, parsed, session)?,
             Statement::Terminate(id) => self.terminate(id.as_deref(), parsed, session)?,
             Statement::Pause(id) => self.pause(id.as_deref(), true, parsed, session)?,

@@ -3,14 +3,14 @@
 use crate::catalog::topics::TopicRules;
 use crate::catalog::{Catalog, QueryInfo};
 use crate::config::{Config, LogConfig};
-use crate::engine::audit::Audit;
-use crate::engine::command_log::{Command, CommandLog, Effect, Recorded};
-use crate::engine::lookout::Lookout;
-use crate::engine::processing_log::{self, ProcessingLog};
-use crate::engine::pull_limits::PullLimits;
+use crate::engine::access::audit::Audit;
+use crate::engine::command::status::{self, Statuses};
+use crate::engine::command::{Command, CommandLog, Effect, Recorded};
+use crate::engine::query::processing_log::{self, ProcessingLog};
+use crate::engine::query::pull_limits::PullLimits;
+use crate::engine::query::topic_monitor::TopicMonitor;
+use crate::engine::query::user_quota::Turns;
 use crate::engine::snapshot::State;
-use crate::engine::statuses::{self, Statuses};
-use crate::engine::turns::Turns;
 use crate::engine::{Drive, Engine, Inner};
 use crate::error::{Kind, Result};
 use crate::execute::scratch::{MEMORY_BYTES, Quota, Scratch};
@@ -61,8 +61,8 @@ impl Engine {
         let memory = config.join_memory().unwrap_or(MEMORY_BYTES);
         let scratch = Scratch::with_quota(config.scratch_dir(), memory, Quota { bytes, free });
         let watch = TopicWatch::new();
-        let lookout = match drive {
-            Drive::Threads => Some(Lookout::new(watch.clone(), log.clone(), &config.service_id)?),
+        let topic_monitor = match drive {
+            Drive::Threads => Some(TopicMonitor::new(watch.clone(), log.clone(), &config.service_id)?),
             Drive::ByHand => None,
         };
         let audit = Audit::open(&config, &log, &clock)?;
@@ -78,7 +78,7 @@ impl Engine {
             config,
             scratch,
             watch,
-            _lookout: lookout,
+            _topic_monitor: topic_monitor,
             log,
             clock,
             drive,
@@ -108,7 +108,7 @@ impl Engine {
         let mut next = 0;
         for Recorded { command, .. } in history {
             next = next.max(command.sequence + 1);
-            replayed.statuses.note(statuses::told(&command, &replayed.catalog));
+            replayed.statuses.note(status::told(&command, &replayed.catalog));
             replayed.take(command);
         }
         let mut state = State { statuses: Arc::new(replayed.statuses), next, ..State::default() };

@@ -1,7 +1,7 @@
 //! What a user or request carries from statement to statement: who it is, properties and variables.
 
-use super::authorization::Principal;
 use crate::config;
+use crate::engine::access::Principal;
 use crate::error::Result;
 use std::collections::BTreeMap;
 

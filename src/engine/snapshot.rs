@@ -8,9 +8,9 @@
 //! The lock around the pointer is held for as long as it takes to copy the pointer. It is never held while anything waits:
 //! a reader is independent of a statement that waits for a broker.
 
-use super::query::Query;
-use super::statuses::Statuses;
 use crate::catalog::Catalog;
+use crate::engine::command::status::Statuses;
+use crate::engine::query::persistent::Query;
 use parking_lot::RwLock;
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -14,6 +14,7 @@ mod delimited;
 mod json;
 mod kafka;
 mod protobuf;
+pub mod sniff;
 pub mod window_key;
 
 pub use crate::catalog::check;

@@ -3,7 +3,7 @@
 use super::rows::{JSON, KSQL, accepted, not_acceptable};
 use super::{App, blocking, entity, error};
 use crate::engine::Answer;
-use crate::engine::authorization::Principal;
+use crate::engine::access::Principal;
 use crate::engine::session::Session;
 use crate::error::{Error, Result};
 use crate::parse::Piece;
@@ -148,7 +148,7 @@ fn run(app: &App, principal: Principal, request: Request) -> Response {
     if let Err((at, e)) = app.engine.authorize_all(&parsed, &session) {
         return error::response(&e, Some(&parsed[at].text));
     }
-    if let Err((at, e)) = app.engine.rehearse(&parsed, &session) {
+    if let Err((at, e)) = app.engine.validate(&parsed, &session) {
         return error::response(&e, Some(&parsed[at].text));
     }
     let mut entities = Vec::new();

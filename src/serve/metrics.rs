@@ -2,8 +2,8 @@
 
 use super::auth::login::Logins;
 use super::{App, blocking};
-use crate::engine::authorization::Principal;
-use crate::engine::entity::QueryRow;
+use crate::engine::access::Principal;
+use crate::engine::result::entity::QueryRow;
 use crate::engine::session::Session;
 use crate::threads;
 use axum::extract::{Extension, MatchedPath, Request, State};

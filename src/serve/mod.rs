@@ -23,7 +23,7 @@ mod stream;
 mod websocket;
 
 use crate::engine::Engine;
-use crate::engine::authorization::Role;
+use crate::engine::access::Role;
 use crate::error::{Error, Result};
 use crate::threads;
 use attach::server::House;

@@ -5,8 +5,8 @@
 //! decided in `engine::execute`, statement by statement, whichever route they came through.
 
 use super::error;
-use crate::engine::audit::Audit;
-use crate::engine::authorization::{Principal, Role};
+use crate::engine::access::audit::Audit;
+use crate::engine::access::{Principal, Role};
 use crate::error::Error;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};

@@ -3,8 +3,8 @@
 use super::ksql::read;
 use super::{App, blocking, error};
 use crate::config;
-use crate::engine::entity::Status;
-use crate::engine::query::State as QueryState;
+use crate::engine::query::persistent::State as QueryState;
+use crate::engine::result::entity::Status;
 use crate::error::{Error, Result};
 use axum::body::Bytes;
 use axum::extract::{Path, State};
@@ -161,7 +161,7 @@ fn heard<T>(message: Result<T>) -> Response {
 /// One host, alive, with every query active on it.
 pub(super) async fn cluster_status(State(app): State<Arc<App>>) -> Response {
     let now = app.engine.clock().now_ms();
-    let active = |(id, query): (String, Arc<crate::engine::query::Query>)| {
+    let active = |(id, query): (String, Arc<crate::engine::query::persistent::Query>)| {
         let alive = !matches!(query.state(), QueryState::Error(_));
         alive.then(|| {
             (id, json!({ "activeStores": [], "activePartitions": [], "standByStores": [], "standByPartitions": [] }))

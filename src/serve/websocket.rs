@@ -13,7 +13,7 @@ use super::rows::Shape;
 use super::rows::queue::Frames;
 use super::stream::{Ended, Pumped, open, pumped};
 use super::{App, error, stopping};
-use crate::engine::authorization::Principal;
+use crate::engine::access::Principal;
 use crate::error::{Error, Result};
 use axum::body::Body;
 use axum::extract::{Extension, Query, Request, State};

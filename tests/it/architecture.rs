@@ -1,7 +1,8 @@
 //! The shape of the tree, held by tests: who may use whom, what each file looks like, what stands nowhere.
 //!
 //! ```text
-//!  7  cli      serve
+//!  8  cli      serve
+//!  7  present
 //!  6  engine
 //!  5  execute
 //!  4  plan     state
@@ -23,8 +24,9 @@ use std::process::Command;
 
 /// Modules and their levels.
 const LEVELS: &[(&str, u8)] = &[
-    ("cli", 7),
-    ("serve", 7),
+    ("cli", 8),
+    ("serve", 8),
+    ("present", 7),
     ("engine", 6),
     ("execute", 5),
     ("plan", 4),
@@ -408,7 +410,7 @@ const WAITS: &[&str] = &[
 
 /// Locks under which something waits all the same: where, what, why.
 const WAITED_UNDER: &[(&str, &str, &str)] = &[
-    ("src/engine/query.rs", "join(", "the thread of a query in ERROR has ended or is about to"),
+    ("src/engine/query/persistent.rs", "join(", "the thread of a query in ERROR has ended or is about to"),
     ("src/execute/view.rs", "log", "`making` is for those alone who need the table that is being read"),
     ("src/serve/guests.rs", "log", "the one engine over a data directory is opened once, and all wait for it"),
     ("src/serve/outbox.rs", "stop(", "`stop` looks at a flag"),

@@ -137,7 +137,7 @@ fn statements() {
         let mut session = Session::default();
         let run = |session: &mut Session| {
             let parsed = engine.parse(&text, session)?;
-            engine.rehearse(&parsed, session).map_err(|(_, e)| e)?;
+            engine.validate(&parsed, session).map_err(|(_, e)| e)?;
             parsed.iter().try_for_each(|p| engine.execute(p, session).map(drop))
         };
         let answer = match run(&mut session) {

@@ -6,12 +6,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tidegate::config::{Config, LogConfig};
-use tidegate::engine::outcome::{RowEvent, RowStream, Scanned};
+use tidegate::engine::result::rows::{RowEvent, RowStream, Scanned};
 use tidegate::engine::session::Session;
-use tidegate::engine::{Answer, Drive, Engine, cell};
+use tidegate::engine::{Answer, Drive, Engine};
 use tidegate::log::embedded::{EmbeddedLog, EmbeddedOptions, Fsync};
 use tidegate::log::simulated::SimulatedLog;
 use tidegate::log::{Log, RecordSet, TopicSpec};
+use tidegate::types::cell;
 use tidegate::types::clock::{ManualClock, SystemClock};
 
 const STREAM: &str = "CREATE STREAM s (v STRING) WITH (KAFKA_TOPIC='t', VALUE_FORMAT='KAFKA');";

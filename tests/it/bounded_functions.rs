@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tidegate::config::{Config, LogConfig};
-use tidegate::engine::outcome::RowEvent;
+use tidegate::engine::result::rows::RowEvent;
 use tidegate::engine::session::Session;
 use tidegate::engine::{Answer, Drive, Engine};
 use tidegate::functions::bounded::{ALLOWED, Bound, Sort};

@@ -16,11 +16,12 @@ use tidegate::cli::interrupt::Interrupt;
 use tidegate::cli::render::{HELD_ROWS_MAX, Screen, Shown};
 use tidegate::cli::report::{is_broken_pipe, rendered};
 use tidegate::cli::{Session, script};
-use tidegate::engine::cell::{settled, text, write_json};
-use tidegate::engine::names::Names;
-use tidegate::engine::outcome::{Outcome, OutputColumn, RowEvent, RowStream};
+use tidegate::engine::introspect::names::Names;
+use tidegate::engine::result::rows::{OutputColumn, RowEvent, RowStream};
 use tidegate::error::{Error, Result, Span};
+use tidegate::present::Outcome;
 use tidegate::types::SqlType;
+use tidegate::types::cell::{settled, text, write_json};
 use tidegate::types::clock::SystemClock;
 
 /// A stream that says what it was told to say, and is idle after that.

@@ -16,12 +16,12 @@ use tidegate::cli::args::Format;
 use tidegate::cli::render::Screen;
 use tidegate::cli::report::rendered;
 use tidegate::config::{Config, LogConfig, environment};
-use tidegate::engine::answer::outcome;
 use tidegate::engine::session::Session;
 use tidegate::engine::{Drive, Engine};
 use tidegate::error::Result;
 use tidegate::log::Log;
 use tidegate::log::embedded::EmbeddedLog;
+use tidegate::present::text::outcome;
 use tidegate::types::clock::SystemClock;
 
 /// Columns of the terminal for which the documents are written.

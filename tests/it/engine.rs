@@ -5,7 +5,7 @@ use crate::rows::collect;
 use std::sync::Arc;
 use std::time::Duration;
 use tidegate::config::{Config, LogConfig};
-use tidegate::engine::entity::Entity;
+use tidegate::engine::result::entity::Entity;
 use tidegate::engine::session::Session;
 use tidegate::engine::{Answer, Drive, Engine};
 use tidegate::log::simulated::{Faults, SimulatedLog};
@@ -250,7 +250,7 @@ fn a_replay_gives_the_catalogue_that_statements_made() {
         (sources, queries)
     };
     let before = seen(&engine);
-    assert_eq!(before.1[0], ("CSAS_FIRST_1".to_owned(), tidegate::engine::query::State::Paused));
+    assert_eq!(before.1[0], ("CSAS_FIRST_1".to_owned(), tidegate::engine::query::persistent::State::Paused));
     engine.close();
     drop(engine);
     assert_eq!(seen(&world.engine()), before);

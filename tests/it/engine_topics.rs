@@ -12,7 +12,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tidegate::catalog::topics::TopicRules;
 use tidegate::config::{Config, LogConfig};
-use tidegate::engine::query::State;
+use tidegate::engine::query::persistent::State;
 use tidegate::engine::session::Session;
 use tidegate::engine::{Drive, Engine};
 use tidegate::error::Result;

@@ -13,7 +13,7 @@ use std::ops::Range;
 use std::time::Duration;
 use tidegate::catalog::Format;
 use tidegate::config::{Config, LogConfig};
-use tidegate::engine::outcome::RowEvent;
+use tidegate::engine::result::rows::RowEvent;
 use tidegate::engine::session::Session;
 use tidegate::engine::{Answer, Drive, Engine};
 use tidegate::execute::pipeline::Pipeline;

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 use tidegate::config::{Config, LogConfig};
-use tidegate::engine::answer::outcome;
-use tidegate::engine::outcome::{Outcome, RowEvent};
-use tidegate::engine::processing_log::AUTO_CREATE;
+use tidegate::engine::query::processing_log::AUTO_CREATE;
+use tidegate::engine::result::rows::RowEvent;
 use tidegate::engine::session::Session;
-use tidegate::engine::{Answer, Drive, Engine, cell};
+use tidegate::engine::{Answer, Drive, Engine};
 use tidegate::log::embedded::EmbeddedLog;
 use tidegate::log::{Log, RecordSet};
+use tidegate::present::Outcome;
+use tidegate::present::text::outcome;
+use tidegate::types::cell;
 use tidegate::types::clock::SystemClock;
 
 /// Longest wait for a query to have read what is there.

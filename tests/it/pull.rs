@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tidegate::config::{Config, LogConfig};
 use tidegate::engine::session::Session;
-use tidegate::engine::{Answer, Drive, Engine, cell};
+use tidegate::engine::{Answer, Drive, Engine};
 use tidegate::error::Kind;
 use tidegate::execute::batch::{self, History};
 use tidegate::execute::execution::{Execution, Progress};
@@ -19,6 +19,7 @@ use tidegate::log::simulated::{Faults, SimulatedLog};
 use tidegate::log::{Log, RecordSet, partition};
 use tidegate::parse::statement::Statement;
 use tidegate::plan::{self, Settings};
+use tidegate::types::cell;
 use tidegate::types::clock::{ManualClock, SharedClock};
 
 const SEEDS: u64 = 42;

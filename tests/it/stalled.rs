@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 use tidegate::config::{Config, LogConfig};
-use tidegate::engine::outcome::RowEvent;
+use tidegate::engine::result::rows::RowEvent;
 use tidegate::engine::session::Session;
 use tidegate::engine::{Answer, Drive, Engine};
 use tidegate::error::Result;

@@ -5,9 +5,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 use tidegate::config::{Config, LogConfig};
-use tidegate::engine::outcome::RowEvent;
-use tidegate::engine::processing_log::AUTO_CREATE;
-use tidegate::engine::query::{Query, State};
+use tidegate::engine::query::persistent::{Query, State};
+use tidegate::engine::query::processing_log::AUTO_CREATE;
+use tidegate::engine::result::rows::RowEvent;
 use tidegate::engine::session::Session;
 use tidegate::engine::{Answer, Drive, Engine};
 use tidegate::error::{Error, Kind};
@@ -60,7 +60,7 @@ fn rows(engine: &Engine, sql: &str) -> Result<Vec<String>, Error> {
     loop {
         match rows.next(PATIENCE)? {
             RowEvent::Rows { columns, .. } => {
-                let line = |row| columns.iter().map(move |c| tidegate::engine::cell::display(c, row).unwrap());
+                let line = |row| columns.iter().map(move |c| tidegate::types::cell::display(c, row).unwrap());
                 all.extend((0..columns[0].len()).map(|row| line(row).collect::<Vec<_>>().join("|")));
             }
             RowEvent::Idle => {}

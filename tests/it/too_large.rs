@@ -5,16 +5,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 use tidegate::config::{Config, LogConfig};
-use tidegate::engine::outcome::RowEvent;
-use tidegate::engine::processing_log::AUTO_CREATE;
-use tidegate::engine::query::{Query, State};
+use tidegate::engine::query::persistent::{Query, State};
+use tidegate::engine::query::processing_log::AUTO_CREATE;
+use tidegate::engine::result::rows::RowEvent;
 use tidegate::engine::session::Session;
-use tidegate::engine::{Answer, Drive, Engine, cell};
+use tidegate::engine::{Answer, Drive, Engine};
 use tidegate::error::Kind;
 use tidegate::log::embedded::{EmbeddedLog, EmbeddedOptions};
 use tidegate::log::simulated::SimulatedLog;
 use tidegate::log::size::record_bytes;
 use tidegate::log::{Log, RecordSet, TopicSpec};
+use tidegate::types::cell;
 use tidegate::types::clock::SystemClock;
 
 const PATIENCE: Duration = Duration::from_secs(30);

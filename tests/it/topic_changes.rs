@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 use tidegate::config::{Config, LogConfig};
 use tidegate::engine::Engine;
-use tidegate::engine::query::State;
+use tidegate::engine::query::persistent::State;
 use tidegate::engine::session::Session;
 use tidegate::log::TopicSpec;
 use tidegate::types::clock::SystemClock;

@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 use tidegate::config::{Config, LogConfig};
-use tidegate::engine::outcome::RowEvent;
+use tidegate::engine::result::rows::RowEvent;
 use tidegate::engine::session::Session;
-use tidegate::engine::{Answer, Drive, Engine, cell};
+use tidegate::engine::{Answer, Drive, Engine};
 use tidegate::error::Error;
 use tidegate::log::simulated::SimulatedLog;
 use tidegate::log::{Log, RecordSet, TopicPartition};
+use tidegate::types::cell;
 use tidegate::types::clock::ManualClock;
 
 const STATEMENTS: &str = "

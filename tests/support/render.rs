@@ -1,6 +1,6 @@
 //! Answers as text for files of behaviour: one fact a line, cells between ` | `.
 
-use tidegate::engine::entity::{Description, Entity, Explanation, QueryRow};
+use tidegate::engine::result::entity::{Description, Entity, Explanation, QueryRow};
 use tidegate::error::Error;
 use tidegate::parse::statement::SourceKind;
 use tidegate::types::quoted;

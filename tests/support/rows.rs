@@ -1,9 +1,9 @@
 //! Result sets, read to their end.
 
 use std::time::Duration;
-use tidegate::engine::cell;
-use tidegate::engine::outcome::{RowEvent, RowStream};
+use tidegate::engine::result::rows::{RowEvent, RowStream};
 use tidegate::error::{Error, Result};
+use tidegate::types::cell;
 
 /// How long one look waits, and after how many looks without a row a result set is given up on.
 const LOOK: Duration = Duration::from_millis(100);

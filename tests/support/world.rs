@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tidegate::catalog::Source;
 use tidegate::config::{Config, LogConfig};
-use tidegate::engine::query::{Query, State};
+use tidegate::engine::query::persistent::{Query, State};
 use tidegate::engine::{Drive, Engine};
 use tidegate::error::{Error, Result};
 use tidegate::log::embedded::{EmbeddedLog, EmbeddedOptions};

@@ -8,7 +8,7 @@
 //! ```
 
 use crate::config::PROPERTIES;
-use crate::engine::names::Names;
+use crate::engine::introspect::names::Names;
 use crate::functions::{Registry, aggregate};
 use crate::parse::words::{KEYWORDS, written};
 use crate::plan::scalar::Higher;

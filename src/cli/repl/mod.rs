@@ -11,7 +11,7 @@ use super::progress::Progress;
 use super::render::Screen;
 use super::report::{OK, is_broken_pipe, rendered_within};
 use super::script;
-use crate::engine::names::Names;
+use crate::engine::introspect::names::Names;
 use crate::error::{Error, Result};
 use crate::parse::words::{KEYWORDS, STATEMENTS};
 use crate::parse::{is_complete, split};

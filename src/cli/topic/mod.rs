@@ -5,11 +5,12 @@ mod produce;
 use super::args::{Format, TopicCommand};
 use super::interrupt::Interrupt;
 use super::render::{Row, Screen, Shown, Sink, WAIT, quoted};
-use crate::engine::outcome::{Outcome, OutputColumn};
-use crate::engine::readable::{self, base64_of};
-use crate::engine::topics::{TopicLine, Topics, missing};
+use crate::engine::introspect::topics::{TopicLine, Topics, missing};
+use crate::engine::result::rows::OutputColumn;
 use crate::error::{Error, Result};
+use crate::format::sniff::{self, base64_of};
 use crate::log::RecordRef;
+use crate::present::Outcome;
 use crate::types::SqlType;
 use crate::types::temporal::timestamp_text;
 use produce::{Lines, Producer};
@@ -158,15 +159,15 @@ fn print(
 
 /// `partition/offset  time  key: ...  value: ...`
 fn line(partition: usize, r: &RecordRef<'_>) -> String {
-    let key = r.key.map_or_else(|| NOTHING.to_owned(), |key| readable::key(key).text);
-    let value = r.value.map_or_else(|| NOTHING.to_owned(), |value| readable::value(value).text);
+    let key = r.key.map_or_else(|| NOTHING.to_owned(), |key| sniff::key(key).text);
+    let value = r.value.map_or_else(|| NOTHING.to_owned(), |value| sniff::value(value).text);
     format!("{partition}/{}  {}Z  key: {key}  value: {value}", r.offset, timestamp_text(r.timestamp))
 }
 
 fn row(partition: usize, r: &RecordRef<'_>) -> Row {
     let numbers = [partition.to_string(), r.offset.to_string(), r.timestamp.to_string()];
     let json = numbers.iter().cloned().chain([json(r.key), json(r.value)]).collect();
-    let cells = [r.key.map(|key| readable::key(key).text), r.value.map(|value| readable::value(value).text)];
+    let cells = [r.key.map(|key| sniff::key(key).text), r.value.map(|value| sniff::value(value).text)];
     Row { cells: numbers.into_iter().map(Some).chain(cells).collect(), json, tombstone: false }
 }
 

@@ -5,10 +5,10 @@
 
 use crate::cli::interrupt::Interrupt;
 use crate::cli::render::{Screen, Shown, WAIT};
-use crate::engine::outcome::Outcome;
-use crate::engine::topics::Topics;
+use crate::engine::introspect::topics::Topics;
 use crate::error::{Error, Result};
 use crate::log::RecordSet;
+use crate::present::Outcome;
 use crate::threads;
 use std::io::Read;
 use std::ops::Range;

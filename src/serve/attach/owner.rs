@@ -15,7 +15,7 @@ use super::server::{House, sessions, topics};
 use super::socket::Socket;
 use crate::config::{Config, LogConfig, private};
 use crate::engine::Engine;
-use crate::engine::authorization::Principal;
+use crate::engine::access::Principal;
 use crate::error::{Error, Kind, Result};
 use crate::log::Log;
 use crate::serve::metrics::Meters;

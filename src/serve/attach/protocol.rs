@@ -13,8 +13,9 @@
 //! A response that ends without `d` or `f`, and had rows to come, means that the owner has gone. This is no public API: both
 //! sides are of one version ([`PROTOCOL`]), programs use ksqlDB's endpoints.
 
-use crate::engine::outcome::{Outcome, OutputColumn, Scanned};
+use crate::engine::result::rows::{OutputColumn, Scanned};
 use crate::error::{Error, Kind, Result, Span};
+use crate::present::Outcome;
 use crate::types::SqlType;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
 use arrow::datatypes::{Field, Schema};
@@ -315,7 +316,7 @@ impl Fault {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TopicCall {
-    /// All topics: answers a list of [`crate::engine::topics::TopicLine`].
+    /// All topics: answers a list of [`crate::engine::introspect::topics::TopicLine`].
     All,
     /// Partitions of a topic, or null.
     Partitions(String),

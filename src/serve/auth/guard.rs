@@ -3,8 +3,8 @@
 //! `engine::execute`. Every answer forbids browsers to keep it and to guess its type.
 
 use super::login::{Entry, Logins};
-use crate::engine::audit::Audit;
-use crate::engine::authorization::Principal;
+use crate::engine::access::Principal;
+use crate::engine::access::audit::Audit;
 use crate::error::{Error, TOO_MANY_REQUESTS};
 use crate::serve::error;
 use crate::serve::limits::{BODY_BYTES_MAX, BODY_PATIENCE, REFUSED_BYTES_MAX, REFUSED_PATIENCE};

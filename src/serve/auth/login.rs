@@ -12,7 +12,7 @@
 
 use super::throttle::{Attempt, Throttle};
 use super::users::{HASH_BYTES, Users, sha256};
-use crate::engine::authorization::Principal;
+use crate::engine::access::Principal;
 use crate::serve::limits::{
     FAILURE_LINES_EVERY, FAILURE_LINES_MAX, PASSWORD_CHECKS_MAX, PASSWORD_PATIENCE, PASSWORD_QUEUE_MAX,
     PASSWORD_SHARE_MAX, REMEMBERED_FOR, REMEMBERED_MAX, WRONG_FOR,

@@ -12,7 +12,7 @@
 //! that name also proves to be a user who has a password or a token.
 
 use crate::config::random_id;
-use crate::engine::authorization::{Principal, Role, TopicRights};
+use crate::engine::access::{Principal, Role, TopicRights};
 use crate::error::{Error, Result};
 use ring::{digest, pbkdf2};
 use std::num::NonZeroU32;

@@ -18,9 +18,9 @@ pub(super) mod queue;
 
 use super::entity::type_json;
 use super::error;
-use crate::engine::cell;
-use crate::engine::outcome::{OutputColumn, RowStream};
+use crate::engine::result::rows::{OutputColumn, RowStream};
 use crate::error::{Error, Result};
+use crate::types::cell;
 use arrow::array::ArrayRef;
 use axum::http::header::HeaderMap;
 use serde_json::{Value, json};

@@ -27,7 +27,7 @@ fn a_panic_ends_what_panicked_and_nothing_else() {
     assert!(states().contains("RUNNING"), "the other one runs: {}", states());
     let logged = logged(&server);
     assert!(logged.contains("a seeded panic in query _confluent-ksql-default_query_CSAS_COPIED_1"), "{logged}");
-    assert!(logged.contains("tidegate::engine::query"), "no backtrace: {logged}");
+    assert!(logged.contains("tidegate::engine::query::persistent"), "no backtrace: {logged}");
     let metrics = server.get("/metrics").1;
     let metrics = metrics.as_str().unwrap();
     for line in ["tidegate_panics_total{in=\"query\"} 1", "tidegate_panics_total{in=\"request\"} 2"] {

@@ -1,0 +1,324 @@
+//! Who may do what: the one place that decides, whichever door a statement came through.
+//!
+//! ```text
+//! Session --carries--> Principal { name, role, topics, address }
+//! Engine::execute      1. the statement: which role does it require?            (Role::needed)
+//!                      2. its plan: every topic that it reads, writes, creates,
+//!                         deletes or prints, after all names were resolved      (topic_permission)
+//! ```
+//!
+//! Each role includes those before it. A user may be limited to some topics, by name or by prefix; the topics of the engine
+//! itself are for administrators. On a server that was started with `--read-only` every user has the role `reader`. A
+//! prompt on a data directory, and a second prompt attached to it, act as a local administrator: who may read and write the
+//! directory needs no other permission.
+
+pub mod audit;
+
+mod topic_permission;
+
+use crate::engine::Engine;
+use crate::engine::session::Session;
+use crate::error::{Error, Result};
+use crate::parse::statement::{Parsed, Show, SourceKind, Statement};
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// The code of a refusal.
+pub(in crate::engine) const FORBIDDEN: u32 = 40_300;
+/// Patterns in one list of topics: a bound on what each check compares.
+const PATTERNS_MAX: usize = 100;
+
+/// What a user may do; each role includes those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub enum Role {
+    /// Reads: SELECT, SHOW, DESCRIBE, EXPLAIN, PRINT.
+    Reader,
+    /// Also writes: CREATE, INSERT, ALTER, PAUSE, RESUME, TERMINATE, VERIFY.
+    Writer,
+    /// Also DROP, the topics of the engine, and the end of the service.
+    Admin,
+}
+
+impl Role {
+    /// The role of this name.
+    pub fn named(name: &str) -> Option<Role> {
+        [Role::Reader, Role::Writer, Role::Admin].into_iter().find(|role| role.name() == name)
+    }
+
+    /// Its name, as in a file of users.
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::Reader => "reader",
+            Role::Writer => "writer",
+            Role::Admin => "admin",
+        }
+    }
+
+    /// The role that a statement requires. What is not carried out at all requires none: the answer says why.
+    pub fn needed(statement: &Statement) -> Role {
+        match statement {
+            Statement::Select(_)
+            | Statement::Batch(_)
+            | Statement::Show(_)
+            | Statement::Describe { .. }
+            | Statement::DescribeFunction(_)
+            | Statement::ExplainQuery(_)
+            | Statement::Explain(_)
+            | Statement::Print(_)
+            | Statement::Set { .. }
+            | Statement::Unset(_)
+            | Statement::Define { .. }
+            | Statement::Undefine(_)
+            | Statement::AssertTopic(_)
+            | Statement::AssertSchema(_)
+            | Statement::Copy(_)
+            | Statement::RunScript(_)
+            | Statement::Unsupported { .. } => Role::Reader,
+            Statement::CreateSource(_)
+            | Statement::CreateAs(_)
+            | Statement::InsertValues(_)
+            | Statement::InsertSelect(_)
+            | Statement::CreateType(_)
+            | Statement::Alter(_)
+            | Statement::Terminate(_)
+            | Statement::Pause(_)
+            | Statement::Resume(_)
+            // It computes a query's whole history again.
+            | Statement::Verify(_) => Role::Writer,
+            Statement::Drop(_) | Statement::DropType { .. } => Role::Admin,
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The topics that a user may work with: all, or those that one of the patterns names. A pattern is a topic's name, or a
+/// prefix with `*` behind it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TopicRights(Option<Arc<[String]>>);
+
+impl TopicRights {
+    /// `orders,clicks-*`
+    pub fn parse(list: &str) -> Result<TopicRights, String> {
+        let patterns: Vec<String> = list.split(',').map(|pattern| pattern.trim().to_owned()).collect();
+        if patterns.len() > PATTERNS_MAX {
+            return Err(format!("{} topics are named, at most {PATTERNS_MAX} can be", patterns.len()));
+        }
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        for pattern in &patterns {
+            if pattern.is_empty() || !pattern.strip_suffix('*').unwrap_or(pattern).chars().all(allowed) {
+                return Err(format!("{pattern:?} is neither the name of a topic nor a prefix followed by *"));
+            }
+        }
+        Ok(TopicRights(Some(patterns.into())))
+    }
+
+    /// No topic is excluded.
+    pub fn is_unlimited(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// Whether the topic is among them.
+    pub fn include(&self, topic: &str) -> bool {
+        let fits = |pattern: &String| match pattern.strip_suffix('*') {
+            Some(prefix) => topic.starts_with(prefix),
+            None => topic == pattern,
+        };
+        self.0.as_ref().is_none_or(|patterns| patterns.iter().any(fits))
+    }
+}
+
+impl fmt::Display for TopicRights {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            None => f.write_str("all topics"),
+            Some(patterns) => write!(f, "{}", patterns.join(", ")),
+        }
+    }
+}
+
+/// Who gives a statement. A [`Session`] carries it from the door to [`Engine::execute`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Principal {
+    /// The user's name; `local` on a data directory and on a server without users.
+    pub name: Arc<str>,
+    /// What they may do.
+    pub role: Role,
+    /// The topics with which they may do it.
+    pub topics: TopicRights,
+    /// The other end of the connection, if there is one.
+    pub address: Option<SocketAddr>,
+    /// The engine itself, which may write on a read-only server, too.
+    is_engine: bool,
+}
+
+impl Principal {
+    /// A user.
+    pub fn new(name: &str, role: Role, topics: TopicRights) -> Principal {
+        Principal { name: name.into(), role, topics, address: None, is_engine: false }
+    }
+
+    /// Who works on the data directory, or on a server without users: an administrator.
+    pub fn local() -> Principal {
+        Principal::new("local", Role::Admin, TopicRights::default())
+    }
+
+    /// The engine, which keeps streams of its own.
+    pub(in crate::engine) fn engine() -> Principal {
+        Principal { is_engine: true, ..Principal::new("tidegate", Role::Admin, TopicRights::default()) }
+    }
+
+    /// The same at the other end of a connection.
+    pub fn at(self, address: Option<SocketAddr>) -> Principal {
+        Principal { address, ..self }
+    }
+
+    /// An error unless the user has at least this role; `what` is what they asked for, in the words of a statement.
+    pub fn require(&self, needed: Role, what: &str) -> Result<()> {
+        match self.role >= needed {
+            true => Ok(()),
+            false => Err(Error::statement(format!("{what} requires the role {needed}"))
+                .with_code(FORBIDDEN)
+                .with_detail(format!("{} has the role {}", self.name, self.role))
+                .with_hint("the server's administrator gives roles, in its file of users")),
+        }
+    }
+
+    /// An error for a user who is limited to some topics: what they ask for is about all of them.
+    pub fn require_all_topics(&self, what: &str) -> Result<()> {
+        match self.topics.is_unlimited() {
+            true => Ok(()),
+            false => Err(Error::statement(format!("{what} requires the right to all topics"))
+                .with_code(FORBIDDEN)
+                .with_detail(format!("{} may work with these topics: {}", self.name, self.topics))),
+        }
+    }
+}
+
+impl Engine {
+    /// An error unless the session's user may give this statement. The topics of its plan are checked when it is carried out.
+    pub fn authorize(&self, statement: &Statement, session: &Session) -> Result<()> {
+        if let Statement::Terminate(Some(id)) = statement
+            && self.inner.pushes.is_of(id, session.principal())
+        {
+            // A query that was opened by the one who ends it.
+            return Ok(());
+        }
+        self.require(session.principal(), Role::needed(statement), &what(statement))?;
+        self.check_named(session, statement)
+    }
+
+    /// The same for all statements of a text, before the first is carried out; the error says which of them is refused.
+    pub fn authorize_all(&self, statements: &[Parsed], session: &Session) -> Result<(), (usize, Error)> {
+        for (at, parsed) in statements.iter().enumerate() {
+            if let Err(e) = self.authorize(&parsed.statement, session) {
+                let audit = &self.inner.audit;
+                audit.statement(session.principal(), parsed, audit.begin(), Err(&e));
+                return Err((at, e));
+            }
+        }
+        Ok(())
+    }
+
+    /// An error unless the session's user may end the push query that is being read under this id.
+    pub fn check_end(&self, id: &str, session: &Session) -> Result<()> {
+        self.inner.pushes.check_end(id, session.principal())
+    }
+
+    /// An error unless the user may do what requires this role.
+    pub fn require(&self, principal: &Principal, needed: Role, what: &str) -> Result<()> {
+        if needed > self.role_of(principal) && principal.role >= needed {
+            return Err(Error::statement(format!("the server is read-only, {what} requires the role {needed}"))
+                .with_code(FORBIDDEN)
+                .with_detail("it was started with --read-only: every user has the role reader")
+                .with_hint("ask a server that may write"));
+        }
+        principal.require(needed, what)
+    }
+
+    /// The role that counts here.
+    pub(in crate::engine) fn role_of(&self, principal: &Principal) -> Role {
+        match self.inner.config.is_read_only() && !principal.is_engine {
+            true => Role::Reader,
+            false => principal.role,
+        }
+    }
+}
+
+/// A statement in one or two words.
+pub(in crate::engine) fn what(statement: &Statement) -> String {
+    let of =
+        |verb: &str, kind: SourceKind| format!("{verb} {}", crate::engine::command::status::noun(kind).to_uppercase());
+    match statement {
+        Statement::CreateSource(create) => of("CREATE", create.kind),
+        Statement::CreateAs(create) => format!("{} AS SELECT", of("CREATE", create.kind)),
+        Statement::Alter(alter) => of("ALTER", alter.kind),
+        Statement::Drop(drop) => of("DROP", drop.kind),
+        Statement::Unsupported { what, .. } => what.clone(),
+        Statement::InsertValues(_) => "INSERT VALUES".to_owned(),
+        Statement::InsertSelect(_) => "INSERT INTO SELECT".to_owned(),
+        Statement::Select(_) | Statement::Batch(_) => "SELECT".to_owned(),
+        Statement::CreateType(_) => "CREATE TYPE".to_owned(),
+        Statement::DropType { .. } => "DROP TYPE".to_owned(),
+        Statement::AssertTopic(_) => "ASSERT TOPIC".to_owned(),
+        Statement::AssertSchema(_) => "ASSERT SCHEMA".to_owned(),
+        Statement::Terminate(_) => "TERMINATE".to_owned(),
+        Statement::Pause(_) => "PAUSE".to_owned(),
+        Statement::Resume(_) => "RESUME".to_owned(),
+        Statement::Show(Show::Topics { .. }) => "SHOW TOPICS".to_owned(),
+        Statement::Show(_) => "SHOW".to_owned(),
+        Statement::Describe { .. } => "DESCRIBE".to_owned(),
+        Statement::DescribeFunction(_) => "DESCRIBE FUNCTION".to_owned(),
+        Statement::ExplainQuery(_) | Statement::Explain(_) => "EXPLAIN".to_owned(),
+        Statement::Set { .. } => "SET".to_owned(),
+        Statement::Unset(_) => "UNSET".to_owned(),
+        Statement::Define { .. } => "DEFINE".to_owned(),
+        Statement::Undefine(_) => "UNDEFINE".to_owned(),
+        Statement::Print(_) => "PRINT".to_owned(),
+        Statement::Verify(_) => "VERIFY QUERY".to_owned(),
+        Statement::Copy(_) => "COPY".to_owned(),
+        Statement::RunScript(_) => "RUN SCRIPT".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_role_includes_the_ones_before_it() {
+        let parsed = |text: &str| crate::parse::parse(text).unwrap().remove(0).statement;
+        let select = parsed("SELECT * FROM s EMIT CHANGES;");
+        let insert = parsed("INSERT INTO s VALUES (1);");
+        let drop = parsed("DROP STREAM s;");
+        for (role, may) in
+            [(Role::Reader, [true, false, false]), (Role::Writer, [true, true, false]), (Role::Admin, [true; 3])]
+        {
+            let user = Principal::new("alice", role, TopicRights::default());
+            let allowed = |s: &Statement| user.require(Role::needed(s), &what(s)).is_ok();
+            assert_eq!([&select, &insert, &drop].map(allowed), may, "{role:?}");
+        }
+        let reader = Principal::new("rea", Role::Reader, TopicRights::default());
+        let refusal = reader.require(Role::needed(&drop), &what(&drop)).unwrap_err();
+        assert_eq!((refusal.code(), refusal.message()), (FORBIDDEN, "DROP STREAM requires the role admin"));
+    }
+
+    #[test]
+    fn topics_are_named_whole_or_by_their_beginning() {
+        let rights = TopicRights::parse("orders,clicks-*").unwrap();
+        for (topic, may) in
+            [("orders", true), ("orders2", false), ("clicks-", true), ("clicks-eu", true), ("clicks", false)]
+        {
+            assert_eq!(rights.include(topic), may, "{topic}");
+        }
+        assert!(TopicRights::parse("*").unwrap().include("anything"));
+        for wrong in ["", "a,,b", "a*b", "a b", "a/b"] {
+            assert!(TopicRights::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}

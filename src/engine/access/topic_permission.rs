@@ -1,0 +1,137 @@
+//! Topics that a user may work with: checked on what names were resolved to, never on the text.
+//!
+//! ```text
+//! users file                       alice writer ... topics=orders,clicks-*
+//! SELECT ... FROM s                the topic of S, and of every other stream and table in it
+//! CREATE STREAM x AS SELECT ...    the same, the topic that X writes, and that of late rows
+//! DROP, ALTER, INSERT, DESCRIBE    the source's topic
+//! TERMINATE, PAUSE, EXPLAIN q      the topic that the query writes; ALL is refused if one of them is not permitted
+//! VERIFY q                         also the topics that it reads, whose rows it shows
+//! SHOW STREAMS, TABLES, QUERIES    only what is permitted is listed; topics too
+//! ```
+//!
+//! Whoever is limited to some topics learns of others at most that a name is taken. Topics of the engine (command logs,
+//! changelogs, offsets) are for administrators.
+
+use crate::catalog::{Catalog, Source};
+use crate::engine::Engine;
+use crate::engine::access::{FORBIDDEN, Role};
+use crate::engine::session::Session;
+use crate::error::{Error, Result};
+use crate::parse::statement::{Select, Statement};
+use crate::plan::QueryPlan;
+use sqlparser::ast::{ObjectNamePart, Query, visit_relations};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+impl Engine {
+    /// An error for a topic with which the session's user may not work.
+    pub(in crate::engine) fn check_topic(&self, session: &Session, topic: &str) -> Result<()> {
+        let user = session.principal();
+        if !user.topics.include(topic) {
+            return Err(Error::statement(format!("permission denied for topic {topic}"))
+                .with_code(FORBIDDEN)
+                .with_detail(format!("{} may work with these topics: {}", user.name, user.topics))
+                .with_hint("the server's administrator gives topics, in its file of users"));
+        }
+        match self.role_of(user) >= Role::Admin || !self.inner.topics.is_internal(topic) {
+            true => Ok(()),
+            false => Err(Error::statement(format!("permission denied for topic {topic}"))
+                .with_code(FORBIDDEN)
+                .with_detail(format!(
+                    "it belongs to the engine, which requires the role admin; {} has the role {}",
+                    user.name,
+                    self.role_of(user)
+                ))),
+        }
+    }
+
+    /// The same for the topics of streams and tables. A name that does not exist is not this check's concern.
+    pub(in crate::engine) fn check_sources<'a>(
+        &self,
+        session: &Session,
+        catalog: &Catalog,
+        names: impl IntoIterator<Item = &'a String>,
+    ) -> Result<()> {
+        let mut sources = names.into_iter().filter_map(|name| catalog.source(name));
+        sources.try_for_each(|source| self.check_topic(session, &source.topic))
+    }
+
+    /// The same for all that a query would read and write, and for what it would replace.
+    pub(in crate::engine) fn check_plan(&self, session: &Session, catalog: &Catalog, plan: &QueryPlan) -> Result<()> {
+        self.check_sources(session, catalog, plan.reads.iter().chain([&plan.sink.name]))?;
+        let late = plan.late_topic.as_ref().map(|(name, _)| name);
+        [&plan.sink.topic].into_iter().chain(late).try_for_each(|topic| self.check_topic(session, topic))
+    }
+
+    /// The same for what a persistent query writes.
+    pub(in crate::engine) fn check_query(&self, session: &Session, catalog: &Catalog, id: &str) -> Result<()> {
+        self.check_sources(session, catalog, catalog.query(id).map(|query| &query.writes))
+    }
+
+    /// The same for the streams and tables that a statement names, before it is planned: errors of a plan name columns
+    /// and topics.
+    pub(in crate::engine) fn check_named(&self, session: &Session, statement: &Statement) -> Result<()> {
+        if session.principal().topics.is_unlimited() {
+            return Ok(());
+        }
+        let catalog = self.catalog();
+        match statement {
+            Statement::CreateSource(create) => self.check_sources(session, &catalog, [&create.name.value]),
+            Statement::CreateAs(create) => {
+                self.check_sources(session, &catalog, named(&create.select).chain([&create.name.value]))
+            }
+            Statement::Alter(alter) => self.check_sources(session, &catalog, [&alter.name.value]),
+            Statement::Drop(drop) => self.check_sources(session, &catalog, [&drop.name.value]),
+            Statement::Select(select) => self.check_sources(session, &catalog, named(select)),
+            Statement::InsertSelect(insert) => {
+                self.check_sources(session, &catalog, named(&insert.select).chain([&insert.target.value]))
+            }
+            Statement::InsertValues(insert) => self.check_sources(session, &catalog, [&insert.target.value]),
+            Statement::Batch(query) => self.check_relations(session, &catalog, query),
+            Statement::Explain(statement) => self.check_named(session, statement),
+            // Their own carrying out looks up one name, and checks it first.
+            _ => Ok(()),
+        }
+    }
+
+    /// The same for every stream and table that a bounded query names. A name of a WITH clause counts as the source that it
+    /// hides: better one query too many refused.
+    pub(in crate::engine) fn check_relations(&self, session: &Session, catalog: &Catalog, query: &Query) -> Result<()> {
+        let mut names = Vec::new();
+        let _ = visit_relations(query, |relation| {
+            if let Some(ObjectNamePart::Identifier(name)) = relation.0.last() {
+                names.push(name.value.clone());
+                names.push(name.value.to_uppercase());
+            }
+            ControlFlow::<()>::Continue(())
+        });
+        self.check_sources(session, catalog, &names)
+    }
+
+    /// Whether the user may know of a stream or table.
+    pub(in crate::engine) fn may_see(&self, session: &Session, source: &Source) -> bool {
+        self.check_topic(session, &source.topic).is_ok()
+    }
+
+    /// Whether the user may know of a persistent query.
+    pub(in crate::engine) fn may_see_query(&self, session: &Session, catalog: &Catalog, id: &str) -> bool {
+        self.check_query(session, catalog, id).is_ok()
+    }
+
+    /// The catalogue without what the user may not read, for a planner that resolves names itself.
+    pub(in crate::engine) fn visible(&self, session: &Session, mut catalog: Arc<Catalog>) -> Arc<Catalog> {
+        let hidden: Vec<_> = catalog.all().filter(|source| !self.may_see(session, source)).cloned().collect();
+        if !hidden.is_empty() {
+            let seen = Arc::make_mut(&mut catalog);
+            hidden.iter().for_each(|source| seen.hide(&source.name));
+        }
+        catalog
+    }
+}
+
+/// Streams and tables in FROM and JOIN.
+fn named(select: &Select) -> impl Iterator<Item = &String> {
+    let joined = select.joins.iter().map(|join| &join.right.name.value);
+    [&select.from.name.value].into_iter().chain(joined)
+}

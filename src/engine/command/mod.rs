@@ -1,0 +1,183 @@
+//! Durable statements: one topic, one partition, replayed at every start.
+//!
+//! A record holds what was said *and what it meant*: names, types, formats, topics and partition counts as they were
+//! resolved when the statement was carried out. Replay never looks at the outside world again, so that a topic that got
+//! more partitions, or a default that changed, cannot change a query behind its owner's back.
+//!
+//! A record that is no command of this service is skipped, with a warning, and the others are replayed (`history`). What a
+//! command carries that no query can write is its mark (`mark`).
+
+pub mod repair;
+
+pub(in crate::engine) mod status;
+
+mod history;
+mod mark;
+
+pub use history::{History, Recorded, SKIPPED_MAX, Skipped};
+
+use crate::catalog::Source;
+use crate::catalog::topics::INTERNAL_PREFIX;
+use crate::error::{Error, Result};
+use crate::log::{Log, RecordSet, TopicSpec};
+use crate::types::SqlType;
+use mark::{Role, Secret};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Version of the record format; a newer one is refused, with a message.
+pub const COMMAND_FORMAT: u32 = 1;
+
+/// One carried-out statement.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Command {
+    /// [`COMMAND_FORMAT`] of whoever wrote it.
+    pub format: u32,
+    /// Version of Tidegate that wrote it.
+    pub engine: String,
+    /// Its place: 0, 1, 2 ... without gaps.
+    pub sequence: u64,
+    /// The statement, after substitution of variables.
+    pub statement: String,
+    /// The user who gave it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub author: Option<String>,
+    /// Session properties in force.
+    #[serde(default)]
+    pub properties: BTreeMap<String, String>,
+    /// What it meant.
+    pub effect: Effect,
+}
+
+/// What a statement did to the catalogue.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Effect {
+    /// A stream or table was registered.
+    CreateSource(Box<Source>),
+    /// A persistent query and the source that it writes were created.
+    CreateQuery {
+        /// The query's id.
+        id: String,
+        /// The source it writes, as resolved.
+        sink: Box<Source>,
+        /// The sources it reads.
+        reads: Vec<String>,
+        /// Offsets by partition that `latest` meant, for a query that began there.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        begin: Option<Vec<i64>>,
+    },
+    /// A stream or table was dropped, with the query that wrote it.
+    Drop {
+        /// Its name.
+        name: String,
+    },
+    /// A type got a name.
+    CreateType {
+        /// The name.
+        name: String,
+        /// The type.
+        ty: SqlType,
+    },
+    /// A type's name was dropped.
+    DropType {
+        /// The name.
+        name: String,
+    },
+    /// A query was terminated.
+    Terminate {
+        /// Its id.
+        id: String,
+    },
+    /// A query was paused (`true`) or resumed.
+    Pause {
+        /// Its id.
+        id: String,
+        /// Paused or resumed.
+        paused: bool,
+    },
+}
+
+/// What `tidegate repair` has removed: nothing of it is carried out or mentioned again. The records stay where they are, in a
+/// log that is only ever added to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Removal {
+    /// Records below this offset that are no commands.
+    pub below: i64,
+    /// Records that were named, whatever they are.
+    #[serde(default)]
+    pub offsets: Vec<i64>,
+}
+
+/// The topic of commands.
+#[derive(Debug)]
+pub struct CommandLog {
+    topic: String,
+    secret: Secret,
+    /// The log holds the secret already.
+    is_marked: AtomicBool,
+}
+
+impl CommandLog {
+    /// Reads the command log of a service; the topic is created when it does not exist.
+    pub fn open(log: &dyn Log, service_id: &str) -> Result<(CommandLog, History)> {
+        let topic = CommandLog::topic(service_id);
+        if log.topic(&topic)?.is_none() {
+            log.create_topic(&TopicSpec::new(&topic, 1).with("retention.ms", -1).with("cleanup.policy", "delete"))?;
+        }
+        let (history, secret) = history::read(log, &topic)?;
+        let is_marked = AtomicBool::new(secret.is_some());
+        let secret = secret.map_or_else(Secret::random, Ok)?;
+        Ok((CommandLog { topic, secret, is_marked }, history))
+    }
+
+    /// Name of a service's command log.
+    pub fn topic(service_id: &str) -> String {
+        format!("{INTERNAL_PREFIX}{service_id}_command_topic")
+    }
+
+    /// Writes the epoch where it is missing: from then on only what this service has marked is a command.
+    pub fn mark(&self, log: &dyn Log, now_ms: i64) -> Result<()> {
+        match self.is_marked.load(Ordering::Acquire) {
+            true => Ok(()),
+            false => self.write(log, &self.begin(now_ms)?),
+        }
+    }
+
+    /// Forgets all commands.
+    pub fn delete(&self, log: &dyn Log) -> Result<()> {
+        log.delete_topic(&self.topic)
+    }
+
+    /// Makes a command durable.
+    pub fn append(&self, log: &dyn Log, command: &Command, now_ms: i64) -> Result<()> {
+        let value = serde_json::to_vec(command).map_err(|e| Error::bug("a command cannot be written").because(e))?;
+        let mut set = self.begin(now_ms)?;
+        self.secret.push(&mut set, Role::Command, now_ms, &command.sequence.to_string(), &value);
+        self.write(log, &set)
+    }
+
+    /// Makes a removal durable.
+    pub fn remove(&self, log: &dyn Log, removal: &Removal, now_ms: i64) -> Result<()> {
+        let value = serde_json::to_vec(removal).map_err(|e| Error::bug("a removal cannot be written").because(e))?;
+        let mut set = self.begin(now_ms)?;
+        self.secret.push(&mut set, Role::Repair, now_ms, "repair", &value);
+        self.write(log, &set)
+    }
+
+    /// Records to write: the epoch goes first where it is missing, with the same secret however often that is tried.
+    fn begin(&self, now_ms: i64) -> Result<RecordSet> {
+        let mut set = RecordSet::default();
+        if !self.is_marked.load(Ordering::Acquire) {
+            self.secret.push_epoch(&mut set, now_ms, env!("CARGO_PKG_VERSION"))?;
+        }
+        Ok(set)
+    }
+
+    fn write(&self, log: &dyn Log, set: &RecordSet) -> Result<()> {
+        log.append(&self.topic, set)?;
+        self.is_marked.store(true, Ordering::Release);
+        Ok(())
+    }
+}

@@ -1,0 +1,71 @@
+//! `tidegate repair`: what stands in the command log, and leaving out what does not belong there.
+//!
+//! ```text
+//! offset 4   skipped: it cannot be read as a command: not json
+//! offset 5   DROP STREAM readings;
+//! repair --remove      offset 4 is not mentioned any more
+//! repair --offset 5    offset 5 is not carried out any more
+//! ```
+//!
+//! The log is only ever added to: what is removed is named in one more record, which carries the service's mark as a
+//! command does. So a crash at any point leaves the log as it was before or as it is to be.
+
+use crate::engine::command::{CommandLog, History, Removal};
+use crate::engine::open::own;
+use crate::engine::{Config, Engine};
+use crate::error::{Error, Result};
+use crate::types::clock::SharedClock;
+
+/// What is to be removed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// All records that are no commands.
+    pub skipped: bool,
+    /// These records, commands too.
+    pub offsets: Vec<i64>,
+}
+
+/// What was found, and removed.
+#[derive(Debug)]
+pub struct Report {
+    /// The topic.
+    pub topic: String,
+    /// What it holds, as it was before anything was removed.
+    pub history: History,
+    /// Records that were removed.
+    pub removed: u64,
+}
+
+impl Engine {
+    /// Looks through the command log that the configuration names, on which no service may be running.
+    pub fn repair(config: &Config, clock: &SharedClock, wanted: &Wanted) -> Result<Report> {
+        let log = Engine::open_log(config, clock)?;
+        let topic = CommandLog::topic(&config.service_id);
+        if log.topic(&topic)?.is_none() {
+            return Err(Error::not_found(format!("there is no command log of the service {}", config.service_id))
+                .with_detail(format!("topic {topic} on the {}", log.describe()))
+                .with_hint("--service-id names another service"));
+        }
+        let _owner = own(&*log, config, clock)?;
+        let (commands, history) = CommandLog::open(&*log, &config.service_id)?;
+        let known = |offset: &i64| {
+            let is_command = history.commands.iter().any(|c| c.offset == *offset);
+            is_command || history.skipped.iter().any(|s| s.offset == *offset)
+        };
+        if let Some(unknown) = wanted.offsets.iter().find(|offset| !known(offset)) {
+            return Err(Error::not_found(format!("there is nothing to remove at offset {unknown} of topic {topic}"))
+                .with_hint("tidegate repair --all shows what there is"));
+        }
+        let is_named = |offset: i64| wanted.offsets.contains(&offset);
+        let mut removed = history.commands.iter().filter(|c| is_named(c.offset)).count() as u64;
+        removed += match wanted.skipped {
+            true => history.skipped_count,
+            false => history.skipped.iter().filter(|s| is_named(s.offset)).count() as u64,
+        };
+        if removed > 0 {
+            let below = if wanted.skipped { history.end } else { 0 };
+            commands.remove(&*log, &Removal { below, offsets: wanted.offsets.clone() }, clock.now_ms())?;
+        }
+        Ok(Report { topic, history, removed })
+    }
+}

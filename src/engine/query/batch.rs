@@ -1,0 +1,200 @@
+//! Bounded queries: a SELECT without EMIT runs over the history that is there now, and ends.
+
+use crate::catalog::{Catalog, Source};
+use crate::engine::introspect::show::explained;
+use crate::engine::query::pull_limits::Pass;
+use crate::engine::query::user_quota::Turn;
+use crate::engine::result::entity::{Entity, Explanation};
+use crate::engine::result::rows::{OutputColumn, RowEvent, RowStream, Scanned};
+use crate::engine::session::Session;
+use crate::engine::{Answer, Engine};
+use crate::error::{Error, Result};
+use crate::execute::batch::{
+    self, BatchResult, Came, History, MEMORY_BYTES, MEMORY_PROPERTY, Scanned as Read, TIMEOUT, TIMEOUT_PROPERTY,
+};
+use crate::parse::statement::{Parsed, Select, SourceKind, Statement};
+use crate::plan::{self, BatchPlan, Settings};
+use crate::types::{Column, Role, Schema, pseudo};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+impl Engine {
+    /// What a statement of that many bytes reads, and within which bounds.
+    pub(in crate::engine) fn history(&self, properties: &BTreeMap<String, String>, text_bytes: usize) -> History {
+        let memory = properties.get(MEMORY_PROPERTY).and_then(|bytes| bytes.parse().ok());
+        let timeout = properties.get(TIMEOUT_PROPERTY).and_then(|ms| ms.parse().ok()).map(Duration::from_millis);
+        History {
+            log: self.inner.log.clone(),
+            scratch: self.inner.scratch.clone(),
+            memory_bytes: memory.unwrap_or(MEMORY_BYTES),
+            rows: batch::rows_of_a_batch(text_bytes),
+            timeout: timeout.unwrap_or(TIMEOUT),
+            ranges: None,
+        }
+    }
+
+    pub(in crate::engine) fn batch_query(&self, parsed: &Parsed, session: &Session) -> Result<Answer> {
+        let statement = &parsed.statement;
+        let mut pass = None;
+        if let Statement::Select(select) = statement
+            && let Some(answer) = self.pull_query(select, &parsed.text, session, &mut pass)?
+        {
+            return Ok(answer);
+        }
+        let properties = self.properties(session);
+        let settings = self.settings(&properties)?;
+        let catalog = self.catalog();
+        let plan = batch_plan(statement, &catalog, &settings)?;
+        let catalog = self.permitted(&plan, catalog, session)?;
+        let pass = match pass {
+            Some(pass) => pass,
+            None => self.inner.pulls.enter()?,
+        };
+        let turn = self.inner.turns.take(&session.principal().name)?;
+        let result = batch::run(&plan, &self.history(&properties, parsed.text.len()), &catalog)?;
+        let columns =
+            result.columns().iter().map(|c| OutputColumn { name: c.name.clone(), ty: c.ty.clone() }).collect();
+        let (limit, table) = match statement {
+            Statement::Select(select) => (select.limit, pulled_table(select, &catalog)),
+            _ => (None, None),
+        };
+        let id = Engine::bounded_id()?;
+        Ok(Answer::Rows(Box::new(Bounded { id, columns, table, result, left: limit, pass, _turn: turn })))
+    }
+
+    /// The catalogue for a plan that the session's user may run: one without what they may not read.
+    fn permitted(&self, plan: &BatchPlan, catalog: Arc<Catalog>, session: &Session) -> Result<Arc<Catalog>> {
+        match plan {
+            BatchPlan::Bound { reads, .. } => self.check_sources(session, &catalog, reads)?,
+            BatchPlan::Sql(query) => self.check_relations(session, &catalog, query)?,
+        }
+        Ok(self.visible(session, catalog))
+    }
+
+    pub(in crate::engine) fn explain_batch(
+        &self,
+        statement: &Statement,
+        catalog: &Arc<Catalog>,
+        settings: &Settings,
+        text: &str,
+        session: &Session,
+    ) -> Result<Entity> {
+        let plan = batch_plan(statement, catalog, settings)?;
+        let catalog = &self.permitted(&plan, catalog.clone(), session)?;
+        let (columns, sources) = match &plan {
+            BatchPlan::Bound { columns, reads, .. } => (columns.clone(), reads.clone()),
+            BatchPlan::Sql(_) => (Vec::new(), Vec::new()),
+        };
+        let value = columns.into_iter().map(|c| Column { role: Role::Value, ..c }).collect();
+        Ok(Entity::Explanation(Explanation {
+            query: None,
+            sql: explained(text),
+            schema: Schema { key: Vec::new(), value },
+            sources,
+            plan: batch::explain(&plan, &self.history(&self.inner.config.properties, text.len()), catalog)?,
+        }))
+    }
+}
+
+fn batch_plan(statement: &Statement, catalog: &Catalog, settings: &Settings) -> Result<BatchPlan> {
+    match statement {
+        Statement::Select(select) => plan::batch_query(select, catalog, settings),
+        Statement::Batch(_) if settings.strict => Err(Error::statement("ksqlDB's grammar does not have such a query")
+            .with_hint("SET 'tidegate.dialect' = 'tidegate' allows any SQL over history")),
+        Statement::Batch(query) => Ok(BatchPlan::Sql(query.clone())),
+        _ => Err(Error::bug("not a bounded query")),
+    }
+}
+
+/// The table that a SELECT in the form of ksqlDB's pull queries reads.
+fn pulled_table(select: &Select, catalog: &Catalog) -> Option<Arc<Source>> {
+    let source = catalog.source(&select.from.name.value).filter(|s| s.kind == SourceKind::Table);
+    source.filter(|_| select.joins.is_empty()).cloned()
+}
+
+/// Rows of a query that ends.
+struct Bounded {
+    id: String,
+    /// The table of a pull query.
+    table: Option<Arc<Source>>,
+    columns: Vec<OutputColumn>,
+    result: BatchResult,
+    left: Option<u64>,
+    pass: Pass,
+    _turn: Turn,
+}
+
+impl RowStream for Bounded {
+    fn columns(&self) -> &[OutputColumn] {
+        &self.columns
+    }
+
+    fn id(&self) -> Option<&str> {
+        Some(&self.id)
+    }
+
+    fn is_bounded(&self) -> bool {
+        true
+    }
+
+    fn is_table_pull(&self) -> bool {
+        self.table.is_some()
+    }
+
+    /// The columns of a pulled table's key, and the bounds of its windows.
+    fn is_key(&self, column: usize) -> bool {
+        let (Some(table), Some(column)) = (&self.table, self.columns.get(column)) else { return false };
+        let is_bound = [pseudo::WINDOWSTART, pseudo::WINDOWEND].contains(&column.name.as_str());
+        table.schema.key.iter().any(|key| key.name == column.name) || (is_bound && table.window.is_some())
+    }
+
+    fn scanned(&self) -> Option<Scanned> {
+        let Read { records, planned, retained, bytes } = self.result.scanned();
+        Some(Scanned { records, planned, retained, bytes })
+    }
+
+    fn next(&mut self, timeout: Duration) -> Result<RowEvent> {
+        if self.left == Some(0) {
+            return Ok(RowEvent::Done(Some("Limit Reached".to_owned())));
+        }
+        loop {
+            let batch = match self.result.next_within(timeout)? {
+                Came::Rows(batch) => batch,
+                Came::Nothing => return Ok(RowEvent::Idle),
+                Came::End => return Ok(RowEvent::Done(Some("Query Completed".to_owned()))),
+            };
+            let mut rows = batch.num_rows();
+            if let Some(left) = &mut self.left {
+                rows = rows.min(usize::try_from(*left).unwrap_or(usize::MAX));
+                *left -= rows as u64;
+            }
+            if rows > 0 {
+                return Ok(RowEvent::Rows { columns: batch.slice(0, rows).columns().to_vec(), tombstones: Vec::new() });
+            }
+        }
+    }
+
+    fn sent(&self, bytes: usize) {
+        self.pass.sent(bytes);
+    }
+
+    fn notice(&self) -> Option<String> {
+        let mut said = Vec::new();
+        if self.result.late() > 0 {
+            said.push(format!("{} late rows were left out, as the stream leaves them out", self.result.late()));
+        }
+        if self.result.bad() > 0 {
+            said.push(format!("{} records could not be used", self.result.bad()));
+        }
+        if self.result.waited() {
+            said.push("a join without GRACE PERIOD waits for its matches in a query without EMIT".to_owned());
+        }
+        if self.result.grown() {
+            said.push(
+                "a joined topic has got more partitions since its source was created, which were not read".to_owned(),
+            );
+        }
+        (!said.is_empty()).then(|| said.join("; "))
+    }
+}

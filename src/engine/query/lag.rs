@@ -1,0 +1,59 @@
+//! How far a query is: what it has committed of each partition that it reads, and what is there.
+
+use crate::engine::Engine;
+use crate::engine::query::persistent::Query;
+use crate::error::Result;
+use crate::log::{Log, TopicPartition};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// One partition that a query reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionLag {
+    /// Topic.
+    pub topic: String,
+    /// Partition.
+    pub partition: i32,
+    /// First offset that is there.
+    pub low: i64,
+    /// Behind the last one that is decided.
+    pub high: i64,
+    /// Where the query goes on; `None` = it has committed nothing yet.
+    pub committed: Option<i64>,
+}
+
+impl Engine {
+    /// The lag of each query that has committed something. `None` = the log does not respond now: no lag is known. A topic
+    /// that cannot be looked at takes its query off the list, not the others.
+    pub fn lags(&self) -> Option<Arc<BTreeMap<String, i64>>> {
+        let (log, queries) = (self.log().clone(), self.queries());
+        let measure = move || {
+            let lag = |query: &Query| partitions(&*log, query).ok().and_then(|all| lag(&all));
+            Ok(queries.iter().filter_map(|(id, query)| Some((id.clone(), lag(query)?))).collect())
+        };
+        self.inner.lags.get(self.clock(), measure)
+    }
+}
+
+/// Every partition of a query's inputs.
+pub fn partitions(log: &dyn Log, query: &Query) -> Result<Vec<PartitionLag>> {
+    let Some(spec) = query.spec() else { return Ok(Vec::new()) };
+    let sources = spec.pipeline.scans.iter().map(|scan| &scan.source);
+    let all: Vec<TopicPartition> = sources
+        .flat_map(|source| (0..source.partitions as i32).map(|p| TopicPartition::new(source.topic.as_str(), p)))
+        .collect();
+    let committed = log.committed(query.group(), &all)?;
+    let each = all.into_iter().zip(committed).map(|(place, committed)| {
+        let marks = log.watermarks(&place)?;
+        let (topic, partition) = (place.topic.to_string(), place.partition);
+        let committed = committed.map(|c| c.offset);
+        Ok(PartitionLag { topic, partition, low: marks.low, high: marks.stable, committed })
+    });
+    each.collect()
+}
+
+/// Records between what was committed and the ends; `None` = nothing was committed yet.
+pub fn lag(partitions: &[PartitionLag]) -> Option<i64> {
+    let each = partitions.iter().filter_map(|p| Some((p.high - p.committed?).max(0)));
+    each.reduce(|a, b| a + b)
+}

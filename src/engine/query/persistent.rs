@@ -1,0 +1,438 @@
+//! A persistent query and the thread that runs it.
+//!
+//! The thread turns the [`Execution`] until it is told to stop. Trouble that passes (a broker away, a full disk) is waited
+//! for with growing pauses; what cannot pass, a panic among it, ends the thread and leaves the query listed as ERROR with the
+//! reason. [`Query::resume`] starts it again from its last commit.
+
+use crate::engine::Drive;
+use crate::engine::query::processing_log::ProcessingLog;
+use crate::engine::result::entity::Counts;
+use crate::error::{Error, Kind, Result};
+use crate::execute::execution::{Execution, ExecutionSpec, Progress};
+use crate::execute::intake::BadRecord;
+use crate::log::Log;
+use crate::mutant;
+use crate::threads;
+use crate::types::clock::SharedClock;
+use parking_lot::{Condvar, Mutex};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// The kind of its thread.
+const KIND: &str = "query";
+/// How long RESUME waits for a query to begin: joining a group of Kafka's takes some three seconds.
+const START_WAIT: Duration = Duration::from_secs(10);
+/// How often it looks at the clock meanwhile.
+const START_PAUSE: Duration = Duration::from_millis(100);
+/// How long a turn waits for records: also how soon a query without a working waker notices a stop.
+const TURN_WAIT: Duration = Duration::from_millis(500);
+/// First and longest pause before a failed query is tried again.
+const RETRY_MIN: Duration = Duration::from_millis(200);
+const RETRY_MAX: Duration = Duration::from_secs(15);
+/// How far a driven query moves its clock when it waits for a commit to be due.
+const DRIVE_STEP: Duration = Duration::from_millis(20);
+/// Bad records that a query remembers for DESCRIBE EXTENDED; all are logged.
+const BAD_REMEMBERED: usize = 10;
+
+/// What a query is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Reading and writing.
+    Running,
+    /// Told to pause.
+    Paused,
+    /// Kept from going on by something that may pass.
+    Waiting(String),
+    /// Given up.
+    Error(String),
+}
+
+/// A persistent query.
+#[derive(Debug)]
+pub struct Query {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Shared {
+    id: String,
+    /// Consumer group and stem of the internal topics' names.
+    group: String,
+    /// `None` = it cannot be planned by this version.
+    spec: Option<ExecutionSpec>,
+    log: Arc<dyn Log>,
+    clock: SharedClock,
+    /// Where it says what it skips.
+    processing: ProcessingLog,
+    progress: Arc<Progress>,
+    /// When it was made, by the clock that only goes forward.
+    begun: Duration,
+    stop: AtomicBool,
+    status: Mutex<Status>,
+    /// Signalled at every change of `status`.
+    changed: Condvar,
+}
+
+struct Status {
+    state: State,
+    paused: bool,
+    waker: Option<Arc<dyn Fn() + Send + Sync>>,
+    bad: VecDeque<BadRecord>,
+    /// Its thread was started and has not got as far as its first turn.
+    starting: bool,
+    /// Set while a [`Query::drive`] or the thread finds nothing left to do.
+    idle: bool,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Query").field("id", &self.id).field("state", &self.status.lock().state).finish_non_exhaustive()
+    }
+}
+
+impl Query {
+    /// A query that does not run yet.
+    pub fn new(
+        id: String,
+        spec: ExecutionSpec,
+        (log, clock): (Arc<dyn Log>, SharedClock),
+        processing: ProcessingLog,
+        paused: bool,
+    ) -> Query {
+        let state = if paused { State::Paused } else { State::Running };
+        Query::build(id, spec.group.clone(), Some(spec), (log, clock), processing, state)
+    }
+
+    /// A query that cannot run: listed as ERROR.
+    pub fn failed(id: String, group: String, log: Arc<dyn Log>, clock: SharedClock, reason: String) -> Query {
+        Query::build(id, group, None, (log, clock), ProcessingLog::default(), State::Error(reason))
+    }
+
+    fn build(
+        id: String,
+        group: String,
+        spec: Option<ExecutionSpec>,
+        (log, clock): (Arc<dyn Log>, SharedClock),
+        processing: ProcessingLog,
+        state: State,
+    ) -> Query {
+        let paused = state == State::Paused;
+        let status = Status { state, paused, waker: None, bad: VecDeque::new(), starting: false, idle: false };
+        let shared = Shared {
+            id,
+            group,
+            spec,
+            log,
+            begun: clock.monotonic(),
+            clock,
+            processing,
+            progress: Arc::default(),
+            stop: AtomicBool::new(false),
+            status: Mutex::new(status),
+            changed: Condvar::new(),
+        };
+        Query { shared: Arc::new(shared), thread: Mutex::new(None) }
+    }
+
+    /// Starts the thread.
+    pub fn spawn(&self) -> Result<()> {
+        let mut thread = self.thread.lock();
+        if matches!(self.shared.status.lock().state, State::Error(_)) {
+            return Ok(());
+        }
+        *thread = Some(self.shared.start_thread()?);
+        Ok(())
+    }
+
+    /// Tells the thread to commit and end, and waits for it.
+    pub fn stop(&self) {
+        self.shared.stop.store(true, Ordering::Release);
+        self.shared.wake();
+        // The lock is released before the wait.
+        let thread = self.thread.lock().take();
+        if let Some(thread) = thread {
+            // A panic outside of its turns was logged by the thread.
+            let _ = thread.join();
+        }
+    }
+
+    /// RESUME: ends a pause, and starts a query that is in ERROR again, from its last commit, with a new session and with
+    /// its operators restored. Waits a while until it has begun; an error says why it cannot.
+    pub fn resume(&self, drive: Drive) -> Result<()> {
+        self.pause(false);
+        let shared = &self.shared;
+        let mut thread = self.thread.lock();
+        {
+            let mut status = shared.status.lock();
+            let State::Error(reason) = &status.state else { return Ok(()) };
+            if shared.spec.is_none() {
+                return Err(Error::statement(reason.as_str())
+                    .with_hint("this version cannot run it: DROP what it writes and create it again"));
+            }
+            (status.state, status.idle) = (State::Running, false);
+        }
+        if drive == Drive::ByHand {
+            return Ok(());
+        }
+        if let Some(ended) = thread.take() {
+            let _ = ended.join();
+        }
+        *thread = Some(shared.start_thread()?);
+        drop(thread);
+        shared.wait_for_start()
+    }
+
+    /// PAUSE, and the part of RESUME that ends it.
+    pub fn pause(&self, paused: bool) {
+        {
+            let mut status = self.shared.status.lock();
+            status.paused = paused;
+            // Said at once: the thread follows when its turn is over.
+            match (&status.state, paused) {
+                (State::Error(_), _) => {}
+                (_, true) => status.state = State::Paused,
+                (State::Paused, false) => status.state = State::Running,
+                (_, false) => {}
+            }
+        }
+        self.shared.wake();
+        self.shared.changed.notify_all();
+    }
+
+    /// What it is doing. While the cluster does not answer no query that runs gets anywhere, although its thread, which may
+    /// be in the middle of a commit, does not know that yet.
+    pub fn state(&self) -> State {
+        let state = self.shared.status.lock().state.clone();
+        let trouble = self.spec().filter(|_| state == State::Running).and_then(|spec| spec.watch.trouble());
+        trouble.map_or(state, State::Waiting)
+    }
+
+    /// What it has done.
+    pub fn counts(&self) -> Counts {
+        Counts::of(&self.shared.progress)
+    }
+
+    /// Records read in a second, on average since it was started in this process.
+    pub fn per_second(&self) -> f64 {
+        let seconds = self.shared.clock.monotonic().saturating_sub(self.shared.begun).as_secs_f64();
+        if seconds > 0.0 { self.counts().consumed as f64 / seconds } else { 0.0 }
+    }
+
+    /// The last records that it skipped.
+    pub fn bad(&self) -> Vec<BadRecord> {
+        self.shared.status.lock().bad.iter().cloned().collect()
+    }
+
+    /// What it runs; `None` = it cannot be planned by this version.
+    pub fn spec(&self) -> Option<&ExecutionSpec> {
+        self.shared.spec.as_ref()
+    }
+
+    /// Consumer group and stem of its internal topics' names.
+    pub fn group(&self) -> &str {
+        &self.shared.group
+    }
+
+    /// Everything that was in its topics when it last looked is processed and committed.
+    pub fn is_idle(&self) -> bool {
+        self.shared.status.lock().idle
+    }
+
+    /// Runs it on the caller's thread until nothing is left to do; for tests and the conformance runner.
+    pub fn drive(&self) -> Result<()> {
+        self.drive_for(usize::MAX).map(|_| ())
+    }
+
+    /// The same for at most `turns` turns; then it is let go of as by a crash, without a last commit. Was that so?
+    pub fn drive_for(&self, turns: usize) -> Result<bool> {
+        let shared = &self.shared;
+        if matches!(self.state(), State::Paused | State::Error(_)) {
+            return Ok(false);
+        }
+        let mut execution = shared.start()?;
+        for _ in 0..turns {
+            let turn = execution.turn(Duration::ZERO).map_err(|e| shared.failed(&mut execution, e))?;
+            shared.remember(turn.bad);
+            if turn.idle {
+                return execution.finish().map(|()| false).map_err(|e| shared.failed(&mut execution, e));
+            }
+            if turn.records == 0 {
+                // Nothing came, yet something is still to be committed: time passes until it is due.
+                shared.clock.sleep(DRIVE_STEP);
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl Drop for Query {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Shared {
+    fn wake(&self) {
+        let waker = self.status.lock().waker.clone();
+        if let Some(waker) = waker {
+            waker();
+        }
+        self.changed.notify_all();
+    }
+
+    fn start_thread(self: &Arc<Shared>) -> Result<JoinHandle<()>> {
+        self.status.lock().starting = true;
+        let shared = self.clone();
+        Ok(threads::spawn(KIND, self.id.as_str(), move || shared.run())?)
+    }
+
+    /// Waits until the thread has begun or failed; one that still tries after a while is left to it.
+    fn wait_for_start(&self) -> Result<()> {
+        let deadline = self.clock.monotonic() + START_WAIT;
+        let mut status = self.status.lock();
+        while status.starting && !self.stopping() && self.clock.monotonic() < deadline {
+            self.changed.wait_for(&mut status, START_PAUSE);
+        }
+        match &status.state {
+            State::Error(reason) => Err(Error::statement(reason.as_str())),
+            _ => Ok(()),
+        }
+    }
+
+    fn start(&self) -> Result<Execution> {
+        let spec = self.spec.clone().ok_or_else(|| Error::statement("the query cannot be planned by this version"))?;
+        Execution::start(&*self.log, spec, self.clock.clone(), self.progress.clone())
+    }
+
+    fn stopping(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+
+    fn set(&self, state: State) {
+        let mut status = self.status.lock();
+        // A turn that was under way when PAUSE was answered must not say otherwise.
+        let state = if status.paused && !matches!(state, State::Error(_)) { State::Paused } else { state };
+        if status.state != state {
+            match &state {
+                State::Error(reason) => tracing::error!(query = %self.id, %reason, "query failed"),
+                State::Waiting(reason) => tracing::warn!(query = %self.id, %reason, "query waits"),
+                State::Running | State::Paused => tracing::info!(query = %self.id, ?state, "query state"),
+            }
+            status.state = state;
+        }
+        status.starting = false;
+        drop(status);
+        self.changed.notify_all();
+    }
+
+    fn remember(&self, bad: Vec<BadRecord>) {
+        if bad.is_empty() {
+            return;
+        }
+        let mut status = self.status.lock();
+        for b in bad {
+            self.processing.skipped(&self.id, &b);
+            tracing::warn!(target: "processing", query = %self.id, topic = %b.topic, partition = b.partition, offset = b.offset, reason = %b.reason, "record skipped");
+            if status.bad.len() == BAD_REMEMBERED {
+                status.bad.pop_front();
+            }
+            status.bad.push_back(b);
+        }
+    }
+
+    /// Runs, and runs again after trouble, until stopped or given up.
+    fn run(&self) {
+        let mut pause = RETRY_MIN;
+        while !self.stopping() {
+            if self.wait_while_paused() {
+                continue;
+            }
+            let started = self.clock.monotonic();
+            match self.guarded_attempt() {
+                Ok(()) => {}
+                Err(e) if matches!(e.kind(), Kind::Io | Kind::Busy) => {
+                    if self.clock.monotonic() > started + RETRY_MAX {
+                        pause = RETRY_MIN;
+                    }
+                    self.set(State::Waiting(e.to_string()));
+                    self.wait(pause);
+                    pause = (pause * 2).min(RETRY_MAX);
+                }
+                Err(e) => {
+                    self.set(State::Error(describe(&e)));
+                    return;
+                }
+            }
+        }
+    }
+
+    fn wait_while_paused(&self) -> bool {
+        let mut status = self.status.lock();
+        if !status.paused {
+            return false;
+        }
+        (status.state, status.starting) = (State::Paused, false);
+        self.changed.wait_for(&mut status, TURN_WAIT);
+        true
+    }
+
+    fn wait(&self, time: Duration) {
+        let mut status = self.status.lock();
+        if !self.stopping() {
+            self.changed.wait_for(&mut status, time);
+        }
+    }
+
+    /// One attempt; a panic in it is an error. Its execution and session are gone then, and with them what was not
+    /// committed. The view, which outlives them, may have taken a part of a commit: it is read from the topic again.
+    fn guarded_attempt(&self) -> Result<()> {
+        threads::guard(KIND, &self.id, || self.attempt()).unwrap_or_else(|panic| {
+            self.status.lock().waker = None;
+            self.spec.iter().filter_map(|spec| spec.view.as_ref()).for_each(|view| view.reset());
+            Err(panic.with_hint(format!(
+                "RESUME {} starts it again from its last commit; please report this bug with the log's backtrace",
+                self.id
+            )))
+        })
+    }
+
+    /// One life of the execution: until stopped, paused or failed.
+    fn attempt(&self) -> Result<()> {
+        let mut execution = self.start()?;
+        self.status.lock().waker = Some(execution.waker());
+        self.set(State::Running);
+        let result = self.turns(&mut execution);
+        self.status.lock().waker = None;
+        result
+    }
+
+    fn turns(&self, execution: &mut Execution) -> Result<()> {
+        while !self.stopping() && !self.status.lock().paused {
+            let turn = execution.turn(TURN_WAIT).map_err(|e| self.failed(execution, e))?;
+            mutant::trip(KIND, &self.group);
+            self.remember(turn.bad);
+            self.status.lock().idle = turn.idle;
+            match execution.trouble() {
+                Some(trouble) => self.set(State::Waiting(trouble)),
+                None => self.set(State::Running),
+            }
+        }
+        execution.finish().map_err(|e| self.failed(execution, e))
+    }
+
+    /// What was skipped before a failure is reported, perhaps it is the reason.
+    fn failed(&self, execution: &mut Execution, error: Error) -> Error {
+        self.remember(execution.take_bad());
+        execution.explain_refusal(error, &*self.log)
+    }
+}
+
+fn describe(e: &Error) -> String {
+    match e.hint() {
+        Some(hint) => format!("{e} ({hint})"),
+        None => e.to_string(),
+    }
+}

@@ -1,0 +1,229 @@
+//! Lookups that were planned before: the same text again, or the same but for the literals of the key, is answered without
+//! reading and planning it.
+//!
+//! ```text
+//! SELECT * FROM t WHERE id = 'a' AND c > 1     skeleton: SELECT * FROM t WHERE id = '?' AND c > #      literals: a, 1
+//!                                              known:    id is literal 0, literal 1 has to be 1
+//! ```
+//!
+//! What is known holds for one state of the catalogue: any statement that changes it makes all of it unknown. Texts with
+//! comments or variables are never known.
+
+use crate::engine::Engine;
+use crate::engine::query::pull::{Prepared, Pulled};
+use crate::engine::result::rows::RowStream;
+use crate::engine::session::Session;
+use crate::error::Result;
+use crate::execute::pull::Keys;
+use crate::plan::pull::{Literal, value_of};
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Texts that are remembered: so many that were asked for lately, and as many before them.
+const KNOWN_MAX: usize = 512;
+/// A longer text is planned every time.
+const TEXT_BYTES_MAX: usize = 16 * 1024;
+
+/// What was planned, by skeleton and properties.
+#[derive(Debug, Default)]
+pub(in crate::engine) struct Statements {
+    /// Grows with every change of the catalogue.
+    version: AtomicU64,
+    known: Mutex<[HashMap<Name, Arc<Known>>; 2]>,
+}
+
+/// What a plan depends on beside the catalogue.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Name {
+    skeleton: String,
+    properties: BTreeMap<String, String>,
+}
+
+#[derive(Debug)]
+pub(in crate::engine) struct Known {
+    version: u64,
+    prepared: Prepared,
+    /// The literals of the text; those of the key do not matter.
+    literals: Vec<Literal>,
+    /// By key column the place of its literal; empty = all literals matter.
+    keys: Vec<usize>,
+}
+
+impl Statements {
+    /// The catalogue is about to change.
+    pub(in crate::engine) fn outdate(&self) {
+        self.version.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// The state of the catalogue; asked for before it is read.
+    pub(in crate::engine) fn version(&self) -> u64 {
+        self.version.load(Ordering::SeqCst)
+    }
+
+    fn get(&self, name: &Name) -> Option<Arc<Known>> {
+        let mut known = self.known.lock();
+        if let Some(found) = known[0].get(name) {
+            return Some(found.clone());
+        }
+        let found = known[1].remove(name)?;
+        put(&mut known, name.clone(), found.clone());
+        Some(found)
+    }
+
+    /// Remembers what `text` was planned to, with the literals that the key equals.
+    pub(in crate::engine) fn remember(
+        &self,
+        text: &str,
+        session: &Session,
+        (version, prepared, literals): (u64, &Prepared, Option<&[(usize, Literal)]>),
+    ) {
+        let Some((skeleton, found)) = skeleton(text).filter(|_| session.variables().is_empty()) else { return };
+        // A literal that stands in the text twice may be the key's or the other one.
+        let place = |wanted: &Literal| {
+            let mut places = (0..found.len()).filter(|at| found[*at] == *wanted);
+            places.next().filter(|_| places.next().is_none())
+        };
+        let keys: Option<Vec<usize>> = literals.and_then(|all| all.iter().map(|(_, l)| place(l)).collect());
+        let keys = keys.unwrap_or_default();
+        let skeleton = if keys.is_empty() { trimmed(text).to_owned() } else { skeleton };
+        let name = Name { skeleton, properties: session.properties().clone() };
+        let known = Known { version, prepared: prepared.clone(), literals: found, keys };
+        put(&mut self.known.lock(), name, Arc::new(known));
+    }
+}
+
+/// When the newer half is full it becomes the older half, which is forgotten.
+fn put(known: &mut [HashMap<Name, Arc<Known>>; 2], name: Name, what: Arc<Known>) {
+    if known[0].len() >= KNOWN_MAX {
+        known[1] = std::mem::take(&mut known[0]);
+    }
+    known[0].insert(name, what);
+}
+
+impl Engine {
+    /// Answers a lookup that was planned before, without waiting for anything but a commit that is being put in. `None` =
+    /// the text has to be read and carried out.
+    pub fn known_lookup(&self, text: &str, session: &Session) -> Option<Result<Box<dyn RowStream>>> {
+        if self.is_over() || text.len() > TEXT_BYTES_MAX || !session.variables().is_empty() {
+            return None;
+        }
+        let (skeleton, literals) = skeleton(text)?;
+        let statements = &self.inner.statements;
+        let mut name = Name { skeleton, properties: session.properties().clone() };
+        let known = statements.get(&name).or_else(|| {
+            trimmed(text).clone_into(&mut name.skeleton);
+            statements.get(&name)
+        })?;
+        if known.version != statements.version() {
+            return None;
+        }
+        let keys = known.keys(&literals)?;
+        if !known.prepared.is_permitted(self, session) {
+            // The usual way says why.
+            return None;
+        }
+        let Prepared { pull, view, .. } = &known.prepared;
+        let rows = pull.rows(view, keys.as_ref()).transpose()?;
+        // Only now, because what is not known after all is counted when it is carried out.
+        let let_in = rows.and_then(|rows| Ok(Pulled::new(Engine::bounded_id()?, rows, self.inner.pulls.enter()?)));
+        if self.inner.audit.is_on() {
+            self.inner.audit.lookup(session.principal(), text, let_in.as_ref().map(|_| ()));
+        }
+        Some(let_in.map(|rows| Box::new(rows) as Box<dyn RowStream>))
+    }
+}
+
+impl Known {
+    /// The keys that these literals mean, or the plan's own; `None` = it is another query.
+    #[expect(clippy::option_option, reason = "not known, and known with the plan's own keys, are two answers")]
+    fn keys(&self, literals: &[Literal]) -> Option<Option<Keys>> {
+        let same = |at: usize| self.keys.contains(&at) || self.literals[at] == literals[at];
+        if literals.len() != self.literals.len() || !(0..literals.len()).all(same) {
+            return None;
+        }
+        if self.keys.is_empty() {
+            return Some(None);
+        }
+        let pull = &self.prepared.pull;
+        let types = pull.key_types();
+        let values = self.keys.iter().zip(types).map(|(&at, ty)| value_of(&literals[at], ty));
+        let values = values.collect::<Option<Vec<_>>>()?;
+        pull.encode(&[(values, pull.windows()?)]).ok().map(Some)
+    }
+}
+
+fn trimmed(text: &str) -> &str {
+    text.trim().trim_end_matches(';').trim_end()
+}
+
+/// The text without the content of its literals, and these; `None` where that cannot be said by looking at characters.
+fn skeleton(text: &str) -> Option<(String, Vec<Literal>)> {
+    let text = trimmed(text);
+    if ["--", "/*", "${"].iter().any(|odd| text.contains(odd)) {
+        return None;
+    }
+    let (mut out, mut literals) = (String::with_capacity(text.len()), Vec::new());
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let end = match first {
+            '\'' | '"' | '`' => quoted_end(rest, first)?,
+            c if is_word(c) => rest.find(|c| !is_word(c)).unwrap_or(rest.len()),
+            c => c.len_utf8(),
+        };
+        let (piece, after) = rest.split_at(end);
+        match first {
+            '\'' => {
+                literals.push(Literal::Text(piece[1..piece.len() - 1].replace("''", "'")));
+                out.push_str("'?'");
+            }
+            c if c.is_ascii_digit() && piece.bytes().all(|b| b.is_ascii_digit()) => {
+                literals.push(Literal::Number(piece.to_owned()));
+                out.push('#');
+            }
+            _ => out.push_str(piece),
+        }
+        rest = after;
+    }
+    Some((out, literals))
+}
+
+/// What stands together as a name or a number.
+fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || matches!(c, '_' | '.' | '@' | '$')
+}
+
+/// One past the closing quote, two of which are one.
+fn quoted_end(text: &str, quote: char) -> Option<usize> {
+    let mut from = 1;
+    loop {
+        let at = from + text[from..].find(quote)?;
+        match text[at + 1..].starts_with(quote) {
+            true => from = at + 2,
+            false => return Some(at + 1),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn literals_are_told_from_what_looks_like_them() {
+        let read = |text: &str| {
+            let (skeleton, literals) = skeleton(text).unwrap();
+            let shown: Vec<String> = literals.iter().map(|l| format!("{l:?}")).collect();
+            format!("{skeleton} | {}", shown.join(" "))
+        };
+        assert_eq!(
+            read("SELECT a1, 'it''s', `x'1`, \"2\" FROM t2 WHERE id=12 AND v > 1.5 ;"),
+            "SELECT a1, '?', `x'1`, \"2\" FROM t2 WHERE id=# AND v > 1.5 | Text(\"it's\") Number(\"12\")"
+        );
+        assert_eq!(read("SELECT é FROM t WHERE a=-3"), "SELECT é FROM t WHERE a=-# | Number(\"3\")");
+        for odd in ["SELECT 1 -- x", "SELECT /* */ 1", "SELECT '${x}'", "SELECT 'x"] {
+            assert!(skeleton(odd).is_none(), "{odd}");
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Push queries that are being read: SHOW QUERIES lists them, TERMINATE ends them, and whoever drops the rows takes his
+//! query off the list.
+
+use crate::engine::access::{FORBIDDEN, Principal, Role};
+use crate::engine::ddl::terminate_cluster::shut_down;
+use crate::engine::result::entity::{Counts, QueryRow};
+use crate::error::{Error, Result};
+use crate::execute::execution::Progress;
+use parking_lot::Mutex;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Ends a query, whatever it waits for.
+type Ender = Arc<dyn Fn() + Send + Sync>;
+
+/// All push queries of an engine, in order of their beginning.
+#[derive(Debug, Default)]
+pub(in crate::engine) struct Pushes(Mutex<Vec<Arc<Push>>>);
+
+/// One of them.
+pub(in crate::engine) struct Push {
+    /// `transient_S_4611686018427387904`
+    pub(in crate::engine) id: String,
+    /// Its text.
+    pub(in crate::engine) sql: String,
+    /// The user who opened it.
+    pub(in crate::engine) owner: Arc<str>,
+    /// What it reads.
+    pub(in crate::engine) topics: BTreeSet<String>,
+    /// True = it ends with its service, which was terminated.
+    pub(in crate::engine) over: AtomicBool,
+    /// Tells its thread to end, which notices at once.
+    pub(in crate::engine) end: Ender,
+    /// What it has done.
+    pub(in crate::engine) progress: Arc<Progress>,
+}
+
+impl std::fmt::Debug for Push {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Push").field(&self.id).finish()
+    }
+}
+
+impl Push {
+    fn end(&self) {
+        (self.end)();
+    }
+
+    /// Why it ended, once its thread has gone: only TERMINATE is an end as good as another.
+    pub(in crate::engine) fn ended(&self, stopped: bool) -> Result<&'static str> {
+        if self.over.load(Ordering::Acquire) {
+            return Err(shut_down());
+        }
+        match stopped {
+            true => Ok("Query terminated"),
+            false => Err(Error::bug("the query's thread ended early").with_detail("its answer is not complete")),
+        }
+    }
+
+    /// Only the user who opened it may end it, and administrators.
+    fn check_end(&self, user: &Principal) -> Result<()> {
+        match self.owner == user.name || user.role >= Role::Admin {
+            true => Ok(()),
+            false => Err(Error::statement(format!("query {} was opened by another user", self.id))
+                .with_code(FORBIDDEN)
+                .with_detail(format!(
+                    "that user and administrators may end it; {} has the role {}",
+                    user.name, user.role
+                ))),
+        }
+    }
+
+    /// Whether this user may know of it.
+    fn is_shown_to(&self, user: &Principal) -> bool {
+        self.owner == user.name || self.topics.iter().all(|topic| user.topics.include(topic))
+    }
+
+    fn row(&self) -> QueryRow {
+        QueryRow {
+            id: self.id.clone(),
+            kind: "PUSH",
+            state: "RUNNING".to_owned(),
+            sink: None,
+            sink_topic: None,
+            sql: self.sql.clone(),
+            trouble: None,
+            counts: Counts::of(&self.progress),
+        }
+    }
+}
+
+impl Pushes {
+    /// Lists a query for as long as the answer lives.
+    pub(in crate::engine) fn list(self: &Arc<Pushes>, push: Push) -> Listed {
+        let push = Arc::new(push);
+        self.0.lock().push(push.clone());
+        Listed { pushes: self.clone(), push }
+    }
+
+    /// As SHOW QUERIES shows them to this user.
+    pub(in crate::engine) fn rows(&self, user: &Principal) -> Vec<QueryRow> {
+        self.0.lock().iter().filter(|push| push.is_shown_to(user)).map(|push| push.row()).collect()
+    }
+
+    /// Whether this user has opened the query that is being read under this id.
+    pub(in crate::engine) fn is_of(&self, id: &str, user: &Principal) -> bool {
+        self.0.lock().iter().any(|push| push.id.eq_ignore_ascii_case(id) && push.owner == user.name)
+    }
+
+    /// One is being read under this id, in whatever case a statement has it.
+    pub(in crate::engine) fn contains(&self, id: &str) -> bool {
+        self.0.lock().iter().any(|push| push.id.eq_ignore_ascii_case(id))
+    }
+
+    /// Ends all of them with their service.
+    pub(in crate::engine) fn end_all(&self) {
+        let all = self.0.lock().clone();
+        for push in all {
+            push.over.store(true, Ordering::Release);
+            push.end();
+        }
+    }
+
+    /// Ends one and returns its id.
+    pub(in crate::engine) fn end(&self, id: &str, user: &Principal) -> Result<String> {
+        // It may have ended since it was looked for.
+        let Some(push) = self.find(id) else { return Ok(id.to_owned()) };
+        push.check_end(user)?;
+        push.end();
+        Ok(push.id.clone())
+    }
+
+    /// An error unless this user may end the query.
+    pub(in crate::engine) fn check_end(&self, id: &str, user: &Principal) -> Result<()> {
+        self.find(id).map_or(Ok(()), |push| push.check_end(user))
+    }
+
+    fn find(&self, id: &str) -> Option<Arc<Push>> {
+        self.0.lock().iter().find(|push| push.id.eq_ignore_ascii_case(id)).cloned()
+    }
+}
+
+/// A query's place on the list. Dropping it ends the query.
+#[derive(Debug)]
+pub(in crate::engine) struct Listed {
+    pushes: Arc<Pushes>,
+    pub(in crate::engine) push: Arc<Push>,
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        self.push.end();
+        self.pushes.0.lock().retain(|push| !Arc::ptr_eq(push, &self.push));
+    }
+}

@@ -1,0 +1,207 @@
+//! What a statement answers, as data: the HTTP API prints it as JSON, the prompt as a table.
+
+use crate::catalog::Source;
+use crate::engine::introspect::function_help::Signature;
+use crate::engine::query::lag::PartitionLag;
+use crate::execute::execution::Progress;
+use crate::parse::statement::SourceKind;
+use crate::types::{Schema, SqlType};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// An answer that is not a result set.
+#[derive(Clone, Debug)]
+pub enum Entity {
+    /// A statement was carried out.
+    Status(Status),
+    /// It was not needed (`IF NOT EXISTS`): why.
+    Warning(String),
+    /// ASSERT TOPIC: it is so.
+    AssertedTopic {
+        /// Topic.
+        topic: String,
+        /// Or not.
+        exists: bool,
+    },
+    /// INSERT VALUES, SET, DEFINE: done, nothing to say.
+    Done,
+    /// SHOW STREAMS, SHOW TABLES.
+    Sources(SourceKind, Vec<Arc<Source>>),
+    /// SHOW TOPICS.
+    Topics(Vec<TopicRow>),
+    /// SHOW QUERIES.
+    Queries(Vec<QueryRow>),
+    /// DESCRIBE.
+    Description(Box<Description>),
+    /// SHOW STREAMS EXTENDED, SHOW TABLES EXTENDED.
+    Descriptions(Vec<Description>),
+    /// TERMINATE of a push query.
+    PushTerminated(String),
+    /// SHOW PROPERTIES: name, value, where it comes from.
+    Properties(Vec<(String, String, &'static str)>),
+    /// SHOW VARIABLES.
+    Variables(Vec<(String, String)>),
+    /// SHOW FUNCTIONS: name and kind.
+    Functions(Vec<(String, &'static str)>),
+    /// DESCRIBE FUNCTION.
+    Function(FunctionHelp),
+    /// SHOW TYPES.
+    Types(Vec<(String, SqlType)>),
+    /// EXPLAIN.
+    Explanation(Explanation),
+    /// SHOW QUERIES EXTENDED.
+    Explanations(Vec<Explanation>),
+}
+
+/// What the registry says about a function.
+#[derive(Clone, Debug)]
+pub struct FunctionHelp {
+    /// Name.
+    pub name: String,
+    /// SCALAR, TABLE or AGGREGATE.
+    pub kind: &'static str,
+    /// STRING, MATHEMATICAL, ...
+    pub category: &'static str,
+    /// What it does.
+    pub description: &'static str,
+    /// Calls with the types of their arguments and results.
+    pub signatures: Vec<Signature>,
+    /// Calls and what they yield.
+    pub examples: Vec<(&'static str, &'static str)>,
+}
+
+/// A carried-out statement.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// ``stream/`NAME`/create``
+    pub command_id: String,
+    /// `Stream created`
+    pub message: String,
+    /// The query that was started.
+    pub query_id: Option<String>,
+    /// Place in the command log; -1 = it was not written there.
+    pub sequence: i64,
+}
+
+/// One topic.
+#[derive(Clone, Debug)]
+pub struct TopicRow {
+    /// Name.
+    pub name: String,
+    /// Partitions.
+    pub partitions: u32,
+    /// Replicas of each partition.
+    pub replicas: u16,
+    /// EXTENDED: how many queries of this service read it.
+    pub readers: Option<usize>,
+}
+
+/// One query.
+#[derive(Clone, Debug)]
+pub struct QueryRow {
+    /// Id.
+    pub id: String,
+    /// PERSISTENT or PUSH.
+    pub kind: &'static str,
+    /// RUNNING, PAUSED, ERROR, WAITING.
+    pub state: String,
+    /// Source that it writes.
+    pub sink: Option<String>,
+    /// Topic that it writes.
+    pub sink_topic: Option<String>,
+    /// Its text.
+    pub sql: String,
+    /// What keeps it from going on.
+    pub trouble: Option<String>,
+    /// What it has done.
+    pub counts: Counts,
+}
+
+/// What a query has done.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counts {
+    /// Records read.
+    pub consumed: u64,
+    /// Rows written.
+    pub produced: u64,
+    /// Records skipped.
+    pub bad: u64,
+    /// Rows dropped as late.
+    pub late: u64,
+    /// Commits.
+    pub commits: u64,
+}
+
+impl Counts {
+    /// What it has done by now.
+    pub(in crate::engine) fn of(progress: &Progress) -> Counts {
+        let now = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Counts {
+            consumed: now(&progress.consumed),
+            produced: now(&progress.produced),
+            bad: now(&progress.bad),
+            late: now(&progress.late),
+            commits: now(&progress.commits),
+        }
+    }
+}
+
+/// How far a query is with what it reads.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    /// The query's id.
+    pub id: String,
+    /// Its consumer group.
+    pub group: String,
+    /// Every partition of its inputs.
+    pub partitions: Vec<PartitionLag>,
+    /// Records that it has not committed yet; `None` = it has committed nothing.
+    pub lag: Option<i64>,
+    /// Records read in a second, on average since its start.
+    pub per_second: f64,
+}
+
+/// DESCRIBE.
+#[derive(Clone, Debug)]
+pub struct Description {
+    /// The source.
+    pub source: Arc<Source>,
+    /// Queries that read it.
+    pub readers: Vec<QueryRow>,
+    /// Queries that write it.
+    pub writers: Vec<QueryRow>,
+    /// EXTENDED: offsets of its topic: partition, low, high.
+    pub offsets: Vec<(i32, i64, i64)>,
+    /// EXTENDED: how far those queries are.
+    pub reading: Vec<Reading>,
+    /// EXTENDED was asked for.
+    pub extended: bool,
+}
+
+/// A persistent query that is explained.
+#[derive(Clone, Debug)]
+pub struct ExplainedQuery {
+    /// Its id.
+    pub id: String,
+    /// RUNNING, PAUSED, ERROR, WAITING.
+    pub state: &'static str,
+    /// Its consumer group.
+    pub group: String,
+    /// The source that it writes.
+    pub sink: String,
+}
+
+/// EXPLAIN.
+#[derive(Clone, Debug)]
+pub struct Explanation {
+    /// The persistent query, unless a statement is explained.
+    pub query: Option<ExplainedQuery>,
+    /// Its text.
+    pub sql: String,
+    /// Columns of its result.
+    pub schema: Schema,
+    /// Sources that it reads.
+    pub sources: Vec<String>,
+    /// The drawn plan.
+    pub plan: String,
+}

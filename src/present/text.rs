@@ -1,0 +1,172 @@
+//! Answers as people read them: the engine's entities as sentences and tables.
+
+use crate::catalog::Source;
+use crate::engine::Answer;
+use crate::engine::result::entity::{Description, Entity, Explanation, QueryRow, Reading, TopicRow};
+use crate::parse::statement::SourceKind;
+use crate::present::Outcome;
+use crate::types::Role;
+use std::sync::Arc;
+
+/// An answer, ready to be shown.
+pub fn outcome(answer: Answer) -> Outcome {
+    match answer {
+        Answer::Rows(rows) => Outcome::Rows(rows),
+        Answer::Entity(entity) => entity_outcome(&entity),
+    }
+}
+
+fn entity_outcome(entity: &Entity) -> Outcome {
+    match entity {
+        Entity::Done => Outcome::Many(Vec::new()),
+        Entity::Status(status) => Outcome::Message(status.message.clone()),
+        Entity::AssertedTopic { topic, exists: true } => Outcome::Message(format!("Topic {topic} exists.")),
+        Entity::AssertedTopic { topic, exists: false } => Outcome::Message(format!("Topic {topic} does not exist.")),
+        Entity::Warning(text) => Outcome::Message(text.clone()),
+        Entity::Sources(_, sources) => {
+            table(None, &["Name", "Topic", "Key format", "Value format", "Windowed"], sources.iter().map(source_cells))
+        }
+        Entity::Topics(topics) => {
+            let mut columns = vec!["Topic", "Partitions", "Replicas"];
+            if topics.iter().any(|t| t.readers.is_some()) {
+                columns.push("Queries");
+            }
+            let row = |t: &TopicRow| {
+                let cells = [t.name.clone(), t.partitions.to_string(), t.replicas.to_string()];
+                cells.into_iter().chain(t.readers.map(|n| n.to_string())).collect()
+            };
+            table(None, &columns, topics.iter().map(row))
+        }
+        Entity::Queries(queries) => {
+            table(None, &["Query", "Type", "Status", "Sink", "Topic", "Statement"], queries.iter().map(query_cells))
+        }
+        Entity::Description(description) => describe(description),
+        Entity::Descriptions(all) => Outcome::Many(all.iter().map(describe).collect()),
+        Entity::PushTerminated(id) => Outcome::Message(format!("Query {id} terminated.")),
+        Entity::Properties(rows) => table(
+            None,
+            &["Property", "Value", "From"],
+            rows.iter().map(|(name, value, from)| vec![name.clone(), value.clone(), (*from).to_owned()]),
+        ),
+        Entity::Variables(rows) => table(None, &["Variable", "Value"], pairs(rows)),
+        Entity::Types(rows) => table(None, &["Type", "Definition"], pairs(rows)),
+        Entity::Functions(rows) => {
+            table(None, &["Function", "Kind"], rows.iter().map(|(name, kind)| vec![name.clone(), (*kind).to_owned()]))
+        }
+        Entity::Function(help) => {
+            let mut rows = vec![
+                ("Name", help.name.clone()),
+                ("Kind", format!("{}, {}", help.kind, help.category)),
+                ("Overview", help.description.to_owned()),
+            ];
+            rows.extend(help.signatures.iter().map(|s| ("Call", s.call(&help.name))));
+            rows.extend(help.examples.iter().map(|(call, result)| ("Example", format!("{call} => {result}"))));
+            let cells = rows.into_iter().map(|(what, text)| vec![what.to_owned(), text]);
+            table(None, &["Function", ""], cells)
+        }
+        Entity::Explanation(explanation) => explain(explanation),
+        Entity::Explanations(all) => Outcome::Many(all.iter().map(explain).collect()),
+    }
+}
+
+fn table(title: Option<String>, columns: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Outcome {
+    let columns = columns.iter().map(|c| (*c).to_owned()).collect();
+    Outcome::Table { title, columns, rows: rows.collect() }
+}
+
+fn pairs<T: ToString>(rows: &[(String, T)]) -> impl Iterator<Item = Vec<String>> {
+    rows.iter().map(|(name, value)| vec![name.clone(), value.to_string()])
+}
+
+fn source_cells(source: &Arc<Source>) -> Vec<String> {
+    let windowed = source.window.is_some().to_string();
+    let formats = (source.key_format.name().to_owned(), source.value_format.name().to_owned());
+    vec![source.name.clone(), source.topic.clone(), formats.0, formats.1, windowed]
+}
+
+fn query_cells(query: &QueryRow) -> Vec<String> {
+    let state = state_cell(query);
+    let text = |t: &Option<String>| t.clone().unwrap_or_default();
+    let statement = one_line(&query.sql);
+    vec![query.id.clone(), query.kind.to_owned(), state, text(&query.sink), text(&query.sink_topic), statement]
+}
+
+/// A statement as a cell shows it.
+fn one_line(sql: &str) -> String {
+    sql.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// `WAITING: no broker answers ...`
+fn state_cell(query: &QueryRow) -> String {
+    match &query.trouble {
+        Some(trouble) => format!("{}: {trouble}", query.state),
+        None => query.state.clone(),
+    }
+}
+
+fn describe(description: &Description) -> Outcome {
+    let source = &description.source;
+    let key = match source.kind {
+        SourceKind::Stream => "(key)".to_owned(),
+        SourceKind::Table => "(primary key)".to_owned(),
+    };
+    let key = match source.window {
+        Some(window) => format!("{key} (window: {})", window.kind.name()),
+        None => key,
+    };
+    let kind = |role: &Role| match role {
+        Role::Key => key.clone(),
+        Role::Header(_) => "(header)".to_owned(),
+        Role::Value => String::new(),
+    };
+    let fields = source
+        .schema
+        .columns()
+        .map(|c| vec![c.name.clone(), format!("{} {}", c.ty, kind(&c.role)).trim_end().to_owned()]);
+    let mut all = vec![table(Some(format!("Name: {}", source.name)), &["Field", "Type"], fields)];
+    if !description.extended {
+        return all.remove(0);
+    }
+    let fact = |name: &str, value: String| vec![name.to_owned(), value];
+    let mut facts = vec![
+        fact("Type", format!("{:?}", source.kind).to_uppercase()),
+        fact("Topic", format!("{} ({} partitions)", source.topic, source.partitions)),
+        fact("Key format", source.key_format.name().to_owned()),
+        fact("Value format", source.value_format.name().to_owned()),
+        fact("Statement", one_line(&source.sql)),
+    ];
+    if let Some(timestamp) = &source.timestamp {
+        facts.push(fact("Timestamp", timestamp.column.clone()));
+    }
+    all.push(table(None, &["Fact", "Value"], facts.into_iter()));
+    let offsets =
+        description.offsets.iter().map(|(p, low, high)| vec![p.to_string(), low.to_string(), high.to_string()]);
+    all.push(table(Some("Offsets".to_owned()), &["Partition", "Low", "High"], offsets));
+    for (title, queries) in
+        [("Queries that read it", &description.readers), ("Queries that write it", &description.writers)]
+    {
+        if !queries.is_empty() {
+            let columns = ["Query", "Status", "Consumed", "Produced", "Bad", "Late", "Commits", "Lag", "Read/s"];
+            let cells = queries.iter().map(|query| count_cells(query, &description.reading));
+            all.push(table(Some(title.to_owned()), &columns, cells));
+        }
+    }
+    Outcome::Many(all)
+}
+
+fn count_cells(query: &QueryRow, reading: &[Reading]) -> Vec<String> {
+    let c = query.counts;
+    let counts = [c.consumed, c.produced, c.bad, c.late, c.commits];
+    let own = reading.iter().find(|r| r.id == query.id);
+    let lag = own.and_then(|r| r.lag).map_or_else(String::new, |lag| lag.to_string());
+    let rate = own.map_or_else(String::new, |r| format!("{:.1}", r.per_second));
+    let counts = counts.iter().map(u64::to_string);
+    [query.id.clone(), state_cell(query)].into_iter().chain(counts).chain([lag, rate]).collect()
+}
+
+fn explain(explanation: &Explanation) -> Outcome {
+    let id = explanation.query.as_ref().map_or(String::new(), |query| format!("Query: {}\n", query.id));
+    let sources = explanation.sources.join(", ");
+    let plan = explanation.plan.trim_end();
+    Outcome::Message(format!("{id}Reads: {sources}\nColumns: {}\n\n{plan}", explanation.schema))
+}
