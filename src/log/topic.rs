@@ -1,6 +1,15 @@
-//! What a topic is: made by a [`TopicSpec`], described by a [`TopicInfo`], told from its successor by an [`Identity`].
+//! Topics: created from a [`TopicSpec`], described by a [`TopicInfo`], distinguished from a recreated namesake by an
+//! [`Identity`]. The rules for names are Kafka's (`org.apache.kafka.common.internals.Topic`), whichever log holds the topic.
 
+use super::TopicPartition;
+use super::topic_config::TopicConfig;
+use crate::error::{Error, Result};
 use std::collections::BTreeMap;
+
+/// Most partitions of one topic in a log of this process: each costs memory and, when written, a file.
+pub(super) const PARTITIONS_MAX: u32 = 10_000;
+/// Longest name: `Topic.MAX_NAME_LENGTH`.
+const TOPIC_NAME_BYTES_MAX: usize = 249;
 
 /// Identity of a topic: another one after the topic was deleted and created again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -54,4 +63,34 @@ pub struct Identity {
     pub id: TopicId,
     /// Number of partitions.
     pub partitions: u32,
+}
+
+/// The error of a deletion of records that have not been written yet.
+pub(super) fn beyond_the_end(partition: &TopicPartition, before: i64, high: i64) -> Error {
+    let TopicPartition { topic, partition } = partition;
+    Error::statement(format!("records before offset {before} of {topic}-{partition} cannot be deleted"))
+        .with_detail(format!("the partition ends at offset {high}"))
+}
+
+/// Is this a topic name (`Topic.validate`)?
+pub(super) fn is_legal_name(name: &str) -> bool {
+    let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+    (1..=TOPIC_NAME_BYTES_MAX).contains(&name.len()) && name != "." && name != ".." && name.bytes().all(legal)
+}
+
+/// Can a log of this process create such a topic?
+pub(super) fn check_spec(spec: &TopicSpec) -> Result<()> {
+    let name = &spec.name;
+    if !is_legal_name(name) {
+        return Err(Error::statement(format!("topic name '{name}' is not legal")).with_detail(format!(
+            "a name has 1 to {TOPIC_NAME_BYTES_MAX} letters, digits, '.', '_' and '-', and is not '.' or '..'"
+        )));
+    }
+    TopicConfig::of(&spec.config)?;
+    if spec.partitions == 0 || spec.partitions > PARTITIONS_MAX {
+        let count = spec.partitions;
+        return Err(Error::statement(format!("topic {name} cannot have {count} partitions"))
+            .with_detail(format!("1 to {PARTITIONS_MAX} are possible")));
+    }
+    Ok(())
 }

@@ -2,8 +2,8 @@
 //! of changes to it, and a snapshot of it.
 
 use super::entry::{Change, Commit};
-use super::{PARTITIONS_MAX, is_legal_name};
 use crate::error::{Error, Result};
+use crate::log::topic::{PARTITIONS_MAX, is_legal_name};
 use crate::log::{CommittedOffset, TopicId, TopicInfo};
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -27,7 +27,6 @@ mod reader;
 mod recover;
 mod segment;
 mod session;
-mod topic_config;
 mod wakeup;
 
 pub use self::batch::{Block, RawHeaders};
@@ -39,9 +38,9 @@ use self::entry::Change;
 use self::maintenance::MaintenanceThread;
 use self::manifest::{Manifest, PartitionMeta};
 use self::partition::Topic;
-use self::topic_config::TopicConfig;
 use crate::config::private;
 use crate::error::{Error, Result};
+use crate::log::topic::{beyond_the_end, check_spec};
 use crate::log::{
     Assignment, CommittedOffset, Isolation, Log, Reader, RecordSet, Session, SessionSpec, Span, Start, TopicInfo,
     TopicPartition, TopicSpec, Watermarks,
@@ -58,11 +57,6 @@ use std::time::Duration;
 const SEGMENT_BYTES: u64 = 256 * 1024 * 1024;
 /// The journal is compacted above this size: reading it at the start takes some 10 ms.
 const JOURNAL_BYTES: u64 = 16 * 1024 * 1024;
-/// Most partitions of one topic: each costs memory and, when written, a file.
-const PARTITIONS_MAX: u32 = 10_000;
-/// Kafka's limit.
-const TOPIC_NAME_BYTES_MAX: usize = 249;
-
 /// When a commit reaches the disk itself rather than the system's memory. A killed process loses nothing in any mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Fsync {
@@ -304,35 +298,6 @@ impl Writer {
     fn new(journal: Option<journal::Journal>) -> Writer {
         Writer { journal, dirty: Default::default(), unsynced: false, broken: None }
     }
-}
-
-/// The error for deleting records that are not there yet.
-pub(super) fn beyond_the_end(partition: &TopicPartition, before: i64, high: i64) -> Error {
-    let TopicPartition { topic, partition } = partition;
-    Error::statement(format!("records before offset {before} of {topic}-{partition} cannot be deleted"))
-        .with_detail(format!("the partition ends at offset {high}"))
-}
-
-fn is_legal_name(name: &str) -> bool {
-    let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
-    (1..=TOPIC_NAME_BYTES_MAX).contains(&name.len()) && name != "." && name != ".." && name.bytes().all(legal)
-}
-
-/// Is this a topic that can be created here? The rules for names are Kafka's.
-pub(super) fn check_spec(spec: &TopicSpec) -> Result<()> {
-    let name = &spec.name;
-    if !is_legal_name(name) {
-        return Err(Error::statement(format!("topic name '{name}' is not legal")).with_detail(format!(
-            "a name has 1 to {TOPIC_NAME_BYTES_MAX} letters, digits, '.', '_' and '-', and is not '.' or '..'"
-        )));
-    }
-    TopicConfig::of(&spec.config)?;
-    if spec.partitions == 0 || spec.partitions > PARTITIONS_MAX {
-        let count = spec.partitions;
-        return Err(Error::statement(format!("topic {name} cannot have {count} partitions"))
-            .with_detail(format!("1 to {PARTITIONS_MAX} are possible")));
-    }
-    Ok(())
 }
 
 /// Syncs the log at intervals for as long as it is in use.

@@ -157,7 +157,7 @@ impl KafkaLog {
         let doing = format!("delete records of {}-{}", at.topic, at.partition);
         let high = self.offsets(at)?.high;
         if before > high {
-            return Err(crate::log::embedded::beyond_the_end(at, before, high));
+            return Err(crate::log::topic::beyond_the_end(at, before, high));
         }
         let mut list = TopicPartitionList::new();
         // -1 is the broker's word for "all".

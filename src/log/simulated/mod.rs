@@ -12,6 +12,7 @@ mod session;
 
 use self::rng::Rng;
 use crate::error::{Error, Result};
+use crate::log::topic::{beyond_the_end, check_spec};
 use crate::log::{
     Assignment, CommittedOffset, Isolation, Log, OwnedRecord, Reader, RecordSet, Session, SessionSpec, Start, TopicId,
     TopicInfo, TopicPartition, TopicSpec, Watermarks, size,
@@ -208,7 +209,7 @@ impl Log for SimulatedLog {
 
     fn create_topic(&self, spec: &TopicSpec) -> Result<TopicInfo> {
         let mut world = self.shared.world.lock();
-        crate::log::embedded::check_spec(spec)?;
+        check_spec(spec)?;
         if world.topics.contains_key(&spec.name) {
             return Err(Error::statement(format!("topic {} already exists", spec.name)));
         }
@@ -249,7 +250,7 @@ impl Log for SimulatedLog {
         let mut world = self.shared.world.lock();
         let high = world.partition(partition)?.next;
         if before > high {
-            return Err(crate::log::embedded::beyond_the_end(partition, before, high));
+            return Err(beyond_the_end(partition, before, high));
         }
         let topic = world.topics.get_mut(&*partition.topic);
         let found = topic.and_then(|t| t.partitions.get_mut(usize::try_from(partition.partition).ok()?));
