@@ -15,7 +15,7 @@ use tidegate::execute::pipeline::{Input, JoinSide, JoinStage, RowSpec};
 use tidegate::execute::scratch::{MEMORY_BYTES, Scratch};
 use tidegate::execute::{ChangeBatch, Operator, Out, Side};
 use tidegate::parse::statement::{JoinKind, Within};
-use tidegate::plan::join::Rule;
+use tidegate::plan::nodes::join::Rule;
 use tidegate::types::{Column, SqlType};
 
 const ROWS_A_SIDE: i64 = 10_000_000;

@@ -7,8 +7,8 @@ mod leaf;
 
 use crate::error::{Error, Result};
 use crate::execute::pipeline::{AggregateCall, AggregateSpec, ExplodeSpec, Hop, OutputSpec, Pipeline, RowSpec, Slot};
-use crate::plan::call;
-use crate::plan::join::is_join;
+use crate::plan::nodes::call;
+use crate::plan::nodes::join::is_join;
 use crate::plan::nodes::{Compute, Explode, Keep, Rekey, Sink, TimeWindow, downcast};
 use crate::plan::scalar::Program;
 use crate::types::{Column, SqlType};

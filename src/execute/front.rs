@@ -14,7 +14,7 @@ use super::stages::Exchange;
 use super::{ChangeBatch, Mode, Operator, Out};
 use crate::error::{Error, Result};
 use crate::parse::statement::JoinKind;
-use crate::plan::join::Rule;
+use crate::plan::nodes::join::Rule;
 use crate::types::{Column, SqlType};
 use std::sync::Arc;
 

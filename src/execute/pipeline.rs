@@ -16,7 +16,7 @@
 use crate::catalog::{Format, KeyWindow, Source};
 use crate::functions::aggregate::Aggregate;
 use crate::parse::statement::JoinKind;
-use crate::plan::join::Rule;
+use crate::plan::nodes::join::Rule;
 use crate::plan::scalar::Program;
 use crate::types::Column;
 use crate::types::time::Window;

@@ -6,7 +6,7 @@
 
 use super::pipeline::{Pipeline, RowSpec};
 use crate::error::{Error, Result};
-use crate::plan::join::Rule;
+use crate::plan::nodes::join::Rule;
 
 /// Fails where `new` cannot go on from where `old` stands.
 pub fn check(old: &Pipeline, new: &Pipeline) -> Result<()> {

@@ -1,17 +1,18 @@
 //! Text to tokens: sqlparser's tokenizer under our dialect, then three changes.
 //!
 //! - Words without quotes are upper-cased, so that every identifier of every tree carries its catalogue name.
-//! - Places are byte offsets: line 1, column = offset + 1. [`span_of`] turns a tree's place back into a [`Span`].
+//! - Places are byte offsets: line 1, column = offset + 1. [`super::span_of`] turns a tree's place back into a [`Span`].
 //! - A statement whose tree could be too deep to walk, compare or drop on an ordinary stack is refused here, before the
 //!   tree exists.
 
 use super::dialect::KsqlDialect;
 use super::expansion::{self, QUERY_PARTS_MAX};
+use super::span::{bytes_of, tree_span};
 use super::split::split;
+use super::syntax_error::SYNTAX_ERROR;
 use crate::error::{Error, Result, Span};
-use sqlparser::ast::Spanned;
 use sqlparser::keywords::Keyword;
-use sqlparser::tokenizer::{Location, Span as TreeSpan, Token, TokenWithSpan, Tokenizer, Word};
+use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, Word};
 
 /// Longest statement: far above any that is written, far below what hurts.
 pub const STATEMENT_BYTES_MAX: usize = 1024 * 1024;
@@ -33,17 +34,6 @@ pub const QUERY_NESTING_MAX: usize = 16;
 /// Most UNION, EXCEPT and INTERSECT in a statement: each is one level of the tree.
 pub const SET_OPERATIONS_MAX: usize = 64;
 
-/// Where a part of a tree stands in its statement's text.
-pub fn span_of(part: &impl Spanned) -> Option<Span> {
-    bytes_of(part.span())
-}
-
-pub(super) fn bytes_of(span: TreeSpan) -> Option<Span> {
-    let start = span.start.column.checked_sub(1)? as usize;
-    let end = span.end.column.checked_sub(1)? as usize;
-    Some(Span::new(start, end.max(start)))
-}
-
 /// The tokens of one statement without space and comments, and an upper bound of its tree's depth.
 pub(super) fn lex(text: &str) -> Result<(Vec<TokenWithSpan>, usize)> {
     let whole = Span::new(0, text.len());
@@ -56,8 +46,7 @@ pub(super) fn lex(text: &str) -> Result<(Vec<TokenWithSpan>, usize)> {
     let mut offsets = Offsets { text, line: 1, column: 1, byte: 0 };
     let tokens = Tokenizer::new(&KsqlDialect::default(), text).tokenize_with_location().map_err(|e| {
         let start = offsets.seek(e.location);
-        Error::statement(format!("{}{}", super::reader::SYNTAX_ERROR, lower_first(&e.message)))
-            .at(Span::new(start, text.len()))
+        Error::statement(format!("{}{}", SYNTAX_ERROR, lower_first(&e.message))).at(Span::new(start, text.len()))
     })?;
     let is_word = |token: &Token| !matches!(token, Token::Whitespace(_) | Token::EOF);
     let words = tokens.iter().filter(|t| is_word(&t.token)).count();
@@ -98,10 +87,6 @@ fn check_words(words: usize, whole: Span) -> Result<()> {
         return Err(limit("the statement has too many words", format!("{words}, at most {TOKENS_MAX}")).at(whole));
     }
     Ok(())
-}
-
-fn tree_span(start: usize, end: usize) -> TreeSpan {
-    TreeSpan::new(Location::new(1, start as u64 + 1), Location::new(1, end as u64 + 1))
 }
 
 fn limit(message: &str, detail: String) -> Error {

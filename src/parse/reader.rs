@@ -1,7 +1,9 @@
 //! Reading one statement word by word: what is next, what was expected instead, and where.
 
 use super::dialect::KsqlDialect;
-use super::lex::{NESTING_MAX, bytes_of};
+use super::lex::NESTING_MAX;
+use super::span::bytes_of;
+use super::syntax_error::{EXPECTING, SYNTAX_ERROR};
 use super::tree;
 use super::types;
 use super::words::{KEYWORDS, RESERVED};
@@ -11,12 +13,6 @@ use crate::types::{SqlType, nearest};
 use sqlparser::ast::Expr;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Token, TokenWithSpan};
-
-/// The start of every syntax error's message; `parse` puts line and column before it.
-pub(super) const SYNTAX_ERROR: &str = "Syntax Error\n";
-
-/// How ksqlDB begins to say what a type takes.
-pub(super) const EXPECTING: &str = "Expecting {";
 
 /// A parser standing in one statement's tokens.
 pub(super) struct Reader<'a> {

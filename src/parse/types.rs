@@ -2,8 +2,8 @@
 //!
 //! `ARRAY<STRUCT<f INT>>` ends in `>>`, which is one token: a closing bracket too many is handed to the level above.
 
-use super::lex::bytes_of;
-use super::reader::EXPECTING;
+use super::span::bytes_of;
+use super::syntax_error::EXPECTING;
 use super::words::RESERVED;
 use crate::types::{DECIMAL_PRECISION_MAX, SqlType, nearest};
 use sqlparser::ast::{

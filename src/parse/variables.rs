@@ -1,7 +1,7 @@
 //! `${name}`: text put in before a statement is read.
 
 use super::lex::STATEMENT_BYTES_MAX;
-use super::reader::SYNTAX_ERROR;
+use super::syntax_error::{SYNTAX_ERROR, line_and_column};
 use crate::error::{Error, Result, Span};
 use crate::types::nearest;
 use std::collections::BTreeMap;
@@ -43,7 +43,7 @@ pub fn substitute(text: &str, variables: &BTreeMap<String, String>) -> Result<St
 pub fn explained(error: Error, text: &str, variables: &BTreeMap<String, String>) -> Error {
     let found = error.span().and_then(|span| reference_at(text, span.start));
     let (true, Some((name, place))) = (error.message().contains(SYNTAX_ERROR), found) else { return error };
-    let (line, column) = super::line_and_column(text, place.start);
+    let (line, column) = line_and_column(text, place.start);
     let message = format!("line {line}:{column}: {SYNTAX_ERROR}The variable ${{{name}}} is not defined");
     let hint = match nearest(name, variables.keys().map(String::as_str)) {
         Some(near) if name.contains(char::is_uppercase) => format!("did you mean ${{{near}}}?"),

@@ -11,8 +11,8 @@
 //! ```
 
 use crate::parse::statement::SourceKind;
-use crate::plan::call;
-use crate::plan::table::SourceTable;
+use crate::plan::nodes::call;
+use crate::plan::nodes::table::SourceTable;
 use datafusion::logical_expr::LogicalPlan;
 
 /// Draws the plan.

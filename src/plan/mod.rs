@@ -11,32 +11,23 @@
 //! INSERT INTO ... VALUES      -> insert::insert_values   -> InsertPlan
 //! ```
 //!
-//! The bound plan is a DataFusion `LogicalPlan` over [`table::SourceTable`]s, whose expressions are closed calls of scalar
-//! programs ([`call::ProgramCall`]) and whose nodes without a word in SQL stand in [`nodes`]. The incremental compiler and
+//! The bound plan is a DataFusion `LogicalPlan` over [`nodes::table::SourceTable`]s, whose expressions are closed calls of scalar
+//! programs ([`nodes::call::ProgramCall`]) and whose nodes without a word in SQL stand in [`nodes`]. The incremental compiler and
 //! the batch planner both start from it.
 
 pub mod alter;
-pub mod call;
 pub mod explain;
 pub mod formats;
 pub mod insert;
-pub mod join;
 pub mod nodes;
 pub mod pull;
 pub mod query;
 pub mod scalar;
 pub mod source;
-pub mod table;
 
-mod explode;
-mod expression;
 mod facts;
-mod from;
-mod grouping;
 mod loops;
-mod projection;
 mod properties;
-mod scope;
 mod select;
 mod settings;
 mod sink;

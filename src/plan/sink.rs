@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::parse::statement::{CreateAs, SourceKind};
 use crate::plan::facts::sink_topic;
 use crate::plan::properties::With;
-use crate::plan::select::Bound;
+use crate::plan::select::context::Bound;
 use crate::plan::source::{TopicRequest, other_counts, timestamp};
 use crate::plan::{Facts, Settings, formats};
 use crate::types::{Column, Role, Schema};

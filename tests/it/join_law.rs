@@ -10,7 +10,7 @@ use tidegate::execute::pipeline::{Input, JoinSide, JoinStage, RowSpec};
 use tidegate::execute::scratch::Scratch;
 use tidegate::execute::{ChangeBatch, Operator, Out};
 use tidegate::parse::statement::{JoinKind, Within};
-use tidegate::plan::join::Rule;
+use tidegate::plan::nodes::join::Rule;
 use tidegate::types::{Column, SqlType};
 
 const VALUES: [&[SqlType]; 2] = [&[SqlType::Bigint, SqlType::String], &[SqlType::Integer]];

@@ -13,7 +13,7 @@ use tidegate::execute::session::SessionOperator;
 use tidegate::execute::{Mode, Operator, Out};
 use tidegate::functions::aggregate::Aggregate;
 use tidegate::parse::statement::{JoinKind, Within};
-use tidegate::plan::join::Rule;
+use tidegate::plan::nodes::join::Rule;
 use tidegate::types::time::{Window, WindowKind};
 use tidegate::types::{Column, SqlType};
 

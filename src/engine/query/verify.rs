@@ -20,7 +20,7 @@ use crate::execute::execution::ExecutionSpec;
 use crate::log::TopicPartition;
 use crate::parse::statement::{CreateAs, Emit, JoinKind, Name, Parsed, SelectItem, SourceKind, Statement};
 use crate::plan;
-use crate::plan::join::Rule;
+use crate::plan::nodes::join::Rule;
 use crate::types::cell;
 use crate::types::{SqlType, pseudo};
 use arrow::array::{ArrayRef, StringArray};

@@ -2,7 +2,7 @@
 
 use super::kept::Kept;
 use crate::functions::aggregate::{Aggregate, Comparable};
-use crate::plan::call;
+use crate::plan::nodes::call;
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{DataType, Decimal128Type, Field, FieldRef, Float64Type, Int32Type, Int64Type};
 use datafusion::common::{Result, ScalarValue, exec_err};

@@ -8,8 +8,8 @@
 //! Bounds are never narrower than the condition, which is asked again of every row that was read. What is not understood
 //! bounds nothing.
 
+use crate::plan::nodes::table::Origin;
 use crate::plan::scalar::{Comparison, Program};
-use crate::plan::table::Origin;
 use crate::types::SqlType;
 use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;

@@ -9,7 +9,7 @@ use super::nodes::external;
 use crate::error::{Error, Result};
 use crate::functions::bounded::sizes::{bytes, elements};
 use crate::memory;
-use crate::plan::table::PRESENT;
+use crate::plan::nodes::table::PRESENT;
 use arrow::array::{Array, ArrayRef, AsArray, ListArray, RecordBatch, UInt64Array};
 use arrow::compute::take;
 use arrow::datatypes::SchemaRef;

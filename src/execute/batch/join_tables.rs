@@ -4,9 +4,9 @@
 //! The joined row carries the later time of both, as it does there.
 
 use crate::parse::statement::JoinKind;
-use crate::plan::join::{Join, KEY, Rule};
 use crate::plan::nodes::downcast;
-use crate::plan::table::{ORDINAL, PRESENT};
+use crate::plan::nodes::join::{Join, KEY, Rule};
+use crate::plan::nodes::table::{ORDINAL, PRESENT};
 use crate::types::pseudo;
 use datafusion::common::{Column, JoinType, Result as DfResult, TableReference};
 use datafusion::functions::core::expr_fn::{coalesce, greatest};

@@ -8,7 +8,7 @@ use crate::execute::batch::sessions::{self, Sessions};
 use crate::execute::window::Windows;
 use crate::format::Encoder;
 use crate::log::partition;
-use crate::plan::table::PRESENT;
+use crate::plan::nodes::table::PRESENT;
 use crate::types::time::{NEVER, Window};
 use crate::types::{Column, pseudo};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, RecordBatch, UInt64Array};

@@ -15,7 +15,7 @@ use crate::format::{Decoder, window_key};
 use crate::log::{Assignment, Isolation, Log, Reader, RecordRef, Span, Start, TopicPartition};
 use crate::memory;
 use crate::parse::statement::SourceKind;
-use crate::plan::table::Origin;
+use crate::plan::nodes::table::Origin;
 use crate::types::time::WindowKind;
 use crate::types::{Column, Role};
 use arrow::array::{

@@ -11,7 +11,7 @@ use crate::execute::pipeline::{AggregateCall, AggregateSpec};
 use crate::execute::session::SessionOperator;
 use crate::execute::{ChangeBatch, Mode, Operator, Out, Side};
 use crate::functions::aggregate::Aggregate as Function;
-use crate::plan::call;
+use crate::plan::nodes::call;
 use crate::plan::nodes::{Rekey, TimeWindow, downcast};
 use crate::types::pseudo;
 use crate::types::time::{Window, WindowKind};

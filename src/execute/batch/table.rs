@@ -10,7 +10,7 @@ use crate::execute::batch::{Counts, History};
 use crate::log::Log;
 use crate::memory;
 use crate::parse::statement::SourceKind;
-use crate::plan::table::{Origin, SourceTable};
+use crate::plan::nodes::table::{Origin, SourceTable};
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions};
 use arrow::compute::interleave_record_batch;
 use arrow::datatypes::{Int32Type, SchemaRef};

@@ -3,7 +3,8 @@
 
 use super::{Reader, is_constant};
 use crate::error::{Error, Result};
-use crate::plan::{Settings, expression, formats};
+use crate::plan::select::expression;
+use crate::plan::{Settings, formats};
 use crate::types::{Column, SqlType};
 use sqlparser::ast::{BinaryOperator, Expr, Value};
 

@@ -6,9 +6,9 @@
 //! RUN SCRIPT 'setup.sql';
 //! ```
 
-use super::reader::Reader;
-use super::statement::{CopyTo, Name, Statement};
 use crate::error::{Result, Span};
+use crate::parse::reader::Reader;
+use crate::parse::statement::{CopyTo, Name, Statement};
 use sqlparser::tokenizer::Token;
 
 /// `COPY (query)|source TO 'file' [(option [value], ...)]`

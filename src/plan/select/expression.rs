@@ -12,7 +12,7 @@ use sqlparser::tokenizer::Span;
 use std::ops::ControlFlow;
 
 /// The expression in the form in which two are compared: without parentheses, quotes, and the name of the only source.
-pub(super) fn normal(expr: &Expr, alias: &str) -> Expr {
+pub(in crate::plan) fn normal(expr: &Expr, alias: &str) -> Expr {
     let mut expr = expr.clone();
     let mut change = |e: &mut Expr| {
         while let Expr::Nested(inner) = e {
@@ -33,7 +33,7 @@ pub(super) fn normal(expr: &Expr, alias: &str) -> Expr {
 }
 
 /// Replaces every part, largest first, for which `by` has an answer.
-pub(super) fn replace(expr: &Expr, by: &mut dyn FnMut(&Expr) -> Option<Expr>) -> Expr {
+pub(in crate::plan) fn replace(expr: &Expr, by: &mut dyn FnMut(&Expr) -> Option<Expr>) -> Expr {
     let mut expr = expr.clone();
     let mut change = |e: &mut Expr| {
         if let Some(other) = by(e) {
@@ -45,12 +45,12 @@ pub(super) fn replace(expr: &Expr, by: &mut dyn FnMut(&Expr) -> Option<Expr>) ->
 }
 
 /// A reference to a column of this exact name.
-pub(super) fn identifier(name: &str) -> Expr {
+pub(in crate::plan) fn identifier(name: &str) -> Expr {
     Expr::Identifier(Ident::with_quote('`', name))
 }
 
 /// The name, if the expression is a column of the only source.
-pub(super) fn as_name(expr: &Expr) -> Option<&str> {
+pub(in crate::plan) fn as_name(expr: &Expr) -> Option<&str> {
     match expr {
         Expr::Identifier(name) => Some(&name.value),
         _ => None,
@@ -58,7 +58,7 @@ pub(super) fn as_name(expr: &Expr) -> Option<&str> {
 }
 
 /// The last field's name of `a->b->c`.
-pub(super) fn field_name(expr: &Expr) -> Option<&str> {
+pub(in crate::plan) fn field_name(expr: &Expr) -> Option<&str> {
     match expr {
         Expr::BinaryOp { op: BinaryOperator::Arrow, right, .. } => as_name(right),
         _ => None,
@@ -66,7 +66,7 @@ pub(super) fn field_name(expr: &Expr) -> Option<&str> {
 }
 
 /// Columns that the expression names, field names and what stands in aggregates left out, in order of appearance.
-pub(super) fn columns_outside_aggregates(expr: &Expr) -> Vec<String> {
+pub(in crate::plan) fn columns_outside_aggregates(expr: &Expr) -> Vec<String> {
     let mut names = Vec::new();
     walk(expr, &mut |e, inside| match e {
         Expr::Identifier(name) if !inside => names.push(name.value.clone()),
@@ -77,7 +77,7 @@ pub(super) fn columns_outside_aggregates(expr: &Expr) -> Vec<String> {
 }
 
 /// Aggregate calls in order of appearance; those inside of others are not looked at.
-pub(super) fn aggregates(expr: &Expr) -> Vec<Function> {
+pub(in crate::plan) fn aggregates(expr: &Expr) -> Vec<Function> {
     let mut found = Vec::new();
     walk(expr, &mut |e, inside| {
         if let (Some(function), false) = (aggregate_call(e), inside) {
@@ -88,7 +88,7 @@ pub(super) fn aggregates(expr: &Expr) -> Vec<Function> {
 }
 
 /// The call, if the expression is one of an aggregate function.
-pub(super) fn aggregate_call(expr: &Expr) -> Option<&Function> {
+pub(in crate::plan) fn aggregate_call(expr: &Expr) -> Option<&Function> {
     match expr {
         Expr::Function(function) if is_aggregate_name(&function_name(function)) => Some(function),
         _ => None,
@@ -96,7 +96,7 @@ pub(super) fn aggregate_call(expr: &Expr) -> Option<&Function> {
 }
 
 /// Name of the function, upper-cased.
-pub(super) fn function_name(function: &Function) -> String {
+pub(in crate::plan) fn function_name(function: &Function) -> String {
     match function.name.0.last() {
         Some(ObjectNamePart::Identifier(name)) => name.value.to_uppercase(),
         _ => function.name.to_string().to_uppercase(),
@@ -104,7 +104,7 @@ pub(super) fn function_name(function: &Function) -> String {
 }
 
 /// Arguments of a call; `None` for anything but a plain list. `*` is no argument.
-pub(super) fn arguments(function: &Function) -> Option<Vec<&Expr>> {
+pub(in crate::plan) fn arguments(function: &Function) -> Option<Vec<&Expr>> {
     let list = match &function.args {
         FunctionArguments::None => return Some(Vec::new()),
         FunctionArguments::List(list) => list,
@@ -125,7 +125,7 @@ pub(super) fn arguments(function: &Function) -> Option<Vec<&Expr>> {
 }
 
 /// The whole number or the truth value, if the expression is just that.
-pub(super) fn literal(expr: &Expr) -> Option<Literal> {
+pub(in crate::plan) fn literal(expr: &Expr) -> Option<Literal> {
     match expr {
         Expr::Nested(inner) => literal(inner),
         Expr::UnaryOp { op: UnaryOperator::Minus, expr } => match literal(expr)? {
@@ -142,7 +142,7 @@ pub(super) fn literal(expr: &Expr) -> Option<Literal> {
 }
 
 /// `x AND y AND z` in its parts.
-pub(super) fn conjuncts(expr: &Expr) -> Vec<&Expr> {
+pub(in crate::plan) fn conjuncts(expr: &Expr) -> Vec<&Expr> {
     match expr {
         Expr::BinaryOp { left, op: BinaryOperator::And, right } => {
             let mut parts = conjuncts(left);
@@ -154,7 +154,7 @@ pub(super) fn conjuncts(expr: &Expr) -> Vec<&Expr> {
 }
 
 /// As ksqlDB prints it: every binary operator in parentheses, no quotes.
-pub(super) fn text(expr: &Expr) -> String {
+pub(in crate::plan) fn text(expr: &Expr) -> String {
     match expr {
         Expr::Identifier(name) => name.value.clone(),
         Expr::CompoundIdentifier(parts) => parts.iter().map(|p| p.value.as_str()).collect::<Vec<_>>().join("."),
@@ -175,7 +175,7 @@ pub(super) fn text(expr: &Expr) -> String {
 }
 
 /// Columns as they were written, dotted, and where they stand.
-pub(super) fn written_names(expr: &Expr) -> Vec<(String, Option<Place>)> {
+pub(in crate::plan) fn written_names(expr: &Expr) -> Vec<(String, Option<Place>)> {
     let mut found = Vec::new();
     let _ = sqlparser::ast::visit_expressions(expr, |e| {
         if matches!(e, Expr::Identifier(_) | Expr::CompoundIdentifier(_)) {

@@ -9,12 +9,13 @@
 use crate::error::{Error, Result};
 use crate::functions::Registry;
 use crate::parse::statement::SourceKind;
+use crate::plan::nodes::call;
 use crate::plan::nodes::{Compute, Explode};
-use crate::plan::projection::Item;
 use crate::plan::scalar::{self, Boundary};
-use crate::plan::scope::Names;
-use crate::plan::select::Context;
-use crate::plan::{call, expression};
+use crate::plan::select::context::Context;
+use crate::plan::select::expression;
+use crate::plan::select::projection::Item;
+use crate::plan::select::scope::Names;
 use crate::types::SqlType;
 use datafusion::logical_expr::{Expr as PlanExpr, LogicalPlan};
 use sqlparser::ast::{Expr, Function, Ident, ObjectName};

@@ -9,13 +9,13 @@ use crate::error::{Error, Result};
 use crate::functions::aggregate;
 use crate::parse::span_of;
 use crate::parse::statement::{Emit, SourceKind};
+use crate::plan::nodes::table::{ORDINAL, PRESENT};
 use crate::plan::nodes::{Compute, Keep, Rekey, TimeWindow};
-use crate::plan::projection::{Item, Namer};
 use crate::plan::scalar::{self, Boundary, Program, Typed};
-use crate::plan::scope::Names;
-use crate::plan::select::{self, Bound, Columns, Context, Key, Purpose};
-use crate::plan::table::{ORDINAL, PRESENT};
-use crate::plan::{call, expression, formats};
+use crate::plan::select::context::{self, Bound, Columns, Context, Key, Purpose};
+use crate::plan::select::projection::{Item, Namer};
+use crate::plan::select::scope::Names;
+use crate::plan::{formats, nodes::call, select::expression};
 use crate::types::{Column, SqlType, pseudo};
 use datafusion::logical_expr::{Aggregate, Expr as PlanExpr, LogicalPlan};
 use sqlparser::ast::Expr;
@@ -143,7 +143,7 @@ fn check_undo(context: &Context<'_>, items: &[Item]) -> Result<()> {
     Err(Error::statement(format!(
         "The aggregation function{} {} cannot be applied to a table source, only to a stream source.",
         if wrong.len() > 1 { "s" } else { "" },
-        select::and(&wrong)
+        context::and(&wrong)
     )))
 }
 
@@ -312,7 +312,7 @@ impl Grouped {
             let column = column.ok_or_else(|| Error::bug(format!("the scan has no {hidden}")))?;
             columns.push((hidden.to_owned(), PlanExpr::Column(column)));
         }
-        select::unique(&mut columns);
+        context::unique(&mut columns);
         let plan = Compute::plan(columns, plan)?;
         let source = &context.source;
         let key: Vec<Column> = self.keys.iter().map(|k| Column::key(&k.name, k.ty.clone())).collect();
@@ -406,7 +406,7 @@ impl Grouped {
             _ => vec![],
         };
         // The rule of the key is judged, and its errors are told, in the words of the statement.
-        select::check_keys(&items, &keys, "grouping expression", context.purpose)?;
+        context::check_keys(&items, &keys, "grouping expression", context.purpose)?;
         let above = |e: &Expr| expression::replace(e, &mut |part| self.stands_for(part));
         for item in &mut items {
             item.expr = above(&item.expr);

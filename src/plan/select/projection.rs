@@ -2,9 +2,9 @@
 
 use crate::error::{Error, Result, Span};
 use crate::parse::statement::SelectItem;
-use crate::plan::expression;
 use crate::plan::scalar::{self, Boundary};
-use crate::plan::scope::Names;
+use crate::plan::select::expression;
+use crate::plan::select::scope::Names;
 use crate::types::{Schema, SqlType, pseudo, quoted};
 use sqlparser::ast::{BinaryOperator, Expr};
 use std::collections::BTreeSet;

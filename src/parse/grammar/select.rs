@@ -1,13 +1,14 @@
 //! Queries: ksqlDB's SELECT with its fixed order of clauses, and beyond it whatever SQL sqlparser reads.
 
-use super::dialect::KsqlDialect;
-use super::expansion;
-use super::lex::{bytes_of, span_of};
-use super::reader::Reader;
-use super::statement::{Emit, Join, JoinKind, Name, Relation, Select, SelectItem, Statement, Within};
-use super::tree;
-use super::words::{AFTER_RELATION, CLAUSES, UNITS};
 use crate::error::{Error, Result};
+use crate::parse::dialect::KsqlDialect;
+use crate::parse::expansion;
+use crate::parse::reader::Reader;
+use crate::parse::span::{bytes_of, span_of};
+use crate::parse::statement::{Emit, Join, JoinKind, Name, Relation, Select, SelectItem, Statement, Within};
+use crate::parse::syntax_error::SYNTAX_ERROR;
+use crate::parse::tree;
+use crate::parse::words::{AFTER_RELATION, CLAUSES, UNITS};
 use crate::types::time::{Window, WindowKind};
 use sqlparser::ast::{Expr, Query, SetExpr};
 use sqlparser::tokenizer::{Token, TokenWithSpan};
@@ -243,7 +244,7 @@ fn grouping(reader: &mut Reader<'_>) -> Result<Vec<Expr>> {
     }
     let tuple = list.iter().find_map(|e| if let Expr::Tuple(entries) = e { entries.first() } else { None });
     if let Some(span) = tuple.and_then(span_of) {
-        let text = format!("{}missing ')' at ','", super::reader::SYNTAX_ERROR);
+        let text = format!("{}missing ')' at ','", SYNTAX_ERROR);
         return Err(Error::statement(text).at(reader.behind(span.end)));
     }
     Ok(list)

@@ -14,7 +14,7 @@
 use crate::catalog::{Format, KeyWindow};
 use crate::parse::statement::{JoinKind, Within};
 use crate::plan::nodes::downcast;
-use crate::plan::table::{ORDINAL, PRESENT};
+use crate::plan::nodes::table::{ORDINAL, PRESENT};
 use crate::types::{Column as SqlColumn, pseudo};
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::{DFSchema, DFSchemaRef, Result};

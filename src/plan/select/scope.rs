@@ -7,7 +7,7 @@ use crate::types::{SqlType, pseudo};
 
 /// The columns that one clause sees, numbered as the plan below numbers them.
 #[derive(Clone, Debug)]
-pub(super) struct Names {
+pub(in crate::plan) struct Names {
     clause: &'static str,
     alias: String,
     columns: Vec<(String, usize, SqlType)>,
@@ -19,39 +19,39 @@ pub(super) struct Names {
 
 impl Names {
     /// Nothing yet, for a clause that errors call `clause`.
-    pub(super) fn new(clause: &'static str, alias: &str) -> Names {
+    pub(in crate::plan) fn new(clause: &'static str, alias: &str) -> Names {
         Names { clause, alias: alias.to_owned(), columns: Vec::new(), note: "", windowed: false }
     }
 
     /// The same columns for another clause.
-    pub(super) fn of(&self, clause: &'static str) -> Names {
+    pub(in crate::plan) fn of(&self, clause: &'static str) -> Names {
         Names { clause, ..self.clone() }
     }
 
     /// The same with words for an unknown column.
-    pub(super) fn with_note(mut self, note: &'static str) -> Names {
+    pub(in crate::plan) fn with_note(mut self, note: &'static str) -> Names {
         self.note = note;
         self
     }
 
     /// The same where a WINDOW clause follows, or none.
-    pub(super) fn before_window(mut self, windowed: bool) -> Names {
+    pub(in crate::plan) fn before_window(mut self, windowed: bool) -> Names {
         self.windowed = windowed;
         self
     }
 
     /// One more column.
-    pub(super) fn add(&mut self, name: &str, index: usize, ty: SqlType) {
+    pub(in crate::plan) fn add(&mut self, name: &str, index: usize, ty: SqlType) {
         self.columns.push((name.to_owned(), index, ty));
     }
 
     /// Is there such a column?
-    pub(super) fn has(&self, name: &str) -> bool {
+    pub(in crate::plan) fn has(&self, name: &str) -> bool {
         self.columns.iter().any(|c| c.0 == name)
     }
 
     /// A column by name, `qualifier` being the source's name in this statement.
-    pub(super) fn lookup(&self, qualifier: Option<&str>, name: &str) -> Result<(usize, SqlType)> {
+    pub(in crate::plan) fn lookup(&self, qualifier: Option<&str>, name: &str) -> Result<(usize, SqlType)> {
         let known = qualifier.is_none_or(|q| q == self.alias);
         if let Some((_, index, ty)) = self.columns.iter().find(|c| known && c.0 == name) {
             return Ok((*index, ty.clone()));

@@ -11,7 +11,7 @@ use super::names::{self, Sources};
 use super::{Relation, words};
 use crate::error::{Error, Result};
 use crate::parse::statement::{JoinKind, SelectItem};
-use crate::plan::join::Rule;
+use crate::plan::nodes::join::Rule;
 use crate::types::{Column, quoted};
 
 /// How the rows of a table on the right are found; `tables` = the left side is a table too.

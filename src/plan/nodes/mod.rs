@@ -9,9 +9,12 @@
 //! Sink        what leaves: key and value columns                        (CREATE AS, INSERT INTO, push queries)
 //! ```
 
+pub mod call;
+pub mod join;
+pub mod table;
+
+use self::table::{ORDINAL, PRESENT};
 use crate::catalog::{Format, KeyWindow};
-use crate::plan::call;
-use crate::plan::table::{ORDINAL, PRESENT};
 use crate::types::time::Window;
 use crate::types::{Column as SqlColumn, pseudo};
 use arrow::datatypes::{DataType, Field, FieldRef};

@@ -1,12 +1,12 @@
 //! CREATE, ALTER, INSERT and DROP.
 
-use super::reader::Reader;
 use super::select::{end_of_select, select};
-use super::statement::{
+use crate::error::{Error, Result};
+use crate::parse::reader::Reader;
+use crate::parse::statement::{
     Alter, ColumnDef, Constraint, CreateAs, CreateSource, CreateType, Drop, InsertSelect, InsertValues, Name,
     Properties, PropertyValue, SourceKind, Statement,
 };
-use crate::error::{Error, Result};
 use sqlparser::tokenizer::Token;
 
 /// `CREATE ...`

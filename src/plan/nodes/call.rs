@@ -7,8 +7,8 @@
 
 use crate::error::{Error, Result};
 use crate::functions::aggregate::Aggregate;
+use crate::plan::nodes::table::{ORDINAL, PRESENT};
 use crate::plan::scalar::{Columns, Program, RowErrors};
-use crate::plan::table::{ORDINAL, PRESENT};
 use crate::types::SqlType;
 use arrow::array::{ArrayRef, AsArray, BooleanArray};
 use arrow::compute::nullif;

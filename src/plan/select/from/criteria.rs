@@ -3,7 +3,7 @@
 use super::names::{Columns, Sources};
 use crate::error::{Error, Result};
 use crate::parse::statement::Join;
-use crate::plan::expression;
+use crate::plan::select::expression;
 use sqlparser::ast::{BinaryOperator, Expr};
 use std::collections::BTreeSet;
 

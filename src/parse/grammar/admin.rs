@@ -1,10 +1,11 @@
 //! SHOW, DESCRIBE, EXPLAIN, PRINT, TERMINATE and the statements about the session.
 
 use super::ddl::properties;
-use super::reader::Reader;
 use super::select::duration;
-use super::statement::{AssertSchema, AssertTopic, Print, Show, Statement};
 use crate::error::{Error, Result};
+use crate::parse::reader::Reader;
+use crate::parse::statement::{AssertSchema, AssertTopic, Print, Show, Statement};
+use crate::parse::syntax_error::UNKNOWN_HERE;
 use sqlparser::tokenizer::Token;
 
 /// `SHOW|LIST what`
@@ -184,15 +185,12 @@ pub(super) fn assert_schema(reader: &mut Reader<'_>) -> Result<Statement> {
     Ok(Statement::AssertSchema(AssertSchema { exists, subject, id, timeout_ms }))
 }
 
-/// The beginning of ksqlDB's message about a statement that only its test runner knows; `parse` adds the place.
-pub(super) const NOT_HERE: &str = "Syntax error at or near ";
-
 /// Statements that are known but not carried out.
 pub(super) fn unsupported(reader: &mut Reader<'_>) -> Result<Statement> {
     const KNOWN: &[&[&str]] = &[&["ALTER", "SYSTEM"]];
     if reader.word(0) == "ASSERT" && matches!(reader.word(1), "VALUES" | "NULL" | "STREAM" | "TABLE") {
         let span = reader.place(1);
-        return Err(Error::statement(format!("{NOT_HERE}'{}'", reader.source(span))).at(span));
+        return Err(Error::statement(format!("{UNKNOWN_HERE}'{}'", reader.source(span))).at(span));
     }
     let start = reader.position();
     let Some(words) = KNOWN.iter().find(|words| reader.at_words(words)) else {
