@@ -11,7 +11,7 @@ use std::cell::Cell;
 #[cfg(debug_assertions)]
 use std::collections::BTreeMap;
 #[cfg(debug_assertions)]
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// A bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +65,25 @@ pub fn with<T>(mutant: Mutant, work: impl FnOnce() -> T) -> T {
     let _off = Off;
     ON.set(Some(mutant));
     work()
+}
+
+/// Set at the start of a process that tests what happens without rule K8 of docs/exactly-once.md.
+#[cfg(debug_assertions)]
+static KEEP_PRODUCERS: AtomicBool = AtomicBool::new(false);
+
+/// From now on this process keeps transactional producers whose requests may have been repeated.
+#[cfg(debug_assertions)]
+pub fn keep_producers() {
+    KEEP_PRODUCERS.store(true, Ordering::SeqCst);
+}
+
+/// Does this process keep such producers? In a release build never, which the compiler knows.
+#[inline(always)]
+pub fn keeps_producers() -> bool {
+    #[cfg(debug_assertions)]
+    return KEEP_PRODUCERS.load(Ordering::Relaxed);
+    #[cfg(not(debug_assertions))]
+    false
 }
 
 /// Panics that are still to come, by kind and label.

@@ -5,7 +5,7 @@
 //! to the bare call. A floor over librdkafka's C interface with the same settings read at most 0.02 us less.
 //!
 //! For q0 and q1 the floor also writes: it finds all seven members, puts their bytes behind other names (and multiplies the
-//! price), and hands them with the offsets to the transactional producer of [`tidegate::log::Session`], as often as the
+//! price), and hands them with the offsets to the transactional producer of [`tidegate::log::TransactionalWriter`], as often as the
 //! engine commits.
 
 use crate::host::{Meter, tell};
@@ -19,8 +19,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidegate::log::kafka::{KafkaLog, KafkaSettings};
 use tidegate::log::{
-    Assignment, CommittedOffset, Epoch, Isolation, Log, Outcome, RecordRef, RecordSet, SessionSpec, Start,
-    TopicPartition, TopicSpec,
+    Assignment, CommitOutcome, CommittedOffset, Epoch, Isolation, Log, RecordRef, RecordSet, Start, TopicPartition,
+    TopicSpec, WriterSpec,
 };
 use tidegate::types::clock::SystemClock;
 
@@ -97,8 +97,8 @@ fn copy(options: &Options, meter: &Meter, log: &dyn Log) -> Fallible<()> {
     let inputs: Vec<_> = partitions.clone().map(|p| TopicPartition::new(topic.clone(), p)).collect();
     let from_start = |partition| Assignment { topic: topic.clone(), partition, start: Start::Earliest };
     let mut reader = log.reader(partitions.map(from_start).collect(), Isolation::ReadCommitted)?;
-    let spec = SessionSpec { group: out.to_string(), slot: "slot-0".into(), tasks: PARTITIONS };
-    let mut session = log.session(&spec)?;
+    let spec = WriterSpec { group: out.to_string(), slot: "slot-0".into(), tasks: PARTITIONS };
+    let mut session = log.transactional_writer(&spec)?;
     let (events, priced) = (options.number("events")?, options.or("query", "") == "q1");
     let (mut set, mut value, mut taken, mut committed) = (RecordSet::default(), Vec::new(), 0, Instant::now());
     while taken < events {
@@ -113,8 +113,8 @@ fn copy(options: &Options, meter: &Meter, log: &dyn Log) -> Fallible<()> {
             let offset = |slot| CommittedOffset { offset: reader.position(slot), metadata: String::new() };
             let offsets = inputs.iter().enumerate().map(|(slot, at)| (at.clone(), offset(slot))).collect();
             let records = vec![(out.clone(), Arc::new(std::mem::take(&mut set)))];
-            let outcome = session.commit(&Epoch { records, offsets, blob: String::new() })?;
-            if outcome != Outcome::Committed {
+            let outcome = session.commit(&Epoch { records, offsets, metadata: String::new() })?;
+            if outcome != CommitOutcome::Committed {
                 return Err(format!("{outcome:?}").into());
             }
             committed = Instant::now();

@@ -126,7 +126,12 @@ pub fn run(arguments: &Arguments, doors: &mut dyn Doors) -> u8 {
     };
     telemetry::start(level, false);
     #[cfg(debug_assertions)]
-    mutant::seed_all(&config::environment("TIDEGATE_TEST_PANICS").unwrap_or_default());
+    {
+        mutant::seed_all(&config::environment("TIDEGATE_TEST_PANICS").unwrap_or_default());
+        if config::environment("TIDEGATE_TEST_KEEP_PRODUCERS").is_some() {
+            mutant::keep_producers();
+        }
+    }
     let colors_wanted = arguments.no_color.as_deref().is_none_or(str::is_empty);
     let error_color = colors_wanted && std::io::stderr().is_terminal();
     let mut process = Process {

@@ -28,7 +28,7 @@ use crate::config::{Config, random_id};
 use crate::error::{Error, Result, Span};
 use crate::execute::scratch::Scratch;
 use crate::execute::watch::TopicWatch;
-use crate::log::{Log, Session as LogSession};
+use crate::log::{Log, TransactionalWriter};
 use crate::parse::Piece;
 use crate::parse::statement::{Parsed, Statement};
 use crate::plan::Settings;
@@ -118,7 +118,7 @@ struct Inner {
     /// What queries skip.
     processing: processing_log::ProcessingLog,
     /// On Kafka: what tells a second process of this service id that it is not alone. Held, never used.
-    _owner: Option<Mutex<Box<dyn LogSession>>>,
+    _owner: Option<Mutex<Box<dyn TransactionalWriter>>>,
     /// Serialises statements that change something.
     ddl: DdlLock,
     /// What statements read and change.

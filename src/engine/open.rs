@@ -17,7 +17,7 @@ use crate::execute::scratch::{MEMORY_BYTES, Quota, Scratch};
 use crate::execute::watch::TopicWatch;
 use crate::log::embedded::{EmbeddedLog, EmbeddedOptions};
 use crate::log::kafka::{KafkaLog, KafkaSettings};
-use crate::log::{Log, Session, SessionSpec};
+use crate::log::{Log, TransactionalWriter, WriterSpec};
 use crate::types::clock::SharedClock;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -138,13 +138,13 @@ impl Engine {
 }
 
 /// One process a service id: a second one is refused here, before it could touch anything. A data directory has its lock.
-pub(super) fn own(log: &dyn Log, config: &Config, clock: &SharedClock) -> Result<Option<Box<dyn Session>>> {
+pub(super) fn own(log: &dyn Log, config: &Config, clock: &SharedClock) -> Result<Option<Box<dyn TransactionalWriter>>> {
     let LogConfig::Kafka { .. } = config.log else { return Ok(None) };
     let group = format!("_confluent-ksql-{}_engine", config.service_id);
-    let spec = SessionSpec { group, slot: "0".to_owned(), tasks: 1 };
+    let spec = WriterSpec { group, slot: "0".to_owned(), tasks: 1 };
     let (mut tries, deadline) = (1, clock.monotonic() + OWN_WAIT);
     loop {
-        match log.session(&spec) {
+        match log.transactional_writer(&spec) {
             Ok(session) => return Ok(Some(session)),
             Err(e) if e.kind() == Kind::Io && tries < OWN_TRIES && clock.monotonic() < deadline => {
                 tracing::warn!(error = %e, "could not take this service over: trying again");

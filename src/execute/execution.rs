@@ -32,7 +32,7 @@ use crate::execute::view::View;
 use crate::execute::watch::{TopicWatch, Watched};
 use crate::execute::{ChangeBatch, Mode, Out};
 use crate::log::{
-    Assignment, Header, Isolation, Log, Reader, RecordSet, Run, Session, SessionSpec, Start, TopicPartition,
+    Assignment, Header, Isolation, Log, Reader, RecordSet, Run, Start, TopicPartition, TransactionalWriter, WriterSpec,
 };
 use crate::parse::statement::SourceKind;
 use crate::types::clock::SharedClock;
@@ -125,7 +125,7 @@ pub struct Execution {
     clock: SharedClock,
     reader: Box<dyn Reader>,
     /// `None` for [`Target::Rows`].
-    session: Option<Box<dyn Session>>,
+    session: Option<Box<dyn TransactionalWriter>>,
     /// How large the records of its topics may be.
     limits: Limits,
     /// Its topics, which somebody else looks at.
@@ -186,8 +186,8 @@ impl Execution {
             Target::Rows => (None, None),
             Target::Topic(target) => {
                 let session =
-                    SessionSpec { group: spec.group.clone(), slot: "0".to_owned(), tasks: stages.partitions() };
-                (Some(log.session(&session)?), Some(Sink::new(target)?))
+                    WriterSpec { group: spec.group.clone(), slot: "0".to_owned(), tasks: stages.partitions() };
+                (Some(log.transactional_writer(&session)?), Some(Sink::new(target)?))
             }
         };
         let limits = Limits::of(log, &spec)?;
@@ -199,7 +199,7 @@ impl Execution {
             sink.with_limit(limit)
         });
         let late = spec.late_topic.as_deref().map(|topic| LateRecords::new(topic.into(), limits.limit(topic)));
-        let last_commit = session.as_mut().map_or(Ok(None), |s| s.blob())?;
+        let last_commit = session.as_mut().map_or(Ok(None), |s| s.metadata())?;
         let watched = Watched::meet(log, &spec, last_commit.as_deref())?;
         let mut execution = Execution {
             watched,

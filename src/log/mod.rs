@@ -9,7 +9,7 @@
 //! - Offsets ascend within a partition but may have gaps (transaction markers, compaction). A reader reports its
 //!   *position*; "last offset + 1" means nothing.
 //! - `read_committed` readers see whole transactions only, in offset order, and stop at the stable watermark.
-//! - [`Session::commit`] is atomic over all its records, in any number of topics and partitions, and its offsets.
+//! - [`TransactionalWriter::commit`] is atomic over all its records, in any number of topics and partitions, and its offsets.
 //! - A null key or value is not an empty one; header order and null header values are kept.
 //! - A timestamp written is the timestamp read.
 
@@ -148,7 +148,7 @@ pub trait Log: Send + Sync + Debug {
     /// Writes records outside of any transaction; durable and visible when it returns.
     fn append(&self, topic: &str, records: &RecordSet) -> Result<()>;
     /// Opens the writing side of a query: exclusive, and fenced against an earlier owner of the same name.
-    fn session(&self, spec: &SessionSpec) -> Result<Box<dyn Session>>;
+    fn transactional_writer(&self, spec: &WriterSpec) -> Result<Box<dyn TransactionalWriter>>;
     /// Committed offsets of a group, for lag; never blocks on open transactions.
     fn committed(&self, group: &str, partitions: &[TopicPartition]) -> Result<Vec<Option<CommittedOffset>>>;
     /// Forgets a group's offsets (its query was dropped).
@@ -178,7 +178,7 @@ pub trait Reader: Send + Debug {
 
 /// Who writes: one (query, process).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SessionSpec {
+pub struct WriterSpec {
     /// Consumer group = transactional id's stem: `_confluent-ksql-<service>query_<query id>`.
     pub group: String,
     /// Stable name of the process' slot within the group.
@@ -189,7 +189,7 @@ pub struct SessionSpec {
 
 /// How a commit ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum CommitOutcome {
     /// All of it is visible.
     Committed,
     /// None of it is or will be visible: rewind to the committed offsets and do it again after the given pause.
@@ -214,17 +214,17 @@ pub struct Epoch {
     /// Input offsets reached.
     pub offsets: Vec<(TopicPartition, CommittedOffset)>,
     /// Text kept with the query as a whole (stream times, commit number); at most [`METADATA_BYTES_MAX`] bytes.
-    pub blob: String,
+    pub metadata: String,
 }
 
 /// The writing side of a query. Commits are atomic; an unknown outcome is resolved inside, so that the caller sees
 /// `Committed`, `Aborted` or `Fenced` and never has to guess.
-pub trait Session: Send + Debug {
+pub trait TransactionalWriter: Send + Debug {
     /// Committed offsets of these partitions, waiting for open transactions of an earlier owner to end. `None` = never
     /// committed, which is told apart from "not known" (that is an `Err`).
     fn committed(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Option<CommittedOffset>>>;
     /// The blob of the last commit.
-    fn blob(&mut self) -> Result<Option<String>>;
+    fn metadata(&mut self) -> Result<Option<String>>;
     /// Writes rows at once and outside of the epochs: on their way when it returns, durable and visible soon after it, at
     /// the latest when the next commit has returned. Whoever goes back to what was committed writes them again: at least
     /// once. An error, which may be that of an earlier call: some may have been written.
@@ -234,7 +234,7 @@ pub trait Session: Send + Debug {
         let _ = bytes;
     }
     /// Writes an epoch.
-    fn commit(&mut self, epoch: &Epoch) -> Result<Outcome>;
+    fn commit(&mut self, epoch: &Epoch) -> Result<CommitOutcome>;
 }
 
 pub mod embedded;

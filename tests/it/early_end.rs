@@ -15,8 +15,8 @@ use tidegate::engine::{Answer, Drive, Engine};
 use tidegate::error::Result;
 use tidegate::log::simulated::SimulatedLog;
 use tidegate::log::{
-    Assignment, CommittedOffset, Fetched, Isolation, Log, Reader, RecordSet, SessionSpec, Span, TopicInfo,
-    TopicPartition, TopicSpec, Watermarks,
+    Assignment, CommittedOffset, Fetched, Isolation, Log, Reader, RecordSet, Span, TopicInfo, TopicPartition,
+    TopicSpec, Watermarks, WriterSpec,
 };
 use tidegate::serve::{Access, serve};
 use tidegate::types::clock::{ManualClock, SystemClock};
@@ -131,8 +131,8 @@ impl Log for Trap {
         self.below.append(topic, records)
     }
 
-    fn session(&self, spec: &SessionSpec) -> Result<Box<dyn tidegate::log::Session>> {
-        self.below.session(spec)
+    fn transactional_writer(&self, spec: &WriterSpec) -> Result<Box<dyn tidegate::log::TransactionalWriter>> {
+        self.below.transactional_writer(spec)
     }
 
     fn committed(&self, group: &str, partitions: &[TopicPartition]) -> Result<Vec<Option<CommittedOffset>>> {

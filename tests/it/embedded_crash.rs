@@ -14,8 +14,8 @@ use tempfile::TempDir;
 use tidegate::error::{Kind, Result};
 use tidegate::log::embedded::{EmbeddedLog, EmbeddedOptions, Fsync};
 use tidegate::log::{
-    Assignment, CommittedOffset, Epoch, Isolation, Log, Outcome, RecordSet, SessionSpec, Start, TopicPartition,
-    TopicSpec,
+    Assignment, CommitOutcome, CommittedOffset, Epoch, Isolation, Log, RecordSet, Start, TopicPartition, TopicSpec,
+    WriterSpec,
 };
 use tidegate::types::clock::SystemClock;
 
@@ -55,9 +55,9 @@ fn transact(log: &EmbeddedLog, round: usize) {
     }
     let committed = CommittedOffset { offset: round as i64, metadata: "m".into() };
     let epoch =
-        Epoch { records, offsets: vec![(TopicPartition::new("b", 0), committed)], blob: format!("blob {round}") };
-    let spec = SessionSpec { group: "g".into(), slot: "0".into(), tasks: 2 };
-    assert_eq!(log.session(&spec).unwrap().commit(&epoch).unwrap(), Outcome::Committed);
+        Epoch { records, offsets: vec![(TopicPartition::new("b", 0), committed)], metadata: format!("blob {round}") };
+    let spec = WriterSpec { group: "g".into(), slot: "0".into(), tasks: 2 };
+    assert_eq!(log.transactional_writer(&spec).unwrap().commit(&epoch).unwrap(), CommitOutcome::Committed);
 }
 
 fn read(log: &EmbeddedLog, topic: &str, partition: i32) -> Result<Vec<String>> {
@@ -76,9 +76,9 @@ fn read(log: &EmbeddedLog, topic: &str, partition: i32) -> Result<Vec<String>> {
 
 fn state(log: &EmbeddedLog) -> Result<State> {
     let values = PLACES.iter().map(|(topic, partition)| read(log, topic, *partition)).collect::<Result<_>>()?;
-    let spec = SessionSpec { group: "g".into(), slot: "0".into(), tasks: 2 };
+    let spec = WriterSpec { group: "g".into(), slot: "0".into(), tasks: 2 };
     let offset = log.committed("g", &[TopicPartition::new("b", 0)])?.remove(0);
-    Ok((values, offset, log.session(&spec)?.blob()?))
+    Ok((values, offset, log.transactional_writer(&spec)?.metadata()?))
 }
 
 fn files(directory: &Path, root: &Path, into: &mut BTreeMap<PathBuf, Vec<u8>>) {

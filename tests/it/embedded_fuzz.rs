@@ -15,8 +15,7 @@ use tempfile::TempDir;
 use tidegate::error::{Kind, Result};
 use tidegate::log::embedded::{EmbeddedLog, EmbeddedOptions, Fsync};
 use tidegate::log::{
-    Assignment, CommittedOffset, Epoch, Header, Isolation, Log, RecordSet, SessionSpec, Start, TopicPartition,
-    TopicSpec,
+    Assignment, CommittedOffset, Epoch, Header, Isolation, Log, RecordSet, Start, TopicPartition, TopicSpec, WriterSpec,
 };
 use tidegate::types::clock::SystemClock;
 
@@ -59,9 +58,10 @@ fn make(directory: &Path) {
     log.append("t", &set).unwrap();
     log.delete_topic("gone").unwrap();
     let offset = CommittedOffset { offset: 5, metadata: "time".into() };
-    let epoch = Epoch { records: vec![], offsets: vec![(TopicPartition::new("t", 0), offset)], blob: "blob".into() };
-    let spec = SessionSpec { group: "g".into(), slot: "0".into(), tasks: 1 };
-    log.session(&spec).unwrap().commit(&epoch).unwrap();
+    let epoch =
+        Epoch { records: vec![], offsets: vec![(TopicPartition::new("t", 0), offset)], metadata: "blob".into() };
+    let spec = WriterSpec { group: "g".into(), slot: "0".into(), tasks: 1 };
+    log.transactional_writer(&spec).unwrap().commit(&epoch).unwrap();
 }
 
 fn read_all(log: &EmbeddedLog) -> Result<Vec<Read>> {

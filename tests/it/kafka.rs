@@ -32,8 +32,8 @@ use tidegate::engine::session::Session as Statements;
 use tidegate::error::{Kind, Result};
 use tidegate::log::kafka::{KafkaLog, KafkaSettings};
 use tidegate::log::{
-    Assignment, CommittedOffset, Epoch, Header, Isolation, Log, OwnedRecord, RecordSet, SessionSpec, Start, TopicInfo,
-    TopicPartition, TopicSpec,
+    Assignment, CommittedOffset, Epoch, Header, Isolation, Log, OwnedRecord, RecordSet, Start, TopicInfo,
+    TopicPartition, TopicSpec, WriterSpec,
 };
 use tidegate::types::clock::SystemClock;
 
@@ -86,8 +86,8 @@ fn topic(log: &KafkaLog, stem: &str, partitions: u32) -> TopicInfo {
     log.create_topic(&TopicSpec::new(fresh(stem), partitions)).unwrap()
 }
 
-fn spec(stem: &str, tasks: u32) -> SessionSpec {
-    SessionSpec { group: fresh(stem), slot: "slot-0".into(), tasks }
+fn spec(stem: &str, tasks: u32) -> WriterSpec {
+    WriterSpec { group: fresh(stem), slot: "slot-0".into(), tasks }
 }
 
 fn at(topic: &str, partition: i32) -> TopicPartition {
@@ -107,8 +107,8 @@ fn set(rows: &[(i32, i64, &str, &str)]) -> RecordSet {
 }
 
 /// An epoch of some rows to one topic, and one offset.
-fn epoch(topic: &str, records: RecordSet, offsets: Vec<(TopicPartition, CommittedOffset)>, blob: &str) -> Epoch {
-    Epoch { records: vec![(Arc::from(topic), records.into())], offsets, blob: blob.into() }
+fn epoch(topic: &str, records: RecordSet, offsets: Vec<(TopicPartition, CommittedOffset)>, metadata: &str) -> Epoch {
+    Epoch { records: vec![(Arc::from(topic), records.into())], offsets, metadata: metadata.into() }
 }
 
 /// All records of a partition, from the beginning until the reader has passed the end of this moment.

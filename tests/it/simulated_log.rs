@@ -6,16 +6,16 @@ use std::time::Duration;
 use tidegate::error::Kind;
 use tidegate::log::simulated::{Faults, SimulatedLog};
 use tidegate::log::{
-    Assignment, CommittedOffset, Epoch, Isolation, Log, Outcome, Reader, RecordSet, SessionSpec, Start, TopicPartition,
-    TopicSpec,
+    Assignment, CommitOutcome, CommittedOffset, Epoch, Isolation, Log, Reader, RecordSet, Start, TopicPartition,
+    TopicSpec, WriterSpec,
 };
 use tidegate::types::clock::{Clock, ManualClock};
 
 const PARTITIONS: i32 = 3;
 const RECORDS: i64 = 300;
 
-fn spec() -> SessionSpec {
-    SessionSpec { group: "copy".into(), slot: "0".into(), tasks: PARTITIONS as u32 }
+fn spec() -> WriterSpec {
+    WriterSpec { group: "copy".into(), slot: "0".into(), tasks: PARTITIONS as u32 }
 }
 
 fn assignment(topic: &str, starts: &[i64]) -> Vec<Assignment> {
@@ -53,7 +53,7 @@ fn copy(log: &SimulatedLog, mut after_commit: impl FnMut(usize)) -> Ends {
     let goals: Vec<_> = places.iter().map(|p| log.watermarks(p).unwrap().stable).collect();
     let mut ends = Ends::default();
     loop {
-        let mut session = log.session(&spec()).unwrap();
+        let mut session = log.transactional_writer(&spec()).unwrap();
         let committed = session.committed(&places).unwrap();
         let starts: Vec<i64> = committed.iter().map(|c| c.as_ref().map_or(0, |c| c.offset)).collect();
         if starts == goals {
@@ -63,12 +63,12 @@ fn copy(log: &SimulatedLog, mut after_commit: impl FnMut(usize)) -> Ends {
         loop {
             let epoch = epoch(&mut *reader, &places);
             match session.commit(&epoch) {
-                Ok(Outcome::Committed) => ends.committed += 1,
-                Ok(Outcome::Aborted { .. }) => {
+                Ok(CommitOutcome::Committed) => ends.committed += 1,
+                Ok(CommitOutcome::Aborted { .. }) => {
                     ends.aborted += 1;
                     break;
                 }
-                Ok(Outcome::Fenced { .. }) => {
+                Ok(CommitOutcome::Fenced { .. }) => {
                     ends.fenced += 1;
                     break;
                 }
@@ -91,7 +91,7 @@ fn epoch(reader: &mut dyn Reader, places: &[TopicPartition]) -> Epoch {
         (place.clone(), CommittedOffset { offset: reader.position(slot), metadata: String::new() })
     };
     let offsets = places.iter().enumerate().map(offset).collect();
-    Epoch { records: vec![("out".into(), records.into())], offsets, blob: String::new() }
+    Epoch { records: vec![("out".into(), records.into())], offsets, metadata: String::new() }
 }
 
 fn world(seed: u64) -> std::sync::Arc<SimulatedLog> {
@@ -150,10 +150,10 @@ fn aborted_records_stay_for_whoever_reads_uncommitted() {
     records.push(0, 1, None, Some(&7i64.to_be_bytes()));
     let epoch = Epoch { records: vec![("out".into(), records.into())], ..Epoch::default() };
     log.faults(Faults { abort: 1000, ..Faults::default() });
-    let mut session = log.session(&spec()).unwrap();
-    assert!(matches!(session.commit(&epoch).unwrap(), Outcome::Aborted { .. }));
+    let mut session = log.transactional_writer(&spec()).unwrap();
+    assert!(matches!(session.commit(&epoch).unwrap(), CommitOutcome::Aborted { .. }));
     log.faults(Faults::default());
-    assert_eq!(session.commit(&epoch).unwrap(), Outcome::Committed);
+    assert_eq!(session.commit(&epoch).unwrap(), CommitOutcome::Committed);
     assert_eq!(values(&log, "out", Isolation::ReadCommitted)[0], [7]);
     assert_eq!(values(&log, "out", Isolation::ReadUncommitted)[0], [7, 7]);
     // Record, marker, record, marker.
@@ -167,10 +167,10 @@ fn a_lost_answer_takes_its_time_and_ends_both_ways() {
         let clock = ManualClock::at(0);
         let log = SimulatedLog::new(seed, clock.clone());
         log.faults(Faults { unknown: 1000, resolve_after: Duration::from_secs(3), ..Faults::default() });
-        match log.session(&spec()).unwrap().commit(&Epoch::default()).unwrap() {
-            Outcome::Committed => committed += 1,
-            Outcome::Aborted { .. } => aborted += 1,
-            Outcome::Fenced { reason } => panic!("{reason}"),
+        match log.transactional_writer(&spec()).unwrap().commit(&Epoch::default()).unwrap() {
+            CommitOutcome::Committed => committed += 1,
+            CommitOutcome::Aborted { .. } => aborted += 1,
+            CommitOutcome::Fenced { reason } => panic!("{reason}"),
         }
         assert_eq!(clock.now_ms(), 3000);
     }
@@ -180,11 +180,11 @@ fn a_lost_answer_takes_its_time_and_ends_both_ways() {
 #[test]
 fn after_a_crash_old_sessions_are_dead_and_the_copy_goes_on() {
     let log = world(9);
-    let mut old = log.session(&spec()).unwrap();
+    let mut old = log.transactional_writer(&spec()).unwrap();
     log.crash();
-    assert!(matches!(old.commit(&Epoch::default()).unwrap(), Outcome::Fenced { .. }));
+    assert!(matches!(old.commit(&Epoch::default()).unwrap(), CommitOutcome::Fenced { .. }));
     assert_eq!(old.committed(&[]).unwrap_err().kind(), Kind::Fenced);
-    assert_eq!(old.blob().unwrap_err().kind(), Kind::Fenced);
+    assert_eq!(old.metadata().unwrap_err().kind(), Kind::Fenced);
     let ends = copy(&log, |commits| {
         if commits.is_multiple_of(4) {
             log.crash();

@@ -16,8 +16,8 @@ use tidegate::engine::{Answer, Drive, Engine};
 use tidegate::error::Result;
 use tidegate::log::simulated::SimulatedLog;
 use tidegate::log::{
-    Assignment, CommittedOffset, Epoch, Fetched, Identity, Isolation, Log, Outcome, Reader, RecordSet,
-    Session as LogSession, SessionSpec, Span, TopicInfo, TopicPartition, TopicSpec, Watermarks,
+    Assignment, CommitOutcome, CommittedOffset, Epoch, Fetched, Identity, Isolation, Log, Reader, RecordSet, Span,
+    TopicInfo, TopicPartition, TopicSpec, TransactionalWriter, Watermarks, WriterSpec,
 };
 use tidegate::serve::{Access, serve};
 use tidegate::types::clock::SystemClock;
@@ -176,9 +176,9 @@ impl Log for Gated {
         self.below.append(topic, records)
     }
 
-    fn session(&self, spec: &SessionSpec) -> Result<Box<dyn LogSession>> {
+    fn transactional_writer(&self, spec: &WriterSpec) -> Result<Box<dyn TransactionalWriter>> {
         self.gate.pass("session");
-        Ok(Box::new(GatedSession { below: self.below.session(spec)?, gate: self.gate.clone() }))
+        Ok(Box::new(GatedSession { below: self.below.transactional_writer(spec)?, gate: self.gate.clone() }))
     }
 
     fn committed(&self, group: &str, partitions: &[TopicPartition]) -> Result<Vec<Option<CommittedOffset>>> {
@@ -227,19 +227,19 @@ impl Reader for GatedReader {
 
 #[derive(Debug)]
 struct GatedSession {
-    below: Box<dyn LogSession>,
+    below: Box<dyn TransactionalWriter>,
     gate: Arc<Gate>,
 }
 
-impl LogSession for GatedSession {
+impl TransactionalWriter for GatedSession {
     fn committed(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Option<CommittedOffset>>> {
         self.gate.pass("committed");
         self.below.committed(partitions)
     }
 
-    fn blob(&mut self) -> Result<Option<String>> {
+    fn metadata(&mut self) -> Result<Option<String>> {
         self.gate.pass("committed");
-        self.below.blob()
+        self.below.metadata()
     }
 
     fn deliver(&mut self, topic: &Arc<str>, records: &RecordSet) -> Result<()> {
@@ -247,7 +247,7 @@ impl LogSession for GatedSession {
         self.below.deliver(topic, records)
     }
 
-    fn commit(&mut self, epoch: &Epoch) -> Result<Outcome> {
+    fn commit(&mut self, epoch: &Epoch) -> Result<CommitOutcome> {
         self.gate.pass("commit");
         self.below.commit(epoch)
     }

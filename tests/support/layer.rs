@@ -12,8 +12,8 @@ use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 use tidegate::error::Result;
 use tidegate::log::{
-    Assignment, CommittedOffset, Epoch, Header, Isolation, Log, Outcome, Reader, RecordSet, Session, SessionSpec, Span,
-    TopicInfo, TopicPartition, TopicSpec, Watermarks,
+    Assignment, CommitOutcome, CommittedOffset, Epoch, Header, Isolation, Log, Reader, RecordSet, Span, TopicInfo,
+    TopicPartition, TopicSpec, TransactionalWriter, Watermarks, WriterSpec,
 };
 
 /// A record as the engine handed it over.
@@ -137,9 +137,9 @@ impl Log for Layer {
         Ok(())
     }
 
-    fn session(&self, spec: &SessionSpec) -> Result<Box<dyn Session>> {
-        let spec = SessionSpec { group: self.down(&spec.group), ..spec.clone() };
-        let below = self.below.session(&spec)?;
+    fn transactional_writer(&self, spec: &WriterSpec) -> Result<Box<dyn TransactionalWriter>> {
+        let spec = WriterSpec { group: self.down(&spec.group), ..spec.clone() };
+        let below = self.below.transactional_writer(&spec)?;
         Ok(Box::new(LayerSession { below, prefix: self.prefix.clone(), tape: self.tape.clone() }))
     }
 
@@ -154,7 +154,7 @@ impl Log for Layer {
 
 #[derive(Debug)]
 struct LayerSession {
-    below: Box<dyn Session>,
+    below: Box<dyn TransactionalWriter>,
     prefix: String,
     tape: Tape,
 }
@@ -165,14 +165,14 @@ impl LayerSession {
     }
 }
 
-impl Session for LayerSession {
+impl TransactionalWriter for LayerSession {
     fn committed(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Option<CommittedOffset>>> {
         let partitions: Vec<_> = partitions.iter().map(|p| self.down(p)).collect();
         self.below.committed(&partitions)
     }
 
-    fn blob(&mut self) -> Result<Option<String>> {
-        self.below.blob()
+    fn metadata(&mut self) -> Result<Option<String>> {
+        self.below.metadata()
     }
 
     fn deliver(&mut self, topic: &Arc<str>, records: &RecordSet) -> Result<()> {
@@ -181,12 +181,12 @@ impl Session for LayerSession {
         Ok(())
     }
 
-    fn commit(&mut self, epoch: &Epoch) -> Result<Outcome> {
+    fn commit(&mut self, epoch: &Epoch) -> Result<CommitOutcome> {
         let records = epoch.records.iter().map(|(t, set)| (format!("{}{t}", self.prefix).into(), set.clone()));
         let offsets = epoch.offsets.iter().map(|(p, offset)| (self.down(p), offset.clone()));
-        let below = Epoch { records: records.collect(), offsets: offsets.collect(), blob: epoch.blob.clone() };
+        let below = Epoch { records: records.collect(), offsets: offsets.collect(), metadata: epoch.metadata.clone() };
         let outcome = self.below.commit(&below)?;
-        if outcome == Outcome::Committed {
+        if outcome == CommitOutcome::Committed {
             epoch.records.iter().for_each(|(topic, set)| tape(&self.tape, topic, set));
         }
         Ok(outcome)

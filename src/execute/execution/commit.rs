@@ -5,7 +5,7 @@ use crate::error::{Error, Kind, Result};
 use crate::execute::Out;
 use crate::execute::late::LateRecords;
 use crate::execute::sink::Sink;
-use crate::log::{CommittedOffset, Epoch, Outcome};
+use crate::log::{CommitOutcome, CommittedOffset, Epoch};
 use crate::mutant::{self, Mutant};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -69,7 +69,7 @@ impl Execution {
             self.stages.emit(&mut out)?;
             self.write(out, 0, &|_| Vec::new())?;
         }
-        let mut epoch = Epoch { blob: self.watched.text(self.commits + 1), ..Epoch::default() };
+        let mut epoch = Epoch { metadata: self.watched.text(self.commits + 1), ..Epoch::default() };
         if let Some(sink) = &self.sink
             && !self.pending.is_empty()
         {
@@ -90,20 +90,20 @@ impl Execution {
         }
         let session = self.session.as_mut().ok_or_else(|| Error::bug("a query without session does not commit"))?;
         if mutant::on(Mutant::OffsetsBeforeRows) {
-            let early = Epoch { records: Vec::new(), offsets: epoch.offsets.clone(), blob: epoch.blob.clone() };
+            let early = Epoch { records: Vec::new(), offsets: epoch.offsets.clone(), metadata: epoch.metadata.clone() };
             session.commit(&early)?;
         }
         let outcome = match session.commit(&epoch) {
             Ok(outcome) => outcome,
             // The log could not take it (a full disk): nothing was written; try again.
             Err(e) if e.kind() == Kind::Io => {
-                Outcome::Aborted { reason: e.to_string(), retry_after: Duration::from_secs(1) }
+                CommitOutcome::Aborted { reason: e.to_string(), retry_after: Duration::from_secs(1) }
             }
             Err(e) => return Err(e),
         };
         self.last_commit = self.clock.monotonic();
         match outcome {
-            Outcome::Committed => {
+            CommitOutcome::Committed => {
                 self.stages.commit();
                 if let Some(view) = &self.spec.view {
                     let sink = self.sink.as_ref().map(Sink::topic);
@@ -117,8 +117,8 @@ impl Execution {
                 self.progress.commits.fetch_add(1, Ordering::Relaxed);
                 Ok(())
             }
-            Outcome::Aborted { reason, retry_after } => self.rewind(reason, retry_after),
-            Outcome::Fenced { reason } => {
+            CommitOutcome::Aborted { reason, retry_after } => self.rewind(reason, retry_after),
+            CommitOutcome::Fenced { reason } => {
                 Err(Error::new(Kind::Fenced, "another process runs this query now").with_detail(reason))
             }
         }

@@ -16,7 +16,7 @@ pub(super) enum Change<'a> {
     DeleteTopic { id: u128 },
     /// A transaction.
     Commit(Commit<'a>),
-    /// A group's offsets and blob are gone.
+    /// A group's offsets and metadata are gone.
     DeleteGroup { group: String },
     /// The records below an offset are gone.
     Trim { topic: u128, partition: u32, low: i64 },
@@ -52,7 +52,7 @@ pub(super) struct Part<'a> {
 pub(super) struct Progress {
     pub(super) group: String,
     pub(super) offsets: Vec<(u128, i32, CommittedOffset)>,
-    pub(super) blob: String,
+    pub(super) metadata: String,
 }
 
 impl Change<'_> {
@@ -173,7 +173,7 @@ fn put_commit(out: &mut Vec<u8>, commit: &Commit<'_>) {
         for (topic, partition, committed) in &progress.offsets {
             put_offset(out, *topic, *partition, committed);
         }
-        put_bytes(out, progress.blob.as_bytes());
+        put_bytes(out, progress.metadata.as_bytes());
     }
 }
 
@@ -184,7 +184,7 @@ fn commit<'a>(c: &mut Cursor<'a>) -> Option<Commit<'a>> {
         _ => {
             let group = c.text()?.to_owned();
             let offsets = (0..c.count()?).map(|_| offset(c)).collect::<Option<Vec<_>>>()?;
-            Some(Progress { group, offsets, blob: c.text()?.to_owned() })
+            Some(Progress { group, offsets, metadata: c.text()?.to_owned() })
         }
     };
     Some(Commit { parts, progress })
@@ -223,9 +223,9 @@ fn put_manifest(out: &mut Vec<u8>, manifest: &Manifest) {
         for ((topic, partition), committed) in &group.offsets {
             put_offset(out, *topic, *partition, committed);
         }
-        out.push(u8::from(group.blob.is_some()));
-        if let Some(blob) = &group.blob {
-            put_bytes(out, blob.as_bytes());
+        out.push(u8::from(group.metadata.is_some()));
+        if let Some(metadata) = &group.metadata {
+            put_bytes(out, metadata.as_bytes());
         }
     }
 }
@@ -265,6 +265,6 @@ fn topic(c: &mut Cursor<'_>) -> Option<TopicMeta> {
 fn group(c: &mut Cursor<'_>) -> Option<GroupMeta> {
     let offsets = (0..c.count()?).map(|_| offset(c).map(|(topic, partition, o)| ((topic, partition), o)));
     let offsets = offsets.collect::<Option<_>>()?;
-    let blob = if c.byte()? == 0 { None } else { Some(c.text()?.to_owned()) };
-    Some(GroupMeta { offsets, blob })
+    let metadata = if c.byte()? == 0 { None } else { Some(c.text()?.to_owned()) };
+    Some(GroupMeta { offsets, metadata })
 }

@@ -54,7 +54,7 @@ pub(super) struct GroupMeta {
     /// Input offsets by topic identity and partition: a topic created again starts without any.
     pub(super) offsets: BTreeMap<(u128, i32), CommittedOffset>,
     /// Text kept with the query.
-    pub(super) blob: Option<String>,
+    pub(super) metadata: Option<String>,
 }
 
 impl Manifest {
@@ -136,7 +136,7 @@ impl Manifest {
             for (topic, partition, offset) in &progress.offsets {
                 group.offsets.insert((*topic, *partition), offset.clone());
             }
-            group.blob = Some(progress.blob.clone());
+            group.metadata = Some(progress.metadata.clone());
         }
         Ok(())
     }

@@ -26,8 +26,8 @@ mod pruning;
 mod reader;
 mod recover;
 mod segment;
-mod session;
 mod wakeup;
+mod writer;
 
 pub use self::batch::{Block, RawHeaders};
 pub(super) use self::batch::{RECORD_BYTES_MAX, headers_len};
@@ -42,8 +42,8 @@ use crate::config::private;
 use crate::error::{Error, Result};
 use crate::log::topic::{beyond_the_end, check_spec};
 use crate::log::{
-    Assignment, CommittedOffset, Isolation, Log, Reader, RecordSet, Session, SessionSpec, Span, Start, TopicInfo,
-    TopicPartition, TopicSpec, Watermarks,
+    Assignment, CommittedOffset, Isolation, Log, Reader, RecordSet, Span, Start, TopicInfo, TopicPartition, TopicSpec,
+    TransactionalWriter, Watermarks, WriterSpec,
 };
 use crate::threads;
 use crate::types::clock::SharedClock;
@@ -266,8 +266,8 @@ impl Log for EmbeddedLog {
         self.shared.append(topic, records)
     }
 
-    fn session(&self, spec: &SessionSpec) -> Result<Box<dyn Session>> {
-        Ok(Box::new(session::EmbeddedSession::open(&self.shared, &spec.group)?))
+    fn transactional_writer(&self, spec: &WriterSpec) -> Result<Box<dyn TransactionalWriter>> {
+        Ok(Box::new(writer::EmbeddedWriter::open(&self.shared, &spec.group)?))
     }
 
     fn committed(&self, group: &str, partitions: &[TopicPartition]) -> Result<Vec<Option<CommittedOffset>>> {

@@ -1,6 +1,6 @@
 //! What all Kafka clients of this process share: their settings, where their log lines go, and how errors are told.
 //!
-//! The keys of the four kinds of clients are those of the exactly-once protocol (see [`super::session`]); the user's own
+//! The keys of the four kinds of clients are those of the exactly-once protocol (see [`super::transaction`]); the user's own
 //! properties come before them, so that nobody can switch a promise off by accident.
 
 use super::ffi::Reports;
@@ -158,7 +158,7 @@ const PRODUCER: [(&str, &str); 8] = [
 
 /// Rows that were delivered to one partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Landing {
+pub(super) struct Delivery {
     /// Offset of the last one.
     pub(super) last: i64,
     /// How many.
@@ -181,7 +181,7 @@ struct Shared {
     /// A request may have been repeated: the producer must not be used for another transaction.
     suspicious: AtomicBool,
     delivered: AtomicU64,
-    landed: Mutex<BTreeMap<TopicPartition, Landing>>,
+    deliveries: Mutex<BTreeMap<TopicPartition, Delivery>>,
     failure: Mutex<Option<RDKafkaErrorCode>>,
     /// Told after every report; its lock is that of `failure`.
     report: Condvar,
@@ -197,7 +197,7 @@ impl Events {
             refusal: Mutex::default(),
             suspicious: AtomicBool::default(),
             delivered: AtomicU64::default(),
-            landed: Mutex::default(),
+            deliveries: Mutex::default(),
             failure: Mutex::default(),
             report: Condvar::new(),
         }))
@@ -248,9 +248,9 @@ impl Events {
     /// Counts delivery reports.
     pub(super) fn reported(&self, reports: Reports) {
         if let Some((at, last)) = reports.last {
-            let mut landed = self.0.landed.lock();
-            let rows = landed.get(&at).map_or(0, |l| l.rows) + reports.delivered;
-            landed.insert(at, Landing { last, rows });
+            let mut deliveries = self.0.deliveries.lock();
+            let rows = deliveries.get(&at).map_or(0, |l| l.rows) + reports.delivered;
+            deliveries.insert(at, Delivery { last, rows });
         }
         let mut failure = self.0.failure.lock();
         if let Some(code) = reports.failed {
@@ -261,8 +261,8 @@ impl Events {
     }
 
     /// What was delivered since this was asked last, partition by partition.
-    pub(super) fn take_landed(&self) -> BTreeMap<TopicPartition, Landing> {
-        std::mem::take(&mut self.0.landed.lock())
+    pub(super) fn take_deliveries(&self) -> BTreeMap<TopicPartition, Delivery> {
+        std::mem::take(&mut self.0.deliveries.lock())
     }
 
     /// Waits until `total` rows were delivered or one was not, at most for `timeout`.
@@ -277,7 +277,7 @@ impl Events {
         self.0.delivered.load(Ordering::SeqCst)
     }
 
-    /// The first failed delivery: a sender with one is not used again.
+    /// The first failed delivery: a producer with one is not used again.
     pub(super) fn failure(&self) -> Option<RDKafkaErrorCode> {
         *self.0.failure.lock()
     }
@@ -328,16 +328,16 @@ pub(super) struct Membership {
     events: Events,
     owned: Mutex<BTreeSet<i32>>,
     /// Grows whenever tasks were taken from us: an epoch that saw it grow must not commit.
-    expired: AtomicU64,
+    revocations: AtomicU64,
 }
 
 impl Membership {
     pub(super) fn new(events: Events) -> Membership {
-        Membership { events, owned: Mutex::default(), expired: AtomicU64::default() }
+        Membership { events, owned: Mutex::default(), revocations: AtomicU64::default() }
     }
 
-    pub(super) fn expired(&self) -> u64 {
-        self.expired.load(Ordering::SeqCst)
+    pub(super) fn revocations(&self) -> u64 {
+        self.revocations.load(Ordering::SeqCst)
     }
 
     pub(super) fn owned(&self) -> usize {
@@ -371,7 +371,7 @@ impl ConsumerContext for Membership {
             // Counted before the broker may give them to somebody else. The worker is not asked to release first: until
             // tasks can move between processes, losing one means that this process is no longer the owner.
             if !partitions.is_empty() || consumer.assignment_lost() {
-                self.expired.fetch_add(1, Ordering::SeqCst);
+                self.revocations.fetch_add(1, Ordering::SeqCst);
             }
             self.owned.lock().retain(|p| !partitions.contains(p));
             if let Err(error) = consumer.incremental_unassign(list) {

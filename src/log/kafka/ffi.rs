@@ -19,7 +19,7 @@
 //! - A client that is destroyed by one of its own threads, or used while it is destroyed: no callback of librdkafka runs
 //!   our code, apart from the two functions at the end of [`produce`] that only look at one row; and every user of a client
 //!   holds it.
-//! - `failed to create broker thread`: see [`super::room`].
+//! - `failed to create broker thread`: see [`super::thread_headroom`].
 //! - Memory that cannot be allocated ends the process in Rust as well.
 
 #![expect(unsafe_code, reason = "librdkafka's batch interface is C; this module is the audited border")]
@@ -31,7 +31,7 @@ mod produce;
 pub(super) use admin::{Described, describe_topics, forget_offsets};
 pub(super) use consume::{Arrival, Inbox, Slots};
 pub use consume::{Messages, RawHeaders};
-pub(super) use produce::{CallError, GroupMetadata, Outlet, Reports};
+pub(super) use produce::{CallError, GroupMetadata, RawProducer, Reports};
 
 use rdkafka::bindings as sys;
 use rdkafka::client::{Client, ClientContext};

@@ -2,47 +2,47 @@
 //!
 //! [`KafkaLog`] is a handle on a cluster. Reading ([`reader`]) takes messages in batches and keeps them in librdkafka's
 //! memory until the engine has decoded them. Writing outside of transactions goes through a few shared producers
-//! ([`senders`]); the writing side of a query is a [`session`], which holds the exactly-once protocol. [`ffi`] is the only
+//! ([`producer_pool`]); the writing side of a query is a [`transaction`], which holds the exactly-once protocol. [`ffi`] is the only
 //! unsafe code.
 //!
 //! What it does not do yet: share a query's tasks among processes (a second process is refused).
 
-mod blob;
 mod client;
+mod commit_metadata;
 mod ffi;
-mod identity;
-mod member;
+mod group_member;
+mod process_identity;
+mod producer;
+mod producer_pool;
 mod reader;
-mod room;
-mod sender;
-mod senders;
-mod session;
+mod thread_headroom;
 mod topics;
+mod transaction;
 
 pub use client::KafkaSettings;
 pub use ffi::{Messages, RawHeaders, library_versions};
 
 use crate::error::{Error, Result};
 use crate::log::{
-    Assignment, CommittedOffset, Identity, Isolation, Log, Reader, RecordSet, Session, SessionSpec, Start, TopicInfo,
-    TopicPartition, TopicSpec, Watermarks, size,
+    Assignment, CommittedOffset, Identity, Isolation, Log, Reader, RecordSet, Start, TopicInfo, TopicPartition,
+    TopicSpec, TransactionalWriter, Watermarks, WriterSpec, size,
 };
 use crate::types::clock::SharedClock;
 use client::{BATCH_BYTES, Events, failed, refused};
 use parking_lot::Mutex;
+use producer::Producer;
+use producer_pool::{ProducerPool, plain_producer};
 use rdkafka::TopicPartitionList;
 use rdkafka::admin::AdminClient;
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
-use room::with_room;
-use sender::Sender;
-use senders::{Senders, plain_sender};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+use thread_headroom::with_headroom;
 use topics::ANSWER_WAIT;
 
 /// How long one question for stable offsets may take before it is asked again.
@@ -68,7 +68,7 @@ struct Cluster {
     /// Asks for stable watermarks.
     committed_asker: BaseConsumer<Events>,
     /// Write outside of transactions.
-    senders: Senders,
+    producer_pool: ProducerPool,
     /// Partition counts of topics written to.
     counts: Mutex<BTreeMap<String, u32>>,
     /// Largest records of topics written to by [`Log::append`].
@@ -91,11 +91,12 @@ impl KafkaLog {
         let asker: BaseConsumer<Events> =
             make_client(&settings.end_asker("read_uncommitted"), events("metadata"), "make a client")?;
         let committed_asker = make_client(&settings.end_asker("read_committed"), events("metadata"), "make a client")?;
-        let producer = plain_sender(&settings, &clock)?;
+        let producer = plain_producer(&settings, &clock)?;
         let id = greet(&asker, producer.events(), &settings.bootstrap, &clock)?;
-        let senders = Senders::new(producer);
+        let producer_pool = ProducerPool::new(producer);
         let (counts, limits, recent) = (Mutex::default(), Mutex::default(), Mutex::default());
-        let cluster = Cluster { settings, clock, id, admin, asker, committed_asker, senders, counts, limits, recent };
+        let cluster =
+            Cluster { settings, clock, id, admin, asker, committed_asker, producer_pool, counts, limits, recent };
         Ok(Arc::new(KafkaLog(Arc::new(cluster))))
     }
 
@@ -206,14 +207,14 @@ impl Log for KafkaLog {
         let (limit, topic) = (self.measure(topic, records)?, Arc::from(topic));
         if limit < BATCH_BYTES && records.len() > 1 {
             // The topic may not take a batch of rows that it takes one by one.
-            let mut narrow = Sender::new(&self.settings().producer(limit), "producer", self.clock().clone())?;
+            let mut narrow = Producer::new(&self.settings().producer(limit), "producer", self.clock().clone())?;
             return narrow.send(&topic, records).and_then(|()| narrow.drain());
         }
         self.deliver(&topic, records)
     }
 
-    fn session(&self, spec: &SessionSpec) -> Result<Box<dyn Session>> {
-        Ok(Box::new(session::KafkaSession::open(self, spec)?))
+    fn transactional_writer(&self, spec: &WriterSpec) -> Result<Box<dyn TransactionalWriter>> {
+        Ok(Box::new(transaction::KafkaWriter::open(self, spec)?))
     }
 
     fn committed(&self, group: &str, partitions: &[TopicPartition]) -> Result<Vec<Option<CommittedOffset>>> {
@@ -231,7 +232,7 @@ fn make_client<C: ClientContext, T: FromClientConfigAndContext<C>>(
     context: C,
     doing: &str,
 ) -> Result<T> {
-    with_room(|| config.create_with_context(context).map_err(|e| failed(doing, e)))
+    with_headroom(|| config.create_with_context(context).map_err(|e| failed(doing, e)))
 }
 
 impl KafkaLog {
@@ -250,7 +251,7 @@ impl KafkaLog {
 
     /// Writes rows outside of any transaction.
     fn deliver(&self, topic: &Arc<str>, records: &RecordSet) -> Result<()> {
-        let result = self.0.senders.lend(self.settings(), self.clock(), |producer| {
+        let result = self.0.producer_pool.lend(self.settings(), self.clock(), |producer| {
             producer.send(topic, records).and_then(|()| producer.drain())
         });
         if result.is_err() {

@@ -2,7 +2,7 @@
 
 use super::client::{Events, failed, failed_with};
 use super::ffi::{Described, describe_topics, forget_offsets};
-use super::session::{element, task_topic};
+use super::transaction::{element, task_topic};
 use super::{KafkaLog, committed_list};
 use crate::error::{Error, Result};
 use crate::log::{

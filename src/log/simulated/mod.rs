@@ -8,14 +8,14 @@
 
 mod reader;
 mod rng;
-mod session;
+mod writer;
 
 use self::rng::Rng;
 use crate::error::{Error, Result};
 use crate::log::topic::{beyond_the_end, check_spec};
 use crate::log::{
-    Assignment, CommittedOffset, Isolation, Log, OwnedRecord, Reader, RecordSet, Session, SessionSpec, Start, TopicId,
-    TopicInfo, TopicPartition, TopicSpec, Watermarks, size,
+    Assignment, CommittedOffset, Isolation, Log, OwnedRecord, Reader, RecordSet, Start, TopicId, TopicInfo,
+    TopicPartition, TopicSpec, TransactionalWriter, Watermarks, WriterSpec, size,
 };
 use crate::types::clock::SharedClock;
 use parking_lot::Mutex;
@@ -92,7 +92,7 @@ struct Stored {
 struct Group {
     /// By topic, its identity and partition.
     offsets: BTreeMap<(TopicId, i32), CommittedOffset>,
-    blob: Option<String>,
+    metadata: Option<String>,
 }
 
 impl SimulatedLog {
@@ -289,8 +289,8 @@ impl Log for SimulatedLog {
         Ok(())
     }
 
-    fn session(&self, spec: &SessionSpec) -> Result<Box<dyn Session>> {
-        Ok(Box::new(session::SimulatedSession::open(&self.shared, &spec.group)))
+    fn transactional_writer(&self, spec: &WriterSpec) -> Result<Box<dyn TransactionalWriter>> {
+        Ok(Box::new(writer::SimulatedWriter::open(&self.shared, &spec.group)))
     }
 
     fn committed(&self, group: &str, partitions: &[TopicPartition]) -> Result<Vec<Option<CommittedOffset>>> {

@@ -4,7 +4,7 @@ use super::*;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use tidegate::log::Outcome;
+use tidegate::log::CommitOutcome;
 
 /// Rows of one epoch of the helper.
 const ROWS: i64 = 20;
@@ -19,9 +19,9 @@ fn writer() {
     let Ok(job) = std::env::var(JOB) else { return };
     let [bootstrap, out, group] = job.split(' ').collect::<Vec<_>>()[..] else { panic!("{job}") };
     let log = connect(bootstrap);
-    let spec = SessionSpec { group: group.into(), slot: "slot-0".into(), tasks: 2 };
+    let spec = WriterSpec { group: group.into(), slot: "slot-0".into(), tasks: 2 };
     let say = |text: String| writeln!(std::io::stderr(), "{text}").unwrap();
-    let mut session = match log.session(&spec) {
+    let mut session = match log.transactional_writer(&spec) {
         Ok(session) => session,
         Err(error) => return say(format!("REFUSED {:?} {error}", error.kind())),
     };
@@ -29,14 +29,14 @@ fn writer() {
     say(format!("READY {next}"));
     loop {
         match write_epoch(&mut *session, out, next) {
-            Outcome::Committed => next += ROWS,
-            Outcome::Aborted { retry_after, .. } => std::thread::sleep(retry_after),
-            Outcome::Fenced { reason } => return say(format!("FENCED {reason}")),
+            CommitOutcome::Committed => next += ROWS,
+            CommitOutcome::Aborted { retry_after, .. } => std::thread::sleep(retry_after),
+            CommitOutcome::Fenced { reason } => return say(format!("FENCED {reason}")),
         }
     }
 }
 
-fn write_epoch(session: &mut dyn tidegate::log::Session, out: &str, next: i64) -> Outcome {
+fn write_epoch(session: &mut dyn tidegate::log::TransactionalWriter, out: &str, next: i64) -> CommitOutcome {
     let mut records = RecordSet::default();
     for id in next..next + ROWS {
         records.push((id % 2) as i32, id, None, Some(id.to_string().as_bytes()));
@@ -122,8 +122,9 @@ fn a_killed_owner_comes_back_at_once_and_every_row_is_there_once() {
             assert!(answer.starts_with("REFUSED Busy"), "{answer}");
             assert!(answer.contains(&format!("process {}", child.id())), "{answer}");
             second.wait().unwrap();
-            let error =
-                log.session(&SessionSpec { group: group.clone(), slot: "slot-0".into(), tasks: 2 }).unwrap_err();
+            let error = log
+                .transactional_writer(&WriterSpec { group: group.clone(), slot: "slot-0".into(), tasks: 2 })
+                .unwrap_err();
             assert_eq!(error.kind(), Kind::Busy);
         }
         std::thread::sleep(Duration::from_millis(150 + round * 37));
@@ -153,7 +154,7 @@ fn a_stalled_or_killed_broker_doubles_and_loses_nothing() {
     let Some(broker) = broker::own("a_stalled_or_killed_broker_doubles_and_loses_nothing") else { return };
     let log = connect(&broker.bootstrap);
     let (out, spec) = (topic(&log, "stall", 2).name, spec("stall", 2));
-    let mut session = log.session(&spec).unwrap();
+    let mut session = log.transactional_writer(&spec).unwrap();
     let mut next = 0;
     std::thread::scope(|scope| {
         let nemesis = scope.spawn(|| {
@@ -211,7 +212,7 @@ fn a_broker_killed_among_many_commits_doubles_and_loses_nothing() {
     });
     for (out, (group, next)) in outs.iter().zip(written) {
         // The coordinator tells old offsets until it has written something (see ARCHITECTURE.md): a new session makes it.
-        drop(log.session(&SessionSpec { group: group.clone(), slot: "slot-0".into(), tasks: 2 }).unwrap());
+        drop(log.transactional_writer(&WriterSpec { group: group.clone(), slot: "slot-0".into(), tasks: 2 }).unwrap());
         assert_eq!(assert_exact(&log, out, &group), next, "{out}");
     }
 }
@@ -245,7 +246,7 @@ fn wait_for_commits(counts: &[AtomicU64]) {
 /// Writes epochs until it is told to stop; the group, and how many rows stand.
 fn write_until(log: &KafkaLog, out: &str, count: &AtomicU64, done: &AtomicBool) -> (String, i64) {
     let spec = spec("kills", 2);
-    let mut session = log.session(&spec).unwrap();
+    let mut session = log.transactional_writer(&spec).unwrap();
     let mut next = 0;
     while !done.load(Ordering::Relaxed) {
         next += write_patiently(&mut *session, out, next);
@@ -255,15 +256,15 @@ fn write_until(log: &KafkaLog, out: &str, count: &AtomicU64, done: &AtomicBool) 
 }
 
 /// Writes one epoch, however often it has to be repeated.
-fn write_patiently(session: &mut dyn tidegate::log::Session, out: &str, next: i64) -> i64 {
+fn write_patiently(session: &mut dyn tidegate::log::TransactionalWriter, out: &str, next: i64) -> i64 {
     loop {
         match write_epoch(session, out, next) {
-            Outcome::Committed => return ROWS,
-            Outcome::Aborted { retry_after, reason } => {
+            CommitOutcome::Committed => return ROWS,
+            CommitOutcome::Aborted { retry_after, reason } => {
                 let _ = writeln!(std::io::stderr(), "aborted: {reason}");
                 std::thread::sleep(retry_after);
             }
-            Outcome::Fenced { reason } => panic!("{reason}"),
+            CommitOutcome::Fenced { reason } => panic!("{reason}"),
         }
     }
 }

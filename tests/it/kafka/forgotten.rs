@@ -4,7 +4,7 @@ use super::frames::END;
 use super::proxy::{Fault, Plan, Proxy};
 use super::*;
 use std::sync::OnceLock;
-use tidegate::log::Outcome;
+use tidegate::log::CommitOutcome;
 
 /// The next epoch fails, and the end of its transaction takes along the rows of the one before. They are written again,
 /// with their offsets, before anything else is.
@@ -22,14 +22,14 @@ fn rows_of_a_forgotten_commit_are_written_again_when_the_next_one_fails() {
     let (input, out) = (topic(&direct, "in", 1).name, topic(&direct, "out", 2).name);
     let narrow = direct.create_topic(&TopicSpec::new(fresh("narrow"), 1).with("max.message.bytes", 500)).unwrap().name;
     let spec = spec("forgotten", 1);
-    let mut session = log.session(&spec).unwrap();
+    let mut session = log.transactional_writer(&spec).unwrap();
     let rows =
         |n: i64| set(&[(0, n, "k", &format!("{n}a")), (1, n, "k", &format!("{n}b")), (0, n, "k", &format!("{n}c"))]);
     let good = |n: i64| epoch(&out, rows(n), vec![(at(&input, 0), offset(n, ""))], &n.to_string());
-    assert_eq!(session.commit(&good(1)).unwrap(), Outcome::Committed);
+    assert_eq!(session.commit(&good(1)).unwrap(), CommitOutcome::Committed);
 
     proxy.arm(1);
-    assert_eq!(session.commit(&good(2)).unwrap(), Outcome::Committed);
+    assert_eq!(session.commit(&good(2)).unwrap(), CommitOutcome::Committed);
     assert_eq!(proxy.done().0, 1, "{}", proxy.report());
     assert_eq!(values(&read_all(&direct, &out, 0, Isolation::ReadCommitted)), ["1a", "1c"]);
     let mut bad = good(3);
@@ -38,11 +38,11 @@ fn rows_of_a_forgotten_commit_are_written_again_when_the_next_one_fails() {
     assert_eq!(values(&read_settled(&direct, &out, 0)), ["1a", "1c", "2a", "2c"]);
     assert_eq!(direct.committed(&spec.group, &[at(&input, 0)]).unwrap(), [Some(offset(2, ""))]);
 
-    assert_eq!(session.commit(&good(3)).unwrap(), Outcome::Committed);
+    assert_eq!(session.commit(&good(3)).unwrap(), CommitOutcome::Committed);
     drop(session);
     assert_eq!(values(&read_settled(&direct, &out, 0)), ["1a", "1c", "2a", "2c", "3a", "3c"]);
     assert_eq!(values(&read_settled(&direct, &out, 1)), ["1b", "2b", "3b"]);
-    let mut next = direct.session(&spec).unwrap();
+    let mut next = direct.transactional_writer(&spec).unwrap();
     assert_eq!(next.committed(&[at(&input, 0)]).unwrap(), [Some(offset(3, ""))]);
-    assert_eq!(next.blob().unwrap().as_deref(), Some("3"));
+    assert_eq!(next.metadata().unwrap().as_deref(), Some("3"));
 }

@@ -4,15 +4,15 @@ use super::*;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
-use tidegate::log::Outcome;
+use tidegate::log::CommitOutcome;
 
 #[test]
 fn an_epoch_is_visible_whole() {
     let Some(log) = subject("an_epoch_is_visible_whole") else { return };
     let (input, first, second) = (topic(&log, "in", 2).name, topic(&log, "out", 2).name, topic(&log, "log", 1).name);
     let spec = spec("whole", 2);
-    let mut session = log.session(&spec).unwrap();
-    assert_eq!(session.blob().unwrap(), None);
+    let mut session = log.transactional_writer(&spec).unwrap();
+    assert_eq!(session.metadata().unwrap(), None);
     assert_eq!(session.committed(&[at(&input, 0), at(&input, 1)]).unwrap(), [None, None]);
     let whole = Epoch {
         records: vec![
@@ -20,9 +20,9 @@ fn an_epoch_is_visible_whole() {
             (second.as_str().into(), set(&[(0, 1, "k", "c")]).into()),
         ],
         offsets: vec![(at(&input, 1), offset(17, "time 5"))],
-        blob: "x".repeat(4096),
+        metadata: "x".repeat(4096),
     };
-    assert_eq!(session.commit(&whole).unwrap(), Outcome::Committed);
+    assert_eq!(session.commit(&whole).unwrap(), CommitOutcome::Committed);
     let a = read_settled(&log, &first, 0);
     assert_eq!((values(&a), a[0].timestamp), (vec!["a".to_owned()], 0));
     assert_eq!(values(&read_settled(&log, &first, 1)), ["b"]);
@@ -31,22 +31,26 @@ fn an_epoch_is_visible_whole() {
     let by_log = log.committed(&spec.group, &[at(&input, 1), at(&input, 0)]).unwrap();
     assert_eq!(by_log, [Some(offset(17, "time 5")), None]);
     // Nothing but offsets, and nothing at all.
-    let offsets_only = Epoch { offsets: vec![(at(&input, 0), offset(3, ""))], blob: "two".into(), ..Epoch::default() };
-    assert_eq!(session.commit(&offsets_only).unwrap(), Outcome::Committed);
-    assert_eq!(session.commit(&Epoch { blob: "three".into(), ..Epoch::default() }).unwrap(), Outcome::Committed);
+    let offsets_only =
+        Epoch { offsets: vec![(at(&input, 0), offset(3, ""))], metadata: "two".into(), ..Epoch::default() };
+    assert_eq!(session.commit(&offsets_only).unwrap(), CommitOutcome::Committed);
+    assert_eq!(
+        session.commit(&Epoch { metadata: "three".into(), ..Epoch::default() }).unwrap(),
+        CommitOutcome::Committed
+    );
     drop(session);
 
     let begin = Instant::now();
-    let mut again = log.session(&spec).unwrap();
+    let mut again = log.transactional_writer(&spec).unwrap();
     // Without waiting for the session timeout of the one that went: ten seconds.
     assert!(begin.elapsed() < Duration::from_secs(8), "{:?}", begin.elapsed());
-    assert_eq!(again.blob().unwrap().as_deref(), Some("three"));
+    assert_eq!(again.metadata().unwrap().as_deref(), Some("three"));
     assert_eq!(again.committed(&[at(&input, 0)]).unwrap(), [Some(offset(3, ""))]);
     drop(again);
     log.delete_group(&spec.group).unwrap();
     assert_eq!(log.committed(&spec.group, &[at(&input, 1), at(&input, 0)]).unwrap(), [None, None]);
-    let mut anew = log.session(&spec).unwrap();
-    assert_eq!((anew.blob().unwrap(), anew.committed(&[at(&input, 1)]).unwrap()), (None, vec![None]));
+    let mut anew = log.transactional_writer(&spec).unwrap();
+    assert_eq!((anew.metadata().unwrap(), anew.committed(&[at(&input, 1)]).unwrap()), (None, vec![None]));
 }
 
 #[test]
@@ -55,22 +59,22 @@ fn an_aborted_epoch_leaves_nothing_and_the_next_one_works() {
     let input = topic(&log, "in", 1).name;
     let out = topic(&log, "out", 1).name;
     let narrow = log.create_topic(&TopicSpec::new(fresh("narrow"), 1).with("max.message.bytes", 500)).unwrap().name;
-    let mut session = log.session(&spec("abort", 1)).unwrap();
+    let mut session = log.transactional_writer(&spec("abort", 1)).unwrap();
     let good = |n: i64, text: &str| epoch(&out, set(&[(0, 1, "k", text)]), vec![(at(&input, 0), offset(n, ""))], text);
-    assert_eq!(session.commit(&good(1, "one")).unwrap(), Outcome::Committed);
+    assert_eq!(session.commit(&good(1, "one")).unwrap(), CommitOutcome::Committed);
     let mut bad = good(2, "two");
     bad.records.push((narrow.as_str().into(), set(&[(0, 1, "k", &"x".repeat(2000))]).into()));
     // The broker refuses one record: that is the record's fault, and nothing of its epoch stays.
     assert_eq!(session.commit(&bad).unwrap_err().kind(), Kind::Data);
     assert_eq!(session.committed(&[at(&input, 0)]).unwrap(), [Some(offset(1, ""))]);
-    assert_eq!(session.blob().unwrap().as_deref(), Some("one"));
-    assert_eq!(session.commit(&good(2, "again")).unwrap(), Outcome::Committed);
+    assert_eq!(session.metadata().unwrap().as_deref(), Some("one"));
+    assert_eq!(session.commit(&good(2, "again")).unwrap(), CommitOutcome::Committed);
     assert_eq!(values(&read_settled(&log, &out, 0)), ["one", "again"]);
     assert_eq!(values(&read_settled(&log, &narrow, 0)), Vec::<String>::new());
     let mut missing = good(3, "three");
     missing.records.push(("no-such-topic".into(), set(&[(0, 1, "k", "v")]).into()));
     assert_eq!(session.commit(&missing).unwrap_err().kind(), Kind::NotFound);
-    assert_eq!(session.commit(&good(3, "three")).unwrap(), Outcome::Committed);
+    assert_eq!(session.commit(&good(3, "three")).unwrap(), CommitOutcome::Committed);
     assert_eq!(values(&read_settled(&log, &out, 0)), ["one", "again", "three"]);
 }
 
@@ -78,14 +82,14 @@ fn an_aborted_epoch_leaves_nothing_and_the_next_one_works() {
 fn a_second_session_of_the_same_name_is_refused() {
     let Some(log) = subject("a_second_session_of_the_same_name_is_refused") else { return };
     let spec = spec("busy", 1);
-    let _first = log.session(&spec).unwrap();
-    let error = log.session(&spec).unwrap_err();
+    let _first = log.transactional_writer(&spec).unwrap();
+    let error = log.transactional_writer(&spec).unwrap_err();
     assert_eq!(error.kind(), Kind::Busy);
     assert!(error.message().contains(&format!("process {}", std::process::id())), "{error}");
 }
 
 /// Takes the static place of a session, as another process would.
-fn usurp(log: &KafkaLog, spec: &SessionSpec) -> BaseConsumer {
+fn usurp(log: &KafkaLog, spec: &WriterSpec) -> BaseConsumer {
     let usurper: BaseConsumer = foreign(log)
         .set("group.id", &spec.group)
         .set("group.instance.id", &spec.slot)
@@ -114,9 +118,9 @@ fn an_owner_whose_place_was_taken_is_fenced() {
     let Some(log) = subject("an_owner_whose_place_was_taken_is_fenced") else { return };
     let out = topic(&log, "out", 1).name;
     let spec = spec("fence", 1);
-    let mut session = log.session(&spec).unwrap();
+    let mut session = log.transactional_writer(&spec).unwrap();
     let text = |text: &str| epoch(&out, set(&[(0, 1, "k", text)]), vec![], text);
-    assert_eq!(session.commit(&text("mine")).unwrap(), Outcome::Committed);
+    assert_eq!(session.commit(&text("mine")).unwrap(), CommitOutcome::Committed);
 
     let usurper = usurp(&log, &spec);
     let owner = format!("{}-{}", spec.group, spec.slot);
@@ -135,7 +139,7 @@ fn an_owner_whose_place_was_taken_is_fenced() {
 
     for _ in 0..2 {
         match session.commit(&text("stolen")).unwrap() {
-            Outcome::Fenced { reason } => assert!(reason.contains("process 7 on host elsewhere"), "{reason}"),
+            CommitOutcome::Fenced { reason } => assert!(reason.contains("process 7 on host elsewhere"), "{reason}"),
             other => panic!("{other:?}"),
         }
     }
@@ -150,15 +154,15 @@ fn a_place_lost_to_nobody_is_taken_again() {
     let Some(log) = subject("a_place_lost_to_nobody_is_taken_again") else { return };
     let out = topic(&log, "out", 1).name;
     let spec = spec("orphan", 1);
-    let mut session = log.session(&spec).unwrap();
+    let mut session = log.transactional_writer(&spec).unwrap();
     let text = |text: &str| epoch(&out, set(&[(0, 1, "k", text)]), vec![], text);
     drop(usurp(&log, &spec));
     let mut outcomes = Vec::new();
-    while outcomes.last() != Some(&Outcome::Committed) {
+    while outcomes.last() != Some(&CommitOutcome::Committed) {
         assert!(outcomes.len() < 5, "{outcomes:?}");
         outcomes.push(session.commit(&text("mine")).unwrap());
     }
-    assert!(matches!(outcomes[0], Outcome::Aborted { .. }), "{outcomes:?}");
+    assert!(matches!(outcomes[0], CommitOutcome::Aborted { .. }), "{outcomes:?}");
     assert_eq!(values(&read_settled(&log, &out, 0)), ["mine"]);
 }
 
@@ -174,10 +178,10 @@ fn somebody_elses_open_transaction_in_an_output_stays_open() {
     producer.send(BaseRecord::to(&out).partition(0).key("k").payload("theirs")).map_err(|e| e.0).unwrap();
     producer.flush(Duration::from_secs(10)).unwrap();
 
-    let mut session = log.session(&spec("beside", 1)).unwrap();
+    let mut session = log.transactional_writer(&spec("beside", 1)).unwrap();
     for text in ["ours", "ours too"] {
         let rows = set(&[(0, 1, "k", text), (1, 1, "k", text)]);
-        assert_eq!(session.commit(&epoch(&out, rows, vec![], text)).unwrap(), Outcome::Committed);
+        assert_eq!(session.commit(&epoch(&out, rows, vec![], text)).unwrap(), CommitOutcome::Committed);
     }
     assert_eq!(values(&read_settled(&log, &out, 1)), ["ours", "ours too"]);
     producer.commit_transaction(Duration::from_secs(30)).unwrap();
@@ -190,7 +194,7 @@ fn offsets_that_stay_pending_are_named_with_the_way_out() {
     let test = "offsets_that_stay_pending_are_named_with_the_way_out";
     let (Some(log), Some(broker)) = (subject(test), broker::shared(test)) else { return };
     let spec = spec("pending", 1);
-    drop(log.session(&spec).unwrap());
+    drop(log.transactional_writer(&spec).unwrap());
     let config = |keys: &[(&str, &str)]| {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &broker.bootstrap);
@@ -209,10 +213,10 @@ fn offsets_that_stay_pending_are_named_with_the_way_out() {
     stranger.init_transactions(wait).unwrap();
     stranger.begin_transaction().unwrap();
     stranger.send_offsets_to_transaction(&list, &member.group_metadata().unwrap(), wait).unwrap();
-    let error = log.session(&spec).unwrap_err();
+    let error = log.transactional_writer(&spec).unwrap_err();
     assert_eq!(error.kind(), Kind::Io);
     let text = format!("{error} {error:?}");
     assert!(text.contains("have been pending for 60 s") && text.contains("kafka-transactions.sh"), "{text}");
     stranger.abort_transaction(wait).unwrap();
-    log.session(&spec).unwrap();
+    log.transactional_writer(&spec).unwrap();
 }

@@ -16,8 +16,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 use tidegate::log::{
-    Assignment, Epoch, Fetched, Header, Isolation, Log, OwnedRecord, Reader, RecordSet, SessionSpec, Start, TopicInfo,
-    TopicPartition, TopicSpec,
+    Assignment, Epoch, Fetched, Header, Isolation, Log, OwnedRecord, Reader, RecordSet, Start, TopicInfo,
+    TopicPartition, TopicSpec, WriterSpec,
 };
 
 /// A log under test.
@@ -146,8 +146,8 @@ fn header(key: &str, value: Option<&[u8]>) -> Header {
     Header { key: key.to_owned(), value: value.map(<[u8]>::to_vec) }
 }
 
-fn session_spec(group: &str) -> SessionSpec {
-    SessionSpec { group: group.to_owned(), slot: "0".to_owned(), tasks: 4 }
+fn session_spec(group: &str) -> WriterSpec {
+    WriterSpec { group: group.to_owned(), slot: "0".to_owned(), tasks: 4 }
 }
 
 fn epoch(topic: &str, records: RecordSet) -> Epoch {

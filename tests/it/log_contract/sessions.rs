@@ -3,7 +3,7 @@
 use super::*;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tidegate::error::Kind;
-use tidegate::log::{CommittedOffset, METADATA_BYTES_MAX, Outcome};
+use tidegate::log::{CommitOutcome, CommittedOffset, METADATA_BYTES_MAX};
 
 pub(super) const ALL: &[Behaviour] = &[
     ("a commit shows its records", commit_shows),
@@ -36,15 +36,18 @@ fn at(offset: i64, metadata: &str) -> CommittedOffset {
 }
 
 fn commit(log: &dyn Log, group: &str, epoch: &Epoch) {
-    assert_eq!(log.session(&session_spec(group)).unwrap().commit(epoch).unwrap(), Outcome::Committed);
+    assert_eq!(
+        log.transactional_writer(&session_spec(group)).unwrap().commit(epoch).unwrap(),
+        CommitOutcome::Committed
+    );
 }
 
 fn commit_shows(subject: &mut dyn Subject) {
     let log = subject.log();
     topic(&*log, "shows", 1);
-    let mut session = log.session(&session_spec("g-shows")).unwrap();
+    let mut session = log.transactional_writer(&session_spec("g-shows")).unwrap();
     for value in ["a", "b", "c"] {
-        assert_eq!(session.commit(&epoch("shows", set(&[value]))).unwrap(), Outcome::Committed);
+        assert_eq!(session.commit(&epoch("shows", set(&[value]))).unwrap(), CommitOutcome::Committed);
     }
     assert_eq!(values(&read_all(&*log, "shows")), ["a", "b", "c"]);
 }
@@ -52,7 +55,7 @@ fn commit_shows(subject: &mut dyn Subject) {
 fn delivered(subject: &mut dyn Subject) {
     let log = subject.log();
     topic(&*log, "delivered", 1);
-    let mut session = log.session(&session_spec("g-delivered")).unwrap();
+    let mut session = log.transactional_writer(&session_spec("g-delivered")).unwrap();
     session.deliver(&"delivered".into(), &set(&["a"])).unwrap();
     let mut reader = log.reader(vec![assigned("delivered", 0, Start::Earliest)], Isolation::ReadCommitted).unwrap();
     let visible = (0..100).any(|_| !reader.poll(1, Duration::from_millis(100)).unwrap().is_empty());
@@ -61,12 +64,12 @@ fn delivered(subject: &mut dyn Subject) {
     let many: Vec<String> = (0..50_000).map(|n| format!("b{n}")).collect();
     let rows: Vec<&str> = many.iter().map(String::as_str).collect();
     session.deliver(&"delivered".into(), &set(&rows)).unwrap();
-    assert_eq!(session.commit(&epoch("delivered", set(&["c"]))).unwrap(), Outcome::Committed);
+    assert_eq!(session.commit(&epoch("delivered", set(&["c"]))).unwrap(), CommitOutcome::Committed);
     let all = values(&read_all(&*log, "delivered"));
     assert!(all == [&["a"], rows.as_slice(), &["c"]].concat(), "{} rows, the last is {:?}", all.len(), all.last());
     session.deliver(&"delivered".into(), &set(&["d"])).unwrap();
     assert!(session.deliver(&"undelivered".into(), &set(&["e"])).is_err());
-    assert_eq!(session.commit(&Epoch::default()).unwrap(), Outcome::Committed);
+    assert_eq!(session.commit(&Epoch::default()).unwrap(), CommitOutcome::Committed);
     drop(session);
     assert_eq!(values(&read_all(&*log, "delivered"))[50_001..], ["c", "d"]);
 }
@@ -78,7 +81,7 @@ fn commit_several(subject: &mut dyn Subject) {
     let mut a = set_at(1, 1, &["a1"]);
     a.push(0, 1, None, Some(b"a0"));
     let records = vec![("both-a".into(), a.into()), ("both-b".into(), set(&["b"]).into())];
-    let epoch = Epoch { records, offsets: vec![(place("both-b", 0), at(5, "t"))], blob: "blob".into() };
+    let epoch = Epoch { records, offsets: vec![(place("both-b", 0), at(5, "t"))], metadata: "blob".into() };
     commit(&*log, "g-both", &epoch);
     assert_eq!(values(&read_partition(&*log, "both-a", 0)), ["a0"]);
     assert_eq!(values(&read_partition(&*log, "both-a", 1)), ["a1"]);
@@ -98,9 +101,9 @@ fn commit_is_whole(subject: &mut dyn Subject) {
     let log = subject.log();
     topic(&*log, "whole", 1);
     let records = vec![("whole".into(), set(&["a"]).into()), ("whole-missing".into(), set(&["b"]).into())];
-    let broken = Epoch { records, offsets: vec![(place("whole", 0), at(1, ""))], blob: String::new() };
-    let mut session = log.session(&session_spec("g-whole")).unwrap();
-    assert!(!matches!(session.commit(&broken), Ok(Outcome::Committed)));
+    let broken = Epoch { records, offsets: vec![(place("whole", 0), at(1, ""))], metadata: String::new() };
+    let mut session = log.transactional_writer(&session_spec("g-whole")).unwrap();
+    assert!(!matches!(session.commit(&broken), Ok(CommitOutcome::Committed)));
     assert_eq!(values(&read_all(&*log, "whole")), [""; 0]);
     assert_eq!(log.committed("g-whole", &[place("whole", 0)]).unwrap(), [None]);
 }
@@ -113,25 +116,25 @@ fn offsets_are_kept(subject: &mut dyn Subject) {
     let all: Vec<_> = (0..3).map(|p| place("kept-offsets", p)).collect();
     let expected = [Some(at(7, "time=5")), None, Some(at(0, ""))];
     assert_eq!(log.committed("g-kept", &all).unwrap(), expected);
-    assert_eq!(log.session(&session_spec("g-kept")).unwrap().committed(&all).unwrap(), expected);
+    assert_eq!(log.transactional_writer(&session_spec("g-kept")).unwrap().committed(&all).unwrap(), expected);
 }
 
 fn none_is_none(subject: &mut dyn Subject) {
     let log = subject.log();
     topic(&*log, "virgin", 1);
-    let mut session = log.session(&session_spec("g-none")).unwrap();
+    let mut session = log.transactional_writer(&session_spec("g-none")).unwrap();
     assert_eq!(session.committed(&[place("virgin", 0)]).unwrap(), [None]);
-    assert_eq!(session.blob().unwrap(), None);
+    assert_eq!(session.metadata().unwrap(), None);
     assert_eq!(log.committed("g-never", &[place("virgin", 0)]).unwrap(), [None]);
 }
 
 fn offsets_add_up(subject: &mut dyn Subject) {
     let log = subject.log();
     topic(&*log, "adds", 2);
-    let mut session = log.session(&session_spec("g-adds")).unwrap();
+    let mut session = log.transactional_writer(&session_spec("g-adds")).unwrap();
     for (partition, offset) in [(0, 3), (1, 4), (0, 9)] {
         let offsets = vec![(place("adds", partition), at(offset, ""))];
-        assert_eq!(session.commit(&Epoch { offsets, ..Epoch::default() }).unwrap(), Outcome::Committed);
+        assert_eq!(session.commit(&Epoch { offsets, ..Epoch::default() }).unwrap(), CommitOutcome::Committed);
     }
     let got = session.committed(&[place("adds", 0), place("adds", 1)]).unwrap();
     assert_eq!(got, [Some(at(9, "")), Some(at(4, ""))]);
@@ -141,9 +144,12 @@ fn blob_is_kept(subject: &mut dyn Subject) {
     let log = subject.log();
     topic(&*log, "blobs", 1);
     for blob in ["first", "second"] {
-        let epoch = Epoch { blob: blob.into(), ..epoch("blobs", set(&["x"])) };
+        let epoch = Epoch { metadata: blob.into(), ..epoch("blobs", set(&["x"])) };
         commit(&*log, "g-blob", &epoch);
-        assert_eq!(log.session(&session_spec("g-blob")).unwrap().blob().unwrap().as_deref(), Some(blob));
+        assert_eq!(
+            log.transactional_writer(&session_spec("g-blob")).unwrap().metadata().unwrap().as_deref(),
+            Some(blob)
+        );
     }
 }
 
@@ -152,9 +158,9 @@ fn text_limit(subject: &mut dyn Subject) {
     topic(&*log, "limit", 1);
     let fits = "m".repeat(METADATA_BYTES_MAX);
     let offsets = vec![(place("limit", 0), at(1, &fits))];
-    commit(&*log, "g-limit", &Epoch { offsets, blob: fits.clone(), ..Epoch::default() });
+    commit(&*log, "g-limit", &Epoch { offsets, metadata: fits.clone(), ..Epoch::default() });
     assert_eq!(log.committed("g-limit", &[place("limit", 0)]).unwrap(), [Some(at(1, &fits))]);
-    let mut session = log.session(&session_spec("g-limit")).unwrap();
+    let mut session = log.transactional_writer(&session_spec("g-limit")).unwrap();
     let offsets = vec![(place("limit", 0), at(2, &format!("{fits}m")))];
     assert!(session.commit(&Epoch { offsets, ..Epoch::default() }).is_err());
     assert_eq!(session.committed(&[place("limit", 0)]).unwrap(), [Some(at(1, &fits))]);
@@ -163,15 +169,15 @@ fn text_limit(subject: &mut dyn Subject) {
 fn one_owner(subject: &mut dyn Subject) {
     let log = subject.log();
     topic(&*log, "owned", 1);
-    let mut first = log.session(&session_spec("g-owned")).unwrap();
-    let second = log.session(&session_spec("g-owned"));
+    let mut first = log.transactional_writer(&session_spec("g-owned")).unwrap();
+    let second = log.transactional_writer(&session_spec("g-owned"));
     if subject.refuses_second_session() {
         assert_eq!(second.unwrap_err().kind(), Kind::Busy);
-        assert_eq!(first.commit(&epoch("owned", set(&["x"]))).unwrap(), Outcome::Committed);
+        assert_eq!(first.commit(&epoch("owned", set(&["x"]))).unwrap(), CommitOutcome::Committed);
     } else {
         let outcome = first.commit(&epoch("owned", set(&["no"]))).unwrap();
-        assert!(matches!(outcome, Outcome::Fenced { .. }), "{outcome:?}");
-        assert_eq!(second.unwrap().commit(&epoch("owned", set(&["x"]))).unwrap(), Outcome::Committed);
+        assert!(matches!(outcome, CommitOutcome::Fenced { .. }), "{outcome:?}");
+        assert_eq!(second.unwrap().commit(&epoch("owned", set(&["x"]))).unwrap(), CommitOutcome::Committed);
     }
     assert_eq!(values(&read_all(&*log, "owned")), ["x"]);
 }
@@ -188,30 +194,30 @@ fn taken_again(subject: &mut dyn Subject) {
 fn groups_apart(subject: &mut dyn Subject) {
     let log = subject.log();
     topic(&*log, "apart-groups", 1);
-    let mut a = log.session(&session_spec("g-apart-a")).unwrap();
-    let mut b = log.session(&session_spec("g-apart-b")).unwrap();
+    let mut a = log.transactional_writer(&session_spec("g-apart-a")).unwrap();
+    let mut b = log.transactional_writer(&session_spec("g-apart-b")).unwrap();
     for (session, offset) in [(&mut a, 1), (&mut b, 2)] {
         let offsets = vec![(place("apart-groups", 0), at(offset, ""))];
-        let whole = Epoch { offsets, blob: offset.to_string(), ..epoch("apart-groups", set(&["x"])) };
-        assert_eq!(session.commit(&whole).unwrap(), Outcome::Committed);
+        let whole = Epoch { offsets, metadata: offset.to_string(), ..epoch("apart-groups", set(&["x"])) };
+        assert_eq!(session.commit(&whole).unwrap(), CommitOutcome::Committed);
     }
     assert_eq!(a.committed(&[place("apart-groups", 0)]).unwrap(), [Some(at(1, ""))]);
     assert_eq!(b.committed(&[place("apart-groups", 0)]).unwrap(), [Some(at(2, ""))]);
-    assert_eq!((a.blob().unwrap().as_deref(), b.blob().unwrap().as_deref()), (Some("1"), Some("2")));
+    assert_eq!((a.metadata().unwrap().as_deref(), b.metadata().unwrap().as_deref()), (Some("1"), Some("2")));
 }
 
 fn group_deleted(subject: &mut dyn Subject) {
     let log = subject.log();
     topic(&*log, "dropped", 1);
     let offsets = vec![(place("dropped", 0), at(1, ""))];
-    commit(&*log, "g-dropped", &Epoch { offsets, blob: "x".into(), ..Epoch::default() });
-    let mut old = log.session(&session_spec("g-dropped")).unwrap();
+    commit(&*log, "g-dropped", &Epoch { offsets, metadata: "x".into(), ..Epoch::default() });
+    let mut old = log.transactional_writer(&session_spec("g-dropped")).unwrap();
     log.delete_group("g-dropped").unwrap();
     assert_eq!(log.committed("g-dropped", &[place("dropped", 0)]).unwrap(), [None]);
-    assert!(matches!(old.commit(&epoch("dropped", set(&["no"]))).unwrap(), Outcome::Fenced { .. }));
+    assert!(matches!(old.commit(&epoch("dropped", set(&["no"]))).unwrap(), CommitOutcome::Fenced { .. }));
     drop(old);
-    let mut new = log.session(&session_spec("g-dropped")).unwrap();
-    assert_eq!((new.committed(&[place("dropped", 0)]).unwrap(), new.blob().unwrap()), (vec![None], None));
+    let mut new = log.transactional_writer(&session_spec("g-dropped")).unwrap();
+    assert_eq!((new.committed(&[place("dropped", 0)]).unwrap(), new.metadata().unwrap()), (vec![None], None));
     assert_eq!(values(&read_all(&*log, "dropped")), [""; 0]);
 }
 
@@ -234,13 +240,13 @@ fn commits_reopen(subject: &mut dyn Subject) {
     for round in 0..3 {
         let log = subject.log();
         let offsets = vec![(place("lasting", 1), at(round, "meta"))];
-        let whole = Epoch { offsets, blob: round.to_string(), ..epoch("lasting", set(&[&round.to_string()])) };
+        let whole = Epoch { offsets, metadata: round.to_string(), ..epoch("lasting", set(&[&round.to_string()])) };
         commit(&*log, "g-lasting", &whole);
         drop(log);
         subject.reopen();
         let log = subject.log();
         assert_eq!(log.committed("g-lasting", &[place("lasting", 1)]).unwrap(), [Some(at(round, "meta"))]);
-        let blob = log.session(&session_spec("g-lasting")).unwrap().blob().unwrap();
+        let blob = log.transactional_writer(&session_spec("g-lasting")).unwrap().metadata().unwrap();
         assert_eq!(blob, Some(round.to_string()));
     }
     assert_eq!(values(&read_all(&*subject.log(), "lasting")), ["0", "1", "2"]);
@@ -261,11 +267,11 @@ fn no_partial_reads(subject: &mut dyn Subject) {
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            let mut session = log.session(&session_spec("g-partial")).unwrap();
+            let mut session = log.transactional_writer(&session_spec("g-partial")).unwrap();
             for round in 0..50 {
                 let value = round.to_string();
                 let outcome = session.commit(&epoch("partial", set(&[&value, &value, &value]))).unwrap();
-                assert_eq!(outcome, Outcome::Committed);
+                assert_eq!(outcome, CommitOutcome::Committed);
             }
             done.store(true, Ordering::SeqCst);
         });

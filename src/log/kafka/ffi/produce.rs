@@ -25,7 +25,7 @@ use std::time::Duration;
 const ZERO_TIME_MARK: i64 = i64::MIN + 0x7469_6465;
 
 /// A producer's client with its topic handles.
-pub(in crate::log::kafka) struct Outlet {
+pub(in crate::log::kafka) struct RawProducer {
     /// Handles must be destroyed before the client; `Drop` sees to it.
     topics: RwLock<Vec<(Arc<str>, NonNull<sys::rd_kafka_topic_t>)>>,
     queue: NonNull<sys::rd_kafka_queue_t>,
@@ -33,19 +33,19 @@ pub(in crate::log::kafka) struct Outlet {
 }
 
 // SAFETY: librdkafka's clients, queues and topic handles may be used from several threads at once.
-unsafe impl Send for Outlet {}
+unsafe impl Send for RawProducer {}
 // SAFETY: as above.
-unsafe impl Sync for Outlet {}
+unsafe impl Sync for RawProducer {}
 
-impl fmt::Debug for Outlet {
+impl fmt::Debug for RawProducer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Outlet")
+        f.write_str("RawProducer")
     }
 }
 
-/// An open topic of an outlet.
+/// An open topic of an raw.
 #[derive(Clone, Copy)]
-pub(in crate::log::kafka) struct Target<'a>(NonNull<sys::rd_kafka_topic_t>, PhantomData<&'a Outlet>);
+pub(in crate::log::kafka) struct Target<'a>(NonNull<sys::rd_kafka_topic_t>, PhantomData<&'a RawProducer>);
 
 /// Why a transactional call failed. What librdkafka says about going on (fatal, retriable, abortable) is left out on
 /// purpose: all failures are answered in one way, by a new producer and a look at what stands on the broker.
@@ -96,10 +96,10 @@ impl Drop for GroupMetadata {
     }
 }
 
-impl Outlet {
-    /// A producer with these settings. [`Outlet::serve`] must be called from a thread of its own, which drops the outlet
+impl RawProducer {
+    /// A producer with these settings. [`RawProducer::serve`] must be called from a thread of its own, which drops the raw
     /// last: dropping waits until librdkafka's threads have ended.
-    pub(in crate::log::kafka) fn new(config: &ClientConfig, events: Events) -> KafkaResult<Outlet> {
+    pub(in crate::log::kafka) fn new(config: &ClientConfig, events: Events) -> KafkaResult<RawProducer> {
         let native = config.create_native_config()?;
         // SAFETY: the configuration is valid until `Client::new` takes it; the interceptor needs no state.
         unsafe {
@@ -110,7 +110,7 @@ impl Outlet {
         // SAFETY: the client lives; the queue is given back in `Drop`.
         let queue = NonNull::new(unsafe { sys::rd_kafka_queue_get_main(client.native_ptr()) });
         let queue = queue.ok_or_else(|| KafkaError::ClientCreation("the producer has no queue".into()))?;
-        Ok(Outlet { topics: RwLock::default(), queue, client })
+        Ok(RawProducer { topics: RwLock::default(), queue, client })
     }
 
     /// What the client told us so far.
@@ -132,7 +132,7 @@ impl Outlet {
         Ok(Target(handle, PhantomData))
     }
 
-    /// Copies one row into the send queue of its partition. `target` is of this very outlet.
+    /// Copies one row into the send queue of its partition. `target` is of this very raw.
     pub(in crate::log::kafka) fn send(
         &self,
         target: Target<'_>,
@@ -273,7 +273,7 @@ unsafe fn counted(event: *mut sys::rd_kafka_event_t) -> Reports {
     reports
 }
 
-impl Drop for Outlet {
+impl Drop for RawProducer {
     fn drop(&mut self) {
         let all = sys::RD_KAFKA_PURGE_F_QUEUE | sys::RD_KAFKA_PURGE_F_INFLIGHT;
         // SAFETY: handles and queue are ours and are destroyed once, before the client.

@@ -3,7 +3,7 @@
 
 use super::client::{Events, Membership, SESSION_TIMEOUT, failed, retire};
 use super::ffi::{GroupMetadata, member_id};
-use super::identity::{self, Life};
+use super::process_identity::{self, Liveness};
 use super::{KafkaLog, make_client};
 use crate::error::{Error, Kind, Result};
 use crate::threads;
@@ -30,7 +30,7 @@ const COORDINATOR_WAIT: Duration = Duration::from_secs(30);
 const JOIN_WAIT: Duration = Duration::from_secs(30);
 
 /// The coordination consumer and the thread that serves it.
-pub(super) struct Member {
+pub(super) struct GroupMember {
     consumer: Arc<BaseConsumer<Membership>>,
     clock: SharedClock,
     instance: String,
@@ -38,7 +38,7 @@ pub(super) struct Member {
     stop: Arc<AtomicBool>,
 }
 
-impl Member {
+impl GroupMember {
     /// Begins to join `group`, unless a living process holds the place. `last_owner` is the client id that stands in the blobs.
     pub(super) fn join(
         log: &KafkaLog,
@@ -46,10 +46,10 @@ impl Member {
         instance: &str,
         topic: &str,
         last_owner: &dyn Fn() -> Result<Option<String>>,
-    ) -> Result<Member> {
+    ) -> Result<GroupMember> {
         wait_for_place(log, group, instance, last_owner)?;
         let events = Events::new(format!("group {group}"), log.clock().clone());
-        let config = log.settings().member(group, instance, &identity::own());
+        let config = log.settings().member(group, instance, &process_identity::own());
         let consumer: BaseConsumer<Membership> = make_client(&config, Membership::new(events), "make a group member")?;
         consumer.subscribe(&[topic]).map_err(|e| failed("join a group", e))?;
         let (consumer, stop) = (Arc::new(consumer), Arc::new(AtomicBool::new(false)));
@@ -64,7 +64,7 @@ impl Member {
         };
         threads::spawn("kafka-group", group, work)?;
         let (clock, group, instance) = (log.clock().clone(), group.to_owned(), instance.to_owned());
-        Ok(Member { consumer, clock, instance, group, stop })
+        Ok(GroupMember { consumer, clock, instance, group, stop })
     }
 
     /// Waits until all tasks are ours.
@@ -89,12 +89,12 @@ impl Member {
         }
     }
 
-    pub(super) fn expired(&self) -> u64 {
-        self.context().expired()
+    pub(super) fn revocations(&self) -> u64 {
+        self.context().revocations()
     }
 
     /// Our standing at this moment; `None` = no member at present.
-    pub(super) fn standing(&self) -> Option<GroupMetadata> {
+    pub(super) fn group_metadata(&self) -> Option<GroupMetadata> {
         GroupMetadata::of(&self.consumer)
     }
 
@@ -127,7 +127,7 @@ impl Member {
     }
 }
 
-impl Drop for Member {
+impl Drop for GroupMember {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         retire(Arc::clone(&self.consumer));
@@ -178,12 +178,12 @@ pub(super) fn rightful_owner(
     own: &str,
     last_owner: &dyn Fn() -> Result<Option<String>>,
 ) -> Result<Option<String>> {
-    let other = |client: &String| client != own && identity::life(client) != Life::Dead;
+    let other = |client: &String| client != own && process_identity::liveness(client) != Liveness::Dead;
     if let Some(committed) = last_owner()?.filter(other) {
-        return Ok(Some(identity::describe(&committed)));
+        return Ok(Some(process_identity::describe(&committed)));
     }
     // Whoever joined after our session had ended is a new member with its own client id.
-    Ok(holder(log, group, instance)?.map(|h| h.client).filter(other).map(|client| identity::describe(&client)))
+    Ok(holder(log, group, instance)?.map(|h| h.client).filter(other).map(|client| process_identity::describe(&client)))
 }
 
 /// Returns when the place is free or its holder is dead. A dead process of this machine is known at once; elsewhere the
@@ -201,18 +201,18 @@ fn wait_for_place(
     let mut told = false;
     while let Some(holder) = holder(log, group, instance)? {
         let client = last_owner()?.unwrap_or(holder.client);
-        match identity::life(&client) {
-            Life::Dead => return Ok(()),
+        match process_identity::liveness(&client) {
+            Liveness::Dead => return Ok(()),
             // A session of this process that was closed: static members do not leave, their place just ends later.
-            Life::Alive if identity::is_own(&client) => return Ok(()),
-            Life::Unknown if log.clock().monotonic() < deadline => {
+            Liveness::Alive if process_identity::is_own(&client) => return Ok(()),
+            Liveness::Unknown if log.clock().monotonic() < deadline => {
                 if !told {
-                    tracing::info!(target: "kafka", "waiting for {}", identity::describe(&client));
+                    tracing::info!(target: "kafka", "waiting for {}", process_identity::describe(&client));
                     told = true;
                 }
                 log.clock().sleep(ASK_PAUSE);
             }
-            Life::Alive | Life::Unknown => return Err(busy(group, &client)),
+            Liveness::Alive | Liveness::Unknown => return Err(busy(group, &client)),
         }
     }
     Ok(())
@@ -220,7 +220,7 @@ fn wait_for_place(
 
 /// The error for a place that is taken.
 pub(super) fn busy(group: &str, client: &str) -> Error {
-    let who = identity::describe(client);
+    let who = process_identity::describe(client);
     Error::new(Kind::Busy, format!("another Tidegate process with this service id is running: {who}"))
         .with_detail(format!("it writes group {group}"))
         .with_hint("stop that process, or give this one another service id (ksql.service.id)")

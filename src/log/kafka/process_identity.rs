@@ -9,7 +9,7 @@ use std::fs;
 
 /// What is known of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Life {
+pub(super) enum Liveness {
     /// Runs (or is stopped, but can go on).
     Alive,
     /// Has ended.
@@ -26,14 +26,14 @@ pub(super) fn own() -> String {
 }
 
 /// Whether the process with this client id lives.
-pub(super) fn life(client: &str) -> Life {
-    let Some(parts) = parse(client) else { return Life::Unknown };
+pub(super) fn liveness(client: &str) -> Liveness {
+    let Some(parts) = parse(client) else { return Liveness::Unknown };
     if parts.machine != machine() || parts.machine == "-" || parts.start == "-" || parts.host != host() {
-        return Life::Unknown;
+        return Liveness::Unknown;
     }
     match process(parts.pid) {
-        Some(p) if p.start == parts.start && !p.ended => Life::Alive,
-        _ => Life::Dead,
+        Some(p) if p.start == parts.start && !p.ended => Liveness::Alive,
+        _ => Liveness::Dead,
     }
 }
 
@@ -103,9 +103,9 @@ mod tests {
     #[test]
     fn this_process_lives_and_an_ended_one_does_not() {
         assert!(is_own(&own()));
-        assert_eq!(life(&own()), Life::Alive);
+        assert_eq!(liveness(&own()), Liveness::Alive);
         let other = own().replace(&format!(":{}:", std::process::id()), ":4194304:");
-        assert_eq!(life(&other), Life::Dead);
+        assert_eq!(liveness(&other), Liveness::Dead);
     }
 
     #[test]
@@ -116,14 +116,14 @@ mod tests {
         while !process(child.id()).is_some_and(|p| p.ended) {
             std::thread::yield_now();
         }
-        assert_eq!(life(&client), Life::Dead);
+        assert_eq!(liveness(&client), Liveness::Dead);
         child.wait().expect("it has ended");
     }
 
     #[test]
     fn strangers_are_unknown() {
-        assert_eq!(life("rdkafka"), Life::Unknown);
-        assert_eq!(life("tidegate@elsewhere:1:1:abc.1"), Life::Unknown);
+        assert_eq!(liveness("rdkafka"), Liveness::Unknown);
+        assert_eq!(liveness("tidegate@elsewhere:1:1:abc.1"), Liveness::Unknown);
         assert_eq!(describe("tidegate@a:b:17:1:abc.1"), "process 17 on host a:b");
     }
 }

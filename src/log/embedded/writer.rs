@@ -4,7 +4,9 @@
 use super::commit::{Shared, Staged};
 use super::entry::Progress;
 use crate::error::{Error, Kind, Result};
-use crate::log::{CommittedOffset, Epoch, METADATA_BYTES_MAX, Outcome, RecordSet, Session, TopicPartition};
+use crate::log::{
+    CommitOutcome, CommittedOffset, Epoch, METADATA_BYTES_MAX, RecordSet, TopicPartition, TransactionalWriter,
+};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,18 +15,18 @@ const DISK_RETRY: Duration = Duration::from_secs(1);
 
 /// A query's session.
 #[derive(Debug)]
-pub(super) struct EmbeddedSession {
+pub(super) struct EmbeddedWriter {
     shared: Arc<Shared>,
     group: String,
     /// Tells this session from an earlier one of the same group.
     token: u64,
 }
 
-impl EmbeddedSession {
+impl EmbeddedWriter {
     /// Takes the group.
-    pub(super) fn open(shared: &Arc<Shared>, group: &str) -> Result<EmbeddedSession> {
+    pub(super) fn open(shared: &Arc<Shared>, group: &str) -> Result<EmbeddedWriter> {
         let token = shared.group_owners.lock().claim(group)?;
-        Ok(EmbeddedSession { shared: shared.clone(), group: group.to_owned(), token })
+        Ok(EmbeddedWriter { shared: shared.clone(), group: group.to_owned(), token })
     }
 
     fn owns(&self) -> bool {
@@ -44,7 +46,7 @@ impl EmbeddedSession {
 
     fn progress(&self, epoch: &Epoch) -> Result<Progress> {
         let too_long = |what: &str| Error::bug(format!("{what} is longer than {METADATA_BYTES_MAX} bytes"));
-        if epoch.blob.len() > METADATA_BYTES_MAX {
+        if epoch.metadata.len() > METADATA_BYTES_MAX {
             return Err(too_long("the text kept with a query"));
         }
         let offset = |(partition, committed): &(TopicPartition, CommittedOffset)| {
@@ -55,19 +57,19 @@ impl EmbeddedSession {
             Ok((topic, number, committed.clone()))
         };
         let offsets = epoch.offsets.iter().map(offset).collect::<Result<_>>()?;
-        Ok(Progress { group: self.group.clone(), offsets, blob: epoch.blob.clone() })
+        Ok(Progress { group: self.group.clone(), offsets, metadata: epoch.metadata.clone() })
     }
 }
 
-impl Session for EmbeddedSession {
+impl TransactionalWriter for EmbeddedWriter {
     fn committed(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Option<CommittedOffset>>> {
         self.check()?;
         Ok(self.shared.committed(&self.group, partitions))
     }
 
-    fn blob(&mut self) -> Result<Option<String>> {
+    fn metadata(&mut self) -> Result<Option<String>> {
         self.check()?;
-        Ok(self.shared.catalog.read().manifest.groups.get(&self.group).and_then(|g| g.blob.clone()))
+        Ok(self.shared.catalog.read().manifest.groups.get(&self.group).and_then(|g| g.metadata.clone()))
     }
 
     fn deliver(&mut self, topic: &Arc<str>, records: &RecordSet) -> Result<()> {
@@ -75,9 +77,9 @@ impl Session for EmbeddedSession {
         self.shared.append(topic, records)
     }
 
-    fn commit(&mut self, epoch: &Epoch) -> Result<Outcome> {
+    fn commit(&mut self, epoch: &Epoch) -> Result<CommitOutcome> {
         if !self.owns() {
-            return Ok(Outcome::Fenced { reason: self.fenced() });
+            return Ok(CommitOutcome::Fenced { reason: self.fenced() });
         }
         let mut staged = Staged::default();
         for (topic, records) in &epoch.records {
@@ -85,17 +87,17 @@ impl Session for EmbeddedSession {
         }
         let progress = self.progress(epoch)?;
         match self.shared.commit(staged, Some(progress), || self.owns()) {
-            Ok(true) => Ok(Outcome::Committed),
-            Ok(false) => Ok(Outcome::Fenced { reason: self.fenced() }),
+            Ok(true) => Ok(CommitOutcome::Committed),
+            Ok(false) => Ok(CommitOutcome::Fenced { reason: self.fenced() }),
             Err(e) if e.kind() == Kind::Io && !self.shared.write().is_broken() => {
-                Ok(Outcome::Aborted { reason: e.to_string(), retry_after: DISK_RETRY })
+                Ok(CommitOutcome::Aborted { reason: e.to_string(), retry_after: DISK_RETRY })
             }
             Err(e) => Err(e),
         }
     }
 }
 
-impl Drop for EmbeddedSession {
+impl Drop for EmbeddedWriter {
     fn drop(&mut self) {
         self.shared.group_owners.lock().release(&self.group, self.token);
     }

@@ -16,19 +16,29 @@
 //! What is open may also be of a commit that *was* answered with Ok: the marker of its rows, or of its offsets, is what
 //! the broker forgot. That must be committed, not aborted. For rows, the commit of the next epoch does it, so nothing is
 //! aborted in a partition whose last committed row is not closed; should that epoch fail, the rows are written again (see
-//! [`super::kept`]). Offsets are simply committed once more. They are pending in the partition that holds the group's
+//! [`super::retained_commits`]). Offsets are simply committed once more. They are pending in the partition that holds the group's
 //! offsets, which then answers "not stable yet" for ever.
 
-use super::*;
+use super::{Failure, KafkaWriter, OFFSETS_WAIT, written};
+use crate::error::{Error, Result};
+use crate::log::kafka::client::failed;
+use crate::log::kafka::commit_metadata::CommitMetadata;
+use crate::log::kafka::committed_list;
+use crate::log::kafka::topics::ANSWER_WAIT;
+use crate::log::{Epoch, Log, RecordSet, TopicPartition};
+use rdkafka::TopicPartitionList;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// A broker says within this time what stands, unless something is open; then it never does.
 pub(super) const OPEN_AFTER: Duration = Duration::from_secs(3);
 
-impl KafkaSession {
+impl KafkaWriter {
     /// Ends what is open in the partitions that `epoch` writes and that were not looked at since the last failure.
-    pub(super) fn end_orphans(&mut self, epoch: &Epoch) -> Result<(), Failure> {
+    pub(super) fn end_hanging_transactions(&mut self, epoch: &Epoch) -> Result<(), Failure> {
         let mut fresh = written(epoch);
-        fresh.retain(|at| !self.looked_at.contains(at));
+        fresh.retain(|at| !self.checked_partitions.contains(at));
         let mut open = BTreeSet::new();
         for at in &fresh {
             if self.may_be_open(at)? {
@@ -38,14 +48,14 @@ impl KafkaSession {
         if !open.is_empty() {
             self.abort_in(&open, epoch)?;
         }
-        self.looked_at.append(&mut fresh);
+        self.checked_partitions.append(&mut fresh);
         Ok(())
     }
 
     /// Whether rows may be open that were given up.
     fn may_be_open(&self, at: &TopicPartition) -> Result<bool> {
-        match self.landed.get(at) {
-            _ if !self.failed => {
+        match self.last_rows.get(at) {
+            _ if !self.has_failed => {
                 let marks = self.log.watermarks(at)?;
                 Ok(marks.stable < marks.high)
             }
@@ -76,52 +86,54 @@ impl KafkaSession {
 
     /// Ends pending offsets of our producer id, if there are any. Only when it is known that those of the last attempt
     /// were not to be committed.
-    pub(super) fn end_orphaned_offsets(&mut self) -> Result<()> {
+    pub(super) fn end_hanging_offsets(&mut self) -> Result<()> {
         if self.offsets_are_stable() {
             return Ok(());
         }
-        let list = committed_list(&self.hasty, &self.task_list(), ANSWER_WAIT)
+        let list = committed_list(&self.read_uncommitted, &self.task_list(), ANSWER_WAIT)
             .map_err(|e| failed("read the committed tasks", e))?;
-        let blobs = self.blobs(&list);
-        if blobs.iter().flatten().any(|blob| blob.owner == self.owner && blob.sequence != self.standing) {
-            return self.repeat_standing(&blobs);
+        let blobs = self.commit_metadata(&list);
+        if blobs.iter().flatten().any(|blob| blob.owner == self.owner && blob.sequence != self.last_commit) {
+            return self.commit_last_offsets_again(&blobs);
         }
         tracing::info!(target: "kafka", "{} ends what is open in its offsets", self.owner);
-        let (Some(sender), Some(standing)) = (self.sender.as_ref(), self.member.standing()) else { return Ok(()) };
-        let outlet = sender.outlet();
-        outlet.begin().map_err(|e| Error::io(format!("begin: {e}")))?;
+        let (Some(producer), Some(standing)) = (self.producer.as_ref(), self.member.group_metadata()) else {
+            return Ok(());
+        };
+        let raw = producer.raw();
+        raw.begin().map_err(|e| Error::io(format!("begin: {e}")))?;
         // A refusal does no harm: the partition was made part of the transaction before.
-        if let Err(error) = outlet.send_offsets(&list, &standing, OFFSETS_WAIT) {
+        if let Err(error) = raw.send_offsets(&list, &standing, OFFSETS_WAIT) {
             tracing::debug!(target: "kafka", "offsets to be aborted: {error}");
         }
         self.replace()
     }
 
     /// Commits the offsets of our last commit once more: it was answered with Ok, and they are pending.
-    fn repeat_standing(&mut self, blobs: &[Option<Blob>]) -> Result<()> {
-        tracing::warn!(target: "kafka", "{} repeats the offsets of commit {}", self.owner, self.standing);
-        let kept = self.kept(blobs);
-        let (sequence, text) = (self.standing.clone(), self.text.clone());
+    fn commit_last_offsets_again(&mut self, blobs: &[Option<CommitMetadata>]) -> Result<()> {
+        tracing::warn!(target: "kafka", "{} repeats the offsets of commit {}", self.owner, self.last_commit);
+        let kept = self.offsets_in_metadata(blobs);
+        let (sequence, text) = (self.last_commit.clone(), self.query_metadata.clone());
         let known = if self.offsets.is_empty() { kept } else { self.offsets.clone() };
         let list = self.offset_list(&sequence, &self.offsets, &known, text.as_deref());
-        self.commit_alone(&list.map_err(|f| Error::io(f.reason))?)
+        self.commit_only_offsets(&list.map_err(|f| Error::io(f.reason))?)
     }
 
     /// A transaction of offsets alone, by a producer that is not used again.
-    pub(super) fn commit_alone(&mut self, list: &TopicPartitionList) -> Result<()> {
-        let begin = self.sender.as_ref().map(|sender| sender.outlet().begin());
+    pub(super) fn commit_only_offsets(&mut self, list: &TopicPartitionList) -> Result<()> {
+        let begin = self.producer.as_ref().map(|producer| producer.raw().begin());
         begin.transpose().map_err(|e| Error::io(format!("begin: {e}")))?;
-        let done = self.finish(list, self.member.expired());
-        self.sender = None;
+        let done = self.commit_offsets(list, self.member.revocations());
+        self.producer = None;
         done.map_err(|f| Error::io("could not commit offsets").with_detail(f.reason))?;
-        self.sender = Some(self.new_sender()?);
+        self.producer = Some(self.new_producer()?);
         Ok(())
     }
 
     /// Gives the open transaction up with its producer; the new one has ended it before it can write anything.
     fn replace(&mut self) -> Result<()> {
-        self.sender = None;
-        self.sender = Some(self.new_sender()?);
+        self.producer = None;
+        self.producer = Some(self.new_producer()?);
         Ok(())
     }
 }

@@ -1,8 +1,8 @@
 //! Writing rows and knowing that they arrived: delivery reports are counted, never assumed.
 
 use super::client::{Events, MESSAGE_TIMEOUT, failed, failed_with};
-use super::ffi::Outlet;
-use super::room::with_room;
+use super::ffi::RawProducer;
+use super::thread_headroom::with_headroom;
 use crate::error::{Error, Result};
 use crate::log::RecordSet;
 use crate::threads;
@@ -30,8 +30,8 @@ pub(super) const DRAIN_WAIT: Duration = MESSAGE_TIMEOUT.saturating_add(Duration:
 ///
 /// Dropping it is how a producer in doubt is given up: it returns at once, and an open transaction is left to the
 /// successor, whose start ends it. Nothing else may be asked of such a producer (see [`super::ffi`]).
-pub(super) struct Sender {
-    outlet: Arc<Outlet>,
+pub(super) struct Producer {
+    raw: Arc<RawProducer>,
     clock: SharedClock,
     /// Rows handed to librdkafka so far; the reports must reach this number.
     sent: u64,
@@ -39,14 +39,15 @@ pub(super) struct Sender {
     posted: usize,
 }
 
-impl Sender {
+impl Producer {
     /// A producer with these settings.
-    pub(super) fn new(config: &ClientConfig, name: &str, clock: SharedClock) -> Result<Sender> {
-        let make = || Outlet::new(config, Events::new(name, clock.clone())).map_err(|e| failed("make a producer", e));
-        let outlet = Arc::new(with_room(make)?);
-        let served = Arc::clone(&outlet);
+    pub(super) fn new(config: &ClientConfig, name: &str, clock: SharedClock) -> Result<Producer> {
+        let make =
+            || RawProducer::new(config, Events::new(name, clock.clone())).map_err(|e| failed("make a producer", e));
+        let raw = Arc::new(with_headroom(make)?);
+        let served = Arc::clone(&raw);
         let label = name.to_owned();
-        // This thread is always the last to hold the outlet: a commit that does not return is served to its end, and no
+        // This thread is always the last to hold the raw: a commit that does not return is served to its end, and no
         // caller waits for librdkafka's threads to end.
         let work = move || {
             threads::rounds("kafka-reports", &label, || {
@@ -55,26 +56,26 @@ impl Sender {
             });
         };
         threads::spawn("kafka-reports", name, work)?;
-        Ok(Sender { outlet, clock, sent: 0, posted: 0 })
+        Ok(Producer { raw, clock, sent: 0, posted: 0 })
     }
 
-    pub(super) fn outlet(&self) -> &Arc<Outlet> {
-        &self.outlet
+    pub(super) fn raw(&self) -> &Arc<RawProducer> {
+        &self.raw
     }
 
     pub(super) fn events(&self) -> &Events {
-        self.outlet.events()
+        self.raw.events()
     }
 
     /// Hands rows to librdkafka, which sends them in the background.
     pub(super) fn send(&mut self, topic: &Arc<str>, records: &RecordSet) -> Result<()> {
-        let target = self.outlet.open(topic).map_err(|e| failed(&format!("write to topic {topic}"), e))?;
+        let target = self.raw.open(topic).map_err(|e| failed(&format!("write to topic {topic}"), e))?;
         let deadline = self.clock.monotonic() + DRAIN_WAIT;
         let plain = records.headers.is_empty();
         for (index, row) in records.rows.iter().enumerate() {
             let headers = if plain { &[] } else { records.headers(index) };
             let (key, value) = (records.key(index), records.value(index));
-            while let Err(code) = self.outlet.send(target, row.partition, row.timestamp, key, value, headers) {
+            while let Err(code) = self.raw.send(target, row.partition, row.timestamp, key, value, headers) {
                 if code != RDKafkaErrorCode::QueueFull || self.clock.monotonic() > deadline {
                     return Err(failed_with(&format!("write to topic {topic}"), code));
                 }
@@ -108,7 +109,7 @@ impl Sender {
             }
             let all = self.events().delivered() == self.sent;
             // Without the second half a commit might still wait for reports that were counted but not yet put away.
-            if all && self.outlet.in_flight() == 0 {
+            if all && self.raw.in_flight() == 0 {
                 return Ok(());
             }
             if self.clock.monotonic() > deadline {

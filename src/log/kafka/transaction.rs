@@ -1,8 +1,8 @@
 //! The writing side of a query: one transaction an epoch, exactly once.
 //!
-//! The objects: a static member of the query's group that subscribes to its task topic only ([`Member`]), whose
-//! generation stands in every commit; a transactional producer ([`Sender`]) named after group and slot; two consumers that
-//! ask for committed offsets, one that waits for open transactions (`stable`) and one that does not (`hasty`).
+//! The objects: a static member of the query's group that subscribes to its task topic only ([`GroupMember`]), whose
+//! generation stands in every commit; a transactional producer ([`Producer`]) named after group and slot; two consumers that
+//! ask for committed offsets, one that waits for open transactions (`stable`) and one that does not (`read_uncommitted`).
 //!
 //! A commit: produce all rows, wait for the counted reports, take the group's standing, **see that no task was taken from
 //! us since the epoch began**, send offsets and blobs, commit. What is never done, because rows were doubled or lost by it
@@ -11,27 +11,27 @@
 //! is not aborted either, because librdkafka may end the process when it is (see [`super::ffi`]): its producer is dropped,
 //! and the start of the next one ends it at the broker.
 //!
-//! The task topic has one partition a task, beside whose offset stands the task's [`Blob`], and a last one for the text
+//! The task topic has one partition a task, beside whose offset stands the task's [`CommitMetadata`], and a last one for the text
 //! of the query as a whole.
 
-mod courier;
-mod doubt;
-mod kept;
-mod orphans;
+mod early_delivery;
+mod hanging_transactions;
 mod recovery;
-mod tasks;
+mod retained_commits;
+mod task_topic;
+mod unknown_outcome;
 
 use super::KafkaLog;
-use super::blob::{Blob, Place};
-use super::client::{BATCH_BYTES, Events, RETRY_BACKOFF_MS, failed};
+use super::client::{BATCH_BYTES, Events, RETRY_BACKOFF_MS};
+use super::commit_metadata::{CommitMetadata, InputOffset};
 use super::ffi::CallError;
-use super::member::{Member, busy};
-use super::sender::Sender;
-use super::topics::ANSWER_WAIT;
-use super::{committed_list, identity, stable};
+use super::group_member::{GroupMember, busy};
+use super::producer::Producer;
+use super::{process_identity, stable};
 use crate::error::{Error, Kind, Result};
 use crate::log::{
-    CommittedOffset, Epoch, Log, METADATA_BYTES_MAX, Outcome, RecordSet, Session, SessionSpec, TopicPartition,
+    CommitOutcome, CommittedOffset, Epoch, Log, METADATA_BYTES_MAX, RecordSet, TopicPartition, TransactionalWriter,
+    WriterSpec,
 };
 use crate::{mutant, threads};
 use parking_lot::Mutex;
@@ -43,11 +43,10 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use courier::Courier;
-use doubt::Landed;
-use kept::Kept;
-use tasks::ensure_task_topic;
-pub(super) use tasks::task_topic;
+use early_delivery::EarlyDelivery;
+use retained_commits::RetainedCommit;
+use task_topic::ensure_task_topic;
+pub(super) use task_topic::task_topic;
 
 /// Time for `init_transactions`; it takes 0.05 to 1 s.
 const INIT_WAIT: Duration = Duration::from_secs(30);
@@ -86,9 +85,9 @@ impl Drop for Claim {
 type Offsets = BTreeMap<TopicPartition, CommittedOffset>;
 
 /// See the module.
-pub(super) struct KafkaSession {
+pub(super) struct KafkaWriter {
     log: KafkaLog,
-    spec: SessionSpec,
+    spec: WriterSpec,
     /// The task topic, and its identity: another one means that the group was deleted.
     topic: String,
     topic_id: u128,
@@ -97,48 +96,48 @@ pub(super) struct KafkaSession {
     /// Our client id, for the processes after us.
     process: String,
     /// `None` only between a failure and its resolution.
-    sender: Option<Sender>,
+    producer: Option<Producer>,
     /// For rows outside of transactions, once there are some.
-    courier: Option<Courier>,
+    early: Option<EarlyDelivery>,
     /// No batch is larger.
     batch_bytes: usize,
-    member: Member,
-    stable: BaseConsumer<Events>,
-    hasty: BaseConsumer<Events>,
+    member: GroupMember,
+    read_committed: BaseConsumer<Events>,
+    read_uncommitted: BaseConsumer<Events>,
     /// Latest known offsets of the query's inputs; all are committed each time, so that none expires.
     offsets: Offsets,
     /// Identities of the input topics, so that a topic made anew is not read from its predecessor's offset.
     ids: BTreeMap<Arc<str>, u128>,
-    text: Option<String>,
+    query_metadata: Option<String>,
     /// First part of our sequences, up to and with a full stop: this start of this process.
     start: String,
     count: u64,
     /// Sequence of the last commit that is known to stand.
-    standing: String,
-    /// [`Member::expired`] when the running epoch began.
-    mark: u64,
+    last_commit: String,
+    /// [`GroupMember::expired`] when the running epoch began.
+    revocations: u64,
     /// The last transaction may have had a repeated request.
-    doubtful: bool,
+    replace_producer: bool,
     /// The broker was asked to commit the running attempt: from then on it may stand although an error came back.
-    asked: bool,
+    commit_requested: bool,
     /// Partitions in which nothing of ours was left open by a failure.
-    looked_at: BTreeSet<TopicPartition>,
+    checked_partitions: BTreeSet<TopicPartition>,
     /// Something has failed since the session began.
-    failed: bool,
+    has_failed: bool,
     /// Where the last committed row of each partition stands.
-    landed: BTreeMap<TopicPartition, i64>,
+    last_rows: BTreeMap<TopicPartition, i64>,
     /// The last commit, and earlier ones that a broker may have forgotten.
-    kept: Vec<Kept>,
+    retained: Vec<RetainedCommit>,
     pause: Duration,
-    checked: Duration,
+    last_check: Duration,
     /// Why nothing can be written any more.
     ended: Option<(Kind, String)>,
     _claim: Claim,
 }
 
-impl fmt::Debug for KafkaSession {
+impl fmt::Debug for KafkaWriter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KafkaSession").field("spec", &self.spec).field("standing", &self.standing).finish()
+        f.debug_struct("KafkaWriter").field("spec", &self.spec).field("last_commit", &self.last_commit).finish()
     }
 }
 
@@ -166,66 +165,66 @@ impl From<Error> for Failure {
     }
 }
 
-impl KafkaSession {
-    /// Takes all tasks of a query: see [`Log::session`].
-    pub(super) fn open(log: &KafkaLog, spec: &SessionSpec) -> Result<KafkaSession> {
+impl KafkaWriter {
+    /// Takes all tasks of a query: see [`Log::transactional_writer`].
+    pub(super) fn open(log: &KafkaLog, spec: &WriterSpec) -> Result<KafkaWriter> {
         let name = format!("{} {} {}", log.cluster_id()?, spec.group, spec.slot);
-        let claim = Claim::new(name).ok_or_else(|| busy(&spec.group, &identity::own()))?;
+        let claim = Claim::new(name).ok_or_else(|| busy(&spec.group, &process_identity::own()))?;
         let topic = task_topic(&spec.group);
         let topic_id = ensure_task_topic(log, &topic, spec.tasks)?;
-        let stable = log.offsets_of(&spec.group, "read_committed")?;
-        let hasty = log.offsets_of(&spec.group, "read_uncommitted")?;
-        let last_owner = || recovery::last_owner(&hasty, &topic);
-        let member = Member::join(log, &spec.group, &spec.slot, &topic, &last_owner)?;
+        let read_committed = log.offsets_of(&spec.group, "read_committed")?;
+        let read_uncommitted = log.offsets_of(&spec.group, "read_uncommitted")?;
+        let last_owner = || recovery::last_owner(&read_uncommitted, &topic);
+        let member = GroupMember::join(log, &spec.group, &spec.slot, &topic, &last_owner)?;
         member.wait_for_tasks(spec.tasks as usize + 1)?;
         let owner = format!("{}-{}", spec.group, spec.slot);
         let start = format!("{}.{}.", log.clock().now_ms(), std::process::id());
-        let mark = member.expired();
-        let mut session = KafkaSession {
+        let revocations = member.revocations();
+        let mut session = KafkaWriter {
             log: log.clone(),
             spec: spec.clone(),
             topic,
             topic_id,
             owner,
-            process: identity::own(),
-            sender: None,
-            courier: None,
+            process: process_identity::own(),
+            producer: None,
+            early: None,
             batch_bytes: BATCH_BYTES,
             member,
-            stable,
-            hasty,
+            read_committed,
+            read_uncommitted,
             offsets: BTreeMap::new(),
             ids: BTreeMap::new(),
-            text: None,
+            query_metadata: None,
             start,
             count: 0,
-            standing: String::new(),
-            mark,
-            doubtful: false,
-            asked: false,
-            looked_at: BTreeSet::new(),
-            failed: false,
-            landed: BTreeMap::new(),
-            kept: Vec::new(),
+            last_commit: String::new(),
+            revocations,
+            replace_producer: false,
+            commit_requested: false,
+            checked_partitions: BTreeSet::new(),
+            has_failed: false,
+            last_rows: BTreeMap::new(),
+            retained: Vec::new(),
             pause: PAUSE_MIN,
-            checked: log.clock().monotonic(),
+            last_check: log.clock().monotonic(),
             ended: None,
             _claim: claim,
         };
-        session.sender = Some(session.new_sender()?);
+        session.producer = Some(session.new_producer()?);
         session.take_over()?;
         Ok(session)
     }
 
     /// A producer that has shut out every earlier one of this slot and ended its transaction.
-    fn new_sender(&self) -> Result<Sender> {
+    fn new_producer(&self) -> Result<Producer> {
         let config = self.log.settings().transactional(&self.owner, self.batch_bytes);
-        let sender = Sender::new(&config, &self.owner, self.log.clock().clone())?;
-        sender
-            .outlet()
+        let producer = Producer::new(&config, &self.owner, self.log.clock().clone())?;
+        producer
+            .raw()
             .init_transactions(INIT_WAIT)
             .map_err(|e| Error::io("could not begin writing").with_detail(e.to_string()).because(e.code))?;
-        Ok(sender)
+        Ok(producer)
     }
 
     fn task_list(&self) -> TopicPartitionList {
@@ -235,12 +234,12 @@ impl KafkaSession {
     }
 
     fn read_tasks(&self) -> Result<TopicPartitionList> {
-        stable(&self.stable, &self.task_list(), self.log.clock(), STABLE_WAIT)
+        stable(&self.read_committed, &self.task_list(), self.log.clock(), STABLE_WAIT)
     }
 
-    fn blobs(&self, list: &TopicPartitionList) -> Vec<Option<Blob>> {
+    fn commit_metadata(&self, list: &TopicPartitionList) -> Vec<Option<CommitMetadata>> {
         let tasks = 0..self.spec.tasks as i32;
-        tasks.map(|task| element(list, &self.topic, task).and_then(|o| Blob::parse(&o.metadata))).collect()
+        tasks.map(|task| element(list, &self.topic, task).and_then(|o| CommitMetadata::parse(&o.metadata))).collect()
     }
 
     fn next_sequence(&mut self) -> String {
@@ -272,8 +271,8 @@ impl KafkaSession {
         for task in 0..self.spec.tasks as i32 {
             let own = known.iter().filter(|(at, _)| at.partition == task);
             let id = |topic: &Arc<str>| self.ids.get(topic).copied().unwrap_or(0);
-            let own = own.map(|(at, o)| Place::new(&at.topic, id(&at.topic), o)).collect();
-            put(&self.topic, task, 0, &Blob::new(&self.owner, &self.process, sequence, own).text())?;
+            let own = own.map(|(at, o)| InputOffset::new(&at.topic, id(&at.topic), o)).collect();
+            put(&self.topic, task, 0, &CommitMetadata::new(&self.owner, &self.process, sequence, own).text())?;
         }
         if let Some(text) = text {
             put(&self.topic, self.spec.tasks as i32, 0, text)?;
@@ -286,18 +285,18 @@ impl KafkaSession {
         for (topic, records) in &epoch.records {
             self.log.check(topic, records)?;
         }
-        self.learn_ids(epoch)
+        self.look_up_topic_ids(epoch)
     }
 
     /// Nothing of the epoch is or will be visible; each such answer in a row asks for a longer pause.
-    fn aborted(&mut self, reason: String) -> Outcome {
+    fn aborted(&mut self, reason: String) -> CommitOutcome {
         let retry_after = self.pause;
         self.pause = (self.pause * 2).min(PAUSE_MAX);
-        Outcome::Aborted { reason, retry_after }
+        CommitOutcome::Aborted { reason, retry_after }
     }
 
     /// Looks up the identities of inputs that are committed for the first time.
-    fn learn_ids(&mut self, epoch: &Epoch) -> Result<()> {
+    fn look_up_topic_ids(&mut self, epoch: &Epoch) -> Result<()> {
         let new = epoch.offsets.iter().map(|(at, _)| &at.topic).chain(self.offsets.keys().map(|at| &at.topic));
         let new: BTreeSet<Arc<str>> = new.filter(|topic| !self.ids.contains_key(*topic)).cloned().collect();
         if !new.is_empty() {
@@ -310,53 +309,53 @@ impl KafkaSession {
 
     /// Everything up to the answer of one commit.
     fn attempt(&mut self, epoch: &Epoch, sequence: &str) -> Result<(), Failure> {
-        self.end_orphans(epoch)?;
+        self.end_hanging_transactions(epoch)?;
         self.write_rows(&epoch.records)?;
-        let list = self.offset_list(sequence, &self.offsets, &self.offsets, Some(&epoch.blob))?;
-        self.finish(&list, self.mark)
+        let list = self.offset_list(sequence, &self.offsets, &self.offsets, Some(&epoch.metadata))?;
+        self.commit_offsets(&list, self.revocations)
     }
 
     /// Begins a transaction and writes rows until all of them have arrived.
     fn write_rows(&mut self, records: &[(Arc<str>, Arc<RecordSet>)]) -> Result<(), Failure> {
-        let sender = self.sender.as_mut().ok_or_else(|| Failure::of("no producer"))?;
-        sender.outlet().begin().map_err(|e| Failure::call("begin", e))?;
+        let producer = self.producer.as_mut().ok_or_else(|| Failure::of("no producer"))?;
+        producer.raw().begin().map_err(|e| Failure::call("begin", e))?;
         // Landings are counted per transaction.
-        sender.events().take_landed();
+        producer.events().take_deliveries();
         for (topic, records) in records {
-            sender.send(topic, records)?;
+            producer.send(topic, records)?;
         }
-        Ok(sender.drain()?)
+        Ok(producer.drain()?)
     }
 
     /// Sends offsets and commits, unless tasks were taken from us since `mark`.
-    fn finish(&mut self, list: &TopicPartitionList, mark: u64) -> Result<(), Failure> {
+    fn commit_offsets(&mut self, list: &TopicPartitionList, mark: u64) -> Result<(), Failure> {
         let clock = self.log.clock().clone();
-        let sender = self.sender.as_ref().ok_or_else(|| Failure::of("no producer"))?;
-        let standing = self.member.standing().ok_or_else(|| Failure::of("no member of the group at present"))?;
+        let producer = self.producer.as_ref().ok_or_else(|| Failure::of("no producer"))?;
+        let standing = self.member.group_metadata().ok_or_else(|| Failure::of("no member of the group at present"))?;
         // After the standing was taken: it may be that of a generation in which the tasks belong to somebody else.
-        if self.member.expired() != mark {
+        if self.member.revocations() != mark {
             return Err(Failure::of("tasks were taken away while the epoch ran"));
         }
         let begin = clock.monotonic();
-        sender.outlet().send_offsets(list, &standing, OFFSETS_WAIT).map_err(|e| Failure::call("send offsets", e))?;
+        producer.raw().send_offsets(list, &standing, OFFSETS_WAIT).map_err(|e| Failure::call("send offsets", e))?;
         let sent = clock.monotonic();
-        self.asked = true;
-        self.commit_watched()?;
+        self.commit_requested = true;
+        self.commit_with_watchdog()?;
         let done = clock.monotonic();
         let slow = sent.saturating_sub(begin) >= REPEATED_AFTER || done.saturating_sub(sent) >= REPEATED_AFTER;
-        self.doubtful = slow || self.sender.as_ref().is_none_or(|s| s.events().suspicious());
+        self.replace_producer = slow || self.producer.as_ref().is_none_or(|s| s.events().suspicious());
         Ok(())
     }
 
     /// Commits in a thread of its own: the call has no timeout of its own that could be trusted.
-    fn commit_watched(&self) -> Result<(), Failure> {
-        let outlet = self.sender.as_ref().ok_or_else(|| Failure::of("no producer"))?.outlet().clone();
+    fn commit_with_watchdog(&self) -> Result<(), Failure> {
+        let raw = self.producer.as_ref().ok_or_else(|| Failure::of("no producer"))?.raw().clone();
         let (done, result) = mpsc::sync_channel(1);
         let owner = self.owner.clone();
         let work = move || {
             mutant::trip("kafka-commit", &owner);
             // Nobody listens any more after the watchdog went off.
-            let _ = done.send(outlet.commit());
+            let _ = done.send(raw.commit());
         };
         let thread = threads::spawn("kafka-commit", self.owner.as_str(), work);
         thread.map_err(|e| Failure::of(format!("no thread for the commit: {e}")))?;
@@ -367,30 +366,30 @@ impl KafkaSession {
     }
 
     /// After a commit that stands.
-    fn settle(&mut self, epoch: &Epoch) {
+    fn committed_epoch(&mut self, epoch: &Epoch) {
         let now = self.log.clock().monotonic();
         let mut recent = self.log.recent().lock();
         for at in written(epoch) {
             // Should a marker of this commit be missing, the next one makes up for it.
-            self.looked_at.insert(at.clone());
+            self.checked_partitions.insert(at.clone());
             recent.insert(at, now);
         }
         drop(recent);
-        self.text = Some(epoch.blob.clone());
+        self.query_metadata = Some(epoch.metadata.clone());
         self.pause = PAUSE_MIN;
-        self.mark = self.member.expired();
+        self.revocations = self.member.revocations();
     }
 }
 
-impl Session for KafkaSession {
+impl TransactionalWriter for KafkaWriter {
     fn committed(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Option<CommittedOffset>>> {
         let mut wanted = TopicPartitionList::new();
         for at in partitions {
             wanted.add_partition(&at.topic, at.partition);
         }
-        let list = stable(&self.stable, &wanted, self.log.clock(), STABLE_WAIT)?;
+        let list = stable(&self.read_committed, &wanted, self.log.clock(), STABLE_WAIT)?;
         let tasks = self.read_tasks()?;
-        let blobs = self.blobs(&tasks);
+        let blobs = self.commit_metadata(&tasks);
         let mut found = Vec::with_capacity(partitions.len());
         for at in partitions {
             let mut offset = element(&list, &at.topic, at.partition);
@@ -409,21 +408,21 @@ impl Session for KafkaSession {
         Ok(found)
     }
 
-    fn blob(&mut self) -> Result<Option<String>> {
-        Ok(self.text.clone())
+    fn metadata(&mut self) -> Result<Option<String>> {
+        Ok(self.query_metadata.clone())
     }
 
     fn deliver(&mut self, topic: &Arc<str>, records: &RecordSet) -> Result<()> {
-        self.post(topic, records)
+        self.deliver_early(topic, records)
     }
 
     fn limit_batches(&mut self, bytes: usize) {
-        self.narrow(bytes);
+        self.limit_batch_bytes(bytes);
     }
 
-    fn commit(&mut self, epoch: &Epoch) -> Result<Outcome> {
+    fn commit(&mut self, epoch: &Epoch) -> Result<CommitOutcome> {
         match &self.ended {
-            Some((Kind::Fenced, reason)) => return Ok(Outcome::Fenced { reason: reason.clone() }),
+            Some((Kind::Fenced, reason)) => return Ok(CommitOutcome::Fenced { reason: reason.clone() }),
             // A new session finds out what stands.
             Some((Kind::Io, reason)) => {
                 return Err(Error::new(Kind::Busy, "this query's session has ended").with_detail(reason));
@@ -432,10 +431,10 @@ impl Session for KafkaSession {
             None => {}
         }
         let texts = epoch.offsets.iter().map(|(_, o)| o.metadata.len());
-        if let Some(long) = texts.chain([epoch.blob.len()]).find(|len| *len > METADATA_BYTES_MAX) {
+        if let Some(long) = texts.chain([epoch.metadata.len()]).find(|len| *len > METADATA_BYTES_MAX) {
             return Err(Error::bug(format!("a text of {long} bytes does not fit beside an offset")));
         }
-        match self.arrived().and_then(|()| self.look_up(epoch)) {
+        match self.wait_for_deliveries().and_then(|()| self.look_up(epoch)) {
             // Nothing was written yet: a broker that is away is waited for as in any other failed commit.
             Err(error) if error.kind() == Kind::Io => return Ok(self.aborted(error.to_string())),
             looked_up => looked_up?,
@@ -443,14 +442,14 @@ impl Session for KafkaSession {
         if let Some(reason) = self.check()? {
             return Ok(self.fenced(reason));
         }
-        self.asked = false;
+        self.commit_requested = false;
         self.release_closed();
         let sequence = self.next_sequence();
-        if self.doubtful && replaces() || self.sender.is_none() {
+        if self.replace_producer && !mutant::keeps_producers() || self.producer.is_none() {
             tracing::debug!(target: "kafka", "replacing the producer of {}", self.owner);
-            self.sender = None;
-            match self.new_sender() {
-                Ok(sender) => (self.sender, self.doubtful) = (Some(sender), false),
+            self.producer = None;
+            match self.new_producer() {
+                Ok(producer) => (self.producer, self.replace_producer) = (Some(producer), false),
                 Err(error) => return self.resolve(error.into(), &sequence, None),
             }
         }
@@ -458,11 +457,11 @@ impl Session for KafkaSession {
         self.offsets.extend(epoch.offsets.iter().cloned());
         match self.attempt(epoch, &sequence) {
             Ok(()) => {
-                self.standing = sequence;
-                let landed = self.sender.as_ref().map(|sender| sender.events().take_landed());
-                self.keep(epoch, landed.unwrap_or_default(), !self.doubtful);
-                self.settle(epoch);
-                Ok(Outcome::Committed)
+                self.last_commit = sequence;
+                let delivered = self.producer.as_ref().map(|producer| producer.events().take_deliveries());
+                self.retain_commit(epoch, delivered.unwrap_or_default(), !self.replace_producer);
+                self.committed_epoch(epoch);
+                Ok(CommitOutcome::Committed)
             }
             Err(failure) => {
                 // One of the topics may be gone.
@@ -472,12 +471,6 @@ impl Session for KafkaSession {
             }
         }
     }
-}
-
-/// Whether a producer is replaced whose last transaction may have had a repeated request. The tests show what becomes of
-/// rows without it; a release build has no such switch.
-fn replaces() -> bool {
-    !cfg!(debug_assertions) || crate::config::environment("TIDEGATE_TEST_KEEP_PRODUCERS").is_none()
 }
 
 /// The partitions that an epoch writes.

@@ -13,23 +13,23 @@ const VERSION: u32 = 1;
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Blob {
+pub(super) struct CommitMetadata {
     #[serde(rename = "v")]
     version: u32,
     /// Transactional id of the owner.
     pub(super) owner: String,
-    /// Client id of the owner's process, see [`super::identity`].
+    /// Client id of the owner's process, see [`super::process_identity`].
     pub(super) process: String,
     /// The commit: unique over all starts of all owners.
     pub(super) sequence: String,
     /// The inputs of this task; absent when they do not fit.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(super) offsets: Vec<Place>,
+    pub(super) offsets: Vec<InputOffset>,
 }
 
 /// How far one topic was read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Place {
+pub(super) struct InputOffset {
     #[serde(rename = "t")]
     pub(super) topic: String,
     /// Identity of the topic in hexadecimal digits: JSON's numbers end at 64 bits.
@@ -41,10 +41,10 @@ pub(super) struct Place {
     metadata: String,
 }
 
-impl Place {
-    pub(super) fn new(topic: &str, id: u128, offset: &CommittedOffset) -> Place {
+impl InputOffset {
+    pub(super) fn new(topic: &str, id: u128, offset: &CommittedOffset) -> InputOffset {
         let metadata = offset.metadata.clone();
-        Place { topic: topic.to_owned(), id: format!("{id:x}"), offset: offset.offset, metadata }
+        InputOffset { topic: topic.to_owned(), id: format!("{id:x}"), offset: offset.offset, metadata }
     }
 
     pub(super) fn id(&self) -> u128 {
@@ -56,10 +56,10 @@ impl Place {
     }
 }
 
-impl Blob {
-    pub(super) fn new(owner: &str, process: &str, sequence: &str, offsets: Vec<Place>) -> Blob {
+impl CommitMetadata {
+    pub(super) fn new(owner: &str, process: &str, sequence: &str, offsets: Vec<InputOffset>) -> CommitMetadata {
         let (owner, process, sequence) = (owner.to_owned(), process.to_owned(), sequence.to_owned());
-        Blob { version: VERSION, owner, process, sequence, offsets }
+        CommitMetadata { version: VERSION, owner, process, sequence, offsets }
     }
 
     /// The text, within the broker's limit.
@@ -68,17 +68,17 @@ impl Blob {
         if full.len() <= METADATA_BYTES_MAX {
             return full;
         }
-        let bare = Blob { offsets: Vec::new(), ..self.clone() };
+        let bare = CommitMetadata { offsets: Vec::new(), ..self.clone() };
         serde_json::to_string(&bare).expect("strings and numbers always have a JSON text")
     }
 
     /// `None`: not written by a version that we know.
-    pub(super) fn parse(text: &str) -> Option<Blob> {
-        serde_json::from_str(text).ok().filter(|blob: &Blob| blob.version == VERSION)
+    pub(super) fn parse(text: &str) -> Option<CommitMetadata> {
+        serde_json::from_str(text).ok().filter(|metadata: &CommitMetadata| metadata.version == VERSION)
     }
 
     /// How far a topic's partition of this task was read.
-    pub(super) fn place(&self, topic: &str) -> Option<&Place> {
+    pub(super) fn place(&self, topic: &str) -> Option<&InputOffset> {
         self.offsets.iter().find(|place| place.topic == topic)
     }
 }
@@ -90,15 +90,18 @@ mod tests {
     #[test]
     fn the_text_reads_back_and_stays_within_the_limit() {
         let offset = CommittedOffset { offset: 5, metadata: "{\"t\":1}".into() };
-        let some = Blob::new("g-0", "p", "17.1.2", vec![Place::new("in", u128::MAX - 1, &offset)]);
-        assert_eq!(Blob::parse(&some.text()), Some(some.clone()));
+        let some = CommitMetadata::new("g-0", "p", "17.1.2", vec![InputOffset::new("in", u128::MAX - 1, &offset)]);
+        assert_eq!(CommitMetadata::parse(&some.text()), Some(some.clone()));
         assert_eq!(some.place("in").map(|p| (p.id(), p.offset())), Some((u128::MAX - 1, offset.clone())));
         assert_eq!(some.place("out"), None);
-        let places = (0..300).map(|i| Place::new(&format!("topic-{i}"), i, &offset));
-        let many = Blob::new("g-0", "p", "17.1.2", places.collect());
+        let places = (0..300).map(|i| InputOffset::new(&format!("topic-{i}"), i, &offset));
+        let many = CommitMetadata::new("g-0", "p", "17.1.2", places.collect());
         assert!(many.text().len() <= METADATA_BYTES_MAX);
-        assert_eq!(Blob::parse(&many.text()).map(|b| (b.sequence, b.offsets.len())), Some(("17.1.2".into(), 0)));
-        assert_eq!(Blob::parse("{\"v\":2,\"owner\":\"x\",\"process\":\"p\",\"sequence\":\"y\"}"), None);
-        assert_eq!(Blob::parse(""), None);
+        assert_eq!(
+            CommitMetadata::parse(&many.text()).map(|b| (b.sequence, b.offsets.len())),
+            Some(("17.1.2".into(), 0))
+        );
+        assert_eq!(CommitMetadata::parse("{\"v\":2,\"owner\":\"x\",\"process\":\"p\",\"sequence\":\"y\"}"), None);
+        assert_eq!(CommitMetadata::parse(""), None);
     }
 }

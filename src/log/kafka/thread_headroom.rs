@@ -23,7 +23,7 @@ const CLIENT_THREADS: usize = 8;
 static MAKING: Mutex<()> = Mutex::new(());
 
 /// Makes a client when there is room for its threads.
-pub(super) fn with_room<T>(make: impl FnOnce() -> Result<T>) -> Result<T> {
+pub(super) fn with_headroom<T>(make: impl FnOnce() -> Result<T>) -> Result<T> {
     let _alone = MAKING.lock();
     try_threads(CLIENT_THREADS).map_err(no_room)?;
     make()

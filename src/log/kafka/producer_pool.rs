@@ -4,7 +4,7 @@
 //! append; no lock is held while the cluster responds, and one append that waits for a broker holds up no other.
 
 use super::client::{BATCH_BYTES, KafkaSettings};
-use super::sender::{DRAIN_WAIT, Sender};
+use super::producer::{DRAIN_WAIT, Producer};
 use crate::error::{Error, Kind, Result};
 use crate::types::clock::SharedClock;
 use parking_lot::{Condvar, Mutex};
@@ -13,7 +13,7 @@ use parking_lot::{Condvar, Mutex};
 const LENT_MAX: usize = 8;
 
 /// The producers that are there, and how many are lent.
-pub(super) struct Senders {
+pub(super) struct ProducerPool {
     pool: Mutex<Pool>,
     /// Signalled when one is given back.
     returned: Condvar,
@@ -21,14 +21,14 @@ pub(super) struct Senders {
 
 #[derive(Default)]
 struct Pool {
-    idle: Vec<Sender>,
+    idle: Vec<Producer>,
     lent: usize,
 }
 
-impl Senders {
+impl ProducerPool {
     /// With one producer that is there already.
-    pub(super) fn new(first: Sender) -> Senders {
-        Senders { pool: Mutex::new(Pool { idle: vec![first], lent: 0 }), returned: Condvar::new() }
+    pub(super) fn new(first: Producer) -> ProducerPool {
+        ProducerPool { pool: Mutex::new(Pool { idle: vec![first], lent: 0 }), returned: Condvar::new() }
     }
 
     /// Does one append. A producer whose append failed is not used again: late reports would spoil its count.
@@ -36,15 +36,15 @@ impl Senders {
         &self,
         settings: &KafkaSettings,
         clock: &SharedClock,
-        append: impl FnOnce(&mut Sender) -> Result<T>,
+        append: impl FnOnce(&mut Producer) -> Result<T>,
     ) -> Result<T> {
         let mut loan = self.take()?;
-        let mut sender = match loan.sender.take() {
-            Some(sender) => sender,
-            None => plain_sender(settings, clock)?,
+        let mut producer = match loan.producer.take() {
+            Some(producer) => producer,
+            None => plain_producer(settings, clock)?,
         };
-        let done = append(&mut sender)?;
-        loan.sender = Some(sender);
+        let done = append(&mut producer)?;
+        loan.producer = Some(producer);
         Ok(done)
     }
 
@@ -57,27 +57,27 @@ impl Senders {
                 .with_hint("try again when the brokers respond"));
         }
         pool.lent += 1;
-        Ok(Loan { senders: self, sender: pool.idle.pop() })
+        Ok(Loan { owner: self, producer: pool.idle.pop() })
     }
 }
 
 /// A producer without transactions.
-pub(super) fn plain_sender(settings: &KafkaSettings, clock: &SharedClock) -> Result<Sender> {
-    Sender::new(&settings.producer(BATCH_BYTES), "producer", clock.clone())
+pub(super) fn plain_producer(settings: &KafkaSettings, clock: &SharedClock) -> Result<Producer> {
+    Producer::new(&settings.producer(BATCH_BYTES), "producer", clock.clone())
 }
 
 /// A place among those that write. Dropping it gives it back, with the producer if that may be used again.
 struct Loan<'a> {
-    senders: &'a Senders,
-    sender: Option<Sender>,
+    owner: &'a ProducerPool,
+    producer: Option<Producer>,
 }
 
 impl Drop for Loan<'_> {
     fn drop(&mut self) {
-        let mut pool = self.senders.pool.lock();
+        let mut pool = self.owner.pool.lock();
         pool.lent -= 1;
-        pool.idle.extend(self.sender.take());
+        pool.idle.extend(self.producer.take());
         drop(pool);
-        self.senders.returned.notify_one();
+        self.owner.returned.notify_one();
     }
 }

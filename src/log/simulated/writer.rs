@@ -2,7 +2,9 @@
 
 use super::{Group, Shared, World};
 use crate::error::{Error, Kind, Result};
-use crate::log::{CommittedOffset, Epoch, METADATA_BYTES_MAX, Outcome, RecordSet, Session, TopicId, TopicPartition};
+use crate::log::{
+    CommitOutcome, CommittedOffset, Epoch, METADATA_BYTES_MAX, RecordSet, TopicId, TopicPartition, TransactionalWriter,
+};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +13,7 @@ const ABORT_RETRY: Duration = Duration::from_millis(10);
 
 /// A session.
 #[derive(Debug)]
-pub(super) struct SimulatedSession {
+pub(super) struct SimulatedWriter {
     shared: Arc<Shared>,
     group: String,
     token: u64,
@@ -24,15 +26,15 @@ enum Fate {
     Fence,
 }
 
-impl SimulatedSession {
+impl SimulatedWriter {
     /// Takes the group, from its present owner if it has one.
-    pub(super) fn open(shared: &Arc<Shared>, group: &str) -> SimulatedSession {
+    pub(super) fn open(shared: &Arc<Shared>, group: &str) -> SimulatedWriter {
         let mut world = shared.world.lock();
         world.last_session += 1;
         let token = world.last_session;
         world.owners.insert(group.to_owned(), token);
         drop(world);
-        SimulatedSession { shared: shared.clone(), group: group.to_owned(), token }
+        SimulatedWriter { shared: shared.clone(), group: group.to_owned(), token }
     }
 
     fn owns(&self, world: &World) -> bool {
@@ -71,17 +73,17 @@ impl SimulatedSession {
     }
 }
 
-impl Session for SimulatedSession {
+impl TransactionalWriter for SimulatedWriter {
     fn committed(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Option<CommittedOffset>>> {
         let world = self.shared.world.lock();
         self.check(&world)?;
         Ok(world.committed(&self.group, partitions))
     }
 
-    fn blob(&mut self) -> Result<Option<String>> {
+    fn metadata(&mut self) -> Result<Option<String>> {
         let world = self.shared.world.lock();
         self.check(&world)?;
-        Ok(world.groups.get(&self.group).and_then(|g| g.blob.clone()))
+        Ok(world.groups.get(&self.group).and_then(|g| g.metadata.clone()))
     }
 
     fn deliver(&mut self, topic: &Arc<str>, records: &RecordSet) -> Result<()> {
@@ -92,31 +94,31 @@ impl Session for SimulatedSession {
         Ok(())
     }
 
-    fn commit(&mut self, epoch: &Epoch) -> Result<Outcome> {
+    fn commit(&mut self, epoch: &Epoch) -> Result<CommitOutcome> {
         let fate = self.fate();
         let mut world = self.shared.world.lock();
         if matches!(fate, Fate::Fence) && self.owns(&world) {
             world.owners.remove(&self.group);
         }
         if !self.owns(&world) {
-            return Ok(Outcome::Fenced { reason: self.fenced() });
+            return Ok(CommitOutcome::Fenced { reason: self.fenced() });
         }
         let offsets = check(&world, epoch)?;
         let sets: Vec<(Arc<str>, &RecordSet)> =
             epoch.records.iter().map(|(name, set)| (name.clone(), &**set)).collect();
         if let Fate::Abort(reason) = fate {
             world.write(&sets, true, true);
-            return Ok(Outcome::Aborted { reason: reason.to_owned(), retry_after: ABORT_RETRY });
+            return Ok(CommitOutcome::Aborted { reason: reason.to_owned(), retry_after: ABORT_RETRY });
         }
         world.write(&sets, true, false);
         let group: &mut Group = world.groups.entry(self.group.clone()).or_default();
         group.offsets.extend(offsets);
-        group.blob = Some(epoch.blob.clone());
-        Ok(Outcome::Committed)
+        group.metadata = Some(epoch.metadata.clone());
+        Ok(CommitOutcome::Committed)
     }
 }
 
-impl Drop for SimulatedSession {
+impl Drop for SimulatedWriter {
     fn drop(&mut self) {
         let mut world = self.shared.world.lock();
         if self.owns(&world) {
@@ -130,7 +132,7 @@ fn check(world: &World, epoch: &Epoch) -> Result<Vec<((TopicId, i32), CommittedO
     for (topic, records) in &epoch.records {
         world.check(topic, records)?;
     }
-    let longest = epoch.offsets.iter().map(|o| o.1.metadata.len()).chain([epoch.blob.len()]).max();
+    let longest = epoch.offsets.iter().map(|o| o.1.metadata.len()).chain([epoch.metadata.len()]).max();
     if longest.is_some_and(|len| len > METADATA_BYTES_MAX) {
         return Err(Error::bug(format!("the text kept with a commit is longer than {METADATA_BYTES_MAX} bytes")));
     }

@@ -1,7 +1,7 @@
 //! What became of a commit that failed.
 //!
 //! The blob beside the offsets says it, if the broker does all that it promises. A broker that is killed and started
-//! again does not (see [`super::orphans`]): it forgets to tell partitions that a transaction has ended, so that offsets
+//! again does not (see [`super::hanging_transactions`]): it forgets to tell partitions that a transaction has ended, so that offsets
 //! stay pending for ever; and the marker of one commit can come so late that it commits rows of the next. So the rows
 //! are asked as well: those of the failed epoch whose delivery was reported are visible to readers, or not.
 //!
@@ -10,11 +10,16 @@
 //!   more, and with it the offsets; the marker of that transaction ends what was pending of the same producer id.
 //! - Neither: nobody has seen anything of it. What is still open is aborted, and the epoch is repeated.
 
-use super::orphans::OPEN_AFTER;
-use super::recovery::Standing;
-use super::*;
-use crate::log::kafka::client::Landing;
-use crate::log::{Assignment, Isolation, Start};
+use super::hanging_transactions::OPEN_AFTER;
+use super::recovery::CommittedBy;
+use super::{Failure, KafkaWriter};
+use crate::error::{Error, Result};
+use crate::log::kafka::client::Delivery;
+use crate::log::kafka::stable;
+use crate::log::{Assignment, Epoch, Isolation, Log, RecordSet, Start, TopicPartition};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
 
 /// How long open rows may be held back by somebody else's transaction before they count as ours that were forgotten:
 /// more than the transaction timeout of any Tidegate process and the broker's scan for such transactions.
@@ -27,7 +32,7 @@ const READ_WAIT: Duration = Duration::from_secs(10);
 const LOOK_RECORDS: usize = 64;
 
 /// What was delivered of an epoch, partition by partition.
-pub(super) type Landed = BTreeMap<TopicPartition, Landing>;
+pub(super) type Deliveries = BTreeMap<TopicPartition, Delivery>;
 
 /// How a commit ended, as far as it is known. Once a new producer was made the old transaction is decided for good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,47 +54,47 @@ pub(super) enum Fate {
 }
 
 /// A commit that failed and whose end is looked for.
-pub(super) struct Doubt<'a> {
+pub(super) struct UnknownOutcome<'a> {
     pub(super) sequence: &'a str,
     /// `None`: it failed before anything was written.
     pub(super) epoch: Option<&'a Epoch>,
-    pub(super) landed: Landed,
+    pub(super) delivered: Deliveries,
     /// The broker was asked to commit it.
-    pub(super) asked: bool,
+    pub(super) commit_requested: bool,
     pub(super) verdict: Verdict,
 }
 
-impl KafkaSession {
+impl KafkaWriter {
     /// What became of it; a new producer was made before.
-    pub(super) fn verdict(&mut self, doubt: &Doubt<'_>) -> Result<Verdict> {
-        let known = doubt.asked && self.offsets_are_stable();
-        if known && matches!(self.read_standing()?, Standing::Ours(found) if found == doubt.sequence) {
+    pub(super) fn verdict(&mut self, unknown: &UnknownOutcome<'_>) -> Result<Verdict> {
+        let known = unknown.commit_requested && self.offsets_are_stable();
+        if known && matches!(self.read_last_commit()?, CommittedBy::Ours(found) if found == unknown.sequence) {
             return Ok(Verdict::Committed);
         }
-        if !self.visible(&doubt.landed)?.is_empty() {
+        if !self.visible(&unknown.delivered)?.is_empty() {
             tracing::warn!(target: "kafka", "rows of a failed commit of {} are visible", self.owner);
             return Ok(Verdict::Visible);
         }
         // That took its time: perhaps the broker was only slow.
-        if doubt.asked && !known && self.offsets_are_stable() {
+        if unknown.commit_requested && !known && self.offsets_are_stable() {
             return Err(Error::io("the offsets can be read only now"));
         }
         Ok(Verdict::Aborted)
     }
 
     /// The commit in doubt is our last one.
-    pub(super) fn stands(&mut self, doubt: &mut Doubt<'_>) {
-        doubt.verdict = Verdict::Committed;
-        self.standing = doubt.sequence.to_owned();
-        if let Some(epoch) = doubt.epoch {
+    pub(super) fn accept(&mut self, unknown: &mut UnknownOutcome<'_>) {
+        unknown.verdict = Verdict::Committed;
+        self.last_commit = unknown.sequence.to_owned();
+        if let Some(epoch) = unknown.epoch {
             self.offsets.extend(epoch.offsets.iter().cloned());
-            self.text = Some(epoch.blob.clone());
+            self.query_metadata = Some(epoch.metadata.clone());
         }
     }
 
     /// Whether the offsets can be read now; not while something is pending.
     pub(super) fn offsets_are_stable(&self) -> bool {
-        stable(&self.stable, &self.task_list(), self.log.clock(), OPEN_AFTER).is_ok()
+        stable(&self.read_committed, &self.task_list(), self.log.clock(), OPEN_AFTER).is_ok()
     }
 
     /// Whether the transaction of this row has ended by `deadline`, as its partition sees it.
@@ -108,20 +113,20 @@ impl KafkaSession {
         self.is_closed_by(at, offset, self.log.clock().monotonic() + OPEN_ROW_WAIT)
     }
 
-    /// The partitions whose last row that landed is seen by readers of committed rows.
-    fn visible(&self, landed: &Landed) -> Result<BTreeSet<TopicPartition>> {
-        let fates = self.fates(landed)?.into_iter();
+    /// The partitions whose last row that delivered is seen by readers of committed rows.
+    fn visible(&self, delivered: &Deliveries) -> Result<BTreeSet<TopicPartition>> {
+        let fates = self.fates(delivered)?.into_iter();
         Ok(fates.filter(|(_, fate)| *fate == Fate::Visible).map(|(at, _)| at).collect())
     }
 
-    /// What became of rows, by the last one that landed in each partition. Those that are still open are left out.
-    pub(super) fn fates(&self, landed: &Landed) -> Result<BTreeMap<TopicPartition, Fate>> {
+    /// What became of rows, by the last one that delivered in each partition. Those that are still open are left out.
+    pub(super) fn fates(&self, delivered: &Deliveries) -> Result<BTreeMap<TopicPartition, Fate>> {
         let clock = self.log.clock().clone();
         let deadline = clock.monotonic() + OPEN_ROW_WAIT;
-        let mut wanted = Vec::with_capacity(landed.len());
-        for (at, landing) in landed {
-            if self.is_closed_by(at, landing.last, deadline)? {
-                wanted.push((at, landing.last));
+        let mut wanted = Vec::with_capacity(delivered.len());
+        for (at, delivery) in delivered {
+            if self.is_closed_by(at, delivery.last, deadline)? {
+                wanted.push((at, delivery.last));
             }
         }
         let start = |&(at, last): &(&TopicPartition, i64)| Assignment {
@@ -152,24 +157,24 @@ impl KafkaSession {
     }
 
     /// Writes what is missing of an epoch whose rows are visible in part, or in full but without their offsets.
-    pub(super) fn complete(&mut self, doubt: &mut Doubt<'_>, epoch: &Epoch) -> Result<()> {
-        let visible = self.visible(&doubt.landed)?;
-        let mut there = doubt.landed.clone();
+    pub(super) fn complete(&mut self, unknown: &mut UnknownOutcome<'_>, epoch: &Epoch) -> Result<()> {
+        let visible = self.visible(&unknown.delivered)?;
+        let mut there = unknown.delivered.clone();
         there.retain(|at, _| visible.contains(at));
         let rest = missing(epoch, &there);
         // The producer is a new one.
-        self.looked_at.clear();
-        self.end_orphans(&rest).map_err(|f| Error::io(f.reason))?;
-        let written = self.write_rest(&rest, doubt.sequence);
+        self.checked_partitions.clear();
+        self.end_hanging_transactions(&rest).map_err(|f| Error::io(f.reason))?;
+        let written = self.write_rest(&rest, unknown.sequence);
         // What this attempt has delivered may turn out to be visible, too.
-        let landed = self.sender.as_ref().map(|sender| sender.events().take_landed()).unwrap_or_default();
-        for (at, landing) in landed {
+        let delivered = self.producer.as_ref().map(|producer| producer.events().take_deliveries()).unwrap_or_default();
+        for (at, delivery) in delivered {
             let before = there.get(&at).map_or(0, |l| l.rows);
-            doubt.landed.insert(at, Landing { rows: before + landing.rows, ..landing });
+            unknown.delivered.insert(at, Delivery { rows: before + delivery.rows, ..delivery });
         }
-        self.sender = None;
+        self.producer = None;
         written.map_err(|f| Error::io("could not complete a commit").with_detail(f.reason))?;
-        self.sender = Some(self.new_sender()?);
+        self.producer = Some(self.new_producer()?);
         Ok(())
     }
 
@@ -177,17 +182,17 @@ impl KafkaSession {
         self.write_rows(&rest.records)?;
         let mut inputs = self.offsets.clone();
         inputs.extend(rest.offsets.iter().cloned());
-        let list = self.offset_list(sequence, &inputs, &inputs, Some(&rest.blob))?;
-        self.finish(&list, self.member.expired())
+        let list = self.offset_list(sequence, &inputs, &inputs, Some(&rest.metadata))?;
+        self.commit_offsets(&list, self.member.revocations())
     }
 }
 
 /// The epoch without the first rows of each partition that are there.
-fn missing(epoch: &Epoch, there: &Landed) -> Epoch {
-    let mut rest = Epoch { records: Vec::new(), offsets: epoch.offsets.clone(), blob: epoch.blob.clone() };
+fn missing(epoch: &Epoch, there: &Deliveries) -> Epoch {
+    let mut rest = Epoch { records: Vec::new(), offsets: epoch.offsets.clone(), metadata: epoch.metadata.clone() };
     for (topic, records) in &epoch.records {
         let counts =
-            there.iter().filter(|(at, _)| at.topic == *topic).map(|(at, landing)| (at.partition, landing.rows));
+            there.iter().filter(|(at, _)| at.topic == *topic).map(|(at, delivery)| (at.partition, delivery.rows));
         let mut counts: BTreeMap<i32, u64> = counts.collect();
         let set = filtered(records, |partition| match counts.get_mut(&partition).filter(|count| **count > 0) {
             Some(count) => {
