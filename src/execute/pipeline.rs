@@ -241,3 +241,8 @@ pub struct OutputSpec {
     /// A value column stamps the records (`WITH (TIMESTAMP = ...)` on a sink): its index.
     pub timestamp: Option<usize>,
 }
+
+/// Name of a store's changelog topic.
+pub fn changelog_topic(group: &str, store: &str) -> String {
+    format!("{group}-{store}-changelog")
+}

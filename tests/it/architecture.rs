@@ -5,7 +5,7 @@
 //!  7  present
 //!  6  engine
 //!  5  execute
-//!  4  plan     state
+//!  4  plan
 //!  3  catalog  functions  format  log
 //!  2  parse
 //!  1  types    error      config  memory  telemetry  threads  mutant
@@ -30,7 +30,6 @@ const LEVELS: &[(&str, u8)] = &[
     ("engine", 6),
     ("execute", 5),
     ("plan", 4),
-    ("state", 4),
     ("catalog", 3),
     ("functions", 3),
     ("format", 3),
@@ -215,12 +214,12 @@ fn a_wrong_edge_is_found() {
         ["src/plan/a.rs:2: plan may not use log"]
     );
     assert_eq!(wrong_edges("src/format/a.rs", "use crate::log;"), ["src/format/a.rs:1: format may not use log"]);
-    assert_eq!(wrong_edges("src/plan/a.rs", "use crate::state;"), ["src/plan/a.rs:1: plan may not use state"]);
+    assert_eq!(wrong_edges("src/plan/a.rs", "use crate::execute;"), ["src/plan/a.rs:1: plan may not use execute"]);
     assert_eq!(wrong_edges("src/main.rs", "use tidegate::engine::Engine;").len(), 1);
     assert_eq!(wrong_edges("src/wharf.rs", "").len(), 1, "an unknown module");
     let fine =
         "// crate::serve\nuse crate::log::Log; const S: &str = \"crate::cli\"; const R: &str = r#\"crate::cli\"#;";
-    assert_eq!(wrong_edges("src/state/a.rs", fine), [""; 0]);
+    assert_eq!(wrong_edges("src/execute/a.rs", fine), [""; 0]);
 }
 
 #[test]
@@ -342,8 +341,8 @@ const THREADS: &str = "src/threads.rs";
 const TASKS: &[(&str, &str)] = &[
     ("src/cli/doors.rs", "the server with its accept loop: the process ends and says so"),
     ("src/cli/line.rs", "the connection to an owner or a server: its requests fail"),
-    ("src/execute/batch/join.rs", "DataFusion unwinds it into the task that reads it"),
-    ("src/execute/batch/table.rs", "as in join.rs"),
+    ("src/execute/batch/nodes/join.rs", "DataFusion unwinds it into the task that reads it"),
+    ("src/execute/batch/scan/mod.rs", "as in nodes/join.rs"),
     ("src/serve/guests.rs", "the guest gets the error, or an answer that breaks off"),
     ("src/serve/inserts.rs", "the response breaks off behind the answers that were given"),
     ("src/serve/listen.rs", "that connection ends, the others do not notice"),
@@ -411,7 +410,11 @@ const WAITS: &[&str] = &[
 /// Locks under which something waits all the same: where, what, why.
 const WAITED_UNDER: &[(&str, &str, &str)] = &[
     ("src/engine/query/persistent.rs", "join(", "the thread of a query in ERROR has ended or is about to"),
-    ("src/execute/view.rs", "log", "`making` is for those alone who need the table that is being read"),
+    (
+        "src/execute/pull/materialized_view/mod.rs",
+        "log",
+        "`making` is for those alone who need the table that is being read",
+    ),
     ("src/serve/guests.rs", "log", "the one engine over a data directory is opened once, and all wait for it"),
     ("src/serve/outbox.rs", "stop(", "`stop` looks at a flag"),
 ];

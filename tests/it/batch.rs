@@ -6,7 +6,7 @@ use arrow::util::display::array_value_to_string;
 use std::sync::Arc;
 use tidegate::error::Result;
 use tidegate::execute::batch::{self, History};
-use tidegate::execute::scratch::{MEMORY_BYTES, Scratch};
+use tidegate::execute::state::spill_pool::{MEMORY_BYTES, Scratch};
 use tidegate::log::simulated::SimulatedLog;
 use tidegate::log::{Log, RecordSet, TopicSpec};
 use tidegate::plan::BatchPlan;

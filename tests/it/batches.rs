@@ -5,7 +5,8 @@ use arrow::array::*;
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int32Type, Int64Type};
 use std::sync::Arc;
-use tidegate::execute::{ChangeBatch, Out, Side};
+use tidegate::execute::change::{ChangeBatch, Side};
+use tidegate::execute::operator::Out;
 use tidegate::types::SqlType;
 
 /// Dice with a seed.

@@ -5,10 +5,11 @@ use crate::batches::{Dice, batch, cuts, records, same, seeds};
 use crate::join_model::{Joining, join};
 use crate::model::{Rec, Val};
 use tidegate::catalog::Format;
-use tidegate::execute::join::WithinOperator;
+use tidegate::execute::change::ChangeBatch;
+use tidegate::execute::operator::stream_stream_join::WithinOperator;
+use tidegate::execute::operator::{Operator, Out};
 use tidegate::execute::pipeline::{Input, JoinSide, JoinStage, RowSpec};
-use tidegate::execute::scratch::Scratch;
-use tidegate::execute::{ChangeBatch, Operator, Out};
+use tidegate::execute::state::spill_pool::Scratch;
 use tidegate::parse::statement::{JoinKind, Within};
 use tidegate::plan::nodes::join::Rule;
 use tidegate::types::{Column, SqlType};
@@ -195,7 +196,7 @@ pub(crate) fn a_join_goes_on_after_a_restart_from_its_changelog() {
     assert!(taken_back > 100, "only {taken_back} entries were taken back");
 }
 
-fn restarted(case: &Case, changelog: &[tidegate::execute::Delta], memo: &str) -> WithinOperator {
+fn restarted(case: &Case, changelog: &[tidegate::execute::state::Delta], memo: &str) -> WithinOperator {
     let mut operator = case.operator();
     for delta in changelog {
         operator.restore(&delta.key, delta.value.as_deref(), delta.timestamp).unwrap();

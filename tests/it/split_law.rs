@@ -4,10 +4,11 @@
 use crate::batches::{Dice, batch, cuts, records, same, seeds};
 use crate::model::{self, Grouping, Rec, Val};
 use tidegate::catalog::Format;
-use tidegate::execute::aggregate::AggregateOperator;
+use tidegate::execute::operator::aggregate::AggregateOperator;
+use tidegate::execute::operator::session_window::SessionOperator;
+use tidegate::execute::operator::{Mode, Operator, Out};
 use tidegate::execute::pipeline::{AggregateCall, AggregateSpec};
-use tidegate::execute::session::SessionOperator;
-use tidegate::execute::{Delta, Mode, Operator, Out};
+use tidegate::execute::state::Delta;
 use tidegate::functions::aggregate::Aggregate;
 use tidegate::types::time::{Window, WindowKind};
 use tidegate::types::{Column, SqlType};

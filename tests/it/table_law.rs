@@ -7,12 +7,13 @@ use crate::table_model::{
     Alone, Sided, TableGrouping, group_table, join_foreign, join_tables, known_tombstones, look_up,
 };
 use tidegate::catalog::Format;
-use tidegate::execute::aggregate::AggregateOperator;
-use tidegate::execute::join_foreign::{ForeignJoin, ForeignSide};
-use tidegate::execute::join_tables::{LookupJoin, TableJoin};
+use tidegate::execute::operator::aggregate::AggregateOperator;
+use tidegate::execute::operator::foreign_key_join::{ForeignJoin, ForeignSide};
+use tidegate::execute::operator::table::TableOperator;
+use tidegate::execute::operator::table_join::{LookupJoin, TableJoin};
+use tidegate::execute::operator::{Mode, Operator, Out};
 use tidegate::execute::pipeline::{AggregateCall, AggregateSpec, TableSpec};
-use tidegate::execute::table::TableOperator;
-use tidegate::execute::{Delta, Mode, Operator, Out};
+use tidegate::execute::state::Delta;
 use tidegate::functions::aggregate::Aggregate;
 use tidegate::parse::statement::JoinKind;
 use tidegate::types::{Column, SqlType};

@@ -3,9 +3,9 @@
 use crate::batches::{batch, records};
 use crate::model::{Rec, Val};
 use tidegate::catalog::Format;
-use tidegate::execute::aggregate::AggregateOperator;
+use tidegate::execute::operator::aggregate::AggregateOperator;
+use tidegate::execute::operator::{Mode, Operator, Out};
 use tidegate::execute::pipeline::{AggregateCall, AggregateSpec};
-use tidegate::execute::{Mode, Operator, Out};
 use tidegate::functions::aggregate::Aggregate;
 use tidegate::types::time::{NEVER, Window, WindowKind};
 use tidegate::types::{Column, SqlType};
@@ -40,7 +40,7 @@ fn operator(window: Option<Window>, final_only: bool, mode: Mode) -> AggregateOp
 }
 
 /// Rows of (seq, key, time, value).
-fn rows(rows: &[(u64, i64, i64, i64)]) -> tidegate::execute::ChangeBatch {
+fn rows(rows: &[(u64, i64, i64, i64)]) -> tidegate::execute::change::ChangeBatch {
     let rec = |&(seq, key, time, value): &_| Rec {
         key: Some(vec![Val::Long(key)]),
         window: None,

@@ -17,10 +17,11 @@ use crate::engine::snapshot::QueryText;
 use crate::engine::{Drive, Engine};
 use crate::error::{Error, Result};
 use crate::execute::compile;
-use crate::execute::execution::{ExecutionSpec, Guarantee, Target};
-use crate::execute::pipeline::Pipeline;
-use crate::execute::view::View;
-use crate::execute::{Mode, stages, upgrade};
+use crate::execute::compile::upgrade;
+use crate::execute::operator::Mode;
+use crate::execute::pipeline::{Pipeline, changelog_topic};
+use crate::execute::pull::materialized_view::View;
+use crate::execute::task::spec::{ExecutionSpec, Guarantee, Target};
 use crate::format::Encoder;
 use crate::log::{RecordSet, Start, TopicInfo, TopicPartition, TopicSpec, partition};
 use crate::parse::statement::{CreateAs, CreateSource, Drop, InsertValues, Parsed, SourceKind, Statement};
@@ -279,7 +280,7 @@ impl Engine {
 
     fn create_changelogs(&self, pipeline: &Pipeline, group: &str) -> Result<()> {
         for (store, partitions) in pipeline.stores() {
-            let name = stages::changelog_topic(group, store);
+            let name = changelog_topic(group, store);
             if self.inner.log.topic(&name)?.is_none() {
                 let spec = TopicSpec::new(name, partitions).with("cleanup.policy", "compact").with("retention.ms", -1);
                 self.inner.log.create_topic(&spec)?;

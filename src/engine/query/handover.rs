@@ -10,7 +10,7 @@
 //! panicked, which `pushes` tells apart.
 
 use crate::error::{Error, Result};
-use crate::execute::intake::BadRecord;
+use crate::execute::record::source::BadRecord;
 use arrow::array::{Array, ArrayRef};
 use arrow::compute::concat;
 use parking_lot::{Condvar, Mutex};

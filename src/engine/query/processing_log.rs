@@ -16,7 +16,7 @@ use crate::engine::access::Principal;
 use crate::engine::session::Session;
 use crate::engine::{Engine, Inner};
 use crate::error::{Kind, Result};
-use crate::execute::intake::{BadRecord, Stage};
+use crate::execute::record::source::{BadRecord, Stage};
 use crate::log::{RecordSet, TopicSpec};
 use crate::threads;
 use crate::types::clock::SharedClock;

@@ -5,7 +5,7 @@ use crate::engine::access::{FORBIDDEN, Principal, Role};
 use crate::engine::ddl::terminate_cluster::shut_down;
 use crate::engine::result::entity::{Counts, QueryRow};
 use crate::error::{Error, Result};
-use crate::execute::execution::Progress;
+use crate::execute::task::Progress;
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::sync::Arc;

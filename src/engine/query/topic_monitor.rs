@@ -1,7 +1,7 @@
 //! The thread that looks at the topics of all queries now and then; it ends with its engine.
 
 use crate::error::Result;
-use crate::execute::watch::{LOOK_PAUSE, TopicWatch};
+use crate::execute::task::topic_identity::{LOOK_PAUSE, TopicWatch};
 use crate::log::Log;
 use crate::threads;
 use parking_lot::{Condvar, Mutex};

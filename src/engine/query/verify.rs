@@ -16,7 +16,7 @@ use crate::engine::session::Session;
 use crate::engine::{Answer, Engine};
 use crate::error::{Error, Kind, Result};
 use crate::execute::batch::{self, BatchResult, Came, Ranges};
-use crate::execute::execution::ExecutionSpec;
+use crate::execute::task::spec::ExecutionSpec;
 use crate::log::TopicPartition;
 use crate::parse::statement::{CreateAs, Emit, JoinKind, Name, Parsed, SelectItem, SourceKind, Statement};
 use crate::plan;

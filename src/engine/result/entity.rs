@@ -3,7 +3,7 @@
 use crate::catalog::Source;
 use crate::engine::introspect::function_help::Signature;
 use crate::engine::query::lag::PartitionLag;
-use crate::execute::execution::Progress;
+use crate::execute::task::Progress;
 use crate::parse::statement::SourceKind;
 use crate::types::{Schema, SqlType};
 use std::sync::Arc;

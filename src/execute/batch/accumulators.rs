@@ -1,6 +1,6 @@
 //! The aggregates for DataFusion: the second, simple statement of what each means, to which the incremental one is held.
 
-use super::kept::Kept;
+use super::heap_accumulator::Kept;
 use crate::functions::aggregate::{Aggregate, Comparable};
 use crate::plan::nodes::call;
 use arrow::array::{Array, ArrayRef, AsArray};

@@ -11,31 +11,22 @@
 //! (`run.rs`), within the bounds of [`crate::memory`]; the caller gets a plain iterator.
 
 mod accumulators;
-mod bounds;
-mod deleted;
-mod explode;
 mod gate;
-mod join;
-mod join_tables;
-mod kept;
-mod magic;
+mod heap_accumulator;
 mod nodes;
 mod planner;
-mod read;
 mod run;
-mod scanned;
-mod sessions;
-mod snapshot;
+mod scan;
 mod spill;
-mod table;
+mod time_literals;
 
 pub use run::{BatchResult, Came, explain, run};
-pub use scanned::Scanned;
+pub use scan::progress::Scanned;
 
 use crate::config;
-use crate::execute::scratch::Scratch;
+use crate::execute::state::spill_pool::Scratch;
 use crate::log::{Log, TopicPartition};
-use scanned::Scanning;
+use scan::progress::Scanning;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;

@@ -1,15 +1,16 @@
 //! Bound plans and SQL to physical plans of DataFusion.
 
+use super::accumulators::lowered;
+use super::nodes::sessions::Sessions;
+use super::nodes::{Step, StepExec, external};
+use super::nodes::{join, table_join};
+use super::scan::BatchTable;
+use super::scan::bounds::Bounds;
+use super::spill::Spill;
+use super::{Counts, History};
+use super::{gate, time_literals};
 use crate::catalog::Catalog;
 use crate::error::Result;
-use crate::execute::batch::accumulators::lowered;
-use crate::execute::batch::bounds::Bounds;
-use crate::execute::batch::nodes::{Step, StepExec, external};
-use crate::execute::batch::sessions::Sessions;
-use crate::execute::batch::spill::Spill;
-use crate::execute::batch::table::BatchTable;
-use crate::execute::batch::{Counts, History};
-use crate::execute::batch::{gate, join, join_tables, magic};
 use crate::functions::bounded;
 use crate::plan::nodes::call;
 use crate::plan::nodes::table::{Origin, SourceTable};
@@ -73,7 +74,7 @@ pub(super) async fn sql(query: &Query, history: &History, catalog: &Catalog, cou
         context.register_table(TableReference::bare(source.name.clone()), Arc::new(table))?;
     }
     let mut query = query.clone();
-    magic::timestamps(&mut query)?;
+    time_literals::timestamps(&mut query)?;
     let statement = Statement::Query(Box::new(query));
     let statement = datafusion::sql::parser::Statement::Statement(Box::new(statement));
     let plan = context.state().statement_to_plan(statement).await?;
@@ -174,7 +175,7 @@ fn lower(node: LogicalPlan, history: &History, counts: &Arc<Counts>) -> DfResult
             let node = Aggregate::try_new_with_schema(input, group_expr, calls, schema)?;
             Ok(Transformed::yes(LogicalPlan::Aggregate(node)))
         }
-        other => Ok(match join_tables::lowered(&other)? {
+        other => Ok(match table_join::lowered(&other)? {
             Some(native) => Transformed::yes(native),
             None => Transformed::no(other),
         }),

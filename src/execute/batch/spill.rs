@@ -3,8 +3,8 @@
 //! What all queries put there together has a bound, and the disk keeps a floor of free space.
 //! A file that has no name is gone with the query, also where the process is killed, and a query that needs none makes none.
 
-use crate::execute::batch::nodes::external;
-use crate::execute::scratch::Scratch;
+use super::nodes::external;
+use crate::execute::state::spill_pool::Scratch;
 use bytes::Bytes;
 use datafusion::common::Result;
 use datafusion::execution::{SpillFile, SpillWriter, TempFileFactory};

@@ -1,0 +1,80 @@
+//! Rows of several batches as one.
+
+use super::{Bounds, ChangeBatch, Side};
+use crate::error::Result;
+use arrow::array::{Array, ArrayRef};
+use arrow::buffer::NullBuffer;
+use arrow::compute::interleave;
+
+impl ChangeBatch {
+    /// All rows of `parts`, by `seq`; rows of one `seq` stay in the order of the parts.
+    pub(crate) fn merge(mut parts: Vec<ChangeBatch>) -> Result<Option<ChangeBatch>> {
+        parts.retain(|p| !p.is_empty());
+        if parts.len() < 2 {
+            return Ok(parts.pop());
+        }
+        let mut order: Vec<(u64, usize, usize)> = Vec::with_capacity(parts.iter().map(ChangeBatch::len).sum());
+        for (i, part) in parts.iter().enumerate() {
+            order.extend(part.seq.iter().enumerate().map(|(row, &seq)| (seq, i, row)));
+        }
+        order.sort_unstable();
+        let rows: Vec<(usize, usize)> = order.iter().map(|o| (o.1, o.2)).collect();
+        ChangeBatch::gather(&parts, &rows).map(Some)
+    }
+
+    /// These rows, each by the number of its part and its place in it. There is at least one part.
+    pub(crate) fn gather(parts: &[ChangeBatch], rows: &[(usize, usize)]) -> Result<ChangeBatch> {
+        let old = match parts.iter().all(|p| p.old.is_some()) {
+            true => Some(side(parts, rows, &|p| p.old.as_ref().unwrap_or(&p.new))?),
+            false => None,
+        };
+        let bounds = |get: &dyn Fn(&Bounds) -> &[i64]| -> Vec<i64> {
+            rows.iter().map(|&(p, r)| parts[p].window.as_ref().map_or(0, |w| get(w)[r])).collect()
+        };
+        let window = parts[0]
+            .window
+            .is_some()
+            .then(|| Bounds { start: bounds(&|w| &w.start).into(), end: bounds(&|w| &w.end).into() });
+        Ok(ChangeBatch {
+            key: columns(parts, rows, &|p| &p.key)?,
+            key_present: present(parts, rows, &|p| p.key_present.as_ref()),
+            new: side(parts, rows, &|p| &p.new)?,
+            old,
+            rowtime: rows.iter().map(|&(p, r)| parts[p].rowtime[r]).collect(),
+            window,
+            seq: rows.iter().map(|&(p, r)| parts[p].seq[r]).collect(),
+        })
+    }
+}
+
+fn side(parts: &[ChangeBatch], rows: &[(usize, usize)], get: &dyn Fn(&ChangeBatch) -> &Side) -> Result<Side> {
+    Ok(Side {
+        columns: columns(parts, rows, &|p| &get(p).columns)?,
+        present: present(parts, rows, &|p| get(p).present.as_ref()),
+    })
+}
+
+fn columns(
+    parts: &[ChangeBatch],
+    rows: &[(usize, usize)],
+    get: &dyn Fn(&ChangeBatch) -> &Vec<ArrayRef>,
+) -> Result<Vec<ArrayRef>> {
+    let count = get(&parts[0]).len();
+    let column = |i: usize| {
+        let arrays: Vec<&dyn Array> = parts.iter().map(|p| get(p)[i].as_ref()).collect();
+        Ok(interleave(&arrays, rows)?)
+    };
+    (0..count).map(column).collect()
+}
+
+fn present(
+    parts: &[ChangeBatch],
+    rows: &[(usize, usize)],
+    get: &dyn Fn(&ChangeBatch) -> Option<&NullBuffer>,
+) -> Option<NullBuffer> {
+    if parts.iter().all(|p| get(p).is_none()) {
+        return None;
+    }
+    let bits = rows.iter().map(|&(p, r)| get(&parts[p]).is_none_or(|n| n.is_valid(r)));
+    Some(NullBuffer::new(bits.collect())).filter(|n| n.null_count() > 0)
+}

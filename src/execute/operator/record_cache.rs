@@ -1,0 +1,201 @@
+//! [`Mode::Last`] for tables whose operator writes its changes one by one: they wait here for the emission.
+//!
+//! ```text
+//! changes since the last emission         emission: per key the first old and the last new, where its first change stood
+//! a: 1 -> 2   b: - -> 7   c: - -> 4       a: 1 -> 5   b: - -> 8          seq: the highest of all
+//! a: 2 -> 5   b: 7 -> 8   c: 4 -> -       (c came and went)
+//! ```
+//!
+//! A batch stays as it came; a key only remembers where its last row is. Once most rows that are held have been replaced,
+//! the others are copied together, so that what is held follows from the number of keys, not of changes.
+//!
+//! Groupings do not need it: their state is the last value of each key already.
+
+use super::{Mode, Out};
+use crate::catalog::Format;
+use crate::error::Result;
+use crate::execute::change::ChangeBatch;
+use crate::execute::state::key_table::KeyTable;
+use crate::execute::state::keys::KeyLayout;
+use crate::mutant::{self, Mutant};
+use crate::types::Column;
+use arrow::buffer::BooleanBuffer;
+
+/// Replaced rows that are never worth a copy.
+const DEAD_MIN: usize = 16_384;
+
+/// Changes of a table on their way out.
+#[derive(Debug)]
+pub(crate) enum Fold {
+    /// [`Mode::Each`]: they go on at once.
+    Each,
+    /// [`Mode::Last`]: they wait.
+    Last(Box<Waiting>),
+}
+
+/// Changes since the last emission.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    layout: KeyLayout,
+    keys: KeyTable,
+    /// By ordinal of the key, which is the order of first changes.
+    last: Vec<Last>,
+    batches: Vec<ChangeBatch>,
+    /// Rows of `batches`.
+    held: usize,
+    /// Highest `seq`.
+    seq: u64,
+}
+
+/// What is known of a key that has changed.
+#[derive(Clone, Copy, Debug)]
+struct Last {
+    /// There was a row before the first change.
+    had: bool,
+    /// Batch and row of the last change.
+    at: (usize, usize),
+}
+
+impl Fold {
+    /// For a table with this key, the bounds of a window included.
+    pub(crate) fn new(mode: Mode, key_format: Format, key: &[Column]) -> Result<Fold> {
+        if mode == Mode::Each {
+            return Ok(Fold::Each);
+        }
+        let layout = KeyLayout::new(key_format, key)?;
+        let keys = KeyTable::new(layout.is_number());
+        let waiting = Waiting { layout, keys, last: Vec::new(), batches: Vec::new(), held: 0, seq: 0 };
+        Ok(Fold::Last(Box::new(waiting)))
+    }
+
+    /// Does somebody look at `had`?
+    pub(crate) fn waits(&self) -> bool {
+        matches!(self, Fold::Last(_))
+    }
+
+    /// Takes changes, in order; `had` = the rows whose key had a row before, worth something only if changes wait.
+    pub(crate) fn push(&mut self, batch: ChangeBatch, had: &BooleanBuffer, out: &mut Out) -> Result<()> {
+        match self {
+            _ if batch.is_empty() => {}
+            Fold::Each => out.batches.push(batch),
+            Fold::Last(waiting) => waiting.push(batch, had)?,
+        }
+        Ok(())
+    }
+
+    /// Writes what waits.
+    pub(crate) fn emit(&mut self, out: &mut Out) -> Result<()> {
+        let Fold::Last(waiting) = self else { return Ok(()) };
+        if !waiting.last.is_empty() {
+            out.batches.extend(waiting.folded()?.filter(|batch| !batch.is_empty()));
+        }
+        waiting.clear();
+        Ok(())
+    }
+
+    /// Forgets what waits: it will come again.
+    pub(crate) fn abort(&mut self) {
+        if let Fold::Last(waiting) = self
+            && !mutant::on(Mutant::ChangesKept)
+        {
+            waiting.clear();
+        }
+    }
+
+    /// Nothing waits?
+    pub(crate) fn is_empty(&self) -> bool {
+        match self {
+            Fold::Each => true,
+            Fold::Last(waiting) => waiting.last.is_empty(),
+        }
+    }
+}
+
+impl Waiting {
+    fn push(&mut self, batch: ChangeBatch, had: &BooleanBuffer) -> Result<()> {
+        let identity = batch.identity();
+        let keys = self.layout.read(&identity)?;
+        let number = self.batches.len();
+        for row in 0..batch.len() {
+            let (nth, fresh) = self.keys.find_or_insert(keys.probe(row), keys.bytes(row));
+            match fresh {
+                true => self.last.push(Last { had: had.value(row), at: (number, row) }),
+                false => self.last[nth as usize].at = (number, row),
+            }
+        }
+        self.held += batch.len();
+        self.seq = self.seq.max(batch.seq[batch.len() - 1]);
+        self.batches.push(ChangeBatch { old: None, ..batch });
+        if self.held > 2 * self.last.len() + DEAD_MIN { self.condense() } else { Ok(()) }
+    }
+
+    /// Copies the last rows together.
+    fn condense(&mut self) -> Result<()> {
+        let rows: Vec<(usize, usize)> = self.last.iter().map(|last| last.at).collect();
+        self.batches = vec![ChangeBatch::gather(&self.batches, &rows)?];
+        self.last.iter_mut().enumerate().for_each(|(row, last)| last.at = (0, row));
+        self.held = rows.len();
+        Ok(())
+    }
+
+    fn folded(&self) -> Result<Option<ChangeBatch>> {
+        let is = |last: &&Last| last.had || self.batches[last.at.0].new.has(last.at.1);
+        let rows: Vec<(usize, usize)> = self.last.iter().filter(is).map(|last| last.at).collect();
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        let folded = ChangeBatch::gather(&self.batches, &rows)?;
+        Ok(Some(ChangeBatch { seq: vec![self.seq; rows.len()].into(), ..folded }))
+    }
+
+    fn clear(&mut self) {
+        if self.last.is_empty() {
+            return;
+        }
+        self.keys = KeyTable::new(self.layout.is_number());
+        self.last.clear();
+        self.batches.clear();
+        (self.held, self.seq) = (0, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::execute::change::Side;
+    use crate::types::SqlType;
+    use arrow::array::{Array, AsArray, Int64Array};
+    use arrow::datatypes::Int64Type;
+    use std::sync::Arc;
+
+    /// `v` of keys 0, 1, 2, 0, ... from row `first` on.
+    fn batch(first: i64, rows: i64) -> ChangeBatch {
+        let all = first..first + rows;
+        ChangeBatch {
+            key: vec![Arc::new(all.clone().map(|i| i % 3).collect::<Int64Array>())],
+            key_present: None,
+            new: Side { columns: vec![Arc::new(all.clone().collect::<Int64Array>())], present: None },
+            old: None,
+            rowtime: all.clone().collect(),
+            window: None,
+            seq: all.map(|i| i as u64).collect(),
+        }
+    }
+
+    #[test]
+    fn what_is_held_follows_from_the_keys() {
+        let mut fold = Fold::new(Mode::Last, Format::Kafka, &[Column::key("K", SqlType::Bigint)]).unwrap();
+        let (mut out, rows) = (Out::default(), 1000);
+        for first in (0..50_000).step_by(rows as usize) {
+            fold.push(batch(first, rows), &BooleanBuffer::new_unset(rows as usize), &mut out).unwrap();
+            let Fold::Last(waiting) = &fold else { panic!("it waits") };
+            assert!(waiting.held <= 2 * waiting.last.len() + DEAD_MIN + rows as usize, "{}", waiting.held);
+        }
+        fold.emit(&mut out).unwrap();
+        assert!(fold.is_empty() && out.batches.len() == 1);
+        let numbers = |column: &dyn Array| column.as_primitive::<Int64Type>().values().to_vec();
+        assert_eq!(numbers(&out.batches[0].key[0]), [0, 1, 2]);
+        assert_eq!(numbers(&out.batches[0].new.columns[0]), [49_998, 49_999, 49_997]);
+        assert_eq!(out.batches[0].seq, vec![49_999; 3]);
+    }
+}

@@ -1,0 +1,140 @@
+//! What outlives a step: changelog entries, restoring from them, the undo of an epoch, the memo.
+//!
+//! ```text
+//! key:    key bytes in the internal key format | session end | session start     (8 bytes each, big-endian)
+//! value:  see `state_bytes`; the rowtime is the session's end
+//! memo:   version, stream time, late rows, arrivals, separated by blanks
+//! ```
+
+use super::SessionOperator;
+use super::index::{NIL, Session};
+use crate::error::Result;
+use crate::execute::state::Delta;
+use crate::execute::state::group_codec::{Memo, STATE_VERSION, broken};
+use crate::execute::state::key_table::KeyTable;
+use crate::types::time::NEVER;
+
+/// Sessions restored at a time: bounds the columns that stand beside the entries.
+const RESTORE_ROWS: usize = 2048;
+/// Bytes of the bounds in a key.
+const BOUND_BYTES: usize = 16;
+/// Below so many keys nobody looks for those without a session.
+pub(super) const CROWDED_KEYS_MIN: u32 = 4096;
+
+impl SessionOperator {
+    /// Entries for every session touched since the last commit, under its old bounds, its new ones, or both.
+    pub(super) fn write_deltas(&mut self, deltas: &mut Vec<Delta>) -> Result<()> {
+        let mut gone: Vec<Session> = Vec::new();
+        let mut alive: Vec<u32> = Vec::new();
+        for &(slot, was) in self.index.images() {
+            let is = self.index.get(slot);
+            if !is.is_alive() || (is.start, is.end) != (was.start, was.end) {
+                gone.push(was);
+            }
+            alive.extend(is.is_alive().then_some(slot));
+        }
+        alive.extend(self.index.made().iter().filter(|&&slot| self.index.get(slot).is_alive()));
+        let keys = gone.iter().map(|s| s.key).chain(alive.iter().map(|&s| self.index.get(s).key));
+        let columns = self.layout.columns_of(keys.map(|key| (&self.keys, key)))?;
+        let keys = self.layout.encode_columns(&columns, gone.len() + alive.len())?;
+        let entry = |i: usize, session: &Session, value: Option<Vec<u8>>| {
+            let mut key = keys.get(i).to_vec();
+            key.extend_from_slice(&session.end.to_be_bytes());
+            key.extend_from_slice(&session.start.to_be_bytes());
+            Delta { key, value, timestamp: session.end }
+        };
+        deltas.extend(gone.iter().enumerate().map(|(i, session)| entry(i, session, None)));
+        for (i, &slot) in alive.iter().enumerate() {
+            let value = self.handles.state_bytes(self.arena.row(slot), &self.heap);
+            deltas.push(entry(gone.len() + i, self.index.get(slot), Some(value)));
+        }
+        Ok(())
+    }
+
+    /// Puts the entries that `restore` took into the state, as committed. They come by key and then by end, so that each
+    /// session is newer than those of its key before it.
+    pub(super) fn finish_restore(&mut self) -> Result<()> {
+        let entries = self.restoring.drain();
+        if entries.is_empty() {
+            return Ok(());
+        }
+        for chunk in entries.chunks(RESTORE_ROWS) {
+            self.restore_chunk(chunk)?;
+        }
+        self.keep();
+        Ok(())
+    }
+
+    fn restore_chunk(&mut self, entries: &[(Vec<u8>, Vec<u8>)]) -> Result<()> {
+        let mut parts = Vec::with_capacity(entries.len());
+        for (key, _) in entries {
+            let (key, bounds) =
+                key.split_last_chunk::<BOUND_BYTES>().ok_or_else(|| broken("key has no session bounds"))?;
+            let (bounds, _) = bounds.as_chunks::<8>();
+            parts.push((key, i64::from_be_bytes(bounds[1]), i64::from_be_bytes(bounds[0])));
+        }
+        let columns = self.layout.decode(parts.iter().map(|part| part.0))?;
+        let keys = self.layout.read(&columns)?;
+        for (row, ((_, value), &(_, start, end))) in entries.iter().zip(&parts).enumerate() {
+            let (key, _) = self.keys.find_or_insert(keys.probe(row), keys.bytes(row));
+            let next = self.index.head(key);
+            let slot = self.index.make(key, end, next, &mut self.arena);
+            self.index.stretch(slot, (start, end), next, &self.arena);
+            self.index.link(key, NIL, slot, &self.arena);
+            self.handles.read_state(value, self.arena.row_mut(slot), &mut self.heap)?;
+        }
+        Ok(())
+    }
+
+    /// What was done since the last commit stays.
+    pub(super) fn keep(&mut self) {
+        for &slot in self.index.retired() {
+            self.handles.release(self.arena.row(slot), &mut self.heap);
+        }
+        self.index.commit();
+        self.heap.commit();
+        self.saved = (self.time, self.late);
+        if self.keys.len() >= self.crowded_keys {
+            self.forget_keys();
+        }
+        self.committed_keys = self.keys.len();
+    }
+
+    /// Keys that have no session any more go, if they are many.
+    fn forget_keys(&mut self) {
+        let live: Vec<u32> = self.index.live_keys().collect();
+        if live.len() * 2 < self.keys.len() as usize {
+            let mut kept = KeyTable::new(self.layout.is_number());
+            let mut renamed = vec![NIL; self.keys.len() as usize];
+            for key in live {
+                renamed[key as usize] = kept.adopt(&self.keys, key);
+            }
+            self.index.rename_keys(&renamed);
+            self.keys = kept;
+        }
+        self.crowded_keys = (self.keys.len().saturating_mul(2)).max(CROWDED_KEYS_MIN);
+    }
+
+    /// Everything as it was at the last commit.
+    pub(super) fn roll_back(&mut self) {
+        self.index.abort(self.committed_keys, &mut self.arena);
+        self.keys.truncate(self.committed_keys);
+        self.heap.abort();
+        (self.time, self.late) = self.saved;
+        self.events.clear();
+        self.before.clear();
+    }
+
+    pub(super) fn write_memo(&self) -> String {
+        format!("{STATE_VERSION} {} {} {}", self.time, self.late, self.heap.arrivals())
+    }
+
+    pub(super) fn read_memo(&mut self, memo: &str) -> Result<()> {
+        let Some(mut memo) = Memo::open(memo)? else { return Ok(()) };
+        self.time = memo.number()?.max(NEVER);
+        self.late = memo.number()?.max(0) as u64;
+        self.saved = (self.time, self.late);
+        self.heap.set_arrivals(memo.number()?);
+        Ok(())
+    }
+}

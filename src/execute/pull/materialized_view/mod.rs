@@ -1,0 +1,274 @@
+//! The rows of a table by key, as its query has committed them: what queries without EMIT read.
+//!
+//! ```text
+//! worker: ... -> commit stands -> publish(records of the epoch)      reader: open -> find keys, or a snapshot of all
+//!                                        |                                          |
+//!                                        +----> key -> (value, time) <--------------+
+//! ```
+//!
+//! A view holds the bytes that the sink's topic got, so that what a reader decodes is what a reader of the topic decodes.
+//! It is made when somebody asks for the first time: from then on commits are collected, the topic is read to its end, and
+//! the collected commits are put on top. To put a commit in twice does no harm, because the last value of a key counts.
+//! Until the first question, a query pays one look at a flag per commit; nothing is kept for a table that nobody reads.
+//!
+//! **What a reader sees.** Nothing of an epoch before its commit stands, and all of it from then on: a commit is put in
+//! under one lock. (Under at-least-once: what was delivered, as everybody else who reads the topic.) A lookup of several keys sees one commit. A scan takes a [`Snapshot`], which is one commit too; taking it
+//! copies references, not rows, and the worker goes on meanwhile.
+//!
+//! Each partition of the topic has a store of its own, so that the rows of a scan come partition by partition; those of one
+//! partition by their key bytes, or, where they are many, as their keys were first seen.
+//!
+//! **What it does not do.** Records that others write into the topic are seen when the view is made, not before.
+
+mod key_range;
+#[cfg(test)]
+mod model;
+mod snapshot;
+mod store;
+mod window_suffix;
+
+pub use key_range::KeyRange;
+pub use snapshot::Snapshot;
+pub use store::Found;
+
+use crate::catalog::Source;
+use crate::error::{Error, Result};
+use crate::log::{Assignment, Isolation, Log, RecordSet, Start, TopicPartition, partition};
+use crate::plan::WindowBounds;
+use crate::types::clock::SharedClock;
+use crate::types::time::Window;
+use parking_lot::{Mutex, RwLock};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+use store::Store;
+use window_suffix::Shape;
+
+/// Memory that one table's view may take; a larger table is read from its topic by every query.
+pub const VIEW_BYTES_MAX: usize = 1024 * 1024 * 1024;
+/// A view that nobody has read for so long is let go of; the next reader makes it again.
+pub const IDLE_MAX: Duration = Duration::from_secs(15 * 60);
+/// Records read at once while a view is made.
+const READ_RECORDS: usize = 8_192;
+/// How long one poll waits meanwhile, and after how many polls without progress the topic is given up on.
+const READ_POLL: Duration = Duration::from_millis(100);
+const IDLE_POLLS_MAX: u32 = 300;
+/// How often a view is begun again because its query started anew meanwhile.
+const ATTEMPTS_MAX: u32 = 10;
+
+/// One table's committed rows.
+pub struct View {
+    topic: Arc<str>,
+    partitions: u32,
+    shape: Shape,
+    clock: SharedClock,
+    /// Commits are wanted: looked at by the worker before anything else.
+    wanted: AtomicBool,
+    phase: RwLock<Phase>,
+    /// Held by the one who makes it.
+    making: Mutex<()>,
+    /// When it was read last, in milliseconds of the clock.
+    read_ms: AtomicU64,
+}
+
+/// How far it is.
+enum Phase {
+    /// Nobody has asked.
+    Off,
+    /// Being made: commits wait.
+    Making(Vec<RecordSet>, usize),
+    /// In use.
+    Ready(Vec<Store>),
+    /// More than may be in memory.
+    TooLarge,
+}
+
+impl fmt::Debug for View {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("View").field("topic", &self.topic).finish_non_exhaustive()
+    }
+}
+
+impl View {
+    /// The view of a table that a query writes; `window` is that of its grouping.
+    pub fn new(sink: &Source, window: Option<&Window>, clock: SharedClock) -> View {
+        View {
+            topic: sink.topic.as_str().into(),
+            partitions: sink.partitions,
+            shape: Shape::of(sink, window),
+            clock,
+            wanted: AtomicBool::new(false),
+            phase: RwLock::new(Phase::Off),
+            making: Mutex::new(()),
+            read_ms: AtomicU64::new(0),
+        }
+    }
+
+    /// Puts a commit in, which stands already. Called by the query's thread.
+    pub fn publish(&self, rows: Option<&RecordSet>) {
+        if !self.wanted.load(Ordering::SeqCst) {
+            return;
+        }
+        let mut phase = self.phase.write();
+        match &mut *phase {
+            Phase::Off | Phase::TooLarge => {}
+            Phase::Making(waiting, bytes) => {
+                *bytes += rows.map_or(0, |rows| rows.data.len());
+                waiting.extend(rows.cloned());
+                if *bytes > VIEW_BYTES_MAX {
+                    self.forget(&mut phase, Phase::TooLarge);
+                }
+            }
+            Phase::Ready(stores) => {
+                if let Some(rows) = rows {
+                    apply(stores, rows);
+                }
+                if bytes(stores) > VIEW_BYTES_MAX {
+                    tracing::warn!(topic = %self.topic, "the table is too large to be read from memory");
+                    self.forget(&mut phase, Phase::TooLarge);
+                } else if self.idle() > IDLE_MAX {
+                    self.forget(&mut phase, Phase::Off);
+                }
+            }
+        }
+    }
+
+    /// Forgets everything: a query starts anew, and what its predecessor committed last is not known here.
+    pub fn reset(&self) {
+        let mut phase = self.phase.write();
+        self.forget(&mut phase, Phase::Off);
+    }
+
+    fn forget(&self, phase: &mut Phase, next: Phase) {
+        *phase = next;
+        self.wanted.store(false, Ordering::SeqCst);
+    }
+
+    fn idle(&self) -> Duration {
+        let read = Duration::from_millis(self.read_ms.load(Ordering::Relaxed));
+        self.clock.monotonic().saturating_sub(read)
+    }
+
+    fn touched(&self) {
+        self.read_ms.store(self.clock.monotonic().as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// Can it be read at once?
+    pub fn is_ready(&self) -> bool {
+        matches!(&*self.phase.read(), Phase::Ready(_))
+    }
+
+    /// Makes it readable; `false` = the table is too large for it. Blocks while the topic is read.
+    pub fn open(&self, log: &dyn Log) -> Result<bool> {
+        self.touched();
+        if self.is_ready() {
+            return Ok(true);
+        }
+        let _one = self.making.lock();
+        for _ in 0..ATTEMPTS_MAX {
+            match &*self.phase.read() {
+                Phase::Ready(_) => return Ok(true),
+                Phase::TooLarge => return Ok(false),
+                Phase::Off | Phase::Making(..) => {}
+            }
+            *self.phase.write() = Phase::Making(Vec::new(), 0);
+            // From here on a commit is either collected or was visible before the topic's end is asked for.
+            self.wanted.store(true, Ordering::SeqCst);
+            let read = self.read(log);
+            let mut phase = self.phase.write();
+            let mut stores = match read {
+                Ok(Some(stores)) => stores,
+                Ok(None) => {
+                    self.forget(&mut phase, Phase::TooLarge);
+                    return Ok(false);
+                }
+                Err(e) => {
+                    self.forget(&mut phase, Phase::Off);
+                    return Err(e);
+                }
+            };
+            if let Phase::Making(waiting, _) = &*phase {
+                waiting.iter().for_each(|rows| apply(&mut stores, rows));
+                self.touched();
+                *phase = Phase::Ready(stores);
+                return Ok(true);
+            }
+        }
+        Err(Error::io("the query that writes the table starts again and again"))
+    }
+
+    /// The topic as it is committed now; `None` = too large.
+    fn read(&self, log: &dyn Log) -> Result<Option<Vec<Store>>> {
+        let mut stores: Vec<Store> = (0..self.partitions.max(1)).map(|_| Store::new(self.shape)).collect();
+        let all: Vec<_> = (0..self.partitions as i32).map(|p| TopicPartition::new(self.topic.clone(), p)).collect();
+        // The high watermark, not the stable one, which may lag behind a commit that stands: what lies between is
+        // decided within a commit's time, and the reader's position passes it then.
+        let ends = all.iter().map(|p| Ok(log.watermarks(p)?.high)).collect::<Result<Vec<_>>>()?;
+        let begin =
+            |p: &TopicPartition| Assignment { topic: p.topic.clone(), partition: p.partition, start: Start::Earliest };
+        let mut reader = log.reader(all.iter().map(begin).collect(), Isolation::ReadCommitted)?;
+        let mut idle = 0;
+        while ends.iter().enumerate().any(|(slot, &end)| reader.position(slot) < end) {
+            let fetched = reader.poll(READ_RECORDS, READ_POLL)?;
+            idle = if fetched.is_empty() { idle + 1 } else { 0 };
+            if idle > IDLE_POLLS_MAX {
+                return Err(Error::io(format!("topic {} cannot be read to its end", self.topic)));
+            }
+            for run in fetched.runs() {
+                let mut rows = RecordSet::default();
+                run.for_each(|r| rows.push(run.slot as i32, r.timestamp, r.key, r.value));
+                apply(&mut stores, &rows);
+            }
+            if bytes(&stores) > VIEW_BYTES_MAX {
+                return Ok(None);
+            }
+        }
+        Ok(Some(stores))
+    }
+
+    /// Looks up the rows of these keys (bytes without a window), each as of the same commit. Answers `false` if the view
+    /// is not open (any more).
+    pub fn find(&self, keys: &[(Vec<u8>, WindowBounds)], found: &mut dyn FnMut(Found<'_>)) -> bool {
+        self.touched();
+        match &*self.phase.read() {
+            Phase::Ready(stores) => {
+                for (key, bounds) in keys {
+                    // Where the sink has put it: by the key without its window.
+                    let partition = partition::java(key, stores.len() as u32);
+                    stores[partition as usize].find(key, bounds, found);
+                }
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// All rows as of the last commit; `None` if the view is not open (any more).
+    pub fn snapshot(&self) -> Option<Snapshot> {
+        self.touched();
+        match &*self.phase.read() {
+            Phase::Ready(stores) => Some(Snapshot::of(stores)),
+            _ => None,
+        }
+    }
+}
+
+/// Puts a commit in, each record where its partition is.
+fn apply(stores: &mut [Store], rows: &RecordSet) {
+    let mut picked: Vec<Vec<u32>> = vec![Vec::new(); stores.len()];
+    for (at, row) in rows.rows.iter().enumerate() {
+        if let Some(picked) = picked.get_mut(row.partition.max(0) as usize) {
+            picked.push(at as u32);
+        }
+    }
+    for (store, picked) in stores.iter_mut().zip(picked) {
+        if !picked.is_empty() {
+            store.apply(rows, &picked);
+        }
+    }
+}
+
+fn bytes(stores: &[Store]) -> usize {
+    stores.iter().map(Store::bytes).sum()
+}

@@ -1,0 +1,117 @@
+//! Joins: the rows of all inputs go to the operators together, in canonical order.
+//!
+//! Records are decoded as they come; what waits are rows, because their order is that of their event times. A step takes
+//! all rows whose turn has come and hands them to the operators at once.
+
+use super::Execution;
+use super::spec::{BAD_RECORDS_KEPT, EPOCH_BYTES_MAX, QUEUED_RECORDS_MAX};
+use crate::error::Result;
+use crate::execute::operator::Out;
+use crate::log::{HeadersRef, Run};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// How long rows wait for an input that is known to have more: order matters, yet a partition without a leader must not
+/// hold up the others for good.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a poll waits meanwhile.
+pub(super) const STARVED_POLL: Duration = Duration::from_millis(10);
+
+impl Execution {
+    /// Takes in the `arrived` records that were fetched, and processes the rows whose turn has come.
+    pub(super) fn process_in_order(&mut self, arrived: usize) -> Result<usize> {
+        let starved = self.is_starved(arrived);
+        let mut records = 0;
+        for slot in 0..self.queues.len() {
+            while let Some(run) = self.queues[slot].pop_front() {
+                records += run.len();
+                self.decode(&run)?;
+            }
+        }
+        loop {
+            let patient = !starved && self.order.len() < QUEUED_RECORDS_MAX;
+            let reader = &self.reader;
+            self.taken = self.order.take(&mut self.seq, &|slot| patient && !reader.at_end(slot));
+            if self.taken.batches.is_empty() {
+                break;
+            }
+            let mut out = Out::default();
+            self.stages.step_all(&self.taken.batches, &mut out)?;
+            self.write_joined(out)?;
+            for slot in 0..self.inputs.len() {
+                let waiting = self.order.next_offset(slot);
+                self.processed[slot] = waiting.map_or(self.decoded[slot], |offset| offset as i64);
+            }
+            self.dirty = true;
+            if self.pending.data.len() > EPOCH_BYTES_MAX {
+                break;
+            }
+        }
+        self.queued = self.order.len();
+        Ok(records)
+    }
+
+    /// What came out, with the headers of the records that caused it.
+    fn write_joined(&mut self, out: Out) -> Result<()> {
+        if self.headers.is_empty() {
+            return self.write(out, 0, &|_| Vec::new());
+        }
+        let (headers, taken) = (std::mem::take(&mut self.headers), std::mem::take(&mut self.taken));
+        let of = |seq: u64| taken.origin(seq).and_then(|at| headers.get(&at)).cloned().unwrap_or_default();
+        let result = self.write(out, 0, &of);
+        (self.headers, self.taken) = (headers, taken);
+        // Only rows that wait still need theirs.
+        let order = &self.order;
+        self.headers.retain(|&(slot, offset), _| order.next_offset(slot).is_some_and(|next| offset >= next));
+        result
+    }
+
+    /// Has an input that has more brought nothing for too long, so that nobody is waited for any more?
+    fn is_starved(&mut self, arrived: usize) -> bool {
+        if arrived > 0 || self.queued == 0 {
+            self.starved_since = None;
+            return false;
+        }
+        let now = self.clock.monotonic();
+        now >= *self.starved_since.get_or_insert(now) + PATIENCE
+    }
+
+    /// The rows of a run, behind those that wait; until their turn comes `seq` holds their offsets.
+    fn decode(&mut self, run: &Run) -> Result<()> {
+        let slot = run.slot;
+        let (intake, bad) = (&mut self.intakes[slot], &mut self.bad);
+        let known = bad.len();
+        let mut next = self.decoded[slot];
+        let (mut batches, mut with_headers, mut index) = (Vec::new(), Vec::new(), 0);
+        run.for_each(|record| {
+            if !matches!(record.headers, HeadersRef::None) {
+                with_headers.push((index, record.offset as u64));
+            }
+            index += 1;
+            if !intake.has_room(&record) {
+                batches.push(intake.finish(bad));
+            }
+            intake.push(&record, record.offset as u64, bad);
+            next = record.offset + 1;
+        });
+        batches.push(intake.finish(bad));
+        for (index, offset) in with_headers {
+            let headers = run.headers(index);
+            if !headers.is_empty() {
+                self.headers.insert((slot, offset), headers);
+            }
+        }
+        self.progress.bad.fetch_add((bad.len() - known) as u64, Ordering::Relaxed);
+        self.progress.consumed.fetch_add(run.len() as u64, Ordering::Relaxed);
+        bad.truncate(BAD_RECORDS_KEPT);
+        for batch in batches {
+            self.order.push(slot, batch?);
+        }
+        self.decoded[slot] = next;
+        if self.order.is_empty(slot) {
+            self.processed[slot] = next;
+        }
+        self.dirty = true;
+        Ok(())
+    }
+}

@@ -1,0 +1,150 @@
+//! When a query emits, how it commits, and what it does when a commit did not stand.
+
+use super::Execution;
+use super::late_records::LateRecords;
+use super::spec::{DELIVERY_BYTES, EPOCH_BYTES_MAX, Guarantee};
+use crate::error::{Error, Kind, Result};
+use crate::execute::operator::Out;
+use crate::execute::record::sink::Sink;
+use crate::log::{CommitOutcome, CommittedOffset, Epoch};
+use crate::mutant::{self, Mutant};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// Pause after rows could not be delivered: the log is away, or its disk is full.
+const DELIVERY_RETRY: Duration = Duration::from_secs(1);
+
+impl Execution {
+    pub(super) fn emit_and_commit(&mut self, drained: bool) -> Result<()> {
+        let now = self.clock.monotonic();
+        let commit_due = self.session.is_some()
+            && self.dirty
+            && (now >= self.last_commit + self.spec.commit_interval || self.unsent() > EPOCH_BYTES_MAX);
+        if self.stages.has_unemitted() && (drained || commit_due || now >= self.last_emit + self.spec.emit_interval) {
+            let mut out = Out::default();
+            self.stages.emit(&mut out)?;
+            self.write(out, 0, &|_| Vec::new())?;
+            self.last_emit = now;
+        }
+        if self.spec.guarantee == Guarantee::AtLeastOnce && !self.deliver(drained, now)? {
+            return Ok(());
+        }
+        if self.session.is_none() {
+            // What was not emitted yet cannot be let go of.
+            if !self.stages.has_unemitted() {
+                self.stages.commit();
+                self.dirty = false;
+            }
+        } else if commit_due {
+            self.commit()?;
+        }
+        Ok(())
+    }
+
+    /// Writes what was emitted ahead of the commit, when there is no more to come at once, or enough, or for long enough;
+    /// `false` = it could not be written, and the query has gone back.
+    fn deliver(&mut self, drained: bool, now: Duration) -> Result<bool> {
+        let (Some(session), Some(sink)) = (&mut self.session, &self.sink) else { return Ok(true) };
+        let enough = self.pending.data.len() > DELIVERY_BYTES || now >= self.last_delivery + self.spec.emit_interval;
+        if self.pending.is_empty() || !(drained || enough) {
+            return Ok(true);
+        }
+        self.last_delivery = now;
+        match session.deliver(sink.topic(), &self.pending) {
+            Ok(()) => {
+                self.spec.view.iter().for_each(|view| view.publish(Some(&self.pending)));
+                self.pending.clear();
+                Ok(true)
+            }
+            Err(e) if e.kind() == Kind::Io => self.rewind(e.to_string(), DELIVERY_RETRY).map(|()| false),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// One transaction: rows, changelog, offsets with stream times.
+    pub(super) fn commit(&mut self) -> Result<()> {
+        if self.stages.has_unemitted() {
+            let mut out = Out::default();
+            self.stages.emit(&mut out)?;
+            self.write(out, 0, &|_| Vec::new())?;
+        }
+        let mut epoch = Epoch { metadata: self.watched.text(self.commits + 1), ..Epoch::default() };
+        if let Some(sink) = &self.sink
+            && !self.pending.is_empty()
+        {
+            epoch.records.push((sink.topic().clone(), Arc::new(std::mem::take(&mut self.pending))));
+        }
+        epoch.records.extend(self.late.as_mut().and_then(LateRecords::take));
+        let rows = epoch.records.len();
+        self.stages.deltas(&self.spec.group, &mut epoch.records)?;
+        self.check_changelogs(&epoch.records[rows..])?;
+        let mut reached = Vec::with_capacity(self.inputs.len());
+        for (slot, input) in self.inputs.iter().enumerate() {
+            // An empty queue means that everything before the reader's position was processed, markers included.
+            let empty = self.queues[slot].is_empty() && self.order.is_empty(slot);
+            let offset =
+                if empty { self.reader.position(slot).max(self.processed[slot]) } else { self.processed[slot] };
+            reached.push(offset);
+            epoch.offsets.push((input.clone(), CommittedOffset { offset, metadata: self.stages.memo(slot) }));
+        }
+        let session = self.session.as_mut().ok_or_else(|| Error::bug("a query without session does not commit"))?;
+        if mutant::on(Mutant::OffsetsBeforeRows) {
+            let early = Epoch { records: Vec::new(), offsets: epoch.offsets.clone(), metadata: epoch.metadata.clone() };
+            session.commit(&early)?;
+        }
+        let outcome = match session.commit(&epoch) {
+            Ok(outcome) => outcome,
+            // The log could not take it (a full disk): nothing was written; try again.
+            Err(e) if e.kind() == Kind::Io => {
+                CommitOutcome::Aborted { reason: e.to_string(), retry_after: Duration::from_secs(1) }
+            }
+            Err(e) => return Err(e),
+        };
+        self.last_commit = self.clock.monotonic();
+        match outcome {
+            CommitOutcome::Committed => {
+                self.stages.commit();
+                if let Some(view) = &self.spec.view {
+                    let sink = self.sink.as_ref().map(Sink::topic);
+                    let rows = epoch.records.iter().find(|(topic, _)| Some(topic) == sink);
+                    view.publish(rows.map(|(_, rows)| &**rows));
+                }
+                self.committed = reached;
+                self.commits += 1;
+                self.dirty = false;
+                self.trouble = None;
+                self.progress.commits.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            }
+            CommitOutcome::Aborted { reason, retry_after } => self.rewind(reason, retry_after),
+            CommitOutcome::Fenced { reason } => {
+                Err(Error::new(Kind::Fenced, "another process runs this query now").with_detail(reason))
+            }
+        }
+    }
+
+    /// Back to what was committed.
+    fn rewind(&mut self, reason: String, retry_after: Duration) -> Result<()> {
+        tracing::warn!(group = %self.spec.group, %reason, "commit aborted; going back to the committed offsets");
+        self.stages.abort();
+        self.pending.clear();
+        self.late.iter_mut().for_each(LateRecords::clear);
+        self.queues.iter_mut().for_each(VecDeque::clear);
+        self.queued = 0;
+        self.order.clear();
+        self.headers.clear();
+        for slot in 0..self.inputs.len() {
+            self.intakes[slot].clear()?;
+            self.processed[slot] = self.committed[slot];
+            self.decoded[slot] = self.committed[slot];
+            self.reader.seek(slot, self.committed[slot])?;
+        }
+        self.trouble = Some(reason);
+        self.retry_at = Some(self.clock.monotonic() + retry_after);
+        // Where it began is committed before any row; an aborted first commit is still owed.
+        self.dirty = self.commits == 0;
+        Ok(())
+    }
+}

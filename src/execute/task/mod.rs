@@ -1,0 +1,408 @@
+//! One running query: intake, operators, emission, commit. Synchronous and without a thread of its own; whoever owns it
+//! calls [`Execution::turn`] until told to stop.
+//!
+//! ```text
+//! reader --runs--> queues by partition --earliest first--> Intake -> rows -> [hop] -> aggregate -> rows -> Sink
+//!                                                                                                          |
+//!    offsets, stream times, changelog deltas, records  <-- one transaction, every commit interval <--------+
+//! ```
+//!
+//! **Emission is not commit.** In [`Mode::Last`] changed groups are written when the intake runs empty, or every emit
+//! interval while the query lags; a commit always emits first. An aborted commit puts the operators back to what was
+//! committed and reads again from the committed offsets: nothing of an aborted epoch is ever seen.
+
+mod canonical_input;
+pub(super) mod canonical_order;
+mod commit;
+mod exchange;
+mod join_stages;
+mod late_records;
+mod limits;
+mod output;
+mod progress;
+pub mod spec;
+pub mod topic_identity;
+pub(super) mod topology;
+
+pub use progress::Progress;
+
+use crate::error::Result;
+use crate::execute::change::ChangeBatch;
+use crate::execute::operator::Out;
+use crate::execute::record::sink::Sink;
+use crate::execute::record::source::{BadRecord, Intake};
+use crate::log::{
+    Assignment, Header, Isolation, Log, Reader, RecordSet, Run, Start, TopicPartition, TransactionalWriter, WriterSpec,
+};
+use crate::parse::statement::SourceKind;
+use crate::types::clock::SharedClock;
+use canonical_order::{Order, Taken};
+use late_records::LateRecords;
+use limits::Limits;
+use spec::{BAD_RECORDS_KEPT, EPOCH_BYTES_MAX, ExecutionSpec, Guarantee, INTAKE_ROWS, QUEUED_RECORDS_MAX, Target};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use topic_identity::Watched;
+use topology::Stages;
+
+/// What a turn did.
+#[derive(Debug, Default)]
+pub struct Turn {
+    /// Records taken in.
+    pub records: usize,
+    /// Rows for whoever asked ([`Target::Rows`]).
+    pub rows: Vec<ChangeBatch>,
+    /// Records that were skipped, at most [`BAD_RECORDS_KEPT`].
+    pub bad: Vec<BadRecord>,
+    /// Nothing is left to do until new records come: everything read is emitted and committed.
+    pub idle: bool,
+}
+
+/// A running query.
+#[derive(Debug)]
+pub struct Execution {
+    spec: ExecutionSpec,
+    clock: SharedClock,
+    reader: Box<dyn Reader>,
+    /// `None` for [`Target::Rows`].
+    session: Option<Box<dyn TransactionalWriter>>,
+    /// How large the records of its topics may be.
+    limits: Limits,
+    /// Its topics, which somebody else looks at.
+    watched: Arc<Watched>,
+    inputs: Vec<TopicPartition>,
+    /// Whether an input is a table's.
+    tables: Vec<bool>,
+    intakes: Vec<Intake>,
+    stages: Stages,
+    sink: Option<Sink>,
+    queues: Vec<VecDeque<Run>>,
+    queued: usize,
+    /// Joins: rows that wait for their turn in canonical order, and where those of the present step come from.
+    order: Order,
+    taken: Taken,
+    /// Headers of the records whose rows wait, by slot and offset.
+    headers: BTreeMap<(usize, u64), Vec<Header>>,
+    /// Since when rows wait for an input that has more and does not bring it.
+    starved_since: Option<Duration>,
+    /// Joins: next offset after what was decoded, by slot.
+    decoded: Vec<i64>,
+    /// Next offset after what was processed, and after what was committed, by slot.
+    processed: Vec<i64>,
+    committed: Vec<i64>,
+    seq: u64,
+    /// Of each run that is being processed: the ordinal behind its last record, and the offset behind it.
+    runs_end: Vec<(u64, i64)>,
+    pending: RecordSet,
+    late: Option<LateRecords>,
+    /// Something was processed or emitted that no commit holds yet.
+    dirty: bool,
+    commits: u64,
+    last_commit: Duration,
+    last_emit: Duration,
+    last_delivery: Duration,
+    retry_at: Option<Duration>,
+    progress: Arc<Progress>,
+    rows: Vec<ChangeBatch>,
+    bad: Vec<BadRecord>,
+    /// What hinders the commits at present.
+    trouble: Option<String>,
+}
+
+impl Execution {
+    /// Opens the session, restores state from the changelog and stands ready at the committed offsets.
+    pub fn start(log: &dyn Log, spec: ExecutionSpec, clock: SharedClock, progress: Arc<Progress>) -> Result<Execution> {
+        let (mut inputs, mut intakes, mut tables) = (Vec::new(), Vec::new(), Vec::new());
+        for scan in &spec.pipeline.scans {
+            let topic: Arc<str> = scan.source.topic.as_str().into();
+            for partition in 0..scan.source.partitions as i32 {
+                inputs.push(TopicPartition::new(topic.clone(), partition));
+                intakes.push(Intake::new(scan, partition)?);
+                tables.push(scan.source.kind == SourceKind::Table);
+            }
+        }
+        let stages = Stages::new(&spec.pipeline, spec.mode, &spec.scratch)?;
+        let (mut session, sink) = match &spec.target {
+            Target::Rows => (None, None),
+            Target::Topic(target) => {
+                let session =
+                    WriterSpec { group: spec.group.clone(), slot: "0".to_owned(), tasks: stages.partitions() };
+                (Some(log.transactional_writer(&session)?), Some(Sink::new(target)?))
+            }
+        };
+        let limits = Limits::of(log, &spec)?;
+        if let (Some(session), Some(bytes)) = (&mut session, limits.smallest()) {
+            session.limit_batches(bytes);
+        }
+        let sink = sink.map(|sink| {
+            let limit = limits.limit(sink.topic());
+            sink.with_limit(limit)
+        });
+        let late = spec.late_topic.as_deref().map(|topic| LateRecords::new(topic.into(), limits.limit(topic)));
+        let last_commit = session.as_mut().map_or(Ok(None), |s| s.metadata())?;
+        let watched = Watched::meet(log, &spec, last_commit.as_deref())?;
+        let mut execution = Execution {
+            watched,
+            intakes,
+            order: Order::new(&tables),
+            tables,
+            taken: Taken::default(),
+            headers: BTreeMap::new(),
+            starved_since: None,
+            reader: log.reader(Vec::new(), Isolation::ReadCommitted)?,
+            queues: inputs.iter().map(|_| VecDeque::new()).collect(),
+            queued: 0,
+            decoded: vec![0; inputs.len()],
+            processed: vec![0; inputs.len()],
+            committed: vec![0; inputs.len()],
+            seq: 0,
+            runs_end: Vec::new(),
+            pending: RecordSet::default(),
+            late,
+            limits,
+            dirty: false,
+            commits: 0,
+            last_commit: clock.monotonic(),
+            last_emit: clock.monotonic(),
+            last_delivery: clock.monotonic(),
+            retry_at: None,
+            rows: Vec::new(),
+            bad: Vec::new(),
+            trouble: None,
+            session,
+            sink,
+            inputs,
+            progress,
+            clock,
+            stages,
+            spec,
+        };
+        execution.position(log)?;
+        // Only now is it decided what a predecessor has committed.
+        execution.spec.view.iter().for_each(|view| view.reset());
+        Ok(execution)
+    }
+
+    /// Finds where to begin, restores what stood there, and opens the reader.
+    fn position(&mut self, log: &dyn Log) -> Result<()> {
+        let known = match &mut self.session {
+            Some(session) => session.committed(&self.inputs)?,
+            None => vec![None; self.inputs.len()],
+        };
+        let first_start = known.iter().all(Option::is_none);
+        for (slot, at) in known.iter().enumerate() {
+            self.committed[slot] = match at {
+                Some(offset) => self.still_there(log, slot, offset.offset)?,
+                None => self.first_offset(log, slot)?,
+            };
+        }
+        self.processed.clone_from(&self.committed);
+        self.decoded.clone_from(&self.committed);
+        if !first_start && let Target::Topic(_) = self.spec.target {
+            self.stages.restore(log, &self.spec.group)?;
+            let memo = |task: usize| known.get(task).and_then(Option::as_ref).map_or("", |c| c.metadata.as_str());
+            self.stages.recall(memo)?;
+        }
+        let assignment = self.inputs.iter().zip(&self.committed).map(|(input, &offset)| Assignment {
+            topic: input.topic.clone(),
+            partition: input.partition,
+            start: Start::Offset(offset),
+        });
+        self.reader = log.reader(assignment.collect(), Isolation::ReadCommitted)?;
+        // The first commit fixes where the query began, before any row: a query made at `latest` must not skip, after a
+        // crash, what came in between.
+        self.dirty = first_start && self.session.is_some();
+        Ok(())
+    }
+
+    /// A committed offset, or the first one that is left when retention has overtaken a query that stood still: Kafka
+    /// Streams goes on there, too.
+    fn still_there(&self, log: &dyn Log, slot: usize, offset: i64) -> Result<i64> {
+        let (input, low) = (&self.inputs[slot], log.watermarks(&self.inputs[slot])?.low);
+        if offset < low {
+            let (group, lost) = (&self.spec.group, low - offset);
+            let place = format!("{}-{}", input.topic, input.partition);
+            tracing::warn!(target: "query", "{group}: {lost} records of {place} were deleted before they were read");
+        }
+        Ok(offset.max(low))
+    }
+
+    /// Where a partition is begun that nothing was committed for.
+    fn first_offset(&self, log: &dyn Log, slot: usize) -> Result<i64> {
+        if self.tables[slot] {
+            // A table is read from its first record on, or it would not be the table.
+            return Ok(log.watermarks(&self.inputs[slot])?.low);
+        }
+        if let Some(&offset) = self.spec.begin.as_ref().and_then(|begin| begin.get(slot)) {
+            return Ok(offset);
+        }
+        let marks = log.watermarks(&self.inputs[slot])?;
+        Ok(match self.spec.start {
+            Start::Earliest => marks.low,
+            Start::Latest => marks.stable,
+            Start::Offset(offset) => offset,
+        })
+    }
+
+    /// Wakes a turn that waits for records; for other threads.
+    pub fn waker(&self) -> Arc<dyn Fn() + Send + Sync> {
+        self.reader.waker()
+    }
+
+    /// What keeps the query from going on at present, if anything does.
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.clone().or_else(|| self.reader.trouble())
+    }
+
+    /// Reads, processes, emits and commits what is due. Waits for records at most `wait`.
+    ///
+    /// An error once one of its topics is not the one with which it began: nothing is committed then.
+    pub fn turn(&mut self, wait: Duration) -> Result<Turn> {
+        self.watched.check()?;
+        self.take_turn(wait).map_err(|e| self.watched.explain(e))
+    }
+
+    fn take_turn(&mut self, wait: Duration) -> Result<Turn> {
+        if !self.retry_due(wait) {
+            return Ok(Turn::default());
+        }
+        let fetched = self.reader.poll(INTAKE_ROWS, self.patience(wait))?;
+        let arrived = fetched.len();
+        for run in fetched.into_runs() {
+            self.queued += run.len();
+            self.queues[run.slot].push_back(run);
+        }
+        let mut records = if self.stages.joins() { self.process_in_order(arrived)? } else { 0 };
+        while let Some(slot) = self.choose(arrived == 0) {
+            let runs = self.next_runs(slot, arrived == 0);
+            records += runs.iter().map(Run::len).sum::<usize>();
+            self.process(slot, &runs)?;
+            if self.unsent() > EPOCH_BYTES_MAX {
+                break;
+            }
+        }
+        let drained = self.queued == 0 && arrived == 0;
+        self.emit_and_commit(drained)?;
+        let idle = drained && !self.dirty && self.retry_at.is_none();
+        Ok(Turn { records, rows: std::mem::take(&mut self.rows), bad: std::mem::take(&mut self.bad), idle })
+    }
+
+    /// Bytes of output that wait for the commit.
+    fn unsent(&self) -> usize {
+        self.pending.data.len() + self.late.as_ref().map_or(0, LateRecords::bytes)
+    }
+
+    /// Emits and commits everything that was processed: before a stop.
+    pub fn finish(&mut self) -> Result<()> {
+        self.emit_and_commit(true)?;
+        if self.dirty { self.commit() } else { Ok(()) }
+    }
+
+    /// After an aborted commit: is it time to go on?
+    fn retry_due(&mut self, wait: Duration) -> bool {
+        let Some(at) = self.retry_at else { return true };
+        let now = self.clock.monotonic();
+        if now < at {
+            self.clock.sleep((at - now).min(wait));
+        }
+        if self.clock.monotonic() < at {
+            return false;
+        }
+        self.retry_at = None;
+        true
+    }
+
+    /// How long a poll may wait: not at all while there is something to do, else until the next deadline.
+    fn patience(&self, wait: Duration) -> Duration {
+        if self.queued > 0 {
+            return if self.starved_since.is_some() { wait.min(canonical_input::STARVED_POLL) } else { Duration::ZERO };
+        }
+        if !self.dirty {
+            return wait;
+        }
+        // In `Last`, changed groups wait for the intake to run empty: a short poll tells. So do rows to be delivered.
+        let undelivered = self.spec.guarantee == Guarantee::AtLeastOnce && !self.pending.is_empty();
+        if self.stages.has_unemitted() || undelivered {
+            return Duration::ZERO;
+        }
+        wait.min((self.last_commit + self.spec.commit_interval).saturating_sub(self.clock.monotonic()))
+    }
+
+    /// The partition whose next records are the earliest, as soon as no other partition can have earlier ones waiting.
+    fn choose(&self, starved: bool) -> Option<usize> {
+        let with_runs = || self.queues.iter().enumerate().filter(|(_, q)| !q.is_empty());
+        let behind = |slot: usize| self.queues[slot].is_empty() && !self.reader.at_end(slot);
+        if self.stages.ordered() && !starved && self.queued < QUEUED_RECORDS_MAX && (0..self.queues.len()).any(behind) {
+            return None;
+        }
+        with_runs().min_by_key(|(slot, q)| (q[0].first_timestamp(), *slot)).map(|(slot, _)| slot)
+    }
+
+    /// The next run of a slot, and those behind it whose turn it is as well: records that were written one by one come as runs
+    /// of one, and a batch for each of them costs a hundred times what its row does.
+    fn next_runs(&mut self, slot: usize, starved: bool) -> Vec<Run> {
+        let (mut runs, mut records) = (Vec::new(), 0);
+        while runs.is_empty() || self.choose(starved) == Some(slot) {
+            let queue = &mut self.queues[slot];
+            let fits = |run: &mut Run| records == 0 || records + run.len() <= INTAKE_ROWS;
+            let Some(run) = queue.pop_front_if(fits) else { break };
+            records += run.len();
+            self.queued -= run.len();
+            runs.push(run);
+        }
+        runs
+    }
+
+    fn process(&mut self, slot: usize, runs: &[Run]) -> Result<()> {
+        let first = self.seq;
+        let (intake, bad, seq) = (&mut self.intakes[slot], &mut self.bad, &mut self.seq);
+        let mut next = self.processed[slot];
+        let known = bad.len();
+        // Nearly always one batch; more when the records are huge.
+        let mut batches = Vec::new();
+        self.runs_end.clear();
+        for run in runs {
+            run.for_each(|record| {
+                if !intake.has_room(&record) {
+                    batches.push(intake.finish(bad));
+                }
+                intake.push(&record, *seq, bad);
+                *seq += 1;
+                next = record.offset + 1;
+            });
+            self.runs_end.push((*seq, next));
+        }
+        batches.push(intake.finish(bad));
+        self.progress.bad.fetch_add((bad.len() - known) as u64, Ordering::Relaxed);
+        bad.truncate(BAD_RECORDS_KEPT);
+        self.processed[slot] = next;
+        self.progress.consumed.fetch_add(self.seq - first, Ordering::Relaxed);
+        self.dirty = true;
+        let starts: Vec<u64> = std::iter::once(first).chain(self.runs_end.iter().map(|(end, _)| *end)).collect();
+        let headers = |seq: u64| {
+            let run = starts.partition_point(|start| *start <= seq).checked_sub(1);
+            let run = run.and_then(|at| Some((runs.get(at)?, usize::try_from(seq - starts[at]).ok()?)));
+            run.map_or_else(Vec::new, |(run, index)| run.headers(index))
+        };
+        for batch in batches {
+            let (batch, mut out) = (batch?, Out::default());
+            if !batch.is_empty() {
+                self.stages.step(slot, &batch, &mut out)?;
+                if let Some(late) = self.late.as_mut().filter(|_| !out.late_rows.is_empty()) {
+                    late.keep(runs, &starts, self.inputs[slot].partition, std::mem::take(&mut out.late_rows));
+                    let (topic, large) = (late.topic().clone(), late.take_large());
+                    self.refuse(&topic, large)?;
+                }
+                self.write(out, slot, &headers)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the query has done so far.
+    pub fn progress(&self) -> &Arc<Progress> {
+        &self.progress
+    }
+}

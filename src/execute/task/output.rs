@@ -1,0 +1,57 @@
+//! What operators wrote goes to the sink or to the reader of a push query; what cannot be written is reported.
+
+use super::Execution;
+use super::spec::BAD_RECORDS_KEPT;
+use crate::error::Result;
+use crate::execute::operator::Out;
+use crate::execute::record::source::{BadRecord, Stage};
+use crate::log::{Header, TopicPartition};
+use std::sync::atomic::Ordering;
+
+impl Execution {
+    /// Takes what operators wrote: rows to the sink or to whoever asked, counts, bad rows to the log.
+    pub(super) fn write(&mut self, out: Out, slot: usize, headers: &dyn Fn(u64) -> Vec<Header>) -> Result<()> {
+        self.progress.late.fetch_add(out.late, Ordering::Relaxed);
+        self.progress.bad.fetch_add(out.bad.len() as u64, Ordering::Relaxed);
+        for (seq, reason) in out.bad.iter().take(BAD_RECORDS_KEPT.saturating_sub(self.bad.len())) {
+            self.report(slot, seq, reason);
+        }
+        for batch in out.batches {
+            let rows = batch.len();
+            match &mut self.sink {
+                None => self.rows.push(batch),
+                Some(sink) => {
+                    let partition = self.inputs[slot].partition;
+                    let unwritten = sink.encode(&batch, partition, headers, &mut self.pending)?;
+                    let (topic, large) = (sink.topic().clone(), sink.take_large());
+                    for (seq, reason) in unwritten {
+                        self.progress.bad.fetch_add(1, Ordering::Relaxed);
+                        self.report(slot, seq, &reason);
+                    }
+                    self.refuse(&topic, large)?;
+                }
+            }
+            self.progress.produced.fetch_add(rows as u64, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn report(&mut self, slot: usize, seq: u64, reason: &str) {
+        if self.bad.len() < BAD_RECORDS_KEPT {
+            let (reason, stage) = (reason.to_owned(), Stage::Process);
+            if let Some((input, offset)) = self.taken.origin(seq) {
+                let TopicPartition { topic, partition, .. } = self.inputs[input].clone();
+                self.bad.push(BadRecord { topic, partition, offset: offset as i64, reason, stage });
+                return;
+            }
+            let input = &self.inputs[slot];
+            // Rows of one run have consecutive ordinals; counted back from its last one they give the offset where the run
+            // has no gaps, which is what a person can look up.
+            let run = self.runs_end.partition_point(|(end, _)| *end <= seq);
+            let (end, next) = self.runs_end.get(run).copied().unwrap_or((self.seq, self.processed[slot]));
+            let offset = next - (end - seq) as i64;
+            let (topic, partition) = (input.topic.clone(), input.partition);
+            self.bad.push(BadRecord { topic, partition, offset, reason, stage });
+        }
+    }
+}

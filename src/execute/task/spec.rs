@@ -1,0 +1,74 @@
+//! What a query runs and how, as plain data, and the bounds of its loop.
+
+use super::topic_identity::TopicWatch;
+use crate::catalog::Source;
+use crate::execute::operator::Mode;
+use crate::execute::pipeline::Pipeline;
+use crate::execute::pull::materialized_view::View;
+use crate::execute::state::spill_pool::Scratch;
+use crate::log::Start;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Records asked for in one poll, and rows in one intake batch: decoded columns of that many rows stay in the cache.
+pub const INTAKE_ROWS: usize = 2_048;
+/// Records that may wait in the queues while one partition is behind the others.
+pub const QUEUED_RECORDS_MAX: usize = 65_536;
+/// Unsent output (and undo images behind it) that end an epoch early: memory is bounded by it, a transaction stays short.
+pub const EPOCH_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Rows under at-least-once that are delivered although more of them are at hand: one request's worth.
+pub const DELIVERY_BYTES: usize = 1024 * 1024;
+/// Bad records described one by one per query and turn; more are only counted.
+pub const BAD_RECORDS_KEPT: usize = 1_000;
+
+/// Where a query's rows go.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// To a topic, exactly once.
+    Topic(Arc<Source>),
+    /// To whoever asked: nothing is stored.
+    Rows,
+}
+
+/// What a failure may do to rows that a topic already holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Guarantee {
+    /// Nothing: rows are visible with the commit that covers their inputs.
+    #[default]
+    ExactlyOnce,
+    /// They may be written again: rows are visible as soon as they are emitted. State and offsets stay exact.
+    AtLeastOnce,
+}
+
+/// What to run and how.
+#[derive(Clone, Debug)]
+pub struct ExecutionSpec {
+    /// The compiled query.
+    pub pipeline: Pipeline,
+    /// Where its rows go.
+    pub target: Target,
+    /// Consumer group and stem of the internal topics' names.
+    pub group: String,
+    /// Every change, or the last of each key per emission.
+    pub mode: Mode,
+    /// Where to begin without committed offsets, unless `begin` says.
+    pub start: Start,
+    /// Offsets by partition that `latest` meant when the query was created: what came in since then belongs to it.
+    pub begin: Option<Vec<i64>>,
+    /// Time between commits.
+    pub commit_interval: Duration,
+    /// Longest time between emissions while lagging.
+    pub emit_interval: Duration,
+    /// When rows leave.
+    pub guarantee: Guarantee,
+    /// Whether a row that is too large for its topic stops the query, or is left out.
+    pub fail_on_production_error: bool,
+    /// Where late rows are kept; only for [`Target::Topic`].
+    pub late_topic: Option<String>,
+    /// Where joins put what does not fit into memory.
+    pub scratch: Arc<Scratch>,
+    /// Who looks whether its topics are still the same.
+    pub watch: Arc<TopicWatch>,
+    /// What queries without EMIT read, where it writes a table.
+    pub view: Option<Arc<View>>,
+}

@@ -1,0 +1,343 @@
+//! The operators of one query: joins, if there are some, then stage 1 per partition of what they or the source bring, then
+//! stage 2 per hop partition, exchanged in memory. Where a table's earlier rows matter, stage 1 ends with its state.
+//!
+//! Rows that change key go to the partition that Java's murmur2 of their new key bytes names, although they stay in this
+//! process: late rows, windows and changelogs depend on the partition, and must be the same when the exchange runs through
+//! a topic.
+
+use super::exchange::Exchange;
+use super::join_stages::Front;
+use super::spec::INTAKE_ROWS;
+use crate::error::Result;
+use crate::execute::change::ChangeBatch;
+use crate::execute::operator::aggregate::AggregateOperator;
+use crate::execute::operator::explode::Explode;
+use crate::execute::operator::filter_project::RowOperator;
+use crate::execute::operator::session_window::SessionOperator;
+use crate::execute::operator::table::TableOperator;
+use crate::execute::operator::{Mode, Operator, Out};
+use crate::execute::pipeline::{AggregateSpec, Pipeline, changelog_topic};
+use crate::execute::state::spill_pool::Scratch;
+use crate::log::{Assignment, Isolation, Log, RecordSet, Start, TopicPartition};
+use crate::types::time::WindowKind;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long one poll waits while state is restored; a restore itself ends at the changelog's end.
+const RESTORE_POLL: Duration = Duration::from_millis(100);
+
+/// Between the memos of several operators.
+const MEMO_SEPARATOR: &str = ";";
+
+/// Joins, stage 1, the exchange, stage 2.
+#[derive(Debug, Default)]
+pub(crate) struct Stages {
+    front: Front,
+    rows: Vec<RowOperator>,
+    /// A table's state, per source partition; none where it does not matter.
+    tables: Vec<TableOperator>,
+    explode: Option<(Explode, RowOperator)>,
+    exchange: Option<Exchange>,
+    groups: Vec<Box<dyn Operator>>,
+    after: Option<RowOperator>,
+    /// Names of the stores: of the table, and of the grouping.
+    names: (Option<String>, Option<String>),
+    mode_last: bool,
+    /// The last operator with state is a table's, and folds.
+    folds: bool,
+    /// Operators hold changes not yet emitted.
+    unemitted: bool,
+}
+
+impl Stages {
+    /// The operators of a pipeline; `scratch` is for what does not fit into memory.
+    pub(crate) fn new(pipeline: &Pipeline, mode: Mode, scratch: &Arc<Scratch>) -> Result<Stages> {
+        let partitions = pipeline.partitions();
+        // Rows of a table for whoever asked, not for a topic: they carry their key among their columns, or not at all.
+        let read = pipeline.output.table && pipeline.output.key.is_empty();
+        let operator = |spec| if read { RowOperator::new(spec).for_reader() } else { RowOperator::new(spec) };
+        let rows = (0..partitions).map(|_| operator(&pipeline.rows)).collect();
+        let tasks = pipeline.hop.as_ref().map_or(partitions, |h| h.partitions);
+        let groups = match &pipeline.aggregate {
+            None => Vec::new(),
+            Some(spec) => {
+                // HAVING needs to know whether a group passed before, to write a tombstone when it leaves.
+                let having = pipeline.after.as_ref().is_some_and(|after| !after.keep.is_empty());
+                (0..tasks).map(|_| grouping(spec, mode, having, pipeline.table.is_some())).collect::<Result<_>>()?
+            }
+        };
+        let tables = pipeline.table.iter().flat_map(|spec| (0..partitions).map(|_| TableOperator::new(spec, mode)));
+        // One operator folds: the last one. Those before it hand on every change.
+        let last_is_join = pipeline.table.is_none() && pipeline.aggregate.is_none();
+        let join_folds = last_is_join && pipeline.joins.last().is_some_and(|join| join.rule.is_table());
+        let table_folds = pipeline.table.is_some() && pipeline.aggregate.is_none();
+        Ok(Stages {
+            front: Front::new(pipeline, if last_is_join { mode } else { Mode::Each }, scratch)?,
+            rows,
+            tables: tables.collect::<Result<_>>()?,
+            explode: pipeline
+                .explode
+                .as_ref()
+                .map(|spec| (Explode::new(spec.arrays.clone()), RowOperator::new(&spec.after))),
+            exchange: pipeline.hop.as_ref().map(Exchange::new).transpose()?,
+            groups,
+            after: pipeline.after.as_ref().map(operator),
+            names: (
+                pipeline.table.as_ref().map(|t| t.name.clone()),
+                pipeline.aggregate.as_ref().map(|a| a.name.clone()),
+            ),
+            mode_last: mode == Mode::Last,
+            folds: mode == Mode::Last && (join_folds || table_folds),
+            unemitted: false,
+        })
+    }
+
+    /// Number of tasks of the widest stage.
+    pub(crate) fn partitions(&self) -> u32 {
+        self.groups.len().max(self.rows.len()) as u32
+    }
+
+    /// Do rows of several inputs meet one by one? Then all of an interval of ordinals has to come at once.
+    pub(crate) fn joins(&self) -> bool {
+        !self.front.is_empty()
+    }
+
+    /// Does the order between partitions matter? Only where rows of several partitions meet in one task.
+    pub(crate) fn ordered(&self) -> bool {
+        self.exchange.is_some()
+    }
+
+    /// Changed groups wait for an emission.
+    pub(crate) fn has_unemitted(&self) -> bool {
+        self.unemitted
+    }
+
+    /// The joined rows of a pipeline that only joins, by task: those that the rows of an interval of ordinals cause, or,
+    /// with `finish`, those that leave because nothing will come any more.
+    pub(crate) fn joined(
+        &mut self,
+        batches: &[(usize, ChangeBatch)],
+        finish: Option<u64>,
+        out: &mut Out,
+    ) -> Result<Vec<(usize, ChangeBatch)>> {
+        let joined = match finish {
+            None => self.front.step(batches, out)?,
+            Some(seq) => self.front.finish(seq, out)?,
+        };
+        let mut projected = Vec::new();
+        for (task, batch) in joined {
+            let mut rows = Out::default();
+            self.rows[task].step(&[Some(&batch)], &mut rows)?;
+            projected.extend(rows.batches.into_iter().map(|batch| (task, batch)));
+        }
+        Ok(projected)
+    }
+
+    /// Takes the rows of an interval of ordinals, by input partition.
+    pub(crate) fn step_all(&mut self, batches: &[(usize, ChangeBatch)], out: &mut Out) -> Result<()> {
+        let joined = self.front.step(batches, out)?;
+        self.unemitted |= self.folds;
+        if self.groups.is_empty() {
+            return joined.iter().try_for_each(|(task, batch)| self.step(*task, batch, out));
+        }
+        let mut parts: Vec<Vec<ChangeBatch>> = vec![Vec::new(); self.groups.len()];
+        for (task, batch) in joined {
+            for batch in self.first(task, &batch, out)? {
+                match &mut self.exchange {
+                    None => parts[task].push(batch),
+                    Some(exchange) => {
+                        exchange.split(&batch)?.into_iter().for_each(|(task, part)| parts[task].push(part));
+                    }
+                }
+            }
+        }
+        let mut second = Out::default();
+        for (group, parts) in self.groups.iter_mut().zip(parts) {
+            if let Some(batch) = ChangeBatch::merge(parts)? {
+                group.step(&[Some(&batch)], &mut second)?;
+                self.unemitted = self.mode_last;
+            }
+        }
+        self.finish(second, out)
+    }
+
+    /// Takes a batch of partition `slot` of the source, or of the last join.
+    pub(crate) fn step(&mut self, slot: usize, batch: &ChangeBatch, out: &mut Out) -> Result<()> {
+        let mut first = self.first(slot, batch, out)?;
+        if let Some((explode, after)) = &mut self.explode {
+            for batch in &first {
+                let exploded = explode.apply(batch, &mut out.bad)?;
+                after.step(&[Some(&exploded)], out)?;
+            }
+            return Ok(());
+        }
+        if self.groups.is_empty() {
+            self.unemitted |= self.folds;
+            out.batches.append(&mut first);
+            return Ok(());
+        }
+        let mut second = Out::default();
+        for batch in first {
+            match &mut self.exchange {
+                None => self.groups[slot].step(&[Some(&batch)], &mut second)?,
+                Some(exchange) => {
+                    for (task, part) in exchange.split(&batch)? {
+                        self.groups[task].step(&[Some(&part)], &mut second)?;
+                    }
+                }
+            }
+            self.unemitted = self.mode_last;
+        }
+        self.finish(second, out)
+    }
+
+    /// Stage 1 of a task: rows, and the state of a table.
+    fn first(&mut self, task: usize, batch: &ChangeBatch, out: &mut Out) -> Result<Vec<ChangeBatch>> {
+        let mut first = Out::default();
+        self.rows[task].step(&[Some(batch)], &mut first)?;
+        if let Some(table) = self.tables.get_mut(task) {
+            for batch in std::mem::take(&mut first.batches) {
+                table.step(&[Some(&batch)], &mut first)?;
+            }
+        }
+        out.bad.append(&mut first.bad);
+        Ok(first.batches)
+    }
+
+    /// Writes what changed since the last emission.
+    pub(crate) fn emit(&mut self, out: &mut Out) -> Result<()> {
+        for (task, batch) in self.front.emit(out)? {
+            let mut rows = self.first(task, &batch, out)?;
+            out.batches.append(&mut rows);
+        }
+        for table in &mut self.tables {
+            table.emit(out)?;
+        }
+        let mut second = Out::default();
+        for group in &mut self.groups {
+            group.emit(&mut second)?;
+        }
+        self.unemitted = false;
+        self.finish(second, out)
+    }
+
+    /// HAVING and the projection after a grouping.
+    fn finish(&mut self, mut second: Out, out: &mut Out) -> Result<()> {
+        out.late += second.late;
+        out.late_rows.append(&mut second.late_rows);
+        out.bad.append(&mut second.bad);
+        match &mut self.after {
+            None => out.batches.append(&mut second.batches),
+            Some(after) => {
+                for batch in second.batches {
+                    after.step(&[Some(&batch)], out)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Every operator that keeps state: its store's name and its tasks.
+    fn stores(&mut self) -> Vec<(&str, Vec<&mut dyn Operator>)> {
+        let tables = self.tables.iter_mut().map(|t| t as &mut dyn Operator).collect();
+        let tables = self.names.0.as_deref().map(|name| (name, tables));
+        let groups = self.groups.iter_mut().map(|g| &mut **g as &mut dyn Operator).collect();
+        let groups = self.names.1.as_deref().map(|name| (name, groups));
+        self.front.stores().chain(tables).chain(groups).collect()
+    }
+
+    /// What is now durable.
+    pub(crate) fn commit(&mut self) {
+        self.stores().into_iter().flat_map(|s| s.1).for_each(Operator::commit);
+    }
+
+    /// Back to the last commit.
+    pub(crate) fn abort(&mut self) {
+        self.stores().into_iter().flat_map(|s| s.1).for_each(Operator::abort);
+        self.unemitted = false;
+    }
+
+    /// Stream times and counts of a task's operators, to be kept with its input's offset.
+    pub(crate) fn memo(&self, task: usize) -> String {
+        let table = self.tables.get(task).map(|t| t as &dyn Operator);
+        let group = self.groups.get(task).map(|g| &**g as &dyn Operator);
+        let last = [(!self.tables.is_empty()).then_some(table), (!self.groups.is_empty()).then_some(group)];
+        let memos = self.front.tasks(task).chain(last.into_iter().flatten());
+        let memos = memos.map(|o| o.map_or_else(String::new, Operator::memo));
+        memos.collect::<Vec<_>>().join(MEMO_SEPARATOR)
+    }
+
+    /// Takes every task's memo back.
+    pub(crate) fn recall<'a>(&mut self, memo: impl Fn(usize) -> &'a str) -> Result<()> {
+        for (nth, (_, tasks)) in self.stores().into_iter().enumerate() {
+            for (task, operator) in tasks.into_iter().enumerate() {
+                operator.recall(memo(task).split(MEMO_SEPARATOR).nth(nth).unwrap_or_default())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends the changelog records of everything that changed since the last commit.
+    pub(crate) fn deltas(&mut self, group: &str, records: &mut Vec<(Arc<str>, Arc<RecordSet>)>) -> Result<()> {
+        let mut deltas = Vec::new();
+        for (store, tasks) in self.stores() {
+            let mut set = RecordSet::default();
+            for (task, operator) in tasks.into_iter().enumerate() {
+                operator.deltas(&mut deltas)?;
+                for delta in deltas.drain(..) {
+                    set.push(task as i32, delta.timestamp.max(0), Some(&delta.key), delta.value.as_deref());
+                }
+            }
+            if !set.is_empty() {
+                records.push((changelog_topic(group, store).into(), Arc::new(set)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the changelogs to their ends.
+    pub(crate) fn restore(&mut self, log: &dyn Log, group: &str) -> Result<()> {
+        for (store, mut tasks) in self.stores() {
+            restore(log, &changelog_topic(group, store).into(), &mut tasks)?;
+        }
+        Ok(())
+    }
+}
+
+/// The operator of a grouping; `with_old` = it also writes the value before each change.
+fn grouping(spec: &AggregateSpec, mode: Mode, with_old: bool, over_table: bool) -> Result<Box<dyn Operator>> {
+    Ok(match spec.window.map(|w| w.kind) {
+        Some(WindowKind::Session { .. }) => {
+            let sessions = SessionOperator::new(spec, mode)?;
+            Box::new(if with_old { sessions.with_old() } else { sessions })
+        }
+        _ => {
+            let groups = AggregateOperator::new(spec, mode)?;
+            let groups = if over_table { groups.over_table() } else { groups };
+            Box::new(if with_old { groups.with_old() } else { groups })
+        }
+    })
+}
+
+/// Reads a changelog to its end. The end is the high watermark before the first read: everything up to it is either
+/// committed or was aborted, and the reader's position passes aborted records and markers.
+fn restore(log: &dyn Log, topic: &Arc<str>, operators: &mut [&mut dyn Operator]) -> Result<()> {
+    let tasks: Vec<_> = (0..operators.len() as i32).map(|p| TopicPartition::new(topic.clone(), p)).collect();
+    let ends = tasks.iter().map(|t| Ok(log.watermarks(t)?.high)).collect::<Result<Vec<_>>>()?;
+    let assignment =
+        tasks.iter().map(|t| Assignment { topic: topic.clone(), partition: t.partition, start: Start::Earliest });
+    let mut reader = log.reader(assignment.collect(), Isolation::ReadCommitted)?;
+    while ends.iter().enumerate().any(|(slot, &end)| reader.position(slot) < end) {
+        for run in reader.poll(INTAKE_ROWS, RESTORE_POLL)?.runs() {
+            let operator = &mut operators[run.slot];
+            let mut result = Ok(());
+            run.for_each(|r| {
+                if result.is_ok() {
+                    result = operator.restore(r.key.unwrap_or_default(), r.value, r.timestamp);
+                }
+            });
+            result?;
+        }
+    }
+    Ok(())
+}
