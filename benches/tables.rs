@@ -8,11 +8,11 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 use tidegate::catalog::Format;
 use tidegate::error::Result;
-use tidegate::execute::change::{ChangeBatch, Side};
+use tidegate::execute::change::{ChangeBatch, RowImage};
 use tidegate::execute::operator::aggregate::AggregateOperator;
 use tidegate::execute::operator::table::TableOperator;
-use tidegate::execute::operator::table_join::{LookupJoin, TableJoin};
-use tidegate::execute::operator::{Mode, Operator, Out};
+use tidegate::execute::operator::table_join::{StreamTableJoin, TableTableJoin};
+use tidegate::execute::operator::{EmitMode, Operator, OperatorOutput};
 use tidegate::execute::pipeline::{AggregateCall, AggregateSpec, TableSpec};
 use tidegate::functions::aggregate::Aggregate;
 use tidegate::parse::statement::JoinKind;
@@ -63,7 +63,7 @@ fn changes(keys: u64, rows: usize, text: bool) -> Vec<ChangeBatch> {
         ChangeBatch {
             key: vec![key],
             key_present: None,
-            new: Side {
+            new: RowImage {
                 columns: vec![Arc::new(Int64Array::from(group)), Arc::new(Int64Array::from(value))],
                 present: None,
             },
@@ -102,12 +102,12 @@ fn grouping(input: &[ChangeBatch], text: bool) -> Result<(Duration, Duration)> {
         key_format: Format::Kafka,
         key: vec![Column::key("G", SqlType::Bigint)],
     };
-    let mut table = TableOperator::new(&spec, Mode::Each)?;
-    let mut groups = AggregateOperator::new(&aggregate, Mode::Last)?.over_table();
+    let mut table = TableOperator::new(&spec, EmitMode::EveryChange)?;
+    let mut groups = AggregateOperator::new(&aggregate, EmitMode::LatestPerKey)?.over_table();
     let (mut state, mut group) = (Duration::ZERO, Duration::ZERO);
     for timed in [false, true] {
         for (i, batch) in input.iter().enumerate() {
-            let (mut changes, mut out) = (Out::default(), Out::default());
+            let (mut changes, mut out) = (OperatorOutput::default(), OperatorOutput::default());
             let start = processor_time();
             table.step(&[Some(batch)], &mut changes)?;
             let stored = processor_time() - start;
@@ -135,17 +135,18 @@ fn grouping(input: &[ChangeBatch], text: bool) -> Result<(Duration, Duration)> {
 /// A table joined with itself, and looked up by a stream.
 fn joins(input: &[ChangeBatch], text: bool) -> Result<(Duration, Duration)> {
     let (key, columns) = (key(text), columns());
-    let mut join = TableJoin::new(JoinKind::Inner, Format::Kafka, &key, [&columns, &columns], Mode::Each)?;
-    let mut lookup = LookupJoin::new(true, Format::Kafka, &key, &columns)?;
+    let mut join =
+        TableTableJoin::new(JoinKind::Inner, Format::Kafka, &key, [&columns, &columns], EmitMode::EveryChange)?;
+    let mut lookup = StreamTableJoin::new(true, Format::Kafka, &key, &columns)?;
     for batch in input {
-        join.step(&[None, Some(batch)], &mut Out::default())?;
-        lookup.step(&[None, Some(batch)], &mut Out::default())?;
+        join.step(&[None, Some(batch)], &mut OperatorOutput::default())?;
+        lookup.step(&[None, Some(batch)], &mut OperatorOutput::default())?;
     }
     join.commit();
     lookup.commit();
     let start = processor_time();
     for (i, batch) in input.iter().enumerate() {
-        join.step(&[Some(batch), None], &mut Out::default())?;
+        join.step(&[Some(batch), None], &mut OperatorOutput::default())?;
         if (i + 1) % COMMIT_BATCHES == 0 {
             join.commit();
         }
@@ -153,7 +154,7 @@ fn joins(input: &[ChangeBatch], text: bool) -> Result<(Duration, Duration)> {
     let joined = processor_time() - start;
     let start = processor_time();
     for batch in input {
-        lookup.step(&[Some(batch), None], &mut Out::default())?;
+        lookup.step(&[Some(batch), None], &mut OperatorOutput::default())?;
     }
     Ok((joined, processor_time() - start))
 }

@@ -5,11 +5,11 @@ use super::{EVENTS, report};
 use arrow::array::{ArrayRef, Int64Array};
 use std::sync::Arc;
 use tidegate::catalog::Format;
-use tidegate::execute::change::{ChangeBatch, Side};
-use tidegate::execute::operator::stream_stream_join::WithinOperator;
-use tidegate::execute::operator::{Operator, Out};
+use tidegate::execute::change::{ChangeBatch, RowImage};
+use tidegate::execute::operator::stream_stream_join::StreamStreamJoin;
+use tidegate::execute::operator::{Operator, OperatorOutput};
 use tidegate::execute::pipeline::{Input, JoinSide, JoinStage, RowSpec};
-use tidegate::execute::state::spill_pool::{MEMORY_BYTES, Scratch};
+use tidegate::execute::state::spill_pool::{MEMORY_BYTES, SpillPool};
 use tidegate::parse::statement::{JoinKind, Within};
 use tidegate::plan::nodes::join::Rule;
 use tidegate::types::{Column, SqlType};
@@ -20,12 +20,12 @@ const BATCH_ROWS: i64 = 8_192;
 const WITHIN_MS: i64 = KEYS / 2;
 
 pub(crate) fn joins() {
-    let scratch = Scratch::new(std::env::temp_dir(), MEMORY_BYTES);
+    let spill_pool = SpillPool::new(std::env::temp_dir(), MEMORY_BYTES);
     for (name, kind, grace_ms) in
         [("join INNER", JoinKind::Inner, Some(0)), ("join LEFT, grace", JoinKind::Left, Some(1_000))]
     {
         let within = Within { before_ms: WITHIN_MS, after_ms: WITHIN_MS, grace_ms };
-        let mut operator = WithinOperator::new(&stage(kind, within), within, &scratch).expect("the key is plain");
+        let mut operator = StreamStreamJoin::new(&stage(kind, within), within, &spill_pool).expect("the key is plain");
         let mut round = 0;
         let mut written = 0;
         report(name, || {
@@ -33,7 +33,7 @@ pub(crate) fn joins() {
             while at < EVENTS as i64 {
                 let rows = BATCH_ROWS.min(EVENTS as i64 - at);
                 let (left, right) = (side(0, round + at, rows / 2), side(1, round + at, rows / 2));
-                let mut out = Out::default();
+                let mut out = OperatorOutput::default();
                 operator.step(&[Some(&left), Some(&right)], &mut out).expect("rows are good");
                 written += out.batches.iter().map(ChangeBatch::len).sum::<usize>();
                 at += rows;
@@ -71,7 +71,7 @@ fn side(port: i64, from: i64, rows: i64) -> ChangeBatch {
     ChangeBatch {
         key: vec![key],
         key_present: None,
-        new: Side { columns: vec![Arc::new(Int64Array::from_iter_values(ordinals()))], present: None },
+        new: RowImage { columns: vec![Arc::new(Int64Array::from_iter_values(ordinals()))], present: None },
         old: None,
         rowtime: ordinals().collect(),
         window: None,

@@ -10,11 +10,11 @@ use arrow::datatypes::Int64Type;
 use std::sync::Arc;
 use std::time::Instant;
 use tidegate::catalog::Format;
-use tidegate::execute::change::{ChangeBatch, Side};
-use tidegate::execute::operator::stream_stream_join::WithinOperator;
-use tidegate::execute::operator::{Operator, Out};
+use tidegate::execute::change::{ChangeBatch, RowImage};
+use tidegate::execute::operator::stream_stream_join::StreamStreamJoin;
+use tidegate::execute::operator::{Operator, OperatorOutput};
 use tidegate::execute::pipeline::{Input, JoinSide, JoinStage, RowSpec};
-use tidegate::execute::state::spill_pool::{MEMORY_BYTES, Scratch};
+use tidegate::execute::state::spill_pool::{MEMORY_BYTES, SpillPool};
 use tidegate::parse::statement::{JoinKind, Within};
 use tidegate::plan::nodes::join::Rule;
 use tidegate::types::{Column, SqlType};
@@ -40,19 +40,19 @@ fn partner(n: i64) -> Option<(i64, i64)> {
 
 pub(crate) fn long_join() {
     let within = Within { before_ms: WITHIN_MS, after_ms: WITHIN_MS, grace_ms: None };
-    let scratch = Scratch::new(std::env::temp_dir().join("tidegate-bench"), MEMORY_BYTES);
-    let mut operator = WithinOperator::new(&stage(within), within, &scratch).expect("the key is plain");
-    let (mut alone, mut joined, mut deltas) = (0, 0, Vec::new());
+    let spill_pool = SpillPool::new(std::env::temp_dir().join("tidegate-bench"), MEMORY_BYTES);
+    let mut operator = StreamStreamJoin::new(&stage(within), within, &spill_pool).expect("the key is plain");
+    let (mut alone, mut joined, mut entries) = (0, 0, Vec::new());
     let start = Instant::now();
     for (nth, first) in (0..ROWS_A_SIDE).step_by(BATCH_ROWS as usize).enumerate() {
         let rows = first..(first + BATCH_ROWS).min(ROWS_A_SIDE);
         let (left, right) = (side(0, rows.clone()), side(1, rows));
-        let mut out = Out::default();
+        let mut out = OperatorOutput::default();
         operator.step(&[Some(&left), Some(&right)], &mut out).expect("rows are good");
         out.batches.iter().for_each(|batch| check(batch, &mut alone, &mut joined));
         if nth as i64 % COMMIT_BATCHES == 0 {
-            deltas.clear();
-            operator.deltas(&mut deltas).expect("rows are good");
+            entries.clear();
+            operator.changelog(&mut entries).expect("rows are good");
             operator.commit();
         }
     }
@@ -98,7 +98,7 @@ fn side(port: i64, rows: std::ops::Range<i64>) -> ChangeBatch {
     ChangeBatch {
         key: vec![Arc::new(Int64Array::from_iter_values(rows.clone().map(|n| key_time(n).0)))],
         key_present: None,
-        new: Side { columns, present: None },
+        new: RowImage { columns, present: None },
         old: None,
         rowtime: rows.clone().map(|n| key_time(n).1).collect(),
         window: None,

@@ -14,11 +14,11 @@ use std::sync::Arc;
 use tidegate::config::{Config, LogConfig};
 use tidegate::engine::Engine;
 use tidegate::engine::session::Session;
-use tidegate::execute::change::{ChangeBatch, Side};
+use tidegate::execute::change::{ChangeBatch, RowImage};
 use tidegate::execute::compile;
-use tidegate::execute::operator::filter_project::RowOperator;
-use tidegate::execute::operator::{Operator, Out};
-use tidegate::execute::pipeline::{RowSpec, Slot};
+use tidegate::execute::operator::filter_project::FilterProjectOperator;
+use tidegate::execute::operator::{Operator, OperatorOutput};
+use tidegate::execute::pipeline::{InputColumn, RowSpec};
 use tidegate::parse::statement::Statement;
 use tidegate::plan::{self, Settings};
 use tidegate::types::clock::SystemClock;
@@ -31,10 +31,10 @@ pub(crate) fn scalar() {
     for (name, nulls) in [("clean", 0), ("30 % NULL", 30)] {
         let batch = batch(nulls);
         let theirs = datafusion(&batch);
-        let mut own = RowOperator::new(&spec);
+        let mut own = FilterProjectOperator::new(&spec);
         let changes = changes(&spec, &batch);
         let cost = best(|| {
-            let mut out = Out::default();
+            let mut out = OperatorOutput::default();
             own.step(&[Some(&changes)], &mut out).expect("rows are good");
             black_box(&out);
         });
@@ -78,12 +78,12 @@ fn batch(nulls: u64) -> RecordBatch {
 
 /// The same rows as the operator takes them: the value columns that the scan reads.
 fn changes(spec: &RowSpec, batch: &RecordBatch) -> ChangeBatch {
-    let value = |slot: &Slot| matches!(slot, Slot::Value(_));
+    let value = |slot: &InputColumn| matches!(slot, InputColumn::Value(_));
     assert!(spec.slots.iter().all(value), "the programs read value columns only");
     ChangeBatch {
         key: Vec::new(),
         key_present: None,
-        new: Side { columns: batch.columns().to_vec(), present: None },
+        new: RowImage { columns: batch.columns().to_vec(), present: None },
         old: None,
         rowtime: (0..ROWS as i64).collect(),
         window: None,

@@ -7,10 +7,10 @@ use hashbrown::HashMap;
 use std::hint::black_box;
 use std::sync::Arc;
 use tidegate::catalog::Format;
-use tidegate::execute::change::{ChangeBatch, Side};
+use tidegate::execute::change::{ChangeBatch, RowImage};
 use tidegate::execute::operator::aggregate::AggregateOperator;
-use tidegate::execute::operator::session_window::SessionOperator;
-use tidegate::execute::operator::{Mode, Operator, Out};
+use tidegate::execute::operator::session_window::SessionWindowOperator;
+use tidegate::execute::operator::{EmitMode, Operator, OperatorOutput};
 use tidegate::execute::pipeline::{AggregateCall, AggregateSpec};
 use tidegate::functions::aggregate::{Aggregate, Comparable};
 use tidegate::types::time::{Window, WindowKind};
@@ -29,7 +29,7 @@ pub(crate) fn windows() {
         let input = input(keys, rows, BATCH_ROWS, WINDOW_MS / 10);
         let floor = best(|| table_loop(&input));
         println!("{:<42} {floor:7.1} ns/row", format!("a hash table's update, {keys} keys"));
-        for (name, mode) in [("Each", Mode::Each), ("Last", Mode::Last)] {
+        for (name, mode) in [("Each", EmitMode::EveryChange), ("Last", EmitMode::LatestPerKey)] {
             let tumbling = WindowKind::Tumbling { size_ms: WINDOW_MS };
             let cost = best(|| run(&mut *grouping(tumbling, mode, false), &input, mode));
             ratio(&format!("tumbling {name}, {keys} keys"), cost, floor);
@@ -37,7 +37,7 @@ pub(crate) fn windows() {
     }
     let single = input(100_000, 300_000, 1, WINDOW_MS / 10);
     let tumbling = WindowKind::Tumbling { size_ms: WINDOW_MS };
-    let cost = best(|| run(&mut *grouping(tumbling, Mode::Each, false), &single, Mode::Each));
+    let cost = best(|| run(&mut *grouping(tumbling, EmitMode::EveryChange, false), &single, EmitMode::EveryChange));
     println!("{:<42} {cost:7.1} ns/row {:6.2} M rows/s", "tumbling Each, 100000 keys, batches of 1", 1e3 / cost);
     hopping();
 }
@@ -46,11 +46,11 @@ pub(crate) fn windows() {
 fn hopping() {
     let input = input(1_000, ROWS, BATCH_ROWS, WINDOW_MS / 10);
     let whole = WindowKind::Hopping { size_ms: WINDOW_MS, advance_ms: WINDOW_MS };
-    let alone = best(|| run(&mut *grouping(whole, Mode::Each, true), &input, Mode::Each));
+    let alone = best(|| run(&mut *grouping(whole, EmitMode::EveryChange, true), &input, EmitMode::EveryChange));
     println!("{:<42} {alone:7.1} ns/row", "EMIT FINAL, size/slide 1, 600 rows a key");
     for slides in [6, 60] {
         let kind = WindowKind::Hopping { size_ms: WINDOW_MS, advance_ms: WINDOW_MS / slides };
-        let cost = best(|| run(&mut *grouping(kind, Mode::Each, true), &input, Mode::Each));
+        let cost = best(|| run(&mut *grouping(kind, EmitMode::EveryChange, true), &input, EmitMode::EveryChange));
         ratio(&format!("EMIT FINAL, size/slide {slides}, to size/slide 1"), cost, alone);
     }
 }
@@ -74,11 +74,11 @@ pub(crate) fn sessions() {
 
 fn sessions_over(what: &str, input: &[ChangeBatch], gap_ms: i64, grace_ms: i64) {
     let floor = best(|| table_loop(input));
-    for (name, mode) in [("Each", Mode::Each), ("Last", Mode::Last)] {
+    for (name, mode) in [("Each", EmitMode::EveryChange), ("Last", EmitMode::LatestPerKey)] {
         let cost = best(|| {
             let mut spec = spec(WindowKind::Session { gap_ms }, false);
             spec.window.iter_mut().for_each(|w| w.grace_ms = Some(grace_ms));
-            let mut operator = SessionOperator::new(&spec, mode).expect("the window is a session");
+            let mut operator = SessionWindowOperator::new(&spec, mode).expect("the window is a session");
             run(&mut operator, input, mode)
         });
         ratio(&format!("session {name}, {what}"), cost, floor);
@@ -98,7 +98,7 @@ fn spec(kind: WindowKind, final_only: bool) -> AggregateSpec {
     }
 }
 
-fn grouping(kind: WindowKind, mode: Mode, final_only: bool) -> Box<dyn Operator> {
+fn grouping(kind: WindowKind, mode: EmitMode, final_only: bool) -> Box<dyn Operator> {
     Box::new(AggregateOperator::new(&spec(kind, final_only), mode).expect("the key is plain"))
 }
 
@@ -118,7 +118,7 @@ fn input(keys: i64, rows: usize, batch: usize, late: i64) -> Vec<ChangeBatch> {
         ChangeBatch {
             key: vec![key],
             key_present: None,
-            new: Side { columns: vec![value], present: None },
+            new: RowImage { columns: vec![value], present: None },
             old: None,
             rowtime: rowtime.into(),
             window: None,
@@ -133,14 +133,14 @@ fn best(mut work: impl FnMut() -> (f64, usize)) -> f64 {
     (0..3).map(|_| work()).map(|(nanos, rows)| nanos / rows as f64).fold(f64::MAX, f64::min)
 }
 
-fn run(operator: &mut dyn Operator, input: &[ChangeBatch], mode: Mode) -> (f64, usize) {
+fn run(operator: &mut dyn Operator, input: &[ChangeBatch], mode: EmitMode) -> (f64, usize) {
     let (mut rows, mut emitted, mut committed) = (0, 0, 0);
     let nanos = spent(|| {
         for batch in input {
-            let mut out = Out::default();
+            let mut out = OperatorOutput::default();
             operator.step(&[Some(batch)], &mut out).expect("rows are good");
             rows += batch.len();
-            if mode == Mode::Last && rows - emitted >= EMIT_ROWS {
+            if mode == EmitMode::LatestPerKey && rows - emitted >= EMIT_ROWS {
                 operator.emit(&mut out).expect("rows are good");
                 emitted = rows;
             }

@@ -13,10 +13,10 @@ use tidegate::engine::Engine;
 use tidegate::engine::session::Session;
 use tidegate::execute::change::ChangeBatch;
 use tidegate::execute::compile;
-use tidegate::execute::operator::Mode;
-use tidegate::execute::state::spill_pool::{MEMORY_BYTES, Scratch};
+use tidegate::execute::operator::EmitMode;
+use tidegate::execute::state::spill_pool::{MEMORY_BYTES, SpillPool};
 use tidegate::execute::task::spec::{ExecutionSpec, Guarantee, Target};
-use tidegate::execute::task::topic_identity::TopicWatch;
+use tidegate::execute::task::topic_identity::TopicRegistry;
 use tidegate::execute::task::{Execution, Progress};
 use tidegate::log::{Assignment, Isolation, Log, Start, TopicPartition};
 use tidegate::parse::statement::Statement;
@@ -93,12 +93,12 @@ impl Bench<'_> {
             guarantee: Guarantee::ExactlyOnce,
             view: None,
             late_topic: None,
-            scratch: Scratch::new(std::env::temp_dir(), MEMORY_BYTES),
-            watch: TopicWatch::new(),
+            spill_pool: SpillPool::new(std::env::temp_dir(), MEMORY_BYTES),
+            watch: TopicRegistry::new(),
             pipeline: compile::pipeline(&plan.logical)?,
             target: Target::Rows,
             group: "bench".to_owned(),
-            mode: Mode::Last,
+            mode: EmitMode::LatestPerKey,
             start: Start::Earliest,
             begin: None,
             commit_interval: self.engine.config().commit_interval(false),

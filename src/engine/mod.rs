@@ -26,8 +26,8 @@ use crate::catalog::Catalog;
 use crate::catalog::topics::TopicRules;
 use crate::config::{Config, random_id};
 use crate::error::{Error, Result, Span};
-use crate::execute::state::spill_pool::Scratch;
-use crate::execute::task::topic_identity::TopicWatch;
+use crate::execute::state::spill_pool::SpillPool;
+use crate::execute::task::topic_identity::TopicRegistry;
 use crate::log::{Log, TransactionalWriter};
 use crate::parse::Piece;
 use crate::parse::statement::{Parsed, Statement};
@@ -107,9 +107,9 @@ struct Inner {
     clock: SharedClock,
     drive: Drive,
     /// What all joins of this process share.
-    scratch: Arc<Scratch>,
+    spill_pool: Arc<SpillPool>,
     /// What looks whether the topics of queries are still the same.
-    watch: Arc<TopicWatch>,
+    watch: Arc<TopicRegistry>,
     /// `None` where nothing runs by itself. Held, never used.
     _topic_monitor: Option<TopicMonitor>,
     commands: CommandLog,

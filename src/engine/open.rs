@@ -13,8 +13,8 @@ use crate::engine::query::user_quota::Turns;
 use crate::engine::snapshot::State;
 use crate::engine::{Drive, Engine, Inner};
 use crate::error::{Kind, Result};
-use crate::execute::state::spill_pool::{MEMORY_BYTES, Quota, Scratch};
-use crate::execute::task::topic_identity::TopicWatch;
+use crate::execute::state::spill_pool::{MEMORY_BYTES, SpillPool, SpillQuota};
+use crate::execute::task::topic_identity::TopicRegistry;
 use crate::log::embedded::{EmbeddedLog, EmbeddedOptions};
 use crate::log::kafka::{KafkaLog, KafkaSettings};
 use crate::log::{Log, TransactionalWriter, WriterSpec};
@@ -59,8 +59,8 @@ impl Engine {
         }
         let (bytes, free) = config.batch_scratch();
         let memory = config.join_memory().unwrap_or(MEMORY_BYTES);
-        let scratch = Scratch::with_quota(config.scratch_dir(), memory, Quota { bytes, free });
-        let watch = TopicWatch::new();
+        let spill_pool = SpillPool::with_quota(config.scratch_dir(), memory, SpillQuota { bytes, free });
+        let watch = TopicRegistry::new();
         let topic_monitor = match drive {
             Drive::Threads => Some(TopicMonitor::new(watch.clone(), log.clone(), &config.service_id)?),
             Drive::ByHand => None,
@@ -76,7 +76,7 @@ impl Engine {
             pulls,
             turns,
             config,
-            scratch,
+            spill_pool,
             watch,
             _topic_monitor: topic_monitor,
             log,

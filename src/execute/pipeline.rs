@@ -127,7 +127,7 @@ pub struct Scan {
 
 /// Where a program's column `i` comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Slot {
+pub enum InputColumn {
     /// Key column of the batch.
     Key(usize),
     /// Value column of the batch.
@@ -144,7 +144,7 @@ pub enum Slot {
 #[derive(Clone, Debug, Default)]
 pub struct RowSpec {
     /// What the programs' column numbers mean.
-    pub slots: Vec<Slot>,
+    pub slots: Vec<InputColumn>,
     /// Row passes if each is true, left to right; guarded.
     pub keep: Vec<Program>,
     /// Key columns of what comes out.

@@ -6,7 +6,7 @@ use arrow::util::display::array_value_to_string;
 use std::sync::Arc;
 use tidegate::error::Result;
 use tidegate::execute::batch::{self, History};
-use tidegate::execute::state::spill_pool::{MEMORY_BYTES, Scratch};
+use tidegate::execute::state::spill_pool::{MEMORY_BYTES, SpillPool};
 use tidegate::log::simulated::SimulatedLog;
 use tidegate::log::{Log, RecordSet, TopicSpec};
 use tidegate::plan::BatchPlan;
@@ -26,10 +26,10 @@ const SOURCES: &str = "
 type Record<'a> = (i32, i64, Option<&'a str>, Option<&'a str>);
 
 fn history(log: &Arc<dyn Log>) -> History {
-    let scratch = Scratch::new(std::env::temp_dir().join("tidegate-tests"), MEMORY_BYTES);
+    let spill_pool = SpillPool::new(std::env::temp_dir().join("tidegate-tests"), MEMORY_BYTES);
     History {
         log: log.clone(),
-        scratch,
+        spill_pool,
         memory_bytes: batch::MEMORY_BYTES,
         rows: batch::rows_of_a_batch(0),
         timeout: batch::TIMEOUT,

@@ -5,8 +5,8 @@ use arrow::array::*;
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int32Type, Int64Type};
 use std::sync::Arc;
-use tidegate::execute::change::{ChangeBatch, Side};
-use tidegate::execute::operator::Out;
+use tidegate::execute::change::{ChangeBatch, RowImage};
+use tidegate::execute::operator::OperatorOutput;
 use tidegate::types::SqlType;
 
 /// Dice with a seed.
@@ -135,7 +135,7 @@ pub(crate) fn batch(rows: &[Rec], key: &[SqlType], value: &[SqlType]) -> ChangeB
     ChangeBatch {
         key: columns(key, &keys),
         key_present: present(&keys),
-        new: Side { columns: columns(value, &values), present: present(&values) },
+        new: RowImage { columns: columns(value, &values), present: present(&values) },
         old: None,
         rowtime: rows.iter().map(|r| r.time).collect::<Vec<_>>().into(),
         window: None,
@@ -144,8 +144,9 @@ pub(crate) fn batch(rows: &[Rec], key: &[SqlType], value: &[SqlType]) -> ChangeB
 }
 
 /// All records of an output.
-pub(crate) fn records(out: &Out) -> Vec<Rec> {
-    let image = |side: &Side, row: usize| side.has(row).then(|| side.columns.iter().map(|c| value(c, row)).collect());
+pub(crate) fn records(out: &OperatorOutput) -> Vec<Rec> {
+    let image =
+        |side: &RowImage, row: usize| side.has(row).then(|| side.columns.iter().map(|c| value(c, row)).collect());
     let mut records = Vec::new();
     for batch in &out.batches {
         assert!(!batch.is_empty(), "an empty batch was written");

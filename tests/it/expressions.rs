@@ -16,10 +16,10 @@ use tidegate::config::{Config, LogConfig};
 use tidegate::engine::result::rows::RowEvent;
 use tidegate::engine::session::Session;
 use tidegate::engine::{Answer, Drive, Engine};
-use tidegate::execute::change::{ChangeBatch, Side};
+use tidegate::execute::change::{ChangeBatch, RowImage};
 use tidegate::execute::compile;
-use tidegate::execute::operator::filter_project::RowOperator;
-use tidegate::execute::operator::{Operator, Out};
+use tidegate::execute::operator::filter_project::FilterProjectOperator;
+use tidegate::execute::operator::{Operator, OperatorOutput};
 use tidegate::execute::pipeline::Pipeline;
 use tidegate::format::Decoder;
 use tidegate::log::simulated::SimulatedLog;
@@ -121,7 +121,7 @@ impl Table {
         let input = ChangeBatch {
             key: keys.finish().0,
             key_present: None,
-            new: Side { columns, present },
+            new: RowImage { columns, present },
             old: None,
             rowtime: times.into(),
             window: None,
@@ -141,7 +141,8 @@ impl Table {
     fn read_by(&self, pipeline: &Pipeline) -> ChangeBatch {
         let scan = &pipeline.scans[0];
         let pick = |all: &[ArrayRef], which: &[usize]| which.iter().map(|i| all[*i].clone()).collect();
-        let new = Side { columns: pick(&self.input.new.columns, &scan.value), present: self.input.new.present.clone() };
+        let new =
+            RowImage { columns: pick(&self.input.new.columns, &scan.value), present: self.input.new.present.clone() };
         ChangeBatch { key: pick(&self.input.key, &scan.key), new, ..self.input.clone() }
     }
 
@@ -176,8 +177,8 @@ type Entries = Vec<(u64, String)>;
 
 /// Rows and entries when the input comes in these pieces.
 fn pieces(pipeline: &Pipeline, input: &ChangeBatch, cuts: &[usize]) -> Result<(Vec<Vec<String>>, Entries), String> {
-    let mut operator = RowOperator::new(&pipeline.rows);
-    let mut out = Out::default();
+    let mut operator = FilterProjectOperator::new(&pipeline.rows);
+    let mut out = OperatorOutput::default();
     for cut in cuts.windows(2) {
         let piece = input.slice(cut[0], cut[1] - cut[0]);
         operator.step(&[Some(&piece)], &mut out).map_err(|e| format!("rows {cut:?}: {e:?}"))?;

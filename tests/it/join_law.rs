@@ -6,10 +6,10 @@ use crate::join_model::{Joining, join};
 use crate::model::{Rec, Val};
 use tidegate::catalog::Format;
 use tidegate::execute::change::ChangeBatch;
-use tidegate::execute::operator::stream_stream_join::WithinOperator;
-use tidegate::execute::operator::{Operator, Out};
+use tidegate::execute::operator::stream_stream_join::StreamStreamJoin;
+use tidegate::execute::operator::{Operator, OperatorOutput};
 use tidegate::execute::pipeline::{Input, JoinSide, JoinStage, RowSpec};
-use tidegate::execute::state::spill_pool::Scratch;
+use tidegate::execute::state::spill_pool::SpillPool;
 use tidegate::parse::statement::{JoinKind, Within};
 use tidegate::plan::nodes::join::Rule;
 use tidegate::types::{Column, SqlType};
@@ -80,7 +80,7 @@ fn rows(dice: &mut Dice, key: &SqlType, n: usize) -> Vec<(usize, Rec)> {
 }
 
 impl Case {
-    fn operator(&self) -> WithinOperator {
+    fn operator(&self) -> StreamStreamJoin {
         let within =
             Within { before_ms: self.joining.before, after_ms: self.joining.after, grace_ms: self.joining.grace };
         let side = |i: usize| JoinSide {
@@ -99,8 +99,8 @@ impl Case {
             window: None,
             sides: [side(0), side(1)],
         };
-        let scratch = Scratch::new(std::env::temp_dir().join("tidegate-tests"), self.memory);
-        WithinOperator::new(&stage, within, &scratch).unwrap()
+        let spill_pool = SpillPool::new(std::env::temp_dir().join("tidegate-tests"), self.memory);
+        StreamStreamJoin::new(&stage, within, &spill_pool).unwrap()
     }
 
     /// Where a step may end: not inside of a `seq`.
@@ -109,7 +109,7 @@ impl Case {
         cuts(dice, self.rows.len(), how).into_iter().filter(border).collect()
     }
 
-    fn step(&self, operator: &mut WithinOperator, range: std::ops::Range<usize>, out: &mut Out) {
+    fn step(&self, operator: &mut StreamStreamJoin, range: std::ops::Range<usize>, out: &mut OperatorOutput) {
         let ports = [0, 1].map(|port| {
             let own = self.rows[range.clone()].iter().filter(|r| r.0 == port);
             let own: Vec<Rec> = own.map(|r| r.1.clone()).collect();
@@ -120,7 +120,7 @@ impl Case {
     }
 }
 
-fn bad(out: &Out) -> Vec<u64> {
+fn bad(out: &OperatorOutput) -> Vec<u64> {
     out.bad.iter().map(|b| b.0).collect()
 }
 
@@ -132,7 +132,7 @@ pub(crate) fn a_join_equals_the_model_under_any_split() {
         let want = join(&case.rows, &case.joining);
         alone += want.records.iter().filter(|r| r.new.as_ref().is_some_and(|v| v[0].is_null())).count();
         for how in 0..4 {
-            let (mut operator, mut out) = (case.operator(), Out::default());
+            let (mut operator, mut out) = (case.operator(), OperatorOutput::default());
             let mut dice = Dice(seed ^ 77);
             for cut in case.cuts(&mut dice, how).windows(2) {
                 case.step(&mut operator, cut[0]..cut[1], &mut out);
@@ -153,18 +153,18 @@ pub(crate) fn abort_and_replay_of_a_join_is_no_abort() {
         let case = case(seed);
         let mut dice = Dice(seed ^ 33);
         let want = join(&case.rows, &case.joining);
-        let (mut shaky, mut got) = (case.operator(), Out::default());
+        let (mut shaky, mut got) = (case.operator(), OperatorOutput::default());
         let cuts = case.cuts(&mut dice, 3);
         for cut in cuts.windows(2) {
-            let mut lost = Out::default();
+            let mut lost = OperatorOutput::default();
             let upto = cuts.iter().copied().filter(|c| *c >= cut[0]).nth(1 + dice.below(2) as usize);
             case.step(&mut shaky, cut[0]..upto.unwrap_or(cut[1]), &mut lost);
             if dice.one_in(2) {
-                shaky.deltas(&mut Vec::new()).unwrap();
+                shaky.changelog(&mut Vec::new()).unwrap();
             }
             shaky.abort();
             case.step(&mut shaky, cut[0]..cut[1], &mut got);
-            shaky.deltas(&mut Vec::new()).unwrap();
+            shaky.changelog(&mut Vec::new()).unwrap();
             shaky.commit();
         }
         same(&format!("seed {seed}"), &records(&got), &want.records);
@@ -179,15 +179,15 @@ pub(crate) fn a_join_goes_on_after_a_restart_from_its_changelog() {
         let case = case(seed);
         let mut dice = Dice(seed ^ 11);
         let want = join(&case.rows, &case.joining);
-        let (mut operator, mut got, mut changelog) = (case.operator(), Out::default(), Vec::new());
+        let (mut operator, mut got, mut changelog) = (case.operator(), OperatorOutput::default(), Vec::new());
         for cut in case.cuts(&mut dice, 3).windows(2) {
             case.step(&mut operator, cut[0]..cut[1], &mut got);
-            operator.deltas(&mut changelog).unwrap();
-            let memo = operator.memo();
+            operator.changelog(&mut changelog).unwrap();
+            let offset_metadata = operator.offset_metadata();
             operator.commit();
             if dice.one_in(3) {
-                operator = restarted(&case, &changelog, &memo);
-                assert_eq!(operator.memo(), memo, "seed {seed}");
+                operator = restarted(&case, &changelog, &offset_metadata);
+                assert_eq!(operator.offset_metadata(), offset_metadata, "seed {seed}");
             }
         }
         taken_back += changelog.iter().filter(|d| d.value.is_none()).count();
@@ -196,11 +196,15 @@ pub(crate) fn a_join_goes_on_after_a_restart_from_its_changelog() {
     assert!(taken_back > 100, "only {taken_back} entries were taken back");
 }
 
-fn restarted(case: &Case, changelog: &[tidegate::execute::state::Delta], memo: &str) -> WithinOperator {
+fn restarted(
+    case: &Case,
+    changelog: &[tidegate::execute::state::ChangelogEntry],
+    offset_metadata: &str,
+) -> StreamStreamJoin {
     let mut operator = case.operator();
     for delta in changelog {
         operator.restore(&delta.key, delta.value.as_deref(), delta.timestamp).unwrap();
     }
-    operator.recall(memo).unwrap();
+    operator.restore_metadata(offset_metadata).unwrap();
     operator
 }

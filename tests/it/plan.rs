@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use tidegate::catalog::{Catalog, Format, Source};
 use tidegate::error::Result;
 use tidegate::execute::compile;
-use tidegate::execute::pipeline::{Pipeline, Slot};
+use tidegate::execute::pipeline::{InputColumn, Pipeline};
 use tidegate::parse::statement::Statement;
 use tidegate::plan::{self, BatchPlan, Created, Facts, InsertPlan, Settings, TopicFact};
 
@@ -471,7 +471,10 @@ fn a_stateless_query_compiles_to_one_stage_that_reads_what_it_uses() {
         .pipeline("CREATE STREAM o AS SELECT id, d * 2 AS dd, rowtime AS t FROM s WHERE a > 1 AND b > 2;");
     assert_eq!((pipeline.scans[0].key.as_slice(), pipeline.scans[0].value.as_slice()), (&[0][..], &[1, 2, 3][..]));
     assert!(pipeline.rows.same_key && pipeline.rows.key.is_empty() && pipeline.rows.drop_null_values);
-    assert_eq!(pipeline.rows.slots, [Slot::Value(0), Slot::Value(1), Slot::Value(2), Slot::Rowtime]);
+    assert_eq!(
+        pipeline.rows.slots,
+        [InputColumn::Value(0), InputColumn::Value(1), InputColumn::Value(2), InputColumn::Rowtime]
+    );
     let keep: Vec<String> = pipeline.rows.keep.iter().map(ToString::to_string).collect();
     assert_eq!(keep, ["(A > 1)", "(B > 2)"]);
     assert!(pipeline.hop.is_none() && pipeline.aggregate.is_none() && pipeline.after.is_none());
@@ -496,7 +499,7 @@ fn a_grouping_hops_unless_its_key_is_the_sources() {
     assert!(!moved.rows.same_key && moved.rows.drop_null_keys);
     assert_eq!(moved.rows.value.len(), 1, "one argument serves two aggregates");
     let after = moved.after.unwrap();
-    assert_eq!(after.slots, [Slot::Value(0), Slot::Value(1)]);
+    assert_eq!(after.slots, [InputColumn::Value(0), InputColumn::Value(1)]);
     // A key of several columns cannot be written as KAFKA bytes.
     let wide = world
         .pipeline("CREATE TABLE q WITH (key_format='JSON') AS SELECT name, a, count(*) AS n FROM s GROUP BY name, a;");
@@ -505,7 +508,10 @@ fn a_grouping_hops_unless_its_key_is_the_sources() {
         "SELECT name, windowstart, count(*), windowend FROM s WINDOW TUMBLING (SIZE 1 SECOND) GROUP BY name EMIT CHANGES LIMIT 3;",
     );
     assert!(windowed.aggregate.unwrap().window.is_some());
-    assert_eq!(windowed.after.unwrap().slots, [Slot::Key(0), Slot::WindowStart, Slot::WindowEnd, Slot::Value(0)]);
+    assert_eq!(
+        windowed.after.unwrap().slots,
+        [InputColumn::Key(0), InputColumn::WindowStart, InputColumn::WindowEnd, InputColumn::Value(0)]
+    );
     let names: Vec<&str> = windowed.output.value.iter().map(|c| c.name.as_str()).collect();
     assert_eq!(names, ["NAME", "WINDOWSTART", "KSQL_COL_0", "WINDOWEND"]);
 }

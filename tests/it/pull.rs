@@ -13,7 +13,7 @@ use tidegate::engine::session::Session;
 use tidegate::engine::{Answer, Drive, Engine};
 use tidegate::error::Kind;
 use tidegate::execute::batch::{self, History};
-use tidegate::execute::state::spill_pool::{MEMORY_BYTES, Scratch};
+use tidegate::execute::state::spill_pool::{MEMORY_BYTES, SpillPool};
 use tidegate::execute::task::{Execution, Progress};
 use tidegate::log::simulated::{Faults, SimulatedLog};
 use tidegate::log::{Log, RecordSet, partition};
@@ -136,12 +136,12 @@ impl World {
         let parsed = self.engine.parse(sql, &self.session).unwrap();
         let Statement::Select(select) = &parsed[0].statement else { panic!("{sql} is no SELECT") };
         let plan = plan::batch_query(select, &catalog, &Settings::default()).unwrap();
-        let scratch = Scratch::new(std::env::temp_dir().join("tidegate-tests"), MEMORY_BYTES);
+        let spill_pool = SpillPool::new(std::env::temp_dir().join("tidegate-tests"), MEMORY_BYTES);
         let result = batch::run(
             &plan,
             &History {
                 log: self.log.clone(),
-                scratch,
+                spill_pool,
                 memory_bytes: batch::MEMORY_BYTES,
                 rows: batch::rows_of_a_batch(0),
                 timeout: batch::TIMEOUT,

@@ -6,9 +6,9 @@ use datafusion::common::ScalarValue;
 use tidegate::catalog::Format;
 use tidegate::execute::change::ChangeBatch;
 use tidegate::execute::operator::aggregate::AggregateOperator;
-use tidegate::execute::operator::filter_project::RowOperator;
-use tidegate::execute::operator::{Mode, Operator, Out};
-use tidegate::execute::pipeline::{AggregateCall, AggregateSpec, RowSpec, Slot};
+use tidegate::execute::operator::filter_project::FilterProjectOperator;
+use tidegate::execute::operator::{EmitMode, Operator, OperatorOutput};
+use tidegate::execute::pipeline::{AggregateCall, AggregateSpec, InputColumn, RowSpec};
 use tidegate::functions::aggregate::Aggregate;
 use tidegate::plan::scalar::{Arithmetic, Comparison, Program};
 use tidegate::types::time::{Window, WindowKind};
@@ -21,15 +21,16 @@ const KEY: [SqlType; 1] = [SqlType::Bigint];
 const VALUE: [SqlType; 2] = [SqlType::Bigint, SqlType::Bigint];
 
 /// More slots than any program reads: unread ones must not matter.
-const SLOTS: [Slot; 5] = [Slot::WindowEnd, Slot::Value(0), Slot::Rowtime, Slot::Value(1), Slot::Key(0)];
+const SLOTS: [InputColumn; 5] =
+    [InputColumn::WindowEnd, InputColumn::Value(0), InputColumn::Rowtime, InputColumn::Value(1), InputColumn::Key(0)];
 
 fn program(expr: &Expr) -> Program {
     let column = |slot| Program::column(SLOTS.iter().position(|s| *s == slot).unwrap(), "C");
     let pair = |a: &Expr, b: &Expr| (Box::new(program(a)), Box::new(program(b)));
     match expr {
-        Expr::Key(i) => column(Slot::Key(*i)),
-        Expr::Value(i) => column(Slot::Value(*i)),
-        Expr::Time => column(Slot::Rowtime),
+        Expr::Key(i) => column(InputColumn::Key(*i)),
+        Expr::Value(i) => column(InputColumn::Value(*i)),
+        Expr::Time => column(InputColumn::Rowtime),
         Expr::Lit(v) => Program::Literal(ScalarValue::Int64(Some(*v))),
         Expr::Add(a, b) => {
             let (left, right) = pair(a, b);
@@ -51,9 +52,9 @@ fn program(expr: &Expr) -> Program {
     }
 }
 
-fn operator(spec: &Projection) -> RowOperator {
+fn operator(spec: &Projection) -> FilterProjectOperator {
     let guarded = |e: &Expr| Program::Guard { boundary: 0, inner: Box::new(program(e)) };
-    RowOperator::new(&RowSpec {
+    FilterProjectOperator::new(&RowSpec {
         keep_absent: false,
         groups: 0,
         slots: SLOTS.to_vec(),
@@ -113,12 +114,12 @@ fn rows(dice: &mut Dice) -> Vec<Rec> {
 }
 
 /// Sends each piece of the input through all operators.
-fn run(operators: &mut [&mut dyn Operator], input: &[ChangeBatch]) -> Out {
-    let mut total = Out::default();
+fn run(operators: &mut [&mut dyn Operator], input: &[ChangeBatch]) -> OperatorOutput {
+    let mut total = OperatorOutput::default();
     for batch in input {
         let mut batches = vec![batch.clone()];
         for operator in operators.iter_mut() {
-            let mut out = Out::default();
+            let mut out = OperatorOutput::default();
             batches.iter().for_each(|b| operator.step(&[Some(b)], &mut out).unwrap());
             batches = out.batches;
             total.bad.append(&mut out.bad);
@@ -139,7 +140,7 @@ fn sorted(mut seqs: Vec<u64>) -> Vec<u64> {
     seqs
 }
 
-fn bad(out: &Out) -> Vec<u64> {
+fn bad(out: &OperatorOutput) -> Vec<u64> {
     sorted(out.bad.iter().map(|b| b.0).collect())
 }
 
@@ -189,7 +190,7 @@ fn aggregate(grouping: &Grouping, keys: usize) -> AggregateOperator {
         key_format: if keys == 1 { Format::Kafka } else { Format::Json },
         key: (0..keys).map(|i| Column::key(format!("K{i}"), SqlType::Bigint)).collect(),
     };
-    AggregateOperator::new(&spec, Mode::Each).unwrap().with_old()
+    AggregateOperator::new(&spec, EmitMode::EveryChange).unwrap().with_old()
 }
 
 #[test]

@@ -5,10 +5,10 @@ use crate::batches::{Dice, batch, cuts, records, same, seeds};
 use crate::model::{self, Grouping, Rec, Val};
 use tidegate::catalog::Format;
 use tidegate::execute::operator::aggregate::AggregateOperator;
-use tidegate::execute::operator::session_window::SessionOperator;
-use tidegate::execute::operator::{Mode, Operator, Out};
+use tidegate::execute::operator::session_window::SessionWindowOperator;
+use tidegate::execute::operator::{EmitMode, Operator, OperatorOutput};
 use tidegate::execute::pipeline::{AggregateCall, AggregateSpec};
-use tidegate::execute::state::Delta;
+use tidegate::execute::state::ChangelogEntry;
 use tidegate::functions::aggregate::Aggregate;
 use tidegate::types::time::{Window, WindowKind};
 use tidegate::types::{Column, SqlType};
@@ -125,7 +125,7 @@ fn cases(seed: u64) -> [Case; 2] {
 }
 
 impl Case {
-    fn operator(&self, mode: Mode) -> Box<dyn Operator> {
+    fn operator(&self, mode: EmitMode) -> Box<dyn Operator> {
         let sessions = self.grouping.sessions.map(|(gap_ms, grace)| Window {
             kind: WindowKind::Session { gap_ms },
             grace_ms: Some(grace),
@@ -153,19 +153,19 @@ impl Case {
         };
         let old = self.grouping.with_old;
         if sessions.is_some() {
-            let operator = SessionOperator::new(&spec, mode).unwrap();
+            let operator = SessionWindowOperator::new(&spec, mode).unwrap();
             return Box::new(if old { operator.with_old() } else { operator });
         }
         let operator = AggregateOperator::new(&spec, mode).unwrap();
         Box::new(if old { operator.with_old() } else { operator })
     }
 
-    fn step(&self, operator: &mut dyn Operator, range: std::ops::Range<usize>, out: &mut Out) {
+    fn step(&self, operator: &mut dyn Operator, range: std::ops::Range<usize>, out: &mut OperatorOutput) {
         operator.step(&[Some(&batch(&self.rows[range], &self.key, &value_types()))], out).unwrap();
     }
 }
 
-fn bad(out: &Out) -> Vec<u64> {
+fn bad(out: &OperatorOutput) -> Vec<u64> {
     out.bad.iter().map(|b| b.0).collect()
 }
 
@@ -174,7 +174,7 @@ pub(crate) fn each_equals_the_model_under_any_split() {
     for (seed, case) in seeds(2).flat_map(|seed| cases(seed).map(|case| (seed, case))) {
         let want = model::group(&case.rows, &case.grouping);
         for how in 0..4 {
-            let (mut operator, mut out) = (case.operator(Mode::Each), Out::default());
+            let (mut operator, mut out) = (case.operator(EmitMode::EveryChange), OperatorOutput::default());
             for cut in cuts(&mut Dice(seed ^ 77), case.rows.len(), how).windows(2) {
                 case.step(operator.as_mut(), cut[0]..cut[1], &mut out);
             }
@@ -192,7 +192,8 @@ pub(crate) fn last_is_the_fold_of_each() {
         let all = model::group(&case.rows, &Grouping { with_old: true, ..case.grouping.clone() }).records;
         for how in 0..4 {
             let mut dice = Dice(seed ^ 99);
-            let (mut operator, mut out, mut want, mut done) = (case.operator(Mode::Last), Out::default(), vec![], 0);
+            let (mut operator, mut out, mut want, mut done) =
+                (case.operator(EmitMode::LatestPerKey), OperatorOutput::default(), vec![], 0);
             for cut in cuts(&mut dice, case.rows.len(), how).windows(2) {
                 case.step(operator.as_mut(), cut[0]..cut[1], &mut out);
                 // Only at a border of `seq` does the model know which of its records belong to the emission.
@@ -246,8 +247,8 @@ pub(crate) fn final_equals_the_model_under_any_split() {
         let want = model::group(&case.rows, &case.grouping);
         written += want.records.len();
         for how in 0..4 {
-            let mode = if how % 2 == 0 { Mode::Each } else { Mode::Last };
-            let (mut operator, mut out) = (case.operator(mode), Out::default());
+            let mode = if how % 2 == 0 { EmitMode::EveryChange } else { EmitMode::LatestPerKey };
+            let (mut operator, mut out) = (case.operator(mode), OperatorOutput::default());
             for cut in cuts(&mut Dice(seed ^ 55), case.rows.len(), how).windows(2) {
                 case.step(operator.as_mut(), cut[0]..cut[1], &mut out);
                 if cut[1] % 3 == 0 {
@@ -263,14 +264,14 @@ pub(crate) fn final_equals_the_model_under_any_split() {
 }
 
 /// Every form of emission, for the laws about commits.
-fn forms(seed: u64) -> Vec<(Case, Mode)> {
+fn forms(seed: u64) -> Vec<(Case, EmitMode)> {
     let mut forms = Vec::new();
     for make in [case, session_case, shared_case] {
-        forms.extend([(make(seed), Mode::Each), (make(seed), Mode::Last)]);
+        forms.extend([(make(seed), EmitMode::EveryChange), (make(seed), EmitMode::LatestPerKey)]);
         let mut last = make(seed);
         if last.grouping.windows.is_some() || last.grouping.sessions.is_some() {
             (last.grouping.final_only, last.grouping.with_old) = (true, false);
-            forms.push((last, Mode::Last));
+            forms.push((last, EmitMode::LatestPerKey));
         }
     }
     forms
@@ -282,14 +283,14 @@ pub(crate) fn abort_and_replay_is_no_abort() {
         for (case, mode) in forms(seed) {
             let mut dice = Dice(seed ^ 33);
             let (mut plain, mut shaky) = (case.operator(mode), case.operator(mode));
-            let (mut want, mut got) = (Out::default(), Out::default());
+            let (mut want, mut got) = (OperatorOutput::default(), OperatorOutput::default());
             for cut in cuts(&mut dice, case.rows.len(), 3).windows(2) {
                 let part = cut[0] + dice.below((cut[1] - cut[0]) as i64 + 1) as usize;
-                let mut lost = Out::default();
+                let mut lost = OperatorOutput::default();
                 case.step(shaky.as_mut(), cut[0]..part, &mut lost);
                 if dice.one_in(2) {
                     shaky.emit(&mut lost).unwrap();
-                    shaky.deltas(&mut Vec::new()).unwrap();
+                    shaky.changelog(&mut Vec::new()).unwrap();
                 }
                 shaky.abort();
                 for (operator, out) in [(&mut plain, &mut want), (&mut shaky, &mut got)] {
@@ -297,10 +298,10 @@ pub(crate) fn abort_and_replay_is_no_abort() {
                     operator.emit(out).unwrap();
                 }
                 let (mut a, mut b) = (Vec::new(), Vec::new());
-                plain.deltas(&mut a).unwrap();
-                shaky.deltas(&mut b).unwrap();
+                plain.changelog(&mut a).unwrap();
+                shaky.changelog(&mut b).unwrap();
                 assert!(by_key(a) == by_key(b), "seed {seed}: deltas");
-                assert_eq!(plain.memo(), shaky.memo(), "seed {seed}");
+                assert_eq!(plain.offset_metadata(), shaky.offset_metadata(), "seed {seed}");
                 plain.commit();
                 shaky.commit();
             }
@@ -310,10 +311,10 @@ pub(crate) fn abort_and_replay_is_no_abort() {
     }
 }
 
-fn by_key(mut deltas: Vec<Delta>) -> Vec<Delta> {
-    deltas.sort_by(|a, b| a.key.cmp(&b.key));
-    assert!(deltas.windows(2).all(|d| d[0].key != d[1].key), "two entries for one key in one commit");
-    deltas
+fn by_key(mut entries: Vec<ChangelogEntry>) -> Vec<ChangelogEntry> {
+    entries.sort_by(|a, b| a.key.cmp(&b.key));
+    assert!(entries.windows(2).all(|d| d[0].key != d[1].key), "two entries for one key in one commit");
+    entries
 }
 
 #[test]
@@ -322,14 +323,14 @@ pub(crate) fn a_restart_from_the_changelog_goes_on() {
         for (case, mode) in forms(seed) {
             let mut dice = Dice(seed ^ 11);
             let (mut plain, mut restarted) = (case.operator(mode), case.operator(mode));
-            let (mut want, mut got, mut changelog) = (Out::default(), Out::default(), Vec::new());
+            let (mut want, mut got, mut changelog) = (OperatorOutput::default(), OperatorOutput::default(), Vec::new());
             for cut in cuts(&mut dice, case.rows.len(), 3).windows(2) {
                 for (operator, out) in [(&mut plain, &mut want), (&mut restarted, &mut got)] {
                     case.step(operator.as_mut(), cut[0]..cut[1], out);
                     operator.emit(out).unwrap();
                 }
-                restarted.deltas(&mut changelog).unwrap();
-                let memo = restarted.memo();
+                restarted.changelog(&mut changelog).unwrap();
+                let offset_metadata = restarted.offset_metadata();
                 plain.commit();
                 restarted.commit();
                 if dice.one_in(3) {
@@ -337,12 +338,12 @@ pub(crate) fn a_restart_from_the_changelog_goes_on() {
                     for delta in &changelog {
                         restarted.restore(&delta.key, delta.value.as_deref(), delta.timestamp).unwrap();
                     }
-                    restarted.recall(&memo).unwrap();
+                    restarted.restore_metadata(&offset_metadata).unwrap();
                 }
             }
             same(&format!("seed {seed}, {mode:?}"), &records(&got), &records(&want));
             assert_eq!(got.late, want.late, "seed {seed}");
-            assert_eq!(plain.memo(), restarted.memo(), "seed {seed}");
+            assert_eq!(plain.offset_metadata(), restarted.offset_metadata(), "seed {seed}");
         }
     }
 }

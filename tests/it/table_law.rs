@@ -8,12 +8,12 @@ use crate::table_model::{
 };
 use tidegate::catalog::Format;
 use tidegate::execute::operator::aggregate::AggregateOperator;
-use tidegate::execute::operator::foreign_key_join::{ForeignJoin, ForeignSide};
+use tidegate::execute::operator::foreign_key_join::{ForeignKeyInput, ForeignKeyJoin};
 use tidegate::execute::operator::table::TableOperator;
-use tidegate::execute::operator::table_join::{LookupJoin, TableJoin};
-use tidegate::execute::operator::{Mode, Operator, Out};
+use tidegate::execute::operator::table_join::{StreamTableJoin, TableTableJoin};
+use tidegate::execute::operator::{EmitMode, Operator, OperatorOutput};
 use tidegate::execute::pipeline::{AggregateCall, AggregateSpec, TableSpec};
-use tidegate::execute::state::Delta;
+use tidegate::execute::state::ChangelogEntry;
 use tidegate::functions::aggregate::Aggregate;
 use tidegate::parse::statement::JoinKind;
 use tidegate::types::{Column, SqlType};
@@ -96,17 +96,17 @@ struct Line {
 }
 
 impl Line {
-    fn step(&mut self, changes: &[Sided], out: &mut Out) {
+    fn step(&mut self, changes: &[Sided], out: &mut OperatorOutput) {
         let port = |side: usize| {
             let rows: Vec<Rec> = changes.iter().filter(|c| c.0 == side).map(|c| c.1.clone()).collect();
             let (key, value) = &self.ports[side];
             (!rows.is_empty()).then(|| batch(&rows, key, value))
         };
         let ports = [port(0), port(1)];
-        let mut batches = Out::default();
+        let mut batches = OperatorOutput::default();
         self.operators[0].step(&[ports[0].as_ref(), ports[1].as_ref()], &mut batches).unwrap();
         for operator in &mut self.operators[1..] {
-            let mut next = Out::default();
+            let mut next = OperatorOutput::default();
             for batch in &batches.batches {
                 operator.step(&[Some(batch)], &mut next).unwrap();
             }
@@ -116,17 +116,17 @@ impl Line {
         out.batches.append(&mut batches.batches);
     }
 
-    fn emit(&mut self, out: &mut Out) {
+    fn emit(&mut self, out: &mut OperatorOutput) {
         self.operators.last_mut().unwrap().emit(out).unwrap();
     }
 
-    fn deltas(&mut self) -> Vec<Vec<Delta>> {
+    fn changelog(&mut self) -> Vec<Vec<ChangelogEntry>> {
         let one = |operator: &mut Box<dyn Operator>| {
-            let mut deltas = Vec::new();
-            operator.deltas(&mut deltas).unwrap();
-            deltas.sort_by(|a, b| a.key.cmp(&b.key));
-            assert!(deltas.windows(2).all(|d| d[0].key != d[1].key), "two entries for one key in one commit");
-            deltas
+            let mut entries = Vec::new();
+            operator.changelog(&mut entries).unwrap();
+            entries.sort_by(|a, b| a.key.cmp(&b.key));
+            assert!(entries.windows(2).all(|d| d[0].key != d[1].key), "two entries for one key in one commit");
+            entries
         };
         self.operators.iter_mut().map(one).collect()
     }
@@ -136,13 +136,13 @@ impl Line {
     }
 
     /// `fresh`, with what this one has committed.
-    fn restarted(&self, mut fresh: Line, logs: &[Vec<Delta>]) -> Line {
-        let memos: Vec<String> = self.operators.iter().map(|o| o.memo()).collect();
-        for ((operator, log), memo) in fresh.operators.iter_mut().zip(logs).zip(&memos) {
+    fn restarted(&self, mut fresh: Line, logs: &[Vec<ChangelogEntry>]) -> Line {
+        let memos: Vec<String> = self.operators.iter().map(|o| o.offset_metadata()).collect();
+        for ((operator, log), offset_metadata) in fresh.operators.iter_mut().zip(logs).zip(&memos) {
             for delta in log {
                 operator.restore(&delta.key, delta.value.as_deref(), delta.timestamp).unwrap();
             }
-            operator.recall(memo).unwrap();
+            operator.restore_metadata(offset_metadata).unwrap();
         }
         fresh
     }
@@ -154,9 +154,9 @@ fn written(all: &[Rec], with_old: bool) -> Vec<Rec> {
 }
 
 /// Any split gives what the model gives.
-fn check_splits(what: &str, seed: u64, line: &dyn Fn(Mode) -> Line, changes: &[Sided], want: &[Rec]) {
+fn check_splits(what: &str, seed: u64, line: &dyn Fn(EmitMode) -> Line, changes: &[Sided], want: &[Rec]) {
     for how in 0..4 {
-        let (mut line, mut out, mut dice) = (line(Mode::Each), Out::default(), Dice(seed ^ 77));
+        let (mut line, mut out, mut dice) = (line(EmitMode::EveryChange), OperatorOutput::default(), Dice(seed ^ 77));
         for cut in cuts(&mut dice, changes.len(), how).windows(2) {
             line.step(&changes[cut[0]..cut[1]], &mut out);
             if dice.one_in(4) {
@@ -170,16 +170,16 @@ fn check_splits(what: &str, seed: u64, line: &dyn Fn(Mode) -> Line, changes: &[S
 }
 
 /// `Last` is the fold of what the model gives, whatever is aborted or started anew on the way. `all` has the old images.
-fn check_fold(what: &str, seed: u64, line: &dyn Fn(Mode) -> Line, changes: &[Sided], all: &[Rec], with_old: bool) {
+fn check_fold(what: &str, seed: u64, line: &dyn Fn(EmitMode) -> Line, changes: &[Sided], all: &[Rec], with_old: bool) {
     for how in 0..4 {
-        let (mut last, mut dice) = (line(Mode::Last), Dice(seed ^ 99));
-        let mut logs: Vec<Vec<Delta>> = last.operators.iter().map(|_| Vec::new()).collect();
+        let (mut last, mut dice) = (line(EmitMode::LatestPerKey), Dice(seed ^ 99));
+        let mut logs: Vec<Vec<ChangelogEntry>> = last.operators.iter().map(|_| Vec::new()).collect();
         let (mut got, mut want) = (Vec::new(), Vec::new());
         let (mut done, mut committed) = (0, 0);
         let cuts = cuts(&mut dice, changes.len(), how);
         while committed + 1 < cuts.len() {
             let end = (committed + 1 + dice.below(4) as usize).min(cuts.len() - 1);
-            let (mut out, mut folded, mut until) = (Out::default(), Vec::new(), done);
+            let (mut out, mut folded, mut until) = (OperatorOutput::default(), Vec::new(), done);
             let aborted = dice.one_in(3);
             for at in committed..end {
                 last.step(&changes[cuts[at]..cuts[at + 1]], &mut out);
@@ -197,11 +197,11 @@ fn check_fold(what: &str, seed: u64, line: &dyn Fn(Mode) -> Line, changes: &[Sid
             }
             got.extend(records(&out));
             want.extend(folded);
-            logs.iter_mut().zip(last.deltas()).for_each(|(log, more)| log.extend(more));
+            logs.iter_mut().zip(last.changelog()).for_each(|(log, more)| log.extend(more));
             last.commit();
             (done, committed) = (until, end);
             if dice.one_in(4) {
-                last = last.restarted(line(Mode::Last), &logs);
+                last = last.restarted(line(EmitMode::LatestPerKey), &logs);
             }
         }
         same(&format!("{what}, seed {seed}, split {how}: fold"), &got, &written(&want, with_old));
@@ -212,25 +212,25 @@ fn check_fold(what: &str, seed: u64, line: &dyn Fn(Mode) -> Line, changes: &[Sid
 fn check_commits(what: &str, seed: u64, line: &dyn Fn() -> Line, changes: &[Sided]) {
     let mut dice = Dice(seed ^ 33);
     let (mut plain, mut shaky, mut restarted) = (line(), line(), line());
-    let mut outs = [Out::default(), Out::default(), Out::default()];
-    let mut logs: Vec<Vec<Delta>> = plain.operators.iter().map(|_| Vec::new()).collect();
+    let mut outs = [OperatorOutput::default(), OperatorOutput::default(), OperatorOutput::default()];
+    let mut logs: Vec<Vec<ChangelogEntry>> = plain.operators.iter().map(|_| Vec::new()).collect();
     for cut in cuts(&mut dice, changes.len(), 3).windows(2) {
         let part = cut[0] + dice.below((cut[1] - cut[0]) as i64 + 1) as usize;
-        let mut lost = Out::default();
+        let mut lost = OperatorOutput::default();
         shaky.step(&changes[cut[0]..part], &mut lost);
         if dice.one_in(2) {
             shaky.emit(&mut lost);
-            shaky.deltas();
+            shaky.changelog();
         }
         shaky.operators.iter_mut().for_each(|o| o.abort());
         for (line, out) in [&mut plain, &mut shaky, &mut restarted].into_iter().zip(&mut outs) {
             line.step(&changes[cut[0]..cut[1]], out);
             line.emit(out);
         }
-        let deltas = plain.deltas();
-        assert_eq!(deltas, shaky.deltas(), "{what}, seed {seed}: deltas after an abort");
-        assert_eq!(deltas, restarted.deltas(), "{what}, seed {seed}: deltas after a restart");
-        logs.iter_mut().zip(deltas).for_each(|(log, more)| log.extend(more));
+        let entries = plain.changelog();
+        assert_eq!(entries, shaky.changelog(), "{what}, seed {seed}: deltas after an abort");
+        assert_eq!(entries, restarted.changelog(), "{what}, seed {seed}: deltas after a restart");
+        logs.iter_mut().zip(entries).for_each(|(log, more)| log.extend(more));
         [&mut plain, &mut shaky, &mut restarted].into_iter().for_each(Line::commit);
         if dice.one_in(3) {
             restarted = restarted.restarted(line(), &logs);
@@ -242,10 +242,10 @@ fn check_commits(what: &str, seed: u64, line: &dyn Fn() -> Line, changes: &[Side
 }
 
 /// All laws of a line that makes a table; `all` is every change with the row that it replaces.
-fn check_table(what: &str, seed: u64, line: &dyn Fn(Mode) -> Line, changes: &[Sided], all: &[Rec], with_old: bool) {
+fn check_table(what: &str, seed: u64, line: &dyn Fn(EmitMode) -> Line, changes: &[Sided], all: &[Rec], with_old: bool) {
     check_splits(what, seed, line, changes, &written(all, with_old));
     check_fold(what, seed, line, changes, all, with_old);
-    for mode in [Mode::Each, Mode::Last] {
+    for mode in [EmitMode::EveryChange, EmitMode::LatestPerKey] {
         check_commits(what, seed, &|| line(mode), changes);
     }
 }
@@ -264,7 +264,7 @@ fn undo_calls() -> Vec<(Aggregate, Option<usize>)> {
     ]
 }
 
-fn grouping(key: &[SqlType], mode: Mode, spec: &TableGrouping) -> Line {
+fn grouping(key: &[SqlType], mode: EmitMode, spec: &TableGrouping) -> Line {
     let table = TableSpec {
         name: "KsqlTopic-Reduce".into(),
         key_format: format(key),
@@ -312,7 +312,7 @@ fn a_tombstone_leaves_only_for_a_row_that_was_there() {
         let key = keys(seed);
         let changes = changes(seed, &key, None);
         let all: Vec<Rec> = changes.iter().map(|c| c.1.clone()).collect();
-        let line = |mode: Mode| {
+        let line = |mode: EmitMode| {
             let spec = TableSpec {
                 name: "KsqlTopic-Reduce".into(),
                 key_format: format(&key),
@@ -349,9 +349,9 @@ pub(crate) fn tables_join_by_key() {
             (JoinKind::Right, false, true),
             (JoinKind::Full, true, true),
         ] {
-            let line = |mode: Mode| {
+            let line = |mode: EmitMode| {
                 let sides = [columns(&LEFT, false), columns(&RIGHT, false)];
-                let join = TableJoin::new(kind, Format::Kafka, &columns(&key, true), [&sides[0], &sides[1]], mode);
+                let join = TableTableJoin::new(kind, Format::Kafka, &columns(&key, true), [&sides[0], &sides[1]], mode);
                 joining(&key, Box::new(join.unwrap()))
             };
             let all = join_tables(&changes, Alone { left, right }, WIDTHS);
@@ -366,12 +366,12 @@ fn a_stream_looks_up_what_the_table_is_by_then() {
         let key = join_key(seed);
         let changes = changes(seed, &key, Some(&key));
         for left in [false, true] {
-            let line = |_: Mode| {
-                let join = LookupJoin::new(left, Format::Kafka, &columns(&key, true), &columns(&RIGHT, false));
+            let line = |_: EmitMode| {
+                let join = StreamTableJoin::new(left, Format::Kafka, &columns(&key, true), &columns(&RIGHT, false));
                 joining(&key, Box::new(join.unwrap()))
             };
             check_splits("lookup", seed, &line, &changes, &look_up(&changes, left, WIDTHS));
-            check_commits("lookup", seed, &|| line(Mode::Each), &changes);
+            check_commits("lookup", seed, &|| line(EmitMode::EveryChange), &changes);
         }
     }
 }
@@ -382,11 +382,12 @@ fn a_foreign_key_follows_its_rows() {
         let (own, other) = (keys(seed), vec![SqlType::Bigint]);
         let changes = changes(seed, &own, Some(&other));
         for left in [false, true] {
-            let line = |mode: Mode| {
+            let line = |mode: EmitMode| {
                 let (keys, sides) =
                     ([columns(&own, true), columns(&other, true)], [columns(&LEFT, false), columns(&RIGHT, false)]);
-                let side = |i: usize, key_format: Format| ForeignSide { key_format, key: &keys[i], columns: &sides[i] };
-                let join = ForeignJoin::new(left, [side(0, format(&own)), side(1, Format::Kafka)], 0, mode).unwrap();
+                let side =
+                    |i: usize, key_format: Format| ForeignKeyInput { key_format, key: &keys[i], columns: &sides[i] };
+                let join = ForeignKeyJoin::new(left, [side(0, format(&own)), side(1, Format::Kafka)], 0, mode).unwrap();
                 Line {
                     operators: vec![Box::new(join)],
                     ports: [(own.clone(), LEFT.to_vec()), (other.clone(), RIGHT.to_vec())],

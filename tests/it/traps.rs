@@ -6,11 +6,11 @@ use crate::model::{Rec, Val};
 use std::sync::Arc;
 use tidegate::catalog::Format;
 use tidegate::execute::operator::aggregate::AggregateOperator;
-use tidegate::execute::operator::session_window::SessionOperator;
-use tidegate::execute::operator::stream_stream_join::WithinOperator;
-use tidegate::execute::operator::{Mode, Operator, Out};
+use tidegate::execute::operator::session_window::SessionWindowOperator;
+use tidegate::execute::operator::stream_stream_join::StreamStreamJoin;
+use tidegate::execute::operator::{EmitMode, Operator, OperatorOutput};
 use tidegate::execute::pipeline::{AggregateCall, AggregateSpec, Input, JoinSide, JoinStage, RowSpec};
-use tidegate::execute::state::spill_pool::Scratch;
+use tidegate::execute::state::spill_pool::SpillPool;
 use tidegate::functions::aggregate::Aggregate;
 use tidegate::parse::statement::{JoinKind, Within};
 use tidegate::plan::nodes::join::Rule;
@@ -30,8 +30,8 @@ fn sum(kind: WindowKind, grace_ms: i64, final_only: bool) -> AggregateSpec {
     }
 }
 
-fn sessions(gap_ms: i64, grace_ms: i64, mode: Mode) -> SessionOperator {
-    SessionOperator::new(&sum(WindowKind::Session { gap_ms }, grace_ms, false), mode).unwrap()
+fn sessions(gap_ms: i64, grace_ms: i64, mode: EmitMode) -> SessionWindowOperator {
+    SessionWindowOperator::new(&sum(WindowKind::Session { gap_ms }, grace_ms, false), mode).unwrap()
 }
 
 /// A record: key and value may be missing.
@@ -41,15 +41,15 @@ fn rec(seq: u64, key: Option<i64>, time: i64, value: Option<i64>) -> Rec {
 }
 
 /// Takes rows of (key, time, value) and numbers them from `seq` on.
-fn feed(operator: &mut dyn Operator, seq: u64, rows: &[(i64, i64, i64)]) -> Out {
+fn feed(operator: &mut dyn Operator, seq: u64, rows: &[(i64, i64, i64)]) -> OperatorOutput {
     let rows: Vec<Rec> = (seq..).zip(rows).map(|(seq, r)| rec(seq, Some(r.0), r.1, Some(r.2))).collect();
-    let mut out = Out::default();
+    let mut out = OperatorOutput::default();
     operator.step(&[Some(&batch(&rows, &NUMBER, &NUMBER))], &mut out).unwrap();
     out
 }
 
-fn emit(operator: &mut dyn Operator) -> Out {
-    let mut out = Out::default();
+fn emit(operator: &mut dyn Operator) -> OperatorOutput {
+    let mut out = OperatorOutput::default();
     operator.emit(&mut out).unwrap();
     out
 }
@@ -64,7 +64,7 @@ fn number(image: &Option<Vec<Val>>, column: usize) -> Option<i64> {
 /// Key, bounds, old and new sum.
 type Seen = (i64, (i64, i64), Option<i64>, Option<i64>);
 
-fn seen(out: &Out) -> Vec<Seen> {
+fn seen(out: &OperatorOutput) -> Vec<Seen> {
     let row = |r: &Rec| (number(&r.key, 0).unwrap(), r.window.unwrap(), number(&r.old, 0), number(&r.new, 0));
     records(out).iter().map(row).collect()
 }
@@ -75,7 +75,7 @@ fn a_closed_session_is_not_seen_by_a_row_in_its_reach() {
     for (time, want) in
         [(15, vec![(1, (0, 0), None, None), (1, (0, 10), None, Some(3))]), (16, vec![(1, (10, 10), None, Some(2))])]
     {
-        let mut operator = sessions(10, 5, Mode::Each);
+        let mut operator = sessions(10, 5, EmitMode::EveryChange);
         feed(&mut operator, 0, &[(1, 0, 1), (2, time, 9)]);
         let out = feed(&mut operator, 2, &[(1, 10, 2)]);
         assert_eq!((seen(&out), out.late), (want, 0), "stream time {time}");
@@ -84,7 +84,7 @@ fn a_closed_session_is_not_seen_by_a_row_in_its_reach() {
 
 #[test]
 fn last_of_sessions_stands_where_each_changed_first_and_what_came_and_went_vanishes() {
-    let mut operator = sessions(10, 100, Mode::Last).with_old();
+    let mut operator = sessions(10, 100, EmitMode::LatestPerKey).with_old();
     feed(&mut operator, 0, &[(1, 0, 1)]);
     assert_eq!(seen(&emit(&mut operator)), [(1, (0, 0), None, Some(1))]);
     operator.commit();
@@ -101,7 +101,7 @@ fn last_of_sessions_stands_where_each_changed_first_and_what_came_and_went_vanis
 
 #[test]
 fn a_merged_session_keeps_its_slot_until_the_emission_and_the_commit() {
-    let mut operator = sessions(10, 100, Mode::Last).with_old();
+    let mut operator = sessions(10, 100, EmitMode::LatestPerKey).with_old();
     feed(&mut operator, 0, &[(1, 0, 1), (1, 20, 2)]);
     emit(&mut operator);
     operator.commit();
@@ -121,7 +121,7 @@ fn a_merged_session_keeps_its_slot_until_the_emission_and_the_commit() {
     assert_eq!(seen(&emit(&mut operator)), want, "both are there again");
 }
 
-fn join(kind: JoinKind, before_ms: i64, after_ms: i64, grace_ms: Option<i64>) -> WithinOperator {
+fn join(kind: JoinKind, before_ms: i64, after_ms: i64, grace_ms: Option<i64>) -> StreamStreamJoin {
     let within = Within { before_ms, after_ms, grace_ms };
     let side = |i| JoinSide {
         input: Input::Scan(i),
@@ -139,16 +139,16 @@ fn join(kind: JoinKind, before_ms: i64, after_ms: i64, grace_ms: Option<i64>) ->
         window: None,
         sides: [side(0), side(1)],
     };
-    let scratch: Arc<Scratch> = Scratch::new(std::env::temp_dir().join("tidegate-tests"), usize::MAX);
-    WithinOperator::new(&stage, within, &scratch).unwrap()
+    let spill_pool: Arc<SpillPool> = SpillPool::new(std::env::temp_dir().join("tidegate-tests"), usize::MAX);
+    StreamStreamJoin::new(&stage, within, &spill_pool).unwrap()
 }
 
 const LEFT: usize = 0;
 const RIGHT: usize = 1;
 
 /// Takes records of both sides, each in a step of its own; answers (`seq`, left value, right value).
-fn meet(operator: &mut WithinOperator, rows: &[(usize, Rec)]) -> Vec<(u64, Option<i64>, Option<i64>)> {
-    let mut out = Out::default();
+fn meet(operator: &mut StreamStreamJoin, rows: &[(usize, Rec)]) -> Vec<(u64, Option<i64>, Option<i64>)> {
+    let mut out = OperatorOutput::default();
     for (side, row) in rows {
         let batch = batch(std::slice::from_ref(row), &NUMBER, &NUMBER);
         let ports = if *side == LEFT { [Some(&batch), None] } else { [None, Some(&batch)] };
@@ -246,7 +246,7 @@ fn sixty_panes_write_a_row_for_each_key_and_window_however_few_rows_it_has() {
     // rows per key and window measures its output.
     let written = |rows_a_slide: i64| {
         let kind = WindowKind::Hopping { size_ms: 600, advance_ms: 10 };
-        let mut operator = AggregateOperator::new(&sum(kind, 0, true), Mode::Last).unwrap();
+        let mut operator = AggregateOperator::new(&sum(kind, 0, true), EmitMode::LatestPerKey).unwrap();
         let (mut rows, mut seq) = (0, 0);
         for slide in 0..200 {
             let input: Vec<_> = (0..rows_a_slide).map(|i| (1, 600 + slide * 10 + i % 10, 1)).collect();

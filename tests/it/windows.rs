@@ -4,7 +4,7 @@ use crate::batches::{batch, records};
 use crate::model::{Rec, Val};
 use tidegate::catalog::Format;
 use tidegate::execute::operator::aggregate::AggregateOperator;
-use tidegate::execute::operator::{Mode, Operator, Out};
+use tidegate::execute::operator::{EmitMode, Operator, OperatorOutput};
 use tidegate::execute::pipeline::{AggregateCall, AggregateSpec};
 use tidegate::functions::aggregate::Aggregate;
 use tidegate::types::time::{NEVER, Window, WindowKind};
@@ -35,7 +35,7 @@ fn spec(window: Option<Window>, final_only: bool) -> AggregateSpec {
     }
 }
 
-fn operator(window: Option<Window>, final_only: bool, mode: Mode) -> AggregateOperator {
+fn operator(window: Option<Window>, final_only: bool, mode: EmitMode) -> AggregateOperator {
     AggregateOperator::new(&spec(window, final_only), mode).unwrap()
 }
 
@@ -52,20 +52,20 @@ fn rows(rows: &[(u64, i64, i64, i64)]) -> tidegate::execute::change::ChangeBatch
     batch(&rows.iter().map(rec).collect::<Vec<_>>(), &KEY, &VALUE)
 }
 
-fn step(operator: &mut AggregateOperator, input: &[(u64, i64, i64, i64)]) -> Out {
-    let mut out = Out::default();
+fn step(operator: &mut AggregateOperator, input: &[(u64, i64, i64, i64)]) -> OperatorOutput {
+    let mut out = OperatorOutput::default();
     operator.step(&[Some(&rows(input))], &mut out).unwrap();
     out
 }
 
-fn emit(operator: &mut AggregateOperator) -> Out {
-    let mut out = Out::default();
+fn emit(operator: &mut AggregateOperator) -> OperatorOutput {
+    let mut out = OperatorOutput::default();
     operator.emit(&mut out).unwrap();
     out
 }
 
 /// (seq, key, window start, sum, rowtime) of every output row.
-fn seen(out: &Out) -> Vec<(u64, i64, i64, i64, i64)> {
+fn seen(out: &OperatorOutput) -> Vec<(u64, i64, i64, i64, i64)> {
     let number = |v: &Val| if let Val::Long(v) = v { *v } else { panic!("not a bigint: {v:?}") };
     let row = |r: &Rec| {
         let (key, sum) = (number(&r.key.as_ref().unwrap()[0]), number(&r.new.as_ref().unwrap()[0]));
@@ -76,7 +76,7 @@ fn seen(out: &Out) -> Vec<(u64, i64, i64, i64, i64)> {
 
 #[test]
 fn a_row_is_late_when_window_end_plus_grace_is_reached_by_stream_time() {
-    let mut operator = operator(tumbling(10, 5), false, Mode::Each);
+    let mut operator = operator(tumbling(10, 5), false, EmitMode::EveryChange);
     // Stream time 14: the window 0..10 with grace 5 is still open; at 15 it is not.
     let out = step(&mut operator, &[(1, 1, 14, 1), (2, 1, 9, 2), (3, 1, 15, 4), (4, 1, 9, 8)]);
     assert_eq!(seen(&out), [(1, 1, 10, 1, 14), (2, 1, 0, 2, 9), (3, 1, 10, 5, 15)]);
@@ -86,7 +86,7 @@ fn a_row_is_late_when_window_end_plus_grace_is_reached_by_stream_time() {
 
 #[test]
 fn a_row_is_added_to_each_hopping_window_that_is_still_open() {
-    let mut operator = operator(hopping(10, 5, 0), false, Mode::Each);
+    let mut operator = operator(hopping(10, 5, 0), false, EmitMode::EveryChange);
     let out = step(&mut operator, &[(1, 1, 16, 1), (2, 1, 12, 2), (3, 1, 7, 4)]);
     // At stream time 16 the windows 10..20 and 15..25 are open, 5..15 is not.
     assert_eq!(seen(&out), [(1, 1, 10, 1, 16), (1, 1, 15, 1, 16), (2, 1, 10, 3, 16)]);
@@ -95,7 +95,7 @@ fn a_row_is_added_to_each_hopping_window_that_is_still_open() {
 
 #[test]
 fn windows_never_start_below_zero_and_a_negative_time_is_a_bad_row() {
-    let mut operator = operator(hopping(10, 3, 0), false, Mode::Each);
+    let mut operator = operator(hopping(10, 3, 0), false, EmitMode::EveryChange);
     let out = step(&mut operator, &[(1, 1, 2, 1), (2, 1, -1, 2), (3, 1, 4, 4)]);
     assert_eq!(seen(&out), [(1, 1, 0, 1, 2), (3, 1, 0, 5, 4), (3, 1, 3, 4, 4)]);
     assert_eq!(out.bad.iter().map(|b| b.0).collect::<Vec<_>>(), [2]);
@@ -104,22 +104,22 @@ fn windows_never_start_below_zero_and_a_negative_time_is_a_bad_row() {
 
 #[test]
 fn extreme_times_and_grace_do_not_wrap_around() {
-    let mut patient = operator(tumbling(10, i64::MAX), false, Mode::Each);
+    let mut patient = operator(tumbling(10, i64::MAX), false, EmitMode::EveryChange);
     assert_eq!(patient.stream_time(), NEVER);
     let out = step(&mut patient, &[(1, 1, 3, 1), (2, 1, i64::MAX - 1, 2), (3, 1, 3, 4)]);
     assert_eq!((out.late, seen(&out).len()), (0, 3));
-    let mut strict = operator(tumbling(10, 0), true, Mode::Each);
+    let mut strict = operator(tumbling(10, 0), true, EmitMode::EveryChange);
     let out = step(&mut strict, &[(1, 1, 3, 1), (2, 1, i64::MAX, 2)]);
     // The last window ends beyond the range: its end is the range's, and stream time has reached it.
     assert_eq!(seen(&out), [(2, 1, 0, 1, 3)]);
     assert_eq!(out.late, 1);
-    let mut dense = operator(hopping(2, 1, 0), false, Mode::Each);
+    let mut dense = operator(hopping(2, 1, 0), false, EmitMode::EveryChange);
     assert_eq!(step(&mut dense, &[(1, 1, i64::MAX, 1)]).late, 2);
 }
 
 #[test]
 fn rows_without_key_or_value_do_not_move_stream_time() {
-    let mut operator = operator(tumbling(10, 0), false, Mode::Each);
+    let mut operator = operator(tumbling(10, 0), false, EmitMode::EveryChange);
     let rec = |seq, key, time, new| Rec { key, window: None, old: None, new, time, seq };
     let (one, sum) = (Some(vec![Val::Long(1)]), Some(vec![Val::Long(5)]));
     let input = [
@@ -128,7 +128,7 @@ fn rows_without_key_or_value_do_not_move_stream_time() {
         rec(3, one.clone(), 700, None),
         rec(4, one, 3, sum),
     ];
-    let mut out = Out::default();
+    let mut out = OperatorOutput::default();
     operator.step(&[Some(&batch(&input, &KEY, &VALUE))], &mut out).unwrap();
     assert_eq!(seen(&out), [(4, 1, 0, 5, 3)]);
     assert_eq!(out.bad.iter().map(|b| b.0).collect::<Vec<_>>(), [1, 2, 3]);
@@ -137,7 +137,7 @@ fn rows_without_key_or_value_do_not_move_stream_time() {
 
 #[test]
 fn final_writes_what_a_row_closes_at_that_row_by_start_and_key_bytes() {
-    let mut operator = operator(tumbling(10, 0), true, Mode::Each);
+    let mut operator = operator(tumbling(10, 0), true, EmitMode::EveryChange);
     let out = step(
         &mut operator,
         &[(1, 7, 3, 1), (2, -1, 4, 2), (3, 5, 5, 4), (4, 5, 1, 8), (5, 5, 35, 16), (6, 5, 12, 32), (7, 9, 40, 64)],
@@ -149,7 +149,7 @@ fn final_writes_what_a_row_closes_at_that_row_by_start_and_key_bytes() {
 
 #[test]
 fn final_closes_several_windows_oldest_first_and_never_revives_one() {
-    let mut operator = operator(hopping(10, 5, 0), true, Mode::Each);
+    let mut operator = operator(hopping(10, 5, 0), true, EmitMode::EveryChange);
     // 12 falls into 5..15 and 10..20; at 16 only the second is open, and 5..15 had no data before.
     let out = step(&mut operator, &[(1, 1, 16, 1), (2, 1, 12, 2), (3, 1, 100, 4)]);
     assert_eq!(seen(&out), [(3, 1, 10, 3, 16), (3, 1, 15, 1, 16)]);
@@ -158,7 +158,7 @@ fn final_closes_several_windows_oldest_first_and_never_revives_one() {
 
 #[test]
 fn last_writes_a_change_whose_window_closed_before_the_emission() {
-    let mut operator = operator(tumbling(10, 0), false, Mode::Last);
+    let mut operator = operator(tumbling(10, 0), false, EmitMode::LatestPerKey);
     assert!(step(&mut operator, &[(1, 1, 3, 1), (2, 2, 15, 2)]).batches.is_empty());
     // The window 0..10 is closed; new groups must not take its slots before the emission.
     step(&mut operator, &[(3, 3, 25, 4), (4, 4, 26, 8)]);
@@ -171,7 +171,7 @@ fn last_writes_a_change_whose_window_closed_before_the_emission() {
 
 #[test]
 fn an_abort_puts_back_a_window_that_closed_and_time_and_late_rows() {
-    let mut operator = operator(tumbling(10, 0), true, Mode::Each);
+    let mut operator = operator(tumbling(10, 0), true, EmitMode::EveryChange);
     step(&mut operator, &[(1, 1, 3, 1), (2, 2, 4, 2)]);
     operator.commit();
     let lost = step(&mut operator, &[(3, 1, 5, 4), (4, 3, 6, 8), (5, 1, 30, 16), (6, 1, 5, 32)]);
@@ -184,7 +184,7 @@ fn an_abort_puts_back_a_window_that_closed_and_time_and_late_rows() {
 
 #[test]
 fn slots_of_a_closed_window_are_used_again_only_after_the_commit() {
-    let mut operator = operator(tumbling(10, 0), false, Mode::Each);
+    let mut operator = operator(tumbling(10, 0), false, EmitMode::EveryChange);
     let many = |seq: u64, time: i64| (0..200).map(|key| (seq, key, time, key)).collect::<Vec<_>>();
     step(&mut operator, &many(1, 5));
     operator.commit();
@@ -199,40 +199,44 @@ fn slots_of_a_closed_window_are_used_again_only_after_the_commit() {
 
 #[test]
 fn a_closed_window_leaves_the_changelog() {
-    let mut operator = operator(tumbling(10, 0), false, Mode::Each);
-    let deltas = |operator: &mut AggregateOperator| {
-        let mut deltas = Vec::new();
-        operator.deltas(&mut deltas).unwrap();
+    let mut operator = operator(tumbling(10, 0), false, EmitMode::EveryChange);
+    let entries = |operator: &mut AggregateOperator| {
+        let mut entries = Vec::new();
+        operator.changelog(&mut entries).unwrap();
         operator.commit();
-        deltas
+        entries
     };
     step(&mut operator, &[(1, 1, 3, 1)]);
-    let first = deltas(&mut operator);
+    let first = entries(&mut operator);
     let key: Vec<u8> = [1i64.to_be_bytes(), 0i64.to_be_bytes()].concat();
     assert_eq!((first.len(), &first[0].key, first[0].timestamp), (1, &key, 3));
     assert!(first[0].value.is_some());
     // A window that opens and closes between two commits was never written.
     step(&mut operator, &[(2, 1, 13, 1), (3, 1, 23, 1)]);
-    let second = deltas(&mut operator);
+    let second = entries(&mut operator);
     assert_eq!(second.len(), 2);
     assert_eq!(second.iter().filter(|d| d.value.is_none()).map(|d| &d.key).collect::<Vec<_>>(), [&key]);
 }
 
 #[test]
 fn state_of_another_version_is_refused() {
-    let mut operator = operator(None, false, Mode::Each);
+    let mut operator = operator(None, false, EmitMode::EveryChange);
     operator.restore(&1i64.to_be_bytes(), Some(&[9, 0, 0]), 0).unwrap();
     assert_eq!(
-        operator.recall("1 0 0").unwrap_err().to_string(),
+        operator.restore_metadata("1 0 0").unwrap_err().to_string(),
         "stored aggregate state cannot be used: entry has an unknown version"
     );
-    assert!(self::operator(None, false, Mode::Each).recall("2 0 0").is_err());
-    assert!(self::operator(None, false, Mode::Each).recall("").is_ok(), "nothing was committed yet");
+    assert!(self::operator(None, false, EmitMode::EveryChange).restore_metadata("2 0 0").is_err());
+    assert!(
+        self::operator(None, false, EmitMode::EveryChange).restore_metadata("").is_ok(),
+        "nothing was committed yet"
+    );
 }
 
 #[test]
 fn what_cannot_run_is_refused_when_the_query_is_created() {
-    let refused = |window, final_only| AggregateOperator::new(&spec(window, final_only), Mode::Each).unwrap_err();
+    let refused =
+        |window, final_only| AggregateOperator::new(&spec(window, final_only), EmitMode::EveryChange).unwrap_err();
     let session = Window { kind: WindowKind::Session { gap_ms: 5 }, grace_ms: None, retention_ms: None };
     assert_eq!(refused(Some(session), false).to_string(), "SESSION windows are not supported yet");
     assert!(refused(None, true).to_string().contains("EMIT FINAL"));
@@ -246,7 +250,7 @@ fn final_loses_a_window_that_time_jumps_over_unless_retention_keeps_it() {
     // Size 10, grace 2: the row at 40 has a window that starts 40 after the first one and 30 after the second.
     for (retention_ms, kept) in [(None, 0), (Some(29), 0), (Some(30), 1), (Some(40), 2)] {
         let window = Window { kind: WindowKind::Tumbling { size_ms: 10 }, grace_ms: Some(2), retention_ms };
-        let mut operator = operator(Some(window), true, Mode::Each);
+        let mut operator = operator(Some(window), true, EmitMode::EveryChange);
         let out = step(&mut operator, &jump);
         assert_eq!(out.batches.iter().map(|b| b.len()).sum::<usize>(), kept, "{retention_ms:?}");
         assert_eq!(out.bad.len(), 2 - kept, "each lost window is told");

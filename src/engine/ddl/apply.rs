@@ -18,7 +18,7 @@ use crate::engine::{Drive, Engine};
 use crate::error::{Error, Result};
 use crate::execute::compile;
 use crate::execute::compile::upgrade;
-use crate::execute::operator::Mode;
+use crate::execute::operator::EmitMode;
 use crate::execute::pipeline::{Pipeline, changelog_topic};
 use crate::execute::pull::materialized_view::View;
 use crate::execute::task::spec::{ExecutionSpec, Guarantee, Target};
@@ -243,7 +243,7 @@ impl Engine {
             guarantee,
             fail_on_production_error: properties.get(FAIL_ON_PRODUCTION_ERROR).is_none_or(|fail| fail == "true"),
             late_topic: None,
-            scratch: self.inner.scratch.clone(),
+            spill_pool: self.inner.spill_pool.clone(),
             watch: self.inner.watch.clone(),
         }
     }
@@ -425,10 +425,10 @@ fn guarantee(properties: &BTreeMap<String, String>) -> Guarantee {
 }
 
 /// ksqlDB writes every change when its cache is off, otherwise the last one of a key.
-pub(in crate::engine) fn mode(properties: &BTreeMap<String, String>) -> Mode {
+pub(in crate::engine) fn mode(properties: &BTreeMap<String, String>) -> EmitMode {
     match properties.get("cache.max.bytes.buffering").map(String::as_str) {
-        Some("0") => Mode::Each,
-        _ => Mode::Last,
+        Some("0") => EmitMode::EveryChange,
+        _ => EmitMode::LatestPerKey,
     }
 }
 

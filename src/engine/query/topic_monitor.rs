@@ -1,7 +1,7 @@
 //! The thread that looks at the topics of all queries now and then; it ends with its engine.
 
 use crate::error::Result;
-use crate::execute::task::topic_identity::{LOOK_PAUSE, TopicWatch};
+use crate::execute::task::topic_identity::{LOOK_PAUSE, TopicRegistry};
 use crate::log::Log;
 use crate::threads;
 use parking_lot::{Condvar, Mutex};
@@ -30,7 +30,7 @@ struct Stop {
 
 impl TopicMonitor {
     /// Begins to look; `label` is the service that the thread is named after.
-    pub(in crate::engine) fn new(watch: Arc<TopicWatch>, log: Arc<dyn Log>, label: &str) -> Result<TopicMonitor> {
+    pub(in crate::engine) fn new(watch: Arc<TopicRegistry>, log: Arc<dyn Log>, label: &str) -> Result<TopicMonitor> {
         let stop = Arc::<Stop>::default();
         let stopped = stop.clone();
         let name = label.to_owned();
@@ -46,8 +46,8 @@ impl TopicMonitor {
                 }
                 drop(told);
                 // All queries wait, visibly, until a look succeeds: nobody knows whether their topics are the same.
-                if let Err(error) = threads::guard(KIND, &name, || watch.look(&*log)) {
-                    watch.tell(Some(format!("the topics of queries cannot be looked at: {error}")));
+                if let Err(error) = threads::guard(KIND, &name, || watch.refresh(&*log)) {
+                    watch.set_trouble(Some(format!("the topics of queries cannot be looked at: {error}")));
                 }
             }
         };

@@ -1,7 +1,7 @@
 //! Aggregates that keep values, for DataFusion: the accumulator of continuous queries over a state of one group.
 
 use super::nodes::external;
-use crate::execute::state::group_codec::{STATE_VERSION, StateBytes};
+use crate::execute::state::group_codec::{GroupCodec, STATE_VERSION};
 use crate::functions::accumulate::{self, Arguments, Changes, Heap, Op, Results, State, Step, Work};
 use crate::functions::aggregate::Aggregate;
 use arrow::array::{ArrayRef, AsArray};
@@ -16,7 +16,7 @@ const HEAD_WORDS: usize = 1;
 pub(super) struct Kept {
     accumulator: accumulate::Accumulator,
     arity: usize,
-    bytes: StateBytes,
+    bytes: GroupCodec,
     width: usize,
     words: Vec<i64>,
     heap: Heap,
@@ -26,7 +26,7 @@ impl Kept {
     pub(super) fn new(aggregate: &Aggregate) -> Result<Kept> {
         let accumulator = accumulate::Accumulator::new(aggregate.clone(), HEAD_WORDS).map_err(external)?;
         let width = HEAD_WORDS + accumulator.width();
-        let bytes = StateBytes::new(STATE_VERSION, HEAD_WORDS, std::slice::from_ref(&accumulator));
+        let bytes = GroupCodec::new(STATE_VERSION, HEAD_WORDS, std::slice::from_ref(&accumulator));
         let (arity, words) = (aggregate.arity(), vec![0; 2 * width]);
         Ok(Kept { accumulator, arity, bytes, width, words, heap: Heap::default() })
     }

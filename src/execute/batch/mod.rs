@@ -24,7 +24,7 @@ pub use run::{BatchResult, Came, explain, run};
 pub use scan::progress::Scanned;
 
 use crate::config;
-use crate::execute::state::spill_pool::Scratch;
+use crate::execute::state::spill_pool::SpillPool;
 use crate::log::{Log, TopicPartition};
 use scan::progress::Scanning;
 use std::collections::BTreeMap;
@@ -49,7 +49,7 @@ pub struct History {
     /// The topics.
     pub log: Arc<dyn Log>,
     /// For joins of streams, and for whatever does not fit into memory.
-    pub scratch: Arc<Scratch>,
+    pub spill_pool: Arc<SpillPool>,
     /// Memory for sorting, grouping and joining; what is more goes to files.
     pub memory_bytes: usize,
     /// Rows of a batch.

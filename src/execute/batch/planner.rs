@@ -96,7 +96,7 @@ fn context(history: &History, counts: &Arc<Counts>, grammar: Grammar) -> Result<
     config.options_mut().sql_parser.enable_ident_normalization = false;
     let planner = Arc::new(Planner { counts: counts.clone() });
     // Who needs memory gets an equal part of it, and writes the rest into files that vanish with the query.
-    let files = DiskManagerMode::Custom(Arc::new(Spill::new(&history.scratch)));
+    let files = DiskManagerMode::Custom(Arc::new(Spill::new(&history.spill_pool)));
     let runtime = RuntimeEnvBuilder::new()
         .with_memory_pool(Arc::new(FairSpillPool::new(history.memory_bytes)))
         .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(files))

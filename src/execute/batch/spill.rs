@@ -4,7 +4,7 @@
 //! A file that has no name is gone with the query, also where the process is killed, and a query that needs none makes none.
 
 use super::nodes::external;
-use crate::execute::state::spill_pool::Scratch;
+use crate::execute::state::spill_pool::SpillPool;
 use bytes::Bytes;
 use datafusion::common::Result;
 use datafusion::execution::{SpillFile, SpillWriter, TempFileFactory};
@@ -21,20 +21,20 @@ const READ_BYTES: usize = 256 * 1024;
 
 /// Makes a query's files.
 pub(super) struct Spill {
-    scratch: Arc<Scratch>,
+    spill_pool: Arc<SpillPool>,
 }
 
 impl Spill {
-    pub(super) fn new(scratch: &Arc<Scratch>) -> Spill {
-        Spill { scratch: scratch.clone() }
+    pub(super) fn new(spill_pool: &Arc<SpillPool>) -> Spill {
+        Spill { spill_pool: spill_pool.clone() }
     }
 }
 
 impl TempFileFactory for Spill {
     fn create_temp_file(&self, _: &str) -> Result<Arc<dyn SpillFile>> {
-        let file = self.scratch.file().map_err(external)?;
+        let file = self.spill_pool.file().map_err(external)?;
         let len = Arc::new(AtomicU64::new(0));
-        Ok(Arc::new(Spilled { file: Arc::new(file), len, scratch: self.scratch.clone() }))
+        Ok(Arc::new(Spilled { file: Arc::new(file), len, spill_pool: self.spill_pool.clone() }))
     }
 }
 
@@ -42,12 +42,12 @@ impl TempFileFactory for Spill {
 struct Spilled {
     file: Arc<File>,
     len: Arc<AtomicU64>,
-    scratch: Arc<Scratch>,
+    spill_pool: Arc<SpillPool>,
 }
 
 impl Drop for Spilled {
     fn drop(&mut self) {
-        self.scratch.release(self.len.load(Ordering::Relaxed));
+        self.spill_pool.release(self.len.load(Ordering::Relaxed));
     }
 }
 
@@ -68,23 +68,25 @@ impl SpillFile for Spilled {
     }
 
     fn open_writer(&self) -> Result<Box<dyn SpillWriter>> {
-        Ok(Box::new(Writing { file: self.file.clone(), len: self.len.clone(), scratch: self.scratch.clone() }))
+        Ok(Box::new(Writing { file: self.file.clone(), len: self.len.clone(), spill_pool: self.spill_pool.clone() }))
     }
 }
 
 struct Writing {
     file: Arc<File>,
     len: Arc<AtomicU64>,
-    scratch: Arc<Scratch>,
+    spill_pool: Arc<SpillPool>,
 }
 
 impl Write for Writing {
     fn write(&mut self, part: &[u8]) -> io::Result<usize> {
         let len = part.len() as u64;
         // An error of a writer is a text: it names the setting itself.
-        self.scratch.reserve(len).map_err(|e| io::Error::other(format!("{}; {}", e, e.hint().unwrap_or_default())))?;
+        self.spill_pool
+            .reserve(len)
+            .map_err(|e| io::Error::other(format!("{}; {}", e, e.hint().unwrap_or_default())))?;
         if let Err(e) = self.file.write_all_at(part, self.len.load(Ordering::Relaxed)) {
-            self.scratch.release(len);
+            self.spill_pool.release(len);
             return Err(e);
         }
         self.len.fetch_add(len, Ordering::Relaxed);

@@ -8,7 +8,7 @@ use std::collections::BinaryHeap;
 /// Why a row was not processed. The log writer makes text of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadRow {
-    /// Intake record.
+    /// Ordinal of the record that it came from.
     pub seq: u64,
     /// What failed, for the processing log.
     pub reason: String,

@@ -1,6 +1,6 @@
 //! Rows of several batches as one.
 
-use super::{Bounds, ChangeBatch, Side};
+use super::{Bounds, ChangeBatch, RowImage};
 use crate::error::Result;
 use arrow::array::{Array, ArrayRef};
 use arrow::buffer::NullBuffer;
@@ -47,8 +47,8 @@ impl ChangeBatch {
     }
 }
 
-fn side(parts: &[ChangeBatch], rows: &[(usize, usize)], get: &dyn Fn(&ChangeBatch) -> &Side) -> Result<Side> {
-    Ok(Side {
+fn side(parts: &[ChangeBatch], rows: &[(usize, usize)], get: &dyn Fn(&ChangeBatch) -> &RowImage) -> Result<RowImage> {
+    Ok(RowImage {
         columns: columns(parts, rows, &|p| &get(p).columns)?,
         present: present(parts, rows, &|p| get(p).present.as_ref()),
     })

@@ -1,6 +1,6 @@
 //! Some rows of a batch. The mask is turned into positions once, and every column is gathered by them.
 
-use super::{Bounds, ChangeBatch, Side};
+use super::{Bounds, ChangeBatch, RowImage};
 use crate::error::Result;
 use arrow::array::{ArrayRef, AsArray, BooleanArray, PrimitiveArray};
 use arrow::buffer::{BooleanBuffer, NullBuffer, ScalarBuffer};
@@ -29,8 +29,8 @@ impl ChangeBatch {
     }
 }
 
-fn side(chosen: &FilterPredicate, side: &Side) -> Result<Side> {
-    Ok(Side { columns: columns(chosen, &side.columns)?, present: nulls(chosen, side.present.as_ref())? })
+fn side(chosen: &FilterPredicate, side: &RowImage) -> Result<RowImage> {
+    Ok(RowImage { columns: columns(chosen, &side.columns)?, present: nulls(chosen, side.present.as_ref())? })
 }
 
 fn columns(chosen: &FilterPredicate, columns: &[ArrayRef]) -> Result<Vec<ArrayRef>> {

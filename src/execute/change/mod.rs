@@ -16,22 +16,22 @@ use std::sync::Arc;
 /// One image of the value: columns, and which rows have it at all (`None` = every row). On a stream an absent image is a
 /// null value, on a table a tombstone; an image whose columns are all NULL is present.
 #[derive(Clone, Debug, Default)]
-pub struct Side {
+pub struct RowImage {
     /// Value columns; where a row has no image they hold NULL.
     pub columns: Vec<ArrayRef>,
     /// Rows that have the image.
     pub present: Option<NullBuffer>,
 }
 
-impl Side {
+impl RowImage {
     /// Does `row` have this image?
     #[inline(always)]
     pub fn has(&self, row: usize) -> bool {
         self.present.as_ref().is_none_or(|p| p.is_valid(row))
     }
 
-    fn slice(&self, offset: usize, length: usize) -> Side {
-        Side {
+    fn slice(&self, offset: usize, length: usize) -> RowImage {
+        RowImage {
             columns: self.columns.iter().map(|c| c.slice(offset, length)).collect(),
             present: self.present.as_ref().map(|p| p.slice(offset, length)),
         }
@@ -55,9 +55,9 @@ pub struct ChangeBatch {
     /// Rows whose record has a key; `None` = all.
     pub key_present: Option<NullBuffer>,
     /// The value after the change.
-    pub new: Side,
+    pub new: RowImage,
     /// The value before it, where the plan asks for it.
-    pub old: Option<Side>,
+    pub old: Option<RowImage>,
     /// Event time, milliseconds.
     pub rowtime: ScalarBuffer<i64>,
     /// Window bounds, if the key is windowed.

@@ -6,7 +6,7 @@
 use super::{programs, reads, renumber, unexpected};
 use crate::catalog::Format;
 use crate::error::{Error, Result};
-use crate::execute::pipeline::{Hop, Input, JoinSide, JoinStage, RowSpec, Scan, Slot, TableSpec};
+use crate::execute::pipeline::{Hop, Input, InputColumn, JoinSide, JoinStage, RowSpec, Scan, TableSpec};
 use crate::parse::statement::SourceKind;
 use crate::plan::nodes::join::{Join, Rule};
 use crate::plan::nodes::table::{Origin, SourceTable};
@@ -21,7 +21,7 @@ const TABLE_NAME: &str = "KsqlTopic-Reduce";
 
 /// What feeds the rows of a pipeline.
 #[derive(Debug, Default)]
-pub(super) struct Front {
+pub(super) struct Inputs {
     /// In the order of FROM.
     pub(super) scans: Vec<Scan>,
     /// Each before those that read it.
@@ -74,22 +74,22 @@ impl Leaf<'_> {
     }
 
     /// Gives the programs of `spec` slots, and answers what fills them.
-    pub(super) fn number(&self, spec: &mut RowSpec) -> Result<Front> {
-        let mut front = Front::default();
-        self.fill(spec, &mut front)?;
-        Ok(front)
+    pub(super) fn number(&self, spec: &mut RowSpec) -> Result<Inputs> {
+        let mut inputs = Inputs::default();
+        self.fill(spec, &mut inputs)?;
+        Ok(inputs)
     }
 
-    fn fill(&self, spec: &mut RowSpec, front: &mut Front) -> Result<Input> {
+    fn fill(&self, spec: &mut RowSpec, inputs: &mut Inputs) -> Result<Input> {
         match self.below {
             Below::Scan(table) => {
-                front.scans.push(scan(table, spec)?);
-                Ok(Input::Scan(front.scans.len() - 1))
+                inputs.scans.push(scan(table, spec)?);
+                Ok(Input::Scan(inputs.scans.len() - 1))
             }
             Below::Join(join) => {
-                let stage = stage(join, spec, front)?;
-                front.joins.push(stage);
-                Ok(Input::Join(front.joins.len() - 1))
+                let stage = stage(join, spec, inputs)?;
+                inputs.joins.push(stage);
+                Ok(Input::Join(inputs.joins.len() - 1))
             }
         }
     }
@@ -124,13 +124,13 @@ fn scan(table: &SourceTable, spec: &mut RowSpec) -> Result<Scan> {
     };
     renumber(spec, &|column| {
         Ok(match origins[column] {
-            Origin::Key(i) => Slot::Key(place(&key, i)?),
-            Origin::Value(i) => Slot::Value(place(&value, i)?),
-            Origin::Rowtime => Slot::Rowtime,
-            Origin::Partition => Slot::Value(value.len()),
-            Origin::Offset => Slot::Value(value.len() + usize::from(row_partition)),
-            Origin::WindowStart => Slot::WindowStart,
-            Origin::WindowEnd => Slot::WindowEnd,
+            Origin::Key(i) => InputColumn::Key(place(&key, i)?),
+            Origin::Value(i) => InputColumn::Value(place(&value, i)?),
+            Origin::Rowtime => InputColumn::Rowtime,
+            Origin::Partition => InputColumn::Value(value.len()),
+            Origin::Offset => InputColumn::Value(value.len() + usize::from(row_partition)),
+            Origin::WindowStart => InputColumn::WindowStart,
+            Origin::WindowEnd => InputColumn::WindowEnd,
             Origin::Ordinal | Origin::Present => return Err(Error::bug("a program reads a hidden column")),
         })
     })?;
@@ -138,7 +138,7 @@ fn scan(table: &SourceTable, spec: &mut RowSpec) -> Result<Scan> {
 }
 
 /// The join that fills the slots of `spec`; what feeds it is put into `front`.
-fn stage(join: &Join, spec: &mut RowSpec, front: &mut Front) -> Result<JoinStage> {
+fn stage(join: &Join, spec: &mut RowSpec, inputs: &mut Inputs) -> Result<JoinStage> {
     let [left, right] = join.widths();
     let read = all_reads(spec);
     // Column numbers of a side's plan: its key is 0.
@@ -152,17 +152,17 @@ fn stage(join: &Join, spec: &mut RowSpec, front: &mut Front) -> Result<JoinStage
             list.binary_search(&wanted).map_err(|_| Error::bug("a column that is read was not listed"))
         };
         Ok(match column {
-            0 if foreign == 0 => Slot::Key(0),
-            0 => Slot::Value(0),
-            c if c <= left => Slot::Value(foreign + place(&of_left, c)?),
-            c if c < rowtime => Slot::Value(foreign + of_left.len() + place(&of_right, c - left)?),
-            c if c == rowtime => Slot::Rowtime,
+            0 if foreign == 0 => InputColumn::Key(0),
+            0 => InputColumn::Value(0),
+            c if c <= left => InputColumn::Value(foreign + place(&of_left, c)?),
+            c if c < rowtime => InputColumn::Value(foreign + of_left.len() + place(&of_right, c - left)?),
+            c if c == rowtime => InputColumn::Rowtime,
             _ => return Err(Error::bug("a program reads a hidden column")),
         })
     })?;
     let of_left: Vec<usize> = std::iter::repeat_n(0, foreign).chain(of_left).collect();
-    let left = side(join, 0, &of_left, front)?;
-    let right = side(join, 1, &of_right, front)?;
+    let left = side(join, 0, &of_left, inputs)?;
+    let right = side(join, 1, &of_right, inputs)?;
     Ok(JoinStage {
         name: join.name.clone(),
         kind: join.kind,
@@ -175,7 +175,7 @@ fn stage(join: &Join, spec: &mut RowSpec, front: &mut Front) -> Result<JoinStage
     })
 }
 
-fn side(join: &Join, which: usize, columns: &[usize], front: &mut Front) -> Result<JoinSide> {
+fn side(join: &Join, which: usize, columns: &[usize], inputs: &mut Inputs) -> Result<JoinSide> {
     let plan = &join.sides()[which];
     let compute: &Compute = downcast(plan).ok_or_else(|| unexpected("a Compute", plan))?;
     let leaf = Leaf::of(compute.input())?;
@@ -192,7 +192,7 @@ fn side(join: &Join, which: usize, columns: &[usize], front: &mut Front) -> Resu
         keep_absent: false,
         groups: 0,
     };
-    let input = leaf.fill(&mut rows, front)?;
+    let input = leaf.fill(&mut rows, inputs)?;
     let hop = moves.then(|| Hop {
         name: format!("{}-{}", join.name, ["left", "right"][which]),
         partitions: join.partitions,

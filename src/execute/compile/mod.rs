@@ -1,13 +1,15 @@
 //! A bound plan to a [`Pipeline`].
 //!
 //! Reads the bound plan, never an optimised one, and prunes columns itself: the scan decodes what some program reads, and
-//! program column numbers become places in a list of [`Slot`]s.
+//! program column numbers become places in a list of [`InputColumn`]s.
 
 mod leaf;
 pub mod upgrade;
 
 use crate::error::{Error, Result};
-use crate::execute::pipeline::{AggregateCall, AggregateSpec, ExplodeSpec, Hop, OutputSpec, Pipeline, RowSpec, Slot};
+use crate::execute::pipeline::{
+    AggregateCall, AggregateSpec, ExplodeSpec, Hop, InputColumn, OutputSpec, Pipeline, RowSpec,
+};
 use crate::plan::nodes::call;
 use crate::plan::nodes::join::is_join;
 use crate::plan::nodes::{Compute, Explode, Keep, Rekey, Sink, TimeWindow, downcast};
@@ -15,7 +17,7 @@ use crate::plan::scalar::Program;
 use crate::types::{Column, SqlType};
 use datafusion::common::DFSchema;
 use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, UserDefinedLogicalNodeCore};
-use leaf::{Front, Leaf};
+use leaf::{Inputs, Leaf};
 use std::collections::BTreeSet;
 
 /// Stable name of the hop below a grouping.
@@ -48,7 +50,7 @@ pub(crate) fn joins(join: &LogicalPlan, columns: &[usize]) -> Result<Pipeline> {
     let leaf = Leaf::of(join)?;
     let value = columns.iter().map(|c| Program::column(*c, leaf.schema.field(*c).name().as_str())).collect();
     let mut rows = RowSpec { value, same_key: true, ..RowSpec::default() };
-    let Front { scans, joins } = leaf.number(&mut rows)?;
+    let Inputs { scans, joins } = leaf.number(&mut rows)?;
     let output = OutputSpec { key: vec![], value: vec![], window: None, table: false, timestamp: None };
     Ok(Pipeline { scans, joins, rows, explode: None, table: None, hop: None, aggregate: None, after: None, output })
 }
@@ -88,7 +90,7 @@ fn flat(sink: &Sink, compute: &Compute, keeps: &[&Keep], scan: &LogicalPlan, rek
         keep_absent: table.is_some(),
         groups: 0,
     };
-    let Front { scans, joins } = leaf.number(&mut spec)?;
+    let Inputs { scans, joins } = leaf.number(&mut spec)?;
     let output = output(sink);
     Ok(Pipeline { scans, joins, rows: spec, explode: None, table, hop: None, aggregate: None, after: None, output })
 }
@@ -108,14 +110,14 @@ fn exploded(sink: &Sink, compute: &Compute, explode: &Explode, schema: &DFSchema
     let mut rows = row(read.iter().map(|column| inputs[*column].clone()).collect());
     rows.keep = predicates(&wheres, &leaf.schema)?;
     rows.drop_null_values = true;
-    let Front { scans, joins } = leaf.number(&mut rows)?;
+    let Inputs { scans, joins } = leaf.number(&mut rows)?;
     let mut after = row(value.to_vec());
     if rekeyed {
         after.same_key = false;
         after.key = key.to_vec();
     }
     let place = |column: usize| read.binary_search(&column).map_err(|_| Error::bug("a column was not passed on"));
-    renumber(&mut after, &|column| place(column).map(Slot::Value))?;
+    renumber(&mut after, &|column| place(column).map(InputColumn::Value))?;
     let arrays = (explode.first..below.expressions.len()).map(place).collect::<Result<_>>()?;
     let explode = Some(ExplodeSpec { arrays, after });
     Ok(Pipeline {
@@ -167,7 +169,7 @@ fn grouped(sink: &Sink, compute: &Compute, having: &[&Keep], aggregate: &Aggrega
         keep_absent: table.is_some(),
         groups: table.as_ref().map_or(0, |_| keys),
     };
-    let Front { scans, joins } = leaf.number(&mut rows)?;
+    let Inputs { scans, joins } = leaf.number(&mut rows)?;
     let hop = rekey.partitions.map(|partitions| Hop {
         name: HOP_NAME.to_owned(),
         partitions,
@@ -228,10 +230,10 @@ fn after(
     let bounds = if windowed { 2 } else { 0 };
     renumber(&mut spec, &|column| {
         Ok(match column {
-            c if c < keys => Slot::Key(c),
-            c if c < keys + bounds && c == keys => Slot::WindowStart,
-            c if c < keys + bounds => Slot::WindowEnd,
-            c => Slot::Value(c - keys - bounds),
+            c if c < keys => InputColumn::Key(c),
+            c if c < keys + bounds && c == keys => InputColumn::WindowStart,
+            c if c < keys + bounds => InputColumn::WindowEnd,
+            c => InputColumn::Value(c - keys - bounds),
         })
     })?;
     Ok(spec)
@@ -260,7 +262,7 @@ fn reads(program: &Program) -> Vec<usize> {
 }
 
 /// Turns plan column numbers into places in `spec.slots`.
-fn renumber(spec: &mut RowSpec, slot: &dyn Fn(usize) -> Result<Slot>) -> Result<()> {
+fn renumber(spec: &mut RowSpec, slot: &dyn Fn(usize) -> Result<InputColumn>) -> Result<()> {
     let columns: BTreeSet<usize> = spec.keep.iter().chain(&spec.key).chain(&spec.value).flat_map(reads).collect();
     let columns: Vec<usize> = columns.into_iter().collect();
     spec.slots = columns.iter().map(|c| slot(*c)).collect::<Result<_>>()?;

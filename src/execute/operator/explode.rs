@@ -6,7 +6,7 @@
 
 use crate::error::{Error, Result};
 use crate::execute::change::{BadRow, BadRows};
-use crate::execute::change::{Bounds, ChangeBatch, Side};
+use crate::execute::change::{Bounds, ChangeBatch, RowImage};
 use crate::functions::bounded::sizes::bytes;
 use arrow::array::{Array, ArrayRef, AsArray, UInt64Array};
 use arrow::buffer::{BooleanBuffer, NullBuffer, ScalarBuffer};
@@ -76,7 +76,7 @@ impl Explode {
         Ok(ChangeBatch {
             key: batch.key.iter().map(|k| Ok(take(k, &places.rows, None)?)).collect::<Result<_>>()?,
             key_present: batch.key_present.as_ref().map(present),
-            new: Side { columns, present: None },
+            new: RowImage { columns, present: None },
             old: None,
             rowtime: long(&batch.rowtime),
             window: batch.window.as_ref().map(|w| Bounds { start: long(&w.start), end: long(&w.end) }),

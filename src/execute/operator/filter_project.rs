@@ -10,10 +10,10 @@
 //! On changes with an old image (HAVING over a grouping) both images are filtered and projected. A row that leaves the
 //! condition becomes a tombstone; one that did not meet it before and does not now is no row.
 
-use super::{Operator, Out};
+use super::{Operator, OperatorOutput};
 use crate::error::{Error, Result};
-use crate::execute::change::{BadRow, BadRows, ChangeBatch, Side};
-use crate::execute::pipeline::{RowSpec, Slot};
+use crate::execute::change::{BadRow, BadRows, ChangeBatch, RowImage};
+use crate::execute::pipeline::{InputColumn, RowSpec};
 use crate::plan::scalar::{Columns, Program, RowErrors};
 use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array};
 use arrow::buffer::{BooleanBuffer, NullBuffer, ScalarBuffer};
@@ -22,14 +22,14 @@ use std::sync::Arc;
 
 /// The operator.
 #[derive(Debug)]
-pub struct RowOperator {
+pub struct FilterProjectOperator {
     /// Conditions over the columns of `tested`.
     keep: Vec<Program>,
-    tested: Vec<Slot>,
+    tested: Vec<InputColumn>,
     /// Key and value programs over the columns of `projected`.
     key: Vec<Program>,
     value: Vec<Program>,
-    projected: Vec<Slot>,
+    projected: Vec<InputColumn>,
     drop_null_keys: bool,
     drop_null_values: bool,
     same_key: bool,
@@ -51,13 +51,13 @@ enum Purpose {
 /// Rows that something holds for; `None` = all of the batch.
 type Mask = Option<BooleanBuffer>;
 
-impl RowOperator {
+impl FilterProjectOperator {
     /// The operator for these filters and projections.
-    pub fn new(spec: &RowSpec) -> RowOperator {
+    pub fn new(spec: &RowSpec) -> FilterProjectOperator {
         let (tested, keep) = renumbered(&spec.slots, spec.keep.iter());
         let (projected, mut key) = renumbered(&spec.slots, spec.key.iter().chain(&spec.value));
         let value = key.split_off(spec.key.len());
-        RowOperator {
+        FilterProjectOperator {
             keep,
             tested,
             key,
@@ -73,17 +73,17 @@ impl RowOperator {
     }
 
     /// A reader gets rows without a key: what it selects of the key tells it which row is gone.
-    pub fn for_reader(mut self) -> RowOperator {
+    pub fn for_reader(mut self) -> FilterProjectOperator {
         let is_key = |program: &Program| {
             let slot = program.as_column().and_then(|column| self.projected.get(column));
-            matches!(slot, Some(Slot::Key(_) | Slot::WindowStart | Slot::WindowEnd))
+            matches!(slot, Some(InputColumn::Key(_) | InputColumn::WindowStart | InputColumn::WindowEnd))
         };
         self.shown = self.value.iter().map(is_key).collect();
         self
     }
 
     /// Rows that have this image and whose image passes all conditions.
-    fn passing(&self, batch: &ChangeBatch, side: &Side, mut bad: Option<&mut BadRows>) -> Result<Mask> {
+    fn passing(&self, batch: &ChangeBatch, side: &RowImage, mut bad: Option<&mut BadRows>) -> Result<Mask> {
         let mut passing = present(side);
         if self.keep.is_empty() {
             return Ok(passing);
@@ -117,9 +117,9 @@ impl RowOperator {
                 Some(values) => or(new.clone(), Some(!&values)),
             },
         };
-        let image = |side: &Side, mask: Mask| -> Result<Side> {
+        let image = |side: &RowImage, mask: Mask| -> Result<RowImage> {
             let columns = gather(&self.projected, batch, side)?;
-            Ok(Side { columns, present: mask.map(NullBuffer::new) })
+            Ok(RowImage { columns, present: mask.map(NullBuffer::new) })
         };
         let narrow = ChangeBatch {
             key: if self.same_key { batch.key.clone() } else { Vec::new() },
@@ -175,7 +175,8 @@ impl RowOperator {
             let mut errors = RowErrors::new();
             let column = program.eval_array(input, &mut errors)?;
             // What is read of a value that is not there has no value.
-            let of_value = program.reads().into_iter().any(|c| !matches!(self.projected.get(c), Some(Slot::Key(_))));
+            let of_value =
+                program.reads().into_iter().any(|c| !matches!(self.projected.get(c), Some(InputColumn::Key(_))));
             key.push(match present(&batch.new).filter(|_| of_value) {
                 Some(values) => without(&column, &BooleanArray::new(!&values, None))?,
                 None => column,
@@ -194,9 +195,9 @@ impl RowOperator {
     fn values(
         &self,
         input: &Columns<'_>,
-        side: &Side,
+        side: &RowImage,
         mut log: Option<(&ScalarBuffer<u64>, &mut BadRows)>,
-    ) -> Result<Side> {
+    ) -> Result<RowImage> {
         let present = present(side);
         let absent = present.as_ref().map(|p| BooleanArray::new(!p, None));
         let mut columns = Vec::with_capacity(self.value.len());
@@ -215,12 +216,12 @@ impl RowOperator {
                 _ => column,
             });
         }
-        Ok(Side { columns, present: side.present.clone().filter(|p| p.null_count() > 0) })
+        Ok(RowImage { columns, present: side.present.clone().filter(|p| p.null_count() > 0) })
     }
 }
 
-impl Operator for RowOperator {
-    fn step(&mut self, ports: &[Option<&ChangeBatch>], out: &mut Out) -> Result<()> {
+impl Operator for FilterProjectOperator {
+    fn step(&mut self, ports: &[Option<&ChangeBatch>], out: &mut OperatorOutput) -> Result<()> {
         let Some(batch) = ports.first().copied().flatten().filter(|b| !b.is_empty()) else { return Ok(()) };
         if let Some(narrow) = self.narrow(batch, &mut out.bad)? {
             let projected = self.project(narrow, &mut out.bad)?;
@@ -233,7 +234,10 @@ impl Operator for RowOperator {
 }
 
 /// The slots that programs read, and the programs over just these.
-fn renumbered<'a>(slots: &[Slot], programs: impl Iterator<Item = &'a Program>) -> (Vec<Slot>, Vec<Program>) {
+fn renumbered<'a>(
+    slots: &[InputColumn],
+    programs: impl Iterator<Item = &'a Program>,
+) -> (Vec<InputColumn>, Vec<Program>) {
     let mut programs: Vec<Program> = programs.cloned().collect();
     let read: std::collections::BTreeSet<usize> = programs.iter().flat_map(Program::reads).collect();
     let read: Vec<usize> = read.into_iter().collect();
@@ -244,20 +248,20 @@ fn renumbered<'a>(slots: &[Slot], programs: impl Iterator<Item = &'a Program>) -
     (read.iter().filter_map(|&r| slots.get(r).copied()).collect(), programs)
 }
 
-fn gather(slots: &[Slot], batch: &ChangeBatch, side: &Side) -> Result<Vec<ArrayRef>> {
+fn gather(slots: &[InputColumn], batch: &ChangeBatch, side: &RowImage) -> Result<Vec<ArrayRef>> {
     let missing = || Error::bug("a row program reads a column that the batch has not");
     let long = |values: &ScalarBuffer<i64>| -> ArrayRef { Arc::new(Int64Array::new(values.clone(), None)) };
-    let column = |slot: &Slot| match slot {
-        Slot::Key(i) => batch.key.get(*i).cloned().ok_or_else(missing),
-        Slot::Value(i) => side.columns.get(*i).cloned().ok_or_else(missing),
-        Slot::Rowtime => Ok(long(&batch.rowtime)),
-        Slot::WindowStart => batch.window.as_ref().map(|w| long(&w.start)).ok_or_else(missing),
-        Slot::WindowEnd => batch.window.as_ref().map(|w| long(&w.end)).ok_or_else(missing),
+    let column = |slot: &InputColumn| match slot {
+        InputColumn::Key(i) => batch.key.get(*i).cloned().ok_or_else(missing),
+        InputColumn::Value(i) => side.columns.get(*i).cloned().ok_or_else(missing),
+        InputColumn::Rowtime => Ok(long(&batch.rowtime)),
+        InputColumn::WindowStart => batch.window.as_ref().map(|w| long(&w.start)).ok_or_else(missing),
+        InputColumn::WindowEnd => batch.window.as_ref().map(|w| long(&w.end)).ok_or_else(missing),
     };
     slots.iter().map(column).collect()
 }
 
-fn present(side: &Side) -> Mask {
+fn present(side: &RowImage) -> Mask {
     side.present.as_ref().filter(|p| p.null_count() > 0).map(|p| p.inner().clone())
 }
 
@@ -273,11 +277,11 @@ fn or(left: Mask, right: Mask) -> Mask {
 }
 
 /// The image whose columns hold NULL where a row has none.
-pub(crate) fn masked(side: Side) -> Result<Side> {
+pub(crate) fn masked(side: RowImage) -> Result<RowImage> {
     let Some(present) = side.present.as_ref().filter(|p| p.null_count() > 0) else { return Ok(side) };
     let absent = BooleanArray::new(!present.inner(), None);
     let columns = side.columns.iter().map(|c| without(c, &absent)).collect::<Result<_>>()?;
-    Ok(Side { columns, present: side.present })
+    Ok(RowImage { columns, present: side.present })
 }
 
 /// NULL where `absent`. Nested columns have no kernel for it; taking no row there does the same.

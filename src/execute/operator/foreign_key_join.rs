@@ -15,16 +15,16 @@
 //! The hops to the right row's partition and back are made in memory, inside of this operator: one task holds both tables.
 //! Who names whom is derived from the left rows and made anew after an abort or a restart.
 
-use super::record_cache::Fold;
-use super::table_join::{Joined, PortKeys, in_order, keyless, later, tagged_deltas, tagged_restore};
-use super::{Mode, Operator, Out};
+use super::record_cache::RecordCache;
+use super::table_join::{Joined, PortKeys, in_order, keyless, later, tagged_entries, tagged_restore};
+use super::{EmitMode, Operator, OperatorOutput};
 use crate::catalog::Format;
 use crate::error::{Error, Result};
 use crate::execute::change::ChangeBatch;
-use crate::execute::state::Delta;
+use crate::execute::state::ChangelogEntry;
 use crate::execute::state::key_table::{KeyTable, Probe};
 use crate::execute::state::keys::BatchKeys;
-use crate::execute::state::table_store::{Place, TableStore};
+use crate::execute::state::table_store::{RowRef, TableStore};
 use crate::types::{Column, SqlType};
 use arrow::array::{Array, ArrayRef};
 use arrow::buffer::BooleanBuffer;
@@ -34,7 +34,7 @@ const REINDEX_ROWS: usize = 8192;
 
 /// The operator.
 #[derive(Debug)]
-pub struct ForeignJoin {
+pub struct ForeignKeyJoin {
     /// LEFT: rows that name nobody leave too.
     left: bool,
     /// Left and right table.
@@ -44,12 +44,12 @@ pub struct ForeignJoin {
     named: Named,
     /// Generation of the left store that `named` belongs to.
     generation: u64,
-    fold: Fold,
+    cache: RecordCache,
 }
 
 /// One side of a foreign-key join.
 #[derive(Clone, Copy, Debug)]
-pub struct ForeignSide<'a> {
+pub struct ForeignKeyInput<'a> {
     /// Format of the key bytes.
     pub key_format: Format,
     /// Key columns.
@@ -105,21 +105,21 @@ impl Named {
     }
 }
 
-impl ForeignJoin {
+impl ForeignKeyJoin {
     /// A join of `tables` (left, right) in which column `foreign` of the left one names the right one's key.
-    pub fn new(left: bool, tables: [ForeignSide<'_>; 2], foreign: usize, mode: Mode) -> Result<ForeignJoin> {
+    pub fn new(left: bool, tables: [ForeignKeyInput<'_>; 2], foreign: usize, mode: EmitMode) -> Result<ForeignKeyJoin> {
         let named = tables[0].columns.get(foreign).ok_or_else(|| Error::bug("a foreign key is no column"))?;
         match tables[1].key {
             [key] if key.ty == named.ty => {}
             _ => return Err(Error::bug("a foreign key has not the type of the key that it names")),
         }
         let numbers = matches!(named.ty, SqlType::Integer | SqlType::Bigint);
-        let store = |side: ForeignSide<'_>| TableStore::new(side.key_format, side.key, side.columns);
+        let store = |side: ForeignKeyInput<'_>| TableStore::new(side.key_format, side.key, side.columns);
         let [one, other] = tables;
-        let fold = Fold::new(mode, one.key_format, one.key)?;
+        let cache = RecordCache::new(mode, one.key_format, one.key)?;
         let stores = [store(one)?, store(other)?];
         let generation = stores[0].generation();
-        Ok(ForeignJoin { left, stores, foreign, named: Named::new(numbers), generation, fold })
+        Ok(ForeignKeyJoin { left, stores, foreign, named: Named::new(numbers), generation, cache })
     }
 
     /// Makes the index anew where the left rows have changed behind its back.
@@ -131,7 +131,7 @@ impl ForeignJoin {
         self.generation = self.stores[0].generation();
         self.named = Named::new(self.named.keys.is_numbers());
         for lefts in self.stores[0].living().chunks(REINDEX_ROWS) {
-            let places: Vec<Place> = lefts.iter().map(|&left| self.stores[0].entry(left).place).collect();
+            let places: Vec<RowRef> = lefts.iter().map(|&left| self.stores[0].entry(left).place).collect();
             let column = self.stores[0].gather(&places)?.columns.swap_remove(self.foreign);
             let foreign = Foreign::of(&self.stores[1], &column)?;
             for (row, &left) in lefts.iter().enumerate() {
@@ -141,7 +141,7 @@ impl ForeignJoin {
         Ok(())
     }
 
-    fn join(&mut self, ports: &[Option<&ChangeBatch>; 2], out: &mut Out) -> Result<(Joined, Vec<u32>)> {
+    fn join(&mut self, ports: &[Option<&ChangeBatch>; 2], out: &mut OperatorOutput) -> Result<(Joined, Vec<u32>)> {
         let mut chunks = [0; 2];
         let mut keys = [None, None];
         for (port, batch) in ports.iter().enumerate() {
@@ -161,7 +161,7 @@ impl ForeignJoin {
             };
             let (time, there) = (batch.rowtime[row], batch.new.has(row));
             let (nth, before) = self.stores[port].put(key, chunks[port], row, there, time);
-            let place = Place::at(chunks[port], row, there);
+            let place = RowRef::at(chunks[port], row, there);
             if port == 1 {
                 for left in self.stores[0].ordered(self.named.who(key))? {
                     let entry = self.stores[0].entry(left);
@@ -182,9 +182,9 @@ impl ForeignJoin {
             // What was joined, or may have been, is taken back.
             let goes = before.place.is_there() && (named.is_some() || self.left);
             if leaves || goes {
-                let other = met.map_or(Place::GONE, |m| m.place);
+                let other = met.map_or(RowRef::GONE, |m| m.place);
                 let time = met.map_or(time, |m| later(time, m));
-                let had = goes && self.fold.waits() && (self.left || named.is_some_and(|key| self.is_right(key)));
+                let had = goes && self.cache.is_on() && (self.left || named.is_some_and(|key| self.is_right(key)));
                 joined.push((port, row), [place, other], (had, leaves), time);
                 lefts.push(nth);
             }
@@ -214,8 +214,8 @@ impl<'a> Foreign<'a> {
     }
 }
 
-impl Operator for ForeignJoin {
-    fn step(&mut self, ports: &[Option<&ChangeBatch>], out: &mut Out) -> Result<()> {
+impl Operator for ForeignKeyJoin {
+    fn step(&mut self, ports: &[Option<&ChangeBatch>], out: &mut OperatorOutput) -> Result<()> {
         self.prepare()?;
         let port = |n: usize| ports.get(n).copied().flatten().filter(|b| !b.is_empty());
         let ports = [port(0), port(1)];
@@ -225,24 +225,24 @@ impl Operator for ForeignJoin {
         }
         let had = BooleanBuffer::from(std::mem::take(&mut joined.had));
         let key = self.stores[0].key_columns(&lefts)?;
-        self.fold.push(joined.batch(&ports, [&self.stores[0], &self.stores[1]], key)?, &had, out)
+        self.cache.push(joined.batch(&ports, [&self.stores[0], &self.stores[1]], key)?, &had, out)
     }
 
-    fn emit(&mut self, out: &mut Out) -> Result<()> {
-        self.fold.emit(out)
+    fn emit(&mut self, out: &mut OperatorOutput) -> Result<()> {
+        self.cache.emit(out)
     }
 
-    fn deltas(&mut self, deltas: &mut Vec<Delta>) -> Result<()> {
-        tagged_deltas(&mut self.stores, deltas)
+    fn changelog(&mut self, entries: &mut Vec<ChangelogEntry>) -> Result<()> {
+        tagged_entries(&mut self.stores, entries)
     }
 
     fn commit(&mut self) {
-        debug_assert!(self.fold.is_empty(), "a commit emits first");
+        debug_assert!(self.cache.is_empty(), "a commit emits first");
         self.stores.iter_mut().for_each(TableStore::commit);
     }
 
     fn abort(&mut self) {
-        self.fold.abort();
+        self.cache.abort();
         self.stores.iter_mut().for_each(TableStore::abort);
     }
 

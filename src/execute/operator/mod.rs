@@ -3,8 +3,8 @@
 //! An operator is a sans-IO state machine over [`ChangeBatch`]es. It has no clock, no randomness, no I/O, and interned ids
 //! never decide an order.
 //!
-//! **The split law.** Any split of the input into batches, down to single rows, gives the same rows in [`Mode::Each`];
-//! [`Mode::Last`] is its fold: per (key, window) and emission the first old and the last new, at the place of the first
+//! **The split law.** Any split of the input into batches, down to single rows, gives the same rows in [`EmitMode::EveryChange`];
+//! [`EmitMode::LatestPerKey`] is its fold: per (key, window) and emission the first old and the last new, at the place of the first
 //! change; nothing before and nothing after = no row. An emitted row carries the highest `seq` of the emission.
 
 pub mod aggregate;
@@ -21,20 +21,20 @@ pub(super) mod window;
 
 use crate::error::Result;
 use crate::execute::change::{BadRows, ChangeBatch};
-use crate::execute::state::Delta;
+use crate::execute::state::ChangelogEntry;
 
 /// When a stateful operator writes what it knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Mode {
+pub enum EmitMode {
     /// One output per input, as ksqlDB without its cache.
-    Each,
+    EveryChange,
     /// One output per key and emission, in order of the key's first change; as ksqlDB with its cache.
-    Last,
+    LatestPerKey,
 }
 
 /// What operators write: changes, counts, bad rows.
 #[derive(Debug, Default)]
-pub struct Out {
+pub struct OperatorOutput {
     /// Changes in order.
     pub batches: Vec<ChangeBatch>,
     /// Rows dropped by the late rule.
@@ -48,21 +48,21 @@ pub struct Out {
 /// A state machine over changes.
 ///
 /// One step covers a closed interval of `seq`: every row of every port up to the highest `seq` handed in; the task holds
-/// back a port's rows until that is so. Rows of one `seq` on one port keep their order. Data errors go to [`Out::bad`];
+/// back a port's rows until that is so. Rows of one `seq` on one port keep their order. Data errors go to [`OperatorOutput::bad`];
 /// `Err` means a bug. What stream time causes belongs to the `seq` that moved the time.
 pub trait Operator: Send + std::fmt::Debug {
     /// Takes one batch per port (`None` = nothing on that port).
-    fn step(&mut self, ports: &[Option<&ChangeBatch>], out: &mut Out) -> Result<()>;
-    /// [`Mode::Last`]: writes what changed since the previous emission.
-    fn emit(&mut self, _out: &mut Out) -> Result<()> {
+    fn step(&mut self, ports: &[Option<&ChangeBatch>], out: &mut OperatorOutput) -> Result<()>;
+    /// [`EmitMode::LatestPerKey`]: writes what changed since the previous emission.
+    fn emit(&mut self, _out: &mut OperatorOutput) -> Result<()> {
         Ok(())
     }
     /// Nothing will come any more (a query over history): what waits for the time to move leaves, caused by `seq`.
-    fn finish(&mut self, _seq: u64, _out: &mut Out) -> Result<()> {
+    fn finish(&mut self, _seq: u64, _out: &mut OperatorOutput) -> Result<()> {
         Ok(())
     }
-    /// Appends to `deltas` what changed since the last commit. Called after `emit`, before `commit` or `abort`.
-    fn deltas(&mut self, _deltas: &mut Vec<Delta>) -> Result<()> {
+    /// Appends to `entries` what changed since the last commit. Called after `emit`, before `commit` or `abort`.
+    fn changelog(&mut self, _deltas: &mut Vec<ChangelogEntry>) -> Result<()> {
         Ok(())
     }
     /// What was done since the last commit is now durable.
@@ -74,11 +74,11 @@ pub trait Operator: Send + std::fmt::Debug {
         Ok(())
     }
     /// Stream time and other small facts to be kept with a commit, as one line of text.
-    fn memo(&self) -> String {
+    fn offset_metadata(&self) -> String {
         String::new()
     }
     /// Takes the memo of the last commit, after all `restore`s.
-    fn recall(&mut self, _memo: &str) -> Result<()> {
+    fn restore_metadata(&mut self, _memo: &str) -> Result<()> {
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! [`Mode::Last`] for tables whose operator writes its changes one by one: they wait here for the emission.
+//! [`EmitMode::LatestPerKey`] for tables whose operator writes its changes one by one: they wait here for the emission.
 //!
 //! ```text
 //! changes since the last emission         emission: per key the first old and the last new, where its first change stood
@@ -11,7 +11,7 @@
 //!
 //! Groupings do not need it: their state is the last value of each key already.
 
-use super::{Mode, Out};
+use super::{EmitMode, OperatorOutput};
 use crate::catalog::Format;
 use crate::error::Result;
 use crate::execute::change::ChangeBatch;
@@ -26,20 +26,20 @@ const DEAD_MIN: usize = 16_384;
 
 /// Changes of a table on their way out.
 #[derive(Debug)]
-pub(crate) enum Fold {
-    /// [`Mode::Each`]: they go on at once.
-    Each,
-    /// [`Mode::Last`]: they wait.
-    Last(Box<Waiting>),
+pub(crate) enum RecordCache {
+    /// [`EmitMode::EveryChange`]: they go on at once.
+    Off,
+    /// [`EmitMode::LatestPerKey`]: they wait.
+    On(Box<CachedChanges>),
 }
 
 /// Changes since the last emission.
 #[derive(Debug)]
-pub(crate) struct Waiting {
+pub(crate) struct CachedChanges {
     layout: KeyLayout,
     keys: KeyTable,
     /// By ordinal of the key, which is the order of first changes.
-    last: Vec<Last>,
+    last: Vec<CachedKey>,
     batches: Vec<ChangeBatch>,
     /// Rows of `batches`.
     held: usize,
@@ -49,69 +49,69 @@ pub(crate) struct Waiting {
 
 /// What is known of a key that has changed.
 #[derive(Clone, Copy, Debug)]
-struct Last {
+struct CachedKey {
     /// There was a row before the first change.
     had: bool,
     /// Batch and row of the last change.
     at: (usize, usize),
 }
 
-impl Fold {
+impl RecordCache {
     /// For a table with this key, the bounds of a window included.
-    pub(crate) fn new(mode: Mode, key_format: Format, key: &[Column]) -> Result<Fold> {
-        if mode == Mode::Each {
-            return Ok(Fold::Each);
+    pub(crate) fn new(mode: EmitMode, key_format: Format, key: &[Column]) -> Result<RecordCache> {
+        if mode == EmitMode::EveryChange {
+            return Ok(RecordCache::Off);
         }
         let layout = KeyLayout::new(key_format, key)?;
         let keys = KeyTable::new(layout.is_number());
-        let waiting = Waiting { layout, keys, last: Vec::new(), batches: Vec::new(), held: 0, seq: 0 };
-        Ok(Fold::Last(Box::new(waiting)))
+        let cached = CachedChanges { layout, keys, last: Vec::new(), batches: Vec::new(), held: 0, seq: 0 };
+        Ok(RecordCache::On(Box::new(cached)))
     }
 
     /// Does somebody look at `had`?
-    pub(crate) fn waits(&self) -> bool {
-        matches!(self, Fold::Last(_))
+    pub(crate) fn is_on(&self) -> bool {
+        matches!(self, RecordCache::On(_))
     }
 
     /// Takes changes, in order; `had` = the rows whose key had a row before, worth something only if changes wait.
-    pub(crate) fn push(&mut self, batch: ChangeBatch, had: &BooleanBuffer, out: &mut Out) -> Result<()> {
+    pub(crate) fn push(&mut self, batch: ChangeBatch, had: &BooleanBuffer, out: &mut OperatorOutput) -> Result<()> {
         match self {
             _ if batch.is_empty() => {}
-            Fold::Each => out.batches.push(batch),
-            Fold::Last(waiting) => waiting.push(batch, had)?,
+            RecordCache::Off => out.batches.push(batch),
+            RecordCache::On(cached) => cached.push(batch, had)?,
         }
         Ok(())
     }
 
     /// Writes what waits.
-    pub(crate) fn emit(&mut self, out: &mut Out) -> Result<()> {
-        let Fold::Last(waiting) = self else { return Ok(()) };
-        if !waiting.last.is_empty() {
-            out.batches.extend(waiting.folded()?.filter(|batch| !batch.is_empty()));
+    pub(crate) fn emit(&mut self, out: &mut OperatorOutput) -> Result<()> {
+        let RecordCache::On(cached) = self else { return Ok(()) };
+        if !cached.last.is_empty() {
+            out.batches.extend(cached.folded()?.filter(|batch| !batch.is_empty()));
         }
-        waiting.clear();
+        cached.clear();
         Ok(())
     }
 
     /// Forgets what waits: it will come again.
     pub(crate) fn abort(&mut self) {
-        if let Fold::Last(waiting) = self
+        if let RecordCache::On(cached) = self
             && !mutant::on(Mutant::ChangesKept)
         {
-            waiting.clear();
+            cached.clear();
         }
     }
 
     /// Nothing waits?
     pub(crate) fn is_empty(&self) -> bool {
         match self {
-            Fold::Each => true,
-            Fold::Last(waiting) => waiting.last.is_empty(),
+            RecordCache::Off => true,
+            RecordCache::On(cached) => cached.last.is_empty(),
         }
     }
 }
 
-impl Waiting {
+impl CachedChanges {
     fn push(&mut self, batch: ChangeBatch, had: &BooleanBuffer) -> Result<()> {
         let identity = batch.identity();
         let keys = self.layout.read(&identity)?;
@@ -119,7 +119,7 @@ impl Waiting {
         for row in 0..batch.len() {
             let (nth, fresh) = self.keys.find_or_insert(keys.probe(row), keys.bytes(row));
             match fresh {
-                true => self.last.push(Last { had: had.value(row), at: (number, row) }),
+                true => self.last.push(CachedKey { had: had.value(row), at: (number, row) }),
                 false => self.last[nth as usize].at = (number, row),
             }
         }
@@ -139,7 +139,7 @@ impl Waiting {
     }
 
     fn folded(&self) -> Result<Option<ChangeBatch>> {
-        let is = |last: &&Last| last.had || self.batches[last.at.0].new.has(last.at.1);
+        let is = |last: &&CachedKey| last.had || self.batches[last.at.0].new.has(last.at.1);
         let rows: Vec<(usize, usize)> = self.last.iter().filter(is).map(|last| last.at).collect();
         if rows.is_empty() {
             return Ok(None);
@@ -162,7 +162,7 @@ impl Waiting {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::execute::change::Side;
+    use crate::execute::change::RowImage;
     use crate::types::SqlType;
     use arrow::array::{Array, AsArray, Int64Array};
     use arrow::datatypes::Int64Type;
@@ -174,7 +174,7 @@ mod tests {
         ChangeBatch {
             key: vec![Arc::new(all.clone().map(|i| i % 3).collect::<Int64Array>())],
             key_present: None,
-            new: Side { columns: vec![Arc::new(all.clone().collect::<Int64Array>())], present: None },
+            new: RowImage { columns: vec![Arc::new(all.clone().collect::<Int64Array>())], present: None },
             old: None,
             rowtime: all.clone().collect(),
             window: None,
@@ -184,15 +184,16 @@ mod tests {
 
     #[test]
     fn what_is_held_follows_from_the_keys() {
-        let mut fold = Fold::new(Mode::Last, Format::Kafka, &[Column::key("K", SqlType::Bigint)]).unwrap();
-        let (mut out, rows) = (Out::default(), 1000);
+        let mut cache =
+            RecordCache::new(EmitMode::LatestPerKey, Format::Kafka, &[Column::key("K", SqlType::Bigint)]).unwrap();
+        let (mut out, rows) = (OperatorOutput::default(), 1000);
         for first in (0..50_000).step_by(rows as usize) {
-            fold.push(batch(first, rows), &BooleanBuffer::new_unset(rows as usize), &mut out).unwrap();
-            let Fold::Last(waiting) = &fold else { panic!("it waits") };
-            assert!(waiting.held <= 2 * waiting.last.len() + DEAD_MIN + rows as usize, "{}", waiting.held);
+            cache.push(batch(first, rows), &BooleanBuffer::new_unset(rows as usize), &mut out).unwrap();
+            let RecordCache::On(cached) = &cache else { panic!("it waits") };
+            assert!(cached.held <= 2 * cached.last.len() + DEAD_MIN + rows as usize, "{}", cached.held);
         }
-        fold.emit(&mut out).unwrap();
-        assert!(fold.is_empty() && out.batches.len() == 1);
+        cache.emit(&mut out).unwrap();
+        assert!(cache.is_empty() && out.batches.len() == 1);
         let numbers = |column: &dyn Array| column.as_primitive::<Int64Type>().values().to_vec();
         assert_eq!(numbers(&out.batches[0].key[0]), [0, 1, 2]);
         assert_eq!(numbers(&out.batches[0].new.columns[0]), [49_998, 49_999, 49_997]);

@@ -10,16 +10,16 @@
 //! What is stored is the row after WHERE and projection: only what the query goes on with. Where just the tombstones are
 //! asked for (WHERE in a query without GROUP BY), that is no column at all, only whether the row was there.
 //!
-//! Rows that keep their key are folded here in [`Mode::Last`]; of those that go to groups every change is written, and the
+//! Rows that keep their key are folded here in [`EmitMode::LatestPerKey`]; of those that go to groups every change is written, and the
 //! grouping behind it folds.
 
-use super::record_cache::Fold;
-use super::{Mode, Operator, Out};
+use super::record_cache::RecordCache;
+use super::{EmitMode, Operator, OperatorOutput};
 use crate::error::Result;
-use crate::execute::change::{BadRow, ChangeBatch, Side};
+use crate::execute::change::{BadRow, ChangeBatch, RowImage};
 use crate::execute::pipeline::TableSpec;
-use crate::execute::state::Delta;
-use crate::execute::state::table_store::{Entry, Place, TableStore};
+use crate::execute::state::ChangelogEntry;
+use crate::execute::state::table_store::{RowRef, StoredRow, TableStore};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, UInt32Array, make_comparator};
 use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::compute::{SortOptions, interleave, nullif, take};
@@ -37,15 +37,15 @@ pub struct TableOperator {
     groups: usize,
     /// Nothing is stored but that the row is there.
     bare: bool,
-    fold: Fold,
+    cache: RecordCache,
 }
 
 impl TableOperator {
     /// The operator for one partition of a table.
-    pub fn new(spec: &TableSpec, mode: Mode) -> Result<TableOperator> {
-        let mode = if spec.groups == 0 { mode } else { Mode::Each };
+    pub fn new(spec: &TableSpec, mode: EmitMode) -> Result<TableOperator> {
+        let mode = if spec.groups == 0 { mode } else { EmitMode::EveryChange };
         Ok(TableOperator {
-            fold: Fold::new(mode, spec.key_format, &spec.key)?,
+            cache: RecordCache::new(mode, spec.key_format, &spec.key)?,
             store: TableStore::new(spec.key_format, &spec.key, &spec.columns)?,
             groups: spec.groups,
             bare: spec.columns.is_empty(),
@@ -53,7 +53,7 @@ impl TableOperator {
     }
 
     /// Puts the batch into the store; answers what each row replaced.
-    fn replace(&mut self, batch: &ChangeBatch, new: &Side, out: &mut Out) -> Result<Vec<Entry>> {
+    fn replace(&mut self, batch: &ChangeBatch, new: &RowImage, out: &mut OperatorOutput) -> Result<Vec<StoredRow>> {
         let chunk = self.store.load(new, batch.len())?;
         let identity = batch.identity();
         let keys = self.store.read(&identity)?;
@@ -68,7 +68,7 @@ impl TableOperator {
                 if !batch.has_key(row) {
                     let reason = "a table's row without a key".to_owned();
                     out.bad.push(BadRow { seq: batch.seq[row], reason });
-                    before.push(Entry::UNKNOWN);
+                    before.push(StoredRow::UNKNOWN);
                     continue;
                 }
                 let key = (probes[row - first], keys.bytes(row));
@@ -80,14 +80,14 @@ impl TableOperator {
 }
 
 impl Operator for TableOperator {
-    fn step(&mut self, ports: &[Option<&ChangeBatch>], out: &mut Out) -> Result<()> {
+    fn step(&mut self, ports: &[Option<&ChangeBatch>], out: &mut OperatorOutput) -> Result<()> {
         self.store.prepare()?;
         let Some(batch) = ports.first().copied().flatten().filter(|b| !b.is_empty()) else { return Ok(()) };
         let new = grouped_only(batch, self.groups);
         let stored =
-            Side { columns: if self.bare { vec![] } else { new.columns.clone() }, present: new.present.clone() };
+            RowImage { columns: if self.bare { vec![] } else { new.columns.clone() }, present: new.present.clone() };
         let before = self.replace(batch, &stored, out)?;
-        let places: Vec<Place> = before.iter().map(|e| e.place).collect();
+        let places: Vec<RowRef> = before.iter().map(|e| e.place).collect();
         let changes = ChangeBatch { new, old: Some(self.store.gather(&places)?), ..batch.clone() };
         let written = match self.groups {
             0 => changed(changes)?,
@@ -96,24 +96,24 @@ impl Operator for TableOperator {
         let had = written.old.as_ref().and_then(|old| old.present.as_ref());
         let had = had.map_or_else(|| BooleanBuffer::new_set(written.len()), |p| p.inner().clone());
         let written = if self.bare { ChangeBatch { old: None, ..written } } else { written };
-        self.fold.push(written, &had, out)
+        self.cache.push(written, &had, out)
     }
 
-    fn emit(&mut self, out: &mut Out) -> Result<()> {
-        self.fold.emit(out)
+    fn emit(&mut self, out: &mut OperatorOutput) -> Result<()> {
+        self.cache.emit(out)
     }
 
-    fn deltas(&mut self, deltas: &mut Vec<Delta>) -> Result<()> {
-        self.store.deltas(deltas)
+    fn changelog(&mut self, entries: &mut Vec<ChangelogEntry>) -> Result<()> {
+        self.store.changelog(entries)
     }
 
     fn commit(&mut self) {
-        debug_assert!(self.fold.is_empty(), "a commit emits first");
+        debug_assert!(self.cache.is_empty(), "a commit emits first");
         self.store.commit();
     }
 
     fn abort(&mut self) {
-        self.fold.abort();
+        self.cache.abort();
         self.store.abort();
     }
 
@@ -124,7 +124,7 @@ impl Operator for TableOperator {
 }
 
 /// The new rows that belong to a group: none of the first `groups` columns is NULL.
-fn grouped_only(batch: &ChangeBatch, groups: usize) -> Side {
+fn grouped_only(batch: &ChangeBatch, groups: usize) -> RowImage {
     let mut present = batch.new.present.clone();
     if let Some(keyed) = &batch.key_present {
         present = NullBuffer::union(present.as_ref(), Some(keyed));
@@ -132,7 +132,7 @@ fn grouped_only(batch: &ChangeBatch, groups: usize) -> Side {
     for column in &batch.new.columns[..groups] {
         present = NullBuffer::union(present.as_ref(), column.logical_nulls().as_ref());
     }
-    Side { columns: batch.new.columns.clone(), present: present.filter(|p| p.null_count() > 0) }
+    RowImage { columns: batch.new.columns.clone(), present: present.filter(|p| p.null_count() > 0) }
 }
 
 /// Rows that had an image or have one now.
@@ -146,7 +146,7 @@ fn changed(changes: ChangeBatch) -> Result<ChangeBatch> {
 
 /// One row for each group that a change touches: the old one first; only one if the row stays in its group.
 fn regroup(changes: &ChangeBatch, groups: usize) -> Result<ChangeBatch> {
-    let none = Side::default();
+    let none = RowImage::default();
     let (new, old) = (&changes.new, changes.old.as_ref().unwrap_or(&none));
     let stays = same_group(&new.columns[..groups], &old.columns[..groups])?;
     let mut rows = Vec::with_capacity(changes.len());
@@ -171,10 +171,10 @@ fn regroup(changes: &ChangeBatch, groups: usize) -> Result<ChangeBatch> {
     let key = (0..groups).map(|i| Ok(interleave(&[new.columns[i].as_ref(), old.columns[i].as_ref()], &from)?));
     let key = key.collect::<Result<Vec<_>>>()?;
     let rows = UInt32Array::from(rows);
-    let image = |side: &Side, there: Vec<bool>| -> Result<Side> {
+    let image = |side: &RowImage, there: Vec<bool>| -> Result<RowImage> {
         let present = Some(NullBuffer::from(there)).filter(|p| p.null_count() > 0);
         let columns = side.columns[groups..].iter().map(|c| without(take(c, &rows, None)?, present.as_ref()));
-        Ok(Side { columns: columns.collect::<Result<_>>()?, present })
+        Ok(RowImage { columns: columns.collect::<Result<_>>()?, present })
     };
     let picked = rows.values().iter().map(|&r| r as usize);
     Ok(ChangeBatch {

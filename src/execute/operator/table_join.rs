@@ -11,15 +11,15 @@
 //! are gathered afterwards, each once. A joined row of tables has the later of both times, one of a stream the stream's.
 //! A tombstone leaves only for a joined row that was there.
 
-use super::record_cache::Fold;
-use super::{Mode, Operator, Out};
+use super::record_cache::RecordCache;
+use super::{EmitMode, Operator, OperatorOutput};
 use crate::catalog::Format;
 use crate::error::{Error, Result};
-use crate::execute::change::{BadRow, ChangeBatch, Side};
-use crate::execute::state::Delta;
+use crate::execute::change::{BadRow, ChangeBatch, RowImage};
+use crate::execute::state::ChangelogEntry;
 use crate::execute::state::key_table::Probe;
 use crate::execute::state::keys::{BatchKeys, keyed};
-use crate::execute::state::table_store::{Entry, Place, TableStore};
+use crate::execute::state::table_store::{RowRef, StoredRow, TableStore};
 use crate::parse::statement::JoinKind;
 use crate::types::Column;
 use arrow::array::{Array, ArrayRef, UInt32Array};
@@ -31,15 +31,15 @@ const PASS_ROWS: usize = 2048;
 
 /// Table with table.
 #[derive(Debug)]
-pub struct TableJoin {
+pub struct TableTableJoin {
     kind: JoinKind,
     stores: [TableStore; 2],
-    fold: Fold,
+    cache: RecordCache,
 }
 
 /// Stream with table: the stream's rows look up, the table's are remembered.
 #[derive(Debug)]
-pub struct LookupJoin {
+pub struct StreamTableJoin {
     /// Rows that find nothing leave too.
     left: bool,
     store: TableStore,
@@ -50,7 +50,7 @@ pub struct LookupJoin {
 pub(crate) struct Joined {
     /// Port and row that caused it: its key and its `seq`.
     pub(crate) from: Vec<(usize, usize)>,
-    pub(crate) places: [Vec<Place>; 2],
+    pub(crate) places: [Vec<RowRef>; 2],
     pub(crate) there: Vec<bool>,
     /// A joined row was there before.
     pub(crate) had: Vec<bool>,
@@ -58,10 +58,10 @@ pub(crate) struct Joined {
 }
 
 impl Joined {
-    pub(crate) fn push(&mut self, from: (usize, usize), places: [Place; 2], (had, there): (bool, bool), time: i64) {
+    pub(crate) fn push(&mut self, from: (usize, usize), places: [RowRef; 2], (had, there): (bool, bool), time: i64) {
         self.from.push(from);
         for (all, place) in self.places.iter_mut().zip(places) {
-            all.push(if there { place } else { Place::GONE });
+            all.push(if there { place } else { RowRef::GONE });
         }
         self.there.push(there);
         self.had.push(had);
@@ -81,7 +81,7 @@ impl Joined {
         Ok(ChangeBatch {
             key,
             key_present: None,
-            new: Side { columns, present: Some(NullBuffer::from(self.there)).filter(|p| p.null_count() > 0) },
+            new: RowImage { columns, present: Some(NullBuffer::from(self.there)).filter(|p| p.null_count() > 0) },
             old: None,
             rowtime: self.times.into(),
             window: None,
@@ -153,22 +153,22 @@ impl<'a> PortKeys<'a> {
     }
 }
 
-impl TableJoin {
+impl TableTableJoin {
     /// A join of two tables by `key`, with the value columns of each side.
     pub fn new(
         kind: JoinKind,
         key_format: Format,
         key: &[Column],
         columns: [&[Column]; 2],
-        mode: Mode,
-    ) -> Result<TableJoin> {
+        mode: EmitMode,
+    ) -> Result<TableTableJoin> {
         let [left, right] = columns;
         let stores = [TableStore::new(key_format, key, left)?, TableStore::new(key_format, key, right)?];
-        Ok(TableJoin { kind, stores, fold: Fold::new(mode, key_format, key)? })
+        Ok(TableTableJoin { kind, stores, cache: RecordCache::new(mode, key_format, key)? })
     }
 
     /// Does a joined row exist with these sides?
-    fn exists(&self, left: Place, right: Place) -> bool {
+    fn exists(&self, left: RowRef, right: RowRef) -> bool {
         match self.kind {
             JoinKind::Inner => left.is_there() && right.is_there(),
             JoinKind::Left => left.is_there(),
@@ -177,7 +177,7 @@ impl TableJoin {
         }
     }
 
-    fn join(&mut self, ports: &[Option<&ChangeBatch>; 2], out: &mut Out) -> Result<Joined> {
+    fn join(&mut self, ports: &[Option<&ChangeBatch>; 2], out: &mut OperatorOutput) -> Result<Joined> {
         let mut chunks = [0; 2];
         let mut keys = [None, None];
         for (port, batch) in ports.iter().enumerate() {
@@ -195,9 +195,9 @@ impl TableJoin {
             };
             let (time, there) = (batch.rowtime[row], batch.new.has(row));
             let (_, before) = self.stores[port].put(key, chunks[port], row, there, time);
-            let own = Place::at(chunks[port], row, there);
+            let own = RowRef::at(chunks[port], row, there);
             let other = self.stores[1 - port].find(key.0, key.1);
-            let sides = |own: Place| if port == 0 { [own, other.place] } else { [other.place, own] };
+            let sides = |own: RowRef| if port == 0 { [own, other.place] } else { [other.place, own] };
             let [left, right] = sides(own);
             let [left_before, right_before] = sides(before.place);
             let (had, now) = (self.exists(left_before, right_before), self.exists(left, right));
@@ -210,7 +210,7 @@ impl TableJoin {
 }
 
 /// The later of a row's time and that of the row that it meets, if there is one.
-pub(crate) fn later(time: i64, other: Entry) -> i64 {
+pub(crate) fn later(time: i64, other: StoredRow) -> i64 {
     if other.place.is_there() { time.max(other.time) } else { time }
 }
 
@@ -219,8 +219,8 @@ pub(crate) fn keyless(batch: &ChangeBatch, row: usize) -> BadRow {
     BadRow { seq: batch.seq[row], reason: "a table's row without a key cannot be joined".to_owned() }
 }
 
-impl Operator for TableJoin {
-    fn step(&mut self, ports: &[Option<&ChangeBatch>], out: &mut Out) -> Result<()> {
+impl Operator for TableTableJoin {
+    fn step(&mut self, ports: &[Option<&ChangeBatch>], out: &mut OperatorOutput) -> Result<()> {
         self.stores.iter_mut().try_for_each(TableStore::prepare)?;
         let ports = [rows(ports, 0), rows(ports, 1)];
         let mut joined = self.join(&ports, out)?;
@@ -229,24 +229,24 @@ impl Operator for TableJoin {
         }
         let had = BooleanBuffer::from(std::mem::take(&mut joined.had));
         let key = key_columns(&ports, &joined.from)?;
-        self.fold.push(joined.batch(&ports, [&self.stores[0], &self.stores[1]], key)?, &had, out)
+        self.cache.push(joined.batch(&ports, [&self.stores[0], &self.stores[1]], key)?, &had, out)
     }
 
-    fn emit(&mut self, out: &mut Out) -> Result<()> {
-        self.fold.emit(out)
+    fn emit(&mut self, out: &mut OperatorOutput) -> Result<()> {
+        self.cache.emit(out)
     }
 
-    fn deltas(&mut self, deltas: &mut Vec<Delta>) -> Result<()> {
-        tagged_deltas(&mut self.stores, deltas)
+    fn changelog(&mut self, entries: &mut Vec<ChangelogEntry>) -> Result<()> {
+        tagged_entries(&mut self.stores, entries)
     }
 
     fn commit(&mut self) {
-        debug_assert!(self.fold.is_empty(), "a commit emits first");
+        debug_assert!(self.cache.is_empty(), "a commit emits first");
         self.stores.iter_mut().for_each(TableStore::commit);
     }
 
     fn abort(&mut self) {
-        self.fold.abort();
+        self.cache.abort();
         self.stores.iter_mut().for_each(TableStore::abort);
     }
 
@@ -256,11 +256,11 @@ impl Operator for TableJoin {
 }
 
 /// The entries of several stores; a first byte tells which one an entry belongs to.
-pub(crate) fn tagged_deltas(stores: &mut [TableStore], deltas: &mut Vec<Delta>) -> Result<()> {
+pub(crate) fn tagged_entries(stores: &mut [TableStore], entries: &mut Vec<ChangelogEntry>) -> Result<()> {
     for (tag, store) in stores.iter_mut().enumerate() {
-        let first = deltas.len();
-        store.deltas(deltas)?;
-        deltas[first..].iter_mut().for_each(|d| d.key.insert(0, tag as u8));
+        let first = entries.len();
+        store.changelog(entries)?;
+        entries[first..].iter_mut().for_each(|d| d.key.insert(0, tag as u8));
     }
     Ok(())
 }
@@ -278,15 +278,15 @@ pub(crate) fn tagged_restore(
     Ok(())
 }
 
-impl LookupJoin {
+impl StreamTableJoin {
     /// A join of a stream (port 0) with a table (port 1) by `key`; `left` = rows that find nothing leave too.
-    pub fn new(left: bool, key_format: Format, key: &[Column], table: &[Column]) -> Result<LookupJoin> {
-        Ok(LookupJoin { left, store: TableStore::new(key_format, key, table)? })
+    pub fn new(left: bool, key_format: Format, key: &[Column], table: &[Column]) -> Result<StreamTableJoin> {
+        Ok(StreamTableJoin { left, store: TableStore::new(key_format, key, table)? })
     }
 }
 
-impl Operator for LookupJoin {
-    fn step(&mut self, ports: &[Option<&ChangeBatch>], out: &mut Out) -> Result<()> {
+impl Operator for StreamTableJoin {
+    fn step(&mut self, ports: &[Option<&ChangeBatch>], out: &mut OperatorOutput) -> Result<()> {
         self.store.prepare()?;
         let ports = [rows(ports, 0), rows(ports, 1)];
         let chunk = ports[1].map(|b| self.store.load(&b.new, b.len())).transpose()?;
@@ -318,8 +318,8 @@ impl Operator for LookupJoin {
         Ok(())
     }
 
-    fn deltas(&mut self, deltas: &mut Vec<Delta>) -> Result<()> {
-        self.store.deltas(deltas)
+    fn changelog(&mut self, entries: &mut Vec<ChangelogEntry>) -> Result<()> {
+        self.store.changelog(entries)
     }
 
     fn commit(&mut self) {
@@ -336,9 +336,9 @@ impl Operator for LookupJoin {
     }
 }
 
-impl LookupJoin {
+impl StreamTableJoin {
     /// These rows of the stream, with the table's columns.
-    fn write(&self, stream: &ChangeBatch, rows: Vec<u32>, places: &[Place]) -> Result<ChangeBatch> {
+    fn write(&self, stream: &ChangeBatch, rows: Vec<u32>, places: &[RowRef]) -> Result<ChangeBatch> {
         let all = rows.len() == stream.len();
         let rows = UInt32Array::from(rows);
         let pick = |columns: &[ArrayRef]| -> Result<Vec<ArrayRef>> {
@@ -350,7 +350,7 @@ impl LookupJoin {
         Ok(ChangeBatch {
             key: pick(&stream.key)?,
             key_present: None,
-            new: Side { columns, present: None },
+            new: RowImage { columns, present: None },
             old: None,
             rowtime: at().map(|row| stream.rowtime[row]).collect::<Vec<_>>().into(),
             window: None,

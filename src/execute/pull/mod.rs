@@ -1,7 +1,7 @@
 //! A query without EMIT over the committed rows of a table: find or scan, decode, WHERE, SELECT.
 //!
 //! ```text
-//! Access -> View::find | Snapshot -> records -> Intake -> RowOperator (WHERE, projection) -> columns
+//! Access -> View::find | Snapshot -> records -> SourceDecoder -> FilterProjectOperator (WHERE, projection) -> columns
 //! ```
 //!
 //! The bytes are decoded by the same code as a topic's, so that the answer is the batch answer over the topic. Only what a
@@ -12,10 +12,10 @@ pub mod materialized_view;
 use crate::catalog::Format;
 use crate::error::{Error, Result};
 use crate::execute::change::ChangeBatch;
-use crate::execute::operator::filter_project::RowOperator;
-use crate::execute::operator::{Operator, Out};
-use crate::execute::pipeline::{Pipeline, RowSpec, Scan, Slot};
-use crate::execute::record::source::{BadRecord, Intake};
+use crate::execute::operator::filter_project::FilterProjectOperator;
+use crate::execute::operator::{Operator, OperatorOutput};
+use crate::execute::pipeline::{InputColumn, Pipeline, RowSpec, Scan};
+use crate::execute::record::source::{BadRecord, SourceDecoder};
 use crate::format::Encoder;
 use crate::log::{HeadersRef, RecordRef, RecordSet};
 use crate::plan::PullPlan;
@@ -24,7 +24,7 @@ use crate::plan::pull::Access;
 use crate::types::{Column, SqlType};
 use arrow::array::ArrayRef;
 use datafusion::common::ScalarValue;
-use materialized_view::{Found, KeyRange, Snapshot, View};
+use materialized_view::{FoundRow, KeyRange, Snapshot, View};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -62,8 +62,8 @@ enum Way {
 /// What turns records into rows of the answer.
 #[derive(Debug)]
 struct Worker {
-    intake: Intake,
-    rows: RowOperator,
+    decoder: SourceDecoder,
+    rows: FilterProjectOperator,
     records: RecordSet,
 }
 
@@ -79,7 +79,9 @@ impl Pull {
             let mut place = 0..;
             rows.keep.retain(|_| place.next().is_some_and(|at| !literals.iter().any(|(implied, _)| *implied == at)));
         }
-        let is_key = |slot: Option<&Slot>| matches!(slot, Some(Slot::Key(_) | Slot::WindowStart | Slot::WindowEnd));
+        let is_key = |slot: Option<&InputColumn>| {
+            matches!(slot, Some(InputColumn::Key(_) | InputColumn::WindowStart | InputColumn::WindowEnd))
+        };
         let keys = rows.value.iter().map(|p| p.as_column().is_some_and(|c| is_key(rows.slots.get(c)))).collect();
         let access = match &plan.access {
             Access::Keys(list) => Way::Keys(encoded(&scan, list)?),
@@ -202,18 +204,22 @@ fn bytes_of(scan: &Scan, value: Option<&ScalarValue>) -> Result<Option<Vec<u8>>>
     Ok(keys.into_iter().next().map(|(bytes, _)| bytes))
 }
 
-fn push(records: &mut RecordSet, found: Found<'_>) {
+fn push(records: &mut RecordSet, found: FoundRow<'_>) {
     records.push(found.partition, found.timestamp, Some(found.key), Some(found.value));
 }
 
 impl Worker {
     fn new(scan: &Scan, rows: &RowSpec) -> Result<Worker> {
-        Ok(Worker { intake: Intake::new(scan, 0)?, rows: RowOperator::new(rows), records: RecordSet::default() })
+        Ok(Worker {
+            decoder: SourceDecoder::new(scan, 0)?,
+            rows: FilterProjectOperator::new(rows),
+            records: RecordSet::default(),
+        })
     }
 
     /// The rows of the answer that the records give; also counts those that cannot be read.
     fn answer(&mut self, bad: &mut u64) -> Result<Vec<ChangeBatch>> {
-        let (mut unread, mut batches, mut out) = (Vec::<BadRecord>::new(), Vec::new(), Out::default());
+        let (mut unread, mut batches, mut out) = (Vec::<BadRecord>::new(), Vec::new(), OperatorOutput::default());
         for (at, row) in self.records.rows.iter().enumerate() {
             let record = RecordRef {
                 offset: 0,
@@ -222,13 +228,13 @@ impl Worker {
                 value: self.records.value(at),
                 headers: HeadersRef::None,
             };
-            if !self.intake.has_room(&record) {
-                batches.push(self.intake.finish(&mut unread)?);
+            if !self.decoder.has_room(&record) {
+                batches.push(self.decoder.finish(&mut unread)?);
             }
-            self.intake.push(&record, at as u64, &mut unread);
+            self.decoder.push(&record, at as u64, &mut unread);
         }
-        if !self.intake.is_empty() {
-            batches.push(self.intake.finish(&mut unread)?);
+        if !self.decoder.is_empty() {
+            batches.push(self.decoder.finish(&mut unread)?);
         }
         self.records.clear();
         for batch in &batches {
@@ -300,7 +306,7 @@ impl PullRows {
     }
 
     fn give_back(&mut self) {
-        if let Some(worker) = self.worker.take().filter(|w| w.intake.is_empty()) {
+        if let Some(worker) = self.worker.take().filter(|w| w.decoder.is_empty()) {
             let mut idle = self.pull.workers.lock();
             if idle.len() < IDLE_WORKERS_MAX {
                 idle.push(Worker { records: RecordSet::default(), ..worker });

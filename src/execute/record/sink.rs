@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 /// Encodes the changes of one query.
 #[derive(Debug)]
-pub struct Sink {
+pub struct SinkEncoder {
     topic: Arc<str>,
     partitions: u32,
     key: Option<Encoder>,
@@ -53,14 +53,14 @@ impl Stamp {
 /// A row that could not be written.
 pub type Unwritten = (u64, String);
 
-impl Sink {
+impl SinkEncoder {
     /// Writes to a source's topic.
-    pub fn new(target: &Source) -> Result<Sink> {
+    pub fn new(target: &Source) -> Result<SinkEncoder> {
         let key = match target.schema.key.is_empty() {
             true => None,
             false => Some(Encoder::new(target.key_format, &target.schema.key, true)?),
         };
-        Ok(Sink {
+        Ok(SinkEncoder {
             topic: target.topic.as_str().into(),
             partitions: target.partitions,
             key,
@@ -76,8 +76,8 @@ impl Sink {
     }
 
     /// The same for a topic that takes no record of more bytes.
-    pub fn with_limit(self, bytes: usize) -> Sink {
-        Sink { limit: bytes, ..self }
+    pub fn with_limit(self, bytes: usize) -> SinkEncoder {
+        SinkEncoder { limit: bytes, ..self }
     }
 
     /// The rows that were left out because they are larger.

@@ -7,7 +7,7 @@ use super::event_time::TimeReader;
 use super::headers::HeaderColumns;
 use crate::catalog::{Source, TimestampColumn};
 use crate::error::{Error, Result};
-use crate::execute::change::{Bounds, ChangeBatch, Side};
+use crate::execute::change::{Bounds, ChangeBatch, RowImage};
 use crate::execute::pipeline::Scan;
 use crate::format::{Decoder, window_key};
 use crate::log::RecordRef;
@@ -51,7 +51,7 @@ pub enum Stage {
 
 /// Decodes one partition of a source.
 #[derive(Debug)]
-pub struct Intake {
+pub struct SourceDecoder {
     topic: Arc<str>,
     partition: i32,
     table: bool,
@@ -65,7 +65,7 @@ pub struct Intake {
     keyless: bool,
     headers: HeaderColumns,
     /// Where each value column of the batch comes from.
-    layout: Vec<Place>,
+    layout: Vec<ColumnOrigin>,
     rowtime: Vec<i64>,
     offset: Vec<i64>,
     seq: Vec<u64>,
@@ -75,7 +75,7 @@ pub struct Intake {
 
 /// A value column of the batch.
 #[derive(Clone, Copy, Debug)]
-enum Place {
+enum ColumnOrigin {
     /// The payload's.
     Decoded(usize),
     /// The headers'.
@@ -89,9 +89,9 @@ enum EventTime {
     Value(usize),
 }
 
-impl Intake {
+impl SourceDecoder {
     /// Decodes `partition` of the scan's source.
-    pub fn new(scan: &Scan, partition: i32) -> Result<Intake> {
+    pub fn new(scan: &Scan, partition: i32) -> Result<SourceDecoder> {
         let source = &*scan.source;
         let (mut key, mut value) = (scan.key.clone(), Vec::new());
         let declared: Vec<_> = source.schema.value.iter().filter(|c| c.role == Role::Value).cloned().collect();
@@ -99,10 +99,10 @@ impl Intake {
         for &index in &scan.value {
             let column = &source.schema.value[index];
             if column.role == Role::Value {
-                layout.push(Place::Decoded(value.len()));
+                layout.push(ColumnOrigin::Decoded(value.len()));
                 value.push(position(&declared, &column.name)?);
             } else {
-                layout.push(Place::Header(headers.len()));
+                layout.push(ColumnOrigin::Header(headers.len()));
                 headers.push(column);
             }
         }
@@ -113,7 +113,7 @@ impl Intake {
                 Some((from, TimeReader::new(column)?))
             }
         };
-        Ok(Intake {
+        Ok(SourceDecoder {
             topic: source.topic.as_str().into(),
             partition,
             table: source.kind == SourceKind::Table,
@@ -134,7 +134,7 @@ impl Intake {
         })
     }
 
-    /// Rows taken since the last [`Intake::finish`].
+    /// Rows taken since the last [`SourceDecoder::finish`].
     pub fn len(&self) -> usize {
         self.seq.len()
     }
@@ -144,7 +144,7 @@ impl Intake {
         self.seq.is_empty()
     }
 
-    /// Does the present batch have room for the record? If not, [`Intake::finish`] it first: no record is too much.
+    /// Does the present batch have room for the record? If not, [`SourceDecoder::finish`] it first: no record is too much.
     #[inline]
     pub fn has_room(&self, record: &RecordRef<'_>) -> bool {
         let bytes = |b: Option<&[u8]>| b.map_or(0, <[u8]>::len);
@@ -224,9 +224,9 @@ impl Intake {
         }
         let headers = self.headers.finish()?;
         if !headers.is_empty() {
-            let column = |place: &Place| match place {
-                Place::Decoded(at) => value[*at].clone(),
-                Place::Header(at) => headers[*at].clone(),
+            let column = |place: &ColumnOrigin| match place {
+                ColumnOrigin::Decoded(at) => value[*at].clone(),
+                ColumnOrigin::Header(at) => headers[*at].clone(),
             };
             value = self.layout.iter().map(column).collect();
         }
@@ -245,7 +245,7 @@ impl Intake {
         let batch = ChangeBatch {
             key,
             key_present: if self.keyless { Some(NullBuffer::new_null(rows)) } else { key_present },
-            new: Side { columns: value, present },
+            new: RowImage { columns: value, present },
             old: None,
             rowtime,
             window,

@@ -15,17 +15,17 @@ pub(crate) const STATE_VERSION: u8 = 1;
 pub(crate) const PANES_VERSION: u8 = 2;
 
 /// The numbers of a memo, after its version.
-pub(crate) struct Memo<'a>(std::str::Split<'a, char>);
+pub(crate) struct MetadataReader<'a>(std::str::Split<'a, char>);
 
-impl<'a> Memo<'a> {
+impl<'a> MetadataReader<'a> {
     /// Begins to read; `None` = an empty memo, that of a task which has committed nothing yet.
-    pub(crate) fn open(memo: &'a str) -> Result<Option<Memo<'a>>> {
-        if memo.is_empty() {
+    pub(crate) fn open(offset_metadata: &'a str) -> Result<Option<MetadataReader<'a>>> {
+        if offset_metadata.is_empty() {
             return Ok(None);
         }
-        let mut words = memo.split(' ');
+        let mut words = offset_metadata.split(' ');
         match words.next() == Some(STATE_VERSION.to_string().as_str()) {
-            true => Ok(Some(Memo(words))),
+            true => Ok(Some(MetadataReader(words))),
             false => Err(broken("memo has an unknown version")),
         }
     }
@@ -57,16 +57,16 @@ impl Entries {
 
 /// Which words of a group are handles.
 #[derive(Debug)]
-pub(crate) struct StateBytes {
+pub(crate) struct GroupCodec {
     version: u8,
     /// Words before the accumulators: the first is the rowtime, the others are not part of the state.
     head: usize,
     handles: Vec<usize>,
 }
 
-impl StateBytes {
-    pub(crate) fn new(version: u8, head: usize, accumulators: &[Accumulator]) -> StateBytes {
-        StateBytes { version, head, handles: accumulators.iter().filter_map(Accumulator::handle).collect() }
+impl GroupCodec {
+    pub(crate) fn new(version: u8, head: usize, accumulators: &[Accumulator]) -> GroupCodec {
+        GroupCodec { version, head, handles: accumulators.iter().filter_map(Accumulator::handle).collect() }
     }
 
     /// Has every state a fixed size?

@@ -24,13 +24,13 @@ pub(crate) type GroupRef = (u32, u32);
 /// How the keys of one operator are held.
 #[derive(Debug)]
 pub(crate) struct KeyLayout {
-    shape: Shape,
+    shape: KeyKind,
     encoder: Encoder,
     decoder: Decoder,
 }
 
 #[derive(Debug)]
-enum Shape {
+enum KeyKind {
     Integer,
     Bigint,
     Text,
@@ -81,16 +81,16 @@ impl KeyLayout {
                 return Err(Error::statement("GROUP BY needs at least one column")
                     .with_hint("GROUP BY a column, or leave EMIT out: a count of all rows then ends"));
             }
-            [Column { ty: SqlType::Integer, .. }] => Shape::Integer,
-            [Column { ty: SqlType::Bigint, .. }] => Shape::Bigint,
-            [Column { ty: SqlType::String, .. }] => Shape::Text,
-            [Column { ty: SqlType::Bytes, .. }] => Shape::Binary,
+            [Column { ty: SqlType::Integer, .. }] => KeyKind::Integer,
+            [Column { ty: SqlType::Bigint, .. }] => KeyKind::Bigint,
+            [Column { ty: SqlType::String, .. }] => KeyKind::Text,
+            [Column { ty: SqlType::Bytes, .. }] => KeyKind::Binary,
             several => {
                 let fields: Vec<SortField> = several.iter().map(|c| SortField::new(c.ty.arrow())).collect();
                 if !RowConverter::supports_fields(&fields) {
                     return Err(Error::statement("a key column cannot be or contain a MAP"));
                 }
-                Shape::Rows(RowConverter::new(fields)?)
+                KeyKind::Rows(RowConverter::new(fields)?)
             }
         };
         let all: Vec<usize> = (0..columns.len()).collect();
@@ -100,7 +100,7 @@ impl KeyLayout {
 
     /// Are table keys numbers?
     pub(crate) fn is_number(&self) -> bool {
-        matches!(self.shape, Shape::Integer | Shape::Bigint)
+        matches!(self.shape, KeyKind::Integer | KeyKind::Bigint)
     }
 
     /// The key columns of a batch. Rows with a NULL in any of them must not be looked up: see [`null_keys`].
@@ -108,11 +108,13 @@ impl KeyLayout {
         let mismatch = || Error::bug("the key columns have not the types of the group key");
         let first = columns.first().ok_or_else(mismatch)?;
         Ok(match &self.shape {
-            Shape::Integer => BatchKeys::Integer(first.as_primitive_opt::<Int32Type>().ok_or_else(mismatch)?.values()),
-            Shape::Bigint => BatchKeys::Bigint(first.as_primitive_opt::<Int64Type>().ok_or_else(mismatch)?.values()),
-            Shape::Text => BatchKeys::Text(first.as_string_opt().ok_or_else(mismatch)?),
-            Shape::Binary => BatchKeys::Binary(first.as_binary_opt().ok_or_else(mismatch)?),
-            Shape::Rows(converter) => BatchKeys::Rows(converter.convert_columns(columns)?),
+            KeyKind::Integer => {
+                BatchKeys::Integer(first.as_primitive_opt::<Int32Type>().ok_or_else(mismatch)?.values())
+            }
+            KeyKind::Bigint => BatchKeys::Bigint(first.as_primitive_opt::<Int64Type>().ok_or_else(mismatch)?.values()),
+            KeyKind::Text => BatchKeys::Text(first.as_string_opt().ok_or_else(mismatch)?),
+            KeyKind::Binary => BatchKeys::Binary(first.as_binary_opt().ok_or_else(mismatch)?),
+            KeyKind::Rows(converter) => BatchKeys::Rows(converter.convert_columns(columns)?),
         })
     }
 
@@ -124,20 +126,20 @@ impl KeyLayout {
     /// The columns of these keys, each an ordinal in a table.
     pub(crate) fn columns_of<'a>(&self, keys: impl Iterator<Item = (&'a KeyTable, u32)>) -> Result<Vec<ArrayRef>> {
         Ok(match &self.shape {
-            Shape::Integer => {
+            KeyKind::Integer => {
                 vec![Arc::new(Int32Array::from_iter_values(keys.map(|(table, nth)| table.number(nth) as i32)))]
             }
-            Shape::Bigint => vec![Arc::new(Int64Array::from_iter_values(keys.map(|(table, nth)| table.number(nth))))],
-            Shape::Text => {
+            KeyKind::Bigint => vec![Arc::new(Int64Array::from_iter_values(keys.map(|(table, nth)| table.number(nth))))],
+            KeyKind::Text => {
                 let text = keys.map(|(table, nth)| {
                     std::str::from_utf8(table.bytes(nth)).expect("the bytes of a text key are a string's")
                 });
                 vec![Arc::new(StringArray::from_iter_values(text))]
             }
-            Shape::Binary => {
+            KeyKind::Binary => {
                 vec![Arc::new(BinaryArray::from_iter_values(keys.map(|(table, nth)| table.bytes(nth))))]
             }
-            Shape::Rows(converter) => {
+            KeyKind::Rows(converter) => {
                 let parser = converter.parser();
                 converter.convert_rows(keys.map(|(table, nth)| parser.parse(table.bytes(nth))))?
             }

@@ -3,7 +3,7 @@
 //! Keys are interned ([`key_table`], [`keys`]); groups are rows of words in an [`arena`], found by key within a time
 //! [`segment`] and written as bytes by [`group_codec`]; tables keep whole rows as columns ([`table_store`]). What does not
 //! fit into memory goes to files of the [`spill_pool`]. Nothing here knows a topic: a store hands over
-//! [`Delta`]s and takes them back at a restart.
+//! [`ChangelogEntry`]s and takes them back at a restart.
 
 pub(super) mod arena;
 pub(super) mod group_codec;
@@ -15,7 +15,7 @@ pub(super) mod table_store;
 
 /// One entry of a store's changelog: what a commit changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Delta {
+pub struct ChangelogEntry {
     /// Key bytes as the store's internal key format writes them (a windowed key: key bytes ++ 8-byte BE start).
     pub key: Vec<u8>,
     /// State bytes; `None` = the entry is gone.

@@ -23,16 +23,16 @@ const LOOK_BYTES: u64 = 64 << 20;
 
 /// What queries that end may put into files.
 #[derive(Clone, Copy, Debug)]
-pub struct Quota {
+pub struct SpillQuota {
     /// Bytes of all of them together.
     pub bytes: u64,
     /// Bytes that stay free on the disk.
     pub free: u64,
 }
 
-impl Default for Quota {
-    fn default() -> Quota {
-        Quota { bytes: config::BATCH_SCRATCH_BYTES, free: config::BATCH_SCRATCH_FREE_BYTES }
+impl Default for SpillQuota {
+    fn default() -> SpillQuota {
+        SpillQuota { bytes: config::BATCH_SCRATCH_BYTES, free: config::BATCH_SCRATCH_FREE_BYTES }
     }
 }
 
@@ -69,29 +69,29 @@ impl Dir {
 
 /// The directory, and the memory that comes before it.
 #[derive(Debug)]
-pub struct Scratch {
+pub struct SpillPool {
     dir: Dir,
     bytes: usize,
-    sharers: AtomicUsize,
-    quota: Quota,
+    reservations: AtomicUsize,
+    quota: SpillQuota,
     /// Bytes in files of queries that end.
     used: AtomicU64,
 }
 
-impl Scratch {
+impl SpillPool {
     /// `bytes` of memory for all who take a share; what is more goes to files in `dir`, which is made when it is needed.
-    pub fn new(dir: PathBuf, bytes: usize) -> Arc<Scratch> {
-        Scratch::with_quota(Some(dir), bytes, Quota::default())
+    pub fn new(dir: PathBuf, bytes: usize) -> Arc<SpillPool> {
+        SpillPool::with_quota(Some(dir), bytes, SpillQuota::default())
     }
 
     /// The same with another bound of what queries that end put into files, and, without `dir`, in a directory that only this
     /// process has.
-    pub fn with_quota(dir: Option<PathBuf>, bytes: usize, quota: Quota) -> Arc<Scratch> {
+    pub fn with_quota(dir: Option<PathBuf>, bytes: usize, quota: SpillQuota) -> Arc<SpillPool> {
         let dir = dir.map_or_else(|| Dir::Own(Mutex::default()), Dir::Named);
-        Arc::new(Scratch { dir, bytes, sharers: AtomicUsize::new(0), quota, used: AtomicU64::new(0) })
+        Arc::new(SpillPool { dir, bytes, reservations: AtomicUsize::new(0), quota, used: AtomicU64::new(0) })
     }
 
-    /// Takes so many bytes of the quota, before they are written; [`release`](Scratch::release) gives them back.
+    /// Takes so many bytes of the quota, before they are written; [`release`](SpillPool::release) gives them back.
     pub(crate) fn reserve(&self, bytes: u64) -> Result<()> {
         let before = self.used.fetch_add(bytes, Ordering::Relaxed);
         let after = before.saturating_add(bytes);
@@ -153,17 +153,17 @@ impl Scratch {
 
 /// One operator's part of the memory; all parts are equal.
 #[derive(Debug)]
-pub(crate) struct Share(Arc<Scratch>);
+pub(crate) struct MemoryReservation(Arc<SpillPool>);
 
-impl Share {
-    pub(crate) fn of(scratch: &Arc<Scratch>) -> Share {
-        scratch.sharers.fetch_add(1, Ordering::Relaxed);
-        Share(scratch.clone())
+impl MemoryReservation {
+    pub(crate) fn of(spill_pool: &Arc<SpillPool>) -> MemoryReservation {
+        spill_pool.reservations.fetch_add(1, Ordering::Relaxed);
+        MemoryReservation(spill_pool.clone())
     }
 
     /// What this part may hold in memory.
     pub(crate) fn bytes(&self) -> usize {
-        let part = self.0.bytes / self.0.sharers.load(Ordering::Relaxed).max(1);
+        let part = self.0.bytes / self.0.reservations.load(Ordering::Relaxed).max(1);
         part.max(SHARE_BYTES_MIN.min(self.0.bytes))
     }
 
@@ -178,9 +178,9 @@ impl Share {
     }
 }
 
-impl Drop for Share {
+impl Drop for MemoryReservation {
     fn drop(&mut self) {
-        self.0.sharers.fetch_sub(1, Ordering::Relaxed);
+        self.0.reservations.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn a_process_has_a_directory_of_its_own() {
-        let own = || Scratch::with_quota(None, 1, Quota::default());
+        let own = || SpillPool::with_quota(None, 1, SpillQuota::default());
         let (one, other) = (own(), own());
         one.file().unwrap();
         let (dir, same) = (one.dir.made().unwrap(), one.dir.made().unwrap());
@@ -202,23 +202,23 @@ mod tests {
         assert!(!dir.exists());
     }
 
-    fn scratch(bytes: u64, free: u64) -> Arc<Scratch> {
-        Scratch::with_quota(Some(std::env::temp_dir()), 0, Quota { bytes, free })
+    fn pool(bytes: u64, free: u64) -> Arc<SpillPool> {
+        SpillPool::with_quota(Some(std::env::temp_dir()), 0, SpillQuota { bytes, free })
     }
 
     #[test]
     fn the_quota_is_one_for_all() {
-        let scratch = scratch(1_000, 0);
-        scratch.reserve(600).unwrap();
-        let refused = scratch.reserve(401).unwrap_err().to_string();
+        let spill_pool = pool(1_000, 0);
+        spill_pool.reserve(600).unwrap();
+        let refused = spill_pool.reserve(401).unwrap_err().to_string();
         assert!(refused.contains("have 600 bytes in files"), "{refused}");
-        scratch.release(600);
-        scratch.reserve(1_000).unwrap();
+        spill_pool.release(600);
+        spill_pool.reserve(1_000).unwrap();
     }
 
     #[test]
     fn the_disk_is_left_a_floor_of_free_space() {
-        let refused = scratch(u64::MAX, u64::MAX).reserve(1).unwrap_err().to_string();
+        let refused = pool(u64::MAX, u64::MAX).reserve(1).unwrap_err().to_string();
         assert!(refused.contains("bytes are free where"), "{refused}");
     }
 }

@@ -12,12 +12,12 @@
 //!
 //! Ordinals never decide an order that anybody sees.
 
-use super::Delta;
+use super::ChangelogEntry;
 use super::key_table::{KeyTable, Probe};
 use super::keys::{BatchKeys, KeyLayout};
 use crate::catalog::Format;
 use crate::error::{Error, Result};
-use crate::execute::change::Side;
+use crate::execute::change::RowImage;
 use crate::format::{Decoder, Encoder};
 use crate::types::Column;
 use arrow::array::{Array, ArrayRef, new_null_array};
@@ -37,19 +37,19 @@ const DEAD_MIN: usize = 4096;
 
 /// Where a row lies, or that there is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct RowRef {
     chunk: u32,
     row: u32,
 }
 
-impl Place {
+impl RowRef {
     /// No row.
-    pub(crate) const GONE: Place = Place { chunk: u32::MAX, row: 0 };
+    pub(crate) const GONE: RowRef = RowRef { chunk: u32::MAX, row: 0 };
 
     /// Row `row` of `chunk`, or none.
     #[inline(always)]
-    pub(crate) fn at(chunk: u32, row: usize, there: bool) -> Place {
-        if there { Place { chunk, row: row as u32 } } else { Place::GONE }
+    pub(crate) fn at(chunk: u32, row: usize, there: bool) -> RowRef {
+        if there { RowRef { chunk, row: row as u32 } } else { RowRef::GONE }
     }
 
     /// Is there a row?
@@ -61,18 +61,18 @@ impl Place {
 
 /// What is known of a key.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Entry {
+pub(crate) struct StoredRow {
     /// Its row.
-    pub(crate) place: Place,
+    pub(crate) place: RowRef,
     /// Time of the change that made it so.
     pub(crate) time: i64,
     /// Epoch in which it was first touched since a commit.
     epoch: u32,
 }
 
-impl Entry {
+impl StoredRow {
     /// What is known of a key that never came.
-    pub(crate) const UNKNOWN: Entry = Entry { place: Place::GONE, time: 0, epoch: 0 };
+    pub(crate) const UNKNOWN: StoredRow = StoredRow { place: RowRef::GONE, time: 0, epoch: 0 };
 }
 
 #[derive(Debug)]
@@ -90,11 +90,11 @@ pub(crate) struct TableStore {
     encoder: Encoder,
     decoder: Decoder,
     keys: KeyTable,
-    entries: Vec<Entry>,
+    entries: Vec<StoredRow>,
     chunks: Vec<Option<Chunk>>,
     free: Vec<u32>,
     /// Undo set: ordinal and entry of committed keys at their first touch in this epoch.
-    images: Vec<(u32, Entry)>,
+    images: Vec<(u32, StoredRow)>,
     epoch: u32,
     /// Keys that the last commit knew.
     committed: u32,
@@ -142,7 +142,7 @@ impl TableStore {
     }
 
     /// Takes a batch's rows in as a chunk; [`TableStore::put`] then gives them to their keys.
-    pub(crate) fn load(&mut self, side: &Side, rows: usize) -> Result<u32> {
+    pub(crate) fn load(&mut self, side: &RowImage, rows: usize) -> Result<u32> {
         if side.columns.len() != self.columns.len() {
             return Err(Error::bug("a table's row has not the columns of its store"));
         }
@@ -177,18 +177,25 @@ impl TableStore {
 
     /// The key's row is now row `row` of `chunk`, or none. Answers its ordinal, and what it was before.
     #[inline(always)]
-    pub(crate) fn put(&mut self, key: (Probe, &[u8]), chunk: u32, row: usize, there: bool, time: i64) -> (u32, Entry) {
+    pub(crate) fn put(
+        &mut self,
+        key: (Probe, &[u8]),
+        chunk: u32,
+        row: usize,
+        there: bool,
+        time: i64,
+    ) -> (u32, StoredRow) {
         let (nth, fresh) = self.keys.find_or_insert(key.0, key.1);
         if fresh {
-            self.entries.push(Entry { epoch: self.epoch, ..Entry::UNKNOWN });
+            self.entries.push(StoredRow { epoch: self.epoch, ..StoredRow::UNKNOWN });
         }
         let entry = &mut self.entries[nth as usize];
         let before = *entry;
         if before.epoch != self.epoch {
             self.images.push((nth, before));
         }
-        let place = Place::at(chunk, row, there);
-        *entry = Entry { place, time, epoch: self.epoch };
+        let place = RowRef::at(chunk, row, there);
+        *entry = StoredRow { place, time, epoch: self.epoch };
         self.alive = self.alive + usize::from(there) - usize::from(before.place.is_there());
         if there && let Some(chunk) = &mut self.chunks[chunk as usize] {
             chunk.keys[row] = nth;
@@ -198,18 +205,18 @@ impl TableStore {
 
     /// What is known of a key.
     #[inline(always)]
-    pub(crate) fn find(&self, probe: Probe, bytes: &[u8]) -> Entry {
-        self.keys.find(probe, bytes).map_or(Entry::UNKNOWN, |nth| self.entries[nth as usize])
+    pub(crate) fn find(&self, probe: Probe, bytes: &[u8]) -> StoredRow {
+        self.keys.find(probe, bytes).map_or(StoredRow::UNKNOWN, |nth| self.entries[nth as usize])
     }
 
     /// The rows at these places; a row that is not there has no image.
-    pub(crate) fn gather(&self, places: &[Place]) -> Result<Side> {
+    pub(crate) fn gather(&self, places: &[RowRef]) -> Result<RowImage> {
         let there: Vec<bool> = places.iter().map(|p| p.is_there()).collect();
         let present = Some(NullBuffer::from(there)).filter(|p| p.null_count() > 0);
-        Ok(Side { columns: self.gather_columns(places, present.is_some())?, present })
+        Ok(RowImage { columns: self.gather_columns(places, present.is_some())?, present })
     }
 
-    fn gather_columns(&self, places: &[Place], nulls: bool) -> Result<Vec<ArrayRef>> {
+    fn gather_columns(&self, places: &[RowRef], nulls: bool) -> Result<Vec<ArrayRef>> {
         if self.columns.is_empty() {
             return Ok(Vec::new());
         }
@@ -256,7 +263,7 @@ impl TableStore {
 
     /// What is known of a key by its ordinal.
     #[inline(always)]
-    pub(crate) fn entry(&self, nth: u32) -> Entry {
+    pub(crate) fn entry(&self, nth: u32) -> StoredRow {
         self.entries[nth as usize]
     }
 
@@ -276,14 +283,14 @@ impl TableStore {
     }
 
     /// Appends an entry for every key touched since the last commit.
-    pub(crate) fn deltas(&mut self, deltas: &mut Vec<Delta>) -> Result<()> {
+    pub(crate) fn changelog(&mut self, entries: &mut Vec<ChangelogEntry>) -> Result<()> {
         let mut nths: Vec<u32> = self.images.iter().map(|i| i.0).collect();
         nths.extend(self.committed..self.keys.len());
         for nths in nths.chunks(CHUNK_ROWS) {
             let columns = self.layout.columns_of(nths.iter().map(|&nth| (&self.keys, nth)))?;
             let keys = self.layout.encode_columns(&columns, nths.len())?;
-            let entries: Vec<Entry> = nths.iter().map(|&n| self.entries[n as usize]).collect();
-            let places: Vec<Place> = entries.iter().map(|e| e.place).collect();
+            let stored: Vec<StoredRow> = nths.iter().map(|&n| self.entries[n as usize]).collect();
+            let places: Vec<RowRef> = stored.iter().map(|e| e.place).collect();
             let values = self.gather(&places)?;
             let (mut data, mut ranges) = (Vec::new(), Vec::new());
             let refused =
@@ -291,10 +298,10 @@ impl TableStore {
             if let Some((_, bad)) = refused.into_iter().next() {
                 return Err(Error::bug("a table's row cannot be stored").with_detail(bad.reason));
             }
-            for (i, entry) in entries.iter().enumerate() {
+            for (i, entry) in stored.iter().enumerate() {
                 let bytes = ranges[i].clone().map_or(&[][..], |range| &data[range]);
                 let value = entry.place.is_there().then(|| [&[STATE_VERSION], bytes].concat());
-                deltas.push(Delta { key: keys.get(i).to_vec(), value, timestamp: entry.time });
+                entries.push(ChangelogEntry { key: keys.get(i).to_vec(), value, timestamp: entry.time });
             }
         }
         Ok(())
@@ -350,7 +357,7 @@ impl TableStore {
                 }
                 self.decoder.push(Some(bytes)).map_err(|bad| broken(&bad.reason))?;
             }
-            let side = Side { columns: self.decoder.finish().0, present: None };
+            let side = RowImage { columns: self.decoder.finish().0, present: None };
             let chunk = self.load(&side, part.len())?;
             let keys = self.layout.read(&key)?;
             for (row, (_, (_, time))) in part.iter().enumerate() {
@@ -377,13 +384,13 @@ impl TableStore {
 
     /// Copies the living rows of all chunks with fewer than `rows` rows into new ones.
     fn merge(&mut self, rows: usize) -> Result<()> {
-        let mut living: Vec<(u32, Place)> = Vec::new();
+        let mut living: Vec<(u32, RowRef)> = Vec::new();
         let mut gone = Vec::new();
         for (number, chunk) in self.chunks.iter().enumerate() {
             let Some(chunk) = chunk.as_ref().filter(|c| c.keys.len() < rows) else { continue };
             gone.push(number);
             for (row, &nth) in chunk.keys.iter().enumerate() {
-                let place = Place { chunk: number as u32, row: row as u32 };
+                let place = RowRef { chunk: number as u32, row: row as u32 };
                 if self.entries.get(nth as usize).is_some_and(|e| e.place == place) {
                     living.push((nth, place));
                 }
@@ -391,7 +398,7 @@ impl TableStore {
         }
         let mut merged = Vec::new();
         for part in living.chunks(CHUNK_ROWS) {
-            let places: Vec<Place> = part.iter().map(|l| l.1).collect();
+            let places: Vec<RowRef> = part.iter().map(|l| l.1).collect();
             let columns = self.gather_columns(&places, false)?;
             merged.push(Chunk { columns, keys: part.iter().map(|l| l.0).collect() });
         }
@@ -404,7 +411,7 @@ impl TableStore {
             let keys = chunk.keys.clone();
             let number = self.add_chunk(chunk);
             for (row, nth) in keys.into_iter().enumerate() {
-                self.entries[nth as usize].place = Place { chunk: number, row: row as u32 };
+                self.entries[nth as usize].place = RowRef { chunk: number, row: row as u32 };
             }
         }
         Ok(())

@@ -6,7 +6,7 @@
 use super::Execution;
 use super::spec::{BAD_RECORDS_KEPT, EPOCH_BYTES_MAX, QUEUED_RECORDS_MAX};
 use crate::error::Result;
-use crate::execute::operator::Out;
+use crate::execute::operator::OperatorOutput;
 use crate::log::{HeadersRef, Run};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -35,8 +35,8 @@ impl Execution {
             if self.taken.batches.is_empty() {
                 break;
             }
-            let mut out = Out::default();
-            self.stages.step_all(&self.taken.batches, &mut out)?;
+            let mut out = OperatorOutput::default();
+            self.topology.step_all(&self.taken.batches, &mut out)?;
             self.write_joined(out)?;
             for slot in 0..self.inputs.len() {
                 let waiting = self.order.next_offset(slot);
@@ -52,7 +52,7 @@ impl Execution {
     }
 
     /// What came out, with the headers of the records that caused it.
-    fn write_joined(&mut self, out: Out) -> Result<()> {
+    fn write_joined(&mut self, out: OperatorOutput) -> Result<()> {
         if self.headers.is_empty() {
             return self.write(out, 0, &|_| Vec::new());
         }
@@ -79,7 +79,7 @@ impl Execution {
     /// The rows of a run, behind those that wait; until their turn comes `seq` holds their offsets.
     fn decode(&mut self, run: &Run) -> Result<()> {
         let slot = run.slot;
-        let (intake, bad) = (&mut self.intakes[slot], &mut self.bad);
+        let (decoder, bad) = (&mut self.decoders[slot], &mut self.bad);
         let known = bad.len();
         let mut next = self.decoded[slot];
         let (mut batches, mut with_headers, mut index) = (Vec::new(), Vec::new(), 0);
@@ -88,13 +88,13 @@ impl Execution {
                 with_headers.push((index, record.offset as u64));
             }
             index += 1;
-            if !intake.has_room(&record) {
-                batches.push(intake.finish(bad));
+            if !decoder.has_room(&record) {
+                batches.push(decoder.finish(bad));
             }
-            intake.push(&record, record.offset as u64, bad);
+            decoder.push(&record, record.offset as u64, bad);
             next = record.offset + 1;
         });
-        batches.push(intake.finish(bad));
+        batches.push(decoder.finish(bad));
         for (index, offset) in with_headers {
             let headers = run.headers(index);
             if !headers.is_empty() {

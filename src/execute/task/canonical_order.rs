@@ -1,7 +1,7 @@
 //! Canonical order: the heads of all input partitions merged by (rowtime, source order, partition), never re-sorted within
 //! a partition.
 //!
-//! Batches wait here per input. [`Order::take`] gives every row that may go its ordinal, and hands out one slice per input:
+//! Batches wait here per input. [`CanonicalOrder::take`] gives every row that may go its ordinal, and hands out one slice per input:
 //! together they are all rows of a closed interval of ordinals. A row may go when no other input can still bring an earlier
 //! one: every other input has rows waiting, or is known to be at its end.
 
@@ -13,7 +13,7 @@ const ROWS_MAX: usize = 16_384;
 
 /// Inputs in canonical order.
 #[derive(Debug, Default)]
-pub(crate) struct Order {
+pub(crate) struct CanonicalOrder {
     inputs: Vec<Waiting>,
     /// What decides between equal times, by input: tables first, then the order of FROM.
     ranks: Vec<usize>,
@@ -27,16 +27,16 @@ struct Waiting {
     at: usize,
 }
 
-/// What [`Order::take`] hands out.
+/// What [`CanonicalOrder::take`] hands out.
 #[derive(Debug, Default)]
-pub(crate) struct Taken {
+pub(crate) struct Interval {
     /// Input and rows, with their ordinals.
     pub(crate) batches: Vec<(usize, ChangeBatch)>,
     /// Where ordinals come from: first ordinal, input, offset of its record; ascending, a piece for every gap.
     pub(crate) pieces: Vec<(u64, usize, u64)>,
 }
 
-impl Taken {
+impl Interval {
     /// Input and offset of the record with this ordinal.
     pub(crate) fn origin(&self, seq: u64) -> Option<(usize, u64)> {
         let at = self.pieces.partition_point(|p| p.0 <= seq).checked_sub(1)?;
@@ -45,14 +45,14 @@ impl Taken {
     }
 }
 
-impl Order {
+impl CanonicalOrder {
     /// For inputs in the order of FROM, of which some are those of tables.
-    pub(crate) fn new(tables: &[bool]) -> Order {
+    pub(crate) fn new(tables: &[bool]) -> CanonicalOrder {
         let mut order: Vec<usize> = (0..tables.len()).collect();
         order.sort_by_key(|&input| !tables[input]);
         let mut ranks = vec![0; order.len()];
         order.into_iter().enumerate().for_each(|(rank, input)| ranks[input] = rank);
-        Order { inputs: tables.iter().map(|_| Waiting::default()).collect(), ranks, rows: 0 }
+        CanonicalOrder { inputs: tables.iter().map(|_| Waiting::default()).collect(), ranks, rows: 0 }
     }
 
     /// Rows that wait.
@@ -87,8 +87,8 @@ impl Order {
 
     /// Gives ordinals from `seq` on to the rows that may go. `may_bring(input)` says whether an input without rows could
     /// still bring earlier ones.
-    pub(crate) fn take(&mut self, seq: &mut u64, may_bring: &dyn Fn(usize) -> bool) -> Taken {
-        let mut taken = Taken::default();
+    pub(crate) fn take(&mut self, seq: &mut u64, may_bring: &dyn Fn(usize) -> bool) -> Interval {
+        let mut taken = Interval::default();
         if self.rows == 0 || (0..self.inputs.len()).any(|i| self.is_empty(i) && may_bring(i)) {
             return taken;
         }
@@ -129,7 +129,7 @@ impl Order {
         taken
     }
 
-    fn leave(&mut self, input: usize, start: usize, ordinals: &mut Vec<u64>, taken: &mut Taken) {
+    fn leave(&mut self, input: usize, start: usize, ordinals: &mut Vec<u64>, taken: &mut Interval) {
         let waiting = &mut self.inputs[input];
         if let Some(batch) = waiting.batches.pop_front() {
             let slice = batch.slice(start, waiting.at - start);

@@ -4,8 +4,8 @@ use super::Execution;
 use super::late_records::LateRecords;
 use super::spec::{DELIVERY_BYTES, EPOCH_BYTES_MAX, Guarantee};
 use crate::error::{Error, Kind, Result};
-use crate::execute::operator::Out;
-use crate::execute::record::sink::Sink;
+use crate::execute::operator::OperatorOutput;
+use crate::execute::record::sink::SinkEncoder;
 use crate::log::{CommitOutcome, CommittedOffset, Epoch};
 use crate::mutant::{self, Mutant};
 use std::collections::VecDeque;
@@ -22,9 +22,9 @@ impl Execution {
         let commit_due = self.session.is_some()
             && self.dirty
             && (now >= self.last_commit + self.spec.commit_interval || self.unsent() > EPOCH_BYTES_MAX);
-        if self.stages.has_unemitted() && (drained || commit_due || now >= self.last_emit + self.spec.emit_interval) {
-            let mut out = Out::default();
-            self.stages.emit(&mut out)?;
+        if self.topology.has_unemitted() && (drained || commit_due || now >= self.last_emit + self.spec.emit_interval) {
+            let mut out = OperatorOutput::default();
+            self.topology.emit(&mut out)?;
             self.write(out, 0, &|_| Vec::new())?;
             self.last_emit = now;
         }
@@ -33,8 +33,8 @@ impl Execution {
         }
         if self.session.is_none() {
             // What was not emitted yet cannot be let go of.
-            if !self.stages.has_unemitted() {
-                self.stages.commit();
+            if !self.topology.has_unemitted() {
+                self.topology.commit();
                 self.dirty = false;
             }
         } else if commit_due {
@@ -65,12 +65,12 @@ impl Execution {
 
     /// One transaction: rows, changelog, offsets with stream times.
     pub(super) fn commit(&mut self) -> Result<()> {
-        if self.stages.has_unemitted() {
-            let mut out = Out::default();
-            self.stages.emit(&mut out)?;
+        if self.topology.has_unemitted() {
+            let mut out = OperatorOutput::default();
+            self.topology.emit(&mut out)?;
             self.write(out, 0, &|_| Vec::new())?;
         }
-        let mut epoch = Epoch { metadata: self.watched.text(self.commits + 1), ..Epoch::default() };
+        let mut epoch = Epoch { metadata: self.topic_identities.text(self.commits + 1), ..Epoch::default() };
         if let Some(sink) = &self.sink
             && !self.pending.is_empty()
         {
@@ -78,7 +78,7 @@ impl Execution {
         }
         epoch.records.extend(self.late.as_mut().and_then(LateRecords::take));
         let rows = epoch.records.len();
-        self.stages.deltas(&self.spec.group, &mut epoch.records)?;
+        self.topology.changelog(&self.spec.group, &mut epoch.records)?;
         self.check_changelogs(&epoch.records[rows..])?;
         let mut reached = Vec::with_capacity(self.inputs.len());
         for (slot, input) in self.inputs.iter().enumerate() {
@@ -87,7 +87,9 @@ impl Execution {
             let offset =
                 if empty { self.reader.position(slot).max(self.processed[slot]) } else { self.processed[slot] };
             reached.push(offset);
-            epoch.offsets.push((input.clone(), CommittedOffset { offset, metadata: self.stages.memo(slot) }));
+            epoch
+                .offsets
+                .push((input.clone(), CommittedOffset { offset, metadata: self.topology.offset_metadata(slot) }));
         }
         let session = self.session.as_mut().ok_or_else(|| Error::bug("a query without session does not commit"))?;
         if mutant::on(Mutant::OffsetsBeforeRows) {
@@ -105,9 +107,9 @@ impl Execution {
         self.last_commit = self.clock.monotonic();
         match outcome {
             CommitOutcome::Committed => {
-                self.stages.commit();
+                self.topology.commit();
                 if let Some(view) = &self.spec.view {
-                    let sink = self.sink.as_ref().map(Sink::topic);
+                    let sink = self.sink.as_ref().map(SinkEncoder::topic);
                     let rows = epoch.records.iter().find(|(topic, _)| Some(topic) == sink);
                     view.publish(rows.map(|(_, rows)| &**rows));
                 }
@@ -128,7 +130,7 @@ impl Execution {
     /// Back to what was committed.
     fn rewind(&mut self, reason: String, retry_after: Duration) -> Result<()> {
         tracing::warn!(group = %self.spec.group, %reason, "commit aborted; going back to the committed offsets");
-        self.stages.abort();
+        self.topology.abort();
         self.pending.clear();
         self.late.iter_mut().for_each(LateRecords::clear);
         self.queues.iter_mut().for_each(VecDeque::clear);
@@ -136,7 +138,7 @@ impl Execution {
         self.order.clear();
         self.headers.clear();
         for slot in 0..self.inputs.len() {
-            self.intakes[slot].clear()?;
+            self.decoders[slot].clear()?;
             self.processed[slot] = self.committed[slot];
             self.decoded[slot] = self.committed[slot];
             self.reader.seek(slot, self.committed[slot])?;

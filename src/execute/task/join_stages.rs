@@ -1,19 +1,19 @@
 //! The joins of a FROM clause at work: for every side its rows, their exchange, and one operator per task.
 //!
-//! [`Front::step`] takes all rows of a closed interval of ordinals at once, one batch per input partition, and carries them
+//! [`JoinStages::step`] takes all rows of a closed interval of ordinals at once, one batch per input partition, and carries them
 //! through the joins from left to right. Each task sees, port by port, everything of the interval: what meets what is
 //! decided by (ordinal, port), not by the order of these calls.
 
 use super::exchange::Exchange;
 use crate::error::{Error, Result};
 use crate::execute::change::ChangeBatch;
-use crate::execute::operator::filter_project::RowOperator;
-use crate::execute::operator::foreign_key_join::{ForeignJoin, ForeignSide};
-use crate::execute::operator::stream_stream_join::WithinOperator;
-use crate::execute::operator::table_join::{LookupJoin, TableJoin};
-use crate::execute::operator::{Mode, Operator, Out};
+use crate::execute::operator::filter_project::FilterProjectOperator;
+use crate::execute::operator::foreign_key_join::{ForeignKeyInput, ForeignKeyJoin};
+use crate::execute::operator::stream_stream_join::StreamStreamJoin;
+use crate::execute::operator::table_join::{StreamTableJoin, TableTableJoin};
+use crate::execute::operator::{EmitMode, Operator, OperatorOutput};
 use crate::execute::pipeline::{Hop, Input, JoinSide, JoinStage, Pipeline};
-use crate::execute::state::spill_pool::Scratch;
+use crate::execute::state::spill_pool::SpillPool;
 use crate::parse::statement::JoinKind;
 use crate::plan::nodes::join::Rule;
 use crate::types::{Column, SqlType};
@@ -30,7 +30,7 @@ enum Then {
 
 /// All joins of a query.
 #[derive(Debug, Default)]
-pub(crate) struct Front {
+pub(crate) struct JoinStages {
     joints: Vec<Joint>,
     /// Scan and partition of every input.
     inputs: Vec<(usize, usize)>,
@@ -50,20 +50,20 @@ struct Joint {
 struct Port {
     input: Input,
     /// One per partition of what comes in.
-    rows: Vec<RowOperator>,
+    rows: Vec<FilterProjectOperator>,
     exchange: Option<Exchange>,
 }
 
-impl Front {
+impl JoinStages {
     /// `mode` is that of the last join: the others hand on every change, so that what comes out is the fold of all of them.
-    pub(crate) fn new(pipeline: &Pipeline, mode: Mode, scratch: &Arc<Scratch>) -> Result<Front> {
+    pub(crate) fn new(pipeline: &Pipeline, mode: EmitMode, spill_pool: &Arc<SpillPool>) -> Result<JoinStages> {
         let inputs = pipeline.scans.iter().enumerate();
         let inputs = inputs.flat_map(|(i, s)| (0..s.source.partitions as usize).map(move |p| (i, p))).collect();
         let last = pipeline.joins.len().wrapping_sub(1);
-        let mode = |nth: usize| if nth == last { mode } else { Mode::Each };
+        let mode = |nth: usize| if nth == last { mode } else { EmitMode::EveryChange };
         let joints = pipeline.joins.iter().enumerate();
-        let joints = joints.map(|(nth, stage)| joint(stage, pipeline, mode(nth), scratch)).collect::<Result<_>>()?;
-        Ok(Front { joints, inputs })
+        let joints = joints.map(|(nth, stage)| joint(stage, pipeline, mode(nth), spill_pool)).collect::<Result<_>>()?;
+        Ok(JoinStages { joints, inputs })
     }
 
     /// No joins?
@@ -75,18 +75,18 @@ impl Front {
     pub(crate) fn step(
         &mut self,
         batches: &[(usize, ChangeBatch)],
-        out: &mut Out,
+        out: &mut OperatorOutput,
     ) -> Result<Vec<(usize, ChangeBatch)>> {
         self.run(batches, Then::Nothing, out)
     }
 
     /// Nothing will come any more: what waits leaves, from the first join on; `seq` is its ordinal.
-    pub(crate) fn finish(&mut self, seq: u64, out: &mut Out) -> Result<Vec<(usize, ChangeBatch)>> {
+    pub(crate) fn finish(&mut self, seq: u64, out: &mut OperatorOutput) -> Result<Vec<(usize, ChangeBatch)>> {
         self.run(&[], Then::Finish(seq), out)
     }
 
     /// What changed since the previous emission, by task of the last join.
-    pub(crate) fn emit(&mut self, out: &mut Out) -> Result<Vec<(usize, ChangeBatch)>> {
+    pub(crate) fn emit(&mut self, out: &mut OperatorOutput) -> Result<Vec<(usize, ChangeBatch)>> {
         self.run(&[], Then::Emit, out)
     }
 
@@ -94,7 +94,7 @@ impl Front {
         &mut self,
         batches: &[(usize, ChangeBatch)],
         then: Then,
-        out: &mut Out,
+        out: &mut OperatorOutput,
     ) -> Result<Vec<(usize, ChangeBatch)>> {
         let mut written: Vec<Vec<(usize, ChangeBatch)>> = Vec::new();
         for joint in &mut self.joints {
@@ -113,7 +113,7 @@ impl Front {
             let mut results = Vec::new();
             for (task, operator) in joint.tasks.iter_mut().enumerate() {
                 let [left, right] = [&ports[0][task], &ports[1][task]];
-                let mut own = Out::default();
+                let mut own = OperatorOutput::default();
                 if left.is_some() || right.is_some() {
                     operator.step(&[left.as_ref(), right.as_ref()], &mut own)?;
                 }
@@ -149,7 +149,7 @@ impl Front {
     }
 }
 
-fn joint(stage: &JoinStage, pipeline: &Pipeline, mode: Mode, scratch: &Arc<Scratch>) -> Result<Joint> {
+fn joint(stage: &JoinStage, pipeline: &Pipeline, mode: EmitMode, spill_pool: &Arc<SpillPool>) -> Result<Joint> {
     let port = |side: &JoinSide| -> Result<Port> {
         let partitions = match side.input {
             Input::Scan(scan) => pipeline.scans[scan].source.partitions,
@@ -157,27 +157,27 @@ fn joint(stage: &JoinStage, pipeline: &Pipeline, mode: Mode, scratch: &Arc<Scrat
         };
         Ok(Port {
             input: side.input,
-            rows: (0..partitions).map(|_| RowOperator::new(&side.rows)).collect(),
+            rows: (0..partitions).map(|_| FilterProjectOperator::new(&side.rows)).collect(),
             exchange: side.hop.as_ref().map(Exchange::new).transpose()?,
         })
     };
     let key = std::slice::from_ref(&stage.key);
     let task = |_| -> Result<Box<dyn Operator>> {
         Ok(match &stage.rule {
-            Rule::Within(within) => Box::new(WithinOperator::new(stage, *within, scratch)?),
+            Rule::Within(within) => Box::new(StreamStreamJoin::new(stage, *within, spill_pool)?),
             Rule::Lookup => {
                 let [_, table] = columns(stage)?;
-                Box::new(LookupJoin::new(stage.kind == JoinKind::Left, stage.key_format, key, &table)?)
+                Box::new(StreamTableJoin::new(stage.kind == JoinKind::Left, stage.key_format, key, &table)?)
             }
             Rule::Tables => {
                 let [left, right] = columns(stage)?;
-                Box::new(TableJoin::new(stage.kind, stage.key_format, key, [&left, &right], mode)?)
+                Box::new(TableTableJoin::new(stage.kind, stage.key_format, key, [&left, &right], mode)?)
             }
             Rule::Foreign { key: own, key_format } => {
                 let [left, right] = columns(stage)?;
-                let left = ForeignSide { key_format: *key_format, key: own, columns: &left };
-                let right = ForeignSide { key_format: stage.key_format, key, columns: &right };
-                Box::new(ForeignJoin::new(stage.kind == JoinKind::Left, [left, right], 0, mode)?)
+                let left = ForeignKeyInput { key_format: *key_format, key: own, columns: &left };
+                let right = ForeignKeyInput { key_format: stage.key_format, key, columns: &right };
+                Box::new(ForeignKeyJoin::new(stage.kind == JoinKind::Left, [left, right], 0, mode)?)
             }
         })
     };
@@ -214,11 +214,11 @@ impl Port {
         &mut self,
         coming: &[(usize, &ChangeBatch)],
         tasks: usize,
-        out: &mut Out,
+        out: &mut OperatorOutput,
     ) -> Result<Vec<Option<ChangeBatch>>> {
         let mut parts: Vec<Vec<ChangeBatch>> = vec![Vec::new(); tasks];
         for &(partition, batch) in coming {
-            let mut rows = Out::default();
+            let mut rows = OperatorOutput::default();
             self.rows[partition].step(&[Some(batch)], &mut rows)?;
             out.bad.append(&mut rows.bad);
             for batch in rows.batches {

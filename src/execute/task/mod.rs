@@ -2,12 +2,12 @@
 //! calls [`Execution::turn`] until told to stop.
 //!
 //! ```text
-//! reader --runs--> queues by partition --earliest first--> Intake -> rows -> [hop] -> aggregate -> rows -> Sink
+//! reader --runs--> queues by partition --earliest first--> SourceDecoder -> rows -> [hop] -> aggregate -> rows -> SinkEncoder
 //!                                                                                                          |
 //!    offsets, stream times, changelog deltas, records  <-- one transaction, every commit interval <--------+
 //! ```
 //!
-//! **Emission is not commit.** In [`Mode::Last`] changed groups are written when the intake runs empty, or every emit
+//! **Emission is not commit.** In [`EmitMode::LatestPerKey`] changed groups are written when the intake runs empty, or every emit
 //! interval while the query lags; a commit always emits first. An aborted commit puts the operators back to what was
 //! committed and reads again from the committed offsets: nothing of an aborted epoch is ever seen.
 
@@ -28,24 +28,24 @@ pub use progress::Progress;
 
 use crate::error::Result;
 use crate::execute::change::ChangeBatch;
-use crate::execute::operator::Out;
-use crate::execute::record::sink::Sink;
-use crate::execute::record::source::{BadRecord, Intake};
+use crate::execute::operator::OperatorOutput;
+use crate::execute::record::sink::SinkEncoder;
+use crate::execute::record::source::{BadRecord, SourceDecoder};
 use crate::log::{
     Assignment, Header, Isolation, Log, Reader, RecordSet, Run, Start, TopicPartition, TransactionalWriter, WriterSpec,
 };
 use crate::parse::statement::SourceKind;
 use crate::types::clock::SharedClock;
-use canonical_order::{Order, Taken};
+use canonical_order::{CanonicalOrder, Interval};
 use late_records::LateRecords;
 use limits::Limits;
-use spec::{BAD_RECORDS_KEPT, EPOCH_BYTES_MAX, ExecutionSpec, Guarantee, INTAKE_ROWS, QUEUED_RECORDS_MAX, Target};
+use spec::{BAD_RECORDS_KEPT, BATCH_ROWS_MAX, EPOCH_BYTES_MAX, ExecutionSpec, Guarantee, QUEUED_RECORDS_MAX, Target};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use topic_identity::Watched;
-use topology::Stages;
+use topic_identity::TopicIdentities;
+use topology::Topology;
 
 /// What a turn did.
 #[derive(Debug, Default)]
@@ -71,18 +71,18 @@ pub struct Execution {
     /// How large the records of its topics may be.
     limits: Limits,
     /// Its topics, which somebody else looks at.
-    watched: Arc<Watched>,
+    topic_identities: Arc<TopicIdentities>,
     inputs: Vec<TopicPartition>,
     /// Whether an input is a table's.
     tables: Vec<bool>,
-    intakes: Vec<Intake>,
-    stages: Stages,
-    sink: Option<Sink>,
+    decoders: Vec<SourceDecoder>,
+    topology: Topology,
+    sink: Option<SinkEncoder>,
     queues: Vec<VecDeque<Run>>,
     queued: usize,
     /// Joins: rows that wait for their turn in canonical order, and where those of the present step come from.
-    order: Order,
-    taken: Taken,
+    order: CanonicalOrder,
+    taken: Interval,
     /// Headers of the records whose rows wait, by slot and offset.
     headers: BTreeMap<(usize, u64), Vec<Header>>,
     /// Since when rows wait for an input that has more and does not bring it.
@@ -114,22 +114,22 @@ pub struct Execution {
 impl Execution {
     /// Opens the session, restores state from the changelog and stands ready at the committed offsets.
     pub fn start(log: &dyn Log, spec: ExecutionSpec, clock: SharedClock, progress: Arc<Progress>) -> Result<Execution> {
-        let (mut inputs, mut intakes, mut tables) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut inputs, mut decoders, mut tables) = (Vec::new(), Vec::new(), Vec::new());
         for scan in &spec.pipeline.scans {
             let topic: Arc<str> = scan.source.topic.as_str().into();
             for partition in 0..scan.source.partitions as i32 {
                 inputs.push(TopicPartition::new(topic.clone(), partition));
-                intakes.push(Intake::new(scan, partition)?);
+                decoders.push(SourceDecoder::new(scan, partition)?);
                 tables.push(scan.source.kind == SourceKind::Table);
             }
         }
-        let stages = Stages::new(&spec.pipeline, spec.mode, &spec.scratch)?;
+        let topology = Topology::new(&spec.pipeline, spec.mode, &spec.spill_pool)?;
         let (mut session, sink) = match &spec.target {
             Target::Rows => (None, None),
             Target::Topic(target) => {
                 let session =
-                    WriterSpec { group: spec.group.clone(), slot: "0".to_owned(), tasks: stages.partitions() };
-                (Some(log.transactional_writer(&session)?), Some(Sink::new(target)?))
+                    WriterSpec { group: spec.group.clone(), slot: "0".to_owned(), tasks: topology.partitions() };
+                (Some(log.transactional_writer(&session)?), Some(SinkEncoder::new(target)?))
             }
         };
         let limits = Limits::of(log, &spec)?;
@@ -142,13 +142,13 @@ impl Execution {
         });
         let late = spec.late_topic.as_deref().map(|topic| LateRecords::new(topic.into(), limits.limit(topic)));
         let last_commit = session.as_mut().map_or(Ok(None), |s| s.metadata())?;
-        let watched = Watched::meet(log, &spec, last_commit.as_deref())?;
+        let topic_identities = TopicIdentities::open(log, &spec, last_commit.as_deref())?;
         let mut execution = Execution {
-            watched,
-            intakes,
-            order: Order::new(&tables),
+            topic_identities,
+            decoders,
+            order: CanonicalOrder::new(&tables),
             tables,
-            taken: Taken::default(),
+            taken: Interval::default(),
             headers: BTreeMap::new(),
             starved_since: None,
             reader: log.reader(Vec::new(), Isolation::ReadCommitted)?,
@@ -176,7 +176,7 @@ impl Execution {
             inputs,
             progress,
             clock,
-            stages,
+            topology,
             spec,
         };
         execution.position(log)?;
@@ -201,9 +201,10 @@ impl Execution {
         self.processed.clone_from(&self.committed);
         self.decoded.clone_from(&self.committed);
         if !first_start && let Target::Topic(_) = self.spec.target {
-            self.stages.restore(log, &self.spec.group)?;
-            let memo = |task: usize| known.get(task).and_then(Option::as_ref).map_or("", |c| c.metadata.as_str());
-            self.stages.recall(memo)?;
+            self.topology.restore(log, &self.spec.group)?;
+            let offset_metadata =
+                |task: usize| known.get(task).and_then(Option::as_ref).map_or("", |c| c.metadata.as_str());
+            self.topology.restore_metadata(offset_metadata)?;
         }
         let assignment = self.inputs.iter().zip(&self.committed).map(|(input, &offset)| Assignment {
             topic: input.topic.clone(),
@@ -260,21 +261,21 @@ impl Execution {
     ///
     /// An error once one of its topics is not the one with which it began: nothing is committed then.
     pub fn turn(&mut self, wait: Duration) -> Result<Turn> {
-        self.watched.check()?;
-        self.take_turn(wait).map_err(|e| self.watched.explain(e))
+        self.topic_identities.check()?;
+        self.take_turn(wait).map_err(|e| self.topic_identities.explain(e))
     }
 
     fn take_turn(&mut self, wait: Duration) -> Result<Turn> {
         if !self.retry_due(wait) {
             return Ok(Turn::default());
         }
-        let fetched = self.reader.poll(INTAKE_ROWS, self.patience(wait))?;
+        let fetched = self.reader.poll(BATCH_ROWS_MAX, self.patience(wait))?;
         let arrived = fetched.len();
         for run in fetched.into_runs() {
             self.queued += run.len();
             self.queues[run.slot].push_back(run);
         }
-        let mut records = if self.stages.joins() { self.process_in_order(arrived)? } else { 0 };
+        let mut records = if self.topology.joins() { self.process_in_order(arrived)? } else { 0 };
         while let Some(slot) = self.choose(arrived == 0) {
             let runs = self.next_runs(slot, arrived == 0);
             records += runs.iter().map(Run::len).sum::<usize>();
@@ -324,7 +325,7 @@ impl Execution {
         }
         // In `Last`, changed groups wait for the intake to run empty: a short poll tells. So do rows to be delivered.
         let undelivered = self.spec.guarantee == Guarantee::AtLeastOnce && !self.pending.is_empty();
-        if self.stages.has_unemitted() || undelivered {
+        if self.topology.has_unemitted() || undelivered {
             return Duration::ZERO;
         }
         wait.min((self.last_commit + self.spec.commit_interval).saturating_sub(self.clock.monotonic()))
@@ -334,7 +335,8 @@ impl Execution {
     fn choose(&self, starved: bool) -> Option<usize> {
         let with_runs = || self.queues.iter().enumerate().filter(|(_, q)| !q.is_empty());
         let behind = |slot: usize| self.queues[slot].is_empty() && !self.reader.at_end(slot);
-        if self.stages.ordered() && !starved && self.queued < QUEUED_RECORDS_MAX && (0..self.queues.len()).any(behind) {
+        if self.topology.ordered() && !starved && self.queued < QUEUED_RECORDS_MAX && (0..self.queues.len()).any(behind)
+        {
             return None;
         }
         with_runs().min_by_key(|(slot, q)| (q[0].first_timestamp(), *slot)).map(|(slot, _)| slot)
@@ -346,7 +348,7 @@ impl Execution {
         let (mut runs, mut records) = (Vec::new(), 0);
         while runs.is_empty() || self.choose(starved) == Some(slot) {
             let queue = &mut self.queues[slot];
-            let fits = |run: &mut Run| records == 0 || records + run.len() <= INTAKE_ROWS;
+            let fits = |run: &mut Run| records == 0 || records + run.len() <= BATCH_ROWS_MAX;
             let Some(run) = queue.pop_front_if(fits) else { break };
             records += run.len();
             self.queued -= run.len();
@@ -357,7 +359,7 @@ impl Execution {
 
     fn process(&mut self, slot: usize, runs: &[Run]) -> Result<()> {
         let first = self.seq;
-        let (intake, bad, seq) = (&mut self.intakes[slot], &mut self.bad, &mut self.seq);
+        let (decoder, bad, seq) = (&mut self.decoders[slot], &mut self.bad, &mut self.seq);
         let mut next = self.processed[slot];
         let known = bad.len();
         // Nearly always one batch; more when the records are huge.
@@ -365,16 +367,16 @@ impl Execution {
         self.runs_end.clear();
         for run in runs {
             run.for_each(|record| {
-                if !intake.has_room(&record) {
-                    batches.push(intake.finish(bad));
+                if !decoder.has_room(&record) {
+                    batches.push(decoder.finish(bad));
                 }
-                intake.push(&record, *seq, bad);
+                decoder.push(&record, *seq, bad);
                 *seq += 1;
                 next = record.offset + 1;
             });
             self.runs_end.push((*seq, next));
         }
-        batches.push(intake.finish(bad));
+        batches.push(decoder.finish(bad));
         self.progress.bad.fetch_add((bad.len() - known) as u64, Ordering::Relaxed);
         bad.truncate(BAD_RECORDS_KEPT);
         self.processed[slot] = next;
@@ -387,9 +389,9 @@ impl Execution {
             run.map_or_else(Vec::new, |(run, index)| run.headers(index))
         };
         for batch in batches {
-            let (batch, mut out) = (batch?, Out::default());
+            let (batch, mut out) = (batch?, OperatorOutput::default());
             if !batch.is_empty() {
-                self.stages.step(slot, &batch, &mut out)?;
+                self.topology.step(slot, &batch, &mut out)?;
                 if let Some(late) = self.late.as_mut().filter(|_| !out.late_rows.is_empty()) {
                     late.keep(runs, &starts, self.inputs[slot].partition, std::mem::take(&mut out.late_rows));
                     let (topic, large) = (late.topic().clone(), late.take_large());

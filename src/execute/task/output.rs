@@ -3,14 +3,19 @@
 use super::Execution;
 use super::spec::BAD_RECORDS_KEPT;
 use crate::error::Result;
-use crate::execute::operator::Out;
+use crate::execute::operator::OperatorOutput;
 use crate::execute::record::source::{BadRecord, Stage};
 use crate::log::{Header, TopicPartition};
 use std::sync::atomic::Ordering;
 
 impl Execution {
     /// Takes what operators wrote: rows to the sink or to whoever asked, counts, bad rows to the log.
-    pub(super) fn write(&mut self, out: Out, slot: usize, headers: &dyn Fn(u64) -> Vec<Header>) -> Result<()> {
+    pub(super) fn write(
+        &mut self,
+        out: OperatorOutput,
+        slot: usize,
+        headers: &dyn Fn(u64) -> Vec<Header>,
+    ) -> Result<()> {
         self.progress.late.fetch_add(out.late, Ordering::Relaxed);
         self.progress.bad.fetch_add(out.bad.len() as u64, Ordering::Relaxed);
         for (seq, reason) in out.bad.iter().take(BAD_RECORDS_KEPT.saturating_sub(self.bad.len())) {

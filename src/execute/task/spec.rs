@@ -1,17 +1,17 @@
 //! What a query runs and how, as plain data, and the bounds of its loop.
 
-use super::topic_identity::TopicWatch;
+use super::topic_identity::TopicRegistry;
 use crate::catalog::Source;
-use crate::execute::operator::Mode;
+use crate::execute::operator::EmitMode;
 use crate::execute::pipeline::Pipeline;
 use crate::execute::pull::materialized_view::View;
-use crate::execute::state::spill_pool::Scratch;
+use crate::execute::state::spill_pool::SpillPool;
 use crate::log::Start;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Records asked for in one poll, and rows in one intake batch: decoded columns of that many rows stay in the cache.
-pub const INTAKE_ROWS: usize = 2_048;
+pub const BATCH_ROWS_MAX: usize = 2_048;
 /// Records that may wait in the queues while one partition is behind the others.
 pub const QUEUED_RECORDS_MAX: usize = 65_536;
 /// Unsent output (and undo images behind it) that end an epoch early: memory is bounded by it, a transaction stays short.
@@ -50,7 +50,7 @@ pub struct ExecutionSpec {
     /// Consumer group and stem of the internal topics' names.
     pub group: String,
     /// Every change, or the last of each key per emission.
-    pub mode: Mode,
+    pub mode: EmitMode,
     /// Where to begin without committed offsets, unless `begin` says.
     pub start: Start,
     /// Offsets by partition that `latest` meant when the query was created: what came in since then belongs to it.
@@ -66,9 +66,9 @@ pub struct ExecutionSpec {
     /// Where late rows are kept; only for [`Target::Topic`].
     pub late_topic: Option<String>,
     /// Where joins put what does not fit into memory.
-    pub scratch: Arc<Scratch>,
+    pub spill_pool: Arc<SpillPool>,
     /// Who looks whether its topics are still the same.
-    pub watch: Arc<TopicWatch>,
+    pub watch: Arc<TopicRegistry>,
     /// What queries without EMIT read, where it writes a table.
     pub view: Option<Arc<View>>,
 }

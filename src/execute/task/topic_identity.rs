@@ -3,8 +3,8 @@
 //! A query's offsets, its state and what it has written belong to the records that it has read. When somebody deletes one
 //! of its topics, creates it again under its name, or gives an input more partitions, these records are gone or keys live
 //! elsewhere than before, and going on would be silently wrong. So the ids of all topics of a query stand in the text of
-//! each of its commits ([`Watched::text`]), are compared when it starts ([`Watched::meet`]), and one question for all
-//! queries of a process is asked again every few seconds ([`TopicWatch::look`]):
+//! each of its commits ([`TopicIdentities::text`]), are compared when it starts ([`TopicIdentities::open`]), and one question for all
+//! queries of a process is asked again every few seconds ([`TopicRegistry::look`]):
 //!
 //! ```text
 //! CSAS_CARS_1 reads cars (id 7f..., 4 partitions)      now: cars is id 0b...
@@ -35,21 +35,21 @@ const TEXT_BYTES_RESERVED: usize = 64;
 
 /// The topics of all queries of a process.
 #[derive(Debug, Default)]
-pub struct TopicWatch {
-    queries: Mutex<Vec<Weak<Watched>>>,
+pub struct TopicRegistry {
+    queries: Mutex<Vec<Weak<TopicIdentities>>>,
     /// Why the last look had no answer.
     trouble: Mutex<Option<String>>,
 }
 
-impl TopicWatch {
+impl TopicRegistry {
     /// Nobody is watched yet.
-    pub fn new() -> Arc<TopicWatch> {
+    pub fn new() -> Arc<TopicRegistry> {
         Arc::default()
     }
 
     /// Asks for the topics of all queries and lets each compare.
-    pub fn look(&self, log: &dyn Log) {
-        let queries: Vec<Arc<Watched>> = {
+    pub fn refresh(&self, log: &dyn Log) {
+        let queries: Vec<Arc<TopicIdentities>> = {
             let mut queries = self.queries.lock();
             queries.retain(|q| q.strong_count() > 0);
             queries.iter().filter_map(Weak::upgrade).collect()
@@ -57,20 +57,20 @@ impl TopicWatch {
         let names: BTreeSet<&str> = queries.iter().flat_map(|q| q.names()).collect();
         let names: Vec<&str> = names.into_iter().collect();
         if names.is_empty() {
-            return self.tell(None);
+            return self.set_trouble(None);
         }
         match log.identities(&names) {
             Ok(found) => {
-                self.tell(None);
+                self.set_trouble(None);
                 let now: BTreeMap<&str, Option<Identity>> = names.iter().copied().zip(found).collect();
                 queries.iter().for_each(|q| q.compare(&now));
             }
-            Err(error) => self.tell(Some(format!("{} does not answer: {error}", log.describe()))),
+            Err(error) => self.set_trouble(Some(format!("{} does not answer: {error}", log.describe()))),
         }
     }
 
     /// Notes why the topics cannot be looked at, or that they can be again.
-    pub fn tell(&self, trouble: Option<String>) {
+    pub fn set_trouble(&self, trouble: Option<String>) {
         let mut told = self.trouble.lock();
         match (&*told, &trouble) {
             (None, Some(why)) => tracing::warn!("{why}"),
@@ -85,7 +85,7 @@ impl TopicWatch {
         self.trouble.lock().clone()
     }
 
-    fn enroll(&self, query: &Arc<Watched>) {
+    fn register(&self, query: &Arc<TopicIdentities>) {
         self.queries.lock().push(Arc::downgrade(query));
     }
 }
@@ -118,7 +118,7 @@ enum Change {
 
 /// The topics of one query.
 #[derive(Debug)]
-pub(crate) struct Watched {
+pub(crate) struct TopicIdentities {
     topics: Vec<Topic>,
     /// What the query writes; `None` = its rows go to whoever asked.
     sink: Option<Arc<Source>>,
@@ -132,7 +132,7 @@ struct Seen {
     /// By topic: looks in a row that did not find it.
     missing: Vec<u32>,
     /// The first change that was noticed: place in `topics`.
-    verdict: Option<(usize, Change)>,
+    first_change: Option<(usize, Change)>,
 }
 
 /// What a commit's text says of topics: hexadecimal ids by name.
@@ -142,9 +142,9 @@ struct Text {
     topics: BTreeMap<String, String>,
 }
 
-impl Watched {
+impl TopicIdentities {
     /// Looks at a query's topics as it begins, compares them with those of its last commit, and has them watched.
-    pub(crate) fn meet(log: &dyn Log, spec: &ExecutionSpec, last_commit: Option<&str>) -> Result<Arc<Watched>> {
+    pub(crate) fn open(log: &dyn Log, spec: &ExecutionSpec, last_commit: Option<&str>) -> Result<Arc<TopicIdentities>> {
         let mut topics = topics_of(spec);
         let names: Vec<Arc<str>> = topics.iter().map(|t| t.name.clone()).collect();
         let names: Vec<&str> = names.iter().map(|name| &**name).collect();
@@ -160,15 +160,15 @@ impl Watched {
             Target::Rows => None,
         };
         let ids = ids_text(&topics);
-        let seen = Mutex::new(Seen { missing: vec![0; topics.len()], verdict: None });
-        let watched = Arc::new(Watched { topics, sink, ids, seen });
+        let seen = Mutex::new(Seen { missing: vec![0; topics.len()], first_change: None });
+        let topic_identities = Arc::new(TopicIdentities { topics, sink, ids, seen });
         for (at, now) in now.into_iter().enumerate() {
-            if let Some(change) = watched.topics[at].change(now) {
-                return Err(watched.error(at, change));
+            if let Some(change) = topic_identities.topics[at].change(now) {
+                return Err(topic_identities.error(at, change));
             }
         }
-        spec.watch.enroll(&watched);
-        Ok(watched)
+        spec.watch.register(&topic_identities);
+        Ok(topic_identities)
     }
 
     /// The text of a commit.
@@ -178,7 +178,7 @@ impl Watched {
 
     /// An error once a topic is not what it was.
     pub(crate) fn check(&self) -> Result<()> {
-        match self.seen.lock().verdict {
+        match self.seen.lock().first_change {
             Some((at, change)) => Err(self.error(at, change)),
             None => Ok(()),
         }
@@ -204,7 +204,7 @@ impl Watched {
             let change = topic.change(*now);
             let sure = !matches!(change, Some(Change::Deleted)) || seen.missing[at] >= MISSING_LOOKS;
             if let Some(change) = change.filter(|_| sure) {
-                seen.verdict.get_or_insert((at, change));
+                seen.first_change.get_or_insert((at, change));
             }
         }
     }

@@ -6,18 +6,18 @@
 //! a topic.
 
 use super::exchange::Exchange;
-use super::join_stages::Front;
-use super::spec::INTAKE_ROWS;
+use super::join_stages::JoinStages;
+use super::spec::BATCH_ROWS_MAX;
 use crate::error::Result;
 use crate::execute::change::ChangeBatch;
 use crate::execute::operator::aggregate::AggregateOperator;
 use crate::execute::operator::explode::Explode;
-use crate::execute::operator::filter_project::RowOperator;
-use crate::execute::operator::session_window::SessionOperator;
+use crate::execute::operator::filter_project::FilterProjectOperator;
+use crate::execute::operator::session_window::SessionWindowOperator;
 use crate::execute::operator::table::TableOperator;
-use crate::execute::operator::{Mode, Operator, Out};
+use crate::execute::operator::{EmitMode, Operator, OperatorOutput};
 use crate::execute::pipeline::{AggregateSpec, Pipeline, changelog_topic};
-use crate::execute::state::spill_pool::Scratch;
+use crate::execute::state::spill_pool::SpillPool;
 use crate::log::{Assignment, Isolation, Log, RecordSet, Start, TopicPartition};
 use crate::types::time::WindowKind;
 use std::sync::Arc;
@@ -27,19 +27,19 @@ use std::time::Duration;
 const RESTORE_POLL: Duration = Duration::from_millis(100);
 
 /// Between the memos of several operators.
-const MEMO_SEPARATOR: &str = ";";
+const METADATA_SEPARATOR: &str = ";";
 
 /// Joins, stage 1, the exchange, stage 2.
 #[derive(Debug, Default)]
-pub(crate) struct Stages {
-    front: Front,
-    rows: Vec<RowOperator>,
+pub(crate) struct Topology {
+    joins: JoinStages,
+    rows: Vec<FilterProjectOperator>,
     /// A table's state, per source partition; none where it does not matter.
     tables: Vec<TableOperator>,
-    explode: Option<(Explode, RowOperator)>,
+    explode: Option<(Explode, FilterProjectOperator)>,
     exchange: Option<Exchange>,
     groups: Vec<Box<dyn Operator>>,
-    after: Option<RowOperator>,
+    after: Option<FilterProjectOperator>,
     /// Names of the stores: of the table, and of the grouping.
     names: (Option<String>, Option<String>),
     mode_last: bool,
@@ -49,13 +49,14 @@ pub(crate) struct Stages {
     unemitted: bool,
 }
 
-impl Stages {
-    /// The operators of a pipeline; `scratch` is for what does not fit into memory.
-    pub(crate) fn new(pipeline: &Pipeline, mode: Mode, scratch: &Arc<Scratch>) -> Result<Stages> {
+impl Topology {
+    /// The operators of a pipeline; `spill_pool` is for what does not fit into memory.
+    pub(crate) fn new(pipeline: &Pipeline, mode: EmitMode, spill_pool: &Arc<SpillPool>) -> Result<Topology> {
         let partitions = pipeline.partitions();
         // Rows of a table for whoever asked, not for a topic: they carry their key among their columns, or not at all.
         let read = pipeline.output.table && pipeline.output.key.is_empty();
-        let operator = |spec| if read { RowOperator::new(spec).for_reader() } else { RowOperator::new(spec) };
+        let operator =
+            |spec| if read { FilterProjectOperator::new(spec).for_reader() } else { FilterProjectOperator::new(spec) };
         let rows = (0..partitions).map(|_| operator(&pipeline.rows)).collect();
         let tasks = pipeline.hop.as_ref().map_or(partitions, |h| h.partitions);
         let groups = match &pipeline.aggregate {
@@ -71,14 +72,14 @@ impl Stages {
         let last_is_join = pipeline.table.is_none() && pipeline.aggregate.is_none();
         let join_folds = last_is_join && pipeline.joins.last().is_some_and(|join| join.rule.is_table());
         let table_folds = pipeline.table.is_some() && pipeline.aggregate.is_none();
-        Ok(Stages {
-            front: Front::new(pipeline, if last_is_join { mode } else { Mode::Each }, scratch)?,
+        Ok(Topology {
+            joins: JoinStages::new(pipeline, if last_is_join { mode } else { EmitMode::EveryChange }, spill_pool)?,
             rows,
             tables: tables.collect::<Result<_>>()?,
             explode: pipeline
                 .explode
                 .as_ref()
-                .map(|spec| (Explode::new(spec.arrays.clone()), RowOperator::new(&spec.after))),
+                .map(|spec| (Explode::new(spec.arrays.clone()), FilterProjectOperator::new(&spec.after))),
             exchange: pipeline.hop.as_ref().map(Exchange::new).transpose()?,
             groups,
             after: pipeline.after.as_ref().map(operator),
@@ -86,8 +87,8 @@ impl Stages {
                 pipeline.table.as_ref().map(|t| t.name.clone()),
                 pipeline.aggregate.as_ref().map(|a| a.name.clone()),
             ),
-            mode_last: mode == Mode::Last,
-            folds: mode == Mode::Last && (join_folds || table_folds),
+            mode_last: mode == EmitMode::LatestPerKey,
+            folds: mode == EmitMode::LatestPerKey && (join_folds || table_folds),
             unemitted: false,
         })
     }
@@ -99,7 +100,7 @@ impl Stages {
 
     /// Do rows of several inputs meet one by one? Then all of an interval of ordinals has to come at once.
     pub(crate) fn joins(&self) -> bool {
-        !self.front.is_empty()
+        !self.joins.is_empty()
     }
 
     /// Does the order between partitions matter? Only where rows of several partitions meet in one task.
@@ -118,15 +119,15 @@ impl Stages {
         &mut self,
         batches: &[(usize, ChangeBatch)],
         finish: Option<u64>,
-        out: &mut Out,
+        out: &mut OperatorOutput,
     ) -> Result<Vec<(usize, ChangeBatch)>> {
         let joined = match finish {
-            None => self.front.step(batches, out)?,
-            Some(seq) => self.front.finish(seq, out)?,
+            None => self.joins.step(batches, out)?,
+            Some(seq) => self.joins.finish(seq, out)?,
         };
         let mut projected = Vec::new();
         for (task, batch) in joined {
-            let mut rows = Out::default();
+            let mut rows = OperatorOutput::default();
             self.rows[task].step(&[Some(&batch)], &mut rows)?;
             projected.extend(rows.batches.into_iter().map(|batch| (task, batch)));
         }
@@ -134,8 +135,8 @@ impl Stages {
     }
 
     /// Takes the rows of an interval of ordinals, by input partition.
-    pub(crate) fn step_all(&mut self, batches: &[(usize, ChangeBatch)], out: &mut Out) -> Result<()> {
-        let joined = self.front.step(batches, out)?;
+    pub(crate) fn step_all(&mut self, batches: &[(usize, ChangeBatch)], out: &mut OperatorOutput) -> Result<()> {
+        let joined = self.joins.step(batches, out)?;
         self.unemitted |= self.folds;
         if self.groups.is_empty() {
             return joined.iter().try_for_each(|(task, batch)| self.step(*task, batch, out));
@@ -151,7 +152,7 @@ impl Stages {
                 }
             }
         }
-        let mut second = Out::default();
+        let mut second = OperatorOutput::default();
         for (group, parts) in self.groups.iter_mut().zip(parts) {
             if let Some(batch) = ChangeBatch::merge(parts)? {
                 group.step(&[Some(&batch)], &mut second)?;
@@ -162,7 +163,7 @@ impl Stages {
     }
 
     /// Takes a batch of partition `slot` of the source, or of the last join.
-    pub(crate) fn step(&mut self, slot: usize, batch: &ChangeBatch, out: &mut Out) -> Result<()> {
+    pub(crate) fn step(&mut self, slot: usize, batch: &ChangeBatch, out: &mut OperatorOutput) -> Result<()> {
         let mut first = self.first(slot, batch, out)?;
         if let Some((explode, after)) = &mut self.explode {
             for batch in &first {
@@ -176,7 +177,7 @@ impl Stages {
             out.batches.append(&mut first);
             return Ok(());
         }
-        let mut second = Out::default();
+        let mut second = OperatorOutput::default();
         for batch in first {
             match &mut self.exchange {
                 None => self.groups[slot].step(&[Some(&batch)], &mut second)?,
@@ -192,8 +193,8 @@ impl Stages {
     }
 
     /// Stage 1 of a task: rows, and the state of a table.
-    fn first(&mut self, task: usize, batch: &ChangeBatch, out: &mut Out) -> Result<Vec<ChangeBatch>> {
-        let mut first = Out::default();
+    fn first(&mut self, task: usize, batch: &ChangeBatch, out: &mut OperatorOutput) -> Result<Vec<ChangeBatch>> {
+        let mut first = OperatorOutput::default();
         self.rows[task].step(&[Some(batch)], &mut first)?;
         if let Some(table) = self.tables.get_mut(task) {
             for batch in std::mem::take(&mut first.batches) {
@@ -205,15 +206,15 @@ impl Stages {
     }
 
     /// Writes what changed since the last emission.
-    pub(crate) fn emit(&mut self, out: &mut Out) -> Result<()> {
-        for (task, batch) in self.front.emit(out)? {
+    pub(crate) fn emit(&mut self, out: &mut OperatorOutput) -> Result<()> {
+        for (task, batch) in self.joins.emit(out)? {
             let mut rows = self.first(task, &batch, out)?;
             out.batches.append(&mut rows);
         }
         for table in &mut self.tables {
             table.emit(out)?;
         }
-        let mut second = Out::default();
+        let mut second = OperatorOutput::default();
         for group in &mut self.groups {
             group.emit(&mut second)?;
         }
@@ -222,7 +223,7 @@ impl Stages {
     }
 
     /// HAVING and the projection after a grouping.
-    fn finish(&mut self, mut second: Out, out: &mut Out) -> Result<()> {
+    fn finish(&mut self, mut second: OperatorOutput, out: &mut OperatorOutput) -> Result<()> {
         out.late += second.late;
         out.late_rows.append(&mut second.late_rows);
         out.bad.append(&mut second.bad);
@@ -243,7 +244,7 @@ impl Stages {
         let tables = self.names.0.as_deref().map(|name| (name, tables));
         let groups = self.groups.iter_mut().map(|g| &mut **g as &mut dyn Operator).collect();
         let groups = self.names.1.as_deref().map(|name| (name, groups));
-        self.front.stores().chain(tables).chain(groups).collect()
+        self.joins.stores().chain(tables).chain(groups).collect()
     }
 
     /// What is now durable.
@@ -258,33 +259,34 @@ impl Stages {
     }
 
     /// Stream times and counts of a task's operators, to be kept with its input's offset.
-    pub(crate) fn memo(&self, task: usize) -> String {
+    pub(crate) fn offset_metadata(&self, task: usize) -> String {
         let table = self.tables.get(task).map(|t| t as &dyn Operator);
         let group = self.groups.get(task).map(|g| &**g as &dyn Operator);
         let last = [(!self.tables.is_empty()).then_some(table), (!self.groups.is_empty()).then_some(group)];
-        let memos = self.front.tasks(task).chain(last.into_iter().flatten());
-        let memos = memos.map(|o| o.map_or_else(String::new, Operator::memo));
-        memos.collect::<Vec<_>>().join(MEMO_SEPARATOR)
+        let memos = self.joins.tasks(task).chain(last.into_iter().flatten());
+        let memos = memos.map(|o| o.map_or_else(String::new, Operator::offset_metadata));
+        memos.collect::<Vec<_>>().join(METADATA_SEPARATOR)
     }
 
     /// Takes every task's memo back.
-    pub(crate) fn recall<'a>(&mut self, memo: impl Fn(usize) -> &'a str) -> Result<()> {
+    pub(crate) fn restore_metadata<'a>(&mut self, offset_metadata: impl Fn(usize) -> &'a str) -> Result<()> {
         for (nth, (_, tasks)) in self.stores().into_iter().enumerate() {
             for (task, operator) in tasks.into_iter().enumerate() {
-                operator.recall(memo(task).split(MEMO_SEPARATOR).nth(nth).unwrap_or_default())?;
+                operator
+                    .restore_metadata(offset_metadata(task).split(METADATA_SEPARATOR).nth(nth).unwrap_or_default())?;
             }
         }
         Ok(())
     }
 
     /// Appends the changelog records of everything that changed since the last commit.
-    pub(crate) fn deltas(&mut self, group: &str, records: &mut Vec<(Arc<str>, Arc<RecordSet>)>) -> Result<()> {
-        let mut deltas = Vec::new();
+    pub(crate) fn changelog(&mut self, group: &str, records: &mut Vec<(Arc<str>, Arc<RecordSet>)>) -> Result<()> {
+        let mut entries = Vec::new();
         for (store, tasks) in self.stores() {
             let mut set = RecordSet::default();
             for (task, operator) in tasks.into_iter().enumerate() {
-                operator.deltas(&mut deltas)?;
-                for delta in deltas.drain(..) {
+                operator.changelog(&mut entries)?;
+                for delta in entries.drain(..) {
                     set.push(task as i32, delta.timestamp.max(0), Some(&delta.key), delta.value.as_deref());
                 }
             }
@@ -305,10 +307,10 @@ impl Stages {
 }
 
 /// The operator of a grouping; `with_old` = it also writes the value before each change.
-fn grouping(spec: &AggregateSpec, mode: Mode, with_old: bool, over_table: bool) -> Result<Box<dyn Operator>> {
+fn grouping(spec: &AggregateSpec, mode: EmitMode, with_old: bool, over_table: bool) -> Result<Box<dyn Operator>> {
     Ok(match spec.window.map(|w| w.kind) {
         Some(WindowKind::Session { .. }) => {
-            let sessions = SessionOperator::new(spec, mode)?;
+            let sessions = SessionWindowOperator::new(spec, mode)?;
             Box::new(if with_old { sessions.with_old() } else { sessions })
         }
         _ => {
@@ -328,7 +330,7 @@ fn restore(log: &dyn Log, topic: &Arc<str>, operators: &mut [&mut dyn Operator])
         tasks.iter().map(|t| Assignment { topic: topic.clone(), partition: t.partition, start: Start::Earliest });
     let mut reader = log.reader(assignment.collect(), Isolation::ReadCommitted)?;
     while ends.iter().enumerate().any(|(slot, &end)| reader.position(slot) < end) {
-        for run in reader.poll(INTAKE_ROWS, RESTORE_POLL)?.runs() {
+        for run in reader.poll(BATCH_ROWS_MAX, RESTORE_POLL)?.runs() {
             let operator = &mut operators[run.slot];
             let mut result = Ok(());
             run.for_each(|r| {

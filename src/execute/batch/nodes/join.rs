@@ -4,7 +4,7 @@
 //! end of the history nothing can match any more what still waits: it leaves. A join without GRACE has no batch meaning of
 //! its own (it says "no match" before it knows): it waits as long as it would have kept its rows.
 
-use super::super::scan::deleted::Place;
+use super::super::scan::deleted::GapCheck;
 use super::super::scan::parts;
 use super::super::scan::snapshot::Snapshot;
 use super::super::{Counts, History};
@@ -13,11 +13,11 @@ use crate::error::{Error, Kind, Result};
 use crate::execute::change::ChangeBatch;
 use crate::execute::compile;
 use crate::execute::operator::stream_stream_join::DEFAULT_GRACE_MS;
-use crate::execute::operator::{Mode, Out};
+use crate::execute::operator::{EmitMode, OperatorOutput};
 use crate::execute::pipeline::Pipeline;
-use crate::execute::record::source::Intake;
-use crate::execute::task::canonical_order::Order;
-use crate::execute::task::topology::Stages;
+use crate::execute::record::source::SourceDecoder;
+use crate::execute::task::canonical_order::CanonicalOrder;
+use crate::execute::task::topology::Topology;
 use crate::log::{Assignment, Isolation, Run, Start};
 use crate::memory;
 use crate::parse::statement::SourceKind;
@@ -155,16 +155,16 @@ impl PartitionStream for JoinStream {
 
 /// One pass over the history.
 struct Replay {
-    stages: Stages,
-    intakes: Vec<Intake>,
+    topology: Topology,
+    decoders: Vec<SourceDecoder>,
     /// By input: its place in the reader's list, and where it ends; `None` = it holds nothing.
     ends: Vec<Option<(usize, i64)>>,
     /// Inputs in the order of the reader's list.
     slots: Vec<usize>,
     /// In the same order: what notices that records are deleted before they are read, and the first that a poll brought.
-    places: Vec<(Place, Option<i64>)>,
+    places: Vec<(GapCheck, Option<i64>)>,
     reader: Box<dyn crate::log::Reader>,
-    order: Order,
+    order: CanonicalOrder,
     schema: SchemaRef,
     seq: u64,
     written: i64,
@@ -172,27 +172,27 @@ struct Replay {
 
 impl Replay {
     fn new(pipeline: &Pipeline, snapshots: &[Snapshot], history: &History, schema: SchemaRef) -> Result<Replay> {
-        let (mut intakes, mut ends, mut slots, mut places, mut assignment) = (vec![], vec![], vec![], vec![], vec![]);
+        let (mut decoders, mut ends, mut slots, mut places, mut assignment) = (vec![], vec![], vec![], vec![], vec![]);
         let mut tables = Vec::new();
         for (scan, snapshot) in pipeline.scans.iter().zip(snapshots) {
             for partition in 0..scan.source.partitions as i32 {
                 let read = snapshot.of(partition);
                 ends.push(read.as_ref().map(|(_, range)| (assignment.len(), range.end)));
                 if let Some((place, range)) = read {
-                    slots.push(intakes.len());
-                    places.push((Place::new(&history.log, place, range.start), None));
+                    slots.push(decoders.len());
+                    places.push((GapCheck::new(&history.log, place, range.start), None));
                     let start = Start::Offset(range.start);
                     assignment.push(Assignment { topic: place.topic.clone(), partition, start });
                 }
-                intakes.push(Intake::new(scan, partition)?);
+                decoders.push(SourceDecoder::new(scan, partition)?);
                 tables.push(scan.source.kind == SourceKind::Table);
             }
         }
         Ok(Replay {
-            stages: Stages::new(pipeline, Mode::Each, &history.scratch)?,
-            order: Order::new(&tables),
+            topology: Topology::new(pipeline, EmitMode::EveryChange, &history.spill_pool)?,
+            order: CanonicalOrder::new(&tables),
             reader: history.log.reader(assignment, Isolation::ReadCommitted)?,
-            intakes,
+            decoders,
             ends,
             slots,
             places,
@@ -224,18 +224,18 @@ impl Replay {
             if idle > IDLE_POLLS_MAX {
                 return Err(Error::new(Kind::Io, "the topics of a join cannot be read to their ends"));
             }
-            let (mut out, mut parts) = (Out::default(), Vec::new());
+            let (mut out, mut parts) = (OperatorOutput::default(), Vec::new());
             loop {
                 let ends: Vec<bool> = (0..self.ends.len()).map(|input| self.at_end(input)).collect();
                 let taken = self.order.take(&mut self.seq, &|input| !ends[input]);
                 if taken.batches.is_empty() {
                     break;
                 }
-                parts.extend(self.stages.joined(&taken.batches, None, &mut out)?);
-                self.stages.commit();
+                parts.extend(self.topology.joined(&taken.batches, None, &mut out)?);
+                self.topology.commit();
             }
             if done {
-                parts.extend(self.stages.joined(&[], Some(self.seq), &mut out)?);
+                parts.extend(self.topology.joined(&[], Some(self.seq), &mut out)?);
             }
             counts.bad.fetch_add(out.bad.len() as u64, Ordering::Relaxed);
             let parts = parts.into_iter().map(|(task, batch)| with_task(task, batch)).collect();
@@ -257,18 +257,18 @@ impl Replay {
     fn decode(&mut self, run: &Run, counts: &Counts) -> Result<()> {
         let input = self.slots[run.slot];
         let end = self.ends[input].map_or(0, |e| e.1);
-        let (intake, first) = (&mut self.intakes[input], &mut self.places[run.slot].1);
+        let (decoder, first) = (&mut self.decoders[input], &mut self.places[run.slot].1);
         let (mut bad, mut batches) = (Vec::new(), Vec::new());
         run.for_each(|record| {
             first.get_or_insert(record.offset);
             if record.offset < end {
-                if !intake.has_room(&record) {
-                    batches.push(intake.finish(&mut bad));
+                if !decoder.has_room(&record) {
+                    batches.push(decoder.finish(&mut bad));
                 }
-                intake.push(&record, record.offset as u64, &mut bad);
+                decoder.push(&record, record.offset as u64, &mut bad);
             }
         });
-        batches.push(intake.finish(&mut bad));
+        batches.push(decoder.finish(&mut bad));
         counts.bad.fetch_add(bad.len() as u64, Ordering::Relaxed);
         for batch in batches {
             self.order.push(input, batch?);

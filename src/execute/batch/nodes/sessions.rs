@@ -7,9 +7,9 @@
 
 use super::super::Counts;
 use crate::error::{Error, Result};
-use crate::execute::change::{ChangeBatch, Side};
-use crate::execute::operator::session_window::SessionOperator;
-use crate::execute::operator::{Mode, Operator, Out};
+use crate::execute::change::{ChangeBatch, RowImage};
+use crate::execute::operator::session_window::SessionWindowOperator;
+use crate::execute::operator::{EmitMode, Operator, OperatorOutput};
 use crate::execute::pipeline::{AggregateCall, AggregateSpec};
 use crate::functions::aggregate::Aggregate as Function;
 use crate::plan::nodes::call;
@@ -119,7 +119,7 @@ impl UserDefinedLogicalNodeCore for Sessions {
 /// The operators of all partitions at work.
 pub(crate) struct Runner {
     node: Sessions,
-    operators: BTreeMap<i32, SessionOperator>,
+    operators: BTreeMap<i32, SessionWindowOperator>,
     seq: u64,
     counts: Arc<Counts>,
 }
@@ -134,7 +134,7 @@ impl Runner {
         let mut present: Vec<i32> = partitions.to_vec();
         present.sort_unstable();
         present.dedup();
-        let mut out = Out::default();
+        let mut out = OperatorOutput::default();
         for partition in present {
             let rows: BooleanArray = partitions.iter().map(|p| Some(*p == partition)).collect();
             let changes = self.changes(&filter_record_batch(batch, &rows)?)?;
@@ -150,7 +150,7 @@ impl Runner {
 
     /// There are no more rows: answers the sessions that are still open.
     pub(crate) fn finish(&mut self, schema: &SchemaRef) -> Result<RecordBatch> {
-        let mut out = Out::default();
+        let mut out = OperatorOutput::default();
         for operator in self.operators.values_mut() {
             operator.close_all(&mut out)?;
         }
@@ -167,7 +167,7 @@ impl Runner {
         Ok(ChangeBatch {
             key: batch.columns()[..self.node.keys].to_vec(),
             key_present: None,
-            new: Side { columns: arguments, present: None },
+            new: RowImage { columns: arguments, present: None },
             old: None,
             rowtime: rowtime.ok_or_else(|| Error::bug("no ROWTIME below a SESSION window"))?,
             window: None,
@@ -175,7 +175,7 @@ impl Runner {
         })
     }
 
-    fn answer(&self, out: Out, schema: &SchemaRef) -> Result<RecordBatch> {
+    fn answer(&self, out: OperatorOutput, schema: &SchemaRef) -> Result<RecordBatch> {
         self.counts.late.fetch_add(out.late, std::sync::atomic::Ordering::Relaxed);
         self.counts.bad.fetch_add(out.bad.len() as u64, std::sync::atomic::Ordering::Relaxed);
         let mut batches = Vec::new();
@@ -194,7 +194,7 @@ impl Runner {
 
 impl Sessions {
     /// Writes a session when it closes, so that little is held.
-    fn operator(&self) -> Result<SessionOperator> {
+    fn operator(&self) -> Result<SessionWindowOperator> {
         let mut next = 0;
         let calls = self.calls.iter().map(|(function, arguments)| {
             next += arguments.len();
@@ -208,6 +208,6 @@ impl Sessions {
             key_format: self.rekey.key_format,
             key: self.rekey.key.clone(),
         };
-        SessionOperator::new(&spec, Mode::Last)
+        SessionWindowOperator::new(&spec, EmitMode::LatestPerKey)
     }
 }

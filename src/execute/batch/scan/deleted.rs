@@ -14,16 +14,16 @@ use std::sync::Arc;
 
 /// Where the reader of one partition stands.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct GapCheck {
     log: Arc<dyn Log>,
     partition: TopicPartition,
     next: i64,
 }
 
-impl Place {
+impl GapCheck {
     /// A reader that begins at `next`.
-    pub(crate) fn new(log: &Arc<dyn Log>, partition: &TopicPartition, next: i64) -> Place {
-        Place { log: log.clone(), partition: partition.clone(), next }
+    pub(crate) fn new(log: &Arc<dyn Log>, partition: &TopicPartition, next: i64) -> GapCheck {
+        GapCheck { log: log.clone(), partition: partition.clone(), next }
     }
 
     /// The reader is sent on to `next`: what is between is not wanted.

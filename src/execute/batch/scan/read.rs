@@ -5,7 +5,7 @@
 //! of their times is known: the rows that are left keep their order.
 
 use super::super::Counts;
-use super::deleted::Place;
+use super::deleted::GapCheck;
 use super::snapshot::Snapshot;
 use crate::catalog::Source;
 use crate::error::{Error, Result};
@@ -185,7 +185,7 @@ struct Head {
     reader: Box<dyn Reader>,
     partition: i32,
     /// What notices that records are deleted before they are read.
-    place: Place,
+    place: GapCheck,
     /// What is read, from the present one on.
     spans: VecDeque<Span>,
     /// Latest time so far.
@@ -225,7 +225,7 @@ impl Head {
         Ok(Head {
             reader: log.reader(vec![assignment], Isolation::ReadCommitted)?,
             partition: partition.partition,
-            place: Place::new(log, partition, first.unwrap_or(0)),
+            place: GapCheck::new(log, partition, first.unwrap_or(0)),
             spans,
             latest,
             key: Decoder::new(source.key_format, &source.schema.key, &layout.key, true)?,

@@ -2,7 +2,7 @@
 //!
 //! A pass takes up to 2,048 changes through four loops: which windows (stream time and the late rule), which group (all
 //! first buckets, then the probes), what must be remembered for an abort, and one typed loop per aggregate. In
-//! [`Mode::Each`] the last loop writes the result of every change; in [`Mode::Last`] [`Operator::emit`] writes the changed
+//! [`EmitMode::EveryChange`] the last loop writes the result of every change; in [`EmitMode::LatestPerKey`] [`Operator::emit`] writes the changed
 //! groups; with EMIT FINAL the row that closes a window ends the pass and the window's groups are written, by start and
 //! then key bytes.
 //!
@@ -18,13 +18,13 @@ mod write;
 
 use super::filter_project::masked;
 use super::window::Windows;
-use super::{Mode, Operator, Out};
+use super::{EmitMode, Operator, OperatorOutput};
 use crate::error::{Error, Result};
-use crate::execute::change::{BadRow, ChangeBatch, Side};
+use crate::execute::change::{BadRow, ChangeBatch, RowImage};
 use crate::execute::pipeline::{AggregateCall, AggregateSpec};
-use crate::execute::state::Delta;
+use crate::execute::state::ChangelogEntry;
 use crate::execute::state::arena::Arena;
-use crate::execute::state::group_codec::{Entries, PANES_VERSION, STATE_VERSION, StateBytes};
+use crate::execute::state::group_codec::{Entries, GroupCodec, PANES_VERSION, STATE_VERSION};
 use crate::execute::state::keys::{BatchKeys, GroupRef, KeyLayout, keyed, usable};
 use crate::execute::state::segment::Segments;
 use crate::functions::accumulate::{Accumulator, Arguments, Changes, Heap, Op, Results, State, Step, Work};
@@ -65,7 +65,7 @@ pub struct AggregateOperator {
     arena: Arena,
     /// What states of variable size keep outside of their words.
     heap: Heap,
-    handles: StateBytes,
+    handles: GroupCodec,
     segments: Segments,
     /// EMIT FINAL over HOPPING windows: segments are panes. `None` = they are windows.
     panes: Option<Panes>,
@@ -98,15 +98,15 @@ struct Changed {
 
 impl AggregateOperator {
     /// The operator for a grouping. EMIT FINAL decides alone when it writes; otherwise `mode` does.
-    pub fn new(spec: &AggregateSpec, mode: Mode) -> Result<AggregateOperator> {
+    pub fn new(spec: &AggregateSpec, mode: EmitMode) -> Result<AggregateOperator> {
         let windows = spec.window.as_ref().map(Windows::new).transpose()?;
         let when = match (spec.final_only, mode) {
             (true, _) if windows.is_none() => {
                 return Err(Error::statement("EMIT FINAL is only supported for windowed aggregations"));
             }
             (true, _) => When::Final,
-            (false, Mode::Each) => When::Each,
-            (false, Mode::Last) => When::Last,
+            (false, EmitMode::EveryChange) => When::Each,
+            (false, EmitMode::LatestPerKey) => When::Last,
         };
         let mut width = HEAD_WORDS;
         let mut accumulators = Vec::with_capacity(spec.calls.len());
@@ -121,7 +121,7 @@ impl AggregateOperator {
         let sliding =
             windows.filter(|w| when == When::Final && w.has_panes() && accumulators.iter().all(Accumulator::leaves));
         let version = if sliding.is_some() { PANES_VERSION } else { STATE_VERSION };
-        let handles = StateBytes::new(version, HEAD_WORDS, &accumulators);
+        let handles = GroupCodec::new(version, HEAD_WORDS, &accumulators);
         let layout = KeyLayout::new(spec.key_format, &spec.key)?;
         Ok(AggregateOperator {
             windows,
@@ -180,7 +180,7 @@ impl AggregateOperator {
         keys: &BatchKeys<'_>,
         usable: Option<&NullBuffer>,
         at: usize,
-        out: &mut Out,
+        out: &mut OperatorOutput,
     ) -> (usize, i64) {
         self.pass.clear();
         let mut low = self.lowest();
@@ -316,7 +316,7 @@ impl AggregateOperator {
     }
 
     /// What a pass of a table's changes does: each takes its old value back, then adds its new one.
-    fn replacing(&self, old: &Side, new: &Side) -> Vec<Step> {
+    fn replacing(&self, old: &RowImage, new: &RowImage) -> Vec<Step> {
         let each = self.when == When::Each;
         let mut steps = Vec::with_capacity(2 * self.pass.rows.len());
         for (&slot, &with) in self.pass.slots.iter().zip(&self.pass.rows) {
@@ -353,7 +353,7 @@ impl AggregateOperator {
         Ok(())
     }
 
-    fn report(&self, batch: &ChangeBatch, pending: &Pending, out: &mut Out) {
+    fn report(&self, batch: &ChangeBatch, pending: &Pending, out: &mut OperatorOutput) {
         for &(seq, start, groups) in &pending.lost {
             let reason = format!(
                 "the window that starts at {start} was past its retention when it closed: {groups} groups were not written"
@@ -369,7 +369,7 @@ impl AggregateOperator {
 }
 
 impl Operator for AggregateOperator {
-    fn step(&mut self, ports: &[Option<&ChangeBatch>], out: &mut Out) -> Result<()> {
+    fn step(&mut self, ports: &[Option<&ChangeBatch>], out: &mut OperatorOutput) -> Result<()> {
         self.finish_restore()?;
         let Some(batch) = ports.first().copied().flatten().filter(|b| !b.is_empty()) else { return Ok(()) };
         let keys = self.layout.read(&batch.key)?;
@@ -404,7 +404,7 @@ impl Operator for AggregateOperator {
         Ok(())
     }
 
-    fn emit(&mut self, out: &mut Out) -> Result<()> {
+    fn emit(&mut self, out: &mut OperatorOutput) -> Result<()> {
         self.emission = self.emission.wrapping_add(1);
         let mut changed = std::mem::take(&mut self.changed);
         if changed.groups.is_empty() {
@@ -420,7 +420,7 @@ impl Operator for AggregateOperator {
                 for (accumulator, cells) in self.accumulators.iter().zip(&mut before) {
                     accumulator.peek(&changed.before, self.arena.width, &self.heap, &slots, cells);
                 }
-                Some(masked(Side { columns: self.columns(before)?, present: Some(NullBuffer::from(changed.had)) })?)
+                Some(masked(RowImage { columns: self.columns(before)?, present: Some(NullBuffer::from(changed.had)) })?)
             }
             false => None,
         };
@@ -433,8 +433,8 @@ impl Operator for AggregateOperator {
         Ok(())
     }
 
-    fn deltas(&mut self, deltas: &mut Vec<Delta>) -> Result<()> {
-        self.write_deltas(deltas)
+    fn changelog(&mut self, entries: &mut Vec<ChangelogEntry>) -> Result<()> {
+        self.write_changelog(entries)
     }
 
     fn commit(&mut self) {
@@ -458,18 +458,18 @@ impl Operator for AggregateOperator {
         Ok(())
     }
 
-    fn memo(&self) -> String {
-        self.write_memo()
+    fn offset_metadata(&self) -> String {
+        self.write_metadata()
     }
 
-    fn recall(&mut self, memo: &str) -> Result<()> {
+    fn restore_metadata(&mut self, offset_metadata: &str) -> Result<()> {
         self.finish_restore()?;
-        self.read_memo(memo)
+        self.read_metadata(offset_metadata)
     }
 }
 
 /// The columns that an aggregate reads.
-fn arguments(call: &AggregateCall, side: &Side) -> Result<Vec<ArrayRef>> {
+fn arguments(call: &AggregateCall, side: &RowImage) -> Result<Vec<ArrayRef>> {
     let columns: Option<_> = call.arguments.iter().map(|&at| side.columns.get(at).cloned()).collect();
     columns.ok_or_else(|| Error::bug("an aggregate's argument is not in the batch"))
 }

@@ -17,7 +17,7 @@
 
 use super::{AggregateOperator, Pending, arguments};
 use crate::error::{Error, Result};
-use crate::execute::change::{ChangeBatch, Side};
+use crate::execute::change::{ChangeBatch, RowImage};
 use crate::execute::state::arena::Arena;
 use crate::execute::state::key_table::Probe;
 use crate::execute::state::keys::BatchKeys;
@@ -356,7 +356,7 @@ impl AggregateOperator {
         Ok(ChangeBatch {
             key: self.layout.columns_of(pending.rows.iter().map(|&n| (&panes.rows.keys, n)))?,
             key_present: None,
-            new: Side { columns: self.columns(pending.after)?, present: None },
+            new: RowImage { columns: self.columns(pending.after)?, present: None },
             old: None,
             rowtime: pending.times.into(),
             window: self.bounds(pending.starts),

@@ -8,8 +8,8 @@
 
 use super::AggregateOperator;
 use crate::error::Result;
-use crate::execute::state::Delta;
-use crate::execute::state::group_codec::{Memo, STATE_VERSION, broken};
+use crate::execute::state::ChangelogEntry;
+use crate::execute::state::group_codec::{MetadataReader, STATE_VERSION, broken};
 use crate::execute::state::keys::GroupRef;
 use crate::mutant::{self, Mutant};
 use crate::types::time::NEVER;
@@ -22,7 +22,7 @@ const START_BYTES: usize = 8;
 
 impl AggregateOperator {
     /// Entries for every group touched since the last commit and for every committed group whose window closed.
-    pub(super) fn write_deltas(&mut self, deltas: &mut Vec<Delta>) -> Result<()> {
+    pub(super) fn write_changelog(&mut self, entries: &mut Vec<ChangelogEntry>) -> Result<()> {
         let mut alive: Vec<GroupRef> = Vec::new();
         for image in self.images.chunks_exact(2 + self.arena.width) {
             let group = (image[0] as u32, image[1] as u32);
@@ -38,11 +38,11 @@ impl AggregateOperator {
         for &number in self.segments.closed() {
             gone.extend((0..self.segments.get(number).committed).map(|nth| (number, nth)));
         }
-        self.write_entries(&alive, true, deltas)?;
-        self.write_entries(&gone, false, deltas)
+        self.write_entries(&alive, true, entries)?;
+        self.write_entries(&gone, false, entries)
     }
 
-    fn write_entries(&mut self, groups: &[GroupRef], alive: bool, deltas: &mut Vec<Delta>) -> Result<()> {
+    fn write_entries(&mut self, groups: &[GroupRef], alive: bool, entries: &mut Vec<ChangelogEntry>) -> Result<()> {
         let keys = self.layout.encode(&self.segments, groups)?;
         for (i, &(number, nth)) in groups.iter().enumerate() {
             let segment = self.segments.get(number);
@@ -52,7 +52,7 @@ impl AggregateOperator {
                 key.extend_from_slice(&segment.start.to_be_bytes());
             }
             let value = alive.then(|| self.handles.state_bytes(words, &self.heap));
-            deltas.push(Delta { key, value, timestamp: words[0] });
+            entries.push(ChangelogEntry { key, value, timestamp: words[0] });
         }
         Ok(())
     }
@@ -111,21 +111,21 @@ impl AggregateOperator {
         self.epoch = self.epoch.wrapping_add(1);
     }
 
-    pub(super) fn write_memo(&self) -> String {
+    pub(super) fn write_metadata(&self) -> String {
         format!("{STATE_VERSION} {} {} {}", self.time, self.late, self.heap.arrivals())
     }
 
-    pub(super) fn read_memo(&mut self, memo: &str) -> Result<()> {
+    pub(super) fn read_metadata(&mut self, offset_metadata: &str) -> Result<()> {
         self.restart_panes();
-        let Some(mut memo) = Memo::open(memo)? else { return Ok(()) };
-        self.time = memo.number()?.max(NEVER);
-        self.late = memo.number()?.max(0) as u64;
+        let Some(mut offset_metadata) = MetadataReader::open(offset_metadata)? else { return Ok(()) };
+        self.time = offset_metadata.number()?.max(NEVER);
+        self.late = offset_metadata.number()?.max(0) as u64;
         if mutant::on(Mutant::StreamTimeLost) {
             self.time = NEVER;
         }
         self.saved = (self.time, self.late);
         // A query without such aggregates, made by an earlier version, has not counted.
-        self.heap.set_arrivals(memo.number().unwrap_or(0));
+        self.heap.set_arrivals(offset_metadata.number().unwrap_or(0));
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use super::super::filter_project::masked;
 use super::{AggregateOperator, Pending};
 use crate::error::Result;
-use crate::execute::change::{Bounds, ChangeBatch, Side};
+use crate::execute::change::{Bounds, ChangeBatch, RowImage};
 use crate::execute::state::keys::GroupRef;
 use crate::functions::accumulate::{Accumulator, Cells};
 use arrow::array::{ArrayRef, UInt32Array};
@@ -20,10 +20,12 @@ impl AggregateOperator {
             batch.key.iter().map(|c| Ok(arrow::compute::take(c, &rows, None)?)).collect::<Result<_>>()?
         };
         let old = match self.with_old {
-            true => Some(Side { columns: self.columns(pending.before)?, present: Some(NullBuffer::from(pending.had)) }),
+            true => {
+                Some(RowImage { columns: self.columns(pending.before)?, present: Some(NullBuffer::from(pending.had)) })
+            }
             false => None,
         };
-        let new = Side { columns: self.columns(pending.after)?, present: None };
+        let new = RowImage { columns: self.columns(pending.after)?, present: None };
         Ok(ChangeBatch {
             key,
             key_present: None,
@@ -36,7 +38,12 @@ impl AggregateOperator {
     }
 
     /// The present state of these groups.
-    pub(super) fn write_groups(&self, groups: &[GroupRef], seqs: Vec<u64>, old: Option<Side>) -> Result<ChangeBatch> {
+    pub(super) fn write_groups(
+        &self,
+        groups: &[GroupRef],
+        seqs: Vec<u64>,
+        old: Option<RowImage>,
+    ) -> Result<ChangeBatch> {
         let slots: Vec<u32> = groups.iter().map(|&(s, nth)| self.segments.get(s).slot(nth)).collect();
         let mut after = self.cells();
         for (accumulator, cells) in self.accumulators.iter().zip(&mut after) {
@@ -47,7 +54,7 @@ impl AggregateOperator {
         Ok(ChangeBatch {
             key: self.layout.columns(&self.segments, groups)?,
             key_present: None,
-            new: Side { columns: self.columns(after)?, present: None },
+            new: RowImage { columns: self.columns(after)?, present: None },
             old,
             rowtime: times.into(),
             window: self.bounds(starts),

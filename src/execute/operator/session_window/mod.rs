@@ -13,7 +13,7 @@
 //! do not see it, and with EMIT FINAL the row that closed it writes it, by end, start and key bytes. A row that reaches no
 //! open session is late if it would make one that is closed already.
 //!
-//! What [`Mode::Last`] writes is the fold of what [`Mode::Each`] writes: the changes since the last emission are kept as
+//! What [`EmitMode::LatestPerKey`] writes is the fold of what [`EmitMode::EveryChange`] writes: the changes since the last emission are kept as
 //! they came, and folded by key and bounds.
 
 mod expiry;
@@ -22,13 +22,13 @@ mod pass;
 mod store;
 mod write;
 
-use super::{Mode, Operator, Out};
+use super::{EmitMode, Operator, OperatorOutput};
 use crate::error::{Error, Result};
 use crate::execute::change::{BadRow, ChangeBatch};
 use crate::execute::pipeline::{AggregateCall, AggregateSpec};
-use crate::execute::state::Delta;
+use crate::execute::state::ChangelogEntry;
 use crate::execute::state::arena::Arena;
-use crate::execute::state::group_codec::{Entries, STATE_VERSION, StateBytes};
+use crate::execute::state::group_codec::{Entries, GroupCodec, STATE_VERSION};
 use crate::execute::state::key_table::KeyTable;
 use crate::execute::state::keys::{BatchKeys, KeyLayout, usable};
 use crate::functions::accumulate::{Accumulator, Arguments, Heap, Op, Results, State, Step, Work};
@@ -59,7 +59,7 @@ enum When {
 
 /// The operator.
 #[derive(Debug)]
-pub struct SessionOperator {
+pub struct SessionWindowOperator {
     gap: i64,
     grace: i64,
     when: When,
@@ -67,7 +67,7 @@ pub struct SessionOperator {
     calls: Vec<AggregateCall>,
     /// One per call.
     accumulators: Vec<Accumulator>,
-    handles: StateBytes,
+    handles: GroupCodec,
     layout: KeyLayout,
     keys: KeyTable,
     /// Keys at the last commit.
@@ -104,9 +104,9 @@ struct Event {
     before: usize,
 }
 
-impl SessionOperator {
+impl SessionWindowOperator {
     /// The operator for a grouping with a SESSION window. EMIT FINAL decides alone when it writes; otherwise `mode` does.
-    pub fn new(spec: &AggregateSpec, mode: Mode) -> Result<SessionOperator> {
+    pub fn new(spec: &AggregateSpec, mode: EmitMode) -> Result<SessionWindowOperator> {
         let Some(Window { kind: WindowKind::Session { gap_ms }, .. }) = spec.window else {
             return Err(Error::bug("a session operator without a SESSION window"));
         };
@@ -125,17 +125,17 @@ impl SessionOperator {
             accumulators.push(accumulator);
         }
         let layout = KeyLayout::new(spec.key_format, &spec.key)?;
-        Ok(SessionOperator {
+        Ok(SessionWindowOperator {
             gap: gap_ms,
             grace,
             when: match (spec.final_only, mode) {
                 (true, _) => When::Final,
-                (false, Mode::Each) => When::Each,
-                (false, Mode::Last) => When::Last,
+                (false, EmitMode::EveryChange) => When::Each,
+                (false, EmitMode::LatestPerKey) => When::Last,
             },
             with_old: false,
             calls: spec.calls.clone(),
-            handles: StateBytes::new(STATE_VERSION, HEAD_WORDS, &accumulators),
+            handles: GroupCodec::new(STATE_VERSION, HEAD_WORDS, &accumulators),
             accumulators,
             keys: KeyTable::new(layout.is_number()),
             layout,
@@ -156,7 +156,7 @@ impl SessionOperator {
     }
 
     /// Also writes the value before each change (HAVING needs it to know whether a row leaves).
-    pub fn with_old(mut self) -> SessionOperator {
+    pub fn with_old(mut self) -> SessionWindowOperator {
         self.with_old = self.when != When::Final;
         self
     }
@@ -167,7 +167,7 @@ impl SessionOperator {
     }
 
     /// Closes and writes what is still open: there will be no more rows. Only with EMIT FINAL.
-    pub fn close_all(&mut self, out: &mut Out) -> Result<()> {
+    pub fn close_all(&mut self, out: &mut OperatorOutput) -> Result<()> {
         self.finish_restore()?;
         self.time = i64::MAX;
         let mut pending = Pending::default();
@@ -365,7 +365,7 @@ impl SessionOperator {
         Ok(())
     }
 
-    fn report(&self, batch: &ChangeBatch, pending: &Pending, out: &mut Out) {
+    fn report(&self, batch: &ChangeBatch, pending: &Pending, out: &mut OperatorOutput) {
         for &(row, call) in &pending.unfit {
             let function = &self.calls[call].function;
             let reason = format!("numeric overflow: the result of the aggregate does not fit {}", function.output());
@@ -380,8 +380,8 @@ struct Input<'a> {
     usable: Option<arrow::buffer::NullBuffer>,
 }
 
-impl Operator for SessionOperator {
-    fn step(&mut self, ports: &[Option<&ChangeBatch>], out: &mut Out) -> Result<()> {
+impl Operator for SessionWindowOperator {
+    fn step(&mut self, ports: &[Option<&ChangeBatch>], out: &mut OperatorOutput) -> Result<()> {
         self.finish_restore()?;
         let Some(batch) = ports.first().copied().flatten().filter(|b| !b.is_empty()) else { return Ok(()) };
         let input = Input { keys: self.layout.read(&batch.key)?, usable: usable(batch) };
@@ -409,12 +409,12 @@ impl Operator for SessionOperator {
         self.write_pending(batch, pending, out)
     }
 
-    fn emit(&mut self, out: &mut Out) -> Result<()> {
+    fn emit(&mut self, out: &mut OperatorOutput) -> Result<()> {
         self.write_events(out)
     }
 
-    fn deltas(&mut self, deltas: &mut Vec<Delta>) -> Result<()> {
-        self.write_deltas(deltas)
+    fn changelog(&mut self, entries: &mut Vec<ChangelogEntry>) -> Result<()> {
+        self.write_changelog(entries)
     }
 
     fn commit(&mut self) {
@@ -431,12 +431,12 @@ impl Operator for SessionOperator {
         Ok(())
     }
 
-    fn memo(&self) -> String {
-        self.write_memo()
+    fn offset_metadata(&self) -> String {
+        self.write_metadata()
     }
 
-    fn recall(&mut self, memo: &str) -> Result<()> {
+    fn restore_metadata(&mut self, offset_metadata: &str) -> Result<()> {
         self.finish_restore()?;
-        self.read_memo(memo)
+        self.read_metadata(offset_metadata)
     }
 }

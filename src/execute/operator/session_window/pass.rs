@@ -1,6 +1,6 @@
 //! What one pass and one step keep between their loops.
 
-use super::super::Out;
+use super::super::OperatorOutput;
 use crate::functions::accumulate::{Cells, Op, Step};
 
 /// What a step writes: the i-th of all vectors belong together.
@@ -37,7 +37,7 @@ pub(super) struct Pass<'a> {
     pub(super) results: bool,
     pub(super) old: bool,
     pub(super) pending: &'a mut Pending,
-    pub(super) out: &'a mut Out,
+    pub(super) out: &'a mut OperatorOutput,
 }
 
 impl Pass<'_> {

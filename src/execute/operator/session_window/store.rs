@@ -6,11 +6,11 @@
 //! memo:   version, stream time, late rows, arrivals, separated by blanks
 //! ```
 
-use super::SessionOperator;
+use super::SessionWindowOperator;
 use super::index::{NIL, Session};
 use crate::error::Result;
-use crate::execute::state::Delta;
-use crate::execute::state::group_codec::{Memo, STATE_VERSION, broken};
+use crate::execute::state::ChangelogEntry;
+use crate::execute::state::group_codec::{MetadataReader, STATE_VERSION, broken};
 use crate::execute::state::key_table::KeyTable;
 use crate::types::time::NEVER;
 
@@ -21,9 +21,9 @@ const BOUND_BYTES: usize = 16;
 /// Below so many keys nobody looks for those without a session.
 pub(super) const CROWDED_KEYS_MIN: u32 = 4096;
 
-impl SessionOperator {
+impl SessionWindowOperator {
     /// Entries for every session touched since the last commit, under its old bounds, its new ones, or both.
-    pub(super) fn write_deltas(&mut self, deltas: &mut Vec<Delta>) -> Result<()> {
+    pub(super) fn write_changelog(&mut self, entries: &mut Vec<ChangelogEntry>) -> Result<()> {
         let mut gone: Vec<Session> = Vec::new();
         let mut alive: Vec<u32> = Vec::new();
         for &(slot, was) in self.index.images() {
@@ -41,12 +41,12 @@ impl SessionOperator {
             let mut key = keys.get(i).to_vec();
             key.extend_from_slice(&session.end.to_be_bytes());
             key.extend_from_slice(&session.start.to_be_bytes());
-            Delta { key, value, timestamp: session.end }
+            ChangelogEntry { key, value, timestamp: session.end }
         };
-        deltas.extend(gone.iter().enumerate().map(|(i, session)| entry(i, session, None)));
+        entries.extend(gone.iter().enumerate().map(|(i, session)| entry(i, session, None)));
         for (i, &slot) in alive.iter().enumerate() {
             let value = self.handles.state_bytes(self.arena.row(slot), &self.heap);
-            deltas.push(entry(gone.len() + i, self.index.get(slot), Some(value)));
+            entries.push(entry(gone.len() + i, self.index.get(slot), Some(value)));
         }
         Ok(())
     }
@@ -125,16 +125,16 @@ impl SessionOperator {
         self.before.clear();
     }
 
-    pub(super) fn write_memo(&self) -> String {
+    pub(super) fn write_metadata(&self) -> String {
         format!("{STATE_VERSION} {} {} {}", self.time, self.late, self.heap.arrivals())
     }
 
-    pub(super) fn read_memo(&mut self, memo: &str) -> Result<()> {
-        let Some(mut memo) = Memo::open(memo)? else { return Ok(()) };
-        self.time = memo.number()?.max(NEVER);
-        self.late = memo.number()?.max(0) as u64;
+    pub(super) fn read_metadata(&mut self, offset_metadata: &str) -> Result<()> {
+        let Some(mut offset_metadata) = MetadataReader::open(offset_metadata)? else { return Ok(()) };
+        self.time = offset_metadata.number()?.max(NEVER);
+        self.late = offset_metadata.number()?.max(0) as u64;
         self.saved = (self.time, self.late);
-        self.heap.set_arrivals(memo.number()?);
+        self.heap.set_arrivals(offset_metadata.number()?);
         Ok(())
     }
 }

@@ -1,12 +1,12 @@
 //! Changes of sessions to batches.
 
-use super::super::Out;
+use super::super::OperatorOutput;
 use super::super::filter_project::masked;
 use super::index::NIL;
 use super::pass::Pending;
-use super::{Event, SessionOperator, When};
+use super::{Event, SessionWindowOperator, When};
 use crate::error::Result;
-use crate::execute::change::{Bounds, ChangeBatch, Side};
+use crate::execute::change::{Bounds, ChangeBatch, RowImage};
 use crate::execute::state::key_table::mix;
 use crate::functions::accumulate::{Accumulator, Arguments, Cells, Op, Results, State, Step, Work};
 use arrow::array::{ArrayRef, UInt32Array};
@@ -23,9 +23,14 @@ struct Folded {
     before: usize,
 }
 
-impl SessionOperator {
+impl SessionWindowOperator {
     /// What a step has collected.
-    pub(super) fn write_pending(&mut self, batch: &ChangeBatch, pending: Pending, out: &mut Out) -> Result<()> {
+    pub(super) fn write_pending(
+        &mut self,
+        batch: &ChangeBatch,
+        pending: Pending,
+        out: &mut OperatorOutput,
+    ) -> Result<()> {
         match self.when {
             When::Each if !pending.seqs.is_empty() => out.batches.push(self.write_each(batch, pending)?),
             When::Final if !pending.closed.is_empty() => out.batches.push(self.write_closed(&pending.closed)?),
@@ -41,25 +46,25 @@ impl SessionOperator {
         let old = match self.with_old {
             true => {
                 let present = Some(NullBuffer::from(pending.had));
-                Some(masked(Side { columns: self.columns(pending.before)?, present })?)
+                Some(masked(RowImage { columns: self.columns(pending.before)?, present })?)
             }
             false => None,
         };
-        let new = Side { columns: self.columns(pending.after)?, present: presence(pending.alive) };
+        let new = RowImage { columns: self.columns(pending.after)?, present: presence(pending.alive) };
         Ok(changes(key, new, old, &pending.bounds, pending.seqs))
     }
 
     /// Sessions that are closed, as they are.
     pub(super) fn write_closed(&self, closed: &[(u32, u64)]) -> Result<ChangeBatch> {
         let slots: Vec<u32> = closed.iter().map(|c| c.0).collect();
-        let new = Side { columns: self.columns(self.peeked(&self.arena.words, &slots))?, present: None };
+        let new = RowImage { columns: self.columns(self.peeked(&self.arena.words, &slots))?, present: None };
         let bounds: Vec<(i64, i64)> = slots.iter().map(|&s| (self.index.get(s).start, self.index.get(s).end)).collect();
         let key = self.layout.columns_of(slots.iter().map(|&s| (&self.keys, self.index.get(s).key)))?;
         Ok(changes(key, new, None, &bounds, closed.iter().map(|c| c.1).collect()))
     }
 
     /// The fold of all changes since the last emission.
-    pub(super) fn write_events(&mut self, out: &mut Out) -> Result<()> {
+    pub(super) fn write_events(&mut self, out: &mut OperatorOutput) -> Result<()> {
         let events = std::mem::take(&mut self.events);
         let before = std::mem::take(&mut self.before);
         let folded = fold(&events);
@@ -79,7 +84,7 @@ impl SessionOperator {
                 }
                 let slots: Vec<u32> = (0..folded.len() as u32).collect();
                 let present = Some(NullBuffer::from(folded.iter().map(|f| f.had).collect::<Vec<_>>()));
-                Some(masked(Side { columns: self.columns(self.peeked(&words, &slots))?, present })?)
+                Some(masked(RowImage { columns: self.columns(self.peeked(&words, &slots))?, present })?)
             }
             false => None,
         };
@@ -89,7 +94,7 @@ impl SessionOperator {
             Step { op, slot: f.last.slot, with: 0 }
         });
         let new = self.told(&steps.collect::<Vec<_>>())?;
-        let new = Side { columns: self.columns(new)?, present: presence(alive) };
+        let new = RowImage { columns: self.columns(new)?, present: presence(alive) };
         let key = self.layout.columns_of(folded.iter().map(|f| (&self.keys, f.last.key)))?;
         let bounds: Vec<(i64, i64)> = folded.iter().map(|f| f.last.bounds).collect();
         out.batches.push(changes(key, new, old, &bounds, vec![self.last_seq; bounds.len()]));
@@ -185,7 +190,13 @@ fn presence(alive: Vec<bool>) -> Option<NullBuffer> {
 }
 
 /// A session's rowtime is its end.
-fn changes(key: Vec<ArrayRef>, new: Side, old: Option<Side>, bounds: &[(i64, i64)], seq: Vec<u64>) -> ChangeBatch {
+fn changes(
+    key: Vec<ArrayRef>,
+    new: RowImage,
+    old: Option<RowImage>,
+    bounds: &[(i64, i64)],
+    seq: Vec<u64>,
+) -> ChangeBatch {
     let (start, end): (Vec<i64>, Vec<i64>) = bounds.iter().copied().unzip();
     let end: arrow::buffer::ScalarBuffer<i64> = end.into();
     ChangeBatch {

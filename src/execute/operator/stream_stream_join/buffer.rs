@@ -4,13 +4,13 @@
 //! that join can lie apart, so that a row is looked up in two or three of them; it knows the newest row of each key, and
 //! every row the one before it. Rows leave in blocks, from the oldest on, when none of a block is shown or waits any more.
 //!
-//! When there are more than may be in memory, the oldest ones move into a file (see [`Frozen`]): the rows here are always
+//! When there are more than may be in memory, the oldest ones move into a file (see [`SpilledRows`]): the rows here are always
 //! those from `base` on.
 //!
 //! A row that is older than what the buffer keeps is not indexed, yet it is there as long as it waits.
 
-use super::key_lookup::Lookup;
-use super::spilled::Frozen;
+use super::key_lookup::KeyLookup;
+use super::spilled::SpilledRows;
 use super::{RESOLVED, Usable};
 use crate::error::{Error, Result};
 use crate::execute::change::ChangeBatch;
@@ -60,7 +60,7 @@ pub(super) struct Buffer {
     /// Number of the key in its segment.
     pub(super) keys: Vec<u32>,
     pub(super) states: Vec<u32>,
-    pub(super) frozen: Frozen,
+    pub(super) spilled: SpilledRows,
     /// Everything before was there at the last commit.
     committed: u64,
     saved_time: i64,
@@ -93,7 +93,7 @@ impl Buffer {
         (types, head): (Vec<DataType>, usize),
         (width, kept): (i64, i64),
         numbers: bool,
-        frozen: Frozen,
+        spilled: SpilledRows,
     ) -> Buffer {
         Buffer {
             types,
@@ -109,7 +109,7 @@ impl Buffer {
             previous: Vec::new(),
             keys: Vec::new(),
             states: Vec::new(),
-            frozen,
+            spilled,
             committed: 0,
             saved_time: NEVER,
             undo: Vec::new(),
@@ -128,7 +128,7 @@ impl Buffer {
 
     /// The first row that is still held, and the first that no commit knows.
     pub(super) fn range(&self) -> (u64, u64) {
-        (self.frozen.first().unwrap_or(self.base), self.committed)
+        (self.spilled.first().unwrap_or(self.base), self.committed)
     }
 
     /// Is everything as the last commit left it?
@@ -153,7 +153,7 @@ impl Buffer {
     /// Whether a row waits.
     #[inline(always)]
     pub(super) fn state(&self, row: u64) -> u32 {
-        if row < self.base { self.frozen.state(row) } else { self.states[(row - self.base) as usize] }
+        if row < self.base { self.spilled.state(row) } else { self.states[(row - self.base) as usize] }
     }
 
     pub(super) fn set_state(&mut self, row: u64, state: u32) {
@@ -165,7 +165,7 @@ impl Buffer {
 
     fn put_state(&mut self, row: u64, state: u32) -> u32 {
         if row < self.base {
-            return self.frozen.set_state(row, state);
+            return self.spilled.set_state(row, state);
         }
         std::mem::replace(&mut self.states[(row - self.base) as usize], state)
     }
@@ -268,7 +268,7 @@ impl Buffer {
     #[inline]
     pub(super) fn find(
         &mut self,
-        lookup: &Lookup,
+        lookup: &KeyLookup,
         (probe, bytes): (Probe, &[u8]),
         (low, high): (i64, i64),
         limit: u64,
@@ -291,7 +291,7 @@ impl Buffer {
             }
         }
         // Rows in files were committed before this step began: they arrived before any limit.
-        self.frozen.find(lookup, (probe, bytes), (low, high), hits)?;
+        self.spilled.find(lookup, (probe, bytes), (low, high), hits)?;
         if hits.len() > 1 {
             hits.sort_unstable();
         }
@@ -355,12 +355,12 @@ impl Buffer {
         self.saved_time = self.time;
         for (row, _) in std::mem::take(&mut self.undo) {
             if row < self.base {
-                self.frozen.settle(row);
+                self.spilled.settle(row);
             }
         }
         let early = if mutant::on(Mutant::BufferDroppedEarly) { self.width } else { 0 };
         let floor = self.floor(self.time).saturating_add(early);
-        self.frozen.trim(floor, waiting);
+        self.spilled.trim(floor, waiting);
         while self.segments.front().is_some_and(|s| s.start.saturating_add(self.width) <= floor) {
             self.segments.pop_front();
         }
@@ -429,18 +429,18 @@ impl Buffer {
 
     /// Makes a row that leaves ready to be gathered, should it be in a file.
     pub(super) fn bring(&mut self, row: u64) -> Result<()> {
-        if row < self.base { self.frozen.bring(row) } else { Ok(()) }
+        if row < self.base { self.spilled.bring(row) } else { Ok(()) }
     }
 
     /// The rows that the step has read from files are not needed any more.
     pub(super) fn forget_brought(&mut self) {
-        self.frozen.forget_brought();
+        self.spilled.forget_brought();
     }
 
     /// Rows that wait, with their rowtimes.
     pub(super) fn waiting(&self) -> impl Iterator<Item = (i64, u64)> + '_ {
         let waits = self.states.iter().enumerate().filter(|(_, s)| **s != RESOLVED);
-        waits.map(|(at, _)| (self.times[at], self.base + at as u64)).chain(self.frozen.waiting())
+        waits.map(|(at, _)| (self.times[at], self.base + at as u64)).chain(self.spilled.waiting())
     }
 
     /// An empty buffer whose first row will have this number.

@@ -11,9 +11,9 @@
 
 use super::buffer::Buffer;
 use super::sorted_run::stream_bytes;
-use super::{RESOLVED, WAITING, WithinOperator};
+use super::{RESOLVED, StreamStreamJoin, WAITING};
 use crate::error::{Error, Result};
-use crate::execute::state::Delta;
+use crate::execute::state::ChangelogEntry;
 use crate::types::time::NEVER;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array};
 use arrow::datatypes::Int64Type;
@@ -80,23 +80,23 @@ fn entry_key((kind, side, number): Entry) -> Vec<u8> {
     key
 }
 
-impl WithinOperator {
+impl StreamStreamJoin {
     /// Rows that came, rows that wait no more, and what is not held any more.
-    pub(super) fn write_deltas(&mut self, deltas: &mut Vec<Delta>) -> Result<()> {
+    pub(super) fn write_changelog(&mut self, entries: &mut Vec<ChangelogEntry>) -> Result<()> {
         self.restoring.abort();
         for side in [0, 1] {
             let (base, committed) = self.sides[side].range();
-            self.forget(side, base, deltas);
+            self.forget(side, base, entries);
             for (first, columns) in self.sides[side].slices(committed, self.sides[side].end()) {
-                self.write_block(side, first, &columns, deltas)?;
+                self.write_block(side, first, &columns, entries)?;
             }
-            self.write_list(side, deltas);
+            self.write_list(side, entries);
         }
         Ok(())
     }
 
     /// Takes back what holds only rows before `base`.
-    fn forget(&mut self, side: usize, base: u64, deltas: &mut Vec<Delta>) {
+    fn forget(&mut self, side: usize, base: u64, entries: &mut Vec<ChangelogEntry>) {
         if self.restoring.forgotten[side] == base {
             return;
         }
@@ -104,12 +104,18 @@ impl WithinOperator {
         let stale = self.restoring.written.iter().filter(|(entry, last)| entry.1 == side && **last < base);
         let stale: Vec<Entry> = stale.map(|(entry, _)| *entry).collect();
         for entry in stale {
-            deltas.push(Delta { key: entry_key(entry), value: None, timestamp: self.time.max(0) });
+            entries.push(ChangelogEntry { key: entry_key(entry), value: None, timestamp: self.time.max(0) });
             self.restoring.pending.push((entry, None));
         }
     }
 
-    fn write_block(&mut self, side: usize, first: u64, columns: &[ArrayRef], deltas: &mut Vec<Delta>) -> Result<()> {
+    fn write_block(
+        &mut self,
+        side: usize,
+        first: u64,
+        columns: &[ArrayRef],
+        entries: &mut Vec<ChangelogEntry>,
+    ) -> Result<()> {
         let rows = columns.first().map_or(0, |c| c.len());
         let bytes: usize = columns.iter().map(|c| c.get_array_memory_size()).sum();
         let step = (rows * RECORD_BYTES / bytes.max(1)).clamp(1, RECORD_ROWS);
@@ -121,13 +127,13 @@ impl WithinOperator {
             let value = block_bytes(&self.sides[side], number, slice)?;
             let entry = (BLOCK, side, number);
             self.restoring.pending.push((entry, Some(number + count as u64 - 1)));
-            deltas.push(Delta { key: entry_key(entry), value: Some(value), timestamp: self.time.max(0) });
+            entries.push(ChangelogEntry { key: entry_key(entry), value: Some(value), timestamp: self.time.max(0) });
             from += count;
         }
         Ok(())
     }
 
-    fn write_list(&mut self, side: usize, deltas: &mut Vec<Delta>) {
+    fn write_list(&mut self, side: usize, entries: &mut Vec<ChangelogEntry>) {
         let buffer = &self.sides[side];
         let waited =
             buffer.changed().iter().filter(|(row, before)| *before == WAITING && buffer.state(*row) == RESOLVED);
@@ -141,24 +147,24 @@ impl WithinOperator {
             let entry = (LIST, side, self.restoring.lists);
             self.restoring.lists += 1;
             self.restoring.pending.push((entry, Some(last)));
-            deltas.push(Delta { key: entry_key(entry), value: Some(value), timestamp: self.time.max(0) });
+            entries.push(ChangelogEntry { key: entry_key(entry), value: Some(value), timestamp: self.time.max(0) });
         }
     }
 
-    pub(super) fn write_memo(&self) -> String {
-        let mut memo = format!("{STATE_VERSION} {} {}", self.time, self.restoring.lists);
+    pub(super) fn write_metadata(&self) -> String {
+        let mut offset_metadata = format!("{STATE_VERSION} {} {}", self.time, self.restoring.lists);
         for side in &self.sides {
-            memo.push_str(&format!(" {} {}", side.time(), side.end()));
+            offset_metadata.push_str(&format!(" {} {}", side.time(), side.end()));
         }
-        memo
+        offset_metadata
     }
 
     /// An empty memo is that of a task which has committed nothing yet.
-    pub(super) fn read_memo(&mut self, memo: &str) -> Result<()> {
-        if memo.is_empty() {
+    pub(super) fn read_metadata(&mut self, offset_metadata: &str) -> Result<()> {
+        if offset_metadata.is_empty() {
             return Ok(());
         }
-        let mut words = memo.split(' ');
+        let mut words = offset_metadata.split(' ');
         if words.next() != Some(STATE_VERSION.to_string().as_str()) {
             return Err(broken("memo has an unknown version"));
         }

@@ -46,7 +46,7 @@ impl Buffer {
                 continue;
             }
             if row < self.base {
-                let (brought, row) = self.frozen.place(row)?;
+                let (brought, row) = self.spilled.place(row)?;
                 used.push(Holder::Brought(brought));
                 at.push((used.len(), row));
                 continue;
@@ -75,7 +75,7 @@ impl Buffer {
     pub(super) fn arrays<'a>(&'a self, column: usize, places: &Places, null: &'a ArrayRef) -> Vec<&'a dyn Array> {
         let used = places.used.iter().map(|holder| match holder {
             Holder::Block(block) => self.blocks[*block].columns[column].as_ref(),
-            Holder::Brought(brought) => self.frozen.column(*brought, column),
+            Holder::Brought(brought) => self.spilled.column(*brought, column),
         });
         std::iter::once(null.as_ref()).chain(used).collect()
     }

@@ -14,21 +14,21 @@ use std::sync::Arc;
 
 /// The key of a join.
 #[derive(Debug)]
-pub(super) struct Lookup {
+pub(super) struct KeyLookup {
     layout: KeyLayout,
     window: Option<WindowKind>,
 }
 
-impl Lookup {
-    pub(super) fn new(stage: &JoinStage) -> Result<Lookup> {
+impl KeyLookup {
+    pub(super) fn new(stage: &JoinStage) -> Result<KeyLookup> {
         let window = stage.window.map(|w| w.kind);
         if window.is_none() {
             let layout = KeyLayout::new(stage.key_format, std::slice::from_ref(&stage.key))?;
-            return Ok(Lookup { layout, window });
+            return Ok(KeyLookup { layout, window });
         }
         let bounds = ["#start", "#end"].map(|name| Column::key(name, SqlType::Bigint));
         let all: Vec<Column> = std::iter::once(stage.key.clone()).chain(bounds).collect();
-        Ok(Lookup { layout: KeyLayout::new(Format::Json, &all[..width(window)])?, window })
+        Ok(KeyLookup { layout: KeyLayout::new(Format::Json, &all[..width(window)])?, window })
     }
 
     /// What the keys have of a window.

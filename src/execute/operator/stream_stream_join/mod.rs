@@ -28,14 +28,14 @@ mod sorted_run;
 mod spill;
 mod spilled;
 
-use super::{Operator, Out};
+use super::{Operator, OperatorOutput};
 use crate::error::{Error, Result};
 use crate::execute::change::{BadRow, ChangeBatch};
 use crate::execute::pipeline::JoinStage;
-use crate::execute::state::Delta;
+use crate::execute::state::ChangelogEntry;
 use crate::execute::state::key_table::Probe;
 use crate::execute::state::keys::BatchKeys;
-use crate::execute::state::spill_pool::{Scratch, Share};
+use crate::execute::state::spill_pool::{MemoryReservation, SpillPool};
 use crate::format::{Encoder, window_key};
 use crate::parse::statement::{JoinKind, Within};
 use crate::types::time::{NEVER, WindowKind};
@@ -44,8 +44,8 @@ use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::datatypes::{DataType, Int64Type};
 use buffer::{Buffer, NONE};
 use changelog::Restoring;
-use key_lookup::Lookup;
-use spilled::Frozen;
+use key_lookup::KeyLookup;
+use spilled::SpilledRows;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
@@ -60,14 +60,14 @@ const WAITING: u32 = u32::MAX;
 
 /// The operator.
 #[derive(Debug)]
-pub struct WithinOperator {
+pub struct StreamStreamJoin {
     /// How far the other side's rows may lie before and after a row of this side.
     reach: [(i64, i64); 2],
     /// `None` = no GRACE: rows leave alone at once.
     grace: Option<i64>,
     /// Sides whose rows leave alone.
     alone: [bool; 2],
-    lookup: Lookup,
+    lookup: KeyLookup,
     encoder: Encoder,
     sides: [Buffer; 2],
     /// Rows that wait, by (rowtime, ordinal). Those that found a match are taken out when their time comes.
@@ -108,20 +108,20 @@ struct Pair {
     ordinals: [u64; 2],
 }
 
-impl WithinOperator {
-    /// The operator of one task; its rows share the memory of `scratch`.
-    pub fn new(stage: &JoinStage, within: Within, scratch: &Arc<Scratch>) -> Result<WithinOperator> {
+impl StreamStreamJoin {
+    /// The operator of one task; its rows share the memory of `spill_pool`.
+    pub fn new(stage: &JoinStage, within: Within, spill_pool: &Arc<SpillPool>) -> Result<StreamStreamJoin> {
         let (before, after) = (within.before_ms, within.after_ms);
         let kept = before.saturating_add(after).saturating_add(within.grace_ms.unwrap_or(DEFAULT_GRACE_MS));
         let key = std::slice::from_ref(&stage.key);
-        let lookup = Lookup::new(stage)?;
+        let lookup = KeyLookup::new(stage)?;
         let width = before.saturating_add(after).max(1);
         let side = |i: usize| {
             let bounds = [DataType::Int64, DataType::Int64].into_iter().filter(|_| stage.window.is_some());
             let key = std::iter::once(stage.key.ty.arrow()).chain(bounds);
             let types = key.chain(stage.sides[i].columns.iter().cloned()).collect();
-            let frozen = Frozen::new(Share::of(scratch));
-            Buffer::new((types, lookup.head_columns()), (width, kept), lookup.is_number(), frozen)
+            let spilled = SpilledRows::new(MemoryReservation::of(spill_pool));
+            Buffer::new((types, lookup.head_columns()), (width, kept), lookup.is_number(), spilled)
         };
         let alone = match stage.kind {
             JoinKind::Inner => [false, false],
@@ -129,7 +129,7 @@ impl WithinOperator {
             JoinKind::Right => [false, true],
             JoinKind::Full => [true, true],
         };
-        Ok(WithinOperator {
+        Ok(StreamStreamJoin {
             reach: [(before, after), (after, before)],
             grace: within.grace_ms,
             alone,
@@ -146,7 +146,7 @@ impl WithinOperator {
     }
 
     /// The rows of both ports in (seq, port) order, with the clocks as each of them finds them.
-    fn arrive(&mut self, ports: &[Option<&ChangeBatch>; 2], usable: &[Usable; 2], out: &mut Out) {
+    fn arrive(&mut self, ports: &[Option<&ChangeBatch>; 2], usable: &[Usable; 2], out: &mut OperatorOutput) {
         self.arrivals.clear();
         let lengths = [0, 1].map(|p| ports[p].map_or(0, ChangeBatch::len));
         let mut at = [0usize; 2];
@@ -321,8 +321,8 @@ impl WithinOperator {
     }
 }
 
-impl Operator for WithinOperator {
-    fn step(&mut self, ports: &[Option<&ChangeBatch>], out: &mut Out) -> Result<()> {
+impl Operator for StreamStreamJoin {
+    fn step(&mut self, ports: &[Option<&ChangeBatch>], out: &mut OperatorOutput) -> Result<()> {
         self.finish_restore()?;
         for side in &mut self.sides {
             side.spill(&self.lookup)?;
@@ -352,7 +352,7 @@ impl Operator for WithinOperator {
         Ok(())
     }
 
-    fn finish(&mut self, seq: u64, out: &mut Out) -> Result<()> {
+    fn finish(&mut self, seq: u64, out: &mut OperatorOutput) -> Result<()> {
         let mut closed = Vec::new();
         for side in [0, 1] {
             self.waiting[side].clear();
@@ -368,9 +368,9 @@ impl Operator for WithinOperator {
         Ok(())
     }
 
-    fn deltas(&mut self, deltas: &mut Vec<Delta>) -> Result<()> {
+    fn changelog(&mut self, entries: &mut Vec<ChangelogEntry>) -> Result<()> {
         self.finish_restore()?;
-        self.write_deltas(deltas)
+        self.write_changelog(entries)
     }
 
     fn commit(&mut self) {
@@ -392,13 +392,13 @@ impl Operator for WithinOperator {
         self.take_entry(key, value)
     }
 
-    fn memo(&self) -> String {
-        self.write_memo()
+    fn offset_metadata(&self) -> String {
+        self.write_metadata()
     }
 
-    fn recall(&mut self, memo: &str) -> Result<()> {
+    fn restore_metadata(&mut self, offset_metadata: &str) -> Result<()> {
         self.finish_restore()?;
-        self.read_memo(memo)
+        self.read_metadata(offset_metadata)
     }
 }
 

@@ -2,15 +2,15 @@
 
 use super::buffer::NONE;
 use super::gather::Places;
-use super::{Pair, WithinOperator};
+use super::{Pair, StreamStreamJoin};
 use crate::error::Result;
-use crate::execute::change::{Bounds, ChangeBatch, Side};
+use crate::execute::change::{Bounds, ChangeBatch, RowImage};
 use arrow::array::{Array, ArrayRef, AsArray, new_null_array};
 use arrow::buffer::{NullBuffer, ScalarBuffer};
 use arrow::compute::interleave;
 use arrow::datatypes::Int64Type;
 
-impl WithinOperator {
+impl StreamStreamJoin {
     /// The rows that these pairs are.
     pub(super) fn write(&self, pairs: &[Pair]) -> Result<ChangeBatch> {
         let of = |side: usize| -> Vec<u64> { pairs.iter().map(|p| p.ordinals[side]).collect() };
@@ -36,7 +36,7 @@ impl WithinOperator {
         Ok(ChangeBatch {
             key: vec![key],
             key_present,
-            new: Side { columns, present: None },
+            new: RowImage { columns, present: None },
             old: None,
             rowtime: pairs.iter().map(|p| p.rowtime).collect(),
             window,

@@ -2,7 +2,7 @@
 
 use super::RESOLVED;
 use super::buffer::{Buffer, ROW_BYTES, UNINDEXED};
-use super::key_lookup::Lookup;
+use super::key_lookup::KeyLookup;
 use super::sorted_run::{PAGE_ROWS, RunWriter};
 use super::spilled::Waiting;
 use crate::error::Result;
@@ -23,11 +23,11 @@ struct Moved {
 impl Buffer {
     /// Moves the oldest rows into a file if there are more than may be in memory. To be called between a commit and the
     /// next row: only what is committed may move.
-    pub(super) fn spill(&mut self, lookup: &Lookup) -> Result<()> {
+    pub(super) fn spill(&mut self, lookup: &KeyLookup) -> Result<()> {
         if !self.is_clean() {
             return Ok(());
         }
-        let (held, allowed) = (self.bytes(), self.frozen.allowed());
+        let (held, allowed) = (self.bytes(), self.spilled.allowed());
         if held <= allowed {
             return Ok(());
         }
@@ -44,19 +44,19 @@ impl Buffer {
         if rows == 0 {
             return Ok(());
         }
-        self.freeze(lookup, blocks, rows).map_err(|e| self.frozen.failed(&e))?;
+        self.freeze(lookup, blocks, rows).map_err(|e| self.spilled.failed(&e))?;
         self.drop_front(blocks, rows);
         self.drop_empty_segments();
         self.shrink();
         Ok(())
     }
 
-    fn freeze(&mut self, lookup: &Lookup, blocks: usize, rows: usize) -> Result<()> {
+    fn freeze(&mut self, lookup: &KeyLookup, blocks: usize, rows: usize) -> Result<()> {
         let moved = self.moved(lookup, blocks)?;
         if moved.is_empty() {
             return Ok(());
         }
-        let mut writer = self.frozen.writer(self.base..self.base + rows as u64, moved.len())?;
+        let mut writer = self.spilled.writer(self.base..self.base + rows as u64, moved.len())?;
         for page in moved.chunks(PAGE_ROWS) {
             self.write_page(page, blocks, &mut writer)?;
         }
@@ -65,12 +65,12 @@ impl Buffer {
             let state = states[(row.ordinal - base) as usize];
             (state != RESOLVED).then_some((row.ordinal, Waiting { state, rowtime: row.rowtime, position }))
         });
-        self.frozen.push(writer.finish(), waits);
+        self.spilled.push(writer.finish(), waits);
         Ok(())
     }
 
     /// The rows that will be shown or wait, sorted.
-    fn moved(&self, lookup: &Lookup, blocks: usize) -> Result<Vec<Moved>> {
+    fn moved(&self, lookup: &KeyLookup, blocks: usize) -> Result<Vec<Moved>> {
         let floor = self.floor(self.time());
         let mut moved = Vec::new();
         for (nth, block) in self.blocks.iter().take(blocks).enumerate() {

@@ -3,11 +3,11 @@
 //! Rows come here in order of arrival, when all of them are committed. What is shown is decided row by row, as in memory.
 
 use super::RESOLVED;
-use super::key_lookup::Lookup;
+use super::key_lookup::KeyLookup;
 use super::sorted_run::{EXTRA, PAGE_ROWS, Run, RunWriter};
 use crate::error::{Error, Result};
 use crate::execute::state::key_table::Probe;
-use crate::execute::state::spill_pool::Share;
+use crate::execute::state::spill_pool::MemoryReservation;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
 use arrow::compute::take;
 use arrow::datatypes::{Int64Type, UInt64Type};
@@ -24,8 +24,8 @@ const PAGES_KEPT: usize = 32;
 
 /// Rows in files.
 #[derive(Debug)]
-pub(super) struct Frozen {
-    share: Share,
+pub(super) struct SpilledRows {
+    reservation: MemoryReservation,
     /// In order of arrival.
     runs: Vec<Run>,
     /// Highest rowtime of all of them: most rows look for nothing here.
@@ -50,10 +50,10 @@ pub(super) struct Waiting {
     pub(super) position: usize,
 }
 
-impl Frozen {
-    pub(super) fn new(share: Share) -> Frozen {
-        Frozen {
-            share,
+impl SpilledRows {
+    pub(super) fn new(reservation: MemoryReservation) -> SpilledRows {
+        SpilledRows {
+            reservation,
             runs: Vec::new(),
             latest: i64::MIN,
             file: None,
@@ -66,7 +66,7 @@ impl Frozen {
 
     /// Bytes that this side may have in memory.
     pub(super) fn allowed(&self) -> usize {
-        self.share.bytes()
+        self.reservation.bytes()
     }
 
     /// First ordinal here.
@@ -78,7 +78,7 @@ impl Frozen {
     pub(super) fn writer(&mut self, ordinals: Range<u64>, rows: usize) -> Result<RunWriter> {
         let (file, runs) = match self.file.take() {
             Some((file, runs)) if runs < RUNS_PER_FILE => (file, runs + 1),
-            _ => (Arc::new(self.share.file()?), 1),
+            _ => (Arc::new(self.reservation.file()?), 1),
         };
         self.file = Some((file.clone(), runs));
         RunWriter::new(file, ordinals, rows)
@@ -98,14 +98,14 @@ impl Frozen {
     }
 
     pub(super) fn failed(&self, error: &Error) -> Error {
-        self.share.failed(error)
+        self.reservation.failed(error)
     }
 
     /// Rows of a key with a rowtime in `low ..= high`.
     #[inline]
     pub(super) fn find(
         &mut self,
-        lookup: &Lookup,
+        lookup: &KeyLookup,
         key: (Probe, &[u8]),
         (low, high): (i64, i64),
         hits: &mut Vec<(i64, u64)>,
@@ -128,7 +128,7 @@ impl Frozen {
     fn search(
         &mut self,
         page: (usize, usize),
-        lookup: &Lookup,
+        lookup: &KeyLookup,
         (probe, bytes): (Probe, &[u8]),
         (low, high): (i64, i64),
         hits: &mut Vec<(i64, u64)>,
@@ -163,7 +163,7 @@ impl Frozen {
         if let Some(kept) = self.pages.iter().find(|p| p.0 == first && p.1 == page) {
             return Ok(kept.2.clone());
         }
-        let batch = self.runs[run].read(page).map_err(|e| self.share.failed(&e))?;
+        let batch = self.runs[run].read(page).map_err(|e| self.reservation.failed(&e))?;
         if self.pages.len() == PAGES_KEPT {
             self.pages.pop_front();
         }
@@ -171,7 +171,7 @@ impl Frozen {
         Ok(batch)
     }
 
-    /// Reads a row that waits, so that [`Frozen::place`] knows it.
+    /// Reads a row that waits, so that [`SpilledRows::place`] knows it.
     pub(super) fn bring(&mut self, ordinal: u64) -> Result<()> {
         if self.places.contains_key(&ordinal) {
             return Ok(());

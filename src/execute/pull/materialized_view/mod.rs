@@ -29,7 +29,7 @@ mod window_suffix;
 
 pub use key_range::KeyRange;
 pub use snapshot::Snapshot;
-pub use store::Found;
+pub use store::FoundRow;
 
 use crate::catalog::Source;
 use crate::error::{Error, Result};
@@ -43,7 +43,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use store::Store;
-use window_suffix::Shape;
+use window_suffix::WindowSuffix;
 
 /// Memory that one table's view may take; a larger table is read from its topic by every query.
 pub const VIEW_BYTES_MAX: usize = 1024 * 1024 * 1024;
@@ -61,7 +61,7 @@ const ATTEMPTS_MAX: u32 = 10;
 pub struct View {
     topic: Arc<str>,
     partitions: u32,
-    shape: Shape,
+    shape: WindowSuffix,
     clock: SharedClock,
     /// Commits are wanted: looked at by the worker before anything else.
     wanted: AtomicBool,
@@ -96,7 +96,7 @@ impl View {
         View {
             topic: sink.topic.as_str().into(),
             partitions: sink.partitions,
-            shape: Shape::of(sink, window),
+            shape: WindowSuffix::of(sink, window),
             clock,
             wanted: AtomicBool::new(false),
             phase: RwLock::new(Phase::Off),
@@ -229,7 +229,7 @@ impl View {
 
     /// Looks up the rows of these keys (bytes without a window), each as of the same commit. Answers `false` if the view
     /// is not open (any more).
-    pub fn find(&self, keys: &[(Vec<u8>, WindowBounds)], found: &mut dyn FnMut(Found<'_>)) -> bool {
+    pub fn find(&self, keys: &[(Vec<u8>, WindowBounds)], found: &mut dyn FnMut(FoundRow<'_>)) -> bool {
         self.touched();
         match &*self.phase.read() {
             Phase::Ready(stores) => {

@@ -3,7 +3,7 @@
 use super::key_range::KeyRange;
 use super::snapshot::Snapshot;
 use super::store::Store;
-use super::window_suffix::Shape;
+use super::window_suffix::WindowSuffix;
 use crate::log::RecordSet;
 use crate::plan::WindowBounds;
 use crate::types::time::WindowKind;
@@ -34,7 +34,7 @@ fn scanned(mut snapshot: Snapshot) -> Model {
 }
 
 fn check(seed: u64, kind: Option<WindowKind>) {
-    let shape = Shape { kind, retention_ms: if kind.is_some() { 40 } else { i64::MAX } };
+    let shape = WindowSuffix { kind, retention_ms: if kind.is_some() { 40 } else { i64::MAX } };
     let (mut dice, mut store, mut model) = (Dice(seed), Store::new(shape), Model::new());
     let (mut newest, mut held): (i64, Vec<(Snapshot, Model)>) = (i64::MIN / 2, Vec::new());
     for commit in 0..120_u64 {

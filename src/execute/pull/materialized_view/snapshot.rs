@@ -1,8 +1,8 @@
 //! All rows of one commit, while the next ones are put in: references to the pages and chunks that a store had.
 
 use super::key_range::KeyRange;
-use super::store::{Entry, FREE, Found, PAGE, Page, Store, row};
-use super::window_suffix::Shape;
+use super::store::{Entry, FREE, FoundRow, PAGE, Page, Store, row};
+use super::window_suffix::WindowSuffix;
 use crate::plan::WindowBounds;
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ pub struct Snapshot {
 /// What one store had.
 #[derive(Debug)]
 struct Part {
-    shape: Shape,
+    shape: WindowSuffix,
     pages: Vec<Page>,
     chunks: Vec<Option<Arc<Vec<u8>>>>,
     newest: Vec<i64>,
@@ -48,7 +48,7 @@ impl Snapshot {
         rows: usize,
         keys: &KeyRange,
         bounds: &WindowBounds,
-        found: &mut dyn FnMut(Found<'_>),
+        found: &mut dyn FnMut(FoundRow<'_>),
     ) -> bool {
         let mut pages = rows.div_ceil(PAGE).max(1);
         while let Some(part) = self.parts.get_mut(self.at.0) {
@@ -82,7 +82,7 @@ impl Part {
         self.pages = rows.chunks(PAGE).map(|page| Arc::new(page.to_vec())).collect();
     }
 
-    fn page(&self, page: &Page, keys: &KeyRange, bounds: &WindowBounds, found: &mut dyn FnMut(Found<'_>)) {
+    fn page(&self, page: &Page, keys: &KeyRange, bounds: &WindowBounds, found: &mut dyn FnMut(FoundRow<'_>)) {
         for entry in page.iter().filter(|e| e.chunk != FREE) {
             let Some(Some(bytes)) = self.chunks.get(entry.chunk as usize) else { continue };
             match row(&self.shape, &self.newest, entry, bytes, bounds) {

@@ -10,7 +10,7 @@
 //! Windows leave by ksqlDB's rule for its window stores: what began (sessions: ended) at least the retention before the
 //! newest of its partition is not seen any more.
 
-use super::window_suffix::Shape;
+use super::window_suffix::WindowSuffix;
 use crate::execute::state::key_table::Probe;
 use crate::log::RecordSet;
 use crate::plan::WindowBounds;
@@ -34,7 +34,7 @@ pub(super) const FREE: u32 = u32::MAX;
 
 /// A row: its record.
 #[derive(Clone, Copy, Debug)]
-pub struct Found<'a> {
+pub struct FoundRow<'a> {
     /// Partition of the table's topic.
     pub partition: i32,
     /// The record's time.
@@ -71,16 +71,16 @@ impl Entry {
 
 /// Keys with one hash: nearly always one key, of a windowed table all its windows in their order.
 #[derive(Debug)]
-enum Slot {
+enum SameHash {
     One(u32),
     Many(Vec<u32>),
 }
 
-impl Slot {
+impl SameHash {
     fn ordinals(&self) -> &[u32] {
         match self {
-            Slot::One(one) => std::slice::from_ref(one),
-            Slot::Many(many) => many,
+            SameHash::One(one) => std::slice::from_ref(one),
+            SameHash::Many(many) => many,
         }
     }
 }
@@ -116,8 +116,8 @@ pub(super) type Page = Arc<Vec<Entry>>;
 /// Rows by key.
 #[derive(Debug)]
 pub(super) struct Store {
-    pub(super) shape: Shape,
-    slots: HashMap<u64, Slot, BuildHasherDefault<Hashed>>,
+    pub(super) shape: WindowSuffix,
+    slots: HashMap<u64, SameHash, BuildHasherDefault<Hashed>>,
     pub(super) pages: Vec<Page>,
     free: Vec<u32>,
     pub(super) chunks: Vec<Option<Chunk>>,
@@ -131,7 +131,7 @@ pub(super) struct Store {
 }
 
 impl Store {
-    pub(super) fn new(shape: Shape) -> Store {
+    pub(super) fn new(shape: WindowSuffix) -> Store {
         Store {
             shape,
             slots: HashMap::default(),
@@ -277,12 +277,12 @@ impl Store {
             first
         });
         match self.slots.get_mut(&hash) {
-            None => drop(self.slots.insert(hash, Slot::One(ordinal))),
-            Some(Slot::Many(many)) => many.insert(at.min(many.len()), ordinal),
+            None => drop(self.slots.insert(hash, SameHash::One(ordinal))),
+            Some(SameHash::Many(many)) => many.insert(at.min(many.len()), ordinal),
             Some(slot) => {
                 let mut many = slot.ordinals().to_vec();
                 many.insert(at.min(many.len()), ordinal);
-                *slot = Slot::Many(many);
+                *slot = SameHash::Many(many);
             }
         }
         ordinal
@@ -291,7 +291,7 @@ impl Store {
     /// Forgets a key whose row was released.
     fn remove(&mut self, hash: u64, ordinal: u32) {
         let empty = match self.slots.get_mut(&hash) {
-            Some(Slot::Many(many)) => {
+            Some(SameHash::Many(many)) => {
                 many.retain(|o| *o != ordinal);
                 many.is_empty()
             }
@@ -428,7 +428,7 @@ impl Store {
     }
 
     /// The rows of a key, given without its window, by their windows.
-    pub(super) fn find(&self, key: &[u8], bounds: &WindowBounds, found: &mut dyn FnMut(Found<'_>)) {
+    pub(super) fn find(&self, key: &[u8], bounds: &WindowBounds, found: &mut dyn FnMut(FoundRow<'_>)) {
         let Some(slot) = self.slots.get(&Probe::bytes(key).home) else { return };
         for &ordinal in slot.ordinals() {
             let entry = self.entry(ordinal);
@@ -442,12 +442,12 @@ impl Store {
 
 /// The row of an entry with its key without window, if it is among these windows and seen.
 pub(super) fn row<'a>(
-    shape: &Shape,
+    shape: &WindowSuffix,
     newest: &[i64],
     entry: &Entry,
     bytes: &'a [u8],
     bounds: &WindowBounds,
-) -> Option<(&'a [u8], Found<'a>)> {
+) -> Option<(&'a [u8], FoundRow<'a>)> {
     let start = entry.place as usize;
     let (key, value) = bytes[start..start + entry.bytes()].split_at(entry.key as usize);
     let (bare, start, end) = shape.split(key)?;
@@ -456,5 +456,5 @@ pub(super) fn row<'a>(
     {
         return None;
     }
-    Some((bare, Found { partition: entry.partition, timestamp: entry.timestamp, key, value }))
+    Some((bare, FoundRow { partition: entry.partition, timestamp: entry.timestamp, key, value }))
 }

@@ -6,16 +6,16 @@ use crate::types::time::{NEVER, Window, WindowKind};
 
 /// What a key's bytes carry, and for how long windows are seen.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Shape {
+pub(super) struct WindowSuffix {
     pub(super) kind: Option<WindowKind>,
     pub(super) retention_ms: i64,
 }
 
-impl Shape {
-    pub(super) fn of(sink: &Source, window: Option<&Window>) -> Shape {
+impl WindowSuffix {
+    pub(super) fn of(sink: &Source, window: Option<&Window>) -> WindowSuffix {
         let retention =
             window.map_or(i64::MAX, |w| w.retention_ms.unwrap_or_else(|| w.size_ms().saturating_add(w.grace_ms())));
-        Shape { kind: sink.window.map(|w| w.kind), retention_ms: retention }
+        WindowSuffix { kind: sink.window.map(|w| w.kind), retention_ms: retention }
     }
 
     /// The key without its window, and the window's start and end.
