@@ -4,8 +4,10 @@
 pub mod topics;
 
 mod check;
+mod effect;
 
 pub use check::{can_stand_alone, carried, check, described};
+pub use effect::Effect;
 
 use crate::error::{Error, Kind, Result};
 use crate::parse::statement::SourceKind;
@@ -119,6 +121,8 @@ pub struct QueryInfo {
 pub struct Catalog {
     sources: BTreeMap<String, Arc<Source>>,
     queries: BTreeMap<String, QueryInfo>,
+    /// Query ids in order of creation.
+    order: Vec<String>,
     types: BTreeMap<String, SqlType>,
 }
 
@@ -126,16 +130,6 @@ impl Catalog {
     /// Types that have a name, by it.
     pub fn types(&self) -> &BTreeMap<String, SqlType> {
         &self.types
-    }
-
-    /// Gives a type a name.
-    pub fn put_type(&mut self, name: String, ty: SqlType) {
-        self.types.insert(name, ty);
-    }
-
-    /// Forgets a type's name; what was declared with it keeps its type.
-    pub fn remove_type(&mut self, name: &str) -> Option<SqlType> {
-        self.types.remove(name)
     }
 
     /// A stream or table by exact name.
@@ -164,11 +158,6 @@ impl Catalog {
         self.sources.values()
     }
 
-    /// Adds or replaces a stream or table.
-    pub fn put(&mut self, source: Source) {
-        self.sources.insert(source.name.clone(), Arc::new(source));
-    }
-
     /// Persistent queries by id.
     pub fn queries(&self) -> impl Iterator<Item = &QueryInfo> {
         self.queries.values()
@@ -179,14 +168,16 @@ impl Catalog {
         self.queries.get(id)
     }
 
-    /// Adds a persistent query.
-    pub fn put_query(&mut self, query: QueryInfo) {
-        self.queries.insert(query.id.clone(), query);
+    /// Ids of the persistent queries in order of creation.
+    pub fn query_ids(&self) -> &[String] {
+        &self.order
     }
 
-    /// Forgets a persistent query.
-    pub fn remove_query(&mut self, id: &str) -> Option<QueryInfo> {
-        self.queries.remove(id)
+    /// Records the topic of a query's late rows, which commands of earlier builds do not say.
+    pub fn set_late_topic(&mut self, id: &str, topic: String) {
+        if let Some(query) = self.queries.get_mut(id) {
+            query.late_topic = Some(topic);
+        }
     }
 
     /// Queries that read a source.
@@ -204,8 +195,8 @@ impl Catalog {
         self.sources.remove(name);
     }
 
-    /// Removes a source and the query that it was created by; answers both. Fails while others depend on it.
-    pub fn drop_source(&mut self, name: &str, kind: SourceKind) -> Result<(Arc<Source>, Option<QueryInfo>)> {
+    /// The source that DROP would remove, and the query that would go with it. An error while others depend on the source.
+    pub fn check_drop(&self, name: &str, kind: SourceKind) -> Result<(Arc<Source>, Option<QueryInfo>)> {
         let source = self.require(name)?.clone();
         if source.kind != kind {
             let (is, not) = match source.kind {
@@ -229,8 +220,7 @@ impl Catalog {
                 ),
             ));
         }
-        self.sources.remove(name);
-        let query = source.created_by.as_ref().and_then(|id| self.queries.remove(id));
+        let query = source.created_by.as_ref().and_then(|id| self.queries.get(id)).cloned();
         Ok((source, query))
     }
 }

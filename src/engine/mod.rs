@@ -18,6 +18,8 @@ pub mod session;
 
 mod ddl;
 mod insert_rows;
+mod insert_values;
+mod intent;
 mod open;
 mod panic_guard;
 mod snapshot;
@@ -36,7 +38,7 @@ use crate::types::clock::SharedClock;
 use access::audit::Audit;
 use command::CommandLog;
 use ddl::lock::DdlLock;
-use introspect::function_help;
+use intent::Intent;
 use introspect::refreshed::Refreshed;
 use parking_lot::Mutex;
 use query::persistent::Query;
@@ -218,51 +220,14 @@ impl Engine {
         self.check_alive()?;
         let mut properties = session.properties().iter();
         properties.try_for_each(|(name, value)| self.inner.config.check_ceiling(name, value))?;
-        let entity = match &parsed.statement {
-            Statement::CreateSource(create) => self.create_source(create, parsed, session)?,
-            Statement::CreateAs(create) => self.create_as(create, parsed, session)?,
-            Statement::InsertValues(insert) => self.insert_values(insert, session)?,
-            Statement::InsertSelect(insert) => self.insert_select(insert, parsed, session)?,
-            Statement::Select(select) if select.emit.is_some() => {
-                return self.push_query(select, &parsed.text, session);
-            }
-            Statement::Select(_) | Statement::Batch(_) => return self.batch_query(parsed, session),
-            Statement::CreateType(create) => self.create_type(create, parsed, session)?,
-            Statement::DropType { name, if_exists } => self.drop_type(name, *if_exists, parsed, session)?,
-            Statement::Alter(alter) => self.alter_source(alter, parsed, session)?,
-            Statement::AssertTopic(assert) => self.assert_topic(assert, session)?,
-            Statement::AssertSchema(_) => return Err(ddl::alter::no_registry(parsed)),
-            Statement::Drop(drop) => self.drop_source(drop, parsed, session)?,
-            Statement::Terminate(id) => self.terminate(id.as_deref(), parsed, session)?,
-            Statement::Pause(id) => self.pause(id.as_deref(), true, parsed, session)?,
-            Statement::Resume(id) => self.pause(id.as_deref(), false, parsed, session)?,
-            Statement::Show(show) => self.show(show, session)?,
-            Statement::Describe { name, extended } => self.describe(name, *extended, session)?,
-            Statement::ExplainQuery(id) => self.explain_query(id, session)?,
-            Statement::Explain(statement) => self.explain(statement, parsed, session)?,
-            Statement::Set { name, value } => {
-                self.inner.config.check_ceiling(name, value)?;
-                session.set(name, value)?;
-                Entity::Done
-            }
-            Statement::Unset(name) => {
-                session.unset(name)?;
-                Entity::Done
-            }
-            Statement::Define { name, value } => {
-                session.define(name, value);
-                Entity::Done
-            }
-            Statement::Undefine(name) => match session.undefine(name) {
-                true => Entity::Done,
-                false => Entity::Warning(format!("Cannot undefine variable '{name}' which was never defined")),
-            },
-            Statement::DescribeFunction(name) => function_help::describe_function(name)?,
-            Statement::Print(print) => return self.print(print, session),
-            Statement::Verify(id) => return self.verify(id, session),
-            Statement::Copy(_) => return Err(of_the_client("COPY")),
-            Statement::RunScript(_) => return Err(of_the_client("RUN SCRIPT")),
-            Statement::Unsupported { what, span } => return Err(unsupported(what).at(*span)),
+        let entity = match self.intent(parsed) {
+            Intent::Change(change) => self.change(change, &parsed.text, session)?,
+            Intent::EndPushQuery(id) => self.inner.pushes.end(id, session.principal()).map(Entity::PushTerminated)?,
+            Intent::InsertValues(insert) => self.insert_values(insert, session)?,
+            Intent::Setting(setting) => session.carry_out(setting, &self.inner.config)?,
+            Intent::Inquiry(inquiry) => self.inquire(&inquiry, &parsed.text, session)?,
+            Intent::Read(read) => return self.read(read, parsed, session),
+            Intent::Refused(error) => return Err(error),
         };
         Ok(Answer::Entity(entity))
     }
@@ -334,8 +299,13 @@ impl Engine {
 
     /// Properties in force: the engine's under the session's.
     fn properties(&self, session: &Session) -> BTreeMap<String, String> {
+        self.with_defaults(session.properties())
+    }
+
+    /// The engine's properties under these.
+    fn with_defaults(&self, properties: &BTreeMap<String, String>) -> BTreeMap<String, String> {
         let mut all = self.inner.config.properties.clone();
-        all.extend(session.properties().clone());
+        all.extend(properties.clone());
         all
     }
 
@@ -365,14 +335,4 @@ impl Engine {
 /// The number in a query's id: random, so that it cannot be guessed, and not negative as a Java `long`.
 fn query_number() -> Result<u64> {
     Ok((random_id()? >> 65) as u64)
-}
-
-/// Files are those of whoever says the statement: a server neither reads nor writes any for its clients.
-fn of_the_client(what: &str) -> Error {
-    Error::statement(format!("{what} works on files of the one who says it, which a server does not touch"))
-        .with_hint("say it at the prompt, in `tidegate sql` or in `tidegate run`")
-}
-
-fn unsupported(what: &str) -> Error {
-    Error::statement(format!("{what} is not supported yet"))
 }

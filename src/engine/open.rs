@@ -1,16 +1,13 @@
-//! Opening an engine: log, command log, replay, queries.
+//! Opening an engine: the log, what belongs to the engine as a whole, and the replay of the command log.
 
 use crate::catalog::topics::TopicRules;
-use crate::catalog::{Catalog, QueryInfo};
 use crate::config::{Config, LogConfig};
 use crate::engine::access::audit::Audit;
-use crate::engine::command::status::{self, Statuses};
-use crate::engine::command::{Command, CommandLog, Effect, Recorded};
+use crate::engine::command::CommandLog;
 use crate::engine::query::processing_log::{self, ProcessingLog};
 use crate::engine::query::pull_limits::PullLimits;
 use crate::engine::query::topic_monitor::TopicMonitor;
 use crate::engine::query::user_quota::Turns;
-use crate::engine::snapshot::State;
 use crate::engine::{Drive, Engine, Inner};
 use crate::error::{Kind, Result};
 use crate::execute::state::spill_pool::{MEMORY_BYTES, SpillPool, SpillQuota};
@@ -20,7 +17,6 @@ use crate::log::kafka::{KafkaLog, KafkaSettings};
 use crate::log::{Log, TransactionalWriter, WriterSpec};
 use crate::types::clock::SharedClock;
 use parking_lot::Mutex;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -100,41 +96,6 @@ impl Engine {
         engine.replay(history.commands)?;
         Ok(engine)
     }
-
-    /// Builds catalogue and queries from the commands. A query that cannot be planned any more is listed as ERROR; the
-    /// others start.
-    fn replay(&self, history: Vec<Recorded>) -> Result<()> {
-        let mut replayed = Replayed::default();
-        let mut next = 0;
-        for Recorded { command, .. } in history {
-            next = next.max(command.sequence + 1);
-            replayed.statuses.note(status::told(&command, &replayed.catalog));
-            replayed.take(command);
-        }
-        let mut state = State { statuses: Arc::new(replayed.statuses), next, ..State::default() };
-        for created in replayed.alive {
-            let sink = Arc::new(created.sink);
-            let (query, text) = self.plan_again(&created.command, &created.id, &sink, &created.before, created.paused);
-            // Where its late rows go is in its text.
-            if let Some(late_topic) = query.spec().and_then(|spec| spec.late_topic.clone())
-                && let Some(info) = replayed.catalog.query(&created.id).cloned()
-            {
-                replayed.catalog.put_query(QueryInfo { late_topic: Some(late_topic), ..info });
-            }
-            state.order.push(created.id.clone());
-            state.texts.insert(created.id.clone(), Arc::new(text));
-            state.queries.insert(created.id, Arc::new(query));
-        }
-        state.catalog = Arc::new(replayed.catalog);
-        let mut ddl = self.ddl("the replay of the command log")?;
-        ddl.change(|present| *present = state);
-        if self.inner.drive == Drive::Threads {
-            for query in ddl.queries.values() {
-                query.spawn()?;
-            }
-        }
-        Ok(())
-    }
 }
 
 /// One process a service id: a second one is refused here, before it could touch anything. A data directory has its lock.
@@ -156,69 +117,4 @@ pub(super) fn own(log: &dyn Log, config: &Config, clock: &SharedClock) -> Result
             Err(e) => return Err(e),
         }
     }
-}
-
-/// What the commands add up to.
-#[derive(Default)]
-struct Replayed {
-    catalog: Catalog,
-    statuses: Statuses,
-    alive: Vec<Created>,
-}
-
-/// A query that was created and not ended.
-struct Created {
-    id: String,
-    command: Command,
-    sink: crate::catalog::Source,
-    /// The catalogue as it was when the statement was carried out.
-    before: Catalog,
-    paused: bool,
-}
-
-impl Replayed {
-    fn take(&mut self, command: Command) {
-        match command.effect.clone() {
-            Effect::CreateSource(source) => self.catalog.put(*source),
-            Effect::CreateQuery { id, sink, reads, .. } => {
-                let before = self.catalog.clone();
-                self.catalog.put((*sink).clone());
-                self.catalog.put_query(QueryInfo {
-                    id: id.clone(),
-                    reads,
-                    writes: sink.name.clone(),
-                    late_topic: None,
-                });
-                let created = Created { id, command, sink: *sink, before, paused: false };
-                match self.alive.iter_mut().find(|c| c.id == created.id) {
-                    // Replaced: the same query, in its place and in its state.
-                    Some(replaced) => *replaced = Created { paused: replaced.paused, ..created },
-                    None => self.alive.push(created),
-                }
-            }
-            Effect::Drop { name } => {
-                if let Some(kind) = self.catalog.source(&name).map(|s| s.kind)
-                    && let Ok((_, Some(query))) = self.catalog.drop_source(&name, kind)
-                {
-                    self.alive.retain(|c| c.id != query.id);
-                }
-            }
-            Effect::CreateType { name, ty } => self.catalog.put_type(name, ty),
-            Effect::DropType { name } => _ = self.catalog.remove_type(&name),
-            Effect::Terminate { id } => {
-                self.catalog.remove_query(&id);
-                self.alive.retain(|c| c.id != id);
-            }
-            Effect::Pause { id, paused } => {
-                self.alive.iter_mut().filter(|c| c.id == id).for_each(|c| c.paused = paused);
-            }
-        }
-    }
-}
-
-/// Properties of a command as a map.
-pub(super) fn with_defaults(config: &Config, properties: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-    let mut all = config.properties.clone();
-    all.extend(properties.clone());
-    all
 }

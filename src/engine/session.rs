@@ -1,9 +1,33 @@
 //! What a user or request carries from statement to statement: who it is, properties and variables.
 
-use crate::config;
+use crate::config::{self, Config};
 use crate::engine::access::Principal;
+use crate::engine::result::entity::Entity;
 use crate::error::Result;
 use std::collections::BTreeMap;
+
+/// A statement that changes its session.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Setting<'a> {
+    /// SET.
+    Set {
+        /// Property.
+        name: &'a str,
+        /// Value.
+        value: &'a str,
+    },
+    /// UNSET.
+    Unset(&'a str),
+    /// DEFINE.
+    Define {
+        /// Variable.
+        name: &'a str,
+        /// Text.
+        value: &'a str,
+    },
+    /// UNDEFINE.
+    Undefine(&'a str),
+}
 
 /// Who gives statements, properties set with SET and variables set with DEFINE.
 #[derive(Clone, Debug)]
@@ -31,6 +55,24 @@ impl Session {
     /// Who gives its statements.
     pub fn principal(&self) -> &Principal {
         &self.principal
+    }
+
+    /// Carries out a statement about the session.
+    pub(super) fn carry_out(&mut self, setting: Setting<'_>, config: &Config) -> Result<Entity> {
+        match setting {
+            Setting::Set { name, value } => {
+                config.check_ceiling(name, value)?;
+                self.set(name, value)?;
+            }
+            Setting::Unset(name) => self.unset(name)?,
+            Setting::Define { name, value } => self.define(name, value),
+            Setting::Undefine(name) if self.undefine(name) => {}
+            Setting::Undefine(name) => {
+                let text = format!("Cannot undefine variable '{name}' which was never defined");
+                return Ok(Entity::Warning(text));
+            }
+        }
+        Ok(Entity::Done)
     }
 
     /// SET.

@@ -22,8 +22,6 @@ pub(super) struct State {
     pub(super) catalog: Arc<Catalog>,
     /// Persistent queries by id.
     pub(super) queries: BTreeMap<String, Arc<Query>>,
-    /// Query ids in order of creation.
-    pub(super) order: Vec<String>,
     /// What EXPLAIN shows of each query.
     pub(super) texts: BTreeMap<String, Arc<QueryText>>,
     /// What became of statements.
@@ -48,13 +46,12 @@ impl State {
 
     /// Persistent queries in order of creation.
     pub(super) fn queries(&self) -> impl Iterator<Item = (&String, &Arc<Query>)> {
-        self.order.iter().filter_map(|id| Some((id, self.queries.get(id)?)))
+        self.catalog.query_ids().iter().filter_map(|id| Some((id, self.queries.get(id)?)))
     }
 
     /// Removes a query from all lists but the catalogue's.
     pub(super) fn remove_query(&mut self, id: &str) -> Option<Arc<Query>> {
         let query = self.queries.remove(id)?;
-        self.order.retain(|other| other != id);
         self.texts.remove(id);
         Some(query)
     }

@@ -1,7 +1,7 @@
 //! Planning: what each rule accepts, refuses and makes of a statement.
 
 use std::collections::BTreeMap;
-use tidegate::catalog::{Catalog, Format, Source};
+use tidegate::catalog::{Catalog, Effect, Format, Source};
 use tidegate::error::Result;
 use tidegate::execute::compile;
 use tidegate::execute::pipeline::{InputColumn, Pipeline};
@@ -51,7 +51,7 @@ impl World {
                 Created::Exists(text) => Done::Exists(text),
                 Created::New(made) => {
                     self.topic(&made.source);
-                    self.catalog.put(made.source.clone());
+                    self.catalog.apply(&Effect::CreateSource(Box::new(made.source.clone())));
                     Done::Made(Box::new(made.source), made.create_topic)
                 }
             },
@@ -62,7 +62,7 @@ impl World {
                     Created::New(made) => {
                         self.queries += 1;
                         self.topic(&made.sink);
-                        self.catalog.put(made.sink.clone());
+                        self.catalog.apply(&Effect::CreateSource(Box::new(made.sink.clone())));
                         Done::Query(Box::new(made))
                     }
                 }

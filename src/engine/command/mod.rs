@@ -13,14 +13,15 @@ pub(in crate::engine) mod status;
 
 mod history;
 mod mark;
+mod replay;
 
 pub use history::{History, Recorded, SKIPPED_MAX, Skipped};
+pub use status::CommandStatus;
 
-use crate::catalog::Source;
+use crate::catalog::Effect;
 use crate::catalog::topics::INTERNAL_PREFIX;
 use crate::error::{Error, Result};
 use crate::log::{Log, RecordSet, TopicSpec};
-use crate::types::SqlType;
 use mark::{Role, Secret};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -48,55 +49,9 @@ pub struct Command {
     pub properties: BTreeMap<String, String>,
     /// What it meant.
     pub effect: Effect,
-}
-
-/// What a statement did to the catalogue.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Effect {
-    /// A stream or table was registered.
-    CreateSource(Box<Source>),
-    /// A persistent query and the source that it writes were created.
-    CreateQuery {
-        /// The query's id.
-        id: String,
-        /// The source it writes, as resolved.
-        sink: Box<Source>,
-        /// The sources it reads.
-        reads: Vec<String>,
-        /// Offsets by partition that `latest` meant, for a query that began there.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        begin: Option<Vec<i64>>,
-    },
-    /// A stream or table was dropped, with the query that wrote it.
-    Drop {
-        /// Its name.
-        name: String,
-    },
-    /// A type got a name.
-    CreateType {
-        /// The name.
-        name: String,
-        /// The type.
-        ty: SqlType,
-    },
-    /// A type's name was dropped.
-    DropType {
-        /// The name.
-        name: String,
-    },
-    /// A query was terminated.
-    Terminate {
-        /// Its id.
-        id: String,
-    },
-    /// A query was paused (`true`) or resumed.
-    Pause {
-        /// Its id.
-        id: String,
-        /// Paused or resumed.
-        paused: bool,
-    },
+    /// What it returned, for `GET /status`. Earlier builds did not record it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<CommandStatus>,
 }
 
 /// What `tidegate repair` has removed: nothing of it is carried out or mentioned again. The records stay where they are, in a

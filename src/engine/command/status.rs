@@ -1,4 +1,4 @@
-//! What became of statements, by the ids of ksqlDB's commands: `GET /status` asks for it.
+//! Statuses of statements by the ids of ksqlDB's commands: what `GET /status` returns.
 //!
 //! ```text
 //! CREATE STREAM s, CREATE STREAM s AS, INSERT INTO s SELECT    stream/`S`/create
@@ -7,15 +7,15 @@
 //! TERMINATE q, PAUSE ALL                                       terminate/Q/execute, pause/ALL/execute
 //! ```
 //!
-//! A statement is done when it is answered, so that there is no other status than SUCCESS. After a restart the statuses come
-//! from the command log again.
+//! A statement has been carried out when its reply is sent, so that there is no other status than SUCCESS. A command records
+//! its status: after a restart they come from the command log again.
 
-use crate::catalog::{Catalog, Source};
+use crate::catalog::{Catalog, Effect};
 use crate::engine::Engine;
-use crate::engine::command::{Command, Effect};
 use crate::engine::result::entity::Status;
 use crate::error::{Error, Result};
 use crate::parse::statement::SourceKind;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,75 +68,98 @@ impl Statuses {
     }
 }
 
-/// What a recorded command was answered; `before` is the catalogue as it was then.
-pub(in crate::engine) fn told(command: &Command, before: &Catalog) -> Status {
-    let statement = command.statement.as_str();
-    let (command_id, message, query_id) = match &command.effect {
-        Effect::CreateSource(source) => of_source(statement, source),
-        Effect::CreateQuery { id, sink, .. } => {
-            (created(sink.kind, &sink.name), format!("Created query with ID {id}"), Some(id.clone()))
-        }
-        Effect::Drop { name } => {
-            let source = before.source(name);
-            let kind = source.map_or(SourceKind::Stream, |s| s.kind);
-            let topic = source.map_or("", |s| s.topic.as_str());
-            (changed(kind, name, "drop"), dropped(name, topic), None)
-        }
-        Effect::CreateType { name, ty } => (format!("type/{name}/create"), registered(name, &ty.to_string()), None),
-        Effect::DropType { name } => (format!("type/{name}/drop"), format!("Dropped type '{name}'"), None),
-        Effect::Terminate { id } => (executed("terminate", named(statement, id)), "Query terminated.".to_owned(), None),
-        Effect::Pause { id, paused } => {
-            let (verb, message) = paused_words(*paused);
-            (executed(verb, named(statement, id)), message.to_owned(), None)
-        }
-    };
-    Status { command_id, message, query_id, sequence: command.sequence as i64 }
+/// What a command returns, as `GET /status` repeats it: a part of the statement's plan, and of its record.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CommandStatus {
+    /// ksqlDB's id: kind, entity and action.
+    pub id: String,
+    /// What was done.
+    pub message: String,
+    /// The query that was started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub query: Option<String>,
 }
 
-fn of_source(statement: &str, source: &Source) -> (String, String, Option<String>) {
-    let (kind, name) = (source.kind, &source.name);
-    let is_alter = statement.split_whitespace().next().is_some_and(|word| word.eq_ignore_ascii_case("ALTER"));
-    match is_alter {
-        true => (changed(kind, name, "alter"), format!("{} altered", noun(kind)), None),
-        false => (created(kind, name), format!("{} created", noun(kind)), None),
+impl CommandStatus {
+    fn new(kind: &str, entity: &str, action: &str, message: impl Into<String>) -> CommandStatus {
+        CommandStatus { id: format!("{kind}/{entity}/{action}"), message: message.into(), query: None }
+    }
+
+    /// CREATE STREAM, CREATE TABLE.
+    pub(in crate::engine) fn created(kind: SourceKind, name: &str) -> CommandStatus {
+        CommandStatus::new(
+            &noun(kind).to_lowercase(),
+            &format!("`{name}`"),
+            "create",
+            format!("{} created", noun(kind)),
+        )
+    }
+
+    /// CREATE ... AS SELECT, INSERT INTO ... SELECT.
+    pub(in crate::engine) fn query_created(kind: SourceKind, name: &str, id: &str) -> CommandStatus {
+        let created = CommandStatus::created(kind, name);
+        CommandStatus { message: format!("Created query with ID {id}"), query: Some(id.to_owned()), ..created }
+    }
+
+    /// ALTER.
+    pub(in crate::engine) fn altered(kind: SourceKind, name: &str) -> CommandStatus {
+        CommandStatus::new(&noun(kind).to_lowercase(), name, "alter", format!("{} altered", noun(kind)))
+    }
+
+    /// DROP STREAM, DROP TABLE.
+    pub(in crate::engine) fn dropped(kind: SourceKind, name: &str, message: String) -> CommandStatus {
+        CommandStatus::new(&noun(kind).to_lowercase(), name, "drop", message)
+    }
+
+    /// CREATE TYPE.
+    pub(in crate::engine) fn type_created(name: &str, message: String) -> CommandStatus {
+        CommandStatus::new("type", name, "create", message)
+    }
+
+    /// DROP TYPE.
+    pub(in crate::engine) fn type_dropped(name: &str, message: String) -> CommandStatus {
+        CommandStatus::new("type", name, "drop", message)
+    }
+
+    /// TERMINATE; a statement about all queries has one status.
+    pub(in crate::engine) fn terminated(id: Option<&str>) -> CommandStatus {
+        CommandStatus::new("terminate", id.unwrap_or("ALL"), "execute", "Query terminated.")
+    }
+
+    /// PAUSE, RESUME.
+    pub(in crate::engine) fn paused(id: Option<&str>, paused: bool) -> CommandStatus {
+        let (verb, message) = if paused { ("pause", "Query paused.") } else { ("resume", "Query resumed.") };
+        CommandStatus::new(verb, id.unwrap_or("ALL"), "execute", message)
+    }
+
+    /// The status of a command of an earlier build, which did not record it. ALTER counts as CREATE, and a statement about all
+    /// queries as one about each.
+    pub(in crate::engine) fn of_effect(effect: &Effect, before: &Catalog) -> CommandStatus {
+        match effect {
+            Effect::CreateSource(source) => CommandStatus::created(source.kind, &source.name),
+            Effect::CreateQuery { id, sink, .. } => CommandStatus::query_created(sink.kind, &sink.name, id),
+            Effect::Drop { name } => {
+                let source = before.source(name);
+                let (kind, topic) = source.map_or((SourceKind::Stream, ""), |s| (s.kind, s.topic.as_str()));
+                CommandStatus::dropped(kind, name, format!("Source `{name}` (topic: {topic}) was dropped."))
+            }
+            Effect::CreateType { name, ty } => {
+                let message = format!("Registered custom type with name '{name}' and SQL type {ty}");
+                CommandStatus::type_created(name, message)
+            }
+            Effect::DropType { name } => CommandStatus::type_dropped(name, format!("Dropped type '{name}'")),
+            Effect::Terminate { id } => CommandStatus::terminated(Some(id)),
+            Effect::Pause { id, paused } => CommandStatus::paused(Some(id), *paused),
+        }
+    }
+
+    /// The status of the statement that the command log holds at this place.
+    pub(in crate::engine) fn at(self, sequence: i64) -> Status {
+        Status { command_id: self.id, message: self.message, query_id: self.query, sequence }
     }
 }
 
-/// A statement about all queries is one status.
-fn named<'a>(statement: &str, id: &'a str) -> &'a str {
-    let last = statement.split_whitespace().last();
-    if last.is_some_and(|word| word.eq_ignore_ascii_case("ALL")) { "ALL" } else { id }
-}
-
-/// Of a source that is made.
-pub(in crate::engine) fn created(kind: SourceKind, name: &str) -> String {
-    format!("{}/`{name}`/create", noun(kind).to_lowercase())
-}
-
-/// Of a source that is there.
-pub(in crate::engine) fn changed(kind: SourceKind, name: &str, verb: &str) -> String {
-    format!("{}/{name}/{verb}", noun(kind).to_lowercase())
-}
-
-/// Of a query, or of all.
-pub(in crate::engine) fn executed(verb: &str, id: &str) -> String {
-    format!("{verb}/{id}/execute")
-}
-
-pub(in crate::engine) fn dropped(name: &str, topic: &str) -> String {
-    format!("Source `{name}` (topic: {topic}) was dropped.")
-}
-
-pub(in crate::engine) fn registered(name: &str, ty: &str) -> String {
-    format!("Registered custom type with name '{name}' and SQL type {ty}")
-}
-
-/// What PAUSE and RESUME are called, and what they answer.
-pub(in crate::engine) fn paused_words(paused: bool) -> (&'static str, &'static str) {
-    if paused { ("pause", "Query paused.") } else { ("resume", "Query resumed.") }
-}
-
-/// As answers call it.
+/// A source's kind in ksqlDB's messages.
 pub(in crate::engine) fn noun(kind: SourceKind) -> &'static str {
     match kind {
         SourceKind::Stream => "Stream",

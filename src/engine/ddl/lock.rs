@@ -6,7 +6,6 @@
 //! statement that holds the lock.
 
 use crate::engine::Engine;
-use crate::engine::command::status;
 use crate::engine::result::entity::{Entity, Status};
 use crate::engine::snapshot::State;
 use crate::error::{Error, Kind, Result};
@@ -100,7 +99,7 @@ impl Ddl<'_> {
 
     /// Ends the statement with a status that can be asked for later.
     pub(in crate::engine) fn finish(mut self, status: Status) -> Entity {
-        self.publish(|state| Arc::<status::Statuses>::make_mut(&mut state.statuses).note(status.clone()));
+        self.publish(|state| Arc::make_mut(&mut state.statuses).note(status.clone()));
         Entity::Status(status)
     }
 

@@ -1,16 +1,54 @@
-//! Statements that change the catalogue: from the plan to the last effect, one after the other.
+//! Statements that change the catalogue.
 //!
 //! ```text
-//! lock      one statement at a time; readers work on a snapshot and never wait
-//! apply     CREATE, DROP, TERMINATE, PAUSE: plan -> topics -> command log -> catalogue -> queries
-//! sandbox   all statements of a request are planned before the first is carried out
+//! Change --plan(catalogue, facts, queries, settings)--> Planned { steps, reply, touches }          plan
+//!
+//! live      lock -> plan -> each step: topics -> command log -> catalogue -> queries -> topics       carry_out
+//! sandbox           plan -> each step: effect applied to a copy, for every statement of a request    sandbox
+//! replay            plan -> the query of a recorded statement, which runs again                      command::replay
 //! ```
+//!
+//! What a statement means is decided in [`plan()`] alone: an [`Effect`](crate::catalog::Effect) on the catalogue, and the
+//! actions that go with it. Statements of this kind are carried out one after the other ([`lock`]).
 
-pub(in crate::engine) mod alter;
-pub(in crate::engine) mod apply;
+pub(in crate::engine) mod carry_out;
 pub(in crate::engine) mod lock;
+pub(in crate::engine) mod plan;
 pub(in crate::engine) mod terminate_cluster;
 
-mod insert_select;
 mod sandbox;
-mod types;
+
+use crate::parse::statement::{Alter, CreateAs, CreateSource, CreateType, Drop, InsertSelect, Name};
+
+/// A statement that changes the catalogue.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::engine) enum Change<'a> {
+    /// CREATE STREAM, CREATE TABLE.
+    CreateSource(&'a CreateSource),
+    /// CREATE STREAM AS SELECT, CREATE TABLE AS SELECT.
+    CreateAs(&'a CreateAs),
+    /// INSERT INTO ... SELECT.
+    InsertSelect(&'a InsertSelect),
+    /// ALTER STREAM, ALTER TABLE.
+    Alter(&'a Alter),
+    /// DROP STREAM, DROP TABLE.
+    Drop(&'a Drop),
+    /// CREATE TYPE.
+    CreateType(&'a CreateType),
+    /// DROP TYPE.
+    DropType {
+        /// The type's name.
+        name: &'a Name,
+        /// IF EXISTS.
+        if_exists: bool,
+    },
+    /// TERMINATE of one persistent query, or of all.
+    Terminate(Option<&'a str>),
+    /// PAUSE (`paused`) or RESUME of one persistent query, or of all.
+    Pause {
+        /// The query; `None` = all.
+        id: Option<&'a str>,
+        /// PAUSE or RESUME.
+        paused: bool,
+    },
+}

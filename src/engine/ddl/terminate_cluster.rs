@@ -13,7 +13,9 @@
 use crate::catalog::topics::Deed;
 use crate::engine::Engine;
 use crate::engine::access::Role;
-use crate::engine::command::Effect;
+use crate::engine::command::CommandStatus;
+use crate::engine::ddl::carry_out::Origin;
+use crate::engine::ddl::plan::Step;
 use crate::engine::result::entity::{Entity, Status};
 use crate::engine::session::Session;
 use crate::engine::snapshot::State;
@@ -43,9 +45,10 @@ impl Engine {
         let patterns = patterns(delete)?;
         let mut ddl = self.ddl(STATEMENT)?;
         let mut sequence = -1;
-        for id in ddl.order.clone() {
-            sequence = self.record(&mut ddl, STATEMENT, session, Effect::Terminate { id: id.clone() })?;
-            self.end_query(&mut ddl, &id)?;
+        for id in ddl.catalog.query_ids().to_vec() {
+            let status = CommandStatus::terminated(Some(&id));
+            let origin = Origin { text: STATEMENT, session, status: Some(&status) };
+            sequence = self.carry_out_step(&mut ddl, Step::terminate(&id), &origin)?;
         }
         for topic in sinks(&ddl, &patterns)? {
             // A list of patterns is not asked topic by topic: what is not the users' stays, whatever names it.

@@ -3,15 +3,18 @@
 use crate::catalog::{QueryInfo, Source};
 use crate::config::{LogConfig, PROPERTIES};
 use crate::engine::Engine;
+use crate::engine::ddl::Change;
+use crate::engine::intent::Intent;
 use crate::engine::introspect::function_help::functions;
 use crate::engine::query::lag;
 use crate::engine::query::persistent::{Query, State as QueryState};
+use crate::engine::query::{Bounded, Read};
 use crate::engine::result::entity::{Description, Entity, ExplainedQuery, Explanation, QueryRow, Reading, TopicRow};
 use crate::engine::session::Session;
 use crate::engine::snapshot::State;
 use crate::error::{Error, Result};
 use crate::log::TopicPartition;
-use crate::parse::statement::{Name, Parsed, Show, SourceKind, Statement};
+use crate::parse::statement::{Name, Show, SourceKind};
 use crate::plan::{self, Created, Facts};
 use crate::types::{Schema, nearest};
 use std::sync::Arc;
@@ -55,7 +58,7 @@ impl Engine {
     fn explained(&self, session: &Session) -> Result<Vec<Explanation>> {
         let state = self.inner.state.load();
         // One that the user may not know of is not shown.
-        Ok(state.order.iter().filter_map(|id| self.explanation(&state, id, session).ok()?).collect())
+        Ok(state.catalog.query_ids().iter().filter_map(|id| self.explanation(&state, id, session).ok()?).collect())
     }
 
     fn topics(&self, all: bool, extended: bool, session: &Session) -> Result<Entity> {
@@ -176,17 +179,11 @@ impl Engine {
         }))
     }
 
-    pub(in crate::engine) fn explain(
-        &self,
-        statement: &Statement,
-        parsed: &Parsed,
-        session: &Session,
-    ) -> Result<Entity> {
+    pub(in crate::engine) fn explain(&self, intent: &Intent<'_>, text: &str, session: &Session) -> Result<Entity> {
         let settings = self.settings(&self.properties(session))?;
         let state = self.inner.state.load();
-        let text = parsed.text.as_str();
-        let (schema, sources, plan) = match statement {
-            Statement::CreateAs(create) => {
+        let (schema, sources, plan) = match intent {
+            Intent::Change(Change::CreateAs(create)) => {
                 let id = format!("{}_{}", create.name.value, state.next);
                 // A plan does not depend on what its topics look like now: no broker is asked.
                 match plan::create_as(create, &id, &state.catalog, &Facts::default(), &settings, text)? {
@@ -197,7 +194,7 @@ impl Engine {
                     Created::Exists(why) => return Ok(Entity::Warning(why)),
                 }
             }
-            Statement::Select(select) if select.emit.is_some() => {
+            Intent::Read(Read::Push(select)) => {
                 let p = plan::push_query(select, &state.catalog, &settings)?;
                 self.check_sources(session, &state.catalog, &p.reads)?;
                 (
@@ -206,15 +203,23 @@ impl Engine {
                     plan::explain::explain(&p.logical),
                 )
             }
-            Statement::Select(_) | Statement::Batch(_) => {
-                if let Statement::Select(select) = statement
+            Intent::Read(Read::Bounded(query)) => {
+                if let Bounded::Select(select) = query
                     && let Some(explained) = self.explain_pull(select, text, session)?
                 {
                     return Ok(explained);
                 }
-                return self.explain_batch(statement, &state.catalog, &settings, text, session);
+                return self.explain_batch(*query, &state.catalog, &settings, text, session);
             }
-            _ => return Err(Error::statement("EXPLAIN takes a query, a CREATE ... AS SELECT or a query id")),
+            Intent::Change(_)
+            | Intent::Read(Read::Print(_) | Read::Verify(_))
+            | Intent::EndPushQuery(_)
+            | Intent::InsertValues(_)
+            | Intent::Setting(_)
+            | Intent::Inquiry(_)
+            | Intent::Refused(_) => {
+                return Err(Error::statement("EXPLAIN takes a query, a CREATE ... AS SELECT or a query id"));
+            }
         };
         Ok(Entity::Explanation(Explanation { query: None, sql: explained(text), schema, sources, plan }))
     }

@@ -2,6 +2,7 @@
 
 use crate::catalog::{Catalog, Source};
 use crate::engine::introspect::show::explained;
+use crate::engine::query::Bounded;
 use crate::engine::query::pull_limits::Pass;
 use crate::engine::query::user_quota::Turn;
 use crate::engine::result::entity::{Entity, Explanation};
@@ -12,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::execute::batch::{
     self, BatchResult, Came, History, MEMORY_BYTES, MEMORY_PROPERTY, Scanned as Read, TIMEOUT, TIMEOUT_PROPERTY,
 };
-use crate::parse::statement::{Parsed, Select, SourceKind, Statement};
+use crate::parse::statement::{Select, SourceKind};
 use crate::plan::{self, BatchPlan, Settings};
 use crate::types::{Column, Role, Schema, pseudo};
 use std::collections::BTreeMap;
@@ -34,33 +35,32 @@ impl Engine {
         }
     }
 
-    pub(in crate::engine) fn batch_query(&self, parsed: &Parsed, session: &Session) -> Result<Answer> {
-        let statement = &parsed.statement;
+    pub(in crate::engine) fn batch_query(&self, query: Bounded<'_>, text: &str, session: &Session) -> Result<Answer> {
         let mut pass = None;
-        if let Statement::Select(select) = statement
-            && let Some(answer) = self.pull_query(select, &parsed.text, session, &mut pass)?
+        if let Bounded::Select(select) = query
+            && let Some(answer) = self.pull_query(select, text, session, &mut pass)?
         {
             return Ok(answer);
         }
         let properties = self.properties(session);
         let settings = self.settings(&properties)?;
         let catalog = self.catalog();
-        let plan = batch_plan(statement, &catalog, &settings)?;
+        let plan = query.plan(&catalog, &settings)?;
         let catalog = self.permitted(&plan, catalog, session)?;
         let pass = match pass {
             Some(pass) => pass,
             None => self.inner.pulls.enter()?,
         };
         let turn = self.inner.turns.take(&session.principal().name)?;
-        let result = batch::run(&plan, &self.history(&properties, parsed.text.len()), &catalog)?;
+        let result = batch::run(&plan, &self.history(&properties, text.len()), &catalog)?;
         let columns =
             result.columns().iter().map(|c| OutputColumn { name: c.name.clone(), ty: c.ty.clone() }).collect();
-        let (limit, table) = match statement {
-            Statement::Select(select) => (select.limit, pulled_table(select, &catalog)),
-            _ => (None, None),
+        let (limit, table) = match query {
+            Bounded::Select(select) => (select.limit, pulled_table(select, &catalog)),
+            Bounded::Sql(_) => (None, None),
         };
         let id = Engine::bounded_id()?;
-        Ok(Answer::Rows(Box::new(Bounded { id, columns, table, result, left: limit, pass, _turn: turn })))
+        Ok(Answer::Rows(Box::new(BatchStream { id, columns, table, result, left: limit, pass, _turn: turn })))
     }
 
     /// The catalogue for a plan that the session's user may run: one without what they may not read.
@@ -74,13 +74,13 @@ impl Engine {
 
     pub(in crate::engine) fn explain_batch(
         &self,
-        statement: &Statement,
+        query: Bounded<'_>,
         catalog: &Arc<Catalog>,
         settings: &Settings,
         text: &str,
         session: &Session,
     ) -> Result<Entity> {
-        let plan = batch_plan(statement, catalog, settings)?;
+        let plan = query.plan(catalog, settings)?;
         let catalog = &self.permitted(&plan, catalog.clone(), session)?;
         let (columns, sources) = match &plan {
             BatchPlan::Bound { columns, reads, .. } => (columns.clone(), reads.clone()),
@@ -97,13 +97,15 @@ impl Engine {
     }
 }
 
-fn batch_plan(statement: &Statement, catalog: &Catalog, settings: &Settings) -> Result<BatchPlan> {
-    match statement {
-        Statement::Select(select) => plan::batch_query(select, catalog, settings),
-        Statement::Batch(_) if settings.strict => Err(Error::statement("ksqlDB's grammar does not have such a query")
-            .with_hint("SET 'tidegate.dialect' = 'tidegate' allows any SQL over history")),
-        Statement::Batch(query) => Ok(BatchPlan::Sql(query.clone())),
-        _ => Err(Error::bug("not a bounded query")),
+impl Bounded<'_> {
+    /// Its plan. That of any SQL is made by DataFusion, when it runs.
+    pub(in crate::engine) fn plan(self, catalog: &Catalog, settings: &Settings) -> Result<BatchPlan> {
+        match self {
+            Bounded::Select(select) => plan::batch_query(select, catalog, settings),
+            Bounded::Sql(_) if settings.strict => Err(Error::statement("ksqlDB's grammar does not have such a query")
+                .with_hint("SET 'tidegate.dialect' = 'tidegate' allows any SQL over history")),
+            Bounded::Sql(query) => Ok(BatchPlan::Sql(Box::new(query.clone()))),
+        }
     }
 }
 
@@ -114,7 +116,7 @@ fn pulled_table(select: &Select, catalog: &Catalog) -> Option<Arc<Source>> {
 }
 
 /// Rows of a query that ends.
-struct Bounded {
+struct BatchStream {
     id: String,
     /// The table of a pull query.
     table: Option<Arc<Source>>,
@@ -125,7 +127,7 @@ struct Bounded {
     _turn: Turn,
 }
 
-impl RowStream for Bounded {
+impl RowStream for BatchStream {
     fn columns(&self) -> &[OutputColumn] {
         &self.columns
     }

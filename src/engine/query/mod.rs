@@ -20,7 +20,71 @@ pub(in crate::engine) mod pull_limits;
 pub(in crate::engine) mod pull_plan_cache;
 pub(in crate::engine) mod push;
 pub(in crate::engine) mod push_registry;
+pub(in crate::engine) mod spec;
 pub(in crate::engine) mod topic_monitor;
 pub(in crate::engine) mod user_quota;
 
 mod verify;
+
+use crate::catalog::Catalog;
+use crate::engine::session::Session;
+use crate::engine::{Answer, Engine};
+use crate::error::{Error, Result};
+use crate::parse::statement::{Name, Parsed, Print, Select};
+use crate::plan::{self, Settings};
+use crate::types::nearest;
+
+/// A statement that reads rows.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::engine) enum Read<'a> {
+    /// SELECT ... EMIT CHANGES.
+    Push(&'a Select),
+    /// A SELECT that ends.
+    Bounded(Bounded<'a>),
+    /// PRINT.
+    Print(&'a Print),
+    /// VERIFY QUERY.
+    Verify(&'a Name),
+}
+
+/// A SELECT that ends.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::engine) enum Bounded<'a> {
+    /// In ksqlDB's grammar.
+    Select(&'a Select),
+    /// Any SQL that DataFusion runs.
+    Sql(&'a sqlparser::ast::Query),
+}
+
+impl Read<'_> {
+    /// Plans it, as far as that depends on the catalogue alone.
+    pub(in crate::engine) fn validate(&self, catalog: &Catalog, settings: &Settings) -> Result<()> {
+        match self {
+            Read::Push(select) => plan::push_query(select, catalog, settings).map(drop),
+            Read::Bounded(bounded) => bounded.plan(catalog, settings).map(drop),
+            // A topic may be created, and a query started, by the statements before.
+            Read::Print(_) | Read::Verify(_) => Ok(()),
+        }
+    }
+}
+
+impl Engine {
+    /// Begins to read.
+    pub(in crate::engine) fn read(&self, read: Read<'_>, parsed: &Parsed, session: &Session) -> Result<Answer> {
+        match read {
+            Read::Push(select) => self.push_query(select, &parsed.text, session),
+            Read::Bounded(bounded) => self.batch_query(bounded, &parsed.text, session),
+            Read::Print(print) => self.print(print, session),
+            Read::Verify(id) => self.verify(id, session),
+        }
+    }
+}
+
+/// The error for a persistent query that does not exist.
+pub(in crate::engine) fn unknown_query(id: &str, catalog: &Catalog) -> Error {
+    let error = Error::statement(format!("Unknown queryId: {id}"));
+    match nearest(id, catalog.query_ids().iter().map(String::as_str)) {
+        Some(near) => error.with_hint(format!("did you mean {near}?")),
+        None => error.with_hint("SHOW QUERIES lists what runs"),
+    }
+}

@@ -8,6 +8,7 @@ use crate::engine::Drive;
 use crate::engine::query::processing_log::ProcessingLog;
 use crate::engine::result::entity::Counts;
 use crate::error::{Error, Kind, Result};
+use crate::execute::pipeline::Pipeline;
 use crate::execute::record::source::BadRecord;
 use crate::execute::task::spec::ExecutionSpec;
 use crate::execute::task::{Execution, Progress};
@@ -49,6 +50,21 @@ pub enum State {
     Waiting(String),
     /// Given up.
     Error(String),
+}
+
+/// A persistent query that was planned and does not run yet.
+#[derive(Debug)]
+pub(in crate::engine) struct NewQuery {
+    /// Its id.
+    pub(in crate::engine) id: String,
+    /// The statement.
+    pub(in crate::engine) sql: String,
+    /// The drawn plan, for EXPLAIN.
+    pub(in crate::engine) plan: String,
+    /// The compiled query.
+    pub(in crate::engine) pipeline: Pipeline,
+    /// The topic of its late rows.
+    pub(in crate::engine) late_topic: Option<String>,
 }
 
 /// A persistent query.

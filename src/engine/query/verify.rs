@@ -9,8 +9,8 @@
 //! still wait for a match).
 
 use crate::catalog::{Catalog, Source};
-use crate::engine::ddl::apply::unknown_query;
 use crate::engine::query::persistent::Query;
+use crate::engine::query::unknown_query;
 use crate::engine::result::rows::{OutputColumn, RowEvent, RowStream};
 use crate::engine::session::Session;
 use crate::engine::{Answer, Engine};
@@ -48,7 +48,7 @@ impl Engine {
     pub(in crate::engine) fn verify(&self, id: &Name, session: &Session) -> Result<Answer> {
         let state = self.inner.state.load();
         let Some(query) = state.queries.get(&id.value) else {
-            return Err(unknown_query(&id.value, &state.order).at(id.span));
+            return Err(unknown_query(&id.value, &state.catalog).at(id.span));
         };
         let text = state.texts.get(&id.value).map(|t| t.sql.as_str()).unwrap_or_default();
         let catalog = &*state.catalog;

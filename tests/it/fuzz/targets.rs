@@ -4,7 +4,7 @@
 use crate::harness::golden::Golden;
 use std::fs;
 use std::path::Path;
-use tidegate::catalog::Catalog;
+use tidegate::catalog::{Catalog, Effect};
 use tidegate::execute::compile;
 use tidegate::parse::statement::{Parsed, Statement};
 use tidegate::parse::{is_complete, parse, parse_with, split};
@@ -71,7 +71,7 @@ impl Planned {
     fn put(&mut self, source: tidegate::catalog::Source) {
         let fact = TopicFact { partitions: source.partitions, replicas: 1 };
         self.facts.topics.insert(source.topic.clone(), fact);
-        self.catalog.put(source);
+        self.catalog.apply(&Effect::CreateSource(Box::new(source)));
     }
 
     fn take(&mut self, parsed: &Parsed) -> tidegate::error::Result<()> {
@@ -89,7 +89,10 @@ impl Planned {
                     self.put(made.sink);
                 }
             }
-            Statement::CreateType(create) => self.catalog.put_type(create.name.value.clone(), create.ty.clone()),
+            Statement::CreateType(create) => {
+                let (name, ty) = (create.name.value.clone(), create.ty.clone());
+                self.catalog.apply(&Effect::CreateType { name, ty });
+            }
             Statement::Alter(alter) => self.put(plan::alter_source(alter, catalog, &parsed.text)?),
             Statement::InsertValues(insert) => drop(plan::insert_values(insert, catalog, &settings.topics)?),
             Statement::InsertSelect(insert) => {

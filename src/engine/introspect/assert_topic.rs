@@ -1,14 +1,10 @@
-//! ALTER STREAM|TABLE, and ASSERT, which waits for the world to be as it should.
+//! ASSERT TOPIC: waits until a topic is as the statement says, or fails.
 
 use crate::engine::Engine;
-use crate::engine::command::Effect;
-use crate::engine::command::status::{self, noun};
-use crate::engine::ddl::apply::plain_status;
 use crate::engine::result::entity::Entity;
 use crate::engine::session::Session;
-use crate::error::{Error, Result, Span};
-use crate::parse::statement::{Alter, AssertTopic, Parsed, PropertyValue};
-use crate::plan;
+use crate::error::{Error, Result};
+use crate::parse::statement::{AssertTopic, PropertyValue};
 use std::time::Duration;
 
 /// How long ASSERT waits if the statement does not say.
@@ -18,20 +14,9 @@ const ASSERT_TIMEOUT_MAX: Duration = Duration::from_secs(600);
 /// Time between two looks.
 const ASSERT_STEP: Duration = Duration::from_millis(50);
 /// ksqlDB's code of an assertion that failed.
-const ASSERTION_FAILED: u32 = 41_700;
+pub(in crate::engine) const ASSERTION_FAILED: u32 = 41_700;
 
 impl Engine {
-    pub(in crate::engine) fn alter_source(&self, alter: &Alter, parsed: &Parsed, session: &Session) -> Result<Entity> {
-        let mut ddl = self.ddl(&parsed.text)?;
-        let source = plan::alter_source(alter, &ddl.catalog, &parsed.text)?;
-        self.check_topic(session, &source.topic)?;
-        let effect = Effect::CreateSource(Box::new(source.clone()));
-        let sequence = self.record(&mut ddl, &parsed.text, session, effect)?;
-        ddl.change(|state| state.catalog_mut().put(source));
-        let command_id = status::changed(alter.kind, &alter.name.value, "alter");
-        Ok(ddl.finish(plain_status(command_id, &format!("{} altered", noun(alter.kind)), sequence)))
-    }
-
     /// Looks until the topic is as it should be, or time is up.
     pub(in crate::engine) fn assert_topic(&self, assert: &AssertTopic, session: &Session) -> Result<Entity> {
         self.check_topic(session, &assert.topic)?;
@@ -70,15 +55,6 @@ impl Engine {
         }
         Ok((!wrong.is_empty()).then(|| format!("Topic {name} is not as expected. {}.", wrong.join(". "))))
     }
-}
-
-/// The answer to every ASSERT SCHEMA, NOT EXISTS too: a registry that is not there can be asked nothing, so that ksqlDB fails
-/// at once in the same way.
-pub(in crate::engine) fn no_registry(parsed: &Parsed) -> Error {
-    Error::statement("Cannot check schema existence: KSQL is not configured to use a schema registry.")
-        .with_hint("Tidegate does not speak to a schema registry yet")
-        .with_code(ASSERTION_FAILED)
-        .at(Span::new(0, parsed.text.len()))
 }
 
 /// What WITH asks of the topic.

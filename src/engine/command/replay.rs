@@ -1,0 +1,159 @@
+//! The replay: what the recorded commands add up to when an engine starts.
+//!
+//! ```text
+//! each command        its effect is applied to the catalogue, its status is kept
+//! each query alive    its statement is planned again, against the catalogue as it was, and what was resolved then
+//! ```
+//!
+//! The outside is not looked at again. A query that this version cannot plan is listed as ERROR; the others start.
+
+use crate::catalog::{Catalog, Effect, Source};
+use crate::engine::command::status::Statuses;
+use crate::engine::command::{Command, CommandStatus, Recorded};
+use crate::engine::ddl::plan::{Context, plan};
+use crate::engine::intent::Intent;
+use crate::engine::query::persistent::{NewQuery, Query};
+use crate::engine::snapshot::{QueryText, State};
+use crate::engine::{Drive, Engine};
+use crate::error::{Error, Result};
+use crate::plan::{Facts, Settings, TopicFact};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What the commands add up to.
+#[derive(Default)]
+struct Replayed {
+    catalog: Catalog,
+    statuses: Statuses,
+    alive: Vec<Created>,
+    /// Sequence of the next command.
+    next: u64,
+}
+
+/// A query that was created and has not ended.
+struct Created {
+    id: String,
+    command: Command,
+    sink: Arc<Source>,
+    begin: Option<Vec<i64>>,
+    /// The catalogue as it was when the statement was carried out.
+    before: Catalog,
+    is_paused: bool,
+}
+
+impl Replayed {
+    fn take(&mut self, command: Command) {
+        let (effect, sequence) = (command.effect.clone(), command.sequence);
+        let status = command.status.clone();
+        let status = status.unwrap_or_else(|| CommandStatus::of_effect(&effect, &self.catalog));
+        self.statuses.note(status.at(sequence as i64));
+        self.next = self.next.max(sequence + 1);
+        match &effect {
+            Effect::CreateQuery { id, sink, begin, .. } => {
+                let (id, sink, begin) = (id.clone(), Arc::new(Source::clone(sink)), begin.clone());
+                self.created(Created { id, sink, begin, command, before: self.catalog.clone(), is_paused: false });
+            }
+            Effect::Pause { id, paused } => {
+                self.alive.iter_mut().filter(|c| c.id == *id).for_each(|c| c.is_paused = *paused);
+            }
+            Effect::CreateSource(_)
+            | Effect::Drop { .. }
+            | Effect::CreateType { .. }
+            | Effect::DropType { .. }
+            | Effect::Terminate { .. } => {}
+        }
+        self.catalog.apply(&effect);
+        self.alive.retain(|created| self.catalog.query(&created.id).is_some());
+    }
+
+    fn created(&mut self, created: Created) {
+        match self.alive.iter_mut().find(|c| c.id == created.id) {
+            // Replaced: the same query, in its place and in its state.
+            Some(replaced) => *replaced = Created { is_paused: replaced.is_paused, ..created },
+            None => self.alive.push(created),
+        }
+    }
+}
+
+impl Engine {
+    /// Builds catalogue and queries from the commands, and starts the queries.
+    pub(in crate::engine) fn replay(&self, history: Vec<Recorded>) -> Result<()> {
+        let mut replayed = Replayed::default();
+        history.into_iter().for_each(|recorded| replayed.take(recorded.command));
+        let Replayed { mut catalog, statuses, alive, next } = replayed;
+        let mut state = State { statuses: Arc::new(statuses), next, ..State::default() };
+        for created in alive {
+            let id = created.id.clone();
+            let (query, text) = self.plan_again(created);
+            // Commands of earlier builds do not say where late rows go: the plan does.
+            if let Some(topic) = query.spec().and_then(|spec| spec.late_topic.clone()) {
+                catalog.set_late_topic(&id, topic);
+            }
+            state.texts.insert(id.clone(), Arc::new(text));
+            state.queries.insert(id, Arc::new(query));
+        }
+        state.catalog = Arc::new(catalog);
+        let mut ddl = self.ddl("the replay of the command log")?;
+        ddl.change(|present| *present = state);
+        if self.inner.drive == Drive::Threads {
+            ddl.queries().try_for_each(|(_, query)| query.spawn())?;
+        }
+        Ok(())
+    }
+
+    /// Makes a recorded query runnable again, from its statement and what was resolved when it was created.
+    fn plan_again(&self, created: Created) -> (Query, QueryText) {
+        let properties = self.with_defaults(&created.command.properties);
+        match self.replan(&created, &properties) {
+            Ok(new) => self.new_query(new, created.sink, created.begin, &properties, created.is_paused),
+            Err(e) => {
+                let (log, clock) = (self.inner.log.clone(), self.inner.clock.clone());
+                let text = QueryText { sql: created.command.statement, plan: String::new() };
+                (Query::failed(created.id.clone(), self.group(&created.id), log, clock, e.to_string()), text)
+            }
+        }
+    }
+
+    fn replan(&self, created: &Created, properties: &BTreeMap<String, String>) -> Result<NewQuery> {
+        let Created { id, command, sink, before, .. } = created;
+        let parsed = crate::parse::parse_with(&command.statement, before.types())?;
+        let change = match parsed.as_slice() {
+            [parsed] => match self.intent(parsed) {
+                Intent::Change(change) => change,
+                _ => return Err(not_a_query()),
+            },
+            _ => return Err(not_a_query()),
+        };
+        // The sink's topic existed after the statement, whatever it looked like before: say so.
+        let fact = TopicFact { partitions: sink.partitions, replicas: 1 };
+        let facts = Facts { topics: BTreeMap::from([(sink.topic.clone(), fact)]) };
+        let context = Context {
+            catalog: before,
+            queries: &BTreeMap::new(),
+            facts: &mut |_| Ok(facts.clone()),
+            // That was checked when the query was created.
+            settings: &Settings { allow_loops: true, ..self.settings(properties)? },
+            next: command.sequence,
+            recorded_id: Some(id),
+        };
+        let planned = plan(change, &parsed[0].text, context)?;
+        let Some(step) = planned.steps.into_iter().next() else {
+            return Err(Error::bug("a recorded query's source existed before it"));
+        };
+        let (Some(new), Effect::CreateQuery { sink: planned, .. }) = (step.start, step.effect) else {
+            return Err(not_a_query());
+        };
+        if planned.schema != sink.schema || planned.topic != sink.topic || planned.partitions != sink.partitions {
+            return Err(Error::statement(format!(
+                "this version would write {} to {}, the query was created with {} on {}",
+                planned.schema, planned.topic, sink.schema, sink.topic
+            ))
+            .with_hint("drop it and create it again, or go back to the earlier version"));
+        }
+        Ok(*new)
+    }
+}
+
+fn not_a_query() -> Error {
+    Error::bug("a recorded query is neither CREATE AS SELECT nor INSERT INTO SELECT")
+}

@@ -1,0 +1,45 @@
+//! INSERT INTO ... VALUES: one record, written at once, outside of any transaction.
+
+use crate::engine::Engine;
+use crate::engine::result::entity::Entity;
+use crate::engine::session::Session;
+use crate::error::{Error, Result};
+use crate::format::Encoder;
+use crate::log::{RecordSet, partition};
+use crate::parse::statement::InsertValues;
+use crate::plan;
+use datafusion::common::ScalarValue;
+
+impl Engine {
+    /// INSERT VALUES: one record, written at once, outside of any transaction.
+    pub(in crate::engine) fn insert_values(&self, insert: &InsertValues, session: &Session) -> Result<Entity> {
+        let plan = plan::insert_values(insert, &self.inner.state.load().catalog, &self.inner.topics)?;
+        let source = &plan.source;
+        self.check_topic(session, &source.topic)?;
+        let mut set = RecordSet::default();
+        let key = match source.schema.key.is_empty() {
+            true => None,
+            false => encode_one(&mut Encoder::new(source.key_format, &source.schema.key, true)?, &plan.key)?,
+        };
+        let mut encoder = Encoder::new(source.value_format, &source.schema.value, source.unwrapped_value)?;
+        let value = encode_one(&mut encoder, &plan.value)?;
+        let target = key.as_deref().map_or(0, |key| partition::java(key, source.partitions));
+        let timestamp = plan.timestamp.unwrap_or_else(|| self.inner.clock.now_ms());
+        set.push(target, timestamp, key.as_deref(), value.as_deref());
+        self.inner.log.append(&source.topic, &set)?;
+        // A row that its query did not write: the view is made anew, from the topic.
+        self.view_of(source).iter().for_each(|view| view.reset());
+        Ok(Entity::Done)
+    }
+}
+
+/// The bytes of one row; `None` = null.
+fn encode_one(encoder: &mut Encoder, row: &[ScalarValue]) -> Result<Option<Vec<u8>>> {
+    let columns = row.iter().map(|v| Ok(v.to_array()?)).collect::<Result<Vec<_>>>()?;
+    let (mut data, mut ranges) = (Vec::new(), Vec::new());
+    let failed = encoder.encode(&columns, None, 1, &mut data, &mut ranges)?;
+    if let Some((_, bad)) = failed.into_iter().next() {
+        return Err(Error::statement("the row cannot be written").with_detail(bad.reason));
+    }
+    Ok(ranges.pop().flatten().map(|range| data[range].to_vec()))
+}

@@ -1,0 +1,90 @@
+//! What a statement is about: the one place that tells statements apart. Whoever carries a statement out, validates it or
+//! explains it starts from its intent, so that a new statement cannot be forgotten by one of them.
+
+use crate::engine::Engine;
+use crate::engine::ddl::Change;
+use crate::engine::introspect::Inquiry;
+use crate::engine::introspect::assert_topic::ASSERTION_FAILED;
+use crate::engine::query::{Bounded, Read};
+use crate::engine::session::Setting;
+use crate::error::{Error, Span};
+use crate::parse::statement::{InsertValues, Parsed, Statement};
+
+/// What a statement is about.
+pub(super) enum Intent<'a> {
+    /// The catalogue: planned and carried out under the DDL lock, and recorded in the command log.
+    Change(Change<'a>),
+    /// A push query that is being read, which its id names: it ends.
+    EndPushQuery(&'a str),
+    /// One record of a topic.
+    InsertValues(&'a InsertValues),
+    /// Properties and variables of the session.
+    Setting(Setting<'a>),
+    /// The engine itself: the result is an entity, and nothing changes.
+    Inquiry(Inquiry<'a>),
+    /// Rows.
+    Read(Read<'a>),
+    /// Nothing that this engine does: why.
+    Refused(Error),
+}
+
+impl Engine {
+    /// What this statement is about.
+    pub(super) fn intent<'a>(&self, parsed: &'a Parsed) -> Intent<'a> {
+        self.intent_of(&parsed.statement, &parsed.text)
+    }
+
+    fn intent_of<'a>(&self, statement: &'a Statement, text: &str) -> Intent<'a> {
+        match statement {
+            Statement::CreateSource(create) => Intent::Change(Change::CreateSource(create)),
+            Statement::CreateAs(create) => Intent::Change(Change::CreateAs(create)),
+            Statement::InsertSelect(insert) => Intent::Change(Change::InsertSelect(insert)),
+            Statement::CreateType(create) => Intent::Change(Change::CreateType(create)),
+            Statement::DropType { name, if_exists } => Intent::Change(Change::DropType { name, if_exists: *if_exists }),
+            Statement::Alter(alter) => Intent::Change(Change::Alter(alter)),
+            Statement::Drop(drop) => Intent::Change(Change::Drop(drop)),
+            Statement::Terminate(Some(id)) if self.inner.pushes.contains(id) => Intent::EndPushQuery(id),
+            Statement::Terminate(id) => Intent::Change(Change::Terminate(id.as_deref())),
+            Statement::Pause(id) => Intent::Change(Change::Pause { id: id.as_deref(), paused: true }),
+            Statement::Resume(id) => Intent::Change(Change::Pause { id: id.as_deref(), paused: false }),
+            Statement::InsertValues(insert) => Intent::InsertValues(insert),
+            Statement::Set { name, value } => Intent::Setting(Setting::Set { name, value }),
+            Statement::Unset(name) => Intent::Setting(Setting::Unset(name)),
+            Statement::Define { name, value } => Intent::Setting(Setting::Define { name, value }),
+            Statement::Undefine(name) => Intent::Setting(Setting::Undefine(name)),
+            Statement::Show(show) => Intent::Inquiry(Inquiry::Show(show)),
+            Statement::Describe { name, extended } => Intent::Inquiry(Inquiry::Describe { name, extended: *extended }),
+            Statement::DescribeFunction(name) => Intent::Inquiry(Inquiry::DescribeFunction(name)),
+            Statement::ExplainQuery(id) => Intent::Inquiry(Inquiry::ExplainQuery(id)),
+            Statement::Explain(statement) => {
+                Intent::Inquiry(Inquiry::Explain(Box::new(self.intent_of(statement, text))))
+            }
+            Statement::AssertTopic(assert) => Intent::Inquiry(Inquiry::AssertTopic(assert)),
+            Statement::Select(select) if select.emit.is_some() => Intent::Read(Read::Push(select)),
+            Statement::Select(select) => Intent::Read(Read::Bounded(Bounded::Select(select))),
+            Statement::Batch(query) => Intent::Read(Read::Bounded(Bounded::Sql(query))),
+            Statement::Print(print) => Intent::Read(Read::Print(print)),
+            Statement::Verify(id) => Intent::Read(Read::Verify(id)),
+            Statement::AssertSchema(_) => Intent::Refused(no_registry(text)),
+            Statement::Copy(_) => Intent::Refused(of_the_client("COPY")),
+            Statement::RunScript(_) => Intent::Refused(of_the_client("RUN SCRIPT")),
+            Statement::Unsupported { what, span } => {
+                Intent::Refused(Error::statement(format!("{what} is not supported yet")).at(*span))
+            }
+        }
+    }
+}
+
+/// Files are those of the client: a server neither reads nor writes any for it.
+fn of_the_client(what: &str) -> Error {
+    Error::statement(format!("{what} works on files of the client, which a server does not touch"))
+        .with_hint("use it at the prompt, in `tidegate sql` or in `tidegate run`")
+}
+
+/// The error of every ASSERT SCHEMA, NOT EXISTS too: without a registry ksqlDB fails in the same way, and at once.
+fn no_registry(text: &str) -> Error {
+    Error::statement("Cannot check schema existence: KSQL is not configured to use a schema registry.")
+        .with_hint("Tidegate does not support a schema registry yet")
+        .with_code(ASSERTION_FAILED)
+        .at(Span::new(0, text.len()))
+}

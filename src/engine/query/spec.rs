@@ -1,0 +1,117 @@
+//! How a query is run: its pipeline with what the session's properties say.
+
+use crate::catalog::Source;
+use crate::config::{EMIT_INTERVAL, FAIL_ON_PRODUCTION_ERROR};
+use crate::engine::Engine;
+use crate::engine::query::persistent::{NewQuery, Query};
+use crate::engine::session::Session;
+use crate::engine::snapshot::QueryText;
+use crate::error::Result;
+use crate::execute::operator::EmitMode;
+use crate::execute::pipeline::Pipeline;
+use crate::execute::pull::materialized_view::View;
+use crate::execute::task::spec::{ExecutionSpec, Guarantee, Target};
+use crate::log::{Start, TopicPartition};
+use crate::parse::statement::SourceKind;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+impl Engine {
+    /// A persistent query that was planned, ready to run, and what EXPLAIN shows of it.
+    pub(in crate::engine) fn new_query(
+        &self,
+        new: NewQuery,
+        sink: Arc<Source>,
+        begin: Option<Vec<i64>>,
+        properties: &BTreeMap<String, String>,
+        is_paused: bool,
+    ) -> (Query, QueryText) {
+        let NewQuery { id, sql, plan, pipeline, late_topic } = new;
+        let spec = self.execution_spec(pipeline, Target::Topic(sink), self.group(&id), properties);
+        let spec = ExecutionSpec { begin, late_topic, ..spec };
+        let below = (self.inner.log.clone(), self.inner.clock.clone());
+        (Query::new(id, spec, below, self.inner.processing.clone(), is_paused), QueryText { sql, plan })
+    }
+
+    fn execution_spec(
+        &self,
+        pipeline: Pipeline,
+        target: Target,
+        group: String,
+        properties: &BTreeMap<String, String>,
+    ) -> ExecutionSpec {
+        let millis = |name: &str| properties.get(name).and_then(|v| v.parse().ok()).map(Duration::from_millis);
+        let view = match &target {
+            Target::Topic(sink) if sink.kind == SourceKind::Table => {
+                let window = pipeline.aggregate.as_ref().and_then(|a| a.window.as_ref());
+                Some(Arc::new(View::new(sink, window, self.inner.clock.clone())))
+            }
+            _ => None,
+        };
+        let guarantee = guarantee(properties);
+        let usual = self.inner.config.commit_interval(guarantee == Guarantee::AtLeastOnce);
+        ExecutionSpec {
+            view,
+            start: start(properties),
+            pipeline,
+            target,
+            group,
+            mode: mode(properties),
+            begin: None,
+            commit_interval: millis("commit.interval.ms").unwrap_or(usual),
+            emit_interval: millis("emit.interval.ms").unwrap_or(EMIT_INTERVAL),
+            guarantee,
+            fail_on_production_error: properties.get(FAIL_ON_PRODUCTION_ERROR).is_none_or(|fail| fail == "true"),
+            late_topic: None,
+            spill_pool: self.inner.spill_pool.clone(),
+            watch: self.inner.watch.clone(),
+        }
+    }
+
+    /// The same for a query whose rows are handed to whoever asked.
+    pub(in crate::engine) fn transient_spec(&self, pipeline: Pipeline, session: &Session) -> Result<ExecutionSpec> {
+        let properties = self.properties(session);
+        let id = self.transient_id(pipeline.scans.first().map_or("", |scan| &scan.source.name))?;
+        Ok(self.execution_spec(pipeline, Target::Rows, id, &properties))
+    }
+
+    /// What `latest` means now: a query owns every row from its creation on, however long it takes to start.
+    pub(in crate::engine) fn begin(
+        &self,
+        pipeline: &Pipeline,
+        properties: &BTreeMap<String, String>,
+    ) -> Result<Option<Vec<i64>>> {
+        if start(properties) != Start::Latest {
+            return Ok(None);
+        }
+        let end = |topic: &str, p: i32| Ok(self.inner.log.watermarks(&TopicPartition::new(topic, p))?.stable);
+        let inputs = pipeline.scans.iter().map(|scan| &scan.source);
+        let inputs = inputs.flat_map(|s| (0..s.partitions as i32).map(|p| end(&s.topic, p)));
+        inputs.collect::<Result<_>>().map(Some)
+    }
+}
+
+/// Exactly once, unless a session has asked for less.
+fn guarantee(properties: &BTreeMap<String, String>) -> Guarantee {
+    match properties.get("processing.guarantee").map(String::as_str) {
+        Some("at_least_once") => Guarantee::AtLeastOnce,
+        _ => Guarantee::ExactlyOnce,
+    }
+}
+
+/// ksqlDB writes every change when its cache is off, otherwise the last one of a key.
+pub(in crate::engine) fn mode(properties: &BTreeMap<String, String>) -> EmitMode {
+    match properties.get("cache.max.bytes.buffering").map(String::as_str) {
+        Some("0") => EmitMode::EveryChange,
+        _ => EmitMode::LatestPerKey,
+    }
+}
+
+/// Where a query begins to read streams; tables it always reads from their first record on.
+fn start(properties: &BTreeMap<String, String>) -> Start {
+    match properties.get("auto.offset.reset").map(String::as_str) {
+        Some("latest") => Start::Latest,
+        _ => Start::Earliest,
+    }
+}
