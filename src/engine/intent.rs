@@ -1,10 +1,10 @@
 //! What a statement is about: the one place that tells statements apart. Whoever carries a statement out, validates it or
 //! explains it starts from its intent, so that a new statement cannot be forgotten by one of them.
 
-use crate::engine::Engine;
 use crate::engine::ddl::Change;
 use crate::engine::introspect::Inquiry;
 use crate::engine::introspect::assert_topic::ASSERTION_FAILED;
+use crate::engine::query::push_registry::Pushes;
 use crate::engine::query::{Bounded, Read};
 use crate::engine::session::Setting;
 use crate::error::{Error, Span};
@@ -28,13 +28,13 @@ pub(super) enum Intent<'a> {
     Refused(Error),
 }
 
-impl Engine {
-    /// What this statement is about.
-    pub(super) fn intent<'a>(&self, parsed: &'a Parsed) -> Intent<'a> {
-        self.intent_of(&parsed.statement, &parsed.text)
+impl<'a> Intent<'a> {
+    /// What this statement is about; `pushes` are the push queries that are being read.
+    pub(super) fn of(parsed: &'a Parsed, pushes: &Pushes) -> Intent<'a> {
+        Intent::of_statement(&parsed.statement, &parsed.text, pushes)
     }
 
-    fn intent_of<'a>(&self, statement: &'a Statement, text: &str) -> Intent<'a> {
+    fn of_statement(statement: &'a Statement, text: &str, pushes: &Pushes) -> Intent<'a> {
         match statement {
             Statement::CreateSource(create) => Intent::Change(Change::CreateSource(create)),
             Statement::CreateAs(create) => Intent::Change(Change::CreateAs(create)),
@@ -43,7 +43,7 @@ impl Engine {
             Statement::DropType { name, if_exists } => Intent::Change(Change::DropType { name, if_exists: *if_exists }),
             Statement::Alter(alter) => Intent::Change(Change::Alter(alter)),
             Statement::Drop(drop) => Intent::Change(Change::Drop(drop)),
-            Statement::Terminate(Some(id)) if self.inner.pushes.contains(id) => Intent::EndPushQuery(id),
+            Statement::Terminate(Some(id)) if pushes.contains(id) => Intent::EndPushQuery(id),
             Statement::Terminate(id) => Intent::Change(Change::Terminate(id.as_deref())),
             Statement::Pause(id) => Intent::Change(Change::Pause { id: id.as_deref(), paused: true }),
             Statement::Resume(id) => Intent::Change(Change::Pause { id: id.as_deref(), paused: false }),
@@ -57,8 +57,10 @@ impl Engine {
             Statement::DescribeFunction(name) => Intent::Inquiry(Inquiry::DescribeFunction(name)),
             Statement::ExplainQuery(id) => Intent::Inquiry(Inquiry::ExplainQuery(id)),
             Statement::Explain(statement) => {
-                Intent::Inquiry(Inquiry::Explain(Box::new(self.intent_of(statement, text))))
+                let explained = Intent::of_statement(statement, text, pushes);
+                Intent::Inquiry(Inquiry::Explain(Box::new(explained)))
             }
+
             Statement::AssertTopic(assert) => Intent::Inquiry(Inquiry::AssertTopic(assert)),
             Statement::Select(select) if select.emit.is_some() => Intent::Read(Read::Push(select)),
             Statement::Select(select) => Intent::Read(Read::Bounded(Bounded::Select(select))),

@@ -197,7 +197,7 @@ impl Engine {
 
     /// The same without a record of it: for a door that makes one of many statements.
     fn carry_out(&self, parsed: &Parsed, session: &mut Session) -> Result<Answer> {
-        let allowed = self.authorize(&parsed.statement, session);
+        let allowed = self.authorize(parsed, session);
         let done = allowed.and_then(|()| self.guarded(|| self.dispatch(parsed, session)));
         done.map_err(|e| e.told_in(&parsed.text, parsed.begin).shifted(parsed.span.start))
     }
@@ -220,13 +220,13 @@ impl Engine {
         self.check_alive()?;
         let mut properties = session.properties().iter();
         properties.try_for_each(|(name, value)| self.inner.config.check_ceiling(name, value))?;
-        let entity = match self.intent(parsed) {
+        let entity = match Intent::of(parsed, &self.inner.pushes) {
             Intent::Change(change) => self.change(change, &parsed.text, session)?,
             Intent::EndPushQuery(id) => self.inner.pushes.end(id, session.principal()).map(Entity::PushTerminated)?,
             Intent::InsertValues(insert) => self.insert_values(insert, session)?,
             Intent::Setting(setting) => session.carry_out(setting, &self.inner.config)?,
-            Intent::Inquiry(inquiry) => self.inquire(&inquiry, &parsed.text, session)?,
-            Intent::Read(read) => return self.read(read, parsed, session),
+            Intent::Inquiry(inquiry) => inquiry.reply(self, &parsed.text, session)?,
+            Intent::Read(read) => return read.start(self, &parsed.text, session),
             Intent::Refused(error) => return Err(error),
         };
         Ok(Answer::Entity(entity))

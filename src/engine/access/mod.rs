@@ -17,6 +17,7 @@ pub mod audit;
 mod topic_permission;
 
 use crate::engine::Engine;
+use crate::engine::intent::Intent;
 use crate::engine::session::Session;
 use crate::error::{Error, Result};
 use crate::parse::statement::{Parsed, Show, SourceKind, Statement};
@@ -202,21 +203,22 @@ impl Principal {
 
 impl Engine {
     /// An error unless the session's user may give this statement. The topics of its plan are checked when it is carried out.
-    pub fn authorize(&self, statement: &Statement, session: &Session) -> Result<()> {
-        if let Statement::Terminate(Some(id)) = statement
+    pub fn authorize(&self, parsed: &Parsed, session: &Session) -> Result<()> {
+        let (statement, intent) = (&parsed.statement, Intent::of(parsed, &self.inner.pushes));
+        if let Intent::EndPushQuery(id) = intent
             && self.inner.pushes.is_of(id, session.principal())
         {
             // A query that was opened by the one who ends it.
             return Ok(());
         }
         self.require(session.principal(), Role::needed(statement), &what(statement))?;
-        self.check_named(session, statement)
+        self.check_named(session, &intent)
     }
 
     /// The same for all statements of a text, before the first is carried out; the error says which of them is refused.
     pub fn authorize_all(&self, statements: &[Parsed], session: &Session) -> Result<(), (usize, Error)> {
         for (at, parsed) in statements.iter().enumerate() {
-            if let Err(e) = self.authorize(&parsed.statement, session) {
+            if let Err(e) = self.authorize(parsed, session) {
                 let audit = &self.inner.audit;
                 audit.statement(session.principal(), parsed, audit.begin(), Err(&e));
                 return Err((at, e));

@@ -16,9 +16,13 @@
 use crate::catalog::{Catalog, Source};
 use crate::engine::Engine;
 use crate::engine::access::{FORBIDDEN, Role};
+use crate::engine::ddl::Change;
+use crate::engine::intent::Intent;
+use crate::engine::introspect::Inquiry;
+use crate::engine::query::{Bounded, Read};
 use crate::engine::session::Session;
 use crate::error::{Error, Result};
-use crate::parse::statement::{Select, Statement};
+use crate::parse::statement::Select;
 use crate::plan::QueryPlan;
 use sqlparser::ast::{ObjectNamePart, Query, visit_relations};
 use std::ops::ControlFlow;
@@ -71,27 +75,36 @@ impl Engine {
 
     /// The same for the streams and tables that a statement names, before it is planned: errors of a plan name columns
     /// and topics.
-    pub(in crate::engine) fn check_named(&self, session: &Session, statement: &Statement) -> Result<()> {
+    pub(in crate::engine) fn check_named(&self, session: &Session, intent: &Intent<'_>) -> Result<()> {
         if session.principal().topics.is_unlimited() {
             return Ok(());
         }
         let catalog = self.catalog();
-        match statement {
-            Statement::CreateSource(create) => self.check_sources(session, &catalog, [&create.name.value]),
-            Statement::CreateAs(create) => {
-                self.check_sources(session, &catalog, named(&create.select).chain([&create.name.value]))
-            }
-            Statement::Alter(alter) => self.check_sources(session, &catalog, [&alter.name.value]),
-            Statement::Drop(drop) => self.check_sources(session, &catalog, [&drop.name.value]),
-            Statement::Select(select) => self.check_sources(session, &catalog, named(select)),
-            Statement::InsertSelect(insert) => {
-                self.check_sources(session, &catalog, named(&insert.select).chain([&insert.target.value]))
-            }
-            Statement::InsertValues(insert) => self.check_sources(session, &catalog, [&insert.target.value]),
-            Statement::Batch(query) => self.check_relations(session, &catalog, query),
-            Statement::Explain(statement) => self.check_named(session, statement),
-            // Their own carrying out looks up one name, and checks it first.
-            _ => Ok(()),
+        let check = |names: Vec<&String>| self.check_sources(session, &catalog, names);
+        match intent {
+            Intent::Change(change) => match change {
+                Change::CreateSource(create) => check(vec![&create.name.value]),
+                Change::CreateAs(create) => check(named(&create.select, Some(&create.name.value))),
+                Change::InsertSelect(insert) => check(named(&insert.select, Some(&insert.target.value))),
+                Change::Alter(alter) => check(vec![&alter.name.value]),
+                Change::Drop(drop) => check(vec![&drop.name.value]),
+                // Types have no topics, and the plan of the others names nothing but the query's id.
+                Change::CreateType(_) | Change::DropType { .. } | Change::Terminate(_) | Change::Pause { .. } => Ok(()),
+            },
+            Intent::InsertValues(insert) => check(vec![&insert.target.value]),
+            Intent::Read(Read::Push(select) | Read::Bounded(Bounded::Select(select))) => check(named(select, None)),
+            Intent::Read(Read::Bounded(Bounded::Sql(query))) => self.check_relations(session, &catalog, query),
+            Intent::Inquiry(Inquiry::Explain(explained)) => self.check_named(session, explained),
+            // Each looks up one name, and checks it first.
+            Intent::Read(Read::Print(_) | Read::Verify(_)) => Ok(()),
+            Intent::Inquiry(
+                Inquiry::Show(_)
+                | Inquiry::Describe { .. }
+                | Inquiry::DescribeFunction(_)
+                | Inquiry::ExplainQuery(_)
+                | Inquiry::AssertTopic(_),
+            ) => Ok(()),
+            Intent::EndPushQuery(_) | Intent::Setting(_) | Intent::Refused(_) => Ok(()),
         }
     }
 
@@ -130,8 +143,8 @@ impl Engine {
     }
 }
 
-/// Streams and tables in FROM and JOIN.
-fn named(select: &Select) -> impl Iterator<Item = &String> {
+/// Streams and tables in FROM and JOIN, and the one that is written.
+fn named<'a>(select: &'a Select, target: Option<&'a String>) -> Vec<&'a String> {
     let joined = select.joins.iter().map(|join| &join.right.name.value);
-    [&select.from.name.value].into_iter().chain(joined)
+    [&select.from.name.value].into_iter().chain(joined).chain(target).collect()
 }

@@ -118,7 +118,7 @@ impl Engine {
         let Created { id, command, sink, before, .. } = created;
         let parsed = crate::parse::parse_with(&command.statement, before.types())?;
         let change = match parsed.as_slice() {
-            [parsed] => match self.intent(parsed) {
+            [parsed] => match Intent::of(parsed, &self.inner.pushes) {
                 Intent::Change(change) => change,
                 _ => return Err(not_a_query()),
             },

@@ -63,7 +63,7 @@ impl Sandbox<'_> {
     fn take(&mut self, parsed: &Parsed) -> Result<()> {
         let engine = self.engine;
         let settings = engine.settings(&engine.properties(&self.session))?;
-        match engine.intent(parsed) {
+        match Intent::of(parsed, &engine.inner.pushes) {
             Intent::Change(change) => self.change(change, &parsed.text, &settings),
             Intent::InsertValues(insert) => {
                 let plan = plan::insert_values(insert, &self.catalog, &settings.topics)?;

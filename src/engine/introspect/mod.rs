@@ -39,16 +39,16 @@ pub(in crate::engine) enum Inquiry<'a> {
     AssertTopic(&'a AssertTopic),
 }
 
-impl Engine {
-    /// What the engine says; `text` is the statement's.
-    pub(in crate::engine) fn inquire(&self, inquiry: &Inquiry<'_>, text: &str, session: &Session) -> Result<Entity> {
-        match inquiry {
-            Inquiry::Show(show) => self.show(show, session),
-            Inquiry::Describe { name, extended } => self.describe(name, *extended, session),
+impl Inquiry<'_> {
+    /// What the engine returns for it; `text` is the statement's.
+    pub(in crate::engine) fn reply(&self, engine: &Engine, text: &str, session: &Session) -> Result<Entity> {
+        match self {
+            Inquiry::Show(show) => engine.show(show, session),
+            Inquiry::Describe { name, extended } => engine.describe(name, *extended, session),
             Inquiry::DescribeFunction(name) => function_help::describe_function(name),
-            Inquiry::ExplainQuery(id) => self.explain_query(id, session),
-            Inquiry::Explain(intent) => self.explain(intent, text, session),
-            Inquiry::AssertTopic(assert) => self.assert_topic(assert, session),
+            Inquiry::ExplainQuery(id) => engine.explain_query(id, session),
+            Inquiry::Explain(intent) => engine.explain(intent, text, session),
+            Inquiry::AssertTopic(assert) => engine.assert_topic(assert, session),
         }
     }
 }

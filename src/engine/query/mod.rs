@@ -30,7 +30,7 @@ use crate::catalog::Catalog;
 use crate::engine::session::Session;
 use crate::engine::{Answer, Engine};
 use crate::error::{Error, Result};
-use crate::parse::statement::{Name, Parsed, Print, Select};
+use crate::parse::statement::{Name, Print, Select};
 use crate::plan::{self, Settings};
 use crate::types::nearest;
 
@@ -66,16 +66,14 @@ impl Read<'_> {
             Read::Print(_) | Read::Verify(_) => Ok(()),
         }
     }
-}
 
-impl Engine {
-    /// Begins to read.
-    pub(in crate::engine) fn read(&self, read: Read<'_>, parsed: &Parsed, session: &Session) -> Result<Answer> {
-        match read {
-            Read::Push(select) => self.push_query(select, &parsed.text, session),
-            Read::Bounded(bounded) => self.batch_query(bounded, &parsed.text, session),
-            Read::Print(print) => self.print(print, session),
-            Read::Verify(id) => self.verify(id, session),
+    /// Starts it.
+    pub(in crate::engine) fn start(self, engine: &Engine, text: &str, session: &Session) -> Result<Answer> {
+        match self {
+            Read::Push(select) => engine.push_query(select, text, session),
+            Read::Bounded(bounded) => engine.batch_query(bounded, text, session),
+            Read::Print(print) => engine.print(print, session),
+            Read::Verify(id) => engine.verify(id, session),
         }
     }
 }
