@@ -98,6 +98,8 @@ fn grouping(input: &[ChangeBatch], text: bool) -> Result<(Duration, Duration)> {
         name: "groups".to_owned(),
         window: None,
         final_only: false,
+        loses_windows: false,
+        texts: Vec::new(),
         calls: vec![call(Aggregate::CountRows, vec![]), call(Aggregate::SumBigint, vec![0])],
         key_format: Format::Kafka,
         key: vec![Column::key("G", SqlType::Bigint)],

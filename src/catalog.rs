@@ -46,14 +46,6 @@ impl Format {
             Format::Delimited(_) => "DELIMITED",
         }
     }
-
-    /// The format as a sink takes it over from its source: what is set beside the name stays behind.
-    pub fn inherited(self) -> Format {
-        match self {
-            Format::Delimited(_) => Format::Delimited(DELIMITER),
-            other => other,
-        }
-    }
 }
 
 /// How the window of a windowed key is declared.

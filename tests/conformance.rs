@@ -154,7 +154,7 @@ fn run_all(cases: &[Arc<Case>], split: Split) -> Vec<(Report, bool)> {
 
 /// A case that has to be rejected and is not gets a second run in ksqlDB's dialect: we accept more on purpose.
 fn run_case(case: &Arc<Case>, split: Split) -> (Report, bool) {
-    let first = guarded(case, split, false);
+    let first = guarded(case, split, case.runs_in_ksqldbs_dialect());
     if case.wants_error() && first.error.is_none() {
         let strict = guarded(case, split, true);
         let rejected = strict.error.as_ref().is_some_and(report::is_rejection);

@@ -92,6 +92,8 @@ fn spec(kind: WindowKind, final_only: bool) -> AggregateSpec {
         name: "groups".to_owned(),
         window: Some(Window { kind, grace_ms: Some(WINDOW_MS / 10), retention_ms: None }),
         final_only,
+        loses_windows: false,
+        texts: Vec::new(),
         calls: vec![call(Aggregate::CountRows, vec![]), call(Aggregate::SumBigint, vec![0]), call(max, vec![0])],
         key_format: Format::Kafka,
         key: vec![Column::key("K", SqlType::Bigint)],

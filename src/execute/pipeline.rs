@@ -210,6 +210,10 @@ pub struct AggregateSpec {
     pub window: Option<Window>,
     /// EMIT FINAL.
     pub final_only: bool,
+    /// EMIT FINAL loses windows where time jumps, as in ksqlDB.
+    pub loses_windows: bool,
+    /// The calls as they were written, for errors; may be empty.
+    pub texts: Vec<String>,
     /// Aggregates in output order; the arguments are value columns of the batch.
     pub calls: Vec<AggregateCall>,
     /// Format of the key bytes in the changelog.

@@ -164,7 +164,7 @@ impl Accumulator {
     }
 
     /// Does the work with these arguments. Rows whose value does not fit any more are appended to `unfit` and change
-    /// nothing.
+    /// nothing; so are groups that cannot be merged. See [`overflow`].
     pub fn run(
         &self,
         state: &mut State<'_>,
@@ -212,6 +212,15 @@ impl Accumulator {
             found => Ok(found),
         }
     }
+}
+
+/// What stops a query whose aggregate gets a result that its type cannot hold: `text` is the call as it was written.
+pub fn overflow(text: Option<&str>, function: &Aggregate) -> Error {
+    let ty = function.output();
+    let text = text.filter(|text| !text.is_empty()).unwrap_or("an aggregate");
+    Error::data(format!("numeric overflow: {text} has more digits than {ty}"))
+        .with_detail("the query stops here: no row is left out of a sum")
+        .with_hint("sum DOUBLEs, which have no limit of digits: SUM(CAST(x AS DOUBLE))")
 }
 
 /// The loop of one aggregate over one pass.
@@ -269,8 +278,7 @@ impl Pass<'_, '_> {
                 Op::Merge => {
                     let other = step.with as usize * width + offset;
                     from[..M::WORDS].copy_from_slice(&self.state.words[other..other + M::WORDS]);
-                    // A sum of two that both fit may not: it stays at the first, as one row's would.
-                    machine.merge(&mut self.state.words[at..at + M::WORDS], &from[..M::WORDS], heap);
+                    fits = machine.merge(&mut self.state.words[at..at + M::WORDS], &from[..M::WORDS], heap);
                 }
                 Op::Before => {
                     if let Some(out) = before.as_mut() {

@@ -2,7 +2,7 @@
 //! [`super::accumulate`].
 //!
 //! ksqlDB's quirks are kept on purpose: SUM starts at 0 and wraps around for INTEGER and BIGINT, and keeps its argument's
-//! type; AVG of nothing is 0.0 and AVG of INTEGER adds up in 32 bits; MIN and MAX of nothing are NULL; NULL arguments are
+//! type (but for DECIMAL, whose precision becomes the largest, because few sums fit that of their parts); AVG of nothing is 0.0 and AVG of INTEGER adds up in 32 bits; MIN and MAX of nothing are NULL; NULL arguments are
 //! skipped.
 
 use crate::error::{Error, Result};
@@ -21,7 +21,7 @@ pub enum Aggregate {
     SumBigint,
     /// SUM of DOUBLE.
     SumDouble,
-    /// SUM of DECIMAL(precision, scale); a result that needs more digits is an error of the row.
+    /// SUM of DECIMAL, as DECIMAL(precision, scale); a result that needs more digits stops the query.
     SumDecimal(u8, i8),
     /// SUM_LIST: the sum of all items of ARRAYs.
     SumList(Number),
@@ -126,11 +126,13 @@ pub struct Limits {
     pub collect_list: usize,
     /// `ksql.functions.collect_set.limit`
     pub collect_set: usize,
+    /// SUM of DECIMAL has its argument's precision, as in ksqlDB, and not the largest.
+    pub narrow_sums: bool,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { collect_list: usize::MAX, collect_set: usize::MAX }
+        Limits { collect_list: usize::MAX, collect_set: usize::MAX, narrow_sums: false }
     }
 }
 
@@ -235,7 +237,9 @@ fn simple(name: &str, types: &[&SqlType], limits: Limits) -> Result<Option<Aggre
         ("SUM", [SqlType::Integer]) => Aggregate::SumInteger,
         ("SUM", [SqlType::Bigint]) => Aggregate::SumBigint,
         ("SUM", [SqlType::Double]) => Aggregate::SumDouble,
-        ("SUM", [SqlType::Decimal(p, s)]) if *p <= DECIMAL_PRECISION_MAX => Aggregate::SumDecimal(*p, *s),
+        ("SUM", [SqlType::Decimal(p, s)]) if *p <= DECIMAL_PRECISION_MAX => {
+            Aggregate::SumDecimal(if limits.narrow_sums { *p } else { DECIMAL_PRECISION_MAX }, *s)
+        }
         ("SUM", [SqlType::Decimal(..)]) => return Err(too_wide(name)),
         ("SUM_LIST", [SqlType::Array(item)]) => match number(item) {
             Some(number) => Aggregate::SumList(number),

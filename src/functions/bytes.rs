@@ -3,7 +3,7 @@
 use super::Param::Is;
 use super::kernel::{Blobs, Numbers, Texts, blobs, numbers, strings};
 use super::string::STRING;
-use super::{Entry, ErrorSink, Overload, Returns, entry};
+use super::{Constants, Entry, ErrorSink, Overload, Returns, entry};
 use crate::error::Result;
 use crate::types::SqlType::{Bigint, Bytes, Double, Integer, String as Text};
 use crate::types::base64;
@@ -17,13 +17,14 @@ const BYTES: &str = "BYTES";
 pub(super) static ENTRIES: &[Entry] = &[
     entry!("ENCODE", STRING, "Turns a text from one encoding into another: hex, utf8, ascii or base64.",
         ["ENCODE('kafka', 'utf8', 'hex')" => "6b61666b61", "ENCODE('6b61', 'hex', 'base64')" => "a2E="],
-        [Overload::fallible(&[Is(Text), Is(Text), Is(Text)], Returns::Type(Text), encode)]),
+        [Overload::fallible(&[Is(Text), Is(Text), Is(Text)], Returns::Type(Text), encode).checked(|constants| check(constants, &[1, 2]))]),
     entry!("TO_BYTES", STRING, "Returns the BYTES that a text stands for in hex, utf8, ascii or base64.",
         ["FROM_BYTES(TO_BYTES('kafka', 'utf8'), 'base64')" => "a2Fma2E="],
-        [Overload::fallible(&[Is(Text), Is(Text)], Returns::Type(Bytes), to_bytes)]),
+        [Overload::fallible(&[Is(Text), Is(Text)], Returns::Type(Bytes), to_bytes).checked(|constants| check(constants, &[1]))]),
     entry!("FROM_BYTES", STRING, "Returns BYTES as a text in hex, utf8, ascii or base64.",
-        ["FROM_BYTES(TO_BYTES('a2Fma2E=', 'base64'), 'utf8')" => "kafka"],
-        [Overload::fallible(&[Is(Bytes), Is(Text)], Returns::Type(Text), from_bytes)]),
+        ["FROM_BYTES(TO_BYTES('a2Fma2E=', 'base64'), 'utf8')" => "kafka",
+         "FROM_BYTES(TO_BYTES('kafka', 'utf8'), 'hex')" => "6B61666B61"],
+        [Overload::fallible(&[Is(Bytes), Is(Text)], Returns::Type(Text), from_bytes).checked(|constants| check(constants, &[1]))]),
     entry!("MD5", STRING, "Returns the MD5 digest of a text, in hex.",
     ["MD5('kafka')" => "541661622185851c248b41bf0cea7ad0"],
     [Overload::new(&[Is(Text)], Returns::Type(Text), |args, rows, _| {
@@ -118,6 +119,12 @@ impl Encoding {
     }
 }
 
+/// Constant names of encodings have to be such.
+fn check(constants: &Constants<'_>, names: &[usize]) -> std::result::Result<(), String> {
+    let unknown = names.iter().filter_map(|i| constants.text(*i)).find(|name| Encoding::of(name).is_none());
+    unknown.map_or(Ok(()), |name| Err(format!("unknown encoding '{name}': it is one of hex, utf8, ascii, base64")))
+}
+
 fn hex(bytes: &[u8], out: &mut String) {
     for byte in bytes {
         let _ = write!(out, "{byte:02x}");
@@ -179,10 +186,9 @@ fn from_bytes(args: &[ColumnarValue], rows: usize, errors: &mut ErrorSink) -> Re
     strings(rows, |row, out| {
         let (Some(bytes), Some(encoding)) = (bytes.get(row), encodings.get(row)) else { return false };
         match Encoding::of(encoding) {
-            Some(Encoding::Hex) => {
-                out.push_str("0x");
-                hex(bytes, out);
-            }
+            Some(Encoding::Hex) => bytes.iter().for_each(|byte| {
+                let _ = write!(out, "{byte:02X}");
+            }),
             Some(encoding) => encoding.write(bytes, out),
             None => errors.fail(row),
         }

@@ -2,7 +2,7 @@
 
 use super::Param::{Anything, Is};
 use super::kernel::{Arg, Texts, booleans, numbers, strings, text_lists};
-use super::{Entry, ErrorSink, Overload, Returns, entry};
+use super::{Constants, Entry, ErrorSink, Overload, Returns, entry};
 use crate::error::Result;
 use crate::types::SqlType;
 use crate::types::SqlType::{Boolean, Integer, String as Text};
@@ -19,7 +19,7 @@ pub(super) const JSON: &str = "JSON";
 pub(super) static ENTRIES: &[Entry] = &[
     entry!("EXTRACTJSONFIELD", JSON, "Returns the value at a path such as $.log.cloud[0].region as text.",
         ["EXTRACTJSONFIELD('{\"a\": [{\"b\": 1}]}', '$.a[0].b')" => "1"],
-        [Overload::fallible(&[Is(Text), Is(Text)], Returns::Type(Text), extract)]),
+        [Overload::fallible(&[Is(Text), Is(Text)], Returns::Type(Text), extract).checked(check_path)]),
     entry!("IS_JSON_STRING", JSON, "Returns whether a text is valid JSON.",
     ["IS_JSON_STRING('[1, 2]')" => "true", "IS_JSON_STRING('abc')" => "false"],
     [Overload::new(&[Is(Text)], Returns::Type(Boolean), |args, rows, _| {
@@ -122,6 +122,19 @@ fn records(args: &[ColumnarValue], rows: usize, errors: &mut ErrorSink) -> Resul
     Ok(ColumnarValue::Array(Arc::new(out.finish())))
 }
 
+/// A constant path has to be one.
+fn check_path(constants: &Constants<'_>) -> std::result::Result<(), String> {
+    match constants.text(1) {
+        Some(path) if steps(path).is_none() => Err(format!("'{path}' is no path into JSON, such as $.a.b[0]")),
+        _ => Ok(()),
+    }
+}
+
+/// The first value of a text; what follows it does not count, as in ksqlDB.
+fn first_value(text: &str) -> Option<Value> {
+    serde_json::Deserializer::from_str(text).into_iter().next()?.ok()
+}
+
 enum Step {
     Member(String),
     Item(usize),
@@ -136,7 +149,7 @@ fn extract(args: &[ColumnarValue], rows: usize, errors: &mut ErrorSink) -> Resul
         if !known.contains_key(path) {
             known.insert(path.to_string(), steps(path));
         }
-        let (Some(Some(steps)), Ok(root)) = (known.get(path), serde_json::from_str::<Value>(text)) else {
+        let (Some(Some(steps)), Some(root)) = (known.get(path), first_value(text)) else {
             errors.fail(row);
             return false;
         };
@@ -178,7 +191,8 @@ fn steps(path: &str) -> Option<Vec<Step>> {
         let quoted = ['\'', '"'].iter().find_map(|q| inside.strip_prefix(*q)?.strip_suffix(*q));
         out.push(match quoted {
             Some(name) => Step::Member(name.to_string()),
-            None => Step::Item(inside.parse().ok()?),
+            // No array has an element before its first.
+            None => Step::Item(usize::try_from(inside.parse::<i64>().ok()?).unwrap_or(usize::MAX)),
         });
         rest = &after[end + 1..];
     }

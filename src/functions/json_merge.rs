@@ -26,6 +26,7 @@ pub(super) static ENTRIES: &[Entry] = &[entry!(
         variadic: true,
         returns: Returns::Type(Text),
         can_fail: true,
+        check: None,
         volatility: Volatility::Immutable,
         implementation: concat,
     }]

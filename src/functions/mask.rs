@@ -1,11 +1,12 @@
 //! MASK and its kin: letters and digits become stand-ins, so that a text keeps its shape and loses its meaning.
 //!
-//! Stand-ins are given as texts of which the first character counts; a NULL leaves that kind of character as it is.
+//! Stand-ins are given as texts of one character; a NULL leaves that kind of character as it is. Characters are counted in
+//! UTF-16 units (see `utf16`), and every unit gets a stand-in: the second half of a character is one of "the rest".
 
 use super::Param::Is;
 use super::kernel::{Numbers, Texts, strings};
 use super::string::STRING;
-use super::{Entry, ErrorSink, Overload, Returns, entry};
+use super::{Entry, ErrorSink, Overload, Returns, entry, utf16};
 use crate::error::Result;
 use crate::types::SqlType::{Integer, String as Text};
 use arrow::datatypes::Int32Type;
@@ -13,6 +14,9 @@ use datafusion::logical_expr::ColumnarValue;
 
 /// Stand-ins for capitals, small letters, digits and the rest.
 const STAND_INS: [char; 4] = ['X', 'x', 'n', '-'];
+
+/// The place of the last of them.
+const REST: usize = 3;
 
 /// Which characters of a text are masked.
 #[derive(Clone, Copy)]
@@ -88,23 +92,47 @@ fn mask(args: &[ColumnarValue], rows: usize, errors: &mut ErrorSink, part: Part)
             errors.fail(row);
             return false;
         };
-        let stand_in = |kind: usize| match given.get(kind) {
-            None => Some(STAND_INS[kind]),
-            Some(texts) => texts.get(row).and_then(|t| t.chars().next()),
-        };
-        let length = if matches!(part, Part::Right | Part::AllButRight) { text.chars().count() } else { 0 };
-        for (i, c) in text.chars().enumerate() {
-            let masked = match part {
-                Part::All => true,
-                Part::Left => i < count,
-                Part::AllButLeft => i >= count,
-                Part::Right => i + count >= length,
-                Part::AllButRight => i + count < length,
+        let mut stand_ins = STAND_INS.map(Some);
+        for (texts, stand_in) in given.iter().zip(&mut stand_ins) {
+            *stand_in = match texts.get(row) {
+                None => None,
+                Some(text) if utf16::length(text) == 1 => text.chars().next(),
+                Some(_) => {
+                    errors.fail(row);
+                    return false;
+                }
             };
-            out.push(if masked { stand_in(kind(c)).unwrap_or(c) } else { c });
+        }
+        let length = if matches!(part, Part::Right | Part::AllButRight) { utf16::length(text) } else { 0 };
+        let masked = |unit: usize| match part {
+            Part::All => true,
+            Part::Left => unit < count,
+            Part::AllButLeft => unit >= count,
+            Part::Right => unit + count >= length,
+            Part::AllButRight => unit + count < length,
+        };
+        let mut unit = 0;
+        for c in text.chars() {
+            let second = c.len_utf16() == 2;
+            push_masked(c, &stand_ins, masked(unit), second.then(|| masked(unit + 1)), out);
+            unit += c.len_utf16();
         }
         true
     })
+}
+
+/// A character, or what stands for its one or two units, each of which may be masked.
+fn push_masked(c: char, stand_ins: &[Option<char>; 4], first: bool, second: Option<bool>, out: &mut String) {
+    // A half that stands alone is neither letter nor digit.
+    let kind = if second.is_none_or(|second| second == first) { kind(c) } else { REST };
+    let first = stand_ins[kind].filter(|_| first);
+    let Some(second) = second else { return out.push(first.unwrap_or(c)) };
+    match (first, stand_ins[REST].filter(|_| second)) {
+        (None, None) => out.push(c),
+        (Some(first), Some(second)) => out.extend([first, second]),
+        (Some(first), None) => out.extend([first, char::REPLACEMENT_CHARACTER]),
+        (None, Some(second)) => out.extend([char::REPLACEMENT_CHARACTER, second]),
+    }
 }
 
 fn kind(c: char) -> usize {
@@ -112,6 +140,6 @@ fn kind(c: char) -> usize {
         c if c.is_uppercase() => 0,
         c if c.is_lowercase() => 1,
         c if c.is_ascii_digit() => 2,
-        _ => 3,
+        _ => REST,
     }
 }

@@ -27,6 +27,7 @@ mod table;
 mod time;
 mod time_text;
 mod url;
+mod utf16;
 mod volatile;
 
 pub use equality::equal;
@@ -36,6 +37,7 @@ use crate::error::Result;
 use crate::types::SqlType;
 use arrow::array::BooleanBufferBuilder;
 use arrow::buffer::BooleanBuffer;
+use datafusion::common::ScalarValue;
 use datafusion::logical_expr::ColumnarValue;
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -71,6 +73,23 @@ impl ErrorSink {
 
 /// An implementation: arguments of the signature's types, the number of rows, where to put failed rows.
 pub type Implementation = fn(&[ColumnarValue], usize, &mut ErrorSink) -> Result<ColumnarValue>;
+
+/// The arguments of a call that are constants.
+#[derive(Debug)]
+pub struct Constants<'a>(pub &'a [Option<&'a ScalarValue>]);
+
+impl<'a> Constants<'a> {
+    /// The STRING of this argument, if it is a constant.
+    pub fn text(&self, index: usize) -> Option<&'a str> {
+        match self.0.get(index) {
+            Some(Some(ScalarValue::Utf8(Some(text)))) => Some(text),
+            _ => None,
+        }
+    }
+}
+
+/// What is wrong with the constant arguments of a call.
+pub type Check = fn(&Constants<'_>) -> std::result::Result<(), String>;
 
 /// What a parameter takes.
 #[derive(Clone, Debug, PartialEq)]
@@ -130,6 +149,8 @@ pub struct Overload {
     pub can_fail: bool,
     /// What else the result depends on.
     pub volatility: Volatility,
+    /// What is wrong with constant arguments, so that no row ever has a result.
+    pub check: Option<Check>,
     /// Code.
     pub implementation: Implementation,
 }
@@ -173,24 +194,47 @@ impl Overload {
             returns,
             can_fail: false,
             volatility: Volatility::Immutable,
+            check: None,
             implementation,
         }
     }
 
     /// A signature that refuses some arguments.
     const fn fallible(params: &'static [Param], returns: Returns, implementation: Implementation) -> Overload {
-        Overload { params, variadic: false, returns, can_fail: true, volatility: Volatility::Immutable, implementation }
+        Overload {
+            params,
+            variadic: false,
+            returns,
+            can_fail: true,
+            volatility: Volatility::Immutable,
+            check: None,
+            implementation,
+        }
     }
 
     /// A signature without parameters whose result is another at another time or in another row.
     const fn ambient(volatility: Volatility, returns: Returns, implementation: Implementation) -> Overload {
         // What may be another at a second evaluation must not be evaluated twice: it counts as one that can fail.
-        Overload { params: &[], variadic: false, returns, can_fail: true, volatility, implementation }
+        Overload { params: &[], variadic: false, returns, can_fail: true, volatility, check: None, implementation }
+    }
+
+    /// The same, with a look at its constant arguments.
+    const fn checked(mut self, check: Check) -> Overload {
+        self.check = Some(check);
+        self
     }
 
     /// A signature whose last parameter may stand any number of times.
     const fn variadic(params: &'static [Param], returns: Returns, implementation: Implementation) -> Overload {
-        Overload { params, variadic: true, returns, can_fail: false, volatility: Volatility::Immutable, implementation }
+        Overload {
+            params,
+            variadic: true,
+            returns,
+            can_fail: false,
+            volatility: Volatility::Immutable,
+            check: None,
+            implementation,
+        }
     }
 }
 
@@ -215,6 +259,14 @@ impl Function {
     /// Every row is another, although the arguments are constants.
     pub fn is_volatile(&self) -> bool {
         self.entry.overloads[self.overload].volatility == Volatility::Volatile
+    }
+
+    /// What is wrong with its constant arguments.
+    pub fn check(&self, constants: &Constants<'_>) -> std::result::Result<(), String> {
+        match self.entry.overloads[self.overload].check {
+            Some(check) => check(constants),
+            None => Ok(()),
+        }
     }
 
     /// Runs it on `rows` rows.

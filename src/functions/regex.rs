@@ -6,7 +6,7 @@
 
 use super::Param::Is;
 use super::kernel::{Numbers, Texts, strings, text_lists};
-use super::{Entry, ErrorSink, Overload, Returns, entry};
+use super::{Constants, Entry, ErrorSink, Overload, Returns, entry};
 use crate::error::Result;
 use crate::types::SqlType::{Integer, String as Text};
 use arrow::datatypes::Int32Type;
@@ -27,22 +27,36 @@ const COMPILED_MAX: usize = 64;
 pub(super) static ENTRIES: &[Entry] = &[
     entry!("REGEXP_EXTRACT", REGEX, "Returns what a pattern, or one of its groups, matches first.",
         ["REGEXP_EXTRACT('(.*) (.*)', 'hello there', 2)" => "there", "REGEXP_EXTRACT('l+', 'hello')" => "ll"],
-        [Overload::fallible(&[Is(Text), Is(Text)], Returns::Type(Text), extract),
-         Overload::fallible(&[Is(Text), Is(Text), Is(Integer)], Returns::Type(Text), extract)]),
+        [Overload::fallible(&[Is(Text), Is(Text)], Returns::Type(Text), extract).checked(|constants| check(constants, 0)),
+         Overload::fallible(&[Is(Text), Is(Text), Is(Integer)], Returns::Type(Text), extract).checked(|constants| check(constants, 0))]),
     entry!("REGEXP_EXTRACT_ALL", REGEX, "Returns all that a pattern, or one of its groups, matches.",
         ["REGEXP_EXTRACT_ALL('[0-9]', 'a1b2')" => "[1, 2]"],
-        [Overload::fallible(&[Is(Text), Is(Text)], Returns::Strings, extract_all),
-         Overload::fallible(&[Is(Text), Is(Text), Is(Integer)], Returns::Strings, extract_all)]),
+        [Overload::fallible(&[Is(Text), Is(Text)], Returns::Strings, extract_all).checked(|constants| check(constants, 0)),
+         Overload::fallible(&[Is(Text), Is(Text), Is(Integer)], Returns::Strings, extract_all).checked(|constants| check(constants, 0))]),
     entry!("REGEXP_REPLACE", REGEX, "Replaces everything that a pattern matches; $1 stands for the first group.",
         ["REGEXP_REPLACE('2020-05', '(\\d+)-(\\d+)', '$2/$1')" => "05/2020"],
-        [Overload::fallible(&[Is(Text), Is(Text), Is(Text)], Returns::Type(Text), replace)]),
+        [Overload::fallible(&[Is(Text), Is(Text), Is(Text)], Returns::Type(Text), replace).checked(|constants| check(constants, 1))]),
     entry!("REGEXP_SPLIT_TO_ARRAY", REGEX, "Returns the parts of a text between the matches of a pattern.",
         ["REGEXP_SPLIT_TO_ARRAY('a1b22c', '[0-9]+')" => "[a, b, c]"],
-        [Overload::fallible(&[Is(Text), Is(Text)], Returns::Strings, split)]),
+        [Overload::fallible(&[Is(Text), Is(Text)], Returns::Strings, split).checked(|constants| check(constants, 1))]),
 ];
 
 thread_local! {
     static COMPILED: RefCell<HashMap<String, Option<Rc<Regex>>>> = RefCell::new(HashMap::new());
+}
+
+/// A constant pattern has to be one.
+fn check(constants: &Constants<'_>, index: usize) -> std::result::Result<(), String> {
+    let Some(pattern) = constants.text(index) else { return Ok(()) };
+    match Regex::new(&translated(pattern)) {
+        Ok(_) => Ok(()),
+        Err(e) => Err(format!("'{pattern}' is no regular expression: {}", first_line(&e.to_string()))),
+    }
+}
+
+/// The error of a pattern without its drawing.
+fn first_line(error: &str) -> &str {
+    error.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or(error).trim()
 }
 
 /// The pattern, compiled; `None` = it is none.

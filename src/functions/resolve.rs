@@ -1,29 +1,38 @@
-//! Which overload a call means: an exact match first, else the one with the cheapest widening of numbers.
+//! Which overload a call means: an exact match first, else the one with the cheapest widening of numbers, else one that
+//! reads STRINGs as DATE, TIME, TIMESTAMP or BYTES.
 
 use super::{Entry, Function, Overload, Param, Resolved, Returns};
 use crate::error::{Error, Result};
 use crate::types::SqlType;
 use std::fmt;
 
+/// The cost of reading a text: more than that of any widening of numbers.
+const READING: u32 = 10;
+
 impl Entry {
-    /// The overload for arguments of these types; `None` = an untyped NULL.
+    /// The overload for arguments of these types; `None` = an untyped NULL. Only if none takes them as they are, text is
+    /// read as what a parameter wants, as ksqlDB does.
     pub fn resolve(&'static self, args: &[Option<SqlType>]) -> Result<Resolved> {
+        self.best(args, false).or_else(|| self.best(args, true)).ok_or_else(|| self.refuse(args))
+    }
+
+    fn best(&'static self, args: &[Option<SqlType>], reads_text: bool) -> Option<Resolved> {
         let mut best: Option<(u32, usize, Vec<SqlType>)> = None;
         for (index, overload) in self.overloads.iter().enumerate() {
-            if let Some((cost, types)) = overload.accept(args)
+            if let Some((cost, types)) = overload.accept(args, reads_text)
                 && best.as_ref().is_none_or(|(least, ..)| cost < *least)
             {
                 best = Some((cost, index, types));
             }
         }
-        let Some((_, index, args)) = best else { return Err(self.refuse(args)) };
+        let (_, index, args) = best?;
         let ty = match &self.overloads[index].returns {
             Returns::Type(ty) => ty.clone(),
             Returns::Strings => SqlType::Array(Box::new(SqlType::String)),
             Returns::Same(i) => args[*i].clone(),
             Returns::Of(f) => f(&args),
         };
-        Ok(Resolved { function: Function { entry: self, overload: index }, args, ty })
+        Some(Resolved { function: Function { entry: self, overload: index }, args, ty })
     }
 
     /// The first parameter is a unit of time, which is written as a bare word.
@@ -47,7 +56,7 @@ impl Entry {
 
 impl Overload {
     /// The cost of widening, and the types to widen to.
-    fn accept(&self, args: &[Option<SqlType>]) -> Option<(u32, Vec<SqlType>)> {
+    fn accept(&self, args: &[Option<SqlType>], reads_text: bool) -> Option<(u32, Vec<SqlType>)> {
         /// A variadic overload yields to one that names the parameter.
         const VARIADIC: u32 = 50;
         let count = self.params.len();
@@ -60,7 +69,7 @@ impl Overload {
         let mut cost = if self.variadic { VARIADIC } else { 0 };
         let mut types = vec![];
         for (i, given) in args.iter().enumerate() {
-            let (extra, ty) = param(i).accept(given.as_ref(), &shared)?;
+            let (extra, ty) = param(i).accept(given.as_ref(), &shared, reads_text)?;
             cost += extra;
             types.push(ty);
         }
@@ -89,7 +98,7 @@ fn shared<'a>(args: impl Iterator<Item = (&'a Param, Option<&'a SqlType>)>) -> O
 }
 
 impl Param {
-    fn accept(&self, given: Option<&SqlType>, shared: &SqlType) -> Option<(u32, SqlType)> {
+    fn accept(&self, given: Option<&SqlType>, shared: &SqlType, reads_text: bool) -> Option<(u32, SqlType)> {
         let wanted = match self {
             Param::Is(ty) => ty.clone(),
             Param::Any => shared.clone(),
@@ -123,9 +132,15 @@ impl Param {
         match (rank(given), rank(&wanted)) {
             (Some(from), Some(to)) if from <= to => Some((to - from, wanted)),
             _ if given.common(&wanted).as_ref() == Some(&wanted) => Some((1, wanted)),
+            _ if reads_text && *given == SqlType::String && is_read_from_text(&wanted) => Some((READING, wanted)),
             _ => None,
         }
     }
+}
+
+/// A STRING is cast to such a parameter without being asked.
+fn is_read_from_text(ty: &SqlType) -> bool {
+    matches!(ty, SqlType::Date | SqlType::Time | SqlType::Timestamp | SqlType::Bytes)
 }
 
 impl fmt::Display for Overload {

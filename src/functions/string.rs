@@ -1,9 +1,8 @@
-//! Text. LEN counts UTF-16 code units as Java does; positions count characters, so that no character is ever cut in half.
-//! The two differ only beyond U+FFFF.
+//! Text. Lengths and positions count UTF-16 units, as ksqlDB's do: see `utf16`.
 
 use super::Param::Is;
 use super::kernel::{Arg, Blobs, Numbers, Texts, blobs, list, numbers, strings, text_lists};
-use super::{Entry, ErrorSink, Implementation, Overload, Param, Returns, entry};
+use super::{Entry, ErrorSink, Implementation, Overload, Param, Returns, entry, utf16};
 use crate::error::Result;
 use crate::types::SqlType::{Bytes, Integer, String as Text};
 use arrow::array::{AsArray, BinaryBuilder};
@@ -106,21 +105,13 @@ fn trimmed(text: &str) -> &str {
 
 fn length(args: &[ColumnarValue], rows: usize, _: &mut ErrorSink) -> Result<ColumnarValue> {
     let texts = Texts::new(args, 0)?;
-    numbers::<Int32Type>(rows, |row| Some(texts.get(row)?.chars().map(char::len_utf16).sum::<usize>() as i32))
+    numbers::<Int32Type>(rows, |row| Some(utf16::length(texts.get(row)?) as i32))
 }
 
 fn byte_length(args: &[ColumnarValue], rows: usize, _: &mut ErrorSink) -> Result<ColumnarValue> {
     let arg = Arg::new(args, 0)?;
     let bytes = arg.array().as_binary::<i32>();
     numbers::<Int32Type>(rows, |row| (!arg.is_null(row)).then(|| bytes.value(arg.place(row)).len() as i32))
-}
-
-/// The byte offset of a character.
-fn offset(text: &str, chars: usize) -> usize {
-    if text.is_ascii() {
-        return chars.min(text.len());
-    }
-    text.char_indices().nth(chars).map_or(text.len(), |(at, _)| at)
 }
 
 fn substring(args: &[ColumnarValue], rows: usize, _: &mut ErrorSink) -> Result<ColumnarValue> {
@@ -135,12 +126,12 @@ fn substring(args: &[ColumnarValue], rows: usize, _: &mut ErrorSink) -> Result<C
                 None => return false,
             },
         };
-        let count = text.chars().count() as i64;
+        let count = utf16::length(text) as i64;
         // Position 0 is the first character, as 1 is.
         let start = if start < 0 { count + i64::from(start) } else { i64::from(start) - 1 };
         let start = start.clamp(0, count);
         let end = start.saturating_add(length).min(count);
-        out.push_str(&text[offset(text, start as usize)..offset(text, end as usize)]);
+        utf16::push_slice(text, start as usize, end as usize, out);
         true
     })
 }
@@ -196,24 +187,29 @@ fn position(args: &[ColumnarValue], rows: usize, _: &mut ErrorSink) -> Result<Co
     let (starts, occurrences) = (number(2)?, number(3)?);
     let at = |numbers: &Option<Numbers<Int32Type>>, row| numbers.as_ref().map_or(Some(1), |n| n.get(row));
     numbers::<Int32Type>(rows, |row| {
-        let (text, wanted) = (texts.get(row)?, wanted.get(row)?);
         let (start, occurrence) = (at(&starts, row)?, at(&occurrences, row)?);
-        Some(find(text, wanted, start, occurrence).map_or(0, |at| text[..at].chars().count() as i32 + 1))
+        let (Some(text), Some(wanted)) = (texts.get(row), wanted.get(row)) else { return Some(0) };
+        Some(find(text, wanted, start, occurrence).map_or(0, |at| utf16::units(text, at) as i32 + 1))
     })
 }
 
-/// The byte offset of the n-th occurrence; a negative start searches backwards from the end.
+/// The byte offset of the n-th occurrence. From a negative start, counted from the end, it is searched backwards for
+/// occurrences that end there; position 0 is none.
 fn find(text: &str, wanted: &str, start: i32, occurrence: i32) -> Option<usize> {
     let nth = usize::try_from(occurrence).ok()?.checked_sub(1)?;
-    let starts = |at: &usize| text[*at..].starts_with(wanted);
-    let offsets = text.char_indices().map(|(at, _)| at);
-    if start >= 0 {
-        let first = offset(text, (start as usize).saturating_sub(1));
-        return offsets.filter(|at| *at >= first).filter(starts).nth(nth);
+    let length = utf16::length(text);
+    let from = start.unsigned_abs() as usize;
+    if start == 0 || from > length {
+        return None;
     }
-    let count = text.chars().count();
-    let last = offset(text, count.checked_sub(start.unsigned_abs() as usize)?);
-    offsets.filter(|at| *at <= last).filter(starts).collect::<Vec<_>>().into_iter().rev().nth(nth)
+    let mut found = text.char_indices().map(|(at, _)| at).filter(|at| text[*at..].starts_with(wanted));
+    if start > 0 {
+        return found.filter(|at| from == 1 || utf16::units(text, *at) >= from - 1).nth(nth);
+    }
+    let end = length - (from - 1);
+    let mut places: Vec<usize> = Vec::new();
+    places.extend(found.by_ref().take_while(|at| utf16::units(text, at + wanted.len()) <= end));
+    places.into_iter().rev().nth(nth)
 }
 
 fn pad(args: &[ColumnarValue], rows: usize, left: bool) -> Result<ColumnarValue> {
@@ -226,14 +222,16 @@ fn pad(args: &[ColumnarValue], rows: usize, left: bool) -> Result<ColumnarValue>
         if filler.is_empty() || length > PAD_LENGTH_MAX {
             return false;
         }
-        let missing = length.saturating_sub(text.chars().count());
-        let fill = filler.chars().cycle().take(missing);
+        let width = utf16::length(text);
+        let missing = length.saturating_sub(width);
+        if !left {
+            utf16::push_slice(text, 0, length - missing, out);
+        }
+        let unit = utf16::length(filler);
+        (0..missing / unit).for_each(|_| out.push_str(filler));
+        utf16::push_slice(filler, 0, missing % unit, out);
         if left {
-            out.extend(fill);
-            out.push_str(&text[..offset(text, length - missing)]);
-        } else {
-            out.push_str(&text[..offset(text, length - missing)]);
-            out.extend(fill);
+            utf16::push_slice(text, 0, length - missing, out);
         }
         true
     })
@@ -244,6 +242,8 @@ fn split(args: &[ColumnarValue], rows: usize, _: &mut ErrorSink) -> Result<Colum
     text_lists(rows, |row, out| {
         let (Some(text), Some(separator)) = (texts.get(row), separators.get(row)) else { return false };
         match separator {
+            // Nothing has no characters, and yet is one part.
+            "" if text.is_empty() => out.push(String::new()),
             "" => out.extend(text.chars().map(String::from)),
             separator => out.extend(text.split(separator).map(str::to_owned)),
         }
@@ -261,6 +261,7 @@ fn split_bytes(args: &[ColumnarValue], rows: usize, _: &mut ErrorSink) -> Result
             parts += 1;
         };
         match (values.get(row), separators.get(row)) {
+            (Some([]), Some([])) => push(&[]),
             (Some(bytes), Some([])) => bytes.chunks(1).for_each(&mut push),
             (Some(bytes), Some(separator)) => {
                 let mut start = 0;

@@ -2,7 +2,7 @@
 
 use super::Param::{Is, Unit};
 use super::kernel::{Numbers, Texts, numbers, unary};
-use super::{Entry, ErrorSink, Overload, Returns, Volatility, entry};
+use super::{Constants, Entry, ErrorSink, Overload, Returns, Volatility, entry};
 use crate::error::Result;
 use crate::types::SqlType::{Bigint, Date, Integer, String as Text, Time, Timestamp};
 use crate::types::clock::ambient_ms;
@@ -63,7 +63,7 @@ pub(super) static ENTRIES: &[Entry] = &[
         [Overload::fallible(&[Unit, Is(Integer), Is(Time)], Returns::Type(Time), |a, r, e| moved_time(a, r, e, -1))]),
     entry!("CONVERT_TZ", DATE_TIME, "Reads a TIMESTAMP by the clocks of one time zone, and returns it by those of another.",
         ["CONVERT_TZ(FROM_UNIXTIME(0), 'UTC', 'Asia/Tokyo')" => "1970-01-01T09:00:00.000"],
-        [Overload::fallible(&[Is(Timestamp), Is(Text), Is(Text)], Returns::Type(Timestamp), convert_zone)]),
+        [Overload::fallible(&[Is(Timestamp), Is(Text), Is(Text)], Returns::Type(Timestamp), convert_zone).checked(check_zones)]),
 ];
 
 /// Milliseconds to add in each row.
@@ -103,6 +103,11 @@ fn moved_time(args: &[ColumnarValue], rows: usize, _: &mut ErrorSink, sign: i64)
     numbers::<Time32MillisecondType>(rows, |row| {
         Some((i64::from(times.get(row)?) + shift(row)?).rem_euclid(DAY_MS) as i32)
     })
+}
+
+fn check_zones(constants: &Constants<'_>) -> std::result::Result<(), String> {
+    let unknown = [1, 2].into_iter().filter_map(|i| constants.text(i)).find(|zone| Zone::parse(zone).is_none());
+    unknown.map_or(Ok(()), |zone| Err(format!("Unknown time-zone ID: {zone}")))
 }
 
 fn convert_zone(args: &[ColumnarValue], rows: usize, errors: &mut ErrorSink) -> Result<ColumnarValue> {

@@ -19,6 +19,9 @@ pub(super) struct With {
     pub retention_ms: Option<i64>,
     pub key_format: Option<Format>,
     pub value_format: Option<Format>,
+    /// Delimiters, which may stand without the format that they belong to.
+    pub key_delimiter: Option<(char, Span)>,
+    pub value_delimiter: Option<(char, Span)>,
     pub wrap_single_value: Option<bool>,
     pub timestamp: Option<(String, Span)>,
     pub timestamp_format: Option<(String, Span)>,
@@ -53,7 +56,6 @@ impl With {
         let mut with = With::default();
         let (mut window_type, mut window_size) = (None, None);
         let mut format = None;
-        let mut delimiters = [None, None];
         let mut full_names = [None, None];
         for (name, value) in properties {
             let at = |e: Error| e.at(name.span);
@@ -68,9 +70,11 @@ impl With {
                 "WRAP_SINGLE_VALUE" => with.wrap_single_value = Some(flag(&name.value, value).map_err(at)?),
                 "TIMESTAMP" => with.timestamp = Some((column(text(value)), name.span)),
                 "TIMESTAMP_FORMAT" => with.timestamp_format = Some((text(value), name.span)),
-                "KEY_DELIMITER" => delimiters[0] = Some((delimiter(&name.value, &text(value)).map_err(at)?, name.span)),
+                "KEY_DELIMITER" => {
+                    with.key_delimiter = Some((delimiter(&name.value, &text(value)).map_err(at)?, name.span));
+                }
                 "VALUE_DELIMITER" => {
-                    delimiters[1] = Some((delimiter(&name.value, &text(value)).map_err(at)?, name.span))
+                    with.value_delimiter = Some((delimiter(&name.value, &text(value)).map_err(at)?, name.span));
                 }
                 "WINDOW_TYPE" if used == Use::Create => window_type = Some((text(value), name.span)),
                 "WINDOW_SIZE" if used == Use::Create => window_size = Some((text(value), name.span)),
@@ -108,12 +112,36 @@ impl With {
                 return Err(no_full_name(name, format).at(span));
             }
         }
-        let [key, value] = delimiters;
-        with.key_format = delimited(with.key_format, key)?;
-        with.value_format = delimited(with.value_format, value)?;
+        with.key_format.map_or(Ok(()), |format| check_delimiter(format, with.key_delimiter))?;
+        with.value_format.map_or(Ok(()), |format| check_delimiter(format, with.value_delimiter))?;
         with.window = window(window_type, window_size)?;
         Ok(with)
     }
+
+    /// The key's format: as given, or `other`, a source's or the session's. Of the same format, `other` also lends its
+    /// delimiter where none is given.
+    pub(super) fn key_format(&self, other: Option<Format>) -> Result<Option<Format>> {
+        format_with(self.key_format, self.key_delimiter, other)
+    }
+
+    /// The same for the value.
+    pub(super) fn value_format(&self, other: Option<Format>) -> Result<Option<Format>> {
+        format_with(self.value_format, self.value_delimiter, other)
+    }
+}
+
+fn format_with(
+    given: Option<Format>,
+    delimiter: Option<(char, Span)>,
+    other: Option<Format>,
+) -> Result<Option<Format>> {
+    let Some(format) = given.or(other) else { return Ok(None) };
+    check_delimiter(format, delimiter)?;
+    Ok(Some(match (format, delimiter, other) {
+        (Format::Delimited(_), Some((delimiter, _)), _) => Format::Delimited(delimiter),
+        (Format::Delimited(_), None, Some(Format::Delimited(inherited))) => Format::Delimited(inherited),
+        (format, ..) => format,
+    }))
 }
 
 /// Only formats with a registry name their schemas, and none of those is there yet.
@@ -168,17 +196,13 @@ fn delimiter(property: &str, text: &str) -> Result<char> {
     }
 }
 
-/// A format with the delimiter that was asked for.
-fn delimited(format: Option<Format>, delimiter: Option<(char, Span)>) -> Result<Option<Format>> {
+/// Only one format has a delimiter.
+fn check_delimiter(format: Format, delimiter: Option<(char, Span)>) -> Result<()> {
     match (format, delimiter) {
-        (format, None) => Ok(format),
-        (Some(Format::Delimited(_)), Some((delimiter, _))) => Ok(Some(Format::Delimited(delimiter))),
-        (Some(other), Some((_, span))) => {
+        (Format::Delimited(_), _) | (_, None) => Ok(()),
+        (other, Some((_, span))) => {
             let text = format!("{} does not support the following configs: [delimiter]", other.name());
             Err(Error::statement(text).with_hint("only DELIMITED has a delimiter").at(span))
-        }
-        (None, Some((_, span))) => {
-            Err(Error::statement("a delimiter needs the format DELIMITED beside it in this statement").at(span))
         }
     }
 }

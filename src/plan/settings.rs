@@ -19,7 +19,8 @@ pub struct Settings {
     pub wrap_single_value: Option<bool>,
     /// `ksql.output.topic.name.prefix`
     pub topic_prefix: String,
-    /// `tidegate.dialect = 'ksqldb'`: what only Tidegate understands is rejected.
+    /// `tidegate.dialect = 'ksqldb'`: what only Tidegate understands is rejected, and where Tidegate does better than
+    /// ksqlDB on purpose, it does as ksqlDB.
     pub strict: bool,
     /// `tidegate.allow.loops`: a query may read what it writes.
     pub allow_loops: bool,
@@ -73,7 +74,10 @@ impl Settings {
                 "ksql.query.pull.limit.clause.enabled" => settings.pull_limit = boolean(name, value)?,
                 "ksql.query.pull.stream.enabled" => settings.pull_stream = boolean(name, value)?,
                 "tidegate.allow.loops" => settings.allow_loops = boolean(name, value)?,
-                "tidegate.dialect" => settings.strict = dialect(value)?,
+                "tidegate.dialect" => {
+                    settings.strict = dialect(value)?;
+                    settings.aggregates.narrow_sums = settings.strict;
+                }
                 _ => {}
             }
         }

@@ -23,7 +23,8 @@ pub(super) fn of(
     check_kind(stmt.kind, bound.table)?;
     let schema = Schema { key: bound.key.clone(), value: bound.value.iter().map(stored).collect() };
     let key_format = key_format(&schema.key, with, bound, settings)?;
-    let value_format = with.value_format.unwrap_or(bound.source.value_format.inherited());
+    let inherited = bound.source.value_format;
+    let value_format = with.value_format(Some(inherited))?.unwrap_or(inherited);
     formats::check_key(key_format, &schema.key)?;
     formats::check_value(value_format, &schema.value)?;
     let unwrapped_value =
@@ -127,11 +128,11 @@ fn key_format(key: &[Column], with: &With, bound: &Bound, settings: &Settings) -
             Some(_) => Err(Error::statement("Key format specified for stream without key columns.")),
         };
     }
-    Ok(match (with.key_format, bound.source.key_format) {
-        (Some(format), _) => format,
-        (None, Format::None) => settings.key_format,
-        (None, format) => format.inherited(),
-    })
+    let inherited = match bound.source.key_format {
+        Format::None => settings.key_format,
+        format => format,
+    };
+    Ok(with.key_format(Some(inherited))?.unwrap_or(inherited))
 }
 
 fn topic_of(name: &str, bound: &Bound, with: &With, facts: &Facts) -> Result<(u32, Option<TopicRequest>)> {

@@ -49,12 +49,15 @@ pub fn create_source(
         Ok(schema) => formats::check_key(Format::Json, &schema.key).err().unwrap_or(e),
         Err(_) => e,
     })?;
-    let key_format = with.key_format.unwrap_or(settings.key_format);
-    let value_format = with.value_format.or(settings.value_format).ok_or_else(missing_value_format)?;
+    let key_format = with.key_format(Some(settings.key_format))?.unwrap_or(settings.key_format);
+    let value_format = with.value_format(settings.value_format)?.ok_or_else(missing_value_format)?;
     let schema = schema(stmt)?;
     let (topic, span) = with.topic.clone().ok_or_else(|| {
         Error::statement("Missing required property \"KAFKA_TOPIC\" which has no default value.").at(stmt.name.span)
     })?;
+    if with.window.is_some() && schema.key.is_empty() {
+        return Err(Error::statement("Windowed sources require a key column."));
+    }
     // A key format without key columns is no key at all, unless the statement itself asks for that format.
     let key_format = match schema.key.is_empty() && with.key_format.is_none() {
         true => Format::None,
@@ -215,8 +218,10 @@ pub(super) fn timestamp(with: &With, schema: &Schema) -> Result<Option<Timestamp
         SqlType::Bigint | SqlType::Timestamp => Ok(Some(TimestampColumn { column: name.clone(), format: None })),
         SqlType::String if with.timestamp_format.is_some() => {
             let Some((format, span)) = &with.timestamp_format else { return Ok(None) };
-            if Pattern::parse(format).is_none() {
-                return Err(Error::statement(format!("Failed to parse timestamp format: {format}")).at(*span));
+            if let Err(reason) = Pattern::parse(format) {
+                return Err(Error::statement(format!("Failed to parse timestamp format: {format}"))
+                    .with_detail(reason)
+                    .at(*span));
             }
             Ok(Some(TimestampColumn { column: name.clone(), format: Some(format.clone()) }))
         }

@@ -4,6 +4,7 @@
 //! Pseudo columns (ROWTIME and its kin) belong to no schema: every source has them.
 
 pub mod base64;
+pub mod calendar;
 pub mod cell;
 pub mod clock;
 pub mod decimal;

@@ -3,13 +3,14 @@
 //! `2020`, `2020-03`, `2020-03-01`, `2020-03-01T10`, ..., `2020-03-01T10:00:00.000+0100`: missing parts are the first of
 //! their kind, and without an offset the time is UTC.
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
+use super::calendar;
+use chrono::{NaiveDate, NaiveDateTime, NaiveTime, Timelike};
 
 /// Milliseconds of a day.
 pub const DAY_MS: i64 = 86_400_000;
 
-/// 1970-01-01 in chrono's count of days.
-const EPOCH_DAY: i32 = 719_163;
+/// Midnight, as which a time of which only the front is given ends.
+const MIDNIGHT: &str = "00:00:00.000";
 
 /// A whole or partial ISO 8601 timestamp as milliseconds since 1970.
 pub fn parse_timestamp(text: &str) -> Option<i64> {
@@ -18,8 +19,10 @@ pub fn parse_timestamp(text: &str) -> Option<i64> {
     };
     let at = rest.find(['+', '-', 'Z']).unwrap_or(rest.len());
     let (time, zone) = rest.split_at(at);
-    let time = if time.is_empty() { 0 } else { parse_time(time)? };
-    Some(i64::from(parse_date(date)?) * DAY_MS + i64::from(time) - offset_ms(zone)?)
+    let whole = format!("{time}{}", MIDNIGHT.get(time.len()..).unwrap_or(""));
+    // The hour 24 is the midnight that ends a day.
+    let time = if whole == "24:00:00.000" { DAY_MS } else { i64::from(parse_time(&whole)?) };
+    Some(i64::from(parse_date(date)?) * DAY_MS + time - offset_ms(zone)?)
 }
 
 /// `+0130`, `-01:30`, `Z` or nothing.
@@ -41,16 +44,11 @@ pub fn parse_date(text: &str) -> Option<i32> {
     let mut parts = text.splitn(3, '-');
     let mut part = |width: usize| match parts.next() {
         None => Some(1),
-        Some(p) if p.len() == width && p.bytes().all(|b| b.is_ascii_digit()) => p.parse::<u32>().ok(),
+        Some(p) if p.len() == width && p.bytes().all(|b| b.is_ascii_digit()) => p.parse::<i64>().ok(),
         Some(_) => None,
     };
     let (year, month, day) = (part(4)?, part(2)?, part(2)?);
-    Some(days(NaiveDate::from_ymd_opt(year as i32, month, day)?))
-}
-
-fn days(date: NaiveDate) -> i32 {
-    use chrono::Datelike;
-    date.num_days_from_ce() - EPOCH_DAY
+    i32::try_from(calendar::to_days(year, month, day)?).ok()
 }
 
 /// `10`, `10:20`, `10:20:30` or `10:20:30.400` as milliseconds of the day.
@@ -64,20 +62,26 @@ pub fn parse_time(text: &str) -> Option<i32> {
     Some((time.num_seconds_from_midnight() * 1000 + time.nanosecond() / 1_000_000) as i32)
 }
 
-/// `2020-03-01T10:20:30.400`
+/// `2020-03-01T10:20:30.400`; a year beyond 9999 has a sign, as Java writes it.
 pub fn timestamp_text(ms: i64) -> String {
-    match DateTime::from_timestamp_millis(ms) {
-        Some(time) => time.naive_utc().format("%Y-%m-%dT%H:%M:%S%.3f").to_string(),
-        None => ms.to_string(),
-    }
+    let (days, rest) = (ms.div_euclid(DAY_MS), ms.rem_euclid(DAY_MS));
+    let (hour, minute) = (rest / 3_600_000, rest / 60_000 % 60);
+    format!("{}T{hour:02}:{minute:02}:{:02}.{:03}", day_text(days), rest / 1000 % 60, rest % 1000)
 }
 
-/// `2020-03-01`
+/// `2020-03-01`; a year beyond 9999 has a sign, as Java writes it.
 pub fn date_text(days: i32) -> String {
-    match days.checked_add(EPOCH_DAY).and_then(NaiveDate::from_num_days_from_ce_opt) {
-        Some(date) => date.format("%Y-%m-%d").to_string(),
-        None => days.to_string(),
-    }
+    day_text(i64::from(days))
+}
+
+fn day_text(days: i64) -> String {
+    let (year, month, day) = calendar::from_days(days);
+    let sign = match year {
+        ..0 => "-",
+        10_000.. => "+",
+        _ => "",
+    };
+    format!("{sign}{:04}-{month:02}-{day:02}", year.unsigned_abs())
 }
 
 /// `10:20`, `10:20:30` or `10:20:30.400`: the shortest that says all, as Java's `LocalTime`.
@@ -111,7 +115,13 @@ mod tests {
             assert_eq!(parse_timestamp(text), None, "{text}");
         }
         assert_eq!(time_text(parse_time("10:20:30.4").unwrap()), "10:20:30.400");
+        assert_eq!(parse_timestamp("2019-12-31T24"), Some(first));
+        assert_eq!(parse_timestamp("2020-01-01T1"), Some(first + 36_000_000));
+        assert_eq!(parse_timestamp("2019-12-31T24:01"), None);
+        assert_eq!(parse_time("24:00"), None);
         assert_eq!(time_text(0), "00:00");
         assert_eq!(date_text(-1), "1969-12-31");
+        assert_eq!(date_text(i32::MAX), "+5881580-07-11");
+        assert_eq!(timestamp_text(i64::MAX), "+292278994-08-17T07:12:55.807");
     }
 }

@@ -1,7 +1,7 @@
 //! Time zones as Java names them, and what their clocks show.
 
 use chrono::{Offset, TimeZone, Utc};
-use chrono_tz::Tz;
+use chrono_tz::{OffsetComponents, OffsetName, Tz};
 
 /// A zone: by name, or so far from Greenwich.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,20 +10,30 @@ pub enum Zone {
     Named(Tz),
     /// Seconds east.
     Fixed(i32),
+    /// The same behind `UTC`, `GMT` or `UT`, as which it is written.
+    Prefixed(&'static str, i32),
 }
 
 impl Zone {
     /// Greenwich.
-    pub const UTC: Zone = Zone::Fixed(0);
+    pub const UTC: Zone = Zone::Prefixed("UTC", 0);
 
     /// `Europe/Berlin`, `UTC`, `GMT`, `Z`, `+01:30`, `GMT-8`, `PST`.
     pub fn parse(text: &str) -> Option<Zone> {
-        if matches!(text, "Z" | "UTC" | "GMT" | "UT") {
-            return Some(Zone::UTC);
+        if text == "Z" {
+            return Some(Zone::Fixed(0));
         }
-        let offset = ["UTC", "GMT", "UT"].iter().find_map(|name| text.strip_prefix(name)).unwrap_or(text);
-        if offset.starts_with(['+', '-']) {
-            return offset_seconds(offset).map(Zone::Fixed);
+        for prefix in ["UTC", "GMT", "UT"] {
+            match text.strip_prefix(prefix) {
+                Some("") => return Some(Zone::Prefixed(prefix, 0)),
+                Some(offset) if offset.starts_with(['+', '-']) => {
+                    return offset_seconds(offset).map(|seconds| Zone::Prefixed(prefix, seconds));
+                }
+                _ => {}
+            }
+        }
+        if text.starts_with(['+', '-']) {
+            return offset_seconds(text).map(Zone::Fixed);
         }
         let name = match text {
             // Java's short names.
@@ -43,7 +53,7 @@ impl Zone {
     /// Seconds east at a moment.
     pub fn offset_at(self, ms: i64) -> i64 {
         match self {
-            Zone::Fixed(seconds) => i64::from(seconds),
+            Zone::Fixed(seconds) | Zone::Prefixed(_, seconds) => i64::from(seconds),
             Zone::Named(zone) => match Utc.timestamp_millis_opt(ms).single() {
                 Some(time) => i64::from(zone.offset_from_utc_datetime(&time.naive_utc()).fix().local_minus_utc()),
                 None => 0,
@@ -54,7 +64,7 @@ impl Zone {
     /// The moment of a local time in milliseconds; in a gap the clock's jump is added, of two the earlier is meant.
     pub fn instant_of(self, local_ms: i64) -> i64 {
         match self {
-            Zone::Fixed(seconds) => local_ms - i64::from(seconds) * 1000,
+            Zone::Fixed(seconds) | Zone::Prefixed(_, seconds) => local_ms - i64::from(seconds) * 1000,
             Zone::Named(zone) => {
                 let Some(local) = Utc.timestamp_millis_opt(local_ms).single().map(|t| t.naive_utc()) else {
                     return local_ms;
@@ -68,6 +78,45 @@ impl Zone {
                 }
             }
         }
+    }
+}
+
+impl Zone {
+    /// The id that Java writes: `Europe/Berlin`, `Z`, `+01:30`, `UTC`, `GMT+02:00`.
+    pub fn write_id(self, out: &mut String) {
+        let seconds = match self {
+            Zone::Named(zone) => return out.push_str(zone.name()),
+            Zone::Fixed(0) => return out.push('Z'),
+            Zone::Fixed(seconds) => seconds,
+            Zone::Prefixed(prefix, seconds) => {
+                out.push_str(prefix);
+                seconds
+            }
+        };
+        if seconds == 0 {
+            return;
+        }
+        let (sign, rest) = if seconds < 0 { ('-', -seconds) } else { ('+', seconds) };
+        out.push_str(&format!("{sign}{:02}:{:02}", rest / 3600, rest / 60 % 60));
+        if rest % 60 != 0 {
+            out.push_str(&format!(":{:02}", rest % 60));
+        }
+    }
+
+    /// Clocks are put forward at a moment.
+    pub fn is_summer_time(self, ms: i64) -> bool {
+        self.named_offset(ms).is_some_and(|offset| !offset.dst_offset().is_zero())
+    }
+
+    /// `CET`, `CEST`; `None` = the zone has no name.
+    pub fn abbreviation(self, ms: i64) -> Option<String> {
+        self.named_offset(ms)?.abbreviation().map(str::to_owned)
+    }
+
+    fn named_offset(self, ms: i64) -> Option<<Tz as TimeZone>::Offset> {
+        let Zone::Named(zone) = self else { return None };
+        let time = Utc.timestamp_millis_opt(ms).single()?;
+        Some(zone.offset_from_utc_datetime(&time.naive_utc()))
     }
 }
 
@@ -97,9 +146,9 @@ mod tests {
     fn zones_have_summer_time() {
         let berlin = Zone::parse("Europe/Berlin").unwrap();
         assert_eq!(berlin.offset_at(0), 3600);
-        let july = Pattern::parse("yyyy-MM-dd HH").unwrap().read("2020-07-01 12").unwrap().timestamp(berlin);
+        let july = Pattern::parse("yyyy-MM-dd HH").unwrap().read("2020-07-01 12").unwrap().timestamp(berlin).unwrap();
         assert_eq!(berlin.offset_at(july), 7200);
-        assert_eq!(Zone::parse("GMT+2"), Some(Zone::Fixed(7200)));
+        assert_eq!(Zone::parse("GMT+2"), Some(Zone::Prefixed("GMT", 7200)));
         assert_eq!(Zone::parse("nowhere"), None);
     }
 }

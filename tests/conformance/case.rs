@@ -4,6 +4,10 @@ use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
+/// Cases that run in ksqlDB's dialect, by the beginning of their names, and why.
+const IN_KSQLDBS_DIALECT: [(&str, &str); 1] =
+    [("suppress - ", "EMIT FINAL loses windows that time jumps over in ksqlDB; by default none is lost")];
+
 /// One case. What the runner does not need (expected records, tags) is not read.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -74,6 +78,11 @@ impl Case {
     /// A case of the suite that speaks HTTP.
     pub(crate) fn is_rest(&self) -> bool {
         self.suite.starts_with("rest")
+    }
+
+    /// It asks for what Tidegate does only in ksqlDB's dialect.
+    pub(crate) fn runs_in_ksqldbs_dialect(&self) -> bool {
+        IN_KSQLDBS_DIALECT.iter().any(|(name, _)| self.full_name.starts_with(name))
     }
 
     /// A statement of it has to be rejected.

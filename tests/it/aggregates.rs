@@ -2,7 +2,9 @@
 
 use crate::batches::{column, value};
 use crate::model::{Val, result};
-use tidegate::functions::accumulate::{Accumulator, Arguments, Changes, Heap, Op, Results, State, Step, Work};
+use tidegate::functions::accumulate::{
+    Accumulator, Arguments, Changes, Heap, Op, Results, State, Step, Work, overflow,
+};
 use tidegate::functions::aggregate::{Aggregate, Argument, Comparable, Limits, Literal, is_aggregate_name, resolve};
 use tidegate::types::SqlType;
 
@@ -54,12 +56,32 @@ fn sums_start_at_zero_keep_their_type_and_wrap_around() {
 }
 
 #[test]
-fn a_decimal_sum_leaves_out_what_does_not_fit_any_more() {
+fn a_decimal_sum_has_the_largest_precision_and_tells_what_does_not_fit() {
     let values = [Val::Decimal(99), Val::Decimal(1), Val::Decimal(-9)];
-    assert_eq!(run("SUM", SqlType::Decimal(2, 1), &values), Val::Decimal(90));
-    let widest = 10i128.pow(38) - 1;
-    let values = [Val::Decimal(widest), Val::Decimal(widest), Val::Decimal(-1)];
-    assert_eq!(run("SUM", SqlType::Decimal(38, 0), &values), Val::Decimal(widest - 1));
+    assert_eq!(run("SUM", SqlType::Decimal(2, 1), &values), Val::Decimal(91));
+    assert_eq!(resolved("SUM", &[SqlType::Decimal(2, 1)]).unwrap(), Some(Aggregate::SumDecimal(38, 1)));
+    let narrow = Limits { narrow_sums: true, ..Limits::default() };
+    let given = [Argument { ty: SqlType::Decimal(2, 1), literal: None }];
+    assert_eq!(resolve("SUM", &given, narrow).unwrap(), Some(Aggregate::SumDecimal(2, 1)));
+    let widest = Val::Decimal(10i128.pow(38) - 1);
+    let (ty, function) = (SqlType::Decimal(38, 0), Aggregate::SumDecimal(38, 0));
+    assert_eq!(misfits(&function, &ty, &[widest.clone(), Val::Decimal(1), Val::Decimal(-1)]), [1]);
+    assert_eq!(misfits(&function, &ty, &[widest]), [0u32; 0]);
+    let error = overflow(Some("SUM(X)"), &function);
+    assert_eq!(error.message(), "numeric overflow: SUM(X) has more digits than DECIMAL(38, 0)");
+    assert!(error.hint().is_some_and(|hint| hint.contains("CAST(x AS DOUBLE)")), "{error}");
+}
+
+/// Rows whose value does not fit.
+fn misfits(function: &Aggregate, ty: &SqlType, values: &[Val]) -> Vec<u32> {
+    let accumulator = Accumulator::new(function.clone(), 0).unwrap();
+    let (mut words, mut heap) = (vec![0; accumulator.width()], Heap::default());
+    let rows: Vec<u32> = (0..values.len() as u32).collect();
+    let mut state = State { width: words.len(), words: &mut words, heap: &mut heap };
+    let changes = Changes { slots: &vec![0; rows.len()], rows: &rows };
+    let mut unfit = Vec::new();
+    accumulator.add(&mut state, changes, Some(&column(ty, values)), Results::default(), &mut unfit).unwrap();
+    unfit
 }
 
 #[test]
@@ -111,7 +133,7 @@ fn names_resolve_by_argument_types() {
     for (name, ty) in [
         ("MAX", SqlType::Timestamp),
         ("MIN", SqlType::Time),
-        ("SUM", SqlType::Decimal(6, 2)),
+        ("SUM", SqlType::Decimal(38, 2)),
         ("SUM", SqlType::Integer),
     ] {
         let function = resolved(name, std::slice::from_ref(&ty)).unwrap().unwrap();

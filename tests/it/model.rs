@@ -93,9 +93,12 @@ pub(crate) struct Windows {
     pub(crate) size: i64,
     pub(crate) advance: i64,
     pub(crate) grace: i64,
-    /// EMIT FINAL loses a window that starts more than this before the newest one.
+    /// EMIT FINAL loses a window that starts more than this before the newest one; [`KEPT`] = none.
     pub(crate) retention: i64,
 }
+
+/// A retention that keeps every window.
+pub(crate) const KEPT: i64 = i64::MAX;
 
 /// A grouping.
 #[derive(Clone, Debug)]
@@ -168,10 +171,7 @@ pub(crate) fn group(rows: &[Rec], spec: &Grouping) -> Answer {
             let old = (!group.rows.is_empty() && spec.with_old).then(|| results(spec, &group.rows));
             group.time = if group.rows.is_empty() { row.time } else { group.time.max(row.time) };
             group.key = key.clone();
-            let misfits = misfits(spec, &group.rows);
             group.rows.push(value.clone());
-            let more = self::misfits(spec, &group.rows) - misfits;
-            answer.bad.extend(std::iter::repeat_n(row.seq, more));
             if !spec.final_only {
                 answer.records.push(record(spec, start, group, old, row.seq));
             }
@@ -227,17 +227,6 @@ pub(crate) fn results(spec: &Grouping, rows: &[Vec<Val>]) -> Vec<Val> {
     spec.calls.iter().map(|(function, places)| result(function, &arguments(rows, places))).collect()
 }
 
-fn misfits(spec: &Grouping, rows: &[Vec<Val>]) -> usize {
-    let of = |(function, places): &(Aggregate, Vec<usize>)| match function {
-        Aggregate::SumDecimal(p, _) => {
-            let values: Vec<Val> = arguments(rows, places).into_iter().filter(|v| !v.is_null()).collect();
-            decimal_sum(*p, &values).1
-        }
-        _ => 0,
-    };
-    spec.calls.iter().map(of).sum()
-}
-
 /// The argument of every row; `true` where there is none.
 pub(crate) fn arguments(rows: &[Vec<Val>], places: &[usize]) -> Vec<Val> {
     match places {
@@ -247,15 +236,9 @@ pub(crate) fn arguments(rows: &[Vec<Val>], places: &[usize]) -> Vec<Val> {
     }
 }
 
-/// The sum, and how many values did not fit any more and were left out.
-fn decimal_sum(precision: u8, values: &[Val]) -> (i128, usize) {
-    let limit = 10i128.pow(precision.into());
-    let (mut sum, mut misfits) = (0i128, 0);
-    for value in values {
-        let Val::Decimal(v) = value else { panic!("not a decimal") };
-        if (sum + v).abs() < limit { sum += v } else { misfits += 1 }
-    }
-    (sum, misfits)
+fn decimal_sum(values: &[Val]) -> i128 {
+    let unscaled = |value: &Val| if let Val::Decimal(v) = value { *v } else { panic!("not a decimal") };
+    values.iter().map(unscaled).sum()
 }
 
 /// An aggregate of these values, in order.
@@ -269,7 +252,7 @@ pub(crate) fn result(function: &Aggregate, all: &[Val]) -> Val {
         | Aggregate::AvgInteger
         | Aggregate::AvgBigint
         | Aggregate::AvgDouble => sum_or_mean(function, &values),
-        Aggregate::SumDecimal(p, _) => Val::Decimal(decimal_sum(*p, &values).0),
+        Aggregate::SumDecimal(..) => Val::Decimal(decimal_sum(&values)),
         Aggregate::Min(_) => values.iter().min_by(|a, b| a.order(b)).cloned().unwrap_or(Val::Null),
         Aggregate::Max(_) => values.iter().max_by(|a, b| a.order(b)).cloned().unwrap_or(Val::Null),
         other => kept(other, all, &values),
@@ -404,7 +387,7 @@ pub(crate) fn all_calls() -> Vec<(Aggregate, Vec<usize>)> {
         (Aggregate::AvgBigint, vec![1]),
         (Aggregate::SumDouble, vec![2]),
         (Aggregate::AvgDouble, vec![2]),
-        (Aggregate::SumDecimal(3, 1), vec![3]),
+        (Aggregate::SumDecimal(38, 1), vec![3]),
         (Aggregate::SumList(Number::Integer), vec![5]),
         (Aggregate::CollectList { item: list(), limit: 9 }, vec![5]),
         (Aggregate::CollectSet { item: SqlType::String, limit: 4 }, vec![4]),

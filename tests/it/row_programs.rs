@@ -182,6 +182,8 @@ fn aggregate(grouping: &Grouping, keys: usize) -> AggregateOperator {
             retention_ms: None,
         }),
         final_only: grouping.final_only,
+        loses_windows: false,
+        texts: Vec::new(),
         calls: grouping
             .calls
             .iter()

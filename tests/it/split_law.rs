@@ -2,7 +2,7 @@
 //! replay is as if nothing had happened; a restart from the changelog goes on as if there had been none.
 
 use crate::batches::{Dice, batch, cuts, records, same, seeds};
-use crate::model::{self, Grouping, Rec, Val};
+use crate::model::{self, Grouping, KEPT, Rec, Val};
 use tidegate::catalog::Format;
 use tidegate::execute::operator::aggregate::AggregateOperator;
 use tidegate::execute::operator::session_window::SessionWindowOperator;
@@ -95,8 +95,8 @@ fn case(seed: u64) -> Case {
     };
     let grace = dice.below(3) * dice.below(40);
     let retention = dice.below(3) * dice.below(30);
-    let windows =
-        (!dice.one_in(6)).then_some(model::Windows { size, advance, grace, retention: size + grace + retention });
+    let retention = if dice.one_in(2) { KEPT } else { size + grace + retention };
+    let windows = (!dice.one_in(6)).then_some(model::Windows { size, advance, grace, retention });
     let calls = model::all_calls().into_iter().filter(|_| dice.one_in(4)).collect();
     let grouping = Grouping { windows, sessions: None, final_only: false, with_old: dice.one_in(2), calls };
     let key = key_types(seed);
@@ -137,7 +137,7 @@ impl Case {
                 false => WindowKind::Hopping { size_ms: w.size, advance_ms: w.advance },
             },
             grace_ms: Some(w.grace),
-            retention_ms: Some(w.retention),
+            retention_ms: (w.retention != KEPT).then_some(w.retention),
         });
         let call = |(function, arguments): &(Aggregate, Vec<usize>)| AggregateCall {
             function: function.clone(),
@@ -147,6 +147,8 @@ impl Case {
             name: "Aggregate-Aggregate-Materialize".into(),
             window: window.or(sessions),
             final_only: self.grouping.final_only,
+            loses_windows: self.grouping.windows.is_some_and(|w| w.retention != KEPT),
+            texts: Vec::new(),
             calls: self.grouping.calls.iter().map(call).collect(),
             key_format: if self.key.len() == 1 { Format::Kafka } else { Format::Json },
             key: self.key.iter().enumerate().map(|(i, ty)| Column::key(format!("K{i}"), ty.clone())).collect(),
@@ -230,7 +232,8 @@ fn shared_case(seed: u64) -> Case {
     if let Some(windows) = &mut case.grouping.windows {
         let advance = windows.advance;
         let size = advance * (2 + dice.below(6));
-        *windows = model::Windows { size, retention: windows.retention - windows.size + size, ..*windows };
+        let retention = if windows.retention == KEPT { KEPT } else { windows.retention - windows.size + size };
+        *windows = model::Windows { size, retention, ..*windows };
     }
     case
 }

@@ -260,7 +260,7 @@ fn undo_calls() -> Vec<(Aggregate, Option<usize>)> {
         (Aggregate::AvgBigint, Some(1)),
         (Aggregate::SumDouble, Some(2)),
         (Aggregate::AvgDouble, Some(2)),
-        (Aggregate::SumDecimal(6, 1), Some(3)),
+        (Aggregate::SumDecimal(38, 1), Some(3)),
     ]
 }
 
@@ -280,6 +280,8 @@ fn grouping(key: &[SqlType], mode: EmitMode, spec: &TableGrouping) -> Line {
         name: "Aggregate-Aggregate-Materialize".into(),
         window: None,
         final_only: false,
+        loses_windows: false,
+        texts: Vec::new(),
         calls: spec.calls.iter().map(call).collect(),
         key_format: Format::Kafka,
         key: columns(&LEFT[..1], true),

@@ -24,6 +24,8 @@ fn sum(kind: WindowKind, grace_ms: i64, final_only: bool) -> AggregateSpec {
         name: "Aggregate-Aggregate-Materialize".into(),
         window: Some(Window { kind, grace_ms: Some(grace_ms), retention_ms: None }),
         final_only,
+        loses_windows: false,
+        texts: Vec::new(),
         calls: vec![AggregateCall { function: Aggregate::SumBigint, arguments: vec![0] }],
         key_format: Format::Kafka,
         key: vec![Column::key("K", SqlType::Bigint)],

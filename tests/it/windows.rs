@@ -29,6 +29,8 @@ fn spec(window: Option<Window>, final_only: bool) -> AggregateSpec {
         name: "Aggregate-Aggregate-Materialize".into(),
         window,
         final_only,
+        loses_windows: false,
+        texts: Vec::new(),
         calls: vec![AggregateCall { function: Aggregate::SumBigint, arguments: vec![0] }],
         key_format: Format::Kafka,
         key: vec![Column::key("K", SqlType::Bigint)],

@@ -16,6 +16,8 @@ pub mod audit;
 
 mod topic_permission;
 
+pub(in crate::engine) use topic_permission::relation_names;
+
 use crate::engine::Engine;
 use crate::engine::intent::Intent;
 use crate::engine::session::Session;

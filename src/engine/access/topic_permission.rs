@@ -111,15 +111,7 @@ impl Engine {
     /// The same for every stream and table that a bounded query names. A name of a WITH clause counts as the source that it
     /// hides: better one query too many refused.
     pub(in crate::engine) fn check_relations(&self, session: &Session, catalog: &Catalog, query: &Query) -> Result<()> {
-        let mut names = Vec::new();
-        let _ = visit_relations(query, |relation| {
-            if let Some(ObjectNamePart::Identifier(name)) = relation.0.last() {
-                names.push(name.value.clone());
-                names.push(name.value.to_uppercase());
-            }
-            ControlFlow::<()>::Continue(())
-        });
-        self.check_sources(session, catalog, &names)
+        self.check_sources(session, catalog, &relation_names(query))
     }
 
     /// Whether the user may know of a stream or table.
@@ -147,4 +139,17 @@ impl Engine {
 fn named<'a>(select: &'a Select, target: Option<&'a String>) -> Vec<&'a String> {
     let joined = select.joins.iter().map(|join| &join.right.name.value);
     [&select.from.name.value].into_iter().chain(joined).chain(target).collect()
+}
+
+/// Names of all streams and tables that a query may mean, as written and in upper case.
+pub(in crate::engine) fn relation_names(query: &Query) -> Vec<String> {
+    let mut names = Vec::new();
+    let _ = visit_relations(query, |relation| {
+        if let Some(ObjectNamePart::Identifier(name)) = relation.0.last() {
+            names.push(name.value.clone());
+            names.push(name.value.to_uppercase());
+        }
+        ControlFlow::<()>::Continue(())
+    });
+    names
 }

@@ -1,6 +1,7 @@
 //! Bounded queries: a SELECT without EMIT runs over the history that is there now, and ends.
 
 use crate::catalog::{Catalog, Source};
+use crate::engine::access::relation_names;
 use crate::engine::introspect::show::explained;
 use crate::engine::query::Bounded;
 use crate::engine::query::pull_limits::Pass;
@@ -46,6 +47,10 @@ impl Engine {
         let settings = self.settings(&properties)?;
         let catalog = self.catalog();
         let plan = query.plan(&catalog, &settings)?;
+        // A lookup that is answered from the topic has been let through already.
+        if pass.is_none() {
+            check_scans(&plan, &catalog, &settings)?;
+        }
         let catalog = self.permitted(&plan, catalog, session)?;
         let pass = match pass {
             Some(pass) => pass,
@@ -107,6 +112,22 @@ impl Bounded<'_> {
             Bounded::Sql(query) => Ok(BatchPlan::Sql(Box::new(query.clone()))),
         }
     }
+}
+
+/// Refuses what reads a whole table, where that is not allowed.
+fn check_scans(plan: &BatchPlan, catalog: &Catalog, settings: &Settings) -> Result<()> {
+    let is_table = |name: &String| catalog.source(name).is_some_and(|source| source.kind == SourceKind::Table);
+    let scans = match plan {
+        BatchPlan::Bound { reads, .. } => reads.iter().any(is_table),
+        BatchPlan::Sql(query) => relation_names(query).iter().any(is_table),
+    };
+    if scans && !settings.pull_scan {
+        return Err(Error::statement(
+            "Query requires table scan to be enabled. Table scans can be enabled by setting \
+             ksql.query.pull.table.scan.enabled=true",
+        ));
+    }
+    Ok(())
 }
 
 /// The table that a SELECT in the form of ksqlDB's pull queries reads.

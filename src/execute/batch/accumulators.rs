@@ -1,6 +1,8 @@
 //! The aggregates for DataFusion: the second, simple statement of what each means, to which the incremental one is held.
 
 use super::heap_accumulator::Kept;
+use super::nodes::external;
+use crate::functions::accumulate::overflow;
 use crate::functions::aggregate::{Aggregate, Comparable};
 use crate::plan::nodes::call;
 use arrow::array::{Array, ArrayRef, AsArray};
@@ -24,7 +26,8 @@ pub(super) fn lowered(expr: &Expr) -> Expr {
             let args = if args.is_empty() { vec![lit(true)] } else { args.to_vec() };
             let signature = Signature::any(args.len(), Volatility::Immutable);
             let aggregate = aggregate.clone();
-            let udf = Arc::new(AggregateUDF::from(BatchAggregate { aggregate, signature }));
+            let text = call::aggregate_text(expr).unwrap_or_default().to_owned();
+            let udf = Arc::new(AggregateUDF::from(BatchAggregate { aggregate, text, signature }));
             let call = AggregateFunction::new_udf(udf, args, false, None, vec![], None);
             let call = Expr::AggregateFunction(call);
             name.map_or(call.clone(), |name| call.alias(name))
@@ -35,6 +38,8 @@ pub(super) fn lowered(expr: &Expr) -> Expr {
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct BatchAggregate {
     aggregate: Aggregate,
+    /// As it was written.
+    text: String,
     signature: Signature,
 }
 
@@ -60,8 +65,8 @@ impl AggregateUDFImpl for BatchAggregate {
 
     fn accumulator(&self, _: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
         Ok(match is_simple(&self.aggregate) {
-            true => Box::new(State::new(&self.aggregate)?),
-            false => Box::new(Kept::new(&self.aggregate)?),
+            true => Box::new(State::new(&self.aggregate, &self.text)?),
+            false => Box::new(Kept::new(&self.aggregate, &self.text)?),
         })
     }
 
@@ -70,7 +75,7 @@ impl AggregateUDFImpl for BatchAggregate {
         if !is_simple(&self.aggregate) {
             return Ok(vec![Arc::new(Field::new(format!("{name}[state]"), DataType::Binary, true))]);
         }
-        let state = State::new(&self.aggregate)?.sum.data_type();
+        let state = State::new(&self.aggregate, &self.text)?.sum.data_type();
         Ok(vec![
             Arc::new(Field::new(format!("{name}[value]"), state, true)),
             Arc::new(Field::new(format!("{name}[count]"), DataType::Int64, true)),
@@ -100,12 +105,13 @@ fn is_simple(aggregate: &Aggregate) -> bool {
 #[derive(Debug)]
 struct State {
     aggregate: Aggregate,
+    text: String,
     sum: ScalarValue,
     count: i64,
 }
 
 impl State {
-    fn new(aggregate: &Aggregate) -> Result<State> {
+    fn new(aggregate: &Aggregate, text: &str) -> Result<State> {
         let sum = match aggregate {
             Aggregate::CountRows | Aggregate::Count | Aggregate::SumBigint | Aggregate::AvgBigint => {
                 ScalarValue::Int64(Some(0))
@@ -115,7 +121,7 @@ impl State {
             Aggregate::SumDecimal(p, s) => ScalarValue::Decimal128(Some(0), *p, *s),
             other => ScalarValue::try_from(&other.output().arrow())?,
         };
-        Ok(State { aggregate: aggregate.clone(), sum, count: 0 })
+        Ok(State { aggregate: aggregate.clone(), text: text.to_owned(), sum, count: 0 })
     }
 
     /// Adds what is not NULL in `values`.
@@ -135,7 +141,7 @@ impl State {
                 let limit = 10_i128.pow(u32::from(*precision));
                 for value in values.as_primitive::<Decimal128Type>().iter().flatten() {
                     let next = sum.checked_add(value).filter(|n| n.abs() < limit);
-                    let Some(next) = next else { return exec_err!("Numeric field overflow in SUM") };
+                    let Some(next) = next else { return Err(external(overflow(Some(&self.text), &self.aggregate))) };
                     *sum = next;
                 }
             }

@@ -15,6 +15,8 @@ const HEAD_WORDS: usize = 1;
 #[derive(Debug)]
 pub(super) struct Kept {
     accumulator: accumulate::Accumulator,
+    /// The call as it was written, and what it means.
+    called: (String, Aggregate),
     arity: usize,
     bytes: GroupCodec,
     width: usize,
@@ -23,12 +25,13 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    pub(super) fn new(aggregate: &Aggregate) -> Result<Kept> {
+    pub(super) fn new(aggregate: &Aggregate, text: &str) -> Result<Kept> {
         let accumulator = accumulate::Accumulator::new(aggregate.clone(), HEAD_WORDS).map_err(external)?;
         let width = HEAD_WORDS + accumulator.width();
         let bytes = GroupCodec::new(STATE_VERSION, HEAD_WORDS, std::slice::from_ref(&accumulator));
         let (arity, words) = (aggregate.arity(), vec![0; 2 * width]);
-        Ok(Kept { accumulator, arity, bytes, width, words, heap: Heap::default() })
+        let called = (text.to_owned(), aggregate.clone());
+        Ok(Kept { accumulator, called, arity, bytes, width, words, heap: Heap::default() })
     }
 
     fn run(&mut self, work: Work<'_>, new: &[ArrayRef]) -> Result<()> {
@@ -37,7 +40,10 @@ impl Kept {
         let arguments = Arguments { new, old: &[] };
         let done = self.accumulator.run(&mut state, work, arguments, Results::default(), &mut unfit);
         done.map_err(external)?;
-        if unfit.is_empty() { Ok(()) } else { exec_err!("Numeric field overflow in an aggregate") }
+        if unfit.is_empty() {
+            return Ok(());
+        }
+        Err(external(accumulate::overflow(Some(&self.called.0), &self.called.1)))
     }
 }
 

@@ -180,6 +180,8 @@ fn grouped(sink: &Sink, compute: &Compute, having: &[&Keep], aggregate: &Aggrega
         name: AGGREGATE_NAME.to_owned(),
         window: window.map(|w| w.window),
         final_only: window.is_some_and(|w| w.final_only),
+        loses_windows: window.is_some_and(|w| w.loses_windows),
+        texts: aggregate.aggr_expr.iter().map(|e| call::aggregate_text(e).unwrap_or_default().to_owned()).collect(),
         calls,
         key_format: rekey.key_format,
         key: rekey.key.clone(),

@@ -23,7 +23,8 @@ pub(crate) struct Windows {
 }
 
 impl Windows {
-    pub(crate) fn new(window: &Window) -> Result<Windows> {
+    /// `loses` = windows past their retention are lost, see [`Windows::is_kept`].
+    pub(crate) fn new(window: &Window, loses: bool) -> Result<Windows> {
         let (size, advance) = match window.kind {
             WindowKind::Tumbling { size_ms } => (size_ms, size_ms),
             WindowKind::Hopping { size_ms, advance_ms } => (size_ms, advance_ms),
@@ -37,7 +38,11 @@ impl Windows {
             return Err(Error::statement(format!("a row would belong to {} windows", size / advance))
                 .with_hint(format!("SIZE may be at most {WINDOWS_PER_ROW_MAX} times ADVANCE BY")));
         }
-        let retention = window.retention_ms.unwrap_or_else(|| size.saturating_add(window.grace_ms()));
+        let retention = match window.retention_ms {
+            _ if !loses => i64::MAX,
+            Some(retention) => retention,
+            None => size.saturating_add(window.grace_ms()),
+        };
         Ok(Windows { size, advance, grace: window.grace_ms(), retention, pane: (0, 0) })
     }
 
@@ -79,7 +84,7 @@ impl Windows {
 
     /// Is the window's state still kept when this stream time closes it? EMIT FINAL writes it only then.
     ///
-    /// ksqlDB keeps a window until one that starts more than the retention (size and grace, if not given) after it has
+    /// Always, but in ksqlDB's dialect: ksqlDB keeps a window until one that starts more than the retention (size and grace, if not given) after it has
     /// rows. A jump of time that is longer loses what it jumps over; RETENTION keeps it.
     #[inline]
     pub(crate) fn is_kept(&mut self, start: i64, time: i64) -> bool {
@@ -119,7 +124,7 @@ mod tests {
 
     fn starts(size_ms: i64, advance_ms: i64, rowtime: i64) -> Vec<i64> {
         let kind = WindowKind::Hopping { size_ms, advance_ms };
-        let mut windows = Windows::new(&Window { kind, grace_ms: Some(0), retention_ms: None }).unwrap();
+        let mut windows = Windows::new(&Window { kind, grace_ms: Some(0), retention_ms: None }, false).unwrap();
         let (first, last) = (windows.first(rowtime), windows.last(rowtime));
         (first..=last).step_by(advance_ms as usize).collect()
     }
@@ -142,7 +147,7 @@ mod tests {
     #[test]
     fn times_at_the_end_of_the_range_do_not_wrap_around() {
         let kind = WindowKind::Tumbling { size_ms: 10 };
-        let mut windows = Windows::new(&Window { kind, grace_ms: Some(i64::MAX), retention_ms: None }).unwrap();
+        let mut windows = Windows::new(&Window { kind, grace_ms: Some(i64::MAX), retention_ms: None }, false).unwrap();
         let start = windows.last(i64::MAX);
         assert!(!windows.is_closed(start, crate::types::time::NEVER));
         assert_eq!(windows.end(start), i64::MAX);

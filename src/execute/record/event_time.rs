@@ -24,10 +24,9 @@ impl TimeReader {
     pub(crate) fn new(column: &TimestampColumn) -> Result<TimeReader> {
         let format = match &column.format {
             None => None,
-            Some(text) => Some(
-                Pattern::parse(text)
-                    .ok_or_else(|| Error::statement(format!("Failed to parse TIMESTAMP_FORMAT '{text}'")))?,
-            ),
+            Some(text) => Some(Pattern::parse(text).map_err(|reason| {
+                Error::statement(format!("Failed to parse TIMESTAMP_FORMAT '{text}'")).with_detail(reason)
+            })?),
         };
         Ok(TimeReader { format, column: column.clone() })
     }
@@ -54,7 +53,7 @@ impl TimeReader {
                 let texts = column.as_string::<i32>();
                 let time = |row: usize| {
                     let said = texts.is_valid(row).then(|| format.read(texts.value(row))).flatten();
-                    said.map_or(NO_TIME, |s| s.timestamp(Zone::UTC))
+                    said.and_then(|s| s.timestamp(Zone::UTC)).unwrap_or(NO_TIME)
                 };
                 Ok((0..column.len()).map(time).collect())
             }

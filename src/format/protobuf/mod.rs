@@ -11,7 +11,6 @@
 //! wire    bytes to fields
 //! read    fields to columns
 //! write   columns to bytes
-//! civil   days since 1970 to year, month and day
 //! ```
 //!
 //! There is no NULL for scalars: what is missing is 0, false or empty. A message that is missing is NULL. An element of an ARRAY
@@ -21,7 +20,6 @@
 //! scalar one of Google's wrappers (`StringValue` and so on), which have it as field 1, as a row of one column has. What is
 //! gained is a NULL, which is a null payload then.
 
-mod civil;
 mod read;
 mod wire;
 mod write;

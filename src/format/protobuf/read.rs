@@ -3,9 +3,10 @@
 //! A field of another kind than its column's is as good as missing. Of a scalar that comes twice the last one counts;
 //! messages that come twice are one message, the bytes of both. Of a MAP's entries with one key the last one counts.
 
+use super::SECONDS;
 use super::wire::{Wire, each, varint};
-use super::{SECONDS, civil};
 use crate::format::cells::{Cells, Data};
+use crate::types::calendar;
 use crate::types::decimal_text::DecimalText;
 use crate::types::temporal::DAY_MS;
 use arrow::array::ArrowNativeTypeOp;
@@ -216,8 +217,10 @@ fn single(cells: &mut Cells, value: Wire<'_>) -> Option<()> {
             values.push(decimal(b, *precision, *scale)?);
         }
         (Data::Date(v), Wire::Bytes(b)) => {
-            let [year, month, day] = numbers(b)?.map(|n| n as i32);
-            v.push(civil::to_days(year, month, day)?);
+            let [year, month, day] = numbers(b)?.map(|n| i64::from(n as i32));
+            let known = year >= 1;
+            let days = known.then(|| calendar::to_days(year, month, day)).flatten()?;
+            v.push(i32::try_from(days).ok()?);
         }
         (Data::Time(v), Wire::Bytes(b)) => v.push(time(b)?),
         (Data::Timestamp(v), Wire::Bytes(b)) => {

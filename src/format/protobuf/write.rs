@@ -2,7 +2,8 @@
 //!
 //! Some values have no place in the format; then a row is not written, and `Err` says why.
 
-use super::{SECONDS, civil};
+use super::SECONDS;
+use crate::types::calendar;
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Decimal256Type, Float64Type, Int32Type, Int64Type, Time32MillisecondType,
@@ -124,7 +125,7 @@ fn body(column: &ArrayRef, row: usize) -> Result<Vec<u8>, &'static str> {
             write_decimal(column.as_primitive::<Decimal256Type>().value(row), *p, *s, &mut out);
         }
         DataType::Date32 => {
-            let (year, month, day) = civil::from_days(column.as_primitive::<Date32Type>().value(row));
+            let (year, month, day) = calendar::from_days(column.as_primitive::<Date32Type>().value(row).into());
             if year < 1 {
                 return Err("a DATE is before year 1, for which PROTOBUF has no place");
             }

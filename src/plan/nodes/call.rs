@@ -184,6 +184,8 @@ fn external(e: Error) -> datafusion::error::DataFusionError {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct AggregateCallee {
     aggregate: Aggregate,
+    /// As it was written, for errors.
+    text: String,
     signature: Signature,
 }
 
@@ -194,20 +196,29 @@ impl AggregateCallee {
     }
 }
 
-/// The expression that stands for an aggregate of plain columns.
-pub fn aggregate(aggregate: Aggregate, arguments: Vec<Expr>) -> Expr {
+/// The expression that stands for an aggregate of plain columns; `text` is how it was written.
+pub fn aggregate(aggregate: Aggregate, arguments: Vec<Expr>, text: String) -> Expr {
     let signature = signature(arguments.len(), Volatility::Immutable);
-    let callee = AggregateUDF::from(AggregateCallee { aggregate, signature });
+    let callee = AggregateUDF::from(AggregateCallee { aggregate, text, signature });
     Expr::AggregateFunction(AggregateFunction::new_udf(Arc::new(callee), arguments, false, None, vec![], None))
 }
 
 /// The aggregate behind an expression and its arguments; `None` = one of DataFusion's.
 pub fn aggregate_of(expr: &Expr) -> Option<(&Aggregate, &[Expr])> {
+    callee(expr).map(|(callee, args)| (&callee.aggregate, args))
+}
+
+/// The aggregate behind an expression as it was written.
+pub fn aggregate_text(expr: &Expr) -> Option<&str> {
+    callee(expr).map(|(callee, _)| callee.text.as_str())
+}
+
+fn callee(expr: &Expr) -> Option<(&AggregateCallee, &[Expr])> {
     match expr {
-        Expr::Alias(alias) => aggregate_of(&alias.expr),
+        Expr::Alias(alias) => callee(&alias.expr),
         Expr::AggregateFunction(function) => {
             let callee = (function.func.inner().as_ref() as &dyn std::any::Any).downcast_ref::<AggregateCallee>()?;
-            Some((&callee.aggregate, &function.params.args))
+            Some((callee, &function.params.args))
         }
         _ => None,
     }

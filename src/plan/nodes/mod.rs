@@ -75,6 +75,8 @@ pub struct TimeWindow {
     pub window: Window,
     /// EMIT FINAL.
     pub final_only: bool,
+    /// EMIT FINAL loses windows where time jumps, as in ksqlDB.
+    pub loses_windows: bool,
     times: Vec<Expr>,
     input: LogicalPlan,
     schema: DFSchemaRef,
@@ -178,12 +180,12 @@ impl Rekey {
 
 impl TimeWindow {
     /// A plan whose rows stand in windows: WINDOWSTART and WINDOWEND are its last columns.
-    pub fn plan(window: Window, final_only: bool, input: LogicalPlan) -> Result<LogicalPlan> {
+    pub fn plan(window: Window, final_only: bool, loses_windows: bool, input: LogicalPlan) -> Result<LogicalPlan> {
         let times = [pseudo::ROWTIME, pseudo::ROWPARTITION, ORDINAL];
         let times = input.schema().columns().into_iter().filter(|c| times.contains(&c.name.as_str()));
         let times = times.map(Expr::Column).collect();
         let schema = windowed(input.schema())?;
-        Ok(extension(TimeWindow { window, final_only, times, input, schema }))
+        Ok(extension(TimeWindow { window, final_only, loses_windows, times, input, schema }))
     }
 
     /// The node below.
@@ -454,7 +456,8 @@ impl UserDefinedLogicalNodeCore for TimeWindow {
     fn with_exprs_and_inputs(&self, exprs: Vec<Expr>, inputs: Vec<LogicalPlan>) -> Result<TimeWindow> {
         let input = only(inputs)?;
         let schema = windowed(input.schema())?;
-        Ok(TimeWindow { window: self.window, final_only: self.final_only, times: exprs, input, schema })
+        let (window, final_only, loses_windows) = (self.window, self.final_only, self.loses_windows);
+        Ok(TimeWindow { window, final_only, loses_windows, times: exprs, input, schema })
     }
 
     fn necessary_children_exprs(&self, output: &[usize]) -> Option<Vec<Vec<usize>>> {

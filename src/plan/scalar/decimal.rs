@@ -7,6 +7,7 @@ use super::Arithmetic;
 use super::arithmetic::{dense, zeros};
 use super::errors::Reason;
 use crate::error::{Error, Result};
+use crate::types::DECIMAL_PRECISION_MAX;
 use arrow::array::{Array, ArrayRef, ArrowNativeTypeOp, AsArray, BooleanBufferBuilder, PrimitiveArray};
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{DataType, Decimal128Type, Decimal256Type, DecimalType, Int32Type, Int64Type, i256};
@@ -138,6 +139,9 @@ fn exact<T: Wide>(
             throw(Reason::DivisionByZero, &zeros);
         }
     }
+    if precision == DECIMAL_PRECISION_MAX {
+        overflows::<T>(op, left, right, (up1, up2, power::<T>(scale + s2 - s1)), rows, throw)?;
+    }
     let zero = T::Native::ZERO;
     match op {
         Arithmetic::Add => {
@@ -180,6 +184,31 @@ fn exact<T: Wide>(
             })
         }
     }
+}
+
+/// Throws for the rows whose result has more digits than the widest DECIMAL: only of that the binder does not choose the
+/// precision so that it holds every result.
+fn overflows<T: Wide>(
+    op: Arithmetic,
+    left: &ColumnarValue,
+    right: &ColumnarValue,
+    (up1, up2, up): (T::Native, T::Native, T::Native),
+    rows: usize,
+    throw: &mut dyn FnMut(Reason, &BooleanBuffer),
+) -> Result<()> {
+    let limit = power::<T>(i32::from(DECIMAL_PRECISION_MAX));
+    let fits = |value: Option<T::Native>| value.is_some_and(|x| x.is_lt(limit) && x.is_gt(limit.neg_wrapping()));
+    let both = |a: T::Native, b: T::Native| a.mul_checked(up1).ok().zip(b.mul_checked(up2).ok());
+    let too_large = |a: T::Native, b: T::Native| {
+        !fits(match op {
+            Arithmetic::Add => both(a, b).and_then(|(a, b)| a.add_checked(b).ok()),
+            Arithmetic::Subtract => both(a, b).and_then(|(a, b)| a.sub_checked(b).ok()),
+            Arithmetic::Multiply => a.mul_checked(b).ok(),
+            Arithmetic::Divide => a.mul_checked(up).ok(),
+            Arithmetic::Remainder => both(a, b).map(|(a, _)| a),
+        })
+    };
+    failing::<T>(left, right, rows, too_large, Reason::Overflow, throw)
 }
 
 /// Throws for the rows in which `bad` holds.

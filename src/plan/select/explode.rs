@@ -33,6 +33,29 @@ pub(super) fn has_calls(expr: &Expr) -> bool {
     found
 }
 
+/// The first CASE of the expression that calls a table function: it would be called for every row, whatever the case.
+fn case_with_calls(expr: &Expr) -> Option<Expr> {
+    let mut found = None;
+    expression::replace(expr, &mut |e| {
+        if found.is_none() && matches!(e, Expr::Case { .. }) && has_calls(e) {
+            found = Some(e.clone());
+        }
+        None
+    });
+    found
+}
+
+/// The expression as ksqlDB prints it, each column with its source.
+fn text(context: &Context<'_>, expr: &Expr) -> String {
+    let qualified = expression::replace(expr, &mut |e| match e {
+        Expr::Identifier(name) if !context.alias.is_empty() => {
+            Some(Expr::CompoundIdentifier(vec![Ident::with_quote('`', &context.alias), name.clone()]))
+        }
+        _ => None,
+    });
+    expression::text(&qualified)
+}
+
 fn table_call(expr: &Expr) -> Option<&Function> {
     match expr {
         Expr::Function(function) => Registry::table(&expression::function_name(function)).map(|_| function),
@@ -53,6 +76,10 @@ pub(super) fn bind(
     let mut above = Vec::new();
     let mut nested = None;
     for item in items {
+        if let Some(case) = case_with_calls(&item.expr) {
+            return Err(Error::statement(format!("Table functions cannot be used in CASE: {}", text(context, &case)))
+                .with_hint("explode in one query, and write the CASE in a second one that reads its result"));
+        }
         let expr = expression::replace(&item.expr, &mut |e| {
             let call = table_call(e)?;
             let inside = expression::arguments(call).unwrap_or_default();

@@ -5,8 +5,8 @@ use crate::error::Span as Place;
 use crate::functions::aggregate::{Literal, is_aggregate_name};
 use crate::parse::span_of;
 use sqlparser::ast::{
-    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectNamePart,
-    UnaryOperator, Value, ValueWithSpan, Visit, VisitMut, Visitor, VisitorMut,
+    AccessExpr, BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectNamePart,
+    Subscript, UnaryOperator, Value, ValueWithSpan, Visit, VisitMut, Visitor, VisitorMut,
 };
 use sqlparser::tokenizer::Span;
 use std::ops::ControlFlow;
@@ -170,6 +170,19 @@ pub(in crate::plan) fn text(expr: &Expr) -> String {
             None => expr.to_string(),
         },
         Expr::Value(value) if value.value == Value::Null => "null".to_owned(),
+        Expr::Case { operand, conditions, else_result, .. } => {
+            let operand = operand.as_ref().map_or(String::new(), |operand| format!(" {}", text(operand)));
+            let whens = conditions.iter().map(|c| format!(" WHEN {} THEN {}", text(&c.condition), text(&c.result)));
+            let otherwise = else_result.as_ref().map_or(String::new(), |other| format!(" ELSE {}", text(other)));
+            format!("(CASE{operand}{}{otherwise} END)", whens.collect::<String>())
+        }
+        Expr::CompoundFieldAccess { root, access_chain } => {
+            let access = |access: &AccessExpr| match access {
+                AccessExpr::Subscript(Subscript::Index { index }) => format!("[{}]", text(index)),
+                other => other.to_string(),
+            };
+            format!("{}{}", text(root), access_chain.iter().map(access).collect::<String>())
+        }
         other => other.to_string(),
     }
 }

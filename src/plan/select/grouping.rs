@@ -16,9 +16,10 @@ use crate::plan::select::context::{self, Bound, Columns, Context, Key, Purpose};
 use crate::plan::select::projection::{Item, Namer};
 use crate::plan::select::scope::Names;
 use crate::plan::{formats, nodes::call, select::expression};
+use crate::types::time::Window;
 use crate::types::{Column, SqlType, pseudo};
 use datafusion::logical_expr::{Aggregate, Expr as PlanExpr, LogicalPlan};
-use sqlparser::ast::Expr;
+use sqlparser::ast::{Expr, Value};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -53,7 +54,10 @@ pub(super) fn bind(context: &Context<'_>, items: Vec<Item>, aggregated: bool, pl
     check_items(context, &grouped, &items)?;
     let plan = grouped.below(context, plan)?;
     let plan = match &context.select.window {
-        Some(window) => TimeWindow::plan(*window, context.select.emit == Some(Emit::Final), plan)?,
+        Some(_) => {
+            let is_final = context.select.emit == Some(Emit::Final);
+            TimeWindow::plan(window_of(context)?, is_final, context.settings.strict, plan)?
+        }
         None => plan,
     };
     let plan = grouped.aggregate(plan)?;
@@ -147,8 +151,20 @@ fn check_undo(context: &Context<'_>, items: &[Item]) -> Result<()> {
     )))
 }
 
+/// The window in force: with EMIT FINAL and without GRACE PERIOD it closes when it ends.
+fn window_of(context: &Context<'_>) -> Result<Window> {
+    let mut window = context.select.window.ok_or_else(|| Error::bug("there is no window"))?;
+    if context.select.emit == Some(Emit::Final) {
+        window.grace_ms.get_or_insert(0);
+    }
+    Ok(window)
+}
+
 fn check_window(context: &Context<'_>) -> Result<()> {
-    let Some(window) = &context.select.window else { return Ok(()) };
+    if context.select.window.is_none() {
+        return Ok(());
+    }
+    let window = window_of(context)?;
     let (size, grace) = (window.size_ms(), window.grace_ms());
     if size <= 0 {
         return Err(Error::statement("a window needs a positive size"));
@@ -176,6 +192,12 @@ fn group_keys(context: &Context<'_>) -> Result<Vec<GroupKey>> {
     let names = context.names.of("GROUP BY");
     let mut namer = Namer::new(&context.source.schema);
     let mut keys: Vec<GroupKey> = Vec::new();
+    if context.select.group_by.is_empty() && context.purpose != Purpose::Batch {
+        // All rows are one group, whose key is a constant, as in ksqlDB.
+        let expr = Expr::value(Value::Number("1".to_owned(), false));
+        let Typed { program, ty } = scalar::bind(&expr, &names, Boundary::GroupBy)?;
+        keys.push(GroupKey { expr, name: namer.generated(), program, ty });
+    }
     for expr in &context.select.group_by {
         let expr = expression::normal(expr, &context.alias);
         if let Some(inner) = expression::aggregates(&expr).first() {
@@ -259,7 +281,9 @@ impl Grouped {
                 let given = args.iter().map(given).collect::<Result<Vec<_>>>()?;
                 let function = aggregate::resolve(&name, &given, context.settings.aggregates)?;
                 let function = function.ok_or_else(|| Error::bug(format!("{name} is no aggregate")))?;
-                if function.has_nested_state() && !formats::holds_lists(context.source.value_format) {
+                // The state's format is ours; ksqlDB keeps it in the source's.
+                let as_ksqldb = context.settings.strict && function.has_nested_state();
+                if as_ksqldb && !formats::holds_lists(context.source.value_format) {
                     return Err(Error::statement(
                         "One of the functions used in the statement has an intermediate type that the value format can \
                          not handle. Please remove the function or change the format.",
@@ -321,7 +345,7 @@ impl Grouped {
             && self.keys.iter().zip(&source.schema.key).all(|(k, c)| expression::as_name(&k.expr) == Some(&c.name));
         let key_format = formats::internal_key_format(source.key_format, context.settings.key_format, &key);
         // All rows of a query without GROUP BY meet in one place.
-        let partitions = if key.is_empty() { 1 } else { source.partitions };
+        let partitions = if context.select.group_by.is_empty() { 1 } else { source.partitions };
         Ok(Rekey::plan(key, key_format, (!same).then_some(partitions), true, plan))
     }
 
@@ -333,7 +357,7 @@ impl Grouped {
         let results = self.calls.iter().enumerate().map(|(place, call)| {
             let first = self.keys.len();
             let arguments = call.arguments.iter().map(|a| PlanExpr::Column(columns[first + a].clone())).collect();
-            call::aggregate(call.function.clone(), arguments).alias(result_name(place))
+            call::aggregate(call.function.clone(), arguments, expression::text(&call.expr)).alias(result_name(place))
         });
         let node = Aggregate::try_new(Arc::new(plan), group, results.collect())?;
         Ok(LogicalPlan::Aggregate(node))

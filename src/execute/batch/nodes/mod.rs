@@ -184,7 +184,7 @@ impl Runner {
             Step::Explode { first } => Runner::Explode { first: *first, schema },
             Step::Cut { lists } => Runner::Cut { lists: lists.clone(), schema },
             Step::Window { window, counts } => Runner::Window {
-                windows: Windows::new(window)?,
+                windows: Windows::new(window, false)?,
                 times: BTreeMap::new(),
                 counts: counts.clone(),
                 schema,

@@ -34,6 +34,8 @@ pub(crate) struct Sessions {
     rekey: Rekey,
     /// Functions, and the names of their arguments' columns.
     calls: Vec<(Function, Vec<String>)>,
+    /// The calls as they were written.
+    texts: Vec<String>,
     input: LogicalPlan,
     schema: DFSchemaRef,
 }
@@ -70,6 +72,7 @@ impl Sessions {
             keys: rekey.key.len(),
             rekey: rekey.clone(),
             calls,
+            texts: aggregate.aggr_expr.iter().map(|e| call::aggregate_text(e).unwrap_or_default().to_owned()).collect(),
             input: window.input().clone(),
             schema: aggregate.schema.clone(),
         };
@@ -204,6 +207,8 @@ impl Sessions {
             name: String::new(),
             window: Some(self.window),
             final_only: true,
+            loses_windows: false,
+            texts: self.texts.clone(),
             calls: calls.collect(),
             key_format: self.rekey.key_format,
             key: self.rekey.key.clone(),

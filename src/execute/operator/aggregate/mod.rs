@@ -27,7 +27,7 @@ use crate::execute::state::arena::Arena;
 use crate::execute::state::group_codec::{Entries, GroupCodec, PANES_VERSION, STATE_VERSION};
 use crate::execute::state::keys::{BatchKeys, GroupRef, KeyLayout, keyed, usable};
 use crate::execute::state::segment::Segments;
-use crate::functions::accumulate::{Accumulator, Arguments, Changes, Heap, Op, Results, State, Step, Work};
+use crate::functions::accumulate::{Accumulator, Arguments, Changes, Heap, Op, Results, State, Step, Work, overflow};
 use crate::mutant::{self, Mutant};
 use crate::types::time::NEVER;
 use arrow::array::ArrayRef;
@@ -59,6 +59,8 @@ pub struct AggregateOperator {
     /// The input is a table's changes: old values are taken back.
     over_table: bool,
     calls: Vec<AggregateCall>,
+    /// As they were written.
+    texts: Vec<String>,
     /// One per call.
     accumulators: Vec<Accumulator>,
     layout: KeyLayout,
@@ -99,7 +101,7 @@ struct Changed {
 impl AggregateOperator {
     /// The operator for a grouping. EMIT FINAL decides alone when it writes; otherwise `mode` does.
     pub fn new(spec: &AggregateSpec, mode: EmitMode) -> Result<AggregateOperator> {
-        let windows = spec.window.as_ref().map(Windows::new).transpose()?;
+        let windows = spec.window.as_ref().map(|w| Windows::new(w, spec.loses_windows)).transpose()?;
         let when = match (spec.final_only, mode) {
             (true, _) if windows.is_none() => {
                 return Err(Error::statement("EMIT FINAL is only supported for windowed aggregations"));
@@ -129,6 +131,7 @@ impl AggregateOperator {
             with_old: false,
             over_table: false,
             calls: spec.calls.clone(),
+            texts: spec.texts.clone(),
             accumulators,
             segments: Segments::new(layout.is_number()),
             panes: sliding.map(|w| Panes::new(w.size(), w.advance(), layout.is_number())),
@@ -310,7 +313,9 @@ impl AggregateOperator {
             };
             let arguments = Arguments { new: &new, old: &old };
             accumulator.run(&mut state, work, arguments, Results { before, after }, &mut unfit)?;
-            pending.unfit.extend(unfit.drain(..).map(|row| (row, i)));
+            if !unfit.is_empty() {
+                return Err(overflow(self.texts.get(i).map(String::as_str), &call.function));
+            }
         }
         Ok(())
     }
@@ -353,17 +358,12 @@ impl AggregateOperator {
         Ok(())
     }
 
-    fn report(&self, batch: &ChangeBatch, pending: &Pending, out: &mut OperatorOutput) {
+    fn report(pending: &Pending, out: &mut OperatorOutput) {
         for &(seq, start, groups) in &pending.lost {
             let reason = format!(
                 "the window that starts at {start} was past its retention when it closed: {groups} groups were not written"
             );
             out.bad.push(BadRow { seq, reason });
-        }
-        for &(row, call) in &pending.unfit {
-            let function = &self.calls[call].function;
-            let reason = format!("numeric overflow: the result of the aggregate does not fit {}", function.output());
-            out.bad.push(BadRow { seq: batch.seq[row as usize], reason });
         }
     }
 }
@@ -393,7 +393,7 @@ impl Operator for AggregateOperator {
         self.heap.advance(batch.len());
         self.last_seq = batch.seq[batch.len() - 1];
         out.late += self.late - late;
-        self.report(batch, &pending, out);
+        Self::report(&pending, out);
         if !pending.seqs.is_empty() {
             out.batches.push(match self.when {
                 When::Final if self.panes.is_some() => self.write_told(pending)?,

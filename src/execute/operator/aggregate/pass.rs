@@ -28,8 +28,6 @@ pub(super) struct Pending {
     pub(super) had: Vec<bool>,
     /// `Final`: groups of closed windows.
     pub(super) groups: Vec<GroupRef>,
-    /// Rows whose value one of the aggregates could not take, with its number.
-    pub(super) unfit: Vec<(u32, usize)>,
     /// `Final`: windows that were past their retention when they closed: `seq`, start, number of groups.
     pub(super) lost: Vec<(u64, i64, u32)>,
 }
@@ -63,7 +61,6 @@ impl Pending {
             before,
             had: Vec::new(),
             groups: Vec::new(),
-            unfit: Vec::new(),
             lost: Vec::new(),
         }
     }

@@ -31,7 +31,7 @@ use crate::execute::state::arena::Arena;
 use crate::execute::state::group_codec::{Entries, GroupCodec, STATE_VERSION};
 use crate::execute::state::key_table::KeyTable;
 use crate::execute::state::keys::{BatchKeys, KeyLayout, usable};
-use crate::functions::accumulate::{Accumulator, Arguments, Heap, Op, Results, State, Step, Work};
+use crate::functions::accumulate::{Accumulator, Arguments, Heap, Op, Results, State, Step, Work, overflow};
 use crate::mutant::{self, Mutant};
 use crate::types::time::{NEVER, Window, WindowKind};
 use arrow::array::ArrayRef;
@@ -65,6 +65,8 @@ pub struct SessionWindowOperator {
     when: When,
     with_old: bool,
     calls: Vec<AggregateCall>,
+    /// As they were written.
+    texts: Vec<String>,
     /// One per call.
     accumulators: Vec<Accumulator>,
     handles: GroupCodec,
@@ -135,6 +137,7 @@ impl SessionWindowOperator {
             },
             with_old: false,
             calls: spec.calls.clone(),
+            texts: spec.texts.clone(),
             handles: GroupCodec::new(STATE_VERSION, HEAD_WORDS, &accumulators),
             accumulators,
             keys: KeyTable::new(layout.is_number()),
@@ -350,7 +353,9 @@ impl SessionWindowOperator {
             let mut state = State { words: &mut self.arena.words, width: self.arena.width, heap: &mut self.heap };
             let arguments = Arguments { new: &new, old: &[] };
             accumulator.run(&mut state, Work::Program(steps), arguments, results, &mut unfit)?;
-            pending.unfit.extend(unfit.drain(..).map(|row| (row, i)));
+            if !unfit.is_empty() {
+                return Err(overflow(self.texts.get(i).map(String::as_str), &call.function));
+            }
         }
         Ok(())
     }
@@ -363,14 +368,6 @@ impl SessionWindowOperator {
             pending.closed.extend(order.into_iter().map(|slot| (slot, seq)));
         }
         Ok(())
-    }
-
-    fn report(&self, batch: &ChangeBatch, pending: &Pending, out: &mut OperatorOutput) {
-        for &(row, call) in &pending.unfit {
-            let function = &self.calls[call].function;
-            let reason = format!("numeric overflow: the result of the aggregate does not fit {}", function.output());
-            out.bad.push(BadRow { seq: batch.seq[row as usize], reason });
-        }
     }
 }
 
@@ -405,7 +402,6 @@ impl Operator for SessionWindowOperator {
         self.heap.advance(batch.len());
         self.last_seq = batch.seq[batch.len() - 1];
         out.late += self.late - late;
-        self.report(batch, &pending, out);
         self.write_pending(batch, pending, out)
     }
 

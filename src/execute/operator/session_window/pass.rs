@@ -17,8 +17,6 @@ pub(super) struct Pending {
     pub(super) before: Vec<Cells>,
     /// `Final`: closed sessions and the rows that closed them.
     pub(super) closed: Vec<(u32, u64)>,
-    /// Rows whose value one of the aggregates could not take, with its number.
-    pub(super) unfit: Vec<(u32, usize)>,
 }
 
 /// One row on its way into a session.

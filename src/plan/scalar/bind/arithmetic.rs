@@ -65,6 +65,10 @@ fn decimal_result(op: Arithmetic, x: &SqlType, y: &SqlType) -> Result<SqlType> {
         }
         Arithmetic::Remainder => ((p1 - s1).min(p2 - s2) + s1.max(s2), s1.max(s2)),
     };
+    // The widest DECIMAL has to be enough where its digits are: a value that has more of them fails row by row. So sums, which
+    // are wide, can be divided and multiplied.
+    let most = i32::from(DECIMAL_PRECISION_MAX);
+    let precision = if scale < most { precision.min(most) } else { precision };
     match (u8::try_from(precision), i8::try_from(scale)) {
         (Ok(p), Ok(s)) if p <= DECIMAL_PRECISION_MAX => Ok(SqlType::Decimal(p.max(1), s)),
         _ => Err(Error::statement(format!(

@@ -2,7 +2,7 @@
 
 use super::{Binder, Bound, literal};
 use crate::error::{Error, Result};
-use crate::functions::{Entry, Registry, UNITS, aggregate};
+use crate::functions::{Constants, Entry, Registry, UNITS, aggregate};
 use crate::plan::scalar::Program;
 use crate::plan::scalar::lambda::Higher;
 use crate::types::SqlType;
@@ -168,10 +168,22 @@ impl Binder<'_> {
     fn called(&mut self, resolved: crate::functions::Resolved, args: Vec<Bound>) -> Result<Bound> {
         let mut programs = vec![];
         for (arg, wanted) in args.into_iter().zip(&resolved.args) {
-            let program = self.coerce(arg, wanted)?;
+            let program = match arg.ty {
+                // The function's boundary catches what cannot be read.
+                Some(SqlType::String) if *wanted != SqlType::String && arg.literal().is_none() => {
+                    let value = Box::new(arg.program);
+                    Some(Program::Cast { value, from: SqlType::String, to: wanted.clone() })
+                }
+                _ => self.coerce(arg, wanted)?,
+            };
             programs.push(program.ok_or_else(|| Error::bug("an argument cannot take its resolved type"))?);
         }
         let (function, ty) = (resolved.function, resolved.ty);
+        let constants: Vec<_> = programs.iter().map(Program::as_literal).collect();
+        function.check(&Constants(&constants)).map_err(|reason| {
+            Error::statement(format!("{}: {reason}", function.name()))
+                .with_hint(format!("DESCRIBE FUNCTION {} shows examples", function.name()))
+        })?;
         Ok(Bound::new(Program::Call { function, args: programs, ty: ty.clone() }, ty))
     }
 

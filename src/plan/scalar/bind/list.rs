@@ -262,11 +262,22 @@ fn literal_beside(known: &SqlType, ty: &SqlType, bound: &Bound, bounds: &[Bound]
         (Program::Array { .. }, SqlType::Array(_)) | (Program::Map { .. }, SqlType::Map(..))
     );
     if constructor || bound.literal().is_some() && text_or_number(known) {
-        return Some(known.clone());
+        return Some(number_in_text(known, bound).unwrap_or_else(|| known.clone()));
     }
     let before = bounds.iter().take_while(|b| !std::ptr::eq(*b, bound));
     let all_literals = before.filter(|b| b.ty.is_some()).all(|b| b.literal().is_some());
     (all_literals && text_or_number(ty)).then(|| ty.clone())
+}
+
+/// The wider type that also holds a number written as text, where `known` is too narrow for it: 3000000000 beside INTEGERs.
+fn number_in_text(known: &SqlType, bound: &Bound) -> Option<SqlType> {
+    let Some(ScalarValue::Utf8(Some(text))) = bound.literal() else { return None };
+    let (_, ty) = literal::number(text.trim()).ok()?;
+    match (known, &ty) {
+        (SqlType::Integer, SqlType::Bigint) => Some(ty),
+        (SqlType::Decimal(..), _) if ty.exact().is_some() => known.common(&ty),
+        _ => None,
+    }
 }
 
 fn mismatch(known: &SqlType, ty: &SqlType, program: &Program) -> Error {

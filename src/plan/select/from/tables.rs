@@ -51,6 +51,9 @@ pub(super) fn rule(
             "Invalid join condition: foreign-key table-table joins are not supported as part of n-way joins. Got {got}."
         ));
     }
+    if right.source.window.is_some() {
+        return fail("Foreign-key table-table joins are not supported on windowed tables.".to_owned());
+    }
     let known = &sources.all[0];
     let key = left.source.schema.key.iter();
     let key = key.map(|c| Column::key(known.flat(&c.name), c.ty.clone())).collect();
