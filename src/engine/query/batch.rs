@@ -47,8 +47,8 @@ impl Engine {
         let settings = self.settings(&properties)?;
         let catalog = self.catalog();
         let plan = query.plan(&catalog, &settings)?;
-        // A lookup that is answered from the topic has been let through already.
-        if pass.is_none() {
+        // A pull query that falls back to the topic was checked already.
+        if permit.is_none() {
             check_scans(&plan, &catalog, &settings)?;
         }
         let catalog = self.permitted(&plan, catalog, session)?;
