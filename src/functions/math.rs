@@ -2,15 +2,13 @@
 
 use super::Param::{Decimal, Is};
 use super::kernel::{Arg, Numbers, numbers, unary};
-use super::rounding::{decimals, same_type};
+use super::rounding::{MATHEMATICAL, decimals, same_type};
 use super::{Entry, ErrorSink, Implementation, Overload, Returns, entry};
 use crate::error::Result;
 use crate::types::SqlType::{Bigint, Double, Integer, String as Text};
 use arrow::datatypes::{Float64Type, Int32Type, Int64Type};
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::ColumnarValue;
-
-pub(super) const MATHEMATICAL: &str = "MATHEMATICAL";
 
 /// Radius of the sphere that the earth is taken for.
 const RADIUS_KM: f64 = 6371.0;

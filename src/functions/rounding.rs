@@ -2,7 +2,6 @@
 
 use super::Param::{Decimal, Is};
 use super::kernel::{Arg, Numbers, numbers, unary};
-use super::math::MATHEMATICAL;
 use super::{Entry, ErrorSink, Overload, Returns, entry};
 use crate::error::{Error, Result};
 use crate::types::SqlType;
@@ -12,6 +11,9 @@ use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array, Decimal256Array};
 use arrow::datatypes::{DataType, Decimal128Type, Decimal256Type, Float64Type, Int32Type, Int64Type, i256};
 use datafusion::logical_expr::ColumnarValue;
 use std::sync::Arc;
+
+/// The chapter of the functions reference.
+pub(super) const MATHEMATICAL: &str = "MATHEMATICAL";
 
 fn same(args: &[ColumnarValue], _: usize, _: &mut ErrorSink) -> Result<ColumnarValue> {
     Ok(args[0].clone())

@@ -2,7 +2,7 @@
 
 use super::Param::Is;
 use super::kernel::{Blobs, numbers, strings};
-use super::math::MATHEMATICAL;
+use super::rounding::MATHEMATICAL;
 use super::{Entry, ErrorSink, Overload, Returns, Volatility, entry};
 use crate::config::random_id;
 use crate::error::Result;

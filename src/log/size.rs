@@ -7,13 +7,15 @@
 //! record_bytes(Some(3), Some(10), &[]) = 61 (batch) + 1 (length) + 6 (attributes, deltas, lengths, headers) + 13 = 81
 //! ```
 
-use super::embedded::{RECORD_BYTES_MAX, headers_len, varint_len};
 use super::{Header, RecordSet};
 use crate::error::{Error, Result};
 use std::collections::BTreeMap;
 
 /// Kafka's setting for the largest batch of a topic.
 pub const MAX_MESSAGE_BYTES: &str = "max.message.bytes";
+
+/// Largest key + value + headers of one record: a batch's length has to fit 31 bits, with room to spare.
+pub(super) const RECORD_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// Bytes of a batch before its first record.
 const BATCH_BYTES: usize = 61;
@@ -27,6 +29,23 @@ pub fn record_bytes(key: Option<usize>, value: Option<usize>, headers: &[Header]
     // Attributes, and the differences to the batch's time and offset, which are nothing.
     let body = 3 + field(key) + field(value) + headers_len(headers);
     BATCH_BYTES + varint_len(body as i64) + body
+}
+
+/// Bytes of a record's headers, their count included.
+pub(super) fn headers_len(headers: &[Header]) -> usize {
+    let mut len = varint_len(headers.len() as i64);
+    for h in headers {
+        len += varint_len(h.key.len() as i64) + h.key.len();
+        len += h.value.as_ref().map_or(1, |v| varint_len(v.len() as i64) + v.len());
+    }
+    len
+}
+
+/// Bytes of a number as Kafka writes it: zigzag, 7 bits a byte.
+#[inline]
+pub(super) fn varint_len(value: i64) -> usize {
+    let zigzag = ((value << 1) ^ (value >> 63)) as u64;
+    (70 - (zigzag | 1).leading_zeros() as usize) / 7
 }
 
 /// The largest record of a topic of the embedded log: what its settings say, or what a file takes.

@@ -1,6 +1,5 @@
 //! Exact decimal arithmetic for DECIMAL: casts, comparisons, rounding. A DECIMAL's text is always plain: `-0.05`.
 
-use super::decimal_text::DecimalText;
 use arrow::datatypes::i256;
 use std::cmp::Ordering;
 
@@ -26,11 +25,6 @@ pub struct BigDecimal {
 }
 
 impl BigDecimal {
-    /// What `new BigDecimal(text)` reads, up to 76 digits.
-    pub fn parse(text: &str) -> Option<BigDecimal> {
-        DecimalText::parse(text.as_bytes())?.to_big_decimal()
-    }
-
     /// The decimal number that `Double.toString` prints: what `BigDecimal.valueOf` makes of a DOUBLE.
     pub fn of_double(x: f64) -> Option<BigDecimal> {
         if !x.is_finite() {

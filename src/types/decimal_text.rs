@@ -141,6 +141,13 @@ pub(super) fn small_int(text: &[u8]) -> i64 {
     if negative { -value } else { value }
 }
 
+impl BigDecimal {
+    /// What `new BigDecimal(text)` reads, up to 76 digits.
+    pub fn parse(text: &str) -> Option<BigDecimal> {
+        DecimalText::parse(text.as_bytes())?.to_big_decimal()
+    }
+}
+
 /// Appends a number of ASCII `digits` (no leading zeros), `scale` of them after the point, as `BigDecimal.toString` does:
 /// plain unless the scale is negative or the first digit stands more than six places after the point.
 pub fn write_big_decimal(negative: bool, digits: &[u8], scale: i64, out: &mut Vec<u8>) {

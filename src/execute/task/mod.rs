@@ -142,7 +142,8 @@ impl Execution {
         });
         let late = spec.late_topic.as_deref().map(|topic| LateRecords::new(topic.into(), limits.limit(topic)));
         let last_commit = session.as_mut().map_or(Ok(None), |s| s.metadata())?;
-        let topic_identities = TopicIdentities::open(log, &spec, last_commit.as_deref())?;
+        let topic_identities = TopicIdentities::open(log, spec.topics(), spec.sink().cloned(), last_commit.as_deref())?;
+        spec.watch.register(&topic_identities);
         let mut execution = Execution {
             topic_identities,
             decoders,

@@ -1,9 +1,9 @@
 //! What a query runs and how, as plain data, and the bounds of its loop.
 
-use super::topic_identity::TopicRegistry;
+use super::topic_identity::{Role, TopicRegistry};
 use crate::catalog::Source;
 use crate::execute::operator::EmitMode;
-use crate::execute::pipeline::Pipeline;
+use crate::execute::pipeline::{Pipeline, changelog_topic};
 use crate::execute::pull::materialized_view::View;
 use crate::execute::state::spill_pool::SpillPool;
 use crate::log::Start;
@@ -71,4 +71,36 @@ pub struct ExecutionSpec {
     pub watch: Arc<TopicRegistry>,
     /// What queries without EMIT read, where it writes a table.
     pub view: Option<Arc<View>>,
+}
+
+impl ExecutionSpec {
+    /// All topics that the query reads or writes, once each. Inputs first: their ids matter most where the text of a commit
+    /// has no room for all.
+    pub(super) fn topics(&self) -> Vec<(String, Role)> {
+        let mut topics: Vec<(String, Role)> = Vec::new();
+        let mut add = |name: String, role: Role| {
+            if !topics.iter().any(|(known, _)| *known == name) {
+                topics.push((name, role));
+            }
+        };
+        for scan in &self.pipeline.scans {
+            add(scan.source.topic.clone(), Role::Input(scan.source.clone()));
+        }
+        if let Target::Topic(sink) = &self.target {
+            add(sink.topic.clone(), Role::Output);
+            self.late_topic.iter().for_each(|topic| add(topic.clone(), Role::Output));
+            for (store, _) in self.pipeline.stores() {
+                add(changelog_topic(&self.group, store), Role::Output);
+            }
+        }
+        topics
+    }
+
+    /// The source that the query writes; `None` = its rows go to a reader.
+    pub(super) fn sink(&self) -> Option<&Arc<Source>> {
+        match &self.target {
+            Target::Topic(sink) => Some(sink),
+            Target::Rows => None,
+        }
+    }
 }

@@ -13,10 +13,8 @@
 //!
 //! What it does not do: tell within those seconds, or repair anything.
 
-use super::spec::{ExecutionSpec, Target};
 use crate::catalog::Source;
 use crate::error::{Error, Kind, Result};
-use crate::execute::pipeline::changelog_topic;
 use crate::log::{Identity, Log, METADATA_BYTES_MAX, TopicId};
 use crate::parse::statement::SourceKind;
 use parking_lot::Mutex;
@@ -85,14 +83,14 @@ impl TopicRegistry {
         self.trouble.lock().clone()
     }
 
-    fn register(&self, query: &Arc<TopicIdentities>) {
+    pub(super) fn register(&self, query: &Arc<TopicIdentities>) {
         self.queries.lock().push(Arc::downgrade(query));
     }
 }
 
 /// What a topic is to its query.
 #[derive(Debug)]
-enum Role {
+pub(super) enum Role {
     /// Read as this source.
     Input(Arc<Source>),
     /// Written: rows, late rows, changelogs.
@@ -144,21 +142,21 @@ struct Text {
 
 impl TopicIdentities {
     /// Looks at a query's topics as it begins, compares them with those of its last commit, and has them watched.
-    pub(crate) fn open(log: &dyn Log, spec: &ExecutionSpec, last_commit: Option<&str>) -> Result<Arc<TopicIdentities>> {
-        let mut topics = topics_of(spec);
-        let names: Vec<Arc<str>> = topics.iter().map(|t| t.name.clone()).collect();
-        let names: Vec<&str> = names.iter().map(|name| &**name).collect();
+    pub(super) fn open(
+        log: &dyn Log,
+        topics: Vec<(String, Role)>,
+        sink: Option<Arc<Source>>,
+        last_commit: Option<&str>,
+    ) -> Result<Arc<TopicIdentities>> {
+        let names: Vec<&str> = topics.iter().map(|(name, _)| name.as_str()).collect();
         let now = log.identities(&names)?;
         // A text that is not ours holds no ids: then what is there now is what the query goes by.
         let before = last_commit.and_then(|text| serde_json::from_str::<Text>(text).ok()).unwrap_or_default();
-        for (topic, now) in topics.iter_mut().zip(&now) {
-            let known = before.topics.get(&*topic.name).and_then(|id| u128::from_str_radix(id, 16).ok());
-            topic.id = known.map(TopicId).or(now.map(|now| now.id));
-        }
-        let sink = match &spec.target {
-            Target::Topic(sink) => Some(sink.clone()),
-            Target::Rows => None,
+        let topic = |((name, role), now): ((String, Role), &Option<Identity>)| {
+            let known = before.topics.get(&name).and_then(|id| u128::from_str_radix(id, 16).ok());
+            Topic { name: name.into(), role, id: known.map(TopicId).or(now.map(|now| now.id)) }
         };
+        let topics: Vec<Topic> = topics.into_iter().zip(&now).map(topic).collect();
         let ids = ids_text(&topics);
         let seen = Mutex::new(Seen { missing: vec![0; topics.len()], first_change: None });
         let topic_identities = Arc::new(TopicIdentities { topics, sink, ids, seen });
@@ -167,7 +165,6 @@ impl TopicIdentities {
                 return Err(topic_identities.error(at, change));
             }
         }
-        spec.watch.register(&topic_identities);
         Ok(topic_identities)
     }
 
@@ -282,27 +279,6 @@ impl Topic {
             _ => None,
         }
     }
-}
-
-/// Inputs first: their ids matter most where a text has no room for all.
-fn topics_of(spec: &ExecutionSpec) -> Vec<Topic> {
-    let mut topics: Vec<Topic> = Vec::new();
-    let mut add = |name: &str, role: Role| {
-        if !topics.iter().any(|t| *t.name == *name) {
-            topics.push(Topic { name: name.into(), role, id: None });
-        }
-    };
-    for scan in &spec.pipeline.scans {
-        add(&scan.source.topic, Role::Input(scan.source.clone()));
-    }
-    if let Target::Topic(sink) = &spec.target {
-        add(&sink.topic, Role::Output);
-        spec.late_topic.iter().for_each(|topic| add(topic, Role::Output));
-        for (store, _) in spec.pipeline.stores() {
-            add(&changelog_topic(&spec.group, store), Role::Output);
-        }
-    }
-    topics
 }
 
 fn ids_text(topics: &[Topic]) -> String {

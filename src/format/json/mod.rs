@@ -4,8 +4,7 @@
 //! scan    the grammar: strings, numbers, whole values
 //! escape  what strings stand for
 //! gaps    the bytes between two values, learned verbatim
-//! object  members to columns: fast, and by the rule in full
-//! value   one value to one column, with coercions
+//! value   one value to one column, with coercions; objects member by member: fast, and by the rule in full
 //! encode  columns to text
 //! fault   why a record is bad, in words
 //! ```
@@ -19,7 +18,6 @@ pub(super) mod encode;
 mod escape;
 mod fault;
 mod gaps;
-mod object;
 mod scan;
 mod value;
 
@@ -27,9 +25,9 @@ use super::Bad;
 use super::cells::Cells;
 use crate::types::{Column, SqlType};
 use arrow::array::ArrayRef;
-use object::Object;
 use scan::{Fault, blank, literal, syntax};
 use value::Shape;
+use value::object::Object;
 
 /// Reads payloads into columns.
 #[derive(Debug)]

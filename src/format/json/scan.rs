@@ -2,8 +2,6 @@
 //!
 //! Every function takes the payload and a place in it, and answers the place behind what it read.
 
-use super::escape::unescape;
-
 /// Why a walk or a read ended. Positions are in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
@@ -328,34 +326,6 @@ fn skip_deep(d: &[u8], i: usize, depth: u32) -> Step {
             }
         }
         _ => Err(syntax(i)),
-    }
-}
-
-/// Every member of the object at `i`, a name once: its last value, at the place of the first. And the place behind it.
-pub(super) fn members(d: &[u8], i: usize) -> Result<(Vec<(String, usize)>, usize), Fault> {
-    let mut found: Vec<(String, usize)> = vec![];
-    let mut places = std::collections::HashMap::new();
-    let mut i = blank(d, expect(d, i, b'{')?);
-    if d.get(i) == Some(&b'}') {
-        return Ok((found, i + 1));
-    }
-    loop {
-        let (value, raw) = name(d, i)?;
-        let mut text = vec![];
-        unescape(raw, &mut text);
-        let text = String::from_utf8(text).map_err(|_| syntax(i))?;
-        match places.get(&text) {
-            Some(&at) => found[at as usize].1 = value,
-            None => {
-                places.insert(text.clone(), found.len() as u32);
-                found.push((text, value));
-            }
-        }
-        let (then, more) = next(d, skip(d, value)?, b'}')?;
-        i = then;
-        if !more {
-            return Ok((found, i));
-        }
     }
 }
 

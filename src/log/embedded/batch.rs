@@ -17,8 +17,9 @@
 //! The base offset stands outside of the checksum. That is why records can be encoded before anyone knows their offsets,
 //! and why a reader has to compare it with the offset it expects.
 
-use super::bytes::{Cursor, put_bytes, put_varint, varint_len};
+use super::bytes::{Cursor, put_bytes, put_varint};
 use crate::error::{Error, Result};
+use crate::log::size::{RECORD_BYTES_MAX, headers_len, varint_len};
 use crate::log::{Header, HeadersRef, RecordRef};
 use std::ops::Range;
 use std::sync::Arc;
@@ -27,8 +28,6 @@ use std::sync::Arc;
 pub(super) const HEADER_BYTES: usize = 61;
 /// A batch is closed at this size: it is the unit of checking and decoding, so a reader in the middle pays for one.
 const BATCH_BYTES: usize = 256 * 1024;
-/// Largest key + value + headers of one record: a batch's length has to fit 31 bits, with room to spare.
-pub(in crate::log) const RECORD_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// The format number.
 const MAGIC: u8 = 2;
 /// Where the checksummed part starts.
@@ -417,15 +416,6 @@ fn header(cursor: &mut Cursor<'_>) -> Option<Header> {
         len => Some(cursor.take(usize::try_from(len).ok()?)?.to_vec()),
     };
     Some(Header { key, value })
-}
-
-pub(in crate::log) fn headers_len(headers: &[Header]) -> usize {
-    let mut len = varint_len(headers.len() as i64);
-    for h in headers {
-        len += varint_len(h.key.len() as i64) + h.key.len();
-        len += h.value.as_ref().map_or(1, |v| varint_len(v.len() as i64) + v.len());
-    }
-    len
 }
 
 fn put_headers(out: &mut Vec<u8>, headers: &[Header]) {

@@ -13,12 +13,6 @@ pub(super) fn put_varint(out: &mut Vec<u8>, value: i64) {
     out.push(rest as u8);
 }
 
-/// Bytes that [`put_varint`] writes.
-#[inline]
-pub(in crate::log) fn varint_len(value: i64) -> usize {
-    (70 - (zigzag(value) | 1).leading_zeros() as usize) / 7
-}
-
 #[inline]
 fn zigzag(value: i64) -> u64 {
     ((value << 1) ^ (value >> 63)) as u64
@@ -119,6 +113,7 @@ impl<'a> Cursor<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::size::varint_len;
 
     #[test]
     fn varints_survive_and_their_length_is_known() {

@@ -1,7 +1,8 @@
-//! The changes that the journal holds, and their bytes: a kind, then varints, texts and ids in the order of the fields.
+//! The changes that the journal holds, what each does to the manifest, and their bytes: a kind, then varints, texts and ids in the order of the fields.
 
 use super::bytes::{Cursor, put_bytes, put_varint};
-use super::manifest::{GroupMeta, Manifest, PartitionMeta, SegmentMeta, TopicMeta};
+use super::manifest::{GroupMeta, Manifest, PartitionMeta, SegmentMeta, TopicMeta, impossible, is_legal};
+use crate::error::Result;
 use crate::log::CommittedOffset;
 use std::collections::BTreeMap;
 
@@ -125,6 +126,69 @@ impl Change<'_> {
             _ => return None,
         };
         cursor.is_done().then_some(change)
+    }
+}
+
+impl Manifest {
+    /// The state after one more change; an impossible one means that the journal is not ours or is damaged.
+    pub(super) fn apply(&mut self, change: &Change<'_>) -> Result<()> {
+        match change {
+            Change::Snapshot(whole) => {
+                whole.check()?;
+                *self = (**whole).clone();
+            }
+            Change::CreateTopic { id, name, partitions, config } => {
+                if !is_legal(name, *partitions as usize) {
+                    return Err(impossible("a topic was created that cannot be"));
+                }
+                let partitions = vec![PartitionMeta::default(); *partitions as usize];
+                let meta = TopicMeta { name: name.clone(), config: config.clone(), partitions };
+                if self.topics.insert(*id, meta).is_some() {
+                    return Err(impossible("a topic was created twice"));
+                }
+            }
+            Change::DeleteTopic { id } => {
+                self.topics.remove(id).ok_or_else(|| impossible("an unknown topic was deleted"))?;
+                for group in self.groups.values_mut() {
+                    group.offsets.retain(|(topic, _), _| topic != id);
+                }
+            }
+            Change::Commit(commit) => self.commit(commit)?,
+            Change::DeleteGroup { group } => {
+                self.groups.remove(group);
+            }
+            Change::Trim { topic, partition, low } => self.partition(*topic, *partition)?.trim(*low)?,
+            Change::Compact { topic, partition, compacted, old, new } => {
+                self.partition(*topic, *partition)?.compact(*compacted, old, new)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, commit: &Commit<'_>) -> Result<()> {
+        for part in &commit.parts {
+            let topic = self.topics.get_mut(&part.topic).ok_or_else(|| impossible("an unknown topic was written"))?;
+            let partition = topic.partitions.get_mut(part.partition as usize);
+            let partition = partition.ok_or_else(|| impossible("an unknown partition was written"))?;
+            let known = partition.segments.last_mut().filter(|s| s.base == part.segment);
+            match known {
+                _ if part.next <= partition.next => return Err(impossible("a commit goes back")),
+                Some(segment) if segment.end == part.start => segment.end = part.end,
+                None if part.start == 0 && part.segment == partition.next => {
+                    partition.segments.push(SegmentMeta { base: part.segment, end: part.end, generation: 0 });
+                }
+                _ => return Err(impossible("a commit does not continue its partition")),
+            }
+            partition.next = part.next;
+        }
+        if let Some(progress) = &commit.progress {
+            let group = self.groups.entry(progress.group.clone()).or_default();
+            for (topic, partition, offset) in &progress.offsets {
+                group.offsets.insert((*topic, *partition), offset.clone());
+            }
+            group.metadata = Some(progress.metadata.clone());
+        }
+        Ok(())
     }
 }
 

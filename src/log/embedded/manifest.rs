@@ -1,7 +1,6 @@
 //! What is committed, as a value: topics with the ends of their files, groups with their offsets. The journal is a list
 //! of changes to it, and a snapshot of it.
 
-use super::entry::{Change, Commit};
 use crate::error::{Error, Result};
 use crate::log::topic::{PARTITIONS_MAX, is_legal_name};
 use crate::log::{CommittedOffset, TopicId, TopicInfo};
@@ -58,43 +57,8 @@ pub(super) struct GroupMeta {
 }
 
 impl Manifest {
-    /// The state after one more change; an impossible one means that the journal is not ours or is damaged.
-    pub(super) fn apply(&mut self, change: &Change<'_>) -> Result<()> {
-        match change {
-            Change::Snapshot(whole) => {
-                whole.check()?;
-                *self = (**whole).clone();
-            }
-            Change::CreateTopic { id, name, partitions, config } => {
-                if !is_legal(name, *partitions as usize) {
-                    return Err(impossible("a topic was created that cannot be"));
-                }
-                let partitions = vec![PartitionMeta::default(); *partitions as usize];
-                let meta = TopicMeta { name: name.clone(), config: config.clone(), partitions };
-                if self.topics.insert(*id, meta).is_some() {
-                    return Err(impossible("a topic was created twice"));
-                }
-            }
-            Change::DeleteTopic { id } => {
-                self.topics.remove(id).ok_or_else(|| impossible("an unknown topic was deleted"))?;
-                for group in self.groups.values_mut() {
-                    group.offsets.retain(|(topic, _), _| topic != id);
-                }
-            }
-            Change::Commit(commit) => self.commit(commit)?,
-            Change::DeleteGroup { group } => {
-                self.groups.remove(group);
-            }
-            Change::Trim { topic, partition, low } => self.partition(*topic, *partition)?.trim(*low)?,
-            Change::Compact { topic, partition, compacted, old, new } => {
-                self.partition(*topic, *partition)?.compact(*compacted, old, new)?;
-            }
-        }
-        Ok(())
-    }
-
     /// Could this have come about? What a journal says becomes names of files and offsets that are counted with.
-    fn check(&self) -> Result<()> {
+    pub(super) fn check(&self) -> Result<()> {
         let topics = || self.topics.values();
         let names: BTreeSet<&str> = topics().map(|t| t.name.as_str()).collect();
         let legal = names.len() == self.topics.len() && topics().all(|t| is_legal(&t.name, t.partitions.len()));
@@ -110,35 +74,9 @@ impl Manifest {
         TopicInfo { name: meta.name.clone(), id: TopicId(id), partitions, replicas: 1, config: meta.config.clone() }
     }
 
-    fn partition(&mut self, topic: u128, partition: u32) -> Result<&mut PartitionMeta> {
+    pub(super) fn partition(&mut self, topic: u128, partition: u32) -> Result<&mut PartitionMeta> {
         let topic = self.topics.get_mut(&topic).ok_or_else(|| impossible("an unknown topic was changed"))?;
         topic.partitions.get_mut(partition as usize).ok_or_else(|| impossible("an unknown partition was changed"))
-    }
-
-    fn commit(&mut self, commit: &Commit<'_>) -> Result<()> {
-        for part in &commit.parts {
-            let topic = self.topics.get_mut(&part.topic).ok_or_else(|| impossible("an unknown topic was written"))?;
-            let partition = topic.partitions.get_mut(part.partition as usize);
-            let partition = partition.ok_or_else(|| impossible("an unknown partition was written"))?;
-            let known = partition.segments.last_mut().filter(|s| s.base == part.segment);
-            match known {
-                _ if part.next <= partition.next => return Err(impossible("a commit goes back")),
-                Some(segment) if segment.end == part.start => segment.end = part.end,
-                None if part.start == 0 && part.segment == partition.next => {
-                    partition.segments.push(SegmentMeta { base: part.segment, end: part.end, generation: 0 });
-                }
-                _ => return Err(impossible("a commit does not continue its partition")),
-            }
-            partition.next = part.next;
-        }
-        if let Some(progress) = &commit.progress {
-            let group = self.groups.entry(progress.group.clone()).or_default();
-            for (topic, partition, offset) in &progress.offsets {
-                group.offsets.insert((*topic, *partition), offset.clone());
-            }
-            group.metadata = Some(progress.metadata.clone());
-        }
-        Ok(())
     }
 }
 
@@ -156,7 +94,7 @@ impl PartitionMeta {
         range && first && last && self.segments.is_sorted_by(|a, b| a.base < b.base)
     }
 
-    fn trim(&mut self, low: i64) -> Result<()> {
+    pub(super) fn trim(&mut self, low: i64) -> Result<()> {
         if low < self.low || low > self.next {
             return Err(impossible("records were deleted that are not there"));
         }
@@ -165,7 +103,7 @@ impl PartitionMeta {
         Ok(())
     }
 
-    fn compact(&mut self, compacted: i64, old: &[SegmentMeta], new: &[SegmentMeta]) -> Result<()> {
+    pub(super) fn compact(&mut self, compacted: i64, old: &[SegmentMeta], new: &[SegmentMeta]) -> Result<()> {
         if old.is_empty() || !self.segments.starts_with(old) || new.first().is_none_or(|s| s.base != old[0].base) {
             return Err(impossible("files were replaced that are not there"));
         }
@@ -178,10 +116,10 @@ impl PartitionMeta {
     }
 }
 
-fn is_legal(name: &str, partitions: usize) -> bool {
+pub(super) fn is_legal(name: &str, partitions: usize) -> bool {
     is_legal_name(name) && (1..=PARTITIONS_MAX as usize).contains(&partitions)
 }
 
-fn impossible(what: &str) -> Error {
+pub(super) fn impossible(what: &str) -> Error {
     Error::io("the journal contradicts itself").with_detail(what)
 }

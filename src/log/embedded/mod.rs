@@ -30,8 +30,6 @@ mod wakeup;
 mod writer;
 
 pub use self::batch::{Block, RawHeaders};
-pub(super) use self::batch::{RECORD_BYTES_MAX, headers_len};
-pub(super) use self::bytes::varint_len;
 
 use self::commit::{Catalog, GroupOwners, Shared, Writer};
 use self::entry::Change;

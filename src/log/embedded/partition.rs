@@ -4,8 +4,8 @@
 
 use super::batch::{BatchHeader, Encoded, Sealed};
 use super::manifest::SegmentMeta;
-use super::pruning::Piece;
-use super::segment::{READ_BYTES, Readable, Segment};
+use super::pruning::{Piece, READ_BYTES};
+use super::segment::{Readable, Segment};
 use super::wakeup::Wakeup;
 use crate::config::private;
 use crate::error::{Error, Result};

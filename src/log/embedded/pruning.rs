@@ -3,9 +3,11 @@
 //! A piece is what the index has a mark for, about 64 KiB of batches. Its smallest and largest time are known, so that times
 //! need not be in order for a piece in the middle to be left out. Pieces near one another are read as one, gap and all.
 
-use super::segment::READ_BYTES;
 use crate::log::Span;
 use std::ops::{Range, RangeInclusive};
+
+/// What one read of a reader asks for: some thousand records, a few batches.
+pub(super) const READ_BYTES: u64 = 1024 * 1024;
 
 /// Some batches, one behind the other.
 #[derive(Clone, Debug, PartialEq, Eq)]

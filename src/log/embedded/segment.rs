@@ -7,7 +7,7 @@
 use super::batch::{Batch, BatchHeader, HEADER_BYTES, Sealed};
 use super::index::{Index, Mark};
 use super::manifest::SegmentMeta;
-use super::pruning::Piece;
+use super::pruning::{Piece, READ_BYTES};
 use crate::config::private;
 use crate::error::{Error, Result};
 use std::fs::File;
@@ -16,8 +16,6 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// What one read of a reader asks for: some thousand records, a few batches.
-pub(super) const READ_BYTES: u64 = 1024 * 1024;
 /// What one read asks for while hopping over headers: many small batches, or one large one of which this is the start.
 const HOP_BYTES: u64 = 4096;
 

@@ -3,7 +3,6 @@
 //! The keys of the four kinds of clients are those of the exactly-once protocol (see [`super::transaction`]); the user's own
 //! properties come before them, so that nobody can switch a promise off by accident.
 
-use super::ffi::Reports;
 use crate::config::kafka::ClientProperties;
 use crate::error::{Error, Kind};
 use crate::log::TopicPartition;
@@ -163,6 +162,17 @@ pub(super) struct Delivery {
     pub(super) last: i64,
     /// How many.
     pub(super) rows: u64,
+}
+
+/// What one event of delivery reports says; librdkafka makes one for the rows of one request and partition.
+#[derive(Debug, Default)]
+pub(super) struct Reports {
+    /// Rows that were delivered.
+    pub(super) delivered: u64,
+    /// Where the last of them stands.
+    pub(super) last: Option<(TopicPartition, i64)>,
+    /// Code of the last row that was not.
+    pub(super) failed: Option<RDKafkaErrorCode>,
 }
 
 /// What one client has told: trouble, reports, signs of repeated requests.

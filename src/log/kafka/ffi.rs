@@ -31,7 +31,7 @@ mod produce;
 pub(super) use admin::{Described, describe_topics, forget_offsets};
 pub(super) use consume::{Arrival, Inbox, Slots};
 pub use consume::{Messages, RawHeaders};
-pub(super) use produce::{CallError, GroupMetadata, RawProducer, Reports};
+pub(super) use produce::{CallError, GroupMetadata, RawProducer};
 
 use rdkafka::bindings as sys;
 use rdkafka::client::{Client, ClientContext};

@@ -4,8 +4,8 @@
 //! of them can overflow, because the binder chose a precision that holds every result; beyond that 256 bits are used.
 
 use super::Arithmetic;
-use super::arithmetic::{dense, zeros};
 use super::errors::Reason;
+use super::operands::{dense, zeros};
 use crate::error::{Error, Result};
 use crate::types::DECIMAL_PRECISION_MAX;
 use arrow::array::{Array, ArrayRef, ArrowNativeTypeOp, AsArray, BooleanBufferBuilder, PrimitiveArray};

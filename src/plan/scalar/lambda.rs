@@ -5,7 +5,7 @@
 //! element there. An error inside is an error of the row that the element belongs to.
 
 use super::errors::{Reason, RowErrors, Selection};
-use super::{Columns, Program};
+use super::{Body, Columns, Higher};
 use crate::error::{Error, Result};
 use crate::functions::equal;
 use crate::types::SqlType;
@@ -16,52 +16,6 @@ use arrow::datatypes::DataType;
 use datafusion::logical_expr::ColumnarValue;
 use std::ops::Range;
 use std::sync::Arc;
-
-/// Which function runs the lambdas.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Higher {
-    /// Elements, or keys and values, become others.
-    Transform,
-    /// Elements or entries for which the lambda is true.
-    Filter,
-    /// One value of all.
-    Reduce,
-}
-
-impl Higher {
-    /// All of them.
-    pub const ALL: [Higher; 3] = [Higher::Transform, Higher::Filter, Higher::Reduce];
-
-    /// By its upper-case name.
-    pub fn by_name(name: &str) -> Option<Higher> {
-        Some(match name {
-            "TRANSFORM" => Higher::Transform,
-            "FILTER" => Higher::Filter,
-            "REDUCE" => Higher::Reduce,
-            _ => return None,
-        })
-    }
-
-    /// As it is written.
-    pub fn name(self) -> &'static str {
-        match self {
-            Higher::Transform => "TRANSFORM",
-            Higher::Filter => "FILTER",
-            Higher::Reduce => "REDUCE",
-        }
-    }
-}
-
-/// A lambda: its program's columns are the parameters, then the captured values.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Body {
-    /// Names of the parameters.
-    pub params: Vec<String>,
-    /// What it takes from outside, as columns out there.
-    pub captures: Vec<Program>,
-    /// What it does.
-    pub program: Box<Program>,
-}
 
 /// The elements of all rows side by side.
 struct Elements {

@@ -23,14 +23,14 @@ mod eval;
 mod lambda;
 mod literal;
 mod nested;
+mod operands;
 mod program;
 mod show;
 mod text;
 
 pub use bind::{Boundary, Scope, Typed, bind, bind_to, constant, is_time_column, sql_type};
 pub use errors::{Caught, Reason, RowErrors, Selection};
-pub use lambda::{Body, Higher};
-pub use program::{Arithmetic, Comparison, Program};
+pub use program::{Arithmetic, Body, Comparison, Higher, Program};
 
 use arrow::array::ArrayRef;
 

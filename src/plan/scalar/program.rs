@@ -1,6 +1,5 @@
 //! The tree of a bound expression, and what can be known of it without running it.
 
-use super::lambda::{Body, Higher};
 use crate::functions::Function;
 use crate::types::SqlType;
 use datafusion::common::ScalarValue;
@@ -401,4 +400,50 @@ impl Program {
     fn each_mut(&mut self, visit: &mut dyn FnMut(&mut Program)) {
         each_part!(self, iter_mut, visit);
     }
+}
+
+/// Which function runs the lambdas.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Higher {
+    /// Elements, or keys and values, become others.
+    Transform,
+    /// Elements or entries for which the lambda is true.
+    Filter,
+    /// One value of all.
+    Reduce,
+}
+
+impl Higher {
+    /// All of them.
+    pub const ALL: [Higher; 3] = [Higher::Transform, Higher::Filter, Higher::Reduce];
+
+    /// By its upper-case name.
+    pub fn by_name(name: &str) -> Option<Higher> {
+        Some(match name {
+            "TRANSFORM" => Higher::Transform,
+            "FILTER" => Higher::Filter,
+            "REDUCE" => Higher::Reduce,
+            _ => return None,
+        })
+    }
+
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Higher::Transform => "TRANSFORM",
+            Higher::Filter => "FILTER",
+            Higher::Reduce => "REDUCE",
+        }
+    }
+}
+
+/// A lambda: its program's columns are the parameters, then the captured values.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Body {
+    /// Names of the parameters.
+    pub params: Vec<String>,
+    /// What it takes from outside, as columns out there.
+    pub captures: Vec<Program>,
+    /// What it does.
+    pub program: Box<Program>,
 }

@@ -2,7 +2,7 @@
 //! 100 ms in every flush (librdkafka's own flush spins instead), and looks the topic up by name for every row.
 
 use super::{milliseconds, text};
-use crate::log::kafka::client::{Events, Membership};
+use crate::log::kafka::client::{Events, Membership, Reports};
 use crate::log::{Header, TopicPartition};
 use parking_lot::RwLock;
 use rdkafka::TopicPartitionList;
@@ -238,17 +238,6 @@ impl RawProducer {
         // SAFETY: see `init_transactions`.
         unsafe { call_result(sys::rd_kafka_commit_transaction(self.client.native_ptr(), -1)) }
     }
-}
-
-/// What one event of delivery reports says; librdkafka makes one for the rows of one request and partition.
-#[derive(Debug, Default)]
-pub(in crate::log::kafka) struct Reports {
-    /// Rows that were delivered.
-    pub(in crate::log::kafka) delivered: u64,
-    /// Where the last of them stands.
-    pub(in crate::log::kafka) last: Option<(TopicPartition, i64)>,
-    /// Code of the last row that was not.
-    pub(in crate::log::kafka) failed: Option<RDKafkaErrorCode>,
 }
 
 /// # Safety

@@ -3,7 +3,7 @@
 //! One rule for every unknown: see that the place is still ours, make a new producer (which decides the old transaction for
 //! good), read what stands beside the task offsets, and write our name there again.
 
-use super::unknown_outcome::{Deliveries, UnknownOutcome, Verdict};
+use super::unknown_outcome::{CommittedBy, Deliveries, UnknownOutcome, Verdict};
 use super::{Failure, KafkaWriter, Offsets, PAUSE_MAX, PAUSE_MIN, STABLE_WAIT, element};
 use crate::error::{Error, Kind, Result};
 use crate::log::kafka::client::{BATCH_BYTES, Events, failed};
@@ -26,16 +26,6 @@ const CHECK_PAUSE: Duration = Duration::from_secs(5);
 const CHECK_WAIT: Duration = Duration::from_secs(1);
 /// How long a broker may tell an older commit than our last one.
 const STALE_WAIT: Duration = Duration::from_secs(15);
-
-/// What the blobs say.
-pub(super) enum CommittedBy {
-    /// All tasks hold this commit of ours.
-    Ours(String),
-    /// Nobody has committed yet.
-    NoOne,
-    /// Some task was committed by somebody else.
-    Other(String),
-}
 
 impl KafkaWriter {
     /// Reads what the last owner left, ends what it left open, and writes our name over its own: this proves that the

@@ -11,7 +11,6 @@
 //! - Neither: nobody has seen anything of it. What is still open is aborted, and the epoch is repeated.
 
 use super::hanging_transactions::OPEN_AFTER;
-use super::recovery::CommittedBy;
 use super::{Failure, KafkaWriter};
 use crate::error::{Error, Result};
 use crate::log::kafka::client::Delivery;
@@ -62,6 +61,16 @@ pub(super) struct UnknownOutcome<'a> {
     /// The broker was asked to commit it.
     pub(super) commit_requested: bool,
     pub(super) verdict: Verdict,
+}
+
+/// What the blobs say.
+pub(super) enum CommittedBy {
+    /// All tasks hold this commit of ours.
+    Ours(String),
+    /// Nobody has committed yet.
+    NoOne,
+    /// Some task was committed by somebody else.
+    Other(String),
 }
 
 impl KafkaWriter {

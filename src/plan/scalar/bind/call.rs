@@ -3,8 +3,8 @@
 use super::{Binder, Bound, literal};
 use crate::error::{Error, Result};
 use crate::functions::{Constants, Entry, Registry, UNITS, aggregate};
+use crate::plan::scalar::Higher;
 use crate::plan::scalar::Program;
-use crate::plan::scalar::lambda::Higher;
 use crate::types::SqlType;
 use crate::types::nearest;
 use datafusion::common::ScalarValue;

@@ -2,7 +2,7 @@
 
 use super::{Binder, Bound};
 use crate::error::{Error, Result};
-use crate::plan::scalar::lambda::{Body, Higher};
+use crate::plan::scalar::{Body, Higher};
 use crate::plan::scalar::{Program, literal};
 use crate::types::SqlType;
 use sqlparser::ast::{Expr, LambdaFunction, OneOrManyWithParens};

@@ -5,16 +5,16 @@
 //! in full: a member of exactly the column's name, even a null one; else, among the members whose upper-cased name is the
 //! column's, the one that appeared last for the first time. Of one name, the last value counts.
 
-use super::escape::unescape;
-use super::gaps::{Found, Gaps, NONE, UNKNOWN};
-use super::scan::{Fault, Step, blank, members, skip};
-use super::value::{self, Shape};
+use super::super::escape::unescape;
+use super::super::gaps::{Found, Gaps, NONE, UNKNOWN};
+use super::super::scan::{Fault, Step, blank, expect, name, next, skip, syntax};
+use super::Shape;
 use crate::format::cells::Cells;
 use crate::types::SqlType;
 use std::collections::{HashMap, HashSet};
 
 #[derive(Debug)]
-pub(super) struct Object {
+pub(in crate::format::json) struct Object {
     fields: Vec<Field>,
     gaps: Gaps,
     /// A member could feed two columns (`id` and `ID`), so that only the rule in full is right.
@@ -49,7 +49,7 @@ impl Seen {
 }
 
 impl Object {
-    pub(super) fn new<'a>(fields: impl Iterator<Item = (&'a str, &'a SqlType)>) -> Object {
+    pub(in crate::format::json) fn new<'a>(fields: impl Iterator<Item = (&'a str, &'a SqlType)>) -> Object {
         let fields: Vec<Field> =
             fields.map(|(name, ty)| Field { name: name.to_owned(), shape: Shape::new(ty) }).collect();
         let names: HashSet<&str> = fields.iter().map(|f| f.name.as_str()).collect();
@@ -62,7 +62,7 @@ impl Object {
 
     /// Reads the object that begins at `start` (blanks may stand before it). On `Err` the columns hold pieces of it.
     #[inline(always)]
-    pub(super) fn read(&mut self, d: &[u8], start: usize, cells: &mut [Cells]) -> Step {
+    pub(in crate::format::json) fn read(&mut self, d: &[u8], start: usize, cells: &mut [Cells]) -> Step {
         if self.overlapping {
             return Err(Fault::Twice);
         }
@@ -88,7 +88,7 @@ impl Object {
                 if seen.mark(c) {
                     return Err(Fault::Twice);
                 }
-                i = value::read::<false>(&mut self.fields[c].shape, &mut cells[c], d, i)?;
+                i = super::read::<false>(&mut self.fields[c].shape, &mut cells[c], d, i)?;
             }
             if d.get(i) == Some(&b'}') {
                 break i + 1;
@@ -103,13 +103,13 @@ impl Object {
 
     /// The rule in full; `start` is the place of the opening brace.
     #[cold]
-    pub(super) fn exact(&mut self, d: &[u8], start: usize, cells: &mut [Cells]) -> Step {
+    pub(in crate::format::json) fn exact(&mut self, d: &[u8], start: usize, cells: &mut [Cells]) -> Step {
         let (members, end) = members(d, start)?;
         let by_name: HashMap<&str, usize> = members.iter().map(|(name, at)| (name.as_str(), *at)).collect();
         let by_upper: HashMap<String, usize> = members.iter().map(|(name, at)| (name.to_uppercase(), *at)).collect();
         for (field, cells) in self.fields.iter_mut().zip(cells) {
             match by_name.get(field.name.as_str()).or_else(|| by_upper.get(&field.name)) {
-                Some(&at) => value::read::<true>(&mut field.shape, cells, d, at).map(drop)?,
+                Some(&at) => super::read::<true>(&mut field.shape, cells, d, at).map(drop)?,
                 None => cells.push_null(),
             }
         }
@@ -136,4 +136,32 @@ fn field_of(fields: &[Field], raw: &[u8]) -> u16 {
         fields.iter().position(|f| f.name == upper)
     });
     found.map_or(UNKNOWN, |c| c as u16)
+}
+
+/// Every member of the object at `i`, a name once: its last value, at the place of the first. And the place behind it.
+pub(super) fn members(d: &[u8], i: usize) -> Result<(Vec<(String, usize)>, usize), Fault> {
+    let mut found: Vec<(String, usize)> = vec![];
+    let mut places = HashMap::new();
+    let mut i = blank(d, expect(d, i, b'{')?);
+    if d.get(i) == Some(&b'}') {
+        return Ok((found, i + 1));
+    }
+    loop {
+        let (value, raw) = name(d, i)?;
+        let mut text = vec![];
+        unescape(raw, &mut text);
+        let text = String::from_utf8(text).map_err(|_| syntax(i))?;
+        match places.get(&text) {
+            Some(&at) => found[at as usize].1 = value,
+            None => {
+                places.insert(text.clone(), found.len() as u32);
+                found.push((text, value));
+            }
+        }
+        let (then, more) = next(d, skip(d, value)?, b'}')?;
+        i = then;
+        if !more {
+            return Ok((found, i));
+        }
+    }
 }

@@ -12,17 +12,18 @@
 //! null               NULL, for every type
 //! ```
 
+pub(super) mod object;
+
 use super::encode::write_string;
 use super::escape::{string_into, unescape};
-use super::object::Object;
 use super::scan::{
-    Fault, Step, blank, expect, literal, members, name, next, number, short_decimal, short_int, skip, string, syntax,
-    text_end,
+    Fault, Step, blank, expect, literal, name, next, number, short_decimal, short_int, skip, string, syntax, text_end,
 };
 use crate::format::cells::{Cells, Data, Pieces};
 use crate::types::decimal_text::DecimalText;
 use crate::types::java_double::parse_java_double;
 use crate::types::{SqlType, base64};
+use object::{Object, members};
 use std::borrow::Cow;
 use std::collections::HashSet;
 
