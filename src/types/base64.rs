@@ -1,8 +1,12 @@
 //! Base64 as Jackson writes and reads it: the standard alphabet, padded; blanks between groups of four are skipped. Casts and
 //! TO_BYTES read it as the JDK does ([`decode_basic`]): no blanks, but padding may be left out.
+//!
+//! The crate `base64` encodes and reads the JDK's form. Jackson's `Base64Variant` (control characters as blanks, unchecked last
+//! bits) is not among the forms that it reads, so [`decode`] is our own.
 
 use base64::Engine as _;
-use base64::alphabet::STANDARD;
+use base64::alphabet;
+use base64::engine::general_purpose::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -22,16 +26,10 @@ const VALUES: [u8; 256] = {
 
 /// Appends `bytes` as base64.
 pub fn encode(bytes: &[u8], out: &mut Vec<u8>) {
-    for group in bytes.chunks(3) {
-        let word = group.iter().enumerate().fold(0u32, |w, (i, &b)| w | u32::from(b) << (16 - 8 * i));
-        let digit = |i: usize| ALPHABET[(word >> (18 - 6 * i)) as usize & 63];
-        out.extend_from_slice(&[
-            digit(0),
-            digit(1),
-            if group.len() > 1 { digit(2) } else { b'=' },
-            if group.len() > 2 { digit(3) } else { b'=' },
-        ]);
-    }
+    let start = out.len();
+    out.resize(start + bytes.len().div_ceil(3) * 4, 0);
+    let written = STANDARD.encode_slice(bytes, &mut out[start..]).expect("the slice has the length of the padded text");
+    debug_assert_eq!(start + written, out.len());
 }
 
 /// Appends the bytes that `text` stands for; `None` if it is not base64 (what was appended by then stays).
@@ -71,7 +69,7 @@ pub fn decode(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
 /// unused bits of the last digit may be anything. `None` if it reads nothing (what was appended by then stays).
 pub fn decode_basic(text: &str, out: &mut Vec<u8>) -> Option<()> {
     const BASIC: GeneralPurpose = GeneralPurpose::new(
-        &STANDARD,
+        &alphabet::STANDARD,
         GeneralPurposeConfig::new()
             .with_decode_allow_trailing_bits(true)
             .with_decode_padding_mode(DecodePaddingMode::RequireNone),

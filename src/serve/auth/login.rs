@@ -115,7 +115,7 @@ impl Logins {
     pub(crate) async fn by_header(self: &Arc<Logins>, header: &str, address: Option<IpAddr>) -> Entry {
         let (scheme, credentials) = header.trim().split_once(' ').unwrap_or_default();
         match scheme.to_ascii_lowercase().as_str() {
-            "bearer" => match self.users.read().of_token(credentials.trim()) {
+            "bearer" => match self.users.read().by_token(credentials.trim()) {
                 Some(user) => Entry::Granted(user),
                 None => self.failed("a token", address),
             },
@@ -126,7 +126,7 @@ impl Logins {
 
     /// Whoever has a certificate of these names.
     pub(crate) fn by_certificate(&self, names: &[String], address: Option<IpAddr>) -> Entry {
-        match self.users.read().of_certificate(names) {
+        match self.users.read().by_certificate(names) {
             Some(user) => Entry::Granted(user),
             None => self.failed(names.first().map_or("a certificate", String::as_str), address),
         }
@@ -234,7 +234,7 @@ impl Running {
             let generation = logins.desk.lock().generation;
             let users = logins.users.read().clone();
             let (name, password) = (name.to_owned(), password.to_owned());
-            let found = tokio::task::spawn_blocking(move || users.of_password(&name, &password)).await;
+            let found = tokio::task::spawn_blocking(move || users.by_password(&name, &password)).await;
             let Ok(found) = found else { return Entry::Later(QUEUE_AGAIN) };
             let mut desk = logins.desk.lock();
             if desk.generation != generation {

@@ -1,33 +1,44 @@
-//! Who may ask, and for what: a file of users, their roles, and what proves who they are.
+//! The file of users: their names and roles, and how each authenticates.
 //!
 //! ```text
-//! # name  role    secret: a password or a bearer token, of which only a hash is kept     topics: all if not named
-//! alice   admin   pbkdf2-sha256:600000:<salt>:<hash>
-//! grafana reader  sha256:<hash of the token>                                             topics=orders,clicks-*
+//! # name  role    secret: the hash of a password or of a bearer token        topics: all if not named
+//! alice   admin   $pbkdf2-sha256$i=600000,l=32$<salt>$<hash>
+//! grafana reader  sha256:<hash of the token>                                 topics=orders,clicks-*
 //! loader  writer  certificate
 //! ```
 //!
-//! `tidegate user` writes such lines. A password costs a tenth of a second to check, on purpose: [`super::login`] bounds how
-//! many are checked. `certificate` stands for a certificate of the authority that the server trusts (`--client-ca`); one with
-//! that name also proves to be a user who has a password or a token.
+//! `tidegate user` writes such lines. A password is a PHC string (<https://github.com/P-H-C/phc-string-format>), with the
+//! parameters of RustCrypto's `pbkdf2`; `pbkdf2-sha256:ROUNDS:SALT:HASH` in hexadecimal, which
+//! earlier versions wrote, is still read. A token is 256 random bits, so that one round of SHA-256 protects it.
+//!
+//! Checking a password takes a tenth of a second, on purpose: [`super::login`] bounds how many are checked. `certificate` means
+//! a client certificate of the authority that the server trusts (`--client-ca`); one with that name also authenticates a user
+//! who has a password or a token.
 
 use crate::config::random_id;
 use crate::engine::access::{Principal, Role, TopicRights};
 use crate::error::{Error, Result};
+use phc::{Ident, Output, ParamsString, PasswordHash, Salt};
 use ring::{digest, pbkdf2};
 use std::num::NonZeroU32;
 use std::path::Path;
 
-/// Rounds of PBKDF2 for new passwords, and the fewest that are taken: what OWASP asks for with SHA-256.
+/// Rounds of PBKDF2 for new passwords, and the fewest that are accepted: OWASP's recommendation for SHA-256.
 pub const ROUNDS: NonZeroU32 = NonZeroU32::new(600_000).expect("not zero");
-/// The most that are taken: two seconds of a core for each check.
+/// The most rounds that are accepted: two seconds of a core for each check.
 const ROUNDS_MAX: u32 = 10_000_000;
-/// The shortest salt that is taken, as NIST SP 800-132 asks for.
+/// The shortest salt that is accepted (NIST SP 800-132, section 5.1).
 const SALT_BYTES_MIN: usize = 16;
+/// The algorithm of passwords, as PHC strings name it, and its parameters: rounds and length of the hash.
+const ALGORITHM: Ident = Ident::new_unwrap("pbkdf2-sha256");
+const ROUNDS_PARAMETER: &str = "i";
+const LENGTH_PARAMETER: &str = "l";
 /// Bytes of a SHA-256.
 pub(crate) const HASH_BYTES: usize = digest::SHA256_OUTPUT_LEN;
 
-/// What proves who somebody is.
+const NOT_SHA256: &str = "the hash is not a SHA-256";
+
+/// How a user authenticates.
 #[derive(Debug)]
 enum Secret {
     Password { rounds: NonZeroU32, salt: Vec<u8>, hash: [u8; HASH_BYTES] },
@@ -41,11 +52,11 @@ struct User {
     secret: Secret,
 }
 
-/// Everybody who may ask.
+/// All users.
 #[derive(Debug)]
 pub struct Users {
     users: Vec<User>,
-    /// The most rounds that a password of the file has: every check costs as many, whether there is such a user or not.
+    /// The largest number of rounds in the file: every check takes as many, whether the user exists or not.
     rounds: u32,
 }
 
@@ -78,7 +89,7 @@ impl Users {
             }
         }
         if users.is_empty() {
-            return Err((1, "there are no users".to_owned()));
+            return Err((1, "no users".to_owned()));
         }
         let rounds = users.iter().filter_map(|user| match user.secret {
             Secret::Password { rounds, .. } => Some(rounds.get()),
@@ -88,21 +99,21 @@ impl Users {
         Ok(Users { users, rounds })
     }
 
-    /// How many lines there are.
+    /// Number of lines.
     pub(crate) fn count(&self) -> usize {
         self.users.len()
     }
 
     /// The user with this token.
-    pub(crate) fn of_token(&self, token: &str) -> Option<Principal> {
-        let brought = sha256(token.as_bytes());
-        let same = |user: &&User| matches!(&user.secret, Secret::Token(hash) if is_same(hash, &brought));
+    pub(crate) fn by_token(&self, token: &str) -> Option<Principal> {
+        let presented = sha256(token.as_bytes());
+        let same = |user: &&User| matches!(&user.secret, Secret::Token(hash) if is_same(hash, &presented));
         self.users.iter().find(same).map(|user| user.principal.clone())
     }
 
-    /// The user whom a certificate names. Of a name with several lines it is the one of `certificate`; where there is none,
-    /// the lines have to agree about what the user may do.
-    pub(crate) fn of_certificate(&self, names: &[String]) -> Option<Principal> {
+    /// The user whom a certificate names. If a name has several lines, that of `certificate` counts; without one, the lines have
+    /// to grant the same rights.
+    pub(crate) fn by_certificate(&self, names: &[String]) -> Option<Principal> {
         let of = |name: &String| {
             let lines: Vec<&User> = self.users.iter().filter(|user| *user.principal.name == **name).collect();
             let own = lines.iter().find(|user| matches!(user.secret, Secret::Certificate));
@@ -112,22 +123,22 @@ impl Users {
         names.iter().find_map(of)
     }
 
-    /// The user with this password. It takes as long for every name, so that the time does not show which names exist.
-    pub(crate) fn of_password(&self, name: &str, password: &str) -> Option<Principal> {
+    /// The user with this password. It takes the same time for every name, so that the time does not reveal which names exist.
+    pub(crate) fn by_password(&self, name: &str, password: &str) -> Option<Principal> {
         let is_named = |u: &&User| &*u.principal.name == name && matches!(u.secret, Secret::Password { .. });
         let named = self.users.iter().find(is_named);
         let Some(User { principal, secret: Secret::Password { rounds, salt, hash }, .. }) = named else {
-            spend(self.rounds, password);
+            burn(self.rounds, password);
             return None;
         };
         let right = pbkdf2::verify(pbkdf2::PBKDF2_HMAC_SHA256, *rounds, salt, password.as_bytes(), hash);
-        spend(self.rounds - rounds.get(), password);
+        burn(self.rounds - rounds.get(), password);
         right.ok().map(|()| principal.clone())
     }
 }
 
-/// Takes the time of so many rounds.
-fn spend(rounds: u32, password: &str) {
+/// Takes as long as this many rounds.
+fn burn(rounds: u32, password: &str) {
     let Some(rounds) = NonZeroU32::new(rounds) else { return };
     let mut unused = [0; HASH_BYTES];
     pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, rounds, &[0; SALT_BYTES_MIN], password.as_bytes(), &mut unused);
@@ -139,77 +150,109 @@ fn user(line: &str) -> Result<User, String> {
     let (name, role, secret, topics) = match parts[..] {
         [name, role, secret] => (name, role, secret, None),
         [name, role, secret, topics] => (name, role, secret, Some(topics)),
-        _ => return Err(format!("{} words instead of 3 or 4", parts.len())),
+        _ => return Err(format!("expected 3 or 4 words, got {}", parts.len())),
     };
     let topics = match topics.map(|topics| topics.strip_prefix("topics=")) {
         None => TopicRights::default(),
         Some(Some(list)) => TopicRights::parse(list)?,
-        // Never the word itself: it may be a part of a password.
-        Some(None) => return Err("behind the secret only topics=NAME,PREFIX*,... may stand".to_owned()),
+        // Never shows the word itself: it may be part of a password.
+        Some(None) => return Err("expected topics=NAME,PREFIX*,... after the secret".to_owned()),
     };
-    let role = Role::named(role).ok_or_else(|| format!("{role} is none of reader, writer, admin"))?;
-    let parts: Vec<&str> = secret.split(':').collect();
-    let secret = match parts[..] {
-        ["sha256", hash] => Secret::Token(bytes(hash)?.try_into().map_err(|_| "the hash is no SHA-256")?),
-        ["pbkdf2-sha256", rounds, salt, hash] => Secret::Password {
-            rounds: enough(rounds)?,
-            salt: long_enough(bytes(salt)?)?,
-            hash: bytes(hash)?.try_into().map_err(|_| "the hash is no SHA-256")?,
-        },
-        ["certificate"] => Secret::Certificate,
-        // Never the secret itself: it may be a password that somebody has written here.
-        _ => {
-            return Err("the secret is none of pbkdf2-sha256:ROUNDS:SALT:HASH, sha256:HASH and certificate".to_owned());
-        }
-    };
-    Ok(User { principal: Principal::new(name, role, topics), secret })
+    let role = Role::named(role).ok_or_else(|| format!("unknown role {role}, expected reader, writer or admin"))?;
+    Ok(User { principal: Principal::new(name, role, topics), secret: read_secret(secret)? })
 }
 
-/// Rounds that take an attacker who has the file long enough, and this server not too long.
-fn enough(rounds: &str) -> Result<NonZeroU32, String> {
-    let number: NonZeroU32 = rounds.parse().map_err(|_| format!("{rounds} is no number of rounds"))?;
+fn read_secret(secret: &str) -> Result<Secret, String> {
+    if secret.starts_with('$') {
+        return read_phc(secret);
+    }
+    let parts: Vec<&str> = secret.split(':').collect();
+    Ok(match parts[..] {
+        ["sha256", hash] => Secret::Token(from_hex(hash)?.try_into().map_err(|_| NOT_SHA256)?),
+        ["pbkdf2-sha256", rounds, salt, hash] => Secret::Password {
+            rounds: checked_rounds(rounds)?,
+            salt: checked_salt(from_hex(salt)?)?,
+            hash: from_hex(hash)?.try_into().map_err(|_| NOT_SHA256)?,
+        },
+        ["certificate"] => Secret::Certificate,
+        // Never shows the secret itself: it may be a password in plain text.
+        _ => {
+            return Err("invalid secret, expected a PHC string of pbkdf2-sha256, sha256:HASH or certificate".to_owned());
+        }
+    })
+}
+
+/// `$pbkdf2-sha256$i=ROUNDS,l=32$SALT$HASH`
+fn read_phc(text: &str) -> Result<Secret, String> {
+    let phc = PasswordHash::new(text).map_err(|e| format!("invalid PHC string: {e}"))?;
+    if phc.algorithm != ALGORITHM || phc.version.is_some() {
+        return Err(format!("unsupported password hash, expected ${ALGORITHM}$"));
+    }
+    if let Some((unknown, _)) =
+        phc.params.iter().find(|(name, _)| ![ROUNDS_PARAMETER, LENGTH_PARAMETER].contains(&&**name))
+    {
+        return Err(format!("unknown parameter {unknown} of the password hash"));
+    }
+    let rounds = phc.params.get_str(ROUNDS_PARAMETER).ok_or("the password hash has no number of rounds, i=ROUNDS")?;
+    let (salt, hash) = phc.salt.zip(phc.hash).ok_or("the password hash has no salt or no hash")?;
+    Ok(Secret::Password {
+        rounds: checked_rounds(rounds)?,
+        salt: checked_salt(salt.to_vec())?,
+        hash: hash.as_bytes().try_into().map_err(|_| NOT_SHA256)?,
+    })
+}
+
+fn write_phc(rounds: NonZeroU32, salt: &[u8], hash: &[u8; HASH_BYTES]) -> phc::Result<String> {
+    let mut params = ParamsString::new();
+    params.add_decimal(ROUNDS_PARAMETER, rounds.get())?;
+    params.add_decimal(LENGTH_PARAMETER, HASH_BYTES as u32)?;
+    let (salt, hash) = (Some(Salt::new(salt)?), Some(Output::new(hash)?));
+    Ok(PasswordHash { algorithm: ALGORITHM, version: None, params, salt, hash }.to_string())
+}
+
+/// Enough rounds to slow down an attacker who has the file, and not so many that they slow down this server.
+fn checked_rounds(rounds: &str) -> Result<NonZeroU32, String> {
+    let number: NonZeroU32 = rounds.parse().map_err(|_| format!("invalid number of rounds {rounds}"))?;
     match number.get() {
-        n if n < ROUNDS.get() => {
-            Err(format!("too few rounds to protect a password: {n}, at least {ROUNDS} are needed"))
-        }
-        n if n > ROUNDS_MAX => {
-            Err(format!("so many rounds take too long to check: {n}, at most {ROUNDS_MAX} are taken"))
-        }
+        n if n < ROUNDS.get() => Err(format!("too few rounds to protect a password: {n}, expected at least {ROUNDS}")),
+        n if n > ROUNDS_MAX => Err(format!("too many rounds to check in time: {n}, expected at most {ROUNDS_MAX}")),
         _ => Ok(number),
     }
 }
 
-fn long_enough(salt: Vec<u8>) -> Result<Vec<u8>, String> {
+fn checked_salt(salt: Vec<u8>) -> Result<Vec<u8>, String> {
     match salt.len() >= SALT_BYTES_MIN {
         true => Ok(salt),
-        false => Err(format!("the salt has fewer than {SALT_BYTES_MIN} bytes")),
+        false => Err(format!("the salt is shorter than {SALT_BYTES_MIN} bytes")),
     }
 }
 
-/// A line for somebody with a password.
+/// A line for a user with a password.
 pub fn password_line(name: &str, role: Role, password: &str) -> Result<String> {
     let salt = random_id()?.to_be_bytes();
     let mut hash = [0; HASH_BYTES];
     pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, ROUNDS, &salt, password.as_bytes(), &mut hash);
-    Ok(format!("{} {} pbkdf2-sha256:{ROUNDS}:{}:{}", checked(name)?, role.name(), hex(&salt), hex(&hash)))
+    let secret =
+        write_phc(ROUNDS, &salt, &hash).map_err(|e| Error::bug("a password hash cannot be written").because(e))?;
+    Ok(format!("{} {} {secret}", checked_name(name)?, role.name()))
 }
 
-/// A fresh token, and a line for whoever brings it.
+/// A new token, and a line for its user.
 pub fn token_line(name: &str, role: Role) -> Result<(String, String)> {
     let token = format!("{:032x}{:032x}", random_id()?, random_id()?);
-    let line = format!("{} {} sha256:{}", checked(name)?, role.name(), hex(&sha256(token.as_bytes())));
+    let line = format!("{} {} sha256:{}", checked_name(name)?, role.name(), hex(&sha256(token.as_bytes())));
     Ok((token, line))
 }
 
-/// A line for a user who brings a certificate.
+/// A line for a user with a client certificate.
 pub fn certificate_line(name: &str, role: Role) -> Result<String> {
-    Ok(format!("{} {} certificate", checked(name)?, role.name()))
+    Ok(format!("{} {} certificate", checked_name(name)?, role.name()))
 }
 
-fn checked(name: &str) -> Result<&str> {
+fn checked_name(name: &str) -> Result<&str> {
     match name.is_empty() || name.starts_with('#') || name.contains(|c: char| c == ':' || c.is_whitespace()) {
         false => Ok(name),
-        true => Err(Error::statement("a user's name has no colon, no space, and no # in front")),
+        true => Err(Error::statement("a user name must not be empty, contain a colon or a space, or start with #")),
     }
 }
 
@@ -219,7 +262,7 @@ pub(crate) fn sha256(bytes: &[u8]) -> [u8; HASH_BYTES] {
     hash
 }
 
-/// Compares in a time that tells nothing of where they differ.
+/// Compares in a time that does not depend on where they differ.
 pub(crate) fn is_same(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0, |all, (x, y)| all | (x ^ y)) == 0
 }
@@ -228,7 +271,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-fn bytes(hex: &str) -> Result<Vec<u8>, String> {
+fn from_hex(hex: &str) -> Result<Vec<u8>, String> {
     let digit = |at: usize| hex.get(at..at + 2).and_then(|two| u8::from_str_radix(two, 16).ok());
     let decoded: Option<Vec<u8>> = (0..hex.len()).step_by(2).map(digit).collect();
     decoded.filter(|_| hex.len().is_multiple_of(2)).ok_or_else(|| "a hash or salt is not hexadecimal".to_owned())
@@ -245,12 +288,12 @@ mod tests {
         assert!(!text.contains("p:w") && !text.contains(&token));
         let users = Users::parse(&text).unwrap();
         let role = |user: Option<Principal>| user.map(|principal| principal.role);
-        assert_eq!(role(users.of_password("alice", "p:w")), Some(Role::Admin));
-        assert_eq!(role(users.of_token(&token)), Some(Role::Reader));
+        assert_eq!(role(users.by_password("alice", "p:w")), Some(Role::Admin));
+        assert_eq!(role(users.by_token(&token)), Some(Role::Reader));
         for (name, password) in [("alice", "p"), ("alice", ""), ("guest", "x"), ("guest", token.as_str()), ("", "")] {
-            assert_eq!(users.of_password(name, password), None, "{name}:{password}");
+            assert_eq!(users.by_password(name, password), None, "{name}:{password}");
         }
-        assert_eq!(users.of_token(""), None);
+        assert_eq!(users.by_token(""), None);
     }
 
     #[test]
@@ -265,13 +308,28 @@ mod tests {
             &format!("c writer sha256:{hash}"),
         ];
         let users = Users::parse(&lines.join("\n")).unwrap();
-        let user = |names: &[&str]| users.of_certificate(&names.iter().map(|&n| n.to_owned()).collect::<Vec<_>>());
+        let user = |names: &[&str]| users.by_certificate(&names.iter().map(|&n| n.to_owned()).collect::<Vec<_>>());
         let own = user(&["a"]).unwrap();
         assert_eq!((own.role, own.topics.is_unlimited()), (Role::Reader, false));
         assert_eq!(user(&["nobody", "c"]).map(|user| user.role), Some(Role::Writer));
         assert_eq!((user(&["b"]), user(&["A"]), user(&[])), (None, None, None));
-        assert_eq!(users.of_password("a", ""), None);
+        assert_eq!(users.by_password("a", ""), None);
         assert_eq!(Users::parse("a admin certificate\na admin certificate").unwrap_err().1, "a has two certificates");
+    }
+
+    /// The hashes of "password" with sixteen bytes `salt...`, made with Python's hashlib.pbkdf2_hmac, in the syntax of today and
+    /// in that of earlier versions.
+    #[test]
+    fn hashes_of_other_programs_and_of_earlier_versions_are_read() {
+        let phc = "$pbkdf2-sha256$i=600000,l=32$c2FsdHNhbHRzYWx0c2FsdA$MlfPduVqnMTjr6Vhw/1NqmlSth6RxONllVEhBCz7lKI";
+        let former = "pbkdf2-sha256:600000:73616c7473616c7473616c7473616c74:3257cf76e56a9cc4e3afa561c3fd4daa6952b61e91c4e365955121042cfb94a2";
+        for secret in [phc, former] {
+            let users = Users::parse(&format!("alice writer {secret}")).unwrap();
+            assert_eq!(users.by_password("alice", "password").map(|user| user.role), Some(Role::Writer), "{secret}");
+            assert_eq!(users.by_password("alice", "passwort"), None, "{secret}");
+        }
+        let line = password_line("bob", Role::Reader, "x").unwrap();
+        assert!(line.starts_with("bob reader $pbkdf2-sha256$i=600000,l=32$"), "{line}");
     }
 
     #[test]
@@ -287,20 +345,32 @@ mod tests {
     #[test]
     fn wrong_lines_are_named_and_their_secrets_are_not() {
         for (text, what) in [
-            ("", "there are no users"),
-            ("alice admin", "2 words"),
-            ("alice admin sha256:00 hunter2", "behind the secret"),
-            ("alice admin sha256:00 topics=a b", "5 words"),
+            ("", "no users"),
+            ("alice admin", "3 or 4 words, got 2"),
+            ("alice admin sha256:00 hunter2", "after the secret"),
+            ("alice admin sha256:00 topics=a b", "got 5"),
             ("alice admin sha256:00 topics=a,*b", "\"*b\" is neither"),
-            ("alice boss sha256:00", "boss is none of"),
-            ("alice admin hunter2", "the secret is none of"),
+            ("alice boss sha256:00", "unknown role boss"),
+            ("alice admin hunter2", "invalid secret"),
             ("alice admin sha256:zz", "hexadecimal"),
-            ("alice admin sha256:00", "no SHA-256"),
-            ("alice admin pbkdf2-sha256:0:00:00", "0 is no number"),
+            ("alice admin sha256:00", "not a SHA-256"),
+            ("alice admin pbkdf2-sha256:0:00:00", "invalid number of rounds 0"),
             ("alice admin pbkdf2-sha256:1:00:00", "too few rounds to protect a password: 1,"),
             ("alice admin pbkdf2-sha256:599999:00:00", "at least 600000"),
             ("alice admin pbkdf2-sha256:4294967295:00:00", "at most 10000000"),
-            ("alice admin pbkdf2-sha256:600000:00:00", "the salt has fewer than 16 bytes"),
+            ("alice admin pbkdf2-sha256:600000:00:00", "the salt is shorter than 16 bytes"),
+            ("alice admin $hunter2", "unsupported password hash"),
+            ("alice admin $argon2id$v=19$m=1,t=1$hunter2hunter2$", "invalid PHC string"),
+            (
+                "alice admin $pbkdf2-sha512$i=600000$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAA",
+                "unsupported password hash",
+            ),
+            ("alice admin $pbkdf2-sha256$i=600000,x=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAA", "unknown parameter x"),
+            ("alice admin $pbkdf2-sha256$l=32$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAA", "no number of rounds"),
+            ("alice admin $pbkdf2-sha256$i=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAA", "too few rounds"),
+            ("alice admin $pbkdf2-sha256$i=600000$AAAAAAAAAAA$AAAAAAAAAAAAAAAA", "the salt is shorter"),
+            ("alice admin $pbkdf2-sha256$i=600000$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAA", "not a SHA-256"),
+            ("alice admin $pbkdf2-sha256$i=600000", "no salt"),
         ] {
             let (_, message) = Users::parse(text).unwrap_err();
             assert!(message.contains(what) && !message.contains("hunter2"), "{text}: {message}");

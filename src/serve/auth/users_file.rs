@@ -1,7 +1,8 @@
-//! The file of users while the server runs: read again when it changes, so that a user comes and goes without a restart.
+//! The file of users while the server runs: it is reloaded when it changes, so that users are added and removed without a
+//! restart.
 //!
-//! A file that cannot be read or understood changes nothing: the users stay as they were, and the log says so as an error.
-//! Users who are gone are refused from their next request on; a result set that is being read is read to its end.
+//! An invalid file changes nothing: the users stay as they were, and an error is logged. Users who were removed are refused
+//! from their next request on; a result set that is being read continues to its end.
 
 use super::login::Logins;
 use super::users::Users;
@@ -14,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use tokio::time::sleep;
 
-/// What tells two contents of a file apart: a new file has another inode, a file that is written another time.
+/// Identifies the content of a file: a new file has another inode, a modified one another time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
     device: u64,
@@ -24,11 +25,11 @@ struct Stamp {
     changed: (i64, i64),
 }
 
-/// A file of users that was read.
+/// A file of users that has been read.
 #[derive(Debug)]
 pub(crate) struct UsersFile {
     path: PathBuf,
-    /// As it was before it was read; `None` = it is no file that stays, such as a pipe.
+    /// The stamp before it was read; `None` = it is not a regular file.
     stamp: Option<Stamp>,
 }
 
@@ -41,7 +42,7 @@ impl UsersFile {
         Ok((UsersFile { path: path.to_path_buf(), stamp }, users))
     }
 
-    /// Looks after the file for as long as there are logins.
+    /// Watches the file for as long as the logins live.
     pub(crate) async fn watch(self, logins: Weak<Logins>) {
         let Some(mut known) = self.stamp.map(Some) else { return };
         let mut before = known;
@@ -50,7 +51,7 @@ impl UsersFile {
             let Some(logins) = logins.upgrade() else { return };
             let path = self.path.clone();
             let Ok(now) = tokio::task::spawn_blocking(move || stamp(&path)).await else { continue };
-            // It may still be written.
+            // A file that has just changed may still be incomplete.
             let settled = now == before;
             before = now;
             if settled && now != known {
@@ -66,22 +67,22 @@ impl UsersFile {
         let file = self.path.display();
         match read {
             Ok(Ok(users)) => {
-                tracing::info!(%file, users = users.count(), "the file of users has changed and is in force");
+                tracing::info!(%file, users = users.count(), "reloaded the users file");
                 logins.replace(users);
             }
             Ok(Err(error)) => {
                 let detail = error.detail().unwrap_or_default();
-                tracing::error!(%file, %error, detail, "the file of users has changed and cannot be used: the users stay as they were");
+                tracing::error!(%file, %error, detail, "cannot reload the users file; keeping the previous users");
             }
             Err(error) => {
-                tracing::error!(%file, %error, "the file of users could not be read: the users stay as they were")
+                tracing::error!(%file, %error, "cannot reload the users file; keeping the previous users")
             }
         }
     }
 }
 
-/// Puts a line into a file of users, which is made if it is not there; a password takes the place of the user's former one.
-/// Readers see the file as it was before or as it is then.
+/// Writes a line into a file of users, which is created if it does not exist; a password replaces the user's previous one.
+/// The file is replaced as a whole.
 pub fn put(path: &Path, line: &str) -> Result<()> {
     let failed = |e: std::io::Error| Error::io(format!("cannot write {}", path.display())).with_detail(e.to_string());
     let before = match std::fs::read_to_string(path) {
@@ -89,10 +90,10 @@ pub fn put(path: &Path, line: &str) -> Result<()> {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => String::new(),
         Err(e) => return Err(failed(e)),
     };
-    // A link stays one: what it leads to is replaced.
+    // A symbolic link is kept: its target is replaced.
     let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
     let directory = path.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // Only this user can read it.
+    // Mode 0600.
     let mut new = tempfile::Builder::new().prefix(".users-").tempfile_in(directory).map_err(failed)?;
     new.write_all(with_line(&before, line).as_bytes()).and_then(|()| new.as_file().sync_all()).map_err(failed)?;
     new.persist(&path).map_err(|e| failed(e.error))?;
@@ -101,7 +102,9 @@ pub fn put(path: &Path, line: &str) -> Result<()> {
 
 fn with_line(before: &str, line: &str) -> String {
     let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-    let is_password = |words: &[String]| words.get(2).is_some_and(|secret| secret.starts_with("pbkdf2-"));
+    let is_password = |words: &[String]| {
+        words.get(2).is_some_and(|secret| secret.starts_with("pbkdf2-") || secret.starts_with("$pbkdf2-"))
+    };
     let new = words(line);
     let (mut text, mut put) = (String::new(), false);
     for old in before.lines() {
@@ -122,7 +125,7 @@ fn with_line(before: &str, line: &str) -> String {
     text
 }
 
-/// Warns if what standard output goes to can be read by others.
+/// Warns if standard output is a file that others can read.
 pub fn warn_of_output() {
     let output = Path::new("/dev/stdout");
     if std::fs::metadata(output).is_ok_and(|found| found.is_file()) {
@@ -155,6 +158,9 @@ mod tests {
             password,
             "# people\na writer pbkdf2-sha256:9 topics=x\na reader sha256:2\n\nb admin pbkdf2-sha256:3\n"
         );
+        let phc = with_line("a reader pbkdf2-sha256:1", "a reader $pbkdf2-sha256$i=9");
+        assert_eq!(phc, "a reader $pbkdf2-sha256$i=9\n", "the syntax of an earlier version is replaced");
+        assert_eq!(with_line(&phc, "a reader $pbkdf2-sha256$i=8"), "a reader $pbkdf2-sha256$i=8\n");
         assert_eq!(with_line("a reader sha256:2", "a reader sha256:3"), "a reader sha256:2\na reader sha256:3\n");
         assert_eq!(with_line("", "a reader certificate"), "a reader certificate\n");
     }
