@@ -1,4 +1,4 @@
-//! The engine's state as readers see it: an immutable value that is replaced as a whole.
+//! What readers see of an engine: an immutable value that is replaced as a whole.
 //!
 //! ```text
 //! SHOW, DESCRIBE, EXPLAIN, planning, lookups, /metrics, /status:  load() -> Arc<State>, no lock afterwards
@@ -11,9 +11,10 @@
 use crate::catalog::Catalog;
 use crate::engine::command::status::Statuses;
 use crate::engine::query::persistent::Query;
-use parking_lot::RwLock;
+use parking_lot::{Condvar, Mutex, RwLock};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What statements read and change. Cheap to clone next to what a statement costs: all large parts are shared.
 #[derive(Clone, Debug, Default)]
@@ -24,7 +25,7 @@ pub(super) struct State {
     pub(super) queries: BTreeMap<String, Arc<Query>>,
     /// What EXPLAIN shows of each query.
     pub(super) texts: BTreeMap<String, Arc<QueryText>>,
-    /// Statuses of the commands.
+    /// What became of statements.
     pub(super) statuses: Arc<Statuses>,
     /// Sequence of the next command.
     pub(super) next: u64,
@@ -49,7 +50,7 @@ impl State {
         self.catalog.query_ids().iter().filter_map(|id| Some((id, self.queries.get(id)?)))
     }
 
-    /// Removes a query from everything but the catalogue.
+    /// Removes a query from all lists but the catalogue's.
     pub(super) fn remove_query(&mut self, id: &str) -> Option<Arc<Query>> {
         let query = self.queries.remove(id)?;
         self.texts.remove(id);
@@ -59,18 +60,37 @@ impl State {
 
 /// The present state of an engine.
 #[derive(Debug, Default)]
-pub(super) struct Published(RwLock<Arc<State>>);
+pub(super) struct Published {
+    state: RwLock<Arc<State>>,
+    /// Sequence of the next command of that state, for those who wait for one.
+    next: Mutex<u64>,
+    /// `next` has grown.
+    advanced: Condvar,
+}
 
 impl Published {
     /// The state as of now. It does not change under the caller.
     pub(super) fn load(&self) -> Arc<State> {
-        self.0.read().clone()
+        self.state.read().clone()
     }
 
     /// Makes another state the present one. Only the holder of the DDL lock may call this: two writers would lose a change.
     pub(super) fn replace(&self, state: Arc<State>) {
         // The old state is dropped after the lock is released: it may be the last owner of queries and sources.
-        let before = std::mem::replace(&mut *self.0.write(), state);
+        let next = state.next;
+        let before = std::mem::replace(&mut *self.state.write(), state);
         drop(before);
+        let mut known = self.next.lock();
+        if *known != next {
+            *known = next;
+            self.advanced.notify_all();
+        }
+    }
+
+    /// Waits at most so long until the state holds the command with this sequence number; false = it does not yet.
+    pub(super) fn await_command(&self, sequence: u64, wait: Duration) -> bool {
+        let mut next = self.next.lock();
+        self.advanced.wait_while_for(&mut next, |next| *next <= sequence, wait);
+        *next > sequence
     }
 }

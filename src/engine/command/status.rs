@@ -20,30 +20,23 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Statuses that are kept; the oldest are dropped.
+/// Statuses that are kept; the oldest leave.
 const KEPT_MAX: usize = 10_000;
 
 /// How long a request waits for the command that it names: ksqlDB's `ksql.server.command.response.timeout.ms`.
 const COMMAND_WAIT: Duration = Duration::from_secs(5);
-/// Time between two checks whether the command has been carried out.
-const COMMAND_LOOK: Duration = Duration::from_millis(10);
 
 impl Engine {
-    /// Returns once the command with this sequence number has been carried out: a client that was redirected here sees what it
-    /// did elsewhere. An error with code 50301 after [`COMMAND_WAIT`], as ksqlDB's `CommandStoreUtil`.
+    /// Returns once the command with this sequence number has been executed, so that a client that was redirected here sees its
+    /// own changes. An error with code 50301 after [`COMMAND_WAIT`], as ksqlDB's `CommandStoreUtil`.
     pub fn wait_for_command(&self, sequence: i64) -> Result<()> {
-        let clock = &self.inner.clock;
-        let begin = clock.monotonic();
-        while i64::try_from(self.inner.state.load().next).is_ok_and(|next| next <= sequence) {
-            if clock.monotonic().saturating_sub(begin) >= COMMAND_WAIT {
-                return Err(Error::io(format!(
-                    "Timed out while waiting for a previous command to execute. command sequence number: {sequence}"
-                ))
-                .with_code(50301));
-            }
-            clock.sleep(COMMAND_LOOK);
+        // A negative number, which clients send before their first command, names none.
+        let Ok(awaited) = u64::try_from(sequence) else { return Ok(()) };
+        if self.inner.state.await_command(awaited, COMMAND_WAIT) {
+            return Ok(());
         }
-        Ok(())
+        let text = "Timed out while waiting for a previous command to execute. command sequence number";
+        Err(Error::io(format!("{text}: {sequence}")).with_code(50301))
     }
 }
 
@@ -52,7 +45,7 @@ impl Engine {
 pub(in crate::engine) struct Statuses(BTreeMap<String, Arc<Status>>);
 
 impl Statuses {
-    /// Adds the status of a statement that was carried out.
+    /// A statement was carried out.
     pub(in crate::engine) fn note(&mut self, status: Status) {
         self.0.insert(status.command_id.clone(), Arc::new(status));
         if self.0.len() > KEPT_MAX
