@@ -10,6 +10,7 @@
 // Level 1: values, errors, settings. Nothing here knows of anything above.
 pub mod config;
 pub mod error;
+pub mod http_client;
 pub mod memory;
 #[doc(hidden)]
 pub mod mutant;

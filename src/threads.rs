@@ -36,6 +36,8 @@ use std::time::Duration;
 const PANIC_PAUSE: Duration = Duration::from_secs(1);
 /// The kind under which a panic outside of every guard is counted.
 const ELSEWHERE: &str = "other";
+/// What runs inside of [`attempt`]: a panic there is neither counted nor logged.
+const ATTEMPT: &str = "attempt";
 
 /// Panics so far, by kind of work.
 static PANICS: Mutex<BTreeMap<&'static str, u64>> = Mutex::new(BTreeMap::new());
@@ -91,6 +93,16 @@ fn catch<T>(kind: &'static str, label: &str, work: impl FnOnce() -> T) -> Result
     })
 }
 
+/// Runs a call of a library that panics where it should return an error; returns the message of the panic. It is no bug of
+/// this program, and is neither counted nor logged.
+pub fn attempt<T>(work: impl FnOnce() -> T) -> std::result::Result<T, String> {
+    watch_panics();
+    let outer = RUNNING.replace(Some(ATTEMPT));
+    let result = catch_unwind(AssertUnwindSafe(work));
+    RUNNING.set(outer);
+    result.map_err(|payload| text(&*payload))
+}
+
 /// Runs `round` again and again until it breaks. A round that panics is followed by the next one after a pause, so what
 /// it works on must be whole between rounds whatever happens in one.
 pub fn rounds(kind: &'static str, label: &str, mut round: impl FnMut() -> ControlFlow<()>) {
@@ -138,6 +150,9 @@ fn watch_panics() {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
             let kind = RUNNING.get();
+            if kind == Some(ATTEMPT) {
+                return;
+            }
             *PANICS.lock().entry(kind.unwrap_or(ELSEWHERE)).or_default() += 1;
             match kind {
                 Some(_) => keep(info),
@@ -191,6 +206,14 @@ mod tests {
         assert_eq!(error.message(), "a thread of tidegate panicked: no way");
         assert!(error.detail().is_some_and(|d| d.contains("threads.rs:")), "{error}");
         assert_eq!((count("unit-guard"), guard("unit-guard", "", || 7).unwrap()), (1, 7));
+    }
+
+    #[test]
+    fn an_attempt_that_panics_is_not_counted() {
+        assert_eq!(attempt(|| panic!("no thread")).map(|(): ()| ()), Err("no thread".to_owned()));
+        assert_eq!((attempt(|| 7), count(ATTEMPT)), (Ok(7), 0));
+        assert!(guard("unit-after", "", || panic!("counted")).map(|(): ()| ()).is_err());
+        assert_eq!(count("unit-after"), 1);
     }
 
     #[test]

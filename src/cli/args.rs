@@ -1,7 +1,9 @@
 //! Commands and flags. The environment is read here, by clap, and nowhere else in the command line.
 
 use crate::engine::access::{Role, TopicRights};
-use crate::serve::attach::tls_client::TlsFiles;
+use crate::http_client::TlsFiles;
+use crate::serve::attach::client::Credentials;
+use crate::telemetry::LogFormat;
 use crate::types::nearest;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -36,8 +38,9 @@ Usage: tidegate [OPTIONS] [URL | COMMAND]   URL: a server's, http(s)://HOST:PORT
   --kafka-config FILE        Settings of the Kafka clients, such as a login
   --service-id ID            Name of this installation on its cluster
   --set NAME=VALUE           A setting, such as ksql.streams.state.dir=DIR
-  --server URL  --user NAME  --ca FILE   A server, who asks it, whom to trust
-  --cert FILE  --key FILE    A certificate that proves who asks
+  --server URL  --user NAME  A server that runs the statements, a user there
+  --ca FILE  --cert FILE  --key FILE   Certificates: trusted, and one to present
+  --log-format FORMAT        Log lines on standard error: text, json
   -o, --output FORMAT        table, vertical, json, csv -h, --help -V, --version
 ";
 
@@ -65,6 +68,9 @@ pub struct Arguments {
     /// How results are written.
     #[arg(long, short, global = true, value_enum, default_value_t = Format::Table)]
     pub output: Format,
+    /// How log lines are written to standard error.
+    #[arg(long, global = true, value_name = "FORMAT", value_enum, env = "TIDEGATE_LOG_FORMAT", default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
     /// NO_COLOR in the environment: any text but none forbids colours.
     #[arg(long, global = true, env = "NO_COLOR", hide = true)]
     pub no_color: Option<String>,
@@ -281,42 +287,45 @@ pub enum Format {
 }
 
 impl Place {
-    /// What proves to a server who asks: the value of the header.
-    pub(super) fn authorization(&self) -> Option<String> {
+    /// What authenticates this client to a server.
+    pub(super) fn credentials(&self) -> Credentials {
         match (&self.server_token, &self.user) {
-            (Some(token), _) => Some(format!("Bearer {token}")),
+            (Some(token), _) => Credentials::Token(format!("Bearer {token}")),
             (None, Some(user)) => {
                 let password = self.server_password.as_deref().unwrap_or_default();
-                Some(format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))))
+                Credentials::Password(format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))))
             }
-            (None, None) => None,
+            (None, None) => Credentials::None,
         }
     }
 
-    /// The files that TLS to a server needs.
+    /// The files for TLS to a server.
     pub(super) fn tls_files(&self) -> TlsFiles {
         TlsFiles { ca: self.ca.clone(), cert: self.cert.clone(), key: self.key.clone() }
     }
 
-    /// What to know before a password leaves this machine.
+    /// A warning if a password or token would leave this machine unencrypted.
     pub(super) fn caution(&self) -> Option<String> {
         let url = self.server.as_deref().filter(|url| url.starts_with("http://"))?;
-        let address = address_of(url).ok().filter(|address| !is_here(address))?;
-        let what = if self.server_token.is_some() { "token" } else { "password" };
-        self.authorization()?;
-        Some(format!("warning: the {what} goes to {address} in the clear, https:// would hide it"))
+        let address = address_of(url).ok().filter(|address| !is_loopback(address))?;
+        let what = match self.credentials() {
+            Credentials::None => return None,
+            Credentials::Password(_) => "password",
+            Credentials::Token(_) => "token",
+        };
+        Some(format!("warning: the {what} is sent to {address} unencrypted; use https://"))
     }
 }
 
-/// Is this host, with its port, this machine?
-fn is_here(address: &str) -> bool {
+/// Does this host, with its port, name this machine?
+fn is_loopback(address: &str) -> bool {
     let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
     let host = host.trim_start_matches('[').trim_end_matches(']');
     host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// `host:port` of `http://host:port` or `https://host:port`.
-pub(super) fn address_of(url: &str) -> Result<String, String> {
+fn address_of(url: &str) -> Result<String, String> {
     let Some(rest) = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://")) else {
         return Err(neither(url));
     };
@@ -326,20 +335,28 @@ pub(super) fn address_of(url: &str) -> Result<String, String> {
         _ if host.is_empty() || host.contains(['/', '@', ' ']) => Err("expected http://HOST:PORT".to_owned()),
         None => Ok(format!("{host}:{SERVER_PORT}")),
         Some(port) if port.parse::<u16>().is_ok() => Ok(host.to_owned()),
-        Some(port) => Err(format!("{port} is no port")),
+        Some(port) => Err(format!("invalid port {port}")),
     }
+}
+
+/// The URL with its port, and nothing behind it.
+pub(super) fn base_of(url: &str) -> Result<String, String> {
+    let scheme = if url.starts_with("https://") { "https" } else { "http" };
+    address_of(url).map(|address| format!("{scheme}://{address}"))
 }
 
 fn neither(word: &str) -> String {
     let command = Arguments::command();
     let near = nearest(word, command.get_subcommands().map(clap::Command::get_name));
-    let meant = near.map(|near| format!(": did you mean the command {near}?")).unwrap_or_default();
-    format!("{word} is neither a command nor a server's http://HOST:PORT or https://HOST:PORT{meant}")
+    match near {
+        Some(near) => format!("unknown command {word}, did you mean {near}?"),
+        None => format!("expected a command, or a server as http://HOST:PORT or https://HOST:PORT, got {word}"),
+    }
 }
 
 /// `NAME=VALUE`.
 fn setting(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or("NAME=VALUE is wanted")?;
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
     Ok((name.trim().to_owned(), value.trim().to_owned()))
 }
 

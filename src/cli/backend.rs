@@ -1,9 +1,8 @@
-//! Where a session's statements are carried out: by an engine in this process, or by the process that owns the data
-//! directory.
+//! Where a session's statements run: on an engine in this process, or in another process.
 //!
-//! Who finds the directory free becomes its owner; who finds it owned attaches. A guest waits in the background for the end
-//! of its owner and then takes over, or attaches to whoever was quicker: queries go on as long as any tidegate is there, and
-//! the guest's session does not notice but for a line that says so.
+//! The first process to open a data directory becomes its owner; any later one attaches to it. An attached session waits in the
+//! background for the end of the owner, and then acquires the directory itself or attaches to the process that did: queries
+//! continue for as long as any tidegate has the directory open, and the session shows one line about the change.
 
 use super::Notices;
 use crate::config::{Config, LogConfig};
@@ -14,7 +13,7 @@ use crate::engine::session::Session;
 use crate::error::{Error, Kind, Result};
 use crate::present::Outcome;
 use crate::present::text::outcome;
-use crate::serve::attach::client::{Client, Trouble};
+use crate::serve::attach::client::{CallError, Client};
 use crate::serve::attach::owner::{Announcement, Owner};
 use crate::threads;
 use crate::types::clock::SharedClock;
@@ -25,205 +24,203 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-/// How long an owner that begins or ends is waited for.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// Time between two tries.
-const PAUSE: Duration = Duration::from_millis(25);
-/// Time before the next try of a guest that could not take over.
-const RETRY: Duration = Duration::from_secs(1);
+/// How long to wait for an owner that is starting or ending.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time between two attempts.
+const ACQUIRE_INTERVAL: Duration = Duration::from_millis(25);
+/// Time before the next attempt of an attached session that could not replace its owner.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Who carries out statements.
-pub(super) enum Taken {
-    /// This process, with the directory that it owns if there is one.
-    Here(Engine, Option<Owner>),
+/// What runs statements.
+#[derive(Clone)]
+pub(super) enum Backend {
+    /// An engine in this process.
+    Local(Engine),
     /// Another process.
-    Guest(Arc<Client>),
-    /// Nobody: the session has ended.
-    Left,
+    Attached(Arc<Client>),
+    /// None: the session has ended.
+    Closed,
 }
 
-/// A session's place. Dropping it ends the queries of this process.
-pub(super) struct Seat {
+/// A data directory that is open: owned, or through its owner.
+pub(super) enum Directory {
+    Owned(Owner),
+    Attached(Client),
+}
+
+/// A session's backend, which changes when its owner ends. Dropping it stops the queries of this process.
+pub(super) struct BackendHandle {
     shared: Arc<Shared>,
-}
-
-/// The same, to be used without holding on to the seat.
-enum Now {
-    Here(Engine),
-    Guest(Arc<Client>),
-    Left,
 }
 
 struct Shared {
     config: Config,
-    /// `None` = the place cannot be taken over.
+    /// The data directory to acquire when its owner ends; `None` = this backend cannot be replaced.
     directory: Option<PathBuf>,
     clock: SharedClock,
-    taken: Mutex<Taken>,
-    /// What has happened to the seat and was not told yet.
+    current: Mutex<Current>,
+    /// Changes of the backend that have not been shown yet.
     notices: Mutex<Vec<String>>,
-    /// Queries of this process that have failed, as far as that is known to the user.
+    /// Failed queries of this process that the user has been shown.
     failed: Mutex<BTreeSet<String>>,
 }
 
-/// The owner of a data directory, or its guest.
-pub(super) enum Place {
-    Owner(Owner),
-    Guest(Client),
+struct Current {
+    backend: Backend,
+    /// The data directory's lock, if this process holds it. It never leaves this struct: a clone would keep the directory.
+    owner: Option<Owner>,
 }
 
-/// Takes the directory of the configuration, or attaches to its owner.
-pub(super) fn take(config: &Config, directory: &Path, clock: &SharedClock) -> Result<Place> {
-    let end = clock.monotonic() + PATIENCE;
+/// Acquires the directory of the configuration, or attaches to its owner.
+pub(super) fn open_directory(config: &Config, directory: &Path, clock: &SharedClock) -> Result<Directory> {
+    let end = clock.monotonic() + ACQUIRE_TIMEOUT;
     loop {
         let busy = match Owner::open(config.clone(), clock.clone()) {
-            Ok(owner) => return Ok(Place::Owner(owner)),
+            Ok(owner) => return Ok(Directory::Owned(owner)),
             Err(e) if e.kind() == Kind::Busy => e,
             Err(e) => return Err(e),
         };
-        // It may not listen yet, or may be about to end.
+        // The owner may not listen yet, or may be about to end.
         let attached = Announcement::read(directory)
-            .map_err(|e| if e.kind() == Kind::Busy { Trouble::Failed(e) } else { Trouble::Gone(e) })
+            .map_err(|e| if e.kind() == Kind::Busy { CallError::Failed(e) } else { CallError::Unreachable(e) })
             .and_then(|a| Client::attach(&a, directory));
         match attached {
-            Ok(client) if client.hello.service_id == config.service_id => return Ok(Place::Guest(client)),
+            Ok(client) if client.server.service_id == config.service_id => return Ok(Directory::Attached(client)),
             Ok(client) => {
-                let theirs = &client.hello.service_id;
-                return Err(Error::new(Kind::Busy, format!("{} has the service id {theirs}", client.name()))
-                    .with_hint(format!("end it, or attach with --service-id {theirs}")));
+                let theirs = &client.server.service_id;
+                return Err(Error::new(Kind::Busy, format!("{} runs with service id {theirs}", client.name()))
+                    .with_hint(format!("stop it, or attach with --service-id {theirs}")));
             }
-            Err(Trouble::Failed(e)) if e.kind() == Kind::Busy => return Err(e),
-            // It ended while it was asked, or did not begin yet.
-            Err(_) if clock.monotonic() < end => clock.sleep(PAUSE),
-            Err(trouble) => {
-                let why = trouble.error();
-                return Err(busy.with_detail(format!("and it cannot be attached to: {why}")));
-            }
+            Err(CallError::Failed(e)) if e.kind() == Kind::Busy => return Err(e),
+            // It ended meanwhile, or has not started yet.
+            Err(_) if clock.monotonic() < end => clock.sleep(ACQUIRE_INTERVAL),
+            Err(error) => return Err(busy.with_detail(format!("attaching to it failed: {}", error.error()))),
         }
     }
 }
 
-impl Seat {
-    /// Takes a seat where the configuration says.
-    pub(super) fn open(config: Config, clock: SharedClock) -> Result<Seat> {
-        let taken = match &config.log {
-            LogConfig::Embedded(directory) => match take(&config, directory, &clock)? {
-                Place::Owner(owner) => Taken::Here(owner.engine()?, Some(owner)),
-                Place::Guest(client) => Taken::Guest(Arc::new(client)),
+impl BackendHandle {
+    /// Opens the backend that the configuration names.
+    pub(super) fn open(config: Config, clock: SharedClock) -> Result<BackendHandle> {
+        let (backend, owner) = match &config.log {
+            LogConfig::Embedded(directory) => match open_directory(&config, directory, &clock)? {
+                Directory::Owned(owner) => (Backend::Local(owner.engine()?), Some(owner)),
+                Directory::Attached(client) => (Backend::Attached(Arc::new(client)), None),
             },
             LogConfig::Temporary | LogConfig::Kafka { .. } => {
-                Taken::Here(Engine::open(config.clone(), clock.clone())?, None)
+                (Backend::Local(Engine::open(config.clone(), clock.clone())?), None)
             }
         };
-        let seat = Seat::at(taken, config, clock);
-        seat.watch()?;
-        Ok(seat)
+        let handle = BackendHandle::over(backend, owner, config, clock);
+        handle.watch()?;
+        Ok(handle)
     }
 
-    /// A seat that is taken already.
-    pub(super) fn at(taken: Taken, config: Config, clock: SharedClock) -> Seat {
+    /// Over a backend that is open.
+    pub(super) fn over(backend: Backend, owner: Option<Owner>, config: Config, clock: SharedClock) -> BackendHandle {
         let mut notices = Vec::new();
-        if let Taken::Guest(client) = &taken {
-            notices.push(format!("attached to {}", client.name()));
-        }
-        if let Taken::Here(engine, _) = &taken
-            && let records @ 1.. = engine.skipped_commands()
-        {
-            notices.push(format!("{records} records of the command log are no commands: tidegate repair shows them"));
+        // Queries that had failed before are in SHOW QUERIES.
+        let mut known = BTreeSet::new();
+        match &backend {
+            Backend::Attached(client) => notices.push(format!("attached to {}", client.name())),
+            Backend::Local(engine) => {
+                known = failed(engine).into_keys().collect();
+                if let records @ 1.. = engine.skipped_commands() {
+                    notices
+                        .push(format!("skipped {records} invalid command log records; `tidegate repair` shows them"));
+                }
+            }
+            Backend::Closed => {}
         }
         let directory = match &config.log {
             LogConfig::Embedded(directory) => Some(directory.clone()),
             LogConfig::Temporary | LogConfig::Kafka { .. } => None,
         };
-        // What has failed before is in SHOW QUERIES.
-        let failed = match &taken {
-            Taken::Here(engine, _) => failed(engine).into_keys().collect(),
-            Taken::Guest(_) | Taken::Left => BTreeSet::new(),
-        };
-        let (notices, failed) = (Mutex::new(notices), Mutex::new(failed));
-        let shared = Shared { config, directory, clock, taken: Mutex::new(taken), notices, failed };
-        Seat { shared: Arc::new(shared) }
+        let current = Mutex::new(Current { backend, owner });
+        let (notices, failed) = (Mutex::new(notices), Mutex::new(known));
+        BackendHandle { shared: Arc::new(Shared { config, directory, clock, current, notices, failed }) }
     }
 
-    /// Carries out one statement.
+    /// Runs one statement.
     pub(super) fn execute(&self, text: &str, session: &mut Session) -> Result<Outcome> {
         loop {
-            let client = match self.shared.now() {
-                Now::Here(engine) => return run(&engine, text, session),
-                Now::Guest(client) => client,
-                Now::Left => return Err(Error::bug("a statement came after the end")),
+            let client = match self.shared.backend() {
+                Backend::Local(engine) => return run(&engine, text, session),
+                Backend::Attached(client) => client,
+                Backend::Closed => return Err(Error::bug("a statement on a closed session")),
             };
             match client.statement(text, session) {
-                Ok((outcome, now)) => {
-                    *session = now;
+                Ok((outcome, after)) => {
+                    *session = after;
                     return Ok(outcome);
                 }
-                Err(Trouble::Failed(e)) => return Err(e),
-                Err(Trouble::Gone(e)) if self.shared.directory.is_none() => return Err(e),
-                Err(Trouble::Gone(_)) => self.shared.move_on(&client)?,
+                Err(CallError::Failed(e)) => return Err(e),
+                Err(CallError::Unreachable(e)) if self.shared.directory.is_none() => return Err(e),
+                Err(CallError::Unreachable(_)) => self.shared.replace(&client)?,
             }
         }
     }
 
-    /// The session with which a prompt begins.
+    /// The session with which a prompt starts.
     pub(super) fn session(&self) -> Result<Session> {
-        match self.shared.now() {
-            Now::Guest(client) => client.session(&self.shared.config.properties),
-            Now::Here(_) | Now::Left => Ok(Session::default()),
+        match self.shared.backend() {
+            Backend::Attached(client) => client.session(&self.shared.config.properties),
+            Backend::Local(_) | Backend::Closed => Ok(Session::default()),
         }
     }
 
-    /// Statements are carried out by another process.
-    pub(super) fn is_guest(&self) -> bool {
-        matches!(self.shared.now(), Now::Guest(_))
+    /// Statements run in another process.
+    pub(super) fn is_attached(&self) -> bool {
+        matches!(self.shared.backend(), Backend::Attached(_))
     }
 
     /// What statements can name.
     pub(super) fn names(&self) -> Names {
-        match self.shared.now() {
-            Now::Here(engine) => engine.names(&Session::default()),
-            Now::Guest(client) => client.names(),
-            Now::Left => Names::default(),
+        match self.shared.backend() {
+            Backend::Local(engine) => engine.names(&Session::default()),
+            Backend::Attached(client) => client.names(),
+            Backend::Closed => Names::default(),
         }
     }
 
-    /// Tells what has happened since it was last asked, for as long as the seat is taken.
+    /// Returns what has happened since the previous call, for as long as the handle lives.
     pub(super) fn notices(&self) -> Notices {
         let shared = Arc::downgrade(&self.shared);
         Arc::new(move || shared.upgrade().map(|shared| shared.notices()).unwrap_or_default())
     }
 
-    /// The log that statements work on, in words.
+    /// Description of the log that statements work on.
     pub(super) fn log(&self) -> String {
-        match self.shared.now() {
-            Now::Here(engine) => engine.log().describe(),
-            Now::Guest(client) => client.hello.log.clone(),
-            Now::Left => String::new(),
+        match self.shared.backend() {
+            Backend::Local(engine) => engine.log().describe(),
+            Backend::Attached(client) => client.server.log.clone(),
+            Backend::Closed => String::new(),
         }
     }
 
     /// Waits in the background for the end of the owner.
     fn watch(&self) -> Result<()> {
-        if self.shared.directory.is_none() || !matches!(self.shared.now(), Now::Guest(_)) {
+        if self.shared.directory.is_none() || !self.is_attached() {
             return Ok(());
         }
         let shared = Arc::downgrade(&self.shared);
-        threads::spawn("owner-end", "", move || threads::rounds("owner-end", "", || wait(&shared)))?;
+        threads::spawn("owner-end", "", move || threads::rounds("owner-end", "", || await_owner_end(&shared)))?;
         Ok(())
     }
 }
 
-impl Drop for Seat {
+impl Drop for BackendHandle {
     fn drop(&mut self) {
-        let taken = std::mem::replace(&mut *self.shared.taken.lock(), Taken::Left);
-        // A directory's owner closes its engine itself.
-        if let Taken::Here(engine, None) = taken {
+        let closed = Current { backend: Backend::Closed, owner: None };
+        let last = std::mem::replace(&mut *self.shared.current.lock(), closed);
+        // An owner closes its engine itself, when it is dropped here.
+        if let (Backend::Local(engine), None) = (last.backend, last.owner) {
             engine.close();
         }
     }
 }
 
-/// Queries that have failed, and why.
+/// Queries that have failed, with the reasons.
 fn failed(engine: &Engine) -> BTreeMap<String, String> {
     let reason = |(id, query): (String, Arc<Query>)| match query.state() {
         State::Error(reason) => Some((id, reason)),
@@ -233,31 +230,37 @@ fn failed(engine: &Engine) -> BTreeMap<String, String> {
 }
 
 fn run(engine: &Engine, text: &str, session: &mut Session) -> Result<Outcome> {
-    let mut answers = engine.run(text, session)?;
-    Ok(match answers.len() {
-        1 => outcome(answers.remove(0)),
-        _ => Outcome::Many(answers.into_iter().map(outcome).collect()),
+    let mut results = engine.run(text, session)?;
+    Ok(match results.len() {
+        1 => outcome(results.remove(0)),
+        _ => Outcome::Many(results.into_iter().map(outcome).collect()),
     })
 }
 
-fn wait(shared: &Weak<Shared>) -> ControlFlow<()> {
-    let Some(Now::Guest(client)) = shared.upgrade().map(|s| s.now()) else { return ControlFlow::Break(()) };
+fn await_owner_end(shared: &Weak<Shared>) -> ControlFlow<()> {
+    let Some(Backend::Attached(client)) = shared.upgrade().map(|s| s.backend()) else {
+        return ControlFlow::Break(());
+    };
     if !client.wait_until_gone() {
         // The next statement will notice.
         return ControlFlow::Break(());
     }
     let Some(shared) = shared.upgrade() else { return ControlFlow::Break(()) };
-    if let Err(error) = shared.move_on(&client) {
-        tracing::warn!(%error, "cannot take over from the owner that ended");
-        shared.clock.sleep(RETRY);
+    if let Err(error) = shared.replace(&client) {
+        tracing::warn!(%error, "cannot replace the owner that has ended");
+        shared.clock.sleep(RETRY_INTERVAL);
     }
     ControlFlow::Continue(())
 }
 
 impl Shared {
+    fn backend(&self) -> Backend {
+        self.current.lock().backend.clone()
+    }
+
     fn notices(&self) -> Vec<String> {
         let mut all = std::mem::take(&mut *self.notices.lock());
-        if let Now::Here(engine) = self.now() {
+        if let Backend::Local(engine) = self.backend() {
             let failed = failed(&engine);
             let mut known = self.failed.lock();
             let new = failed.iter().filter(|(id, _)| !known.contains(*id));
@@ -267,34 +270,26 @@ impl Shared {
         all
     }
 
-    fn now(&self) -> Now {
-        match &*self.taken.lock() {
-            Taken::Here(engine, _) => Now::Here(engine.clone()),
-            Taken::Guest(client) => Now::Guest(client.clone()),
-            Taken::Left => Now::Left,
-        }
-    }
-
-    /// After the end of `gone`: takes the directory, or attaches to who has it now.
-    fn move_on(&self, gone: &Arc<Client>) -> Result<()> {
-        let mut taken = self.taken.lock();
-        match &*taken {
-            Taken::Guest(client) if Arc::ptr_eq(client, gone) => {}
-            // Another thread was quicker.
+    /// After the end of `gone`: acquires the directory, or attaches to the process that has acquired it.
+    fn replace(&self, gone: &Arc<Client>) -> Result<()> {
+        let mut current = self.current.lock();
+        match &current.backend {
+            Backend::Attached(client) if Arc::ptr_eq(client, gone) => {}
+            // Another thread has done it.
             _ => return Ok(()),
         }
         let Some(directory) = &self.directory else { return Ok(()) };
-        let (now, notice) = match take(&self.config, directory, &self.clock)? {
-            Place::Owner(owner) => {
-                let notice = format!("{} has ended; this one owns the directory now", gone.name());
-                (Taken::Here(owner.engine()?, Some(owner)), notice)
+        let (next, notice) = match open_directory(&self.config, directory, &self.clock)? {
+            Directory::Owned(owner) => {
+                let notice = format!("{} has ended; this process owns the directory now", gone.name());
+                (Current { backend: Backend::Local(owner.engine()?), owner: Some(owner) }, notice)
             }
-            Place::Guest(client) => {
+            Directory::Attached(client) => {
                 let notice = format!("{} has ended; attached to {}", gone.name(), client.name());
-                (Taken::Guest(Arc::new(client)), notice)
+                (Current { backend: Backend::Attached(Arc::new(client)), owner: None }, notice)
             }
         };
-        *taken = now;
+        *current = next;
         self.notices.lock().push(notice);
         Ok(())
     }

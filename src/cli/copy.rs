@@ -57,8 +57,8 @@ impl<'a> Plan<'a> {
     pub(super) fn read(copy: &'a CopyTo) -> Result<Plan<'a>> {
         let unknown = copy.options.iter().find(|(name, _)| !OPTIONS.contains(&name.value.as_str()));
         if let Some((name, _)) = unknown {
-            return Err(Error::statement(format!("COPY has no option {}", name.value))
-                .with_hint(format!("it has {}", OPTIONS.join(", ")))
+            return Err(Error::statement(format!("unknown COPY option {}", name.value))
+                .with_hint(format!("options are {}", OPTIONS.join(", ")))
                 .at(name.span));
         }
         let option = |wanted: &str| copy.options.iter().find(|(name, _)| name.value == wanted);
@@ -67,7 +67,7 @@ impl<'a> Plan<'a> {
             Some((name, value)) => match value.to_ascii_lowercase().as_str() {
                 "true" | "on" | "1" => Ok(true),
                 "false" | "off" | "0" => Ok(false),
-                _ => Err(Error::statement(format!("{wanted} is true or false, not {value}")).at(name.span)),
+                _ => Err(Error::statement(format!("{wanted} must be true or false, got {value}")).at(name.span)),
             },
         };
         let ending = Path::new(&copy.file).extension().map(|e| e.to_string_lossy().into_owned()).unwrap_or_default();
@@ -77,7 +77,7 @@ impl<'a> Plan<'a> {
                 let delimiter = option("DELIMITER").map_or(if format == "tsv" { "\t" } else { "," }, |(_, d)| d);
                 let mut one = delimiter.chars();
                 let (Some(delimiter), None) = (one.next(), one.next()) else {
-                    return Err(Error::statement(format!("DELIMITER is one character, not '{delimiter}'")));
+                    return Err(Error::statement(format!("DELIMITER must be one character, got '{delimiter}'")));
                 };
                 let null = option("NULL").map(|(_, text)| text.clone()).unwrap_or_default();
                 Kind::Csv { header: flag("HEADER", true)?, delimiter, null }
@@ -85,15 +85,15 @@ impl<'a> Plan<'a> {
             "json" | "ndjson" | "jsonl" => Kind::Json { array: flag("ARRAY", false)? },
             "arrow" | "ipc" | "feather" => Kind::Arrow,
             "parquet" => {
-                return Err(Error::statement("this build of tidegate writes no Parquet")
-                    .with_hint("an Arrow file is read by the same tools: TO 'file.arrow'"));
+                return Err(Error::statement("Parquet is not supported")
+                    .with_hint("write an Arrow file instead, which the same tools read: TO 'file.arrow'"));
             }
             other => {
                 return Err(Error::statement(match other {
-                    "" => "the format is not known from the file's name".to_owned(),
-                    other => format!("there is no format {other} to copy to"),
+                    "" => "cannot infer the format from the file name".to_owned(),
+                    other => format!("unknown format {other}"),
                 })
-                .with_hint("say one of csv, json, arrow: (FORMAT csv)"));
+                .with_hint("use csv, json or arrow: (FORMAT csv)"));
             }
         };
         let applies: &[&str] = match &kind {
@@ -105,7 +105,7 @@ impl<'a> Plan<'a> {
             !["FORMAT", "OVERWRITE"].contains(&n.value.as_str()) && !applies.contains(&n.value.as_str())
         });
         if let Some((name, _)) = idle {
-            return Err(Error::statement(format!("{} means nothing for {format}", name.value)).at(name.span));
+            return Err(Error::statement(format!("{} is not an option of {format}", name.value)).at(name.span));
         }
         let plan = Plan { copy, kind, overwrite: flag("OVERWRITE", false)? };
         match !plan.overwrite && Path::new(&copy.file).exists() {
@@ -115,8 +115,8 @@ impl<'a> Plan<'a> {
     }
 
     fn taken(&self) -> Error {
-        Error::statement(format!("file '{}' exists", self.copy.file))
-            .with_hint("name another one, or add (OVERWRITE true)")
+        Error::statement(format!("file '{}' already exists", self.copy.file))
+            .with_hint("use another name, or add (OVERWRITE true)")
     }
 
     fn failed(&self, error: &dyn std::fmt::Display) -> Error {
@@ -125,10 +125,10 @@ impl<'a> Plan<'a> {
 
     /// Writes all rows of the query's answer.
     pub(super) fn carry_out(&self, answer: Outcome, interrupted: &dyn Fn() -> bool) -> Result<Copied> {
-        let Outcome::Rows(mut rows) = answer else { return Err(Error::statement("COPY takes a query")) };
+        let Outcome::Rows(mut rows) = answer else { return Err(Error::statement("COPY requires a query")) };
         if !rows.is_bounded() {
-            return Err(Error::statement("a query with EMIT has no end, so that its file would never be there")
-                .with_hint("leave EMIT CHANGES out: the query answers with what is there now"));
+            return Err(Error::statement("COPY does not support queries with EMIT, which have no end")
+                .with_hint("remove EMIT CHANGES to copy the rows that exist now"));
         }
         let file = Path::new(&self.copy.file);
         let directory = file.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -143,7 +143,7 @@ impl<'a> Plan<'a> {
         let bytes = beside.as_file().metadata().map_or(0, |m| m.len());
         self.name(beside)?;
         let word = if count == 1 { "row" } else { "rows" };
-        let message = format!("{count} {word} written to {} ({bytes} bytes)", self.copy.file);
+        let message = format!("wrote {count} {word} to {} ({bytes} bytes)", self.copy.file);
         Ok(Copied { message: Some(message), rows })
     }
 

@@ -1,8 +1,8 @@
-//! Opens what the command line works on: engines, logs, the server, the demonstration.
+//! The environment of the command line: opens engines, logs, the server and the demonstration.
 
-use super::args::{Place, address_of};
-use super::backend::{self, Seat, Taken};
-use super::{Demo, Doors, PAUSE, Session, demo_data};
+use super::args::{Place, base_of};
+use super::backend::{Backend, BackendHandle, Directory, open_directory};
+use super::{Demo, Environment, PAUSE, Session, demo_data};
 use crate::catalog::topics::TopicRules;
 use crate::config::kafka::ClientProperties;
 use crate::config::{AUDIT_FILE, Config, DEFAULT_SERVICE_ID, LogConfig, READ_ONLY, default_data_dir, private};
@@ -36,7 +36,7 @@ Six racing cars send speed, rpm and temperature ten times a second into the
 topic `readings`. A continuous query counts and averages them per car and ten
 seconds into the topic `CAR_STATS`. Its result as it changes (Ctrl-C skips):";
 const DEMO_AFTER: &str = "\
-The cars go on driving. Try:
+The cars keep driving. Try:
   SHOW QUERIES;
   DESCRIBE car_stats EXTENDED;
   SELECT car, speed, rpm FROM readings WHERE speed > 285 EMIT CHANGES LIMIT 5;
@@ -46,7 +46,7 @@ The cars go on driving. Try:
 const DEMO_TOPIC: &str = "readings";
 const DEMO_PARTITIONS: u32 = 4;
 
-/// How long a thread that served a request waits for the next one.
+/// How long an idle thread waits for the next request.
 const IDLE_THREAD: Duration = Duration::from_secs(2);
 
 /// This machine.
@@ -73,11 +73,11 @@ impl Machine {
         }
     }
 
-    fn here(&self, place: &Place) -> Result<()> {
+    fn require_local(&self, place: &Place) -> Result<()> {
         match &place.server {
             None => Ok(()),
-            Some(url) => Err(Error::statement(format!("this is not done at a server ({url})"))
-                .with_hint("tidegate URL opens a prompt on it, tidegate sql --server URL runs statements")),
+            Some(url) => Err(Error::statement(format!("not supported against a remote server ({url})"))
+                .with_hint("`tidegate URL` opens a prompt on it, `tidegate sql --server URL` runs statements")),
         }
     }
 }
@@ -120,20 +120,21 @@ fn kafka(place: &Place) -> Result<Option<LogConfig>> {
         (Some(bootstrap), _) => Ok(Some(LogConfig::Kafka { bootstrap, properties })),
         (None, None) => Ok(None),
         (None, Some(file)) => Err(Error::statement(format!("{} names no brokers", file.display()))
-            .with_hint("name them there, bootstrap.servers=HOST:PORT, or with --bootstrap-servers")),
+            .with_hint("set bootstrap.servers=HOST:PORT in the file, or use --bootstrap-servers")),
     }
 }
 
-fn session(seat: Seat, history: Option<PathBuf>, driver: Option<Driver>) -> Result<Session> {
-    let greeting = format!("Tidegate {} on {}. Type help, or a statement and ;", env!("CARGO_PKG_VERSION"), seat.log());
-    let seat = Rc::new((driver, seat));
-    let (named, asked, notices) = (seat.clone(), seat.clone(), seat.1.notices());
-    let mut state = seat.1.session()?;
+fn session(backend: BackendHandle, history: Option<PathBuf>, driver: Option<Driver>) -> Result<Session> {
+    let greeting =
+        format!("Tidegate {} on {}. Type help, or a statement and ;", env!("CARGO_PKG_VERSION"), backend.log());
+    let backend = Rc::new((driver, backend));
+    let (named, asked, notices) = (backend.clone(), backend.clone(), backend.1.notices());
+    let mut state = backend.1.session()?;
     Ok(Session {
-        execute: Box::new(move |text| seat.1.execute(text, &mut state)),
+        execute: Box::new(move |text| backend.1.execute(text, &mut state)),
         names: Box::new(move || named.1.names()),
         notices,
-        is_guest: Box::new(move || asked.1.is_guest()),
+        is_attached: Box::new(move || asked.1.is_attached()),
         greeting,
         history,
         depth: 0,
@@ -151,14 +152,14 @@ fn history_elsewhere() -> Option<PathBuf> {
     default_data_dir().ok().map(|dir| dir.join("history"))
 }
 
-/// Topics of a log in this process. The owner stands last: it is let go of after the log.
+/// Topics of a log in this process. The owner is the last field, so that it is dropped after the log.
 #[derive(Debug)]
 struct OwnTopics {
     topics: LogTopics,
     _owner: Option<Owner>,
 }
 
-/// The thread that drives the demonstration's cars.
+/// The thread that generates the demonstration's data.
 struct Driver {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -168,7 +169,7 @@ impl Drop for Driver {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
-            // A panic there has already been reported by its own message.
+            // A panic there has been reported already.
             let _ = thread.join();
         }
     }
@@ -200,26 +201,29 @@ impl Topics for OwnTopics {
     }
 }
 
-impl Doors for Machine {
+impl Environment for Machine {
     fn session(&mut self, place: &Place) -> Result<Session> {
-        let (seat, history) = match &place.server {
+        let (backend, history) = match &place.server {
             Some(url) => {
-                let address = address_of(url).map_err(Error::statement)?;
-                let client = Client::connect(url, address, place.authorization(), &place.tls_files())?;
-                let client = Taken::Guest(Arc::new(client));
-                (Seat::at(client, Config::new(LogConfig::Temporary), self.clock.clone()), history_elsewhere())
+                let base = base_of(url).map_err(Error::statement)?;
+                let client = Client::connect(url, base, place.credentials(), &place.tls_files())?;
+                let client = Backend::Attached(Arc::new(client));
+                (
+                    BackendHandle::over(client, None, Config::new(LogConfig::Temporary), self.clock.clone()),
+                    history_elsewhere(),
+                )
             }
             None => {
                 let config = config(place)?;
                 let history = history(&config);
-                (Seat::open(config, self.clock.clone())?, history)
+                (BackendHandle::open(config, self.clock.clone())?, history)
             }
         };
-        session(seat, history, None)
+        session(backend, history, None)
     }
 
     fn topics(&mut self, place: &Place) -> Result<Box<dyn Topics>> {
-        self.here(place)?;
+        self.require_local(place)?;
         let config = config(place)?;
         let rules = Arc::new(TopicRules::of(&config)?);
         let LogConfig::Embedded(directory) = &config.log else {
@@ -228,11 +232,11 @@ impl Doors for Machine {
                 _owner: None,
             }));
         };
-        Ok(match backend::take(&config, directory, &self.clock)? {
-            backend::Place::Owner(owner) => {
+        Ok(match open_directory(&config, directory, &self.clock)? {
+            Directory::Owned(owner) => {
                 Box::new(OwnTopics { topics: LogTopics::new(owner.log().clone(), rules), _owner: Some(owner) })
             }
-            backend::Place::Guest(client) => Box::new(client),
+            Directory::Attached(client) => Box::new(client),
         })
     }
 
@@ -245,10 +249,10 @@ impl Doors for Machine {
     }
 
     fn serve(&mut self, place: &Place, listen: SocketAddr, access: &Access, stop: &dyn Fn() -> bool) -> Result<()> {
-        self.here(place)?;
-        let doors = access.open(listen)?;
+        self.require_local(place)?;
+        let listen_config = access.open(listen)?;
         let mut config = config(place)?;
-        // Clients of a server expect ksqlDB's default; a prompt's user wants to see what is there.
+        // Clients of a server expect ksqlDB's default; the user of a prompt wants to see existing records.
         if !place.set.iter().any(|(name, _)| name.ends_with("auto.offset.reset")) {
             config.properties.insert("auto.offset.reset".to_owned(), "latest".to_owned());
         }
@@ -270,25 +274,25 @@ impl Doors for Machine {
             .map_err(|e| Error::io(format!("cannot listen on {listen}")).with_detail(e.to_string()))?;
         let address = listener.local_addr()?;
         tracing::info!(%address, log = %engine.log().describe(), "serving HTTP");
-        let mut server = runtime.spawn(serve::serve(engine.clone(), listener, doors, async {
-            // A sender that is gone means stop, too.
+        let mut server = runtime.spawn(serve::serve(engine.clone(), listener, listen_config, async {
+            // A dropped sender means stop.
             let _ = receiver.await;
         }));
         while !stop() && !server.is_finished() {
             self.clock.sleep(PAUSE);
         }
         drop(sender);
-        // Bounded by itself: see `serve::stopping`. Queries go on until then, and commit afterwards.
+        // This takes a bounded time (`serve::stopping`). Queries continue until then, and commit afterwards.
         let served = runtime.block_on(&mut server);
         engine.close();
-        // A client that neither reads nor leaves: its connection ends with the process.
+        // Connections of clients that do not read end with the process.
         runtime.shutdown_background();
-        served.unwrap_or_else(|e| Err(Error::bug("the server's thread ended early").because(e)))
+        served.unwrap_or_else(|e| Err(Error::bug("the server task ended early").because(e)))
     }
 
     fn demo(&mut self, place: &Place) -> Result<Demo> {
-        // Nothing of the demonstration stays, unless a place is named.
-        self.here(place)?;
+        // The demonstration leaves nothing behind, unless a log is named.
+        self.require_local(place)?;
         let anywhere = place.data.is_none() && place.bootstrap_servers.is_none();
         let place = Place { temp: place.temp || anywhere, ..place.clone() };
         let config = config(&place)?;
@@ -301,16 +305,16 @@ impl Doors for Machine {
         }
         let stop = Arc::new(AtomicBool::new(false));
         let (log, clock, stopped) = (engine.log().clone(), self.clock.clone(), stop.clone());
-        let drive = move || {
+        let generate = move || {
             if let Err(e) = demo_data::drive(&log, DEMO_TOPIC, DEMO_PARTITIONS, &clock, &stopped) {
-                tracing::error!(error = %e, "the cars stand still");
+                tracing::error!(error = %e, "the demonstration stopped generating data");
             }
         };
-        let thread = threads::spawn("cars", "", drive)?;
+        let thread = threads::spawn("demo-data", "", generate)?;
         let driver = Driver { stop, thread: Some(thread) };
-        let seat = Seat::at(Taken::Here(engine, owner), config, self.clock.clone());
+        let backend = BackendHandle::over(Backend::Local(engine), owner, config, self.clock.clone());
         Ok(Demo {
-            session: session(seat, history, Some(driver))?,
+            session: session(backend, history, Some(driver))?,
             before: DEMO_BEFORE.to_owned(),
             shown: format!("{} LIMIT {DEMO_ROWS};", shown.text),
             after: DEMO_AFTER.to_owned(),
@@ -318,17 +322,17 @@ impl Doors for Machine {
     }
 
     fn repair(&mut self, place: &Place, wanted: &Wanted) -> Result<Report> {
-        self.here(place)?;
+        self.require_local(place)?;
         let config = config(place)?;
         match &config.log {
-            LogConfig::Temporary => return Err(Error::statement("a log in memory has nothing to repair")),
+            LogConfig::Temporary => return Err(Error::statement("a log in memory cannot be repaired")),
             LogConfig::Embedded(directory) if !directory.is_dir() => {
-                return Err(Error::not_found(format!("there is no data directory {}", directory.display())));
+                return Err(Error::not_found(format!("data directory {} does not exist", directory.display())));
             }
             LogConfig::Embedded(_) | LogConfig::Kafka { .. } => {}
         }
         Engine::repair(&config, &self.clock, wanted).map_err(|e| match e.kind() {
-            Kind::Busy => e.with_hint("end the process that runs this service, repair, and start it again"),
+            Kind::Busy => e.with_hint("stop the process that runs this service, repair, and start it again"),
             _ => e,
         })
     }

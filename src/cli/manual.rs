@@ -60,11 +60,16 @@ fn environment() -> Roff {
     let mut roff = Roff::new();
     roff.control("SH", ["ENVIRONMENT"]);
     for (name, meaning) in [
-        ("PAGER", "Shows what is taller than the terminal at the prompt, instead of less; empty: nothing does."),
+        ("PAGER", "The pager for results taller than the terminal, instead of less; empty: no pager."),
         ("LESS", "Options of less, instead of FRSX."),
-        ("NO_COLOR", "Any text but none forbids colours."),
-        ("XDG_DATA_HOME", "Holds the data directory where --data names none."),
-        ("TIDEGATE_USER, TIDEGATE_PASSWORD, TIDEGATE_TOKEN, TIDEGATE_CA", "Who asks a server, and whom to trust."),
+        ("NO_COLOR", "Disables colours unless it is empty."),
+        ("XDG_DATA_HOME", "Contains the data directory unless --data names one."),
+        ("TIDEGATE_LOG", "Filters log lines by level and target, as warn or info,kafka=debug."),
+        ("TIDEGATE_LOG_FORMAT", "As --log-format: text or json."),
+        (
+            "TIDEGATE_USER, TIDEGATE_PASSWORD, TIDEGATE_TOKEN, TIDEGATE_CA",
+            "Credentials for a server, and the certificates to trust.",
+        ),
     ] {
         roff.control("TP", []).text([roman(name)]).text([roman(meaning)]);
     }
@@ -75,9 +80,9 @@ fn exit_codes() -> Roff {
     let mut roff = Roff::new();
     roff.control("SH", ["EXIT STATUS"]);
     for (code, meaning) in [
-        (OK, "Everything was done."),
+        (OK, "Success."),
         (FAILED, "A statement failed."),
-        (USAGE, "The command line is wrong."),
+        (USAGE, "The command line is invalid."),
         (NO_LOG, "The log, the broker or the server cannot be reached."),
         (INTERRUPTED, "Interrupted."),
     ] {

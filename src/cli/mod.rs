@@ -1,4 +1,4 @@
-//! The command line: words in, answers out. It knows statements and their outcomes, and nothing of what happens between.
+//! The command line: reads statements, shows their results. It knows nothing of how they are executed.
 //!
 //! ```text
 //! args       commands and flags
@@ -12,8 +12,7 @@
 //! manual     completions and manual page, made from args
 //! ```
 //!
-//! Everything is written through handles: standard output for answers, standard error for errors. A reader that goes
-//! away ends the work with success.
+//! Results go to standard output, errors to standard error. A closed standard output ends the command with success.
 
 pub mod args;
 mod backend;
@@ -39,7 +38,7 @@ use crate::present::Outcome;
 use crate::serve::auth::users::{certificate_line, password_line, token_line};
 use crate::serve::auth::users_file;
 use crate::serve::{Access, ClientCertificates};
-use crate::telemetry;
+use crate::telemetry::{self, LogFormat};
 #[cfg(debug_assertions)]
 use crate::{config, mutant};
 use args::{Arguments, Command, Place};
@@ -53,27 +52,27 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Carries out one statement.
+/// Runs one statement.
 pub type Execute = Box<dyn FnMut(&str) -> Result<Outcome>>;
 
-/// Whom a session is attached to by now, and which queries have failed; a prompt asks from a thread of its own.
+/// Returns changes of the backend and failed queries; a prompt calls it from a thread of its own.
 pub type Notices = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
 
-/// An open session with an engine. Dropping it closes what it opened.
+/// An open session. Dropping it closes what it opened.
 pub struct Session {
-    /// Carries out one statement, given without its semicolon; places in errors count in that text.
+    /// Runs one statement, given without its semicolon; spans in errors refer to that text.
     pub execute: Execute,
     /// What statements can name, for completion.
     pub names: Box<dyn Fn() -> Names>,
-    /// What has happened since it was last asked that the user should know.
+    /// What has happened since the previous call.
     pub notices: Notices,
-    /// Statements are carried out by another process.
-    pub is_guest: Box<dyn Fn() -> bool>,
+    /// Statements run in another process.
+    pub is_attached: Box<dyn Fn() -> bool>,
     /// The first line at the prompt.
     pub greeting: String,
-    /// Where the prompt's history is kept; `None` = nowhere.
+    /// The file of the prompt's history, if it has one.
     pub history: Option<PathBuf>,
-    /// Scripts that run in one another at present.
+    /// Current nesting depth of scripts.
     pub depth: usize,
 }
 
@@ -88,43 +87,43 @@ impl std::fmt::Debug for Session {
 pub struct Demo {
     /// The session.
     pub session: Session,
-    /// What is to be seen.
+    /// Introduction.
     pub before: String,
-    /// The statement whose answer shows it; it ends by itself.
+    /// The statement whose rows are shown; it ends by itself.
     pub shown: String,
     /// What can be tried next.
     pub after: String,
 }
 
-/// What the command line needs opened; `main` knows how.
-pub trait Doors {
-    /// An engine on this place.
+/// What the command line has opened for it; `main` passes the implementation.
+pub trait Environment {
+    /// Opens a session.
     fn session(&mut self, place: &Place) -> Result<Session>;
-    /// The topics alone.
+    /// Opens the topics without an engine.
     fn topics(&mut self, place: &Place) -> Result<Box<dyn Topics>>;
     /// The partition of a key among so many, as Kafka's Java clients choose it.
     fn partition(&self, key: &[u8], partitions: u32) -> i32;
     /// Milliseconds since 1970, now.
     fn now_ms(&self) -> i64;
-    /// Serves HTTP until `stop` answers true.
+    /// Serves HTTP until `stop` returns true.
     fn serve(&mut self, place: &Place, listen: SocketAddr, access: &Access, stop: &dyn Fn() -> bool) -> Result<()>;
-    /// The demonstration, running.
+    /// Starts the demonstration.
     fn demo(&mut self, place: &Place) -> Result<Demo>;
-    /// Looks through the command log of a service that does not run, and removes what is named.
+    /// Checks the command log of a service that is not running, and removes the named records.
     fn repair(&mut self, place: &Place, wanted: &Wanted) -> Result<Report>;
-    /// Waits a moment.
+    /// Sleeps for [`PAUSE`].
     fn pause(&self);
 }
 
-/// Carries out the command line; answers the exit code.
-pub fn run(arguments: &Arguments, doors: &mut dyn Doors) -> u8 {
-    // A person at a prompt is told by the prompt; a server's operator reads the log.
+/// Runs the command line; returns the exit code.
+pub fn run(arguments: &Arguments, environment: &mut dyn Environment) -> u8 {
+    // A prompt shows its errors itself; the operator of a server reads the log.
     let level = match arguments.command {
         None | Some(Command::Demo) => "off",
         Some(Command::Server { .. }) => "info",
         Some(_) => "warn",
     };
-    telemetry::start(level, false);
+    telemetry::start(level, false, arguments.log_format);
     #[cfg(debug_assertions)]
     {
         mutant::seed_all(&config::environment("TIDEGATE_TEST_PANICS").unwrap_or_default());
@@ -139,6 +138,7 @@ pub fn run(arguments: &Arguments, doors: &mut dyn Doors) -> u8 {
         errors: std::io::stderr(),
         color: colors_wanted && std::io::stdout().is_terminal(),
         error_color,
+        log_format: arguments.log_format,
         width: std::io::stdout().is_terminal().then(|| size_of_terminal().0),
         interrupt: Interrupt::default(),
         progress: std::io::stderr().is_terminal().then(|| Progress::new(Box::new(std::io::stderr()))),
@@ -149,19 +149,19 @@ pub fn run(arguments: &Arguments, doors: &mut dyn Doors) -> u8 {
     };
     match Interrupt::listen(!at_prompt).and_then(|interrupt| {
         process.interrupt = interrupt;
-        process.dispatch(arguments, doors)
+        process.dispatch(arguments, environment)
     }) {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => OK,
         Err(error) => {
-            // Nothing is left to be told to when standard error is closed too.
-            let _ = process.errors.write_all(rendered(&error, "", error_color).as_bytes());
+            // There is nothing left to do if standard error is closed, too.
+            let _ = process.report(&error);
             FAILED
         }
     }
 }
 
-/// Columns and lines; asked anew for each answer, because a window changes its size.
+/// Columns and lines; read for each result, because a window changes its size.
 fn size_of_terminal() -> (usize, usize) {
     terminal_size::terminal_size().map_or((80, 24), |(width, height)| (usize::from(width.0), usize::from(height.0)))
 }
@@ -171,14 +171,15 @@ struct Process {
     errors: std::io::Stderr,
     color: bool,
     error_color: bool,
+    log_format: LogFormat,
     width: Option<usize>,
     interrupt: Interrupt,
-    /// Somebody may look at standard error.
+    /// Set if standard error is a terminal.
     progress: Option<Progress>,
 }
 
 impl Process {
-    fn dispatch(&mut self, arguments: &Arguments, doors: &mut dyn Doors) -> Result<u8> {
+    fn dispatch(&mut self, arguments: &Arguments, environment: &mut dyn Environment) -> Result<u8> {
         let place = &match &arguments.url {
             Some(url) => Place { server: Some(url.clone()), ..arguments.place.clone() },
             None => arguments.place.clone(),
@@ -187,11 +188,13 @@ impl Process {
             writeln!(self.errors, "{caution}")?;
         }
         match &arguments.command {
-            None if std::io::stdin().is_terminal() => self.open(doors.session(place), |p, s| p.prompt(s, arguments)),
+            None if std::io::stdin().is_terminal() => {
+                self.open(environment.session(place), |p, s| p.prompt(s, arguments))
+            }
             None => {
                 let mut text = String::new();
                 std::io::stdin().read_to_string(&mut text)?;
-                self.open(doors.session(place), |p, s| p.script(s, &text, arguments))
+                self.open(environment.session(place), |p, s| p.script(s, &text, arguments))
             }
             Some(Command::Sql { execute, file }) => {
                 let text = match (execute, file) {
@@ -199,32 +202,32 @@ impl Process {
                     (None, Some(file)) => read(file)?,
                     (None, None) => String::new(),
                 };
-                self.open(doors.session(place), |p, s| p.script(s, &text, arguments))
+                self.open(environment.session(place), |p, s| p.script(s, &text, arguments))
             }
             Some(Command::Run { file }) => {
                 let text = read(file)?;
                 let interrupt = self.interrupt.clone();
-                let session = doors.session(place);
+                let session = environment.session(place);
                 self.open(session, |p, s| match p.script(s, &text, arguments)? {
                     OK => {
-                        p.tell(s)?;
-                        match (s.is_guest)() {
-                            false => writeln!(p.errors, "Running. Ctrl-C commits and ends.")?,
-                            true => writeln!(p.errors, "Running there. Ctrl-C ends this one only.")?,
+                        p.show_notices(s)?;
+                        match (s.is_attached)() {
+                            false => writeln!(p.errors, "Running. Ctrl-C commits and exits.")?,
+                            true => writeln!(p.errors, "Running in the other process. Ctrl-C ends this one only.")?,
                         }
                         while !interrupt.asked() {
-                            doors.pause();
-                            p.tell(s)?;
+                            environment.pause();
+                            p.show_notices(s)?;
                         }
                         Ok(OK)
                     }
                     code => Ok(code),
                 })
             }
-            Some(Command::Topic { command }) => self.topic(command, arguments, doors),
+            Some(Command::Topic { command }) => self.topic(command, arguments, environment),
             Some(Command::Repair { remove, offset, all }) => {
                 let wanted = Wanted { skipped: *remove, offsets: offset.clone() };
-                match doors.repair(place, &wanted) {
+                match environment.repair(place, &wanted) {
                     Ok(report) => self.repair(&report, *all, arguments),
                     Err(error) => self.closed(&error),
                 }
@@ -251,7 +254,7 @@ impl Process {
                     audit_log: audit_log.clone(),
                     read_only: *read_only,
                 };
-                doors.serve(place, *listen, &access, &|| interrupt.asked()).map(|()| OK)
+                environment.serve(place, *listen, &access, &|| interrupt.asked()).map(|()| OK)
             }
             Some(Command::Completions { shell }) => self.generated(manual::completions(*shell)),
             Some(Command::Man) => self.generated(manual::page()?),
@@ -264,7 +267,7 @@ impl Process {
                 let topics = topics.iter().map(|topics| format!(" topics={topics}"));
                 self.user(&topics.fold(line, |line, topics| line + &topics), file.as_deref())
             }
-            Some(Command::Demo) => match doors.demo(place) {
+            Some(Command::Demo) => match environment.demo(place) {
                 Ok(demo) => self.demo(demo, arguments),
                 Err(error) => self.closed(&error),
             },
@@ -277,7 +280,7 @@ impl Process {
         Ok(OK)
     }
 
-    /// Writes a line for a server's file of users.
+    /// Writes a line of a server's users file.
     fn user(&mut self, line: &str, file: Option<&Path>) -> Result<u8> {
         match file {
             Some(file) => users_file::put(file, line)?,
@@ -292,11 +295,11 @@ impl Process {
 
     fn token(&mut self, name: &str, role: Role) -> Result<String> {
         let (token, line) = token_line(name, role)?;
-        writeln!(self.errors, "the token, which is shown this once: {token}")?;
+        writeln!(self.errors, "token (shown only once): {token}")?;
         Ok(line)
     }
 
-    /// Works in a session, or says why there is none.
+    /// Works in a session, or reports why it cannot be opened.
     fn open(
         &mut self,
         session: Result<Session>,
@@ -304,15 +307,15 @@ impl Process {
     ) -> Result<u8> {
         match session {
             Ok(mut session) => {
-                self.tell(&session)?;
+                self.show_notices(&session)?;
                 work(self, &mut session)
             }
             Err(error) => self.closed(&error),
         }
     }
 
-    /// Says what has happened to the session.
-    fn tell(&mut self, session: &Session) -> Result<()> {
+    /// Shows what has happened to the session.
+    fn show_notices(&mut self, session: &Session) -> Result<()> {
         Ok((session.notices)().iter().try_for_each(|notice| writeln!(self.errors, "{notice}"))?)
     }
 
@@ -326,8 +329,19 @@ impl Process {
     }
 
     fn closed(&mut self, error: &Error) -> Result<u8> {
-        self.errors.write_all(rendered(error, "", self.error_color).as_bytes())?;
+        self.report(error)?;
         Ok(NO_LOG)
+    }
+
+    /// Writes an error that is no statement's: as a log line where those are read by programs.
+    fn report(&mut self, error: &Error) -> Result<()> {
+        match self.log_format {
+            LogFormat::Text => self.errors.write_all(rendered(error, "", self.error_color).as_bytes())?,
+            LogFormat::Json => {
+                tracing::error!(target: "tidegate", detail = error.detail(), hint = error.hint(), "{}", error.message())
+            }
+        }
+        Ok(())
     }
 
     fn prompt(&mut self, session: &mut Session, arguments: &Arguments) -> Result<u8> {
@@ -363,20 +377,25 @@ impl Process {
         Ok(OK)
     }
 
-    fn topic(&mut self, command: &args::TopicCommand, arguments: &Arguments, doors: &mut dyn Doors) -> Result<u8> {
-        let topics = match doors.topics(&arguments.place) {
+    fn topic(
+        &mut self,
+        command: &args::TopicCommand,
+        arguments: &Arguments,
+        environment: &mut dyn Environment,
+    ) -> Result<u8> {
+        let topics = match environment.topics(&arguments.place) {
             Ok(topics) => topics,
             Err(error) => return self.closed(&error),
         };
         if let Some(attached) = topics.attached() {
             writeln!(self.errors, "{attached}")?;
         }
-        let doors = &*doors;
+        let environment = &*environment;
         let tools = topic::Tools {
             topics: &*topics,
             input: Box::new(std::io::stdin()),
-            now_ms: &|| doors.now_ms(),
-            partition: &|key, partitions| doors.partition(key, partitions),
+            now_ms: &|| environment.now_ms(),
+            partition: &|key, partitions| environment.partition(key, partitions),
             interrupt: &self.interrupt,
         };
         let (format, width) = (arguments.output, self.width);
@@ -387,12 +406,12 @@ impl Process {
     }
 }
 
-/// A line for a user whose password comes from standard input.
+/// A line for a user whose password is read from standard input.
 fn password(name: &str, role: Role) -> Result<String> {
     let mut password = String::new();
     std::io::stdin().read_line(&mut password)?;
     match password.trim_end_matches(['\r', '\n']) {
-        "" => Err(Error::statement("no password came").with_hint("it is read from standard input")),
+        "" => Err(Error::statement("missing password").with_hint("the password is read from standard input")),
         password => password_line(name, role, password),
     }
 }
@@ -405,5 +424,5 @@ fn read(file: &Path) -> Result<String> {
     std::fs::read_to_string(file).map_err(fault)
 }
 
-/// How long [`Doors::pause`] should take.
+/// Duration of [`Environment::pause`].
 pub const PAUSE: std::time::Duration = WAIT;

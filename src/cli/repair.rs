@@ -1,4 +1,4 @@
-//! `tidegate repair`: the command log of a service that does not run, and what is removed from it.
+//! `tidegate repair`: shows and removes records of the command log of a service that is not running.
 
 use super::render::{Screen, Shown};
 use crate::engine::command::repair::Report;
@@ -8,7 +8,7 @@ use crate::present::Outcome;
 use crate::types::temporal::timestamp_text;
 use std::io::Write;
 
-/// Shows the records that are no commands; with `all` the commands, too.
+/// Shows the invalid records; with `all` also the commands.
 pub(super) fn show(report: &Report, all: bool, screen: &mut Screen<'_>, errors: &mut dyn Write) -> Result<Shown> {
     let history = &report.history;
     let mut rows: Vec<(i64, Vec<String>)> = history.skipped.iter().map(|s| (s.offset, skipped(s))).collect();
@@ -21,16 +21,16 @@ pub(super) fn show(report: &Report, all: bool, screen: &mut Screen<'_>, errors: 
     let shown = screen.show(Outcome::Table { title: None, columns, rows }, &|| false)?;
     screen.out.flush()?;
     let (commands, foreign, removed) = (history.commands.len(), history.skipped_count, report.removed);
-    writeln!(errors, "{}: {commands} commands, {foreign} records that are no commands", report.topic)?;
+    writeln!(errors, "{}: {commands} commands, {foreign} invalid records", report.topic)?;
     if foreign > SKIPPED_MAX as u64 {
-        writeln!(errors, "the first {SKIPPED_MAX} of these are shown")?;
+        writeln!(errors, "showing the first {SKIPPED_MAX} invalid records")?;
     }
     match removed {
         0 if foreign > 0 => {
-            writeln!(errors, "They are skipped. --remove removes them, so that no start warns of them.")?
+            writeln!(errors, "invalid records are skipped with a warning at each start; --remove deletes them")?
         }
         0 => {}
-        _ => writeln!(errors, "{removed} removed.")?,
+        _ => writeln!(errors, "removed {removed} records")?,
     }
     Ok(shown)
 }

@@ -60,7 +60,7 @@ pub(super) fn rendered_within(error: &Error, text: &str, color: bool, width: Opt
         group = group.element(Level::HELP.message(hint));
     }
     if error.kind() == Kind::Bug {
-        group = group.element(Level::NOTE.message("this is a fault of Tidegate: please report it"));
+        group = group.element(Level::NOTE.message("this is a bug in Tidegate; please report it"));
     }
     let mut out = renderer.render(&[group]);
     out.push('\n');

@@ -94,7 +94,7 @@ fn copied(session: &mut Session, copy: &CopyTo, screen: &mut Screen<'_>, interru
 /// RUN SCRIPT: the statements of a file, one after another; the first that fails ends it.
 fn scripted(session: &mut Session, file: &str, screen: &mut Screen<'_>, interrupt: &Interrupt) -> Result<Shown> {
     if session.depth >= SCRIPT_DEPTH_MAX {
-        return Err(Error::statement(format!("scripts run one another more than {SCRIPT_DEPTH_MAX} deep")));
+        return Err(Error::statement(format!("scripts nest deeper than {SCRIPT_DEPTH_MAX} levels")));
     }
     let text = super::read(Path::new(file))?;
     let mut all = Shown::default();
@@ -109,7 +109,7 @@ fn scripted(session: &mut Session, file: &str, screen: &mut Screen<'_>, interrup
             Err(error) => {
                 session.depth -= 1;
                 let line = text[..piece.span.start].matches('\n').count() + 1;
-                let message = format!("{file}, statement in line {line}: {}", error.message());
+                let message = format!("{file}:{line}: {}", error.message());
                 return Err(error.reworded(message));
             }
         }

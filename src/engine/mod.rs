@@ -1,19 +1,13 @@
-//! The façade: text in, results out.
+//! The one façade: text in, answers out.
 //!
 //! ```text
-//! parse      text -> statements
-//! validate   all statements of a request are planned in a sandbox                     ddl::sandbox
-//! execute    a statement: authorized (access), then by its intent
-//!              Change        plan -> topics -> command log -> catalogue -> queries    ddl, command
-//!              Read          SELECT, PRINT, VERIFY -> rows                            query
-//!              Inquiry       SHOW, DESCRIBE, EXPLAIN, ASSERT -> an entity             introspect
-//!              InsertValues  one record                                               insert_values
-//!              Setting       SET, DEFINE: the session                                 session
+//! execute(text, session) -> parse -> for each statement: plan on a copy of the catalogue -> create topics
+//!                        -> write the command log -> apply to the catalogue -> start or stop queries -> Answer
 //! ```
 //!
-//! Statements that change the catalogue are carried out one after the other under the lock of [`ddl`], so that what a plan was
-//! checked against still holds when it is applied. Everything else works on a [`snapshot`] and waits for no statement. Results
-//! are data ([`result`]); a result set is a [`RowStream`].
+//! Statements that change something are carried out one after the other under the lock of [`ddl`], so that what a plan was
+//! checked against is still true when it is applied. Everything else works on a [`snapshot`] and waits for no statement.
+//! Result sets are handed out as [`RowStream`]s.
 
 pub mod access;
 pub mod command;
@@ -59,13 +53,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-/// How long closing the engine waits for a statement that changes the catalogue.
+/// How long the end of an engine waits for a statement that changes something.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
 
 /// Statements in one text: a bound on what one request can make the engine do.
 pub const STATEMENTS_MAX: usize = 1_000;
 
-/// The result of one statement.
+/// What one statement answers.
 pub enum Answer {
     /// Data about the engine.
     Entity(Entity),
@@ -74,7 +68,7 @@ pub enum Answer {
 }
 
 impl Answer {
-    /// The query that the statement started, if any.
+    /// The query that was made for it, if there is one.
     fn query_id(&self) -> Option<&str> {
         match self {
             Answer::Entity(Entity::Status(status)) => status.query_id.as_deref(),
@@ -114,53 +108,53 @@ struct Inner {
     log: Arc<dyn Log>,
     clock: SharedClock,
     drive: Drive,
-    /// Spill space of all joins of this process.
+    /// What all joins of this process share.
     spill_pool: Arc<SpillPool>,
-    /// Detects topics of queries that were deleted and created again.
+    /// What looks whether the topics of queries are still the same.
     watch: Arc<TopicRegistry>,
-    /// `None` with [`Drive::ByHand`]. Held, never used.
+    /// `None` where nothing runs by itself. Held, never used.
     _topic_monitor: Option<TopicMonitor>,
     commands: CommandLog,
-    /// Number of records of the command log that are not commands.
+    /// Records of the command log that are no commands.
     skipped_commands: u64,
-    /// Where queries report skipped records.
+    /// What queries skip.
     processing: processing_log::ProcessingLog,
-    /// On Kafka: fences a second process with this service id. Held, never used.
+    /// On Kafka: what tells a second process of this service id that it is not alone. Held, never used.
     _owner: Option<Mutex<Box<dyn TransactionalWriter>>>,
-    /// Serialises statements that change the catalogue.
+    /// Serialises statements that change something.
     ddl: DdlLock,
     /// What statements read and change.
     state: Published,
     /// Push queries that are being read.
-    pushes: Arc<push_registry::PushRegistry>,
-    /// The service was terminated: no statement is carried out any more.
+    pushes: Arc<push_registry::Pushes>,
+    /// The service was terminated: nothing is carried out any more.
     over: AtomicBool,
     /// A statement panicked between the command log and the catalogue.
-    inconsistent: AtomicBool,
-    /// Limits on queries without EMIT.
+    torn: AtomicBool,
+    /// How many queries without EMIT are answered.
     pulls: Arc<pull_limits::PullLimits>,
     /// Which topics are the engine's.
     topics: Arc<TopicRules>,
-    /// Limits on batch queries, by user.
-    user_quota: Arc<user_quota::UserQuota>,
-    /// Plans of key lookups.
-    plan_cache: pull_plan_cache::PlanCache,
+    /// Queries without EMIT, by user.
+    turns: Arc<user_quota::Turns>,
+    /// Lookups that were planned before.
+    statements: pull_plan_cache::Statements,
     /// Names of topics, for completion.
     topic_names: Refreshed<Vec<String>>,
-    /// Lag by query, for metrics.
+    /// Lag by query, for meters.
     lags: Refreshed<BTreeMap<String, i64>>,
-    /// The audit log.
+    /// Who did what.
     audit: Audit,
 }
 
 impl Engine {
-    /// Parses a text. Variables are substituted statement by statement, so that a DEFINE applies to those after it.
+    /// Reads a text's statements. Variables are put in statement by statement, so that a DEFINE holds for those after it.
     pub fn parse(&self, text: &str, session: &Session) -> Result<Vec<Parsed>> {
         self.check_alive()?;
         let pieces = crate::parse::split(text);
         if pieces.len() > STATEMENTS_MAX {
             return Err(Error::statement(format!(
-                "{} statements at once, at most {STATEMENTS_MAX} are allowed",
+                "{} statements at once, at most {STATEMENTS_MAX} are taken",
                 pieces.len()
             ))
             .with_hint("send them in several texts"));
@@ -176,11 +170,11 @@ impl Engine {
                     read.map_err(|e| crate::parse::explained(e, text, variables))?
                 }
                 false => {
-                    // Positions would refer to the substituted text: the error points at the whole statement.
+                    // Places would count in a text that nobody has written: the error points at the whole statement.
                     let whole = Piece { text: &put_in, span: Span::new(0, put_in.len()), ..piece };
                     let read = crate::parse::parse_piece(&put_in, whole, &types);
-                    let explained = |e| crate::parse::explained(e, &put_in, variables).only_at(piece.span);
-                    Parsed { span: piece.span, ..read.map_err(explained)? }
+                    let told = |e| crate::parse::explained(e, &put_in, variables).only_at(piece.span);
+                    Parsed { span: piece.span, ..read.map_err(told)? }
                 }
             };
             match &parsed.statement {
@@ -193,33 +187,33 @@ impl Engine {
         Ok(all)
     }
 
-    /// Carries out one statement; spans in errors refer to the whole text that it was parsed from.
+    /// Carries out one statement; places in errors count in the whole text that it was parsed from.
     pub fn execute(&self, parsed: &Parsed, session: &mut Session) -> Result<Answer> {
-        let began = self.inner.audit.begin();
-        let done = self.carry_out(parsed, session);
-        self.inner.audit.statement(session.principal(), parsed, began, done.as_ref().map(Answer::query_id));
+        let user = session.principal().name.clone();
+        let _span = tracing::info_span!("statement", kind = access::what(&parsed.statement), %user).entered();
+        let (began, audited) = (self.inner.clock.monotonic(), self.inner.audit.begin());
+        let done = self
+            .authorize(parsed, session)
+            .and_then(|()| self.guarded(|| self.dispatch(parsed, session)))
+            .map_err(|e| e.told_in(&parsed.text, parsed.begin).shifted(parsed.span.start));
+        let elapsed_ms = (self.inner.clock.monotonic() - began).as_millis() as u64;
+        tracing::debug!(elapsed_ms, code = done.as_ref().err().map(Error::code), "statement executed");
+        self.inner.audit.statement(session.principal(), parsed, audited, done.as_ref().map(Answer::query_id));
         done
     }
 
-    /// The same without an audit record: for an interface that records several statements as one.
-    fn carry_out(&self, parsed: &Parsed, session: &mut Session) -> Result<Answer> {
-        let allowed = self.authorize(parsed, session);
-        let done = allowed.and_then(|()| self.guarded(|| self.dispatch(parsed, session)));
-        done.map_err(|e| e.told_in(&parsed.text, parsed.begin).shifted(parsed.span.start))
-    }
-
-    /// The audit log, for actions that are not statements.
+    /// Where doors record what is no statement.
     pub fn audit(&self) -> &Audit {
         &self.inner.audit
     }
 
     /// Parses and carries out every statement of a text; stops at the first that fails.
     pub fn run(&self, text: &str, session: &mut Session) -> Result<Vec<Answer>> {
-        let mut results = Vec::new();
+        let mut answers = Vec::new();
         for parsed in self.parse(text, session)? {
-            results.push(self.execute(&parsed, session)?);
+            answers.push(self.execute(&parsed, session)?);
         }
-        Ok(results)
+        Ok(answers)
     }
 
     fn dispatch(&self, parsed: &Parsed, session: &mut Session) -> Result<Answer> {
@@ -243,7 +237,7 @@ impl Engine {
         &self.inner.log
     }
 
-    /// Its configuration.
+    /// What it was started with.
     pub fn config(&self) -> &Config {
         &self.inner.config
     }
@@ -258,7 +252,7 @@ impl Engine {
         self.inner.state.load().catalog.clone()
     }
 
-    /// The last status of each command id.
+    /// What became of the statements that changed something: the last status of each command id.
     pub fn statuses(&self) -> Vec<Status> {
         self.inner.state.load().statuses.all().cloned().collect()
     }
@@ -268,7 +262,7 @@ impl Engine {
         self.inner.state.load().queries().map(|(id, query)| (id.clone(), query.clone())).collect()
     }
 
-    /// Number of records of the command log that were skipped at the start, because they are not commands.
+    /// Records of the command log that the start had to skip, because they are no commands.
     pub fn skipped_commands(&self) -> u64 {
         self.inner.skipped_commands
     }
@@ -281,19 +275,19 @@ impl Engine {
         Ok(())
     }
 
-    /// Commits and ends all queries, including those of a statement in progress if that ends soon.
+    /// Commits and ends all queries, those of a statement that is being carried out included if it ends soon.
     pub fn close(&self) {
         let ddl = self.ddl_within("the end of the process", CLOSE_WAIT);
         for (_, query) in self.queries() {
             query.stop();
         }
-        // Released first: the processing log may have to create its stream.
+        // The processing log may have to create its stream.
         drop(ddl);
         self.inner.processing.flush();
         self.inner.audit.flush();
     }
 
-    /// Queries without EMIT that were refused, by the name of the limit.
+    /// Queries without EMIT that the process's limits refused, by the name of the limit.
     pub fn refused_pulls(&self) -> [(&'static str, u64); 3] {
         self.inner.pulls.refused()
     }
@@ -303,19 +297,19 @@ impl Engine {
         format!("_confluent-ksql-{}query_{id}", self.inner.config.service_id)
     }
 
-    /// Effective properties: the session's over the engine's.
+    /// Properties in force: the engine's under the session's.
     fn properties(&self, session: &Session) -> BTreeMap<String, String> {
         self.with_defaults(session.properties())
     }
 
-    /// These properties over the engine's.
+    /// The engine's properties under these.
     fn with_defaults(&self, properties: &BTreeMap<String, String>) -> BTreeMap<String, String> {
         let mut all = self.inner.config.properties.clone();
         all.extend(properties.clone());
         all
     }
 
-    /// The properties that planning depends on, typed.
+    /// What planning depends on, of the session and of the server.
     fn settings(&self, properties: &BTreeMap<String, String>) -> Result<Settings> {
         Ok(Settings { topics: self.inner.topics.clone(), ..Settings::of(properties)? })
     }

@@ -48,18 +48,30 @@ pub fn insert_values(stmt: &InsertValues, catalog: &Catalog, topics: &TopicRules
             return Err(at(Error::statement(format!("Duplicate column names: {}", name.value))));
         }
         if name.value == pseudo::ROWTIME {
-            timestamp = match scalar::constant(expr, &SqlType::Bigint).map_err(at)? {
-                ScalarValue::Int64(ms) => ms,
-                _ => None,
-            };
-            if timestamp.is_none_or(|ms| ms < 0) {
-                return Err(at(Error::statement("ROWTIME is a number of milliseconds, not negative")));
-            }
+            let value = scalar::constant(expr, &SqlType::Bigint).map_err(at)?;
+            timestamp = Some(insert_time(&value).map_err(at)?);
             continue;
         }
         let column = column(name, &source)?;
         given.insert(name.value.as_str(), scalar::constant(expr, &column.ty).map_err(at)?);
     }
+    insert_constants(source, given, timestamp)
+}
+
+/// The ROWTIME that is given for a row.
+pub fn insert_time(value: &ScalarValue) -> Result<i64> {
+    match value {
+        ScalarValue::Int64(Some(ms @ 0..)) => Ok(*ms),
+        _ => Err(Error::statement("ROWTIME is a number of milliseconds, not negative")),
+    }
+}
+
+/// A row of values by column name, each of its column's type; columns without a value are NULL.
+pub fn insert_constants(
+    source: Arc<Source>,
+    mut given: BTreeMap<&str, ScalarValue>,
+    timestamp: Option<i64>,
+) -> Result<InsertPlan> {
     check_key(&source, &given)?;
     let mut take = |columns: &[Column]| -> Result<Vec<ScalarValue>> {
         columns.iter().map(|c| given.remove(c.name.as_str()).map_or_else(|| null(&c.ty), Ok)).collect()

@@ -34,7 +34,7 @@ mod sink;
 
 pub use alter::alter_source;
 pub use facts::{Facts, TopicFact, topics_of_query, topics_of_source};
-pub use insert::{InsertPlan, insert_values};
+pub use insert::{InsertPlan, insert_constants, insert_time, insert_values};
 pub use pull::{PullPlan, WindowBounds, pull_query};
 pub use query::{BatchPlan, QueryPlan, TransientPlan, batch_query, create_as, insert_select, push_query};
 pub use settings::Settings;

@@ -1,17 +1,17 @@
-//! Results for people: sentences and tables, made from the data that `engine` returns.
+//! Results as people read them: sentences and tables, made from what `engine` returns as data.
 
 pub mod text;
 
 use crate::engine::result::rows::RowStream;
 use std::fmt;
 
-/// The result of one statement, as it is shown.
+/// The answer to one statement.
 pub enum Outcome {
-    /// A message; it may have several lines (EXPLAIN).
+    /// What was done, in words; may have several lines (EXPLAIN).
     Message(String),
-    /// A complete table (SHOW, DESCRIBE).
+    /// Facts about the engine (SHOW, DESCRIBE), ready to read.
     Table {
-        /// Its title.
+        /// What the table is about.
         title: Option<String>,
         /// Names of the columns.
         columns: Vec<String>,
@@ -20,7 +20,7 @@ pub enum Outcome {
     },
     /// A query's rows.
     Rows(Box<dyn RowStream>),
-    /// Several results, in order (DESCRIBE EXTENDED).
+    /// Several answers, in order (DESCRIBE EXTENDED).
     Many(Vec<Outcome>),
 }
 

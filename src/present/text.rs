@@ -1,4 +1,4 @@
-//! Results as text: the engine's entities as sentences and tables.
+//! Answers as people read them: the engine's entities as sentences and tables.
 
 use crate::catalog::Source;
 use crate::engine::Answer;
@@ -8,7 +8,7 @@ use crate::present::Outcome;
 use crate::types::Role;
 use std::sync::Arc;
 
-/// A result, ready to be shown.
+/// An answer, ready to be shown.
 pub fn outcome(answer: Answer) -> Outcome {
     match answer {
         Answer::Rows(rows) => Outcome::Rows(rows),
@@ -96,7 +96,7 @@ fn one_line(sql: &str) -> String {
     sql.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// `WAITING: no broker responds ...`
+/// `WAITING: no broker answers ...`
 fn state_cell(query: &QueryRow) -> String {
     match &query.trouble {
         Some(trouble) => format!("{}: {trouble}", query.state),

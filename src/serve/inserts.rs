@@ -1,17 +1,18 @@
-//! `POST /inserts-stream`: rows written one by one, each acknowledged when it is durable.
+//! `POST /inserts-stream`: rows of one stream, each acknowledged when it is durable.
 //!
-//! The body's first line names the stream, each further one is a row as a JSON object. Lines are taken as they come, so a
-//! client may keep the request open and go on writing. Answers keep the order of the rows.
+//! The first line of the body names the stream, each further one is a row as a JSON object. Lines are processed as they arrive, so
+//! that a client may keep the request open and continue to write; lines that are there together are appended as one batch. The
+//! acknowledgements have the order of the rows.
 //!
-//! The response ends as a whole when the request does. When the server stops, or the request breaks off, the last answer is an
-//! error and the response breaks off behind it: rows without an answer were not written.
+//! The response is complete when the request is. When the server stops, or the request is cut off, the last line is an error and
+//! the response is cut off after it: rows without an acknowledgement were not written.
 
 use super::auth::guard::discard;
 use super::ksql::{read, texts};
 use super::limits::BODY_BYTES_MAX;
 use super::rows::queue::{Gone, Outbox, outbox};
 use super::rows::{DELIMITED, JSON, accepted};
-use super::{App, error, stopping};
+use super::{App, error, on_thread, stopping};
 use crate::engine::access::Principal;
 use crate::engine::access::audit::Audit;
 use crate::engine::session::Session;
@@ -26,7 +27,7 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Rows written by one call of the blocking thread.
+/// Rows of one batch: enough to share the cost of an append, few enough for a stopping server to wait for.
 const ROWS_AT_ONCE: usize = 256;
 
 /// The first line.
@@ -45,7 +46,7 @@ struct Lines {
 }
 
 impl Lines {
-    /// The lines that are complete now, at least one unless the body has ended.
+    /// The complete lines that have arrived, at least one unless the body has ended.
     async fn next(&mut self) -> Result<Vec<Bytes>> {
         let mut lines = Vec::new();
         loop {
@@ -57,11 +58,11 @@ impl Lines {
                 return Ok(lines);
             }
             if self.buffer.len() > BODY_BYTES_MAX {
-                return Err(Error::statement(format!("a line is longer than {BODY_BYTES_MAX} bytes")).with_code(41300));
+                return Err(Error::statement(format!("a line exceeds {BODY_BYTES_MAX} bytes")).with_code(41300));
             }
             match self.body.next().await {
                 Some(Ok(bytes)) => self.buffer.extend_from_slice(&bytes),
-                Some(Err(e)) => return Err(Error::io("the request broke off").with_detail(e.to_string())),
+                Some(Err(e)) => return Err(Error::io("the request was cut off").with_detail(e.to_string())),
                 None => {
                     self.ended = true;
                     let rest = std::mem::take(&mut self.buffer);
@@ -115,7 +116,7 @@ pub(super) async fn inserts_stream(
 }
 
 fn no_target() -> Error {
-    Error::statement("the request has no lines")
+    Error::statement("the request body is empty")
         .with_code(40000)
         .with_hint("the first line is {\"target\":\"STREAM\"}, each further one a row")
 }
@@ -155,12 +156,13 @@ impl Writer {
     async fn run(mut self, mut rows: Vec<Bytes>, mut lines: Lines) {
         let stopping = self.app.stopping.clone();
         loop {
-            let done = tokio::task::spawn_blocking(move || {
+            let running = on_thread(move || {
                 let written = self.write(&rows);
                 (self, written)
             });
-            // After a panic the answers were dropped, which breaks the response off.
-            let Ok((writer, written)) = done.await else { return };
+            // Without a thread, and after a panic, the writer is dropped, which cuts the response off.
+            let Ok(running) = running else { return };
+            let Ok((writer, written)) = running.await else { return };
             self = writer;
             match written {
                 Err(_) if stopping.ends(self.bounded) => return self.break_off(&stopping::error()),
@@ -194,16 +196,25 @@ impl Writer {
         self.outbox.break_off(last, false);
     }
 
-    /// Writes each row and answers it before the next one, so that a stop in between leaves no row without its answer.
+    /// Writes a batch of rows, and acknowledges all of it before the next one: a stop leaves no written row without its
+    /// acknowledgement.
     fn write(&mut self, rows: &[Bytes]) -> Result<(), Gone> {
+        if self.app.stopping.ends(self.bounded) {
+            return Err(Gone::Left);
+        }
+        let (mut valid, mut invalid) = (Vec::new(), Vec::new());
         for row in rows {
-            if self.app.stopping.ends(self.bounded) {
-                return Err(Gone::Left);
-            }
-            let inserted = read::<Map<String, Value>>(row)
-                .and_then(|row| self.app.engine.insert_row(&self.target, &row, &mut self.session));
+            let row = read::<Map<String, Value>>(row).map(|row| valid.push(row));
+            invalid.push(row.err());
+        }
+        let mut written = self.app.engine.insert_rows(&self.target, &valid, &self.session).into_iter();
+        for error in invalid {
+            let result = match error {
+                None => written.next().unwrap_or_else(|| Err(Arc::new(Error::bug("a row has no result")))),
+                Some(error) => Err(Arc::new(error)),
+            };
             let seq = self.written;
-            let answer = match inserted {
+            let acknowledgement = match result {
                 Ok(()) => {
                     self.tally.rows += 1;
                     json!({ "status": "ok", "seq": seq })
@@ -213,8 +224,9 @@ impl Writer {
                     json!({ "status": "error", "seq": seq, "error_code": e.code(), "message": e.to_string() })
                 }
             };
-            let answer = self.answer(&answer);
-            self.outbox.send(answer, &|| self.app.stopping.ends(self.bounded))?;
+            let acknowledgement = self.answer(&acknowledgement);
+            // Even while the server stops: only a client that does not read loses what its rows became.
+            self.outbox.send(acknowledgement, &|| false)?;
         }
         Ok(())
     }

@@ -34,7 +34,7 @@ pub(super) fn read<T: for<'a> Deserialize<'a>>(body: &[u8]) -> Result<T> {
     // A list of the fields' values would be taken for the object.
     match body.trim_ascii_start().first() {
         Some(b'{') => read_any(body),
-        Some(_) => Err(unreadable("it is no object".to_owned())),
+        Some(_) => Err(unreadable("expected an object".to_owned())),
         None => Err(unreadable("it is empty".to_owned())),
     }
 }
@@ -45,10 +45,10 @@ pub(super) fn read_any<T: for<'a> Deserialize<'a>>(body: &[u8]) -> Result<T> {
 }
 
 fn unreadable(detail: String) -> Error {
-    Error::statement("the request's body is not the JSON that is expected")
+    Error::statement("invalid request body")
         .with_code(40000)
         .with_detail(detail)
-        .with_hint("POST /ksql takes {\"ksql\":\"STATEMENTS;\"}, /query-stream {\"sql\":\"SELECT ...;\"}")
+        .with_hint("POST /ksql expects {\"ksql\":\"STATEMENTS;\"}, /query-stream {\"sql\":\"SELECT ...;\"}")
 }
 
 /// JSON scalars as property text.
@@ -140,7 +140,7 @@ fn run(app: &App, principal: Principal, request: Request) -> Response {
         matches!(s.statement, Statement::Select(_) | Statement::Batch(_) | Statement::Print(_) | Statement::Verify(_))
     };
     if let Some(statement) = parsed.iter().find(query) {
-        let e = Error::statement("SELECT and PRINT are not taken here")
+        let e = Error::statement("SELECT and PRINT are not supported by this endpoint")
             .with_code(40002)
             .with_hint("send them to /query-stream");
         return error::response(&e, Some(&statement.text));
@@ -158,7 +158,7 @@ fn run(app: &App, principal: Principal, request: Request) -> Response {
                 entities.extend(entity::to_json(&answer, &statement.text, &app.address.to_string()))
             }
             Ok(Answer::Rows(_)) => {
-                return error::response(&Error::bug("a statement answered rows"), Some(&statement.text));
+                return error::response(&Error::bug("a statement returned rows"), Some(&statement.text));
             }
             Err(e) => {
                 let mut body = error::body(&e, Some(&statement.text));

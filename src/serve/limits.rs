@@ -38,6 +38,9 @@ pub const READER_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a TLS handshake may take.
 pub const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long the client of a WebSocket has to confirm its end, as [`LAST_WORDS`].
+pub const CLOSE_REPLY_TIMEOUT: Duration = LAST_WORDS;
+
 /// Longest message of a WebSocket's client: only control frames are expected.
 pub const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 

@@ -24,9 +24,9 @@ mod websocket;
 
 use crate::engine::Engine;
 use crate::engine::access::Role;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::threads;
-use attach::server::House;
+use attach::server::AttachService;
 use auth::guard::Guard;
 use auth::login::Logins;
 use auth::users::Users;
@@ -55,6 +55,7 @@ use std::time::Duration;
 use stopping::Stopping;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
 /// The kind of work that a handler's panic is counted as.
@@ -98,27 +99,24 @@ pub struct Access {
 }
 
 /// The same, read and checked.
-pub struct Doors {
+pub struct ListenConfig {
     users: Option<(UsersFile, Users)>,
     tls: Option<TlsAcceptor>,
     origins: Vec<String>,
 }
 
-impl std::fmt::Debug for Doors {
+impl std::fmt::Debug for ListenConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Doors(users: {}, tls: {})", self.users.is_some(), self.tls.is_some())
+        write!(f, "ListenConfig(users: {}, tls: {})", self.users.is_some(), self.tls.is_some())
     }
 }
 
 impl Access {
     /// Reads the files; refuses an address that others reach where nobody is asked who he is.
-    pub fn open(&self, address: SocketAddr) -> Result<Doors> {
+    pub fn open(&self, address: SocketAddr) -> Result<ListenConfig> {
         if !address.ip().is_loopback() && self.users.is_none() {
-            return Err(Error::statement(format!(
-                "{address} can be reached from other machines, and nobody would be asked who they are"
-            ))
-            .with_hint(
-                "listen on 127.0.0.1, or name a file of users with --users (`tidegate user` writes its lines)",
+            return Err(Error::statement(format!("refusing to listen on {address} without authentication")).with_hint(
+                "listen on 127.0.0.1, or name a users file with --users (`tidegate user` writes its lines)",
             ));
         }
         let users = self.users.as_deref().map(UsersFile::open).transpose()?;
@@ -126,9 +124,9 @@ impl Access {
             |(certificates, key): &(PathBuf, PathBuf)| net::tls::acceptor(certificates, key, self.clients.as_ref());
         let tls = self.tls.as_ref().map(acceptor).transpose()?;
         if users.is_some() && tls.is_none() && !address.ip().is_loopback() {
-            tracing::warn!(%address, "passwords and tokens come in cleartext: --tls-cert and --tls-key would hide them");
+            tracing::warn!(%address, "passwords and tokens are sent unencrypted; use --tls-cert and --tls-key");
         }
-        Ok(Doors { users, tls, origins: self.origins.clone() })
+        Ok(ListenConfig { users, tls, origins: self.origins.clone() })
     }
 }
 
@@ -136,13 +134,13 @@ impl Access {
 pub async fn serve(
     engine: Engine,
     listener: TcpListener,
-    doors: Doors,
+    config: ListenConfig,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<()> {
     let stopping = Stopping::default();
     let address = listener.local_addr()?;
     let streams = Arc::new(Semaphore::new(STREAMS_MAX));
-    let house = House::new(
+    let attach_service = AttachService::new(
         engine.log().clone(),
         engine.config().clone(),
         engine.clock().clone(),
@@ -151,7 +149,7 @@ pub async fn serve(
     );
     let (started, audit) = (engine.clock().monotonic(), engine.audit().clone());
     let meters = Arc::<Meters>::default();
-    let logins = doors.users.map(|(file, users)| {
+    let logins = config.users.map(|(file, users)| {
         let logins = Logins::new(users);
         let watch = file.watch(Arc::downgrade(&logins));
         tokio::spawn(async move { threads::guarded("users", "", watch).await });
@@ -169,26 +167,26 @@ pub async fn serve(
         started,
     };
     let open = routes().iter().filter(|route| route.needs == Needs::Nothing).map(|route| route.path).collect();
-    let is_secure = doors.tls.is_some();
-    let guard = Arc::new(Guard { logins, is_secure, origins: doors.origins, audit, open, address });
+    let is_secure = config.tls.is_some();
+    let guard = Arc::new(Guard { logins, is_secure, origins: config.origins, audit, open, address });
     // The guard has read the body, and knows how long it may be.
-    let router = router(app, house)
+    let router = router(app, attach_service)
         .layer(DefaultBodyLimit::disable())
         .layer(from_fn_with_state(guard, auth::guard::guard))
         .layer(from_fn(caught))
         .layer(from_fn_with_state(meters.clone(), metrics::counted));
-    let service = Service { router, tls: doors.tls, meters, strangers };
+    let service = Service { router, tls: config.tls, meters, strangers };
     net::listen::serve(Listener::Tcp(listener), service, stop, stopping).await;
     Ok(())
 }
 
-fn router(app: App, house: House) -> Router {
+fn router(app: App, attach_service: AttachService) -> Router {
     api()
         .into_router()
         .fallback(nowhere)
         .method_not_allowed_fallback(not_so)
         .with_state(Arc::new(app))
-        .merge(attach::server::sessions().into_router().with_state(Arc::new(house)))
+        .merge(attach::server::sessions().into_router().with_state(Arc::new(attach_service)))
 }
 
 /// Every route of the server and what it requires.
@@ -227,23 +225,36 @@ fn api() -> Routes<Arc<App>> {
 }
 
 async fn nowhere(method: Method, uri: Uri) -> Response {
-    let error = Error::not_found(format!("{method} {} is not served here", uri.path()));
+    let error = Error::not_found(format!("no such endpoint: {method} {}", uri.path()));
     error::response(
-        &error.with_hint("POST /ksql, /query-stream and /inserts-stream, GET /info and /healthcheck are"),
+        &error.with_hint("endpoints are POST /ksql, /query-stream and /inserts-stream, GET /info and /healthcheck"),
         None,
     )
 }
 
 async fn not_so(method: Method, uri: Uri) -> Response {
-    let e = Error::not_found(format!("{} does not take {method}", uri.path())).with_code(40500);
+    let e = Error::not_found(format!("method not allowed: {method} {}", uri.path())).with_code(40500);
     error::response(&e.with_hint(if method == Method::GET { "POST it" } else { "GET it" }), None)
+}
+
+/// Starts work that may wait on a thread of the runtime's pool. Where the operating system refuses a thread and the pool has none,
+/// tokio panics; here that is an error, and the client may try again.
+fn on_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>> {
+    threads::attempt(|| tokio::task::spawn_blocking(work)).map_err(|refused| {
+        Error::new(Kind::Busy, "no thread is available for the request")
+            .with_detail(refused)
+            .with_hint("try again; raise the limit of threads of the process if this lasts")
+    })
 }
 
 /// Runs what may wait for the log on a thread where it may wait.
 async fn blocking(app: &Arc<App>, work: impl FnOnce(&App) -> Response + Send + 'static) -> Response {
     let app = app.clone();
-    let done = tokio::task::spawn_blocking(move || threads::guard(REQUEST, "", || work(&app))).await;
-    let done = done.unwrap_or_else(|_| Err(Error::bug("the request's thread ended early")));
+    let done = match on_thread(move || threads::guard(REQUEST, "", || work(&app))) {
+        Ok(running) => running.await,
+        Err(busy) => return error::response(&busy, None),
+    };
+    let done = done.unwrap_or_else(|_| Err(Error::bug("the request's task ended early")));
     done.unwrap_or_else(|panic| error::response(&panic, None))
 }
 

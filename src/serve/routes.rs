@@ -86,7 +86,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
 /// Lets a request pass whose user has what the route requires. A request without a user has not passed a guard.
 async fn allowed(needs: Needs, request: Request, next: Next) -> Response {
     let Some(principal) = request.extensions().get::<Principal>() else {
-        return error::response(&Error::bug("a request came without its user").with_code(50000), None);
+        return error::response(&Error::bug("a request without a user").with_code(50000), None);
     };
     let what = format!("{} {}", request.method(), request.uri().path());
     let checked = match needs {

@@ -137,8 +137,8 @@ fn last_phase(bounded: bool) -> Phase {
 pub(super) fn error() -> Error {
     Error::new(Kind::Busy, "The server is shutting down")
         .with_code(SHUTTING_DOWN)
-        .with_detail("the answer is not complete")
-        .with_hint("ask again when the server is back")
+        .with_detail("the response is incomplete")
+        .with_hint("retry when the server is back")
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use super::limits::STREAMS_MAX;
 use super::rows::Shape;
 use super::rows::print_lines::Formats;
 use super::rows::queue::{Frames, Gone, Outbox, outbox};
-use super::{App, error, stopping};
+use super::{App, error, on_thread, stopping};
 use crate::engine::Answer;
 use crate::engine::access::Principal;
 use crate::engine::result::rows::{RowEvent, RowStream};
@@ -74,7 +74,10 @@ async fn serve(app: Arc<App>, principal: Principal, [shape, printed]: [Result<Sh
     }
     let opened = {
         let app = app.clone();
-        tokio::task::spawn_blocking(move || open(&app, principal, &body)).await
+        match on_thread(move || open(&app, principal, &body)) {
+            Ok(opening) => opening.await,
+            Err(busy) => return error::response(&busy, None),
+        }
     };
     match opened {
         Ok(Ok(opened)) => match if opened.is_print { printed } else { Ok(shape) } {
@@ -82,7 +85,7 @@ async fn serve(app: Arc<App>, principal: Principal, [shape, printed]: [Result<Sh
             Err(e) => error::response(&e, None),
         },
         Ok(Err((e, text))) => error::response(&e, text.as_deref()),
-        Err(_) => error::response(&Error::bug("the request's thread ended early"), None),
+        Err(_) => error::response(&Error::bug("the request's task ended early"), None),
     }
 }
 
@@ -159,18 +162,19 @@ pub(super) fn open(app: &App, principal: Principal, body: &[u8]) -> Result<Opene
         statement.statement,
         Statement::Select(_) | Statement::Batch(_) | Statement::Print(_) | Statement::Verify(_)
     ) {
-        let e = Error::statement("only SELECT and PRINT are taken here").with_hint("send other statements to /ksql");
+        let e = Error::statement("this endpoint supports only SELECT and PRINT")
+            .with_hint("send other statements to /ksql");
         return Err((e, text));
     }
     let permit = app.streams.clone().try_acquire_owned().map_err(|_| {
-        let e = Error::statement(format!("{STREAMS_MAX} queries are being read already, no more are served at once"))
+        let e = Error::statement(format!("the limit of {STREAMS_MAX} streamed results is reached"))
             .with_code(40003)
-            .with_hint("end one of them");
+            .with_hint("close one of them");
         (e, text.clone())
     })?;
     match app.engine.execute(statement, &mut session).map_err(|e| (e, text.clone()))? {
         Answer::Rows(rows) => Ok(Opened { rows, permit, is_print: matches!(statement.statement, Statement::Print(_)) }),
-        Answer::Entity(_) => Err((Error::bug("a query answered no rows"), text)),
+        Answer::Entity(_) => Err((Error::bug("a query returned no rows"), text)),
     }
 }
 
@@ -212,13 +216,17 @@ pub(super) fn pumped(app: Arc<App>, opened: Opened, shape: Shape) -> Pumped {
     let shape = shape.of(&*rows);
     let (outbox, frames) = outbox(app.engine.clock().clone(), app.stopping.answer(rows.is_bounded()));
     let (sender, ended) = oneshot::channel();
-    tokio::task::spawn_blocking(move || {
+    // Dropping the sender tells that there was no thread: the response is cut off before its first frame.
+    let started = on_thread(move || {
         let listed = Listed::new(&app, rows.id());
         let end = Pump { app: &app, outbox, closed: &listed.closed, shape, bounded: rows.is_bounded() }.run(rows);
         // Not everybody wants to know.
         let _ = sender.send(end);
         drop(permit);
     });
+    if let Err(error) = started {
+        tracing::warn!(%error, "a result set has no thread");
+    }
     Pumped { frames, ended }
 }
 
@@ -281,7 +289,7 @@ impl Pump<'_> {
             Ended::Stuck => {
                 self.app.meters.dropped.fetch_add(1, Ordering::Relaxed);
                 let query = rows.id().unwrap_or("a query without an id");
-                tracing::warn!(query, "its reader does not read: dropped");
+                tracing::warn!(query, "dropped slow client");
             }
             Ended::Done | Ended::Gone => {}
         }

@@ -6,124 +6,97 @@
 //! server  close 1000 done                                      or why it ended: 1003 the request, 1011 the query
 //! ```
 //!
-//! The handshake and the frames are RFC 6455's, the server's half of it: it sends text, answers pings and closes.
+//! axum (tungstenite) does the handshake, the frames, and the replies to pings and to the client's close (RFC 6455). Messages of
+//! the client are ignored; one that is larger than [`MESSAGE_BYTES_MAX`], or not masked, ends the connection with 1002.
 
-use super::limits::{MESSAGE_BYTES_MAX, READER_PATIENCE};
+use super::limits::{CLOSE_REPLY_TIMEOUT, MESSAGE_BYTES_MAX, READER_PATIENCE};
 use super::rows::Shape;
 use super::rows::queue::Frames;
 use super::stream::{Ended, Pumped, open, pumped};
-use super::{App, error, stopping};
+use super::{App, error, on_thread, stopping};
 use crate::engine::access::Principal;
-use crate::error::{Error, Result};
-use axum::body::Body;
-use axum::extract::{Extension, Query, Request, State};
-use axum::http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
-use axum::http::{HeaderMap, HeaderName, Response as HttpResponse, StatusCode};
-use axum::response::{IntoResponse, Response};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use crate::error::Error;
+use axum::body::Bytes;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
+use axum::extract::{Extension, Query, State};
+use axum::http::HeaderValue;
+use axum::http::header::SEC_WEBSOCKET_VERSION;
+use axum::response::Response;
 use futures::StreamExt;
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
-use ring::digest;
 use serde::Deserialize;
 use std::sync::Arc;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf, split};
-use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-/// What RFC 6455 adds to a client's key.
-const MAGIC: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-/// The one version there is.
-const VERSION: &str = "13";
-/// Longest text that fits into a close frame beside its code.
+/// Longest reason in a close frame, beside its code (RFC 6455, section 5.5).
 const REASON_BYTES_MAX: usize = 123;
+/// The version of RFC 6455, and the only one.
+const VERSION: &str = "13";
 
-const TEXT: u8 = 0x1;
-const CLOSE: u8 = 0x8;
-const PING: u8 = 0x9;
-const PONG: u8 = 0xA;
-/// The last frame of its message; we send no others.
-const FIN: u8 = 0x80;
-const MASKED: u8 = 0x80;
-
-/// Everything was sent.
+/// Codes of a close frame (RFC 6455, section 7.4.1): all rows were sent.
 const DONE: u16 = 1000;
-/// The client says what no client may say.
+/// The server is shutting down.
+const GOING_AWAY: u16 = 1001;
+/// The client breaks the protocol.
 const PROTOCOL_ERROR: u16 = 1002;
-/// The request cannot be carried out.
+/// The request is invalid.
 const REFUSED: u16 = 1003;
 /// The query failed.
 const FAILED: u16 = 1011;
-/// The server stops.
-const GOING: u16 = 1001;
 
 #[derive(Debug, Deserialize)]
-pub(super) struct Asked {
+pub(super) struct Parameters {
     request: Option<String>,
 }
-
-type Io = TokioIo<Upgraded>;
 
 pub(super) async fn query(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
-    Query(asked): Query<Asked>,
-    mut request: Request,
+    Query(parameters): Query<Parameters>,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
-    let Some(text) = asked.request else {
-        let e = Error::statement("the query has no request").with_code(40000);
+    let Some(text) = parameters.request else {
+        let e = Error::statement("missing parameter request").with_code(40000);
         return error::response(&e.with_hint("/ws/query?request={\"ksql\":\"SELECT ...;\"}, percent-encoded"), None);
     };
-    let accept = match accept(request.headers()) {
-        Ok(accept) => accept,
-        Err(e) => return error::response(&e, None),
+    let upgrade = match upgrade {
+        Ok(upgrade) => upgrade,
+        Err(rejection) => return rejected(&rejection),
     };
-    let upgrade = hyper::upgrade::on(&mut request);
+    // A stopping server waits for it as for any other connection; it is released even if the upgrade fails.
     let held = app.stopping.connection();
-    tokio::spawn(async move {
-        // A server that stops waits for it as for any other connection.
-        let _held = held;
-        // A connection that cannot become a WebSocket has ended; nobody is there to be told.
-        if let Ok(upgraded) = upgrade.await {
-            talk(app, principal, TokioIo::new(upgraded), text).await;
-        }
-    });
-    let answer = HttpResponse::builder()
-        .status(StatusCode::SWITCHING_PROTOCOLS)
-        .header(CONNECTION, "Upgrade")
-        .header(UPGRADE, "websocket")
-        .header(SEC_WEBSOCKET_ACCEPT, accept)
-        .body(Body::empty());
-    answer.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
+    // Each message is flushed before the next one is taken, so that the buffer holds one message.
+    upgrade.write_buffer_size(0).max_message_size(MESSAGE_BYTES_MAX).max_frame_size(MESSAGE_BYTES_MAX).on_upgrade(
+        move |socket| async move {
+            let _held = held;
+            serve(app, principal, Client { socket }, text).await;
+        },
+    )
 }
 
-/// What answers the client's key.
-fn accept(headers: &HeaderMap) -> Result<String> {
-    let text = |name: HeaderName| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    let key = text(SEC_WEBSOCKET_KEY);
-    if !text(UPGRADE).eq_ignore_ascii_case("websocket") || key.is_empty() {
-        let e = Error::statement("this is for WebSockets over HTTP/1.1").with_code(40000);
-        return Err(e.with_hint("POST /query-stream answers the same rows"));
+fn rejected(rejection: &WebSocketUpgradeRejection) -> Response {
+    if matches!(rejection, WebSocketUpgradeRejection::InvalidWebSocketVersionHeader(_)) {
+        let e = Error::statement(format!("unsupported WebSocket version, expected {VERSION}")).with_code(42600);
+        let mut response = error::response(&e, None);
+        response.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static(VERSION));
+        return response;
     }
-    if text(SEC_WEBSOCKET_VERSION) != VERSION {
-        return Err(Error::statement(format!("WebSockets of version {VERSION} are spoken here")).with_code(42600));
-    }
-    let hash = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, format!("{key}{MAGIC}").as_bytes());
-    Ok(STANDARD.encode(hash.as_ref()))
+    let e = Error::statement("expected a WebSocket handshake over HTTP/1.1").with_code(40000);
+    error::response(&e.with_hint("POST /query-stream returns the same rows"), None)
 }
 
-async fn talk(app: Arc<App>, principal: Principal, io: Io, request: String) {
-    let (reader, writer) = split(io);
-    let mut client = Client { writer, told: listen(reader) };
+async fn serve(app: Arc<App>, principal: Principal, mut client: Client, request: String) {
     let opened = {
         let app = app.clone();
-        tokio::task::spawn_blocking(move || open(&app, principal, request.as_bytes())).await
+        match on_thread(move || open(&app, principal, request.as_bytes())) {
+            Ok(opening) => opening.await,
+            Err(busy) => return client.close(FAILED, &busy.to_string()).await,
+        }
     };
     let opened = match opened {
         Ok(Ok(opened)) => opened,
         Ok(Err((e, _))) => return client.close(REFUSED, &e.to_string()).await,
-        Err(_) => return client.close(FAILED, "the request's thread ended early").await,
+        Err(_) => return client.close(FAILED, "the request's task ended early").await,
     };
     let shape = if opened.is_print { Shape::Text } else { Shape::Messages };
     let Pumped { frames, ended } = pumped(app, opened, shape);
@@ -133,143 +106,70 @@ async fn talk(app: Arc<App>, principal: Principal, io: Io, request: String) {
     match ended.await {
         Ok(Ended::Done) => client.close(DONE, "done").await,
         Ok(Ended::Failed(e)) => client.close(FAILED, &e.to_string()).await,
-        Ok(Ended::Stopping) => client.close(GOING, stopping::error().message()).await,
+        Ok(Ended::Stopping) => client.close(GOING_AWAY, stopping::error().message()).await,
         Ok(Ended::Closed) => client.close(FAILED, "the query was closed").await,
         Err(_) => client.close(FAILED, "the query's thread ended early").await,
         Ok(Ended::Gone | Ended::Stuck) => {}
     }
 }
 
-/// What the client says.
-#[derive(Debug)]
-enum Told {
-    Ping(Vec<u8>),
-    /// It closes, or has gone, or breaks the protocol: what it is to be told.
-    Close(Option<u16>),
-}
-
 struct Client {
-    writer: WriteHalf<Io>,
-    told: mpsc::Receiver<Told>,
+    socket: WebSocket,
 }
 
-/// Why nothing more can be sent.
-struct Over;
+/// The connection has ended: nothing more can be sent.
+struct Disconnected;
 
 impl Client {
-    async fn send_all(&mut self, mut frames: Frames) -> Result<(), Over> {
+    async fn send_all(&mut self, mut frames: Frames) -> Result<(), Disconnected> {
         loop {
             tokio::select! {
                 frame = frames.next() => match frame {
-                    Some(Ok(frame)) => self.send(TEXT, &frame).await?,
-                    // How it ended is said when the socket is closed.
+                    Some(Ok(frame)) => self.send(text(frame)).await?,
+                    // How it ended is in the close frame.
                     Some(Err(_)) | None => return Ok(()),
                 },
-                told = self.told.recv() => match told {
-                    Some(Told::Ping(payload)) => self.send(PONG, &payload).await?,
-                    Some(Told::Close(Some(code))) => {
-                        self.close(code, "").await;
-                        return Err(Over);
+                received = self.socket.recv() => match received {
+                    Some(Ok(Message::Close(_))) => {
+                        // The reply waits in the socket and is sent by the next read.
+                        self.await_end().await;
+                        return Err(Disconnected);
                     }
-                    Some(Told::Close(None)) | None => return Err(Over),
+                    Some(Ok(_)) => {}
+                    Some(Err(_)) => {
+                        self.close(PROTOCOL_ERROR, "").await;
+                        return Err(Disconnected);
+                    }
+                    None => return Err(Disconnected),
                 },
             }
         }
     }
 
-    async fn send(&mut self, kind: u8, payload: &[u8]) -> Result<(), Over> {
-        let mut frame = Vec::with_capacity(payload.len() + 10);
-        frame.push(FIN | kind);
-        match payload.len() {
-            short @ 0..126 => frame.push(short as u8),
-            middle @ 126..0x1_0000 => {
-                frame.push(126);
-                frame.extend_from_slice(&(middle as u16).to_be_bytes());
-            }
-            long => {
-                frame.push(127);
-                frame.extend_from_slice(&(long as u64).to_be_bytes());
-            }
-        }
-        frame.extend_from_slice(payload);
-        match timeout(READER_PATIENCE, self.writer.write_all(&frame)).await {
-            Ok(Ok(())) => self.writer.flush().await.map_err(|_| Over),
-            _ => Err(Over),
+    /// Sends a message; a client that does not take it in time is disconnected.
+    async fn send(&mut self, message: Message) -> Result<(), Disconnected> {
+        match timeout(READER_PATIENCE, self.socket.send(message)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(Disconnected),
         }
     }
 
     async fn close(&mut self, code: u16, reason: &str) {
-        let mut payload = code.to_be_bytes().to_vec();
-        let end = (0..=REASON_BYTES_MAX.min(reason.len())).rev().find(|at| reason.is_char_boundary(*at));
-        payload.extend_from_slice(&reason.as_bytes()[..end.unwrap_or(0)]);
-        // Whoever has gone does not hear it.
-        if self.send(CLOSE, &payload).await.is_ok() {
-            let _ = self.writer.shutdown().await;
+        let reason = Utf8Bytes::from(&reason[..reason.floor_char_boundary(REASON_BYTES_MAX)]);
+        if self.send(Message::Close(Some(CloseFrame { code, reason }))).await.is_ok() {
+            self.await_end().await;
         }
     }
-}
 
-/// Reads what the client says, in the background, until it closes.
-fn listen(mut reader: ReadHalf<Io>) -> mpsc::Receiver<Told> {
-    let (sender, receiver) = mpsc::channel(1);
-    tokio::spawn(async move {
-        loop {
-            let told = next(&mut reader).await;
-            let last = matches!(told, Ok(Some(Told::Close(_))) | Err(_));
-            match told {
-                Ok(None) => {}
-                Ok(Some(told)) => drop(sender.send(told).await),
-                Err(code) => drop(sender.send(Told::Close(code)).await),
-            }
-            if last || sender.is_closed() {
-                return;
-            }
-        }
-    });
-    receiver
-}
-
-/// One frame of the client; `None` = one that means nothing here. The error is the code it is closed with, if it is there.
-async fn next(reader: &mut ReadHalf<Io>) -> Result<Option<Told>, Option<u16>> {
-    let gone = |_| None;
-    let mut head = [0; 2];
-    reader.read_exact(&mut head).await.map_err(gone)?;
-    if head[1] & MASKED == 0 {
-        return Err(Some(PROTOCOL_ERROR));
+    /// Reads until the client has confirmed the end: a connection that is closed with something unread in it would be reset, and
+    /// the client might lose the close frame.
+    async fn await_end(&mut self) {
+        let _ = timeout(CLOSE_REPLY_TIMEOUT, async { while let Some(Ok(_)) = self.socket.recv().await {} }).await;
     }
-    let length = match head[1] & !MASKED {
-        126 => u64::from(reader.read_u16().await.map_err(gone)?),
-        127 => reader.read_u64().await.map_err(gone)?,
-        short => u64::from(short),
-    };
-    let length = usize::try_from(length).ok().filter(|l| *l <= MESSAGE_BYTES_MAX).ok_or(Some(PROTOCOL_ERROR))?;
-    let mut mask = [0; 4];
-    reader.read_exact(&mut mask).await.map_err(gone)?;
-    let mut payload = vec![0; length];
-    reader.read_exact(&mut payload).await.map_err(gone)?;
-    payload.iter_mut().zip(mask.iter().cycle()).for_each(|(byte, mask)| *byte ^= mask);
-    Ok(match head[0] & 0x0F {
-        PING => Some(Told::Ping(payload)),
-        // What it closed with goes back to it.
-        CLOSE => Some(Told::Close(Some(payload.first_chunk().map_or(DONE, |code| u16::from_be_bytes(*code))))),
-        _ => None,
-    })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use axum::http::HeaderValue;
-
-    #[test]
-    fn the_key_is_answered_as_the_standard_shows() {
-        let mut headers = HeaderMap::new();
-        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-        headers.insert(SEC_WEBSOCKET_KEY, HeaderValue::from_static("dGhlIHNhbXBsZSBub25jZQ=="));
-        assert_eq!(accept(&headers).unwrap_err().code(), 42600);
-        headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-        assert_eq!(accept(&headers).unwrap(), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-        headers.remove(UPGRADE);
-        assert_eq!(accept(&headers).unwrap_err().code(), 40000);
-    }
+/// Rows are JSON, and therefore UTF-8; what is not (a printed record) is shown with replacement characters.
+fn text(frame: Bytes) -> Message {
+    let text = Utf8Bytes::try_from(frame.clone());
+    Message::Text(text.unwrap_or_else(|_| String::from_utf8_lossy(&frame).into_owned().into()))
 }

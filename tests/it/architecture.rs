@@ -8,7 +8,7 @@
 //!  4  plan
 //!  3  catalog  functions  format  log
 //!  2  parse
-//!  1  types    error      config  memory  telemetry  threads  mutant
+//!  1  types    error      config  memory  telemetry  threads  mutant  http_client
 //! ```
 //! A module uses lower levels, and beside itself only what [`SIDEWAYS`] names. What is forbidden though it lies lower
 //! stands in [`FORBIDDEN`]. Every checker is also shown a seeded mistake that it has to find.
@@ -41,6 +41,7 @@ const LEVELS: &[(&str, u8)] = &[
     ("memory", 1),
     ("telemetry", 1),
     ("threads", 1),
+    ("http_client", 1),
     ("mutant", 1),
 ];
 
@@ -56,6 +57,7 @@ const SIDEWAYS: &[(&str, &str)] = &[
     ("telemetry", "config"),
     ("telemetry", "types"),
     ("telemetry", "threads"),
+    ("http_client", "error"),
     ("threads", "error"),
     ("threads", "mutant"),
     ("format", "catalog"),
@@ -314,9 +316,9 @@ fn open_doors(file: &str, text: &str) -> Vec<String> {
     let code = code_only(text);
     let mut faults = Vec::new();
     for (wrong, allowed) in [
-        ("Session::default", &[][..]),
-        ("Principal::local", &["src/serve/guard.rs", "src/serve/owner.rs"]),
-        ("Principal::new", &["src/serve/users.rs"]),
+        ("Session::default", &["src/serve/attach/client.rs"][..]),
+        ("Principal::local", &["src/serve/auth/guard.rs", "src/serve/attach/owner.rs"]),
+        ("Principal::new", &["src/serve/auth/users.rs"]),
         (".route(", &["src/serve/routes.rs"]),
         ("axum::routing", &["src/serve/routes.rs"]),
     ] {
@@ -339,18 +341,17 @@ const THREADS: &str = "src/threads.rs";
 
 /// Where tasks of a runtime are started, and who notices when one of them panics. The panic itself is always in the log.
 const TASKS: &[(&str, &str)] = &[
-    ("src/cli/doors.rs", "the server with its accept loop: the process ends and says so"),
-    ("src/cli/line.rs", "the connection to an owner or a server: its requests fail"),
+    ("src/cli/environment.rs", "the server with its accept loop: the process ends and says so"),
     ("src/execute/batch/nodes/join.rs", "DataFusion unwinds it into the task that reads it"),
     ("src/execute/batch/scan/mod.rs", "as in nodes/join.rs"),
-    ("src/serve/guests.rs", "the guest gets the error, or an answer that breaks off"),
+    ("src/serve/attach/server.rs", "the client gets the error, or a response that breaks off"),
     ("src/serve/inserts.rs", "the response breaks off behind the answers that were given"),
-    ("src/serve/listen.rs", "that connection ends, the others do not notice"),
+    ("src/serve/net/listen.rs", "that connection ends, the others do not notice"),
     ("src/serve/mod.rs", "the client gets 500 and the message"),
-    ("src/serve/owner.rs", "guests are refused the connection"),
+    ("src/serve/attach/owner.rs", "other processes are refused the connection"),
     ("src/serve/stream.rs", "the client gets 500, or an answer that breaks off"),
-    ("src/serve/login.rs", "the requests that wait for the check are asked to come again"),
-    ("src/serve/users_file.rs", "the file is looked at again a second later"),
+    ("src/serve/auth/login.rs", "the requests that wait for the check are asked to come again"),
+    ("src/serve/auth/users_file.rs", "the file is looked at again a second later"),
     ("src/serve/websocket.rs", "the socket ends without a closing frame"),
 ];
 
@@ -365,7 +366,9 @@ fn unguarded_threads(file: &str, text: &str) -> Vec<String> {
         if thread && file != THREADS {
             faults.push(format!("{file}:{}: start threads with threads::spawn", n + 1));
         }
-        let task = ["tokio::spawn(", "runtime.spawn(", "spawn_blocking("].iter().any(|start| line.contains(start));
+        let task = ["tokio::spawn(", "runtime.spawn(", "spawn_blocking(", "on_thread("]
+            .iter()
+            .any(|start| line.contains(start));
         if task && !TASKS.iter().any(|(known, _)| *known == file) {
             faults.push(format!("{file}:{}: say in TASKS who notices when this task panics", n + 1));
         }
@@ -377,7 +380,8 @@ fn unguarded_threads(file: &str, text: &str) -> Vec<String> {
 fn no_thread_ends_unseen() {
     fail_with(rust_files("src").iter().flat_map(|f| unguarded_threads(&relative(f), &read(f))).collect());
     for (file, _) in TASKS {
-        assert!(read(&root().join(file)).contains("spawn"), "{file} starts no task");
+        let text = read(&root().join(file));
+        assert!(text.contains("spawn") || text.contains("on_thread("), "{file} starts no task");
     }
     let seeded = "fn f() { std::thread::spawn(g); }\n#[cfg(test)]\nmod tests { fn f() { std::thread::spawn(g); } }";
     assert_eq!(unguarded_threads("src/a.rs", seeded), ["src/a.rs:1: start threads with threads::spawn"]);
@@ -415,8 +419,8 @@ const WAITED_UNDER: &[(&str, &str, &str)] = &[
         "log",
         "`making` is for those alone who need the table that is being read",
     ),
-    ("src/serve/guests.rs", "log", "the one engine over a data directory is opened once, and all wait for it"),
-    ("src/serve/outbox.rs", "stop(", "`stop` looks at a flag"),
+    ("src/serve/attach/server.rs", "log", "the one engine over a data directory is opened once, and all wait for it"),
+    ("src/serve/rows/queue.rs", "stop(", "`stop` looks at a flag"),
 ];
 
 /// What waits under a lock whose guard has a name, until that is dropped or its block ends, or in the body of an `if let` that
@@ -553,31 +557,4 @@ fn literals_and_comments_are_not_code() {
     let text = "let a = '\"'; /* unsafe /* x */ */ let b = \"\\\"unsafe\"; let c: &'static str = r\"unsafe\"; 'x'";
     let found: Vec<_> = words(&code_only(text)).map(|(_, w)| w.to_owned()).collect();
     assert_eq!(found, ["let", "a", "let", "b", "let", "c", "static", "str"]);
-}
-
-/// Names in a tour of ARCHITECTURE.md that the code does not have: each segment of `Type::function`.
-fn unknown_names(page: &str, known: &BTreeSet<String>) -> Vec<String> {
-    let tours = page.split("### Tour: ").skip(1).map(|tour| tour.split("\n#").next().unwrap_or_default());
-    let spans = tours.flat_map(|tour| tour.split('`').skip(1).step_by(2));
-    let paths = spans.filter(|span| span.chars().all(|c| c.is_ascii_alphanumeric() || "_:()".contains(c)));
-    let segments = paths.flat_map(|path| path.split(|c: char| !c.is_alphanumeric() && c != '_'));
-    // A word in lower case alone may be SQL of the example: `t`, `s`.
-    let names = segments.filter(|name| name.len() > 1 && !name.starts_with("CTAS_"));
-    names
-        .filter(|name| !known.contains(*name))
-        .map(|name| format!("ARCHITECTURE.md: the code has no `{name}`"))
-        .collect()
-}
-
-#[test]
-fn tours_name_what_exists() {
-    let mut known = BTreeSet::new();
-    for file in rust_files("src") {
-        known.extend(words(&code_only(&read(&file))).map(|(_, word)| word.to_owned()));
-        known.extend(file.file_stem().map(|stem| stem.to_string_lossy().into_owned()));
-    }
-    fail_with(unknown_names(&read(&root().join("ARCHITECTURE.md")), &known));
-    let page = "### Tour: x\n`Engine::parse` and `Engine::no_such_function`\n## y\n`neither_this`";
-    assert_eq!(unknown_names(page, &known), ["ARCHITECTURE.md: the code has no `no_such_function`"]);
-    assert!(read(&root().join("ARCHITECTURE.md")).matches("### Tour: ").count() == 3);
 }

@@ -317,7 +317,7 @@ fn echo() -> Session {
         }),
         names: Box::new(Names::default),
         notices: Arc::new(Vec::new),
-        is_guest: Box::new(|| false),
+        is_attached: Box::new(|| false),
         greeting: String::new(),
         history: None,
         depth: 0,

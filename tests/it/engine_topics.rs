@@ -285,7 +285,7 @@ fn repair_shows_and_removes_what_is_no_command() {
     let (shown, warned) = texts(&tidegate(&dir, &show));
     assert!(shown.contains("READINGS") && shown.contains("COPIED"), "{shown}{warned}");
     assert!(warned.contains("skipped a record of the command log") && warned.contains("offset=5"), "{warned}");
-    assert!(warned.contains("2 records of the command log are no commands"), "{warned}");
+    assert!(warned.contains("skipped 2 invalid command log records"), "{warned}");
 
     let (table, told) = texts(&tidegate(&dir, &["repair", "-o", "csv"]));
     let lines: Vec<&str> = table.lines().collect();
@@ -294,16 +294,16 @@ fn repair_shows_and_removes_what_is_no_command() {
         lines[1].starts_with("5,") && lines[1].contains("does not carry the mark") && lines[1].ends_with("not json")
     );
     assert!(lines[2].starts_with("6,") && lines[2].contains("DROP STREAM readings"), "{table}");
-    assert!(told.contains("4 commands, 2 records that are no commands") && told.contains("--remove"), "{told}");
+    assert!(told.contains("4 commands, 2 invalid records") && told.contains("--remove"), "{told}");
     let (all, _) = texts(&tidegate(&dir, &["repair", "--all", "-o", "csv"]));
     assert!(all.contains("1,") && all.contains("CREATE STREAM readings"), "{all}");
 
     let (_, told) = texts(&tidegate(&dir, &["repair", "--remove"]));
-    assert!(told.contains("2 removed"), "{told}");
+    assert!(told.contains("removed 2 records"), "{told}");
     let (shown, quiet) = texts(&tidegate(&dir, &show));
     assert!(shown.contains("READINGS") && !quiet.contains("command log"), "{shown}{quiet}");
     let (table, told) = texts(&tidegate(&dir, &["repair", "-o", "csv"]));
-    assert_eq!((table.lines().count(), told.contains("0 records that are no commands")), (1, true), "{table}{told}");
+    assert_eq!((table.lines().count(), told.contains("0 invalid records")), (1, true), "{table}{told}");
 
     // A command that should not be there is named.
     assert!(tidegate(&dir, &["sql", "-e", "CREATE TYPE wrong AS STRUCT<a INT>;"]).status.success());
@@ -323,9 +323,9 @@ fn repair_works_on_what_nobody_runs() {
     let _owner = directory(dir.path());
     let busy = tidegate(&dir, &["repair", "--remove"]);
     assert!(!busy.status.success());
-    assert!(texts(&busy).1.contains("end the process that runs this service"), "{:?}", texts(&busy));
+    assert!(texts(&busy).1.contains("stop the process that runs this service"), "{:?}", texts(&busy));
     let nowhere = Command::new(TIDEGATE).args(["--data", "/nowhere/at/all", "repair"]).output().unwrap();
-    assert!(texts(&nowhere).1.contains("there is no data directory"), "{:?}", texts(&nowhere));
+    assert!(texts(&nowhere).1.contains("does not exist"), "{:?}", texts(&nowhere));
 }
 
 #[test]

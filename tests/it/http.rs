@@ -439,7 +439,7 @@ fn the_program_works_on_topics() {
     assert!(text(&missing.stderr).contains("--partitions"), "{}", text(&missing.stderr));
     let made =
         tidegate(&place, &["topic", "produce", "t", "--partitions", "1", "-k", "="], "a={\"N\":1}\nb={\"N\":2}\n");
-    assert_eq!(text(&made.stdout), "2 records written to t\n");
+    assert_eq!(text(&made.stdout), "wrote 2 records to t\n");
     let list = tidegate(&place, &["topic", "list", "-o", "json"], "");
     assert_eq!(text(&list.stdout), "{\"Topic\":\"t\",\"Partitions\":\"1\",\"Replicas\":\"1\",\"Offsets\":\"2\"}\n");
     let sql = "CREATE STREAM s (k VARCHAR KEY, n INT) WITH (KAFKA_TOPIC='t', VALUE_FORMAT='JSON'); \

@@ -39,6 +39,7 @@ mod join_model;
 mod kafka;
 mod killed;
 mod log_contract;
+mod log_format;
 mod model;
 mod mutants;
 mod oracle;

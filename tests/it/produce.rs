@@ -59,7 +59,7 @@ fn what_stands_before_a_bad_line_is_written() {
 fn the_last_line_needs_no_end_and_windows_lines_have_theirs_cut() {
     let directory = tempfile::tempdir().unwrap();
     let out = topic(directory.path(), &["produce", "t", "--partitions", "1"], b"1\r\n2\n\n3");
-    assert_eq!(text(&out.stdout), "3 records written to t\n", "{}", text(&out.stderr));
+    assert_eq!(text(&out.stdout), "wrote 3 records to t\n", "{}", text(&out.stderr));
     assert_eq!(values(directory.path(), "t"), "1 2 3 ");
 }
 
@@ -76,6 +76,6 @@ fn a_line_is_written_before_the_next_one_is_waited_for() {
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
     let out = child.wait_with_output().unwrap();
-    assert_eq!((out.status.code(), text(&out.stdout).as_str()), (Some(130), "2 records written to t\n"));
+    assert_eq!((out.status.code(), text(&out.stdout).as_str()), (Some(130), "wrote 2 records to t\n"));
     drop(input);
 }

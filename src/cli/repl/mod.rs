@@ -117,7 +117,7 @@ pub fn run(session: &mut Session, mut prompt: Prompt<'_>) -> Result<u8> {
 }
 
 fn terminal(error: ReadlineError) -> Error {
-    Error::io("the terminal cannot be used").with_detail(error.to_string())
+    Error::io("cannot use the terminal").with_detail(error.to_string())
 }
 
 impl Prompt<'_> {
@@ -148,7 +148,7 @@ impl Prompt<'_> {
             Some(Meta::Unknown(word)) => {
                 let near = nearest(word, WORDS.iter().chain(STATEMENTS).copied());
                 let meant = near.map(|near| format!("did you mean {near}? ")).unwrap_or_default();
-                writeln!(self.out, "there is no {word}: {meant}help lists what there is")?;
+                writeln!(self.out, "unknown command {word}: {meant}type help for a list")?;
             }
             said => {
                 let short = match said {
@@ -176,7 +176,7 @@ impl Prompt<'_> {
     fn set_pager(&mut self, wanted: Option<bool>) -> Result<()> {
         let said = match &mut self.pager {
             Some(pager) => pager.switch(wanted),
-            None => "no pager is used: this is no terminal",
+            None => "no pager: the output is not a terminal",
         };
         Ok(writeln!(self.out, "{said}")?)
     }
@@ -187,12 +187,12 @@ impl Prompt<'_> {
             .filter_map(|f| Some(f.to_possible_value()?.get_name().to_owned()))
             .collect();
         match Format::from_str(name, true) {
-            _ if name.is_empty() => writeln!(self.out, "output is one of {}", formats.join(", "))?,
+            _ if name.is_empty() => writeln!(self.out, "output formats: {}", formats.join(", "))?,
             Ok(format) => {
                 self.format = format;
                 writeln!(self.out, "output is {}", name.to_lowercase())?;
             }
-            Err(_) => writeln!(self.out, "there is no output {name}: {}", formats.join(", "))?,
+            Err(_) => writeln!(self.out, "unknown output format {name}, expected one of {}", formats.join(", "))?,
         }
         Ok(())
     }

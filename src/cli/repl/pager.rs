@@ -65,10 +65,10 @@ impl Pager {
     /// Turns it on or off, or the other way round; answers what it is now.
     pub(crate) fn switch(&mut self, wanted: Option<bool>) -> &'static str {
         match (&self.command, wanted.unwrap_or(!self.is_on)) {
-            (None, true) => "PAGER in the environment is empty: no pager is used",
+            (None, true) => "no pager: PAGER is empty",
             (_, wanted) => {
                 self.is_on = wanted;
-                if wanted { "the pager shows what is taller than the terminal" } else { "no pager is used" }
+                if wanted { "pager is used for long output" } else { "pager usage is off" }
             }
         }
     }

@@ -77,12 +77,12 @@ fn delete_records(
     let wanted = match only {
         Some(one) if one >= count => {
             return Err(Error::not_found(format!("topic {topic} has no partition {one}"))
-                .with_detail(format!("it has {count}, counted from 0")));
+                .with_detail(format!("it has {count} partitions, numbered from 0")));
         }
         Some(one) => one..one + 1,
         None => 0..count,
     };
-    let before = before.map_or(Ok(ALL), i64::try_from).map_err(|_| Error::statement("no offset is that large"))?;
+    let before = before.map_or(Ok(ALL), i64::try_from).map_err(|_| Error::statement("offset out of range"))?;
     let mut rows = Vec::new();
     for partition in wanted {
         let low = topics.delete_records(topic, partition as i32, before)?;

@@ -93,11 +93,11 @@ impl Lines {
                 self.buffer.extend_from_slice(&piece);
                 if self.searched > LINE_BYTES_MAX {
                     let message = format!("line {} is longer than {} MiB", self.number + 1, LINE_BYTES_MAX >> 20);
-                    return Err(Error::data(message).with_hint("see that the records are separated by ends of lines"));
+                    return Err(Error::data(message).with_hint("separate records by newlines"));
                 }
             }
             Ok(Err(e)) => {
-                return Err(Error::io(format!("line {} cannot be read", self.number + 1))
+                return Err(Error::io(format!("cannot read line {}", self.number + 1))
                     .with_detail(e.to_string())
                     .because(e));
             }
@@ -105,7 +105,7 @@ impl Lines {
             Ok(Ok(_)) => self.ended = true,
             // The end of the input is said by an empty piece: without one there may be more.
             Err(RecvTimeoutError::Disconnected) => {
-                return Err(Error::bug(format!("the input cannot be read after line {}", self.number)));
+                return Err(Error::bug(format!("cannot read the input after line {}", self.number)));
             }
         }
         Ok(Next::Pause)
@@ -152,7 +152,7 @@ impl Producer<'_> {
         let written = batch.written;
         flushed.and(fed).map_err(|e| e.and_detail(&before(written)))?;
         let records = if written == 1 { "record" } else { "records" };
-        screen.show(Outcome::Message(format!("{written} {records} written to {}", self.topic)), &|| false)?;
+        screen.show(Outcome::Message(format!("wrote {written} {records} to {}", self.topic)), &|| false)?;
         Ok(Shown { rows: written, interrupted: interrupt.asked(), ..Shown::default() })
     }
 }

@@ -7,17 +7,17 @@ use crate::error::{Error, Result};
 use crate::parse::statement::{AssertTopic, PropertyValue};
 use std::time::Duration;
 
-/// How long ASSERT waits without a TIMEOUT clause.
+/// How long ASSERT waits if the statement does not say.
 const ASSERT_TIMEOUT: Duration = Duration::from_millis(1_000);
-/// Longest TIMEOUT: the request waits with the statement.
+/// Longest time that it may be told to wait: the request waits with it.
 const ASSERT_TIMEOUT_MAX: Duration = Duration::from_secs(600);
-/// Time between two checks.
+/// Time between two looks.
 const ASSERT_STEP: Duration = Duration::from_millis(50);
 /// ksqlDB's code of an assertion that failed.
 pub(in crate::engine) const ASSERTION_FAILED: u32 = 41_700;
 
 impl Engine {
-    /// Checks until the topic is as asserted, or the timeout has passed.
+    /// Looks until the topic is as it should be, or time is up.
     pub(in crate::engine) fn assert_topic(&self, assert: &AssertTopic, session: &Session) -> Result<Entity> {
         self.check_topic(session, &assert.topic)?;
         let wanted = Wanted::of(assert)?;
@@ -57,7 +57,7 @@ impl Engine {
     }
 }
 
-/// What the WITH clause requires of the topic.
+/// What WITH asks of the topic.
 #[derive(Default)]
 struct Wanted {
     partitions: Option<u64>,

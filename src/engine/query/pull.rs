@@ -1,13 +1,12 @@
-//! Pull queries: a SELECT without EMIT on a table that a query maintains reads the query's committed rows, on the caller's
-//! thread.
+//! Queries without EMIT on a table that a query keeps up to date: answered from its committed rows, beside its thread.
 //!
-//! A query that does not have the form of ksqlDB's pull queries, or a table too large for memory, reads the topic's history
-//! ([`batch`](super::batch)). The rows are the same, except for windows beyond ksqlDB's retention.
+//! What has not the shape of ksqlDB's pull queries, or a table too large for memory, is answered from the topic's history
+//! (`bounded`). The rows are the same; only what windows have left ksqlDB's retention shows which way was taken.
 
 use crate::catalog::Source;
 use crate::engine::access::Role as UserRole;
 use crate::engine::introspect::show::explained;
-use crate::engine::query::pull_limits::PullPermit;
+use crate::engine::query::pull_limits::Pass;
 use crate::engine::result::entity::{Entity, Explanation};
 use crate::engine::result::rows::{OutputColumn, RowEvent, RowStream};
 use crate::engine::session::Session;
@@ -23,7 +22,7 @@ use crate::types::{Column, Role, Schema};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A lookup of more keys is not cached: on the connection's thread it would delay others.
+/// A lookup of more keys is planned every time: it would hold up others that are answered beside it.
 const KNOWN_KEYS_MAX: usize = 64;
 
 /// See `PullPlan::literals`.
@@ -36,12 +35,12 @@ pub(in crate::engine) struct Prepared {
     pub(in crate::engine) view: Arc<View>,
     /// The table's topic.
     topic: Arc<str>,
-    /// The topic belongs to the engine. Checked once: a lookup takes microseconds.
+    /// It belongs to the engine. Found out once: a lookup takes microseconds.
     needs_admin: bool,
 }
 
 impl Prepared {
-    /// Whether the session's user may read the table: plans are cached for all users.
+    /// Whether the session's user may read the table: a plan is remembered for everybody.
     pub(in crate::engine) fn is_permitted(&self, engine: &Engine, session: &Session) -> bool {
         let user = session.principal();
         user.topics.include(&self.topic) && (!self.needs_admin || engine.role_of(user) >= UserRole::Admin)
@@ -57,7 +56,7 @@ impl Engine {
         query.spec()?.view.clone()
     }
 
-    /// Plans the query if committed rows can serve it.
+    /// Plans the query if it can be answered from committed rows.
     fn prepare_pull(&self, select: &Select, session: &Session) -> Result<Option<(Prepared, KeyLiterals)>> {
         if !is_pull_shape(select) {
             return Ok(None);
@@ -75,32 +74,32 @@ impl Engine {
         Ok(pull.map(|pull| (Prepared { pull: Arc::new(pull), view, topic, needs_admin }, plan.literals)))
     }
 
-    /// Executes the query on committed rows; `None` = it has to read the topic, with the `permit` if it has one by then. A lookup
-    /// is cached.
+    /// Answers the query from committed rows; `None` = it has to be answered from the topic, perhaps with the `pass` that it
+    /// has by then. A lookup is remembered.
     pub(in crate::engine) fn pull_query(
         &self,
         select: &Select,
         text: &str,
         session: &Session,
-        permit: &mut Option<PullPermit>,
+        pass: &mut Option<Pass>,
     ) -> Result<Option<Answer>> {
-        let cache = &self.inner.plan_cache;
-        let version = cache.version();
+        let statements = &self.inner.statements;
+        let version = statements.version();
         let Some((prepared, literals)) = self.prepare_pull(select, session)? else { return Ok(None) };
         if prepared.pull.lookups().is_some_and(|keys| keys <= KNOWN_KEYS_MAX) {
-            cache.remember(text, session, (version, &prepared, literals.as_deref()));
+            statements.remember(text, session, (version, &prepared, literals.as_deref()));
         }
-        let admitted = self.inner.pulls.enter()?;
+        let let_in = self.inner.pulls.enter()?;
         match self.pulled(&prepared)? {
-            Some(rows) => Ok(Some(Answer::Rows(Box::new(PullStream::new(Engine::bounded_id()?, rows, admitted))))),
+            Some(rows) => Ok(Some(Answer::Rows(Box::new(Pulled::new(Engine::bounded_id()?, rows, let_in))))),
             None => {
-                *permit = Some(admitted);
+                *pass = Some(let_in);
                 Ok(None)
             }
         }
     }
 
-    /// Opens the view and reads. A query that restarts may close the view in between: then it is opened again.
+    /// Begins to answer. A query that starts anew may close the view between two steps: then it is opened again.
     fn pulled(&self, prepared: &Prepared) -> Result<Option<PullRows>> {
         while prepared.view.open(&*self.inner.log)? {
             if let Some(rows) = prepared.pull.rows(&prepared.view, None)? {
@@ -110,7 +109,7 @@ impl Engine {
         Ok(None)
     }
 
-    /// Its EXPLAIN.
+    /// What EXPLAIN says of it.
     pub(in crate::engine) fn explain_pull(
         &self,
         select: &Select,
@@ -140,22 +139,22 @@ fn as_value(column: &Column) -> Column {
 
 /// Rows of a query over committed rows.
 #[derive(Debug)]
-pub(in crate::engine) struct PullStream {
+pub(in crate::engine) struct Pulled {
     id: String,
     columns: Vec<OutputColumn>,
     rows: PullRows,
-    permit: PullPermit,
+    pass: Pass,
 }
 
-impl PullStream {
-    pub(in crate::engine) fn new(id: String, rows: PullRows, permit: PullPermit) -> PullStream {
+impl Pulled {
+    pub(in crate::engine) fn new(id: String, rows: PullRows, pass: Pass) -> Pulled {
         let columns = rows.pull().columns().iter();
         let columns = columns.map(|c| OutputColumn { name: c.name.clone(), ty: c.ty.clone() }).collect();
-        PullStream { id, columns, rows, permit }
+        Pulled { id, columns, rows, pass }
     }
 }
 
-impl RowStream for PullStream {
+impl RowStream for Pulled {
     fn columns(&self) -> &[OutputColumn] {
         &self.columns
     }
@@ -179,13 +178,13 @@ impl RowStream for PullStream {
     fn next(&mut self, _timeout: Duration) -> Result<RowEvent> {
         Ok(match self.rows.more()? {
             Some(columns) => RowEvent::Rows { columns, tombstones: Vec::new() },
-            // The rows of a table end without a final message.
+            // The rows of a table end without a word.
             None => RowEvent::Done(None),
         })
     }
 
     fn sent(&self, bytes: usize) {
-        self.permit.sent(bytes);
+        self.pass.sent(bytes);
     }
 
     fn notice(&self) -> Option<String> {

@@ -1,4 +1,4 @@
-//! Results that are not rows, as data: the HTTP API prints them as JSON, the prompt as tables.
+//! What a statement answers, as data: the HTTP API prints it as JSON, the prompt as a table.
 
 use crate::catalog::Source;
 use crate::engine::introspect::function_help::Signature;
@@ -9,21 +9,21 @@ use crate::types::{Schema, SqlType};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A result that is not a result set.
+/// An answer that is not a result set.
 #[derive(Clone, Debug)]
 pub enum Entity {
     /// A statement was carried out.
     Status(Status),
-    /// Nothing was to do (`IF NOT EXISTS`): why.
+    /// It was not needed (`IF NOT EXISTS`): why.
     Warning(String),
-    /// ASSERT TOPIC succeeded.
+    /// ASSERT TOPIC: it is so.
     AssertedTopic {
         /// Topic.
         topic: String,
-        /// Whether it was asserted to exist.
+        /// Or not.
         exists: bool,
     },
-    /// INSERT VALUES, SET, DEFINE: done, without a message.
+    /// INSERT VALUES, SET, DEFINE: done, nothing to say.
     Done,
     /// SHOW STREAMS, SHOW TABLES.
     Sources(SourceKind, Vec<Arc<Source>>),
@@ -37,7 +37,7 @@ pub enum Entity {
     Descriptions(Vec<Description>),
     /// TERMINATE of a push query.
     PushTerminated(String),
-    /// SHOW PROPERTIES: name, value, origin.
+    /// SHOW PROPERTIES: name, value, where it comes from.
     Properties(Vec<(String, String, &'static str)>),
     /// SHOW VARIABLES.
     Variables(Vec<(String, String)>),
@@ -66,7 +66,7 @@ pub struct FunctionHelp {
     pub description: &'static str,
     /// Calls with the types of their arguments and results.
     pub signatures: Vec<Signature>,
-    /// Calls and their results.
+    /// Calls and what they yield.
     pub examples: Vec<(&'static str, &'static str)>,
 }
 
@@ -79,7 +79,7 @@ pub struct Status {
     pub message: String,
     /// The query that was started.
     pub query_id: Option<String>,
-    /// Sequence number in the command log; -1 = it was not recorded.
+    /// Place in the command log; -1 = it was not written there.
     pub sequence: i64,
 }
 
@@ -111,13 +111,13 @@ pub struct QueryRow {
     pub sink_topic: Option<String>,
     /// Its text.
     pub sql: String,
-    /// Why it does not run.
+    /// What keeps it from going on.
     pub trouble: Option<String>,
-    /// Its counters.
+    /// What it has done.
     pub counts: Counts,
 }
 
-/// Counters of a query.
+/// What a query has done.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Counts {
     /// Records read.
@@ -133,7 +133,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// The present values.
+    /// What it has done by now.
     pub(in crate::engine) fn of(progress: &Progress) -> Counts {
         let now = |count: &AtomicU64| count.load(Ordering::Relaxed);
         Counts {
@@ -146,7 +146,7 @@ impl Counts {
     }
 }
 
-/// Progress of a query on its inputs.
+/// How far a query is with what it reads.
 #[derive(Clone, Debug)]
 pub struct Reading {
     /// The query's id.
@@ -155,9 +155,9 @@ pub struct Reading {
     pub group: String,
     /// Every partition of its inputs.
     pub partitions: Vec<PartitionLag>,
-    /// Lag over all partitions; `None` = it has committed nothing yet.
+    /// Records that it has not committed yet; `None` = it has committed nothing.
     pub lag: Option<i64>,
-    /// Records read per second, on average since its start.
+    /// Records read in a second, on average since its start.
     pub per_second: f64,
 }
 
@@ -172,9 +172,9 @@ pub struct Description {
     pub writers: Vec<QueryRow>,
     /// EXTENDED: offsets of its topic: partition, low, high.
     pub offsets: Vec<(i32, i64, i64)>,
-    /// EXTENDED: progress of those queries.
+    /// EXTENDED: how far those queries are.
     pub reading: Vec<Reading>,
-    /// Whether EXTENDED was given.
+    /// EXTENDED was asked for.
     pub extended: bool,
 }
 

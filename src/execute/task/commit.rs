@@ -65,6 +65,8 @@ impl Execution {
 
     /// One transaction: rows, changelog, offsets with stream times.
     pub(super) fn commit(&mut self) -> Result<()> {
+        let _span = tracing::debug_span!("commit", group = %self.spec.group, sequence = self.commits + 1).entered();
+        let began = self.clock.monotonic();
         if self.topology.has_unemitted() {
             let mut out = OperatorOutput::default();
             self.topology.emit(&mut out)?;
@@ -105,6 +107,8 @@ impl Execution {
             Err(e) => return Err(e),
         };
         self.last_commit = self.clock.monotonic();
+        let records: usize = epoch.records.iter().map(|(_, set)| set.len()).sum();
+        tracing::debug!(records, elapsed_ms = (self.last_commit - began).as_millis() as u64, ?outcome, "commit done");
         match outcome {
             CommitOutcome::Committed => {
                 self.topology.commit();

@@ -262,6 +262,7 @@ impl Execution {
     ///
     /// An error once one of its topics is not the one with which it began: nothing is committed then.
     pub fn turn(&mut self, wait: Duration) -> Result<Turn> {
+        let _span = tracing::trace_span!("turn", group = %self.spec.group).entered();
         self.topic_identities.check()?;
         self.take_turn(wait).map_err(|e| self.topic_identities.explain(e))
     }
@@ -287,6 +288,7 @@ impl Execution {
         }
         let drained = self.queued == 0 && arrived == 0;
         self.emit_and_commit(drained)?;
+        tracing::trace!(records, queued = self.queued, drained, "turn done");
         let idle = drained && !self.dirty && self.retry_at.is_none();
         Ok(Turn { records, rows: std::mem::take(&mut self.rows), bad: std::mem::take(&mut self.bad), idle })
     }

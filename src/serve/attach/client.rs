@@ -1,26 +1,25 @@
-//! The other side of the owner's socket, and of a server's port: statements and topic commands are sent, answers come back as if
-//! they were made here.
+//! The client of the attach protocol: sends statements and topic requests to another process, and returns what comes back as
+//! if it had been made here.
 //!
-//! Every call has a connection and a small runtime of its own, so that letting go of an answer closes its connection, which
-//! is how the other side knows that nobody reads any more.
+//! Every call has a connection and a small runtime of its own, so that dropping a result closes its connection: that is how
+//! the other side notices that its rows are no longer read.
 
-use super::connection::Line;
 use super::owner::Announcement;
-use super::protocol::{Frame, Frames, Hello, PROTOCOL, Request, Told, TopicCall, output_columns, put_rows};
-use super::tls_client::{Secure, TlsFiles, hint};
+use super::protocol::{
+    Frame, FrameDecoder, PROTOCOL, ReplyBody, ServerInfo, StatementRequest, TopicRequest, output_columns, put_rows,
+};
 use crate::engine::introspect::names::Names;
 use crate::engine::introspect::topics::{Tail, TopicLine, Topics};
 use crate::engine::result::rows::{OutputColumn, RowEvent, RowStream, Scanned};
 use crate::engine::session::Session;
 use crate::error::{Error, Kind, Result};
+use crate::http_client::{Cause, HttpClient, RequestError, TlsFiles, hint};
 use crate::log::{Fetched, OwnedRecord, RecordSet};
 use crate::present::Outcome;
 use arrow::array::{Array, ArrayRef, AsArray, BinaryBuilder, Int32Array, Int64Array};
 use arrow::datatypes::{Int32Type, Int64Type};
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use hyper::body::{Bytes, Incoming};
-use hyper::client::conn::http1::SendRequest;
-use hyper::header::{AUTHORIZATION, HOST};
 use hyper::{Method, StatusCode};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -29,122 +28,136 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
-/// Largest answer that is no frame: who the owner is, names.
+/// Largest response without frames: who the server is, names for completion, an error.
 const PLAIN_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// Somebody who carries out statements.
-#[derive(Clone, Debug)]
-pub(crate) struct Client {
-    line: Line,
-    /// What proves who asks: the value of its header.
-    authorization: Option<String>,
-    /// What it is called in messages.
-    name: String,
-    pub(crate) hello: Hello,
+/// How a client proves who it is.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum Credentials {
+    /// It does not.
+    #[default]
+    None,
+    /// The header of a user name and password.
+    Password(String),
+    /// The header of a bearer token.
+    Token(String),
 }
 
-/// Why a call has no answer.
+/// Another process that runs statements.
+#[derive(Clone, Debug)]
+pub(crate) struct Client {
+    http: HttpClient,
+    credentials: Credentials,
+    /// How messages refer to it.
+    name: String,
+    /// What it says about itself.
+    pub(crate) server: ServerInfo,
+}
+
+/// Why a call has no result.
 #[derive(Debug)]
-pub(crate) enum Trouble {
-    /// Nobody is there: nothing was done.
-    Gone(Error),
-    /// It failed, or nobody knows.
+pub(crate) enum CallError {
+    /// The other process cannot be reached: nothing was done.
+    Unreachable(Error),
+    /// The call failed, or its outcome is unknown.
     Failed(Error),
 }
 
-impl From<Error> for Trouble {
-    fn from(error: Error) -> Trouble {
-        Trouble::Failed(error)
+impl From<Error> for CallError {
+    fn from(error: Error) -> CallError {
+        CallError::Failed(error)
     }
 }
 
-impl Trouble {
+impl CallError {
     pub(crate) fn error(self) -> Error {
         match self {
-            Trouble::Gone(e) | Trouble::Failed(e) => e,
+            CallError::Unreachable(e) | CallError::Failed(e) => e,
         }
     }
 }
 
-/// An answer that is being read.
+/// A response that is being read.
 struct Call {
+    /// Drives the connection; dropped first, which closes it.
     runtime: Runtime,
     body: Incoming,
-    frames: Frames,
+    frames: FrameDecoder,
     name: String,
-    /// Keeps the connection up.
-    _sender: SendRequest<Full<Bytes>>,
 }
 
 impl Client {
     /// Attaches to the owner of a data directory.
-    pub(crate) fn attach(announcement: &Announcement, directory: &Path) -> Result<Client, Trouble> {
+    pub(crate) fn attach(announcement: &Announcement, directory: &Path) -> Result<Client, CallError> {
         let name = format!("the tidegate that owns {} (pid {})", directory.display(), announcement.pid);
-        Client::open(Line::Socket(directory.join(&announcement.socket)), None, name)
+        Client::open(HttpClient::unix(&directory.join(&announcement.socket)), Credentials::None, name)
     }
 
-    /// Connects to the server that `url` names, which listens at `address` (`host:port`).
-    pub(crate) fn connect(
-        url: &str,
-        address: String,
-        authorization: Option<String>,
-        files: &TlsFiles,
-    ) -> Result<Client> {
-        let secure = url.starts_with("https://").then(|| Secure::new(&address, files)).transpose()?;
-        let name = format!("the server at {url}");
-        Client::open(Line::Network(address, secure), authorization, name).map_err(Trouble::error)
+    /// Connects to the server that the user calls `url`; `base` is the same with its port.
+    pub(crate) fn connect(url: &str, base: String, credentials: Credentials, files: &TlsFiles) -> Result<Client> {
+        let http = HttpClient::network(base, files)?;
+        let http = match &credentials {
+            Credentials::None => http,
+            Credentials::Password(header) | Credentials::Token(header) => http.with_authorization(header)?,
+        };
+        Client::open(http, credentials, format!("the server at {url}")).map_err(CallError::error)
     }
 
-    fn open(line: Line, authorization: Option<String>, name: String) -> Result<Client, Trouble> {
-        let mut client = Client { line, authorization, name, hello: Hello::default() };
+    fn open(http: HttpClient, credentials: Credentials, name: String) -> Result<Client, CallError> {
+        let mut client = Client { http, credentials, name, server: ServerInfo::default() };
         let body = client.call(Method::GET, "/session", Bytes::new())?.plain()?;
-        client.hello = serde_json::from_slice(&body)
-            .map_err(|e| Error::io(format!("{} is no tidegate that this one understands", client.name)).because(e))?;
-        if client.hello.protocol != PROTOCOL {
-            let theirs = &client.hello.version;
-            return Err(Trouble::Failed(
-                Error::new(Kind::Busy, format!("{} is tidegate {theirs}, this one cannot talk to it", client.name))
-                    .with_hint("use one version, or end the other one first"),
+        client.server = serde_json::from_slice(&body)
+            .map_err(|e| Error::io(format!("{} is not a compatible tidegate", client.name)).because(e))?;
+        if client.server.protocol != PROTOCOL {
+            let (theirs, ours) = (&client.server.version, env!("CARGO_PKG_VERSION"));
+            return Err(CallError::Failed(
+                Error::new(Kind::Busy, format!("{} is incompatible with this tidegate", client.name))
+                    .with_detail(format!(
+                        "it runs version {theirs} with attach protocol {}, this is version {ours} with protocol {PROTOCOL}",
+                        client.server.protocol
+                    ))
+                    .with_hint("use the same version on both sides, or stop the other process first"),
             ));
         }
         Ok(client)
     }
 
-    /// A session in which what the other side does otherwise is as it is here (a server starts reading at `latest`).
+    /// A session that behaves there as a new one does here, where the defaults differ (a server starts reading at `latest`).
     pub(crate) fn session(&self, here: &BTreeMap<String, String>) -> Result<Session> {
-        let differs = |(name, value): &(&String, &String)| self.hello.properties.get(*name) != Some(value);
+        let differs = |(name, value): &(&String, &String)| self.server.properties.get(*name) != Some(value);
         Session::default()
             .with_properties(here.iter().filter(differs).map(|(name, value)| (name.clone(), value.clone())))
     }
 
-    /// What it is called.
+    /// How messages refer to the other process.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    /// Carries out one statement there; answers what it answered and the session as it is then.
-    pub(crate) fn statement(&self, text: &str, session: &Session) -> Result<(Outcome, Session), Trouble> {
-        let request = Request {
+    /// Runs one statement there; returns its outcome and the session afterwards.
+    pub(crate) fn statement(&self, text: &str, session: &Session) -> Result<(Outcome, Session), CallError> {
+        let request = StatementRequest {
             text: text.to_owned(),
             properties: session.properties().clone(),
             variables: session.variables().clone(),
         };
-        let mut call = self.post("/session/statement", &request)?;
+        let mut call = self.call(Method::POST, "/session/statement", Bytes::from(json(&request)?))?;
         let reply = match call.next(None)? {
             Some(Frame::Reply(reply)) => reply,
-            Some(Frame::Failed(error)) => return Err(Trouble::Failed(error)),
-            _ => return Err(Trouble::Failed(call.broken("whether the statement was carried out is not known"))),
+            Some(Frame::Failed(error)) => return Err(CallError::Failed(error)),
+            _ => return Err(CallError::Failed(call.cut_off("it is unknown whether the statement was executed"))),
         };
         let mut session = Session::default().with_properties(reply.properties)?;
         for (name, value) in &reply.variables {
             session.define(name, value);
         }
-        let outcome = match reply.answer {
-            Told::Rows { id, bounded, when_empty, columns } => {
+        let outcome = match reply.result {
+            ReplyBody::Rows { id, bounded, when_empty, columns } => {
                 let columns = output_columns(columns);
-                Outcome::Rows(Box::new(Rows { columns, id, bounded, when_empty, notice: None, scanned: None, call }))
+                let rows = RemoteRows { columns, id, bounded, when_empty, notice: None, scanned: None, call };
+                Outcome::Rows(Box::new(rows))
             }
-            told => told.outcome()?,
+            whole => whole.outcome()?,
         };
         Ok((outcome, session))
     }
@@ -155,112 +168,93 @@ impl Client {
         body.ok().and_then(|b| serde_json::from_slice(&b).ok()).unwrap_or_default()
     }
 
-    /// Waits until the other side has gone; `false` = it does not take us in, and nobody knows when it goes.
+    /// Waits until the other process ends; `false` = it has too many attached processes to report its end to this one.
     pub(crate) fn wait_until_gone(&self) -> bool {
         let Ok(call) = self.call(Method::GET, "/session/alive", Bytes::new()) else { return true };
-        let Call { runtime, mut body, _sender, .. } = call;
-        let mut taken_in = false;
+        let Call { runtime, mut body, .. } = call;
+        let mut accepted = false;
         while let Some(Ok(_)) = runtime.block_on(body.frame()) {
-            taken_in = true;
+            accepted = true;
         }
-        taken_in
+        accepted
     }
 
-    fn topic(&self, call: &TopicCall, records: Option<&RecordSet>) -> Result<Call> {
-        let mut body = json(call)?;
+    fn topic(&self, request: &TopicRequest, records: Option<&RecordSet>) -> Result<Call> {
+        let mut body = json(request)?;
         if let Some(records) = records {
             body.push(b'\n');
             put_rows(&columns(records), &[], &mut body)?;
         }
-        self.call(Method::POST, "/topics", Bytes::from(body)).map_err(Trouble::error)
+        self.call(Method::POST, "/topics", Bytes::from(body)).map_err(CallError::error)
     }
 
-    fn topic_answer<T: for<'a> serde::Deserialize<'a>>(
+    fn topic_result<T: for<'a> serde::Deserialize<'a>>(
         &self,
-        call: &TopicCall,
+        request: &TopicRequest,
         records: Option<&RecordSet>,
     ) -> Result<T> {
-        let mut call = self.topic(call, records)?;
+        let mut call = self.topic(request, records)?;
         match call.next(None)? {
             Some(Frame::Done(Some(text))) => {
-                serde_json::from_str(&text).map_err(|e| call.broken("the answer is not understood").because(e))
+                serde_json::from_str(&text).map_err(|e| call.cut_off("invalid response").because(e))
             }
             Some(Frame::Failed(error)) => Err(error),
-            _ => Err(call.broken("whether it was done is not known")),
+            _ => Err(call.cut_off("it is unknown whether the request was executed")),
         }
     }
 
-    fn post(&self, path: &str, request: &impl serde::Serialize) -> Result<Call, Trouble> {
-        self.call(Method::POST, path, Bytes::from(json(request)?))
-    }
-
-    fn call(&self, method: Method, path: &str, body: Bytes) -> Result<Call, Trouble> {
+    fn call(&self, method: Method, path: &str, body: Bytes) -> Result<Call, CallError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::from)?;
-        let request = hyper::Request::builder().method(method).uri(path).header(HOST, self.line.host());
-        let request = match &self.authorization {
-            Some(authorization) => request.header(AUTHORIZATION, authorization),
-            None => request,
-        };
-        let request = request
-            .body(Full::new(body))
-            .map_err(|e| Error::statement(format!("{} cannot be asked", self.name)).because(e))?;
-        let (sender, response) = runtime.block_on(async {
-            let mut sender = self.line.connect().await.map_err(|e| self.lost(e))?;
-            let response =
-                sender.send_request(request).await.map_err(|e| match e.is_canceled() || hint(&e).is_some() {
-                    true => self.lost(e.into()),
-                    false => Trouble::Failed(self.broken("whether it was done is not known").because(e)),
-                })?;
-            Ok::<_, Trouble>((sender, response))
+        let response = runtime.block_on(self.http.request(method, path, body)).map_err(|e| match e {
+            RequestError::NotSent(cause) => self.unreachable(cause),
+            RequestError::NoResponse(cause) => {
+                let error = cut_off(&self.name).with_detail("it is unknown whether the request was executed");
+                CallError::Failed(error.because(cause))
+            }
         })?;
         let status = response.status();
         let name = self.name.clone();
-        let call = Call { runtime, body: response.into_body(), frames: Frames::default(), name, _sender: sender };
+        let call = Call { runtime, body: response.into_body(), frames: FrameDecoder::default(), name };
         match status {
             StatusCode::OK => Ok(call),
-            StatusCode::UNAUTHORIZED => Err(Trouble::Failed(self.unknown())),
+            StatusCode::UNAUTHORIZED => Err(CallError::Failed(self.unauthorized())),
             status => {
                 let text = String::from_utf8_lossy(&call.plain()?).into_owned();
                 let body: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-                let said = body["message"].as_str().unwrap_or(&text).to_owned();
-                Err(Trouble::Failed(Error::io(format!("{} answered {status}", self.name)).with_detail(said)))
+                let message = body["message"].as_str().unwrap_or(&text).to_owned();
+                Err(CallError::Failed(Error::io(format!("{} returned {status}", self.name)).with_detail(message)))
             }
         }
     }
 
-    /// The other side does not know who asks.
-    fn unknown(&self) -> Error {
-        match &self.authorization {
-            None => Error::io(format!("{} wants to know who asks", self.name)).with_hint(
-                "name a user with --user and the password in TIDEGATE_PASSWORD, or a token in TIDEGATE_TOKEN",
-            ),
-            Some(with) if with.starts_with("Basic") => {
-                Error::io(format!("{} knows no user with this name and password", self.name))
-                    .with_hint("the name is in --user or TIDEGATE_USER, the password in TIDEGATE_PASSWORD")
-            }
-            Some(_) => {
-                Error::io(format!("{} does not know this token", self.name)).with_hint("it is in TIDEGATE_TOKEN")
-            }
+    fn unauthorized(&self) -> Error {
+        match &self.credentials {
+            Credentials::None => Error::io(format!("{} requires authentication", self.name))
+                .with_hint("name a user with --user and set TIDEGATE_PASSWORD, or set TIDEGATE_TOKEN"),
+            Credentials::Password(_) => Error::io(format!("{} rejected the user name or password", self.name))
+                .with_hint("the name is that of --user or TIDEGATE_USER, the password that of TIDEGATE_PASSWORD"),
+            Credentials::Token(_) => Error::io(format!("{} rejected the token", self.name))
+                .with_hint("the token is that of TIDEGATE_TOKEN; `tidegate user NAME ROLE --token` makes a new one"),
         }
     }
 
     /// There is no connection; nothing was done.
-    fn lost(&self, cause: Box<dyn std::error::Error + Send + Sync>) -> Trouble {
+    fn unreachable(&self, cause: Cause) -> CallError {
         if let Some(hint) = hint(&*cause) {
-            let error = Error::io(format!("no trusted connection to {}", self.name)).with_detail(cause.to_string());
-            return Trouble::Failed(error.with_hint(hint));
+            let error = Error::io(format!("cannot establish a trusted connection to {}", self.name));
+            return CallError::Failed(error.with_detail(cause.to_string()).with_hint(hint));
         }
-        let error = Error::io(format!("{} does not answer", self.name)).with_detail(cause.to_string());
-        Trouble::Gone(error.because(cause))
-    }
-
-    fn broken(&self, what: &str) -> Error {
-        Error::io(format!("{} ended before its answer did", self.name)).with_detail(what)
+        let error = Error::io(format!("cannot connect to {}", self.name)).with_detail(cause.to_string());
+        CallError::Unreachable(error.because(cause))
     }
 }
 
 fn json(value: &impl serde::Serialize) -> Result<Vec<u8>> {
-    serde_json::to_vec(value).map_err(|e| Error::bug("a request cannot be written").because(e))
+    serde_json::to_vec(value).map_err(|e| Error::bug("a request cannot be encoded").because(e))
+}
+
+fn cut_off(name: &str) -> Error {
+    Error::io(format!("lost the connection to {name}"))
 }
 
 impl Call {
@@ -271,47 +265,47 @@ impl Call {
                 return Ok(Some(frame));
             }
             let body = &mut self.body;
-            let came = match wait {
+            let received = match wait {
                 None => self.runtime.block_on(body.frame()),
                 Some(wait) => match self.runtime.block_on(async { timeout(wait, body.frame()).await }) {
-                    Ok(came) => came,
+                    Ok(received) => received,
                     Err(_) => return Ok(None),
                 },
             };
-            match came {
+            match received {
                 Some(Ok(frame)) => {
                     if let Ok(bytes) = frame.into_data() {
                         self.frames.push(&bytes);
                     }
                 }
-                Some(Err(e)) => return Err(self.broken("the connection broke").because(e)),
-                None => return Err(self.broken("the answer has no end")),
+                Some(Err(e)) => return Err(self.cut_off("the connection broke").because(e)),
+                None => return Err(self.cut_off("the response is incomplete")),
             }
         }
     }
 
     /// The whole body.
-    fn plain(mut self) -> Result<Vec<u8>, Trouble> {
+    fn plain(mut self) -> Result<Vec<u8>, CallError> {
         let mut all = Vec::new();
         while let Some(frame) = self.runtime.block_on(self.body.frame()) {
-            let frame = frame.map_err(|e| self.broken("the connection broke").because(e))?;
+            let frame = frame.map_err(|e| self.cut_off("the connection broke").because(e))?;
             if let Ok(bytes) = frame.into_data() {
                 all.extend_from_slice(&bytes);
             }
             if all.len() > PLAIN_BYTES_MAX {
-                return Err(Trouble::Failed(Error::io(format!("{} says too much", self.name))));
+                return Err(CallError::Failed(Error::io(format!("the response of {} is too large", self.name))));
             }
         }
         Ok(all)
     }
 
-    fn broken(&self, what: &str) -> Error {
-        Error::io(format!("{} ended before its answer did", self.name)).with_detail(what).with_hint("ask again")
+    fn cut_off(&self, detail: &str) -> Error {
+        cut_off(&self.name).with_detail(detail).with_hint("run the statement again")
     }
 }
 
-/// Rows that come from there.
-struct Rows {
+/// Rows of a query in another process.
+struct RemoteRows {
     columns: Vec<OutputColumn>,
     id: Option<String>,
     bounded: bool,
@@ -321,7 +315,7 @@ struct Rows {
     call: Call,
 }
 
-impl RowStream for Rows {
+impl RowStream for RemoteRows {
     fn columns(&self) -> &[OutputColumn] {
         &self.columns
     }
@@ -369,28 +363,28 @@ impl RowStream for Rows {
 
 impl Topics for Client {
     fn all(&self) -> Result<Vec<TopicLine>> {
-        self.topic_answer(&TopicCall::All, None)
+        self.topic_result(&TopicRequest::All, None)
     }
 
     fn partitions(&self, topic: &str) -> Result<Option<u32>> {
-        self.topic_answer(&TopicCall::Partitions(topic.to_owned()), None)
+        self.topic_result(&TopicRequest::Partitions(topic.to_owned()), None)
     }
 
     fn create(&self, topic: &str, partitions: u32) -> Result<()> {
-        self.topic_answer(&TopicCall::Create(topic.to_owned(), partitions), None)
+        self.topic_result(&TopicRequest::Create(topic.to_owned(), partitions), None)
     }
 
     fn append(&self, topic: &str, records: &RecordSet) -> Result<()> {
-        self.topic_answer(&TopicCall::Append(topic.to_owned()), Some(records))
+        self.topic_result(&TopicRequest::Append(topic.to_owned()), Some(records))
     }
 
     fn delete_records(&self, topic: &str, partition: i32, before: i64) -> Result<i64> {
-        self.topic_answer(&TopicCall::DeleteRecords(topic.to_owned(), partition, before), None)
+        self.topic_result(&TopicRequest::DeleteRecords(topic.to_owned(), partition, before), None)
     }
 
     fn tail(&self, topic: &str, from_beginning: bool) -> Result<Box<dyn Tail>> {
-        let call = self.topic(&TopicCall::Print { topic: topic.to_owned(), from_beginning }, None)?;
-        Ok(Box::new(Records { call, at_end: false }))
+        let call = self.topic(&TopicRequest::Print { topic: topic.to_owned(), from_beginning }, None)?;
+        Ok(Box::new(RemoteRecords { call, at_end: false }))
     }
 
     fn attached(&self) -> Option<String> {
@@ -413,19 +407,19 @@ fn columns(records: &RecordSet) -> Vec<ArrayRef> {
     ]
 }
 
-/// Records that come from there.
-struct Records {
+/// Records of a topic in another process.
+struct RemoteRecords {
     call: Call,
     at_end: bool,
 }
 
-impl Tail for Records {
+impl Tail for RemoteRecords {
     fn poll(&mut self, wait: Duration) -> Result<Fetched> {
         let mut fetched = Fetched::default();
         match self.call.next(Some(wait))? {
             Some(Frame::Rows { columns, .. }) => {
                 self.at_end = false;
-                take(&columns, &mut fetched).ok_or_else(|| self.call.broken("the records are not understood"))?;
+                push_records(&columns, &mut fetched).ok_or_else(|| self.call.cut_off("invalid records"))?;
             }
             Some(Frame::AtEnd) => self.at_end = true,
             Some(Frame::Failed(error)) => return Err(error),
@@ -439,8 +433,8 @@ impl Tail for Records {
     }
 }
 
-/// Records as runs of their partitions.
-fn take(columns: &[ArrayRef], fetched: &mut Fetched) -> Option<()> {
+/// Appends records as runs of their partitions.
+fn push_records(columns: &[ArrayRef], fetched: &mut Fetched) -> Option<()> {
     let [partitions, offsets, times, keys, values] = columns else { return None };
     let partitions = partitions.as_primitive_opt::<Int32Type>()?;
     let offsets = offsets.as_primitive_opt::<Int64Type>()?;

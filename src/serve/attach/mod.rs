@@ -4,13 +4,12 @@
 //! owner       holds the directory's lock, announces its socket and serves it (socket)
 //! protocol    requests, and the frames of a response
 //! server      the endpoints behind the socket; `tidegate server` has them on its own port, too
-//! client      the other side (connection, tls_client)
+//! client      the other side, over `http_client`
 //! ```
 
 pub(crate) mod client;
-mod connection;
+
 pub mod owner;
 pub mod protocol;
 pub(super) mod server;
 pub mod socket;
-pub(crate) mod tls_client;

@@ -1,17 +1,17 @@
-//! The owner of a data directory: the process that holds its lock listens on a Unix socket, so that a second tidegate on the
-//! directory attaches to it instead of being turned away.
+//! The owner of a data directory: the process that holds its lock. It listens on a Unix socket, so that a second tidegate on
+//! the same directory attaches to it instead of failing.
 //!
 //! ```text
-//! DIR/owner        {"protocol":2,"pid":4711,"socket":"owner.sock"}     both mode 0600, and gone when the owner ends
+//! DIR/owner        {"protocol":4,"pid":4711,"socket":"owner.sock"}     both mode 0600, and gone when the owner ends
 //! DIR/owner.sock
 //! ```
 //!
-//! Processes of the same user, and of root, may do everything, as they could with the directory's files; no others get in, and
-//! nothing is reached over a network. The socket has the limits of a server's port. After a crash both files stay and nobody
-//! listens: the next tidegate gets the lock and makes its own.
+//! Processes of the same user, and of root, may do everything, as they could with the directory's files; all others are
+//! refused by the file system, and nothing is reachable over the network. The socket has the limits of a server's port. Both
+//! files survive a crash of the owner; the next tidegate acquires the lock and replaces them.
 
 use super::protocol::PROTOCOL;
-use super::server::{House, sessions, topics};
+use super::server::{AttachService, sessions, topics};
 use super::socket::Socket;
 use crate::config::{Config, LogConfig, private};
 use crate::engine::Engine;
@@ -34,45 +34,45 @@ use tokio::runtime::Runtime;
 
 /// The announcement's name.
 const FILE: &str = "owner";
-/// An announcement being written.
+/// An announcement while it is written.
 const NEW_FILE: &str = "owner.new";
-/// How long a thread that served a guest waits for the next one.
+/// How long an idle thread waits for the next request.
 const IDLE_THREAD: Duration = Duration::from_secs(2);
 
-/// Where an owner is reached.
+/// How to reach an owner.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Announcement {
     /// [`PROTOCOL`].
     pub protocol: u32,
     /// Process id.
     pub pid: u32,
-    /// The socket, as seen from the directory. An owner of another version may have none.
+    /// The socket, relative to the directory; empty for an owner of a version that has none.
     #[serde(default)]
     pub socket: PathBuf,
 }
 
 impl Announcement {
-    /// What stands in a directory; an owner that was killed leaves its own behind.
+    /// Reads a directory's announcement, which may be left over from an owner that was killed.
     pub fn read(directory: &Path) -> Result<Announcement> {
         let path = directory.join(FILE);
         let text = std::fs::read(&path)
             .map_err(|e| Error::io(format!("cannot read {}", path.display())).with_detail(e.to_string()))?;
         let read: Announcement = serde_json::from_slice(&text)
-            .map_err(|e| Error::io(format!("cannot understand {}", path.display())).because(e))?;
+            .map_err(|e| Error::io(format!("invalid file {}", path.display())).because(e))?;
         match read.socket.as_os_str().is_empty() {
             false => Ok(read),
             true => {
                 let directory = directory.display();
-                Err(Error::new(Kind::Busy, format!("the tidegate that owns {directory} has another version"))
-                    .with_hint("use one version, or end the other one first"))
+                Err(Error::new(Kind::Busy, format!("the tidegate that owns {directory} runs an incompatible version"))
+                    .with_hint("use the same version on both sides, or stop the other process first"))
             }
         }
     }
 
     fn write(&self, directory: &Path) -> Result<PathBuf> {
         let (path, new) = (directory.join(FILE), directory.join(NEW_FILE));
-        let text = serde_json::to_vec(self).map_err(|e| Error::bug("an announcement cannot be written").because(e))?;
-        // The mode holds for a file that is made here: one that is left over may have another.
+        let text = serde_json::to_vec(self).map_err(|e| Error::bug("an announcement cannot be encoded").because(e))?;
+        // The mode applies only to a file that is created: one left over may have another.
         let _ = std::fs::remove_file(&new);
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
         file.write_all(&text)?;
@@ -84,21 +84,21 @@ impl Announcement {
 /// A data directory that this process owns.
 #[derive(Debug)]
 pub struct Owner {
-    house: Arc<House>,
+    service: Arc<AttachService>,
     stopping: Stopping,
-    /// The listener and its announcement; `None` = nobody can attach.
-    desk: Option<Desk>,
+    /// The socket and its announcement; `None` = no process can attach.
+    listening: Option<Listening>,
 }
 
 #[derive(Debug)]
-struct Desk {
+struct Listening {
     runtime: Runtime,
     announcement: PathBuf,
     socket: Socket,
 }
 
 impl Owner {
-    /// Takes the directory that the configuration names; `Kind::Busy` = another process owns it.
+    /// Acquires the directory that the configuration names; `Kind::Busy` = another process owns it.
     pub fn open(config: Config, clock: SharedClock) -> Result<Owner> {
         let LogConfig::Embedded(directory) = config.log.clone() else {
             return Err(Error::bug("only a data directory has an owner"));
@@ -106,49 +106,49 @@ impl Owner {
         let log = Engine::open_log(&config, &clock)?;
         private::warn_if_open(&directory, "the data directory");
         let stopping = Stopping::default();
-        let house = Arc::new(House::new(log, config, clock, None, stopping.clone()));
-        let desk = match listen(&house, &directory, stopping.clone()) {
-            Ok(desk) => Some(desk),
+        let service = Arc::new(AttachService::new(log, config, clock, None, stopping.clone()));
+        let listening = match listen(&service, &directory, stopping.clone()) {
+            Ok(listening) => Some(listening),
             Err(error) => {
-                // A full disk must not keep its owner from making room.
-                tracing::warn!(%error, directory = %directory.display(), "nobody can attach to this tidegate");
+                // On a full disk the owner must still be able to delete something.
+                tracing::warn!(%error, directory = %directory.display(), "no other process can attach to this one");
                 None
             }
         };
-        Ok(Owner { house, stopping, desk })
+        Ok(Owner { service, stopping, listening })
     }
 
     /// The log.
     pub fn log(&self) -> &Arc<dyn Log> {
-        self.house.log()
+        self.service.log()
     }
 
-    /// The engine; its queries run from the first time that somebody asks for it, this process or a guest.
+    /// The engine. Its queries start with the first call, of this process or of an attached one.
     pub fn engine(&self) -> Result<Engine> {
-        self.house.engine()
+        self.service.engine()
     }
 }
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        if let Some(desk) = &mut self.desk {
-            // The next owner makes its own; until then nobody needs to try these.
-            let _ = std::fs::remove_file(&desk.announcement);
-            desk.socket.remove();
+        if let Some(listening) = &mut self.listening {
+            // The next owner creates its own; until then attaching would be in vain.
+            let _ = std::fs::remove_file(&listening.announcement);
+            listening.socket.remove();
         }
-        // Guests are told that their answers are not whole; whoever ends this process does not wait for those answers.
+        // Responses are marked as incomplete instead of being waited for.
         self.stopping.enter(Phase::Breaking);
-        if let Some(engine) = self.house.opened() {
+        if let Some(engine) = self.service.opened() {
             engine.close();
         }
-        if let Some(desk) = self.desk.take() {
-            desk.runtime.block_on(self.stopping.break_off());
-            desk.runtime.shutdown_background();
+        if let Some(listening) = self.listening.take() {
+            listening.runtime.block_on(self.stopping.break_off());
+            listening.runtime.shutdown_background();
         }
     }
 }
 
-fn listen(house: &Arc<House>, directory: &Path, stopping: Stopping) -> Result<Desk> {
+fn listen(service: &Arc<AttachService>, directory: &Path, stopping: Stopping) -> Result<Listening> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .thread_keep_alive(IDLE_THREAD)
@@ -156,9 +156,9 @@ fn listen(house: &Arc<House>, directory: &Path, stopping: Stopping) -> Result<De
         .build()?;
     let (socket, listener) = Socket::bind(directory)?;
     let listener = runtime.block_on(async { tokio::net::UnixListener::from_std(listener) })?;
-    // Who gets in could write the directory, too.
-    let router = (sessions().into_router().with_state(house.clone()))
-        .merge(topics().into_router().with_state(house.clone()))
+    // A process that can open the socket could also write the directory's files.
+    let router = (sessions().into_router().with_state(service.clone()))
+        .merge(topics().into_router().with_state(service.clone()))
         .layer(Extension(Principal::local()));
     let announced = Announcement { protocol: PROTOCOL, pid: std::process::id(), socket: socket.name().to_owned() };
     let announcement = announced.write(directory)?;
@@ -167,5 +167,5 @@ fn listen(house: &Arc<House>, directory: &Path, stopping: Stopping) -> Result<De
         let stop = stopping.clone();
         listen::serve(Listener::Unix(listener), service, async move { stop.ended(false).await }, stopping).await;
     });
-    Ok(Desk { runtime, announcement, socket })
+    Ok(Listening { runtime, announcement, socket })
 }

@@ -1,17 +1,17 @@
-//! What an attached tidegate and the owner say to each other: answers that look on one side as they do on the other.
+//! The protocol between a prompt and the process that carries out its statements: results look the same on both sides.
 //!
 //! ```text
 //! request   POST /session/statement {"text":"SELECT ...","properties":{..},"variables":{..}}
 //! response  frames, each kind:u8 length:u32 body
-//!           r  the reply: the answer or the columns of its rows, and the session as it is now
-//!           b  rows: 1 if the last column says which are tombstones else 0, then an Arrow IPC stream
-//!           n  what the reader should know in the end (replaces an earlier one)      e  at the end of the topic
-//!           s  how much was read so far (replaces an earlier one)
-//!           d  done, and why                                                        f  failed, and why
+//!           r  the reply: the result or the columns of its rows, and the session afterwards
+//!           b  rows: 1 if the last column marks tombstones, else 0; then an Arrow IPC stream
+//!           n  a notice to show after the rows (replaces an earlier one)     e  the end of the topic is reached
+//!           s  how much has been read so far (replaces an earlier one)
+//!           d  done, and why                                                 f  failed, and why
 //! ```
 //!
-//! A response that ends without `d` or `f`, and had rows to come, means that the owner has gone. This is no public API: both
-//! sides are of one version ([`PROTOCOL`]), programs use ksqlDB's endpoints.
+//! A response with rows that ends without `d` or `f` was cut off: the other process has ended. This is not a public API: both
+//! sides are of one version ([`PROTOCOL`]); programs use ksqlDB's endpoints.
 
 use crate::engine::result::rows::{OutputColumn, Scanned};
 use crate::error::{Error, Kind, Result, Span};
@@ -25,25 +25,25 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Changes with every change of what is said here.
-pub const PROTOCOL: u32 = 3;
+/// Version of this protocol: increased with every change of it.
+pub const PROTOCOL: u32 = 4;
 /// Media type of frames.
 pub(crate) const FRAMES: &str = "application/vnd.tidegate.frames";
-/// Kind and length.
+/// Kind and length of a frame.
 const HEAD_BYTES: usize = 5;
-/// Largest frame that is taken: a batch of the largest rows.
+/// Largest frame that is accepted: a batch of the largest rows.
 const FRAME_BYTES_MAX: usize = 256 * 1024 * 1024;
 
-/// Who the owner is: what `GET /session` answers.
+/// Response to `GET /session`: which process this is.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Hello {
+pub struct ServerInfo {
     /// [`PROTOCOL`].
     pub protocol: u32,
     /// Version of Tidegate.
     pub version: String,
     /// Process id.
     pub pid: u32,
-    /// The log that it works on, in words.
+    /// Description of the log that it works on.
     pub log: String,
     /// Its service id.
     pub service_id: String,
@@ -51,9 +51,9 @@ pub struct Hello {
     pub properties: BTreeMap<String, String>,
 }
 
-/// A statement and the session that it is said in.
+/// A statement and the session in which it is run.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Request {
+pub struct StatementRequest {
     /// One statement without its semicolon.
     pub text: String,
     /// Overridden properties.
@@ -62,57 +62,57 @@ pub struct Request {
     pub variables: BTreeMap<String, String>,
 }
 
-/// The first frame of an answer.
+/// The first frame of a response.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Reply {
-    /// The answer.
-    pub answer: Told,
-    /// The session's properties from now on.
+    /// The result.
+    pub result: ReplyBody,
+    /// The session's properties afterwards.
     pub properties: BTreeMap<String, String>,
-    /// Its variables.
+    /// Its variables afterwards.
     pub variables: BTreeMap<String, String>,
 }
 
 /// An [`Outcome`] whose rows come as further frames.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Told {
-    /// A sentence.
+pub enum ReplyBody {
+    /// A message.
     Message(String),
     /// A whole table.
     Table {
-        /// What it is about.
+        /// Title.
         title: Option<String>,
         /// Names of the columns.
         columns: Vec<String>,
         /// Cells.
         rows: Vec<Vec<String>>,
     },
-    /// Several answers, none with rows to come.
-    Many(Vec<Told>),
+    /// Several results, none of which has rows to follow.
+    Many(Vec<ReplyBody>),
     /// Rows follow.
     Rows {
         /// Id of the query.
         id: Option<String>,
-        /// They end by themselves.
+        /// The rows end by themselves.
         bounded: bool,
-        /// What may help when nothing comes.
+        /// A hint to show when there are no rows.
         when_empty: Option<String>,
         /// Names and types of the columns.
         columns: Vec<(String, SqlType)>,
     },
 }
 
-impl Told {
-    /// What can be told of this outcome in one frame.
-    pub(crate) fn of(outcome: &Outcome) -> Told {
+impl ReplyBody {
+    /// The part of an outcome that fits into one frame.
+    pub(crate) fn of(outcome: &Outcome) -> ReplyBody {
         match outcome {
-            Outcome::Message(text) => Told::Message(text.clone()),
+            Outcome::Message(text) => ReplyBody::Message(text.clone()),
             Outcome::Table { title, columns, rows } => {
-                Told::Table { title: title.clone(), columns: columns.clone(), rows: rows.clone() }
+                ReplyBody::Table { title: title.clone(), columns: columns.clone(), rows: rows.clone() }
             }
-            Outcome::Many(list) => Told::Many(list.iter().map(Told::of).collect()),
-            Outcome::Rows(rows) => Told::Rows {
+            Outcome::Many(list) => ReplyBody::Many(list.iter().map(ReplyBody::of).collect()),
+            Outcome::Rows(rows) => ReplyBody::Rows {
                 id: rows.id().map(str::to_owned),
                 bounded: rows.is_bounded(),
                 when_empty: rows.when_empty().map(str::to_owned),
@@ -124,32 +124,32 @@ impl Told {
     /// The outcome again, unless rows follow.
     pub fn outcome(self) -> Result<Outcome> {
         Ok(match self {
-            Told::Message(text) => Outcome::Message(text),
-            Told::Table { title, columns, rows } => Outcome::Table { title, columns, rows },
-            Told::Many(list) => Outcome::Many(list.into_iter().map(Told::outcome).collect::<Result<_>>()?),
-            Told::Rows { .. } => return Err(Error::bug("rows stand inside of an answer")),
+            ReplyBody::Message(text) => Outcome::Message(text),
+            ReplyBody::Table { title, columns, rows } => Outcome::Table { title, columns, rows },
+            ReplyBody::Many(list) => Outcome::Many(list.into_iter().map(ReplyBody::outcome).collect::<Result<_>>()?),
+            ReplyBody::Rows { .. } => return Err(Error::bug("rows inside of a list of results")),
         })
     }
 }
 
-/// Columns as they are named in a [`Told::Rows`].
+/// The columns of a [`ReplyBody::Rows`].
 pub fn output_columns(columns: Vec<(String, SqlType)>) -> Vec<OutputColumn> {
     columns.into_iter().map(|(name, ty)| OutputColumn { name, ty }).collect()
 }
 
-/// One thing said by the owner.
+/// One message of a response.
 #[derive(Debug)]
 pub enum Frame {
-    /// The answer.
+    /// The result.
     Reply(Box<Reply>),
     /// Rows, at least one.
     Rows {
-        /// One array a column.
+        /// One array for each column.
         columns: Vec<ArrayRef>,
-        /// Which rows delete their key; empty = none does.
+        /// Marks the rows that delete their key; empty = none.
         tombstones: Vec<bool>,
     },
-    /// What the reader should know in the end.
+    /// A notice to show after the rows.
     Notice(Option<String>),
     /// How much was read for the rows so far.
     Scanned(Scanned),
@@ -157,7 +157,7 @@ pub enum Frame {
     AtEnd,
     /// The rows have ended.
     Done(Option<String>),
-    /// It did not work.
+    /// The statement or its query failed.
     Failed(Error),
 }
 
@@ -175,10 +175,10 @@ impl Frame {
             Frame::Scanned(scanned) => put_json(b's', scanned, &mut out)?,
             Frame::AtEnd => b'e',
             Frame::Done(why) => put_json(b'd', why, &mut out)?,
-            Frame::Failed(error) => put_json(b'f', &Fault::of(error), &mut out)?,
+            Frame::Failed(error) => put_json(b'f', &ErrorBody::of(error), &mut out)?,
         };
         let length = u32::try_from(out.len() - HEAD_BYTES)
-            .map_err(|_| Error::io(format!("a batch of rows is larger than {FRAME_BYTES_MAX} bytes")))?;
+            .map_err(|_| Error::io(format!("a batch of rows exceeds {FRAME_BYTES_MAX} bytes")))?;
         out[1..HEAD_BYTES].copy_from_slice(&length.to_be_bytes());
         Ok(out)
     }
@@ -194,23 +194,23 @@ impl Frame {
             b's' => Frame::Scanned(json(body)?),
             b'e' => Frame::AtEnd,
             b'd' => Frame::Done(json(body)?),
-            b'f' => Frame::Failed(json::<Fault>(body)?.error()),
-            _ => return Err(not_understood()),
+            b'f' => Frame::Failed(json::<ErrorBody>(body)?.error()),
+            _ => return Err(invalid()),
         })
     }
 }
 
 fn put_json(kind: u8, value: &impl Serialize, out: &mut Vec<u8>) -> Result<u8> {
-    serde_json::to_writer(out, value).map_err(|e| Error::bug("an answer cannot be written").because(e))?;
+    serde_json::to_writer(out, value).map_err(|e| Error::bug("a frame cannot be encoded").because(e))?;
     Ok(kind)
 }
 
 fn json<T: for<'a> Deserialize<'a>>(body: &[u8]) -> Result<T> {
-    serde_json::from_slice(body).map_err(|e| not_understood().because(e))
+    serde_json::from_slice(body).map_err(|e| invalid().because(e))
 }
 
-fn not_understood() -> Error {
-    Error::io("the answer is not understood").with_hint("use one version of tidegate on both sides")
+fn invalid() -> Error {
+    Error::io("invalid response").with_hint("use the same version of tidegate on both sides")
 }
 
 /// Appends an Arrow IPC stream of one batch.
@@ -231,38 +231,38 @@ pub fn put_rows(columns: &[ArrayRef], tombstones: &[bool], out: &mut Vec<u8>) ->
 
 /// What [`put_rows`] wrote.
 pub fn rows(body: &[u8]) -> Result<(Vec<ArrayRef>, Vec<bool>)> {
-    let (flag, stream) = body.split_first().ok_or_else(not_understood)?;
-    let mut reader = StreamReader::try_new(stream, None).map_err(|e| not_understood().because(e))?;
-    let batch = reader.next().ok_or_else(not_understood)?.map_err(|e| not_understood().because(e))?;
+    let (flag, stream) = body.split_first().ok_or_else(invalid)?;
+    let mut reader = StreamReader::try_new(stream, None).map_err(|e| invalid().because(e))?;
+    let batch = reader.next().ok_or_else(invalid)?.map_err(|e| invalid().because(e))?;
     let mut columns = batch.columns().to_vec();
     let mut tombstones = Vec::new();
     if *flag == 1 {
-        let marks = columns.pop().ok_or_else(not_understood)?;
-        let marks = marks.as_boolean_opt().ok_or_else(not_understood)?;
+        let marks = columns.pop().ok_or_else(invalid)?;
+        let marks = marks.as_boolean_opt().ok_or_else(invalid)?;
         tombstones = (0..marks.len()).map(|i| marks.value(i)).collect();
     }
     Ok((columns, tombstones))
 }
 
-/// Frames out of bytes as they arrive.
+/// Decodes frames from bytes as they arrive.
 #[derive(Debug, Default)]
-pub struct Frames {
+pub struct FrameDecoder {
     buffer: Vec<u8>,
 }
 
-impl Frames {
-    /// Takes bytes.
+impl FrameDecoder {
+    /// Appends received bytes.
     pub fn push(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// The next whole frame.
+    /// The next complete frame.
     pub fn take(&mut self) -> Result<Option<Frame>> {
         let Some(head) = self.buffer.first_chunk::<HEAD_BYTES>() else { return Ok(None) };
         let [kind, length @ ..] = *head;
         let length = u32::from_be_bytes(length) as usize;
         if length > FRAME_BYTES_MAX {
-            return Err(not_understood());
+            return Err(invalid());
         }
         let Some(body) = self.buffer.get(HEAD_BYTES..HEAD_BYTES + length) else { return Ok(None) };
         let frame = Frame::decode(kind, body)?;
@@ -271,9 +271,9 @@ impl Frames {
     }
 }
 
-/// An error on its way.
+/// An [`Error`] as JSON.
 #[derive(Debug, Serialize, Deserialize)]
-struct Fault {
+struct ErrorBody {
     kind: String,
     code: u32,
     message: String,
@@ -284,9 +284,9 @@ struct Fault {
 
 const KINDS: [Kind; 7] = [Kind::Statement, Kind::NotFound, Kind::Busy, Kind::Data, Kind::Io, Kind::Fenced, Kind::Bug];
 
-impl Fault {
-    fn of(error: &Error) -> Fault {
-        Fault {
+impl ErrorBody {
+    fn of(error: &Error) -> ErrorBody {
+        ErrorBody {
             kind: format!("{:?}", error.kind()),
             code: error.code(),
             message: error.message().to_owned(),
@@ -312,25 +312,25 @@ impl Fault {
     }
 }
 
-/// What `tidegate topic` asks of the owner.
+/// A request of `tidegate topic`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum TopicCall {
-    /// All topics: answers a list of [`crate::engine::introspect::topics::TopicLine`].
+pub enum TopicRequest {
+    /// Lists all topics; returns a list of [`crate::engine::introspect::topics::TopicLine`].
     All,
-    /// Partitions of a topic, or null.
+    /// Returns the number of a topic's partitions, or null.
     Partitions(String),
     /// Creates a topic.
     Create(String, u32),
-    /// Deletes the records of a partition below an offset, all if it is negative; answers the lowest offset then.
+    /// Deletes the records of a partition below an offset, all if it is negative; returns the lowest offset left.
     DeleteRecords(String, i32, i64),
     /// Appends the records of the [`put_rows`] behind this line: partition, timestamp, key, value.
     Append(String),
-    /// Answers with frames of records: partition, offset, timestamp, key, value.
+    /// Returns frames of records: partition, offset, timestamp, key, value.
     Print {
         /// Topic.
         topic: String,
-        /// Begin at the oldest record.
+        /// Start at the oldest record.
         from_beginning: bool,
     },
 }
@@ -345,7 +345,7 @@ mod tests {
         let columns: Vec<ArrayRef> =
             vec![Arc::new(StringArray::from(vec![Some("é"), None])), Arc::new(Int64Array::from(vec![1, 2]))];
         let failed = Error::statement("no").with_code(40004).with_detail("d").with_hint("h").at(Span::new(3, 7));
-        let said = [
+        let sent = [
             Frame::Rows { columns: columns.clone(), tombstones: vec![false, true] },
             Frame::AtEnd,
             Frame::Notice(Some("x".to_owned())),
@@ -353,20 +353,20 @@ mod tests {
             Frame::Failed(failed),
             Frame::Done(None),
         ];
-        let bytes: Vec<u8> = said.iter().flat_map(|f| f.encode().unwrap()).collect();
+        let bytes: Vec<u8> = sent.iter().flat_map(|f| f.encode().unwrap()).collect();
         for step in [1, 7, bytes.len()] {
-            let (mut frames, mut heard) = (Frames::default(), Vec::new());
+            let (mut decoder, mut decoded) = (FrameDecoder::default(), Vec::new());
             for part in bytes.chunks(step) {
-                frames.push(part);
-                while let Some(frame) = frames.take().unwrap() {
-                    heard.push(frame);
+                decoder.push(part);
+                while let Some(frame) = decoder.take().unwrap() {
+                    decoded.push(frame);
                 }
             }
-            assert_eq!(format!("{said:?}"), format!("{heard:?}"));
-            let Frame::Failed(error) = &heard[4] else { unreachable!() };
+            assert_eq!(format!("{sent:?}"), format!("{decoded:?}"));
+            let Frame::Failed(error) = &decoded[4] else { unreachable!() };
             assert_eq!((error.kind(), error.code(), error.span()), (Kind::Statement, 40004, Some(Span::new(3, 7))));
         }
-        let mut frames = Frames::default();
+        let mut frames = FrameDecoder::default();
         frames.push(b"HTTP/1.1 200 OK");
         assert!(frames.take().is_err());
     }

@@ -1,9 +1,9 @@
-//! Sessions from other processes: statements, and topics for `tidegate topic`.
+//! The endpoints for attached processes: statements, and topics for `tidegate topic`.
 //!
-//! The engine and the session's answers are those of this process; the guest only shows them, so that an attached prompt
-//! looks as the owner's does. A session lives at the guest: it comes with each statement and goes back with the answer.
+//! Statements run on this process's engine; the attached one only shows the results, so that its prompt looks like the
+//! owner's. The session belongs to the client: it comes with each statement, and its new state goes back with the reply.
 
-use super::protocol::{FRAMES, Frame, Hello, PROTOCOL, Reply, Request, Told, TopicCall, rows};
+use super::protocol::{FRAMES, Frame, PROTOCOL, Reply, ReplyBody, ServerInfo, StatementRequest, TopicRequest, rows};
 use crate::catalog::topics::TopicRules;
 use crate::config::Config;
 use crate::engine::access::{Principal, Role};
@@ -15,12 +15,12 @@ use crate::engine::{Drive, Engine};
 use crate::error::{Error, Result};
 use crate::log::{Fetched, Log, RecordSet};
 use crate::present::Outcome;
-use crate::present::text::outcome;
+use crate::present::text::outcome as present;
 use crate::serve::ksql::read_any;
 use crate::serve::limits::{BODY_BYTES_MAX, STREAMS_MAX};
 use crate::serve::routes::{Needs, Routes};
 use crate::serve::stopping::{self, Stopping};
-use crate::serve::{REQUEST, streamed};
+use crate::serve::{REQUEST, error, on_thread, streamed};
 use crate::threads;
 use crate::types::cell;
 use crate::types::clock::SharedClock;
@@ -36,53 +36,53 @@ use tokio::sync::{Semaphore, mpsc};
 
 /// Frames between the thread that pulls rows and the response.
 const QUEUED_FRAMES: usize = 64;
-/// How often a thread that waits for rows looks whether its guest is gone or this process ends.
-const LOOK: Duration = Duration::from_millis(100);
-/// Guests at once: each holds a connection open that tells it when the owner goes.
-const GUESTS_MAX: usize = 200;
+/// How often a thread that waits for rows checks whether its client has disconnected or this process ends.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// Attached processes at once: each holds a connection open whose end tells it that the owner has ended.
+const ATTACHED_MAX: usize = 200;
 /// Largest body of records: `tidegate topic produce` sends a megabyte at once, unless one line is larger.
 const RECORDS_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// What guests are served from: a log, and an engine over it as soon as somebody has a statement.
+/// What attached processes work on: a log, and an engine over it from the first statement on.
 #[derive(Debug)]
-pub(crate) struct House {
+pub(crate) struct AttachService {
     log: Arc<dyn Log>,
     config: Config,
     clock: SharedClock,
     engine: Mutex<Option<Engine>>,
-    /// The end of the process: ends streamed responses.
+    /// Ends streamed responses when the process ends.
     stopping: Stopping,
     streams: Semaphore,
-    guests: Semaphore,
+    attached: Semaphore,
 }
 
-impl House {
-    /// Over a log; `engine` is the one that there is already.
+impl AttachService {
+    /// Over a log; `engine` is given where it runs already.
     pub(crate) fn new(
         log: Arc<dyn Log>,
         config: Config,
         clock: SharedClock,
         engine: Option<Engine>,
         stopping: Stopping,
-    ) -> House {
-        let (streams, guests) = (Semaphore::new(STREAMS_MAX), Semaphore::new(GUESTS_MAX));
-        House { log, config, clock, engine: Mutex::new(engine), stopping, streams, guests }
+    ) -> AttachService {
+        let (streams, attached) = (Semaphore::new(STREAMS_MAX), Semaphore::new(ATTACHED_MAX));
+        AttachService { log, config, clock, engine: Mutex::new(engine), stopping, streams, attached }
     }
 
-    /// The engine: whoever only looked at topics until now begins to run the queries.
+    /// The engine, which is opened by the first call: from then on this process runs the queries.
     pub(crate) fn engine(&self) -> Result<Engine> {
         let mut engine = self.engine.lock();
         if let Some(engine) = &*engine {
             return Ok(engine.clone());
         }
         if self.stopping.ends(false) {
-            return Err(Error::new(crate::error::Kind::Busy, "the owner of the directory is ending"));
+            return Err(Error::new(crate::error::Kind::Busy, "the owner of the data directory is shutting down"));
         }
         let opened = Engine::over(self.log.clone(), self.config.clone(), self.clock.clone(), Drive::Threads)?;
         Ok(engine.insert(opened).clone())
     }
 
-    /// The engine, if there is one.
+    /// The engine, if it is open.
     pub(crate) fn opened(&self) -> Option<Engine> {
         self.engine.lock().clone()
     }
@@ -92,14 +92,14 @@ impl House {
         &self.log
     }
 
-    /// An error as soon as an answer has to end.
+    /// An error as soon as a response has to end.
     fn check_going(&self, bounded: bool) -> Result<()> {
         if self.stopping.ends(bounded) { Err(stopping::error()) } else { Ok(()) }
     }
 }
 
-/// Statements. Bodies are bounded by whoever stands in front.
-pub(crate) fn sessions() -> Routes<Arc<House>> {
+/// Routes for statements.
+pub(crate) fn sessions() -> Routes<Arc<AttachService>> {
     let reader = Needs::Role(Role::Reader);
     Routes::new()
         .get("/session", reader, hello)
@@ -109,128 +109,142 @@ pub(crate) fn sessions() -> Routes<Arc<House>> {
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
 }
 
-/// Topics: for whoever may read and write the directory.
-pub(crate) fn topics() -> Routes<Arc<House>> {
+/// Routes for topics: only for processes that may read and write the directory itself.
+pub(crate) fn topics() -> Routes<Arc<AttachService>> {
     Routes::new().post("/topics", Needs::AllTopics(Role::Admin), topic).layer(DefaultBodyLimit::max(RECORDS_BYTES_MAX))
 }
 
-async fn hello(State(house): State<Arc<House>>) -> axum::Json<Hello> {
-    axum::Json(Hello {
+async fn hello(State(service): State<Arc<AttachService>>) -> axum::Json<ServerInfo> {
+    axum::Json(ServerInfo {
         protocol: PROTOCOL,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
-        log: house.log.describe(),
-        service_id: house.config.service_id.clone(),
-        properties: house.config.properties.clone(),
+        log: service.log.describe(),
+        service_id: service.config.service_id.clone(),
+        properties: service.config.properties.clone(),
     })
 }
 
-/// An answer without end: it breaks off when this process ends, and the guest knows at once.
-async fn alive(State(house): State<Arc<House>>) -> Response {
+/// A response without end: it is cut off when this process ends, which the client notices at once.
+async fn alive(State(service): State<Arc<AttachService>>) -> Response {
     let (sender, receiver) = mpsc::channel::<Bytes>(1);
     tokio::spawn(async move {
-        let Ok(_place) = house.guests.try_acquire() else { return };
-        // A guest that hears nothing does not know that it was let in.
+        let Ok(_permit) = service.attached.try_acquire() else { return };
+        // Confirms to the client that it has a place.
         let _ = sender.send(Bytes::from_static(b"+")).await;
         tokio::select! {
-            () = house.stopping.ended(false) => {}
+            () = service.stopping.ended(false) => {}
             () = sender.closed() => {}
         }
     });
     streamed(FRAMES, receiver)
 }
 
-async fn names(State(house): State<Arc<House>>, Extension(principal): Extension<Principal>) -> axum::Json<Names> {
+async fn names(
+    State(service): State<Arc<AttachService>>,
+    Extension(principal): Extension<Principal>,
+) -> axum::Json<Names> {
     let session = Session::of(principal);
-    let listed = tokio::task::spawn_blocking(move || house.engine().map(|e| e.names(&session)).unwrap_or_default());
-    axum::Json(listed.await.unwrap_or_default())
+    let listed = on_thread(move || service.engine().map(|e| e.names(&session)).unwrap_or_default());
+    axum::Json(match listed {
+        Ok(listed) => listed.await.unwrap_or_default(),
+        Err(_) => Names::default(),
+    })
 }
 
-/// Where the frames of one answer go.
-struct Sender(mpsc::Sender<Bytes>);
+/// Sends the frames of one response.
+struct FrameSender(mpsc::Sender<Bytes>);
 
-impl Sender {
-    /// False = nobody listens any more.
+impl FrameSender {
+    /// False = the client has disconnected.
     fn send(&self, frame: &Frame) -> bool {
         self.sized(frame).is_some()
     }
 
-    /// The same, and how many bytes it took.
+    /// The same; returns the size of the frame in bytes.
     fn sized(&self, frame: &Frame) -> Option<usize> {
         let bytes = frame.encode().or_else(|e| Frame::Failed(e).encode()).ok()?;
         let size = bytes.len();
         self.0.blocking_send(Bytes::from(bytes)).ok().map(|()| size)
     }
 
-    /// The guest has gone.
+    /// The client has disconnected.
     fn is_closed(&self) -> bool {
         self.0.is_closed()
     }
 }
 
-/// Answers with the frames that `work` sends, or with why it failed.
-fn answered(work: impl FnOnce(&Sender) -> Result<()> + Send + 'static) -> Response {
+/// Responds with the frames that `work` sends, and with its error if it fails.
+fn framed(work: impl FnOnce(&FrameSender) -> Result<()> + Send + 'static) -> Response {
     let (sender, receiver) = mpsc::channel(QUEUED_FRAMES);
-    tokio::task::spawn_blocking(move || {
-        let sender = Sender(sender);
+    let started = on_thread(move || {
+        let sender = FrameSender(sender);
         if let Err(e) = threads::guard(REQUEST, "", || work(&sender)).flatten() {
             sender.send(&Frame::Failed(e));
         }
     });
-    streamed(FRAMES, receiver)
+    match started {
+        Ok(_) => streamed(FRAMES, receiver),
+        Err(busy) => error::response(&busy, None),
+    }
 }
 
 async fn statement(
-    State(house): State<Arc<House>>,
+    State(service): State<Arc<AttachService>>,
     Extension(principal): Extension<Principal>,
     body: Bytes,
 ) -> Response {
-    answered(move |sender| carry_out(&house, principal, read_any(&body)?, sender))
+    framed(move |sender| execute(&service, principal, read_any(&body)?, sender))
 }
 
-fn carry_out(house: &House, principal: Principal, request: Request, sender: &Sender) -> Result<()> {
-    let engine = house.engine()?;
+fn execute(
+    service: &AttachService,
+    principal: Principal,
+    request: StatementRequest,
+    sender: &FrameSender,
+) -> Result<()> {
+    let engine = service.engine()?;
     let mut session = Session::of(principal).with_properties(request.properties)?;
     for (name, value) in &request.variables {
         session.define(name, value);
     }
     let parsed = engine.parse(&request.text, &session)?;
-    let answer = match parsed.as_slice() {
+    let outcome = match parsed.as_slice() {
         [] => Outcome::Many(Vec::new()),
-        [statement] => outcome(engine.execute(statement, &mut session)?),
+        [statement] => present(engine.execute(statement, &mut session)?),
         _ => return Err(Error::statement(format!("expected one statement, got {}", parsed.len()))),
     };
     let reply = Reply {
-        answer: Told::of(&answer),
+        result: ReplyBody::of(&outcome),
         properties: session.properties().clone(),
         variables: session.variables().clone(),
     };
-    let Outcome::Rows(rows) = answer else {
+    let Outcome::Rows(rows) = outcome else {
         sender.send(&Frame::Reply(Box::new(reply)));
         return Ok(());
     };
-    let _place = place(house)?;
+    let _permit = stream_permit(service)?;
     if sender.send(&Frame::Reply(Box::new(reply))) {
-        pump(house, rows, sender)?;
+        pump(service, rows, sender)?;
     }
     Ok(())
 }
 
-fn place(house: &House) -> Result<tokio::sync::SemaphorePermit<'_>> {
-    house.streams.try_acquire().map_err(|_| {
-        Error::new(crate::error::Kind::Busy, format!("{STREAMS_MAX} queries are being read already"))
-            .with_hint("end one of them")
+fn stream_permit(service: &AttachService) -> Result<tokio::sync::SemaphorePermit<'_>> {
+    service.streams.try_acquire().map_err(|_| {
+        Error::new(crate::error::Kind::Busy, format!("the limit of {STREAMS_MAX} streamed results is reached"))
+            .with_hint("close one of them")
     })
 }
 
-/// Sends rows until the query ends, the guest leaves or this process ends.
-fn pump(house: &House, mut stream: Box<dyn RowStream>, sender: &Sender) -> Result<()> {
+/// Sends rows until the query ends, the client disconnects or this process ends.
+fn pump(service: &AttachService, mut stream: Box<dyn RowStream>, sender: &FrameSender) -> Result<()> {
     let bounded = stream.is_bounded();
-    let _held = house.stopping.answer(bounded);
+    let _held = service.stopping.answer(bounded);
     let (mut notice, mut scanned) = (None, None);
     loop {
-        house.check_going(bounded)?;
-        let event = stream.next(LOOK)?;
+        service.check_going(bounded)?;
+        let event = stream.next(POLL_INTERVAL)?;
         let read = stream.scanned();
         if read != scanned {
             scanned = read;
@@ -264,27 +278,31 @@ fn pump(house: &House, mut stream: Box<dyn RowStream>, sender: &Sender) -> Resul
     }
 }
 
-async fn topic(State(house): State<Arc<House>>, Extension(principal): Extension<Principal>, body: Bytes) -> Response {
-    answered(move |sender| {
-        // One line says what to do; records may follow.
+async fn topic(
+    State(service): State<Arc<AttachService>>,
+    Extension(principal): Extension<Principal>,
+    body: Bytes,
+) -> Response {
+    framed(move |sender| {
+        // The first line is the request; records may follow.
         let end = memchr::memchr(b'\n', &body).unwrap_or(body.len());
-        let call: TopicCall = read_any(&body[..end])?;
-        let topics = LogTopics::new(house.log.clone(), Arc::new(TopicRules::of(&house.config)?));
-        allowed(&house, &principal, &call)?;
+        let call: TopicRequest = read_any(&body[..end])?;
+        let topics = LogTopics::new(service.log.clone(), Arc::new(TopicRules::of(&service.config)?));
+        allowed(&service, &principal, &call)?;
         let value = match call {
-            TopicCall::All => serde_json::json!(topics.all()?),
-            TopicCall::Partitions(topic) => serde_json::json!(topics.partitions(&topic)?),
-            TopicCall::Create(topic, partitions) => serde_json::json!(topics.create(&topic, partitions)?),
-            TopicCall::DeleteRecords(topic, partition, before) => {
+            TopicRequest::All => serde_json::json!(topics.all()?),
+            TopicRequest::Partitions(topic) => serde_json::json!(topics.partitions(&topic)?),
+            TopicRequest::Create(topic, partitions) => serde_json::json!(topics.create(&topic, partitions)?),
+            TopicRequest::DeleteRecords(topic, partition, before) => {
                 serde_json::json!(topics.delete_records(&topic, partition, before)?)
             }
-            TopicCall::Append(topic) => {
+            TopicRequest::Append(topic) => {
                 let records = records(body.get(end + 1..).unwrap_or_default())?;
                 serde_json::json!(topics.append(&topic, &records)?)
             }
-            TopicCall::Print { topic, from_beginning } => {
-                let _place = place(&house)?;
-                return print(&house, topics.tail(&topic, from_beginning)?, sender);
+            TopicRequest::Print { topic, from_beginning } => {
+                let _permit = stream_permit(&service)?;
+                return print(&service, topics.tail(&topic, from_beginning)?, sender);
             }
         };
         sender.send(&Frame::Done(Some(value.to_string())));
@@ -292,34 +310,34 @@ async fn topic(State(house): State<Arc<House>>, Extension(principal): Extension<
     })
 }
 
-/// Changes to topics are recorded, and refused where nothing may be changed.
-fn allowed(house: &House, principal: &Principal, call: &TopicCall) -> Result<()> {
+/// Checks and audits changes to topics.
+fn allowed(service: &AttachService, principal: &Principal, call: &TopicRequest) -> Result<()> {
     let (what, topic) = match call {
-        TopicCall::All | TopicCall::Partitions(_) | TopicCall::Print { .. } => return Ok(()),
-        TopicCall::Create(topic, _) => ("create", topic),
-        TopicCall::DeleteRecords(topic, ..) => ("delete records", topic),
-        TopicCall::Append(topic) => ("append", topic),
+        TopicRequest::All | TopicRequest::Partitions(_) | TopicRequest::Print { .. } => return Ok(()),
+        TopicRequest::Create(topic, _) => ("create", topic),
+        TopicRequest::DeleteRecords(topic, ..) => ("delete records", topic),
+        TopicRequest::Append(topic) => ("append", topic),
     };
-    // Without an engine there are neither statements nor users yet.
-    let Some(engine) = house.opened() else { return Ok(()) };
+    // Without an engine there are neither users nor an audit log.
+    let Some(engine) = service.opened() else { return Ok(()) };
     let done = engine.require(principal, Role::Writer, &format!("tidegate topic: {what}"));
     let details = serde_json::json!({ "what": what, "topic": topic });
     engine.audit().note("topic", principal, details, done.as_ref().copied());
     done
 }
 
-fn print(house: &House, mut tail: Box<dyn Tail>, sender: &Sender) -> Result<()> {
-    let mut told = false;
-    let _held = house.stopping.answer(false);
+fn print(service: &AttachService, mut tail: Box<dyn Tail>, sender: &FrameSender) -> Result<()> {
+    let mut end_sent = false;
+    let _held = service.stopping.answer(false);
     while !sender.is_closed() {
-        house.check_going(false)?;
-        let fetched = tail.poll(LOOK)?;
+        service.check_going(false)?;
+        let fetched = tail.poll(POLL_INTERVAL)?;
         let frame = match fetched.is_empty() {
             false => Frame::Rows { columns: columns(&fetched), tombstones: Vec::new() },
-            true if tail.at_end() && !told => Frame::AtEnd,
+            true if tail.at_end() && !end_sent => Frame::AtEnd,
             true => continue,
         };
-        told = matches!(frame, Frame::AtEnd);
+        end_sent = matches!(frame, Frame::AtEnd);
         if !sender.send(&frame) {
             break;
         }
@@ -351,7 +369,7 @@ fn columns(fetched: &Fetched) -> Vec<ArrayRef> {
 
 /// Partition, timestamp, key and value of each record.
 fn records(body: &[u8]) -> Result<RecordSet> {
-    let wrong = || Error::statement("these are no records");
+    let wrong = || Error::statement("the body does not contain records");
     let (columns, _) = rows(body)?;
     let [partitions, times, keys, values] = columns.as_slice() else { return Err(wrong()) };
     let partitions = partitions.as_primitive_opt::<Int32Type>().ok_or_else(wrong)?;

@@ -112,7 +112,7 @@ fn preflight() -> Response {
 }
 
 fn refused(what: &str, name: &str) -> Error {
-    Error::statement(format!("the {what} {name} is not known here")).with_code(40300)
+    Error::statement(format!("unknown {what}: {name}")).with_code(40300)
 }
 
 impl Guard {
@@ -122,19 +122,19 @@ impl Guard {
         let headers = request.headers();
         let hosts = headers.get_all(HOST).iter().count();
         if hosts > 1 || hosts == 0 && request.version() == Version::HTTP_11 {
-            let what = if hosts == 0 { "the request has no Host" } else { "the request has several Host headers" };
+            let what = if hosts == 0 { "missing Host header" } else { "several Host headers" };
             return Err(Error::statement(what).with_code(40000));
         }
         let host = host(request.uri(), headers);
         // Whoever has to prove who he is may have come by any name.
         if self.logins.is_none() && !host.is_empty() && !self.is_here(host) {
-            return Err(refused("Host", host).with_hint("call it localhost, or its address"));
+            return Err(refused("Host", host).with_hint("use localhost, or the address of the server"));
         }
         let Some(origin) = headers.get(ORIGIN) else { return Ok(()) };
         let origin = origin.to_str().unwrap_or("?");
         match self.is_own(origin, host) || self.origins.iter().any(|o| o.eq_ignore_ascii_case(origin)) {
             true => Ok(()),
-            false => Err(refused("Origin", origin).with_hint("the server can be told of it: --allow-origin")),
+            false => Err(refused("Origin", origin).with_hint("start the server with --allow-origin to accept it")),
         }
     }
 
@@ -218,7 +218,7 @@ fn claimed(headers: &HeaderMap) -> Option<String> {
 
 fn unauthorized() -> Response {
     let e = Error::statement("Unauthorized").with_code(40100);
-    let mut response = error::response(&e.with_hint("send a user's password or a token"), None);
+    let mut response = error::response(&e.with_hint("send the user name and password, or a token"), None);
     let scheme = HeaderValue::from_static("Basic realm=\"tidegate\", charset=\"UTF-8\"");
     response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
     response
@@ -226,7 +226,7 @@ fn unauthorized() -> Response {
 
 fn later(wait: Duration) -> Response {
     let seconds = wait.as_secs_f64().ceil().max(1.0) as u64;
-    let e = Error::statement("too many passwords are being checked, or were wrong").with_code(TOO_MANY_REQUESTS);
+    let e = Error::statement("too many login attempts").with_code(TOO_MANY_REQUESTS);
     let mut response = error::response(&e.with_hint(format!("try again in {seconds} s")), None);
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
     response
@@ -237,7 +237,7 @@ async fn whole(request: Request) -> Result<Request, Error> {
     let (head, body) = request.into_parts();
     let read = timeout(BODY_PATIENCE, read(body)).await.unwrap_or_else(|_| {
         let seconds = BODY_PATIENCE.as_secs();
-        Err(Error::statement(format!("the request did not come within {seconds} s")).with_code(40800))
+        Err(Error::statement(format!("the request did not arrive within {seconds} s")).with_code(40800))
     });
     read.map(|bytes| Request::from_parts(head, Body::from(bytes)))
 }
@@ -247,7 +247,7 @@ async fn read(body: Body) -> Result<Vec<u8>, Error> {
     let (mut bytes, mut is_long) = (Vec::new(), body.size_hint().lower() > BODY_BYTES_MAX as u64);
     let mut body = body.into_data_stream();
     while !is_long && let Some(data) = body.next().await {
-        let data = data.map_err(|_| Error::statement("the request broke off").with_code(40000))?;
+        let data = data.map_err(|_| Error::statement("the request was cut off").with_code(40000))?;
         is_long = bytes.len() + data.len() > BODY_BYTES_MAX;
         bytes.extend_from_slice(&data);
     }
@@ -255,7 +255,7 @@ async fn read(body: Body) -> Result<Vec<u8>, Error> {
         return Ok(bytes);
     }
     discard(body, 2 * BODY_BYTES_MAX).await;
-    Err(Error::statement(format!("the request is longer than {BODY_BYTES_MAX} bytes")).with_code(41300))
+    Err(Error::statement(format!("the request exceeds {BODY_BYTES_MAX} bytes")).with_code(41300))
 }
 
 /// Reads some of a body that is not wanted: a client that is still sending when the connection is closed loses the answer.

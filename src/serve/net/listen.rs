@@ -106,7 +106,9 @@ pub(crate) async fn serve(listener: Listener, service: Service, stop: impl Futur
                     Socket::Unix(stream) if is_own(&stream) => {
                         talk(stream, service.router, known(Vec::new()), stopping).await;
                     }
-                    Socket::Unix(_) => tracing::warn!("another user's process has come to the data directory's socket"),
+                    Socket::Unix(_) => {
+                        tracing::warn!("rejected a process of another user on the data directory's socket")
+                    }
                 }
             };
             // A panic ends this connection alone, and was logged.
@@ -162,9 +164,9 @@ async fn connection(
             let names = tls::names(stream.get_ref().1);
             talk(stream, service.router, known(names), stopping).await;
         }
-        Ok(Ok(None)) => tracing::debug!("HTTP came where TLS is spoken"),
+        Ok(Ok(None)) => tracing::debug!("cleartext HTTP on a TLS port"),
         Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
-        Err(_) => tracing::debug!("TLS handshake took too long"),
+        Err(_) => tracing::debug!("TLS handshake timed out"),
     }
 }
 
@@ -185,8 +187,8 @@ async fn send_to_https(mut stream: TcpStream) -> io::Result<()> {
             n => head.extend_from_slice(&piece[..n]),
         }
     }
-    let e = Error::statement("this port speaks TLS, and the request came in cleartext").with_code(40000);
-    let body = error::body(&e.with_hint("ask for https:// instead of http://"), None).to_string();
+    let e = Error::statement("expected TLS, got a cleartext request").with_code(40000);
+    let body = error::body(&e.with_hint("use https:// instead of http://"), None).to_string();
     let answer = format!(
         "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
         body.len()
@@ -221,12 +223,12 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
             talk.as_mut().graceful_shutdown();
             match timeout(CLOSE_PATIENCE, talk).await {
                 Ok(ended) => ended,
-                Err(_) => return tracing::debug!("a connection without a request did not end in time"),
+                Err(_) => return tracing::debug!("an idle connection did not close in time"),
             }
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(%error, "connection broke off");
+        tracing::debug!(%error, "connection closed early");
     }
 }
 

@@ -45,7 +45,7 @@ pub(crate) fn acceptor(certificates: &Path, key: &Path, clients: Option<&ClientC
     let chain: Vec<CertificateDer<'static>> =
         CertificateDer::pem_file_iter(certificates).and_then(Iterator::collect).map_err(|e| wrong(certificates, &e))?;
     if chain.is_empty() {
-        return Err(wrong(certificates, &"there is no certificate in it"));
+        return Err(wrong(certificates, &"it contains no certificate"));
     }
     let private = PrivateKeyDer::from_pem_file(key).map_err(|e| wrong(key, &e))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -68,7 +68,7 @@ fn verifier(clients: &ClientCertificates, provider: &Arc<CryptoProvider>) -> Res
         authorities.add(certificate.map_err(|e| wrong(file, &e))?).map_err(|e| wrong(file, &e))?;
     }
     if authorities.is_empty() {
-        return Err(wrong(file, &"there is no certificate in it"));
+        return Err(wrong(file, &"it contains no certificate"));
     }
     let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(authorities), provider.clone());
     let builder = if clients.required { builder } else { builder.allow_unauthenticated() };

@@ -60,7 +60,7 @@ pub(crate) fn accepted(headers: &HeaderMap) -> Vec<String> {
 
 /// The error for a request that wants none of what there is.
 pub(crate) fn not_acceptable(wanted: &[String], offered: &[&str]) -> Error {
-    Error::statement(format!("{} is not served here", wanted.join(", ")))
+    Error::statement(format!("unsupported media type {}", wanted.join(", ")))
         .with_code(40600)
         .with_hint(format!("accept {}", offered.join(" or ")))
 }

@@ -202,7 +202,7 @@ impl Frames {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let error = (!std::mem::replace(&mut self.broken, true)).then(|| io::Error::other("the answer broke off"));
+        let error = (!std::mem::replace(&mut self.broken, true)).then(|| io::Error::other("the response was cut off"));
         Poll::Ready(error.map(Err))
     }
 }
