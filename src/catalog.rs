@@ -6,7 +6,7 @@ pub mod topics;
 mod check;
 mod effect;
 
-pub use check::{can_stand_alone, carried, check, described};
+pub use check::{base_name, can_stand_alone, carried, check, described};
 pub use effect::Effect;
 
 use crate::error::{Error, Kind, Result};
@@ -14,7 +14,7 @@ use crate::parse::statement::SourceKind;
 use crate::types::time::WindowKind;
 use crate::types::{Schema, SqlType, nearest};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// What stands between values of the DELIMITED format if nothing else is said.
@@ -187,6 +187,36 @@ impl Catalog {
         self.sources.remove(name);
     }
 
+    /// Refuses to drop what INSERT queries read or write, or what other sources are made from: ksqlDB asks in this order
+    /// (`EngineContext.throwIfInsertQueriesExist`, `MetaStoreImpl.deleteSource`).
+    fn check_dependants(&self, name: &str) -> Result<()> {
+        let refused = |text: String| {
+            Err(Error::new(Kind::Statement, format!("Cannot drop {name}.\n{text} before dropping {name}.")))
+        };
+        let makes = |q: &&QueryInfo| self.sources.values().any(|s| s.created_by.as_ref() == Some(&q.id));
+        let inserts = |q: &&QueryInfo| !makes(q);
+        let reading: Vec<&str> = self.readers(name).filter(inserts).map(|q| q.id.as_str()).collect();
+        let writing: Vec<&str> = self.writers(name).filter(inserts).map(|q| q.id.as_str()).collect();
+        if !reading.is_empty() || !writing.is_empty() {
+            return refused(format!(
+                "The following queries read from this source: [{}].\nThe following queries write into this source: [{}].\nYou \
+                 need to terminate them",
+                reading.join(", "),
+                writing.join(", ")
+            ));
+        }
+        let made = self.readers(name).filter(|q| makes(q) && q.writes != name).map(|q| q.writes.as_str());
+        let made: BTreeSet<&str> = made.collect();
+        if made.is_empty() {
+            return Ok(());
+        }
+        let made: Vec<&str> = made.into_iter().collect();
+        refused(format!(
+            "The following streams and/or tables read from this source: [{}].\nYou need to drop them",
+            made.join(", ")
+        ))
+    }
+
     /// The source that DROP would remove, and the query that would go with it. An error while others depend on the source.
     pub fn check_drop(&self, name: &str, kind: SourceKind) -> Result<(Arc<Source>, Option<QueryInfo>)> {
         let source = self.require(name)?.clone();
@@ -199,19 +229,7 @@ impl Catalog {
                 "Incompatible data source type is {is}, but statement was DROP {not}"
             )));
         }
-        let others = |q: &&QueryInfo| Some(q.id.as_str()) != source.created_by.as_deref();
-        let reading: Vec<_> = self.readers(name).filter(others).map(|q| q.id.clone()).collect();
-        let writing: Vec<_> = self.writers(name).filter(others).map(|q| q.id.clone()).collect();
-        if !reading.is_empty() || !writing.is_empty() {
-            return Err(Error::new(
-                Kind::Statement,
-                format!(
-                    "Cannot drop {name}.\nThe following queries read from this source: [{}].\nThe following queries write into this source: [{}].\nYou need to terminate them before dropping {name}.",
-                    reading.join(", "),
-                    writing.join(", ")
-                ),
-            ));
-        }
+        self.check_dependants(name)?;
         let query = source.created_by.as_ref().and_then(|id| self.queries.get(id)).cloned();
         Ok((source, query))
     }

@@ -33,7 +33,9 @@ pub fn check(format: Format, columns: &[Column]) -> Result<()> {
             Err(Error::statement(format!("{} as the only key column", refused(&columns[0].ty))))
         }
         Format::ProtobufNosr if columns.iter().all(|c| maps_have_text_keys(&c.ty)) => Ok(()),
-        Format::ProtobufNosr => Err(Error::statement("PROTOBUF only supports MAP types with STRING keys")),
+        Format::ProtobufNosr => Err(Error::statement(
+            "PROTOBUF format only supports MAP types with STRING keys. See https://github.com/confluentinc/ksql/issues/6177.",
+        )),
         Format::Json if columns.iter().all(|c| maps_have_text_keys(&c.ty)) => Ok(()),
         Format::Json => Err(Error::statement("JSON only supports MAP types with STRING keys")),
     }
@@ -73,7 +75,8 @@ pub fn described(columns: &[&Column]) -> String {
     columns.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
-fn base_name(ty: &SqlType) -> String {
+/// The name of a type without what is in its brackets: `DECIMAL`, `ARRAY`.
+pub fn base_name(ty: &SqlType) -> String {
     let name = ty.to_string();
     name.split(['(', '<']).next().unwrap_or(&name).to_owned()
 }

@@ -40,15 +40,20 @@ impl Entry {
         self.overloads.iter().any(|o| o.params.first() == Some(&Param::Unit))
     }
 
+    /// The calls that are possible, one a line.
+    pub fn alternatives(&self) -> String {
+        let calls: Vec<_> = self.overloads.iter().map(|o| format!("{}({o})", self.name)).collect();
+        calls.join("\n")
+    }
+
     /// No overload takes these.
     pub fn refuse(&self, args: &[Option<SqlType>]) -> Error {
         let given: Vec<_> = args.iter().map(|a| a.as_ref().map_or("null".to_string(), SqlType::to_string)).collect();
-        let valid: Vec<_> = self.overloads.iter().map(|o| format!("{}({o})", self.name)).collect();
         Error::statement(format!(
             "Function '{}' does not accept parameters ({}).\nValid alternatives are:\n{}",
             self.name.to_lowercase(),
             given.join(", "),
-            valid.join("\n")
+            self.alternatives()
         ))
         .with_hint("For detailed information on a function run: DESCRIBE FUNCTION <Function-Name>;")
     }

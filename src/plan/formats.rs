@@ -4,6 +4,20 @@ use crate::catalog::{DELIMITER, Format, can_stand_alone, check, described};
 use crate::error::{Error, Result};
 use crate::types::{Column, Role, SqlType, quoted};
 
+/// The error for values in Kafka's own format that an operation would have to write into a topic of its own.
+pub(super) fn kafka_value(sources: &[&str], operation: &str) -> Error {
+    Error::statement(format!(
+        "Source(s) {} are using the 'KAFKA' value format. This format does not yet support {operation}.\nThe KAFKA format is \
+         primarily intended for use as a key format. It can be used as a value format, but can not be used in any operation \
+         that requires a repartition or changelog topic.\nRemoving this limitation requires enhancements to the core of KSQL. \
+         This will come in a future release. Until then, avoid using the KAFKA format for values.\nIf you have an existing \
+         topic with KAFKA formatted values you can duplicate the data and serialize using Avro or JSON with a statement such \
+         as: \n\n'CREATE STREAM <new-stream-name> WITH(VALUE_FORMAT='Avro') AS SELECT * FROM \
+         <existing-kafka-formated-stream-name>;'\nFor more info see https://github.com/confluentinc/ksql/issues/3060",
+        sources.join(", ")
+    ))
+}
+
 /// ksqlDB's formats that are known but not carried out yet.
 const LATER: [&str; 3] = ["AVRO", "PROTOBUF", "JSON_SR"];
 

@@ -1,10 +1,12 @@
 //! `INSERT INTO name [(columns)] VALUES (...)`: one record of constants; and what INSERT INTO does to constants.
 
+use crate::catalog::base_name;
 use crate::catalog::topics::{Deed, TopicRules};
 use crate::catalog::{Catalog, Source};
 use crate::error::{Error, Result};
 use crate::parse::statement::{InsertValues, Name, Select, SelectItem, SourceKind};
 use crate::plan::scalar;
+use crate::plan::select::expression;
 use crate::plan::source::word;
 use crate::types::nearest;
 use crate::types::{Column, Role, Schema, SqlType, pseudo, quoted};
@@ -31,13 +33,13 @@ pub fn insert_values(stmt: &InsertValues, catalog: &Catalog, topics: &TopicRules
     let source = target(&stmt.target, catalog, topics)?;
     let names = column_names(stmt, &source)?;
     if names.len() != stmt.values.len() {
-        let names: Vec<&str> = names.iter().map(|n| n.value.as_str()).collect();
-        return Err(Error::statement(format!(
-            "Expected number columns and values to match: [{}], {} values",
-            names.join(", "),
-            stmt.values.len()
-        ))
-        .at(stmt.target.span));
+        let names: Vec<String> = names.iter().map(|n| quoted(&n.value)).collect();
+        let got: Vec<String> = stmt.values.iter().map(expression::text).collect();
+        // ksqlDB prints the columns that the statement lists, which are none here.
+        let text = format!("Expected a value for each column. Expected Columns: []. Got [{}]", got.join(", "));
+        return Err(failed(&source, Error::statement(text))
+            .with_detail(format!("the columns are {}", names.join(", ")))
+            .at(stmt.target.span));
     }
     let mut given: BTreeMap<&str, ScalarValue> = BTreeMap::new();
     let mut timestamp = None;
@@ -53,7 +55,7 @@ pub fn insert_values(stmt: &InsertValues, catalog: &Catalog, topics: &TopicRules
             continue;
         }
         let column = column(name, &source)?;
-        given.insert(name.value.as_str(), scalar::constant(expr, &column.ty).map_err(at)?);
+        given.insert(name.value.as_str(), value(expr, column).map_err(|e| at(failed(&source, e)))?);
     }
     insert_constants(source, given, timestamp)
 }
@@ -99,6 +101,33 @@ pub(super) fn with_literals_cast(select: &Select, target: &Schema) -> Select {
     select
 }
 
+/// The error of a row that is not written.
+fn failed(source: &Source, error: Error) -> Error {
+    let text = format!("Failed to insert values into '{}'. {}", source.name, error.message());
+    error.reworded(text)
+}
+
+/// The value of a column.
+fn value(expr: &Expr, column: &Column) -> Result<ScalarValue> {
+    let refused = |error: Error| match scalar::typed_constant(expr) {
+        Some((ty, text)) if !ty.common(&column.ty).is_some_and(|both| both == column.ty) && !reads_text(&column.ty) => {
+            let (expected, name) = (&column.ty, quoted(&column.name));
+            let text = format!("Expected type {expected} for field {name} but got {}({text})", base_name(&ty));
+            match error.hint() {
+                Some(hint) => Error::statement(text).with_hint(hint),
+                None => Error::statement(text),
+            }
+        }
+        _ => error,
+    };
+    scalar::constant(expr, &column.ty).map_err(refused)
+}
+
+/// Types that are read out of a text: what is wrong with one is said of the text.
+fn reads_text(ty: &SqlType) -> bool {
+    matches!(ty, SqlType::Date | SqlType::Time | SqlType::Timestamp | SqlType::Bytes)
+}
+
 fn null(ty: &SqlType) -> Result<ScalarValue> {
     Ok(ScalarValue::try_from(&ty.arrow())?)
 }
@@ -140,11 +169,12 @@ fn column_names(stmt: &InsertValues, source: &Source) -> Result<Vec<Name>> {
 fn column<'a>(name: &Name, source: &'a Source) -> Result<&'a Column> {
     let at = |text: String| Error::statement(text).at(name.span);
     if [pseudo::ROWPARTITION, pseudo::ROWOFFSET].contains(&name.value.as_str()) {
-        return Err(at(format!("Inserting into column {} is not allowed.", quoted(&name.value))));
+        let error = at(format!("Inserting into column {} is not allowed.", quoted(&name.value)));
+        return Err(failed(source, error));
     }
     match source.schema.find(&name.value) {
         None => {
-            let error = at(format!("Column name {} does not exist.", quoted(&name.value)));
+            let error = failed(source, at(format!("Column name {} does not exist.", quoted(&name.value))));
             Err(match nearest(&name.value, source.schema.columns().map(|c| c.name.as_str())) {
                 Some(near) => error.with_hint(format!("did you mean {near}?")),
                 None => error,
@@ -170,9 +200,6 @@ fn check_key(source: &Source, given: &BTreeMap<&str, ScalarValue>) -> Result<()>
         return Ok(());
     }
     let names: Vec<&str> = key.iter().map(|c| c.name.as_str()).collect();
-    Err(Error::statement(format!(
-        "Failed to insert values into '{}'. Value for primary key column(s) {} is required for tables",
-        source.name,
-        names.join(", ")
-    )))
+    let text = format!("Value for primary key column(s) {} is required for tables", names.join(", "));
+    Err(failed(source, Error::statement(text)))
 }

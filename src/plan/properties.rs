@@ -4,6 +4,7 @@ use crate::catalog::Format;
 use crate::error::{Error, Result, Span};
 use crate::parse::statement::{Properties, PropertyValue};
 use crate::plan::formats;
+use crate::types::nearest;
 use crate::types::time::WindowKind;
 
 /// Most partitions that a statement may ask for: far beyond any sensible topic, far below what would hang a broker.
@@ -63,7 +64,7 @@ impl With {
                 "KAFKA_TOPIC" => with.topic = Some((topic(value).map_err(at)?, name.span)),
                 "PARTITIONS" => with.partitions = Some(partitions(value).map_err(at)?),
                 "REPLICAS" => with.replicas = Some(replicas(value).map_err(at)?),
-                "RETENTION_MS" => with.retention_ms = Some(number(&name.value, value).map_err(at)?),
+                "RETENTION_MS" => with.retention_ms = Some(number("RETENTION_MS", value, "LONG").map_err(at)?),
                 "FORMAT" => format = Some((format_of(value).map_err(at)?, name.span)),
                 "KEY_FORMAT" => with.key_format = Some(format_of(value).map_err(at)?),
                 "VALUE_FORMAT" => with.value_format = Some(format_of(value).map_err(at)?),
@@ -93,15 +94,17 @@ impl With {
                     return Err(at(Error::statement(format!("the property {other} is not supported yet"))));
                 }
                 other => {
-                    let text = format!("Invalid config variable(s) in the WITH clause: {other}");
-                    return Err(at(Error::statement(text)));
+                    return Err(at(unknown(other)));
                 }
             }
         }
         if let Some((format, span)) = format {
             if with.key_format.is_some() || with.value_format.is_some() {
                 let other = if with.key_format.is_some() { "KEY_FORMAT" } else { "VALUE_FORMAT" };
-                let text = format!("Cannot supply both '{other}' and 'FORMAT' properties, as 'FORMAT' sets both.");
+                let text = format!(
+                    "Failed to prepare statement: Cannot supply both '{other}' and 'FORMAT' properties, as 'FORMAT' sets both key and value formats. Either \
+                     use just 'FORMAT', or use 'KEY_FORMAT' and 'VALUE_FORMAT'."
+                );
                 return Err(Error::statement(text).at(span));
             }
             with.key_format = Some(format);
@@ -150,6 +153,37 @@ fn no_full_name(property: &str, format: Option<Format>) -> Error {
         Some(format) => format!("{} does not support the following configs: [fullSchemaName]", format.name()),
         None => format!("the property {property} is not supported yet"),
     })
+}
+
+/// Names of properties, for hints.
+const NAMES: [&str; 14] = [
+    "KAFKA_TOPIC",
+    "PARTITIONS",
+    "REPLICAS",
+    "RETENTION_MS",
+    "FORMAT",
+    "KEY_FORMAT",
+    "VALUE_FORMAT",
+    "WRAP_SINGLE_VALUE",
+    "TIMESTAMP",
+    "TIMESTAMP_FORMAT",
+    "KEY_DELIMITER",
+    "VALUE_DELIMITER",
+    "WINDOW_TYPE",
+    "WINDOW_SIZE",
+];
+
+fn unknown(name: &str) -> Error {
+    let error =
+        Error::statement(format!("Failed to prepare statement: Invalid config variable(s) in the WITH clause: {name}"));
+    if name == "KEY" {
+        return error
+            .with_hint("the key is declared in the list of columns: id STRING KEY, in a table id STRING PRIMARY KEY");
+    }
+    match nearest(name, NAMES.into_iter()) {
+        Some(near) => error.with_hint(format!("did you mean {near}?")),
+        None => error,
+    }
 }
 
 fn text(value: &PropertyValue) -> String {
@@ -218,13 +252,18 @@ fn format_of(value: &PropertyValue) -> Result<Format> {
     formats::by_name(&text(value))
 }
 
-fn number(name: &str, value: &PropertyValue) -> Result<i64> {
+/// What Kafka's `ConfigDef` says of a value, with ksqlDB's word for a setting.
+fn invalid_value(name: &str, value: &str, why: &str) -> Error {
+    Error::statement(format!("Failed to prepare statement: Invalid value {value} for property {name}: {why}"))
+}
+
+fn number(name: &str, value: &PropertyValue, ty: &str) -> Result<i64> {
     let text = text(value);
-    text.trim().parse().map_err(|_| Error::statement(format!("Invalid value for property '{name}': {text}")))
+    text.trim().parse().map_err(|_| invalid_value(name, &text, &format!("Not a number of type {ty}")))
 }
 
 fn partitions(value: &PropertyValue) -> Result<u32> {
-    let n = number("PARTITIONS", value)?;
+    let n = number("PARTITIONS", value, "INT")?;
     match u32::try_from(n) {
         Ok(n) if (1..=PARTITIONS_MAX).contains(&n) => Ok(n),
         _ => Err(Error::statement("Number of partitions must be larger than 0.")
@@ -233,7 +272,7 @@ fn partitions(value: &PropertyValue) -> Result<u32> {
 }
 
 fn replicas(value: &PropertyValue) -> Result<u16> {
-    let n = number("REPLICAS", value)?;
+    let n = number("REPLICAS", value, "SHORT")?;
     match u16::try_from(n) {
         Ok(n) if n > 0 => Ok(n),
         _ => Err(Error::statement("Replication factor must be positive.").with_detail(n.to_string())),
@@ -244,7 +283,7 @@ fn flag(name: &str, value: &PropertyValue) -> Result<bool> {
     match text(value).to_ascii_lowercase().as_str() {
         "true" => Ok(true),
         "false" => Ok(false),
-        other => Err(Error::statement(format!("Invalid value for property '{name}': {other}"))),
+        _ => Err(invalid_value(name, &text(value), "Expected value to be either true or false")),
     }
 }
 
@@ -252,23 +291,35 @@ fn window(kind: Option<(String, Span)>, size: Option<(String, Span)>) -> Result<
     let Some((kind, span)) = kind else {
         return match size {
             None => Ok(None),
-            Some((_, span)) => Err(Error::statement("WINDOW_SIZE needs a WINDOW_TYPE").at(span)),
+            Some((_, span)) => Err(Error::statement(
+                "Failed to prepare statement: 'WINDOW_SIZE' should not be set for SESSION windows.",
+            )
+            .with_hint("WINDOW_TYPE='TUMBLING' or 'HOPPING' declares a window that has a size")
+            .at(span)),
         };
     };
     let size = size.map(|(text, span)| duration(&text).map_err(|e| e.at(span))).transpose()?;
     let need = || {
-        Error::statement(format!("'{}' must be provided for windows of type {}.", "WINDOW_SIZE", kind.to_uppercase()))
-            .at(span)
+        Error::statement(format!(
+            "Failed to prepare statement: {} windows require 'WINDOW_SIZE' to be provided in the WITH clause. For example: 'WINDOW_SIZE'='10 SECONDS'",
+            kind.to_uppercase()
+        ))
+        .at(span)
     };
     Ok(Some(match kind.to_ascii_uppercase().as_str() {
         "TUMBLING" => WindowKind::Tumbling { size_ms: size.ok_or_else(need)? },
         // The bytes of a windowed key hold no distance between windows, so that none can be declared.
         "HOPPING" => size.map(|size_ms| WindowKind::Hopping { size_ms, advance_ms: size_ms }).ok_or_else(need)?,
         "SESSION" if size.is_none() => WindowKind::Session { gap_ms: 0 },
-        "SESSION" => return Err(Error::statement("'WINDOW_SIZE' should not be set for SESSION windows.").at(span)),
-        other => {
-            let text = format!("Configuration WINDOW_TYPE is invalid: Unknown window type: '{other}'");
-            return Err(Error::statement(text).with_hint("the types are TUMBLING, HOPPING and SESSION").at(span));
+        "SESSION" => {
+            return Err(Error::statement(
+                "Failed to prepare statement: 'WINDOW_SIZE' should not be set for SESSION windows.",
+            )
+            .at(span));
+        }
+        _ => {
+            let why = "String must be one of: SESSION, HOPPING, TUMBLING, null";
+            return Err(invalid_value("WINDOW_TYPE", &kind, why).at(span));
         }
     }))
 }
@@ -276,20 +327,28 @@ fn window(kind: Option<(String, Span)>, size: Option<(String, Span)>) -> Result<
 /// `10 SECONDS`.
 fn duration(text: &str) -> Result<i64> {
     let wrong = |why: String| {
-        Error::statement(format!("Configuration WINDOW_SIZE is invalid: Invalid duration: '{text}'. {why}"))
+        Error::statement(format!(
+            "Failed to prepare statement: Configuration WINDOW_SIZE is invalid: Invalid duration: '{text}'. {why}"
+        ))
     };
-    let mut words = text.split_whitespace();
-    let (Some(number), Some(unit), None) = (words.next(), words.next(), words.next()) else {
-        return Err(wrong("Expected: <number> <unit>".to_owned()));
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let [number, unit] = words[..] else {
+        return Err(wrong(format!("Expected 2 tokens, got: {}", words.len())));
     };
-    let number: i64 = number.parse().map_err(|_| wrong(format!("Not a number: '{number}'")))?;
+    let number: i64 = number.parse().map_err(|_| wrong(format!("Not numeric: '{number}'")))?;
     let unit_ms = match unit.to_ascii_uppercase().trim_end_matches('S') {
         "DAY" => 86_400_000,
         "HOUR" => 3_600_000,
         "MINUTE" => 60_000,
         "SECOND" => 1_000,
         "MILLISECOND" => 1,
-        _ => return Err(wrong(format!("Unknown time unit: '{}'", unit.to_ascii_uppercase()))),
+        _ => {
+            return Err(wrong(format!(
+                "Unknown time unit: '{}'\nSupported time units are: NANOSECONDS, MICROSECONDS, MILLISECONDS, SECONDS, MINUTES, \
+                 HOURS, DAYS",
+                unit.to_ascii_uppercase()
+            )));
+        }
     };
     match number.checked_mul(unit_ms) {
         Some(ms) if ms > 0 => Ok(ms),

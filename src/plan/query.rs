@@ -136,9 +136,10 @@ pub fn insert_select(stmt: &InsertSelect, query_id: &str, catalog: &Catalog, set
     let select = insert::with_literals_cast(&stmt.select, &target.schema);
     let bound = select::bind(&select, Purpose::Into(target), catalog, settings)?;
     if bound.table {
-        return Err(Error::statement(
-            "INSERT INTO can only be used to insert into a stream. The SELECT query produces a TABLE.",
-        ));
+        return Err(at(Error::statement(format!(
+            "Incompatible data sink and query result. Data sink ({}) type is KSTREAM but select query result is KTABLE.",
+            target.name
+        ))));
     }
     let named = |columns: &[Column]| columns.iter().map(|c| (c.name.clone(), c.ty.clone())).collect::<Vec<_>>();
     let same = named(&bound.key) == named(&target.schema.key) && named(&bound.value) == named(&target.schema.value);
@@ -243,7 +244,12 @@ fn query_id_of(properties: &Properties, catalog: &Catalog) -> Result<Option<Stri
         let at = |text: String| Error::statement(text).at(name.span);
         match value {
             PropertyValue::Text(text) if name.value == "QUERY_ID" => id = Some((text.to_uppercase(), name.span)),
-            _ => return Err(at(format!("Invalid config variable(s) in the WITH clause: {}", name.value))),
+            _ => {
+                return Err(at(format!(
+                    "Failed to prepare statement: Invalid config variable(s) in the WITH clause: {}",
+                    name.value
+                )));
+            }
         }
     }
     let Some((id, span)) = id else { return Ok(None) };

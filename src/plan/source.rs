@@ -3,11 +3,11 @@
 use crate::catalog::topics::Deed;
 use crate::catalog::{Catalog, Format, KeyWindow, Source, TimestampColumn};
 use crate::error::{Error, Result};
-use crate::parse::statement::{ColumnDef, Constraint, CreateSource, Name, SourceKind};
+use crate::parse::statement::{ColumnDef, Constraint, CreateSource, Name, PropertyValue, SourceKind, Statement};
 use crate::plan::properties::{Use, With};
 use crate::plan::{Created, Facts, Settings, formats};
 use crate::types::java_time::Pattern;
-use crate::types::{Column, Role, Schema, SqlType, pseudo};
+use crate::types::{Column, Role, Schema, SqlType, pseudo, quoted};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What CREATE STREAM or CREATE TABLE does.
@@ -53,7 +53,10 @@ pub fn create_source(
     let value_format = with.value_format(settings.value_format)?.ok_or_else(missing_value_format)?;
     let schema = schema(stmt)?;
     let (topic, span) = with.topic.clone().ok_or_else(|| {
-        Error::statement("Missing required property \"KAFKA_TOPIC\" which has no default value.").at(stmt.name.span)
+        Error::statement(
+            "Failed to prepare statement: Missing required property \"KAFKA_TOPIC\" which has no default value.",
+        )
+        .at(stmt.name.span)
     })?;
     if with.window.is_some() && schema.key.is_empty() {
         return Err(Error::statement("Windowed sources require a key column."));
@@ -73,7 +76,7 @@ pub fn create_source(
         (true, true) => Deed::Read,
     };
     settings.topics.check(&topic, deed).map_err(|e| e.at(span))?;
-    let (partitions, create_topic) = topic_of(&topic, &with, stmt.kind, facts)?;
+    let (partitions, create_topic) = topic_of(&topic, &with, stmt, facts)?;
     let source = Source {
         name: stmt.name.value.clone(),
         kind: stmt.kind,
@@ -154,7 +157,8 @@ fn schema(stmt: &CreateSource) -> Result<Schema> {
     for def in &stmt.columns {
         let column = column(def, stmt.kind)?;
         if !seen.insert(column.name.clone()) {
-            return Err(Error::statement(format!("Duplicate column names: {}", column.name)).at(def.name.span));
+            let text = format!("Failed to prepare statement: Duplicate column names: {}", quoted(&column.name));
+            return Err(Error::statement(text).at(def.name.span));
         }
         match column.role {
             Role::Key => schema.key.push(column),
@@ -214,14 +218,25 @@ pub(super) fn timestamp(with: &With, schema: &Schema) -> Result<Option<Timestamp
         let text = format!("The TIMESTAMP column set in the WITH clause does not exist in the schema: '{name}'");
         return Err(Error::statement(text).at(*span));
     };
+    if column.ty == SqlType::String && with.timestamp_format.is_none() {
+        let text = "A String timestamp field has been specified without also specifying the timestamp_format";
+        return Err(Error::statement(text).with_hint("TIMESTAMP_FORMAT='yyyy-MM-dd HH:mm:ss', for example").at(*span));
+    }
+    if let Some((_, span)) = with.timestamp_format.as_ref().filter(|_| column.ty != SqlType::String) {
+        return Err(Error::statement(
+            "'TIMESTAMP_FORMAT' set in the WITH clause can only be used when the timestamp column is of type STRING.",
+        )
+        .at(*span));
+    }
     match column.ty {
         SqlType::Bigint | SqlType::Timestamp => Ok(Some(TimestampColumn { column: name.clone(), format: None })),
         SqlType::String if with.timestamp_format.is_some() => {
             let Some((format, span)) = &with.timestamp_format else { return Ok(None) };
             if let Err(reason) = Pattern::parse(format) {
-                return Err(Error::statement(format!("Failed to parse timestamp format: {format}"))
-                    .with_detail(reason)
-                    .at(*span));
+                return Err(Error::statement(format!(
+                    "Failed to prepare statement: Invalid datetime format for config:TIMESTAMP_FORMAT, reason:{reason}"
+                ))
+                .at(*span));
             }
             Ok(Some(TimestampColumn { column: name.clone(), format: Some(format.clone()) }))
         }
@@ -232,7 +247,7 @@ pub(super) fn timestamp(with: &With, schema: &Schema) -> Result<Option<Timestamp
     }
 }
 
-fn topic_of(name: &str, with: &With, kind: SourceKind, facts: &Facts) -> Result<(u32, Option<TopicRequest>)> {
+fn topic_of(name: &str, with: &With, stmt: &CreateSource, facts: &Facts) -> Result<(u32, Option<TopicRequest>)> {
     if let Some(found) = facts.topics.get(name) {
         let partitions = with.partitions.unwrap_or(found.partitions);
         let replicas = with.replicas.unwrap_or(found.replicas);
@@ -244,11 +259,13 @@ fn topic_of(name: &str, with: &With, kind: SourceKind, facts: &Facts) -> Result<
     let Some(partitions) = with.partitions else {
         return Err(Error::statement(format!(
             "Topic '{name}' does not exist. If you want to create a new topic for the stream/table please re-run the \
-             statement providing the required 'PARTITIONS' configuration in the WITH clause (and optionally 'REPLICAS')."
+             statement providing the required 'PARTITIONS' configuration in the WITH clause (and optionally 'REPLICAS'). \
+             For example: {};",
+            with_partitions(stmt)
         )));
     };
     let mut config = BTreeMap::new();
-    let policy = match (kind, with.window.is_some()) {
+    let policy = match (stmt.kind, with.window.is_some()) {
         (SourceKind::Stream, _) => "delete",
         (SourceKind::Table, false) => "compact",
         (SourceKind::Table, true) => "compact,delete",
@@ -265,6 +282,15 @@ fn topic_of(name: &str, with: &With, kind: SourceKind, facts: &Facts) -> Result<
     Ok((partitions, Some(TopicRequest { name: name.to_owned(), partitions, replicas: with.replicas, config })))
 }
 
+/// The statement as it would create its topic.
+fn with_partitions(stmt: &CreateSource) -> Statement {
+    let mut stmt = stmt.clone();
+    let name = Name { value: "PARTITIONS".to_owned(), span: stmt.name.span };
+    stmt.with.push((name, PropertyValue::Number("2".to_owned())));
+    stmt.with.sort_by(|a, b| a.0.value.cmp(&b.0.value));
+    Statement::CreateSource(stmt)
+}
+
 /// The topic exists, but not as the statement wants it.
 pub(super) fn other_counts(name: &str, partitions: u32, replicas: u16, has: u32, has_replicas: u16) -> Error {
     Error::statement(format!(
@@ -277,9 +303,9 @@ pub(super) fn other_counts(name: &str, partitions: u32, replicas: u16, has: u32,
 /// What may not change under the same name: topic, formats, key, and the columns that are there, in their order.
 pub(super) fn check_replace(old: &Source, new: &Source) -> Result<()> {
     let fail = |property: &str, from: String, to: String, why: String| {
-        let name = &old.name;
         Err(Error::statement(format!(
-            "Cannot upgrade data source: DataSource '{name}' has {property} = {from} which is not upgradeable to {to}{why}"
+            "Cannot upgrade data source: DataSource '{}' has {property} = {from} which is not upgradeable to {to}{why}",
+            quoted(&old.name)
         )))
     };
     if old.topic != new.topic {
@@ -294,7 +320,11 @@ pub(super) fn check_replace(old: &Source, new: &Source) -> Result<()> {
     }
     let schemas = |why: String| fail("schema", old.schema.to_string(), new.schema.to_string(), format!(". ({why})"));
     if old.schema.key != new.schema.key {
-        return schemas("Key columns must be identical.".to_owned());
+        let kept = old.schema.key.iter().zip(&new.schema.key).take_while(|(a, b)| a == b).count();
+        let changed = formats::list(&old.schema.key[kept..]);
+        return schemas(format!(
+            "Key columns must be identical. The following key columns are changed, missing or reordered: [{changed}]"
+        ));
     }
     let kept = old.schema.value.iter().zip(&new.schema.value).take_while(|(a, b)| a == b).count();
     if kept < old.schema.value.len() {

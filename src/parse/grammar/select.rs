@@ -42,6 +42,9 @@ pub(super) fn query(dialect: &KsqlDialect, text: &str, tokens: &[TokenWithSpan],
 
 /// What ends a query that says EMIT too early: a clause that only a query with an end can have.
 fn without_end(error: Error, text: &str) -> Error {
+    if !error.message().starts_with(SYNTAX_ERROR) {
+        return error;
+    }
     let word = error.span().and_then(|s| text.get(s.start..s.end)).unwrap_or_default().to_uppercase();
     match word.as_str() {
         "ORDER" => error.with_hint("what never ends cannot be sorted: ORDER BY runs without EMIT"),
@@ -108,8 +111,8 @@ pub(super) fn select(reader: &mut Reader<'_>) -> Result<Select> {
     }
     let window = if reader.accept(&["WINDOW"]) { Some(window(reader)?) } else { None };
     let filter = if reader.accept(&["WHERE"]) { Some(reader.expr()?) } else { None };
-    let group_by = if reader.accept(&["GROUP", "BY"]) { grouping(reader)? } else { Vec::new() };
-    let partition_by = if reader.accept(&["PARTITION", "BY"]) { grouping(reader)? } else { Vec::new() };
+    let group_by = if reader.accept(&["GROUP", "BY"]) { grouping(reader, "GROUP BY")? } else { Vec::new() };
+    let partition_by = if reader.accept(&["PARTITION", "BY"]) { grouping(reader, "PARTITION BY")? } else { Vec::new() };
     let having = if reader.accept(&["HAVING"]) { Some(reader.expr()?) } else { None };
     let emit = if reader.accept(&["EMIT"]) { Some(emit(reader)?) } else { None };
     let limit = if reader.accept(&["LIMIT"]) { Some(limit(reader, emit.is_some())?) } else { None };
@@ -232,7 +235,11 @@ fn within(reader: &mut Reader<'_>) -> Result<Within> {
 }
 
 /// `GROUP BY a, b` and `GROUP BY (a, b)` are the same.
-fn grouping(reader: &mut Reader<'_>) -> Result<Vec<Expr>> {
+fn grouping(reader: &mut Reader<'_>, clause: &str) -> Result<Vec<Expr>> {
+    if *reader.token(0) == Token::LParen && *reader.token(1) == Token::RParen {
+        let text = format!("Failed to prepare statement: {clause} requires at least one expression");
+        return Err(Error::statement(text).at(reader.place(0)));
+    }
     let mut list = reader.list(Reader::expr)?;
     if list.len() == 1 {
         match list.pop() {

@@ -172,7 +172,8 @@ pub(super) fn check_strictly(select: &Select, columns: &[Column]) -> Result<()> 
         let found: Vec<_> = places.iter().filter(|p| named.iter().any(|n| n == *p)).map(|p| format!("`{p}`")).collect();
         if !found.is_empty() {
             return Err(Error::statement(format!(
-                "Pull queries don't support the following columns in {clause} clauses: {}",
+                "Pull queries don't support the following columns in {clause} clauses: {}\n See https://cnfl.io/queries for more \
+                 info.\nAdd EMIT CHANGES if you intended to issue a push query.",
                 found.join(", ")
             )));
         }

@@ -40,7 +40,7 @@ impl Reader<'_> {
 
     /// Refuses what ksqlDB refuses where tables may not be scanned.
     pub(super) fn check(&self, filter: Option<&Expr>, settings: &Settings) -> Result<()> {
-        let Some(filter) = filter else { return Err(invalid("Missing WHERE clause")) };
+        let Some(filter) = filter else { return Err(self.invalid("Missing WHERE clause")) };
         self.check_parts(filter)?;
         let all = disjuncts(filter);
         for one in &all {
@@ -51,11 +51,11 @@ impl Reader<'_> {
             let given = |at: usize| self.names_key(one, &key[at].name);
             let specified: Vec<&Column> = (0..key.len()).filter(|at| given(*at)).map(|at| &key[at]).collect();
             if specified.is_empty() {
-                return Err(invalid(&format!("WHERE clause missing key column for disjunct: {text}")));
+                return Err(self.invalid(&format!("WHERE clause missing key column for disjunct: {text}")));
             }
             if specified.len() < key.len() {
                 let specified: Vec<String> = specified.iter().map(|c| format!("`{}`", c.name)).collect();
-                return Err(invalid(&format!(
+                return Err(self.invalid(&format!(
                     "Multi-column sources must specify every key in the WHERE clause. Specified: [{}] Expected: [{}]",
                     specified.join(", "),
                     formats::list(key)
@@ -66,7 +66,7 @@ impl Reader<'_> {
                 continue;
             }
             if key.len() == 1 && (ranges > 1 || said.keys[0].is_some()) {
-                return Err(invalid(
+                return Err(self.invalid(
                     "A comparison condition on the key column cannot be combined with other comparisons such as an IN \
                      predicate",
                 ));
@@ -80,6 +80,10 @@ impl Reader<'_> {
             }
         }
         Ok(())
+    }
+
+    fn invalid(&self, text: &str) -> Error {
+        invalid(text, self.source.window.is_some())
     }
 
     /// Is the key column compared with something in this part?
@@ -110,8 +114,8 @@ impl Reader<'_> {
                 self.check_comparison(expr, low, &text)?;
                 self.check_comparison(expr, high, &text)
             }
-            Expr::Like { .. } => Err(invalid("Like condition must be between strings")),
-            other => Err(invalid(&format!("Unsupported expression in WHERE clause: {}", expression::text(other)))),
+            Expr::Like { .. } => Err(self.invalid("Like condition must be between strings")),
+            other => Err(self.invalid(&format!("Unsupported expression in WHERE clause: {}", expression::text(other)))),
         }
     }
 
@@ -119,27 +123,39 @@ impl Reader<'_> {
         let (name, other) = match (expression::as_name(left), expression::as_name(right)) {
             (Some(name), _) => (name, right),
             (None, Some(name)) => (name, left),
-            (None, None) => return Err(invalid("A comparison must directly reference a key column")),
+            (None, None) => return Err(self.invalid("A comparison must directly reference a key column")),
         };
         if !self.source.schema.key.iter().any(|c| c.name == name) {
             return Ok(());
         }
         if !is_constant(other) {
-            return Err(invalid("A comparison must be between a key column and a resolvable expression"));
+            return Err(self.invalid("A comparison must be between a key column and a resolvable expression"));
         }
         match other {
             Expr::Value(value) if value.value == Value::Null => {
-                Err(invalid(&format!("Primary key columns can not be NULL: {text}")))
+                Err(self.invalid(&format!("Primary key columns can not be NULL: {text}")))
             }
             _ => Ok(()),
         }
     }
 }
 
-fn invalid(text: &str) -> Error {
+/// The error for a WHERE that is no lookup, with what a lookup needs.
+fn invalid(text: &str, windowed: bool) -> Error {
+    let bounds = match windowed {
+        false => "",
+        true => {
+            "\n - (optionally) limits the time bounds of the windowed table.\n\t Bounds on [`WINDOWSTART`, `WINDOWEND`] are \
+             supported\n\t Supported operators are [EQUAL, GREATER_THAN, GREATER_THAN_OR_EQUAL, LESS_THAN, \
+             LESS_THAN_OR_EQUAL]"
+        }
+    };
     Error::statement(format!(
-        "{text}. See https://cnfl.io/queries for more info.\nPull queries require a WHERE clause that:\n - includes a key \
-         equality expression, e.g. `SELECT * FROM X WHERE <key-column> = Y;`.\nIf more flexible queries are needed, table \
+        "{text}.  See https://cnfl.io/queries for more info.\nAdd EMIT CHANGES if you intended to issue a push query.\nPull \
+         queries require a WHERE clause that:\n - includes a key equality expression, e.g. `SELECT * FROM X WHERE \
+         <key-column> = Y;`.\n - in the case of a multi-column key, is a conjunction of equality expressions that cover all \
+         key columns.\n - to support range expressions, e.g.,  SELECT * FROM X WHERE <key-column> < Y;`, range scans need to \
+         be enabled by setting ksql.query.pull.range.scan.enabled=true{bounds}\nIf more flexible queries are needed, , table \
          scans can be enabled by setting ksql.query.pull.table.scan.enabled=true."
     ))
 }

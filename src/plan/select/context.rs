@@ -10,7 +10,7 @@ use crate::plan::select::expression;
 use crate::plan::select::projection::Item;
 use crate::plan::select::scope::Names;
 use crate::plan::{Settings, formats};
-use crate::types::{Column, SqlType};
+use crate::types::{Column, SqlType, quoted};
 use datafusion::logical_expr::LogicalPlan;
 use sqlparser::ast::Expr;
 use std::collections::BTreeSet;
@@ -209,12 +209,17 @@ fn key_items(items: &[Item], keys: &[Key], what: &str, purpose: Purpose<'_>) -> 
 }
 
 fn twice(what: &str, key: &str, aliases: &[String]) -> Error {
-    Error::statement(if what == "grouping expression" {
-        let aliases: Vec<String> = aliases.iter().map(|a| format!("`{a}`")).collect();
+    let found = if what == "grouping expression" {
+        let aliases: Vec<String> = aliases.iter().map(|a| quoted(a)).collect();
         format!("The projection contains a key column more than once: {}.", and(&aliases))
     } else {
-        format!("The projection contains a key column (`{key}`) more than once, aliased as: {}.", and(aliases))
-    })
+        format!("The projection contains a key column ({}) more than once, aliased as: {}.", quoted(key), and(aliases))
+    };
+    Error::statement(format!(
+        "{found}\nEach key column must only be in the projection once. If you intended to copy the key into the value, then \
+         consider using the {} function to indicate which key reference should be copied.",
+        quoted("AS_VALUE")
+    ))
 }
 
 /// `A, B and C`

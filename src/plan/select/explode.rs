@@ -16,7 +16,7 @@ use crate::plan::select::context::Context;
 use crate::plan::select::expression;
 use crate::plan::select::projection::Item;
 use crate::plan::select::scope::Names;
-use crate::types::SqlType;
+use crate::types::{SqlType, quoted};
 use datafusion::logical_expr::{Expr as PlanExpr, LogicalPlan};
 use sqlparser::ast::{Expr, Function, Ident, ObjectName};
 
@@ -25,9 +25,14 @@ pub(super) const ALLOWED: char = '#';
 
 /// The expression calls a table function.
 pub(super) fn has_calls(expr: &Expr) -> bool {
-    let mut found = false;
+    first_call(expr).is_some()
+}
+
+/// The name of the first table function that the expression calls.
+fn first_call(expr: &Expr) -> Option<String> {
+    let mut found = None;
     expression::replace(expr, &mut |e| {
-        found |= table_call(e).is_some();
+        found = found.take().or_else(|| table_call(e).map(expression::function_name));
         None
     });
     found
@@ -83,8 +88,9 @@ pub(super) fn bind(
         let expr = expression::replace(&item.expr, &mut |e| {
             let call = table_call(e)?;
             let inside = expression::arguments(call).unwrap_or_default();
-            if inside.iter().any(|a| has_calls(a)) {
-                nested = Some(expression::text(e));
+            if let Some(inner) = inside.iter().find_map(|a| first_call(a)) {
+                let names = [expression::function_name(call), inner].map(|n| quoted(&n));
+                nested = Some(format!("{}({}())", names[0], names[1]));
             }
             let place = calls.iter().position(|c| c == e).unwrap_or(calls.len());
             if place == calls.len() {

@@ -3,10 +3,10 @@
 
 use crate::error::Span as Place;
 use crate::functions::aggregate::{Literal, is_aggregate_name};
-use crate::parse::span_of;
+use crate::parse::{span_of, sql_type};
 use sqlparser::ast::{
-    AccessExpr, BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectNamePart,
-    Subscript, UnaryOperator, Value, ValueWithSpan, Visit, VisitMut, Visitor, VisitorMut,
+    AccessExpr, BinaryOperator, CaseWhen, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
+    ObjectNamePart, Subscript, UnaryOperator, Value, ValueWithSpan, Visit, VisitMut, Visitor, VisitorMut,
 };
 use sqlparser::tokenizer::Span;
 use std::ops::ControlFlow;
@@ -153,7 +153,7 @@ pub(in crate::plan) fn conjuncts(expr: &Expr) -> Vec<&Expr> {
     }
 }
 
-/// As ksqlDB prints it: every binary operator in parentheses, no quotes.
+/// As ksqlDB's `ExpressionFormatter` prints it: every operator in parentheses, no quotes.
 pub(in crate::plan) fn text(expr: &Expr) -> String {
     match expr {
         Expr::Identifier(name) => name.value.clone(),
@@ -161,21 +161,21 @@ pub(in crate::plan) fn text(expr: &Expr) -> String {
         Expr::Nested(inner) => text(inner),
         Expr::BinaryOp { left, op: BinaryOperator::Arrow, right } => format!("{}->{}", text(left), text(right)),
         Expr::BinaryOp { left, op, right } => format!("({} {op} {})", text(left), text(right)),
-        Expr::Function(function) => match arguments(function) {
-            Some(args) if args.is_empty() => format!("{}({})", function_name(function), star(function)),
-            Some(args) => {
-                let args: Vec<String> = args.into_iter().map(text).collect();
-                format!("{}({})", function_name(function), args.join(", "))
-            }
-            None => expr.to_string(),
-        },
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => format!("-{}", text(expr)),
+        Expr::Function(function) => format!("{}({})", function_name(function), arguments_text(function)),
         Expr::Value(value) if value.value == Value::Null => "null".to_owned(),
-        Expr::Case { operand, conditions, else_result, .. } => {
-            let operand = operand.as_ref().map_or(String::new(), |operand| format!(" {}", text(operand)));
-            let whens = conditions.iter().map(|c| format!(" WHEN {} THEN {}", text(&c.condition), text(&c.result)));
-            let otherwise = else_result.as_ref().map_or(String::new(), |other| format!(" ELSE {}", text(other)));
-            format!("(CASE{operand}{}{otherwise} END)", whens.collect::<String>())
+        Expr::Cast { expr, data_type, .. } => {
+            let ty = sql_type(data_type).map_or_else(|| data_type.to_string(), |ty| ty.to_string());
+            format!("CAST({} AS {ty})", text(expr))
         }
+        Expr::Case { operand, conditions, else_result, .. } => {
+            let operand = operand.as_ref().map_or_else(String::new, |e| format!(" {}", text(e)));
+            let when = |c: &CaseWhen| format!(" WHEN {} THEN {}", text(&c.condition), text(&c.result));
+            let whens: String = conditions.iter().map(when).collect();
+            let otherwise = else_result.as_ref().map_or_else(String::new, |e| format!(" ELSE {}", text(e)));
+            format!("(CASE{operand}{whens}{otherwise} END)")
+        }
+        Expr::Array(array) => format!("ARRAY[{}]", list_text(&array.elem)),
         Expr::CompoundFieldAccess { root, access_chain } => {
             let access = |access: &AccessExpr| match access {
                 AccessExpr::Subscript(Subscript::Index { index }) => format!("[{}]", text(index)),
@@ -183,8 +183,49 @@ pub(in crate::plan) fn text(expr: &Expr) -> String {
             };
             format!("{}{}", text(root), access_chain.iter().map(access).collect::<String>())
         }
+        other => predicate_text(other),
+    }
+}
+
+fn predicate_text(expr: &Expr) -> String {
+    let negated = |text: String, negated: bool| if negated { format!("(NOT {text})") } else { text };
+    match expr {
+        Expr::UnaryOp { op: UnaryOperator::Not, expr } => format!("(NOT {})", text(expr)),
+        Expr::IsNull(expr) => format!("({} IS NULL)", text(expr)),
+        Expr::IsNotNull(expr) => format!("({} IS NOT NULL)", text(expr)),
+        Expr::IsDistinctFrom(left, right) => format!("({} IS DISTINCT FROM {})", text(left), text(right)),
+        Expr::Between { expr, negated: not, low, high } => {
+            negated(format!("({} BETWEEN {} AND {})", text(expr), text(low), text(high)), *not)
+        }
+        Expr::InList { expr, list, negated: not } => {
+            negated(format!("({} IN ({}))", text(expr), list_text(list)), *not)
+        }
+        Expr::Like { negated: not, expr, pattern, escape_char: None, .. } => {
+            negated(format!("({} LIKE {})", text(expr), text(pattern)), *not)
+        }
         other => other.to_string(),
     }
+}
+
+fn list_text(list: &[Expr]) -> String {
+    list.iter().map(text).collect::<Vec<_>>().join(", ")
+}
+
+/// What stands between the parentheses of a call; names and values of STRUCT and MAP with `:=` between them.
+fn arguments_text(function: &Function) -> String {
+    let FunctionArguments::List(list) = &function.args else { return String::new() };
+    let one = |arg: &FunctionArg| match arg {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => text(expr),
+        FunctionArg::Unnamed(other) => other.to_string(),
+        FunctionArg::Named { name, arg: FunctionArgExpr::Expr(value), .. } => {
+            format!("{}:={}", name.value, text(value))
+        }
+        FunctionArg::ExprNamed { name, arg: FunctionArgExpr::Expr(value), .. } => {
+            format!("{}:={}", text(name), text(value))
+        }
+        other => other.to_string(),
+    };
+    list.args.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 /// Columns as they were written, dotted, and where they stand.
@@ -197,13 +238,6 @@ pub(in crate::plan) fn written_names(expr: &Expr) -> Vec<(String, Option<Place>)
         std::ops::ControlFlow::<()>::Continue(())
     });
     found
-}
-
-fn star(function: &Function) -> &'static str {
-    match &function.args {
-        FunctionArguments::List(list) if !list.args.is_empty() => "*",
-        _ => "",
-    }
 }
 
 fn plain(name: Ident) -> Ident {

@@ -114,17 +114,14 @@ fn check(context: &Context<'_>, items: &[Item], aggregated: bool) -> Result<()> 
     }
     if context.source.kind == SourceKind::Table {
         if select.window.is_some() {
-            return fail("WINDOW clause is only supported for streams.".to_owned());
+            return fail("Windowing not supported for table aggregations.".to_owned());
         }
         if !batch {
             check_undo(context, items)?;
         }
     }
     if context.source.value_format == Format::Kafka && context.purpose.is_persistent() {
-        return fail(format!(
-            "Source(s) {} are using the 'KAFKA' value format. This format does not yet support GROUP BY.",
-            context.source.name
-        ));
+        return Err(formats::kafka_value(&[&context.alias], "GROUP BY"));
     }
     if context.source.window.is_some() && !batch {
         return fail("GROUP BY over a windowed source is not supported yet in a continuous query".to_owned());
@@ -213,6 +210,9 @@ fn group_keys(context: &Context<'_>) -> Result<Vec<GroupKey>> {
             return Err(bound_misplaced(bound));
         }
         if keys.iter().any(|k| k.expr == expr) {
+            if context.settings.strict {
+                return Err(twice("GROUP BY", &expr));
+            }
             continue;
         }
         let bound = scalar::bind(&expr, &names, Boundary::GroupBy);
@@ -256,9 +256,9 @@ impl Grouped {
                     let text = format!("{} has an argument list that is not supported", expression::text(&whole));
                     return Err(Error::statement(text));
                 };
-                if args.iter().any(|a| !expression::aggregates(a).is_empty()) {
-                    let text = format!("Aggregate functions can not be nested: {}", expression::text(&whole));
-                    return Err(Error::statement(text));
+                if let Some(inner) = args.iter().flat_map(|a| expression::aggregates(a)).next() {
+                    let inner = expression::function_name(&inner);
+                    return Err(Error::statement(format!("Aggregate functions can not be nested: {name}({inner}())")));
                 }
                 let literals = ["EARLIEST_BY_OFFSET", "LATEST_BY_OFFSET"].contains(&name.as_str());
                 let odd = args.iter().enumerate().skip(1).find(|(_, a)| literals && expression::literal(a).is_none());
@@ -391,6 +391,22 @@ impl Grouped {
         error.reworded(text)
     }
 
+    /// HAVING is made of group keys, window bounds and aggregates.
+    fn check_having(&self, context: &Context<'_>, having: &Expr) -> Result<()> {
+        let rest = expression::replace(having, &mut |e| self.stands_for(e));
+        let named = expression::columns_outside_aggregates(&rest);
+        let known = context.names.of("HAVING");
+        let wrong: Vec<String> = named.into_iter().filter(|n| !self.is_internal(context, n) && known.has(n)).collect();
+        if wrong.is_empty() {
+            return Ok(());
+        }
+        Err(Error::statement(format!(
+            "Non-aggregate HAVING expression not part of GROUP BY: {}\nConsider switching the HAVING clause to a WHERE clause \
+             before the GROUP BY.",
+            wrong.join(", ")
+        )))
+    }
+
     fn having(
         &self,
         context: &Context<'_>,
@@ -399,6 +415,7 @@ impl Grouped {
         mut plan: LogicalPlan,
     ) -> Result<LogicalPlan> {
         let having = expression::normal(having, &context.alias);
+        self.check_having(context, &having)?;
         for part in expression::conjuncts(&having) {
             let above = expression::replace(part, &mut |e| self.stands_for(e));
             let bound = scalar::bind(&above, &names.of("HAVING"), Boundary::Having);
@@ -448,6 +465,12 @@ fn key_name(key: &GroupKey) -> String {
     }
 }
 
+/// The error for an expression that a clause names a second time.
+pub(super) fn twice(clause: &str, expr: &Expr) -> Error {
+    let text = expression::text(expr);
+    Error::statement(format!("Failed to prepare statement: Duplicate {clause} expression: {text}"))
+}
+
 fn argument_name(place: usize) -> String {
     format!("KSQL_INTERNAL_COL_{place}")
 }
@@ -455,7 +478,7 @@ fn argument_name(place: usize) -> String {
 fn bound_misplaced(bound: &str) -> Error {
     Error::statement(format!(
         "Window bounds column {bound} can only be used in the SELECT clause of windowed aggregations and can not be passed to \
-         aggregate functions or used in GROUP BY"
+         aggregate functions.\nSee https://github.com/confluentinc/ksql/issues/4397"
     ))
 }
 

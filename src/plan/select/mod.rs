@@ -50,7 +50,7 @@ pub(super) fn bind(select: &Select, purpose: Purpose<'_>, catalog: &Catalog, set
     check_source(&source, select, purpose)?;
     let alias = select.from.alias.as_ref().unwrap_or(&select.from.name).value.clone();
     let table = SourceTable::new(source.clone());
-    let names = scan_names(&table, &alias);
+    let names = scan_names(&table, &alias).with_aliases(&select.items);
     let scan = TableScanBuilder::new(TableReference::bare(alias.clone()), Arc::new(table)).build()?;
     let reads = vec![source.name.clone()];
     let context = Context { select, purpose, settings, source, alias, names, reads };
@@ -204,6 +204,9 @@ impl Context<'_> {
                 ),
                 _ => known.clone(),
             };
+            if keys.iter().any(|k: &Key| k.expr == expr) {
+                return Err(grouping::twice("PARTITION BY", &expr));
+            }
             let ty = scalar::bind(&expr, &names, Boundary::PartitionBy)?.ty;
             keys.push(Key { expr, ty, boundary: Boundary::PartitionBy });
         }

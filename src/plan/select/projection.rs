@@ -4,7 +4,7 @@ use crate::error::{Error, Result, Span};
 use crate::parse::statement::SelectItem;
 use crate::plan::scalar::{self, Boundary};
 use crate::plan::select::expression;
-use crate::plan::select::scope::Names;
+use crate::plan::select::scope::{Names, unknown_source};
 use crate::types::{Schema, SqlType, pseudo, quoted};
 use sqlparser::ast::{BinaryOperator, Expr};
 use std::collections::BTreeSet;
@@ -42,8 +42,7 @@ pub(super) fn items(list: &[SelectItem], over: &Over<'_>) -> Result<Vec<Item>> {
             SelectItem::All => out.extend(all(over, &mut namer)),
             SelectItem::AllOf(name) if name.value == over.alias => out.extend(all(over, &mut namer)),
             SelectItem::AllOf(name) => {
-                let text = format!("'{}' is not a valid stream/table name or alias.", name.value);
-                return Err(Error::statement(text).at(name.span));
+                return Err(unknown_source(&name.value).at(name.span));
             }
             SelectItem::AllFields(expr) => out.extend(all_fields(expr, over, &mut namer)?),
             SelectItem::Expr { expr, alias, span } => {

@@ -1,7 +1,9 @@
 //! Which names a clause sees.
 
 use crate::error::{Error, Result};
+use crate::parse::statement::SelectItem;
 use crate::plan::scalar::Scope;
+use crate::plan::select::expression;
 use crate::types::nearest;
 use crate::types::{SqlType, pseudo};
 
@@ -15,12 +17,24 @@ pub(in crate::plan) struct Names {
     note: &'static str,
     /// A WINDOW clause follows, whose bounds are known after the grouping only.
     windowed: bool,
+    /// The names of the sources of a join.
+    sources: Vec<String>,
+    /// What the SELECT list names: an alias, and the expression behind it.
+    aliases: Vec<(String, String)>,
 }
 
 impl Names {
     /// Nothing yet, for a clause that errors call `clause`.
     pub(in crate::plan) fn new(clause: &'static str, alias: &str) -> Names {
-        Names { clause, alias: alias.to_owned(), columns: Vec::new(), note: "", windowed: false }
+        Names {
+            clause,
+            alias: alias.to_owned(),
+            columns: Vec::new(),
+            note: "",
+            windowed: false,
+            sources: vec![],
+            aliases: vec![],
+        }
     }
 
     /// The same columns for another clause.
@@ -37,6 +51,22 @@ impl Names {
     /// The same where a WINDOW clause follows, or none.
     pub(in crate::plan) fn before_window(mut self, windowed: bool) -> Names {
         self.windowed = windowed;
+        self
+    }
+
+    /// The same where columns may be qualified with these sources of a join.
+    pub(in crate::plan) fn with_sources(mut self, sources: Vec<String>) -> Names {
+        self.sources = sources;
+        self
+    }
+
+    /// The same with the aliases of the SELECT list, which the clauses before it do not see.
+    pub(in crate::plan) fn with_aliases(mut self, items: &[SelectItem]) -> Names {
+        let alias = |item: &SelectItem| match item {
+            SelectItem::Expr { expr, alias: Some(alias), .. } => Some((alias.value.clone(), expression::text(expr))),
+            _ => None,
+        };
+        self.aliases = items.iter().filter_map(alias).collect();
         self
     }
 
@@ -61,11 +91,26 @@ impl Names {
             return Err(Error::statement(format!("Error in WHERE expression: Unknown column {name}."))
                 .with_hint("window bounds are known after the grouping only: in SELECT and HAVING"));
         }
+        if let Some(qualifier) = qualifier
+            && !known
+            && !self.sources.iter().any(|s| s == qualifier)
+        {
+            return Err(self.unknown_qualifier(qualifier, name));
+        }
         let error = Error::statement(format!(
             "{} column '{shown}' cannot be resolved.{}",
             self.clause,
             self.note.replace("{}", name)
         ));
+        let alias = self.aliases.iter().find(|(alias, _)| qualifier.is_none() && alias == name);
+        if let Some((alias, expr)) = alias
+            && ["WHERE", "GROUP BY", "PARTITION BY"].contains(&self.clause)
+        {
+            return Err(error.with_hint(format!(
+                "{} does not see the aliases of the SELECT list: write {expr} for {alias}",
+                self.clause
+            )));
+        }
         let near = nearest(name, self.columns.iter().map(|c| c.0.as_str()));
         Err(match near {
             Some(near) if known => error.with_hint(format!("did you mean {near}?")),
@@ -75,6 +120,27 @@ impl Names {
             }
             _ => error,
         })
+    }
+}
+
+/// The error for a qualifier that names no source of the statement.
+pub(in crate::plan) fn unknown_source(name: &str) -> Error {
+    Error::statement(format!("Failed to prepare statement: '{name}' is not a valid stream/table name or alias."))
+}
+
+impl Names {
+    fn unknown_qualifier(&self, qualifier: &str, name: &str) -> Error {
+        let error = unknown_source(qualifier);
+        let columns = || self.columns.iter().map(|c| (c.0.as_str(), &c.2));
+        if columns().any(|(column, ty)| column == qualifier && matches!(ty, SqlType::Struct(_))) {
+            return error
+                .with_hint(format!("{qualifier} is a STRUCT, whose fields are taken with ->: {qualifier}->{name}"));
+        }
+        let sources = self.sources.iter().chain((!self.alias.is_empty()).then_some(&self.alias));
+        match nearest(qualifier, sources.map(String::as_str)) {
+            Some(near) => error.with_hint(format!("did you mean {near}.{name}?")),
+            None => error,
+        }
     }
 }
 

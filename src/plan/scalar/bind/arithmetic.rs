@@ -1,6 +1,7 @@
 //! Arithmetic: which types meet, and what DECIMAL results look like.
 
 use super::{Binder, Bound, widen};
+use crate::catalog::base_name;
 use crate::error::{Error, Result};
 use crate::plan::scalar::{Arithmetic, Program};
 use crate::types::{DECIMAL_PRECISION_MAX, SqlType};
@@ -15,7 +16,7 @@ impl Binder<'_> {
         }
         let (Some(x), Some(y)) = (&a.ty, &b.ty) else { return Err(null_arithmetic(op, &a, &b)) };
         if !x.is_numeric() || !y.is_numeric() {
-            return Err(unsupported_arithmetic(&a, &b));
+            return Err(unsupported_arithmetic(op, &a, &b));
         }
         let ty = match (x, y) {
             (SqlType::Double, _) | (_, SqlType::Double) => SqlType::Double,
@@ -46,9 +47,16 @@ fn null_arithmetic(op: Arithmetic, a: &Bound, b: &Bound) -> Error {
     ))
 }
 
-fn unsupported_arithmetic(a: &Bound, b: &Bound) -> Error {
-    let name = |bound: &Bound| bound.ty.as_ref().map_or("null".to_string(), SqlType::to_string);
-    Error::statement(format!("Unsupported arithmetic types. {} {}", name(a), name(b)))
+fn unsupported_arithmetic(op: Arithmetic, a: &Bound, b: &Bound) -> Error {
+    let name = |bound: &Bound| bound.ty.as_ref().map_or("null".to_string(), base_name);
+    Error::statement(format!(
+        "Error processing expression: ({} {} {}). Unsupported arithmetic types. {} {}",
+        a.program,
+        op.symbol(),
+        b.program,
+        name(a),
+        name(b)
+    ))
 }
 
 /// Precision and scale of a DECIMAL result.

@@ -153,7 +153,7 @@ impl Binder<'_> {
             };
         };
         let given: Vec<Option<SqlType>> = args.iter().map(|a| a.ty.clone()).collect();
-        refuse_ambiguity(name, &given)?;
+        refuse_ambiguity(name, &given, entry)?;
         if matches!(name, "GREATEST" | "LEAST") && given.iter().flatten().any(|ty| !has_order(ty)) {
             return Err(entry.refuse(&given));
         }
@@ -259,7 +259,7 @@ fn plain_argument(arg: &FunctionArg) -> Result<&Expr> {
 }
 
 /// ksqlDB has one GREATEST for each type and none for a mixture of numbers.
-fn refuse_ambiguity(name: &str, given: &[Option<SqlType>]) -> Result<()> {
+fn refuse_ambiguity(name: &str, given: &[Option<SqlType>], entry: &Entry) -> Result<()> {
     let mut numbers = given.iter().flatten();
     let Some(first) = numbers.next().filter(|ty| ty.is_numeric()) else { return Ok(()) };
     let (numeric, mixed) = numbers.fold((true, false), |(n, m), ty| (n && ty.is_numeric(), m || ty != first));
@@ -273,11 +273,13 @@ fn refuse_ambiguity(name: &str, given: &[Option<SqlType>]) -> Result<()> {
     }
     let given: Vec<_> = given.iter().map(|ty| ty.as_ref().map_or("null".to_string(), SqlType::to_string)).collect();
     Err(Error::statement(format!(
-        "Function '{}' cannot be resolved due to ambiguous method parameters ({}).",
+        "Function '{}' cannot be resolved due to ambiguous method parameters ({}).\nUse CAST() to explicitly cast your \
+         parameters to one of the supported function calls.\nValid function calls are:\n{}",
         name.to_lowercase(),
-        given.join(", ")
+        given.join(", "),
+        entry.alternatives()
     ))
-    .with_hint("CAST the arguments to one type"))
+    .with_hint("For detailed information on a function run: DESCRIBE FUNCTION <Function-Name>;"))
 }
 
 fn unknown(name: &str) -> Error {

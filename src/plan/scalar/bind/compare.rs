@@ -104,7 +104,9 @@ impl Binder<'_> {
             None => None,
             Some(Value::SingleQuotedString(text)) if text.chars().count() == 1 => text.chars().next(),
             Some(other) => {
-                return Err(Error::statement(format!("Expected an escape string of length 1, but got {other}")));
+                let text = other.to_string();
+                let text = text.trim_matches('\'');
+                return Err(Error::statement(format!("Expected single character escape but got: {text}")));
             }
         };
         let mut operand = |expr: &Expr| -> Result<Box<Program>> {

@@ -128,7 +128,7 @@ impl Binder<'_> {
         let operand = operand.map(|operand| self.expr(operand)).transpose()?;
         for when in conditions {
             whens.push(match &operand {
-                None => self.boolean("CASE", &when.condition)?,
+                None => self.condition(&when.condition)?,
                 Some(operand) => {
                     let value = self.expr(&when.condition)?;
                     self.compared(Comparison::Equal, operand.clone(), value, false)?.program
@@ -140,22 +140,42 @@ impl Binder<'_> {
             Some(otherwise) => self.expr(otherwise)?,
             None => Bound { program: Program::Literal(ScalarValue::Null), ty: None, typed: false },
         });
+        if results.iter().all(|r| r.ty.is_none()) {
+            return Err(Error::statement("Invalid Case expression. All case branches have NULL type")
+                .with_hint("give NULL a type: CAST(NULL AS STRING)"));
+        }
         let (mut results, ty) = self.common(results)?;
         let otherwise = Box::new(results.pop().ok_or_else(|| Error::bug("CASE has no results"))?);
         let whens = whens.into_iter().zip(results).collect();
         Ok(Bound::new(Program::Case { whens, otherwise }, ty))
     }
 
+    /// What follows WHEN.
+    fn condition(&mut self, expr: &Expr) -> Result<Program> {
+        let bound = self.expr(expr)?;
+        match bound.ty {
+            Some(SqlType::Boolean) => Ok(bound.program),
+            None => Ok(Program::Literal(ScalarValue::Boolean(None))),
+            Some(ty) => Err(Error::statement(format!(
+                "WHEN operand type should be boolean.\nType for '{}' is {ty}",
+                bound.program
+            ))),
+        }
+    }
+
     pub(super) fn array(&mut self, items: &[Expr]) -> Result<Bound> {
         if items.is_empty() {
-            return Err(Error::statement("Array constructor cannot be empty. Please supply at least one element."));
+            return Err(Error::statement(
+                "Array constructor cannot be empty. Please supply at least one element (see \
+                 https://github.com/confluentinc/ksql/issues/4239).",
+            ));
         }
         let mut bounds = vec![];
         for item in items {
             bounds.push(self.element(item)?);
         }
         if bounds.iter().all(|b| b.ty.is_none()) {
-            return Err(Error::statement("Cannot construct an array with all NULL elements."));
+            return Err(all_null("an array with all NULL elements", "value"));
         }
         let (items, item) = self.common(bounds)?;
         Ok(Bound::new(Program::Array { items, item: item.clone() }, SqlType::Array(Box::new(item))))
@@ -174,10 +194,10 @@ impl Binder<'_> {
             values.push(self.element(value)?);
         }
         if values.iter().all(|b| b.ty.is_none()) {
-            return Err(Error::statement("Cannot construct a map with all NULL values"));
+            return Err(all_null("a map with all NULL values", "value"));
         }
         if keys.iter().all(|b| b.ty.is_none()) {
-            return Err(Error::statement("Cannot construct a map with all NULL keys"));
+            return Err(all_null("a map with all NULL keys", "key"));
         }
         let ((keys, key), (values, value)) = (self.common(keys)?, self.common(values)?);
         let entries = keys.into_iter().zip(values).collect();
@@ -208,6 +228,14 @@ impl Binder<'_> {
         bound.program = self.guard(bound.program);
         Ok(bound)
     }
+}
+
+/// The error for a constructor whose type nothing tells.
+fn all_null(what: &str, part: &str) -> Error {
+    Error::statement(format!(
+        "Cannot construct {what} (see https://github.com/confluentinc/ksql/issues/4239). As a workaround, you may cast a NULL \
+         {part} to the desired type."
+    ))
 }
 
 /// `2e1` is a whole number, however it is written.

@@ -132,6 +132,19 @@ pub fn constant(expr: &Expr, target: &SqlType) -> Result<ScalarValue> {
         .ok_or_else(|| Error::statement(format!("Could not evaluate {} as {target}", typed.program)))
 }
 
+/// The type and the text of an expression without columns; `None` where it has none.
+pub fn typed_constant(expr: &Expr) -> Option<(SqlType, String)> {
+    struct Nothing;
+    impl Scope for Nothing {
+        fn column(&self, _: Option<&str>, name: &str) -> Result<(usize, SqlType)> {
+            Err(Error::statement(format!("Columns are not allowed in a constant: {name}")))
+        }
+    }
+    let Typed { program, ty } = bind(expr, &Nothing, Boundary::GroupBy).ok()?;
+    let value = literal::evaluate(&program).ok()??;
+    Some((ty, value.to_string()))
+}
+
 fn guarded(program: Program, boundary: u16) -> Program {
     match program.can_fail() {
         true => Program::Guard { boundary, inner: Box::new(program) },
@@ -386,8 +399,19 @@ impl Binder<'_> {
                 };
                 Ok(Bound::new(Program::Entry { map: Box::new(value.program), key: Box::new(wanted) }, item))
             }
-            Some(other) => Err(Error::statement(format!("Cannot access elements of {other}: {}", value.program))),
-            None => Err(Error::statement("Cannot access elements of null")),
+            ty => {
+                let named = ty.as_ref().map_or("null".to_owned(), SqlType::to_string);
+                let (value, index) = (&value.program, &index.program);
+                let dereference = match ty {
+                    Some(SqlType::Struct(_)) => {
+                        format!(" Use the dereference operator for STRUCTS: {value}->{index}")
+                    }
+                    _ => String::new(),
+                };
+                Err(Error::statement(format!(
+                    "Subscript expression ({value}[{index}]) do not apply to {named}.{dereference}"
+                )))
+            }
         }
     }
 
@@ -423,15 +447,13 @@ fn invalid_text(to: &SqlType, value: &ScalarValue) -> Error {
 fn field(value: Bound, name: &str) -> Result<Bound> {
     let Some(SqlType::Struct(fields)) = &value.ty else {
         let ty = value.ty.as_ref().map_or("null".to_string(), SqlType::to_string);
-        return Err(Error::statement(format!("Expected STRUCT type, got: {ty} ({}->{name})", value.program)));
+        return Err(Error::statement(format!("Expected STRUCT type, got: {ty}"))
+            .with_detail(format!("{}->{name} takes a field of it", value.program)));
     };
     let Some(index) = fields.iter().position(|(n, _)| n == name) else {
         let known: Vec<_> = fields.iter().map(|(n, _)| n.as_str()).collect();
-        return Err(Error::statement(format!(
-            "Could not find field '{name}' in '{}' (fields: {}).",
-            value.program,
-            known.join(", ")
-        )));
+        return Err(Error::statement(format!("Could not find field '{name}' in '{}'.", value.program))
+            .with_detail(format!("its fields are {}", known.join(", "))));
     };
     let ty = fields[index].1.clone();
     Ok(Bound::new(Program::Field { value: Box::new(value.program), index, name: name.to_string() }, ty))

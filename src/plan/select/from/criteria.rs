@@ -4,6 +4,7 @@ use super::names::{Columns, Sources};
 use crate::error::{Error, Result};
 use crate::parse::statement::Join;
 use crate::plan::select::expression;
+use crate::plan::select::scope::unknown_source;
 use sqlparser::ast::{BinaryOperator, Expr};
 use std::collections::BTreeSet;
 
@@ -23,11 +24,19 @@ impl Criteria {
         let Expr::BinaryOp { left: one, op, right: other } = &on else { return Err(not_an_equality(sources, &on)) };
         match op {
             BinaryOperator::Eq => {}
-            BinaryOperator::And | BinaryOperator::Or => {
+            BinaryOperator::And | BinaryOperator::Or if is_equality(one) && is_equality(other) => {
                 return Err(Error::statement(format!(
                     "Invalid join condition: joins on multiple conditions are not yet supported. Got {}.",
                     sources.text(&on)
                 )));
+            }
+            BinaryOperator::NotEq
+            | BinaryOperator::Lt
+            | BinaryOperator::LtEq
+            | BinaryOperator::Gt
+            | BinaryOperator::GtEq => {
+                let error = Error::statement("Only equality join criteria is supported.");
+                return Err(error.with_hint("a join has one equality: ON l.a = r.b"));
             }
             _ => return Err(not_an_equality(sources, &on)),
         }
@@ -95,8 +104,12 @@ impl Criteria {
 }
 
 fn not_an_equality(sources: &Sources, on: &Expr) -> Error {
-    Error::statement(format!("Unsupported join expression: {}.", sources.text(on)))
+    Error::statement(format!("Unsupported join expression: {}", sources.text(on)))
         .with_hint("a join has one equality: ON l.a = r.b")
+}
+
+fn is_equality(expr: &Expr) -> bool {
+    matches!(expr, Expr::BinaryOp { op: BinaryOperator::Eq, .. })
 }
 
 /// The one source that this side names.
@@ -106,6 +119,10 @@ fn side_of(side: &Expr, on: &Expr, sources: &Sources) -> Result<String> {
         match sources.origin(&name) {
             Some((known, _)) => {
                 found.insert(known.alias.clone());
+            }
+            None if name.split_once('.').is_some_and(|(qualifier, _)| !sources.knows(qualifier)) => {
+                let qualifier = name.split('.').next().unwrap_or_default();
+                return Err(unknown_source(qualifier));
             }
             None => {
                 return Err(Error::statement(format!("JOIN ON column '{name}' cannot be resolved."))

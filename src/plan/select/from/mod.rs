@@ -88,13 +88,10 @@ fn at(e: Error, relation: &Named) -> Error {
 }
 
 fn check_sources(sources: &Sources, purpose: Purpose<'_>) -> Result<()> {
-    let all = || sources.all.iter().map(|s| &s.source);
-    let kafka: Vec<&str> = all().filter(|s| s.value_format == Format::Kafka).map(|s| s.name.as_str()).collect();
+    let kafka = sources.all.iter().filter(|s| s.source.value_format == Format::Kafka);
+    let kafka: Vec<&str> = kafka.map(|s| s.alias.as_str()).collect();
     if purpose.is_persistent() && !kafka.is_empty() {
-        return Err(Error::statement(format!(
-            "Source(s) {} are using the 'KAFKA' value format. This format does not yet support JOIN.",
-            kafka.join(", ")
-        )));
+        return Err(formats::kafka_value(&kafka, "JOIN"));
     }
     Ok(())
 }
@@ -135,12 +132,15 @@ fn join(
     sources: &Sources,
     (name, settings): (String, &Settings),
 ) -> Result<Relation> {
-    let tables = kind_of(&left, &right, clause)?;
-    check_windows(&left, &right)?;
     let criteria = Criteria::of(clause, sources, &left.columns, &right.columns)?;
+    let joined_source = sources.behind(&criteria.left).unwrap_or(&sources.all[0]);
+    check_windows((&joined_source.alias, &left), (&right.text, &right))?;
+    let names =
+        [joined_source, sources.behind(&criteria.right).unwrap_or(joined_source)].map(|s| s.source.name.as_str());
+    let tables = kind_of(&left, &right, clause, names)?;
     let rule = match tables {
         None => Rule::Within(clause.within.ok_or_else(|| Error::bug("a join of streams has no WITHIN"))?),
-        Some(tables) => tables::rule(&left, &right, clause.kind, (&criteria, sources), tables)?,
+        Some(tables) => tables::rule((&left, &right), clause.kind, (&criteria, sources), names, tables)?,
     };
     let types = [side_key(&left, &criteria.left)?, side_key(&right, &criteria.right)?];
     if types[0].ty != types[1].ty {
@@ -181,14 +181,18 @@ fn join(
     Ok(Relation { own_key, ..joined })
 }
 
+const WITHOUT_WITHIN: &str = "Stream-Stream joins must have a WITHIN clause specified. None was provided. To learn about how \
+     to specify a WITHIN clause with a stream-stream join, please visit: \
+     https://docs.confluent.io/current/ksql/docs/syntax-reference.html#create-stream-as-select";
+
 /// Two streams (`None`), a stream with a table (`Some(false)`), or two tables.
-fn kind_of(left: &Relation, right: &Relation, clause: &JoinClause) -> Result<Option<bool>> {
+fn kind_of(left: &Relation, right: &Relation, clause: &JoinClause, names: [&str; 2]) -> Result<Option<bool>> {
     match (left.table, right.table, clause.within) {
         (true, false, _) => Err(Error::statement(format!(
             "Invalid join order: table-stream joins are not supported; only stream-table joins. Got {} {} {}.",
-            left.first(),
+            names[0],
             words(clause.kind),
-            right.text
+            names[1]
         ))),
         (false, true, Some(_)) => Err(Error::statement(
             "A window definition was provided for a Stream-Table join. These joins are not windowed. Please drop the window \
@@ -199,10 +203,8 @@ fn kind_of(left: &Relation, right: &Relation, clause: &JoinClause) -> Result<Opt
              definition (i.e. the WITHIN clause) and try to execute your Table-Table join again.",
         )),
         (tables, true, None) => Ok(Some(tables)),
-        (false, false, None) => {
-            Err(Error::statement("Stream-Stream joins must have a WITHIN clause specified. None was provided.")
-                .with_hint("JOIN ... WITHIN 1 HOUR ON ... joins rows that are at most an hour apart"))
-        }
+        (false, false, None) => Err(Error::statement(WITHOUT_WITHIN)
+            .with_hint("JOIN ... WITHIN 1 HOUR ON ... joins rows that are at most an hour apart")),
         (false, false, Some(_)) => Ok(None),
     }
 }
@@ -217,17 +219,18 @@ fn words(kind: JoinKind) -> &'static str {
     }
 }
 
-fn check_windows(left: &Relation, right: &Relation) -> Result<()> {
+/// Both sides are windowed in ways that can meet, or neither is; each side with the name of the source that ON names.
+fn check_windows((left_name, left): (&str, &Relation), (right_name, right): (&str, &Relation)) -> Result<()> {
     let session = |r: &Relation| r.source.window.map(|w| w.kind.name() == "SESSION");
-    let shown = |r: &Relation| match r.source.window {
-        Some(window) => format!("{} is {} windowed", quoted(&r.text), window.kind.name()),
-        None => format!("{} is not windowed", quoted(&r.text)),
+    let shown = |name: &str, r: &Relation| match r.source.window {
+        Some(window) => format!("{} is {} windowed", quoted(name), window.kind.name()),
+        None => format!("{} is not windowed", quoted(name)),
     };
     match (session(left), session(right)) {
         (None, Some(_)) | (Some(_), None) => Err(Error::statement(format!(
             "Can not join windowed source to non-windowed source.\n{}\n{}",
-            shown(left),
-            shown(right)
+            shown(left_name, left),
+            shown(right_name, right)
         ))),
         (Some(a), Some(b)) if a != b => {
             let kind = |r: &Relation| r.source.window.map_or("", |w| w.kind.name());
@@ -252,9 +255,9 @@ fn check_partitions(left: &Relation, right: &Relation) -> Result<()> {
     Err(Error::statement(format!(
         "Can't join {} with {} since the number of partitions don't match. {} partitions = {l}; {} partitions = {r}. Please \
          repartition either one so that the number of partitions match.",
-        quoted(&left.text),
+        quoted(left.first()),
         quoted(&right.text),
-        quoted(&left.text),
+        quoted(left.first()),
         quoted(&right.text)
     )))
 }
@@ -328,7 +331,8 @@ impl Relation {
 
 /// The whole statement over the joined columns.
 fn finish(select: &Select, relation: Relation, sources: &Sources, purpose: Purpose<'_>) -> Result<Joined> {
-    let mut names = Names::new("SELECT", "");
+    let aliases = sources.all.iter().map(|known| known.alias.clone()).collect();
+    let mut names = Names::new("SELECT", "").with_sources(aliases);
     for (name, ty, place) in &relation.columns {
         names.add(name, *place, ty.clone());
     }

@@ -6,6 +6,7 @@ use crate::error::{Error, Result, Span};
 use crate::parse::statement::{Name, Select, SelectItem};
 use crate::plan::select::context::Purpose;
 use crate::plan::select::expression;
+use crate::plan::select::scope::unknown_source;
 use crate::types::{SqlType, pseudo, quoted};
 use sqlparser::ast::{Expr, OneOrManyWithParens, Visit, Visitor};
 use std::collections::BTreeSet;
@@ -69,6 +70,11 @@ impl Sources {
 
     fn with_alias(&self, alias: &str) -> Option<&Known> {
         self.all.iter().find(|k| k.alias == alias)
+    }
+
+    /// Is a source known by this name?
+    pub(super) fn knows(&self, alias: &str) -> bool {
+        self.with_alias(alias).is_some()
     }
 
     /// Do several sources have a column of this name? Its bare name then says too little.
@@ -142,6 +148,11 @@ impl Sources {
         })
     }
 
+    /// The source of the first column in a flat expression.
+    pub(super) fn behind(&self, flat: &Expr) -> Option<&Known> {
+        expression::columns_outside_aggregates(flat).iter().find_map(|name| Some(self.origin(name)?.0))
+    }
+
     /// The statement over flat columns, every `*` written out. `synthetic` is the key that no column names.
     pub(super) fn rewrite(&self, select: &Select, synthetic: Option<&str>, persistent: bool) -> Result<Select> {
         let mut out = select.clone();
@@ -156,8 +167,7 @@ impl Sources {
                 SelectItem::AllOf(name) => match self.with_alias(&name.value) {
                     Some(known) => known.columns(moved, &mut out.items),
                     None => {
-                        let text = format!("'{}' is not a valid stream/table name or alias.", name.value);
-                        return Err(Error::statement(text).at(name.span));
+                        return Err(unknown_source(&name.value).at(name.span));
                     }
                 },
                 SelectItem::AllFields(expr) => out.items.push(SelectItem::AllFields(self.flat(expr)?)),

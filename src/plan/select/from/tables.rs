@@ -16,15 +16,15 @@ use crate::types::{Column, quoted};
 
 /// How the rows of a table on the right are found; `tables` = the left side is a table too.
 pub(super) fn rule(
-    left: &Relation,
-    right: &Relation,
+    (left, right): (&Relation, &Relation),
     kind: JoinKind,
     (criteria, sources): (&Criteria, &Sources),
+    names: [&str; 2],
     tables: bool,
 ) -> Result<Rule> {
     let fail = |text: String| Err(Error::statement(text));
     if !tables && let Some(outer) = outer(kind) {
-        let join = format!("{} {} {}", left.first(), words(kind), right.text);
+        let join = format!("{} {} {}", names[0], words(kind), names[1]);
         return fail(format!("Invalid join type: {outer} join not supported for stream-table join. Got {join}."));
     }
     if !right.same.contains(&criteria.right) {
@@ -41,9 +41,14 @@ pub(super) fn rule(
     if left.same.contains(&criteria.left) {
         return Ok(Rule::Tables);
     }
-    if let Some(outer) = outer(kind) {
-        let side = outer.split('-').next().unwrap_or_default().to_uppercase();
-        return fail(format!("{side} OUTER JOIN on a foreign key is not supported"));
+    if kind == JoinKind::Full {
+        let join = format!("{} {} {}", names[0], words(kind), names[1]);
+        return fail(format!(
+            "Invalid join type: full-outer join not supported for foreign-key table-table join. Got {join}."
+        ));
+    }
+    if kind == JoinKind::Right {
+        return fail("RIGHT OUTER JOIN on a foreign key is not supported".to_owned());
     }
     if left.text.contains(' ') {
         let got = criteria.text(sources, ["", ""]);
