@@ -1,4 +1,4 @@
-//! INSERT INTO ... VALUES: one record, written at once, outside of any transaction.
+//! INSERT INTO ... VALUES: one record, written immediately, outside any transaction.
 
 use crate::engine::Engine;
 use crate::engine::result::entity::Entity;
@@ -11,7 +11,7 @@ use crate::plan;
 use datafusion::common::ScalarValue;
 
 impl Engine {
-    /// INSERT VALUES: one record, written at once, outside of any transaction.
+    /// Carries out INSERT VALUES.
     pub(in crate::engine) fn insert_values(&self, insert: &InsertValues, session: &Session) -> Result<Entity> {
         let plan = plan::insert_values(insert, &self.inner.state.load().catalog, &self.inner.topics)?;
         let source = &plan.source;
@@ -27,7 +27,7 @@ impl Engine {
         let timestamp = plan.timestamp.unwrap_or_else(|| self.inner.clock.now_ms());
         set.push(target, timestamp, key.as_deref(), value.as_deref());
         self.inner.log.append(&source.topic, &set)?;
-        // A row that its query did not write: the view is made anew, from the topic.
+        // Not written by its query: the view is rebuilt from the topic.
         self.view_of(source).iter().for_each(|view| view.reset());
         Ok(Entity::Done)
     }

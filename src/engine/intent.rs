@@ -1,10 +1,10 @@
-//! What a statement is about: the one place that tells statements apart. Whoever carries a statement out, validates it or
-//! explains it starts from its intent, so that a new statement cannot be forgotten by one of them.
+//! The intent of a statement: the one place that distinguishes statements. Execution, validation, authorization and EXPLAIN
+//! start from the intent, so that none of them can forget a new statement.
 
 use crate::engine::ddl::Change;
 use crate::engine::introspect::Inquiry;
 use crate::engine::introspect::assert_topic::ASSERTION_FAILED;
-use crate::engine::query::push_registry::Pushes;
+use crate::engine::query::push_registry::PushRegistry;
 use crate::engine::query::{Bounded, Read};
 use crate::engine::session::Setting;
 use crate::error::{Error, Span};
@@ -30,11 +30,11 @@ pub(super) enum Intent<'a> {
 
 impl<'a> Intent<'a> {
     /// What this statement is about; `pushes` are the push queries that are being read.
-    pub(super) fn of(parsed: &'a Parsed, pushes: &Pushes) -> Intent<'a> {
+    pub(super) fn of(parsed: &'a Parsed, pushes: &PushRegistry) -> Intent<'a> {
         Intent::of_statement(&parsed.statement, &parsed.text, pushes)
     }
 
-    fn of_statement(statement: &'a Statement, text: &str, pushes: &Pushes) -> Intent<'a> {
+    fn of_statement(statement: &'a Statement, text: &str, pushes: &PushRegistry) -> Intent<'a> {
         match statement {
             Statement::CreateSource(create) => Intent::Change(Change::CreateSource(create)),
             Statement::CreateAs(create) => Intent::Change(Change::CreateAs(create)),

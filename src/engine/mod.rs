@@ -1,13 +1,19 @@
-//! The one façade: text in, answers out.
+//! The façade: text in, results out.
 //!
 //! ```text
-//! execute(text, session) -> parse -> for each statement: plan on a copy of the catalogue -> create topics
-//!                        -> write the command log -> apply to the catalogue -> start or stop queries -> Answer
+//! parse      text -> statements
+//! validate   all statements of a request are planned in a sandbox                     ddl::sandbox
+//! execute    a statement: authorized (access), then by its intent
+//!              Change        plan -> topics -> command log -> catalogue -> queries    ddl, command
+//!              Read          SELECT, PRINT, VERIFY -> rows                            query
+//!              Inquiry       SHOW, DESCRIBE, EXPLAIN, ASSERT -> an entity             introspect
+//!              InsertValues  one record                                               insert_values
+//!              Setting       SET, DEFINE: the session                                 session
 //! ```
 //!
-//! Statements that change something are carried out one after the other under the lock of [`ddl`], so that what a plan was
-//! checked against is still true when it is applied. Everything else works on a [`snapshot`] and waits for no statement.
-//! Result sets are handed out as [`RowStream`]s.
+//! Statements that change the catalogue are carried out one after the other under the lock of [`ddl`], so that what a plan was
+//! checked against still holds when it is applied. Everything else works on a [`snapshot`] and waits for no statement. Results
+//! are data ([`result`]); a result set is a [`RowStream`].
 
 pub mod access;
 pub mod command;
@@ -53,13 +59,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-/// How long the end of an engine waits for a statement that changes something.
+/// How long closing the engine waits for a statement that changes the catalogue.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
 
 /// Statements in one text: a bound on what one request can make the engine do.
 pub const STATEMENTS_MAX: usize = 1_000;
 
-/// What one statement answers.
+/// The result of one statement.
 pub enum Answer {
     /// Data about the engine.
     Entity(Entity),
@@ -68,7 +74,7 @@ pub enum Answer {
 }
 
 impl Answer {
-    /// The query that was made for it, if there is one.
+    /// The query that the statement started, if any.
     fn query_id(&self) -> Option<&str> {
         match self {
             Answer::Entity(Entity::Status(status)) => status.query_id.as_deref(),
@@ -108,53 +114,53 @@ struct Inner {
     log: Arc<dyn Log>,
     clock: SharedClock,
     drive: Drive,
-    /// What all joins of this process share.
+    /// Spill space of all joins of this process.
     spill_pool: Arc<SpillPool>,
-    /// What looks whether the topics of queries are still the same.
+    /// Detects topics of queries that were deleted and created again.
     watch: Arc<TopicRegistry>,
-    /// `None` where nothing runs by itself. Held, never used.
+    /// `None` with [`Drive::ByHand`]. Held, never used.
     _topic_monitor: Option<TopicMonitor>,
     commands: CommandLog,
-    /// Records of the command log that are no commands.
+    /// Number of records of the command log that are not commands.
     skipped_commands: u64,
-    /// What queries skip.
+    /// Where queries report skipped records.
     processing: processing_log::ProcessingLog,
-    /// On Kafka: what tells a second process of this service id that it is not alone. Held, never used.
+    /// On Kafka: fences a second process with this service id. Held, never used.
     _owner: Option<Mutex<Box<dyn TransactionalWriter>>>,
-    /// Serialises statements that change something.
+    /// Serialises statements that change the catalogue.
     ddl: DdlLock,
     /// What statements read and change.
     state: Published,
     /// Push queries that are being read.
-    pushes: Arc<push_registry::Pushes>,
-    /// The service was terminated: nothing is carried out any more.
+    pushes: Arc<push_registry::PushRegistry>,
+    /// The service was terminated: no statement is carried out any more.
     over: AtomicBool,
     /// A statement panicked between the command log and the catalogue.
-    torn: AtomicBool,
-    /// How many queries without EMIT are answered.
+    inconsistent: AtomicBool,
+    /// Limits on queries without EMIT.
     pulls: Arc<pull_limits::PullLimits>,
     /// Which topics are the engine's.
     topics: Arc<TopicRules>,
-    /// Queries without EMIT, by user.
-    turns: Arc<user_quota::Turns>,
-    /// Lookups that were planned before.
-    statements: pull_plan_cache::Statements,
+    /// Limits on batch queries, by user.
+    user_quota: Arc<user_quota::UserQuota>,
+    /// Plans of key lookups.
+    plan_cache: pull_plan_cache::PlanCache,
     /// Names of topics, for completion.
     topic_names: Refreshed<Vec<String>>,
-    /// Lag by query, for meters.
+    /// Lag by query, for metrics.
     lags: Refreshed<BTreeMap<String, i64>>,
-    /// Who did what.
+    /// The audit log.
     audit: Audit,
 }
 
 impl Engine {
-    /// Reads a text's statements. Variables are put in statement by statement, so that a DEFINE holds for those after it.
+    /// Parses a text. Variables are substituted statement by statement, so that a DEFINE applies to those after it.
     pub fn parse(&self, text: &str, session: &Session) -> Result<Vec<Parsed>> {
         self.check_alive()?;
         let pieces = crate::parse::split(text);
         if pieces.len() > STATEMENTS_MAX {
             return Err(Error::statement(format!(
-                "{} statements at once, at most {STATEMENTS_MAX} are taken",
+                "{} statements at once, at most {STATEMENTS_MAX} are allowed",
                 pieces.len()
             ))
             .with_hint("send them in several texts"));
@@ -170,11 +176,11 @@ impl Engine {
                     read.map_err(|e| crate::parse::explained(e, text, variables))?
                 }
                 false => {
-                    // Places would count in a text that nobody has written: the error points at the whole statement.
+                    // Positions would refer to the substituted text: the error points at the whole statement.
                     let whole = Piece { text: &put_in, span: Span::new(0, put_in.len()), ..piece };
                     let read = crate::parse::parse_piece(&put_in, whole, &types);
-                    let told = |e| crate::parse::explained(e, &put_in, variables).only_at(piece.span);
-                    Parsed { span: piece.span, ..read.map_err(told)? }
+                    let explained = |e| crate::parse::explained(e, &put_in, variables).only_at(piece.span);
+                    Parsed { span: piece.span, ..read.map_err(explained)? }
                 }
             };
             match &parsed.statement {
@@ -187,7 +193,7 @@ impl Engine {
         Ok(all)
     }
 
-    /// Carries out one statement; places in errors count in the whole text that it was parsed from.
+    /// Carries out one statement; spans in errors refer to the whole text that it was parsed from.
     pub fn execute(&self, parsed: &Parsed, session: &mut Session) -> Result<Answer> {
         let user = session.principal().name.clone();
         let _span = tracing::info_span!("statement", kind = access::what(&parsed.statement), %user).entered();
@@ -202,18 +208,18 @@ impl Engine {
         done
     }
 
-    /// Where doors record what is no statement.
+    /// The audit log, for actions that are not statements.
     pub fn audit(&self) -> &Audit {
         &self.inner.audit
     }
 
     /// Parses and carries out every statement of a text; stops at the first that fails.
     pub fn run(&self, text: &str, session: &mut Session) -> Result<Vec<Answer>> {
-        let mut answers = Vec::new();
+        let mut results = Vec::new();
         for parsed in self.parse(text, session)? {
-            answers.push(self.execute(&parsed, session)?);
+            results.push(self.execute(&parsed, session)?);
         }
-        Ok(answers)
+        Ok(results)
     }
 
     fn dispatch(&self, parsed: &Parsed, session: &mut Session) -> Result<Answer> {
@@ -237,7 +243,7 @@ impl Engine {
         &self.inner.log
     }
 
-    /// What it was started with.
+    /// Its configuration.
     pub fn config(&self) -> &Config {
         &self.inner.config
     }
@@ -252,7 +258,7 @@ impl Engine {
         self.inner.state.load().catalog.clone()
     }
 
-    /// What became of the statements that changed something: the last status of each command id.
+    /// The last status of each command id.
     pub fn statuses(&self) -> Vec<Status> {
         self.inner.state.load().statuses.all().cloned().collect()
     }
@@ -262,7 +268,7 @@ impl Engine {
         self.inner.state.load().queries().map(|(id, query)| (id.clone(), query.clone())).collect()
     }
 
-    /// Records of the command log that the start had to skip, because they are no commands.
+    /// Number of records of the command log that were skipped at the start, because they are not commands.
     pub fn skipped_commands(&self) -> u64 {
         self.inner.skipped_commands
     }
@@ -275,19 +281,19 @@ impl Engine {
         Ok(())
     }
 
-    /// Commits and ends all queries, those of a statement that is being carried out included if it ends soon.
+    /// Commits and ends all queries, including those of a statement in progress if that ends soon.
     pub fn close(&self) {
         let ddl = self.ddl_within("the end of the process", CLOSE_WAIT);
         for (_, query) in self.queries() {
             query.stop();
         }
-        // The processing log may have to create its stream.
+        // Released first: the processing log may have to create its stream.
         drop(ddl);
         self.inner.processing.flush();
         self.inner.audit.flush();
     }
 
-    /// Queries without EMIT that the process's limits refused, by the name of the limit.
+    /// Queries without EMIT that were refused, by the name of the limit.
     pub fn refused_pulls(&self) -> [(&'static str, u64); 3] {
         self.inner.pulls.refused()
     }
@@ -297,19 +303,19 @@ impl Engine {
         format!("_confluent-ksql-{}query_{id}", self.inner.config.service_id)
     }
 
-    /// Properties in force: the engine's under the session's.
+    /// Effective properties: the session's over the engine's.
     fn properties(&self, session: &Session) -> BTreeMap<String, String> {
         self.with_defaults(session.properties())
     }
 
-    /// The engine's properties under these.
+    /// These properties over the engine's.
     fn with_defaults(&self, properties: &BTreeMap<String, String>) -> BTreeMap<String, String> {
         let mut all = self.inner.config.properties.clone();
         all.extend(properties.clone());
         all
     }
 
-    /// What planning depends on, of the session and of the server.
+    /// The properties that planning depends on, typed.
     fn settings(&self, properties: &BTreeMap<String, String>) -> Result<Settings> {
         Ok(Settings { topics: self.inner.topics.clone(), ..Settings::of(properties)? })
     }

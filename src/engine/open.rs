@@ -1,4 +1,4 @@
-//! Opening an engine: the log, what belongs to the engine as a whole, and the replay of the command log.
+//! Opening an engine: the log, the engine's parts, and the replay of the command log.
 
 use crate::catalog::topics::TopicRules;
 use crate::config::{Config, LogConfig};
@@ -7,7 +7,7 @@ use crate::engine::command::CommandLog;
 use crate::engine::query::processing_log::{self, ProcessingLog};
 use crate::engine::query::pull_limits::PullLimits;
 use crate::engine::query::topic_monitor::TopicMonitor;
-use crate::engine::query::user_quota::Turns;
+use crate::engine::query::user_quota::UserQuota;
 use crate::engine::{Drive, Engine, Inner};
 use crate::error::{Kind, Result};
 use crate::execute::state::spill_pool::{MEMORY_BYTES, SpillPool, SpillQuota};
@@ -21,19 +21,19 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-/// How often a process tries to take its place on Kafka: a request that got lost is no reason not to start.
+/// Attempts to acquire the service on Kafka: a lost request is no reason not to start.
 const OWN_TRIES: u32 = 3;
-/// After this time it does not begin again: a try that took longer has waited for what does not come, and says so.
+/// No attempt starts after this time: one that took longer has run into a timeout, and its error says so.
 const OWN_WAIT: Duration = Duration::from_secs(30);
 
 impl Engine {
-    /// Opens the log that the configuration names and starts all queries.
+    /// Opens the configured log and starts all queries.
     pub fn open(config: Config, clock: SharedClock) -> Result<Engine> {
         let log = Engine::open_log(&config, &clock)?;
         Engine::over(log, config, clock, Drive::Threads)
     }
 
-    /// The log that the configuration names, without an engine.
+    /// The configured log, without an engine.
     pub fn open_log(config: &Config, clock: &SharedClock) -> Result<Arc<dyn Log>> {
         Ok(match &config.log {
             LogConfig::Embedded(dir) => EmbeddedLog::open(dir, EmbeddedOptions::default(), clock.clone())?,
@@ -65,12 +65,12 @@ impl Engine {
         let (processing, inlet) = ProcessingLog::new(&config, &clock);
         let pulls = Arc::new(PullLimits::new(&config, clock.clone()));
         let topics = Arc::new(TopicRules::of(&config)?);
-        let turns = Turns::new(config.batch_user_queries());
+        let user_quota = UserQuota::new(config.batch_user_queries());
         let inner = Inner {
             topics,
             processing,
             pulls,
-            turns,
+            user_quota,
             config,
             spill_pool,
             watch,
@@ -85,8 +85,8 @@ impl Engine {
             state: Default::default(),
             pushes: Arc::default(),
             over: AtomicBool::new(false),
-            torn: AtomicBool::new(false),
-            statements: Default::default(),
+            inconsistent: AtomicBool::new(false),
+            plan_cache: Default::default(),
             topic_names: Default::default(),
             lags: Default::default(),
             audit,
@@ -98,7 +98,7 @@ impl Engine {
     }
 }
 
-/// One process a service id: a second one is refused here, before it could touch anything. A data directory has its lock.
+/// Acquires the service id: a second process fails here, before it changes anything. A data directory has a lock instead.
 pub(super) fn own(log: &dyn Log, config: &Config, clock: &SharedClock) -> Result<Option<Box<dyn TransactionalWriter>>> {
     let LogConfig::Kafka { .. } = config.log else { return Ok(None) };
     let group = format!("_confluent-ksql-{}_engine", config.service_id);
@@ -108,7 +108,7 @@ pub(super) fn own(log: &dyn Log, config: &Config, clock: &SharedClock) -> Result
         match log.transactional_writer(&spec) {
             Ok(session) => return Ok(Some(session)),
             Err(e) if e.kind() == Kind::Io && tries < OWN_TRIES && clock.monotonic() < deadline => {
-                tracing::warn!(error = %e, "could not take this service over: trying again");
+                tracing::warn!(error = %e, "could not acquire this service: retrying");
                 tries += 1;
             }
             Err(e) if e.kind() == Kind::Busy => {

@@ -1,9 +1,9 @@
-//! A statement that panics is an error for its caller and for nobody else.
+//! A panic in a statement is an error for its caller, and affects no other statement.
 //!
 //! ```text
-//! panic while it is planned               nothing has changed, the next statement is carried out
-//! panic after the command log has it      the catalogue may lack it: no statement is recorded any more, /readyz is 503, and
-//!                                         a restart carries out what the command log holds
+//! panic before the command is recorded    nothing has changed, the next statement is carried out
+//! panic after it is recorded              the catalogue may lack it: no statement is recorded any more, /readyz is 503, and
+//!                                         a restart replays it
 //! ```
 //!
 //! Queries, lookups and statements that only read continue in either case.
@@ -15,7 +15,7 @@ use std::cell::Cell;
 use std::sync::atomic::Ordering;
 
 thread_local! {
-    /// The statement that this thread carries out is in the command log.
+    /// The statement on this thread is recorded in the command log.
     static RECORDED: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -25,23 +25,23 @@ impl Engine {
         RECORDED.set(false);
         let done = threads::guard("statement", &self.inner.config.service_id, work);
         if done.is_err() && RECORDED.get() {
-            self.inner.torn.store(true, Ordering::Release);
+            self.inner.inconsistent.store(true, Ordering::Release);
         }
         done.flatten()
     }
 
-    /// The command log has the statement of this thread: from here on it must be carried out to its end.
-    pub(super) fn recorded(&self) {
+    /// Notes that the statement on this thread is recorded: from here on it must be carried out to its end.
+    pub(super) fn note_recorded(&self) {
         RECORDED.set(true);
         mutant::trip("recorded", &self.inner.config.service_id);
     }
 
-    /// An error once the catalogue may lack what the command log holds.
-    pub(super) fn check_whole(&self) -> Result<()> {
-        match self.inner.torn.load(Ordering::Acquire) {
+    /// An error once the catalogue may lack a recorded statement.
+    pub(super) fn check_consistent(&self) -> Result<()> {
+        match self.inner.inconsistent.load(Ordering::Acquire) {
             true => Err(Error::new(Kind::Busy, "a statement panicked after it was recorded")
-                .with_detail("what it should have changed may be missing here, so nothing more is recorded")
-                .with_hint("restart tidegate: it carries out what the command log holds")),
+                .with_detail("its changes may be missing from the catalogue, so no further statement is recorded")
+                .with_hint("restart tidegate: it replays the command log")),
             false => Ok(()),
         }
     }

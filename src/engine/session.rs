@@ -1,4 +1,4 @@
-//! What a user or request carries from statement to statement: who it is, properties and variables.
+//! A session: the user, and the properties and variables that live from statement to statement.
 
 use crate::config::{self, Config};
 use crate::engine::access::Principal;
@@ -29,7 +29,7 @@ pub(super) enum Setting<'a> {
     Undefine(&'a str),
 }
 
-/// Who gives statements, properties set with SET and variables set with DEFINE.
+/// The user, properties set with SET and variables set with DEFINE.
 #[derive(Clone, Debug)]
 pub struct Session {
     principal: Principal,
@@ -52,7 +52,7 @@ impl Session {
         Ok(session)
     }
 
-    /// Who gives its statements.
+    /// Its user.
     pub fn principal(&self) -> &Principal {
         &self.principal
     }
@@ -89,12 +89,12 @@ impl Session {
         Ok(())
     }
 
-    /// DEFINE; variable names do not care for case.
+    /// DEFINE; variable names are case-insensitive.
     pub fn define(&mut self, name: &str, value: &str) {
         self.variables.insert(name.to_uppercase(), value.to_owned());
     }
 
-    /// UNDEFINE; answers whether it was defined.
+    /// UNDEFINE; returns whether it was defined.
     pub fn undefine(&mut self, name: &str) -> bool {
         self.variables.remove(&name.to_uppercase()).is_some()
     }
@@ -110,7 +110,7 @@ impl Session {
     }
 }
 
-/// A session of the local administrator. Doors to other machines never make one: `tests/it/architecture.rs`.
+/// A session of the local administrator. Network interfaces never create one: `tests/it/architecture.rs`.
 impl Default for Session {
     fn default() -> Session {
         Session::of(Principal::local())

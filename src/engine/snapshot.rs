@@ -1,4 +1,4 @@
-//! What readers see of an engine: an immutable value that is replaced as a whole.
+//! The engine's state as readers see it: an immutable value that is replaced as a whole.
 //!
 //! ```text
 //! SHOW, DESCRIBE, EXPLAIN, planning, lookups, /metrics, /status:  load() -> Arc<State>, no lock afterwards
@@ -25,7 +25,7 @@ pub(super) struct State {
     pub(super) queries: BTreeMap<String, Arc<Query>>,
     /// What EXPLAIN shows of each query.
     pub(super) texts: BTreeMap<String, Arc<QueryText>>,
-    /// What became of statements.
+    /// Statuses of the commands.
     pub(super) statuses: Arc<Statuses>,
     /// Sequence of the next command.
     pub(super) next: u64,
@@ -50,7 +50,7 @@ impl State {
         self.catalog.query_ids().iter().filter_map(|id| Some((id, self.queries.get(id)?)))
     }
 
-    /// Removes a query from all lists but the catalogue's.
+    /// Removes a query from everything but the catalogue.
     pub(super) fn remove_query(&mut self, id: &str) -> Option<Arc<Query>> {
         let query = self.queries.remove(id)?;
         self.texts.remove(id);

@@ -1,17 +1,17 @@
-//! Results as people read them: sentences and tables, made from what `engine` returns as data.
+//! Results for people: sentences and tables, made from the data that `engine` returns.
 
 pub mod text;
 
 use crate::engine::result::rows::RowStream;
 use std::fmt;
 
-/// The answer to one statement.
+/// The result of one statement, as it is shown.
 pub enum Outcome {
-    /// What was done, in words; may have several lines (EXPLAIN).
+    /// A message; it may have several lines (EXPLAIN).
     Message(String),
-    /// Facts about the engine (SHOW, DESCRIBE), ready to read.
+    /// A complete table (SHOW, DESCRIBE).
     Table {
-        /// What the table is about.
+        /// Its title.
         title: Option<String>,
         /// Names of the columns.
         columns: Vec<String>,
@@ -20,7 +20,7 @@ pub enum Outcome {
     },
     /// A query's rows.
     Rows(Box<dyn RowStream>),
-    /// Several answers, in order (DESCRIBE EXTENDED).
+    /// Several results, in order (DESCRIBE EXTENDED).
     Many(Vec<Outcome>),
 }
 

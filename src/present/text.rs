@@ -1,4 +1,4 @@
-//! Answers as people read them: the engine's entities as sentences and tables.
+//! Results as text: the engine's entities as sentences and tables.
 
 use crate::catalog::Source;
 use crate::engine::Answer;
@@ -8,7 +8,7 @@ use crate::present::Outcome;
 use crate::types::Role;
 use std::sync::Arc;
 
-/// An answer, ready to be shown.
+/// A result, ready to be shown.
 pub fn outcome(answer: Answer) -> Outcome {
     match answer {
         Answer::Rows(rows) => Outcome::Rows(rows),
@@ -96,7 +96,7 @@ fn one_line(sql: &str) -> String {
     sql.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// `WAITING: no broker answers ...`
+/// `WAITING: no broker responds ...`
 fn state_cell(query: &QueryRow) -> String {
     match &query.trouble {
         Some(trouble) => format!("{}: {trouble}", query.state),

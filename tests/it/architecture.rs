@@ -558,3 +558,30 @@ fn literals_and_comments_are_not_code() {
     let found: Vec<_> = words(&code_only(text)).map(|(_, w)| w.to_owned()).collect();
     assert_eq!(found, ["let", "a", "let", "b", "let", "c", "static", "str"]);
 }
+
+/// Names in a tour of ARCHITECTURE.md that the code does not have: each segment of `Type::function`.
+fn unknown_names(page: &str, known: &BTreeSet<String>) -> Vec<String> {
+    let tours = page.split("### Tour: ").skip(1).map(|tour| tour.split("\n#").next().unwrap_or_default());
+    let spans = tours.flat_map(|tour| tour.split('`').skip(1).step_by(2));
+    let paths = spans.filter(|span| span.chars().all(|c| c.is_ascii_alphanumeric() || "_:()".contains(c)));
+    let segments = paths.flat_map(|path| path.split(|c: char| !c.is_alphanumeric() && c != '_'));
+    // A word in lower case alone may be SQL of the example: `t`, `s`.
+    let names = segments.filter(|name| name.len() > 1 && !name.starts_with("CTAS_"));
+    names
+        .filter(|name| !known.contains(*name))
+        .map(|name| format!("ARCHITECTURE.md: the code has no `{name}`"))
+        .collect()
+}
+
+#[test]
+fn tours_name_what_exists() {
+    let mut known = BTreeSet::new();
+    for file in rust_files("src") {
+        known.extend(words(&code_only(&read(&file))).map(|(_, word)| word.to_owned()));
+        known.extend(file.file_stem().map(|stem| stem.to_string_lossy().into_owned()));
+    }
+    fail_with(unknown_names(&read(&root().join("ARCHITECTURE.md")), &known));
+    let page = "### Tour: x\n`Engine::parse` and `Engine::no_such_function`\n## y\n`neither_this`";
+    assert_eq!(unknown_names(page, &known), ["ARCHITECTURE.md: the code has no `no_such_function`"]);
+    assert!(read(&root().join("ARCHITECTURE.md")).matches("### Tour: ").count() == 3);
+}

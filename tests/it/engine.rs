@@ -5,11 +5,12 @@ use crate::rows::collect;
 use std::sync::Arc;
 use std::time::Duration;
 use tidegate::config::{Config, LogConfig};
+use tidegate::engine::command::CommandLog;
 use tidegate::engine::result::entity::Entity;
 use tidegate::engine::session::Session;
 use tidegate::engine::{Answer, Drive, Engine};
 use tidegate::log::simulated::{Faults, SimulatedLog};
-use tidegate::log::{Assignment, Isolation, Log, RecordSet, Start, partition};
+use tidegate::log::{Assignment, Isolation, Log, RecordSet, Start, TopicSpec, partition};
 use tidegate::types::clock::{ManualClock, SharedClock};
 
 struct World {
@@ -254,6 +255,90 @@ fn a_replay_gives_the_catalogue_that_statements_made() {
     engine.close();
     drop(engine);
     assert_eq!(seen(&world.engine()), before);
+}
+
+/// What a restart must not change.
+fn seen(engine: &Engine) -> impl PartialEq + std::fmt::Debug {
+    let sources: Vec<_> = engine.catalog().all().map(|s| (**s).clone()).collect();
+    let queries: Vec<_> = engine.queries().into_iter().map(|(id, query)| (id, query.state())).collect();
+    let statuses: Vec<_> = engine.statuses().into_iter().map(|s| (s.command_id, s.message, s.query_id)).collect();
+    (sources, queries, statuses)
+}
+
+#[test]
+fn commands_of_an_earlier_build_are_replayed() {
+    let (world, earlier) = (World::new(), World::new());
+    let engine = world.engine();
+    run(&engine, CARS);
+    run(
+        &engine,
+        "CREATE STREAM first AS SELECT car, rpm FROM readings;
+         CREATE TYPE lap AS STRUCT<n INT>; CREATE TYPE pit AS INT; DROP TYPE pit;
+         CREATE TABLE n WITH (LATE_TOPIC = 'late') AS
+           SELECT car, COUNT(*) AS n FROM readings WINDOW TUMBLING (SIZE 1 MINUTE) GROUP BY car EMIT CHANGES;
+         PAUSE CSAS_FIRST_1; INSERT INTO first SELECT car, rpm FROM readings; TERMINATE INSERTQUERY_7;",
+    );
+    let commands = CommandLog::topic(&Config::new(LogConfig::Temporary).service_id);
+    // An earlier build recorded neither statuses nor topics of late rows, and no mark.
+    let mut set = RecordSet::default();
+    let place = Assignment { topic: commands.as_str().into(), partition: 0, start: Start::Earliest };
+    let fetched = world.log.reader(vec![place], Isolation::ReadCommitted).unwrap().poll(1000, Duration::ZERO).unwrap();
+    for run in fetched.runs() {
+        run.for_each(|record| {
+            let mut command: serde_json::Value = serde_json::from_slice(record.value.unwrap()).unwrap();
+            if command["effect"].is_null() {
+                return;
+            }
+            assert!(command.as_object_mut().unwrap().remove("status").is_some());
+            if let Some(query) = command["effect"].get_mut("create_query") {
+                query.as_object_mut().unwrap().remove("late_topic");
+            }
+            set.push(0, record.timestamp, record.key, Some(command.to_string().as_bytes()));
+        });
+    }
+    assert_eq!(set.rows.len(), 9);
+    earlier.log.create_topic(&TopicSpec::new(&commands, 1)).unwrap();
+    earlier.log.append(&commands, &set).unwrap();
+    let replayed = earlier.engine();
+    assert_eq!(format!("{:?}", seen(&replayed)), format!("{:?}", seen(&engine)));
+    let late = |engine: &Engine| engine.catalog().query("CTAS_N_5").unwrap().late_topic.clone();
+    assert_eq!((late(&replayed), late(&engine)), (Some("late".to_owned()), Some("late".to_owned())));
+}
+
+#[test]
+fn a_request_is_validated_as_a_whole() {
+    let world = World::new();
+    let engine = world.engine();
+    run(&engine, CARS);
+    let session = Session::default();
+    let before = format!("{:?}", seen(&engine));
+    let copy = "CREATE STREAM a AS SELECT car, rpm FROM readings;";
+    for (wrong, rest) in [
+        (Some(1), "SELECT nope FROM a EMIT CHANGES;"),
+        (Some(1), "SELECT nope FROM a;"),
+        (Some(1), "EXPLAIN SELECT nope FROM a;"),
+        (Some(1), "ASSERT SCHEMA SUBJECT 'x' TIMEOUT 1 SECOND;"),
+        (Some(1), "RUN SCRIPT 'x.sql';"),
+        (Some(1), "DESCRIBE b;"),
+        (Some(1), "UNSET 'no.such.property';"),
+        (Some(1), "INSERT INTO a (nope) VALUES (1);"),
+        (Some(1), "DROP STREAM readings;"),
+        (Some(2), "TERMINATE csas_a_1; PAUSE csas_a_1;"),
+        (
+            Some(3),
+            "DROP STREAM a DELETE TOPIC; CREATE TYPE t AS INT; CREATE STREAM b (x INT) WITH (KAFKA_TOPIC = 'A', VALUE_FORMAT = 'JSON');",
+        ),
+        (None, "TERMINATE csas_a_1; DROP STREAM readings; DROP STREAM a;"),
+        (
+            None,
+            "SELECT * FROM a; SELECT * FROM a EMIT CHANGES; EXPLAIN csas_a_1; DESCRIBE a; PAUSE ALL; CREATE TYPE t AS INT;",
+        ),
+    ] {
+        let parsed = engine.parse(&format!("{copy} {rest}"), &session).unwrap();
+        let found = engine.validate(&parsed, &session);
+        assert_eq!(found.as_ref().err().map(|(at, _)| *at), wrong, "{rest}: {found:?}");
+    }
+    assert_eq!(format!("{:?}", seen(&engine)), before, "validation changes nothing");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! VERIFY QUERY: a query that did its work equals its batch answer, a row that somebody else wrote is named, and where there
+//! VERIFY QUERY: a query that did its work equals its batch result, a row that somebody else wrote is named, and where there
 //! is no proof it says why.
 
 use std::time::Duration;
@@ -94,7 +94,7 @@ impl World {
 fn queries_that_did_their_work_equal_their_batch_answers() {
     let mut world = World::new();
     let (told, _) = world.verify("MAPPED");
-    assert!(told.unwrap().contains("equals its batch answer: 0 rows"));
+    assert!(told.unwrap().contains("equals its batch result: 0 rows"));
     for _ in 0..2 {
         world.feed();
         // What has come since is not history that they have read.
@@ -104,7 +104,7 @@ fn queries_that_did_their_work_equal_their_batch_answers() {
         for name in ["MAPPED", "GROUPED", "WINDOWED", "SESSIONS", "JOINED"] {
             let (told, lines) = world.verify(name);
             let told = told.unwrap_or_else(|e| panic!("{name}: {e} {lines:?}"));
-            assert!(told.contains("equals its batch answer") && lines.is_empty(), "{name}: {told} {lines:?}");
+            assert!(told.contains("equals its batch result") && lines.is_empty(), "{name}: {told} {lines:?}");
         }
     }
 }
@@ -119,7 +119,7 @@ fn a_row_that_somebody_else_wrote_is_named() {
     world.log.append("GROUPED", &wrong).unwrap();
     let (told, lines) = world.verify("GROUPED");
     let error = told.unwrap_err();
-    assert!(error.message().contains("differs from its batch answer in 2 rows, 6 are equal"), "{error}");
+    assert!(error.message().contains("differs from its batch result in 2 rows, 6 are equal"), "{error}");
     assert!(lines[0].starts_with("differs / k0 / k0 | 99 | 1.5 / k0 | 6 | "), "{lines:?}");
     assert!(lines[1].starts_with("too much / nobody / nobody | 1 | 1.5 / "), "{lines:?}");
     let mut twice = RecordSet::default();

@@ -1,18 +1,17 @@
-//! The audit log: who did what, from where, and what became of it; one JSON object a line.
+//! The audit log: who did what, from where, and with which outcome; one JSON object per line.
 //!
 //! ```text
 //! {"time":"2026-11-29T10:00:00.000Z","event":"statement","user":"ada","role":"admin","address":"10.0.0.7:51123",
 //!  "kind":"DROP STREAM","statement":"DROP STREAM s","outcome":"done","duration_ms":3}
 //! ```
 //!
-//! It is written to a file (`--audit-log FILE`, mode 0600, opened anew when it was moved away) and, on request, to a topic. What
-//! happens is handed to a thread through a bounded queue: a statement waits for a place at most [`WAIT_MAX`], a lookup and
-//! whatever else is handed in by a thread that serves connections not at all. A record that could not be written is counted, reported at the level ERROR, and mentioned in the log itself as soon as that can be written
-//! again; the statement is carried out all the same.
+//! It is written to a file (`--audit-log FILE`, mode 0600, reopened when it was rotated) and, on request, to a topic, by a
+//! thread behind a bounded queue: a statement waits for a place at most [`WAIT_MAX`]; a lookup, and any other record of a thread
+//! that serves connections, does not wait. A record that could not be written is counted, logged at level ERROR, and reported in
+//! the audit log itself once that can be written again; the statement is carried out all the same.
 //!
-//! Statements are kept as they were given, for that is what an audit looks for, but data and secrets are left out: the
-//! values of INSERT VALUES, of DEFINE and of settings whose name speaks of a secret, and all of a statement that is not
-//! supported (CREATE CONNECTOR holds passwords).
+//! Statements are recorded verbatim, without data and secrets: the values of INSERT VALUES, of DEFINE and of settings whose name
+//! suggests a secret are replaced, and of an unsupported statement only the kind is recorded (CREATE CONNECTOR holds passwords).
 
 mod text;
 
@@ -38,23 +37,23 @@ use std::time::Duration;
 
 /// The kind of its thread.
 const KIND: &str = "audit-log";
-/// Records that wait to be written: with texts of at most 8 KiB some megabytes.
+/// Records in the queue: some megabytes with texts of at most 8 KiB.
 const WAITING_MAX: usize = 1_000;
-/// Records that are written at once.
+/// Records per write.
 const AT_ONCE_MAX: usize = 1_000;
 /// How long a statement waits for a place in the queue.
 const WAIT_MAX: Duration = Duration::from_millis(200);
-/// Time between two tries.
+/// Time between two attempts.
 const STEP: Duration = Duration::from_millis(2);
-/// How long the end of an engine waits for the last records.
+/// How long closing the engine waits for the last records.
 const FLUSH_WAIT: Duration = Duration::from_secs(2);
-/// Failed logins that are recorded within [`PERIOD`]: anybody can cause them.
+/// Failed logins that are recorded within [`PERIOD`]: they need no permission.
 const FAILED_LOGINS_MAX: u64 = 100;
 const PERIOD: Duration = Duration::from_secs(10);
-/// Longest message of an error, and longest name that failed to log in.
+/// Longest error message, and longest name of a failed login.
 const MESSAGE_BYTES_MAX: usize = 1_024;
 
-/// Where records are handed in. Cheap to clone; by default it takes nothing.
+/// Accepts records. Cheap to clone; the default discards them.
 #[derive(Clone, Debug, Default)]
 pub struct Audit(Option<Arc<Outlet>>);
 
@@ -64,7 +63,7 @@ struct Outlet {
     clock: SharedClock,
     /// Records that were not written, since the start.
     lost: Arc<AtomicU64>,
-    /// What of [`FAILED_LOGINS_MAX`] is used up: since when, how many, how many were left out.
+    /// How much of [`FAILED_LOGINS_MAX`] is used: since when, how many, how many were left out.
     failed_logins: Mutex<(Duration, u64, u64)>,
 }
 
@@ -72,12 +71,12 @@ struct Outlet {
 enum Message {
     /// A record: its time and its line.
     Record(i64, String),
-    /// Everything before it is to be written.
+    /// Acknowledged once everything before it is written.
     Flush(SyncSender<()>),
 }
 
 impl Audit {
-    /// Opens what the configuration names, and starts the thread that writes; an error where it cannot be written.
+    /// Opens the configured destinations and starts the writing thread; an error if a destination cannot be written.
     pub(in crate::engine) fn open(config: &Config, log: &Arc<dyn Log>, clock: &SharedClock) -> Result<Audit> {
         let (path, topic) = (config.audit_file(), config.audit_topic().map(str::to_owned));
         if path.is_none() && topic.is_none() {
@@ -94,7 +93,7 @@ impl Audit {
         let outlet = Outlet { sender, clock: clock.clone(), lost: lost.clone(), failed_logins: Mutex::default() };
         let topic = topic.map(|name| (name, Arc::downgrade(log)));
         let label = config.service_id.clone();
-        let mut writer = Writer { file, topic, lost, told: 0, clock: clock.clone(), label: label.clone() };
+        let mut writer = Writer { file, topic, lost, reported: 0, clock: clock.clone(), label: label.clone() };
         threads::spawn(KIND, label, move || writer.run(&receiver))?;
         Ok(Audit(Some(Arc::new(outlet))))
     }
@@ -109,12 +108,12 @@ impl Audit {
         self.0.as_ref().map_or(0, |outlet| outlet.lost.load(Ordering::Relaxed))
     }
 
-    /// The time at which something begins, for its duration.
+    /// The start time of an action, for its duration.
     pub(in crate::engine) fn begin(&self) -> Duration {
         self.0.as_ref().map_or(Duration::ZERO, |outlet| outlet.clock.monotonic())
     }
 
-    /// A statement was carried out, refused, or failed. A query's duration is that of its start; `query` is its id.
+    /// Records a statement that was carried out, denied, or failed. The duration of a query is that of its start; `query` is its id.
     pub(in crate::engine) fn statement(
         &self,
         user: &Principal,
@@ -134,13 +133,13 @@ impl Audit {
         outlet.finish(("statement", WAIT_MAX), user, done.err(), began, record);
     }
 
-    /// A lookup that was answered without reading its text again.
+    /// Records a lookup that was served from the plan cache.
     pub(in crate::engine) fn lookup(&self, user: &Principal, text: &str, done: Result<(), &Error>) {
         let details = json!({ "kind": "SELECT", "statement": text::shortened(text) });
         self.note("statement", user, details, done);
     }
 
-    /// Something that is no statement: a query that was closed, rows that were written, a route that was refused.
+    /// Records an action that is not a statement: a query that was closed, rows that were written, a request that was denied.
     pub fn note(&self, event: &str, user: &Principal, details: Value, done: Result<(), &Error>) {
         let Some(outlet) = &self.0 else { return };
         let mut record = match details {
@@ -153,7 +152,7 @@ impl Audit {
         outlet.finish((event, Duration::ZERO), user, done.err(), outlet.clock.monotonic(), record);
     }
 
-    /// Somebody could not prove who they are. Only so many are recorded in a while, and the number of those that are not.
+    /// Records a failed login. Their rate is limited; the number of those left out is recorded.
     pub fn login_failed(&self, name: &str, address: Option<SocketAddr>) {
         let Some(outlet) = &self.0 else { return };
         let mut record = Map::new();
@@ -179,7 +178,7 @@ impl Audit {
         outlet.send(("login", Duration::ZERO), record);
     }
 
-    /// Waits a while until what was handed in is written.
+    /// Waits a bounded time until everything accepted is written.
     pub(in crate::engine) fn flush(&self) {
         let Some(outlet) = &self.0 else { return };
         let (done, is_done) = sync_channel(1);
@@ -193,7 +192,7 @@ fn cut(text: &str) -> &str {
     &text[..text.floor_char_boundary(MESSAGE_BYTES_MAX)]
 }
 
-/// Why something was not done. A message may quote data.
+/// The outcome of a failed action. A message may quote data.
 fn failure(record: &mut Map<String, Value>, error: &Error, with_message: bool) {
     record.insert("code".to_owned(), json!(error.code()));
     if with_message {
@@ -232,7 +231,7 @@ impl Outlet {
         let now = self.clock.now_ms();
         if !self.place(Message::Record(now, line(now, event, record)), patience) {
             let lost = self.lost.fetch_add(1, Ordering::Relaxed) + 1;
-            // The thread that writes may hang for long. The first one is told at once, then ever fewer.
+            // The writing thread may hang for long. The first loss is logged, then every power of two.
             if lost.is_power_of_two() {
                 tracing::error!(lost, "the audit log does not keep up: records are lost");
             }
@@ -256,19 +255,19 @@ impl Outlet {
     }
 }
 
-/// A record as it is written: its time and event stand first.
+/// A record as it is written: time and event come first.
 fn line(now_ms: i64, event: &str, record: Map<String, Value>) -> String {
     let rest = Value::Object(record).to_string();
     format!("{{\"time\":\"{}Z\",\"event\":{},{}", timestamp_text(now_ms), Value::from(event), &rest[1..])
 }
 
-/// The thread's side.
+/// The writing thread's side.
 struct Writer {
     file: Option<Kept>,
     topic: Option<(String, Weak<dyn Log>)>,
     lost: Arc<AtomicU64>,
-    /// So many of `lost` were reported.
-    told: u64,
+    /// How many of `lost` were reported.
+    reported: u64,
     clock: SharedClock,
     /// The service.
     label: String,
@@ -289,21 +288,21 @@ impl Writer {
             let label = self.label.clone();
             match threads::guard(KIND, &label, || self.write(&records)).flatten() {
                 Ok(()) if records.is_empty() => {}
-                Ok(()) => self.told = lost,
+                Ok(()) => self.reported = lost,
                 Err(error) => {
                     self.lost.fetch_add(count, Ordering::Relaxed);
                     tracing::error!(%error, records = count, "the audit log cannot be written: records are lost");
                 }
             }
-            // The one who asked may have gone.
+            // The caller may have given up.
             flushed.into_iter().for_each(|done| _ = done.try_send(()));
         }
     }
 
-    /// The log says itself that it has a gap.
+    /// Records the gap in the log itself.
     fn tell_lost(&self, lost: u64, records: &mut Vec<(i64, String)>) {
-        if lost > self.told && !records.is_empty() {
-            let (now, count) = (self.clock.now_ms(), lost - self.told);
+        if lost > self.reported && !records.is_empty() {
+            let (now, count) = (self.clock.now_ms(), lost - self.reported);
             tracing::error!(records = count, "records of the audit log were lost");
             records.insert(0, (now, line(now, "lost", Map::from_iter([("records".to_owned(), json!(count))]))));
         }
@@ -327,7 +326,7 @@ impl Writer {
     }
 }
 
-/// A file that is added to, wherever it was moved.
+/// An append-only file that may be rotated.
 struct Kept {
     path: PathBuf,
     file: File,
@@ -344,7 +343,7 @@ impl Kept {
     }
 
     fn write(&mut self, records: &[(i64, String)]) -> Result<()> {
-        // Moved away or removed, by a program that keeps logs small.
+        // Rotated, or removed.
         let is_here = |file: &File| {
             let (here, there) = (file.metadata()?, std::fs::metadata(&self.path)?);
             Ok::<_, std::io::Error>((here.dev(), here.ino()) == (there.dev(), there.ino()))
@@ -362,7 +361,7 @@ impl Kept {
     }
 }
 
-/// A new one is for its owner only: statements name what others need not know.
+/// A new file is readable by its owner only: statements may be confidential.
 fn create(path: &Path) -> std::io::Result<File> {
     OpenOptions::new().create(true).append(true).mode(0o600).open(path)
 }

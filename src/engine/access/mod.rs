@@ -1,4 +1,4 @@
-//! Who may do what: the one place that decides, whichever door a statement came through.
+//! Authorization: roles, topic permissions and the audit log, for statements from every interface.
 //!
 //! ```text
 //! Session --carries--> Principal { name, role, topics, address }
@@ -9,8 +9,8 @@
 //!
 //! Each role includes those before it. A user may be limited to some topics, by name or by prefix; the topics of the engine
 //! itself are for administrators. On a server that was started with `--read-only` every user has the role `reader`. A
-//! prompt on a data directory, and a second prompt attached to it, act as a local administrator: who may read and write the
-//! directory needs no other permission.
+//! prompt on a data directory, and a second prompt attached to it, act as a local administrator: access to the directory is the
+//! permission.
 
 pub mod audit;
 
@@ -27,9 +27,9 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// The code of a refusal.
+/// Error code of a denied statement: ksqlDB's 40300.
 pub(in crate::engine) const FORBIDDEN: u32 = 40_300;
-/// Patterns in one list of topics: a bound on what each check compares.
+/// Patterns in one list of topics: a bound on the cost of each check.
 const PATTERNS_MAX: usize = 100;
 
 /// What a user may do; each role includes those before it.
@@ -58,7 +58,7 @@ impl Role {
         }
     }
 
-    /// The role that a statement requires. What is not carried out at all requires none: the answer says why.
+    /// The role that a statement requires. A statement that is never carried out requires the lowest: its error says why.
     pub fn needed(statement: &Statement) -> Role {
         match statement {
             Statement::Select(_)
@@ -87,7 +87,7 @@ impl Role {
             | Statement::Terminate(_)
             | Statement::Pause(_)
             | Statement::Resume(_)
-            // It computes a query's whole history again.
+            // It recomputes a query's whole history.
             | Statement::Verify(_) => Role::Writer,
             Statement::Drop(_) | Statement::DropType { .. } => Role::Admin,
         }
@@ -100,8 +100,8 @@ impl fmt::Display for Role {
     }
 }
 
-/// The topics that a user may work with: all, or those that one of the patterns names. A pattern is a topic's name, or a
-/// prefix with `*` behind it.
+/// The topics that a user may work with: all, or those that match a pattern. A pattern is a topic's name, or a prefix followed
+/// by `*`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TopicRights(Option<Arc<[String]>>);
 
@@ -121,12 +121,12 @@ impl TopicRights {
         Ok(TopicRights(Some(patterns.into())))
     }
 
-    /// No topic is excluded.
+    /// Whether all topics are permitted.
     pub fn is_unlimited(&self) -> bool {
         self.0.is_none()
     }
 
-    /// Whether the topic is among them.
+    /// Whether the topic is permitted.
     pub fn include(&self, topic: &str) -> bool {
         let fits = |pattern: &String| match pattern.strip_suffix('*') {
             Some(prefix) => topic.starts_with(prefix),
@@ -145,7 +145,7 @@ impl fmt::Display for TopicRights {
     }
 }
 
-/// Who gives a statement. A [`Session`] carries it from the door to [`Engine::execute`].
+/// The user behind a statement. A [`Session`] carries it from the interface to [`Engine::execute`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Principal {
     /// The user's name; `local` on a data directory and on a server without users.
@@ -154,7 +154,7 @@ pub struct Principal {
     pub role: Role,
     /// The topics with which they may do it.
     pub topics: TopicRights,
-    /// The other end of the connection, if there is one.
+    /// The peer's address, for a connection.
     pub address: Option<SocketAddr>,
     /// The engine itself, which may write on a read-only server, too.
     is_engine: bool,
@@ -166,37 +166,37 @@ impl Principal {
         Principal { name: name.into(), role, topics, address: None, is_engine: false }
     }
 
-    /// Who works on the data directory, or on a server without users: an administrator.
+    /// The user of a data directory, or of a server without users: an administrator.
     pub fn local() -> Principal {
         Principal::new("local", Role::Admin, TopicRights::default())
     }
 
-    /// The engine, which keeps streams of its own.
+    /// The engine itself, which maintains streams of its own.
     pub(in crate::engine) fn engine() -> Principal {
         Principal { is_engine: true, ..Principal::new("tidegate", Role::Admin, TopicRights::default()) }
     }
 
-    /// The same at the other end of a connection.
+    /// The same with the peer's address.
     pub fn at(self, address: Option<SocketAddr>) -> Principal {
         Principal { address, ..self }
     }
 
-    /// An error unless the user has at least this role; `what` is what they asked for, in the words of a statement.
+    /// An error unless the user has at least this role; `what` names the action, as a statement's words.
     pub fn require(&self, needed: Role, what: &str) -> Result<()> {
         match self.role >= needed {
             true => Ok(()),
-            false => Err(Error::statement(format!("{what} requires the role {needed}"))
+            false => Err(Error::statement(format!("{what} requires role {needed}"))
                 .with_code(FORBIDDEN)
-                .with_detail(format!("{} has the role {}", self.name, self.role))
-                .with_hint("the server's administrator gives roles, in its file of users")),
+                .with_detail(format!("{} has role {}", self.name, self.role))
+                .with_hint("an administrator assigns roles in the server's users file")),
         }
     }
 
-    /// An error for a user who is limited to some topics: what they ask for is about all of them.
+    /// An error for a user who is limited to some topics, for an action that concerns all of them.
     pub fn require_all_topics(&self, what: &str) -> Result<()> {
         match self.topics.is_unlimited() {
             true => Ok(()),
-            false => Err(Error::statement(format!("{what} requires the right to all topics"))
+            false => Err(Error::statement(format!("{what} requires access to all topics"))
                 .with_code(FORBIDDEN)
                 .with_detail(format!("{} may work with these topics: {}", self.name, self.topics))),
         }
@@ -204,20 +204,20 @@ impl Principal {
 }
 
 impl Engine {
-    /// An error unless the session's user may give this statement. The topics of its plan are checked when it is carried out.
+    /// An error unless the session's user may execute this statement. The topics of its plan are checked during execution.
     pub fn authorize(&self, parsed: &Parsed, session: &Session) -> Result<()> {
         let (statement, intent) = (&parsed.statement, Intent::of(parsed, &self.inner.pushes));
         if let Intent::EndPushQuery(id) = intent
             && self.inner.pushes.is_of(id, session.principal())
         {
-            // A query that was opened by the one who ends it.
+            // Users may end the push queries that they opened.
             return Ok(());
         }
         self.require(session.principal(), Role::needed(statement), &what(statement))?;
         self.check_named(session, &intent)
     }
 
-    /// The same for all statements of a text, before the first is carried out; the error says which of them is refused.
+    /// The same for all statements of a text, before the first is carried out; the error carries the index of the denied one.
     pub fn authorize_all(&self, statements: &[Parsed], session: &Session) -> Result<(), (usize, Error)> {
         for (at, parsed) in statements.iter().enumerate() {
             if let Err(e) = self.authorize(parsed, session) {
@@ -229,23 +229,23 @@ impl Engine {
         Ok(())
     }
 
-    /// An error unless the session's user may end the push query that is being read under this id.
+    /// An error unless the session's user may end the push query with this id.
     pub fn check_end(&self, id: &str, session: &Session) -> Result<()> {
         self.inner.pushes.check_end(id, session.principal())
     }
 
-    /// An error unless the user may do what requires this role.
+    /// An error unless the user has the required role on this server.
     pub fn require(&self, principal: &Principal, needed: Role, what: &str) -> Result<()> {
         if needed > self.role_of(principal) && principal.role >= needed {
-            return Err(Error::statement(format!("the server is read-only, {what} requires the role {needed}"))
+            return Err(Error::statement(format!("the server is read-only, {what} requires role {needed}"))
                 .with_code(FORBIDDEN)
-                .with_detail("it was started with --read-only: every user has the role reader")
-                .with_hint("ask a server that may write"));
+                .with_detail("it was started with --read-only: every user has role reader")
+                .with_hint("use a server that is not read-only"));
         }
         principal.require(needed, what)
     }
 
-    /// The role that counts here.
+    /// The user's effective role: a read-only server makes every user a reader.
     pub(in crate::engine) fn role_of(&self, principal: &Principal) -> Role {
         match self.inner.config.is_read_only() && !principal.is_engine {
             true => Role::Reader,
@@ -309,7 +309,7 @@ mod tests {
         }
         let reader = Principal::new("rea", Role::Reader, TopicRights::default());
         let refusal = reader.require(Role::needed(&drop), &what(&drop)).unwrap_err();
-        assert_eq!((refusal.code(), refusal.message()), (FORBIDDEN, "DROP STREAM requires the role admin"));
+        assert_eq!((refusal.code(), refusal.message()), (FORBIDDEN, "DROP STREAM requires role admin"));
     }
 
     #[test]

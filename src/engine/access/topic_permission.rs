@@ -1,4 +1,4 @@
-//! Topics that a user may work with: checked on what names were resolved to, never on the text.
+//! Topic permissions: checked on the topics that names resolve to, never on the text.
 //!
 //! ```text
 //! users file                       alice writer ... topics=orders,clicks-*
@@ -10,7 +10,7 @@
 //! SHOW STREAMS, TABLES, QUERIES    only what is permitted is listed; topics too
 //! ```
 //!
-//! Whoever is limited to some topics learns of others at most that a name is taken. Topics of the engine (command logs,
+//! A user who is limited to some topics can find out at most that a name is taken. Topics of the engine (command logs,
 //! changelogs, offsets) are for administrators.
 
 use crate::catalog::{Catalog, Source};
@@ -29,28 +29,28 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 impl Engine {
-    /// An error for a topic with which the session's user may not work.
+    /// An error unless the session's user may work with this topic.
     pub(in crate::engine) fn check_topic(&self, session: &Session, topic: &str) -> Result<()> {
         let user = session.principal();
         if !user.topics.include(topic) {
             return Err(Error::statement(format!("permission denied for topic {topic}"))
                 .with_code(FORBIDDEN)
                 .with_detail(format!("{} may work with these topics: {}", user.name, user.topics))
-                .with_hint("the server's administrator gives topics, in its file of users"));
+                .with_hint("an administrator permits topics in the server's users file"));
         }
         match self.role_of(user) >= Role::Admin || !self.inner.topics.is_internal(topic) {
             true => Ok(()),
             false => Err(Error::statement(format!("permission denied for topic {topic}"))
                 .with_code(FORBIDDEN)
                 .with_detail(format!(
-                    "it belongs to the engine, which requires the role admin; {} has the role {}",
+                    "it belongs to the engine and requires role admin; {} has role {}",
                     user.name,
                     self.role_of(user)
                 ))),
         }
     }
 
-    /// The same for the topics of streams and tables. A name that does not exist is not this check's concern.
+    /// The same for the topics of streams and tables. Names that do not exist are ignored.
     pub(in crate::engine) fn check_sources<'a>(
         &self,
         session: &Session,
@@ -61,7 +61,7 @@ impl Engine {
         sources.try_for_each(|source| self.check_topic(session, &source.topic))
     }
 
-    /// The same for all that a query would read and write, and for what it would replace.
+    /// The same for everything that a query would read, write or replace.
     pub(in crate::engine) fn check_plan(&self, session: &Session, catalog: &Catalog, plan: &QueryPlan) -> Result<()> {
         self.check_sources(session, catalog, plan.reads.iter().chain([&plan.sink.name]))?;
         let late = plan.late_topic.as_ref().map(|(name, _)| name);
@@ -95,7 +95,7 @@ impl Engine {
             Intent::Read(Read::Push(select) | Read::Bounded(Bounded::Select(select))) => check(named(select, None)),
             Intent::Read(Read::Bounded(Bounded::Sql(query))) => self.check_relations(session, &catalog, query),
             Intent::Inquiry(Inquiry::Explain(explained)) => self.check_named(session, explained),
-            // Each looks up one name, and checks it first.
+            // Each resolves one name, and checks it first.
             Intent::Read(Read::Print(_) | Read::Verify(_)) => Ok(()),
             Intent::Inquiry(
                 Inquiry::Show(_)
@@ -108,23 +108,23 @@ impl Engine {
         }
     }
 
-    /// The same for every stream and table that a bounded query names. A name of a WITH clause counts as the source that it
-    /// hides: better one query too many refused.
+    /// The same for every stream and table that a batch query names. The name of a common table expression counts as the source
+    /// that it shadows: this denies too much rather than too little.
     pub(in crate::engine) fn check_relations(&self, session: &Session, catalog: &Catalog, query: &Query) -> Result<()> {
         self.check_sources(session, catalog, &relation_names(query))
     }
 
-    /// Whether the user may know of a stream or table.
+    /// Whether a stream or table is visible to the user.
     pub(in crate::engine) fn may_see(&self, session: &Session, source: &Source) -> bool {
         self.check_topic(session, &source.topic).is_ok()
     }
 
-    /// Whether the user may know of a persistent query.
+    /// Whether a persistent query is visible to the user.
     pub(in crate::engine) fn may_see_query(&self, session: &Session, catalog: &Catalog, id: &str) -> bool {
         self.check_query(session, catalog, id).is_ok()
     }
 
-    /// The catalogue without what the user may not read, for a planner that resolves names itself.
+    /// The catalogue without the sources that the user may not read, for a planner that resolves names itself.
     pub(in crate::engine) fn visible(&self, session: &Session, mut catalog: Arc<Catalog>) -> Arc<Catalog> {
         let hidden: Vec<_> = catalog.all().filter(|source| !self.may_see(session, source)).cloned().collect();
         if !hidden.is_empty() {

@@ -1,4 +1,4 @@
-//! Reading a command log: commands in order, and what had to be skipped.
+//! Reading a command log: the commands in order, and the records that were skipped.
 //!
 //! ```text
 //! offset 3   {"format":1,"sequence":2,...}   a command
@@ -6,8 +6,8 @@
 //! offset 5   {"format":1,"sequence":3,...}   a command
 //! ```
 //!
-//! A record that is no command never keeps a service from starting, whoever wrote it. One of a newer build does: leaving
-//! out what it says would be a catalogue that nobody has asked for.
+//! A record that is not a command never prevents a service from starting. A command of a newer build does: ignoring it would
+//! yield a wrong catalogue.
 
 use super::mark::{Judge, Role, Secret, Verdict};
 use super::{COMMAND_FORMAT, Command, CommandLog, Removal};
@@ -19,57 +19,57 @@ use std::time::Duration;
 
 /// How long one poll waits during the replay; the replay itself ends at the topic's end.
 const REPLAY_POLL: Duration = Duration::from_millis(100);
-/// Records taken per poll during the replay.
+/// Records per poll during the replay.
 const REPLAY_RECORDS: usize = 1_000;
 /// Skipped records that are described; the others are counted. A query that once wrote here may have written millions.
 pub const SKIPPED_MAX: usize = 1_000;
-/// Skipped records that are named in the process's log.
+/// Skipped records that are logged one by one.
 const WARNED_MAX: usize = 20;
 /// Bytes of a skipped record that are shown.
 const SHOWN_BYTES_MAX: usize = 80;
-/// Beyond any service's life; the next number must exist.
+/// More commands than any service executes; a larger number is not one of a command.
 const SEQUENCE_MAX: u64 = 1 << 52;
 
-/// What a command log says.
+/// The contents of a command log.
 #[derive(Debug, Default)]
 pub struct History {
     /// Commands in order.
     pub commands: Vec<Recorded>,
-    /// The first [`SKIPPED_MAX`] records that are no commands.
+    /// The first [`SKIPPED_MAX`] records that are not commands.
     pub skipped: Vec<Skipped>,
-    /// All records that are no commands.
+    /// Number of records that are not commands.
     pub skipped_count: u64,
     /// The offset that the next record gets.
     pub end: i64,
 }
 
-/// A command, and how it lies in the log.
+/// A command and its record.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recorded {
     /// Its offset.
     pub offset: i64,
     /// Its time, milliseconds since 1970.
     pub timestamp: i64,
-    /// It carries the service's mark; one of an earlier build does not.
+    /// Whether it carries the service's mark; commands of an earlier build do not.
     pub is_marked: bool,
     /// The command.
     pub command: Command,
 }
 
-/// A record that is no command.
+/// A record that is not a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Skipped {
     /// Its offset.
     pub offset: i64,
     /// Its time, milliseconds since 1970.
     pub timestamp: i64,
-    /// Why it is no command.
+    /// Why it is not a command.
     pub reason: String,
-    /// How its value begins.
+    /// The beginning of its value.
     pub shown: String,
 }
 
-/// What is looked at first: a newer build may write the rest in another way.
+/// Read first: a newer build may write the rest in another format.
 #[derive(Deserialize)]
 struct Version {
     format: u32,
@@ -77,12 +77,12 @@ struct Version {
 }
 
 impl History {
-    /// Says in the process's log what was skipped, and what can be done about it.
+    /// Logs what was skipped, and what can be done about it.
     pub(in crate::engine) fn warn(&self, service_id: &str) {
         let topic = CommandLog::topic(service_id);
         for skipped in self.skipped.iter().take(WARNED_MAX) {
             let (offset, reason) = (skipped.offset, &skipped.reason);
-            tracing::warn!(topic, offset, reason, "skipped a record of the command log that is no command");
+            tracing::warn!(topic, offset, reason, "skipped a record of the command log that is not a command");
         }
         if self.skipped_count > 0 {
             let records = self.skipped_count;
@@ -124,9 +124,9 @@ struct Reading<'a> {
     topic: &'a str,
     judge: Judge,
     history: History,
-    /// The last marked command: one that comes again is a copy.
+    /// The last marked command: a repetition is a copy.
     last: Option<(u64, Vec<u8>)>,
-    /// Offsets that a removal has named.
+    /// Offsets named by removals.
     removed: BTreeSet<i64>,
 }
 
@@ -160,7 +160,7 @@ impl Reading<'_> {
         }
         let command: Command = match serde_json::from_slice(value) {
             Ok(command) => command,
-            // One of this service's that this build does not understand.
+            // A command of this service that this build cannot read.
             Err(e) if is_marked => return Err(self.newer(record.offset, "of another format").because(e)),
             Err(e) => {
                 self.skip(record, &format!("it cannot be read as a command: {e}"));
@@ -172,7 +172,7 @@ impl Reading<'_> {
             return Ok(());
         }
         if is_marked {
-            // A statement whose record was written and not confirmed has failed: the next one got the same number.
+            // A statement whose record was written but not acknowledged has failed: the next one has the same number.
             let is_copy = self.last.as_ref().is_some_and(|(sequence, last)| {
                 command.sequence < *sequence || (command.sequence == *sequence && last.as_slice() == value)
             });
@@ -197,11 +197,11 @@ impl Reading<'_> {
         }
     }
 
-    /// A removal comes behind what it removes.
+    /// A removal follows what it removes.
     fn remove(&mut self, removal: &Removal) {
         self.removed.extend(&removal.offsets);
         self.history.skipped.retain(|s| s.offset >= removal.below && !removal.offsets.contains(&s.offset));
-        // What was only counted lay before the removal, and is removed with the others.
+        // Records that were only counted precede the removal, and are removed too.
         self.history.skipped_count = self.history.skipped.len() as u64;
     }
 

@@ -1,4 +1,4 @@
-//! What a command carries that no query can forge: a MAC under a secret of its log.
+//! The mark of a command, which no query can forge: a MAC under a secret of its log.
 //!
 //! ```text
 //! offset 0..9    commands of an earlier build, without a mark: replayed as they are
@@ -7,10 +7,9 @@
 //! offset 12      a record without a header, or with another MAC: not a command
 //! ```
 //!
-//! Queries and INSERT write no header of their own; a sink passes on those of its source's records, which are over another
-//! value. So neither rows nor copies of commands are taken for commands. The epoch is written at the first start of a build
-//! that knows it: from then on a record without a mark is refused. It does not keep out clients of the cluster that may
-//! read and write the topic themselves: that is for the cluster's ACLs.
+//! Queries and INSERT add no headers; a sink forwards those of its source's records, whose MAC covers another value. So neither
+//! rows nor copies of commands pass for commands. The epoch is written at the first start of a build that supports it: from then
+//! on a record without a mark is ignored. Clients that may read and write the topic directly are a matter of the cluster's ACLs.
 
 use crate::config::random_id;
 use crate::error::{Error, Result};
@@ -20,10 +19,10 @@ use serde::{Deserialize, Serialize};
 
 /// Version of the format of epochs and marks.
 const MARK_FORMAT: u32 = 2;
-/// Epochs that are read until the first marked command decides for one: two when a process died while it wrote one.
+/// Epochs before the first marked command, which selects one: there are two if a process died while it wrote the first.
 const EPOCHS_MAX: usize = 8;
 
-/// What a marked record is: part of what is authenticated, so that none is taken for another.
+/// The role of a marked record. It is authenticated, so that one role cannot pass for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
     /// The secret of what follows.
@@ -100,7 +99,7 @@ impl Secret {
     }
 }
 
-/// What the mark of a record says.
+/// The verdict on a record's mark.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// There is no epoch yet, and no mark.
@@ -113,16 +112,16 @@ pub(super) enum Verdict {
     Newer(String),
 }
 
-/// Judges the records of a log, one after the other.
+/// Checks the marks of a log's records, in order.
 #[derive(Debug, Default)]
 pub(super) struct Judge {
     secrets: Vec<Secret>,
-    /// A marked record has decided which one it is.
+    /// A marked record has selected the secret.
     decided: bool,
 }
 
 impl Judge {
-    /// The secret for what is written from now on, if there is one.
+    /// The secret for new records, if there is one.
     pub(super) fn secret(self) -> Option<Secret> {
         self.secrets.into_iter().next_back()
     }
@@ -158,7 +157,7 @@ impl Judge {
         if !secret.holds(Role::Epoch, value, mac) {
             return Verdict::Foreign("it is an epoch with a wrong mark");
         }
-        // A try whose answer got lost was made again.
+        // A retry after a lost response.
         if self.secrets.contains(&secret) {
             return Verdict::Genuine(Role::Epoch);
         }

@@ -1,11 +1,11 @@
 //! Durable statements: one topic, one partition, replayed at every start.
 //!
-//! A record holds what was said *and what it meant*: names, types, formats, topics and partition counts as they were
-//! resolved when the statement was carried out. Replay never looks at the outside world again, so that a topic that got
-//! more partitions, or a default that changed, cannot change a query behind its owner's back.
+//! A record holds the statement *and its effect*: names, types, formats, topics and partition counts as they were resolved
+//! when the statement was carried out. The replay contacts no broker, so that a topic that got more partitions, or a default
+//! that changed, cannot change a query silently.
 //!
-//! A record that is no command of this service is skipped, with a warning, and the others are replayed (`history`). What a
-//! command carries that no query can write is its mark (`mark`).
+//! A record that is not a command of this service is skipped with a warning (`history`); commands carry a MAC that no query can
+//! forge (`mark`).
 
 pub mod repair;
 
@@ -33,7 +33,7 @@ pub const COMMAND_FORMAT: u32 = 1;
 /// One carried-out statement.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Command {
-    /// [`COMMAND_FORMAT`] of whoever wrote it.
+    /// [`COMMAND_FORMAT`] of the build that wrote it.
     pub format: u32,
     /// Version of Tidegate that wrote it.
     pub engine: String,
@@ -41,10 +41,10 @@ pub struct Command {
     pub sequence: u64,
     /// The statement, after substitution of variables.
     pub statement: String,
-    /// The user who gave it.
+    /// The user who executed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub author: Option<String>,
-    /// Session properties in force.
+    /// The session's properties.
     #[serde(default)]
     pub properties: BTreeMap<String, String>,
     /// What it meant.
@@ -54,13 +54,13 @@ pub struct Command {
     pub status: Option<CommandStatus>,
 }
 
-/// What `tidegate repair` has removed: nothing of it is carried out or mentioned again. The records stay where they are, in a
-/// log that is only ever added to.
+/// What `tidegate repair` has removed: these records are neither replayed nor reported. They stay in the topic, which is
+/// append-only.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Removal {
-    /// Records below this offset that are no commands.
+    /// Removes records below this offset that are not commands.
     pub below: i64,
-    /// Records that were named, whatever they are.
+    /// Removes these records, commands too.
     #[serde(default)]
     pub offsets: Vec<i64>,
 }
@@ -70,7 +70,7 @@ pub struct Removal {
 pub struct CommandLog {
     topic: String,
     secret: Secret,
-    /// The log holds the secret already.
+    /// Whether the topic holds the secret already.
     is_marked: AtomicBool,
 }
 
@@ -92,7 +92,7 @@ impl CommandLog {
         format!("{INTERNAL_PREFIX}{service_id}_command_topic")
     }
 
-    /// Writes the epoch where it is missing: from then on only what this service has marked is a command.
+    /// Writes the epoch if it is missing: from then on only marked records are commands.
     pub fn mark(&self, log: &dyn Log, now_ms: i64) -> Result<()> {
         match self.is_marked.load(Ordering::Acquire) {
             true => Ok(()),
@@ -100,7 +100,7 @@ impl CommandLog {
         }
     }
 
-    /// Forgets all commands.
+    /// Deletes the topic, and with it all commands.
     pub fn delete(&self, log: &dyn Log) -> Result<()> {
         log.delete_topic(&self.topic)
     }
@@ -121,7 +121,7 @@ impl CommandLog {
         self.write(log, &set)
     }
 
-    /// Records to write: the epoch goes first where it is missing, with the same secret however often that is tried.
+    /// The records to write: the epoch comes first if it is missing, with the same secret in every attempt.
     fn begin(&self, now_ms: i64) -> Result<RecordSet> {
         let mut set = RecordSet::default();
         if !self.is_marked.load(Ordering::Acquire) {

@@ -1,14 +1,14 @@
-//! `tidegate repair`: what stands in the command log, and leaving out what does not belong there.
+//! `tidegate repair`: shows the command log, and removes records that do not belong there.
 //!
 //! ```text
 //! offset 4   skipped: it cannot be read as a command: not json
 //! offset 5   DROP STREAM readings;
-//! repair --remove      offset 4 is not mentioned any more
-//! repair --offset 5    offset 5 is not carried out any more
+//! repair --remove      offset 4 is not reported any more
+//! repair --offset 5    offset 5 is not replayed any more
 //! ```
 //!
-//! The log is only ever added to: what is removed is named in one more record, which carries the service's mark as a
-//! command does. So a crash at any point leaves the log as it was before or as it is to be.
+//! The log is append-only: a removal is one more record, which carries the service's mark as a command does. So a crash at any
+//! point leaves the log either as it was or repaired.
 
 use crate::engine::command::{CommandLog, History, Removal};
 use crate::engine::open::own;
@@ -25,19 +25,19 @@ pub struct Wanted {
     pub offsets: Vec<i64>,
 }
 
-/// What was found, and removed.
+/// What was found and removed.
 #[derive(Debug)]
 pub struct Report {
     /// The topic.
     pub topic: String,
-    /// What it holds, as it was before anything was removed.
+    /// Its contents before the removal.
     pub history: History,
     /// Records that were removed.
     pub removed: u64,
 }
 
 impl Engine {
-    /// Looks through the command log that the configuration names, on which no service may be running.
+    /// Inspects the configured command log, on which no service may be running, and removes what is wanted.
     pub fn repair(config: &Config, clock: &SharedClock, wanted: &Wanted) -> Result<Report> {
         let log = Engine::open_log(config, clock)?;
         let topic = CommandLog::topic(&config.service_id);

@@ -1,11 +1,11 @@
-//! The replay: what the recorded commands add up to when an engine starts.
+//! The replay: rebuilds catalogue and queries from the recorded commands when an engine starts.
 //!
 //! ```text
 //! each command        its effect is applied to the catalogue, its status is kept
-//! each query alive    its statement is planned again, against the catalogue as it was, and what was resolved then
+//! each live query     its statement is planned again, against the catalogue as it was and the topics as resolved then
 //! ```
 //!
-//! The outside is not looked at again. A query that this version cannot plan is listed as ERROR; the others start.
+//! No broker is contacted. A query that this version cannot plan is listed as ERROR; the others start.
 
 use crate::catalog::{Catalog, Effect, Source};
 use crate::engine::command::status::Statuses;
@@ -20,7 +20,7 @@ use crate::plan::{Facts, Settings, TopicFact};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// What the commands add up to.
+/// The state after the commands so far.
 #[derive(Default)]
 struct Replayed {
     catalog: Catalog,
@@ -124,7 +124,7 @@ impl Engine {
             },
             _ => return Err(not_a_query()),
         };
-        // The sink's topic existed after the statement, whatever it looked like before: say so.
+        // As it was after the statement: the sink's topic exists.
         let fact = TopicFact { partitions: sink.partitions, replicas: 1 };
         let facts = Facts { topics: BTreeMap::from([(sink.topic.clone(), fact)]) };
         let context = Context {

@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Statuses that are kept; the oldest leave.
+/// Statuses that are kept; the oldest are dropped.
 const KEPT_MAX: usize = 10_000;
 
 /// How long a request waits for the command that it names: ksqlDB's `ksql.server.command.response.timeout.ms`.
@@ -45,7 +45,7 @@ impl Engine {
 pub(in crate::engine) struct Statuses(BTreeMap<String, Arc<Status>>);
 
 impl Statuses {
-    /// A statement was carried out.
+    /// Adds the status of a statement that was carried out.
     pub(in crate::engine) fn note(&mut self, status: Status) {
         self.0.insert(status.command_id.clone(), Arc::new(status));
         if self.0.len() > KEPT_MAX

@@ -183,7 +183,7 @@ impl Engine {
 
     /// Writes a command to the command log, and returns its sequence number.
     fn record(&self, ddl: &mut Ddl<'_>, origin: &Origin<'_>, effect: Effect) -> Result<i64> {
-        self.check_whole()?;
+        self.check_consistent()?;
         let command = Command {
             format: COMMAND_FORMAT,
             engine: ENGINE_VERSION.to_owned(),
@@ -195,7 +195,7 @@ impl Engine {
             status: origin.status.cloned(),
         };
         self.inner.commands.append(&*self.inner.log, &command, self.inner.clock.now_ms())?;
-        self.recorded();
+        self.note_recorded();
         ddl.change(|state| state.next += 1);
         Ok(command.sequence as i64)
     }

@@ -1,4 +1,4 @@
-//! The DDL lock: statements that change something are carried out one after the other.
+//! The DDL lock: statements that change the catalogue are carried out one after the other.
 //!
 //! The lock is held while a statement plans, creates topics, writes the command log and stops queries, so that what a plan
 //! was checked against is still true when it is applied. That may take as long as a broker takes to respond. Readers do not
@@ -22,7 +22,7 @@ const DDL_WAITING_MAX: usize = 64;
 /// How much of the holder's text an error shows.
 const SHOWN_CHARS: usize = 80;
 
-/// Serialises statements that change something.
+/// Serialises statements that change the catalogue.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct DdlLock {
     turn: Mutex<()>,
@@ -30,16 +30,16 @@ pub(in crate::engine) struct DdlLock {
     waiting: AtomicUsize,
 }
 
-/// Who holds the lock.
+/// The holder of the lock.
 #[derive(Clone, Debug)]
 struct Holder {
     statement: String,
-    /// Since when, by the clock that only goes forward.
+    /// Since when, by the monotonic clock.
     since: Duration,
 }
 
-/// The right to change the engine's state, and the state as this statement has left it so far. Dropping it lets the next
-/// statement in.
+/// The guard of the lock: it changes the engine's state, and holds the state as this statement has left it so far. Dropping it
+/// admits the next statement.
 pub(in crate::engine) struct Ddl<'a> {
     engine: &'a Engine,
     state: Arc<State>,
@@ -81,7 +81,7 @@ impl Engine {
             None => "another statement is running".to_owned(),
         };
         Error::new(Kind::Busy, text)
-            .with_detail(format!("statements that change something are carried out one after the other; {why}"))
+            .with_detail(format!("statements that change the catalogue are carried out one after the other; {why}"))
             .with_hint(
                 "try again; if it lasts, check that the brokers respond (SHOW QUERIES lists what waits for them)",
             )
@@ -89,15 +89,15 @@ impl Engine {
 }
 
 impl Ddl<'_> {
-    /// Changes the state and makes it visible to readers, as one step. What was planned before is outdated.
+    /// Changes the state and makes it visible to readers, as one step. Cached plans are invalidated.
     pub(in crate::engine) fn change<T>(&mut self, change: impl FnOnce(&mut State) -> T) -> T {
         let done = self.publish(change);
         // After the new state is visible: a plan that is made from it must not count as outdated, one from the old must.
-        self.engine.inner.statements.outdate();
+        self.engine.inner.plan_cache.outdate();
         done
     }
 
-    /// Ends the statement with a status that can be asked for later.
+    /// Ends the statement with a status, which `GET /status` returns later.
     pub(in crate::engine) fn finish(mut self, status: Status) -> Entity {
         self.publish(|state| Arc::make_mut(&mut state.statuses).note(status.clone()));
         Entity::Status(status)
@@ -125,7 +125,7 @@ impl Drop for Ddl<'_> {
     }
 }
 
-/// A place among those that wait.
+/// A place in the queue of waiting statements.
 struct Place<'a>(&'a AtomicUsize);
 
 impl Place<'_> {

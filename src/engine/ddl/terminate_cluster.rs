@@ -1,14 +1,14 @@
-//! The end of a service: what `POST /ksql/terminate` asks for.
+//! Terminating a service: `POST /ksql/terminate`.
 //!
 //! ```text
 //! terminate_cluster(["OUT", "bar.*"])
-//!   every query ends, as by TERMINATE ALL: the command log says so first, so that a crash half-way leaves a state that can
-//!   be terminated again
-//!   topics that a query wrote and that one of the patterns names as a whole are deleted, no others
-//!   the command log is deleted: the next start on this log begins with nothing
+//!   every query is terminated, as by TERMINATE ALL: recorded first, so that a crash half-way leaves a service that can be
+//!   terminated again
+//!   topics that a query wrote and that match a pattern as a whole are deleted, no others
+//!   the command log is deleted: the next start on this log is empty
 //! ```
 //!
-//! After that this engine carries nothing out any more. The process goes on until it is stopped.
+//! After that this engine carries out no statement. The process runs until it is stopped.
 
 use crate::catalog::topics::Deed;
 use crate::engine::Engine;
@@ -24,15 +24,15 @@ use fancy_regex::{Regex, RegexBuilder};
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
-/// What the command log is told.
+/// The statement that is recorded.
 const STATEMENT: &str = "TERMINATE CLUSTER";
 /// Patterns of one request.
 const PATTERNS_MAX: usize = 1_000;
-/// Steps back that one match may take.
+/// Backtracking steps of one match.
 const BACKTRACKS_MAX: usize = 100_000;
 
 impl Engine {
-    /// Ends all queries and forgets all statements; `delete` are regular expressions of topics to delete.
+    /// Ends all queries and deletes the command log; `delete` are regular expressions of topics to delete.
     pub fn terminate_cluster(&self, delete: &[String], session: &Session) -> Result<Entity> {
         let done = self.end_service(delete, session);
         let details = serde_json::json!({ "delete_topics": delete });
@@ -51,7 +51,7 @@ impl Engine {
             sequence = self.carry_out_step(&mut ddl, Step::terminate(&id), &origin)?;
         }
         for topic in sinks(&ddl, &patterns)? {
-            // A list of patterns is not asked topic by topic: what is not the users' stays, whatever names it.
+            // The engine's own topics stay, whatever pattern matches them.
             if self.inner.topics.check(&topic, Deed::Delete).is_ok() && self.inner.log.topic(&topic)?.is_some() {
                 self.inner.log.delete_topic(&topic)?;
             }
@@ -65,15 +65,15 @@ impl Engine {
         Ok(Entity::Status(Status { command_id, message, query_id: None, sequence }))
     }
 
-    /// Nothing is carried out any more.
+    /// Whether the service was terminated.
     pub fn is_over(&self) -> bool {
         self.inner.over.load(Ordering::Acquire)
     }
 
-    /// An error while nothing can be carried out: the service was terminated, the log does not answer or cannot be written.
+    /// An error while no statement can be carried out: the service was terminated, the log does not respond or is not writable.
     pub fn check_ready(&self) -> Result<()> {
         self.check_alive()?;
-        self.check_whole()?;
+        self.check_consistent()?;
         self.inner.log.topic("_")?;
         self.inner.log.check_writable()
     }
@@ -87,18 +87,20 @@ impl Engine {
     }
 }
 
-/// What statements get, and readers of push queries, once the service was terminated.
+/// The error of statements, and of readers of push queries, once the service was terminated.
 pub(in crate::engine) fn shut_down() -> Error {
     Error::new(Kind::Busy, "The server is shut down")
         .with_code(SHUTTING_DOWN)
         .with_detail("its service was terminated through /ksql/terminate")
-        .with_hint("start the server again to begin anew")
+        .with_hint("restart the server to start an empty service")
 }
 
 fn patterns(texts: &[String]) -> Result<Vec<Regex>> {
     if texts.len() > PATTERNS_MAX {
-        let e =
-            Error::statement(format!("{} patterns in deleteTopicList, at most {PATTERNS_MAX} are taken", texts.len()));
+        let e = Error::statement(format!(
+            "{} patterns in deleteTopicList, at most {PATTERNS_MAX} are allowed",
+            texts.len()
+        ));
         return Err(e.with_code(40000).with_hint("one regular expression can name many topics"));
     }
     let compiled = texts.iter().map(|text| {
@@ -113,7 +115,7 @@ fn patterns(texts: &[String]) -> Result<Vec<Regex>> {
     compiled.collect()
 }
 
-/// Topics of streams and tables that queries made, of those that are named.
+/// Topics of streams and tables that queries created and that match a pattern.
 fn sinks(state: &State, patterns: &[Regex]) -> Result<BTreeSet<String>> {
     let mut named = BTreeSet::new();
     for source in state.catalog.all().filter(|source| source.created_by.is_some()) {

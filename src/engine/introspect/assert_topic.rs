@@ -7,17 +7,17 @@ use crate::error::{Error, Result};
 use crate::parse::statement::{AssertTopic, PropertyValue};
 use std::time::Duration;
 
-/// How long ASSERT waits if the statement does not say.
+/// How long ASSERT waits without a TIMEOUT clause.
 const ASSERT_TIMEOUT: Duration = Duration::from_millis(1_000);
-/// Longest time that it may be told to wait: the request waits with it.
+/// Longest TIMEOUT: the request waits with the statement.
 const ASSERT_TIMEOUT_MAX: Duration = Duration::from_secs(600);
-/// Time between two looks.
+/// Time between two checks.
 const ASSERT_STEP: Duration = Duration::from_millis(50);
 /// ksqlDB's code of an assertion that failed.
 pub(in crate::engine) const ASSERTION_FAILED: u32 = 41_700;
 
 impl Engine {
-    /// Looks until the topic is as it should be, or time is up.
+    /// Checks until the topic is as asserted, or the timeout has passed.
     pub(in crate::engine) fn assert_topic(&self, assert: &AssertTopic, session: &Session) -> Result<Entity> {
         self.check_topic(session, &assert.topic)?;
         let wanted = Wanted::of(assert)?;
@@ -57,7 +57,7 @@ impl Engine {
     }
 }
 
-/// What WITH asks of the topic.
+/// What the WITH clause requires of the topic.
 #[derive(Default)]
 struct Wanted {
     partitions: Option<u64>,

@@ -1,5 +1,5 @@
-//! What an engine says about itself: SHOW, DESCRIBE, EXPLAIN, ASSERT, PRINT, and names for completion. Nothing
-//! here changes anything.
+//! Statements that inspect the engine: SHOW, DESCRIBE, EXPLAIN, ASSERT, PRINT, and names for completion. None of them
+//! changes anything.
 
 pub mod function_help;
 pub mod names;
@@ -18,7 +18,7 @@ use crate::engine::session::Session;
 use crate::error::Result;
 use crate::parse::statement::{AssertTopic, Name, Show};
 
-/// A statement that asks about the engine.
+/// A statement that inspects the engine.
 pub(in crate::engine) enum Inquiry<'a> {
     /// SHOW, LIST.
     Show(&'a Show),
@@ -40,7 +40,7 @@ pub(in crate::engine) enum Inquiry<'a> {
 }
 
 impl Inquiry<'_> {
-    /// What the engine returns for it; `text` is the statement's.
+    /// Its result; `text` is the statement's.
     pub(in crate::engine) fn reply(&self, engine: &Engine, text: &str, session: &Session) -> Result<Entity> {
         match self {
             Inquiry::Show(show) => engine.show(show, session),

@@ -1,4 +1,4 @@
-//! What can be named in a statement: for whoever completes words.
+//! Names for completion: everything that a statement can refer to.
 
 use crate::engine::Engine;
 use crate::engine::session::Session;
@@ -19,12 +19,12 @@ pub struct Names {
 }
 
 impl Engine {
-    /// Everything that a statement of this session could name.
+    /// Everything that a statement of this session can refer to.
     pub fn names(&self, session: &Session) -> Names {
         let catalog = self.visible(session, self.catalog());
         let columns: BTreeSet<String> =
             catalog.all().flat_map(|s| s.schema.columns().map(|c| c.name.clone()).collect::<Vec<_>>()).collect();
-        // A log that does not respond now has no topics to offer.
+        // A log that does not respond contributes no topics.
         let log = self.log().clone();
         let topics =
             self.inner.topic_names.get(self.clock(), move || Ok(log.topics()?.into_iter().map(|t| t.name).collect()));

@@ -1,4 +1,4 @@
-//! PRINT: the records of a topic as they lie there, as rows.
+//! PRINT: the raw records of a topic, as rows.
 
 use crate::engine::introspect::topics::{LogTopics, Tail, Topics};
 use crate::engine::result::rows::{OutputColumn, RowEvent, RowStream};
@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The columns of the answer.
+/// The columns of the result.
 const COLUMNS: [(&str, SqlType); 5] = [
     ("rowtime", SqlType::Timestamp),
     ("key", SqlType::String),
@@ -33,7 +33,7 @@ impl Engine {
         let topics = LogTopics::new(self.inner.log.clone(), self.inner.topics.clone());
         if topics.partitions(&print.topic)?.is_none() {
             let error = Error::statement(format!("Could not find topic '{}'", print.topic));
-            return Err(error.with_hint("SHOW TOPICS lists what exists; a name with small letters stands in quotes"));
+            return Err(error.with_hint("SHOW TOPICS lists what exists; put a name with lower-case letters in quotes"));
         }
         let columns = COLUMNS.map(|(name, ty)| OutputColumn { name: name.to_owned(), ty });
         Ok(Answer::Rows(Box::new(Printed {
@@ -52,11 +52,11 @@ impl Engine {
 struct Printed {
     tail: Box<dyn Tail>,
     columns: Vec<OutputColumn>,
-    /// Each so many-th record is shown, the first one too.
+    /// Every n-th record is shown, starting with the first.
     interval: u64,
     seen: u64,
     left: u64,
-    /// What the keys and values seem to be.
+    /// The formats that keys and values appear to have.
     keys: BTreeSet<&'static str>,
     values: BTreeSet<&'static str>,
 }

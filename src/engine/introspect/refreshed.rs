@@ -1,11 +1,11 @@
-//! What only the log knows and readers show beside other things: names of topics for completion, lag for `/metrics`.
+//! Values that only the log can provide and that readers show when available: topic names for completion, lag for `/metrics`.
 //!
 //! ```text
-//! get() -> no question is open: ask on a thread -> wait at most PATIENCE -> the reply, or else the last one, if it is young
+//! get() -> none in flight: request on a thread -> wait at most PATIENCE -> the reply, or the previous one if it is recent
 //! ```
 //!
-//! A reader never waits for a broker longer than [`PATIENCE`]. While one does not respond there is one thread that waits for
-//! it, however many readers ask.
+//! A reader never waits for a broker longer than [`PATIENCE`]. While a broker does not respond, one thread waits for it, however
+//! many readers there are.
 
 use crate::error::Result;
 use crate::threads;
@@ -14,26 +14,26 @@ use parking_lot::{Condvar, Mutex};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long a reader waits for the reply. Short enough for an answer within 100 ms, long enough for a cluster nearby.
+/// How long a reader waits for the reply. Short enough for a response within 100 ms, long enough for a nearby cluster.
 const PATIENCE: Duration = Duration::from_millis(75);
-/// An older reply is not shown any more: two intervals of a usual scraper.
+/// An older reply is not shown: two intervals of a typical scraper.
 const AGE_MAX: Duration = Duration::from_secs(60);
 
-/// A question that is asked again and again.
+/// A value that is refreshed on demand.
 #[derive(Debug)]
 pub(in crate::engine) struct Refreshed<T>(Arc<Shared<T>>);
 
 #[derive(Debug)]
 struct Shared<T> {
     reply: Mutex<Reply<T>>,
-    /// Signalled when a question ends.
+    /// Signalled when a request ends.
     ended: Condvar,
 }
 
 #[derive(Debug)]
 struct Reply<T> {
     is_open: bool,
-    /// The last one and when it came, by the clock that only goes forward.
+    /// The last one and its time, by the monotonic clock.
     last: Option<(Duration, Arc<T>)>,
 }
 
@@ -59,7 +59,7 @@ impl<T: Send + Sync + 'static> Refreshed<T> {
                 let mut open = open;
                 open.reply = question().inspect_err(|error| tracing::debug!(%error, "the log did not reply")).ok();
             };
-            // Without a thread the question ends at once, unanswered.
+            // Without a thread the request ends immediately, without a reply.
             let _ = threads::spawn("question", "", ask);
             reply = self.0.reply.lock();
         }
@@ -69,7 +69,7 @@ impl<T: Send + Sync + 'static> Refreshed<T> {
     }
 }
 
-/// A question on its way. Dropping it ends the question, whatever happened to its thread.
+/// A request in flight. Dropping it ends the request, whatever happened to its thread.
 struct Open<T> {
     shared: Arc<Shared<T>>,
     clock: SharedClock,

@@ -1,4 +1,4 @@
-//! Statements that only look: SHOW, DESCRIBE, EXPLAIN.
+//! SHOW, DESCRIBE and EXPLAIN.
 
 use crate::catalog::{QueryInfo, Source};
 use crate::config::{LogConfig, PROPERTIES};
@@ -57,7 +57,7 @@ impl Engine {
     /// All persistent queries with their plans.
     fn explained(&self, session: &Session) -> Result<Vec<Explanation>> {
         let state = self.inner.state.load();
-        // One that the user may not know of is not shown.
+        // A query that is not visible to the user is left out.
         Ok(state.catalog.query_ids().iter().filter_map(|id| self.explanation(&state, id, session).ok()?).collect())
     }
 
@@ -80,7 +80,7 @@ impl Engine {
         Ok(Entity::Topics(topics.into_iter().map(row).collect()))
     }
 
-    /// Persistent queries in order of creation, then the push queries that are being read: those of which the user may know.
+    /// Persistent queries in order of creation, then the push queries that are being read: those that are visible to the user.
     pub fn query_rows(&self, session: &Session) -> Vec<QueryRow> {
         let state = self.inner.state.load();
         let seen = state.queries().filter(|(id, _)| self.may_see_query(session, &state.catalog, id));
@@ -136,7 +136,7 @@ impl Engine {
         Ok(Description { source, readers, writers, offsets, reading, extended })
     }
 
-    /// How far the queries are.
+    /// Progress and lag of the queries.
     fn reading<'a>(&self, state: &State, queries: impl Iterator<Item = &'a QueryRow>) -> Result<Vec<Reading>> {
         let running = queries.filter_map(|row| Some((row.id.clone(), state.queries.get(&row.id)?)));
         let each = running.map(|(id, query)| {
@@ -185,7 +185,7 @@ impl Engine {
         let (schema, sources, plan) = match intent {
             Intent::Change(Change::CreateAs(create)) => {
                 let id = format!("{}_{}", create.name.value, state.next);
-                // A plan does not depend on what its topics look like now: no broker is asked.
+                // A plan does not depend on the present state of its topics: no broker is contacted.
                 match plan::create_as(create, &id, &state.catalog, &Facts::default(), &settings, text)? {
                     Created::New(p) => {
                         self.check_plan(session, &state.catalog, &p)?;
@@ -233,14 +233,14 @@ fn missing(state: &State, name: &Name) -> Error {
     })
 }
 
-/// The statement that an EXPLAIN is about, without that word.
+/// The text of the explained statement, without EXPLAIN.
 pub(in crate::engine) fn explained(text: &str) -> String {
     let text = text.trim_start();
     let statement = text.split_at_checked("EXPLAIN".len()).filter(|(word, _)| word.eq_ignore_ascii_case("EXPLAIN"));
     statement.map_or(text, |(_, statement)| statement.trim_start()).to_owned()
 }
 
-/// A query's state as SHOW QUERIES prints it, and what keeps it from running.
+/// A query's state as SHOW QUERIES prints it, and the reason if it does not run.
 fn state_word(query: &Query) -> (&'static str, Option<String>) {
     match query.state() {
         QueryState::Running => ("RUNNING", None),

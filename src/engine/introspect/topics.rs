@@ -1,5 +1,4 @@
-//! Topics as they lie in the log, without SQL: what `tidegate topic` works on, in this process or at the owner of the data
-//! directory.
+//! Topics without SQL, for `tidegate topic`: in this process, or at the process that owns the data directory.
 
 use crate::catalog::topics::{Deed, TopicRules};
 use crate::error::{Error, Result};
@@ -9,7 +8,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Records taken at once.
+/// Records per read.
 const RECORDS_PER_POLL: usize = 1_000;
 
 /// One topic.
@@ -25,7 +24,7 @@ pub struct TopicLine {
     pub offsets: i64,
 }
 
-/// Topics that can be looked at and fed.
+/// Topics that can be listed, read and written.
 pub trait Topics: Debug {
     /// All topics by name, internal ones included.
     fn all(&self) -> Result<Vec<TopicLine>>;
@@ -35,11 +34,11 @@ pub trait Topics: Debug {
     fn create(&self, topic: &str, partitions: u32) -> Result<()>;
     /// Writes records (no headers); durable and visible when it returns.
     fn append(&self, topic: &str, records: &RecordSet) -> Result<()>;
-    /// Deletes the records of a partition below `before`, all of them if it is negative, and answers the lowest offset then.
+    /// Deletes the records of a partition below `before`, all of them if it is negative, and returns the new log start offset.
     fn delete_records(&self, topic: &str, partition: i32, before: i64) -> Result<i64>;
     /// Reads a topic that exists, all partitions of it.
     fn tail(&self, topic: &str, from_beginning: bool) -> Result<Box<dyn Tail>>;
-    /// How this is reached, where it is not in this process.
+    /// The address of the owner, where it is another process.
     fn attached(&self) -> Option<String> {
         None
     }
@@ -47,9 +46,9 @@ pub trait Topics: Debug {
 
 /// A topic being read.
 pub trait Tail: Send {
-    /// What came within `wait`; runs are by partition.
+    /// Records that arrived within `wait`, in runs by partition.
     fn poll(&mut self, wait: Duration) -> Result<Fetched>;
-    /// Everything that is there was handed out.
+    /// Whether the end of the topic is reached.
     fn at_end(&self) -> bool;
 }
 
@@ -61,7 +60,7 @@ pub struct LogTopics {
 }
 
 impl LogTopics {
-    /// Topics of which those that are the engine's are only looked at.
+    /// Topics of which the engine's own are read-only.
     pub fn new(log: Arc<dyn Log>, rules: Arc<TopicRules>) -> LogTopics {
         LogTopics { log, rules }
     }
@@ -112,7 +111,7 @@ impl Topics for LogTopics {
     }
 }
 
-/// The error for a topic that is not there.
+/// The error for a topic that does not exist.
 pub fn missing(topic: &str) -> Error {
     Error::not_found(format!("topic {topic} does not exist")).with_hint("tidegate topic list shows what exists")
 }
@@ -120,7 +119,7 @@ pub fn missing(topic: &str) -> Error {
 struct LogTail {
     reader: Box<dyn Reader>,
     partitions: usize,
-    /// The last poll brought nothing.
+    /// The last poll returned nothing.
     empty: bool,
 }
 

@@ -1,11 +1,11 @@
-//! Bounded queries: a SELECT without EMIT runs over the history that is there now, and ends.
+//! Batch queries: a SELECT without EMIT reads the retained history and ends.
 
 use crate::catalog::{Catalog, Source};
 use crate::engine::access::relation_names;
 use crate::engine::introspect::show::explained;
 use crate::engine::query::Bounded;
-use crate::engine::query::pull_limits::Pass;
-use crate::engine::query::user_quota::Turn;
+use crate::engine::query::pull_limits::PullPermit;
+use crate::engine::query::user_quota::QuotaPermit;
 use crate::engine::result::entity::{Entity, Explanation};
 use crate::engine::result::rows::{OutputColumn, RowEvent, RowStream, Scanned};
 use crate::engine::session::Session;
@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 impl Engine {
-    /// What a statement of that many bytes reads, and within which bounds.
+    /// What a statement with a text of this length reads, and its limits.
     pub(in crate::engine) fn history(&self, properties: &BTreeMap<String, String>, text_bytes: usize) -> History {
         let memory = properties.get(MEMORY_PROPERTY).and_then(|bytes| bytes.parse().ok());
         let timeout = properties.get(TIMEOUT_PROPERTY).and_then(|ms| ms.parse().ok()).map(Duration::from_millis);
@@ -37,26 +37,26 @@ impl Engine {
     }
 
     pub(in crate::engine) fn batch_query(&self, query: Bounded<'_>, text: &str, session: &Session) -> Result<Answer> {
-        let mut pass = None;
+        let mut permit = None;
         if let Bounded::Select(select) = query
-            && let Some(answer) = self.pull_query(select, text, session, &mut pass)?
+            && let Some(rows) = self.pull_query(select, text, session, &mut permit)?
         {
-            return Ok(answer);
+            return Ok(rows);
         }
         let properties = self.properties(session);
         let settings = self.settings(&properties)?;
         let catalog = self.catalog();
         let plan = query.plan(&catalog, &settings)?;
-        // A lookup that is answered from the topic has been let through already.
-        if pass.is_none() {
+        // A pull query that falls back to the topic was checked already.
+        if permit.is_none() {
             check_scans(&plan, &catalog, &settings)?;
         }
         let catalog = self.permitted(&plan, catalog, session)?;
-        let pass = match pass {
-            Some(pass) => pass,
+        let permit = match permit {
+            Some(permit) => permit,
             None => self.inner.pulls.enter()?,
         };
-        let turn = self.inner.turns.take(&session.principal().name)?;
+        let quota = self.inner.user_quota.acquire(&session.principal().name)?;
         let result = batch::run(&plan, &self.history(&properties, text.len()), &catalog)?;
         let columns =
             result.columns().iter().map(|c| OutputColumn { name: c.name.clone(), ty: c.ty.clone() }).collect();
@@ -65,10 +65,10 @@ impl Engine {
             Bounded::Sql(_) => (None, None),
         };
         let id = Engine::bounded_id()?;
-        Ok(Answer::Rows(Box::new(BatchStream { id, columns, table, result, left: limit, pass, _turn: turn })))
+        Ok(Answer::Rows(Box::new(BatchStream { id, columns, table, result, left: limit, permit, _quota: quota })))
     }
 
-    /// The catalogue for a plan that the session's user may run: one without what they may not read.
+    /// The catalogue for a plan that the session's user may run: without the sources that they may not read.
     fn permitted(&self, plan: &BatchPlan, catalog: Arc<Catalog>, session: &Session) -> Result<Arc<Catalog>> {
         match plan {
             BatchPlan::Bound { reads, .. } => self.check_sources(session, &catalog, reads)?,
@@ -103,7 +103,7 @@ impl Engine {
 }
 
 impl Bounded<'_> {
-    /// Its plan. That of any SQL is made by DataFusion, when it runs.
+    /// Its plan. SQL beyond ksqlDB's grammar is planned by DataFusion when it runs.
     pub(in crate::engine) fn plan(self, catalog: &Catalog, settings: &Settings) -> Result<BatchPlan> {
         match self {
             Bounded::Select(select) => plan::batch_query(select, catalog, settings),
@@ -144,8 +144,8 @@ struct BatchStream {
     columns: Vec<OutputColumn>,
     result: BatchResult,
     left: Option<u64>,
-    pass: Pass,
-    _turn: Turn,
+    permit: PullPermit,
+    _quota: QuotaPermit,
 }
 
 impl RowStream for BatchStream {
@@ -165,7 +165,7 @@ impl RowStream for BatchStream {
         self.table.is_some()
     }
 
-    /// The columns of a pulled table's key, and the bounds of its windows.
+    /// Key columns of the table of a pull query, and the bounds of its windows.
     fn is_key(&self, column: usize) -> bool {
         let (Some(table), Some(column)) = (&self.table, self.columns.get(column)) else { return false };
         let is_bound = [pseudo::WINDOWSTART, pseudo::WINDOWEND].contains(&column.name.as_str());
@@ -199,13 +199,13 @@ impl RowStream for BatchStream {
     }
 
     fn sent(&self, bytes: usize) {
-        self.pass.sent(bytes);
+        self.permit.sent(bytes);
     }
 
     fn notice(&self) -> Option<String> {
         let mut said = Vec::new();
         if self.result.late() > 0 {
-            said.push(format!("{} late rows were left out, as the stream leaves them out", self.result.late()));
+            said.push(format!("{} late rows were dropped, as the streaming query drops them", self.result.late()));
         }
         if self.result.bad() > 0 {
             said.push(format!("{} records could not be used", self.result.bad()));

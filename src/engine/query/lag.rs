@@ -1,4 +1,4 @@
-//! How far a query is: what it has committed of each partition that it reads, and what is there.
+//! Consumer lag: for each partition that a query reads its committed offset and the end of the partition.
 
 use crate::engine::Engine;
 use crate::engine::query::persistent::Query;
@@ -14,17 +14,17 @@ pub struct PartitionLag {
     pub topic: String,
     /// Partition.
     pub partition: i32,
-    /// First offset that is there.
+    /// Log start offset.
     pub low: i64,
-    /// Behind the last one that is decided.
+    /// Last stable offset (exclusive).
     pub high: i64,
-    /// Where the query goes on; `None` = it has committed nothing yet.
+    /// The committed offset: where the query continues; `None` = it has committed nothing yet.
     pub committed: Option<i64>,
 }
 
 impl Engine {
-    /// The lag of each query that has committed something. `None` = the log does not respond now: no lag is known. A topic
-    /// that cannot be looked at takes its query off the list, not the others.
+    /// The lag of each query that has committed something. `None` = the log does not respond, so that no lag is known. A query
+    /// whose topics cannot be described is left out, the others are not.
     pub fn lags(&self) -> Option<Arc<BTreeMap<String, i64>>> {
         let (log, queries) = (self.log().clone(), self.queries());
         let measure = move || {
@@ -52,7 +52,7 @@ pub fn partitions(log: &dyn Log, query: &Query) -> Result<Vec<PartitionLag>> {
     each.collect()
 }
 
-/// Records between what was committed and the ends; `None` = nothing was committed yet.
+/// Records between the committed offsets and the ends; `None` = nothing is committed yet.
 pub fn lag(partitions: &[PartitionLag]) -> Option<i64> {
     let each = partitions.iter().filter_map(|p| Some((p.high - p.committed?).max(0)));
     each.reduce(|a, b| a + b)

@@ -1,8 +1,8 @@
 //! A persistent query and the thread that runs it.
 //!
-//! The thread turns the [`Execution`] until it is told to stop. Trouble that passes (a broker away, a full disk) is waited
-//! for with growing pauses; what cannot pass, a panic among it, ends the thread and leaves the query listed as ERROR with the
-//! reason. [`Query::resume`] starts it again from its last commit.
+//! The thread runs turns of the [`Execution`] until it is stopped. After a transient failure (an unreachable broker, a full
+//! disk) it retries with growing pauses; any other failure, a panic included, ends the thread and leaves the query in ERROR with
+//! the reason. [`Query::resume`] restarts it from its last commit.
 
 use crate::engine::Drive;
 use crate::engine::query::processing_log::ProcessingLog;
@@ -25,18 +25,18 @@ use std::time::Duration;
 
 /// The kind of its thread.
 const KIND: &str = "query";
-/// How long RESUME waits for a query to begin: joining a group of Kafka's takes some three seconds.
+/// How long RESUME waits for a query to start: joining a Kafka consumer group takes about three seconds.
 const START_WAIT: Duration = Duration::from_secs(10);
-/// How often it looks at the clock meanwhile.
+/// How often it checks the clock meanwhile.
 const START_PAUSE: Duration = Duration::from_millis(100);
-/// How long a turn waits for records: also how soon a query without a working waker notices a stop.
+/// How long a turn waits for records, and the latest at which a query without a working waker notices a stop.
 const TURN_WAIT: Duration = Duration::from_millis(500);
-/// First and longest pause before a failed query is tried again.
+/// First and longest pause before a failed query is retried.
 const RETRY_MIN: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(15);
-/// How far a driven query moves its clock when it waits for a commit to be due.
+/// How far a driven query advances its clock while it waits for a commit to be due.
 const DRIVE_STEP: Duration = Duration::from_millis(20);
-/// Bad records that a query remembers for DESCRIBE EXTENDED; all are logged.
+/// Bad records that a query keeps for DESCRIBE EXTENDED; all are logged.
 const BAD_REMEMBERED: usize = 10;
 
 /// What a query is doing.
@@ -44,11 +44,11 @@ const BAD_REMEMBERED: usize = 10;
 pub enum State {
     /// Reading and writing.
     Running,
-    /// Told to pause.
+    /// Paused by a statement.
     Paused,
-    /// Kept from going on by something that may pass.
+    /// Retrying after a transient failure: why.
     Waiting(String),
-    /// Given up.
+    /// Failed: why.
     Error(String),
 }
 
@@ -82,10 +82,10 @@ struct Shared {
     spec: Option<ExecutionSpec>,
     log: Arc<dyn Log>,
     clock: SharedClock,
-    /// Where it says what it skips.
+    /// Where it reports skipped records.
     processing: ProcessingLog,
     progress: Arc<Progress>,
-    /// When it was made, by the clock that only goes forward.
+    /// When it was created, by the monotonic clock.
     begun: Duration,
     stop: AtomicBool,
     status: Mutex<Status>,
@@ -98,9 +98,9 @@ struct Status {
     paused: bool,
     waker: Option<Arc<dyn Fn() + Send + Sync>>,
     bad: VecDeque<BadRecord>,
-    /// Its thread was started and has not got as far as its first turn.
+    /// Its thread was started and has not reached its first turn.
     starting: bool,
-    /// Set while a [`Query::drive`] or the thread finds nothing left to do.
+    /// Set while [`Query::drive`] or the thread finds nothing left to do.
     idle: bool,
 }
 
@@ -111,7 +111,7 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Query {
-    /// A query that does not run yet.
+    /// A query that is not started yet.
     pub fn new(
         id: String,
         spec: ExecutionSpec,
@@ -123,7 +123,7 @@ impl Query {
         Query::build(id, spec.group.clone(), Some(spec), (log, clock), processing, state)
     }
 
-    /// A query that cannot run: listed as ERROR.
+    /// A query that cannot run: it is listed as ERROR.
     pub fn failed(id: String, group: String, log: Arc<dyn Log>, clock: SharedClock, reason: String) -> Query {
         Query::build(id, group, None, (log, clock), ProcessingLog::default(), State::Error(reason))
     }
@@ -164,20 +164,20 @@ impl Query {
         Ok(())
     }
 
-    /// Tells the thread to commit and end, and waits for it.
+    /// Makes the thread commit and end, and waits for it.
     pub fn stop(&self) {
         self.shared.stop.store(true, Ordering::Release);
         self.shared.wake();
         // The lock is released before the wait.
         let thread = self.thread.lock().take();
         if let Some(thread) = thread {
-            // A panic outside of its turns was logged by the thread.
+            // A panic outside its turns was logged by the thread.
             let _ = thread.join();
         }
     }
 
-    /// RESUME: ends a pause, and starts a query that is in ERROR again, from its last commit, with a new session and with
-    /// its operators restored. Waits a while until it has begun; an error says why it cannot.
+    /// RESUME: ends a pause, and restarts a query in ERROR from its last commit, with a new transactional writer and restored
+    /// operators. Waits a bounded time until it runs; the error says why it cannot.
     pub fn resume(&self, drive: Drive) -> Result<()> {
         self.pause(false);
         let shared = &self.shared;
@@ -207,7 +207,7 @@ impl Query {
         {
             let mut status = self.shared.status.lock();
             status.paused = paused;
-            // Said at once: the thread follows when its turn is over.
+            // Visible immediately: the thread follows at the end of its turn.
             match (&status.state, paused) {
                 (State::Error(_), _) => {}
                 (_, true) => status.state = State::Paused,
@@ -219,8 +219,8 @@ impl Query {
         self.shared.changed.notify_all();
     }
 
-    /// What it is doing. While the cluster does not answer no query that runs gets anywhere, although its thread, which may
-    /// be in the middle of a commit, does not know that yet.
+    /// What it is doing. While the cluster does not respond a running query is waiting, although its thread, which may be in a
+    /// commit, has not noticed yet.
     pub fn state(&self) -> State {
         let state = self.shared.status.lock().state.clone();
         let trouble = self.spec().filter(|_| state == State::Running).and_then(|spec| spec.watch.trouble());
@@ -232,7 +232,7 @@ impl Query {
         Counts::of(&self.shared.progress)
     }
 
-    /// Records read in a second, on average since it was started in this process.
+    /// Records read per second, on average since its start in this process.
     pub fn per_second(&self) -> f64 {
         let seconds = self.shared.clock.monotonic().saturating_sub(self.shared.begun).as_secs_f64();
         if seconds > 0.0 { self.counts().consumed as f64 / seconds } else { 0.0 }
@@ -243,7 +243,7 @@ impl Query {
         self.shared.status.lock().bad.iter().cloned().collect()
     }
 
-    /// What it runs; `None` = it cannot be planned by this version.
+    /// What it executes; `None` = this version cannot plan it.
     pub fn spec(&self) -> Option<&ExecutionSpec> {
         self.shared.spec.as_ref()
     }
@@ -253,7 +253,7 @@ impl Query {
         &self.shared.group
     }
 
-    /// Everything that was in its topics when it last looked is processed and committed.
+    /// Whether everything that it found in its topics is processed and committed.
     pub fn is_idle(&self) -> bool {
         self.shared.status.lock().idle
     }
@@ -263,7 +263,7 @@ impl Query {
         self.drive_for(usize::MAX).map(|_| ())
     }
 
-    /// The same for at most `turns` turns; then it is let go of as by a crash, without a last commit. Was that so?
+    /// The same for at most `turns` turns; then it is dropped without a last commit, as in a crash, which `true` reports.
     pub fn drive_for(&self, turns: usize) -> Result<bool> {
         let shared = &self.shared;
         if matches!(self.state(), State::Paused | State::Error(_)) {
@@ -277,7 +277,7 @@ impl Query {
                 return execution.finish().map(|()| false).map_err(|e| shared.failed(&mut execution, e));
             }
             if turn.records == 0 {
-                // Nothing came, yet something is still to be committed: time passes until it is due.
+                // No records, but a commit is outstanding: time passes until it is due.
                 shared.clock.sleep(DRIVE_STEP);
             }
         }
@@ -306,7 +306,7 @@ impl Shared {
         Ok(threads::spawn(KIND, self.id.as_str(), move || shared.run())?)
     }
 
-    /// Waits until the thread has begun or failed; one that still tries after a while is left to it.
+    /// Waits until the thread runs or has failed; one that still retries after a while is left alone.
     fn wait_for_start(&self) -> Result<()> {
         let deadline = self.clock.monotonic() + START_WAIT;
         let mut status = self.status.lock();
@@ -330,7 +330,7 @@ impl Shared {
 
     fn set(&self, state: State) {
         let mut status = self.status.lock();
-        // A turn that was under way when PAUSE was answered must not say otherwise.
+        // A turn that was in progress when PAUSE returned must not change the state back.
         let state = if status.paused && !matches!(state, State::Error(_)) { State::Paused } else { state };
         if status.state != state {
             match &state {
@@ -360,7 +360,7 @@ impl Shared {
         }
     }
 
-    /// Runs, and runs again after trouble, until stopped or given up.
+    /// Runs, and retries after transient failures, until stopped or failed.
     fn run(&self) {
         let _span = tracing::info_span!("query", id = %self.id).entered();
         let mut pause = RETRY_MIN;
@@ -404,20 +404,20 @@ impl Shared {
         }
     }
 
-    /// One attempt; a panic in it is an error. Its execution and session are gone then, and with them what was not
-    /// committed. The view, which outlives them, may have taken a part of a commit: it is read from the topic again.
+    /// One attempt; a panic in it is an error. Its execution and writer are dropped then, with everything uncommitted. The view
+    /// outlives them and may hold a part of a commit: it is rebuilt from the topic.
     fn guarded_attempt(&self) -> Result<()> {
         threads::guard(KIND, &self.id, || self.attempt()).unwrap_or_else(|panic| {
             self.status.lock().waker = None;
             self.spec.iter().filter_map(|spec| spec.view.as_ref()).for_each(|view| view.reset());
             Err(panic.with_hint(format!(
-                "RESUME {} starts it again from its last commit; please report this bug with the log's backtrace",
+                "RESUME {} restarts it from its last commit; please report this bug with the log's backtrace",
                 self.id
             )))
         })
     }
 
-    /// One life of the execution: until stopped, paused or failed.
+    /// One run of the execution: until stopped, paused or failed.
     fn attempt(&self) -> Result<()> {
         let mut execution = self.start()?;
         self.status.lock().waker = Some(execution.waker());
@@ -441,7 +441,7 @@ impl Shared {
         execution.finish().map_err(|e| self.failed(execution, e))
     }
 
-    /// What was skipped before a failure is reported, perhaps it is the reason.
+    /// Reports what was skipped before a failure: it may be the cause.
     fn failed(&self, execution: &mut Execution, error: Error) -> Error {
         self.remember(execution.take_bad());
         execution.explain_refusal(error, &*self.log)

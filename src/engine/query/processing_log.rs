@@ -1,14 +1,15 @@
-//! The processing log: what queries had to skip and why, as a stream that is asked like any other.
+//! The processing log: which records queries skipped and why, as a stream that can be queried like any other.
 //!
 //! ```sql
 //! SELECT TIME, LOGGER, MESSAGE->`TOPIC`, MESSAGE->PARTITION, MESSAGE->OFFSET, MESSAGE->DESERIALIZATIONERROR->ERRORMESSAGE
 //! FROM KSQL_PROCESSING_LOG;
 //! ```
 //!
-//! The records have ksqlDB's form, with the bad record's topic, partition and offset beside it. Topic and stream are made
-//! when the first record is skipped, unless `ksql.logging.processing.stream.auto.create` is `false`. A query never waits for
-//! this log, and a flood of bad records does not fill the disk: each query logs so many a topic and ten seconds, says how
-//! many it left out, and the topic keeps the last 64 MiB of a week. DESCRIBE EXTENDED counts all of them.
+//! The records have ksqlDB's form (`ProcessingLogMessageSchema`), with topic, partition and offset of the bad record in addition.
+//! Topic and stream are created when the first record is skipped, unless `ksql.logging.processing.stream.auto.create` is
+//! `false`. A query never waits for this log, and a flood of bad records does not fill the disk: a query logs a bounded number per
+//! topic and ten seconds, with the number that it left out, and the topic retains a week, at most 64 MiB. DESCRIBE EXTENDED
+//! counts all of them.
 
 use crate::catalog::topics;
 use crate::config::Config;
@@ -30,7 +31,7 @@ use std::time::Duration;
 
 /// The stream's name.
 pub const STREAM: &str = "KSQL_PROCESSING_LOG";
-/// ksqlDB's property for whether the stream is made.
+/// ksqlDB's property for whether the stream is created.
 pub const AUTO_CREATE: &str = "ksql.logging.processing.stream.auto.create";
 
 /// The kind of its thread.
@@ -38,18 +39,18 @@ const KIND: &str = "processing-log";
 /// Entries of one query about one topic within [`PERIOD`].
 const ENTRIES_MAX: u64 = 100;
 const PERIOD: Duration = Duration::from_secs(10);
-/// Entries that wait to be written; more are left out, and counted.
+/// Entries in the queue; more are dropped, and counted.
 const WAITING_MAX: usize = 1_000;
-/// How long the end of an engine waits for the last entries.
+/// How long closing the engine waits for the last entries.
 const FLUSH_WAIT: Duration = Duration::from_secs(2);
-/// Longest reason that is written.
+/// Longest reason that is recorded.
 const REASON_BYTES_MAX: usize = 4_096;
-/// What the topic keeps.
+/// The topic's retention.
 const RETENTION_MS: i64 = 7 * 24 * 3_600_000;
 const RETENTION_BYTES: i64 = 64 << 20;
 const SEGMENT_BYTES: i64 = 8 << 20;
 
-/// Takes what queries skip. Cheap to clone; by default it takes nothing.
+/// Accepts skipped records from queries. Cheap to clone; the default discards them.
 #[derive(Clone, Debug, Default)]
 pub struct ProcessingLog(Option<Arc<Outlet>>);
 
@@ -61,7 +62,7 @@ struct Outlet {
     budgets: Mutex<BTreeMap<(String, Arc<str>), Budget>>,
 }
 
-/// What of [`ENTRIES_MAX`] is used up.
+/// How much of [`ENTRIES_MAX`] is used.
 #[derive(Debug, Default)]
 struct Budget {
     since: Duration,
@@ -73,16 +74,16 @@ struct Budget {
 enum Message {
     /// A record of the log: time and value.
     Entry(i64, Value),
-    /// Everything before it is to be written.
+    /// Acknowledged once everything before it is written.
     Flush(SyncSender<()>),
 }
 
-/// The other end of the queue, until its thread is started.
+/// The receiving end of the queue, until its thread is started.
 #[derive(Debug)]
 pub(in crate::engine) struct Inlet(Receiver<Message>);
 
 impl ProcessingLog {
-    /// As the configuration says; the thread is [`start`]ed when there is an engine.
+    /// The processing log of this configuration; its thread is [`start`]ed once the engine exists.
     pub(in crate::engine) fn new(config: &Config, clock: &SharedClock) -> (ProcessingLog, Option<Inlet>) {
         if config.properties.get(AUTO_CREATE).is_none_or(|v| v != "true") {
             return (ProcessingLog::default(), None);
@@ -92,7 +93,7 @@ impl ProcessingLog {
         (ProcessingLog(Some(Arc::new(outlet))), Some(Inlet(receiver)))
     }
 
-    /// A query has skipped a record.
+    /// Reports a record that a query skipped.
     pub(in crate::engine) fn skipped(&self, query: &str, record: &BadRecord) {
         let Some(outlet) = &self.0 else { return };
         let (now, time) = (outlet.clock.monotonic(), outlet.clock.now_ms());
@@ -113,31 +114,31 @@ impl ProcessingLog {
         }
     }
 
-    /// Waits a while until what was taken is written.
+    /// Waits a bounded time until everything accepted is written.
     pub(in crate::engine) fn flush(&self) {
         let Some(outlet) = &self.0 else { return };
         let (done, is_done) = sync_channel(1);
         if outlet.sender.try_send(Message::Flush(done)).is_ok() {
-            // Without an answer the entries are lost, as with a process that is killed.
+            // Without a reply the entries are lost, as in a crash.
             let _ = is_done.recv_timeout(FLUSH_WAIT);
         }
     }
 }
 
-/// Starts the thread that writes. It ends with the engine, which it does not keep alive.
+/// Starts the writing thread. It ends with the engine, and does not keep it alive.
 pub(in crate::engine) fn start(inlet: Option<Inlet>, engine: &Arc<Inner>) -> Result<()> {
     let Some(Inlet(receiver)) = inlet else { return Ok(()) };
     let service = engine.config.service_id.clone();
     let engine = Arc::downgrade(engine);
     threads::spawn(KIND, service.clone(), move || {
         let mut is_there = false;
-        // A round that panics loses its entries and its flush; the queries whose entries they are do not notice.
+        // A round that panics loses its entries and its flush; queries are not affected.
         threads::rounds(KIND, &service, || write(&receiver, &engine, &mut is_there));
     })?;
     Ok(())
 }
 
-/// Writes what waits, at least one message; waits for the first.
+/// Writes the queued messages; waits for the first.
 fn write(receiver: &Receiver<Message>, engine: &Weak<Inner>, is_there: &mut bool) -> ControlFlow<()> {
     let Ok(first) = receiver.recv() else { return ControlFlow::Break(()) };
     let (mut records, mut flushed) = (RecordSet::default(), Vec::new());
@@ -152,7 +153,7 @@ fn write(receiver: &Receiver<Message>, engine: &Weak<Inner>, is_there: &mut bool
         let engine = Engine { inner };
         let topic = topics::processing_log(&engine.inner.config.service_id);
         let log = engine.inner.log.clone();
-        // Until it is written, whatever stops this round: the next one makes sure again.
+        // Reset first: if this round fails the next one checks again.
         let made = std::mem::take(is_there);
         let written = if made { Ok(()) } else { make(&engine, &topic) };
         match written.and_then(|()| log.append(&topic, &records)) {
@@ -162,12 +163,12 @@ fn write(receiver: &Receiver<Message>, engine: &Weak<Inner>, is_there: &mut bool
             }
         }
     }
-    // Whoever asked may have gone.
+    // The caller may have given up.
     flushed.into_iter().for_each(|done| _ = done.try_send(()));
     ControlFlow::Continue(())
 }
 
-/// Makes topic and stream where they are missing.
+/// Creates topic and stream where they are missing.
 fn make(engine: &Engine, topic: &str) -> Result<()> {
     if engine.inner.log.topic(topic)?.is_none() {
         let spec = TopicSpec::new(topic, 1)
@@ -175,7 +176,7 @@ fn make(engine: &Engine, topic: &str) -> Result<()> {
             .with("retention.bytes", RETENTION_BYTES)
             .with("segment.bytes", SEGMENT_BYTES);
         match engine.inner.log.create_topic(&spec) {
-            // Another process of this service was quicker.
+            // Another process of this service created it first.
             Err(e) if e.kind() == Kind::Statement => {}
             made => drop(made?),
         }
@@ -223,9 +224,9 @@ fn entry(query: &str, record: &BadRecord, time: i64) -> Value {
     json!({ "level": "ERROR", "logger": format!("processing.{query}.{step}"), "time": time, "message": message })
 }
 
-/// What the budget did not allow.
+/// The entry for records beyond the budget.
 fn left_out(query: &str, record: &BadRecord, count: u64, time: i64) -> Value {
-    let reason = format!("{count} more records were skipped, which are not listed");
+    let reason = format!("{count} more records were skipped and are not listed");
     let message = json!({ "type": 1, "recordProcessingError": { "errorMessage": reason, "cause": [] },
                           "topic": &*record.topic, "reason": reason });
     json!({ "level": "WARN", "logger": format!("processing.{query}.Limit"), "time": time, "message": message })

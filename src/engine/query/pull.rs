@@ -1,12 +1,13 @@
-//! Queries without EMIT on a table that a query keeps up to date: answered from its committed rows, beside its thread.
+//! Pull queries: a SELECT without EMIT on a table that a query maintains reads the query's committed rows, on the caller's
+//! thread.
 //!
-//! What has not the shape of ksqlDB's pull queries, or a table too large for memory, is answered from the topic's history
-//! (`bounded`). The rows are the same; only what windows have left ksqlDB's retention shows which way was taken.
+//! A query that does not have the form of ksqlDB's pull queries, or a table too large for memory, reads the topic's history
+//! ([`batch`](super::batch)). The rows are the same, except for windows beyond ksqlDB's retention.
 
 use crate::catalog::Source;
 use crate::engine::access::Role as UserRole;
 use crate::engine::introspect::show::explained;
-use crate::engine::query::pull_limits::Pass;
+use crate::engine::query::pull_limits::PullPermit;
 use crate::engine::result::entity::{Entity, Explanation};
 use crate::engine::result::rows::{OutputColumn, RowEvent, RowStream};
 use crate::engine::session::Session;
@@ -22,7 +23,7 @@ use crate::types::{Column, Role, Schema};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A lookup of more keys is planned every time: it would hold up others that are answered beside it.
+/// A lookup of more keys is not cached: on the connection's thread it would delay others.
 const KNOWN_KEYS_MAX: usize = 64;
 
 /// See `PullPlan::literals`.
@@ -35,12 +36,12 @@ pub(in crate::engine) struct Prepared {
     pub(in crate::engine) view: Arc<View>,
     /// The table's topic.
     topic: Arc<str>,
-    /// It belongs to the engine. Found out once: a lookup takes microseconds.
+    /// The topic belongs to the engine. Checked once: a lookup takes microseconds.
     needs_admin: bool,
 }
 
 impl Prepared {
-    /// Whether the session's user may read the table: a plan is remembered for everybody.
+    /// Whether the session's user may read the table: plans are cached for all users.
     pub(in crate::engine) fn is_permitted(&self, engine: &Engine, session: &Session) -> bool {
         let user = session.principal();
         user.topics.include(&self.topic) && (!self.needs_admin || engine.role_of(user) >= UserRole::Admin)
@@ -56,7 +57,7 @@ impl Engine {
         query.spec()?.view.clone()
     }
 
-    /// Plans the query if it can be answered from committed rows.
+    /// Plans the query if committed rows can serve it.
     fn prepare_pull(&self, select: &Select, session: &Session) -> Result<Option<(Prepared, KeyLiterals)>> {
         if !is_pull_shape(select) {
             return Ok(None);
@@ -74,32 +75,32 @@ impl Engine {
         Ok(pull.map(|pull| (Prepared { pull: Arc::new(pull), view, topic, needs_admin }, plan.literals)))
     }
 
-    /// Answers the query from committed rows; `None` = it has to be answered from the topic, perhaps with the `pass` that it
-    /// has by then. A lookup is remembered.
+    /// Executes the query on committed rows; `None` = it has to read the topic, with the `permit` if it has one by then. A lookup
+    /// is cached.
     pub(in crate::engine) fn pull_query(
         &self,
         select: &Select,
         text: &str,
         session: &Session,
-        pass: &mut Option<Pass>,
+        permit: &mut Option<PullPermit>,
     ) -> Result<Option<Answer>> {
-        let statements = &self.inner.statements;
-        let version = statements.version();
+        let cache = &self.inner.plan_cache;
+        let version = cache.version();
         let Some((prepared, literals)) = self.prepare_pull(select, session)? else { return Ok(None) };
         if prepared.pull.lookups().is_some_and(|keys| keys <= KNOWN_KEYS_MAX) {
-            statements.remember(text, session, (version, &prepared, literals.as_deref()));
+            cache.remember(text, session, (version, &prepared, literals.as_deref()));
         }
-        let let_in = self.inner.pulls.enter()?;
+        let admitted = self.inner.pulls.enter()?;
         match self.pulled(&prepared)? {
-            Some(rows) => Ok(Some(Answer::Rows(Box::new(Pulled::new(Engine::bounded_id()?, rows, let_in))))),
+            Some(rows) => Ok(Some(Answer::Rows(Box::new(PullStream::new(Engine::bounded_id()?, rows, admitted))))),
             None => {
-                *pass = Some(let_in);
+                *permit = Some(admitted);
                 Ok(None)
             }
         }
     }
 
-    /// Begins to answer. A query that starts anew may close the view between two steps: then it is opened again.
+    /// Opens the view and reads. A query that restarts may close the view in between: then it is opened again.
     fn pulled(&self, prepared: &Prepared) -> Result<Option<PullRows>> {
         while prepared.view.open(&*self.inner.log)? {
             if let Some(rows) = prepared.pull.rows(&prepared.view, None)? {
@@ -109,7 +110,7 @@ impl Engine {
         Ok(None)
     }
 
-    /// What EXPLAIN says of it.
+    /// Its EXPLAIN.
     pub(in crate::engine) fn explain_pull(
         &self,
         select: &Select,
@@ -139,22 +140,22 @@ fn as_value(column: &Column) -> Column {
 
 /// Rows of a query over committed rows.
 #[derive(Debug)]
-pub(in crate::engine) struct Pulled {
+pub(in crate::engine) struct PullStream {
     id: String,
     columns: Vec<OutputColumn>,
     rows: PullRows,
-    pass: Pass,
+    permit: PullPermit,
 }
 
-impl Pulled {
-    pub(in crate::engine) fn new(id: String, rows: PullRows, pass: Pass) -> Pulled {
+impl PullStream {
+    pub(in crate::engine) fn new(id: String, rows: PullRows, permit: PullPermit) -> PullStream {
         let columns = rows.pull().columns().iter();
         let columns = columns.map(|c| OutputColumn { name: c.name.clone(), ty: c.ty.clone() }).collect();
-        Pulled { id, columns, rows, pass }
+        PullStream { id, columns, rows, permit }
     }
 }
 
-impl RowStream for Pulled {
+impl RowStream for PullStream {
     fn columns(&self) -> &[OutputColumn] {
         &self.columns
     }
@@ -178,13 +179,13 @@ impl RowStream for Pulled {
     fn next(&mut self, _timeout: Duration) -> Result<RowEvent> {
         Ok(match self.rows.more()? {
             Some(columns) => RowEvent::Rows { columns, tombstones: Vec::new() },
-            // The rows of a table end without a word.
+            // The rows of a table end without a final message.
             None => RowEvent::Done(None),
         })
     }
 
     fn sent(&self, bytes: usize) {
-        self.pass.sent(bytes);
+        self.permit.sent(bytes);
     }
 
     fn notice(&self) -> Option<String> {

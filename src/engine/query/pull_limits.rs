@@ -1,15 +1,15 @@
-//! How many queries without EMIT a process answers: ksqlDB's three limits, each of which only its start sets.
+//! Limits on the queries without EMIT of a process: ksqlDB's three, which are set when the process starts.
 //!
 //! ```text
-//! ksql.query.pull.max.qps                          begun in a second, after a quiet time twice as many for one
-//! ksql.query.pull.max.concurrent.requests          being answered at once
-//! ksql.query.pull.max.hourly.bandwidth.megabytes   bytes answered within the last hour, seen when the next one begins
+//! ksql.query.pull.max.qps                          started in a second; after an idle period twice as many for one second
+//! ksql.query.pull.max.concurrent.requests          running at once
+//! ksql.query.pull.max.hourly.bandwidth.megabytes   bytes returned within the last hour, checked when a query starts
 //! ```
 //!
-//! What goes past a limit is refused at once, with ksqlDB's words and code 42900. A limit that is not set costs one look at
-//! whether it is; one that is set costs an atomic operation or two, and no lock.
+//! A query that exceeds a limit is refused immediately, with ksqlDB's message and code 42900. A limit that is not set costs one
+//! branch; one that is set costs an atomic operation or two, and no lock.
 //!
-//! The hour counts by whole minutes: bytes leave it when their minute ended an hour ago.
+//! The hour is counted in whole minutes: bytes expire an hour after the end of their minute.
 
 use crate::config::{Config, PULL_CONCURRENT as CONCURRENT, PULL_MEGABYTES as MEGABYTES, PULL_QPS as QPS};
 use crate::error::{Error, Kind, Result, TOO_MANY_REQUESTS};
@@ -18,16 +18,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// What a quiet time saves up, as in ksqlDB's limiter.
+/// The burst that an idle period allows, as in ksqlDB's `RateLimiter` (Guava's `SmoothBursty`).
 const SAVED: Duration = Duration::from_secs(1);
 const SECOND_NS: u64 = 1_000_000_000;
-/// Minutes that an hour touches.
+/// Minutes that an hour overlaps.
 const MINUTES: u64 = 61;
-/// Low bits of a bucket: its bytes; the rest is its minute.
+/// Low bits of a bucket hold its bytes, the others its minute.
 const BYTES_BITS: u32 = 44;
 const BYTES_MAX: u64 = (1 << BYTES_BITS) - 1;
 
-/// The limits of one process, and how near it is to them.
+/// The limits of one process and their current usage.
 #[derive(Debug)]
 pub(in crate::engine) struct PullLimits {
     clock: SharedClock,
@@ -38,10 +38,10 @@ pub(in crate::engine) struct PullLimits {
     refused: [AtomicU64; 3],
 }
 
-/// Names of the limits, for whoever counts what they refused.
+/// Names of the limits, for metrics.
 const LIMITS: [&str; 3] = ["qps", "concurrent", "bandwidth"];
 
-/// Queries in a second: the moment up to which all is spent, in nanoseconds of the clock.
+/// Queries per second: the time up to which permits are spent, in nanoseconds of the clock.
 #[derive(Debug)]
 struct Rate {
     queries: u32,
@@ -55,19 +55,19 @@ struct Places {
     taken: AtomicU64,
 }
 
-/// Bytes by minute, the minutes that are over an hour old among them.
+/// Bytes by minute; buckets older than an hour are reused.
 #[derive(Debug)]
 struct Hour {
     bytes_max: u64,
     minutes: [AtomicU64; MINUTES as usize],
 }
 
-/// One query that was let in. Dropping it makes room for the next.
+/// The permit of one running query. Dropping it releases its place.
 #[derive(Debug)]
-pub(in crate::engine) struct Pass(Option<Arc<PullLimits>>);
+pub(in crate::engine) struct PullPermit(Option<Arc<PullLimits>>);
 
 impl PullLimits {
-    /// Those of the settings; what is not set, or is ksqlDB's default, limits nothing.
+    /// The configured limits. One that is not set, or has ksqlDB's default value, limits nothing.
     pub(in crate::engine) fn new(config: &Config, clock: SharedClock) -> PullLimits {
         let limit = |name| config.pull_limit(name);
         let now = clock.monotonic().as_nanos() as u64;
@@ -83,39 +83,39 @@ impl PullLimits {
         }
     }
 
-    /// Lets a query in, or says which limit it would pass.
-    pub(in crate::engine) fn enter(self: &Arc<Self>) -> Result<Pass> {
+    /// Admits a query; the error names the limit that it would exceed.
+    pub(in crate::engine) fn enter(self: &Arc<Self>) -> Result<PullPermit> {
         if self.rate.is_none() && self.places.is_none() && self.hour.is_none() {
-            return Ok(Pass(None));
+            return Ok(PullPermit(None));
         }
         let now = self.clock.monotonic();
         if let Some(rate) = self.rate.as_ref().filter(|rate| !rate.take(now)) {
-            let told = format!("Host is at rate limit for pull queries. Currently set to {}.0 qps.", rate.queries);
-            return Err(self.refuse(0, told, QPS));
+            let message = format!("Host is at rate limit for pull queries. Currently set to {}.0 qps.", rate.queries);
+            return Err(self.refuse(0, message, QPS));
         }
         if let Some(places) = self.places.as_ref().filter(|places| !places.take()) {
-            let told = format!(
+            let message = format!(
                 "Host is at concurrency limit for pull queries. Currently set to {} maximum concurrent operations.",
                 places.most
             );
-            return Err(self.refuse(1, told, CONCURRENT));
+            return Err(self.refuse(1, message, CONCURRENT));
         }
-        // From here on the place is given back whatever happens.
-        let pass = Pass(Some(self.clone()));
+        // From here on dropping the permit releases the place.
+        let pass = PullPermit(Some(self.clone()));
         match self.hour.as_ref().is_some_and(|hour| hour.is_full(now)) {
             true => {
-                let told = "Host is at bandwidth rate limit for pull queries.".to_owned();
-                Err(self.refuse(2, told, MEGABYTES))
+                let message = "Host is at bandwidth rate limit for pull queries.".to_owned();
+                Err(self.refuse(2, message, MEGABYTES))
             }
             false => Ok(pass),
         }
     }
 
-    fn refuse(&self, limit: usize, told: String, setting: &str) -> Error {
+    fn refuse(&self, limit: usize, message: String, setting: &str) -> Error {
         self.refused[limit].fetch_add(1, Ordering::Relaxed);
-        Error::new(Kind::Busy, told)
+        Error::new(Kind::Busy, message)
             .with_code(TOO_MANY_REQUESTS)
-            .with_hint(format!("ask again later; the process was started with --set {setting}"))
+            .with_hint(format!("try again later; the process was started with --set {setting}"))
     }
 
     /// Queries refused so far, by the name of the limit.
@@ -124,8 +124,8 @@ impl PullLimits {
     }
 }
 
-impl Pass {
-    /// So many bytes were answered.
+impl PullPermit {
+    /// Records bytes that were returned.
     pub(in crate::engine) fn sent(&self, bytes: usize) {
         if let Some(limits) = &self.0
             && let Some(hour) = &limits.hour
@@ -135,7 +135,7 @@ impl Pass {
     }
 }
 
-impl Drop for Pass {
+impl Drop for PullPermit {
     fn drop(&mut self) {
         if let Some(places) = self.0.as_ref().and_then(|limits| limits.places.as_ref()) {
             places.taken.fetch_sub(1, Ordering::AcqRel);
@@ -144,8 +144,7 @@ impl Drop for Pass {
 }
 
 impl Rate {
-    /// A query may begin while not all is spent, and spends its share, also of what is to come: so that one begins at once
-    /// however small the rate is.
+    /// A query starts while permits are left, and may borrow from the future: one starts immediately however low the rate is.
     fn take(&self, now: Duration) -> bool {
         let now = now.as_nanos() as u64;
         let share = SECOND_NS / u64::from(self.queries.max(1));
@@ -169,11 +168,11 @@ impl Hour {
             let known = if bucket >> BYTES_BITS == minute { bucket & BYTES_MAX } else { 0 };
             Some(minute << BYTES_BITS | known.saturating_add(bytes).min(BYTES_MAX))
         };
-        // It always has a next value.
+        // The update function never returns `None`.
         let _ = self.minutes[(minute % MINUTES) as usize].fetch_update(Ordering::AcqRel, Ordering::Acquire, more);
     }
 
-    /// More than the limit, as in ksqlDB: an answer may take it past the limit, the next query is refused.
+    /// Strictly more than the limit, as in ksqlDB: one result may exceed it, and the next query is refused.
     fn is_full(&self, now: Duration) -> bool {
         let now = minute(now);
         let young = |bucket: u64| now.saturating_sub(bucket >> BYTES_BITS) < MINUTES;
@@ -182,7 +181,7 @@ impl Hour {
     }
 }
 
-/// Minutes that the clock has run, which 20 bits hold for two years; after that they begin anew.
+/// Minutes since the clock started. 20 bits hold two years, then the count wraps around.
 fn minute(now: Duration) -> u64 {
     (now.as_secs() / 60) & (u64::MAX >> BYTES_BITS)
 }
@@ -200,7 +199,7 @@ mod tests {
         (clock.clone(), Arc::new(PullLimits::new(&config, clock)))
     }
 
-    fn told(limits: &Arc<PullLimits>) -> String {
+    fn refusal(limits: &Arc<PullLimits>) -> String {
         let error = limits.enter().unwrap_err();
         assert_eq!((error.code(), error.kind()), (42900, Kind::Busy));
         error.message().to_owned()
@@ -209,18 +208,18 @@ mod tests {
     #[test]
     fn a_quiet_second_saves_up_a_second() {
         let (clock, limits) = limits(QPS, "4");
-        // Nothing is saved up yet: one begins on what is to come.
+        // No permit is saved yet: one query borrows from the future.
         limits.enter().unwrap();
-        assert_eq!(told(&limits), "Host is at rate limit for pull queries. Currently set to 4.0 qps.");
+        assert_eq!(refusal(&limits), "Host is at rate limit for pull queries. Currently set to 4.0 qps.");
         clock.advance(Duration::from_millis(249));
-        told(&limits);
+        refusal(&limits);
         clock.advance(Duration::from_millis(1));
         limits.enter().unwrap();
-        told(&limits);
-        // However long it was quiet: four are saved, and the fifth is the one on what is to come.
+        refusal(&limits);
+        // However long the idle period: four permits are saved, and the fifth query borrows.
         clock.advance(Duration::from_secs(100));
         (0..5).for_each(|_| drop(limits.enter().unwrap()));
-        told(&limits);
+        refusal(&limits);
         assert_eq!(limits.refused(), [("qps", 4), ("concurrent", 0), ("bandwidth", 0)]);
     }
 
@@ -229,33 +228,33 @@ mod tests {
         let (_, limits) = limits(CONCURRENT, "2");
         let (one, _two) = (limits.enter().unwrap(), limits.enter().unwrap());
         assert_eq!(
-            told(&limits),
+            refusal(&limits),
             "Host is at concurrency limit for pull queries. Currently set to 2 maximum concurrent operations."
         );
         drop(one);
         let _three = limits.enter().unwrap();
-        told(&limits);
+        refusal(&limits);
     }
 
     #[test]
     fn bytes_leave_the_hour_with_their_minute() {
         let (clock, limits) = limits(MEGABYTES, "1");
         let minute = Duration::from_secs(60);
-        let answer = |bytes: usize| limits.enter().unwrap().sent(bytes);
-        answer(1 << 19);
+        let send = |bytes: usize| limits.enter().unwrap().sent(bytes);
+        send(1 << 19);
         clock.advance(minute * 30);
-        answer(1 << 19);
-        // As much as the limit is not more than it.
-        answer(1);
-        assert_eq!(told(&limits), "Host is at bandwidth rate limit for pull queries.");
+        send(1 << 19);
+        // Reaching the limit does not exceed it.
+        send(1);
+        assert_eq!(refusal(&limits), "Host is at bandwidth rate limit for pull queries.");
         clock.advance(minute * 30);
-        told(&limits);
+        refusal(&limits);
         clock.advance(minute);
-        answer(1 << 19);
-        told(&limits);
+        send(1 << 19);
+        refusal(&limits);
         clock.advance(minute * 100);
-        answer(3 << 20);
-        told(&limits);
+        send(3 << 20);
+        refusal(&limits);
     }
 
     #[test]
@@ -265,7 +264,7 @@ mod tests {
         config.set(MEGABYTES, "0").unwrap();
         let limits = Arc::new(PullLimits::new(&config, ManualClock::at(0)));
         limits.enter().unwrap().sent(1);
-        (0..3).for_each(|_| assert!(told(&limits).contains("bandwidth")));
+        (0..3).for_each(|_| assert!(refusal(&limits).contains("bandwidth")));
     }
 
     #[test]

@@ -1,16 +1,16 @@
-//! Lookups that were planned before: the same text again, or the same but for the literals of the key, is answered without
-//! reading and planning it.
+//! A cache of plans of key lookups: a text that was planned before, or one that differs only in the literals of its key, is
+//! executed without parsing and planning it.
 //!
 //! ```text
 //! SELECT * FROM t WHERE id = 'a' AND c > 1     skeleton: SELECT * FROM t WHERE id = '?' AND c > #      literals: a, 1
-//!                                              known:    id is literal 0, literal 1 has to be 1
+//!                                              cached:   id is literal 0, literal 1 must be 1
 //! ```
 //!
-//! What is known holds for one state of the catalogue: any statement that changes it makes all of it unknown. Texts with
-//! comments or variables are never known.
+//! Entries are valid for one version of the catalogue: every statement that changes it invalidates all of them. Texts with
+//! comments or variables are never cached.
 
 use crate::engine::Engine;
-use crate::engine::query::pull::{Prepared, Pulled};
+use crate::engine::query::pull::{Prepared, PullStream};
 use crate::engine::result::rows::RowStream;
 use crate::engine::session::Session;
 use crate::error::Result;
@@ -21,48 +21,48 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Texts that are remembered: so many that were asked for lately, and as many before them.
+/// Entries per generation: the cache holds a recent and an older one.
 const KNOWN_MAX: usize = 512;
-/// A longer text is planned every time.
+/// A longer text is not cached.
 const TEXT_BYTES_MAX: usize = 16 * 1024;
 
 /// What was planned, by skeleton and properties.
 #[derive(Debug, Default)]
-pub(in crate::engine) struct Statements {
-    /// Grows with every change of the catalogue.
+pub(in crate::engine) struct PlanCache {
+    /// Version of the catalogue: incremented by every change.
     version: AtomicU64,
-    known: Mutex<[HashMap<Name, Arc<Known>>; 2]>,
+    known: Mutex<[HashMap<CacheKey, Arc<CachedPlan>>; 2]>,
 }
 
-/// What a plan depends on beside the catalogue.
+/// What a plan depends on, apart from the catalogue.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Name {
+struct CacheKey {
     skeleton: String,
     properties: BTreeMap<String, String>,
 }
 
 #[derive(Debug)]
-pub(in crate::engine) struct Known {
+pub(in crate::engine) struct CachedPlan {
     version: u64,
     prepared: Prepared,
-    /// The literals of the text; those of the key do not matter.
+    /// The literals of the text; those of the key are ignored.
     literals: Vec<Literal>,
-    /// By key column the place of its literal; empty = all literals matter.
+    /// By key column the position of its literal; empty = all literals must be equal.
     keys: Vec<usize>,
 }
 
-impl Statements {
-    /// The catalogue is about to change.
+impl PlanCache {
+    /// Invalidates all entries: the catalogue has changed.
     pub(in crate::engine) fn outdate(&self) {
         self.version.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// The state of the catalogue; asked for before it is read.
+    /// The catalogue's version, to be read before the catalogue itself.
     pub(in crate::engine) fn version(&self) -> u64 {
         self.version.load(Ordering::SeqCst)
     }
 
-    fn get(&self, name: &Name) -> Option<Arc<Known>> {
+    fn get(&self, name: &CacheKey) -> Option<Arc<CachedPlan>> {
         let mut known = self.known.lock();
         if let Some(found) = known[0].get(name) {
             return Some(found.clone());
@@ -72,7 +72,7 @@ impl Statements {
         Some(found)
     }
 
-    /// Remembers what `text` was planned to, with the literals that the key equals.
+    /// Adds the plan of `text`, with the literals that the key equals.
     pub(in crate::engine) fn remember(
         &self,
         text: &str,
@@ -80,7 +80,7 @@ impl Statements {
         (version, prepared, literals): (u64, &Prepared, Option<&[(usize, Literal)]>),
     ) {
         let Some((skeleton, found)) = skeleton(text).filter(|_| session.variables().is_empty()) else { return };
-        // A literal that stands in the text twice may be the key's or the other one.
+        // A literal that occurs twice in the text may be the key's or the other one.
         let place = |wanted: &Literal| {
             let mut places = (0..found.len()).filter(|at| found[*at] == *wanted);
             places.next().filter(|_| places.next().is_none())
@@ -88,14 +88,14 @@ impl Statements {
         let keys: Option<Vec<usize>> = literals.and_then(|all| all.iter().map(|(_, l)| place(l)).collect());
         let keys = keys.unwrap_or_default();
         let skeleton = if keys.is_empty() { trimmed(text).to_owned() } else { skeleton };
-        let name = Name { skeleton, properties: session.properties().clone() };
-        let known = Known { version, prepared: prepared.clone(), literals: found, keys };
+        let name = CacheKey { skeleton, properties: session.properties().clone() };
+        let known = CachedPlan { version, prepared: prepared.clone(), literals: found, keys };
         put(&mut self.known.lock(), name, Arc::new(known));
     }
 }
 
-/// When the newer half is full it becomes the older half, which is forgotten.
-fn put(known: &mut [HashMap<Name, Arc<Known>>; 2], name: Name, what: Arc<Known>) {
+/// When the recent generation is full it becomes the older one, which is dropped.
+fn put(known: &mut [HashMap<CacheKey, Arc<CachedPlan>>; 2], name: CacheKey, what: Arc<CachedPlan>) {
     if known[0].len() >= KNOWN_MAX {
         known[1] = std::mem::take(&mut known[0]);
     }
@@ -103,15 +103,15 @@ fn put(known: &mut [HashMap<Name, Arc<Known>>; 2], name: Name, what: Arc<Known>)
 }
 
 impl Engine {
-    /// Answers a lookup that was planned before, without waiting for anything but a commit that is being put in. `None` =
-    /// the text has to be read and carried out.
+    /// Executes a lookup whose plan is cached. It waits for nothing but a commit that is being published. `None` = the text has
+    /// to be parsed and executed.
     pub fn known_lookup(&self, text: &str, session: &Session) -> Option<Result<Box<dyn RowStream>>> {
         if self.is_over() || text.len() > TEXT_BYTES_MAX || !session.variables().is_empty() {
             return None;
         }
         let (skeleton, literals) = skeleton(text)?;
-        let statements = &self.inner.statements;
-        let mut name = Name { skeleton, properties: session.properties().clone() };
+        let statements = &self.inner.plan_cache;
+        let mut name = CacheKey { skeleton, properties: session.properties().clone() };
         let known = statements.get(&name).or_else(|| {
             trimmed(text).clone_into(&mut name.skeleton);
             statements.get(&name)
@@ -121,13 +121,13 @@ impl Engine {
         }
         let keys = known.keys(&literals)?;
         if !known.prepared.is_permitted(self, session) {
-            // The usual way says why.
+            // The usual path reports why.
             return None;
         }
         let Prepared { pull, view, .. } = &known.prepared;
         let rows = pull.rows(view, keys.as_ref()).transpose()?;
-        // Only now, because what is not known after all is counted when it is carried out.
-        let let_in = rows.and_then(|rows| Ok(Pulled::new(Engine::bounded_id()?, rows, self.inner.pulls.enter()?)));
+        // Not earlier: a miss is counted where it is executed.
+        let let_in = rows.and_then(|rows| Ok(PullStream::new(Engine::bounded_id()?, rows, self.inner.pulls.enter()?)));
         if self.inner.audit.is_on() {
             self.inner.audit.lookup(session.principal(), text, let_in.as_ref().map(|_| ()));
         }
@@ -135,9 +135,9 @@ impl Engine {
     }
 }
 
-impl Known {
-    /// The keys that these literals mean, or the plan's own; `None` = it is another query.
-    #[expect(clippy::option_option, reason = "not known, and known with the plan's own keys, are two answers")]
+impl CachedPlan {
+    /// The keys that these literals select, or the plan's own; `None` = it is another query.
+    #[expect(clippy::option_option, reason = "a miss and a hit with the plan's own keys are different results")]
     fn keys(&self, literals: &[Literal]) -> Option<Option<Keys>> {
         let same = |at: usize| self.keys.contains(&at) || self.literals[at] == literals[at];
         if literals.len() != self.literals.len() || !(0..literals.len()).all(same) {
@@ -158,7 +158,7 @@ fn trimmed(text: &str) -> &str {
     text.trim().trim_end_matches(';').trim_end()
 }
 
-/// The text without the content of its literals, and these; `None` where that cannot be said by looking at characters.
+/// The text with its literals replaced, and the literals; `None` where characters alone do not show them.
 fn skeleton(text: &str) -> Option<(String, Vec<Literal>)> {
     let text = trimmed(text);
     if ["--", "/*", "${"].iter().any(|odd| text.contains(odd)) {
@@ -189,7 +189,7 @@ fn skeleton(text: &str) -> Option<(String, Vec<Literal>)> {
     Some((out, literals))
 }
 
-/// What stands together as a name or a number.
+/// A character of a name or a number.
 fn is_word(c: char) -> bool {
     c.is_alphanumeric() || matches!(c, '_' | '.' | '@' | '$')
 }

@@ -1,11 +1,11 @@
-//! Result sets: push queries that go on until stopped, batch queries that end.
+//! Push queries: SELECT ... EMIT CHANGES runs until its reader stops it.
 //!
-//! A push query runs on a thread of its own and hands rows over through a bounded queue (`handover`): a reader that is slow
-//! slows down its query and nothing else. Dropping the stream ends the thread.
+//! A push query runs on a thread of its own and passes rows to its reader through a bounded queue (`push_queue`): a slow reader
+//! slows down its own query and nothing else. Dropping the stream ends the thread.
 
 use crate::catalog::Catalog;
-use crate::engine::query::handover::{Handover, Notes, Taken, Told};
-use crate::engine::query::push_registry::{self, Listed};
+use crate::engine::query::push_queue::{Notes, PushQueue, Received, RowBatch};
+use crate::engine::query::push_registry::{self, Registration};
 use crate::engine::result::rows::{OutputColumn, RowEvent, RowStream};
 use crate::engine::session::Session;
 use crate::engine::{Answer, Engine};
@@ -28,13 +28,13 @@ use std::time::Duration;
 
 /// The kind of its thread.
 const KIND: &str = "push-query";
-/// How long a turn waits for records; a stop wakes it.
+/// How long a turn waits for records; a stop interrupts it.
 const TURN_WAIT: Duration = Duration::from_millis(200);
 
-impl Told {
-    /// A change of a table without a value says that its row is gone. A stream's record without one says nothing, and is
-    /// left out as in ksqlDB; so is one without a key where only rows with one are told.
-    fn of(batch: ChangeBatch, table: bool, keyed: bool) -> Result<Told> {
+impl RowBatch {
+    /// A change of a table without a value is a tombstone. A stream's record without a value is dropped, as in ksqlDB, and so is
+    /// one without a key where only rows with a key are returned.
+    fn of(batch: ChangeBatch, table: bool, keyed: bool) -> Result<RowBatch> {
         let batch = match batch.key_present.as_ref().filter(|key| keyed && key.null_count() > 0) {
             Some(key) => batch.filter(key.inner())?,
             None => batch,
@@ -48,7 +48,7 @@ impl Told {
                 columns = columns.iter().map(|c| filter(c, &kept)).collect::<std::result::Result<_, _>>()?;
             }
         }
-        Ok(Told { columns, tombstones })
+        Ok(RowBatch { columns, tombstones })
     }
 }
 
@@ -56,19 +56,19 @@ impl Told {
 #[derive(Debug)]
 pub(in crate::engine) struct PushStream {
     columns: Vec<OutputColumn>,
-    rows: Arc<Handover>,
-    listed: Listed,
+    rows: Arc<PushQueue>,
+    listed: Registration,
     left: Option<u64>,
     notes: Notes,
-    /// It reads what comes from its start on.
+    /// It reads records from its start on.
     from_now_on: bool,
 }
 
-/// For whoever waits for what has been there before.
-const FROM_NOW_ON: &str = "No rows yet: the query reads what comes from now on. To read from the start, stop it and say\n\
+/// Shown when no rows arrive: the reader may expect older records.
+const FROM_NOW_ON: &str = "No rows yet: the query reads records from now on. To read from the start, stop it and say\n\
                            SET 'auto.offset.reset' = 'earliest';";
 
-/// ksqlDB's switch of what it calls scalable push queries.
+/// ksqlDB's switch for scalable push queries.
 const PUSH_V2: &str = "ksql.query.push.v2.enabled";
 
 impl Engine {
@@ -85,7 +85,7 @@ impl Engine {
             plan.columns.iter().map(|c| OutputColumn { name: c.name.clone(), ty: c.ty.clone() }).collect();
         let (start, id, progress) = (spec.start, spec.group.clone(), Arc::<Progress>::default());
         let execution = Execution::start(&*self.inner.log, spec, self.inner.clock.clone(), progress.clone())?;
-        let rows = Arc::<Handover>::default();
+        let rows = Arc::<PushQueue>::default();
         let waker = {
             let (reader, rows) = (execution.waker(), rows.clone());
             Arc::new(move || {
@@ -105,8 +105,9 @@ impl Engine {
     }
 }
 
-/// Would ksqlDB answer it from the query that writes its source? It does where `ksql.query.push.v2.enabled` says so, for a plain
-/// SELECT of what comes from now on of a stream or table that one query writes. Rows without a key are not told then.
+/// Whether ksqlDB would run it as a scalable push query (`ScalablePushUtil.isScalablePushQuery`): with
+/// `ksql.query.push.v2.enabled`, a plain SELECT from `latest` on a stream or table that one query writes. Such a query does not
+/// return rows without a key.
 fn is_scalable(select: &Select, catalog: &Catalog, properties: &BTreeMap<String, String>) -> bool {
     let says = |name: &str, value: &str| properties.get(name).is_some_and(|v| v.eq_ignore_ascii_case(value));
     let plain = select.joins.is_empty() && select.window.is_none() && select.having.is_none();
@@ -121,26 +122,26 @@ fn is_scalable(select: &Select, catalog: &Catalog, properties: &BTreeMap<String,
         && catalog.writers(source).count() == 1
 }
 
-/// The thread's side.
+/// The thread's side of a push query.
 struct Push {
     execution: Execution,
     table: bool,
-    /// Only rows with a key are told.
+    /// Only rows with a key are returned.
     keyed: bool,
     progress: Arc<Progress>,
-    rows: Arc<Handover>,
-    /// The statement, by which a test can make this thread panic.
+    rows: Arc<PushQueue>,
+    /// The statement: a test selects this thread by it, to make it panic.
     text: String,
 }
 
 impl Push {
-    /// A panic is a failure of the query, or the end of its rows would look like its own.
+    /// A panic is a failure of the query: otherwise its rows would seem complete.
     fn run(mut self, id: &str) {
         let ended = threads::guard(KIND, id, || self.turns()).flatten();
         self.rows.end(ended.err());
     }
 
-    /// Takes turns until it is told to stop.
+    /// Runs turns until it is stopped.
     fn turns(&mut self) -> Result<()> {
         let mut trouble = None;
         while !self.rows.is_stopped() {
@@ -156,8 +157,8 @@ impl Push {
                 self.rows.note(|notes| notes.skipped = Some((count, last)));
             }
             for batch in turn.rows {
-                let told = Told::of(batch, self.table, self.keyed)?;
-                if told.len() > 0 && !self.rows.put(told) {
+                let rows = RowBatch::of(batch, self.table, self.keyed)?;
+                if rows.len() > 0 && !self.rows.put(rows) {
                     return Ok(());
                 }
             }
@@ -183,21 +184,21 @@ impl RowStream for PushStream {
         if self.left == Some(0) {
             return Ok(RowEvent::Done(Some("Limit Reached".to_owned())));
         }
-        let (taken, notes) = self.rows.take(timeout)?;
+        let (received, notes) = self.rows.take(timeout)?;
         self.notes = notes;
-        let mut told = match taken {
-            Taken::Rows(told) => told,
-            Taken::Nothing => return Ok(RowEvent::Idle),
-            Taken::Ended => {
+        let mut rows = match received {
+            Received::Rows(rows) => rows,
+            Received::Nothing => return Ok(RowEvent::Idle),
+            Received::Ended => {
                 let why = self.listed.push.ended(self.rows.is_stopped())?;
                 return Ok(RowEvent::Done(Some(why.to_owned())));
             }
         };
         if let Some(left) = &mut self.left {
-            told.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
-            *left -= told.len() as u64;
+            rows.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
+            *left -= rows.len() as u64;
         }
-        Ok(RowEvent::Rows { columns: told.columns, tombstones: told.tombstones })
+        Ok(RowEvent::Rows { columns: rows.columns, tombstones: rows.tombstones })
     }
 
     fn notice(&self) -> Option<String> {

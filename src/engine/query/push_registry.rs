@@ -1,5 +1,5 @@
-//! Push queries that are being read: SHOW QUERIES lists them, TERMINATE ends them, and whoever drops the rows takes his
-//! query off the list.
+//! The push queries that are being read: SHOW QUERIES lists them, TERMINATE ends them, and dropping the rows removes them from
+//! the list.
 
 use crate::engine::access::{FORBIDDEN, Principal, Role};
 use crate::engine::ddl::terminate_cluster::shut_down;
@@ -11,12 +11,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Ends a query, whatever it waits for.
+/// Ends a query, also while it waits.
 type Ender = Arc<dyn Fn() + Send + Sync>;
 
-/// All push queries of an engine, in order of their beginning.
+/// All push queries of an engine, in order of their start.
 #[derive(Debug, Default)]
-pub(in crate::engine) struct Pushes(Mutex<Vec<Arc<Push>>>);
+pub(in crate::engine) struct PushRegistry(Mutex<Vec<Arc<Push>>>);
 
 /// One of them.
 pub(in crate::engine) struct Push {
@@ -28,9 +28,9 @@ pub(in crate::engine) struct Push {
     pub(in crate::engine) owner: Arc<str>,
     /// What it reads.
     pub(in crate::engine) topics: BTreeSet<String>,
-    /// True = it ends with its service, which was terminated.
+    /// It ends because the service was terminated.
     pub(in crate::engine) over: AtomicBool,
-    /// Tells its thread to end, which notices at once.
+    /// Stops its thread immediately.
     pub(in crate::engine) end: Ender,
     /// What it has done.
     pub(in crate::engine) progress: Arc<Progress>,
@@ -47,31 +47,28 @@ impl Push {
         (self.end)();
     }
 
-    /// Why it ended, once its thread has gone: only TERMINATE is an end as good as another.
+    /// Why it ended, once its thread is gone: TERMINATE is a regular end, a lost thread is not.
     pub(in crate::engine) fn ended(&self, stopped: bool) -> Result<&'static str> {
         if self.over.load(Ordering::Acquire) {
             return Err(shut_down());
         }
         match stopped {
             true => Ok("Query terminated"),
-            false => Err(Error::bug("the query's thread ended early").with_detail("its answer is not complete")),
+            false => Err(Error::bug("the query's thread ended early").with_detail("its result is not complete")),
         }
     }
 
-    /// Only the user who opened it may end it, and administrators.
+    /// The user who opened it may end it, and administrators may.
     fn check_end(&self, user: &Principal) -> Result<()> {
         match self.owner == user.name || user.role >= Role::Admin {
             true => Ok(()),
             false => Err(Error::statement(format!("query {} was opened by another user", self.id))
                 .with_code(FORBIDDEN)
-                .with_detail(format!(
-                    "that user and administrators may end it; {} has the role {}",
-                    user.name, user.role
-                ))),
+                .with_detail(format!("that user and administrators may end it; {} has role {}", user.name, user.role))),
         }
     }
 
-    /// Whether this user may know of it.
+    /// Whether it is visible to this user.
     fn is_shown_to(&self, user: &Principal) -> bool {
         self.owner == user.name || self.topics.iter().all(|topic| user.topics.include(topic))
     }
@@ -90,25 +87,25 @@ impl Push {
     }
 }
 
-impl Pushes {
-    /// Lists a query for as long as the answer lives.
-    pub(in crate::engine) fn list(self: &Arc<Pushes>, push: Push) -> Listed {
+impl PushRegistry {
+    /// Lists a query for the lifetime of its result.
+    pub(in crate::engine) fn list(self: &Arc<PushRegistry>, push: Push) -> Registration {
         let push = Arc::new(push);
         self.0.lock().push(push.clone());
-        Listed { pushes: self.clone(), push }
+        Registration { pushes: self.clone(), push }
     }
 
-    /// As SHOW QUERIES shows them to this user.
+    /// The rows of SHOW QUERIES for this user.
     pub(in crate::engine) fn rows(&self, user: &Principal) -> Vec<QueryRow> {
         self.0.lock().iter().filter(|push| push.is_shown_to(user)).map(|push| push.row()).collect()
     }
 
-    /// Whether this user has opened the query that is being read under this id.
+    /// Whether this user opened the query with this id.
     pub(in crate::engine) fn is_of(&self, id: &str, user: &Principal) -> bool {
         self.0.lock().iter().any(|push| push.id.eq_ignore_ascii_case(id) && push.owner == user.name)
     }
 
-    /// One is being read under this id, in whatever case a statement has it.
+    /// Whether a query with this id is being read; ids are case-insensitive.
     pub(in crate::engine) fn contains(&self, id: &str) -> bool {
         self.0.lock().iter().any(|push| push.id.eq_ignore_ascii_case(id))
     }
@@ -124,7 +121,7 @@ impl Pushes {
 
     /// Ends one and returns its id.
     pub(in crate::engine) fn end(&self, id: &str, user: &Principal) -> Result<String> {
-        // It may have ended since it was looked for.
+        // It may have ended in the meantime.
         let Some(push) = self.find(id) else { return Ok(id.to_owned()) };
         push.check_end(user)?;
         push.end();
@@ -143,12 +140,12 @@ impl Pushes {
 
 /// A query's place on the list. Dropping it ends the query.
 #[derive(Debug)]
-pub(in crate::engine) struct Listed {
-    pushes: Arc<Pushes>,
+pub(in crate::engine) struct Registration {
+    pushes: Arc<PushRegistry>,
     pub(in crate::engine) push: Arc<Push>,
 }
 
-impl Drop for Listed {
+impl Drop for Registration {
     fn drop(&mut self) {
         self.push.end();
         self.pushes.0.lock().retain(|push| !Arc::ptr_eq(push, &self.push));

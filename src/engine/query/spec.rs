@@ -1,4 +1,4 @@
-//! How a query is run: its pipeline with what the session's properties say.
+//! From a planned query to an executable one: the pipeline together with the session's properties.
 
 use crate::catalog::Source;
 use crate::config::{EMIT_INTERVAL, FAIL_ON_PRODUCTION_ERROR};
@@ -69,14 +69,14 @@ impl Engine {
         }
     }
 
-    /// The same for a query whose rows are handed to whoever asked.
+    /// The same for a query whose rows go to its reader.
     pub(in crate::engine) fn transient_spec(&self, pipeline: Pipeline, session: &Session) -> Result<ExecutionSpec> {
         let properties = self.properties(session);
         let id = self.transient_id(pipeline.scans.first().map_or("", |scan| &scan.source.name))?;
         Ok(self.execution_spec(pipeline, Target::Rows, id, &properties))
     }
 
-    /// What `latest` means now: a query owns every row from its creation on, however long it takes to start.
+    /// The offsets that `latest` means now: a query reads every record from its creation on, however long its start takes.
     pub(in crate::engine) fn begin(
         &self,
         pipeline: &Pipeline,
@@ -92,7 +92,7 @@ impl Engine {
     }
 }
 
-/// Exactly once, unless a session has asked for less.
+/// Exactly once, unless the session requests less.
 fn guarantee(properties: &BTreeMap<String, String>) -> Guarantee {
     match properties.get("processing.guarantee").map(String::as_str) {
         Some("at_least_once") => Guarantee::AtLeastOnce,
@@ -100,7 +100,7 @@ fn guarantee(properties: &BTreeMap<String, String>) -> Guarantee {
     }
 }
 
-/// ksqlDB writes every change when its cache is off, otherwise the last one of a key.
+/// ksqlDB emits every change when its record cache is off, otherwise the last one of a key.
 pub(in crate::engine) fn mode(properties: &BTreeMap<String, String>) -> EmitMode {
     match properties.get("cache.max.bytes.buffering").map(String::as_str) {
         Some("0") => EmitMode::EveryChange,
@@ -108,7 +108,7 @@ pub(in crate::engine) fn mode(properties: &BTreeMap<String, String>) -> EmitMode
     }
 }
 
-/// Where a query begins to read streams; tables it always reads from their first record on.
+/// Where a query starts to read streams; tables are always read from their first record.
 fn start(properties: &BTreeMap<String, String>) -> Start {
     match properties.get("auto.offset.reset").map(String::as_str) {
         Some("latest") => Start::Latest,

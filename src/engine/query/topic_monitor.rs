@@ -1,4 +1,4 @@
-//! The thread that looks at the topics of all queries now and then; it ends with its engine.
+//! The thread that periodically checks the identity of the topics of all queries; it ends with its engine.
 
 use crate::error::Result;
 use crate::execute::task::topic_identity::{LOOK_PAUSE, TopicRegistry};
@@ -11,10 +11,10 @@ use std::time::Duration;
 
 /// The kind of its thread.
 const KIND: &str = "topics";
-/// Time between two looks while the cluster does not answer: somebody waits to read that it is back.
+/// Time between two checks while the cluster does not respond: queries wait for the first success.
 const TROUBLE_PAUSE: Duration = Duration::from_secs(1);
 
-/// See the module.
+/// Owns the thread.
 #[derive(Debug)]
 pub(in crate::engine) struct TopicMonitor {
     stop: Arc<Stop>,
@@ -24,12 +24,12 @@ pub(in crate::engine) struct TopicMonitor {
 
 #[derive(Debug, Default)]
 struct Stop {
-    told: Mutex<bool>,
+    requested: Mutex<bool>,
     changed: Condvar,
 }
 
 impl TopicMonitor {
-    /// Begins to look; `label` is the service that the thread is named after.
+    /// Starts the thread; `label` is the service that it is named after.
     pub(in crate::engine) fn new(watch: Arc<TopicRegistry>, log: Arc<dyn Log>, label: &str) -> Result<TopicMonitor> {
         let stop = Arc::<Stop>::default();
         let stopped = stop.clone();
@@ -37,15 +37,15 @@ impl TopicMonitor {
         let work = move || {
             loop {
                 let pause = if watch.trouble().is_some() { TROUBLE_PAUSE } else { LOOK_PAUSE };
-                let mut told = stopped.told.lock();
-                if !*told {
-                    stopped.changed.wait_for(&mut told, pause);
+                let mut stop_requested = stopped.requested.lock();
+                if !*stop_requested {
+                    stopped.changed.wait_for(&mut stop_requested, pause);
                 }
-                if *told {
+                if *stop_requested {
                     return;
                 }
-                drop(told);
-                // All queries wait, visibly, until a look succeeds: nobody knows whether their topics are the same.
+                drop(stop_requested);
+                // All queries are WAITING until a check succeeds: whether their topics are the same is unknown.
                 if let Err(error) = threads::guard(KIND, &name, || watch.refresh(&*log)) {
                     watch.set_trouble(Some(format!("the topics of queries cannot be looked at: {error}")));
                 }
@@ -58,10 +58,10 @@ impl TopicMonitor {
 
 impl Drop for TopicMonitor {
     fn drop(&mut self) {
-        *self.stop.told.lock() = true;
+        *self.stop.requested.lock() = true;
         self.stop.changed.notify_all();
         if let Some(thread) = self.thread.take() {
-            // The log must not outlive the engine: a data directory is to be free for the next one.
+            // The log must not outlive the engine: the data directory has to be free for the next one.
             let _ = thread.join();
         }
     }

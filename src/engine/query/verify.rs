@@ -1,12 +1,12 @@
-//! VERIFY QUERY: is what a persistent query has written what its statement says about the history that it has read?
+//! VERIFY QUERY: checks that a persistent query has written what its statement yields for the history that it has read.
 //!
 //! The statement is run without EMIT over exactly the records that the query has committed, and its rows are compared with
-//! those of the query's topic: for a table row by row of its final state, for a stream as a collection, whatever the order.
-//! Rows that somebody else wrote there, and rows that a fault made, are shown; at most [`SHOWN_MAX`] of them.
+//! those of the query's topic: for a table row by row of its final state, for a stream as an unordered collection. Rows that
+//! another producer wrote, or that a fault caused, are shown, at most [`SHOWN_MAX`] of them.
 //!
-//! It answers only where that is a proof. It says why not where the history is not whole any more, where other queries write
-//! the same topic, and where the answer of a query that goes on is not the answer of one that ends (EMIT FINAL, rows that
-//! still wait for a match).
+//! It refuses, with the reason, where the comparison would prove nothing: where the history is no longer complete, where other
+//! queries write the same topic, and where a continuous query and a batch query differ by design (EMIT FINAL, rows of a join
+//! that still wait for a match).
 
 use crate::catalog::{Catalog, Source};
 use crate::engine::query::persistent::Query;
@@ -33,10 +33,10 @@ use std::time::Duration;
 const SHOWN_MAX: usize = 20;
 /// Rows of each side that are held in memory.
 const ROWS_MAX: usize = 2_000_000;
-/// How often a moment between two commits is looked for.
+/// Attempts to find a moment between two commits.
 const LOOKS_MAX: u32 = 50;
 const LOOK_PAUSE: Duration = Duration::from_millis(20);
-/// Sums of DOUBLEs in another order may differ by so much of themselves.
+/// Relative difference of DOUBLE sums that were added in another order.
 const DOUBLE_TOLERANCE: f64 = 1e-9;
 /// How long one wait for rows takes.
 const WAIT: Duration = Duration::from_millis(100);
@@ -61,7 +61,7 @@ impl Engine {
             return Err(no("INSERT INTO ... SELECT writes into a stream of others"));
         };
         let sink = catalog.require(&create.name.value)?.clone();
-        if let Some(why) = hindrance(create, spec, catalog) {
+        if let Some(why) = obstacle(create, spec, catalog) {
             return Err(no(why));
         }
         let ranges = Arc::new(self.committed_history(query, spec, &sink).map_err(|e| match e.kind() {
@@ -72,7 +72,7 @@ impl Engine {
         Ok(Answer::Rows(Box::new(verdict.stream(&id.value, ranges.values().map(|r| r.end - r.start).sum()))))
     }
 
-    /// By partition what the query has read and what it has written, as they were at one commit.
+    /// By partition the offsets that the query has read and written, as of one commit.
     fn committed_history(&self, query: &Query, spec: &ExecutionSpec, sink: &Source) -> Result<Ranges> {
         let log = &self.inner.log;
         let scans = spec.pipeline.scans.iter();
@@ -90,7 +90,7 @@ impl Engine {
                 let place = TopicPartition::new(sink.topic.as_str(), partition);
                 let marks = log.watermarks(&place)?;
                 open |= marks.stable < marks.high;
-                whole(&place, 0, marks.low)?;
+                check_retained(&place, 0, marks.low)?;
                 ranges.insert(place, marks.low..marks.stable);
             }
             if !open && log.committed(query.group(), &places)? == before {
@@ -98,7 +98,7 @@ impl Engine {
                     let begin = spec.begin.as_ref().filter(|_| source.kind == SourceKind::Stream);
                     let begin = begin.and_then(|b| b.get(i).copied()).unwrap_or(0);
                     let range = begin..committed.as_ref().map_or(begin, |c| c.offset.max(begin));
-                    self.is_whole(place, source, &range)?;
+                    self.check_complete(place, source, &range)?;
                     ranges.insert(place.clone(), range);
                 }
                 return Ok(ranges);
@@ -108,9 +108,9 @@ impl Engine {
         Err(Error::new(Kind::Busy, "the query commits all the time").with_hint("PAUSE it, verify, and RESUME it"))
     }
 
-    /// Is everything there that the query has read?
-    fn is_whole(&self, place: &TopicPartition, source: &Source, range: &Range<i64>) -> Result<()> {
-        whole(place, range.start, self.inner.log.watermarks(place)?.low)?;
+    /// An error unless everything that the query has read is still retained.
+    fn check_complete(&self, place: &TopicPartition, source: &Source, range: &Range<i64>) -> Result<()> {
+        check_retained(place, range.start, self.inner.log.watermarks(place)?.low)?;
         let compacted = |info: crate::log::TopicInfo| {
             info.config.get("cleanup.policy").is_some_and(|policy| policy.contains("compact"))
         };
@@ -145,7 +145,7 @@ impl Engine {
         names.extend(bounds.iter().map(bound));
         let text = format!("SELECT {} FROM `{}`", names.join(", "), sink.name);
         let Some(Parsed { statement: Statement::Select(of_sink), .. }) = crate::parse::parse(&text)?.pop() else {
-            return Err(Error::bug("the sink's rows cannot be asked for"));
+            return Err(Error::bug("the sink's rows cannot be selected"));
         };
         let keys: Vec<usize> = (0..wanted.columns().len())
             .filter(|i| *i >= shown || sink.schema.key.iter().any(|k| k.name == wanted.columns()[*i].name))
@@ -167,12 +167,12 @@ fn items(text: &str) -> Result<Vec<SelectItem>> {
     }
 }
 
-/// Why the batch answer would not be the query's.
-fn hindrance(create: &CreateAs, spec: &ExecutionSpec, catalog: &Catalog) -> Option<&'static str> {
+/// Why the batch result would differ from the query's.
+fn obstacle(create: &CreateAs, spec: &ExecutionSpec, catalog: &Catalog) -> Option<&'static str> {
     let waits = |rule: &Rule, kind: JoinKind| matches!(rule, Rule::Within(_)) && kind != JoinKind::Inner;
     if create.select.emit == Some(Emit::Final) {
         return Some(
-            "with EMIT FINAL it writes a window when it is closed, and a query without EMIT answers all of them",
+            "with EMIT FINAL it writes a window when it closes, and a query without EMIT returns open windows too",
         );
     }
     if spec.pipeline.joins.iter().any(|join| waits(&join.rule, join.kind)) {
@@ -181,7 +181,7 @@ fn hindrance(create: &CreateAs, spec: &ExecutionSpec, catalog: &Catalog) -> Opti
     (catalog.writers(&create.name.value).count() > 1).then_some("other queries write into its topic as well")
 }
 
-fn whole(place: &TopicPartition, first: i64, low: i64) -> Result<()> {
+fn check_retained(place: &TopicPartition, first: i64, low: i64) -> Result<()> {
     if low <= first {
         return Ok(());
     }
@@ -209,12 +209,12 @@ fn collect(mut result: BatchResult) -> Result<Vec<Row>> {
     }
 }
 
-/// What came of a comparison.
+/// The result of a comparison.
 #[derive(Debug, Default)]
 struct Verdict {
-    /// Rows of both sides that are the same.
+    /// Rows that are equal on both sides.
     equal: u64,
-    /// All that are not.
+    /// Rows that are not.
     different: u64,
     /// The first of them: what, key, here, there.
     shown: Vec<[Option<String>; 4]>,
@@ -271,8 +271,8 @@ impl Verdict {
         verdict
     }
 
-    /// The differences as rows, and what they mean; without any there is no table to show.
-    fn stream(self, id: &str, records: i64) -> Told {
+    /// The differences as rows, with a summary; without differences there is no table.
+    fn stream(self, id: &str, records: i64) -> FixedRows {
         let names = ["DIFFERENCE", "KEY", "QUERY", "BATCH"];
         let column = |name: &&str| OutputColumn { name: (*name).to_owned(), ty: SqlType::String };
         let columns = if self.different == 0 { Vec::new() } else { names.iter().map(column).collect() };
@@ -281,17 +281,17 @@ impl Verdict {
         let Verdict { equal, different, .. } = self;
         let end = match different {
             0 => Ok(format!(
-                "query {id} equals its batch answer: {}; {} of its inputs and its topic read",
+                "query {id} equals its batch result: {}; {} of its inputs and its topic read",
                 counted(equal as i64, "row"),
                 counted(records, "record")
             )),
             _ => Err(Error::data(format!(
-                "query {id} differs from its batch answer in {}, {equal} are equal",
+                "query {id} differs from its batch result in {}, {equal} are equal",
                 counted(different as i64, "row")
             ))
-            .with_hint("somebody else may have written to its topic; DROP and CREATE write it again")),
+            .with_hint("another producer may have written to its topic; DROP and CREATE rebuild it")),
         };
-        Told { columns, rows, end: Some(end) }
+        FixedRows { columns, rows, end: Some(end) }
     }
 }
 
@@ -314,14 +314,14 @@ fn same(a: &Option<String>, b: &Option<String>, ty: &SqlType) -> bool {
     }
 }
 
-/// Rows that are known, and an end.
-struct Told {
+/// A fixed set of rows.
+struct FixedRows {
     columns: Vec<OutputColumn>,
     rows: Option<Vec<ArrayRef>>,
     end: Option<Result<String>>,
 }
 
-impl RowStream for Told {
+impl RowStream for FixedRows {
     fn columns(&self) -> &[OutputColumn] {
         &self.columns
     }

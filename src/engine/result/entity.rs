@@ -1,4 +1,4 @@
-//! What a statement answers, as data: the HTTP API prints it as JSON, the prompt as a table.
+//! Results that are not rows, as data: the HTTP API prints them as JSON, the prompt as tables.
 
 use crate::catalog::Source;
 use crate::engine::introspect::function_help::Signature;
@@ -9,21 +9,21 @@ use crate::types::{Schema, SqlType};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// An answer that is not a result set.
+/// A result that is not a result set.
 #[derive(Clone, Debug)]
 pub enum Entity {
     /// A statement was carried out.
     Status(Status),
-    /// It was not needed (`IF NOT EXISTS`): why.
+    /// Nothing was to do (`IF NOT EXISTS`): why.
     Warning(String),
-    /// ASSERT TOPIC: it is so.
+    /// ASSERT TOPIC succeeded.
     AssertedTopic {
         /// Topic.
         topic: String,
-        /// Or not.
+        /// Whether it was asserted to exist.
         exists: bool,
     },
-    /// INSERT VALUES, SET, DEFINE: done, nothing to say.
+    /// INSERT VALUES, SET, DEFINE: done, without a message.
     Done,
     /// SHOW STREAMS, SHOW TABLES.
     Sources(SourceKind, Vec<Arc<Source>>),
@@ -37,7 +37,7 @@ pub enum Entity {
     Descriptions(Vec<Description>),
     /// TERMINATE of a push query.
     PushTerminated(String),
-    /// SHOW PROPERTIES: name, value, where it comes from.
+    /// SHOW PROPERTIES: name, value, origin.
     Properties(Vec<(String, String, &'static str)>),
     /// SHOW VARIABLES.
     Variables(Vec<(String, String)>),
@@ -66,7 +66,7 @@ pub struct FunctionHelp {
     pub description: &'static str,
     /// Calls with the types of their arguments and results.
     pub signatures: Vec<Signature>,
-    /// Calls and what they yield.
+    /// Calls and their results.
     pub examples: Vec<(&'static str, &'static str)>,
 }
 
@@ -79,7 +79,7 @@ pub struct Status {
     pub message: String,
     /// The query that was started.
     pub query_id: Option<String>,
-    /// Place in the command log; -1 = it was not written there.
+    /// Sequence number in the command log; -1 = it was not recorded.
     pub sequence: i64,
 }
 
@@ -111,13 +111,13 @@ pub struct QueryRow {
     pub sink_topic: Option<String>,
     /// Its text.
     pub sql: String,
-    /// What keeps it from going on.
+    /// Why it does not run.
     pub trouble: Option<String>,
-    /// What it has done.
+    /// Its counters.
     pub counts: Counts,
 }
 
-/// What a query has done.
+/// Counters of a query.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Counts {
     /// Records read.
@@ -133,7 +133,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// What it has done by now.
+    /// The present values.
     pub(in crate::engine) fn of(progress: &Progress) -> Counts {
         let now = |count: &AtomicU64| count.load(Ordering::Relaxed);
         Counts {
@@ -146,7 +146,7 @@ impl Counts {
     }
 }
 
-/// How far a query is with what it reads.
+/// Progress of a query on its inputs.
 #[derive(Clone, Debug)]
 pub struct Reading {
     /// The query's id.
@@ -155,9 +155,9 @@ pub struct Reading {
     pub group: String,
     /// Every partition of its inputs.
     pub partitions: Vec<PartitionLag>,
-    /// Records that it has not committed yet; `None` = it has committed nothing.
+    /// Lag over all partitions; `None` = it has committed nothing yet.
     pub lag: Option<i64>,
-    /// Records read in a second, on average since its start.
+    /// Records read per second, on average since its start.
     pub per_second: f64,
 }
 
@@ -172,9 +172,9 @@ pub struct Description {
     pub writers: Vec<QueryRow>,
     /// EXTENDED: offsets of its topic: partition, low, high.
     pub offsets: Vec<(i32, i64, i64)>,
-    /// EXTENDED: how far those queries are.
+    /// EXTENDED: progress of those queries.
     pub reading: Vec<Reading>,
-    /// EXTENDED was asked for.
+    /// Whether EXTENDED was given.
     pub extended: bool,
 }
 

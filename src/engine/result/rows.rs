@@ -1,4 +1,4 @@
-//! Rows of a query, as they come.
+//! Rows of a query, as a stream.
 
 use crate::error::Result;
 use crate::types::SqlType;
@@ -6,7 +6,7 @@ use arrow::array::ArrayRef;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// A column of a query's answer.
+/// A column of a result set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutputColumn {
     /// Name.
@@ -15,40 +15,39 @@ pub struct OutputColumn {
     pub ty: SqlType,
 }
 
-/// Rows of a query, taken by the one who shows them. Dropping it ends the query.
+/// Rows of a query, pulled by their reader. Dropping the stream ends the query.
 pub trait RowStream: Send {
     /// The columns of every batch.
     fn columns(&self) -> &[OutputColumn];
-    /// Is it a key column of the table that is read? Headers of ksqlDB's older API say so.
+    /// Whether it is a key column of the table that is read: the headers of ksqlDB's older API contain that.
     fn is_key(&self, _column: usize) -> bool {
         false
     }
-    /// It reads a table in the form of ksqlDB's pull queries, whose answer has no final message over HTTP.
+    /// Whether it has the form of ksqlDB's pull queries on tables, whose response has no final message over HTTP.
     fn is_table_pull(&self) -> bool {
         false
     }
-    /// Id of the query behind it: every SELECT has one, PRINT and VERIFY have none.
+    /// Id of the query: every SELECT has one, PRINT and VERIFY have none.
     fn id(&self) -> Option<&str> {
         None
     }
-    /// It ends by itself: its rows need not be shown before all of them are known.
+    /// Whether it ends by itself: its rows may be shown once all of them are known.
     fn is_bounded(&self) -> bool {
         false
     }
-    /// What may help when nothing comes for a while.
+    /// A hint for when no rows arrive for a while.
     fn when_empty(&self) -> Option<&str> {
         None
     }
-    /// How much of the history was read for it so far, where that is counted.
+    /// How much of the history was read so far, where that is counted.
     fn scanned(&self) -> Option<Scanned> {
         None
     }
-    /// So many bytes were made of its rows and sent: some processes limit them.
+    /// Records the bytes that were sent for its rows: a process may limit them.
     fn sent(&self, _bytes: usize) {}
     /// The next rows, or `Idle` when none came within `timeout`. After `Done` or an error it is not called again.
     fn next(&mut self, timeout: Duration) -> Result<RowEvent>;
-    /// Something the reader of the answer should know (rows dropped as late, a query that batch reads differently);
-    /// asked once, at the end.
+    /// A note for the reader (rows dropped as late, a query that batch evaluates differently); called once, at the end.
     fn notice(&self) -> Option<String> {
         None
     }
@@ -70,15 +69,15 @@ pub struct Scanned {
 /// What happened on a [`RowStream`].
 #[derive(Clone, Debug)]
 pub enum RowEvent {
-    /// Rows came: one array a column, of the column's Arrow type, all of one length, at least 1.
+    /// Rows: one array per column, of the column's Arrow type, all of one length, at least 1.
     Rows {
         /// The columns.
         columns: Vec<ArrayRef>,
-        /// Which rows delete their key; empty = none does.
+        /// Which rows are tombstones; empty = none.
         tombstones: Vec<bool>,
     },
-    /// Nothing came in time; more may.
+    /// No rows arrived in time; more may follow.
     Idle,
-    /// The query has ended, and perhaps says why (`Limit Reached`).
+    /// The query has ended, with a reason if it has one (`Limit Reached`).
     Done(Option<String>),
 }

@@ -139,7 +139,7 @@ fn each_role_may_do_what_it_may() {
     let door = format!("http://{}/session/statement", server.address);
     let refused = server.agent.post(door).header("authorization", &people.writer).send(drop).unwrap();
     let refused = String::from_utf8_lossy(&refused.into_body().read_to_vec().unwrap()).into_owned();
-    assert!(refused.contains("requires the role admin"), "{refused}");
+    assert!(refused.contains("requires role admin"), "{refused}");
     let at = |set: &[(&str, &str)], statement: &str| {
         let url = format!("http://{}", server.address);
         let mut command = Command::new(TIDEGATE);

@@ -1,4 +1,4 @@
-//! What of a statement stands in the audit log: its text, without data and secrets.
+//! The text of a statement for the audit log, without data and secrets.
 //!
 //! ```text
 //! INSERT INTO s (a, b) VALUES (1, 'x')    INSERT INTO S (A, B) VALUES (?, ?)
@@ -10,10 +10,10 @@ use crate::parse::statement::{Parsed, Statement};
 
 /// Longest text; the rest is cut off.
 const TEXT_BYTES_MAX: usize = 8 * 1024;
-/// A setting whose name holds one of these may have a secret as its value.
+/// A setting whose name contains one of these may hold a secret.
 const SECRETS: [&str; 6] = ["password", "secret", "token", "credential", "jaas", "key"];
 
-/// The statement's values are data, which an error's message may quote, too.
+/// Whether the statement contains data, which an error message may quote as well.
 pub(super) fn holds_data(statement: &Statement) -> bool {
     matches!(statement, Statement::InsertValues(_))
 }

@@ -1,13 +1,13 @@
-//! Rows on their way from a push query's thread to their reader: a queue that is bounded and wakes whoever waits for it.
+//! The bounded queue between a push query's thread and its reader.
 //!
 //! ```text
 //! thread  put(1 row) put(1 row) put(1 row) ...   waits while the queue is full
-//! reader  take() -> 3 rows                       all that is there at once, as one batch
+//! reader  take() -> 3 rows                       everything queued, as one batch
 //! ```
 //!
 //! Rows leave one by one as long as the reader keeps up, and in batches when it does not: a slow reader costs less per row, and
-//! slows down its own query and nothing else. It refuses to be an end: a thread that goes without a failure was stopped or has
-//! panicked, which `pushes` tells apart.
+//! slows down its own query and nothing else. The end of the queue is not the end of the rows: a thread that leaves without a
+//! failure was stopped or has panicked, which `push_registry` distinguishes.
 
 use crate::error::{Error, Result};
 use crate::execute::record::source::BadRecord;
@@ -17,55 +17,55 @@ use parking_lot::{Condvar, Mutex};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// Rows that wait for the reader: some turns of the query, so that neither side waits for each row of the other.
+/// Rows in the queue: several turns of the query, so that neither side waits for single rows of the other.
 const ROWS_MAX: usize = 8_192;
-/// Bytes of them, as Arrow counts them; a batch that is larger waits alone.
+/// Bytes in the queue, as Arrow counts them; a larger batch is queued alone.
 const BYTES_MAX: usize = 4 << 20;
 
-/// What a reader is told of a batch.
+/// Rows for the reader.
 #[derive(Debug, Default)]
-pub(in crate::engine) struct Told {
+pub(in crate::engine) struct RowBatch {
     pub(in crate::engine) columns: Vec<ArrayRef>,
-    /// Rows that are gone; empty = none is.
+    /// Which rows are tombstones; empty = none.
     pub(in crate::engine) tombstones: Vec<bool>,
 }
 
-/// Records that could not be used: how many in all, and the last of them.
+/// Records that were skipped: how many, and the last one.
 pub(in crate::engine) type Skipped = (u64, BadRecord);
 
-/// What keeps the query from going on, and what it has left out.
+/// What keeps the query from continuing, and what it skipped.
 #[derive(Clone, Debug, Default)]
 pub(in crate::engine) struct Notes {
-    /// `None` = nothing hinders it.
+    /// `None` = nothing.
     pub(in crate::engine) trouble: Option<String>,
     pub(in crate::engine) skipped: Option<Skipped>,
 }
 
-/// What came of waiting for rows.
+/// The result of waiting for rows.
 #[derive(Debug)]
-pub(in crate::engine) enum Taken {
+pub(in crate::engine) enum Received {
     /// At least one row.
-    Rows(Told),
-    /// Nothing in that time.
+    Rows(RowBatch),
+    /// None arrived in time.
     Nothing,
-    /// The thread has gone, and nothing waits any more.
+    /// The thread has ended and the queue is empty.
     Ended,
 }
 
 /// The queue; each side holds it.
 #[derive(Debug, Default)]
-pub(in crate::engine) struct Handover {
+pub(in crate::engine) struct PushQueue {
     state: Mutex<State>,
-    /// For the reader: something came.
+    /// Wakes the reader: rows were queued.
     news: Condvar,
-    /// For the thread: there is room, or it is to stop.
+    /// Wakes the thread: there is room, or it has to stop.
     room: Condvar,
     stopped: AtomicBool,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    waiting: Vec<Told>,
+    waiting: Vec<RowBatch>,
     rows: usize,
     bytes: usize,
     notes: Notes,
@@ -73,7 +73,7 @@ struct State {
     ended: bool,
 }
 
-impl Told {
+impl RowBatch {
     pub(in crate::engine) fn len(&self) -> usize {
         self.columns.first().map_or(0, |column| column.len())
     }
@@ -90,30 +90,30 @@ impl Told {
     }
 
     /// All batches, in their order, as one.
-    fn merged(mut all: Vec<Told>) -> Result<Told> {
+    fn merged(mut all: Vec<RowBatch>) -> Result<RowBatch> {
         if all.len() == 1 {
             return Ok(all.pop().unwrap_or_default());
         }
-        let width = all.first().map_or(0, |told| told.columns.len());
+        let width = all.first().map_or(0, |batch| batch.columns.len());
         let column = |at: usize| {
-            let parts: Vec<&dyn Array> = all.iter().map(|told| told.columns[at].as_ref()).collect();
+            let parts: Vec<&dyn Array> = all.iter().map(|batch| batch.columns[at].as_ref()).collect();
             concat(&parts)
         };
         let columns = (0..width).map(column).collect::<std::result::Result<_, _>>()?;
         let mut tombstones = Vec::new();
-        if all.iter().any(|told| !told.tombstones.is_empty()) {
-            for told in &all {
-                tombstones.extend((0..told.len()).map(|row| told.tombstones.get(row).is_some_and(|gone| *gone)));
+        if all.iter().any(|batch| !batch.tombstones.is_empty()) {
+            for batch in &all {
+                tombstones.extend((0..batch.len()).map(|row| batch.tombstones.get(row).is_some_and(|gone| *gone)));
             }
         }
-        Ok(Told { columns, tombstones })
+        Ok(RowBatch { columns, tombstones })
     }
 }
 
-impl Handover {
-    /// Puts rows into the queue, as soon as they fit. False = nobody wants them any more.
-    pub(in crate::engine) fn put(&self, told: Told) -> bool {
-        let (rows, bytes) = (told.len(), told.bytes());
+impl PushQueue {
+    /// Queues rows, once they fit. False = the reader is gone.
+    pub(in crate::engine) fn put(&self, batch: RowBatch) -> bool {
+        let (rows, bytes) = (batch.len(), batch.bytes());
         let mut state = self.state.lock();
         while !self.is_stopped() && state.rows > 0 && (state.rows + rows > ROWS_MAX || state.bytes + bytes > BYTES_MAX)
         {
@@ -124,18 +124,18 @@ impl Handover {
         }
         state.rows += rows;
         state.bytes += bytes;
-        state.waiting.push(told);
+        state.waiting.push(batch);
         self.news.notify_one();
         true
     }
 
-    /// Notes something for the reader.
+    /// Changes the notes for the reader.
     pub(in crate::engine) fn note(&self, change: impl FnOnce(&mut Notes)) {
         change(&mut self.state.lock().notes);
         self.news.notify_one();
     }
 
-    /// The thread goes; `failure` = why, if it was not told to.
+    /// The thread ends; `failure` = why, unless it was stopped.
     pub(in crate::engine) fn end(&self, failure: Option<Error>) {
         let mut state = self.state.lock();
         state.failure = failure;
@@ -143,21 +143,21 @@ impl Handover {
         self.news.notify_one();
     }
 
-    /// The thread is to end.
+    /// Asks the thread to end.
     pub(in crate::engine) fn stop(&self) {
         self.stopped.store(true, Ordering::Release);
-        // A thread that is about to wait for room holds the lock until it does.
+        // With the lock held: a thread between its check and its wait would miss the signal.
         drop(self.state.lock());
         self.room.notify_one();
     }
 
-    /// It was told to.
+    /// Whether the thread was asked to end.
     pub(in crate::engine) fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::Acquire)
     }
 
-    /// Everything that waits, or the first that comes within that time; what was noted until then.
-    pub(in crate::engine) fn take(&self, wait: Duration) -> Result<(Taken, Notes)> {
+    /// Everything queued, or the first rows that arrive within this time, and the notes so far.
+    pub(in crate::engine) fn take(&self, wait: Duration) -> Result<(Received, Notes)> {
         let mut state = self.state.lock();
         if state.waiting.is_empty() && !state.ended {
             self.news.wait_for(&mut state, wait);
@@ -166,14 +166,14 @@ impl Handover {
         if waiting.is_empty() {
             return match (state.failure.take(), state.ended) {
                 (Some(failure), _) => Err(failure),
-                (None, true) => Ok((Taken::Ended, notes)),
-                (None, false) => Ok((Taken::Nothing, notes)),
+                (None, true) => Ok((Received::Ended, notes)),
+                (None, false) => Ok((Received::Nothing, notes)),
             };
         }
         (state.rows, state.bytes) = (0, 0);
         drop(state);
         self.room.notify_one();
-        Ok((Taken::Rows(Told::merged(waiting)?), notes))
+        Ok((Received::Rows(RowBatch::merged(waiting)?), notes))
     }
 }
 
@@ -186,45 +186,45 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(30);
 
-    fn told(values: &[i64], tombstones: &[bool]) -> Told {
-        Told { columns: vec![Arc::new(Int64Array::from(values.to_vec()))], tombstones: tombstones.to_vec() }
+    fn batch(values: &[i64], tombstones: &[bool]) -> RowBatch {
+        RowBatch { columns: vec![Arc::new(Int64Array::from(values.to_vec()))], tombstones: tombstones.to_vec() }
     }
 
-    fn taken(handover: &Handover) -> Option<Told> {
-        match handover.take(PATIENCE).unwrap().0 {
-            Taken::Rows(told) => Some(told),
-            Taken::Nothing | Taken::Ended => None,
+    fn received(queue: &PushQueue) -> Option<RowBatch> {
+        match queue.take(PATIENCE).unwrap().0 {
+            Received::Rows(batch) => Some(batch),
+            Received::Nothing | Received::Ended => None,
         }
     }
 
     #[test]
     fn what_waits_is_taken_at_once_and_in_order() {
-        let handover = Handover::default();
-        for batch in [told(&[1, 2], &[]), told(&[3], &[true]), told(&[4], &[])] {
-            assert!(handover.put(batch));
+        let queue = PushQueue::default();
+        for batch in [batch(&[1, 2], &[]), batch(&[3], &[true]), batch(&[4], &[])] {
+            assert!(queue.put(batch));
         }
-        handover.end(Some(Error::io("over")));
-        let all = taken(&handover).unwrap();
+        queue.end(Some(Error::io("over")));
+        let all = received(&queue).unwrap();
         assert_eq!(all.columns[0].as_primitive::<Int64Type>().values(), &[1, 2, 3, 4]);
         assert_eq!(all.tombstones, [false, false, true, false]);
-        assert_eq!(handover.take(PATIENCE).unwrap_err().message(), "over", "the rows came before it");
+        assert_eq!(queue.take(PATIENCE).unwrap_err().message(), "over", "the rows came before it");
     }
 
     #[test]
     fn a_full_queue_is_waited_for_without_losing_a_row() {
-        let handover = Arc::new(Handover::default());
+        let queue = Arc::new(PushQueue::default());
         let writer = {
-            let handover = handover.clone();
+            let queue = queue.clone();
             std::thread::spawn(move || {
-                let all = (0..5 * ROWS_MAX as i64).all(|n| handover.put(told(&[n], &[])));
-                handover.end(None);
+                let all = (0..5 * ROWS_MAX as i64).all(|n| queue.put(batch(&[n], &[])));
+                queue.end(None);
                 all
             })
         };
         let mut next = 0;
-        while let Some(told) = taken(&handover) {
-            assert!(told.len() <= ROWS_MAX);
-            for value in told.columns[0].as_primitive::<Int64Type>().values() {
+        while let Some(batch) = received(&queue) {
+            assert!(batch.len() <= ROWS_MAX);
+            for value in batch.columns[0].as_primitive::<Int64Type>().values() {
                 assert_eq!(*value, next);
                 next += 1;
             }
@@ -234,13 +234,13 @@ mod tests {
 
     #[test]
     fn a_thread_that_waits_for_room_ends_when_it_is_told_to() {
-        let handover = Arc::new(Handover::default());
-        assert!(handover.put(told(&vec![0; ROWS_MAX], &[])));
+        let queue = Arc::new(PushQueue::default());
+        assert!(queue.put(batch(&vec![0; ROWS_MAX], &[])));
         let writer = {
-            let handover = handover.clone();
-            std::thread::spawn(move || handover.put(told(&[1], &[])))
+            let queue = queue.clone();
+            std::thread::spawn(move || queue.put(batch(&[1], &[])))
         };
-        handover.stop();
+        queue.stop();
         assert!(!writer.join().unwrap());
     }
 }
