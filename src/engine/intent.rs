@@ -2,13 +2,12 @@
 //! start from the intent, so that none of them can forget a new statement.
 
 use crate::engine::ddl::Change;
-use crate::engine::introspect::Inquiry;
 use crate::engine::introspect::assert_topic::ASSERTION_FAILED;
 use crate::engine::query::push_registry::PushRegistry;
 use crate::engine::query::{Bounded, Read};
 use crate::engine::session::Setting;
 use crate::error::{Error, Span};
-use crate::parse::statement::{InsertValues, Parsed, Statement};
+use crate::parse::statement::{AssertTopic, InsertValues, Name, Parsed, Show, Statement};
 
 /// What a statement is about.
 pub(super) enum Intent<'a> {
@@ -26,6 +25,27 @@ pub(super) enum Intent<'a> {
     Read(Read<'a>),
     /// Nothing that this engine does: why.
     Refused(Error),
+}
+
+/// A statement that inspects the engine.
+pub(super) enum Inquiry<'a> {
+    /// SHOW, LIST.
+    Show(&'a Show),
+    /// DESCRIBE.
+    Describe {
+        /// Stream or table.
+        name: &'a Name,
+        /// EXTENDED.
+        extended: bool,
+    },
+    /// DESCRIBE FUNCTION.
+    DescribeFunction(&'a Name),
+    /// EXPLAIN of a persistent query.
+    ExplainQuery(&'a Name),
+    /// EXPLAIN of a statement.
+    Explain(Box<Intent<'a>>),
+    /// ASSERT TOPIC.
+    AssertTopic(&'a AssertTopic),
 }
 
 impl<'a> Intent<'a> {

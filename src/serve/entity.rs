@@ -1,8 +1,7 @@
 //! Answers as ksqlDB's JSON entities.
 
 use crate::catalog::Source;
-use crate::engine::introspect::function_help::Signature;
-use crate::engine::result::entity::{Description, Entity, Explanation, QueryRow, Reading, Status, TopicRow};
+use crate::engine::result::entity::{Description, Entity, Explanation, QueryRow, Reading, Signature, Status, TopicRow};
 use crate::parse::statement::SourceKind;
 use crate::types::{Role, Schema, SqlType};
 use serde_json::{Map, Value, json};

@@ -7,23 +7,12 @@
 //! The HTTP API requires the types of arguments and results one by one (ksqlDB's `FunctionInfo` and `ArgumentInfo`), the prompt
 //! prints the call as text: both are made of [`Signature`].
 
-use crate::engine::result::entity::{Entity, FunctionHelp};
+use crate::engine::result::entity::{Entity, FunctionHelp, Signature};
 use crate::error::{Error, Result};
 use crate::functions::{Entry, Overload, Registry, aggregate};
 use crate::parse::statement::Name;
 use crate::plan::scalar::Higher;
 use crate::types::nearest;
-
-/// One way to call a function.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Signature {
-    /// Types of the arguments.
-    pub arguments: Vec<String>,
-    /// The last argument may be repeated.
-    pub variadic: bool,
-    /// Type of the result.
-    pub returns: String,
-}
 
 impl Signature {
     fn of(overload: &Overload) -> Signature {

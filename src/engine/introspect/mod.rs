@@ -12,32 +12,10 @@ pub(in crate::engine) mod show;
 mod print;
 
 use crate::engine::Engine;
-use crate::engine::intent::Intent;
+use crate::engine::intent::Inquiry;
 use crate::engine::result::entity::Entity;
 use crate::engine::session::Session;
 use crate::error::Result;
-use crate::parse::statement::{AssertTopic, Name, Show};
-
-/// A statement that inspects the engine.
-pub(in crate::engine) enum Inquiry<'a> {
-    /// SHOW, LIST.
-    Show(&'a Show),
-    /// DESCRIBE.
-    Describe {
-        /// Stream or table.
-        name: &'a Name,
-        /// EXTENDED.
-        extended: bool,
-    },
-    /// DESCRIBE FUNCTION.
-    DescribeFunction(&'a Name),
-    /// EXPLAIN of a persistent query.
-    ExplainQuery(&'a Name),
-    /// EXPLAIN of a statement.
-    Explain(Box<Intent<'a>>),
-    /// ASSERT TOPIC.
-    AssertTopic(&'a AssertTopic),
-}
 
 impl Inquiry<'_> {
     /// Its result; `text` is the statement's.

@@ -2,25 +2,11 @@
 
 use crate::engine::Engine;
 use crate::engine::query::persistent::Query;
+use crate::engine::result::entity::PartitionLag;
 use crate::error::Result;
 use crate::log::{Log, TopicPartition};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-
-/// One partition that a query reads.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PartitionLag {
-    /// Topic.
-    pub topic: String,
-    /// Partition.
-    pub partition: i32,
-    /// Log start offset.
-    pub low: i64,
-    /// Last stable offset (exclusive).
-    pub high: i64,
-    /// The committed offset: where the query continues; `None` = it has committed nothing yet.
-    pub committed: Option<i64>,
-}
 
 impl Engine {
     /// The lag of each query that has committed something. `None` = the log does not respond, so that no lag is known. A query

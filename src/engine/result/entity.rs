@@ -1,8 +1,6 @@
 //! Results that are not rows, as data: the HTTP API prints them as JSON, the prompt as tables.
 
 use crate::catalog::Source;
-use crate::engine::introspect::function_help::Signature;
-use crate::engine::query::lag::PartitionLag;
 use crate::execute::task::Progress;
 use crate::parse::statement::SourceKind;
 use crate::types::{Schema, SqlType};
@@ -204,4 +202,30 @@ pub struct Explanation {
     pub sources: Vec<String>,
     /// The drawn plan.
     pub plan: String,
+}
+
+/// One way to call a function.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signature {
+    /// Types of the arguments.
+    pub arguments: Vec<String>,
+    /// The last argument may be repeated.
+    pub variadic: bool,
+    /// Type of the result.
+    pub returns: String,
+}
+
+/// One partition that a query reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionLag {
+    /// Topic.
+    pub topic: String,
+    /// Partition.
+    pub partition: i32,
+    /// Log start offset.
+    pub low: i64,
+    /// Last stable offset (exclusive).
+    pub high: i64,
+    /// The committed offset: where the query continues; `None` = it has committed nothing yet.
+    pub committed: Option<i64>,
 }
