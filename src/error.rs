@@ -1,28 +1,30 @@
 //! One error type, grouped by what its receiver has to do.
 //!
-//! A message is a lower-case fact without a full stop. Detail says more, the hint says what can be done now, and the span
-//! points at the statement's text. Causes are kept as `source()`; whoever handles an error logs it, once.
+//! A message is a lower-case fact without a full stop. The detail elaborates, the hint says what can be done now, and the span
+//! points into the statement's text. Causes are kept as `source()`; the handler of an error logs it, once. Codes are ksqlDB's
+//! (`io.confluent.ksql.rest.Errors`): the HTTP status times 100, plus a number.
 //!
 //! ```text
-//! kind       receiver                               HTTP code it maps to
-//! Statement  fixes the statement                    400xx
-//! NotFound   names something that exists            404xx
-//! Busy       retries, perhaps later                 503xx / 429xx
-//! Data       looks at the record; the query goes on (never an HTTP answer)
-//! Io         looks at the disk, broker or network   500xx
-//! Bug        reports it to us                       50000
+//! kind       receiver                                          ksqlDB error code
+//! Statement  fixes the statement                               400xx, 40300
+//! NotFound   names something that exists                       404xx
+//! Busy       retries, perhaps later                            503xx, 429xx
+//! Data       inspects the record; the query continues          50000 (queries report it, no HTTP response does)
+//! Io         checks the disk, the broker or the network        500xx
+//! Fenced     stops working on the query, which has a new owner 50000
+//! Bug        reports it to us                                  50000
 //! ```
 
 use std::error::Error as StdError;
 use std::fmt;
 
-/// The result of everything in Tidegate that can fail.
+/// The result of every fallible operation in Tidegate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// ksqlDB's code for what comes too often: HTTP's 429.
+/// ksqlDB's code for too many requests: HTTP's 429.
 pub const TOO_MANY_REQUESTS: u32 = 42900;
 
-/// ksqlDB's code of a server that is shutting down, or whose service has been terminated.
+/// ksqlDB's code of a server that is shutting down or whose service was terminated (`ERROR_CODE_SERVER_SHUTTING_DOWN`).
 pub const SHUTTING_DOWN: u32 = 50_304;
 
 /// What the receiver of an error has to do about it.
@@ -44,7 +46,7 @@ pub enum Kind {
     Bug,
 }
 
-/// A place in a statement's text: byte offsets, end exclusive.
+/// A range of a statement's text: byte offsets, end exclusive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Span {
     /// First byte.
@@ -72,7 +74,7 @@ struct Inner {
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
-/// A failure: kind, ksqlDB error code, message, and where known detail, hint, place and cause.
+/// A failure: kind, ksqlDB error code, message and, where known, detail, hint, span and cause.
 pub struct Error(Box<Inner>);
 
 impl Error {
@@ -125,13 +127,13 @@ impl Error {
         self
     }
 
-    /// Adds what happened in more words.
+    /// Adds the detail.
     pub fn with_detail(mut self, detail: impl Into<String>) -> Error {
         self.0.detail = Some(detail.into());
         self
     }
 
-    /// Adds to what happened in more words.
+    /// Appends to the detail.
     pub(crate) fn and_detail(mut self, more: &str) -> Error {
         self.0.detail = Some(self.0.detail.take().map_or_else(|| more.to_owned(), |said| format!("{said}; {more}")));
         self
@@ -164,13 +166,13 @@ impl Error {
         self
     }
 
-    /// Adds the place in the text, unless a closer one is known already.
+    /// Adds the span, unless a more precise one is already known.
     pub fn at(mut self, span: Span) -> Error {
         self.0.span.get_or_insert(span);
         self
     }
 
-    /// The same where the place may be unknown.
+    /// Adds the span if there is one.
     pub fn at_some(self, span: Option<Span>) -> Error {
         match span {
             Some(span) => self.at(span),
@@ -178,14 +180,14 @@ impl Error {
         }
     }
 
-    /// The same error at this place and no other.
+    /// Replaces the span.
     #[must_use]
     pub fn only_at(mut self, span: Span) -> Error {
         self.0.span = Some(span);
         self
     }
 
-    /// Moves the place by `offset` bytes: a statement's text inside a longer script.
+    /// Moves the span by `offset` bytes: from a statement's text to the script that contains it.
     pub fn shifted(mut self, offset: usize) -> Error {
         if let Some(span) = &mut self.0.span {
             span.start += offset;
@@ -215,7 +217,7 @@ impl Error {
         &self.0.message
     }
 
-    /// More words, if any.
+    /// The detail, if any.
     pub fn detail(&self) -> Option<&str> {
         self.0.detail.as_deref()
     }
@@ -225,7 +227,7 @@ impl Error {
         self.0.hint.as_deref()
     }
 
-    /// The place in the statement's text, if known.
+    /// The span in the statement's text, if known.
     pub fn span(&self) -> Option<Span> {
         self.0.span
     }

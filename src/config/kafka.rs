@@ -9,10 +9,10 @@
 //! ssl.ca.location=/etc/tidegate/ca.pem
 //! ```
 //!
-//! Only what is listed in [`CLIENT_PROPERTIES`] may be set: how a cluster is reached, not what exactly-once rests on. Java's
-//! words for a login (`sasl.jaas.config`) and for PEM files (`ssl.truststore.location`) are understood, so that a file
-//! that works for Kafka's console tools works here. A value is what stands behind the first `=`, as it is: no escapes,
-//! no continued lines. Secrets are never shown, neither in errors nor by `Debug`.
+//! Only the properties in [`CLIENT_PROPERTIES`] may be set: how a cluster is reached, not what exactly-once rests on (K12).
+//! Java's properties for a login (`sasl.jaas.config`) and for PEM files (`ssl.truststore.location`) are accepted, so that a file
+//! for Kafka's console tools works here. A value is the text after the first `=`, unchanged: no escapes, no continued lines.
+//! Secrets are never shown, neither in errors nor by `Debug`.
 
 use crate::error::{Error, Result};
 use std::collections::BTreeMap;

@@ -9,7 +9,7 @@ use super::{Header, embedded, kafka};
 use std::ops::Range;
 use std::sync::Arc;
 
-/// One record as it stands in the fetch buffer.
+/// One record, borrowed from the fetch buffer.
 #[derive(Clone, Copy, Debug)]
 pub struct RecordRef<'a> {
     /// Offset in its partition.
@@ -20,11 +20,11 @@ pub struct RecordRef<'a> {
     pub key: Option<&'a [u8]>,
     /// Value bytes; `None` = null (a tombstone where the topic feeds a table).
     pub value: Option<&'a [u8]>,
-    /// Headers in order.
+    /// Headers, in order.
     pub headers: HeadersRef<'a>,
 }
 
-/// Headers of a record that was read. Most records have none, so reading them is left to whoever asks.
+/// Headers of a record. Most records have none, so decoding is left to the caller.
 #[derive(Clone, Copy, Debug, Default)]
 pub enum HeadersRef<'a> {
     /// No headers.
@@ -50,7 +50,7 @@ impl HeadersRef<'_> {
     }
 }
 
-/// Records of one poll. Runs of one slot are contiguous; each slot's records are in offset order.
+/// Records of one poll. The runs of a slot are contiguous, and its records in offset order.
 #[derive(Debug, Default)]
 pub struct Fetched {
     runs: Vec<Run>,
@@ -93,7 +93,7 @@ impl Fetched {
         &self.runs
     }
 
-    /// Takes the runs out, each of which keeps its buffer alive.
+    /// The runs, each of which keeps its buffer alive.
     pub fn into_runs(self) -> Vec<Run> {
         self.runs
     }
@@ -141,7 +141,7 @@ impl Run {
         }
     }
 
-    /// Calls `each` for every record in order. One match a run, none a record.
+    /// Calls `each` for every record in order. One match per run, none per record.
     pub fn for_each(&self, mut each: impl FnMut(RecordRef<'_>)) {
         match &self.records {
             Records::Owned(records, range) => {
@@ -160,8 +160,8 @@ impl Run {
         }
     }
 
-    /// Headers of the record at `index`. Reading them costs more than decoding a small record, so that only what is written
-    /// is asked for them.
+    /// Headers of the record at `index`. Decoding them costs more than a small record, so callers do so only for rows that they
+    /// write.
     pub fn headers(&self, index: usize) -> Vec<Header> {
         match &self.records {
             Records::Owned(records, range) => records[range.start + index].headers.clone(),
@@ -170,7 +170,7 @@ impl Run {
         }
     }
 
-    /// Timestamp of the first record: what a task looks at to choose its next input.
+    /// Timestamp of the first record, by which a task chooses its next input.
     pub fn first_timestamp(&self) -> i64 {
         match &self.records {
             Records::Owned(records, range) => records[range.start].timestamp,

@@ -1,17 +1,17 @@
 //! Topics: one trait, three implementations (`embedded`, `kafka`, `simulated`), one contract suite.
 //!
-//! Everything here is synchronous: workers are plain threads, and whoever sits on an async runtime hands the call to a
-//! blocking thread. Records travel in batches whose payloads are never copied on the way in ([`Fetched`]) and are encoded
-//! into one buffer on the way out ([`RecordSet`]).
+//! Everything here is synchronous: workers are plain threads, and async callers use a blocking thread. Records travel in
+//! batches whose payloads are never copied on the way in ([`Fetched`]) and are encoded into one buffer on the way out
+//! ([`RecordSet`]).
 //!
-//! Promises, each held by the contract suite:
-//! - A topic has an identity: a topic deleted and created again under its name has another [`TopicId`].
+//! Promises, each verified by the contract suite for all implementations:
+//! - A topic has an identity: a topic that is deleted and recreated has another [`TopicId`] (KIP-516).
 //! - Offsets ascend within a partition but may have gaps (transaction markers, compaction). A reader reports its
-//!   *position*; "last offset + 1" means nothing.
-//! - `read_committed` readers see whole transactions only, in offset order, and stop at the stable watermark.
+//!   *position*; "last offset + 1" is meaningless.
+//! - `read_committed` readers see whole transactions only, in offset order, and stop at the last stable offset (KIP-98).
 //! - [`TransactionalWriter::commit`] is atomic over all its records, in any number of topics and partitions, and its offsets.
 //! - A null key or value is not an empty one; header order and null header values are kept.
-//! - A timestamp written is the timestamp read.
+//! - The timestamp that was written is read (`message.timestamp.type=CreateTime`).
 
 pub mod partition;
 pub mod size;
@@ -33,27 +33,27 @@ use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What a reader is shown.
+/// Which records a reader sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isolation {
     /// Whole transactions only.
     ReadCommitted,
-    /// Everything, open and aborted transactions too.
+    /// All records, those of open and aborted transactions included.
     ReadUncommitted,
 }
 
 /// Offsets of one partition. `low <= stable <= high`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Watermarks {
-    /// First offset that is kept.
+    /// First offset that is retained (log start offset).
     pub low: i64,
-    /// First offset of the oldest open transaction, else `high`.
+    /// Last stable offset (exclusive): first offset of the oldest open transaction, or `high`.
     pub stable: i64,
-    /// Offset that the next record gets.
+    /// Offset of the next record.
     pub high: i64,
 }
 
-/// Where to begin reading.
+/// Where reading starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
     /// At the low watermark.
@@ -64,14 +64,14 @@ pub enum Start {
     Offset(i64),
 }
 
-/// One partition and where to begin in it. Its place in the list is its *slot*: records name it instead of the topic.
+/// A partition and where reading starts in it. Its index in the list is its *slot*, by which runs of records refer to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Assignment {
     /// Topic.
     pub topic: Arc<str>,
     /// Partition.
     pub partition: i32,
-    /// First record wanted.
+    /// First record.
     pub start: Start,
 }
 
@@ -84,7 +84,7 @@ pub struct CommittedOffset {
     pub metadata: String,
 }
 
-/// Kafka's limit for the text that stands beside a committed offset.
+/// Limit of the metadata of a committed offset: Kafka's default for `offset.metadata.max.bytes`.
 pub const METADATA_BYTES_MAX: usize = 4096;
 
 /// A topic partition.
@@ -103,30 +103,29 @@ impl TopicPartition {
     }
 }
 
-/// Topics, records, readers, writers. Cheap to share.
+/// Topics, records, readers and writers. Cheap to share.
 pub trait Log: Send + Sync + Debug {
-    /// What to call it in messages: `embedded log at DIR`, `Kafka at HOST:PORT`, `simulated log`.
+    /// Its name in messages: `embedded log at DIR`, `Kafka at HOST:PORT`, `simulated log`.
     fn describe(&self) -> String;
     /// Identity of the cluster, as `GET /info` shows it.
     fn cluster_id(&self) -> Result<String>;
-    /// An error once nothing can be written any more until the process is started again.
+    /// An error if the log accepts no writes until the process is restarted.
     fn check_writable(&self) -> Result<()> {
         Ok(())
     }
-    /// Creates a topic. A topic of that name exists: `Kind::Statement` error.
+    /// Creates a topic. If one of that name exists: `Kind::Statement` error.
     fn create_topic(&self, spec: &TopicSpec) -> Result<TopicInfo>;
     /// A topic by name.
     fn topic(&self, name: &str) -> Result<Option<TopicInfo>>;
     /// All topics by name, internal ones included.
     fn topics(&self) -> Result<Vec<TopicInfo>>;
-    /// What these topics are at present, in the order of `names`; `None` = does not exist. One question to the cluster,
-    /// however many there are, so that it can be asked again and again.
+    /// Current identities of topics, in the order of `names`; `None` = does not exist. One request to the cluster for any
+    /// number of topics, so that it can be repeated often.
     fn identities(&self, names: &[&str]) -> Result<Vec<Option<Identity>>> {
         let identity = |info: TopicInfo| Identity { id: info.id, partitions: info.partitions };
         names.iter().map(|name| Ok(self.topic(name)?.map(identity))).collect()
     }
-    /// The largest record that each of these topics takes, by [`size::record_bytes`]; `None` = it is not known. One question
-    /// to the cluster.
+    /// Record size limits of topics, by [`size::record_bytes`]; `None` = unknown. One request to the cluster.
     fn record_bytes_max(&self, topics: &[&str]) -> Result<Vec<Option<usize>>> {
         topics.iter().map(|name| Ok(self.topic(name)?.map(|info| size::limit(&info.config)))).collect()
     }
@@ -134,54 +133,54 @@ pub trait Log: Send + Sync + Debug {
     fn delete_topic(&self, name: &str) -> Result<()>;
     /// Offsets of a partition.
     fn watermarks(&self, partition: &TopicPartition) -> Result<Watermarks>;
-    /// First offset whose record's time is `>= timestamp`; `None` = no such record.
+    /// First offset whose record has a timestamp `>= timestamp`; `None` = no such record.
     fn offset_for_time(&self, partition: &TopicPartition, timestamp: i64) -> Result<Option<i64>>;
-    /// What has to be read of these offsets of a partition for records of these times; in order, not touching.
+    /// The parts of an offset range that have to be read for records with these timestamps; in order, not adjacent.
     fn spans(&self, partition: &TopicPartition, offsets: Range<i64>, times: &RangeInclusive<i64>) -> Result<Vec<Span>> {
         span::after_first(self, partition, offsets, times)
     }
-    /// Deletes the records of a partition below `before`, all of them if it is negative, and answers the low watermark
-    /// then. An offset beyond the end: `Kind::Statement` error.
+    /// Deletes the records of a partition below `before`, or all of them if it is negative, and returns the new low watermark.
+    /// An offset beyond the end: `Kind::Statement` error.
     fn delete_records(&self, partition: &TopicPartition, before: i64) -> Result<i64>;
     /// A reader of these partitions.
     fn reader(&self, assignment: Vec<Assignment>, isolation: Isolation) -> Result<Box<dyn Reader>>;
     /// Writes records outside of any transaction; durable and visible when it returns.
     fn append(&self, topic: &str, records: &RecordSet) -> Result<()>;
-    /// Opens the writing side of a query: exclusive, and fenced against an earlier owner of the same name.
+    /// Opens the transactional writer of a query. It is exclusive, and fences an earlier one of the same name.
     fn transactional_writer(&self, spec: &WriterSpec) -> Result<Box<dyn TransactionalWriter>>;
     /// Committed offsets of a group, for lag; never blocks on open transactions.
     fn committed(&self, group: &str, partitions: &[TopicPartition]) -> Result<Vec<Option<CommittedOffset>>>;
-    /// Forgets a group's offsets (its query was dropped).
+    /// Deletes a group with its offsets, after its query was dropped.
     fn delete_group(&self, group: &str) -> Result<()>;
 }
 
 /// Reads assigned partitions. Owned by one thread; [`Reader::waker`] may be used by others.
 pub trait Reader: Send + Debug {
-    /// Takes what has arrived: at least one record unless `timeout` passes or somebody wakes the reader, at most about
-    /// `max_records`. Transient trouble (a broker away) is waited for and reported by [`Reader::trouble`], not an `Err`.
+    /// Returns fetched records: at least one unless `timeout` passes or the reader is woken, at most about `max_records`. A
+    /// transient failure (an unreachable broker) is waited for and reported by [`Reader::trouble`]; it is not an `Err`.
     fn poll(&mut self, max_records: usize, timeout: Duration) -> Result<Fetched>;
-    /// Next offset of a slot: all records before it, markers and aborted ones included, were passed.
+    /// Next offset of a slot: all earlier records, markers and aborted ones included, have been passed.
     fn position(&self, slot: usize) -> i64;
-    /// The slot stood at the end of its partition when it was last polled (a hint: new records may have come).
+    /// Whether the slot was at the end of its partition at the last poll. New records may have arrived since.
     fn at_end(&self, slot: usize) -> bool;
-    /// Goes on at `offset`; what was fetched beyond is forgotten.
+    /// Continues at `offset` and discards what was fetched beyond it.
     fn seek(&mut self, slot: usize, offset: i64) -> Result<()>;
     /// Ends a running poll early, from any thread.
     fn waker(&self) -> Arc<dyn Fn() + Send + Sync>;
-    /// Bytes that were read from files so far; `None` = not counted.
+    /// Bytes read from files so far; `None` = not counted.
     fn bytes_read(&self) -> Option<u64> {
         None
     }
-    /// What hinders reading at present (`no broker answers at ...`), if anything does.
+    /// The current obstacle to reading, if any: `orders-0: broker transport failure`.
     fn trouble(&self) -> Option<String>;
 }
 
-/// Who writes: one (query, process).
+/// What a writer is for: one query in one process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WriterSpec {
-    /// Consumer group = transactional id's stem: `_confluent-ksql-<service>query_<query id>`.
+    /// Consumer group and prefix of the transactional id: `_confluent-ksql-<service>query_<query id>`, as in ksqlDB.
     pub group: String,
-    /// Stable name of the process' slot within the group.
+    /// Stable name of the process's slot in the group.
     pub slot: String,
     /// Task numbers `0..tasks`: the highest partition count of the query's inputs and hops.
     pub tasks: u32,
@@ -190,18 +189,18 @@ pub struct WriterSpec {
 /// How a commit ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CommitOutcome {
-    /// All of it is visible.
+    /// All of the epoch is visible.
     Committed,
-    /// None of it is or will be visible: rewind to the committed offsets and do it again after the given pause.
+    /// Nothing of the epoch is or will be visible: rewind to the committed offsets and repeat it.
     Aborted {
         /// Why.
         reason: String,
-        /// How long to wait first.
+        /// Pause before the repetition.
         retry_after: Duration,
     },
     /// Another process owns the query now: stop.
     Fenced {
-        /// What was seen.
+        /// Why.
         reason: String,
     },
 }
@@ -209,31 +208,31 @@ pub enum CommitOutcome {
 /// What one epoch of a query writes.
 #[derive(Debug, Default)]
 pub struct Epoch {
-    /// Records by topic; shared, because a session may keep them until the commit after this one.
+    /// Records by topic; shared, because a writer may retain them until the next commit.
     pub records: Vec<(Arc<str>, Arc<RecordSet>)>,
-    /// Input offsets reached.
+    /// Input offsets that the epoch has reached.
     pub offsets: Vec<(TopicPartition, CommittedOffset)>,
-    /// Text kept with the query as a whole (stream times, commit number); at most [`METADATA_BYTES_MAX`] bytes.
+    /// Metadata of the query as a whole (stream times, commit number); at most [`METADATA_BYTES_MAX`] bytes.
     pub metadata: String,
 }
 
-/// The writing side of a query. Commits are atomic; an unknown outcome is resolved inside, so that the caller sees
-/// `Committed`, `Aborted` or `Fenced` and never has to guess.
+/// The transactional writer of a query. Commits are atomic. An unknown outcome is resolved inside: the caller gets `Committed`,
+/// `Aborted` or `Fenced`.
 pub trait TransactionalWriter: Send + Debug {
-    /// Committed offsets of these partitions, waiting for open transactions of an earlier owner to end. `None` = never
-    /// committed, which is told apart from "not known" (that is an `Err`).
+    /// Committed offsets of these partitions, after open transactions of an earlier owner have ended. `None` = never committed;
+    /// an offset that cannot be read is an `Err`.
     fn committed(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Option<CommittedOffset>>>;
-    /// The blob of the last commit.
+    /// The metadata of the last commit.
     fn metadata(&mut self) -> Result<Option<String>>;
-    /// Writes rows at once and outside of the epochs: on their way when it returns, durable and visible soon after it, at
-    /// the latest when the next commit has returned. Whoever goes back to what was committed writes them again: at least
-    /// once. An error, which may be that of an earlier call: some may have been written.
+    /// Writes rows immediately and outside of epochs: in flight when it returns, durable and visible at the latest when the next
+    /// commit has returned. After a rewind they are written again: at least once. An error may be that of an earlier call, and
+    /// some rows may have been written.
     fn deliver(&mut self, topic: &Arc<str>, records: &RecordSet) -> Result<()>;
-    /// No batch is to be larger than this, because one of the topics takes no larger one.
+    /// Limits the size of batches, because one of the topics accepts no larger one.
     fn limit_batches(&mut self, bytes: usize) {
         let _ = bytes;
     }
-    /// Writes an epoch.
+    /// Commits an epoch.
     fn commit(&mut self, epoch: &Epoch) -> Result<CommitOutcome>;
 }
 

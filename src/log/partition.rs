@@ -1,7 +1,7 @@
-//! The Java clients' partitioner: murmur2 over the key bytes. Rows must land where a Java producer would put them, or
-//! co-partitioned joins silently miss.
+//! The partitioner of Java's producer: murmur2 over the key bytes (`BuiltInPartitioner.partitionForKey`, `Utils.murmur2`). Rows
+//! must be in the partitions that a Java producer would choose, or co-partitioned joins silently miss matches.
 //!
-//! A record without a key has no place of its own: whoever writes it chooses (a query keeps its source's partition).
+//! For a record without a key the caller chooses the partition; a query keeps that of its source.
 
 use crate::mutant::{self, Mutant};
 
@@ -10,7 +10,7 @@ const SEED: u32 = 0x9747_b28c;
 /// Multiplier of murmur2.
 const MULTIPLIER: u32 = 0x5bd1_e995;
 
-/// Kafka's murmur2 of some bytes. Java prints the same 32 bits as a signed number.
+/// Kafka's murmur2 (`Utils.murmur2`). Java prints the same 32 bits as a signed number.
 pub fn murmur2(bytes: &[u8]) -> u32 {
     let mut hash = SEED ^ bytes.len() as u32;
     let (words, tail) = bytes.as_chunks::<4>();
@@ -32,7 +32,7 @@ pub fn murmur2(bytes: &[u8]) -> u32 {
 
 /// The partition to which a Java producer would send this key: `(murmur2 & 0x7fffffff) % partitions`.
 ///
-/// A topic has at least one partition; 0 is read as 1.
+/// A topic has at least one partition; 0 is treated as 1.
 pub fn java(key: &[u8], partitions: u32) -> i32 {
     if mutant::on(Mutant::Crc32Partitioner) {
         return (crc32c::crc32c(key) % partitions.max(1)) as i32;
@@ -44,7 +44,7 @@ pub fn java(key: &[u8], partitions: u32) -> i32 {
 mod tests {
     use super::*;
 
-    /// The vectors of Kafka's own unit test.
+    /// The vectors of Kafka's own unit test (`UtilsTest.testMurmur2`).
     #[test]
     fn murmur2_is_kafkas() {
         let vectors: [(&str, i32); 6] = [

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-/// A header: its value may be null.
+/// A header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
     /// Name; not unique.
@@ -11,7 +11,7 @@ pub struct Header {
     pub value: Option<Vec<u8>>,
 }
 
-/// Records to be written to one topic, in order: one buffer, and per record its ranges in it.
+/// Records to be written to one topic, in order.
 #[derive(Clone, Debug, Default)]
 pub struct RecordSet {
     /// Key and value bytes of all records.
@@ -22,10 +22,10 @@ pub struct RecordSet {
     pub headers: Vec<(u32, Vec<Header>)>,
 }
 
-/// A record to be written.
+/// A record to be written, without its headers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// Partition, chosen by the writer's caller (`partition::java`).
+    /// Partition, chosen by the caller (`partition::java`).
     pub partition: i32,
     /// Milliseconds since 1970.
     pub timestamp: i64,
@@ -77,7 +77,7 @@ impl RecordSet {
         }
     }
 
-    /// Forgets all records, keeping the memory.
+    /// Removes all records and keeps the allocated memory.
     pub fn clear(&mut self) {
         self.data.clear();
         self.rows.clear();

@@ -1,7 +1,8 @@
-//! How large a record is, as Kafka counts it for `max.message.bytes`.
+//! The size of a record as Kafka compares it with `max.message.bytes` (record batch format v2: `DefaultRecordBatch`,
+//! `DefaultRecord`).
 //!
-//! The setting bounds record batches. The size of a record is that of a batch which holds it alone, not compressed: one that
-//! is within the bound can always be written, by itself if need be.
+//! The setting limits record batches. The size of a record is that of an uncompressed batch that contains it alone: a record
+//! within the limit can always be written, by itself if necessary.
 //!
 //! ```text
 //! record_bytes(Some(3), Some(10), &[]) = 61 (batch) + 1 (length) + 6 (attributes, deltas, lengths, headers) + 13 = 81
@@ -11,22 +12,22 @@ use super::{Header, RecordSet};
 use crate::error::{Error, Result};
 use std::collections::BTreeMap;
 
-/// Kafka's setting for the largest batch of a topic.
+/// Kafka's topic setting for the largest batch.
 pub const MAX_MESSAGE_BYTES: &str = "max.message.bytes";
 
-/// Largest key + value + headers of one record: a batch's length has to fit 31 bits, with room to spare.
+/// Limit of key + value + headers of a record: the length of a batch has to fit into 31 bits, with room to spare.
 pub(super) const RECORD_BYTES_MAX: usize = 256 * 1024 * 1024;
 
-/// Bytes of a batch before its first record.
+/// Bytes of a batch header (`DefaultRecordBatch.RECORD_BATCH_OVERHEAD`).
 const BATCH_BYTES: usize = 61;
 
-/// No record has more bytes beside its key, value and headers: 61 of the batch, and lengths of at most 5 bytes each.
+/// Upper bound of a record's bytes besides key, value and headers: 61 of the batch, and lengths of at most 5 bytes each.
 pub const OVERHEAD_BYTES_MAX: usize = 84;
 
-/// The size of a record with a key and a value of so many bytes; `None` = null.
+/// The size of a record whose key and value have these lengths; `None` = null.
 pub fn record_bytes(key: Option<usize>, value: Option<usize>, headers: &[Header]) -> usize {
     let field = |len: Option<usize>| varint_len(len.map_or(-1, |len| len as i64)) + len.unwrap_or_default();
-    // Attributes, and the differences to the batch's time and offset, which are nothing.
+    // Attributes, and the deltas of timestamp and offset, which are 0.
     let body = 3 + field(key) + field(value) + headers_len(headers);
     BATCH_BYTES + varint_len(body as i64) + body
 }
@@ -41,20 +42,20 @@ pub(super) fn headers_len(headers: &[Header]) -> usize {
     len
 }
 
-/// Bytes of a number as Kafka writes it: zigzag, 7 bits a byte.
+/// Bytes of a number in Kafka's zigzag varint encoding (`ByteUtils.sizeOfVarlong`).
 #[inline]
 pub(super) fn varint_len(value: i64) -> usize {
     let zigzag = ((value << 1) ^ (value >> 63)) as u64;
     (70 - (zigzag | 1).leading_zeros() as usize) / 7
 }
 
-/// The largest record of a topic of the embedded log: what its settings say, or what a file takes.
+/// The record size limit of a topic of the embedded log: its setting, or what a file can hold.
 pub(super) fn limit(config: &BTreeMap<String, String>) -> usize {
     let set = config.get(MAX_MESSAGE_BYTES).and_then(|bytes| bytes.trim().parse().ok());
     set.map_or(RECORD_BYTES_MAX, |set: usize| set.min(RECORD_BYTES_MAX))
 }
 
-/// An error if one of these records is larger than the topic's settings allow.
+/// An error if one of these records exceeds the limit of the topic.
 pub(super) fn check(topic: &str, limit: usize, records: &RecordSet) -> Result<()> {
     if records.headers.is_empty() && records.data.len().saturating_add(OVERHEAD_BYTES_MAX) <= limit {
         return Ok(());

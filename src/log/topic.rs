@@ -11,11 +11,11 @@ pub(super) const PARTITIONS_MAX: u32 = 10_000;
 /// Longest name: `Topic.MAX_NAME_LENGTH`.
 const TOPIC_NAME_BYTES_MAX: usize = 249;
 
-/// Identity of a topic: another one after the topic was deleted and created again.
+/// Topic id (KIP-516): a topic that is deleted and recreated has another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TopicId(pub u128);
 
-/// What to create a topic with.
+/// The properties of a topic to create.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicSpec {
     /// Name.
@@ -34,14 +34,14 @@ impl TopicSpec {
         TopicSpec { name: name.into(), partitions, replicas: None, config: BTreeMap::new() }
     }
 
-    /// With one more setting.
+    /// Adds a setting.
     pub fn with(mut self, key: &str, value: impl ToString) -> TopicSpec {
         self.config.insert(key.to_owned(), value.to_string());
         self
     }
 }
 
-/// What a topic is.
+/// The properties of a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicInfo {
     /// Name.
@@ -56,7 +56,7 @@ pub struct TopicInfo {
     pub config: BTreeMap<String, String>,
 }
 
-/// What tells whether a topic is still the same one, and whether it has grown.
+/// What shows whether a topic is still the same one, and whether it has grown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// Identity.

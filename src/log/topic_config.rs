@@ -1,5 +1,5 @@
-//! What a topic's settings keep: Kafka's names and meanings, and Kafka's defaults but for one: nothing expires unless asked
-//! for, since event times near 1970 are data here.
+//! The settings of a topic that the logs of this process act on. Names, meanings and defaults are Kafka's (`TopicConfig`), with
+//! one exception: nothing expires by default, since event times near 1970 are common in tests and examples.
 
 use crate::error::{Error, Result};
 use crate::log::size;
@@ -9,30 +9,30 @@ use std::collections::BTreeMap;
 const DELETE_RETENTION_MS: i64 = 24 * 3_600_000;
 /// Kafka's default for `min.cleanable.dirty.ratio`.
 const DIRTY_RATIO: f64 = 0.5;
-/// Smallest `segment.bytes`: Kafka's limit is 1 MiB on new versions, 14 bytes on old ones; every file costs a descriptor.
+/// Smallest `segment.bytes`: Kafka's limit is 1 MiB in new versions, 14 bytes in old ones; every file takes a descriptor.
 const SEGMENT_BYTES_MIN: i64 = 1024;
 
-/// The settings of one topic that the log acts on. All others are stored and shown.
+/// The typed settings of a topic. All others are stored and shown.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct TopicConfig {
-    /// `retention.ms`, where the policy holds `delete`: records older than this are dropped.
+    /// `retention.ms`, if the policy contains `delete`: older records are deleted.
     pub(super) age_ms: Option<i64>,
-    /// `retention.bytes`, where the policy holds `delete`: so much of each partition is kept.
+    /// `retention.bytes`, if the policy contains `delete`: bytes retained per partition.
     pub(super) bytes: Option<u64>,
     /// `segment.bytes`.
     pub(super) segment_bytes: Option<u64>,
-    /// The policy holds `compact`: of each key the last record is kept.
+    /// Whether the policy contains `compact`: the last record of each key is retained.
     pub(super) compact: bool,
-    /// `delete.retention.ms`: tombstones are kept at least so long.
+    /// `delete.retention.ms`: tombstones are retained at least this long.
     pub(super) tombstones_ms: i64,
-    /// `max.message.bytes`: no record is larger.
+    /// `max.message.bytes`: limit of a record.
     pub(super) record_bytes: usize,
-    /// `min.cleanable.dirty.ratio`: compaction waits until this share of a partition is new.
+    /// `min.cleanable.dirty.ratio`: compaction starts when this share of a partition is not compacted yet.
     pub(super) dirty_ratio: f64,
 }
 
 impl TopicConfig {
-    /// Reads them; an error names the setting.
+    /// Reads the settings; an error names the invalid one.
     pub(super) fn of(config: &BTreeMap<String, String>) -> Result<TopicConfig> {
         let text = |key: &str| config.get(key).map(|v| v.trim());
         let policy = text("cleanup.policy").unwrap_or("delete");
@@ -44,7 +44,7 @@ impl TopicConfig {
                 _ => return Err(wrong("cleanup.policy", policy, "'delete', 'compact' or both with a comma")),
             }
         }
-        // -1 is Kafka's word for "without limit".
+        // -1 means "without limit" in Kafka.
         let age_ms = number(config, "retention.ms", -1)?.filter(|ms| *ms >= 0 && delete);
         let bytes = number(config, "retention.bytes", -1)?.filter(|b| *b >= 0 && delete).map(|b| b as u64);
         let segment_bytes = number(config, "segment.bytes", SEGMENT_BYTES_MIN)?.map(|b| b as u64);
@@ -57,13 +57,13 @@ impl TopicConfig {
                 .filter(|r| (0.0..=1.0).contains(r))
                 .ok_or_else(|| wrong("min.cleanable.dirty.ratio", text, "a number from 0 to 1"))?,
         };
-        // Checked, and read where records of all logs are measured.
+        // Only checked here: `size::limit` reads it.
         number(config, size::MAX_MESSAGE_BYTES, 0)?;
         let record_bytes = size::limit(config);
         Ok(TopicConfig { age_ms, bytes, segment_bytes, compact, tombstones_ms, record_bytes, dirty_ratio })
     }
 
-    /// Has the maintenance anything to do for this topic?
+    /// Whether retention or compaction applies to this topic.
     pub(super) fn needs_maintenance(&self) -> bool {
         self.compact || self.age_ms.is_some() || self.bytes.is_some()
     }

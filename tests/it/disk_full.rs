@@ -193,7 +193,7 @@ fn a_full_disk_is_waited_for_and_nothing_is_lost_or_doubled() {
     until("the query that cannot write waits", || waits().is_some());
     let said = waits().unwrap_or_default();
     assert!(
-        said.contains("there is no space left for ") && said.contains(&*disk.directory.to_string_lossy()),
+        said.contains("no space left on the device of ") && said.contains(&*disk.directory.to_string_lossy()),
         "{said}"
     );
 
@@ -207,7 +207,7 @@ fn a_full_disk_is_waited_for_and_nothing_is_lost_or_doubled() {
         }
         assert_eq!(refused.status.code(), Some(1));
         let errors = String::from_utf8(refused.stderr).unwrap();
-        for part in ["there is no space left for ", &*disk.directory.to_string_lossy(), "make room"] {
+        for part in ["no space left on the device of ", &*disk.directory.to_string_lossy(), "free space"] {
             assert!(errors.contains(part), "{part}: {errors}");
         }
         break;

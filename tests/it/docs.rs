@@ -9,6 +9,7 @@
 //! sql error    fails; the block behind it is the error
 //! ```
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -170,4 +171,39 @@ fn a_wrong_answer_is_found() {
     let (now, count) = checked(text, "here");
     assert_eq!(count, 1);
     assert!(!now.contains("nothing") && now.contains("kept"), "{now}");
+}
+
+/// `K5` and the like in a text.
+fn rules(text: &str) -> BTreeSet<u32> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric());
+    words.filter_map(|word| word.strip_prefix('K')?.parse().ok()).collect()
+}
+
+#[test]
+fn every_rule_of_exactly_once_is_cited_where_it_acts_and_every_cited_rule_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/exactly-once.md")).unwrap();
+    let headings = page.lines().filter_map(|line| line.strip_prefix("### K")?.split('.').next()?.parse().ok());
+    let stated: BTreeSet<u32> = headings.collect();
+    assert_eq!(stated, (1..=stated.len() as u32).collect(), "rules are numbered without a gap");
+    assert!(rules(&page).is_subset(&stated), "the page mentions a rule that it does not state");
+    let mut cited = BTreeSet::new();
+    let mut folders = vec![root.join("src/log/kafka"), root.join("src/execute"), root.join("src/config")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = fs::read_to_string(&path).unwrap();
+            let comments = text.lines().filter_map(|line| line.split_once("//"));
+            let here: BTreeSet<u32> = comments.flat_map(|(_, comment)| rules(comment)).collect();
+            let unknown: Vec<_> = here.difference(&stated).collect();
+            assert!(unknown.is_empty(), "{}: no rule K{unknown:?} in docs/exactly-once.md", path.display());
+            cited.extend(here);
+        }
+    }
+    let silent: Vec<_> = stated.difference(&cited).collect();
+    assert!(silent.is_empty(), "cited nowhere: {silent:?}");
 }

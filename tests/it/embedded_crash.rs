@@ -294,7 +294,7 @@ fn a_second_owner_is_refused_by_name() {
     let first = open(directory.path(), Fsync::Commit).unwrap();
     let error = open(directory.path(), Fsync::Commit).unwrap_err();
     assert_eq!(error.kind(), Kind::Busy);
-    let expected = format!("another tidegate uses {} (pid {})", directory.path().display(), std::process::id());
+    let expected = format!("another tidegate process uses {} (pid {})", directory.path().display(), std::process::id());
     assert_eq!(error.to_string(), expected);
     drop(first);
     open(directory.path(), Fsync::Commit).unwrap();

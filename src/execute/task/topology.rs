@@ -321,8 +321,8 @@ fn grouping(spec: &AggregateSpec, mode: EmitMode, with_old: bool, over_table: bo
     })
 }
 
-/// Reads a changelog to its end. The end is the high watermark before the first read: everything up to it is either
-/// committed or was aborted, and the reader's position passes aborted records and markers.
+/// K11: reads all partitions of a changelog to their ends. The end is the high watermark before the first read: everything up
+/// to it was either committed or aborted, and the reader's position passes aborted records and markers (KAFKA-10167).
 fn restore(log: &dyn Log, topic: &Arc<str>, operators: &mut [&mut dyn Operator]) -> Result<()> {
     let tasks: Vec<_> = (0..operators.len() as i32).map(|p| TopicPartition::new(topic.clone(), p)).collect();
     let ends = tasks.iter().map(|t| Ok(log.watermarks(t)?.high)).collect::<Result<Vec<_>>>()?;

@@ -1,4 +1,5 @@
-//! Kafka's record batch, format 2: what stands in a segment file, byte for byte what a broker would store.
+//! Kafka's record batch, format v2 (KIP-98, `DefaultRecordBatch`): the content of a segment file, byte for byte what a broker
+//! would store.
 //!
 //! ```text
 //! at  field                      at  field
@@ -11,11 +12,11 @@
 //! 23  last offset delta  i32     61  the records, varint framed
 //! ```
 //!
-//! The base timestamp is no larger than any of the batch: a broker takes the first record's, from which the others may be
-//! back in time. So a header says between which times all of its records are.
+//! The base timestamp is the smallest of the batch; a broker takes that of the first record, before which others may lie. So a
+//! header bounds the timestamps of all its records.
 //!
-//! The base offset stands outside of the checksum. That is why records can be encoded before anyone knows their offsets,
-//! and why a reader has to compare it with the offset it expects.
+//! The checksum does not cover the base offset. So records can be encoded before their offsets are known,
+//! and a reader has to compare it with the offset that it expects.
 
 use super::bytes::{Cursor, put_bytes, put_varint};
 use crate::error::{Error, Result};
@@ -26,7 +27,7 @@ use std::sync::Arc;
 
 /// Bytes before the first record.
 pub(super) const HEADER_BYTES: usize = 61;
-/// A batch is closed at this size: it is the unit of checking and decoding, so a reader in the middle pays for one.
+/// A batch is closed at this size. It is the unit of checking and decoding: a reader that starts in the middle pays for one.
 const BATCH_BYTES: usize = 256 * 1024;
 /// The format number.
 const MAGIC: u8 = 2;
@@ -60,16 +61,16 @@ pub(super) struct Sealed {
     pub(super) records: i32,
     /// Largest timestamp.
     pub(super) max_timestamp: i64,
-    /// No timestamp is smaller.
+    /// Smallest timestamp.
     pub(super) base_timestamp: i64,
 }
 
 /// All batches of one partition, offsets still counted from 0.
 #[derive(Debug)]
 pub(super) struct Encoded {
-    /// The batches, one behind the other.
+    /// The batches, concatenated.
     pub(super) bytes: Vec<u8>,
-    /// Where each stands.
+    /// The range of each.
     pub(super) batches: Vec<Sealed>,
     /// Number of records.
     pub(super) records: i64,
@@ -137,7 +138,7 @@ impl Encoder {
         self.bytes.is_empty()
     }
 
-    /// Closes the last batch and hands everything over.
+    /// Closes the last batch and returns all of them.
     pub(super) fn finish(mut self) -> Encoded {
         self.seal();
         Encoded { bytes: self.bytes, batches: self.batches, records: self.records }
@@ -167,7 +168,7 @@ impl Encoder {
 }
 
 impl Encoded {
-    /// Gives the batches their place in the partition.
+    /// Sets the base offsets of the batches.
     pub(super) fn rebase(&mut self, first: i64) {
         let mut base = first;
         for batch in &self.batches {
@@ -177,7 +178,7 @@ impl Encoded {
     }
 }
 
-/// What the first 61 bytes say.
+/// A batch header: the first 61 bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BatchHeader {
     /// Offset of the first record.
@@ -188,14 +189,14 @@ pub(super) struct BatchHeader {
     pub(super) next: i64,
     /// Largest timestamp.
     pub(super) max_timestamp: i64,
-    /// No timestamp is smaller.
+    /// Smallest timestamp.
     pub(super) base_timestamp: i64,
     records: i32,
     crc: u32,
 }
 
 impl BatchHeader {
-    /// Reads a header; `Err` says what is wrong with it.
+    /// Reads a header; `Err` describes what is wrong with it.
     pub(super) fn read(bytes: &[u8]) -> Result<BatchHeader, &'static str> {
         let Some(header) = bytes.first_chunk::<HEADER_BYTES>() else { return Err("a batch header is cut off") };
         let int = |at: usize| i32::from_be_bytes(header[at..at + 4].try_into().expect("four bytes"));
@@ -235,7 +236,7 @@ pub(super) struct Batch {
     entries: Vec<Entry>,
 }
 
-/// One record: where its parts stand, counted from the batch's first byte. A length of -1 is null.
+/// The positions of a record's parts, relative to the batch's first byte. A length of -1 is null.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     offset: i64,
@@ -347,7 +348,7 @@ fn nullable(cursor: &mut Cursor<'_>) -> Option<(u32, i32)> {
     Some((at, i32::try_from(len).ok()?))
 }
 
-/// Records of one batch, as they stand in the file.
+/// Records of one batch, as encoded in the file.
 #[derive(Clone, Debug)]
 pub struct Block {
     batch: Arc<Batch>,
@@ -396,7 +397,7 @@ impl Block {
     }
 }
 
-/// Headers of a record, still as they stand in the file. They were checked when their batch was decoded.
+/// Headers of a record, as encoded in the file. They were checked when the batch was decoded.
 #[derive(Clone, Copy, Debug)]
 pub struct RawHeaders<'a>(&'a [u8]);
 

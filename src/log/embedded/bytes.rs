@@ -1,6 +1,6 @@
-//! Reading and writing the two encodings on disk: Kafka's zigzag varints and plain little pieces of the journal.
+//! The two encodings on disk: Kafka's zigzag varints (`ByteUtils`), and the journal's plain little-endian numbers.
 //!
-//! A [`Cursor`] never panics on what it reads: every step says `None` at the end of the bytes.
+//! A [`Cursor`] never panics on its input: every step returns `None` at the end of the bytes.
 
 /// Appends a zigzag varint.
 #[inline]
@@ -18,7 +18,7 @@ fn zigzag(value: i64) -> u64 {
     ((value << 1) ^ (value >> 63)) as u64
 }
 
-/// Appends bytes behind their length.
+/// Appends bytes, prefixed with their length.
 pub(super) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     put_varint(out, bytes.len() as i64);
     out.extend_from_slice(bytes);
@@ -79,7 +79,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// A varint that is a count or a length of something that still has to come, so no larger than what is left.
+    /// A varint that is a count or a length of the following data, so no larger than the remaining bytes.
     pub(super) fn count(&mut self) -> Option<usize> {
         let count = usize::try_from(self.varint()?).ok()?;
         (count <= self.bytes.len() - self.at).then_some(count)
@@ -93,18 +93,18 @@ impl<'a> Cursor<'a> {
         Some(bytes)
     }
 
-    /// Bytes behind their length.
+    /// Bytes prefixed with their length.
     pub(super) fn bytes(&mut self) -> Option<&'a [u8]> {
         let len = self.count()?;
         self.take(len)
     }
 
-    /// UTF-8 text behind its length.
+    /// UTF-8 text prefixed with its length.
     pub(super) fn text(&mut self) -> Option<&'a str> {
         std::str::from_utf8(self.bytes()?).ok()
     }
 
-    /// Sixteen bytes, little end first.
+    /// Sixteen bytes, little-endian.
     pub(super) fn id(&mut self) -> Option<u128> {
         Some(u128::from_le_bytes(self.take(16)?.try_into().ok()?))
     }

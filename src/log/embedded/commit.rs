@@ -1,10 +1,10 @@
 //! The commit path: encode outside of any lock, then one writer at a time.
 //!
-//! 1. Batches are appended to segment files, behind what is committed.
+//! 1. Batches are appended to segment files, after the committed bytes.
 //! 2. Large commits sync those files. Small ones carry their bytes in the journal entry instead: one sync per commit
 //!    rather than one per partition, and the segments are synced together when the journal is compacted.
-//! 3. The journal entry is appended and synced. Now it has happened.
-//! 4. Readers are shown the new ends and woken.
+//! 3. The journal entry is appended and synced. Now the transaction is committed.
+//! 4. The new ends are published to readers, which are woken.
 
 use super::batch::{Encoded, Encoder};
 use super::entry::{Change, Commit, Part, Progress};
@@ -30,7 +30,7 @@ use std::sync::Arc;
 /// Commits up to this size carry their records in the journal: above it, writing them twice costs more than syncing.
 const INLINE_BYTES_MAX: u64 = 256 * 1024;
 
-/// Everything that readers, sessions and the façade share.
+/// The state that readers, writers and the log share.
 #[derive(Debug)]
 pub(super) struct Shared {
     /// `None` = in memory.
@@ -42,7 +42,7 @@ pub(super) struct Shared {
     pub(super) group_owners: Mutex<GroupOwners>,
     /// Held through a whole commit: there is one writer.
     pub(super) writer: Mutex<Writer>,
-    /// Keeps other processes out for as long as anything of this log is used.
+    /// Excludes other processes for as long as any part of this log is in use.
     pub(super) _lock: Option<DirectoryLock>,
 }
 
@@ -54,14 +54,14 @@ pub(super) struct Catalog {
     pub(super) topics: BTreeMap<String, Arc<Topic>>,
 }
 
-/// Who owns which group.
+/// The owners of groups.
 #[derive(Debug, Default)]
 pub(super) struct GroupOwners {
     last: u64,
     owners: BTreeMap<String, u64>,
 }
 
-/// The one writer's things.
+/// The state of the one writer.
 #[derive(Debug)]
 pub(super) struct Writer {
     /// `None` = in memory.
@@ -70,7 +70,7 @@ pub(super) struct Writer {
     pub(super) dirty: BTreeMap<PathBuf, Readable>,
     /// The journal has entries that were not synced.
     pub(super) unsynced: bool,
-    /// Why nothing can be written any more.
+    /// Why the log accepts no writes, if it does not.
     pub(super) broken: Option<String>,
 }
 
@@ -111,7 +111,7 @@ impl GroupOwners {
         }
     }
 
-    /// Takes the group from whoever owns it.
+    /// Ends the ownership of a group, whoever has it.
     pub(super) fn fence(&mut self, group: &str) {
         self.owners.remove(group);
     }
@@ -142,10 +142,10 @@ impl Staged {
     }
 }
 
-/// Rows with one floor.
+/// Rows that share one floor.
 const FLOOR_ROWS: usize = 1024;
 
-/// By part of the rows: the smallest timestamp of it and of those that its batches may reach into.
+/// Per chunk of rows: the smallest timestamp in it and in the following chunks that its batches may reach.
 fn floors(rows: &[Row], partitions: usize) -> Vec<i64> {
     let parts: Vec<i64> =
         rows.chunks(FLOOR_ROWS).map(|part| part.iter().map(|r| r.timestamp).min().unwrap_or_default()).collect();
@@ -154,12 +154,12 @@ fn floors(rows: &[Row], partitions: usize) -> Vec<i64> {
     (0..parts.len()).map(floor).collect()
 }
 
-/// The writer, while it is locked. A panic of the thread that holds it leaves a change half written and half known, so
-/// that nothing more is written: the next start recovers to the last commit.
+/// The locked writer. A panic of the thread that holds it leaves a change half written, so that the log accepts no further
+/// writes: the next start recovers to the last commit.
 #[derive(Debug)]
 pub(super) struct Writing<'a> {
     writer: MutexGuard<'a, Writer>,
-    /// A destructor that writes while its thread unwinds has not panicked itself.
+    /// Whether the thread was already unwinding: a destructor that writes then has not panicked itself.
     unwinding: bool,
 }
 
@@ -191,7 +191,7 @@ impl Shared {
         Writing { writer: self.writer.lock(), unwinding: std::thread::panicking() }
     }
 
-    /// What its threads are named after.
+    /// The label of its threads.
     pub(super) fn label(&self) -> &str {
         self.directory.as_deref().and_then(Path::to_str).unwrap_or("memory")
     }
@@ -216,7 +216,7 @@ impl Shared {
         self.commit(staged, None, || true).map(|_| ())
     }
 
-    /// Commits records and progress. `allowed` is asked under the writer's lock; `false` = it does nothing.
+    /// Commits records and progress, if `allowed` returns true under the writer's lock.
     pub(super) fn commit(
         &self,
         staged: Staged,
@@ -272,13 +272,13 @@ impl Shared {
         self.directory.as_deref().map(|d| topic_directory(d, id, name))
     }
 
-    /// What to do when the disk did not take it.
+    /// Adds to a write error what can be done about it.
     fn explain(&self, error: Error) -> Error {
         match &self.directory {
-            Some(d) if is_full(&error) => Error::io(format!("there is no space left for {}", d.display()))
+            Some(d) if is_full(&error) => Error::io(format!("no space left on the device of {}", d.display()))
                 .with_detail(error.to_string())
                 .with_hint(
-                    "nothing was written; make room on its disk and try again: queries wait and go on by themselves",
+                    "nothing was written; free space on its disk and try again: queries wait and continue by themselves",
                 )
                 .because(error),
             Some(d) => error.with_hint(format!("nothing was written; check the disk of {}", d.display())),
@@ -324,7 +324,7 @@ impl Piece {
 }
 
 impl Writer {
-    /// Makes everything written survive a power failure: segments first, then the journal that speaks of them.
+    /// Makes everything written survive a power failure: segments first, then the journal that refers to them.
     pub(super) fn flush(&mut self) -> Result<()> {
         self.sync_segments()?;
         if std::mem::take(&mut self.unsynced)
@@ -335,7 +335,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Is it unknown what is on the disk?
+    /// Whether the state on disk is unknown.
     pub(super) fn is_broken(&self) -> bool {
         self.broken.is_some()
     }
@@ -343,7 +343,7 @@ impl Writer {
     pub(super) fn check(&self, shared: &Shared) -> Result<()> {
         let Some(why) = &self.broken else { return Ok(()) };
         let place = shared.directory.as_deref().unwrap_or(Path::new("memory"));
-        Err(Error::io(format!("the log at {} cannot be written any more", place.display()))
+        Err(Error::io(format!("the log at {} accepts no further writes", place.display()))
             .with_detail(why.as_str())
             .with_hint("restart tidegate: it recovers to the last commit"))
     }
@@ -365,8 +365,8 @@ impl Writer {
         }
     }
 
-    /// Gives back the space of a commit that did not happen: on a full disk it is what the next one needs, which may be the
-    /// deletion of a topic. What cannot be cut off here does no harm; the next commit writes over it.
+    /// Frees the space of a commit that failed: on a full disk the next one, which may delete a topic, needs it. Bytes that cannot
+    /// be truncated are harmless; the next commit overwrites them.
     fn cut_back(&mut self, pieces: &[Piece]) {
         for piece in pieces {
             let partition = &piece.topic.partitions[piece.partition];
@@ -376,7 +376,7 @@ impl Writer {
         }
     }
 
-    /// Writes one partition's bytes behind its committed end.
+    /// Writes one partition's bytes at its committed end.
     fn store(&mut self, shared: &Shared, piece: &Piece, inline: bool) -> Result<()> {
         let partition = &piece.topic.partitions[piece.partition];
         let Some((readable, fresh)) = partition.writable(&piece.target).map_err(|e| shared.explain(e))? else {
@@ -387,7 +387,7 @@ impl Writer {
             return Err(removed(path));
         }
         let written = file.write_all_at(&piece.encoded.bytes, piece.target.start);
-        // What stands behind the committed end is overwritten by the next commit or cut off at the next opening.
+        // Bytes after the committed end are overwritten by the next commit or truncated by the next start.
         written.map_err(|e| shared.explain(failed("write", path, e)))?;
         let unsynced = self.dirty.contains_key(&**path);
         if shared.options.fsync == Fsync::Commit && !inline {
@@ -412,7 +412,7 @@ impl Writer {
         directories.into_iter().try_for_each(sync_directory)
     }
 
-    /// After a failed sync the system may have dropped bytes of earlier commits too: nothing can be built on them.
+    /// After a failed sync the system may have dropped bytes of earlier commits as well (fsyncgate): the log accepts no more writes.
     fn sync_segment(&mut self, path: &Path, file: &File) -> Result<()> {
         file.sync_data().map_err(|e| {
             let error = failed("sync", path, e);
@@ -421,7 +421,7 @@ impl Writer {
         })
     }
 
-    /// A failed snapshot does no harm: the journal goes on growing and the next commit tries again.
+    /// A failed snapshot is harmless: the journal keeps growing, and the next commit tries again.
     pub(super) fn compact_if_grown(&mut self, shared: &Shared) {
         if !self.journal.as_ref().is_some_and(|j| j.has_grown(shared.options.journal_bytes)) {
             return;
@@ -436,7 +436,7 @@ impl Writer {
     }
 }
 
-/// Did the disk take nothing more, in what led to this error?
+/// Whether a full disk or quota is among the causes of this error.
 fn is_full(error: &Error) -> bool {
     let mut cause = std::error::Error::source(error);
     while let Some(inner) = cause {
@@ -449,12 +449,12 @@ fn is_full(error: &Error) -> bool {
     false
 }
 
-/// A new file's name, its directory's and its topic's have to be on the disk before the journal speaks of them.
+/// The directory entries of a new file, its partition and its topic have to be on disk before the journal refers to them.
 fn sync_new_names(path: &Path) -> Result<()> {
     path.ancestors().skip(1).take(3).try_for_each(sync_directory)
 }
 
-/// Bytes of a topic's name in the name of its directory; the identity behind it makes the difference.
+/// Bytes of a topic's name in the name of its directory; the id after it makes it unique.
 const DIRECTORY_NAME_BYTES: usize = 120;
 
 /// Where a topic's partitions are.

@@ -1,9 +1,10 @@
-//! Cleaning a compacted topic: of each key the last record is kept, and a tombstone only until everybody can have seen it.
+//! Log compaction: the last record of each key is retained, and a tombstone for `delete.retention.ms`, so that every reader can
+//! see it (Kafka's `LogCleaner`).
 //!
-//! Files that are not written any more are read once for the last offset of every key, and a second time to copy what is
-//! left into new files, which the journal then puts in the place of the old ones. Records keep their offsets, so that
-//! offsets have gaps afterwards; batches go on to cover all offsets between them, which keeps the index as it is. The writer
-//! is stopped only for the journal's entry.
+//! Closed segments are read once for the last offset of every key, and a second time to copy the retained records into new
+//! files, which a journal entry then substitutes for the old ones. Records keep their offsets, so that offsets have gaps
+//! afterwards; batches still cover all offsets between them, which keeps the index valid. The writer is blocked only for the
+//! journal entry.
 
 use super::batch::{Batch, BatchHeader, CRC_FROM, HEADER_BYTES};
 use super::bytes::Cursor;
@@ -22,9 +23,9 @@ use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-/// Bytes of keys that one compaction keeps in memory; Kafka's cleaner has 128 MiB too. What does not fit waits for the next.
+/// Bytes of keys in memory during one compaction, as `log.cleaner.dedupe.buffer.size`. The rest waits for the next one.
 const KEY_BYTES_MAX: usize = 128 * 1024 * 1024;
-/// What an entry of the map costs beside its bytes.
+/// Overhead of a map entry besides its bytes.
 const KEY_OVERHEAD: usize = 48;
 /// Bytes collected before they are written.
 const WRITE_BYTES: usize = 1024 * 1024;
@@ -32,18 +33,18 @@ const WRITE_BYTES: usize = 1024 * 1024;
 /// Last offset of every key.
 type Latest = HashMap<Box<[u8]>, i64>;
 
-/// Which records stay.
+/// Decides which records are retained.
 struct Rule<'a> {
     latest: &'a Latest,
-    /// Tombstones below this offset have been through a compaction before,
+    /// Tombstones below this offset have been through a compaction before
     compacted: i64,
-    /// and those of before this time are old enough to go.
+    /// and, if they are older than this time, are dropped.
     tombstones_before: i64,
 }
 
 impl Rule<'_> {
     fn keeps(&self, offset: i64, timestamp: i64, key: Option<&[u8]>, has_value: bool) -> bool {
-        // A record without a key belongs to no other; Kafka refuses to write it, and nothing is lost by keeping it.
+        // Kafka refuses records without a key in compacted topics; nothing is lost by retaining them.
         let Some(key) = key else { return true };
         let seen = offset < self.compacted && timestamp < self.tombstones_before;
         self.latest.get(key).is_none_or(|last| *last <= offset) && (has_value || !seen)
@@ -51,7 +52,7 @@ impl Rule<'_> {
 }
 
 impl Shared {
-    /// Cleans one partition if enough of it is new.
+    /// Compacts one partition if enough of it is dirty.
     pub(super) fn compact(&self, topic: &Topic, number: usize) -> Result<()> {
         let partition = &topic.partitions[number];
         let Some(directory) = partition.directory() else { return Ok(()) };
@@ -91,7 +92,7 @@ impl Shared {
         let Change::Compact { new, .. } = change else { return Ok(()) };
         if let Err(error) = changed {
             if !writer.is_broken() {
-                // On a full disk they would take the space that others wait for.
+                // On a full disk they would occupy space that others need.
                 remove(&new.iter().map(|s| directory.join(file_name(s))).collect::<Vec<_>>());
             }
             return Err(error);
@@ -104,7 +105,7 @@ impl Shared {
     }
 }
 
-/// Last offset of each key in as many of the files as memory allows, how many those are, and the offset behind them.
+/// Last offset of each key in as many files as memory allows, the number of these files, and the offset after them.
 fn last_offsets(files: &[(SegmentMeta, Readable)]) -> Result<(Latest, usize, i64)> {
     let (mut latest, mut bytes, mut until) = (Latest::new(), 0, 0);
     for (at, (meta, readable)) in files.iter().enumerate() {
@@ -142,7 +143,7 @@ fn each_batch(readable: &Readable, base: i64, mut each: impl FnMut(&BatchHeader,
     failure.map_or(Ok(()), Err)
 }
 
-/// Copies what stays; on failure the files made so far come back with the error.
+/// Copies the retained records. A failure returns the files created so far with the error.
 fn copy(
     files: &[(SegmentMeta, Readable)],
     directory: &Path,
@@ -163,17 +164,17 @@ fn copy(
     }
 }
 
-/// New files in the making.
+/// New files being written.
 struct Copy<'a> {
     directory: &'a Path,
     generation: u32,
     most: u64,
-    /// The files, the last of which is being written.
+    /// The files; the last one is open.
     done: Vec<SegmentMeta>,
     file: Option<File>,
-    /// Finished batches that are not in the file yet.
+    /// Finished batches that are not written yet.
     waiting: Vec<u8>,
-    /// The last batch: it grows over the offsets of those after it that are empty.
+    /// The last batch, which is extended over the offsets of empty batches after it.
     open: Option<CompactedBatch>,
 }
 
@@ -241,7 +242,7 @@ pub(super) struct CompactedBatch {
 }
 
 impl Batch {
-    /// A copy with the records that `keep` wants, which is asked for offset, timestamp, key and whether there is a value.
+    /// A copy with the records that `keep` accepts, given offset, timestamp, key and whether there is a value.
     pub(super) fn thin(
         &self,
         header: &BatchHeader,
@@ -255,7 +256,7 @@ impl Batch {
         let mut records = 0;
         for wanted in wanted {
             let start = cursor.at();
-            // The batch was decoded: its lengths are right.
+            // The batch has been decoded: its lengths are valid.
             let len = cursor.varint().and_then(|len| usize::try_from(len).ok()).unwrap_or(0);
             let _ = cursor.take(len);
             if wanted {
@@ -268,7 +269,7 @@ impl Batch {
 }
 
 impl CompactedBatch {
-    /// Nothing is left.
+    /// Whether no record is left.
     pub(super) fn is_empty(&self) -> bool {
         self.records == 0
     }

@@ -1,4 +1,5 @@
-//! The changes that the journal holds, what each does to the manifest, and their bytes: a kind, then varints, texts and ids in the order of the fields.
+//! The changes in the journal, what each does to the manifest, and their encoding: a kind, then varints, texts and ids in the
+//! order of the fields.
 
 use super::bytes::{Cursor, put_bytes, put_varint};
 use super::manifest::{GroupMeta, Manifest, PartitionMeta, SegmentMeta, TopicMeta, impossible, is_legal};
@@ -9,30 +10,30 @@ use std::collections::BTreeMap;
 /// One change of the log.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Change<'a> {
-    /// Everything there is: the first entry of a journal file.
+    /// The whole state: the first entry of a journal file.
     Snapshot(Box<Manifest>),
     /// A topic without records.
     CreateTopic { id: u128, name: String, partitions: u32, config: BTreeMap<String, String> },
-    /// A topic and all its records and committed offsets are gone.
+    /// Deletes a topic with its records and committed offsets.
     DeleteTopic { id: u128 },
     /// A transaction.
     Commit(Commit<'a>),
-    /// A group's offsets and metadata are gone.
+    /// Deletes a group's offsets and metadata.
     DeleteGroup { group: String },
-    /// The records below an offset are gone.
+    /// Deletes the records below an offset.
     Trim { topic: u128, partition: u32, low: i64 },
-    /// A partition's first files were replaced by what a compaction left of them.
+    /// Replaces the first files of a partition by those of a compaction.
     Compact { topic: u128, partition: u32, compacted: i64, old: Vec<SegmentMeta>, new: Vec<SegmentMeta> },
 }
 
-/// Records in any number of partitions, and how far a query has come.
+/// Records in any number of partitions, and the progress of a query.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Commit<'a> {
     pub(super) parts: Vec<Part<'a>>,
     pub(super) progress: Option<Progress>,
 }
 
-/// What one partition got.
+/// The records of one partition.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Part<'a> {
     pub(super) topic: u128,
@@ -44,7 +45,7 @@ pub(super) struct Part<'a> {
     pub(super) end: u64,
     /// Offset of the partition's next record.
     pub(super) next: i64,
-    /// The bytes themselves, if the file was not synced at the commit: opening the log writes them again.
+    /// The bytes themselves, if the file was not synced at the commit: a start writes them again.
     pub(super) data: Option<&'a [u8]>,
 }
 

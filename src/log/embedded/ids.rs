@@ -1,17 +1,17 @@
-//! Names that no other log, and no earlier topic of the same name, ever had.
+//! Random ids of clusters and topics, in Kafka's form (`Uuid.toString`, KIP-516).
 
 use crate::error::{Error, Result};
 
-/// Draws a random identity.
-#[expect(clippy::disallowed_methods, reason = "an identity decides no result: it only has to differ from all others")]
+/// Draws a random id.
+#[expect(clippy::disallowed_methods, reason = "an id decides no result: it only has to be unique")]
 pub(super) fn fresh() -> Result<u128> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes)
-        .map_err(|e| Error::io("the system gives no random numbers").with_detail(e.to_string()))?;
+        .map_err(|e| Error::io("the system provides no random numbers").with_detail(e.to_string()))?;
     Ok(u128::from_le_bytes(bytes))
 }
 
-/// An identity as Kafka prints those of clusters: URL-safe base64 without padding.
+/// An id as Kafka prints it: URL-safe base64 without padding.
 pub(super) fn text(id: u128) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     // 128 bits are 22 digits, the last of which holds two bits.

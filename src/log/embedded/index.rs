@@ -1,4 +1,4 @@
-//! The sparse index of a segment: where in the file which offsets and times are, a mark per 64 KiB.
+//! The sparse index of a segment: positions of offsets and timestamps in the file, one entry per 64 KiB.
 //!
 //! ```text
 //! "TGX2" crc32c:u32 of the rest
@@ -7,10 +7,10 @@
 //! then per mark  base:i64 at:u64 max_timestamp:i64 min_timestamp:i64
 //! ```
 //!
-//! Nothing depends on the file `<segment>.index`: it is written when a large segment is closed or searched, and when the log
-//! is, and says nothing that the segment's batch headers do not say. One that is missing, damaged or not of this segment is
-//! made again by hopping over them; without it, opening a log that has small batches and looking for a time would read all
-//! of it. It covers a beginning of the segment; what was written since is hopped over.
+//! The file `<segment>.index` is redundant: it is written when a large segment is closed or searched, and when the log is
+//! closed, and contains only what the batch headers of the segment contain. One that is missing, damaged or of another segment
+//! is rebuilt by scanning the headers; without it, a search by time in a log with small batches would read all of it. It covers
+//! a prefix of the segment; the rest is scanned.
 
 use super::batch::{HEADER_BYTES as BATCH_HEADER_BYTES, Sealed};
 use crate::config::private;
@@ -19,46 +19,46 @@ use std::ops::RangeInclusive;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-/// One mark per so many bytes: 4,096 marks for a full segment.
+/// Bytes per entry: 4,096 entries for a full segment.
 const MARK_BYTES: u64 = 64 * 1024;
-/// Smaller segments are hopped over as fast as a file is opened.
+/// Smaller segments are scanned as fast as an index file is opened.
 const KEPT_FROM_BYTES: u64 = 1024 * 1024;
 const MAGIC: &[u8; 4] = b"TGX2";
 const HEADER_BYTES: usize = 28;
 const MARK_LEN: usize = 32;
 
-/// Where the batch with this first offset stands.
+/// The position of the batch with this base offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Mark {
     pub(super) base: i64,
     pub(super) at: u64,
     /// Largest timestamp up to the next mark.
     pub(super) max_timestamp: i64,
-    /// No timestamp up to the next mark is smaller.
+    /// Smallest timestamp up to the next mark.
     pub(super) min_timestamp: i64,
 }
 
-/// What is known of a segment.
+/// See the module.
 #[derive(Debug)]
 pub(super) struct Index {
     pub(super) marks: Vec<Mark>,
-    /// Up to where `marks` are complete.
+    /// Bytes of the segment that `marks` cover.
     pub(super) covered: u64,
-    /// Offset of the batch there.
+    /// Offset after them.
     pub(super) next: i64,
-    /// What its file covers, so that it is not written again for nothing.
+    /// Bytes that the index file covers; it is only written again when there are more.
     kept: u64,
-    /// All of it was seen in the segment itself, nothing is only said by a file.
+    /// Whether all of it was derived from the segment itself, nothing from an index file.
     pub(super) seen: bool,
 }
 
 impl Index {
-    /// Nothing is known but the first offset.
+    /// An empty index.
     pub(super) fn new(base: i64) -> Index {
         Index { marks: Vec::new(), covered: 0, next: base, kept: 0, seen: true }
     }
 
-    /// Takes note of the batch at `covered`.
+    /// Adds the batch at `covered`.
     pub(super) fn add(&mut self, base: i64, len: u64, next: i64, times: RangeInclusive<i64>) {
         let at = self.covered;
         match self.marks.last_mut() {
@@ -71,7 +71,7 @@ impl Index {
         (self.covered, self.next) = (at + len, next);
     }
 
-    /// Takes note of batches that were appended at `covered`.
+    /// Adds batches that were appended at `covered`.
     pub(super) fn extend(&mut self, batches: &[Sealed]) {
         for batch in batches {
             let (base, records) = (self.next, i64::from(batch.records));
@@ -80,7 +80,7 @@ impl Index {
         }
     }
 
-    /// What the file beside `segment` says, if it is of this segment, which begins with `base` and has `end` bytes.
+    /// Loads the index file of `segment`, if it belongs to this segment, which starts at `base` and has `end` bytes.
     pub(super) fn load(segment: &Path, file: &File, base: i64, end: u64) -> Option<Index> {
         if end < KEPT_FROM_BYTES {
             return None;
@@ -111,7 +111,7 @@ impl Index {
         (rising && last).then_some((Index { marks, covered, next, kept: covered, seen: false }, print))
     }
 
-    /// Writes the file beside `segment`, if there is news and it is worth it. Whoever cannot, can do without.
+    /// Writes the index file of `segment` if it is out of date and large enough. A failure is harmless.
     pub(super) fn keep(&mut self, segment: &Path, file: &File) {
         if self.covered < KEPT_FROM_BYTES || self.covered == self.kept {
             return;
@@ -134,15 +134,15 @@ impl Index {
         match private::write(&path_of(segment), &bytes) {
             Ok(()) => self.kept = self.covered,
             Err(error) => {
-                tracing::debug!(segment = %segment.display(), %error, "cannot keep an index");
-                // On a full disk half of one would only take space.
+                tracing::debug!(segment = %segment.display(), %error, "cannot write an index file");
+                // On a full disk a partial file would only occupy space.
                 remove(segment);
             }
         }
     }
 }
 
-/// The batches' checksums stand in their headers, so that another segment has another one.
+/// Batch headers contain checksums, so that another segment has another fingerprint.
 fn fingerprint(file: &File, marks: &[Mark]) -> Option<u32> {
     let mut crc = 0;
     for mark in [marks.first()?, marks.last()?] {
@@ -158,7 +158,7 @@ pub(super) fn path_of(segment: &Path) -> PathBuf {
     segment.with_extension("index")
 }
 
-/// Removes a segment's index. What stays behind is removed at the next opening.
+/// Removes a segment's index. If that fails, the next start removes it.
 pub(super) fn remove(segment: &Path) {
     let _ = fs::remove_file(path_of(segment));
 }

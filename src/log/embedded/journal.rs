@@ -1,14 +1,13 @@
-//! `commits.log`: the single source of truth. A transaction happened when its entry stands here, whole.
+//! `commits.log`: the single source of truth. A transaction is committed when its entry is complete in this file.
 //!
 //! ```text
 //! file   "TIDEGATE" version:u32 cluster:[u8;16] crc32c:u32, then entries
 //! entry  "TGJ1" length:u32 crc32c:u32 body, where body = sequence number, change
 //! ```
 //!
-//! A last entry that is not whole is a commit that never returned: it is cut off. An entry that is not whole and has a
-//! whole one behind it is damage, which is refused. Checksums are salted with the cluster's identity, so that an entry
-//! that was written into a topic as a record cannot be taken for one of ours. When the file has grown, a new one that
-//! starts with a snapshot takes its place.
+//! An incomplete last entry belongs to a commit that never returned, and is truncated. An incomplete entry with a complete one
+//! after it is damage: the log refuses to open. Checksums are salted with the cluster id, so that bytes that a client wrote
+//! into a topic cannot pass for an entry. When the file has grown, a new one that starts with a snapshot replaces it.
 
 use super::bytes::{Cursor, put_varint};
 use super::entry::Change;
@@ -23,10 +22,10 @@ use std::path::{Path, PathBuf};
 
 /// The journal's name.
 pub(super) const FILE: &str = "commits.log";
-/// A successor being written.
+/// Its replacement while it is written.
 const NEW_FILE: &str = "commits.log.new";
 const MAGIC: &[u8; 8] = b"TIDEGATE";
-/// The shape described above, and that of segments and changes.
+/// Version of the format above, and of those of segments and changes.
 const VERSION: u32 = 2;
 const HEADER_BYTES: usize = 32;
 const ENTRY_MAGIC: &[u8; 4] = b"TGJ1";
@@ -37,28 +36,28 @@ const ENTRY_HEADER_BYTES: usize = 12;
 pub(super) struct Journal {
     directory: PathBuf,
     file: File,
-    /// Bytes of whole entries.
+    /// Bytes of complete entries.
     len: u64,
     /// Bytes of the snapshot it starts with.
     snapshot_len: u64,
     sequence: i64,
     salt: u32,
     cluster: u128,
-    /// Kept between entries for its memory.
+    /// Reused between entries.
     buffer: Vec<u8>,
 }
 
 /// How an append failed.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// The journal is as it was before.
+    /// The journal is unchanged.
     Undone(Error),
-    /// The change may be on the disk or not: nothing more may be written before the log was opened again.
+    /// The change may or may not be on disk: the log accepts no writes until it is opened again.
     Unknown(Error),
 }
 
 impl Journal {
-    /// Writes a journal that starts with `manifest`, in place of whatever is there.
+    /// Writes a journal that starts with `manifest`, in place of the existing one.
     pub(super) fn create(directory: &Path, cluster: u128, sequence: i64, manifest: &Manifest) -> Result<Journal> {
         let salt = crc32c::crc32c(&cluster.to_le_bytes());
         let mut buffer = Vec::new();
@@ -69,7 +68,7 @@ impl Journal {
         frame(&mut buffer, salt, sequence, &Change::Snapshot(Box::new(manifest.clone())));
         let (new, path) = (directory.join(NEW_FILE), directory.join(FILE));
         let file = write_new(&new, &buffer).inspect_err(|_| {
-            // On a full disk a part of it would take the space that the old one still needs.
+            // On a full disk the partial file would occupy space that the old journal needs.
             let _ = std::fs::remove_file(&new);
         })?;
         std::fs::rename(&new, &path).map_err(|e| failed("rename", &new, e))?;
@@ -79,7 +78,7 @@ impl Journal {
         Ok(Journal { directory: directory.into(), file, len, snapshot_len: len, sequence, salt, cluster, buffer })
     }
 
-    /// Opens a journal and hands every change to `each`, in order. `None` = there is no journal.
+    /// Opens a journal and calls `each` for every change, in order. `None` = there is no journal.
     pub(super) fn open(directory: &Path, mut each: impl FnMut(&Change<'_>) -> Result<()>) -> Result<Option<Journal>> {
         let path = directory.join(FILE);
         let bytes = match std::fs::read(&path) {
@@ -113,7 +112,7 @@ impl Journal {
         Ok(Some(Journal { directory, file, len, snapshot_len, sequence, salt, cluster, buffer: Vec::new() }))
     }
 
-    /// Identity of this log.
+    /// Cluster id of this log.
     pub(super) fn cluster(&self) -> u128 {
         self.cluster
     }
@@ -127,14 +126,14 @@ impl Journal {
             return Err(Failure::Unknown(removed(&path())));
         }
         if let Err(e) = self.file.write_all_at(&self.buffer, self.len) {
-            // Part of the entry may be there. Opening would cut it off, but not if a later entry follows it.
+            // Part of the entry may be in the file. A start would truncate it, but not if a later entry follows.
             return Err(match self.file.set_len(self.len) {
                 Ok(()) => Failure::Undone(failed("write", &path(), e)),
                 Err(e) => Failure::Unknown(failed("truncate", &path(), e)),
             });
         }
         if sync {
-            // After a failed sync nobody knows what is on the disk: only opening again can tell.
+            // After a failed sync the state on disk is unknown until the log is opened again.
             self.file.sync_data().map_err(|e| Failure::Unknown(failed("sync", &path(), e)))?;
         }
         self.len += self.buffer.len() as u64;
@@ -147,19 +146,19 @@ impl Journal {
         self.file.sync_data().map_err(|e| failed("sync", &self.directory.join(FILE), e))
     }
 
-    /// Is it time for a snapshot? Four times the last one keeps the cost of snapshots below that of entries.
+    /// Whether a snapshot is due: four times the size of the last one keeps the cost of snapshots below that of entries.
     pub(super) fn has_grown(&self, limit: u64) -> bool {
         self.len > limit.max(4 * self.snapshot_len)
     }
 
-    /// Replaces all entries by a snapshot. The caller has synced all segments: their data may stand in these entries.
+    /// Replaces all entries by a snapshot. The caller has synced all segments, whose data may be in these entries.
     pub(super) fn compact(&mut self, manifest: &Manifest) -> Result<()> {
         *self = Journal::create(&self.directory, self.cluster, self.sequence + 1, manifest)?;
         Ok(())
     }
 }
 
-/// Makes new names in a directory survive a power failure.
+/// Makes new entries of a directory survive a power failure.
 pub(super) fn sync_directory(directory: &Path) -> Result<()> {
     File::open(directory).and_then(|d| d.sync_all()).map_err(|e| failed("sync", directory, e))
 }
@@ -188,7 +187,7 @@ fn checksum(salt: u32, len: u32, body: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c_append(salt, &len.to_le_bytes()), body)
 }
 
-/// The whole entry at `at`, and where the next one starts.
+/// The complete entry at `at`, and where the next one starts.
 fn entry(bytes: &[u8], at: usize, salt: u32) -> Option<(&[u8], usize)> {
     let header = bytes.get(at..at + ENTRY_HEADER_BYTES)?;
     let word = |at: usize| u32::from_le_bytes(header[at..at + 4].try_into().expect("four bytes"));
@@ -212,7 +211,7 @@ fn header(bytes: &[u8]) -> Result<u128, &'static str> {
     Ok(u128::from_le_bytes(header[12..28].try_into().expect("sixteen bytes")))
 }
 
-/// Cuts off what stands behind the last whole entry, unless a whole entry is in there.
+/// Truncates the file after the last complete entry, unless it contains another complete one.
 fn cut_torn_tail(file: &File, path: &Path, bytes: &[u8], end: usize, salt: u32) -> Result<()> {
     if end == bytes.len() {
         return Ok(());

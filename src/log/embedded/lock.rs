@@ -1,5 +1,5 @@
-//! One owner per data directory. The kernel drops the lock when its process ends, however it ends, so there is no stale
-//! lock to clean up; the number in the file only serves the message.
+//! One owner per data directory. The kernel releases the lock when the process ends, however it ends, so that no stale lock
+//! remains; the process id in the file only serves the message.
 
 use super::segment::failed;
 use crate::config::private;
@@ -12,14 +12,14 @@ use std::path::Path;
 /// The lock file's name.
 const FILE: &str = "lock";
 
-/// Held as long as the directory is used.
+/// The lock, held for as long as the directory is in use.
 #[derive(Debug)]
 pub(super) struct DirectoryLock {
     file: File,
 }
 
 impl DirectoryLock {
-    /// Takes the directory, or says who has it.
+    /// Locks the directory; the error names its owner.
     pub(super) fn take(directory: &Path) -> Result<DirectoryLock> {
         let path = directory.join(FILE);
         let opened = private::options().read(true).write(true).create(true).truncate(false).open(&path);
@@ -29,15 +29,15 @@ impl DirectoryLock {
             Err(rustix::io::Errno::WOULDBLOCK) => return Err(taken(directory, &mut file)),
             Err(e) => return Err(failed("lock", &path, e.into())),
         }
-        // Only for the message: a full disk does not keep anybody out.
+        // Only for the message: a full disk does not prevent locking.
         let _ = file.set_len(0).and_then(|()| write!(file, "{}", std::process::id()));
         Ok(DirectoryLock { file })
     }
 }
 
 impl Drop for DirectoryLock {
-    /// Closing the file is not enough: a child that another thread is just starting holds a copy of the descriptor until
-    /// it runs its own program, and the lock with it.
+    /// Closing the file is not enough: a child that another thread is just starting inherits the descriptor, and with it the
+    /// lock, until it executes its own program.
     fn drop(&mut self) {
         if let Err(e) = flock(&self.file, FlockOperation::Unlock) {
             tracing::warn!(error = %e, "the data directory's lock was not released; it ends with the process");
@@ -51,6 +51,6 @@ fn taken(directory: &Path, file: &mut File) -> Error {
         Ok(_) if !text.trim().is_empty() => format!(" (pid {})", text.trim()),
         _ => String::new(),
     };
-    Error::new(Kind::Busy, format!("another tidegate uses {}{owner}", directory.display()))
+    Error::new(Kind::Busy, format!("another tidegate process uses {}{owner}", directory.display()))
         .with_hint("end it, or choose another directory with --data DIR")
 }

@@ -1,8 +1,9 @@
-//! Dropping and compaction, in the background: what `retention.ms` and `retention.bytes` no longer keep, and all but the
-//! last record of each key where `cleanup.policy` is `compact`.
+//! The background thread for retention and compaction: deletes what `retention.ms` and `retention.bytes` no longer retain, and
+//! all but the last record of each key where `cleanup.policy` contains `compact`.
 //!
-//! Whole files are dropped, as in Kafka: a record goes when every record of its file has expired. A change is in the
-//! journal before a file is removed; files that a crash leaves behind are removed at the next opening.
+//! Whole files are deleted, as in Kafka (`UnifiedLog.deleteRetentionMsBreachedSegments`): a record is deleted when every record
+//! of its file has expired. A change is in the journal before a file is removed; files that a crash leaves are removed by the
+//! next start.
 
 use super::commit::Shared;
 use super::entry::Change;
@@ -18,22 +19,23 @@ use std::time::Duration;
 
 /// The kind of its thread.
 const KIND: &str = "log-care";
-/// Pause between two rounds. Kafka looks for expired files every 5 minutes and for dirty ones every 15 s.
+/// Pause between two rounds. Kafka checks retention every 5 minutes (`log.retention.check.interval.ms`) and compaction every 15 s
+/// (`log.cleaner.backoff.ms`).
 const PAUSE: Duration = Duration::from_secs(30);
 
-/// The thread that goes round; it ends with this value.
+/// The maintenance thread. It ends when this is dropped.
 #[derive(Debug)]
 pub(super) struct MaintenanceThread {
     ended: Arc<(Mutex<bool>, Condvar)>,
 }
 
 impl MaintenanceThread {
-    /// Goes round for as long as the log is in use.
+    /// Starts the thread, which runs for as long as the log is in use.
     pub(super) fn start(shared: &Arc<Shared>) -> Result<MaintenanceThread> {
         let label = shared.label().to_owned();
         let (shared, ended) = (Arc::downgrade(shared), Arc::<(Mutex<bool>, Condvar)>::default());
-        let told = ended.clone();
-        threads::spawn(KIND, label.clone(), move || go_round(&label, &shared, &told))?;
+        let signal = ended.clone();
+        threads::spawn(KIND, label.clone(), move || run_rounds(&label, &shared, &signal))?;
         Ok(MaintenanceThread { ended })
     }
 }
@@ -45,7 +47,7 @@ impl Drop for MaintenanceThread {
     }
 }
 
-fn go_round(label: &str, shared: &Weak<Shared>, ended: &(Mutex<bool>, Condvar)) {
+fn run_rounds(label: &str, shared: &Weak<Shared>, ended: &(Mutex<bool>, Condvar)) {
     threads::rounds(KIND, label, || {
         let mut over = ended.0.lock();
         if !*over {
@@ -57,8 +59,8 @@ fn go_round(label: &str, shared: &Weak<Shared>, ended: &(Mutex<bool>, Condvar)) 
         drop(over);
         let Some(shared) = shared.upgrade() else { return ControlFlow::Break(()) };
         if let Err(error) = shared.maintain() {
-            // The next round tries again; what is not dropped yet is only in the way.
-            tracing::warn!(%error, "cannot drop or compact old records");
+            // The next round tries again; until then the records occupy space.
+            tracing::warn!(%error, "cannot apply retention and compaction");
         }
         ControlFlow::Continue(())
     });
@@ -81,7 +83,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Takes the records below `low` away, and the files that hold nothing else.
+    /// Deletes the records below `low`, and the files that contain nothing else.
     pub(super) fn trim(&self, topic: &Topic, number: usize, low: i64) -> Result<()> {
         let mut writer = self.write();
         let (id, partition) = (topic.info.id.0, &topic.partitions[number]);
@@ -98,13 +100,13 @@ impl Shared {
     }
 }
 
-/// Removes files that the journal does not name any more. Whoever reads one goes on reading it.
+/// Removes files that the journal no longer names. A reader that has one open continues to read it.
 pub(super) fn remove(files: &[PathBuf]) {
     for path in files {
         index::remove(path);
         if let Err(error) = std::fs::remove_file(path) {
-            // The next opening removes it.
-            tracing::warn!(file = %path.display(), %error, "cannot remove a file that is not needed any more");
+            // The next start removes it.
+            tracing::warn!(file = %path.display(), %error, "cannot remove an obsolete file");
         }
     }
 }

@@ -1,12 +1,12 @@
-//! What is committed, as a value: topics with the ends of their files, groups with their offsets. The journal is a list
-//! of changes to it, and a snapshot of it.
+//! The committed state as a value: topics with the ends of their files, groups with their offsets. The journal consists of a
+//! snapshot of it and a list of changes.
 
 use crate::error::{Error, Result};
 use crate::log::topic::{PARTITIONS_MAX, is_legal_name};
 use crate::log::{CommittedOffset, TopicId, TopicInfo};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Everything that the journal knows.
+/// The committed state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Manifest {
     /// Topics by identity.
@@ -26,11 +26,11 @@ pub(super) struct TopicMeta {
 /// A partition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct PartitionMeta {
-    /// First offset kept.
+    /// First retained offset.
     pub(super) low: i64,
     /// Offset of the next record.
     pub(super) next: i64,
-    /// Offset up to which the log was compacted: of each key at most one record is left there.
+    /// Offset up to which the partition is compacted: each key has at most one record there.
     pub(super) compacted: i64,
     /// Its files, by first offset.
     pub(super) segments: Vec<SegmentMeta>,
@@ -43,28 +43,28 @@ pub(super) struct SegmentMeta {
     pub(super) base: i64,
     /// Committed bytes.
     pub(super) end: u64,
-    /// How often its records were written anew by a compaction: part of its name.
+    /// Number of compactions of its records; part of its name.
     pub(super) generation: u32,
 }
 
-/// What a query has committed.
+/// The committed offsets and metadata of a query.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct GroupMeta {
-    /// Input offsets by topic identity and partition: a topic created again starts without any.
+    /// Input offsets by topic id and partition: a recreated topic starts without any.
     pub(super) offsets: BTreeMap<(u128, i32), CommittedOffset>,
-    /// Text kept with the query.
+    /// Metadata of the query.
     pub(super) metadata: Option<String>,
 }
 
 impl Manifest {
-    /// Could this have come about? What a journal says becomes names of files and offsets that are counted with.
+    /// Validates a snapshot: the journal's contents become file names and offsets.
     pub(super) fn check(&self) -> Result<()> {
         let topics = || self.topics.values();
         let names: BTreeSet<&str> = topics().map(|t| t.name.as_str()).collect();
         let legal = names.len() == self.topics.len() && topics().all(|t| is_legal(&t.name, t.partitions.len()));
         match legal && topics().flat_map(|t| &t.partitions).all(PartitionMeta::is_sound) {
             true => Ok(()),
-            false => Err(impossible("a snapshot holds topics that cannot be")),
+            false => Err(impossible("a snapshot contains invalid topics")),
         }
     }
 
@@ -81,7 +81,7 @@ impl Manifest {
 }
 
 impl PartitionMeta {
-    /// How many of the first files hold nothing at or after `low`.
+    /// Number of leading files without a record at or after `low`.
     pub(super) fn files_below(&self, low: i64) -> usize {
         let end_of = |at: usize| self.segments.get(at + 1).map_or(self.next, |s| s.base);
         (0..self.segments.len()).take_while(|&at| end_of(at) <= low).count()
@@ -96,7 +96,7 @@ impl PartitionMeta {
 
     pub(super) fn trim(&mut self, low: i64) -> Result<()> {
         if low < self.low || low > self.next {
-            return Err(impossible("records were deleted that are not there"));
+            return Err(impossible("records were deleted that do not exist"));
         }
         self.segments.drain(..self.files_below(low));
         self.low = low;
@@ -105,13 +105,13 @@ impl PartitionMeta {
 
     pub(super) fn compact(&mut self, compacted: i64, old: &[SegmentMeta], new: &[SegmentMeta]) -> Result<()> {
         if old.is_empty() || !self.segments.starts_with(old) || new.first().is_none_or(|s| s.base != old[0].base) {
-            return Err(impossible("files were replaced that are not there"));
+            return Err(impossible("files were replaced that do not exist"));
         }
         self.segments.splice(..old.len(), new.iter().copied());
         self.compacted = compacted;
         match self.is_sound() {
             true => Ok(()),
-            false => Err(impossible("files were replaced by others that do not fit")),
+            false => Err(impossible("files were replaced by others of a different range")),
         }
     }
 }

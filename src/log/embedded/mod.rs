@@ -1,14 +1,14 @@
-//! The durable log in this process: the broker of whoever has none.
+//! The embedded log: durable topics in this process, without a broker.
 //!
 //! ```text
 //! DIR/lock                                  who owns the directory
 //! DIR/commits.log                           what is committed (journal)
 //! DIR/topics/<name>-<id>/<n>/<offset>.log   Kafka record batches (segment, batch); <offset>.<k>.log after the k-th compaction
-//! DIR/topics/<name>-<id>/<n>/<offset>.index where in a large file which offsets and times are (index); made again if missing
+//! DIR/topics/<name>-<id>/<n>/<offset>.index positions of offsets and timestamps in a large file (index); rebuilt if missing
 //! ```
 //!
-//! There is one writer and there are no aborted records: a transaction is encoded while it is still private and appended
-//! under one lock (shared). Readers hold no lock while they read. It is not a server: other processes do not connect to it.
+//! There is one writer and there are no aborted records: a transaction is encoded privately and appended under one lock
+//! ([`commit`]). Readers hold no lock while they read. It is not a server: other processes cannot connect to it.
 
 mod batch;
 mod bytes;
@@ -51,19 +51,19 @@ use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-/// Files are at most this large unless one commit is larger: dropping old records goes by whole files.
+/// Limit of a segment file, unless a single commit is larger. Retention deletes whole files.
 const SEGMENT_BYTES: u64 = 256 * 1024 * 1024;
 /// The journal is compacted above this size: reading it at the start takes some 10 ms.
 const JOURNAL_BYTES: u64 = 16 * 1024 * 1024;
-/// When a commit reaches the disk itself rather than the system's memory. A killed process loses nothing in any mode.
+/// When a commit is synced to disk. A killed process loses nothing in any mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Fsync {
     /// Before the commit returns.
     #[default]
     Commit,
-    /// Every so often. A power failure may lose the commits since, or leave a log that refuses to open.
+    /// At intervals. A power failure may lose the commits since the last sync, or leave a log that refuses to open.
     Interval(Duration),
-    /// Whenever the system likes; a power failure as under `Interval`.
+    /// When the operating system decides; a power failure has the consequences of `Interval`.
     Never,
 }
 
@@ -88,12 +88,12 @@ impl Default for EmbeddedOptions {
 #[derive(Debug)]
 pub struct EmbeddedLog {
     shared: Arc<Shared>,
-    /// Runs as soon as there is a topic that needs it.
+    /// Started with the first topic that needs it.
     maintenance: Mutex<Option<MaintenanceThread>>,
 }
 
 impl EmbeddedLog {
-    /// Opens the log in `directory`, which is created if it is not there, and recovers it to its last commit.
+    /// Opens the log in `directory`, which is created if it does not exist, and recovers it to its last commit.
     pub fn open(directory: &Path, options: EmbeddedOptions, clock: SharedClock) -> Result<Arc<EmbeddedLog>> {
         private::create_dir_all(directory).map_err(|e| segment::failed("create", directory, e))?;
         let lock = lock::DirectoryLock::take(directory)?;
@@ -141,13 +141,12 @@ impl EmbeddedLog {
         Ok(Arc::new(log))
     }
 
-    /// Drops what the topics' settings no longer keep and runs compaction, now; every so often this happens by
-    /// itself.
+    /// Applies retention and compaction now. A thread does so at intervals.
     pub fn maintain(&self) -> Result<()> {
         self.shared.maintain()
     }
 
-    /// Starts the maintenance if some topic needs it.
+    /// Starts the maintenance thread if a topic needs it.
     fn start_maintenance(&self) -> Result<()> {
         let mut maintenance = self.maintenance.lock();
         if maintenance.is_none() && self.shared.catalog.read().topics.values().any(|t| t.config.needs_maintenance()) {
@@ -211,7 +210,7 @@ impl Log for EmbeddedLog {
         writer.dirty.retain(|path, _| !path.starts_with(&home));
         match std::fs::remove_dir_all(&home) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                // The topic is gone already; the next opening removes its files.
+                // The topic is deleted; the next start removes its files.
                 tracing::warn!(directory = %home.display(), error = %e, "cannot remove a deleted topic's files");
                 Ok(())
             }
@@ -285,7 +284,7 @@ impl Log for EmbeddedLog {
 impl Drop for EmbeddedLog {
     fn drop(&mut self) {
         if let Err(error) = self.shared.write().flush() {
-            tracing::warn!(%error, "cannot sync the log at its end");
+            tracing::warn!(%error, "cannot sync the log on close");
         }
         let catalog = self.shared.catalog.read();
         catalog.topics.values().flat_map(|t| &t.partitions).for_each(|p| p.keep_index());

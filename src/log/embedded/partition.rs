@@ -1,6 +1,6 @@
-//! One partition as readers see it: what is committed, and whom to wake when more is.
+//! A partition as readers see it: the committed records, and the readers to wake by the next commit.
 //!
-//! The lock is held for looking up and publishing, never while a file is read or synced.
+//! The lock is held for lookups and publication, never while a file is read or synced.
 
 use super::batch::{BatchHeader, Encoded, Sealed};
 use super::manifest::SegmentMeta;
@@ -19,9 +19,9 @@ use std::sync::{Arc, Weak};
 /// A topic and its partitions.
 #[derive(Debug)]
 pub(super) struct Topic {
-    /// What it is.
+    /// Name, id and settings.
     pub(super) info: TopicInfo,
-    /// What its settings keep.
+    /// Its typed settings.
     pub(super) config: TopicConfig,
     /// Partitions by number.
     pub(super) partitions: Vec<Arc<Partition>>,
@@ -65,13 +65,13 @@ struct Held {
     buffer: Arc<Vec<u8>>,
 }
 
-/// Where the batch with a known first offset stands, so that reading on needs no search.
+/// The position of the next batch, so that a sequential read needs no search.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
     /// First offset of the batch.
     pub(super) base: i64,
     at: u64,
-    /// Of the file: a compacted one has other places.
+    /// Generation of the file: a compacted one has other positions.
     generation: u32,
 }
 
@@ -80,7 +80,7 @@ pub(super) struct Place {
 pub(super) struct Fetch {
     /// The bytes read.
     pub(super) buffer: Arc<Vec<u8>>,
-    /// Those not yet decoded.
+    /// The range that is not decoded yet.
     pub(super) rest: Range<usize>,
     /// First offset of the first batch.
     pub(super) base: i64,
@@ -129,7 +129,7 @@ impl Topic {
         })
     }
 
-    /// Takes all records away from its readers.
+    /// Marks the partitions as deleted and wakes their readers.
     pub(super) fn delete(&self) {
         for partition in &self.partitions {
             let mut inner = partition.inner.lock();
@@ -162,7 +162,7 @@ impl Partition {
         listeners.push(Arc::downgrade(wakeup));
     }
 
-    /// The batch that holds `offset`, or the next one there is, and what comes behind it; `None` at the end.
+    /// The batch that contains `offset` or the next existing record, and following ones; `None` at the end.
     pub(super) fn fetch(&self, offset: i64, place: Option<Place>) -> Result<Option<Fetch>> {
         let mut inner = self.inner.lock();
         if offset >= inner.next {
@@ -226,7 +226,7 @@ impl Partition {
         Ok(None)
     }
 
-    /// What is known of its pieces, in order.
+    /// Its pieces, in order.
     pub(super) fn pieces(&self) -> Result<Vec<Piece>> {
         match &mut self.inner.lock().stored {
             Stored::Memory(held) => {
@@ -244,11 +244,11 @@ impl Partition {
         }
     }
 
-    /// The offset below which records are older than `cutoff` or more than `bytes` behind the end: a border of files.
+    /// The offset, at a boundary of files, below which records are older than `cutoff` or more than `bytes` before the end.
     pub(super) fn expired(&self, cutoff: Option<i64>, bytes: Option<u64>) -> Result<i64> {
         let mut inner = self.inner.lock();
         let next = inner.next;
-        // First and following offset, size and latest time of each piece that can be dropped at once.
+        // First offset, next offset, size and latest timestamp of each piece that can be deleted as a whole.
         let pieces: Vec<(i64, u64, i64)> = match &mut inner.stored {
             Stored::Memory(held) => held.iter().map(|h| (h.base, h.range.len() as u64, h.max_timestamp)).collect(),
             Stored::Disk(segments) => {
@@ -270,7 +270,7 @@ impl Partition {
         Ok(low)
     }
 
-    /// Takes the records below `low` away from readers, and says which files held nothing else.
+    /// Hides the records below `low` from readers, and returns the files that contain nothing else.
     pub(super) fn trim(&self, low: i64) -> Vec<PathBuf> {
         let mut inner = self.inner.lock();
         inner.low = inner.low.max(low);
@@ -288,7 +288,7 @@ impl Partition {
         }
     }
 
-    /// The files before the one that is written, that a compaction reads.
+    /// The closed files, which a compaction reads.
     pub(super) fn closed(&self) -> Result<Vec<(SegmentMeta, Readable)>> {
         let mut inner = self.inner.lock();
         let Stored::Disk(segments) = &mut inner.stored else { return Ok(Vec::new()) };
@@ -296,7 +296,7 @@ impl Partition {
         segments[..closed].iter_mut().map(|s| Ok((s.meta(), s.open()?))).collect()
     }
 
-    /// Puts compacted files in the place of the first ones, and says which are not needed any more.
+    /// Replaces the first files by compacted ones, and returns the obsolete ones.
     pub(super) fn replace(&self, old: usize, new: &[SegmentMeta]) -> Vec<PathBuf> {
         let mut inner = self.inner.lock();
         let (Stored::Disk(segments), Some(directory)) = (&mut inner.stored, &self.directory) else { return Vec::new() };
@@ -309,7 +309,7 @@ impl Partition {
         self.directory.as_deref()
     }
 
-    /// Where `len` more bytes belong. Only the writer asks, one at a time, so the answer holds until it publishes.
+    /// Where to write the next `len` bytes. Only the one writer calls this, so the result is valid until it publishes.
     pub(super) fn target(&self, len: u64, segment_bytes: u64) -> Target {
         let inner = self.inner.lock();
         let fresh = Target { next: inner.next, segment: inner.next, start: 0 };
@@ -324,7 +324,7 @@ impl Partition {
         }
     }
 
-    /// Opens the segment for writing; a new one is created, and `true` says so. Nobody sees it before it is published.
+    /// Opens the segment for writing; `true` = it was created. It is invisible until it is published.
     pub(super) fn writable(&self, target: &Target) -> Result<Option<(Readable, bool)>> {
         let Some(directory) = &self.directory else { return Ok(None) };
         let mut inner = self.inner.lock();
@@ -338,7 +338,7 @@ impl Partition {
         }
     }
 
-    /// Shows committed batches to readers and wakes them.
+    /// Publishes committed batches and wakes readers.
     pub(super) fn publish(&self, target: &Target, encoded: Encoded) {
         let mut inner = self.inner.lock();
         let (len, records) = (encoded.bytes.len() as u64, encoded.records);
@@ -368,7 +368,7 @@ impl Partition {
         wake(&mut inner.listeners);
     }
 
-    /// Keeps what is known about the file that was written last, for the next opening.
+    /// Writes the index of the last file, for the next start.
     pub(super) fn keep_index(&self) {
         if let Stored::Disk(segments) = &mut self.inner.lock().stored {
             segments.last_mut().into_iter().for_each(Segment::keep_index);
@@ -387,14 +387,14 @@ impl Partition {
 }
 
 impl Fetch {
-    /// Where the bytes behind the decoded ones are.
+    /// The position after the decoded bytes.
     pub(super) fn place(&self) -> Option<Place> {
         let place =
             |start: &u64| Place { base: self.base, at: start + self.rest.start as u64, generation: self.generation };
         self.origin.as_ref().map(|(_, start)| place(start))
     }
 
-    /// An error about the batch that comes next.
+    /// An error about the next batch.
     pub(super) fn damaged(&self, partition: &Partition, what: &str) -> Error {
         match &self.origin {
             Some((readable, start)) => readable.damaged(start + self.rest.start as u64, what),
@@ -403,7 +403,7 @@ impl Fetch {
     }
 }
 
-/// The segment that the writer begins.
+/// A new segment for the writer.
 fn fresh(target: &Target) -> SegmentMeta {
     SegmentMeta { base: target.segment, end: 0, generation: 0 }
 }
@@ -422,7 +422,7 @@ fn read(readable: Readable, start: u64, base: i64, generation: u32) -> Result<Fe
     Ok(Fetch { buffer: Arc::new(bytes), rest, base, origin: Some((readable, start)), generation })
 }
 
-/// Wakes the living and forgets the others.
+/// Wakes the existing readers and removes the dropped ones.
 fn wake(listeners: &mut Vec<Weak<Wakeup>>) {
     listeners.retain(|l| l.upgrade().inspect(|wakeup| wakeup.data()).is_some());
 }

@@ -1,26 +1,26 @@
-//! Which pieces of a partition have to be read for records of certain times and offsets.
+//! Pruning: which pieces of a partition have to be read for records of certain timestamps and offsets.
 //!
-//! A piece is what the index has a mark for, about 64 KiB of batches. Its smallest and largest time are known, so that times
-//! need not be in order for a piece in the middle to be left out. Pieces near one another are read as one, gap and all.
+//! A piece is an index entry, about 64 KiB of batches. Its smallest and largest timestamp are known, so that a piece in the
+//! middle can be skipped although timestamps are not in order. Adjacent pieces with a small gap are read as one.
 
 use crate::log::Span;
 use std::ops::{Range, RangeInclusive};
 
-/// What one read of a reader asks for: some thousand records, a few batches.
+/// Bytes per read of a reader: some thousand records, a few batches.
 pub(super) const READ_BYTES: u64 = 1024 * 1024;
 
-/// Some batches, one behind the other.
+/// Consecutive batches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Piece {
-    /// First offset, and the one behind the last.
+    /// Their offsets.
     pub(super) offsets: Range<i64>,
-    /// Their size.
+    /// Their size in bytes.
     pub(super) bytes: u64,
-    /// No record of them has another time.
+    /// Bounds of their timestamps.
     pub(super) times: RangeInclusive<i64>,
 }
 
-/// What has to be read of these pieces.
+/// The parts of these pieces that have to be read.
 pub(super) fn wanted(pieces: &[Piece], offsets: &Range<i64>, times: &RangeInclusive<i64>) -> Vec<Span> {
     let mut spans: Vec<Span> = Vec::new();
     let (mut gap, mut latest) = (0, i64::MIN);
@@ -34,7 +34,7 @@ pub(super) fn wanted(pieces: &[Piece], offsets: &Range<i64>, times: &RangeInclus
         }
         let end = piece.offsets.end.min(offsets.end);
         match spans.last_mut() {
-            // One read fetches the gap as well.
+            // One read covers the gap as well.
             Some(last) if gap < READ_BYTES => last.offsets.end = end,
             _ => spans.push(Span { offsets: piece.offsets.start..end, latest_before: Some(latest) }),
         }

@@ -1,4 +1,4 @@
-//! Reads assigned partitions: each slot decodes one batch at a time and hands out parts of it.
+//! Reads assigned partitions: each slot decodes one batch at a time and returns parts of it.
 
 use super::batch::{Batch, BatchHeader, Block};
 use super::partition::{Fetch, Partition, Place};
@@ -15,7 +15,7 @@ pub(super) struct EmbeddedReader {
     slots: Vec<Slot>,
     wakeup: Arc<Wakeup>,
     clock: SharedClock,
-    /// The slot that is served first by the next poll, so that none starves.
+    /// The slot that the next poll serves first, so that none starves.
     turn: usize,
 }
 
@@ -25,17 +25,17 @@ struct Slot {
     /// The reader's position.
     next: i64,
     at_end: bool,
-    /// The batch being handed out.
+    /// The batch being returned.
     open: Option<Open>,
     /// Bytes read ahead.
     fetch: Option<Fetch>,
-    /// Where reading goes on in the file.
+    /// Where reading continues in the file.
     place: Option<Place>,
-    /// Bytes that were read from files.
+    /// Bytes read from files.
     bytes: u64,
 }
 
-/// A batch being handed out.
+/// A batch being returned.
 #[derive(Debug)]
 struct Open {
     batch: Arc<Batch>,
@@ -56,7 +56,7 @@ impl EmbeddedReader {
         EmbeddedReader { slots: assigned.into_iter().map(slot).collect(), wakeup, clock, turn: 0 }
     }
 
-    /// Takes what is there now. What one slot leaves of its share goes to those after it.
+    /// Returns the available records. The unused share of a slot is available to those after it.
     fn take(&mut self, max_records: usize) -> Result<Fetched> {
         let mut fetched = Fetched::default();
         let count = self.slots.len();
@@ -101,8 +101,7 @@ impl Reader for EmbeddedReader {
     }
 
     fn seek(&mut self, slot: usize, offset: i64) -> Result<()> {
-        let slot =
-            self.slots.get_mut(slot).ok_or_else(|| Error::bug("a reader was asked for a slot that it has not"))?;
+        let slot = self.slots.get_mut(slot).ok_or_else(|| Error::bug("a reader has no such slot"))?;
         let bounds = slot.partition.bounds()?;
         slot.next = offset.max(bounds.start);
         slot.at_end = false;
@@ -125,11 +124,11 @@ impl Reader for EmbeddedReader {
 }
 
 impl Slot {
-    /// Takes up to `share` records and says how many.
+    /// Takes up to `share` records and returns how many.
     fn take(&mut self, slot: usize, share: usize, fetched: &mut Fetched) -> Result<usize> {
         let std::ops::Range { start, end } = self.partition.bounds()?;
         if self.next < start {
-            // Deleted under us: reading goes on with what is left.
+            // Deleted meanwhile: reading continues with the remaining records.
             self.next = start;
             (self.open, self.fetch, self.place) = (None, None, None);
         }
@@ -154,7 +153,7 @@ impl Slot {
         Ok(taken)
     }
 
-    /// Decodes the batch that holds the next record; `false` = there is none.
+    /// Decodes the batch that contains the next record; `false` = there is none.
     fn decode(&mut self) -> Result<bool> {
         if self.fetch.is_none() {
             self.fetch = self.partition.fetch(self.next, self.place)?;
@@ -179,7 +178,7 @@ impl Slot {
     }
 }
 
-/// Is the next batch there to its last byte?
+/// Whether the buffer contains the whole next batch.
 fn holds_a_batch(fetch: &Fetch) -> bool {
     let rest = &fetch.buffer[fetch.rest.clone()];
     BatchHeader::read(rest).is_ok_and(|header| header.len <= rest.len())

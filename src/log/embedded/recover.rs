@@ -1,7 +1,7 @@
-//! Opening: whatever the process was doing when it ended, the log is what its journal says.
+//! Recovery at the start: whatever the process was doing when it ended, the journal decides what is committed.
 //!
-//! Bytes that no entry speaks of are cut off, files that no entry names are removed, and bytes that an entry carries are
-//! written again. A file that is shorter than the journal says is damage: opening refuses and names it.
+//! Bytes that no entry covers are truncated, files that no entry names are removed, and bytes that an entry carries are written
+//! again. A file that is shorter than the journal says is damaged: the start fails and names it.
 
 use super::commit::topic_directory;
 use super::entry::Change;
@@ -52,7 +52,7 @@ pub(super) fn open(directory: &Path, fresh_id: impl FnOnce() -> Result<u128>) ->
     if !carried.is_empty()
         && let Err(error) = journal.compact(&manifest)
     {
-        // A full disk: the journal is as good as it was, it is only longer.
+        // The disk is full: the journal stays valid, it is only longer.
         tracing::warn!(%error, "cannot compact the journal");
     }
     Ok((journal, manifest))
@@ -67,7 +67,7 @@ fn collect(change: &Change<'_>, carried: &mut Vec<Carried>) {
     }
 }
 
-/// A directory with topics but without a journal was not made by us, or lost its journal: nothing may be removed there.
+/// A directory with topics but without a journal was created by another program or has lost its journal: nothing may be removed.
 fn refuse_orphans(directory: &Path) -> Result<()> {
     let topics = directory.join("topics");
     match std::fs::read_dir(&topics).ok().and_then(|mut entries| entries.next()) {
@@ -81,7 +81,7 @@ fn refuse_orphans(directory: &Path) -> Result<()> {
     }
 }
 
-/// Writes carried bytes to their files, unless the topic or file is gone since, and syncs them.
+/// Writes the bytes in journal entries to their files, unless topic or file have been deleted since, and syncs them.
 fn write_again(directory: &Path, manifest: &Manifest, carried: &[Carried]) -> Result<()> {
     let mut files: BTreeMap<PathBuf, File> = BTreeMap::new();
     for c in carried {
@@ -101,7 +101,7 @@ fn write_again(directory: &Path, manifest: &Manifest, carried: &[Carried]) -> Re
             let opened = private::options().write(true).create(true).truncate(false).open(&path);
             files.insert(path.clone(), opened.map_err(|e| failed("open", &path, e))?);
         }
-        // Never beyond what is there: a hole would pass for data.
+        // Never beyond the end of the file: a hole would look like data.
         let file = &files[&path];
         let len = file.metadata().map_err(|e| failed("read", &path, e))?.len();
         if len < c.start {
@@ -116,7 +116,7 @@ fn write_again(directory: &Path, manifest: &Manifest, carried: &[Carried]) -> Re
     Ok(())
 }
 
-/// Cuts what is not committed, and removes files that the journal does not name.
+/// Truncates what is not committed, and removes files that the journal does not name.
 fn trim(home: &Path, number: usize, partition: &PartitionMeta) -> Result<()> {
     let mut known = BTreeSet::new();
     for segment in &partition.segments {
@@ -129,7 +129,7 @@ fn trim(home: &Path, number: usize, partition: &PartitionMeta) -> Result<()> {
             return Err(damaged(&path, len, "committed records are missing at the end of the file"));
         }
         if len > segment.end {
-            // What it says of the bytes behind the end would be said of others later.
+            // Its entries for the truncated bytes would be wrong for the bytes that replace them.
             index::remove(&path);
             let cut = OpenOptions::new().write(true).open(&path).and_then(|f| f.set_len(segment.end));
             cut.map_err(|e| failed("truncate", &path, e))?;
@@ -140,7 +140,7 @@ fn trim(home: &Path, number: usize, partition: &PartitionMeta) -> Result<()> {
     remove_unknown(&home.join(number.to_string()), &known)
 }
 
-/// Removes entries of a directory that are not known: what a crash left of a creation or a deletion.
+/// Removes unknown entries of a directory: remains of a creation or deletion that a crash interrupted.
 fn remove_unknown(directory: &Path, known: &BTreeSet<PathBuf>) -> Result<()> {
     let Ok(entries) = std::fs::read_dir(directory) else { return Ok(()) };
     for entry in entries {
@@ -154,7 +154,7 @@ fn remove_unknown(directory: &Path, known: &BTreeSet<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// Does the name look like one that we give: `<topic>-<32 hex digits>`, `<20 digits>.log` or `<20 digits>.<digits>.log`,
+/// Whether the name has one of our forms: `<topic>-<32 hex digits>`, `<20 digits>.log` or `<20 digits>.<digits>.log`,
 /// or an index of such a file?
 fn is_ours(path: &Path) -> bool {
     let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();

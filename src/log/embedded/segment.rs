@@ -1,8 +1,7 @@
-//! One file of a partition: record batches one behind the other, from the offset that is its name.
+//! A segment: a file of consecutive record batches, named after its first offset.
 //!
-//! Only the first [`Segment::end`] bytes are committed; the journal says how many that are. The sparse index grows in memory
-//! with what is written; of an old file it is read from beside it, or built by hopping over batch headers, when the file is
-//! first searched.
+//! Only the first [`Segment::end`] bytes are committed, as the journal records. The sparse index grows in memory with every
+//! write; that of an old file is read from the index file, or built by scanning batch headers, at the first search.
 
 use super::batch::{Batch, BatchHeader, HEADER_BYTES, Sealed};
 use super::index::{Index, Mark};
@@ -16,10 +15,10 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// What one read asks for while hopping over headers: many small batches, or one large one of which this is the start.
+/// Bytes per read while scanning headers: many small batches, or the start of a large one.
 const HOP_BYTES: u64 = 4096;
 
-/// Whoever had to hop over so many bytes keeps what was found.
+/// After scanning this many bytes the index is written to its file.
 const HOPPED_BYTES: u64 = 1024 * 1024;
 
 /// A file of a partition.
@@ -29,13 +28,13 @@ pub(super) struct Segment {
     pub(super) base: i64,
     /// Committed bytes.
     pub(super) end: u64,
-    /// How often it was compacted.
+    /// Number of compactions of its records; part of its name.
     pub(super) generation: u32,
     path: Arc<Path>,
     /// Open since the first use.
     file: Option<Arc<File>>,
     index: Index,
-    /// The index's file was looked for.
+    /// Whether the index file has been looked for.
     looked: bool,
 }
 
@@ -50,7 +49,7 @@ pub(super) struct Readable {
     pub(super) end: u64,
 }
 
-/// File name of a segment: a compacted one stands beside the one it replaces until the journal has decided.
+/// File name of a segment. A compacted one exists beside the one that it replaces until the journal entry is written.
 pub(super) fn file_name(segment: &SegmentMeta) -> String {
     match segment.generation {
         0 => format!("{:020}.log", segment.base),
@@ -76,7 +75,7 @@ impl Segment {
         SegmentMeta { base: self.base, end: self.end, generation: self.generation }
     }
 
-    /// No record of it is younger.
+    /// Largest timestamp of its records.
     pub(super) fn max_timestamp(&mut self) -> Result<i64> {
         self.search(|segment, _| Ok(segment.index.marks.iter().map(|m| m.max_timestamp).max().unwrap_or(i64::MIN)))
     }
@@ -95,7 +94,7 @@ impl Segment {
         Ok(Readable { file, path: self.path.clone(), end: self.end })
     }
 
-    /// Takes note of batches that were committed at the end of the file.
+    /// Adds batches that were committed at the end of the file.
     pub(super) fn extend(&mut self, batches: &[Sealed], len: u64) {
         if self.index.covered != self.end {
             self.look();
@@ -106,7 +105,7 @@ impl Segment {
         self.end += len;
     }
 
-    /// Where the batch that holds `offset` (or the next record that exists) starts, and its first offset.
+    /// Position and first offset of the batch that contains `offset` or the next existing record.
     pub(super) fn locate(&mut self, offset: i64) -> Result<Option<(u64, i64)>> {
         self.search(|segment, readable| {
             let marks = &segment.index.marks;
@@ -129,7 +128,7 @@ impl Segment {
         self.search(|segment, readable| {
             let mark = segment.index.marks.iter().find(|m| m.max_timestamp >= timestamp);
             let Some((mut at, mut base)) = mark.map(|m| (m.at, m.base)) else { return Ok(None) };
-            // A batch may be younger as a whole than what was left of it, by a compaction or above `low`.
+            // The header may be younger than the remaining records, after a compaction or above `low`.
             loop {
                 let mut candidate = None;
                 readable.hop(at, base, |at, header| match header.max_timestamp >= timestamp && header.next > low {
@@ -162,14 +161,14 @@ impl Segment {
         })
     }
 
-    /// Keeps the index in its file.
+    /// Writes the index to its file.
     pub(super) fn keep_index(&mut self) {
         if let Some(file) = &self.file {
             self.index.keep(&self.path, file);
         }
     }
 
-    /// Searches with the index. If that fails, and a file has said something of it, once more with what the segment says.
+    /// Searches with the index. If that fails and the index came from a file, once more with one rebuilt from the segment.
     fn search<T>(&mut self, mut look: impl FnMut(&Segment, &Readable) -> Result<T>) -> Result<T> {
         self.look();
         let found = self.complete().and_then(|readable| look(self, &readable));
@@ -180,7 +179,7 @@ impl Segment {
         self.complete().and_then(|readable| look(self, &readable))
     }
 
-    /// Takes what the index's file says, if there is one and nothing is known yet.
+    /// Loads the index file, if there is one and no index yet.
     fn look(&mut self) {
         if !std::mem::replace(&mut self.looked, true)
             && self.index.covered == 0
@@ -191,7 +190,7 @@ impl Segment {
         }
     }
 
-    /// Completes the index by what stands in the file.
+    /// Completes the index by scanning the segment.
     fn complete(&mut self) -> Result<Readable> {
         let readable = self.open()?;
         let index = &mut self.index;
@@ -263,18 +262,18 @@ pub(super) fn failed(verb: &str, path: &Path, cause: std::io::Error) -> Error {
     Error::io(format!("cannot {verb} {}", path.display())).with_detail(cause.to_string()).because(cause)
 }
 
-/// Has somebody removed the file that is open here? What is written to it would be gone with the process.
+/// Whether this open file has been removed. Writes to it would be lost with the process.
 pub(super) fn is_removed(file: &File) -> bool {
     file.metadata().is_ok_and(|meta| meta.nlink() == 0)
 }
 
-/// The error for such a file.
+/// The error for a removed file.
 pub(super) fn removed(path: &Path) -> Error {
     Error::io(format!("{} was removed while it was in use", path.display()))
         .with_hint("restore the file from a copy and restart tidegate")
 }
 
-/// A damaged file, by name and place.
+/// The error for a damaged file.
 pub(super) fn damaged(path: &Path, at: u64, what: &str) -> Error {
     Error::io(format!("{} is damaged at byte {at}", path.display()))
         .with_detail(what)

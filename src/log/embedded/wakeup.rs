@@ -1,13 +1,13 @@
-//! What a waiting reader sleeps on: new data in one of its partitions, or somebody's wish to talk to its thread.
+//! What a waiting reader sleeps on: new data in one of its partitions, or a call of its waker.
 
 use parking_lot::{Condvar, Mutex};
 use std::time::Duration;
 
-/// Two flags and a bell. Flags stay up until they are looked at, so that nothing is missed between looking and sleeping.
+/// Two flags and a condition variable. Flags stay set until they are read, so that no event is lost between a check and a sleep.
 #[derive(Debug, Default)]
 pub(super) struct Wakeup {
     flags: Mutex<Flags>,
-    bell: Condvar,
+    condition: Condvar,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -21,38 +21,38 @@ struct Flags {
 pub(super) enum Wait {
     /// There may be data.
     Data,
-    /// Somebody called the waker.
+    /// The waker was called.
     Woken,
-    /// Time is up.
+    /// The timeout has passed.
     Timeout,
 }
 
 impl Wakeup {
-    /// Something was committed.
+    /// Signals a commit.
     pub(super) fn data(&self) {
         self.raise(|flags| flags.data = true);
     }
 
-    /// Somebody wants the poll to end.
+    /// Ends a running poll, or the next one.
     pub(super) fn wake(&self) {
         self.raise(|flags| flags.woken = true);
     }
 
-    /// Forgets what was signalled: the caller is about to look.
+    /// Clears the data flag: the caller is about to check for data.
     pub(super) fn clear_data(&self) {
         self.flags.lock().data = false;
     }
 
-    /// Forgets a wish that is being fulfilled by the poll's return.
+    /// Clears the wake flag: the poll is returning.
     pub(super) fn clear_woken(&self) {
         self.flags.lock().woken = false;
     }
 
-    /// Sleeps until a flag is up.
+    /// Sleeps until a flag is set.
     pub(super) fn wait(&self, timeout: Duration) -> Wait {
         let mut flags = self.flags.lock();
         if !flags.data && !flags.woken && !timeout.is_zero() {
-            self.bell.wait_while_for(&mut flags, |f| !f.data && !f.woken, timeout);
+            self.condition.wait_while_for(&mut flags, |f| !f.data && !f.woken, timeout);
         }
         match *flags {
             Flags { woken: true, .. } => {
@@ -66,6 +66,6 @@ impl Wakeup {
 
     fn raise(&self, set: impl FnOnce(&mut Flags)) {
         set(&mut self.flags.lock());
-        self.bell.notify_all();
+        self.condition.notify_all();
     }
 }

@@ -1,5 +1,5 @@
-//! The writing side of a query on the embedded log: one owner per group in this process, and the directory's lock keeps
-//! other processes out. A commit either happens or is an error; there is no unknown outcome to resolve.
+//! The transactional writer of the embedded log: one owner per group in this process, and the lock of the directory excludes
+//! other processes. A commit either succeeds or is an error; there is no unknown outcome to resolve.
 
 use super::commit::{Shared, Staged};
 use super::entry::Progress;
@@ -10,20 +10,20 @@ use crate::log::{
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A disk that did not take a commit is full, most likely: somebody has to make room.
+/// Pause after a failed write: most likely the disk is full, and space has to be freed.
 const DISK_RETRY: Duration = Duration::from_secs(1);
 
-/// A query's session.
+/// See the module.
 #[derive(Debug)]
 pub(super) struct EmbeddedWriter {
     shared: Arc<Shared>,
     group: String,
-    /// Tells this session from an earlier one of the same group.
+    /// Distinguishes this writer from an earlier one of the same group.
     token: u64,
 }
 
 impl EmbeddedWriter {
-    /// Takes the group.
+    /// Claims the group.
     pub(super) fn open(shared: &Arc<Shared>, group: &str) -> Result<EmbeddedWriter> {
         let token = shared.group_owners.lock().claim(group)?;
         Ok(EmbeddedWriter { shared: shared.clone(), group: group.to_owned(), token })
@@ -47,11 +47,11 @@ impl EmbeddedWriter {
     fn progress(&self, epoch: &Epoch) -> Result<Progress> {
         let too_long = |what: &str| Error::bug(format!("{what} is longer than {METADATA_BYTES_MAX} bytes"));
         if epoch.metadata.len() > METADATA_BYTES_MAX {
-            return Err(too_long("the text kept with a query"));
+            return Err(too_long("the metadata of a query"));
         }
         let offset = |(partition, committed): &(TopicPartition, CommittedOffset)| {
             if committed.metadata.len() > METADATA_BYTES_MAX {
-                return Err(too_long("the text beside an offset"));
+                return Err(too_long("the metadata of an offset"));
             }
             let (topic, number) = self.shared.identify(partition)?;
             Ok((topic, number, committed.clone()))

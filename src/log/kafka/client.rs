@@ -1,7 +1,7 @@
-//! What all Kafka clients of this process share: their settings, where their log lines go, and how errors are told.
+//! What all Kafka clients of this process share: settings, log lines and errors.
 //!
-//! The keys of the four kinds of clients are those of the exactly-once protocol (see [`super::transaction`]); the user's own
-//! properties come before them, so that nobody can switch a promise off by accident.
+//! The settings of the kinds of clients are those of the exactly-once protocol (see [`super::transaction`]). They are applied
+//! after the user's own properties, so that no guarantee can be switched off by accident (K12).
 
 use crate::config::kafka::ClientProperties;
 use crate::error::{Error, Kind};
@@ -21,18 +21,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// One log line a facility in this time; a broker that is away makes many a second.
+/// At most one log line per facility in this time: an unreachable broker causes many per second.
 const LOG_PAUSE: Duration = Duration::from_secs(5);
-/// Time after which a member that sends no heartbeat has left its group.
+/// Time without a heartbeat after which a member has left its group.
 pub(super) const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
-/// Time after which the broker aborts a transaction whose owner fell silent: it blocks readers, so it is short.
+/// Time after which the broker aborts an idle transaction. It is short, because an open transaction blocks readers.
 const TRANSACTION_TIMEOUT_MS: u32 = 10_000;
-/// Time after which librdkafka gives a row up; must be below the transaction timeout.
+/// Time after which librdkafka gives up on a row; below the transaction timeout.
 pub(super) const MESSAGE_TIMEOUT: Duration = Duration::from_secs(8);
-/// How long a client that asks for offsets believes what it has heard of leaders. librdkafka asks a broker that is down, or
-/// nobody, until this is over, by default a quarter of an hour.
+/// Age at which a client that reads watermarks refreshes its metadata. Until then librdkafka sends requests to a leader that
+/// may be down; the default is 15 minutes.
 const LEADER_AGE_MS: u32 = 3_000;
-/// Pause before librdkafka repeats a request. The time rule of the session depends on it.
+/// Pause before librdkafka repeats a request. The time limit of K8 is derived from it.
 pub(super) const RETRY_BACKOFF_MS: u32 = 100;
 
 /// How to reach a cluster.
@@ -68,14 +68,14 @@ impl KafkaSettings {
         self.base(&[])
     }
 
-    /// A consumer that asks for offsets and never joins or fetches.
-    pub(super) fn asker(&self, group: &str, isolation: &str) -> ClientConfig {
+    /// A consumer that reads committed offsets and neither joins nor fetches.
+    pub(super) fn metadata_client(&self, group: &str, isolation: &str) -> ClientConfig {
         self.base(&[("group.id", group), ("isolation.level", isolation), ("enable.auto.commit", "false")])
     }
 
-    /// The same for the ends of partitions, which their leaders know.
-    pub(super) fn end_asker(&self, isolation: &str) -> ClientConfig {
-        let mut config = self.asker("tidegate-metadata", isolation);
+    /// A consumer that reads watermarks, which partition leaders know.
+    pub(super) fn watermark_client(&self, isolation: &str) -> ClientConfig {
+        let mut config = self.metadata_client("tidegate-metadata", isolation);
         config.set("metadata.max.age.ms", LEADER_AGE_MS.to_string());
         config
     }
@@ -83,7 +83,7 @@ impl KafkaSettings {
     /// A consumer that reads assigned partitions.
     pub(super) fn reader(&self, isolation: &str) -> ClientConfig {
         self.base(&[
-            // Never joined; librdkafka wants a name before it lets one assign.
+            // Never joined; librdkafka requires a group for manual assignment.
             ("group.id", "tidegate-reader"),
             ("isolation.level", isolation),
             ("enable.auto.commit", "false"),
@@ -92,12 +92,12 @@ impl KafkaSettings {
             ("enable.partition.eof", "true"),
             ("check.crcs", "true"),
             ("fetch.wait.max.ms", "100"),
-            // The default of a second halves the speed of whoever drains the queue quickly.
+            // The default of 1 s halves the throughput of a fast reader.
             ("fetch.queue.backoff.ms", "2"),
             ("queued.min.messages", "100000"),
-            // A bound of memory: what is fetched ahead, for all partitions of a reader.
+            // Bounds the memory of read-ahead, for all partitions of a reader.
             ("queued.max.messages.kbytes", "32768"),
-            // Of one partition: larger answers fall out of the cache before they are read, and cost a tenth more.
+            // Per partition: larger responses leave the CPU cache before they are read, which costs 10 %.
             ("fetch.message.max.bytes", "1000000"),
             ("fetch.max.bytes", "16000000"),
         ])
@@ -110,7 +110,7 @@ impl KafkaSettings {
         config
     }
 
-    /// A transactional producer, whose debug lines tell of repeated requests.
+    /// A transactional producer. Its debug lines reveal repeated requests (K8).
     pub(super) fn transactional(&self, id: &str, batch_bytes: usize) -> ClientConfig {
         let mut config = self.producer(batch_bytes);
         config.set("transactional.id", id);
@@ -120,9 +120,10 @@ impl KafkaSettings {
         config
     }
 
-    /// The consumer that holds a session's place in its group.
+    /// The consumer that is a writer's static member of its group (K1). The classic protocol, because a static member of
+    /// KIP-848 that was killed cannot rejoin before its session ends (librdkafka 2.12).
     pub(super) fn member(&self, group: &str, instance: &str, client: &str) -> ClientConfig {
-        let mut config = self.asker(group, "read_committed");
+        let mut config = self.metadata_client(group, "read_committed");
         config.set("client.id", client);
         config.set("group.instance.id", instance);
         config.set("group.protocol", "classic");
@@ -136,26 +137,26 @@ impl KafkaSettings {
     }
 }
 
-/// Bytes of a batch, unless a topic takes less: a batch that it does not take fails a whole transaction. A row that is
-/// larger has a batch of its own.
+/// Largest batch, unless a topic has a lower limit: a refused batch fails the whole transaction. A larger row gets a batch of
+/// its own.
 pub(super) const BATCH_BYTES: usize = 1_000_000;
 
 const PRODUCER: [(&str, &str); 8] = [
     ("enable.idempotence", "true"),
     ("acks", "all"),
     ("message.timeout.ms", "8000"),
-    // An epoch's rows are produced at once, so that batches fill without waiting; a linger would only delay the commit.
+    // The rows of an epoch are produced together, so that batches fill without waiting; a linger would only delay the commit.
     ("linger.ms", "0"),
-    // What is too large is for the topic to say.
+    // The limit is the topic's.
     ("message.max.bytes", "1000000000"),
-    // Rows always name their partition; should one ever not, it still lands where Java would put it.
+    // Rows always name their partition; this is what Java's producer would choose (`BuiltInPartitioner`).
     ("partitioner", "murmur2_random"),
-    // The size of an epoch is bounded by the engine; librdkafka's count would only make it wait.
+    // The engine bounds the size of an epoch; librdkafka's own limit would only add a wait.
     ("queue.buffering.max.messages", "0"),
     ("queue.buffering.max.kbytes", "1048576"),
 ];
 
-/// Rows that were delivered to one partition.
+/// Rows delivered to one partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Delivery {
     /// Offset of the last one.
@@ -164,18 +165,18 @@ pub(super) struct Delivery {
     pub(super) rows: u64,
 }
 
-/// What one event of delivery reports says; librdkafka makes one for the rows of one request and partition.
+/// One event of delivery reports; librdkafka issues one for the rows of one request and partition.
 #[derive(Debug, Default)]
 pub(super) struct Reports {
-    /// Rows that were delivered.
+    /// Delivered rows.
     pub(super) delivered: u64,
-    /// Where the last of them stands.
+    /// Partition and offset of the last of them.
     pub(super) last: Option<(TopicPartition, i64)>,
-    /// Code of the last row that was not.
+    /// Error code of the last row that was not delivered.
     pub(super) failed: Option<RDKafkaErrorCode>,
 }
 
-/// What one client has told: trouble, reports, signs of repeated requests.
+/// What one client has reported: errors, deliveries, signs of repeated requests.
 #[derive(Clone)]
 pub(super) struct Events(Arc<Shared>);
 
@@ -183,17 +184,17 @@ struct Shared {
     /// Names the client in log lines.
     name: String,
     clock: SharedClock,
-    /// Last line of each facility, and how many were held back since.
+    /// Time of the last line of each facility, and how many were suppressed since.
     lines: Mutex<BTreeMap<String, (Duration, u64)>>,
     trouble: Mutex<Option<String>>,
     /// The last login or handshake that failed.
     refusal: Mutex<Option<(RDKafkaErrorCode, String)>>,
-    /// A request may have been repeated: the producer must not be used for another transaction.
+    /// K8: a request may have been repeated; the producer must not be used for another transaction.
     suspicious: AtomicBool,
     delivered: AtomicU64,
     deliveries: Mutex<BTreeMap<TopicPartition, Delivery>>,
     failure: Mutex<Option<RDKafkaErrorCode>>,
-    /// Told after every report; its lock is that of `failure`.
+    /// Notified after every report; its mutex is `failure`.
     report: Condvar,
 }
 
@@ -221,9 +222,9 @@ impl Events {
         if level > 5 {
             return;
         }
-        // A setting of the other kind of client is no trouble: all clients get the user's properties.
+        // A setting of the other kind of client is harmless: all clients get the user's properties.
         if facility == "CONFWARN" {
-            return tracing::debug!(target: "kafka", "{}: {line}", self.0.name);
+            return tracing::debug!(target: "kafka", client = self.0.name, "{line}");
         }
         if level <= 3 {
             *self.0.trouble.lock() = Some(without_prefix(line).to_owned());
@@ -235,14 +236,14 @@ impl Events {
             *held += 1;
             return;
         }
-        let more = if *held > 0 { format!(" (and {held} more like it)") } else { String::new() };
+        let suppressed = *held;
         (*last, *held) = (now.max(Duration::from_nanos(1)), 0);
         drop(lines);
         let text = without_prefix(line);
         if level <= 4 {
-            tracing::warn!(target: "kafka", "{}: {facility}: {text}{more}", self.0.name);
+            tracing::warn!(target: "kafka", client = self.0.name, facility, suppressed, "{text}");
         } else {
-            tracing::info!(target: "kafka", "{}: {facility}: {text}{more}", self.0.name);
+            tracing::info!(target: "kafka", client = self.0.name, facility, suppressed, "{text}");
         }
     }
 
@@ -270,12 +271,12 @@ impl Events {
         self.0.report.notify_all();
     }
 
-    /// What was delivered since this was asked last, partition by partition.
+    /// The deliveries since the last call, per partition.
     pub(super) fn take_deliveries(&self) -> BTreeMap<TopicPartition, Delivery> {
         std::mem::take(&mut self.0.deliveries.lock())
     }
 
-    /// Waits until `total` rows were delivered or one was not, at most for `timeout`.
+    /// Waits until `total` rows are delivered or one has failed, at most for `timeout`.
     pub(super) fn wait_for_reports(&self, total: u64, timeout: Duration) {
         let mut failure = self.0.failure.lock();
         if failure.is_none() && self.delivered() < total {
@@ -287,7 +288,7 @@ impl Events {
         self.0.delivered.load(Ordering::SeqCst)
     }
 
-    /// The first failed delivery: a producer with one is not used again.
+    /// The first failed delivery. A producer with one is not used again.
     pub(super) fn failure(&self) -> Option<RDKafkaErrorCode> {
         *self.0.failure.lock()
     }
@@ -296,7 +297,7 @@ impl Events {
         self.0.suspicious.load(Ordering::SeqCst)
     }
 
-    /// Why a broker would not have us, if that was seen.
+    /// Why a broker refused the login or the TLS handshake, if one did.
     pub(super) fn refusal(&self) -> Option<(RDKafkaErrorCode, String)> {
         self.0.refusal.lock().clone()
     }
@@ -333,11 +334,11 @@ impl ClientContext for Events {
 
 impl ConsumerContext for Events {}
 
-/// What a session's place in its group is at present.
+/// The state of a group membership, updated by rebalances.
 pub(super) struct Membership {
     events: Events,
     owned: Mutex<BTreeSet<i32>>,
-    /// Grows whenever tasks were taken from us: an epoch that saw it grow must not commit.
+    /// K2: grows whenever tasks are revoked. An epoch during which it grew must not commit.
     revocations: AtomicU64,
 }
 
@@ -369,7 +370,7 @@ impl ConsumerContext for Membership {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, code: RDKafkaRespErr, list: &mut TopicPartitionList) {
         let partitions: Vec<i32> = list.elements().iter().map(|e| e.partition()).collect();
         if code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
-            // Nothing is ever read from the task topic: an offset is given so that none is looked up.
+            // Nothing is read from the task topic; an explicit offset avoids a lookup.
             let _ = list.set_all_offsets(rdkafka::Offset::Offset(0));
             let assigned = consumer.incremental_assign(list);
             let _ = consumer.pause(list);
@@ -378,8 +379,8 @@ impl ConsumerContext for Membership {
                 Err(error) => self.events.line(4, "ASSIGN", &error.to_string()),
             }
         } else {
-            // Counted before the broker may give them to somebody else. The worker is not asked to release first: until
-            // tasks can move between processes, losing one means that this process is no longer the owner.
+            // K2: counted before the broker may assign them to another member. The query is not asked to release them first:
+            // until tasks can move between processes, losing one means that this process is no longer the owner.
             if !partitions.is_empty() || consumer.assignment_lost() {
                 self.revocations.fetch_add(1, Ordering::SeqCst);
             }
@@ -395,7 +396,7 @@ impl ConsumerContext for Membership {
     }
 }
 
-/// What went wrong while doing something: `describe topics: Broker transport failure`.
+/// The error of a failed call: `could not describe topics: Broker transport failure`.
 pub(super) fn failed(doing: &str, error: KafkaError) -> Error {
     let code = error.rdkafka_error_code();
     match code {
@@ -419,26 +420,26 @@ pub(super) fn failed_with(doing: &str, code: RDKafkaErrorCode) -> Error {
     let error = Error::new(kind, format!("could not {doing}")).with_detail(code.to_string()).because(code);
     match code {
         Code::OperationTimedOut | Code::BrokerTransportFailure | Code::AllBrokersDown | Code::Resolve => {
-            error.with_hint("see that the broker runs and that its address is right")
+            error.with_hint("check that the broker is running and that its address is right")
         }
         Code::MessageSizeTooLarge => error.with_hint("raise max.message.bytes of the topic"),
         _ => error,
     }
 }
 
-/// A login or a handshake that was refused: trying again with the same settings does not help.
+/// A login or a TLS handshake that was refused: retrying with the same settings does not help.
 pub(super) fn refused(code: RDKafkaErrorCode, bootstrap: &str) -> Error {
     match code {
         RDKafkaErrorCode::Authentication => Error::io(format!("Kafka at {bootstrap} refused the login"))
-            .with_hint("see sasl.mechanism, sasl.username and sasl.password in the file of --kafka-config"),
+            .with_hint("check sasl.mechanism, sasl.username and sasl.password in the file of --kafka-config"),
         _ => Error::io(format!("no TLS connection to Kafka at {bootstrap}")).with_hint(
-            "see that this is a TLS port, and that ssl.ca.location in the file of --kafka-config names the authority \
+            "check that this is a TLS port, and that ssl.ca.location in the file of --kafka-config names the authority \
              of its certificate",
         ),
     }
 }
 
-/// Drops something in a thread of its own: closing a client may wait for a broker that is away.
+/// Drops a client in a thread of its own: closing it may wait for an unreachable broker.
 pub(super) fn retire<T: Send + 'static>(what: T) {
     // Without a thread to spare the closure is dropped here, and with it the client.
     drop(threads::spawn("kafka-close", "", move || drop(what)));

@@ -1,14 +1,13 @@
-//! What a session writes beside the offset of each of its task partitions: who committed last, which commit it was, and
-//! the input offsets of that task once more.
+//! The offset metadata of a task partition: the owner of the last commit, its sequence, and the input offsets of the task.
 //!
-//! It serves three ends. A commit whose outcome is unknown is looked up here. A new owner finds the transactional id of
-//! the last one and ends what that one left open. And offsets of topics that nobody subscribes to expire on the broker,
-//! even under a living group, but those of the task topic do not.
+//! It has three purposes. A commit of unknown outcome is looked up here (K9). A new owner finds the transactional id of its
+//! predecessor and fences it (K3). And the offsets of input topics, to which no member subscribes, expire on the broker even
+//! while the group is alive, whereas those of the task topic do not (K4).
 
 use crate::log::{CommittedOffset, METADATA_BYTES_MAX};
 use serde::{Deserialize, Serialize};
 
-/// Format of the text.
+/// Version of the format.
 const VERSION: u32 = 1;
 
 /// See the module.
@@ -18,21 +17,21 @@ pub(super) struct CommitMetadata {
     version: u32,
     /// Transactional id of the owner.
     pub(super) owner: String,
-    /// Client id of the owner's process, see [`super::process_identity`].
+    /// Client id of the owner's process: see [`super::process_identity`].
     pub(super) process: String,
-    /// The commit: unique over all starts of all owners.
+    /// Identifies the commit; unique over all starts of all owners.
     pub(super) sequence: String,
-    /// The inputs of this task; absent when they do not fit.
+    /// Input offsets of this task; absent when they exceed the broker's limit.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) offsets: Vec<InputOffset>,
 }
 
-/// How far one topic was read.
+/// A committed input offset.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct InputOffset {
     #[serde(rename = "t")]
     pub(super) topic: String,
-    /// Identity of the topic in hexadecimal digits: JSON's numbers end at 64 bits.
+    /// Topic id in hexadecimal digits, because JSON numbers have at most 64 bits.
     #[serde(rename = "i")]
     id: String,
     #[serde(rename = "o")]
@@ -62,7 +61,7 @@ impl CommitMetadata {
         CommitMetadata { version: VERSION, owner, process, sequence, offsets }
     }
 
-    /// The text, within the broker's limit.
+    /// The text, within the broker's limit (`offset.metadata.max.bytes`).
     pub(super) fn text(&self) -> String {
         let full = serde_json::to_string(self).expect("strings and numbers always have a JSON text");
         if full.len() <= METADATA_BYTES_MAX {
@@ -72,14 +71,14 @@ impl CommitMetadata {
         serde_json::to_string(&bare).expect("strings and numbers always have a JSON text")
     }
 
-    /// `None`: not written by a version that we know.
+    /// `None`: not written by a known version.
     pub(super) fn parse(text: &str) -> Option<CommitMetadata> {
         serde_json::from_str(text).ok().filter(|metadata: &CommitMetadata| metadata.version == VERSION)
     }
 
-    /// How far a topic's partition of this task was read.
-    pub(super) fn place(&self, topic: &str) -> Option<&InputOffset> {
-        self.offsets.iter().find(|place| place.topic == topic)
+    /// The input offset of this task in a topic.
+    pub(super) fn input(&self, topic: &str) -> Option<&InputOffset> {
+        self.offsets.iter().find(|input| input.topic == topic)
     }
 }
 
@@ -92,8 +91,8 @@ mod tests {
         let offset = CommittedOffset { offset: 5, metadata: "{\"t\":1}".into() };
         let some = CommitMetadata::new("g-0", "p", "17.1.2", vec![InputOffset::new("in", u128::MAX - 1, &offset)]);
         assert_eq!(CommitMetadata::parse(&some.text()), Some(some.clone()));
-        assert_eq!(some.place("in").map(|p| (p.id(), p.offset())), Some((u128::MAX - 1, offset.clone())));
-        assert_eq!(some.place("out"), None);
+        assert_eq!(some.input("in").map(|p| (p.id(), p.offset())), Some((u128::MAX - 1, offset.clone())));
+        assert_eq!(some.input("out"), None);
         let places = (0..300).map(|i| InputOffset::new(&format!("topic-{i}"), i, &offset));
         let many = CommitMetadata::new("g-0", "p", "17.1.2", places.collect());
         assert!(many.text().len() <= METADATA_BYTES_MAX);

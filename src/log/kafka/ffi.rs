@@ -1,26 +1,25 @@
-//! The only unsafe code of the crate: what rdkafka's safe interface cannot do.
+//! The only unsafe code of the crate besides the allocator: what rdkafka's safe interface does not offer.
 //!
-//! - [`consume`]: messages in batches. rdkafka hands over one event a message, which costs twice the time.
-//! - [`produce`]: rows with a partition and a timestamp of their own, counted delivery reports, transactions.
-//! - [`admin`]: topic ids, and forgetting a group's offsets.
+//! - [`consume`]: messages in batches. rdkafka returns one event per message, which takes twice the time.
+//! - [`produce`]: rows with an explicit partition and timestamp, counted delivery reports, transactions.
+//! - [`admin`]: topic ids, and deleting a group's offsets.
 //!
 //! Every function here is safe to call: pointers never leave this module except inside types that own them, and a type
 //! that holds a pointer into a client also holds the client. librdkafka's objects may be used from any thread; what is
-//! not thread-safe (decoding a message's headers) is kept on one thread by not being `Sync`.
-
+//! not thread-safe (decoding a message's headers) is confined to one thread by not being `Sync`.
 //!
-//! librdkafka checks itself with assertions, and one that fails ends the process. Of those that a caller can reach:
+//! librdkafka checks itself with assertions, and a failed one aborts the process. Those that a caller can reach:
 //!
 //! - `txn_req_cnt > 0` (rdkafka_txnmgr.c, all versions up to 2.15): the end of a transaction resets this count, and an
 //!   AddPartitionsToTxn that is still in flight fails afterwards. A commit is safe, because it follows the delivery of all
-//!   rows, and rows are sent only once their partitions were added. An abort is not safe and is therefore not offered. The
-//!   open transaction of a producer ends when the `init_transactions` of its successor makes the coordinator abort it.
-//! - Errors that want an abort in a state without a transaction: with nothing in flight after a commit, none arrives.
+//!   rows, and rows are sent only once their partitions were added. An abort is not safe and is therefore not offered (K13).
+//!   The open transaction of a producer ends when the `init_transactions` of its successor makes the coordinator abort it.
+//! - Errors that require an abort in a state without a transaction: with nothing in flight after a commit, none arrives.
 //! - A client that is destroyed by one of its own threads, or used while it is destroyed: no callback of librdkafka runs
-//!   our code, apart from the two functions at the end of [`produce`] that only look at one row; and every user of a client
+//!   our code, apart from the two functions at the end of [`produce`] that only inspect one row; and every user of a client
 //!   holds it.
 //! - `failed to create broker thread`: see [`super::thread_headroom`].
-//! - Memory that cannot be allocated ends the process in Rust as well.
+//! - Failed memory allocations abort the process in Rust as well.
 
 #![expect(unsafe_code, reason = "librdkafka's batch interface is C; this module is the audited border")]
 
@@ -29,7 +28,7 @@ mod consume;
 mod produce;
 
 pub(super) use admin::{Described, describe_topics, forget_offsets};
-pub(super) use consume::{Arrival, Inbox, Slots};
+pub(super) use consume::{ConsumerQueue, QueueEvent, Slots};
 pub use consume::{Messages, RawHeaders};
 pub(super) use produce::{CallError, GroupMetadata, RawProducer};
 
@@ -50,7 +49,7 @@ unsafe fn text(text: *const c_char) -> String {
     unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
 }
 
-/// Versions of librdkafka and OpenSSL as they run: "2.12.1", "3.6.3".
+/// Versions of the linked librdkafka and OpenSSL: "2.12.1", "3.6.3".
 pub fn library_versions() -> (String, String) {
     // SAFETY: both functions return static C strings and may be called before any other.
     let (librdkafka, openssl) = unsafe {
@@ -61,12 +60,12 @@ pub fn library_versions() -> (String, String) {
     (librdkafka, number)
 }
 
-/// librdkafka counts milliseconds in a C `int`.
+/// librdkafka takes milliseconds as a C `int`.
 fn milliseconds(time: Duration) -> i32 {
     i32::try_from(time.as_millis()).unwrap_or(i32::MAX)
 }
 
-/// The member id that the group's coordinator gave to this consumer; `None` while it is no member.
+/// The member id that the coordinator assigned to this consumer; `None` while it is not a member.
 pub(super) fn member_id<C: ClientContext>(client: &Client<C>) -> Option<String> {
     // SAFETY: the client lives during the call; the answer is ours to free with librdkafka's allocator.
     unsafe {

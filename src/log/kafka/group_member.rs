@@ -1,5 +1,5 @@
-//! A session's place in its group: the task topic is subscribed to by a static member, whose generation stands in every
-//! commit and fences owners of the past.
+//! Static membership in the group of a query (K1, KIP-345). The member subscribes to the task topic; its generation is part of
+//! every commit and fences earlier owners.
 
 use super::client::{Events, Membership, SESSION_TIMEOUT, failed, retire};
 use super::ffi::{GroupMetadata, member_id};
@@ -16,20 +16,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// How often the group's events are looked at.
+/// Timeout of one poll for group events.
 const POLL_WAIT: Duration = Duration::from_millis(50);
-/// How often to look whether something awaited has happened.
+/// Interval of checking an awaited condition.
 const LOOK_PAUSE: Duration = Duration::from_millis(10);
-/// How often the coordinator is asked whether a member of unknown fate is still there.
+/// Interval of asking the coordinator whether a member of unknown liveness still exists.
 const ASK_PAUSE: Duration = Duration::from_millis(500);
-/// How long the coordinator may take to answer.
+/// Timeout of one request to the coordinator.
 const ASK_WAIT: Duration = Duration::from_secs(10);
-/// How long a coordinator may need to come up: a broker that was just started loads its offsets first.
+/// How long a coordinator may take to become available: a broker that has just started loads its offsets first.
 const COORDINATOR_WAIT: Duration = Duration::from_secs(30);
-/// A group forms within the broker's rebalance delay (3 s) and the session timeout of a member that died.
+/// A group forms within the broker's rebalance delay (3 s) plus the session timeout of a dead member.
 const JOIN_WAIT: Duration = Duration::from_secs(30);
 
-/// The coordination consumer and the thread that serves it.
+/// The coordination consumer and the thread that polls it.
 pub(super) struct GroupMember {
     consumer: Arc<BaseConsumer<Membership>>,
     clock: SharedClock,
@@ -39,7 +39,7 @@ pub(super) struct GroupMember {
 }
 
 impl GroupMember {
-    /// Begins to join `group`, unless a living process holds the place. `last_owner` is the client id that stands in the blobs.
+    /// Starts joining `group`, unless a live process holds the place. `last_owner` reads the client id in the commit metadata.
     pub(super) fn join(
         log: &KafkaLog,
         group: &str,
@@ -57,7 +57,7 @@ impl GroupMember {
         let label = group.to_owned();
         let work = move || {
             threads::rounds("kafka-group", &label, || {
-                // Errors were told to the context already; a fatal one is kept by the client.
+                // The context has logged errors already; the client remembers a fatal one.
                 let _ = served.poll(POLL_WAIT);
                 if stopped.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             });
@@ -67,12 +67,12 @@ impl GroupMember {
         Ok(GroupMember { consumer, clock, instance, group, stop })
     }
 
-    /// Waits until all tasks are ours.
+    /// Waits until all tasks are assigned to this member.
     pub(super) fn wait_for_tasks(&self, tasks: usize) -> Result<()> {
         let deadline = self.clock.monotonic() + JOIN_WAIT;
         loop {
             if let Some(reason) = self.fatal() {
-                return Err(Error::new(Kind::Fenced, "another process took this query over").with_detail(reason));
+                return Err(Error::new(Kind::Fenced, "another process took over this query").with_detail(reason));
             }
             let owned = self.context().owned();
             if owned == tasks {
@@ -81,7 +81,7 @@ impl GroupMember {
             if self.clock.monotonic() > deadline {
                 return Err(Error::new(
                     Kind::Busy,
-                    format!("only {owned} of {tasks} tasks of {} are ours", self.group),
+                    format!("only {owned} of {tasks} tasks of group {} are assigned to this process", self.group),
                 )
                 .with_hint("stop the other process of this service, or wait until its session ends"));
             }
@@ -89,22 +89,22 @@ impl GroupMember {
         }
     }
 
+    /// K2: how often tasks were revoked.
     pub(super) fn revocations(&self) -> u64 {
         self.context().revocations()
     }
 
-    /// Our standing at this moment; `None` = no member at present.
+    /// The current group metadata; `None` = not a member at present.
     pub(super) fn group_metadata(&self) -> Option<GroupMetadata> {
         GroupMetadata::of(&self.consumer)
     }
 
-    /// Why this membership can never work again: another process has our place.
+    /// K1: why this membership has ended for good: another process has the place.
     pub(super) fn fatal(&self) -> Option<String> {
         self.consumer.client().fatal_error().map(|(code, reason)| format!("{reason} ({code:?})"))
     }
 
-    /// Whether this member has lost its place: to another process, or, after a broker stalled, to a join of its own that
-    /// was sent twice.
+    /// Whether this member has lost its place, to another process or, after a broker stalled, to its own repeated join request.
     pub(super) fn lost_place(&self, log: &KafkaLog) -> Result<bool> {
         if self.fatal().is_some() {
             return Ok(true);
@@ -116,8 +116,8 @@ impl GroupMember {
         })
     }
 
-    /// Makes room for another member of this process: two of one name would shut each other out in turn.
-    pub(super) fn step_back(&self) {
+    /// Leaves the place to another member of this process: two of one instance id would fence each other in turn.
+    pub(super) fn leave(&self) {
         self.consumer.unsubscribe();
         self.stop.store(true, Ordering::Relaxed);
     }
@@ -134,7 +134,7 @@ impl Drop for GroupMember {
     }
 }
 
-/// Who holds a static place in a group.
+/// The holder of a static place in a group.
 struct Holder {
     member: String,
     client: String,
@@ -142,7 +142,7 @@ struct Holder {
 
 fn holder(log: &KafkaLog, group: &str, instance: &str) -> Result<Option<Holder>> {
     let groups = group_list(log, group)?;
-    // The coordinator makes a static member's id from its instance id and a UUID.
+    // The coordinator composes a static member's id of its instance id and a UUID (`GroupMetadata.generateMemberId`).
     let is_instance =
         |id: &str| id.strip_prefix(instance).is_some_and(|rest| rest.len() == 37 && rest.starts_with('-'));
     let members = groups.groups().iter().flat_map(|g| g.members());
@@ -152,12 +152,11 @@ fn holder(log: &KafkaLog, group: &str, instance: &str) -> Result<Option<Holder>>
         .next())
 }
 
-/// Asks for a group, and asks again while its coordinator is moving or has only just started: the usual state of a broker
-/// that was started a moment ago.
+/// Reads a group, and retries while its coordinator moves or has only just started, which is usual for a new broker.
 fn group_list(log: &KafkaLog, group: &str) -> Result<GroupList> {
     let deadline = log.clock().monotonic() + COORDINATOR_WAIT;
     loop {
-        match log.asker().fetch_group_list(Some(group), ASK_WAIT) {
+        match log.metadata_client().fetch_group_list(Some(group), ASK_WAIT) {
             Ok(groups) => return Ok(groups),
             Err(e) if is_coming_up(&e) && log.clock().monotonic() < deadline => log.clock().sleep(ASK_PAUSE),
             Err(e) => return Err(failed("look at a group", e)),
@@ -170,7 +169,7 @@ fn is_coming_up(error: &KafkaError) -> bool {
     matches!(error.rdkafka_error_code(), Some(CoordinatorLoadInProgress | CoordinatorNotAvailable | NotCoordinator))
 }
 
-/// The process that rightly has a place which `own` has lost; `None` = nobody has, so that it may be taken again.
+/// The process that rightfully has the place that `own` has lost; `None` = there is none, so that it may be taken again.
 pub(super) fn rightful_owner(
     log: &KafkaLog,
     group: &str,
@@ -182,15 +181,15 @@ pub(super) fn rightful_owner(
     if let Some(committed) = last_owner()?.filter(other) {
         return Ok(Some(process_identity::describe(&committed)));
     }
-    // Whoever joined after our session had ended is a new member with its own client id.
+    // A process that joined after our session ended is a new member with its own client id.
     Ok(holder(log, group, instance)?.map(|h| h.client).filter(other).map(|client| process_identity::describe(&client)))
 }
 
-/// Returns when the place is free or its holder is dead. A dead process of this machine is known at once; elsewhere the
-/// session timeout decides.
+/// K1: returns when the place is free or its holder is dead. The death of a process of this machine is known at once; elsewhere
+/// the session timeout decides.
 ///
-/// Who holds it stands in the blobs, because a coordinator keeps the client id of a place's first member for ever. Only
-/// before the first commit is that client id all there is.
+/// The holder is read from the commit metadata, because a coordinator keeps the client id of a place's first member for ever.
+/// Only before the first commit is that client id all there is.
 fn wait_for_place(
     log: &KafkaLog,
     group: &str,
@@ -198,17 +197,18 @@ fn wait_for_place(
     last_owner: &dyn Fn() -> Result<Option<String>>,
 ) -> Result<()> {
     let deadline = log.clock().monotonic() + SESSION_TIMEOUT + Duration::from_secs(1);
-    let mut told = false;
+    let mut logged = false;
     while let Some(holder) = holder(log, group, instance)? {
         let client = last_owner()?.unwrap_or(holder.client);
         match process_identity::liveness(&client) {
             Liveness::Dead => return Ok(()),
-            // A session of this process that was closed: static members do not leave, their place just ends later.
+            // A writer of this process that was closed: static members do not leave, their session times out.
             Liveness::Alive if process_identity::is_own(&client) => return Ok(()),
             Liveness::Unknown if log.clock().monotonic() < deadline => {
-                if !told {
-                    tracing::info!(target: "kafka", "waiting for {}", process_identity::describe(&client));
-                    told = true;
+                if !logged {
+                    let holder = process_identity::describe(&client);
+                    tracing::info!(target: "kafka", group, holder, "waiting for the holder of the slot to time out");
+                    logged = true;
                 }
                 log.clock().sleep(ASK_PAUSE);
             }
@@ -218,10 +218,10 @@ fn wait_for_place(
     Ok(())
 }
 
-/// The error for a place that is taken.
+/// The error for a slot that is taken.
 pub(super) fn busy(group: &str, client: &str) -> Error {
     let who = process_identity::describe(client);
     Error::new(Kind::Busy, format!("another Tidegate process with this service id is running: {who}"))
         .with_detail(format!("it writes group {group}"))
-        .with_hint("stop that process, or give this one another service id (ksql.service.id)")
+        .with_hint("stop that process, or start this one with another service id (ksql.service.id)")
 }

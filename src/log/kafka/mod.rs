@@ -1,11 +1,11 @@
 //! Apache Kafka.
 //!
 //! [`KafkaLog`] is a handle on a cluster. Reading ([`reader`]) takes messages in batches and keeps them in librdkafka's
-//! memory until the engine has decoded them. Writing outside of transactions goes through a few shared producers
-//! ([`producer_pool`]); the writing side of a query is a [`transaction`], which holds the exactly-once protocol. [`ffi`] is the only
-//! unsafe code.
+//! memory until the engine has decoded them. Writes outside of transactions use a few shared producers ([`producer_pool`]);
+//! a query's rows are written by a transactional writer ([`transaction`]), which implements the exactly-once protocol of
+//! `docs/exactly-once.md`. [`ffi`] contains the only unsafe code.
 //!
-//! What it does not do yet: share a query's tasks among processes (a second process is refused).
+//! Not supported yet: sharing the tasks of a query among processes (a second process is refused).
 
 mod client;
 mod commit_metadata;
@@ -43,15 +43,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use thread_headroom::with_headroom;
-use topics::ANSWER_WAIT;
+use topics::REQUEST_TIMEOUT;
 
-/// How long one question for stable offsets may take before it is asked again.
+/// K3: timeout of one attempt to read stable offsets.
 const STABLE_TRY: Duration = Duration::from_millis(400);
 
-/// How long the first question waits before it is looked whether the login was refused.
+/// Timeout of one attempt of the first request, after which a refused login is checked for.
 const GREETING_TRY: Duration = Duration::from_millis(500);
 
-/// How long to go on asking after a login was refused.
+/// How long to retry after a login was refused.
 const REFUSAL_WAIT: Duration = Duration::from_secs(1);
 
 /// A Kafka cluster. Cheap to clone.
@@ -63,17 +63,17 @@ struct Cluster {
     clock: SharedClock,
     id: String,
     admin: AdminClient<Events>,
-    /// Asks for topics and high watermarks.
-    asker: BaseConsumer<Events>,
-    /// Asks for stable watermarks.
-    committed_asker: BaseConsumer<Events>,
-    /// Write outside of transactions.
+    /// Reads topics and high watermarks.
+    metadata_client: BaseConsumer<Events>,
+    /// Reads last stable offsets.
+    committed_client: BaseConsumer<Events>,
+    /// Producers of writes outside of transactions.
     producer_pool: ProducerPool,
     /// Partition counts of topics written to.
     counts: Mutex<BTreeMap<String, u32>>,
     /// Largest records of topics written to by [`Log::append`].
     limits: Mutex<BTreeMap<String, usize>>,
-    /// When this process last committed to a partition, until its watermarks are asked for.
+    /// When this process last committed to a partition, until its watermarks are read.
     recent: Mutex<BTreeMap<TopicPartition, Duration>>,
 }
 
@@ -84,19 +84,30 @@ impl fmt::Debug for KafkaLog {
 }
 
 impl KafkaLog {
-    /// Connects to a cluster; an error if no broker answers.
+    /// Connects to a cluster; an error if no broker responds.
     pub fn connect(settings: KafkaSettings, clock: SharedClock) -> Result<Arc<KafkaLog>> {
         let events = |name: &str| Events::new(name, clock.clone());
         let admin = make_client(&settings.admin(), events("admin"), "make a client")?;
-        let asker: BaseConsumer<Events> =
-            make_client(&settings.end_asker("read_uncommitted"), events("metadata"), "make a client")?;
-        let committed_asker = make_client(&settings.end_asker("read_committed"), events("metadata"), "make a client")?;
+        let metadata_client: BaseConsumer<Events> =
+            make_client(&settings.watermark_client("read_uncommitted"), events("metadata"), "make a client")?;
+        let committed_client =
+            make_client(&settings.watermark_client("read_committed"), events("metadata"), "make a client")?;
         let producer = plain_producer(&settings, &clock)?;
-        let id = greet(&asker, producer.events(), &settings.bootstrap, &clock)?;
+        let id = greet(&metadata_client, producer.events(), &settings.bootstrap, &clock)?;
         let producer_pool = ProducerPool::new(producer);
         let (counts, limits, recent) = (Mutex::default(), Mutex::default(), Mutex::default());
-        let cluster =
-            Cluster { settings, clock, id, admin, asker, committed_asker, producer_pool, counts, limits, recent };
+        let cluster = Cluster {
+            settings,
+            clock,
+            id,
+            admin,
+            metadata_client,
+            committed_client,
+            producer_pool,
+            counts,
+            limits,
+            recent,
+        };
         Ok(Arc::new(KafkaLog(Arc::new(cluster))))
     }
 
@@ -120,21 +131,21 @@ impl KafkaLog {
         &self.0.admin
     }
 
-    fn asker(&self) -> &BaseConsumer<Events> {
-        // Nobody polls it: its log lines are taken on the way.
-        let _ = self.0.asker.poll(Duration::ZERO);
-        &self.0.asker
+    fn metadata_client(&self) -> &BaseConsumer<Events> {
+        // It has no poll loop: this serves its log lines.
+        let _ = self.0.metadata_client.poll(Duration::ZERO);
+        &self.0.metadata_client
     }
 
-    fn committed_asker(&self) -> &BaseConsumer<Events> {
-        let _ = self.0.committed_asker.poll(Duration::ZERO);
-        &self.0.committed_asker
+    fn committed_client(&self) -> &BaseConsumer<Events> {
+        let _ = self.0.committed_client.poll(Duration::ZERO);
+        &self.0.committed_client
     }
 
-    /// A consumer that can ask for a group's committed offsets.
+    /// A consumer that reads a group's committed offsets.
     fn offsets_of(&self, group: &str, isolation: &str) -> Result<BaseConsumer<Events>> {
         let events = Events::new(format!("offsets of {group}"), self.clock().clone());
-        make_client(&self.settings().asker(group, isolation), events, "make a client")
+        make_client(&self.settings().metadata_client(group, isolation), events, "make a client")
     }
 
     fn start_offset(&self, assignment: &Assignment, isolation: Isolation) -> Result<i64> {
@@ -146,7 +157,7 @@ impl KafkaLog {
         Ok(match assignment.start {
             Start::Earliest => marks.low,
             Start::Latest => end,
-            // What lies before was deleted: "this offset, or the next one that exists".
+            // Earlier records were deleted: "this offset, or the next one that exists".
             Start::Offset(offset) => offset.max(marks.low),
         })
     }
@@ -166,7 +177,7 @@ impl Log for KafkaLog {
     }
 
     fn topic(&self, name: &str) -> Result<Option<TopicInfo>> {
-        // No topic has such a name, and librdkafka's strings end there.
+        // Not a topic name, and librdkafka's strings end at a NUL.
         if name.contains('\0') { Ok(None) } else { self.describe_topic(name) }
     }
 
@@ -206,7 +217,7 @@ impl Log for KafkaLog {
         self.check(topic, records)?;
         let (limit, topic) = (self.measure(topic, records)?, Arc::from(topic));
         if limit < BATCH_BYTES && records.len() > 1 {
-            // The topic may not take a batch of rows that it takes one by one.
+            // The topic may refuse a batch although it accepts each of its rows.
             let mut narrow = Producer::new(&self.settings().producer(limit), "producer", self.clock().clone())?;
             return narrow.send(&topic, records).and_then(|()| narrow.drain());
         }
@@ -236,8 +247,8 @@ fn make_client<C: ClientContext, T: FromClientConfigAndContext<C>>(
 }
 
 impl KafkaLog {
-    /// The largest record that a topic takes; an error if one of these is larger. A limit is remembered for as long as all
-    /// records fit, so that a topic is asked again when it may have been raised.
+    /// The record size limit of a topic; an error if one of these records exceeds it. A limit is cached for as long as all
+    /// records fit, and read again when one does not, because it may have been raised.
     fn measure(&self, topic: &str, records: &RecordSet) -> Result<usize> {
         let known = self.0.limits.lock().get(topic).copied();
         if let Some(limit) = known.filter(|limit| size::check(topic, *limit, records).is_ok()) {
@@ -262,25 +273,30 @@ impl KafkaLog {
     }
 }
 
-/// Waits for the first answer of a cluster, which tells its id. A login that is refused ends the wait: `events` are those
-/// of another client, which tries the same at the same time and whose own thread takes its errors at once.
-fn greet(asker: &BaseConsumer<Events>, events: &Events, bootstrap: &str, clock: &SharedClock) -> Result<String> {
+/// Waits for the first response of a cluster, which contains its id. A refused login ends the wait: `events` are those of
+/// another client, which connects at the same time and whose own thread receives its errors at once.
+fn greet(
+    metadata_client: &BaseConsumer<Events>,
+    events: &Events,
+    bootstrap: &str,
+    clock: &SharedClock,
+) -> Result<String> {
     let begin = clock.monotonic();
     loop {
-        if let Some(id) = asker.client().fetch_cluster_id(GREETING_TRY) {
+        if let Some(id) = metadata_client.client().fetch_cluster_id(GREETING_TRY) {
             return Ok(id);
         }
-        // Serves the log lines: the last one says what is wrong.
-        let _ = asker.poll(Duration::ZERO);
+        // Serves the log lines; the last one contains the reason.
+        let _ = metadata_client.poll(Duration::ZERO);
         let waited = clock.monotonic().saturating_sub(begin);
-        // Another broker of the list may be a better one.
+        // Another broker of the list may accept it.
         if let Some((code, reason)) = events.refusal().filter(|_| waited > REFUSAL_WAIT) {
             return Err(refused(code, bootstrap).with_detail(reason));
         }
-        if waited > ANSWER_WAIT {
-            let error = Error::io(format!("no Kafka broker answers at {bootstrap}"))
-                .with_hint("see that the broker runs and that its address is right");
-            return Err(match asker.client().context().trouble() {
+        if waited > REQUEST_TIMEOUT {
+            let error = Error::io(format!("no response from a Kafka broker at {bootstrap}"))
+                .with_hint("check that the broker is running and that its address is right");
+            return Err(match metadata_client.client().context().trouble() {
                 Some(trouble) => error.with_detail(trouble),
                 None => error,
             });
@@ -302,7 +318,7 @@ fn committed_list(
     Ok(list)
 }
 
-/// The same by a read-committed consumer, for as long as transactions are open that hold new offsets.
+/// Committed offsets read by a `read_committed` consumer, which waits for open transactions that contain newer ones.
 fn stable(
     consumer: &BaseConsumer<Events>,
     wanted: &TopicPartitionList,

@@ -1,31 +1,30 @@
-//! Who a process is, told to others through the client id of its group members, so that a restart knows at once whether
-//! the holder of its place is dead: `tidegate@HOST:PID:START:MACHINE`.
+//! Identity of a process in the client id of its group members, from which a restarted process sees at once whether the holder
+//! of its slot is dead (K1): `tidegate@HOST:PID:START:MACHINE`.
 //!
-//! START is the kernel's start time of the process (process ids are used again), MACHINE the boot and the namespace in
-//! which the process id means something. Where the kernel does not tell (other than Linux), both are `-`, and nothing is
-//! concluded from them.
+//! START is the kernel's start time of the process, because process ids are reused; MACHINE is the boot and the namespace in
+//! which the process id is valid. Systems other than Linux do not provide them: then both are `-`, and the liveness is unknown.
 
 use std::fs;
 
-/// What is known of a process.
+/// Liveness of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Liveness {
-    /// Runs (or is stopped, but can go on).
+    /// Runs, or is suspended and can be continued.
     Alive,
     /// Has ended.
     Dead,
-    /// Runs elsewhere, or is no Tidegate.
+    /// Runs on another machine, or is not a Tidegate process.
     Unknown,
 }
 
-/// The client id of this process' members.
+/// Client id of the members of this process.
 pub(super) fn own() -> String {
     let pid = std::process::id();
     let start = process(pid).map_or("-".to_owned(), |p| p.start);
     format!("tidegate@{}:{pid}:{start}:{}", host(), machine())
 }
 
-/// Whether the process with this client id lives.
+/// Liveness of the process with this client id.
 pub(super) fn liveness(client: &str) -> Liveness {
     let Some(parts) = parse(client) else { return Liveness::Unknown };
     if parts.machine != machine() || parts.machine == "-" || parts.start == "-" || parts.host != host() {
@@ -65,11 +64,12 @@ fn parse(client: &str) -> Option<Parts<'_>> {
 
 struct Process {
     start: String,
-    /// It has ended, but its parent did not ask for its exit code yet.
+    /// It has ended, but its parent has not collected its exit code yet (a zombie).
     ended: bool,
 }
 
-/// State and start time from `/proc/PID/stat`: the name in brackets may hold anything, so fields count from its end.
+/// State and start time from `/proc/PID/stat` (proc_pid_stat(5)). The name in brackets may contain anything, so fields are
+/// counted from its end.
 fn process(pid: u32) -> Option<Process> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let mut fields = stat[stat.rfind(')')? + 1..].split_ascii_whitespace();

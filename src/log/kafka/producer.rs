@@ -1,4 +1,4 @@
-//! Writing rows and knowing that they arrived: delivery reports are counted, never assumed.
+//! Writing rows and knowing that they were delivered: reports are counted, never assumed (K6).
 
 use super::client::{Events, MESSAGE_TIMEOUT, failed, failed_with};
 use super::ffi::RawProducer;
@@ -13,14 +13,14 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long the serving thread waits for an event before it looks whether the producer is still in use.
+/// How long the serving thread waits for an event before it checks whether the producer is still in use.
 const SERVE_WAIT: Duration = Duration::from_millis(100);
-/// How long to wait for a report before the clock is looked at.
+/// How long to wait for a report before the deadline is checked.
 const REPORT_WAIT: Duration = Duration::from_millis(50);
-/// Pause until the last reports are put away: the next moment.
+/// Pause until librdkafka has removed the last reports from its queue, which is a matter of microseconds.
 const LAST_PAUSE: Duration = Duration::from_micros(50);
-/// Bytes that may be on their way without a report: enough for the broker's answer to take a tenth of a second at full speed.
-const POSTED_BYTES_MAX: usize = 16 << 20;
+/// Bytes in flight without a report: enough for a response time of a tenth of a second at full speed.
+const UNREPORTED_BYTES_MAX: usize = 16 << 20;
 /// Pause while librdkafka's send queue is full.
 const FULL_PAUSE: Duration = Duration::from_millis(1);
 /// A row gets its report within librdkafka's own message timeout; the rest is a margin for a busy machine.
@@ -28,26 +28,26 @@ pub(super) const DRAIN_WAIT: Duration = MESSAGE_TIMEOUT.saturating_add(Duration:
 
 /// A producer with the thread that serves its events.
 ///
-/// Dropping it is how a producer in doubt is given up: it returns at once, and an open transaction is left to the
-/// successor, whose start ends it. Nothing else may be asked of such a producer (see [`super::ffi`]).
+/// A suspect producer is given up by dropping it (K13): that returns at once and leaves an open transaction to the successor,
+/// whose initialization ends it. No other call is safe on such a producer (see [`super::ffi`]).
 pub(super) struct Producer {
     raw: Arc<RawProducer>,
     clock: SharedClock,
-    /// Rows handed to librdkafka so far; the reports must reach this number.
+    /// Rows handed to librdkafka so far; the number of reports has to reach it.
     sent: u64,
-    /// Bytes posted since all rows were last known to have arrived.
-    posted: usize,
+    /// Bytes sent since all rows were last known to be delivered.
+    unreported_bytes: usize,
 }
 
 impl Producer {
-    /// A producer with these settings.
+    /// Creates a producer with these settings.
     pub(super) fn new(config: &ClientConfig, name: &str, clock: SharedClock) -> Result<Producer> {
         let make =
             || RawProducer::new(config, Events::new(name, clock.clone())).map_err(|e| failed("make a producer", e));
         let raw = Arc::new(with_headroom(make)?);
         let served = Arc::clone(&raw);
         let label = name.to_owned();
-        // This thread is always the last to hold the raw: a commit that does not return is served to its end, and no
+        // This thread is always the last owner of the client: a commit that does not return is served to its end, and no
         // caller waits for librdkafka's threads to end.
         let work = move || {
             threads::rounds("kafka-reports", &label, || {
@@ -56,7 +56,7 @@ impl Producer {
             });
         };
         threads::spawn("kafka-reports", name, work)?;
-        Ok(Producer { raw, clock, sent: 0, posted: 0 })
+        Ok(Producer { raw, clock, sent: 0, unreported_bytes: 0 })
     }
 
     pub(super) fn raw(&self) -> &Arc<RawProducer> {
@@ -86,21 +86,22 @@ impl Producer {
         Ok(())
     }
 
-    /// Hands rows over and does not wait until they have arrived, unless too much is on its way. An error may be that of
-    /// earlier rows; whoever needs them all there drains.
-    pub(super) fn post(&mut self, topic: &Arc<str>, records: &RecordSet) -> Result<()> {
+    /// Sends rows without waiting for their delivery, unless too many bytes are in flight. An error may be that of earlier
+    /// rows; [`Producer::drain`] waits for all of them.
+    pub(super) fn send_async(&mut self, topic: &Arc<str>, records: &RecordSet) -> Result<()> {
         if let Some(code) = self.events().failure() {
             return Err(failed_with("deliver rows", code));
         }
         if self.events().delivered() == self.sent {
-            self.posted = 0;
+            self.unreported_bytes = 0;
         }
         self.send(topic, records)?;
-        self.posted += records.data.len();
-        if self.posted > POSTED_BYTES_MAX { self.drain() } else { Ok(()) }
+        self.unreported_bytes += records.data.len();
+        if self.unreported_bytes > UNREPORTED_BYTES_MAX { self.drain() } else { Ok(()) }
     }
 
-    /// Waits until every row was reported delivered. Leaves at the first failure: the others may never be reported.
+    /// K6: waits until every row is reported as delivered. Returns at the first failure, after which the other rows may never be
+    /// reported.
     pub(super) fn drain(&self) -> Result<()> {
         let deadline = self.clock.monotonic() + DRAIN_WAIT;
         loop {
@@ -108,7 +109,7 @@ impl Producer {
                 return Err(failed_with("deliver rows", code));
             }
             let all = self.events().delivered() == self.sent;
-            // Without the second half a commit might still wait for reports that were counted but not yet put away.
+            // Without the second condition a commit might still wait for reports that are counted but still in the queue.
             if all && self.raw.in_flight() == 0 {
                 return Ok(());
             }

@@ -1,7 +1,7 @@
 //! Producers for writes outside of transactions: INSERT VALUES, the command log, the processing log.
 //!
-//! Delivery reports are counted by producer, so that an append needs one for itself. It is lent from here for the time of the
-//! append; no lock is held while the cluster responds, and one append that waits for a broker holds up no other.
+//! Delivery reports are counted per producer, so an append needs one of its own, which it borrows here. No lock is held while
+//! the cluster responds, and an append that waits for one broker does not delay others.
 
 use super::client::{BATCH_BYTES, KafkaSettings};
 use super::producer::{DRAIN_WAIT, Producer};
@@ -9,13 +9,13 @@ use crate::error::{Error, Kind, Result};
 use crate::types::clock::SharedClock;
 use parking_lot::{Condvar, Mutex};
 
-/// Producers at once: each has some threads and a connection to each broker that it writes to.
+/// Producers at a time: each has a few threads, and a connection to each broker that it writes to.
 const LENT_MAX: usize = 8;
 
-/// The producers that are there, and how many are lent.
+/// Idle producers, and the number of borrowed ones.
 pub(super) struct ProducerPool {
     pool: Mutex<Pool>,
-    /// Signalled when one is given back.
+    /// Signalled when one is returned.
     returned: Condvar,
 }
 
@@ -26,12 +26,12 @@ struct Pool {
 }
 
 impl ProducerPool {
-    /// With one producer that is there already.
+    /// A pool with one producer.
     pub(super) fn new(first: Producer) -> ProducerPool {
         ProducerPool { pool: Mutex::new(Pool { idle: vec![first], lent: 0 }), returned: Condvar::new() }
     }
 
-    /// Does one append. A producer whose append failed is not used again: late reports would spoil its count.
+    /// Performs one append. A producer whose append failed is not used again: late reports would falsify its count.
     pub(super) fn lend<T>(
         &self,
         settings: &KafkaSettings,
@@ -48,12 +48,12 @@ impl ProducerPool {
         Ok(done)
     }
 
-    /// A place, with an idle producer if there is one.
+    /// Borrows a producer, an idle one if there is any.
     fn take(&self) -> Result<Loan<'_>> {
         let mut pool = self.pool.lock();
-        // Each of those that are lent comes back within its own limit.
+        // Each borrowed producer is returned within its own time limit.
         if self.returned.wait_while_for(&mut pool, |pool| pool.lent == LENT_MAX, DRAIN_WAIT).timed_out() {
-            return Err(Error::new(Kind::Busy, format!("{LENT_MAX} writes wait for the cluster to respond"))
+            return Err(Error::new(Kind::Busy, format!("{LENT_MAX} writes are waiting for the cluster to respond"))
                 .with_hint("try again when the brokers respond"));
         }
         pool.lent += 1;
@@ -66,7 +66,7 @@ pub(super) fn plain_producer(settings: &KafkaSettings, clock: &SharedClock) -> R
     Producer::new(&settings.producer(BATCH_BYTES), "producer", clock.clone())
 }
 
-/// A place among those that write. Dropping it gives it back, with the producer if that may be used again.
+/// A borrowed producer. Dropping it returns the slot to the pool, with the producer if that may be used again.
 struct Loan<'a> {
     owner: &'a ProducerPool,
     producer: Option<Producer>,

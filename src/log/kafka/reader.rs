@@ -1,11 +1,11 @@
 //! Reading assigned partitions.
 //!
-//! Positions are kept here, from the records and end-of-partition events that were handed out, and pass transaction
-//! markers and aborted records with the next event. librdkafka's own position is only asked where it can be ahead: its
-//! batch call also counts an end-of-partition event as one record, which is why it is believed up to a limit only.
+//! Positions are derived from the records and end-of-partition events that were returned; they pass transaction markers and
+//! aborted records with the next event. librdkafka's own position is used only where it can be ahead: its batch call also
+//! counts an end-of-partition event as a record, so it is trusted up to a limit.
 
 use super::client::{Events, failed, retire};
-use super::ffi::{Arrival, Inbox, Slots};
+use super::ffi::{ConsumerQueue, QueueEvent, Slots};
 use super::{KafkaLog, make_client};
 use crate::error::{Error, Result};
 use crate::log::{Assignment, Fetched, Isolation, Reader};
@@ -17,17 +17,17 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long a seek may be refused because the partition's reading has not begun yet.
+/// How long a seek may fail because fetching of the partition has not started yet.
 const SEEK_PATIENCE: Duration = Duration::from_secs(5);
-/// How long to wait for librdkafka to carry out a seek.
+/// Timeout of one seek.
 const SEEK_WAIT: Duration = Duration::from_secs(1);
-/// While reading is hindered, how often the broker is asked whether it is back, and how long for.
+/// Interval and timeout of checking whether an unreachable broker is back.
 const CHECK_PAUSE: Duration = Duration::from_secs(1);
 const CHECK_WAIT: Duration = Duration::from_millis(200);
 
 /// See the module.
 pub(super) struct KafkaReader {
-    inbox: Arc<Inbox>,
+    queue: Arc<ConsumerQueue>,
     slots: Slots,
     assignment: Vec<Assignment>,
     events: Events,
@@ -35,7 +35,7 @@ pub(super) struct KafkaReader {
     positions: Vec<i64>,
     /// Offset of the last end-of-partition event while nothing was read after it.
     ends: Vec<Option<i64>>,
-    /// The last record that was taken was the last one there was.
+    /// Whether the last record that was returned was the last one of the partition.
     last: Vec<bool>,
     checked: Duration,
 }
@@ -55,12 +55,12 @@ impl KafkaReader {
         let events = Events::new("reader", log.clock().clone());
         let config = log.settings().reader(isolation_level(isolation));
         let consumer: BaseConsumer<Events> = make_client(&config, events.clone(), "make a consumer")?;
-        let inbox = Inbox::new(consumer).ok_or_else(|| Error::bug("the consumer has no queue"))?;
+        let queue = ConsumerQueue::new(consumer).ok_or_else(|| Error::bug("the consumer has no queue"))?;
         let slots = Slots::new(assignment.iter().map(|a| (&*a.topic, a.partition)));
         let (ends, last) = (vec![None; assignment.len()], vec![false; assignment.len()]);
         let clock = log.clock().clone();
         let reader =
-            KafkaReader { inbox, slots, assignment, events, clock, positions, ends, last, checked: Duration::ZERO };
+            KafkaReader { queue, slots, assignment, events, clock, positions, ends, last, checked: Duration::ZERO };
         reader.assign()?;
         Ok(reader)
     }
@@ -72,26 +72,26 @@ impl KafkaReader {
             list.add_partition_offset(&a.topic, a.partition, Offset::Offset(*position))
                 .map_err(|e| failed("assign partitions", e))?;
         }
-        self.inbox.consumer().assign(&list).map_err(|e| failed("assign partitions", e))
+        self.queue.consumer().assign(&list).map_err(|e| failed("assign partitions", e))
     }
 
-    fn receive(&mut self, arrivals: Vec<Arrival>) -> Result<Fetched> {
+    fn receive(&mut self, arrivals: Vec<QueueEvent>) -> Result<Fetched> {
         let mut fetched = Fetched::default();
         for arrival in arrivals {
             match arrival {
-                Arrival::Records(slot, messages, end) => {
+                QueueEvent::Records(slot, messages, end) => {
                     self.positions[slot] = end;
                     self.ends[slot] = None;
-                    self.last[slot] = self.inbox.known_end(&self.slots, slot).is_some_and(|known| end >= known);
+                    self.last[slot] = self.queue.known_end(&self.slots, slot).is_some_and(|known| end >= known);
                     self.events.set_trouble(None);
                     fetched.push_kafka(slot, messages);
                 }
-                Arrival::End(slot, offset) => {
+                QueueEvent::End(slot, offset) => {
                     self.positions[slot] = self.positions[slot].max(offset);
                     self.ends[slot] = Some(offset);
                     self.events.set_trouble(None);
                 }
-                Arrival::Trouble(slot, code, reason) => self.hindered(slot, code, &reason)?,
+                QueueEvent::Trouble(slot, code, reason) => self.hindered(slot, code, &reason)?,
             }
         }
         Ok(fetched)
@@ -102,7 +102,7 @@ impl KafkaReader {
             format!("{}-{}", self.assignment[s].topic, self.assignment[s].partition)
         });
         if code == RDKafkaErrorCode::AutoOffsetReset {
-            // The records were deleted before they were read, or the topic was made anew: never a silent jump.
+            // The records were deleted before they were read, or the topic was recreated: never a silent jump.
             let at = slot.map_or(-1, |s| self.positions[s]);
             return Err(Error::io(format!("{place} has no offset {at}")).with_detail(reason.to_owned()));
         }
@@ -112,21 +112,21 @@ impl KafkaReader {
         Ok(())
     }
 
-    /// Moves positions over markers and aborted records at the end of what was taken.
+    /// Advances positions past markers and aborted records behind the last returned record (KAFKA-10167).
     fn pass_markers(&mut self) {
-        let Ok(list) = self.inbox.consumer().position() else { return };
+        let Ok(list) = self.queue.consumer().position() else { return };
         for (slot, element) in list.elements().iter().enumerate().take(self.positions.len()) {
             let Offset::Offset(at) = element.offset() else { continue };
             let same = element.partition() == self.assignment[slot].partition
                 && element.topic() == &*self.assignment[slot].topic;
-            // One past an end-of-partition event is the event itself, not a record.
+            // One past an end-of-partition event counts the event itself, not a record.
             if same && at > self.positions[slot] && self.ends[slot].is_none_or(|end| at != end + 1) {
                 self.positions[slot] = at;
             }
         }
     }
 
-    /// At an idle end of a partition nothing tells that the broker is back.
+    /// Checks whether the broker is back: at the idle end of a partition no event reports it.
     fn check_trouble(&mut self) {
         let now = self.clock.monotonic();
         if self.events.trouble().is_none() || now.saturating_sub(self.checked) < CHECK_PAUSE {
@@ -134,7 +134,7 @@ impl KafkaReader {
         }
         self.checked = now;
         let Some(first) = self.assignment.first() else { return };
-        if self.inbox.consumer().fetch_watermarks(&first.topic, first.partition, CHECK_WAIT).is_ok() {
+        if self.queue.consumer().fetch_watermarks(&first.topic, first.partition, CHECK_WAIT).is_ok() {
             self.events.set_trouble(None);
         }
     }
@@ -145,8 +145,8 @@ impl Reader for KafkaReader {
         let deadline = self.clock.monotonic() + timeout;
         let mut wait = timeout;
         loop {
-            let arrivals = self.inbox.poll(&mut self.slots, max_records, wait);
-            self.inbox.drain_logs();
+            let arrivals = self.queue.poll(&mut self.slots, max_records, wait);
+            self.queue.drain_logs();
             let idle = arrivals.is_empty();
             let fetched = self.receive(arrivals)?;
             if fetched.len() < max_records {
@@ -156,7 +156,7 @@ impl Reader for KafkaReader {
             if idle {
                 self.check_trouble();
             }
-            // Events that bring no record do not end a poll: only time and the waker do.
+            // Events without a record do not end a poll; only the timeout and the waker do.
             if idle || !fetched.is_empty() || wait.is_zero() {
                 return Ok(fetched);
             }
@@ -174,8 +174,8 @@ impl Reader for KafkaReader {
     fn seek(&mut self, slot: usize, offset: i64) -> Result<()> {
         let a = &self.assignment[slot];
         let deadline = self.clock.monotonic() + SEEK_PATIENCE;
-        while let Err(error) = self.inbox.consumer().seek(&a.topic, a.partition, Offset::Offset(offset), SEEK_WAIT) {
-            // A partition whose reading has not begun cannot be sought in yet.
+        while let Err(error) = self.queue.consumer().seek(&a.topic, a.partition, Offset::Offset(offset), SEEK_WAIT) {
+            // A seek fails until fetching of the partition has started.
             if self.clock.monotonic() > deadline {
                 return Err(failed(&format!("go to offset {offset} of {}-{}", a.topic, a.partition), error));
             }
@@ -187,8 +187,8 @@ impl Reader for KafkaReader {
     }
 
     fn waker(&self) -> Arc<dyn Fn() + Send + Sync> {
-        let inbox = Arc::clone(&self.inbox);
-        Arc::new(move || inbox.wake())
+        let queue = Arc::clone(&self.queue);
+        Arc::new(move || queue.wake())
     }
 
     fn trouble(&self) -> Option<String> {
@@ -198,7 +198,7 @@ impl Reader for KafkaReader {
 
 impl Drop for KafkaReader {
     fn drop(&mut self) {
-        retire(Arc::clone(&self.inbox));
+        retire(Arc::clone(&self.queue));
     }
 }
 

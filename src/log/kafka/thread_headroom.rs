@@ -1,13 +1,13 @@
-//! Room for the threads of librdkafka's clients.
+//! Headroom for the threads of librdkafka's clients.
 //!
-//! librdkafka asserts that it gets the threads that a client needs when it is made, and ends the process if it does not:
-//! where a container limits processes (`pids.max`) or a user does (`ulimit -u`), one query too many would end all others.
-//! So as many threads are started and ended before each client. If that fails, the caller gets an error that it can wait
-//! and try again with.
+//! librdkafka asserts that the threads that a client needs can be started when it is created, and aborts the process
+//! otherwise: under a limit of processes (`pids.max` of a container, `ulimit -u` of a user) one query too many would end all
+//! others. So as many threads are started and ended before each client is created. If that fails, the caller gets an error
+//! and can retry later.
 //!
-//! This is no reservation: another thread that starts at the same moment may take the room. Clients are therefore made one
-//! at a time, and more threads are tried than one of them needs. Threads that librdkafka starts later, one for each broker
-//! that it learns of, may fail without harm: it logs that and tries again.
+//! This is not a reservation: another thread that starts at the same moment may take the headroom. Clients are therefore
+//! created one at a time, and more threads are probed than one of them needs. Threads that librdkafka starts later, one per
+//! broker that it discovers, may fail without harm: it logs that and retries.
 
 use crate::error::{Error, Result};
 use crate::threads;
@@ -15,21 +15,21 @@ use parking_lot::Mutex;
 use std::io;
 use std::sync::Arc;
 
-/// Threads that are tried before a client is made. It starts three that it cannot do without, one for each address in
-/// `bootstrap.servers`, and its user one more.
+/// Threads that are probed before a client is created. It starts three essential ones and one for each address in
+/// `bootstrap.servers`; its user starts another.
 const CLIENT_THREADS: usize = 8;
 
-/// Held while a client is made, which asks no broker.
+/// Held while a client is created, which does not involve a broker.
 static MAKING: Mutex<()> = Mutex::new(());
 
-/// Makes a client when there is room for its threads.
+/// Creates a client if its threads can be started.
 pub(super) fn with_headroom<T>(make: impl FnOnce() -> Result<T>) -> Result<T> {
     let _alone = MAKING.lock();
     try_threads(CLIENT_THREADS).map_err(no_room)?;
     make()
 }
 
-/// Runs so many threads at once, and ends them.
+/// Runs `count` threads at the same time, and ends them.
 fn try_threads(count: usize) -> io::Result<()> {
     let gate = Arc::new(Mutex::new(()));
     let closed = gate.lock();
@@ -39,7 +39,7 @@ fn try_threads(count: usize) -> io::Result<()> {
     };
     let started: io::Result<Vec<_>> = (0..count).map(start).collect();
     drop(closed);
-    // They are gone before the client's threads come.
+    // They have ended before the client's threads start.
     started?.into_iter().for_each(|thread| drop(thread.join()));
     Ok(())
 }

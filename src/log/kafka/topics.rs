@@ -21,19 +21,19 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::Duration;
 
-/// How long the cluster may take to answer a question.
-pub(super) const ANSWER_WAIT: Duration = Duration::from_secs(10);
-/// How long it may take when the same is asked every few seconds.
+/// Timeout of a request to the cluster.
+pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Timeout of a request that is repeated every few seconds.
 const IDENTITY_WAIT: Duration = Duration::from_secs(5);
-/// How long a new topic may take until every partition has a leader, or an old one until it is gone.
+/// How long a new topic may take until every partition has a leader, or a deleted one until it is gone.
 const SETTLE_WAIT: Duration = Duration::from_secs(30);
 /// How long a partition that exists may be without a leader that the client knows.
 const LEADER_WAIT: Duration = Duration::from_secs(5);
 /// How long the markers of a commit may take to reach its partitions; they take milliseconds.
 const MARKER_WAIT: Duration = Duration::from_secs(1);
-/// How often to look for them.
+/// Interval of checking for the markers.
 const MARKER_PAUSE: Duration = Duration::from_millis(2);
-/// How often to look whether it has.
+/// Interval of checking whether a topic change has taken effect.
 const SETTLE_PAUSE: Duration = Duration::from_millis(20);
 
 impl KafkaLog {
@@ -81,7 +81,8 @@ impl KafkaLog {
     }
 
     pub(super) fn all_topics(&self) -> Result<Vec<TopicInfo>> {
-        let metadata = self.asker().fetch_metadata(None, ANSWER_WAIT).map_err(|e| failed("list topics", e))?;
+        let metadata =
+            self.metadata_client().fetch_metadata(None, REQUEST_TIMEOUT).map_err(|e| failed("list topics", e))?;
         let mut names: Vec<&str> = metadata.topics().iter().map(|t| t.name()).collect();
         names.sort_unstable();
         self.infos(&names)
@@ -104,24 +105,25 @@ impl KafkaLog {
     }
 
     fn describe_raw(&self, names: &[&str]) -> Result<Vec<Option<Described>>> {
-        self.describe_within(names, ANSWER_WAIT)
+        self.describe_within(names, REQUEST_TIMEOUT)
     }
 
     fn describe_within(&self, names: &[&str], wait: Duration) -> Result<Vec<Option<Described>>> {
         if names.is_empty() {
             return Ok(Vec::new());
         }
-        describe_topics(self.asker().client(), names, wait).map_err(|code| failed_with("describe topics", code))
+        describe_topics(self.metadata_client().client(), names, wait)
+            .map_err(|code| failed_with("describe topics", code))
     }
 
-    /// Answers sooner than other questions that there is no answer: it also tells whether the cluster is there.
+    /// Ids and partition counts. Times out earlier than other requests, because it also shows whether the cluster is reachable.
     pub(super) fn identify(&self, names: &[&str]) -> Result<Vec<Option<Identity>>> {
         let identity = |d: Described| Identity { id: TopicId(d.id), partitions: d.partitions };
         let found = self.describe_within(names, IDENTITY_WAIT)?;
         Ok(found.into_iter().map(|d| d.map(identity)).collect())
     }
 
-    /// Settings that were made for the topics themselves.
+    /// Settings that are set on the topics themselves.
     fn configs(&self, topics: &[(&str, Described)]) -> Result<BTreeMap<String, BTreeMap<String, String>>> {
         let mut all = BTreeMap::new();
         if topics.is_empty() {
@@ -131,7 +133,7 @@ impl KafkaLog {
         let results =
             wait(self.admin().describe_configs(&wanted, &options())).map_err(|e| failed("describe topics", e))?;
         for ((name, _), result) in topics.iter().zip(results) {
-            // A topic that was deleted meanwhile, or whose settings we may not see.
+            // A topic that was deleted meanwhile, or whose settings this client is not authorized to read.
             let Ok(resource) = result else { continue };
             let own = resource.entries.into_iter().filter(|e| e.source == ConfigSource::DynamicTopic);
             all.insert((*name).to_owned(), own.filter_map(|e| Some((e.name, e.value?))).collect());
@@ -139,8 +141,8 @@ impl KafkaLog {
         Ok(all)
     }
 
-    /// `max.message.bytes` of topics, wherever it was set; `None` = unknown, because the topic does not exist or we may not
-    /// see its settings.
+    /// `max.message.bytes` of topics, wherever it is set; `None` = unknown, because the topic does not exist or this client is
+    /// not authorized to read its settings.
     pub(super) fn largest(&self, topics: &[&str]) -> Result<Vec<Option<usize>>> {
         if topics.is_empty() {
             return Ok(Vec::new());
@@ -160,7 +162,7 @@ impl KafkaLog {
             return Err(crate::log::topic::beyond_the_end(at, before, high));
         }
         let mut list = TopicPartitionList::new();
-        // -1 is the broker's word for "all".
+        // -1 means "all" in DeleteRecords.
         let offset = if before < 0 { Offset::End } else { Offset::Offset(before) };
         list.add_partition_offset(&at.topic, at.partition, offset).map_err(|e| failed(&doing, e))?;
         let done = wait(self.admin().delete_records(&list, &options())).map_err(|e| failed(&doing, e))?;
@@ -197,14 +199,14 @@ impl KafkaLog {
 
     pub(super) fn offsets(&self, at: &TopicPartition) -> Result<Watermarks> {
         // The stable one first: then it cannot be above the high one.
-        let (_, mut stable) = self.ask(self.committed_asker(), at)?;
-        let (low, high) = self.ask(self.asker(), at)?;
-        // What this process has committed is to be seen by it, although markers arrive after the commit's answer.
+        let (_, mut stable) = self.ask(self.committed_client(), at)?;
+        let (low, high) = self.ask(self.metadata_client(), at)?;
+        // This process sees its own commits, although their markers arrive after the commit's response.
         let recent = self.recent().lock().remove(at);
         if let Some(committed) = recent {
             while stable < high && self.clock().monotonic().saturating_sub(committed) < MARKER_WAIT {
                 self.clock().sleep(MARKER_PAUSE);
-                stable = self.ask(self.committed_asker(), at)?.1;
+                stable = self.ask(self.committed_client(), at)?.1;
             }
         }
         Ok(Watermarks { low, stable: stable.clamp(low, high), high })
@@ -213,11 +215,11 @@ impl KafkaLog {
     /// First and last offset of a partition.
     fn ask(&self, consumer: &BaseConsumer<Events>, at: &TopicPartition) -> Result<(i64, i64)> {
         let doing = format!("look at {}-{}", at.topic, at.partition);
-        self.patiently(&doing, at, || consumer.fetch_watermarks(&at.topic, at.partition, ANSWER_WAIT))
+        self.patiently(&doing, at, || consumer.fetch_watermarks(&at.topic, at.partition, REQUEST_TIMEOUT))
     }
 
-    /// Asks the leader of a partition, again while there is none for the moment or the client does not know it yet: the
-    /// usual state of a topic that was just made.
+    /// Sends a request to the leader of a partition, and retries while there is none or the client does not know it yet, as is
+    /// usual for a new topic.
     fn patiently<T>(&self, doing: &str, at: &TopicPartition, ask: impl Fn() -> Result<T, KafkaError>) -> Result<T> {
         use RDKafkaErrorCode as Code;
         let deadline = self.clock().monotonic() + LEADER_WAIT;
@@ -228,7 +230,7 @@ impl KafkaLog {
             };
             let leaderless = match error.rdkafka_error_code() {
                 Some(Code::NotLeaderForPartition | Code::LeaderNotAvailable) => true,
-                // librdkafka says so of a partition without a leader, too.
+                // librdkafka also reports a partition without a leader this way.
                 Some(Code::UnknownTopicOrPartition | Code::UnknownPartition | Code::UnknownTopic) => {
                     self.partitions(&at.topic)?.is_some_and(|n| (0..n as i32).contains(&at.partition))
                 }
@@ -254,13 +256,13 @@ impl KafkaLog {
         Ok(self.describe_raw(topics)?.into_iter().map(|d| d.map_or(0, |d| d.id)).collect())
     }
 
-    /// Refuses records that no broker would take, before any of them is sent. Partition counts are remembered: they only
-    /// grow, and a topic that was deleted since is noticed when its rows are not delivered.
+    /// Refuses records that no broker would accept, before any of them is sent. Partition counts are cached: they only grow,
+    /// and the deletion of a topic is noticed when its rows are not delivered.
     pub(super) fn check(&self, topic: &str, records: &RecordSet) -> Result<()> {
         let mut needed = 0;
         for row in &records.rows {
             if row.timestamp < 0 {
-                return Err(Error::data(format!("a record for topic {topic} lies before 1970")));
+                return Err(Error::data(format!("a record for topic {topic} has a timestamp before 1970")));
             }
             let Ok(partition) = u32::try_from(row.partition) else {
                 return Err(Error::not_found(format!("topic {topic} has no partition {}", row.partition)));
@@ -278,7 +280,7 @@ impl KafkaLog {
         Ok(())
     }
 
-    /// Forgets what was remembered of a topic: the next check looks again.
+    /// Forgets the cached properties of a topic.
     pub(super) fn forget_count(&self, topic: &str) {
         self.counts().lock().remove(topic);
         self.0.limits.lock().remove(topic);
@@ -287,11 +289,11 @@ impl KafkaLog {
     pub(super) fn offset_at(&self, at: &TopicPartition, timestamp: i64) -> Result<Option<i64>> {
         let doing = format!("find a time in {}-{}", at.topic, at.partition);
         let mut list = TopicPartitionList::new();
-        // Negative numbers have other meanings in this request; no record is older than 1970.
+        // Negative timestamps have other meanings in ListOffsets; no record is older than 1970.
         list.add_partition_offset(&at.topic, at.partition, Offset::Offset(timestamp.max(0)))
             .map_err(|e| failed(&doing, e))?;
         self.patiently(&doing, at, || {
-            let found = self.asker().offsets_for_times(list.clone(), ANSWER_WAIT)?;
+            let found = self.metadata_client().offsets_for_times(list.clone(), REQUEST_TIMEOUT)?;
             let Some(element) = found.find_partition(&at.topic, at.partition) else { return Ok(None) };
             element.error()?;
             Ok(match element.offset() {
@@ -307,15 +309,15 @@ impl KafkaLog {
             wanted.add_partition(&at.topic, at.partition);
         }
         let consumer = self.offsets_of(group, "read_uncommitted")?;
-        let list = committed_list(&consumer, &wanted, ANSWER_WAIT)
+        let list = committed_list(&consumer, &wanted, REQUEST_TIMEOUT)
             .map_err(|e| failed(&format!("read the offsets of group {group}"), e))?;
         super::client::retire(consumer);
         Ok(at.iter().map(|at| element(&list, &at.topic, at.partition)).collect())
     }
 
-    /// A static member stays in its group until its session ends, and a group with members cannot be deleted. So the task
-    /// topic goes, and with it the blobs; the other offsets are deleted one by one, which is allowed for topics that no
-    /// member subscribes to. The broker removes the empty group by itself.
+    /// A static member stays in its group until its session ends, and a group with members cannot be deleted. So the task topic
+    /// is deleted, and with it the commit metadata; the other offsets are deleted one by one (OffsetDelete, KIP-496), which is
+    /// allowed for topics that no member subscribes to. The broker removes the empty group by itself.
     pub(super) fn forget_group(&self, group: &str) -> Result<()> {
         let doing = format!("delete group {group}");
         if self.describe_raw(&[&task_topic(group)])?.pop().flatten().is_some() {
@@ -329,7 +331,8 @@ impl KafkaLog {
             match result {
                 Ok(_) | Err((_, RDKafkaErrorCode::GroupIdNotFound)) => {}
                 Err((_, RDKafkaErrorCode::NonEmptyGroup)) => {
-                    forget_offsets(self.asker().client(), group, ANSWER_WAIT).map_err(|c| failed_with(&doing, c))?;
+                    forget_offsets(self.metadata_client().client(), group, REQUEST_TIMEOUT)
+                        .map_err(|c| failed_with(&doing, c))?;
                 }
                 Err((_, code)) => return Err(failed_with(&doing, code)),
             }
@@ -338,18 +341,18 @@ impl KafkaLog {
     }
 }
 
-/// A partition that is there but that no broker leads: it comes back with its broker, so that this is no lack of the topic.
+/// The error for a partition without a leader. It returns with its broker, so this is not a missing topic.
 fn no_leader(at: &TopicPartition) -> Error {
     Error::io(format!("partition {} of topic {} has no leader", at.partition, at.topic)).with_hint(
-        "see that the brokers that hold it run: kafka-topics.sh --describe --unavailable-partitions lists it",
+        "check that the brokers of its replicas are running: kafka-topics.sh --describe --unavailable-partitions lists it",
     )
 }
 
 fn options() -> AdminOptions {
-    AdminOptions::new().request_timeout(Some(ANSWER_WAIT)).operation_timeout(Some(ANSWER_WAIT))
+    AdminOptions::new().request_timeout(Some(REQUEST_TIMEOUT)).operation_timeout(Some(REQUEST_TIMEOUT))
 }
 
-/// Blocks until rdkafka's answer is there; its own thread makes it.
+/// Blocks until rdkafka's response is available; its own thread produces it.
 fn wait<T>(future: impl Future<Output = Result<T, KafkaError>>) -> Result<T, KafkaError> {
     struct Unpark(Thread);
     impl Wake for Unpark {

@@ -1,23 +1,26 @@
-//! The writing side of a query: one transaction an epoch, exactly once.
+//! The transactional writer of a query: one transaction per epoch, exactly once.
 //!
-//! The objects: a static member of the query's group that subscribes to its task topic only ([`GroupMember`]), whose
-//! generation stands in every commit; a transactional producer ([`Producer`]) named after group and slot; two consumers that
-//! ask for committed offsets, one that waits for open transactions (`stable`) and one that does not (`read_uncommitted`).
+//! The rules of the protocol, K1 to K16, are in `docs/exactly-once.md`; the code that follows one names it.
 //!
-//! A commit: produce all rows, wait for the counted reports, take the group's standing, **see that no task was taken from
-//! us since the epoch began**, send offsets and blobs, commit. What is never done, because rows were doubled or lost by it
-//! on a real broker: trusting an `Ok` after a request that may have been repeated (the producer is replaced before the
-//! next transaction), using a producer after a failure, guessing an unknown outcome (it stands in the blob). A transaction
-//! is not aborted either, because librdkafka may end the process when it is (see [`super::ffi`]): its producer is dropped,
-//! and the start of the next one ends it at the broker.
+//! A writer consists of a static member of the query's group that subscribes to the task topic alone ([`GroupMember`]) and
+//! whose generation is part of every commit, a transactional producer named after group and slot ([`Producer`]), and two
+//! consumers that read committed offsets: `read_committed` waits for open transactions, `read_uncommitted` does not.
 //!
-//! The task topic has one partition a task, beside whose offset stands the task's [`CommitMetadata`], and a last one for the text
-//! of the query as a whole.
+//! ```text
+//! commit (K5)   end hanging transactions (K15) -> produce all rows -> count their delivery reports (K6) -> group metadata
+//!               -> no task revoked since the epoch began? (K2) -> send offsets and commit metadata -> commit, watched (K7)
+//! Ok            a request may have been repeated? replace the producer before the next transaction (K8)
+//! any error     drop the producer, never abort (K13); find out how the commit ended (K9, K14): see `recovery`
+//! ```
+//!
+//! The task topic has one partition per task, whose offset carries the task's [`CommitMetadata`], and a last one whose offset
+//! carries the metadata of the query.
 
 mod early_delivery;
 mod hanging_transactions;
 mod recovery;
 mod retained_commits;
+mod slot_claim;
 mod task_topic;
 mod unknown_outcome;
 
@@ -34,7 +37,6 @@ use crate::log::{
     WriterSpec,
 };
 use crate::{mutant, threads};
-use parking_lot::Mutex;
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::{BTreeMap, BTreeSet};
@@ -45,94 +47,83 @@ use std::time::Duration;
 
 use early_delivery::EarlyDelivery;
 use retained_commits::RetainedCommit;
+use slot_claim::SlotClaim;
 use task_topic::ensure_task_topic;
 pub(super) use task_topic::task_topic;
 
-/// Time for `init_transactions`; it takes 0.05 to 1 s.
+/// Timeout of `init_transactions`, which takes 0.05 to 1 s.
 const INIT_WAIT: Duration = Duration::from_secs(30);
-/// Time for sending offsets.
+/// Timeout of sending offsets.
 const OFFSETS_WAIT: Duration = Duration::from_secs(30);
-/// librdkafka gives a commit up after 9.9 s (its socket timeout here) unless the broker is away; later, we do.
+/// K7: librdkafka gives up on a commit after 9.9 s (its socket timeout here) unless the broker is unreachable; this is the
+/// limit for that case.
 const COMMIT_WAIT: Duration = Duration::from_secs(15);
-/// A request was perhaps repeated if the call took this long: the pause before repeating is at least 0.8 of the setting.
+/// K8: a call that took this long may have repeated its request. The pause before a repetition is at least 0.8 of
+/// `retry.backoff.ms`.
 const REPEATED_AFTER: Duration = Duration::from_millis(RETRY_BACKOFF_MS as u64 * 8 / 10);
-/// First pause after a failure, and the longest; each is twice the one before.
+/// First and longest pause after a failure; each is twice the previous one.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
-/// How long to wait for the transactions of earlier owners.
+/// K3: how long to wait for transactions of earlier owners to end.
 pub(super) const STABLE_WAIT: Duration = Duration::from_secs(60);
 
-/// The sessions of this process: `CLUSTER GROUP SLOT`. A second one of the same name would fence the first.
-static OPEN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
-
-/// Frees a name of [`OPEN`].
-struct Claim(String);
-
-impl Claim {
-    fn new(name: String) -> Option<Claim> {
-        let new = OPEN.lock().insert(name.clone());
-        // Not `then_some`: a claim that is made and dropped would free the name.
-        new.then(|| Claim(name))
-    }
-}
-
-impl Drop for Claim {
-    fn drop(&mut self) {
-        OPEN.lock().remove(&self.0);
-    }
-}
-
 type Offsets = BTreeMap<TopicPartition, CommittedOffset>;
+
+/// The error of a writer that cannot be used any more.
+const WRITER_ENDED: &str = "the transactional writer of this query has ended";
 
 /// See the module.
 pub(super) struct KafkaWriter {
     log: KafkaLog,
     spec: WriterSpec,
-    /// The task topic, and its identity: another one means that the group was deleted.
+    /// The task topic and its id. Another id means that the group was deleted.
     topic: String,
     topic_id: u128,
-    /// Our transactional id.
+    /// Transactional id of this writer.
     owner: String,
-    /// Our client id, for the processes after us.
+    /// Client id of this process, which later owners read.
     process: String,
     /// `None` only between a failure and its resolution.
     producer: Option<Producer>,
-    /// For rows outside of transactions, once there are some.
+    /// Producer of rows outside of transactions, once there are any.
     early: Option<EarlyDelivery>,
-    /// No batch is larger.
+    /// Upper limit of a batch.
     batch_bytes: usize,
     member: GroupMember,
     read_committed: BaseConsumer<Events>,
     read_uncommitted: BaseConsumer<Events>,
-    /// Latest known offsets of the query's inputs; all are committed each time, so that none expires.
+    /// K4: latest known offsets of the query's inputs. Every commit contains all of them, so that none expires.
     offsets: Offsets,
-    /// Identities of the input topics, so that a topic made anew is not read from its predecessor's offset.
+    /// Ids of the input topics, so that a recreated topic is not read from the offset of its predecessor.
     ids: BTreeMap<Arc<str>, u128>,
+    /// Metadata of the query as of the last commit.
     query_metadata: Option<String>,
-    /// First part of our sequences, up to and with a full stop: this start of this process.
+    /// Prefix of all sequences of this start of this process, up to and including a full stop.
     start: String,
     count: u64,
-    /// Sequence of the last commit that is known to stand.
+    /// Sequence of the last commit that is known to have succeeded.
     last_commit: String,
-    /// [`GroupMember::expired`] when the running epoch began.
+    /// K5: [`GroupMember::revocations`] when the running epoch began.
     revocations: u64,
-    /// The last transaction may have had a repeated request.
+    /// K8: a request of the last transaction may have been repeated.
     replace_producer: bool,
-    /// The broker was asked to commit the running attempt: from then on it may stand although an error came back.
+    /// The broker was asked to commit the running attempt. From then on it may be committed although an error was returned.
     commit_requested: bool,
-    /// Partitions in which nothing of ours was left open by a failure.
+    /// K15: partitions without a hanging transaction of this writer.
     checked_partitions: BTreeSet<TopicPartition>,
-    /// Something has failed since the session began.
+    /// Whether any commit has failed since the writer was opened.
     has_failed: bool,
-    /// Where the last committed row of each partition stands.
+    /// Offset of the last committed row per partition.
     last_rows: BTreeMap<TopicPartition, i64>,
-    /// The last commit, and earlier ones that a broker may have forgotten.
+    /// K16: the last commit, and earlier ones while a broker is suspected of having forgotten their markers.
     retained: Vec<RetainedCommit>,
+    /// Pause after the next failure.
     pause: Duration,
+    /// K10: when the last commit was read back.
     last_check: Duration,
-    /// Why nothing can be written any more.
+    /// Why the writer has ended, once it has.
     ended: Option<(Kind, String)>,
-    _claim: Claim,
+    _claim: SlotClaim,
 }
 
 impl fmt::Debug for KafkaWriter {
@@ -144,7 +135,7 @@ impl fmt::Debug for KafkaWriter {
 /// Why an attempt to commit failed.
 struct Failure {
     reason: String,
-    /// Nothing but another input helps: the records themselves are refused.
+    /// The records themselves are refused: repeating the epoch would fail again.
     data: Option<Error>,
 }
 
@@ -166,10 +157,10 @@ impl From<Error> for Failure {
 }
 
 impl KafkaWriter {
-    /// Takes all tasks of a query: see [`Log::transactional_writer`].
+    /// Takes over all tasks of a query: see [`Log::transactional_writer`].
     pub(super) fn open(log: &KafkaLog, spec: &WriterSpec) -> Result<KafkaWriter> {
         let name = format!("{} {} {}", log.cluster_id()?, spec.group, spec.slot);
-        let claim = Claim::new(name).ok_or_else(|| busy(&spec.group, &process_identity::own()))?;
+        let claim = SlotClaim::new(name).ok_or_else(|| busy(&spec.group, &process_identity::own()))?;
         let topic = task_topic(&spec.group);
         let topic_id = ensure_task_topic(log, &topic, spec.tasks)?;
         let read_committed = log.offsets_of(&spec.group, "read_committed")?;
@@ -180,7 +171,7 @@ impl KafkaWriter {
         let owner = format!("{}-{}", spec.group, spec.slot);
         let start = format!("{}.{}.", log.clock().now_ms(), std::process::id());
         let revocations = member.revocations();
-        let mut session = KafkaWriter {
+        let mut writer = KafkaWriter {
             log: log.clone(),
             spec: spec.clone(),
             topic,
@@ -211,19 +202,19 @@ impl KafkaWriter {
             ended: None,
             _claim: claim,
         };
-        session.producer = Some(session.new_producer()?);
-        session.take_over()?;
-        Ok(session)
+        writer.producer = Some(writer.new_producer()?);
+        writer.take_over()?;
+        Ok(writer)
     }
 
-    /// A producer that has shut out every earlier one of this slot and ended its transaction.
+    /// A producer that has fenced all earlier ones of this slot and ended their transactions.
     fn new_producer(&self) -> Result<Producer> {
         let config = self.log.settings().transactional(&self.owner, self.batch_bytes);
         let producer = Producer::new(&config, &self.owner, self.log.clock().clone())?;
         producer
             .raw()
             .init_transactions(INIT_WAIT)
-            .map_err(|e| Error::io("could not begin writing").with_detail(e.to_string()).because(e.code))?;
+            .map_err(|e| Error::io("could not initialize transactions").with_detail(e.to_string()).because(e.code))?;
         Ok(producer)
     }
 
@@ -247,7 +238,7 @@ impl KafkaWriter {
         format!("{}{}", self.start, self.count)
     }
 
-    /// Offsets, blobs and text of one commit.
+    /// The offsets of one commit: of the inputs, and of the task topic with its metadata.
     fn offset_list(
         &self,
         sequence: &str,
@@ -280,7 +271,7 @@ impl KafkaWriter {
         Ok(list)
     }
 
-    /// Asks the broker what a commit has to know: the partitions that are written, identities of inputs.
+    /// Looks up what a commit needs to know: the partitions that are written, and the ids of inputs.
     fn look_up(&mut self, epoch: &Epoch) -> Result<()> {
         for (topic, records) in &epoch.records {
             self.log.check(topic, records)?;
@@ -288,14 +279,14 @@ impl KafkaWriter {
         self.look_up_topic_ids(epoch)
     }
 
-    /// Nothing of the epoch is or will be visible; each such answer in a row asks for a longer pause.
+    /// The outcome of an epoch that is not and will not be visible. Consecutive ones ask for longer pauses.
     fn aborted(&mut self, reason: String) -> CommitOutcome {
         let retry_after = self.pause;
         self.pause = (self.pause * 2).min(PAUSE_MAX);
         CommitOutcome::Aborted { reason, retry_after }
     }
 
-    /// Looks up the identities of inputs that are committed for the first time.
+    /// Looks up the ids of inputs that are committed for the first time.
     fn look_up_topic_ids(&mut self, epoch: &Epoch) -> Result<()> {
         let new = epoch.offsets.iter().map(|(at, _)| &at.topic).chain(self.offsets.keys().map(|at| &at.topic));
         let new: BTreeSet<Arc<str>> = new.filter(|topic| !self.ids.contains_key(*topic)).cloned().collect();
@@ -307,7 +298,7 @@ impl KafkaWriter {
         Ok(())
     }
 
-    /// Everything up to the answer of one commit.
+    /// One attempt to commit, in the order of K5.
     fn attempt(&mut self, epoch: &Epoch, sequence: &str) -> Result<(), Failure> {
         self.end_hanging_transactions(epoch)?;
         self.write_rows(&epoch.records)?;
@@ -315,11 +306,11 @@ impl KafkaWriter {
         self.commit_offsets(&list, self.revocations)
     }
 
-    /// Begins a transaction and writes rows until all of them have arrived.
+    /// Begins a transaction, writes rows and waits for their delivery.
     fn write_rows(&mut self, records: &[(Arc<str>, Arc<RecordSet>)]) -> Result<(), Failure> {
         let producer = self.producer.as_mut().ok_or_else(|| Failure::of("no producer"))?;
         producer.raw().begin().map_err(|e| Failure::call("begin", e))?;
-        // Landings are counted per transaction.
+        // Deliveries are counted per transaction.
         producer.events().take_deliveries();
         for (topic, records) in records {
             producer.send(topic, records)?;
@@ -327,34 +318,35 @@ impl KafkaWriter {
         Ok(producer.drain()?)
     }
 
-    /// Sends offsets and commits, unless tasks were taken from us since `mark`.
+    /// Sends offsets and commits, unless tasks have been revoked since `mark` was read.
     fn commit_offsets(&mut self, list: &TopicPartitionList, mark: u64) -> Result<(), Failure> {
         let clock = self.log.clock().clone();
         let producer = self.producer.as_ref().ok_or_else(|| Failure::of("no producer"))?;
-        let standing = self.member.group_metadata().ok_or_else(|| Failure::of("no member of the group at present"))?;
-        // After the standing was taken: it may be that of a generation in which the tasks belong to somebody else.
+        let group = self.member.group_metadata().ok_or_else(|| Failure::of("not a member of the group at present"))?;
+        // K5: after the metadata was taken, which may be that of a generation in which another process owns the tasks.
         if self.member.revocations() != mark {
-            return Err(Failure::of("tasks were taken away while the epoch ran"));
+            return Err(Failure::of("tasks were revoked during the epoch"));
         }
         let begin = clock.monotonic();
-        producer.raw().send_offsets(list, &standing, OFFSETS_WAIT).map_err(|e| Failure::call("send offsets", e))?;
+        producer.raw().send_offsets(list, &group, OFFSETS_WAIT).map_err(|e| Failure::call("send offsets", e))?;
         let sent = clock.monotonic();
         self.commit_requested = true;
         self.commit_with_watchdog()?;
         let done = clock.monotonic();
+        // K8
         let slow = sent.saturating_sub(begin) >= REPEATED_AFTER || done.saturating_sub(sent) >= REPEATED_AFTER;
         self.replace_producer = slow || self.producer.as_ref().is_none_or(|s| s.events().suspicious());
         Ok(())
     }
 
-    /// Commits in a thread of its own: the call has no timeout of its own that could be trusted.
+    /// K7: commits in a thread of its own, because the call itself has no usable timeout.
     fn commit_with_watchdog(&self) -> Result<(), Failure> {
         let raw = self.producer.as_ref().ok_or_else(|| Failure::of("no producer"))?.raw().clone();
         let (done, result) = mpsc::sync_channel(1);
         let owner = self.owner.clone();
         let work = move || {
             mutant::trip("kafka-commit", &owner);
-            // Nobody listens any more after the watchdog went off.
+            // The receiver is gone after the watchdog's timeout.
             let _ = done.send(raw.commit());
         };
         let thread = threads::spawn("kafka-commit", self.owner.as_str(), work);
@@ -365,12 +357,12 @@ impl KafkaWriter {
         }
     }
 
-    /// After a commit that stands.
+    /// Updates the state after a successful commit.
     fn committed_epoch(&mut self, epoch: &Epoch) {
         let now = self.log.clock().monotonic();
         let mut recent = self.log.recent().lock();
         for at in written(epoch) {
-            // Should a marker of this commit be missing, the next one makes up for it.
+            // K15: should a marker of this commit be missing, that of the next one takes its place.
             self.checked_partitions.insert(at.clone());
             recent.insert(at, now);
         }
@@ -389,15 +381,16 @@ impl TransactionalWriter for KafkaWriter {
         }
         let list = stable(&self.read_committed, &wanted, self.log.clock(), STABLE_WAIT)?;
         let tasks = self.read_tasks()?;
-        let blobs = self.commit_metadata(&tasks);
+        let metadata = self.commit_metadata(&tasks);
         let mut found = Vec::with_capacity(partitions.len());
         for at in partitions {
             let mut offset = element(&list, &at.topic, at.partition);
             if offset.is_none() {
-                let blob = usize::try_from(at.partition).ok().and_then(|task| blobs.get(task)?.as_ref());
-                if let Some(place) = blob.and_then(|b| b.place(&at.topic)) {
-                    let same = self.log.ids(&[&at.topic])? == [place.id()];
-                    offset = same.then(|| place.offset());
+                // K4
+                let task = usize::try_from(at.partition).ok().and_then(|task| metadata.get(task)?.as_ref());
+                if let Some(input) = task.and_then(|task| task.input(&at.topic)) {
+                    let same = self.log.ids(&[&at.topic])? == [input.id()];
+                    offset = same.then(|| input.offset());
                 }
             }
             if let Some(offset) = &offset {
@@ -423,19 +416,19 @@ impl TransactionalWriter for KafkaWriter {
     fn commit(&mut self, epoch: &Epoch) -> Result<CommitOutcome> {
         match &self.ended {
             Some((Kind::Fenced, reason)) => return Ok(CommitOutcome::Fenced { reason: reason.clone() }),
-            // A new session finds out what stands.
+            // The next writer finds out what was committed.
             Some((Kind::Io, reason)) => {
-                return Err(Error::new(Kind::Busy, "this query's session has ended").with_detail(reason));
+                return Err(Error::new(Kind::Busy, WRITER_ENDED).with_detail(reason));
             }
-            Some((kind, reason)) => return Err(Error::new(*kind, "this query's session has ended").with_detail(reason)),
+            Some((kind, reason)) => return Err(Error::new(*kind, WRITER_ENDED).with_detail(reason)),
             None => {}
         }
         let texts = epoch.offsets.iter().map(|(_, o)| o.metadata.len());
         if let Some(long) = texts.chain([epoch.metadata.len()]).find(|len| *len > METADATA_BYTES_MAX) {
-            return Err(Error::bug(format!("a text of {long} bytes does not fit beside an offset")));
+            return Err(Error::bug(format!("metadata of {long} bytes exceeds the limit of {METADATA_BYTES_MAX}")));
         }
         match self.wait_for_deliveries().and_then(|()| self.look_up(epoch)) {
-            // Nothing was written yet: a broker that is away is waited for as in any other failed commit.
+            // Nothing has been written yet: an unreachable broker is retried as after any failed commit.
             Err(error) if error.kind() == Kind::Io => return Ok(self.aborted(error.to_string())),
             looked_up => looked_up?,
         }
@@ -446,7 +439,7 @@ impl TransactionalWriter for KafkaWriter {
         self.release_closed();
         let sequence = self.next_sequence();
         if self.replace_producer && !mutant::keeps_producers() || self.producer.is_none() {
-            tracing::debug!(target: "kafka", "replacing the producer of {}", self.owner);
+            tracing::debug!(target: "kafka", writer = self.owner, "replacing the producer");
             self.producer = None;
             match self.new_producer() {
                 Ok(producer) => (self.producer, self.replace_producer) = (Some(producer), false),
@@ -464,7 +457,7 @@ impl TransactionalWriter for KafkaWriter {
                 Ok(CommitOutcome::Committed)
             }
             Err(failure) => {
-                // One of the topics may be gone.
+                // One of the topics may have been deleted.
                 epoch.records.iter().for_each(|(topic, _)| self.log.forget_count(topic));
                 self.offsets = before;
                 self.resolve(failure, &sequence, Some(epoch))
@@ -483,7 +476,7 @@ fn written(epoch: &Epoch) -> BTreeSet<TopicPartition> {
     all
 }
 
-/// The committed offset of one partition in a list.
+/// The committed offset of a partition in a list.
 pub(super) fn element(list: &TopicPartitionList, topic: &str, partition: i32) -> Option<CommittedOffset> {
     let found = list.find_partition(topic, partition)?;
     match found.offset() {

@@ -1,10 +1,10 @@
 //! A deterministic log for tests: in memory, on the caller's clock, with faults drawn from a seed.
 //!
-//! It behaves as Kafka does where the embedded log is kinder: every transaction costs one more offset in each of its
-//! partitions (the marker), aborted records stay in place for whoever reads uncommitted, a second session of a group
-//! fences the first, and commits can end in every way. The same seed, clock and calls give the same run.
+//! It behaves like Kafka where the embedded log is simpler: every transaction takes one more offset in each of its partitions
+//! (the marker), `read_uncommitted` readers see aborted records, a second writer of a group fences the first, and commits can
+//! end in every way. The same seed, clock and calls give the same run.
 //!
-//! It waits by sleeping on the clock in short steps, so a virtual clock moves on by itself and a real one really waits.
+//! It waits by sleeping on the clock in short steps, so that a virtual clock advances by itself.
 
 mod reader;
 mod rng;
@@ -23,12 +23,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What goes wrong, in so many of 1,000 calls. The default is nothing.
+/// Faults per 1,000 calls. The default is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Faults {
     /// Commits that abort.
     pub abort: u32,
-    /// Commits whose answer is lost: after [`Faults::resolve_after`] they turn out to be committed or aborted.
+    /// Commits of unknown outcome: after [`Faults::resolve_after`] they turn out to be committed or aborted.
     pub unknown: u32,
     /// How long the caller of such a commit waits.
     pub resolve_after: Duration,
@@ -36,7 +36,7 @@ pub struct Faults {
     pub fence: u32,
     /// Polls that return fewer records than there are.
     pub short_poll: u32,
-    /// Polls that return nothing although there is something.
+    /// Polls that return nothing although there are records.
     pub empty_poll: u32,
     /// Polls that serve the partitions in an arbitrary order.
     pub shuffle: u32,
@@ -55,14 +55,14 @@ struct Shared {
     world: Mutex<World>,
 }
 
-/// All that there is.
+/// The state of the simulated cluster.
 #[derive(Debug)]
 struct World {
     rng: Rng,
     faults: Faults,
     topics: BTreeMap<String, Topic>,
     groups: BTreeMap<String, Group>,
-    /// Which session owns which group.
+    /// The writer that owns each group.
     owners: BTreeMap<String, u64>,
     last_session: u64,
     last_topic: u64,
@@ -115,7 +115,7 @@ impl SimulatedLog {
         self.shared.world.lock().faults = faults;
     }
 
-    /// The process ends: its sessions are dead, what is committed stays.
+    /// Simulates the death of the process: its writers end, commits stay.
     pub fn crash(&self) {
         self.shared.world.lock().owners.clear();
     }
@@ -131,7 +131,7 @@ impl World {
         topic.partition(place.partition)
     }
 
-    /// Fails as a write of these records would, without writing.
+    /// Fails as writing these records would.
     fn check(&self, topic: &str, records: &RecordSet) -> Result<()> {
         let topic = self.topic(topic)?;
         size::check(&topic.info.name, size::limit(&topic.info.config), records)?;
@@ -144,7 +144,7 @@ impl World {
         Ok(())
     }
 
-    /// Writes checked records; `marker` = as a transaction that ends with one marker per partition.
+    /// Writes checked records; with `marker` as a transaction that ends with one marker per partition.
     fn write(&mut self, sets: &[(Arc<str>, &RecordSet)], marker: bool, aborted: bool) {
         let mut touched = Vec::new();
         for (name, records) in sets {

@@ -1,4 +1,4 @@
-//! Readers of the simulated log: short, empty and shuffled polls where the seed says so.
+//! Readers of the simulated log: short, empty and shuffled polls by seed.
 
 use super::{Shared, World};
 use crate::error::{Error, Result};
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// How long a waiting poll sleeps before it looks again.
+/// Sleep between two checks of a waiting poll.
 const WAIT_STEP: Duration = Duration::from_millis(1);
 
 /// A reader.
@@ -36,7 +36,7 @@ impl Slot {
         Slot { place: TopicPartition::new(assignment.topic.clone(), assignment.partition), topic, next, at_end: false }
     }
 
-    /// Takes up to `limit` visible records; passes markers and aborted records behind them.
+    /// Takes up to `limit` visible records; passes the markers and aborted records that follow.
     fn take(
         &mut self,
         slot: usize,
@@ -128,8 +128,7 @@ impl Reader for SimulatedReader {
     }
 
     fn seek(&mut self, slot: usize, offset: i64) -> Result<()> {
-        let slot =
-            self.slots.get_mut(slot).ok_or_else(|| Error::bug("a reader was asked for a slot that it has not"))?;
+        let slot = self.slots.get_mut(slot).ok_or_else(|| Error::bug("a reader has no such slot"))?;
         slot.next = offset.max(0);
         slot.at_end = false;
         Ok(())

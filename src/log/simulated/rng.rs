@@ -1,4 +1,4 @@
-//! Chance that can be repeated: SplitMix64.
+//! A deterministic random number generator: SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators).
 
 /// A seeded generator.
 #[derive(Debug)]

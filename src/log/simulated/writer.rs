@@ -8,7 +8,7 @@ use crate::log::{
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long the caller of an aborted commit is told to wait.
+/// The pause that an aborted commit asks for.
 const ABORT_RETRY: Duration = Duration::from_millis(10);
 
 /// A session.
@@ -52,7 +52,7 @@ impl SimulatedWriter {
         format!("group {} has another owner", self.group)
     }
 
-    /// Draws the commit's end; one with a lost answer is waited for, and anything may happen meanwhile.
+    /// Draws the outcome of the commit. An unknown one takes a while, during which anything may happen.
     fn fate(&self) -> Fate {
         let mut world = self.shared.world.lock();
         let faults = world.faults;

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// A consumer's queue, and the queue of its log lines, which would otherwise go to stderr.
-pub(in crate::log::kafka) struct Inbox {
+pub(in crate::log::kafka) struct ConsumerQueue {
     queue: NonNull<sys::rd_kafka_queue_t>,
     logs: NonNull<sys::rd_kafka_queue_t>,
     /// Dropped after `Drop::drop` has given the queues back.
@@ -25,18 +25,18 @@ pub(in crate::log::kafka) struct Inbox {
 }
 
 // SAFETY: librdkafka's queues and clients may be used from several threads at once.
-unsafe impl Send for Inbox {}
+unsafe impl Send for ConsumerQueue {}
 // SAFETY: as above.
-unsafe impl Sync for Inbox {}
+unsafe impl Sync for ConsumerQueue {}
 
-impl fmt::Debug for Inbox {
+impl fmt::Debug for ConsumerQueue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Inbox")
+        f.write_str("ConsumerQueue")
     }
 }
 
 /// What a batch consists of.
-pub(in crate::log::kafka) enum Arrival {
+pub(in crate::log::kafka) enum QueueEvent {
     /// Records of one slot, and the offset after the last of them.
     Records(usize, Messages, i64),
     /// A slot's end of partition stands at this offset.
@@ -88,16 +88,16 @@ impl Slots {
     }
 }
 
-impl Inbox {
+impl ConsumerQueue {
     /// Takes a consumer that has a group id (librdkafka serves it through one queue) and never subscribes.
-    pub(in crate::log::kafka) fn new(consumer: BaseConsumer<Events>) -> Option<Arc<Inbox>> {
+    pub(in crate::log::kafka) fn new(consumer: BaseConsumer<Events>) -> Option<Arc<ConsumerQueue>> {
         let client = consumer.client().native_ptr();
         // SAFETY: the client lives as long as the consumer; both queues are given back in `Drop`.
         unsafe {
             let logs = NonNull::new(sys::rd_kafka_queue_new(client))?;
             sys::rd_kafka_set_log_queue(client, logs.as_ptr());
             let queue = NonNull::new(sys::rd_kafka_queue_get_consumer(client))?;
-            Some(Arc::new(Inbox { queue, logs, consumer }))
+            Some(Arc::new(ConsumerQueue { queue, logs, consumer }))
         }
     }
 
@@ -118,7 +118,7 @@ impl Inbox {
         (code == RD_KAFKA_RESP_ERR_NO_ERROR && high >= 0).then_some(high)
     }
 
-    /// Ends a running or the next [`Inbox::poll`].
+    /// Ends a running or the next [`ConsumerQueue::poll`].
     pub(in crate::log::kafka) fn wake(&self) {
         // SAFETY: the queue lives as long as self.
         unsafe { sys::rd_kafka_queue_yield(self.queue.as_ptr()) }
@@ -127,11 +127,11 @@ impl Inbox {
     /// Waits for one message, then takes what else is there, up to `max`: librdkafka's own batch call would wait for a
     /// full batch.
     pub(in crate::log::kafka) fn poll(
-        self: &Arc<Inbox>,
+        self: &Arc<ConsumerQueue>,
         slots: &mut Slots,
         max: usize,
         timeout: Duration,
-    ) -> Vec<Arrival> {
+    ) -> Vec<QueueEvent> {
         let mut batch: Vec<*mut sys::rd_kafka_message_t> = Vec::with_capacity(max.max(1));
         // SAFETY: the vector has room for `max` pointers, of which the calls fill as many as they say.
         unsafe {
@@ -148,8 +148,8 @@ impl Inbox {
     }
 
     /// Cuts a batch into runs of one slot.
-    fn sort(self: &Arc<Inbox>, slots: &mut Slots, batch: Vec<*mut sys::rd_kafka_message_t>) -> Vec<Arrival> {
-        let mut arrivals: Vec<Arrival> = Vec::new();
+    fn sort(self: &Arc<ConsumerQueue>, slots: &mut Slots, batch: Vec<*mut sys::rd_kafka_message_t>) -> Vec<QueueEvent> {
+        let mut arrivals: Vec<QueueEvent> = Vec::new();
         let mut run: Option<(usize, Messages)> = None;
         for pointer in batch {
             // SAFETY: librdkafka handed out a valid message that is ours until destroyed.
@@ -195,7 +195,7 @@ impl Inbox {
     }
 }
 
-impl Drop for Inbox {
+impl Drop for ConsumerQueue {
     fn drop(&mut self) {
         self.drain_logs();
         // SAFETY: both handles are ours, and nobody can use them any more.
@@ -206,22 +206,22 @@ impl Drop for Inbox {
     }
 }
 
-fn finished((slot, messages): (usize, Messages)) -> Arrival {
+fn finished((slot, messages): (usize, Messages)) -> QueueEvent {
     let end = messages.last_offset() + 1;
-    Arrival::Records(slot, messages, end)
+    QueueEvent::Records(slot, messages, end)
 }
 
 /// # Safety
 /// `message` is a valid message with an error, or one of a partition that nobody asked for.
-unsafe fn event(message: &sys::rd_kafka_message_t, slot: Option<usize>) -> Option<Arrival> {
+unsafe fn event(message: &sys::rd_kafka_message_t, slot: Option<usize>) -> Option<QueueEvent> {
     match (message.err, slot) {
         (RD_KAFKA_RESP_ERR_NO_ERROR, _) => None,
-        (RD_KAFKA_RESP_ERR__PARTITION_EOF, Some(slot)) => Some(Arrival::End(slot, message.offset)),
+        (RD_KAFKA_RESP_ERR__PARTITION_EOF, Some(slot)) => Some(QueueEvent::End(slot, message.offset)),
         (RD_KAFKA_RESP_ERR__PARTITION_EOF, None) => None,
         (code, slot) => {
             // SAFETY: promised by the caller.
             let reason = unsafe { text(sys::rd_kafka_message_errstr(message)) };
-            Some(Arrival::Trouble(slot, code.into(), reason))
+            Some(QueueEvent::Trouble(slot, code.into(), reason))
         }
     }
 }
@@ -230,7 +230,7 @@ unsafe fn event(message: &sys::rd_kafka_message_t, slot: Option<usize>) -> Optio
 pub struct Messages {
     pointers: Vec<*mut sys::rd_kafka_message_t>,
     /// A message points into its consumer, which must not go first.
-    _inbox: Arc<Inbox>,
+    _inbox: Arc<ConsumerQueue>,
 }
 
 // SAFETY: a message may be read and destroyed on another thread than the one that received it.

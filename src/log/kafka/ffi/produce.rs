@@ -1,5 +1,5 @@
-//! Rows out: an own producer around librdkafka's client, because rdkafka's cannot be given the interceptor below, waits
-//! 100 ms in every flush (librdkafka's own flush spins instead), and looks the topic up by name for every row.
+//! Writing rows: a producer of our own around librdkafka's client. rdkafka's accepts no interceptor such as the one below,
+//! waits 100 ms in every flush (librdkafka's own flush spins instead), and looks up the topic by name for every row.
 
 use super::{milliseconds, text};
 use crate::log::kafka::client::{Events, Membership, Reports};
@@ -20,13 +20,13 @@ use std::ptr::{NonNull, null, null_mut};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// librdkafka reads timestamp 0 as "now", but 1970-01-01T00:00:00Z is a timestamp like any other. Rows of that moment are
-/// produced with this mark, which [`unmark`] turns into 0 before the row is queued.
+/// librdkafka interprets timestamp 0 as "now", but 1970-01-01T00:00:00Z is a timestamp like any other. Rows with it are
+/// produced with this marker, which [`unmark`] replaces by 0 before the row is queued.
 const ZERO_TIME_MARK: i64 = i64::MIN + 0x7469_6465;
 
 /// A producer's client with its topic handles.
 pub(in crate::log::kafka) struct RawProducer {
-    /// Handles must be destroyed before the client; `Drop` sees to it.
+    /// Handles must be destroyed before the client, as `Drop` does.
     topics: RwLock<Vec<(Arc<str>, NonNull<sys::rd_kafka_topic_t>)>>,
     queue: NonNull<sys::rd_kafka_queue_t>,
     client: Client<Events>,
@@ -43,12 +43,12 @@ impl fmt::Debug for RawProducer {
     }
 }
 
-/// An open topic of an raw.
+/// An open topic of a producer.
 #[derive(Clone, Copy)]
 pub(in crate::log::kafka) struct Target<'a>(NonNull<sys::rd_kafka_topic_t>, PhantomData<&'a RawProducer>);
 
-/// Why a transactional call failed. What librdkafka says about going on (fatal, retriable, abortable) is left out on
-/// purpose: all failures are answered in one way, by a new producer and a look at what stands on the broker.
+/// Why a transactional call failed. librdkafka's classification (fatal, retriable, abortable) is left out on purpose: all
+/// failures are handled alike, by a new producer that reads what was committed (K9).
 #[derive(Clone, Debug)]
 pub(in crate::log::kafka) struct CallError {
     /// Its code.
@@ -78,11 +78,11 @@ unsafe fn call_result(error: *mut sys::rd_kafka_error_t) -> Result<(), CallError
     }
 }
 
-/// A member's standing in its group, taken at one moment.
+/// The group metadata of a member at one moment.
 pub(in crate::log::kafka) struct GroupMetadata(NonNull<sys::rd_kafka_consumer_group_metadata_t>);
 
 impl GroupMetadata {
-    /// `None`: the consumer is no member. Never call it once closing has begun.
+    /// `None`: the consumer is not a member. Must not be called once closing has begun.
     pub(in crate::log::kafka) fn of(consumer: &BaseConsumer<Membership>) -> Option<GroupMetadata> {
         // SAFETY: the consumer lives during the call; the object is given back in `Drop`.
         NonNull::new(unsafe { sys::rd_kafka_consumer_group_metadata(consumer.client().native_ptr()) }).map(Self)
@@ -97,8 +97,8 @@ impl Drop for GroupMetadata {
 }
 
 impl RawProducer {
-    /// A producer with these settings. [`RawProducer::serve`] must be called from a thread of its own, which drops the raw
-    /// last: dropping waits until librdkafka's threads have ended.
+    /// Creates a producer. [`RawProducer::serve`] must be called from a thread of its own, which is the last to drop the
+    /// producer: dropping waits until librdkafka's threads have ended.
     pub(in crate::log::kafka) fn new(config: &ClientConfig, events: Events) -> KafkaResult<RawProducer> {
         let native = config.create_native_config()?;
         // SAFETY: the configuration is valid until `Client::new` takes it; the interceptor needs no state.
@@ -113,12 +113,12 @@ impl RawProducer {
         Ok(RawProducer { topics: RwLock::default(), queue, client })
     }
 
-    /// What the client told us so far.
+    /// What the client has reported so far.
     pub(in crate::log::kafka) fn events(&self) -> &Events {
         self.client.context()
     }
 
-    /// Gets the handle of a topic ready.
+    /// Opens a topic.
     pub(in crate::log::kafka) fn open(&self, topic: &Arc<str>) -> KafkaResult<Target<'_>> {
         if let Some((_, handle)) = self.topics.read().iter().find(|(name, _)| name == topic) {
             return Ok(Target(*handle, PhantomData));
@@ -127,12 +127,12 @@ impl RawProducer {
         // SAFETY: NULL stands for the default topic settings; the handle is given back in `Drop`.
         let handle = unsafe { sys::rd_kafka_topic_new(self.client.native_ptr(), name.as_ptr(), null_mut()) };
         let handle = NonNull::new(handle).ok_or(KafkaError::MessageProduction(RDKafkaErrorCode::InvalidTopic))?;
-        // Were two threads to open it at once, the older handle would only be given back later: at the client's end.
+        // If two threads open it at once, the older handle is only destroyed later, with the client.
         self.topics.write().push((Arc::clone(topic), handle));
         Ok(Target(handle, PhantomData))
     }
 
-    /// Copies one row into the send queue of its partition. `target` is of this very raw.
+    /// Copies one row into the send queue of its partition. `target` belongs to this producer.
     pub(in crate::log::kafka) fn send(
         &self,
         target: Target<'_>,
@@ -155,7 +155,7 @@ impl RawProducer {
             field(v::RD_KAFKA_VTYPE_VALUE, Value { mem: memory(value) }),
             field(v::RD_KAFKA_VTYPE_HEADERS, Value { headers: list }),
         ];
-        // No headers, no field for them: it is the last.
+        // Without headers, the last field is left out.
         let count = fields.len() - usize::from(list.is_null());
         // SAFETY: all pointers are valid during the call, which copies; the header list changes hands only on success.
         unsafe {
@@ -169,7 +169,7 @@ impl RawProducer {
         }
     }
 
-    /// Waits for reports, errors and log lines, and hands them to [`Events`].
+    /// Waits for delivery reports, errors and log lines, and passes them to [`Events`].
     pub(in crate::log::kafka) fn serve(&self, timeout: Duration) {
         // SAFETY: an event is valid until destroyed, and so are the texts and messages that it lends.
         unsafe {
@@ -193,20 +193,20 @@ impl RawProducer {
                 _ => {}
             }
             sys::rd_kafka_event_destroy(event);
-            // Only now: a commit waits for reports that were counted but not yet put away.
+            // Only now: a commit waits for reports that are counted but still in the queue.
             if let Some(reports) = reports {
                 self.events().reported(reports);
             }
         }
     }
 
-    /// Rows and reports still on their way.
+    /// Rows and reports in flight.
     pub(in crate::log::kafka) fn in_flight(&self) -> i32 {
         // SAFETY: the client lives.
         unsafe { sys::rd_kafka_outq_len(self.client.native_ptr()) }
     }
 
-    /// Ends what an earlier producer of this transactional id left open, and shuts it out.
+    /// Fences earlier producers of this transactional id and ends their open transaction (InitProducerId, KIP-98).
     pub(in crate::log::kafka) fn init_transactions(&self, timeout: Duration) -> Result<(), CallError> {
         // SAFETY: the client lives; so in the calls below.
         unsafe { call_result(sys::rd_kafka_init_transactions(self.client.native_ptr(), milliseconds(timeout))) }
@@ -218,7 +218,7 @@ impl RawProducer {
         unsafe { call_result(sys::rd_kafka_begin_transaction(self.client.native_ptr())) }
     }
 
-    /// Makes offsets part of the transaction.
+    /// Adds offsets to the transaction.
     pub(in crate::log::kafka) fn send_offsets(
         &self,
         offsets: &TopicPartitionList,
@@ -233,7 +233,7 @@ impl RawProducer {
         }
     }
 
-    /// Commits. There is no timeout: librdkafka's state is undefined after one. There is no way to abort: see [`super`].
+    /// Commits. There is no timeout, because librdkafka's state is undefined after one, and no abort (K13): see [`super`].
     pub(in crate::log::kafka) fn commit(&self) -> Result<(), CallError> {
         // SAFETY: see `init_transactions`.
         unsafe { call_result(sys::rd_kafka_commit_transaction(self.client.native_ptr(), -1)) }
@@ -300,7 +300,7 @@ fn header_list(headers: &[Header]) -> *mut sys::rd_kafka_headers_t {
     }
 }
 
-/// Called by librdkafka while it makes a producer.
+/// Called by librdkafka while it creates a producer.
 unsafe extern "C" fn on_new(
     client: *mut sys::rd_kafka_t,
     _: *const sys::rd_kafka_conf_t,
@@ -322,7 +322,7 @@ struct MessageHead {
     timestamp: i64,
 }
 
-/// Called by librdkafka for every row before it is queued: turns [`ZERO_TIME_MARK`] into 0.
+/// Called by librdkafka for every row before it is queued: replaces [`ZERO_TIME_MARK`] by 0.
 unsafe extern "C" fn unmark(
     _: *mut sys::rd_kafka_t,
     message: *mut sys::rd_kafka_message_t,

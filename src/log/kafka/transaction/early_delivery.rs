@@ -1,9 +1,8 @@
-//! Rows that leave ahead of the commits, under `at_least_once`.
+//! Rows delivered ahead of the commits, under `at_least_once`.
 //!
-//! They go through a producer without transactions and are not waited for: a query that waits for the broker's answer to
-//! one delivery keeps the rows of the next one back for as long. Before a commit takes the offsets behind them all have
-//! to be there. A failure, which may be that of earlier rows, makes the query go back to what was committed, and the
-//! producer a new one.
+//! They are sent by a producer without transactions and not awaited: waiting for the broker's response to one delivery would
+//! delay the rows of the next. Before a commit covers their input offsets, all of them must have been delivered. After a
+//! failure, which may be that of earlier rows, the query rewinds to its committed offsets and the producer is replaced.
 
 use super::KafkaWriter;
 use crate::error::{Error, Result};
@@ -11,15 +10,14 @@ use crate::log::RecordSet;
 use crate::log::kafka::producer::Producer;
 use std::sync::Arc;
 
-/// A producer and the last topic that it wrote.
+/// The producer and the topic that it wrote last.
 pub(super) struct EarlyDelivery {
     producer: Producer,
     topic: Arc<str>,
 }
 
 impl KafkaWriter {
-    /// Makes batches no larger than `bytes`. A producer keeps the setting with which it was made, so that the next commit
-    /// makes a new one.
+    /// Limits batches to `bytes`. The setting is fixed when a producer is created, so the next commit creates a new one.
     pub(super) fn limit_batch_bytes(&mut self, bytes: usize) {
         if bytes < self.batch_bytes {
             self.batch_bytes = bytes;
@@ -28,7 +26,7 @@ impl KafkaWriter {
         }
     }
 
-    /// Sends rows on their way.
+    /// Sends rows without waiting for their delivery.
     pub(super) fn deliver_early(&mut self, topic: &Arc<str>, records: &RecordSet) -> Result<()> {
         self.log.check(topic, records)?;
         let early = match &mut self.early {
@@ -40,20 +38,20 @@ impl KafkaWriter {
             }
         };
         early.topic.clone_from(topic);
-        let posted = early.producer.post(topic, records);
-        posted.or_else(|error| self.drop_early_producer(error))
+        let sent = early.producer.send_async(topic, records);
+        sent.or_else(|error| self.drop_early_producer(error))
     }
 
-    /// Everything that was posted has arrived.
+    /// Waits for all outstanding deliveries.
     pub(super) fn wait_for_deliveries(&mut self) -> Result<()> {
         let drained = self.early.as_ref().map_or(Ok(()), |early| early.producer.drain());
         drained.or_else(|error| self.drop_early_producer(error))
     }
 
-    /// Late reports would spoil the count of a producer that has failed.
+    /// Drops the producer after a failure: late delivery reports would falsify its count.
     fn drop_early_producer(&mut self, error: Error) -> Result<()> {
         if let Some(EarlyDelivery { topic, .. }) = self.early.take() {
-            // Perhaps it is the topic that is gone.
+            // The topic may have been deleted.
             self.log.forget_count(&topic);
             self.log.check(&topic, &RecordSet::default())?;
         }

@@ -1,7 +1,7 @@
-//! Taking a query over, and finding out how a commit ended.
+//! Taking over a query (K3), and resolving a failed commit (K9).
 //!
-//! One rule for every unknown: see that the place is still ours, make a new producer (which decides the old transaction for
-//! good), read what stands beside the task offsets, and write our name there again.
+//! Both take the same steps, whatever the error was: check that the slot is still ours, initialize a new producer, which
+//! decides the old transaction, read the commit metadata, and commit it again with our name.
 
 use super::unknown_outcome::{CommittedBy, Deliveries, UnknownOutcome, Verdict};
 use super::{Failure, KafkaWriter, Offsets, PAUSE_MAX, PAUSE_MIN, STABLE_WAIT, element};
@@ -11,122 +11,122 @@ use crate::log::kafka::commit_metadata::CommitMetadata;
 use crate::log::kafka::committed_list;
 use crate::log::kafka::group_member::{GroupMember, rightful_owner};
 use crate::log::kafka::producer::Producer;
-use crate::log::kafka::topics::ANSWER_WAIT;
+use crate::log::kafka::topics::REQUEST_TIMEOUT;
 use crate::log::{CommitOutcome, Epoch, TopicPartition};
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::BaseConsumer;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// How long to go on finding out how a commit ended before the session is given up.
+/// K9: how long a failed commit is resolved before the writer ends with an error.
 const RESOLVE_WAIT: Duration = Duration::from_secs(300);
-/// How often our own last commit is read back.
+/// K10: interval of reading back the last commit.
 const CHECK_PAUSE: Duration = Duration::from_secs(5);
-/// How long that may take; nothing is known if it takes longer.
+/// K10: timeout of reading it back; a timeout proves nothing.
 const CHECK_WAIT: Duration = Duration::from_secs(1);
-/// How long a broker may tell an older commit than our last one.
+/// K10: how long a broker may return an older commit before the last one counts as lost.
 const STALE_WAIT: Duration = Duration::from_secs(15);
 
 impl KafkaWriter {
-    /// Reads what the last owner left, ends what it left open, and writes our name over its own: this proves that the
-    /// group takes our commits, and makes us found by the next owner.
+    /// K3: fences earlier owners, reads their offsets and commits them again with our name. That proves that the group
+    /// accepts our commits, and names us to the next owner.
     pub(super) fn take_over(&mut self) -> Result<()> {
         for other in self.other_owners()? {
             self.fence(&other);
         }
         let list = self.read_tasks().map_err(|error| self.explain_pending_offsets(error))?;
-        let blobs = self.commit_metadata(&list);
+        let metadata = self.commit_metadata(&list);
         self.query_metadata = element(&list, &self.topic, self.spec.tasks as i32).map(|o| o.metadata);
-        let kept = self.offsets_in_metadata(&blobs);
+        let offsets = self.offsets_in_metadata(&metadata);
         let sequence = self.next_sequence();
-        self.write_ownership(&sequence, &kept)
-            .map_err(|f| Error::io("could not take the query over").with_detail(f.reason))?;
+        self.write_ownership(&sequence, &offsets)
+            .map_err(|f| Error::io("could not take over the query").with_detail(f.reason))?;
         self.last_commit = sequence;
         self.revocations = self.member.revocations();
         Ok(())
     }
 
-    /// Why committed offsets cannot be read: the broker is away, or something is pending that nobody ends. Everything of
-    /// ours was ended by the new producers, so the broker has forgotten it (see [`super::hanging_transactions`]), or somebody else holds
-    /// a transaction open. Whether to commit or to abort that cannot be known here.
+    /// Why committed offsets cannot be read: the broker is unreachable, or a transaction stays pending. Our own ones have been
+    /// ended by the new producers, so either the broker has forgotten one (see [`super::hanging_transactions`]) or another
+    /// client holds one open. Whether that is to be committed or aborted cannot be decided here.
     fn explain_pending_offsets(&self, error: Error) -> Error {
-        if committed_list(&self.read_uncommitted, &self.task_list(), ANSWER_WAIT).is_err() {
+        if committed_list(&self.read_uncommitted, &self.task_list(), REQUEST_TIMEOUT).is_err() {
             return error;
         }
         let (group, seconds) = (&self.spec.group, STABLE_WAIT.as_secs());
         Error::io(format!("offsets of group {group} have been pending for {seconds} s"))
-            .with_detail("a transaction wrote them and the broker does not end it")
+            .with_detail("a transaction wrote them, and the broker does not end it")
             .with_hint(format!(
-                "find it with `kafka-transactions.sh find-hanging --topic __consumer_offsets` and, if what the query wrote \
-                 last is not in its topics, end it with `kafka-transactions.sh abort`; the query ({}) then goes on",
+                "find it with `kafka-transactions.sh find-hanging --topic __consumer_offsets` and, if the last rows of the query \
+                 are not in its topics, end it with `kafka-transactions.sh abort`; the query ({}) then continues",
                 self.owner
             ))
     }
 
-    /// The input offsets that stand in the blobs.
-    pub(super) fn offsets_in_metadata(&mut self, blobs: &[Option<CommitMetadata>]) -> Offsets {
-        let mut kept = BTreeMap::new();
-        for (task, blob) in blobs.iter().enumerate() {
-            for place in blob.iter().flat_map(|b| &b.offsets) {
-                let at = TopicPartition::new(place.topic.as_str(), task as i32);
-                self.ids.insert(at.topic.clone(), place.id());
-                kept.insert(at, place.offset());
+    /// K4: the input offsets in the commit metadata.
+    pub(super) fn offsets_in_metadata(&mut self, metadata: &[Option<CommitMetadata>]) -> Offsets {
+        let mut found = BTreeMap::new();
+        for (task, metadata) in metadata.iter().enumerate() {
+            for input in metadata.iter().flat_map(|m| &m.offsets) {
+                let at = TopicPartition::new(input.topic.as_str(), task as i32);
+                self.ids.insert(at.topic.clone(), input.id());
+                found.insert(at, input.offset());
             }
         }
-        kept
+        found
     }
 
-    /// Commits the blobs alone, with what they held before.
-    fn write_ownership(&mut self, sequence: &str, kept: &Offsets) -> Result<(), Failure> {
-        let expired = self.member.revocations();
+    /// Commits the metadata alone, with the offsets that it had before.
+    fn write_ownership(&mut self, sequence: &str, offsets: &Offsets) -> Result<(), Failure> {
+        let revocations = self.member.revocations();
         let producer = self.producer.as_ref().ok_or_else(|| Failure::of("no producer"))?;
         producer.raw().begin().map_err(|e| Failure::call("begin", e))?;
-        let list = self.offset_list(sequence, &Offsets::new(), kept, self.query_metadata.as_deref())?;
-        self.commit_offsets(&list, expired)
+        let list = self.offset_list(sequence, &Offsets::new(), offsets, self.query_metadata.as_deref())?;
+        self.commit_offsets(&list, revocations)
     }
 
-    /// Transactional ids that the blobs name and that are not ours.
+    /// Transactional ids in the commit metadata that are not ours.
     fn other_owners(&self) -> Result<BTreeSet<String>> {
-        let list = committed_list(&self.read_uncommitted, &self.task_list(), ANSWER_WAIT)
+        let list = committed_list(&self.read_uncommitted, &self.task_list(), REQUEST_TIMEOUT)
             .map_err(|e| failed("read the committed tasks", e))?;
         Ok(self.commit_metadata(&list).into_iter().flatten().map(|b| b.owner).filter(|o| *o != self.owner).collect())
     }
 
-    /// Ends the open transaction of another owner, instead of waiting for its timeout.
+    /// K3: ends the open transaction of another owner, instead of waiting for its timeout.
     fn fence(&self, other: &str) {
-        tracing::info!(target: "kafka", "ending what {other} left open");
+        tracing::info!(target: "kafka", owner = other, "fencing an earlier owner");
         let config = self.log.settings().transactional(other, BATCH_BYTES);
         if let Ok(producer) = Producer::new(&config, other, self.log.clock().clone())
             && let Err(error) = producer.raw().init_transactions(Duration::from_secs(10))
         {
-            tracing::warn!(target: "kafka", "could not end what {other} left open: {error}");
+            tracing::warn!(target: "kafka", owner = other, %error, "could not fence an earlier owner");
         }
     }
 
     pub(super) fn read_last_commit(&self) -> Result<CommittedBy> {
         let list = self.read_tasks()?;
-        let mut standing = CommittedBy::NoOne;
-        for blob in self.commit_metadata(&list).into_iter().flatten() {
-            match &standing {
-                _ if blob.owner != self.owner || !blob.sequence.starts_with(&self.start) => {
-                    return Ok(CommittedBy::Other(blob.owner));
+        let mut last = CommittedBy::NoOne;
+        for task in self.commit_metadata(&list).into_iter().flatten() {
+            match &last {
+                _ if task.owner != self.owner || !task.sequence.starts_with(&self.start) => {
+                    return Ok(CommittedBy::Other(task.owner));
                 }
-                CommittedBy::Ours(sequence) if *sequence != blob.sequence => {
-                    return Err(Error::bug("tasks of one query stand at different commits"));
+                CommittedBy::Ours(sequence) if *sequence != task.sequence => {
+                    return Err(Error::bug("the tasks of a query carry different commits"));
                 }
-                _ => standing = CommittedBy::Ours(blob.sequence),
+                _ => last = CommittedBy::Ours(task.sequence),
             }
         }
-        Ok(standing)
+        Ok(last)
     }
 
-    /// Finds out how a failed commit ended, and makes the session ready for the next one.
+    /// K9: finds out how a failed commit ended, and prepares the writer for the next one.
     pub(super) fn resolve(&mut self, failure: Failure, sequence: &str, epoch: Option<&Epoch>) -> Result<CommitOutcome> {
-        tracing::warn!(target: "kafka", "commit of {}: {}", self.owner, failure.reason);
+        tracing::warn!(target: "kafka", writer = self.owner, reason = failure.reason, "a commit failed");
         let mut delivered = Deliveries::new();
         if let Some(producer) = self.producer.take() {
             delivered = producer.events().take_deliveries();
-            // The producer is dropped here, with requests of it perhaps in flight: what it has begun is ended by the next.
+            // K13: dropped here, possibly with requests in flight. The next producer ends its transaction.
         }
         self.checked_partitions.clear();
         self.has_failed = true;
@@ -148,7 +148,7 @@ impl KafkaWriter {
                     self.ended = Some((error.kind(), error.to_string()));
                     return Err(error);
                 }
-                Err(error) => tracing::warn!(target: "kafka", "recovery of {}: {error}", self.owner),
+                Err(error) => tracing::warn!(target: "kafka", writer = self.owner, %error, "recovery failed"),
             }
             self.log.clock().sleep(pause);
             pause = (pause * 2).min(PAUSE_MAX);
@@ -165,17 +165,17 @@ impl KafkaWriter {
         Ok(self.aborted(failure.reason))
     }
 
-    /// One try at recovery; `Some` = another process owns the query.
+    /// One attempt at recovery; `Some` = another process owns the query.
     fn recover(&mut self, unknown: &mut UnknownOutcome<'_>) -> Result<Option<String>> {
         if self.log.ids(&[&self.topic])? != [self.topic_id] {
             return Ok(Some("the group was deleted".to_owned()));
         }
-        // Asked first: making a producer would shut out whoever rightly has our place now.
+        // K1: checked first, because a new producer would fence a rightful new owner.
         if self.member.lost_place(&self.log)? {
             let last_owner = || last_owner(&self.read_uncommitted, &self.topic);
             let (group, slot) = (&self.spec.group, &self.spec.slot);
             if let Some(who) = rightful_owner(&self.log, group, slot, &self.process, &last_owner)? {
-                return Ok(Some(format!("{who} has taken the query over")));
+                return Ok(Some(format!("{who} has taken over the query")));
             }
         }
         self.rejoin()?;
@@ -189,7 +189,7 @@ impl KafkaWriter {
             _ => self.end_hanging_offsets()?,
         }
         match self.read_last_commit()? {
-            CommittedBy::Other(owner) => return Ok(Some(format!("{owner} has taken the query over"))),
+            CommittedBy::Other(owner) => return Ok(Some(format!("{owner} has taken over the query"))),
             CommittedBy::Ours(found) if found == unknown.sequence => self.accept(unknown),
             _ if unknown.verdict == Verdict::Committed => return Err(Error::io("a commit cannot be read any more")),
             _ => {}
@@ -197,31 +197,32 @@ impl KafkaWriter {
         if unknown.verdict == Verdict::Committed
             && let Some(epoch) = unknown.epoch
         {
-            // Its offsets stand. That its rows do is seen with those of the commit before.
+            // K16: its offsets are committed. Whether its rows are is checked with those of the previous commit.
             self.retain_commit(epoch, std::mem::take(&mut unknown.delivered), false);
         }
         self.restore_lost()?;
         self.take_over().map(|()| None)
     }
 
-    /// Takes our place in the group anew, which makes the coordinator write: one that has just loaded more than 16,384
-    /// records tells what stood at the last multiple of that until it writes something (Kafka 4.3.1 after a kill -9).
+    /// K9: joins the group anew, which makes the coordinator write. One that has just loaded more than 16,384 records returns
+    /// the state at the last multiple of that number until its first write (Kafka 4.3.1 after a kill -9).
     fn rejoin(&mut self) -> Result<()> {
         let last_owner = || last_owner(&self.read_uncommitted, &self.topic);
-        self.member.step_back();
+        self.member.leave();
         self.member = GroupMember::join(&self.log, &self.spec.group, &self.spec.slot, &self.topic, &last_owner)?;
-        // Not owning them is no proof of another owner yet: the next try looks again.
+        // Not owning them does not prove yet that there is another owner: the next attempt checks again.
         let waited = self.member.wait_for_tasks(self.spec.tasks as usize + 1);
         waited.map_err(|e| Error::io(e.message()).because(e))
     }
 
+    /// Ends the writer: another process owns the query.
     pub(super) fn fenced(&mut self, reason: String) -> CommitOutcome {
         self.ended = Some((Kind::Fenced, reason.clone()));
         self.producer = None;
         CommitOutcome::Fenced { reason }
     }
 
-    /// Reads our last commit back now and then: `Ok` from a commit is not trusted alone.
+    /// K10: reads the last commit back from time to time. `Some` = another process owns the query.
     pub(super) fn check(&mut self) -> Result<Option<String>> {
         let now = self.log.clock().monotonic();
         if now.saturating_sub(self.last_check) < CHECK_PAUSE {
@@ -231,27 +232,28 @@ impl KafkaWriter {
         let mut rejoined = false;
         loop {
             let Ok(list) = committed_list(&self.read_committed, &self.task_list(), CHECK_WAIT) else { return Ok(None) };
-            let mut blobs = self.commit_metadata(&list).into_iter().flatten();
-            let Some(blob) = blobs.find(|b| b.owner != self.owner || b.sequence != self.last_commit) else {
+            let mut tasks = self.commit_metadata(&list).into_iter().flatten();
+            let Some(task) = tasks.find(|t| t.owner != self.owner || t.sequence != self.last_commit) else {
                 return Ok(None);
             };
-            if blob.owner != self.owner || !blob.sequence.starts_with(&self.start) {
-                return Ok(Some(format!("{} has taken the query over", blob.owner)));
+            if task.owner != self.owner || !task.sequence.starts_with(&self.start) {
+                return Ok(Some(format!("{} has taken over the query", task.owner)));
             }
-            // A broker that has just come up may tell what stood some time ago.
+            // A broker that has just started may return an earlier state.
             if !rejoined {
-                tracing::warn!(target: "kafka", "the broker tells commit {} of {}", blob.sequence, self.owner);
-                // Whoever has our place now must not be shut out: the commit will find him.
-                let kept = self.member.lost_place(&self.log).is_ok_and(|lost| !lost);
-                if !kept || self.rejoin().is_err() {
+                tracing::warn!(target: "kafka", writer = self.owner, found = task.sequence, expected = self.last_commit,
+                    "the broker returned another commit than the last one");
+                // K1: a rightful new owner must not be fenced; the next commit will find it.
+                let is_ours = self.member.lost_place(&self.log).is_ok_and(|lost| !lost);
+                if !is_ours || self.rejoin().is_err() {
                     return Ok(None);
                 }
                 (rejoined, self.revocations) = (true, self.member.revocations());
             } else if self.log.clock().monotonic().saturating_sub(now) > STALE_WAIT {
                 let message = format!("commit {} of {} was lost", self.last_commit, self.owner);
                 let error = Error::new(Kind::Bug, message)
-                    .with_detail(format!("the broker holds {}", blob.sequence))
-                    .with_hint("see whether the broker has lost data; drop the query and create it again");
+                    .with_detail(format!("the broker returned {}", task.sequence))
+                    .with_hint("check whether the broker has lost data; drop the query and create it again");
                 self.ended = Some((error.kind(), error.to_string()));
                 return Err(error);
             }
@@ -265,6 +267,6 @@ pub(super) fn last_owner(read_uncommitted: &BaseConsumer<Events>, topic: &str) -
     let mut first = TopicPartitionList::new();
     first.add_partition(topic, 0);
     let list =
-        committed_list(read_uncommitted, &first, ANSWER_WAIT).map_err(|e| failed("read the committed tasks", e))?;
+        committed_list(read_uncommitted, &first, REQUEST_TIMEOUT).map_err(|e| failed("read the committed tasks", e))?;
     Ok(element(&list, topic, 0).and_then(|o| CommitMetadata::parse(&o.metadata)).map(|blob| blob.process))
 }

@@ -1,4 +1,4 @@
-//! The topic that a group's tasks are named after: one partition a task, and a last one for the text of the query.
+//! The task topic of a group: one partition per task, and a last one for the metadata of the query. Nothing is written to it.
 
 use crate::error::{Error, Result};
 use crate::log::kafka::KafkaLog;
@@ -9,12 +9,13 @@ pub(in crate::log::kafka) fn task_topic(group: &str) -> String {
     format!("{group}-tasks")
 }
 
+/// Creates the task topic unless it exists, and returns its id. K12: another number of partitions is refused.
 pub(super) fn ensure_task_topic(log: &KafkaLog, topic: &str, tasks: u32) -> Result<u128> {
     let found = match log.topic(topic)? {
         Some(info) => info,
         None => match log.create_topic(&TopicSpec::new(topic, tasks + 1)) {
             Ok(info) => info,
-            // Somebody else was quicker.
+            // Another process may have created it meanwhile.
             Err(error) => log.topic(topic)?.ok_or(error)?,
         },
     };

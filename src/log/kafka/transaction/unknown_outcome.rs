@@ -1,14 +1,14 @@
-//! What became of a commit that failed.
+//! K14: the outcome of a failed commit.
 //!
-//! The blob beside the offsets says it, if the broker does all that it promises. A broker that is killed and started
-//! again does not (see [`super::hanging_transactions`]): it forgets to tell partitions that a transaction has ended, so that offsets
-//! stay pending for ever; and the marker of one commit can come so late that it commits rows of the next. So the rows
-//! are asked as well: those of the failed epoch whose delivery was reported are visible to readers, or not.
+//! The commit metadata tells it, as long as the broker keeps its promises. One that was killed and restarted may not (see
+//! [`super::hanging_transactions`]): it forgets to write markers, so that offsets stay pending, and the marker of one commit
+//! can come so late that it commits rows of the next. Therefore the rows are examined as well: `read_committed` readers see
+//! those of the failed epoch whose delivery was reported, or they do not.
 //!
-//! - The blob is there: it was committed.
-//! - Rows are visible: it must be committed, whatever the broker was asked for. What is not visible yet is written once
-//!   more, and with it the offsets; the marker of that transaction ends what was pending of the same producer id.
-//! - Neither: nobody has seen anything of it. What is still open is aborted, and the epoch is repeated.
+//! - The metadata carries the sequence of the commit: it was committed.
+//! - Some rows are visible: it has to be committed, whatever was requested. The rows that are not visible are written once more,
+//!   together with the offsets; the marker of that transaction ends what the same producer id left pending.
+//! - Neither: no reader has seen any of it. Open rows are aborted, and the epoch is repeated.
 
 use super::hanging_transactions::OPEN_AFTER;
 use super::{Failure, KafkaWriter};
@@ -20,45 +20,46 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long open rows may be held back by somebody else's transaction before they count as ours that were forgotten:
-/// more than the transaction timeout of any Tidegate process and the broker's scan for such transactions.
+/// How long another client's transaction may hold back open rows before they count as ours with a forgotten marker: longer
+/// than the transaction timeout of any Tidegate process plus the broker's scan interval for such transactions.
 pub(super) const OPEN_ROW_WAIT: Duration = Duration::from_secs(15);
-/// Pause between two looks at a partition's stable offset.
+/// Interval of polling a partition's last stable offset.
 const LOOK_PAUSE: Duration = Duration::from_millis(50);
-/// Rows below the stable offset are read within this time, or the broker is away.
+/// Rows below the last stable offset are read within this time unless the broker is unreachable.
 const READ_WAIT: Duration = Duration::from_secs(10);
-/// Records asked for at a time when one of each partition is looked for.
+/// Records per poll when searching for one record of each partition.
 const LOOK_RECORDS: usize = 64;
 
-/// What was delivered of an epoch, partition by partition.
+/// Delivered rows of an epoch per partition.
 pub(super) type Deliveries = BTreeMap<TopicPartition, Delivery>;
 
-/// How a commit ended, as far as it is known. Once a new producer was made the old transaction is decided for good.
+/// How a commit ended, as far as is known. The initialization of a new producer decides the old transaction for good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
+    /// Not known yet.
     Unknown,
-    /// Rows of it are visible, its offsets are not.
+    /// Rows are visible, the offsets are not committed.
     Visible,
-    /// It stands.
+    /// Committed.
     Committed,
-    /// It does not: what it left open is to be ended.
+    /// Not committed; what it left open has to be ended.
     Aborted,
 }
 
-/// What became of rows whose transaction has ended.
+/// The state of rows whose transaction has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
     Visible,
     Aborted,
 }
 
-/// A commit that failed and whose end is looked for.
+/// A failed commit that is being resolved.
 pub(super) struct UnknownOutcome<'a> {
     pub(super) sequence: &'a str,
-    /// `None`: it failed before anything was written.
+    /// `None`: the commit failed before anything was written.
     pub(super) epoch: Option<&'a Epoch>,
     pub(super) delivered: Deliveries,
-    /// The broker was asked to commit it.
+    /// Whether the broker was asked to commit it.
     pub(super) commit_requested: bool,
     pub(super) verdict: Verdict,
 }
@@ -74,24 +75,24 @@ pub(super) enum CommittedBy {
 }
 
 impl KafkaWriter {
-    /// What became of it; a new producer was made before.
+    /// Determines the outcome, after a new producer was initialized.
     pub(super) fn verdict(&mut self, unknown: &UnknownOutcome<'_>) -> Result<Verdict> {
         let known = unknown.commit_requested && self.offsets_are_stable();
         if known && matches!(self.read_last_commit()?, CommittedBy::Ours(found) if found == unknown.sequence) {
             return Ok(Verdict::Committed);
         }
         if !self.visible(&unknown.delivered)?.is_empty() {
-            tracing::warn!(target: "kafka", "rows of a failed commit of {} are visible", self.owner);
+            tracing::warn!(target: "kafka", writer = self.owner, "rows of a failed commit are visible");
             return Ok(Verdict::Visible);
         }
-        // That took its time: perhaps the broker was only slow.
+        // Examining the rows took a while; the broker may only have been slow.
         if unknown.commit_requested && !known && self.offsets_are_stable() {
-            return Err(Error::io("the offsets can be read only now"));
+            return Err(Error::io("the committed offsets became readable late"));
         }
         Ok(Verdict::Aborted)
     }
 
-    /// The commit in doubt is our last one.
+    /// Takes the commit as our last one.
     pub(super) fn accept(&mut self, unknown: &mut UnknownOutcome<'_>) {
         unknown.verdict = Verdict::Committed;
         self.last_commit = unknown.sequence.to_owned();
@@ -101,12 +102,12 @@ impl KafkaWriter {
         }
     }
 
-    /// Whether the offsets can be read now; not while something is pending.
+    /// Whether the offsets can be read now; false while any are pending.
     pub(super) fn offsets_are_stable(&self) -> bool {
         stable(&self.read_committed, &self.task_list(), self.log.clock(), OPEN_AFTER).is_ok()
     }
 
-    /// Whether the transaction of this row has ended by `deadline`, as its partition sees it.
+    /// Whether the row's partition has a marker for its transaction by `deadline`.
     pub(super) fn is_closed_by(&self, at: &TopicPartition, offset: i64, deadline: Duration) -> Result<bool> {
         while self.log.watermarks(at)?.stable <= offset {
             if self.log.clock().monotonic() > deadline {
@@ -117,18 +118,18 @@ impl KafkaWriter {
         Ok(true)
     }
 
-    /// Whether the transaction of this row has ended.
+    /// Whether the transaction of a row has ended, within [`OPEN_ROW_WAIT`].
     pub(super) fn is_closed(&self, at: &TopicPartition, offset: i64) -> Result<bool> {
         self.is_closed_by(at, offset, self.log.clock().monotonic() + OPEN_ROW_WAIT)
     }
 
-    /// The partitions whose last row that delivered is seen by readers of committed rows.
+    /// The partitions whose last delivered row is visible to `read_committed` readers.
     fn visible(&self, delivered: &Deliveries) -> Result<BTreeSet<TopicPartition>> {
         let fates = self.fates(delivered)?.into_iter();
         Ok(fates.filter(|(_, fate)| *fate == Fate::Visible).map(|(at, _)| at).collect())
     }
 
-    /// What became of rows, by the last one that delivered in each partition. Those that are still open are left out.
+    /// The fate of rows by the last delivered one of each partition. Open ones are left out.
     pub(super) fn fates(&self, delivered: &Deliveries) -> Result<BTreeMap<TopicPartition, Fate>> {
         let clock = self.log.clock().clone();
         let deadline = clock.monotonic() + OPEN_ROW_WAIT;
@@ -159,13 +160,13 @@ impl KafkaWriter {
                 });
             }
             if clock.monotonic() > deadline {
-                return Err(Error::io("rows whose transaction has ended could not be read"));
+                return Err(Error::io("could not read rows whose transaction has ended"));
             }
         }
         Ok(found)
     }
 
-    /// Writes what is missing of an epoch whose rows are visible in part, or in full but without their offsets.
+    /// Completes an epoch of which some rows are visible: writes the missing ones, and the offsets.
     pub(super) fn complete(&mut self, unknown: &mut UnknownOutcome<'_>, epoch: &Epoch) -> Result<()> {
         let visible = self.visible(&unknown.delivered)?;
         let mut there = unknown.delivered.clone();
@@ -175,7 +176,7 @@ impl KafkaWriter {
         self.checked_partitions.clear();
         self.end_hanging_transactions(&rest).map_err(|f| Error::io(f.reason))?;
         let written = self.write_rest(&rest, unknown.sequence);
-        // What this attempt has delivered may turn out to be visible, too.
+        // The rows of this attempt may turn out to be visible as well.
         let delivered = self.producer.as_ref().map(|producer| producer.events().take_deliveries()).unwrap_or_default();
         for (at, delivery) in delivered {
             let before = there.get(&at).map_or(0, |l| l.rows);
@@ -196,7 +197,7 @@ impl KafkaWriter {
     }
 }
 
-/// The epoch without the first rows of each partition that are there.
+/// The epoch without the leading rows of each partition that are visible.
 fn missing(epoch: &Epoch, there: &Deliveries) -> Epoch {
     let mut rest = Epoch { records: Vec::new(), offsets: epoch.offsets.clone(), metadata: epoch.metadata.clone() };
     for (topic, records) in &epoch.records {
@@ -217,7 +218,7 @@ fn missing(epoch: &Epoch, there: &Deliveries) -> Epoch {
     rest
 }
 
-/// The rows that are wanted, in their order; asked by the partition of each.
+/// The rows, in order, for which `is_wanted` accepts the partition. It is called once per row.
 pub(super) fn filtered(records: &RecordSet, mut is_wanted: impl FnMut(i32) -> bool) -> RecordSet {
     let mut set = RecordSet::default();
     for (index, row) in records.rows.iter().enumerate() {

@@ -1,0 +1,25 @@
+//! K1: one writer per slot in this process. Between processes the group's static member decides.
+
+use parking_lot::Mutex;
+use std::collections::BTreeSet;
+
+/// K1: the writers of this process, as `CLUSTER GROUP SLOT`. A second one of the same name would fence the first.
+static OPEN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
+/// Releases a name of [`OPEN`] on drop.
+pub(super) struct SlotClaim(String);
+
+impl SlotClaim {
+    /// `None`: another writer of this process has the slot.
+    pub(super) fn new(name: String) -> Option<SlotClaim> {
+        let new = OPEN.lock().insert(name.clone());
+        // Not `then_some`, which would construct and drop a claim, and so release the name of another writer.
+        new.then(|| SlotClaim(name))
+    }
+}
+
+impl Drop for SlotClaim {
+    fn drop(&mut self) {
+        OPEN.lock().remove(&self.0);
+    }
+}
