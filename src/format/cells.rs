@@ -1,7 +1,7 @@
 //! Columns under construction that can be rolled back.
 //!
-//! Arrow's builders cannot be truncated, and a record whose last value is bad must not leave its first ones behind. So
-//! values go into plain vectors, NULL rows into a list; the bitmap is built at the end, and only if the list is not empty.
+//! Arrow's builders cannot be truncated, and a record whose last value is bad must not leave its first ones in the columns. So
+//! values are appended to plain vectors and NULL rows to a list; the bitmap is built at the end, if the list is not empty.
 
 use crate::types::SqlType;
 use arrow::array::{
@@ -20,12 +20,12 @@ pub(super) struct Cells {
     pub(super) data: Data,
     /// Ascending.
     nulls: Vec<u32>,
-    /// Somebody reads the column. The values of another are checked and dropped.
+    /// Whether the column is materialized. Otherwise its values are checked and dropped.
     pub(super) keep: bool,
     arrow: DataType,
 }
 
-/// Values by type. A NULL row holds some value of no meaning.
+/// Values by type. The value of a NULL row is arbitrary.
 #[derive(Debug)]
 pub(super) enum Data {
     Boolean(Vec<bool>),
@@ -83,7 +83,7 @@ impl Pieces {
         self.bytes.truncate(self.ends[rows] as usize);
     }
 
-    /// Hands out everything, and keeps room for as much again.
+    /// Returns the contents, and reserves the same capacity again.
     fn take(&mut self) -> (OffsetBuffer<i32>, Buffer) {
         let next = Pieces::new(self.len(), self.bytes.len());
         let Pieces { bytes, ends } = std::mem::replace(self, next);
@@ -159,7 +159,7 @@ impl Cells {
         }
     }
 
-    /// Drops what comes after `rows` rows. A column that nobody reads has none.
+    /// Truncates to `rows` rows. A column that is not materialized has none.
     pub(super) fn truncate(&mut self, rows: usize) {
         let rows = if self.keep { rows } else { 0 };
         match &mut self.data {
@@ -189,7 +189,7 @@ impl Cells {
         }
     }
 
-    /// Hands out the rows as an Arrow column and begins anew.
+    /// Returns the rows as an Arrow column and starts a new batch.
     pub(super) fn finish(&mut self) -> ArrayRef {
         let rows = self.len();
         let nulls = validity(&mut self.nulls, rows);
@@ -245,7 +245,7 @@ impl Cells {
 
 fn strings(pieces: &mut Pieces, nulls: Option<NullBuffer>) -> StringArray {
     let (offsets, bytes) = pieces.take();
-    // Checked piece by piece already; the second check runs at memory speed and needs no `unsafe`.
+    // Each piece has been validated; validating again runs at memory speed and needs no `unsafe`.
     StringArray::new(offsets, bytes, nulls)
 }
 
@@ -255,7 +255,7 @@ fn primitive<T: ArrowPrimitiveType>(values: &mut Vec<T::Native>, nulls: Option<N
     Arc::new(PrimitiveArray::<T>::new(ScalarBuffer::from(values), nulls).with_data_type(ty.clone()))
 }
 
-/// The bitmap of `rows` rows without those listed; `None` if none is. Empties the list.
+/// The validity bitmap of `rows` rows, `None` if the list of NULL rows is empty. Clears the list.
 pub(super) fn validity(nulls: &mut Vec<u32>, rows: usize) -> Option<NullBuffer> {
     if nulls.is_empty() {
         return None;

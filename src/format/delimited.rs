@@ -1,12 +1,12 @@
-//! DELIMITED: one line of comma-separated values, as Commons CSV reads and writes it.
+//! DELIMITED: one line of comma-separated values, as Commons CSV's default format (ksqlDB's `KsqlDelimitedDeserializer`).
 //!
 //! ```text
 //! 1,"a, b",,IQ==      INTEGER 1, STRING `a, b`, NULL, BYTES
 //! ```
 //!
-//! A field may stand in quotes, quotes inside doubled. An empty field is NULL, for STRING too. There are as many fields as
-//! columns; further lines have to be lines, and count for nothing. DATE, TIME and TIMESTAMP are numbers, BYTES base64, a DECIMAL
-//! must fit without rounding. There is no ARRAY, MAP or STRUCT.
+//! A field may be quoted; quotes inside are doubled. An empty field is NULL, for STRING too. There are as many fields as columns;
+//! further lines must be valid and are ignored. DATE, TIME and TIMESTAMP are numbers, BYTES base64, a DECIMAL must fit without
+//! rounding. ARRAY, MAP and STRUCT are not supported.
 
 use super::Bad;
 use super::cells::{Cells, Data};
@@ -17,10 +17,10 @@ use arrow::array::{Array, ArrayRef, AsArray, BinaryArray};
 use arrow::datatypes::{DataType, Date32Type, Time32MillisecondType, TimestampMillisecondType};
 use std::borrow::Cow;
 
-/// Milliseconds of a day: the last TIME, as ksqlDB has it.
+/// Milliseconds of a day: the largest TIME that ksqlDB accepts.
 const TIME_MAX: i64 = 86_400_000;
 
-/// Reads payloads into columns.
+/// Decodes payloads into columns.
 #[derive(Debug)]
 pub(super) struct Reader {
     delimiter: char,
@@ -30,7 +30,7 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// `columns` with whether each is read.
+    /// The columns, each with whether it is materialized.
     pub(super) fn new(delimiter: char, columns: &[(&Column, bool)]) -> Reader {
         Reader {
             delimiter,
@@ -92,12 +92,12 @@ fn bad(reason: &str) -> Bad {
     Bad { reason: reason.to_owned() }
 }
 
-/// Nothing but ends of lines?
+/// Whether the text consists of line ends alone.
 fn is_blank(text: &str) -> bool {
     text.bytes().all(|c| matches!(c, b'\r' | b'\n'))
 }
 
-/// The fields of the first line that is not empty, and what follows; `None` = there is none, or a quote is left open.
+/// The fields of the first line that is not empty, and the rest; `None` = there is none, or a quote is not closed.
 fn fields(text: &str, delimiter: char) -> Option<(Vec<Cow<'_, str>>, &str)> {
     if is_blank(text) {
         return None;
@@ -122,7 +122,7 @@ fn fields(text: &str, delimiter: char) -> Option<(Vec<Cow<'_, str>>, &str)> {
     }
 }
 
-/// A field after its opening quote; answers what follows the closing one, blanks left out.
+/// A field after its opening quote; returns the text after the closing one and blanks.
 fn quoted(text: &str) -> Option<(Cow<'_, str>, &str)> {
     let mut out: Option<String> = None;
     let mut rest = text;
@@ -214,7 +214,7 @@ fn write_field(column: &ArrayRef, row: usize, out: &mut String) {
     }
 }
 
-/// Commons CSV's minimal quoting: the first field is quoted unless it begins with a letter or digit.
+/// Commons CSV's `QuoteMode.MINIMAL`: the first field is quoted unless it starts with a letter or digit.
 fn needs_quotes(field: &str, first: bool, delimiter: char) -> bool {
     let Some(start) = field.chars().next() else { return first };
     let odd_start = first && !start.is_ascii_alphanumeric() || start <= '#';

@@ -1,9 +1,9 @@
-//! Kafka's own serialisers: one column, no names, no coercion.
+//! KAFKA: the serializers of Kafka's clients (`IntegerSerializer` and so on): one column, no names, no coercion.
 //!
 //! ```text
-//! INTEGER   4 bytes, high byte first     STRING   UTF-8; what is none becomes U+FFFD
-//! BIGINT    8 bytes, high byte first     BYTES    as they are
-//! DOUBLE    8 bytes, IEEE 754, high byte first
+//! INTEGER   4 bytes, big-endian          STRING   UTF-8; invalid sequences become U+FFFD
+//! BIGINT    8 bytes, big-endian          BYTES    unchanged
+//! DOUBLE    8 bytes, IEEE 754, big-endian
 //! ```
 
 use super::Bad;

@@ -5,9 +5,10 @@
 //! encode(columns)  ->  all rows' bytes in one buffer, a range per row
 //! ```
 //!
-//! A decoder reads only the wanted columns and checks all of them: a record that any declared column cannot take is bad,
-//! and leaves nothing behind. A null payload is a row without an image; so is JSON's `null`. A single column stands
-//! *unwrapped* (as itself) in a key, and in a value where the source says so; there a NULL is a null payload.
+//! A decoder materializes only the wanted columns but checks all of them: a record with a value that its declared column does
+//! not accept is bad, and leaves no trace. A null payload is a row without an image; so is JSON's `null`. A single column is
+//! *unwrapped* in a key, and in a value if the source says so (`WRAP_SINGLE_VALUE`, ksqlDB's `SerdeFeature`); there a NULL is a
+//! null payload.
 
 mod cells;
 mod delimited;
@@ -29,17 +30,17 @@ use cells::Cells;
 use json::encode::{Source, member, write_object};
 use std::ops::Range;
 
-/// Payload bytes that one batch takes: text may double when it is decoded, and Arrow's offsets have 31 bits.
+/// Limit of payload bytes per batch: decoding may double the size of text, and Arrow's offsets have 31 bits.
 pub const BATCH_BYTES_MAX: usize = 1_000_000_000;
 
 /// Why a record was skipped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bad {
-    /// What was wrong, without the data.
+    /// What is wrong, without the data.
     pub reason: String,
 }
 
-/// A single column of a key is never wrapped, one of a value only where the source says so.
+/// A single key column is never wrapped, a single value column if the source says so.
 fn is_bare(format: Format, columns: &[&Column], unwrapped: bool) -> Result<bool> {
     match columns {
         [_] if matches!(format, Format::Kafka | Format::Delimited(_)) => Ok(true),
@@ -51,26 +52,26 @@ fn is_bare(format: Format, columns: &[&Column], unwrapped: bool) -> Result<bool>
     }
 }
 
-/// Reads one side of a source's records into columns.
+/// Decodes keys or values of a source into columns.
 #[derive(Debug)]
 pub struct Decoder {
     body: Body,
-    /// Per output column, which of the body's columns it is.
+    /// Index of the body's column per output column.
     outputs: Vec<usize>,
     rows: usize,
     /// Rows without an image, ascending.
     absent: Vec<u32>,
-    /// Payload bytes taken since the last `finish`.
+    /// Payload bytes since the last `finish`.
     bytes: usize,
 }
 
 #[derive(Debug)]
 enum Body {
-    /// No bytes are looked at; `always_absent`: whatever comes counts as null.
+    /// Ignores payloads; `always_absent`: every payload counts as null.
     Nothing {
         always_absent: bool,
     },
-    /// With the column's name, for messages.
+    /// The column's name, for messages.
     Kafka(Box<Cells>, String),
     Json(Box<json::Reader>),
     Delimited(Box<delimited::Reader>),
@@ -152,7 +153,7 @@ impl Decoder {
         }
     }
 
-    /// Takes back the row pushed last (its other side was bad). Does nothing if there is none.
+    /// Removes the last row, whose other part was bad. Does nothing if there is none.
     pub fn pop(&mut self) {
         self.rows = self.rows.saturating_sub(1);
         match &mut self.body {
@@ -172,17 +173,17 @@ impl Decoder {
         self.rows
     }
 
-    /// No rows?
+    /// Whether there are no rows.
     pub fn is_empty(&self) -> bool {
         self.rows == 0
     }
 
-    /// Would a payload of so many bytes still find room in this batch? Else call `finish` first.
+    /// Whether a payload of this size fits into the batch; otherwise call `finish` first.
     pub fn has_room(&self, bytes: usize) -> bool {
         bytes <= BATCH_BYTES_MAX - self.bytes
     }
 
-    /// Hands out the wanted columns and which rows have an image (`None` = all), and begins the next batch.
+    /// Returns the wanted columns and which rows have an image (`None` = all), and starts the next batch.
     pub fn finish(&mut self) -> (Vec<ArrayRef>, Option<NullBuffer>) {
         let rows = std::mem::take(&mut self.rows);
         self.bytes = 0;
@@ -206,19 +207,19 @@ impl Decoder {
     }
 }
 
-/// Writes one side of records.
+/// Encodes keys or values of records.
 #[derive(Debug)]
 pub struct Encoder {
     format: Format,
     columns: Vec<Column>,
-    /// The one column stands for itself.
+    /// The only column is not wrapped.
     bare: bool,
     /// `{"A":`-style prefixes of the columns.
     names: Vec<Vec<u8>>,
 }
 
 impl Encoder {
-    /// Refuses column types that the format does not carry.
+    /// An error for column types that the format does not support.
     pub fn new(format: Format, columns: &[Column], unwrapped: bool) -> Result<Encoder> {
         check(format, columns)?;
         let carried = carried(columns);
@@ -231,8 +232,8 @@ impl Encoder {
     }
 
     /// Appends every row's bytes to `data` and one range per row to `ranges` (`None` = a null payload: the row has no
-    /// image, its one unwrapped column is NULL, or there are no columns at all). Answers rows that could not be written,
-    /// which get no payload either.
+    /// image, its unwrapped column is NULL, or there are no columns). Returns the rows that could not be encoded, which get no
+    /// payload either.
     pub fn encode(
         &mut self,
         columns: &[ArrayRef],
@@ -281,7 +282,7 @@ impl Encoder {
     }
 }
 
-/// The column in the Arrow type of `ty`; another twin of the same SQL type (text as views, say) is cast.
+/// The column in the Arrow type of `ty`. Another Arrow type of the same SQL type, such as a string view, is cast.
 fn expected(column: &ArrayRef, ty: &SqlType) -> Result<ArrayRef> {
     let wanted = ty.arrow();
     if column.data_type().equals_datatype(&wanted) {

@@ -1,18 +1,18 @@
-//! Bytes of a record for people, with a guess at what they are: nothing but the bytes says it.
+//! Guesses the format of a record from its bytes, and renders it (PRINT; ksqlDB's `RecordFormatter`).
 
 use crate::types::base64;
 use crate::types::temporal::timestamp_text;
 
-/// The year 2100: what ends with a larger number is no key of a window.
+/// The year 2100: a key that ends with a larger number is not windowed.
 const LAST_WINDOW_START_MS: i64 = 4_102_444_800_000;
 
-/// Eight bytes that are larger as a number are more likely a double or a piece of something else.
+/// Eight bytes with a larger value are more likely a double or part of something else.
 const BIGINT_LIKELY_MAX: u64 = 1 << 53;
 
-/// Bytes as they can be read, and the format that they seem to have.
+/// Rendered bytes, and their apparent format.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Readable {
-    /// For people.
+    /// The rendered text.
     pub text: String,
     /// ksqlDB's name of the format.
     pub format: &'static str,
@@ -22,7 +22,7 @@ fn readable(text: String, format: &'static str) -> Readable {
     Readable { text, format }
 }
 
-/// A key. Keys of windowed tables end with the start of their window, milliseconds in eight bytes.
+/// A key. Keys of windowed tables end with the start of the window, milliseconds in eight bytes.
 pub fn key(bytes: &[u8]) -> Readable {
     if plain(bytes).is_none()
         && let Some((key, start)) = bytes.split_last_chunk::<8>()
@@ -46,7 +46,7 @@ fn windowed(format: &str) -> &'static str {
     }
 }
 
-/// A value: text as it is, the numbers of the format KAFKA with their type, anything else in base64.
+/// A value: text unchanged, numbers of the format KAFKA with their type, anything else in base64.
 pub fn value(bytes: &[u8]) -> Readable {
     if let Some(text) = plain(bytes) {
         let is_json = text.starts_with(['{', '[']) && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();

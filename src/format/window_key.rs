@@ -1,4 +1,5 @@
-//! Windowed keys: the key's own bytes, then the window's bounds, eight bytes each, high byte first.
+//! Windowed keys in Kafka Streams' layout (`TimeWindowedSerializer`, `SessionWindowedSerializer`): the key's own bytes, then the
+//! window's bounds, eight bytes each, big-endian.
 //!
 //! ```text
 //! TUMBLING, HOPPING   key ++ start          (the end is start + size, and is not stored)

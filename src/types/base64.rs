@@ -1,8 +1,8 @@
-//! Base64 as Jackson writes and reads it: the standard alphabet, padded; blanks between groups of four are skipped. Casts and
-//! TO_BYTES read it as the JDK does ([`decode_basic`]): no blanks, but padding may be left out.
+//! Base64 as Jackson writes and reads it (`Base64Variants.MIME_NO_LINEFEEDS`, RFC 4648 section 4): padded; blanks between groups
+//! of four are skipped. Casts and TO_BYTES decode like the JDK ([`decode_basic`]): no blanks, optional padding.
 //!
-//! The crate `base64` encodes and reads the JDK's form. Jackson's `Base64Variant` (control characters as blanks, unchecked last
-//! bits) is not among the forms that it reads, so [`decode`] is our own.
+//! The crate `base64` encodes, and decodes the JDK's form. It does not support Jackson's `Base64Variant` (control characters as
+//! blanks, unchecked last bits), so [`decode`] is our own.
 
 use base64::Engine as _;
 use base64::alphabet;
@@ -11,7 +11,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-/// What `VALUES` holds for bytes outside of the alphabet.
+/// The entry of `VALUES` for bytes outside the alphabet.
 const NOT_A_DIGIT: u8 = 0xFF;
 
 const VALUES: [u8; 256] = {
@@ -32,7 +32,7 @@ pub fn encode(bytes: &[u8], out: &mut Vec<u8>) {
     debug_assert_eq!(start + written, out.len());
 }
 
-/// Appends the bytes that `text` stands for; `None` if it is not base64 (what was appended by then stays).
+/// Appends the decoded bytes of `text`; `None` if it is not base64, in which case some may have been appended.
 pub fn decode(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
     let mut rest = text;
     loop {
@@ -65,8 +65,8 @@ pub fn decode(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
     }
 }
 
-/// Appends what the JDK's `Base64.getDecoder()` reads, and ksqlDB's `BytesUtils` with it: padding is whole or left out, the
-/// unused bits of the last digit may be anything. `None` if it reads nothing (what was appended by then stays).
+/// Appends what the JDK's `Base64.getDecoder()`, and with it ksqlDB's `BytesUtils`, decodes: padding is complete or absent, and
+/// the unused bits of the last digit are ignored. `None` if it is not base64, in which case some bytes may have been appended.
 pub fn decode_basic(text: &str, out: &mut Vec<u8>) -> Option<()> {
     const BASIC: GeneralPurpose = GeneralPurpose::new(
         &alphabet::STANDARD,

@@ -1,25 +1,24 @@
-//! The only way to the wall clock: a clock is passed in, and tests turn it.
+//! The only access to the wall clock: a clock is passed in, and tests advance it.
 
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-/// Tells the time and waits.
+/// A source of time, and of sleep.
 pub trait Clock: Send + Sync + Debug {
     /// Milliseconds since 1970-01-01.
     fn now_ms(&self) -> i64;
-    /// Time since some fixed moment; never goes back.
+    /// Time since a fixed moment; monotonic.
     fn monotonic(&self) -> Duration;
-    /// Blocks the thread (a virtual clock moves itself instead).
+    /// Blocks the thread; a virtual clock advances instead.
     fn sleep(&self, time: Duration);
 }
 
 /// A shared clock.
 pub type SharedClock = Arc<dyn Clock>;
 
-/// The machine's time, for the two functions whose meaning it is: UNIX_TIMESTAMP() and UNIX_DATE(). Everything else gets
-/// a [`Clock`].
+/// The system time, for the two functions that return it: UNIX_TIMESTAMP() and UNIX_DATE(). Everything else uses a [`Clock`].
 #[expect(clippy::disallowed_methods, reason = "no clock reaches a function")]
 pub fn ambient_ms() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
@@ -57,19 +56,19 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that only moves when told to, or when somebody sleeps on it.
+/// A clock that advances only by calls, and when a thread sleeps on it.
 #[derive(Debug, Default)]
 pub struct ManualClock {
     ms: AtomicI64,
 }
 
 impl ManualClock {
-    /// A clock standing at `ms`.
+    /// A clock that shows `ms`.
     pub fn at(ms: i64) -> Arc<ManualClock> {
         Arc::new(ManualClock { ms: AtomicI64::new(ms) })
     }
 
-    /// Moves it forward.
+    /// Advances it.
     pub fn advance(&self, time: Duration) {
         self.ms.fetch_add(time.as_millis() as i64, Ordering::SeqCst);
     }

@@ -18,9 +18,9 @@ fn digits_of(text: &str) -> (String, i32) {
 /// An exact decimal number: `unscaled / 10^scale`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BigDecimal {
-    /// All digits.
+    /// The digits as an integer.
     pub unscaled: i256,
-    /// How many of them stand after the point.
+    /// Number of digits after the point.
     pub scale: i32,
 }
 
@@ -48,7 +48,7 @@ impl BigDecimal {
         let Some(divisor) = power_of_ten(self.scale - scale) else { return Some(i256::ZERO) };
         let quotient = self.unscaled.checked_div(divisor)?;
         let rest = self.unscaled.checked_rem(divisor)?.wrapping_abs();
-        // rest * 2 could wrap around: compare with what is left of the divisor.
+        // rest * 2 could overflow: compare with the rest of the divisor.
         let up = rest >= divisor.wrapping_sub(rest);
         let step = i256::from_i128(if self.unscaled < i256::ZERO { -1 } else { 1 });
         if up { quotient.checked_add(step) } else { Some(quotient) }
@@ -59,7 +59,7 @@ impl BigDecimal {
         let scale = self.scale.max(other.scale);
         match (self.rescale(scale), other.rescale(scale)) {
             (Some(a), Some(b)) => a.cmp(&b),
-            // The side that does not fit is the longer one.
+            // The side that does not fit has the larger magnitude.
             (None, _) => self.unscaled.cmp(&i256::ZERO),
             (_, None) => i256::ZERO.cmp(&other.unscaled),
         }
@@ -87,7 +87,7 @@ pub fn power_of_ten(digits: i32) -> Option<i256> {
     Some(i256::from_i128(10).wrapping_pow(digits as u32))
 }
 
-/// The value fits DECIMAL(precision, _).
+/// Whether the value fits into DECIMAL(precision, _).
 pub fn fits(unscaled: i256, precision: u8) -> bool {
     power_of_ten(i32::from(precision)).is_some_and(|limit| unscaled < limit && unscaled > limit.wrapping_neg())
 }

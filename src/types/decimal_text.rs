@@ -1,4 +1,4 @@
-//! Decimal numbers as they are written: digits of any length, a point, an exponent; read where they stand.
+//! Decimal numbers as text: digits of any length, a point, an exponent; parsed in place.
 //!
 //! ```text
 //! new BigDecimal(String)   5  +5  5.  .5  1e3        (no blanks)
@@ -10,20 +10,20 @@
 use super::decimal::{BigDecimal, fits, power_of_ten};
 use arrow::datatypes::i256;
 
-/// Largest magnitude of an exponent that is read: Java's scale is an `int`.
+/// Largest magnitude of an exponent: Java's scale is an `int`.
 const EXPONENT_MAX: i64 = i32::MAX as i64;
 /// Exponents beyond this cannot belong to a DECIMAL of 76 digits or to a DOUBLE; larger ones are not worth computing.
 const EXACT_EXPONENT_MAX: i64 = 400;
-/// Every number of so many digits fits 128 bits.
+/// Every number with this many digits fits into 128 bits.
 const NARROW_DIGITS_MAX: i64 = 38;
 
-/// A decimal number as Java's BigDecimal reads it: digits and how many of them stand after the point.
+/// A decimal number as `java.math.BigDecimal` parses it: digits, and the number of those after the point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DecimalText<'a> {
     negative: bool,
     /// Digits, with at most one point, from the first digit that is not 0; empty for zero.
     mantissa: &'a [u8],
-    /// How many digits those are.
+    /// Number of these digits.
     count: usize,
     scale: i64,
 }
@@ -46,7 +46,7 @@ impl<'a> DecimalText<'a> {
         self.mantissa.iter().copied().filter(|&c| c != b'.').map(|c| c - b'0')
     }
 
-    /// Is it zero?
+    /// Whether it is zero.
     pub fn is_zero(&self) -> bool {
         self.count == 0
     }
@@ -89,7 +89,7 @@ impl<'a> DecimalText<'a> {
         Some(if self.negative { value.wrapping_neg() } else { value })
     }
 
-    /// The number to calculate with, of up to 76 digits.
+    /// The number for arithmetic, of up to 76 digits.
     pub fn to_big_decimal(&self) -> Option<BigDecimal> {
         if self.scale.abs() > EXACT_EXPONENT_MAX + self.mantissa.len() as i64 {
             return None;
@@ -110,7 +110,7 @@ impl<'a> DecimalText<'a> {
     }
 }
 
-/// Mantissa, place of its point, exponent text, of `[+-]digits[.digits][e[+-]digits]` with at least one digit.
+/// Sign, mantissa, position of its point, and exponent of `[+-]digits[.digits][e[+-]digits]` with at least one digit.
 pub(super) fn number_parts(text: &[u8]) -> Option<(bool, &[u8], usize, &[u8])> {
     let (negative, text) = match text {
         [b'-', rest @ ..] => (true, rest),
@@ -130,7 +130,7 @@ pub(super) fn number_parts(text: &[u8]) -> Option<(bool, &[u8], usize, &[u8])> {
     fine.then_some((negative, mantissa, point, exponent))
 }
 
-/// An integer with an optional sign; far outside of any exponent it saturates.
+/// An integer with an optional sign; it saturates far beyond any exponent.
 pub(super) fn small_int(text: &[u8]) -> i64 {
     let (negative, digits) = match text {
         [b'-', rest @ ..] => (true, rest),
@@ -149,7 +149,7 @@ impl BigDecimal {
 }
 
 /// Appends a number of ASCII `digits` (no leading zeros), `scale` of them after the point, as `BigDecimal.toString` does:
-/// plain unless the scale is negative or the first digit stands more than six places after the point.
+/// plain unless the scale is negative or the first digit is more than six places after the point.
 pub fn write_big_decimal(negative: bool, digits: &[u8], scale: i64, out: &mut Vec<u8>) {
     if negative {
         out.push(b'-');
@@ -276,7 +276,7 @@ mod tests {
             let expected = slowly(negative, (&whole, &part), exponent, precision, scale);
             let unscaled = number.unscaled(precision, scale);
             prop_assert_eq!(unscaled.map(|v| v.to_string()), expected, "{}", text);
-            // The number to calculate with is the same, where 256 bits hold its digits.
+            // The number for arithmetic is the same if its digits fit into 256 bits.
             if let (Some(unscaled), Some(exact)) = (unscaled, number.to_big_decimal()) {
                 prop_assert!(exact.compare(BigDecimal { unscaled, scale: i32::from(scale) }).is_eq(), "{}", text);
             }

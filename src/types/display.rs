@@ -1,4 +1,4 @@
-//! Values as text: what `CAST(x AS STRING)` gives.
+//! Values as text: the result of `CAST(x AS STRING)` (ksqlDB's `CastEvaluator`).
 
 use crate::types::decimal::write_decimal;
 use crate::types::java_double::write_java_double;

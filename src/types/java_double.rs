@@ -1,4 +1,4 @@
-//! DOUBLE as Java writes and reads it.
+//! DOUBLE as Java prints and parses it.
 //!
 //! ```text
 //! Double.toString       0.001   1234567.0   1.0E7   4.9E-324
@@ -30,7 +30,7 @@ fn write_positive(v: f64, out: &mut Vec<u8>) {
     let mut buffer = ryu::Buffer::new();
     let (mut digits, mut exponent) = split_digits(buffer.format_finite(v).as_bytes());
     if digits.len() == 1 && v < f64::MIN_POSITIVE {
-        // Java wants two digits, and among those the nearest: 4.9E-324, not 5.0E-324.
+        // Java prints at least two digits, and among those the nearest: 4.9E-324, not 5.0E-324.
         (digits, exponent) = split_digits(format!("{v:.1e}").as_bytes());
     }
     let n = digits.len();

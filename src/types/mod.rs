@@ -1,7 +1,7 @@
-//! SQL types, their Arrow twins, and schemas.
+//! SQL types, their Arrow types, and schemas.
 //!
-//! A row has key columns and value columns, because Kafka's records have two byte strings; a column never stands in both.
-//! Pseudo columns (ROWTIME and its kin) belong to no schema: every source has them.
+//! A row has key columns and value columns, because Kafka's records have two byte strings; no column is in both. Pseudo columns
+//! (ROWTIME and the like) are not part of a schema: every source has them (ksqlDB's `SystemColumns`).
 
 pub mod base64;
 pub mod calendar;
@@ -53,7 +53,7 @@ pub enum SqlType {
     Timestamp,
     /// A list.
     Array(Box<SqlType>),
-    /// Key type (STRING wherever it is written to a topic) and value type.
+    /// Key type (STRING in topics) and value type.
     Map(Box<SqlType>, Box<SqlType>),
     /// Named fields, in order.
     Struct(Vec<(String, SqlType)>),
@@ -88,7 +88,7 @@ impl SqlType {
         }
     }
 
-    /// The SQL type of an Arrow column, where there is one.
+    /// The SQL type of an Arrow type, if there is one.
     pub fn from_arrow(ty: &DataType) -> Option<SqlType> {
         Some(match ty {
             DataType::Boolean => SqlType::Boolean,
@@ -134,7 +134,8 @@ impl SqlType {
         }
     }
 
-    /// The type to which both widen without a CAST: INTEGER -> BIGINT -> DECIMAL -> DOUBLE, also inside nested types.
+    /// The common type that both widen to without a CAST: INTEGER -> BIGINT -> DECIMAL -> DOUBLE (ksqlDB's
+    /// `SqlBaseType.canImplicitlyCast`), also inside nested types.
     pub fn common(&self, other: &SqlType) -> Option<SqlType> {
         use SqlType::*;
         Some(match (self, other) {
@@ -166,7 +167,7 @@ impl SqlType {
 }
 
 impl fmt::Display for SqlType {
-    /// As ksqlDB prints it: `INTEGER`, `STRING`, `DECIMAL(4, 2)`, `ARRAY<STRING>`, ``STRUCT<`A` INTEGER>``.
+    /// The type as ksqlDB prints it: `INTEGER`, `STRING`, `DECIMAL(4, 2)`, `ARRAY<STRING>`, ``STRUCT<`A` INTEGER>``.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             SqlType::Boolean => f.write_str("BOOLEAN"),
@@ -192,12 +193,12 @@ impl fmt::Display for SqlType {
     }
 }
 
-/// A name in back quotes, back quotes inside doubled.
+/// A name in back quotes; those inside are doubled.
 pub fn quoted(name: &str) -> String {
     format!("`{}`", name.replace('`', "``"))
 }
 
-/// The names that every source has without declaring them.
+/// Names of pseudo columns.
 pub mod pseudo {
     /// Event time, BIGINT milliseconds.
     pub const ROWTIME: &str = "ROWTIME";
@@ -209,11 +210,11 @@ pub mod pseudo {
     pub const WINDOWSTART: &str = "WINDOWSTART";
     /// One past the last millisecond of a time window, last event of a session; BIGINT.
     pub const WINDOWEND: &str = "WINDOWEND";
-    /// All of them: no column may carry such a name.
+    /// All of them; no column may have such a name.
     pub const ALL: [&str; 5] = [ROWTIME, ROWPARTITION, ROWOFFSET, WINDOWSTART, WINDOWEND];
 }
 
-/// Where a column lives.
+/// The part of a record that contains a column.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Role {
     /// In the record's key.
@@ -231,7 +232,7 @@ pub struct Column {
     pub name: String,
     /// Its type.
     pub ty: SqlType,
-    /// Where it lives.
+    /// The part of the record that contains it.
     pub role: Role,
 }
 

@@ -1,13 +1,13 @@
-//! Slips of the pen: which known name did the user mean?
+//! Suggestions for misspelled names.
 
-/// The candidate with the smallest edit distance to `name`, if it is close enough to be a slip. Case does not count.
+/// The candidate with the smallest edit distance to `name`, if it is small enough for a typing error. Case is ignored.
 pub fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let limit = (name.chars().count() / 3).max(1);
     let upper = name.to_uppercase();
     candidates.map(|c| (edit_distance(&upper, &c.to_uppercase()), c)).filter(|(d, _)| *d <= limit).min().map(|(_, c)| c)
 }
 
-/// Insertions, deletions, replacements and swaps of neighbours that lead from `a` to `b`.
+/// The edit distance (optimal string alignment): insertions, deletions, replacements and swaps of neighbours.
 fn edit_distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     let mut before: Vec<usize> = vec![0; b.len() + 1];

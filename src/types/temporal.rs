@@ -1,7 +1,8 @@
-//! DATE, TIME and TIMESTAMP as text: ISO 8601, and parts of it where ksqlDB reads a literal.
+//! DATE, TIME and TIMESTAMP as text: ISO 8601, and prefixes of it where ksqlDB accepts them
+//! (`PartialStringToTimestampParser`).
 //!
-//! `2020`, `2020-03`, `2020-03-01`, `2020-03-01T10`, ..., `2020-03-01T10:00:00.000+0100`: missing parts are the first of
-//! their kind, and without an offset the time is UTC.
+//! `2020`, `2020-03`, `2020-03-01`, `2020-03-01T10`, ..., `2020-03-01T10:00:00.000+0100`: a missing part has its first value, and
+//! without an offset the time is UTC.
 
 use super::calendar;
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime, Timelike};
@@ -84,7 +85,7 @@ fn day_text(days: i64) -> String {
     format!("{sign}{:04}-{month:02}-{day:02}", year.unsigned_abs())
 }
 
-/// `10:20`, `10:20:30` or `10:20:30.400`: the shortest that says all, as Java's `LocalTime`.
+/// `10:20`, `10:20:30` or `10:20:30.400`: the shortest exact form, as `java.time.LocalTime.toString`.
 pub fn time_text(ms: i32) -> String {
     let seconds = (ms / 1000).max(0) as u32;
     let Some(time) = NaiveTime::from_num_seconds_from_midnight_opt(seconds, (ms % 1000).max(0) as u32 * 1_000_000)

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-/// The order of `String.compareTo`. It differs from the order of the bytes only where a character beyond U+FFFF meets one
+/// The order of `String.compareTo`. It differs from the order of the UTF-8 bytes only where a character beyond U+FFFF meets one
 /// from U+E000 to U+FFFF: the former are two surrogates (0xD800...) in UTF-16.
 pub fn compare_utf16(a: &str, b: &str) -> Ordering {
     let order = a.as_bytes().cmp(b.as_bytes());
@@ -12,7 +12,7 @@ pub fn compare_utf16(a: &str, b: &str) -> Ordering {
     a.encode_utf16().cmp(b.encode_utf16())
 }
 
-/// UTF-8 text holds a character beyond U+FFFF.
+/// Whether the text contains a character beyond U+FFFF.
 pub fn has_supplementary(bytes: &[u8]) -> bool {
     bytes.iter().any(|b| *b >= 0xF0)
 }

@@ -1,4 +1,4 @@
-//! Event time: window definitions, the late rule's words, durations as SQL writes them.
+//! Event time: window definitions, grace, durations as SQL writes them.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -6,27 +6,28 @@ use std::fmt;
 /// Stream time before the first row. Half of the range, so that `NEVER - size - grace` cannot wrap around.
 pub const NEVER: i64 = i64::MIN / 2;
 
-/// ksqlDB's default for size + grace: a window is kept open a day after its start.
+/// ksqlDB's default of size + grace: a window accepts rows for a day after its start (Kafka Streams'
+/// `Windows.DEPRECATED_DEFAULT_24_HR_GRACE_PERIOD`, KIP-633).
 pub const DEFAULT_RETENTION_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// How rows are grouped by time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum WindowKind {
-    /// Windows of one size, side by side.
+    /// Windows of one size without gaps or overlaps.
     Tumbling {
         /// Size.
         size_ms: i64,
     },
-    /// Windows of one size, one every `advance_ms`.
+    /// Windows of one size, one of which starts every `advance_ms`.
     Hopping {
         /// Size.
         size_ms: i64,
         /// Distance between two starts.
         advance_ms: i64,
     },
-    /// A window ends when no row came for `gap_ms`.
+    /// A window ends when no row has arrived for `gap_ms`.
     Session {
-        /// Longest pause inside one session.
+        /// Longest pause within a session.
         gap_ms: i64,
     },
 }
@@ -36,9 +37,9 @@ pub enum WindowKind {
 pub struct Window {
     /// How rows are grouped.
     pub kind: WindowKind,
-    /// How long after its end a window takes rows; `None` = `max(24 h - size, 0)`.
+    /// How long after its end a window accepts rows; `None` = `max(24 h - size, 0)`.
     pub grace_ms: Option<i64>,
-    /// How long pull queries see a window; `None` = a day.
+    /// How long pull queries see a window (RETENTION); `None` = a day.
     pub retention_ms: Option<i64>,
 }
 
@@ -51,7 +52,7 @@ impl Window {
         }
     }
 
-    /// The grace in force: as given, or ksqlDB's default.
+    /// The effective grace: as given, or ksqlDB's default.
     pub fn grace_ms(&self) -> i64 {
         self.grace_ms.unwrap_or_else(|| (DEFAULT_RETENTION_MS - self.size_ms()).max(0))
     }

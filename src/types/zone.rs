@@ -1,9 +1,9 @@
-//! Time zones as Java names them, and what their clocks show.
+//! Time zones by Java's names (`ZoneId.of`, `ZoneId.SHORT_IDS`), and their local times.
 
 use chrono::{Offset, TimeZone, Utc};
 use chrono_tz::{OffsetComponents, OffsetName, Tz};
 
-/// A zone: by name, or so far from Greenwich.
+/// A zone: by name, or by offset from UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Zone {
     /// `Europe/Berlin`.
@@ -15,7 +15,7 @@ pub enum Zone {
 }
 
 impl Zone {
-    /// Greenwich.
+    /// UTC.
     pub const UTC: Zone = Zone::Prefixed("UTC", 0);
 
     /// `Europe/Berlin`, `UTC`, `GMT`, `Z`, `+01:30`, `GMT-8`, `PST`.
@@ -50,7 +50,7 @@ impl Zone {
         name.parse().ok().map(Zone::Named)
     }
 
-    /// Seconds east at a moment.
+    /// Offset in seconds east at a moment.
     pub fn offset_at(self, ms: i64) -> i64 {
         match self {
             Zone::Fixed(seconds) | Zone::Prefixed(_, seconds) => i64::from(seconds),
@@ -61,7 +61,8 @@ impl Zone {
         }
     }
 
-    /// The moment of a local time in milliseconds; in a gap the clock's jump is added, of two the earlier is meant.
+    /// The moment of a local time in milliseconds. In a gap the length of the gap is added, in an overlap the earlier offset
+    /// applies (`ZonedDateTime.ofLocal`).
     pub fn instant_of(self, local_ms: i64) -> i64 {
         match self {
             Zone::Fixed(seconds) | Zone::Prefixed(_, seconds) => local_ms - i64::from(seconds) * 1000,
@@ -73,7 +74,7 @@ impl Zone {
                     chrono::LocalResult::Single(o) | chrono::LocalResult::Ambiguous(o, _) => {
                         local_ms - i64::from(o.fix().local_minus_utc()) * 1000
                     }
-                    // The offset before the jump.
+                    // The offset before the transition.
                     chrono::LocalResult::None => local_ms - self.offset_at(local_ms - 86_400_000) * 1000,
                 }
             }

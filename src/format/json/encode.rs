@@ -1,6 +1,6 @@
-//! Columns to JSON text: compact, columns in order, names as they are, NULLs written out.
+//! Columns to JSON text: compact, columns in order, names unchanged, NULLs included.
 //!
-//! The names are prepared (`,"PRICE":`), the columns' types looked up once a batch; then it is one loop over the rows.
+//! The names are prepared (`,"PRICE":`), the columns' types resolved once per batch; then it is one loop over the rows.
 //! Bytes are what ksqlDB's converter writes: doubles by `Double.toString`, decimals by `BigDecimal.toString`, control
 //! bytes as `\u001F`, DATE, TIME and TIMESTAMP as numbers, BYTES in base64, NaN and the infinities in quotes.
 

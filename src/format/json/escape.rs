@@ -1,18 +1,18 @@
-//! What strings stand for: their escapes undone, in one pass with the check.
+//! Unescaping of strings (RFC 8259 section 7), in one pass with validation.
 //!
 //! ```text
 //! "a\tb\u00e9"   becomes   a, a tab, b, é
 //! "\ud83d\ude00" becomes   one character beyond the first 65,536
-//! "\ud83d"       becomes   ?   (half a pair has no UTF-8; so does Java write it)
+//! "\ud83d"       becomes   ?   (a lone surrogate has no UTF-8; Java writes it the same way)
 //! ```
 //!
-//! Runs between escapes are short, mostly shorter than a call of `memcpy` is worth: sixteen bytes are written at a time, and
-//! what was too many is taken back.
+//! Runs between escapes are short, mostly too short for a call of `memcpy`: sixteen bytes are written at a time, and the excess
+//! is truncated.
 
 use super::scan::{HIGHS, Step, escape, stop_at, stops, syntax, text_end};
 
-/// Appends what the string stands for whose opening quote is before `start`, checking it; answers the place behind the
-/// closing quote. Its `first` run, as of `text_end`, is there already. After an `Err` pieces of it may have been appended.
+/// Validates the string whose opening quote is before `start`, appends its text, and returns the position after the closing
+/// quote. Its `first` run, as of `text_end`, is there already. After an `Err` pieces of it may have been appended.
 pub(super) fn string_into(d: &[u8], start: usize, first: (usize, bool), out: &mut Vec<u8>) -> Step {
     let (mut i, mut high) = first;
     loop {
@@ -33,7 +33,7 @@ pub(super) fn string_into(d: &[u8], start: usize, first: (usize, bool), out: &mu
     Ok(i + 1)
 }
 
-/// Appends what the inside of a checked string stands for.
+/// Appends the text of a validated string, given its inside.
 pub(super) fn unescape(s: &[u8], out: &mut Vec<u8>) {
     let (mut i, _) = run_into(s, 0, out);
     while i < s.len() {
@@ -64,7 +64,7 @@ fn run_into(d: &[u8], mut i: usize, out: &mut Vec<u8>) -> (usize, bool) {
     (end, more || high & HIGHS != 0)
 }
 
-/// Appends what the checked escape at `i` stands for, both halves of a surrogate pair at once; answers the place behind.
+/// Appends the character of the validated escape at `i`, both halves of a surrogate pair at once; returns the position after it.
 #[inline(always)]
 fn escape_into(s: &[u8], i: usize, out: &mut Vec<u8>) -> usize {
     let byte = match s.get(i + 1) {

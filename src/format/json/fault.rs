@@ -1,5 +1,5 @@
-//! What is said of a payload that could not be read: which column, what it takes, and where the payload has something else.
-//! Only looked for when a record is bad, and without the record's data.
+//! The message about a payload that could not be decoded: which column, which type it has, and where the payload has another
+//! value. It is composed only for bad records, and without the record's data.
 //!
 //! ```text
 //! {"A":{"B":[1,"x"]}}     column `A`->`B`[2]: the text at byte 13 is no INTEGER
@@ -10,8 +10,8 @@ use crate::format::Bad;
 use crate::types::{SqlType, quoted};
 use std::fmt::Write;
 
-/// The message of a fault that nothing can mend. `root` is what the payload's value should be, a STRUCT of the columns; or the
-/// type of the one column of this name.
+/// The message for a bad record. `root` is the expected type of the payload: a STRUCT of the columns, or the type of the only
+/// column with its name.
 pub(super) fn bad(fault: Fault, d: &[u8], root: &SqlType, bare: Option<&str>) -> Bad {
     let at = match fault {
         Fault::Syntax(at) => return Bad { reason: format!("the payload is not valid JSON at byte {at}") },
@@ -38,7 +38,7 @@ pub(super) fn bad(fault: Fault, d: &[u8], root: &SqlType, bare: Option<&str>) ->
     Bad { reason: format!("column {path}: the {kind} at byte {at} is no {wanted}") }
 }
 
-/// The type of what stands at `at`, and the way there from the payload's value. Stops where that cannot be told.
+/// The expected type at `at`, and the path to it from the payload's value, as far as both are known.
 fn descend<'a>(d: &[u8], at: usize, root: &'a SqlType, path: &mut String) -> &'a SqlType {
     let (mut ty, mut i) = (root, blank(d, 0));
     while i < at {
@@ -74,7 +74,7 @@ enum Part {
     Item(usize),
 }
 
-/// The part of the value at `i` in which `at` lies, and where that part's value begins.
+/// The part of the value at `i` that contains `at`, and the position of that part's value.
 fn part_at(d: &[u8], i: usize, at: usize) -> Option<(Part, usize)> {
     let (close, mut i) = match d.get(i)? {
         b'{' => (b'}', blank(d, i + 1)),

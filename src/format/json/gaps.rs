@@ -1,12 +1,12 @@
 //! Learned gaps: the bytes between two values, `,"price":`, blanks included.
 //!
-//! Producers write the same names in the same order again and again. A gap that was parsed once is remembered verbatim
+//! Producers write the same names in the same order repeatedly. A gap that was parsed once is remembered verbatim
 //! with the field that it leads to and the gap that followed it last time; from then on it costs one 16-byte comparison.
-//! All gaps ever seen are kept, not only the latest: records whose fields wander would otherwise parse every name.
+//! All gaps are kept, not only the latest, so that records with changing field orders do not parse every name.
 
 use super::scan::{Fault, blank, expect, name};
 
-/// Gaps that are kept; past it all are forgotten, so that ever new names cannot make the search long.
+/// Limit of remembered gaps. Beyond it all are forgotten, so that unbounded names cannot slow the search.
 const GAPS_MAX: usize = 256;
 
 /// Longer gaps are parsed each time.
@@ -20,7 +20,7 @@ pub(super) const UNKNOWN: u16 = u16::MAX;
 
 #[derive(Debug)]
 struct Gap {
-    /// The first 16 bytes, and which of them count.
+    /// The first 16 bytes, and a mask of the significant ones.
     head: u128,
     mask: u128,
     /// All others.
@@ -40,11 +40,11 @@ pub(super) struct Gaps {
     first: u16,
 }
 
-/// What stands between two values.
+/// The token between two values.
 pub(super) enum Found {
-    /// A name: place of its value, its field (or [`UNKNOWN`]), its gap (or [`NONE`]).
+    /// A name: position of its value, its field (or [`UNKNOWN`]), its gap (or [`NONE`]).
     Member { value: usize, target: u16, gap: u16 },
-    /// The object's end, and the place behind it.
+    /// The object's end, and the position after it.
     End(usize),
 }
 
@@ -73,7 +73,7 @@ impl Gaps {
         self.first
     }
 
-    /// If `guess` stands at `i`: the place behind it, its field, and the guess after it.
+    /// If `guess` is at `i`: the position after it, its field, and the next guess.
     #[inline(always)]
     pub(super) fn hit(&self, guess: u16, d: &[u8], i: usize) -> Option<(usize, u16, u16)> {
         let gap = self.known.get(guess as usize)?;
@@ -133,7 +133,7 @@ impl Gaps {
             return Ok(Found::Member { value, target, gap: NONE });
         }
         if self.known.len() >= GAPS_MAX {
-            // `first` must not name a gap of another kind that takes this one's place.
+            // `first` must not refer to a gap of another kind that replaces this one.
             self.known.clear();
             self.first = NONE;
         }

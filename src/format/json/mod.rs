@@ -1,18 +1,18 @@
-//! JSON as ksqlDB reads and writes it.
+//! JSON as ksqlDB reads and writes it (`KsqlJsonDeserializer`, Connect's `JsonConverter`).
 //!
 //! ```text
 //! scan    the grammar: strings, numbers, whole values
-//! escape  what strings stand for
+//! escape  unescaping of strings
 //! gaps    the bytes between two values, learned verbatim
 //! value   one value to one column, with coercions; objects member by member: fast, and by the rule in full
 //! encode  columns to text
 //! fault   why a record is bad, in words
 //! ```
 //!
-//! Reading: the top level is an object (or a bare value, if the column stands unwrapped); `null` is a null row; what
-//! follows the value is ignored. A missing member is NULL, an unknown one is ignored, and a value that a column cannot
-//! take makes the record bad, whether the column is read or not. Other than ksqlDB's parser we take UTF-8 only, without a
-//! byte order mark and without encoded surrogates.
+//! Decoding: the top level is an object (or a bare value, if the column is unwrapped); `null` is a null row; text after the value
+//! is ignored. A missing member is NULL, an unknown one is ignored, and a value that a column does not accept makes the record
+//! bad, whether the column is materialized or not. Unlike ksqlDB's parser this one accepts UTF-8 only, without a byte order mark
+//! and without encoded surrogates.
 
 pub(super) mod encode;
 mod escape;
@@ -29,13 +29,13 @@ use scan::{Fault, blank, literal, syntax};
 use value::Shape;
 use value::object::Object;
 
-/// Reads payloads into columns.
+/// Decodes payloads into columns.
 #[derive(Debug)]
 pub(super) struct Reader {
     root: Root,
-    /// One for each declared column, read or not.
+    /// One per declared column, materialized or not.
     cells: Vec<Cells>,
-    /// What the payload's value should be, for messages.
+    /// The expected type of the payload, for messages.
     ty: SqlType,
 }
 
@@ -46,7 +46,7 @@ enum Root {
 }
 
 impl Reader {
-    /// `columns` with whether each is read. An unwrapped reader has one column.
+    /// The columns, each with whether it is materialized. An unwrapped reader has one.
     pub(super) fn new(columns: &[(&Column, bool)], unwrapped: bool) -> Reader {
         let cells = columns.iter().map(|(column, keep)| Cells::new(&column.ty, *keep)).collect();
         let (root, ty) = match columns {
@@ -61,7 +61,7 @@ impl Reader {
         Reader { root, cells, ty }
     }
 
-    /// Appends row number `rows`; answers whether there is a value (`null` is none, and appends nothing).
+    /// Appends row number `rows`; returns whether there is a value (`null` is none, and appends nothing).
     #[inline(always)]
     pub(super) fn push(&mut self, d: &[u8], rows: usize) -> Result<bool, Bad> {
         let result = match &mut self.root {
@@ -74,7 +74,7 @@ impl Reader {
         }
     }
 
-    /// The fast pass gave up: a null, a case for the rule in full, or a bad record.
+    /// The slow path: a null, a case for the full rule, or a bad record.
     #[cold]
     #[inline(never)]
     fn push_unusual(&mut self, d: &[u8], rows: usize, fault: Fault) -> Result<bool, Bad> {
@@ -122,12 +122,12 @@ impl Reader {
     }
 }
 
-/// Nothing that comes later can mend it.
+/// Whether the record is bad whatever follows.
 fn fault_is_final(fault: Fault) -> bool {
     matches!(fault, Fault::Syntax(_))
 }
 
-/// A payload that is one value. An empty one is the empty text, as Jackson's missing node is.
+/// A payload that is a single value. An empty one is the empty text, like Jackson's missing node.
 fn read_bare<const EXACT: bool>(shape: &mut Shape, cells: &mut Cells, d: &[u8]) -> scan::Step {
     let start = blank(d, 0);
     if start == d.len()

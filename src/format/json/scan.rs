@@ -1,21 +1,21 @@
-//! Walking over JSON text: strings, numbers, whole values; all of the grammar, no meaning.
+//! Scanning JSON text (RFC 8259): strings, numbers, whole values; the whole grammar, no meaning.
 //!
-//! Every function takes the payload and a place in it, and answers the place behind what it read.
+//! Every function takes the payload and a position in it, and returns the position after what it read.
 
-/// Why a walk or a read ended. Positions are in bytes.
+/// Why scanning or decoding failed. Positions are in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
     /// Not JSON.
     Syntax(u32),
-    /// JSON, but nothing for the column's type.
+    /// JSON, but not a value of the column's type.
     Type(u32),
-    /// A name came twice, or stands for two columns: the rule in full must decide.
+    /// A name is repeated or belongs to two columns: the full rule must decide.
     Twice,
 }
 
 pub(super) type Step = Result<usize, Fault>;
 
-/// Nesting that is followed; Jackson's limit, and a bound for our stack.
+/// Limit of nesting: Jackson's (`StreamReadConstraints.DEFAULT_MAX_DEPTH`), and a bound for the stack.
 const DEPTH_MAX: u32 = 1000;
 
 const ONES: u64 = 0x0101_0101_0101_0101;
@@ -32,7 +32,7 @@ fn word(d: &[u8], i: usize) -> Option<u64> {
     Some(u64::from_le_bytes(*bytes))
 }
 
-/// The high bit of the first byte that is `"`, `\` or a control byte, and of some of those behind it.
+/// The high bit of the first byte that is `"`, `\` or a control byte, and of some later ones.
 #[inline(always)]
 pub(super) fn stops(x: u64) -> u64 {
     let (quote, escape) = (x ^ (ONES * 0x22), x ^ (ONES * 0x5C));
@@ -40,7 +40,7 @@ pub(super) fn stops(x: u64) -> u64 {
         & HIGHS
 }
 
-/// The place of the first stop in the word `x` that was read at `i`, and whether a byte before it is >= 0x80.
+/// The position of the first stop in the word `x` that was read at `i`, and whether a byte before it is >= 0x80.
 #[inline(always)]
 pub(super) fn stop_at(i: usize, x: u64, stop: u64, high: u64) -> (usize, bool) {
     let bits = stop.trailing_zeros() & !7;
@@ -80,7 +80,7 @@ pub(super) fn text_end(d: &[u8], mut i: usize) -> (usize, bool) {
     (i, high)
 }
 
-/// `i` is behind the opening quote. Answers the place behind the closing one, and whether escapes were met.
+/// Scans a string; `i` is after the opening quote. Returns the position after the closing one, and whether there were escapes.
 #[inline(always)]
 pub(super) fn string(d: &[u8], i: usize) -> Result<(usize, bool), Fault> {
     let (end, high) = text_end(d, i);
@@ -111,7 +111,7 @@ fn string_rest(d: &[u8], start: usize, mut i: usize, mut high: bool) -> Result<(
     Ok((i + 1, escaped))
 }
 
-/// The place behind the escape that begins at `i`.
+/// The position after the escape at `i`.
 pub(super) fn escape(d: &[u8], i: usize) -> Step {
     match d.get(i + 1) {
         Some(b'u') if d.get(i + 2..i + 6).is_some_and(|h| h.iter().all(u8::is_ascii_hexdigit)) => Ok(i + 6),
@@ -168,7 +168,7 @@ fn last_digits(d: &[u8]) -> (u32, u64) {
     (n as u32, v)
 }
 
-/// Every number of so many digits fits 128 bits.
+/// Every number with this many digits fits into 128 bits.
 const DECIMAL_DIGITS: u32 = 38;
 
 const WIDE_POWERS: [u128; DECIMAL_DIGITS as usize + 1] = {
@@ -181,7 +181,7 @@ const WIDE_POWERS: [u128; DECIMAL_DIGITS as usize + 1] = {
     powers
 };
 
-/// A plain number without an exponent that is a DECIMAL of `scale` as it stands, up to 38 digits: its unscaled value.
+/// The unscaled value of a plain number without an exponent that is exact in `scale`, up to 38 digits.
 /// `None` sends the caller to the general path.
 #[inline]
 pub(super) fn short_decimal(d: &[u8], i: usize, precision: u8, scale: i8) -> Option<(usize, i128)> {
@@ -205,7 +205,7 @@ pub(super) fn short_decimal(d: &[u8], i: usize, precision: u8, scale: i8) -> Opt
     fits.then_some((end, if negative { -(value as i128) } else { value as i128 }))
 }
 
-/// Reads on from `value`: the place behind the digits at `i`, the value with them, and how many they were; `None` if more
+/// Continues `value` with the digits at `i`: the position after them, the value, and their number; `None` if there are more
 /// than `most`.
 #[inline(always)]
 fn digits(d: &[u8], mut i: usize, mut value: u128, most: u32) -> Option<(usize, u128, u32)> {
@@ -227,7 +227,7 @@ fn digits(d: &[u8], mut i: usize, mut value: u128, most: u32) -> Option<(usize, 
     }
 }
 
-/// May a number end here?
+/// Whether a number may end here.
 #[inline(always)]
 fn ends_value(d: &[u8], i: usize) -> bool {
     matches!(d.get(i), None | Some(b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t'))
@@ -269,13 +269,13 @@ pub(super) fn literal(d: &[u8], i: usize, text: &[u8]) -> Step {
     if d[i..].starts_with(text) { Ok(i + text.len()) } else { Err(syntax(i)) }
 }
 
-/// One byte that must stand here.
+/// One expected byte.
 #[inline(always)]
 pub(super) fn expect(d: &[u8], i: usize, byte: u8) -> Step {
     if d.get(i) == Some(&byte) { Ok(i + 1) } else { Err(syntax(i)) }
 }
 
-/// A member's name with its colon; answers the place of the value and the raw inside of the name.
+/// A member's name with its colon; returns the position of the value and the raw inside of the name.
 pub(super) fn name(d: &[u8], i: usize) -> Result<(usize, &[u8]), Fault> {
     let start = expect(d, i, b'"')?;
     let (end, _) = string(d, start)?;
@@ -283,7 +283,7 @@ pub(super) fn name(d: &[u8], i: usize) -> Result<(usize, &[u8]), Fault> {
     Ok((value, &d[start..end - 1]))
 }
 
-/// What stands after a value in a list: the place of the next one, or that it was the last and what comes behind.
+/// The separator after a value in a list: the position of the next value, or that it was the last and the position after it.
 #[inline(always)]
 pub(super) fn next(d: &[u8], i: usize, close: u8) -> Result<(usize, bool), Fault> {
     let i = blank(d, i);
@@ -294,7 +294,7 @@ pub(super) fn next(d: &[u8], i: usize, close: u8) -> Result<(usize, bool), Fault
     }
 }
 
-/// Walks over any value, checking the whole grammar.
+/// Skips a value, validating the whole grammar.
 #[inline(always)]
 pub(super) fn skip(d: &[u8], i: usize) -> Step {
     if d.get(i) == Some(&b'"') { Ok(string(d, i + 1)?.0) } else { skip_deep(d, i, 0) }

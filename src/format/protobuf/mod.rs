@@ -1,8 +1,9 @@
-//! PROTOBUF_NOSR: a message whose fields are the columns, numbered from 1, without any schema beside it.
+//! PROTOBUF_NOSR: a message whose fields are the columns, numbered from 1, without a schema registry (ksqlDB's
+//! `ProtobufNoSRSerdeFactory`).
 //!
 //! ```text
 //! BOOLEAN bool   INTEGER int32   BIGINT int64   DOUBLE double   STRING string   BYTES bytes
-//! DECIMAL    { bytes value = 1; uint32 precision = 2; int32 scale = 3 }     value: two's complement, high byte first
+//! DECIMAL    { bytes value = 1; uint32 precision = 2; int32 scale = 3 }     value: two's complement, big-endian
 //! DATE       { int32 year = 1; int32 month = 2; int32 day = 3 }             from year 1 on
 //! TIME       { int32 hours = 1; int32 minutes = 2; int32 seconds = 3; int32 nanos = 4 }
 //! TIMESTAMP  { int64 seconds = 1; int32 nanos = 2 }                         years 1 to 9999
@@ -13,12 +14,12 @@
 //! write   columns to bytes
 //! ```
 //!
-//! There is no NULL for scalars: what is missing is 0, false or empty. A message that is missing is NULL. An element of an ARRAY
-//! cannot be missing: a row with such a NULL is not written.
+//! There is no NULL for scalars: a missing one is 0, false or empty (proto3's implicit presence). A missing message is NULL. An
+//! element of an ARRAY cannot be missing: a row with such a NULL is not written.
 //!
-//! A single column that stands alone is a message all the same: a DECIMAL, DATE, TIME, TIMESTAMP or STRUCT its own, any other
-//! scalar one of Google's wrappers (`StringValue` and so on), which have it as field 1, as a row of one column has. What is
-//! gained is a NULL, which is a null payload then.
+//! An unwrapped column is a message as well: a DECIMAL, DATE, TIME, TIMESTAMP or STRUCT its own, any other scalar one of Google's
+//! wrappers (`StringValue` and so on), whose field 1 it is, as in a row of one column. The difference is NULL, which is a null
+//! payload then.
 
 mod read;
 mod wire;
@@ -32,21 +33,21 @@ use crate::types::{Column, SqlType};
 use arrow::array::ArrayRef;
 use read::Fault;
 
-/// First and last second of a TIMESTAMP, those of the years 1 and 9999: more is none to any reader of the format.
+/// First and last second of a TIMESTAMP, in the years 1 and 9999: the range of `google.protobuf.Timestamp`.
 const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
 
-/// Reads payloads into columns.
+/// Decodes payloads into columns.
 #[derive(Debug)]
 pub(super) struct Reader {
     /// Names and types, for messages.
     columns: Vec<(String, SqlType)>,
     cells: Vec<Cells>,
-    /// The payload is the one column's own message.
+    /// Whether the payload is the only column's own message.
     own_message: bool,
 }
 
 impl Reader {
-    /// `columns` with whether each is read; `alone`: the one column stands without a row around it.
+    /// The columns, each with whether it is materialized; `alone`: the only column is unwrapped.
     pub(super) fn new(columns: &[(&Column, bool)], alone: bool) -> Reader {
         let cells = columns.iter().map(|(c, keep)| Cells::new(&c.ty, *keep)).collect();
         let named = columns.iter().map(|(c, _)| (c.name.clone(), c.ty.clone())).collect();
@@ -86,7 +87,7 @@ impl Reader {
     }
 }
 
-/// Is a value of this type a message, and no scalar of the wire format?
+/// Whether a value of this type is a message on the wire, not a scalar.
 fn has_own_message(ty: &SqlType) -> bool {
     match ty {
         SqlType::Decimal(..) | SqlType::Date | SqlType::Time | SqlType::Timestamp | SqlType::Struct(_) => true,

@@ -1,7 +1,7 @@
-//! Fields to columns, as a Protobuf reader that knows the columns' schema takes them.
+//! Fields to columns, as a Protobuf reader with the columns' schema decodes them (Protocol Buffers, Encoding, "Last One Wins").
 //!
-//! A field of another kind than its column's is as good as missing. Of a scalar that comes twice the last one counts;
-//! messages that come twice are one message, the bytes of both. Of a MAP's entries with one key the last one counts.
+//! A field of another wire type than its column's counts as missing. The last of repeated scalars counts; repeated messages are
+//! merged; the last of a MAP's entries with one key counts.
 
 use super::SECONDS;
 use super::wire::{Wire, each, varint};
@@ -13,22 +13,22 @@ use arrow::array::ArrowNativeTypeOp;
 use arrow::datatypes::i256;
 use std::collections::HashMap;
 
-/// Nanoseconds of a second, which no field of them reaches.
+/// Nanoseconds of a second, an exclusive limit.
 const SECOND_NANOS: i64 = 1_000_000_000;
 
-/// Why a payload was not taken.
+/// Why a payload was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// It is no message.
+    /// It is not a message.
     Message,
-    /// A field is nothing for the column of this index.
+    /// A field has no valid value for the column of this index.
     Field(usize),
 }
 
 /// A field with its number.
 type Found<'a> = (u32, Wire<'a>);
 
-/// Appends a message to its columns. On `Err` they hold pieces of it.
+/// Appends a message to its columns. On `Err` they contain parts of it.
 pub(super) fn message(cells: &mut [Cells], payload: &[u8]) -> Result<(), Fault> {
     let found = fields(payload, |place| cells.get(place).map(|c| &c.data)).ok_or(Fault::Message)?;
     let mut rest = found.as_slice();
@@ -41,13 +41,13 @@ pub(super) fn message(cells: &mut [Cells], payload: &[u8]) -> Result<(), Fault> 
     Ok(())
 }
 
-/// Appends the one column whose own message the payload is.
+/// Appends the unwrapped column whose own message the payload is.
 pub(super) fn alone(cells: &mut Cells, payload: &[u8]) -> Result<(), Fault> {
     each(payload, |_, _| Some(())).ok_or(Fault::Message)?;
     single(cells, Wire::Bytes(payload)).ok_or(Fault::Field(0))
 }
 
-/// The fields that columns are made of, by number; those of one number in the order of the message.
+/// The fields of the columns, by number; those of one number in the order of the message.
 fn fields<'a, 'c>(payload: &'a [u8], column: impl Fn(usize) -> Option<&'c Data>) -> Option<Vec<Found<'a>>> {
     let mut found = Vec::new();
     each(payload, |number, value| {
@@ -62,7 +62,7 @@ fn fields<'a, 'c>(payload: &'a [u8], column: impl Fn(usize) -> Option<&'c Data>)
     Some(found)
 }
 
-/// Is it of the column's kind?
+/// Whether it has the column's wire type.
 fn takes(data: &Data, value: Wire<'_>) -> bool {
     match (data, value) {
         (Data::Array { items, .. }, Wire::Bytes(_)) => takes(&items.data, value) || packed(&items.data).is_some(),
@@ -73,7 +73,7 @@ fn takes(data: &Data, value: Wire<'_>) -> bool {
     }
 }
 
-/// Elements of this type may stand side by side: eight bytes each (`true`) or as varints.
+/// Elements of this type may be packed: eight bytes each (`true`) or as varints.
 fn packed(data: &Data) -> Option<bool> {
     match data {
         Data::Double(_) => Some(true),
@@ -82,7 +82,7 @@ fn packed(data: &Data) -> Option<bool> {
     }
 }
 
-/// Appends one field that was found these times.
+/// Appends one field from its occurrences.
 fn field(cells: &mut Cells, found: &[Found<'_>]) -> Option<()> {
     match &mut cells.data {
         Data::Array { ends, items } => {
@@ -131,7 +131,7 @@ fn is_message(data: &Data) -> bool {
     )
 }
 
-/// Appends elements that stand side by side.
+/// Appends packed elements.
 fn unpack(items: &mut Cells, fixed: bool, mut bytes: &[u8]) -> Option<()> {
     while !bytes.is_empty() {
         let value = match fixed {
@@ -171,7 +171,7 @@ fn entries(cells: &mut Cells, found: &[Found<'_>]) -> Option<()> {
     let repeated = entries.len() > 1 && last.len() < entries.len();
     for (i, (key, value)) in entries.iter().enumerate() {
         if repeated && last[key] != i {
-            // It counts for nothing, but has to be one.
+            // It is ignored, but has to be valid.
             let from = values.len();
             field(values, value)?;
             values.truncate(from);
@@ -184,7 +184,7 @@ fn entries(cells: &mut Cells, found: &[Found<'_>]) -> Option<()> {
     Some(())
 }
 
-/// A scalar that is missing has its default, a message is NULL.
+/// A missing scalar has its default, a missing message is NULL.
 fn absent(cells: &mut Cells) {
     match &mut cells.data {
         Data::Boolean(v) => v.push(false),
@@ -201,7 +201,7 @@ fn text(value: Wire<'_>) -> Option<&str> {
     simdutf8::basic::from_utf8(bytes).ok()
 }
 
-/// Appends one value that is there.
+/// Appends one present value.
 fn single(cells: &mut Cells, value: Wire<'_>) -> Option<()> {
     match (&mut cells.data, value) {
         (Data::Boolean(v), Wire::Varint(n)) => v.push(n != 0),
@@ -241,7 +241,7 @@ fn single(cells: &mut Cells, value: Wire<'_>) -> Option<()> {
     Some(())
 }
 
-/// Milliseconds of the day. Midnight at its end is a TIME, too.
+/// Milliseconds of the day. 24:00 is a TIME as well.
 fn time(bytes: &[u8]) -> Option<i32> {
     let [hours, minutes, seconds, nanos] = numbers(bytes)?.map(|n| i64::from(n as i32));
     let in_range = (0..=24).contains(&hours) && (0..60).contains(&minutes) && (0..60).contains(&seconds);
@@ -251,7 +251,7 @@ fn time(bytes: &[u8]) -> Option<i32> {
     last.then_some((ms + nanos / 1_000_000) as i32)
 }
 
-/// The first fields of a message, all of whole numbers.
+/// The first fields of a message of integers.
 fn numbers<const N: usize>(bytes: &[u8]) -> Option<[i64; N]> {
     let mut out = [0; N];
     each(bytes, |number, value| {

@@ -1,12 +1,12 @@
-//! The wire format: varints, and the fields of one message in the order in which they stand.
+//! The wire format: varints, and the fields of a message in their order.
 //!
-//! What is a message and what is not is Java's judgement: a tag counts by its low 32 bits, groups and 32-bit values are
-//! walked over, because no column is made of them, and a group that was not begun ends nothing.
+//! A message is valid if protobuf-java accepts it (`CodedInputStream`): a tag is its low 32 bits, groups and 32-bit values, which
+//! no column uses, are skipped, and an end-group tag needs its start.
 
-/// Groups that stand within each other; Java's limit.
+/// Limit of nested groups (the recursion limit of `CodedInputStream`).
 const GROUPS_MAX: usize = 100;
 
-/// A field's value as it stands on the wire.
+/// A field's value on the wire.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Wire<'a> {
     Varint(u64),
@@ -14,7 +14,7 @@ pub(super) enum Wire<'a> {
     Bytes(&'a [u8]),
 }
 
-/// Reads a varint off the front.
+/// Reads a varint from the start.
 pub(super) fn varint(d: &mut &[u8]) -> Option<u64> {
     let mut value = 0u64;
     for shift in (0..70).step_by(7) {
@@ -28,7 +28,7 @@ pub(super) fn varint(d: &mut &[u8]) -> Option<u64> {
     None
 }
 
-/// Shows number and value of every field that a column could be made of; `None` = this is no message, or `visit` said so.
+/// Visits number and value of every field of a type that columns use; `None` = not a message, or `visit` returned it.
 pub(super) fn each<'a>(mut d: &'a [u8], mut visit: impl FnMut(u32, Wire<'a>) -> Option<()>) -> Option<()> {
     while !d.is_empty() {
         match tag(&mut d)? {
@@ -43,13 +43,13 @@ pub(super) fn each<'a>(mut d: &'a [u8], mut visit: impl FnMut(u32, Wire<'a>) -> 
     Some(())
 }
 
-/// Number and kind of the field that follows.
+/// Number and wire type of the next field.
 fn tag(d: &mut &[u8]) -> Option<(u32, u32)> {
     let tag = varint(d)? as u32;
     (tag >> 3 != 0).then_some((tag >> 3, tag & 7))
 }
 
-/// A value of this kind; the inner `None` is one that no column is made of.
+/// A value of this wire type; the inner `None` = a type that no column uses.
 fn value<'a>(d: &mut &'a [u8], kind: u32) -> Option<Option<Wire<'a>>> {
     Some(Some(match kind {
         0 => Wire::Varint(varint(d)?),

@@ -1,6 +1,6 @@
-//! Columns to bytes: one message a row, fields by number, defaults left out.
+//! Columns to bytes: one message per row, fields by number, defaults omitted.
 //!
-//! Some values have no place in the format; then a row is not written, and `Err` says why.
+//! Some values cannot be represented; then the row is not written, and `Err` contains the reason.
 
 use super::SECONDS;
 use crate::types::calendar;
@@ -18,7 +18,7 @@ pub(in crate::format) fn write(columns: &[ArrayRef], row: usize, out: &mut Vec<u
     Ok(())
 }
 
-/// Appends the one value of a row, which is not NULL, without a row around it.
+/// Appends the unwrapped value of a row, which is not NULL.
 pub(in crate::format) fn write_alone(column: &ArrayRef, row: usize, out: &mut Vec<u8>) -> Result<(), &'static str> {
     match column.data_type() {
         DataType::Decimal128(..)
@@ -46,7 +46,7 @@ fn put_bytes(number: u64, bytes: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(bytes);
 }
 
-/// A field of a whole number; 0 is left out.
+/// An integer field; 0 is omitted.
 fn put_number(number: u64, value: i64, out: &mut Vec<u8>) {
     if value != 0 {
         put_varint(number << 3, out);
@@ -108,7 +108,7 @@ fn write_field(number: u64, column: &ArrayRef, row: usize, out: &mut Vec<u8>) ->
     Ok(())
 }
 
-/// What stands behind the length of a value: text, bytes, or a message.
+/// The content of a length-delimited value: text, bytes, or a message.
 fn body(column: &ArrayRef, row: usize) -> Result<Vec<u8>, &'static str> {
     let mut out = Vec::new();
     if column.is_null(row) {

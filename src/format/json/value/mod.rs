@@ -1,4 +1,4 @@
-//! One JSON value into one column, by ksqlDB's coercions.
+//! One JSON value into one column, by ksqlDB's coercions (`KsqlJsonDeserializer`, `JsonSerdeUtils`).
 //!
 //! ```text
 //! BOOLEAN            true, false
@@ -27,13 +27,13 @@ use object::{Object, members};
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-/// Milliseconds of a day: the last TIME, as ksqlDB has it.
+/// Milliseconds of a day: the largest TIME that ksqlDB accepts.
 const TIME_MAX: i64 = 86_400_000;
 
-/// Up to this many entries of a MAP are compared pairwise, more through a set.
+/// Up to this many entries of a MAP are compared pairwise, more by a set.
 const PAIRWISE_ENTRIES_MAX: usize = 16;
 
-/// What reading nested values needs beside their columns.
+/// Context for nested values besides their columns.
 #[derive(Debug)]
 pub(super) enum Shape {
     Scalar,
@@ -55,8 +55,8 @@ impl Shape {
     }
 }
 
-/// Reads the value at `i` (blanks may stand before it) and appends it, if the column is read; checks it in any case.
-/// `EXACT`: of members that come twice, the last counts; else they are a [`Fault::Twice`].
+/// Validates the value at `i`, after optional blanks, and appends it if the column is materialized.
+/// `EXACT`: the last of repeated members counts; otherwise they are a [`Fault::Twice`].
 #[inline(always)]
 pub(super) fn read<const EXACT: bool>(shape: &mut Shape, cells: &mut Cells, d: &[u8], i: usize) -> Step {
     match &mut cells.data {
@@ -190,7 +190,7 @@ fn read_map_exact(shape: &mut Shape, (ends, keys, values): MapCells<'_>, d: &[u8
     Ok(end)
 }
 
-/// Do the keys from row `from` on hold one twice?
+/// Whether a key is repeated from row `from` on.
 fn keys_repeat(keys: &Pieces, from: usize) -> bool {
     if keys.len() - from > PAIRWISE_ENTRIES_MAX {
         let mut set = HashSet::with_capacity(keys.len() - from);
@@ -199,7 +199,7 @@ fn keys_repeat(keys: &Pieces, from: usize) -> bool {
     (from..keys.len()).any(|row| (from..row).any(|other| keys.get(other) == keys.get(row)))
 }
 
-/// A value as far as the types without parts care.
+/// A value, as far as scalar types need it.
 enum Token<'a> {
     Number(&'a [u8]),
     Text(Cow<'a, str>),
@@ -289,7 +289,7 @@ fn double(digits: &[u8]) -> Option<f64> {
     Some(v)
 }
 
-/// What the inside of a checked string stands for.
+/// The text of a validated string, given its inside.
 fn text(raw: &[u8]) -> Cow<'_, str> {
     const UTF_8: &str = "a checked string unescapes to UTF-8";
     if memchr::memchr(b'\\', raw).is_none() {
@@ -300,7 +300,7 @@ fn text(raw: &[u8]) -> Cow<'_, str> {
     Cow::Owned(String::from_utf8(bytes).expect(UTF_8))
 }
 
-/// Appends ksqlDB's STRING of the checked value at `i`; answers the place behind it.
+/// Appends ksqlDB's STRING of the validated value at `i`; returns the position after it.
 fn write_text(d: &[u8], i: usize, out: &mut Vec<u8>) -> Option<usize> {
     match d[i] {
         b'"' => {

@@ -1,9 +1,9 @@
 //! An object's members into columns: the record's top level, and every STRUCT.
 //!
 //! [`Object::read`] is the fast pass. It appends while it parses, and gives up ([`Fault::Twice`], [`Fault::Type`]) where a
-//! later member could overrule an earlier one; then the record is rolled back and [`Object::exact`] applies ksqlDB's rule
-//! in full: a member of exactly the column's name, even a null one; else, among the members whose upper-cased name is the
-//! column's, the one that appeared last for the first time. Of one name, the last value counts.
+//! later member could override an earlier one; then the record is rolled back and [`Object::exact`] applies ksqlDB's full rule
+//! (`KsqlJsonDeserializer`): a member of exactly the column's name, even a null one; else, among the members whose upper-cased
+//! name is the column's, the one that appeared last for the first time. Of one name, the last value counts.
 
 use super::super::escape::unescape;
 use super::super::gaps::{Found, Gaps, NONE, UNKNOWN};
@@ -17,7 +17,7 @@ use std::collections::{HashMap, HashSet};
 pub(in crate::format::json) struct Object {
     fields: Vec<Field>,
     gaps: Gaps,
-    /// A member could feed two columns (`id` and `ID`), so that only the rule in full is right.
+    /// A member may belong to two columns (`id` and `ID`), so that the full rule applies.
     overlapping: bool,
 }
 
@@ -27,14 +27,14 @@ struct Field {
     shape: Shape,
 }
 
-/// Which of the fields came, one bit each; more than 64 take more words.
+/// The fields seen so far, one bit each; more than 64 take more words.
 struct Seen {
     first: u64,
     others: Vec<u64>,
 }
 
 impl Seen {
-    /// Marks a field; answers whether it was marked before.
+    /// Marks a field; returns whether it was marked before.
     #[inline(always)]
     fn mark(&mut self, c: usize) -> bool {
         let (word, bit) = if c < 64 { (&mut self.first, c) } else { (&mut self.others[c / 64 - 1], c % 64) };
@@ -60,7 +60,7 @@ impl Object {
         Object { fields, gaps: Gaps::new(), overlapping }
     }
 
-    /// Reads the object that begins at `start` (blanks may stand before it). On `Err` the columns hold pieces of it.
+    /// Reads the object at `start`, after optional blanks. On `Err` the columns contain parts of it.
     #[inline(always)]
     pub(in crate::format::json) fn read(&mut self, d: &[u8], start: usize, cells: &mut [Cells]) -> Step {
         if self.overlapping {
@@ -101,7 +101,7 @@ impl Object {
         Ok(end)
     }
 
-    /// The rule in full; `start` is the place of the opening brace.
+    /// The full rule; `start` is the position of the opening brace.
     #[cold]
     pub(in crate::format::json) fn exact(&mut self, d: &[u8], start: usize, cells: &mut [Cells]) -> Step {
         let (members, end) = members(d, start)?;

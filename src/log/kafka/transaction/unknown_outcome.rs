@@ -64,13 +64,13 @@ pub(super) struct UnknownOutcome<'a> {
     pub(super) verdict: Verdict,
 }
 
-/// What the blobs say.
+/// What the commit metadata says.
 pub(super) enum CommittedBy {
-    /// All tasks hold this commit of ours.
+    /// All tasks carry this commit of this writer.
     Ours(String),
-    /// Nobody has committed yet.
+    /// There is no commit yet.
     NoOne,
-    /// Some task was committed by somebody else.
+    /// Some task carries a commit of another owner.
     Other(String),
 }
 
