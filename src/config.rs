@@ -4,12 +4,16 @@
 
 pub mod kafka;
 pub mod private;
+pub mod properties;
 
 mod client_names;
+
+pub use properties::{CEILINGS, FAIL_ON_PRODUCTION_ERROR, PROPERTIES, Property, property_of};
 
 use crate::error::{Error, Result};
 use fancy_regex::{Regex, RegexBuilder};
 use kafka::ClientProperties;
+use properties::{AUTO_OFFSET_RESET, DefaultValue, is_boolean, is_number};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -53,8 +57,6 @@ pub(crate) const AUDIT_FILE: &str = "tidegate.audit.file";
 pub(crate) const AUDIT_TOPIC: &str = "tidegate.audit.topic";
 /// `true` = no user changes anything.
 pub(crate) const READ_ONLY: &str = "tidegate.read.only";
-/// ksqlDB's switch for rows that their topic does not take.
-pub(crate) const FAIL_ON_PRODUCTION_ERROR: &str = "ksql.fail.on.production.error";
 /// ksqlDB's property for the topics that no statement writes.
 pub const READONLY_TOPICS: &str = "ksql.readonly.topics";
 /// ksqlDB's property for the topics that SHOW TOPICS leaves out.
@@ -100,7 +102,7 @@ impl Config {
     /// Defaults over the given log: reading starts at `earliest`, as the prompt and scripts expect.
     pub fn new(log: LogConfig) -> Config {
         let mut properties = BTreeMap::new();
-        properties.insert("auto.offset.reset".to_owned(), "earliest".to_owned());
+        properties.insert(AUTO_OFFSET_RESET.to_owned(), "earliest".to_owned());
         Config { log, service_id: DEFAULT_SERVICE_ID.to_owned(), properties }
     }
 
@@ -172,22 +174,13 @@ impl Config {
         self.properties.get(name).and_then(|limit| limit.parse().ok()).filter(|limit| *limit < PULL_LIMIT_NONE)
     }
 
-    /// What a property is that nobody has set; empty where that is nothing.
+    /// The default of a property as text; empty if it has none.
     pub fn default_of(&self, name: &str) -> String {
-        match name {
-            "auto.offset.reset" => "earliest".to_owned(),
-            "cache.max.bytes.buffering" => "10000000".to_owned(),
-            "commit.interval.ms" => self.commit_interval(false).as_millis().to_string(),
-            "emit.interval.ms" => EMIT_INTERVAL.as_millis().to_string(),
-            "ksql.persistence.default.format.key" => "KAFKA".to_owned(),
-            "processing.guarantee" => "exactly_once_v2".to_owned(),
-            "tidegate.batch.memory.bytes" => BATCH_MEMORY_BYTES.to_string(),
-            "tidegate.batch.timeout.ms" => BATCH_TIMEOUT_MS.to_string(),
-            "tidegate.dialect" => "tidegate".to_owned(),
-            "tidegate.allow.loops" => "false".to_owned(),
-            FAIL_ON_PRODUCTION_ERROR => "true".to_owned(),
-            name if name.starts_with("ksql.query.pull.") => "true".to_owned(),
-            _ => String::new(),
+        match property_of(name).map(|p| p.default) {
+            Some(DefaultValue::Text(text)) => text.to_owned(),
+            Some(DefaultValue::Number(number)) => number.to_string(),
+            Some(DefaultValue::OfTheLog) => self.commit_interval(false).as_millis().to_string(),
+            Some(DefaultValue::None) | None => String::new(),
         }
     }
 
@@ -214,6 +207,9 @@ impl Config {
                 None => check_property(name, Some(value))?,
             },
         };
+        if let Some(reason) = property_of(&name).and_then(|p| p.without_effect) {
+            tracing::warn!(property = name, reason, "a property without effect is set");
+        }
         self.properties.insert(name, value.to_owned());
         Ok(())
     }
@@ -267,112 +263,6 @@ pub const BATCH_SCRATCH_BYTES: u64 = 100 << 30;
 /// See [`BATCH_SCRATCH_BYTES`].
 pub const BATCH_SCRATCH_FREE_BYTES: u64 = 1 << 30;
 
-/// Properties that cost memory, time or threads, and their ceiling where the process was started without one. What
-/// `--set` says is a default and a ceiling in one: a session or a request only goes below it.
-pub const CEILINGS: [(&str, Option<u64>); 5] = [
-    ("tidegate.batch.memory.bytes", Some(BATCH_MEMORY_BYTES as u64)),
-    ("tidegate.batch.timeout.ms", Some(BATCH_TIMEOUT_MS)),
-    ("num.stream.threads", None),
-    ("ksql.functions.collect_list.limit", None),
-    ("ksql.functions.collect_set.limit", None),
-];
-
-/// Less does not even hold the batches that a sort merges.
-const BATCH_MEMORY_BYTES_MIN: usize = 32 << 20;
-
-/// A property that SET and requests may change: what it means and which values it takes.
-#[derive(Debug)]
-pub struct Property {
-    /// Name without `ksql.streams.` in front.
-    pub name: &'static str,
-    /// What it does.
-    pub help: &'static str,
-    check: fn(&str) -> bool,
-}
-
-/// Everything that SET takes.
-pub const PROPERTIES: &[Property] = &[
-    Property {
-        name: "auto.offset.reset",
-        help: "where a new query starts: earliest or latest",
-        check: |v| matches!(v, "earliest" | "latest"),
-    },
-    Property {
-        name: "cache.max.bytes.buffering",
-        help: "0 = write every change; otherwise the last change of a key per emission",
-        check: is_number,
-    },
-    Property {
-        name: "commit.interval.ms",
-        help: "longest time between two commits of a query: 100 on Kafka (5000 under at_least_once), 20 on the embedded log",
-        check: is_number,
-    },
-    Property {
-        name: "emit.interval.ms",
-        help: "longest time between two emissions while a query lags behind",
-        check: is_number,
-    },
-    Property {
-        name: FAIL_ON_PRODUCTION_ERROR,
-        help: "a row too large for its topic stops the query (true, the default), or is logged and left out",
-        check: is_boolean,
-    },
-    Property {
-        name: "ksql.persistence.default.format.key",
-        help: "key format where a statement names none",
-        check: any,
-    },
-    Property {
-        name: "ksql.persistence.default.format.value",
-        help: "value format where a statement names none",
-        check: any,
-    },
-    Property {
-        name: "ksql.persistence.wrap.single.values",
-        help: "a single value column is a field of an object",
-        check: is_boolean,
-    },
-    Property {
-        name: "ksql.output.topic.name.prefix",
-        help: "put before the topic names of CREATE AS SELECT",
-        check: any,
-    },
-    Property { name: "ksql.query.pull.table.scan.enabled", help: "pull queries may scan", check: is_boolean },
-    Property {
-        name: "ksql.query.pull.range.scan.enabled",
-        help: "pull queries may ask for key ranges",
-        check: is_boolean,
-    },
-    Property { name: "ksql.query.pull.limit.clause.enabled", help: "pull queries may have LIMIT", check: is_boolean },
-    Property { name: "ksql.query.pull.stream.enabled", help: "streams may be pulled", check: is_boolean },
-    Property { name: "num.stream.threads", help: "threads a query", check: is_number },
-    Property {
-        name: "processing.guarantee",
-        help: "exactly_once_v2 or at_least_once",
-        check: |v| matches!(v, "exactly_once_v2" | "exactly_once" | "at_least_once"),
-    },
-    Property {
-        name: "tidegate.allow.loops",
-        help: "true = a query may read the topic that it writes, by itself or through others",
-        check: is_boolean,
-    },
-    Property {
-        name: "tidegate.batch.memory.bytes",
-        help: "memory of a query without EMIT, at least 33554432 (32 MiB); what does not fit goes to files",
-        check: |v| v.parse::<usize>().is_ok_and(|bytes| bytes >= BATCH_MEMORY_BYTES_MIN),
-    },
-    Property {
-        name: "tidegate.batch.timeout.ms",
-        help: "longest time of a query without EMIT, in milliseconds; waiting for its reader does not count",
-        check: |v| v.parse::<u64>().is_ok_and(|ms| ms > 0),
-    },
-    Property {
-        name: "tidegate.dialect",
-        help: "ksqldb = reject what ksqlDB rejects",
-        check: |v| matches!(v, "ksqldb" | "tidegate"),
-    },
-];
-
 /// What only the start of a server decides.
 const OF_THE_SERVER: [&str; 4] = ["bootstrap.servers", "ksql.service.id", "listeners", "ksql.extension.dir"];
 
@@ -403,18 +293,6 @@ fn is_of_the_start(name: &str) -> bool {
         .contains(&name)
         || BYTES_OF_THE_START.contains(&name)
         || PULL_LIMITS.iter().any(|(known, _)| *known == name)
-}
-
-fn any(_: &str) -> bool {
-    true
-}
-
-fn is_number(value: &str) -> bool {
-    value.parse::<u64>().is_ok()
-}
-
-fn is_boolean(value: &str) -> bool {
-    matches!(value, "true" | "false")
 }
 
 fn near(name: &str) -> Option<&'static str> {

@@ -5,6 +5,7 @@ use super::backend::{Backend, BackendHandle, Directory, open_directory};
 use super::{Demo, Environment, PAUSE, Session, demo_data};
 use crate::catalog::topics::TopicRules;
 use crate::config::kafka::ClientProperties;
+use crate::config::properties::AUTO_OFFSET_RESET;
 use crate::config::{AUDIT_FILE, Config, DEFAULT_SERVICE_ID, LogConfig, READ_ONLY, default_data_dir, private};
 use crate::engine::Engine;
 use crate::engine::command::repair::{Report, Wanted};
@@ -253,8 +254,8 @@ impl Environment for Machine {
         let listen_config = access.open(listen)?;
         let mut config = config(place)?;
         // Clients of a server expect ksqlDB's default; the user of a prompt wants to see existing records.
-        if !place.set.iter().any(|(name, _)| name.ends_with("auto.offset.reset")) {
-            config.properties.insert("auto.offset.reset".to_owned(), "latest".to_owned());
+        if !place.set.iter().any(|(name, _)| name.ends_with(AUTO_OFFSET_RESET)) {
+            config.properties.insert(AUTO_OFFSET_RESET.to_owned(), "latest".to_owned());
         }
         if let Some(file) = &access.audit_log {
             config.set(AUDIT_FILE, &file.display().to_string())?;

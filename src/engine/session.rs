@@ -63,6 +63,11 @@ impl Session {
             Setting::Set { name, value } => {
                 config.check_ceiling(name, value)?;
                 self.set(name, value)?;
+                if let Some((property, reason)) =
+                    config::property_of(name).and_then(|p| Some((p.name, p.without_effect?)))
+                {
+                    return Ok(Entity::Warning(format!("{property} has no effect: {reason}")));
+                }
             }
             Setting::Unset(name) => self.unset(name)?,
             Setting::Define { name, value } => self.define(name, value),

@@ -1,7 +1,12 @@
-//! What a statement's meaning depends on beside its text and the outside: session properties.
+//! Session properties that the meaning of a statement depends on, typed. Names and defaults are those of
+//! [`crate::config::properties`].
 
 use crate::catalog::Format;
 use crate::catalog::topics::TopicRules;
+use crate::config::properties::{
+    self, ALLOW_LOOPS, DIALECT, KEY_FORMAT, PULL_LIMIT_CLAUSE, PULL_RANGE_SCAN, PULL_STREAM, PULL_TABLE_SCAN,
+    TOPIC_PREFIX, VALUE_FORMAT, WRAP_SINGLE_VALUES,
+};
 use crate::error::{Error, Result};
 use crate::functions::aggregate::Limits;
 use crate::plan::formats;
@@ -39,42 +44,46 @@ pub struct Settings {
 }
 
 impl Default for Settings {
+    /// The defaults of the properties.
     fn default() -> Settings {
+        let unset = BTreeMap::new();
+        let flag = |name| properties::flag(&unset, name);
+        let key_format = formats::by_name(properties::text(&unset, KEY_FORMAT));
         Settings {
-            key_format: Format::Kafka,
+            key_format: key_format.expect("the default key format is a format"),
             value_format: None,
             wrap_single_value: None,
-            topic_prefix: String::new(),
-            strict: false,
-            allow_loops: false,
+            topic_prefix: properties::text(&unset, TOPIC_PREFIX).to_owned(),
+            strict: properties::text(&unset, DIALECT) == "ksqldb",
+            allow_loops: flag(ALLOW_LOOPS),
             aggregates: Limits::default(),
-            pull_scan: true,
-            pull_range: true,
-            pull_limit: true,
-            pull_stream: true,
+            pull_scan: flag(PULL_TABLE_SCAN),
+            pull_range: flag(PULL_RANGE_SCAN),
+            pull_limit: flag(PULL_LIMIT_CLAUSE),
+            pull_stream: flag(PULL_STREAM),
             topics: Arc::default(),
         }
     }
 }
 
 impl Settings {
-    /// The typed view of session properties; those that do not concern planning are passed over.
+    /// The typed view of session properties; those that do not concern planning are skipped.
     pub fn of(properties: &BTreeMap<String, String>) -> Result<Settings> {
         let mut settings = Settings::default();
         for (name, value) in properties {
             match name.as_str() {
-                "ksql.persistence.default.format.key" => settings.key_format = formats::by_name(value)?,
-                "ksql.persistence.default.format.value" => settings.value_format = Some(formats::by_name(value)?),
-                "ksql.persistence.wrap.single.values" => settings.wrap_single_value = Some(boolean(name, value)?),
-                "ksql.output.topic.name.prefix" => settings.topic_prefix.clone_from(value),
+                KEY_FORMAT => settings.key_format = formats::by_name(value)?,
+                VALUE_FORMAT => settings.value_format = Some(formats::by_name(value)?),
+                WRAP_SINGLE_VALUES => settings.wrap_single_value = Some(boolean(name, value)?),
+                TOPIC_PREFIX => settings.topic_prefix.clone_from(value),
                 "ksql.functions.collect_list.limit" => settings.aggregates.collect_list = limit(name, value)?,
                 "ksql.functions.collect_set.limit" => settings.aggregates.collect_set = limit(name, value)?,
-                "ksql.query.pull.table.scan.enabled" => settings.pull_scan = boolean(name, value)?,
-                "ksql.query.pull.range.scan.enabled" => settings.pull_range = boolean(name, value)?,
-                "ksql.query.pull.limit.clause.enabled" => settings.pull_limit = boolean(name, value)?,
-                "ksql.query.pull.stream.enabled" => settings.pull_stream = boolean(name, value)?,
-                "tidegate.allow.loops" => settings.allow_loops = boolean(name, value)?,
-                "tidegate.dialect" => {
+                PULL_TABLE_SCAN => settings.pull_scan = boolean(name, value)?,
+                PULL_RANGE_SCAN => settings.pull_range = boolean(name, value)?,
+                PULL_LIMIT_CLAUSE => settings.pull_limit = boolean(name, value)?,
+                PULL_STREAM => settings.pull_stream = boolean(name, value)?,
+                ALLOW_LOOPS => settings.allow_loops = boolean(name, value)?,
+                DIALECT => {
                     settings.strict = dialect(value)?;
                     settings.aggregates.narrow_sums = settings.strict;
                 }

@@ -341,15 +341,15 @@ fn functions_over_many_rows_stay_within_the_memory_of_the_query() {
 #[test]
 fn nobody_raises_what_the_process_was_started_with() {
     let mut config = Config::new(LogConfig::Temporary);
-    for (name, value) in [("tidegate.batch.memory.bytes", "67108864"), ("num.stream.threads", "2")] {
+    for (name, value) in [("tidegate.batch.memory.bytes", "67108864"), ("ksql.functions.collect_list.limit", "2")] {
         config.set(name, value).unwrap();
     }
     let engine = engine(config);
     for (name, most, more) in [
         ("tidegate.batch.memory.bytes", "67108864", "999999999999999"),
         ("tidegate.batch.timeout.ms", "600000", "600001"),
-        ("ksql.streams.num.stream.threads", "2", "3"),
-        ("num.stream.threads", "2", "99999999999999999999999999"),
+        ("ksql.functions.collect_list.limit", "2", "3"),
+        ("ksql.functions.collect_list.limit", "2", "99999999999999999999999999"),
     ] {
         let mut session = Session::default();
         let refused = end(&engine, &format!("SET '{name}' = '{more}';"), &mut session).expect_err(name);

@@ -4,6 +4,7 @@
 //! slows down its own query and nothing else. Dropping the stream ends the thread.
 
 use crate::catalog::Catalog;
+use crate::config::properties::AUTO_OFFSET_RESET;
 use crate::engine::query::push_queue::{Notes, PushQueue, Received, RowBatch};
 use crate::engine::query::push_registry::{self, Registration};
 use crate::engine::result::rows::{OutputColumn, RowEvent, RowStream};
@@ -113,7 +114,7 @@ fn is_scalable(select: &Select, catalog: &Catalog, properties: &BTreeMap<String,
     let plain = select.joins.is_empty() && select.window.is_none() && select.having.is_none();
     let source = &select.from.name.value;
     says(PUSH_V2, "true")
-        && says("auto.offset.reset", "latest")
+        && says(AUTO_OFFSET_RESET, "latest")
         && plain
         && select.group_by.is_empty()
         && select.partition_by.is_empty()

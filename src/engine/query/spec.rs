@@ -1,7 +1,11 @@
 //! From a planned query to an executable one: the pipeline together with the session's properties.
 
 use crate::catalog::Source;
-use crate::config::{EMIT_INTERVAL, FAIL_ON_PRODUCTION_ERROR};
+use crate::config::EMIT_INTERVAL;
+use crate::config::properties::{
+    self, AUTO_OFFSET_RESET, CACHE_BYTES, COMMIT_INTERVAL, EMIT_INTERVAL_MS, FAIL_ON_PRODUCTION_ERROR,
+    PROCESSING_GUARANTEE,
+};
 use crate::engine::Engine;
 use crate::engine::query::persistent::{NewQuery, Query};
 use crate::engine::session::Session;
@@ -15,7 +19,6 @@ use crate::log::{Start, TopicPartition};
 use crate::parse::statement::SourceKind;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 impl Engine {
     /// A persistent query that was planned, ready to run, and what EXPLAIN shows of it.
@@ -41,7 +44,6 @@ impl Engine {
         group: String,
         properties: &BTreeMap<String, String>,
     ) -> ExecutionSpec {
-        let millis = |name: &str| properties.get(name).and_then(|v| v.parse().ok()).map(Duration::from_millis);
         let view = match &target {
             Target::Topic(sink) if sink.kind == SourceKind::Table => {
                 let window = pipeline.aggregate.as_ref().and_then(|a| a.window.as_ref());
@@ -59,10 +61,10 @@ impl Engine {
             group,
             mode: mode(properties),
             begin: None,
-            commit_interval: millis("commit.interval.ms").unwrap_or(usual),
-            emit_interval: millis("emit.interval.ms").unwrap_or(EMIT_INTERVAL),
+            commit_interval: properties::millis(properties, COMMIT_INTERVAL).unwrap_or(usual),
+            emit_interval: properties::millis(properties, EMIT_INTERVAL_MS).unwrap_or(EMIT_INTERVAL),
             guarantee,
-            fail_on_production_error: properties.get(FAIL_ON_PRODUCTION_ERROR).is_none_or(|fail| fail == "true"),
+            fail_on_production_error: properties::flag(properties, FAIL_ON_PRODUCTION_ERROR),
             late_topic: None,
             spill_pool: self.inner.spill_pool.clone(),
             watch: self.inner.watch.clone(),
@@ -94,24 +96,24 @@ impl Engine {
 
 /// Exactly once, unless the session requests less.
 fn guarantee(properties: &BTreeMap<String, String>) -> Guarantee {
-    match properties.get("processing.guarantee").map(String::as_str) {
-        Some("at_least_once") => Guarantee::AtLeastOnce,
+    match properties::text(properties, PROCESSING_GUARANTEE) {
+        "at_least_once" => Guarantee::AtLeastOnce,
         _ => Guarantee::ExactlyOnce,
     }
 }
 
 /// ksqlDB emits every change when its record cache is off, otherwise the last one of a key.
 pub(in crate::engine) fn mode(properties: &BTreeMap<String, String>) -> EmitMode {
-    match properties.get("cache.max.bytes.buffering").map(String::as_str) {
-        Some("0") => EmitMode::EveryChange,
+    match properties::number(properties, CACHE_BYTES) {
+        Some(0) => EmitMode::EveryChange,
         _ => EmitMode::LatestPerKey,
     }
 }
 
 /// Where a query starts to read streams; tables are always read from their first record.
 fn start(properties: &BTreeMap<String, String>) -> Start {
-    match properties.get("auto.offset.reset").map(String::as_str) {
-        Some("latest") => Start::Latest,
+    match properties::text(properties, AUTO_OFFSET_RESET) {
+        "latest" => Start::Latest,
         _ => Start::Earliest,
     }
 }
