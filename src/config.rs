@@ -1,6 +1,6 @@
-//! Settings: what an engine is started with, and the properties that SET changes for a session.
+//! Settings: what an engine is started with, and the properties that SET changes for a session ([`properties`]).
 //!
-//! Only this module reads the environment and draws random numbers, so that everything below can be repeated.
+//! Only this module reads the environment and draws random numbers, so that everything else is reproducible.
 
 pub mod kafka;
 pub mod private;
@@ -8,7 +8,10 @@ pub mod properties;
 
 mod client_names;
 
-pub use properties::{CEILINGS, FAIL_ON_PRODUCTION_ERROR, PROPERTIES, Property, property_of};
+pub use properties::{
+    BATCH_MEMORY_BYTES, BATCH_TIMEOUT_MS, CEILINGS, EMIT_INTERVAL, FAIL_ON_PRODUCTION_ERROR, PROPERTIES, Property,
+    property_of,
+};
 
 use crate::error::{Error, Result};
 use fancy_regex::{Regex, RegexBuilder};
@@ -39,7 +42,7 @@ pub enum LogConfig {
 pub struct Config {
     /// Where the topics are.
     pub log: LogConfig,
-    /// Processes with one service id on one Kafka are one Tidegate; stem of all internal names.
+    /// ksqlDB's `ksql.service.id`: identifies this service on a Kafka cluster; part of all internal names.
     pub service_id: String,
     /// Properties in force unless a session overrides them.
     pub properties: BTreeMap<String, String>,
@@ -48,7 +51,7 @@ pub struct Config {
 /// ksqlDB's property for the directory of local state.
 const STATE_DIR: &str = "ksql.streams.state.dir";
 
-/// Memory for the rows that joins of streams keep, of all queries together; what is more goes to files.
+/// Memory for the rows of stream-stream joins of all queries; more spills to files.
 const JOIN_MEMORY: &str = "tidegate.join.memory.bytes";
 
 /// The file of the audit log.
@@ -61,39 +64,36 @@ pub(crate) const READ_ONLY: &str = "tidegate.read.only";
 pub const READONLY_TOPICS: &str = "ksql.readonly.topics";
 /// ksqlDB's property for the topics that SHOW TOPICS leaves out.
 pub const HIDDEN_TOPICS: &str = "ksql.hidden.topics";
-/// Their default: what Confluent's products, the broker, the registry and Connect keep in topics.
+/// Their default, as in ksqlDB (`KsqlConfig`): internal topics of Confluent's products, the broker, the registry and Connect.
 pub const SYSTEM_TOPICS: &str = "_confluent.*,__confluent.*,_schemas,__consumer_offsets,__transaction_state,\
      connect-configs,connect-offsets,connect-status,connect-statuses";
-/// Steps back that one match of such a pattern may take.
+/// Backtracking limit of one match of such a pattern.
 const TOPIC_BACKTRACKS_MAX: usize = 10_000;
-/// Bytes that all queries without EMIT together may put into files.
+/// Bytes that all queries without EMIT together may spill to files.
 const BATCH_SCRATCH: &str = "tidegate.batch.scratch.bytes";
-/// Bytes that they leave free on that disk.
+/// Free space that they leave on that disk.
 const BATCH_SCRATCH_FREE: &str = "tidegate.batch.scratch.free.bytes";
 
-/// Queries without EMIT that one user runs at once.
+/// Concurrent queries without EMIT per user.
 pub(crate) const BATCH_USER_QUERIES_PROPERTY: &str = "tidegate.batch.user.queries";
-/// Half of all that run at once: two users who take all that they can leave nothing, one leaves the other half.
+/// Half of the total limit: one user leaves the other half, two can use up all.
 const BATCH_USER_QUERIES: usize = 32;
 
-/// Numbers of bytes that only the start decides.
+/// Settings in bytes that are fixed at the start.
 const BYTES_OF_THE_START: [&str; 3] = [JOIN_MEMORY, BATCH_SCRATCH, BATCH_SCRATCH_FREE];
 
-/// Queries without EMIT in a second.
+/// Queries without EMIT per second.
 pub(crate) const PULL_QPS: &str = "ksql.query.pull.max.qps";
-/// Queries without EMIT at once.
+/// Concurrent queries without EMIT.
 pub(crate) const PULL_CONCURRENT: &str = "ksql.query.pull.max.concurrent.requests";
-/// What they answer within an hour.
+/// Volume of their results per hour.
 pub(crate) const PULL_MEGABYTES: &str = "ksql.query.pull.max.hourly.bandwidth.megabytes";
 
 /// ksqlDB's limits of queries without EMIT, with the smallest value that each may have.
 const PULL_LIMITS: [(&str, u32); 3] = [(PULL_QPS, 1), (PULL_CONCURRENT, 0), (PULL_MEGABYTES, 0)];
 
-/// Their default, which limits nothing; no more is taken.
+/// Their default and largest value, which means no limit.
 const PULL_LIMIT_NONE: u32 = i32::MAX as u32;
-
-/// Time between emissions while a query lags, unless `emit.interval.ms` says otherwise.
-pub const EMIT_INTERVAL: Duration = Duration::from_millis(50);
 
 /// ksqlDB's default service id.
 pub const DEFAULT_SERVICE_ID: &str = "default_";
@@ -106,9 +106,8 @@ impl Config {
         Config { log, service_id: DEFAULT_SERVICE_ID.to_owned(), properties }
     }
 
-    /// Where operators put what does not fit into memory: the property `ksql.streams.state.dir`, else a folder of the data
-    /// directory, which has room where the topics have. `None` = a directory of the process's own, below the system's
-    /// temporary one.
+    /// Directory of spill files: the property `ksql.streams.state.dir`, or a folder of the data directory, which has space if the
+    /// topics have. `None` = a directory of the process below the system's temporary directory.
     pub fn scratch_dir(&self) -> Option<PathBuf> {
         match (self.properties.get(STATE_DIR), &self.log) {
             (Some(dir), _) => Some(PathBuf::from(dir)),
@@ -117,27 +116,27 @@ impl Config {
         }
     }
 
-    /// How many bytes of rows all joins keep in memory: the property `tidegate.join.memory.bytes`, if it is set.
+    /// Memory for the rows of joins: the property `tidegate.join.memory.bytes`, if it is set.
     pub fn join_memory(&self) -> Option<usize> {
         self.properties.get(JOIN_MEMORY).and_then(|bytes| bytes.parse().ok())
     }
 
-    /// The file to which the audit log is written, if it is.
+    /// File of the audit log, if there is one.
     pub fn audit_file(&self) -> Option<PathBuf> {
         self.properties.get(AUDIT_FILE).map(PathBuf::from)
     }
 
-    /// The topic to which the audit log is written, if it is.
+    /// Topic of the audit log, if there is one.
     pub fn audit_topic(&self) -> Option<&str> {
         self.properties.get(AUDIT_TOPIC).map(String::as_str)
     }
 
-    /// Whether every user is refused what changes anything.
+    /// Whether all users are read-only.
     pub fn is_read_only(&self) -> bool {
         self.properties.get(READ_ONLY).is_some_and(|value| value == "true")
     }
 
-    /// How many bytes all queries without EMIT put into files together, and how many they leave free there.
+    /// Limit of the spill files of all queries without EMIT, and the free space that they leave.
     pub fn batch_scratch(&self) -> (u64, u64) {
         let bytes = |name: &str| self.properties.get(name).and_then(|bytes| bytes.parse().ok());
         (
@@ -146,19 +145,19 @@ impl Config {
         )
     }
 
-    /// How many queries without EMIT one user runs at once.
+    /// Limit of concurrent queries without EMIT per user.
     pub fn batch_user_queries(&self) -> usize {
         let most = self.properties.get(BATCH_USER_QUERIES_PROPERTY).and_then(|queries| queries.parse().ok());
         most.unwrap_or(BATCH_USER_QUERIES)
     }
 
-    /// Fails when a session or a request wants more of something than the process gives.
+    /// An error if a session or a request exceeds a ceiling of the process.
     pub fn check_ceiling(&self, name: &str, value: &str) -> Result<()> {
         let name = name.strip_prefix("ksql.streams.").unwrap_or(name);
         let Some((name, default)) = CEILINGS.iter().find(|(known, _)| *known == name) else { return Ok(()) };
         let set = self.properties.get(*name).and_then(|most| most.parse().ok());
         let Some(most) = set.or(*default) else { return Ok(()) };
-        // What is no number is refused where the property is checked; a number beyond 64 bits is too large.
+        // `check_property` refuses what is not a number; a number beyond 64 bits is too large.
         let wanted = value.trim();
         let digits = !wanted.is_empty() && wanted.bytes().all(|b| b.is_ascii_digit());
         if !digits || wanted.parse::<u64>().is_ok_and(|wanted| wanted <= most) {
@@ -169,7 +168,7 @@ impl Config {
             .with_hint(format!("start the process with --set {name}={wanted} to allow it")))
     }
 
-    /// One of ksqlDB's limits of queries without EMIT, if it limits anything.
+    /// One of ksqlDB's limits of queries without EMIT; `None` = no limit.
     pub fn pull_limit(&self, name: &str) -> Option<u32> {
         self.properties.get(name).and_then(|limit| limit.parse().ok()).filter(|limit| *limit < PULL_LIMIT_NONE)
     }
@@ -184,7 +183,7 @@ impl Config {
         }
     }
 
-    /// Sets a property at the start: one that only the start decides, or the default of one that `SET` changes.
+    /// Sets a property at the start: one that is fixed at the start, or the default of one that SET changes.
     pub fn set(&mut self, name: &str, value: &str) -> Result<()> {
         let name = match name {
             STATE_DIR | AUDIT_FILE | AUDIT_TOPIC => name.to_owned(),
@@ -214,9 +213,9 @@ impl Config {
         Ok(())
     }
 
-    /// Time between commits: a commit to the embedded log costs a tenth of a millisecond, one to Kafka several. For Kafka it is
-    /// what Kafka Streams takes under exactly-once: rows are visible within 300 ms, 99 of 100. Where rows do not wait for it,
-    /// it is rather them who should not wait while a commit is made: with 5 s that is less than one in a hundred.
+    /// Default time between commits. A commit to the embedded log takes a tenth of a millisecond, one to Kafka several. On Kafka it
+    /// is that of Kafka Streams with exactly-once (`EOS_DEFAULT_COMMIT_INTERVAL_MS`): rows are visible within 300 ms, 99 of 100.
+    /// With at-least-once rows do not wait for a commit, but a commit delays rows: with 5 s less than one in a hundred.
     pub fn commit_interval(&self, at_least_once: bool) -> Duration {
         match self.log {
             LogConfig::Kafka { .. } if at_least_once => Duration::from_secs(5),
@@ -226,7 +225,7 @@ impl Config {
     }
 }
 
-/// The data directory when none is named: `$XDG_DATA_HOME/tidegate`, else `~/.local/share/tidegate`.
+/// The default data directory: `$XDG_DATA_HOME/tidegate`, else `~/.local/share/tidegate`.
 pub fn default_data_dir() -> Result<PathBuf> {
     let base = environment("XDG_DATA_HOME")
         .map(PathBuf::from)
@@ -244,26 +243,22 @@ pub fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|v| !v.is_empty())
 }
 
-/// 128 random bits: identities of clusters and topics, tokens.
+/// 128 random bits: ids of clusters and topics, tokens.
 #[expect(clippy::disallowed_methods, reason = "the one place that draws randomness")]
 pub fn random_id() -> Result<u128> {
     let mut bytes = [0u8; 16];
     getrandom::fill(&mut bytes)
-        .map_err(|e| Error::io("the system gives no random bytes").with_detail(e.to_string()))?;
+        .map_err(|e| Error::io("the system provides no random bytes").with_detail(e.to_string()))?;
     Ok(u128::from_be_bytes(bytes))
 }
 
-/// Memory of a query without EMIT.
-pub const BATCH_MEMORY_BYTES: usize = 256 << 20;
-/// Time of a query without EMIT: a scan of 100 GB takes less.
-pub const BATCH_TIMEOUT_MS: u64 = 600_000;
-/// What such queries may put into files together, and what they leave free on the disk of these files: the log and the
-/// changelogs may be on the same one, and a full disk stops every query.
+/// Limit of the spill files of such queries, and the space that they leave free: the log may be on the same disk, and a full disk
+/// stops every query.
 pub const BATCH_SCRATCH_BYTES: u64 = 100 << 30;
 /// See [`BATCH_SCRATCH_BYTES`].
 pub const BATCH_SCRATCH_FREE_BYTES: u64 = 1 << 30;
 
-/// What only the start of a server decides.
+/// ksqlDB's settings of the server itself.
 const OF_THE_SERVER: [&str; 4] = ["bootstrap.servers", "ksql.service.id", "listeners", "ksql.extension.dir"];
 
 fn check_pull_limit(name: &str, value: &str, least: u32) -> Result<()> {
@@ -274,20 +269,20 @@ fn check_pull_limit(name: &str, value: &str, least: u32) -> Result<()> {
     }
 }
 
-/// One expression over a whole name of a comma-separated list of names and regular expressions.
+/// Compiles a comma-separated list of names and regular expressions to one expression over a whole name.
 pub fn topic_patterns(list: &str) -> Result<Regex> {
     let entries: Vec<&str> = list.split(',').map(str::trim).filter(|entry| !entry.is_empty()).collect();
     let each: Vec<String> = entries.iter().map(|entry| format!("(?:{entry})")).collect();
-    // No entry matches nothing.
+    // An empty list matches no name.
     let any = if each.is_empty() { "(?!)".to_owned() } else { each.join("|") };
     RegexBuilder::new(&format!("^(?:{any})$")).backtrack_limit(TOPIC_BACKTRACKS_MAX).build().map_err(|e| {
-        Error::statement(format!("{list} is no list of topics"))
+        Error::statement(format!("{list} is not a list of topics"))
             .with_detail(e.to_string())
             .with_hint("names or regular expressions, with commas between them")
     })
 }
 
-/// Is it decided by the start of the process, with `--set`?
+/// Whether it is fixed at the start of the process, with `--set`.
 fn is_of_the_start(name: &str) -> bool {
     [STATE_DIR, AUDIT_FILE, AUDIT_TOPIC, READ_ONLY, READONLY_TOPICS, HIDDEN_TOPICS, BATCH_USER_QUERIES_PROPERTY]
         .contains(&name)
@@ -300,7 +295,7 @@ fn near(name: &str) -> Option<&'static str> {
 }
 
 /// The canonical name of a property, without `ksql.streams.`; an unknown one is an error. Other `ksql.*` settings of
-/// ksqlDB are accepted as they are: they mean nothing here.
+/// ksqlDB are accepted without effect.
 pub fn check_property(name: &str, value: Option<&str>) -> Result<String> {
     let short = name.strip_prefix("ksql.streams.").unwrap_or(name);
     if OF_THE_SERVER.contains(&short) || OF_THE_SERVER.contains(&name) || is_of_the_start(name) {
@@ -317,7 +312,7 @@ pub fn check_property(name: &str, value: Option<&str>) -> Result<String> {
         },
         // Accepted as ksqlDB accepts it, and without effect.
         None if client_names::is_known(short) => Ok(name.to_owned()),
-        // A setting of Kafka Streams that means nothing here is welcome; one that is nearly ours is a slip.
+        // Other settings of ksqlDB are accepted; one that resembles ours is a typing error.
         None if name.starts_with("ksql.") && (short == name || near(short).is_none()) => Ok(name.to_owned()),
         None if name.starts_with("kafka.") => {
             Err(Error::statement(format!("{name} is a setting of the process, not of a session"))

@@ -1,8 +1,8 @@
-//! What the allocator gave out, thread by thread, and the bounds of the threads that run one bounded query.
+//! Allocated bytes per thread, and the bounds of the threads that run one bounded query.
 //!
 //! Every allocation adds its size to a counter of its thread and every release subtracts it: two instructions, no lock and
-//! no shared cache line. A bounded query has threads of its own, which bring their counters together whenever they look at
-//! the bounds: the sum is the memory of the query, whoever releases what, and whatever the operators say of themselves.
+//! no shared cache line. A bounded query has threads of its own, which add up their counters whenever they check the bounds: the
+//! sum is the memory of the query, independent of which thread releases what and of what operators report.
 //!
 //! ```text
 //! Bounds::new(limits).apply(|| { plan; run; hand rows over })     the query's thread
@@ -42,7 +42,7 @@ pub struct Counting;
 static ALLOCATOR: Counting = Counting;
 
 fn count(bytes: i64) {
-    // A thread that ends may release memory after its counter is gone: nobody reads it any more.
+    // A thread that ends may release memory after its counter is destroyed, when it is not read any more.
     let _ = HELD.try_with(|held| held.set(held.get().wrapping_add(bytes)));
 }
 
@@ -96,7 +96,7 @@ pub struct Limits {
     pub time: Duration,
     /// The clock of `time`.
     pub clock: SharedClock,
-    /// Set from outside when the answer is not wanted any more.
+    /// Set from outside to cancel the query.
     pub stopped: Arc<AtomicBool>,
 }
 

@@ -1,5 +1,4 @@
-//! Seeded bugs, for the tests of the tests. Each is a mistake that somebody could make; a named law has to notice it
-//! (`tests/it/mutants.rs`).
+//! Seeded bugs (mutation testing). Each is a plausible mistake, which a named law has to detect (`tests/it/mutants.rs`).
 //!
 //! They exist only where debug assertions do, which is never in a release build. A [`Mutant`] exists only on the thread that
 //! asks; a panic is seeded with [`seed`] for work of one kind and one label, whichever thread runs it.
@@ -20,17 +19,17 @@ pub enum Mutant {
     OffsetsBeforeRows,
     /// Rows go where librdkafka's default partitioner would send them.
     Crc32Partitioner,
-    /// A window takes rows for a millisecond too long.
+    /// A window accepts rows for a millisecond too long.
     LateOffByOne,
-    /// What an epoch has saved for its undoing outlives an abort.
+    /// The undo set of an epoch outlives an abort.
     UndoKept,
     /// A restarted operator begins at the beginning of time.
     StreamTimeLost,
-    /// In `Last`, rows leave in an order of slots and not of changes.
+    /// In `LatestPerKey`, rows leave in the order of slots, not of changes.
     LastByHash,
     /// Sessions that were merged are not deleted from the table.
     MergeWithoutTombstone,
-    /// A join lets go of rows a segment of time before they are out of reach.
+    /// A join releases rows a time segment before they are out of reach.
     BufferDroppedEarly,
     /// Changes of a table that wait for an emission outlive an abort.
     ChangesKept,
@@ -41,7 +40,7 @@ thread_local! {
     static ON: Cell<Option<Mutant>> = const { Cell::new(None) };
 }
 
-/// Has this thread asked for this bug? In a release build never, which the compiler knows.
+/// Whether this thread runs with this bug. In a release build never, which the compiler knows.
 #[inline(always)]
 pub fn on(mutant: Mutant) -> bool {
     #[cfg(debug_assertions)]
@@ -77,7 +76,7 @@ pub fn keep_producers() {
     KEEP_PRODUCERS.store(true, Ordering::SeqCst);
 }
 
-/// Does this process keep such producers? In a release build never, which the compiler knows.
+/// Whether this process keeps such producers. In a release build never, which the compiler knows.
 #[inline(always)]
 pub fn keeps_producers() -> bool {
     #[cfg(debug_assertions)]
@@ -86,10 +85,10 @@ pub fn keeps_producers() -> bool {
     false
 }
 
-/// Panics that are still to come, by kind and label.
+/// Pending panics, by kind and label.
 #[cfg(debug_assertions)]
 static SEEDED: Mutex<BTreeMap<(&'static str, String), usize>> = Mutex::new(BTreeMap::new());
-/// How many there are in all: what work without a seed looks at.
+/// Their total number, which unseeded work checks.
 #[cfg(debug_assertions)]
 static SEEDS: AtomicUsize = AtomicUsize::new(0);
 
@@ -100,7 +99,7 @@ pub fn seed(kind: &'static str, label: impl Into<String>, times: usize) {
     *SEEDED.lock().entry((kind, label.into())).or_default() += times;
 }
 
-/// Seeds what `KIND=LABEL=TIMES;...` says: for tests of a process of its own.
+/// Seeds `KIND=LABEL=TIMES;...`, for tests of a child process.
 #[cfg(debug_assertions)]
 pub fn seed_all(text: &str) {
     for part in text.split(';') {
@@ -113,13 +112,13 @@ pub fn seed_all(text: &str) {
     }
 }
 
-/// How many seeded panics of this work are still to come.
+/// Number of pending panics of this work.
 #[cfg(debug_assertions)]
 pub fn seeds_left(kind: &'static str, label: &str) -> usize {
     SEEDED.lock().get(&(kind, label.to_owned())).copied().unwrap_or_default()
 }
 
-/// Panics if that was seeded. In a release build it does nothing, which the compiler knows.
+/// Panics if a panic is pending. In a release build it does nothing, which the compiler knows.
 #[inline(always)]
 pub fn trip(kind: &'static str, label: &str) {
     #[cfg(debug_assertions)]

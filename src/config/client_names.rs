@@ -5,8 +5,8 @@
 //! producer.linger.ms, ksql.streams.producer.linger.ms                                     a producer's
 //! topology.optimization, ksql.streams.topology.optimization                               Kafka Streams'
 //! ```
-//! They configure a JVM that is not here, so that they are accepted and mean nothing. The names are those of `ConsumerConfig`,
-//! `ProducerConfig` and `StreamsConfig` of Kafka 4.1. An unknown name stays an error: it is a slip.
+//! They configure clients of the JVM and are accepted without effect. The names are those of `ConsumerConfig`, `ProducerConfig`
+//! and `StreamsConfig` of Kafka 4.1. An unknown name is an error, because it is a typing error.
 
 /// Is `name` a setting of a client, in one of the forms above? `ksql.streams.` is taken off before.
 pub(super) fn is_known(name: &str) -> bool {

@@ -25,7 +25,7 @@ pub struct ClientProperty {
     pub name: &'static str,
     /// What it does.
     pub help: &'static str,
-    /// Its value is not to be shown.
+    /// Whether its value is hidden.
     pub secret: bool,
 }
 
@@ -37,7 +37,7 @@ const fn secret(name: &'static str, help: &'static str) -> ClientProperty {
     ClientProperty { name, help, secret: true }
 }
 
-/// Everything that may be set, in the order of the table in COMPATIBILITY.md.
+/// All supported settings, in the order of the table in COMPATIBILITY.md.
 pub const CLIENT_PROPERTIES: &[ClientProperty] = &[
     open("bootstrap.servers", "brokers, unless --bootstrap-servers names them: HOST:PORT,..."),
     open("security.protocol", "PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL"),
@@ -74,7 +74,7 @@ pub const CLIENT_PROPERTIES: &[ClientProperty] = &[
     open("compression.type", "of what is written: none, gzip, snappy, lz4 or zstd"),
 ];
 
-/// Words that begin a setting which is Tidegate's own.
+/// Prefixes of settings that Tidegate manages itself.
 const OWN: &[&str] = &[
     "acks",
     "auto.offset.reset",
@@ -95,10 +95,10 @@ const OWN: &[&str] = &[
     "value.",
 ];
 
-/// Mechanisms of this build.
+/// SASL mechanisms of this build.
 const MECHANISMS: &[&str] = &["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"];
 
-/// Checked settings of the clients, in librdkafka's names.
+/// Validated settings of the clients, in librdkafka's names.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct ClientProperties(BTreeMap<String, String>);
 
@@ -155,29 +155,29 @@ impl ClientProperties {
             }
             "ssl.truststore.type" => {}
             "ssl.truststore.location" => put(&mut self.0, "ssl.ca.location", value),
-            // Java's word for "do not look at the name" is nothing.
+            // Java disables host name verification by an empty value.
             "ssl.endpoint.identification.algorithm" if value.is_empty() => put(&mut self.0, name, "none"),
             _ => put(&mut self.0, name, value),
         }
         Ok(())
     }
 
-    /// Takes the addresses of brokers out: they are no further setting.
+    /// Removes and returns the addresses of brokers.
     pub fn take_bootstrap(&mut self) -> Option<String> {
         self.0.remove("bootstrap.servers")
     }
 
-    /// Names and values as they are, for the clients.
+    /// Names and values, for the clients.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// Whether there is one that is not shown.
+    /// Whether any value is hidden.
     pub fn has_secrets(&self) -> bool {
         self.iter().any(|(name, _)| is_secret(name))
     }
 
-    /// The same for people: secrets are not shown.
+    /// Names and values for display, without secrets.
     pub fn shown(&self) -> impl Iterator<Item = (&str, &str)> {
         self.iter().map(|(name, value)| (name, if is_secret(name) { "[hidden]" } else { value }))
     }
@@ -189,7 +189,7 @@ impl fmt::Debug for ClientProperties {
     }
 }
 
-/// What is not known to be harmless is not shown.
+/// Whether a value is hidden; that of an unknown setting is.
 fn is_secret(name: &str) -> bool {
     CLIENT_PROPERTIES.iter().find(|p| p.name == name).is_none_or(|p| p.secret)
 }

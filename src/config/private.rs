@@ -1,7 +1,7 @@
 //! Files and directories that only this user can read: records, statements, hashes of passwords.
 //!
-//! What is made here is made with mode 0600, directories with 0700, whatever the umask is. What is there already keeps its
-//! mode; where others can read it, a warning says so.
+//! Files are created with mode 0600, directories with 0700, whatever the umask is. Existing ones keep their mode; if others can
+//! read them, a warning is logged.
 
 use std::fs::{DirBuilder, OpenOptions, Permissions};
 use std::io::{self, Write};
@@ -9,20 +9,20 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use tempfile::TempDir;
 
-/// Others may read it, or the group may write it. A group that reads is left alone: backups and secret stores use one.
+/// Others may read it, or the group may write it. A group may read it: backups and secret stores use one.
 const TOO_WIDE: u32 = 0o027;
 
-/// Makes a directory, and those above it that are missing.
+/// Creates a directory and its missing parents.
 pub fn create_dir_all(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-/// Makes a directory of its own name below the system's temporary directory, which all users share.
+/// Creates a uniquely named directory in the system's temporary directory, which all users share.
 pub fn temporary_dir() -> io::Result<TempDir> {
     tempfile::Builder::new().prefix("tidegate-").permissions(Permissions::from_mode(0o700)).tempdir()
 }
 
-/// Opens files; those that it makes are private.
+/// Options that create private files.
 pub fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.mode(0o600);

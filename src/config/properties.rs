@@ -9,7 +9,6 @@
 //! Names without a `tidegate.` prefix are ksqlDB's (`KsqlConfig`), Kafka Streams' (`StreamsConfig`) and Kafka's. A property that has
 //! no effect here says so in its entry, and a test fails when the engine never reads one that claims an effect.
 
-use super::{BATCH_MEMORY_BYTES, BATCH_TIMEOUT_MS, EMIT_INTERVAL};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -52,6 +51,13 @@ pub const BATCH_TIMEOUT: &str = "tidegate.batch.timeout.ms";
 /// ksqlDB's language alone, or with Tidegate's additions.
 pub const DIALECT: &str = "tidegate.dialect";
 
+/// Time between emissions while a query lags, unless `emit.interval.ms` says otherwise.
+pub const EMIT_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Memory of a query without EMIT.
+pub const BATCH_MEMORY_BYTES: usize = 256 << 20;
+/// Time of a query without EMIT: a scan of 100 GB takes less.
+pub const BATCH_TIMEOUT_MS: u64 = 600_000;
 /// Less does not even hold the batches that a sort merges.
 const BATCH_MEMORY_BYTES_MIN: usize = 32 << 20;
 

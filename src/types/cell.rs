@@ -13,7 +13,7 @@ use arrow::datatypes::{
 };
 use std::io::Write as _;
 
-/// The column in its type's own layout: batch answers come in any layout that Arrow has for it.
+/// The column in its type's own layout: batch results come in any layout that Arrow has for it.
 pub fn settled(column: &ArrayRef, ty: &SqlType) -> ArrayRef {
     let wanted = ty.arrow();
     if *column.data_type() == wanted {

@@ -24,8 +24,6 @@ const RETIRED: &[(&str, &str)] = &[
     ("SimulatedSession", "SimulatedWriter"),
     ("Thinned", "CompactedBatch"),
     ("asker", "metadata_client"),
-    ("blob", "metadata"),
-    ("blobs", "commit_metadata"),
     ("caretaker", "maintenance"),
     ("courier", "early_delivery"),
     ("hangs_on", "volatility"),

@@ -75,7 +75,11 @@ fn constants(sources: &BTreeMap<String, String>, name: &str) -> BTreeSet<String>
 fn readers(text: &str, name: &str, constants: &BTreeSet<String>) -> Vec<String> {
     let (mut found, mut function) = (Vec::new(), String::new());
     let literal = format!("\"{name}\"");
-    for (line, code) in text.lines().zip(code_only(text).lines()) {
+    let code = code_only(text);
+    let all: Vec<&str> = words(&code).map(|(_, word)| word).collect();
+    let renamed = all.windows(3).filter(|w| w[1] == "as" && constants.contains(w[0])).map(|w| w[2].to_owned());
+    let constants: BTreeSet<String> = constants.iter().cloned().chain(renamed).collect();
+    for (line, code) in text.lines().zip(code.lines()) {
         if let Some(at) = code.find("fn ") {
             function = words(&code[at + 3..]).next().map(|(_, word)| word.to_owned()).unwrap_or_default();
         }
@@ -124,7 +128,7 @@ fn a_setting_that_only_a_list_names_is_found() {
         "const X: &str = \"some.setting\";\nfn f() {\n    // \"some.setting\"\n}\n".to_owned(),
     );
     assert!(!is_read(&sources, "some.setting"));
-    sources.insert("y.rs".to_owned(), "fn g(p: &Map) {\n    p.get(X)\n}\n".to_owned());
+    sources.insert("y.rs".to_owned(), "use a::X as Y;\nfn g(p: &Map) {\n    p.get(Y)\n}\n".to_owned());
     assert!(is_read(&sources, "some.setting"));
 }
 

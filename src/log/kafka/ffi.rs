@@ -67,7 +67,7 @@ fn milliseconds(time: Duration) -> i32 {
 
 /// The member id that the coordinator assigned to this consumer; `None` while it is not a member.
 pub(super) fn member_id<C: ClientContext>(client: &Client<C>) -> Option<String> {
-    // SAFETY: the client lives during the call; the answer is ours to free with librdkafka's allocator.
+    // SAFETY: the client lives during the call; the result is freed with librdkafka's allocator.
     unsafe {
         let id = sys::rd_kafka_memberid(client.native_ptr());
         let copy = text(id);

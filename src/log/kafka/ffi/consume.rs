@@ -39,7 +39,7 @@ impl fmt::Debug for ConsumerQueue {
 pub(in crate::log::kafka) enum QueueEvent {
     /// Records of one slot, and the offset after the last of them.
     Records(usize, Messages, i64),
-    /// A slot's end of partition stands at this offset.
+    /// The end of a slot's partition, at this offset.
     End(usize, i64),
     /// Something is wrong with a slot (or with the consumer as a whole).
     Trouble(Option<usize>, RDKafkaErrorCode, String),
@@ -50,7 +50,7 @@ pub(in crate::log::kafka) struct Slots {
     by_name: HashMap<(String, i32), usize>,
     by_handle: HashMap<(usize, i32), usize>,
     places: Vec<(CString, i32)>,
-    /// The last answer: messages come in long runs of one partition.
+    /// The last result: messages come in long runs of one partition.
     last: (usize, i32, usize),
 }
 
@@ -106,7 +106,7 @@ impl ConsumerQueue {
         &self.consumer
     }
 
-    /// The high watermark of a slot as the last fetch response told it; asks nobody.
+    /// The high watermark of a slot in the last fetch response, without a request.
     pub(in crate::log::kafka) fn known_end(&self, slots: &Slots, slot: usize) -> Option<i64> {
         let (topic, partition) = &slots.places[slot];
         let (mut low, mut high) = (-1, -1);
@@ -198,7 +198,7 @@ impl ConsumerQueue {
 impl Drop for ConsumerQueue {
     fn drop(&mut self) {
         self.drain_logs();
-        // SAFETY: both handles are ours, and nobody can use them any more.
+        // SAFETY: both handles are ours and not used any more.
         unsafe {
             sys::rd_kafka_queue_destroy(self.queue.as_ptr());
             sys::rd_kafka_queue_destroy(self.logs.as_ptr());
@@ -212,7 +212,7 @@ fn finished((slot, messages): (usize, Messages)) -> QueueEvent {
 }
 
 /// # Safety
-/// `message` is a valid message with an error, or one of a partition that nobody asked for.
+/// `message` is a valid message with an error, or one of a partition that is not assigned.
 unsafe fn event(message: &sys::rd_kafka_message_t, slot: Option<usize>) -> Option<QueueEvent> {
     match (message.err, slot) {
         (RD_KAFKA_RESP_ERR_NO_ERROR, _) => None,

@@ -268,5 +268,5 @@ pub(super) fn last_owner(read_uncommitted: &BaseConsumer<Events>, topic: &str) -
     first.add_partition(topic, 0);
     let list =
         committed_list(read_uncommitted, &first, REQUEST_TIMEOUT).map_err(|e| failed("read the committed tasks", e))?;
-    Ok(element(&list, topic, 0).and_then(|o| CommitMetadata::parse(&o.metadata)).map(|blob| blob.process))
+    Ok(element(&list, topic, 0).and_then(|o| CommitMetadata::parse(&o.metadata)).map(|task| task.process))
 }

@@ -67,7 +67,8 @@ impl KafkaWriter {
         let surplus = self.retained.len().saturating_sub(RETAINED_COMMITS_MAX);
         for commit in self.retained.drain(..surplus) {
             let partitions: Vec<String> = commit.delivered.keys().map(place).collect();
-            tracing::warn!(target: "kafka", writer = self.owner, partitions = partitions.join(", "), "rows of a released commit are still open");
+            tracing::warn!(target: "kafka", writer = self.owner, partitions = partitions.join(", "),
+                "rows of a released commit are still open");
         }
     }
 
