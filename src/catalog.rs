@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// What stands between values of the DELIMITED format if nothing else is said.
+/// The delimiter of the DELIMITED format unless another is given.
 pub const DELIMITER: char = ',';
 
 /// A serialisation format.
@@ -72,7 +72,7 @@ pub struct Source {
     pub key_format: Format,
     /// Format of the value.
     pub value_format: Format,
-    /// A single value column stands in the payload as itself, not as a field of an object.
+    /// A single value column is written unwrapped, not as a field of an object.
     pub unwrapped_value: bool,
     /// The key carries a window.
     pub window: Option<KeyWindow>,

@@ -64,7 +64,7 @@ fn maps_have_text_keys(ty: &SqlType) -> bool {
     }
 }
 
-/// Columns that stand in the payload; header columns do not.
+/// Columns that are part of the payload: all but header columns.
 pub fn carried(columns: &[Column]) -> Vec<&Column> {
     columns.iter().filter(|c| !matches!(c.role, Role::Header(_))).collect()
 }

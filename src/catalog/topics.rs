@@ -49,8 +49,8 @@ impl Patterns {
 
 /// What is done to a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Deed {
-    /// A SOURCE stream or table is declared over a topic that is there. Whose rights reach so far is decided elsewhere.
+pub enum TopicUse {
+    /// A SOURCE stream or table is declared over a topic that is there. Authorization is checked elsewhere.
     Read,
     /// Another stream or table is declared over a topic that is there.
     Declare,
@@ -76,7 +76,7 @@ impl TopicRules {
         })
     }
 
-    /// Belongs to Tidegate, ksqlDB, the broker or what is listed with them: nobody writes it by a statement, and only an
+    /// Belongs to Tidegate, ksqlDB, the broker or what is listed with them: no statement writes it, and only an
     /// administrator reads it.
     pub fn is_internal(&self, topic: &str) -> bool {
         self.read_only.matches(topic) || self.audit.as_deref() == Some(topic)
@@ -89,19 +89,19 @@ impl TopicRules {
 
     /// Refuses what may not be done to a topic. The one check: every plan makes it for the topics that it has come to, and the
     /// engine for those that it creates and deletes.
-    pub fn check(&self, topic: &str, deed: Deed) -> Result<()> {
-        let readable_only = topic == self.processing_log && !matches!(deed, Deed::Declare | Deed::Delete);
-        if deed == Deed::Read || !self.is_internal(topic) && !readable_only {
+    pub fn check(&self, topic: &str, usage: TopicUse) -> Result<()> {
+        let readable_only = topic == self.processing_log && !matches!(usage, TopicUse::Declare | TopicUse::Delete);
+        if usage == TopicUse::Read || !self.is_internal(topic) && !readable_only {
             return Ok(());
         }
-        let text = match deed {
-            Deed::Read | Deed::Declare | Deed::Make => format!("Cannot use the internal topic: {topic}"),
-            Deed::InsertSelect => format!("Cannot insert into read-only topic: {topic}"),
-            Deed::InsertValues => format!("Cannot insert values into read-only topic: {topic}"),
-            Deed::Delete => format!("Cannot delete the internal topic: {topic}"),
+        let text = match usage {
+            TopicUse::Read | TopicUse::Declare | TopicUse::Make => format!("Cannot use the internal topic: {topic}"),
+            TopicUse::InsertSelect => format!("Cannot insert into read-only topic: {topic}"),
+            TopicUse::InsertValues => format!("Cannot insert values into read-only topic: {topic}"),
+            TopicUse::Delete => format!("Cannot delete the internal topic: {topic}"),
         };
-        Err(Error::statement(text).with_hint(match deed {
-            Deed::Declare => {
+        Err(Error::statement(text).with_hint(match usage {
+            TopicUse::Declare => {
                 "it belongs to Tidegate, ksqlDB or the broker; an administrator may declare it with SOURCE"
             }
             _ => "it belongs to Tidegate, ksqlDB or the broker",
@@ -152,7 +152,7 @@ mod tests {
             "connect-statuses",
         ] {
             assert!(rules.is_internal(internal) && rules.is_hidden(internal), "{internal}");
-            assert!(rules.check(internal, Deed::Make).is_err(), "{internal}");
+            assert!(rules.check(internal, TopicUse::Make).is_err(), "{internal}");
         }
         for free in ["orders", "_mine", "__mine", "my_schemas", "_schemas2", "x_confluent-ksql-", "connect-configs-2"] {
             assert!(!rules.is_internal(free), "{free}");
@@ -172,8 +172,8 @@ mod tests {
     #[test]
     fn the_processing_log_is_read_and_not_written() {
         let rules = TopicRules::default();
-        let check = |deed| rules.check("default_ksql_processing_log", deed).is_ok();
-        assert!(check(Deed::Declare) && check(Deed::Delete));
-        assert!(!check(Deed::Make) && !check(Deed::InsertSelect) && !check(Deed::InsertValues));
+        let check = |usage| rules.check("default_ksql_processing_log", usage).is_ok();
+        assert!(check(TopicUse::Declare) && check(TopicUse::Delete));
+        assert!(!check(TopicUse::Make) && !check(TopicUse::InsertSelect) && !check(TopicUse::InsertValues));
     }
 }

@@ -6,7 +6,7 @@
 //! one of them for its size are they appended one by one, so that it does not take the others with it.
 
 use crate::catalog::Source;
-use crate::catalog::topics::Deed;
+use crate::catalog::topics::TopicUse;
 use crate::engine::Engine;
 use crate::engine::access::Role as UserRole;
 use crate::engine::session::Session;
@@ -55,7 +55,7 @@ impl Engine {
             let what = if source.read_only { "read-only" } else { "windowed" };
             return Err(Error::statement(format!("Cannot insert into {name}: it is {what}")));
         }
-        self.inner.topics.check(&source.topic, Deed::InsertValues)
+        self.inner.topics.check(&source.topic, TopicUse::InsertValues)
     }
 
     /// Writes rows durably; returns the result of each. The audit log gets no record of them: the caller writes one for the whole

@@ -148,7 +148,7 @@ fn lambda_of_one(parser: &mut Parser) -> Result<Expr, ParserError> {
     lambda(parser, params)
 }
 
-/// `(a, b) =>` stands ahead. Looks no further than the names go.
+/// Is `(a, b) =>` ahead? Looks no further than the names.
 fn is_lambda_of_many(parser: &Parser) -> bool {
     let mut at = 1;
     loop {

@@ -1,4 +1,4 @@
-//! How large a query of SQL is when each WITH stands where its name does.
+//! The size of a SQL query after each WITH is expanded where it is referenced.
 //!
 //! ```text
 //! WITH a AS (SELECT * FROM s), b AS (SELECT * FROM a x, a y) SELECT * FROM b u, b v      s is read four times
@@ -11,7 +11,7 @@ use sqlparser::ast::{ObjectName, Query, Visit, Visitor};
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
-/// Most queries and relations that a query may be made of, those of a WITH counted wherever its name stands.
+/// Most queries and relations that a query may be made of, those of a WITH counted for each reference.
 pub const QUERY_PARTS_MAX: u64 = 500;
 
 /// Refuses a query that is made of too many parts.
@@ -25,7 +25,7 @@ pub(super) fn check(query: &Query) -> Result<()> {
 
 pub(super) fn too_many() -> Error {
     Error::statement("the query has too many parts")
-        .with_detail(format!("at most {QUERY_PARTS_MAX}, those of a WITH counted wherever its name stands"))
+        .with_detail(format!("at most {QUERY_PARTS_MAX}, those of a WITH counted for each reference"))
 }
 
 struct Count {
@@ -33,7 +33,7 @@ struct Count {
     open: Vec<u64>,
     /// The queries that have a name, by where they lie in the tree.
     names: HashMap<*const Query, String>,
-    /// Parts of what a name stands for. A name that is given twice is the larger of both.
+    /// Parts of the query behind a name; of two queries with one name, the larger.
     known: HashMap<String, u64>,
     queries: u64,
 }

@@ -27,7 +27,7 @@ pub const NESTING_MAX: usize = 128;
 /// this depth needs less than a tenth of a 2 MiB stack.
 pub const OPERATORS_MAX: usize = 1_000;
 
-/// Deepest nesting of queries in queries: reading them again and again to tell a join in parentheses from a subquery
+/// Deepest nesting of queries in queries: reading them again and again to distinguish a join in parentheses from a subquery
 /// takes time that doubles with the level.
 pub const QUERY_NESTING_MAX: usize = 16;
 
@@ -57,7 +57,7 @@ pub(super) fn lex(text: &str) -> Result<(Vec<TokenWithSpan>, usize)> {
             continue;
         }
         let (mut start, end) = (offsets.seek(span.start), offsets.seek(span.end));
-        // ksqlDB has no suffix for long numbers: `1L` is a name that begins with a digit, and so is what goes on from there.
+        // ksqlDB has no suffix for long numbers: `1L` is a name that begins with a digit, and so is what continues from there.
         match &token {
             Token::Number(digits, true) => token = name(format!("{digits}L")),
             Token::Number(digits, false) if is_digits(digits) && follows_name(out.last(), start) => {
@@ -84,7 +84,7 @@ pub(super) fn lex(text: &str) -> Result<(Vec<TokenWithSpan>, usize)> {
 
 fn check_words(words: usize, whole: Span) -> Result<()> {
     if words > TOKENS_MAX {
-        return Err(limit("the statement has too many words", format!("{words}, at most {TOKENS_MAX}")).at(whole));
+        return Err(limit("the statement has too many tokens", format!("{words}, at most {TOKENS_MAX}")).at(whole));
     }
     Ok(())
 }
@@ -171,7 +171,7 @@ impl Level {
     }
 }
 
-/// Refuses what is too deep; answers an upper bound of the tree's depth.
+/// Refuses what is too deep; returns an upper bound of the tree's depth.
 fn check_shape(tokens: &[TokenWithSpan]) -> Result<usize> {
     let mut levels = vec![Level::default()];
     let mut deepest = 0;

@@ -70,7 +70,7 @@ pub fn note_type(statement: &Statement, types: &mut CustomTypes) {
     }
 }
 
-/// The statement of one piece of `whole`, which only serves to say the line of an error.
+/// The statement of one piece of `whole`, which is used only for the line of an error.
 pub fn parse_piece(whole: &str, piece: Piece<'_>, types: &CustomTypes) -> Result<Parsed> {
     parse_by(&KsqlDialect { types: types.clone() }, whole, piece)
 }
@@ -85,7 +85,7 @@ fn parse_by(dialect: &KsqlDialect, whole: &str, piece: Piece<'_>) -> Result<Pars
     }
 }
 
-/// A tree that may be deeper than this is read on a stack of its own.
+/// A tree that may be deeper than this is parsed on a separate stack.
 const ORDINARY_DEPTH: usize = 48;
 
 /// sqlparser's functions take up to 200 KB of stack a level without optimisation, and they recurse up to 256 times.

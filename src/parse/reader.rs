@@ -14,7 +14,7 @@ use sqlparser::ast::Expr;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
-/// A parser standing in one statement's tokens.
+/// A parser over one statement's tokens.
 pub(super) struct Reader<'a> {
     pub(super) parser: Parser<'a>,
     pub(super) dialect: &'a KsqlDialect,
@@ -84,7 +84,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads these words if all of them stand here.
+    /// Reads these words if all of them come next.
     pub(super) fn accept(&mut self, words: &[&str]) -> bool {
         let ahead = self.at_words(words);
         if ahead {
@@ -93,7 +93,7 @@ impl<'a> Reader<'a> {
         ahead
     }
 
-    /// Reads one of these words if it stands here.
+    /// Reads one of these words if it comes next.
     pub(super) fn accept_any<'w>(&mut self, words: &[&'w str]) -> Option<&'w str> {
         let found = words.iter().find(|w| **w == self.word(0)).copied()?;
         self.skip(1);
@@ -130,7 +130,7 @@ impl<'a> Reader<'a> {
                 let error: Result<Name> = self.unexpected(what, &[]);
                 return error.map_err(|e| match e.hint() {
                     Some(_) => e,
-                    None => e.with_hint(format!("`{}` in back quotes would be a name", self.source(span))),
+                    None => e.with_hint(format!("quote it to use it as a name: `{}`", self.source(span))),
                 });
             }
             _ => return self.unexpected(what, &[]),
@@ -165,7 +165,7 @@ impl<'a> Reader<'a> {
         let start = self.position();
         let mut expr = self.expr_or_star()?;
         if tree::is_all_fields(&expr) || tree::normalise(&mut expr)? {
-            let detail = "->* stands alone, as an entry of the SELECT list";
+            let detail = "->* is allowed only as an entry of the SELECT list";
             return Err(Error::statement("->* is not an expression").with_detail(detail).at(self.since(start)));
         }
         Ok(expr)
@@ -185,7 +185,7 @@ impl<'a> Reader<'a> {
         Ok(list)
     }
 
-    /// What stands here is not what may stand here. A word, or the word before it, that is nearly one of `candidates`
+    /// The next token is not allowed here. A word, or the word before it, that is nearly one of `candidates`
     /// is taken for a slip.
     pub(super) fn unexpected<T>(&self, expected: &str, candidates: &[&str]) -> Result<T> {
         let at = self.place(0);
@@ -210,7 +210,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// The same in ksqlDB's words: one of these could stand here.
+    /// The same in ksqlDB's words: one of these would be allowed here.
     pub(super) fn expecting<T>(&self, expected: &str) -> Result<T> {
         Err(Error::statement(format!("{SYNTAX_ERROR}{EXPECTING}{expected}}}")).at(self.place(0)))
     }
@@ -268,9 +268,7 @@ fn foreign(word: &str) -> Option<&'static str> {
             Some("a table follows its topic: INSERT INTO ... VALUES with the same key replaces a row")
         }
         "DELETE" | "TRUNCATE" => Some("a table follows its topic: a record without a value deletes the row of its key"),
-        "USE" | "BEGIN" | "COMMIT" | "ROLLBACK" => {
-            Some("there are no databases and no transactions of statements here")
-        }
+        "USE" | "BEGIN" | "COMMIT" | "ROLLBACK" => Some("databases and transactions of statements are not supported"),
         _ => None,
     }
 }

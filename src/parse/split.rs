@@ -1,6 +1,6 @@
 //! Where one statement ends and the next begins, without parsing either.
 //!
-//! A semicolon ends a statement unless it stands in a `'string'`, a `` `name` ``, a `"name"`, a `-- comment` or a
+//! A semicolon ends a statement unless it is inside a `'string'`, a `` `name` ``, a `"name"`, a `-- comment` or a
 //! `/* comment */`. Quotes are doubled to mean themselves, so closing and opening again at once needs no special case.
 
 use crate::error::Span;
@@ -10,11 +10,11 @@ use crate::error::Span;
 pub struct Piece<'a> {
     /// From its first to its last character that is neither space nor comment, without the semicolon.
     pub text: &'a str,
-    /// Where it stands in the whole text.
+    /// Its place in the whole text.
     pub span: Span,
     /// A semicolon followed.
     pub complete: bool,
-    /// It has so many tokens or more: what stands between spaces and commas is one at least.
+    /// A lower bound of its number of tokens: every run of text between spaces and commas is at least one.
     pub words: usize,
 }
 
@@ -91,7 +91,7 @@ fn scan(text: &str) -> (Vec<Piece<'_>>, bool) {
     (pieces, false)
 }
 
-/// Counts what stands between spaces, and commas.
+/// Counts the runs of text between spaces, and commas.
 #[derive(Clone, Copy, Default)]
 struct Words {
     count: usize,

@@ -1,4 +1,4 @@
-//! The statements, as text means them before anything is looked up.
+//! The statements as parsed, before any name is resolved.
 //!
 //! Names are already as the catalogue knows them: upper-cased unless quoted. Expressions are sqlparser's; statements,
 //! clauses and types are ours, because SQL has no words for them. Printing a statement and parsing the text again is the
@@ -19,7 +19,7 @@ pub enum SourceKind {
     Table,
 }
 
-/// A statement and where it stands in the text that was given.
+/// A statement and its place in the text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Parsed {
     /// What it says.
@@ -116,7 +116,7 @@ pub enum Statement {
     Unsupported {
         /// Its words: `CREATE CONNECTOR`.
         what: String,
-        /// Where it stands.
+        /// Its place.
         span: Span,
     },
 }
@@ -124,7 +124,7 @@ pub enum Statement {
 /// COPY: a query's rows into a file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CopyTo {
-    /// The query's text, and where it stands.
+    /// The query's text and its place.
     pub query: Name,
     /// The file.
     pub file: String,
@@ -137,7 +137,7 @@ pub struct CopyTo {
 pub struct Name {
     /// Upper-cased unless quoted.
     pub value: String,
-    /// Where it stands.
+    /// Its place.
     pub span: Span,
 }
 
@@ -231,7 +231,7 @@ pub struct CreateType {
     pub name: Name,
     /// IF NOT EXISTS.
     pub if_not_exists: bool,
-    /// What it stands for.
+    /// The type that it names.
     pub ty: SqlType,
 }
 
@@ -297,7 +297,7 @@ pub enum SelectItem {
         expr: Expr,
         /// Its name, if given.
         alias: Option<Name>,
-        /// Where the expression stands.
+        /// The place of the expression.
         span: Span,
     },
 }

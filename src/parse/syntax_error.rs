@@ -11,7 +11,7 @@ pub(super) const EXPECTING: &str = "Expecting {";
 /// The start of the message about a statement that only ksqlDB's test runner knows.
 pub(super) const UNKNOWN_HERE: &str = "Syntax error at or near ";
 
-/// Where a byte of the text stands, counted from 1.
+/// Line and column of a byte of the text, counted from 1.
 pub(super) fn line_and_column(text: &str, at: usize) -> (usize, usize) {
     let before = text.get(..at).unwrap_or(text);
     let last = before.rsplit('\n').next().unwrap_or(before);

@@ -17,7 +17,7 @@ pub(super) fn is_all_fields(expr: &Expr) -> bool {
     matches!(expr, Expr::BinaryOp { op: BinaryOperator::Arrow, right, .. } if matches!(**right, Expr::Wildcard(_)))
 }
 
-/// Puts an expression of ksqlDB's grammar into its final form; answers whether a `->*` is left inside.
+/// Puts an expression of ksqlDB's grammar into its final form; returns whether a `->*` is left inside.
 ///
 /// `a.b[1]` comes as the column `a` with the chain `.b[1]`; it leaves as the column `a.b` with the chain `[1]`.
 pub(super) fn normalise(expr: &mut Expr) -> Result<bool> {
@@ -54,7 +54,7 @@ impl VisitorMut for Normalise {
             true => ControlFlow::Continue(()),
             false => ControlFlow::Break(
                 Error::statement("subqueries are not supported here")
-                    .with_hint("subqueries run without EMIT, at the top level only"),
+                    .with_hint("subqueries are supported in top-level queries without EMIT"),
             ),
         }
     }
@@ -71,7 +71,7 @@ impl VisitorMut for Normalise {
             && (over.is_some() || filter.is_some() || !within_group.is_empty())
         {
             let error = Error::statement(format!("{name} with OVER, FILTER or WITHIN GROUP is not supported here"));
-            return ControlFlow::Break(error.with_hint("it runs in a query without EMIT, at the top level only"));
+            return ControlFlow::Break(error.with_hint("it is supported in top-level queries without EMIT"));
         }
         if !self.queries && is_sql_form(expr) {
             let error = Error::statement(format!("{expr} is not supported here"));
@@ -88,7 +88,7 @@ impl VisitorMut for Normalise {
             && access_chain.iter().any(|a| dots_wrongly(root, a))
         {
             // `1 . 0` would be printed as another number than it was.
-            return ControlFlow::Break(Error::statement(format!("{expr}: a dot stands between names only")));
+            return ControlFlow::Break(Error::statement(format!("{expr}: a dot is allowed between names only")));
         }
         if let Expr::CompoundFieldAccess { root, access_chain } = expr {
             absorb_names(root, access_chain);

@@ -40,7 +40,7 @@ pub type CustomTypes = BTreeMap<String, SqlType>;
 
 type Parse<T> = Result<T, ParserError>;
 
-/// The SQL type that a type of the tree (in CAST) stands for.
+/// The SQL type of a type of the tree (in CAST).
 pub fn sql_type(ty: &DataType) -> Option<SqlType> {
     Some(match ty {
         DataType::Boolean | DataType::Bool => SqlType::Boolean,
@@ -265,7 +265,7 @@ impl Types<'_, '_> {
         self.parser.expect_token(&Token::RParen).map(|_| ())
     }
 
-    /// `DOUBLE (KEY)`: no type but VARCHAR and DECIMAL takes anything, and what stands there is told as ksqlDB does.
+    /// `DOUBLE (KEY)`: no type but VARCHAR and DECIMAL takes arguments, and the error lists what ksqlDB expects.
     fn nothing_in_parentheses(&mut self) -> Parse<()> {
         let inside = &self.parser.peek_nth_token_ref(1).token;
         let fits = matches!(inside, Token::Number(..)) || matches!(inside, Token::Word(w) if w.value == "STRING");

@@ -39,7 +39,7 @@ pub fn substitute(text: &str, variables: &BTreeMap<String, String>) -> Result<St
     Ok(out)
 }
 
-/// What a syntax error means that stands at a `${name}` of this text: nobody has defined that variable.
+/// Rewords a syntax error at a `${name}` of this text: the variable is not defined.
 pub fn explained(error: Error, text: &str, variables: &BTreeMap<String, String>) -> Error {
     let found = error.span().and_then(|span| reference_at(text, span.start));
     let (true, Some((name, place))) = (error.message().contains(SYNTAX_ERROR), found) else { return error };

@@ -26,7 +26,7 @@ pub fn alter_source(stmt: &Alter, catalog: &Catalog, sql: &str) -> Result<Source
     }
     if old.created_by.is_some() {
         return Err(at(Error::statement("ALTER command is not supported for CREATE ... AS statements.")
-            .with_hint("CREATE OR REPLACE with the query and more columns changes it")));
+            .with_hint("CREATE OR REPLACE with a query that selects more columns adds them")));
     }
     let mut new = Source::clone(old);
     for def in &stmt.columns {

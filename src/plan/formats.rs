@@ -1,4 +1,4 @@
-//! Formats in statements: by which names they go, where their refusals are told, what stands alone in a payload.
+//! Formats in statements: their names, the errors of what they cannot carry, and single values that are written unwrapped.
 
 use crate::catalog::{DELIMITER, Format, can_stand_alone, check, described};
 use crate::error::{Error, Result};
@@ -69,7 +69,7 @@ pub fn internal_key_format(format: Format, default: Format, key: &[Column]) -> F
     if check(wanted, key).is_ok() { wanted } else { Format::Json }
 }
 
-/// Whether a single value column stands alone in the payload, given what WITH and the session say.
+/// Whether a single value column is written unwrapped, given WITH and the session.
 pub fn unwrapped(format: Format, value: &[Column], asked: Option<bool>, default: Option<bool>) -> Result<bool> {
     let single = value.iter().filter(|c| c.role == Role::Value).count() == 1;
     if let Some(wrap) = asked {

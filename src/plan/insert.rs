@@ -1,7 +1,7 @@
 //! `INSERT INTO name [(columns)] VALUES (...)`: one record of constants; and what INSERT INTO does to constants.
 
 use crate::catalog::base_name;
-use crate::catalog::topics::{Deed, TopicRules};
+use crate::catalog::topics::{TopicRules, TopicUse};
 use crate::catalog::{Catalog, Source};
 use crate::error::{Error, Result};
 use crate::parse::statement::{InsertValues, Name, Select, SelectItem, SourceKind};
@@ -64,7 +64,7 @@ pub fn insert_values(stmt: &InsertValues, catalog: &Catalog, topics: &TopicRules
 pub fn insert_time(value: &ScalarValue) -> Result<i64> {
     match value {
         ScalarValue::Int64(Some(ms @ 0..)) => Ok(*ms),
-        _ => Err(Error::statement("ROWTIME is a number of milliseconds, not negative")),
+        _ => Err(Error::statement("ROWTIME must be a non-negative number of milliseconds")),
     }
 }
 
@@ -110,7 +110,7 @@ fn failed(source: &Source, error: Error) -> Error {
 /// The value of a column.
 fn value(expr: &Expr, column: &Column) -> Result<ScalarValue> {
     let refused = |error: Error| match scalar::typed_constant(expr) {
-        Some((ty, text)) if !ty.common(&column.ty).is_some_and(|both| both == column.ty) && !reads_text(&column.ty) => {
+        Some((ty, text)) if ty.common(&column.ty).is_none_or(|both| both != column.ty) && !reads_text(&column.ty) => {
             let (expected, name) = (&column.ty, quoted(&column.name));
             let text = format!("Expected type {expected} for field {name} but got {}({text})", base_name(&ty));
             match error.hint() {
@@ -151,7 +151,7 @@ fn target(name: &Name, catalog: &Catalog, topics: &TopicRules) -> Result<Arc<Sou
     if source.window.is_some() {
         return Err(at("Cannot insert values into windowed stream/table!".to_owned()));
     }
-    topics.check(&source.topic, Deed::InsertValues).map_err(|e| e.at(name.span))?;
+    topics.check(&source.topic, TopicUse::InsertValues).map_err(|e| e.at(name.span))?;
     if source.read_only {
         return Err(at(format!("Cannot insert values into read-only {}: {}", word(source.kind), source.name)));
     }

@@ -1,4 +1,4 @@
-//! Statements to plans. Pure: no I/O, no clock; what has to be known of the outside is handed in as [`Facts`].
+//! Statements to plans. Pure: no I/O, no clock; what has to be known of the environment is passed in as [`Facts`].
 //!
 //! ```text
 //! CREATE STREAM|TABLE         -> source::create_source   -> Source, topic to create
@@ -12,7 +12,7 @@
 //! ```
 //!
 //! The bound plan is a DataFusion `LogicalPlan` over [`nodes::table::SourceTable`]s, whose expressions are closed calls of scalar
-//! programs ([`nodes::call::ProgramCall`]) and whose nodes without a word in SQL stand in [`nodes`]. The incremental compiler and
+//! programs ([`nodes::call::ProgramCall`]) and whose nodes without an equivalent in SQL are in [`nodes`]. The incremental compiler and
 //! the batch planner both start from it.
 
 pub mod alter;

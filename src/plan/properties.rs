@@ -20,7 +20,7 @@ pub(super) struct With {
     pub retention_ms: Option<i64>,
     pub key_format: Option<Format>,
     pub value_format: Option<Format>,
-    /// Delimiters, which may stand without the format that they belong to.
+    /// Delimiters, which may be given without the format that they belong to.
     pub key_delimiter: Option<(char, Span)>,
     pub value_delimiter: Option<(char, Span)>,
     pub wrap_single_value: Option<bool>,
@@ -244,7 +244,7 @@ fn check_delimiter(format: Format, delimiter: Option<(char, Span)>) -> Result<()
 fn topic(value: &PropertyValue) -> Result<String> {
     match value {
         PropertyValue::Text(name) if !name.is_empty() => Ok(name.clone()),
-        _ => Err(Error::statement("the name of a topic is expected, in single quotes")),
+        _ => Err(Error::statement("expected the name of a topic in single quotes")),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Statements that run a SELECT: CREATE AS, INSERT INTO ... SELECT, push queries, batch queries.
 
-use crate::catalog::topics::Deed;
+use crate::catalog::topics::TopicUse;
 use crate::catalog::{Catalog, Source};
 use crate::error::{Error, Result};
 use crate::parse::statement::{CreateAs, InsertSelect, Properties, PropertyValue, Select, SourceKind};
@@ -8,7 +8,7 @@ use crate::plan::nodes::Sink;
 use crate::plan::properties::{Use, With};
 use crate::plan::select;
 use crate::plan::select::context::{Bound, Purpose};
-use crate::plan::source::{Taken, TopicRequest, check_replace, word};
+use crate::plan::source::{CreateMode, TopicRequest, check_replace, word};
 use crate::plan::{Created, Facts, Settings, insert, loops, pull, sink};
 use crate::types::{Column, Role};
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
@@ -36,7 +36,7 @@ pub struct QueryPlan {
 pub struct TransientPlan {
     /// The bound plan, a Sink at its root.
     pub logical: LogicalPlan,
-    /// Columns of the answer, in order; the value columns of what comes out.
+    /// Columns of the result, in order; the value columns of what comes out.
     pub columns: Vec<Column>,
     /// A table's changes: one without a value says that its row is gone.
     pub table: bool,
@@ -54,7 +54,7 @@ pub enum BatchPlan {
     Bound {
         /// The bound plan.
         logical: LogicalPlan,
-        /// Columns of the answer, in order.
+        /// Columns of the result, in order.
         columns: Vec<Column>,
         /// Streams and tables that it reads.
         reads: Vec<String>,
@@ -72,8 +72,8 @@ pub fn create_as(
     settings: &Settings,
     sql: &str,
 ) -> Result<Created<QueryPlan>> {
-    let taken = Taken { kind: stmt.kind, or_replace: stmt.or_replace, if_not_exists: stmt.if_not_exists };
-    if let Some(text) = taken.check(&stmt.name, false, catalog)? {
+    let mode = CreateMode { kind: stmt.kind, or_replace: stmt.or_replace, if_not_exists: stmt.if_not_exists };
+    if let Some(text) = mode.check(&stmt.name, false, catalog)? {
         return Ok(Created::Exists(text));
     }
     let replaced = catalog.source(&stmt.name.value);
@@ -117,7 +117,7 @@ fn check_writers(old: &Source, catalog: &Catalog) -> Result<()> {
 pub fn insert_select(stmt: &InsertSelect, query_id: &str, catalog: &Catalog, settings: &Settings) -> Result<QueryPlan> {
     let at = |e: Error| e.at(stmt.target.span);
     let target = catalog.require(&stmt.target.value).map_err(at)?;
-    settings.topics.check(&target.topic, Deed::InsertSelect).map_err(at)?;
+    settings.topics.check(&target.topic, TopicUse::InsertSelect).map_err(at)?;
     if target.kind == SourceKind::Table {
         let text = format!("INSERT INTO can only be used to insert into a stream. {} is a table.", target.name);
         return Err(at(Error::statement(text)));
@@ -201,7 +201,7 @@ fn check_pull(select: &Select) -> Result<()> {
     }
 }
 
-/// What ksqlDB does not answer although the clauses are right.
+/// Pull queries that ksqlDB refuses although their clauses are valid.
 fn check_pulled(select: &Select, bound: &Bound, settings: &Settings) -> Result<()> {
     if settings.strict {
         pull::check_strictly(select, if bound.table { &bound.value } else { &[] })?;

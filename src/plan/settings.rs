@@ -98,18 +98,18 @@ fn boolean(name: &str, value: &str) -> Result<bool> {
     match value.to_ascii_lowercase().as_str() {
         "true" => Ok(true),
         "false" => Ok(false),
-        _ => Err(Error::statement(format!("{name} is true or false, not '{value}'"))),
+        _ => Err(Error::statement(format!("{name} must be true or false, not '{value}'"))),
     }
 }
 
 fn limit(name: &str, value: &str) -> Result<usize> {
-    value.trim().parse().map_err(|_| Error::statement(format!("{name} is a whole number, not '{value}'")))
+    value.trim().parse().map_err(|_| Error::statement(format!("{name} must be a whole number, not '{value}'")))
 }
 
 fn dialect(value: &str) -> Result<bool> {
     match value.to_ascii_lowercase().as_str() {
         "ksqldb" => Ok(true),
         "tidegate" => Ok(false),
-        _ => Err(Error::statement(format!("tidegate.dialect is 'tidegate' or 'ksqldb', not '{value}'"))),
+        _ => Err(Error::statement(format!("tidegate.dialect must be 'tidegate' or 'ksqldb', not '{value}'"))),
     }
 }

@@ -1,6 +1,6 @@
 //! The stream or table that a query writes: formats, topic, time column.
 
-use crate::catalog::topics::Deed;
+use crate::catalog::topics::TopicUse;
 use crate::catalog::{Format, Source};
 use crate::error::{Error, Result};
 use crate::parse::statement::{CreateAs, SourceKind};
@@ -53,7 +53,7 @@ pub(super) fn of(
 fn topic(stmt: &CreateAs, with: &With, settings: &Settings) -> Result<String> {
     let topic = sink_topic(stmt, with, settings);
     let span = with.topic.as_ref().map_or(stmt.name.span, |(_, span)| *span);
-    settings.topics.check(&topic, Deed::Make).map_err(|e| e.at(span))?;
+    settings.topics.check(&topic, TopicUse::Make).map_err(|e| e.at(span))?;
     Ok(topic)
 }
 
@@ -82,12 +82,14 @@ pub(super) fn late_topic(
         return fail("Invalid config variable(s) in the WITH clause: LATE_TOPIC".to_owned());
     }
     if stmt.select.window.is_none() {
-        return fail("LATE_TOPIC needs a WINDOW clause: only there a row can be late".to_owned());
+        return fail("LATE_TOPIC requires a WINDOW clause: without one no row is late".to_owned());
     }
     if bound.reads.len() > 1 {
-        return fail("LATE_TOPIC is not supported over a join: a late row there has no record of its own".to_owned());
+        return fail(
+            "LATE_TOPIC is not supported over a join: a late row of a join has no record of its own".to_owned(),
+        );
     }
-    settings.topics.check(name, Deed::Make).map_err(|e| e.at(*span))?;
+    settings.topics.check(name, TopicUse::Make).map_err(|e| e.at(*span))?;
     let wanted = bound.source.partitions;
     let create = match facts.topics.get(name) {
         Some(found) if found.partitions < wanted => {

@@ -1,6 +1,6 @@
 //! `CREATE STREAM|TABLE name (columns) WITH (...)`: registers a topic under a name and a schema.
 
-use crate::catalog::topics::Deed;
+use crate::catalog::topics::TopicUse;
 use crate::catalog::{Catalog, Format, KeyWindow, Source, TimestampColumn};
 use crate::error::{Error, Result};
 use crate::parse::statement::{ColumnDef, Constraint, CreateSource, Name, PropertyValue, SourceKind, Statement};
@@ -40,8 +40,8 @@ pub fn create_source(
     settings: &Settings,
     sql: &str,
 ) -> Result<Created<CreatePlan>> {
-    let taken = Taken { kind: stmt.kind, or_replace: stmt.or_replace, if_not_exists: stmt.if_not_exists };
-    if let Some(text) = taken.check(&stmt.name, stmt.read_only, catalog)? {
+    let mode = CreateMode { kind: stmt.kind, or_replace: stmt.or_replace, if_not_exists: stmt.if_not_exists };
+    if let Some(text) = mode.check(&stmt.name, stmt.read_only, catalog)? {
         return Ok(Created::Exists(text));
     }
     let with = With::read(&stmt.with, Use::Create).map_err(|e| match schema(stmt) {
@@ -70,12 +70,12 @@ pub fn create_source(
     formats::check_value(value_format, &schema.value)?;
     let unwrapped_value =
         formats::unwrapped(value_format, &schema.value, with.wrap_single_value, settings.wrap_single_value)?;
-    let deed = match (facts.topics.contains_key(&topic), stmt.read_only) {
-        (false, _) => Deed::Make,
-        (true, false) => Deed::Declare,
-        (true, true) => Deed::Read,
+    let usage = match (facts.topics.contains_key(&topic), stmt.read_only) {
+        (false, _) => TopicUse::Make,
+        (true, false) => TopicUse::Declare,
+        (true, true) => TopicUse::Read,
     };
-    settings.topics.check(&topic, deed).map_err(|e| e.at(span))?;
+    settings.topics.check(&topic, usage).map_err(|e| e.at(span))?;
     let (partitions, create_topic) = topic_of(&topic, &with, stmt, facts)?;
     let source = Source {
         name: stmt.name.value.clone(),
@@ -89,7 +89,7 @@ pub fn create_source(
         unwrapped_value,
         window: with.window.map(|kind| KeyWindow { kind }),
         read_only: stmt.read_only,
-        // A query that wrote what is replaced goes on writing it.
+        // A query that wrote the replaced source continues to write this one.
         created_by: catalog.source(&stmt.name.value).and_then(|old| old.created_by.clone()),
         sql: sql.to_owned(),
     };
@@ -101,15 +101,15 @@ pub fn create_source(
     Ok(Created::New(CreatePlan { source, create_topic }))
 }
 
-/// What CREATE says about a name that is taken.
+/// OR REPLACE and IF NOT EXISTS: what CREATE does where the name is in use.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Taken {
+pub(super) struct CreateMode {
     pub kind: SourceKind,
     pub or_replace: bool,
     pub if_not_exists: bool,
 }
 
-impl Taken {
+impl CreateMode {
     /// `Some(text)` = exists, and that is fine.
     pub(super) fn check(self, name: &Name, read_only: bool, catalog: &Catalog) -> Result<Option<String>> {
         let Some(old) = catalog.source(&name.value) else { return Ok(None) };

@@ -183,7 +183,7 @@ fn the_command_line_refuses_them_and_goes_on() {
     let file = folder.path().join("bombs.sql");
     let deep = format!("SELECT {} FROM s EMIT CHANGES;", around("(", "a", ")", 1_000));
     let long = format!("SELECT a{} FROM s EMIT CHANGES;", " + 1".repeat(100_000));
-    for (text, reason) in [(&deep, "nested too deeply"), (&long, "too many words")] {
+    for (text, reason) in [(&deep, "nested too deeply"), (&long, "too many tokens")] {
         std::fs::write(&file, text).unwrap();
         // The text of an argument is bounded by the system itself: 128 KiB on Linux.
         let by_argument = (text.len() < 100_000).then(|| vec!["-e".to_owned(), text.clone()]);

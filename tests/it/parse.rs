@@ -315,11 +315,11 @@ fn errors_say_where_and_what_was_meant() {
     );
     assert_eq!(
         error("CREATE STREAM s AS SELECT a FROM s WHERE a IN (SELECT 1)"),
-        "subqueries are not supported here (subqueries run without EMIT, at the top level only)"
+        "subqueries are not supported here (subqueries are supported in top-level queries without EMIT)"
     );
     assert_eq!(
         error("CREATE STREAM group (a INT)"),
-        "line 1:15: Syntax Error\nUnexpected 'group', expected a name (`group` in back quotes would be a name)"
+        "line 1:15: Syntax Error\nUnexpected 'group', expected a name (quote it to use it as a name: `group`)"
     );
     assert_eq!(
         error("INSERT INTO s (a) VALUES (1, 2)"),
@@ -327,7 +327,7 @@ fn errors_say_where_and_what_was_meant() {
     );
     assert_eq!(
         error("SELECT f(a->*) FROM s EMIT CHANGES"),
-        "->* is not an expression: it stands alone, as an entry of the SELECT list"
+        "->* is not an expression: it is allowed only as an entry of the SELECT list"
     );
     let late = parse("SELECT a FROM s EMIT CHANGES; SELECT b FRM s EMIT CHANGES").unwrap_err();
     assert_eq!(late.span(), Some(Span::new(43, 44)));
@@ -349,10 +349,12 @@ fn no_text_is_too_deep_or_too_long_to_refuse() {
     assert!(error(&format!("CREATE STREAM s (a INT{})", " ARRAY".repeat(300))).contains("too"));
     assert!(error(&format!("SELECT 1{}", " UNION SELECT 1".repeat(10_000))).contains("too many parts"));
     assert!(error(&format!("INSERT INTO s VALUES ('{}')", "x".repeat(1 << 20))).contains("too long"));
-    assert!(error(&format!("SELECT a IN (1{}) FROM s EMIT CHANGES", ", 1".repeat(100_000))).contains("too many words"));
+    assert!(
+        error(&format!("SELECT a IN (1{}) FROM s EMIT CHANGES", ", 1".repeat(100_000))).contains("too many tokens")
+    );
     one(&format!("SELECT a IN (1{}) FROM s EMIT CHANGES", ", 1".repeat(40_000)));
     one(&format!("INSERT INTO s VALUES ('{}')", "x".repeat(1_000_000)));
-    // What stands in quotes and comments are no words.
+    // Text in quotes and comments is not counted as tokens.
     one(&format!("INSERT INTO s VALUES ('{0}', /* {0} */ 1) -- {0}", "x, ".repeat(110_000)));
     one(&format!("SELECT a{} FROM s EMIT CHANGES", " + 1".repeat(200)));
 }

@@ -4,7 +4,7 @@
 //! of these leaves at most a topic that is not used yet, or a command that the next start carries out to its end; the
 //! statement can be repeated.
 
-use crate::catalog::topics::Deed;
+use crate::catalog::topics::TopicUse;
 use crate::catalog::{Effect, Source};
 use crate::engine::command::{COMMAND_FORMAT, Command, CommandStatus};
 use crate::engine::ddl::Change;
@@ -147,7 +147,7 @@ impl Engine {
     }
 
     fn create_topic(&self, topic: &TopicRequest) -> Result<()> {
-        self.inner.topics.check(&topic.name, Deed::Make)?;
+        self.inner.topics.check(&topic.name, TopicUse::Make)?;
         let spec = TopicSpec {
             name: topic.name.clone(),
             partitions: topic.partitions,

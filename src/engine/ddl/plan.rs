@@ -10,7 +10,7 @@
 //! Planning is pure: what the outside looks like comes in as [`Facts`], and a plan of the same statement in the same
 //! [`Context`] is the same. Live execution, the sandbox and the replay carry out, or take apart, the same value.
 
-use crate::catalog::topics::{Deed, TopicRules};
+use crate::catalog::topics::{TopicRules, TopicUse};
 use crate::catalog::{Catalog, Effect, Source};
 use crate::engine::command::CommandStatus;
 use crate::engine::command::status::noun;
@@ -222,7 +222,7 @@ fn check_deletable(drop: &Drop, source: &Source, topics: &TopicRules) -> Result<
         return Ok(());
     }
     let hinted = |e: Error| e.at(drop.name.span).with_hint("drop it without DELETE TOPIC");
-    topics.check(&source.topic, Deed::Delete).map_err(hinted)?;
+    topics.check(&source.topic, TopicUse::Delete).map_err(hinted)?;
     match source.read_only {
         true => Err(hinted(Error::statement(format!("Cannot delete topic for read-only source: {}", source.name)))),
         false => Ok(()),

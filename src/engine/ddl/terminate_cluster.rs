@@ -10,7 +10,7 @@
 //!
 //! After that this engine carries out no statement. The process runs until it is stopped.
 
-use crate::catalog::topics::Deed;
+use crate::catalog::topics::TopicUse;
 use crate::engine::Engine;
 use crate::engine::access::Role;
 use crate::engine::command::CommandStatus;
@@ -52,7 +52,7 @@ impl Engine {
         }
         for topic in sinks(&ddl, &patterns)? {
             // The engine's own topics stay, whatever pattern matches them.
-            if self.inner.topics.check(&topic, Deed::Delete).is_ok() && self.inner.log.topic(&topic)?.is_some() {
+            if self.inner.topics.check(&topic, TopicUse::Delete).is_ok() && self.inner.log.topic(&topic)?.is_some() {
                 self.inner.log.delete_topic(&topic)?;
             }
         }

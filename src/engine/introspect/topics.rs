@@ -1,6 +1,6 @@
 //! Topics without SQL, for `tidegate topic`: in this process, or at the process that owns the data directory.
 
-use crate::catalog::topics::{Deed, TopicRules};
+use crate::catalog::topics::{TopicRules, TopicUse};
 use crate::error::{Error, Result};
 use crate::log::{Assignment, Fetched, Isolation, Log, Reader, RecordSet, Start, TopicPartition, TopicSpec};
 use serde::{Deserialize, Serialize};
@@ -86,17 +86,17 @@ impl Topics for LogTopics {
     }
 
     fn create(&self, topic: &str, partitions: u32) -> Result<()> {
-        self.rules.check(topic, Deed::Make)?;
+        self.rules.check(topic, TopicUse::Make)?;
         self.log.create_topic(&TopicSpec::new(topic, partitions)).map(|_| ())
     }
 
     fn append(&self, topic: &str, records: &RecordSet) -> Result<()> {
-        self.rules.check(topic, Deed::InsertValues)?;
+        self.rules.check(topic, TopicUse::InsertValues)?;
         self.log.append(topic, records)
     }
 
     fn delete_records(&self, topic: &str, partition: i32, before: i64) -> Result<i64> {
-        self.rules.check(topic, Deed::Delete)?;
+        self.rules.check(topic, TopicUse::Delete)?;
         self.log.delete_records(&TopicPartition::new(topic, partition), before)
     }
 

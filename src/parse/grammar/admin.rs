@@ -149,7 +149,7 @@ fn topic(reader: &mut Reader<'_>) -> Result<String> {
     }
     let mut end = reader.place(0).end;
     reader.skip(1);
-    // The name goes on as long as no space does.
+    // The name continues up to the next space.
     while !reader.at_end() && reader.place(0).start == end {
         end = reader.place(0).end;
         reader.skip(1);

@@ -1,4 +1,4 @@
-//! Statements about files of whoever says them: COPY and RUN SCRIPT. The command line carries them out.
+//! Statements about files of the client: COPY and RUN SCRIPT. The command line carries them out.
 //!
 //! ```sql
 //! COPY (SELECT car, speed FROM readings) TO 'fast.csv';

@@ -32,7 +32,7 @@ fn explain(text: &str, tokens: &[TokenWithSpan], mut reader: Reader<'_>) -> Resu
     Ok(Statement::Explain(Box::new(any(text, tokens, &mut reader, 1)?)))
 }
 
-/// The statement whose first word is the token at `from`, where the reader stands.
+/// The statement whose first word is the token at `from`, which is the next token of the reader.
 fn any(text: &str, tokens: &[TokenWithSpan], reader: &mut Reader<'_>, from: usize) -> Result<Statement> {
     if *reader.token(0) == Token::LParen {
         return select::query(reader.dialect, text, tokens, from);

@@ -35,7 +35,7 @@ pub(super) fn query(dialect: &KsqlDialect, text: &str, tokens: &[TokenWithSpan],
     match (batch(&mut sql), error) {
         (Ok(query), _) => Ok(Statement::Batch(query)),
         (Err(sql), Some(own)) if start(&own) >= start(&sql) => Err(own),
-        (Err(sql), _) if streams(tokens) => Err(sql.with_hint("WITH and subqueries run without EMIT only")),
+        (Err(sql), _) if streams(tokens) => Err(sql.with_hint("WITH and subqueries require a query without EMIT")),
         (Err(sql), _) => Err(sql),
     }
 }
@@ -47,11 +47,11 @@ fn without_end(error: Error, text: &str) -> Error {
     }
     let word = error.span().and_then(|s| text.get(s.start..s.end)).unwrap_or_default().to_uppercase();
     match word.as_str() {
-        "ORDER" => error.with_hint("what never ends cannot be sorted: ORDER BY runs without EMIT"),
+        "ORDER" => error.with_hint("a continuous query cannot be sorted: ORDER BY requires a query without EMIT"),
         "UNION" | "EXCEPT" | "INTERSECT" => {
-            error.with_hint("it runs without EMIT; INSERT INTO ... SELECT gives a stream a second source")
+            error.with_hint("it requires a query without EMIT; INSERT INTO ... SELECT adds a second source to a stream")
         }
-        "(" => error.with_hint("a subquery runs without EMIT; CREATE STREAM ... AS SELECT gives it a name"),
+        "(" => error.with_hint("subqueries require a query without EMIT; CREATE STREAM ... AS SELECT gives one a name"),
         "CROSS" | "NATURAL" => error.with_hint("a join is INNER, LEFT, RIGHT or FULL OUTER JOIN ... ON"),
         _ => error,
     }
@@ -79,7 +79,7 @@ fn batch(reader: &mut Reader<'_>) -> Result<Box<Query>> {
     Ok(query)
 }
 
-/// SQL lets INSERT, UPDATE and DELETE stand where a query can.
+/// SQL allows INSERT, UPDATE and DELETE in place of a query.
 fn only_reads(body: &SetExpr) -> Result<()> {
     match body {
         SetExpr::Select(select) if select.into.is_some() => {
@@ -97,8 +97,10 @@ pub(super) fn select(reader: &mut Reader<'_>) -> Result<Select> {
     reader.expect(&["SELECT"])?;
     let items = reader.list(item)?;
     if items.len() > SELECT_ITEMS_MAX {
-        let error =
-            Error::statement(format!("{} columns are selected, at most {SELECT_ITEMS_MAX} are taken", items.len()));
+        let error = Error::statement(format!(
+            "too many columns in the SELECT list: {}, at most {SELECT_ITEMS_MAX}",
+            items.len()
+        ));
         return Err(error.at(reader.place(0)).with_hint("a STRUCT, ARRAY or MAP holds many values in one column"));
     }
     if !reader.accept(&["FROM"]) {
@@ -130,7 +132,7 @@ fn limit(reader: &mut Reader<'_>, push: bool) -> Result<u64> {
     reader.count("a number of rows")
 }
 
-/// LIMIT with what no dialect takes for a number of rows: where the word stands.
+/// The place of a LIMIT whose operand no dialect takes for a number of rows.
 fn no_limit(tokens: &[TokenWithSpan]) -> Option<usize> {
     let word = |t: &Token, words: &[&str]| matches!(t, Token::Word(w) if w.quote_style.is_none() && words.contains(&w.value.as_str()));
     let wrong =
@@ -175,7 +177,7 @@ fn item(reader: &mut Reader<'_>) -> Result<SelectItem> {
     }
     if tree::normalise(&mut expr).map_err(|e| e.at(span))? {
         let error = Error::statement("->* is not an expression");
-        return Err(error.with_detail("it stands alone, as an entry of the SELECT list").at(span));
+        return Err(error.with_detail("it is allowed only as an entry of the SELECT list").at(span));
     }
     let named = reader.accept(&["AS"])
         || matches!(reader.token(0), Token::Word(_)) && reader.word(0) != "FROM" && reader.word(0) != "INTO";
@@ -297,7 +299,7 @@ fn window(reader: &mut Reader<'_>) -> Result<Window> {
 fn positive(reader: &mut Reader<'_>) -> Result<i64> {
     let start = reader.position();
     match duration(reader)? {
-        0 => Err(Error::statement("a window's times must be longer than nothing").at(reader.since(start))),
+        0 => Err(Error::statement("the times of a window must be positive").at(reader.since(start))),
         ms => Ok(ms),
     }
 }
@@ -316,7 +318,7 @@ pub(super) fn duration(reader: &mut Reader<'_>) -> Result<i64> {
     };
     reader.skip(1);
     let ms = i64::try_from(number).ok().and_then(|n| n.checked_mul(unit)).filter(|ms| *ms < i64::MAX / 4);
-    ms.ok_or_else(|| Error::statement("the time is too long").at(reader.since(start)))
+    ms.ok_or_else(|| Error::statement("the duration is too long").at(reader.since(start)))
 }
 
 impl Relation {

@@ -44,13 +44,13 @@ impl ProgramCall {
         self.reads
     }
 
-    /// Type of the answer.
+    /// Type of the result.
     pub fn sql_type(&self) -> &SqlType {
         &self.ty
     }
 }
 
-/// The expression that stands for `program` over the columns of `input`; a plain column stays one.
+/// `program` as an expression over the columns of `input`; a plain column stays one.
 pub fn call(program: &Program, ty: &SqlType, input: &DFSchema) -> Expr {
     let columns = input.columns();
     if let Some(i) = program.as_column() {
@@ -180,7 +180,7 @@ fn external(e: Error) -> datafusion::error::DataFusionError {
     datafusion::error::DataFusionError::External(Box::new(e))
 }
 
-/// An aggregate of ours in a plan. It only carries the meaning: whoever runs the plan puts its own function there.
+/// An aggregate of ours in a plan. It is a placeholder: each executor replaces it with a function of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct AggregateCallee {
     aggregate: Aggregate,
@@ -196,7 +196,7 @@ impl AggregateCallee {
     }
 }
 
-/// The expression that stands for an aggregate of plain columns; `text` is how it was written.
+/// The expression for an aggregate of plain columns; `text` is how it was written.
 pub fn aggregate(aggregate: Aggregate, arguments: Vec<Expr>, text: String) -> Expr {
     let signature = signature(arguments.len(), Volatility::Immutable);
     let callee = AggregateUDF::from(AggregateCallee { aggregate, text, signature });

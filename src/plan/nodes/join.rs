@@ -8,7 +8,7 @@
 //!    └─ Scan: stream R
 //! ```
 //!
-//! The key of what comes out is the joined value itself, and so never NULL where a row of the right side stands alone;
+//! The key of what comes out is the joined value itself, and so never NULL for an unmatched row of the right side;
 //! the columns of a side that had no row are. How rows find each other is the [`Rule`].
 
 use crate::catalog::{Format, KeyWindow};
@@ -60,7 +60,7 @@ impl Rule {
 pub struct Join {
     /// Stable name of its state: `Join` is the last one of a statement, `L_Join` the one to its left, and so on.
     pub name: String,
-    /// Which rows come out alone.
+    /// Which unmatched rows are emitted.
     pub kind: JoinKind,
     /// How rows find each other.
     pub rule: Rule,

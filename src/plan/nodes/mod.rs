@@ -1,4 +1,4 @@
-//! The nodes of a bound plan that SQL has no word for.
+//! The nodes of a bound plan that have no equivalent in SQL.
 //!
 //! ```text
 //! Keep        rows for which a program is true                          (WHERE, HAVING)
@@ -58,7 +58,7 @@ pub struct Explode {
 pub struct Rekey {
     /// Key columns, as internal topics hold them.
     pub key: Vec<SqlColumn>,
-    /// Format of the key bytes that decide the partition and stand in internal topics.
+    /// Format of the key bytes that decide the partition and are written to internal topics.
     pub key_format: Format,
     /// Partitions after the change; `None` = rows stay where they are (the key is the source's).
     pub partitions: Option<u32>,
@@ -82,7 +82,7 @@ pub struct TimeWindow {
     schema: DFSchemaRef,
 }
 
-/// What leaves the query.
+/// The output of the query.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Sink {
     /// Stream or table written; `None` = a push query's reader.
@@ -179,7 +179,7 @@ impl Rekey {
 }
 
 impl TimeWindow {
-    /// A plan whose rows stand in windows: WINDOWSTART and WINDOWEND are its last columns.
+    /// A plan whose rows are assigned to windows: WINDOWSTART and WINDOWEND are its last columns.
     pub fn plan(window: Window, final_only: bool, loses_windows: bool, input: LogicalPlan) -> Result<LogicalPlan> {
         let times = [pseudo::ROWTIME, pseudo::ROWPARTITION, ORDINAL];
         let times = input.schema().columns().into_iter().filter(|c| times.contains(&c.name.as_str()));

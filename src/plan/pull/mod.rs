@@ -38,7 +38,7 @@ const ALTERNATIVES_MAX: usize = 10_000;
 pub struct PullPlan {
     /// The bound plan, a Sink at its root.
     pub logical: LogicalPlan,
-    /// Columns of the answer, in order.
+    /// Columns of the result, in order.
     pub columns: Vec<Column>,
     /// Rows after which it ends.
     pub limit: Option<u64>,
@@ -51,12 +51,12 @@ pub struct PullPlan {
     pub literals: Option<Vec<(usize, Literal)>>,
 }
 
-/// A literal as it stands in the text.
+/// A literal as it is written in the statement.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Literal {
     /// A whole number without a sign: its digits.
     Number(String),
-    /// What stands between single quotes, two of them read as one.
+    /// The text between single quotes; a doubled quote is read as one.
     Text(String),
 }
 

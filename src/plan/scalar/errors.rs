@@ -2,7 +2,7 @@
 //!
 //! A row error is one bit of a bitmap over the whole batch, so rows keep their numbers whatever part of them is being
 //! evaluated. Raised bitmaps are disjoint: a row that failed once takes no further part until a boundary catches it. On
-//! clean data no bitmap exists at all. Text is made by whoever writes the log, from boundary, reason and row.
+//! clean data no bitmap exists at all. The writer of the log makes the text, from boundary, reason and row.
 
 use arrow::buffer::{BooleanBuffer, buffer_bin_and_not};
 use std::fmt;
@@ -169,7 +169,7 @@ impl RowErrors {
         self.open.len()
     }
 
-    /// Turns the errors thrown since `mark` into entries of `boundary`; answers their rows.
+    /// Turns the errors thrown since `mark` into entries of `boundary` and returns their rows.
     pub(super) fn catch(&mut self, mark: usize, boundary: u16) -> Option<BooleanBuffer> {
         if self.open.len() == mark {
             return None;

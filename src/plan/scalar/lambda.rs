@@ -21,7 +21,7 @@ use std::sync::Arc;
 struct Elements {
     /// One array, or keys and values.
     columns: Vec<ArrayRef>,
-    /// Where each row's elements stand; `None` = the row is NULL or not wanted.
+    /// Where each row's elements are; `None` = the row is NULL or not selected.
     ranges: Vec<Option<Range<usize>>>,
 }
 

@@ -2,7 +2,7 @@
 //!
 //! `bind` turns an expression into a [`Program`], a typed tree over numbered columns; [`Program::eval`] runs it on a batch.
 //! Meaning is two-valued with an error state beside NULL: `a > 5` is false for a NULL `a`, so `NOT (a > 5)` keeps the row,
-//! whereas `a + 1` *throws* for it, and the throw passes NOT, CASE and COALESCE up to the next boundary. There stands a
+//! whereas `a + 1` *throws* for it, and the throw passes NOT, CASE and COALESCE up to the next boundary. That is where a
 //! `Guard`, which turns the row into NULL and notes it for the log:
 //!
 //! ```text
@@ -11,7 +11,7 @@
 //! ```
 //!
 //! Kernels run over all rows of a batch and put wrong rows into a bitmap afterwards; only AND, OR, CASE and fallible leaves
-//! look at which rows are selected. What stands in rows that are not selected, or in error, has no meaning.
+//! look at which rows are selected. Values in rows that are not selected, or in error, have no meaning.
 
 mod arithmetic;
 mod bind;

@@ -66,7 +66,7 @@ pub(super) fn map(
     };
     let DataType::Struct(fields) = field.data_type() else { return Err(Error::bug("a MAP has no entries")) };
 
-    // The other half stands in as empty columns, so that the places need no renumbering.
+    // The other half is replaced by empty columns, so that positions need no renumbering.
     let pick = |odd: usize, places: &[(usize, usize)], ty: &DataType| {
         let empty = arrow::array::new_empty_array(ty);
         let columns: Vec<ArrayRef> =

@@ -373,7 +373,7 @@ impl Program {
         matches!(self, Program::Literal(v) if !v.is_null())
     }
 
-    /// BOOLEAN programs whose answer is always true or false.
+    /// BOOLEAN programs whose result is always true or false.
     fn is_never_null(&self) -> bool {
         match self {
             Program::Compare { .. }

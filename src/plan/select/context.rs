@@ -16,7 +16,7 @@ use sqlparser::ast::Expr;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// Whom the rows are for.
+/// What the rows are for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in crate::plan) enum Purpose<'a> {
     /// A stream or table of this name.
@@ -64,7 +64,7 @@ pub(in crate::plan) struct Bound {
     pub window: Option<KeyWindow>,
     /// How long a windowed result is kept, if the statement says so.
     pub kept_ms: Option<i64>,
-    /// What is read; for joins it stands for all of them.
+    /// What is read; for joins it represents all sources.
     pub source: Arc<Source>,
     /// Streams and tables that are read.
     pub reads: Vec<String>,
@@ -119,7 +119,7 @@ impl Context<'_> {
     ) -> Result<Columns> {
         let mut out = Columns::default();
         let mut used = BTreeSet::new();
-        // What cannot be computed at all is told before a key that is not selected.
+        // An expression that cannot be bound is reported before a key that is not selected.
         let places = key_items(items, keys, what, self.purpose).map_err(|missing| {
             let bound = items.iter().map(|i| scalar::bind(&i.expr, names, Boundary::SelectItem));
             bound.filter_map(Result::err).next().unwrap_or(missing)
@@ -194,7 +194,7 @@ fn key_items(items: &[Item], keys: &[Key], what: &str, purpose: Purpose<'_>) -> 
         }
     }
     if missing {
-        // Of grouping expressions only the missing ones are told.
+        // Of grouping expressions only the missing ones are listed.
         let selected = |key: &Key| what == "grouping expression" && items.iter().any(|i| i.expr == key.expr);
         let texts: Vec<String> = keys.iter().filter(|k| !selected(k)).map(|k| expression::text(&k.expr)).collect();
         let plural = if texts.len() > 1 { "s" } else { "" };

@@ -20,7 +20,7 @@ use crate::types::{SqlType, quoted};
 use datafusion::logical_expr::{Expr as PlanExpr, LogicalPlan};
 use sqlparser::ast::{Expr, Function, Ident, ObjectName};
 
-/// Before a table function's name where it may stand: elsewhere the binder refuses it.
+/// Prefix of a table function's name where the call is allowed: elsewhere the binder refuses it.
 pub(super) const ALLOWED: char = '#';
 
 /// The expression calls a table function.

@@ -1,4 +1,4 @@
-//! Expressions as they stand in the tree of a statement: equal or not, which columns and aggregates they name, what is put
+//! Expressions of a statement: whether two are equal, which columns and aggregates they name, what is put
 //! in their place.
 
 use crate::error::Span as Place;
@@ -32,7 +32,7 @@ pub(in crate::plan) fn normal(expr: &Expr, alias: &str) -> Expr {
     expr
 }
 
-/// Replaces every part, largest first, for which `by` has an answer.
+/// Replaces every part, largest first, for which `by` returns a replacement.
 pub(in crate::plan) fn replace(expr: &Expr, by: &mut dyn FnMut(&Expr) -> Option<Expr>) -> Expr {
     let mut expr = expr.clone();
     let mut change = |e: &mut Expr| {
@@ -65,7 +65,7 @@ pub(in crate::plan) fn field_name(expr: &Expr) -> Option<&str> {
     }
 }
 
-/// Columns that the expression names, field names and what stands in aggregates left out, in order of appearance.
+/// Columns that the expression names, without field names and arguments of aggregates, in order of appearance.
 pub(in crate::plan) fn columns_outside_aggregates(expr: &Expr) -> Vec<String> {
     let mut names = Vec::new();
     walk(expr, &mut |e, inside| match e {
@@ -211,7 +211,7 @@ fn list_text(list: &[Expr]) -> String {
     list.iter().map(text).collect::<Vec<_>>().join(", ")
 }
 
-/// What stands between the parentheses of a call; names and values of STRUCT and MAP with `:=` between them.
+/// The text between the parentheses of a call; names and values of STRUCT and MAP with `:=` between them.
 fn arguments_text(function: &Function) -> String {
     let FunctionArguments::List(list) = &function.args else { return String::new() };
     let one = |arg: &FunctionArg| match arg {
@@ -228,7 +228,7 @@ fn arguments_text(function: &Function) -> String {
     list.args.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
-/// Columns as they were written, dotted, and where they stand.
+/// Columns as they were written, dotted, with their places.
 pub(in crate::plan) fn written_names(expr: &Expr) -> Vec<(String, Option<Place>)> {
     let mut found = Vec::new();
     let _ = sqlparser::ast::visit_expressions(expr, |e| {
@@ -248,7 +248,7 @@ fn null() -> Expr {
     Expr::Value(ValueWithSpan { value: Value::Null, span: Span::empty() })
 }
 
-/// Visits `expr` and its parts from the outside in, field names after `->` left out; tells whether an aggregate is around.
+/// Visits `expr` and its parts from the outside in, without field names after `->`; the flag says whether the part is inside an aggregate.
 fn walk(expr: &Expr, visit: &mut dyn FnMut(&Expr, bool)) {
     let mut reader = Reader { visit, fields: Vec::new(), aggregates: 0 };
     let _ = Visit::visit(expr, &mut reader);

@@ -106,7 +106,7 @@ fn check(context: &Context<'_>, items: &[Item], aggregated: bool) -> Result<()> 
             return fail("HAVING requires aggregate functions in either the SELECT or HAVING clause.".to_owned());
         }
     } else if !aggregated && (!batch || context.settings.strict) {
-        // A misspelt aggregate is told as what it is.
+        // A misspelt aggregate is reported as an unknown function.
         for item in items {
             scalar::bind(&item.expr, &context.names.of("SELECT"), Boundary::SelectItem)?;
         }
@@ -233,7 +233,7 @@ fn check_items(context: &Context<'_>, grouped: &Grouped, items: &[Item]) -> Resu
         let rest = expression::replace(&item.expr, &mut |e| grouped.stands_for(e));
         let named = expression::columns_outside_aggregates(&rest);
         if let Some(name) = named.iter().find(|n| !grouped.is_internal(context, n)) {
-            // A name that nobody knows is told as such.
+            // An unknown name is reported as such.
             context.names.of("SELECT").lookup(None, name)?;
             wrong.push(expression::text(&item.expr));
         }
@@ -306,7 +306,7 @@ impl Grouped {
         Ok(self.arguments.len() - 1)
     }
 
-    /// The column that stands for this expression above the Aggregate.
+    /// The column that replaces this expression above the Aggregate.
     fn stands_for(&self, expr: &Expr) -> Option<Expr> {
         if let Some(place) = self.calls.iter().position(|c| c.expr == *expr) {
             return Some(expression::identifier(&result_name(place)));
@@ -446,7 +446,7 @@ impl Grouped {
                 .collect(),
             _ => vec![],
         };
-        // The rule of the key is judged, and its errors are told, in the words of the statement.
+        // The key is checked, and its errors are worded, in the terms of the statement.
         context::check_keys(&items, &keys, "grouping expression", context.purpose)?;
         let above = |e: &Expr| expression::replace(e, &mut |part| self.stands_for(part));
         for item in &mut items {

@@ -20,7 +20,7 @@ mod projection;
 pub(super) mod scope;
 
 use self::context::{Bound, Context, Key, Purpose};
-use self::projection::{Item, Over};
+use self::projection::{Item, SelectInput};
 use self::scope::Names;
 use crate::catalog::{Catalog, Source};
 use crate::error::{Error, Result};
@@ -74,7 +74,7 @@ fn bind_over(context: Context<'_>, mut plan: LogicalPlan) -> Result<Bound> {
         _ => &[],
     };
     let partition_by: Vec<Expr> = select.partition_by.iter().map(|e| expression::normal(e, &context.alias)).collect();
-    let over = Over {
+    let input = SelectInput {
         alias: &context.alias,
         schema: &context.source.schema,
         names: &context.names,
@@ -82,7 +82,7 @@ fn bind_over(context: Context<'_>, mut plan: LogicalPlan) -> Result<Bound> {
         persistent: purpose.is_persistent(),
         partition_by: &partition_by,
     };
-    let items = projection::items(&select.items, &over)?;
+    let items = projection::items(&select.items, &input)?;
     let exploding = items.iter().any(|i| explode::has_calls(&i.expr));
     let aggregated = items.iter().map(|i| &i.expr).chain(&select.having).any(|e| !expression::aggregates(e).is_empty());
     if aggregated || !select.group_by.is_empty() || select.window.is_some() || select.having.is_some() {

@@ -16,12 +16,12 @@ pub(super) struct Item {
     pub name: String,
     /// What it is, in [`expression::normal`] form.
     pub expr: Expr,
-    /// Where it stands, if it was written.
+    /// Its place, if it was written.
     pub span: Option<Span>,
 }
 
-/// What the list is written over.
-pub(super) struct Over<'a> {
+/// What the list is written input.
+pub(super) struct SelectInput<'a> {
     pub alias: &'a str,
     pub schema: &'a Schema,
     pub names: &'a Names,
@@ -29,30 +29,30 @@ pub(super) struct Over<'a> {
     pub shown: &'a [&'static str],
     /// The result becomes columns of a stream or table.
     pub persistent: bool,
-    /// PARTITION BY, in [`expression::normal`] form: `*` begins with what is no column, and old keys stand last.
+    /// PARTITION BY, in [`expression::normal`] form: `*` begins with the expressions that are no columns, and old keys come last.
     pub partition_by: &'a [Expr],
 }
 
 /// The items, in order, named.
-pub(super) fn items(list: &[SelectItem], over: &Over<'_>) -> Result<Vec<Item>> {
-    let mut namer = Namer::new(over.schema);
+pub(super) fn items(list: &[SelectItem], input: &SelectInput<'_>) -> Result<Vec<Item>> {
+    let mut namer = Namer::new(input.schema);
     let mut out = Vec::new();
     for item in list {
         match item {
-            SelectItem::All => out.extend(all(over, &mut namer)),
-            SelectItem::AllOf(name) if name.value == over.alias => out.extend(all(over, &mut namer)),
+            SelectItem::All => out.extend(all(input, &mut namer)),
+            SelectItem::AllOf(name) if name.value == input.alias => out.extend(all(input, &mut namer)),
             SelectItem::AllOf(name) => {
                 return Err(unknown_source(&name.value).at(name.span));
             }
-            SelectItem::AllFields(expr) => out.extend(all_fields(expr, over, &mut namer)?),
+            SelectItem::AllFields(expr) => out.extend(all_fields(expr, input, &mut namer)?),
             SelectItem::Expr { expr, alias, span } => {
-                let expr = expression::normal(expr, over.alias);
+                let expr = expression::normal(expr, input.alias);
                 let name = match alias {
                     Some(alias) => {
-                        check_alias(&alias.value, &expr, over.persistent).map_err(|e| e.at(alias.span))?;
+                        check_alias(&alias.value, &expr, input.persistent).map_err(|e| e.at(alias.span))?;
                         alias.value.clone()
                     }
-                    None => namer.name(&expr, over.persistent).map_err(|e| e.at(*span))?,
+                    None => namer.name(&expr, input.persistent).map_err(|e| e.at(*span))?,
                 };
                 out.push(Item { name, expr, span: Some(*span) });
             }
@@ -61,12 +61,12 @@ pub(super) fn items(list: &[SelectItem], over: &Over<'_>) -> Result<Vec<Item>> {
     Ok(out)
 }
 
-fn all(over: &Over<'_>, namer: &mut Namer) -> Vec<Item> {
-    let key = over.schema.key.iter().map(|c| c.name.as_str());
-    let value = over.schema.value.iter().map(|c| c.name.as_str());
-    let no_key = matches!(over.partition_by, [Expr::Value(v)] if v.value == sqlparser::ast::Value::Null);
-    if !over.partition_by.is_empty() && !no_key {
-        let computed = over.partition_by.iter().filter(|e| expression::as_name(e).is_none_or(is_pseudo));
+fn all(input: &SelectInput<'_>, namer: &mut Namer) -> Vec<Item> {
+    let key = input.schema.key.iter().map(|c| c.name.as_str());
+    let value = input.schema.value.iter().map(|c| c.name.as_str());
+    let no_key = matches!(input.partition_by, [Expr::Value(v)] if v.value == sqlparser::ast::Value::Null);
+    if !input.partition_by.is_empty() && !no_key {
+        let computed = input.partition_by.iter().filter(|e| expression::as_name(e).is_none_or(is_pseudo));
         let mut items: Vec<Item> = Vec::new();
         for expr in computed {
             let name = match (expression::field_name(expr), expression::as_name(expr)) {
@@ -80,7 +80,7 @@ fn all(over: &Over<'_>, namer: &mut Namer) -> Vec<Item> {
         items.extend(rest);
         return items;
     }
-    let names = key.chain(over.shown.iter().copied()).chain(value);
+    let names = key.chain(input.shown.iter().copied()).chain(value);
     names.map(|n| Item { name: n.to_owned(), expr: expression::identifier(n), span: None }).collect()
 }
 
@@ -88,9 +88,9 @@ fn is_pseudo(name: &str) -> bool {
     pseudo::ALL.contains(&name)
 }
 
-fn all_fields(expr: &Expr, over: &Over<'_>, namer: &mut Namer) -> Result<Vec<Item>> {
-    let expr = expression::normal(expr, over.alias);
-    let SqlType::Struct(fields) = scalar::bind(&expr, over.names, Boundary::SelectItem)?.ty else {
+fn all_fields(expr: &Expr, input: &SelectInput<'_>, namer: &mut Namer) -> Result<Vec<Item>> {
+    let expr = expression::normal(expr, input.alias);
+    let SqlType::Struct(fields) = scalar::bind(&expr, input.names, Boundary::SelectItem)?.ty else {
         return Err(Error::statement(format!("{}->* needs a STRUCT before the arrow", expression::text(&expr))));
     };
     let one = |(name, _): &(String, SqlType)| {

@@ -13,9 +13,9 @@ pub(in crate::plan) struct Names {
     clause: &'static str,
     alias: String,
     columns: Vec<(String, usize, SqlType)>,
-    /// What an unknown column of this clause most likely means; `{}` stands for its name.
+    /// What an unknown column of this clause most likely means; `{}` is replaced by its name.
     note: &'static str,
-    /// A WINDOW clause follows, whose bounds are known after the grouping only.
+    /// A WINDOW clause follows, whose bounds are available after grouping.
     windowed: bool,
     /// The names of the sources of a join.
     sources: Vec<String>,
@@ -89,7 +89,7 @@ impl Names {
         let shown = qualifier.map_or_else(|| name.to_owned(), |q| format!("{q}.{name}"));
         if self.clause == "WHERE" && self.windowed && [pseudo::WINDOWSTART, pseudo::WINDOWEND].contains(&name) {
             return Err(Error::statement(format!("Error in WHERE expression: Unknown column {name}."))
-                .with_hint("window bounds are known after the grouping only: in SELECT and HAVING"));
+                .with_hint("window bounds are available after grouping: in SELECT and HAVING"));
         }
         if let Some(qualifier) = qualifier
             && !known
@@ -116,7 +116,7 @@ impl Names {
             Some(near) if known => error.with_hint(format!("did you mean {near}?")),
             // In double quotes, as a text would be elsewhere.
             _ if name.chars().any(char::is_lowercase) => {
-                error.with_hint("a text stands in single quotes, a name without quotes is upper case")
+                error.with_hint("strings take single quotes, and names without quotes are upper-cased")
             }
             _ => error,
         })

@@ -68,14 +68,14 @@ impl Binder<'_> {
         let args = match &function.args {
             FunctionArguments::None => &[][..],
             FunctionArguments::List(list) => list.args.as_slice(),
-            FunctionArguments::Subquery(_) => return Err(Error::statement("a subquery is no argument")),
+            FunctionArguments::Subquery(_) => return Err(Error::statement("a subquery is not allowed as an argument")),
         };
         if name == "STRUCT" {
             let fields = args.iter().map(named_argument).collect::<Result<Vec<_>>>()?;
             let name = |key: &Key| match key {
                 Key::Name(ident) => Ok(ident.value.clone()),
                 Key::Expr(Expr::Identifier(ident)) => Ok(ident.value.clone()),
-                Key::Expr(other) => Err(Error::statement(format!("{other} is no name of a field"))),
+                Key::Expr(other) => Err(Error::statement(format!("{other} is not a field name"))),
             };
             let fields = fields.iter().map(|(k, v)| Ok((name(k)?, *v))).collect::<Result<Vec<_>>>()?;
             return self.structure(&fields);
@@ -148,7 +148,7 @@ impl Binder<'_> {
         let Some(entry) = allowed.or_else(|| Registry::find(name)) else {
             return match Registry::table(name) {
                 Some(_) => Err(Error::statement(format!("Table functions can't be used here: {name}"))
-                    .with_hint("a table function stands in the SELECT list only")),
+                    .with_hint("table functions are allowed in the SELECT list only")),
                 None => self.native(name, args),
             };
         };
@@ -159,7 +159,7 @@ impl Binder<'_> {
         }
         let resolved = match entry.resolve(&given) {
             Ok(resolved) => resolved,
-            // Literals give way to the type of what stands beside them, as in a list.
+            // Literals take the type of the other arguments, as in a list.
             Err(error) => return self.resolved_by_literals(entry, args, error),
         };
         self.called(resolved, args)
@@ -285,7 +285,7 @@ fn refuse_ambiguity(name: &str, given: &[Option<SqlType>], entry: &Entry) -> Res
 fn unknown(name: &str) -> Error {
     let error = Error::statement(format!("Can't find any functions with the name '{name}'"));
     if aggregate::NAMES.contains(&name) {
-        return error.with_hint(format!("{name} is an aggregate: HAVING is asked after the grouping, WHERE before it"));
+        return error.with_hint(format!("{name} is an aggregate function: use HAVING, which filters after grouping"));
     }
     if matches!(name, "NOW" | "CURRENT_TIMESTAMP" | "GETDATE" | "SYSDATE") {
         return error.with_hint("UNIX_TIMESTAMP() is the time in milliseconds, ROWTIME the time of the row");

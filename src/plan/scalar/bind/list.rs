@@ -1,6 +1,6 @@
 //! Lists that share one type: IN, ARRAY, MAP, CASE, and the coercions that get them there.
 //!
-//! The first typed element sets the type; numbers widen, and literals are converted to what stands before them.
+//! The first typed element sets the type; numbers widen, and literals are converted to the type of the elements before them.
 
 use super::{Binder, Bound, cast, invalid_text, literal, widen};
 use crate::error::{Error, Result};
@@ -230,7 +230,7 @@ impl Binder<'_> {
     }
 }
 
-/// The error for a constructor whose type nothing tells.
+/// The error for a constructor whose type cannot be inferred.
 fn all_null(what: &str, part: &str) -> Error {
     Error::statement(format!(
         "Cannot construct {what} (see https://github.com/confluentinc/ksql/issues/4239). As a workaround, you may cast a NULL \

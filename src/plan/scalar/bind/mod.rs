@@ -1,4 +1,4 @@
-//! Expressions to programs: names, types, coercions, and where the guards stand.
+//! Expressions to programs: names, types, coercions, and where guards are placed.
 //!
 //! ```text
 //! SELECT a + 1.5         a INTEGER      (A + 1.5), DECIMAL(12, 1), one outer guard
@@ -46,7 +46,7 @@ pub trait Scope {
     }
 }
 
-/// Where the expression stands: what catches its errors, and whether boundaries inside it catch too.
+/// The clause of the expression: what catches its errors, and whether boundaries inside it catch too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Boundary {
     /// A column of SELECT: an error makes it NULL.
@@ -339,7 +339,7 @@ impl Binder<'_> {
             Some(SqlType::Boolean) => Ok(bound.program),
             None => Ok(Program::Literal(ScalarValue::Boolean(None))),
             Some(ty) => {
-                Err(Error::statement(format!("{operator} needs BOOLEAN operands, but {} is {ty}", bound.program)))
+                Err(Error::statement(format!("{operator} requires BOOLEAN operands, and {} is {ty}", bound.program)))
             }
         }
     }

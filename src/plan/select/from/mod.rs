@@ -1,7 +1,7 @@
 //! FROM with several sources: a left-deep tree of joins, and the rest of the SELECT over its flat columns.
 //!
 //! Column `A` of the source known as `L` is the column `L_A` of the joined rows, as in ksqlDB. The statement is rewritten
-//! to these names once, here: what binds SELECT, WHERE and GROUP BY afterwards sees one source ([`Joined::source`] stands
+//! to these names once, here: what binds SELECT, WHERE and GROUP BY afterwards sees one source ([`Joined::source`] represents
 //! for it) and knows nothing of joins.
 //!
 //! ```text
@@ -38,7 +38,7 @@ use std::sync::Arc;
 pub(super) struct Joined {
     /// The joins.
     pub plan: LogicalPlan,
-    /// Stands for what is joined: its key, formats, partitions.
+    /// Represents what is joined: its key, formats, partitions.
     pub source: Arc<Source>,
     /// The flat columns.
     pub names: Names,

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 /// One source of a FROM clause.
 #[derive(Clone, Debug)]
-pub(super) struct Known {
+pub(super) struct JoinSource {
     /// Its name in this statement.
     pub(super) alias: String,
     pub(super) source: Arc<Source>,
@@ -24,10 +24,10 @@ pub(super) struct Known {
 /// All sources of a FROM clause, in order.
 #[derive(Clone, Debug)]
 pub(super) struct Sources {
-    pub(super) all: Vec<Known>,
+    pub(super) all: Vec<JoinSource>,
 }
 
-impl Known {
+impl JoinSource {
     /// The flat name of a column.
     pub(super) fn flat(&self, column: &str) -> String {
         format!("{}_{column}", self.alias)
@@ -43,7 +43,7 @@ impl Known {
 impl Sources {
     /// The sources that a statement names: each once.
     pub(super) fn of(select: &Select, catalog: &Catalog) -> Result<Sources> {
-        let mut all: Vec<Known> = Vec::new();
+        let mut all: Vec<JoinSource> = Vec::new();
         for named in std::iter::once(&select.from).chain(select.joins.iter().map(|j| &j.right)) {
             let source = catalog.require(&named.name.value).map_err(|e| e.at(named.name.span))?.clone();
             if let Some(twice) = all.iter().find(|k| k.source.name == source.name) {
@@ -63,12 +63,12 @@ impl Sources {
             if all.iter().any(|k| k.alias == alias) {
                 return Err(Error::statement(format!("two sources are named {alias}")).at(named.known_as().span));
             }
-            all.push(Known { alias, source });
+            all.push(JoinSource { alias, source });
         }
         Ok(Sources { all })
     }
 
-    fn with_alias(&self, alias: &str) -> Option<&Known> {
+    fn with_alias(&self, alias: &str) -> Option<&JoinSource> {
         self.all.iter().find(|k| k.alias == alias)
     }
 
@@ -90,7 +90,7 @@ impl Sources {
         candidates.find(|name| !taken(name)).expect("the numbers never end")
     }
 
-    /// The expression over flat columns. What no source knows stays as it is; `clause` finds and tells it.
+    /// The expression over flat columns. A name that no source knows stays as it is, and is reported by the clause.
     pub(super) fn flat(&self, expr: &Expr) -> Result<Expr> {
         let expr = expression::normal(expr, "");
         let parameters = parameters(&expr);
@@ -101,12 +101,12 @@ impl Sources {
                 Some(expression::identifier(&known.flat(&parts[1].value)))
             }
             Expr::Identifier(name) if !parameters.contains(&name.value) => {
-                let having: Vec<&Known> = self.all.iter().filter(|k| k.has(&name.value)).collect();
+                let having: Vec<&JoinSource> = self.all.iter().filter(|k| k.has(&name.value)).collect();
                 if having.len() > 1 {
                     let could: Vec<String> = having.iter().map(|k| format!("{}.{}", k.alias, name.value)).collect();
                     ambiguous.get_or_insert((name.value.clone(), could));
                 }
-                // A flat name is ours; whoever writes one means `L.A`.
+                // Flat names are internal; a statement that uses one means `L.A`.
                 if having.is_empty()
                     && let Some((known, column)) = self.origin(&name.value)
                 {
@@ -141,7 +141,7 @@ impl Sources {
     }
 
     /// The source and column behind a flat name.
-    pub(super) fn origin(&self, flat: &str) -> Option<(&Known, String)> {
+    pub(super) fn origin(&self, flat: &str) -> Option<(&JoinSource, String)> {
         self.all.iter().find_map(|known| {
             let column = flat.strip_prefix(known.alias.as_str())?.strip_prefix('_')?;
             known.has(column).then(|| (known, column.to_owned()))
@@ -149,7 +149,7 @@ impl Sources {
     }
 
     /// The source of the first column in a flat expression.
-    pub(super) fn behind(&self, flat: &Expr) -> Option<&Known> {
+    pub(super) fn behind(&self, flat: &Expr) -> Option<&JoinSource> {
         expression::columns_outside_aggregates(flat).iter().find_map(|name| Some(self.origin(name)?.0))
     }
 
@@ -229,7 +229,7 @@ impl Sources {
     }
 }
 
-impl Known {
+impl JoinSource {
     /// What `*` means for one source. After PARTITION BY ksqlDB shows everything that it carries along, the key last.
     fn columns(&self, moved: bool, items: &mut Vec<SelectItem>) {
         let key = self.source.schema.key.iter().map(|c| c.name.as_str());
