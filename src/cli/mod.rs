@@ -204,26 +204,7 @@ impl Process {
                 };
                 self.open(environment.session(place), |p, s| p.script(s, &text, arguments))
             }
-            Some(Command::Run { file }) => {
-                let text = read(file)?;
-                let interrupt = self.interrupt.clone();
-                let session = environment.session(place);
-                self.open(session, |p, s| match p.script(s, &text, arguments)? {
-                    OK => {
-                        p.show_notices(s)?;
-                        match (s.is_attached)() {
-                            false => writeln!(p.errors, "Running. Ctrl-C commits and exits.")?,
-                            true => writeln!(p.errors, "Running in the other process. Ctrl-C ends this one only.")?,
-                        }
-                        while !interrupt.asked() {
-                            environment.pause();
-                            p.show_notices(s)?;
-                        }
-                        Ok(OK)
-                    }
-                    code => Ok(code),
-                })
-            }
+            Some(Command::Run { file }) => self.run_script(file, place, arguments, environment),
             Some(Command::Topic { command }) => self.topic(command, arguments, environment),
             Some(Command::Repair { remove, offset, all }) => {
                 let wanted = Wanted { skipped: *remove, offsets: offset.clone() };
@@ -232,30 +213,7 @@ impl Process {
                     Err(error) => self.closed(&error),
                 }
             }
-            Some(Command::Server {
-                listen,
-                users,
-                tls_cert,
-                tls_key,
-                client_ca,
-                client_cert_required,
-                allow_origin,
-                audit_log,
-                read_only,
-            }) => {
-                let interrupt = self.interrupt.clone();
-                let access = Access {
-                    users: users.clone(),
-                    tls: tls_cert.clone().zip(tls_key.clone()),
-                    clients: client_ca
-                        .clone()
-                        .map(|authorities| ClientCertificates { authorities, required: *client_cert_required }),
-                    origins: allow_origin.clone(),
-                    audit_log: audit_log.clone(),
-                    read_only: *read_only,
-                };
-                environment.serve(place, *listen, &access, &|| interrupt.asked()).map(|()| OK)
-            }
+            Some(server @ Command::Server { .. }) => self.serve(server, place, environment),
             Some(Command::Completions { shell }) => self.generated(manual::completions(*shell)),
             Some(Command::Man) => self.generated(manual::page()?),
             Some(Command::User { name, role, token, topics, certificate, file }) => {
@@ -272,6 +230,64 @@ impl Process {
                 Err(error) => self.closed(&error),
             },
         }
+    }
+
+    /// `tidegate run`: the statements of a file, whose queries then run until the interrupt.
+    fn run_script(
+        &mut self,
+        file: &Path,
+        place: &Place,
+        arguments: &Arguments,
+        environment: &mut dyn Environment,
+    ) -> Result<u8> {
+        let text = read(file)?;
+        let interrupt = self.interrupt.clone();
+        let session = environment.session(place);
+        self.open(session, |p, s| match p.script(s, &text, arguments)? {
+            OK => {
+                p.show_notices(s)?;
+                match (s.is_attached)() {
+                    false => writeln!(p.errors, "Running. Ctrl-C commits and exits.")?,
+                    true => writeln!(p.errors, "Running in the other process. Ctrl-C ends this one only.")?,
+                }
+                while !interrupt.asked() {
+                    environment.pause();
+                    p.show_notices(s)?;
+                }
+                Ok(OK)
+            }
+            code => Ok(code),
+        })
+    }
+
+    /// `tidegate server`.
+    fn serve(&mut self, server: &Command, place: &Place, environment: &mut dyn Environment) -> Result<u8> {
+        let Command::Server {
+            listen,
+            users,
+            tls_cert,
+            tls_key,
+            client_ca,
+            client_cert_required,
+            allow_origin,
+            audit_log,
+            read_only,
+        } = server
+        else {
+            return Err(Error::bug("not the command `server`"));
+        };
+        let interrupt = self.interrupt.clone();
+        let access = Access {
+            users: users.clone(),
+            tls: tls_cert.clone().zip(tls_key.clone()),
+            clients: client_ca
+                .clone()
+                .map(|authorities| ClientCertificates { authorities, required: *client_cert_required }),
+            origins: allow_origin.clone(),
+            audit_log: audit_log.clone(),
+            read_only: *read_only,
+        };
+        environment.serve(place, *listen, &access, &|| interrupt.asked()).map(|()| OK)
     }
 
     fn generated(&mut self, text: Vec<u8>) -> Result<u8> {

@@ -1,7 +1,9 @@
 //! Answers as ksqlDB's JSON entities.
 
 use crate::catalog::Source;
-use crate::engine::result::entity::{Description, Entity, Explanation, QueryRow, Reading, Signature, Status, TopicRow};
+use crate::engine::result::entity::{
+    Description, Entity, Explanation, FunctionHelp, QueryRow, Reading, Signature, Status, TopicRow,
+};
 use crate::parse::statement::SourceKind;
 use crate::types::{Role, Schema, SqlType};
 use serde_json::{Map, Value, json};
@@ -42,18 +44,7 @@ pub(super) fn to_json(entity: &Entity, text: &str, host: &str) -> Option<Value> 
             json!({ "@type": "source_descriptions", "sourceDescriptions": all.iter().map(describe).collect::<Vec<_>>() })
         }
         Entity::PushTerminated(id) => json!({ "@type": "terminate_query", "queryId": id, "wasTerminated": true }),
-        Entity::Properties(rows) => {
-            let row = |(name, value, scope): &(String, String, &str)| json!({ "name": name, "scope": "KSQL", "value": value, "editable": true, "level": scope });
-            let named = |from: &str| -> Vec<&str> {
-                rows.iter().filter(|(_, _, scope)| *scope == from).map(|(name, ..)| name.as_str()).collect()
-            };
-            json!({
-                "@type": "properties",
-                "properties": rows.iter().map(row).collect::<Vec<_>>(),
-                "overwrittenProperties": named("SESSION"),
-                "defaultProperties": named("DEFAULT"),
-            })
-        }
+        Entity::Properties(rows) => properties(rows),
         Entity::Variables(rows) => {
             let row = |(name, value): &(String, String)| json!({ "name": name, "value": value });
             json!({ "@type": "variables", "variables": rows.iter().map(row).collect::<Vec<_>>() })
@@ -66,21 +57,7 @@ pub(super) fn to_json(entity: &Entity, text: &str, host: &str) -> Option<Value> 
             let types: BTreeMap<_, _> = rows.iter().map(|(n, t)| (n.clone(), type_json(t))).collect();
             json!({ "@type": "type_list", "types": types })
         }
-        Entity::Function(help) => {
-            let overload = |signature: &Signature| function(signature, help.description);
-            let example = |(call, result): &(&str, &str)| json!({ "call": call, "result": result });
-            json!({
-                "@type": "describe_function",
-                "name": help.name,
-                "description": help.description,
-                "author": "",
-                "version": "",
-                "path": "internal",
-                "type": help.kind,
-                "functions": help.signatures.iter().map(overload).collect::<Vec<_>>(),
-                "examples": help.examples.iter().map(example).collect::<Vec<_>>(),
-            })
-        }
+        Entity::Function(help) => function_help(help),
         Entity::Explanation(explanation) => {
             json!({ "@type": "queryDescription", "queryDescription": explain(explanation, host) })
         }
@@ -92,6 +69,35 @@ pub(super) fn to_json(entity: &Entity, text: &str, host: &str) -> Option<Value> 
     value["statementText"] = json!(statement);
     value["warnings"] = json!([]);
     Some(value)
+}
+
+fn properties(rows: &[(String, String, &str)]) -> Value {
+    let row = |(name, value, scope): &(String, String, &str)| json!({ "name": name, "scope": "KSQL", "value": value, "editable": true, "level": scope });
+    let named = |from: &str| -> Vec<&str> {
+        rows.iter().filter(|(_, _, scope)| *scope == from).map(|(name, ..)| name.as_str()).collect()
+    };
+    json!({
+        "@type": "properties",
+        "properties": rows.iter().map(row).collect::<Vec<_>>(),
+        "overwrittenProperties": named("SESSION"),
+        "defaultProperties": named("DEFAULT"),
+    })
+}
+
+fn function_help(help: &FunctionHelp) -> Value {
+    let overload = |signature: &Signature| function(signature, help.description);
+    let example = |(call, result): &(&str, &str)| json!({ "call": call, "result": result });
+    json!({
+        "@type": "describe_function",
+        "name": help.name,
+        "description": help.description,
+        "author": "",
+        "version": "",
+        "path": "internal",
+        "type": help.kind,
+        "functions": help.signatures.iter().map(overload).collect::<Vec<_>>(),
+        "examples": help.examples.iter().map(example).collect::<Vec<_>>(),
+    })
 }
 
 fn current_status(status: &Status) -> Value {

@@ -5,6 +5,7 @@
 mod aggregates;
 mod alone;
 mod architecture;
+mod architecture_files;
 mod bad_input;
 mod bad_records;
 mod batch;

@@ -42,54 +42,56 @@ impl Program {
                 let (left, right) = pair(left, right, input, selection, errors)?;
                 Ok(bools(compare::compare(*op, &left, &right, rows)?))
             }
-            Program::In { value, list } => {
-                let values = all(std::iter::once(&**value).chain(list), input, selection, errors)?;
-                let mut hit = BooleanBuffer::new_unset(rows);
-                for item in &values[1..] {
-                    let equal = compare::compare(super::Comparison::Equal, &values[0], item, rows)?;
-                    hit = &hit | &equal;
-                }
-                Ok(bools(hit))
-            }
+            Program::In { value, list } => in_list(value, list, input, selection, errors),
             Program::Like { value, pattern, escape } => {
                 let (value, pattern) = pair(value, pattern, input, selection, errors)?;
                 Ok(bools(text::like(&value, &pattern, *escape, rows)?))
             }
             Program::IsNull(x) => {
                 let x = x.eval(input, selection, errors)?;
-                Ok(bools(match &x {
-                    ColumnarValue::Scalar(v) if v.is_null() => BooleanBuffer::new_set(rows),
-                    ColumnarValue::Scalar(_) => BooleanBuffer::new_unset(rows),
-                    ColumnarValue::Array(a) => match a.logical_nulls() {
-                        None => BooleanBuffer::new_unset(rows),
-                        Some(nulls) => !nulls.inner(),
-                    },
-                }))
+                Ok(bools(nulls(&x, rows)))
             }
             Program::Not(x) => Ok(bools(!&truth(x, input, selection, errors)?)),
-            Program::And(x, y) => {
-                let x = truth(x, input, selection, errors)?;
-                let rest = errors.healthy(selection).and(&x);
-                if rest.is_empty() {
-                    return Ok(bools(x));
-                }
-                Ok(bools(&x & &truth(y, input, &rest, errors)?))
-            }
-            Program::Or(x, y) => {
-                let x = truth(x, input, selection, errors)?;
-                let rest = errors.healthy(selection).and(&!&x);
-                if rest.is_empty() {
-                    return Ok(bools(x));
-                }
-                // Rows outside `rest` mean nothing in the right side.
-                let y = &truth(y, input, &rest, errors)? & &rest.bits(rows);
-                Ok(bools(&x | &y))
-            }
+            Program::And(x, y) => and(x, y, input, selection, errors),
+            Program::Or(x, y) => or(x, y, input, selection, errors),
             Program::Case { whens, otherwise } => case(whens, otherwise, input, selection, errors),
             Program::Cast { value, from, to } => {
                 let value = value.eval(input, selection, errors)?;
                 cast::cast(&value, from, to, rows, selection, errors)
             }
+            Program::Array { .. }
+            | Program::Map { .. }
+            | Program::Struct { .. }
+            | Program::Element { .. }
+            | Program::Entry { .. }
+            | Program::Field { .. } => self.eval_nested(input, selection, errors),
+            Program::Call { function, args, .. } => {
+                let args = all(args, input, selection, errors)?;
+                call(function, args, rows, selection, errors)
+            }
+            Program::Native { function, args, returns, ty } => {
+                let args = all(args, input, selection, errors)?;
+                native(function, &args, returns, ty, rows, selection, errors)
+            }
+            Program::Lambda { kind, args, bodies, ty } => {
+                let args = all(args, input, selection, errors)?;
+                lambda::eval(*kind, &args, bodies, ty, &lambda::Outside { input, selection }, errors)
+            }
+            Program::Guard { boundary, inner } => {
+                let mark = errors.mark();
+                let value = inner.eval(input, selection, errors)?;
+                match errors.catch(mark, *boundary) {
+                    None => Ok(value),
+                    Some(bad) => Ok(ColumnarValue::Array(set_null(value.into_array(rows)?, &bad)?)),
+                }
+            }
+        }
+    }
+
+    /// The same for what makes and takes apart ARRAY, MAP and STRUCT.
+    fn eval_nested(&self, input: &Columns, selection: &Selection, errors: &mut RowErrors) -> Result<ColumnarValue> {
+        let rows = input.rows;
+        match self {
             Program::Array { items, item } => nested::array(all(items, input, selection, errors)?, item, rows),
             Program::Map { entries, key, value } => {
                 let parts = all(entries.iter().flat_map(|(k, v)| [k, v]), input, selection, errors)?;
@@ -111,26 +113,7 @@ impl Program {
                 let value = value.eval(input, selection, errors)?;
                 nested::field(&value, *index, rows)
             }
-            Program::Call { function, args, .. } => {
-                let args = all(args, input, selection, errors)?;
-                call(function, args, rows, selection, errors)
-            }
-            Program::Native { function, args, returns, ty } => {
-                let args = all(args, input, selection, errors)?;
-                native(function, &args, returns, ty, rows, selection, errors)
-            }
-            Program::Lambda { kind, args, bodies, ty } => {
-                let args = all(args, input, selection, errors)?;
-                lambda::eval(*kind, &args, bodies, ty, &lambda::Outside { input, selection }, errors)
-            }
-            Program::Guard { boundary, inner } => {
-                let mark = errors.mark();
-                let value = inner.eval(input, selection, errors)?;
-                match errors.catch(mark, *boundary) {
-                    None => Ok(value),
-                    Some(bad) => Ok(ColumnarValue::Array(set_null(value.into_array(rows)?, &bad)?)),
-                }
-            }
+            _ => Err(Error::bug("an expression is not of a nested type")),
         }
     }
 
@@ -333,4 +316,60 @@ pub(super) fn set_null(array: ArrayRef, bad: &BooleanBuffer) -> Result<ArrayRef>
         Some(nulls) => &healthy & nulls.inner(),
     };
     nested::with_nulls(&array, Some(NullBuffer::new(valid)))
+}
+
+fn in_list(
+    value: &Program,
+    list: &[Program],
+    input: &Columns,
+    selection: &Selection,
+    errors: &mut RowErrors,
+) -> Result<ColumnarValue> {
+    let values = all(std::iter::once(value).chain(list), input, selection, errors)?;
+    let mut hit = BooleanBuffer::new_unset(input.rows);
+    for item in &values[1..] {
+        hit = &hit | &compare::compare(super::Comparison::Equal, &values[0], item, input.rows)?;
+    }
+    Ok(bools(hit))
+}
+
+/// The rows whose value is NULL.
+fn nulls(x: &ColumnarValue, rows: usize) -> BooleanBuffer {
+    match x {
+        ColumnarValue::Scalar(v) if v.is_null() => BooleanBuffer::new_set(rows),
+        ColumnarValue::Scalar(_) => BooleanBuffer::new_unset(rows),
+        ColumnarValue::Array(a) => a.logical_nulls().map_or_else(|| BooleanBuffer::new_unset(rows), |n| !n.inner()),
+    }
+}
+
+fn and(
+    x: &Program,
+    y: &Program,
+    input: &Columns,
+    selection: &Selection,
+    errors: &mut RowErrors,
+) -> Result<ColumnarValue> {
+    let x = truth(x, input, selection, errors)?;
+    let rest = errors.healthy(selection).and(&x);
+    if rest.is_empty() {
+        return Ok(bools(x));
+    }
+    Ok(bools(&x & &truth(y, input, &rest, errors)?))
+}
+
+fn or(
+    x: &Program,
+    y: &Program,
+    input: &Columns,
+    selection: &Selection,
+    errors: &mut RowErrors,
+) -> Result<ColumnarValue> {
+    let x = truth(x, input, selection, errors)?;
+    let rest = errors.healthy(selection).and(&!&x);
+    if rest.is_empty() {
+        return Ok(bools(x));
+    }
+    // Rows outside `rest` mean nothing in the right side.
+    let y = &truth(y, input, &rest, errors)? & &rest.bits(input.rows);
+    Ok(bools(&x | &y))
 }
