@@ -5,7 +5,7 @@
 //!         stage 1, one task per source partition                   stage 2, one task per hop partition
 //! ```
 //!
-//! A FROM clause with joins stands in front of that: its last join takes the place of the scan.
+//! A FROM clause with joins comes before that: its last join takes the place of the scan.
 //!
 //! ```text
 //! scan 0 -> rows -> [hop] -\
@@ -93,7 +93,7 @@ pub struct JoinStage {
 pub struct JoinSide {
     /// Where its rows come from.
     pub input: Input,
-    /// The joined value as key, and the columns that somebody reads.
+    /// The joined value as key, and the columns that are read.
     pub rows: RowSpec,
     /// Rows change partition; `None` = they are where they belong.
     pub hop: Option<Hop>,
@@ -157,13 +157,13 @@ pub struct RowSpec {
     pub drop_null_values: bool,
     /// The key is the input's key unchanged (no key programs): also its absence is kept.
     pub same_key: bool,
-    /// Rows that do not pass stay, without a value: the table behind them tells them as tombstones.
+    /// Rows that do not pass stay, without a value: the table behind them writes them as tombstones.
     pub keep_absent: bool,
     /// The first so many value columns are group keys, for what is logged about them.
     pub groups: usize,
 }
 
-/// A table whose earlier rows have to be known: to undo them in their groups, or to tell a row that leaves from one that
+/// A table whose earlier rows have to be known: to undo them in their groups, or to distinguish a row that leaves from one that
 /// never was.
 #[derive(Clone, Debug)]
 pub struct TableSpec {

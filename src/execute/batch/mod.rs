@@ -1,6 +1,6 @@
 //! Batch queries: the same bound plans, and any SQL that DataFusion runs, over the history that the topics hold.
 //!
-//! The answer is the state after replaying the snapshot in canonical order: the heads of a source's partitions merged by
+//! The result is the state after replaying the snapshot in canonical order: the heads of a source's partitions merged by
 //! (rowtime, partition), never re-sorted within a partition. The snapshot ends where the topics ended when the query was
 //! submitted. A table in FROM is its state there: the last value of each key.
 //!
@@ -86,7 +86,7 @@ pub(super) struct Counts {
     grown: AtomicBool,
     /// What was read so far.
     scanned: Scanning,
-    /// Nobody waits for the answer any more.
+    /// The caller no longer waits for the result.
     stopped: Arc<AtomicBool>,
     /// The plan is shown and not run: the log is not asked what there is to read.
     is_shown: bool,

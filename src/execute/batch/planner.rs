@@ -124,7 +124,7 @@ fn unnested(node: Arc<dyn ExecutionPlan>) -> DfResult<Transformed<Arc<dyn Execut
     Ok(Transformed::yes(replace_children_if_necessary(node, vec![cut])?))
 }
 
-/// WHERE directly above a leaf that is to be read: the leaf is told what the conditions say about times and places.
+/// WHERE directly above a leaf that is to be read: the bounds on times and offsets that the conditions imply are passed to the leaf.
 fn narrowed(node: LogicalPlan, history: &History, counts: &Arc<Counts>) -> DfResult<Transformed<LogicalPlan>> {
     let (mut conditions, mut below) = (Vec::new(), &node);
     while let Some(keep) = downcast::<Keep>(below) {

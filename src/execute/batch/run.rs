@@ -3,7 +3,7 @@
 //! A query has a thread of its own, because a function that works long on one value cannot be interrupted: then the others
 //! still have theirs. It is a polite thread (the queries that run for ever come first), and there is a bound of them. What
 //! ends a query early (its time, its memory, a caller that has gone) is noticed between two batches and within a scan; the
-//! caller does not wait for that. An answer ends with [`Came::End`] only if the query said so: a thread that dies is an error.
+//! caller does not wait for that. A result ends with [`Came::End`] only if the query reported its end: a thread that dies is an error.
 
 use super::{Counts, HELD_FACTOR, History, Scanned, planner};
 use crate::catalog::Catalog;
@@ -27,7 +27,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::task::Poll;
 use std::time::Duration;
 
-/// Batches that may wait for the reader of the answer.
+/// Batches that may wait for the caller.
 const WAITING_BATCHES_MAX: usize = 4;
 /// Queries at once, those included that were given up and still work on one value: with the memory of a query, this bounds
 /// what all of them hold.
@@ -54,7 +54,7 @@ impl Seat {
         }
         THREADS.fetch_sub(1, Ordering::Relaxed);
         Err(Error::new(Kind::Busy, format!("{THREADS_MAX} queries without EMIT are running already"))
-            .with_hint("try it again when one of them has ended"))
+            .with_hint("run it again when one of them has ended"))
     }
 }
 
@@ -82,7 +82,7 @@ enum Want {
     Drawing,
 }
 
-/// The answer of a batch query: an iterator that blocks until the next rows are there.
+/// The result of a batch query: an iterator that blocks until the next rows are there.
 #[derive(Debug)]
 pub struct BatchResult {
     columns: Vec<Column>,
@@ -102,7 +102,7 @@ pub enum Came {
 }
 
 impl BatchResult {
-    /// Columns of the answer, in order.
+    /// Columns of the result, in order.
     pub fn columns(&self) -> &[Column] {
         &self.columns
     }
@@ -187,7 +187,7 @@ impl Answer {
             Err(RecvTimeoutError::Timeout) if wait >= left => Err(memory::too_long(self.time)),
             Err(RecvTimeoutError::Timeout) => Ok(None),
             Err(RecvTimeoutError::Disconnected) => {
-                Err(Error::bug("the query's task ended early").with_detail("its answer is not complete"))
+                Err(Error::bug("the query's task ended early").with_detail("its result is not complete"))
             }
         };
         self.over = !matches!(said, Ok(None | Some(Said::Rows(_) | Said::Head(_))));
@@ -262,7 +262,7 @@ fn started(plan: &BatchPlan, history: &History, catalog: &Catalog, want: Want) -
 fn polite() {
     #[cfg(target_os = "linux")]
     if let Err(e) = rustix::process::setpriority_process(None, NICE) {
-        tracing::debug!("the priority of a batch thread stays as it is: {e}");
+        tracing::debug!("cannot lower the priority of a batch thread: {e}");
     }
 }
 
@@ -283,7 +283,7 @@ impl Job {
             Ok(Err(e)) => Said::Failed(e),
             Err(panic) => {
                 let told = format!("the query's task ended early: {}", panic.message());
-                Said::Failed(panic.reworded(told).and_detail("the answer is not complete"))
+                Said::Failed(panic.reworded(told).and_detail("the result is not complete"))
             }
         };
         // A caller that has gone needs no last word.

@@ -1,4 +1,4 @@
-//! Text beside ROWTIME, WINDOWSTART and WINDOWEND is a timestamp, in any SQL: those columns are BIGINT, and nobody writes
+//! Text beside ROWTIME, WINDOWSTART and WINDOWEND is a timestamp, in any SQL: those columns are BIGINT, and few write
 //! milliseconds by hand.
 //!
 //! ```text

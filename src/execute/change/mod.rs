@@ -83,7 +83,7 @@ impl ChangeBatch {
         self.key_present.as_ref().is_none_or(|p| p.is_valid(row))
     }
 
-    /// The columns that tell rows of a table apart: those of the key, and the bounds of its window.
+    /// The columns that identify a row of a table: those of the key, and the bounds of its window.
     pub(crate) fn identity(&self) -> Vec<ArrayRef> {
         let bounds = self.window.iter().flat_map(|w| [&w.start, &w.end]);
         let bounds = bounds.map(|b| Arc::new(Int64Array::new(b.clone(), None)) as ArrayRef);

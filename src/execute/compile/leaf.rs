@@ -1,4 +1,4 @@
-//! What stands below the filters of a bound plan: a scan, or a tree of joins over scans.
+//! The part below the filters of a bound plan: a scan, or a tree of joins over scans.
 //!
 //! Only the columns that some program reads are carried: a join asks its sides for those that are read above it, and the
 //! scans decode what the sides ask for.
@@ -73,7 +73,7 @@ impl Leaf<'_> {
         TableSpec { name: TABLE_NAME.to_owned(), key_format, key, columns, groups }
     }
 
-    /// Gives the programs of `spec` slots, and answers what fills them.
+    /// Gives the programs of `spec` slots, and returns what fills them.
     pub(super) fn number(&self, spec: &mut RowSpec) -> Result<Inputs> {
         let mut inputs = Inputs::default();
         self.fill(spec, &mut inputs)?;

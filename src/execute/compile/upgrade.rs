@@ -1,4 +1,4 @@
-//! CREATE OR REPLACE ... AS SELECT: may a query go on as another one, at its committed offsets and with its state?
+//! CREATE OR REPLACE ... AS SELECT: whether a query may continue as another one, at its committed offsets and with its state.
 //!
 //! Filters and what is selected may change: they keep nothing. What keeps something (a grouping, a table's rows) has to be
 //! the same before and after, because its state was made by it; and rows have to come from the same topics and leave with
@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::execute::pipeline::{Pipeline, RowSpec};
 use crate::plan::nodes::join::Rule;
 
-/// Fails where `new` cannot go on from where `old` stands.
+/// Fails where `new` cannot continue from the state of `old`.
 pub fn check(old: &Pipeline, new: &Pipeline) -> Result<()> {
     if sources(old) != sources(new) {
         return Err(refused(format!(

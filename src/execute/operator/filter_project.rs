@@ -72,7 +72,7 @@ impl FilterProjectOperator {
         }
     }
 
-    /// A reader gets rows without a key: what it selects of the key tells it which row is gone.
+    /// A reader gets rows without a key; the key columns that it selects identify the row that is gone.
     pub fn for_reader(mut self) -> FilterProjectOperator {
         let is_key = |program: &Program| {
             let slot = program.as_column().and_then(|column| self.projected.get(column));

@@ -9,14 +9,14 @@
 //! What leaves is what leaves Kafka Streams when its hops are followed to their end after every record: a left row that goes
 //! is a tombstone, whether it was joined or not; a right row that goes is one for each left row that names it (INNER) or
 //! leaves it alone (LEFT). A left row that names another right row is written once, with the new one. A left row that names
-//! nobody (NULL) stands alone in a LEFT join, and is nothing in an INNER one. A tombstone for what was never joined leaves
+//! no key (NULL) is padded in a LEFT join, and is nothing in an INNER one. A tombstone for what was never joined leaves
 //! in `Each` only: the fold knows that nothing was there.
 //!
 //! The hops to the right row's partition and back are made in memory, inside of this operator: one task holds both tables.
 //! Who names whom is derived from the left rows and made anew after an abort or a restart.
 
-use super::record_cache::RecordCache;
-use super::table_join::{Joined, PortKeys, in_order, keyless, later, tagged_entries, tagged_restore};
+use super::table_join::{Joined, PortKeys, in_order, keyless, later};
+use super::table_pair::TablePair;
 use super::{EmitMode, Operator, OperatorOutput};
 use crate::catalog::Format;
 use crate::error::{Error, Result};
@@ -35,16 +35,14 @@ const REINDEX_ROWS: usize = 8192;
 /// The operator.
 #[derive(Debug)]
 pub struct ForeignKeyJoin {
-    /// LEFT: rows that name nobody leave too.
+    /// LEFT: rows whose foreign key is NULL are written too.
     left: bool,
-    /// Left and right table.
-    stores: [TableStore; 2],
+    tables: TablePair,
     /// Which column of the left side is the foreign key.
     foreign: usize,
     named: Named,
     /// Generation of the left store that `named` belongs to.
     generation: u64,
-    cache: RecordCache,
 }
 
 /// One side of a foreign-key join.
@@ -73,7 +71,7 @@ impl Named {
         Named { keys: KeyTable::new(numbers), by: Vec::new(), of: Vec::new() }
     }
 
-    /// The left row names this key now, or nobody. Answers the ordinal of the key that it named before.
+    /// The left row names this key now, or none. Returns the ordinal of the key that it named before.
     fn name(&mut self, left: u32, foreign: Option<(Probe, &[u8])>) -> Option<u32> {
         let at = left as usize;
         if self.of.len() <= at {
@@ -116,24 +114,23 @@ impl ForeignKeyJoin {
         let numbers = matches!(named.ty, SqlType::Integer | SqlType::Bigint);
         let store = |side: ForeignKeyInput<'_>| TableStore::new(side.key_format, side.key, side.columns);
         let [one, other] = tables;
-        let cache = RecordCache::new(mode, one.key_format, one.key)?;
-        let stores = [store(one)?, store(other)?];
-        let generation = stores[0].generation();
-        Ok(ForeignKeyJoin { left, stores, foreign, named: Named::new(numbers), generation, cache })
+        let tables = TablePair::new([store(one)?, store(other)?], mode, one.key_format, one.key)?;
+        let generation = tables.stores[0].generation();
+        Ok(ForeignKeyJoin { left, tables, foreign, named: Named::new(numbers), generation })
     }
 
     /// Makes the index anew where the left rows have changed behind its back.
     fn prepare(&mut self) -> Result<()> {
-        self.stores.iter_mut().try_for_each(TableStore::prepare)?;
-        if self.generation == self.stores[0].generation() {
+        self.tables.prepare()?;
+        if self.generation == self.tables.stores[0].generation() {
             return Ok(());
         }
-        self.generation = self.stores[0].generation();
+        self.generation = self.tables.stores[0].generation();
         self.named = Named::new(self.named.keys.is_numbers());
-        for lefts in self.stores[0].living().chunks(REINDEX_ROWS) {
-            let places: Vec<RowRef> = lefts.iter().map(|&left| self.stores[0].entry(left).place).collect();
-            let column = self.stores[0].gather(&places)?.columns.swap_remove(self.foreign);
-            let foreign = Foreign::of(&self.stores[1], &column)?;
+        for lefts in self.tables.stores[0].living().chunks(REINDEX_ROWS) {
+            let places: Vec<RowRef> = lefts.iter().map(|&left| self.tables.stores[0].entry(left).place).collect();
+            let column = self.tables.stores[0].gather(&places)?.columns.swap_remove(self.foreign);
+            let foreign = Foreign::of(&self.tables.stores[1], &column)?;
             for (row, &left) in lefts.iter().enumerate() {
                 self.named.name(left, foreign.get(row));
             }
@@ -146,12 +143,12 @@ impl ForeignKeyJoin {
         let mut keys = [None, None];
         for (port, batch) in ports.iter().enumerate() {
             if let Some(batch) = batch {
-                chunks[port] = self.stores[port].load(&batch.new, batch.len())?;
-                keys[port] = Some(PortKeys::of(&[&self.stores[port]], batch)?);
+                chunks[port] = self.tables.stores[port].load(&batch.new, batch.len())?;
+                keys[port] = Some(PortKeys::of(&[&self.tables.stores[port]], batch)?);
             }
         }
         let column = ports[0].map(|b| &b.new.columns[self.foreign]);
-        let foreign = column.map(|c| Foreign::of(&self.stores[1], c)).transpose()?;
+        let foreign = column.map(|c| Foreign::of(&self.tables.stores[1], c)).transpose()?;
         let (mut joined, mut lefts) = (Joined::default(), Vec::new());
         for (port, row) in in_order(ports) {
             let (Some(batch), Some(keys)) = (ports[port], &keys[port]) else { continue };
@@ -160,11 +157,11 @@ impl ForeignKeyJoin {
                 continue;
             };
             let (time, there) = (batch.rowtime[row], batch.new.has(row));
-            let (nth, before) = self.stores[port].put(key, chunks[port], row, there, time);
+            let (nth, before) = self.tables.stores[port].put(key, chunks[port], row, there, time);
             let place = RowRef::at(chunks[port], row, there);
             if port == 1 {
-                for left in self.stores[0].ordered(self.named.who(key))? {
-                    let entry = self.stores[0].entry(left);
+                for left in self.tables.stores[0].ordered(self.named.who(key))? {
+                    let entry = self.tables.stores[0].entry(left);
                     let (had, leaves) = (before.place.is_there() || self.left, there || self.left);
                     joined.push((port, row), [entry.place, place], (had, leaves), time.max(entry.time));
                     lefts.push(left);
@@ -173,7 +170,7 @@ impl ForeignKeyJoin {
             }
             let names = foreign.as_ref().filter(|_| there).and_then(|f| f.get(row));
             let named = self.named.name(nth, names);
-            let other = names.map(|(probe, bytes)| self.stores[1].find(probe, bytes));
+            let other = names.map(|(probe, bytes)| self.tables.stores[1].find(probe, bytes));
             let met = other.filter(|o| o.place.is_there());
             let leaves = match there {
                 true => met.is_some() || self.left,
@@ -184,7 +181,8 @@ impl ForeignKeyJoin {
             if leaves || goes {
                 let other = met.map_or(RowRef::GONE, |m| m.place);
                 let time = met.map_or(time, |m| later(time, m));
-                let had = goes && self.cache.is_on() && (self.left || named.is_some_and(|key| self.is_right(key)));
+                let had =
+                    goes && self.tables.cache.is_on() && (self.left || named.is_some_and(|key| self.is_right(key)));
                 joined.push((port, row), [place, other], (had, leaves), time);
                 lefts.push(nth);
             }
@@ -194,7 +192,7 @@ impl ForeignKeyJoin {
 
     /// Is there a right row with the foreign key of this ordinal?
     fn is_right(&self, key: u32) -> bool {
-        self.stores[1].find(self.named.keys.probe(key), self.named.keys.bytes(key)).place.is_there()
+        self.tables.stores[1].find(self.named.keys.probe(key), self.named.keys.bytes(key)).place.is_there()
     }
 }
 
@@ -224,29 +222,27 @@ impl Operator for ForeignKeyJoin {
             return Ok(());
         }
         let had = BooleanBuffer::from(std::mem::take(&mut joined.had));
-        let key = self.stores[0].key_columns(&lefts)?;
-        self.cache.push(joined.batch(&ports, [&self.stores[0], &self.stores[1]], key)?, &had, out)
+        let key = self.tables.stores[0].key_columns(&lefts)?;
+        self.tables.cache.push(joined.batch(&ports, [&self.tables.stores[0], &self.tables.stores[1]], key)?, &had, out)
     }
 
     fn emit(&mut self, out: &mut OperatorOutput) -> Result<()> {
-        self.cache.emit(out)
+        self.tables.emit(out)
     }
 
     fn changelog(&mut self, entries: &mut Vec<ChangelogEntry>) -> Result<()> {
-        tagged_entries(&mut self.stores, entries)
+        self.tables.changelog(entries)
     }
 
     fn commit(&mut self) {
-        debug_assert!(self.cache.is_empty(), "a commit emits first");
-        self.stores.iter_mut().for_each(TableStore::commit);
+        self.tables.commit();
     }
 
     fn abort(&mut self) {
-        self.cache.abort();
-        self.stores.iter_mut().for_each(TableStore::abort);
+        self.tables.abort();
     }
 
     fn restore(&mut self, key: &[u8], value: Option<&[u8]>, timestamp: i64) -> Result<()> {
-        tagged_restore(&mut self.stores, key, value, timestamp)
+        self.tables.restore(key, value, timestamp)
     }
 }

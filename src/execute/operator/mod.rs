@@ -17,6 +17,7 @@ pub mod table;
 pub mod table_join;
 
 mod record_cache;
+mod table_pair;
 pub(super) mod window;
 
 use crate::error::Result;
@@ -39,7 +40,7 @@ pub struct OperatorOutput {
     pub batches: Vec<ChangeBatch>,
     /// Rows dropped by the late rule.
     pub late: u64,
-    /// Their `seq`; a row that missed several windows may stand here several times.
+    /// Their `seq`; a row that missed several windows may be listed several times.
     pub late_rows: Vec<u64>,
     /// Rows with an error; they are logged.
     pub bad: BadRows,

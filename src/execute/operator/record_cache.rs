@@ -1,7 +1,7 @@
 //! [`EmitMode::LatestPerKey`] for tables whose operator writes its changes one by one: they wait here for the emission.
 //!
 //! ```text
-//! changes since the last emission         emission: per key the first old and the last new, where its first change stood
+//! changes since the last emission         emission: per key the first old and the last new, at the place of its first change
 //! a: 1 -> 2   b: - -> 7   c: - -> 4       a: 1 -> 5   b: - -> 8          seq: the highest of all
 //! a: 2 -> 5   b: 7 -> 8   c: 4 -> -       (c came and went)
 //! ```
@@ -27,7 +27,7 @@ const DEAD_MIN: usize = 16_384;
 /// Changes of a table on their way out.
 #[derive(Debug)]
 pub(crate) enum RecordCache {
-    /// [`EmitMode::EveryChange`]: they go on at once.
+    /// [`EmitMode::EveryChange`]: they are passed on at once.
     Off,
     /// [`EmitMode::LatestPerKey`]: they wait.
     On(Box<CachedChanges>),
@@ -68,7 +68,7 @@ impl RecordCache {
         Ok(RecordCache::On(Box::new(cached)))
     }
 
-    /// Does somebody look at `had`?
+    /// Whether changes are cached, so that `had` is read.
     pub(crate) fn is_on(&self) -> bool {
         matches!(self, RecordCache::On(_))
     }

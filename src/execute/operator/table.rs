@@ -1,4 +1,4 @@
-//! A table in FROM: every change is told together with the row that it replaces.
+//! A table in FROM: every change is passed on with the row that it replaces.
 //!
 //! ```text
 //! rows (WHERE, projection)  ->  store: key -> the row as it was    ->  old, new   ->  [by group: old group, new group]
@@ -7,7 +7,7 @@
 //! 1 | {"V": -2}  (filtered)     1 -> gone                              no row
 //! ```
 //!
-//! What is stored is the row after WHERE and projection: only what the query goes on with. Where just the tombstones are
+//! What is stored is the row after WHERE and projection: only what the rest of the query reads. Where just the tombstones are
 //! asked for (WHERE in a query without GROUP BY), that is no column at all, only whether the row was there.
 //!
 //! Rows that keep their key are folded here in [`EmitMode::LatestPerKey`]; of those that go to groups every change is written, and the
@@ -52,7 +52,7 @@ impl TableOperator {
         })
     }
 
-    /// Puts the batch into the store; answers what each row replaced.
+    /// Puts the batch into the store; returns what each row replaced.
     fn replace(&mut self, batch: &ChangeBatch, new: &RowImage, out: &mut OperatorOutput) -> Result<Vec<StoredRow>> {
         let chunk = self.store.load(new, batch.len())?;
         let identity = batch.identity();

@@ -11,7 +11,7 @@
 //! are gathered afterwards, each once. A joined row of tables has the later of both times, one of a stream the stream's.
 //! A tombstone leaves only for a joined row that was there.
 
-use super::record_cache::RecordCache;
+use super::table_pair::TablePair;
 use super::{EmitMode, Operator, OperatorOutput};
 use crate::catalog::Format;
 use crate::error::{Error, Result};
@@ -33,8 +33,7 @@ const PASS_ROWS: usize = 2048;
 #[derive(Debug)]
 pub struct TableTableJoin {
     kind: JoinKind,
-    stores: [TableStore; 2],
-    cache: RecordCache,
+    tables: TablePair,
 }
 
 /// Stream with table: the stream's rows look up, the table's are remembered.
@@ -164,7 +163,7 @@ impl TableTableJoin {
     ) -> Result<TableTableJoin> {
         let [left, right] = columns;
         let stores = [TableStore::new(key_format, key, left)?, TableStore::new(key_format, key, right)?];
-        Ok(TableTableJoin { kind, stores, cache: RecordCache::new(mode, key_format, key)? })
+        Ok(TableTableJoin { kind, tables: TablePair::new(stores, mode, key_format, key)? })
     }
 
     /// Does a joined row exist with these sides?
@@ -182,8 +181,8 @@ impl TableTableJoin {
         let mut keys = [None, None];
         for (port, batch) in ports.iter().enumerate() {
             if let Some(batch) = batch {
-                chunks[port] = self.stores[port].load(&batch.new, batch.len())?;
-                keys[port] = Some(PortKeys::of(&[&self.stores[port], &self.stores[1 - port]], batch)?);
+                chunks[port] = self.tables.stores[port].load(&batch.new, batch.len())?;
+                keys[port] = Some(PortKeys::of(&[&self.tables.stores[port], &self.tables.stores[1 - port]], batch)?);
             }
         }
         let mut joined = Joined::default();
@@ -194,9 +193,9 @@ impl TableTableJoin {
                 continue;
             };
             let (time, there) = (batch.rowtime[row], batch.new.has(row));
-            let (_, before) = self.stores[port].put(key, chunks[port], row, there, time);
+            let (_, before) = self.tables.stores[port].put(key, chunks[port], row, there, time);
             let own = RowRef::at(chunks[port], row, there);
-            let other = self.stores[1 - port].find(key.0, key.1);
+            let other = self.tables.stores[1 - port].find(key.0, key.1);
             let sides = |own: RowRef| if port == 0 { [own, other.place] } else { [other.place, own] };
             let [left, right] = sides(own);
             let [left_before, right_before] = sides(before.place);
@@ -221,7 +220,7 @@ pub(crate) fn keyless(batch: &ChangeBatch, row: usize) -> BadRow {
 
 impl Operator for TableTableJoin {
     fn step(&mut self, ports: &[Option<&ChangeBatch>], out: &mut OperatorOutput) -> Result<()> {
-        self.stores.iter_mut().try_for_each(TableStore::prepare)?;
+        self.tables.prepare()?;
         let ports = [rows(ports, 0), rows(ports, 1)];
         let mut joined = self.join(&ports, out)?;
         if joined.from.is_empty() {
@@ -229,53 +228,28 @@ impl Operator for TableTableJoin {
         }
         let had = BooleanBuffer::from(std::mem::take(&mut joined.had));
         let key = key_columns(&ports, &joined.from)?;
-        self.cache.push(joined.batch(&ports, [&self.stores[0], &self.stores[1]], key)?, &had, out)
+        self.tables.cache.push(joined.batch(&ports, [&self.tables.stores[0], &self.tables.stores[1]], key)?, &had, out)
     }
 
     fn emit(&mut self, out: &mut OperatorOutput) -> Result<()> {
-        self.cache.emit(out)
+        self.tables.emit(out)
     }
 
     fn changelog(&mut self, entries: &mut Vec<ChangelogEntry>) -> Result<()> {
-        tagged_entries(&mut self.stores, entries)
+        self.tables.changelog(entries)
     }
 
     fn commit(&mut self) {
-        debug_assert!(self.cache.is_empty(), "a commit emits first");
-        self.stores.iter_mut().for_each(TableStore::commit);
+        self.tables.commit();
     }
 
     fn abort(&mut self) {
-        self.cache.abort();
-        self.stores.iter_mut().for_each(TableStore::abort);
+        self.tables.abort();
     }
 
     fn restore(&mut self, key: &[u8], value: Option<&[u8]>, timestamp: i64) -> Result<()> {
-        tagged_restore(&mut self.stores, key, value, timestamp)
+        self.tables.restore(key, value, timestamp)
     }
-}
-
-/// The entries of several stores; a first byte tells which one an entry belongs to.
-pub(crate) fn tagged_entries(stores: &mut [TableStore], entries: &mut Vec<ChangelogEntry>) -> Result<()> {
-    for (tag, store) in stores.iter_mut().enumerate() {
-        let first = entries.len();
-        store.changelog(entries)?;
-        entries[first..].iter_mut().for_each(|d| d.key.insert(0, tag as u8));
-    }
-    Ok(())
-}
-
-/// An entry of several stores back to its own.
-pub(crate) fn tagged_restore(
-    stores: &mut [TableStore],
-    key: &[u8],
-    value: Option<&[u8]>,
-    timestamp: i64,
-) -> Result<()> {
-    let (tag, key) = key.split_first().ok_or_else(|| Error::data("a stored row of a join has no side"))?;
-    let store = stores.get_mut(usize::from(*tag)).ok_or_else(|| Error::data("a stored row of a join has no side"))?;
-    store.restore(key, value, timestamp);
-    Ok(())
 }
 
 impl StreamTableJoin {

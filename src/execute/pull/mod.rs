@@ -4,7 +4,7 @@
 //! Access -> View::find | Snapshot -> records -> SourceDecoder -> FilterProjectOperator (WHERE, projection) -> columns
 //! ```
 //!
-//! The bytes are decoded by the same code as a topic's, so that the answer is the batch answer over the topic. Only what a
+//! The bytes are decoded by the same code as a topic's, so that the result is that of a batch query over the topic. Only what a
 //! lookup needs is copied while the view is locked; decoding comes after that.
 
 pub mod materialized_view;
@@ -46,7 +46,7 @@ pub struct Pull {
     /// For EXPLAIN.
     access_name: &'static str,
     columns: Vec<Column>,
-    /// Which columns of the answer are the table's key, or bounds of its window.
+    /// Which columns of the result are the table's key, or bounds of its window.
     keys: Vec<bool>,
     limit: Option<u64>,
     /// Decoders and programs that were used and are free.
@@ -59,7 +59,7 @@ enum Way {
     All(KeyRange, WindowBounds),
 }
 
-/// What turns records into rows of the answer.
+/// Turns records into rows of the result.
 #[derive(Debug)]
 struct Worker {
     decoder: SourceDecoder,
@@ -75,7 +75,7 @@ impl Pull {
         let Some(scan) = scans.pop().filter(|s| plain && !s.row_partition && !s.row_offset) else { return Ok(None) };
         let mut rows = RowSpec { keep_absent: false, drop_null_values: true, drop_null_keys: false, ..rows };
         if let Some(literals) = &plan.literals {
-            // The lookup alone answers these conditions, also when it is of another key.
+            // The lookup implies these conditions, also for another key.
             let mut place = 0..;
             rows.keep.retain(|_| place.next().is_some_and(|at| !literals.iter().any(|(implied, _)| *implied == at)));
         }
@@ -103,7 +103,7 @@ impl Pull {
         }))
     }
 
-    /// Columns of the answer, in order.
+    /// Columns of the result, in order.
     pub fn columns(&self) -> &[Column] {
         &self.columns
     }
@@ -144,7 +144,7 @@ impl Pull {
         }
     }
 
-    /// Begins to answer; `None` = the view is not open. `keys` take the place of the query's own.
+    /// Starts the query; `None` = the view is not open. `keys` take the place of the query's own.
     pub fn rows(self: &Arc<Self>, view: &View, keys: Option<&Keys>) -> Result<Option<PullRows>> {
         let mut worker = match self.workers.lock().pop() {
             Some(worker) => worker,
@@ -197,7 +197,7 @@ fn encoded(scan: &Scan, keys: &[(Vec<ScalarValue>, WindowBounds)]) -> Result<Key
     Ok(all.into_iter().collect())
 }
 
-/// Bytes of the one key column with this value, where keys are told by their bytes.
+/// Bytes of the one key column with this value, where keys are compared by their bytes.
 fn bytes_of(scan: &Scan, value: Option<&ScalarValue>) -> Result<Option<Vec<u8>>> {
     let Some(value) = value.filter(|_| scan.source.key_format == Format::Kafka) else { return Ok(None) };
     let keys = encoded(scan, &[(vec![value.clone()], WindowBounds::ALL)])?;
@@ -217,9 +217,9 @@ impl Worker {
         })
     }
 
-    /// The rows of the answer that the records give; also counts those that cannot be read.
+    /// The rows of the result that the records give; also counts those that cannot be read.
     fn answer(&mut self, bad: &mut u64) -> Result<Vec<ChangeBatch>> {
-        let (mut unread, mut batches, mut out) = (Vec::<BadRecord>::new(), Vec::new(), OperatorOutput::default());
+        let (mut unread, mut out) = (Vec::<BadRecord>::new(), OperatorOutput::default());
         for (at, row) in self.records.rows.iter().enumerate() {
             let record = RecordRef {
                 offset: 0,
@@ -228,14 +228,9 @@ impl Worker {
                 value: self.records.value(at),
                 headers: HeadersRef::None,
             };
-            if !self.decoder.has_room(&record) {
-                batches.push(self.decoder.finish(&mut unread)?);
-            }
             self.decoder.push(&record, at as u64, &mut unread);
         }
-        if !self.decoder.is_empty() {
-            batches.push(self.decoder.finish(&mut unread)?);
-        }
+        let batches = self.decoder.finish(&mut unread)?;
         self.records.clear();
         for batch in &batches {
             self.rows.step(&[Some(batch)], &mut out)?;
@@ -245,7 +240,7 @@ impl Worker {
     }
 }
 
-/// Rows of the answer, piece by piece, all of one commit.
+/// Rows of the result, batch by batch, all of one commit.
 #[derive(Debug)]
 pub struct PullRows {
     pull: Arc<Pull>,
@@ -270,7 +265,7 @@ impl PullRows {
         self.bad
     }
 
-    /// The next rows, a column of the answer each; `None` = there are no more.
+    /// The next rows, a column of the result each; `None` = there are no more.
     pub fn more(&mut self) -> Result<Option<Vec<ArrayRef>>> {
         let Some(worker) = &mut self.worker else { return Ok(None) };
         let mut columns: Vec<Vec<ArrayRef>> = Vec::new();

@@ -90,7 +90,7 @@ impl SinkEncoder {
         &self.topic
     }
 
-    /// Appends a batch; rows that cannot be encoded are answered with their `seq` and reason and left out.
+    /// Appends a batch; rows that cannot be encoded are left out and returned with `seq` and reason.
     /// `headers` are those of the input rows, by `seq`.
     pub fn encode(
         &mut self,

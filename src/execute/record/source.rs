@@ -61,7 +61,7 @@ pub struct SourceDecoder {
     timestamp: Option<(EventTime, TimeReader)>,
     row_partition: bool,
     row_offset: bool,
-    /// No key column is declared: whatever stands in the key is not looked at.
+    /// No key column is declared: the bytes of the key are ignored.
     keyless: bool,
     headers: HeaderColumns,
     /// Where each value column of the batch comes from.
@@ -71,6 +71,8 @@ pub struct SourceDecoder {
     seq: Vec<u64>,
     window_start: Vec<i64>,
     window_end: Vec<i64>,
+    /// Batches that were closed because the next record had no room in them.
+    full: Vec<Result<ChangeBatch>>,
 }
 
 /// A value column of the batch.
@@ -131,29 +133,29 @@ impl SourceDecoder {
             seq: Vec::new(),
             window_start: Vec::new(),
             window_end: Vec::new(),
+            full: Vec::new(),
         })
     }
 
-    /// Rows taken since the last [`SourceDecoder::finish`].
-    pub fn len(&self) -> usize {
-        self.seq.len()
-    }
-
-    /// Nothing taken since then?
+    /// Whether no record was taken since the last [`SourceDecoder::finish`].
     pub fn is_empty(&self) -> bool {
-        self.seq.is_empty()
+        self.seq.is_empty() && self.full.is_empty()
     }
 
-    /// Does the present batch have room for the record? If not, [`SourceDecoder::finish`] it first: no record is too much.
+    /// Whether the current batch has room for the record.
     #[inline]
-    pub fn has_room(&self, record: &RecordRef<'_>) -> bool {
+    fn has_room(&self, record: &RecordRef<'_>) -> bool {
         let bytes = |b: Option<&[u8]>| b.map_or(0, <[u8]>::len);
         self.key.has_room(bytes(record.key)) && self.value.has_room(bytes(record.value))
     }
 
-    /// Takes one record.
+    /// Takes one record. A batch that has no room for it is closed, and returned by [`SourceDecoder::finish`] with the others.
     #[inline]
     pub fn push(&mut self, record: &RecordRef<'_>, seq: u64, bad: &mut Vec<BadRecord>) {
+        if !self.has_room(record) {
+            let full = self.close(bad);
+            self.full.push(full);
+        }
         if let Err(reason) = self.try_push(record, seq) {
             let (topic, partition, offset) = (self.topic.clone(), self.partition, record.offset);
             bad.push(BadRecord { topic, partition, offset, reason, stage: Stage::Decode });
@@ -199,8 +201,18 @@ impl SourceDecoder {
         Ok(())
     }
 
-    /// The rows taken, as one batch. Rows whose event time cannot be used are reported and left out.
-    pub fn finish(&mut self, bad: &mut Vec<BadRecord>) -> Result<ChangeBatch> {
+    /// The rows taken, nearly always as one batch, as more when the records are huge. Rows whose event time cannot be used are
+    /// reported and left out.
+    pub fn finish(&mut self, bad: &mut Vec<BadRecord>) -> Result<Vec<ChangeBatch>> {
+        if !self.seq.is_empty() {
+            let last = self.close(bad);
+            self.full.push(last);
+        }
+        std::mem::take(&mut self.full).into_iter().collect()
+    }
+
+    /// The rows of the current batch.
+    fn close(&mut self, bad: &mut Vec<BadRecord>) -> Result<ChangeBatch> {
         let rows = self.seq.len();
         let (mut key, key_present) = self.key.finish();
         let (mut value, present) = self.value.finish();
@@ -258,7 +270,7 @@ impl SourceDecoder {
     }
 
     /// Event times where some are NULL or before 1970: puts the others into `rowtime`, reports the rows without one, and
-    /// answers which rows are good (`None` = all).
+    /// returns which rows are good (`None` = all).
     #[cold]
     fn event_times_one_by_one(
         &self,
@@ -274,7 +286,7 @@ impl SourceDecoder {
             let time = column.is_valid(row).then_some(time);
             match time.filter(|t| *t >= 0) {
                 Some(t) => rowtime[row] = t,
-                // A null value has no time of its own: the record's time stands.
+                // A null value has no time of its own: the record's timestamp is used.
                 None if present.is_some_and(|p| p.is_null(row)) => {}
                 None => {
                     let reason = reader.fault(time);

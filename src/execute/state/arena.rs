@@ -11,7 +11,7 @@ pub(crate) struct Arena {
     pub(crate) words: Vec<i64>,
     /// Words of a row.
     pub(crate) width: usize,
-    /// Chunks that nobody owns.
+    /// Free chunks.
     free: Vec<u32>,
 }
 
@@ -20,7 +20,7 @@ impl Arena {
         Arena { words: Vec::new(), width, free: Vec::new() }
     }
 
-    /// A chunk with any content: whoever takes a row of it sets all its words.
+    /// A chunk with arbitrary content: the caller sets all words of each row.
     pub(crate) fn take_chunk(&mut self) -> u32 {
         self.free.pop().unwrap_or_else(|| {
             let chunk = (self.words.len() / self.width) as u32 / CHUNK_ROWS;

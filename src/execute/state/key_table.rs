@@ -1,6 +1,6 @@
 //! Key -> ordinal of its first sight, for the keys of one window. Ordinals never decide an order that anybody sees.
 //!
-//! Open addressing with a fixed seed, at most half full. A key that fits in a word stands in its bucket; of any other key
+//! Open addressing with a fixed seed, at most half full. A key that fits in a word is stored in its bucket; of any other key
 //! the hash does, and its bytes are compared.
 
 const FREE: u32 = u32::MAX;
@@ -115,7 +115,7 @@ impl KeyTable {
         }
     }
 
-    /// What stands in the key's first bucket: most often the key's ordinal, but only [`KeyTable::find_or_insert`] knows.
+    /// The content of the key's first bucket: most often the key's ordinal, but only [`KeyTable::find_or_insert`] knows.
     /// Many such loads in a row overlap their cache misses.
     #[inline(always)]
     pub(crate) fn candidate(&self, probe: Probe) -> u32 {
@@ -191,7 +191,7 @@ impl KeyTable {
         (len, true)
     }
 
-    /// Takes a key of another table of the same layout; answers its ordinal here.
+    /// Takes a key of another table of the same layout; returns its ordinal here.
     pub(crate) fn adopt(&mut self, other: &KeyTable, nth: u32) -> u32 {
         match &other.keys {
             Keys::Numbers(numbers) => self.find_or_insert(Probe::number(numbers[nth as usize]), &[]).0,

@@ -1,6 +1,6 @@
 //! Memory that operators share, and the directory for what does not fit into it.
 //!
-//! Files here are nobody's state: they have no name, vanish with the process, and are made again from the changelog.
+//! Files here are not part of the durable state: they have no name, vanish with the process, and are made again from the changelog.
 
 use crate::config::{self, private};
 use crate::error::{Error, Kind, Result};
@@ -99,7 +99,7 @@ impl SpillPool {
             true => Err(Error::new(
                 Kind::Busy,
                 format!(
-                    "queries without EMIT have {before} bytes in files, and may have {} together",
+                    "queries without EMIT use {before} bytes of disk space, and may use {} together",
                     self.quota.bytes
                 ),
             )
@@ -130,10 +130,13 @@ impl SpillPool {
         let dir = dir.display();
         Err(Error::new(
             Kind::Busy,
-            format!("{free} bytes are free where {dir} is, and queries without EMIT leave {} free", self.quota.free),
+            format!(
+                "the disk of {dir} has {free} bytes free, and queries without EMIT keep {} bytes free",
+                self.quota.free
+            ),
         )
         .with_hint(
-            "make room there, name another directory with 'ksql.streams.state.dir', or start the process with a smaller \
+            "free disk space, set another directory with 'ksql.streams.state.dir', or start the process with a smaller \
              --set tidegate.batch.scratch.free.bytes=N",
         ))
     }
@@ -145,9 +148,9 @@ impl SpillPool {
 
     /// A file cannot be written or read.
     fn failed(&self, error: &dyn std::fmt::Display) -> Error {
-        Error::io(format!("rows that do not fit into memory cannot be kept in {}", self.dir.shown().display()))
+        Error::io(format!("rows that do not fit into memory cannot be written to {}", self.dir.shown().display()))
             .with_detail(error.to_string())
-            .with_hint("make room there, or name another directory with 'ksql.streams.state.dir'")
+            .with_hint("free disk space, or set another directory with 'ksql.streams.state.dir'")
     }
 }
 
@@ -211,7 +214,7 @@ mod tests {
         let spill_pool = pool(1_000, 0);
         spill_pool.reserve(600).unwrap();
         let refused = spill_pool.reserve(401).unwrap_err().to_string();
-        assert!(refused.contains("have 600 bytes in files"), "{refused}");
+        assert!(refused.contains("use 600 bytes of disk space"), "{refused}");
         spill_pool.release(600);
         spill_pool.reserve(1_000).unwrap();
     }
@@ -219,6 +222,6 @@ mod tests {
     #[test]
     fn the_disk_is_left_a_floor_of_free_space() {
         let refused = pool(u64::MAX, u64::MAX).reserve(1).unwrap_err().to_string();
-        assert!(refused.contains("bytes are free where"), "{refused}");
+        assert!(refused.contains("bytes free, and queries"), "{refused}");
     }
 }

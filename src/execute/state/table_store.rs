@@ -6,7 +6,7 @@
 //!  b        1         gone
 //! ```
 //!
-//! A change only moves a place: no value is copied until somebody asks for it, and then a column at a time. The image that
+//! A change only moves a place: no value is copied until it is read, and then a column at a time. The image that
 //! an abort needs is the old place. Chunks whose rows have mostly been replaced are put together again at a commit, when
 //! nothing refers to them any more.
 //!
@@ -307,7 +307,7 @@ impl TableStore {
         Ok(())
     }
 
-    /// What was done is durable. [`TableStore::prepare`] then lets go of what nobody needs any more.
+    /// What was done is durable. [`TableStore::prepare`] then frees what is no longer needed.
     pub(crate) fn commit(&mut self) {
         self.images.clear();
         self.epoch = self.epoch.wrapping_add(1);

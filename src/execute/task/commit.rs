@@ -1,4 +1,4 @@
-//! When a query emits, how it commits, and what it does when a commit did not stand.
+//! When a query emits, how it commits, and what it does after an aborted commit.
 
 use super::Execution;
 use super::late_records::LateRecords;
@@ -32,7 +32,7 @@ impl Execution {
             return Ok(());
         }
         if self.session.is_none() {
-            // What was not emitted yet cannot be let go of.
+            // Undo images are needed until everything was emitted.
             if !self.topology.has_unemitted() {
                 self.topology.commit();
                 self.dirty = false;
@@ -85,7 +85,7 @@ impl Execution {
         let mut reached = Vec::with_capacity(self.inputs.len());
         for (slot, input) in self.inputs.iter().enumerate() {
             // An empty queue means that everything before the reader's position was processed, markers included.
-            let empty = self.queues[slot].is_empty() && self.order.is_empty(slot);
+            let empty = self.queues[slot].is_empty() && self.canonical.order.is_empty(slot);
             let offset =
                 if empty { self.reader.position(slot).max(self.processed[slot]) } else { self.processed[slot] };
             reached.push(offset);
@@ -126,7 +126,7 @@ impl Execution {
             }
             CommitOutcome::Aborted { reason, retry_after } => self.rewind(reason, retry_after),
             CommitOutcome::Fenced { reason } => {
-                Err(Error::new(Kind::Fenced, "another process runs this query now").with_detail(reason))
+                Err(Error::new(Kind::Fenced, "another process has taken over this query").with_detail(reason))
             }
         }
     }
@@ -139,12 +139,10 @@ impl Execution {
         self.late.iter_mut().for_each(LateRecords::clear);
         self.queues.iter_mut().for_each(VecDeque::clear);
         self.queued = 0;
-        self.order.clear();
-        self.headers.clear();
+        self.canonical.rewind(&self.committed);
         for slot in 0..self.inputs.len() {
             self.decoders[slot].clear()?;
             self.processed[slot] = self.committed[slot];
-            self.decoded[slot] = self.committed[slot];
             self.reader.seek(slot, self.committed[slot])?;
         }
         self.trouble = Some(reason);

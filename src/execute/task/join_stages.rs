@@ -71,7 +71,7 @@ impl JoinStages {
         self.joints.is_empty()
     }
 
-    /// Takes the rows of an interval of ordinals, by input; answers what the last join wrote, by task.
+    /// Takes the rows of an interval of ordinals, by input; returns what the last join wrote, by task.
     pub(crate) fn step(
         &mut self,
         batches: &[(usize, ChangeBatch)],

@@ -1,5 +1,5 @@
-//! One running query: intake, operators, emission, commit. Synchronous and without a thread of its own; whoever owns it
-//! calls [`Execution::turn`] until told to stop.
+//! One running query: intake, operators, emission, commit. Synchronous and without a thread of its own; the owner
+//! calls [`Execution::turn`] in a loop until it stops the query.
 //!
 //! ```text
 //! reader --runs--> queues by partition --earliest first--> SourceDecoder -> rows -> [hop] -> aggregate -> rows -> SinkEncoder
@@ -32,15 +32,15 @@ use crate::execute::operator::OperatorOutput;
 use crate::execute::record::sink::SinkEncoder;
 use crate::execute::record::source::{BadRecord, SourceDecoder};
 use crate::log::{
-    Assignment, Header, Isolation, Log, Reader, RecordSet, Run, Start, TopicPartition, TransactionalWriter, WriterSpec,
+    Assignment, Isolation, Log, Reader, RecordSet, Run, Start, TopicPartition, TransactionalWriter, WriterSpec,
 };
 use crate::parse::statement::SourceKind;
 use crate::types::clock::SharedClock;
-use canonical_order::{CanonicalOrder, Interval};
+use canonical_input::CanonicalInput;
 use late_records::LateRecords;
 use limits::Limits;
 use spec::{BAD_RECORDS_KEPT, BATCH_ROWS_MAX, EPOCH_BYTES_MAX, ExecutionSpec, Guarantee, QUEUED_RECORDS_MAX, Target};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -52,7 +52,7 @@ use topology::Topology;
 pub struct Turn {
     /// Records taken in.
     pub records: usize,
-    /// Rows for whoever asked ([`Target::Rows`]).
+    /// Rows for the reader ([`Target::Rows`]).
     pub rows: Vec<ChangeBatch>,
     /// Records that were skipped, at most [`BAD_RECORDS_KEPT`].
     pub bad: Vec<BadRecord>,
@@ -70,7 +70,7 @@ pub struct Execution {
     session: Option<Box<dyn TransactionalWriter>>,
     /// How large the records of its topics may be.
     limits: Limits,
-    /// Its topics, which somebody else looks at.
+    /// Identities of its topics; another thread refreshes them.
     topic_identities: Arc<TopicIdentities>,
     inputs: Vec<TopicPartition>,
     /// Whether an input is a table's.
@@ -80,15 +80,8 @@ pub struct Execution {
     sink: Option<SinkEncoder>,
     queues: Vec<VecDeque<Run>>,
     queued: usize,
-    /// Joins: rows that wait for their turn in canonical order, and where those of the present step come from.
-    order: CanonicalOrder,
-    taken: Interval,
-    /// Headers of the records whose rows wait, by slot and offset.
-    headers: BTreeMap<(usize, u64), Vec<Header>>,
-    /// Since when rows wait for an input that has more and does not bring it.
-    starved_since: Option<Duration>,
-    /// Joins: next offset after what was decoded, by slot.
-    decoded: Vec<i64>,
+    /// Joins: the rows that wait for their turn in canonical order.
+    canonical: CanonicalInput,
     /// Next offset after what was processed, and after what was committed, by slot.
     processed: Vec<i64>,
     committed: Vec<i64>,
@@ -112,17 +105,9 @@ pub struct Execution {
 }
 
 impl Execution {
-    /// Opens the session, restores state from the changelog and stands ready at the committed offsets.
+    /// Opens the transactional writer, restores state from the changelog and seeks to the committed offsets.
     pub fn start(log: &dyn Log, spec: ExecutionSpec, clock: SharedClock, progress: Arc<Progress>) -> Result<Execution> {
-        let (mut inputs, mut decoders, mut tables) = (Vec::new(), Vec::new(), Vec::new());
-        for scan in &spec.pipeline.scans {
-            let topic: Arc<str> = scan.source.topic.as_str().into();
-            for partition in 0..scan.source.partitions as i32 {
-                inputs.push(TopicPartition::new(topic.clone(), partition));
-                decoders.push(SourceDecoder::new(scan, partition)?);
-                tables.push(scan.source.kind == SourceKind::Table);
-            }
-        }
+        let (inputs, decoders, tables) = inputs_of(&spec)?;
         let topology = Topology::new(&spec.pipeline, spec.mode, &spec.spill_pool)?;
         let (mut session, sink) = match &spec.target {
             Target::Rows => (None, None),
@@ -147,15 +132,11 @@ impl Execution {
         let mut execution = Execution {
             topic_identities,
             decoders,
-            order: CanonicalOrder::new(&tables),
+            canonical: CanonicalInput::new(&tables),
             tables,
-            taken: Interval::default(),
-            headers: BTreeMap::new(),
-            starved_since: None,
             reader: log.reader(Vec::new(), Isolation::ReadCommitted)?,
             queues: inputs.iter().map(|_| VecDeque::new()).collect(),
             queued: 0,
-            decoded: vec![0; inputs.len()],
             processed: vec![0; inputs.len()],
             committed: vec![0; inputs.len()],
             seq: 0,
@@ -186,7 +167,7 @@ impl Execution {
         Ok(execution)
     }
 
-    /// Finds where to begin, restores what stood there, and opens the reader.
+    /// Finds the offsets to begin at, restores the state of that commit, and opens the reader.
     fn position(&mut self, log: &dyn Log) -> Result<()> {
         let known = match &mut self.session {
             Some(session) => session.committed(&self.inputs)?,
@@ -200,7 +181,7 @@ impl Execution {
             };
         }
         self.processed.clone_from(&self.committed);
-        self.decoded.clone_from(&self.committed);
+        self.canonical.decoded.clone_from(&self.committed);
         if !first_start && let Target::Topic(_) = self.spec.target {
             self.topology.restore(log, &self.spec.group)?;
             let offset_metadata =
@@ -219,8 +200,8 @@ impl Execution {
         Ok(())
     }
 
-    /// A committed offset, or the first one that is left when retention has overtaken a query that stood still: Kafka
-    /// Streams goes on there, too.
+    /// A committed offset, or the first one that is left when retention has overtaken a stopped query, as Kafka
+    /// Streams does with `auto.offset.reset`.
     fn still_there(&self, log: &dyn Log, slot: usize, offset: i64) -> Result<i64> {
         let (input, low) = (&self.inputs[slot], log.watermarks(&self.inputs[slot])?.low);
         if offset < low {
@@ -253,7 +234,7 @@ impl Execution {
         self.reader.waker()
     }
 
-    /// What keeps the query from going on at present, if anything does.
+    /// What currently blocks the query, if anything does.
     pub fn trouble(&self) -> Option<String> {
         self.trouble.clone().or_else(|| self.reader.trouble())
     }
@@ -304,7 +285,7 @@ impl Execution {
         if self.dirty { self.commit() } else { Ok(()) }
     }
 
-    /// After an aborted commit: is it time to go on?
+    /// After an aborted commit: whether the pause before the retry is over.
     fn retry_due(&mut self, wait: Duration) -> bool {
         let Some(at) = self.retry_at else { return true };
         let now = self.clock.monotonic();
@@ -321,12 +302,16 @@ impl Execution {
     /// How long a poll may wait: not at all while there is something to do, else until the next deadline.
     fn patience(&self, wait: Duration) -> Duration {
         if self.queued > 0 {
-            return if self.starved_since.is_some() { wait.min(canonical_input::STARVED_POLL) } else { Duration::ZERO };
+            return if self.canonical.starved_since.is_some() {
+                wait.min(canonical_input::STARVED_POLL)
+            } else {
+                Duration::ZERO
+            };
         }
         if !self.dirty {
             return wait;
         }
-        // In `Last`, changed groups wait for the intake to run empty: a short poll tells. So do rows to be delivered.
+        // With `LatestPerKey`, changed groups wait until no input is left, which an immediate poll finds out. So do rows to be delivered.
         let undelivered = self.spec.guarantee == Guarantee::AtLeastOnce && !self.pending.is_empty();
         if self.topology.has_unemitted() || undelivered {
             return Duration::ZERO;
@@ -365,21 +350,16 @@ impl Execution {
         let (decoder, bad, seq) = (&mut self.decoders[slot], &mut self.bad, &mut self.seq);
         let mut next = self.processed[slot];
         let known = bad.len();
-        // Nearly always one batch; more when the records are huge.
-        let mut batches = Vec::new();
         self.runs_end.clear();
         for run in runs {
             run.for_each(|record| {
-                if !decoder.has_room(&record) {
-                    batches.push(decoder.finish(bad));
-                }
                 decoder.push(&record, *seq, bad);
                 *seq += 1;
                 next = record.offset + 1;
             });
             self.runs_end.push((*seq, next));
         }
-        batches.push(decoder.finish(bad));
+        let batches = decoder.finish(bad)?;
         self.progress.bad.fetch_add((bad.len() - known) as u64, Ordering::Relaxed);
         bad.truncate(BAD_RECORDS_KEPT);
         self.processed[slot] = next;
@@ -392,7 +372,7 @@ impl Execution {
             run.map_or_else(Vec::new, |(run, index)| run.headers(index))
         };
         for batch in batches {
-            let (batch, mut out) = (batch?, OperatorOutput::default());
+            let mut out = OperatorOutput::default();
             if !batch.is_empty() {
                 self.topology.step(slot, &batch, &mut out)?;
                 if let Some(late) = self.late.as_mut().filter(|_| !out.late_rows.is_empty()) {
@@ -410,4 +390,18 @@ impl Execution {
     pub fn progress(&self) -> &Arc<Progress> {
         &self.progress
     }
+}
+
+/// The partitions that a query reads, in the order of FROM, with the decoder of each and whether it is a table's.
+fn inputs_of(spec: &ExecutionSpec) -> Result<(Vec<TopicPartition>, Vec<SourceDecoder>, Vec<bool>)> {
+    let (mut inputs, mut decoders, mut tables) = (Vec::new(), Vec::new(), Vec::new());
+    for scan in &spec.pipeline.scans {
+        let topic: Arc<str> = scan.source.topic.as_str().into();
+        for partition in 0..scan.source.partitions as i32 {
+            inputs.push(TopicPartition::new(topic.clone(), partition));
+            decoders.push(SourceDecoder::new(scan, partition)?);
+            tables.push(scan.source.kind == SourceKind::Table);
+        }
+    }
+    Ok((inputs, decoders, tables))
 }

@@ -9,7 +9,7 @@ use crate::log::{Header, TopicPartition};
 use std::sync::atomic::Ordering;
 
 impl Execution {
-    /// Takes what operators wrote: rows to the sink or to whoever asked, counts, bad rows to the log.
+    /// Takes what operators wrote: rows to the sink or to the reader, counts, bad rows to the log.
     pub(super) fn write(
         &mut self,
         out: OperatorOutput,
@@ -44,7 +44,7 @@ impl Execution {
     fn report(&mut self, slot: usize, seq: u64, reason: &str) {
         if self.bad.len() < BAD_RECORDS_KEPT {
             let (reason, stage) = (reason.to_owned(), Stage::Process);
-            if let Some((input, offset)) = self.taken.origin(seq) {
+            if let Some((input, offset)) = self.canonical.interval.origin(seq) {
                 let TopicPartition { topic, partition, .. } = self.inputs[input].clone();
                 self.bad.push(BadRecord { topic, partition, offset: offset as i64, reason, stage });
                 return;

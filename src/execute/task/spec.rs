@@ -26,7 +26,7 @@ pub const BAD_RECORDS_KEPT: usize = 1_000;
 pub enum Target {
     /// To a topic, exactly once.
     Topic(Arc<Source>),
-    /// To whoever asked: nothing is stored.
+    /// To the reader of a push query: nothing is stored.
     Rows,
 }
 

@@ -1,17 +1,17 @@
 //! Are the topics of running queries still those with which the queries began?
 //!
-//! A query's offsets, its state and what it has written belong to the records that it has read. When somebody deletes one
-//! of its topics, creates it again under its name, or gives an input more partitions, these records are gone or keys live
-//! elsewhere than before, and going on would be silently wrong. So the ids of all topics of a query stand in the text of
-//! each of its commits ([`TopicIdentities::text`]), are compared when it starts ([`TopicIdentities::open`]), and one question for all
-//! queries of a process is asked again every few seconds ([`TopicRegistry::look`]):
+//! A query's offsets, its state and its output belong to the records that it has read. When one of its topics is deleted,
+//! or created again under its name, or an input gets more partitions, these records are gone or keys live elsewhere than
+//! before, and continuing would be silently wrong. So the ids of all topics of a query are part of the metadata of each of
+//! its commits ([`TopicIdentities::text`]) and are compared when it starts ([`TopicIdentities::open`]), and one request for
+//! all queries of a process is repeated every few seconds ([`TopicRegistry::refresh`]):
 //!
 //! ```text
 //! CSAS_CARS_1 reads cars (id 7f..., 4 partitions)      now: cars is id 0b...
 //!   -> ERROR: topic cars was deleted and created again while this query read it
 //! ```
 //!
-//! What it does not do: tell within those seconds, or repair anything.
+//! What it does not do: notice a change within those seconds, or repair anything.
 
 use crate::catalog::Source;
 use crate::error::{Error, Kind, Result};
@@ -23,7 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-/// Time between two looks: one small request, and how long a query may go on over a topic that is not its own.
+/// Time between two looks: one small request, and how long a query may continue on a topic that was replaced.
 pub const LOOK_PAUSE: Duration = Duration::from_secs(5);
 /// So many looks in a row must miss a topic before it counts as deleted: a broker that has just started may not know all
 /// of its topics yet.
@@ -35,7 +35,7 @@ const TEXT_BYTES_RESERVED: usize = 64;
 #[derive(Debug, Default)]
 pub struct TopicRegistry {
     queries: Mutex<Vec<Weak<TopicIdentities>>>,
-    /// Why the last look had no answer.
+    /// Why the last refresh failed.
     trouble: Mutex<Option<String>>,
 }
 
@@ -63,7 +63,7 @@ impl TopicRegistry {
                 let now: BTreeMap<&str, Option<Identity>> = names.iter().copied().zip(found).collect();
                 queries.iter().for_each(|q| q.compare(&now));
             }
-            Err(error) => self.set_trouble(Some(format!("{} does not answer: {error}", log.describe()))),
+            Err(error) => self.set_trouble(Some(format!("{} does not respond: {error}", log.describe()))),
         }
     }
 
@@ -72,13 +72,13 @@ impl TopicRegistry {
         let mut told = self.trouble.lock();
         match (&*told, &trouble) {
             (None, Some(why)) => tracing::warn!("{why}"),
-            (Some(_), None) => tracing::info!("topics can be looked at again"),
+            (Some(_), None) => tracing::info!("the topics of queries can be checked again"),
             _ => {}
         }
         *told = trouble;
     }
 
-    /// Why the cluster cannot be asked at present: nothing that needs it goes on.
+    /// Why the cluster cannot be reached at present: queries wait.
     pub fn trouble(&self) -> Option<String> {
         self.trouble.lock().clone()
     }
@@ -101,7 +101,7 @@ pub(super) enum Role {
 struct Topic {
     name: Arc<str>,
     role: Role,
-    /// `None` = it was not there when the query began; whoever uses it says so.
+    /// `None` = it was not there when the query began; its first use reports that.
     id: Option<TopicId>,
 }
 
@@ -118,7 +118,7 @@ enum Change {
 #[derive(Debug)]
 pub(crate) struct TopicIdentities {
     topics: Vec<Topic>,
-    /// What the query writes; `None` = its rows go to whoever asked.
+    /// What the query writes; `None` = its rows go to a reader.
     sink: Option<Arc<Source>>,
     /// The ids as JSON, without the braces around.
     ids: String,
@@ -272,7 +272,7 @@ impl Topic {
         match (now, &self.role) {
             (None, _) => Some(Change::Deleted),
             (Some(now), _) if now.id != before => Some(Change::Replaced),
-            // More partitions under what a query writes do no harm: it goes on with those that it knows.
+            // More partitions under what a query writes do no harm: it continues with those that it knows.
             (Some(now), Role::Input(source)) if now.partitions > source.partitions => {
                 Some(Change::Grown(now.partitions))
             }

@@ -53,7 +53,7 @@ impl Topology {
     /// The operators of a pipeline; `spill_pool` is for what does not fit into memory.
     pub(crate) fn new(pipeline: &Pipeline, mode: EmitMode, spill_pool: &Arc<SpillPool>) -> Result<Topology> {
         let partitions = pipeline.partitions();
-        // Rows of a table for whoever asked, not for a topic: they carry their key among their columns, or not at all.
+        // Rows of a table for a reader, not for a topic: they carry their key among their columns, or not at all.
         let read = pipeline.output.table && pipeline.output.key.is_empty();
         let operator =
             |spec| if read { FilterProjectOperator::new(spec).for_reader() } else { FilterProjectOperator::new(spec) };

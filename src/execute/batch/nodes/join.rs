@@ -1,6 +1,6 @@
 //! Joins of streams over history: the operators of the continuous query, given all that the topics hold in canonical order.
 //!
-//! The joins of a statement stand as one leaf in DataFusion's plan; what is above them runs as in every batch query. At the
+//! The joins of a statement are one leaf in DataFusion's plan; what is above them runs as in every batch query. At the
 //! end of the history nothing can match any more what still waits: it leaves. A join without GRACE has no batch meaning of
 //! its own (it says "no match" before it knows): it waits as long as it would have kept its rows.
 
@@ -202,7 +202,7 @@ impl Replay {
         })
     }
 
-    /// Hands on batches until there are none, or nobody takes them.
+    /// Sends batches until there are none left, or the receiver is gone.
     fn run(mut self, counts: &Counts, send: &mut dyn FnMut(RecordBatch) -> bool) -> Result<()> {
         let mut idle = 0;
         loop {
@@ -258,20 +258,17 @@ impl Replay {
         let input = self.slots[run.slot];
         let end = self.ends[input].map_or(0, |e| e.1);
         let (decoder, first) = (&mut self.decoders[input], &mut self.places[run.slot].1);
-        let (mut bad, mut batches) = (Vec::new(), Vec::new());
+        let mut bad = Vec::new();
         run.for_each(|record| {
             first.get_or_insert(record.offset);
             if record.offset < end {
-                if !decoder.has_room(&record) {
-                    batches.push(decoder.finish(&mut bad));
-                }
                 decoder.push(&record, record.offset as u64, &mut bad);
             }
         });
-        batches.push(decoder.finish(&mut bad));
+        let batches = decoder.finish(&mut bad)?;
         counts.bad.fetch_add(bad.len() as u64, Ordering::Relaxed);
         for batch in batches {
-            self.order.push(input, batch?);
+            self.order.push(input, batch);
         }
         Ok(())
     }

@@ -260,7 +260,7 @@ fn rekey(
     Ok(RecordBatch::try_new(schema.clone(), columns)?)
 }
 
-/// Puts every row into the windows that still take it; answers how many they were too late for.
+/// Puts every row into the windows that still take it; returns for how many windows rows were late.
 fn place(
     batch: &RecordBatch,
     windows: &mut Windows,

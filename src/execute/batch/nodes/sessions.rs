@@ -128,7 +128,7 @@ pub(crate) struct Runner {
 }
 
 impl Runner {
-    /// Takes rows in; answers the sessions that they closed.
+    /// Takes rows; returns the sessions that they closed.
     pub(crate) fn run(&mut self, batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
         let column = |name: &str| -> Result<&ArrayRef> {
             batch.column_by_name(name).ok_or_else(|| Error::bug(format!("no {name} below a SESSION window")))
@@ -151,7 +151,7 @@ impl Runner {
         self.answer(out, schema)
     }
 
-    /// There are no more rows: answers the sessions that are still open.
+    /// No more rows will come: returns the sessions that are still open.
     pub(crate) fn finish(&mut self, schema: &SchemaRef) -> Result<RecordBatch> {
         let mut out = OperatorOutput::default();
         for operator in self.operators.values_mut() {

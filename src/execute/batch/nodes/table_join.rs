@@ -15,7 +15,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, lit};
 /// Names of the sides inside of the plan; no statement can name them.
 const SIDES: [&str; 2] = ["#left", "#right"];
 
-/// The native join that stands for a join of two tables; `None` = it is no such join.
+/// The native join that replaces a join of two tables; `None` = it is no such join.
 pub(crate) fn lowered(plan: &LogicalPlan) -> DfResult<Option<LogicalPlan>> {
     let Some(join) = downcast::<Join>(plan).filter(|j| matches!(j.rule, Rule::Tables | Rule::Foreign { .. })) else {
         return Ok(None);

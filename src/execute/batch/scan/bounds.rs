@@ -65,7 +65,7 @@ impl Bounds {
         }
     }
 
-    /// The same of a condition in DataFusion's words; `origin` says what a column's name stands for.
+    /// The same of a condition in DataFusion's words; `origin` maps a column's name to its origin.
     pub(crate) fn of_expr(expr: &Expr, origin: &dyn Fn(&str) -> Option<Origin>) -> Bounds {
         let column = |e: &Expr| match e {
             Expr::Column(column) => origin(&column.name),
@@ -149,7 +149,7 @@ impl Bounds {
     }
 }
 
-/// How a column stands to a constant.
+/// How a column compares with a constant.
 #[derive(Clone, Copy, Debug)]
 enum Relation {
     Equal,

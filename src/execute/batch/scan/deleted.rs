@@ -12,7 +12,7 @@ use crate::error::{Error, Kind, Result};
 use crate::log::{Log, TopicPartition};
 use std::sync::Arc;
 
-/// Where the reader of one partition stands.
+/// The position of the reader of one partition.
 #[derive(Debug)]
 pub(crate) struct GapCheck {
     log: Arc<dyn Log>,
@@ -42,7 +42,7 @@ impl GapCheck {
                 let message = format!("records of topic {topic} were deleted while they were read");
                 return Err(Error::new(Kind::Busy, message)
                     .with_detail(format!("partition {partition}, offsets {} to {}", self.next, low - 1))
-                    .with_hint("ask again: the answer is then that of what is left"));
+                    .with_hint("run the query again: it then reads the records that are left"));
             }
         }
         self.next = self.next.max(position);

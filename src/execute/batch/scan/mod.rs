@@ -168,7 +168,7 @@ struct Reading {
 }
 
 impl Reading {
-    /// Hands on batches until there are none, or nobody takes them.
+    /// Sends batches until there are none left, or the receiver is gone.
     fn run(
         mut self,
         log: &Arc<dyn Log>,

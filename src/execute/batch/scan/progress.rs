@@ -1,4 +1,4 @@
-//! How much of the history a query has read, for whoever waits for it and for whoever pays for it.
+//! How much of the history a query has read, for progress displays and for limits.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

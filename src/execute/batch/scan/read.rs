@@ -1,7 +1,7 @@
 //! Reads the retained records of a source in canonical order: the heads of its partitions merged by (rowtime, partition).
 //!
 //! Taking the earliest head is the same as sorting by the latest time that a partition has shown so far: a row behind a later
-//! one leaves at once. That is why records can be left out where nobody wants them (`Snapshot::narrow`) as long as the latest
+//! one leaves at once. That is why records can be left out where they are not needed (`Snapshot::narrow`) as long as the latest
 //! of their times is known: the rows that are left keep their order.
 
 use super::super::Counts;
@@ -200,7 +200,7 @@ struct Head {
     counts: Arc<Counts>,
 }
 
-/// What stands beside the decoded columns.
+/// The pseudo columns beside the decoded ones.
 #[derive(Debug, Default)]
 struct Rows {
     time: Vec<i64>,

@@ -1,4 +1,4 @@
-//! Which records of a source a query reads: all that there were when it was submitted, less those that nobody wants.
+//! Which records of a source a query reads: all that there were when it was submitted, less those that the query cannot need.
 //!
 //! ```text
 //! WHERE ROWTIME >= 5000 AND ROWPARTITION = 1      partition 0: nothing    partition 1: from the first piece with such a time on
@@ -78,7 +78,7 @@ impl Snapshot {
                 first.offsets.end = *end;
                 found.truncate(1);
             }
-            // Without the times of what was left out nobody knows when this partition has its turn among the others.
+            // Without the times of what was left out the order of this partition among the others is unknown.
             if several && found.iter().any(|s| s.latest_before.is_none()) {
                 found = vec![Span::whole(whole.start..until)];
             }

@@ -396,7 +396,7 @@ impl Operator for AggregateOperator {
         Self::report(&pending, out);
         if !pending.seqs.is_empty() {
             out.batches.push(match self.when {
-                When::Final if self.panes.is_some() => self.write_told(pending)?,
+                When::Final if self.panes.is_some() => self.write_collected(pending)?,
                 When::Final => self.write_groups(&pending.groups, pending.seqs, None)?,
                 _ => self.write_each(batch, pending)?,
             });
@@ -425,7 +425,7 @@ impl Operator for AggregateOperator {
             false => None,
         };
         if self.with_old {
-            // The next emission's old values are what stands here now.
+            // The next emission's old values are the current ones.
             self.heap.freeze();
         }
         let seqs = vec![self.last_seq; changed.groups.len()];

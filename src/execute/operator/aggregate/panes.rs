@@ -220,7 +220,7 @@ impl AggregateOperator {
             if !windows.is_kept(start, self.time) && !panes.order.is_empty() {
                 pending.lost.push((seq, start, panes.order.len() as u32));
             } else {
-                self.tell(start, seq, pending);
+                self.collect_result(start, seq, pending);
             }
             self.leave(start)?;
             start += self.panes.as_ref().map_or(1, |p| p.advance);
@@ -338,7 +338,7 @@ impl AggregateOperator {
     }
 
     /// The running rows as those of the window at `start`.
-    fn tell(&self, start: i64, seq: u64, pending: &mut Pending) {
+    fn collect_result(&self, start: i64, seq: u64, pending: &mut Pending) {
         let Some(panes) = &self.panes else { return };
         let slots: Vec<u32> = panes.order.iter().map(|&n| panes.rows.slot(n)).collect();
         for (accumulator, cells) in self.accumulators.iter().zip(&mut pending.after) {
@@ -350,8 +350,8 @@ impl AggregateOperator {
         pending.seqs.resize(pending.rows.len(), seq);
     }
 
-    /// What [`AggregateOperator::tell`] has collected.
-    pub(super) fn write_told(&self, pending: Pending) -> Result<ChangeBatch> {
+    /// What [`AggregateOperator::collect_result`] has collected.
+    pub(super) fn write_collected(&self, pending: Pending) -> Result<ChangeBatch> {
         let panes = self.panes.as_ref().ok_or_else(|| Error::bug("there are no panes"))?;
         Ok(ChangeBatch {
             key: self.layout.columns_of(pending.rows.iter().map(|&n| (&panes.rows.keys, n)))?,

@@ -14,7 +14,7 @@ use crate::execute::state::keys::GroupRef;
 use crate::mutant::{self, Mutant};
 use crate::types::time::NEVER;
 
-/// Groups restored at a time: bounds the columns that stand beside the entries.
+/// Groups restored at a time: bounds the columns that are held beside the entries.
 const RESTORE_ROWS: usize = 2048;
 
 /// Bytes of a window start in a key.
@@ -129,7 +129,7 @@ impl AggregateOperator {
         Ok(())
     }
 
-    /// Frees the bytes of groups whose window closed: the commit lets go of them.
+    /// Frees the bytes of groups whose window closed, as of this commit.
     pub(super) fn release_closed(&mut self) {
         if self.handles.is_empty() {
             return;

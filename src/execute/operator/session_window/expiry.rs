@@ -1,7 +1,7 @@
 //! Which sessions may have ended.
 //!
-//! Where a closed session is written at once, [`Buckets`] tell in which millisecond the next one may end. Where a closed
-//! session is only not seen any more, nobody has to know so exactly: a [`Sweep`] looks at all of them four times in the
+//! Where a closed session is written at once, [`Buckets`] know in which millisecond the next one may end. Where a closed
+//! session is only not seen any more, that precision is not needed: a [`Sweep`] looks at all of them four times in the
 //! time that a session stays open, one after the other.
 
 use std::collections::BTreeMap;
@@ -81,7 +81,7 @@ impl Sweep {
 }
 
 /// Milliseconds, each with the sessions that ended there when they were queued. A session's end moves on while it grows, and
-/// its place here does not: whoever takes it out looks, and queues it again.
+/// its place here does not: the reader of the queue checks it, and queues it again.
 #[derive(Debug, Default)]
 pub(super) struct Buckets {
     buckets: BTreeMap<i64, Vec<Queued>>,

@@ -2,7 +2,7 @@
 //!
 //! A key's sessions form a list, newest first; they never overlap, so that it is sorted by start and by end alike. A
 //! session's slot is also the row of its state in the arena. Slots given up are used again only after the commit: until
-//! then an abort, or an emission, may want what stands there.
+//! an abort or an emission may still need their contents.
 //!
 //! Before the first change in an epoch a committed session's header and words, or a key's head, are saved; a session made
 //! in the epoch needs nothing saved. An abort puts all that back. The queue of expiry is derived and made anew.
@@ -96,7 +96,7 @@ impl Index {
     }
 
     /// Touches the newest sessions of keys that are likely to be asked for next, so that their cache misses overlap;
-    /// answers their slots.
+    /// returns their slots.
     pub(super) fn warm(&self, keys: impl Iterator<Item = u32>, slots: &mut Vec<u32>) {
         slots.clear();
         slots.extend(keys.filter_map(|key| self.heads.get(key as usize)).map(|head| head.slot).filter(|s| *s != NIL));
@@ -240,7 +240,7 @@ impl Index {
         &self.made
     }
 
-    /// Slots that the commit lets go of.
+    /// Slots that the commit frees.
     pub(super) fn retired(&self) -> &[u32] {
         &self.retired
     }

@@ -14,11 +14,11 @@ use crate::execute::state::group_codec::{MetadataReader, STATE_VERSION, broken};
 use crate::execute::state::key_table::KeyTable;
 use crate::types::time::NEVER;
 
-/// Sessions restored at a time: bounds the columns that stand beside the entries.
+/// Sessions restored at a time: bounds the columns that are held beside the entries.
 const RESTORE_ROWS: usize = 2048;
 /// Bytes of the bounds in a key.
 const BOUND_BYTES: usize = 16;
-/// Below so many keys nobody looks for those without a session.
+/// With fewer keys than this, those without a session are not looked for.
 pub(super) const CROWDED_KEYS_MIN: u32 = 4096;
 
 impl SessionWindowOperator {

@@ -93,13 +93,13 @@ impl SessionWindowOperator {
             let op = if f.last.slot == NIL { Op::NoAfter } else { Op::After };
             Step { op, slot: f.last.slot, with: 0 }
         });
-        let new = self.told(&steps.collect::<Vec<_>>())?;
+        let new = self.results_of(&steps.collect::<Vec<_>>())?;
         let new = RowImage { columns: self.columns(new)?, present: presence(alive) };
         let key = self.layout.columns_of(folded.iter().map(|f| (&self.keys, f.last.key)))?;
         let bounds: Vec<(i64, i64)> = folded.iter().map(|f| f.last.bounds).collect();
         out.batches.push(changes(key, new, old, &bounds, vec![self.last_seq; bounds.len()]));
         if self.with_old {
-            // The next emission's old values are what stands here now.
+            // The next emission's old values are the current ones.
             self.heap.freeze();
         }
         Ok(())
@@ -115,8 +115,8 @@ impl SessionWindowOperator {
         Ok(order.into_iter().map(|i| closed[i]).collect())
     }
 
-    /// What a program without changes tells.
-    fn told(&mut self, steps: &[Step]) -> Result<Vec<Cells>> {
+    /// The results of a program without changes.
+    fn results_of(&mut self, steps: &[Step]) -> Result<Vec<Cells>> {
         let mut cells = self.cells();
         for (accumulator, cells) in self.accumulators.iter().zip(&mut cells) {
             let mut state = State { words: &mut self.arena.words, width: self.arena.width, heap: &mut self.heap };
@@ -159,7 +159,7 @@ fn fold(events: &[Event]) -> Vec<Folded> {
     folded
 }
 
-/// Hashes a few words: the keys are ours, nobody can make them collide on purpose.
+/// Hashes a few words: the keys are internal, so collisions cannot be provoked.
 #[derive(Default)]
 struct Mixer(u64);
 

@@ -177,7 +177,7 @@ impl StreamStreamJoin {
             self.sides[side].set_time(number()?.max(NEVER));
             let end = number()?.max(0) as u64;
             if self.sides[side].end() < end {
-                // All rows before were taken back: numbers go on where they ended.
+                // All rows before were taken back: numbers continue where they ended.
                 if self.sides[side].range().0 != self.sides[side].end() {
                     return Err(broken("rows are missing"));
                 }

@@ -1,4 +1,4 @@
-//! Columns of some rows of one side, wherever they stand.
+//! Columns of selected rows of one side, in memory or in files.
 
 use super::buffer::{Buffer, NONE};
 use crate::error::Result;
@@ -34,7 +34,7 @@ impl Buffer {
         self.gather_at(column, &places)
     }
 
-    /// Where rows stand: what holds some of them, then (holder, row) of each; holder 0 is a NULL.
+    /// Where rows are: the arrays that hold them, then (holder, row) of each; holder 0 is a NULL.
     pub(super) fn places(&self, rows: &[u64]) -> Result<Places> {
         let mut used: Vec<Holder> = Vec::new();
         let mut number = vec![0usize; self.blocks.len()];

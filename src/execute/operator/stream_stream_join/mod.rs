@@ -1,4 +1,4 @@
-//! Two streams WITHIN: rows of one key that lie close enough in time, and rows that stand alone.
+//! Two streams WITHIN: rows of one key that lie close enough in time, and rows without a match.
 //!
 //! A step puts the rows of both ports into their buffers first, and then looks for the matches of each row among the rows
 //! of the other side that arrived before it: ports that alternate row by row cost nothing.
@@ -10,11 +10,11 @@
 //!            --> one gather per column
 //! ```
 //!
-//! **Three clocks.** The highest rowtime of both sides decides which rows stand alone. Each buffer has its own highest
+//! **Three clocks.** The highest rowtime of both sides decides which rows have no match. Each buffer has its own highest
 //! rowtime, which decides what it takes and shows: a row is kept for before + after + grace. Rows without key or value
 //! move the first clock only.
 //!
-//! **Who stands alone.** With GRACE a row waits until nothing can match it: it leaves with the row that moves the time
+//! **Unmatched rows.** With GRACE a row waits until nothing can match it: it leaves with the row that moves the time
 //! past ts + reach + grace, before that row's own matches, in the order of (rowtime, right before left, key bytes,
 //! arrival). A row that comes when its reach is already over leaves at once. Without GRACE every row without a match
 //! leaves at once, and its later matches follow.
@@ -402,7 +402,7 @@ impl Operator for StreamStreamJoin {
     }
 }
 
-/// Rows that leave alone stand before the matches of the row that made them leave.
+/// Unmatched rows come before the matches of the row that made them leave.
 fn merged(closed: Vec<(u32, Pair)>, matches: Vec<(u32, Pair)>) -> Vec<Pair> {
     if closed.is_empty() {
         return matches.into_iter().map(|m| m.1).collect();
@@ -455,5 +455,5 @@ impl Usable {
 
 fn unusable(valued: bool) -> String {
     let what = if valued { "key" } else { "value" };
-    format!("the row has a null {what} and joins nothing")
+    format!("row with a null {what} cannot be joined")
 }

@@ -31,7 +31,7 @@ impl StreamStreamJoin {
                 columns.push(side.gather_at(column, places)?);
             }
         }
-        // Only a row that stands alone can have no key.
+        // Only an unmatched row can have no key.
         let key_present: Option<NullBuffer> = key.logical_nulls().filter(|n| n.null_count() > 0);
         Ok(ChangeBatch {
             key: vec![key],

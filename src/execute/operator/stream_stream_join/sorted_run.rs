@@ -1,4 +1,4 @@
-//! Older rows of one side in a file: sorted by the hash of the key, so that the rows of a key stand together.
+//! Older rows of one side in a file: sorted by the hash of the key, so that the rows of a key are adjacent.
 //!
 //! ```text
 //! page:    Arrow IPC stream of one batch: hash | rowtime | ordinal | is it indexed? | the row's columns
@@ -81,7 +81,7 @@ impl RunWriter {
 }
 
 impl Run {
-    /// Pages in which rows with this hash may stand.
+    /// Pages that may hold rows with this hash.
     pub(super) fn pages(&self, hash: u64) -> Range<usize> {
         if !self.filter.has(hash) {
             return 0..0;

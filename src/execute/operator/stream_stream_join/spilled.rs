@@ -36,7 +36,7 @@ pub(super) struct SpilledRows {
     waits: BTreeMap<u64, Waiting>,
     /// Pages by their run's first ordinal and their number, oldest first.
     pages: VecDeque<(u64, usize, RecordBatch)>,
-    /// Rows that the present step has read, and where they stand in `brought`.
+    /// Rows that the present step has read, and their places in `brought`.
     places: HashMap<u64, (usize, usize)>,
     brought: Vec<Vec<ArrayRef>>,
 }
@@ -186,7 +186,7 @@ impl SpilledRows {
         Ok(())
     }
 
-    /// Where a row that was read stands.
+    /// The place of a row that was read.
     pub(super) fn place(&self, ordinal: u64) -> Result<(usize, usize)> {
         self.places.get(&ordinal).copied().ok_or_else(|| Error::bug("a row of a join was not read from its file"))
     }
@@ -229,7 +229,7 @@ impl SpilledRows {
     }
 }
 
-/// Some rows of a page, without what stands before their columns.
+/// Some rows of a page, without the columns that precede theirs.
 fn rows_of(page: &RecordBatch, rows: Vec<u32>) -> Result<Vec<ArrayRef>> {
     let rows = UInt32Array::from(rows);
     page.columns()[EXTRA..].iter().map(|c| Ok(take(c, &rows, None)?)).collect()

@@ -1,11 +1,11 @@
-//! A range of keys, told by their bytes: rows outside of it need not be decoded to be left out.
+//! A range of keys, compared by their bytes: rows outside of it need not be decoded to be left out.
 //!
 //! ```text
 //! id > 'b' AND id <= 'k'     "b"..="k" of the key's bytes     n >= -5     from ff ff ff fb on, signed
 //! ```
 //!
 //! A range may hold too much, never too little: the condition is asked again of what it holds. Only keys in Kafka's own format
-//! can be told by their bytes; Java orders texts by their UTF-16 units, so that texts in which that makes a difference, or which
+//! can be compared by their bytes; Java orders texts by their UTF-16 units, so that texts in which that makes a difference, or which
 //! are none, are in every range.
 
 use crate::catalog::{Format, Source};
@@ -32,8 +32,8 @@ impl KeyRange {
             (Format::Kafka, SqlType::String) => false,
             _ => return KeyRange::ALL,
         };
-        let told = |bound: Option<Vec<u8>>| bound.filter(|bytes| signed || is_plain(bytes));
-        KeyRange { signed, low: told(low), high: told(high) }
+        let comparable = |bound: Option<Vec<u8>>| bound.filter(|bytes| signed || is_plain(bytes));
+        KeyRange { signed, low: comparable(low), high: comparable(high) }
     }
 
     /// Is every key in it?
@@ -69,8 +69,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn range(signed: bool, low: Option<&[u8]>, high: Option<&[u8]>) -> KeyRange {
-        let told = |bound: Option<&[u8]>| bound.filter(|b| signed || is_plain(b)).map(<[u8]>::to_vec);
-        KeyRange { signed, low: told(low), high: told(high) }
+        let comparable = |bound: Option<&[u8]>| bound.filter(|b| signed || is_plain(b)).map(<[u8]>::to_vec);
+        KeyRange { signed, low: comparable(low), high: comparable(high) }
     }
 
     proptest! {

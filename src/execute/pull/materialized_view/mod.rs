@@ -1,19 +1,19 @@
 //! The rows of a table by key, as its query has committed them: what queries without EMIT read.
 //!
 //! ```text
-//! worker: ... -> commit stands -> publish(records of the epoch)      reader: open -> find keys, or a snapshot of all
+//! worker: ... -> commit -> publish(records of the epoch)      reader: open -> find keys, or a snapshot of all
 //!                                        |                                          |
 //!                                        +----> key -> (value, time) <--------------+
 //! ```
 //!
 //! A view holds the bytes that the sink's topic got, so that what a reader decodes is what a reader of the topic decodes.
-//! It is made when somebody asks for the first time: from then on commits are collected, the topic is read to its end, and
+//! It is built at the first lookup: from then on commits are collected, the topic is read to its end, and
 //! the collected commits are put on top. To put a commit in twice does no harm, because the last value of a key counts.
-//! Until the first question, a query pays one look at a flag per commit; nothing is kept for a table that nobody reads.
+//! Until the first lookup, a query checks one flag per commit; nothing is kept for a table that is not read.
 //!
-//! **What a reader sees.** Nothing of an epoch before its commit stands, and all of it from then on: a commit is put in
+//! **What a reader sees.** Nothing of an epoch before its commit, and all of it from then on: a commit is put in
 //! under one lock. (Under at-least-once: what was delivered, as everybody else who reads the topic.) A lookup of several keys sees one commit. A scan takes a [`Snapshot`], which is one commit too; taking it
-//! copies references, not rows, and the worker goes on meanwhile.
+//! copies references, not rows, and the worker continues meanwhile.
 //!
 //! Each partition of the topic has a store of its own, so that the rows of a scan come partition by partition; those of one
 //! partition by their key bytes, or, where they are many, as their keys were first seen.
@@ -47,7 +47,7 @@ use window_suffix::WindowSuffix;
 
 /// Memory that one table's view may take; a larger table is read from its topic by every query.
 pub const VIEW_BYTES_MAX: usize = 1024 * 1024 * 1024;
-/// A view that nobody has read for so long is let go of; the next reader makes it again.
+/// A view that was not read for so long is dropped; the next lookup builds it again.
 pub const IDLE_MAX: Duration = Duration::from_secs(15 * 60);
 /// Records read at once while a view is made.
 const READ_RECORDS: usize = 8_192;
@@ -105,7 +105,7 @@ impl View {
         }
     }
 
-    /// Puts a commit in, which stands already. Called by the query's thread.
+    /// Puts in the rows of a commit, once it is committed. Called by the query's thread.
     pub fn publish(&self, rows: Option<&RecordSet>) {
         if !self.wanted.load(Ordering::SeqCst) {
             return;
@@ -202,7 +202,7 @@ impl View {
     fn read(&self, log: &dyn Log) -> Result<Option<Vec<Store>>> {
         let mut stores: Vec<Store> = (0..self.partitions.max(1)).map(|_| Store::new(self.shape)).collect();
         let all: Vec<_> = (0..self.partitions as i32).map(|p| TopicPartition::new(self.topic.clone(), p)).collect();
-        // The high watermark, not the stable one, which may lag behind a commit that stands: what lies between is
+        // The high watermark, not the stable one, which may lag behind a commit: what lies between is
         // decided within a commit's time, and the reader's position passes it then.
         let ends = all.iter().map(|p| Ok(log.watermarks(p)?.high)).collect::<Result<Vec<_>>>()?;
         let begin =

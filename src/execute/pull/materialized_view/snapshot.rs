@@ -25,7 +25,7 @@ struct Part {
     pages: Vec<Page>,
     chunks: Vec<Option<Arc<Vec<u8>>>>,
     newest: Vec<i64>,
-    /// Its rows stand in the order of their keys, or are too many for that.
+    /// Its rows are in the order of their keys, or are too many for that.
     ordered: bool,
 }
 

@@ -4,7 +4,7 @@
 //! hash of key -> ordinals -> entry (chunk, place, time)      chunks: key ++ value, as they were committed
 //! ```
 //!
-//! Entries stand in pages that a snapshot shares; a page is copied when it is written while a snapshot holds it. Rows of a
+//! Entries are kept in pages that a snapshot shares; a page is copied when it is written while a snapshot holds it. Rows of a
 //! windowed table have one slot per key, whose ordinals are ordered by their windows.
 //!
 //! Windows leave by ksqlDB's rule for its window stores: what began (sessions: ended) at least the retention before the
@@ -24,7 +24,7 @@ const CHUNK_BYTES: usize = 1024 * 1024;
 /// Chunks below this are small; with more than so many of them, small ones are put together.
 const SMALL_BYTES: usize = 64 * 1024;
 const SMALL_CHUNKS_MAX: usize = 64;
-/// Chunks and entries that one commit looks through for what can be let go of.
+/// Chunks and entries that one commit examines for what can be freed.
 const SWEPT_CHUNKS: usize = 32;
 const SWEPT_PAGES: usize = 4;
 /// Entries of a page: what one write copies while a snapshot is read.
@@ -126,7 +126,7 @@ pub(super) struct Store {
     pub(super) newest: Vec<i64>,
     held: usize,
     small: usize,
-    /// Where the next sweep goes on.
+    /// Where the next sweep continues.
     swept: (usize, usize),
 }
 
@@ -249,7 +249,7 @@ impl Store {
         self.shape.is_seen(&self.newest, partition as i32, stamp)
     }
 
-    /// The key's ordinal, or where in its slot it would stand.
+    /// The key's ordinal, or where in its slot it would be inserted.
     fn place(&self, hash: u64, key: &[u8], start: i64) -> Result<u32, usize> {
         let Some(slot) = self.slots.get(&hash) else { return Err(0) };
         let ordinals = slot.ordinals();
@@ -394,7 +394,7 @@ impl Store {
         }
     }
 
-    /// Copies what is alive of a chunk into the open one; answers how much that was.
+    /// Copies what is alive of a chunk into the open one; returns the number of bytes.
     fn empty_out(&mut self, number: u32) -> usize {
         let Some(old) = self.chunks[number as usize].take() else { return 0 };
         self.held -= old.bytes.len();
