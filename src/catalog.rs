@@ -86,6 +86,13 @@ pub struct Source {
     pub sql: String,
 }
 
+impl Source {
+    /// Stands for a query inside of another one, not for a topic: its rows have no time and no place.
+    pub fn is_derived(&self) -> bool {
+        self.topic.is_empty()
+    }
+}
+
 /// `TIMESTAMP = 'column'`, `TIMESTAMP_FORMAT = '...'`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TimestampColumn {
@@ -180,6 +187,11 @@ impl Catalog {
     /// Queries that write a source.
     pub fn writers<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a QueryInfo> {
         self.queries.values().filter(move |q| q.writes == name)
+    }
+
+    /// Adds the columns of a query, under its name, to a copy that is used to resolve names, and nothing else.
+    pub fn define(&mut self, derived: Source) {
+        self.sources.insert(derived.name.clone(), Arc::new(derived));
     }
 
     /// Takes a source out of a copy that is used to resolve names, and nothing else.

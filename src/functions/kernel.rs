@@ -1,6 +1,7 @@
 //! What implementations share: arguments by row, results by row.
 
 use crate::error::{Error, Result};
+use crate::functions::bounded;
 use crate::memory;
 use arrow::array::{
     Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryArray, BinaryBuilder, BooleanArray, ListArray, PrimitiveArray,
@@ -18,6 +19,9 @@ pub(super) const ELEMENTS_MAX: usize = 1 << 20;
 
 /// Most bytes of a column: places in it are 32 bits.
 const COLUMN_BYTES_MAX: usize = i32::MAX as usize;
+
+/// Longest text that one replacement makes, as with DataFusion's functions: two texts of a megabyte could make a terabyte.
+pub(super) const REPLACED_BYTES_MAX: usize = bounded::VALUE_BYTES_MAX as usize;
 
 /// Bytes of a value before which the bounds of its query are looked at: more of a batch of them than a query may hold.
 const LARGE_VALUE_BYTES: usize = 64 << 10;

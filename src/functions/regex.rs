@@ -5,7 +5,7 @@
 //! is an error.
 
 use super::Param::Is;
-use super::kernel::{Numbers, Texts, strings, text_lists};
+use super::kernel::{Numbers, REPLACED_BYTES_MAX, Texts, strings, text_lists};
 use super::{Constants, Entry, ErrorSink, Overload, Returns, entry};
 use crate::error::Result;
 use crate::types::SqlType::{Integer, String as Text};
@@ -259,6 +259,9 @@ fn replaced(regex: &Regex, text: &str, new: &str, out: &mut String) -> Option<()
         out.push_str(&text[end..whole.start()]);
         expand(new, &found, regex.captures_len(), out)?;
         end = whole.end();
+        if out.len() > REPLACED_BYTES_MAX {
+            return None;
+        }
     }
     out.push_str(&text[end..]);
     Some(())

@@ -1,7 +1,7 @@
 //! Text. Lengths and positions count UTF-16 units, as ksqlDB's do: see `utf16`.
 
 use super::Param::Is;
-use super::kernel::{Arg, Blobs, Numbers, Texts, blobs, list, numbers, strings, text_lists};
+use super::kernel::{Arg, Blobs, Numbers, REPLACED_BYTES_MAX, Texts, blobs, list, numbers, strings, text_lists};
 use super::{Entry, ErrorSink, Implementation, Overload, Param, Returns, entry, utf16};
 use crate::error::Result;
 use crate::types::SqlType::{Bytes, Integer, String as Text};
@@ -176,6 +176,11 @@ fn replace(args: &[ColumnarValue], rows: usize, _: &mut ErrorSink) -> Result<Col
         let (Some(text), Some(old), Some(new)) = (parts[0].get(row), parts[1].get(row), parts[2].get(row)) else {
             return false;
         };
+        let found = text.matches(old).count();
+        let bytes = (text.len() - found * old.len()).saturating_add(found.saturating_mul(new.len()));
+        if bytes > REPLACED_BYTES_MAX {
+            return false;
+        }
         out.push_str(&text.replace(old, new));
         true
     })

@@ -19,6 +19,7 @@ mod grammar;
 mod lex;
 mod print;
 mod reader;
+pub mod relational;
 mod span;
 mod split;
 pub mod statement;

@@ -24,6 +24,7 @@ impl Display for Statement {
             Statement::InsertValues(s) => s.fmt(f),
             Statement::InsertSelect(s) => s.fmt(f),
             Statement::Select(s) => s.fmt(f),
+            Statement::Relational(query) => query.fmt(f),
             Statement::Batch(query) => printable(&**query).fmt(f),
             Statement::CreateType(CreateType { name, if_not_exists, ty }) => {
                 write!(f, "CREATE TYPE {}{name} AS {ty}", on(*if_not_exists, "IF NOT EXISTS "))
@@ -190,31 +191,46 @@ impl Display for InsertSelect {
 
 impl Display for Select {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
-        write!(f, "SELECT {} FROM {}", List(&self.items), self.from)?;
-        for join in &self.joins {
+        write_select(f, self, false, &self.from)
+    }
+}
+
+/// A SELECT that reads `from`.
+pub(super) fn write_select(f: &mut Formatter<'_>, select: &Select, distinct: bool, from: &dyn Display) -> Result {
+    write!(f, "SELECT {}{} FROM {from}", on(distinct, "DISTINCT "), List(&select.items))?;
+    Clauses(select).fmt(f)
+}
+
+/// Everything behind FROM.
+struct Clauses<'a>(&'a Select);
+
+impl Display for Clauses<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        let Clauses(select) = self;
+        for join in &select.joins {
             write!(f, " {join}")?;
         }
-        if let Some(window) = &self.window {
+        if let Some(window) = &select.window {
             write!(f, " WINDOW {window}")?;
         }
-        if let Some(filter) = &self.filter {
+        if let Some(filter) = &select.filter {
             write!(f, " WHERE {}", expression(filter))?;
         }
-        if !self.group_by.is_empty() {
-            write!(f, " GROUP BY {}", expressions(&self.group_by))?;
+        if !select.group_by.is_empty() {
+            write!(f, " GROUP BY {}", expressions(&select.group_by))?;
         }
-        if !self.partition_by.is_empty() {
-            write!(f, " PARTITION BY {}", expressions(&self.partition_by))?;
+        if !select.partition_by.is_empty() {
+            write!(f, " PARTITION BY {}", expressions(&select.partition_by))?;
         }
-        if let Some(having) = &self.having {
+        if let Some(having) = &select.having {
             write!(f, " HAVING {}", expression(having))?;
         }
-        match self.emit {
+        match select.emit {
             Some(Emit::Changes) => f.write_str(" EMIT CHANGES")?,
             Some(Emit::Final) => f.write_str(" EMIT FINAL")?,
             None => {}
         }
-        match self.limit {
+        match select.limit {
             Some(limit) => write!(f, " LIMIT {limit}"),
             None => Ok(()),
         }

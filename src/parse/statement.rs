@@ -45,8 +45,10 @@ pub enum Statement {
     InsertSelect(InsertSelect),
     /// `SELECT ... EMIT CHANGES|FINAL [LIMIT n]`, or a SELECT in ksqlDB's grammar without EMIT.
     Select(Select),
-    /// A bounded query beyond ksqlDB's grammar (ORDER BY, subqueries, joins without WITHIN, UNION, CTE ...): as
-    /// sqlparser reads it.
+    /// A bounded query whose SELECTs are in ksqlDB's grammar, with ORDER BY, DISTINCT, OFFSET, UNION, WITH or queries in FROM
+    /// around them.
+    Relational(Box<super::relational::Relational>),
+    /// A bounded query beyond that (OVER, subqueries in expressions, joins without WITHIN ...): as sqlparser reads it.
     Batch(Box<sqlparser::ast::Query>),
     /// `CREATE TYPE [IF NOT EXISTS] name AS type`
     CreateType(CreateType),

@@ -28,6 +28,7 @@ pub mod source;
 mod facts;
 mod loops;
 mod properties;
+mod relational;
 mod select;
 mod settings;
 mod sink;
@@ -36,7 +37,9 @@ pub use alter::alter_source;
 pub use facts::{Facts, TopicFact, topics_of_query, topics_of_source};
 pub use insert::{InsertPlan, insert_constants, insert_time, insert_values};
 pub use pull::{PullPlan, WindowBounds, pull_query};
-pub use query::{BatchPlan, QueryPlan, TransientPlan, batch_query, create_as, insert_select, push_query};
+pub use query::{
+    BatchPlan, QueryPlan, TransientPlan, batch_query, create_as, insert_select, push_query, relational_query,
+};
 pub use settings::Settings;
 pub use source::{CreatePlan, TopicRequest, create_source};
 

@@ -137,7 +137,14 @@ fn run(app: &App, principal: Principal, request: Request) -> Response {
     };
     // Before anything is carried out.
     let query = |s: &&Parsed| {
-        matches!(s.statement, Statement::Select(_) | Statement::Batch(_) | Statement::Print(_) | Statement::Verify(_))
+        matches!(
+            s.statement,
+            Statement::Select(_)
+                | Statement::Relational(_)
+                | Statement::Batch(_)
+                | Statement::Print(_)
+                | Statement::Verify(_)
+        )
     };
     if let Some(statement) = parsed.iter().find(query) {
         let e = Error::statement("SELECT and PRINT are not supported by this endpoint")

@@ -239,22 +239,31 @@ fn casts_carry_sql_types() {
 fn what_ksqldb_cannot_read_is_read_as_sql() {
     for text in [
         "SELECT * FROM s ORDER BY a LIMIT 3",
-        "SELECT a, COUNT(*) OVER (PARTITION BY b ORDER BY c) FROM s",
-        "WITH x AS (SELECT * FROM s) SELECT * FROM x JOIN t ON x.a = t.a",
-        "SELECT * FROM (SELECT a FROM s) WHERE a IN (SELECT b FROM t)",
+        "SELECT a FROM s ORDER BY a DESC NULLS LAST, b + 1 NULLS FIRST, 2 LIMIT 3 OFFSET 1",
+        "WITH x AS (SELECT * FROM s), y AS (SELECT a FROM x) SELECT y.a FROM y AS y WHERE y.a > 1",
+        "SELECT * FROM (SELECT a FROM s WHERE a -> b = 1) AS d WINDOW TUMBLING (SIZE 1 SECONDS)",
         "SELECT DISTINCT a FROM s",
-        "SELECT a FROM s UNION ALL SELECT b FROM t",
-        "VALUES (1, 'a'), (2, 'b')",
-        "SELECT 1 + 1",
+        "WITH x AS (SELECT * FROM s) SELECT * FROM x JOIN t ON x.a = t.a",
+        "SELECT a FROM s UNION ALL SELECT b FROM t INTERSECT SELECT c FROM u",
         "(SELECT a FROM s)",
         "SELECT transform(a, x => x + 1), CAST(m AS MAP<STRING, INT>) FROM s OFFSET 3",
+    ] {
+        let statement = one(text);
+        assert!(matches!(statement, Statement::Relational(_)), "{text}: {statement:?}");
+        assert_eq!(one(&statement.to_string()), statement, "{text}");
+    }
+    for text in [
+        "SELECT a, COUNT(*) OVER (PARTITION BY b ORDER BY c) FROM s",
+        "SELECT * FROM (SELECT a FROM s) WHERE a IN (SELECT b FROM t)",
+        "VALUES (1, 'a'), (2, 'b')",
+        "SELECT 1 + 1",
         "SELECT SUBSTRING(a FROM 1 FOR 2), POSITION('x' IN a), EXTRACT(YEAR FROM d) FROM s",
     ] {
         let statement = one(text);
         assert!(matches!(statement, Statement::Batch(_)), "{text}: {statement:?}");
         assert_eq!(one(&statement.to_string()), statement, "{text}");
     }
-    let Statement::Batch(query) = one("select a as x, `b` from s order by x") else { panic!() };
+    let Statement::Relational(query) = one("select a as x, `b` from s order by x") else { panic!() };
     assert_eq!(query.to_string(), "SELECT A AS X, `b` FROM S ORDER BY X");
     assert!(matches!(one("SELECT a FROM s JOIN t ON s.a = t.a"), Statement::Select(_)));
 }

@@ -41,6 +41,7 @@ impl Role {
     pub fn needed(statement: &Statement) -> Role {
         match statement {
             Statement::Select(_)
+            | Statement::Relational(_)
             | Statement::Batch(_)
             | Statement::Show(_)
             | Statement::Describe { .. }

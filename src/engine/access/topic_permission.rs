@@ -93,6 +93,11 @@ impl Engine {
             },
             Intent::InsertValues(insert) => check(vec![&insert.target.value]),
             Intent::Read(Read::Push(select) | Read::Bounded(Bounded::Select(select))) => check(named(select, None)),
+            Intent::Read(Read::Bounded(Bounded::Relational(query))) => {
+                let mut names = Vec::new();
+                query.for_each_select(&mut |select| names.extend(named(select, None).into_iter().cloned()));
+                self.check_sources(session, &catalog, &names)
+            }
             Intent::Read(Read::Bounded(Bounded::Sql(query))) => self.check_relations(session, &catalog, query),
             Intent::Inquiry(Inquiry::Explain(explained)) => self.check_named(session, explained),
             // Each resolves one name, and checks it first.

@@ -62,7 +62,7 @@ impl Engine {
             result.columns().iter().map(|c| OutputColumn { name: c.name.clone(), ty: c.ty.clone() }).collect();
         let (limit, table) = match query {
             Bounded::Select(select) => (select.limit, pulled_table(select, &catalog)),
-            Bounded::Sql(_) => (None, None),
+            Bounded::Relational(_) | Bounded::Sql(_) => (None, None),
         };
         let id = Engine::bounded_id()?;
         Ok(Answer::Rows(Box::new(BatchStream { id, columns, table, result, left: limit, permit, _quota: quota })))
@@ -107,8 +107,11 @@ impl Bounded<'_> {
     pub(in crate::engine) fn plan(self, catalog: &Catalog, settings: &Settings) -> Result<BatchPlan> {
         match self {
             Bounded::Select(select) => plan::batch_query(select, catalog, settings),
-            Bounded::Sql(_) if settings.strict => Err(Error::statement("ksqlDB's grammar does not have such a query")
-                .with_hint("SET 'tidegate.dialect' = 'tidegate' allows any SQL over history")),
+            Bounded::Relational(_) | Bounded::Sql(_) if settings.strict => {
+                Err(Error::statement("ksqlDB's grammar does not have such a query")
+                    .with_hint("SET 'tidegate.dialect' = 'tidegate' allows any SQL over history"))
+            }
+            Bounded::Relational(query) => plan::relational_query(query, catalog, settings),
             Bounded::Sql(query) => Ok(BatchPlan::Sql(Box::new(query.clone()))),
         }
     }

@@ -30,6 +30,7 @@ use crate::catalog::Catalog;
 use crate::engine::session::Session;
 use crate::engine::{Answer, Engine};
 use crate::error::{Error, Result};
+use crate::parse::relational::Relational;
 use crate::parse::statement::{Name, Print, Select};
 use crate::plan::{self, Settings};
 use crate::types::nearest;
@@ -52,6 +53,8 @@ pub(in crate::engine) enum Read<'a> {
 pub(in crate::engine) enum Bounded<'a> {
     /// In ksqlDB's grammar.
     Select(&'a Select),
+    /// SELECTs in ksqlDB's grammar with what SQL puts around them.
+    Relational(&'a Relational),
     /// Any SQL that DataFusion runs.
     Sql(&'a sqlparser::ast::Query),
 }

@@ -83,7 +83,7 @@ pub enum Bound {
 }
 
 /// Most bytes of one value that a function with a bound makes: as much as sixteen records of Kafka's default size.
-pub(super) const VALUE_BYTES_MAX: u64 = 16 << 20;
+pub(in crate::functions) const VALUE_BYTES_MAX: u64 = 16 << 20;
 /// Most steps for one value of a function that compares everything with everything: a tenth of a second.
 pub(super) const STEPS_MAX: u64 = 1 << 26;
 /// Longest pattern: compiled, one of this length takes megabytes and milliseconds.

@@ -3,6 +3,7 @@
 mod admin;
 mod ddl;
 mod files;
+mod relational;
 mod select;
 
 use super::dialect::KsqlDialect;

@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::parse::dialect::KsqlDialect;
 use crate::parse::expansion;
+use crate::parse::grammar::relational;
 use crate::parse::reader::Reader;
 use crate::parse::span::{bytes_of, span_of};
 use crate::parse::statement::{Emit, Join, JoinKind, Name, Relation, Select, SelectItem, Statement, Within};
@@ -25,9 +26,22 @@ pub(super) fn query(dialect: &KsqlDialect, text: &str, tokens: &[TokenWithSpan],
     if own.at_words(&["SELECT"]) {
         match select(&mut own).and_then(|s| own.expect_end(CLAUSES).map(|()| s)) {
             Ok(select) => return Ok(Statement::Select(select)),
-            Err(own) if streams(tokens) => return Err(without_end(own, text)),
-            Err(own) if no_limit(tokens).is_some_and(|at| at <= start(&own)) => return Err(own),
             Err(own) => error = Some(own),
+        }
+    }
+    let mut around = Reader::new(dialect, text, tokens.to_vec());
+    around.skip(from);
+    if let Ok(mut query) = relational::statement(&mut around) {
+        let mut sql = Reader::new(dialect, text, tokens.to_vec());
+        sql.skip(from);
+        query.sql = batch(&mut sql).ok();
+        return Ok(Statement::Relational(Box::new(query)));
+    }
+    if let Some(own) = error.take() {
+        match own {
+            own if streams(tokens) => return Err(without_end(own, text)),
+            own if no_limit(tokens).is_some_and(|at| at <= start(&own)) => return Err(own),
+            own => error = Some(own),
         }
     }
     let mut sql = Reader::new(dialect, text, tokens.to_vec());
@@ -94,7 +108,19 @@ fn only_reads(body: &SetExpr) -> Result<()> {
 
 /// `SELECT ... FROM ... [LIMIT n]` in ksqlDB's grammar.
 pub(super) fn select(reader: &mut Reader<'_>) -> Result<Select> {
+    let (select, _) = clauses(reader, false, &mut relation)?;
+    let limit = if reader.accept(&["LIMIT"]) { Some(limit(reader, select.emit.is_some())?) } else { None };
+    Ok(Select { limit, ..select })
+}
+
+/// A SELECT up to its LIMIT, and whether it says DISTINCT, where that may stand; `relation` reads what follows FROM.
+pub(super) fn clauses(
+    reader: &mut Reader<'_>,
+    may_be_distinct: bool,
+    relation: &mut dyn FnMut(&mut Reader<'_>) -> Result<Relation>,
+) -> Result<(Select, bool)> {
     reader.expect(&["SELECT"])?;
+    let distinct = may_be_distinct && reader.accept(&["DISTINCT"]);
     let items = reader.list(item)?;
     if items.len() > SELECT_ITEMS_MAX {
         let error = Error::statement(format!(
@@ -117,8 +143,7 @@ pub(super) fn select(reader: &mut Reader<'_>) -> Result<Select> {
     let partition_by = if reader.accept(&["PARTITION", "BY"]) { grouping(reader, "PARTITION BY")? } else { Vec::new() };
     let having = if reader.accept(&["HAVING"]) { Some(reader.expr()?) } else { None };
     let emit = if reader.accept(&["EMIT"]) { Some(emit(reader)?) } else { None };
-    let limit = if reader.accept(&["LIMIT"]) { Some(limit(reader, emit.is_some())?) } else { None };
-    Ok(Select { items, from, joins, window, filter, group_by, partition_by, having, emit, limit })
+    Ok((Select { items, from, joins, window, filter, group_by, partition_by, having, emit, limit: None }, distinct))
 }
 
 fn limit(reader: &mut Reader<'_>, push: bool) -> Result<u64> {
@@ -185,12 +210,16 @@ fn item(reader: &mut Reader<'_>) -> Result<SelectItem> {
     Ok(SelectItem::Expr { expr, alias, span })
 }
 
-fn relation(reader: &mut Reader<'_>) -> Result<Relation> {
+pub(super) fn relation(reader: &mut Reader<'_>) -> Result<Relation> {
     let name = reader.name("a stream or table")?;
+    Ok(Relation { name, alias: alias(reader)? })
+}
+
+/// `[AS] alias` behind a relation.
+pub(super) fn alias(reader: &mut Reader<'_>) -> Result<Option<Name>> {
     let named = reader.accept(&["AS"])
         || matches!(reader.token(0), Token::Word(_)) && !AFTER_RELATION.contains(&reader.word(0));
-    let alias = if named { Some(reader.name("an alias")?) } else { None };
-    Ok(Relation { name, alias })
+    Ok(if named { Some(reader.name("an alias")?) } else { None })
 }
 
 fn join_kind(reader: &mut Reader<'_>) -> Result<Option<JoinKind>> {

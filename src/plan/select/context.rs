@@ -232,7 +232,7 @@ pub(super) fn and(words: &[String]) -> String {
 }
 
 /// A result for people may hold a name twice; a plan may not.
-pub(super) fn unique(columns: &mut [(String, datafusion::logical_expr::Expr)]) {
+pub(in crate::plan) fn unique(columns: &mut [(String, datafusion::logical_expr::Expr)]) {
     let mut seen = BTreeSet::new();
     for (name, _) in columns {
         let mut free = name.clone();

@@ -117,7 +117,8 @@ fn scan_names(table: &SourceTable, alias: &str) -> Names {
     let mut names = Names::new("SELECT", alias);
     let schema = datafusion::logical_expr::TableSource::schema(table);
     for (i, field) in schema.fields().iter().enumerate() {
-        if !field.name().starts_with('#') {
+        let hidden = table.source().is_derived() && pseudo::ALL.contains(&field.name().as_str());
+        if !hidden && !field.name().starts_with('#') {
             names.add(field.name(), i, table.sql_type(i));
         }
     }
