@@ -33,7 +33,7 @@ fn engine() -> Engine {
 fn refusal(engine: &Engine, statement: &str) -> Option<String> {
     let refused = engine.run(&format!("{statement};"), &mut Session::default()).err().map(|e| e.to_string());
     // The command line carries out what works on files; tests/it/copy.rs shows it.
-    refused.filter(|why| !why.contains("files of the one who says it"))
+    refused.filter(|why| !why.contains("files of the client"))
 }
 
 /// What is wrong with a row.
