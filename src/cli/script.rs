@@ -8,7 +8,7 @@ use super::render::{Screen, Shown};
 use super::report::{FAILED, INTERRUPTED, OK, is_broken_pipe, rendered_within};
 use crate::error::{Error, Result};
 use crate::parse::statement::{CopyTo, Statement};
-use crate::parse::{CustomTypes, Piece, parse_piece, split};
+use crate::parse::{CustomTypes, Piece, check_comments, parse_piece, split};
 use crate::present::Outcome;
 use std::io::Write;
 use std::path::Path;
@@ -25,9 +25,17 @@ pub fn run(
     color: bool,
     interrupt: &Interrupt,
 ) -> Result<u8> {
+    if let Err(error) = check_comments(text) {
+        errors.write_all(rendered_within(&error, text, color, screen.width).as_bytes())?;
+        errors.flush()?;
+        return Ok(FAILED);
+    }
     for piece in split(text) {
         if interrupt.asked() {
             return Ok(INTERRUPTED);
+        }
+        if leaves(piece.text) {
+            return Ok(OK);
         }
         match one(session, text, piece, screen, interrupt) {
             Ok(shown) => {
@@ -50,6 +58,12 @@ pub fn run(
         }
     }
     Ok(OK)
+}
+
+/// A line that ends a prompt ends what is piped into one.
+fn leaves(text: &str) -> bool {
+    let line = text.lines().next().unwrap_or_default().trim();
+    ["exit", "quit", "\\q"].iter().any(|word| line.eq_ignore_ascii_case(word))
 }
 
 /// One statement. The error's place counts in the whole text.
@@ -97,6 +111,7 @@ fn scripted(session: &mut Session, file: &str, screen: &mut Screen<'_>, interrup
         return Err(Error::statement(format!("scripts nest deeper than {SCRIPT_DEPTH_MAX} levels")));
     }
     let text = super::read(Path::new(file))?;
+    check_comments(&text)?;
     let mut all = Shown::default();
     session.depth += 1;
     for piece in split(&text) {

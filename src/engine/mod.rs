@@ -157,6 +157,7 @@ impl Engine {
     /// Parses a text. Variables are substituted statement by statement, so that a DEFINE applies to those after it.
     pub fn parse(&self, text: &str, session: &Session) -> Result<Vec<Parsed>> {
         self.check_alive()?;
+        crate::parse::check_comments(text)?;
         let pieces = crate::parse::split(text);
         if pieces.len() > STATEMENTS_MAX {
             return Err(Error::statement(format!(

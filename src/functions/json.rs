@@ -19,7 +19,7 @@ pub(super) const JSON: &str = "JSON";
 pub(super) static ENTRIES: &[Entry] = &[
     entry!("EXTRACTJSONFIELD", JSON, "Returns the value at a path such as $.log.cloud[0].region as text.",
         ["EXTRACTJSONFIELD('{\"a\": [{\"b\": 1}]}', '$.a[0].b')" => "1"],
-        [Overload::fallible(&[Is(Text), Is(Text)], Returns::Type(Text), extract).checked(check_path)]),
+        [Overload::fallible(&[Is(Text), Is(Text)], Returns::Type(Text), extract).explained(cause).checked(check_path)]),
     entry!("IS_JSON_STRING", JSON, "Returns whether a text is valid JSON.",
     ["IS_JSON_STRING('[1, 2]')" => "true", "IS_JSON_STRING('abc')" => "false"],
     [Overload::new(&[Is(Text)], Returns::Type(Boolean), |args, rows, _| {
@@ -28,13 +28,13 @@ pub(super) static ENTRIES: &[Entry] = &[
     })]),
     entry!("JSON_ARRAY_CONTAINS", JSON, "Returns whether an array in JSON has an element.",
         ["JSON_ARRAY_CONTAINS('[1, \"a\"]', 'a')" => "true"],
-        [Overload::fallible(&[Is(Text), Anything], Returns::Type(Boolean), contains)]),
+        [Overload::fallible(&[Is(Text), Anything], Returns::Type(Boolean), contains).explained(cause)]),
     entry!("JSON_ARRAY_LENGTH", JSON, "Returns the number of elements of an array in JSON; NULL for anything else.",
     ["JSON_ARRAY_LENGTH('[1, [2, 3]]')" => "2"],
     [Overload::fallible(&[Is(Text)], Returns::Type(Integer), |args, rows, errors| {
         let texts = Texts::new(args, 0)?;
         numbers::<Int32Type>(rows, |row| Some(read(texts.get(row)?, row, errors)?.as_array()?.len() as i32))
-    })]),
+    }).explained(cause)]),
     entry!("JSON_ITEMS", JSON, "Returns the elements of an array in JSON, each as JSON.",
     ["JSON_ITEMS('[1, \"a\"]')" => "[1, \"a\"]"],
     [Overload::fallible(&[Is(Text)], Returns::Strings, |args, rows, errors| {
@@ -44,7 +44,7 @@ pub(super) static ENTRIES: &[Entry] = &[
             out.extend(value.as_array().into_iter().flatten().map(Value::to_string));
             value.is_array()
         })
-    })]),
+    }).explained(cause)]),
     entry!("JSON_KEYS", JSON, "Returns the names of the members of an object in JSON; NULL for anything else.",
     ["JSON_KEYS('{\"a\": 1, \"b\": 2}')" => "[a, b]"],
     [Overload::fallible(&[Is(Text)], Returns::Strings, |args, rows, errors| {
@@ -54,11 +54,17 @@ pub(super) static ENTRIES: &[Entry] = &[
             out.extend(value.as_object().into_iter().flatten().map(|(name, _)| name.clone()));
             value.is_object()
         })
-    })]),
+    }).explained(cause)]),
     entry!("JSON_RECORDS", JSON, "Returns the members of an object in JSON as a map of texts.",
         ["JSON_RECORDS('{\"a\": 1, \"b\": \"c\"}')" => "{a=1, b=c}"],
-        [Overload::fallible(&[Is(Text)], Returns::Of(text_map), records)]),
+        [Overload::fallible(&[Is(Text)], Returns::Of(text_map), records).explained(cause)]),
 ];
+
+/// A text that is no JSON, in ksqlDB's words.
+fn cause(row: &Constants<'_>) -> Option<String> {
+    let text = row.text(0)?;
+    first_value(text).is_none().then(|| format!("Invalid JSON format: {text}"))
+}
 
 fn text_map(_: &[SqlType]) -> SqlType {
     SqlType::Map(Box::new(SqlType::String), Box::new(SqlType::String))

@@ -27,6 +27,7 @@ pub(super) static ENTRIES: &[Entry] = &[entry!(
         returns: Returns::Type(Text),
         can_fail: true,
         check: None,
+        cause: None,
         volatility: Volatility::Immutable,
         implementation: concat,
     }]

@@ -91,6 +91,9 @@ impl<'a> Constants<'a> {
 /// What is wrong with the constant arguments of a call.
 pub type Check = fn(&Constants<'_>) -> std::result::Result<(), String>;
 
+/// Why the arguments of a row, all of them, have no result; `None` = nothing more is known.
+pub type Cause = fn(&Constants<'_>) -> Option<String>;
+
 /// What a parameter takes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Param {
@@ -151,6 +154,8 @@ pub struct Overload {
     pub volatility: Volatility,
     /// What is wrong with constant arguments, so that no row ever has a result.
     pub check: Option<Check>,
+    /// Why the arguments of a row have no result.
+    pub cause: Option<Cause>,
     /// Code.
     pub implementation: Implementation,
 }
@@ -195,6 +200,7 @@ impl Overload {
             can_fail: false,
             volatility: Volatility::Immutable,
             check: None,
+            cause: None,
             implementation,
         }
     }
@@ -208,6 +214,7 @@ impl Overload {
             can_fail: true,
             volatility: Volatility::Immutable,
             check: None,
+            cause: None,
             implementation,
         }
     }
@@ -215,12 +222,27 @@ impl Overload {
     /// A signature without parameters whose result is another at another time or in another row.
     const fn ambient(volatility: Volatility, returns: Returns, implementation: Implementation) -> Overload {
         // What may be another at a second evaluation must not be evaluated twice: it counts as one that can fail.
-        Overload { params: &[], variadic: false, returns, can_fail: true, volatility, check: None, implementation }
+        Overload {
+            params: &[],
+            variadic: false,
+            returns,
+            can_fail: true,
+            volatility,
+            check: None,
+            cause: None,
+            implementation,
+        }
     }
 
     /// The same, with a look at its constant arguments.
     const fn checked(mut self, check: Check) -> Overload {
         self.check = Some(check);
+        self
+    }
+
+    /// The same, and it can say why a row fails.
+    const fn explained(mut self, cause: Cause) -> Overload {
+        self.cause = Some(cause);
         self
     }
 
@@ -233,6 +255,7 @@ impl Overload {
             can_fail: false,
             volatility: Volatility::Immutable,
             check: None,
+            cause: None,
             implementation,
         }
     }
@@ -267,6 +290,13 @@ impl Function {
             Some(check) => check(constants),
             None => Ok(()),
         }
+    }
+
+    /// Why it fails on these arguments, where it can say so.
+    pub fn cause(&self, args: &[ScalarValue]) -> Option<String> {
+        let given: Vec<_> = args.iter().map(Some).collect();
+        let given = Constants(&given);
+        self.check(&given).err().or_else(|| self.entry.overloads[self.overload].cause?(&given))
     }
 
     /// Runs it on `rows` rows.

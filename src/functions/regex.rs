@@ -50,13 +50,17 @@ fn check(constants: &Constants<'_>, index: usize) -> std::result::Result<(), Str
     let Some(pattern) = constants.text(index) else { return Ok(()) };
     match Regex::new(&translated(pattern)) {
         Ok(_) => Ok(()),
-        Err(e) => Err(format!("'{pattern}' is no regular expression: {}", first_line(&e.to_string()))),
+        Err(e) => Err(format!("'{pattern}' is no regular expression: {}", in_javas_words(&e.to_string()))),
     }
 }
 
-/// The error of a pattern without its drawing.
-fn first_line(error: &str) -> &str {
-    error.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or(error).trim()
+/// The error of a pattern without its drawing; the commonest two as Java has them.
+fn in_javas_words(error: &str) -> &str {
+    match error.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or(error).trim() {
+        line if line.contains("Opening parenthesis without closing parenthesis") => "Unclosed group",
+        line if line.contains("Invalid character class") => "Unclosed character class",
+        line => line,
+    }
 }
 
 /// The pattern, compiled; `None` = it is none.

@@ -28,26 +28,26 @@ pub(super) static ENTRIES: &[Entry] = &[
         [Overload::fallible(&[Is(Time), Is(Text)], Returns::Type(Text), write_scaled::<Time32MillisecondType, 1>).checked(check)]),
     entry!("PARSE_TIMESTAMP", DATE_TIME, "Reads a TIMESTAMP by a pattern of Java's DateTimeFormatter, in UTC or a zone.",
         ["PARSE_TIMESTAMP('01/05/2020 10:30', 'dd/MM/yyyy HH:mm')" => "2020-05-01T10:30:00.000"],
-        [Overload::fallible(&[Is(Text), Is(Text)], Returns::Type(Timestamp), timestamp::<TimestampMillisecondType>).checked(check),
-         Overload::fallible(&[Is(Text), Is(Text), Is(Text)], Returns::Type(Timestamp), timestamp::<TimestampMillisecondType>).checked(check)]),
+        [Overload::fallible(&[Is(Text), Is(Text)], Returns::Type(Timestamp), timestamp::<TimestampMillisecondType>).checked(check).explained(cause),
+         Overload::fallible(&[Is(Text), Is(Text), Is(Text)], Returns::Type(Timestamp), timestamp::<TimestampMillisecondType>).checked(check).explained(cause)]),
     entry!("PARSE_DATE", DATE_TIME, "Reads a DATE by a pattern of Java's DateTimeFormatter.",
     ["PARSE_DATE('01-Jan-2022', 'dd-MMM-yyyy')" => "2022-01-01"],
     [Overload::fallible(&[Is(Text), Is(Text)], Returns::Type(Date), |a, r, e| {
         read_by::<Date32Type>(a, r, e, Pattern::read_front, |said, _| said.days())
-    }).checked(check)]),
+    }).checked(check).explained(cause)]),
     entry!("PARSE_TIME", DATE_TIME, "Reads a TIME by a pattern of Java's DateTimeFormatter.",
     ["PARSE_TIME('6.30 PM', 'h.mm a')" => "18:30"],
     [Overload::fallible(&[Is(Text), Is(Text)], Returns::Type(Time), |a, r, e| {
         read::<Time32MillisecondType>(a, r, e, |said, _| Some(said.milliseconds()))
-    }).checked(check)]),
+    }).checked(check).explained(cause)]),
     entry!("TIMESTAMPTOSTRING", DATE_TIME, "Writes milliseconds since 1970-01-01 by a pattern; FORMAT_TIMESTAMP is newer.",
         ["TIMESTAMPTOSTRING(0, 'yyyy-MM-dd')" => "1970-01-01"],
         [Overload::fallible(&[Is(Bigint), Is(Text)], Returns::Type(Text), write::<Int64Type>).checked(check),
          Overload::fallible(&[Is(Bigint), Is(Text), Is(Text)], Returns::Type(Text), write::<Int64Type>).checked(check)]),
     entry!("STRINGTOTIMESTAMP", DATE_TIME, "Reads milliseconds since 1970-01-01 by a pattern; PARSE_TIMESTAMP is newer.",
         ["STRINGTOTIMESTAMP('1970-01-02', 'yyyy-MM-dd')" => "86400000"],
-        [Overload::fallible(&[Is(Text), Is(Text)], Returns::Type(Bigint), timestamp::<Int64Type>).checked(check),
-         Overload::fallible(&[Is(Text), Is(Text), Is(Text)], Returns::Type(Bigint), timestamp::<Int64Type>).checked(check)]),
+        [Overload::fallible(&[Is(Text), Is(Text)], Returns::Type(Bigint), timestamp::<Int64Type>).checked(check).explained(cause),
+         Overload::fallible(&[Is(Text), Is(Text), Is(Text)], Returns::Type(Bigint), timestamp::<Int64Type>).checked(check).explained(cause)]),
     entry!("DATETOSTRING", DATE_TIME, "Writes days since 1970-01-01 by a pattern; FORMAT_DATE is newer.",
         ["DATETOSTRING(17662, 'dd.MM.yyyy')" => "11.05.2018"],
         [Overload::fallible(&[Is(Integer), Is(Text)], Returns::Type(Text), write_scaled::<Int32Type, DAY_MS>).checked(check)]),
@@ -55,7 +55,7 @@ pub(super) static ENTRIES: &[Entry] = &[
     ["STRINGTODATE('11.05.2018', 'dd.MM.yyyy')" => "17662"],
     [Overload::fallible(&[Is(Text), Is(Text)], Returns::Type(Integer), |a, r, e| {
         read::<Int32Type>(a, r, e, |said, _| said.days())
-    }).checked(check)]),
+    }).checked(check).explained(cause)]),
 ];
 
 /// A constant pattern, the second argument, has to be one, and a constant zone, the third, a zone.
@@ -67,6 +67,15 @@ fn check(constants: &Constants<'_>) -> std::result::Result<(), String> {
         Some(zone) if Zone::parse(zone).is_none() => Err(format!("Unknown time-zone ID: {zone}")),
         _ => Ok(()),
     }
+}
+
+/// Where a text leaves its pattern, in Java's words.
+fn cause(row: &Constants<'_>) -> Option<String> {
+    let (text, pattern) = (row.text(0)?, Pattern::parse(row.text(1)?).ok()?);
+    Some(match pattern.error_index(text) {
+        Some(index) => format!("Text {text} could not be parsed at index {index}"),
+        None => format!("Text {text} could not be parsed: there is no such date or time"),
+    })
 }
 
 /// The pattern read last: nearly always all rows have one.

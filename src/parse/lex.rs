@@ -12,7 +12,7 @@ use super::split::split;
 use super::syntax_error::SYNTAX_ERROR;
 use crate::error::{Error, Result, Span};
 use sqlparser::keywords::Keyword;
-use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, Word};
+use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, Whitespace, Word};
 
 /// Longest statement: far above any that is written, far below what hurts.
 pub const STATEMENT_BYTES_MAX: usize = 1024 * 1024;
@@ -48,6 +48,7 @@ pub(super) fn lex(text: &str) -> Result<(Vec<TokenWithSpan>, usize)> {
         let start = offsets.seek(e.location);
         Error::statement(format!("{}{}", SYNTAX_ERROR, lower_first(&e.message))).at(Span::new(start, text.len()))
     })?;
+    let tokens = without_continuations(tokens);
     let is_word = |token: &Token| !matches!(token, Token::Whitespace(_) | Token::EOF);
     let words = tokens.iter().filter(|t| is_word(&t.token)).count();
     check_words(words, whole)?;
@@ -80,6 +81,22 @@ pub(super) fn lex(text: &str) -> Result<(Vec<TokenWithSpan>, usize)> {
     }
     let depth = check_shape(&out)?;
     Ok((out, depth))
+}
+
+/// A backslash at the end of a line, with which ksqlDB's prompt continues a statement, is space.
+fn without_continuations(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let blank = |token: &Token| matches!(token, Token::Whitespace(Whitespace::Space | Whitespace::Tab));
+    for at in 0..tokens.len() {
+        if tokens[at].token != Token::Backslash {
+            continue;
+        }
+        let after = tokens[at + 1..].iter().map(|t| &t.token).find(|token| !blank(token));
+        let ends_line = matches!(after, None | Some(Token::EOF | Token::Whitespace(Whitespace::Newline)));
+        if ends_line {
+            tokens[at].token = Token::Whitespace(Whitespace::Space);
+        }
+    }
+    tokens
 }
 
 fn check_words(words: usize, whole: Span) -> Result<()> {

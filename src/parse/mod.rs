@@ -33,7 +33,7 @@ pub use expansion::QUERY_PARTS_MAX;
 pub use lex::{NESTING_MAX, OPERATORS_MAX, QUERY_NESTING_MAX, SET_OPERATIONS_MAX, STATEMENT_BYTES_MAX, TOKENS_MAX};
 pub use print::expression;
 pub use span::span_of;
-pub use split::{Piece, is_complete, split};
+pub use split::{Piece, check_comments, is_complete, split};
 pub use tree::EXPRESSION_DEPTH_MAX;
 pub use types::{CustomTypes, TYPE_NAMES, TYPE_NESTING_MAX, data_type, sql_type};
 pub use variables::{explained, substitute};
@@ -52,6 +52,7 @@ pub fn parse(text: &str) -> Result<Vec<Parsed>> {
 pub fn parse_with(text: &str, types: &CustomTypes) -> Result<Vec<Parsed>> {
     let mut dialect = KsqlDialect { types: types.clone() };
     let mut all = Vec::new();
+    check_comments(text)?;
     for piece in split(text) {
         let parsed = parse_by(&dialect, text, piece)?;
         note_type(&parsed.statement, &mut dialect.types);

@@ -3,7 +3,8 @@
 //! A semicolon ends a statement unless it is inside a `'string'`, a `` `name` ``, a `"name"`, a `-- comment` or a
 //! `/* comment */`. Quotes are doubled to mean themselves, so closing and opening again at once needs no special case.
 
-use crate::error::Span;
+use super::syntax_error::line_and_column;
+use crate::error::{Error, Result, Span};
 
 /// The text of one statement inside a longer text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,11 +28,20 @@ pub fn split(text: &str) -> Vec<Piece<'_>> {
 /// complete.
 pub fn is_complete(text: &str) -> bool {
     let (pieces, open) = scan(text);
-    !open && pieces.iter().all(|p| p.complete)
+    open.is_none() && pieces.iter().all(|p| p.complete)
 }
 
-/// The pieces, and whether the text ends inside a block comment.
-fn scan(text: &str) -> (Vec<Piece<'_>>, bool) {
+/// Fails where a block comment is opened that nothing closes: all that follows it would be no part of the text.
+pub fn check_comments(text: &str) -> Result<()> {
+    let Some(start) = scan(text).1 else { return Ok(()) };
+    let (line, column) = line_and_column(text, start);
+    Err(Error::statement(format!("comment opened at line {line}:{column} is not closed"))
+        .with_hint("close it with */")
+        .at(Span::new(start, start + 2)))
+}
+
+/// The pieces, and where a block comment begins in which the text ends.
+fn scan(text: &str) -> (Vec<Piece<'_>>, Option<usize>) {
     let bytes = text.as_bytes();
     let mut pieces = Vec::new();
     let mut content: Option<Span> = None;
@@ -53,7 +63,7 @@ fn scan(text: &str) -> (Vec<Piece<'_>>, bool) {
                 }
                 None => {
                     push(&mut pieces, text, content, words, false);
-                    return (pieces, true);
+                    return (pieces, Some(from));
                 }
             },
             b';' => {
@@ -88,7 +98,7 @@ fn scan(text: &str) -> (Vec<Piece<'_>>, bool) {
         content = Some(Span::new(content.map_or(from, |c| c.start), at));
     }
     push(&mut pieces, text, content, words, false);
-    (pieces, false)
+    (pieces, None)
 }
 
 /// Counts the runs of text between spaces, and commas.

@@ -91,3 +91,44 @@ fn what_is_skipped_is_a_stream_and_a_flood_is_cut_short() {
     let logger = rows(&engine, "SELECT LEVEL, LOGGER FROM KSQL_PROCESSING_LOG LIMIT 1;");
     assert!(logger[0].starts_with("ERROR | processing.CSAS_COPY_"), "{logger:?}");
 }
+
+#[test]
+fn a_column_that_is_null_says_why_and_its_row_is_not_counted_as_skipped() {
+    let log = EmbeddedLog::in_memory(SystemClock::shared()).unwrap();
+    let mut config = Config::new(LogConfig::Temporary);
+    config.properties.insert(AUTO_CREATE.to_owned(), "true".to_owned());
+    let below: Arc<dyn Log> = log.clone();
+    let engine = Engine::over(below, config, SystemClock::shared(), Drive::Threads).unwrap();
+    ask(
+        &engine,
+        "CREATE STREAM s (t STRING, i INT, n STRING, j STRING) WITH (KAFKA_TOPIC='t', VALUE_FORMAT='JSON', PARTITIONS=1);
+         CREATE STREAM o AS SELECT PARSE_TIMESTAMP(t, 'yyyy-MM-dd''T''HH:mm:ss') AS ts, 5 / i AS q, CAST(n AS INT) AS n,
+             COALESCE(CAST(n AS INT), 0) AS m, EXTRACTJSONFIELD(j, '$.a') AS j, CAST(t AS DATE) AS d FROM s;",
+    );
+    let mut set = RecordSet::default();
+    set.push(0, 1, None, Some(br#"{"T":"2021-01-01 01:02:03","I":0,"N":"12x","J":"{"}"#));
+    log.append("t", &set).unwrap();
+    let clock = SystemClock::shared();
+    let end = clock.monotonic() + PATIENCE;
+    while rows(&engine, "SELECT m FROM o;").is_empty() || !ask(&engine, "SHOW STREAMS;").contains("KSQL_PROCESSING_LOG")
+    {
+        assert!(clock.monotonic() < end, "{}", ask(&engine, "SHOW QUERIES EXTENDED;"));
+        clock.sleep(Duration::from_millis(20));
+    }
+    assert_eq!(rows(&engine, "SELECT * FROM o;"), ["NULL | NULL | NULL | 0 | NULL | NULL"]);
+    let counts = ask(&engine, "DESCRIBE o EXTENDED;");
+    assert!(counts.contains("CSAS_O_2 | RUNNING | 1 | 1 | 0 | 0"), "no record was skipped: {counts}");
+    engine.close();
+    let mut reasons = rows(&engine, "SELECT MESSAGE->REASON AS why FROM KSQL_PROCESSING_LOG;");
+    reasons.sort_unstable();
+    let told = [
+        "column `D` set to NULL: Text 2021-01-01 01:02:03 could not be read as DATE in CAST(T AS DATE)",
+        "column `J` set to NULL: Invalid JSON format: { in EXTRACTJSONFIELD(J, '$.a')",
+        "column `N` set to NULL: For input string: \"12x\" in CAST(N AS INTEGER)",
+        "column `Q` set to NULL: / by zero in (5 / I)",
+        "column `TS` set to NULL: Text 2021-01-01 01:02:03 could not be parsed at index 10 in PARSE_TIMESTAMP(T, \
+         'yyyy-MM-dd''T''HH:mm:ss')",
+        "part of column `M` set to NULL: For input string: \"12x\" in CAST(N AS INTEGER)",
+    ];
+    assert_eq!(reasons, told);
+}

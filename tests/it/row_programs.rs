@@ -248,7 +248,10 @@ fn entries_name_the_expression_and_the_reason() {
     assert_eq!(reasons.len(), 3);
     assert!(reasons[0].0 == 7 && reasons[0].1.starts_with(excluded), "{reasons:?}");
     assert!(reasons[1].0 == 8 && reasons[1].1.starts_with(excluded), "{reasons:?}");
-    assert!(reasons[2].0 == 8 && reasons[2].1.starts_with("expression 1: arithmetic on NULL in "), "{reasons:?}");
+    assert!(
+        reasons[2].0 == 8 && reasons[2].1.starts_with("expression 1 set to NULL: arithmetic on NULL in "),
+        "{reasons:?}"
+    );
 }
 
 #[test]

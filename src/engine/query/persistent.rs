@@ -9,7 +9,7 @@ use crate::engine::query::processing_log::ProcessingLog;
 use crate::engine::result::entity::Counts;
 use crate::error::{Error, Kind, Result};
 use crate::execute::pipeline::Pipeline;
-use crate::execute::record::source::BadRecord;
+use crate::execute::record::source::{BadRecord, Stage};
 use crate::execute::task::spec::ExecutionSpec;
 use crate::execute::task::{Execution, Progress};
 use crate::log::Log;
@@ -352,7 +352,8 @@ impl Shared {
         let mut status = self.status.lock();
         for b in bad {
             self.processing.skipped(&self.id, &b);
-            tracing::warn!(target: "processing", query = %self.id, topic = %b.topic, partition = b.partition, offset = b.offset, reason = %b.reason, "record skipped");
+            let said = if b.stage == Stage::Null { "value set to NULL" } else { "record skipped" };
+            tracing::warn!(target: "processing", query = %self.id, topic = %b.topic, partition = b.partition, offset = b.offset, reason = %b.reason, "{said}");
             if status.bad.len() == BAD_REMEMBERED {
                 status.bad.pop_front();
             }

@@ -211,7 +211,7 @@ fn entry(query: &str, record: &BadRecord, time: i64) -> Value {
             let error = json!({ "target": "record", "errorMessage": reason, "cause": [], "topic": &*record.topic });
             ("Source", place(json!({ "type": 0, "deserializationError": error })))
         }
-        Stage::Process => {
+        Stage::Process | Stage::Null => {
             let error = json!({ "errorMessage": reason, "cause": [] });
             ("Process", place(json!({ "type": 1, "recordProcessingError": error })))
         }

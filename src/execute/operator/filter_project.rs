@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::execute::change::{BadRow, BadRows, ChangeBatch, RowImage};
 use crate::execute::pipeline::{InputColumn, RowSpec};
 use crate::plan::scalar::{Columns, Program, RowErrors};
+use crate::types::{Column, quoted};
 use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array};
 use arrow::buffer::{BooleanBuffer, NullBuffer, ScalarBuffer};
 use arrow::compute::nullif;
@@ -37,6 +38,20 @@ pub struct FilterProjectOperator {
     groups: usize,
     /// For each value program: it is a column of the key, and is shown of a row that is gone, too.
     shown: Vec<bool>,
+    /// Names of the value columns, for what is logged about them; empty where they are no columns of a result.
+    names: Vec<String>,
+}
+
+/// Rows of a batch for which the log says in full why an expression failed: more of them share what all have in common, so
+/// that a batch in which every row fails is not run row by row.
+const CAUSES_MAX: usize = 16;
+
+/// Which expression: a log entry says it.
+struct Place<'a> {
+    purpose: Purpose,
+    index: usize,
+    /// The column that it makes.
+    name: Option<&'a str>,
 }
 
 /// What an expression is for: a log entry says it.
@@ -69,6 +84,7 @@ impl FilterProjectOperator {
             keep_absent: spec.keep_absent,
             groups: spec.groups,
             shown: vec![false; spec.value.len()],
+            names: Vec::new(),
         }
     }
 
@@ -79,6 +95,12 @@ impl FilterProjectOperator {
             matches!(slot, Some(InputColumn::Key(_) | InputColumn::WindowStart | InputColumn::WindowEnd))
         };
         self.shown = self.value.iter().map(is_key).collect();
+        self
+    }
+
+    /// The value columns are columns of the result, by these names.
+    pub(crate) fn named(mut self, columns: &[Column]) -> FilterProjectOperator {
+        self.names = columns.iter().map(|column| quoted(&column.name)).collect();
         self
     }
 
@@ -94,7 +116,8 @@ impl FilterProjectOperator {
             let mut errors = RowErrors::new();
             let passed = condition.predicate(&input, &mut errors)?;
             if let Some(bad) = bad.as_deref_mut() {
-                report(Purpose::Condition, i, condition, &mut errors, passing.as_ref(), &batch.seq, bad);
+                let place = Place { purpose: Purpose::Condition, index: i, name: None };
+                report(&place, condition, &mut errors, &input, passing.as_ref(), &batch.seq, bad);
             }
             passing = and(passing, passed);
         }
@@ -184,7 +207,8 @@ impl FilterProjectOperator {
             for caught in errors.caught() {
                 failed = Some(failed.map_or_else(|| caught.rows.clone(), |f: BooleanBuffer| &f | &caught.rows));
             }
-            report(purpose, i, program, &mut errors, present(&batch.new).as_ref(), &batch.seq, bad);
+            let place = Place { purpose, index: i, name: None };
+            report(&place, program, &mut errors, input, present(&batch.new).as_ref(), &batch.seq, bad);
         }
         // A key of several columns is never null as a whole.
         let present = if key.len() == 1 { key[0].logical_nulls().filter(|n| n.null_count() > 0) } else { None };
@@ -205,11 +229,13 @@ impl FilterProjectOperator {
             let mut errors = RowErrors::new();
             let column = program.eval_array(input, &mut errors)?;
             if let Some((seq, bad)) = &mut log {
-                let (purpose, i) = match i.checked_sub(self.groups) {
-                    Some(i) => (Purpose::Value, i),
+                let name = self.names.get(i).map(String::as_str);
+                let (purpose, index) = match i.checked_sub(self.groups) {
+                    Some(index) => (Purpose::Value, index),
                     None => (Purpose::GroupKey, i),
                 };
-                report(purpose, i, program, &mut errors, present.as_ref(), seq, bad);
+                let place = Place { purpose, index, name };
+                report(&place, program, &mut errors, input, present.as_ref(), seq, bad);
             }
             columns.push(match &absent {
                 Some(absent) if !self.shown[i] => without(&column, absent)?,
@@ -313,29 +339,48 @@ fn without_null_keys(batch: ChangeBatch, failed: Option<&BooleanBuffer>, bad: &m
 
 /// Notes what a program's boundaries caught, in the rows of `mask` only.
 fn report(
-    purpose: Purpose,
-    index: usize,
+    place: &Place<'_>,
     program: &Program,
     errors: &mut RowErrors,
+    input: &Columns<'_>,
     mask: Option<&BooleanBuffer>,
     seq: &ScalarBuffer<u64>,
     bad: &mut BadRows,
 ) {
+    let left_out = matches!(place.purpose, Purpose::Condition | Purpose::GroupKey);
     for caught in errors.take_caught() {
         let text = program.boundary(caught.boundary).unwrap_or(program);
-        let reason = match purpose {
-            Purpose::Condition => format!("condition {index}: {} in {text}", caught.reason),
-            Purpose::Key => format!("key {index}: {} in {text}", caught.reason),
-            Purpose::Value => format!("expression {index}: {} in {text}", caught.reason),
-            Purpose::GroupKey => format!(
-                "Error calculating group-by column with index {index}. The source row will be excluded from the table.: \
-                 {} in {text}",
-                caught.reason
-            ),
+        let whole = matches!(program, Program::Guard { boundary, .. } if *boundary == caught.boundary);
+        let reason = |why: &str| format!("{}: {why} in {text}", place.effect(!whole));
+        let mut rows = match mask {
+            None => caught.rows,
+            Some(mask) => &caught.rows & mask,
         };
-        match mask {
-            None => bad.mark(caught.rows, seq, reason),
-            Some(mask) => bad.mark(&caught.rows & mask, seq, reason),
+        let first: Vec<usize> = rows.set_indices().take(CAUSES_MAX).collect();
+        for &row in &first {
+            // Where the reason says all there is to say, it does so for every row.
+            let Some(cause) = program.cause(caught.boundary, input, row) else { break };
+            bad.add(BadRow { seq: seq[row], reason: reason(&cause) }, left_out);
+            rows = BooleanBuffer::collect_bool(rows.len(), |i| i > row && rows.value(i));
+        }
+        bad.mark(rows, seq, reason(&caught.reason.to_string()), left_out);
+    }
+}
+
+impl Place<'_> {
+    /// What an error does, or one that only a `part` of the expression has.
+    fn effect(&self, part: bool) -> String {
+        let index = self.index;
+        match (self.purpose, self.name) {
+            (Purpose::Condition, _) => format!("condition {index}"),
+            (Purpose::GroupKey, _) => format!(
+                "Error calculating group-by column with index {index}. The source row will be excluded from the table."
+            ),
+            (Purpose::Key, _) if part => format!("part of key {index} set to NULL"),
+            (Purpose::Key, _) => format!("key {index} set to NULL"),
+            (Purpose::Value, Some(name)) if part => format!("part of column {name} set to NULL"),
+            (Purpose::Value, Some(name)) => format!("column {name} set to NULL"),
+            (Purpose::Value, None) => format!("expression {index} set to NULL"),
         }
     }
 }

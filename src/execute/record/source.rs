@@ -40,6 +40,8 @@ pub enum Stage {
     Decode,
     /// An expression of the query cannot be computed for it.
     Process,
+    /// The same, and what the expression makes is NULL: the row itself was not left out.
+    Null,
     /// It is no input but a row of the query, which is too large for the topic that it goes to.
     Produce {
         /// Its key as text, cut if it is long; `None` = it has none.

@@ -17,9 +17,9 @@ impl Execution {
         headers: &dyn Fn(u64) -> Vec<Header>,
     ) -> Result<()> {
         self.progress.late.fetch_add(out.late, Ordering::Relaxed);
-        self.progress.bad.fetch_add(out.bad.len() as u64, Ordering::Relaxed);
-        for (seq, reason) in out.bad.iter().take(BAD_RECORDS_KEPT.saturating_sub(self.bad.len())) {
-            self.report(slot, seq, reason);
+        self.progress.bad.fetch_add(out.bad.left_out() as u64, Ordering::Relaxed);
+        for (seq, reason, left_out) in out.bad.entries().take(BAD_RECORDS_KEPT.saturating_sub(self.bad.len())) {
+            self.report(slot, seq, reason, if left_out { Stage::Process } else { Stage::Null });
         }
         for batch in out.batches {
             let rows = batch.len();
@@ -31,7 +31,7 @@ impl Execution {
                     let (topic, large) = (sink.topic().clone(), sink.take_large());
                     for (seq, reason) in unwritten {
                         self.progress.bad.fetch_add(1, Ordering::Relaxed);
-                        self.report(slot, seq, &reason);
+                        self.report(slot, seq, &reason, Stage::Process);
                     }
                     self.refuse(&topic, large)?;
                 }
@@ -41,9 +41,9 @@ impl Execution {
         Ok(())
     }
 
-    fn report(&mut self, slot: usize, seq: u64, reason: &str) {
+    fn report(&mut self, slot: usize, seq: u64, reason: &str, stage: Stage) {
         if self.bad.len() < BAD_RECORDS_KEPT {
-            let (reason, stage) = (reason.to_owned(), Stage::Process);
+            let reason = reason.to_owned();
             if let Some((input, offset)) = self.canonical.interval.origin(seq) {
                 let TopicPartition { topic, partition, .. } = self.inputs[input].clone();
                 self.bad.push(BadRecord { topic, partition, offset: offset as i64, reason, stage });

@@ -57,7 +57,11 @@ impl Topology {
         let read = pipeline.output.table && pipeline.output.key.is_empty();
         let operator =
             |spec| if read { FilterProjectOperator::new(spec).for_reader() } else { FilterProjectOperator::new(spec) };
-        let rows = (0..partitions).map(|_| operator(&pipeline.rows)).collect();
+        // The last of them makes the columns of the result.
+        let last = |spec| operator(spec).named(&pipeline.output.value);
+        let is_last = pipeline.aggregate.is_none() && pipeline.explode.is_none();
+        let rows = |_| if is_last { last(&pipeline.rows) } else { operator(&pipeline.rows) };
+        let rows = (0..partitions).map(rows).collect();
         let tasks = pipeline.hop.as_ref().map_or(partitions, |h| h.partitions);
         let groups = match &pipeline.aggregate {
             None => Vec::new(),
@@ -76,13 +80,10 @@ impl Topology {
             joins: JoinStages::new(pipeline, if last_is_join { mode } else { EmitMode::EveryChange }, spill_pool)?,
             rows,
             tables: tables.collect::<Result<_>>()?,
-            explode: pipeline
-                .explode
-                .as_ref()
-                .map(|spec| (Explode::new(spec.arrays.clone()), FilterProjectOperator::new(&spec.after))),
+            explode: pipeline.explode.as_ref().map(|spec| (Explode::new(spec.arrays.clone()), last(&spec.after))),
             exchange: pipeline.hop.as_ref().map(Exchange::new).transpose()?,
             groups,
-            after: pipeline.after.as_ref().map(operator),
+            after: pipeline.after.as_ref().map(last),
             names: (
                 pipeline.table.as_ref().map(|t| t.name.clone()),
                 pipeline.aggregate.as_ref().map(|a| a.name.clone()),

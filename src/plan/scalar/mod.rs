@@ -16,6 +16,7 @@
 mod arithmetic;
 mod bind;
 mod cast;
+mod cause;
 mod compare;
 mod decimal;
 mod errors;

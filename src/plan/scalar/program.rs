@@ -393,7 +393,7 @@ impl Program {
     }
 
     /// The direct parts, in order of evaluation.
-    fn each<'a>(&'a self, visit: &mut dyn FnMut(&'a Program)) {
+    pub(super) fn each<'a>(&'a self, visit: &mut dyn FnMut(&'a Program)) {
         each_part!(self, iter, visit);
     }
 

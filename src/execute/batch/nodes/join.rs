@@ -237,7 +237,7 @@ impl Replay {
             if done {
                 parts.extend(self.topology.joined(&[], Some(self.seq), &mut out)?);
             }
-            counts.bad.fetch_add(out.bad.len() as u64, Ordering::Relaxed);
+            counts.bad.fetch_add(out.bad.left_out() as u64, Ordering::Relaxed);
             let parts = parts.into_iter().map(|(task, batch)| with_task(task, batch)).collect();
             let sent = match ChangeBatch::merge(parts)? {
                 Some(batch) => send(self.shaped(&batch)?),

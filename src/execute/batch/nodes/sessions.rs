@@ -180,7 +180,7 @@ impl Runner {
 
     fn answer(&self, out: OperatorOutput, schema: &SchemaRef) -> Result<RecordBatch> {
         self.counts.late.fetch_add(out.late, std::sync::atomic::Ordering::Relaxed);
-        self.counts.bad.fetch_add(out.bad.len() as u64, std::sync::atomic::Ordering::Relaxed);
+        self.counts.bad.fetch_add(out.bad.left_out() as u64, std::sync::atomic::Ordering::Relaxed);
         let mut batches = Vec::new();
         for batch in out.batches {
             let mut columns = batch.key;
