@@ -16,7 +16,7 @@ use std::sync::LazyLock;
 /// Where `tidegate server` listens.
 const SERVER_PORT: u16 = 8088;
 
-/// What `--help` says: all there is on one screen. Commands and their flags say more of themselves.
+/// The text of `--help`: everything on one screen. `COMMAND --help` has the details.
 const HELP: &str = "\
 Streaming SQL for Kafka in one binary. Without a command it opens a prompt.
 
@@ -71,10 +71,10 @@ pub struct Arguments {
     /// How log lines are written to standard error.
     #[arg(long, global = true, value_name = "FORMAT", value_enum, env = "TIDEGATE_LOG_FORMAT", default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
-    /// NO_COLOR in the environment: any text but none forbids colours.
+    /// NO_COLOR in the environment: disables colours unless it is empty.
     #[arg(long, global = true, env = "NO_COLOR", hide = true)]
     pub no_color: Option<String>,
-    /// PAGER in the environment: the command that shows what is taller than the terminal; an empty text wants none.
+    /// PAGER in the environment: the command for results taller than the terminal; empty: no pager.
     #[arg(long, global = true, env = "PAGER", hide = true)]
     pub pager: Option<String>,
 }
@@ -91,32 +91,32 @@ pub struct Place {
     /// Brokers of a Kafka cluster to work on.
     #[arg(long, global = true, value_name = "HOST:PORT,...")]
     pub bootstrap_servers: Option<String>,
-    /// Server that carries the statements out: http://HOST:PORT.
+    /// Server that runs the statements: http://HOST:PORT.
     #[arg(long, global = true, value_name = "URL", value_parser = url,
           conflicts_with_all = ["data", "temp", "bootstrap_servers"])]
     pub server: Option<String>,
-    /// Certificates (PEM) to trust a server's https with, instead of the system's.
+    /// Certificates (PEM) to trust instead of the system's.
     #[arg(long, global = true, value_name = "FILE", env = "TIDEGATE_CA")]
     pub ca: Option<PathBuf>,
-    /// Certificate (PEM) to show a server that asks for one.
+    /// Certificate (PEM) to present to a server.
     #[arg(long, global = true, value_name = "FILE", env = "TIDEGATE_CERT", requires = "key")]
     pub cert: Option<PathBuf>,
     /// The certificate's key (PEM).
     #[arg(long, global = true, value_name = "FILE", env = "TIDEGATE_KEY", requires = "cert")]
     pub key: Option<PathBuf>,
-    /// Name to give a server that asks for one; the password is in TIDEGATE_PASSWORD.
+    /// User name at a server; the password is read from TIDEGATE_PASSWORD.
     #[arg(long, global = true, value_name = "NAME", env = "TIDEGATE_USER")]
     pub user: Option<String>,
-    /// The password: from the environment only, where nobody's list of processes shows it.
+    /// The password: from the environment only, so that a list of processes does not show it.
     #[arg(long, global = true, env = "TIDEGATE_PASSWORD", hide = true, hide_env_values = true)]
     pub server_password: Option<String>,
-    /// A token instead of both.
+    /// A token instead of user and password.
     #[arg(long, global = true, env = "TIDEGATE_TOKEN", hide = true, hide_env_values = true)]
     pub server_token: Option<String>,
     /// File with settings of the Kafka clients, such as a login, one name=value a line.
     #[arg(long, global = true, value_name = "FILE", conflicts_with_all = ["data", "temp", "server"])]
     pub kafka_config: Option<PathBuf>,
-    /// A setting of the process or the default of one that SET changes, such as ksql.streams.state.dir=DIR.
+    /// A setting of the process, or the default of one that SET changes, such as ksql.streams.state.dir=DIR.
     #[arg(long, global = true, value_name = "NAME=VALUE", value_parser = setting, conflicts_with = "server")]
     pub set: Vec<(String, String)>,
     /// Name of this installation: part of every internal topic and group.
@@ -147,12 +147,12 @@ pub enum Command {
         #[command(subcommand)]
         command: TopicCommand,
     },
-    /// Show what does not belong into the command log of a service that does not run, and remove it.
+    /// Show and remove invalid records of the command log of a service that is not running.
     Repair {
-        /// Remove all records that are no commands: no start mentions them any more.
+        /// Remove all invalid records.
         #[arg(long)]
         remove: bool,
-        /// Remove this record, a command too: no start carries it out any more (several: say it again).
+        /// Remove the record at this offset, even if it is a command (repeatable).
         #[arg(long, value_name = "N")]
         offset: Vec<i64>,
         /// Show commands, too.
@@ -164,7 +164,7 @@ pub enum Command {
         /// Address to listen on.
         #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8088")]
         listen: SocketAddr,
-        /// File of users: who may ask, and for what.
+        /// Users file: names, roles and credentials.
         #[arg(long, value_name = "FILE")]
         users: Option<PathBuf>,
         /// Certificates (PEM), the server's first: speaks TLS.
@@ -173,39 +173,39 @@ pub enum Command {
         /// The certificate's key (PEM).
         #[arg(long, value_name = "FILE", requires = "tls_cert")]
         tls_key: Option<PathBuf>,
-        /// Authorities (PEM) whose certificates prove that a client is the user whom they name.
+        /// Authorities (PEM) whose client certificates authenticate users.
         #[arg(long, value_name = "FILE", requires = "tls_cert", requires = "users")]
         client_ca: Option<PathBuf>,
-        /// Let no client in without such a certificate.
+        /// Require a client certificate.
         #[arg(long, requires = "client_ca")]
         client_cert_required: bool,
-        /// Origin whose pages may ask (several: say it again).
+        /// Origin whose pages may send requests (repeatable).
         #[arg(long, value_name = "URL")]
         allow_origin: Vec<String>,
-        /// File to which it is written who did what: statements, logins, refusals.
+        /// Audit log file: statements, logins, refusals.
         #[arg(long, value_name = "FILE")]
         audit_log: Option<PathBuf>,
-        /// Let every user read only, whatever their role; queries that exist continue.
+        /// Make every user a reader, whatever their role; existing queries continue.
         #[arg(long)]
         read_only: bool,
     },
-    /// Write a line for a server's file of users; the password comes from standard input.
+    /// Write a line of a server's users file; the password is read from standard input.
     User {
         /// Name.
         name: String,
-        /// What they may do.
+        /// Role.
         #[arg(value_enum)]
         role: Role,
-        /// With a bearer token, which is printed to standard error, instead of a password.
+        /// Use a bearer token, which is printed to standard error, instead of a password.
         #[arg(long, conflicts_with = "certificate")]
         token: bool,
-        /// Topics that they are limited to: names, and prefixes with * behind them.
+        /// Limit the user to these topics: names, and prefixes followed by *.
         #[arg(long, value_name = "NAME,PREFIX*,...", value_parser = topics)]
         topics: Option<String>,
-        /// With a certificate of that name, instead of a password.
+        /// Use a client certificate with that name instead of a password.
         #[arg(long)]
         certificate: bool,
-        /// Put the line into this file, in place of the user's former password, instead of printing it.
+        /// Write the line to this file, in place of the user's previous password, instead of printing it.
         #[arg(long, value_name = "FILE")]
         file: Option<PathBuf>,
     },
@@ -245,7 +245,7 @@ pub enum TopicCommand {
     DeleteRecords {
         /// Topic.
         topic: String,
-        /// Delete what stands before this offset.
+        /// Delete the records before this offset.
         #[arg(long, value_name = "OFFSET", required_unless_present = "all")]
         before: Option<u64>,
         /// Delete everything that is there now.

@@ -45,7 +45,7 @@ pub(super) enum Backend {
 /// A data directory that is open: owned, or through its owner.
 pub(super) enum Directory {
     Owned(Owner),
-    Attached(Client),
+    Attached(Box<Client>),
 }
 
 /// A session's backend, which changes when its owner ends. Dropping it stops the queries of this process.
@@ -85,7 +85,9 @@ pub(super) fn open_directory(config: &Config, directory: &Path, clock: &SharedCl
             .map_err(|e| if e.kind() == Kind::Busy { CallError::Failed(e) } else { CallError::Unreachable(e) })
             .and_then(|a| Client::attach(&a, directory));
         match attached {
-            Ok(client) if client.server.service_id == config.service_id => return Ok(Directory::Attached(client)),
+            Ok(client) if client.server.service_id == config.service_id => {
+                return Ok(Directory::Attached(Box::new(client)));
+            }
             Ok(client) => {
                 let theirs = &client.server.service_id;
                 return Err(Error::new(Kind::Busy, format!("{} runs with service id {theirs}", client.name()))
@@ -105,7 +107,7 @@ impl BackendHandle {
         let (backend, owner) = match &config.log {
             LogConfig::Embedded(directory) => match open_directory(&config, directory, &clock)? {
                 Directory::Owned(owner) => (Backend::Local(owner.engine()?), Some(owner)),
-                Directory::Attached(client) => (Backend::Attached(Arc::new(client)), None),
+                Directory::Attached(client) => (Backend::Attached(Arc::from(client)), None),
             },
             LogConfig::Temporary | LogConfig::Kafka { .. } => {
                 (Backend::Local(Engine::open(config.clone(), clock.clone())?), None)
@@ -286,7 +288,7 @@ impl Shared {
             }
             Directory::Attached(client) => {
                 let notice = format!("{} has ended; attached to {}", gone.name(), client.name());
-                (Current { backend: Backend::Attached(Arc::new(client)), owner: None }, notice)
+                (Current { backend: Backend::Attached(Arc::from(client)), owner: None }, notice)
             }
         };
         *current = next;

@@ -1,4 +1,4 @@
-//! COPY: a query's rows into a file of the one who says it.
+//! COPY: writes the rows of a query to a local file.
 //!
 //! ```sql
 //! COPY (SELECT car, speed FROM readings WHERE speed > 280) TO 'fast.csv' (DELIMITER ';');
@@ -6,7 +6,7 @@
 //!
 //! The format is that of FORMAT or of the file's ending: CSV (HEADER, DELIMITER, NULL), JSON with one object a line (with
 //! ARRAY an array), or an Arrow IPC file. The rows go into a file beside it that gets the name when all of them are there, so
-//! that nobody ever reads half of an answer. A file that exists is kept unless OVERWRITE is said.
+//! that a partial file is never visible. An existing file is kept unless OVERWRITE is given.
 
 use super::render::{WAIT, quoted};
 use crate::engine::result::rows::{OutputColumn, RowEvent, RowStream};
@@ -53,7 +53,7 @@ pub(super) struct Copied {
 }
 
 impl<'a> Plan<'a> {
-    /// Reads the options; says what is wrong with them, or with the file, before anything is asked.
+    /// Reads the options; reports errors in them, or with the file, before the query runs.
     pub(super) fn read(copy: &'a CopyTo) -> Result<Plan<'a>> {
         let unknown = copy.options.iter().find(|(name, _)| !OPTIONS.contains(&name.value.as_str()));
         if let Some((name, _)) = unknown {
@@ -123,7 +123,7 @@ impl<'a> Plan<'a> {
         Error::io(format!("cannot write '{}'", self.copy.file)).with_detail(error.to_string())
     }
 
-    /// Writes all rows of the query's answer.
+    /// Writes all rows of the query.
     pub(super) fn carry_out(&self, answer: Outcome, interrupted: &dyn Fn() -> bool) -> Result<Copied> {
         let Outcome::Rows(mut rows) = answer else { return Err(Error::statement("COPY requires a query")) };
         if !rows.is_bounded() {

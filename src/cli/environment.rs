@@ -237,7 +237,7 @@ impl Environment for Machine {
             Directory::Owned(owner) => {
                 Box::new(OwnTopics { topics: LogTopics::new(owner.log().clone(), rules), _owner: Some(owner) })
             }
-            Directory::Attached(client) => Box::new(client),
+            Directory::Attached(client) => client,
         })
     }
 

@@ -1,4 +1,4 @@
-//! Ctrl-C outside the line editor, and SIGTERM where nobody sits at a prompt: they ask what runs to stop; a second one ends
+//! Ctrl-C outside the line editor, and SIGTERM without a prompt: they stop the running statement; a second one ends
 //! the process.
 
 use super::report::INTERRUPTED;
@@ -19,7 +19,7 @@ pub struct Interrupt {
 
 impl Interrupt {
     /// Listens for Ctrl-C from now on, for the rest of the process; with `terminations` also for SIGTERM. A prompt leaves
-    /// that one alone, because it waits for the terminal and could not answer.
+    /// only that program, because it waits for the terminal and could not react.
     pub fn listen(terminations: bool) -> Result<Interrupt> {
         let interrupt = Interrupt::default();
         let (asked, lent) = (interrupt.asked.clone(), interrupt.lent.clone());
@@ -48,12 +48,12 @@ impl Interrupt {
         Ok(interrupt)
     }
 
-    /// The user asked to stop since the last [`Interrupt::clear`].
+    /// An interrupt has occurred since the last [`Interrupt::clear`].
     pub fn asked(&self) -> bool {
         self.asked.load(Ordering::SeqCst)
     }
 
-    /// What was asked is done.
+    /// Forgets the interrupt.
     pub fn clear(&self) {
         self.asked.store(false, Ordering::SeqCst);
     }
@@ -63,7 +63,7 @@ impl Interrupt {
         self.lent.store(true, Ordering::SeqCst);
     }
 
-    /// The terminal is ours again; what was asked meanwhile was asked of the other program.
+    /// The terminal is back; interrupts meanwhile were for the other program.
     pub(super) fn take_back(&self) {
         self.lent.store(false, Ordering::SeqCst);
         self.clear();

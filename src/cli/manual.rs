@@ -44,7 +44,7 @@ fn each(command: &clap::Command, name: &str, out: &mut Vec<u8>) -> Result<()> {
         title.text([roman(about.to_string())]);
     }
     title.to_writer(out)?;
-    // The options of all commands stand above, once.
+    // Global options are listed above, once.
     let hide = |a: clap::Arg| if a.is_global_set() { a.hide(true) } else { a };
     let own = command.clone().mut_args(hide);
     let man = Man::new(own);

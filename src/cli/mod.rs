@@ -3,10 +3,10 @@
 //! ```text
 //! args       commands and flags
 //! script     -e, -f, run, a pipe            repl       the prompt (complete, notices, pager)
-//! render     answers                        report     errors and exit codes
+//! render     results                        report     errors and exit codes
 //! repair     the command log
 //! topic      topics without SQL (produce)   interrupt  Ctrl-C
-//! progress   how far a query has come     copy       rows into files
+//! progress   the progress of a query      copy       rows into files
 //! backend    an engine here, or another process (`serve::attach`)
 //! environment  opens what commands work on  demo_data  what `tidegate demo` feeds
 //! manual     completions and manual page, made from args

@@ -1,11 +1,12 @@
-//! How far a query has come, on a terminal, while somebody waits for it.
+//! The progress of a query, on a terminal, until its first rows.
 //!
 //! ```text
 //! [########------------]  41 %  4,102,144 of 10,000,000 records, 391 MB
 //! ```
 //!
 //! One line that is written over and taken away again before rows are shown; it has no escape codes. It only appears when
-//! nothing came for a while, and never outside of a terminal.
+//! there have been no rows for a while, and never outside of a terminal. It writes plain text: no escape codes, no thread of its
+//! own, and nothing while a pager owns the terminal; a progress bar crate would add all three.
 
 use crate::engine::result::rows::Scanned;
 use std::cell::Cell;
@@ -24,7 +25,7 @@ const BAR: u64 = 20;
 pub struct Progress {
     out: Box<dyn Write>,
     pauses: u32,
-    /// Characters of the line that stands there now.
+    /// Characters of the line that is shown now.
     shown: usize,
     /// Another program has the terminal.
     hidden: Rc<Cell<bool>>,
@@ -47,7 +48,7 @@ impl Progress {
         self.hidden = hidden;
     }
 
-    /// Nothing came in another pause.
+    /// There were no rows in another pause.
     pub(super) fn waiting(&mut self, scanned: &Scanned) {
         self.pauses += 1;
         if self.hidden.get() || scanned.planned == 0 || self.pauses < PATIENCE || !self.pauses.is_multiple_of(EVERY) {

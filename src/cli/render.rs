@@ -1,7 +1,7 @@
 //! Answers on the screen, in a file or in a pipe.
 //!
-//! A table is laid out when all its rows are known; rows that keep coming are written as they come, under a header whose
-//! widths are fixed by the first ones. Nothing here asks whether it writes to a terminal: [`Screen`] is told.
+//! A table is laid out when all its rows are known; rows of an endless query are written as they arrive, under a header whose
+//! widths are fixed by the first ones. Nothing here checks for a terminal: that is configured in [`Screen`].
 
 use super::args::Format;
 use super::progress::{Progress, in_words};
@@ -19,17 +19,17 @@ use unicode_width::UnicodeWidthStr;
 /// Rows that are held back to lay out a table: what fits a screen many times over.
 pub const HELD_ROWS_MAX: usize = 1_000;
 
-/// How long one wait for rows takes: an interrupt is seen after this time at the latest, and has to be answered within
+/// How long one wait for rows takes: an interrupt is noticed after this time at the latest, and has to take effect within
 /// 100 ms on a busy machine, too.
 pub const WAIT: Duration = Duration::from_millis(20);
 
-/// Pauses after which a query without rows says what may help: three seconds.
+/// Pauses after which a query without rows shows its hint: three seconds.
 const EMPTY_PAUSES: u32 = 150;
 
 /// Widest column of a table whose rows keep coming.
 const LIVE_WIDTH_MAX: usize = 40;
 
-/// Where answers are written, and how.
+/// Where and how results are written.
 pub struct Screen<'a> {
     /// The handle.
     pub out: &'a mut dyn Write,
@@ -37,9 +37,9 @@ pub struct Screen<'a> {
     pub format: Format,
     /// Columns of the terminal; `None` = as wide as it takes.
     pub width: Option<usize>,
-    /// Where somebody sees how far a query has come.
+    /// Shows the progress of a query.
     pub progress: Option<&'a mut Progress>,
-    /// Who shows answers that are taller than the terminal.
+    /// The pager for results taller than the terminal.
     pub pager: Option<&'a Pager>,
 }
 
@@ -49,7 +49,7 @@ impl Debug for Screen<'_> {
     }
 }
 
-/// How showing an answer ended.
+/// How showing a result ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Shown {
     /// Rows written.
@@ -58,12 +58,12 @@ pub struct Shown {
     pub interrupted: bool,
     /// What has no place among JSON or CSV rows and is for the user to know.
     pub notes: Vec<String>,
-    /// What was read for it, for whoever pays for reading: `read 96,000 of 10,000,000 records, 9.2 MB`.
+    /// How much was read for it: `read 96,000 of 10,000,000 records, 9.2 MB`.
     pub scanned: Option<String>,
 }
 
 impl Screen<'_> {
-    /// Writes an answer; `interrupted` is asked at least every [`WAIT`] while rows are waited for.
+    /// Writes a result; `interrupted` is polled at least every [`WAIT`] while it waits for rows.
     pub fn show(&mut self, outcome: Outcome, interrupted: &dyn Fn() -> bool) -> Result<Shown> {
         match self.pager.filter(|_| ends(&outcome)) {
             Some(pager) => {
@@ -189,7 +189,7 @@ fn counted(rows: u64) -> String {
     format!("{rows} {}", if rows == 1 { "row" } else { "rows" })
 }
 
-/// Whether an answer ends by itself.
+/// Does a result end by itself?
 fn ends(outcome: &Outcome) -> bool {
     match outcome {
         Outcome::Message(_) | Outcome::Table { .. } => true,
@@ -207,7 +207,7 @@ pub(super) struct Row {
 }
 
 impl Row {
-    /// The cell in a table. NULL in a row that deletes its key says so.
+    /// The cell in a table. NULL in a tombstone is marked.
     fn shown(&self, column: usize) -> String {
         match &self.cells[column] {
             Some(text) => printable(text),
@@ -284,7 +284,7 @@ impl Sink {
         Ok(())
     }
 
-    /// A pause: what was held back is shown, and the rest as it comes.
+    /// A pause: held rows are shown, and all further ones as they arrive.
     fn idle(&mut self, out: &mut dyn Write) -> Result<()> {
         if let State::Held(_) = &self.state {
             self.go_live(out)?;
@@ -313,7 +313,7 @@ impl Sink {
 
     pub(super) fn finish(&mut self, out: &mut dyn Write) -> Result<()> {
         match std::mem::replace(&mut self.state, State::Plain) {
-            // An answer that is a sentence.
+            // A message.
             _ if self.columns.is_empty() => {}
             State::Held(rows) => {
                 let mut table = comfy_table::Table::new();

@@ -16,7 +16,7 @@ use std::path::Path;
 /// Scripts that may run one another.
 const SCRIPT_DEPTH_MAX: usize = 8;
 
-/// Runs all statements of `text`; answers go to `screen`, errors to `errors`. Answers the exit code.
+/// Runs all statements of `text`; results go to `screen`, errors to `errors`. Returns the exit code.
 pub fn run(
     session: &mut Session,
     text: &str,
@@ -90,7 +90,7 @@ pub(super) fn one(
     screen.show(outcome, &|| interrupt.asked()).map_err(shift)
 }
 
-/// COPY: the rows go into a file, and the screen says how many.
+/// COPY: the rows go into a file, their number to the screen.
 fn copied(session: &mut Session, copy: &CopyTo, screen: &mut Screen<'_>, interrupt: &Interrupt) -> Result<Shown> {
     let plan = Plan::read(copy)?;
     let answer = (session.execute)(&copy.query.value).map_err(|e| e.shifted(copy.query.span.start))?;

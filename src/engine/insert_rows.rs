@@ -14,7 +14,7 @@ use crate::error::{Error, Kind, Result};
 use crate::format::Encoder;
 use crate::log::{RecordSet, partition};
 use crate::plan::{self, InsertPlan, scalar};
-use crate::types::{Column, Role, SqlType, base64, pseudo, quoted};
+use crate::types::{Column, Role, SqlType, base64, pseudo};
 use arrow::array::{ArrayRef, ListArray, MapArray, StructArray, new_empty_array};
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::DataType;
@@ -233,7 +233,7 @@ fn structure(
     let DataType::Struct(arrow) = arrow else { return Err(Error::bug("a struct is not a struct in Arrow")) };
     let given: BTreeMap<String, &Value> = fields.iter().map(|(field, value)| (name(field), value)).collect();
     if let Some(unknown) = given.keys().find(|given| !known.iter().any(|(field, _)| field == *given)) {
-        return Err(Error::statement(format!("there is no field {}", quoted(unknown))));
+        return Err(Error::statement(format!("there is no field `{unknown}`")));
     }
     let column = |(field, ty): &(String, SqlType)| {
         let value = given.get(field).map_or(&Value::Null, |value| *value);

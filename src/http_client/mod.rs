@@ -63,7 +63,7 @@ enum Transport {
 pub enum RequestError {
     /// There was no connection, or it ended before the request was sent: nothing was done.
     NotSent(Cause),
-    /// The connection ended before the response came: whether the request was carried out is unknown.
+    /// The connection ended before the response: whether the request was executed is unknown.
     NoResponse(Cause),
 }
 
@@ -154,7 +154,7 @@ fn was_not_sent(error: &(dyn std::error::Error + 'static)) -> bool {
     causes.filter_map(|error| error.downcast_ref::<hyper::Error>()).any(hyper::Error::is_canceled)
 }
 
-/// The cause that says something: "Connection refused (os error 111)" instead of "client error (Connect)".
+/// The most specific cause: "Connection refused (os error 111)" instead of "client error (Connect)".
 fn root(error: hyper_util::client::legacy::Error) -> Cause {
     let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
     let text = causes.last().map(ToString::to_string).unwrap_or_default();

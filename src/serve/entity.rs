@@ -214,7 +214,7 @@ fn errors(description: &Description) -> String {
     description.writers.iter().map(one).collect::<Vec<_>>().join("\n")
 }
 
-/// Where the queries that write it stand in what they read.
+/// Consumer offsets of the queries that write it.
 fn summaries(description: &Description) -> Value {
     let writes = |r: &&Reading| description.writers.iter().any(|w| w.id == r.id);
     let summary = |r: &Reading| {

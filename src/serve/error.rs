@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Json, Response};
 use serde_json::{Value, json};
 
-/// The body of an error; `statement` is the text it belongs to. Nothing is wrong with a text that comes too often.
+/// The body of an error; `statement` is the text it belongs to. A text that is sent too often is not at fault.
 pub(super) fn body(error: &Error, statement: Option<&str>) -> Value {
     let statement = statement.filter(|_| error.code() != TOO_MANY_REQUESTS);
     let mut message = error.to_string();

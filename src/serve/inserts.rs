@@ -10,7 +10,7 @@
 use super::auth::guard::discard;
 use super::ksql::{read, texts};
 use super::limits::BODY_BYTES_MAX;
-use super::rows::queue::{Gone, Outbox, outbox};
+use super::rows::queue::{Gone, RowQueue, row_queue};
 use super::rows::{DELIMITED, JSON, accepted};
 use super::{App, error, on_thread, stopping};
 use crate::engine::access::Principal;
@@ -85,7 +85,7 @@ pub(super) async fn inserts_stream(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    // Clients that ask for JSON want one array; all others read line by line.
+    // Clients that accept JSON expect one array; all others read line by line.
     let array = accepted(&headers).iter().any(|name| name == JSON);
     // Rows whose number is known end by themselves: a server that stops may wait for them.
     let bounded = body.size_hint().exact().is_some();
@@ -107,10 +107,10 @@ pub(super) async fn inserts_stream(
         Ok(opened) => opened,
         Err(e) => return error::response(&e, None),
     };
-    let (outbox, frames) = outbox(app.engine.clock().clone(), app.stopping.answer(bounded));
+    let (queue, frames) = row_queue(app.engine.clock().clone(), app.stopping.answer(bounded));
     let (audit, user) = (app.engine.audit().clone(), session.principal().clone());
     let tally = Tally { audit, user, target: target.clone(), rows: 0, failed: 0 };
-    let writer = Writer { app, target, session, array, bounded, written: 0, outbox, tally };
+    let writer = Writer { app, target, session, array, bounded, written: 0, queue, tally };
     tokio::spawn(writer.run(first[1..].to_vec(), lines));
     ([(CONTENT_TYPE, if array { JSON } else { DELIMITED })], Body::from_stream(frames)).into_response()
 }
@@ -129,7 +129,7 @@ struct Writer {
     /// The rows end by themselves.
     bounded: bool,
     written: u64,
-    outbox: Outbox,
+    queue: RowQueue,
     tally: Tally,
 }
 
@@ -151,8 +151,8 @@ impl Drop for Tally {
 }
 
 impl Writer {
-    /// Writes rows until the request ends. When something else ends them, the response breaks off behind the answers to those
-    /// that were written.
+    /// Writes rows until the request ends. When something else ends them, the response is cut off after the
+    /// acknowledgements of those that were written.
     async fn run(mut self, mut rows: Vec<Bytes>, mut lines: Lines) {
         let stopping = self.app.stopping.clone();
         loop {
@@ -166,7 +166,7 @@ impl Writer {
             self = writer;
             match written {
                 Err(_) if stopping.ends(self.bounded) => return self.break_off(&stopping::error()),
-                // Nobody reads the answers.
+                // The client does not read the acknowledgements.
                 Err(_) => return,
                 Ok(()) if lines.ended => return self.finish(),
                 Ok(()) => {}
@@ -187,13 +187,13 @@ impl Writer {
             (true, 0) => "[]",
             (true, _) => "]",
         };
-        self.outbox.finish(end.as_bytes().to_vec());
+        self.queue.finish(end.as_bytes().to_vec());
     }
 
     fn break_off(mut self, error: &Error) {
         let last = self.answer(&error::body(error, None)).to_vec();
-        // Answers that wait are kept: each says that a row is durable.
-        self.outbox.break_off(last, false);
+        // Queued acknowledgements are kept: each confirms a durable row.
+        self.queue.break_off(last, false);
     }
 
     /// Writes a batch of rows, and acknowledges all of it before the next one: a stop leaves no written row without its
@@ -226,7 +226,7 @@ impl Writer {
             };
             let acknowledgement = self.answer(&acknowledgement);
             // Even while the server stops: only a client that does not read loses what its rows became.
-            self.outbox.send(acknowledgement, &|| false)?;
+            self.queue.send(acknowledgement, &|| false)?;
         }
         Ok(())
     }

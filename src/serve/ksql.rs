@@ -29,7 +29,7 @@ pub(super) struct Request {
     command_sequence_number: Option<i64>,
 }
 
-/// An object, read whatever its content type says: ksqlDB's clients send several.
+/// Reads an object, whatever the content type: ksqlDB's clients send several.
 pub(super) fn read<T: for<'a> Deserialize<'a>>(body: &[u8]) -> Result<T> {
     // A list of the fields' values would be taken for the object.
     match body.trim_ascii_start().first() {

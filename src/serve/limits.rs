@@ -1,4 +1,4 @@
-//! What bounds the server: every number that a client can run into.
+//! The limits of the server.
 
 use std::time::Duration;
 
@@ -11,13 +11,13 @@ pub const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Headers of a request.
 pub const HEADERS_MAX: usize = 100;
 
-/// Longest time in which a request's head has to come, a connection between two requests included.
+/// Timeout for the head of a request, idle time between two requests included.
 pub const HEAD_PATIENCE: Duration = Duration::from_secs(30);
 
-/// Longest time in which the body of a request has to come, unless it is a stream of rows.
+/// Timeout for the body of a request, unless it is a stream of rows.
 pub const BODY_PATIENCE: Duration = Duration::from_secs(30);
 
-/// What is still read of the body of a request that is refused, so that its client gets to the answer.
+/// Bytes that are still read of a rejected body, so that the client gets to read the response.
 pub const REFUSED_BYTES_MAX: usize = 64 * 1024;
 
 /// How long that may take.
@@ -44,19 +44,19 @@ pub const CLOSE_REPLY_TIMEOUT: Duration = LAST_WORDS;
 /// Longest message of a WebSocket's client: only control frames are expected.
 pub const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 
-/// Connections at once from one address that have not proved yet who they are, where users are asked: a tenth of all places.
-pub const STRANGERS_MAX: usize = 50;
+/// Unauthenticated connections at once from one address, with users: a tenth of all connections.
+pub const UNAUTHENTICATED_MAX: usize = 50;
 
 /// Longest time without an open request after which a connection is closed; HTTP/2 keeps itself alive otherwise.
 pub const IDLE_PATIENCE: Duration = HEAD_PATIENCE;
 
-/// How long a connection that is asked to close may take to send what it still has, and its client to confirm it.
+/// How long a closing connection may take to send what it still has, and its client to confirm it.
 pub const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Passwords checked at once: each keeps a core busy for a moment.
 pub const PASSWORD_CHECKS_MAX: usize = 2;
 
-/// Passwords that wait for their check: one second's worth on two cores; further ones are asked to come again.
+/// Passwords that wait for their check: one second's worth on two cores; further ones are told to retry.
 pub const PASSWORD_QUEUE_MAX: usize = 16;
 
 /// Of these and those being checked, how many one address may have: one address alone never fills the queue.
@@ -101,13 +101,13 @@ pub const FAILURE_LINES_MAX: u32 = 10;
 /// See [`FAILURE_LINES_MAX`].
 pub const FAILURE_LINES_EVERY: Duration = Duration::from_secs(10);
 
-/// How often it is looked whether the file of users has changed. It is read when it has not changed for as long again: then
-/// whoever writes it is done.
+/// How often the users file is checked for changes. It is read when it has not changed for as long again: then its writer is
+/// done.
 pub const USERS_LOOK: Duration = Duration::from_secs(1);
 
-/// How long a server that stops waits for answers that end by themselves. Container runtimes kill ten seconds after they asked
-/// for the end, and the commits of queries come after this.
+/// How long a stopping server waits for bounded responses. Container runtimes kill a process ten seconds after SIGTERM, and
+/// queries commit after this.
 pub const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long the reader of an answer that is broken off has to take its last bytes before the process goes on to end.
+/// How long the client of a response that is cut off has to read its last bytes before the shutdown continues.
 pub const LAST_WORDS: Duration = Duration::from_millis(500);

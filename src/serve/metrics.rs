@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Media type of Prometheus' text format.
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Every metric: name, type, what it says.
+/// Every metric: name, type, description.
 pub const METRICS: &[(&str, &str, &str)] = &[
     ("tidegate_build_info", "gauge", "1, with the version as a label."),
     ("tidegate_uptime_seconds", "gauge", "Seconds since the server started."),
@@ -52,7 +52,7 @@ pub const METRICS: &[(&str, &str, &str)] = &[
 
 /// What is counted while the server serves.
 #[derive(Debug, Default)]
-pub(super) struct Meters {
+pub(super) struct Counters {
     pub(super) connections: AtomicU64,
     pub(super) refused: AtomicU64,
     /// Result sets whose reader was stuck.
@@ -60,18 +60,18 @@ pub(super) struct Meters {
     requests: Mutex<BTreeMap<(String, u16), u64>>,
 }
 
-impl Meters {
+impl Counters {
     fn count(&self, route: &str, status: u16) {
         *self.requests.lock().entry((route.to_owned(), status)).or_default() += 1;
     }
 }
 
 /// The layer that counts requests.
-pub(super) async fn counted(State(meters): State<Arc<Meters>>, request: Request, next: Next) -> Response {
+pub(super) async fn counted(State(counters): State<Arc<Counters>>, request: Request, next: Next) -> Response {
     // What is served nowhere has no name of its own: clients could make up any number of them.
     let route = request.extensions().get::<MatchedPath>().map_or_else(|| "none".to_owned(), |m| m.as_str().to_owned());
     let response = next.run(request).await;
-    meters.count(&route, response.status().as_u16());
+    counters.count(&route, response.status().as_u16());
     response
 }
 
@@ -115,19 +115,19 @@ fn text(app: &App, session: &Session) -> String {
     page.single("tidegate_uptime_seconds", uptime.as_secs());
     queries(app, session, &mut page);
     let now = |count: &AtomicU64| count.load(Ordering::Relaxed);
-    page.single("tidegate_push_queries_dropped_total", now(&app.meters.dropped));
+    page.single("tidegate_push_queries_dropped_total", now(&app.counters.dropped));
     page.metric("tidegate_pull_queries_refused_total");
     for (limit, count) in app.engine.refused_pulls() {
         page.sample("tidegate_pull_queries_refused_total", &[("limit", limit)], count);
     }
     page.single("tidegate_audit_records_lost_total", app.engine.audit().lost());
-    page.single("tidegate_connections", now(&app.meters.connections));
-    page.single("tidegate_connections_refused_total", now(&app.meters.refused));
+    page.single("tidegate_connections", now(&app.counters.connections));
+    page.single("tidegate_connections_refused_total", now(&app.counters.refused));
     let logins = |count: fn(&Logins) -> &AtomicU64| app.logins.as_ref().map_or(0, |logins| now(count(logins)));
     page.single("tidegate_auth_failures_total", logins(|logins| &logins.failures));
     page.single("tidegate_auth_put_off_total", logins(|logins| &logins.put_off));
     page.metric("tidegate_http_requests_total");
-    for ((route, status), count) in &*app.meters.requests.lock() {
+    for ((route, status), count) in &*app.counters.requests.lock() {
         page.sample("tidegate_http_requests_total", &[("route", route), ("code", &status.to_string())], count);
     }
     page.metric("tidegate_panics_total");
@@ -168,7 +168,7 @@ fn queries(app: &App, session: &Session, page: &mut Page) {
     page.single("tidegate_push_queries", push.len());
 }
 
-/// What Linux tells of this process; elsewhere nothing is told.
+/// Process metrics, on Linux only.
 fn process(page: &mut Page) {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let number = |name: &str| -> Option<u64> {

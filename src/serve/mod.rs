@@ -1,10 +1,10 @@
 //! The HTTP server: ksqlDB's API over the engine.
 //!
 //! Handlers only translate. The engine is synchronous, so every call runs on a blocking thread; a result set is pulled by
-//! one such thread and handed to the response body through a bounded queue (`outbox`), so that a client that reads slowly
-//! slows down its own query and nothing else. In front of the handlers stands `guard`: known names, users and roles, bodies in
-//! time; below them `listen`: connections, their number and patience, TLS. Beside that API, tidegates talk to each other in
-//! frames (`wire`): `tidegate URL` to a server, a second tidegate on a data directory to its owner.
+//! one such thread and passed to the response body through a bounded queue (`rows::queue`), so that a slow client slows down
+//! its own query and nothing else. In front of the handlers is `auth::guard` (host names, users, bodies in time), below them
+//! `net::listen` (connections, their limits, TLS). Beside that API, `attach` serves the frames of attached processes:
+//! `tidegate URL` on a server, a second tidegate on a data directory.
 
 pub mod attach;
 pub mod auth;
@@ -40,8 +40,8 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Redirect, Response};
 use futures::stream as futures_stream;
 use limits::STREAMS_MAX;
-use metrics::Meters;
-use net::connection::Strangers;
+use metrics::Counters;
+use net::connection::Unauthenticated;
 use net::listen::{Listener, Service};
 pub use net::tls::ClientCertificates;
 use parking_lot::Mutex;
@@ -73,10 +73,10 @@ struct App {
     open: Arc<Mutex<BTreeMap<String, Arc<AtomicBool>>>>,
     /// Where the server is reached.
     address: SocketAddr,
-    /// Who may ask, if users are asked.
+    /// Logins, if the server has users.
     logins: Option<Arc<Logins>>,
     /// What is counted for `/metrics`.
-    meters: Arc<Meters>,
+    counters: Arc<Counters>,
     /// When it began to serve, by the engine's clock.
     started: Duration,
 }
@@ -84,13 +84,13 @@ struct App {
 /// How a server may be reached.
 #[derive(Clone, Debug, Default)]
 pub struct Access {
-    /// File of users; without one everybody on this machine may do everything.
+    /// Users file; without one every process on this machine is an administrator.
     pub users: Option<PathBuf>,
     /// PEM files of the certificates and of the key; without them it speaks cleartext.
     pub tls: Option<(PathBuf, PathBuf)>,
     /// Certificates that clients bring.
     pub clients: Option<ClientCertificates>,
-    /// Origins whose pages may ask.
+    /// Origins whose pages may send requests.
     pub origins: Vec<String>,
     /// File of the audit log.
     pub audit_log: Option<PathBuf>,
@@ -112,7 +112,7 @@ impl std::fmt::Debug for ListenConfig {
 }
 
 impl Access {
-    /// Reads the files; refuses an address that others reach where nobody is asked who he is.
+    /// Reads the files; refuses a public address without authentication.
     pub fn open(&self, address: SocketAddr) -> Result<ListenConfig> {
         if !address.ip().is_loopback() && self.users.is_none() {
             return Err(Error::statement(format!("refusing to listen on {address} without authentication")).with_hint(
@@ -130,7 +130,7 @@ impl Access {
     }
 }
 
-/// Serves until `stop` completes, then lets bounded answers end or breaks them off, within a bounded time (`stopping`).
+/// Serves until `stop` completes; then lets bounded responses end or cuts them off, within a bounded time (`stopping`).
 pub async fn serve(
     engine: Engine,
     listener: TcpListener,
@@ -148,14 +148,14 @@ pub async fn serve(
         stopping.clone(),
     );
     let (started, audit) = (engine.clock().monotonic(), engine.audit().clone());
-    let meters = Arc::<Meters>::default();
+    let counters = Arc::<Counters>::default();
     let logins = config.users.map(|(file, users)| {
         let logins = Logins::new(users);
         let watch = file.watch(Arc::downgrade(&logins));
         tokio::spawn(async move { threads::guarded("users", "", watch).await });
         logins
     });
-    let strangers = logins.is_some().then(Arc::<Strangers>::default);
+    let unauthenticated = logins.is_some().then(Arc::<Unauthenticated>::default);
     let app = App {
         engine,
         stopping: stopping.clone(),
@@ -163,7 +163,7 @@ pub async fn serve(
         open: Arc::default(),
         address,
         logins: logins.clone(),
-        meters: meters.clone(),
+        counters: counters.clone(),
         started,
     };
     let open = routes().iter().filter(|route| route.needs == Needs::Nothing).map(|route| route.path).collect();
@@ -174,8 +174,8 @@ pub async fn serve(
         .layer(DefaultBodyLimit::disable())
         .layer(from_fn_with_state(guard, auth::guard::guard))
         .layer(from_fn(caught))
-        .layer(from_fn_with_state(meters.clone(), metrics::counted));
-    let service = Service { router, tls: config.tls, meters, strangers };
+        .layer(from_fn_with_state(counters.clone(), metrics::counted));
+    let service = Service { router, tls: config.tls, counters, unauthenticated };
     net::listen::serve(Listener::Tcp(listener), service, stop, stopping).await;
     Ok(())
 }
@@ -196,7 +196,7 @@ pub fn routes() -> Vec<Route> {
 
 fn api() -> Routes<Arc<App>> {
     let reader = Needs::Role(Role::Reader);
-    // What they say names queries, sources and topics of everybody.
+    // They list queries, sources and topics of all users.
     let of_all = Needs::AllTopics(Role::Reader);
     Routes::new()
         .get("/", reader, || async { Redirect::temporary("/info") })
@@ -258,14 +258,14 @@ async fn blocking(app: &Arc<App>, work: impl FnOnce(&App) -> Response + Send + '
     done.unwrap_or_else(|panic| error::response(&panic, None))
 }
 
-/// The layer that answers a request whose handler panics, where the connection would just end.
+/// The layer that responds for a handler that panics, where the connection would just end.
 async fn caught(request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
     let answered = threads::guarded(REQUEST, &path, next.run(request)).await;
     answered.unwrap_or_else(|panic| error::response(&panic, None))
 }
 
-/// A response of this media type whose frames come through a channel.
+/// A response of this media type with frames from a channel.
 fn streamed(media_type: &'static str, receiver: mpsc::Receiver<Bytes>) -> Response {
     let frames = futures_stream::unfold(receiver, |mut receiver| async move {
         receiver.recv().await.map(|frame| (Ok::<_, std::convert::Infallible>(frame), receiver))

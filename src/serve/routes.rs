@@ -1,4 +1,4 @@
-//! The table of routes: what each path requires of the one who asks.
+//! The table of routes: what each path requires of the user.
 //!
 //! A router is only built here, by [`Routes`], and every route is added with its [`Needs`]: a handler about which nothing was
 //! decided does not compile. The decision is enforced in front of the handler. What statements require in addition is
@@ -20,11 +20,11 @@ use serde_json::json;
 /// What a route requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Needs {
-    /// Nothing: load balancers ask it without a name.
+    /// Nothing: load balancers probe it without credentials.
     Nothing,
     /// A user of this role, or of one above it.
     Role(Role),
-    /// The same, and no limit to some topics: the answer is about all of them.
+    /// The same, and rights to all topics: the response covers all of them.
     AllTopics(Role),
 }
 

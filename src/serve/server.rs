@@ -1,4 +1,4 @@
-//! What the server says about itself: who it is, how it is, what became of a statement.
+//! Information endpoints: version and ids, health, statuses of statements.
 
 use super::ksql::read;
 use super::{App, blocking, error};
@@ -32,7 +32,7 @@ pub(super) async fn info(State(app): State<Arc<App>>) -> Response {
     .await
 }
 
-/// Always 200: the body says how it is.
+/// Always 200: the state is in the body.
 pub(super) async fn health(State(app): State<Arc<App>>) -> Response {
     blocking(&app, |app| {
         let kafka = app.engine.log().cluster_id().is_ok();
@@ -50,7 +50,7 @@ pub(super) async fn health(State(app): State<Arc<App>>) -> Response {
     .await
 }
 
-/// Ready when the log answers and can be written.
+/// Ready when the log is reachable and can be written.
 pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
     blocking(&app, |app| match app.engine.check_ready() {
         Ok(()) => Json(json!({ "status": "UP" })).into_response(),
@@ -59,7 +59,7 @@ pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
     .await
 }
 
-/// Alive as long as this is answered.
+/// Always up.
 pub(super) async fn live() -> Response {
     Json(json!({ "status": "UP" })).into_response()
 }
@@ -102,7 +102,7 @@ pub(super) async fn status(
     State(app): State<Arc<App>>,
     Path((kind, entity, action)): Path<(String, String, String)>,
 ) -> Response {
-    // Ids of what is created have their names in back quotes; nobody is asked to send them.
+    // Ids of CREATE have their names in back quotes; clients may omit these.
     let wanted = format!("{kind}/{entity}/{action}").replace('`', "");
     let found = app.engine.statuses().into_iter().find(|status| status.command_id.replace('`', "") == wanted);
     match found {
@@ -141,12 +141,12 @@ struct Lag {
     host_store_lags: Value,
 }
 
-/// Nodes of a ksqlDB cluster tell each other that they live. This is the only node: it hears, and has nobody to list.
+/// Heartbeats between the nodes of a ksqlDB cluster. This is a single node: it accepts them and does nothing.
 pub(super) async fn heartbeat(body: Bytes) -> Response {
     heard(read::<Heartbeat>(&body))
 }
 
-/// The same about how far their states are behind.
+/// The same for lags of state stores.
 pub(super) async fn lag(body: Bytes) -> Response {
     heard(read::<Lag>(&body))
 }

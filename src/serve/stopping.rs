@@ -1,14 +1,14 @@
-//! How a server ends: what runs gets a bounded time, and what has not ended by then is broken off where its reader sees it.
+//! Shutdown: running responses get a bounded time, and those that have not ended by then are cut off, visibly to their readers.
 //!
 //! ```text
-//! Serving  --SIGTERM, Ctrl-C-->  Draining   no new connections; answers that end by themselves may do so for DRAIN_PATIENCE;
-//!                                           push queries, PRINT and inserts without a known length are broken off
-//!          --time is up------->  Breaking   the others are broken off, too, and have LAST_WORDS to say so
+//! Serving  --SIGTERM, Ctrl-C-->  Draining   no new connections; responses that end by themselves may do so for DRAIN_PATIENCE;
+//!                                           push queries, PRINT and inserts without a known length are cut off
+//!          --timeout---------->  Breaking   the others are cut off, too, and have LAST_WORDS to send an error
 //! ```
 //!
-//! Draining is over as soon as nothing is left that could end: a reader of a push query that does not read holds up a stop for
-//! [`LAST_WORDS`] at most. Broken off means an error at the end of the rows, where their format has one, and a connection
-//! (HTTP/1.1) or stream (HTTP/2) that ends without its end: see `outbox`.
+//! Draining ends as soon as no bounded response is left: the client of a push query that does not read delays a shutdown by
+//! [`LAST_WORDS`] at most. Cut off means an error at the end of the rows, where their format has one, and a connection
+//! (HTTP/1.1) or stream (HTTP/2) that ends without its final chunk: see `rows::queue`.
 
 use super::limits::{DRAIN_PATIENCE, LAST_WORDS};
 use crate::error::{Error, Kind, SHUTTING_DOWN};
@@ -18,22 +18,22 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-/// How often a server that ends counts what is left.
+/// How often a stopping server counts the remaining responses.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// How far the end has come.
+/// The phase of a shutdown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Phase {
-    /// It has not begun.
+    /// Not stopping.
     #[default]
     Serving,
-    /// What ends by itself may do so.
+    /// Bounded responses may end.
     Draining,
-    /// Nothing goes on.
+    /// Everything ends.
     Breaking,
 }
 
-/// The end of one server, or of one owner's door. Cheap to clone.
+/// The shutdown of one server, or of one owner's socket. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Stopping(Arc<Inner>);
 
@@ -43,12 +43,12 @@ struct Inner {
     counts: [AtomicUsize; 3],
 }
 
-/// What is counted, by its place in the counts: answers that end by themselves, those that do not, connections.
+/// Indexes of the counts: bounded responses, endless responses, connections.
 const BOUNDED: usize = 0;
 const ENDLESS: usize = 1;
 const CONNECTIONS: usize = 2;
 
-/// One answer or connection that is still there. Dropping it is its end.
+/// Counts one response or connection until it is dropped.
 #[derive(Debug)]
 pub(super) struct Held {
     inner: Arc<Inner>,
@@ -71,19 +71,19 @@ impl Stopping {
         });
     }
 
-    /// Does an answer have to end now? `bounded` = it ends by itself.
+    /// Does a response have to end now? `bounded` = it ends by itself.
     pub(super) fn ends(&self, bounded: bool) -> bool {
         *self.0.phase.borrow() > last_phase(bounded)
     }
 
-    /// Waits until that is so.
+    /// Waits until it has to.
     pub(super) async fn ended(&self, bounded: bool) {
         let mut phase = self.0.phase.subscribe();
         // The sender lives as long as `self`.
         let _ = phase.wait_for(|phase| *phase > last_phase(bounded)).await;
     }
 
-    /// Counts an answer for as long as it is on its way.
+    /// Counts a response until the result is dropped.
     pub(super) fn answer(&self, bounded: bool) -> Held {
         self.hold(if bounded { BOUNDED } else { ENDLESS })
     }
@@ -128,12 +128,12 @@ impl Stopping {
     }
 }
 
-/// The last phase in which such an answer goes on.
+/// The last phase in which such a response continues.
 fn last_phase(bounded: bool) -> Phase {
     if bounded { Phase::Draining } else { Phase::Serving }
 }
 
-/// What readers of an answer get that is broken off.
+/// The error at the end of a response that is cut off.
 pub(super) fn error() -> Error {
     Error::new(Kind::Busy, "The server is shutting down")
         .with_code(SHUTTING_DOWN)

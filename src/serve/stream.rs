@@ -1,11 +1,11 @@
-//! `POST /query-stream` and the older `POST /query`: result sets, each row in a body frame of its own as it comes.
+//! `POST /query-stream` and the older `POST /query`: result sets, each row in a body frame of its own, as soon as it is there.
 //! `POST /close-query` ends one from outside.
 
 use super::ksql::{read, texts};
 use super::limits::STREAMS_MAX;
 use super::rows::Shape;
 use super::rows::print_lines::Formats;
-use super::rows::queue::{Frames, Gone, Outbox, outbox};
+use super::rows::queue::{Frames, Gone, RowQueue, row_queue};
 use super::{App, error, on_thread, stopping};
 use crate::engine::Answer;
 use crate::engine::access::Principal;
@@ -89,7 +89,7 @@ async fn serve(app: Arc<App>, principal: Principal, [shape, printed]: [Result<Sh
     }
 }
 
-/// The whole answer to a lookup that was planned before: it takes microseconds, so that no thread is asked for.
+/// The whole response to a lookup that was planned before: it takes microseconds, so that it needs no thread.
 fn known(app: &App, principal: &Principal, shape: Shape, body: &[u8]) -> Option<Response> {
     let request: Request = read(body).ok()?;
     if !request.session_variables.is_empty() || request.command_sequence_number.is_some() {
@@ -142,7 +142,7 @@ pub(super) struct Opened {
     pub(super) is_print: bool,
 }
 
-/// The error comes with the text that it belongs to.
+/// An error is returned with the text that it belongs to.
 pub(super) fn open(app: &App, principal: Principal, body: &[u8]) -> Result<Opened, (Error, Option<String>)> {
     let request: Request = read(body).map_err(|e| (e, None))?;
     let text = Some(request.sql.trim().trim_end_matches(';').to_owned());
@@ -153,7 +153,7 @@ pub(super) fn open(app: &App, principal: Principal, body: &[u8]) -> Result<Opene
     }
     request.command_sequence_number.map_or(Ok(()), |n| app.engine.wait_for_command(n)).map_err(|e| (e, None))?;
     let parsed = app.engine.parse(&request.sql, &session).map_err(|e| (e, text.clone()))?;
-    // ksqlDB says of a push query only that the request is wrong.
+    // ksqlDB reports only an invalid request for a push query.
     let text = text.filter(|_| !parsed.iter().any(|p| is_push(&p.statement)));
     let [statement] = parsed.as_slice() else {
         return Err((Error::statement(format!("expected exactly one statement, got {}", parsed.len())), text));
@@ -218,13 +218,13 @@ pub(super) struct Pumped {
 pub(super) fn pumped(app: Arc<App>, opened: Opened, shape: Shape) -> Pumped {
     let Opened { rows, permit, .. } = opened;
     let shape = shape.of(&*rows);
-    let (outbox, frames) = outbox(app.engine.clock().clone(), app.stopping.answer(rows.is_bounded()));
+    let (queue, frames) = row_queue(app.engine.clock().clone(), app.stopping.answer(rows.is_bounded()));
     let (sender, ended) = oneshot::channel();
-    // Dropping the sender tells that there was no thread: the response is cut off before its first frame.
+    // Without a thread the queue is dropped: the response is cut off before its first frame.
     let started = on_thread(move || {
         let listed = Listed::new(&app, rows.id());
-        let end = Pump { app: &app, outbox, closed: &listed.closed, shape, bounded: rows.is_bounded() }.run(rows);
-        // Not everybody wants to know.
+        let end = Pump { app: &app, queue, closed: &listed.closed, shape, bounded: rows.is_bounded() }.run(rows);
+        // Only a WebSocket waits for it.
         let _ = sender.send(end);
         drop(permit);
     });
@@ -259,10 +259,10 @@ impl Drop for Listed<'_> {
     }
 }
 
-/// Pulls rows and sends frames until the query ends, the client leaves, somebody closes it or the server stops.
+/// Pulls rows and sends frames until the query ends, the client disconnects, the query is closed or the server stops.
 struct Pump<'a> {
     app: &'a App,
-    outbox: Outbox,
+    queue: RowQueue,
     closed: &'a AtomicBool,
     shape: Shape,
     /// The rows end by themselves.
@@ -281,7 +281,7 @@ impl Pump<'_> {
             Ok(message) => {
                 self.shape.end(message.as_deref(), &mut last);
                 rows.sent(last.len());
-                self.outbox.finish(last);
+                self.queue.finish(last);
                 return Ended::Done;
             }
             Err(ended) => ended,
@@ -291,13 +291,13 @@ impl Pump<'_> {
             Ended::Stopping => self.shape.failure(&stopping::error(), &mut last),
             Ended::Closed => self.shape.failure(&Error::statement("the query was closed").with_code(40000), &mut last),
             Ended::Stuck => {
-                self.app.meters.dropped.fetch_add(1, Ordering::Relaxed);
+                self.app.counters.dropped.fetch_add(1, Ordering::Relaxed);
                 let query = rows.id().unwrap_or("a query without an id");
                 tracing::warn!(query, "dropped slow client");
             }
             Ended::Done | Ended::Gone => {}
         }
-        self.outbox.break_off(last, !matches!(ended, Ended::Failed(_)));
+        self.queue.break_off(last, !matches!(ended, Ended::Failed(_)));
         ended
     }
 
@@ -314,15 +314,15 @@ impl Pump<'_> {
             return Ok(());
         }
         rows.sent(frame.len());
-        let sent = self.outbox.send(Bytes::from(std::mem::take(frame)), &|| self.over().is_some());
+        let sent = self.queue.send(Bytes::from(std::mem::take(frame)), &|| self.over().is_some());
         sent.map_err(|gone| match gone {
             Gone::Stuck => Ended::Stuck,
-            Gone::Left if self.outbox.is_left() => Ended::Gone,
+            Gone::Left if self.queue.is_left() => Ended::Gone,
             Gone::Left => self.over().unwrap_or(Ended::Gone),
         })
     }
 
-    /// Sends all rows; answers what is to be said at their end.
+    /// Sends all rows; returns how they ended.
     fn rows(&self, rows: &mut dyn RowStream) -> Result<Option<String>, Ended> {
         let (mut frame, mut formats) = (Vec::new(), Formats::default());
         self.shape.header(rows, &mut frame);
@@ -333,7 +333,7 @@ impl Pump<'_> {
             }
             let (columns, tombstones) = match rows.next(LOOK).map_err(Ended::Failed)? {
                 RowEvent::Rows { columns, tombstones } => (columns, tombstones),
-                RowEvent::Idle if self.outbox.is_left() => return Err(Ended::Gone),
+                RowEvent::Idle if self.queue.is_left() => return Err(Ended::Gone),
                 RowEvent::Idle => continue,
                 RowEvent::Done(message) => return Ok(message),
             };

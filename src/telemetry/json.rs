@@ -5,7 +5,7 @@
 //!  "fields":{"error":"..","attempt":3},"spans":[{"name":"query","id":"CSAS_D_1"}]}
 //! ```
 //!
-//! The spans stand outermost first. This is a formatter of our own, because that of tracing-subscriber needs the crates
+//! Spans are listed outermost first. This is a formatter of our own, because that of tracing-subscriber needs the crates
 //! `tracing-serde` and `valuable` for the same.
 
 use serde_json::{Map, Value};
@@ -58,7 +58,7 @@ where
                 object.insert("name".to_owned(), span.name().into());
                 let extensions = span.extensions();
                 let formatted = extensions.get::<FormattedFields<JsonFields>>();
-                // Fields that were recorded later stand behind the first ones, as an object of their own.
+                // Fields that are recorded later follow as an object of their own.
                 let objects = formatted.map(|f| serde_json::Deserializer::from_str(&f.fields).into_iter::<Map<_, _>>());
                 object.extend(objects.into_iter().flatten().flatten().flatten());
                 Value::Object(object)

@@ -2,7 +2,7 @@
 //!
 //! `TIDEGATE_LOG` filters them (`warn`, `info,processing=off`, `kafka=debug`). Targets beside the module paths: `processing`
 //! (records that were skipped, with topic, partition, offset and reason), `kafka` (librdkafka's own lines) and `panic` (with a
-//! backtrace). Spans say what a line belongs to:
+//! backtrace). Spans give a line its context:
 //!
 //! ```text
 //! statement{kind="CREATE STREAM", user=ada}     info    one statement, from the check of its rights to its result

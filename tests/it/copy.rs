@@ -50,11 +50,11 @@ fn a_file_is_whole_or_not_there_and_never_lost() {
     for (sql, why) in [
         ("COPY s TO 'mine.csv';", "file 'mine.csv' already exists"),
         ("COPY s TO 'x.parquet';", "Parquet is not supported"),
-        ("COPY s TO 'x';", "the format is not known"),
+        ("COPY s TO 'x';", "cannot infer the format"),
         ("COPY s TO 'x.csv' (COLOUR red);", "unknown COPY option COLOUR"),
         ("COPY s TO 'x.arrow' (HEADER);", "HEADER is not an option of arrow"),
         ("COPY s TO 'nowhere/x.csv';", "cannot write 'nowhere/x.csv'"),
-        ("COPY (SELECT * FROM s EMIT CHANGES) TO 'x.csv';", "a query with EMIT has no end"),
+        ("COPY (SELECT * FROM s EMIT CHANGES) TO 'x.csv';", "COPY does not support queries with EMIT"),
         ("COPY (SELECT nothing FROM s) TO 'x.csv';", "NOTHING"),
         ("COPY (SELECT 1 / (n - n) AS x, ROW_NUMBER() OVER () AS y FROM s) TO 'x.csv';", "zero"),
     ] {
@@ -90,7 +90,7 @@ fn a_script_runs_its_statements_and_names_the_one_that_fails() {
     assert!(output.status.code() == Some(1) && said.contains("wrong.sql:3: "), "{said}");
     fs::write(home.join("self.sql"), "RUN SCRIPT 'self.sql';").unwrap();
     let said = told(&say(home, "RUN SCRIPT 'self.sql';").stderr);
-    assert!(said.contains("more than 8 deep"), "{said}");
+    assert!(said.contains("nest deeper than 8 levels"), "{said}");
     let said = told(&say(home, "RUN SCRIPT 'nowhere.sql';").stderr);
     assert!(said.contains("cannot read nowhere.sql"), "{said}");
 }

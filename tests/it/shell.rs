@@ -232,7 +232,7 @@ fn what_is_taller_than_the_terminal_goes_through_the_pager() {
     assert!(live.contains("| 3700") && !live.contains("PAGED"), "rows that come are shown as they come: {live:?}");
     let batch = said("SELECT n * 100 AS m FROM s;");
     assert!(batch.contains("PAGED | 4900") && batch.contains("PAGED (52 rows)"), "{batch:?}");
-    assert!(said("\\pset pager off").contains("no pager"));
+    assert!(said("\\pset pager off").contains("pager usage is off"));
     let plain = said("SHOW FUNCTIONS;");
     assert!(plain.contains("| ABS") && !plain.contains("PAGED"), "{plain:?}");
     // One that is not there, and one that has enough before the end.
@@ -276,7 +276,7 @@ fn statements_that_are_pasted_or_typed_ahead_are_all_carried_out() {
     let Some(mut terminal) = Terminal::prompt("statements_that_are_pasted") else { return };
     let some: String = (0..20).map(|n| format!("DEFINE a{n} = '{n}';\r")).collect();
     terminal.type_in(&format!("{some}hlep\rSHOW VARIABLES;\r"));
-    terminal.shows("there is no hlep: did you mean help?");
+    terminal.shows("unknown command hlep: did you mean help?");
     terminal.shows("| A0 ");
     terminal.shows("| A9 ");
 }

@@ -122,6 +122,26 @@ fn a_row_is_left_out(log: Arc<dyn Log>, service: &str) {
     engine.close();
 }
 
+/// Rows of `/inserts-stream` that arrive together: the one that is too large does not take the others with it.
+fn a_row_that_is_too_large_fails_alone(log: Arc<dyn Log>, service: &str) {
+    let engine = engine(&log, service, Drive::ByHand);
+    log.create_topic(&TopicSpec::new("narrow", 1).with("max.message.bytes", LIMIT)).unwrap();
+    run(&engine, "CREATE STREAM s (k STRING KEY, t STRING) WITH (KAFKA_TOPIC='narrow', VALUE_FORMAT='JSON');");
+    let row = |(key, value): (&str, String)| {
+        let mut row: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&value).unwrap();
+        row.insert("K".to_owned(), key.into());
+        row
+    };
+    let batch: Vec<_> = around_the_limit().into_iter().map(row).collect();
+    let results = engine.insert_rows("s", &batch, &Session::default());
+    let failed: Vec<bool> = results.iter().map(Result::is_err).collect();
+    assert_eq!(failed, [false, false, true, false]);
+    let error = results[2].as_ref().unwrap_err();
+    assert!(error.to_string().contains("too large for topic narrow"), "{error}");
+    assert_eq!(rows(&engine, "SELECT k FROM s;"), ["a", "b", "d"]);
+    engine.close();
+}
+
 /// The query stops, and has written nothing beyond its last commit.
 fn a_row_stops_its_query(log: Arc<dyn Log>, service: &str) {
     let engine = engine(&log, service, Drive::Threads);
@@ -173,6 +193,16 @@ fn the_embedded_log_stops_its_query() {
 #[test]
 fn the_simulated_log_stops_its_query() {
     a_row_stops_its_query(simulated(21), "large_d_");
+}
+
+#[test]
+fn on_the_embedded_log_a_row_that_is_too_large_fails_alone() {
+    a_row_that_is_too_large_fails_alone(embedded(), "large_h_");
+}
+
+#[test]
+fn on_the_simulated_log_a_row_that_is_too_large_fails_alone() {
+    a_row_that_is_too_large_fails_alone(simulated(24), "large_i_");
 }
 
 #[test]

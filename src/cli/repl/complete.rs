@@ -1,4 +1,4 @@
-//! What TAB offers: words that can stand where the cursor is.
+//! Completion: the words that fit at the cursor.
 //!
 //! ```text
 //! FROM, JOIN, INTO, DESCRIBE ..      streams and tables        PRINT, and a quoted text       topics
@@ -32,7 +32,7 @@ pub(crate) fn completions(line: &str, at: usize, names: &Names) -> (usize, Vec<S
     let begun = &before[start..];
     let written_last = before[..start].split_whitespace().next_back().unwrap_or("");
     let last = written_last.to_uppercase();
-    // Nothing begun, and nothing said of what is wanted: everything would be no help.
+    // Without a prefix and a context the list of everything would not help.
     let named: &[&[String]] = match last.as_str() {
         last if BEFORE_SOURCE.contains(&last) => &[&names.sources],
         last if BEFORE_QUERY.contains(&last) => &[&names.queries],
@@ -67,7 +67,7 @@ fn functions() -> impl Iterator<Item = &'static str> {
     scalar.chain(aggregate::NAMES.iter().copied()).chain(Higher::ALL.iter().map(|kind| kind.name()))
 }
 
-/// Where the quote stands in which the text ends.
+/// Position of the quote that is still open at the end of the text.
 fn open_quote(text: &str) -> Option<usize> {
     let mut open = None;
     for (at, _) in text.match_indices('\'') {
@@ -76,7 +76,7 @@ fn open_quote(text: &str) -> Option<usize> {
     open
 }
 
-/// What could stand between quotes.
+/// Candidates between quotes.
 fn quoted(before: &str, begun: &str, names: &Names) -> Vec<String> {
     let statement = before.rsplit(';').next().unwrap_or("").trim().to_uppercase();
     let offered: Vec<&str> = match statement.as_str() {

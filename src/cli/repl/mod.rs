@@ -66,7 +66,7 @@ pub struct Prompt<'a> {
     pub color: bool,
     /// Ctrl-C while a statement runs.
     pub interrupt: Interrupt,
-    /// How far a query has come.
+    /// Progress of a query.
     pub progress: Option<&'a mut Progress>,
 }
 
@@ -88,7 +88,7 @@ pub fn run(session: &mut Session, mut prompt: Prompt<'_>) -> Result<u8> {
     }
     writeln!(prompt.out, "{}", session.greeting)?;
     prompt.out.flush()?;
-    // A terminal that cannot do that is told at the next statement.
+    // A terminal without that shows notices at the next statement.
     let watch = editor.create_external_printer().ok().map(|printer| Watch::start(session.notices.clone(), printer));
     let watch = watch.transpose()?;
     loop {
@@ -127,7 +127,7 @@ impl Prompt<'_> {
         Ok(self.out.flush()?)
     }
 
-    /// Does what was entered; answers false to leave.
+    /// Runs what was entered; returns false to exit.
     fn enter(&mut self, session: &mut Session, text: &str, editor: &mut Editor<Words, DefaultHistory>) -> Result<bool> {
         match meta(text) {
             Some(Meta::Leave) => return Ok(false),
@@ -241,7 +241,7 @@ enum Meta<'a> {
     Flip,
     /// The pager on or off; `None` = the other one.
     Pager(Option<bool>),
-    /// Statements, said shortly.
+    /// A shorthand for statements.
     Say(String),
     /// A word alone, and none that is known.
     Unknown(&'a str),
@@ -254,7 +254,7 @@ fn meta(said: &str) -> Option<Meta<'_>> {
     if word.starts_with('\\') {
         return Some(short(word, rest));
     }
-    // Else somebody new would wait for an answer, and the prompt for a semicolon.
+    // Otherwise a new user would wait for a result, and the prompt for a semicolon.
     let is_alone = rest.is_empty() && !said.contains(['\n', ';']) && word.chars().all(char::is_alphabetic);
     Some(match word.to_ascii_lowercase().as_str() {
         "output" => Meta::Output(rest),
@@ -294,7 +294,7 @@ fn short<'a>(word: &'a str, rest: &str) -> Meta<'a> {
     }
 }
 
-/// What the line editor asks us.
+/// Callbacks of the line editor.
 #[derive(Helper, Hinter)]
 struct Words {
     names: Names,

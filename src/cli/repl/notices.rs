@@ -1,4 +1,4 @@
-//! What happens while somebody types: it is written above the line that is being edited.
+//! Notices during editing: they are written above the line that is being edited.
 
 use crate::cli::Notices;
 use crate::error::Result;
@@ -10,13 +10,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
-/// How soon somebody who types is told.
+/// How often notices are polled.
 const LOOK_PAUSE: Duration = Duration::from_millis(250);
 
 /// A thread that looks for notices while a line is edited. Dropping it ends the thread.
 #[derive(Debug)]
 pub(crate) struct Watch {
-    /// Else a statement runs, and what has happened is told after it.
+    /// Otherwise a statement runs, and notices are shown after it.
     editing: Arc<AtomicBool>,
     _alive: Sender<()>,
 }

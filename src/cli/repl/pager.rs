@@ -1,8 +1,8 @@
 //! Answers that are taller than the terminal go through a pager, as psql has it: `$PAGER`, else `less`.
 //!
-//! An answer is held back until it is known to be taller or has ended, so that a short one is simply written. Only what ends
+//! A result is held back until it is known to be taller or has ended, so that a short one is simply written. Only what ends
 //! by itself is paged; rows that keep coming never are. A pager that is not there or that its reader leaves early is no
-//! failure: the answer is written without it, or there is enough of it.
+//! failure: the result is written without it, or the user has seen enough.
 
 use crate::cli::interrupt::Interrupt;
 use crate::cli::report::is_broken_pipe;
@@ -14,7 +14,7 @@ use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
 use unicode_width::UnicodeWidthStr;
 
-/// More bytes than fit a pipe: when these are gone, somebody reads them.
+/// More bytes than fit a pipe: once they are written, the pager is reading.
 const PIPE_BYTES: usize = 256 * 1024;
 
 /// The pager where `$PAGER` names none.
@@ -23,20 +23,20 @@ const USUAL: &str = "less";
 /// What git gives less, too, and S: leave if it fits, keep colours, leave the text on the screen, do not fold long lines.
 const LESS: &str = "LESS=${LESS-FRSX}; export LESS;";
 
-/// What the shell answers when there is no such program, or it cannot be started.
+/// The shell's exit codes for a program that does not exist or cannot be started.
 const NOT_THERE: [i32; 2] = [126, 127];
 
 /// Columns and lines of a terminal.
 pub(crate) type Size = (usize, usize);
 
-/// Where tall answers are read.
+/// Shows results that are taller than the terminal.
 pub struct Pager {
     /// A shell's command; `None` = none is wanted.
     command: Option<String>,
     size: fn() -> Size,
     interrupt: Interrupt,
     is_on: bool,
-    /// It has the terminal now: nobody else writes there.
+    /// It owns the terminal now: nothing else writes there.
     has_terminal: Rc<Cell<bool>>,
 }
 
@@ -47,7 +47,7 @@ impl Debug for Pager {
 }
 
 impl Pager {
-    /// `named` is what `$PAGER` says: an empty one wants none.
+    /// `named` is `$PAGER`: empty = no pager.
     pub(crate) fn new(named: Option<&str>, size: fn() -> Size, interrupt: Interrupt) -> Pager {
         let command = match named.map(str::trim) {
             None => Some(format!("command -v {USUAL} >/dev/null || exit {}; {LESS} exec {USUAL}", NOT_THERE[1])),
@@ -62,7 +62,7 @@ impl Pager {
         (self.size)().0
     }
 
-    /// Turns it on or off, or the other way round; answers what it is now.
+    /// Turns it on or off, or toggles it; returns the new state in words.
     pub(crate) fn switch(&mut self, wanted: Option<bool>) -> &'static str {
         match (&self.command, wanted.unwrap_or(!self.is_on)) {
             (None, true) => "no pager: PAGER is empty",
@@ -114,7 +114,7 @@ enum State {
     Left,
 }
 
-/// An answer on its way.
+/// A result that is being shown.
 struct Page<'a> {
     pager: &'a Pager,
     out: &'a mut dyn Write,
@@ -165,7 +165,7 @@ impl Page<'_> {
         self.out.write_all(&std::mem::take(&mut self.held))
     }
 
-    /// What is held takes too many lines of the terminal for the prompt to stand below.
+    /// The held lines do not fit the terminal with the prompt below.
     fn is_tall(&self) -> bool {
         let (columns, lines) = self.size;
         let rows = |line: &str| line.width().div_ceil(columns.max(1)).max(1);
@@ -224,7 +224,7 @@ impl Write for Page<'_> {
 
 impl Drop for Page<'_> {
     fn drop(&mut self) {
-        // After a failure of ours the reader keeps what came.
+        // After an error here the pager keeps what it has.
         let _ = self.close();
     }
 }

@@ -19,7 +19,7 @@ use std::io::Read;
 /// The offset that means "everything that is there".
 const ALL: i64 = -1;
 
-/// What stands for a key or value that is not there.
+/// Shown for a missing key or value.
 const NOTHING: &str = "<null>";
 
 /// What a topic command needs of the world.

@@ -1,7 +1,7 @@
 //! `tidegate topic produce`: lines become records.
 //!
-//! What has come is written before more is waited for, so that a slow pipe or somebody who types sees each line in the topic
-//! at once, while a file is written in large pieces. A line that is no record ends it: what came before it is written.
+//! Lines are written before it waits for more, so that a slow pipe or a person who types sees each line in the topic at once,
+//! while a file is written in large batches. An invalid line ends it; the lines before are written.
 
 use crate::cli::interrupt::Interrupt;
 use crate::cli::render::{Screen, Shown, WAIT};
@@ -21,14 +21,14 @@ const RECORDS_PER_APPEND: usize = 1_000;
 /// Bytes written at once, unless one line is larger: what is sent to an owner stays well below what it takes.
 const BYTES_PER_APPEND: usize = 1024 * 1024;
 
-/// Bytes that are asked for at once, and pieces of that size that may wait.
+/// Bytes of one read, and pieces of that size that may be queued.
 const PIECE_BYTES: usize = 256 * 1024;
 const PIECES_WAITING: usize = 4;
 
 /// Bytes of a line: more than any broker takes as a record unless it was set up for it, and little enough to hold.
 const LINE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// The lines of an input, as they come.
+/// The lines of an input, as they arrive.
 #[derive(Debug)]
 pub(crate) struct Lines {
     pieces: Receiver<std::io::Result<Vec<u8>>>,
@@ -51,7 +51,7 @@ enum Next {
 }
 
 impl Lines {
-    /// Reads in a thread of its own, which nobody has to wait for.
+    /// Reads in a thread of its own, which is not joined.
     pub(crate) fn of(mut input: impl Read + Send + 'static) -> Result<Lines> {
         let (sender, pieces) = sync_channel(PIECES_WAITING);
         threads::spawn("input", "", move || {
@@ -103,7 +103,7 @@ impl Lines {
             }
             Err(RecvTimeoutError::Timeout) => {}
             Ok(Ok(_)) => self.ended = true,
-            // The end of the input is said by an empty piece: without one there may be more.
+            // An empty piece marks the end of the input.
             Err(RecvTimeoutError::Disconnected) => {
                 return Err(Error::bug(format!("cannot read the input after line {}", self.number)));
             }
@@ -144,7 +144,7 @@ struct Batch<'a> {
 }
 
 impl Producer<'_> {
-    /// Writes what comes until the input ends or the user wants no more.
+    /// Writes lines until the input ends or the user interrupts.
     pub(crate) fn run(&self, lines: &mut Lines, interrupt: &Interrupt, screen: &mut Screen<'_>) -> Result<Shown> {
         let mut batch = Batch { producer: self, records: RecordSet::default(), taken: 0, written: 0 };
         let fed = batch.feed(lines, interrupt);
@@ -195,7 +195,7 @@ impl Batch<'_> {
         }
     }
 
-    /// Writes what was taken. What could not be written is not tried again: nobody knows how much of it is there.
+    /// Writes the batch. A failed write is not repeated: it is unknown how much of it was written.
     fn flush(&mut self) -> Result<()> {
         if self.records.is_empty() {
             return Ok(());

@@ -18,7 +18,7 @@ use crate::engine::Engine;
 use crate::engine::access::Principal;
 use crate::error::{Error, Kind, Result};
 use crate::log::Log;
-use crate::serve::metrics::Meters;
+use crate::serve::metrics::Counters;
 use crate::serve::net::listen::{self, Listener, Service};
 use crate::serve::stopping::{Phase, Stopping};
 use crate::types::clock::SharedClock;
@@ -162,7 +162,7 @@ fn listen(service: &Arc<AttachService>, directory: &Path, stopping: Stopping) ->
         .layer(Extension(Principal::local()));
     let announced = Announcement { protocol: PROTOCOL, pid: std::process::id(), socket: socket.name().to_owned() };
     let announcement = announced.write(directory)?;
-    let service = Service { router, tls: None, meters: Arc::<Meters>::default(), strangers: None };
+    let service = Service { router, tls: None, counters: Arc::<Counters>::default(), unauthenticated: None };
     runtime.spawn(async move {
         let stop = stopping.clone();
         listen::serve(Listener::Unix(listener), service, async move { stop.ended(false).await }, stopping).await;

@@ -1,6 +1,6 @@
-//! What stands in front of every request: whether its Host and Origin are known, who asks, and that its body comes in time
+//! The layer in front of every route: checks Host and Origin, authenticates, and reads the body in bounded time
 //! and in bounds. The user travels with the request as a [`Principal`]; what they may do is decided by the table of routes and in
-//! `engine::execute`. Every answer forbids browsers to keep it and to guess its type.
+//! `engine::execute`. Every response forbids browsers to cache it and to guess its type.
 
 use super::login::{Entry, Logins};
 use crate::engine::access::Principal;
@@ -28,19 +28,19 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// What tells a browser to use TLS for the next year.
+/// Makes browsers use TLS for the next year.
 const HTTPS_ONLY: &str = "max-age=31536000";
-/// Requests whose body is read as it comes.
+/// Requests whose body is streamed.
 const STREAMING: [&str; 1] = ["/inserts-stream"];
 
-/// Who may come in.
+/// Configuration of the layer.
 #[derive(Debug)]
 pub(crate) struct Guard {
     /// `None` = everybody on this machine may do everything.
     pub(crate) logins: Option<Arc<Logins>>,
-    /// Requests come over TLS.
+    /// Requests arrive over TLS.
     pub(crate) is_secure: bool,
-    /// Origins whose pages may ask, beside the server's own.
+    /// Origins whose pages may send requests, beside the server's own.
     pub(crate) origins: Vec<String>,
     /// Where logins are recorded.
     pub(crate) audit: Audit,
@@ -69,7 +69,7 @@ pub(crate) async fn guard(State(guard): State<Arc<Guard>>, request: Request, nex
         }
     };
     let headers = response.headers_mut();
-    // PRINT answers bytes that others have chosen; answers are what a user may see and the next one at a browser may not.
+    // PRINT returns bytes that others have chosen; a response is for one user, and not for the next one of the same browser.
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if strict {
@@ -126,7 +126,7 @@ impl Guard {
             return Err(Error::statement(what).with_code(40000));
         }
         let host = host(request.uri(), headers);
-        // Whoever has to prove who he is may have come by any name.
+        // With authentication, any host name is accepted.
         if self.logins.is_none() && !host.is_empty() && !self.is_here(host) {
             return Err(refused("Host", host).with_hint("use localhost, or the address of the server"));
         }
@@ -138,7 +138,7 @@ impl Guard {
         }
     }
 
-    /// Is it the origin of the server's own pages? Where users are asked, something in front may speak TLS for the server.
+    /// Is it the origin of the server's own pages? With users, a proxy may terminate TLS in front of the server.
     fn is_own(&self, origin: &str, host: &str) -> bool {
         let Some((scheme, rest)) = origin.split_once("://") else { return false };
         let speaks = match (self.is_secure, self.logins.is_some()) {
@@ -149,7 +149,7 @@ impl Guard {
         speaks && rest.eq_ignore_ascii_case(host)
     }
 
-    /// `host[:port]` names this machine by a name that nobody else can give it.
+    /// Does `host[:port]` name this machine in a way that DNS rebinding cannot?
     fn is_here(&self, host: &str) -> bool {
         let name = without_port(host);
         name.eq_ignore_ascii_case("localhost")
@@ -190,7 +190,7 @@ impl Guard {
         next.run(request).await
     }
 
-    /// Who asks: what the request says counts before what its connection says.
+    /// The user: the credentials of the request take precedence over the certificate of its connection.
     async fn who(&self, headers: &HeaderMap, connection: &Connection) -> Entry {
         let Some(logins) = &self.logins else { return Entry::Granted(Principal::local()) };
         let address = connection.address.map(|address| address.ip());
@@ -258,7 +258,7 @@ async fn read(body: Body) -> Result<Vec<u8>, Error> {
     Err(Error::statement(format!("the request exceeds {BODY_BYTES_MAX} bytes")).with_code(41300))
 }
 
-/// Reads some of a body that is not wanted: a client that is still sending when the connection is closed loses the answer.
+/// Reads part of a rejected body: a client that is still sending when the connection is closed would lose the response.
 pub(crate) async fn discard(mut body: BodyDataStream, bytes_max: usize) {
     let read = async {
         let mut left = bytes_max;

@@ -1,4 +1,4 @@
-//! Logins: who sends a request, found out at a cost that strangers cannot make others pay.
+//! Logins: authenticates requests, at a cost that unauthenticated cannot impose on others.
 //!
 //! ```text
 //! token        its hash is looked up: microseconds
@@ -7,7 +7,7 @@
 //! ```
 //!
 //! A check of a password costs a tenth of a second of a core, so their number is bounded at each step; beyond a bound the
-//! client is asked to come again (429, `Retry-After`). Who is remembered, or has a token or a certificate, does not meet any of
+//! client is told to retry (429, `Retry-After`). Remembered users, tokens and certificates are not subject to any of
 //! them. Failures are counted and logged, with name and address and never the secret, a bounded number of lines at a time.
 
 use super::throttle::{Attempt, Throttle};
@@ -30,7 +30,7 @@ use tokio::time::{Instant, timeout};
 
 /// Characters of a name that a log line shows.
 const NAME_SHOWN_MAX: usize = 64;
-/// When a client may come again that met a full queue.
+/// When a client may retry after a full queue.
 const QUEUE_AGAIN: Duration = Duration::from_secs(1);
 /// How often a check that waits looks whether its client is still there.
 const LOOK: Duration = Duration::from_millis(100);
@@ -44,15 +44,15 @@ const PUT_OFF: usize = 1;
 pub(crate) enum Entry {
     /// From this user.
     Granted(Principal),
-    /// From nobody that is known.
+    /// Unknown user.
     Refused,
-    /// Not checked: it may come again after this time.
+    /// Not checked: the client may retry after this time.
     Later(Duration),
 }
 
 type Hash = [u8; HASH_BYTES];
 
-/// Who may come in, and who has lately.
+/// The users, and recent logins.
 #[derive(Debug)]
 pub(crate) struct Logins {
     users: RwLock<Arc<Users>>,
@@ -62,7 +62,7 @@ pub(crate) struct Logins {
     journals: [Mutex<Journal>; 2],
     /// Wrong passwords and tokens.
     pub(crate) failures: AtomicU64,
-    /// Requests that were asked to come again.
+    /// Requests that were told to retry.
     pub(crate) put_off: AtomicU64,
 }
 
@@ -81,11 +81,11 @@ struct Desk {
     throttle: Throttle,
 }
 
-/// A check that runs, as those see it who send the same credentials meanwhile.
+/// A running check, which requests with the same credentials share.
 #[derive(Debug)]
 struct Check {
     id: u64,
-    /// Where the first of them came from.
+    /// Address of the first of them.
     address: Option<IpAddr>,
     entry: watch::Receiver<Option<Entry>>,
 }
@@ -102,7 +102,7 @@ impl Logins {
         })
     }
 
-    /// Other users from now on; nobody is remembered.
+    /// Replaces the users; forgets all logins.
     pub(crate) fn replace(&self, users: Users) {
         *self.users.write() = Arc::new(users);
         let mut desk = self.desk.lock();
@@ -189,7 +189,7 @@ impl Logins {
         let (name, password) = (name.to_owned(), password.to_owned());
         tokio::spawn(async move {
             let entry = running.check(&name, &password, &done).await;
-            // An error means that nobody waits any more.
+            // An error means that no request waits any more.
             let _ = done.send(Some(entry));
         });
         Ok(entry)
@@ -254,7 +254,7 @@ impl Running {
         }
     }
 
-    /// Completes when nobody waits for the check but the desk; no request can join it then.
+    /// Completes when no request waits for the check any more; none can join it then.
     async fn is_left(&self, done: &watch::Sender<Option<Entry>>) {
         loop {
             tokio::time::sleep(LOOK).await;

@@ -1,4 +1,4 @@
-//! Who sends a request: the file of users, logins, and the layer in front of all routes that asks for both.
+//! Authentication: the users file, logins, and the layer in front of all routes that requires them.
 
 pub(super) mod guard;
 pub(super) mod login;

@@ -89,7 +89,7 @@ struct Buckets {
     most: f64,
     every: Duration,
     all: HashMap<u64, Bucket>,
-    /// Its seed is of this process: nobody can choose names that share a bucket.
+    /// Its seed is random: an attacker cannot choose names that share a bucket.
     hasher: RandomState,
 }
 
@@ -98,7 +98,7 @@ struct Bucket {
     tokens: f64,
     /// When `tokens` was right.
     at: Instant,
-    /// Attempts that were not given back, until none has come for [`FAILURE_MEMORY`].
+    /// Failed attempts, until there has been none for [`FAILURE_MEMORY`].
     failures: u32,
 }
 
@@ -165,7 +165,7 @@ mod tests {
         assert_eq!(let_through(&mut throttle, ATTACKER, "alice", now, 100), 20);
         let wait = throttle.attempt(ATTACKER, "bob", now).unwrap_err();
         assert!(wait > Duration::ZERO && wait <= ADDRESS_FAILURE_EVERY, "{wait:?}");
-        // The attacker has used up what the name has, too: a user of that name comes in nevertheless.
+        // The attacker has exhausted the limit of the name, too: its user is admitted nevertheless.
         assert_eq!(let_through(&mut throttle, OTHER, "alice", now, 1), 1);
         let later = now + 10 * ADDRESS_FAILURE_EVERY;
         assert_eq!(let_through(&mut throttle, ATTACKER, "alice", later, 100), 5, "what the name has got back");

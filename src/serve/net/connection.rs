@@ -1,9 +1,9 @@
-//! One connection: who is at its other end, and whether a request of it is open.
+//! One connection: its address, its user, and its open requests.
 //!
-//! Where users are asked, a connection is a *stranger* until a request of it has proved who sends it. Strangers are counted by
-//! address, so that one machine cannot take all places without a password.
+//! With users, connections are counted by address until one of their requests has authenticated, so that one
+//! machine without a password cannot use up all connections.
 
-use crate::serve::limits::{IDLE_PATIENCE, STRANGERS_MAX};
+use crate::serve::limits::{IDLE_PATIENCE, UNAUTHENTICATED_MAX};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
@@ -29,14 +29,14 @@ const LOOK: Duration = Duration::from_secs(5);
 pub(crate) struct Connection {
     /// The other side's; `None` = a process of this machine.
     pub(crate) address: Option<SocketAddr>,
-    /// Names in the certificate that it has brought, if it was asked for one.
+    /// Names in the client certificate, if there is one.
     pub(crate) names: Vec<String>,
-    /// Requests whose answers are not sent yet.
+    /// Requests whose responses have not been sent yet.
     open: AtomicUsize,
     /// Requests so far.
     requests: AtomicU64,
     stranger: Mutex<Option<Stranger>>,
-    /// The user who was the last to send a request through it.
+    /// The user of the previous request.
     user: Mutex<Option<Arc<str>>>,
 }
 
@@ -50,7 +50,7 @@ impl Connection {
         drop(self.stranger.lock().take());
     }
 
-    /// Whether another user sent the request before, or nobody did.
+    /// Was the previous request of another user, or is this the first?
     pub(crate) fn is_new_here(&self, name: &Arc<str>) -> bool {
         let before = self.user.lock().replace(name.clone());
         before.as_ref() != Some(name)
@@ -69,23 +69,23 @@ impl Connection {
     }
 }
 
-/// Connections by address that have not proved yet who they are.
+/// Unauthenticated connections by address.
 #[derive(Debug, Default)]
-pub(crate) struct Strangers(Mutex<HashMap<IpAddr, usize>>);
+pub(crate) struct Unauthenticated(Mutex<HashMap<IpAddr, usize>>);
 
 /// One of them.
 #[derive(Debug)]
 pub(crate) struct Stranger {
-    all: Arc<Strangers>,
+    all: Arc<Unauthenticated>,
     address: IpAddr,
 }
 
-impl Strangers {
+impl Unauthenticated {
     /// A place for one more from there; `None` = it has as many as it may have.
-    pub(crate) fn enter(self: &Arc<Strangers>, address: IpAddr) -> Option<Stranger> {
+    pub(crate) fn enter(self: &Arc<Unauthenticated>, address: IpAddr) -> Option<Stranger> {
         let mut all = self.0.lock();
         let count = all.entry(address).or_default();
-        if *count >= STRANGERS_MAX {
+        if *count >= UNAUTHENTICATED_MAX {
             return None;
         }
         *count += 1;
@@ -149,7 +149,7 @@ impl Drop for Open {
     }
 }
 
-/// An answer's body; its request is open until it is gone.
+/// The body of a response; its request is open until the body is dropped.
 #[derive(Debug)]
 pub(crate) struct Counting {
     body: Body,

@@ -1,17 +1,17 @@
-//! Connections: accepted, counted, timed, over TLS where it is asked for.
+//! Connections: accepted, counted, timed, with TLS if configured.
 //!
 //! HTTP/1.1 and HTTP/2 (with prior knowledge, or agreed on by TLS) share one port. A connection that sends no request, or
 //! takes nothing of its answer, is closed; the others never wait for it. A Unix socket is served in the same way, to processes
 //! of the same user.
 
-use super::connection::{Connection, Counted, Strangers};
+use super::connection::{Connection, Counted, Unauthenticated};
 use super::tls;
 use crate::error::Error;
 use crate::serve::error;
 use crate::serve::limits::{
     CLOSE_PATIENCE, CONNECTIONS_MAX, HANDSHAKE_PATIENCE, HEAD_BYTES_MAX, HEAD_PATIENCE, HEADERS_MAX, READER_PATIENCE,
 };
-use crate::serve::metrics::Meters;
+use crate::serve::metrics::Counters;
 use crate::serve::stopping::Stopping;
 use crate::{mutant, threads};
 use axum::Router;
@@ -32,12 +32,12 @@ use tokio_rustls::TlsAcceptor;
 
 /// Pause after a failed accept: usually this process has no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// Bytes after which a connection has said which version it speaks.
+/// Bytes that identify the HTTP version of a connection.
 const PREFACE_BYTES: usize = 24;
-/// How often an HTTP/2 connection is asked whether it still lives.
+/// Interval of keep-alive pings on HTTP/2 connections.
 const PING: Duration = Duration::from_secs(30);
 
-/// Where connections come from.
+/// The socket that accepts connections.
 pub(crate) enum Listener {
     Tcp(TcpListener),
     /// For processes of this user, or of root.
@@ -67,9 +67,9 @@ pub(crate) struct Service {
     pub(crate) router: Router,
     /// `None` = cleartext.
     pub(crate) tls: Option<TlsAcceptor>,
-    pub(crate) meters: Arc<Meters>,
-    /// Connections that have not proved who they are; `None` = none of them has to.
-    pub(crate) strangers: Option<Arc<Strangers>>,
+    pub(crate) counters: Arc<Counters>,
+    /// Unauthenticated connections; `None` = no authentication is required.
+    pub(crate) unauthenticated: Option<Arc<Unauthenticated>>,
 }
 
 /// Serves until `stop` completes, then lets the connections finish what they have begun, as long as `stopping` allows.
@@ -87,18 +87,18 @@ pub(crate) async fn serve(listener: Listener, service: Service, stop: impl Futur
         };
         mutant::trip("accept", "");
         let place = places.clone().try_acquire_owned().ok();
-        let stranger = match (&service.strangers, address) {
-            (Some(strangers), Some(address)) => strangers.enter(address.ip()).map(Some),
+        let stranger = match (&service.unauthenticated, address) {
+            (Some(unauthenticated), Some(address)) => unauthenticated.enter(address.ip()).map(Some),
             _ => Some(None),
         };
         let (Some(place), Some(stranger)) = (place, stranger) else {
-            service.meters.refused.fetch_add(1, Ordering::Relaxed);
+            service.counters.refused.fetch_add(1, Ordering::Relaxed);
             continue;
         };
         let (service, stopping) = (service.clone(), stopping.clone());
         let held = stopping.connection();
         tokio::spawn(async move {
-            let _metered = Metered::new(&service.meters);
+            let _metered = Metered::new(&service.counters);
             let known = |names: Vec<String>| Connection::new(address, names, stranger);
             let served = async move {
                 match socket {
@@ -121,12 +121,12 @@ pub(crate) async fn serve(listener: Listener, service: Service, stop: impl Futur
 }
 
 /// An open connection, counted for as long as this lives.
-struct Metered(Arc<Meters>);
+struct Metered(Arc<Counters>);
 
 impl Metered {
-    fn new(meters: &Arc<Meters>) -> Metered {
-        meters.connections.fetch_add(1, Ordering::Relaxed);
-        Metered(meters.clone())
+    fn new(counters: &Arc<Counters>) -> Metered {
+        counters.connections.fetch_add(1, Ordering::Relaxed);
+        Metered(counters.clone())
     }
 }
 
@@ -179,7 +179,7 @@ async fn is_cleartext(stream: &TcpStream) -> io::Result<bool> {
 
 /// Answers a request in cleartext with a hint.
 async fn send_to_https(mut stream: TcpStream) -> io::Result<()> {
-    // A connection that is closed with bytes unread is reset, and the answer lost.
+    // A connection that is closed with unread bytes is reset, and the response is lost.
     let (mut head, mut piece) = (Vec::new(), [0; 1024]);
     while head.len() < HEAD_BYTES_MAX && memchr::memmem::find(&head, b"\r\n\r\n").is_none() {
         match stream.read(&mut piece).await? {
@@ -235,7 +235,7 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
 /// A stream whose other side has to begin to speak, and to take what it is sent.
 struct Patient<S> {
     inner: S,
-    /// Bytes that came while the version was not known.
+    /// Bytes received before the version was known.
     begun: usize,
     beginning: Option<Pin<Box<Sleep>>>,
     clogged: Pin<Box<Sleep>>,
@@ -249,11 +249,11 @@ impl<S> Patient<S> {
         Patient { inner, begun: 0, beginning, clogged, is_clogged: false }
     }
 
-    /// What a write answers, unless the other side has been waited for too long.
+    /// The result of a write, unless the client has not read for too long.
     fn written<T>(&mut self, answer: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
         if answer.is_ready() {
             self.is_clogged = false;
-            // Whoever gets an answer has made a request.
+            // A response implies a request.
             self.beginning = None;
         }
         self.flushed(answer, context)

@@ -1,7 +1,7 @@
 //! The server's certificate and key, and those certificates that it takes from clients.
 //!
 //! With an authority of clients (`--client-ca`) a client may, or has to, bring a certificate that it has signed. Whom such a
-//! certificate names is its common name and its DNS names; `users` knows who of these may come in.
+//! certificate names is its common name and its DNS names; `users` decides which of these are admitted.
 
 use crate::error::{Error, Result};
 use rustls::crypto::CryptoProvider;
@@ -99,13 +99,13 @@ fn common_name(subject: &[u8]) -> Option<String> {
     found
 }
 
-/// The first element of DER: its tag, its content, and what comes after it.
+/// The first DER element: its tag, its content, and the rest.
 fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&tag, rest) = der.split_first()?;
     let (&first, rest) = rest.split_first()?;
     let (len, rest) = match first {
         0..=0x7f => (usize::from(first), rest),
-        // Nothing here is longer than four bytes can say.
+        // Lengths beyond four bytes do not occur here.
         0x81..=0x84 => {
             let (bytes, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
             (bytes.iter().fold(0, |len, byte| len << 8 | usize::from(*byte)), rest)

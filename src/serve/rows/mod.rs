@@ -41,7 +41,7 @@ pub(crate) enum Shape {
     Lines,
     /// One JSON array of a header and rows.
     Array,
-    /// One JSON array of objects that say what they are; with the next one the only form that shows tombstones.
+    /// One JSON array of tagged objects; besides the next one the only form with tombstones.
     Rows,
     /// The same of a pulled table, which has no final message.
     TableRows,
@@ -66,7 +66,7 @@ pub(crate) fn not_acceptable(wanted: &[String], offered: &[&str]) -> Error {
 }
 
 impl Shape {
-    /// What a request asks for; `default` for one that takes anything.
+    /// The form that a request accepts; `default` if it accepts any.
     pub(crate) fn wanted(headers: &HeaderMap, default: Shape) -> Result<Shape> {
         let named = accepted(headers);
         let shape = |name: &String| match name.as_str() {
@@ -84,7 +84,7 @@ impl Shape {
         }
     }
 
-    /// What PRINT answers in: text, for whoever takes it. The older endpoint asks nobody.
+    /// The form of PRINT: text, if the client accepts it. The older endpoint does not check.
     pub(crate) fn printed(self, headers: &HeaderMap) -> Result<Shape> {
         let named = accepted(headers);
         let takes =
@@ -95,7 +95,7 @@ impl Shape {
         }
     }
 
-    /// Media type of the answer.
+    /// Media type of the response.
     pub(crate) fn media_type(self) -> &'static str {
         match self {
             Shape::Lines | Shape::Text => DELIMITED,
@@ -112,7 +112,7 @@ impl Shape {
         }
     }
 
-    /// Begins the answer.
+    /// Writes the start of the response.
     pub(crate) fn header(self, rows: &dyn RowStream, out: &mut Vec<u8>) {
         let columns = rows.columns();
         let head = match self {
@@ -179,7 +179,7 @@ impl Shape {
         }
     }
 
-    /// Ends the answer; `message` says why the rows ended.
+    /// Writes the end of the response; `message` is why the rows ended.
     pub(crate) fn end(self, message: Option<&str>, out: &mut Vec<u8>) {
         if self == Shape::Rows {
             self.value(&json!({ "finalMessage": message.unwrap_or(ENDED) }), out);

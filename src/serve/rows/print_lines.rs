@@ -6,13 +6,13 @@
 //! rowtime: 2026/11/21 10:00:00.000 Z, key: porsche, value: {"SPEED":201.5}, partition: 0
 //! ```
 //!
-//! The first two lines come again whenever what the bytes seem to be changes.
+//! The first two lines are repeated whenever the inferred formats change.
 
 use crate::types::temporal::timestamp_text;
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{Int32Type, TimestampMillisecondType};
 
-/// The lines about formats that a reader has been told.
+/// The format lines that have been sent.
 #[derive(Debug, Default)]
 pub(crate) struct Formats(Vec<String>);
 

@@ -3,9 +3,9 @@
 //! It is bounded by bytes. A reader that is slow slows down its own query; one that takes nothing for
 //! [`READER_PATIENCE`] while the queue is full is dropped, and what waited for it is thrown away at once.
 //!
-//! Only [`Outbox::finish`] ends a response as a whole. However else its writer goes (an error, a stop, a panic), the response
-//! breaks off: over HTTP/1.1 the connection closes without the last chunk, over HTTP/2 the stream is reset, so that no reader
-//! takes a part for the whole. Before that it has time to take the last frame, which says why.
+//! Only [`RowQueue::finish`] completes a response. If its writer ends in any other way (an error, a stop, a panic), the response
+//! is cut off: over HTTP/1.1 the connection closes without the last chunk, over HTTP/2 the stream is reset, so that no reader
+//! mistakes a part for the whole. Before that the reader gets the last frame, which contains the reason.
 
 use crate::serve::limits::{QUEUED_BYTES_MAX, READER_PATIENCE};
 use crate::serve::stopping::Held;
@@ -31,7 +31,7 @@ const LOOK: Duration = Duration::from_millis(100);
 pub(crate) enum Gone {
     /// The reader has left, or the query is to end.
     Left,
-    /// The reader does not read.
+    /// The reader has not read for too long.
     Stuck,
 }
 
@@ -46,9 +46,9 @@ enum End {
 struct State {
     frames: VecDeque<Bytes>,
     bytes: usize,
-    /// Nobody reads any more.
+    /// The reader has left.
     left: bool,
-    /// `None` = more frames may come.
+    /// `None` = more frames may follow.
     end: Option<End>,
 }
 
@@ -61,7 +61,7 @@ impl State {
 
 struct Queue {
     state: Mutex<State>,
-    /// There is room, or nobody reads any more.
+    /// There is room, or the reader has left.
     room: Condvar,
     /// The response waits for a frame.
     waiting: AtomicWaker,
@@ -70,7 +70,7 @@ struct Queue {
 }
 
 /// The writer's side. Dropping it unfinished breaks the response off.
-pub(crate) struct Outbox {
+pub(crate) struct RowQueue {
     queue: Arc<Queue>,
     clock: SharedClock,
 }
@@ -108,7 +108,7 @@ impl Drop for Last {
 }
 
 /// An empty queue.
-pub(crate) fn outbox(clock: SharedClock, held: Held) -> (Outbox, Frames) {
+pub(crate) fn row_queue(clock: SharedClock, held: Held) -> (RowQueue, Frames) {
     let queue = Arc::new(Queue {
         state: Mutex::default(),
         room: Condvar::new(),
@@ -116,11 +116,11 @@ pub(crate) fn outbox(clock: SharedClock, held: Held) -> (Outbox, Frames) {
         last_waits: AtomicBool::new(false),
     });
     let frames = Frames { queue: queue.clone(), patience: None, flushed: false, broken: false, _held: held };
-    (Outbox { queue, clock }, frames)
+    (RowQueue { queue, clock }, frames)
 }
 
-impl Outbox {
-    /// Puts a frame into the queue, which may take a while; `stop` is asked meanwhile.
+impl RowQueue {
+    /// Adds a frame to the queue, waiting for room; `stop` is polled meanwhile.
     pub(crate) fn send(&self, frame: Bytes, stop: &dyn Fn() -> bool) -> Result<(), Gone> {
         let mut state = self.queue.state.lock();
         let mut full_since = None;
@@ -145,7 +145,7 @@ impl Outbox {
         Ok(())
     }
 
-    /// Nobody reads any more.
+    /// The reader has left.
     pub(crate) fn is_left(&self) -> bool {
         self.queue.state.lock().left
     }
@@ -184,7 +184,7 @@ impl Outbox {
     }
 }
 
-impl Drop for Outbox {
+impl Drop for RowQueue {
     fn drop(&mut self) {
         self.end(End::Broken, None);
     }
@@ -260,45 +260,45 @@ mod tests {
     fn a_reader_that_takes_nothing_is_dropped_and_its_rows_with_it() {
         // Its clock moves by as much as is waited for.
         let clock = ManualClock::at(0);
-        let (outbox, mut frames) = outbox(clock.clone(), held());
-        outbox.send(frame(QUEUED_BYTES_MAX), &|| false).unwrap();
+        let (queue, mut frames) = row_queue(clock.clone(), held());
+        queue.send(frame(QUEUED_BYTES_MAX), &|| false).unwrap();
         let sleepy = || {
             clock.advance(READER_PATIENCE / 2);
             false
         };
-        assert_eq!(outbox.send(frame(1), &sleepy), Err(Gone::Stuck));
-        drop(outbox);
+        assert_eq!(queue.send(frame(1), &sleepy), Err(Gone::Stuck));
+        drop(queue);
         let next = block_on(frames.next());
         assert!(next.unwrap().is_err(), "the response breaks off");
     }
 
     #[test]
     fn rows_come_in_order_and_a_reader_makes_room() {
-        let (outbox, frames) = outbox(SystemClock::shared(), held());
+        let (queue, frames) = row_queue(SystemClock::shared(), held());
         let reader = std::thread::spawn(move || block_on(frames.collect::<Vec<_>>()));
         for n in 0..40 {
-            outbox.send(frame(100_000 + n), &|| false).unwrap();
+            queue.send(frame(100_000 + n), &|| false).unwrap();
         }
-        outbox.finish(Vec::new());
+        queue.finish(Vec::new());
         let lengths: Vec<usize> = reader.join().unwrap().into_iter().map(|f| f.unwrap().len()).collect();
         assert_eq!(lengths, (0..40).map(|n| 100_000 + n).collect::<Vec<_>>());
     }
 
     #[test]
     fn one_that_leaves_or_is_to_stop_is_noticed_while_the_queue_is_full() {
-        let (outbox, frames) = outbox(SystemClock::shared(), held());
-        outbox.send(frame(QUEUED_BYTES_MAX), &|| false).unwrap();
-        assert_eq!(outbox.send(frame(1), &|| true), Err(Gone::Left));
+        let (queue, frames) = row_queue(SystemClock::shared(), held());
+        queue.send(frame(QUEUED_BYTES_MAX), &|| false).unwrap();
+        assert_eq!(queue.send(frame(1), &|| true), Err(Gone::Left));
         drop(frames);
-        assert!(outbox.is_left());
-        assert_eq!(outbox.send(frame(1), &|| false), Err(Gone::Left));
+        assert!(queue.is_left());
+        assert_eq!(queue.send(frame(1), &|| false), Err(Gone::Left));
     }
 
     #[test]
     fn a_writer_that_goes_without_finishing_breaks_the_response_off() {
-        let (outbox, frames) = outbox(SystemClock::shared(), held());
+        let (queue, frames) = row_queue(SystemClock::shared(), held());
         let writer = std::thread::spawn(move || {
-            outbox.send(frame(1), &|| false).unwrap();
+            queue.send(frame(1), &|| false).unwrap();
             panic!("seeded");
         });
         assert!(writer.join().is_err());
@@ -308,9 +308,9 @@ mod tests {
 
     #[test]
     fn the_last_frame_is_taken_before_the_response_breaks() {
-        let (outbox, mut frames) = outbox(SystemClock::shared(), held());
-        outbox.send(frame(1), &|| false).unwrap();
-        outbox.break_off(b"why".to_vec(), true);
+        let (queue, mut frames) = row_queue(SystemClock::shared(), held());
+        queue.send(frame(1), &|| false).unwrap();
+        queue.break_off(b"why".to_vec(), true);
         let last = block_on(frames.next()).unwrap().unwrap();
         assert_eq!(last, "why", "what waited was left out");
         let mut next = std::pin::pin!(frames.next());

@@ -73,7 +73,7 @@ fn a_server_that_can_accept_no_more_ends_and_says_so() {
     assert!(!status.success(), "{status}");
     let logged = logged(&server);
     assert!(logged.contains("a seeded panic in accept"), "{logged}");
-    assert!(logged.contains("the server's thread ended early"), "{logged}");
+    assert!(logged.contains("the server task ended early"), "{logged}");
 }
 
 #[test]
