@@ -1,6 +1,7 @@
 //! The intent of a statement: the one place that distinguishes statements. Execution, validation, authorization and EXPLAIN
 //! start from the intent, so that none of them can forget a new statement.
 
+use crate::engine::access::Role;
 use crate::engine::ddl::Change;
 use crate::engine::introspect::assert_topic::ASSERTION_FAILED;
 use crate::engine::query::push_registry::PushRegistry;
@@ -52,6 +53,30 @@ impl<'a> Intent<'a> {
     /// What this statement is about; `pushes` are the push queries that are being read.
     pub(super) fn of(parsed: &'a Parsed, pushes: &PushRegistry) -> Intent<'a> {
         Intent::of_statement(&parsed.statement, &parsed.text, pushes)
+    }
+
+    /// The role that a statement requires. A statement that is never carried out requires the lowest: its error says why.
+    pub(super) fn required_role(&self) -> Role {
+        match self {
+            Intent::Change(Change::Drop(_) | Change::DropType { .. }) => Role::Admin,
+            Intent::Change(
+                Change::CreateSource(_)
+                | Change::CreateAs(_)
+                | Change::InsertSelect(_)
+                | Change::Alter(_)
+                | Change::CreateType(_)
+                | Change::Terminate(_)
+                | Change::Pause { .. },
+            )
+            | Intent::EndPushQuery(_)
+            | Intent::InsertValues(_)
+            // It recomputes a query's whole history.
+            | Intent::Read(Read::Verify(_)) => Role::Writer,
+            Intent::Read(Read::Push(_) | Read::Bounded(_) | Read::Print(_))
+            | Intent::Inquiry(_)
+            | Intent::Setting(_)
+            | Intent::Refused(_) => Role::Reader,
+        }
     }
 
     fn of_statement(statement: &'a Statement, text: &str, pushes: &PushRegistry) -> Intent<'a> {

@@ -15,6 +15,7 @@
 
 use crate::catalog::{Format, KeyWindow, Source};
 use crate::functions::aggregate::Aggregate;
+use crate::log::TopicPartition;
 use crate::parse::statement::JoinKind;
 use crate::plan::nodes::join::Rule;
 use crate::plan::scalar::Program;
@@ -53,6 +54,15 @@ impl Pipeline {
             (Some(join), _) => join.partitions,
             (None, scan) => scan.map_or(1, |s| s.source.partitions),
         }
+    }
+
+    /// Every partition that is read, with its source, in the order of the scans.
+    pub fn inputs(&self) -> impl Iterator<Item = (TopicPartition, &Source)> {
+        let sources = self.scans.iter().map(|scan| &*scan.source);
+        sources.flat_map(|source| {
+            let topic: Arc<str> = source.topic.as_str().into();
+            (0..source.partitions as i32).map(move |p| (TopicPartition::new(topic.clone(), p), source))
+        })
     }
 
     /// Name and partitions of every operator that keeps state.

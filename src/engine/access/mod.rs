@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Session --carries--> Principal { name, role, topics, address }
-//! Engine::execute      1. the statement: which role does it require?            (Role::needed)
+//! Engine::execute      1. the statement: which role does it require?            (Intent::required_role)
 //!                      2. its plan: every topic that it reads, writes, creates,
 //!                         deletes or prints, after all names were resolved      (topic_permission)
 //! ```
@@ -30,14 +30,14 @@ use crate::parse::statement::{Parsed, Show, SourceKind, Statement};
 impl Engine {
     /// An error unless the session's user may execute this statement. The topics of its plan are checked during execution.
     pub fn authorize(&self, parsed: &Parsed, session: &Session) -> Result<()> {
-        let (statement, intent) = (&parsed.statement, Intent::of(parsed, &self.inner.pushes));
+        let intent = Intent::of(parsed, &self.inner.pushes);
         if let Intent::EndPushQuery(id) = intent
             && self.inner.pushes.is_of(id, session.principal())
         {
             // Users may end the push queries that they opened.
             return Ok(());
         }
-        self.require(session.principal(), Role::needed(statement), &what(statement))?;
+        self.require(session.principal(), intent.required_role(), &what(&parsed.statement))?;
         self.check_named(session, &intent)
     }
 
@@ -117,22 +117,24 @@ pub(in crate::engine) fn what(statement: &Statement) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::query::push_registry::PushRegistry;
 
     #[test]
     fn each_role_includes_the_ones_before_it() {
-        let parsed = |text: &str| crate::parse::parse(text).unwrap().remove(0).statement;
+        let parsed = |text: &str| crate::parse::parse(text).unwrap().remove(0);
         let select = parsed("SELECT * FROM s EMIT CHANGES;");
         let insert = parsed("INSERT INTO s VALUES (1);");
         let drop = parsed("DROP STREAM s;");
+        let needed = |parsed: &Parsed| Intent::of(parsed, &PushRegistry::default()).required_role();
         for (role, may) in
             [(Role::Reader, [true, false, false]), (Role::Writer, [true, true, false]), (Role::Admin, [true; 3])]
         {
             let user = Principal::new("alice", role, TopicRights::default());
-            let allowed = |s: &Statement| user.require(Role::needed(s), &what(s)).is_ok();
+            let allowed = |s: &Parsed| user.require(needed(s), &what(&s.statement)).is_ok();
             assert_eq!([&select, &insert, &drop].map(allowed), may, "{role:?}");
         }
         let reader = Principal::new("rea", Role::Reader, TopicRights::default());
-        let refusal = reader.require(Role::needed(&drop), &what(&drop)).unwrap_err();
+        let refusal = reader.require(needed(&drop), &what(&drop.statement)).unwrap_err();
         assert_eq!((refusal.code(), refusal.message()), (FORBIDDEN, "DROP STREAM requires role admin"));
     }
 

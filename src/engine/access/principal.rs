@@ -1,7 +1,6 @@
 //! Who executes a statement: the role of a user, and the topics that the user may work with.
 
 use crate::error::{Error, Result};
-use crate::parse::statement::Statement;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -34,42 +33,6 @@ impl Role {
             Role::Reader => "reader",
             Role::Writer => "writer",
             Role::Admin => "admin",
-        }
-    }
-
-    /// The role that a statement requires. A statement that is never carried out requires the lowest: its error says why.
-    pub fn needed(statement: &Statement) -> Role {
-        match statement {
-            Statement::Select(_)
-            | Statement::Relational(_)
-            | Statement::Batch(_)
-            | Statement::Show(_)
-            | Statement::Describe { .. }
-            | Statement::DescribeFunction(_)
-            | Statement::ExplainQuery(_)
-            | Statement::Explain(_)
-            | Statement::Print(_)
-            | Statement::Set { .. }
-            | Statement::Unset(_)
-            | Statement::Define { .. }
-            | Statement::Undefine(_)
-            | Statement::AssertTopic(_)
-            | Statement::AssertSchema(_)
-            | Statement::Copy(_)
-            | Statement::RunScript(_)
-            | Statement::Unsupported { .. } => Role::Reader,
-            Statement::CreateSource(_)
-            | Statement::CreateAs(_)
-            | Statement::InsertValues(_)
-            | Statement::InsertSelect(_)
-            | Statement::CreateType(_)
-            | Statement::Alter(_)
-            | Statement::Terminate(_)
-            | Statement::Pause(_)
-            | Statement::Resume(_)
-            // It recomputes a query's whole history.
-            | Statement::Verify(_) => Role::Writer,
-            Statement::Drop(_) | Statement::DropType { .. } => Role::Admin,
         }
     }
 }

@@ -24,10 +24,7 @@ impl Engine {
 /// Every partition of a query's inputs.
 pub fn partitions(log: &dyn Log, query: &Query) -> Result<Vec<PartitionLag>> {
     let Some(spec) = query.spec() else { return Ok(Vec::new()) };
-    let sources = spec.pipeline.scans.iter().map(|scan| &scan.source);
-    let all: Vec<TopicPartition> = sources
-        .flat_map(|source| (0..source.partitions as i32).map(|p| TopicPartition::new(source.topic.as_str(), p)))
-        .collect();
+    let all: Vec<TopicPartition> = spec.pipeline.inputs().map(|(place, _)| place).collect();
     let committed = log.committed(query.group(), &all)?;
     let each = all.into_iter().zip(committed).map(|(place, committed)| {
         let marks = log.watermarks(&place)?;

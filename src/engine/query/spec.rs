@@ -15,7 +15,7 @@ use crate::execute::operator::EmitMode;
 use crate::execute::pipeline::Pipeline;
 use crate::execute::pull::materialized_view::View;
 use crate::execute::task::spec::{ExecutionSpec, Guarantee, Target};
-use crate::log::{Start, TopicPartition};
+use crate::log::Start;
 use crate::parse::statement::SourceKind;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -87,10 +87,8 @@ impl Engine {
         if start(properties) != Start::Latest {
             return Ok(None);
         }
-        let end = |topic: &str, p: i32| Ok(self.inner.log.watermarks(&TopicPartition::new(topic, p))?.stable);
-        let inputs = pipeline.scans.iter().map(|scan| &scan.source);
-        let inputs = inputs.flat_map(|s| (0..s.partitions as i32).map(|p| end(&s.topic, p)));
-        inputs.collect::<Result<_>>().map(Some)
+        let ends = pipeline.inputs().map(|(input, _)| Ok(self.inner.log.watermarks(&input)?.stable));
+        ends.collect::<Result<_>>().map(Some)
     }
 }
 

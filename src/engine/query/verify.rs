@@ -75,12 +75,7 @@ impl Engine {
     /// By partition the offsets that the query has read and written, as of one commit.
     fn committed_history(&self, query: &Query, spec: &ExecutionSpec, sink: &Source) -> Result<Ranges> {
         let log = &self.inner.log;
-        let scans = spec.pipeline.scans.iter();
-        let inputs: Vec<(TopicPartition, &Source)> = scans
-            .flat_map(|s| {
-                (0..s.source.partitions as i32).map(|p| (TopicPartition::new(&*s.source.topic, p), &*s.source))
-            })
-            .collect();
+        let inputs: Vec<(TopicPartition, &Source)> = spec.pipeline.inputs().collect();
         let places: Vec<TopicPartition> = inputs.iter().map(|(place, _)| place.clone()).collect();
         for _ in 0..LOOKS_MAX {
             let before = log.committed(query.group(), &places)?;
