@@ -47,7 +47,7 @@ enum Key {
     /// A column of the result.
     Output(usize),
     /// An expression.
-    Computed(Expr),
+    Computed(Box<Expr>),
 }
 
 /// What names mean at one place.
@@ -248,9 +248,9 @@ fn output_key(key: &SortKey, columns: &[Column]) -> Result<Key> {
         }
         Expr::Identifier(name) => match columns.iter().position(|c| c.name == name.value) {
             Some(place) => Ok(Key::Output(place)),
-            None => Ok(Key::Computed(key.expr.clone())),
+            None => Ok(Key::Computed(Box::new(key.expr.clone()))),
         },
-        _ => Ok(Key::Computed(key.expr.clone())),
+        _ => Ok(Key::Computed(Box::new(key.expr.clone()))),
     }
 }
 

@@ -13,10 +13,7 @@
 //! A module uses lower levels, and beside itself only what [`SIDEWAYS`] names. What is forbidden though it lies lower
 //! stands in [`FORBIDDEN`]. Every checker is also shown a seeded mistake that it has to find.
 
-#[path = "../support/source.rs"]
-mod source;
-
-use source::{code_only, words};
+use crate::source::{code_only, words};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -7,10 +7,7 @@
 //! module and what lies below it are one thing cut into files, so edges between them do not count. Every checker is also
 //! shown a seeded mistake that it has to find.
 
-#[path = "../support/source.rs"]
-mod source;
-
-use source::{code_only, words};
+use crate::source::{code_only, words};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
@@ -180,7 +177,7 @@ impl<'a> Graph<'a> {
                 let mut flat = Vec::new();
                 flattened(&tree, &[], &mut flat);
                 if public {
-                    let exported = flat.iter().filter_map(|path| graph.from_root(&file.module, path));
+                    let exported = flat.iter().filter_map(|path| graph.of_root(&file.module, path));
                     let exported: Vec<_> =
                         exported.filter_map(|p| Some(((&file.module[..], p.last()?.clone()), p))).collect();
                     graph.exports.extend(exported);
@@ -190,7 +187,7 @@ impl<'a> Graph<'a> {
             named.push((name.as_str(), file, paths));
         }
         for (name, file, paths) in named {
-            let used = paths.iter().filter_map(|path| graph.from_root(&file.module, path));
+            let used = paths.iter().filter_map(|path| graph.of_root(&file.module, path));
             let used: BTreeSet<&str> = used.filter_map(|path| graph.file_of(&path, 0)).collect();
             let family = |other: &&str| {
                 let other =
@@ -203,7 +200,7 @@ impl<'a> Graph<'a> {
     }
 
     /// A path as written in `module`, from the root of the crate; `None` = it begins in another crate.
-    fn from_root(&self, module: &[String], path: &[String]) -> Option<Vec<String>> {
+    fn of_root(&self, module: &[String], path: &[String]) -> Option<Vec<String>> {
         let supers = path.iter().take_while(|s| *s == "super").count();
         let base = match path.first()?.as_str() {
             "crate" => return Some(path[1..].to_vec()),
@@ -267,7 +264,7 @@ fn long_functions(files: &Files) -> Vec<String> {
                 |line: &&str| line.trim_start().starts_with('}') && line.len() - line.trim_start().len() <= indent;
             let opens = lines[at..].iter().take(20).any(|line| line.trim_end().ends_with('{'));
             let one_line = lines[at].trim_end().ends_with(['}', ';', ',']);
-            let length = lines[at..].iter().position(|line| closes(line)).map_or(0, |end| end + 1);
+            let length = lines[at..].iter().position(closes).map_or(0, |end| end + 1);
             if opens && !one_line && length > FUNCTION_LINES_MAX {
                 let shown = lines[at]
                     .split(word)

@@ -1,9 +1,6 @@
 //! The glossary of ARCHITECTURE.md names types that exist, and words that it replaced are no identifiers any more.
 
-#[path = "../support/source.rs"]
-mod source;
-
-use source::{code_only, words};
+use crate::source::{code_only, words};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -62,6 +62,8 @@ mod settings;
 mod shell;
 mod simulated_log;
 mod simulation;
+#[path = "../support/source.rs"]
+mod source;
 mod split_law;
 mod stalled;
 mod statements;

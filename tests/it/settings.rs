@@ -4,10 +4,7 @@
 //! A setting counts as read if a function looks it up, by its name or by a constant with its name. In `src/config.rs`, where the
 //! lookups of the process's own settings are, the function that contains it has to be called elsewhere.
 
-#[path = "../support/source.rs"]
-mod source;
-
-use source::{code_only, words};
+use crate::source::{code_only, words};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
