@@ -1,5 +1,6 @@
 //! Statements as text: what is printed reads back as the same statement.
 
+use super::query::{Body, Relational, SetOperator};
 use super::statement::{
     Alter, AssertSchema, AssertTopic, ColumnDef, Constraint, CopyTo, CreateAs, CreateSource, CreateType, Drop, Emit,
     InsertSelect, InsertValues, Join, JoinKind, Name, Print, Properties, PropertyValue, Relation, Select, SelectItem,
@@ -196,7 +197,7 @@ impl Display for Select {
 }
 
 /// A SELECT that reads `from`.
-pub(super) fn write_select(f: &mut Formatter<'_>, select: &Select, distinct: bool, from: &dyn Display) -> Result {
+fn write_select(f: &mut Formatter<'_>, select: &Select, distinct: bool, from: &dyn Display) -> Result {
     write!(f, "SELECT {}{} FROM {from}", on(distinct, "DISTINCT "), List(&select.items))?;
     Clauses(select).fmt(f)
 }
@@ -233,6 +234,62 @@ impl Display for Clauses<'_> {
         match select.limit {
             Some(limit) => write!(f, " LIMIT {limit}"),
             None => Ok(()),
+        }
+    }
+}
+
+impl Display for Relational {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        for (i, (name, query)) in self.with.iter().enumerate() {
+            write!(f, "{} {name} AS ({query})", if i == 0 { "WITH" } else { "," })?;
+        }
+        if !self.with.is_empty() {
+            f.write_str(" ")?;
+        }
+        self.body.fmt(f)?;
+        for (i, key) in self.order_by.iter().enumerate() {
+            write!(f, "{}{}", if i == 0 { " ORDER BY " } else { ", " }, expression(&key.expr))?;
+            f.write_str(if key.descending { " DESC" } else { "" })?;
+            if key.nulls_first != key.descending {
+                f.write_str(if key.nulls_first { " NULLS FIRST" } else { " NULLS LAST" })?;
+            }
+        }
+        if let Some(limit) = self.limit {
+            write!(f, " LIMIT {limit}")?;
+        }
+        if self.offset > 0 { write!(f, " OFFSET {}", self.offset) } else { Ok(()) }
+    }
+}
+
+impl Display for Body {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        match self {
+            Body::Select(body) => {
+                let from = &body.select.from;
+                match body.derived.iter().find(|(name, _)| *name == from.name) {
+                    None => write_select(f, &body.select, body.distinct, from),
+                    Some((_, query)) => {
+                        let alias = from.alias.as_ref().map_or_else(String::new, |alias| format!(" AS {alias}"));
+                        write_select(f, &body.select, body.distinct, &format!("({query}){alias}"))
+                    }
+                }
+            }
+            Body::Set { operator, all, sides } => {
+                let word = match operator {
+                    SetOperator::Union => "UNION",
+                    SetOperator::Intersect => "INTERSECT",
+                    SetOperator::Except => "EXCEPT",
+                };
+                for (i, side) in sides.iter().enumerate() {
+                    if i == 1 {
+                        write!(f, " {word}{} ", if *all { " ALL" } else { "" })?;
+                    }
+                    // What binds otherwise stands in parentheses, and is Nested.
+                    side.fmt(f)?;
+                }
+                Ok(())
+            }
+            Body::Nested(query) => write!(f, "({query})"),
         }
     }
 }

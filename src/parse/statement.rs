@@ -6,9 +6,11 @@
 
 use crate::error::Span;
 use crate::types::SqlType;
-use crate::types::time::Window;
 use serde::{Deserialize, Serialize};
 use sqlparser::ast::Expr;
+
+use super::query::Relational;
+pub use super::query::{Emit, Join, JoinKind, Name, Relation, Select, SelectItem, Within};
 
 /// Stream or table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -47,7 +49,7 @@ pub enum Statement {
     Select(Select),
     /// A bounded query whose SELECTs are in ksqlDB's grammar, with ORDER BY, DISTINCT, OFFSET, UNION, WITH or queries in FROM
     /// around them.
-    Relational(Box<super::relational::Relational>),
+    Relational(Box<Relational>),
     /// A bounded query beyond that (OVER, subqueries in expressions, joins without WITHIN ...): as sqlparser reads it.
     Batch(Box<sqlparser::ast::Query>),
     /// `CREATE TYPE [IF NOT EXISTS] name AS type`
@@ -132,22 +134,6 @@ pub struct CopyTo {
     pub file: String,
     /// Names as written, in upper case, and values.
     pub options: Vec<(Name, String)>,
-}
-
-/// A name and its place in the statement's text.
-#[derive(Clone, Debug)]
-pub struct Name {
-    /// Upper-cased unless quoted.
-    pub value: String,
-    /// Its place.
-    pub span: Span,
-}
-
-impl PartialEq for Name {
-    /// The place does not count: a printed statement is parsed again.
-    fn eq(&self, other: &Name) -> bool {
-        self.value == other.value
-    }
 }
 
 /// `WITH (name = value, ...)`; names upper-cased.
@@ -257,121 +243,6 @@ pub struct InsertSelect {
     pub with: Properties,
     /// The query.
     pub select: Select,
-}
-
-/// A SELECT in ksqlDB's grammar.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Select {
-    /// What is selected.
-    pub items: Vec<SelectItem>,
-    /// FROM.
-    pub from: Relation,
-    /// JOINs, left to right.
-    pub joins: Vec<Join>,
-    /// WINDOW.
-    pub window: Option<Window>,
-    /// WHERE.
-    pub filter: Option<Expr>,
-    /// GROUP BY.
-    pub group_by: Vec<Expr>,
-    /// PARTITION BY.
-    pub partition_by: Vec<Expr>,
-    /// HAVING.
-    pub having: Option<Expr>,
-    /// EMIT; `None` = not written.
-    pub emit: Option<Emit>,
-    /// LIMIT.
-    pub limit: Option<u64>,
-}
-
-/// One entry of the SELECT list.
-#[derive(Clone, Debug)]
-pub enum SelectItem {
-    /// `*`
-    All,
-    /// `alias.*`
-    AllOf(Name),
-    /// `struct->*`
-    AllFields(Expr),
-    /// `expr [AS alias]`
-    Expr {
-        /// Expression.
-        expr: Expr,
-        /// Its name, if given.
-        alias: Option<Name>,
-        /// The place of the expression.
-        span: Span,
-    },
-}
-
-impl PartialEq for SelectItem {
-    /// The place does not count: a printed statement is parsed again.
-    fn eq(&self, other: &SelectItem) -> bool {
-        match (self, other) {
-            (SelectItem::All, SelectItem::All) => true,
-            (SelectItem::AllOf(a), SelectItem::AllOf(b)) => a == b,
-            (SelectItem::AllFields(a), SelectItem::AllFields(b)) => a == b,
-            (SelectItem::Expr { expr: a, alias: n, .. }, SelectItem::Expr { expr: b, alias: m, .. }) => {
-                a == b && n == m
-            }
-            _ => false,
-        }
-    }
-}
-
-/// A source in FROM.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Relation {
-    /// Stream or table.
-    pub name: Name,
-    /// Alias.
-    pub alias: Option<Name>,
-}
-
-/// A JOIN clause.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Join {
-    /// INNER, LEFT, RIGHT, FULL.
-    pub kind: JoinKind,
-    /// Joined source.
-    pub right: Relation,
-    /// WITHIN.
-    pub within: Option<Within>,
-    /// ON.
-    pub on: Expr,
-}
-
-/// Kinds of joins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum JoinKind {
-    /// Matches only.
-    Inner,
-    /// All of the left.
-    Left,
-    /// All of the right.
-    Right,
-    /// All of both.
-    Full,
-}
-
-/// WITHIN (before, after) GRACE PERIOD.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Within {
-    /// How far the right row may lie before the left one.
-    pub before_ms: i64,
-    /// How far the right row may lie after the left one.
-    pub after_ms: i64,
-    /// GRACE PERIOD.
-    pub grace_ms: Option<i64>,
-}
-
-/// EMIT.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Emit {
-    /// Every change.
-    Changes,
-    /// One row a window, when it closes.
-    Final,
 }
 
 /// DROP STREAM|TABLE.

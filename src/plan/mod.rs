@@ -28,7 +28,6 @@ pub mod source;
 mod facts;
 mod loops;
 mod properties;
-mod relational;
 mod select;
 mod settings;
 mod sink;

@@ -3,11 +3,10 @@
 use crate::catalog::topics::TopicUse;
 use crate::catalog::{Catalog, Source};
 use crate::error::{Error, Result};
-use crate::parse::relational::Relational;
+use crate::parse::query::Relational;
 use crate::parse::statement::{CreateAs, InsertSelect, Properties, PropertyValue, Select, SourceKind};
 use crate::plan::nodes::Sink;
 use crate::plan::properties::{Use, With};
-use crate::plan::relational;
 use crate::plan::select;
 use crate::plan::select::context::{Bound, Purpose};
 use crate::plan::source::{CreateMode, TopicRequest, check_replace, word};
@@ -240,12 +239,12 @@ pub fn batch_query(select: &Select, catalog: &Catalog, settings: &Settings) -> R
 
 /// Plans a query over history beyond one SELECT.
 pub fn relational_query(query: &Relational, catalog: &Catalog, settings: &Settings) -> Result<BatchPlan> {
-    match (relational::bind(query, catalog, settings), &query.sql) {
+    match (select::relational::bind(query, catalog, settings), &query.sql) {
         (Ok(rows), _) => {
             let reads = rows.reads.into_iter().collect();
             Ok(BatchPlan::Bound { logical: rows.plan, columns: rows.columns, reads })
         }
-        (Err(_), Some(sql)) if relational::is_beyond(query) => Ok(BatchPlan::Sql(sql.clone())),
+        (Err(_), Some(sql)) if select::relational::is_beyond(query) => Ok(BatchPlan::Sql(sql.clone())),
         (Err(error), _) => Err(error),
     }
 }

@@ -30,7 +30,7 @@ use crate::catalog::Catalog;
 use crate::engine::session::Session;
 use crate::engine::{Answer, Engine};
 use crate::error::{Error, Result};
-use crate::parse::relational::Relational;
+use crate::parse::query::Relational;
 use crate::parse::statement::{Name, Print, Select};
 use crate::plan::{self, Settings};
 use crate::types::nearest;

@@ -356,12 +356,15 @@ fn report(
             None => caught.rows,
             Some(mask) => &caught.rows & mask,
         };
-        let first: Vec<usize> = rows.set_indices().take(CAUSES_MAX).collect();
-        for &row in &first {
-            // Where the reason says all there is to say, it does so for every row.
-            let Some(cause) = program.cause(caught.boundary, input, row) else { break };
+        let mut explained = Vec::new();
+        for row in rows.set_indices().take(CAUSES_MAX) {
+            // Where there is none, the reason says all that is known.
+            let Some(cause) = program.cause(caught.boundary, input, row) else { continue };
             bad.add(BadRow { seq: seq[row], reason: reason(&cause) }, left_out);
-            rows = BooleanBuffer::collect_bool(rows.len(), |i| i > row && rows.value(i));
+            explained.push(row);
+        }
+        if !explained.is_empty() {
+            rows = BooleanBuffer::collect_bool(rows.len(), |i| rows.value(i) && explained.binary_search(&i).is_err());
         }
         bad.mark(rows, seq, reason(&caught.reason.to_string()), left_out);
     }

@@ -3,6 +3,7 @@
 mod admin;
 mod ddl;
 mod files;
+mod query;
 mod relational;
 mod select;
 
@@ -36,11 +37,11 @@ fn explain(text: &str, tokens: &[TokenWithSpan], mut reader: Reader<'_>) -> Resu
 /// The statement whose first word is the token at `from`, which is the next token of the reader.
 fn any(text: &str, tokens: &[TokenWithSpan], reader: &mut Reader<'_>, from: usize) -> Result<Statement> {
     if *reader.token(0) == Token::LParen {
-        return select::query(reader.dialect, text, tokens, from);
+        return query::query(reader.dialect, text, tokens, from);
     }
     let word = reader.word(0).to_owned();
     match word.as_str() {
-        "SELECT" | "WITH" | "VALUES" => select::query(reader.dialect, text, tokens, from),
+        "SELECT" | "WITH" | "VALUES" => query::query(reader.dialect, text, tokens, from),
         "CREATE" => ddl::create(reader),
         "INSERT" => ddl::insert(reader),
         "DROP" => ddl::drop(reader),

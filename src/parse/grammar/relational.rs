@@ -9,8 +9,8 @@
 
 use crate::error::{Error, Result};
 use crate::parse::grammar::select;
+use crate::parse::query::{Body, Relational, SelectBody, SetOperator, SortKey};
 use crate::parse::reader::Reader;
-use crate::parse::relational::{Body, Relational, SelectBody, SetOperator, SortKey};
 use crate::parse::statement::{Name, Relation};
 use crate::parse::words::CLAUSES;
 use sqlparser::tokenizer::Token;

@@ -41,13 +41,23 @@ impl Program {
 
     /// The same for the only row.
     fn failure(&self, row: &Columns<'_>) -> Option<String> {
-        // What a guard catches inside is no failure of the whole.
-        if matches!(self, Program::Guard { .. }) || !self.fails(row) {
+        // What a guard catches inside is no failure of the whole. Of a lazy form it is not known which parts ran.
+        let is_opaque = matches!(
+            self,
+            Program::Guard { .. } | Program::Lambda { .. } | Program::And(..) | Program::Or(..) | Program::Case { .. }
+        );
+        if is_opaque || !self.fails(row) {
             return None;
         }
+        // Where a part fails, its value means nothing: the whole has no words of its own then.
         let mut inner = None;
-        self.each(&mut |part| inner = inner.take().or_else(|| part.failure(row)));
-        inner.or_else(|| self.own_failure(row))
+        self.each(&mut |part| {
+            let is_first = inner.is_none() && !matches!(part, Program::Guard { .. });
+            if is_first && part.fails(row) {
+                inner = Some(part.failure(row));
+            }
+        });
+        inner.unwrap_or_else(|| self.own_failure(row))
     }
 
     fn fails(&self, row: &Columns<'_>) -> bool {

@@ -17,6 +17,7 @@ pub(super) mod expression;
 mod from;
 mod grouping;
 mod projection;
+pub(super) mod relational;
 pub(super) mod scope;
 
 use self::context::{Bound, Context, Key, Purpose};
@@ -26,7 +27,7 @@ use crate::catalog::{Catalog, Source};
 use crate::error::{Error, Result};
 use crate::parse::span_of;
 use crate::parse::statement::{Emit, Select, SelectItem, SourceKind};
-use crate::plan::nodes::table::SourceTable;
+use crate::plan::nodes::table::{Origin, SourceTable};
 use crate::plan::nodes::{Compute, Rekey};
 use crate::plan::scalar::{self, Boundary};
 use crate::plan::{Settings, formats};
@@ -117,7 +118,8 @@ fn scan_names(table: &SourceTable, alias: &str) -> Names {
     let mut names = Names::new("SELECT", alias);
     let schema = datafusion::logical_expr::TableSource::schema(table);
     for (i, field) in schema.fields().iter().enumerate() {
-        let hidden = table.source().is_derived() && pseudo::ALL.contains(&field.name().as_str());
+        // Columns behind those of a query have no names in it.
+        let hidden = table.source().is_derived() && !matches!(table.origins()[i], Origin::Value(_));
         if !hidden && !field.name().starts_with('#') {
             names.add(field.name(), i, table.sql_type(i));
         }

@@ -210,7 +210,7 @@ fn a_row_that_fails_does_not_take_its_batch_with_it() {
     assert!(said(1).contains("there is no field `NOTHING`"), "{}", said(1));
     assert!(said(2).contains("is a BIGINT, and the column an INTEGER"), "{}", said(2));
     assert!(said(4).contains("ARRAY") && said(4).contains("in column A"), "{}", said(4));
-    assert!(said(6).contains("ROWTIME is a number of milliseconds"), "{}", said(6));
+    assert!(said(6).contains("ROWTIME must be a non-negative number of milliseconds"), "{}", said(6));
     assert!(said(7).contains("invalid base64: ?"), "{}", said(7));
     let rows: Vec<Value> = server.lines("SELECT id, ts, x, a, m FROM n;").skip(1).collect();
     let price: Value = serde_json::from_str("12.50").unwrap();

@@ -15,7 +15,7 @@ use crate::catalog::{Catalog, Format, Source};
 use crate::error::{Error, Result};
 use crate::functions::Registry;
 use crate::functions::aggregate::is_aggregate_name;
-use crate::parse::relational::{Body, Relational, SelectBody, SetOperator, SortKey};
+use crate::parse::query::{Body, Relational, SelectBody, SetOperator, SortKey};
 use crate::parse::span_of;
 use crate::parse::statement::{Name, Select, SelectItem, SourceKind};
 use crate::plan::nodes::table::{ORDINAL, PRESENT, SourceTable};
@@ -35,7 +35,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// The rows of a query, its columns in order.
 #[derive(Clone, Debug)]
-pub(super) struct Rows {
+pub(in crate::plan) struct Rows {
     pub plan: LogicalPlan,
     pub columns: Vec<Column>,
     /// Streams and tables that are read.
@@ -60,13 +60,13 @@ struct Scope<'a> {
 }
 
 /// Binds a query.
-pub(super) fn bind(query: &Relational, catalog: &Catalog, settings: &Settings) -> Result<Rows> {
+pub(in crate::plan) fn bind(query: &Relational, catalog: &Catalog, settings: &Settings) -> Result<Rows> {
     Scope { catalog: catalog.clone(), derived: BTreeMap::new(), settings }.query(query)
 }
 
 /// Whether sqlparser's reading of the query may mean something where this one failed: it names functions that are not
 /// ours, joins without our conditions, or groups by what only SELECT names.
-pub(super) fn is_beyond(query: &Relational) -> bool {
+pub(in crate::plan) fn is_beyond(query: &Relational) -> bool {
     let mut beyond = false;
     query.for_each_select(&mut |select| {
         let named = |expr: &Expr| {
