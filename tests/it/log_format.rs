@@ -64,7 +64,7 @@ fn every_line_of_a_servers_log_is_a_json_object() {
     };
     let statement = span(find("statement executed"), "statement");
     assert!(statement["kind"].is_string() && statement["user"].is_string(), "{statement}");
-    let skipped = find("record skipped");
+    let skipped = find("value set to NULL");
     assert_eq!((&skipped["fields"]["offset"], &skipped["target"]), (&json!(0), &json!("processing")), "{skipped}");
     let query = span(skipped, "query");
     assert!(query["id"].as_str().unwrap().starts_with("CSAS_SHARES"), "{query}");

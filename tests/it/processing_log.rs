@@ -117,7 +117,7 @@ fn a_column_that_is_null_says_why_and_its_row_is_not_counted_as_skipped() {
     }
     assert_eq!(rows(&engine, "SELECT * FROM o;"), ["NULL | NULL | NULL | 0 | NULL | NULL"]);
     let counts = ask(&engine, "DESCRIBE o EXTENDED;");
-    assert!(counts.contains("CSAS_O_2 | RUNNING | 1 | 1 | 0 | 0"), "no record was skipped: {counts}");
+    assert!(counts.contains(" | RUNNING | 1 | 1 | 0 | 0"), "no record was skipped: {counts}");
     engine.close();
     let mut reasons = rows(&engine, "SELECT MESSAGE->REASON AS why FROM KSQL_PROCESSING_LOG;");
     reasons.sort_unstable();

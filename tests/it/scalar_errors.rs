@@ -58,7 +58,9 @@ impl World {
         assert!(batch.len() < 2);
         let (_, query) = self.engine.queries().pop().unwrap();
         let logged: Vec<String> = query.bad().into_iter().map(|bad| bad.reason).collect();
-        assert_eq!(query.counts().bad as usize, logged.len());
+        // A row with a column set to NULL is written: it does not count as one that could not be used.
+        let left_out = logged.iter().filter(|reason| reason.starts_with("condition")).count();
+        assert_eq!(query.counts().bad as usize, left_out);
         (batch.into_iter().next(), logged)
     }
 

@@ -11,13 +11,14 @@ use tidegate::types::SqlType;
 const EACH: u64 = 60;
 
 /// Every kind of statement but those that are only known by name.
-const KINDS: [&str; 26] = [
+const KINDS: [&str; 27] = [
     "CreateSource",
     "CreateAs",
     "InsertValues",
     "InsertSelect",
     "Select",
     "Batch",
+    "Relational",
     "CreateType",
     "DropType",
     "Drop",
@@ -209,7 +210,15 @@ impl Author<'_> {
             }
             "Select" => format!("{} EMIT CHANGES{}", self.select(false), self.pick(&["", " LIMIT 3"])),
             "Join" => format!("{} EMIT CHANGES", self.select(true)),
-            "Batch" => format!("SELECT {} AS x FROM {name} ORDER BY x", self.pick(&["a", "a + 1", "COUNT(*)"])),
+            "Batch" => format!("SELECT {} AS x FROM {name}", self.pick(&["RANK() OVER (ORDER BY a)", "(SELECT 1)"])),
+            "Relational" => {
+                let (inner, other) = (self.select(false), self.select(false));
+                let around = self.pick(&["@", "SELECT * FROM (@) AS q", "WITH q AS (@) SELECT DISTINCT a FROM q"]);
+                let set = self.pick(&["", " UNION ALL #", " EXCEPT # INTERSECT ALL #", " UNION (# LIMIT 2)"]);
+                let order =
+                    self.pick(&[" ORDER BY a", " ORDER BY 1 DESC NULLS LAST, a + 1 LIMIT 3 OFFSET 4", " OFFSET 1"]);
+                format!("{around}{set}{order}").replace('@', &inner).replace('#', &other)
+            }
             "CreateType" => format!("CREATE TYPE {}{name} AS {}", self.pick(&["", "IF NOT EXISTS "]), self.ty(3)),
             "DropType" => format!("DROP TYPE {}{name}", self.pick(&["", "IF EXISTS "])),
             "Drop" => {
