@@ -212,12 +212,17 @@ impl Author<'_> {
             "Join" => format!("{} EMIT CHANGES", self.select(true)),
             "Batch" => format!("SELECT {} AS x FROM {name}", self.pick(&["RANK() OVER (ORDER BY a)", "(SELECT 1)"])),
             "Relational" => {
-                let (inner, other) = (self.select(false), self.select(false));
-                let around = self.pick(&["@", "SELECT * FROM (@) AS q", "WITH q AS (@) SELECT DISTINCT a FROM q"]);
-                let set = self.pick(&["", " UNION ALL #", " EXCEPT # INTERSECT ALL #", " UNION (# LIMIT 2)"]);
+                let selects = [
+                    "SELECT a, b -> c -> d FROM s WHERE a LIKE '%@#'",
+                    "SELECT TRANSFORM(a, x => x + 1) AS a FROM s t WINDOW SESSION (10 SECONDS) GROUP BY a",
+                    "SELECT *, CAST(m AS MAP<STRING, INT>) FROM `x y` LEFT JOIN t ON a = b",
+                ];
+                let (inner, other) = (self.pick(&selects), self.pick(&selects));
+                let around = self.pick(&["$1", "SELECT * FROM ($1) AS q", "WITH q AS ($1) SELECT DISTINCT a FROM q"]);
+                let set = self.pick(&["", " UNION ALL $2", " EXCEPT $2 INTERSECT ALL $2", " UNION ($2 LIMIT 2)"]);
                 let order =
                     self.pick(&[" ORDER BY a", " ORDER BY 1 DESC NULLS LAST, a + 1 LIMIT 3 OFFSET 4", " OFFSET 1"]);
-                format!("{around}{set}{order}").replace('@', &inner).replace('#', &other)
+                format!("{around}{set}{order}").replace("$1", &inner).replace("$2", &other)
             }
             "CreateType" => format!("CREATE TYPE {}{name} AS {}", self.pick(&["", "IF NOT EXISTS "]), self.ty(3)),
             "DropType" => format!("DROP TYPE {}{name}", self.pick(&["", "IF EXISTS "])),

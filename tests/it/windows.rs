@@ -247,14 +247,17 @@ fn what_cannot_run_is_refused_when_the_query_is_created() {
 }
 
 #[test]
-fn final_loses_a_window_that_time_jumps_over_unless_retention_keeps_it() {
+fn final_writes_a_window_that_time_jumps_over_and_loses_it_in_ksqldbs_dialect_unless_retention_keeps_it() {
     let jump = [(0, 1, 0, 5), (1, 1, 11, 6), (2, 1, 40, 7)];
     // Size 10, grace 2: the row at 40 has a window that starts 40 after the first one and 30 after the second.
     for (retention_ms, kept) in [(None, 0), (Some(29), 0), (Some(30), 1), (Some(40), 2)] {
         let window = Window { kind: WindowKind::Tumbling { size_ms: 10 }, grace_ms: Some(2), retention_ms };
-        let mut operator = operator(Some(window), true, EmitMode::EveryChange);
-        let out = step(&mut operator, &jump);
-        assert_eq!(out.batches.iter().map(|b| b.len()).sum::<usize>(), kept, "{retention_ms:?}");
-        assert_eq!(out.bad.len(), 2 - kept, "each lost window is told");
+        for (loses_windows, kept) in [(false, 2), (true, kept)] {
+            let spec = AggregateSpec { loses_windows, ..spec(Some(window), true) };
+            let mut operator = AggregateOperator::new(&spec, EmitMode::EveryChange).unwrap();
+            let out = step(&mut operator, &jump);
+            assert_eq!(out.batches.iter().map(|b| b.len()).sum::<usize>(), kept, "{retention_ms:?}");
+            assert_eq!(out.bad.len(), 2 - kept, "each lost window is logged");
+        }
     }
 }

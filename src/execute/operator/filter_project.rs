@@ -350,7 +350,7 @@ fn report(
     let left_out = matches!(place.purpose, Purpose::Condition | Purpose::GroupKey);
     for caught in errors.take_caught() {
         let text = program.boundary(caught.boundary).unwrap_or(program);
-        let whole = matches!(program, Program::Guard { boundary, .. } if *boundary == caught.boundary);
+        let whole = is_guard_of_the_whole(program, caught.boundary);
         let reason = |why: &str| format!("{}: {why} in {text}", place.effect(!whole));
         let mut rows = match mask {
             None => caught.rows,
@@ -367,6 +367,14 @@ fn report(
             rows = BooleanBuffer::collect_bool(rows.len(), |i| rows.value(i) && explained.binary_search(&i).is_err());
         }
         bad.mark(rows, seq, reason(&caught.reason.to_string()), left_out);
+    }
+}
+
+/// Whether nothing of the program is outside of this guard but other guards.
+fn is_guard_of_the_whole(program: &Program, wanted: u16) -> bool {
+    match program {
+        Program::Guard { boundary, inner } => *boundary == wanted || is_guard_of_the_whole(inner, wanted),
+        _ => false,
     }
 }
 
