@@ -7,12 +7,15 @@
 //! Each further line doubles it: forty lines are a plan that no machine holds. So it is counted before it is planned.
 
 use crate::error::{Error, Result};
+use crate::parse::query::{Body, Relational};
 use sqlparser::ast::{ObjectName, Query, Visit, Visitor};
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 /// Most queries and relations that a query may be made of, those of a WITH counted for each reference.
 pub const QUERY_PARTS_MAX: u64 = 500;
+
+const TOO_MANY: &str = "the query has too many parts";
 
 /// Refuses a query that is made of too many parts.
 pub(super) fn check(query: &Query) -> Result<()> {
@@ -23,8 +26,50 @@ pub(super) fn check(query: &Query) -> Result<()> {
     }
 }
 
+/// The same for a query that our own grammar has read.
+pub(super) fn check_relational(query: &Relational) -> Result<()> {
+    parts(query, &HashMap::new()).map(drop)
+}
+
+/// Parts of a query, where `known` holds those of the queries behind the names it can see.
+fn parts(query: &Relational, known: &HashMap<&str, u64>) -> Result<u64> {
+    let mut known = known.clone();
+    for (name, definition) in &query.with {
+        let parts = parts(definition, &known)?;
+        known.insert(&name.value, parts);
+    }
+    let parts = body_parts(&query.body, &known)?.saturating_add(1);
+    if parts > QUERY_PARTS_MAX { Err(too_many()) } else { Ok(parts) }
+}
+
+fn body_parts(body: &Body, known: &HashMap<&str, u64>) -> Result<u64> {
+    match body {
+        Body::Select(body) => {
+            let mut known = known.clone();
+            for (name, query) in &body.derived {
+                let parts = parts(query, &known)?;
+                known.insert(&name.value, parts);
+            }
+            let joined = body.select.joins.iter().map(|join| &join.right);
+            let relations = [&body.select.from].into_iter().chain(joined);
+            let parts = relations.map(|relation| known.get(&*relation.name.value).copied().unwrap_or(1));
+            Ok(parts.fold(0, u64::saturating_add))
+        }
+        Body::Set { sides, .. } => {
+            let [left, right] = &**sides;
+            Ok(body_parts(left, known)?.saturating_add(body_parts(right, known)?))
+        }
+        Body::Nested(query) => parts(query, known),
+    }
+}
+
+/// Whether another grammar would be refused for the same.
+pub(super) fn is_too_many(error: &Error) -> bool {
+    error.message() == TOO_MANY
+}
+
 pub(super) fn too_many() -> Error {
-    Error::statement("the query has too many parts")
+    Error::statement(TOO_MANY)
         .with_detail(format!("at most {QUERY_PARTS_MAX}, those of a WITH counted for each reference"))
 }
 

@@ -268,6 +268,21 @@ fn what_ksqldb_cannot_read_is_read_as_sql() {
     assert!(matches!(one("SELECT a FROM s JOIN t ON s.a = t.a"), Statement::Select(_)));
 }
 
+/// Each line would double what is planned.
+#[test]
+fn queries_over_history_have_a_bounded_number_of_parts() {
+    let doubled = |width: &str| {
+        let lines = (1..30).map(|i| format!(", q{i} AS ({})", width.replace('@', &format!("q{}", i - 1))));
+        format!("WITH q0 AS (SELECT * FROM s){} SELECT * FROM q29", lines.collect::<String>())
+    };
+    for text in [
+        doubled("SELECT * FROM @ UNION ALL SELECT * FROM @"),
+        doubled("SELECT * FROM (SELECT a FROM @ EXCEPT SELECT b FROM @) AS d WINDOW TUMBLING (SIZE 1 SECOND)"),
+    ] {
+        assert_eq!(parse(&text).unwrap_err().message(), "the query has too many parts");
+    }
+}
+
 #[test]
 fn places_count_from_the_statement() {
     let text = "DROP STREAM a;\n/* é */ SELECT é_not FROM s;";

@@ -27,11 +27,16 @@ pub(super) fn query(dialect: &KsqlDialect, text: &str, tokens: &[TokenWithSpan],
     }
     let mut around = Reader::new(dialect, text, tokens.to_vec());
     around.skip(from);
-    if let Ok(mut query) = relational::statement(&mut around) {
-        let mut sql = Reader::new(dialect, text, tokens.to_vec());
-        sql.skip(from);
-        query.sql = batch(&mut sql).ok();
-        return Ok(Statement::Relational(Box::new(query)));
+    match relational::statement(&mut around) {
+        Ok(mut query) => {
+            let mut sql = Reader::new(dialect, text, tokens.to_vec());
+            sql.skip(from);
+            query.sql = batch(&mut sql).ok();
+            return Ok(Statement::Relational(Box::new(query)));
+        }
+        Err(error) if expansion::is_too_many(&error) => return Err(error),
+        // Beyond this grammar.
+        Err(_) => {}
     }
     if let Some(own) = error.take() {
         match own {

@@ -5,9 +5,11 @@
 //! term  := SELECT [DISTINCT] ... | (query)
 //! ```
 //!
-//! A SELECT reads a stream, a table, a name of WITH or, in parentheses, a query. INTERSECT binds tighter than the others.
+//! A SELECT reads a stream, a table, a name of WITH or, in parentheses, a query. INTERSECT binds tighter than the others. How deep and how many they may be is checked while a text is cut into
+//! statements.
 
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::parse::expansion;
 use crate::parse::grammar::select;
 use crate::parse::query::{Body, Relational, SelectBody, SetOperator, SortKey};
 use crate::parse::reader::Reader;
@@ -15,26 +17,21 @@ use crate::parse::statement::{Name, Relation};
 use crate::parse::words::CLAUSES;
 use sqlparser::tokenizer::Token;
 
-/// Queries inside of queries: a reader of more is refused before the stack is at its end.
-const DEPTH_MAX: usize = 24;
-
 /// A whole statement.
 pub(super) fn statement(reader: &mut Reader<'_>) -> Result<Relational> {
-    let query = query(reader, 0)?;
+    let query = query(reader)?;
     reader.expect_end(CLAUSES)?;
+    expansion::check_relational(&query)?;
     Ok(query)
 }
 
-fn query(reader: &mut Reader<'_>, depth: usize) -> Result<Relational> {
-    if depth > DEPTH_MAX {
-        return Err(Error::statement(format!("queries are nested deeper than {DEPTH_MAX} levels")).at(reader.place(0)));
-    }
-    let with = if reader.accept(&["WITH"]) { reader.list(|r| definition(r, depth))? } else { Vec::new() };
-    let mut body = intersection(reader, depth)?;
+fn query(reader: &mut Reader<'_>) -> Result<Relational> {
+    let with = if reader.accept(&["WITH"]) { reader.list(definition)? } else { Vec::new() };
+    let mut body = intersection(reader)?;
     while let Some(word) = reader.accept_any(&["UNION", "EXCEPT"]) {
         let operator = if word == "UNION" { SetOperator::Union } else { SetOperator::Except };
         let all = reader.accept(&["ALL"]);
-        body = Body::Set { operator, all, sides: Box::new([body, intersection(reader, depth)?]) };
+        body = Body::Set { operator, all, sides: Box::new([body, intersection(reader)?]) };
     }
     let order_by = if reader.accept(&["ORDER", "BY"]) { reader.list(sort_key)? } else { Vec::new() };
     let mut query = Relational { with, body, order_by, limit: None, offset: 0, sql: None };
@@ -52,36 +49,36 @@ fn query(reader: &mut Reader<'_>, depth: usize) -> Result<Relational> {
 }
 
 /// `name AS (query)` of WITH.
-fn definition(reader: &mut Reader<'_>, depth: usize) -> Result<(Name, Relational)> {
+fn definition(reader: &mut Reader<'_>) -> Result<(Name, Relational)> {
     let name = reader.name("a name for the query")?;
     reader.expect(&["AS"])?;
-    Ok((name, nested(reader, depth)?))
+    Ok((name, nested(reader)?))
 }
 
-fn nested(reader: &mut Reader<'_>, depth: usize) -> Result<Relational> {
+fn nested(reader: &mut Reader<'_>) -> Result<Relational> {
     reader.expect_token(&Token::LParen)?;
-    let query = query(reader, depth + 1)?;
+    let query = query(reader)?;
     reader.expect_token(&Token::RParen)?;
     Ok(query)
 }
 
-fn intersection(reader: &mut Reader<'_>, depth: usize) -> Result<Body> {
-    let mut body = term(reader, depth)?;
+fn intersection(reader: &mut Reader<'_>) -> Result<Body> {
+    let mut body = term(reader)?;
     while reader.accept(&["INTERSECT"]) {
         let all = reader.accept(&["ALL"]);
-        body = Body::Set { operator: SetOperator::Intersect, all, sides: Box::new([body, term(reader, depth)?]) };
+        body = Body::Set { operator: SetOperator::Intersect, all, sides: Box::new([body, term(reader)?]) };
     }
     Ok(body)
 }
 
-fn term(reader: &mut Reader<'_>, depth: usize) -> Result<Body> {
+fn term(reader: &mut Reader<'_>) -> Result<Body> {
     if *reader.token(0) == Token::LParen {
-        return Ok(Body::Nested(Box::new(nested(reader, depth)?)));
+        return Ok(Body::Nested(Box::new(nested(reader)?)));
     }
     let mut derived = Vec::new();
     let (select, distinct) = select::clauses(reader, true, &mut |r| match r.token(0) {
         Token::LParen => {
-            let query = nested(r, depth)?;
+            let query = nested(r)?;
             // No stream can have this name, and a relation without an alias cannot be named.
             let name = Name { value: format!("#{}", derived.len()), span: r.place(0) };
             let alias = select::alias(r)?;

@@ -110,7 +110,14 @@ impl Scope<'_> {
             let rows = scope.query(definition)?;
             scope.define(name, rows);
         }
-        let visible = scope.body(&query.body)?;
+        let visible = match &query.body {
+            Body::Select(body) => {
+                // Once, for the binding with further sort keys sees them, too.
+                scope.define_derived(body)?;
+                scope.bound(body)?
+            }
+            body => scope.body(body)?,
+        };
         let keys = query.order_by.iter().map(|key| output_key(key, &visible.columns)).collect::<Result<Vec<_>>>()?;
         let (rows, places) = scope.with_keys(&query.body, visible.clone(), keys)?;
         let width = visible.columns.len();
@@ -143,8 +150,9 @@ impl Scope<'_> {
     fn body(&self, body: &Body) -> Result<Rows> {
         match body {
             Body::Select(body) => {
-                let rows = self.select(&body.select, body)?;
-                if body.distinct { distinct(rows) } else { Ok(rows) }
+                let mut scope = self.clone();
+                scope.define_derived(body)?;
+                scope.bound(body)
             }
             Body::Set { operator, all, sides } => {
                 let [left, right] = &**sides;
@@ -154,24 +162,34 @@ impl Scope<'_> {
         }
     }
 
-    /// Binds one SELECT: scans of what stands for a query become that query.
-    fn select(&self, select: &Select, body: &SelectBody) -> Result<Rows> {
-        let mut scope = self.clone();
+    /// Binds the queries in FROM.
+    fn define_derived(&mut self, body: &SelectBody) -> Result<()> {
         for (name, query) in &body.derived {
             let rows = self.query(query)?;
-            scope.define(name, rows);
+            self.define(name, rows);
         }
-        let bound = select::bind(select, Purpose::Batch, &scope.catalog, scope.settings)?;
+        Ok(())
+    }
+
+    /// Binds a SELECT whose queries in FROM are defined.
+    fn bound(&self, body: &SelectBody) -> Result<Rows> {
+        let rows = self.select(&body.select)?;
+        if body.distinct { distinct(rows) } else { Ok(rows) }
+    }
+
+    /// Binds one SELECT, and replaces each scan of a defined name by the plan of its query.
+    fn select(&self, select: &Select) -> Result<Rows> {
+        let bound = select::bind(select, Purpose::Batch, &self.catalog, self.settings)?;
         let mut reads = BTreeSet::new();
         for name in bound.reads {
-            match scope.derived.get(&name) {
+            match self.derived.get(&name) {
                 Some(rows) => reads.extend(rows.reads.iter().cloned()),
                 None => {
                     reads.insert(name);
                 }
             }
         }
-        let plan = bound.plan.transform_up(|node| scope.put_in(node))?.data;
+        let plan = bound.plan.transform_up(|node| self.put_in(node))?.data;
         Ok(Rows { plan, columns: bound.value, reads })
     }
 
@@ -210,7 +228,7 @@ impl Scope<'_> {
                 alias: Some(Name { value: format!("#key_{n}"), span: span_of(*expr).unwrap_or_default() }),
                 span: span_of(*expr).unwrap_or_default(),
             }));
-            match self.select(&wider, body) {
+            match self.select(&wider) {
                 Ok(rows) => return Ok((rows, places)),
                 // An expression over the names of the result, perhaps.
                 Err(error) => {
