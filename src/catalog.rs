@@ -5,9 +5,11 @@ pub mod topics;
 
 mod check;
 mod effect;
+mod wire;
 
 pub use check::{base_name, can_stand_alone, carried, check, described};
 pub use effect::Effect;
+pub use wire::{Reference, SchemaText, SchemaType};
 
 use crate::error::{Error, Kind, Result};
 use crate::parse::statement::SourceKind;

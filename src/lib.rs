@@ -21,11 +21,12 @@ pub mod types;
 // Level 2: text to statements.
 pub mod parse;
 
-// Level 3: what exists, what functions mean, bytes to columns, topics.
+// Level 3: what exists, what functions mean, bytes to columns, topics, schemas of payloads.
 pub mod catalog;
 pub mod format;
 pub mod functions;
 pub mod log;
+pub mod registry;
 
 // Level 4: statements to plans.
 pub mod plan;

@@ -6,7 +6,7 @@
 //!  6  engine
 //!  5  execute
 //!  4  plan
-//!  3  catalog  functions  format  log
+//!  3  catalog  functions  format  log     registry
 //!  2  parse
 //!  1  types    error      config  memory  telemetry  threads  mutant  http_client
 //! ```
@@ -31,6 +31,7 @@ const LEVELS: &[(&str, u8)] = &[
     ("functions", 3),
     ("format", 3),
     ("log", 3),
+    ("registry", 3),
     ("parse", 2),
     ("types", 1),
     ("error", 1),
@@ -43,7 +44,8 @@ const LEVELS: &[(&str, u8)] = &[
 ];
 
 /// Edges between modules of one level. `error` is below its three neighbours in all but name; `format` shares the
-/// catalogue's words for formats and key windows; `tidegate server` is a command, so `cli` starts `serve`.
+/// catalogue's words for formats and key windows; `registry` shares its schemas, compares them as their format reads them, and
+/// keeps its own in a topic; `tidegate server` is a command, so `cli` starts `serve`.
 const SIDEWAYS: &[(&str, &str)] = &[
     ("types", "error"),
     ("config", "error"),
@@ -58,11 +60,15 @@ const SIDEWAYS: &[(&str, &str)] = &[
     ("threads", "error"),
     ("threads", "mutant"),
     ("format", "catalog"),
+    ("registry", "catalog"),
+    ("registry", "format"),
+    ("registry", "log"),
     ("cli", "serve"),
 ];
 
 /// Edges that point down and are wrong all the same: planning is pure, so it knows neither bytes nor topics.
-const FORBIDDEN: &[(&str, &str)] = &[("plan", "log"), ("plan", "format"), ("parse", "config"), ("parse", "telemetry")];
+const FORBIDDEN: &[(&str, &str)] =
+    &[("plan", "log"), ("plan", "registry"), ("plan", "format"), ("parse", "config"), ("parse", "telemetry")];
 
 /// Words that do not stand in pure modules: nothing there reads a file, a clock, a socket or a broker.
 const IMPURE: &[&str] = &["fs", "net", "process", "thread", "tokio", "rdkafka", "SystemTime", "Instant", "File", "env"];
