@@ -9,7 +9,7 @@ mod wire;
 
 pub use check::{base_name, can_stand_alone, carried, check, described};
 pub use effect::Effect;
-pub use wire::{Reference, SchemaText, SchemaType};
+pub use wire::{Nullable, Reference, SchemaText, SchemaType, Wire, WireSchema};
 
 use crate::error::{Error, Kind, Result};
 use crate::parse::statement::SourceKind;
@@ -35,6 +35,12 @@ pub enum Format {
     ProtobufNosr,
     /// One line of values, with this character between them.
     Delimited(char),
+    /// Avro by the schemas of a registry.
+    Avro,
+    /// Protocol buffers by the schemas of a registry.
+    Protobuf,
+    /// JSON by the schemas of a registry.
+    JsonSr,
 }
 
 impl Format {
@@ -46,6 +52,9 @@ impl Format {
             Format::Json => "JSON",
             Format::ProtobufNosr => "PROTOBUF_NOSR",
             Format::Delimited(_) => "DELIMITED",
+            Format::Avro => "AVRO",
+            Format::Protobuf => "PROTOBUF",
+            Format::JsonSr => "JSON_SR",
         }
     }
 }
@@ -74,6 +83,12 @@ pub struct Source {
     pub key_format: Format,
     /// Format of the value.
     pub value_format: Format,
+    /// Schema of the key, in a format with a registry.
+    #[serde(default, skip_serializing_if = "Wire::is_default")]
+    pub key_wire: Wire,
+    /// Schema of the value, in a format with a registry.
+    #[serde(default, skip_serializing_if = "Wire::is_default")]
+    pub value_wire: Wire,
     /// A single value column is written unwrapped, not as a field of an object.
     pub unwrapped_value: bool,
     /// The key carries a window.

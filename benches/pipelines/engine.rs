@@ -18,6 +18,7 @@ use tidegate::execute::state::spill_pool::{MEMORY_BYTES, SpillPool};
 use tidegate::execute::task::spec::{ExecutionSpec, Guarantee, Target};
 use tidegate::execute::task::topic_identity::TopicRegistry;
 use tidegate::execute::task::{Execution, Progress};
+use tidegate::format::frame::NoSchemas;
 use tidegate::log::{Assignment, Isolation, Log, Start, TopicPartition};
 use tidegate::parse::statement::Statement;
 use tidegate::plan::{self, Settings};
@@ -95,6 +96,7 @@ impl Bench<'_> {
             late_topic: None,
             spill_pool: SpillPool::new(std::env::temp_dir(), MEMORY_BYTES),
             watch: TopicRegistry::new(),
+            schemas: Arc::new(NoSchemas),
             pipeline: compile::pipeline(&plan.logical)?,
             target: Target::Rows,
             group: "bench".to_owned(),

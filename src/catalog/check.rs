@@ -32,12 +32,12 @@ pub fn check(format: Format, columns: &[Column]) -> Result<()> {
         Format::ProtobufNosr if matches!(*columns, [c] if c.role == Role::Key && !can_stand_alone(&c.ty)) => {
             Err(Error::statement(format!("{} as the only key column", refused(&columns[0].ty))))
         }
-        Format::ProtobufNosr if columns.iter().all(|c| maps_have_text_keys(&c.ty)) => Ok(()),
-        Format::ProtobufNosr => Err(Error::statement(
+        _ if columns.iter().all(|c| maps_have_text_keys(&c.ty)) => Ok(()),
+        Format::ProtobufNosr | Format::Protobuf => Err(Error::statement(
             "PROTOBUF format only supports MAP types with STRING keys. See https://github.com/confluentinc/ksql/issues/6177.",
         )),
-        Format::Json if columns.iter().all(|c| maps_have_text_keys(&c.ty)) => Ok(()),
-        Format::Json => Err(Error::statement("JSON only supports MAP types with STRING keys")),
+        Format::Avro => Err(Error::statement("Avro only supports MAPs with STRING keys")),
+        Format::Json | Format::JsonSr => Err(Error::statement("JSON only supports MAP types with STRING keys")),
     }
 }
 

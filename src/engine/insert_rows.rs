@@ -11,7 +11,7 @@ use crate::engine::Engine;
 use crate::engine::access::Role as UserRole;
 use crate::engine::session::Session;
 use crate::error::{Error, Kind, Result};
-use crate::format::Encoder;
+use crate::format::{Encoder, Side};
 use crate::log::{RecordSet, partition};
 use crate::plan::{self, InsertPlan, scalar};
 use crate::types::{Column, Role, SqlType, base64, pseudo};
@@ -279,11 +279,11 @@ fn encode(
     let keys = match source.schema.key.is_empty() {
         true => vec![None; rows.len()],
         false => {
-            let mut encoder = Encoder::new(source.key_format, &source.schema.key, true)?;
+            let mut encoder = Encoder::of(Side::key(source))?;
             payloads(&mut encoder, keys, &source.schema.key, &mut failed)?
         }
     };
-    let mut encoder = Encoder::new(source.value_format, &source.schema.value, source.unwrapped_value)?;
+    let mut encoder = Encoder::of(Side::value(source))?;
     let values = payloads(&mut encoder, values, &source.schema.value, &mut failed)?;
     let mut encoded = Vec::with_capacity(rows.len());
     for (((row, key), value), timestamp) in rows.into_iter().zip(keys).zip(values).zip(times) {

@@ -4,7 +4,7 @@ use crate::engine::Engine;
 use crate::engine::result::entity::Entity;
 use crate::engine::session::Session;
 use crate::error::{Error, Result};
-use crate::format::Encoder;
+use crate::format::{Encoder, Side};
 use crate::log::{RecordSet, partition};
 use crate::parse::statement::InsertValues;
 use crate::plan;
@@ -19,9 +19,9 @@ impl Engine {
         let mut set = RecordSet::default();
         let key = match source.schema.key.is_empty() {
             true => None,
-            false => encode_one(&mut Encoder::new(source.key_format, &source.schema.key, true)?, &plan.key)?,
+            false => encode_one(&mut Encoder::of(Side::key(source))?, &plan.key)?,
         };
-        let mut encoder = Encoder::new(source.value_format, &source.schema.value, source.unwrapped_value)?;
+        let mut encoder = Encoder::of(Side::value(source))?;
         let value = encode_one(&mut encoder, &plan.value)?;
         let target = key.as_deref().map_or(0, |key| partition::java(key, source.partitions));
         let timestamp = plan.timestamp.unwrap_or_else(|| self.inner.clock.now_ms());

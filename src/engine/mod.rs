@@ -36,6 +36,7 @@ use crate::config::{Config, random_id};
 use crate::error::{Error, Result, Span};
 use crate::execute::state::spill_pool::SpillPool;
 use crate::execute::task::topic_identity::TopicRegistry;
+use crate::format::frame::SharedSchemas;
 use crate::log::{Log, TransactionalWriter};
 use crate::parse::Piece;
 use crate::parse::statement::{Parsed, Statement};
@@ -116,6 +117,8 @@ struct Inner {
     drive: Drive,
     /// Spill space of all joins of this process.
     spill_pool: Arc<SpillPool>,
+    /// Schemas of the records that queries read, in formats with a registry.
+    schemas: SharedSchemas,
     /// Detects topics of queries that were deleted and created again.
     watch: Arc<TopicRegistry>,
     /// `None` with [`Drive::ByHand`]. Held, never used.

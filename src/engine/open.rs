@@ -12,6 +12,7 @@ use crate::engine::{Drive, Engine, Inner};
 use crate::error::{Kind, Result};
 use crate::execute::state::spill_pool::{MEMORY_BYTES, SpillPool, SpillQuota};
 use crate::execute::task::topic_identity::TopicRegistry;
+use crate::format::frame::NoSchemas;
 use crate::log::embedded::{EmbeddedLog, EmbeddedOptions};
 use crate::log::kafka::{KafkaLog, KafkaSettings};
 use crate::log::{Log, TransactionalWriter, WriterSpec};
@@ -73,6 +74,7 @@ impl Engine {
             user_quota,
             config,
             spill_pool,
+            schemas: Arc::new(NoSchemas),
             watch,
             _topic_monitor: topic_monitor,
             log,

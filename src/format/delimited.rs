@@ -10,6 +10,8 @@
 
 use super::Bad;
 use super::cells::{Cells, Data};
+use super::rows::{Payloads, RowReader, RowWriter};
+use crate::error::Result;
 use crate::types::decimal_text::DecimalText;
 use crate::types::java_double::parse_java_double;
 use crate::types::{Column, SqlType, base64, display};
@@ -39,15 +41,6 @@ impl Reader {
         }
     }
 
-    /// Appends row number `rows`. On `Err` nothing is appended.
-    pub(super) fn push(&mut self, payload: &[u8], rows: usize) -> Result<(), Bad> {
-        let pushed = self.try_push(payload);
-        if pushed.is_err() {
-            self.truncate(rows);
-        }
-        pushed
-    }
-
     fn try_push(&mut self, payload: &[u8]) -> Result<(), Bad> {
         let text = String::from_utf8_lossy(payload);
         let first = fields(&text, self.delimiter);
@@ -73,18 +66,52 @@ impl Reader {
         }
         Ok(())
     }
+}
 
-    pub(super) fn push_null(&mut self) {
+impl RowReader for Reader {
+    fn push(&mut self, payload: &[u8], rows: usize) -> Result<bool, Bad> {
+        let pushed = self.try_push(payload);
+        if pushed.is_err() {
+            self.truncate(rows);
+        }
+        pushed.map(|()| true)
+    }
+
+    fn push_null(&mut self) {
         self.cells.iter_mut().for_each(Cells::push_null);
     }
 
-    pub(super) fn truncate(&mut self, rows: usize) {
+    fn truncate(&mut self, rows: usize) {
         self.cells.iter_mut().for_each(|c| c.truncate(rows));
     }
 
-    /// The column of declared index `column`.
-    pub(super) fn finish(&mut self, column: usize) -> ArrayRef {
+    fn finish(&mut self, column: usize) -> ArrayRef {
         self.cells[column].finish()
+    }
+}
+
+/// Encodes columns.
+#[derive(Debug)]
+pub(super) struct Writer {
+    delimiter: char,
+    /// The text of one field.
+    field: String,
+}
+
+impl Writer {
+    pub(super) fn new(delimiter: char) -> Writer {
+        Writer { delimiter, field: String::new() }
+    }
+}
+
+impl RowWriter for Writer {
+    fn write(&mut self, columns: &[ArrayRef], out: &mut Payloads<'_>) -> Result<()> {
+        let unwrapped = if let [column] = columns { Some(column) } else { None };
+        out.each(unwrapped, |row, data| {
+            write(columns, row, self.delimiter, &mut self.field, data);
+            Ok(())
+        });
+        Ok(())
     }
 }
 
@@ -177,7 +204,7 @@ fn read(data: &mut Data, field: &str) -> Option<()> {
 }
 
 /// Appends one row.
-pub(super) fn write(columns: &[ArrayRef], row: usize, delimiter: char, field: &mut String, out: &mut Vec<u8>) {
+fn write(columns: &[ArrayRef], row: usize, delimiter: char, field: &mut String, out: &mut Vec<u8>) {
     let mut utf8 = [0; 4];
     for (i, column) in columns.iter().enumerate() {
         if i > 0 {

@@ -9,9 +9,66 @@
 use super::Bad;
 use super::cells::{Cells, Data};
 use super::json::encode::Source;
+use super::rows::{Payloads, RowReader, RowWriter};
+use crate::error::Result;
+use crate::types::{Column, SqlType};
+use arrow::array::ArrayRef;
+
+/// Decodes payloads into the only column.
+#[derive(Debug)]
+pub(super) struct Reader {
+    cells: Cells,
+    /// The column's name, for messages.
+    name: String,
+}
+
+impl Reader {
+    pub(super) fn new(column: &Column, keep: bool) -> Reader {
+        Reader { cells: Cells::new(&column.ty, keep), name: column.name.clone() }
+    }
+}
+
+impl RowReader for Reader {
+    fn push(&mut self, payload: &[u8], _: usize) -> Result<bool, Bad> {
+        push(&mut self.cells, payload, &self.name).map(|()| true)
+    }
+
+    fn push_null(&mut self) {
+        self.cells.push_null();
+    }
+
+    fn truncate(&mut self, rows: usize) {
+        self.cells.truncate(rows);
+    }
+
+    fn finish(&mut self, _: usize) -> ArrayRef {
+        self.cells.finish()
+    }
+}
+
+/// Encodes the only column.
+#[derive(Debug)]
+pub(super) struct Writer(SqlType);
+
+impl Writer {
+    pub(super) fn new(ty: &SqlType) -> Writer {
+        Writer(ty.clone())
+    }
+}
+
+impl RowWriter for Writer {
+    fn write(&mut self, columns: &[ArrayRef], out: &mut Payloads<'_>) -> Result<()> {
+        let source = Source::new(&columns[0], &self.0)?;
+        out.each(Some(&columns[0]), |row, data| {
+            write(&source, row, data);
+            Ok(())
+        });
+        Ok(())
+    }
+}
 
 /// Appends one value; `name` is the column's.
-pub(super) fn push(cells: &mut Cells, payload: &[u8], name: &str) -> Result<(), Bad> {
+fn push(cells: &mut Cells, payload: &[u8], name: &str) -> Result<(), Bad> {
     match &mut cells.data {
         Data::Integer(values) => values.push(i32::from_be_bytes(exactly(payload, name, "INTEGER")?)),
         Data::Bigint(values) => values.push(i64::from_be_bytes(exactly(payload, name, "BIGINT")?)),
@@ -36,7 +93,7 @@ fn exactly<const N: usize>(payload: &[u8], name: &str, ty: &str) -> Result<[u8; 
 }
 
 /// Appends one value's bytes; it is not NULL.
-pub(super) fn write(source: &Source<'_>, row: usize, out: &mut Vec<u8>) {
+fn write(source: &Source<'_>, row: usize, out: &mut Vec<u8>) {
     match source {
         Source::Integer(a) => out.extend_from_slice(&a.value(row).to_be_bytes()),
         Source::Bigint(a) => out.extend_from_slice(&a.value(row).to_be_bytes()),

@@ -9,26 +9,31 @@
 //! not accept is bad, and leaves no trace. A null payload is a row without an image; so is JSON's `null`. A single column is
 //! *unwrapped* in a key, and in a value if the source says so (`WRAP_SINGLE_VALUE`, ksqlDB's `SerdeFeature`); there a NULL is a
 //! null payload.
+//!
+//! A format is a [`rows::RowReader`] and a [`rows::RowWriter`]; `reader` and `writer` below are where they are chosen. Payloads of
+//! formats with a registry carry the id of the schema by which they were written ([`frame`]).
 
 mod cells;
 mod delimited;
+pub mod frame;
 mod json;
 mod kafka;
 mod protobuf;
+mod rows;
 pub mod sniff;
 pub mod window_key;
 
 pub use crate::catalog::check;
 
-use crate::catalog::Format;
-use crate::catalog::carried;
+use crate::catalog::{Format, Source, Wire, carried};
 use crate::error::{Error, Result};
 use crate::types::{Column, Role, SqlType};
 use arrow::array::{Array, ArrayRef};
 use arrow::buffer::NullBuffer;
-use cells::Cells;
-use json::encode::{Source, member, write_object};
+use frame::{NoSchemas, SharedSchemas};
+use rows::{Nothing, Payloads, Refusal, RowReader, RowWriter};
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Limit of payload bytes per batch: decoding may double the size of text, and Arrow's offsets have 31 bits.
 pub const BATCH_BYTES_MAX: usize = 1_000_000_000;
@@ -40,9 +45,82 @@ pub struct Bad {
     pub reason: String,
 }
 
-/// A single key column is never wrapped, a single value column if the source says so.
+/// One side of a source: how its bytes are laid out.
+#[derive(Clone, Copy, Debug)]
+pub struct Side<'a> {
+    /// The format.
+    pub format: Format,
+    /// All columns of the side.
+    pub columns: &'a [Column],
+    /// A single value column is not wrapped. A single key column never is, but in PROTOBUF.
+    pub unwrapped: bool,
+    /// The schema, in a format with a registry.
+    pub wire: &'a Wire,
+}
+
+impl<'a> Side<'a> {
+    /// The key of a source.
+    pub fn key(source: &'a Source) -> Side<'a> {
+        Side { format: source.key_format, columns: &source.schema.key, unwrapped: true, wire: &source.key_wire }
+    }
+
+    /// The value of a source.
+    pub fn value(source: &'a Source) -> Side<'a> {
+        Side {
+            format: source.value_format,
+            columns: &source.schema.value,
+            unwrapped: source.unwrapped_value,
+            wire: &source.value_wire,
+        }
+    }
+}
+
+/// A side as a format's reader or writer takes it.
+struct Layout<'a> {
+    /// The columns in the payload, each with whether it is materialized.
+    columns: Vec<(&'a Column, bool)>,
+    /// The only column is not wrapped.
+    bare: bool,
+    wire: &'a Wire,
+    schemas: &'a SharedSchemas,
+}
+
+/// The one place where a format's reader is chosen.
+fn reader(format: Format, layout: &Layout<'_>) -> Result<Box<dyn RowReader>> {
+    let Layout { columns, bare, .. } = layout;
+    Ok(match format {
+        Format::None => Box::new(Nothing { always_absent: true }),
+        _ if columns.is_empty() => Box::new(Nothing { always_absent: false }),
+        Format::Kafka => Box::new(kafka::Reader::new(columns[0].0, columns[0].1)),
+        Format::Json => Box::new(json::Reader::new(columns, *bare)),
+        Format::ProtobufNosr => Box::new(protobuf::Reader::new(columns, *bare)),
+        Format::Delimited(delimiter) => Box::new(delimited::Reader::new(delimiter, columns)),
+        Format::Avro | Format::Protobuf | Format::JsonSr => return Err(later(format)),
+    })
+}
+
+/// The one place where a format's writer is chosen.
+fn writer(format: Format, layout: &Layout<'_>) -> Result<Box<dyn RowWriter>> {
+    let Layout { columns, bare, .. } = layout;
+    Ok(match format {
+        Format::None => Box::new(Nothing { always_absent: true }),
+        _ if columns.is_empty() => Box::new(Nothing { always_absent: true }),
+        Format::Kafka => Box::new(kafka::Writer::new(&columns[0].0.ty)),
+        Format::Json => Box::new(json::encode::Writer::new(columns, *bare)),
+        Format::ProtobufNosr => Box::new(protobuf::Writer { bare: *bare }),
+        Format::Delimited(delimiter) => Box::new(delimited::Writer::new(delimiter)),
+        Format::Avro | Format::Protobuf | Format::JsonSr => return Err(later(format)),
+    })
+}
+
+fn later(format: Format) -> Error {
+    Error::statement(format!("the format {} is not supported yet", format.name()))
+}
+
+/// A single key column is never wrapped, a single value column if the source says so. PROTOBUF has no unwrapped values.
 fn is_bare(format: Format, columns: &[&Column], unwrapped: bool) -> Result<bool> {
     match columns {
+        _ if format == Format::Protobuf => Ok(false),
         [_] if matches!(format, Format::Kafka | Format::Delimited(_)) => Ok(true),
         [column] => Ok(unwrapped || column.role == Role::Key),
         _ if unwrapped && columns.iter().any(|c| c.role != Role::Key) => {
@@ -55,8 +133,8 @@ fn is_bare(format: Format, columns: &[&Column], unwrapped: bool) -> Result<bool>
 /// Decodes keys or values of a source into columns.
 #[derive(Debug)]
 pub struct Decoder {
-    body: Body,
-    /// Index of the body's column per output column.
+    reader: Box<dyn RowReader>,
+    /// Index of the reader's column per output column.
     outputs: Vec<usize>,
     rows: usize,
     /// Rows without an image, ascending.
@@ -65,23 +143,18 @@ pub struct Decoder {
     bytes: usize,
 }
 
-#[derive(Debug)]
-enum Body {
-    /// Ignores payloads; `always_absent`: every payload counts as null.
-    Nothing {
-        always_absent: bool,
-    },
-    /// The column's name, for messages.
-    Kafka(Box<Cells>, String),
-    Json(Box<json::Reader>),
-    Delimited(Box<delimited::Reader>),
-    Protobuf(Box<protobuf::Reader>),
-}
-
 impl Decoder {
-    /// `columns` are all declared ones of that side; `wanted` the indices of those that are materialised, in the order in
-    /// which they come out. The others are still checked. A header column cannot be wanted: it is not in the payload.
+    /// A decoder of a format without a registry. `columns` are all declared ones of that side; `wanted` the indices of those
+    /// that are materialised, in the order in which they come out. The others are still checked. A header column cannot be
+    /// wanted: it is not in the payload.
     pub fn new(format: Format, columns: &[Column], wanted: &[usize], unwrapped: bool) -> Result<Decoder> {
+        let schemas: SharedSchemas = Arc::new(NoSchemas);
+        Decoder::of(Side { format, columns, unwrapped, wire: &Wire::default() }, wanted, &schemas)
+    }
+
+    /// A decoder of one side of a source; `schemas` are those of the records' writers.
+    pub fn of(side: Side<'_>, wanted: &[usize], schemas: &SharedSchemas) -> Result<Decoder> {
+        let Side { format, columns, unwrapped, wire } = side;
         check(format, columns)?;
         let keeps: Vec<(&Column, bool)> = columns
             .iter()
@@ -98,15 +171,8 @@ impl Decoder {
         }
         let carried: Vec<&Column> = keeps.iter().map(|(c, _)| *c).collect();
         let bare = is_bare(format, &carried, unwrapped)?;
-        let body = match format {
-            Format::None => Body::Nothing { always_absent: true },
-            _ if keeps.is_empty() => Body::Nothing { always_absent: false },
-            Format::Kafka => Body::Kafka(Box::new(Cells::new(&keeps[0].0.ty, keeps[0].1)), keeps[0].0.name.clone()),
-            Format::Json => Body::Json(Box::new(json::Reader::new(&keeps, bare))),
-            Format::ProtobufNosr => Body::Protobuf(Box::new(protobuf::Reader::new(&keeps, bare))),
-            Format::Delimited(delimiter) => Body::Delimited(Box::new(delimited::Reader::new(delimiter, &keeps))),
-        };
-        Ok(Decoder { body, outputs, rows: 0, absent: vec![], bytes: 0 })
+        let reader = reader(format, &Layout { columns: keeps, bare, wire, schemas })?;
+        Ok(Decoder { reader, outputs, rows: 0, absent: vec![], bytes: 0 })
     }
 
     /// Appends a row; `None` is a null payload, a row without an image whose columns are NULL. On `Err` nothing is
@@ -117,13 +183,7 @@ impl Decoder {
             None => false,
             Some(payload) => {
                 self.take_room(payload.len())?;
-                match &mut self.body {
-                    Body::Json(reader) => reader.push(payload, self.rows)?,
-                    Body::Kafka(cells, name) => kafka::push(cells, payload, name).map(|()| true)?,
-                    Body::Delimited(reader) => reader.push(payload, self.rows).map(|()| true)?,
-                    Body::Protobuf(reader) => reader.push(payload, self.rows).map(|()| true)?,
-                    Body::Nothing { always_absent } => !*always_absent,
-                }
+                self.reader.push(payload, self.rows)?
             }
         };
         if !present {
@@ -144,25 +204,13 @@ impl Decoder {
     #[cold]
     fn push_absent(&mut self) {
         self.absent.push(self.rows as u32);
-        match &mut self.body {
-            Body::Json(reader) => reader.push_null(),
-            Body::Kafka(cells, _) => cells.push_null(),
-            Body::Delimited(reader) => reader.push_null(),
-            Body::Protobuf(reader) => reader.push_null(),
-            Body::Nothing { .. } => {}
-        }
+        self.reader.push_null();
     }
 
     /// Removes the last row, whose other part was bad. Does nothing if there is none.
     pub fn pop(&mut self) {
         self.rows = self.rows.saturating_sub(1);
-        match &mut self.body {
-            Body::Json(reader) => reader.truncate(self.rows),
-            Body::Kafka(cells, _) => cells.truncate(self.rows),
-            Body::Delimited(reader) => reader.truncate(self.rows),
-            Body::Protobuf(reader) => reader.truncate(self.rows),
-            Body::Nothing { .. } => {}
-        }
+        self.reader.truncate(self.rows);
         if self.absent.last().is_some_and(|&row| row as usize >= self.rows) {
             self.absent.pop();
         }
@@ -192,13 +240,7 @@ impl Decoder {
         for (i, &place) in self.outputs.iter().enumerate() {
             let column = match self.outputs[..i].iter().position(|&p| p == place) {
                 Some(before) => columns[before].clone(),
-                None => match &mut self.body {
-                    Body::Json(reader) => reader.finish(place),
-                    Body::Kafka(cells, _) => cells.finish(),
-                    Body::Delimited(reader) => reader.finish(place),
-                    Body::Protobuf(reader) => reader.finish(place),
-                    Body::Nothing { .. } => unreachable!("it has no columns"),
-                },
+                None => self.reader.finish(place),
             };
             debug_assert_eq!(column.len(), rows);
             columns.push(column);
@@ -210,25 +252,30 @@ impl Decoder {
 /// Encodes keys or values of records.
 #[derive(Debug)]
 pub struct Encoder {
-    format: Format,
-    columns: Vec<Column>,
-    /// The only column is not wrapped.
-    bare: bool,
-    /// `{"A":`-style prefixes of the columns.
-    names: Vec<Vec<u8>>,
+    types: Vec<SqlType>,
+    writer: Box<dyn RowWriter>,
 }
 
 impl Encoder {
-    /// An error for column types that the format does not support.
+    /// An encoder of a format without a registry. An error for column types that the format does not support.
     pub fn new(format: Format, columns: &[Column], unwrapped: bool) -> Result<Encoder> {
+        Encoder::of(Side { format, columns, unwrapped, wire: &Wire::default() })
+    }
+
+    /// An encoder of one side of a source, in a format with a registry by the schema of its [`Wire`].
+    pub fn of(side: Side<'_>) -> Result<Encoder> {
+        let Side { format, columns, unwrapped, wire } = side;
         check(format, columns)?;
         let carried = carried(columns);
         if carried.len() < columns.len() {
             return Err(Error::bug("header columns are not written"));
         }
         let bare = is_bare(format, &carried, unwrapped)?;
-        let names = columns.iter().enumerate().map(|(i, c)| member(i, &c.name)).collect();
-        Ok(Encoder { format, columns: columns.to_vec(), bare, names })
+        let schemas: SharedSchemas = Arc::new(NoSchemas);
+        let columns = columns.iter().map(|c| (c, true)).collect();
+        let layout = Layout { columns, bare, wire, schemas: &schemas };
+        let types = layout.columns.iter().map(|(c, _)| c.ty.clone()).collect();
+        Ok(Encoder { types, writer: writer(format, &layout)? })
     }
 
     /// Appends every row's bytes to `data` and one range per row to `ranges` (`None` = a null payload: the row has no
@@ -242,43 +289,13 @@ impl Encoder {
         data: &mut Vec<u8>,
         ranges: &mut Vec<Option<Range<usize>>>,
     ) -> Result<Vec<(usize, Bad)>> {
-        if columns.len() != self.columns.len() || columns.iter().any(|c| c.len() != rows) {
+        if columns.len() != self.types.len() || columns.iter().any(|c| c.len() != rows) {
             return Err(Error::bug("the columns to encode are not those of the encoder"));
         }
-        if columns.is_empty() || self.format == Format::None {
-            ranges.extend(std::iter::repeat_n(None, rows));
-            return Ok(vec![]);
-        }
-        let columns = columns.iter().zip(&self.columns).map(|(a, c)| expected(a, &c.ty)).collect::<Result<Vec<_>>>()?;
-        let typed = columns.iter().zip(&self.columns).map(|(a, c)| Source::new(a, &c.ty));
-        let sources = self.names.iter().cloned().zip(typed.collect::<Result<Vec<_>>>()?).collect::<Vec<_>>();
-        let mut field = String::new();
-        let mut bad = vec![];
-        for row in 0..rows {
-            let null = present.is_some_and(|p| p.is_null(row)) || self.bare && sources[0].1.is_null(row);
-            if null {
-                ranges.push(None);
-                continue;
-            }
-            let start = data.len();
-            let mut written = Ok(());
-            match (self.format, self.bare) {
-                (Format::Kafka, _) => kafka::write(&sources[0].1, row, data),
-                (Format::ProtobufNosr, true) => written = protobuf::write_alone(&columns[0], row, data),
-                (Format::ProtobufNosr, false) => written = protobuf::write(&columns, row, data),
-                (Format::Delimited(delimiter), _) => delimited::write(&columns, row, delimiter, &mut field, data),
-                (_, true) => sources[0].1.write(row, data),
-                (_, false) => write_object(&sources, row, data),
-            }
-            if let Err(reason) = written {
-                data.truncate(start);
-                bad.push((row, Bad { reason: reason.to_owned() }));
-                ranges.push(None);
-                continue;
-            }
-            ranges.push(Some(start..data.len()));
-        }
-        Ok(bad)
+        let columns = columns.iter().zip(&self.types).map(|(a, ty)| expected(a, ty)).collect::<Result<Vec<_>>>()?;
+        let mut out = Payloads { rows, present, data, ranges, bad: vec![] };
+        self.writer.write(&columns, &mut out)?;
+        Ok(out.bad)
     }
 }
 

@@ -73,7 +73,9 @@ pub fn internal_key_format(format: Format, default: Format, key: &[Column]) -> F
 pub fn unwrapped(format: Format, value: &[Column], asked: Option<bool>, default: Option<bool>) -> Result<bool> {
     let single = value.iter().filter(|c| c.role == Role::Value).count() == 1;
     if let Some(wrap) = asked {
-        if !matches!(format, Format::Json | Format::ProtobufNosr) && (wrap || format == Format::None) {
+        let both = matches!(format, Format::Json | Format::ProtobufNosr | Format::Avro | Format::JsonSr);
+        let refused = if format == Format::Protobuf { !wrap } else { wrap || format == Format::None };
+        if !both && refused {
             let text = format!("Format '{}' does not support 'WRAP_SINGLE_VALUE' set to '{wrap}'.", format.name());
             return Err(Error::statement(text));
         }
@@ -84,7 +86,8 @@ pub fn unwrapped(format: Format, value: &[Column], asked: Option<bool>, default:
     Ok(match format {
         Format::Kafka => true,
         Format::None | Format::Delimited(_) => false,
-        Format::Json => single && asked.or(default) == Some(false),
+        Format::Protobuf => false,
+        Format::Json | Format::Avro | Format::JsonSr => single && asked.or(default) == Some(false),
         Format::ProtobufNosr => {
             let alone = single && asked.or(default) == Some(false);
             if let Some(column) = value.iter().find(|c| alone && c.role == Role::Value && !can_stand_alone(&c.ty)) {

@@ -1,7 +1,7 @@
 //! The stream or table that a query writes: formats, topic, time column.
 
 use crate::catalog::topics::TopicUse;
-use crate::catalog::{Format, Source};
+use crate::catalog::{Format, Source, Wire};
 use crate::error::{Error, Result};
 use crate::parse::statement::{CreateAs, SourceKind};
 use crate::plan::facts::sink_topic;
@@ -40,6 +40,8 @@ pub(super) fn of(
         partitions,
         key_format,
         value_format,
+        key_wire: Wire::default(),
+        value_wire: Wire::default(),
         unwrapped_value,
         window: bound.window,
         read_only: false,

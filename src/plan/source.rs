@@ -1,7 +1,7 @@
 //! `CREATE STREAM|TABLE name (columns) WITH (...)`: registers a topic under a name and a schema.
 
 use crate::catalog::topics::TopicUse;
-use crate::catalog::{Catalog, Format, KeyWindow, Source, TimestampColumn};
+use crate::catalog::{Catalog, Format, KeyWindow, Source, TimestampColumn, Wire};
 use crate::error::{Error, Result};
 use crate::parse::statement::{ColumnDef, Constraint, CreateSource, Name, PropertyValue, SourceKind, Statement};
 use crate::plan::properties::{Use, With};
@@ -86,6 +86,8 @@ pub fn create_source(
         partitions,
         key_format,
         value_format,
+        key_wire: Wire::default(),
+        value_wire: Wire::default(),
         unwrapped_value,
         window: with.window.map(|kind| KeyWindow { kind }),
         read_only: stmt.read_only,

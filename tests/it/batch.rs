@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tidegate::error::Result;
 use tidegate::execute::batch::{self, History};
 use tidegate::execute::state::spill_pool::{MEMORY_BYTES, SpillPool};
+use tidegate::format::frame::NoSchemas;
 use tidegate::log::simulated::SimulatedLog;
 use tidegate::log::{Log, RecordSet, TopicSpec};
 use tidegate::plan::BatchPlan;
@@ -29,6 +30,7 @@ fn history(log: &Arc<dyn Log>) -> History {
     let spill_pool = SpillPool::new(std::env::temp_dir().join("tidegate-tests"), MEMORY_BYTES);
     History {
         log: log.clone(),
+        schemas: Arc::new(NoSchemas),
         spill_pool,
         memory_bytes: batch::MEMORY_BYTES,
         rows: batch::rows_of_a_batch(0),

@@ -11,7 +11,7 @@ pub(crate) mod records;
 
 use golden::{Golden, difference, tidy};
 use records::{KeyBounds, decode, encode, read_topic, split_window, with_window};
-use tidegate::catalog::{Format, KeyWindow, Source};
+use tidegate::catalog::{Format, KeyWindow, Source, Wire};
 use tidegate::log::simulated::SimulatedLog;
 use tidegate::log::{Log, RecordSet, TopicSpec};
 use tidegate::parse::statement::SourceKind;
@@ -62,6 +62,8 @@ fn windowed(kind: WindowKind) -> Source {
         partitions: 1,
         key_format: Format::Kafka,
         value_format: Format::Json,
+        key_wire: Wire::default(),
+        value_wire: Wire::default(),
         unwrapped_value: false,
         window: Some(KeyWindow { kind }),
         timestamp: None,

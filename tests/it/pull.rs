@@ -15,6 +15,7 @@ use tidegate::error::Kind;
 use tidegate::execute::batch::{self, History};
 use tidegate::execute::state::spill_pool::{MEMORY_BYTES, SpillPool};
 use tidegate::execute::task::{Execution, Progress};
+use tidegate::format::frame::NoSchemas;
 use tidegate::log::simulated::{Faults, SimulatedLog};
 use tidegate::log::{Log, RecordSet, partition};
 use tidegate::parse::statement::Statement;
@@ -141,6 +142,7 @@ impl World {
             &plan,
             &History {
                 log: self.log.clone(),
+                schemas: Arc::new(NoSchemas),
                 spill_pool,
                 memory_bytes: batch::MEMORY_BYTES,
                 rows: batch::rows_of_a_batch(0),

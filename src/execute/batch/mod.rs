@@ -25,6 +25,7 @@ pub use scan::progress::Scanned;
 
 use crate::config;
 use crate::execute::state::spill_pool::SpillPool;
+use crate::format::frame::SharedSchemas;
 use crate::log::{Log, TopicPartition};
 use scan::progress::Scanning;
 use std::collections::BTreeMap;
@@ -48,6 +49,8 @@ pub fn rows_of_a_batch(text_bytes: usize) -> usize {
 pub struct History {
     /// The topics.
     pub log: Arc<dyn Log>,
+    /// Schemas of their records.
+    pub schemas: SharedSchemas,
     /// For joins of streams, and for whatever does not fit into memory.
     pub spill_pool: Arc<SpillPool>,
     /// Memory for sorting, grouping and joining; what is more goes to files.

@@ -16,7 +16,8 @@ use crate::execute::operator::filter_project::FilterProjectOperator;
 use crate::execute::operator::{Operator, OperatorOutput};
 use crate::execute::pipeline::{InputColumn, Pipeline, RowSpec, Scan};
 use crate::execute::record::source::{BadRecord, SourceDecoder};
-use crate::format::Encoder;
+use crate::format::frame::SharedSchemas;
+use crate::format::{Encoder, Side};
 use crate::log::{HeadersRef, RecordRef, RecordSet};
 use crate::plan::PullPlan;
 use crate::plan::WindowBounds;
@@ -49,6 +50,8 @@ pub struct Pull {
     /// Which columns of the result are the table's key, or bounds of its window.
     keys: Vec<bool>,
     limit: Option<u64>,
+    /// Schemas of the records.
+    schemas: SharedSchemas,
     /// Decoders and programs that were used and are free.
     workers: Mutex<Vec<Worker>>,
 }
@@ -69,7 +72,7 @@ struct Worker {
 
 impl Pull {
     /// The query of this plan; `None` = it reads what only the topic has (ROWPARTITION, ROWOFFSET), or is no plain SELECT.
-    pub fn new(plan: &PullPlan, pipeline: Pipeline) -> Result<Option<Pull>> {
+    pub fn new(plan: &PullPlan, pipeline: Pipeline, schemas: &SharedSchemas) -> Result<Option<Pull>> {
         let Pipeline { mut scans, joins, rows, explode, aggregate, .. } = pipeline;
         let plain = joins.is_empty() && explode.is_none() && aggregate.is_none() && scans.len() == 1;
         let Some(scan) = scans.pop().filter(|s| plain && !s.row_partition && !s.row_offset) else { return Ok(None) };
@@ -99,6 +102,7 @@ impl Pull {
             columns: plan.columns.clone(),
             keys,
             limit: plan.limit,
+            schemas: schemas.clone(),
             workers: Mutex::new(Vec::new()),
         }))
     }
@@ -148,7 +152,7 @@ impl Pull {
     pub fn rows(self: &Arc<Self>, view: &View, keys: Option<&Keys>) -> Result<Option<PullRows>> {
         let mut worker = match self.workers.lock().pop() {
             Some(worker) => worker,
-            None => Worker::new(&self.scan, &self.rows)?,
+            None => Worker::new(&self.scan, &self.rows, &self.schemas)?,
         };
         let (snapshot, range, windows) = match (&self.access, keys) {
             (Way::Keys(own), keys) => {
@@ -183,7 +187,7 @@ fn encoded(scan: &Scan, keys: &[(Vec<ScalarValue>, WindowBounds)]) -> Result<Key
     let column = |at: usize| ScalarValue::iter_to_array(keys.iter().map(|(values, _)| values[at].clone()));
     let columns = (0..source.schema.key.len()).map(column).collect::<Result<Vec<ArrayRef>, _>>()?;
     let (mut data, mut ranges) = (Vec::new(), Vec::new());
-    let mut encoder = Encoder::new(source.key_format, &source.schema.key, true)?;
+    let mut encoder = Encoder::of(Side::key(source))?;
     let refused = encoder.encode(&columns, None, keys.len(), &mut data, &mut ranges)?;
     if let Some((_, bad)) = refused.into_iter().next() {
         return Err(Error::statement("the key cannot be written").with_detail(bad.reason));
@@ -209,9 +213,9 @@ fn push(records: &mut RecordSet, found: FoundRow<'_>) {
 }
 
 impl Worker {
-    fn new(scan: &Scan, rows: &RowSpec) -> Result<Worker> {
+    fn new(scan: &Scan, rows: &RowSpec, schemas: &SharedSchemas) -> Result<Worker> {
         Ok(Worker {
-            decoder: SourceDecoder::new(scan, 0)?,
+            decoder: SourceDecoder::new(scan, 0, schemas)?,
             rows: FilterProjectOperator::new(rows),
             records: RecordSet::default(),
         })

@@ -8,7 +8,7 @@ use super::too_large::TooLarge;
 use crate::catalog::Source;
 use crate::error::{Error, Result};
 use crate::execute::change::ChangeBatch;
-use crate::format::{Encoder, window_key};
+use crate::format::{Encoder, Side, window_key};
 use crate::log::size::{OVERHEAD_BYTES_MAX, record_bytes};
 use crate::log::{Header, RecordSet, Row, partition};
 use crate::types::time::WindowKind;
@@ -58,13 +58,13 @@ impl SinkEncoder {
     pub fn new(target: &Source) -> Result<SinkEncoder> {
         let key = match target.schema.key.is_empty() {
             true => None,
-            false => Some(Encoder::new(target.key_format, &target.schema.key, true)?),
+            false => Some(Encoder::of(Side::key(target))?),
         };
         Ok(SinkEncoder {
             topic: target.topic.as_str().into(),
             partitions: target.partitions,
             key,
-            value: Encoder::new(target.value_format, &target.schema.value, target.unwrapped_value)?,
+            value: Encoder::of(Side::value(target))?,
             window: target.window.map(|w| w.kind),
             stamp: stamp(target)?,
             key_bytes: Vec::new(),

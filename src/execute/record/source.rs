@@ -9,7 +9,8 @@ use crate::catalog::{Source, TimestampColumn};
 use crate::error::{Error, Result};
 use crate::execute::change::{Bounds, ChangeBatch, RowImage};
 use crate::execute::pipeline::Scan;
-use crate::format::{Decoder, window_key};
+use crate::format::frame::SharedSchemas;
+use crate::format::{Decoder, Side, window_key};
 use crate::log::RecordRef;
 use crate::parse::statement::SourceKind;
 use crate::types::Role;
@@ -94,8 +95,8 @@ enum EventTime {
 }
 
 impl SourceDecoder {
-    /// Decodes `partition` of the scan's source.
-    pub fn new(scan: &Scan, partition: i32) -> Result<SourceDecoder> {
+    /// Decodes `partition` of the scan's source; `schemas` are those of the records' writers.
+    pub fn new(scan: &Scan, partition: i32, schemas: &SharedSchemas) -> Result<SourceDecoder> {
         let source = &*scan.source;
         let (mut key, mut value) = (scan.key.clone(), Vec::new());
         let declared: Vec<_> = source.schema.value.iter().filter(|c| c.role == Role::Value).cloned().collect();
@@ -121,8 +122,8 @@ impl SourceDecoder {
             topic: source.topic.as_str().into(),
             partition,
             table: source.kind == SourceKind::Table,
-            key: Decoder::new(source.key_format, &source.schema.key, &key, true)?,
-            value: Decoder::new(source.value_format, &declared, &value, source.unwrapped_value)?,
+            key: Decoder::of(Side::key(source), &key, schemas)?,
+            value: Decoder::of(Side { columns: &declared, ..Side::value(source) }, &value, schemas)?,
             window: source.window.map(|w| w.kind),
             timestamp,
             row_partition: scan.row_partition,

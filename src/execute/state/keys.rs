@@ -93,7 +93,7 @@ impl KeyLayout {
                 KeyKind::Rows(RowConverter::new(fields)?)
             }
         };
-        let all: Vec<usize> = (0..columns.len()).collect();
+        let (format, all): (_, Vec<usize>) = (format.internal(), (0..columns.len()).collect());
         let decoder = Decoder::new(format, columns, &all, false)?;
         Ok(KeyLayout { shape, encoder: Encoder::new(format, columns, false)?, decoder })
     }

@@ -21,7 +21,7 @@ pub(crate) struct Exchange {
 impl Exchange {
     pub(crate) fn new(hop: &Hop) -> Result<Exchange> {
         Ok(Exchange {
-            key: Encoder::new(hop.key_format, &hop.key, true)?,
+            key: Encoder::new(hop.key_format.internal(), &hop.key, true)?,
             partitions: hop.partitions,
             bytes: Vec::new(),
             ranges: Vec::new(),

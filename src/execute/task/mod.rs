@@ -399,7 +399,7 @@ fn inputs_of(spec: &ExecutionSpec) -> Result<(Vec<TopicPartition>, Vec<SourceDec
         let topic: Arc<str> = scan.source.topic.as_str().into();
         for partition in 0..scan.source.partitions as i32 {
             inputs.push(TopicPartition::new(topic.clone(), partition));
-            decoders.push(SourceDecoder::new(scan, partition)?);
+            decoders.push(SourceDecoder::new(scan, partition, &spec.schemas)?);
             tables.push(scan.source.kind == SourceKind::Table);
         }
     }

@@ -6,6 +6,7 @@ use crate::execute::operator::EmitMode;
 use crate::execute::pipeline::{Pipeline, changelog_topic};
 use crate::execute::pull::materialized_view::View;
 use crate::execute::state::spill_pool::SpillPool;
+use crate::format::frame::SharedSchemas;
 use crate::log::Start;
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,6 +70,8 @@ pub struct ExecutionSpec {
     pub spill_pool: Arc<SpillPool>,
     /// Who looks whether its topics are still the same.
     pub watch: Arc<TopicRegistry>,
+    /// Schemas of the records that it reads.
+    pub schemas: SharedSchemas,
     /// What queries without EMIT read, where it writes a table.
     pub view: Option<Arc<View>>,
 }

@@ -6,9 +6,10 @@
 
 use super::scan::text_end;
 use crate::error::{Error, Result};
+use crate::format::rows::{Payloads, RowWriter};
 use crate::types::decimal_text::write_big_decimal;
 use crate::types::java_double::write_java_double;
-use crate::types::{SqlType, base64};
+use crate::types::{Column, SqlType, base64};
 use arrow::array::{
     Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryArray, BooleanArray, ListArray, MapArray, PrimitiveArray,
     StringArray, StructArray,
@@ -18,6 +19,45 @@ use arrow::datatypes::{
     TimestampMillisecondType,
 };
 use itoa::Integer;
+
+/// Encodes columns.
+#[derive(Debug)]
+pub(in crate::format) struct Writer {
+    columns: Vec<SqlType>,
+    /// `{"A":`-style prefixes of the columns; `None` = the only column is unwrapped.
+    names: Option<Vec<Vec<u8>>>,
+}
+
+impl Writer {
+    /// The columns; `unwrapped`: the only one is written without an object around it.
+    pub(in crate::format) fn new(columns: &[(&Column, bool)], unwrapped: bool) -> Writer {
+        let names = columns.iter().enumerate().map(|(i, (c, _))| member(i, &c.name));
+        Writer {
+            columns: columns.iter().map(|(c, _)| c.ty.clone()).collect(),
+            names: (!unwrapped).then(|| names.collect()),
+        }
+    }
+}
+
+impl RowWriter for Writer {
+    fn write(&mut self, columns: &[ArrayRef], out: &mut Payloads<'_>) -> Result<()> {
+        let typed = columns.iter().zip(&self.columns).map(|(a, ty)| Source::new(a, ty)).collect::<Result<Vec<_>>>()?;
+        match &self.names {
+            None => out.each(Some(&columns[0]), |row, data| {
+                typed[0].write(row, data);
+                Ok(())
+            }),
+            Some(names) => {
+                let fields: Vec<_> = names.iter().cloned().zip(typed).collect();
+                out.each(None, |row, data| {
+                    write_object(&fields, row, data);
+                    Ok(())
+                });
+            }
+        }
+        Ok(())
+    }
+}
 
 /// A column with its type known.
 pub(in crate::format) enum Source<'a> {

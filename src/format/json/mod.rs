@@ -23,6 +23,7 @@ mod value;
 
 use super::Bad;
 use super::cells::Cells;
+use super::rows::RowReader;
 use crate::types::{Column, SqlType};
 use arrow::array::ArrayRef;
 use scan::{Fault, blank, literal, syntax};
@@ -61,19 +62,6 @@ impl Reader {
         Reader { root, cells, ty }
     }
 
-    /// Appends row number `rows`; returns whether there is a value (`null` is none, and appends nothing).
-    #[inline(always)]
-    pub(super) fn push(&mut self, d: &[u8], rows: usize) -> Result<bool, Bad> {
-        let result = match &mut self.root {
-            Root::Object(object) => object.read(d, 0, &mut self.cells),
-            Root::Bare { shape, .. } => read_bare::<false>(shape, &mut self.cells[0], d),
-        };
-        match result {
-            Ok(_) => Ok(true),
-            Err(fault) => self.push_unusual(d, rows, fault),
-        }
-    }
-
     /// The slow path: a null, a case for the full rule, or a bad record.
     #[cold]
     #[inline(never)]
@@ -100,25 +88,38 @@ impl Reader {
         }
     }
 
-    pub(super) fn push_null(&mut self) {
-        self.cells.iter_mut().for_each(Cells::push_null);
-    }
-
-    pub(super) fn truncate(&mut self, rows: usize) {
-        self.cells.iter_mut().for_each(|c| c.truncate(rows));
-    }
-
-    /// The column of declared index `column`.
-    pub(super) fn finish(&mut self, column: usize) -> ArrayRef {
-        self.cells[column].finish()
-    }
-
     fn bad(&self, fault: Fault, d: &[u8]) -> Bad {
         let bare = match &self.root {
             Root::Object(_) => None,
             Root::Bare { name, .. } => Some(name.as_str()),
         };
         fault::bad(fault, d, &self.ty, bare)
+    }
+}
+
+impl RowReader for Reader {
+    /// `null` is no value.
+    fn push(&mut self, d: &[u8], rows: usize) -> Result<bool, Bad> {
+        let result = match &mut self.root {
+            Root::Object(object) => object.read(d, 0, &mut self.cells),
+            Root::Bare { shape, .. } => read_bare::<false>(shape, &mut self.cells[0], d),
+        };
+        match result {
+            Ok(_) => Ok(true),
+            Err(fault) => self.push_unusual(d, rows, fault),
+        }
+    }
+
+    fn push_null(&mut self) {
+        self.cells.iter_mut().for_each(Cells::push_null);
+    }
+
+    fn truncate(&mut self, rows: usize) {
+        self.cells.iter_mut().for_each(|c| c.truncate(rows));
+    }
+
+    fn finish(&mut self, column: usize) -> ArrayRef {
+        self.cells[column].finish()
     }
 }
 

@@ -25,10 +25,10 @@ mod read;
 mod wire;
 mod write;
 
-pub(super) use write::{write, write_alone};
-
 use super::Bad;
 use super::cells::Cells;
+use super::rows::{Payloads, RowReader, RowWriter};
+use crate::error::Result;
 use crate::types::{Column, SqlType};
 use arrow::array::ArrayRef;
 use read::Fault;
@@ -53,14 +53,15 @@ impl Reader {
         let named = columns.iter().map(|(c, _)| (c.name.clone(), c.ty.clone())).collect();
         Reader { columns: named, cells, own_message: alone && columns.iter().all(|(c, _)| has_own_message(&c.ty)) }
     }
+}
 
-    /// Appends row number `rows`. On `Err` nothing is appended.
-    pub(super) fn push(&mut self, payload: &[u8], rows: usize) -> Result<(), Bad> {
+impl RowReader for Reader {
+    fn push(&mut self, payload: &[u8], rows: usize) -> Result<bool, Bad> {
         let read = match (self.own_message, self.cells.as_mut_slice()) {
             (true, [cells]) => read::alone(cells, payload),
             (_, cells) => read::message(cells, payload),
         };
-        read.map_err(|fault| {
+        read.map(|()| true).map_err(|fault| {
             self.truncate(rows);
             let reason = match fault {
                 Fault::Message => "the payload is no Protobuf message".to_owned(),
@@ -73,17 +74,37 @@ impl Reader {
         })
     }
 
-    pub(super) fn push_null(&mut self) {
+    fn push_null(&mut self) {
         self.cells.iter_mut().for_each(Cells::push_null);
     }
 
-    pub(super) fn truncate(&mut self, rows: usize) {
+    fn truncate(&mut self, rows: usize) {
         self.cells.iter_mut().for_each(|c| c.truncate(rows));
     }
 
-    /// The column of declared index `column`.
-    pub(super) fn finish(&mut self, column: usize) -> ArrayRef {
+    fn finish(&mut self, column: usize) -> ArrayRef {
         self.cells[column].finish()
+    }
+}
+
+/// Encodes columns.
+#[derive(Debug)]
+pub(super) struct Writer {
+    /// The only column is unwrapped.
+    pub(super) bare: bool,
+}
+
+impl RowWriter for Writer {
+    fn write(&mut self, columns: &[ArrayRef], out: &mut Payloads<'_>) -> Result<()> {
+        let unwrapped = columns.first().filter(|_| self.bare);
+        out.each(unwrapped, |row, data| {
+            let written = match unwrapped {
+                Some(column) => write::write_alone(column, row, data),
+                None => write::write(columns, row, data),
+            };
+            written.map_err(Into::into)
+        });
+        Ok(())
     }
 }
 

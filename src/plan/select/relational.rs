@@ -11,7 +11,7 @@
 //!
 //! So a word around a SELECT changes nothing of what its expressions, joins, NULLs and errors mean.
 
-use crate::catalog::{Catalog, Format, Source};
+use crate::catalog::{Catalog, Format, Source, Wire};
 use crate::error::{Error, Result};
 use crate::functions::Registry;
 use crate::functions::aggregate::is_aggregate_name;
@@ -283,6 +283,8 @@ fn source_of(name: &str, columns: &[Column]) -> Source {
         partitions: 1,
         key_format: Format::Kafka,
         value_format: Format::Json,
+        key_wire: Wire::default(),
+        value_wire: Wire::default(),
         unwrapped_value: false,
         window: None,
         timestamp: None,

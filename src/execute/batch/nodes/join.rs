@@ -184,7 +184,7 @@ impl Replay {
                     let start = Start::Offset(range.start);
                     assignment.push(Assignment { topic: place.topic.clone(), partition, start });
                 }
-                decoders.push(SourceDecoder::new(scan, partition)?);
+                decoders.push(SourceDecoder::new(scan, partition, &history.schemas)?);
                 tables.push(scan.source.kind == SourceKind::Table);
             }
         }

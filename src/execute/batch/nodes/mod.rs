@@ -176,7 +176,7 @@ impl Runner {
         Ok(match step {
             Step::Rekey { key, format, partitions } => {
                 let encoder = match partitions {
-                    Some(n) if !key.is_empty() => Some((Encoder::new(*format, key, false)?, *n)),
+                    Some(n) if !key.is_empty() => Some((Encoder::new(format.internal(), key, false)?, *n)),
                     _ => None,
                 };
                 Runner::Rekey { keys: key.len(), encoder, schema }

@@ -11,7 +11,8 @@ use crate::catalog::Source;
 use crate::error::{Error, Result};
 use crate::execute::record::event_time::TimeReader;
 use crate::execute::record::headers::HeaderColumns;
-use crate::format::{Decoder, window_key};
+use crate::format::frame::SharedSchemas;
+use crate::format::{Decoder, Side, window_key};
 use crate::log::{Assignment, Isolation, Log, Reader, RecordRef, Span, Start, TopicPartition};
 use crate::memory;
 use crate::parse::statement::SourceKind;
@@ -53,7 +54,7 @@ impl Replay {
         let layout = Arc::new(Layout::new(snapshot.source.clone(), wanted)?);
         let mut heads = Vec::new();
         for ((partition, _), spans) in snapshot.ends.iter().zip(&snapshot.spans) {
-            heads.push(Head::new(partition, spans.clone().into(), &layout, log, counts)?);
+            heads.push(Head::new(partition, spans.clone().into(), (&layout, &snapshot.schemas), log, counts)?);
         }
         Ok(Replay { heads, schema: layout.schema.clone() })
     }
@@ -213,7 +214,7 @@ impl Head {
     fn new(
         partition: &TopicPartition,
         spans: VecDeque<Span>,
-        layout: &Arc<Layout>,
+        (layout, schemas): (&Arc<Layout>, &SharedSchemas),
         log: &Arc<dyn Log>,
         counts: &Arc<Counts>,
     ) -> Result<Head> {
@@ -228,8 +229,8 @@ impl Head {
             place: GapCheck::new(log, partition, first.unwrap_or(0)),
             spans,
             latest,
-            key: Decoder::new(source.key_format, &source.schema.key, &layout.key, true)?,
-            value: Decoder::new(source.value_format, &source.schema.value, &layout.value, source.unwrapped_value)?,
+            key: Decoder::of(Side::key(source), &layout.key, schemas)?,
+            value: Decoder::of(Side::value(source), &layout.value, schemas)?,
             layout: layout.clone(),
             headers: HeaderColumns::new(&layout.headers.iter().map(|i| &source.schema.value[*i]).collect::<Vec<_>>())?,
             rows: Rows::default(),

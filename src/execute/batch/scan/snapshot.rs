@@ -10,6 +10,7 @@ use super::super::{Counts, History};
 use super::bounds::Bounds;
 use crate::catalog::Source;
 use crate::error::{Error, Result};
+use crate::format::frame::SharedSchemas;
 use crate::log::{ALL_TIMES, Log, Span, TopicPartition};
 use crate::parse::statement::SourceKind;
 use std::ops::Range;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub(crate) struct Snapshot {
     pub source: Arc<Source>,
+    pub schemas: SharedSchemas,
     pub ends: Vec<(TopicPartition, i64)>,
     /// By partition of `ends`: what of it is read.
     pub spans: Vec<Vec<Span>>,
@@ -27,8 +29,9 @@ pub(crate) struct Snapshot {
 impl Snapshot {
     /// The source as it is now; empty for a plan that is only shown.
     pub(crate) fn take(source: &Arc<Source>, history: &History, counts: &Counts) -> Result<Snapshot> {
+        let schemas = history.schemas.clone();
         if counts.is_shown {
-            return Ok(Snapshot { source: source.clone(), ends: Vec::new(), spans: Vec::new() });
+            return Ok(Snapshot { source: source.clone(), schemas, ends: Vec::new(), spans: Vec::new() });
         }
         let log = &history.log;
         let Some(topic) = log.topic(&source.topic)? else {
@@ -46,7 +49,7 @@ impl Snapshot {
                 spans.push(vec![Span::whole(range)]);
             }
         }
-        Ok(Snapshot { source: source.clone(), ends, spans })
+        Ok(Snapshot { source: source.clone(), schemas, ends, spans })
     }
 
     /// Leaves out what the bounds rule out, as far as the rows that are left come in the same order and mean the same.

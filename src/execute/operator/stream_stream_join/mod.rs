@@ -135,7 +135,7 @@ impl StreamStreamJoin {
             alone,
             sides: [side(0), side(1)],
             lookup,
-            encoder: Encoder::new(stage.key_format, key, false)?,
+            encoder: Encoder::new(stage.key_format.internal(), key, false)?,
             waiting: [BinaryHeap::new(), BinaryHeap::new()],
             time: NEVER,
             saved: NEVER,
