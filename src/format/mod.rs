@@ -11,15 +11,18 @@
 //! null payload.
 //!
 //! A format is a [`rows::RowReader`] and a [`rows::RowWriter`]; `reader` and `writer` below are where they are chosen. Payloads of
-//! formats with a registry carry the id of the schema by which they were written ([`frame`]).
+//! formats with a registry carry the id of the schema by which they were written ([`frame`]); [`schema`] makes schemas of columns and
+//! columns of schemas.
 
 mod cells;
 mod delimited;
 pub mod frame;
 mod json;
+pub(crate) mod json_sr;
 mod kafka;
-mod protobuf;
+pub(crate) mod proto;
 mod rows;
+pub mod schema;
 pub mod sniff;
 pub mod window_key;
 
@@ -93,7 +96,7 @@ fn reader(format: Format, layout: &Layout<'_>) -> Result<Box<dyn RowReader>> {
         _ if columns.is_empty() => Box::new(Nothing { always_absent: false }),
         Format::Kafka => Box::new(kafka::Reader::new(columns[0].0, columns[0].1)),
         Format::Json => Box::new(json::Reader::new(columns, *bare)),
-        Format::ProtobufNosr => Box::new(protobuf::Reader::new(columns, *bare)),
+        Format::ProtobufNosr => Box::new(proto::Reader::new(columns, *bare)),
         Format::Delimited(delimiter) => Box::new(delimited::Reader::new(delimiter, columns)),
         Format::Avro | Format::Protobuf | Format::JsonSr => return Err(later(format)),
     })
@@ -107,7 +110,7 @@ fn writer(format: Format, layout: &Layout<'_>) -> Result<Box<dyn RowWriter>> {
         _ if columns.is_empty() => Box::new(Nothing { always_absent: true }),
         Format::Kafka => Box::new(kafka::Writer::new(&columns[0].0.ty)),
         Format::Json => Box::new(json::encode::Writer::new(columns, *bare)),
-        Format::ProtobufNosr => Box::new(protobuf::Writer { bare: *bare }),
+        Format::ProtobufNosr => Box::new(proto::Writer { bare: *bare }),
         Format::Delimited(delimiter) => Box::new(delimited::Writer::new(delimiter)),
         Format::Avro | Format::Protobuf | Format::JsonSr => return Err(later(format)),
     })

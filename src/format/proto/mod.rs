@@ -9,6 +9,8 @@
 //! TIMESTAMP  { int64 seconds = 1; int32 nanos = 2 }                         years 1 to 9999
 //! ARRAY repeated   MAP repeated { key = 1; value = 2 }   STRUCT a message
 //!
+//! schema, lexer, text, options, descriptor, known, resolve    schemas of a registry, as text or as descriptors
+//! infer, translate    schema to columns, columns to schema
 //! wire    bytes to fields
 //! read    fields to columns
 //! write   columns to bytes
@@ -21,13 +23,27 @@
 //! wrappers (`StringValue` and so on), whose field 1 it is, as in a row of one column. The difference is NULL, which is a null
 //! payload then.
 
+mod descriptor;
+mod infer;
+mod known;
+mod lexer;
+mod options;
 mod read;
+mod resolve;
+mod schema;
+mod text;
+mod translate;
 mod wire;
 mod write;
+
+pub(super) use infer::{columns, no_message};
+pub(crate) use schema::{Enum, Field, File, Label, Message, Scalar, Source, Syntax, Type};
+pub(super) use translate::text as columns_to_text;
 
 use super::Bad;
 use super::cells::Cells;
 use super::rows::{Payloads, RowReader, RowWriter};
+use crate::catalog::SchemaText;
 use crate::error::Result;
 use crate::types::{Column, SqlType};
 use arrow::array::ArrayRef;
@@ -35,6 +51,12 @@ use read::Fault;
 
 /// First and last second of a TIMESTAMP, in the years 1 and 9999: the range of `google.protobuf.Timestamp`.
 const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
+
+/// Parses a schema with its references.
+pub(crate) fn parse(schema: &SchemaText) -> std::result::Result<File, String> {
+    let references: Vec<_> = schema.references.iter().map(|r| (r.name.as_str(), &*r.text)).collect();
+    resolve::parse(&schema.text, &references)
+}
 
 /// Decodes payloads into columns.
 #[derive(Debug)]
