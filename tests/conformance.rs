@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cargo test --test conformance -- --report OUT [--cases FILE] [--split whole|records] [--only TEXT]
+//!                                 [--registry built-in|double]
 //! ```
 //! The cases stand outside of the repository, because their licence forbids to copy them. Without `--report` nothing is
 //! executed, so that a plain `cargo test` stays quick; without the cases the runner says so and ends well.
@@ -10,24 +11,30 @@
 mod case;
 #[path = "support/clock.rs"]
 mod clock;
+#[path = "conformance/columns.rs"]
+mod columns;
 #[path = "conformance/door.rs"]
 mod door;
+#[path = "conformance/double.rs"]
+mod double;
 #[path = "support/layer.rs"]
 mod layer;
-#[path = "conformance/protobuf.rs"]
-mod protobuf;
 #[path = "support/records.rs"]
 mod records;
+#[path = "conformance/registry.rs"]
+mod registry;
 #[path = "conformance/report.rs"]
 mod report;
 #[path = "conformance/rest.rs"]
 mod rest;
 #[path = "conformance/run.rs"]
 mod run;
+#[path = "support/wire/mod.rs"]
+mod wire;
 
 use case::Case;
 use report::Report;
-use run::Split;
+use run::{Mode, Schemas, Split};
 use std::cell::RefCell;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -48,13 +55,14 @@ struct Options {
     cases: PathBuf,
     report: Option<PathBuf>,
     split: Split,
+    schemas: Schemas,
     only: Option<String>,
 }
 
 /// Unknown words are the filters that `cargo test WORD` gives to every target.
 fn options() -> Result<Options, String> {
     let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/qtt/public.jsonl");
-    let mut options = Options { cases, report: None, split: Split::Whole, only: None };
+    let mut options = Options { cases, report: None, split: Split::Whole, schemas: Schemas::Double, only: None };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or_else(|| format!("{word} needs a value"));
@@ -62,6 +70,13 @@ fn options() -> Result<Options, String> {
             "--cases" => options.cases = value()?.into(),
             "--report" => options.report = Some(value()?.into()),
             "--only" => options.only = Some(value()?),
+            "--registry" => {
+                options.schemas = match value()?.as_str() {
+                    "built-in" => Schemas::BuiltIn,
+                    "double" => Schemas::Double,
+                    other => return Err(format!("--registry takes built-in or double, not {other}")),
+                }
+            }
             "--split" => {
                 options.split = match value()?.as_str() {
                     "whole" => Split::Whole,
@@ -97,7 +112,7 @@ fn main() -> ExitCode {
 fn execute(options: &Options, to: &Path) -> std::io::Result<String> {
     std::panic::set_hook(Box::new(|info| PANIC.set(Some(format!("panic: {info}")))));
     let cases = read_cases(options)?;
-    let reports = run_all(&cases, options.split);
+    let reports = run_all(&cases, Mode { split: options.split, schemas: options.schemas, strict: false });
     let mut file = std::io::BufWriter::new(std::fs::File::create(to)?);
     let (mut errors, mut dialect, mut whole) = (0, 0, 0);
     for (report, strict) in reports {
@@ -131,7 +146,7 @@ fn read_cases(options: &Options) -> std::io::Result<Vec<Arc<Case>>> {
 }
 
 /// One report a case, in the order of the cases, and whether ksqlDB's dialect was needed to reject it.
-fn run_all(cases: &[Arc<Case>], split: Split) -> Vec<(Report, bool)> {
+fn run_all(cases: &[Arc<Case>], mode: Mode) -> Vec<(Report, bool)> {
     let next = AtomicUsize::new(0);
     let done = Mutex::new(Vec::new());
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
@@ -141,7 +156,7 @@ fn run_all(cases: &[Arc<Case>], split: Split) -> Vec<(Report, bool)> {
                 loop {
                     let n = next.fetch_add(1, Ordering::Relaxed);
                     let Some(case) = cases.get(n) else { return };
-                    let outcome = run_case(case, split);
+                    let outcome = run_case(case, mode);
                     done.lock().expect("no worker panics").push((n, outcome));
                 }
             });
@@ -153,10 +168,10 @@ fn run_all(cases: &[Arc<Case>], split: Split) -> Vec<(Report, bool)> {
 }
 
 /// A case that has to be rejected and is not gets a second run in ksqlDB's dialect: we accept more on purpose.
-fn run_case(case: &Arc<Case>, split: Split) -> (Report, bool) {
-    let first = guarded(case, split, case.runs_in_ksqldbs_dialect());
+fn run_case(case: &Arc<Case>, mode: Mode) -> (Report, bool) {
+    let first = guarded(case, Mode { strict: case.runs_in_ksqldbs_dialect(), ..mode });
     if case.wants_error() && first.error.is_none() {
-        let strict = guarded(case, split, true);
+        let strict = guarded(case, Mode { strict: true, ..mode });
         let rejected = strict.error.as_ref().is_some_and(report::is_rejection);
         return (if rejected { strict } else { first }, rejected);
     }
@@ -164,12 +179,12 @@ fn run_case(case: &Arc<Case>, split: Split) -> (Report, bool) {
 }
 
 /// Runs a case on a thread of its own, so that a panic or an endless loop costs this case only.
-fn guarded(case: &Arc<Case>, split: Split, strict: bool) -> Report {
+fn guarded(case: &Arc<Case>, mode: Mode) -> Report {
     let (sender, receiver) = mpsc::channel();
     let (case, name) = (case.clone(), case.full_name.clone());
     let suite = case.suite.clone();
     std::thread::spawn(move || {
-        let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run::run(&case, split, strict)));
+        let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run::run(&case, mode)));
         let said = || PANIC.take().unwrap_or_else(|| "panic".to_owned());
         // Nobody listens any more when the case took too long.
         let _ = sender.send(run.map_err(|_| said()));

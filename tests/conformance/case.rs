@@ -32,12 +32,59 @@ pub(crate) struct Case {
     input_conditions: Option<BTreeMap<String, Value>>,
 }
 
-/// A topic to be made beforehand.
+/// A topic to be made beforehand, and the schemas to be registered for it.
 #[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct TopicDecl {
     pub(crate) name: String,
     #[serde(default)]
     pub(crate) partitions: Option<u32>,
+    #[serde(default)]
+    key_format: Option<String>,
+    #[serde(default)]
+    key_schema: Option<Value>,
+    #[serde(default)]
+    key_schema_id: Option<u32>,
+    #[serde(default)]
+    key_schema_references: Vec<Value>,
+    #[serde(default)]
+    value_format: Option<String>,
+    #[serde(default)]
+    value_schema: Option<Value>,
+    #[serde(default)]
+    value_schema_id: Option<u32>,
+    #[serde(default)]
+    value_schema_references: Vec<Value>,
+}
+
+/// The schema of one side of a topic.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Part<'a> {
+    pub(crate) is_key: bool,
+    /// AVRO where none is given.
+    pub(crate) format: Option<&'a str>,
+    pub(crate) schema: &'a Value,
+    pub(crate) id: Option<u32>,
+    pub(crate) references: &'a [Value],
+}
+
+impl TopicDecl {
+    /// The key's schema, then the value's.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = Part<'_>> {
+        let part = |is_key| {
+            let (format, schema, id, references) = match is_key {
+                true => (&self.key_format, &self.key_schema, self.key_schema_id, &self.key_schema_references),
+                false => (&self.value_format, &self.value_schema, self.value_schema_id, &self.value_schema_references),
+            };
+            Some(Part { is_key, format: format.as_deref(), schema: schema.as_ref()?, id, references })
+        };
+        [true, false].into_iter().filter_map(part)
+    }
+
+    /// The format of one side, where it is given.
+    pub(crate) fn format(&self, is_key: bool) -> Option<&str> {
+        if is_key { self.key_format.as_deref() } else { self.value_format.as_deref() }
+    }
 }
 
 /// A record to be produced.
@@ -83,6 +130,15 @@ impl Case {
     /// It asks for what Tidegate does only in ksqlDB's dialect.
     pub(crate) fn runs_in_ksqldbs_dialect(&self) -> bool {
         IN_KSQLDBS_DIALECT.iter().any(|(name, _)| self.full_name.starts_with(name))
+    }
+
+    /// Does it speak of a format whose payloads have a schema? Then it needs a registry.
+    pub(crate) fn names_registry_formats(&self) -> bool {
+        let listed = self.topics.iter().flatten().any(|t| t.parts().next().is_some());
+        let texts = self.statements.iter().chain(self.properties.iter().flatten().map(|(name, _)| name));
+        let values = self.properties.iter().flatten().filter_map(|(_, value)| value.as_str());
+        let named = |text: &str| ["AVRO", "PROTOBUF", "JSON_SR"].iter().any(|f| text.to_ascii_uppercase().contains(f));
+        listed || texts.map(String::as_str).chain(values).any(named)
     }
 
     /// A statement of it has to be rejected.

@@ -52,6 +52,11 @@ impl Door {
         })
     }
 
+    /// The address of a path.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
     /// `POST /ksql`.
     pub(crate) fn statements(&self, text: &str, properties: &Map<String, Value>) -> Result<Told> {
         self.post("/ksql", text, properties)?.rest()
@@ -64,8 +69,7 @@ impl Door {
 
     fn post(&self, path: &str, text: &str, properties: &Map<String, Value>) -> Result<Answering> {
         let body = json!({ "ksql": text, "streamsProperties": properties }).to_string();
-        let request =
-            self.agent.post(format!("http://{}{path}", self.address)).header("content-type", "application/json");
+        let request = self.agent.post(self.url(path)).header("content-type", "application/json");
         let response = request.send(body).map_err(|e| Error::io(format!("no response: {e}")))?;
         let status = response.status().as_u16();
         let mut body = BufReader::new(response.into_body().into_reader());

@@ -1,8 +1,10 @@
 //! What the runner writes about a case: errors, records, sources, answers. It does not judge.
 
+use crate::columns;
 use crate::layer::Taped;
-use crate::protobuf;
 use crate::records::{decode, split_window};
+use crate::registry::Registry;
+use crate::wire::SchemaKind;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
@@ -67,17 +69,17 @@ pub(crate) fn failure(message: &str) -> Value {
 }
 
 /// A record that the engine wrote, decoded with its sink's formats.
-pub(crate) fn record(r: &Taped, source: Option<&Source>) -> Value {
+pub(crate) fn record(r: &Taped, source: Option<&Source>, registry: &Registry) -> Value {
     let text = |bytes: &[u8]| Value::String(String::from_utf8_lossy(bytes).into_owned());
     let (mut key, mut window, mut value) = (r.key.as_deref().map(text), None, r.value.as_deref().map(text));
     if let Some(s) = source {
         if let Some(bytes) = &r.key {
             let (bare, bounds) = split_window(s, bytes);
-            key = Some(tree(s.key_format, &s.schema.key, bare));
+            key = Some(tree(s.key_format, &s.schema.key, bare, registry));
             window = bounds
                 .map(|w| json!({ "type": if w.session { "session" } else { "time" }, "start": w.start, "end": w.end }));
         }
-        value = r.value.as_deref().map(|bytes| tree(s.value_format, &s.schema.value, bytes));
+        value = r.value.as_deref().map(|bytes| tree(s.value_format, &s.schema.value, bytes, registry));
     }
     let base64 = |bytes: &Vec<u8>| STANDARD.encode(bytes);
     let headers = r.headers.iter().map(|h| json!({ "KEY": h.key, "VALUE": h.value.as_ref().map(base64) }));
@@ -93,11 +95,15 @@ pub(crate) fn record(r: &Taped, source: Option<&Source>) -> Value {
     })
 }
 
-/// JSON as on the wire; KAFKA scalars, of which BYTES are text in the cases and not base64; anything else as text.
-fn tree(format: Format, columns: &[Column], bytes: &[u8]) -> Value {
+/// JSON as on the wire; what has a schema by the id in front of it; KAFKA scalars, of which BYTES are text in the cases and
+/// not base64; anything else as text.
+fn tree(format: Format, columns: &[Column], bytes: &[u8], registry: &Registry) -> Value {
+    if SchemaKind::named_format(format.name()).is_some() {
+        return registry.decode(bytes).unwrap_or_else(|why| Value::String(format!("undecodable: {why}")));
+    }
     let text = decode(format, columns, bytes);
     match (format, columns.first().map(|c| &c.ty)) {
-        (Format::ProtobufNosr, _) => protobuf::decode(columns, bytes).unwrap_or(Value::String(text)),
+        (Format::ProtobufNosr, _) => columns::decode(columns, bytes).unwrap_or(Value::String(text)),
         (Format::Json, _) => serde_json::from_slice(bytes).unwrap_or(Value::String(text)),
         (Format::Kafka, Some(ty)) if ty.is_numeric() => serde_json::from_str(&text).unwrap_or(Value::String(text)),
         _ => Value::String(text),

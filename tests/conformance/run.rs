@@ -5,12 +5,15 @@
 
 use crate::case::{Case, Input};
 use crate::clock::StandingClock;
+use crate::columns;
 use crate::door::Door;
+use crate::double::Double;
 use crate::layer::Layer;
-use crate::protobuf;
 use crate::records::{KeyBounds, encode, with_window};
+use crate::registry::{Declared, Registry};
 use crate::report::{self, Report};
 use crate::rest;
+use crate::wire::SchemaKind;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,8 +25,7 @@ use tidegate::engine::{Drive, Engine};
 use tidegate::error::{Error, Result};
 use tidegate::log::simulated::SimulatedLog;
 use tidegate::log::{Header, Log, RecordSet, TopicSpec, partition};
-use tidegate::parse::statement::{Parsed, PropertyValue, Statement};
-use tidegate::types::Column;
+use tidegate::parse::statement::{Constraint, Parsed, PropertyValue, Statement};
 
 /// How the records of a case reach a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +34,24 @@ pub(crate) enum Split {
     Whole,
     /// One after the other; the query runs, commits and stops after each.
     Records,
+}
+
+/// Where the engine registers and reads schemas.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Schemas {
+    /// In the registry of the server itself.
+    BuiltIn,
+    /// In a registry of the runner's, over HTTP.
+    Double,
+}
+
+/// How the cases are executed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mode {
+    pub(crate) split: Split,
+    pub(crate) schemas: Schemas,
+    /// What ksqlDB rejects is rejected.
+    pub(crate) strict: bool,
 }
 
 /// Why a case ended early.
@@ -70,13 +90,23 @@ pub(crate) struct Runner<'a> {
     layer: Arc<Layer>,
     split: Split,
     /// The first source that was registered on each topic.
-    sources: BTreeMap<String, String>,
+    sources: BTreeMap<String, First>,
+    registry: Registry,
+    /// It lives as long as the case.
+    _double: Option<Double>,
 }
 
-/// Carries out a case. With `strict` what ksqlDB rejects is rejected.
-pub(crate) fn run(case: &Case, split: Split, strict: bool) -> Report {
+/// The first source of a topic, and the messages that its statement names for the key and for the value.
+struct First {
+    name: String,
+    key_message: Option<String>,
+    value_message: Option<String>,
+}
+
+/// Carries out a case.
+pub(crate) fn run(case: &Case, mode: Mode) -> Report {
     let mut report = Report { suite: case.suite.clone(), full_name: case.full_name.clone(), ..Report::default() };
-    let mut runner = match Runner::new(case, split, strict) {
+    let mut runner = match Runner::new(case, mode) {
         Ok(runner) => runner,
         Err(e) => {
             report.error = Some(report::error(&e, Some(0)));
@@ -97,7 +127,8 @@ pub(crate) fn run(case: &Case, split: Split, strict: bool) -> Report {
 }
 
 impl<'a> Runner<'a> {
-    fn new(case: &'a Case, split: Split, strict: bool) -> Result<Runner<'a>> {
+    fn new(case: &'a Case, mode: Mode) -> Result<Runner<'a>> {
+        let Mode { split, strict, .. } = mode;
         let clock = StandingClock::virtual_time();
         let below: Arc<dyn Log> = SimulatedLog::new(SEED, clock.clone());
         let layer = Layer::over(below.clone(), "");
@@ -106,6 +137,12 @@ impl<'a> Runner<'a> {
         if case.is_rest() {
             // As the server is set that these cases were made for.
             config.properties.insert("ksql.query.push.v2.enabled".to_owned(), "true".to_owned());
+        }
+        // Few cases need a registry; the double costs a thread.
+        let apart = mode.schemas == Schemas::Double && case.names_registry_formats();
+        let double = apart.then(Double::open).transpose()?;
+        if let Some(double) = &double {
+            config.properties.insert("ksql.schema.registry.url".to_owned(), double.url.clone());
         }
         let engine = Engine::over(layer.clone(), config, clock, Drive::ByHand)?;
         let mut session = Session::default().with_properties(case.properties())?;
@@ -117,12 +154,17 @@ impl<'a> Runner<'a> {
         if strict {
             properties.insert("tidegate.dialect".to_owned(), "ksqldb".into());
         }
-        let (sources, door) = (BTreeMap::new(), Door::open(engine.clone())?);
-        Ok(Runner { case, engine, door, properties, session, report: Report::default(), below, layer, split, sources })
+        let (sources, door, report) = (BTreeMap::new(), Door::open(engine.clone())?, Report::default());
+        let url = double.as_ref().map_or_else(|| door.url("/schema-registry"), |double| double.url.clone());
+        let (registry, _double) = (Registry::new(url), double);
+        Ok(Runner { case, engine, door, properties, report, session, below, layer, split, sources, registry, _double })
     }
 
     fn go(&mut self) -> Result<(), Rejected> {
         self.create_topics()?;
+        if self.case.names_registry_formats() {
+            self.registry.prepare(self.case, &self.declared()).map_err(Error::io)?;
+        }
         if self.case.is_rest() {
             return rest::go(self);
         }
@@ -153,21 +195,48 @@ impl<'a> Runner<'a> {
     }
 
     fn note_source(&mut self, parsed: &Parsed) {
-        let name = match &parsed.statement {
-            Statement::CreateSource(create) => &create.name.value,
-            Statement::CreateAs(create) => &create.name.value,
+        let (name, with) = match &parsed.statement {
+            Statement::CreateSource(create) => (&create.name.value, &create.with),
+            Statement::CreateAs(create) => (&create.name.value, &create.with),
             _ => return,
         };
         if let Some(source) = self.engine.catalog().source(name) {
-            self.sources.entry(source.topic.clone()).or_insert_with(|| name.clone());
+            self.sources.entry(source.topic.clone()).or_insert_with(|| First {
+                name: name.clone(),
+                key_message: property(with, "KEY_SCHEMA_FULL_NAME"),
+                value_message: property(with, "VALUE_SCHEMA_FULL_NAME"),
+            });
         }
     }
 
     /// The source by whose formats a topic is written and read.
     pub(crate) fn source(&self, topic: &str) -> Option<Arc<Source>> {
         let catalog = self.engine.catalog();
-        let first = self.sources.get(topic).and_then(|name| catalog.source(name)).cloned();
+        let first = self.sources.get(topic).and_then(|first| catalog.source(&first.name)).cloned();
         first.or_else(|| catalog.all().find(|s| s.topic == topic).cloned())
+    }
+
+    /// Topics whose columns a statement declares in formats that have schemas.
+    fn declared(&self) -> Vec<Declared> {
+        let mut found = Vec::new();
+        for text in &self.case.statements {
+            for parsed in self.engine.parse(text, &self.session).unwrap_or_default() {
+                let Statement::CreateSource(create) = &parsed.statement else { continue };
+                let Some(topic) = property(&create.with, "KAFKA_TOPIC") else { continue };
+                let side = |is_key: bool| {
+                    let name = if is_key { "KEY_FORMAT" } else { "VALUE_FORMAT" };
+                    let format = property(&create.with, name).or_else(|| property(&create.with, "FORMAT"));
+                    let columns = create.columns.iter().any(|c| match c.constraint {
+                        Constraint::Key | Constraint::PrimaryKey => is_key,
+                        Constraint::None => !is_key,
+                        Constraint::Headers | Constraint::Header(_) => false,
+                    });
+                    u32::from(columns && format.is_some_and(|format| SchemaKind::named_format(&format).is_some()))
+                };
+                found.push(Declared { topic, schemas: side(true) + side(false) });
+            }
+        }
+        found
     }
 
     /// Listed topics, topics of CREATE with columns, topics of records; a query makes its own unless it is listed.
@@ -235,8 +304,8 @@ impl<'a> Runner<'a> {
     pub(crate) fn produce(&self, records: &[Input], by_key: bool) -> Result<()> {
         for record in records {
             let source = self.source(&record.topic);
-            let mut key = side(record.key.as_ref(), source.as_deref().map(|s| (s.key_format, &*s.schema.key)))?;
-            let value = side(record.value.as_ref(), source.as_deref().map(|s| (s.value_format, &*s.schema.value)))?;
+            let mut key = self.side(record, source.as_deref(), true)?;
+            let value = self.side(record, source.as_deref(), false)?;
             let partitions = self.below.topic(&record.topic)?.map_or(1, |t| t.partitions);
             let target = key.as_deref().filter(|_| by_key).map_or(0, |k| partition::java(k, partitions));
             if let (Some(bytes), Some(window)) = (&mut key, &record.window) {
@@ -255,6 +324,36 @@ impl<'a> Runner<'a> {
         Ok(())
     }
 
+    /// Bytes of a key or value: JSON as it is written, what has a schema by its latest, anything else from its text.
+    fn side(&self, record: &Input, source: Option<&Source>, is_key: bool) -> Result<Option<Vec<u8>>> {
+        let value = if is_key { &record.key } else { &record.value };
+        let Some(value) = value.as_ref().filter(|v| !v.is_null()) else { return Ok(None) };
+        let (format, columns) = match source {
+            Some(s) if is_key => (Some(s.key_format), &*s.schema.key),
+            Some(s) => (Some(s.value_format), &*s.schema.value),
+            None => (None, &[][..]),
+        };
+        let listed = || self.case.topics.iter().flatten().find(|t| t.name == record.topic)?.format(is_key);
+        if let Some(kind) = format.map_or_else(listed, |f| Some(f.name())).and_then(SchemaKind::named_format) {
+            let first = self.sources.get(&record.topic);
+            let message =
+                first.and_then(|f| if is_key { f.key_message.as_deref() } else { f.value_message.as_deref() });
+            let message = message.filter(|_| kind == SchemaKind::Protobuf);
+            return self.registry.encode(&record.topic, is_key, message, value).map(Some).map_err(Error::data);
+        }
+        let text = match value {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        match format {
+            Some(Format::None) => Ok(None),
+            Some(Format::ProtobufNosr) => columns::encode(columns, value).map(Some).map_err(Error::data),
+            Some(Format::Json) => Ok(Some(value.to_string().into_bytes())),
+            Some(format) => encode(format, columns, &text).map(Some),
+            None => Ok(Some(text.into_bytes())),
+        }
+    }
+
     /// Records and sources at the end.
     fn describe(&mut self) {
         let rules = TopicRules::default();
@@ -262,7 +361,7 @@ impl<'a> Runner<'a> {
             let taped = self.layer.taped(&topic.name);
             if !taped.is_empty() && !rules.is_hidden(&topic.name) {
                 let source = self.source(&topic.name);
-                let records = taped.iter().map(|r| report::record(r, source.as_deref())).collect();
+                let records = taped.iter().map(|r| report::record(r, source.as_deref(), &self.registry)).collect();
                 self.report.topics.insert(topic.name, records);
             }
         }
@@ -276,22 +375,6 @@ fn property(with: &[(tidegate::parse::statement::Name, PropertyValue)], name: &s
         PropertyValue::Text(text) | PropertyValue::Number(text) => text.clone(),
         PropertyValue::Boolean(b) => b.to_string(),
     })
-}
-
-/// Bytes of a key or value: JSON as it is written, anything else from its text.
-fn side(value: Option<&Value>, format: Option<(Format, &[Column])>) -> Result<Option<Vec<u8>>> {
-    let Some(value) = value.filter(|v| !v.is_null()) else { return Ok(None) };
-    let text = match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
-    match format {
-        Some((Format::None, _)) => Ok(None),
-        Some((Format::ProtobufNosr, columns)) => protobuf::encode(columns, value).map(Some),
-        Some((Format::Json, _)) => Ok(Some(value.to_string().into_bytes())),
-        Some((format, columns)) => encode(format, columns, &text).map(Some),
-        None => Ok(Some(text.into_bytes())),
-    }
 }
 
 fn headers(record: &Input) -> Result<Vec<Header>> {

@@ -76,3 +76,6 @@ mod traps;
 mod unread;
 mod verify;
 mod windows;
+#[path = "../support/wire/mod.rs"]
+mod wire;
+mod wire_codecs;
