@@ -178,4 +178,13 @@ impl Run {
             Records::Kafka(messages) => messages.first_timestamp(),
         }
     }
+
+    /// Offset of the first record.
+    pub fn first_offset(&self) -> i64 {
+        match &self.records {
+            Records::Owned(records, range) => records[range.start].offset,
+            Records::Block(block) => block.first_offset(),
+            Records::Kafka(messages) => messages.first_offset(),
+        }
+    }
 }

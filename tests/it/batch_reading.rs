@@ -226,3 +226,88 @@ fn a_query_that_nobody_waits_for_stops_reading() {
     let took = clock.monotonic() - begin;
     assert!(took < Duration::from_secs(5), "{took:?}");
 }
+
+/// More than a scan decodes on its own thread.
+const LONG: i64 = 120_000;
+
+/// What the log holds of [`a_long_scan_is_decoded_by_several_threads_and_in_order`]: partition, time, payload.
+fn long_history() -> Vec<(i32, i64, String)> {
+    let dice = &mut Dice(7);
+    let record = |n: i64| {
+        let time = n + dice.below(300);
+        // Every hundredth record or so is none.
+        let payload = if dice.below(100) == 0 { format!("{{\"N\": x{n}") } else { format!("{{\"N\": {n}}}") };
+        (dice.below(3) as i32, time, payload)
+    };
+    (0..LONG).map(record).collect()
+}
+
+/// `N` of the records in canonical order: the partition whose next row has the earliest turn comes first.
+fn in_order(history: &[(i32, i64, String)]) -> Vec<String> {
+    let mut latest = [i64::MIN; 3];
+    let mut partitions = [const { Vec::new() }; 3];
+    for (partition, time, payload) in history {
+        let Some(n) = payload.strip_prefix("{\"N\": ").and_then(|p| p.strip_suffix('}')) else { continue };
+        let at = *partition as usize;
+        latest[at] = latest[at].max(*time);
+        partitions[at].push((latest[at], n.to_owned()));
+    }
+    let mut rows: Vec<(i64, usize, usize, String)> = vec![];
+    for (partition, list) in partitions.into_iter().enumerate() {
+        rows.extend(list.into_iter().enumerate().map(|(i, (turn, n))| (turn, partition, i, n)));
+    }
+    rows.sort();
+    rows.into_iter().map(|(.., n)| n).collect()
+}
+
+#[test]
+fn a_long_scan_is_decoded_by_several_threads_and_in_order() {
+    let history = long_history();
+    let log = SimulatedLog::new(3, ManualClock::at(0));
+    log.create_topic(&TopicSpec::new("long", 3)).unwrap();
+    for part in history.chunks(1_000) {
+        let mut set = RecordSet::default();
+        part.iter().for_each(|(partition, time, payload)| set.push(*partition, *time, None, Some(payload.as_bytes())));
+        log.append("long", &set).unwrap();
+    }
+    let engine = engine(log);
+    engine
+        .run("CREATE STREAM s (n INT) WITH (KAFKA_TOPIC='long', VALUE_FORMAT='JSON');", &mut Session::default())
+        .unwrap();
+    let expected = in_order(&history);
+    let (rows, scanned) = answer(&engine, "SELECT n FROM s;");
+    assert_eq!(rows.len(), expected.len());
+    assert!(rows == expected, "the first that differs: {:?}", rows.iter().zip(&expected).find(|(a, b)| a != b));
+    assert_eq!((scanned.records, scanned.planned), (LONG as u64, LONG as u64));
+    let (rows, _) = answer(&engine, "SELECT COUNT(*) AS c, SUM(CAST(n AS BIGINT)) AS s FROM s;");
+    let sum: i64 = expected.iter().map(|n| n.parse::<i64>().unwrap()).sum();
+    assert_eq!(rows, [format!("{} | {sum}", expected.len())]);
+    // Rows that are not wanted any more are not decoded to the end.
+    let (rows, scanned) = answer(&engine, "SELECT n FROM s LIMIT 3;");
+    assert_eq!(rows, expected[..3]);
+    assert!(scanned.records < LONG as u64, "{scanned:?}");
+}
+
+#[test]
+fn a_panic_of_a_decoding_thread_is_the_query_s_error() {
+    let log = SimulatedLog::new(4, ManualClock::at(0));
+    log.create_topic(&TopicSpec::new("panics_when_decoded", 1)).unwrap();
+    let mut set = RecordSet::default();
+    (0..LONG).for_each(|n| set.push(0, n, None, Some(b"1")));
+    log.append("panics_when_decoded", &set).unwrap();
+    let engine = engine(log);
+    let create = "CREATE STREAM s (v STRING) WITH (KAFKA_TOPIC='panics_when_decoded', VALUE_FORMAT='KAFKA');";
+    engine.run(create, &mut Session::default()).unwrap();
+    tidegate::mutant::seed("batch-decode", "panics_when_decoded", 1);
+    let mut rows = query(&engine, "SELECT v FROM s;");
+    let error = loop {
+        match rows.next(Duration::from_secs(1)) {
+            Ok(RowEvent::Done(_)) => panic!("the panic was not seen"),
+            Ok(_) => {}
+            Err(error) => break error,
+        }
+    };
+    assert!(error.message().contains("a seeded panic in batch-decode"), "{error}");
+    let (rows, _) = answer(&engine, "SELECT COUNT(*) AS c FROM s;");
+    assert_eq!(rows, [LONG.to_string()]);
+}

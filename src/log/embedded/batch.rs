@@ -395,6 +395,11 @@ impl Block {
     pub(crate) fn first_timestamp(&self) -> i64 {
         self.batch.entries[self.range.start].timestamp
     }
+
+    /// Offset of the first record.
+    pub(crate) fn first_offset(&self) -> i64 {
+        self.batch.entries[self.range.start].offset
+    }
 }
 
 /// Headers of a record, as encoded in the file. They were checked when the batch was decoded.

@@ -1,9 +1,12 @@
 //! A stream or table for DataFusion: a bounded scan of a topic, or the state that a topic leaves behind.
 
 pub(super) mod bounds;
+mod decoding;
 pub(super) mod deleted;
+mod layout;
 pub(super) mod progress;
 mod read;
+mod rows;
 pub(super) mod snapshot;
 
 use super::nodes::external;

@@ -5,28 +5,20 @@
 //! of their times is known: the rows that are left keep their order.
 
 use super::super::Counts;
+use super::decoding::{Decoding, Pending};
 use super::deleted::GapCheck;
+use super::layout::{Layout, TURN};
+use super::rows::Piece;
 use super::snapshot::Snapshot;
-use crate::catalog::Source;
 use crate::error::{Error, Result};
-use crate::execute::record::event_time::TimeReader;
-use crate::execute::record::headers::HeaderColumns;
-use crate::format::frame::SharedSchemas;
-use crate::format::{Decoder, Side, window_key};
-use crate::log::{Assignment, Isolation, Log, Reader, RecordRef, Span, Start, TopicPartition};
+use crate::log::{Assignment, Isolation, Log, Reader, Run, Span, Start, TopicPartition};
 use crate::memory;
-use crate::parse::statement::SourceKind;
 use crate::plan::nodes::table::Origin;
-use crate::types::time::WindowKind;
-use crate::types::{Column, Role};
-use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryBuilder, BooleanArray, Int32Array, Int64Array, RecordBatch, RecordBatchOptions,
-};
-use arrow::compute::{filter_record_batch, interleave_record_batch};
-use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
+use arrow::array::{AsArray, Int64Array, RecordBatch};
+use arrow::compute::interleave_record_batch;
+use arrow::datatypes::{Int64Type, SchemaRef};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Records asked for at once, and rows of a batch handed on.
@@ -40,6 +32,9 @@ const IDLE_POLLS_MAX: u32 = 300;
 #[derive(Debug)]
 pub(crate) struct Replay {
     heads: Vec<Head>,
+    decoding: Decoding,
+    /// Pieces of a partition that may be on their way.
+    ahead: usize,
     schema: SchemaRef,
 }
 
@@ -54,9 +49,11 @@ impl Replay {
         let layout = Arc::new(Layout::new(snapshot.source.clone(), wanted)?);
         let mut heads = Vec::new();
         for ((partition, _), spans) in snapshot.ends.iter().zip(&snapshot.spans) {
-            heads.push(Head::new(partition, spans.clone().into(), (&layout, &snapshot.schemas), log, counts)?);
+            heads.push(Head::new(partition, spans.clone().into(), &snapshot.source.topic, log, counts)?);
         }
-        Ok(Replay { heads, schema: layout.schema.clone() })
+        let decoding = Decoding::new(&layout, snapshot, counts)?;
+        let ahead = decoding.ahead(heads.len());
+        Ok(Replay { heads, decoding, ahead, schema: layout.schema.clone() })
     }
 
     pub(crate) fn schema(&self) -> &SchemaRef {
@@ -66,7 +63,7 @@ impl Replay {
     /// The next rows in canonical order; `None` at the end.
     pub(crate) fn next(&mut self) -> Result<Option<RecordBatch>> {
         for head in &mut self.heads {
-            head.fill()?;
+            head.fill(&mut self.decoding, self.ahead)?;
         }
         self.heads.retain(|h| h.ready.is_some());
         match self.heads.as_mut_slice() {
@@ -101,141 +98,63 @@ impl Replay {
     }
 }
 
-/// The first column: when a row has its turn, the latest time of its partition so far.
-const TURN: usize = 0;
-
-/// Start and end of a key's window.
-type WindowBounds = (i64, i64);
-
-/// What is decoded, and where it goes.
+/// What was polled and is not in order yet.
 #[derive(Debug)]
-struct Layout {
-    source: Arc<Source>,
-    wanted: Vec<Origin>,
-    key: Vec<usize>,
-    value: Vec<usize>,
-    /// Place of the TIMESTAMP column among the decoded ones: in the key?, which.
-    /// Header columns: indices into the source's value columns.
-    headers: Vec<usize>,
-    time: Option<(bool, usize, TimeReader)>,
-    with_key_bytes: bool,
-    schema: SchemaRef,
+struct Waiting {
+    rows: Pending,
+    /// The latest time of what was left out before it.
+    latest_before: i64,
+    /// Offsets passed.
+    records: u64,
+    /// Bytes of files; `None` = the log does not count them.
+    bytes: Option<u64>,
 }
 
-impl Layout {
-    fn new(source: Arc<Source>, wanted: &[Origin]) -> Result<Layout> {
-        let (mut key, mut value, mut headers) = (vec![], vec![], vec![]);
-        let add = |list: &mut Vec<usize>, i: usize| {
-            if !list.contains(&i) {
-                list.push(i);
-            }
-        };
-        for origin in wanted {
-            match origin {
-                Origin::Key(i) => add(&mut key, *i),
-                Origin::Value(i) => {
-                    let list = match source.schema.value[*i].role {
-                        Role::Header(_) => &mut headers,
-                        _ => &mut value,
-                    };
-                    add(list, *i);
-                }
-                _ => {}
-            }
-        }
-        let find = |columns: &[Column], name: &str| columns.iter().position(|c| c.name == name);
-        let mut time = None;
-        if let Some(stamp) = &source.timestamp {
-            let reader = TimeReader::new(stamp)?;
-            if let Some(i) = find(&source.schema.value, &stamp.column) {
-                add(&mut value, i);
-                time = value.iter().position(|v| *v == i).map(|at| (false, at, reader));
-            } else if let Some(i) = find(&source.schema.key, &stamp.column) {
-                add(&mut key, i);
-                time = key.iter().position(|k| *k == i).map(|at| (true, at, reader));
-            }
-        }
-        let with_key_bytes = source.kind == SourceKind::Table;
-        let mut fields = vec![Field::new("turn", DataType::Int64, true)];
-        for origin in wanted {
-            fields.push(Field::new(format!("{origin:?}"), data_type(&source, *origin), true));
-        }
-        if with_key_bytes {
-            fields.push(Field::new("partition", DataType::Int32, true));
-            fields.push(Field::new("key", DataType::Binary, true));
-        }
-        let schema = Arc::new(Schema::new(fields));
-        Ok(Layout { source, wanted: wanted.to_vec(), key, value, headers, time, with_key_bytes, schema })
-    }
-}
-
-fn data_type(source: &Source, origin: Origin) -> DataType {
-    match origin {
-        Origin::Key(i) => source.schema.key[i].ty.arrow(),
-        Origin::Value(i) => source.schema.value[i].ty.arrow(),
-        Origin::Partition => DataType::Int32,
-        Origin::Present => DataType::Boolean,
-        _ => DataType::Int64,
-    }
-}
-
-/// One partition: rows decoded and not handed on yet.
+/// One partition: records polled and rows not handed on yet.
 #[derive(Debug)]
 struct Head {
-    layout: Arc<Layout>,
+    topic: String,
     reader: Box<dyn Reader>,
     partition: i32,
     /// What notices that records are deleted before they are read.
     place: GapCheck,
     /// What is read, from the present one on.
     spans: VecDeque<Span>,
+    /// Latest time of what was left out before the present span.
+    latest_before: i64,
     /// Latest time so far.
     latest: i64,
-    key: Decoder,
-    value: Decoder,
-    headers: HeaderColumns,
-    rows: Rows,
     /// The batch at hand and its first row that is left.
     ready: Option<(RecordBatch, usize)>,
-    waiting: VecDeque<RecordBatch>,
+    waiting: VecDeque<Waiting>,
+    /// Polls without progress, one after the other.
+    idle: u32,
     counts: Arc<Counts>,
-}
-
-/// The pseudo columns beside the decoded ones.
-#[derive(Debug, Default)]
-struct Rows {
-    time: Vec<i64>,
-    offset: Vec<i64>,
-    bounds: Vec<WindowBounds>,
-    key: Vec<Option<Vec<u8>>>,
 }
 
 impl Head {
     fn new(
         partition: &TopicPartition,
         spans: VecDeque<Span>,
-        (layout, schemas): (&Arc<Layout>, &SharedSchemas),
+        topic: &str,
         log: &Arc<dyn Log>,
         counts: &Arc<Counts>,
     ) -> Result<Head> {
-        let source = &layout.source;
         let first = spans.front().map(|s| s.offsets.start);
         let start = first.map_or(Start::Latest, Start::Offset);
-        let latest = spans.front().and_then(|s| s.latest_before).unwrap_or(i64::MIN);
+        let latest_before = spans.front().and_then(|s| s.latest_before).unwrap_or(i64::MIN);
         let assignment = Assignment { topic: partition.topic.clone(), partition: partition.partition, start };
         Ok(Head {
+            topic: topic.to_owned(),
             reader: log.reader(vec![assignment], Isolation::ReadCommitted)?,
             partition: partition.partition,
             place: GapCheck::new(log, partition, first.unwrap_or(0)),
             spans,
-            latest,
-            key: Decoder::of(Side::key(source), &layout.key, schemas)?,
-            value: Decoder::of(Side::value(source), &layout.value, schemas)?,
-            layout: layout.clone(),
-            headers: HeaderColumns::new(&layout.headers.iter().map(|i| &source.schema.value[*i]).collect::<Vec<_>>())?,
-            rows: Rows::default(),
+            latest_before,
+            latest: i64::MIN,
             ready: None,
             waiting: VecDeque::new(),
+            idle: 0,
             counts: counts.clone(),
         })
     }
@@ -248,167 +167,68 @@ impl Head {
         self.ready.take().map(|(batch, row)| batch.slice(row, batch.num_rows() - row))
     }
 
-    /// Makes rows ready, unless the partition is read up.
-    fn fill(&mut self) -> Result<()> {
-        let mut idle = 0;
+    /// Makes rows ready, unless the partition is read up. Up to `ahead` pieces are on their way meanwhile.
+    fn fill(&mut self, decoding: &mut Decoding, ahead: usize) -> Result<()> {
         while self.ready.is_none() {
-            if let Some(batch) = self.waiting.pop_front() {
-                self.ready = Some((batch, 0));
-            } else if self.spans.is_empty() {
-                return Ok(());
-            } else {
-                memory::check()?;
-                let before = self.reader.position(0);
-                self.poll()?;
-                idle = if self.reader.position(0) == before { idle + 1 } else { 0 };
-                if idle > IDLE_POLLS_MAX {
-                    let why = self.reader.trouble().unwrap_or_else(|| "no records came".to_owned());
-                    return Err(
-                        Error::io(format!("topic {} cannot be read", self.layout.source.topic)).with_detail(why)
-                    );
-                }
+            memory::check()?;
+            while self.waiting.len() < ahead && !self.spans.is_empty() && self.poll(decoding)? {}
+            match self.waiting.pop_front() {
+                Some(next) => self.ready = self.in_order(next)?.map(|batch| (batch, 0)),
+                None if self.spans.is_empty() => return Ok(()),
+                None => {}
             }
         }
         Ok(())
     }
 
-    fn poll(&mut self) -> Result<()> {
-        let Some(end) = self.spans.front().map(|s| s.offsets.end) else { return Ok(()) };
-        let before = (self.reader.position(0), self.reader.bytes_read());
+    /// Polls the log once. Returns whether records or the end of a span came, and so whether more may come at once.
+    fn poll(&mut self, decoding: &mut Decoding) -> Result<bool> {
+        let Some(end) = self.spans.front().map(|s| s.offsets.end) else { return Ok(false) };
+        let (from, bytes_from) = (self.reader.position(0), self.reader.bytes_read());
         // Not beyond what is wanted: that would be read for nothing.
-        let left = usize::try_from(end.saturating_sub(before.0)).unwrap_or(1);
+        let left = usize::try_from(end.saturating_sub(from)).unwrap_or(1);
+        // No wait for more records while there are rows to hand on.
+        let patience = if self.waiting.is_empty() { POLL } else { Duration::ZERO };
         // The log shares what it reads with other readers: it is not this query's memory.
-        let fetched = memory::outside(|| self.reader.poll(left.clamp(1, BATCH_ROWS), POLL))?;
-        let (mut payload, mut first) = (0, None);
-        for run in fetched.runs() {
-            run.for_each(|record| {
-                first.get_or_insert(record.offset);
-                if record.offset < end {
-                    payload += record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
-                    self.push(&record);
-                }
-            });
+        let records = memory::outside(|| self.reader.poll(left.clamp(1, BATCH_ROWS), patience))?;
+        let position = self.reader.position(0);
+        self.place.moved(records.runs().first().map(Run::first_offset), position)?;
+        if position == from {
+            return self.idled(patience);
         }
-        memory::outside(|| drop(fetched));
-        self.place.moved(first, self.reader.position(0))?;
-        let position = self.reader.position(0).min(end);
-        let read = match (before.1, self.reader.bytes_read()) {
-            (Some(before), Some(now)) => now - before,
-            _ => payload as u64,
-        };
-        self.counts.scanned.read(position.abs_diff(before.0.min(end)), read);
-        if let Some(batch) = self.finish()? {
-            self.waiting.push_back(batch);
-        }
+        self.idle = 0;
+        let position = position.min(end);
+        let bytes = bytes_from.zip(self.reader.bytes_read()).map(|(from, to)| to - from);
+        let rows = decoding.decode(Piece { partition: self.partition, records, end });
+        let records = position.abs_diff(from.min(end));
+        self.waiting.push_back(Waiting { rows, latest_before: self.latest_before, records, bytes });
         if position >= end {
             self.spans.pop_front();
             if let Some(next) = self.spans.front() {
-                self.latest = self.latest.max(next.latest_before.unwrap_or(i64::MIN));
+                self.latest_before = next.latest_before.unwrap_or(i64::MIN);
                 self.reader.seek(0, next.offsets.start)?;
                 self.place.skip_to(next.offsets.start);
             }
         }
-        Ok(())
+        Ok(true)
     }
 
-    fn push(&mut self, record: &RecordRef<'_>) {
-        let table = self.layout.with_key_bytes;
-        if table && record.key.is_none() {
-            return;
+    /// A poll brought nothing.
+    fn idled(&mut self, patience: Duration) -> Result<bool> {
+        self.idle += u32::from(!patience.is_zero());
+        if self.idle <= IDLE_POLLS_MAX {
+            return Ok(false);
         }
-        let Some((key, bounds)) = self.split(record) else {
-            self.counts.bad.fetch_add(1, Ordering::Relaxed);
-            return;
-        };
-        if self.key.push(key).is_err() {
-            self.counts.bad.fetch_add(1, Ordering::Relaxed);
-            return;
-        }
-        if self.value.push(record.value).is_err() {
-            self.key.pop();
-            self.counts.bad.fetch_add(1, Ordering::Relaxed);
-            return;
-        }
-        self.rows.time.push(record.timestamp);
-        self.headers.push(&record.headers);
-        self.rows.offset.push(record.offset);
-        self.rows.bounds.push(bounds);
-        if table {
-            self.rows.key.push(record.key.map(<[u8]>::to_vec));
-        }
+        let why = self.reader.trouble().unwrap_or_else(|| "no records came".to_owned());
+        Err(Error::io(format!("topic {} cannot be read", self.topic)).with_detail(why))
     }
 
-    /// The key's own bytes, and the window that it carries.
-    fn split<'a>(&self, record: &RecordRef<'a>) -> Option<(Option<&'a [u8]>, WindowBounds)> {
-        let (Some(window), Some(key)) = (self.layout.source.window, record.key) else {
-            return Some((record.key, (0, 0)));
-        };
-        match window.kind {
-            WindowKind::Tumbling { size_ms } | WindowKind::Hopping { size_ms, .. } => {
-                let (key, start) = window_key::split_time(key)?;
-                Some((Some(key), (start, start.saturating_add(size_ms))))
-            }
-            WindowKind::Session { .. } => {
-                let (key, end, start) = window_key::split_session(key)?;
-                Some((Some(key), (start, end)))
-            }
-        }
-    }
-
-    fn finish(&mut self) -> Result<Option<RecordBatch>> {
-        let rows = std::mem::take(&mut self.rows);
-        if rows.time.is_empty() {
-            return Ok(None);
-        }
-        let (keys, key_present) = self.key.finish();
-        let (values, value_present) = self.value.finish();
-        let count = rows.time.len();
-        let mut time: ArrayRef = Arc::new(Int64Array::from(rows.time));
-        let mut fine = None;
-        if let Some((in_key, at, reader)) = &self.layout.time {
-            let (column, present) = if *in_key { (&keys[*at], &key_present) } else { (&values[*at], &value_present) };
-            let (stamped, valid) = stamp(reader, column, present.as_ref(), &time)?;
-            (time, fine) = (stamped, Some(valid));
-        }
-        let headers = self.headers.finish()?;
-        let place = |list: &[usize], i: usize| list.iter().position(|x| *x == i);
-        let missing = || Error::bug("a wanted column was not decoded");
-        let mut columns = vec![time.clone()];
-        for origin in &self.layout.wanted {
-            columns.push(match origin {
-                Origin::Key(i) => keys[place(&self.layout.key, *i).ok_or_else(missing)?].clone(),
-                Origin::Value(i) => match place(&self.layout.headers, *i) {
-                    Some(at) => headers[at].clone(),
-                    None => values[place(&self.layout.value, *i).ok_or_else(missing)?].clone(),
-                },
-                Origin::Rowtime => time.clone(),
-                Origin::Partition => Arc::new(Int32Array::from(vec![self.partition; count])),
-                Origin::Offset => Arc::new(Int64Array::from(rows.offset.clone())),
-                Origin::WindowStart => Arc::new(rows.bounds.iter().map(|b| b.0).collect::<Int64Array>()),
-                Origin::WindowEnd => Arc::new(rows.bounds.iter().map(|b| b.1).collect::<Int64Array>()),
-                Origin::Present => Arc::new(present_column(value_present.as_ref(), count)),
-                Origin::Ordinal => return Err(Error::bug("the ordinal is not read")),
-            });
-        }
-        if self.layout.with_key_bytes {
-            columns.push(Arc::new(Int32Array::from(vec![self.partition; count])));
-            let mut bytes = BinaryBuilder::new();
-            rows.key.iter().for_each(|k| bytes.append_option(k.as_deref()));
-            columns.push(Arc::new(bytes.finish()));
-        }
-        let options = RecordBatchOptions::new().with_row_count(Some(count));
-        let batch = RecordBatch::try_new_with_options(self.layout.schema.clone(), columns, &options)?;
-        let batch = match fine {
-            None => batch,
-            Some(fine) => {
-                let bad = (count - fine.true_count()) as u64;
-                self.counts.bad.fetch_add(bad, Ordering::Relaxed);
-                filter_record_batch(&batch, &fine)?
-            }
-        };
-        if batch.num_rows() == 0 {
-            return Ok(None);
-        }
+    /// The rows of what was polled first, each with its turn.
+    fn in_order(&mut self, waiting: Waiting) -> Result<Option<RecordBatch>> {
+        let decoded = waiting.rows.wait()?;
+        self.counts.scanned.read(waiting.records, waiting.bytes.unwrap_or(decoded.payload));
+        self.latest = self.latest.max(waiting.latest_before);
+        let Some(batch) = decoded.batch else { return Ok(None) };
         let mut columns = batch.columns().to_vec();
         let turn = columns[TURN].as_primitive::<Int64Type>().values().iter().map(|time| {
             self.latest = self.latest.max(*time);
@@ -417,30 +237,4 @@ impl Head {
         columns[TURN] = Arc::new(turn.collect::<Int64Array>());
         Ok(Some(RecordBatch::try_new(batch.schema(), columns)?))
     }
-}
-
-fn present_column(present: Option<&arrow::buffer::NullBuffer>, rows: usize) -> BooleanArray {
-    match present {
-        None => BooleanArray::from(vec![true; rows]),
-        Some(present) => BooleanArray::new(present.inner().clone(), None),
-    }
-}
-
-/// Times from the TIMESTAMP column, and which rows have a legal one; a record without a value keeps its own.
-fn stamp(
-    reader: &TimeReader,
-    column: &ArrayRef,
-    present: Option<&arrow::buffer::NullBuffer>,
-    own: &ArrayRef,
-) -> Result<(ArrayRef, BooleanArray)> {
-    let own = own.as_primitive::<Int64Type>();
-    let times = reader.times(column)?;
-    let stamped = times.iter().enumerate().map(|(row, time)| match present {
-        Some(present) if present.is_null(row) => own.value(row),
-        _ if column.is_null(row) => -1,
-        _ => *time,
-    });
-    let stamped: Int64Array = stamped.collect();
-    let fine: BooleanArray = stamped.values().iter().map(|t| Some(*t >= 0)).collect();
-    Ok((Arc::new(stamped), fine))
 }

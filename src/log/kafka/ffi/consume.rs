@@ -274,6 +274,12 @@ impl Messages {
         self.pointers.first().map_or(0, |pointer| timestamp(unsafe { &**pointer }))
     }
 
+    /// Offset of the first record.
+    pub(crate) fn first_offset(&self) -> i64 {
+        // SAFETY: as in `for_each`.
+        self.pointers.first().map_or(-1, |pointer| unsafe { (**pointer).offset })
+    }
+
     fn last_offset(&self) -> i64 {
         // SAFETY: as in `for_each`.
         self.pointers.last().map_or(-1, |pointer| unsafe { (**pointer).offset })
