@@ -78,7 +78,7 @@ impl Pieces {
         &self.bytes[self.ends[row] as usize..self.ends[row + 1] as usize]
     }
 
-    fn truncate(&mut self, rows: usize) {
+    pub(super) fn truncate(&mut self, rows: usize) {
         self.ends.truncate(rows + 1);
         self.bytes.truncate(self.ends[rows] as usize);
     }
@@ -245,7 +245,23 @@ impl Cells {
 
 fn strings(pieces: &mut Pieces, nulls: Option<NullBuffer>) -> StringArray {
     let (offsets, bytes) = pieces.take();
-    // Each piece has been validated; validating again runs at memory speed and needs no `unsafe`.
+    // One pass at memory speed, which is all the validation of formats that do not look at each piece.
+    match StringArray::try_new(offsets.clone(), bytes.clone(), nulls.clone()) {
+        Ok(strings) => strings,
+        Err(_) => repaired(&offsets, &bytes, nulls),
+    }
+}
+
+/// What is no UTF-8 becomes U+FFFD, as in Java; `?` where the text would become too long for Arrow's offsets.
+#[cold]
+fn repaired(offsets: &OffsetBuffer<i32>, bytes: &[u8], nulls: Option<NullBuffer>) -> StringArray {
+    let is_large = bytes.len() > i32::MAX as usize / char::REPLACEMENT_CHARACTER.len_utf8();
+    let pieces = offsets.windows(2).map(|ends| {
+        let text = String::from_utf8_lossy(&bytes[ends[0] as usize..ends[1] as usize]);
+        if is_large { text.replace(char::REPLACEMENT_CHARACTER, "?").into() } else { text }
+    });
+    let texts = StringArray::from_iter_values(pieces);
+    let (offsets, bytes, _) = texts.into_parts();
     StringArray::new(offsets, bytes, nulls)
 }
 

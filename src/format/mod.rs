@@ -14,6 +14,7 @@
 //! formats with a registry carry the id of the schema by which they were written ([`frame`]); [`schema`] makes schemas of columns and
 //! columns of schemas.
 
+pub(crate) mod avro;
 mod cells;
 mod delimited;
 pub mod frame;
@@ -98,7 +99,8 @@ fn reader(format: Format, layout: &Layout<'_>) -> Result<Box<dyn RowReader>> {
         Format::Json => Box::new(json::Reader::new(columns, *bare)),
         Format::ProtobufNosr => Box::new(proto::Reader::new(columns, *bare)),
         Format::Delimited(delimiter) => Box::new(delimited::Reader::new(delimiter, columns)),
-        Format::Avro | Format::Protobuf | Format::JsonSr => return Err(later(format)),
+        Format::Avro => Box::new(avro::Reader::new(layout)),
+        Format::Protobuf | Format::JsonSr => return Err(later(format)),
     })
 }
 
@@ -112,7 +114,8 @@ fn writer(format: Format, layout: &Layout<'_>) -> Result<Box<dyn RowWriter>> {
         Format::Json => Box::new(json::encode::Writer::new(columns, *bare)),
         Format::ProtobufNosr => Box::new(proto::Writer { bare: *bare }),
         Format::Delimited(delimiter) => Box::new(delimited::Writer::new(delimiter)),
-        Format::Avro | Format::Protobuf | Format::JsonSr => return Err(later(format)),
+        Format::Avro => Box::new(avro::Writer::new(layout)?),
+        Format::Protobuf | Format::JsonSr => return Err(later(format)),
     })
 }
 

@@ -6,7 +6,7 @@
 //!
 //! These functions are pure: a schema's references are in its [`SchemaText`]. Reasons are in ksqlDB's words where ksqlDB has some.
 
-use super::{json_sr, proto};
+use super::{avro, json_sr, proto};
 use crate::catalog::{Format, Nullable, SchemaText, SchemaType, carried};
 use crate::error::{Error, Result};
 use crate::types::{Column, SqlType};
@@ -53,6 +53,10 @@ pub fn columns_to_schema(format: Format, columns: &[Column], by: &Derivation<'_>
             let text = proto::columns_to_text(&columns, by.full_name, by.nullable).map_err(Error::statement)?;
             Ok(SchemaText::new(SchemaType::Protobuf, text))
         }
+        Format::Avro => {
+            let text = avro::columns_to_text(&columns, by).map_err(Error::statement)?;
+            Ok(SchemaText::new(SchemaType::Avro, text))
+        }
         Format::JsonSr => Ok(SchemaText::new(SchemaType::Json, json_sr::columns_to_text(&columns, by.unwrapped))),
         other => Err(Error::statement(format!("the format {} has no schemas in a registry", other.name()))),
     }
@@ -63,7 +67,7 @@ pub fn schema_to_columns(schema: &SchemaText, by: &Inference<'_>) -> Result<Vec<
     let whole = match schema.kind {
         SchemaType::Protobuf => return proto::columns(&proto::parse(schema)?, by.full_name, by.upper_case),
         SchemaType::Json => json_sr::payload_type(&json_sr::parse(schema)?, by.upper_case)?,
-        SchemaType::Avro => return Err("schemas of type AVRO are not read yet".to_owned()),
+        SchemaType::Avro => avro::payload_type(&avro::parse(schema)?, by.upper_case)?,
     };
     match whole {
         ty if by.key => Ok(vec![(ROWKEY.to_owned(), ty)]),
@@ -80,7 +84,7 @@ pub fn schema_names(schema: &SchemaText) -> Result<Vec<String>, String> {
     match schema.kind {
         SchemaType::Protobuf => Ok(proto::parse(schema)?.names()),
         SchemaType::Json => Ok(json_sr::parse(schema)?.title().into_iter().collect()),
-        SchemaType::Avro => Ok(vec![]),
+        SchemaType::Avro => Ok(avro::name(&avro::parse(schema)?).into_iter().collect()),
     }
 }
 

@@ -26,6 +26,28 @@ pub fn write_java_double(v: f64, out: &mut Vec<u8>) {
     }
 }
 
+/// Appends `v` as `Float.toString` does: `0.1`, not `0.10000000149011612`.
+pub fn write_java_float(v: f32, out: &mut Vec<u8>) {
+    if v.is_nan() {
+        return out.extend_from_slice(b"NaN");
+    }
+    if v.is_sign_negative() {
+        out.push(b'-');
+    }
+    match v.abs() {
+        f32::INFINITY => out.extend_from_slice(b"Infinity"),
+        0.0 => out.extend_from_slice(b"0.0"),
+        v => {
+            let mut buffer = ryu::Buffer::new();
+            let (mut digits, mut exponent) = split_digits(buffer.format_finite(v).as_bytes());
+            if digits.len() == 1 && v < f32::MIN_POSITIVE {
+                (digits, exponent) = split_digits(format!("{v:.1e}").as_bytes());
+            }
+            write_digits(&digits, exponent, out);
+        }
+    }
+}
+
 fn write_positive(v: f64, out: &mut Vec<u8>) {
     let mut buffer = ryu::Buffer::new();
     let (mut digits, mut exponent) = split_digits(buffer.format_finite(v).as_bytes());
@@ -33,11 +55,16 @@ fn write_positive(v: f64, out: &mut Vec<u8>) {
         // Java prints at least two digits, and among those the nearest: 4.9E-324, not 5.0E-324.
         (digits, exponent) = split_digits(format!("{v:.1e}").as_bytes());
     }
+    write_digits(&digits, exponent, out);
+}
+
+/// Appends digits, the first of which stands for this power of ten.
+fn write_digits(digits: &[u8], exponent: i32, out: &mut Vec<u8>) {
     let n = digits.len();
     if (-3..0).contains(&exponent) {
         out.extend_from_slice(b"0.");
         out.extend(std::iter::repeat_n(b'0', (-exponent - 1) as usize));
-        out.extend_from_slice(&digits);
+        out.extend_from_slice(digits);
     } else if (0..7).contains(&exponent) {
         let whole = exponent as usize + 1;
         out.extend_from_slice(&digits[..whole.min(n)]);
