@@ -91,36 +91,34 @@ struct Layout<'a> {
 
 /// The one place where a format's reader is chosen.
 fn reader(format: Format, layout: &Layout<'_>) -> Result<Box<dyn RowReader>> {
-    let Layout { columns, bare, .. } = layout;
+    let Layout { columns, bare, wire, schemas } = layout;
     Ok(match format {
         Format::None => Box::new(Nothing { always_absent: true }),
         _ if columns.is_empty() => Box::new(Nothing { always_absent: false }),
         Format::Kafka => Box::new(kafka::Reader::new(columns[0].0, columns[0].1)),
         Format::Json => Box::new(json::Reader::new(columns, *bare)),
         Format::ProtobufNosr => Box::new(proto::Reader::new(columns, *bare)),
+        Format::Protobuf => Box::new(proto::FramedReader::new(columns, wire.schema.clone(), (*schemas).clone())),
         Format::Delimited(delimiter) => Box::new(delimited::Reader::new(delimiter, columns)),
         Format::Avro => Box::new(avro::Reader::new(layout)),
-        Format::Protobuf | Format::JsonSr => return Err(later(format)),
+        Format::JsonSr => Box::new(json_sr::Reader::new(columns, *bare, wire.schema.clone(), (*schemas).clone())),
     })
 }
 
 /// The one place where a format's writer is chosen.
 fn writer(format: Format, layout: &Layout<'_>) -> Result<Box<dyn RowWriter>> {
-    let Layout { columns, bare, .. } = layout;
+    let Layout { columns, bare, wire, .. } = layout;
     Ok(match format {
         Format::None => Box::new(Nothing { always_absent: true }),
         _ if columns.is_empty() => Box::new(Nothing { always_absent: true }),
         Format::Kafka => Box::new(kafka::Writer::new(&columns[0].0.ty)),
         Format::Json => Box::new(json::encode::Writer::new(columns, *bare)),
-        Format::ProtobufNosr => Box::new(proto::Writer { bare: *bare }),
+        Format::ProtobufNosr => Box::new(proto::Writer::new(columns, *bare)),
+        Format::Protobuf => Box::new(proto::FramedWriter::new(columns, wire.schema.as_deref())?),
         Format::Delimited(delimiter) => Box::new(delimited::Writer::new(delimiter)),
         Format::Avro => Box::new(avro::Writer::new(layout)?),
-        Format::Protobuf | Format::JsonSr => return Err(later(format)),
+        Format::JsonSr => Box::new(json_sr::Writer::new(columns, *bare, wire.schema.as_deref())?),
     })
-}
-
-fn later(format: Format) -> Error {
-    Error::statement(format!("the format {} is not supported yet", format.name()))
 }
 
 /// A single key column is never wrapped, a single value column if the source says so. PROTOBUF has no unwrapped values.

@@ -7,6 +7,8 @@ mod fuzz;
 mod golden;
 mod oracle;
 mod protobuf_oracle;
+mod registry;
+mod registry_golden;
 mod round_trip;
 mod targets;
 

@@ -13,7 +13,7 @@ use super::scan::{HIGHS, Step, escape, stop_at, stops, syntax, text_end};
 
 /// Validates the string whose opening quote is before `start`, appends its text, and returns the position after the closing
 /// quote. Its `first` run, as of `text_end`, is there already. After an `Err` pieces of it may have been appended.
-pub(super) fn string_into(d: &[u8], start: usize, first: (usize, bool), out: &mut Vec<u8>) -> Step {
+pub(in crate::format) fn string_into(d: &[u8], start: usize, first: (usize, bool), out: &mut Vec<u8>) -> Step {
     let (mut i, mut high) = first;
     loop {
         match d.get(i) {
@@ -34,7 +34,7 @@ pub(super) fn string_into(d: &[u8], start: usize, first: (usize, bool), out: &mu
 }
 
 /// Appends the text of a validated string, given its inside.
-pub(super) fn unescape(s: &[u8], out: &mut Vec<u8>) {
+pub(in crate::format) fn unescape(s: &[u8], out: &mut Vec<u8>) {
     let (mut i, _) = run_into(s, 0, out);
     while i < s.len() {
         i = escape_into(s, i, out);

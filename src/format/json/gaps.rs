@@ -13,10 +13,10 @@ const GAPS_MAX: usize = 256;
 const GAP_BYTES_MAX: usize = 64;
 
 /// No such gap.
-pub(super) const NONE: u16 = u16::MAX;
+pub(in crate::format) const NONE: u16 = u16::MAX;
 
 /// The name belongs to no field.
-pub(super) const UNKNOWN: u16 = u16::MAX;
+pub(in crate::format) const UNKNOWN: u16 = u16::MAX;
 
 #[derive(Debug)]
 struct Gap {
@@ -34,14 +34,14 @@ struct Gap {
 }
 
 #[derive(Debug)]
-pub(super) struct Gaps {
+pub(in crate::format) struct Gaps {
     known: Vec<Gap>,
     /// What began the last object.
     first: u16,
 }
 
 /// The token between two values.
-pub(super) enum Found {
+pub(in crate::format) enum Found {
     /// A name: position of its value, its field (or [`UNKNOWN`]), its gap (or [`NONE`]).
     Member { value: usize, target: u16, gap: u16 },
     /// The object's end, and the position after it.
@@ -63,31 +63,31 @@ impl Gap {
 }
 
 impl Gaps {
-    pub(super) fn new() -> Gaps {
+    pub(in crate::format) fn new() -> Gaps {
         Gaps { known: vec![], first: NONE }
     }
 
     /// The guess for the beginning of an object.
     #[inline(always)]
-    pub(super) fn first(&self) -> u16 {
+    pub(in crate::format) fn first(&self) -> u16 {
         self.first
     }
 
     /// If `guess` is at `i`: the position after it, its field, and the next guess.
     #[inline(always)]
-    pub(super) fn hit(&self, guess: u16, d: &[u8], i: usize) -> Option<(usize, u16, u16)> {
+    pub(in crate::format) fn hit(&self, guess: u16, d: &[u8], i: usize) -> Option<(usize, u16, u16)> {
         let gap = self.known.get(guess as usize)?;
         gap.fits(d, i).then(|| (i + gap.len, gap.target, gap.next))
     }
 
-    pub(super) fn next(&self, gap: u16) -> u16 {
+    pub(in crate::format) fn next(&self, gap: u16) -> u16 {
         self.known.get(gap as usize).map_or(NONE, |g| g.next)
     }
 
     /// The guess was wrong: tries the other gaps, then parses and remembers. `previous` is the gap before, `opens` says
     /// that an object begins here, `field` finds the field of a raw name.
     #[inline(never)]
-    pub(super) fn find(
+    pub(in crate::format) fn find(
         &mut self,
         d: &[u8],
         i: usize,

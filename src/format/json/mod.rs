@@ -15,11 +15,11 @@
 //! and without encoded surrogates.
 
 pub(super) mod encode;
-mod escape;
+pub(super) mod escape;
 mod fault;
-mod gaps;
-mod scan;
-mod value;
+pub(super) mod gaps;
+pub(super) mod scan;
+pub(super) mod value;
 
 use super::Bad;
 use super::cells::Cells;

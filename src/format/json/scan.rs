@@ -4,7 +4,7 @@
 
 /// Why scanning or decoding failed. Positions are in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(in crate::format) enum Fault {
     /// Not JSON.
     Syntax(u32),
     /// JSON, but not a value of the column's type.
@@ -13,16 +13,16 @@ pub(super) enum Fault {
     Twice,
 }
 
-pub(super) type Step = Result<usize, Fault>;
+pub(in crate::format) type Step = Result<usize, Fault>;
 
 /// Limit of nesting: Jackson's (`StreamReadConstraints.DEFAULT_MAX_DEPTH`), and a bound for the stack.
 const DEPTH_MAX: u32 = 1000;
 
 const ONES: u64 = 0x0101_0101_0101_0101;
-pub(super) const HIGHS: u64 = ONES * 0x80;
+pub(in crate::format) const HIGHS: u64 = ONES * 0x80;
 
 #[cold]
-pub(super) fn syntax(at: usize) -> Fault {
+pub(in crate::format) fn syntax(at: usize) -> Fault {
     Fault::Syntax(at as u32)
 }
 
@@ -34,7 +34,7 @@ fn word(d: &[u8], i: usize) -> Option<u64> {
 
 /// The high bit of the first byte that is `"`, `\` or a control byte, and of some later ones.
 #[inline(always)]
-pub(super) fn stops(x: u64) -> u64 {
+pub(in crate::format) fn stops(x: u64) -> u64 {
     let (quote, escape) = (x ^ (ONES * 0x22), x ^ (ONES * 0x5C));
     ((quote.wrapping_sub(ONES) & !quote) | (escape.wrapping_sub(ONES) & !escape) | (x.wrapping_sub(ONES * 0x20) & !x))
         & HIGHS
@@ -42,14 +42,14 @@ pub(super) fn stops(x: u64) -> u64 {
 
 /// The position of the first stop in the word `x` that was read at `i`, and whether a byte before it is >= 0x80.
 #[inline(always)]
-pub(super) fn stop_at(i: usize, x: u64, stop: u64, high: u64) -> (usize, bool) {
+pub(in crate::format) fn stop_at(i: usize, x: u64, stop: u64, high: u64) -> (usize, bool) {
     let bits = stop.trailing_zeros() & !7;
     (i + bits as usize / 8, (high | x & !(u64::MAX << bits)) & HIGHS != 0)
 }
 
 /// First `"`, `\` or control byte at or after `i` (or the end); the flag says that a byte >= 0x80 was passed.
 #[inline(always)]
-pub(super) fn text_end(d: &[u8], mut i: usize) -> (usize, bool) {
+pub(in crate::format) fn text_end(d: &[u8], mut i: usize) -> (usize, bool) {
     let mut high = 0;
     while let Some(pair) = d.get(i..).and_then(|tail| tail.first_chunk::<16>()) {
         let pair = u128::from_le_bytes(*pair);
@@ -82,7 +82,7 @@ pub(super) fn text_end(d: &[u8], mut i: usize) -> (usize, bool) {
 
 /// Scans a string; `i` is after the opening quote. Returns the position after the closing one, and whether there were escapes.
 #[inline(always)]
-pub(super) fn string(d: &[u8], i: usize) -> Result<(usize, bool), Fault> {
+pub(in crate::format) fn string(d: &[u8], i: usize) -> Result<(usize, bool), Fault> {
     let (end, high) = text_end(d, i);
     if !high && d.get(end) == Some(&b'"') {
         return Ok((end + 1, false));
@@ -112,7 +112,7 @@ fn string_rest(d: &[u8], start: usize, mut i: usize, mut high: bool) -> Result<(
 }
 
 /// The position after the escape at `i`.
-pub(super) fn escape(d: &[u8], i: usize) -> Step {
+pub(in crate::format) fn escape(d: &[u8], i: usize) -> Step {
     match d.get(i + 1) {
         Some(b'u') if d.get(i + 2..i + 6).is_some_and(|h| h.iter().all(u8::is_ascii_hexdigit)) => Ok(i + 6),
         Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Ok(i + 2),
@@ -141,7 +141,7 @@ const SHORT_DIGITS: u32 = 15;
 
 /// A plain integer of at most 15 digits; `None` sends the caller to the general path.
 #[inline(always)]
-pub(super) fn short_int(d: &[u8], i: usize) -> Option<(usize, i64)> {
+pub(in crate::format) fn short_int(d: &[u8], i: usize) -> Option<(usize, i64)> {
     let negative = *d.get(i)? == b'-';
     let start = i + usize::from(negative);
     let (n, v) = match (word(d, start), word(d, start + 8)) {
@@ -184,7 +184,7 @@ const WIDE_POWERS: [u128; DECIMAL_DIGITS as usize + 1] = {
 /// The unscaled value of a plain number without an exponent that is exact in `scale`, up to 38 digits.
 /// `None` sends the caller to the general path.
 #[inline]
-pub(super) fn short_decimal(d: &[u8], i: usize, precision: u8, scale: i8) -> Option<(usize, i128)> {
+pub(in crate::format) fn short_decimal(d: &[u8], i: usize, precision: u8, scale: i8) -> Option<(usize, i128)> {
     let negative = *d.get(i)? == b'-';
     let start = i + usize::from(negative);
     let (point, mut value, whole) = digits(d, start, 0, DECIMAL_DIGITS)?;
@@ -234,7 +234,7 @@ fn ends_value(d: &[u8], i: usize) -> bool {
 }
 
 /// A number by JSON's grammar.
-pub(super) fn number(d: &[u8], start: usize) -> Step {
+pub(in crate::format) fn number(d: &[u8], start: usize) -> Step {
     let digits = |mut i: usize| {
         let from = i;
         while d.get(i).is_some_and(u8::is_ascii_digit) {
@@ -258,25 +258,25 @@ pub(super) fn number(d: &[u8], start: usize) -> Step {
 }
 
 #[inline(always)]
-pub(super) fn blank(d: &[u8], mut i: usize) -> usize {
+pub(in crate::format) fn blank(d: &[u8], mut i: usize) -> usize {
     while matches!(d.get(i), Some(b' ' | b'\n' | b'\r' | b'\t')) {
         i += 1;
     }
     i
 }
 
-pub(super) fn literal(d: &[u8], i: usize, text: &[u8]) -> Step {
+pub(in crate::format) fn literal(d: &[u8], i: usize, text: &[u8]) -> Step {
     if d[i..].starts_with(text) { Ok(i + text.len()) } else { Err(syntax(i)) }
 }
 
 /// One expected byte.
 #[inline(always)]
-pub(super) fn expect(d: &[u8], i: usize, byte: u8) -> Step {
+pub(in crate::format) fn expect(d: &[u8], i: usize, byte: u8) -> Step {
     if d.get(i) == Some(&byte) { Ok(i + 1) } else { Err(syntax(i)) }
 }
 
 /// A member's name with its colon; returns the position of the value and the raw inside of the name.
-pub(super) fn name(d: &[u8], i: usize) -> Result<(usize, &[u8]), Fault> {
+pub(in crate::format) fn name(d: &[u8], i: usize) -> Result<(usize, &[u8]), Fault> {
     let start = expect(d, i, b'"')?;
     let (end, _) = string(d, start)?;
     let value = blank(d, expect(d, blank(d, end), b':')?);
@@ -285,7 +285,7 @@ pub(super) fn name(d: &[u8], i: usize) -> Result<(usize, &[u8]), Fault> {
 
 /// The separator after a value in a list: the position of the next value, or that it was the last and the position after it.
 #[inline(always)]
-pub(super) fn next(d: &[u8], i: usize, close: u8) -> Result<(usize, bool), Fault> {
+pub(in crate::format) fn next(d: &[u8], i: usize, close: u8) -> Result<(usize, bool), Fault> {
     let i = blank(d, i);
     match d.get(i) {
         Some(b',') => Ok((blank(d, i + 1), true)),
@@ -296,7 +296,7 @@ pub(super) fn next(d: &[u8], i: usize, close: u8) -> Result<(usize, bool), Fault
 
 /// Skips a value, validating the whole grammar.
 #[inline(always)]
-pub(super) fn skip(d: &[u8], i: usize) -> Step {
+pub(in crate::format) fn skip(d: &[u8], i: usize) -> Step {
     if d.get(i) == Some(&b'"') { Ok(string(d, i + 1)?.0) } else { skip_deep(d, i, 0) }
 }
 

@@ -5,14 +5,26 @@
 //! shape      what it says of one value, in Connect's types
 //! infer      schema to columns
 //! translate  columns to schema
+//! plan, read    a writer's schema and columns to a plan; payloads to columns by it
+//! write      columns to payloads, by a schema
+//! framed     the payloads with their frame
 //! ```
+//!
+//! A payload is JSON by the rules of Connect's converter, which are stricter than those of the format JSON: names are those of the
+//! writer's schema, types are not coerced, and a MAP is an array of entries unless the schema says otherwise.
 
+mod framed;
 mod infer;
+mod plan;
+mod read;
 mod schema;
 mod shape;
 mod translate;
+mod write;
 
-pub(crate) use schema::{Node, Schema};
+pub(super) use framed::{Reader, Writer};
+
+pub(crate) use schema::Schema;
 
 use crate::catalog::SchemaText;
 use crate::types::SqlType;

@@ -1,330 +1,298 @@
-//! Fields to columns, as a Protobuf reader with the columns' schema decodes them (Protocol Buffers, Encoding, "Last One Wins").
+//! A message's fields into columns, by a plan.
 //!
-//! A field of another wire type than its column's counts as missing. The last of repeated scalars counts; repeated messages are
-//! merged; the last of a MAP's entries with one key counts.
+//! The fields are walked once. Elements of ARRAYs and entries of MAPs are appended where they are met; of every other field the last
+//! occurrence is remembered, and appended at the end, column by column. Repeated occurrences of a message are merged, and
+//! the last of a MAP's entries with one key counts (Protocol Buffers, Encoding, "Last One Wins"). A field of another wire type
+//! than its own counts as unknown.
 
-use super::SECONDS;
-use super::wire::{Wire, each, varint};
-use crate::format::cells::{Cells, Data};
-use crate::types::calendar;
-use crate::types::decimal_text::DecimalText;
-use crate::types::temporal::DAY_MS;
-use arrow::array::ArrowNativeTypeOp;
-use arrow::datatypes::i256;
-use std::collections::HashMap;
-
-/// Nanoseconds of a second, an exclusive limit.
-const SECOND_NANOS: i64 = 1_000_000_000;
+use super::plan::{Absent, Act, MessagePlan, Raw, Slot, Take, Target};
+use super::value::Value;
+use super::wire::{self, Wire, each, varint};
+use crate::format::cells::{Cells, Data, Pieces};
+use crate::format::json::value::keys_repeat;
+use std::collections::{HashMap, HashSet};
 
 /// Why a payload was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
     /// It is not a message.
-    Message,
-    /// A field has no valid value for the column of this index.
+    Malformed,
+    /// A value is not one of its type.
+    Invalid,
+    /// The same, of the column of this index.
     Field(usize),
+    /// A column does not take the type of its field: the reason.
+    Kind(Box<str>),
 }
 
-/// A field with its number.
-type Found<'a> = (u32, Wire<'a>);
+impl Fault {
+    fn at(self, column: usize) -> Fault {
+        match self {
+            Fault::Kind(reason) => Fault::Kind(reason),
+            Fault::Malformed | Fault::Invalid | Fault::Field(_) => Fault::Field(column),
+        }
+    }
+}
 
-/// Appends a message to its columns. On `Err` they contain parts of it.
-pub(super) fn message(cells: &mut [Cells], payload: &[u8]) -> Result<(), Fault> {
-    let found = fields(payload, |place| cells.get(place).map(|c| &c.data)).ok_or(Fault::Message)?;
-    let mut rest = found.as_slice();
-    for (i, cells) in cells.iter_mut().enumerate() {
-        let count = rest.iter().take_while(|(number, _)| *number as usize == i + 1).count();
-        let (own, others) = rest.split_at(count);
-        rest = others;
-        field(cells, own).ok_or(Fault::Field(i))?;
+impl MessagePlan {
+    /// Appends a message to its columns. On `Err` they contain parts of it.
+    pub(super) fn read(&mut self, d: &[u8], cells: &mut [Cells]) -> Result<(), Fault> {
+        if let Some(reason) = &self.fault {
+            return Err(Fault::Kind(reason.clone()));
+        }
+        for target in &mut self.targets {
+            target.slot.count = 0;
+        }
+        let (mut rest, mut next) = (d, 0);
+        while !rest.is_empty() {
+            let Some((number, value)) = wire::field(&mut rest) else { return Err(Fault::Malformed) };
+            let Some(value) = value else { continue };
+            // Fields mostly come in the order of their numbers.
+            if self.steps.get(next).is_none_or(|step| step.number != number) {
+                next = self.steps.partition_point(|step| step.number < number);
+            }
+            while let Some(step) = self.steps.get(next).filter(|step| step.number == number) {
+                next += 1;
+                match step.act {
+                    Act::Take(at) => {
+                        self.targets[at].offer(&mut cells[at], value, d).map_err(|fault| fault.at(at))?;
+                    }
+                    Act::Member(at, member) => self.targets[at].offer_member(member, value, d),
+                    Act::Check(check) if !self.checks.is_valid(check, value) => return Err(Fault::Malformed),
+                    Act::Check(_) => {}
+                }
+            }
+        }
+        for (at, (target, cells)) in self.targets.iter_mut().zip(cells).enumerate() {
+            target.finish(cells, d).map_err(|fault| fault.at(at))?;
+        }
+        Ok(())
+    }
+}
+
+/// A value without its bytes, which are a part of `d`.
+#[inline(always)]
+fn raw(value: Wire<'_>, d: &[u8]) -> Raw {
+    match value {
+        Wire::Varint(n) => Raw::Varint(n),
+        Wire::Fixed32(n) => Raw::Fixed32(n),
+        Wire::Fixed64(n) => Raw::Fixed64(n),
+        Wire::Bytes(b) => {
+            let start = (b.as_ptr() as usize - d.as_ptr() as usize) as u32;
+            Raw::Bytes { start, length: b.len() as u32 }
+        }
+    }
+}
+
+impl Slot {
+    #[inline(always)]
+    fn wire<'a>(&self, d: &'a [u8]) -> Wire<'a> {
+        match self.raw {
+            Raw::Varint(n) => Wire::Varint(n),
+            Raw::Fixed32(n) => Wire::Fixed32(n),
+            Raw::Fixed64(n) => Wire::Fixed64(n),
+            Raw::Bytes { start, length } => Wire::Bytes(&d[start as usize..(start + length) as usize]),
+        }
+    }
+}
+
+impl Target {
+    /// Takes an occurrence of the field in the message `d`.
+    #[inline(always)]
+    fn offer(&mut self, cells: &mut Cells, value: Wire<'_>, d: &[u8]) -> Result<(), Fault> {
+        match &mut self.take {
+            Take::Single { value: expected, .. } => {
+                if expected.takes(value) {
+                    if self.slot.count > 0 && matches!(expected, Value::Text(true)) {
+                        // The text that is overridden has to be valid too.
+                        expected.text(self.slot.wire(d), &mut vec![]).ok_or(Fault::Invalid)?;
+                    }
+                    self.slot.raw = raw(value, d);
+                    self.slot.count += 1;
+                }
+                Ok(())
+            }
+            _ => self.offer_part(cells, value),
+        }
+    }
+
+    /// Appends an element or an entry.
+    fn offer_part(&mut self, cells: &mut Cells, wire: Wire<'_>) -> Result<(), Fault> {
+        match (&mut self.take, &mut cells.data, wire) {
+            (Take::Repeated { item, packed: true }, Data::Array { items, .. }, Wire::Bytes(bytes)) => {
+                unpack(item, items, bytes)
+            }
+            (Take::Repeated { item, .. }, Data::Array { items, .. }, wire) if item.takes(wire) => {
+                item.push(items, wire)
+            }
+            (Take::Entries { key, value }, Data::Map { keys, values, .. }, Wire::Bytes(bytes)) => {
+                self.slot.count += 1;
+                entry(key, value, bytes, keys, values)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn offer_member(&mut self, member: usize, wire: Wire<'_>, d: &[u8]) {
+        let Take::OneOf { members, .. } = &self.take else { return };
+        if members[member].1.takes(wire) {
+            let count = if self.slot.member == member { self.slot.count + 1 } else { 1 };
+            self.slot = Slot { count, member, raw: raw(wire, d) };
+        }
+    }
+
+    /// Appends the column's value of the message `d`.
+    #[inline(always)]
+    fn finish(&mut self, cells: &mut Cells, d: &[u8]) -> Result<(), Fault> {
+        match &mut self.take {
+            Take::Single { value, absent } => match (self.slot.count, *absent) {
+                (1, _) => value.push(cells, self.slot.wire(d))?,
+                (0, Absent::Default) => value.push(cells, value.default_wire())?,
+                (0, Absent::Null) => cells.push_null(),
+                (0, Absent::Bad) => return Err(Fault::Invalid),
+                _ if value.is_message() => value.push(cells, Wire::Bytes(&merged(d, self.number)?))?,
+                _ => value.push(cells, self.slot.wire(d))?,
+            },
+            Take::Missing => cells.push_null(),
+            _ => self.finish_parts(cells, d)?,
+        }
+        if !cells.keep {
+            cells.truncate(0);
+        }
+        Ok(())
+    }
+
+    fn finish_parts(&mut self, cells: &mut Cells, d: &[u8]) -> Result<(), Fault> {
+        if self.slot.count == 0 && matches!(self.take, Take::OneOf { .. }) {
+            cells.push_null();
+            return Ok(());
+        }
+        match (&mut self.take, &mut cells.data) {
+            (Take::Repeated { .. }, Data::Array { ends, items }) => ends.push(items.len() as i32),
+            (Take::Entries { key, value, .. }, Data::Map { ends, keys, values }) => {
+                let start = ends.last().map_or(0, |end| *end as usize);
+                if self.slot.count > 1 && keys_repeat(keys, start) {
+                    last_entries((key, value), d, self.number, start, (keys, values))?;
+                }
+                ends.push(keys.len() as i32);
+            }
+            (Take::OneOf { members, fields, fault }, Data::Struct { fields: cells, rows }) => {
+                if let Some(reason) = fault {
+                    return Err(Fault::Kind(reason.clone()));
+                }
+                *rows += 1;
+                let (number, value) = &mut members[self.slot.member];
+                for (field, cells) in fields.iter().zip(cells) {
+                    match *field == Some(self.slot.member) {
+                        true if self.slot.count > 1 && value.is_message() => {
+                            value.push(cells, Wire::Bytes(&merged(d, *number)?))?;
+                        }
+                        true => value.push(cells, self.slot.wire(d))?,
+                        false => cells.push_null(),
+                    }
+                }
+            }
+            _ => cells.push_null(),
+        }
+        Ok(())
+    }
+}
+
+/// All occurrences of a message field, one after the other: their merged message.
+#[cold]
+fn merged(d: &[u8], wanted: u32) -> Result<Vec<u8>, Fault> {
+    let mut bytes = vec![];
+    each(d, |number, value| {
+        if let (true, Wire::Bytes(b)) = (number == wanted, value) {
+            bytes.extend_from_slice(b);
+        }
+        Some(())
+    })
+    .ok_or(Fault::Malformed)?;
+    Ok(bytes)
+}
+
+/// Appends packed elements.
+fn unpack(item: &mut Value, items: &mut Cells, mut bytes: &[u8]) -> Result<(), Fault> {
+    while !bytes.is_empty() {
+        let value = match item.default_wire() {
+            Wire::Fixed32(_) => {
+                let (four, rest) = bytes.split_first_chunk::<4>().ok_or(Fault::Malformed)?;
+                bytes = rest;
+                Wire::Fixed32(u32::from_le_bytes(*four))
+            }
+            Wire::Fixed64(_) => {
+                let (eight, rest) = bytes.split_first_chunk::<8>().ok_or(Fault::Malformed)?;
+                bytes = rest;
+                Wire::Fixed64(u64::from_le_bytes(*eight))
+            }
+            _ => Wire::Varint(varint(&mut bytes).ok_or(Fault::Malformed)?),
+        };
+        item.push(items, value)?;
     }
     Ok(())
 }
 
-/// Appends the unwrapped column whose own message the payload is.
-pub(super) fn alone(cells: &mut Cells, payload: &[u8]) -> Result<(), Fault> {
-    each(payload, |_, _| Some(())).ok_or(Fault::Message)?;
-    single(cells, Wire::Bytes(payload)).ok_or(Fault::Field(0))
-}
-
-/// The fields of the columns, by number; those of one number in the order of the message.
-fn fields<'a, 'c>(payload: &'a [u8], column: impl Fn(usize) -> Option<&'c Data>) -> Option<Vec<Found<'a>>> {
-    let mut found = Vec::new();
-    each(payload, |number, value| {
-        if column(number as usize - 1).is_some_and(|data| takes(data, value)) {
-            found.push((number, value));
-        }
-        Some(())
-    })?;
-    if !found.is_sorted_by_key(|(number, _)| *number) {
-        found.sort_by_key(|(number, _)| *number);
-    }
-    Some(found)
-}
-
-/// Whether it has the column's wire type.
-fn takes(data: &Data, value: Wire<'_>) -> bool {
-    match (data, value) {
-        (Data::Array { items, .. }, Wire::Bytes(_)) => takes(&items.data, value) || packed(&items.data).is_some(),
-        (Data::Array { items, .. }, _) => takes(&items.data, value),
-        (Data::Boolean(_) | Data::Integer(_) | Data::Bigint(_), value) => matches!(value, Wire::Varint(_)),
-        (Data::Double(_), value) => matches!(value, Wire::Fixed64(_)),
-        (_, value) => matches!(value, Wire::Bytes(_)),
-    }
-}
-
-/// Elements of this type may be packed: eight bytes each (`true`) or as varints.
-fn packed(data: &Data) -> Option<bool> {
-    match data {
-        Data::Double(_) => Some(true),
-        Data::Boolean(_) | Data::Integer(_) | Data::Bigint(_) => Some(false),
-        _ => None,
-    }
-}
-
-/// Appends one field from its occurrences.
-fn field(cells: &mut Cells, found: &[Found<'_>]) -> Option<()> {
-    match &mut cells.data {
-        Data::Array { ends, items } => {
-            for (_, value) in found {
-                match (value, packed(&items.data)) {
-                    (Wire::Bytes(bytes), Some(fixed)) => unpack(items, fixed, bytes)?,
-                    (value, _) => single(items, *value)?,
-                }
+/// Appends one entry of a MAP.
+fn entry(key: &Value, value: &mut Target, d: &[u8], keys: &mut Pieces, values: &mut Cells) -> Result<(), Fault> {
+    let mut name = key.default_wire();
+    let mut rest = d;
+    value.slot.count = 0;
+    while !rest.is_empty() {
+        let Some((number, found)) = wire::field(&mut rest) else { return Err(Fault::Malformed) };
+        match (number, found) {
+            (1, Some(found)) if key.takes(found) => {
+                key_text(key, found, &mut vec![])?;
+                name = found;
             }
-            ends.push(items.len() as i32);
-        }
-        Data::Map { .. } => entries(cells, found)?,
-        Data::String(_) => {
-            let (last, before) = match found.split_last() {
-                Some(((_, last), before)) => (*last, before),
-                None => (Wire::Bytes(b""), found),
-            };
-            before.iter().try_for_each(|(_, value)| text(*value).map(drop))?;
-            return single(cells, last);
-        }
-        _ => match found {
-            [] => absent(cells),
-            [(_, value)] => return single(cells, *value),
-            [.., (_, last)] if !is_message(&cells.data) => return single(cells, *last),
-            _ => {
-                let bytes = |(_, value): &Found<'_>| if let Wire::Bytes(b) = value { b.to_vec() } else { vec![] };
-                return single(cells, Wire::Bytes(&found.iter().flat_map(bytes).collect::<Vec<u8>>()));
-            }
-        },
-    }
-    if !cells.keep {
-        cells.truncate(0);
-    }
-    Some(())
-}
-
-fn is_message(data: &Data) -> bool {
-    matches!(
-        data,
-        Data::Decimal { .. }
-            | Data::WideDecimal { .. }
-            | Data::Struct { .. }
-            | Data::Date(_)
-            | Data::Time(_)
-            | Data::Timestamp(_)
-    )
-}
-
-/// Appends packed elements.
-fn unpack(items: &mut Cells, fixed: bool, mut bytes: &[u8]) -> Option<()> {
-    while !bytes.is_empty() {
-        let value = match fixed {
-            true => {
-                let (eight, rest) = bytes.split_first_chunk::<8>()?;
-                bytes = rest;
-                Wire::Fixed64(u64::from_le_bytes(*eight))
-            }
-            false => Wire::Varint(varint(&mut bytes)?),
-        };
-        single(items, value)?;
-    }
-    Some(())
-}
-
-/// Appends a MAP.
-fn entries(cells: &mut Cells, found: &[Found<'_>]) -> Option<()> {
-    let Data::Map { ends, keys, values } = &mut cells.data else { return None };
-    let mut entries: Vec<(&str, Vec<Found<'_>>)> = Vec::with_capacity(found.len());
-    for (_, entry) in found {
-        let Wire::Bytes(bytes) = entry else { return None };
-        let (mut key, mut value) = ("", Vec::new());
-        each(bytes, |number, part| {
-            match (number, part) {
-                (1, Wire::Bytes(_)) => key = text(part)?,
-                (2, part) if takes(&values.data, part) => value.push((number, part)),
-                _ => {}
-            }
-            Some(())
-        })?;
-        entries.push((key, value));
-    }
-    let mut last: HashMap<&str, usize> = HashMap::new();
-    if entries.len() > 1 {
-        last.extend(entries.iter().enumerate().map(|(i, (key, _))| (*key, i)));
-    }
-    let repeated = entries.len() > 1 && last.len() < entries.len();
-    for (i, (key, value)) in entries.iter().enumerate() {
-        if repeated && last[key] != i {
-            // It is ignored, but has to be valid.
-            let from = values.len();
-            field(values, value)?;
-            values.truncate(from);
-            continue;
-        }
-        keys.push(key.as_bytes());
-        field(values, value)?;
-    }
-    ends.push(keys.len() as i32);
-    Some(())
-}
-
-/// A missing scalar has its default, a missing message is NULL.
-fn absent(cells: &mut Cells) {
-    match &mut cells.data {
-        Data::Boolean(v) => v.push(false),
-        Data::Integer(v) => v.push(0),
-        Data::Bigint(v) => v.push(0),
-        Data::Double(v) => v.push(0.0),
-        Data::String(v) | Data::Bytes(v) => v.close(),
-        _ => cells.push_null(),
-    }
-}
-
-fn text(value: Wire<'_>) -> Option<&str> {
-    let Wire::Bytes(bytes) = value else { return None };
-    simdutf8::basic::from_utf8(bytes).ok()
-}
-
-/// Appends one present value.
-fn single(cells: &mut Cells, value: Wire<'_>) -> Option<()> {
-    match (&mut cells.data, value) {
-        (Data::Boolean(v), Wire::Varint(n)) => v.push(n != 0),
-        (Data::Integer(v), Wire::Varint(n)) => v.push(n as i32),
-        (Data::Bigint(v), Wire::Varint(n)) => v.push(n as i64),
-        (Data::Double(v), Wire::Fixed64(n)) => v.push(f64::from_bits(n)),
-        (Data::String(v), value) => v.push(text(value)?.as_bytes()),
-        (Data::Bytes(v), Wire::Bytes(b)) => v.push(b),
-        (Data::Decimal { values, precision, scale }, Wire::Bytes(b)) => {
-            values.push(decimal(b, *precision, *scale)?.to_i128()?);
-        }
-        (Data::WideDecimal { values, precision, scale }, Wire::Bytes(b)) => {
-            values.push(decimal(b, *precision, *scale)?);
-        }
-        (Data::Date(v), Wire::Bytes(b)) => {
-            let [year, month, day] = numbers(b)?.map(|n| i64::from(n as i32));
-            let known = year >= 1;
-            let days = known.then(|| calendar::to_days(year, month, day)).flatten()?;
-            v.push(i32::try_from(days).ok()?);
-        }
-        (Data::Time(v), Wire::Bytes(b)) => v.push(time(b)?),
-        (Data::Timestamp(v), Wire::Bytes(b)) => {
-            let [seconds, nanos] = numbers(b)?;
-            let nanos = i64::from(nanos as i32);
-            let valid = SECONDS.contains(&seconds) && (0..SECOND_NANOS).contains(&nanos);
-            v.push(valid.then(|| seconds * 1000 + nanos / 1_000_000)?);
-        }
-        (Data::Struct { fields, rows }, Wire::Bytes(b)) => {
-            *rows += 1;
-            message(fields, b).ok()?;
-        }
-        _ => return None,
-    }
-    if !cells.keep {
-        cells.truncate(0);
-    }
-    Some(())
-}
-
-/// Milliseconds of the day. 24:00 is a TIME as well.
-fn time(bytes: &[u8]) -> Option<i32> {
-    let [hours, minutes, seconds, nanos] = numbers(bytes)?.map(|n| i64::from(n as i32));
-    let in_range = (0..=24).contains(&hours) && (0..60).contains(&minutes) && (0..60).contains(&seconds);
-    let ms = in_range.then(|| ((hours * 60 + minutes) * 60 + seconds) * 1000)?;
-    let nanos = (0..SECOND_NANOS).contains(&nanos).then_some(nanos)?;
-    let last = ms < DAY_MS || ms == DAY_MS && nanos == 0;
-    last.then_some((ms + nanos / 1_000_000) as i32)
-}
-
-/// The first fields of a message of integers.
-fn numbers<const N: usize>(bytes: &[u8]) -> Option<[i64; N]> {
-    let mut out = [0; N];
-    each(bytes, |number, value| {
-        if let (Some(slot), Wire::Varint(n)) = (out.get_mut(number as usize - 1), value) {
-            *slot = n as i64;
-        }
-        Some(())
-    })?;
-    Some(out)
-}
-
-/// A DECIMAL message that fits without rounding.
-fn decimal(bytes: &[u8], precision: u8, scale: i8) -> Option<i256> {
-    let (mut unscaled, mut given): (&[u8], i32) = (&[], 0);
-    each(bytes, |number, value| {
-        match (number, value) {
-            (1, Wire::Bytes(b)) => unscaled = b,
-            (3, Wire::Varint(n)) => given = n as i32,
+            (2, Some(found)) => value.offer(values, found, d)?,
             _ => {}
         }
-        Some(())
-    })?;
-    let sign = if unscaled.first().is_some_and(|b| b & 0x80 != 0) { 0xFF } else { 0 };
-    let more = unscaled.len().saturating_sub(32);
-    if unscaled[..more].iter().any(|b| *b != sign) || more > 0 && (unscaled[more] ^ sign) & 0x80 != 0 {
-        return None;
     }
-    let (unscaled, mut wide) = (&unscaled[more..], [sign; 32]);
-    wide[32 - unscaled.len()..].copy_from_slice(unscaled);
-    let value = i256::from_be_bytes(wide);
-    if value == i256::ZERO {
-        return Some(value);
-    }
-    if given == i32::from(scale) && value.checked_abs()? < i256::from_i128(10).pow_wrapping(u32::from(precision)) {
-        return Some(value);
-    }
-    DecimalText::parse(format!("{value}e{}", -i64::from(given)).as_bytes())?.unscaled(precision, scale)
+    key_text(key, name, &mut keys.bytes)?;
+    keys.close();
+    value.finish(values, d)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::types::SqlType;
+/// Appends a key's text. A key may be wrapped, as the values of a MAP may.
+fn key_text(key: &Value, wire: Wire<'_>, out: &mut Vec<u8>) -> Result<(), Fault> {
+    let Value::Wrapper(inner) = key else { return key.text(wire, out).ok_or(Fault::Invalid) };
+    let Wire::Bytes(bytes) = wire else { return Err(Fault::Invalid) };
+    let mut found = inner.default_wire();
+    each(bytes, |number, wire| {
+        if number == 1 && inner.takes(wire) {
+            found = wire;
+        }
+        Some(())
+    })
+    .ok_or(Fault::Malformed)?;
+    inner.text(found, out).ok_or(Fault::Invalid)
+}
 
-    fn date(bytes: &[u8]) -> Option<i32> {
-        let mut cells = Cells::new(&SqlType::Date, true);
-        single(&mut cells, Wire::Bytes(bytes))?;
-        let Data::Date(days) = &cells.data else { return None };
-        days.last().copied()
+/// Reads a MAP again in which a key is repeated, without the entries that are overridden.
+#[cold]
+fn last_entries(
+    (key, value): (&Value, &mut Target),
+    d: &[u8],
+    number: u32,
+    start: usize,
+    (keys, values): (&mut Pieces, &mut Cells),
+) -> Result<(), Fault> {
+    let mut last: HashMap<Vec<u8>, usize> = HashMap::new();
+    for row in start..keys.len() {
+        last.insert(keys.get(row).to_vec(), row - start);
     }
-
-    #[test]
-    fn a_clock_of_absurd_numbers_is_no_time() {
-        // hours = 2^62: the fuzz found an overflow here.
-        assert_eq!(time(b"\x08\x80\x80\x80\x80\x80\x80\x80\x80\x40"), Some(0), "an int32 has the low bits only");
-        assert_eq!(time(b"\x08\x80\x80\x80\x80\x07"), None);
-        assert_eq!(time(b"\x08\x18"), Some(86_400_000));
-        assert_eq!(time(b"\x08\x18\x20\x01"), None);
-        assert_eq!(time(b"\x10\x3c"), None);
-    }
-
-    #[test]
-    fn a_date_needs_all_its_parts() {
-        assert_eq!(date(b"\x08\xe8\x0f\x10\x02\x18\x1d"), Some(19_782));
-        assert_eq!(date(b""), None);
-        assert_eq!(date(b"\x08\xe8\x0f"), None);
-    }
-
-    #[test]
-    fn a_decimal_has_its_own_scale() {
-        assert_eq!(decimal(b"\x0a\x01\x0f\x18\x01", 4, 2), Some(i256::from_i128(150)));
-        assert_eq!(decimal(b"\x0a\x02\x03\xe9\x18\x03", 4, 2), None, "1.001 would be rounded");
-        assert_eq!(decimal(b"\x0a\x03\x01\x86\xa0\x18\x02", 4, 2), None, "1000.00 has six digits");
-        assert_eq!(decimal(b"", 4, 2), Some(i256::ZERO));
-    }
+    let kept: HashSet<usize> = last.into_values().collect();
+    keys.truncate(start);
+    values.truncate(start);
+    let (mut at, mut fault) = (0, None);
+    each(d, |found, wire| {
+        let (true, Wire::Bytes(bytes)) = (found == number, wire) else { return Some(()) };
+        at += 1;
+        if kept.contains(&(at - 1)) {
+            fault = entry(key, value, bytes, keys, values).err();
+        }
+        fault.is_none().then_some(())
+    })
+    .ok_or(fault.unwrap_or(Fault::Malformed))
 }

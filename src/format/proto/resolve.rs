@@ -7,7 +7,7 @@
 //! A name is looked for in the innermost scope first; a leading dot makes it absolute. Imports are seen through imports as well,
 //! public or not: what a registry has accepted is to be read.
 
-use super::schema::{Enum, File, Message, Source, Type, join};
+use super::schema::{Enum, File, Message, Source, Syntax, Type, join};
 use super::{descriptor, known, text};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -34,7 +34,7 @@ pub(crate) fn parse(main: &str, references: &[(&str, &str)]) -> Result<File, Str
     }
     let (mut messages, mut enums) = (BTreeMap::new(), BTreeMap::new());
     for file in std::iter::once(&mut main).chain(&mut imported) {
-        link(&file.package, &mut file.messages, &kinds)?;
+        link(&file.package, &mut file.messages, &kinds, file.syntax)?;
         collect(&file.package, &file.messages, &file.enums, &mut messages, &mut enums);
     }
     Ok(File { main, messages, enums, missing_imports })
@@ -88,8 +88,9 @@ fn declare(scope: &str, messages: &[Message], enums: &[Enum], kinds: &mut HashMa
 }
 
 /// Replaces the names of types by what they mean.
-fn link(scope: &str, messages: &mut [Message], kinds: &HashMap<String, Kind>) -> Result<(), String> {
+fn link(scope: &str, messages: &mut [Message], kinds: &HashMap<String, Kind>, syntax: Syntax) -> Result<(), String> {
     for message in messages {
+        message.syntax = syntax;
         let inside = join(scope, &message.name);
         unique(&inside, message)?;
         for field in &mut message.fields {
@@ -107,7 +108,7 @@ fn link(scope: &str, messages: &mut [Message], kinds: &HashMap<String, Kind>) ->
                 Kind::Enum => Type::Enum(found),
             };
         }
-        link(&inside, &mut message.messages, kinds)?;
+        link(&inside, &mut message.messages, kinds, syntax)?;
     }
     Ok(())
 }
@@ -160,8 +161,11 @@ fn collect(
     for message in found {
         let inside = join(scope, &message.name);
         collect(&inside, &message.messages, &message.enums, messages, all_enums);
-        let Message { name, fields, oneofs, map_entry, .. } = message;
-        let (name, fields, oneofs, map_entry) = (name.clone(), fields.clone(), oneofs.clone(), *map_entry);
-        messages.insert(inside, Message { name, fields, oneofs, map_entry, messages: vec![], enums: vec![] });
+        let Message { name, fields, oneofs, map_entry, syntax, .. } = message;
+        let (name, fields, oneofs) = (name.clone(), fields.clone(), oneofs.clone());
+        let (messages_inside, enums) = (vec![], vec![]);
+        let flat =
+            Message { name, fields, oneofs, map_entry: *map_entry, syntax: *syntax, messages: messages_inside, enums };
+        messages.insert(inside, flat);
     }
 }

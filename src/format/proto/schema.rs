@@ -67,6 +67,8 @@ pub(crate) struct Message {
     pub(crate) enums: Vec<Enum>,
     /// The entry of a `map<K, V>`.
     pub(crate) map_entry: bool,
+    /// The version of the language of its file.
+    pub(crate) syntax: Syntax,
 }
 
 /// A field of a message.

@@ -1,7 +1,7 @@
 //! The wire format: varints, and the fields of a message in their order.
 //!
-//! A message is valid if protobuf-java accepts it (`CodedInputStream`): a tag is its low 32 bits, groups and 32-bit values, which
-//! no column uses, are skipped, and an end-group tag needs its start.
+//! A message is valid if protobuf-java accepts it (`CodedInputStream`): a tag is its low 32 bits, groups, which no column uses, are
+//! skipped, and an end-group tag needs its start.
 
 /// Limit of nested groups (the recursion limit of `CodedInputStream`).
 const GROUPS_MAX: usize = 100;
@@ -10,11 +10,13 @@ const GROUPS_MAX: usize = 100;
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Wire<'a> {
     Varint(u64),
+    Fixed32(u32),
     Fixed64(u64),
     Bytes(&'a [u8]),
 }
 
 /// Reads a varint from the start.
+#[inline(always)]
 pub(super) fn varint(d: &mut &[u8]) -> Option<u64> {
     let mut value = 0u64;
     for shift in (0..70).step_by(7) {
@@ -28,30 +30,51 @@ pub(super) fn varint(d: &mut &[u8]) -> Option<u64> {
     None
 }
 
-/// Visits number and value of every field of a type that columns use; `None` = not a message, or `visit` returned it.
+/// Visits number and value of every field but groups; `None` = not a message, or `visit` returned it.
 pub(super) fn each<'a>(mut d: &'a [u8], mut visit: impl FnMut(u32, Wire<'a>) -> Option<()>) -> Option<()> {
     while !d.is_empty() {
-        match tag(&mut d)? {
-            (number, 3) => skip_group(&mut d, number)?,
-            (number, kind) => {
-                if let Some(value) = value(&mut d, kind)? {
-                    visit(number, value)?;
-                }
-            }
+        if let (number, Some(value)) = field(&mut d)? {
+            visit(number, value)?;
         }
     }
     Some(())
 }
 
+/// The next field: its number, and its value unless it is a group.
+#[inline(always)]
+pub(super) fn field<'a>(d: &mut &'a [u8]) -> Option<(u32, Option<Wire<'a>>)> {
+    match tag(d)? {
+        (number, 3) => {
+            skip_group(d, number)?;
+            Some((number, None))
+        }
+        (number, kind) => Some((number, Some(value(d, kind)?))),
+    }
+}
+
+/// The first fields of a message of integers.
+pub(super) fn numbers<const N: usize>(bytes: &[u8]) -> Option<[i64; N]> {
+    let mut out = [0; N];
+    each(bytes, |number, value| {
+        if let (Some(slot), Wire::Varint(n)) = (out.get_mut(number as usize - 1), value) {
+            *slot = n as i64;
+        }
+        Some(())
+    })?;
+    Some(out)
+}
+
 /// Number and wire type of the next field.
+#[inline(always)]
 fn tag(d: &mut &[u8]) -> Option<(u32, u32)> {
     let tag = varint(d)? as u32;
     (tag >> 3 != 0).then_some((tag >> 3, tag & 7))
 }
 
-/// A value of this wire type; the inner `None` = a type that no column uses.
-fn value<'a>(d: &mut &'a [u8], kind: u32) -> Option<Option<Wire<'a>>> {
-    Some(Some(match kind {
+/// A value of this wire type.
+#[inline(always)]
+fn value<'a>(d: &mut &'a [u8], kind: u32) -> Option<Wire<'a>> {
+    Some(match kind {
         0 => Wire::Varint(varint(d)?),
         1 => {
             let (bytes, rest) = d.split_first_chunk::<8>()?;
@@ -65,13 +88,15 @@ fn value<'a>(d: &mut &'a [u8], kind: u32) -> Option<Option<Wire<'a>>> {
             Wire::Bytes(bytes)
         }
         5 => {
-            *d = d.get(4..)?;
-            return Some(None);
+            let (bytes, rest) = d.split_first_chunk::<4>()?;
+            *d = rest;
+            Wire::Fixed32(u32::from_le_bytes(*bytes))
         }
         _ => return None,
-    }))
+    })
 }
 
+#[cold]
 fn skip_group(d: &mut &[u8], number: u32) -> Option<()> {
     let mut open = vec![number];
     while let Some(&innermost) = open.last() {
@@ -99,7 +124,7 @@ mod tests {
 
     #[test]
     fn what_no_column_is_made_of_is_walked_over() {
-        assert_eq!(numbers(b"\x08\x01\x15\0\0\0\0\x12\x01x"), Some(vec![1, 2]));
+        assert_eq!(numbers(b"\x08\x01\x15\0\0\0\0\x12\x01x"), Some(vec![1, 2, 2]));
         // A group of field 3 with another one and a value in it.
         assert_eq!(numbers(b"\x1b\x23\x08\x05\x24\x1c\x08\x01"), Some(vec![1]));
     }

@@ -12,7 +12,7 @@
 //! null               NULL, for every type
 //! ```
 
-pub(super) mod object;
+pub(in crate::format) mod object;
 
 use super::encode::write_string;
 use super::escape::{string_into, unescape};
@@ -191,7 +191,7 @@ fn read_map_exact(shape: &mut Shape, (ends, keys, values): MapCells<'_>, d: &[u8
 }
 
 /// Whether a key is repeated from row `from` on.
-fn keys_repeat(keys: &Pieces, from: usize) -> bool {
+pub(in crate::format) fn keys_repeat(keys: &Pieces, from: usize) -> bool {
     if keys.len() - from > PAIRWISE_ENTRIES_MAX {
         let mut set = HashSet::with_capacity(keys.len() - from);
         return !(from..keys.len()).all(|row| set.insert(keys.get(row)));
@@ -281,7 +281,7 @@ fn decimal<'a>(token: &'a Token<'_>) -> Option<DecimalText<'a>> {
 }
 
 /// BigDecimal.doubleValue of a number: there is no negative zero, unless a number too small became it.
-fn double(digits: &[u8]) -> Option<f64> {
+pub(in crate::format) fn double(digits: &[u8]) -> Option<f64> {
     let v: f64 = fast_float2::parse(digits).ok()?;
     if v == 0.0 && v.is_sign_negative() && DecimalText::parse(digits)?.is_zero() {
         return Some(0.0);

@@ -28,22 +28,28 @@ struct Field {
 }
 
 /// The fields seen so far, one bit each; more than 64 take more words.
-struct Seen {
+pub(in crate::format) struct Seen {
     first: u64,
     others: Vec<u64>,
 }
 
 impl Seen {
+    /// None of `fields` fields.
+    #[inline(always)]
+    pub(in crate::format) fn none(fields: usize) -> Seen {
+        Seen { first: 0, others: vec![0; fields.saturating_sub(1) / 64] }
+    }
+
     /// Marks a field; returns whether it was marked before.
     #[inline(always)]
-    fn mark(&mut self, c: usize) -> bool {
+    pub(in crate::format) fn mark(&mut self, c: usize) -> bool {
         let (word, bit) = if c < 64 { (&mut self.first, c) } else { (&mut self.others[c / 64 - 1], c % 64) };
         let before = *word >> bit & 1 == 1;
         *word |= 1 << bit;
         before
     }
 
-    fn has(&self, c: usize) -> bool {
+    pub(in crate::format) fn has(&self, c: usize) -> bool {
         (if c < 64 { self.first } else { self.others[c / 64 - 1] }) >> (c % 64) & 1 == 1
     }
 }
@@ -66,7 +72,7 @@ impl Object {
         if self.overlapping {
             return Err(Fault::Twice);
         }
-        let mut seen = Seen { first: 0, others: vec![0; self.fields.len().saturating_sub(1) / 64] };
+        let mut seen = Seen::none(self.fields.len());
         let (mut i, mut previous, mut guess) = (start, NONE, self.gaps.first());
         let end = loop {
             let target;
@@ -139,7 +145,7 @@ fn field_of(fields: &[Field], raw: &[u8]) -> u16 {
 }
 
 /// Every member of the object at `i`, a name once: its last value, at the place of the first. And the place behind it.
-pub(super) fn members(d: &[u8], i: usize) -> Result<(Vec<(String, usize)>, usize), Fault> {
+pub(in crate::format) fn members(d: &[u8], i: usize) -> Result<(Vec<(String, usize)>, usize), Fault> {
     let mut found: Vec<(String, usize)> = vec![];
     let mut places = HashMap::new();
     let mut i = blank(d, expect(d, i, b'{')?);

@@ -1,0 +1,86 @@
+//! Fields that no column takes: they have to be valid all the same, because a reader of the whole message would refuse it
+//! otherwise (protobuf-java's parser: text that is no UTF-8 in proto3, messages that are none).
+//!
+//! ```text
+//! message M { int32 a = 1; M next = 2; string s = 3; }    read of A alone:  each `next` is walked, each `s` is UTF-8
+//! ```
+
+use super::infer::{Kind, kind};
+use super::schema::{Field, File, Message, Scalar, Syntax};
+use super::wire::{Wire, each};
+use std::collections::HashMap;
+
+/// Limit of messages in messages: protobuf-java's (`CodedInputStream.DEFAULT_RECURSION_LIMIT`).
+const DEPTH_MAX: usize = 100;
+
+/// Checks of one plan.
+#[derive(Debug, Default)]
+pub(super) struct Checks {
+    /// Those that fields refer to, and those of the messages below.
+    fields: Vec<Check>,
+    messages: Vec<Vec<(u32, Check)>>,
+    places: HashMap<String, usize>,
+}
+
+/// What a field has to be.
+#[derive(Clone, Copy, Debug)]
+enum Check {
+    Text,
+    /// A message of this index.
+    Message(usize),
+}
+
+impl Checks {
+    /// Enters a field of a message; `None` if every value of it is valid.
+    pub(super) fn add(&mut self, file: &File, message: &Message, field: &Field) -> Option<usize> {
+        let check = self.of(file, message, field)?;
+        self.fields.push(check);
+        Some(self.fields.len() - 1)
+    }
+
+    fn of(&mut self, file: &File, message: &Message, field: &Field) -> Option<Check> {
+        match kind(file, field)? {
+            Kind::Scalar(Scalar::String) if message.syntax != Syntax::Proto2 => Some(Check::Text),
+            Kind::Message(name, inner) => Some(self.message(file, name, inner)),
+            Kind::Entry(inner) => {
+                let super::schema::Type::Message(name) = &field.ty else { return None };
+                Some(self.message(file, name, inner))
+            }
+            _ => None,
+        }
+    }
+
+    fn message(&mut self, file: &File, name: &str, message: &Message) -> Check {
+        if let Some(place) = self.places.get(name) {
+            return Check::Message(*place);
+        }
+        let place = self.messages.len();
+        self.messages.push(vec![]);
+        self.places.insert(name.to_owned(), place);
+        let fields = message.fields.iter();
+        let checks = fields.filter_map(|field| Some((field.number, self.of(file, message, field)?))).collect();
+        self.messages[place] = checks;
+        Check::Message(place)
+    }
+
+    /// Whether a value of the field of this index is valid.
+    pub(super) fn is_valid(&self, check: usize, wire: Wire<'_>) -> bool {
+        self.holds(self.fields[check], wire, 1)
+    }
+
+    fn holds(&self, check: Check, wire: Wire<'_>, depth: usize) -> bool {
+        match (check, wire) {
+            (Check::Text, Wire::Bytes(b)) => b.is_ascii() || simdutf8::basic::from_utf8(b).is_ok(),
+            (Check::Message(place), Wire::Bytes(b)) => {
+                let fields = &self.messages[place];
+                depth < DEPTH_MAX
+                    && each(b, |number, wire| {
+                        let mut own = fields.iter().filter(|(n, _)| *n == number);
+                        own.all(|(_, check)| self.holds(*check, wire, depth + 1)).then_some(())
+                    })
+                    .is_some()
+            }
+            _ => true,
+        }
+    }
+}

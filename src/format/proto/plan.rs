@@ -1,0 +1,330 @@
+//! How the payloads of one writer's message get into columns: made once per (schema, message, columns).
+//!
+//! ```text
+//! writer   message M { string c = 1; int32 a = 2; repeated N n = 3; }
+//! columns  A BIGINT, D DATE
+//! plan     fields  1 checked (text), 2 -> A, 3 checked (messages)      targets  A: int32 if present, else 0;  D: always NULL
+//! ```
+//!
+//! A column takes the last field whose name is its own, or is its own in upper case; a oneof is a field of type STRUCT that comes before
+//! all others. Types are compared here. A column whose field has a type that it does not take makes every record bad, whether
+//! the field is there or not; below a STRUCT, an ARRAY or a MAP only where there is a value (ksqlDB's `ConnectDataTranslator`).
+
+use super::check::Checks;
+use super::infer::{Kind, kind, oneof_name};
+use super::schema::{Field, File, Label, Message, Scalar, Syntax};
+use super::value::Value;
+use crate::types::SqlType;
+
+/// What to do with the fields of a message.
+#[derive(Debug)]
+pub(super) struct MessagePlan {
+    /// By number.
+    pub(super) steps: Vec<Step>,
+    /// One per column, or per field of a STRUCT.
+    pub(super) targets: Vec<Target>,
+    /// A column's type does not fit its field's: no message can be read.
+    pub(super) fault: Option<Box<str>>,
+    /// What is checked of fields that no column takes.
+    pub(super) checks: Checks,
+}
+
+/// A field of the message.
+#[derive(Debug)]
+pub(super) struct Step {
+    pub(super) number: u32,
+    pub(super) act: Act,
+}
+
+/// What happens to a field.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Act {
+    /// It belongs to the target of this index.
+    Take(usize),
+    /// It is a member of the oneof that is the target of this index.
+    Member(usize, usize),
+    /// No column takes it, but it has to be valid. The index is that of a check.
+    Check(usize),
+}
+
+/// A column, and its value in the current message.
+#[derive(Debug)]
+pub(super) struct Target {
+    pub(super) number: u32,
+    pub(super) take: Take,
+    pub(super) slot: Slot,
+}
+
+/// Where a column's values come from.
+#[derive(Debug)]
+pub(super) enum Take {
+    /// The writer has no such field.
+    Missing,
+    Single {
+        value: Value,
+        absent: Absent,
+    },
+    Repeated {
+        item: Value,
+        packed: bool,
+    },
+    Entries {
+        key: Value,
+        value: Box<Target>,
+    },
+    /// A STRUCT with at most one field that is not NULL: the members, and for each field of the STRUCT which one it is.
+    OneOf {
+        members: Vec<(u32, Value)>,
+        fields: Vec<Option<usize>>,
+        fault: Option<Box<str>>,
+    },
+}
+
+/// What the absence of a field means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Absent {
+    Default,
+    Null,
+    Bad,
+}
+
+/// The last occurrence of a field in the current message: bytes are offsets into it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Slot {
+    pub(super) count: u32,
+    pub(super) member: usize,
+    pub(super) raw: Raw,
+}
+
+/// A value on the wire without its bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Raw {
+    Varint(u64),
+    Fixed32(u32),
+    Fixed64(u64),
+    Bytes { start: u32, length: u32 },
+}
+
+impl Default for Raw {
+    fn default() -> Raw {
+        Raw::Varint(0)
+    }
+}
+
+impl Target {
+    fn new(number: u32, take: Take) -> Target {
+        Target { number, take, slot: Slot::default() }
+    }
+}
+
+/// The plan for a message of a schema.
+pub(super) fn compile(file: &File, message: &Message, columns: &[(String, SqlType)]) -> MessagePlan {
+    Compiler { file }.message(message, columns, "")
+}
+
+/// The plan for a payload that is the value of one column itself.
+pub(super) fn alone(file: &File, name: &str, column: &(String, SqlType)) -> Option<Value> {
+    let field = file.message(name)?.fields.first()?;
+    Compiler { file }.value(kind(file, field)?, &column.1, &format!("->{}", column.0)).ok()
+}
+
+struct Compiler<'a> {
+    file: &'a File,
+}
+
+/// What a column may take: a field, or a oneof by its index.
+enum Candidate<'a> {
+    Field(&'a Field),
+    OneOf(usize),
+}
+
+impl<'a> Compiler<'a> {
+    fn message(&self, message: &'a Message, columns: &[(String, SqlType)], path: &str) -> MessagePlan {
+        let oneofs = (0..message.oneofs.len()).map(|i| (oneof_name(message, i), Candidate::OneOf(i)));
+        let plain = message.fields.iter().filter(|f| f.oneof.is_none() && !self.is_group(f));
+        let candidates: Vec<_> = oneofs.chain(plain.map(|f| (f.name.clone(), Candidate::Field(f)))).collect();
+        let mut plan = MessagePlan { steps: vec![], targets: vec![], fault: None, checks: Checks::default() };
+        for (name, ty) in columns {
+            let fits = |candidate: &str| candidate == name || candidate.to_uppercase() == *name;
+            let found = candidates.iter().rev().find(|(candidate, _)| fits(candidate));
+            let at = plan.targets.len();
+            let path = format!("{path}->{name}");
+            let target = match found.map(|(_, candidate)| candidate) {
+                None => Ok(Target::new(0, Take::Missing)),
+                Some(Candidate::Field(field)) => {
+                    plan.steps.push(Step { number: field.number, act: Act::Take(at) });
+                    self.target(field, ty, &path)
+                }
+                Some(Candidate::OneOf(index)) => {
+                    let members = message.fields.iter().filter(|f| f.oneof == Some(*index) && !self.is_group(f));
+                    let members: Vec<_> = members.collect();
+                    let acts = members.iter().enumerate().map(|(m, f)| (f.number, Act::Member(at, m)));
+                    plan.steps.extend(acts.map(|(number, act)| Step { number, act }));
+                    self.oneof(&members, ty, &path)
+                }
+            };
+            plan.targets.push(target.unwrap_or_else(|reason| {
+                plan.fault.get_or_insert(reason.into());
+                Target::new(0, Take::Missing)
+            }));
+        }
+        for field in &message.fields {
+            if plan.steps.iter().all(|step| step.number != field.number)
+                && let Some(check) = plan.checks.add(self.file, message, field)
+            {
+                plan.steps.push(Step { number: field.number, act: Act::Check(check) });
+            }
+        }
+        plan.steps.sort_by_key(|step| step.number);
+        plan
+    }
+
+    fn is_group(&self, field: &Field) -> bool {
+        matches!(kind(self.file, field), Some(Kind::Group) | None)
+    }
+
+    fn target(&self, field: &'a Field, ty: &SqlType, path: &str) -> Result<Target, String> {
+        let kind = kind(self.file, field).ok_or("the schema is not linked")?;
+        let take = match (kind, field.label, ty) {
+            (Kind::Entry(entry), _, SqlType::Map(_, value)) => {
+                let part = |name: &str| entry.fields.iter().find(|f| f.name == name).ok_or("a map has no entries");
+                let (key, field) = (part("key")?, part("value")?);
+                let key_kind = self::kind(self.file, key).ok_or("a map's key has no type")?;
+                let key = self.value(key_kind, &SqlType::String, path)?;
+                let value = self.target(field, value, path).unwrap_or_else(|reason| {
+                    let (value, absent) = (Value::Mismatch(reason.into()), Absent::Default);
+                    Target::new(field.number, Take::Single { value, absent })
+                });
+                Take::Entries { key, value: Box::new(value) }
+            }
+            (Kind::Entry(_), _, ty) => return Err(mismatch("map", ty, path)),
+            (kind, Label::Repeated, SqlType::Array(item)) => {
+                let packed = match &kind {
+                    Kind::Scalar(scalar) => scalar.is_packable(),
+                    Kind::Enum(_) => true,
+                    _ => false,
+                };
+                let item = self.value(kind, item, path).unwrap_or_else(|reason| Value::Mismatch(reason.into()));
+                Take::Repeated { packed: packed && !matches!(item, Value::Mismatch(_)), item }
+            }
+            (_, Label::Repeated, ty) => return Err(mismatch("array", ty, path)),
+            (kind, label, ty) => {
+                let value = self.value(kind, ty, path)?;
+                let absent = match label {
+                    Label::Required => Absent::Bad,
+                    _ if value.is_message() => Absent::Null,
+                    Label::Implicit => Absent::Default,
+                    _ => Absent::Null,
+                };
+                Take::Single { value, absent }
+            }
+        };
+        Ok(Target::new(field.number, take))
+    }
+
+    fn oneof(&self, members: &[&'a Field], ty: &SqlType, path: &str) -> Result<Target, String> {
+        let SqlType::Struct(fields) = ty else { return Err(mismatch("struct", ty, path)) };
+        let (mut values, mut places) = (vec![], vec![None; fields.len()]);
+        let mut fault = None;
+        for (m, member) in members.iter().enumerate() {
+            let kind = kind(self.file, member).ok_or("the schema is not linked")?;
+            let fits = |name: &str| member.name == name || member.name.to_uppercase() == name;
+            let place = fields.iter().position(|(name, _)| fits(name));
+            let value = match place {
+                Some(place) => {
+                    places[place] = Some(m);
+                    let (name, ty) = &fields[place];
+                    self.value(kind, ty, &format!("{path}->{name}")).unwrap_or_else(|reason| {
+                        fault.get_or_insert_with(|| reason.clone().into());
+                        Value::Mismatch(reason.into())
+                    })
+                }
+                None => self.unread(kind),
+            };
+            values.push((member.number, value));
+        }
+        Ok(Target::new(0, Take::OneOf { members: values, fields: places, fault }))
+    }
+
+    /// A member that no field of the STRUCT takes: only its wire type matters.
+    fn unread(&self, kind: Kind<'a>) -> Value {
+        match kind {
+            Kind::Scalar(Scalar::Float) => Value::Float,
+            Kind::Scalar(Scalar::Double) => Value::Double,
+            Kind::Scalar(Scalar::Bool) => Value::Bool,
+            Kind::Scalar(Scalar::String | Scalar::Bytes) => Value::Bytes,
+            Kind::Scalar(scalar) => Value::Int(scalar),
+            Kind::Enum(_) => Value::Int(Scalar::Int32),
+            _ => Value::Bytes,
+        }
+    }
+
+    /// How one value of a field gets into a column, or why it does not.
+    fn value(&self, kind: Kind<'a>, ty: &SqlType, path: &str) -> Result<Value, String> {
+        let (connect, value) = match kind {
+            Kind::Scalar(scalar) => self.scalar(scalar),
+            Kind::Wrapper(scalar) => {
+                let (connect, value) = self.scalar(scalar);
+                (connect, Value::Wrapper(Box::new(value)))
+            }
+            Kind::Enum(known) => ("string", Value::Enum(Box::new(known.clone()))),
+            Kind::Decimal if matches!(ty, SqlType::Decimal(..)) => return Ok(Value::Decimal),
+            Kind::Decimal => return Err(mismatch("bytes", ty, path)),
+            Kind::Date => ("int32", Value::Date),
+            Kind::Time => ("int32", Value::Time),
+            Kind::Timestamp => ("int64", Value::Timestamp),
+            Kind::Message(_, message) => {
+                let SqlType::Struct(fields) = ty else { return Err(mismatch("struct", ty, path)) };
+                return Ok(Value::Message(Box::new(self.message(message, fields, path))));
+            }
+            Kind::Entry(_) => return Err(mismatch("map", ty, path)),
+            Kind::Group => return Err(mismatch("struct", ty, path)),
+        };
+        match accepts(ty, connect) {
+            true => Ok(value),
+            false => Err(mismatch(connect, ty, path)),
+        }
+    }
+
+    /// A scalar's type in Connect, and its value.
+    fn scalar(&self, scalar: Scalar) -> (&'static str, Value) {
+        match scalar {
+            Scalar::Int32 | Scalar::Sint32 | Scalar::Sfixed32 => ("int32", Value::Int(scalar)),
+            Scalar::Float => ("float32", Value::Float),
+            Scalar::Double => ("float64", Value::Double),
+            Scalar::Bool => ("boolean", Value::Bool),
+            Scalar::String => ("string", Value::Text(self.file.main.syntax != Syntax::Proto2)),
+            Scalar::Bytes => ("bytes", Value::Bytes),
+            _ => ("int64", Value::Int(scalar)),
+        }
+    }
+}
+
+/// Whether a column takes values of a Connect type.
+fn accepts(ty: &SqlType, connect: &str) -> bool {
+    match ty {
+        SqlType::Integer | SqlType::Date | SqlType::Time => connect == "int32",
+        SqlType::Bigint | SqlType::Timestamp => matches!(connect, "int32" | "int64"),
+        SqlType::Double => matches!(connect, "float32" | "float64"),
+        SqlType::String => connect != "bytes",
+        SqlType::Boolean => connect == "boolean",
+        SqlType::Bytes => connect == "bytes",
+        SqlType::Decimal(..) | SqlType::Array(_) | SqlType::Map(..) | SqlType::Struct(_) => false,
+    }
+}
+
+/// ksqlDB's words.
+fn mismatch(connect: &str, ty: &SqlType, path: &str) -> String {
+    let wanted = match ty {
+        SqlType::Integer | SqlType::Date | SqlType::Time => "int32",
+        SqlType::Bigint | SqlType::Timestamp => "int64",
+        SqlType::Double => "float64",
+        SqlType::String => "string",
+        SqlType::Boolean => "boolean",
+        SqlType::Bytes | SqlType::Decimal(..) => "bytes",
+        SqlType::Array(_) => "array",
+        SqlType::Map(..) => "map",
+        SqlType::Struct(_) => "struct",
+    };
+    format!("Cannot deserialize type {connect} as type {wanted} for path: {path}")
+}
