@@ -7,11 +7,14 @@ pub mod private;
 pub mod properties;
 
 mod client_names;
+mod registry;
 
 pub use properties::{
     BATCH_MEMORY_BYTES, BATCH_TIMEOUT_MS, CEILINGS, EMIT_INTERVAL, FAIL_ON_PRODUCTION_ERROR, PROPERTIES, Property,
     property_of,
 };
+
+pub use registry::{REGISTRY, REGISTRY_SETTINGS, REGISTRY_URL, RegistryAuth, RegistryConfig};
 
 use crate::error::{Error, Result};
 use fancy_regex::{Regex, RegexBuilder};
@@ -189,6 +192,9 @@ impl Config {
             STATE_DIR | AUDIT_FILE | AUDIT_TOPIC => name.to_owned(),
             READ_ONLY if is_boolean(value) => name.to_owned(),
             READ_ONLY => return Err(Error::statement(format!("{name} is true or false, not {value}"))),
+            _ if name.starts_with(REGISTRY) => {
+                registry::check(&name[REGISTRY.len()..], value).map(|()| name.to_owned())?
+            }
             READONLY_TOPICS | HIDDEN_TOPICS => topic_patterns(value).map(|_| name.to_owned())?,
             BATCH_USER_QUERIES_PROPERTY => match value.parse::<usize>().is_ok_and(|queries| queries > 0) {
                 true => name.to_owned(),
@@ -288,6 +294,7 @@ fn is_of_the_start(name: &str) -> bool {
         .contains(&name)
         || BYTES_OF_THE_START.contains(&name)
         || PULL_LIMITS.iter().any(|(known, _)| *known == name)
+        || name.starts_with(REGISTRY)
 }
 
 fn near(name: &str) -> Option<&'static str> {

@@ -86,7 +86,7 @@ impl Engine {
                 Err(error) => results[row] = Err(Arc::new(error)),
             }
         }
-        let encoded = encode(&source, plans, self.inner.clock.now_ms(), &mut results)?;
+        let encoded = encode(&*self.writable(&source, session)?, plans, self.inner.clock.now_ms(), &mut results)?;
         if encoded.is_empty() {
             return Ok(results);
         }

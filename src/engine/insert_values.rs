@@ -16,12 +16,13 @@ impl Engine {
         let plan = plan::insert_values(insert, &self.inner.state.load().catalog, &self.inner.topics)?;
         let source = &plan.source;
         self.check_topic(session, &source.topic)?;
+        let written = self.writable(source, session)?;
         let mut set = RecordSet::default();
         let key = match source.schema.key.is_empty() {
             true => None,
-            false => encode_one(&mut Encoder::of(Side::key(source))?, &plan.key)?,
+            false => encode_one(&mut Encoder::of(Side::key(&written))?, &plan.key)?,
         };
-        let mut encoder = Encoder::of(Side::value(source))?;
+        let mut encoder = Encoder::of(Side::value(&written))?;
         let value = encode_one(&mut encoder, &plan.value)?;
         let target = key.as_deref().map_or(0, |key| partition::java(key, source.partitions));
         let timestamp = plan.timestamp.unwrap_or_else(|| self.inner.clock.now_ms());

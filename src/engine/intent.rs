@@ -3,12 +3,11 @@
 
 use crate::engine::access::Role;
 use crate::engine::ddl::Change;
-use crate::engine::introspect::assert_topic::ASSERTION_FAILED;
 use crate::engine::query::push_registry::PushRegistry;
 use crate::engine::query::{Bounded, Read};
 use crate::engine::session::Setting;
-use crate::error::{Error, Span};
-use crate::parse::statement::{AssertTopic, InsertValues, Name, Parsed, Show, Statement};
+use crate::error::Error;
+use crate::parse::statement::{AssertSchema, AssertTopic, InsertValues, Name, Parsed, Show, Statement};
 
 /// What a statement is about.
 pub(super) enum Intent<'a> {
@@ -47,12 +46,14 @@ pub(super) enum Inquiry<'a> {
     Explain(Box<Intent<'a>>),
     /// ASSERT TOPIC.
     AssertTopic(&'a AssertTopic),
+    /// ASSERT SCHEMA.
+    AssertSchema(&'a AssertSchema),
 }
 
 impl<'a> Intent<'a> {
     /// What this statement is about; `pushes` are the push queries that are being read.
     pub(super) fn of(parsed: &'a Parsed, pushes: &PushRegistry) -> Intent<'a> {
-        Intent::of_statement(&parsed.statement, &parsed.text, pushes)
+        Intent::of_statement(&parsed.statement, pushes)
     }
 
     /// The role that a statement requires. A statement that is never carried out requires the lowest: its error says why.
@@ -79,7 +80,7 @@ impl<'a> Intent<'a> {
         }
     }
 
-    fn of_statement(statement: &'a Statement, text: &str, pushes: &PushRegistry) -> Intent<'a> {
+    fn of_statement(statement: &'a Statement, pushes: &PushRegistry) -> Intent<'a> {
         match statement {
             Statement::CreateSource(create) => Intent::Change(Change::CreateSource(create)),
             Statement::CreateAs(create) => Intent::Change(Change::CreateAs(create)),
@@ -102,18 +103,18 @@ impl<'a> Intent<'a> {
             Statement::DescribeFunction(name) => Intent::Inquiry(Inquiry::DescribeFunction(name)),
             Statement::ExplainQuery(id) => Intent::Inquiry(Inquiry::ExplainQuery(id)),
             Statement::Explain(statement) => {
-                let explained = Intent::of_statement(statement, text, pushes);
+                let explained = Intent::of_statement(statement, pushes);
                 Intent::Inquiry(Inquiry::Explain(Box::new(explained)))
             }
 
             Statement::AssertTopic(assert) => Intent::Inquiry(Inquiry::AssertTopic(assert)),
+            Statement::AssertSchema(assert) => Intent::Inquiry(Inquiry::AssertSchema(assert)),
             Statement::Select(select) if select.emit.is_some() => Intent::Read(Read::Push(select)),
             Statement::Select(select) => Intent::Read(Read::Bounded(Bounded::Select(select))),
             Statement::Relational(query) => Intent::Read(Read::Bounded(Bounded::Relational(query))),
             Statement::Batch(query) => Intent::Read(Read::Bounded(Bounded::Sql(query))),
             Statement::Print(print) => Intent::Read(Read::Print(print)),
             Statement::Verify(id) => Intent::Read(Read::Verify(id)),
-            Statement::AssertSchema(_) => Intent::Refused(no_registry(text)),
             Statement::Copy(_) => Intent::Refused(of_the_client("COPY")),
             Statement::RunScript(_) => Intent::Refused(of_the_client("RUN SCRIPT")),
             Statement::Unsupported { what, span } => {
@@ -127,12 +128,4 @@ impl<'a> Intent<'a> {
 fn of_the_client(what: &str) -> Error {
     Error::statement(format!("{what} works on files of the client, which a server does not touch"))
         .with_hint("use it at the prompt, in `tidegate sql` or in `tidegate run`")
-}
-
-/// The error of every ASSERT SCHEMA, NOT EXISTS too: without a registry ksqlDB fails in the same way, and at once.
-fn no_registry(text: &str) -> Error {
-    Error::statement("Cannot check schema existence: KSQL is not configured to use a schema registry.")
-        .with_hint("Tidegate does not support a schema registry yet")
-        .with_code(ASSERTION_FAILED)
-        .at(Span::new(0, text.len()))
 }

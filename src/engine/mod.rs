@@ -28,6 +28,7 @@ mod insert_values;
 mod intent;
 mod open;
 mod panic_guard;
+mod schemas;
 mod snapshot;
 
 use crate::catalog::Catalog;
@@ -36,11 +37,12 @@ use crate::config::{Config, random_id};
 use crate::error::{Error, Result, Span};
 use crate::execute::state::spill_pool::SpillPool;
 use crate::execute::task::topic_identity::TopicRegistry;
-use crate::format::frame::SharedSchemas;
 use crate::log::{Log, TransactionalWriter};
 use crate::parse::Piece;
 use crate::parse::statement::{Parsed, Statement};
 use crate::plan::Settings;
+use crate::registry::Schemas;
+use crate::registry::writers::WriterIds;
 use crate::types::clock::SharedClock;
 use access::audit::Audit;
 use command::CommandLog;
@@ -117,8 +119,10 @@ struct Inner {
     drive: Drive,
     /// Spill space of all joins of this process.
     spill_pool: Arc<SpillPool>,
+    /// The schema registry, if one is configured.
+    registry: Option<Arc<dyn Schemas>>,
     /// Schemas of the records that queries read, in formats with a registry.
-    schemas: SharedSchemas,
+    writers: Arc<WriterIds>,
     /// Detects topics of queries that were deleted and created again.
     watch: Arc<TopicRegistry>,
     /// `None` with [`Drive::ByHand`]. Held, never used.

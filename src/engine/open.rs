@@ -12,10 +12,12 @@ use crate::engine::{Drive, Engine, Inner};
 use crate::error::{Kind, Result};
 use crate::execute::state::spill_pool::{MEMORY_BYTES, SpillPool, SpillQuota};
 use crate::execute::task::topic_identity::TopicRegistry;
-use crate::format::frame::NoSchemas;
 use crate::log::embedded::{EmbeddedLog, EmbeddedOptions};
 use crate::log::kafka::{KafkaLog, KafkaSettings};
 use crate::log::{Log, TransactionalWriter, WriterSpec};
+use crate::registry::client::Client;
+use crate::registry::writers::WriterIds;
+use crate::registry::{NoRegistry, Schemas};
 use crate::types::clock::SharedClock;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -46,8 +48,39 @@ impl Engine {
         })
     }
 
-    /// An engine over a given log.
+    /// An engine over a given log, with the configured registry.
     pub fn over(log: Arc<dyn Log>, config: Config, clock: SharedClock, drive: Drive) -> Result<Engine> {
+        let (registry, once) = match config.registry()? {
+            None => (None, None),
+            Some(settings) => {
+                let client = Client::new(&settings, config.schemas_dir().as_deref())?;
+                let once: Arc<dyn Schemas> = Arc::new(client.without_retries());
+                let client: Arc<dyn Schemas> = Arc::new(client);
+                (Some(client), Some(once))
+            }
+        };
+        Engine::over_registry(log, config, clock, drive, (registry, once))
+    }
+
+    /// The same with a registry of the caller's.
+    pub fn with_registry(
+        log: Arc<dyn Log>,
+        config: Config,
+        clock: SharedClock,
+        drive: Drive,
+        registry: Arc<dyn Schemas>,
+    ) -> Result<Engine> {
+        Engine::over_registry(log, config, clock, drive, (Some(registry.clone()), Some(registry)))
+    }
+
+    /// `once` tries each request once: who reads records repeats it.
+    fn over_registry(
+        log: Arc<dyn Log>,
+        config: Config,
+        clock: SharedClock,
+        drive: Drive,
+        (registry, once): (Option<Arc<dyn Schemas>>, Option<Arc<dyn Schemas>>),
+    ) -> Result<Engine> {
         let owner = own(&*log, &config, &clock)?;
         let (commands, history) = CommandLog::open(&*log, &config.service_id)?;
         history.warn(&config.service_id);
@@ -67,6 +100,8 @@ impl Engine {
         let pulls = Arc::new(PullLimits::new(&config, clock.clone()));
         let topics = Arc::new(TopicRules::of(&config)?);
         let user_quota = UserQuota::new(config.batch_user_queries());
+        let once = once.unwrap_or_else(|| Arc::new(NoRegistry));
+        let writers = Arc::new(WriterIds::new(once, clock.clone()));
         let inner = Inner {
             topics,
             processing,
@@ -74,7 +109,8 @@ impl Engine {
             user_quota,
             config,
             spill_pool,
-            schemas: Arc::new(NoSchemas),
+            registry,
+            writers,
             watch,
             _topic_monitor: topic_monitor,
             log,

@@ -24,6 +24,17 @@ const INDEXES_MAX: u64 = 100;
 pub trait WriterSchemas: Send + Sync + Debug {
     /// The schema of an id. Does no I/O: what was not looked up before is [`Writer::Unknown`].
     fn get(&self, id: u32) -> Writer;
+
+    /// Whether [`WriterSchemas::resolve`] would ask for it.
+    fn is_due(&self, id: u32) -> bool {
+        matches!(self.get(id), Writer::Unknown)
+    }
+
+    /// Looks up an id that records of this subject have. It takes as long as a registry takes to respond, and the caller holds no
+    /// lock. The error says why there is no response: then nothing is known of the id.
+    fn resolve(&self, _id: u32, _subject: &str) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 /// What is known of the schema of an id.

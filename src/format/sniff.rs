@@ -25,15 +25,19 @@ fn readable(text: String, format: &'static str) -> Readable {
 /// A key. Keys of windowed tables end with the start of the window, milliseconds in eight bytes.
 pub fn key(bytes: &[u8]) -> Readable {
     if plain(bytes).is_none()
-        && let Some((key, start)) = bytes.split_last_chunk::<8>()
-        && !key.is_empty()
-        && (0..LAST_WINDOW_START_MS).contains(&i64::from_be_bytes(*start))
+        && let Some((key, start)) = window_of(bytes)
     {
         let inner = value(key);
-        let text = format!("{} @ {}Z", inner.text, timestamp_text(i64::from_be_bytes(*start)));
-        return readable(text, windowed(inner.format));
+        return readable(format!("{} @ {start}", inner.text), windowed(inner.format));
     }
     value(bytes)
+}
+
+/// A key that appears to end with the start of a window: the key itself, and that time.
+pub fn window_of(bytes: &[u8]) -> Option<(&[u8], String)> {
+    let (key, start) = bytes.split_last_chunk::<8>().filter(|(key, _)| !key.is_empty())?;
+    let start = i64::from_be_bytes(*start);
+    (0..LAST_WINDOW_START_MS).contains(&start).then(|| (key, format!("{}Z", timestamp_text(start))))
 }
 
 fn windowed(format: &str) -> &'static str {

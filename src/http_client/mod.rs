@@ -16,7 +16,7 @@ pub mod unix;
 use crate::error::{Error, Result};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{AUTHORIZATION, HeaderValue};
+use hyper::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use hyper::rt::{Read, Write};
 use hyper::{Method, Request, Response, Uri};
 use hyper_rustls::HttpsConnector;
@@ -46,7 +46,8 @@ pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 pub struct HttpClient {
     /// Scheme and authority of every request.
     base: String,
-    authorization: Option<HeaderValue>,
+    /// Sent with every request.
+    headers: HeaderMap,
     transport: Transport,
 }
 
@@ -91,13 +92,13 @@ impl HttpClient {
                 Transport::Tls(client(connector))
             }
         };
-        Ok(HttpClient { base, authorization: None, transport })
+        Ok(HttpClient { base, headers: HeaderMap::new(), transport })
     }
 
     /// For the process that listens on a Unix socket.
     pub fn unix(socket: &Path) -> HttpClient {
         let transport = Transport::Unix(client(UnixConnector::new(socket)));
-        HttpClient { base: "http://localhost".to_owned(), authorization: None, transport }
+        HttpClient { base: "http://localhost".to_owned(), headers: HeaderMap::new(), transport }
     }
 
     /// Sends this `Authorization` header with every request.
@@ -105,7 +106,15 @@ impl HttpClient {
         let mut value = HeaderValue::from_str(value)
             .map_err(|e| Error::statement("invalid characters in the user name, password or token").because(e))?;
         value.set_sensitive(true);
-        self.authorization = Some(value);
+        self.headers.insert(AUTHORIZATION, value);
+        Ok(self)
+    }
+
+    /// Sends this header with every request.
+    pub fn with_header(mut self, name: &'static str, value: &str) -> Result<HttpClient> {
+        let value = HeaderValue::from_str(value)
+            .map_err(|e| Error::statement(format!("invalid characters in the header {name}")).because(e))?;
+        self.headers.insert(HeaderName::from_static(name), value);
         Ok(self)
     }
 
@@ -130,8 +139,8 @@ impl HttpClient {
 
     fn build(&self, method: Method, path: &str, body: Bytes) -> hyper::http::Result<Request<Full<Bytes>>> {
         let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
-        if let Some(authorization) = &self.authorization {
-            request = request.header(AUTHORIZATION, authorization);
+        if let Some(headers) = request.headers_mut() {
+            headers.extend(self.headers.clone());
         }
         request.body(Full::new(body))
     }

@@ -399,6 +399,7 @@ impl Display for Show {
             Show::Functions => f.write_str("SHOW FUNCTIONS"),
             Show::Properties => f.write_str("SHOW PROPERTIES"),
             Show::Types => f.write_str("SHOW TYPES"),
+            Show::Schemas => f.write_str("SHOW SCHEMAS"),
             Show::Variables => f.write_str("SHOW VARIABLES"),
         }
     }

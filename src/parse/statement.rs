@@ -326,6 +326,8 @@ pub enum Show {
     Properties,
     /// `SHOW TYPES`
     Types,
+    /// `SHOW SCHEMAS`: subjects of the schema registry.
+    Schemas,
     /// `SHOW VARIABLES`
     Variables,
 }

@@ -50,6 +50,10 @@ pub fn alter_source(stmt: &Alter, catalog: &Catalog, sql: &str) -> Result<Source
     if new.unwrapped_value && new.schema.value.len() > 1 {
         return Err(at(Error::statement("'WRAP_SINGLE_VALUE' is only valid for single-field value schemas")));
     }
+    // The schema that was registered lacks the new columns: the next writer registers another.
+    if new.value_wire.schema.as_ref().is_some_and(|schema| !schema.by_id) {
+        new.value_wire.schema = None;
+    }
     new.sql = format!("{};\n{sql}", old.sql);
     Ok(new)
 }

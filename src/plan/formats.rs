@@ -18,9 +18,6 @@ pub(super) fn kafka_value(sources: &[&str], operation: &str) -> Error {
     ))
 }
 
-/// ksqlDB's formats that are known but not carried out yet.
-const LATER: [&str; 3] = ["AVRO", "PROTOBUF", "JSON_SR"];
-
 /// A format by its name in WITH, whatever its case.
 pub fn by_name(name: &str) -> Result<Format> {
     match name.trim().to_ascii_uppercase().as_str() {
@@ -29,8 +26,9 @@ pub fn by_name(name: &str) -> Result<Format> {
         "JSON" => Ok(Format::Json),
         "PROTOBUF_NOSR" => Ok(Format::ProtobufNosr),
         "DELIMITED" => Ok(Format::Delimited(DELIMITER)),
-        other if LATER.contains(&other) => Err(Error::statement(format!("the format {other} is not supported yet"))
-            .with_hint("the formats are JSON, KAFKA, DELIMITED, PROTOBUF_NOSR and NONE")),
+        "AVRO" => Ok(Format::Avro),
+        "PROTOBUF" => Ok(Format::Protobuf),
+        "JSON_SR" => Ok(Format::JsonSr),
         other => Err(Error::statement(format!("Unknown format: {other}"))),
     }
 }

@@ -33,7 +33,10 @@ mod settings;
 mod sink;
 
 pub use alter::alter_source;
-pub use facts::{Facts, TopicFact, topics_of_query, topics_of_source};
+pub use facts::{
+    Facts, SchemaFact, SchemaRequest, TopicFact, schemas_of_query, schemas_of_source, subject, topics_of_query,
+    topics_of_source,
+};
 pub use insert::{InsertPlan, insert_constants, insert_time, insert_values};
 pub use pull::{PullPlan, WindowBounds, pull_query};
 pub use query::{

@@ -1,6 +1,6 @@
 //! `WITH (name = value, ...)`: which names exist, what their values are.
 
-use crate::catalog::Format;
+use crate::catalog::{Format, Nullable, Wire};
 use crate::error::{Error, Result, Span};
 use crate::parse::statement::{Properties, PropertyValue};
 use crate::plan::formats;
@@ -29,6 +29,22 @@ pub(super) struct With {
     pub window: Option<WindowKind>,
     /// Where late rows are kept.
     pub late_topic: Option<(String, Span)>,
+    /// What it says of the schemas of key and value.
+    pub key_schema: WithSchema,
+    pub value_schema: WithSchema,
+}
+
+/// What the clause says of the schema of one side.
+#[derive(Clone, Debug, Default)]
+pub(super) struct WithSchema {
+    /// `*_SCHEMA_ID`
+    pub id: Option<(i32, Span)>,
+    /// `*_SCHEMA_FULL_NAME`
+    pub full_name: Option<(String, Span)>,
+    /// `VALUE_AVRO_SCHEMA_FULL_NAME`, which wins.
+    avro_full_name: Option<(String, Span)>,
+    /// `*_PROTOBUF_NULLABLE_REPRESENTATION`
+    pub nullable: Option<(Nullable, Span)>,
 }
 
 /// Which statement the clause belongs to.
@@ -39,17 +55,7 @@ pub(super) enum Use {
 }
 
 /// Properties of ksqlDB that are known but not carried out here.
-const LATER: [&str; 9] = [
-    "KEY_SCHEMA_ID",
-    "VALUE_SCHEMA_ID",
-    "KEY_PROTOBUF_NULLABLE_REPRESENTATION",
-    "VALUE_PROTOBUF_NULLABLE_REPRESENTATION",
-    "SOURCED_BY_CONNECTOR",
-    "SOURCE_CONNECTOR",
-    "KEY_SCHEMA",
-    "VALUE_SCHEMA",
-    "QUERY_ID",
-];
+const LATER: [&str; 5] = ["SOURCED_BY_CONNECTOR", "SOURCE_CONNECTOR", "KEY_SCHEMA", "VALUE_SCHEMA", "QUERY_ID"];
 
 impl With {
     /// Reads the clause; the first wrong property is an error at its place.
@@ -57,7 +63,6 @@ impl With {
         let mut with = With::default();
         let (mut window_type, mut window_size) = (None, None);
         let mut format = None;
-        let mut full_names = [None, None];
         for (name, value) in properties {
             let at = |e: Error| e.at(name.span);
             match name.value.to_ascii_uppercase().as_str() {
@@ -87,9 +92,7 @@ impl With {
                         "Invalid config variable in the WITH clause: CLEANUP_POLICY. It is chosen by the engine.",
                     )));
                 }
-                "KEY_SCHEMA_FULL_NAME" => full_names[0] = Some(("KEY_SCHEMA_FULL_NAME", name.span)),
-                "VALUE_SCHEMA_FULL_NAME" => full_names[1] = Some(("VALUE_SCHEMA_FULL_NAME", name.span)),
-                "VALUE_AVRO_SCHEMA_FULL_NAME" => full_names[1] = Some(("VALUE_AVRO_SCHEMA_FULL_NAME", name.span)),
+                other if with.read_schema(other, (value, name.span)).map_err(at)? => {}
                 other if LATER.contains(&other) => {
                     return Err(at(Error::statement(format!("the property {other} is not supported yet"))));
                 }
@@ -110,15 +113,30 @@ impl With {
             with.key_format = Some(format);
             with.value_format = Some(format);
         }
-        for (asked, format) in full_names.into_iter().zip([with.key_format, with.value_format]) {
-            if let Some((name, span)) = asked {
-                return Err(no_full_name(name, format).at(span));
-            }
+        if let Some(full_name) = with.value_schema.avro_full_name.take() {
+            with.value_schema.full_name = Some(full_name);
         }
         with.key_format.map_or(Ok(()), |format| check_delimiter(format, with.key_delimiter))?;
         with.value_format.map_or(Ok(()), |format| check_delimiter(format, with.value_delimiter))?;
         with.window = window(window_type, window_size)?;
         Ok(with)
+    }
+
+    /// Reads a property about a schema; false = it is another one.
+    fn read_schema(&mut self, name: &str, (value, span): (&PropertyValue, Span)) -> Result<bool> {
+        let (schema, rest) = match name.split_once('_') {
+            Some(("KEY", rest)) => (&mut self.key_schema, rest),
+            Some(("VALUE", rest)) => (&mut self.value_schema, rest),
+            _ => return Ok(false),
+        };
+        match rest {
+            "SCHEMA_ID" => schema.id = Some((schema_id(name, value)?, span)),
+            "SCHEMA_FULL_NAME" => schema.full_name = Some((text(value), span)),
+            "AVRO_SCHEMA_FULL_NAME" if name.starts_with("VALUE") => schema.avro_full_name = Some((text(value), span)),
+            "PROTOBUF_NULLABLE_REPRESENTATION" => schema.nullable = Some((nullable(name, value)?, span)),
+            _ => return Ok(false),
+        }
+        Ok(true)
     }
 
     /// The key's format: as given, or `other`, a source's or the session's. Of the same format, `other` also lends its
@@ -147,16 +165,37 @@ fn format_with(
     }))
 }
 
-/// Only formats with a registry name their schemas, and none of those is there yet.
-fn no_full_name(property: &str, format: Option<Format>) -> Error {
-    Error::statement(match format {
-        Some(format) => format!("{} does not support the following configs: [fullSchemaName]", format.name()),
-        None => format!("the property {property} is not supported yet"),
-    })
+impl WithSchema {
+    /// The wire of a side in this format. A PROTOBUF sink of a source in the same format inherits the full name, as in ksqlDB.
+    pub(super) fn wire(&self, part: &str, format: Format, inherited: Option<&Wire>) -> Result<Wire> {
+        if let Some((_, span)) = &self.full_name
+            && format.schema_type().is_none()
+        {
+            let text = format!("{} does not support the following configs: [fullSchemaName]", format.name());
+            return Err(Error::statement(text).at(*span));
+        }
+        if let Some((name, span)) = &self.full_name
+            && name.trim().is_empty()
+        {
+            let text = format!("fullSchemaName cannot be empty. Format configuration: {{fullSchemaName={name}}}");
+            return Err(Error::statement(text).at(*span));
+        }
+        if let Some((_, span)) = self.nullable
+            && format != Format::Protobuf
+        {
+            let text =
+                format!("Property {part}_PROTOBUF_NULLABLE_REPRESENTATION can only be enabled with protobuf format");
+            return Err(Error::statement(text).at(span));
+        }
+        let own = self.full_name.as_ref().map(|(name, _)| name.clone());
+        let lent = inherited.filter(|_| format == Format::Protobuf).and_then(|wire| wire.full_name.clone());
+        let nullable = self.nullable.map(|(nullable, _)| nullable).unwrap_or_default();
+        Ok(Wire { full_name: own.or(lent), nullable, schema: None })
+    }
 }
 
 /// Names of properties, for hints.
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 21] = [
     "KAFKA_TOPIC",
     "PARTITIONS",
     "REPLICAS",
@@ -171,6 +210,13 @@ const NAMES: [&str; 14] = [
     "VALUE_DELIMITER",
     "WINDOW_TYPE",
     "WINDOW_SIZE",
+    "KEY_SCHEMA_ID",
+    "VALUE_SCHEMA_ID",
+    "KEY_SCHEMA_FULL_NAME",
+    "VALUE_SCHEMA_FULL_NAME",
+    "VALUE_AVRO_SCHEMA_FULL_NAME",
+    "KEY_PROTOBUF_NULLABLE_REPRESENTATION",
+    "VALUE_PROTOBUF_NULLABLE_REPRESENTATION",
 ];
 
 fn unknown(name: &str) -> Error {
@@ -260,6 +306,19 @@ fn invalid_value(name: &str, value: &str, why: &str) -> Error {
 fn number(name: &str, value: &PropertyValue, ty: &str) -> Result<i64> {
     let text = text(value);
     text.trim().parse().map_err(|_| invalid_value(name, &text, &format!("Not a number of type {ty}")))
+}
+
+fn schema_id(name: &str, value: &PropertyValue) -> Result<i32> {
+    let text = text(value);
+    text.trim().parse().map_err(|_| invalid_value(name, &text, "Not a number of type INT"))
+}
+
+fn nullable(name: &str, value: &PropertyValue) -> Result<Nullable> {
+    match text(value).to_ascii_uppercase().as_str() {
+        "OPTIONAL" => Ok(Nullable::Optional),
+        "WRAPPER" => Ok(Nullable::Wrapper),
+        other => Err(invalid_value(name, other, "String must be one of: OPTIONAL, WRAPPER, null")),
+    }
 }
 
 fn partitions(value: &PropertyValue) -> Result<u32> {

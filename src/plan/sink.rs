@@ -1,15 +1,15 @@
 //! The stream or table that a query writes: formats, topic, time column.
 
 use crate::catalog::topics::TopicUse;
-use crate::catalog::{Format, Source, Wire};
+use crate::catalog::{Format, Source};
 use crate::error::{Error, Result};
 use crate::parse::statement::{CreateAs, SourceKind};
 use crate::plan::facts::sink_topic;
 use crate::plan::properties::With;
 use crate::plan::select::context::Bound;
-use crate::plan::source::{TopicRequest, other_counts, timestamp};
-use crate::plan::{Facts, Settings, formats};
-use crate::types::{Column, Role, Schema};
+use crate::plan::source::{TopicRequest, other_counts, timestamp, wire};
+use crate::plan::{Facts, SchemaFact, Settings, formats};
+use crate::types::{Column, Role, Schema, SqlType};
 use std::collections::BTreeMap;
 
 /// The sink of CREATE AS, and its topic if that has to be created.
@@ -27,6 +27,13 @@ pub(super) fn of(
     let value_format = with.value_format(Some(inherited))?.unwrap_or(inherited);
     formats::check_key(key_format, &schema.key)?;
     formats::check_value(value_format, &schema.value)?;
+    check_schema("key", &schema.key, facts.key_schema.as_ref())?;
+    check_schema("value", &schema.value, facts.value_schema.as_ref())?;
+    let lent = |format: Format, from: Format, wire| (format == from).then_some(wire);
+    let key_wire = lent(key_format, bound.source.key_format, &bound.source.key_wire);
+    let key_wire = wire(with.key_schema.wire("KEY", key_format, key_wire)?, facts.key_schema.as_ref());
+    let value_wire = lent(value_format, inherited, &bound.source.value_wire);
+    let value_wire = wire(with.value_schema.wire("VALUE", value_format, value_wire)?, facts.value_schema.as_ref());
     let unwrapped_value =
         formats::unwrapped(value_format, &schema.value, with.wrap_single_value, settings.wrap_single_value)?;
     let topic = topic(stmt, with, settings)?;
@@ -40,8 +47,8 @@ pub(super) fn of(
         partitions,
         key_format,
         value_format,
-        key_wire: Wire::default(),
-        value_wire: Wire::default(),
+        key_wire,
+        value_wire,
         unwrapped_value,
         window: bound.window,
         read_only: false,
@@ -49,6 +56,24 @@ pub(super) fn of(
         sql: sql.to_owned(),
     };
     Ok((source, create_topic))
+}
+
+/// With an id, the columns have to be those of its schema in name, type and place; there may be fewer.
+fn check_schema(part: &str, columns: &[Column], fact: Option<&SchemaFact>) -> Result<()> {
+    let Some(fact) = fact else { return Ok(()) };
+    let role = columns.first().map_or(Role::Value, |column| column.role.clone());
+    let known = |(name, ty): &(String, _)| Column { name: name.clone(), ty: SqlType::clone(ty), role: role.clone() };
+    let known: Vec<Column> = fact.columns.iter().map(known).collect();
+    let other = |(at, column): &(usize, &Column)| known.get(*at) != Some(*column);
+    let changed: Vec<Column> = columns.iter().enumerate().filter(other).map(|(_, column)| column.clone()).collect();
+    if changed.is_empty() {
+        return Ok(());
+    }
+    Err(Error::statement(format!(
+        "The following {part} columns are changed, missing or reordered: [{}]. Schema from schema registry is [{}]",
+        formats::list(&changed),
+        formats::list(&known)
+    )))
 }
 
 /// The name of the topic: the statement's, or made of prefix and name. It is the user's, or there is no plan.

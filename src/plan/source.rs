@@ -5,10 +5,11 @@ use crate::catalog::{Catalog, Format, KeyWindow, Source, TimestampColumn, Wire};
 use crate::error::{Error, Result};
 use crate::parse::statement::{ColumnDef, Constraint, CreateSource, Name, PropertyValue, SourceKind, Statement};
 use crate::plan::properties::{Use, With};
-use crate::plan::{Created, Facts, Settings, formats};
+use crate::plan::{Created, Facts, SchemaFact, Settings, formats};
 use crate::types::java_time::Pattern;
 use crate::types::{Column, Role, Schema, SqlType, pseudo, quoted};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// What CREATE STREAM or CREATE TABLE does.
 #[derive(Clone, Debug)]
@@ -44,20 +45,15 @@ pub fn create_source(
     if let Some(text) = mode.check(&stmt.name, stmt.read_only, catalog)? {
         return Ok(Created::Exists(text));
     }
-    let with = With::read(&stmt.with, Use::Create).map_err(|e| match schema(stmt) {
+    let with = With::read(&stmt.with, Use::Create).map_err(|e| match schema(stmt, facts) {
         // No format makes such a key possible, whatever is wrong with the one that is asked for.
         Ok(schema) => formats::check_key(Format::Json, &schema.key).err().unwrap_or(e),
         Err(_) => e,
     })?;
     let key_format = with.key_format(Some(settings.key_format))?.unwrap_or(settings.key_format);
     let value_format = with.value_format(settings.value_format)?.ok_or_else(missing_value_format)?;
-    let schema = schema(stmt)?;
-    let (topic, span) = with.topic.clone().ok_or_else(|| {
-        Error::statement(
-            "Failed to prepare statement: Missing required property \"KAFKA_TOPIC\" which has no default value.",
-        )
-        .at(stmt.name.span)
-    })?;
+    let schema = schema(stmt, facts)?;
+    let (topic, span) = with.topic.clone().ok_or_else(|| missing_topic().at(stmt.name.span))?;
     if with.window.is_some() && schema.key.is_empty() {
         return Err(Error::statement("Windowed sources require a key column."));
     }
@@ -68,6 +64,8 @@ pub fn create_source(
     };
     formats::check_key(key_format, &schema.key)?;
     formats::check_value(value_format, &schema.value)?;
+    let key_wire = wire(with.key_schema.wire("KEY", key_format, None)?, facts.key_schema.as_ref());
+    let value_wire = wire(with.value_schema.wire("VALUE", value_format, None)?, facts.value_schema.as_ref());
     let unwrapped_value =
         formats::unwrapped(value_format, &schema.value, with.wrap_single_value, settings.wrap_single_value)?;
     let usage = match (facts.topics.contains_key(&topic), stmt.read_only) {
@@ -86,8 +84,8 @@ pub fn create_source(
         partitions,
         key_format,
         value_format,
-        key_wire: Wire::default(),
-        value_wire: Wire::default(),
+        key_wire,
+        value_wire,
         unwrapped_value,
         window: with.window.map(|kind| KeyWindow { kind }),
         read_only: stmt.read_only,
@@ -141,6 +139,24 @@ pub(super) fn word(kind: SourceKind) -> &'static str {
     }
 }
 
+/// What is recorded of the schema of one side: what the statement says, and what was found in the registry.
+pub(super) fn wire(wire: Wire, fact: Option<&SchemaFact>) -> Wire {
+    match fact {
+        Some(fact) => Wire {
+            full_name: wire.full_name.or_else(|| fact.full_name.clone()),
+            schema: Some(Arc::new(fact.schema.clone())),
+            ..wire
+        },
+        None => wire,
+    }
+}
+
+fn missing_topic() -> Error {
+    Error::statement(
+        "Failed to prepare statement: Missing required property \"KAFKA_TOPIC\" which has no default value.",
+    )
+}
+
 fn missing_value_format() -> Error {
     Error::statement(
         "Statement is missing the 'VALUE_FORMAT' property from the WITH clause. Either provide one or set a default via \
@@ -148,8 +164,9 @@ fn missing_value_format() -> Error {
     )
 }
 
-fn schema(stmt: &CreateSource) -> Result<Schema> {
-    if stmt.columns.is_empty() {
+/// The columns of the statement, and those of the schemas from which it takes them.
+fn schema(stmt: &CreateSource, facts: &Facts) -> Result<Schema> {
+    if stmt.columns.is_empty() && facts.key_schema.is_none() && facts.value_schema.is_none() {
         return Err(Error::statement("No columns supplied.")
             .with_hint("JSON and KAFKA have no schema to take them from: list the columns with their types")
             .at(stmt.name.span));
@@ -165,6 +182,23 @@ fn schema(stmt: &CreateSource) -> Result<Schema> {
         match column.role {
             Role::Key => schema.key.push(column),
             _ => schema.value.push(column),
+        }
+    }
+    for (fact, role) in [(&facts.key_schema, Role::Key), (&facts.value_schema, Role::Value)] {
+        for (name, ty) in fact.iter().flat_map(|fact| &fact.columns) {
+            if !seen.insert(name.clone()) {
+                let text = format!("Failed to prepare statement: Duplicate column names: {}", quoted(name));
+                return Err(Error::statement(text).at(stmt.name.span));
+            }
+            if pseudo::ALL.contains(&name.as_str()) {
+                let text = format!("'{name}' is a reserved column name. You cannot use it as a name for a column.");
+                return Err(Error::statement(text).at(stmt.name.span));
+            }
+            let column = Column { name: name.clone(), ty: ty.clone(), role: role.clone() };
+            match role {
+                Role::Key => schema.key.push(column),
+                _ => schema.value.push(column),
+            }
         }
     }
     if stmt.kind == SourceKind::Table && schema.key.is_empty() {

@@ -1,8 +1,10 @@
 //! Results as text: the engine's entities as sentences and tables.
 
-use crate::catalog::Source;
+use crate::catalog::{SchemaType, Source};
 use crate::engine::Answer;
-use crate::engine::result::entity::{Description, Entity, Explanation, QueryRow, Reading, TopicRow};
+use crate::engine::result::entity::{
+    DescribedSchema, Description, Entity, Explanation, QueryRow, Reading, SchemaRow, TopicRow,
+};
 use crate::parse::statement::SourceKind;
 use crate::present::Outcome;
 use crate::types::Role;
@@ -22,6 +24,13 @@ fn entity_outcome(entity: &Entity) -> Outcome {
         Entity::Status(status) => Outcome::Message(status.message.clone()),
         Entity::AssertedTopic { topic, exists: true } => Outcome::Message(format!("Topic {topic} exists.")),
         Entity::AssertedTopic { topic, exists: false } => Outcome::Message(format!("Topic {topic} does not exist.")),
+        Entity::AssertedSchema { subject, id, exists } => {
+            let subject = subject.as_ref().map(|subject| format!(" subject {subject}")).unwrap_or_default();
+            let id = id.map(|id| format!(" id {id}")).unwrap_or_default();
+            let state = if *exists { "exists" } else { "does not exist" };
+            Outcome::Message(format!("Schema with{subject}{id} {state}."))
+        }
+        Entity::Schemas(rows) => table(None, &["Subject", "Version", "Id", "Type"], rows.iter().map(schema_cells)),
         Entity::Warning(text) => Outcome::Message(text.clone()),
         Entity::Sources(_, sources) => {
             table(None, &["Name", "Topic", "Key format", "Value format", "Windowed"], sources.iter().map(source_cells))
@@ -84,6 +93,21 @@ fn source_cells(source: &Arc<Source>) -> Vec<String> {
     vec![source.name.clone(), source.topic.clone(), formats.0, formats.1, windowed]
 }
 
+fn schema_cells(row: &SchemaRow) -> Vec<String> {
+    let latest =
+        |(version, id, kind): (i32, i32, SchemaType)| [version.to_string(), id.to_string(), kind.name().to_owned()];
+    let cells = row.latest.map(latest).unwrap_or_default();
+    std::iter::once(row.subject.clone()).chain(cells).collect()
+}
+
+/// `orders-value version 2, id 7`
+fn described_schema(schema: &DescribedSchema) -> String {
+    let DescribedSchema { subject, version, id, newer, .. } = schema;
+    let version = if *version > 0 { format!(" version {version},") } else { String::new() };
+    let newer = newer.map(|newer| format!(" (version {newer} is newer)")).unwrap_or_default();
+    format!("{subject}{version} id {id}{newer}")
+}
+
 fn query_cells(query: &QueryRow) -> Vec<String> {
     let state = state_cell(query);
     let text = |t: &Option<String>| t.clone().unwrap_or_default();
@@ -135,6 +159,10 @@ fn describe(description: &Description) -> Outcome {
         fact("Value format", source.value_format.name().to_owned()),
         fact("Statement", one_line(&source.sql)),
     ];
+    for schema in &description.schemas {
+        let name = if schema.part == "key" { "Key schema" } else { "Value schema" };
+        facts.push(fact(name, described_schema(schema)));
+    }
     if let Some(timestamp) = &source.timestamp {
         facts.push(fact("Timestamp", timestamp.column.clone()));
     }

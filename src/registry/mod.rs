@@ -12,7 +12,13 @@
 //!
 //! This module does not decide which schema a statement means (`plan`), nor what a schema means (`format`).
 
+pub mod client;
 pub mod fixed;
+pub mod writers;
+
+mod none;
+
+pub use none::NoRegistry;
 
 use crate::catalog::SchemaText;
 use std::fmt;
@@ -134,6 +140,12 @@ pub trait Schemas: Send + Sync + fmt::Debug {
 
     /// The versions of a subject, ascending.
     fn versions(&self, subject: &str) -> Result<Vec<i32>>;
+}
+
+/// The refusal where no registry is configured, in ksqlDB's words.
+pub fn not_configured() -> RegistryError {
+    let text = "KSQL is not configured to use a schema registry. To enable it, please set ksql.schema.registry.url";
+    RegistryError::refused(428, 42801, text)
 }
 
 /// The result of a check of compatibility.

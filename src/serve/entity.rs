@@ -2,7 +2,8 @@
 
 use crate::catalog::Source;
 use crate::engine::result::entity::{
-    Description, Entity, Explanation, FunctionHelp, QueryRow, Reading, Signature, Status, TopicRow,
+    DescribedSchema, Description, Entity, Explanation, FunctionHelp, QueryRow, Reading, SchemaRow, Signature, Status,
+    TopicRow,
 };
 use crate::parse::statement::SourceKind;
 use crate::types::{Role, Schema, SqlType};
@@ -19,6 +20,12 @@ pub(super) fn to_json(entity: &Entity, text: &str, host: &str) -> Option<Value> 
         Entity::Status(status) => current_status(status),
         Entity::AssertedTopic { topic, exists } => {
             json!({ "@type": "assert_topic", "topicName": topic, "exists": exists, "warnings": [] })
+        }
+        Entity::AssertedSchema { subject, id, exists } => {
+            json!({ "@type": "assert_schema", "subject": subject, "id": id, "exists": exists, "warnings": [] })
+        }
+        Entity::Schemas(rows) => {
+            json!({ "@type": "schemas", "schemas": rows.iter().map(schema_row).collect::<Vec<_>>() })
         }
         Entity::Warning(message) => json!({ "@type": "warning_entity", "message": message }),
         Entity::Sources(kind, sources) => {
@@ -159,11 +166,34 @@ fn query_row(query: &QueryRow) -> Value {
     row
 }
 
+fn schema_row(row: &SchemaRow) -> Value {
+    match row.latest {
+        Some((version, id, kind)) => {
+            json!({ "subject": row.subject, "version": version, "id": id, "type": kind.name() })
+        }
+        None => json!({ "subject": row.subject }),
+    }
+}
+
+/// A schema of a source; ksqlDB has no such field.
+fn described_schema(schema: &DescribedSchema) -> Value {
+    let DescribedSchema { part, subject, version, id, kind, text, newer } = schema;
+    json!({
+        "part": part,
+        "subject": subject,
+        "version": version,
+        "id": id,
+        "type": kind.name(),
+        "schema": &**text,
+        "latestVersion": newer.unwrap_or(*version),
+    })
+}
+
 fn describe(description: &Description) -> Value {
     let source = &description.source;
     let windowed = source.window.map(|w| w.kind.name());
     let rows = |queries: &[QueryRow]| queries.iter().map(query_row).collect::<Vec<_>>();
-    json!({
+    let mut described = json!({
             "name": source.name,
             "windowType": windowed,
             "readQueries": rows(&description.readers),
@@ -184,7 +214,11 @@ fn describe(description: &Description) -> Value {
             "statement": format!("{};", source.sql),
             "queryOffsetSummaries": summaries(description),
             "sourceConstraints": [],
-    })
+    });
+    if !description.schemas.is_empty() {
+        described["schemas"] = description.schemas.iter().map(described_schema).collect();
+    }
+    described
 }
 
 /// What the queries that write it have written.

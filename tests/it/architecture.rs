@@ -347,6 +347,7 @@ const TASKS: &[(&str, &str)] = &[
     ("src/cli/environment.rs", "the server with its accept loop: the process ends and says so"),
     ("src/execute/batch/nodes/join.rs", "DataFusion unwinds it into the task that reads it"),
     ("src/execute/batch/scan/mod.rs", "as in nodes/join.rs"),
+    ("src/registry/client/http.rs", "the caller gets an error: the sending half of its channel is gone"),
     ("src/serve/attach/server.rs", "the client gets the error, or a response that breaks off"),
     ("src/serve/inserts.rs", "the response breaks off behind the answers that were given"),
     ("src/serve/net/listen.rs", "that connection ends, the others do not notice"),

@@ -8,14 +8,17 @@ use rows::{CLAUSES, ENDPOINTS, EXPRESSIONS, FIXTURE, FORMATS, PROPERTIES, Row, S
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tidegate::catalog::{SchemaText, SchemaType};
 use tidegate::config::kafka::CLIENT_PROPERTIES;
-use tidegate::config::{CEILINGS, Config, LogConfig, PROPERTIES as SETTINGS};
+use tidegate::config::{CEILINGS, Config, LogConfig, PROPERTIES as SETTINGS, REGISTRY, REGISTRY_SETTINGS};
 use tidegate::engine::session::Session;
 use tidegate::engine::{Drive, Engine};
 use tidegate::functions::bounded::{ALLOWED, Sort};
 use tidegate::functions::{Registry, aggregate};
 use tidegate::log::simulated::SimulatedLog;
 use tidegate::plan::scalar::Higher;
+use tidegate::registry::fixed::Fixed;
 use tidegate::types::clock::{ManualClock, SharedClock};
 
 /// Where a written table begins and ends.
@@ -25,7 +28,16 @@ const END: &str = "<!-- end -->";
 fn engine() -> Engine {
     let clock: SharedClock = ManualClock::at(0);
     let log = SimulatedLog::new(1, clock.clone());
-    let engine = Engine::over(log, Config::new(LogConfig::Temporary), clock, Drive::ByHand).unwrap();
+    let registry = Arc::<Fixed>::default();
+    let schema = |text: &str| SchemaText { kind: SchemaType::Json, text: text.into(), references: Vec::new() };
+    registry.put("key", 1, &schema("{\"type\":\"string\"}"));
+    registry.put(
+        "value",
+        2,
+        &schema("{\"type\":\"object\",\"properties\":{\"L\":{\"connect.index\":0,\"type\":\"integer\"}}}"),
+    );
+    let config = Config::new(LogConfig::Temporary);
+    let engine = Engine::with_registry(log, config, clock, Drive::ByHand, registry).unwrap();
     engine.run(FIXTURE, &mut Session::default()).unwrap();
     engine
 }
@@ -158,6 +170,12 @@ fn properties() -> String {
                 "VALUE_DELIMITER" => "VALUE_FORMAT='DELIMITED'",
                 "WINDOW_SIZE" => "WINDOW_TYPE='TUMBLING'",
                 "TIMESTAMP_FORMAT" => "TIMESTAMP='id'",
+                "KEY_SCHEMA_ID" => "KEY_FORMAT='JSON_SR'",
+                "VALUE_SCHEMA_ID" => "VALUE_FORMAT='JSON_SR'",
+                "KEY_SCHEMA_FULL_NAME" => "KEY_FORMAT='AVRO'",
+                "VALUE_SCHEMA_FULL_NAME" | "VALUE_AVRO_SCHEMA_FULL_NAME" => "VALUE_FORMAT='AVRO'",
+                "KEY_PROTOBUF_NULLABLE_REPRESENTATION" => "KEY_FORMAT='PROTOBUF'",
+                "VALUE_PROTOBUF_NULLABLE_REPRESENTATION" => "VALUE_FORMAT='PROTOBUF'",
                 _ => "",
             };
             let key = |p: &str| p.split('=').next().unwrap_or_default().to_owned();
@@ -171,12 +189,18 @@ fn properties() -> String {
             all.push(&own);
             format!("WITH ({})", all.join(", "))
         };
-        let columns = if matches!(*name, "WRAP_SINGLE_VALUE") { "l BIGINT" } else { "l BIGINT, n INT" };
+        // An id takes the place of the columns of its side.
+        let columns = match *name {
+            "WRAP_SINGLE_VALUE" => "id STRING KEY, l BIGINT",
+            "KEY_SCHEMA_ID" => "l BIGINT, n INT",
+            "VALUE_SCHEMA_ID" => "id STRING KEY",
+            _ => "id STRING KEY, l BIGINT, n INT",
+        };
         let create = format!(
-            "CREATE STREAM x (id STRING KEY, {columns}) {}",
+            "CREATE STREAM x ({columns}) {}",
             with(&["KAFKA_TOPIC='x'", "PARTITIONS=1", "VALUE_FORMAT='JSON'"])
         );
-        let select = if *name == "WRAP_SINGLE_VALUE" { "id, l" } else { "id, l, n" };
+        let select = if matches!(*name, "WRAP_SINGLE_VALUE" | "VALUE_SCHEMA_ID") { "id, l" } else { "id, l, n" };
         let grouped = matches!(*name, "LATE_TOPIC");
         let create_as = match grouped {
             true => format!(
@@ -213,6 +237,13 @@ fn settings() -> String {
     table(&["setting", "what it does"], SETTINGS.iter().map(|p| vec![p.name.to_owned(), p.help.to_owned()]))
 }
 
+fn registry() -> String {
+    table(
+        &["setting", "what it does"],
+        REGISTRY_SETTINGS.iter().map(|(name, help)| vec![format!("{REGISTRY}{name}"), (*help).to_owned()]),
+    )
+}
+
 fn clients() -> String {
     table(&["setting", "what it does"], CLIENT_PROPERTIES.iter().map(|p| vec![p.name.to_owned(), p.help.to_owned()]))
 }
@@ -243,6 +274,7 @@ fn rewritten(text: &str) -> String {
             "properties" => properties(),
             "settings" => settings(),
             "clients" => clients(),
+            "registry" => registry(),
             "formats" => formats(),
             "endpoints" => endpoints(),
             other => panic!("COMPATIBILITY.md asks for {other}"),
@@ -257,7 +289,7 @@ fn the_file_is_what_is_so() {
     let path = root().join("COMPATIBILITY.md");
     let text = fs::read_to_string(&path).unwrap();
     let wanted = rewritten(&text);
-    assert_eq!(text.matches(BEGIN).count(), 11, "a table is missing");
+    assert_eq!(text.matches(BEGIN).count(), 12, "a table is missing");
     if tidegate::config::environment("UPDATE_GOLDENFILES").is_some() {
         fs::write(&path, wanted).unwrap();
         return;

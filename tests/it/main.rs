@@ -52,6 +52,7 @@ mod plan;
 mod processing_log;
 mod produce;
 mod pull;
+mod registry;
 mod row_programs;
 #[path = "../support/rows.rs"]
 mod rows;

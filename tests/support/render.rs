@@ -11,6 +11,15 @@ pub(crate) fn entity(entity: &Entity) -> String {
         Entity::Done => "done\n".to_owned(),
         Entity::Status(status) => format!("{}\n", status.message),
         Entity::AssertedTopic { topic, exists } => format!("topic {topic} exists: {exists}\n"),
+        Entity::AssertedSchema { subject, id, exists } => {
+            let subject = subject.as_deref().unwrap_or("-");
+            let id = id.map_or_else(|| "-".to_owned(), |id| id.to_string());
+            format!("schema {subject} id {id} exists: {exists}\n")
+        }
+        Entity::Schemas(rows) => lines(rows.iter().map(|row| match row.latest {
+            Some((version, id, kind)) => format!("{} | {version} | {id} | {}", row.subject, kind.name()),
+            None => row.subject.clone(),
+        })),
         Entity::Warning(why) => format!("warning: {why}\n"),
         Entity::Sources(_, sources) => lines(sources.iter().map(|s| {
             let windowed = if s.window.is_some() { " | windowed" } else { "" };
@@ -69,6 +78,11 @@ fn description(d: &Description) -> String {
     }
     for c in &s.schema.value {
         text += &format!("  {} {}\n", quoted(&c.name), c.ty);
+    }
+    for schema in &d.schemas {
+        let newer = schema.newer.map_or_else(String::new, |newer| format!(", version {newer} is newer"));
+        let (part, subject, version, id) = (schema.part, &schema.subject, schema.version, schema.id);
+        text += &format!("{part} schema {subject} version {version} id {id}{newer}\n");
     }
     d.readers.iter().for_each(|q| text += &format!("read by {}\n", q.id));
     d.writers.iter().for_each(|q| text += &format!("written by {}\n", q.id));

@@ -107,7 +107,8 @@ impl Engine {
                 | Inquiry::Describe { .. }
                 | Inquiry::DescribeFunction(_)
                 | Inquiry::ExplainQuery(_)
-                | Inquiry::AssertTopic(_),
+                | Inquiry::AssertTopic(_)
+                | Inquiry::AssertSchema(_),
             ) => Ok(()),
             Intent::EndPushQuery(_) | Intent::Setting(_) | Intent::Refused(_) => Ok(()),
         }

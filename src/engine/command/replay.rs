@@ -5,7 +5,7 @@
 //! each live query     its statement is planned again, against the catalogue as it was and the topics as resolved then
 //! ```
 //!
-//! No broker is contacted. A query that this version cannot plan is listed as ERROR; the others start.
+//! Neither a broker nor a registry is contacted. A query that this version cannot plan is listed as ERROR; the others start.
 
 use crate::catalog::{Catalog, Effect, Source};
 use crate::engine::command::status::Statuses;
@@ -13,6 +13,7 @@ use crate::engine::command::{Command, CommandStatus, Recorded};
 use crate::engine::ddl::plan::{Context, plan};
 use crate::engine::intent::Intent;
 use crate::engine::query::persistent::{NewQuery, Query};
+use crate::engine::schemas::facts::AsRecorded;
 use crate::engine::snapshot::{QueryText, State};
 use crate::engine::{Drive, Engine};
 use crate::error::{Error, Result};
@@ -92,6 +93,7 @@ impl Engine {
             state.texts.insert(id.clone(), Arc::new(text));
             state.queries.insert(id, Arc::new(query));
         }
+        catalog.all().for_each(|source| self.inner.writers.learn(source));
         state.catalog = Arc::new(catalog);
         let mut ddl = self.ddl("the replay of the command log")?;
         ddl.change(|present| *present = state);
@@ -126,11 +128,12 @@ impl Engine {
         };
         // As it was after the statement: the sink's topic exists.
         let fact = TopicFact { partitions: sink.partitions, replicas: 1 };
-        let facts = Facts { topics: BTreeMap::from([(sink.topic.clone(), fact)]) };
+        let facts = Facts { topics: BTreeMap::from([(sink.topic.clone(), fact)]), ..Facts::default() };
         let context = Context {
             catalog: before,
             queries: &BTreeMap::new(),
             facts: &mut |_| Ok(facts.clone()),
+            schemas: &mut AsRecorded(sink),
             // That was checked when the query was created.
             settings: &Settings { allow_loops: true, ..self.settings(properties)? },
             next: command.sequence,

@@ -1,7 +1,7 @@
 //! Carrying out what was planned.
 //!
-//! Order matters: the plan (pure), topics, the command log, and only then the catalogue and the queries. A crash between two
-//! of these leaves at most a topic that is not used yet, or a command that the next start carries out to its end; the
+//! Order matters: the plan (pure), topics, schemas, the command log, and only then the catalogue and the queries. A crash between two
+//! of these leaves at most a topic or a schema that is not used yet, or a command that the next start carries out to its end; the
 //! statement can be repeated.
 
 use crate::catalog::topics::TopicUse;
@@ -12,6 +12,7 @@ use crate::engine::ddl::lock::Ddl;
 use crate::engine::ddl::plan::{Context, Planned, Reply, Step, plan};
 use crate::engine::query::persistent::{NewQuery, Query, State};
 use crate::engine::result::entity::Entity;
+use crate::engine::schemas::register::Registration;
 use crate::engine::session::Session;
 use crate::engine::snapshot::QueryText;
 use crate::engine::{Drive, Engine};
@@ -53,6 +54,7 @@ impl Engine {
             catalog: &ddl.catalog,
             queries: &ddl.queries,
             facts: &mut |names| self.facts(names),
+            schemas: &mut self.schema_facts(session),
             settings: &settings,
             next: ddl.next,
             recorded_id: None,
@@ -77,8 +79,9 @@ impl Engine {
 
     /// Carries out one command, and returns its place in the command log.
     pub(in crate::engine) fn carry_out_step(&self, ddl: &mut Ddl<'_>, step: Step, origin: &Origin<'_>) -> Result<i64> {
-        let Step { create_topics, mut effect, start, stop, pause, delete_topic } = step;
+        let Step { create_topics, register, mut effect, start, stop, pause, delete_topic, delete_subjects } = step;
         create_topics.iter().try_for_each(|topic| self.create_topic(topic))?;
+        self.register_for(&mut effect, &register)?;
         let starting = match start {
             Some(new) => Some(self.prepare_query(ddl, *new, &mut effect, origin.session)?),
             None => None,
@@ -112,8 +115,18 @@ impl Engine {
             && self.inner.log.topic(&topic)?.is_some()
         {
             self.inner.log.delete_topic(&topic)?;
+            self.delete_subjects(&topic, &delete_subjects)?;
         }
         Ok(sequence)
+    }
+
+    /// Registers the schemas of the source that an effect creates or writes, which are recorded with it.
+    fn register_for(&self, effect: &mut Effect, registrations: &[Registration]) -> Result<()> {
+        match effect {
+            Effect::CreateSource(source) => self.register(source, registrations),
+            Effect::CreateQuery { sink, .. } => self.register(sink, registrations),
+            _ => Ok(()),
+        }
     }
 
     /// Makes ready what a query needs before its command is recorded, and completes the command: which offsets `latest` means.

@@ -1,13 +1,13 @@
 //! What a statement that changes the catalogue means, decided before anything is changed.
 //!
 //! ```text
-//! CREATE TABLE t AS SELECT ...   step: create topic T | effect create_query | start CTAS_T_3
-//! DROP STREAM s DELETE TOPIC     step: effect drop | stop CSAS_S_1 | delete topic
+//! CREATE TABLE t AS SELECT ...   step: create topic T | register T-value | effect create_query | start CTAS_T_3
+//! DROP STREAM s DELETE TOPIC     step: effect drop | stop CSAS_S_1 | delete topic | delete subjects
 //! TERMINATE ALL                  a step for each query: effect terminate | stop
 //! CREATE ... IF NOT EXISTS       no step, if it exists: the reply says so
 //! ```
 //!
-//! Planning is pure: what the outside looks like comes in as [`Facts`], and a plan of the same statement in the same
+//! Planning is pure: what the outside looks like comes in as [`Facts`] and [`SchemaFacts`], and a plan of the same statement in the same
 //! [`Context`] is the same. Live execution, the sandbox and the replay carry out, or take apart, the same value.
 
 use crate::catalog::topics::{TopicRules, TopicUse};
@@ -17,6 +17,9 @@ use crate::engine::command::status::noun;
 use crate::engine::ddl::Change;
 use crate::engine::query::persistent::{NewQuery, Query};
 use crate::engine::query::unknown_query;
+use crate::engine::schemas::facts::SchemaFacts;
+use crate::engine::schemas::infer::infer_all;
+use crate::engine::schemas::register::{Registration, When, registrations, subjects};
 use crate::error::{Error, Result};
 use crate::execute::compile::{self, upgrade};
 use crate::parse::statement::{CreateAs, CreateSource, CreateType, Drop, InsertSelect, Name, SourceKind};
@@ -33,6 +36,8 @@ pub(in crate::engine) struct Context<'a> {
     pub(in crate::engine) queries: &'a BTreeMap<String, Arc<Query>>,
     /// Describes topics: the plan says which ones it depends on.
     pub(in crate::engine) facts: &'a mut dyn FnMut(BTreeSet<String>) -> Result<Facts>,
+    /// What the registry says.
+    pub(in crate::engine) schemas: &'a mut dyn SchemaFacts,
     /// The session's and the server's properties.
     pub(in crate::engine) settings: &'a Settings,
     /// Sequence of the next command: a part of a new query's id.
@@ -58,6 +63,8 @@ pub(in crate::engine) struct Planned {
 pub(in crate::engine) struct Step {
     /// Topics that are created before the command is recorded.
     pub(in crate::engine) create_topics: Vec<TopicRequest>,
+    /// Schemas that are registered, and recorded with the source of the effect.
+    pub(in crate::engine) register: Vec<Registration>,
     /// What is recorded, and then applied to the catalogue.
     pub(in crate::engine) effect: Effect,
     /// The query that starts. It takes the place of the one with its id.
@@ -68,6 +75,8 @@ pub(in crate::engine) struct Step {
     pub(in crate::engine) pause: Option<(String, bool)>,
     /// The topic that is deleted.
     pub(in crate::engine) delete_topic: Option<String>,
+    /// The subjects that are deleted with it.
+    pub(in crate::engine) delete_subjects: Vec<String>,
 }
 
 /// What a statement returns.
@@ -82,7 +91,16 @@ pub(in crate::engine) enum Reply {
 impl Step {
     /// A step that only changes the catalogue.
     fn of(effect: Effect) -> Step {
-        Step { create_topics: Vec::new(), effect, start: None, stop: None, pause: None, delete_topic: None }
+        Step {
+            create_topics: Vec::new(),
+            register: Vec::new(),
+            effect,
+            start: None,
+            stop: None,
+            pause: None,
+            delete_topic: None,
+            delete_subjects: Vec::new(),
+        }
     }
 
     /// A query ends.
@@ -138,15 +156,18 @@ pub(in crate::engine) fn plan(change: Change<'_>, sql: &str, context: Context<'_
 }
 
 fn create_source(create: &CreateSource, sql: &str, context: Context<'_>) -> Result<Planned> {
-    let Context { catalog, facts, settings, .. } = context;
-    let facts = facts(plan::topics_of_source(create))?;
-    let plan = match plan::create_source(create, catalog, &facts, settings, sql)? {
+    let Context { catalog, facts, schemas, settings, .. } = context;
+    let mut facts = facts(plan::topics_of_source(create))?;
+    infer_all(&plan::schemas_of_source(create, settings)?, schemas, &mut facts)?;
+    let mut plan = match plan::create_source(create, catalog, &facts, settings, sql)? {
         Created::New(plan) => plan,
         Created::Exists(why) => return Ok(Planned::nothing(Reply::Warning(why))),
     };
     let name = &create.name.value;
     let touches = [plan.source.topic.clone()].into_iter().chain(topic_of(catalog, name)).collect();
+    let register = registrations(&mut plan.source, When::Absent, schemas)?;
     let step = Step {
+        register,
         create_topics: plan.create_topic.into_iter().collect(),
         ..Step::of(Effect::CreateSource(Box::new(plan.source)))
     };
@@ -158,9 +179,11 @@ fn create_as(create: &CreateAs, sql: &str, context: Context<'_>) -> Result<Plann
         Some(id) => id.to_owned(),
         None => query_id(create, context.catalog, context.next),
     };
-    let facts = (context.facts)(plan::topics_of_query(create, context.catalog, context.settings))?;
+    let mut facts = (context.facts)(plan::topics_of_query(create, context.catalog, context.settings))?;
+    let requests = plan::schemas_of_query(create, context.catalog, context.settings)?;
+    infer_all(&requests, context.schemas, &mut facts)?;
     match plan::create_as(create, &id, context.catalog, &facts, context.settings, sql)? {
-        Created::New(plan) => start(plan, create.kind, sql, context),
+        Created::New(plan) => start(plan, (create.kind, When::Always), sql, context),
         Created::Exists(why) => Ok(Planned::nothing(Reply::Warning(why))),
     }
 }
@@ -171,18 +194,19 @@ fn insert_select(insert: &InsertSelect, sql: &str, context: Context<'_>) -> Resu
         None => format!("INSERTQUERY_{}", context.next),
     };
     let plan = plan::insert_select(insert, &id, context.catalog, context.settings)?;
-    start(plan, SourceKind::Stream, sql, context)
+    start(plan, (SourceKind::Stream, When::Unwritten), sql, context)
 }
 
 /// A persistent query starts.
-fn start(plan: QueryPlan, kind: SourceKind, sql: &str, context: Context<'_>) -> Result<Planned> {
+fn start(plan: QueryPlan, (kind, when): (SourceKind, When), sql: &str, context: Context<'_>) -> Result<Planned> {
     let pipeline = compile::pipeline(&plan.logical)?;
     // One that this version cannot plan may become anything.
     if let Some(spec) = context.queries.get(&plan.id).and_then(|query| query.spec()) {
         upgrade::check(&spec.pipeline, &pipeline)?;
     }
     let drawn = plan::explain::explain(&plan.logical);
-    let QueryPlan { id, sink, create_topic, reads, late_topic, .. } = plan;
+    let QueryPlan { id, mut sink, create_topic, reads, late_topic, .. } = plan;
+    let register = registrations(&mut sink, when, context.schemas)?;
     let (late_topic, create_late_topic) = late_topic.unzip();
     let sources = reads.iter().chain([&sink.name]).filter_map(|name| topic_of(context.catalog, name));
     let touches = sources.chain([sink.topic.clone()]).chain(late_topic.clone()).collect();
@@ -190,7 +214,7 @@ fn start(plan: QueryPlan, kind: SourceKind, sql: &str, context: Context<'_>) -> 
     let new = NewQuery { id: id.clone(), sql: sql.to_owned(), plan: drawn, pipeline, late_topic: late_topic.clone() };
     let effect = Effect::CreateQuery { id, sink: Box::new(sink), reads, late_topic, begin: None };
     let create_topics = create_topic.into_iter().chain(create_late_topic.flatten()).collect();
-    let step = Step { create_topics, start: Some(Box::new(new)), ..Step::of(effect) };
+    let step = Step { create_topics, register, start: Some(Box::new(new)), ..Step::of(effect) };
     Ok(Planned::one(step, status, touches))
 }
 
@@ -210,6 +234,7 @@ fn drop_source(drop: &Drop, catalog: &Catalog, topics: &TopicRules) -> Result<Pl
     let step = Step {
         stop: query.map(|query| query.id),
         delete_topic: drop.delete_topic.then(|| source.topic.clone()),
+        delete_subjects: if drop.delete_topic { subjects(&source) } else { Vec::new() },
         ..Step::of(Effect::Drop { name: name.clone() })
     };
     let message = format!("Source `{name}` (topic: {}) was dropped.", source.topic);

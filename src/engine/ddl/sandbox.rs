@@ -10,6 +10,7 @@ use crate::engine::intent::Intent;
 use crate::engine::introspect::function_help::describe_function;
 use crate::engine::query::persistent::Query;
 use crate::engine::query::unknown_query;
+use crate::engine::schemas::facts::{Overlaid, SchemaSandbox};
 use crate::engine::session::Session;
 use crate::error::{Error, Result};
 use crate::parse::statement::Parsed;
@@ -22,6 +23,7 @@ struct Sandbox<'a> {
     engine: &'a Engine,
     catalog: Catalog,
     topics: Topics,
+    schemas: SchemaSandbox,
     /// The queries that run now.
     queries: BTreeMap<String, Arc<Query>>,
     next: u64,
@@ -48,6 +50,7 @@ impl Engine {
             engine: self,
             catalog: Catalog::clone(&state.catalog),
             topics: Topics::default(),
+            schemas: SchemaSandbox::default(),
             queries: state.queries.clone(),
             next: state.next,
             session: session.clone(),
@@ -78,11 +81,13 @@ impl Sandbox<'_> {
     }
 
     fn change(&mut self, change: Change<'_>, text: &str, settings: &Settings) -> Result<()> {
-        let Sandbox { engine, catalog, topics, queries, next, session } = self;
+        let Sandbox { engine, catalog, topics, schemas, queries, next, session } = self;
+        let mut overlaid = Overlaid { live: engine.schema_facts(session), sandbox: schemas };
         let context = Context {
             catalog,
             queries,
             facts: &mut |names| topics.describe(names, engine),
+            schemas: &mut overlaid,
             settings,
             next: *next,
             recorded_id: None,
@@ -91,6 +96,7 @@ impl Sandbox<'_> {
         planned.touches.iter().try_for_each(|topic| engine.check_topic(session, topic))?;
         for step in planned.steps {
             topics.apply(&step);
+            schemas.apply(&step);
             catalog.apply(&step.effect);
             *next += 1;
         }
@@ -106,7 +112,7 @@ impl Sandbox<'_> {
             }
             Inquiry::Explain(intent) => self.validate_explained(intent, text, settings),
             // Lists are never wrong, and a topic may be created by the statements before.
-            Inquiry::ExplainQuery(_) | Inquiry::Show(_) | Inquiry::AssertTopic(_) => Ok(()),
+            Inquiry::ExplainQuery(_) | Inquiry::Show(_) | Inquiry::AssertTopic(_) | Inquiry::AssertSchema(_) => Ok(()),
         }
     }
 
@@ -128,6 +134,17 @@ impl Sandbox<'_> {
     }
 }
 
+impl SchemaSandbox {
+    fn apply(&mut self, step: &Step) {
+        for registration in &step.register {
+            self.0.insert(registration.subject.clone(), Some(registration.schema.clone()));
+        }
+        for subject in &step.delete_subjects {
+            self.0.insert(subject.clone(), None);
+        }
+    }
+}
+
 impl Topics {
     /// Facts about these topics. Each is looked up once.
     fn describe(&mut self, names: BTreeSet<String>, engine: &Engine) -> Result<Facts> {
@@ -135,7 +152,7 @@ impl Topics {
         self.facts.topics.extend(engine.facts(new.clone())?.topics);
         self.known.extend(new);
         let asked = names.into_iter().filter_map(|name| Some((name.clone(), *self.facts.topics.get(&name)?)));
-        Ok(Facts { topics: asked.collect() })
+        Ok(Facts { topics: asked.collect(), ..Facts::default() })
     }
 
     fn apply(&mut self, step: &Step) {

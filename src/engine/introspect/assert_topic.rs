@@ -12,7 +12,7 @@ const ASSERT_TIMEOUT: Duration = Duration::from_millis(1_000);
 /// Longest TIMEOUT: the request waits with the statement.
 const ASSERT_TIMEOUT_MAX: Duration = Duration::from_secs(600);
 /// Time between two checks.
-const ASSERT_STEP: Duration = Duration::from_millis(50);
+pub(in crate::engine) const ASSERT_STEP: Duration = Duration::from_millis(50);
 /// ksqlDB's code of an assertion that failed.
 pub(in crate::engine) const ASSERTION_FAILED: u32 = 41_700;
 
@@ -21,10 +21,7 @@ impl Engine {
     pub(in crate::engine) fn assert_topic(&self, assert: &AssertTopic, session: &Session) -> Result<Entity> {
         self.check_topic(session, &assert.topic)?;
         let wanted = Wanted::of(assert)?;
-        let timeout = match assert.timeout_ms {
-            Some(ms) => Duration::from_millis(u64::try_from(ms).unwrap_or(0)).min(ASSERT_TIMEOUT_MAX),
-            None => ASSERT_TIMEOUT,
-        };
+        let timeout = assert_timeout(assert.timeout_ms);
         let begin = self.inner.clock.monotonic();
         loop {
             let Some(failure) = self.fails(assert, &wanted)? else {
@@ -54,6 +51,14 @@ impl Engine {
             }
         }
         Ok((!wrong.is_empty()).then(|| format!("Topic {name} is not as expected. {}.", wrong.join(". "))))
+    }
+}
+
+/// How long an assertion with this TIMEOUT waits.
+pub(in crate::engine) fn assert_timeout(timeout_ms: Option<i64>) -> Duration {
+    match timeout_ms {
+        Some(ms) => Duration::from_millis(u64::try_from(ms).unwrap_or(0)).min(ASSERT_TIMEOUT_MAX),
+        None => ASSERT_TIMEOUT,
     }
 }
 

@@ -10,6 +10,7 @@ pub(in crate::engine) mod refreshed;
 pub(in crate::engine) mod show;
 
 mod print;
+mod print_framed;
 
 use crate::engine::Engine;
 use crate::engine::intent::Inquiry;
@@ -27,6 +28,7 @@ impl Inquiry<'_> {
             Inquiry::ExplainQuery(id) => engine.explain_query(id, session),
             Inquiry::Explain(intent) => engine.explain(intent, text, session),
             Inquiry::AssertTopic(assert) => engine.assert_topic(assert, session),
+            Inquiry::AssertSchema(assert) => engine.assert_schema(assert, text),
         }
     }
 }

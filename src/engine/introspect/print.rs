@@ -1,5 +1,6 @@
 //! PRINT: the raw records of a topic, as rows.
 
+use crate::engine::introspect::print_framed::Framed;
 use crate::engine::introspect::topics::{LogTopics, Tail, Topics};
 use crate::engine::result::rows::{OutputColumn, RowEvent, RowStream};
 use crate::engine::session::Session;
@@ -42,6 +43,7 @@ impl Engine {
             interval: print.interval.unwrap_or(1).max(1),
             seen: 0,
             left: print.limit.unwrap_or(u64::MAX),
+            framed: Framed::new(self.shared_schemas(), &print.topic),
             keys: BTreeSet::new(),
             values: BTreeSet::new(),
         })))
@@ -56,6 +58,8 @@ struct Printed {
     interval: u64,
     seen: u64,
     left: u64,
+    /// Payloads that name a registered schema.
+    framed: Framed,
     /// The formats that keys and values appear to have.
     keys: BTreeSet<&'static str>,
     values: BTreeSet<&'static str>,
@@ -84,14 +88,16 @@ impl Printed {
     }
 
     fn put(&mut self, partition: usize, r: &RecordRef<'_>, rows: &mut Rows) {
-        let read = |bytes: Option<&[u8]>, how: fn(&[u8]) -> Readable, formats: &mut BTreeSet<&'static str>| {
-            let Readable { text, format } = how(bytes?);
+        let key = r.key.map(|bytes| self.framed.key(bytes).unwrap_or_else(|| sniff::key(bytes)));
+        let value = r.value.map(|bytes| self.framed.value(bytes).unwrap_or_else(|| sniff::value(bytes)));
+        let text = |read: Option<Readable>, formats: &mut BTreeSet<&'static str>| {
+            let Readable { text, format } = read?;
             formats.insert(format);
             Some(text)
         };
         rows.times.append_value(r.timestamp);
-        rows.keys.append_option(read(r.key, sniff::key, &mut self.keys));
-        rows.values.append_option(read(r.value, sniff::value, &mut self.values));
+        rows.keys.append_option(text(key, &mut self.keys));
+        rows.values.append_option(text(value, &mut self.values));
         rows.partitions.append_value(partition as i32);
         rows.offsets.append_value(r.offset);
         rows.count += 1;
@@ -108,6 +114,7 @@ impl RowStream for Printed {
             return Ok(RowEvent::Done(Some("Limit Reached".to_owned())));
         }
         let mut rows = Rows::default();
+        self.framed.begin();
         for run in self.tail.poll(timeout)?.runs() {
             self.take(run, &mut rows);
         }
@@ -132,6 +139,7 @@ impl RowStream for Printed {
             let seen = if formats.is_empty() { "no data processed".to_owned() } else { formats.join(" or ") };
             format!("{what} format: {seen}")
         };
-        Some(format!("{}\n{}", line("Key", &self.keys), line("Value", &self.values)))
+        let trouble = self.framed.trouble().map(|reason| format!("\n{reason}")).unwrap_or_default();
+        Some(format!("{}\n{}{trouble}", line("Key", &self.keys), line("Value", &self.values)))
     }
 }

@@ -1,7 +1,7 @@
 //! SHOW, DESCRIBE and EXPLAIN.
 
 use crate::catalog::{QueryInfo, Source};
-use crate::config::{LogConfig, PROPERTIES};
+use crate::config::{LogConfig, PROPERTIES, REGISTRY_URL};
 use crate::engine::Engine;
 use crate::engine::ddl::Change;
 use crate::engine::intent::Intent;
@@ -34,6 +34,7 @@ impl Engine {
                 Entity::Variables(session.variables().iter().map(|(n, v)| (n.clone(), v.clone())).collect())
             }
             Show::Functions => Entity::Functions(functions()),
+            Show::Schemas => self.show_schemas(session)?,
             Show::Types => {
                 let state = self.inner.state.load();
                 Entity::Types(state.catalog.types().iter().map(|(n, ty)| (n.clone(), ty.clone())).collect())
@@ -100,6 +101,9 @@ impl Engine {
                 (None, None) => add(p.name, &self.inner.config.default_of(p.name), "DEFAULT"),
             }
         }
+        if let Some(url) = self.inner.config.registry_url() {
+            add(REGISTRY_URL, &url, "SERVER");
+        }
         if let LogConfig::Kafka { bootstrap, properties } = &self.inner.config.log {
             add("kafka.bootstrap.servers", bootstrap, "SERVER");
             properties.shown().for_each(|(name, value)| add(&format!("kafka.{name}"), value, "SERVER"));
@@ -133,7 +137,8 @@ impl Engine {
             offsets.push((p, marks.low, marks.high));
         }
         let reading = if extended { self.reading(state, readers.iter().chain(&writers))? } else { Vec::new() };
-        Ok(Description { source, readers, writers, offsets, reading, extended })
+        let schemas = if extended { self.described_schemas(&source) } else { Vec::new() };
+        Ok(Description { source, readers, writers, offsets, reading, schemas, extended })
     }
 
     /// Progress and lag of the queries.

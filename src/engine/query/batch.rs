@@ -28,7 +28,7 @@ impl Engine {
         let timeout = properties.get(TIMEOUT_PROPERTY).and_then(|ms| ms.parse().ok()).map(Duration::from_millis);
         History {
             log: self.inner.log.clone(),
-            schemas: self.inner.schemas.clone(),
+            schemas: self.inner.writers.clone(),
             spill_pool: self.inner.spill_pool.clone(),
             memory_bytes: memory.unwrap_or(MEMORY_BYTES),
             rows: batch::rows_of_a_batch(text_bytes),

@@ -71,7 +71,7 @@ impl Engine {
         let needs_admin = self.topic_rules().is_internal(&topic);
         let settings = self.settings(&self.properties(session))?;
         let plan = plan::pull_query(select, &catalog, &settings)?;
-        let pull = Pull::new(&plan, compile::pipeline(&plan.logical)?, &self.inner.schemas)?;
+        let pull = Pull::new(&plan, compile::pipeline(&plan.logical)?, &self.shared_schemas())?;
         Ok(pull.map(|pull| (Prepared { pull: Arc::new(pull), view, topic, needs_admin }, plan.literals)))
     }
 

@@ -68,7 +68,7 @@ impl Engine {
             late_topic: None,
             spill_pool: self.inner.spill_pool.clone(),
             watch: self.inner.watch.clone(),
-            schemas: self.inner.schemas.clone(),
+            schemas: self.inner.writers.clone(),
         }
     }
 

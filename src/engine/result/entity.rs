@@ -1,6 +1,6 @@
 //! Results that are not rows, as data: the HTTP API prints them as JSON, the prompt as tables.
 
-use crate::catalog::Source;
+use crate::catalog::{SchemaType, Source};
 use crate::execute::task::Progress;
 use crate::parse::statement::SourceKind;
 use crate::types::{Schema, SqlType};
@@ -21,6 +21,17 @@ pub enum Entity {
         /// Whether it was asserted to exist.
         exists: bool,
     },
+    /// ASSERT SCHEMA succeeded.
+    AssertedSchema {
+        /// SUBJECT.
+        subject: Option<String>,
+        /// ID.
+        id: Option<u64>,
+        /// Whether it was asserted to exist.
+        exists: bool,
+    },
+    /// SHOW SCHEMAS.
+    Schemas(Vec<SchemaRow>),
     /// INSERT VALUES, SET, DEFINE: done, without a message.
     Done,
     /// SHOW STREAMS, SHOW TABLES.
@@ -92,6 +103,34 @@ pub struct TopicRow {
     pub replicas: u16,
     /// EXTENDED: how many queries of this service read it.
     pub readers: Option<usize>,
+}
+
+/// One subject of the registry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SchemaRow {
+    /// The subject.
+    pub subject: String,
+    /// Its latest version with id and type; `None` = it was not looked up.
+    pub latest: Option<(i32, i32, SchemaType)>,
+}
+
+/// A schema of a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DescribedSchema {
+    /// `key` or `value`
+    pub part: &'static str,
+    /// Subject.
+    pub subject: String,
+    /// Version below it; 0 = the schema was chosen by its id.
+    pub version: i32,
+    /// Id.
+    pub id: i32,
+    /// Type.
+    pub kind: SchemaType,
+    /// Text.
+    pub text: Arc<str>,
+    /// The latest version of the subject, where that is another.
+    pub newer: Option<i32>,
 }
 
 /// One query.
@@ -172,6 +211,8 @@ pub struct Description {
     pub offsets: Vec<(i32, i64, i64)>,
     /// EXTENDED: progress of those queries.
     pub reading: Vec<Reading>,
+    /// EXTENDED: its schemas, in formats with a registry.
+    pub schemas: Vec<DescribedSchema>,
     /// Whether EXTENDED was given.
     pub extended: bool,
 }

@@ -16,6 +16,7 @@ use crate::execute::operator::filter_project::FilterProjectOperator;
 use crate::execute::operator::{Operator, OperatorOutput};
 use crate::execute::pipeline::{InputColumn, Pipeline, RowSpec, Scan};
 use crate::execute::record::source::{BadRecord, SourceDecoder};
+use crate::execute::record::writer_ids::{self, WriterIds};
 use crate::format::frame::SharedSchemas;
 use crate::format::{Encoder, Side};
 use crate::log::{HeadersRef, RecordRef, RecordSet};
@@ -66,6 +67,7 @@ enum Way {
 #[derive(Debug)]
 struct Worker {
     decoder: SourceDecoder,
+    writer_ids: WriterIds,
     rows: FilterProjectOperator,
     records: RecordSet,
 }
@@ -216,6 +218,7 @@ impl Worker {
     fn new(scan: &Scan, rows: &RowSpec, schemas: &SharedSchemas) -> Result<Worker> {
         Ok(Worker {
             decoder: SourceDecoder::new(scan, 0, schemas)?,
+            writer_ids: WriterIds::of(&scan.source, schemas),
             rows: FilterProjectOperator::new(rows),
             records: RecordSet::default(),
         })
@@ -232,6 +235,7 @@ impl Worker {
                 value: self.records.value(at),
                 headers: HeadersRef::None,
             };
+            self.writer_ids.resolve_record(&record).map_err(writer_ids::unreachable)?;
             self.decoder.push(&record, at as u64, &mut unread);
         }
         let batches = self.decoder.finish(&mut unread)?;

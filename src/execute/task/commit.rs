@@ -85,7 +85,8 @@ impl Execution {
         let mut reached = Vec::with_capacity(self.inputs.len());
         for (slot, input) in self.inputs.iter().enumerate() {
             // An empty queue means that everything before the reader's position was processed, markers included.
-            let empty = self.queues[slot].is_empty() && self.canonical.order.is_empty(slot);
+            let empty =
+                self.queues[slot].is_empty() && self.canonical.order.is_empty(slot) && !self.held.includes(slot);
             let offset =
                 if empty { self.reader.position(slot).max(self.processed[slot]) } else { self.processed[slot] };
             reached.push(offset);
@@ -138,6 +139,7 @@ impl Execution {
         self.pending.clear();
         self.late.iter_mut().for_each(LateRecords::clear);
         self.queues.iter_mut().for_each(VecDeque::clear);
+        self.held.clear();
         self.queued = 0;
         self.canonical.rewind(&self.committed);
         for slot in 0..self.inputs.len() {

@@ -11,6 +11,7 @@
 //! interval while the query lags; a commit always emits first. An aborted commit puts the operators back to what was
 //! committed and reads again from the committed offsets: nothing of an aborted epoch is ever seen.
 
+mod arrivals;
 mod canonical_input;
 pub(super) mod canonical_order;
 mod commit;
@@ -29,13 +30,16 @@ pub use progress::Progress;
 use crate::error::Result;
 use crate::execute::change::ChangeBatch;
 use crate::execute::operator::OperatorOutput;
+use crate::execute::pipeline::Scan;
 use crate::execute::record::sink::SinkEncoder;
 use crate::execute::record::source::{BadRecord, SourceDecoder};
+use crate::execute::record::writer_ids::WriterIds;
 use crate::log::{
     Assignment, Isolation, Log, Reader, RecordSet, Run, Start, TopicPartition, TransactionalWriter, WriterSpec,
 };
 use crate::parse::statement::SourceKind;
 use crate::types::clock::SharedClock;
+use arrivals::Held;
 use canonical_input::CanonicalInput;
 use late_records::LateRecords;
 use limits::Limits;
@@ -78,6 +82,10 @@ pub struct Execution {
     decoders: Vec<SourceDecoder>,
     topology: Topology,
     sink: Option<SinkEncoder>,
+    /// Look up the schemas of the records of each slot.
+    writer_ids: Vec<WriterIds>,
+    /// Records that wait for the registry.
+    held: Held,
     queues: Vec<VecDeque<Run>>,
     queued: usize,
     /// Joins: the rows that wait for their turn in canonical order.
@@ -108,6 +116,7 @@ impl Execution {
     /// Opens the transactional writer, restores state from the changelog and seeks to the committed offsets.
     pub fn start(log: &dyn Log, spec: ExecutionSpec, clock: SharedClock, progress: Arc<Progress>) -> Result<Execution> {
         let (inputs, decoders, tables) = inputs_of(&spec)?;
+        let writer_ids = writer_ids(&spec);
         let topology = Topology::new(&spec.pipeline, spec.mode, &spec.spill_pool)?;
         let (mut session, sink) = match &spec.target {
             Target::Rows => (None, None),
@@ -135,6 +144,8 @@ impl Execution {
             canonical: CanonicalInput::new(&tables),
             tables,
             reader: log.reader(Vec::new(), Isolation::ReadCommitted)?,
+            writer_ids,
+            held: Held::default(),
             queues: inputs.iter().map(|_| VecDeque::new()).collect(),
             queued: 0,
             processed: vec![0; inputs.len()],
@@ -236,7 +247,7 @@ impl Execution {
 
     /// What currently blocks the query, if anything does.
     pub fn trouble(&self) -> Option<String> {
-        self.trouble.clone().or_else(|| self.reader.trouble())
+        self.trouble.clone().or_else(|| self.held.reason()).or_else(|| self.reader.trouble())
     }
 
     /// Reads, processes, emits and commits what is due. Waits for records at most `wait`.
@@ -252,11 +263,11 @@ impl Execution {
         if !self.retry_due(wait) {
             return Ok(Turn::default());
         }
-        let fetched = self.reader.poll(BATCH_ROWS_MAX, self.patience(wait))?;
-        let arrived = fetched.len();
-        for run in fetched.into_runs() {
-            self.queued += run.len();
-            self.queues[run.slot].push_back(run);
+        let arrived = self.fetch(BATCH_ROWS_MAX, wait)?;
+        if !self.held.is_empty() {
+            // What is held may come before everything that is queued.
+            self.emit_and_commit(false)?;
+            return Ok(Turn { bad: std::mem::take(&mut self.bad), ..Turn::default() });
         }
         let mut records = if self.topology.joins() { self.process_in_order(arrived)? } else { 0 };
         while let Some(slot) = self.choose(arrived == 0) {
@@ -404,4 +415,12 @@ fn inputs_of(spec: &ExecutionSpec) -> Result<(Vec<TopicPartition>, Vec<SourceDec
         }
     }
     Ok((inputs, decoders, tables))
+}
+
+/// What looks up the schemas of each input's records, in the same order.
+fn writer_ids(spec: &ExecutionSpec) -> Vec<WriterIds> {
+    let of = |scan: &Scan| {
+        (0..scan.source.partitions).map(|_| WriterIds::of(&scan.source, &spec.schemas)).collect::<Vec<_>>()
+    };
+    spec.pipeline.scans.iter().flat_map(of).collect()
 }

@@ -10,8 +10,18 @@ use sqlparser::tokenizer::Token;
 
 /// `SHOW|LIST what`
 pub(super) fn show(reader: &mut Reader<'_>) -> Result<Statement> {
-    const WHAT: &[&str] =
-        &["STREAMS", "TABLES", "TOPICS", "QUERIES", "FUNCTIONS", "PROPERTIES", "TYPES", "VARIABLES", "CONNECTORS"];
+    const WHAT: &[&str] = &[
+        "STREAMS",
+        "TABLES",
+        "TOPICS",
+        "QUERIES",
+        "FUNCTIONS",
+        "PROPERTIES",
+        "TYPES",
+        "VARIABLES",
+        "SCHEMAS",
+        "CONNECTORS",
+    ];
     let start = reader.position();
     reader.skip(1);
     for what in [&["SOURCE", "CONNECTORS"][..], &["SINK", "CONNECTORS"], &["CONNECTOR", "PLUGINS"], &["CONNECTORS"]] {
@@ -23,7 +33,7 @@ pub(super) fn show(reader: &mut Reader<'_>) -> Result<Statement> {
     }
     let all = reader.at_words(&["ALL", "TOPICS"]) && reader.accept(&["ALL"]);
     let Some(what) = reader.accept_any(WHAT) else {
-        return reader.unexpected(&WHAT[..8].join(", "), WHAT);
+        return reader.unexpected(&WHAT[..9].join(", "), WHAT);
     };
     let extended = ["STREAMS", "TABLES", "TOPICS", "QUERIES"].contains(&what) && reader.accept(&["EXTENDED"]);
     reader.expect_end(&["EXTENDED"])?;
@@ -35,6 +45,7 @@ pub(super) fn show(reader: &mut Reader<'_>) -> Result<Statement> {
         "FUNCTIONS" => Show::Functions,
         "PROPERTIES" => Show::Properties,
         "TYPES" => Show::Types,
+        "SCHEMAS" => Show::Schemas,
         _ => Show::Variables,
     }))
 }

@@ -16,6 +16,7 @@ use crate::execute::operator::stream_stream_join::DEFAULT_GRACE_MS;
 use crate::execute::operator::{EmitMode, OperatorOutput};
 use crate::execute::pipeline::Pipeline;
 use crate::execute::record::source::SourceDecoder;
+use crate::execute::record::writer_ids::WriterIds;
 use crate::execute::task::canonical_order::CanonicalOrder;
 use crate::execute::task::topology::Topology;
 use crate::log::{Assignment, Isolation, Run, Start};
@@ -157,6 +158,7 @@ impl PartitionStream for JoinStream {
 struct Replay {
     topology: Topology,
     decoders: Vec<SourceDecoder>,
+    writer_ids: Vec<WriterIds>,
     /// By input: its place in the reader's list, and where it ends; `None` = it holds nothing.
     ends: Vec<Option<(usize, i64)>>,
     /// Inputs in the order of the reader's list.
@@ -173,7 +175,7 @@ struct Replay {
 impl Replay {
     fn new(pipeline: &Pipeline, snapshots: &[Snapshot], history: &History, schema: SchemaRef) -> Result<Replay> {
         let (mut decoders, mut ends, mut slots, mut places, mut assignment) = (vec![], vec![], vec![], vec![], vec![]);
-        let mut tables = Vec::new();
+        let (mut tables, mut writer_ids) = (Vec::new(), Vec::new());
         for (scan, snapshot) in pipeline.scans.iter().zip(snapshots) {
             for partition in 0..scan.source.partitions as i32 {
                 let read = snapshot.of(partition);
@@ -185,6 +187,7 @@ impl Replay {
                     assignment.push(Assignment { topic: place.topic.clone(), partition, start });
                 }
                 decoders.push(SourceDecoder::new(scan, partition, &history.schemas)?);
+                writer_ids.push(WriterIds::of(&scan.source, &history.schemas));
                 tables.push(scan.source.kind == SourceKind::Table);
             }
         }
@@ -193,6 +196,7 @@ impl Replay {
             order: CanonicalOrder::new(&tables),
             reader: history.log.reader(assignment, Isolation::ReadCommitted)?,
             decoders,
+            writer_ids,
             ends,
             slots,
             places,
@@ -258,6 +262,7 @@ impl Replay {
         let input = self.slots[run.slot];
         let end = self.ends[input].map_or(0, |e| e.1);
         let (decoder, first) = (&mut self.decoders[input], &mut self.places[run.slot].1);
+        self.writer_ids[input].resolve_within(run)?;
         let mut bad = Vec::new();
         run.for_each(|record| {
             first.get_or_insert(record.offset);

@@ -11,6 +11,7 @@ use super::layout::{Layout, TURN};
 use super::rows::Piece;
 use super::snapshot::Snapshot;
 use crate::error::{Error, Result};
+use crate::execute::record::writer_ids::WriterIds;
 use crate::log::{Assignment, Isolation, Log, Reader, Run, Span, Start, TopicPartition};
 use crate::memory;
 use crate::plan::nodes::table::Origin;
@@ -49,7 +50,7 @@ impl Replay {
         let layout = Arc::new(Layout::new(snapshot.source.clone(), wanted)?);
         let mut heads = Vec::new();
         for ((partition, _), spans) in snapshot.ends.iter().zip(&snapshot.spans) {
-            heads.push(Head::new(partition, spans.clone().into(), &snapshot.source.topic, log, counts)?);
+            heads.push(Head::new(partition, spans.clone().into(), snapshot, log, counts)?);
         }
         let decoding = Decoding::new(&layout, snapshot, counts)?;
         let ahead = decoding.ahead(heads.len());
@@ -114,6 +115,7 @@ struct Waiting {
 #[derive(Debug)]
 struct Head {
     topic: String,
+    writer_ids: WriterIds,
     reader: Box<dyn Reader>,
     partition: i32,
     /// What notices that records are deleted before they are read.
@@ -136,7 +138,7 @@ impl Head {
     fn new(
         partition: &TopicPartition,
         spans: VecDeque<Span>,
-        topic: &str,
+        snapshot: &Snapshot,
         log: &Arc<dyn Log>,
         counts: &Arc<Counts>,
     ) -> Result<Head> {
@@ -145,7 +147,8 @@ impl Head {
         let latest_before = spans.front().and_then(|s| s.latest_before).unwrap_or(i64::MIN);
         let assignment = Assignment { topic: partition.topic.clone(), partition: partition.partition, start };
         Ok(Head {
-            topic: topic.to_owned(),
+            topic: snapshot.source.topic.clone(),
+            writer_ids: WriterIds::of(&snapshot.source, &snapshot.schemas),
             reader: log.reader(vec![assignment], Isolation::ReadCommitted)?,
             partition: partition.partition,
             place: GapCheck::new(log, partition, first.unwrap_or(0)),
@@ -199,6 +202,8 @@ impl Head {
         self.idle = 0;
         let position = position.min(end);
         let bytes = bytes_from.zip(self.reader.bytes_read()).map(|(from, to)| to - from);
+        // What decodes them knows the schemas of their ids.
+        records.runs().iter().try_for_each(|run| self.writer_ids.resolve_within(run))?;
         let rows = decoding.decode(Piece { partition: self.partition, records, end });
         let records = position.abs_diff(from.min(end));
         self.waiting.push_back(Waiting { rows, latest_before: self.latest_before, records, bytes });

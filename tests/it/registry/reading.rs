@@ -1,0 +1,162 @@
+//! Queries and lookups over records whose schemas are elsewhere: ids that exist, that do not, and a registry that is away.
+
+use super::{World, columns, refused, run, schema};
+use crate::rows::collect;
+use std::time::Duration;
+use tidegate::catalog::SchemaType;
+use tidegate::config::{Config, LogConfig};
+use tidegate::engine::query::persistent::State;
+use tidegate::engine::session::Session;
+use tidegate::engine::{Answer, Drive, Engine};
+use tidegate::log::embedded::EmbeddedLog;
+use tidegate::log::{Log, RecordSet};
+use tidegate::registry::Schemas;
+use tidegate::types::clock::SystemClock;
+
+const AVRO: &str = r#"{"type":"record","name":"R","fields":[{"name":"A","type":["null","int"],"default":null}]}"#;
+
+/// A record `{"A": n}` by the schema with this id.
+fn avro(id: u32, n: i32) -> Vec<u8> {
+    let [a, b, c, d] = id.to_be_bytes();
+    let n = u8::try_from(n << 1).unwrap();
+    vec![0, a, b, c, d, 2, n]
+}
+
+fn produce(world: &World, topic: &str, values: &[Vec<u8>]) {
+    let mut set = RecordSet::default();
+    values.iter().for_each(|value| set.push(0, 1_000, Some(b"k"), Some(value)));
+    world.log.append(topic, &set).unwrap();
+}
+
+const SOURCE: &str = "CREATE STREAM s (a INT) WITH (KAFKA_TOPIC='s', VALUE_FORMAT='AVRO', PARTITIONS=1);";
+const COPY: &str = "CREATE STREAM o WITH (VALUE_FORMAT='JSON') AS SELECT * FROM s;";
+
+fn rows(engine: &Engine, sql: &str) -> Vec<String> {
+    match run(engine, sql).remove(0) {
+        Answer::Rows(rows) => collect(rows).unwrap().rows,
+        Answer::Entity(entity) => panic!("{sql}: {entity:?}"),
+    }
+}
+
+#[test]
+fn an_id_that_does_not_exist_is_a_bad_record() {
+    let world = World::new();
+    let engine = world.engine();
+    run(&engine, SOURCE);
+    run(&engine, COPY);
+    world.registry.put("s-value", 7, &schema(SchemaType::Avro, AVRO));
+    produce(&world, "s", &[avro(7, 1), avro(99, 2), avro(7, 3)]);
+    engine.drive().unwrap();
+    assert_eq!(rows(&engine, "SELECT a FROM o;"), ["1", "3"]);
+    let bad = engine.queries()[0].1.bad();
+    assert_eq!(bad.len(), 1);
+    assert!(bad[0].reason.contains("schema 99: Schema 99 not found"), "{}", bad[0].reason);
+    assert_eq!(rows(&engine, "SELECT a FROM s;"), ["1", "3"], "a query over history skips it as well");
+}
+
+#[test]
+fn a_query_waits_for_a_registry_that_is_away_and_skips_nothing() {
+    let world = World::new();
+    let engine = world.engine();
+    run(&engine, SOURCE);
+    run(&engine, COPY);
+    world.registry.put("s-value", 7, &schema(SchemaType::Avro, AVRO));
+    world.registry.go_away(Some("connection refused"));
+    produce(&world, "s", &[avro(7, 1), avro(7, 2)]);
+    let query = engine.queries()[0].1.clone();
+    // It commits what it has, which is nothing, and is dropped as in a crash.
+    assert!(query.drive_for(50).unwrap(), "it cannot be done");
+    assert_eq!(rows(&engine, "SELECT a FROM o;"), [""; 0]);
+    assert_eq!(query.counts().bad, 0);
+    world.registry.go_away(None);
+    engine.drive().unwrap();
+    assert_eq!(rows(&engine, "SELECT a FROM o;"), ["1", "2"]);
+}
+
+#[test]
+fn own_topics_are_read_and_written_without_a_registry() {
+    let world = World::new();
+    let engine = world.engine();
+    run(&engine, SOURCE);
+    run(&engine, "CREATE STREAM o AS SELECT a + 1 AS a FROM s;");
+    run(&engine, "INSERT INTO s VALUES (1);");
+    engine.drive().unwrap();
+    drop(engine);
+    world.registry.go_away(Some("away"));
+    let engine = world.engine();
+    run(&engine, "INSERT INTO s VALUES (2);");
+    engine.drive().unwrap();
+    assert_eq!(rows(&engine, "SELECT a FROM o;"), ["2", "3"]);
+}
+
+#[test]
+fn insert_values_checks_the_key_and_registers_the_value() {
+    let world = World::new();
+    let engine = world.engine();
+    world.registry.put("t-key", 3, &schema(SchemaType::Avro, "\"string\""));
+    world.registry.put("t-value", 4, &schema(SchemaType::Avro, &AVRO.replace("\"A\"", "\"Z\"")));
+    run(&engine, "CREATE STREAM t (k INT KEY, a INT) WITH (KAFKA_TOPIC='t', FORMAT='AVRO', PARTITIONS=1);");
+    let error = refused(&engine, "INSERT INTO t VALUES (1, 2);");
+    assert_eq!(
+        error.message(),
+        "Cannot INSERT VALUES into data source `T`. ksqlDB generated schema would overwrite existing key schema.\n\tExisting \
+         Schema: \"string\"\n\tksqlDB Generated: \"int\""
+    );
+    world.registry.delete_subject("t-key").unwrap();
+    let error = refused(&engine, "INSERT INTO t VALUES (1, 2);");
+    assert!(error.message().starts_with("Failed to fetch key schema (t-key). Please check if"), "{error}");
+    // A key of the same columns is used as it is.
+    world.registry.put("t-key", 5, &schema(SchemaType::Avro, "{\"type\":\"int\"}"));
+    run(&engine, "INSERT INTO t VALUES (1, 2);");
+    assert_eq!(world.registry.versions("t-key").unwrap(), [2]);
+    assert_eq!(world.registry.versions("t-value").unwrap(), [1, 2]);
+    assert_eq!(rows(&engine, "SELECT k, a FROM t;"), ["1 | 2"]);
+}
+
+#[test]
+fn print_shows_what_a_schema_describes() {
+    let world = World::new();
+    let engine = world.engine();
+    run(&engine, SOURCE);
+    world.registry.put("x", 7, &schema(SchemaType::Avro, AVRO));
+    produce(&world, "s", &[avro(7, 5), avro(99, 6), b"plain".to_vec()]);
+    let Answer::Rows(printed) = run(&engine, "PRINT s FROM BEGINNING LIMIT 3;").remove(0) else { panic!("no rows") };
+    let printed = collect(printed).unwrap();
+    let shown = &printed.rows;
+    assert!(shown[0].contains("{\"A\":5}"), "{shown:?}");
+    assert!(shown[1].contains("base64:") && shown[2].contains("plain"), "{shown:?}");
+    assert!(printed.notice.as_ref().unwrap().contains("Value format: AVRO or KAFKA_STRING or UNRECOGNIZED_BYTES"));
+}
+
+#[test]
+fn a_running_query_is_listed_as_waiting() {
+    let world = World::new();
+    let clock = SystemClock::shared();
+    let config = Config::new(LogConfig::Temporary);
+    let log = EmbeddedLog::in_memory(clock.clone()).unwrap();
+    let engine =
+        Engine::with_registry(log.clone(), config, clock.clone(), Drive::Threads, world.registry.clone()).unwrap();
+    run(&engine, SOURCE);
+    run(&engine, COPY);
+    world.registry.put("s-value", 7, &schema(SchemaType::Avro, AVRO));
+    world.registry.go_away(Some("connection refused"));
+    let mut set = RecordSet::default();
+    set.push(0, 1_000, None, Some(&avro(7, 1)));
+    log.append("s", &set).unwrap();
+    let query = engine.queries()[0].1.clone();
+    let until = |wanted: &dyn Fn() -> bool| {
+        let deadline = clock.monotonic() + Duration::from_secs(30);
+        while !wanted() {
+            assert!(clock.monotonic() < deadline, "{:?}", query.state());
+            clock.sleep(Duration::from_millis(20));
+        }
+    };
+    until(
+        &|| matches!(query.state(), State::Waiting(why) if why.contains("id 7") && why.contains("connection refused")),
+    );
+    world.registry.go_away(None);
+    until(&|| query.state() == State::Running && query.counts().produced == 1);
+    let session = &mut Session::default();
+    assert!(engine.run("DROP STREAM o;", session).is_ok());
+    assert_eq!(columns(&engine, "S"), "`A` INTEGER");
+}
