@@ -226,6 +226,12 @@ impl Display for Clauses<'_> {
         if let Some(having) = &select.having {
             write!(f, " HAVING {}", expression(having))?;
         }
+        for (i, (name, spec)) in select.windows.iter().enumerate() {
+            write!(f, "{} {name} AS ({})", if i == 0 { " WINDOW" } else { "," }, printable(spec))?;
+        }
+        if let Some(qualify) = &select.qualify {
+            write!(f, " QUALIFY {}", expression(qualify))?;
+        }
         match select.emit {
             Some(Emit::Changes) => f.write_str(" EMIT CHANGES")?,
             Some(Emit::Final) => f.write_str(" EMIT FINAL")?,

@@ -2,7 +2,7 @@
 
 use crate::error::Span;
 use crate::types::time::Window;
-use sqlparser::ast::Expr;
+use sqlparser::ast::{Expr, WindowSpec};
 
 /// A name and its place in the statement's text.
 #[derive(Clone, Debug)]
@@ -33,12 +33,16 @@ pub struct Select {
     pub window: Option<Window>,
     /// WHERE.
     pub filter: Option<Expr>,
-    /// GROUP BY.
+    /// GROUP BY; GROUPING SETS, ROLLUP and CUBE are entries of the list.
     pub group_by: Vec<Expr>,
     /// PARTITION BY.
     pub partition_by: Vec<Expr>,
     /// HAVING.
     pub having: Option<Expr>,
+    /// `WINDOW name AS (...)`: what OVER may name.
+    pub windows: Vec<(Name, WindowSpec)>,
+    /// QUALIFY: a condition on the results of window functions.
+    pub qualify: Option<Expr>,
     /// EMIT; `None` = not written.
     pub emit: Option<Emit>,
     /// LIMIT.

@@ -20,7 +20,7 @@ pub(super) fn is_all_fields(expr: &Expr) -> bool {
 /// Puts an expression of ksqlDB's grammar into its final form; returns whether a `->*` is left inside.
 ///
 /// `a.b[1]` comes as the column `a` with the chain `.b[1]`; it leaves as the column `a.b` with the chain `[1]`.
-pub(super) fn normalise(expr: &mut Expr) -> Result<bool> {
+pub(super) fn normalise(expr: &mut impl VisitMut) -> Result<bool> {
     let mut visitor = Normalise { depth: 0, queries: false, stars: false };
     match expr.visit(&mut visitor) {
         ControlFlow::Break(error) => Err(error),
@@ -66,13 +66,6 @@ impl VisitorMut for Normalise {
             return ControlFlow::Break(error.with_detail(format!("at most {EXPRESSION_DEPTH_MAX} levels")));
         }
         self.stars |= is_all_fields(expr);
-        if !self.queries
-            && let Expr::Function(Function { name, over, filter, within_group, .. }) = expr
-            && (over.is_some() || filter.is_some() || !within_group.is_empty())
-        {
-            let error = Error::statement(format!("{name} with OVER, FILTER or WITHIN GROUP is not supported here"));
-            return ControlFlow::Break(error.with_hint("it is supported in top-level queries without EMIT"));
-        }
         if !self.queries && is_sql_form(expr) {
             let error = Error::statement(format!("{expr} is not supported here"));
             return ControlFlow::Break(error.with_hint("write it as a call: SUBSTRING(s, 1, 2)"));

@@ -14,6 +14,7 @@ pub(super) const AFTER_RELATION: &[&str] = &[
     "GROUP",
     "PARTITION",
     "HAVING",
+    "QUALIFY",
     "EMIT",
     "LIMIT",
     "JOIN",
@@ -49,6 +50,7 @@ pub(super) const CLAUSES: &[&str] = &[
     "GROUP",
     "PARTITION",
     "HAVING",
+    "QUALIFY",
     "EMIT",
     "LIMIT",
 ];

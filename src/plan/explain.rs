@@ -56,6 +56,10 @@ fn node(plan: &LogicalPlan) -> String {
                 |exprs: &[datafusion::logical_expr::Expr]| exprs.iter().map(call::text).collect::<Vec<_>>().join(", ");
             format!("Aggregate: {} by {}", list(&aggregate.aggr_expr), list(&aggregate.group_expr))
         }
+        LogicalPlan::Window(window) => {
+            let calls: Vec<String> = window.window_expr.iter().map(call::text).collect();
+            format!("Window: {}", calls.join(", "))
+        }
         other => other.display().to_string(),
     }
 }

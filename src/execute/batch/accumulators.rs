@@ -4,35 +4,76 @@ use super::heap_accumulator::Kept;
 use super::nodes::external;
 use crate::functions::accumulate::overflow;
 use crate::functions::aggregate::{Aggregate, Comparable};
-use crate::plan::nodes::call;
+use super::arranged::{Arranged, sliding};
+use crate::plan::nodes::call::own_aggregate;
+use arrow::compute::SortOptions;
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{DataType, Decimal128Type, Field, FieldRef, Float64Type, Int32Type, Int64Type};
 use datafusion::common::{Result, ScalarValue, exec_err};
-use datafusion::logical_expr::expr::AggregateFunction;
+use datafusion::functions_aggregate::count::count_udaf;
+use datafusion::logical_expr::expr::{
+    AggregateFunction, AggregateFunctionParams, Sort, WindowFunction, WindowFunctionDefinition, WindowFunctionParams,
+};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Expr, Signature, Volatility, lit};
 use std::sync::Arc;
 
 /// The expression with functions that run in the place of those that only mean.
 pub(super) fn lowered(expr: &Expr) -> Expr {
-    let name = match expr {
-        Expr::Alias(alias) => Some(alias.name.clone()),
-        _ => None,
-    };
-    match call::aggregate_of(expr) {
-        None => expr.clone(),
-        Some((aggregate, args)) => {
-            // An accumulator learns how many rows there are from a column only.
-            let args = if args.is_empty() { vec![lit(true)] } else { args.to_vec() };
-            let signature = Signature::any(args.len(), Volatility::Immutable);
-            let aggregate = aggregate.clone();
-            let text = call::aggregate_text(expr).unwrap_or_default().to_owned();
-            let udf = Arc::new(AggregateUDF::from(BatchAggregate { aggregate, text, signature }));
-            let call = AggregateFunction::new_udf(udf, args, false, None, vec![], None);
-            let call = Expr::AggregateFunction(call);
-            name.map_or(call.clone(), |name| call.alias(name))
+    match expr {
+        Expr::Alias(alias) => lowered(&alias.expr).alias(alias.name.clone()),
+        Expr::AggregateFunction(call) => {
+            let AggregateFunctionParams { args, distinct, filter, order_by, null_treatment } = call.params.clone();
+            let is_count = matches!(own_aggregate(&call.func), Some((Aggregate::Count, _)));
+            if is_count && distinct && args.len() == 1 {
+                let call = AggregateFunction::new_udf(count_udaf(), args, true, filter, vec![], None);
+                return Expr::AggregateFunction(call);
+            }
+            let (function, args) = runnable(&call.func, args, distinct, &order_by);
+            Expr::AggregateFunction(AggregateFunction::new_udf(function, args, false, filter, vec![], null_treatment))
         }
+        Expr::WindowFunction(call) => match &call.fun {
+            WindowFunctionDefinition::WindowUDF(_) => expr.clone(),
+            WindowFunctionDefinition::AggregateUDF(function) => {
+                let params = call.params.clone();
+                let (function, args) = runnable(function, params.args, params.distinct, &[]);
+                let function = WindowFunctionDefinition::AggregateUDF(Arc::new(sliding(function, args.len())));
+                let params = WindowFunctionParams { args, distinct: false, ..params };
+                Expr::WindowFunction(Box::new(WindowFunction { fun: function, params }))
+            }
+        },
+        other => other.clone(),
     }
+}
+
+/// The function that runs, and what it gets: behind the arguments, what they are sorted by.
+fn runnable(
+    function: &Arc<AggregateUDF>,
+    mut args: Vec<Expr>,
+    distinct: bool,
+    order_by: &[Sort],
+) -> (Arc<AggregateUDF>, Vec<Expr>) {
+    let (function, counts) = match own_aggregate(function) {
+        None => (function.clone(), false),
+        Some((aggregate, text)) => {
+            // An accumulator learns how many rows there are from a column only.
+            if args.is_empty() {
+                args.push(lit(true));
+            }
+            let signature = Signature::any(args.len(), Volatility::Immutable);
+            let (aggregate, text) = (aggregate.clone(), text.to_owned());
+            let counts = aggregate == Aggregate::Count;
+            (Arc::new(AggregateUDF::from(BatchAggregate { aggregate, text, signature })), counts)
+        }
+    };
+    if !distinct && order_by.is_empty() {
+        return (function, args);
+    }
+    let arity = args.len();
+    let options = order_by.iter().map(|key| SortOptions { descending: !key.asc, nulls_first: key.nulls_first });
+    let arranged = Arranged::new(function, arity, distinct, counts, options.collect());
+    args.extend(order_by.iter().map(|key| key.expr.clone()));
+    (Arc::new(AggregateUDF::from(arranged)), args)
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -68,6 +109,14 @@ impl AggregateUDFImpl for BatchAggregate {
             true => Box::new(State::new(&self.aggregate, &self.text)?),
             false => Box::new(Kept::new(&self.aggregate, &self.text)?),
         })
+    }
+
+    /// Of no rows at all: what a window without rows gives.
+    fn default_value(&self, _: &DataType) -> Result<ScalarValue> {
+        match is_simple(&self.aggregate) {
+            true => State::new(&self.aggregate, &self.text)?.evaluate(),
+            false => Kept::new(&self.aggregate, &self.text)?.evaluate(),
+        }
     }
 
     fn state_fields(&self, args: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
@@ -195,6 +244,39 @@ impl Accumulator for State {
                 self.add(values)
             }
         }
+    }
+
+    /// Exactly what was added is taken back; of sums of DOUBLEs and extremes nothing is.
+    fn retract_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        let [values, ..] = values else { return exec_err!("COUNT(*) is counted over a column") };
+        let rows = match self.aggregate {
+            Aggregate::CountRows => values.len(),
+            _ => values.len() - values.null_count(),
+        };
+        self.count -= rows as i64;
+        match &mut self.sum {
+            _ if matches!(self.aggregate, Aggregate::CountRows | Aggregate::Count) => {}
+            ScalarValue::Int32(Some(sum)) => {
+                *sum = values.as_primitive::<Int32Type>().iter().flatten().fold(*sum, i32::wrapping_sub);
+            }
+            ScalarValue::Int64(Some(sum)) => {
+                *sum = values.as_primitive::<Int64Type>().iter().flatten().fold(*sum, i64::wrapping_sub);
+            }
+            other => return exec_err!("a value cannot be taken back out of {other}"),
+        }
+        Ok(())
+    }
+
+    fn supports_retract_batch(&self) -> bool {
+        matches!(
+            self.aggregate,
+            Aggregate::CountRows
+                | Aggregate::Count
+                | Aggregate::SumInteger
+                | Aggregate::SumBigint
+                | Aggregate::AvgInteger
+                | Aggregate::AvgBigint
+        )
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {

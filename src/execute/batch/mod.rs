@@ -11,6 +11,7 @@
 //! (`run.rs`), within the bounds of [`crate::memory`]; the caller gets a plain iterator.
 
 mod accumulators;
+mod arranged;
 mod gate;
 mod heap_accumulator;
 mod nodes;

@@ -29,7 +29,7 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{
-    Aggregate, Expr, LogicalPlan, TableScan, UserDefinedLogicalNode, UserDefinedLogicalNodeCore,
+    Aggregate, Expr, LogicalPlan, TableScan, UserDefinedLogicalNode, UserDefinedLogicalNodeCore, Window,
 };
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use datafusion::physical_plan::filter::FilterExec;
@@ -174,6 +174,11 @@ fn lower(node: LogicalPlan, history: &History, counts: &Arc<Counts>) -> DfResult
             let Aggregate { input, group_expr, schema, .. } = aggregate;
             let node = Aggregate::try_new_with_schema(input, group_expr, calls, schema)?;
             Ok(Transformed::yes(LogicalPlan::Aggregate(node)))
+        }
+        LogicalPlan::Window(window) => {
+            let calls: Vec<Expr> = window.window_expr.iter().map(lowered).collect();
+            let node = Window::try_new_with_schema(calls, window.input, window.schema)?;
+            Ok(Transformed::yes(LogicalPlan::Window(node)))
         }
         other => Ok(match table_join::lowered(&other)? {
             Some(native) => Transformed::yes(native),

@@ -16,6 +16,7 @@ mod call;
 mod concat;
 mod cost;
 mod decimal;
+pub(crate) mod named;
 mod series;
 pub(crate) mod sizes;
 

@@ -8,7 +8,7 @@ use crate::parse::syntax_error::SYNTAX_ERROR;
 use crate::parse::tree;
 use crate::parse::words::{AFTER_RELATION, CLAUSES, UNITS};
 use crate::types::time::{Window, WindowKind};
-use sqlparser::ast::Expr;
+use sqlparser::ast::{Expr, WindowSpec};
 use sqlparser::tokenizer::Token;
 
 /// Columns of one SELECT: planning compares each with the others.
@@ -45,13 +45,97 @@ pub(super) fn clauses(
     while let Some(kind) = join_kind(reader)? {
         joins.push(join(reader, kind)?);
     }
-    let window = if reader.accept(&["WINDOW"]) { Some(window(reader)?) } else { None };
+    let window = match at_named_window(reader) {
+        false if reader.accept(&["WINDOW"]) => Some(window(reader)?),
+        _ => None,
+    };
     let filter = if reader.accept(&["WHERE"]) { Some(reader.expr()?) } else { None };
-    let group_by = if reader.accept(&["GROUP", "BY"]) { grouping(reader, "GROUP BY")? } else { Vec::new() };
-    let partition_by = if reader.accept(&["PARTITION", "BY"]) { grouping(reader, "PARTITION BY")? } else { Vec::new() };
+    let group_by = match reader.accept(&["GROUP", "BY"]) {
+        true => grouping(reader, "GROUP BY", group_entry)?,
+        false => Vec::new(),
+    };
+    let partition_by = match reader.accept(&["PARTITION", "BY"]) {
+        true => grouping(reader, "PARTITION BY", |r| r.expr())?,
+        false => Vec::new(),
+    };
     let having = if reader.accept(&["HAVING"]) { Some(reader.expr()?) } else { None };
+    let (windows, qualify) = over_rows(reader)?;
     let emit = if reader.accept(&["EMIT"]) { Some(emit(reader)?) } else { None };
-    Ok((Select { items, from, joins, window, filter, group_by, partition_by, having, emit, limit: None }, distinct))
+    let limit = None;
+    let select =
+        Select { items, from, joins, window, filter, group_by, partition_by, having, windows, qualify, emit, limit };
+    Ok((select, distinct))
+}
+
+/// Is `WINDOW name AS (...)` ahead, and not one of ksqlDB's windows?
+fn at_named_window(reader: &Reader<'_>) -> bool {
+    reader.at_words(&["WINDOW"]) && matches!(reader.token(1), Token::Word(_)) && reader.word(2) == "AS"
+}
+
+/// `WINDOW name AS (...), ...` and `QUALIFY condition`, in any order.
+fn over_rows(reader: &mut Reader<'_>) -> Result<(Vec<(Name, WindowSpec)>, Option<Expr>)> {
+    let (mut windows, mut qualify) = (Vec::new(), None);
+    loop {
+        if windows.is_empty() && at_named_window(reader) {
+            reader.skip(1);
+            windows = reader.list(named_window)?;
+        } else if qualify.is_none() && reader.accept(&["QUALIFY"]) {
+            qualify = Some(reader.expr()?);
+        } else {
+            return Ok((windows, qualify));
+        }
+    }
+}
+
+fn named_window(reader: &mut Reader<'_>) -> Result<(Name, WindowSpec)> {
+    let name = reader.name("a window's name")?;
+    reader.expect(&["AS"])?;
+    let start = reader.position();
+    reader.expect_token(&Token::LParen)?;
+    let read = reader.parser.parse_window_spec();
+    let mut spec = reader.lift(read)?;
+    match tree::normalise(&mut spec).map_err(|e| e.at(reader.since(start)))? {
+        false => Ok((name, spec)),
+        true => Err(Error::statement("->* is not an expression").at(reader.since(start))),
+    }
+}
+
+/// An entry of GROUP BY.
+fn group_entry(reader: &mut Reader<'_>) -> Result<Expr> {
+    let opens = |reader: &Reader<'_>, n: usize| *reader.token(n) == Token::LParen;
+    if reader.at_words(&["GROUPING", "SETS"]) && opens(reader, 2) {
+        reader.skip(2);
+        return Ok(Expr::GroupingSets(group_sets(reader)?));
+    }
+    match reader.word(0) {
+        "ROLLUP" if opens(reader, 1) => {
+            reader.skip(1);
+            Ok(Expr::Rollup(group_sets(reader)?))
+        }
+        "CUBE" if opens(reader, 1) => {
+            reader.skip(1);
+            Ok(Expr::Cube(group_sets(reader)?))
+        }
+        _ => reader.expr(),
+    }
+}
+
+/// `(a, (b, c), ())`: each entry is a list of expressions.
+fn group_sets(reader: &mut Reader<'_>) -> Result<Vec<Vec<Expr>>> {
+    reader.expect_token(&Token::LParen)?;
+    let sets = reader.list(|reader| {
+        if *reader.token(0) == Token::LParen && *reader.token(1) == Token::RParen {
+            reader.skip(2);
+            return Ok(Vec::new());
+        }
+        Ok(match reader.expr()? {
+            Expr::Tuple(entries) => entries,
+            Expr::Nested(inner) => vec![*inner],
+            other => vec![other],
+        })
+    })?;
+    reader.expect_token(&Token::RParen)?;
+    Ok(sets)
 }
 
 fn limit(reader: &mut Reader<'_>, push: bool) -> Result<u64> {
@@ -165,12 +249,16 @@ fn within(reader: &mut Reader<'_>) -> Result<Within> {
 }
 
 /// `GROUP BY a, b` and `GROUP BY (a, b)` are the same.
-fn grouping(reader: &mut Reader<'_>, clause: &str) -> Result<Vec<Expr>> {
+fn grouping(
+    reader: &mut Reader<'_>,
+    clause: &str,
+    entry: fn(&mut Reader<'_>) -> Result<Expr>,
+) -> Result<Vec<Expr>> {
     if *reader.token(0) == Token::LParen && *reader.token(1) == Token::RParen {
         let text = format!("Failed to prepare statement: {clause} requires at least one expression");
         return Err(Error::statement(text).at(reader.place(0)));
     }
-    let mut list = reader.list(Reader::expr)?;
+    let mut list = reader.list(entry)?;
     if list.len() == 1 {
         match list.pop() {
             Some(Expr::Tuple(entries)) => return Ok(entries),

@@ -14,7 +14,7 @@ use arrow::array::{ArrayRef, AsArray, BooleanArray};
 use arrow::compute::nullif;
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::{Column, DFSchema, Result as DfResult, ScalarValue};
-use datafusion::logical_expr::expr::{AggregateFunction, ScalarFunction};
+use datafusion::logical_expr::expr::{ScalarFunction, Sort, WindowFunctionDefinition};
 use datafusion::logical_expr::function::AccumulatorArgs;
 use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF,
@@ -116,14 +116,41 @@ pub fn text(expr: &Expr) -> String {
             Some(call) => call.program.to_string(),
             None => expr.to_string(),
         },
-        other => match aggregate_of(other) {
-            Some((aggregate, args)) => {
-                let args: Vec<String> = args.iter().map(text).collect();
-                format!("{aggregate:?}({})", args.join(", "))
-            }
-            None => other.to_string(),
-        },
+        Expr::AggregateFunction(call) => {
+            let args: Vec<String> = call.params.args.iter().map(text).collect();
+            let distinct = if call.params.distinct { "DISTINCT " } else { "" };
+            let order = sorted(&call.params.order_by);
+            let filter = call.params.filter.as_ref().map_or_else(String::new, |f| format!(" FILTER {}", text(f)));
+            format!("{}({distinct}{}{order}){filter}", function_text(&call.func), args.join(", "))
+        }
+        Expr::WindowFunction(call) => {
+            let params = &call.params;
+            let name = match &call.fun {
+                WindowFunctionDefinition::AggregateUDF(function) => function_text(function),
+                WindowFunctionDefinition::WindowUDF(function) => function.name().to_uppercase(),
+            };
+            let list = |exprs: &[Expr]| exprs.iter().map(text).collect::<Vec<_>>().join(", ");
+            let distinct = if params.distinct { "DISTINCT " } else { "" };
+            let filter = params.filter.as_ref().map_or_else(String::new, |f| format!(" FILTER {}", text(f)));
+            let by = if params.partition_by.is_empty() { "" } else { "PARTITION BY " };
+            let (parts, order, frame) = (list(&params.partition_by), sorted(&params.order_by), &params.window_frame);
+            format!("{name}({distinct}{}){filter} OVER ({by}{parts}{order} {frame})", list(&params.args))
+        }
+        other => other.to_string(),
     }
+}
+
+fn function_text(function: &AggregateUDF) -> String {
+    match own_aggregate(function) {
+        Some((aggregate, _)) => format!("{aggregate:?}"),
+        None => function.name().to_uppercase(),
+    }
+}
+
+fn sorted(order_by: &[Sort]) -> String {
+    let keys: Vec<String> =
+        order_by.iter().map(|key| format!("{}{}", text(&key.expr), if key.asc { "" } else { " DESC" })).collect();
+    if keys.is_empty() { String::new() } else { format!(" ORDER BY {}", keys.join(", ")) }
 }
 
 /// Position of a column.
@@ -196,14 +223,19 @@ impl AggregateCallee {
     }
 }
 
-/// The expression for an aggregate of plain columns; `text` is how it was written.
-pub fn aggregate(aggregate: Aggregate, arguments: Vec<Expr>, text: String) -> Expr {
-    let signature = signature(arguments.len(), Volatility::Immutable);
-    let callee = AggregateUDF::from(AggregateCallee { aggregate, text, signature });
-    Expr::AggregateFunction(AggregateFunction::new_udf(Arc::new(callee), arguments, false, None, vec![], None))
+/// An aggregate of ours as a function of so many columns; `text` is how it was written.
+pub fn aggregate(aggregate: Aggregate, arguments: usize, text: String) -> AggregateUDF {
+    AggregateUDF::from(AggregateCallee { aggregate, text, signature: signature(arguments, Volatility::Immutable) })
 }
 
-/// The aggregate behind an expression and its arguments; `None` = one of DataFusion's.
+/// The aggregate of ours behind a function, and how it was written; `None` = one of DataFusion's.
+pub fn own_aggregate(function: &AggregateUDF) -> Option<(&Aggregate, &str)> {
+    let callee = (function.inner().as_ref() as &dyn std::any::Any).downcast_ref::<AggregateCallee>()?;
+    Some((&callee.aggregate, &callee.text))
+}
+
+/// The aggregate behind an expression and its arguments; `None` = one of DataFusion's, or one with DISTINCT, ORDER BY or
+/// FILTER.
 pub fn aggregate_of(expr: &Expr) -> Option<(&Aggregate, &[Expr])> {
     callee(expr).map(|(callee, args)| (&callee.aggregate, args))
 }
@@ -217,6 +249,10 @@ fn callee(expr: &Expr) -> Option<(&AggregateCallee, &[Expr])> {
     match expr {
         Expr::Alias(alias) => callee(&alias.expr),
         Expr::AggregateFunction(function) => {
+            let params = &function.params;
+            if params.distinct || params.filter.is_some() || !params.order_by.is_empty() {
+                return None;
+            }
             let callee = (function.func.inner().as_ref() as &dyn std::any::Any).downcast_ref::<AggregateCallee>()?;
             Some((callee, &function.params.args))
         }

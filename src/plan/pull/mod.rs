@@ -16,6 +16,7 @@ mod rules;
 
 use crate::catalog::{Catalog, Source};
 use crate::error::{Error, Result};
+use crate::functions::aggregate::is_aggregate_name;
 use crate::parse::statement::{Select, SelectItem};
 use crate::plan::nodes::Sink;
 use crate::plan::scalar::{self, Boundary};
@@ -26,7 +27,7 @@ use crate::plan::{Settings, formats};
 use crate::types::{Column, SqlType, pseudo};
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::LogicalPlan;
-use sqlparser::ast::{BinaryOperator, Expr, Value};
+use sqlparser::ast::{BinaryOperator, Expr, Function, Value};
 use std::cmp::Ordering;
 use std::sync::Arc;
 
@@ -117,7 +118,17 @@ impl WindowBounds {
 /// Has the statement the shape of ksqlDB's pull queries?
 pub fn is_pull_shape(select: &Select) -> bool {
     let plain = select.joins.is_empty() && select.window.is_none() && select.having.is_none();
+    let item = |item: &SelectItem| matches!(item, SelectItem::Expr { expr, .. } if has_extended_call(expr));
+    if select.qualify.is_some() || select.items.iter().any(item) {
+        return false;
+    }
     plain && select.group_by.is_empty() && select.partition_by.is_empty() && select.emit.is_none()
+}
+
+/// The expression calls what ksqlDB does not have: an aggregate of DataFusion, or one with FILTER, DISTINCT or OVER.
+fn has_extended_call(expr: &Expr) -> bool {
+    let extended = |f: &Function| expression::arguments(f).is_none() || !is_aggregate_name(&expression::function_name(f));
+    !expression::over_calls(expr).is_empty() || expression::aggregates(expr).iter().any(extended)
 }
 
 /// Plans a SELECT of that shape from a table.

@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::parse::statement::Select;
 use crate::plan::nodes::{Keep, call};
 use crate::plan::scalar::{self, Boundary, Typed};
+use crate::plan::select::clauses::Clauses;
 use crate::plan::select::expression;
 use crate::plan::select::projection::Item;
 use crate::plan::select::scope::Names;
@@ -83,6 +84,8 @@ pub(super) struct Context<'a> {
     pub names: Names,
     /// Streams and tables that are read.
     pub reads: Vec<String>,
+    /// GROUP BY, HAVING and QUALIFY; empty until the SELECT list is known.
+    pub clauses: Clauses,
 }
 
 impl Context<'_> {

@@ -12,7 +12,7 @@ use crate::parse::statement::SourceKind;
 use crate::plan::nodes::call;
 use crate::plan::nodes::{Compute, Explode};
 use crate::plan::scalar::{self, Boundary};
-use crate::plan::select::context::Context;
+use crate::plan::select::context::{Context, Purpose};
 use crate::plan::select::expression;
 use crate::plan::select::projection::Item;
 use crate::plan::select::scope::Names;
@@ -74,7 +74,8 @@ pub(super) fn bind(
     items: Vec<Item>,
     plan: LogicalPlan,
 ) -> Result<(Vec<Item>, Names, LogicalPlan)> {
-    if context.source.kind == SourceKind::Table {
+    let over_history = context.purpose == Purpose::Batch && !context.settings.strict;
+    if context.source.kind == SourceKind::Table && !over_history {
         return Err(Error::statement("Table source is not supported with table functions"));
     }
     let mut calls: Vec<Expr> = Vec::new();

@@ -2,8 +2,11 @@
 //! in their place.
 
 use crate::error::Span as Place;
+use crate::functions::Registry;
 use crate::functions::aggregate::{Literal, is_aggregate_name};
+use crate::functions::bounded::named;
 use crate::parse::{span_of, sql_type};
+use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
     AccessExpr, BinaryOperator, CaseWhen, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
     ObjectNamePart, Subscript, UnaryOperator, Value, ValueWithSpan, Visit, VisitMut, Visitor, VisitorMut,
@@ -90,9 +93,90 @@ pub(in crate::plan) fn aggregates(expr: &Expr) -> Vec<Function> {
 /// The call, if the expression is one of an aggregate function.
 pub(in crate::plan) fn aggregate_call(expr: &Expr) -> Option<&Function> {
     match expr {
-        Expr::Function(function) if is_aggregate_name(&function_name(function)) => Some(function),
+        Expr::Function(function) if function.over.is_none() && is_aggregate(&function_name(function)) => Some(function),
         _ => None,
     }
+}
+
+/// Is it an aggregate of ksqlDB, or one of DataFusion whose name ksqlDB leaves free?
+pub(in crate::plan) fn is_aggregate(name: &str) -> bool {
+    is_aggregate_name(name) || named::aggregate(name).is_some() && Registry::find(name).is_none()
+}
+
+/// Calls with OVER, in order of appearance; those inside of others are not looked at.
+pub(in crate::plan) fn over_calls(expr: &Expr) -> Vec<Function> {
+    let mut found = Vec::new();
+    replace(expr, &mut |e| match e {
+        Expr::Function(function) if function.over.is_some() => {
+            found.push(function.clone());
+            Some(null())
+        }
+        _ => None,
+    });
+    found
+}
+
+/// Every expression in a call: arguments, FILTER, ORDER BY, PARTITION BY.
+pub(in crate::plan) fn parts_of_call(function: &Function) -> Vec<Expr> {
+    let mut depth = 0_usize;
+    let mut parts = Vec::new();
+    let mut found = Outermost { depth: &mut depth, parts: &mut parts };
+    let _ = Visit::visit(function, &mut found);
+    parts
+}
+
+struct Outermost<'a> {
+    depth: &'a mut usize,
+    parts: &'a mut Vec<Expr>,
+}
+
+impl Visitor for Outermost<'_> {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        if *self.depth == 0 {
+            self.parts.push(expr.clone());
+        }
+        *self.depth += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, _: &Expr) -> ControlFlow<()> {
+        *self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+}
+
+/// The expression names no column and calls no function.
+pub(in crate::plan) fn is_constant(expr: &Expr) -> bool {
+    match expr {
+        Expr::Value(_) | Expr::TypedString(_) => true,
+        Expr::Nested(inner) | Expr::UnaryOp { expr: inner, .. } | Expr::Cast { expr: inner, .. } => is_constant(inner),
+        Expr::BinaryOp { left, right, .. } => is_constant(left) && is_constant(right),
+        _ => false,
+    }
+}
+
+/// `CASE WHEN condition THEN value END`
+pub(in crate::plan) fn case(condition: Expr, value: Expr) -> Expr {
+    Expr::Case {
+        case_token: AttachedToken::empty(),
+        end_token: AttachedToken::empty(),
+        operand: None,
+        conditions: vec![CaseWhen { condition, result: value }],
+        else_result: None,
+    }
+}
+
+/// A whole number.
+pub(in crate::plan) fn number(value: u32) -> Expr {
+    Expr::Value(ValueWithSpan { value: Value::Number(value.to_string(), false), span: Span::empty() })
+}
+
+/// `2 * high + low`
+pub(in crate::plan) fn twice_plus(high: Expr, low: Expr) -> Expr {
+    let both = |left, op, right| Expr::BinaryOp { left: Box::new(left), op, right: Box::new(right) };
+    both(both(number(2), BinaryOperator::Multiply, high), BinaryOperator::Plus, low)
 }
 
 /// Name of the function, upper-cased.
@@ -162,7 +246,9 @@ pub(in crate::plan) fn text(expr: &Expr) -> String {
         Expr::BinaryOp { left, op: BinaryOperator::Arrow, right } => format!("{}->{}", text(left), text(right)),
         Expr::BinaryOp { left, op, right } => format!("({} {op} {})", text(left), text(right)),
         Expr::UnaryOp { op: UnaryOperator::Minus, expr } => format!("-{}", text(expr)),
-        Expr::Function(function) => format!("{}({})", function_name(function), arguments_text(function)),
+        Expr::Function(function) => {
+            format!("{}({}){}", function_name(function), arguments_text(function), behind_call(function))
+        }
         Expr::Value(value) if value.value == Value::Null => "null".to_owned(),
         Expr::Cast { expr, data_type, .. } => {
             let ty = sql_type(data_type).map_or_else(|| data_type.to_string(), |ty| ty.to_string());
@@ -225,7 +311,28 @@ fn arguments_text(function: &Function) -> String {
         }
         other => other.to_string(),
     };
-    list.args.iter().map(one).collect::<Vec<_>>().join(", ")
+    let distinct = list.duplicate_treatment.map_or_else(String::new, |word| format!("{word} "));
+    let clauses: String = list.clauses.iter().map(|clause| format!(" {clause}")).collect();
+    format!("{distinct}{}{clauses}", list.args.iter().map(one).collect::<Vec<_>>().join(", "))
+}
+
+/// What follows the parentheses of an aggregate's or window function's call.
+fn behind_call(function: &Function) -> String {
+    let mut out = String::new();
+    if !function.within_group.is_empty() {
+        let keys: Vec<String> = function.within_group.iter().map(ToString::to_string).collect();
+        out.push_str(&format!(" WITHIN GROUP (ORDER BY {})", keys.join(", ")));
+    }
+    if let Some(filter) = &function.filter {
+        out.push_str(&format!(" FILTER (WHERE {})", text(filter)));
+    }
+    if let Some(nulls) = &function.null_treatment {
+        out.push_str(&format!(" {nulls}"));
+    }
+    if let Some(over) = &function.over {
+        out.push_str(&format!(" OVER {over}"));
+    }
+    out
 }
 
 /// Columns as they were written, dotted, with their places.

@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! Compute  key columns, value columns            SELECT
+//! [Keep]                                         QUALIFY
+//! [Window ...]                                   OVER: native, over plain columns
 //! [Keep]                                         HAVING
 //! [Aggregate]                                    GROUP BY: native, over plain columns
 //! [TimeWindow]                                   WINDOW
@@ -11,15 +13,21 @@
 //! TableScan
 //! ```
 
+mod callee;
+mod clauses;
 pub(super) mod context;
 mod explode;
 pub(super) mod expression;
 mod from;
 mod grouping;
+mod groups;
+mod over;
 mod projection;
 pub(super) mod relational;
 pub(super) mod scope;
+mod sets;
 
+use self::clauses::Clauses;
 use self::context::{Bound, Context, Key, Purpose};
 use self::projection::{Item, SelectInput};
 use self::scope::Names;
@@ -40,11 +48,13 @@ use std::sync::Arc;
 
 /// Binds a SELECT.
 pub(super) fn bind(select: &Select, purpose: Purpose<'_>, catalog: &Catalog, settings: &Settings) -> Result<Bound> {
+    let select = &*over::inlined(select)?;
     if !select.joins.is_empty() {
         let joined = from::bind(select, purpose, catalog, settings)?;
         let from::Joined { plan, source, names, select, reads } = joined;
         check_emit(&select)?;
-        let context = Context { select: &select, purpose, settings, source, alias: String::new(), names, reads };
+        let (alias, clauses) = (String::new(), Clauses::default());
+        let context = Context { select: &select, purpose, settings, source, alias, names, reads, clauses };
         return bind_over(context, plan);
     }
     let source = catalog.require(&select.from.name.value).map_err(|e| e.at(select.from.name.span))?.clone();
@@ -54,7 +64,8 @@ pub(super) fn bind(select: &Select, purpose: Purpose<'_>, catalog: &Catalog, set
     let names = scan_names(&table, &alias).with_aliases(&select.items);
     let scan = TableScanBuilder::new(TableReference::bare(alias.clone()), Arc::new(table)).build()?;
     let reads = vec![source.name.clone()];
-    let context = Context { select, purpose, settings, source, alias, names, reads };
+    let clauses = Clauses::default();
+    let context = Context { select, purpose, settings, source, alias, names, reads, clauses };
     bind_over(context, LogicalPlan::TableScan(scan))
 }
 
@@ -84,19 +95,46 @@ fn bind_over(context: Context<'_>, mut plan: LogicalPlan) -> Result<Bound> {
         partition_by: &partition_by,
     };
     let items = projection::items(&select.items, &input)?;
+    let clauses = clauses::of(&context, &items)?;
+    let context = Context { clauses, ..context };
     let exploding = items.iter().any(|i| explode::has_calls(&i.expr));
-    let aggregated = items.iter().map(|i| &i.expr).chain(&select.having).any(|e| !expression::aggregates(e).is_empty());
+    let conditions = context.clauses.having.iter().chain(&context.clauses.qualify);
+    let aggregated = items.iter().map(|i| &i.expr).chain(conditions).any(|e| !expression::aggregates(e).is_empty());
     if aggregated || !select.group_by.is_empty() || select.window.is_some() || select.having.is_some() {
-        if exploding {
+        if !exploding {
+            return grouping::bind(&context, items, aggregated, plan);
+        }
+        if purpose != Purpose::Batch || context.settings.strict {
             return Err(Error::statement("Table functions cannot be used with aggregations."));
         }
+        let (context, items, plan) = exploded(context, items, plan)?;
         grouping::bind(&context, items, aggregated, plan)
     } else if exploding {
-        let (items, names, plan) = explode::bind(&context, items, plan)?;
-        Context { names, ..context }.flat(items, plan)
+        let (context, items, plan) = exploded(context, items, plan)?;
+        context.flat(items, plan)
     } else {
         context.flat(items, plan)
     }
+}
+
+/// Takes rows apart below everything else: items and clauses over the exploded rows.
+fn exploded<'a>(
+    context: Context<'a>,
+    items: Vec<Item>,
+    plan: LogicalPlan,
+) -> Result<(Context<'a>, Vec<Item>, LogicalPlan)> {
+    let unnamed = |expr: &Expr| Item { name: String::new(), expr: expr.clone(), span: None };
+    let Clauses { group_by, having, qualify } = &context.clauses;
+    let clauses = group_by.iter().chain(having).chain(qualify).map(unnamed);
+    let (width, groups) = (items.len(), group_by.len());
+    let (having, qualify) = (having.is_some(), qualify.is_some());
+    let all = items.into_iter().chain(clauses).collect();
+    let (mut items, names, plan) = explode::bind(&context, all, plan)?;
+    let mut rest = items.split_off(width).into_iter().map(|item| item.expr);
+    let group_by = rest.by_ref().take(groups).collect();
+    let having = if having { rest.next() } else { None };
+    let qualify = if qualify { rest.next() } else { None };
+    Ok((Context { names, clauses: Clauses { group_by, having, qualify }, ..context }, items, plan))
 }
 
 fn check_source(source: &Source, select: &Select, purpose: Purpose<'_>) -> Result<()> {
@@ -133,6 +171,7 @@ impl Context<'_> {
         let table = self.source.kind == SourceKind::Table;
         let window = self.source.window;
         let names = self.names.of("SELECT");
+        let (items, names, plan) = over::bind(self, items, self.clauses.qualify.clone(), names, plan)?;
         if self.select.partition_by.is_empty() {
             let keys: Vec<Key> = self.source.schema.key.iter().map(Key::of).collect();
             let keys = if self.purpose.is_persistent() { keys } else { vec![] };

@@ -14,7 +14,6 @@
 use crate::catalog::{Catalog, Format, Source, Wire};
 use crate::error::{Error, Result};
 use crate::functions::Registry;
-use crate::functions::aggregate::is_aggregate_name;
 use crate::parse::query::{Body, Relational, SelectBody, SetOperator, SortKey};
 use crate::parse::span_of;
 use crate::parse::statement::{Name, Select, SelectItem, SourceKind};
@@ -30,7 +29,7 @@ use datafusion::common::DataFusionError;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::functions_window::row_number::row_number;
 use datafusion::logical_expr::{Expr as PlanExpr, LogicalPlan, LogicalPlanBuilder, SortExpr, cast, lit};
-use sqlparser::ast::{Expr, FunctionArguments, Value};
+use sqlparser::ast::{Expr, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The rows of a query, its columns in order.
@@ -65,17 +64,11 @@ pub(in crate::plan) fn bind(query: &Relational, catalog: &Catalog, settings: &Se
 }
 
 /// Whether sqlparser's reading of the query may mean something where this one failed: it names functions that are not
-/// ours, joins without our conditions, or groups by what only SELECT names.
+/// ours, or joins without our conditions.
 pub(in crate::plan) fn is_beyond(query: &Relational) -> bool {
     let mut beyond = false;
     query.for_each_select(&mut |select| {
-        let named = |expr: &Expr| {
-            let is_alias = |name: &str| {
-                select.items.iter().any(|i| matches!(i, SelectItem::Expr { alias: Some(a), .. } if a.value == name))
-            };
-            expression::literal(expr).is_some() || expression::as_name(expr).is_some_and(is_alias)
-        };
-        beyond |= !select.joins.is_empty() || select.group_by.iter().any(named);
+        beyond |= !select.joins.is_empty();
         let items = select.items.iter().filter_map(|item| match item {
             SelectItem::Expr { expr, .. } => Some(expr),
             _ => None,
@@ -91,12 +84,8 @@ fn names_foreign_function(expr: &Expr) -> bool {
     expression::replace(expr, &mut |e| {
         if let Expr::Function(function) = e {
             let name = expression::function_name(function);
-            let known = Registry::find(&name).is_some() || Registry::table(&name).is_some() || is_aggregate_name(&name);
-            let plain = match &function.args {
-                FunctionArguments::List(list) => list.duplicate_treatment.is_none(),
-                _ => true,
-            };
-            found |= !known || !plain;
+            let known = Registry::find(&name).is_some() || Registry::table(&name).is_some();
+            found |= !known && function.over.is_none() && !expression::is_aggregate(&name) && name != "GROUPING";
         }
         None
     });

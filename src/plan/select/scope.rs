@@ -104,7 +104,7 @@ impl Names {
         ));
         let alias = self.aliases.iter().find(|(alias, _)| qualifier.is_none() && alias == name);
         if let Some((alias, expr)) = alias
-            && ["WHERE", "GROUP BY", "PARTITION BY"].contains(&self.clause)
+            && ["WHERE", "GROUP BY", "PARTITION BY", "HAVING"].contains(&self.clause)
         {
             return Err(error.with_hint(format!(
                 "{} does not see the aliases of the SELECT list: write {expr} for {alias}",

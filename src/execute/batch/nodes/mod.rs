@@ -111,8 +111,9 @@ impl ExecutionPlan for StepExec {
         vec![Distribution::SinglePartition]
     }
 
+    // What is sorted by an element cannot be sorted below, where it is an array.
     fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true]
+        vec![!matches!(self.step, Step::Explode { .. })]
     }
 
     fn apply_expressions(

@@ -3,9 +3,11 @@
 //!
 //! ```text
 //! Aggregate(TimeWindow(SESSION), rows)  -->  Sessions(rows): keys | WINDOWSTART | WINDOWEND | results
+//! with MEDIAN, DISTINCT, FILTER ...     -->  Aggregate(Explode(Sessions(rows))), the results being lists of the arguments
 //! ```
 
 use super::super::Counts;
+use super::super::accumulators::lowered;
 use crate::error::{Error, Result};
 use crate::execute::change::{ChangeBatch, RowImage};
 use crate::execute::operator::session_window::SessionWindowOperator;
@@ -13,16 +15,17 @@ use crate::execute::operator::{EmitMode, Operator, OperatorOutput};
 use crate::execute::pipeline::{AggregateCall, AggregateSpec};
 use crate::functions::aggregate::Aggregate as Function;
 use crate::plan::nodes::call;
-use crate::plan::nodes::{Rekey, TimeWindow, downcast};
-use crate::types::pseudo;
+use crate::plan::nodes::table::{ORDINAL, PRESENT};
+use crate::plan::nodes::{Explode, Rekey, TimeWindow, downcast};
+use crate::types::{SqlType, pseudo};
 use crate::types::time::{Window, WindowKind};
 use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch};
 use arrow::compute::filter_record_batch;
-use arrow::datatypes::{Int32Type, Int64Type, SchemaRef};
-use datafusion::common::{DFSchemaRef, Result as DfResult};
+use arrow::datatypes::{Field, Int32Type, Int64Type, SchemaRef};
+use datafusion::common::{DFSchema, DFSchemaRef, Result as DfResult};
 use datafusion::logical_expr::{Aggregate, Expr, Extension, LogicalPlan, UserDefinedLogicalNodeCore};
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
@@ -56,10 +59,13 @@ impl Sessions {
         let Some(rekey) = downcast::<Rekey>(window.input()) else {
             return datafusion::common::internal_err!("no Rekey below a SESSION window");
         };
+        if aggregate.aggr_expr.iter().any(|expr| call::aggregate_of(expr).is_none()) {
+            return Sessions::listed(window.window, rekey, window.input(), aggregate).map(Some);
+        }
         let mut calls = Vec::new();
         for expr in &aggregate.aggr_expr {
             let Some((function, arguments)) = call::aggregate_of(expr) else {
-                return datafusion::common::not_impl_err!("{expr} over a SESSION window");
+                return datafusion::common::internal_err!("{expr} is no aggregate of ours");
             };
             let name = |e: &Expr| match e {
                 Expr::Column(column) => Ok(column.name.clone()),
@@ -79,9 +85,51 @@ impl Sessions {
         Ok(Some(LogicalPlan::Extension(Extension { node: Arc::new(node) })))
     }
 
+    /// Sessions that list their rows, which a native Aggregate groups: for what the operator does not know.
+    fn listed(window: Window, rekey: &Rekey, input: &LogicalPlan, aggregate: &Aggregate) -> DfResult<LogicalPlan> {
+        let keys = rekey.key.len();
+        let bounds = keys + 2;
+        let group = aggregate.schema.iter().take(bounds);
+        let mut fields: Vec<_> = group.map(|(q, field)| (q.cloned(), field.clone())).collect();
+        let mut calls = Vec::new();
+        for field in &input.schema().fields()[keys..] {
+            let name = field.name();
+            if [pseudo::ROWTIME, pseudo::ROWPARTITION, PRESENT].contains(&name.as_str()) {
+                continue;
+            }
+            let Some(item) = SqlType::from_arrow(field.data_type()) else {
+                return datafusion::common::internal_err!("{name} has a type that no list holds");
+            };
+            let list = Function::CollectList { item, limit: usize::MAX };
+            fields.push((None, Arc::new(Field::new(name, list.output().arrow(), true))));
+            calls.push((list, vec![name.clone()]));
+        }
+        let schema = Arc::new(DFSchema::new_with_metadata(fields, HashMap::new())?);
+        let texts = vec![String::new(); calls.len()];
+        let node = Sessions { window, keys, rekey: rekey.clone(), calls, texts, input: input.clone(), schema };
+        let sessions = LogicalPlan::Extension(Extension { node: Arc::new(node) });
+        let rows = Explode::plan(bounds, sessions)?;
+        let calls = aggregate.aggr_expr.iter().map(|call| lowered(&in_order(call))).collect();
+        let (group, schema) = (aggregate.group_expr.clone(), aggregate.schema.clone());
+        Ok(LogicalPlan::Aggregate(Aggregate::try_new_with_schema(Arc::new(rows), group, calls, schema)?))
+    }
+
     /// What runs it.
     pub(crate) fn runner(&self, counts: &Arc<Counts>) -> Runner {
         Runner { node: self.clone(), operators: BTreeMap::new(), seq: 0, counts: counts.clone() }
+    }
+}
+
+/// The call over rows in the order in which they came: a list has those of a merged session one after the other.
+fn in_order(call: &Expr) -> Expr {
+    match call {
+        Expr::Alias(alias) => in_order(&alias.expr).alias(alias.name.clone()),
+        Expr::AggregateFunction(call) if call.params.order_by.is_empty() && !call.params.distinct => {
+            let mut call = call.clone();
+            call.params.order_by = vec![datafusion::prelude::ident(ORDINAL).sort(true, false)];
+            Expr::AggregateFunction(call)
+        }
+        other => other.clone(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{Binder, Bound, literal};
 use crate::error::{Error, Result};
+use crate::functions::bounded::named;
 use crate::functions::{Constants, Entry, Registry, UNITS, aggregate};
 use crate::plan::scalar::Higher;
 use crate::plan::scalar::Program;
@@ -63,7 +64,15 @@ impl Binder<'_> {
     fn call(&mut self, function: &Function) -> Result<Bound> {
         let name = function.name.to_string().to_uppercase();
         if function.over.is_some() {
-            return Err(Error::statement(format!("{name} OVER is not supported in a continuous query")));
+            return Err(Error::statement(format!("{name} with OVER is not allowed here"))
+                .with_hint("window functions are allowed in SELECT, QUALIFY and ORDER BY of a query without EMIT"));
+        }
+        let listed = matches!(&function.args, FunctionArguments::List(list)
+            if list.duplicate_treatment.is_some() || !list.clauses.is_empty());
+        if listed || function.filter.is_some() || !function.within_group.is_empty() || function.null_treatment.is_some() {
+            return Err(Error::statement(format!(
+                "{name} is no aggregate here: it takes no DISTINCT, ORDER BY, FILTER, WITHIN GROUP or IGNORE NULLS"
+            )));
         }
         let args = match &function.args {
             FunctionArguments::None => &[][..],
@@ -284,7 +293,10 @@ fn refuse_ambiguity(name: &str, given: &[Option<SqlType>], entry: &Entry) -> Res
 
 fn unknown(name: &str) -> Error {
     let error = Error::statement(format!("Can't find any functions with the name '{name}'"));
-    if aggregate::NAMES.contains(&name) {
+    if named::window(name).is_some() && named::aggregate(name).is_none() {
+        return error.with_hint(format!("{name} is a window function: {name}(...) OVER (ORDER BY ...)"));
+    }
+    if aggregate::NAMES.contains(&name) || named::aggregate(name).is_some() {
         return error.with_hint(format!("{name} is an aggregate function: use HAVING, which filters after grouping"));
     }
     if matches!(name, "NOW" | "CURRENT_TIMESTAMP" | "GETDATE" | "SYSDATE") {

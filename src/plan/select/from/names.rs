@@ -190,6 +190,7 @@ impl Sources {
         let all = |list: &[Expr]| list.iter().map(|e| self.flat(e)).collect::<Result<Vec<_>>>();
         out.filter = select.filter.as_ref().map(|e| self.flat(e)).transpose()?;
         out.having = select.having.as_ref().map(|e| self.flat(e)).transpose()?;
+        out.qualify = select.qualify.as_ref().map(|e| self.flat(e)).transpose()?;
         out.group_by = all(&select.group_by)?;
         out.partition_by = all(&select.partition_by)?;
         Ok(out)
