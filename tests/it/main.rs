@@ -33,6 +33,7 @@ mod format;
 mod functions;
 mod fuzz;
 mod glossary;
+mod grouped_queries;
 mod harness;
 mod history;
 mod http;

@@ -1,13 +1,13 @@
 //! The aggregates for DataFusion: the second, simple statement of what each means, to which the incremental one is held.
 
+use super::arranged::{Arranged, sliding};
 use super::heap_accumulator::Kept;
 use super::nodes::external;
 use crate::functions::accumulate::overflow;
 use crate::functions::aggregate::{Aggregate, Comparable};
-use super::arranged::{Arranged, sliding};
 use crate::plan::nodes::call::own_aggregate;
-use arrow::compute::SortOptions;
 use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::compute::SortOptions;
 use arrow::datatypes::{DataType, Decimal128Type, Field, FieldRef, Float64Type, Int32Type, Int64Type};
 use datafusion::common::{Result, ScalarValue, exec_err};
 use datafusion::functions_aggregate::count::count_udaf;

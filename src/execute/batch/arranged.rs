@@ -266,7 +266,9 @@ impl Accumulator for Rows {
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
         let columns = self.whole()?.ok_or_else(|| external(crate::error::Error::bug("a group without rows")))?;
         let list = |column: ArrayRef| {
-            ScalarValue::List(Arc::new(datafusion::common::utils::SingleRowListArrayBuilder::new(column).build_list_array()))
+            ScalarValue::List(Arc::new(
+                datafusion::common::utils::SingleRowListArrayBuilder::new(column).build_list_array(),
+            ))
         };
         Ok(columns.into_iter().map(list).collect())
     }

@@ -249,11 +249,7 @@ fn within(reader: &mut Reader<'_>) -> Result<Within> {
 }
 
 /// `GROUP BY a, b` and `GROUP BY (a, b)` are the same.
-fn grouping(
-    reader: &mut Reader<'_>,
-    clause: &str,
-    entry: fn(&mut Reader<'_>) -> Result<Expr>,
-) -> Result<Vec<Expr>> {
+fn grouping(reader: &mut Reader<'_>, clause: &str, entry: fn(&mut Reader<'_>) -> Result<Expr>) -> Result<Vec<Expr>> {
     if *reader.token(0) == Token::LParen && *reader.token(1) == Token::RParen {
         let text = format!("Failed to prepare statement: {clause} requires at least one expression");
         return Err(Error::statement(text).at(reader.place(0)));

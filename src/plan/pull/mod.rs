@@ -127,7 +127,8 @@ pub fn is_pull_shape(select: &Select) -> bool {
 
 /// The expression calls what ksqlDB does not have: an aggregate of DataFusion, or one with FILTER, DISTINCT or OVER.
 fn has_extended_call(expr: &Expr) -> bool {
-    let extended = |f: &Function| expression::arguments(f).is_none() || !is_aggregate_name(&expression::function_name(f));
+    let extended =
+        |f: &Function| expression::arguments(f).is_none() || !is_aggregate_name(&expression::function_name(f));
     !expression::over_calls(expr).is_empty() || expression::aggregates(expr).iter().any(extended)
 }
 

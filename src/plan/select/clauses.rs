@@ -4,7 +4,8 @@
 //! SELECT UCASE(k) AS u, COUNT(*) AS n FROM s GROUP BY 1 HAVING n > 2    GROUP BY UCASE(K)    HAVING COUNT(*) > 2
 //! ```
 //!
-//! A column of FROM has precedence over a name of the list. ksqlDB groups by the number 1, and so does a continuous query.
+//! A column of FROM has precedence over a name of the list. ksqlDB groups by the number 1; so does a continuous query, and a
+//! query over history that selects the number.
 
 use crate::error::{Error, Result};
 use crate::functions::aggregate::Literal;
@@ -60,7 +61,9 @@ impl Named<'_> {
         if !self.on {
             return Ok(normal);
         }
-        if let Some(Literal::Integer(place)) = expression::literal(&normal) {
+        // `SELECT 2 AS two ... GROUP BY 2` groups by the number, as ksqlDB does.
+        let selected = self.items.iter().any(|item| item.expr == normal);
+        if let Some(Literal::Integer(place)) = expression::literal(&normal).filter(|_| !selected) {
             let item = usize::try_from(place).ok().and_then(|n| self.items.get(n.checked_sub(1)?));
             return item.map(|item| item.expr.clone()).ok_or_else(|| {
                 Error::statement(format!("GROUP BY position {place} is not in the SELECT list"))

@@ -83,9 +83,7 @@ fn inlined_in(expr: &Expr, known: &[(&Name, WindowSpec)]) -> Result<Expr> {
             WindowType::WindowSpec(_) => return None,
         };
         match spec {
-            Ok(spec) => {
-                Some(Expr::Function(Function { over: Some(WindowType::WindowSpec(spec)), ..function.clone() }))
-            }
+            Ok(spec) => Some(Expr::Function(Function { over: Some(WindowType::WindowSpec(spec)), ..function.clone() })),
             Err(error) => {
                 failed.get_or_insert(error);
                 None
@@ -99,7 +97,8 @@ fn find<'a>(name: &Ident, known: &'a [(&Name, WindowSpec)]) -> Result<&'a Window
     if let Some((_, spec)) = known.iter().find(|(known, _)| known.value == name.value) {
         return Ok(spec);
     }
-    let error = Error::statement(format!("no window is named {}", name.value)).at_some(span_of(&Expr::Identifier(name.clone())));
+    let error = Error::statement(format!("no window is named {}", name.value))
+        .at_some(span_of(&Expr::Identifier(name.clone())));
     Err(match nearest(&name.value, known.iter().map(|(name, _)| name.value.as_str())) {
         Some(near) => error.with_hint(format!("did you mean {near}?")),
         None => error.with_hint(format!("WINDOW {} AS (...) defines it, behind HAVING", name.value)),
@@ -176,7 +175,8 @@ pub(super) fn bind(
     let mut plan = plan;
     for part in qualify.iter().flat_map(expression::conjuncts) {
         let part = replaced(part);
-        let bound = scalar::bind(&part, &above.of("QUALIFY"), Boundary::Where).map_err(|e| e.at_some(span_of(&part)))?;
+        let bound =
+            scalar::bind(&part, &above.of("QUALIFY"), Boundary::Where).map_err(|e| e.at_some(span_of(&part)))?;
         let Typed { program, ty } = bound;
         if ty != SqlType::Boolean {
             return Err(Error::statement(format!(
@@ -196,7 +196,8 @@ fn check(context: &Context<'_>, calls: &[Function], qualify: Option<&Expr>) -> R
             let name = expression::function_name(call);
             let error = Error::statement(format!("{name} with OVER requires a query without EMIT"));
             let error = error.at_some(span_of(&Expr::Function(call.clone())));
-            Err(error.with_hint("TOPK and GROUP BY with WINDOW TUMBLING or HOPPING rank and sum up in a continuous query"))
+            Err(error
+                .with_hint("TOPK and GROUP BY with WINDOW TUMBLING or HOPPING rank and sum up in a continuous query"))
         }
         (None, Some(qualify)) => Err(Error::statement("QUALIFY requires a window function")
             .at_some(span_of(qualify))
@@ -222,7 +223,9 @@ fn window(context: &Context<'_>, function: &Function, names: &Names, computed: &
     let frame = match &spec.window_frame {
         None => WindowFrame::new((!order_by.is_empty()).then_some(false)),
         Some(frame) => WindowFrame::try_from(frame.clone()).map_err(|e| {
-            Error::statement(format!("{} {} is no frame of rows", frame.units, frame.start_bound)).at_some(span_of(&whole)).because(e)
+            Error::statement(format!("{} {} is no frame of rows", frame.units, frame.start_bound))
+                .at_some(span_of(&whole))
+                .because(e)
         })?,
     };
     Ok(Window { whole, called, partition_by, order_by, frame })

@@ -111,9 +111,9 @@ impl ExecutionPlan for StepExec {
         vec![Distribution::SinglePartition]
     }
 
-    // What is sorted by an element cannot be sorted below, where it is an array.
+    // Elements and sessions are not there to be sorted by below: only what keeps its columns lets an order through.
     fn maintains_input_order(&self) -> Vec<bool> {
-        vec![!matches!(self.step, Step::Explode { .. })]
+        vec![!matches!(self.step, Step::Explode { .. } | Step::Sessions { .. })]
     }
 
     fn apply_expressions(

@@ -69,7 +69,8 @@ impl Binder<'_> {
         }
         let listed = matches!(&function.args, FunctionArguments::List(list)
             if list.duplicate_treatment.is_some() || !list.clauses.is_empty());
-        if listed || function.filter.is_some() || !function.within_group.is_empty() || function.null_treatment.is_some() {
+        if listed || function.filter.is_some() || !function.within_group.is_empty() || function.null_treatment.is_some()
+        {
             return Err(Error::statement(format!(
                 "{name} is no aggregate here: it takes no DISTINCT, ORDER BY, FILTER, WITHIN GROUP or IGNORE NULLS"
             )));

@@ -17,7 +17,12 @@ use sqlparser::ast::{Expr, Value};
 use std::sync::Arc;
 
 impl Parts<'_> {
-    pub(super) fn foreign(&self, function: Arc<AggregateUDF>, place: Place<'_>, computed: &mut Computed) -> Result<Called> {
+    pub(super) fn foreign(
+        &self,
+        function: Arc<AggregateUDF>,
+        place: Place<'_>,
+        computed: &mut Computed,
+    ) -> Result<Called> {
         if self.nulls.is_some() && !function.supports_null_handling_clause() {
             return Err(Error::statement(format!("IGNORE and RESPECT NULLS are not permitted for {}", self.name)));
         }
@@ -51,7 +56,8 @@ impl Parts<'_> {
         {
             *default = default.cast_to(&ty.arrow()).map_err(|e| self.wrong(&given, e))?;
         }
-        let returns = function.field(WindowUDFFieldArgs::new(&wanted, &self.name)).map_err(|e| self.wrong(&given, e))?;
+        let returns =
+            function.field(WindowUDFFieldArgs::new(&wanted, &self.name)).map_err(|e| self.wrong(&given, e))?;
         self.native(WindowFunctionDefinition::WindowUDF(function), args, returns.data_type())
     }
 
@@ -84,9 +90,7 @@ impl Parts<'_> {
             let same = ty.arrow() == *to || SqlType::from_arrow(to).as_ref() == Some(&ty);
             out.push(match arg {
                 Argument::Literal(ScalarValue::Null) => arg,
-                Argument::Literal(value) => {
-                    Argument::Literal(value.cast_to(to).map_err(|e| self.wrong(&given, e))?)
-                }
+                Argument::Literal(value) => Argument::Literal(value.cast_to(to).map_err(|e| self.wrong(&given, e))?),
                 Argument::Column(..) if ty.arrow() == *to => arg,
                 Argument::Column(place, _) if numbers || same => Argument::Column(place, Some(to.clone())),
                 Argument::Column(..) => return Err(self.refused(&given)),
@@ -130,9 +134,8 @@ impl Parts<'_> {
     }
 
     fn native(&self, function: WindowFunctionDefinition, args: Vec<Argument>, returns: &DataType) -> Result<Called> {
-        let ty = SqlType::from_arrow(returns).ok_or_else(|| {
-            Error::statement(format!("{} returns a type that SQL has no name for", self.name))
-        })?;
+        let ty = SqlType::from_arrow(returns)
+            .ok_or_else(|| Error::statement(format!("{} returns a type that SQL has no name for", self.name)))?;
         Ok(self.called(function, args, returns.clone(), ty))
     }
 

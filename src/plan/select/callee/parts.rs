@@ -11,6 +11,7 @@ use crate::plan::select::context::Purpose;
 use crate::plan::select::expression;
 use crate::types::{SqlType, nearest};
 use arrow::datatypes::DataType;
+use arrow::row::{RowConverter, SortField};
 use datafusion::logical_expr::WindowFunctionDefinition;
 use datafusion::logical_expr::expr::NullTreatment;
 use sqlparser::ast::{
@@ -151,9 +152,26 @@ impl<'a> Parts<'a> {
         } else {
             return Err(self.unknown());
         };
+        if self.distinct {
+            self.check_comparable(&called, computed)?;
+        }
         called.filter = filter;
         called.order_by = order_by;
         Ok(called)
+    }
+
+    /// Values of which one is to be taken once can be compared.
+    fn check_comparable(&self, called: &Called, computed: &Computed) -> Result<()> {
+        let types = called.args.iter().filter_map(|arg| match arg {
+            Argument::Column(place, _) => Some(computed.ty(*place)),
+            Argument::Literal(_) => None,
+        });
+        let compared = |ty: &&SqlType| RowConverter::supports_fields(&[SortField::new(ty.arrow())]);
+        match types.into_iter().find(|ty| !compared(ty)) {
+            None => Ok(()),
+            Some(ty) => Err(Error::statement(format!("{} takes no DISTINCT values of {ty}", self.name))
+                .with_hint("TO_JSON_STRING makes texts of them, which can be compared")),
+        }
     }
 
     fn unknown(&self) -> Error {
@@ -232,7 +250,8 @@ impl<'a> Parts<'a> {
         let args: Vec<Expr> = self.args.iter().map(|arg| (*arg).clone()).collect();
         let Some(filter) = self.filter.filter(|_| purpose != Purpose::Batch) else { return Ok(args) };
         let by_offset = self.name.ends_with("_BY_OFFSET");
-        let keeps_nulls = by_offset && self.args.iter().any(|a| matches!(expression::literal(a), Some(aggregate::Literal::Boolean(false))));
+        let keeps_nulls = by_offset
+            && self.args.iter().any(|a| matches!(expression::literal(a), Some(aggregate::Literal::Boolean(false))));
         if !(SKIPS_NULLS.contains(&self.name.as_str()) || self.name == "TOPKDISTINCT" || by_offset) || keeps_nulls {
             return Err(Error::statement(format!("{} with FILTER requires a query without EMIT", self.name))
                 .with_hint("WHERE in a query of its own keeps the rows that it is to see"));
@@ -242,12 +261,29 @@ impl<'a> Parts<'a> {
         Ok(match args.is_empty() {
             true => vec![when(expression::number(1))],
             // Literals behind the first argument are parameters.
-            false => args.into_iter().enumerate().map(|(i, a)| if i > 0 && literal(&a) { a } else { when(a) }).collect(),
+            false => {
+                args.into_iter().enumerate().map(|(i, a)| if i > 0 && literal(&a) { a } else { when(a) }).collect()
+            }
         })
     }
 
-    pub(super) fn called(&self, function: WindowFunctionDefinition, args: Vec<Argument>, returns: DataType, ty: SqlType) -> Called {
-        Called { function, args, distinct: self.distinct, order_by: vec![], filter: None, nulls: self.nulls, returns, ty }
+    pub(super) fn called(
+        &self,
+        function: WindowFunctionDefinition,
+        args: Vec<Argument>,
+        returns: DataType,
+        ty: SqlType,
+    ) -> Called {
+        Called {
+            function,
+            args,
+            distinct: self.distinct,
+            order_by: vec![],
+            filter: None,
+            nulls: self.nulls,
+            returns,
+            ty,
+        }
     }
 
     /// The call without FILTER and OVER, for errors.
