@@ -277,7 +277,7 @@ impl Sink {
                         self.go_live(out)?;
                     }
                 }
-                State::Live(widths) => live_line(out, widths, |i| row.shown(i))?,
+                State::Live(widths) => live_line(out, widths, &self.columns, |i| row.shown(i))?,
                 State::Plain => {}
             },
         }
@@ -302,10 +302,10 @@ impl Sink {
             })
             .collect();
         rule(out, &widths, '-')?;
-        live_line(out, &widths, |i| printable(&self.columns[i].name))?;
+        live_line(out, &widths, &self.columns, |i| printable(&self.columns[i].name))?;
         rule(out, &widths, '=')?;
         for row in rows {
-            live_line(out, &widths, |i| row.shown(i))?;
+            live_line(out, &widths, &self.columns, |i| row.shown(i))?;
         }
         self.state = State::Live(widths);
         Ok(out.flush()?)
@@ -318,6 +318,7 @@ impl Sink {
             State::Held(rows) => {
                 let mut table = comfy_table::Table::new();
                 table.load_preset(comfy_table::presets::ASCII_FULL_CONDENSED);
+                table.set_style(comfy_table::TableComponent::MiddleHeaderIntersections, '+');
                 if let Some(width) = self.width {
                     table.set_content_arrangement(comfy_table::ContentArrangement::Dynamic);
                     table.set_width(u16::try_from(width).unwrap_or(u16::MAX));
@@ -325,6 +326,11 @@ impl Sink {
                 table.set_header(self.columns.iter().map(|c| printable(&c.name)));
                 for row in &rows {
                     table.add_row((0..self.columns.len()).map(|i| row.shown(i)));
+                }
+                for (column, shown) in self.columns.iter().zip(table.column_iter_mut()) {
+                    if column.is_number() {
+                        shown.set_cell_alignment(comfy_table::CellAlignment::Right);
+                    }
                 }
                 writeln!(out, "{table}")?;
             }
@@ -380,13 +386,20 @@ fn rule(out: &mut dyn Write, widths: &[usize], line: char) -> Result<()> {
     Ok(writeln!(out, "+{}+", parts.join("+"))?)
 }
 
-fn live_line(out: &mut dyn Write, widths: &[usize], cell: impl Fn(usize) -> String) -> Result<()> {
+/// A line of cells, numbers at the right of theirs.
+fn live_line(
+    out: &mut dyn Write,
+    widths: &[usize],
+    columns: &[OutputColumn],
+    cell: impl Fn(usize) -> String,
+) -> Result<()> {
     let mut line = String::new();
-    for (i, width) in widths.iter().enumerate() {
+    for (i, (width, column)) in widths.iter().zip(columns).enumerate() {
         let text = cell(i);
+        let gap = " ".repeat(width.saturating_sub(text.width()));
+        let (before, after) = if column.is_number() { (gap, String::new()) } else { (String::new(), gap) };
         line.push_str(if i == 0 { "| " } else { " | " });
-        line.push_str(&text);
-        line.push_str(&" ".repeat(width.saturating_sub(text.width())));
+        line.extend([before, text, after]);
     }
     Ok(writeln!(out, "{line} |")?)
 }

@@ -24,7 +24,7 @@ use tidegate::types::SqlType;
 use tidegate::types::cell::{settled, text, write_json};
 use tidegate::types::clock::SystemClock;
 
-/// A stream that says what it was told to say, and is idle after that.
+/// A stream of given events, idle after them.
 struct Told {
     columns: Vec<OutputColumn>,
     events: VecDeque<Result<RowEvent>>,
@@ -79,9 +79,9 @@ fn a_finished_answer_is_laid_out_as_a_table() {
         text,
         "\
 +-------------+-------------+
-| CAR         | n           |
-+===========================+
-| a,b         | 1           |
+| CAR         |           n |
++=============+=============+
+| a,b         |           1 |
 | é\\u{1b}[31m | <tombstone> |
 +-------------+-------------+
 (2 rows)

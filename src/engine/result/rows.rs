@@ -15,6 +15,13 @@ pub struct OutputColumn {
     pub ty: SqlType,
 }
 
+impl OutputColumn {
+    /// Whether its values are numbers, which tables align at the right.
+    pub fn is_number(&self) -> bool {
+        self.ty.is_numeric()
+    }
+}
+
 /// Rows of a query, pulled by their reader. Dropping the stream ends the query.
 pub trait RowStream: Send {
     /// The columns of every batch.
