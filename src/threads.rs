@@ -16,7 +16,7 @@
 //! What a panic leaves half done is not used: the caller of [`guard`] drops it or marks it as broken. This module does not
 //! restart anything that has state, and it does not hide a panic from the log.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::mutant;
 use parking_lot::Mutex;
 use std::any::Any;
@@ -54,16 +54,28 @@ thread_local! {
 }
 
 /// Starts a thread called `KIND LABEL` that runs `work` under a [`guard`]. Its end by a panic is logged; the caller
-/// notices it by what the thread owned, such as the sending half of a channel.
+/// notices it by what the thread owned, such as the sending half of a channel. An error of [`Kind::Busy`] if the operating
+/// system refuses another thread.
 pub fn spawn(
     kind: &'static str,
     label: impl Into<String>,
     work: impl FnOnce() + Send + 'static,
-) -> std::io::Result<JoinHandle<()>> {
+) -> Result<JoinHandle<()>> {
     let label = label.into();
     let name = if label.is_empty() { kind.to_owned() } else { format!("{kind} {label}") };
     // The error was logged, and nothing is left to do with it.
-    std::thread::Builder::new().name(name).spawn(move || drop(catch(kind, &label, work)))
+    std::thread::Builder::new().name(name).spawn(move || drop(catch(kind, &label, work))).map_err(refused)
+}
+
+fn refused(error: std::io::Error) -> Error {
+    tracing::warn!(%error, "the operating system refuses another thread");
+    Error::new(Kind::Busy, "the process cannot start another thread")
+        .with_detail(error.to_string())
+        .with_hint(
+            "raise its limit of threads (ulimit -u, TasksMax of systemd, pids.max of a container), or end queries that \
+             are not needed",
+        )
+        .because(error)
 }
 
 /// Runs `work`; a panic in it is logged with its backtrace and returned as an error.

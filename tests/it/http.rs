@@ -14,6 +14,7 @@ mod panics;
 mod readers;
 mod rights;
 mod soak;
+mod thread_limit;
 mod whole;
 
 use serde_json::{Value, json};
@@ -85,7 +86,7 @@ impl Server {
         answer(self.agent.get(format!("http://{}{path}", self.address)).call().unwrap())
     }
 
-    /// What a query answers, whatever it is: the status and what came of the text before it ended or broke off.
+    /// What a query returns, whatever it is: the status and what came of the text before it ended or broke off.
     pub(crate) fn query(&self, sql: &str) -> (u16, String) {
         let body = json!({ "sql": sql, "properties": earliest() }).to_string();
         let answer = self.agent.post(format!("http://{}/query-stream", self.address)).send(body).unwrap();
@@ -142,7 +143,7 @@ impl Server {
         Duration::from_millis(fields[11..13].iter().map(|ticks| ticks.parse::<u64>().unwrap() * 10).sum())
     }
 
-    /// Asks it to stop; answers its exit code and how long it took.
+    /// Asks it to stop; returns its exit code and how long it took.
     pub(crate) fn stop(&mut self, signal: rustix::process::Signal) -> (Option<i32>, Duration) {
         let clock = SystemClock::shared();
         let asked = clock.monotonic();

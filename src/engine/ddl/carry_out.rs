@@ -101,7 +101,7 @@ impl Engine {
         if let Some(Starting { query, .. }) = starting
             && self.inner.drive == Drive::Threads
         {
-            query.spawn()?;
+            query.release();
         }
         if let Some(id) = stop {
             self.end_query(ddl, &id)?;
@@ -145,6 +145,9 @@ impl Engine {
         let is_paused = replaced.as_ref().is_some_and(|query| query.state() == State::Paused);
         let sink = Arc::new(Source::clone(sink));
         let (query, text) = self.new_query(new, sink, begin.clone(), &properties, is_paused);
+        if self.inner.drive == Drive::Threads {
+            query.hold()?;
+        }
         Ok(Starting { id: id.clone(), query: Arc::new(query), text: Arc::new(text), replaced })
     }
 

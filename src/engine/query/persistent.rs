@@ -100,6 +100,8 @@ struct Status {
     bad: VecDeque<BadRecord>,
     /// Its thread was started and has not reached its first turn.
     starting: bool,
+    /// Its thread waits for [`Query::release`].
+    held: bool,
     /// Set while [`Query::drive`] or the thread finds nothing left to do.
     idle: bool,
 }
@@ -137,7 +139,7 @@ impl Query {
         state: State,
     ) -> Query {
         let paused = state == State::Paused;
-        let status = Status { state, paused, waker: None, bad: VecDeque::new(), starting: false, idle: false };
+        let status = Status { state, paused, waker: None, bad: VecDeque::new(), starting: false, held: false, idle: false };
         let shared = Shared {
             id,
             group,
@@ -156,12 +158,27 @@ impl Query {
 
     /// Starts the thread.
     pub fn spawn(&self) -> Result<()> {
+        self.hold()?;
+        self.release();
+        Ok(())
+    }
+
+    /// Starts the thread, which does nothing until [`Query::release`]. So the operating system can refuse it before the query's
+    /// command is recorded.
+    pub fn hold(&self) -> Result<()> {
         let mut thread = self.thread.lock();
         if matches!(self.shared.status.lock().state, State::Error(_)) {
             return Ok(());
         }
+        self.shared.status.lock().held = true;
         *thread = Some(self.shared.start_thread()?);
         Ok(())
+    }
+
+    /// Lets the thread begin.
+    pub fn release(&self) {
+        self.shared.status.lock().held = false;
+        self.shared.changed.notify_all();
     }
 
     /// Makes the thread commit and end, and waits for it.
@@ -197,7 +214,13 @@ impl Query {
         if let Some(ended) = thread.take() {
             let _ = ended.join();
         }
-        *thread = Some(shared.start_thread()?);
+        match shared.start_thread() {
+            Ok(started) => *thread = Some(started),
+            Err(refused) => {
+                shared.set(State::Error(describe(&refused)));
+                return Err(refused);
+            }
+        }
         drop(thread);
         shared.wait_for_start()
     }
@@ -303,7 +326,14 @@ impl Shared {
     fn start_thread(self: &Arc<Shared>) -> Result<JoinHandle<()>> {
         self.status.lock().starting = true;
         let shared = self.clone();
-        Ok(threads::spawn(KIND, self.id.as_str(), move || shared.run())?)
+        threads::spawn(KIND, self.id.as_str(), move || shared.run())
+    }
+
+    fn wait_while_held(&self) {
+        let mut status = self.status.lock();
+        while status.held && !self.stopping() {
+            self.changed.wait(&mut status);
+        }
     }
 
     /// Waits until the thread runs or has failed; one that still retries after a while is left alone.
@@ -364,6 +394,7 @@ impl Shared {
     /// Runs, and retries after transient failures, until stopped or failed.
     fn run(&self) {
         let _span = tracing::info_span!("query", id = %self.id).entered();
+        self.wait_while_held();
         let mut pause = RETRY_MIN;
         while !self.stopping() {
             if self.wait_while_paused() {

@@ -314,5 +314,5 @@ fn sync_every(shared: &Arc<Shared>, every: Duration) -> Result<()> {
             }
         });
     };
-    threads::spawn("log-sync", shared.label(), run).map(|_| ()).map_err(Error::from)
+    threads::spawn("log-sync", shared.label(), run).map(drop)
 }

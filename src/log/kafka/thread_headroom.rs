@@ -12,7 +12,6 @@
 use crate::error::{Error, Result};
 use crate::threads;
 use parking_lot::Mutex;
-use std::io;
 use std::sync::Arc;
 
 /// Threads that are probed before a client is created. It starts three essential ones and one for each address in
@@ -30,21 +29,21 @@ pub(super) fn with_headroom<T>(make: impl FnOnce() -> Result<T>) -> Result<T> {
 }
 
 /// Runs `count` threads at the same time, and ends them.
-fn try_threads(count: usize) -> io::Result<()> {
+fn try_threads(count: usize) -> Result<()> {
     let gate = Arc::new(Mutex::new(()));
     let closed = gate.lock();
     let start = |_| {
         let gate = Arc::clone(&gate);
         threads::spawn("kafka-room", "", move || drop(gate.lock()))
     };
-    let started: io::Result<Vec<_>> = (0..count).map(start).collect();
+    let started: Result<Vec<_>> = (0..count).map(start).collect();
     drop(closed);
     // They have ended before the client's threads start.
     started?.into_iter().for_each(|thread| drop(thread.join()));
     Ok(())
 }
 
-fn no_room(error: io::Error) -> Error {
+fn no_room(error: Error) -> Error {
     Error::io("there is no room for the threads of another Kafka client").because(error).with_hint(
         "raise the limit of processes of this container (pids.max) or user (ulimit -u), or drop queries: each takes \
          about 25 threads",
