@@ -146,7 +146,7 @@ impl Error {
     }
 
     /// Asks for the place in words before the message: `{line}` and `{column}` stand for it, `{behind}` for the column after it,
-    /// which is what ksqlDB tells of some places.
+    /// which is what ksqlDB reports for some places.
     pub fn told_as(mut self, words: &'static str) -> Error {
         self.0.place = Some(words);
         self

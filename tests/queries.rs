@@ -3,7 +3,7 @@
 //! `csas::filter[simulated]` runs record by record on the simulated log; `[embedded-restart]` closes and opens the engine on
 //! its folder between all blocks; `[kafka]` runs the queries on threads against a real broker. All three must print the same
 //! text. `UPDATE_GOLDENFILES=1` writes down what the simulated log prints; read the difference before it is committed.
-//! What the commands do stands in `support/script.rs`.
+//! The commands are implemented in `support/script.rs`.
 
 #[path = "support/broker.rs"]
 mod broker;

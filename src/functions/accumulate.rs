@@ -118,7 +118,7 @@ pub struct State<'a> {
     pub heap: &'a mut Heap,
 }
 
-/// Where results go; `None` = nobody wants them.
+/// Where results go; `None` = they are not wanted.
 #[derive(Debug, Default)]
 pub struct Results<'a> {
     /// Results before changes.

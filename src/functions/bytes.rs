@@ -92,7 +92,7 @@ impl Encoding {
         })
     }
 
-    /// The bytes that a text stands for.
+    /// The bytes that a text encodes.
     fn read(self, text: &str, out: &mut Vec<u8>) -> Option<()> {
         match self {
             Encoding::Utf8 => out.extend_from_slice(text.as_bytes()),

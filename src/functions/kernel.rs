@@ -154,7 +154,7 @@ impl Lists {
     }
 }
 
-/// A STRING column: `value` appends the row's text, or answers false for NULL.
+/// A STRING column: `value` appends the row's text, or returns false for NULL.
 pub(super) fn strings(rows: usize, mut value: impl FnMut(usize, &mut String) -> bool) -> Result<ColumnarValue> {
     let mut out = StringBuilder::with_capacity(rows, rows * 16);
     let mut text = String::new();
@@ -171,7 +171,7 @@ pub(super) fn strings(rows: usize, mut value: impl FnMut(usize, &mut String) -> 
     Ok(ColumnarValue::Array(Arc::new(out.finish())))
 }
 
-/// A BYTES column: `value` appends the row's bytes, or answers false for NULL.
+/// A BYTES column: `value` appends the row's bytes, or returns false for NULL.
 pub(super) fn blobs(rows: usize, mut value: impl FnMut(usize, &mut Vec<u8>) -> bool) -> Result<ColumnarValue> {
     let mut out = BinaryBuilder::with_capacity(rows, rows * 16);
     let mut bytes = Vec::new();
@@ -255,7 +255,7 @@ pub(super) fn list(offsets: OffsetBuffer<i32>, nulls: Option<NullBuffer>, values
     Ok(Arc::new(ListArray::try_new(field, offsets, values, nulls)?))
 }
 
-/// Rows of ARRAY<STRING>: `value` appends the row's texts, or answers false for NULL.
+/// Rows of ARRAY<STRING>: `value` appends the row's texts, or returns false for NULL.
 pub(super) fn text_lists(rows: usize, mut value: impl FnMut(usize, &mut Vec<String>) -> bool) -> Result<ColumnarValue> {
     let mut items = StringBuilder::new();
     let (mut lengths, mut valid) = (Vec::with_capacity(rows), Vec::with_capacity(rows));

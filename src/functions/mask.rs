@@ -123,7 +123,7 @@ fn mask(args: &[ColumnarValue], rows: usize, errors: &mut ErrorSink, part: Part)
 
 /// A character, or what stands for its one or two units, each of which may be masked.
 fn push_masked(c: char, stand_ins: &[Option<char>; 4], first: bool, second: Option<bool>, out: &mut String) {
-    // A half that stands alone is neither letter nor digit.
+    // An unpaired surrogate is neither letter nor digit.
     let kind = if second.is_none_or(|second| second == first) { kind(c) } else { REST };
     let first = stand_ins[kind].filter(|_| first);
     let Some(second) = second else { return out.push(first.unwrap_or(c)) };

@@ -1,4 +1,4 @@
-//! Numbers: powers, logarithms, angles. What has to do with digits stands in `rounding`.
+//! Numbers: powers, logarithms, angles. Rounding to digits is in `rounding`.
 
 use super::Param::{Decimal, Is};
 use super::kernel::{Arg, Numbers, numbers, unary};

@@ -112,7 +112,7 @@ fn translated(pattern: &str) -> String {
     out
 }
 
-/// What follows a backslash; answers the rest.
+/// Reads what follows a backslash; returns the rest.
 fn escape<'a>(rest: &'a str, in_class: bool, out: &mut String) -> &'a str {
     let Some(c) = rest.chars().next() else {
         out.push('\\');

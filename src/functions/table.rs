@@ -1,4 +1,4 @@
-//! Table functions: what makes several rows of one. Each is told by the array of its rows.
+//! Table functions: they make several rows of one. Each is computed as the array of its rows.
 
 use super::Param::ArrayOfAny;
 use super::kernel::{ELEMENTS_MAX, Lists, Picks, list};

@@ -290,7 +290,7 @@ impl Display for Body {
                     if i == 1 {
                         write!(f, " {word}{} ", if *all { " ALL" } else { "" })?;
                     }
-                    // What binds otherwise stands in parentheses, and is Nested.
+                    // An operand that binds less tightly was written in parentheses, and is Nested.
                     side.fmt(f)?;
                 }
                 Ok(())

@@ -61,7 +61,7 @@ impl fmt::Display for SchemaError {
 /// Why a call has no result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RegistryError {
-    /// The registry refused. The same call will be refused again until somebody changes something there.
+    /// The registry refused. The same call is refused again until something changes there.
     Refused(SchemaError),
     /// There was no usable response: the reason. The same call may succeed later.
     Unreachable(String),

@@ -56,7 +56,7 @@ pub const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
 /// Passwords checked at once: each keeps a core busy for a moment.
 pub const PASSWORD_CHECKS_MAX: usize = 2;
 
-/// Passwords that wait for their check: one second's worth on two cores; further ones are told to retry.
+/// Passwords that wait for their check: one second's worth on two cores; further ones are refused with `Retry-After`.
 pub const PASSWORD_QUEUE_MAX: usize = 16;
 
 /// Of these and those being checked, how many one address may have: one address alone never fills the queue.

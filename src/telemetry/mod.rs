@@ -40,7 +40,7 @@ pub fn start(default: &str, color: bool, format: LogFormat) {
         .with_writer(std::io::stderr)
         .with_ansi(color)
         .with_timer(SystemTime)
-        // It would be reported on standard error, where it just failed, and that panics: a log that nobody reads, or a full
+        // It would be reported on standard error, where it just failed, and that panics: a log that is not read, or a full
         // disk behind it, must not end the thread that writes a line.
         .log_internal_errors(false);
     let subscriber: Box<dyn Subscriber + Send + Sync> = match format {

@@ -1,4 +1,4 @@
-//! A conformance case as it stands in the file: one JSON object a line. Numbers keep their text.
+//! A conformance case as it is in the file: one JSON object a line. Numbers keep their text.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -152,7 +152,7 @@ impl Case {
         conditions.into_iter().any(|(name, value)| name == "waitForActivePushQuery" && *value == Value::Bool(true))
     }
 
-    /// Session properties as text, without the one that is meant for whoever compares.
+    /// Session properties as text, without the one that is meant for the judge.
     pub(crate) fn properties(&self) -> impl Iterator<Item = (String, String)> {
         let all = self.properties.iter().flatten();
         all.filter(|(name, _)| *name != "use.exact.numeric.comparison").map(|(name, value)| match value {

@@ -1,4 +1,4 @@
-//! A test in a process of its own: whoever crashes there, hangs or takes memory does so alone, and is seen.
+//! A test in a process of its own: a test that crashes, hangs or takes memory does so alone, and is reported.
 //!
 //! The test binary starts itself with the name of the one test and a mark in the environment; the child does the work.
 

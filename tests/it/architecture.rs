@@ -1,4 +1,4 @@
-//! The shape of the tree, held by tests: who may use whom, what each file looks like, what stands nowhere.
+//! The shape of the tree, held by tests: which module may use which, what each file looks like, what no file contains.
 //!
 //! ```text
 //!  8  cli      serve
@@ -11,7 +11,7 @@
 //!  1  types    error      config  memory  telemetry  threads  mutant  http_client
 //! ```
 //! A module uses lower levels, and beside itself only what [`SIDEWAYS`] names. What is forbidden though it lies lower
-//! stands in [`FORBIDDEN`]. Every checker is also shown a seeded mistake that it has to find.
+//! is in [`FORBIDDEN`]. Every checker is also shown a seeded mistake that it has to find.
 
 use crate::source::{code_only, words};
 use std::collections::BTreeSet;
@@ -278,7 +278,7 @@ const FFI_FOLDER: &str = "src/log/kafka/ffi/";
 /// The allocator that counts: an allocator is an unsafe trait.
 const ALLOCATOR: &str = "src/memory.rs";
 
-/// Code that stands nowhere: `unsafe` outside of the one audited module, work left for later, tests that do not run, the
+/// Code that no file contains: `unsafe` outside of the one audited module, work left for later, tests that do not run, the
 /// call of librdkafka that may end the process.
 fn forbidden_code(file: &str, text: &str) -> Vec<String> {
     let code = code_only(text);
@@ -313,7 +313,7 @@ fn nothing_is_unsafe_unfinished_or_ignored() {
     assert_eq!(forbidden_code(FFI, "fn f() { sys::rd_kafka_abort_transaction(client, 1) }").len(), 1);
 }
 
-/// Doors to other machines. A session of the local administrator is made by nobody there but the two who decide who asks, and
+/// Doors to other machines. A session of the local administrator is made there only by the two that decide who asks, and
 /// a route is added by the table alone, which wants to know what it requires.
 fn open_doors(file: &str, text: &str) -> Vec<String> {
     let code = code_only(text);
@@ -359,7 +359,7 @@ const TASKS: &[(&str, &str)] = &[
     ("src/serve/websocket.rs", "the socket ends without a closing frame"),
 ];
 
-/// Threads that a panic would end without a trace, and tasks of which nobody has said what their end means.
+/// Threads that a panic would end without a trace, and tasks for which it is not said what their end means.
 fn unguarded_threads(file: &str, text: &str) -> Vec<String> {
     let code = code_only(text);
     // Tests may start what they like.

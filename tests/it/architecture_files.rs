@@ -3,7 +3,7 @@
 //! ```text
 //! src/execute/task/commit.rs --use--> src/execute/record/sink.rs --use--> src/log/record_set.rs --use--> ...
 //! ```
-//! A file *uses* another if a path in it (`use`, or written out) names something that stands there, re-exports followed. A
+//! A file *uses* another if a path in it (`use`, or written out) names something that is defined there, re-exports followed. A
 //! module and what lies below it are one thing cut into files, so edges between them do not count. Every checker is also
 //! shown a seeded mistake that it has to find.
 
@@ -212,7 +212,7 @@ impl<'a> Graph<'a> {
         known.then_some(path)
     }
 
-    /// The file in which what a path names stands.
+    /// The file that defines what a path names.
     fn file_of(&self, path: &[String], hops: usize) -> Option<&'a str> {
         let length = (0..=path.len()).rev().find(|&n| self.by_module.contains_key(&path[..n]))?;
         let (module, file) = self.by_module.get_key_value(&path[..length])?;
@@ -328,7 +328,7 @@ fn no_file_uses_itself_through_others() {
         circles(&[("src/lib.rs", ""), ("src/a.rs", "fn f() -> crate::b::B {}"), ("src/b.rs", "use crate::a;")]),
         1
     );
-    // A module and its parts are one thing; what a module re-exports stands where it is defined.
+    // A module and its parts are one thing; what a module re-exports belongs to the file that defines it.
     let family = ("src/a/mod.rs", "mod b;\npub use b::{\n    B,\n};");
     assert_eq!(circles(&[("src/lib.rs", ""), family, ("src/a/b.rs", "use super::A;")]), 0);
     let used = [("src/a/b.rs", "use crate::c::C;"), ("src/c.rs", "use crate::a::B;")];

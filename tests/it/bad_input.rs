@@ -9,7 +9,7 @@
 //! ```
 //!
 //! `<<text*1000>>` stands for a text repeated, `\xNN` for a byte. `UPDATE_GOLDENFILES=1` writes down what is answered: read it
-//! as somebody who has just made that mistake. It has to say what is wrong, where, and what to do now.
+//! as a user who has just made that mistake. It has to say what is wrong, where, and what to do now.
 
 use crate::harness::golden::{Golden, difference, tidy};
 use crate::http::{Server, TIDEGATE};
@@ -54,7 +54,7 @@ fn folder(area: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bad").join(area)
 }
 
-/// Carries out every file of an area; answers how many there are.
+/// Carries out every file of an area; returns how many there are.
 fn each(area: &str, mut answer: impl FnMut(&str, &str) -> String) -> usize {
     let update = environment("UPDATE_GOLDENFILES").is_some();
     let mut files: Vec<PathBuf> = fs::read_dir(folder(area)).unwrap().map(|e| e.unwrap().path()).collect();
@@ -184,7 +184,7 @@ fn whole(chunked: &str) -> String {
     out
 }
 
-/// A request as it stands in its file, sent as it is.
+/// A request as it is in its file, sent unchanged.
 fn sent(server: &Server, command: &str, body: &str) -> String {
     let (headers, content) = body.split_once("\n\n").unwrap_or((body.trim_end_matches('\n'), ""));
     let content = bytes(&expanded(content.trim_end_matches('\n')));
@@ -235,7 +235,7 @@ fn program(arguments: &str, body: &str) -> String {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("file");
     fs::write(&file, bytes(&expanded(body))).unwrap();
-    // Others who can read it would be told of, everywhere.
+    // A file that others can read would be reported, everywhere.
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
     let place = |text: &str| text.replace("FILE", file.to_str().unwrap()).replace("DIR", dir.path().to_str().unwrap());
     let mut command = Command::new(TIDEGATE);

@@ -1,4 +1,4 @@
-//! How much of the history a batch query reads, that it reads what it needs, and that it stops when nobody waits.
+//! How much of the history a batch query reads, that it reads what it needs, and that it stops when its result is not wanted any more.
 
 use crate::alone::{alone, bytes_read};
 use crate::batches::Dice;

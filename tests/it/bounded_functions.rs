@@ -1,6 +1,6 @@
 //! No value, function or cast ends the process: every function that a query can name, with arguments made to hurt, in every
 //! place of a query, against a server that may have 2 GiB of addresses. It refuses or returns something bounded, soon, and
-//! answers the next query.
+//! runs the next query.
 
 use crate::http::Server;
 use datafusion::execution::SessionStateDefaults;
@@ -162,7 +162,7 @@ const PLACES: &[&str] = &[
     "WITH RECURSIVE w AS (SELECT # AS x UNION ALL SELECT x FROM w) SELECT x FROM w LIMIT 1;",
     "SELECT COUNT(*) AS x FROM generate_series(1, length(CAST(# AS STRING)));",
 ];
-/// The same where functions are ksqlDB's: what is too much for one row is NULL there, and the query goes on.
+/// The same where functions are ksqlDB's: what is too much for one row is NULL there, and the query continues.
 const OWN_PLACES: &[&str] = &[
     "SELECT # AS x FROM s;",
     "WITH w AS (SELECT k FROM s) SELECT # AS x FROM w;",

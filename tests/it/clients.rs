@@ -19,7 +19,7 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients")
 }
 
-/// What `prepare.sh` answers; `None` = skipped, which was printed.
+/// What `prepare.sh` prints; `None` = skipped, which was printed.
 pub(crate) fn prepared(test: &str, arguments: &[&str]) -> Option<String> {
     /// One installation at a time.
     static INSTALLING: Mutex<()> = Mutex::new(());

@@ -2,7 +2,7 @@
 //!
 //! A child runs `tidegate server` with two queries: a copy of every row, and a count and sum per team and second, which
 //! changes the key on the way. Rows are inserted over HTTP until the child is killed at a random moment; then it is
-//! started again, and again. On Kafka a producer of its own goes on past the server. At the end the topics are read without it: every acknowledged id stands in the source once,
+//! started again, and again. On Kafka a separate producer keeps writing meanwhile. At the end the topics are read without it: every acknowledged id is in the source once,
 //! the copy holds exactly the source's ids, and every window's count and sum are those of the source's rows.
 //!
 //! `TIDEGATE_CRASH_ROUNDS` sets how often (3), `TIDEGATE_CRASH_SEED` repeats the moments of an earlier run.
@@ -37,7 +37,7 @@ const PRODUCED: u64 = 500;
 pub(crate) const PARTITIONS: i32 = 4;
 /// Size of the windows.
 const WINDOW_MS: i64 = 1_000;
-/// How long the process may take until it answers.
+/// How long the process may take until it responds.
 const START_MAX: Duration = Duration::from_secs(120);
 
 pub(crate) const STATEMENTS: &str = "
@@ -102,7 +102,7 @@ impl Server {
         ureq::post(url).header("content-type", "application/json").send(body)?.body_mut().read_to_string()
     }
 
-    /// What SHOW tells, without what differs from moment to moment.
+    /// What SHOW prints, without what differs from moment to moment.
     fn shown(&self) -> String {
         self.ksql("SHOW STREAMS; SHOW TABLES; SHOW QUERIES;").unwrap()
     }
@@ -137,7 +137,7 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// Inserts until the server dies. An id is never sent twice, so that whatever stands twice was doubled inside.
+    /// Inserts until the server dies. An id is never sent twice, so that a duplicate was made by the engine.
     fn run(&mut self, server: &mut Server, feed: &Feed) {
         match feed {
             Feed::Http => while self.insert(server) {},
@@ -197,7 +197,7 @@ fn number(name: &str) -> Option<u64> {
     environment(name).map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is not a number: {text}")))
 }
 
-/// Loads and kills; answers the ids that were acknowledged.
+/// Loads and kills; returns the ids that were acknowledged.
 fn torment(place: &[String], folder: &Path, clock: &SharedClock, feed: &Feed) -> Load {
     let seed = number("TIDEGATE_CRASH_SEED").unwrap_or_else(|| random_id().unwrap() as u64);
     let rounds = number("TIDEGATE_CRASH_ROUNDS").unwrap_or(ROUNDS);

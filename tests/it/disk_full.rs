@@ -1,6 +1,6 @@
-//! A disk that is full: statements say so, queries wait, and with room again everything goes on as if nothing had been.
+//! A disk that is full: statements say so, queries wait, and with room again everything continues as if nothing had been.
 //!
-//! The data directory is a file system of one megabyte in memory, mounted in a name space of its own, so that nobody else
+//! The data directory is a file system of one megabyte in memory, mounted in a name space of its own, so that no other process
 //! sees it and it goes with its last process. Where that is not allowed the test says that it was skipped.
 
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! Every SQL block of the README and of the documents is carried out, and what stands below it is what it answers.
+//! Every SQL block of the README and of the documents is carried out, and what is below it is its output.
 //!
 //! A document is read from its top to its end on one engine with an embedded log. Of its fenced blocks
 //!
@@ -31,12 +31,12 @@ const WIDTH: usize = 100;
 /// A fenced block.
 #[derive(Debug)]
 struct Fence {
-    /// What stands behind the opening fence.
+    /// The text after the opening fence.
     info: String,
     /// Line of its first line, counted from 0.
     first: usize,
     lines: Vec<String>,
-    /// Nothing but blank lines stands between it and the block before.
+    /// Only blank lines are between it and the block before.
     follows: bool,
 }
 
@@ -80,7 +80,7 @@ fn carried_out(engine: &Engine, session: &mut Session, text: &str) -> String {
     shown.lines().map(str::trim_end).collect::<Vec<_>>().join("\n").trim().to_owned()
 }
 
-/// Carries a document out; answers it with what is answered now, and how many blocks were carried out.
+/// Carries a document out; returns it with the present output, and how many blocks were carried out.
 fn checked(text: &str, name: &str) -> (String, usize) {
     let log: Arc<dyn Log> = EmbeddedLog::in_memory(SystemClock::shared()).unwrap();
     let config = Config::new(LogConfig::Embedded(PathBuf::from("unused")));

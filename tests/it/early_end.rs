@@ -1,4 +1,4 @@
-//! A reader that panics, or whose records are deleted before it comes to them: the answer that it was read for fails, and nobody
+//! A reader that panics, or whose records are deleted before it comes to them: the result that it was read for fails, and nobody
 //! takes what came of it for the whole.
 
 use serde_json::json;
@@ -35,7 +35,7 @@ enum Fault {
     Delete,
 }
 
-/// A log with a fault in the middle of its topic, once it is told to.
+/// A log with a fault in the middle of its topic, once that is switched on.
 #[derive(Debug)]
 struct Trap {
     below: Arc<SimulatedLog>,

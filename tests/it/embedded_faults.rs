@@ -1,4 +1,4 @@
-//! Faults of the data directory under an engine with a copy and a count: whatever happens to the files, the answers are exact
+//! Faults of the data directory under an engine with a copy and a count: whatever happens to the files, the results are exact
 //! or there is a refusal that names the file, and never another row.
 //!
 //! A directory is made once, closed with rows that the queries have not read; each trial damages a copy of it, opens it and
@@ -31,7 +31,7 @@ CREATE STREAM copied WITH (KAFKA_TOPIC='copied') AS SELECT * FROM events;
 CREATE TABLE counted WITH (KAFKA_TOPIC='counted') AS
   SELECT team, COUNT(*) AS total, SUM(n) AS weight FROM events GROUP BY team;";
 
-/// How often each id stands in the copy, and the last count and sum of each team.
+/// How often each id is in the copy, and the last count and sum of each team.
 type Seen = (BTreeMap<u64, usize>, BTreeMap<String, (i64, i64)>);
 
 fn open_log(directory: &Path, fsync: Fsync, clock: &SharedClock) -> tidegate::error::Result<Arc<EmbeddedLog>> {

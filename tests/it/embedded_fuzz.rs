@@ -2,7 +2,7 @@
 //! taken exactly where another reader of Kafka's format takes it.
 //!
 //! A flipped bit is what the checksums are for (`embedded_crash`). Here they are made to fit again, so that the decoders
-//! behind them see what they were not written for. Each goes on for `TIDEGATE_FUZZ_SECONDS` in a process of its own.
+//! behind them see what they were not written for. Each runs for `TIDEGATE_FUZZ_SECONDS` in a process of its own.
 
 use crate::alone::{Memory, alone};
 use crate::batches::Dice;

@@ -1,5 +1,5 @@
 //! The index of the embedded log: opening and looking for a time do not read the log, and an index file that is missing,
-//! damaged or somebody else's changes no answer.
+//! damaged or belongs to another segment changes no result.
 
 use crate::alone::{alone, bytes_read};
 use crate::batches::Dice;
@@ -117,7 +117,7 @@ fn a_wrong_index_changes_no_answer_and_is_made_again() {
                 3 => fs::write(path, &whole[&indexes[dice.below(indexes.len() as i64) as usize]]).unwrap(),
                 4 => fs::write(path, vec![dice.roll() as u8; at]).unwrap(),
                 5 => {
-                    // Found out when somebody looks there.
+                    // Found out when it is read.
                     lie(path, bytes, dice);
                     lied.push(path);
                 }

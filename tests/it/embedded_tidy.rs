@@ -85,7 +85,7 @@ fn old_files_go_when_all_of_their_records_are_old() {
     assert_eq!(times(&log), [999_500, 998_000, 998_000, 999_900, 998_100, 998_200], "age counts from the oldest file");
     assert_eq!(log.watermarks(&place("t")).unwrap().low, 2);
     assert_eq!(read(&log, "kept").len(), 8);
-    // Whoever was reading goes on with what is left.
+    // A reader continues with what is left.
     while slow.position(0) < 8 {
         take(&mut *slow, 3, &mut seen);
     }
@@ -180,7 +180,7 @@ fn of_each_key_the_last_record_stays() {
                 }
                 log.append("t", &set).unwrap();
             }
-            // Somebody stands in the middle of a file that is going to be replaced.
+            // A reader is in the middle of a file that is going to be replaced.
             if round == 2 {
                 let mut reader = reader(&log, "t", Start::Earliest);
                 let mut seen = Vec::new();

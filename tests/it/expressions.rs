@@ -189,7 +189,7 @@ fn pieces(pipeline: &Pipeline, input: &ChangeBatch, cuts: &[usize]) -> Result<(V
     Ok((rows, entries))
 }
 
-/// Runs a SELECT in every way; answers the number of entries in the log, or what differs.
+/// Runs a SELECT in every way; returns the number of entries in the log, or what differs.
 fn check(table: &mut Table, expressions: &[String], condition: &str, around: bool) -> Result<usize, String> {
     let items: Vec<String> = expressions.iter().enumerate().map(|(i, e)| format!("{e} AS x{i}")).collect();
     let sql = format!("SELECT {} FROM s{condition}", items.join(", "));
@@ -218,7 +218,7 @@ fn check(table: &mut Table, expressions: &[String], condition: &str, around: boo
     Ok(log.len())
 }
 
-/// What stands around a SELECT changes none of its rows.
+/// What is around a SELECT changes none of its rows.
 fn same_inside_of_others(
     table: &Table,
     (expressions, items): (&[String], &[String]),

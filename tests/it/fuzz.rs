@@ -1,7 +1,7 @@
 //! Mutated statements: nothing that is typed makes the parser or the planner panic, hang, or read something else than it
 //! prints. The corpus is every statement of `queries/`.
 //!
-//! Each test goes on for `TIDEGATE_FUZZ_SECONDS` (default 20); `TIDEGATE_FUZZ_SEED` begins elsewhere. What fails names its
+//! Each test runs for `TIDEGATE_FUZZ_SECONDS` (default 20); `TIDEGATE_FUZZ_SEED` begins elsewhere. What fails names its
 //! seed.
 
 pub(crate) mod targets;
@@ -13,7 +13,7 @@ use targets::{File, Planned, corpus, parser_stands};
 use tidegate::parse::words;
 use tidegate::types::clock::SystemClock;
 
-/// How long each test goes on, unless the environment says otherwise.
+/// How long each test runs, unless the environment says otherwise.
 const SECONDS: u64 = 20;
 /// Longest time for one text, on a machine that does other things too.
 const CASE_MAX: Duration = Duration::from_secs(5);
@@ -151,12 +151,12 @@ pub(crate) fn number(name: &str, default: u64) -> u64 {
         .map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
 }
 
-/// How long each test goes on.
+/// How long each test runs.
 pub(crate) fn duration() -> Duration {
     Duration::from_secs(number("TIDEGATE_FUZZ_SECONDS", SECONDS))
 }
 
-/// Tries one seed after the other until time is up; answers how many. What `case` panics with gets its seed.
+/// Tries one seed after the other until time is up; returns how many. A panic of `case` is reported with its seed.
 pub(crate) fn for_a_while(mut case: impl FnMut(u64)) -> u64 {
     let (clock, limit) = (SystemClock::shared(), duration());
     let (begin, mut seed) = (clock.monotonic(), number("TIDEGATE_FUZZ_SEED", 0));
@@ -172,7 +172,7 @@ pub(crate) fn for_a_while(mut case: impl FnMut(u64)) -> u64 {
     tried
 }
 
-/// Shows one text after the other to `look` until time is up; answers how many.
+/// Shows one text after the other to `look` until time is up; returns how many.
 fn go_on(files: &[File], mut look: impl FnMut(usize, &str)) -> u64 {
     for_a_while(|seed| {
         let mut dice = Dice(seed);

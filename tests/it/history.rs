@@ -18,7 +18,7 @@ pub(crate) const SOURCES: &str = "
 /// Topics in the order that decides between equal times: tables first.
 const TOPICS: [&str; 5] = ["t", "u", "x", "s", "r"];
 
-/// Keys and groups that only close windows, in every partition; rows of them are nobody's answer.
+/// Keys and groups that only close windows, in every partition; rows of them are in no result.
 pub(crate) const LAST: &str = "last";
 pub(crate) const LAST_GROUP: i64 = 1000;
 const LAST_ROWS: i64 = 16;
@@ -100,7 +100,7 @@ fn place(topic: &str, partition: i32, partitions: u32) -> usize {
 /// The heads of all queues merged by (time, source, partition).
 fn canonical(mut queues: Vec<VecDeque<Record>>) -> Vec<Record> {
     let mut all = Vec::new();
-    // A record that is no row stands in nobody's way.
+    // A record that is no row hides no other.
     let no_row = |r: &Record| r.key.is_none() && ["t", "u", "x"].contains(&r.topic);
     let time = |r: &Record| if no_row(r) { i64::MIN } else { r.time };
     loop {

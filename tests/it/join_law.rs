@@ -1,5 +1,5 @@
 //! The laws of joins of two streams, on random rows: any split gives what the model gives; abort and replay is as if
-//! nothing had happened; a restart from the changelog goes on as if there had been none.
+//! nothing had happened; a restart from the changelog continues as if there had been none.
 
 use crate::batches::{Dice, batch, cuts, records, same, seeds};
 use crate::join_model::{Joining, join};

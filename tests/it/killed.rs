@@ -1,5 +1,5 @@
 //! kill -9 of a server between any two statements: the next start shows the same streams, tables, queries, types and statuses,
-//! ids included, and goes on counting where the ids were.
+//! ids included, and continues counting where the ids were.
 //!
 //! One directory grows through the whole script; after each statement its server is killed and the next one started on it.
 
@@ -37,7 +37,7 @@ const SCRIPT: &[&str] = &[
     "CREATE STREAM last AS SELECT * FROM typed;",
 ];
 
-/// All that SHOW tells and what became of each statement.
+/// All that SHOW prints and what became of each statement.
 fn shown(server: &Server) -> (Vec<Value>, Value) {
     (server.ksql("SHOW STREAMS; SHOW TABLES; SHOW QUERIES; SHOW TYPES; SHOW TOPICS;"), server.get("/status").1)
 }

@@ -78,7 +78,7 @@ impl World {
         rows
     }
 
-    /// Lets the queries run for some turns on a log that aborts, loses answers and hands out records as it likes, and die.
+    /// Lets the queries run for some turns on a log that aborts, loses responses and hands out records as it likes, and die.
     fn torment(&mut self, dice: &mut Dice) {
         let resolve_after = Duration::from_secs(1);
         let shuffle = if dice.one_in(2) { 500 } else { 0 };
@@ -166,7 +166,7 @@ fn check(seed: u64, dice: &mut Dice, shape: &Shape) -> usize {
     }
     let want = world.rows(&shape.batch());
     for name in ["o_each", "o_last"] {
-        // Groups that nobody is in any more have COUNT(*) 0: the second column.
+        // Groups without rows have COUNT(*) 0: the second column.
         let empty = |row: &String| shape.empty_groups && row.split(" | ").nth(1) == Some("0");
         // A pull query would not see the windows that have left the retention.
         let read = format!("SELECT {} FROM {name}", shape.names());

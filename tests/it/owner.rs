@@ -63,7 +63,7 @@ impl Process {
         process
     }
 
-    /// Waits for a line with this text and answers it.
+    /// Waits for a line with this text and returns it.
     fn says(&self, text: &str) -> String {
         loop {
             let line = self.lines.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("nobody says {text:?}"));
@@ -109,7 +109,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-/// What a guest says beside its answers, without the line about being one.
+/// What a guest prints beside its results, without the line about being one.
 fn errors(output: &Output) -> String {
     let all = text(&output.stderr);
     let (first, rest) = all.split_once('\n').unwrap_or_default();
@@ -188,7 +188,7 @@ fn a_path_that_is_longer_than_a_sockets_has_guests_too() {
     let mut owner = Process::run(&deep, "owner.sql", "SHOW STREAMS;");
     let ask = || text(&tidegate(&deep, &["sql", "-e", "SHOW STREAMS;"], "").stderr);
     assert!(ask().starts_with("attached to"), "{}", ask());
-    // What a killed owner leaves is in nobody's way.
+    // What a killed owner leaves is in no successor's way.
     assert_eq!(owner.signal(Signal::KILL), None);
     assert!(deep.path().join("data/owner.sock").exists());
     let owner = Process::run(&deep, "owner.sql", "SHOW STREAMS;");
@@ -244,7 +244,7 @@ fn when_the_owner_is_killed_a_guest_takes_over_and_the_queries_go_on() {
         text(&out.stderr)
     };
     assert!(count(4).starts_with("attached to"));
-    // One that ends well is followed as one that was killed; whoever is left goes on.
+    // One that ends well is followed as one that was killed; the guests that are left continue.
     assert_eq!(first.signal(Signal::INT), Some(0));
     count(5);
     drop(second);

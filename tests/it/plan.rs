@@ -35,7 +35,7 @@ impl World {
         world
     }
 
-    /// Plans all statements, and answers the last.
+    /// Plans all statements, and returns the last.
     pub(crate) fn run(&mut self, text: &str) -> Result<Done> {
         let mut last = None;
         for parsed in tidegate::parse::parse(text)? {

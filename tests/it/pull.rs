@@ -216,7 +216,7 @@ fn check(seed: u64) -> usize {
     let table = TABLES[(seed % TABLES.len() as u64) as usize];
     engine.run(SOURCES, &mut session).unwrap();
     let format = ["JSON", "DELIMITED"][dice.below(2) as usize];
-    // Ranges of keys in Kafka's format are told by their bytes; it has one column.
+    // Ranges of keys in Kafka's format are compared by their bytes; it has one column.
     let key = if table.1.len() == 1 && dice.one_in(2) { "KAFKA" } else { "JSON" };
     let sql = format!("CREATE TABLE kept WITH (VALUE_FORMAT='{format}', KEY_FORMAT='{key}') AS {};", table.0);
     engine.run(&sql, &mut session).unwrap();

@@ -45,7 +45,7 @@ impl World {
         rows::collect(stream).unwrap().rows
     }
 
-    /// The only column of both answers, and what the continuous query logged.
+    /// The only column of both results, and what the continuous query logged.
     fn ask(&mut self, select: &str, condition: &str) -> (Option<String>, Vec<String>) {
         self.made += 1;
         let name = format!("o{}", self.made);

@@ -55,7 +55,7 @@ fn an_interrupt_ends_a_query_with_what_it_has_and_130() {
 #[test]
 fn a_reader_that_goes_away_is_no_failure() {
     let many: String = (0..400).map(|n| format!("INSERT INTO s VALUES ({n});")).collect();
-    // More rows than a pipe holds, so that somebody has to read.
+    // More rows than a pipe holds, so that they have to be read.
     let sql = format!("{FILLED} {many} SELECT LPAD('x', 10000, 'x') AS wide FROM s EMIT CHANGES;");
     for format in ["table", "json", "csv"] {
         let mut child = Command::new(TIDEGATE)
@@ -114,7 +114,7 @@ impl Terminal {
         keyboard.flush().unwrap();
     }
 
-    /// Waits until this stands there, after what was waited for before; answers what came until then.
+    /// Waits until this text is shown, after what was waited for before; returns what came until then.
     fn shows(&mut self, what: &str) -> String {
         let clock = SystemClock::shared();
         let end = clock.monotonic() + PATIENCE;
@@ -184,7 +184,7 @@ fn ctrl_c_at_the_prompt_stops_the_query_and_not_the_prompt() {
     terminal.shows("tidegate> ");
     let push = "SELECT n * 11 AS m FROM s EMIT CHANGES;";
     assert_stops_at_once(&mut terminal, push, "| 88", "(2 rows, stopped)");
-    // A hundred thousand million pairs: nobody waits for this one.
+    // A hundred thousand million pairs: it cannot come to its end.
     let names =
         ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "o", "p"].map(|name| format!("m AS {name}"));
     let batch = format!(
@@ -255,7 +255,7 @@ fn a_query_that_fails_is_told_while_the_prompt_waits() {
     terminal.shows("tidegate> ");
     terminal.type_in("CREATE TABLE counts AS SELECT k, COUNT(*) AS n FROM read GROUP BY k;\r");
     terminal.shows("tidegate> ");
-    // It reads by now: a query that only begins is told that there is no topic.
+    // It reads by now: a query that only begins would fail for want of a topic.
     terminal.type_in("INSERT INTO read VALUES ('a', 1);\r");
     terminal.shows("tidegate> ");
     terminal.type_in("SELECT n * 11 AS m FROM counts EMIT CHANGES LIMIT 1;\r");
@@ -264,7 +264,7 @@ fn a_query_that_fails_is_told_while_the_prompt_waits() {
     terminal.type_in("DROP STREAM unread DELETE TOPIC;\r");
     terminal.shows("note: query CTAS_COUNTS_");
     terminal.shows("has failed: topic shared was deleted");
-    // What was being typed stands below it.
+    // What was being typed is shown below it.
     terminal.shows("tidegate> ");
     terminal.type_in("SHOW QUERIES;\r");
     let listed = terminal.shows("ERROR");

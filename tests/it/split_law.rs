@@ -1,5 +1,5 @@
 //! The laws of grouped aggregates, on random rows: any split gives what the model gives; `Last` is its fold; abort and
-//! replay is as if nothing had happened; a restart from the changelog goes on as if there had been none.
+//! replay is as if nothing had happened; a restart from the changelog continues as if there had been none.
 
 use crate::batches::{Dice, batch, cuts, records, same, seeds};
 use crate::model::{self, Grouping, KEPT, Rec, Val};

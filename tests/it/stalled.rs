@@ -29,7 +29,7 @@ const TRIES: usize = 5;
 /// What takes longer waits for the gate.
 const HUNG: Duration = Duration::from_secs(20);
 
-/// Every call that a broker answers.
+/// Every call to a broker.
 const ALL: &[&str] = &[
     "create_topic",
     "topic",

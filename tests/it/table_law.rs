@@ -1,5 +1,5 @@
 //! The laws of tables, on random changes: any split gives what the model gives; `Last` is its fold, through aborts and
-//! restarts; abort and replay is as if nothing had happened; a restart from the changelog goes on as if there had been none.
+//! restarts; abort and replay is as if nothing had happened; a restart from the changelog continues as if there had been none.
 
 use crate::batches::{Dice, batch, cuts, records, same, seeds};
 use crate::model::{self, Rec, Val};
@@ -208,7 +208,7 @@ fn check_fold(what: &str, seed: u64, line: &dyn Fn(EmitMode) -> Line, changes: &
     }
 }
 
-/// Abort and replay is no abort; a restart goes on.
+/// Abort and replay equals no abort; a restart continues.
 fn check_commits(what: &str, seed: u64, line: &dyn Fn() -> Line, changes: &[Sided]) {
     let mut dice = Dice(seed ^ 33);
     let (mut plain, mut shaky, mut restarted) = (line(), line(), line());

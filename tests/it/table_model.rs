@@ -75,7 +75,7 @@ fn results(rows: &BTreeMap<Key, Vec<Val>>, spec: &TableGrouping) -> Vec<Val> {
     spec.calls.iter().map(one).collect()
 }
 
-/// What a table tells of its changes when only the row's presence is kept: a tombstone for who was there. The old image,
+/// What a table emits of its changes when only the row's presence is kept: a tombstone for a row that was there. The old image,
 /// which the operator does not write, says whether there was a row.
 pub(crate) fn known_tombstones(changes: &[Rec]) -> Vec<Rec> {
     let mut there: BTreeMap<Key, ()> = BTreeMap::new();

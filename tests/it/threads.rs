@@ -238,7 +238,7 @@ fn a_statement_that_panics_is_an_error_for_its_caller() {
     assert!(error.message().contains("panicked after it was recorded"), "{error}");
     assert!(error.hint().is_some_and(|hint| hint.contains("restart")), "{error:?}");
     assert_eq!(engine.check_ready().unwrap_err().to_string(), error.to_string());
-    // What only reads goes on, and so do rows.
+    // What only reads continues, and so do rows.
     run(&engine, "SHOW STREAMS; INSERT INTO a VALUES (1);");
     assert_eq!(rows(&engine, "SELECT n FROM a;").unwrap(), ["1"]);
     engine.close();

@@ -148,7 +148,7 @@ fn join(kind: JoinKind, before_ms: i64, after_ms: i64, grace_ms: Option<i64>) ->
 const LEFT: usize = 0;
 const RIGHT: usize = 1;
 
-/// Takes records of both sides, each in a step of its own; answers (`seq`, left value, right value).
+/// Takes records of both sides, each in a step of its own; returns (`seq`, left value, right value).
 fn meet(operator: &mut StreamStreamJoin, rows: &[(usize, Rec)]) -> Vec<(u64, Option<i64>, Option<i64>)> {
     let mut out = OperatorOutput::default();
     for (side, row) in rows {

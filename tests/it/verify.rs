@@ -1,4 +1,4 @@
-//! VERIFY QUERY: a query that did its work equals its batch result, a row that somebody else wrote is named, and where there
+//! VERIFY QUERY: a query that did its work equals its batch result, a row that another program wrote is named, and where there
 //! is no proof it says why.
 
 use std::time::Duration;

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 /// What came of it.
 #[derive(Clone, Debug)]
 pub(crate) enum Broker {
-    /// It answers at `HOST:PORT`.
+    /// It listens at `HOST:PORT`.
     At(String),
     /// Java or Maven is missing: tests are skipped, by name.
     Missing(String),

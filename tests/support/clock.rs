@@ -1,5 +1,5 @@
-//! A clock for repeatable runs: the date stands still, so that INSERT VALUES writes the same time everywhere; what waits
-//! goes on, either at once (virtual) or as the machine's time passes (real, for threads and brokers).
+//! A clock for repeatable runs: the date does not move, so that INSERT VALUES writes the same time everywhere; what waits
+//! continues, either at once (virtual) or as the machine's time passes (real, for threads and brokers).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

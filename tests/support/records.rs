@@ -88,7 +88,7 @@ pub(crate) fn split_window<'a>(source: &Source, key: &'a [u8]) -> (&'a [u8], Opt
     split.map_or((key, None), |(rest, bounds)| (rest, Some(bounds)))
 }
 
-/// A record as it stands in its topic.
+/// A record as it is in its topic.
 #[derive(Clone, Debug)]
 #[allow(dead_code, reason = "not every target looks at every field")]
 pub(crate) struct Stored {

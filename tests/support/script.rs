@@ -24,7 +24,7 @@ use tidegate::log::{RecordSet, partition};
 /// How null is written.
 const NULL: &str = "<null>";
 
-/// Carries out one block; answers what it prints. An `Err` is the test's own fault.
+/// Carries out one block; returns what it prints. An `Err` is the test's own fault.
 pub(crate) fn carry_out(world: &World, session: &mut Session, command: &str, body: &str) -> Result<String> {
     let (name, argument) = command.split_once(' ').unwrap_or((command, ""));
     match name {

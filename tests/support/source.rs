@@ -89,7 +89,7 @@ fn char_end(chars: &[char], at: usize) -> usize {
     }
 }
 
-/// Every word of the code with the line on which it stands, first line = 1.
+/// Every word of the code with its line, first line = 1.
 pub(crate) fn words(code: &str) -> impl Iterator<Item = (usize, &str)> {
     code.lines().enumerate().flat_map(|(n, line)| {
         line.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|w| !w.is_empty()).map(move |w| (n + 1, w))

@@ -57,7 +57,7 @@ fn open_log(place: &Place, clock: &SharedClock) -> Result<Arc<dyn Log>> {
     })
 }
 
-/// Waits until nobody else holds the log: a batch query that LIMIT has ended lets go of it a moment later.
+/// Waits until the log has no other holder: a batch query that LIMIT has ended releases it a moment later.
 fn let_go(log: Arc<dyn Log>) -> Result<()> {
     let clock = SystemClock::shared();
     let begin = clock.monotonic();
@@ -161,7 +161,7 @@ impl World {
         let catalog = self.engine.catalog();
         let read: &[String] = catalog.query(id).map_or(&[], |info| &info.reads);
         for source in read.iter().filter_map(|name| catalog.source(name)) {
-            // Behind the last record of a transaction stands its marker, which no offset has to pass.
+            // The last record of a transaction is followed by its marker, which no offset has to pass.
             if catalog.writers(&source.name).next().is_none() && !self.has_read(query.group(), source)? {
                 return Ok(false);
             }

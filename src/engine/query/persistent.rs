@@ -139,7 +139,8 @@ impl Query {
         state: State,
     ) -> Query {
         let paused = state == State::Paused;
-        let status = Status { state, paused, waker: None, bad: VecDeque::new(), starting: false, held: false, idle: false };
+        let status =
+            Status { state, paused, waker: None, bad: VecDeque::new(), starting: false, held: false, idle: false };
         let shared = Shared {
             id,
             group,

@@ -191,7 +191,7 @@ impl Accumulator {
         Ok(Values { new: encode(new)?, old: encode(old)? })
     }
 
-    /// What TOPK answers for a row: the value, or a struct of all its columns.
+    /// What TOPK returns for a row: the value, or a struct of all its columns.
     fn ranked_item(&self, columns: &[ArrayRef]) -> Result<Option<ArrayRef>> {
         let Aggregate::Top { item, .. } = &self.function else { return Ok(None) };
         match (columns, item.arrow()) {

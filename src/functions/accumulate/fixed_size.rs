@@ -16,7 +16,7 @@ pub(super) trait FixedSizeAggregate: Copy {
     fn undo(&self, words: &mut [i64], value: Self::In) -> bool;
     /// Takes in what another group has seen.
     fn merge(&self, words: &mut [i64], from: &[i64]) -> bool;
-    /// Takes out what another group has seen, which this one has seen too; false = what is left cannot be told.
+    /// Takes out what another group has seen, which this one has seen too; false = the remaining state cannot be computed.
     fn leave(&self, _words: &mut [i64], _from: &[i64]) -> bool {
         unreachable!("{NO_LEAVE}")
     }

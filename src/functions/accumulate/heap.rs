@@ -16,7 +16,7 @@
 #[derive(Debug)]
 pub struct Heap {
     blobs: Vec<Blob>,
-    /// Places in `blobs` that nobody names.
+    /// Places in `blobs` to which no word points.
     free: Vec<u32>,
     /// Made since the last commit: an abort drops them.
     made: Vec<u32>,
@@ -127,7 +127,7 @@ impl Heap {
         self.freeze();
     }
 
-    /// What was done since the last commit is undone; whoever holds words puts them back.
+    /// What was done since the last commit is undone; the holders of words restore them.
     pub fn abort(&mut self) {
         self.replaced.clear();
         for place in std::mem::take(&mut self.made) {

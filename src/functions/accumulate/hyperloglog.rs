@@ -57,7 +57,7 @@ fn weight(rank: u8) -> f64 {
     1.0 / (1u64 << rank) as f64
 }
 
-/// Where the register's rank stands, or where its entry belongs.
+/// The place of the register's rank, or where its entry belongs.
 fn find(bytes: &[u8], register: usize) -> Result<usize, usize> {
     if bytes.len() == REGISTERS {
         return Ok(register);

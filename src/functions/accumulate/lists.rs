@@ -108,7 +108,7 @@ impl Machine for Collect<'_> {
     }
 }
 
-/// EARLIEST_BY_OFFSET and LATEST_BY_OFFSET of one value. What came earlier is told by the count of arrivals.
+/// EARLIEST_BY_OFFSET and LATEST_BY_OFFSET of one value. The count of arrivals decides which came earlier.
 pub(super) struct OneByOffset<'a> {
     pub(super) values: Values<'a>,
     pub(super) latest: bool,

@@ -20,7 +20,7 @@ pub(super) trait Machine {
     fn undo(&self, words: &mut [i64], heap: &mut Heap, row: usize) -> bool;
     /// Takes in what another group has seen.
     fn merge(&self, words: &mut [i64], from: &[i64], heap: &mut Heap) -> bool;
-    /// Takes out what another group has seen, which this one has seen too; false = what is left cannot be told.
+    /// Takes out what another group has seen, which this one has seen too; false = the remaining state cannot be computed.
     fn leave(&self, _words: &mut [i64], _from: &[i64]) -> bool {
         unreachable!("{NO_LEAVE}")
     }
@@ -221,7 +221,7 @@ pub(super) struct Values<'a> {
 /// One column as byte strings.
 #[derive(Default)]
 pub(super) enum Encoded<'a> {
-    /// There is no column: nobody asks for a value.
+    /// There is no column, so that no value is asked for.
     #[default]
     None,
     /// Any type, by [`super::items::ItemCodec`].

@@ -1,7 +1,7 @@
-//! STDDEV_SAMPLE, STDDEV_SAMP and CORRELATION: sums that a standard deviation or a correlation can be told from.
+//! STDDEV_SAMPLE, STDDEV_SAMP and CORRELATION: sums from which a standard deviation or a correlation is computed.
 //!
 //! STDDEV uses the recurrence of Youngs and Cramer, as ksqlDB does: the squared deviation is moved by each value, never
-//! computed as the difference of two large sums. ksqlDB's STDDEV_SAMP answers the variance; it is kept so.
+//! computed as the difference of two large sums. ksqlDB's STDDEV_SAMP returns the variance, and so does ours.
 
 use super::fixed_size::{FixedSizeAggregate, Stored};
 

@@ -1,4 +1,4 @@
-//! TOPK and TOPKDISTINCT: the `k` highest values of a group, highest first; of equal ones the earlier stands first.
+//! TOPK and TOPKDISTINCT: the `k` highest values of a group, highest first; of equal ones the earlier comes first.
 //!
 //! ```text
 //! words: handle | entries      bytes: length, rank | length, item | length, rank | ...

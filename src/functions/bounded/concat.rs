@@ -14,7 +14,7 @@ pub(crate) struct Concatenation {
     signature: Signature,
 }
 
-/// Its name, which the allow-list does not have: nobody calls it by it.
+/// Its name. The allow-list does not have it, so that no statement can call it.
 pub(crate) const NAME: &str = "||";
 
 impl Concatenation {

@@ -26,7 +26,7 @@ pub(crate) struct TextToDecimal {
 }
 
 impl TextToDecimal {
-    /// Its name, which the allow-list does not have: nobody calls it by it.
+    /// Its name. The allow-list does not have it, so that no statement can call it.
     pub(crate) const NAME: &str = "cast_text_to_decimal";
 
     /// The cast.

@@ -9,7 +9,7 @@
 //!
 //! Programs of ksqlDB's grammar take a function from here where ksqlDB leaves its name free. In a plan of DataFusion's own,
 //! names alone would not do: operators and literals become calls without being looked up (`a || b`, `[1, 2]`), and coercion
-//! puts casts where nobody wrote one. `execute::batch::gate` goes over every expression of such a plan, puts the bounded
+//! adds casts that the statement does not have. `execute::batch::gate` goes over every expression of such a plan, puts the bounded
 //! function into each call, and Tidegate's own parser into each cast of a text to DECIMAL.
 
 mod call;

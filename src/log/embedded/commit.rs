@@ -111,7 +111,7 @@ impl GroupOwners {
         }
     }
 
-    /// Ends the ownership of a group, whoever has it.
+    /// Revokes the ownership of a group from its current owner, if there is one.
     pub(super) fn fence(&mut self, group: &str) {
         self.owners.remove(group);
     }

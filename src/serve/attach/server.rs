@@ -38,7 +38,7 @@ use tokio::sync::{Semaphore, mpsc};
 const QUEUED_FRAMES: usize = 64;
 /// How often a thread that waits for rows checks whether its client has disconnected or this process ends.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
-/// Attached processes at once: each holds a connection open whose end tells it that the owner has ended.
+/// Attached processes at once: each holds a connection open, and learns by its end that the owner has ended.
 const ATTACHED_MAX: usize = 200;
 /// Largest body of records: `tidegate topic produce` sends a megabyte at once, unless one line is larger.
 const RECORDS_BYTES_MAX: usize = 64 * 1024 * 1024;

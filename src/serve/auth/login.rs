@@ -7,7 +7,7 @@
 //! ```
 //!
 //! A check of a password costs a tenth of a second of a core, so their number is bounded at each step; beyond a bound the
-//! client is told to retry (429, `Retry-After`). Remembered users, tokens and certificates are not subject to any of
+//! client gets a request to retry (429, `Retry-After`). Remembered users, tokens and certificates are not subject to any of
 //! them. Failures are counted and logged, with name and address and never the secret, a bounded number of lines at a time.
 
 use super::throttle::{Attempt, Throttle};
@@ -62,7 +62,7 @@ pub(crate) struct Logins {
     journals: [Mutex<Journal>; 2],
     /// Wrong passwords and tokens.
     pub(crate) failures: AtomicU64,
-    /// Requests that were told to retry.
+    /// Requests that were refused with `Retry-After`.
     pub(crate) put_off: AtomicU64,
 }
 

@@ -53,7 +53,7 @@ pub(super) fn parts(pattern: &str) -> Result<Vec<Part>, String> {
     Ok(stack.pop().unwrap_or_default())
 }
 
-/// What stands behind an opening quote; `None` = it is not closed.
+/// The text after an opening quote; `None` = it is not closed.
 fn quoted(chars: &mut Peekable<Chars<'_>>) -> Option<String> {
     if chars.next_if_eq(&'\'').is_some() {
         return Some("'".to_owned());

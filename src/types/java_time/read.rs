@@ -177,7 +177,7 @@ fn read_parts<'a>(parts: &[Part], text: &'a str, fields: &mut Fields) -> Option<
 }
 
 fn read_part<'a>(part: &Part, next: Option<&Part>, text: &'a str, fields: &mut Fields) -> Option<&'a str> {
-    // Digits beside digits are told apart by their widths.
+    // Adjacent digits are separated by their widths.
     let next_is_number = matches!(next, Some(Part::Field(letter, count)) if is_number(*letter, *count));
     match part {
         Part::Literal(literal) => strip_ignoring_case(text, literal),

@@ -77,7 +77,7 @@ fn year(letter: char, count: usize, moment: &Moment, out: &mut String) {
     if count == 2 {
         return number(year.rem_euclid(100), 2, out);
     }
-    // More digits than asked for are told by a sign, from four letters on.
+    // A year of more digits than letters gets a sign, from four letters on.
     if count >= 4 && year >= 10i64.saturating_pow(count as u32) {
         out.push('+');
     }

@@ -1,7 +1,7 @@
 //! Damaged payloads: no panic, no hang, no memory; and good, bad and every value as an independent reader has them
 //! (`targets`).
 //!
-//! Each decoder goes on for `TIDEGATE_FUZZ_SECONDS` (default 20) in a process of its own; `TIDEGATE_FUZZ_SEED` begins
+//! Each decoder runs for `TIDEGATE_FUZZ_SECONDS` (default 20) in a process of its own; `TIDEGATE_FUZZ_SEED` begins
 //! elsewhere. What fails names its seed.
 
 use super::Dice;

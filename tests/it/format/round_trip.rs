@@ -352,7 +352,7 @@ fn protobuf_values_that_stand_alone_come_back() {
                 }
             }
         }
-        // A key stands alone where a value is told to.
+        // A key is unwrapped where a value is only on demand.
         let key = Column::key("V", ty);
         assert_eq!(through_protobuf(&key, &array, false), (alone, one));
     }

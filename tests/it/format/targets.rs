@@ -2,7 +2,7 @@
 //! ones in every test run, and libFuzzer on what it finds (`tests/fuzz`).
 //!
 //! The second opinions: for JSON a tree of `serde_json`, for DELIMITED the `csv` crate, for KAFKA the rule in a line, for
-//! PROTOBUF a reader of its own (`protobuf_oracle`). Where they differ from us on purpose stands in `JSON_DIFFERS` and
+//! PROTOBUF a reader of its own (`protobuf_oracle`). Where they differ from us on purpose is listed in `JSON_DIFFERS` and
 //! `delimited_differs`, with what we are to answer there.
 
 use super::bids::Bids;

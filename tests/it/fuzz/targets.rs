@@ -36,7 +36,7 @@ pub(crate) fn corpus(root: &Path) -> Vec<File> {
     found
 }
 
-/// What is read prints, and reads back as the same; answers whether the text was a text of statements.
+/// What is read prints, and reads back as the same; returns whether the text was a text of statements.
 pub(crate) fn parser_stands(text: &str) -> bool {
     is_complete(text);
     let Ok(all) = parse(text) else { return false };

@@ -83,7 +83,7 @@ fn a_silent_connection_is_closed_whatever_it_speaks() {
 fn http_2_that_answers_pings_is_closed_and_a_stream_is_not() {
     let server = Server::start();
     server.ksql("CREATE STREAM s (n INT) WITH (KAFKA_TOPIC='s', VALUE_FORMAT='JSON', PARTITIONS=1);");
-    // A result set without rows stays open as long as somebody reads it.
+    // A result set without rows stays open as long as it is read.
     let mut rows = TcpStream::connect(&server.address).unwrap();
     rows.set_read_timeout(Some(PATIENCE)).unwrap();
     let body = json!({ "sql": "SELECT n FROM s EMIT CHANGES;", "properties": earliest() }).to_string();
@@ -265,7 +265,7 @@ fn nothing_in_the_directory_is_for_others() {
     }
     owner.kill().unwrap();
     owner.wait().unwrap();
-    // What is wider is told of, and works.
+    // Wider permissions are reported, and work.
     std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o755)).unwrap();
     let out = tidegate(&["--data", data.to_str().unwrap()], &["sql", "-e", "SHOW STREAMS;"], "");
     let warned = text(&out.stderr);

@@ -63,7 +63,7 @@ fn too_long_requests_are_refused_and_others_are_served() {
     let long = tidegate::serve::limits::BODY_BYTES_MAX + 1;
     let (status, body) = server.post("/ksql", &json!({ "ksql": "x".repeat(long) }));
     assert_eq!((status, &body["error_code"]), (413, &json!(41300)));
-    // Somebody who takes his time over his request keeps nobody else waiting.
+    // A client that sends its request slowly keeps no other client waiting.
     let mut slow = TcpStream::connect(&server.address).unwrap();
     slow.write_all(b"POST /ksql HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000\r\n\r\n{").unwrap();
     let silent: Vec<TcpStream> = (0..100).map(|_| TcpStream::connect(&server.address).unwrap()).collect();

@@ -62,7 +62,7 @@ impl Server {
     }
 }
 
-/// Serves, and is attacked while somebody else asks.
+/// Serves another client while it is attacked.
 fn attacked(setup: &str, attack: impl FnOnce(&Server)) {
     let server = Server::start();
     if !setup.is_empty() {

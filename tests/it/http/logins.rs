@@ -124,7 +124,7 @@ fn users_come_and_go_while_the_server_runs() {
     let (alice, rita) = (basic("alice", PASSWORD), users.header("rita").to_owned());
     let status = |who: &str| ask(&server.address, "127.0.0.1", who).0;
     assert_eq!((status(&alice), status(&rita)), (200, 200));
-    // A new password, and nobody else any more.
+    // A new password; the other users are gone.
     let file = Path::new(users.file());
     let with_password = std::fs::read_to_string(file).unwrap();
     let only_alice = with_password.lines().find(|line| line.starts_with("alice")).unwrap().to_owned();

@@ -231,7 +231,7 @@ fn rows_that_were_written_one_by_one_leave_as_fast_as_they_are_made() {
     let body: String = (0..rows).map(|n| format!("{{\"N\":{n}}}\n")).collect();
     assert_eq!(server.raw("/inserts-stream", &[], &("{\"target\":\"s\"}\n".to_owned() + &body)).0, 200);
     let clock = SystemClock::shared();
-    // Other tests run as well: the best of some tries tells what one takes.
+    // Other tests run as well: the best of several tries shows what one takes.
     let best = |sql: &str| {
         let took = (0..5).map(|_| {
             let begun = clock.monotonic();

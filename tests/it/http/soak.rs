@@ -57,7 +57,7 @@ impl Site<'_> {
     }
 }
 
-/// One of those at work, until it is told to end.
+/// One of those at work, until the end.
 struct Worker<'a> {
     site: Site<'a>,
     end: &'a AtomicBool,

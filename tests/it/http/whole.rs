@@ -295,7 +295,7 @@ fn a_stop_answers_every_row_that_it_has_written() {
     let row = |n: usize| format!("{{\"N\":{n}}}\n");
     let chunk = |text: &str| format!("{:x}\r\n{text}\r\n", text.len());
     let target = "{\"target\":\"s\"}\n";
-    // One that goes on for as long as it likes.
+    // One that has no end of its own.
     let begun = chunk(&(target.to_owned() + &(0..20).map(row).collect::<String>()));
     let mut endless = inserting(&server, "transfer-encoding: chunked", begun.as_bytes(), 20);
     let mut feeder = endless.get_ref().try_clone().unwrap();

@@ -22,7 +22,7 @@ fn stop_time() -> Duration {
     Duration::from_secs(knob.unwrap_or(STOP_SECONDS))
 }
 
-/// Writes ids until told to stop, whether or not the broker answers; answers how many.
+/// Writes ids until it is stopped, whether or not the broker responds; returns how many.
 fn feed(bootstrap: &str, stop: &AtomicBool) -> u64 {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", bootstrap).set("enable.idempotence", "true").set("message.timeout.ms", "600000");
@@ -44,7 +44,7 @@ fn feed(bootstrap: &str, stop: &AtomicBool) -> u64 {
     next
 }
 
-/// What `work` answers while rows are written, and how many. A panic in it does not leave the load running for ever.
+/// What `work` returns while rows are written, and how many. A panic in it does not leave the load running for ever.
 fn under_load<T>(broker: &broker::Broker, work: impl FnOnce() -> T) -> (u64, T) {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -60,7 +60,7 @@ fn under_load<T>(broker: &broker::Broker, work: impl FnOnce() -> T) -> (u64, T) 
     })
 }
 
-/// Stops the broker for the time, sees what is said of the queries, and answers when it went on.
+/// Stops the broker for the time, sees what is said of the queries, and returns when it was back.
 fn while_stopped(broker: &broker::Broker, engine: &Engine) -> Instant {
     let consumed = || engine.queries().iter().map(|(_, query)| query.counts().consumed).min().unwrap_or(0);
     until("both queries are at work", BACK_MAX, || (consumed() > 200).then_some(()));
@@ -96,7 +96,7 @@ fn while_stopped(broker: &broker::Broker, engine: &Engine) -> Instant {
     back
 }
 
-/// Rows of a topic as soon as they can be read: a broker that was away answers some requests before it leads partitions.
+/// Rows of a topic as soon as they can be read: a broker that was away serves some requests before it leads partitions.
 fn come_back(log: &KafkaLog, topic: &str) -> Option<Vec<OwnedRecord>> {
     match try_read_settled(log, topic, 0) {
         Ok(records) => Some(records),
@@ -153,7 +153,7 @@ fn move_to_second(broker: &broker::Broker, topic: &str) {
     until("it is moved", BACK_MAX, || run("--verify").contains("is completed").then_some(()));
 }
 
-/// What a broker that is down leads is there, although nobody answers for it: this is no missing topic.
+/// What a broker that is down leads is there, although no broker responds for it: this is no missing topic.
 #[test]
 fn a_query_waits_for_the_broker_that_leads_its_topic() {
     let test = "a_query_waits_for_the_broker_that_leads_its_topic";

@@ -48,7 +48,7 @@ pub(super) fn skipped(test: &str, reason: &str) {
     let _ = writeln!(std::io::stderr(), "SKIPPED kafka::{test}: {}", reason.trim());
 }
 
-/// A broker of one test's own that tells the clients of its second listener to come to a proxy on this port.
+/// A broker of one test's own that sends the clients of its second listener to a proxy on this port.
 pub(super) fn proxied(test: &str, port: u16) -> Option<Broker> {
     Broker::start_with("proxied", Some(("PROXY_PORT", port.to_string()))).map_err(|reason| skipped(test, &reason)).ok()
 }

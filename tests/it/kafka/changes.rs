@@ -63,7 +63,7 @@ fn a_query_stops_when_its_topic_is_not_the_one_it_began_with() {
 
     log.delete_topic(&name("anew")).unwrap();
     log.create_topic(&TopicSpec::new(name("anew"), 1)).unwrap();
-    // As many rows as before: no offset tells that they are others.
+    // As many rows as before: no offset shows that they are others.
     rows(&log, &name("anew"), 1, &["{\"N\":7}", "{\"N\":8}", "{\"N\":9}"]);
     grow(&broker.bootstrap, &name("grown"), 3);
     log.delete_topic(&name("gone")).unwrap();
@@ -110,7 +110,7 @@ fn a_query_stops_when_its_topic_is_not_the_one_it_began_with() {
     second.close();
 }
 
-/// Retention overtakes a query that stands still: it goes on with what is left, as Kafka Streams does.
+/// Retention overtakes a stopped query: it continues with what is left, as Kafka Streams does.
 #[test]
 fn a_query_goes_on_with_what_retention_has_left() {
     let Some(broker) = broker::shared("a_query_goes_on_with_what_retention_has_left") else { return };

@@ -12,7 +12,7 @@ const ROWS: i64 = 20;
 const JOB: &str = "TIDEGATE_TEST_WRITER";
 
 /// Not a test (it has nothing to do without a job) but the process that the tests below kill: writes numbered rows, epoch by epoch, going on where the
-/// committed offset stands. Its input is imaginary: offset n means that the rows below n were written.
+/// committed offset is. Its input is imaginary: offset n means that the rows below n were written.
 #[test]
 #[expect(clippy::disallowed_methods, reason = "the job comes through the environment of this process")]
 fn writer() {
@@ -80,7 +80,7 @@ fn assert_exact(log: &KafkaLog, out: &str, group: &str) -> i64 {
     committed
 }
 
-/// What tells two lists of ids apart: which are there twice, which are missing, which are beyond the committed offset.
+/// How two lists of ids differ: which are there twice, which are missing, which are beyond the committed offset.
 fn difference(found: &[String], expected: &[String]) -> String {
     let count = |list: &[String], id: &String| list.iter().filter(|x| *x == id).count();
     let twice: Vec<_> = expected.iter().filter(|id| count(found, id) > 1).collect();
@@ -116,7 +116,7 @@ fn a_killed_owner_comes_back_at_once_and_every_row_is_there_once() {
         if round > 0 {
             starts.push(begin.elapsed());
         }
-        // Another process is refused while this one lives, and told who that is.
+        // Another process is refused while this one lives, with the name of the owner.
         if round == 2 {
             let (mut second, answer) = start(&broker.bootstrap, &out, &group);
             assert!(answer.starts_with("REFUSED Busy"), "{answer}");
@@ -183,7 +183,7 @@ fn a_stalled_or_killed_broker_doubles_and_loses_nothing() {
 const WRITERS: usize = 10;
 
 /// A broker that is killed again and again while many sessions commit. What no other test reaches: a transaction that the
-/// broker has decided but not told to its partitions.
+/// broker has decided but not written to its partitions.
 #[test]
 fn a_broker_killed_among_many_commits_doubles_and_loses_nothing() {
     let Some(broker) = broker::own("a_broker_killed_among_many_commits_doubles_and_loses_nothing") else { return };
@@ -203,7 +203,7 @@ fn a_broker_killed_among_many_commits_doubles_and_loses_nothing() {
             broker.signal("KILL");
             broker.restart();
         }
-        // What the broker has forgotten is put right by a session that goes on: a broker that has just started elects its
+        // What the broker has forgotten is repaired by a session that continues: a broker that has just started elects its
         // coordinators twice, and may forget a commit of that moment, too.
         std::thread::sleep(Duration::from_secs(3));
         wait_for_commits(&counts);
@@ -211,7 +211,7 @@ fn a_broker_killed_among_many_commits_doubles_and_loses_nothing() {
         writers.into_iter().map(|writer| writer.join().unwrap()).collect()
     });
     for (out, (group, next)) in outs.iter().zip(written) {
-        // The coordinator tells old offsets until it has written something (see ARCHITECTURE.md): a new session makes it.
+        // The coordinator returns old offsets until it has written something (see ARCHITECTURE.md): a new session makes it.
         drop(log.transactional_writer(&WriterSpec { group: group.clone(), slot: "slot-0".into(), tasks: 2 }).unwrap());
         assert_eq!(assert_exact(&log, out, &group), next, "{out}");
     }
@@ -243,7 +243,7 @@ fn wait_for_commits(counts: &[AtomicU64]) {
     }
 }
 
-/// Writes epochs until it is told to stop; the group, and how many rows stand.
+/// Writes epochs until it is stopped; returns the group, and how many rows are committed.
 fn write_until(log: &KafkaLog, out: &str, count: &AtomicU64, done: &AtomicBool) -> (String, i64) {
     let spec = spec("kills", 2);
     let mut session = log.transactional_writer(&spec).unwrap();

@@ -49,7 +49,7 @@ struct Trial {
     left: u64,
     kill_every: u64,
     kills: u64,
-    /// The server goes on with producers whose requests may have been repeated.
+    /// The server continues with producers whose requests may have been repeated.
     keeps_producers: bool,
 }
 

@@ -19,7 +19,7 @@ fn commits_survive_the_panics_of_their_threads() {
     let left = || seeds_left("kafka-reports", &owner) + seeds_left("kafka-group", &spec.group);
     until("all have panicked", Duration::from_secs(20), || (left() == 0).then_some(()));
     assert_eq!(session.commit(&commit(2)).unwrap(), CommitOutcome::Committed);
-    // The thread that commits: nobody knows whether it did, so that is found out, and the epoch is repeated if it did not.
+    // The thread that commits: whether it did is unknown, so that is found out, and the epoch is repeated if it did not.
     seed("kafka-commit", owner.as_str(), 1);
     let mut outcome = session.commit(&commit(3)).unwrap();
     if let CommitOutcome::Aborted { reason, .. } = &outcome {

@@ -6,7 +6,7 @@
 //! and is about to do something else.
 //!
 //! What hurts most is a request that arrives late: it is held, the client's connection is reset, the client repeats it on a
-//! new connection and goes on; in the middle of its **next** transaction the held one reaches the broker after all. The
+//! new connection and continues; in the middle of its **next** transaction the held one reaches the broker after all. The
 //! moments are picked by the frames that pass, so that they are met every time:
 //!
 //! - a held EndTxn arrives when the rows of the next transaction are written and its offsets are not;
@@ -35,7 +35,7 @@ const CUT_MS: (u64, u64) = (50, 3_000);
 const ABORT_CUT_US: (u64, u64) = (500, 1_500);
 /// A held request that nothing has called for in this time is never sent.
 const HELD_MAX: Duration = Duration::from_secs(8);
-/// A broker answers within this time, or the proxy goes on without its answer.
+/// A broker responds within this time, or the proxy continues without its response.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
 /// What may happen to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -256,12 +256,12 @@ fn connect(client: TcpStream, broker: TcpStream, state: Arc<Mutex<State>>) {
             }
         }
         let _ = line.client.shutdown(Shutdown::Both);
-        // The broker's side is closed by whoever holds it last: a held request may still go out on it.
+        // The broker's side is closed by its last holder: a held request may still go out on it.
         line.finish();
     });
 }
 
-/// Answers go to the client as long as it is there; who waits for one is told in any case.
+/// Responses go to the client as long as it is there; a waiting thread is woken in any case.
 fn pass_answers(mut broker: TcpStream, mut client: TcpStream, pendings: &Pendings) {
     while let Some(bytes) = frame(&mut broker) {
         let correlation = number(&bytes, 4).map(i32::from_be_bytes);

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 use tidegate::config::kafka::ClientProperties;
 
-/// A refused login is told without waiting for anything else. Starting the process is in it, on a busy machine.
+/// A refused login is reported without waiting for anything else. Starting the process is in it, on a busy machine.
 const REFUSED_MAX: Duration = Duration::from_secs(20);
 
 fn file(broker: &broker::Broker, name: &str, mechanism: &str, user: &str, password: &str, ca: &str) -> String {

@@ -148,7 +148,7 @@ fn an_owner_whose_place_was_taken_is_fenced() {
     producer.abort_transaction(Duration::from_secs(30)).unwrap();
 }
 
-/// A broker that stalled may run one join twice: then nobody has the place, and it is taken again.
+/// A broker that stalled may run one join twice: then the place is free, and is taken again.
 #[test]
 fn a_place_lost_to_nobody_is_taken_again() {
     let Some(log) = subject("a_place_lost_to_nobody_is_taken_again") else { return };
@@ -167,7 +167,7 @@ fn a_place_lost_to_nobody_is_taken_again() {
 }
 
 /// Before its first rows a session looks whether a failure left something open in a partition, and ends it there. What
-/// somebody else has open is not ended by that.
+/// another producer has open is not ended by that.
 #[test]
 fn somebody_elses_open_transaction_in_an_output_stays_open() {
     let Some(log) = subject("somebody_elses_open_transaction_in_an_output_stays_open") else { return };
@@ -188,7 +188,7 @@ fn somebody_elses_open_transaction_in_an_output_stays_open() {
     assert_eq!(values(&read_settled(&log, &out, 0)), ["theirs", "ours", "ours too"]);
 }
 
-/// Offsets that nobody ends: what a broker leaves that was killed and has forgotten how a transaction ended.
+/// Offsets that stay pending: what a broker leaves that was killed and has forgotten how a transaction ended.
 #[test]
 fn offsets_that_stay_pending_are_named_with_the_way_out() {
     let test = "offsets_that_stay_pending_are_named_with_the_way_out";

@@ -1,4 +1,4 @@
-//! What every log promises, told once and held against each implementation.
+//! What every log promises, written once and checked for each implementation.
 //!
 //! A behaviour is a function over a [`Subject`]; an implementation is plugged in by running [`all`] on its own subject.
 //! Behaviours name their topics after themselves, so that one broker can serve them all.
@@ -22,7 +22,7 @@ use tidegate::log::{
 
 /// A log under test.
 pub(crate) trait Subject {
-    /// The log as it stands.
+    /// The log as it is.
     fn log(&self) -> Arc<dyn Log>;
     /// Ends everything and opens the same data again; one that lives in memory only stays as it is.
     fn reopen(&mut self);

@@ -70,7 +70,7 @@ fn resume_anywhere(subject: &mut dyn Subject) {
     for (at, record) in records.iter().enumerate() {
         let mut r = reader(&*subject.log(), "resume", Start::Offset(record.offset));
         assert_eq!(take(subject, &mut *r, 1)[0].1, *record);
-        // Where it stands now is where the next reader goes on.
+        // Its present position is where the next reader continues.
         if let Some(next) = records.get(at + 1) {
             let mut r = reader(&*subject.log(), "resume", Start::Offset(r.position(0)));
             assert_eq!(take(subject, &mut *r, 1)[0].1, *next);

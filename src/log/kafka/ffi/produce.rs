@@ -124,7 +124,7 @@ impl RawProducer {
             return Ok(Target(*handle, PhantomData));
         }
         let name = CString::new(&**topic)?;
-        // SAFETY: NULL stands for the default topic settings; the handle is given back in `Drop`.
+        // SAFETY: NULL means the default topic settings; `Drop` releases the handle.
         let handle = unsafe { sys::rd_kafka_topic_new(self.client.native_ptr(), name.as_ptr(), null_mut()) };
         let handle = NonNull::new(handle).ok_or(KafkaError::MessageProduction(RDKafkaErrorCode::InvalidTopic))?;
         // If two threads open it at once, the older handle is only destroyed later, with the client.

@@ -1,6 +1,6 @@
 //! K14: the outcome of a failed commit.
 //!
-//! The commit metadata tells it, as long as the broker keeps its promises. One that was killed and restarted may not (see
+//! The commit metadata says which, as long as the broker keeps its promises. One that was killed and restarted may not (see
 //! [`super::hanging_transactions`]): it forgets to write markers, so that offsets stay pending, and the marker of one commit
 //! can come so late that it commits rows of the next. Therefore the rows are examined as well: `read_committed` readers see
 //! those of the failed epoch whose delivery was reported, or they do not.
