@@ -47,7 +47,7 @@ deep SEEDS="10000":
 fuzz SECONDS="600":
     TIDEGATE_FUZZ_SECONDS={{SECONDS}} cargo test --test it fuzz:: -- --nocapture
     if cargo +nightly fuzz --version > /dev/null 2>&1; then \
-      for target in parse plan json delimited kafka protobuf; do \
+      for target in parse plan json delimited kafka protobuf avro; do \
         cargo +nightly fuzz run --fuzz-dir tests/fuzz --sanitizer none -D $target -- -max_total_time={{SECONDS}} -max_len=4096 || exit 1; \
       done; \
     else echo "skipped: cargo-fuzz or a nightly compiler is not installed"; fi

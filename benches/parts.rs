@@ -5,6 +5,8 @@
 //! One line per part: best, median and worst of the repetitions, or the best and its ratio to the yardstick.
 #![allow(clippy::disallowed_methods, clippy::print_stdout, missing_docs)]
 
+#[path = "parts/avro.rs"]
+mod avro;
 #[path = "bids.rs"]
 mod bids;
 #[path = "parts/formats.rs"]
@@ -128,6 +130,7 @@ fn codec() {
     });
     report("arrow-json, encode a bid", || batches.iter().for_each(|batch| arrow_json_encode(batch, &columns)));
     formats::formats();
+    avro::avro();
 }
 
 /// The yardstick for decoding: finds `auction` and `dateTime` by quotes alone, checks nothing, makes no columns.

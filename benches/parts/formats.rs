@@ -120,7 +120,8 @@ fn encode(name: &str, format: Format, columns: &[Column], batches: &[Vec<ArrayRe
     });
 }
 
-fn bids_in(format: Format, name: &str) {
+/// Bids as payloads, and as the columns from which they were encoded.
+pub(crate) fn encoded_bids(encoder: &mut Encoder) -> (Vec<Vec<u8>>, Vec<Vec<ArrayRef>>) {
     let (source, columns, mut bid) = (Bids::new(), columns(), vec![]);
     let json: Vec<Vec<u8>> = (0..EVENTS)
         .map(|n| {
@@ -130,15 +131,22 @@ fn bids_in(format: Format, name: &str) {
         .collect();
     let wanted: Vec<usize> = (0..columns.len()).collect();
     let mut decoder = Decoder::new(Format::Json, &columns, &wanted, false).expect("the columns are plain");
-    let mut encoder = Encoder::new(format, &columns, false).expect("the columns are plain");
-    let mut payloads = vec![];
+    let (mut payloads, mut batches) = (vec![], vec![]);
     for batch in json.chunks(BATCH_ROWS) {
         batch.iter().for_each(|p| decoder.push(Some(p)).expect("a bid is good"));
         let (mut data, mut ranges) = (vec![], vec![]);
         let arrays = decoder.finish().0;
         encoder.encode(&arrays, None, batch.len(), &mut data, &mut ranges).expect("the columns are the encoder's");
         payloads.extend(ranges.into_iter().flatten().map(|range| data[range].to_vec()));
+        batches.push(arrays);
     }
+    (payloads, batches)
+}
+
+fn bids_in(format: Format, name: &str) {
+    let columns = columns();
+    let mut encoder = Encoder::new(format, &columns, false).expect("the columns are plain");
+    let (payloads, _) = encoded_bids(&mut encoder);
     let batches = decode(&format!("{name} bid, decode"), format, &columns, &payloads);
     if let Format::Delimited(_) = format {
         // One text of all lines and one reader for it, as the crate is meant to be used; its texts are not columns yet.

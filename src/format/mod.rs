@@ -15,6 +15,7 @@
 //! columns of schemas.
 
 pub(crate) mod avro;
+pub mod canonical;
 mod cells;
 mod delimited;
 pub mod frame;

@@ -88,7 +88,7 @@ impl Fixture {
     }
 }
 
-fn lines(batch: &RecordBatch) -> Vec<String> {
+pub(crate) fn lines(batch: &RecordBatch) -> Vec<String> {
     let cell = |column: &Arc<dyn Array>, row| match column.is_null(row) {
         true => "NULL".to_owned(),
         false => array_value_to_string(column, row).unwrap(),

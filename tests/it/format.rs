@@ -1,5 +1,9 @@
 //! Payloads to columns and back: golden cases of ksqlDB's lenient rules, and a second implementation to agree with.
 
+mod avro;
+mod avro_laws;
+mod avro_oracle;
+mod avro_targets;
 #[path = "../../benches/bids.rs"]
 mod bids;
 mod decoders;
@@ -7,6 +11,7 @@ mod fuzz;
 mod golden;
 mod oracle;
 mod protobuf_oracle;
+pub(crate) mod registered;
 mod registry;
 mod registry_golden;
 mod round_trip;

@@ -40,6 +40,7 @@ mod http;
 mod join_law;
 mod join_model;
 mod kafka;
+mod key_forms;
 mod killed;
 mod log_contract;
 mod log_format;

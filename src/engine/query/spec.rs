@@ -47,7 +47,7 @@ impl Engine {
         let view = match &target {
             Target::Topic(sink) if sink.kind == SourceKind::Table => {
                 let window = pipeline.aggregate.as_ref().and_then(|a| a.window.as_ref());
-                Some(Arc::new(View::new(sink, window, self.inner.clock.clone())))
+                Some(Arc::new(View::new(sink, window, &self.shared_schemas(), self.inner.clock.clone())))
             }
             _ => None,
         };

@@ -162,7 +162,8 @@ impl<'a> Source<'a> {
     fn skip_one(&mut self, skip: &Skip) -> Read {
         match skip {
             Skip::Bytes(count) => self.bytes(usize::try_from(*count).unwrap_or(usize::MAX)).map(drop),
-            Skip::Varint => self.long().map(drop),
+            Skip::Int => self.int().map(drop),
+            Skip::Long => self.long().map(drop),
             Skip::Sized => self.sized().map(drop),
             Skip::Nullable(..) => Err(Fault::Nested),
             Skip::Node(id) => self.walk(*id, 0),

@@ -3,6 +3,7 @@
 //! The schema is the one that the columns give, or one that was there before (`VALUE_SCHEMA_ID`). Then its fields may be in another
 //! order, more, or of other types: a field without a column has its default or null, and what cannot be written makes the row bad.
 
+use super::plan::connect_name;
 use super::schema::{Field, Id, Kind, Schema};
 use super::translate::{branch_name, field_name};
 use crate::format::frame::put_zigzag;
@@ -136,7 +137,7 @@ fn put(schema: &Schema, id: Id, ty: &SqlType, name: &str, default: Option<&Json>
             Some(()) => OnNull::Bytes(out.into()),
             None => OnNull::Refused(format!(
                 "Invalid value: null used for required field: \"{name}\", schema type: {}",
-                schema.node(id).kind.type_name()
+                connect_name(schema, id).to_uppercase()
             )),
         };
         return Ok(Put { null, tag: None, value: value(schema, id, ty, name)? });

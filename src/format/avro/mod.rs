@@ -21,7 +21,7 @@ mod schema;
 mod translate;
 mod write;
 
-pub(crate) use schema::{Field, Id, Kind, Node, Schema};
+pub(crate) use schema::Schema;
 pub(in crate::format) use translate::{name, payload_type, text as columns_to_text};
 pub(super) use write::Writer;
 

@@ -109,7 +109,8 @@ pub(super) enum Branch {
 #[derive(Debug)]
 pub(super) enum Skip {
     Bytes(u64),
-    Varint,
+    Int,
+    Long,
     /// A length and as many bytes.
     Sized,
     /// A union with null, of this index.
@@ -313,7 +314,8 @@ impl Compiler<'_> {
             return Skip::Bytes(size);
         }
         match (&self.schema.node(id).kind, self.schema.union(id)) {
-            (Kind::Int | Kind::Long, _) => Skip::Varint,
+            (Kind::Int, _) => Skip::Int,
+            (Kind::Long, _) => Skip::Long,
             (Kind::String | Kind::Bytes, _) => Skip::Sized,
             (_, Some((branches, Some(null)))) if branches.len() == 1 => {
                 let inner = match self.skip(branches[0].1) {
@@ -347,7 +349,7 @@ fn is_infallible(op: &Op) -> bool {
 }
 
 /// Connect's name of a writer's type.
-fn connect_name(schema: &Schema, id: Id) -> &'static str {
+pub(super) fn connect_name(schema: &Schema, id: Id) -> &'static str {
     let node = schema.node(id);
     match &node.kind {
         Kind::Null => "null",

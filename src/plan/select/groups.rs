@@ -214,7 +214,10 @@ impl Grouped {
         let plan = Compute::plan(columns, plan)?;
         let source = &context.source;
         let key: Vec<Column> = self.keys.iter().map(|k| Column::key(&k.name, k.ty.clone())).collect();
-        let same = key.len() == source.schema.key.len()
+        // Keys of a format with a registry have the writer's schema in their bytes: equal keys may be in different partitions.
+        let scattered = source.key_format.schema_type().is_some() && source.window.is_none();
+        let same = !scattered
+            && key.len() == source.schema.key.len()
             && !key.is_empty()
             && self.keys.iter().zip(&source.schema.key).all(|(k, c)| expression::as_name(&k.expr) == Some(&c.name));
         let key_format = formats::internal_key_format(source.key_format, context.settings.key_format, &key);

@@ -1,5 +1,9 @@
 //! The checks of the decoders and what they need, under the names that they know.
 
+#[path = "../../it/format/avro_oracle.rs"]
+mod avro_oracle;
+#[path = "../../it/format/avro_targets.rs"]
+pub(crate) mod avro_targets;
 #[path = "../../../benches/bids.rs"]
 mod bids;
 #[path = "../../it/format/decoders.rs"]
@@ -8,6 +12,8 @@ mod decoders;
 mod oracle;
 #[path = "../../it/format/protobuf_oracle.rs"]
 mod protobuf_oracle;
+#[path = "../../it/format/registered.rs"]
+mod registered;
 #[path = "../../it/format/targets.rs"]
 pub(crate) mod targets;
 

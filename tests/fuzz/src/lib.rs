@@ -3,7 +3,7 @@
 //! ```text
 //! parse                               text to the parser: read, printed, read again
 //! plan                                text to the planner, in the world of one file of `queries/`
-//! json delimited kafka protobuf       bytes to a decoder and to an independent reader
+//! json delimited kafka protobuf avro  bytes to a decoder and to an independent reader
 //! ```
 //!
 //! Where there are several worlds or sets of columns, the first byte of the input chooses. `just fuzz` runs all of it;
@@ -61,6 +61,7 @@ fn decoder(name: &str) -> Option<Make> {
         "delimited" => targets::delimited,
         "kafka" => targets::kafka,
         "protobuf" => targets::protobuf,
+        "avro" => format::avro_targets::avro,
         _ => return None,
     })
 }

@@ -96,3 +96,8 @@ fn kafka() {
 fn protobuf() {
     stand("protobuf", targets::protobuf);
 }
+
+#[test]
+fn avro() {
+    stand("avro", super::avro_targets::avro);
+}

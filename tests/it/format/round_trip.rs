@@ -88,11 +88,11 @@ fn is_compact(json: &[u8]) -> bool {
     })
 }
 
-fn some_columns(dice: &mut Dice) -> Vec<Column> {
+pub(super) fn some_columns(dice: &mut Dice) -> Vec<Column> {
     (0..1 + dice.roll(9)).map(|i| Column::value(format!("COL_{i}"), some_type(dice, 2))).collect()
 }
 
-fn some_row(dice: &mut Dice, columns: &[Column]) -> Value {
+pub(super) fn some_row(dice: &mut Dice, columns: &[Column]) -> Value {
     let mut members: Vec<(String, Value)> = columns.iter().map(|c| (c.name.clone(), some_json(dice, &c.ty))).collect();
     if dice.roll(3) == 0 {
         let n = dice.roll(members.len());

@@ -14,13 +14,13 @@ use tidegate::format::{Decoder, Encoder};
 use tidegate::types::{Column, SqlType};
 
 /// What a payload means; `Err` = bad, `None` = no image.
-type Meaning = Result<Option<Vec<V>>, ()>;
+pub(super) type Meaning = Result<Option<Vec<V>>, ()>;
 
 /// The other reader.
 type Reader = dyn Fn(&[u8], &[Column]) -> Meaning;
 
 /// What we are to answer where the other reader is known to be of another mind.
-enum Ours {
+pub(super) enum Ours {
     /// Good or bad as the other reader finds this payload.
     As(Vec<u8>),
     /// Bad.
@@ -33,7 +33,7 @@ enum Ours {
 type Waiting = (Vec<u8>, u64, Option<Vec<V>>);
 
 /// A reason, and where it applies.
-type Difference = (&'static str, fn(&[u8]) -> Option<Ours>);
+pub(super) type Difference = (&'static str, fn(&[u8]) -> Option<Ours>);
 
 const JSON_DIFFERS: &[Difference] = &[
     ("serde_json looks at what follows a null; to us it is nobody's, unless it makes it another word", |payload| {
@@ -137,7 +137,20 @@ impl Target {
         meaning: impl Fn(&[u8], &[Column]) -> Meaning + 'static,
         differs: &'static [Difference],
     ) -> Target {
-        let (decoder, meaning) = (all(format, &columns, false), Box::new(meaning));
+        let decoder = all(format, &columns, false);
+        Target::with(decoder, columns, corpus, tokens, meaning, differs)
+    }
+
+    /// The same with a decoder that is made already.
+    pub(super) fn with(
+        decoder: Decoder,
+        columns: Vec<Column>,
+        corpus: Vec<Vec<u8>>,
+        tokens: &'static [&'static [u8]],
+        meaning: impl Fn(&[u8], &[Column]) -> Meaning + 'static,
+        differs: &'static [Difference],
+    ) -> Target {
+        let meaning = Box::new(meaning);
         Target { columns, decoder, corpus, tokens, meaning, differs, waiting: vec![], tried: 0, good: 0, apart: 0 }
     }
 
@@ -228,7 +241,7 @@ const JSON_TOKENS: &[&[u8]] = &[
     b"\xef\xbb\xbf",
 ];
 
-fn nested_columns() -> Vec<Column> {
+pub(super) fn nested_columns() -> Vec<Column> {
     let boxed = |ty: &SqlType| Box::new(ty.clone());
     let inner = SqlType::Struct(vec![("A".into(), SqlType::Integer), ("T".into(), SqlType::String)]);
     vec![

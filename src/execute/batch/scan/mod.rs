@@ -179,13 +179,14 @@ impl Reading {
         send: &mut dyn FnMut(RecordBatch) -> bool,
     ) -> Result<()> {
         let table = self.snapshot.source.kind == SourceKind::Table;
+        let scattered = self.snapshot.source.key_format.schema_type().is_some();
         let mut wanted: Vec<Origin> = self.origins.iter().copied().filter(|o| *o != Origin::Ordinal).collect();
         if table && !wanted.contains(&Origin::Present) {
             wanted.push(Origin::Present);
         }
         let mut replay = Replay::new(&self.snapshot, &wanted, log, counts)?;
         if table {
-            for batch in state(&mut replay, wanted.iter().position(|o| *o == Origin::Present))? {
+            for batch in state(&mut replay, wanted.iter().position(|o| *o == Origin::Present), scattered)? {
                 if !send(self.shaped(&batch, &wanted)?) {
                     return Ok(());
                 }
@@ -217,7 +218,8 @@ impl Reading {
 }
 
 /// What a table holds after all its records: the last value of each key of each partition, in order of that last change.
-fn state(replay: &mut Replay, present: Option<usize>) -> Result<Vec<RecordBatch>> {
+/// `scattered`: a key may be in several partitions, because its bytes there depend on the writer.
+fn state(replay: &mut Replay, present: Option<usize>, scattered: bool) -> Result<Vec<RecordBatch>> {
     let fields = replay.schema().fields().len();
     let mut batches = Vec::new();
     let mut last: HashMap<(i32, Vec<u8>), (usize, usize)> = HashMap::new();
@@ -226,7 +228,8 @@ fn state(replay: &mut Replay, present: Option<usize>) -> Result<Vec<RecordBatch>
         let key = batch.column(fields - 1).as_binary::<i32>();
         let alive = present.map(|at| batch.column(at + 1).as_boolean());
         for row in 0..batch.num_rows() {
-            let name = (partition.value(row), key.value(row).to_vec());
+            let partition = if scattered { 0 } else { partition.value(row) };
+            let name = (partition, key.value(row).to_vec());
             if alive.is_none_or(|a| a.value(row)) {
                 last.insert(name, (batches.len(), row));
             } else {

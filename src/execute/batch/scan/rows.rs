@@ -7,6 +7,7 @@ use super::layout::Layout;
 use crate::error::{Error, Result};
 use crate::execute::record::event_time::TimeReader;
 use crate::execute::record::headers::HeaderColumns;
+use crate::format::canonical::CanonicalKey;
 use crate::format::frame::SharedSchemas;
 use crate::format::{Decoder, Side, window_key};
 use crate::log::{Fetched, RecordRef};
@@ -47,6 +48,8 @@ pub(super) struct Decoded {
 pub(super) struct RowDecoder {
     layout: Arc<Layout>,
     key: Decoder,
+    /// Of a table: brings the keys of several writers into one form; `None` = they have it.
+    canonical: Option<CanonicalKey>,
     value: Decoder,
     headers: HeaderColumns,
     rows: Rows,
@@ -68,6 +71,10 @@ impl RowDecoder {
         let headers: Vec<_> = layout.headers.iter().map(|i| &source.schema.value[*i]).collect();
         Ok(RowDecoder {
             key: Decoder::of(Side::key(source), &layout.key, schemas)?,
+            canonical: match layout.with_key_bytes {
+                true => CanonicalKey::new(Side::key(source), schemas)?,
+                false => None,
+            },
             value: Decoder::of(Side::value(source), &layout.value, schemas)?,
             headers: HeaderColumns::new(&headers)?,
             layout: layout.clone(),
@@ -117,7 +124,11 @@ impl RowDecoder {
         self.rows.offset.push(record.offset);
         self.rows.bounds.push(bounds);
         if table {
-            self.rows.key.push(record.key.map(<[u8]>::to_vec));
+            let form = record.key.map(|whole| match (&mut self.canonical, key) {
+                (Some(canonical), Some(inner)) => [&canonical.of(inner), &whole[inner.len()..]].concat(),
+                _ => whole.to_vec(),
+            });
+            self.rows.key.push(form);
         }
     }
 

@@ -33,11 +33,16 @@ pub use store::FoundRow;
 
 use crate::catalog::Source;
 use crate::error::{Error, Result};
+use crate::execute::record::writer_ids::WriterIds;
+use crate::format::Side;
+use crate::format::canonical::CanonicalKey;
+use crate::format::frame::SharedSchemas;
 use crate::log::{Assignment, Isolation, Log, RecordSet, Start, TopicPartition, partition};
 use crate::plan::WindowBounds;
 use crate::types::clock::SharedClock;
 use crate::types::time::Window;
 use parking_lot::{Mutex, RwLock};
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -62,6 +67,10 @@ pub struct View {
     topic: Arc<str>,
     partitions: u32,
     shape: WindowSuffix,
+    /// Brings keys of several writers into the form of the sink's own; `None` = they have one form.
+    canonical: Option<Mutex<CanonicalKey>>,
+    /// Looks up the schemas of the keys' writers.
+    writer_ids: WriterIds,
     clock: SharedClock,
     /// Commits are wanted: looked at by the worker before anything else.
     wanted: AtomicBool,
@@ -91,12 +100,15 @@ impl fmt::Debug for View {
 }
 
 impl View {
-    /// The view of a table that a query writes; `window` is that of its grouping.
-    pub fn new(sink: &Source, window: Option<&Window>, clock: SharedClock) -> View {
+    /// The view of a table that a query writes; `window` is that of its grouping, `schemas` those of the topic's writers.
+    pub fn new(sink: &Source, window: Option<&Window>, schemas: &SharedSchemas, clock: SharedClock) -> View {
         View {
             topic: sink.topic.as_str().into(),
             partitions: sink.partitions,
             shape: WindowSuffix::of(sink, window),
+            // What is wrong with the sink's key is reported by the query that cannot write it.
+            canonical: CanonicalKey::new(Side::key(sink), schemas).ok().flatten().map(Mutex::new),
+            writer_ids: WriterIds::of(sink, schemas),
             clock,
             wanted: AtomicBool::new(false),
             phase: RwLock::new(Phase::Off),
@@ -122,7 +134,7 @@ impl View {
             }
             Phase::Ready(stores) => {
                 if let Some(rows) = rows {
-                    apply(stores, rows);
+                    self.apply(stores, rows);
                 }
                 if bytes(stores) > VIEW_BYTES_MAX {
                     tracing::warn!(topic = %self.topic, "the table is too large to be read from memory");
@@ -189,7 +201,7 @@ impl View {
                 }
             };
             if let Phase::Making(waiting, _) = &*phase {
-                waiting.iter().for_each(|rows| apply(&mut stores, rows));
+                waiting.iter().for_each(|rows| self.apply(&mut stores, rows));
                 self.touched();
                 *phase = Phase::Ready(stores);
                 return Ok(true);
@@ -208,7 +220,7 @@ impl View {
         let begin =
             |p: &TopicPartition| Assignment { topic: p.topic.clone(), partition: p.partition, start: Start::Earliest };
         let mut reader = log.reader(all.iter().map(begin).collect(), Isolation::ReadCommitted)?;
-        let mut idle = 0;
+        let (mut idle, mut writer_ids) = (0, self.writer_ids.clone());
         while ends.iter().enumerate().any(|(slot, &end)| reader.position(slot) < end) {
             let fetched = reader.poll(READ_RECORDS, READ_POLL)?;
             idle = if fetched.is_empty() { idle + 1 } else { 0 };
@@ -216,15 +228,26 @@ impl View {
                 return Err(Error::io(format!("topic {} cannot be read to its end", self.topic)));
             }
             for run in fetched.runs() {
+                if self.canonical.is_some() {
+                    writer_ids.resolve_within(run)?;
+                }
                 let mut rows = RecordSet::default();
                 run.for_each(|r| rows.push(run.slot as i32, r.timestamp, r.key, r.value));
-                apply(&mut stores, &rows);
+                self.apply(&mut stores, &rows);
             }
             if bytes(&stores) > VIEW_BYTES_MAX {
                 return Ok(None);
             }
         }
         Ok(Some(stores))
+    }
+
+    /// Puts a commit in, each row where its key is looked for.
+    fn apply(&self, stores: &mut [Store], rows: &RecordSet) {
+        match &self.canonical {
+            None => apply(stores, rows),
+            Some(canonical) => apply(stores, &canonical_rows(&mut canonical.lock(), self.shape, rows, stores.len())),
+        }
     }
 
     /// Looks up the rows of these keys (bytes without a window), each as of the same commit. Answers `false` if the view
@@ -252,6 +275,24 @@ impl View {
             _ => None,
         }
     }
+}
+
+/// The rows with keys in one form, each in the partition of that form. Rows that have it already stay where they are.
+fn canonical_rows(canonical: &mut CanonicalKey, shape: WindowSuffix, rows: &RecordSet, partitions: usize) -> RecordSet {
+    let mut out = RecordSet::default();
+    for (at, row) in rows.rows.iter().enumerate() {
+        let key = rows.key(at);
+        let inner = key.and_then(|key| shape.split(key)).map(|(inner, ..)| inner);
+        match (key, inner.map(|inner| (inner, canonical.of(inner)))) {
+            (Some(key), Some((inner, Cow::Owned(form)))) => {
+                let partition = partition::java(&form, partitions as u32);
+                let whole = [&form, &key[inner.len()..]].concat();
+                out.push(partition, row.timestamp, Some(&whole), rows.value(at));
+            }
+            (key, _) => out.push(row.partition, row.timestamp, key, rows.value(at)),
+        }
+    }
+    out
 }
 
 /// Puts a commit in, each record where its partition is.

@@ -159,7 +159,10 @@ fn join(
     if !foreign {
         check_partitions(&left, &right)?;
     }
-    let moves = |side: &Relation, expr: &Expr| !side.same.contains(expr) || side.key_format != key_format;
+    // Keys of a format with a registry have the writer's schema in their bytes: equal keys may be in different partitions.
+    let scattered = |side: &Relation| side.key_format.schema_type().is_some() && side.source.window.is_none();
+    let moves =
+        |side: &Relation, expr: &Expr| !side.same.contains(expr) || side.key_format != key_format || scattered(side);
     let hops = [!foreign && moves(&left, &criteria.left), !foreign && moves(&right, &criteria.right)];
     for (moved, side) in hops.into_iter().zip([&left, &right]) {
         if moved && side.source.window.is_some() {
