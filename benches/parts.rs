@@ -1,6 +1,6 @@
 //! What each part of the path costs, in nanoseconds of processor time per event, beside a yardstick measured in the same run.
 //!
-//! `cargo bench --bench parts [-- codec|log|joins|windows|sessions|scalar|long-join|pull|latency]`; without a name all but
+//! `cargo bench --bench parts [-- codec|registry|log|joins|windows|sessions|scalar|long-join|pull|latency]`; without a name all but
 //! the last three, which take long, or need the machine for themselves.
 //! One line per part: best, median and worst of the repetitions, or the best and its ratio to the yardstick.
 #![allow(clippy::disallowed_methods, clippy::print_stdout, missing_docs)]
@@ -21,6 +21,8 @@ mod log;
 mod long_join;
 #[path = "parts/pull.rs"]
 mod pull;
+#[path = "parts/registry.rs"]
+mod registry;
 #[path = "parts/scalar.rs"]
 mod scalar;
 #[path = "parts/windows.rs"]
@@ -45,8 +47,9 @@ const PASSES: u64 = 10;
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|w| !w.starts_with("--")).collect();
     let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|w| w == name);
-    let parts: [(&str, fn()); 6] = [
+    let parts: [(&str, fn()); 7] = [
         ("codec", codec),
+        ("registry", registry::registry),
         ("log", log::log),
         ("joins", joins::joins),
         ("windows", windows::windows),

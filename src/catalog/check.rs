@@ -32,6 +32,13 @@ pub fn check(format: Format, columns: &[Column]) -> Result<()> {
         Format::ProtobufNosr if matches!(*columns, [c] if c.role == Role::Key && !can_stand_alone(&c.ty)) => {
             Err(Error::statement(format!("{} as the only key column", refused(&columns[0].ty))))
         }
+        Format::Protobuf if columns.iter().any(|c| has_list_in(&c.ty, &|ty| matches!(ty, SqlType::Array(_)))) => {
+            Err(Error::statement("Array cannot be nested"))
+        }
+        Format::Protobuf if columns.iter().any(|c| has_list_in(&c.ty, &|ty| matches!(ty, SqlType::Map(..)))) => {
+            Err(Error::statement("An ARRAY of MAP cannot be written as PROTOBUF")
+                .with_hint("an ARRAY of STRUCT with the MAP as a field can"))
+        }
         _ if columns.iter().all(|c| maps_have_text_keys(&c.ty)) => Ok(()),
         Format::ProtobufNosr | Format::Protobuf => Err(Error::statement(
             "PROTOBUF format only supports MAP types with STRING keys. See https://github.com/confluentinc/ksql/issues/6177.",
@@ -61,6 +68,16 @@ fn maps_have_text_keys(ty: &SqlType) -> bool {
         SqlType::Map(key, value) => **key == SqlType::String && maps_have_text_keys(value),
         SqlType::Struct(fields) => fields.iter().all(|(_, ty)| maps_have_text_keys(ty)),
         _ => true,
+    }
+}
+
+/// Whether an ARRAY somewhere in a type has such items.
+fn has_list_in(ty: &SqlType, items: &dyn Fn(&SqlType) -> bool) -> bool {
+    match ty {
+        SqlType::Array(item) => items(item) || has_list_in(item, items),
+        SqlType::Map(_, value) => has_list_in(value, items),
+        SqlType::Struct(fields) => fields.iter().any(|(_, ty)| has_list_in(ty, items)),
+        _ => false,
     }
 }
 

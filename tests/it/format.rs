@@ -13,7 +13,9 @@ mod oracle;
 mod protobuf_oracle;
 pub(crate) mod registered;
 mod registry;
+mod registry_fuzz;
 mod registry_golden;
+mod registry_laws;
 mod round_trip;
 mod targets;
 

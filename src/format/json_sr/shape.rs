@@ -10,6 +10,7 @@
 
 use super::schema::Node;
 use serde_json::Value;
+use std::collections::HashSet;
 
 /// Logical names, as Connect's types are titled.
 pub(super) const DECIMAL: &str = "org.apache.kafka.connect.data.Decimal";
@@ -75,7 +76,7 @@ fn within(node: Node<'_>, depth: usize) -> Result<Shape<'_>, String> {
     }
     let mut properties = vec![];
     if matches!(node.kind(), None | Some("object")) && node.text("connect.type") != Some("map") {
-        collect(node, &mut properties, &mut 0)?;
+        collect(node, &mut properties, &mut HashSet::new(), &mut 0)?;
     }
     if !properties.is_empty() {
         return Ok(Shape { ty: Ty::Struct(ordered(properties)), nullable: false });
@@ -98,17 +99,22 @@ fn within(node: Node<'_>, depth: usize) -> Result<Shape<'_>, String> {
 /// Objects in `allOf` are merged with the one around: their members, a name once. More `allOf`s than this in each other are a loop.
 const MERGED_MAX: usize = 1000;
 
-fn collect<'a>(node: Node<'a>, found: &mut Vec<(&'a str, Node<'a>)>, count: &mut usize) -> Result<(), String> {
+fn collect<'a>(
+    node: Node<'a>,
+    found: &mut Vec<(&'a str, Node<'a>)>,
+    names: &mut HashSet<&'a str>,
+    count: &mut usize,
+) -> Result<(), String> {
     *count += 1;
     if *count > MERGED_MAX {
         return Err(format!("more than {MERGED_MAX} schemas are merged by allOf"));
     }
     for (name, member) in node.members("properties") {
-        if !found.iter().any(|(other, _)| *other == name) {
+        if names.insert(name) {
             found.push((name, member));
         }
     }
-    node.list("allOf").into_iter().try_for_each(|part| collect(part.followed()?, found, count))
+    node.list("allOf").into_iter().try_for_each(|part| collect(part.followed()?, found, names, count))
 }
 
 /// By `connect.index`; a member without one comes where its name puts it.

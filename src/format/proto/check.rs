@@ -6,7 +6,7 @@
 //! ```
 
 use super::infer::{Kind, kind};
-use super::schema::{Field, File, Message, Scalar, Syntax};
+use super::schema::{Field, File, Message, Scalar, Syntax, Type};
 use super::wire::{Wire, each};
 use std::collections::HashMap;
 
@@ -20,6 +20,8 @@ pub(super) struct Checks {
     fields: Vec<Check>,
     messages: Vec<Vec<(u32, Check)>>,
     places: HashMap<String, usize>,
+    /// Messages whose checks are not made yet.
+    open: Vec<(usize, String)>,
 }
 
 /// What a field has to be.
@@ -35,31 +37,31 @@ impl Checks {
     pub(super) fn add(&mut self, file: &File, message: &Message, field: &Field) -> Option<usize> {
         let check = self.of(file, message, field)?;
         self.fields.push(check);
+        // Messages may be chained deeper than a stack is.
+        while let Some((place, message)) = self.open.pop() {
+            let Some(message) = file.message(&message) else { continue };
+            let fields = message.fields.iter();
+            self.messages[place] = fields.filter_map(|f| Some((f.number, self.of(file, message, f)?))).collect();
+        }
         Some(self.fields.len() - 1)
     }
 
     fn of(&mut self, file: &File, message: &Message, field: &Field) -> Option<Check> {
-        match kind(file, field)? {
-            Kind::Scalar(Scalar::String) if message.syntax != Syntax::Proto2 => Some(Check::Text),
-            Kind::Message(name, inner) => Some(self.message(file, name, inner)),
-            Kind::Entry(inner) => {
-                let super::schema::Type::Message(name) = &field.ty else { return None };
-                Some(self.message(file, name, inner))
-            }
+        match (kind(file, field)?, &field.ty) {
+            (Kind::Scalar(Scalar::String), _) if message.syntax != Syntax::Proto2 => Some(Check::Text),
+            (Kind::Message(..) | Kind::Entry(_), Type::Message(name)) => Some(self.message(name)),
             _ => None,
         }
     }
 
-    fn message(&mut self, file: &File, name: &str, message: &Message) -> Check {
+    fn message(&mut self, name: &str) -> Check {
         if let Some(place) = self.places.get(name) {
             return Check::Message(*place);
         }
         let place = self.messages.len();
         self.messages.push(vec![]);
         self.places.insert(name.to_owned(), place);
-        let fields = message.fields.iter();
-        let checks = fields.filter_map(|field| Some((field.number, self.of(file, message, field)?))).collect();
-        self.messages[place] = checks;
+        self.open.push((place, name.to_owned()));
         Check::Message(place)
     }
 

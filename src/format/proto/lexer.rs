@@ -18,12 +18,18 @@ pub(super) enum Token {
     Sign(u8),
 }
 
+/// Limit of tokens: a text of a mebibyte has fewer, unless it is made to fill the memory.
+const TOKENS_MAX: usize = 250_000;
+
 /// The tokens, each with its line.
 pub(super) fn tokens(text: &str) -> Result<Vec<(Token, u32)>, String> {
     let bytes = text.as_bytes();
     let (mut found, mut i, mut line) = (vec![], 0, 1u32);
     while let Some(&c) = bytes.get(i) {
         let start = i;
+        if found.len() == TOKENS_MAX {
+            return Err(format!("the schema has more than {TOKENS_MAX} words and signs"));
+        }
         match c {
             b'\n' => {
                 line += 1;

@@ -17,6 +17,10 @@ const TEXT_BYTES_MAX: usize = 1 << 20;
 /// Limit of files that a schema may import, itself included.
 const FILES_MAX: usize = 256;
 
+/// Limits of an absolute name: looking one up tries every scope around it.
+const NAME_BYTES_MAX: usize = 1024;
+const SCOPES_MAX: usize = 64;
+
 /// What a name is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -77,6 +81,9 @@ fn imports(main: &Source, references: &[(&str, &str)]) -> Result<(Vec<Source>, V
 fn declare(scope: &str, messages: &[Message], enums: &[Enum], kinds: &mut HashMap<String, Kind>) -> Result<(), String> {
     let mut add = |name: &str, kind| {
         let name = join(scope, name);
+        if name.len() > NAME_BYTES_MAX || name.matches('.').count() > SCOPES_MAX {
+            return Err(format!("a name is longer than {NAME_BYTES_MAX} bytes, or has more than {SCOPES_MAX} parts"));
+        }
         match kinds.insert(name.clone(), kind) {
             Some(_) => Err(format!("\"{name}\" is already defined.")),
             None => Ok(()),

@@ -11,7 +11,7 @@ use tidegate::types::{Column, SqlType};
 
 const SEEDS: u64 = 60;
 
-fn some_type(dice: &mut Dice, depth: usize) -> SqlType {
+pub(super) fn some_type(dice: &mut Dice, depth: usize) -> SqlType {
     match dice.roll(if depth == 0 { 11 } else { 14 }) {
         0 => SqlType::Boolean,
         1 => SqlType::Integer,
@@ -39,7 +39,7 @@ fn some_text(dice: &mut Dice) -> String {
 }
 
 /// A JSON value that the type takes.
-fn some_json(dice: &mut Dice, ty: &SqlType) -> Value {
+pub(super) fn some_json(dice: &mut Dice, ty: &SqlType) -> Value {
     if dice.roll(6) == 0 {
         return Value::Null;
     }

@@ -57,8 +57,15 @@ impl File {
         match (&field.ty, field.label) {
             (Type::Map(key, item), _) => self.entries(&values, key, item),
             (Type::Message(name), Label::Repeated) if self.is_entry(name) => {
-                let fields = &self.message(name)?.fields;
-                self.entries(&values, &fields[0].ty, &fields[1].ty)
+                // An ordinary message, whose value may be repeated.
+                let mut object = Map::new();
+                for value in values {
+                    let Wire::Bytes(entry) = value else { return Err("an entry of a map is no message".to_owned()) };
+                    let (found, fields) = (read(entry)?, &self.message(name)?.fields);
+                    let (key, value) = (self.field(&fields[0], &found)?, self.field(&fields[1], &found)?);
+                    object.insert(scalar_text(&key), value);
+                }
+                Ok(Value::Object(object))
             }
             (ty, Label::Repeated) => {
                 let mut all = Vec::new();
