@@ -177,7 +177,8 @@ impl WithSchema {
         if let Some((name, span)) = &self.full_name
             && name.trim().is_empty()
         {
-            let text = format!("fullSchemaName cannot be empty. Format configuration: {{fullSchemaName={name}}}");
+            // Blanks around the name do not count.
+            let text = "fullSchemaName cannot be empty. Format configuration: {fullSchemaName=}";
             return Err(Error::statement(text).at(*span));
         }
         if let Some((_, span)) = self.nullable
@@ -187,7 +188,7 @@ impl WithSchema {
                 format!("Property {part}_PROTOBUF_NULLABLE_REPRESENTATION can only be enabled with protobuf format");
             return Err(Error::statement(text).at(span));
         }
-        let own = self.full_name.as_ref().map(|(name, _)| name.clone());
+        let own = self.full_name.as_ref().map(|(name, _)| name.trim().to_owned());
         let lent = inherited.filter(|_| format == Format::Protobuf).and_then(|wire| wire.full_name.clone());
         let nullable = self.nullable.map(|(nullable, _)| nullable).unwrap_or_default();
         Ok(Wire { full_name: own.or(lent), nullable, schema: None })

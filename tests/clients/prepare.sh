@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs ksqlDB clients for tests/it/clients.rs, in the versions of the lock files here.
 #
-#   prepare.sh node                 prints the folder of the npm packages
+#   prepare.sh node [FOLDER]        prints the folder of the npm packages that FOLDER here locks (without: this one)
 #   prepare.sh python REQUIREMENTS  prints the interpreter that has what REQUIREMENTS names
 #
 # They are kept in ${XDG_CACHE_HOME:-~/.cache}/tidegate, a folder a lock file. Exit code 77: node, npm, Python or the
@@ -29,12 +29,12 @@ settle() { mv -T "$1" "$2" 2>/dev/null || rm -rf "$1"; }
 
 node_packages() {
   command -v node > /dev/null && command -v npm > /dev/null || skip "node and npm are not installed"
-  local to new
-  to="$cache/node-$(digest "$here/package-lock.json")"
+  local from="$here/${1:-.}" to new
+  to="$cache/node-$(digest "$from/package-lock.json")"
   if [ ! -d "$to" ]; then
     new="$to.$$"
     mkdir -p "$new"
-    cp "$here/package.json" "$here/package-lock.json" "$new"
+    cp "$from/package.json" "$from/package-lock.json" "$new"
     (cd "$new" && npm ci --no-audit --no-fund --ignore-scripts) > "$new.log" 2>&1 ||
       { rm -rf "$new"; failed "npm ping" "$new.log"; }
     rm -f "$new.log"
@@ -64,7 +64,7 @@ python_packages() {
 }
 
 case ${1:-} in
-  node) node_packages ;;
+  node) node_packages "${2:-}" ;;
   python) python_packages "$2" ;;
-  *) echo "usage: prepare.sh node | python REQUIREMENTS" >&2; exit 2 ;;
+  *) echo "usage: prepare.sh node [FOLDER] | python REQUIREMENTS" >&2; exit 2 ;;
 esac

@@ -25,20 +25,14 @@ struct Store {
 }
 
 impl Store {
-    /// The id of the same schema: equal JSON, or equal text.
     fn id_of(&self, sent: &Value) -> Option<u64> {
-        let body = |schema: &Value| {
-            let text = schema["schema"].as_str().unwrap_or_default();
-            serde_json::from_str(text).unwrap_or_else(|_| json!(text))
-        };
-        let same = |held: &Value| held["schemaType"] == sent["schemaType"] && body(held) == body(sent);
-        let of = |(id, held): (&u64, &Value)| (same(held) && held["references"] == sent["references"]).then_some(*id);
-        self.schemas.iter().find_map(of)
+        self.schemas.iter().find(|(_, held)| same(held, sent)).map(|(id, _)| *id)
     }
 
     fn register(&mut self, subject: String, sent: &Value, id: Option<u64>) -> u64 {
         let next = self.schemas.keys().next_back().map_or(1, |last| last + 1);
-        let id = id.or_else(|| self.id_of(sent)).unwrap_or(next);
+        let own = self.subjects.get(&subject).into_iter().flatten().find(|id| same(&self.schemas[id], sent));
+        let id = id.or_else(|| own.copied()).or_else(|| self.id_of(sent)).unwrap_or(next);
         self.schemas.entry(id).or_insert_with(|| sent.clone());
         let versions = self.subjects.entry(subject).or_default();
         if !versions.contains(&id) {
@@ -55,6 +49,16 @@ impl Store {
         found["id"] = json!(id);
         found
     }
+}
+
+/// Whether two schemas are one: equal JSON, or equal text.
+fn same(one: &Value, other: &Value) -> bool {
+    let body = |schema: &Value| {
+        let text = schema["schema"].as_str().unwrap_or_default();
+        serde_json::from_str(text).unwrap_or_else(|_| json!(text))
+    };
+    let alike = |name: &str| one[name] == other[name];
+    alike("schemaType") && alike("references") && body(one) == body(other)
 }
 
 /// The registry, which ends with this.
@@ -133,7 +137,8 @@ async fn register(State(store): State<Held>, Path(subject): Path<String>, sent: 
 async fn lookup(State(store): State<Held>, Path(subject): Path<String>, sent: String) -> Response {
     locked(&store, |s| {
         let Some(versions) = s.subjects.get(&subject) else { return no_subject(&subject) };
-        match s.id_of(&schema(&sent)).and_then(|id| versions.iter().position(|v| *v == id)) {
+        let sent = schema(&sent);
+        match versions.iter().position(|id| same(&s.schemas[id], &sent)) {
             Some(n) => found(s.described(&subject, n)),
             None => missing(40403, "Schema not found".to_owned()),
         }

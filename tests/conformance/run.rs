@@ -249,17 +249,18 @@ impl<'a> Runner<'a> {
                 wanted.push((name.to_owned(), partitions));
             }
         };
-        for topic in self.case.topics.iter().flatten() {
-            want(&topic.name, topic.partitions.unwrap_or(1));
-        }
-        let mut sinks = Vec::new();
+        let (mut sinks, mut named, mut declared) = (Vec::new(), BTreeMap::new(), Vec::new());
         for text in &self.case.statements {
             for parsed in self.engine.parse(text, &self.session).unwrap_or_default() {
                 match &parsed.statement {
-                    Statement::CreateSource(create) if !create.columns.is_empty() => {
+                    Statement::CreateSource(create) => {
+                        let Some(topic) = property(&create.with, "KAFKA_TOPIC") else { continue };
                         let partitions = property(&create.with, "PARTITIONS").and_then(|p| p.parse().ok());
-                        if let Some(topic) = property(&create.with, "KAFKA_TOPIC") {
-                            want(&topic, partitions.unwrap_or(open));
+                        if let Some(partitions) = partitions {
+                            named.entry(topic.clone()).or_insert(partitions);
+                        }
+                        if !create.columns.is_empty() {
+                            declared.push((topic, partitions.unwrap_or(open)));
                         }
                     }
                     Statement::CreateAs(create) => {
@@ -270,6 +271,11 @@ impl<'a> Runner<'a> {
                 }
             }
         }
+        // The cases' own topic client does not compare the number that a statement names with the topic's.
+        let listed = self.case.topics.iter().flatten();
+        let listed =
+            listed.map(|t| (t.name.clone(), t.partitions.or_else(|| named.get(&t.name).copied()).unwrap_or(1)));
+        listed.chain(declared).for_each(|(name, partitions)| want(&name, partitions));
         let inputs = self.case.inputs.iter().flatten().map(|r| &r.topic);
         for name in inputs.chain(self.case.outputs.iter().flatten().map(|r| &r.topic)) {
             if !sinks.contains(name) && !self.case.wants_error() {

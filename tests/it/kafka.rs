@@ -18,6 +18,7 @@ mod proxy;
 mod reading;
 mod records;
 mod room;
+mod schemas;
 mod secure;
 mod sessions;
 
