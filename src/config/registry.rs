@@ -107,7 +107,7 @@ pub struct RegistryConfig {
 }
 
 impl Config {
-    /// The external registry; `None` = there is none.
+    /// The external registry; `None` = the built-in one is used.
     pub fn registry(&self) -> Result<Option<RegistryConfig>> {
         let get = |name: &str| self.properties.get(&format!("{REGISTRY}{name}")).map(String::as_str);
         let Some(urls) = get("url").filter(|urls| !urls.trim().is_empty()) else { return Ok(None) };

@@ -42,6 +42,7 @@ use crate::parse::Piece;
 use crate::parse::statement::{Parsed, Statement};
 use crate::plan::Settings;
 use crate::registry::Schemas;
+use crate::registry::builtin::Builtin;
 use crate::registry::writers::WriterIds;
 use crate::types::clock::SharedClock;
 use access::audit::Audit;
@@ -128,6 +129,8 @@ struct Inner {
     /// `None` with [`Drive::ByHand`]. Held, never used.
     _topic_monitor: Option<TopicMonitor>,
     commands: CommandLog,
+    /// The built-in schema registry; `None` = another one is configured.
+    builtin: Option<Arc<Builtin>>,
     /// Number of records of the command log that are not commands.
     skipped_commands: u64,
     /// Where queries report skipped records.
@@ -249,6 +252,11 @@ impl Engine {
     /// The log below.
     pub fn log(&self) -> &Arc<dyn Log> {
         &self.inner.log
+    }
+
+    /// The built-in schema registry, unless another one is configured.
+    pub fn builtin_registry(&self) -> Option<&Arc<Builtin>> {
+        self.inner.builtin.as_ref()
     }
 
     /// Its configuration.

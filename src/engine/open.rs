@@ -15,9 +15,10 @@ use crate::execute::task::topic_identity::TopicRegistry;
 use crate::log::embedded::{EmbeddedLog, EmbeddedOptions};
 use crate::log::kafka::{KafkaLog, KafkaSettings};
 use crate::log::{Log, TransactionalWriter, WriterSpec};
+use crate::registry::Schemas;
+use crate::registry::builtin::Builtin;
 use crate::registry::client::Client;
 use crate::registry::writers::WriterIds;
-use crate::registry::{NoRegistry, Schemas};
 use crate::types::clock::SharedClock;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -28,6 +29,16 @@ use std::time::Duration;
 const OWN_TRIES: u32 = 3;
 /// No attempt starts after this time: one that took longer has run into a timeout, and its error says so.
 const OWN_WAIT: Duration = Duration::from_secs(30);
+
+/// The registry of an engine.
+struct Registries {
+    /// For statements.
+    all: Arc<dyn Schemas>,
+    /// The same, which tries each request once: the readers of records repeat theirs.
+    once: Arc<dyn Schemas>,
+    /// The same, if it is the built-in one.
+    builtin: Option<Arc<Builtin>>,
+}
 
 impl Engine {
     /// Opens the configured log and starts all queries.
@@ -48,18 +59,20 @@ impl Engine {
         })
     }
 
-    /// An engine over a given log, with the configured registry.
+    /// An engine over a given log, with the configured registry: the built-in one unless a URL names another.
     pub fn over(log: Arc<dyn Log>, config: Config, clock: SharedClock, drive: Drive) -> Result<Engine> {
-        let (registry, once) = match config.registry()? {
-            None => (None, None),
+        let registries = match config.registry()? {
+            None => {
+                let builtin = Arc::new(Builtin::new(log.clone(), clock.clone()));
+                Registries { all: builtin.clone(), once: builtin.clone(), builtin: Some(builtin) }
+            }
             Some(settings) => {
                 let client = Client::new(&settings, config.schemas_dir().as_deref())?;
-                let once: Arc<dyn Schemas> = Arc::new(client.without_retries());
-                let client: Arc<dyn Schemas> = Arc::new(client);
-                (Some(client), Some(once))
+                let once = Arc::new(client.without_retries());
+                Registries { all: Arc::new(client), once, builtin: None }
             }
         };
-        Engine::over_registry(log, config, clock, drive, (registry, once))
+        Engine::over_registry(log, config, clock, drive, registries)
     }
 
     /// The same with a registry of the caller's.
@@ -70,16 +83,16 @@ impl Engine {
         drive: Drive,
         registry: Arc<dyn Schemas>,
     ) -> Result<Engine> {
-        Engine::over_registry(log, config, clock, drive, (Some(registry.clone()), Some(registry)))
+        let registries = Registries { all: registry.clone(), once: registry, builtin: None };
+        Engine::over_registry(log, config, clock, drive, registries)
     }
 
-    /// `once` tries each request once: who reads records repeats it.
     fn over_registry(
         log: Arc<dyn Log>,
         config: Config,
         clock: SharedClock,
         drive: Drive,
-        (registry, once): (Option<Arc<dyn Schemas>>, Option<Arc<dyn Schemas>>),
+        Registries { all: registry, once, builtin }: Registries,
     ) -> Result<Engine> {
         let owner = own(&*log, &config, &clock)?;
         let (commands, history) = CommandLog::open(&*log, &config.service_id)?;
@@ -100,16 +113,16 @@ impl Engine {
         let pulls = Arc::new(PullLimits::new(&config, clock.clone()));
         let topics = Arc::new(TopicRules::of(&config)?);
         let user_quota = UserQuota::new(config.batch_user_queries());
-        let once = once.unwrap_or_else(|| Arc::new(NoRegistry));
         let writers = Arc::new(WriterIds::new(once, clock.clone()));
         let inner = Inner {
+            builtin,
             topics,
             processing,
             pulls,
             user_quota,
             config,
             spill_pool,
-            registry,
+            registry: Some(registry),
             writers,
             watch,
             _topic_monitor: topic_monitor,

@@ -12,8 +12,11 @@
 //!
 //! This module does not decide which schema a statement means (`plan`), nor what a schema means (`format`).
 
+pub mod builtin;
 pub mod client;
+pub mod compatibility;
 pub mod fixed;
+pub mod schema;
 pub mod writers;
 
 mod none;

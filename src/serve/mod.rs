@@ -17,10 +17,10 @@ pub mod metrics;
 mod net;
 pub mod routes;
 mod rows;
+mod schema_registry;
 mod server;
 mod stopping;
 mod stream;
-mod websocket;
 
 use crate::engine::Engine;
 use crate::engine::access::Role;
@@ -46,6 +46,7 @@ use net::listen::{Listener, Service};
 pub use net::tls::ClientCertificates;
 use parking_lot::Mutex;
 use routes::{Needs, Route, Routes};
+use schema_registry::RegistryService;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -181,17 +182,20 @@ pub async fn serve(
 }
 
 fn router(app: App, attach_service: AttachService) -> Router {
+    let engine = app.engine.clone();
+    let registry = RegistryService::new(move || Ok(engine.clone()));
     api()
         .into_router()
         .fallback(nowhere)
         .method_not_allowed_fallback(not_so)
         .with_state(Arc::new(app))
+        .merge(schema_registry::routes().into_router().with_state(registry))
         .merge(attach::server::sessions().into_router().with_state(Arc::new(attach_service)))
 }
 
 /// Every route of the server and what it requires.
 pub fn routes() -> Vec<Route> {
-    [api().table(), attach::server::sessions().table()].concat()
+    [api().table(), attach::server::sessions().table(), schema_registry::routes().table()].concat()
 }
 
 fn api() -> Routes<Arc<App>> {
@@ -220,7 +224,7 @@ fn api() -> Routes<Arc<App>> {
         .post("/query-stream", reader, stream::query_stream)
         .post("/close-query", reader, stream::close_query)
         .post("/inserts-stream", Needs::Role(Role::Writer), inserts::inserts_stream)
-        .get("/ws/query", reader, websocket::query)
+        .get("/ws/query", reader, stream::websocket::query)
         .get("/metrics", of_all, metrics::metrics)
 }
 

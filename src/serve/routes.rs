@@ -14,7 +14,7 @@ use axum::handler::Handler;
 use axum::http::Method;
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, delete, get, post, put};
 use serde_json::json;
 
 /// What a route requires.
@@ -31,7 +31,7 @@ pub enum Needs {
 /// A route and what it requires.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
-    /// GET or POST.
+    /// GET, POST, PUT or DELETE.
     pub method: Method,
     /// As axum writes it, `{name}` for what varies.
     pub path: &'static str,
@@ -56,6 +56,14 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
 
     pub(super) fn post<T: 'static>(self, path: &'static str, needs: Needs, handler: impl Handler<T, S>) -> Routes<S> {
         self.add(Method::POST, path, needs, post(handler))
+    }
+
+    pub(super) fn put<T: 'static>(self, path: &'static str, needs: Needs, handler: impl Handler<T, S>) -> Routes<S> {
+        self.add(Method::PUT, path, needs, put(handler))
+    }
+
+    pub(super) fn delete<T: 'static>(self, path: &'static str, needs: Needs, handler: impl Handler<T, S>) -> Routes<S> {
+        self.add(Method::DELETE, path, needs, delete(handler))
     }
 
     fn add(mut self, method: Method, path: &'static str, needs: Needs, handler: MethodRouter<S>) -> Routes<S> {

@@ -352,11 +352,12 @@ const TASKS: &[(&str, &str)] = &[
     ("src/serve/inserts.rs", "the response breaks off behind the answers that were given"),
     ("src/serve/net/listen.rs", "that connection ends, the others do not notice"),
     ("src/serve/mod.rs", "the client gets 500 and the message"),
+    ("src/serve/schema_registry/mod.rs", "the client gets 500 and the message"),
     ("src/serve/attach/owner.rs", "other processes are refused the connection"),
-    ("src/serve/stream.rs", "the client gets 500, or an answer that breaks off"),
+    ("src/serve/stream/mod.rs", "the client gets 500, or an answer that breaks off"),
     ("src/serve/auth/login.rs", "the requests that wait for the check are asked to come again"),
     ("src/serve/auth/users_file.rs", "the file is looked at again a second later"),
-    ("src/serve/websocket.rs", "the socket ends without a closing frame"),
+    ("src/serve/stream/websocket.rs", "the socket ends without a closing frame"),
 ];
 
 /// Threads that a panic would end without a trace, and tasks for which it is not said what their end means.

@@ -13,6 +13,7 @@ mod batch_reading;
 mod batches;
 mod bombs;
 mod bounded_functions;
+mod builtin_registry;
 mod cli;
 mod clients;
 mod compatibility;

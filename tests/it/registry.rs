@@ -61,7 +61,7 @@ impl World {
         Engine::with_registry(self.log.clone(), config, self.clock.clone(), Drive::ByHand, registry).unwrap()
     }
 
-    fn without_registry(&self) -> Engine {
+    fn with_builtin(&self) -> Engine {
         Engine::over(self.log.clone(), Config::new(LogConfig::Temporary), self.clock.clone(), Drive::ByHand).unwrap()
     }
 }

@@ -15,7 +15,7 @@
 
 use crate::catalog::{Catalog, Source};
 use crate::engine::Engine;
-use crate::engine::access::{FORBIDDEN, Role};
+use crate::engine::access::{FORBIDDEN, Principal, Role};
 use crate::engine::ddl::Change;
 use crate::engine::intent::Inquiry;
 use crate::engine::intent::Intent;
@@ -47,6 +47,18 @@ impl Engine {
                     user.name,
                     self.role_of(user)
                 ))),
+        }
+    }
+
+    /// An error unless the user may work with the topic of a schema registry's subject: `orders-value` is that of `orders`.
+    pub fn check_subject(&self, user: &Principal, subject: &str) -> Result<()> {
+        let topic = subject.strip_suffix("-value").or_else(|| subject.strip_suffix("-key")).unwrap_or(subject);
+        match user.topics.include(topic) {
+            true => Ok(()),
+            false => Err(Error::statement(format!("permission denied for subject {subject}"))
+                .with_code(FORBIDDEN)
+                .with_detail(format!("{} may work with these topics: {}", user.name, user.topics))
+                .with_hint("an administrator permits topics in the server's users file")),
         }
     }
 

@@ -292,8 +292,8 @@ impl Parser {
 
     fn label(&mut self, oneof: Option<usize>) -> Label {
         let label = match self.peek() {
-            // A type may be called `optional` too.
-            Some(Token::Word(word)) if self.ahead(1) != Some(&Token::Sign(b'.')) => match word.as_str() {
+            // Also where a dot follows: that of an absolute name, as in `repeated .p.A x = 1;`.
+            Some(Token::Word(word)) => match word.as_str() {
                 "optional" => Some(Label::Optional),
                 "required" => Some(Label::Required),
                 "repeated" => Some(Label::Repeated),

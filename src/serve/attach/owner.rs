@@ -20,6 +20,7 @@ use crate::error::{Error, Kind, Result};
 use crate::log::Log;
 use crate::serve::metrics::Counters;
 use crate::serve::net::listen::{self, Listener, Service};
+use crate::serve::schema_registry::{self, RegistryService};
 use crate::serve::stopping::{Phase, Stopping};
 use crate::types::clock::SharedClock;
 use axum::Extension;
@@ -157,8 +158,10 @@ fn listen(service: &Arc<AttachService>, directory: &Path, stopping: Stopping) ->
     let (socket, listener) = Socket::bind(directory)?;
     let listener = runtime.block_on(async { tokio::net::UnixListener::from_std(listener) })?;
     // A process that can open the socket could also write the directory's files.
+    let engines = service.clone();
     let router = (sessions().into_router().with_state(service.clone()))
         .merge(topics().into_router().with_state(service.clone()))
+        .merge(schema_registry::routes().into_router().with_state(RegistryService::new(move || engines.engine())))
         .layer(Extension(Principal::local()));
     let announced = Announcement { protocol: PROTOCOL, pid: std::process::id(), socket: socket.name().to_owned() };
     let announcement = announced.write(directory)?;

@@ -107,6 +107,41 @@ POST /close-query                       -       +       +       +      +        
 POST /inserts-stream                    -       x       +       +      x               +
 GET /ws/query                           -       +       +       +      +               +
 GET /metrics                            -       +       +       +      x               x
+GET /schema-registry                    -       +       +       +      +               +
+GET /schema-registry/                   -       +       +       +      +               +
+GET /schema-registry/subjects           -       +       +       +      +               +
+POST /schema-registry/subjects/{subject} -      +       +       +      x               x
+DELETE /schema-registry/subjects/{subject} -    x       x       +      x               x
+GET /schema-registry/subjects/{subject}/versions - +    +       +      x               x
+POST /schema-registry/subjects/{subject}/versions - x   +       +      x               x
+GET /schema-registry/subjects/{subject}/versions/{version} - + + + x x
+DELETE /schema-registry/subjects/{subject}/versions/{version} - x x + x x
+GET /schema-registry/subjects/{subject}/versions/{version}/schema - + + + x x
+GET /schema-registry/subjects/{subject}/versions/{version}/referencedby - + + + x x
+GET /schema-registry/schemas            -       +       +       +      +               +
+GET /schema-registry/schemas/types      -       +       +       +      +               +
+GET /schema-registry/schemas/ids/{id}   -       +       +       +      +               +
+GET /schema-registry/schemas/ids/{id}/schema -  +       +       +      +               +
+GET /schema-registry/schemas/ids/{id}/subjects - +      +       +      +               +
+GET /schema-registry/schemas/ids/{id}/versions - +      +       +      +               +
+POST /schema-registry/compatibility/subjects/{subject}/versions - + + + x x
+POST /schema-registry/compatibility/subjects/{subject}/versions/{version} - + + + x x
+GET /schema-registry/config             -       +       +       +      +               +
+PUT /schema-registry/config             -       x       x       +      x               x
+DELETE /schema-registry/config          -       x       x       +      x               x
+GET /schema-registry/config/{subject}   -       +       +       +      x               x
+PUT /schema-registry/config/{subject}   -       x       x       +      x               x
+DELETE /schema-registry/config/{subject} -      x       x       +      x               x
+GET /schema-registry/mode               -       +       +       +      +               +
+PUT /schema-registry/mode               -       x       x       +      x               x
+DELETE /schema-registry/mode            -       x       x       +      x               x
+GET /schema-registry/mode/{subject}     -       +       +       +      x               x
+PUT /schema-registry/mode/{subject}     -       x       x       +      x               x
+DELETE /schema-registry/mode/{subject}  -       x       x       +      x               x
+GET /schema-registry/contexts           -       +       +       +      +               +
+GET /schema-registry/v1/metadata/id     -       +       +       +      +               +
+GET /schema-registry/v1/metadata/version -      +       +       +      +               +
+GET /schema-registry/associations/{*path} -     +       +       +      +               +
 GET /session                            -       +       +       +      +               +
 GET /session/alive                      -       +       +       +      +               +
 GET /session/names                      -       +       +       +      +               +
@@ -143,6 +178,8 @@ fn every_route_has_a_decision_about_every_role() {
                     let request = house.server.agent.get(&url).header("authorization", header);
                     request.config().max_redirects(0).max_redirects_will_error(false).build().call()
                 }
+                "PUT" => house.server.agent.put(&url).header("authorization", header).send(body),
+                "DELETE" => house.server.agent.delete(&url).header("authorization", header).call(),
                 _ => house.server.agent.post(&url).header("authorization", header).send(body),
             };
             match answered.unwrap().status().as_u16() {

@@ -221,17 +221,21 @@ fn an_incompatible_schema_creates_nothing() {
 }
 
 #[test]
-fn without_a_registry_statements_say_so() {
-    let engine = World::new().without_registry();
-    let error = refused(&engine, "CREATE STREAM s (a INT) WITH (KAFKA_TOPIC='t', VALUE_FORMAT='AVRO', PARTITIONS=1);");
-    assert_eq!(
-        error.message(),
-        "Cannot create topic 't' with format AVRO without configuring 'ksql.schema.registry.url'"
-    );
-    let error = refused(&engine, "SHOW SCHEMAS;");
-    assert!(error.message().starts_with("KSQL is not configured to use a schema registry."), "{error}");
-    let error = refused(&engine, "ASSERT SCHEMA SUBJECT x TIMEOUT 0 SECONDS;");
-    assert!(error.message().starts_with("Cannot check schema existence: KSQL is not configured"), "{error}");
+fn without_a_url_the_built_in_registry_is_used() {
+    let engine = World::new().with_builtin();
+    run(&engine, "CREATE STREAM s (a INT) WITH (KAFKA_TOPIC='t', VALUE_FORMAT='AVRO', PARTITIONS=1);");
+    run(&engine, "ASSERT SCHEMA SUBJECT 't-value' ID 1 TIMEOUT 0 SECONDS;");
+    let error = refused(&engine, "ASSERT SCHEMA SUBJECT 't-key' TIMEOUT 0 SECONDS;");
+    assert_eq!(error.message(), "Schema with subject name t-key does not exist");
+    run(&engine, "CREATE STREAM o WITH (VALUE_FORMAT='AVRO') AS SELECT a, a + 1 AS b FROM s;");
+    let registry = engine.builtin_registry().unwrap();
+    assert_eq!(registry.subjects().unwrap(), ["O-value", "t-value"]);
+    // The next columns are compared with the last ones.
+    run(&engine, "DROP STREAM o;");
+    let error = refused(&engine, "CREATE STREAM o WITH (VALUE_FORMAT='AVRO') AS SELECT 'x' AS a FROM s;");
+    assert!(error.message().contains("MISSING_UNION_BRANCH"), "{error}");
+    run(&engine, "DROP STREAM s DELETE TOPIC;");
+    assert_eq!(registry.subjects().unwrap(), ["O-value"]);
 }
 
 #[test]

@@ -9,13 +9,13 @@
 //! axum (tungstenite) does the handshake, the frames, and the replies to pings and to the client's close (RFC 6455). Messages of
 //! the client are ignored; one that is larger than [`MESSAGE_BYTES_MAX`], or not masked, ends the connection with 1002.
 
-use super::limits::{CLOSE_REPLY_TIMEOUT, MESSAGE_BYTES_MAX, READER_PATIENCE};
-use super::rows::Shape;
-use super::rows::queue::Frames;
-use super::stream::{Ended, Pumped, open, pumped};
-use super::{App, error, on_thread, stopping};
+use super::{Ended, Pumped, open, pumped};
 use crate::engine::access::Principal;
 use crate::error::Error;
+use crate::serve::limits::{CLOSE_REPLY_TIMEOUT, MESSAGE_BYTES_MAX, READER_PATIENCE};
+use crate::serve::rows::Shape;
+use crate::serve::rows::queue::Frames;
+use crate::serve::{App, error, on_thread, stopping};
 use axum::body::Bytes;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
@@ -45,11 +45,11 @@ const REFUSED: u16 = 1003;
 const FAILED: u16 = 1011;
 
 #[derive(Debug, Deserialize)]
-pub(super) struct Parameters {
+pub(in crate::serve) struct Parameters {
     request: Option<String>,
 }
 
-pub(super) async fn query(
+pub(in crate::serve) async fn query(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
     Query(parameters): Query<Parameters>,

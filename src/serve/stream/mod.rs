@@ -1,6 +1,8 @@
 //! `POST /query-stream` and the older `POST /query`: result sets, each row in a body frame of its own, as soon as it is there.
 //! `POST /close-query` ends one from outside.
 
+pub(super) mod websocket;
+
 use super::ksql::{read, texts};
 use super::limits::STREAMS_MAX;
 use super::rows::Shape;
