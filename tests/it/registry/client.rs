@@ -183,3 +183,51 @@ fn references_are_resolved_in_order_and_once() {
     let names: Vec<_> = found.references.iter().map(|r| (r.name.as_str(), r.text.clone())).collect();
     assert_eq!(names, [("deep.proto", deep.text.clone()), ("middle.proto", middle.text.clone())]);
 }
+
+/// A server with TLS that requires a client certificate, and responds to one request.
+fn tls_server(certificate: &str, key: &str) -> String {
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    use std::io::{Read, Write};
+    use std::sync::Arc;
+    let chain = || vec![CertificateDer::from_pem_file(certificate).unwrap()];
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(chain().remove(0)).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(verifier.build().unwrap())
+        .with_single_cert(chain(), PrivateKeyDer::from_pem_file(key).unwrap())
+        .unwrap();
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+    std::thread::spawn(move || {
+        for socket in listener.incoming().flatten() {
+            let session = rustls::ServerConnection::new(Arc::new(config.clone())).unwrap();
+            let mut stream = rustls::StreamOwned::new(session, socket);
+            let mut request = [0; 4096];
+            if stream.read(&mut request).is_ok() {
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 11\r\n\r\n[\"a-value\"]");
+            }
+        }
+    });
+    url
+}
+
+#[test]
+fn a_client_certificate_is_presented_over_tls() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/http/tls");
+    let (certificate, key) = (format!("{folder}/test-cert.pem"), format!("{folder}/test-key.pem"));
+    let url = tls_server(&certificate, &key);
+    // One file with both, as Kafka's PEM keystores.
+    let store = tempfile::NamedTempFile::new().unwrap();
+    let both = [std::fs::read(&certificate).unwrap(), std::fs::read(&key).unwrap()].concat();
+    std::fs::write(store.path(), both).unwrap();
+    let trust = [("url", url.as_str()), ("max.retries", "0"), ("ssl.truststore.location", certificate.as_str())];
+    let with_identity = [&trust[..], &[("ssl.keystore.location", store.path().to_str().unwrap())]].concat();
+    assert_eq!(client(&with_identity, None).subjects().unwrap(), ["a-value"]);
+    assert!(client(&trust, None).subjects().is_err(), "the server requires a certificate");
+    assert!(client(&trust[..2], None).subjects().is_err(), "the server's certificate is not trusted");
+}

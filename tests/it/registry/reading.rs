@@ -113,6 +113,53 @@ fn insert_values_checks_the_key_and_registers_the_value() {
     assert_eq!(rows(&engine, "SELECT k, a FROM t;"), ["1 | 2"]);
 }
 
+/// A key or value `n` by the schema with this id, which is `"int"` or `{"type":"int"}`.
+fn avro_int(id: u32, n: i32) -> Vec<u8> {
+    let [a, b, c, d] = id.to_be_bytes();
+    vec![0, a, b, c, d, u8::try_from(n << 1).unwrap()]
+}
+
+#[test]
+fn two_ids_of_one_key_are_one_key() {
+    let world = World::new();
+    let engine = world.engine();
+    world.registry.put("t-key", 5, &schema(SchemaType::Avro, "\"int\""));
+    world.registry.put("t-key", 6, &schema(SchemaType::Avro, "{\"type\":\"int\",\"x\":1}"));
+    run(
+        &engine,
+        "CREATE TABLE t (k INT PRIMARY KEY, v STRING) WITH (KAFKA_TOPIC='t', KEY_FORMAT='AVRO', VALUE_FORMAT='DELIMITED', PARTITIONS=1);",
+    );
+    run(&engine, "CREATE TABLE c WITH (VALUE_FORMAT='JSON') AS SELECT k, UCASE(v) AS u FROM t;");
+    run(
+        &engine,
+        "CREATE STREAM s (k INT KEY, x INT) WITH (KAFKA_TOPIC='s', KEY_FORMAT='AVRO', VALUE_FORMAT='JSON', PARTITIONS=1);",
+    );
+    run(&engine, "CREATE STREAM j WITH (VALUE_FORMAT='JSON') AS SELECT s.k AS k, v, x FROM s JOIN t ON s.k = t.k;");
+    let put = |topic: &str, time: i64, id: u32, value: &str| {
+        let mut set = RecordSet::default();
+        set.push(0, time, Some(&avro_int(id, 7)), Some(value.as_bytes()));
+        world.log.append(topic, &set).unwrap();
+    };
+    put("t", 1_000, 5, "old");
+    put("t", 2_000, 6, "new");
+    put("s", 3_000, 5, "{\"X\":1}");
+    put("s", 4_000, 6, "{\"X\":2}");
+    engine.drive().unwrap();
+    assert_eq!(rows(&engine, "SELECT k, v FROM t;"), ["7 | new"], "history");
+    assert_eq!(rows(&engine, "SELECT k, u FROM c WHERE k = 7;"), ["7 | NEW"], "a lookup");
+    assert_eq!(rows(&engine, "SELECT k, v, x FROM j;"), ["7 | new | 1", "7 | new | 2"], "a join");
+    let mut tombstone = RecordSet::default();
+    tombstone.push(0, 5_000, Some(&avro_int(5, 7)), None);
+    world.log.append("t", &tombstone).unwrap();
+    engine.drive().unwrap();
+    assert_eq!(
+        rows(&engine, "SELECT k, v FROM t;"),
+        [""; 0],
+        "a tombstone by the first id deletes the row of the second"
+    );
+    assert_eq!(rows(&engine, "SELECT k, u FROM c;"), [""; 0]);
+}
+
 #[test]
 fn print_shows_what_a_schema_describes() {
     let world = World::new();
