@@ -120,8 +120,8 @@ struct Inner {
     drive: Drive,
     /// Spill space of all joins of this process.
     spill_pool: Arc<SpillPool>,
-    /// The schema registry, if one is configured.
-    registry: Option<Arc<dyn Schemas>>,
+    /// The schema registry.
+    registry: Arc<dyn Schemas>,
     /// Schemas of the records that queries read, in formats with a registry.
     writers: Arc<WriterIds>,
     /// Detects topics of queries that were deleted and created again.

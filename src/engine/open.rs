@@ -122,7 +122,7 @@ impl Engine {
             user_quota,
             config,
             spill_pool,
-            registry: Some(registry),
+            registry,
             writers,
             watch,
             _topic_monitor: topic_monitor,

@@ -19,10 +19,6 @@ pub mod fixed;
 pub mod schema;
 pub mod writers;
 
-mod none;
-
-pub use none::NoRegistry;
-
 use crate::catalog::SchemaText;
 use std::fmt;
 use std::sync::Arc;
@@ -143,12 +139,6 @@ pub trait Schemas: Send + Sync + fmt::Debug {
 
     /// The versions of a subject, ascending.
     fn versions(&self, subject: &str) -> Result<Vec<i32>>;
-}
-
-/// The refusal where no registry is configured, in ksqlDB's words.
-pub fn not_configured() -> RegistryError {
-    let text = "KSQL is not configured to use a schema registry. To enable it, please set ksql.schema.registry.url";
-    RegistryError::refused(428, 42801, text)
 }
 
 /// The result of a check of compatibility.

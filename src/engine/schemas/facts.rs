@@ -12,9 +12,6 @@ const NOT_REGISTERED: i32 = -1;
 
 /// What a plan may ask. Nothing is changed.
 pub(in crate::engine) trait SchemaFacts {
-    /// Whether there is a registry.
-    fn has_registry(&self) -> bool;
-
     /// The schema of an id.
     fn by_id(&mut self, id: i32, subject: &str) -> Result<Arc<SchemaText>>;
 
@@ -46,13 +43,9 @@ impl Live<'_> {
 }
 
 impl SchemaFacts for Live<'_> {
-    fn has_registry(&self) -> bool {
-        self.engine.registry().is_ok()
-    }
-
     fn by_id(&mut self, id: i32, subject: &str) -> Result<Arc<SchemaText>> {
         self.check(subject)?;
-        self.engine.registry()?.by_id(id, Some(subject))
+        self.engine.registry().by_id(id, Some(subject))
     }
 
     fn latest(&mut self, subject: &str) -> Result<Option<Registered>> {
@@ -61,7 +54,7 @@ impl SchemaFacts for Live<'_> {
     }
 
     fn compatibility(&mut self, subject: &str, schema: &SchemaText) -> Result<Compatibility> {
-        self.engine.registry()?.is_compatible(subject, schema)
+        self.engine.registry().is_compatible(subject, schema)
     }
 }
 
@@ -76,10 +69,6 @@ pub(in crate::engine) struct Overlaid<'a> {
 }
 
 impl SchemaFacts for Overlaid<'_> {
-    fn has_registry(&self) -> bool {
-        self.live.has_registry()
-    }
-
     fn by_id(&mut self, id: i32, subject: &str) -> Result<Arc<SchemaText>> {
         self.live.by_id(id, subject)
     }
@@ -110,10 +99,6 @@ impl SchemaFacts for Overlaid<'_> {
 pub(in crate::engine) struct AsRecorded<'a>(pub(in crate::engine) &'a Source);
 
 impl SchemaFacts for AsRecorded<'_> {
-    fn has_registry(&self) -> bool {
-        true
-    }
-
     fn by_id(&mut self, id: i32, _: &str) -> Result<Arc<SchemaText>> {
         let wires = [&self.0.key_wire, &self.0.value_wire];
         let mut schemas = wires.into_iter().filter_map(|wire| wire.schema.as_deref());

@@ -19,13 +19,13 @@ pub(in crate::engine) mod write;
 use crate::engine::Engine;
 use crate::engine::session::Session;
 use crate::format::frame::SharedSchemas;
-use crate::registry::{Registered, Schemas, not_configured};
+use crate::registry::{Registered, Schemas};
 use facts::Live;
 
 impl Engine {
     /// The registry.
-    pub(in crate::engine) fn registry(&self) -> crate::registry::Result<&dyn Schemas> {
-        self.inner.registry.as_deref().ok_or_else(not_configured)
+    pub(in crate::engine) fn registry(&self) -> &dyn Schemas {
+        &*self.inner.registry
     }
 
     /// Schemas of the records that queries read.
@@ -40,7 +40,7 @@ impl Engine {
 
     /// The latest version of a subject, if it has one.
     fn latest(&self, subject: &str) -> crate::registry::Result<Option<Registered>> {
-        match self.registry()?.latest(subject) {
+        match self.registry().latest(subject) {
             Ok(registered) => Ok(Some(registered)),
             Err(error) if error.is_missing() => Ok(None),
             Err(error) => Err(error),

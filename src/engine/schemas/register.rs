@@ -126,12 +126,6 @@ enum Needed {
 }
 
 fn registration(part: &Part<'_>, when: When, schemas: &mut dyn SchemaFacts) -> Result<Needed> {
-    if !schemas.has_registry() {
-        let (topic, format) = (&part.source.topic, part.format.name());
-        return Err(Error::statement(format!(
-            "Cannot create topic '{topic}' with format {format} without configuring 'ksql.schema.registry.url'"
-        )));
-    }
     let subject = part.subject();
     if let Some(schema) = part.wire.schema.as_deref().filter(|schema| schema.by_id) {
         if when == When::Unwritten {
@@ -230,7 +224,7 @@ impl Engine {
     pub(in crate::engine) fn register(&self, source: &mut Source, registrations: &[Registration]) -> Result<()> {
         for registration in registrations {
             let Registration { is_key, subject, schema, message, id } = registration;
-            let registered = self.registry().and_then(|registry| registry.register(subject, schema));
+            let registered = self.registry().register(subject, schema);
             let registered = registered.map_err(|error| not_registered(&error))?;
             if let Some(id) = id.filter(|id| *id != registered.id) {
                 let (topic, got, text) = (&source.topic, registered.id, &schema.text);
@@ -251,7 +245,7 @@ impl Engine {
     /// Deletes the subjects of a topic that is deleted. One that does not exist is deleted already.
     pub(in crate::engine) fn delete_subjects(&self, topic: &str, subjects: &[String]) -> Result<()> {
         for subject in subjects {
-            match self.registry().and_then(|registry| registry.delete_subject(subject)) {
+            match self.registry().delete_subject(subject) {
                 Ok(_) => {}
                 Err(error) if error.is_missing() => {}
                 Err(error) => {

@@ -48,7 +48,7 @@ impl Engine {
                  connection with Schema Registry."
             )
         };
-        let latest = match self.registry().and_then(|registry| registry.latest(&subject)) {
+        let latest = match self.registry().latest(&subject) {
             Ok(latest) => latest,
             Err(RegistryError::Unreachable(reason)) => return Err(Error::new(Kind::Io, unknown()).with_detail(reason)),
             Err(RegistryError::Refused(error)) => {
