@@ -112,7 +112,6 @@ impl<'a> Intent<'a> {
             Statement::Select(select) if select.emit.is_some() => Intent::Read(Read::Push(select)),
             Statement::Select(select) => Intent::Read(Read::Bounded(Bounded::Select(select))),
             Statement::Relational(query) => Intent::Read(Read::Bounded(Bounded::Relational(query))),
-            Statement::Batch(query) => Intent::Read(Read::Bounded(Bounded::Sql(query))),
             Statement::Print(print) => Intent::Read(Read::Print(print)),
             Statement::Verify(id) => Intent::Read(Read::Verify(id)),
             Statement::Copy(_) => Intent::Refused(of_the_client("COPY")),

@@ -18,6 +18,7 @@ mod kernel;
 mod map;
 mod mask;
 mod math;
+pub(crate) mod months;
 mod regex;
 mod resolve;
 mod rounding;

@@ -111,6 +111,10 @@ impl Dialect for KsqlDialect {
         match (word_at(0), word_at(1), word_at(2), word_at(3)) {
             (Keyword::IS, Keyword::DISTINCT, Keyword::FROM, _) => Some(distinct(parser, left.clone(), 3)),
             (Keyword::IS, Keyword::NOT, Keyword::DISTINCT, Keyword::FROM) => Some(distinct(parser, left.clone(), 4)),
+            (Keyword::BETWEEN, _, _, _) if is_symmetric(parser, 1) => Some(symmetric(parser, left.clone(), false)),
+            (Keyword::NOT, Keyword::BETWEEN, _, _) if is_symmetric(parser, 2) => {
+                Some(symmetric(parser, left.clone(), true))
+            }
             _ => None,
         }
     }
@@ -284,4 +288,27 @@ fn distinct(parser: &mut Parser, left: Expr, words: usize) -> Result<Expr, Parse
     let precedence = KsqlDialect::default().prec_value(Precedence::Is);
     let (left, right) = (Box::new(left), Box::new(parser.parse_subexpr(precedence)?));
     Ok(if words == 3 { Expr::IsDistinctFrom(left, right) } else { Expr::IsNotDistinctFrom(left, right) })
+}
+
+/// Is the n-th token the word SYMMETRIC?
+fn is_symmetric(parser: &Parser, n: usize) -> bool {
+    matches!(&parser.peek_nth_token_ref(n).token, Token::Word(w) if w.quote_style.is_none() && w.value == "SYMMETRIC")
+}
+
+/// `x BETWEEN SYMMETRIC a AND b`: in either order of the bounds.
+fn symmetric(parser: &mut Parser, left: Expr, negated: bool) -> Result<Expr, ParserError> {
+    for _ in 0..2 + usize::from(negated) {
+        parser.advance_token();
+    }
+    let Expr::Between { expr, low, high, .. } = parser.parse_between(left, false)? else {
+        return Err(ParserError::ParserError("BETWEEN without bounds".to_owned()));
+    };
+    let between =
+        |low: Box<Expr>, high: Box<Expr>| Box::new(Expr::Between { expr: expr.clone(), negated: false, low, high });
+    let (left, right) = (between(low.clone(), high.clone()), between(high, low));
+    let either = Expr::Nested(Box::new(Expr::BinaryOp { left, op: BinaryOperator::Or, right }));
+    Ok(match negated {
+        false => either,
+        true => Expr::UnaryOp { op: sqlparser::ast::UnaryOperator::Not, expr: Box::new(either) },
+    })
 }

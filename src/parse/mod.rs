@@ -14,7 +14,7 @@
 //! It does not resolve names, check types or know any function.
 
 mod dialect;
-mod expansion;
+pub mod expansion;
 mod grammar;
 mod lex;
 mod print;

@@ -1,6 +1,6 @@
 //! Statements as text: what is printed reads back as the same statement.
 
-use super::query::{Body, Relational, SetOperator};
+use super::query::{Body, Condition, Definition, Derived, Relational, SetOperator, Subquery};
 use super::statement::{
     Alter, AssertSchema, AssertTopic, ColumnDef, Constraint, CopyTo, CreateAs, CreateSource, CreateType, Drop, Emit,
     InsertSelect, InsertValues, Join, JoinKind, Name, Print, Properties, PropertyValue, Relation, Select, SelectItem,
@@ -26,7 +26,6 @@ impl Display for Statement {
             Statement::InsertSelect(s) => s.fmt(f),
             Statement::Select(s) => s.fmt(f),
             Statement::Relational(query) => query.fmt(f),
-            Statement::Batch(query) => printable(&**query).fmt(f),
             Statement::CreateType(CreateType { name, if_not_exists, ty }) => {
                 write!(f, "CREATE TYPE {}{name} AS {ty}", on(*if_not_exists, "IF NOT EXISTS "))
             }
@@ -192,14 +191,34 @@ impl Display for InsertSelect {
 
 impl Display for Select {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
-        write_select(f, self, false, &self.from)
+        write_select(f, self, false)
     }
 }
 
-/// A SELECT that reads `from`.
-fn write_select(f: &mut Formatter<'_>, select: &Select, distinct: bool, from: &dyn Display) -> Result {
-    write!(f, "SELECT {}{} FROM {from}", on(distinct, "DISTINCT "), List(&select.items))?;
-    Clauses(select).fmt(f)
+fn write_select(f: &mut Formatter<'_>, select: &Select, distinct: bool) -> Result {
+    let mut text = format!("SELECT {}{}", on(distinct, "DISTINCT "), List(&select.items));
+    match select.from.derived.as_deref() {
+        Some(Derived::Nothing) => {}
+        _ => text.push_str(&format!(" FROM {}", select.from)),
+    }
+    text.push_str(&Clauses(select).to_string());
+    f.write_str(&with_queries(text, &select.queries))
+}
+
+/// The text with queries in the place of the names that stand for them.
+fn with_queries(mut text: String, queries: &[Subquery]) -> String {
+    for Subquery { name, query } in queries {
+        let name = crate::types::quoted(&name.value);
+        if name.starts_with("`#exists") {
+            text = text.replace(&name, &format!("EXISTS ({query})"));
+            continue;
+        }
+        for word in ["IN ", "ANY", "ALL", "SOME"] {
+            text = text.replace(&format!("{word}({name})"), &format!("{word}({query})"));
+        }
+        text = text.replace(&name, &format!("({query})"));
+    }
+    text
 }
 
 /// Everything behind FROM.
@@ -209,7 +228,7 @@ impl Display for Clauses<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         let Clauses(select) = self;
         for join in &select.joins {
-            write!(f, " {join}")?;
+            write!(f, "{join}")?;
         }
         if let Some(window) = &select.window {
             write!(f, " WINDOW {window}")?;
@@ -246,20 +265,23 @@ impl Display for Clauses<'_> {
 
 impl Display for Relational {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
-        for (i, (name, query)) in self.with.iter().enumerate() {
-            write!(f, "{} {name} AS ({query})", if i == 0 { "WITH" } else { "," })?;
+        for (i, definition) in self.with.iter().enumerate() {
+            write!(f, "{} {definition}", if i == 0 { "WITH" } else { "," })?;
         }
         if !self.with.is_empty() {
             f.write_str(" ")?;
         }
         self.body.fmt(f)?;
+        let mut order = String::new();
         for (i, key) in self.order_by.iter().enumerate() {
-            write!(f, "{}{}", if i == 0 { " ORDER BY " } else { ", " }, expression(&key.expr))?;
-            f.write_str(if key.descending { " DESC" } else { "" })?;
+            order.push_str(if i == 0 { " ORDER BY " } else { ", " });
+            order.push_str(&expression(&key.expr));
+            order.push_str(if key.descending { " DESC" } else { "" });
             if key.nulls_first != key.descending {
-                f.write_str(if key.nulls_first { " NULLS FIRST" } else { " NULLS LAST" })?;
+                order.push_str(if key.nulls_first { " NULLS FIRST" } else { " NULLS LAST" });
             }
         }
+        f.write_str(&with_queries(order, &self.queries))?;
         if let Some(limit) = self.limit {
             write!(f, " LIMIT {limit}")?;
         }
@@ -270,15 +292,14 @@ impl Display for Relational {
 impl Display for Body {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         match self {
-            Body::Select(body) => {
-                let from = &body.select.from;
-                match body.derived.iter().find(|(name, _)| *name == from.name) {
-                    None => write_select(f, &body.select, body.distinct, from),
-                    Some((_, query)) => {
-                        let alias = from.alias.as_ref().map_or_else(String::new, |alias| format!(" AS {alias}"));
-                        write_select(f, &body.select, body.distinct, &format!("({query}){alias}"))
-                    }
+            Body::Select(body) => write_select(f, &body.select, body.distinct),
+            Body::Values(rows) => {
+                f.write_str("VALUES ")?;
+                for (i, row) in rows.iter().enumerate() {
+                    let row: Vec<String> = row.iter().map(expression).collect();
+                    write!(f, "{}({})", on(i > 0, ", "), row.join(", "))?;
                 }
+                Ok(())
             }
             Body::Set { operator, all, sides } => {
                 let word = match operator {
@@ -312,11 +333,32 @@ impl Display for SelectItem {
     }
 }
 
+impl Display for Definition {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        write!(f, "{}{} AS ({})", self.name, Columns(&self.columns), self.query)
+    }
+}
+
+/// `(a, b)` behind the name of a query.
+struct Columns<'a>(&'a [Name]);
+
+impl Display for Columns<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        if self.0.is_empty() { Ok(()) } else { write!(f, " ({})", List(self.0)) }
+    }
+}
+
 impl Display for Relation {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        match self.derived.as_deref() {
+            None => self.name.fmt(f)?,
+            Some(Derived::Nothing) => {}
+            Some(Derived::Query { lateral, query }) => write!(f, "{}({query})", on(*lateral, "LATERAL "))?,
+            Some(Derived::Call(call)) => f.write_str(&expression(call))?,
+        }
         match &self.alias {
-            Some(alias) => write!(f, "{} AS {alias}", self.name),
-            None => self.name.fmt(f),
+            Some(alias) => write!(f, " AS {alias}{}", Columns(&self.columns)),
+            None => Ok(()),
         }
     }
 }
@@ -329,11 +371,20 @@ impl Display for Join {
             JoinKind::Right => "RIGHT OUTER",
             JoinKind::Full => "FULL OUTER",
         };
-        write!(f, "{kind} JOIN {}", self.right)?;
+        match &self.on {
+            Condition::Comma => return write!(f, ", {}", self.right),
+            Condition::Cross => return write!(f, " CROSS JOIN {}", self.right),
+            Condition::Natural => return write!(f, " NATURAL {kind} JOIN {}", self.right),
+            Condition::On(_) | Condition::Using(_) => write!(f, " {kind} JOIN {}", self.right)?,
+        }
         if let Some(within) = &self.within {
             write!(f, " {within}")?;
         }
-        write!(f, " ON {}", expression(&self.on))
+        match &self.on {
+            Condition::Using(columns) => write!(f, " USING ({})", List(columns)),
+            Condition::On(on) => write!(f, " ON {}", expression(on)),
+            _ => Ok(()),
+        }
     }
 }
 

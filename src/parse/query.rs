@@ -47,6 +47,17 @@ pub struct Select {
     pub emit: Option<Emit>,
     /// LIMIT.
     pub limit: Option<u64>,
+    /// Queries inside of its expressions, which name them by columns that no stream can have.
+    pub queries: Vec<Subquery>,
+}
+
+/// A query inside of an expression.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Subquery {
+    /// The column that represents it in the expression: `#query_n`, or `#exists_n` for EXISTS.
+    pub name: Name,
+    /// The query.
+    pub query: Relational,
 }
 
 /// One entry of the SELECT list.
@@ -87,10 +98,30 @@ impl PartialEq for SelectItem {
 /// A source in FROM.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Relation {
-    /// Stream or table.
+    /// Stream or table; of a derived one a name that no stream can have.
     pub name: Name,
     /// Alias.
     pub alias: Option<Name>,
+    /// Names for its columns, behind the alias.
+    pub columns: Vec<Name>,
+    /// What the rows come from, if from no stream or table.
+    pub derived: Option<Box<Derived>>,
+}
+
+/// Rows in FROM that no stream or table holds.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Derived {
+    /// `(query)`, or `LATERAL (query)`, which sees the columns of the sources to its left.
+    Query {
+        /// It sees the sources to its left.
+        lateral: bool,
+        /// The query.
+        query: Relational,
+    },
+    /// A table function, or UNNEST: a row for each element of an array.
+    Call(Expr),
+    /// One row without columns: a SELECT without FROM.
+    Nothing,
 }
 
 /// A JOIN clause.
@@ -102,8 +133,23 @@ pub struct Join {
     pub right: Relation,
     /// WITHIN.
     pub within: Option<Within>,
-    /// ON.
-    pub on: Expr,
+    /// Which rows meet.
+    pub on: Condition,
+}
+
+/// Which rows of two sources meet.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Condition {
+    /// ON: those for which it is true.
+    On(Expr),
+    /// USING: those whose columns of these names are equal.
+    Using(Vec<Name>),
+    /// NATURAL: those whose columns of the same name are equal.
+    Natural,
+    /// CROSS JOIN: each with each.
+    Cross,
+    /// A comma: each with each.
+    Comma,
 }
 
 /// Kinds of joins.
@@ -140,10 +186,10 @@ pub enum Emit {
 }
 
 /// A query over history: SELECTs in ksqlDB's grammar, and what SQL puts around them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Relational {
     /// WITH: each query sees those before it.
-    pub with: Vec<(Name, Relational)>,
+    pub with: Vec<Definition>,
     /// What is sorted and cut off.
     pub body: Body,
     /// ORDER BY.
@@ -152,19 +198,19 @@ pub struct Relational {
     pub limit: Option<u64>,
     /// Rows that are left out first.
     pub offset: u64,
-    /// The same statement as sqlparser reads it, for what our planner cannot plan yet; at the top only.
-    pub sql: Option<Box<sqlparser::ast::Query>>,
+    /// Queries inside of ORDER BY.
+    pub queries: Vec<Subquery>,
 }
 
-impl PartialEq for Relational {
-    /// How sqlparser reads it does not count: it keeps more of how a statement was written.
-    fn eq(&self, other: &Relational) -> bool {
-        let parts = |query: &Relational| (query.limit, query.offset);
-        parts(self) == parts(other)
-            && self.with == other.with
-            && self.body == other.body
-            && self.order_by == other.order_by
-    }
+/// `name (columns) AS (query)` of WITH.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Definition {
+    /// The name.
+    pub name: Name,
+    /// Names for its columns.
+    pub columns: Vec<Name>,
+    /// The query.
+    pub query: Relational,
 }
 
 /// The rows of a [`Relational`].
@@ -172,6 +218,8 @@ impl PartialEq for Relational {
 pub enum Body {
     /// A SELECT.
     Select(Box<SelectBody>),
+    /// VALUES: rows of expressions without columns.
+    Values(Vec<Vec<Expr>>),
     /// UNION, INTERSECT, EXCEPT.
     Set {
         /// Which of them.
@@ -192,8 +240,6 @@ pub struct SelectBody {
     pub select: Select,
     /// DISTINCT.
     pub distinct: bool,
-    /// Queries in FROM, under the names by which `select` has them.
-    pub derived: Vec<(Name, Relational)>,
 }
 
 /// What combines the rows of two queries.
@@ -221,20 +267,74 @@ pub struct SortKey {
 impl Relational {
     /// Calls `visit` with every SELECT in it.
     pub fn for_each_select(&self, visit: &mut dyn FnMut(&Select)) {
-        self.with.iter().for_each(|(_, query)| query.for_each_select(visit));
+        self.with.iter().for_each(|cte| cte.query.for_each_select(visit));
         self.body.for_each_select(visit);
+        self.queries.iter().for_each(|inner| inner.query.for_each_select(visit));
     }
 }
 
 impl Body {
     fn for_each_select(&self, visit: &mut dyn FnMut(&Select)) {
         match self {
-            Body::Select(body) => {
-                body.derived.iter().for_each(|(_, query)| query.for_each_select(visit));
-                visit(&body.select);
-            }
+            Body::Select(body) => body.select.for_each_select(visit),
+            Body::Values(_) => {}
             Body::Set { sides, .. } => sides.iter().for_each(|side| side.for_each_select(visit)),
             Body::Nested(query) => query.for_each_select(visit),
         }
+    }
+}
+
+impl Select {
+    /// `SELECT * FROM relation`
+    pub fn all_of(from: Relation) -> Select {
+        Select {
+            items: vec![SelectItem::All],
+            from,
+            joins: Vec::new(),
+            window: None,
+            filter: None,
+            group_by: Vec::new(),
+            partition_by: Vec::new(),
+            having: None,
+            windows: Vec::new(),
+            qualify: None,
+            emit: None,
+            limit: None,
+            queries: Vec::new(),
+        }
+    }
+
+    /// Has it only what ksqlDB's grammar has: no query inside of it, and joins of named sources by ON?
+    pub fn is_plain(&self) -> bool {
+        let named = |relation: &Relation| relation.derived.is_none() && relation.columns.is_empty();
+        let on = |join: &Join| matches!(join.on, Condition::On(_));
+        self.queries.is_empty() && self.relations().all(named) && self.joins.iter().all(on)
+    }
+
+    /// Calls `visit` with every SELECT in it, itself the last.
+    pub fn for_each_select(&self, visit: &mut dyn FnMut(&Select)) {
+        for query in self.inner_queries() {
+            query.for_each_select(visit);
+        }
+        visit(self);
+    }
+
+    /// What is read, from left to right.
+    pub fn relations(&self) -> impl Iterator<Item = &Relation> {
+        std::iter::once(&self.from).chain(self.joins.iter().map(|join| &join.right))
+    }
+
+    /// The same, to be changed.
+    pub fn relations_mut(&mut self) -> impl Iterator<Item = &mut Relation> {
+        std::iter::once(&mut self.from).chain(self.joins.iter_mut().map(|join| &mut join.right))
+    }
+
+    /// Queries in FROM and in its expressions.
+    pub fn inner_queries(&self) -> impl Iterator<Item = &Relational> {
+        let derived = self.relations().filter_map(|relation| match relation.derived.as_deref() {
+            Some(Derived::Query { query, .. }) => Some(query),
+            _ => None,
+        });
+        derived.chain(self.queries.iter().map(|inner| &inner.query))
     }
 }

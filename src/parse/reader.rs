@@ -8,11 +8,17 @@ use super::tree;
 use super::types;
 use super::words::{KEYWORDS, RESERVED};
 use crate::error::{Error, Result, Span};
+use crate::parse::query::{Relational, Subquery};
 use crate::parse::statement::Name;
 use crate::types::{SqlType, nearest};
 use sqlparser::ast::Expr;
+use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
-use sqlparser::tokenizer::{Token, TokenWithSpan};
+use sqlparser::tokenizer::{Token, TokenWithSpan, Word};
+use std::ops::Range;
+
+/// Reads a query in parentheses: what a reader of expressions and sources does not know by itself.
+pub(super) type Nested = fn(&mut Reader<'_>) -> Result<Relational>;
 
 /// A parser over one statement's tokens.
 pub(super) struct Reader<'a> {
@@ -20,13 +26,81 @@ pub(super) struct Reader<'a> {
     pub(super) dialect: &'a KsqlDialect,
     text: &'a str,
     places: Vec<Span>,
+    tokens: Vec<TokenWithSpan>,
+    /// Queries that were read inside of expressions and belong to no clause yet.
+    queries: Vec<Subquery>,
+    /// The number of the next name for what has none.
+    next_name: usize,
+    nested: Nested,
+    /// How many queries the one at hand is inside of.
+    depth: usize,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(dialect: &'a KsqlDialect, text: &'a str, tokens: Vec<TokenWithSpan>) -> Reader<'a> {
+    pub(super) fn new(
+        dialect: &'a KsqlDialect,
+        text: &'a str,
+        tokens: Vec<TokenWithSpan>,
+        nested: Nested,
+    ) -> Reader<'a> {
         let places = tokens.iter().map(|t| bytes_of(t.span).unwrap_or_default()).collect();
-        let parser = Parser::new(dialect).with_recursion_limit(2 * NESTING_MAX).with_tokens_with_locations(tokens);
-        Reader { parser, dialect, text, places }
+        let parser = parser(dialect, tokens.clone());
+        Reader { parser, dialect, text, places, tokens, queries: Vec::new(), next_name: 0, nested, depth: 0 }
+    }
+
+    /// A query in parentheses.
+    pub(super) fn nested_query(&mut self) -> Result<Relational> {
+        (self.nested)(self)
+    }
+
+    /// Reads what is inside of the parentheses of a query.
+    pub(super) fn inside<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        self.depth += 1;
+        let read = read(self);
+        self.depth -= 1;
+        read
+    }
+
+    /// Is the query at hand in parentheses?
+    pub(super) fn is_inside(&self) -> bool {
+        self.depth > 0
+    }
+
+    /// The token at a place in the statement.
+    pub(super) fn token_at(&self, place: usize) -> &Token {
+        self.tokens.get(place).map_or(&Token::EOF, |t| &t.token)
+    }
+
+    /// A name that no statement can write by accident.
+    pub(super) fn internal_name(&mut self, prefix: &str) -> String {
+        self.next_name += 1;
+        format!("#{prefix}_{}", self.next_name - 1)
+    }
+
+    /// Puts a name in the place of the query that these tokens are, and goes back to the token at `position`.
+    pub(super) fn replace(&mut self, range: Range<usize>, subquery: Subquery, position: usize) {
+        let mut token = self.tokens[range.start].clone();
+        if let Some(last) = self.tokens.get(range.end - 1) {
+            token.span.end = last.span.end;
+        }
+        let name = &subquery.name;
+        let word = Word { value: name.value.clone(), quote_style: Some('`'), keyword: Keyword::NoKeyword };
+        token.token = Token::Word(word);
+        self.tokens.splice(range.clone(), [token]);
+        self.places.splice(range, [name.span]);
+        self.parser = parser(self.dialect, self.tokens.clone());
+        self.skip(position);
+        self.queries.push(subquery);
+    }
+
+    /// The queries inside of the expressions read since the last call.
+    pub(super) fn take_queries(&mut self) -> Vec<Subquery> {
+        std::mem::take(&mut self.queries)
+    }
+
+    /// Gives queries back that belong to an outer clause.
+    pub(super) fn keep_queries(&mut self, queries: Vec<Subquery>) {
+        self.queries = queries;
     }
 
     /// How many tokens were read.
@@ -251,6 +325,10 @@ impl<'a> Reader<'a> {
             if at.start == at.end { "the end of the statement".into() } else { format!("'{}'", self.source(at)) };
         Err(Error::statement(format!("{SYNTAX_ERROR}Unexpected {found}, expected {expected}")).at(at))
     }
+}
+
+fn parser(dialect: &KsqlDialect, tokens: Vec<TokenWithSpan>) -> Parser<'_> {
+    Parser::new(dialect).with_recursion_limit(2 * NESTING_MAX).with_tokens_with_locations(tokens)
 }
 
 /// A word of the text, with the number of a letter that looks like another one or like nothing.

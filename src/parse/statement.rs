@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use sqlparser::ast::Expr;
 
 use super::query::Relational;
-pub use super::query::{Emit, Join, JoinKind, Name, Relation, Select, SelectItem, Within};
+pub use super::query::{Condition, Derived, Emit, Join, JoinKind, Name, Relation, Select, SelectItem, Within};
 
 /// Stream or table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -50,8 +50,6 @@ pub enum Statement {
     /// A bounded query whose SELECTs are in ksqlDB's grammar, with ORDER BY, DISTINCT, OFFSET, UNION, WITH or queries in FROM
     /// around them.
     Relational(Box<Relational>),
-    /// A bounded query beyond that (OVER, subqueries in expressions, joins without WITHIN ...): as sqlparser reads it.
-    Batch(Box<sqlparser::ast::Query>),
     /// `CREATE TYPE [IF NOT EXISTS] name AS type`
     CreateType(CreateType),
     /// `DROP TYPE [IF EXISTS] name`

@@ -21,42 +21,26 @@ pub(super) fn is_all_fields(expr: &Expr) -> bool {
 ///
 /// `a.b[1]` comes as the column `a` with the chain `.b[1]`; it leaves as the column `a.b` with the chain `[1]`.
 pub(super) fn normalise(expr: &mut impl VisitMut) -> Result<bool> {
-    let mut visitor = Normalise { depth: 0, queries: false, stars: false };
+    let mut visitor = Normalise { depth: 0, stars: false };
     match expr.visit(&mut visitor) {
         ControlFlow::Break(error) => Err(error),
         ControlFlow::Continue(()) => Ok(visitor.stars),
     }
 }
 
-/// The same for a query of SQL, where subqueries are welcome.
-pub(super) fn normalise_query(query: &mut Query) -> Result<()> {
-    let mut visitor = Normalise { depth: 0, queries: true, stars: false };
-    match query.visit(&mut visitor) {
-        ControlFlow::Break(error) => Err(error),
-        ControlFlow::Continue(()) if visitor.stars => {
-            Err(Error::statement("->* is not an expression").with_detail("this query's grammar has no such entry"))
-        }
-        ControlFlow::Continue(()) => Ok(()),
-    }
-}
-
 struct Normalise {
     depth: usize,
-    queries: bool,
     stars: bool,
 }
 
 impl VisitorMut for Normalise {
     type Break = Error;
 
+    /// Queries were read before, each in the place of its parentheses.
     fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<Error> {
-        match self.queries {
-            true => ControlFlow::Continue(()),
-            false => ControlFlow::Break(
-                Error::statement("subqueries are not supported here")
-                    .with_hint("subqueries are supported in top-level queries without EMIT"),
-            ),
-        }
+        ControlFlow::Break(
+            Error::statement("a subquery is not supported here").with_hint("write it in parentheses of its own"),
+        )
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
@@ -66,10 +50,6 @@ impl VisitorMut for Normalise {
             return ControlFlow::Break(error.with_detail(format!("at most {EXPRESSION_DEPTH_MAX} levels")));
         }
         self.stars |= is_all_fields(expr);
-        if !self.queries && is_sql_form(expr) {
-            let error = Error::statement(format!("{expr} is not supported here"));
-            return ControlFlow::Break(error.with_hint("write it as a call: SUBSTRING(s, 1, 2)"));
-        }
         if let Expr::UnaryOp { op: UnaryOperator::Minus, expr: inner } = expr
             && matches!(**inner, Expr::UnaryOp { op: UnaryOperator::Minus, .. })
         {
@@ -101,14 +81,6 @@ impl VisitorMut for Normalise {
 fn dots_wrongly(root: &Expr, access: &AccessExpr) -> bool {
     let AccessExpr::Dot(name) = access else { return false };
     matches!(root, Expr::Value(_)) || matches!(name, Expr::Value(_))
-}
-
-/// `SUBSTRING(s FROM 1)` and other forms that SQL has and ksqlDB has not.
-fn is_sql_form(expr: &Expr) -> bool {
-    let text =
-        matches!(expr, Expr::Substring { .. } | Expr::Trim { .. } | Expr::Position { .. } | Expr::Overlay { .. });
-    let number = matches!(expr, Expr::Ceil { .. } | Expr::Floor { .. } | Expr::Convert { .. });
-    text || number || matches!(expr, Expr::Extract { .. } | Expr::Interval(_))
 }
 
 fn absorb_names(root: &mut Expr, chain: &mut Vec<AccessExpr>) {

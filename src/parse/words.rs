@@ -32,6 +32,7 @@ pub(super) const AFTER_RELATION: &[&str] = &[
     "INTERSECT",
     "OFFSET",
     "FETCH",
+    "USING",
     "AS",
 ];
 

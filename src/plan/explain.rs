@@ -12,6 +12,7 @@
 
 use crate::parse::statement::SourceKind;
 use crate::plan::nodes::call;
+use crate::plan::nodes::join::is_join;
 use crate::plan::nodes::table::SourceTable;
 use datafusion::logical_expr::LogicalPlan;
 
@@ -20,6 +21,22 @@ pub fn explain(plan: &LogicalPlan) -> String {
     let mut out = String::new();
     draw(plan, "", "", &mut out);
     out
+}
+
+/// How the sources of a query over history meet: a line for each join, with its line end.
+pub fn joins(plan: &LogicalPlan) -> String {
+    let mut lines = String::new();
+    let mut open = vec![plan];
+    while let Some(plan) = open.pop() {
+        if is_join(plan) {
+            lines.push_str(&node(plan));
+            lines.push('\n');
+        } else if let LogicalPlan::Join(_) = plan {
+            lines.push_str("Join: all rows of streams, the final rows of tables\n");
+        }
+        open.extend(plan.inputs());
+    }
+    lines
 }
 
 fn draw(plan: &LogicalPlan, first: &str, rest: &str, out: &mut String) {

@@ -42,6 +42,7 @@ pub use pull::{PullPlan, WindowBounds, pull_query};
 pub use query::{
     BatchPlan, QueryPlan, TransientPlan, batch_query, create_as, insert_select, push_query, relational_query,
 };
+pub use scalar::extensions;
 pub use settings::Settings;
 pub use source::{CreatePlan, TopicRequest, create_source};
 

@@ -9,11 +9,11 @@ use crate::plan::nodes::Sink;
 use crate::plan::properties::{Use, With};
 use crate::plan::select;
 use crate::plan::select::context::{Bound, Purpose};
+use crate::plan::select::inner::relations::Relations;
 use crate::plan::source::{CreateMode, TopicRequest, check_replace, word};
 use crate::plan::{Created, Facts, Settings, insert, loops, pull, sink};
 use crate::types::{Column, Role};
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
-use sqlparser::ast::Query;
 
 /// A persistent query.
 #[derive(Clone, Debug)]
@@ -49,19 +49,13 @@ pub struct TransientPlan {
 
 /// A query over what is there now.
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "one a statement")]
-pub enum BatchPlan {
-    /// In ksqlDB's grammar.
-    Bound {
-        /// The bound plan.
-        logical: LogicalPlan,
-        /// Columns of the result, in order.
-        columns: Vec<Column>,
-        /// Streams and tables that it reads.
-        reads: Vec<String>,
-    },
-    /// Any SQL that DataFusion runs.
-    Sql(Box<Query>),
+pub struct BatchPlan {
+    /// The bound plan.
+    pub logical: LogicalPlan,
+    /// Columns of the result, in order.
+    pub columns: Vec<Column>,
+    /// Streams and tables that it reads.
+    pub reads: Vec<String>,
 }
 
 /// Plans CREATE STREAM|TABLE AS SELECT; `query_id` is the id that its query is to have.
@@ -87,7 +81,8 @@ pub fn create_as(
         return Err(Error::statement(text));
     }
     let with = With::read(&stmt.with, Use::CreateAs)?;
-    let bound = select::bind(&stmt.select, Purpose::Persistent(&stmt.name.value), catalog, settings)?;
+    let bound =
+        select::bind(&stmt.select, Purpose::Persistent(&stmt.name.value), &Relations::of_catalog(catalog, settings))?;
     let (source, create_topic) = sink::of(stmt, &bound, &with, query_id, (facts, settings, sql))?;
     if let Some(old) = replaced {
         check_replace(old, &source).map_err(|e| e.at(stmt.name.span))?;
@@ -135,7 +130,7 @@ pub fn insert_select(stmt: &InsertSelect, query_id: &str, catalog: &Catalog, set
         return Err(Error::statement("INSERT INTO ... SELECT statements don't support LIMIT clause."));
     }
     let select = insert::with_literals_cast(&stmt.select, &target.schema);
-    let bound = select::bind(&select, Purpose::Into(target), catalog, settings)?;
+    let bound = select::bind(&select, Purpose::Into(target), &Relations::of_catalog(catalog, settings))?;
     if bound.table {
         return Err(at(Error::statement(format!(
             "Incompatible data sink and query result. Data sink ({}) type is KSTREAM but select query result is KTABLE.",
@@ -176,7 +171,7 @@ fn query(id: &str, bound: Bound, source: Source, create_topic: Option<TopicReque
 
 /// Plans SELECT ... EMIT.
 pub fn push_query(select: &Select, catalog: &Catalog, settings: &Settings) -> Result<TransientPlan> {
-    let bound = select::bind(select, Purpose::Push, catalog, settings)?;
+    let bound = select::bind(select, Purpose::Push, &Relations::of_catalog(catalog, settings))?;
     let columns = (vec![], bound.value.clone());
     let logical = Sink::plan(None, columns, bound.window, bound.table, None, bound.plan);
     let reads = bound.reads;
@@ -225,7 +220,7 @@ pub fn batch_query(select: &Select, catalog: &Catalog, settings: &Settings) -> R
         check_pull(select)?;
     }
     pull::check_settings(select, settings)?;
-    let bound = select::bind(select, Purpose::Batch, catalog, settings)?;
+    let bound = select::relational::bind_select(select, catalog, settings)?;
     if pull::is_pull_shape(select) {
         check_pulled(select, &bound, settings)?;
     }
@@ -234,19 +229,13 @@ pub fn batch_query(select: &Select, catalog: &Catalog, settings: &Settings) -> R
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         logical = LogicalPlanBuilder::from(logical).limit(0, Some(limit))?.build()?;
     }
-    Ok(BatchPlan::Bound { logical, columns: bound.value, reads: bound.reads })
+    Ok(BatchPlan { logical, columns: bound.value, reads: bound.reads })
 }
 
 /// Plans a query over history beyond one SELECT.
 pub fn relational_query(query: &Relational, catalog: &Catalog, settings: &Settings) -> Result<BatchPlan> {
-    match (select::relational::bind(query, catalog, settings), &query.sql) {
-        (Ok(rows), _) => {
-            let reads = rows.reads.into_iter().collect();
-            Ok(BatchPlan::Bound { logical: rows.plan, columns: rows.columns, reads })
-        }
-        (Err(_), Some(sql)) if select::relational::is_beyond(query) => Ok(BatchPlan::Sql(sql.clone())),
-        (Err(error), _) => Err(error),
-    }
+    let (rows, reads) = select::relational::bind(query, catalog, settings)?;
+    Ok(BatchPlan { logical: rows.plan, columns: rows.columns, reads })
 }
 
 /// `QUERY_ID = 'name'`: letters, digits and underscores, and none of the engine's own beginnings.

@@ -72,7 +72,7 @@ impl Fixture {
 
     fn run(&mut self, sql: &str) -> (Vec<String>, batch::BatchResult) {
         let plan = self.plan(sql).unwrap();
-        let mut result = batch::run(&plan, &history(&self.log), &self.world.catalog).unwrap();
+        let mut result = batch::run(&plan, &history(&self.log)).unwrap();
         let rows = result.by_ref().flat_map(|b| lines(&b.unwrap())).collect();
         (rows, result)
     }
@@ -295,7 +295,7 @@ fn any_sql_runs_over_the_same_sources() {
 fn an_answer_ends_where_the_topics_ended() {
     let mut fixture = cars();
     let plan = fixture.plan("SELECT id FROM s;").unwrap();
-    let result = batch::run(&plan, &history(&fixture.log), &fixture.world.catalog).unwrap();
+    let result = batch::run(&plan, &history(&fixture.log)).unwrap();
     let fixture = fixture.with("s", &[(0, 99, Some("later"), Some("{}"))]);
     let rows: Vec<String> = result.flat_map(|b| lines(&b.unwrap())).collect();
     assert_eq!(rows.len(), 6);

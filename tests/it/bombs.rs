@@ -97,6 +97,17 @@ fn statements() -> Vec<(&'static str, String)> {
         ("CTE in CTE", format!("{} SELECT 1;", around("WITH w AS (", "SELECT 1", ")", 500))),
         ("joins", format!("SELECT s.a FROM s{joins} EMIT CHANGES;")),
         ("joins in parentheses", format!("SELECT 1 FROM {};", around("(s JOIN ", "t ON s.k = t.k", ")", 500))),
+        // Each is bound once more for its key.
+        ("sorted subqueries", {
+            let nested = around("(SELECT x.a FROM s x WHERE x.a = y.a ORDER BY x.a + ", "y.a", " LIMIT 1)", 30);
+            format!("SELECT {nested} AS x FROM s y;")
+        }),
+        ("subqueries side by side", {
+            let inner = "(SELECT MAX(x.a) FROM s x WHERE x.a = y.a), ".repeat(30);
+            let middle =
+                format!("(SELECT COUNT(*) FROM (SELECT {inner} 1 AS z FROM s y) q WHERE q.z = w.a), ").repeat(30);
+            format!("SELECT {middle} 1 AS v FROM s w;")
+        }),
         ("queries in FROM", format!("{};", around("SELECT * FROM (", "SELECT 1", ") q", 500))),
         (
             "array type",

@@ -207,3 +207,10 @@ fn every_rule_of_exactly_once_is_cited_where_it_acts_and_every_cited_rule_exists
     let silent: Vec<_> = stated.difference(&cited).collect();
     assert!(silent.is_empty(), "cited nowhere: {silent:?}");
 }
+
+#[test]
+fn the_tour_lists_every_extension_of_the_grammar() {
+    let tour = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/language.md")).unwrap();
+    let table = tidegate::plan::extensions::table();
+    assert!(tour.contains(&table), "docs/language.md lacks this table:\n{table}");
+}

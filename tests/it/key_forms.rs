@@ -81,7 +81,7 @@ impl Fixture {
             timeout: batch::TIMEOUT,
             ranges: None,
         };
-        let mut result = batch::run(&plan, &history, &self.world.catalog).unwrap();
+        let mut result = batch::run(&plan, &history).unwrap();
         let mut rows: Vec<String> = result.by_ref().flat_map(|b| lines(&b.unwrap())).collect();
         rows.sort();
         rows

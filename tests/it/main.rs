@@ -56,6 +56,7 @@ mod processing_log;
 mod produce;
 mod pull;
 mod registry;
+mod relational_law;
 mod row_programs;
 #[path = "../support/rows.rs"]
 mod rows;

@@ -76,7 +76,6 @@ impl World {
             }
             Statement::Select(select) => Done::Batch(plan::batch_query(select, catalog, settings)?),
             Statement::Relational(query) => Done::Batch(plan::relational_query(query, catalog, settings)?),
-            Statement::Batch(query) => Done::Batch(BatchPlan::Sql(query.clone())),
             other => panic!("not planned here: {other:?}"),
         })
     }

@@ -149,7 +149,6 @@ impl World {
                 timeout: batch::TIMEOUT,
                 ranges: None,
             },
-            &catalog,
         )
         .unwrap();
         let types: Vec<_> = result.columns().iter().map(|c| c.ty.clone()).collect();

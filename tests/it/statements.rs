@@ -11,13 +11,12 @@ use tidegate::types::SqlType;
 const EACH: u64 = 60;
 
 /// Every kind of statement but those that are only known by name.
-const KINDS: [&str; 27] = [
+const KINDS: [&str; 26] = [
     "CreateSource",
     "CreateAs",
     "InsertValues",
     "InsertSelect",
     "Select",
-    "Batch",
     "Relational",
     "CreateType",
     "DropType",
@@ -210,12 +209,13 @@ impl Author<'_> {
             }
             "Select" => format!("{} EMIT CHANGES{}", self.select(false), self.pick(&["", " LIMIT 3"])),
             "Join" => format!("{} EMIT CHANGES", self.select(true)),
-            "Batch" => format!("SELECT {} AS x FROM {name}", self.pick(&["RANK() OVER (ORDER BY a)", "(SELECT 1)"])),
             "Relational" => {
                 let selects = [
                     "SELECT a, b -> c -> d FROM s WHERE a LIKE '%@#'",
                     "SELECT TRANSFORM(a, x => x + 1) AS a FROM s t WINDOW SESSION (10 SECONDS) GROUP BY a",
                     "SELECT *, CAST(m AS MAP<STRING, INT>) FROM `x y` LEFT JOIN t ON a = b",
+                    "SELECT RANK() OVER (ORDER BY a), (SELECT 1) AS x FROM a, b CROSS JOIN LATERAL (SELECT 1) AS c (d)",
+                    "SELECT a FROM s WHERE a IN (SELECT b FROM t) OR NOT EXISTS (SELECT * FROM u WHERE (SELECT 1) > 2)",
                 ];
                 let (inner, other) = (self.pick(&selects), self.pick(&selects));
                 let around = self.pick(&["$1", "SELECT * FROM ($1) AS q", "WITH q AS ($1) SELECT DISTINCT a FROM q"]);

@@ -19,7 +19,6 @@ mod topic_permission;
 
 pub(in crate::engine) use principal::FORBIDDEN;
 pub use principal::{Principal, Role, TopicRights};
-pub(in crate::engine) use topic_permission::relation_names;
 
 use crate::engine::Engine;
 use crate::engine::intent::Intent;
@@ -90,7 +89,7 @@ pub(in crate::engine) fn what(statement: &Statement) -> String {
         Statement::Unsupported { what, .. } => what.clone(),
         Statement::InsertValues(_) => "INSERT VALUES".to_owned(),
         Statement::InsertSelect(_) => "INSERT INTO SELECT".to_owned(),
-        Statement::Select(_) | Statement::Relational(_) | Statement::Batch(_) => "SELECT".to_owned(),
+        Statement::Select(_) | Statement::Relational(_) => "SELECT".to_owned(),
         Statement::CreateType(_) => "CREATE TYPE".to_owned(),
         Statement::DropType { .. } => "DROP TYPE".to_owned(),
         Statement::AssertTopic(_) => "ASSERT TOPIC".to_owned(),

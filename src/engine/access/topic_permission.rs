@@ -24,8 +24,6 @@ use crate::engine::session::Session;
 use crate::error::{Error, Result};
 use crate::parse::statement::Select;
 use crate::plan::QueryPlan;
-use sqlparser::ast::{ObjectNamePart, Query, visit_relations};
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 impl Engine {
@@ -104,13 +102,16 @@ impl Engine {
                 Change::CreateType(_) | Change::DropType { .. } | Change::Terminate(_) | Change::Pause { .. } => Ok(()),
             },
             Intent::InsertValues(insert) => check(vec![&insert.target.value]),
-            Intent::Read(Read::Push(select) | Read::Bounded(Bounded::Select(select))) => check(named(select, None)),
+            Intent::Read(Read::Push(select) | Read::Bounded(Bounded::Select(select))) => {
+                let mut names = Vec::new();
+                select.for_each_select(&mut |select| names.extend(named(select, None).into_iter().cloned()));
+                self.check_sources(session, &catalog, &names)
+            }
             Intent::Read(Read::Bounded(Bounded::Relational(query))) => {
                 let mut names = Vec::new();
                 query.for_each_select(&mut |select| names.extend(named(select, None).into_iter().cloned()));
                 self.check_sources(session, &catalog, &names)
             }
-            Intent::Read(Read::Bounded(Bounded::Sql(query))) => self.check_relations(session, &catalog, query),
             Intent::Inquiry(Inquiry::Explain(explained)) => self.check_named(session, explained),
             // Each resolves one name, and checks it first.
             Intent::Read(Read::Print(_) | Read::Verify(_)) => Ok(()),
@@ -124,12 +125,6 @@ impl Engine {
             ) => Ok(()),
             Intent::EndPushQuery(_) | Intent::Setting(_) | Intent::Refused(_) => Ok(()),
         }
-    }
-
-    /// The same for every stream and table that a batch query names. The name of a common table expression counts as the source
-    /// that it shadows: this denies too much rather than too little.
-    pub(in crate::engine) fn check_relations(&self, session: &Session, catalog: &Catalog, query: &Query) -> Result<()> {
-        self.check_sources(session, catalog, &relation_names(query))
     }
 
     /// Whether a stream or table is visible to the user.
@@ -155,19 +150,5 @@ impl Engine {
 
 /// Streams and tables in FROM and JOIN, and the one that is written.
 fn named<'a>(select: &'a Select, target: Option<&'a String>) -> Vec<&'a String> {
-    let joined = select.joins.iter().map(|join| &join.right.name.value);
-    [&select.from.name.value].into_iter().chain(joined).chain(target).collect()
-}
-
-/// Names of all streams and tables that a query may mean, as written and in upper case.
-pub(in crate::engine) fn relation_names(query: &Query) -> Vec<String> {
-    let mut names = Vec::new();
-    let _ = visit_relations(query, |relation| {
-        if let Some(ObjectNamePart::Identifier(name)) = relation.0.last() {
-            names.push(name.value.clone());
-            names.push(name.value.to_uppercase());
-        }
-        ControlFlow::<()>::Continue(())
-    });
-    names
+    select.relations().map(|relation| &relation.name.value).chain(target).collect()
 }

@@ -1,7 +1,6 @@
 //! Batch queries: a SELECT without EMIT reads the retained history and ends.
 
 use crate::catalog::{Catalog, Source};
-use crate::engine::access::relation_names;
 use crate::engine::introspect::show::explained;
 use crate::engine::query::Bounded;
 use crate::engine::query::pull_limits::PullPermit;
@@ -52,30 +51,21 @@ impl Engine {
         if permit.is_none() {
             check_scans(&plan, &catalog, &settings)?;
         }
-        let catalog = self.permitted(&plan, catalog, session)?;
+        self.check_sources(session, &catalog, &plan.reads)?;
         let permit = match permit {
             Some(permit) => permit,
             None => self.inner.pulls.enter()?,
         };
         let quota = self.inner.user_quota.acquire(&session.principal().name)?;
-        let result = batch::run(&plan, &self.history(&properties, text.len()), &catalog)?;
+        let result = batch::run(&plan, &self.history(&properties, text.len()))?;
         let columns =
             result.columns().iter().map(|c| OutputColumn { name: c.name.clone(), ty: c.ty.clone() }).collect();
         let (limit, table) = match query {
             Bounded::Select(select) => (select.limit, pulled_table(select, &catalog)),
-            Bounded::Relational(_) | Bounded::Sql(_) => (None, None),
+            Bounded::Relational(_) => (None, None),
         };
         let id = Engine::bounded_id()?;
         Ok(Answer::Rows(Box::new(BatchStream { id, columns, table, result, left: limit, permit, _quota: quota })))
-    }
-
-    /// The catalogue for a plan that the session's user may run: without the sources that they may not read.
-    fn permitted(&self, plan: &BatchPlan, catalog: Arc<Catalog>, session: &Session) -> Result<Arc<Catalog>> {
-        match plan {
-            BatchPlan::Bound { reads, .. } => self.check_sources(session, &catalog, reads)?,
-            BatchPlan::Sql(query) => self.check_relations(session, &catalog, query)?,
-        }
-        Ok(self.visible(session, catalog))
     }
 
     pub(in crate::engine) fn explain_batch(
@@ -87,33 +77,30 @@ impl Engine {
         session: &Session,
     ) -> Result<Entity> {
         let plan = query.plan(catalog, settings)?;
-        let catalog = &self.permitted(&plan, catalog.clone(), session)?;
-        let (columns, sources) = match &plan {
-            BatchPlan::Bound { columns, reads, .. } => (columns.clone(), reads.clone()),
-            BatchPlan::Sql(_) => (Vec::new(), Vec::new()),
-        };
-        let value = columns.into_iter().map(|c| Column { role: Role::Value, ..c }).collect();
+        self.check_sources(session, catalog, &plan.reads)?;
+        let sources = plan.reads.clone();
+        let value = plan.columns.iter().cloned().map(|c| Column { role: Role::Value, ..c }).collect();
         Ok(Entity::Explanation(Explanation {
             query: None,
             sql: explained(text),
             schema: Schema { key: Vec::new(), value },
             sources,
-            plan: batch::explain(&plan, &self.history(&self.inner.config.properties, text.len()), catalog)?,
+            plan: plan::explain::joins(&plan.logical)
+                + &batch::explain(&plan, &self.history(&self.inner.config.properties, text.len()))?,
         }))
     }
 }
 
 impl Bounded<'_> {
-    /// Its plan. SQL beyond ksqlDB's grammar is planned by DataFusion when it runs.
+    /// Its plan.
     pub(in crate::engine) fn plan(self, catalog: &Catalog, settings: &Settings) -> Result<BatchPlan> {
         match self {
             Bounded::Select(select) => plan::batch_query(select, catalog, settings),
-            Bounded::Relational(_) | Bounded::Sql(_) if settings.strict => {
+            Bounded::Relational(_) if settings.strict => {
                 Err(Error::statement("ksqlDB's grammar does not have such a query")
                     .with_hint("SET 'tidegate.dialect' = 'tidegate' allows any SQL over history"))
             }
             Bounded::Relational(query) => plan::relational_query(query, catalog, settings),
-            Bounded::Sql(query) => Ok(BatchPlan::Sql(Box::new(query.clone()))),
         }
     }
 }
@@ -121,11 +108,7 @@ impl Bounded<'_> {
 /// Refuses what reads a whole table, where that is not allowed.
 fn check_scans(plan: &BatchPlan, catalog: &Catalog, settings: &Settings) -> Result<()> {
     let is_table = |name: &String| catalog.source(name).is_some_and(|source| source.kind == SourceKind::Table);
-    let scans = match plan {
-        BatchPlan::Bound { reads, .. } => reads.iter().any(is_table),
-        BatchPlan::Sql(query) => relation_names(query).iter().any(is_table),
-    };
-    if scans && !settings.pull_scan {
+    if plan.reads.iter().any(is_table) && !settings.pull_scan {
         return Err(Error::statement(
             "Query requires table scan to be enabled. Table scans can be enabled by setting \
              ksql.query.pull.table.scan.enabled=true",

@@ -55,8 +55,6 @@ pub(in crate::engine) enum Bounded<'a> {
     Select(&'a Select),
     /// SELECTs in ksqlDB's grammar with what SQL puts around them.
     Relational(&'a Relational),
-    /// Any SQL that DataFusion runs.
-    Sql(&'a sqlparser::ast::Query),
 }
 
 impl Read<'_> {

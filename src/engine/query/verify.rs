@@ -133,7 +133,7 @@ impl Engine {
         }
         let history =
             batch::History { ranges: Some(ranges.clone()), ..self.history(&self.inner.config.properties, text_bytes) };
-        let run = |select| batch::run(&plan::batch_query(select, catalog, &settings)?, &history, catalog);
+        let run = |select| batch::run(&plan::batch_query(select, catalog, &settings)?, &history);
         let wanted = run(&select)?;
         let shown = wanted.columns().len() - bounds.len();
         let mut names: Vec<String> = wanted.columns()[..shown].iter().map(|c| format!("`{}`", c.name)).collect();

@@ -1,25 +1,23 @@
-//! Batch queries: the same bound plans, and any SQL that DataFusion runs, over the history that the topics hold.
+//! Batch queries: the same bound plans over the history that the topics hold.
 //!
 //! The result is the state after replaying the snapshot in canonical order: the heads of a source's partitions merged by
 //! (rowtime, partition), never re-sorted within a partition. The snapshot ends where the topics ended when the query was
 //! submitted. A table in FROM is its state there: the last value of each key.
 //!
-//! A SELECT in ksqlDB's grammar runs as bound, with ksqlDB's meaning. What goes beyond that grammar is SQL as DataFusion
-//! has it, three-valued logic and all: a NULL group is a group there, and a record without a value a row of NULLs.
+//! Every expression in it is a closed program with ksqlDB's meaning. DataFusion optimises and runs what is between them: scans,
+//! filters, joins, groups, windows and sorts of plain columns.
 //!
 //! DataFusion plans and runs on one partition, so that order is the same at every run. Each query has a thread of its own
 //! (`run.rs`), within the bounds of [`crate::memory`]; the caller gets a plain iterator.
 
 mod accumulators;
 mod arranged;
-mod gate;
 mod heap_accumulator;
 mod nodes;
 mod planner;
 mod run;
 mod scan;
 mod spill;
-mod time_literals;
 
 pub use run::{BatchResult, Came, explain, run};
 pub use scan::progress::Scanned;
@@ -31,8 +29,8 @@ use crate::log::{Log, TopicPartition};
 use scan::progress::Scanning;
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Rows of a batch, unless a statement is long.
@@ -90,8 +88,18 @@ pub(super) struct Counts {
     grown: AtomicBool,
     /// What was read so far.
     scanned: Scanning,
+    /// What of each partition is history, from the first look at it: a source may be read several times.
+    ranges: Mutex<Ranges>,
     /// The caller no longer waits for the result.
     stopped: Arc<AtomicBool>,
     /// The plan is shown and not run: the log is not asked what there is to read.
     is_shown: bool,
+}
+
+impl Counts {
+    /// What of a partition is history, which `now` decides once.
+    fn range_of(&self, partition: &TopicPartition, now: Range<i64>) -> Range<i64> {
+        let mut known = self.ranges.lock().unwrap_or_else(PoisonError::into_inner);
+        known.entry(partition.clone()).or_insert(now).clone()
+    }
 }

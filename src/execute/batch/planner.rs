@@ -1,4 +1,4 @@
-//! Bound plans and SQL to physical plans of DataFusion.
+//! Bound plans to physical plans of DataFusion.
 
 use super::accumulators::lowered;
 use super::nodes::sessions::Sessions;
@@ -8,18 +8,15 @@ use super::scan::BatchTable;
 use super::scan::bounds::Bounds;
 use super::spill::Spill;
 use super::{Counts, History};
-use super::{gate, time_literals};
-use crate::catalog::Catalog;
 use crate::error::Result;
-use crate::functions::bounded;
 use crate::plan::nodes::call;
-use crate::plan::nodes::table::{Origin, SourceTable};
+use crate::plan::nodes::table::SourceTable;
 use crate::plan::nodes::{Compute, Explode, Keep, Rekey, TimeWindow, downcast};
 use crate::types::pseudo;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 use datafusion::catalog::Session;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{DFSchema, Result as DfResult, TableReference};
+use datafusion::common::{DFSchema, Result as DfResult};
 use datafusion::datasource::provider_as_source;
 use datafusion::execution::TaskContext;
 use datafusion::execution::context::{QueryPlanner, SessionContext};
@@ -32,13 +29,11 @@ use datafusion::logical_expr::{
     Aggregate, Expr, LogicalPlan, TableScan, UserDefinedLogicalNode, UserDefinedLogicalNodeCore, Window,
 };
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::projection::ProjectionExec;
-use datafusion::physical_plan::unnest::UnnestExec;
-use datafusion::physical_plan::{ExecutionPlan, replace_children_if_necessary};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
 use datafusion::prelude::SessionConfig;
-use sqlparser::ast::{Query, Statement};
 use std::sync::Arc;
 
 /// Part of the memory that a sort keeps for merging what it has written: DataFusion's own share of a large one.
@@ -49,47 +44,14 @@ pub(super) type Planned = (Arc<dyn ExecutionPlan>, Arc<TaskContext>);
 
 /// Plans a bound SELECT.
 pub(super) async fn bound(plan: &LogicalPlan, history: &History, counts: &Arc<Counts>) -> Result<Planned> {
-    let context = context(history, counts, Grammar::Own)?;
+    let context = context(history, counts)?;
     let plan = plan.clone().transform_down(|node| join::lower(node, history, counts))?.data;
     let plan = plan.transform_down(|node| narrowed(node, history, counts))?.data;
     let plan = plan.transform_up(|node| lower(node, history, counts))?.data;
     physical(&context, &plan).await
 }
 
-/// Plans any query that DataFusion understands, over all streams and tables.
-pub(super) async fn sql(query: &Query, history: &History, catalog: &Catalog, counts: &Arc<Counts>) -> Result<Planned> {
-    gate::check_table_functions(query)?;
-    let context = context(history, counts, Grammar::Full)?;
-    // A pseudo column is there for who names it, and not in `*`.
-    let text = query.to_string().to_uppercase();
-    let shown = |origin: Origin| match origin {
-        Origin::Rowtime => text.contains(pseudo::ROWTIME),
-        Origin::Partition => text.contains(pseudo::ROWPARTITION),
-        Origin::Offset => text.contains(pseudo::ROWOFFSET),
-        Origin::Ordinal | Origin::Present => false,
-        _ => true,
-    };
-    for source in catalog.all() {
-        let table = BatchTable::new(source, &shown, history, counts)?;
-        context.register_table(TableReference::bare(source.name.clone()), Arc::new(table))?;
-    }
-    let mut query = query.clone();
-    time_literals::timestamps(&mut query)?;
-    let statement = Statement::Query(Box::new(query));
-    let statement = datafusion::sql::parser::Statement::Statement(Box::new(statement));
-    let plan = context.state().statement_to_plan(statement).await?;
-    let (plan, task) = physical(&context, &plan).await?;
-    Ok((plan.transform_up(unnested)?.data, task))
-}
-
-/// Whose expressions are planned: closed programs of our own, or calls of DataFusion's functions.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Grammar {
-    Own,
-    Full,
-}
-
-fn context(history: &History, counts: &Arc<Counts>, grammar: Grammar) -> Result<SessionContext> {
+fn context(history: &History, counts: &Arc<Counts>) -> Result<SessionContext> {
     // One partition: order and floating-point sums are the same at every run.
     let mut config =
         SessionConfig::new().with_target_partitions(1).with_batch_size(history.rows).with_information_schema(false);
@@ -103,25 +65,12 @@ fn context(history: &History, counts: &Arc<Counts>, grammar: Grammar) -> Result<
         .build_arc()?;
     config.options_mut().execution.sort_spill_reservation_bytes = history.memory_bytes / SORT_RESERVE;
     let state = SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_query_planner(planner);
-    let state = match grammar {
-        Grammar::Own => state,
-        Grammar::Full => bounded::registered(state).with_analyzer_rules(gate::analyzer_rules()),
-    };
     Ok(SessionContext::new_with_state(state.build()))
 }
 
 async fn physical(context: &SessionContext, plan: &LogicalPlan) -> Result<Planned> {
     let plan = context.state().create_physical_plan(plan).await?;
     Ok((plan, context.task_ctx()))
-}
-
-/// An unnest of what is cut before.
-fn unnested(node: Arc<dyn ExecutionPlan>) -> DfResult<Transformed<Arc<dyn ExecutionPlan>>> {
-    let Some(unnest) = node.downcast_ref::<UnnestExec>() else { return Ok(Transformed::no(node)) };
-    let lists = unnest.list_column_indices().iter().map(|l| (l.index_in_input_schema, l.depth > 1)).collect();
-    let input = unnest.input().clone();
-    let cut: Arc<dyn ExecutionPlan> = Arc::new(StepExec::new(Step::Cut { lists }, input.schema(), input));
-    Ok(Transformed::yes(replace_children_if_necessary(node, vec![cut])?))
 }
 
 /// WHERE directly above a leaf that is to be read: the bounds on times and offsets that the conditions imply are passed to the leaf.

@@ -6,17 +6,16 @@
 //! caller does not wait for that. A result ends with [`Came::End`] only if the query reported its end: a thread that dies is an error.
 
 use super::{Counts, HELD_FACTOR, History, Scanned, planner};
-use crate::catalog::Catalog;
 use crate::error::{Error, Kind, Result};
 use crate::memory::{self, Bounds, Limits};
 use crate::mutant;
 use crate::plan::BatchPlan;
 use crate::threads;
+use crate::types::Column;
 use crate::types::clock::{SharedClock, SystemClock};
-use crate::types::{Column, SqlType};
 use arrow::array::{ArrayRef, MutableArrayData, RecordBatch, RecordBatchOptions, make_array};
 use arrow::compute::cast;
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::StreamExt;
@@ -211,8 +210,8 @@ impl Drop for Answer {
 }
 
 /// Runs a batch query over what the topics hold now. Must not be called on an async runtime's thread: it blocks.
-pub fn run(plan: &BatchPlan, history: &History, catalog: &Catalog) -> Result<BatchResult> {
-    let mut answer = started(plan, history, catalog, Want::Rows)?;
+pub fn run(plan: &BatchPlan, history: &History) -> Result<BatchResult> {
+    let mut answer = started(plan, history, Want::Rows)?;
     match answer.wait()? {
         Said::Head(columns) => {
             let schema = schema_of(&columns);
@@ -223,8 +222,8 @@ pub fn run(plan: &BatchPlan, history: &History, catalog: &Catalog) -> Result<Bat
 }
 
 /// How the query would be run, drawn.
-pub fn explain(plan: &BatchPlan, history: &History, catalog: &Catalog) -> Result<String> {
-    match started(plan, history, catalog, Want::Drawing)?.wait()? {
+pub fn explain(plan: &BatchPlan, history: &History) -> Result<String> {
+    match started(plan, history, Want::Drawing)?.wait()? {
         Said::Drawn(text) => Ok(text),
         _ => Err(Error::bug("a plan was not drawn")),
     }
@@ -234,7 +233,7 @@ fn schema_of(columns: &[Column]) -> SchemaRef {
     Arc::new(Schema::new(columns.iter().map(Column::field).collect::<Vec<_>>()))
 }
 
-fn started(plan: &BatchPlan, history: &History, catalog: &Catalog, want: Want) -> Result<Answer> {
+fn started(plan: &BatchPlan, history: &History, want: Want) -> Result<Answer> {
     let seat = Seat::take()?;
     let counts = Arc::new(Counts { is_shown: matches!(want, Want::Drawing), ..Counts::default() });
     // The caller waits in real time, also where the topics' clock is a simulated one.
@@ -246,8 +245,7 @@ fn started(plan: &BatchPlan, history: &History, catalog: &Catalog, want: Want) -
         stopped: counts.stopped.clone(),
     };
     let (sender, said) = sync_channel(WAITING_BATCHES_MAX);
-    let job =
-        Job { plan: plan.clone(), history: history.clone(), catalog: catalog.clone(), counts: counts.clone(), want };
+    let job = Job { plan: plan.clone(), history: history.clone(), counts: counts.clone(), want };
     let left = history.timeout.saturating_add(GRACE);
     let work = move || {
         let _seat = seat;
@@ -270,7 +268,6 @@ fn polite() {
 struct Job {
     plan: BatchPlan,
     history: History,
-    catalog: Catalog,
     counts: Arc<Counts>,
     want: Want,
 }
@@ -299,12 +296,7 @@ impl Job {
                 let _ = sender.send(Said::Drawn(text));
                 return Ok(());
             }
-            let columns = match &self.plan {
-                BatchPlan::Bound { columns, .. } => columns.clone(),
-                BatchPlan::Sql(_) => {
-                    physical.schema().fields().iter().map(|f| Column::value(f.name(), type_of(f))).collect()
-                }
-            };
+            let columns = self.plan.columns.clone();
             let schema = schema_of(&columns);
             match sender.send(Said::Head(columns)) {
                 Ok(()) => pump(physical, context, schema, sender).await,
@@ -317,10 +309,7 @@ impl Job {
     }
 
     async fn planned(&self) -> Result<planner::Planned> {
-        match &self.plan {
-            BatchPlan::Bound { logical, .. } => planner::bound(logical, &self.history, &self.counts).await,
-            BatchPlan::Sql(query) => planner::sql(query, &self.history, &self.catalog, &self.counts).await,
-        }
+        planner::bound(&self.plan.logical, &self.history, &self.counts).await
     }
 }
 
@@ -329,11 +318,6 @@ fn seeded(schema: &SchemaRef) {
     if let Some(first) = schema.fields().first() {
         mutant::trip(THREAD, first.name());
     }
-}
-
-/// The type in which a column of DataFusion's is returned; one that ksqlDB has no word for is returned as text.
-fn type_of(field: &Field) -> SqlType {
-    SqlType::from_arrow(field.data_type()).unwrap_or(SqlType::String)
 }
 
 /// Hands rows to the caller, until there are no more or the caller has gone.

@@ -7,27 +7,16 @@
 //! repeat('a', 2000000000)    a value of 2000000000 bytes is too large: repeat makes at most 16777216
 //! ```
 //!
-//! Programs of ksqlDB's grammar take a function from here where ksqlDB leaves its name free. In a plan of DataFusion's own,
-//! names alone would not do: operators and literals become calls without being looked up (`a || b`, `[1, 2]`), and coercion
-//! adds casts that the statement does not have. `execute::batch::gate` goes over every expression of such a plan, puts the bounded
-//! function into each call, and Tidegate's own parser into each cast of a text to DECIMAL.
+//! Programs take a function from here where ksqlDB leaves its name free.
 
 mod call;
-mod concat;
 mod cost;
-mod decimal;
 pub(crate) mod named;
 mod series;
 pub(crate) mod sizes;
 
-pub(crate) use call::Bounded;
-pub(crate) use concat::{Concatenation, NAME as CONCATENATION};
-pub(crate) use decimal::TextToDecimal;
-
 use crate::error::Error;
-use datafusion::catalog::TableFunction;
 use datafusion::execution::SessionStateDefaults;
-use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::ScalarUDF;
 use std::sync::Arc;
 
@@ -221,22 +210,6 @@ const ALIASES: [(&str, &str); 3] = [("upper", "ucase"), ("lower", "lcase"), ("ch
 /// The entry of a function.
 pub(crate) fn allowed(name: &str, sort: Sort) -> Option<&'static Allowed> {
     ALLOWED.iter().find(|f| f.name == name && f.sort == sort)
-}
-
-/// Registers what may be called.
-pub(crate) fn registered(builder: SessionStateBuilder) -> SessionStateBuilder {
-    let aggregates = SessionStateDefaults::default_aggregate_functions().into_iter();
-    let windows = SessionStateDefaults::default_window_functions().into_iter();
-    let tables = SessionStateDefaults::default_table_functions().into_iter();
-    let tables = tables.filter(|f| allowed(f.name(), Sort::Table).is_some());
-    // A name in FROM is looked up as it was read: in upper case, unless it is quoted.
-    let both = |f: Arc<TableFunction>| [(f.name().to_uppercase(), f.clone()), (f.name().to_owned(), f)];
-    builder
-        .with_expr_planners(SessionStateDefaults::default_expr_planners())
-        .with_scalar_functions(scalars())
-        .with_aggregate_functions(aggregates.filter(|f| allowed(f.name(), Sort::Aggregate).is_some()).collect())
-        .with_window_functions(windows.filter(|f| allowed(f.name(), Sort::Window).is_some()).collect())
-        .with_table_functions(tables.flat_map(both).collect())
 }
 
 /// The scalar functions, bounded.

@@ -1,7 +1,7 @@
 //! SHOW, DESCRIBE, EXPLAIN, PRINT, TERMINATE and the statements about the session.
 
 use super::ddl::properties;
-use super::select::duration;
+use super::duration::duration;
 use crate::error::{Error, Result};
 use crate::parse::reader::Reader;
 use crate::parse::statement::{AssertSchema, AssertTopic, Print, Show, Statement};

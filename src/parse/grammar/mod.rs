@@ -2,10 +2,13 @@
 
 mod admin;
 mod ddl;
+mod duration;
 mod files;
+mod from;
 mod query;
 mod relational;
 mod select;
+mod subquery;
 
 use super::dialect::KsqlDialect;
 use super::reader::Reader;
@@ -16,7 +19,7 @@ use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 /// The statement that all of these tokens are.
 pub(super) fn statement(dialect: &KsqlDialect, text: &str, tokens: &[TokenWithSpan]) -> Result<Statement> {
-    let mut reader = Reader::new(dialect, text, tokens.to_vec());
+    let mut reader = Reader::new(dialect, text, tokens.to_vec(), relational::nested);
     if reader.word(0) == "EXPLAIN" {
         return explain(text, tokens, reader);
     }
@@ -67,6 +70,7 @@ fn any(text: &str, tokens: &[TokenWithSpan], reader: &mut Reader<'_>, from: usiz
         {
             admin::assert_schema(reader)
         }
+        "TABLE" => query::query(reader.dialect, text, tokens, from),
         "ALTER" | "ASSERT" | "RUN" => admin::unsupported(reader),
         _ => reader.unexpected("a statement", words::STATEMENTS),
     }

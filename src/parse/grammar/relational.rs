@@ -1,21 +1,26 @@
 //! Queries over history: SELECTs in ksqlDB's grammar, and what SQL puts around them.
 //!
 //! ```text
-//! query := [WITH name AS (query), ...] term [UNION|INTERSECT|EXCEPT [ALL] term]... [ORDER BY key, ...] [LIMIT n] [OFFSET n]
-//! term  := SELECT [DISTINCT] ... | (query)
+//! query := [WITH name [(column, ...)] AS (query), ...]
+//!          term [UNION|INTERSECT|EXCEPT [ALL] term]... [ORDER BY key, ...] [LIMIT n] [OFFSET n]
+//! term  := SELECT [DISTINCT] ... | VALUES (expression, ...), ... | TABLE name | (query)
 //! ```
 //!
-//! A SELECT reads a stream, a table, a name of WITH or, in parentheses, a query. INTERSECT binds tighter than the others. How deep and how many they may be is checked while a text is cut into
+//! INTERSECT binds tighter than the others. How deep and how many queries may be is checked while a text is cut into
 //! statements.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::parse::expansion;
-use crate::parse::grammar::select;
-use crate::parse::query::{Body, Relational, SelectBody, SetOperator, SortKey};
+use crate::parse::grammar::{from, select, subquery};
+use crate::parse::query::{Body, Definition, Relational, SelectBody, SetOperator, SortKey};
 use crate::parse::reader::Reader;
-use crate::parse::statement::{Name, Relation};
+use crate::parse::statement::{Relation, Select};
 use crate::parse::words::CLAUSES;
+use sqlparser::ast::Expr;
 use sqlparser::tokenizer::Token;
+
+/// Rows of VALUES: each is a part of the plan.
+const VALUES_MAX: usize = 10_000;
 
 /// A whole statement.
 pub(super) fn statement(reader: &mut Reader<'_>) -> Result<Relational> {
@@ -26,6 +31,9 @@ pub(super) fn statement(reader: &mut Reader<'_>) -> Result<Relational> {
 }
 
 fn query(reader: &mut Reader<'_>) -> Result<Relational> {
+    if reader.at_words(&["WITH", "RECURSIVE"]) && matches!(reader.token(2), Token::Word(_)) && reader.word(2) != "AS" {
+        return Err(Error::statement("WITH RECURSIVE is not supported").at(reader.place(1)));
+    }
     let with = if reader.accept(&["WITH"]) { reader.list(definition)? } else { Vec::new() };
     let mut body = intersection(reader)?;
     while let Some(word) = reader.accept_any(&["UNION", "EXCEPT"]) {
@@ -33,10 +41,28 @@ fn query(reader: &mut Reader<'_>) -> Result<Relational> {
         let all = reader.accept(&["ALL"]);
         body = Body::Set { operator, all, sides: Box::new([body, intersection(reader)?]) };
     }
-    let order_by = if reader.accept(&["ORDER", "BY"]) { reader.list(sort_key)? } else { Vec::new() };
-    let mut query = Relational { with, body, order_by, limit: None, offset: 0, sql: None };
+    let outer = reader.take_queries();
+    let order_by = if reader.accept(&["ORDER", "BY"]) {
+        subquery::replace(reader)?;
+        reader.list(sort_key)?
+    } else {
+        Vec::new()
+    };
+    let queries = reader.take_queries();
+    reader.keep_queries(outer);
+    let mut query = Relational { with, body, order_by, limit: None, offset: 0, queries };
     loop {
-        match reader.accept_any(&["LIMIT", "OFFSET"]) {
+        match reader.accept_any(&["LIMIT", "OFFSET", "FETCH"]) {
+            Some("FETCH") if query.limit.is_none() => {
+                if reader.accept_any(&["FIRST", "NEXT"]).is_none() {
+                    return reader.unexpected("FIRST or NEXT", &["FIRST", "NEXT"]);
+                }
+                query.limit = Some(reader.count("a number of rows")?);
+                if reader.accept_any(&["ROWS", "ROW"]).is_none() {
+                    return reader.unexpected("ROWS", &["ROWS"]);
+                }
+                reader.expect(&["ONLY"])?;
+            }
             Some("LIMIT") if query.limit.is_none() => query.limit = Some(reader.count("a number of rows")?),
             Some("OFFSET") if query.offset == 0 => {
                 query.offset = reader.count("a number of rows")?;
@@ -48,16 +74,18 @@ fn query(reader: &mut Reader<'_>) -> Result<Relational> {
     }
 }
 
-/// `name AS (query)` of WITH.
-fn definition(reader: &mut Reader<'_>) -> Result<(Name, Relational)> {
+/// `name (columns) AS (query)` of WITH.
+fn definition(reader: &mut Reader<'_>) -> Result<Definition> {
     let name = reader.name("a name for the query")?;
+    let columns = from::columns(reader)?;
     reader.expect(&["AS"])?;
-    Ok((name, nested(reader)?))
+    Ok(Definition { name, columns, query: nested(reader)? })
 }
 
-fn nested(reader: &mut Reader<'_>) -> Result<Relational> {
+/// A query in parentheses.
+pub(super) fn nested(reader: &mut Reader<'_>) -> Result<Relational> {
     reader.expect_token(&Token::LParen)?;
-    let query = query(reader)?;
+    let query = reader.inside(query)?;
     reader.expect_token(&Token::RParen)?;
     Ok(query)
 }
@@ -75,22 +103,47 @@ fn term(reader: &mut Reader<'_>) -> Result<Body> {
     if *reader.token(0) == Token::LParen {
         return Ok(Body::Nested(Box::new(nested(reader)?)));
     }
-    let mut derived = Vec::new();
-    let (select, distinct) = select::clauses(reader, true, &mut |r| match r.token(0) {
-        Token::LParen => {
-            let query = nested(r)?;
-            // No stream can have this name, and a relation without an alias cannot be named.
-            let name = Name { value: format!("#{}", derived.len()), span: r.place(0) };
-            let alias = select::alias(r)?;
-            derived.push((name.clone(), query));
-            Ok(Relation { name, alias })
-        }
-        _ => select::relation(r),
-    })?;
-    if select.emit.is_some() {
-        return reader.unexpected("a query without EMIT", &[]);
+    match reader.word(0) {
+        "VALUES" => return values(reader),
+        "TABLE" => return table(reader),
+        _ => {}
     }
-    Ok(Body::Select(Box::new(SelectBody { select, distinct, derived })))
+    let (select, distinct) = select::clauses(reader, true)?;
+    if select.emit.is_some() {
+        let place = reader.since(reader.position().saturating_sub(2));
+        return Err(Error::statement("EMIT is no part of a query over history, which ends").at(place));
+    }
+    Ok(Body::Select(Box::new(SelectBody { select, distinct })))
+}
+
+/// `VALUES (a, b), (c, d)`
+fn values(reader: &mut Reader<'_>) -> Result<Body> {
+    let start = reader.place(0);
+    reader.skip(1);
+    let rows: Vec<Vec<Expr>> = reader.list(|reader| {
+        reader.expect_token(&Token::LParen)?;
+        let row = reader.list(Reader::expr)?;
+        reader.expect_token(&Token::RParen)?;
+        Ok(row)
+    })?;
+    let width = rows.first().map_or(0, Vec::len);
+    if let Some(odd) = rows.iter().find(|row| row.len() != width) {
+        let text = format!("the rows of VALUES have as many values each: {width} and {}", odd.len());
+        return Err(Error::statement(text).at(start));
+    }
+    if rows.len() > VALUES_MAX {
+        let error = Error::statement(format!("VALUES has too many rows: {}, at most {VALUES_MAX}", rows.len()));
+        return Err(error.at(start));
+    }
+    Ok(Body::Values(rows))
+}
+
+/// `TABLE name`: all of its columns.
+fn table(reader: &mut Reader<'_>) -> Result<Body> {
+    reader.skip(1);
+    let name = reader.name("a stream or table")?;
+    let relation = Relation { name, alias: None, columns: Vec::new(), derived: None };
+    Ok(Body::Select(Box::new(SelectBody { select: Select::all_of(relation), distinct: false })))
 }
 
 fn sort_key(reader: &mut Reader<'_>) -> Result<SortKey> {

@@ -1,12 +1,14 @@
 //! ksqlDB's SELECT with its fixed order of clauses.
 
 use crate::error::{Error, Result};
+use crate::parse::grammar::duration::duration;
+use crate::parse::grammar::{from, subquery};
 use crate::parse::reader::Reader;
 use crate::parse::span::span_of;
-use crate::parse::statement::{Emit, Join, JoinKind, Name, Relation, Select, SelectItem, Within};
+use crate::parse::statement::{Emit, Name, Select, SelectItem};
 use crate::parse::syntax_error::SYNTAX_ERROR;
 use crate::parse::tree;
-use crate::parse::words::{AFTER_RELATION, CLAUSES, UNITS};
+use crate::parse::words::CLAUSES;
 use crate::types::time::{Window, WindowKind};
 use sqlparser::ast::{Expr, WindowSpec};
 use sqlparser::tokenizer::Token;
@@ -16,18 +18,16 @@ const SELECT_ITEMS_MAX: usize = 1_000;
 
 /// `SELECT ... FROM ... [LIMIT n]` in ksqlDB's grammar.
 pub(super) fn select(reader: &mut Reader<'_>) -> Result<Select> {
-    let (select, _) = clauses(reader, false, &mut relation)?;
+    let (select, _) = clauses(reader, false)?;
     let limit = if reader.accept(&["LIMIT"]) { Some(limit(reader, select.emit.is_some())?) } else { None };
     Ok(Select { limit, ..select })
 }
 
-/// A SELECT up to its LIMIT, and whether it says DISTINCT, where that may stand; `relation` reads what follows FROM.
-pub(super) fn clauses(
-    reader: &mut Reader<'_>,
-    may_be_distinct: bool,
-    relation: &mut dyn FnMut(&mut Reader<'_>) -> Result<Relation>,
-) -> Result<(Select, bool)> {
+/// A SELECT up to its LIMIT, and whether it says DISTINCT, where that is allowed.
+pub(super) fn clauses(reader: &mut Reader<'_>, may_be_distinct: bool) -> Result<(Select, bool)> {
     reader.expect(&["SELECT"])?;
+    let outer = reader.take_queries();
+    subquery::replace(reader)?;
     let distinct = may_be_distinct && reader.accept(&["DISTINCT"]);
     let items = reader.list(item)?;
     if items.len() > SELECT_ITEMS_MAX {
@@ -37,14 +37,12 @@ pub(super) fn clauses(
         ));
         return Err(error.at(reader.place(0)).with_hint("a STRUCT, ARRAY or MAP holds many values in one column"));
     }
-    if !reader.accept(&["FROM"]) {
-        return reader.unexpected("FROM or a comma", &["FROM"]);
-    }
-    let from = relation(reader)?;
-    let mut joins = Vec::new();
-    while let Some(kind) = join_kind(reader)? {
-        joins.push(join(reader, kind)?);
-    }
+    let (from, joins) = match reader.accept(&["FROM"]) {
+        true => from::from(reader)?,
+        false if from::is_absent(reader) => (from::nothing(reader), Vec::new()),
+        false => return reader.unexpected("FROM or a comma", &["FROM"]),
+    };
+    subquery::replace(reader)?;
     let window = match at_named_window(reader) {
         false if reader.accept(&["WINDOW"]) => Some(window(reader)?),
         _ => None,
@@ -62,8 +60,23 @@ pub(super) fn clauses(
     let (windows, qualify) = over_rows(reader)?;
     let emit = if reader.accept(&["EMIT"]) { Some(emit(reader)?) } else { None };
     let limit = None;
-    let select =
-        Select { items, from, joins, window, filter, group_by, partition_by, having, windows, qualify, emit, limit };
+    let queries = reader.take_queries();
+    reader.keep_queries(outer);
+    let select = Select {
+        items,
+        from,
+        joins,
+        window,
+        filter,
+        group_by,
+        partition_by,
+        having,
+        windows,
+        qualify,
+        emit,
+        limit,
+        queries,
+    };
     Ok((select, distinct))
 }
 
@@ -189,63 +202,17 @@ fn item(reader: &mut Reader<'_>) -> Result<SelectItem> {
     }
     let named = reader.accept(&["AS"])
         || matches!(reader.token(0), Token::Word(_)) && reader.word(0) != "FROM" && reader.word(0) != "INTO";
-    let alias = if named { Some(reader.name("a column's name")?) } else { None };
+    let alias = match reader.token(0) {
+        _ if !named => None,
+        // As other systems allow it.
+        Token::SingleQuotedString(text) => {
+            let name = Name { value: text.clone(), span: reader.place(0) };
+            reader.skip(1);
+            Some(name)
+        }
+        _ => Some(reader.name("a column's name")?),
+    };
     Ok(SelectItem::Expr { expr, alias, span })
-}
-
-pub(super) fn relation(reader: &mut Reader<'_>) -> Result<Relation> {
-    let name = reader.name("a stream or table")?;
-    Ok(Relation { name, alias: alias(reader)? })
-}
-
-/// `[AS] alias` behind a relation.
-pub(super) fn alias(reader: &mut Reader<'_>) -> Result<Option<Name>> {
-    let named = reader.accept(&["AS"])
-        || matches!(reader.token(0), Token::Word(_)) && !AFTER_RELATION.contains(&reader.word(0));
-    Ok(if named { Some(reader.name("an alias")?) } else { None })
-}
-
-fn join_kind(reader: &mut Reader<'_>) -> Result<Option<JoinKind>> {
-    let kind = match reader.word(0) {
-        "JOIN" | "INNER" => JoinKind::Inner,
-        "LEFT" => JoinKind::Left,
-        "RIGHT" => JoinKind::Right,
-        "FULL" => JoinKind::Full,
-        _ => return Ok(None),
-    };
-    if reader.accept_any(&["LEFT", "RIGHT", "FULL"]).is_some() {
-        reader.accept(&["OUTER"]);
-    } else {
-        reader.accept(&["INNER"]);
-    }
-    reader.expect(&["JOIN"])?;
-    Ok(Some(kind))
-}
-
-fn join(reader: &mut Reader<'_>, kind: JoinKind) -> Result<Join> {
-    let right = relation(reader)?;
-    let within = if reader.accept(&["WITHIN"]) { Some(within(reader)?) } else { None };
-    reader.expect(&["ON"])?;
-    let on = reader.expr()?;
-    Ok(Join { kind, right, within, on })
-}
-
-fn within(reader: &mut Reader<'_>) -> Result<Within> {
-    let (before_ms, after_ms) = match reader.accept_token(&Token::LParen) {
-        true => {
-            let before = duration(reader)?;
-            reader.expect_token(&Token::Comma)?;
-            let after = duration(reader)?;
-            reader.expect_token(&Token::RParen)?;
-            (before, after)
-        }
-        false => {
-            let both = duration(reader)?;
-            (both, both)
-        }
-    };
-    let grace_ms = if reader.accept(&["GRACE", "PERIOD"]) { Some(duration(reader)?) } else { None };
-    Ok(Within { before_ms, after_ms, grace_ms })
 }
 
 /// `GROUP BY a, b` and `GROUP BY (a, b)` are the same.
@@ -313,29 +280,5 @@ fn positive(reader: &mut Reader<'_>) -> Result<i64> {
     match duration(reader)? {
         0 => Err(Error::statement("the times of a window must be positive").at(reader.since(start))),
         ms => Ok(ms),
-    }
-}
-
-/// `10 SECONDS`, in milliseconds.
-pub(super) fn duration(reader: &mut Reader<'_>) -> Result<i64> {
-    let start = reader.position();
-    let number = reader.count("a whole number")?;
-    let unit: i64 = match reader.word(0).trim_end_matches('S') {
-        "MILLISECOND" => 1,
-        "SECOND" => 1_000,
-        "MINUTE" => 60_000,
-        "HOUR" => 3_600_000,
-        "DAY" => 86_400_000,
-        _ => return reader.unexpected("a unit of time: MILLISECONDS, SECONDS, MINUTES, HOURS or DAYS", UNITS),
-    };
-    reader.skip(1);
-    let ms = i64::try_from(number).ok().and_then(|n| n.checked_mul(unit)).filter(|ms| *ms < i64::MAX / 4);
-    ms.ok_or_else(|| Error::statement("the duration is too long").at(reader.since(start)))
-}
-
-impl Relation {
-    /// The name under which its columns are known: its alias, or else its name.
-    pub fn known_as(&self) -> &Name {
-        self.alias.as_ref().unwrap_or(&self.name)
     }
 }

@@ -12,6 +12,7 @@
 pub mod call;
 pub mod join;
 pub mod table;
+pub mod tuple;
 
 use self::table::{ORDINAL, PRESENT};
 use crate::catalog::{Format, KeyWindow};

@@ -21,6 +21,7 @@ use crate::parse::statement::{Select, SelectItem};
 use crate::plan::nodes::Sink;
 use crate::plan::scalar::{self, Boundary};
 use crate::plan::select::context::Purpose;
+use crate::plan::select::inner::relations::Relations;
 use crate::plan::select::scope::Names;
 use crate::plan::select::{self, expression};
 use crate::plan::{Settings, formats};
@@ -117,7 +118,7 @@ impl WindowBounds {
 
 /// Has the statement the shape of ksqlDB's pull queries?
 pub fn is_pull_shape(select: &Select) -> bool {
-    let plain = select.joins.is_empty() && select.window.is_none() && select.having.is_none();
+    let plain = select.joins.is_empty() && select.window.is_none() && select.having.is_none() && select.is_plain();
     let item = |item: &SelectItem| matches!(item, SelectItem::Expr { expr, .. } if has_extended_call(expr));
     if select.qualify.is_some() || select.items.iter().any(item) {
         return false;
@@ -134,7 +135,7 @@ fn has_extended_call(expr: &Expr) -> bool {
 
 /// Plans a SELECT of that shape from a table.
 pub fn pull_query(select: &Select, catalog: &Catalog, settings: &Settings) -> Result<PullPlan> {
-    let bound = select::bind(select, Purpose::Batch, catalog, settings)?;
+    let bound = select::bind(select, Purpose::Batch, &Relations::of_catalog(catalog, settings))?;
     check_settings(select, settings)?;
     if settings.strict {
         check_strictly(select, &bound.value)?;

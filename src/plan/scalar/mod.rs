@@ -29,6 +29,7 @@ mod program;
 mod show;
 mod text;
 
+pub use bind::extensions;
 pub use bind::{Boundary, Scope, Typed, bind, bind_to, constant, is_time_column, sql_type, typed_constant};
 pub use errors::{Caught, Reason, RowErrors, Selection};
 pub use program::{Arithmetic, Body, Comparison, Higher, Program};

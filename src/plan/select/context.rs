@@ -8,7 +8,10 @@ use crate::plan::nodes::{Keep, call};
 use crate::plan::scalar::{self, Boundary, Typed};
 use crate::plan::select::clauses::Clauses;
 use crate::plan::select::expression;
+pub(in crate::plan) use crate::plan::select::inner::relations::unique;
+use crate::plan::select::inner::relations::{Relations, Written};
 use crate::plan::select::projection::Item;
+pub(in crate::plan) use crate::plan::select::purpose::Purpose;
 use crate::plan::select::scope::Names;
 use crate::plan::{Settings, formats};
 use crate::types::{Column, SqlType, quoted};
@@ -16,41 +19,6 @@ use datafusion::logical_expr::LogicalPlan;
 use sqlparser::ast::Expr;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-
-/// What the rows are for.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(in crate::plan) enum Purpose<'a> {
-    /// A stream or table of this name.
-    Persistent(&'a str),
-    /// A stream that is there already: numbers widen to its columns.
-    Into(&'a Source),
-    /// A client that follows the changes.
-    Push,
-    /// A client that wants the state of now.
-    Batch,
-}
-
-impl<'a> Purpose<'a> {
-    pub(in crate::plan) fn is_persistent(self) -> bool {
-        matches!(self, Purpose::Persistent(_) | Purpose::Into(_))
-    }
-
-    /// The name of what is written.
-    pub(in crate::plan) fn target(self) -> Option<&'a str> {
-        match self {
-            Purpose::Persistent(name) => Some(name),
-            Purpose::Into(target) => Some(&target.name),
-            Purpose::Push | Purpose::Batch => None,
-        }
-    }
-
-    /// The type that a value column has in what is written, if it widens to it by itself.
-    fn widened(self, name: &str, ty: &SqlType) -> Option<&'a SqlType> {
-        let Purpose::Into(target) = self else { return None };
-        let wanted = target.schema.value.iter().find(|c| c.name == name).map(|c| &c.ty)?;
-        (wanted != ty && ty.common(wanted).as_ref() == Some(wanted)).then_some(wanted)
-    }
-}
 
 /// A SELECT, bound.
 #[derive(Clone, Debug)]
@@ -77,6 +45,10 @@ pub(super) struct Context<'a> {
     pub select: &'a Select,
     pub purpose: Purpose<'a>,
     pub settings: &'a Settings,
+    /// What the names of sources mean.
+    pub relations: Relations<'a>,
+    /// What written names mean, where several sources are joined.
+    pub written: Option<Written>,
     pub source: Arc<Source>,
     /// The source's name in this statement.
     pub alias: String,
@@ -231,20 +203,5 @@ pub(super) fn and(words: &[String]) -> String {
         [] => String::new(),
         [one] => one.clone(),
         [first @ .., last] => format!("{} and {last}", first.join(", ")),
-    }
-}
-
-/// A result for people may hold a name twice; a plan may not.
-pub(in crate::plan) fn unique(columns: &mut [(String, datafusion::logical_expr::Expr)]) {
-    let mut seen = BTreeSet::new();
-    for (name, _) in columns {
-        let mut free = name.clone();
-        for n in 1.. {
-            if seen.insert(free.clone()) {
-                break;
-            }
-            free = format!("{name}_{n}");
-        }
-        *name = free;
     }
 }

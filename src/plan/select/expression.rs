@@ -8,10 +8,12 @@ use crate::functions::bounded::named;
 use crate::parse::{span_of, sql_type};
 use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
-    AccessExpr, BinaryOperator, CaseWhen, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
-    ObjectNamePart, Subscript, UnaryOperator, Value, ValueWithSpan, Visit, VisitMut, Visitor, VisitorMut,
+    AccessExpr, BinaryOperator, CaseWhen, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    FunctionArguments, Ident, ObjectName, ObjectNamePart, OneOrManyWithParens, Subscript, UnaryOperator, Value,
+    ValueWithSpan, Visit, VisitMut, Visitor, VisitorMut,
 };
 use sqlparser::tokenizer::Span;
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 /// The expression in the form in which two are compared: without parentheses, quotes, and the name of the only source.
@@ -409,4 +411,47 @@ impl VisitorMut for Rewrite<'_> {
         self.fields.extend(field_of(expr));
         ControlFlow::Continue(())
     }
+}
+
+/// Names that lambdas inside of the expression bind.
+pub(in crate::plan) fn parameters(expr: &Expr) -> BTreeSet<String> {
+    struct Lambdas(BTreeSet<String>);
+    impl Visitor for Lambdas {
+        type Break = ();
+        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+            if let Expr::Lambda(lambda) = expr {
+                let one = std::slice::from_ref;
+                let params = match &lambda.params {
+                    OneOrManyWithParens::One(p) => one(p),
+                    OneOrManyWithParens::Many(many) => many,
+                };
+                self.0.extend(params.iter().map(|p| p.name.value.clone()));
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let mut lambdas = Lambdas(BTreeSet::new());
+    let _ = Visit::visit(expr, &mut lambdas);
+    lambdas.0
+}
+
+/// Both conditions.
+pub(in crate::plan) fn and(left: Expr, right: Expr) -> Expr {
+    Expr::BinaryOp { left: Box::new(left), op: BinaryOperator::And, right: Box::new(right) }
+}
+
+/// A call of a function.
+pub(in crate::plan) fn call(name: &str, args: Vec<Expr>) -> Expr {
+    let args = args.into_iter().map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg))).collect();
+    let list = FunctionArgumentList { duplicate_treatment: None, args, clauses: Vec::new() };
+    Expr::Function(Function {
+        name: ObjectName::from(vec![Ident::new(name)]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(list),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    })
 }

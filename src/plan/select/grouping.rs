@@ -15,6 +15,7 @@ use crate::plan::scalar::{self, Boundary, Typed};
 use crate::plan::select::context::{self, Bound, Context, Purpose};
 use crate::plan::select::groups::{GroupKey, Grouped};
 use crate::plan::select::projection::{Item, Namer};
+use crate::plan::select::scope::Names;
 use crate::plan::select::{expression, sets};
 use crate::types::pseudo;
 use crate::types::time::Window;
@@ -29,11 +30,11 @@ pub(super) fn bind(context: &Context<'_>, items: Vec<Item>, aggregated: bool, pl
     let grouped = Grouped::new(group_keys(context, &sets.keys)?, sets.sets).with_calls(context, &items)?;
     check_items(context, &grouped, &items)?;
     let plan = grouped.plan(context, plan)?;
-    let names = grouped.names_above(context);
-    let plan = match &context.clauses.having {
-        Some(having) => grouped.having(context, having, &names, plan)?,
-        None => plan,
-    };
+    let (plan, names) = context.with_rows_around(plan, grouped.names_above(context))?;
+    let (mut plan, names, items, having) = asked(context, &grouped, items, (plan, names))?;
+    if let Some(having) = &having {
+        plan = grouped.having(context, having, &names, plan)?;
+    }
     let ((columns, key, value), plan) = grouped.columns(context, items, names, plan)?;
     Ok(Bound {
         plan: Compute::plan(columns, plan)?,
@@ -45,6 +46,27 @@ pub(super) fn bind(context: &Context<'_>, items: Vec<Item>, aggregated: bool, pl
         source: context.source.clone(),
         reads: context.reads.clone(),
     })
+}
+
+/// The groups with a column for each query of the SELECT list and of HAVING that is asked of them.
+fn asked(
+    context: &Context<'_>,
+    grouped: &Grouped,
+    mut items: Vec<Item>,
+    (plan, names): (LogicalPlan, Names),
+) -> Result<(LogicalPlan, Names, Vec<Item>, Option<Expr>)> {
+    let having = context.clauses.having.clone();
+    if context.select.queries.is_empty() {
+        return Ok((plan, names, items, having));
+    }
+    let above = |e: &Expr| expression::replace(e, &mut |part| grouped.stands_for(part));
+    let outside = |written: &Expr| context.outside(written).map(|e| above(&e));
+    let exprs = items.iter().map(|item| &item.expr).chain(&having).map(above).collect();
+    let attached = context.attach(exprs, &names, plan, &outside)?;
+    let mut exprs = attached.exprs;
+    let having = having.and_then(|_| exprs.pop());
+    items.iter_mut().zip(exprs).for_each(|(item, expr)| item.expr = expr);
+    Ok((attached.plan, attached.names, items, having))
 }
 
 fn check(context: &Context<'_>, items: &[Item], aggregated: bool) -> Result<()> {

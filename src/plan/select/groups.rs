@@ -12,6 +12,7 @@ use crate::plan::scalar::{self, Boundary, Program, Typed};
 use crate::plan::select::callee::{self, Called, Computed, Place};
 use crate::plan::select::clauses::Clauses;
 use crate::plan::select::context::{self, Columns, Context, Key};
+use crate::plan::select::inner::{around, subquery};
 use crate::plan::select::projection::Item;
 use crate::plan::select::scope::Names;
 use crate::plan::select::{expression, grouping, over, sets};
@@ -114,7 +115,7 @@ impl Grouped {
             }
             None => plan,
         };
-        let plan = self.aggregate(plan)?;
+        let plan = context.with_empty_groups(self.aggregate(plan)?)?;
         match self.sets.is_none() && self.calls.iter().any(|call| call.called.is_shown_otherwise()) {
             true => self.shown(plan),
             false => Ok(plan),
@@ -192,6 +193,8 @@ impl Grouped {
     pub(super) fn is_internal(&self, context: &Context<'_>, name: &str) -> bool {
         let bound = [pseudo::WINDOWSTART, pseudo::WINDOWEND].contains(&name) && knows_bounds(context);
         bound
+            || around::is_around(name)
+            || subquery::is_query(name)
             || self.keys.iter().any(|k| key_name(k) == name)
             || (0..self.calls.len()).any(|place| result_name(place) == name)
             || self.sets.is_some() && (0..self.keys.len()).any(|place| grouping_name(place) == name)

@@ -21,65 +21,83 @@ pub(super) mod expression;
 mod from;
 mod grouping;
 mod groups;
+pub(super) mod inner;
 mod over;
 mod projection;
+pub(super) mod purpose;
 pub(super) mod relational;
 pub(super) mod scope;
 mod sets;
 
 use self::clauses::Clauses;
 use self::context::{Bound, Context, Key, Purpose};
+use self::inner::relations::{self, Relations};
+use self::inner::subquery;
 use self::projection::{Item, SelectInput};
 use self::scope::Names;
-use crate::catalog::{Catalog, Source};
+use crate::catalog::Source;
 use crate::error::{Error, Result};
 use crate::parse::span_of;
-use crate::parse::statement::{Emit, Select, SelectItem, SourceKind};
+use crate::parse::statement::{Condition, Derived, Emit, Select, SelectItem, SourceKind};
+use crate::plan::formats;
 use crate::plan::nodes::table::{Origin, SourceTable};
 use crate::plan::nodes::{Compute, Rekey};
 use crate::plan::scalar::{self, Boundary};
-use crate::plan::{Settings, formats};
 use crate::types::pseudo;
-use datafusion::common::TableReference;
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::logical_expr::logical_plan::TableScanBuilder;
 use sqlparser::ast::{Expr, Value};
-use std::sync::Arc;
 
 /// Binds a SELECT.
-pub(super) fn bind(select: &Select, purpose: Purpose<'_>, catalog: &Catalog, settings: &Settings) -> Result<Bound> {
-    let select = &*over::inlined(select)?;
+pub(super) fn bind(select: &Select, purpose: Purpose<'_>, relations: &Relations<'_>) -> Result<Bound> {
+    if purpose != Purpose::Batch {
+        check_plain(select)?;
+    }
+    let (select, relations) = relations.with_from(select)?;
+    let select = &*over::inlined(&select)?;
+    let settings = relations.settings();
     if !select.joins.is_empty() {
-        let joined = from::bind(select, purpose, catalog, settings)?;
-        let from::Joined { plan, source, names, select, reads } = joined;
+        let joined = from::bind(select, purpose, &relations)?;
+        let from::Joined { plan, source, names, select, reads, written } = joined;
         check_emit(&select)?;
+        let written = Some(written);
         let (alias, clauses) = (String::new(), Clauses::default());
-        let context = Context { select: &select, purpose, settings, source, alias, names, reads, clauses };
+        let context = Context {
+            select: &select,
+            purpose,
+            settings,
+            relations: relations.clone(),
+            written,
+            source,
+            alias,
+            names,
+            reads,
+            clauses,
+        };
         return bind_over(context, plan);
     }
-    let source = catalog.require(&select.from.name.value).map_err(|e| e.at(select.from.name.span))?.clone();
+    let source = relations.require(&select.from.name)?;
     check_source(&source, select, purpose)?;
-    let alias = select.from.alias.as_ref().unwrap_or(&select.from.name).value.clone();
+    let alias = select.from.known_as().value.clone();
     let table = SourceTable::new(source.clone());
     let names = scan_names(&table, &alias).with_aliases(&select.items);
-    let scan = TableScanBuilder::new(TableReference::bare(alias.clone()), Arc::new(table)).build()?;
+    let scan = relations.leaf(&source, &alias)?;
     let reads = vec![source.name.clone()];
+    let relations = relations.clone();
     let clauses = Clauses::default();
-    let context = Context { select, purpose, settings, source, alias, names, reads, clauses };
-    bind_over(context, LogicalPlan::TableScan(scan))
+    let context = Context { select, purpose, settings, relations, written: None, source, alias, names, reads, clauses };
+    bind_over(context, scan)
 }
 
 /// Binds everything after FROM.
 fn bind_over(context: Context<'_>, mut plan: LogicalPlan) -> Result<Bound> {
     let (select, purpose) = (context.select, context.purpose);
+    if select.window.is_some() && !relations::has_time(&context.source) {
+        return Err(Error::statement("WINDOW needs the time of a row, which a query in FROM has not")
+            .at(select.from.known_as().span)
+            .with_hint("select ROWTIME in the query"));
+    }
     if let Some(filter) = &select.filter {
-        let kept = context.keep(
-            filter,
-            &context.names.of("WHERE").before_window(select.window.is_some()),
-            ("WHERE", Boundary::Where),
-            plan,
-        );
-        plan = kept.map_err(|e| e.at_some(span_of(filter)))?;
+        plan = context.filtered(filter, plan).map_err(|e| e.at_some(span_of(filter)))?;
     }
     let shown: &[&str] = match context.source.window {
         Some(_) if !purpose.is_persistent() => &[pseudo::WINDOWSTART, pseudo::WINDOWEND],
@@ -94,9 +112,10 @@ fn bind_over(context: Context<'_>, mut plan: LogicalPlan) -> Result<Bound> {
         persistent: purpose.is_persistent(),
         partition_by: &partition_by,
     };
-    let items = projection::items(&select.items, &input)?;
+    let mut items = projection::items(&select.items, &input)?;
     let clauses = clauses::of(&context, &items)?;
-    let context = Context { clauses, ..context };
+    let mut context = Context { clauses, ..context };
+    plan = context.with_queries(&mut items, plan)?;
     let exploding = items.iter().any(|i| explode::has_calls(&i.expr));
     let conditions = context.clauses.having.iter().chain(&context.clauses.qualify);
     let aggregated = items.iter().map(|i| &i.expr).chain(conditions).any(|e| !expression::aggregates(e).is_empty());
@@ -137,12 +156,96 @@ fn exploded<'a>(
     Ok((Context { names, clauses: Clauses { group_by, having, qualify }, ..context }, items, plan))
 }
 
+/// What only a query over history has: each with what a continuous query has in its place.
+fn check_plain(select: &Select) -> Result<()> {
+    let named = "CREATE STREAM or TABLE ... AS SELECT gives a query a name, which can be joined";
+    if let Some(inner) = select.queries.first() {
+        let error = Error::statement("a subquery is supported in a query over history, without EMIT, only");
+        return Err(error.at(inner.name.span).with_hint(named));
+    }
+    for relation in select.relations() {
+        let what = match relation.derived.as_deref() {
+            None if relation.columns.is_empty() => continue,
+            None => "names for the columns of a source are",
+            Some(Derived::Query { .. }) => "a query in FROM is",
+            Some(Derived::Call(_)) => "a function in FROM is",
+            Some(Derived::Nothing) => "SELECT without FROM is",
+        };
+        let error = Error::statement(format!("{what} supported in a query over history, without EMIT, only"));
+        let hint = match relation.derived.as_deref() {
+            Some(Derived::Call(_)) => "SELECT EXPLODE(array) makes a row of each element",
+            Some(Derived::Query { .. }) => named,
+            _ => "AS names columns in the SELECT list",
+        };
+        return Err(error.at(relation.known_as().span).with_hint(hint));
+    }
+    let crossed = select.joins.iter().find(|join| !matches!(join.on, Condition::On(_)));
+    match crossed {
+        None => Ok(()),
+        Some(join) => {
+            let error =
+                Error::statement("a continuous query joins by ON: INNER, LEFT, RIGHT or FULL OUTER JOIN ... ON");
+            let hint = "without EMIT, sources may also be joined by CROSS JOIN, USING, NATURAL JOIN and commas";
+            Err(error.at(join.right.known_as().span).with_hint(hint))
+        }
+    }
+}
+
 fn check_source(source: &Source, select: &Select, purpose: Purpose<'_>) -> Result<()> {
     let fail = |text: &str| Err(Error::statement(text).at(select.from.name.span));
     if purpose.is_persistent() && source.kind == SourceKind::Table && source.window.is_some() {
         return fail("KSQL does not support persistent queries on windowed tables.");
     }
     check_emit(select).map_err(|e| e.at(select.from.name.span))
+}
+
+impl Context<'_> {
+    /// WHERE: first what asks no query.
+    fn filtered(&self, filter: &Expr, mut plan: LogicalPlan) -> Result<LogicalPlan> {
+        let names = self.names.of("WHERE").before_window(self.select.window.is_some());
+        let clause = ("WHERE", Boundary::Where);
+        let filter = expression::normal(filter, &self.alias);
+        let parts = expression::conjuncts(&filter).into_iter().cloned();
+        let (asking, plain): (Vec<Expr>, Vec<Expr>) = parts.partition(subquery::has_queries);
+        if let Some(plain) = plain.into_iter().reduce(expression::and) {
+            plan = self.keep(&plain, &names, clause, plan)?;
+        }
+        for part in asking {
+            let attached =
+                self.attach(vec![subquery::condition(&part)], &names, plan, &|written| self.outside(written))?;
+            plan = attached.plan;
+            for part in &attached.exprs {
+                plan = self.keep(part, &attached.names, clause, plan)?;
+            }
+        }
+        Ok(plan)
+    }
+
+    /// The plan with a column for each query of the SELECT list that is asked of the rows before grouping.
+    fn with_queries(&mut self, items: &mut [Item], plan: LogicalPlan) -> Result<LogicalPlan> {
+        if self.select.queries.is_empty() {
+            return Ok(plan);
+        }
+        let conditions = self.clauses.having.iter().chain(&self.clauses.qualify);
+        let grouping = !self.select.group_by.is_empty()
+            || items.iter().map(|i| &i.expr).chain(conditions).any(|e| !expression::aggregates(e).is_empty());
+        let whole: Vec<Expr> = match grouping {
+            false => items.iter().map(|item| item.expr.clone()).collect(),
+            // Before grouping only what aggregates take is asked; the rest sees the groups.
+            true => {
+                let calls = items.iter().flat_map(|item| expression::aggregates(&item.expr)).map(Expr::Function);
+                calls.filter(subquery::has_queries_inside).collect()
+            }
+        };
+        let attached = self.attach(whole.clone(), &self.names, plan, &|written| self.outside(written))?;
+        for item in items {
+            item.expr = expression::replace(&item.expr, &mut |part| {
+                whole.iter().position(|e| e == part).map(|place| attached.exprs[place].clone())
+            });
+        }
+        self.names = attached.names;
+        Ok(attached.plan)
+    }
 }
 
 fn check_emit(select: &Select) -> Result<()> {

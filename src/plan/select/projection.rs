@@ -126,7 +126,7 @@ impl Namer {
     }
 
     fn name(&mut self, expr: &Expr, persistent: bool) -> Result<String> {
-        if let Some(name) = expression::as_name(expr) {
+        if let Some(name) = expression::as_name(expr).filter(|name| !name.starts_with('#')) {
             if persistent {
                 check_alias(name, expr, true)?;
             }

@@ -11,35 +11,24 @@
 //!
 //! So a word around a SELECT changes nothing of what its expressions, joins, NULLs and errors mean.
 
-use crate::catalog::{Catalog, Format, Source, Wire};
+use crate::catalog::Catalog;
 use crate::error::{Error, Result};
-use crate::functions::Registry;
-use crate::parse::query::{Body, Relational, SelectBody, SetOperator, SortKey};
+use crate::parse::query::{Body, Relational, SetOperator, SortKey};
 use crate::parse::span_of;
-use crate::parse::statement::{Name, Select, SelectItem, SourceKind};
-use crate::plan::nodes::table::{ORDINAL, PRESENT, SourceTable};
+use crate::parse::statement::{Condition, Join, JoinKind, Name, Relation, Select, SelectItem};
 use crate::plan::nodes::{Compute, call};
 use crate::plan::scalar::{self, Boundary, Typed};
-use crate::plan::select::context::{Purpose, unique};
+use crate::plan::select::context::{Bound, Purpose, unique};
 use crate::plan::select::expression;
+use crate::plan::select::inner::correlate::outer_id;
+use crate::plan::select::inner::relations::{FOR, Relations, Rows};
+use crate::plan::select::inner::values;
 use crate::plan::select::scope::Names;
 use crate::plan::{Settings, select};
-use crate::types::{Column, Schema, pseudo};
-use datafusion::common::DataFusionError;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use crate::types::Column;
 use datafusion::functions_window::row_number::row_number;
-use datafusion::logical_expr::{Expr as PlanExpr, LogicalPlan, LogicalPlanBuilder, SortExpr, cast, lit};
-use sqlparser::ast::{Expr, Value};
-use std::collections::{BTreeMap, BTreeSet};
-
-/// The rows of a query, its columns in order.
-#[derive(Clone, Debug)]
-pub(in crate::plan) struct Rows {
-    pub plan: LogicalPlan,
-    pub columns: Vec<Column>,
-    /// Streams and tables that are read.
-    pub reads: BTreeSet<String>,
-}
+use datafusion::logical_expr::{Expr as PlanExpr, ExprFunctionExt, LogicalPlan, LogicalPlanBuilder, SortExpr, lit};
+use sqlparser::ast::{Expr, Value, WindowType};
 
 /// Where a column of ORDER BY is.
 enum Key {
@@ -49,184 +38,191 @@ enum Key {
     Computed(Box<Expr>),
 }
 
-/// What names mean at one place.
-#[derive(Clone)]
-struct Scope<'a> {
-    catalog: Catalog,
-    /// Queries that stand for sources of the catalogue here.
-    derived: BTreeMap<String, Rows>,
-    settings: &'a Settings,
+/// Binds a query; returns its rows and the streams and tables that it reads.
+pub(in crate::plan) fn bind(query: &Relational, catalog: &Catalog, settings: &Settings) -> Result<(Rows, Vec<String>)> {
+    let relations = Relations::over_history(catalog, settings, rows);
+    let rows = rows(query, &relations)?;
+    Ok((rows, relations.reads()))
 }
 
-/// Binds a query.
-pub(in crate::plan) fn bind(query: &Relational, catalog: &Catalog, settings: &Settings) -> Result<Rows> {
-    Scope { catalog: catalog.clone(), derived: BTreeMap::new(), settings }.query(query)
+/// Binds a SELECT in ksqlDB's grammar.
+pub(in crate::plan) fn bind_select(select: &Select, catalog: &Catalog, settings: &Settings) -> Result<Bound> {
+    let relations = Relations::over_history(catalog, settings, rows);
+    let bound = select::bind(select, Purpose::Batch, &relations)?;
+    Ok(Bound { reads: relations.reads(), ..bound })
 }
 
-/// Whether sqlparser's reading of the query may mean something where this one failed: it names functions that are not
-/// ours, or joins without our conditions.
-pub(in crate::plan) fn is_beyond(query: &Relational) -> bool {
-    let mut beyond = false;
-    query.for_each_select(&mut |select| {
-        beyond |= !select.joins.is_empty();
-        let items = select.items.iter().filter_map(|item| match item {
-            SelectItem::Expr { expr, .. } => Some(expr),
-            _ => None,
-        });
-        let clauses = select.filter.iter().chain(&select.having).chain(&select.group_by);
-        items.chain(clauses).for_each(|expr| beyond |= names_foreign_function(expr));
+/// Binds a query. One that names columns of the rows around it has one column more, which says for which of them a row is.
+fn rows(query: &Relational, relations: &Relations<'_>) -> Result<Rows> {
+    let relations = relations.with_definitions(&query.with)?;
+    let visible = body(&query.body, &relations)?;
+    let hidden = usize::from(relations.outer().is_some());
+    let width = visible.columns.len() - hidden;
+    let keys = query.order_by.iter().map(|key| output_key(key, &visible.columns[..width]));
+    let keys = keys.collect::<Result<Vec<_>>>()?;
+    let (rows, places) = with_keys(query, visible.clone(), keys, &relations)?;
+    let columns = rows.plan.schema().columns();
+    let sorts = places.iter().zip(&query.order_by).map(|(place, key)| {
+        let column = PlanExpr::Column(columns[*place].clone());
+        SortExpr { expr: column, asc: !key.descending, nulls_first: key.nulls_first }
     });
-    beyond || query.order_by.iter().any(|key| names_foreign_function(&key.expr))
-}
-
-fn names_foreign_function(expr: &Expr) -> bool {
-    let mut found = false;
-    expression::replace(expr, &mut |e| {
-        if let Expr::Function(function) = e {
-            let name = expression::function_name(function);
-            let known = Registry::find(&name).is_some() || Registry::table(&name).is_some();
-            found |= !known && function.over.is_none() && !expression::is_aggregate(&name) && name != "GROUPING";
-        }
-        None
-    });
-    found
-}
-
-impl Scope<'_> {
-    fn query(&self, query: &Relational) -> Result<Rows> {
-        let mut scope = self.clone();
-        for (name, definition) in &query.with {
-            let rows = scope.query(definition)?;
-            scope.define(name, rows);
-        }
-        let visible = match &query.body {
-            Body::Select(body) => {
-                // Once, for the binding with further sort keys sees them, too.
-                scope.define_derived(body)?;
-                scope.bound(body)?
-            }
-            body => scope.body(body)?,
-        };
-        let keys = query.order_by.iter().map(|key| output_key(key, &visible.columns)).collect::<Result<Vec<_>>>()?;
-        let (rows, places) = scope.with_keys(&query.body, visible.clone(), keys)?;
-        let width = visible.columns.len();
-        let sorts = places.iter().zip(&query.order_by).map(|(place, key)| {
-            let column = PlanExpr::Column(rows.plan.schema().columns()[*place].clone());
-            SortExpr { expr: column, asc: !key.descending, nulls_first: key.nulls_first }
-        });
-        let sorts: Vec<SortExpr> = sorts.collect();
-        let mut plan = rows.plan;
+    let sorts: Vec<SortExpr> = sorts.collect();
+    let last = columns.len() - hidden;
+    let mut plan = rows.plan;
+    let cut = query.limit.is_some() || query.offset > 0;
+    if hidden > 0 && cut {
+        plan = cut_each(plan, PlanExpr::Column(columns[last].clone()), sorts, (query.offset, query.limit))?;
+    } else {
         if !sorts.is_empty() {
             plan = LogicalPlanBuilder::from(plan).sort(sorts)?.build()?;
         }
-        if query.limit.is_some() || query.offset > 0 {
+        if cut {
             let whole = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
             plan = LogicalPlanBuilder::from(plan).limit(whole(query.offset), query.limit.map(whole))?.build()?;
         }
-        if plan.schema().fields().len() > width {
-            let columns = plan.schema().columns().into_iter().take(width);
-            plan = Compute::plan(columns.map(|c| (c.name.clone(), PlanExpr::Column(c))).collect(), plan)?;
+    }
+    let all = plan.schema().columns();
+    if all.len() > width + hidden {
+        let kept = (0..width).chain((hidden > 0).then_some(last)).map(|place| all[place].clone());
+        plan = Compute::plan(kept.map(|c| (c.name.clone(), PlanExpr::Column(c))).collect(), plan)?;
+    }
+    Ok(Rows { plan, ..visible })
+}
+
+/// LIMIT and OFFSET for each of the rows around.
+fn cut_each(
+    plan: LogicalPlan,
+    each: PlanExpr,
+    sorts: Vec<SortExpr>,
+    (offset, limit): (u64, Option<u64>),
+) -> Result<LogicalPlan> {
+    let number = row_number().partition_by(vec![each]).order_by(sorts).build()?.alias("#number");
+    let plan = LogicalPlanBuilder::from(plan).window(vec![number])?.build()?;
+    let columns = plan.schema().columns();
+    let number =
+        columns.last().cloned().map(PlanExpr::Column).ok_or_else(|| Error::bug("a window without a column"))?;
+    let mut kept = number.clone().gt(lit(offset));
+    if let Some(limit) = limit {
+        kept = kept.and(number.lt_eq(lit(offset.saturating_add(limit))));
+    }
+    Ok(LogicalPlanBuilder::from(plan).filter(kept)?.build()?)
+}
+
+fn body(body: &Body, relations: &Relations<'_>) -> Result<Rows> {
+    match body {
+        Body::Select(select) => {
+            let rows = one_select(&select.select, relations)?;
+            if select.distinct { distinct(rows) } else { Ok(rows) }
         }
-        Ok(Rows { plan, ..visible })
+        Body::Values(rows) => values::bind(rows, relations),
+        Body::Set { operator, all, sides } => {
+            let [left, right] = &**sides;
+            combine(*operator, *all, self::body(left, relations)?, self::body(right, relations)?)
+        }
+        Body::Nested(query) => rows(query, relations),
     }
+}
 
-    /// A query is known by a name from here on.
-    fn define(&mut self, name: &Name, rows: Rows) {
-        self.catalog.define(source_of(&name.value, &rows.columns));
-        self.derived.insert(name.value.clone(), rows);
+/// Binds one SELECT; one with a query around reads also what it names of the rows there.
+fn one_select(select: &Select, relations: &Relations<'_>) -> Result<Rows> {
+    let around = relations.outer().map(|alias| within(select, alias));
+    let bound = select::bind(around.as_ref().unwrap_or(select), Purpose::Batch, relations)?;
+    Ok(Rows { plan: bound.plan, columns: bound.value })
+}
+
+/// The SELECT with the rows around as its first source, and with the number of the row around as its last column.
+fn within(select: &Select, alias: &str) -> Select {
+    let mut select = select.clone();
+    let span = select.from.name.span;
+    let relation =
+        Relation { name: Name { value: alias.to_owned(), span }, alias: None, columns: Vec::new(), derived: None };
+    let first = std::mem::replace(&mut select.from, relation);
+    select.joins.insert(0, Join { kind: JoinKind::Inner, right: first, within: None, on: Condition::Comma });
+    let id = outer_id(alias);
+    let groups = !select.group_by.is_empty() || select.window.is_some();
+    let calls = |item: &SelectItem| match item {
+        SelectItem::Expr { expr, .. } => !expression::aggregates(expr).is_empty(),
+        _ => false,
+    };
+    if groups || select.having.is_some() || select.items.iter().any(calls) {
+        select.group_by.push(id.clone());
     }
+    // Windows of rows are those of one row around.
+    for item in &mut select.items {
+        if let SelectItem::Expr { expr, .. } = item {
+            *expr = over_each(expr, &id);
+        }
+    }
+    select.qualify = select.qualify.as_ref().map(|expr| over_each(expr, &id));
+    for (_, spec) in select.windows.iter_mut().filter(|(_, spec)| spec.window_name.is_none()) {
+        spec.partition_by.push(id.clone());
+    }
+    let name = Name { value: FOR.to_owned(), span };
+    select.items.push(SelectItem::Expr { expr: id, alias: Some(name), span });
+    select
+}
 
-    fn body(&self, body: &Body) -> Result<Rows> {
-        match body {
-            Body::Select(body) => {
-                let mut scope = self.clone();
-                scope.define_derived(body)?;
-                scope.bound(body)
+/// The expression with calls that go over the rows of one row around.
+fn over_each(expr: &Expr, id: &Expr) -> Expr {
+    expression::replace(expr, &mut |part| {
+        let Expr::Function(function) = part else { return None };
+        let Some(WindowType::WindowSpec(spec)) = &function.over else { return None };
+        if spec.window_name.is_some() || spec.partition_by.contains(id) {
+            return None;
+        }
+        let mut function = function.clone();
+        let mut spec = spec.clone();
+        spec.partition_by.push(id.clone());
+        function.over = Some(WindowType::WindowSpec(spec));
+        Some(Expr::Function(function))
+    })
+}
+
+/// The rows with a column for every key that is none of theirs, and where each key is.
+fn with_keys(
+    query: &Relational,
+    visible: Rows,
+    keys: Vec<Key>,
+    relations: &Relations<'_>,
+) -> Result<(Rows, Vec<usize>)> {
+    let computed: Vec<&Expr> = keys.iter().filter_map(Key::computed).collect();
+    let hidden = usize::from(relations.outer().is_some());
+    let width = visible.columns.len() - hidden;
+    let mut next = width..;
+    let mut place = |key: &Key| match key {
+        Key::Output(place) => *place,
+        Key::Computed(_) => next.next().unwrap_or(width),
+    };
+    let places: Vec<usize> = keys.iter().map(&mut place).collect();
+    if computed.is_empty() {
+        return Ok((visible, places));
+    }
+    if let Body::Select(body) = &query.body
+        && !body.distinct
+    {
+        // They see what the SELECT list sees: columns that are not selected, aggregates.
+        let mut wider = body.select.clone();
+        wider.queries.extend(query.queries.iter().cloned());
+        wider.items.extend(computed.iter().enumerate().map(|(n, expr)| SelectItem::Expr {
+            expr: (*expr).clone(),
+            alias: Some(Name { value: format!("#key_{n}"), span: span_of(*expr).unwrap_or_default() }),
+            span: span_of(*expr).unwrap_or_default(),
+        }));
+        match one_select(&wider, relations) {
+            Ok(rows) => return Ok((rows, places)),
+            // An expression over the names of the result, perhaps.
+            Err(error) if hidden == 0 => {
+                return with_computed(visible, &computed).map(|rows| (rows, places)).map_err(|_| error);
             }
-            Body::Set { operator, all, sides } => {
-                let [left, right] = &**sides;
-                combine(*operator, *all, self.body(left)?, self.body(right)?)
-            }
-            Body::Nested(query) => self.query(query),
+            Err(error) => return Err(error),
         }
     }
-
-    /// Binds the queries in FROM.
-    fn define_derived(&mut self, body: &SelectBody) -> Result<()> {
-        for (name, query) in &body.derived {
-            let rows = self.query(query)?;
-            self.define(name, rows);
-        }
-        Ok(())
+    if hidden > 0 {
+        return Err(Error::statement(
+            "ORDER BY of a query that names columns of the rows around it sorts by its columns",
+        ));
     }
-
-    /// Binds a SELECT whose queries in FROM are defined.
-    fn bound(&self, body: &SelectBody) -> Result<Rows> {
-        let rows = self.select(&body.select)?;
-        if body.distinct { distinct(rows) } else { Ok(rows) }
-    }
-
-    /// Binds one SELECT, and replaces each scan of a defined name by the plan of its query.
-    fn select(&self, select: &Select) -> Result<Rows> {
-        let bound = select::bind(select, Purpose::Batch, &self.catalog, self.settings)?;
-        let mut reads = BTreeSet::new();
-        for name in bound.reads {
-            match self.derived.get(&name) {
-                Some(rows) => reads.extend(rows.reads.iter().cloned()),
-                None => {
-                    reads.insert(name);
-                }
-            }
-        }
-        let plan = bound.plan.transform_up(|node| self.put_in(node))?.data;
-        Ok(Rows { plan, columns: bound.value, reads })
-    }
-
-    fn put_in(&self, node: LogicalPlan) -> datafusion::common::Result<Transformed<LogicalPlan>> {
-        let LogicalPlan::TableScan(scan) = &node else { return Ok(Transformed::no(node)) };
-        let Some(table) = scan.source.downcast_ref::<SourceTable>() else { return Ok(Transformed::no(node)) };
-        let Some(rows) = self.derived.get(&table.source().name).filter(|_| table.source().is_derived()) else {
-            return Ok(Transformed::no(node));
-        };
-        let plan = LogicalPlanBuilder::from(numbered(rows).map_err(datafusion_error)?)
-            .alias(scan.table_name.clone())?
-            .build()?;
-        Ok(Transformed::yes(plan))
-    }
-
-    /// The rows with a column for every key that is none of theirs, and where each key is.
-    fn with_keys(&self, body: &Body, visible: Rows, keys: Vec<Key>) -> Result<(Rows, Vec<usize>)> {
-        let computed: Vec<&Expr> = keys.iter().filter_map(Key::computed).collect();
-        let width = visible.columns.len();
-        let mut next = width..;
-        let mut place = |key: &Key| match key {
-            Key::Output(place) => *place,
-            Key::Computed(_) => next.next().unwrap_or(width),
-        };
-        let places = keys.iter().map(&mut place).collect();
-        if computed.is_empty() {
-            return Ok((visible, places));
-        }
-        if let Body::Select(body) = body
-            && !body.distinct
-        {
-            // They see what the SELECT list sees: columns that are not selected, aggregates.
-            let mut wider = body.select.clone();
-            wider.items.extend(computed.iter().enumerate().map(|(n, expr)| SelectItem::Expr {
-                expr: (*expr).clone(),
-                alias: Some(Name { value: format!("#key_{n}"), span: span_of(*expr).unwrap_or_default() }),
-                span: span_of(*expr).unwrap_or_default(),
-            }));
-            match self.select(&wider) {
-                Ok(rows) => return Ok((rows, places)),
-                // An expression over the names of the result, perhaps.
-                Err(error) => {
-                    return with_computed(visible, &computed).map(|rows| (rows, places)).map_err(|_| error);
-                }
-            }
-        }
-        Ok((with_computed(visible, &computed)?, places))
-    }
+    Ok((with_computed(visible, &computed)?, places))
 }
 
 impl Key {
@@ -261,48 +257,6 @@ fn output_key(key: &SortKey, columns: &[Column]) -> Result<Key> {
     }
 }
 
-/// What stands for a query in the catalogue: a stream without key, time and topic.
-fn source_of(name: &str, columns: &[Column]) -> Source {
-    let value = columns.iter().map(|c| Column::value(&c.name, c.ty.clone())).collect();
-    Source {
-        name: name.to_owned(),
-        kind: SourceKind::Stream,
-        schema: Schema { key: Vec::new(), value },
-        topic: String::new(),
-        partitions: 1,
-        key_format: Format::Kafka,
-        value_format: Format::Json,
-        key_wire: Wire::default(),
-        value_wire: Wire::default(),
-        unwrapped_value: false,
-        window: None,
-        timestamp: None,
-        read_only: true,
-        created_by: None,
-        sql: String::new(),
-    }
-}
-
-/// The rows with the columns that every scan has. Their order is that in which the query returns them; they have no time
-/// and no place, and no names for them.
-fn numbered(rows: &Rows) -> Result<LogicalPlan> {
-    let number = row_number().alias("#number");
-    let plan = LogicalPlanBuilder::from(rows.plan.clone()).window(vec![number])?.build()?;
-    let (schema, width) = (plan.schema().clone(), rows.columns.len());
-    let mut columns: Vec<(String, PlanExpr)> = Vec::with_capacity(width + 5);
-    for (column, field) in schema.columns().into_iter().zip(&rows.columns) {
-        columns.push((field.name.clone(), PlanExpr::Column(column)));
-    }
-    let number = PlanExpr::Column(schema.columns()[width].clone());
-    columns.push((pseudo::ROWTIME.to_owned(), lit(0_i64)));
-    columns.push((pseudo::ROWPARTITION.to_owned(), lit(0_i32)));
-    columns.push((pseudo::ROWOFFSET.to_owned(), lit(0_i64)));
-    columns.push((ORDINAL.to_owned(), cast(number, arrow::datatypes::DataType::Int64)));
-    columns.push((PRESENT.to_owned(), lit(true)));
-    unique(&mut columns[..width]);
-    Ok(Compute::plan(columns, plan)?)
-}
-
 fn distinct(rows: Rows) -> Result<Rows> {
     let plan = LogicalPlanBuilder::from(rows.plan).distinct()?.build()?;
     Ok(Rows { plan, ..rows })
@@ -325,7 +279,6 @@ fn combine(operator: SetOperator, all: bool, left: Rows, right: Rows) -> Result<
         })?;
         columns.push(Column::value(&a.name, common));
     }
-    let reads = left.reads.union(&right.reads).cloned().collect();
     let (left, right) = (converted(left, &columns)?, converted(right, &columns)?);
     let plan = match operator {
         SetOperator::Union if all => LogicalPlanBuilder::from(left).union(right)?.build()?,
@@ -333,7 +286,7 @@ fn combine(operator: SetOperator, all: bool, left: Rows, right: Rows) -> Result<
         SetOperator::Intersect => LogicalPlanBuilder::intersect(left, right, all)?,
         SetOperator::Except => LogicalPlanBuilder::except(left, right, all)?,
     };
-    Ok(Rows { plan, columns, reads })
+    Ok(Rows { plan, columns })
 }
 
 /// The rows with their columns in these types, under these names.
@@ -370,10 +323,5 @@ fn with_computed(rows: Rows, computed: &[&Expr]) -> Result<Rows> {
         columns.push((name.clone(), call::call(&program, &ty, &schema)));
         out.push(Column::value(&name, ty));
     }
-    Ok(Rows { plan: Compute::plan(columns, rows.plan)?, columns: out, reads: rows.reads })
-}
-
-/// An error of ours on its way through a visitor of DataFusion's.
-fn datafusion_error(error: Error) -> DataFusionError {
-    DataFusionError::External(Box::new(error))
+    Ok(Rows { plan: Compute::plan(columns, rows.plan)?, columns: out })
 }

@@ -86,6 +86,10 @@ impl Names {
         if let Some((_, index, ty)) = self.columns.iter().find(|c| known && c.0 == name) {
             return Ok((*index, ty.clone()));
         }
+        if name.starts_with("#query_") || name.starts_with("#exists_") {
+            return Err(Error::statement(format!("a subquery is not supported in this place of {}", self.clause))
+                .with_hint("WITH or a query in FROM gives it a name, which can be joined"));
+        }
         let shown = qualifier.map_or_else(|| name.to_owned(), |q| format!("{q}.{name}"));
         if self.clause == "WHERE" && self.windowed && [pseudo::WINDOWSTART, pseudo::WINDOWEND].contains(&name) {
             return Err(Error::statement(format!("Error in WHERE expression: Unknown column {name}."))

@@ -162,11 +162,7 @@ pub(super) fn open(app: &App, principal: Principal, body: &[u8]) -> Result<Opene
     };
     if !matches!(
         statement.statement,
-        Statement::Select(_)
-            | Statement::Relational(_)
-            | Statement::Batch(_)
-            | Statement::Print(_)
-            | Statement::Verify(_)
+        Statement::Select(_) | Statement::Relational(_) | Statement::Print(_) | Statement::Verify(_)
     ) {
         let e = Error::statement("this endpoint supports only SELECT and PRINT")
             .with_hint("send other statements to /ksql");

@@ -1,19 +1,17 @@
-//! EXPLODE and unnest in linear memory: rows leave in portions, however many elements an array has.
+//! EXPLODE in linear memory: rows leave in portions, however many elements an array has.
 //!
 //! ```text
 //! a row of 5 bytes with 100,000 elements      13 batches of 8,192 rows
 //! a row of 1 MB with 100,000 elements         batches of 16 rows: every row repeats the megabyte
 //! ```
 
-use super::external;
 use crate::error::{Error, Result};
-use crate::functions::bounded::sizes::{bytes, elements};
+use crate::functions::bounded::sizes::bytes;
 use crate::memory;
 use crate::plan::nodes::table::PRESENT;
 use arrow::array::{Array, ArrayRef, AsArray, ListArray, RecordBatch, UInt64Array};
 use arrow::compute::take;
 use arrow::datatypes::SchemaRef;
-use datafusion::common::Result as DfResult;
 
 /// Rows of a portion.
 const ROWS_MAX: usize = 8192;
@@ -112,33 +110,6 @@ fn row_bytes(columns: &[ArrayRef], rows: usize) -> Vec<u64> {
         all.iter_mut().zip(bytes(column)).for_each(|(sum, size)| *sum += size);
     }
     all
-}
-
-/// Cuts a batch before an unnest of DataFusion's, which makes all rows of a batch at once, so that each part becomes no more
-/// than a portion. `lists` are the columns that it takes apart, and whether it does so more than once.
-pub(crate) fn cut(batch: &RecordBatch, lists: &[(usize, bool)]) -> DfResult<Vec<RecordBatch>> {
-    let is_list = |i: &usize| lists.iter().any(|(list, _)| list == i);
-    let kept: Vec<ArrayRef> =
-        (0..batch.num_columns()).filter(|i| !is_list(i)).map(|i| batch.column(i).clone()).collect();
-    let repeated = row_bytes(&kept, batch.num_rows());
-    let mut longest = vec![0_u64; batch.num_rows()];
-    for (list, again) in lists {
-        // What lies within lists within lists are no more elements than bytes.
-        let lengths = if *again { bytes(batch.column(*list)) } else { elements(batch.column(*list)) };
-        longest.iter_mut().zip(lengths).for_each(|(most, length)| *most = length.max(*most));
-    }
-    let (mut parts, mut start, mut sum) = (Vec::new(), 0, 0_u64);
-    for row in 0..batch.num_rows() {
-        let cost = repeated[row].saturating_mul(longest[row]);
-        memory::reserve(usize::try_from(cost).unwrap_or(usize::MAX)).map_err(external)?;
-        if row > start && sum.saturating_add(cost) > BYTES_MAX {
-            parts.push(batch.slice(start, row - start));
-            (start, sum) = (row, 0);
-        }
-        sum = sum.saturating_add(cost);
-    }
-    parts.push(batch.slice(start, batch.num_rows() - start));
-    Ok(parts)
 }
 
 #[cfg(test)]

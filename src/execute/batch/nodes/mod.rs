@@ -26,7 +26,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, Distribution, ExecutionPlan, Partitioning, PlanProperties,
 };
-use explode::{Portions, cut};
+use explode::Portions;
 use futures::StreamExt;
 use sessions::Sessions;
 use std::collections::BTreeMap;
@@ -42,8 +42,6 @@ pub(crate) enum Step {
     Rekey { key: Vec<Column>, format: Format, partitions: Option<u32> },
     /// A row for each element of the arrays from a column on.
     Explode { first: usize },
-    /// Batches of which an unnest makes no more than it may; the lists, and whether they hold lists.
-    Cut { lists: Vec<(usize, bool)> },
     /// Rows are put into windows; late ones go, and are counted.
     Window { window: Window, counts: Arc<Counts> },
     /// Rows are grouped by key and session.
@@ -80,7 +78,6 @@ impl DisplayAs for StepExec {
                 partitions.map_or(Ok(()), |n| write!(f, ", into {n} partitions"))
             }
             Step::Explode { .. } => f.write_str("ExplodeExec"),
-            Step::Cut { .. } => f.write_str("CutExec"),
             Step::Window { window, .. } => write!(f, "TimeWindowExec: {window}"),
             Step::Sessions { .. } => f.write_str("SessionsExec"),
         }
@@ -92,7 +89,6 @@ impl ExecutionPlan for StepExec {
         match self.step {
             Step::Rekey { .. } => "RekeyExec",
             Step::Explode { .. } => "ExplodeExec",
-            Step::Cut { .. } => "CutExec",
             Step::Window { .. } => "TimeWindowExec",
             Step::Sessions { .. } => "SessionsExec",
         }
@@ -167,7 +163,6 @@ fn one(batch: DfResult<RecordBatch>) -> Made {
 enum Runner {
     Rekey { keys: usize, encoder: Option<(Encoder, u32)>, schema: SchemaRef },
     Explode { first: usize, schema: SchemaRef },
-    Cut { lists: Vec<(usize, bool)>, schema: SchemaRef },
     Window { windows: Windows, times: BTreeMap<i32, i64>, counts: Arc<Counts>, schema: SchemaRef },
     Sessions { runner: sessions::Runner, schema: SchemaRef },
 }
@@ -183,7 +178,6 @@ impl Runner {
                 Runner::Rekey { keys: key.len(), encoder, schema }
             }
             Step::Explode { first } => Runner::Explode { first: *first, schema },
-            Step::Cut { lists } => Runner::Cut { lists: lists.clone(), schema },
             Step::Window { window, counts } => Runner::Window {
                 windows: Windows::new(window, false)?,
                 times: BTreeMap::new(),
@@ -198,10 +192,9 @@ impl Runner {
     fn finish(&mut self) -> Result<RecordBatch> {
         match self {
             Runner::Sessions { runner, schema } => runner.finish(schema),
-            Runner::Rekey { schema, .. }
-            | Runner::Explode { schema, .. }
-            | Runner::Cut { schema, .. }
-            | Runner::Window { schema, .. } => Ok(RecordBatch::new_empty(schema.clone())),
+            Runner::Rekey { schema, .. } | Runner::Explode { schema, .. } | Runner::Window { schema, .. } => {
+                Ok(RecordBatch::new_empty(schema.clone()))
+            }
         }
     }
 
@@ -213,10 +206,6 @@ impl Runner {
             Runner::Explode { first, schema } => match Portions::new(batch, *first, schema.clone()) {
                 Ok(portions) => Box::new(portions.map(|p| p.map_err(external))),
                 Err(e) => one(Err(external(e))),
-            },
-            Runner::Cut { lists, .. } => match cut(batch, lists) {
-                Ok(parts) => Box::new(parts.into_iter().map(Ok)),
-                Err(e) => one(Err(e)),
             },
             Runner::Window { windows, times, counts, schema } => {
                 let placed = place(batch, windows, times, schema).map(|(batch, late)| {

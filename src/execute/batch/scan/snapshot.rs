@@ -43,7 +43,7 @@ impl Snapshot {
             let partition = TopicPartition::new(name.clone(), partition as i32);
             let marks = log.watermarks(&partition)?;
             let known = history.ranges.as_ref().and_then(|ranges| ranges.get(&partition));
-            let range = known.cloned().unwrap_or(marks.low..marks.stable);
+            let range = known.cloned().unwrap_or_else(|| counts.range_of(&partition, marks.low..marks.stable));
             if !range.is_empty() {
                 ends.push((partition, range.end));
                 spans.push(vec![Span::whole(range)]);

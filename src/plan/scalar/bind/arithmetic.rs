@@ -9,6 +9,9 @@ use sqlparser::ast::Expr;
 
 impl Binder<'_> {
     pub(super) fn arithmetic(&mut self, op: Arithmetic, left: &Expr, right: &Expr) -> Result<Bound> {
+        if let Some(moved) = self.moved(op, left, right)? {
+            return Ok(moved);
+        }
         let (a, b) = (self.expr(left)?, self.expr(right)?);
         if let (Arithmetic::Add, Some(SqlType::String), Some(SqlType::String)) = (op, &a.ty, &b.ty) {
             let args = vec![self.guarded_argument(a), self.guarded_argument(b)];

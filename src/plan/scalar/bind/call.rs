@@ -46,11 +46,7 @@ impl Binder<'_> {
                 let fields: Vec<_> = fields.iter().map(|f| (f.key.value.clone(), &*f.value)).collect();
                 self.structure(&fields)
             }
-            Expr::Subquery(_) | Expr::InSubquery { .. } | Expr::Exists { .. } => {
-                Err(Error::statement("a subquery is not supported in this place")
-                    .with_hint("without EMIT CHANGES the whole query may use any SQL"))
-            }
-            other => Err(Error::statement(format!("expression is not supported: {other}"))),
+            other => self.extension(other),
         }
     }
 

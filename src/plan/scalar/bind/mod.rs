@@ -9,6 +9,8 @@
 mod arithmetic;
 mod call;
 mod compare;
+mod extension;
+pub mod extensions;
 mod lambda;
 mod list;
 mod native;

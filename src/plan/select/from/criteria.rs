@@ -2,7 +2,7 @@
 
 use super::names::{Columns, Sources};
 use crate::error::{Error, Result};
-use crate::parse::statement::Join;
+use crate::parse::statement::{Condition, Join};
 use crate::plan::select::expression;
 use crate::plan::select::scope::unknown_source;
 use sqlparser::ast::{BinaryOperator, Expr};
@@ -20,7 +20,7 @@ pub(super) struct Criteria {
 impl Criteria {
     /// Reads an ON clause. It may be written in either order.
     pub(super) fn of(clause: &Join, sources: &Sources, left: &Columns, right: &Columns) -> Result<Criteria> {
-        let on = sources.flat(&clause.on)?;
+        let on = sources.flat(condition(clause)?)?;
         let Expr::BinaryOp { left: one, op, right: other } = &on else { return Err(not_an_equality(sources, &on)) };
         match op {
             BinaryOperator::Eq => {}
@@ -61,12 +61,22 @@ impl Criteria {
     }
 }
 
+/// What the rows meet by, in ksqlDB's only form.
+fn condition(clause: &Join) -> Result<&Expr> {
+    match &clause.on {
+        Condition::On(on) => Ok(on),
+        _ => Err(Error::statement("a continuous query joins by one equality: JOIN ... ON l.a = r.b")
+            .at(clause.right.known_as().span)),
+    }
+}
+
 /// What can be said of an ON clause before anything is known of what is joined to what.
 pub(super) fn check(clause: &Join, sources: &Sources) -> Result<()> {
-    let on = sources.flat(&clause.on).map_err(|e| with_place(e, &clause.on))?;
+    let written = condition(clause)?;
+    let on = sources.flat(written).map_err(|e| with_place(e, written))?;
     match &on {
         Expr::BinaryOp { left, op: BinaryOperator::Eq, right } => {
-            sides(left, right, &on, sources).map(|_| ()).map_err(|e| with_place(e, &clause.on))
+            sides(left, right, &on, sources).map(|_| ()).map_err(|e| with_place(e, written))
         }
         _ => Ok(()),
     }

@@ -11,23 +11,24 @@
 //! ```
 
 mod criteria;
+mod history;
 mod names;
+mod native;
 mod tables;
 
-use crate::catalog::{Catalog, Format, Source};
+use crate::catalog::{Format, KeyWindow, Source};
 use crate::error::{Error, Result};
 use crate::parse::statement::{Join as JoinClause, JoinKind, Relation as Named, Select, SourceKind};
 use crate::plan::nodes::Compute;
 use crate::plan::nodes::join::{HIDDEN, Join, KEY, Rule};
-use crate::plan::nodes::table::SourceTable;
+use crate::plan::nodes::table::{Origin, SourceTable};
 use crate::plan::scalar::{self, Boundary, Typed};
-use crate::plan::select::context::Purpose;
+use crate::plan::select::inner::relations::{Relations, Written};
+use crate::plan::select::purpose::Purpose;
 use crate::plan::select::scope::Names;
 use crate::plan::{Settings, formats, nodes::call, select::expression};
 use crate::types::{Column, Role, Schema, SqlType, pseudo, quoted};
 use criteria::Criteria;
-use datafusion::common::TableReference;
-use datafusion::logical_expr::logical_plan::TableScanBuilder;
 use datafusion::logical_expr::{Expr as PlanExpr, LogicalPlan, TableSource};
 use names::Sources;
 use sqlparser::ast::Expr;
@@ -46,6 +47,8 @@ pub(super) struct Joined {
     pub select: Select,
     /// Streams and tables that are read.
     pub reads: Vec<String>,
+    /// What written names mean.
+    pub written: Written,
 }
 
 /// A source, or what some of them are joined to.
@@ -65,22 +68,31 @@ struct Relation {
     own_key: Option<Vec<Column>>,
     source: Arc<Source>,
     key_format: Format,
+    /// Streams and tables alone, joined as ksqlDB does.
+    ksql: bool,
 }
 
 /// Binds the joins of a SELECT and rewrites the rest of it.
-pub(super) fn bind(select: &Select, purpose: Purpose<'_>, catalog: &Catalog, settings: &Settings) -> Result<Joined> {
-    let sources = Sources::of(select, catalog)?;
+pub(super) fn bind(select: &Select, purpose: Purpose<'_>, relations: &Relations<'_>) -> Result<Joined> {
+    if purpose == Purpose::Batch {
+        let bound = history::bind(select, relations)?;
+        let mut joined = finish(select, bound.relation, bound.sources, purpose)?;
+        joined.select.filter = bound.later.into_iter().chain(joined.select.filter).reduce(expression::and);
+        return Ok(joined);
+    }
+    let sources = Sources::of(select, relations)?;
     check_sources(&sources, purpose)?;
     for clause in &select.joins {
         criteria::check(clause, &sources).map_err(|e| at(e, &clause.right))?;
     }
-    let mut left = leaf(&sources, 0)?;
+    let mut left = leaf(&sources, 0, relations)?;
     for (i, clause) in select.joins.iter().enumerate() {
-        let right = leaf(&sources, i + 1)?;
+        let right = leaf(&sources, i + 1, relations)?;
         let name = format!("{}Join", "L_".repeat(select.joins.len() - 1 - i));
-        left = join(left, right, clause, &sources, (name, settings)).map_err(|e| at(e, &clause.right))?;
+        left = join(left, right, clause, &sources, (name, relations.settings(), false))
+            .map_err(|e| at(e, &clause.right))?;
     }
-    finish(select, left, &sources, purpose)
+    finish(select, left, sources, purpose)
 }
 
 fn at(e: Error, relation: &Named) -> Error {
@@ -97,13 +109,15 @@ fn check_sources(sources: &Sources, purpose: Purpose<'_>) -> Result<()> {
 }
 
 /// One source, its columns under their flat names.
-fn leaf(sources: &Sources, place: usize) -> Result<Relation> {
+fn leaf(sources: &Sources, place: usize, relations: &Relations<'_>) -> Result<Relation> {
     let known = &sources.all[place];
     let source = known.source.clone();
     let table = SourceTable::new(source.clone());
     let fields = TableSource::schema(&table);
     let column = |(i, field): (usize, &Arc<arrow::datatypes::Field>)| {
-        let shown = !field.name().starts_with('#');
+        // Columns behind those of a query have no names.
+        let hidden = source.is_derived() && !matches!(table.origins()[i], Origin::Value(_));
+        let shown = !hidden && (source.is_derived() || !field.name().starts_with('#'));
         shown.then(|| (known.flat(field.name()), table.sql_type(i), i))
     };
     let columns = fields.fields().iter().enumerate().filter_map(column).collect();
@@ -111,9 +125,8 @@ fn leaf(sources: &Sources, place: usize) -> Result<Relation> {
         [key] => vec![expression::identifier(&known.flat(&key.name))],
         _ => vec![],
     };
-    let scan = TableScanBuilder::new(TableReference::bare(known.alias.clone()), Arc::new(table)).build()?;
     Ok(Relation {
-        plan: LogicalPlan::TableScan(scan),
+        plan: relations.leaf(&source, &known.alias)?,
         text: known.alias.clone(),
         columns,
         viable: same.clone(),
@@ -121,6 +134,7 @@ fn leaf(sources: &Sources, place: usize) -> Result<Relation> {
         table: source.kind == SourceKind::Table,
         own_key: None,
         key_format: source.key_format,
+        ksql: !source.is_derived(),
         source,
     })
 }
@@ -130,7 +144,7 @@ fn join(
     right: Relation,
     clause: &JoinClause,
     sources: &Sources,
-    (name, settings): (String, &Settings),
+    (name, settings, anywhere): (String, &Settings, bool),
 ) -> Result<Relation> {
     let criteria = Criteria::of(clause, sources, &left.columns, &right.columns)?;
     let joined_source = sources.behind(&criteria.left).unwrap_or(&sources.all[0]);
@@ -156,13 +170,15 @@ fn join(
     let foreign = matches!(rule, Rule::Foreign { .. });
     // The right side of a foreign key is found by its own key bytes; the left one stays where it is.
     let key_format = if foreign { right.key_format } else { key_format };
-    if !foreign {
+    if !foreign && !anywhere {
         check_partitions(&left, &right)?;
     }
     // Keys of a format with a registry have the writer's schema in their bytes: equal keys may be in different partitions.
     let scattered = |side: &Relation| side.key_format.schema_type().is_some() && side.source.window.is_none();
-    let moves =
-        |side: &Relation, expr: &Expr| !side.same.contains(expr) || side.key_format != key_format || scattered(side);
+    let apart = left.source.partitions != right.source.partitions;
+    let moves = |side: &Relation, expr: &Expr| {
+        apart || !side.same.contains(expr) || side.key_format != key_format || scattered(side)
+    };
     let hops = [!foreign && moves(&left, &criteria.left), !foreign && moves(&right, &criteria.right)];
     for (moved, side) in hops.into_iter().zip([&left, &right]) {
         if moved && side.source.window.is_some() {
@@ -322,7 +338,7 @@ fn joined(
     }
     let text = format!("{} {}", left.text, right.text);
     let (table, source) = (left.table, left.source);
-    Relation { plan, text, columns, same, viable, table, own_key: None, source, key_format }
+    Relation { plan, text, columns, same, viable, table, own_key: None, source, key_format, ksql: true }
 }
 
 impl Relation {
@@ -333,17 +349,18 @@ impl Relation {
 }
 
 /// The whole statement over the joined columns.
-fn finish(select: &Select, relation: Relation, sources: &Sources, purpose: Purpose<'_>) -> Result<Joined> {
+fn finish(select: &Select, relation: Relation, sources: Sources, purpose: Purpose<'_>) -> Result<Joined> {
     let aliases = sources.all.iter().map(|known| known.alias.clone()).collect();
     let mut names = Names::new("SELECT", "").with_sources(aliases);
     for (name, ty, place) in &relation.columns {
         names.add(name, *place, ty.clone());
     }
     let viable: Vec<&str> = relation.viable.iter().filter_map(expression::as_name).collect();
+    let Some(join) = crate::plan::nodes::downcast::<Join>(&relation.plan) else {
+        return finish_natively(select, relation, sources, names);
+    };
+    let key_type = join.key.ty.clone();
     let synthetic = (viable.is_empty() && relation.own_key.is_none()).then(|| sources.synthetic());
-    let key_type = crate::plan::nodes::downcast::<Join>(&relation.plan)
-        .map(|join| join.key.ty.clone())
-        .ok_or_else(|| Error::bug("a FROM clause with joins has no join"))?;
     if let Some(name) = &synthetic {
         names.add(name, 0, key_type.clone());
     }
@@ -355,7 +372,7 @@ fn finish(select: &Select, relation: Relation, sources: &Sources, purpose: Purpo
         None => viable.iter().find(|name| names::selects(&rewritten.items, name)).map(|n| (*n).to_owned()),
     };
     if keyed && let Some(own) = &relation.own_key {
-        tables::check_own_key(own, &rewritten.items, sources)?;
+        tables::check_own_key(own, &rewritten.items, &sources)?;
     } else if keyed && !chosen.as_ref().is_some_and(|name| names::selects(&rewritten.items, name)) {
         return Err(sources.missing_key(purpose, &viable, synthetic.as_deref()));
     }
@@ -365,23 +382,40 @@ fn finish(select: &Select, relation: Relation, sources: &Sources, purpose: Purpo
     if !is_key && keyed && relation.own_key.is_none() {
         names::replace_item(&mut rewritten.items, &chosen, KEY);
     }
-    let key = match relation.own_key {
+    let key = match relation.own_key.clone() {
         Some(own) => own,
         None => vec![Column::key(if is_key { chosen } else { KEY.to_owned() }, key_type)],
     };
+    let source = represents(&relation, key, relation.source.window, &sources);
+    let reads = sources.all.iter().map(|s| s.source.name.clone()).collect();
+    Ok(Joined { plan: relation.plan, source, names, select: rewritten, reads, written: meaning(sources) })
+}
+
+fn meaning(sources: Sources) -> Written {
+    Written(Arc::new(move |expr: &Expr| sources.flat(expr).ok()))
+}
+
+/// The same over what DataFusion joins: its rows have no key.
+fn finish_natively(select: &Select, relation: Relation, sources: Sources, names: Names) -> Result<Joined> {
+    let rewritten = sources.rewrite(select, None, false)?;
+    let source = represents(&relation, vec![], None, &sources);
+    let reads = sources.all.iter().map(|s| s.source.name.clone()).collect();
+    Ok(Joined { plan: relation.plan, source, names, select: rewritten, reads, written: meaning(sources) })
+}
+
+/// What represents all that is joined.
+fn represents(relation: &Relation, key: Vec<Column>, window: Option<KeyWindow>, sources: &Sources) -> Arc<Source> {
     let plain = sources.all.iter().flat_map(|s| s.source.schema.columns());
     let value = plain.map(|c| Column { role: Role::Value, ..c.clone() }).collect();
-    let first = &relation.source;
-    let source = Source {
+    Arc::new(Source {
         name: sources.all.iter().map(|s| s.source.name.as_str()).collect::<Vec<_>>().join(", "),
         kind: if relation.table { SourceKind::Table } else { SourceKind::Stream },
         schema: Schema { key, value },
         key_format: relation.key_format,
         timestamp: None,
-        ..Source::clone(first)
-    };
-    let reads = sources.all.iter().map(|s| s.source.name.clone()).collect();
-    Ok(Joined { plan: relation.plan, source: Arc::new(source), names, select: rewritten, reads })
+        window,
+        ..Source::clone(&relation.source)
+    })
 }
 
 /// Pseudo columns that every source has.

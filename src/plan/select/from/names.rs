@@ -1,16 +1,15 @@
 //! Names of several sources: `L.A`, or `A` where only one of them has it, is the flat column `L_A`.
 
 use super::PSEUDO;
-use crate::catalog::{Catalog, Source};
+use crate::catalog::Source;
 use crate::error::{Error, Result, Span};
-use crate::parse::statement::{Name, Select, SelectItem};
-use crate::plan::select::context::Purpose;
+use crate::parse::statement::{JoinKind, Name, Select, SelectItem};
 use crate::plan::select::expression;
+use crate::plan::select::inner::relations::Relations;
+use crate::plan::select::purpose::Purpose;
 use crate::plan::select::scope::unknown_source;
 use crate::types::{SqlType, pseudo, quoted};
-use sqlparser::ast::{Expr, OneOrManyWithParens, Visit, Visitor};
-use std::collections::BTreeSet;
-use std::ops::ControlFlow;
+use sqlparser::ast::{BinaryOperator, Expr, Ident};
 use std::sync::Arc;
 
 /// One source of a FROM clause.
@@ -25,6 +24,8 @@ pub(super) struct JoinSource {
 #[derive(Clone, Debug)]
 pub(super) struct Sources {
     pub(super) all: Vec<JoinSource>,
+    /// Columns that USING made one of: how each is written in full.
+    merged: Vec<(String, Expr)>,
 }
 
 impl JoinSource {
@@ -36,16 +37,22 @@ impl JoinSource {
     /// Does a name mean one of its columns?
     pub(super) fn has(&self, column: &str) -> bool {
         let bounds = [pseudo::WINDOWSTART, pseudo::WINDOWEND].contains(&column) && self.source.window.is_some();
-        bounds || PSEUDO.contains(&column) || self.source.schema.find(column).is_some()
+        let place = PSEUDO.contains(&column) && !self.source.is_derived();
+        bounds || place || self.source.schema.find(column).is_some()
     }
 }
 
 impl Sources {
-    /// The sources that a statement names: each once.
-    pub(super) fn of(select: &Select, catalog: &Catalog) -> Result<Sources> {
+    /// None yet.
+    pub(super) fn empty() -> Sources {
+        Sources { all: Vec::new(), merged: Vec::new() }
+    }
+
+    /// The sources that a continuous query names: each once.
+    pub(super) fn of(select: &Select, relations: &Relations<'_>) -> Result<Sources> {
         let mut all: Vec<JoinSource> = Vec::new();
-        for named in std::iter::once(&select.from).chain(select.joins.iter().map(|j| &j.right)) {
-            let source = catalog.require(&named.name.value).map_err(|e| e.at(named.name.span))?.clone();
+        for named in select.relations() {
+            let source = relations.require(&named.name)?;
             if let Some(twice) = all.iter().find(|k| k.source.name == source.name) {
                 let text = match select.joins.len() {
                     1 => format!(
@@ -65,7 +72,49 @@ impl Sources {
             }
             all.push(JoinSource { alias, source });
         }
-        Ok(Sources { all })
+        Ok(Sources { all, merged: Vec::new() })
+    }
+
+    /// USING: the condition that the last source and those before it are equal in a column, which is one from here on.
+    pub(super) fn merge(&mut self, name: &str, kind: JoinKind) -> Result<Expr> {
+        let missing =
+            |whose: &str| Error::statement(format!("JOIN USING column '{name}' cannot be resolved in {whose}."));
+        let Some((right, before)) = self.all.split_last() else { return Err(Error::bug("USING without sources")) };
+        if !right.has(name) {
+            return Err(missing(&right.alias));
+        }
+        let known = self.merged.iter().position(|(merged, _)| merged == name);
+        let having: Vec<&JoinSource> = before.iter().filter(|known| known.has(name)).collect();
+        let left = match (known, having.as_slice()) {
+            (Some(place), _) => self.merged[place].1.clone(),
+            (None, [one]) => dotted(&one.alias, name),
+            (None, []) => return Err(missing("the sources to its left")),
+            (None, several) => {
+                let could: Vec<String> = several.iter().map(|k| format!("{}.{name}", k.alias)).collect();
+                return Err(Error::statement(format!(
+                    "Column '{name}' is ambiguous. Could be {}.",
+                    could.join(" or ")
+                )));
+            }
+        };
+        let right = dotted(&right.alias, name);
+        let one = match kind {
+            JoinKind::Inner | JoinKind::Left => left.clone(),
+            JoinKind::Right => right.clone(),
+            JoinKind::Full => expression::call("COALESCE", vec![left.clone(), right.clone()]),
+        };
+        match known {
+            Some(place) => self.merged[place].1 = one,
+            None => self.merged.push((name.to_owned(), one)),
+        }
+        Ok(Expr::BinaryOp { left: Box::new(left), op: BinaryOperator::Eq, right: Box::new(right) })
+    }
+
+    /// Columns of the last source that one before it has, too.
+    pub(super) fn common(&self) -> Vec<String> {
+        let Some((right, before)) = self.all.split_last() else { return Vec::new() };
+        let names = right.source.schema.columns().map(|c| c.name.clone());
+        names.filter(|name| before.iter().any(|known| known.source.schema.find(name).is_some())).collect()
     }
 
     fn with_alias(&self, alias: &str) -> Option<&JoinSource> {
@@ -93,7 +142,14 @@ impl Sources {
     /// The expression over flat columns. A name that no source knows stays as it is, and is reported by the clause.
     pub(super) fn flat(&self, expr: &Expr) -> Result<Expr> {
         let expr = expression::normal(expr, "");
-        let parameters = parameters(&expr);
+        let expr = match self.merged.is_empty() {
+            true => expr,
+            false => expression::replace(&expr, &mut |e| {
+                let name = expression::as_name(e)?;
+                self.merged.iter().find(|(merged, _)| merged == name).map(|(_, written)| written.clone())
+            }),
+        };
+        let parameters = expression::parameters(&expr);
         let (mut ambiguous, mut unknown) = (None, None);
         let flat = expression::replace(&expr, &mut |e| match e {
             Expr::CompoundIdentifier(parts) if parts.len() == 2 => {
@@ -162,16 +218,21 @@ impl Sources {
             match item {
                 SelectItem::All => {
                     out.items.extend(synthetic.filter(|_| !moved).map(|name| plain(name, name)));
-                    self.all.iter().for_each(|known| known.columns(moved, &mut out.items));
+                    for (name, written) in &self.merged {
+                        out.items.push(named(self.flat(written)?, name));
+                    }
+                    self.visible().for_each(|known| self.columns(known, moved, &mut out.items));
                 }
                 SelectItem::AllOf(name) => match self.with_alias(&name.value) {
-                    Some(known) => known.columns(moved, &mut out.items),
+                    Some(known) => self.all_of(known, moved, &[], &mut out.items),
                     None => {
                         return Err(unknown_source(&name.value).at(name.span));
                     }
                 },
                 SelectItem::AllFields(expr) => out.items.push(SelectItem::AllFields(self.flat(expr)?)),
                 SelectItem::Expr { expr, alias, span } => {
+                    let merged = expression::as_name(expr).filter(|name| self.merged.iter().any(|(m, _)| m == name));
+                    let merged = merged.map(|name| Name { value: name.to_owned(), span: *span });
                     let expr = self.flat(expr).map_err(|e| e.at(*span))?;
                     let own = expression::as_name(&expr).and_then(|flat| self.origin(flat)).map(|(_, column)| column);
                     if let Some(alias) = alias.as_ref().filter(|a| persistent && own.as_ref() == Some(&a.value))
@@ -182,7 +243,7 @@ impl Sources {
                             format!("Reserved column name in select: {name}. Please remove or alias the column.");
                         return Err(Error::statement(text).at(alias.span));
                     }
-                    let alias = alias.clone().or_else(|| self.name_of(&expr, *span));
+                    let alias = alias.clone().or(merged).or_else(|| self.name_of(&expr, *span));
                     out.items.push(SelectItem::Expr { expr, alias, span: *span });
                 }
             }
@@ -230,17 +291,33 @@ impl Sources {
     }
 }
 
-impl JoinSource {
-    /// What `*` means for one source. After PARTITION BY ksqlDB shows everything that it carries along, the key last.
-    fn columns(&self, moved: bool, items: &mut Vec<SelectItem>) {
-        let key = self.source.schema.key.iter().map(|c| c.name.as_str());
-        let value = self.source.schema.value.iter().map(|c| c.name.as_str());
-        let bounds = [pseudo::WINDOWSTART, pseudo::WINDOWEND].into_iter().filter(|_| self.source.window.is_some());
+impl Sources {
+    /// Those that the statement names.
+    fn visible(&self) -> impl Iterator<Item = &JoinSource> {
+        self.all.iter().filter(|known| !known.alias.starts_with("#outer"))
+    }
+
+    /// What `*` means for one source: without the columns that are there as one.
+    fn columns(&self, known: &JoinSource, moved: bool, items: &mut Vec<SelectItem>) {
+        let merged: Vec<&str> = self.merged.iter().map(|(name, _)| name.as_str()).collect();
+        self.all_of(known, moved, &merged, items);
+    }
+
+    /// All columns of one source but these. After PARTITION BY ksqlDB shows everything that it carries along, the key last.
+    fn all_of(&self, known: &JoinSource, moved: bool, without: &[&str], items: &mut Vec<SelectItem>) {
+        let source = &known.source;
+        let key = source.schema.key.iter().map(|c| c.name.as_str());
+        let value = source.schema.value.iter().map(|c| c.name.as_str()).filter(|name| !name.starts_with('#'));
+        let bounds = [pseudo::WINDOWSTART, pseudo::WINDOWEND].into_iter().filter(|_| source.window.is_some());
         let names: Vec<&str> = match moved {
             false => key.chain(bounds).chain(value).collect(),
             true => value.chain(PSEUDO).chain(key).collect(),
         };
-        items.extend(names.into_iter().map(|name| plain(&self.flat(name), &self.flat(name))));
+        let alone = self.all.len() > 1 && self.visible().count() == 1 || known.alias.starts_with('#');
+        for name in names.into_iter().filter(|name| !without.contains(name)) {
+            let flat = known.flat(name);
+            items.push(plain(&flat, if alone { name } else { &flat }));
+        }
     }
 }
 
@@ -261,31 +338,17 @@ pub(super) fn replace_item(items: &mut [SelectItem], name: &str, by: &str) {
 }
 
 fn plain(column: &str, name: &str) -> SelectItem {
-    let span = Span { start: 0, end: 0 };
-    let alias = Some(Name { value: name.to_owned(), span });
-    SelectItem::Expr { expr: expression::identifier(column), alias, span }
+    named(expression::identifier(column), name)
 }
 
-/// Names that lambdas inside of the expression bind.
-fn parameters(expr: &Expr) -> BTreeSet<String> {
-    struct Lambdas(BTreeSet<String>);
-    impl Visitor for Lambdas {
-        type Break = ();
-        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-            if let Expr::Lambda(lambda) = expr {
-                let one = std::slice::from_ref;
-                let params = match &lambda.params {
-                    OneOrManyWithParens::One(p) => one(p),
-                    OneOrManyWithParens::Many(many) => many,
-                };
-                self.0.extend(params.iter().map(|p| p.name.value.clone()));
-            }
-            ControlFlow::Continue(())
-        }
-    }
-    let mut lambdas = Lambdas(BTreeSet::new());
-    let _ = Visit::visit(expr, &mut lambdas);
-    lambdas.0
+fn named(expr: Expr, name: &str) -> SelectItem {
+    let span = Span { start: 0, end: 0 };
+    SelectItem::Expr { expr, alias: Some(Name { value: name.to_owned(), span }), span }
+}
+
+/// A column as it is written with its source.
+fn dotted(alias: &str, column: &str) -> Expr {
+    Expr::CompoundIdentifier([alias, column].map(|part| Ident::with_quote('`', part)).into())
 }
 
 /// Flat columns with their types and places.

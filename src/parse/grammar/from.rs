@@ -1,0 +1,155 @@
+//! FROM: streams and tables, queries in parentheses, calls of table functions, and how they are joined.
+//!
+//! ```text
+//! from     := relation [, relation | [INNER|LEFT|RIGHT|FULL] JOIN relation [WITHIN ...] ON|USING ... | CROSS JOIN relation ...]...
+//! relation := name | (query) | LATERAL (query) | function(arguments)      [[AS] alias [(column, ...)]]
+//! ```
+
+use crate::error::{Error, Result};
+use crate::parse::grammar::duration::duration;
+use crate::parse::grammar::subquery;
+use crate::parse::reader::Reader;
+use crate::parse::statement::{Condition, Derived, Join, JoinKind, Name, Relation, Within};
+use crate::parse::words::AFTER_RELATION;
+use sqlparser::tokenizer::Token;
+
+/// Sources in one FROM: each join looks at those before it.
+const RELATIONS_MAX: usize = 64;
+
+/// What follows the word FROM.
+pub(super) fn from(reader: &mut Reader<'_>) -> Result<(Relation, Vec<Join>)> {
+    let first = relation(reader)?;
+    let mut joins = Vec::new();
+    loop {
+        if reader.accept_token(&Token::Comma) {
+            let right = relation(reader)?;
+            joins.push(Join { kind: JoinKind::Inner, right, within: None, on: Condition::Comma });
+        } else if let Some(join) = join(reader)? {
+            joins.push(join);
+        } else {
+            return Ok((first, joins));
+        }
+        if joins.len() >= RELATIONS_MAX {
+            let error = Error::statement(format!("FROM names too many sources, at most {RELATIONS_MAX}"));
+            return Err(error.at(reader.place(0)));
+        }
+    }
+}
+
+/// May what comes next follow a SELECT list without FROM?
+pub(super) fn is_absent(reader: &Reader<'_>) -> bool {
+    let closed = *reader.token(0) == Token::RParen && reader.is_inside();
+    reader.at_end()
+        || closed
+        || ["WHERE", "UNION", "INTERSECT", "EXCEPT", "ORDER", "LIMIT", "OFFSET"].contains(&reader.word(0))
+}
+
+/// The source of a SELECT without FROM.
+pub(super) fn nothing(reader: &mut Reader<'_>) -> Relation {
+    let name = Name { value: reader.internal_name("nothing"), span: reader.place(0) };
+    Relation { name, alias: None, columns: Vec::new(), derived: Some(Box::new(Derived::Nothing)) }
+}
+
+fn relation(reader: &mut Reader<'_>) -> Result<Relation> {
+    let lateral = reader.word(0) == "LATERAL" && *reader.token(1) == Token::LParen;
+    reader.skip(usize::from(lateral));
+    let (name, derived) = if *reader.token(0) == Token::LParen {
+        let name = Name { value: reader.internal_name("derived"), span: reader.place(0) };
+        let query = reader.nested_query()?;
+        (name, Some(Box::new(Derived::Query { lateral, query })))
+    } else if *reader.token(1) == Token::LParen && !reader.word(0).is_empty() {
+        let name = Name { value: reader.internal_name("derived"), span: reader.place(0) };
+        subquery::replace(reader)?;
+        (name, Some(Box::new(Derived::Call(reader.expr()?))))
+    } else {
+        (reader.name("a stream or table")?, None)
+    };
+    let alias = alias(reader)?;
+    let columns = if alias.is_some() { columns(reader)? } else { Vec::new() };
+    Ok(Relation { name, alias, columns, derived })
+}
+
+/// `(column, ...)` behind the alias of a source.
+pub(super) fn columns(reader: &mut Reader<'_>) -> Result<Vec<Name>> {
+    if !reader.accept_token(&Token::LParen) {
+        return Ok(Vec::new());
+    }
+    let columns = reader.list(|r| r.name("a column's name"))?;
+    reader.expect_token(&Token::RParen)?;
+    Ok(columns)
+}
+
+/// `[AS] alias` behind a relation.
+fn alias(reader: &mut Reader<'_>) -> Result<Option<Name>> {
+    let named = reader.accept(&["AS"])
+        || matches!(reader.token(0), Token::Word(_)) && !AFTER_RELATION.contains(&reader.word(0));
+    Ok(if named { Some(reader.name("an alias")?) } else { None })
+}
+
+fn join(reader: &mut Reader<'_>) -> Result<Option<Join>> {
+    if reader.accept(&["CROSS", "JOIN"]) {
+        let right = relation(reader)?;
+        return Ok(Some(Join { kind: JoinKind::Inner, right, within: None, on: Condition::Cross }));
+    }
+    let natural = reader.accept(&["NATURAL"]);
+    let Some(kind) = join_kind(reader)? else {
+        return if natural { reader.unexpected("JOIN", &["JOIN"]) } else { Ok(None) };
+    };
+    let right = relation(reader)?;
+    let within = if !natural && reader.accept(&["WITHIN"]) { Some(within(reader)?) } else { None };
+    let on = if natural {
+        Condition::Natural
+    } else if reader.accept(&["USING"]) {
+        reader.expect_token(&Token::LParen)?;
+        let columns = reader.list(|r| r.name("a column's name"))?;
+        reader.expect_token(&Token::RParen)?;
+        Condition::Using(columns)
+    } else {
+        reader.expect(&["ON"])?;
+        subquery::replace(reader)?;
+        Condition::On(reader.expr()?)
+    };
+    Ok(Some(Join { kind, right, within, on }))
+}
+
+fn join_kind(reader: &mut Reader<'_>) -> Result<Option<JoinKind>> {
+    let kind = match reader.word(0) {
+        "JOIN" | "INNER" => JoinKind::Inner,
+        "LEFT" => JoinKind::Left,
+        "RIGHT" => JoinKind::Right,
+        "FULL" => JoinKind::Full,
+        _ => return Ok(None),
+    };
+    if reader.accept_any(&["LEFT", "RIGHT", "FULL"]).is_some() {
+        reader.accept(&["OUTER"]);
+    } else {
+        reader.accept(&["INNER"]);
+    }
+    reader.expect(&["JOIN"])?;
+    Ok(Some(kind))
+}
+
+fn within(reader: &mut Reader<'_>) -> Result<Within> {
+    let (before_ms, after_ms) = match reader.accept_token(&Token::LParen) {
+        true => {
+            let before = duration(reader)?;
+            reader.expect_token(&Token::Comma)?;
+            let after = duration(reader)?;
+            reader.expect_token(&Token::RParen)?;
+            (before, after)
+        }
+        false => {
+            let both = duration(reader)?;
+            (both, both)
+        }
+    };
+    let grace_ms = if reader.accept(&["GRACE", "PERIOD"]) { Some(duration(reader)?) } else { None };
+    Ok(Within { before_ms, after_ms, grace_ms })
+}
+
+impl Relation {
+    /// The name under which its columns are known: its alias, or else its name.
+    pub fn known_as(&self) -> &Name {
+        self.alias.as_ref().unwrap_or(&self.name)
+    }
+}
