@@ -62,7 +62,7 @@ struct Options {
 /// Unknown words are the filters that `cargo test WORD` gives to every target.
 fn options() -> Result<Options, String> {
     let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/qtt/public.jsonl");
-    let mut options = Options { cases, report: None, split: Split::Whole, schemas: Schemas::Double, only: None };
+    let mut options = Options { cases, report: None, split: Split::Whole, schemas: Schemas::BuiltIn, only: None };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or_else(|| format!("{word} needs a value"));

@@ -13,6 +13,7 @@ mod lookups;
 mod panics;
 mod readers;
 mod rights;
+mod schemas;
 mod soak;
 mod thread_limit;
 mod whole;

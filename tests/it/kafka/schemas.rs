@@ -1,4 +1,4 @@
-//! Schemas in a real registry (Apicurio): Confluent's serializers, as people install them, write what we
+//! Schemas in a real registry (Apicurio) and in the server's own: Confluent's serializers, as people install them, write what we
 //! read and read what we write. What the registry refuses, and what becomes of a query while it is away.
 
 use super::*;
@@ -200,6 +200,15 @@ fn python_serializers_with_a_real_registry() {
     round_trip(test, Client::Python, broker, &server, &registry.url, &["avro", "protobuf", "json"]);
 }
 
+#[test]
+fn python_serializers_with_our_registry() {
+    let test = "python_serializers_with_our_registry";
+    let Some(broker) = broker::shared(test) else { return };
+    let server = server(broker, None);
+    let url = format!("http://{}/schema-registry", server.address);
+    round_trip(test, Client::Python, broker, &server, &url, &["avro", "protobuf", "json"]);
+}
+
 /// Its deserializer of PROTOBUF asks for a descriptor in the place of a text, which Apicurio does not make.
 #[test]
 fn javascript_serializers_with_a_real_registry() {
@@ -207,6 +216,15 @@ fn javascript_serializers_with_a_real_registry() {
     let Some((broker, registry)) = parts(test) else { return };
     let server = server(broker, Some(&registry.url));
     round_trip(test, Client::JavaScript, broker, &server, &registry.url, &["avro", "json"]);
+}
+
+#[test]
+fn javascript_serializers_with_our_registry() {
+    let test = "javascript_serializers_with_our_registry";
+    let Some(broker) = broker::shared(test) else { return };
+    let server = server(broker, None);
+    let url = format!("http://{}/schema-registry", server.address);
+    round_trip(test, Client::JavaScript, broker, &server, &url, &["avro", "protobuf", "json"]);
 }
 
 /// A refused statement's message.
