@@ -12,7 +12,7 @@ use super::read::Fault;
 use super::wire::{Wire, each};
 use super::{own, plan, reason, typed, value::Value, write};
 use crate::catalog::Nullable;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::format::Bad;
 use crate::format::cells::Cells;
 use crate::format::json::encode::Source;
@@ -125,13 +125,10 @@ impl RowWriter for Writer {
         let unwrapped = columns.first().filter(|_| self.bare);
         let sources = columns.iter().zip(&self.columns).map(|(column, (_, ty))| Source::new(column, ty));
         let sources = sources.collect::<Result<Vec<_>>>()?;
-        let layout = match &self.layout {
-            Ok(layout) => layout,
-            Err(reason) => return Err(Error::statement(reason.clone())),
-        };
-        out.each(unwrapped, |row, data| match self.own_message {
-            true => layout.write_alone(&sources[0], row, data),
-            false => layout.write(&sources, row, data),
+        out.each(unwrapped, |row, data| match &self.layout {
+            Err(reason) => Err(reason.clone().into()),
+            Ok(layout) if self.own_message => layout.write_alone(&sources[0], row, data),
+            Ok(layout) => layout.write(&sources, row, data),
         });
         Ok(())
     }

@@ -4,7 +4,7 @@
 //! A INT, S STRUCT<X STRING>    ->    message 1 { int32 A = 1; message 2 { string X = 1; } S = 2; }
 //! ```
 //!
-//! Here names may be anything, because no text is made of them: PROTOBUF_NOSR has no schema that somebody else reads.
+//! Here names may be anything, because no text is made of them: nothing but PROTOBUF_NOSR uses such a message.
 
 use super::resolve;
 use super::schema::{Field, File, Label, Message, Syntax, Type};

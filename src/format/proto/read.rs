@@ -145,6 +145,14 @@ impl Target {
     #[inline(always)]
     fn finish(&mut self, cells: &mut Cells, d: &[u8]) -> Result<(), Fault> {
         match &mut self.take {
+            // A column that is not materialized is only checked.
+            Take::Single { value, .. } if !cells.keep && self.slot.count > 0 && !value.is_message() => {
+                match value.is_valid(self.slot.wire(d)) {
+                    Some(true) => return Ok(()),
+                    Some(false) => return Err(Fault::Invalid),
+                    None => value.push(cells, self.slot.wire(d))?,
+                }
+            }
             Take::Single { value, absent } => match (self.slot.count, *absent) {
                 (1, _) => value.push(cells, self.slot.wire(d))?,
                 (0, Absent::Default) => value.push(cells, value.default_wire())?,

@@ -75,6 +75,18 @@ impl Value {
         )
     }
 
+    /// Whether a value is valid, of the types where that is seen without reading it into a column.
+    #[inline(always)]
+    pub(super) fn is_valid(&self, wire: Wire<'_>) -> Option<bool> {
+        match (self, wire) {
+            (Value::Text(true), Wire::Bytes(b)) => Some(b.is_ascii() || simdutf8::basic::from_utf8(b).is_ok()),
+            (Value::Int(_) | Value::Bool | Value::Float | Value::Double | Value::Enum(_) | Value::Bytes, _) => {
+                Some(true)
+            }
+            _ => None,
+        }
+    }
+
     /// What a field that is absent and has no presence is read as.
     pub(super) fn default_wire(&self) -> Wire<'static> {
         match self {

@@ -1,5 +1,5 @@
 //! Damaged schemas and payloads of PROTOBUF and JSON_SR: no panic, no hang, no memory, and nothing of a bad record in the columns; and
-//! the bombs that somebody who knows the formats would send.
+//! the bombs that an attacker who knows the formats would send.
 
 use super::Dice;
 use super::registry::{column_list, decode, schema, shared};
@@ -150,7 +150,7 @@ fn undamaged(format: Format, text: &SchemaText, columns: &str, payload: &[u8]) {
     assert!(good > 3000 && bad > 1000, "{good} good, {bad} bad");
 }
 
-/// Protobuf texts and JSON schemas that multiply, repeat themselves or nest; each is answered in a moment.
+/// Protobuf texts and JSON schemas that multiply, repeat themselves or nest; each is refused in a moment.
 fn schema_bombs() -> Vec<(&'static str, SchemaType, String)> {
     let proto = |text: String| format!("syntax = \"proto3\"; {text}");
     let doubling = |n: usize| {
