@@ -7,7 +7,7 @@
 //! --set ksql.schema.registry.ssl.truststore.location=ca.pem         PEM, as all stores here
 //! ```
 //!
-//! They are fixed at the start of the process. Without a URL there is no external registry. A setting that this client does not
+//! They are fixed at the start of the process. Without a URL, or with `built-in`, there is no external registry. A setting that this client does not
 //! carry out is an error, because a connection that is less protected than asked for must not be made.
 
 use super::{Config, LogConfig, STATE_DIR};
@@ -19,6 +19,9 @@ use std::time::Duration;
 pub const REGISTRY: &str = "ksql.schema.registry.";
 /// The comma-separated URLs of the registry.
 pub const REGISTRY_URL: &str = "ksql.schema.registry.url";
+
+/// The value of [`REGISTRY_URL`] that names the built-in registry, which is used without a URL, too.
+const BUILT_IN: &str = "built-in";
 
 /// URLs of one registry: more replicas than anyone runs.
 const URLS_MAX: usize = 16;
@@ -110,7 +113,7 @@ impl Config {
     /// The external registry; `None` = the built-in one is used.
     pub fn registry(&self) -> Result<Option<RegistryConfig>> {
         let get = |name: &str| self.properties.get(&format!("{REGISTRY}{name}")).map(String::as_str);
-        let Some(urls) = get("url").filter(|urls| !urls.trim().is_empty()) else { return Ok(None) };
+        let Some(urls) = get("url").filter(|urls| !matches!(urls.trim(), "" | BUILT_IN)) else { return Ok(None) };
         let millis = |name: &str, default: u64| Duration::from_millis(number(get(name), default));
         let shared = authorization(&get)?;
         let from_url = get("basic.auth.credentials.source").is_none_or(|source| source == "URL");
@@ -165,6 +168,7 @@ pub(super) fn check(name: &str, value: &str) -> Result<()> {
         false => fail(format!("{full} is a number up to {most}, not {value}"), "the unit is milliseconds or attempts"),
     };
     match name {
+        "url" if value.trim() == BUILT_IN => Ok(()),
         "url" => value.split(',').try_for_each(|url| split_url(url.trim(), true, &RegistryAuth::None).map(drop)),
         "basic.auth.credentials.source" => {
             one_of(&["URL", "USER_INFO"], "URL takes the user from the URL, USER_INFO from basic.auth.user.info")

@@ -1,4 +1,4 @@
-//! Deletion: soft first, so that ids go on resolving, then permanently.
+//! Deletion: soft first, so that ids still resolve, then permanently.
 
 use super::record::{Record, SchemaRecord};
 use super::refusal;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-/// A reference as it is stored: the name in the text, and the version that it stands for.
+/// A reference as it is stored: the name in the text, and the version that it means.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name {
     /// The name in the text that refers to it.

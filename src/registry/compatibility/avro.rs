@@ -12,7 +12,7 @@ use super::{DEPTH_MAX, Difference, PAIRS_MAX, TOO_LARGE};
 use crate::registry::schema::avro::{AvroSchema, Field, Named, NamedKind, Primitive, Type};
 use std::collections::{BTreeSet, HashMap};
 
-/// What stands in the way of reading with `reader` what `writer` describes; empty = nothing.
+/// Why `reader` cannot read what `writer` describes; empty = it can.
 pub fn differences(reader: &AvroSchema, writer: &AvroSchema) -> Vec<Difference> {
     Check { reader, writer, pairs: HashMap::new(), left: PAIRS_MAX, depth: 0 }.pair(
         &reader.root,

@@ -8,7 +8,7 @@
 //! OPTIONAL_PROPERTY_ADDED_TO_OPEN_CONTENT_MODEL at #/properties/b: the writer was free to put a number there
 //! ```
 //!
-//! An object is *open* if it allows properties of which it says nothing, *closed* if it allows none.
+//! An object is *open* if it allows properties that it does not name, *closed* if it allows none.
 
 mod limits;
 mod object;
@@ -149,7 +149,7 @@ const TEMPLATES: &[(&str, &[&str])] = &[
 /// Schemas between a reference and what it leads to in the end.
 const REFERENCES_MAX: usize = 32;
 
-/// What stands in the way of reading with `reader` what `writer` describes; empty = nothing.
+/// Why `reader` cannot read what `writer` describes; empty = it can.
 pub fn differences(reader: &JsonSchema, writer: &JsonSchema) -> Vec<Difference> {
     let mut check = Check { reader, writer, open: HashSet::new(), left: PAIRS_MAX, found: Vec::new() };
     check.pair(&reader.root, &writer.root, "#");

@@ -31,7 +31,7 @@ const QUOTED_BYTES_MAX: usize = 10 * 1024;
 /// Differences that a message lists.
 const LISTED_MAX: usize = 100;
 
-/// What stands in the way of reading with one schema what another has written.
+/// A reason why one schema cannot read what another has written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
     /// `TYPE_MISMATCH`
@@ -132,8 +132,8 @@ pub struct Earlier<'a> {
     pub schema: &'a Parsed,
 }
 
-/// Why the schema is not compatible with the versions, which are in order, latest first; empty = it is. The first version that
-/// stands in the way ends the check.
+/// Why the schema is not compatible with the versions, which are in order, latest first; empty = it is. The check ends at the first
+/// incompatible version.
 pub fn check(new: &Parsed, earlier: &[Earlier<'_>], level: Level) -> Vec<String> {
     let compared = if level.is_transitive() { earlier.len() } else { earlier.len().min(1) };
     for old in &earlier[..compared] {

@@ -15,7 +15,7 @@ use crate::format::proto::{Field, File, Label, Message, Scalar, Type};
 use crate::registry::schema::proto::ProtobufSchema;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-/// What stands in the way of reading with `reader` what `writer` describes; empty = nothing.
+/// Why `reader` cannot read what `writer` describes; empty = it can.
 pub fn differences(reader: &ProtobufSchema, writer: &ProtobufSchema) -> Vec<Difference> {
     let (new, old) = (reader.file(), writer.file());
     let mut check = Check { new, old, seen: HashSet::new(), left: PAIRS_MAX, depth: 0, found: Vec::new() };

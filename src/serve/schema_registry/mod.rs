@@ -53,7 +53,7 @@ struct Call {
 
 /// Why a request has no result.
 enum Failure {
-    /// The registry says no.
+    /// The registry refused it.
     Registry(RegistryError),
     /// The user may not do it, or the request cannot be read.
     Request(Error),

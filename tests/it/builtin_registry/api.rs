@@ -359,4 +359,6 @@ fn a_registry_elsewhere_takes_the_place_of_this_one() {
         text.contains("the built-in schema registry is not used") && text.contains("ksql.schema.registry.url"),
         "{text}"
     );
+    let server = Server::at(&["--temp", "--set", "ksql.schema.registry.url=built-in"]);
+    assert_eq!(Client::of(&server).get("/subjects"), (200, json!([])));
 }

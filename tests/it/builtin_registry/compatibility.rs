@@ -240,7 +240,7 @@ fn a_level_says_in_which_direction_and_how_far() {
         forward[0].contains("in the old schema has no default value and is missing in the new schema"),
         "{forward:?}"
     );
-    // The first one that stands in the way, latest first.
+    // The first incompatible one, latest first.
     let earlier =
         [Earlier { version: 2, text: "two", schema: &two }, Earlier { version: 1, text: "one", schema: &one }];
     assert!(check(&two, &earlier, Level::Backward).is_empty());

@@ -169,7 +169,7 @@ fn two_processes_on_one_topic_agree() {
         let found = registry.list("", Filter::All, false).unwrap();
         found.into_iter().map(|f| (f.subject, f.version.version, f.version.id, f.version.schema.text.clone())).collect()
     };
-    // Whoever reads the topic afresh sees what both have told their clients.
+    // A process that reads the topic from its beginning sees what both have responded.
     let fresh = list(&Builtin::new(log.clone(), SystemClock::shared()));
     assert_eq!(fresh.len(), 80);
     for registry in &registries {

@@ -52,7 +52,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// A property of the new schema that the old one did not name: the old one may have let anything stand there.
+    /// A property of the new schema that the old one did not name, and may have allowed with any value.
     fn added(&mut self, name: &str, property: &'a Value, new: &Object, others: Others<'a>, path: &str) {
         let is_required = required(new).contains(name);
         let has_default = property.get("default").is_some();

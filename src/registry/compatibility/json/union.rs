@@ -32,7 +32,7 @@ impl<'a> Check<'a> {
                 match (criterion, written) {
                     ("allOf", "allOf") => self.product(branches, old_branches, path),
                     ("allOf", _) | (_, "allOf") => self.add("COMBINED_TYPE_CHANGED", path),
-                    // Whoever has chosen exactly one has chosen one.
+                    // A value that matches exactly one branch matches any; not the other way round.
                     ("oneOf", "anyOf") => self.add("COMBINED_TYPE_CHANGED", path),
                     _ => self.sum(criterion, branches, old_branches, path),
                 }
