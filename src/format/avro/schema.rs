@@ -14,6 +14,9 @@ use std::collections::HashMap;
 /// Index of a node.
 pub(crate) type Id = usize;
 
+/// Branches of a union, each with its index.
+pub(super) type Branches = Vec<(usize, Id)>;
+
 /// Limit of nesting, of schemas and of values of recursive types.
 pub(super) const DEPTH_MAX: usize = 512;
 
@@ -106,7 +109,7 @@ impl Schema {
     }
 
     /// The branches of a union without null, and the index of null; `None` = it is no union.
-    pub(super) fn union(&self, id: Id) -> Option<(Vec<(usize, Id)>, Option<usize>)> {
+    pub(super) fn union(&self, id: Id) -> Option<(Branches, Option<usize>)> {
         let Kind::Union(branches) = &self.node(id).kind else { return None };
         let null = branches.iter().position(|b| self.node(*b).kind == Kind::Null);
         Some((branches.iter().copied().enumerate().filter(|(i, _)| Some(*i) != null).collect(), null))

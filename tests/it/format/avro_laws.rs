@@ -6,7 +6,7 @@ use super::registered::{decoder, schemas, side, written_by};
 use super::round_trip::{some_columns, some_row};
 use super::{Dice, all, rows};
 use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::datatypes::{DataType, Decimal128Type, Decimal256Type};
+use arrow::datatypes::DataType;
 use arrow_avro::reader::ReaderBuilder;
 use arrow_avro::schema::{AvroSchema, Fingerprint, FingerprintAlgorithm, SchemaStore};
 use tidegate::catalog::{Format, Wire};
@@ -116,7 +116,10 @@ fn plain(array: &ArrayRef) -> Vec<V> {
 }
 
 fn one(array: &ArrayRef, row: usize) -> V {
-    use arrow::datatypes::*;
+    use arrow::datatypes::{
+        Date32Type, Decimal128Type, Decimal256Type, Float64Type, Int32Type, Int64Type, Time32MillisecondType,
+        TimestampMillisecondType,
+    };
     if array.is_null(row) {
         return V::Null;
     }

@@ -223,10 +223,11 @@ fn collect(ty: &Value, names: &mut HashMap<String, Value>) {
     match ty {
         Value::Array(types) => types.iter().for_each(|ty| collect(ty, names)),
         Value::Object(object) => {
-            if let Some(name) = object.get("name").and_then(Value::as_str).filter(|_| object.contains_key("type")) {
-                if ["record", "enum", "fixed"].iter().any(|kind| object["type"] == *kind) {
-                    names.insert(name.to_owned(), ty.clone());
-                }
+            let kind = object.get("type").and_then(Value::as_str);
+            if let Some(name) = object.get("name").and_then(Value::as_str)
+                && kind.is_some_and(|kind| ["record", "enum", "fixed"].contains(&kind))
+            {
+                names.insert(name.to_owned(), ty.clone());
             }
             object.values().for_each(|part| collect(part, names));
         }
