@@ -10,19 +10,11 @@
 use crate::error::{Error, Result};
 use crate::functions::aggregate::Literal;
 use crate::parse::span_of;
-use crate::plan::select::context::{Context, Purpose};
+use crate::plan::select::context::{Clauses, Context, Purpose};
 use crate::plan::select::expression;
 use crate::plan::select::over;
 use crate::plan::select::projection::Item;
 use sqlparser::ast::Expr;
-
-/// The clauses, in [`expression::normal`] form.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Clauses {
-    pub group_by: Vec<Expr>,
-    pub having: Option<Expr>,
-    pub qualify: Option<Expr>,
-}
 
 /// The clauses of the statement beside these items.
 pub(super) fn of(context: &Context<'_>, items: &[Item]) -> Result<Clauses> {

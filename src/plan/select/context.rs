@@ -6,7 +6,6 @@ use crate::error::{Error, Result};
 use crate::parse::statement::Select;
 use crate::plan::nodes::{Keep, call};
 use crate::plan::scalar::{self, Boundary, Typed};
-use crate::plan::select::clauses::Clauses;
 use crate::plan::select::expression;
 pub(in crate::plan) use crate::plan::select::inner::relations::unique;
 use crate::plan::select::inner::relations::{Relations, Written};
@@ -37,6 +36,14 @@ pub(in crate::plan) struct Bound {
     pub source: Arc<Source>,
     /// Streams and tables that are read.
     pub reads: Vec<String>,
+}
+
+/// GROUP BY, HAVING and QUALIFY as they are meant, in [`expression::normal`] form.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Clauses {
+    pub group_by: Vec<Expr>,
+    pub having: Option<Expr>,
+    pub qualify: Option<Expr>,
 }
 
 /// What binding needs at every step.

@@ -13,7 +13,7 @@ use crate::plan::formats;
 use crate::plan::nodes::Compute;
 use crate::plan::scalar::{self, Boundary, Typed};
 use crate::plan::select::context::{self, Bound, Context, Purpose};
-use crate::plan::select::groups::{GroupKey, Grouped};
+use crate::plan::select::groups::{GroupKey, Grouped, bound_misplaced, window_of};
 use crate::plan::select::projection::{Item, Namer};
 use crate::plan::select::scope::Names;
 use crate::plan::select::{expression, sets};
@@ -145,15 +145,6 @@ fn check_undo(context: &Context<'_>, items: &[Item]) -> Result<()> {
     )))
 }
 
-/// The window in force: with EMIT FINAL and without GRACE PERIOD it closes when it ends.
-pub(super) fn window_of(context: &Context<'_>) -> Result<Window> {
-    let mut window = context.select.window.ok_or_else(|| Error::bug("there is no window"))?;
-    if context.select.emit == Some(Emit::Final) {
-        window.grace_ms.get_or_insert(0);
-    }
-    Ok(window)
-}
-
 fn check_window(context: &Context<'_>) -> Result<()> {
     if context.select.window.is_none() {
         return Ok(());
@@ -251,13 +242,6 @@ fn check_items(context: &Context<'_>, grouped: &Grouped, items: &[Item]) -> Resu
 pub(super) fn twice(clause: &str, expr: &Expr) -> Error {
     let text = expression::text(expr);
     Error::statement(format!("Failed to prepare statement: Duplicate {clause} expression: {text}"))
-}
-
-pub(super) fn bound_misplaced(bound: &str) -> Error {
-    Error::statement(format!(
-        "Window bounds column {bound} can only be used in the SELECT clause of windowed aggregations and can not be passed to \
-         aggregate functions.\nSee https://github.com/confluentinc/ksql/issues/4397"
-    ))
 }
 
 /// The expression names no column outside of aggregates.

@@ -10,12 +10,12 @@ use crate::plan::nodes::table::{ORDINAL, PRESENT};
 use crate::plan::nodes::{Compute, Keep, Rekey, TimeWindow, call};
 use crate::plan::scalar::{self, Boundary, Program, Typed};
 use crate::plan::select::callee::{self, Called, Computed, Place};
-use crate::plan::select::clauses::Clauses;
-use crate::plan::select::context::{self, Columns, Context, Key};
+use crate::plan::select::context::{self, Clauses, Columns, Context, Key};
 use crate::plan::select::inner::{around, subquery};
 use crate::plan::select::projection::Item;
 use crate::plan::select::scope::Names;
-use crate::plan::select::{expression, grouping, over, sets};
+use crate::plan::select::{expression, over, sets};
+use crate::types::time::Window;
 use crate::types::{Column, SqlType, pseudo};
 use datafusion::common::{Column as PlanColumn, ScalarValue};
 use datafusion::logical_expr::{Aggregate, Expr as PlanExpr, LogicalPlan, LogicalPlanBuilder, lit};
@@ -75,7 +75,7 @@ impl Grouped {
                     over::check_clause(part, "an argument of an aggregate")?;
                 }
                 if let Some(bound) = callee::bound_in_arguments(&function, &names) {
-                    return Err(grouping::bound_misplaced(&bound));
+                    return Err(bound_misplaced(&bound));
                 }
                 let called = Called::bind(&function, place, &mut self.computed)?;
                 // The state's format is ours; ksqlDB keeps it in the source's.
@@ -111,7 +111,7 @@ impl Grouped {
         let plan = match &context.select.window {
             Some(_) => {
                 let is_final = context.select.emit == Some(Emit::Final);
-                TimeWindow::plan(grouping::window_of(context)?, is_final, context.settings.strict, plan)?
+                TimeWindow::plan(window_of(context)?, is_final, context.settings.strict, plan)?
             }
             None => plan,
         };
@@ -371,4 +371,21 @@ fn knows_bounds(context: &Context<'_>) -> bool {
 /// The column that says whether a row's set leaves the key out.
 fn grouping_name(place: usize) -> String {
     format!("#grouping_{place}")
+}
+
+/// The window in force: with EMIT FINAL and without GRACE PERIOD it closes when it ends.
+pub(super) fn window_of(context: &Context<'_>) -> Result<Window> {
+    let mut window = context.select.window.ok_or_else(|| Error::bug("there is no window"))?;
+    if context.select.emit == Some(Emit::Final) {
+        window.grace_ms.get_or_insert(0);
+    }
+    Ok(window)
+}
+
+/// The error for a window's bound where it has no meaning.
+pub(super) fn bound_misplaced(bound: &str) -> Error {
+    Error::statement(format!(
+        "Window bounds column {bound} can only be used in the SELECT clause of windowed aggregations and can not be passed to \
+         aggregate functions.\nSee https://github.com/confluentinc/ksql/issues/4397"
+    ))
 }

@@ -29,8 +29,7 @@ pub(super) mod relational;
 pub(super) mod scope;
 mod sets;
 
-use self::clauses::Clauses;
-use self::context::{Bound, Context, Key, Purpose};
+use self::context::{Bound, Clauses, Context, Key, Purpose};
 use self::inner::relations::{self, Relations};
 use self::inner::subquery;
 use self::projection::{Item, SelectInput};
