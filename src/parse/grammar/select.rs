@@ -85,8 +85,11 @@ fn at_named_window(reader: &Reader<'_>) -> bool {
     reader.at_words(&["WINDOW"]) && matches!(reader.token(1), Token::Word(_)) && reader.word(2) == "AS"
 }
 
+/// Named windows, and the condition of QUALIFY.
+type OverRows = (Vec<(Name, WindowSpec)>, Option<Expr>);
+
 /// `WINDOW name AS (...), ...` and `QUALIFY condition`, in any order.
-fn over_rows(reader: &mut Reader<'_>) -> Result<(Vec<(Name, WindowSpec)>, Option<Expr>)> {
+fn over_rows(reader: &mut Reader<'_>) -> Result<OverRows> {
     let (mut windows, mut qualify) = (Vec::new(), None);
     loop {
         if windows.is_empty() && at_named_window(reader) {

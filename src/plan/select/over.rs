@@ -38,7 +38,7 @@ struct Window {
 
 /// The SELECT with the windows that OVER names in the place of their names.
 pub(super) fn inlined(select: &Select) -> Result<Cow<'_, Select>> {
-    let named = |expr: &Expr| !expression::over_calls(expr).iter().all(|f| is_written_out(f));
+    let named = |expr: &Expr| !expression::over_calls(expr).iter().all(is_written_out);
     let expressions = select.items.iter().filter_map(item_expr).chain(&select.qualify);
     if select.windows.is_empty() && !expressions.into_iter().any(named) {
         return Ok(Cow::Borrowed(select));
