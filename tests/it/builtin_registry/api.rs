@@ -156,7 +156,8 @@ fn levels_are_global_or_of_a_subject() {
     assert_eq!(set("/config", "SIDEWAYS"), error(422, 42203, invalid));
     assert_eq!(set("/config", "NONE"), (200, json!({ "compatibility": "NONE" })));
     // NONE takes anything, FULL does not.
-    (client.register("u-value", "\"int\""), client.register("u-value", "\"string\""));
+    client.register("u-value", "\"int\"");
+    client.register("u-value", "\"string\"");
     client.register("t-value", &record(&["a"]));
     let (status, body) = client.post("/subjects/t-value/versions", json!({ "schema": record(&[]) }));
     assert!(
@@ -233,7 +234,8 @@ fn modes_decide_what_is_registered() {
 fn deletion_is_soft_first() {
     let server = Server::start();
     let client = Client::of(&server);
-    (client.register("t", &record(&["a"])), client.register("t", &record(&["a", "b=?"])));
+    client.register("t", &record(&["a"]));
+    client.register("t", &record(&["a", "b=?"]));
     let kept = "Subject 't' Version 1 was not deleted first before being permanently deleted";
     assert_eq!(client.delete("/subjects/t/versions/1?permanent=true"), error(404, 40407, kept));
     assert_eq!(client.delete("/subjects/t/versions/1"), (200, json!(1)));
