@@ -16,7 +16,7 @@ use crate::parse::words::RESERVED;
 use sqlparser::tokenizer::Token;
 
 /// Words that end the expressions of a clause, where they are not inside of parentheses.
-const ENDS: &[&str] = &["FROM", "JOIN", "UNION", "INTERSECT", "EXCEPT", "WINDOW"];
+const ENDS: &[&str] = &["FROM", "JOIN", "UNION", "INTERSECT", "EXCEPT", "ORDER"];
 
 /// Words beyond the reserved ones behind which a parenthesis is no list of arguments.
 const OPERATORS: &[&str] = &["ILIKE", "TO", "ZONE", "SYMMETRIC", "RLIKE", "REGEXP", "ESCAPE", "OFFSET", "LIMIT"];
