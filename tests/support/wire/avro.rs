@@ -245,7 +245,10 @@ impl Avro {
                 Some(fields) => self.take_entries(fields, d)?,
                 None => {
                     let mut all = Vec::new();
-                    take_blocks(d, |d| Ok(all.push(self.take(items, d)?)))?;
+                    take_blocks(d, |d| {
+                        all.push(self.take(items, d)?);
+                        Ok(())
+                    })?;
                     Value::Array(all)
                 }
             },

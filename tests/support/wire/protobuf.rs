@@ -296,10 +296,14 @@ impl File {
                 write_bytes(n, &inner, out);
                 Ok(())
             }
-            Type::Scalar(Scalar::String) => Ok(write_bytes(n, scalar_text(value).as_bytes(), out)),
+            Type::Scalar(Scalar::String) => {
+                write_bytes(n, scalar_text(value).as_bytes(), out);
+                Ok(())
+            }
             Type::Scalar(Scalar::Bytes) => {
                 let bytes = value.as_str().and_then(|text| STANDARD.decode(text).ok());
-                Ok(write_bytes(n, &bytes.ok_or_else(|| format!("{value} is no base64"))?, out))
+                write_bytes(n, &bytes.ok_or_else(|| format!("{value} is no base64"))?, out);
+                Ok(())
             }
             Type::Map(..) => Err("a map is no item".to_owned()),
             ty => {
@@ -316,7 +320,8 @@ impl File {
             Type::Enum(name) => {
                 let text = scalar_text(value);
                 let symbol = self.enums[name].values.iter().find(|(symbol, _)| *symbol == text);
-                return Ok(varint(symbol.ok_or_else(|| format!("{name} has no symbol {text}"))?.1 as u64, out));
+                varint(symbol.ok_or_else(|| format!("{name} has no symbol {text}"))?.1 as u64, out);
+                return Ok(());
             }
             _ => return Err("a message cannot be packed".to_owned()),
         };
