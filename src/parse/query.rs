@@ -110,6 +110,7 @@ pub struct Relation {
 
 /// Rows in FROM that no stream or table holds.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "a relation has it in a box")]
 pub enum Derived {
     /// `(query)`, or `LATERAL (query)`, which sees the columns of the sources to its left.
     Query {
@@ -139,6 +140,7 @@ pub struct Join {
 
 /// Which rows of two sources meet.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "nearly every join has an expression")]
 pub enum Condition {
     /// ON: those for which it is true.
     On(Expr),

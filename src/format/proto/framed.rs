@@ -7,7 +7,7 @@
 //! A payload is read by the message that it names, whatever `*_SCHEMA_FULL_NAME` says. A plan is made for each (schema, message) that
 //! is met, and kept. The schema of the source itself needs no registry. A key of one column is a message too.
 
-use super::plan::{self, MessagePlan};
+use super::read::{self, MessagePlan};
 use super::{parse, reason, typed, write};
 use crate::catalog::{SchemaText, WireSchema};
 use crate::error::{Error, Result};
@@ -121,7 +121,7 @@ fn compile(
     let Some((_, message)) = file.at(path) else {
         return Err(format!("schema {id} has no message at the indexes {path:?} of the payload"));
     };
-    Ok(plan::compile(&file, message, columns))
+    Ok(read::compile(&file, message, columns))
 }
 
 impl RowReader for Reader {

@@ -9,10 +9,10 @@
 //! TIMESTAMP  { int64 seconds = 1; int32 nanos = 2 }                         years 1 to 9999
 //! ARRAY repeated   MAP repeated { key = 1; value = 2 }   STRUCT a message
 //!
-//! schema, text (lexer, options), descriptor, known, resolve    schemas, as text or as descriptors, linked
+//! schema, text, descriptor, known, resolve    schemas, as text or as descriptors, linked
 //! translate, infer     columns to schema, schema to columns
 //! own                  the message that columns are without a schema
-//! plan (check), read (value)    a writer's message and columns to a plan; payloads to columns by it
+//! read                 a writer's message and columns to a plan; payloads to columns by it
 //! write                columns to payloads, by a schema's message
 //! wire                 bytes to fields
 //! framed, nosr         the two formats
@@ -22,22 +22,17 @@
 //! empty (proto3's implicit presence). A missing message is NULL. An element of an ARRAY cannot be missing: a row with such a NULL is
 //! not written.
 
-mod check;
 mod descriptor;
 mod framed;
 mod infer;
 mod known;
-mod lexer;
 mod nosr;
-mod options;
 mod own;
-mod plan;
 mod read;
 mod resolve;
 mod schema;
 mod text;
 mod translate;
-mod value;
 mod wire;
 mod write;
 

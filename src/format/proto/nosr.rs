@@ -8,9 +8,9 @@
 //! wrappers (`StringValue` and so on), whose field 1 it is, as in a row of one column. The difference is NULL, which is a null
 //! payload then.
 
-use super::read::Fault;
+use super::read::{self, Fault, MessagePlan, Value};
 use super::wire::{Wire, each};
-use super::{own, plan, reason, typed, value::Value, write};
+use super::{own, reason, typed, write};
 use crate::catalog::Nullable;
 use crate::error::Result;
 use crate::format::Bad;
@@ -30,7 +30,7 @@ pub(in crate::format) struct Reader {
 
 #[derive(Debug)]
 enum Body {
-    Message(Box<plan::MessagePlan>),
+    Message(Box<MessagePlan>),
     /// The payload is the only column's own message.
     Alone(Value),
     /// The columns have a type of which there is no message.
@@ -67,12 +67,12 @@ fn body(columns: &[(String, SqlType)], own_message: bool) -> std::result::Result
     let named: Vec<_> = columns.iter().map(|(name, ty)| (name.as_str(), ty)).collect();
     let (file, name) = own::schema(&named, Nullable::None)?;
     if let (true, [column]) = (own_message, columns)
-        && let Some(value) = plan::alone(&file, &name, column)
+        && let Some(value) = read::alone(&file, &name, column)
     {
         return Ok(Body::Alone(value));
     }
     let message = file.message(&name).ok_or("there is no message of the columns")?;
-    Ok(Body::Message(Box::new(plan::compile(&file, message, columns))))
+    Ok(Body::Message(Box::new(read::compile(&file, message, columns))))
 }
 
 impl RowReader for Reader {

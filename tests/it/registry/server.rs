@@ -14,6 +14,9 @@ use tidegate::registry::{Compatibility, Registered, RegistryError, Schemas};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
+/// A reference: name, subject, version.
+type Direct = (String, String, i32);
+
 /// The registry, which ends with this.
 pub(super) struct Server {
     pub(super) url: String,
@@ -24,8 +27,8 @@ pub(super) struct Server {
 #[derive(Default)]
 pub(super) struct Shared {
     pub(super) schemas: Arc<Fixed>,
-    /// Direct references by the text that has them: name, subject, version.
-    pub(super) references: Mutex<Vec<(String, Vec<(String, String, i32)>)>>,
+    /// Direct references by the text that has them.
+    pub(super) references: Mutex<Vec<(String, Vec<Direct>)>>,
     /// Statuses of the next responses.
     pub(super) failures: Mutex<VecDeque<u16>>,
     /// Method, path and headers of each request.

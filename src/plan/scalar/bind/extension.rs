@@ -217,8 +217,11 @@ fn part(field: &DateTimeField) -> Result<String> {
     }
 }
 
+/// A unit's name, and its milliseconds if they are fixed.
+type Unit = (&'static str, Option<i64>);
+
 /// `INTERVAL '1' DAY`, `INTERVAL 5 MINUTES`, `INTERVAL '1 day 2 hours'`.
-fn parts(interval: &Interval) -> Result<Vec<(i64, (&'static str, Option<i64>))>> {
+fn parts(interval: &Interval) -> Result<Vec<(i64, Unit)>> {
     let wrong = || {
         Error::statement(format!("{interval} is no length of time"))
             .with_hint("INTERVAL '90' MINUTE or INTERVAL '1 day 2 hours'")

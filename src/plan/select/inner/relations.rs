@@ -283,7 +283,7 @@ fn exploded(call: &Expr, relation: &Relation) -> Result<Relational> {
         columns: Vec::new(),
         derived: Some(Box::new(Derived::Nothing)),
     };
-    let alias = relation.alias.clone().unwrap_or_else(|| Name { value: name, span: place });
+    let alias = relation.alias.clone().unwrap_or(Name { value: name, span: place });
     let items = arrays.into_iter().map(|array| SelectItem::Expr {
         expr: expression::call("EXPLODE", vec![array]),
         alias: Some(alias.clone()),

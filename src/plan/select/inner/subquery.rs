@@ -154,9 +154,7 @@ fn take(expr: &Expr, wanted: &mut Vec<Wanted>, refused: &mut Option<Error>) -> E
                 _ => return None,
             },
             Expr::AnyOp { left, compare_op, right, .. } | Expr::AllOp { left, compare_op, right } => {
-                let Some(name) = expression::as_name(right).filter(|name| name.starts_with("#query_")) else {
-                    return None;
-                };
+                let name = expression::as_name(right).filter(|name| name.starts_with("#query_"))?;
                 let any = matches!(part, Expr::AnyOp { .. });
                 let negated = match (any, compare_op) {
                     (true, BinaryOperator::Eq) => false,
@@ -223,7 +221,7 @@ fn correlated(
             return Err(Error::statement(text).with_detail(format!("its type is {ty}")));
         }
         domain.push((number.to_string(), call::call(&program, &ty, plan.schema())));
-        fields.push(Column::value(&number.to_string(), ty));
+        fields.push(Column::value(number.to_string(), ty));
     }
     let around: Vec<PlanExpr> = domain.iter().map(|(_, expr)| expr.clone()).collect();
     domain.push((ID.to_owned(), tuple::tuple(around.clone())));

@@ -27,7 +27,7 @@ pub(in crate::plan::select) fn bind(rows: &[Vec<Expr>], relations: &Relations<'_
         literals.push(row.iter().zip(&types).map(literal).collect::<Result<Vec<_>>>()?);
     }
     let plan = LogicalPlanBuilder::values(literals)?.build()?;
-    let columns = types.into_iter().enumerate().map(|(n, ty)| Column::value(&format!("COLUMN{}", n + 1), ty));
+    let columns = types.into_iter().enumerate().map(|(n, ty)| Column::value(format!("COLUMN{}", n + 1), ty));
     Ok(Rows { plan, columns: columns.collect() })
 }
 

@@ -5,38 +5,15 @@
 //! the last of a MAP's entries with one key counts (Protocol Buffers, Encoding, "Last One Wins"). A field of another wire type
 //! than its own counts as unknown.
 
-use super::plan::{Absent, Act, MessagePlan, Raw, Slot, Take, Target};
-use super::value::Value;
-use super::wire::{self, Wire, each, varint};
+use super::steps::{Absent, Act, Fault, MessagePlan, Raw, Slot, Take, Target, Value};
 use crate::format::cells::{Cells, Data, Pieces};
 use crate::format::json::value::keys_repeat;
+use crate::format::proto::wire::{self, Wire, each, varint};
 use std::collections::{HashMap, HashSet};
-
-/// Why a payload was refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
-    /// It is not a message.
-    Malformed,
-    /// A value is not one of its type.
-    Invalid,
-    /// The same, of the column of this index.
-    Field(usize),
-    /// A column does not take the type of its field: the reason.
-    Kind(Box<str>),
-}
-
-impl Fault {
-    fn at(self, column: usize) -> Fault {
-        match self {
-            Fault::Kind(reason) => Fault::Kind(reason),
-            Fault::Malformed | Fault::Invalid | Fault::Field(_) => Fault::Field(column),
-        }
-    }
-}
 
 impl MessagePlan {
     /// Appends a message to its columns. On `Err` they contain parts of it.
-    pub(super) fn read(&mut self, d: &[u8], cells: &mut [Cells]) -> Result<(), Fault> {
+    pub(in crate::format::proto) fn read(&mut self, d: &[u8], cells: &mut [Cells]) -> Result<(), Fault> {
         if let Some(reason) = &self.fault {
             return Err(Fault::Kind(reason.clone()));
         }

@@ -9,112 +9,20 @@
 
 use super::lexer::{Token, tokens};
 use super::options::Options;
-use super::schema::{Enum, Field, Label, Message, Scalar, Source, Syntax, Type};
-
-/// Limit of messages in messages, and of braces in options: protoc's (`Parser`'s recursion limit).
-pub(super) const NESTING_MAX: usize = 32;
+use super::parser::{NESTING_MAX, Parser, Read};
+use crate::format::proto::schema::{Enum, Field, Label, Message, Scalar, Source, Syntax, Type};
 
 /// The largest field number of the wire format.
 const NUMBER_MAX: u64 = (1 << 29) - 1;
 
-pub(super) type Read<T> = Result<T, String>;
-
 /// Reads one file.
-pub(super) fn read(text: &str) -> Read<Source> {
+pub(in crate::format::proto) fn read(text: &str) -> Read<Source> {
     let mut parser = Parser { tokens: tokens(text)?, at: 0, source: Source::default(), implicit: false };
     parser.file()?;
     Ok(parser.source)
 }
 
-pub(super) struct Parser {
-    tokens: Vec<(Token, u32)>,
-    at: usize,
-    source: Source,
-    /// The file's `features.field_presence` is IMPLICIT.
-    implicit: bool,
-}
-
 impl Parser {
-    pub(super) fn peek(&self) -> Option<&Token> {
-        self.ahead(0)
-    }
-
-    fn ahead(&self, n: usize) -> Option<&Token> {
-        self.tokens.get(self.at + n).map(|(token, _)| token)
-    }
-
-    pub(super) fn next(&mut self) -> Option<Token> {
-        let token = self.tokens.get(self.at).map(|(token, _)| token.clone());
-        self.at += 1;
-        token
-    }
-
-    /// "line 3: expected ..., found ..."
-    pub(super) fn expected<T>(&self, what: &str) -> Read<T> {
-        let last = self.tokens.last().map_or(1, |(_, line)| *line);
-        let (found, line) = match self.tokens.get(self.at) {
-            Some((Token::Word(word), line)) => (format!("`{word}`"), *line),
-            Some((Token::Sign(c), line)) => (format!("`{}`", char::from(*c)), *line),
-            Some((Token::Integer(n), line)) => (n.to_string(), *line),
-            Some((Token::Float, line)) => ("a number".to_owned(), *line),
-            Some((Token::Text(_), line)) => ("a string".to_owned(), *line),
-            None => ("the end".to_owned(), last),
-        };
-        Err(format!("line {line}: expected {what}, found {found}"))
-    }
-
-    pub(super) fn is(&self, sign: u8) -> bool {
-        self.peek() == Some(&Token::Sign(sign))
-    }
-
-    fn is_word(&self, n: usize, word: &str) -> bool {
-        matches!(self.ahead(n), Some(Token::Word(w)) if w == word)
-    }
-
-    /// Takes the sign if it is next.
-    pub(super) fn take(&mut self, sign: u8) -> bool {
-        let found = self.is(sign);
-        self.at += usize::from(found);
-        found
-    }
-
-    pub(super) fn expect(&mut self, sign: u8) -> Read<()> {
-        if self.take(sign) { Ok(()) } else { self.expected(&format!("`{}`", char::from(sign))) }
-    }
-
-    pub(super) fn word(&mut self) -> Read<String> {
-        match self.peek() {
-            Some(Token::Word(word)) => {
-                let word = word.clone();
-                self.at += 1;
-                Ok(word)
-            }
-            _ => self.expected("a name"),
-        }
-    }
-
-    /// `a.b.c` or `.a.b.c`.
-    pub(super) fn path(&mut self) -> Read<String> {
-        let mut path = if self.take(b'.') { ".".to_owned() } else { String::new() };
-        path += &self.word()?;
-        while self.take(b'.') {
-            path.push('.');
-            path += &self.word()?;
-        }
-        Ok(path)
-    }
-
-    /// A string; adjacent ones are one.
-    fn text(&mut self) -> Read<String> {
-        let Some(Token::Text(_)) = self.peek() else { return self.expected("a string") };
-        let mut text = String::new();
-        while let Some(Token::Text(part)) = self.peek() {
-            text += part;
-            self.at += 1;
-        }
-        Ok(text)
-    }
-
     fn file(&mut self) -> Read<()> {
         while let Some(token) = self.peek() {
             let Token::Word(word) = token.clone() else {

@@ -11,12 +11,11 @@
 //! BOOLEAN bool   BYTES bytes   STRUCT a message   ARRAY repeated   MAP a map
 //! ```
 
-use super::SECONDS;
-use super::plan::MessagePlan;
-use super::read::Fault;
-use super::schema::{Enum, Scalar};
-use super::wire::{Wire, each, numbers};
+use super::steps::{Fault, Value};
 use crate::format::cells::{Cells, Data};
+use crate::format::proto::SECONDS;
+use crate::format::proto::schema::Scalar;
+use crate::format::proto::wire::{Wire, each, numbers};
 use crate::types::calendar;
 use crate::types::decimal_text::DecimalText;
 use crate::types::java_double::{write_java_double, write_java_float};
@@ -27,32 +26,10 @@ use arrow::datatypes::i256;
 /// Nanoseconds of a second, an exclusive limit.
 const SECOND_NANOS: i64 = 1_000_000_000;
 
-/// What one value of a field is, and how it gets into its column.
-#[derive(Debug)]
-pub(super) enum Value {
-    /// An integer of any width.
-    Int(Scalar),
-    Bool,
-    Float,
-    Double,
-    Enum(Box<Enum>),
-    /// `true`: text that is no UTF-8 makes the record bad, as in proto3.
-    Text(bool),
-    Bytes,
-    Decimal,
-    Date,
-    Time,
-    Timestamp,
-    Message(Box<MessagePlan>),
-    Wrapper(Box<Value>),
-    /// The column cannot take it: the reason.
-    Mismatch(Box<str>),
-}
-
 impl Value {
     /// Whether a value of this wire type belongs to the field. Another one counts as an unknown field.
     #[inline(always)]
-    pub(super) fn takes(&self, wire: Wire<'_>) -> bool {
+    pub(in crate::format::proto) fn takes(&self, wire: Wire<'_>) -> bool {
         match (self, wire) {
             (Value::Int(scalar), wire) => match scalar {
                 Scalar::Fixed32 | Scalar::Sfixed32 => matches!(wire, Wire::Fixed32(_)),
@@ -68,7 +45,7 @@ impl Value {
     }
 
     /// Whether several occurrences of it are merged, not overridden.
-    pub(super) fn is_message(&self) -> bool {
+    pub(in crate::format::proto) fn is_message(&self) -> bool {
         matches!(
             self,
             Value::Decimal | Value::Date | Value::Time | Value::Timestamp | Value::Message(_) | Value::Wrapper(_)
@@ -77,7 +54,7 @@ impl Value {
 
     /// Whether a value is valid, of the types where that is seen without reading it into a column.
     #[inline(always)]
-    pub(super) fn is_valid(&self, wire: Wire<'_>) -> Option<bool> {
+    pub(in crate::format::proto) fn is_valid(&self, wire: Wire<'_>) -> Option<bool> {
         match (self, wire) {
             (Value::Text(true), Wire::Bytes(b)) => Some(b.is_ascii() || simdutf8::basic::from_utf8(b).is_ok()),
             (Value::Int(_) | Value::Bool | Value::Float | Value::Double | Value::Enum(_) | Value::Bytes, _) => {
@@ -88,7 +65,7 @@ impl Value {
     }
 
     /// What a field that is absent and has no presence is read as.
-    pub(super) fn default_wire(&self) -> Wire<'static> {
+    pub(in crate::format::proto) fn default_wire(&self) -> Wire<'static> {
         match self {
             Value::Int(Scalar::Fixed32 | Scalar::Sfixed32) | Value::Float => Wire::Fixed32(0),
             Value::Int(Scalar::Fixed64 | Scalar::Sfixed64) | Value::Double => Wire::Fixed64(0),
@@ -99,7 +76,7 @@ impl Value {
 
     /// Appends a value that the field takes.
     #[inline(always)]
-    pub(super) fn push(&mut self, cells: &mut Cells, wire: Wire<'_>) -> Result<(), Fault> {
+    pub(in crate::format::proto) fn push(&mut self, cells: &mut Cells, wire: Wire<'_>) -> Result<(), Fault> {
         match (&*self, &mut cells.data, wire) {
             (Value::Int(Scalar::Int64), Data::Bigint(v), Wire::Varint(n)) => v.push(n as i64),
             (Value::Int(Scalar::Int32), Data::Integer(v), Wire::Varint(n)) => v.push(n as i32),
@@ -202,7 +179,7 @@ impl Value {
     }
 
     /// Appends the text that ksqlDB makes of a scalar.
-    pub(super) fn text(&self, wire: Wire<'_>, out: &mut Vec<u8>) -> Option<()> {
+    pub(in crate::format::proto) fn text(&self, wire: Wire<'_>, out: &mut Vec<u8>) -> Option<()> {
         match (self, wire) {
             (Value::Enum(known), Wire::Varint(n)) => match known.name_of(n as i32) {
                 Some(name) => out.extend_from_slice(name.as_bytes()),

@@ -7,7 +7,7 @@
 //! ```
 
 use super::lexer::Token;
-use super::text::{NESTING_MAX, Parser, Read};
+use super::parser::{NESTING_MAX, Parser, Read};
 
 /// The options that are kept.
 #[derive(Debug, Default)]

@@ -5,9 +5,9 @@
 //! message M { int32 a = 1; M next = 2; string s = 3; }    read of A alone:  each `next` is walked, each `s` is UTF-8
 //! ```
 
-use super::infer::{Kind, kind};
-use super::schema::{Field, File, Message, Scalar, Syntax, Type};
-use super::wire::{Wire, each};
+use crate::format::proto::infer::{Kind, kind};
+use crate::format::proto::schema::{Field, File, Message, Scalar, Syntax, Type};
+use crate::format::proto::wire::{Wire, each};
 use std::collections::HashMap;
 
 /// Limit of messages in messages: protobuf-java's (`CodedInputStream.DEFAULT_RECURSION_LIMIT`).

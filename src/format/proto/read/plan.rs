@@ -11,119 +11,18 @@
 //! the field is there or not; below a STRUCT, an ARRAY or a MAP only where there is a value (ksqlDB's `ConnectDataTranslator`).
 
 use super::check::Checks;
-use super::infer::{Kind, kind, oneof_name};
-use super::schema::{Field, File, Label, Message, Scalar, Syntax};
-use super::value::Value;
+use super::steps::{Absent, Act, MessagePlan, Step, Take, Target, Value};
+use crate::format::proto::infer::{Kind, kind, oneof_name};
+use crate::format::proto::schema::{Field, File, Label, Message, Scalar, Syntax};
 use crate::types::SqlType;
 
-/// What to do with the fields of a message.
-#[derive(Debug)]
-pub(super) struct MessagePlan {
-    /// By number.
-    pub(super) steps: Vec<Step>,
-    /// One per column, or per field of a STRUCT.
-    pub(super) targets: Vec<Target>,
-    /// A column's type does not fit its field's: no message can be read.
-    pub(super) fault: Option<Box<str>>,
-    /// What is checked of fields that no column takes.
-    pub(super) checks: Checks,
-}
-
-/// A field of the message.
-#[derive(Debug)]
-pub(super) struct Step {
-    pub(super) number: u32,
-    pub(super) act: Act,
-}
-
-/// What happens to a field.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Act {
-    /// It belongs to the target of this index.
-    Take(usize),
-    /// It is a member of the oneof that is the target of this index.
-    Member(usize, usize),
-    /// No column takes it, but it has to be valid. The index is that of a check.
-    Check(usize),
-}
-
-/// A column, and its value in the current message.
-#[derive(Debug)]
-pub(super) struct Target {
-    pub(super) number: u32,
-    pub(super) take: Take,
-    pub(super) slot: Slot,
-}
-
-/// Where a column's values come from.
-#[derive(Debug)]
-pub(super) enum Take {
-    /// The writer has no such field.
-    Missing,
-    Single {
-        value: Value,
-        absent: Absent,
-    },
-    Repeated {
-        item: Value,
-        packed: bool,
-    },
-    Entries {
-        key: Value,
-        value: Box<Target>,
-    },
-    /// A STRUCT with at most one field that is not NULL: the members, and for each field of the STRUCT which one it is.
-    OneOf {
-        members: Vec<(u32, Value)>,
-        fields: Vec<Option<usize>>,
-        fault: Option<Box<str>>,
-    },
-}
-
-/// What the absence of a field means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Absent {
-    Default,
-    Null,
-    Bad,
-}
-
-/// The last occurrence of a field in the current message: bytes are offsets into it.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Slot {
-    pub(super) count: u32,
-    pub(super) member: usize,
-    pub(super) raw: Raw,
-}
-
-/// A value on the wire without its bytes.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Raw {
-    Varint(u64),
-    Fixed32(u32),
-    Fixed64(u64),
-    Bytes { start: u32, length: u32 },
-}
-
-impl Default for Raw {
-    fn default() -> Raw {
-        Raw::Varint(0)
-    }
-}
-
-impl Target {
-    fn new(number: u32, take: Take) -> Target {
-        Target { number, take, slot: Slot::default() }
-    }
-}
-
 /// The plan for a message of a schema.
-pub(super) fn compile(file: &File, message: &Message, columns: &[(String, SqlType)]) -> MessagePlan {
+pub(in crate::format::proto) fn compile(file: &File, message: &Message, columns: &[(String, SqlType)]) -> MessagePlan {
     Compiler { file }.message(message, columns, "")
 }
 
 /// The plan for a payload that is the value of one column itself.
-pub(super) fn alone(file: &File, name: &str, column: &(String, SqlType)) -> Option<Value> {
+pub(in crate::format::proto) fn alone(file: &File, name: &str, column: &(String, SqlType)) -> Option<Value> {
     let field = file.message(name)?.fields.first()?;
     Compiler { file }.value(kind(file, field)?, &column.1, &format!("->{}", column.0)).ok()
 }
