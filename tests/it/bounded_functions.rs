@@ -205,7 +205,15 @@ fn the_refusals_say_what_is_wrong() {
         ("SELECT approx_percentile_cont(x, 0.5, 100000000000) AS s FROM (VALUES (1.0)) t(x);", "from 1 to 10000"),
         ("SELECT version() AS x;", "Can't find any functions with the name 'VERSION'"),
         ("SELECT arrow_cast(1, 'FixedSizeBinary(2147483647)') AS x;", "Can't find any functions with the name"),
-        ("SELECT array_agg(y) OVER () AS x FROM (VALUES (1)) v(y);", "array_agg with OVER is not supported"),
+        // A copy for each row: 29 GB and 14 GB.
+        (
+            "SELECT array_agg(y) OVER () AS x FROM generate_series(1, 60000) AS g(y);",
+            "bytes of memory that it may hold",
+        ),
+        (
+            "SELECT COLLECT_LIST(y) OVER (ORDER BY y) AS x FROM generate_series(1, 60000) AS g(y);",
+            "bytes of memory that it may hold",
+        ),
         ("SELECT * FROM range(1, length(repeat('a', 10)) + NULL);", "in FROM is a constant"),
         ("SELECT * FROM version(1);", "is no function that returns rows"),
     ] {

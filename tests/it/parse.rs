@@ -251,7 +251,6 @@ fn what_ksqldb_cannot_read_is_read_as_a_query_over_history() {
         "SELECT a FROM s WHERE NOT EXISTS (SELECT * FROM t WHERE t.b = s.a AND EXISTS (SELECT 1)) ORDER BY (SELECT 2)",
         "SELECT f((SELECT 1)), ((SELECT 2)) FROM s WHERE a = ANY((SELECT 1) UNION (SELECT 2)) OR b <> ALL(SELECT 3)",
         "VALUES (1, 'a'), (2, 'b')",
-        "TABLE s",
         "WITH x (a, b) AS (VALUES (1, 2)) SELECT * FROM x AS y (c)",
         "SELECT 1 + 1",
         "SELECT * FROM a, b CROSS JOIN c NATURAL LEFT JOIN d JOIN e USING (x, y) JOIN f WITHIN 1 SECONDS ON f.a = (SELECT 1)",
@@ -262,6 +261,7 @@ fn what_ksqldb_cannot_read_is_read_as_a_query_over_history() {
         assert_eq!(one(&statement.to_string()), statement, "{text}");
     }
     for text in [
+        "TABLE s",
         "SELECT a, COUNT(*) OVER (PARTITION BY b ORDER BY c) FROM s",
         "SELECT SUM(a) OVER w, LAG(a) IGNORE NULLS OVER (w ROWS 2 PRECEDING) FROM s WINDOW w AS (ORDER BY b DESC), v AS (w) QUALIFY a > 1",
         "SELECT COUNT(DISTINCT a, b), STRING_AGG(a, ',' ORDER BY b DESC) FILTER (WHERE b > 1) FROM s WINDOW TUMBLING (SIZE 1 SECONDS) \

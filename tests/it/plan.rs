@@ -134,7 +134,7 @@ fn create_source_refuses_what_ksqldb_refuses() {
         ),
         ("CREATE STREAM x (a INT) WITH (kafka_topic='x', value_format='JSON');", "Topic 'x' does not exist."),
         ("CREATE STREAM x (a INT) WITH (kafka_topic='x', value_format='FOO');", "Unknown format: FOO"),
-        ("CREATE STREAM x (a INT) WITH (kafka_topic='x', value_format='AVRO');", "AVRO is not supported yet"),
+        ("CREATE STREAM x (a INT) WITH (kafka_topic='x', value_format='AVRO');", "Topic 'x' does not exist."),
         ("CREATE STREAM x (a INT) WITH (kafka_topic='x', format='JSON', key_format='KAFKA');", "Cannot supply both"),
         ("CREATE STREAM x (a INT) WITH (kafka_topic='x', value_format='JSON', foo='1');", "Invalid config variable(s)"),
         ("CREATE STREAM x (a INT) WITH (kafka_topic='x', value_format='JSON', partitions=0);", "larger than 0"),

@@ -318,7 +318,7 @@ impl AggregateUDFImpl for Sliding {
     fn accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
         let maker = Maker::new(self.function.clone(), &args, args.exprs.len());
         let inner = maker.make()?;
-        Ok(Box::new(Growing { inner, result: None }))
+        Ok(Box::new(Growing { inner, result: None, copies: Copies::default() }))
     }
 
     fn create_sliding_accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
@@ -327,7 +327,32 @@ impl AggregateUDFImpl for Sliding {
         if own.supports_retract_batch() {
             return Ok(own);
         }
-        Ok(Box::new(Window { maker, rows: VecDeque::new() }))
+        Ok(Box::new(Window { maker, rows: VecDeque::new(), copies: Copies::default() }))
+    }
+}
+
+/// Results up to this size are not counted: a row's number or short text.
+const SMALL_RESULT_BYTES: usize = 64;
+
+/// Fails before the results of a window's rows need more memory than the query has left: each row gets a copy, and all
+/// copies are made at once, behind the last row.
+#[derive(Debug, Default)]
+struct Copies {
+    rows: usize,
+}
+
+impl Copies {
+    fn add(&mut self, values: &[ArrayRef]) {
+        self.rows += values.first().map_or(0, |column| column.len());
+    }
+
+    fn check(&self, result: &ScalarValue) -> Result<()> {
+        memory::check().map_err(external)?;
+        let bytes = result.size() - size_of_val(result);
+        match bytes > SMALL_RESULT_BYTES {
+            true => memory::reserve(bytes.saturating_mul(self.rows)).map_err(external),
+            false => Ok(()),
+        }
     }
 }
 
@@ -336,11 +361,13 @@ impl AggregateUDFImpl for Sliding {
 struct Growing {
     inner: Box<dyn Accumulator>,
     result: Option<ScalarValue>,
+    copies: Copies,
 }
 
 impl Accumulator for Growing {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
         self.result = None;
+        self.copies.add(values);
         self.inner.update_batch(values)
     }
 
@@ -348,8 +375,8 @@ impl Accumulator for Growing {
         if let Some(result) = &self.result {
             return Ok(result.clone());
         }
-        memory::check().map_err(external)?;
         let result = self.inner.evaluate()?;
+        self.copies.check(&result)?;
         self.result = Some(result.clone());
         Ok(result)
     }
@@ -372,10 +399,12 @@ impl Accumulator for Growing {
 struct Window {
     maker: Maker,
     rows: VecDeque<Vec<ArrayRef>>,
+    copies: Copies,
 }
 
 impl Accumulator for Window {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        self.copies.add(values);
         if values.first().is_some_and(|column| !column.is_empty()) {
             self.rows.push_back(values.to_vec());
         }
@@ -401,14 +430,15 @@ impl Accumulator for Window {
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
-        memory::check().map_err(external)?;
         let mut inner = self.maker.make()?;
         if let Some(columns) = whole(self.rows.iter())? {
             // The rows stay one part, so that the next result does not put them together again.
             inner.update_batch(&columns)?;
             self.rows = VecDeque::from([columns]);
         }
-        inner.evaluate()
+        let result = inner.evaluate()?;
+        self.copies.check(&result)?;
+        Ok(result)
     }
 
     fn size(&self) -> usize {

@@ -66,7 +66,7 @@ pub enum Bound {
     Compared,
     /// Centroids, the argument of this index: a constant, at most [`CENTROIDS_MAX`].
     Centroids(usize),
-    /// It keeps what it saw, in the memory of the query; not with OVER, where each row would get a copy.
+    /// It keeps what it saw, in the memory of the query; with OVER a copy for each row.
     Kept,
     /// Rows one after the other, for the time of the query.
     Streamed,
@@ -90,7 +90,7 @@ impl Bound {
             Bound::Pattern => "a pattern of at most 8192 bytes",
             Bound::PatternReplaced => "a pattern of at most 8192 bytes, values of at most 16777216 bytes",
             Bound::Centroids(_) => "at most 10000 centroids, a constant",
-            Bound::Kept => "the memory of the query; not with OVER",
+            Bound::Kept => "the memory of the query",
             Bound::Streamed => "the time of the query",
             _ => "values of at most 16777216 bytes",
         }

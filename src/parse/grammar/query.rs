@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use crate::parse::dialect::KsqlDialect;
 use crate::parse::expansion;
 use crate::parse::grammar::{relational, select};
+use crate::parse::query::{Body, Relational};
 use crate::parse::reader::Reader;
 use crate::parse::statement::Statement;
 use crate::parse::syntax_error::SYNTAX_ERROR;
@@ -29,7 +30,7 @@ pub(super) fn query(dialect: &KsqlDialect, text: &str, tokens: &[TokenWithSpan],
         }
     }
     match (relational::statement(&mut reader()), error) {
-        (Ok(query), _) => Ok(Statement::Relational(Box::new(query))),
+        (Ok(query), _) => Ok(simplified(query)),
         (Err(around), _) if expansion::is_too_many(&around) => Err(around),
         (Err(_), Some(own)) if streams(tokens) => Err(without_end(own, text)),
         (Err(around), Some(own)) if start(&own) >= start(&around) => Err(own),
@@ -37,6 +38,22 @@ pub(super) fn query(dialect: &KsqlDialect, text: &str, tokens: &[TokenWithSpan],
             Err(around.with_hint("WITH and subqueries require a query without EMIT"))
         }
         (Err(around), _) => Err(around),
+    }
+}
+
+/// A SELECT with nothing around it, as which `TABLE s` is read, is the same statement whichever grammar read it.
+fn simplified(query: Relational) -> Statement {
+    match query {
+        Relational { with, body: Body::Select(body), order_by, limit: None, offset: 0, queries }
+            if with.is_empty()
+                && order_by.is_empty()
+                && queries.is_empty()
+                && !body.distinct
+                && body.select.is_plain() =>
+        {
+            Statement::Select(body.select)
+        }
+        query => Statement::Relational(Box::new(query)),
     }
 }
 
