@@ -37,7 +37,7 @@ impl CanonicalKey {
         Ok(Some(CanonicalKey { own, decoder: Decoder::of(side, &all, schemas)?, encoder }))
     }
 
-    /// The form of a key without its window. A key that cannot be read is its own form: whoever reads it reports it.
+    /// The form of a key without its window. A key that cannot be read is its own form: its reader reports it.
     pub fn of<'a>(&mut self, key: &'a [u8]) -> Cow<'a, [u8]> {
         if self.own.is_some() && id_of(key) == self.own {
             return Cow::Borrowed(key);

@@ -1,4 +1,4 @@
-//! Aggregate functions: names and argument types in, one closed [`Aggregate`] out. What each does to its state stands in
+//! Aggregate functions: names and argument types in, one closed [`Aggregate`] out. What each does to its state is in
 //! [`super::accumulate`].
 //!
 //! ksqlDB's quirks are kept on purpose: SUM starts at 0 and wraps around for INTEGER and BIGINT, and keeps its argument's

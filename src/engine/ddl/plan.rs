@@ -230,7 +230,7 @@ fn drop_source(drop: &Drop, catalog: &Catalog, topics: &TopicRules) -> Result<Pl
         return Err(error.reworded(format!("{} {name} does not exist.", noun(drop.kind))).at(drop.name.span));
     }
     let (source, query) = catalog.check_drop(name, drop.kind).map_err(|e| e.at(drop.name.span))?;
-    check_deletable(drop, &source, catalog, topics)?;
+    check_deletable(drop, &source, topics)?;
     let step = Step {
         stop: query.map(|query| query.id),
         delete_topic: drop.delete_topic.then(|| source.topic.clone()),
@@ -241,25 +241,17 @@ fn drop_source(drop: &Drop, catalog: &Catalog, topics: &TopicRules) -> Result<Pl
     Ok(Planned::one(step, CommandStatus::dropped(drop.kind, name, message), vec![source.topic.clone()]))
 }
 
-/// The topic of a SOURCE TABLE or STREAM belongs to others, as does one that further sources are defined over; an internal one
-/// belongs to the engine. The rules and texts are those of ksqlDB's `TopicDeleteInjector`.
-fn check_deletable(drop: &Drop, source: &Source, catalog: &Catalog, topics: &TopicRules) -> Result<()> {
+/// The topic of a SOURCE TABLE or STREAM belongs to others, an internal one to the engine.
+fn check_deletable(drop: &Drop, source: &Source, topics: &TopicRules) -> Result<()> {
     if !drop.delete_topic {
         return Ok(());
     }
     let hinted = |e: Error| e.at(drop.name.span).with_hint("drop it without DELETE TOPIC");
     topics.check(&source.topic, TopicUse::Delete).map_err(hinted)?;
-    if source.read_only {
-        return Err(hinted(Error::statement(format!("Cannot delete topic for read-only source: {}", source.name))));
+    match source.read_only {
+        true => Err(hinted(Error::statement(format!("Cannot delete topic for read-only source: {}", source.name)))),
+        false => Ok(()),
     }
-    let others = catalog.all().filter(|other| other.topic == source.topic && other.name != source.name);
-    let others: Vec<&str> = others.map(|other| other.name.as_str()).collect();
-    if others.is_empty() {
-        return Ok(());
-    }
-    let (names, topic) = (others.join(", "), &source.topic);
-    let message = format!("Refusing to delete topic. Found other data sources ({names}) using topic {topic}");
-    Err(hinted(Error::statement(message)))
 }
 
 fn create_type(create: &CreateType, catalog: &Catalog) -> Result<Planned> {

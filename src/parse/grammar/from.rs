@@ -11,6 +11,7 @@ use crate::parse::grammar::subquery;
 use crate::parse::reader::Reader;
 use crate::parse::statement::{Condition, Derived, Join, JoinKind, Name, Relation, Within};
 use crate::parse::words::AFTER_RELATION;
+use sqlparser::ast::Expr;
 use sqlparser::tokenizer::Token;
 
 /// Sources in one FROM: each join looks at those before it.
@@ -60,7 +61,12 @@ fn relation(reader: &mut Reader<'_>) -> Result<Relation> {
     } else if *reader.token(1) == Token::LParen && !reader.word(0).is_empty() {
         let name = Name { value: reader.internal_name("derived"), span: reader.place(0) };
         subquery::replace(reader)?;
-        (name, Some(Box::new(Derived::Call(reader.expr()?))))
+        let call = reader.expr()?;
+        if !matches!(call, Expr::Function(_)) {
+            let error = Error::statement("FROM reads a stream, a table, a query in parentheses or a table function");
+            return Err(error.at(name.span));
+        }
+        (name, Some(Box::new(Derived::Call(call))))
     } else {
         (reader.name("a stream or table")?, None)
     };

@@ -44,13 +44,14 @@ pub(super) fn query(dialect: &KsqlDialect, text: &str, tokens: &[TokenWithSpan],
 /// A SELECT with nothing around it, as which `TABLE s` is read, is the same statement whichever grammar read it.
 fn simplified(query: Relational) -> Statement {
     match query {
-        Relational { with, body: Body::Select(body), order_by, limit: None, offset: 0, queries }
+        Relational { with, body: Body::Select(mut body), order_by, limit, offset: 0, queries }
             if with.is_empty()
                 && order_by.is_empty()
                 && queries.is_empty()
                 && !body.distinct
                 && body.select.is_plain() =>
         {
+            body.select.limit = limit;
             Statement::Select(body.select)
         }
         query => Statement::Relational(Box::new(query)),

@@ -1,4 +1,4 @@
-//! The groups of a SELECT: what is computed below the native Aggregate, the node itself, and what stands for keys and
+//! The groups of a SELECT: what is computed below the native Aggregate, the node itself, and what replaces keys and
 //! aggregates above it.
 
 use crate::error::{Error, Result};

@@ -32,12 +32,12 @@ fn one_that_does_not_read_is_dropped_and_nobody_else_notices() {
     server.ksql("CREATE STREAM s (n INT) WITH (KAFKA_TOPIC='s', VALUE_FORMAT='JSON', PARTITIONS=1);");
     let rows: String = (0..200).map(|n| format!("INSERT INTO s VALUES ({n});")).collect();
     server.ksql(&rows);
+    let clock = SystemClock::shared();
+    let begun = clock.monotonic();
     // Forty megabytes: more than all buffers on the way hold.
     let stuck = asked(&server, "SELECT LPAD('x', 200000, 'x') AS wide FROM s EMIT CHANGES;");
     let mut live = server.lines("SELECT n FROM s WHERE n >= 1000 EMIT CHANGES;");
     live.next();
-    let clock = SystemClock::shared();
-    let begun = clock.monotonic();
     let mut slowest = Duration::ZERO;
     let mut n = 1_000;
     while metric(&server, "tidegate_push_queries") > 1 {

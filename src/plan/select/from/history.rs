@@ -6,7 +6,7 @@
 //! a, orders o JOIN customers c ON o.cust = c.id              a × (orders with customers)
 //! ```
 //!
-//! Relations are collected in units: what ksqlDB's operators join is one, whatever stands between its sources. The units are
+//! Relations are collected in units: what ksqlDB's operators join is one, whatever is between its sources. The units are
 //! then joined natively from left to right.
 
 use super::names::{JoinSource, Sources};
@@ -257,7 +257,7 @@ impl From<'_, '_> {
         Ok(true)
     }
 
-    /// May the table be joined before what stands between it and its stream?
+    /// May the table be joined before what is between it and its stream?
     fn check_moves(&self, unit: usize, kind: JoinKind, right: &Relation) -> Result<()> {
         let kinds = self.units.iter().skip(1).map(|unit| unit.kind);
         let (mut inner, mut left) = (true, true);

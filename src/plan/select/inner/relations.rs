@@ -209,7 +209,7 @@ impl<'a> Relations<'a> {
         Ok(inner)
     }
 
-    /// The SELECT with what stands in its FROM under names, and these names. What sees sources to its left is left as it is,
+    /// The SELECT with what is in its FROM under names, and these names. What sees sources to its left is left as it is,
     /// also in the first place where a query around is to its left.
     pub(in crate::plan::select) fn with_from<'s>(
         &self,
