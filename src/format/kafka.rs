@@ -33,16 +33,8 @@ impl RowReader for Reader {
         push(&mut self.cells, payload, &self.name).map(|()| true)
     }
 
-    fn push_null(&mut self) {
-        self.cells.push_null();
-    }
-
-    fn truncate(&mut self, rows: usize) {
-        self.cells.truncate(rows);
-    }
-
-    fn finish(&mut self, _: usize) -> ArrayRef {
-        self.cells.finish()
+    fn cells(&mut self) -> &mut [Cells] {
+        std::slice::from_mut(&mut self.cells)
     }
 }
 

@@ -17,6 +17,7 @@
 pub(crate) mod avro;
 pub mod canonical;
 mod cells;
+mod connect;
 mod delimited;
 pub mod frame;
 mod json;

@@ -3,6 +3,7 @@
 //! A reader is called once per record, a writer once per batch; what either does with a value is known when it is made.
 
 use super::Bad;
+use super::cells::Cells;
 use crate::error::Result;
 use arrow::array::{Array, ArrayRef};
 use arrow::buffer::NullBuffer;
@@ -16,14 +17,23 @@ pub(super) trait RowReader: Debug + Send + Sync {
     /// appended.
     fn push(&mut self, payload: &[u8], rows: usize) -> Result<bool, Bad>;
 
+    /// The columns under construction, by declared index.
+    fn cells(&mut self) -> &mut [Cells];
+
     /// Appends a row of NULLs.
-    fn push_null(&mut self);
+    fn push_null(&mut self) {
+        self.cells().iter_mut().for_each(Cells::push_null);
+    }
 
     /// Removes all rows but the first `rows`.
-    fn truncate(&mut self, rows: usize);
+    fn truncate(&mut self, rows: usize) {
+        self.cells().iter_mut().for_each(|c| c.truncate(rows));
+    }
 
     /// Returns the column of declared index `column`, and starts its next batch. The column is materialized.
-    fn finish(&mut self, column: usize) -> ArrayRef;
+    fn finish(&mut self, column: usize) -> ArrayRef {
+        self.cells()[column].finish()
+    }
 }
 
 /// Writes columns as the payloads of one format.
@@ -83,12 +93,8 @@ impl RowReader for Nothing {
         Ok(!self.always_absent)
     }
 
-    fn push_null(&mut self) {}
-
-    fn truncate(&mut self, _: usize) {}
-
-    fn finish(&mut self, _: usize) -> ArrayRef {
-        unreachable!("it has no columns")
+    fn cells(&mut self) -> &mut [Cells] {
+        &mut []
     }
 }
 

@@ -58,7 +58,7 @@ fn write_positive(v: f64, out: &mut Vec<u8>) {
     write_digits(&digits, exponent, out);
 }
 
-/// Appends digits, the first of which stands for this power of ten.
+/// Appends digits; the first has this power of ten as its place value.
 fn write_digits(digits: &[u8], exponent: i32, out: &mut Vec<u8>) {
     let n = digits.len();
     if (-3..0).contains(&exponent) {

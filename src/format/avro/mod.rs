@@ -31,7 +31,6 @@ use super::rows::RowReader;
 use super::{Bad, Layout};
 use crate::catalog::{SchemaText, WireSchema};
 use crate::types::SqlType;
-use arrow::array::ArrayRef;
 use plan::Plan;
 use std::sync::Arc;
 
@@ -120,15 +119,7 @@ impl RowReader for Reader {
         }
     }
 
-    fn push_null(&mut self) {
-        self.cells.iter_mut().for_each(Cells::push_null);
-    }
-
-    fn truncate(&mut self, rows: usize) {
-        self.cells.iter_mut().for_each(|c| c.truncate(rows));
-    }
-
-    fn finish(&mut self, column: usize) -> ArrayRef {
-        self.cells[column].finish()
+    fn cells(&mut self) -> &mut [Cells] {
+        &mut self.cells
     }
 }

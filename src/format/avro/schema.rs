@@ -55,7 +55,7 @@ pub(crate) enum Kind {
     Map(Id),
     Union(Vec<Id>),
     Record(Vec<Field>),
-    /// Symbols, and the one that stands for unknown ones.
+    /// Symbols, and the default for unknown ones.
     Enum(Vec<String>, Option<String>),
     Fixed(usize),
 }

@@ -25,7 +25,6 @@ use super::Bad;
 use super::cells::Cells;
 use super::rows::RowReader;
 use crate::types::{Column, SqlType};
-use arrow::array::ArrayRef;
 use scan::{Fault, blank, literal, syntax};
 use value::Shape;
 use value::object::Object;
@@ -110,16 +109,8 @@ impl RowReader for Reader {
         }
     }
 
-    fn push_null(&mut self) {
-        self.cells.iter_mut().for_each(Cells::push_null);
-    }
-
-    fn truncate(&mut self, rows: usize) {
-        self.cells.iter_mut().for_each(|c| c.truncate(rows));
-    }
-
-    fn finish(&mut self, column: usize) -> ArrayRef {
-        self.cells[column].finish()
+    fn cells(&mut self) -> &mut [Cells] {
+        &mut self.cells
     }
 }
 

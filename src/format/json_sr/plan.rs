@@ -13,6 +13,7 @@
 use super::infer::UNION_FIELD;
 use super::schema::{Node, Schema};
 use super::shape::{Ty, shape};
+use crate::format::connect::mismatch;
 use crate::format::json::gaps::Gaps;
 use crate::types::SqlType;
 
@@ -248,20 +249,4 @@ fn connect(ty: &Ty<'_>) -> &'static str {
         Ty::Map(_) | Ty::Entries { .. } => "map",
         Ty::Struct(_) | Ty::Union(_) => "struct",
     }
-}
-
-/// ksqlDB's words.
-fn mismatch(connect: &str, ty: &SqlType, path: &str) -> String {
-    let wanted = match ty {
-        SqlType::Integer | SqlType::Date | SqlType::Time => "int32",
-        SqlType::Bigint | SqlType::Timestamp => "int64",
-        SqlType::Double => "float64",
-        SqlType::String => "string",
-        SqlType::Boolean => "boolean",
-        SqlType::Bytes | SqlType::Decimal(..) => "bytes",
-        SqlType::Array(_) => "array",
-        SqlType::Map(..) => "map",
-        SqlType::Struct(_) => "struct",
-    };
-    format!("Cannot deserialize type {connect} as type {wanted} for path: {path}")
 }

@@ -121,7 +121,7 @@ fn flag(bytes: &[u8], wanted: u32) -> Option<Option<bool>> {
     Some(found)
 }
 
-/// A field, and whether its oneof stands for `optional`.
+/// A field, and whether its oneof encodes `optional`.
 fn field(bytes: &[u8], syntax: Syntax) -> Option<(Field, bool)> {
     let (mut name, mut number, mut label, mut kind, mut named) = (String::new(), 0, 1, 0, None);
     let (mut oneof, mut optional, mut packed, mut params) = (None, false, None, vec![]);

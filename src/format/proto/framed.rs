@@ -132,16 +132,8 @@ impl RowReader for Reader {
         })
     }
 
-    fn push_null(&mut self) {
-        self.cells.iter_mut().for_each(Cells::push_null);
-    }
-
-    fn truncate(&mut self, rows: usize) {
-        self.cells.iter_mut().for_each(|c| c.truncate(rows));
-    }
-
-    fn finish(&mut self, column: usize) -> ArrayRef {
-        self.cells[column].finish()
+    fn cells(&mut self) -> &mut [Cells] {
+        &mut self.cells
     }
 }
 

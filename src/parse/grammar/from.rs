@@ -37,7 +37,7 @@ pub(super) fn from(reader: &mut Reader<'_>) -> Result<(Relation, Vec<Join>)> {
     }
 }
 
-/// May what comes next follow a SELECT list without FROM?
+/// Whether the next token may follow a SELECT list that has no FROM.
 pub(super) fn is_absent(reader: &Reader<'_>) -> bool {
     let closed = *reader.token(0) == Token::RParen && reader.is_inside();
     reader.at_end()

@@ -1,6 +1,6 @@
 //! Levels of compatibility and modes, global and of subjects.
 
-use super::{Outcome, Parameters, Shared, flag, object, refused, run};
+use super::{Call, Outcome, Parameters, Shared, flag, object, refused, run};
 use crate::engine::access::{Principal, Role};
 use crate::registry::builtin::Mode;
 use crate::registry::compatibility::Level;
@@ -9,130 +9,82 @@ use axum::extract::{Extension, Path, Query, State};
 use axum::response::Response;
 use serde_json::{Value, json};
 
-pub(super) async fn level(State(service): State<Shared>, Extension(user): Extension<Principal>) -> Response {
-    run(service, user, |call| Ok(json!({ "compatibilityLevel": call.registry.level(None, true)?.name() }))).await
-}
+/// The subject of a path; without one the setting is that of all subjects.
+type Subject = Option<Path<String>>;
 
-pub(super) async fn level_of(
+pub(super) async fn level(
     State(service): State<Shared>,
     Extension(user): Extension<Principal>,
-    Path(subject): Path<String>,
+    subject: Subject,
     Query(parameters): Query<Parameters>,
 ) -> Response {
     run(service, user, move |call| {
-        call.check_subject(&subject)?;
-        let level = call.registry.level(Some(&subject), flag(&parameters, "defaultToGlobal"))?;
-        Ok(json!({ "compatibilityLevel": level.name() }))
+        let (subject, inherits) = asked(call, subject.as_ref(), &parameters)?;
+        Ok(json!({ "compatibilityLevel": call.registry.level(subject, inherits)?.name() }))
     })
     .await
 }
 
-pub(super) async fn set_level(service: State<Shared>, user: Extension<Principal>, body: Bytes) -> Response {
-    change_level(service, user, None, body).await
-}
-
-pub(super) async fn set_level_of(
-    service: State<Shared>,
-    user: Extension<Principal>,
-    Path(subject): Path<String>,
-    body: Bytes,
-) -> Response {
-    change_level(service, user, Some(subject), body).await
-}
-
-async fn change_level(
+pub(super) async fn set_level(
     State(service): State<Shared>,
     Extension(user): Extension<Principal>,
-    subject: Option<String>,
+    subject: Subject,
     body: Bytes,
 ) -> Response {
     run(service, user, move |call| {
-        call.change(Role::Admin, "set a compatibility level", subject.as_deref(), || {
+        let subject = name_of(subject.as_ref());
+        call.change(Role::Admin, "set a compatibility level", subject, || {
             let name = text(&body, "compatibility")?;
             let level = Level::named(&name).ok_or_else(|| {
                 let valid =
                     "none, backward, forward, full, backward_transitive, forward_transitive, and full_transitive";
                 refused(422, 42203, format!("Invalid compatibility level. Valid values are {valid}"))
             })?;
-            call.registry.set_level(subject.as_deref(), level)?;
+            call.registry.set_level(subject, level)?;
             Ok(json!({ "compatibility": level.name() }))
         })
     })
     .await
 }
 
-pub(super) async fn unset_level(service: State<Shared>, user: Extension<Principal>) -> Response {
-    remove_level(service, user, None).await
-}
-
-pub(super) async fn unset_level_of(
-    service: State<Shared>,
-    user: Extension<Principal>,
-    Path(subject): Path<String>,
-) -> Response {
-    remove_level(service, user, Some(subject)).await
-}
-
-async fn remove_level(
+pub(super) async fn unset_level(
     State(service): State<Shared>,
     Extension(user): Extension<Principal>,
-    subject: Option<String>,
+    subject: Subject,
 ) -> Response {
     run(service, user, move |call| {
-        call.change(Role::Admin, "remove a compatibility level", subject.as_deref(), || {
-            let level = call.registry.unset_level(subject.as_deref())?;
+        let subject = name_of(subject.as_ref());
+        call.change(Role::Admin, "remove a compatibility level", subject, || {
+            let level = call.registry.unset_level(subject)?;
             Ok(json!({ "compatibilityLevel": level.name() }))
         })
     })
     .await
 }
 
-pub(super) async fn mode(State(service): State<Shared>, Extension(user): Extension<Principal>) -> Response {
-    run(service, user, |call| Ok(json!({ "mode": call.registry.mode(None, true)?.name() }))).await
-}
-
-pub(super) async fn mode_of(
+pub(super) async fn mode(
     State(service): State<Shared>,
     Extension(user): Extension<Principal>,
-    Path(subject): Path<String>,
+    subject: Subject,
     Query(parameters): Query<Parameters>,
 ) -> Response {
     run(service, user, move |call| {
-        call.check_subject(&subject)?;
-        let mode = call.registry.mode(Some(&subject), flag(&parameters, "defaultToGlobal"))?;
-        Ok(json!({ "mode": mode.name() }))
+        let (subject, inherits) = asked(call, subject.as_ref(), &parameters)?;
+        Ok(json!({ "mode": call.registry.mode(subject, inherits)?.name() }))
     })
     .await
 }
 
 pub(super) async fn set_mode(
-    service: State<Shared>,
-    user: Extension<Principal>,
-    parameters: Query<Parameters>,
-    body: Bytes,
-) -> Response {
-    change_mode(service, user, None, parameters, body).await
-}
-
-pub(super) async fn set_mode_of(
-    service: State<Shared>,
-    user: Extension<Principal>,
-    Path(subject): Path<String>,
-    parameters: Query<Parameters>,
-    body: Bytes,
-) -> Response {
-    change_mode(service, user, Some(subject), parameters, body).await
-}
-
-async fn change_mode(
     State(service): State<Shared>,
     Extension(user): Extension<Principal>,
-    subject: Option<String>,
+    subject: Subject,
     Query(parameters): Query<Parameters>,
     body: Bytes,
 ) -> Response {
     run(service, user, move |call| {
-        call.change(Role::Admin, "set a mode", subject.as_deref(), || {
+        let subject = name_of(subject.as_ref());
+        call.change(Role::Admin, "set a mode", subject, || {
             let name = text(&body, "mode")?;
             let mode = Mode::named(&name).ok_or_else(|| {
                 refused(
@@ -141,37 +93,40 @@ async fn change_mode(
                     "Invalid mode. Valid values are READWRITE, READONLY, READONLY_OVERRIDE, and IMPORT.",
                 )
             })?;
-            call.registry.set_mode(subject.as_deref(), mode, flag(&parameters, "force"))?;
+            call.registry.set_mode(subject, mode, flag(&parameters, "force"))?;
             Ok(json!({ "mode": mode.name() }))
         })
     })
     .await
 }
 
-pub(super) async fn unset_mode(service: State<Shared>, user: Extension<Principal>) -> Response {
-    remove_mode(service, user, None).await
-}
-
-pub(super) async fn unset_mode_of(
-    service: State<Shared>,
-    user: Extension<Principal>,
-    Path(subject): Path<String>,
-) -> Response {
-    remove_mode(service, user, Some(subject)).await
-}
-
-async fn remove_mode(
+pub(super) async fn unset_mode(
     State(service): State<Shared>,
     Extension(user): Extension<Principal>,
-    subject: Option<String>,
+    subject: Subject,
 ) -> Response {
     run(service, user, move |call| {
-        call.change(Role::Admin, "remove a mode", subject.as_deref(), || {
-            let mode = call.registry.unset_mode(subject.as_deref())?;
-            Ok(json!({ "mode": mode.name() }))
+        let subject = name_of(subject.as_ref());
+        call.change(Role::Admin, "remove a mode", subject, || {
+            Ok(json!({ "mode": call.registry.unset_mode(subject)?.name() }))
         })
     })
     .await
+}
+
+fn name_of(subject: Option<&Path<String>>) -> Option<&str> {
+    subject.map(|Path(name)| name.as_str())
+}
+
+/// The subject whose setting is read, if the user may, and whether the global one is returned where it has none.
+fn asked<'a>(
+    call: &Call,
+    subject: Option<&'a Path<String>>,
+    parameters: &Parameters,
+) -> Outcome<(Option<&'a str>, bool)> {
+    let Some(subject) = name_of(subject) else { return Ok((None, true)) };
+    call.check_subject(subject)?;
+    Ok((Some(subject), flag(parameters, "defaultToGlobal")))
 }
 
 /// A text of the request; what is missing is an invalid value.

@@ -12,6 +12,7 @@
 
 use super::check::Checks;
 use super::steps::{Absent, Act, MessagePlan, Step, Take, Target, Value};
+use crate::format::connect::mismatch;
 use crate::format::proto::infer::{Kind, kind, oneof_name};
 use crate::format::proto::schema::{Field, File, Label, Message, Scalar, Syntax};
 use crate::types::SqlType;
@@ -210,20 +211,4 @@ fn accepts(ty: &SqlType, connect: &str) -> bool {
         SqlType::Bytes => connect == "bytes",
         SqlType::Decimal(..) | SqlType::Array(_) | SqlType::Map(..) | SqlType::Struct(_) => false,
     }
-}
-
-/// ksqlDB's words.
-fn mismatch(connect: &str, ty: &SqlType, path: &str) -> String {
-    let wanted = match ty {
-        SqlType::Integer | SqlType::Date | SqlType::Time => "int32",
-        SqlType::Bigint | SqlType::Timestamp => "int64",
-        SqlType::Double => "float64",
-        SqlType::String => "string",
-        SqlType::Boolean => "boolean",
-        SqlType::Bytes | SqlType::Decimal(..) => "bytes",
-        SqlType::Array(_) => "array",
-        SqlType::Map(..) => "map",
-        SqlType::Struct(_) => "struct",
-    };
-    format!("Cannot deserialize type {connect} as type {wanted} for path: {path}")
 }
