@@ -17,6 +17,7 @@ mod dialect;
 pub mod expansion;
 mod grammar;
 mod lex;
+pub mod place;
 mod print;
 pub mod query;
 mod reader;

@@ -1,5 +1,6 @@
 //! Errors as ksqlDB's API writes them.
 
+use super::api;
 use crate::error::{Error, TOO_MANY_REQUESTS};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Json, Response};
@@ -32,4 +33,12 @@ pub(super) fn body(error: &Error, statement: Option<&str>) -> Value {
 pub(super) fn response(error: &Error, statement: Option<&str>) -> Response {
     let status = u16::try_from(error.code() / 100).ok().and_then(|c| StatusCode::from_u16(c).ok());
     (status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), Json(body(error, statement))).into_response()
+}
+
+/// The same for a request to this path: below `/api/v1` errors have a form of their own.
+pub(super) fn response_at(path: &str, error: &Error) -> Response {
+    match api::is_path(path) {
+        true => api::failure(error, None),
+        false => response(error, None),
+    }
 }

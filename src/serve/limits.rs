@@ -95,6 +95,15 @@ pub const REMEMBERED_FOR: Duration = Duration::from_secs(60 * 60);
 /// How long a wrong password is known to be wrong, so that a program that tries the same one again costs nothing.
 pub const WRONG_FOR: Duration = Duration::from_secs(60);
 
+/// How long the session of a browser lasts: a working day.
+pub const SESSION_LIFE: Duration = Duration::from_secs(12 * 60 * 60);
+
+/// Sessions of browsers at once, as [`REMEMBERED_MAX`]; beyond that the oldest one is forgotten.
+pub const SESSIONS_MAX: usize = 1_000;
+
+/// Largest body of a login: a name and a password, with room to spare. Its sender is not known yet.
+pub const LOGIN_BYTES_MAX: usize = 16 * 1024;
+
 /// Lines about failed logins within [`FAILURE_LINES_EVERY`]; further ones are counted.
 pub const FAILURE_LINES_MAX: u32 = 10;
 

@@ -6,6 +6,7 @@
 //! `net::listen` (connections, their limits, TLS). Beside that API, `attach` serves the frames of attached processes:
 //! `tidegate URL` on a server, a second tidegate on a data directory.
 
+mod api;
 pub mod attach;
 pub mod auth;
 mod entity;
@@ -76,6 +77,8 @@ struct App {
     address: SocketAddr,
     /// Logins, if the server has users.
     logins: Option<Arc<Logins>>,
+    /// Requests arrive over TLS.
+    is_secure: bool,
     /// What is counted for `/metrics`.
     counters: Arc<Counters>,
     /// When it began to serve, by the engine's clock.
@@ -164,10 +167,12 @@ pub async fn serve(
         open: Arc::default(),
         address,
         logins: logins.clone(),
+        is_secure: config.tls.is_some(),
         counters: counters.clone(),
         started,
     };
-    let open = routes().iter().filter(|route| route.needs == Needs::Nothing).map(|route| route.path).collect();
+    let open = routes().into_iter().filter(|route| route.needs == Needs::Nothing);
+    let open = open.map(|route| (route.method, route.path)).collect();
     let is_secure = config.tls.is_some();
     let guard = Arc::new(Guard { logins, is_secure, origins: config.origins, audit, open, address });
     // The guard has read the body, and knows how long it may be.
@@ -184,8 +189,9 @@ pub async fn serve(
 fn router(app: App, attach_service: AttachService) -> Router {
     let engine = app.engine.clone();
     let registry = RegistryService::new(move || Ok(engine.clone()));
-    api()
+    ksql_api()
         .into_router()
+        .merge(api::routes().into_router())
         .fallback(nowhere)
         .method_not_allowed_fallback(not_so)
         .with_state(Arc::new(app))
@@ -195,10 +201,11 @@ fn router(app: App, attach_service: AttachService) -> Router {
 
 /// Every route of the server and what it requires.
 pub fn routes() -> Vec<Route> {
-    [api().table(), attach::server::sessions().table(), schema_registry::routes().table()].concat()
+    [ksql_api().table(), api::routes().table(), attach::server::sessions().table(), schema_registry::routes().table()]
+        .concat()
 }
 
-fn api() -> Routes<Arc<App>> {
+fn ksql_api() -> Routes<Arc<App>> {
     let reader = Needs::Role(Role::Reader);
     // They list queries, sources and topics of all users.
     let of_all = Needs::AllTopics(Role::Reader);
@@ -230,15 +237,16 @@ fn api() -> Routes<Arc<App>> {
 
 async fn nowhere(method: Method, uri: Uri) -> Response {
     let error = Error::not_found(format!("no such endpoint: {method} {}", uri.path()));
-    error::response(
-        &error.with_hint("endpoints are POST /ksql, /query-stream and /inserts-stream, GET /info and /healthcheck"),
-        None,
-    )
+    let hint = match api::is_path(uri.path()) {
+        true => "docs/api.md lists the endpoints",
+        false => "endpoints are POST /ksql, /query-stream and /inserts-stream, GET /info and /healthcheck",
+    };
+    error::response_at(uri.path(), &error.with_hint(hint))
 }
 
 async fn not_so(method: Method, uri: Uri) -> Response {
     let e = Error::not_found(format!("method not allowed: {method} {}", uri.path())).with_code(40500);
-    error::response(&e.with_hint(if method == Method::GET { "POST it" } else { "GET it" }), None)
+    error::response_at(uri.path(), &e.with_hint(if method == Method::GET { "POST it" } else { "GET it" }))
 }
 
 /// Starts work that may wait on a thread of the runtime's pool. Where the operating system refuses a thread and the pool has none,
@@ -266,7 +274,7 @@ async fn blocking(app: &Arc<App>, work: impl FnOnce(&App) -> Response + Send + '
 async fn caught(request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
     let answered = threads::guarded(REQUEST, &path, next.run(request)).await;
-    answered.unwrap_or_else(|panic| error::response(&panic, None))
+    answered.unwrap_or_else(|panic| error::response_at(&path, &panic))
 }
 
 /// A response of this media type with frames from a channel.

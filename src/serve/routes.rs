@@ -94,7 +94,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
 /// Lets a request pass whose user has what the route requires. A request without a user has not passed a guard.
 async fn allowed(needs: Needs, request: Request, next: Next) -> Response {
     let Some(principal) = request.extensions().get::<Principal>() else {
-        return error::response(&Error::bug("a request without a user").with_code(50000), None);
+        return error::response_at(request.uri().path(), &Error::bug("a request without a user").with_code(50000));
     };
     let what = format!("{} {}", request.method(), request.uri().path());
     let checked = match needs {
@@ -108,7 +108,7 @@ async fn allowed(needs: Needs, request: Request, next: Next) -> Response {
             if let Some(audit) = request.extensions().get::<Audit>() {
                 audit.note("request", principal, json!({ "request": what }), Err(&e));
             }
-            error::response(&e, None)
+            error::response_at(request.uri().path(), &e)
         }
     }
 }

@@ -74,10 +74,10 @@ fn every_row_is_true() {
     assert!(missing.is_empty(), "no row for {missing:?}");
 }
 
-/// The paths of ksqlDB's API, as the router has them: those of the prompt are no API.
+/// The paths of ksqlDB's API, as the router has them: those of the prompt are no API, and docs/api.md describes `/api/v1`.
 fn routes() -> BTreeSet<String> {
     let paths = tidegate::serve::routes().into_iter().map(|route| route.path.to_owned());
-    paths.filter(|path| !path.starts_with("/session")).collect()
+    paths.filter(|path| !path.starts_with("/session") && !path.starts_with("/api/")).collect()
 }
 
 #[test]

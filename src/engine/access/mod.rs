@@ -69,7 +69,7 @@ impl Engine {
     }
 
     /// The user's effective role: a read-only server makes every user a reader.
-    pub(in crate::engine) fn role_of(&self, principal: &Principal) -> Role {
+    pub fn role_of(&self, principal: &Principal) -> Role {
         match self.inner.config.is_read_only() && !principal.is_engine {
             true => Role::Reader,
             false => principal.role,

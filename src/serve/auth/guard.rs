@@ -3,17 +3,18 @@
 //! `engine::execute`. Every response forbids browsers to cache it and to guess its type.
 
 use super::login::{Entry, Logins};
+use super::sessions::cookie;
 use crate::engine::access::Principal;
 use crate::engine::access::audit::Audit;
 use crate::error::{Error, TOO_MANY_REQUESTS};
-use crate::serve::error;
 use crate::serve::limits::{BODY_BYTES_MAX, BODY_PATIENCE, REFUSED_BYTES_MAX, REFUSED_PATIENCE};
 use crate::serve::net::connection::Connection;
+use crate::serve::{api, error};
 use axum::body::{Body, BodyDataStream, HttpBody};
 use axum::extract::{Request, State};
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, AUTHORIZATION,
-    CACHE_CONTROL, HOST, ORIGIN, RETRY_AFTER, STRICT_TRANSPORT_SECURITY, VARY, WWW_AUTHENTICATE,
+    CACHE_CONTROL, HOST, ORIGIN, RETRY_AFTER, STRICT_TRANSPORT_SECURITY, UPGRADE, VARY, WWW_AUTHENTICATE,
     X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version};
@@ -44,8 +45,8 @@ pub(crate) struct Guard {
     pub(crate) origins: Vec<String>,
     /// Where logins are recorded.
     pub(crate) audit: Audit,
-    /// Paths that need no user, as the table of routes has them.
-    pub(crate) open: Vec<&'static str>,
+    /// Requests that need no user, as the table of routes has them.
+    pub(crate) open: Vec<(Method, &'static str)>,
     /// Where the server listens.
     pub(crate) address: SocketAddr,
 }
@@ -53,9 +54,10 @@ pub(crate) struct Guard {
 /// The layer.
 pub(crate) async fn guard(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
     let origin = request.headers().get(ORIGIN).cloned();
+    let path = request.uri().path().to_owned();
     let strict = guard.is_secure && has_name(host(request.uri(), request.headers()));
     let mut response = match guard.check_names(&request) {
-        Err(refusal) => error::response(&refusal, None),
+        Err(refusal) => error::response_at(&path, &refusal),
         Ok(()) => {
             let mut response = match origin.is_some() && request.method() == Method::OPTIONS {
                 true => preflight(),
@@ -158,27 +160,32 @@ impl Guard {
 
     async fn admit(&self, mut request: Request, next: Next) -> Response {
         let path = request.uri().path();
-        if self.open.contains(&path) {
+        if self.open.iter().any(|(method, open)| method == request.method() && *open == path) {
             return next.run(request).await;
         }
         let connection = request.extensions().get::<Arc<Connection>>().cloned().unwrap_or_default();
+        let is_page = is_page(&request);
+        if let Err(refusal) = self.check_cookie(&request) {
+            return error::response_at(path, &refusal);
+        }
         let principal = match self.who(request.headers(), &connection).await {
             Entry::Granted(principal) => principal.at(connection.address),
             Entry::Refused => {
                 let claimed = claimed(request.headers()).or_else(|| connection.names.first().cloned());
                 claimed.iter().for_each(|name| self.audit.login_failed(name, connection.address));
                 discard(request.into_body().into_data_stream(), REFUSED_BYTES_MAX).await;
-                return unauthorized();
+                return unauthorized(is_page);
             }
             Entry::Later(wait) => {
                 discard(request.into_body().into_data_stream(), REFUSED_BYTES_MAX).await;
-                return later(wait);
+                return later(wait, is_page);
             }
         };
         connection.is_known();
         if !STREAMING.contains(&path) {
             request = match whole(request).await {
                 Ok(request) => request,
+                Err(e) if is_page => return api::failure(&e, None),
                 Err(e) => return error::response(&e, None),
             };
         }
@@ -190,14 +197,30 @@ impl Guard {
         next.run(request).await
     }
 
-    /// The user: the credentials of the request take precedence over the certificate of its connection.
+    /// A browser adds the cookie to a request whichever page has sent it: one that may change something has to say where it comes
+    /// from. That the origin is a known one has been checked by then.
+    fn check_cookie(&self, request: &Request) -> Result<(), Error> {
+        let headers = request.headers();
+        let is_by_cookie = self.logins.is_some() && !headers.contains_key(AUTHORIZATION) && cookie(headers).is_some();
+        let is_reading = matches!(*request.method(), Method::GET | Method::HEAD) && !headers.contains_key(UPGRADE);
+        match is_by_cookie && !is_reading && !headers.contains_key(ORIGIN) {
+            true => Err(Error::statement("a request with a session's cookie needs an Origin header").with_code(40300)),
+            false => Ok(()),
+        }
+    }
+
+    /// The user: the credentials of the request take precedence over its cookie, and that over the certificate of its
+    /// connection.
     async fn who(&self, headers: &HeaderMap, connection: &Connection) -> Entry {
         let Some(logins) = &self.logins else { return Entry::Granted(Principal::local()) };
         let address = connection.address.map(|address| address.ip());
         match headers.get(AUTHORIZATION) {
             Some(header) => logins.by_header(header.to_str().unwrap_or_default(), address).await,
-            None if connection.names.is_empty() => Entry::Refused,
-            None => logins.by_certificate(&connection.names, address),
+            None => match cookie(headers) {
+                Some(cookie) => logins.by_cookie(cookie, address),
+                None if connection.names.is_empty() => Entry::Refused,
+                None => logins.by_certificate(&connection.names, address),
+            },
         }
     }
 }
@@ -216,18 +239,29 @@ fn claimed(headers: &HeaderMap) -> Option<String> {
     }
 }
 
-fn unauthorized() -> Response {
+/// Was the request sent by a script of a page, or to the interface for programs? Then the browser is not to open a dialogue of
+/// its own for a password, and the error has the form of that interface.
+fn is_page(request: &Request) -> bool {
+    api::is_path(request.uri().path()) || cookie(request.headers()).is_some()
+}
+
+pub(crate) fn unauthorized(is_page: bool) -> Response {
     let e = Error::statement("Unauthorized").with_code(40100);
-    let mut response = error::response(&e.with_hint("send the user name and password, or a token"), None);
-    let scheme = HeaderValue::from_static("Basic realm=\"tidegate\", charset=\"UTF-8\"");
+    let e = e.with_hint("send the user name and password, or a token");
+    let (mut response, scheme) = match is_page {
+        true => (api::failure(&e, None), "Bearer realm=\"tidegate\""),
+        false => (error::response(&e, None), "Basic realm=\"tidegate\", charset=\"UTF-8\""),
+    };
+    let scheme = HeaderValue::from_static(scheme);
     response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
     response
 }
 
-fn later(wait: Duration) -> Response {
+pub(crate) fn later(wait: Duration, is_page: bool) -> Response {
     let seconds = wait.as_secs_f64().ceil().max(1.0) as u64;
     let e = Error::statement("too many login attempts").with_code(TOO_MANY_REQUESTS);
-    let mut response = error::response(&e.with_hint(format!("try again in {seconds} s")), None);
+    let e = e.with_hint(format!("try again in {seconds} s"));
+    let mut response = if is_page { api::failure(&e, None) } else { error::response(&e, None) };
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
     response
 }
@@ -235,27 +269,31 @@ fn later(wait: Duration) -> Response {
 /// The request with all of its body.
 async fn whole(request: Request) -> Result<Request, Error> {
     let (head, body) = request.into_parts();
-    let read = timeout(BODY_PATIENCE, read(body)).await.unwrap_or_else(|_| {
-        let seconds = BODY_PATIENCE.as_secs();
-        Err(Error::statement(format!("the request did not arrive within {seconds} s")).with_code(40800))
-    });
-    read.map(|bytes| Request::from_parts(head, Body::from(bytes)))
+    let bytes = whole_body(body, BODY_BYTES_MAX).await?;
+    Ok(Request::from_parts(head, Body::from(bytes)))
 }
 
-/// A whole body.
-async fn read(body: Body) -> Result<Vec<u8>, Error> {
-    let (mut bytes, mut is_long) = (Vec::new(), body.size_hint().lower() > BODY_BYTES_MAX as u64);
+/// A whole body of at most so many bytes, in bounded time.
+pub(crate) async fn whole_body(body: Body, bytes_max: usize) -> Result<Vec<u8>, Error> {
+    timeout(BODY_PATIENCE, read(body, bytes_max)).await.unwrap_or_else(|_| {
+        let seconds = BODY_PATIENCE.as_secs();
+        Err(Error::statement(format!("the request did not arrive within {seconds} s")).with_code(40800))
+    })
+}
+
+async fn read(body: Body, bytes_max: usize) -> Result<Vec<u8>, Error> {
+    let (mut bytes, mut is_long) = (Vec::new(), body.size_hint().lower() > bytes_max as u64);
     let mut body = body.into_data_stream();
     while !is_long && let Some(data) = body.next().await {
         let data = data.map_err(|_| Error::statement("the request was cut off").with_code(40000))?;
-        is_long = bytes.len() + data.len() > BODY_BYTES_MAX;
+        is_long = bytes.len() + data.len() > bytes_max;
         bytes.extend_from_slice(&data);
     }
     if !is_long {
         return Ok(bytes);
     }
-    discard(body, 2 * BODY_BYTES_MAX).await;
-    Err(Error::statement(format!("the request exceeds {BODY_BYTES_MAX} bytes")).with_code(41300))
+    discard(body, 2 * bytes_max).await;
+    Err(Error::statement(format!("the request exceeds {bytes_max} bytes")).with_code(41300))
 }
 
 /// Reads part of a rejected body: a client that is still sending when the connection is closed would lose the response.

@@ -10,6 +10,7 @@
 //! client gets a request to retry (429, `Retry-After`). Remembered users, tokens and certificates are not subject to any of
 //! them. Failures are counted and logged, with name and address and never the secret, a bounded number of lines at a time.
 
+use super::sessions::Sessions;
 use super::throttle::{Attempt, Throttle};
 use super::users::{HASH_BYTES, Users, sha256};
 use crate::engine::access::Principal;
@@ -58,6 +59,8 @@ pub(crate) struct Logins {
     users: RwLock<Arc<Users>>,
     desk: Mutex<Desk>,
     checks: Arc<Semaphore>,
+    /// Sessions of browsers.
+    pub(crate) sessions: Sessions,
     /// Lines about failures, and about requests that were put off: neither hides the other.
     journals: [Mutex<Journal>; 2],
     /// Wrong passwords and tokens.
@@ -96,19 +99,21 @@ impl Logins {
             users: RwLock::new(Arc::new(users)),
             desk: Mutex::default(),
             checks: Arc::new(Semaphore::new(PASSWORD_CHECKS_MAX)),
+            sessions: Sessions::default(),
             journals: [Mutex::new(Journal::new()), Mutex::new(Journal::new())],
             failures: AtomicU64::new(0),
             put_off: AtomicU64::new(0),
         })
     }
 
-    /// Replaces the users; forgets all logins.
+    /// Replaces the users; forgets all logins and ends all sessions.
     pub(crate) fn replace(&self, users: Users) {
         *self.users.write() = Arc::new(users);
         let mut desk = self.desk.lock();
         desk.generation += 1;
         desk.right.clear();
         desk.wrong.clear();
+        self.sessions.clear();
     }
 
     /// Whoever sends this `authorization` header.
@@ -121,6 +126,14 @@ impl Logins {
             },
             "basic" => self.by_password(credentials.trim(), address).await,
             _ => self.failed("an unknown scheme", address),
+        }
+    }
+
+    /// The user of the session that has this cookie.
+    pub(crate) fn by_cookie(&self, cookie: &str, address: Option<IpAddr>) -> Entry {
+        match self.sessions.user(cookie, Instant::now()) {
+            Some(user) => Entry::Granted(user),
+            None => self.failed("an expired session", address),
         }
     }
 

@@ -158,6 +158,11 @@ fn strangers_from_one_address_do_not_take_all_places() {
 fn every_route_takes_four_mebibytes_and_refuses_more_in_json() {
     let house = House::new(&["ada admin"], &[]);
     for route in tidegate::serve::routes().iter().filter(|route| route.method == axum::http::Method::POST) {
+        // A login is short.
+        if route.path == "/api/v1/session" {
+            continue;
+        }
+        let code = if route.path.starts_with("/api/v1/") { "code" } else { "error_code" };
         for mebibytes in [1.0, 2.0, 2.1, 4.0, 4.1] {
             // A statement that is none, and for rows a line of that length.
             let body = "x".repeat((mebibytes * 1024.0 * 1024.0) as usize);
@@ -165,10 +170,10 @@ fn every_route_takes_four_mebibytes_and_refuses_more_in_json() {
                 house.post("ada", &route.path.replace("{version}", "1").replace(['{', '}'], ""), &body);
             let what = format!("{} MiB to {}: {status} {}", mebibytes, route.path, short(&answer));
             match (mebibytes > 4.0, route.path) {
-                (true, _) => assert_eq!((status, &answer["error_code"]), (413, &json!(41300)), "{what}"),
+                (true, _) => assert_eq!((status, &answer[code]), (413, &json!(41300)), "{what}"),
                 // Answers in frames.
                 (false, "/session/statement") => assert_eq!(status, 200, "{what}"),
-                (false, _) => assert!(status == 400 && answer["error_code"].is_number(), "{what}"),
+                (false, _) => assert!(status == 400 && answer[code].is_number(), "{what}"),
             }
         }
     }

@@ -107,6 +107,9 @@ POST /close-query                       -       +       +       +      +        
 POST /inserts-stream                    -       x       +       +      x               +
 GET /ws/query                           -       +       +       +      +               +
 GET /metrics                            -       +       +       +      x               x
+GET /api/v1/session                     -       +       +       +      +               +
+POST /api/v1/session                    +       +       +       +      +               +
+DELETE /api/v1/session                  -       +       +       +      +               +
 GET /schema-registry                    -       +       +       +      +               +
 GET /schema-registry/                   -       +       +       +      +               +
 GET /schema-registry/subjects           -       +       +       +      +               +

@@ -1,0 +1,117 @@
+//! Sessions of browsers: a cookie in place of a password that a page would have to keep.
+//!
+//! ```text
+//! POST /api/v1/session {user, password}  ->  set-cookie: tidegate=<256 random bits>; HttpOnly; SameSite=Strict; Path=/
+//! every request with that cookie         ->  the user, for 12 hours
+//! DELETE /api/v1/session                 ->  forgotten
+//! ```
+//!
+//! Sessions are kept in memory alone, by the hash of their cookie: they end with the process, and when the users file changes.
+//! Their number is bounded; the oldest one is forgotten.
+
+use super::users::{HASH_BYTES, sha256};
+use crate::config::random_id;
+use crate::engine::access::Principal;
+use crate::error::Result;
+use crate::serve::limits::{SESSION_LIFE, SESSIONS_MAX};
+use axum::http::HeaderMap;
+use axum::http::header::COOKIE;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use tokio::time::Instant;
+
+/// The name of the cookie.
+pub(crate) const COOKIE_NAME: &str = "tidegate";
+
+type Key = [u8; HASH_BYTES];
+
+/// Open sessions.
+#[derive(Debug, Default)]
+pub(crate) struct Sessions(Mutex<HashMap<Key, (Principal, Instant)>>);
+
+impl Sessions {
+    /// Opens a session; returns the value of its cookie.
+    pub(crate) fn open(&self, user: Principal, now: Instant) -> Result<String> {
+        let cookie = format!("{:032x}{:032x}", random_id()?, random_id()?);
+        let mut sessions = self.0.lock();
+        sessions.retain(|_, (_, opened)| now.duration_since(*opened) < SESSION_LIFE);
+        if sessions.len() >= SESSIONS_MAX
+            && let Some(oldest) = sessions.iter().min_by_key(|(_, (_, opened))| *opened).map(|(key, _)| *key)
+        {
+            sessions.remove(&oldest);
+        }
+        sessions.insert(sha256(cookie.as_bytes()), (user, now));
+        Ok(cookie)
+    }
+
+    /// The user of a session that is still open.
+    pub(crate) fn user(&self, cookie: &str, now: Instant) -> Option<Principal> {
+        let sessions = self.0.lock();
+        let (user, opened) = sessions.get(&sha256(cookie.as_bytes()))?;
+        (now.duration_since(*opened) < SESSION_LIFE).then(|| user.clone())
+    }
+
+    /// Ends a session.
+    pub(crate) fn close(&self, cookie: &str) {
+        self.0.lock().remove(&sha256(cookie.as_bytes()));
+    }
+
+    /// Ends all sessions.
+    pub(crate) fn clear(&self) {
+        self.0.lock().clear();
+    }
+}
+
+/// The session's cookie of a request.
+pub(crate) fn cookie(headers: &HeaderMap) -> Option<&str> {
+    let all = headers.get_all(COOKIE).iter().filter_map(|header| header.to_str().ok());
+    let mut pairs = all.flat_map(|header| header.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(name, _)| *name == COOKIE_NAME).map(|(_, value)| value)
+}
+
+/// The header that sets the cookie, or that deletes it: `value` is empty then.
+pub(crate) fn set_cookie(value: &str, is_secure: bool) -> String {
+    let age = if value.is_empty() { 0 } else { SESSION_LIFE.as_secs() };
+    let secure = if is_secure { "; Secure" } else { "" };
+    format!("{COOKIE_NAME}={value}; Path=/; Max-Age={age}; HttpOnly; SameSite=Strict{secure}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::access::{Role, TopicRights};
+    use std::time::Duration;
+
+    fn user(name: &str) -> Principal {
+        Principal::new(name, Role::Reader, TopicRights::default())
+    }
+
+    #[test]
+    fn a_session_ends_by_its_age_by_a_logout_and_by_too_many_others() {
+        let (sessions, now) = (Sessions::default(), Instant::now());
+        let first = sessions.open(user("ann"), now).unwrap();
+        assert_eq!(sessions.user(&first, now + SESSION_LIFE - Duration::from_secs(1)), Some(user("ann")));
+        assert_eq!(sessions.user(&first, now + SESSION_LIFE), None);
+        assert_eq!(sessions.user("", now), None);
+        let later = now + Duration::from_secs(1);
+        let all: Vec<String> = (0..SESSIONS_MAX).map(|_| sessions.open(user("bob"), later).unwrap()).collect();
+        assert_eq!(sessions.user(&first, later), None, "the oldest was forgotten");
+        assert_eq!(sessions.user(&all[0], later), Some(user("bob")));
+        sessions.close(&all[0]);
+        assert_eq!(sessions.user(&all[0], later), None);
+        sessions.clear();
+        assert_eq!(sessions.user(&all[1], later), None);
+    }
+
+    #[test]
+    fn the_cookie_is_found_among_others() {
+        let mut headers = HeaderMap::new();
+        headers.append(COOKIE, "theme=dark; tidegate=abc; x=y".parse().unwrap());
+        assert_eq!(cookie(&headers), Some("abc"));
+        headers.clear();
+        headers.append(COOKIE, "xtidegate=abc".parse().unwrap());
+        assert_eq!(cookie(&headers), None);
+        assert!(set_cookie("abc", true).ends_with("; HttpOnly; SameSite=Strict; Secure"));
+        assert!(set_cookie("", false).contains("Max-Age=0;"));
+    }
+}
