@@ -69,9 +69,16 @@ struct Inner {
     detail: Option<String>,
     hint: Option<String>,
     span: Option<Span>,
-    /// The place in words, to stand before the message once the text is known.
-    place: Option<&'static str>,
+    /// How ksqlDB words the place of this error; the place itself once the text is known.
+    place: Option<Place>,
     source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// The place of an error in words, as ksqlDB's messages begin with it (`NodeLocation.asPrefix`).
+enum Place {
+    /// `{line}` and `{column}` are not known yet.
+    Wanted(&'static str),
+    Known(String),
 }
 
 /// A failure: kind, ksqlDB error code, message and, where known, detail, hint, span and cause.
@@ -145,23 +152,24 @@ impl Error {
         self
     }
 
-    /// Asks for the place in words before the message: `{line}` and `{column}` stand for it, `{behind}` for the column after it,
-    /// which is what ksqlDB reports for some places.
+    /// Asks for the place in words before the whole text of the error: `{line}` and `{column}` are replaced by it, `{behind}` by
+    /// the column after it, which is what ksqlDB reports for some places. The message alone does not have it: a prompt marks
+    /// the place.
     pub fn told_as(mut self, words: &'static str) -> Error {
-        self.0.place = Some(words);
+        self.0.place = Some(Place::Wanted(words));
         self
     }
 
-    /// Puts the place in words before the message, where that was asked for. `text` begins at this line and column.
+    /// Works out the place in words, where that was asked for. `text` begins at this line and column.
     pub(crate) fn told_in(mut self, text: &str, (line, column): (usize, usize)) -> Error {
-        if let (Some(words), Some(span)) = (self.0.place.take(), self.0.span) {
+        if let (Some(Place::Wanted(words)), Some(span)) = (&self.0.place, self.0.span) {
             let before = text.get(..span.start).unwrap_or(text);
             let lines = before.matches('\n').count();
             let last = before.rsplit('\n').next().unwrap_or(before).chars().count();
             let column = if lines == 0 { column + last } else { last + 1 };
             let told = words.replace("{line}", &(line + lines).to_string()).replace("{column}", &column.to_string());
             let told = told.replace("{behind}", &(column + 1).to_string());
-            self.0.message.insert_str(0, &told);
+            self.0.place = Some(Place::Known(told));
         }
         self
     }
@@ -235,6 +243,9 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(Place::Known(place)) = &self.0.place {
+            f.write_str(place)?;
+        }
         f.write_str(&self.0.message)?;
         if let Some(detail) = &self.0.detail {
             write!(f, ": {detail}")?;

@@ -103,7 +103,8 @@ impl Context<'_> {
         let mut used = BTreeSet::new();
         // An expression that cannot be bound is reported before a key that is not selected.
         let places = key_items(items, keys, what, self.purpose).map_err(|missing| {
-            let bound = items.iter().map(|i| scalar::bind(&i.expr, names, Boundary::SelectItem));
+            let bound =
+                items.iter().map(|i| scalar::bind(&i.expr, names, Boundary::SelectItem).map_err(|e| e.at_some(i.span)));
             bound.filter_map(Result::err).next().unwrap_or(missing)
         })?;
         for (place, key) in places.into_iter().zip(keys) {
@@ -114,7 +115,7 @@ impl Context<'_> {
             out.1.push(Column::key(&item.name, key.ty.clone()));
         }
         for (_, item) in items.iter().enumerate().filter(|(i, _)| !used.contains(i)) {
-            let at = |e: Error| if let Some(span) = item.span { e.at(span) } else { e };
+            let at = |e: Error| e.at_some(item.span);
             let mut typed = scalar::bind(&item.expr, names, Boundary::SelectItem).map_err(at)?;
             if let Some(wanted) = self.purpose.widened(&item.name, &typed.ty) {
                 typed = scalar::bind_to(&item.expr, names, Boundary::SelectItem, wanted).map_err(at)?;

@@ -98,7 +98,8 @@ fn check(context: &Context<'_>, items: &[Item], aggregated: bool) -> Result<()> 
     } else if !aggregated && (!batch || context.settings.strict) {
         // A misspelt aggregate is reported as an unknown function.
         for item in items {
-            scalar::bind(&item.expr, &context.names.of("SELECT"), Boundary::SelectItem)?;
+            scalar::bind(&item.expr, &context.names.of("SELECT"), Boundary::SelectItem)
+                .map_err(|e| e.at_some(item.span))?;
         }
         return fail("GROUP BY requires aggregate functions in either the SELECT or HAVING clause.".to_owned());
     }
@@ -221,7 +222,7 @@ fn check_items(context: &Context<'_>, grouped: &Grouped, items: &[Item]) -> Resu
         let named = expression::columns_outside_aggregates(&rest);
         if let Some(name) = named.iter().find(|n| !grouped.is_internal(context, n)) {
             // An unknown name is reported as such.
-            context.names.of("SELECT").lookup(None, name)?;
+            context.names.of("SELECT").lookup(None, name).map_err(|e| e.at_some(item.span))?;
             wrong.push(expression::text(&item.expr));
         }
     }

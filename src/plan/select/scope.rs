@@ -105,7 +105,8 @@ impl Names {
             "{} column '{shown}' cannot be resolved.{}",
             self.clause,
             self.note.replace("{}", name)
-        ));
+        ))
+        .told_as("Line: {line}, Col: {column}: ");
         let alias = self.aliases.iter().find(|(alias, _)| qualifier.is_none() && alias == name);
         if let Some((alias, expr)) = alias
             && ["WHERE", "GROUP BY", "PARTITION BY", "HAVING"].contains(&self.clause)
