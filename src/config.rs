@@ -233,20 +233,45 @@ impl Config {
 
 /// The default data directory: `$XDG_DATA_HOME/tidegate`, else `~/.local/share/tidegate`.
 pub fn default_data_dir() -> Result<PathBuf> {
-    let base = environment("XDG_DATA_HOME")
-        .map(PathBuf::from)
-        .filter(|p| p.is_absolute())
-        .or_else(|| environment("HOME").map(|home| PathBuf::from(home).join(".local/share")));
-    base.map(|b| b.join("tidegate")).ok_or_else(|| {
+    user_dir("XDG_DATA_HOME", ".local/share").ok_or_else(|| {
         Error::statement("no data directory is known: neither XDG_DATA_HOME nor HOME is set")
             .with_hint("name one with --data DIR, or keep nothing with --temp")
     })
+}
+
+/// The directory `tidegate` of the XDG Base Directory Specification below an environment variable, else below `HOME`.
+pub fn user_dir(variable: &str, below_home: &str) -> Option<PathBuf> {
+    let base = environment(variable)
+        .map(PathBuf::from)
+        .filter(|p| p.is_absolute())
+        .or_else(|| environment("HOME").map(|home| PathBuf::from(home).join(below_home)));
+    base.map(|base| base.join("tidegate"))
+}
+
+/// Names that [`Config::set`] takes, but for those of registries.
+pub fn property_names() -> impl Iterator<Item = &'static str> {
+    let of_the_start = [STATE_DIR, AUDIT_FILE, AUDIT_TOPIC, READ_ONLY, READONLY_TOPICS, HIDDEN_TOPICS];
+    let limits = PULL_LIMITS.iter().map(|(name, _)| *name);
+    let numbers = [BATCH_USER_QUERIES_PROPERTY].into_iter().chain(BYTES_OF_THE_START.iter().copied()).chain(limits);
+    PROPERTIES.iter().map(|property| property.name).chain(of_the_start).chain(numbers)
 }
 
 /// An environment variable, if it is set, not empty, and text.
 #[expect(clippy::disallowed_methods, reason = "the environment is configuration, and this is where it is read")]
 pub fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|v| !v.is_empty())
+}
+
+/// The environment variables whose names begin so, without that prefix, in order. Values that are no text are left out.
+pub fn environment_below(prefix: &str) -> Vec<(String, String)> {
+    let text =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let mut all: Vec<_> = text
+        .filter_map(|(name, value)| Some((name.strip_prefix(prefix)?.to_owned(), value)))
+        .filter(|(name, value)| !name.is_empty() && !value.is_empty())
+        .collect();
+    all.sort();
+    all
 }
 
 /// 128 random bits: ids of clusters and topics, tokens.

@@ -4,8 +4,12 @@ use clap::Parser;
 use std::process::ExitCode;
 use tidegate::cli::args::Arguments;
 use tidegate::cli::environment::Machine;
+use tidegate::cli::layers::layered;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match layered(std::env::args_os().collect()) {
+        Ok(arguments) => Arguments::parse_from(arguments),
+        Err(error) => return ExitCode::from(tidegate::cli::refused(&error)),
+    };
     ExitCode::from(tidegate::cli::run(&arguments, &mut Machine::default()))
 }

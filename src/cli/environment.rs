@@ -1,8 +1,10 @@
 //! The environment of the command line: opens engines, logs, the server and the demonstration.
 
-use super::args::{Place, base_of};
+use super::args::{Place, SERVER_PORT, base_of};
 use super::backend::{Backend, BackendHandle, Directory, open_directory};
-use super::{Demo, Environment, PAUSE, Session, demo_data};
+use super::demo::{self, Cars, Demo};
+use super::served::Server;
+use super::{Environment, PAUSE, Session};
 use crate::catalog::topics::TopicRules;
 use crate::config::kafka::ClientProperties;
 use crate::config::properties::AUTO_OFFSET_RESET;
@@ -11,44 +13,19 @@ use crate::engine::Engine;
 use crate::engine::command::repair::{Report, Wanted};
 use crate::engine::introspect::topics::{LogTopics, Tail, TopicLine, Topics};
 use crate::engine::query::processing_log::AUTO_CREATE;
-use crate::engine::session::Session as EngineSession;
 use crate::error::{Error, Kind, Result};
 use crate::log::{RecordSet, partition};
-use crate::parse::split;
+use crate::serve::Access;
 use crate::serve::attach::client::Client;
 use crate::serve::attach::owner::Owner;
-use crate::serve::{self, Access};
-use crate::threads;
 use crate::types::clock::{SharedClock, SystemClock};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
-use std::time::Duration;
 
-/// The demonstration's statements; the last one shows its result.
-const DEMO: &str = include_str!("../../queries/demo/cars.sql");
-/// Rows of the result that are shown before the prompt is handed over: the history's windows and some live updates.
-const DEMO_ROWS: usize = 36;
-const DEMO_BEFORE: &str = "\
-Six racing cars send speed, rpm and temperature ten times a second into the
-topic `readings`. A continuous query counts and averages them per car and ten
-seconds into the topic `CAR_STATS`. Its result as it changes (Ctrl-C skips):";
-const DEMO_AFTER: &str = "\
-The cars keep driving. Try:
-  SHOW QUERIES;
-  DESCRIBE car_stats EXTENDED;
-  SELECT car, speed, rpm FROM readings WHERE speed > 285 EMIT CHANGES LIMIT 5;
-  CREATE STREAM fast AS SELECT car, speed FROM readings WHERE speed > 280 EMIT CHANGES;
-  SELECT car, COUNT(*) AS n, MAX(speed) AS top FROM readings GROUP BY car;";
-/// Topic and partitions that the demonstration feeds.
-const DEMO_TOPIC: &str = "readings";
-const DEMO_PARTITIONS: u32 = 4;
-
-/// How long an idle thread waits for the next request.
-const IDLE_THREAD: Duration = Duration::from_secs(2);
+/// Where the demonstration serves if the port is free; else on any.
+const DEMO_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), SERVER_PORT);
 
 /// This machine.
 #[derive(Debug)]
@@ -125,10 +102,14 @@ fn kafka(place: &Place) -> Result<Option<LogConfig>> {
     }
 }
 
-fn session(backend: BackendHandle, history: Option<PathBuf>, driver: Option<Driver>) -> Result<Session> {
+fn session(
+    backend: BackendHandle,
+    history: Option<PathBuf>,
+    beside: Option<(Cars, Option<Server>)>,
+) -> Result<Session> {
     let greeting =
         format!("Tidegate {} on {}. Type help, or a statement and ;", env!("CARGO_PKG_VERSION"), backend.log());
-    let backend = Rc::new((driver, backend));
+    let backend = Rc::new((beside, backend));
     let (named, asked, notices) = (backend.clone(), backend.clone(), backend.1.notices());
     let mut state = backend.1.session()?;
     Ok(Session {
@@ -153,27 +134,19 @@ fn history_elsewhere() -> Option<PathBuf> {
     default_data_dir().ok().map(|dir| dir.join("history"))
 }
 
+/// A server on this machine beside the demonstration, if any port can be had.
+fn serve_demo(engine: &Engine) -> Option<Server> {
+    let start = |listen: SocketAddr| {
+        Access::default().open(listen).and_then(|config| Server::start(engine, listen, config)).ok()
+    };
+    start(DEMO_LISTEN).or_else(|| start(SocketAddr::new(DEMO_LISTEN.ip(), 0)))
+}
+
 /// Topics of a log in this process. The owner is the last field, so that it is dropped after the log.
 #[derive(Debug)]
 struct OwnTopics {
     topics: LogTopics,
     _owner: Option<Owner>,
-}
-
-/// The thread that generates the demonstration's data.
-struct Driver {
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Drop for Driver {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            // A panic there has been reported already.
-            let _ = thread.join();
-        }
-    }
 }
 
 impl Topics for OwnTopics {
@@ -264,31 +237,14 @@ impl Environment for Machine {
             config.set(READ_ONLY, "true")?;
         }
         let (engine, _owner) = self.open(config)?;
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .thread_keep_alive(IDLE_THREAD)
-            .enable_all()
-            .build()?;
-        let (sender, receiver) = tokio::sync::oneshot::channel::<()>();
-        let listener = runtime
-            .block_on(tokio::net::TcpListener::bind(listen))
-            .map_err(|e| Error::io(format!("cannot listen on {listen}")).with_detail(e.to_string()))?;
-        let address = listener.local_addr()?;
-        tracing::info!(%address, log = %engine.log().describe(), "serving HTTP");
-        let mut server = runtime.spawn(serve::serve(engine.clone(), listener, listen_config, async {
-            // A dropped sender means stop.
-            let _ = receiver.await;
-        }));
+        let mut server = Server::start(&engine, listen, listen_config)?;
         while !stop() && !server.is_finished() {
             self.clock.sleep(PAUSE);
         }
-        drop(sender);
-        // This takes a bounded time (`serve::stopping`). Queries continue until then, and commit afterwards.
-        let served = runtime.block_on(&mut server);
+        // Queries continue until then, and commit afterwards.
+        let served = server.stop();
         engine.close();
-        // Connections of clients that do not read end with the process.
-        runtime.shutdown_background();
-        served.unwrap_or_else(|e| Err(Error::bug("the server task ended early").because(e)))
+        served
     }
 
     fn demo(&mut self, place: &Place) -> Result<Demo> {
@@ -299,27 +255,12 @@ impl Environment for Machine {
         let config = config(&place)?;
         let history = history(&config);
         let (engine, owner) = self.open(config.clone())?;
-        let mut statements = split(DEMO);
-        let shown = statements.pop().ok_or_else(|| Error::bug("the demonstration has no statement"))?;
-        for statement in statements {
-            engine.run(statement.text, &mut EngineSession::default())?;
-        }
-        let stop = Arc::new(AtomicBool::new(false));
-        let (log, clock, stopped) = (engine.log().clone(), self.clock.clone(), stop.clone());
-        let generate = move || {
-            if let Err(e) = demo_data::drive(&log, DEMO_TOPIC, DEMO_PARTITIONS, &clock, &stopped) {
-                tracing::error!(error = %e, "the demonstration stopped generating data");
-            }
-        };
-        let thread = threads::spawn("demo-data", "", generate)?;
-        let driver = Driver { stop, thread: Some(thread) };
+        let (carried_out, shown, cars) = demo::start(&engine, &self.clock)?;
+        let server = serve_demo(&engine);
+        let address = server.as_ref().map(|server| server.address);
         let backend = BackendHandle::over(Backend::Local(engine), owner, config, self.clock.clone());
-        Ok(Demo {
-            session: session(backend, history, Some(driver))?,
-            before: DEMO_BEFORE.to_owned(),
-            shown: format!("{} LIMIT {DEMO_ROWS};", shown.text),
-            after: DEMO_AFTER.to_owned(),
-        })
+        let session = session(backend, history, Some((cars, server)))?;
+        Ok(Demo { session, carried_out, shown, address })
     }
 
     fn repair(&mut self, place: &Place, wanted: &Wanted) -> Result<Report> {

@@ -1,14 +1,15 @@
 //! The command line: reads statements, shows their results. It knows nothing of how they are executed.
 //!
 //! ```text
-//! args       commands and flags
+//! args       commands and flags               layers     those of the environment and a file
 //! script     -e, -f, run, a pipe            repl       the prompt (complete, notices, pager)
 //! render     results                        report     errors and exit codes
 //! repair     the command log
 //! topic      topics without SQL (produce)   interrupt  Ctrl-C
 //! progress   the progress of a query      copy       rows into files
 //! backend    an engine here, or another process (`serve::attach`)
-//! environment  opens what commands work on  demo_data  what `tidegate demo` feeds
+//! environment  opens what commands work on  served     a server in this process
+//! demo       `tidegate demo`                demo_data  what its cars send
 //! manual     completions and manual page, made from args
 //! ```
 //!
@@ -17,9 +18,11 @@
 pub mod args;
 mod backend;
 mod copy;
+pub mod demo;
 mod demo_data;
 pub mod environment;
 pub mod interrupt;
+pub mod layers;
 mod manual;
 pub mod progress;
 pub mod render;
@@ -27,6 +30,7 @@ mod repair;
 pub mod repl;
 pub mod report;
 pub mod script;
+mod served;
 pub mod topic;
 
 use crate::engine::access::Role;
@@ -41,13 +45,14 @@ use crate::serve::{Access, ClientCertificates};
 use crate::telemetry::{self, LogFormat};
 #[cfg(debug_assertions)]
 use crate::{config, mutant};
-use args::{Arguments, Command, Place};
+use args::{Arguments, Command, Format, Place};
+use demo::Demo;
 use interrupt::Interrupt;
 use progress::Progress;
-use render::{Screen, WAIT};
+use render::{Limits, Options, Screen, WAIT};
 use repl::pager::Pager;
-use report::{FAILED, INTERRUPTED, NO_LOG, OK, is_broken_pipe, rendered};
-use std::io::{BufWriter, IsTerminal, Read, Write};
+use report::{FAILED, INTERRUPTED, NO_LOG, OK, Style, USAGE, is_broken_pipe, rendered};
+use std::io::{BufWriter, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -82,19 +87,6 @@ impl std::fmt::Debug for Session {
     }
 }
 
-/// A session in which the demonstration runs.
-#[derive(Debug)]
-pub struct Demo {
-    /// The session.
-    pub session: Session,
-    /// Introduction.
-    pub before: String,
-    /// The statement whose rows are shown; it ends by itself.
-    pub shown: String,
-    /// What can be tried next.
-    pub after: String,
-}
-
 /// What the command line has opened for it; `main` passes the implementation.
 pub trait Environment {
     /// Opens a session.
@@ -119,9 +111,10 @@ pub trait Environment {
 pub fn run(arguments: &Arguments, environment: &mut dyn Environment) -> u8 {
     // A prompt shows its errors itself; the operator of a server reads the log.
     let level = match arguments.command {
-        None | Some(Command::Demo) => "off",
+        None if arguments.execute.is_empty() => "off",
+        Some(Command::Demo { .. }) => "off",
         Some(Command::Server { .. }) => "info",
-        Some(_) => "warn",
+        Some(_) | None => "warn",
     };
     telemetry::start(level, false, arguments.log_format);
     #[cfg(debug_assertions)]
@@ -131,21 +124,10 @@ pub fn run(arguments: &Arguments, environment: &mut dyn Environment) -> u8 {
             mutant::keep_producers();
         }
     }
-    let colors_wanted = arguments.no_color.as_deref().is_none_or(str::is_empty);
-    let error_color = colors_wanted && std::io::stderr().is_terminal();
-    let mut process = Process {
-        out: BufWriter::new(std::io::stdout()),
-        errors: std::io::stderr(),
-        color: colors_wanted && std::io::stdout().is_terminal(),
-        error_color,
-        log_format: arguments.log_format,
-        width: std::io::stdout().is_terminal().then(|| size_of_terminal().0),
-        interrupt: Interrupt::default(),
-        progress: std::io::stderr().is_terminal().then(|| Progress::new(Box::new(std::io::stderr()))),
-    };
+    let mut process = Process::of(arguments);
     let at_prompt = match &arguments.command {
-        None => std::io::stdin().is_terminal(),
-        Some(command) => matches!(command, Command::Demo),
+        None => arguments.execute.is_empty() && std::io::stdin().is_terminal(),
+        Some(command) => matches!(command, Command::Demo { .. }),
     };
     match Interrupt::listen(!at_prompt).and_then(|interrupt| {
         process.interrupt = interrupt;
@@ -161,6 +143,13 @@ pub fn run(arguments: &Arguments, environment: &mut dyn Environment) -> u8 {
     }
 }
 
+/// Reports an error in the options that are not on the command line; returns the exit code.
+pub fn refused(error: &Error) -> u8 {
+    // There is nothing left to do if standard error is closed.
+    let _ = std::io::stderr().write_all(rendered(error, "", false).as_bytes());
+    USAGE
+}
+
 /// Columns and lines; read for each result, because a window changes its size.
 fn size_of_terminal() -> (usize, usize) {
     terminal_size::terminal_size().map_or((80, 24), |(width, height)| (usize::from(width.0), usize::from(height.0)))
@@ -169,8 +158,8 @@ fn size_of_terminal() -> (usize, usize) {
 struct Process {
     out: BufWriter<std::io::Stdout>,
     errors: std::io::Stderr,
-    color: bool,
-    error_color: bool,
+    options: Options,
+    error_style: Style<'static>,
     log_format: LogFormat,
     width: Option<usize>,
     interrupt: Interrupt,
@@ -179,6 +168,25 @@ struct Process {
 }
 
 impl Process {
+    fn of(arguments: &Arguments) -> Process {
+        let colors_wanted = arguments.no_color.as_deref().is_none_or(str::is_empty);
+        let color = colors_wanted && std::io::stdout().is_terminal();
+        let error_color = colors_wanted && std::io::stderr().is_terminal();
+        let width = std::io::stdout().is_terminal().then(|| size_of_terminal().0);
+        let limits = Limits { rows: arguments.query_row_limit, time: arguments.query_timeout };
+        let has_progress = !arguments.quiet && std::io::stderr().is_terminal();
+        Process {
+            out: BufWriter::new(std::io::stdout()),
+            errors: std::io::stderr(),
+            options: Options { color, limits, quiet: arguments.quiet, ..Options::default() },
+            error_style: Style { color: error_color, is_json: arguments.output == Format::Json, ..Style::default() },
+            log_format: arguments.log_format,
+            width,
+            interrupt: Interrupt::default(),
+            progress: has_progress.then(|| Progress::new(Box::new(std::io::stderr()))),
+        }
+    }
+
     fn dispatch(&mut self, arguments: &Arguments, environment: &mut dyn Environment) -> Result<u8> {
         let place = &match &arguments.url {
             Some(url) => Place { server: Some(url.clone()), ..arguments.place.clone() },
@@ -188,21 +196,27 @@ impl Process {
             writeln!(self.errors, "{caution}")?;
         }
         match &arguments.command {
+            Some(_) if !arguments.execute.is_empty() => self.misused("-c and -e at the front go without a command"),
+            None if !arguments.execute.is_empty() => {
+                self.execute(&arguments.execute, None, place, arguments, environment)
+            }
             None if std::io::stdin().is_terminal() => {
-                self.open(environment.session(place), |p, s| p.prompt(s, arguments))
+                self.open(environment.session(place), arguments, |p, s| p.prompt(s, arguments))
             }
-            None => {
-                let mut text = String::new();
-                std::io::stdin().read_to_string(&mut text)?;
-                self.open(environment.session(place), |p, s| p.script(s, &text, arguments))
-            }
-            Some(Command::Sql { execute, file }) => {
-                let text = match (execute, file) {
-                    (Some(text), _) => text.clone(),
-                    (None, Some(file)) => read(file)?,
-                    (None, None) => String::new(),
-                };
-                self.open(environment.session(place), |p, s| p.script(s, &text, arguments))
+            None => self.piped(place, arguments, environment),
+            Some(Command::Sql { text, execute, file }) => {
+                let texts: Vec<String> = text.iter().chain(execute).cloned().collect();
+                match file {
+                    _ if !texts.is_empty() => self.execute(&texts, None, place, arguments, environment),
+                    Some(file) => {
+                        let name = (file != Path::new("-")).then(|| file.display().to_string());
+                        self.execute(&[read(file)?], name.as_deref(), place, arguments, environment)
+                    }
+                    None if std::io::stdin().is_terminal() => {
+                        self.misused("no statements: tidegate sql 'SHOW STREAMS;', -f FILE, or standard input")
+                    }
+                    None => self.piped(place, arguments, environment),
+                }
             }
             Some(Command::Run { file }) => self.run_script(file, place, arguments, environment),
             Some(Command::Topic { command }) => self.topic(command, arguments, environment),
@@ -225,11 +239,43 @@ impl Process {
                 let topics = topics.iter().map(|topics| format!(" topics={topics}"));
                 self.user(&topics.fold(line, |line, topics| line + &topics), file.as_deref())
             }
-            Some(Command::Demo) => match environment.demo(place) {
-                Ok(demo) => self.demo(demo, arguments),
+            Some(Command::Demo { once }) => match environment.demo(place) {
+                Ok(demo) => self.demo(demo, *once, arguments),
                 Err(error) => self.closed(&error),
             },
         }
+    }
+
+    /// Arguments that do not go together, which clap cannot know.
+    fn misused(&mut self, what: &str) -> Result<u8> {
+        self.report(&Error::statement(what).with_hint("tidegate --help"))?;
+        Ok(USAGE)
+    }
+
+    /// The statements of standard input.
+    fn piped(&mut self, place: &Place, arguments: &Arguments, environment: &mut dyn Environment) -> Result<u8> {
+        let text = read(Path::new("-"))?;
+        self.execute(&[text], None, place, arguments, environment)
+    }
+
+    /// Runs texts one after another; the first that fails ends it.
+    fn execute(
+        &mut self,
+        texts: &[String],
+        file: Option<&str>,
+        place: &Place,
+        arguments: &Arguments,
+        environment: &mut dyn Environment,
+    ) -> Result<u8> {
+        self.open(environment.session(place), arguments, |p, s| {
+            for text in texts {
+                match p.script(s, text, file, arguments)? {
+                    OK => {}
+                    code => return Ok(code),
+                }
+            }
+            Ok(OK)
+        })
     }
 
     /// `tidegate run`: the statements of a file, whose queries then run until the interrupt.
@@ -243,7 +289,8 @@ impl Process {
         let text = read(file)?;
         let interrupt = self.interrupt.clone();
         let session = environment.session(place);
-        self.open(session, |p, s| match p.script(s, &text, arguments)? {
+        let name = file.display().to_string();
+        self.open(session, arguments, |p, s| match p.script(s, &text, Some(&name), arguments)? {
             OK => {
                 p.show_notices(s)?;
                 match (s.is_attached)() {
@@ -319,11 +366,13 @@ impl Process {
     fn open(
         &mut self,
         session: Result<Session>,
+        arguments: &Arguments,
         work: impl FnOnce(&mut Self, &mut Session) -> Result<u8>,
     ) -> Result<u8> {
         match session {
             Ok(mut session) => {
                 self.show_notices(&session)?;
+                define(&mut session, &arguments.define)?;
                 work(self, &mut session)
             }
             Err(error) => self.closed(&error),
@@ -335,15 +384,6 @@ impl Process {
         Ok((session.notices)().iter().try_for_each(|notice| writeln!(self.errors, "{notice}"))?)
     }
 
-    fn demo(&mut self, mut demo: Demo, arguments: &Arguments) -> Result<u8> {
-        writeln!(self.out, "{}\n", demo.before.trim_end())?;
-        self.out.flush()?;
-        self.script(&mut demo.session, &demo.shown, arguments)?;
-        self.interrupt.clear();
-        writeln!(self.out, "\n{}\n", demo.after.trim_end())?;
-        self.prompt(&mut demo.session, arguments)
-    }
-
     fn closed(&mut self, error: &Error) -> Result<u8> {
         self.report(error)?;
         Ok(NO_LOG)
@@ -352,7 +392,7 @@ impl Process {
     /// Writes an error that is no statement's: as a log line where those are read by programs.
     fn report(&mut self, error: &Error) -> Result<()> {
         match self.log_format {
-            LogFormat::Text => self.errors.write_all(rendered(error, "", self.error_color).as_bytes())?,
+            LogFormat::Text => self.errors.write_all(self.error_style.written(error, "").as_bytes())?,
             LogFormat::Json => {
                 tracing::error!(target: "tidegate", detail = error.detail(), hint = error.hint(), "{}", error.message())
             }
@@ -370,25 +410,25 @@ impl Process {
             out: &mut self.out,
             format: arguments.output,
             pager,
-            color: self.color,
+            options: self.options,
             interrupt: self.interrupt.clone(),
             progress: self.progress.as_mut(),
         };
         repl::run(session, prompt)
     }
 
-    fn script(&mut self, session: &mut Session, text: &str, arguments: &Arguments) -> Result<u8> {
-        let progress = self.progress.as_mut();
-        let mut screen =
-            Screen { out: &mut self.out, format: arguments.output, width: self.width, progress, pager: None };
-        let code = script::run(session, text, &mut screen, &mut self.errors, self.error_color, &self.interrupt)?;
+    fn script(&mut self, session: &mut Session, text: &str, file: Option<&str>, arguments: &Arguments) -> Result<u8> {
+        let (progress, options) = (self.progress.as_mut(), self.options);
+        let screen = Screen::new(&mut self.out, arguments.output, self.width);
+        let mut screen = Screen { progress, options, file, ..screen };
+        let code = script::run(session, text, &mut screen, &mut self.errors, self.error_style.color, &self.interrupt)?;
         self.out.flush()?;
         Ok(code)
     }
 
     fn repair(&mut self, report: &Report, all: bool, arguments: &Arguments) -> Result<u8> {
         let (format, width) = (arguments.output, self.width);
-        let mut screen = Screen { out: &mut self.out, format, width, progress: None, pager: None };
+        let mut screen = Screen::new(&mut self.out, format, width);
         repair::show(report, all, &mut screen, &mut self.errors)?;
         Ok(OK)
     }
@@ -415,11 +455,18 @@ impl Process {
             interrupt: &self.interrupt,
         };
         let (format, width) = (arguments.output, self.width);
-        let mut screen = Screen { out: &mut self.out, format, width, progress: None, pager: None };
+        let mut screen = Screen::new(&mut self.out, format, width);
         let shown = topic::run(command, tools, &mut screen)?;
         self.out.flush()?;
         Ok(if shown.interrupted { INTERRUPTED } else { OK })
     }
+}
+
+/// Sets the variables of the command line.
+fn define(session: &mut Session, variables: &[(String, String)]) -> Result<()> {
+    variables.iter().try_for_each(|(name, value)| {
+        (session.execute)(&format!("DEFINE {name} = '{}'", value.replace('\'', "''"))).map(drop)
+    })
 }
 
 /// A line for a user whose password is read from standard input.

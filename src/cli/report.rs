@@ -12,6 +12,7 @@
 
 use crate::error::{Error, Kind};
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use serde_json::{Value, json};
 use std::io::ErrorKind;
 
 /// Everything was done.
@@ -30,11 +31,12 @@ const SHOWN_BYTES_MAX: usize = 100_000;
 
 /// An error as it is printed, with a line feed at its end. `text` is what the error's place counts in.
 pub fn rendered(error: &Error, text: &str, color: bool) -> String {
-    rendered_within(error, text, color, None)
+    rendered_in(error, text, Style { color, ..Style::default() })
 }
 
 /// The same on a terminal of so many columns: of a longer line what is around the place is shown.
-pub(super) fn rendered_within(error: &Error, text: &str, color: bool, width: Option<usize>) -> String {
+fn rendered_in(error: &Error, text: &str, style: Style<'_>) -> String {
+    let Style { color, width, file, .. } = style;
     let renderer = if color { Renderer::styled() } else { Renderer::plain() };
     let renderer = match width {
         Some(width) => renderer.term_width(width),
@@ -51,7 +53,12 @@ pub(super) fn rendered_within(error: &Error, text: &str, color: bool, width: Opt
         let end = end.min(first_line_end).max((start + 1).min(text.len()));
         let end = (end..=text.len()).find(|i| text.is_char_boundary(*i)).unwrap_or(text.len());
         let mark = AnnotationKind::Primary.span(start..end);
-        group = group.element(Snippet::source(text).annotation(mark));
+        let snippet = Snippet::source(text);
+        let snippet = match file {
+            Some(file) => snippet.path(file),
+            None => snippet,
+        };
+        group = group.element(snippet.annotation(mark));
     }
     if let Some(detail) = error.detail() {
         group = group.element(Level::NOTE.message(detail));
@@ -65,6 +72,49 @@ pub(super) fn rendered_within(error: &Error, text: &str, color: bool, width: Opt
     let mut out = renderer.render(&[group]);
     out.push('\n');
     out
+}
+
+/// How errors are written.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Style<'a> {
+    /// With colours.
+    pub color: bool,
+    /// Columns of the terminal.
+    pub width: Option<usize>,
+    /// As one JSON object a line, for programs.
+    pub is_json: bool,
+    /// The file in which the text is.
+    pub file: Option<&'a str>,
+}
+
+impl Style<'_> {
+    /// An error as it is written, with a line feed at its end. `text` is what the error's place counts in.
+    pub fn written(&self, error: &Error, text: &str) -> String {
+        match self.is_json {
+            true => format!("{}\n", json_of(error, text, self.file)),
+            false => rendered_in(error, text, *self),
+        }
+    }
+}
+
+/// The object that `-o json` writes for an error. Its span counts in UTF-16 units, as browsers, JDBC and the HTTP API do; line
+/// and column count from 1.
+fn json_of(error: &Error, text: &str, file: Option<&str>) -> Value {
+    let units = |at: usize| text[..boundary(text, at.min(text.len()))].encode_utf16().count();
+    let span = error.span().filter(|_| !text.is_empty()).map(|span| {
+        let before = &text[..boundary(text, span.start.min(text.len()))];
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        json!({ "start": units(span.start), "end": units(span.end), "line": line, "column": column })
+    });
+    json!({
+        "code": error.code(),
+        "message": error.message(),
+        "detail": error.detail(),
+        "hint": error.hint(),
+        "file": file,
+        "span": span,
+    })
 }
 
 fn boundary(text: &str, at: usize) -> usize {

@@ -1,11 +1,12 @@
 //! Statements one after another, from `-e`, a file or a pipe. The first that fails ends it.
 
 use super::Session;
+use super::args::Format;
 use super::copy::{Copied, Plan};
 use super::interrupt::Interrupt;
 use super::progress::in_words;
 use super::render::{Screen, Shown};
-use super::report::{FAILED, INTERRUPTED, OK, is_broken_pipe, rendered_within};
+use super::report::{FAILED, INTERRUPTED, OK, Style, is_broken_pipe};
 use crate::error::{Error, Result};
 use crate::parse::statement::{CopyTo, Statement};
 use crate::parse::{CustomTypes, Piece, check_comments, parse_piece, split};
@@ -25,8 +26,10 @@ pub fn run(
     color: bool,
     interrupt: &Interrupt,
 ) -> Result<u8> {
+    let (width, quiet) = (screen.width, screen.options.quiet);
+    let style = Style { color, width, is_json: screen.format == Format::Json, file: screen.file };
     if let Err(error) = check_comments(text) {
-        errors.write_all(rendered_within(&error, text, color, screen.width).as_bytes())?;
+        errors.write_all(style.written(&error, text).as_bytes())?;
         errors.flush()?;
         return Ok(FAILED);
     }
@@ -39,11 +42,8 @@ pub fn run(
         }
         match one(session, text, piece, screen, interrupt) {
             Ok(shown) => {
-                for note in &shown.notes {
-                    writeln!(errors, "note: {note}")?;
-                }
-                if let Some(scanned) = &shown.scanned {
-                    writeln!(errors, "{scanned}")?;
+                if !quiet {
+                    remarks(&shown, errors)?;
                 }
                 if shown.interrupted {
                     return Ok(INTERRUPTED);
@@ -51,13 +51,27 @@ pub fn run(
             }
             Err(error) if is_broken_pipe(&error) => return Err(error),
             Err(error) => {
-                errors.write_all(rendered_within(&error, text, color, screen.width).as_bytes())?;
+                errors.write_all(style.written(&error, text).as_bytes())?;
                 errors.flush()?;
                 return Ok(FAILED);
             }
         }
     }
     Ok(OK)
+}
+
+/// What is said of a result beside it.
+fn remarks(shown: &Shown, errors: &mut dyn Write) -> Result<()> {
+    for message in &shown.messages {
+        writeln!(errors, "{message}")?;
+    }
+    for note in &shown.notes {
+        writeln!(errors, "note: {note}")?;
+    }
+    if let Some(scanned) = &shown.scanned {
+        writeln!(errors, "{scanned}")?;
+    }
+    Ok(())
 }
 
 /// A line that ends a prompt ends what is piped into one.
@@ -117,9 +131,7 @@ fn scripted(session: &mut Session, file: &str, screen: &mut Screen<'_>, interrup
     for piece in split(&text) {
         match one(session, &text, piece, screen, interrupt) {
             Ok(shown) => {
-                all.rows += shown.rows;
-                all.interrupted |= shown.interrupted;
-                all.notes.extend(shown.notes);
+                all.add(shown);
             }
             Err(error) => {
                 session.depth -= 1;

@@ -62,9 +62,7 @@ fn told(events: Vec<Result<RowEvent>>) -> Outcome {
 
 fn shown(format: Format, width: Option<usize>, outcome: Outcome) -> String {
     let mut out = Vec::new();
-    Screen { out: &mut out, format, width, progress: None, pager: None }
-        .show(outcome, &|| false)
-        .expect("a vector takes everything");
+    Screen::new(&mut out, format, width).show(outcome, &|| false).expect("a vector takes everything");
     String::from_utf8(out).expect("only text is written")
 }
 
@@ -106,7 +104,7 @@ fn every_format_shows_every_row() {
 #[test]
 fn what_is_to_be_known_does_not_stand_among_rows_for_programs() {
     let mut out = Vec::new();
-    let mut screen = Screen { out: &mut out, format: Format::Csv, width: None, progress: None, pager: None };
+    let mut screen = Screen::new(&mut out, Format::Csv, None);
     let shown = screen.show(two_rows(), &|| false).unwrap();
     assert_eq!(shown.notes, ["Limit Reached", "2 late rows dropped"]);
     assert_eq!(out.iter().filter(|b| **b == b'\n').count(), 3);
@@ -160,9 +158,7 @@ fn rows_that_keep_coming_are_shown_as_they_come() {
     let events =
         vec![rows(&["a"], &[Some(1)]), Ok(RowEvent::Idle), rows(&["long-name"], &[Some(2)]), Ok(RowEvent::Done(None))];
     let mut out = Flushes::default();
-    Screen { out: &mut out, format: Format::Table, width: Some(80), progress: None, pager: None }
-        .show(told(events), &|| false)
-        .unwrap();
+    Screen::new(&mut out, Format::Table, Some(80)).show(told(events), &|| false).unwrap();
     assert!(out.1.iter().any(|t| t.ends_with("+-----+---+\n| CAR | n |\n+=====+===+\n| a   | 1 |\n")), "{:?}", out.1);
     assert!(out.1.iter().any(|t| t.ends_with("| a   | 1 |\n| long-name | 2 |\n")), "{:?}", out.1);
     let many: Vec<_> =
@@ -192,10 +188,10 @@ fn interrupted_after() -> Duration {
         asked
     });
     let mut out = Vec::new();
-    let mut screen = Screen { out: &mut out, format: Format::Table, width: None, progress: None, pager: None };
+    let mut screen = Screen::new(&mut out, Format::Table, None);
     let shown = screen.show(told(vec![rows(&["a", "b"], &[Some(1), Some(2)])]), &|| interrupt.asked()).unwrap();
     let took = clock.monotonic() - thread.join().unwrap();
-    assert_eq!(shown, Shown { rows: 2, interrupted: true, notes: Vec::new(), scanned: None });
+    assert_eq!(shown, Shown { rows: 2, interrupted: true, notes: Vec::new(), scanned: None, messages: Vec::new() });
     assert!(String::from_utf8(out).unwrap().contains("(2 rows, stopped)\n"));
     took
 }
@@ -302,7 +298,8 @@ impl Write for Closed {
 
 #[test]
 fn a_closed_pipe_is_told_apart_from_failures() {
-    let mut screen = Screen { out: &mut Closed, format: Format::Json, width: None, progress: None, pager: None };
+    let mut closed = Closed;
+    let mut screen = Screen::new(&mut closed, Format::Json, None);
     let error = screen.show(two_rows(), &|| false).unwrap_err();
     assert!(is_broken_pipe(&error));
     assert!(!is_broken_pipe(&Error::from(std::io::Error::from(std::io::ErrorKind::NotFound))));
@@ -326,7 +323,7 @@ fn echo() -> Session {
 
 fn script_of(text: &str, interrupt: &Interrupt) -> (u8, String, String) {
     let (mut out, mut errors) = (Vec::new(), Vec::new());
-    let mut screen = Screen { out: &mut out, format: Format::Table, width: None, progress: None, pager: None };
+    let mut screen = Screen::new(&mut out, Format::Table, None);
     let code = script::run(&mut echo(), text, &mut screen, &mut errors, false, interrupt).expect("vectors take all");
     let text = |bytes| String::from_utf8(bytes).expect("only text is written");
     (code, text(out), text(errors))
@@ -359,7 +356,7 @@ fn the_command_line_says_what_it_takes() {
     assert!(parse("tidegate").unwrap().command.is_none());
     let sql = parse("tidegate --temp sql -e x --output json").unwrap();
     assert!(sql.place.temp && sql.output == Format::Json);
-    assert!(matches!(sql.command, Some(Command::Sql { execute: Some(e), file: None }) if e == "x"));
+    assert!(matches!(sql.command, Some(Command::Sql { execute, file: None, .. }) if execute == ["x"]));
     let print = parse("tidegate topic print t -b --limit 3 --bootstrap-servers h:1").unwrap();
     assert_eq!(print.place.bootstrap_servers.as_deref(), Some("h:1"));
     assert!(matches!(
@@ -367,7 +364,7 @@ fn the_command_line_says_what_it_takes() {
         Some(Command::Topic { command: TopicCommand::Print { from_beginning: true, limit: Some(3), .. } })
     ));
     for wrong in
-        ["tidegate sql", "tidegate --temp --data d", "tidegate fly", "tidegate sql -e x -f y", "tidegate -o xml"]
+        ["tidegate sql -e x y", "tidegate --temp --data d", "tidegate fly", "tidegate sql -e x -f y", "tidegate -o xml"]
     {
         assert_eq!(parse(wrong).unwrap_err().exit_code(), 2, "{wrong}");
     }

@@ -67,8 +67,7 @@ fn carried_out(engine: &Engine, session: &mut Session, text: &str) -> String {
     let run = |out: &mut Vec<u8>, session: &mut Session| -> Result<()> {
         for parsed in engine.parse(text, session)? {
             let answer = engine.execute(&parsed, session)?;
-            Screen { out, format: Format::Table, width: Some(WIDTH), progress: None, pager: None }
-                .show(outcome(answer), &|| false)?;
+            Screen::new(out, Format::Table, Some(WIDTH)).show(outcome(answer), &|| false)?;
             engine.drive()?;
         }
         Ok(())

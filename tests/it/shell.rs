@@ -59,7 +59,7 @@ fn a_reader_that_goes_away_is_no_failure() {
     let sql = format!("{FILLED} {many} SELECT LPAD('x', 10000, 'x') AS wide FROM s EMIT CHANGES;");
     for format in ["table", "json", "csv"] {
         let mut child = Command::new(TIDEGATE)
-            .args(["--temp", "-o", format, "sql", "-e", &sql])
+            .args(["--temp", "-q", "-o", format, "sql", "-e", &sql])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -279,4 +279,30 @@ fn statements_that_are_pasted_or_typed_ahead_are_all_carried_out() {
     terminal.shows("unknown command hlep: did you mean help?");
     terminal.shows("| A0 ");
     terminal.shows("| A9 ");
+}
+
+#[test]
+fn the_demonstration_shows_its_sql_and_a_table_that_moves_in_place() {
+    let command = format!("{TIDEGATE} demo");
+    let variables = [("NO_COLOR", "1"), ("PAGER", "")];
+    let Some(mut terminal) = Terminal::open("the_demonstration_shows", &command, &variables) else { return };
+    let sql = terminal.shows("The table `car_stats`");
+    assert!(sql.contains("CREATE STREAM IF NOT EXISTS readings (") && sql.contains("GROUP BY car EMIT CHANGES;"));
+    assert!(!sql.contains("INSERT"), "nothing that is not run: {sql}");
+    // The cursor goes up over the first picture, and the next one is written over it.
+    let first = terminal.shows("A+---");
+    assert!(first.contains("| ferrari-51 ") && first.contains("AVG_SPEED"), "{first}");
+    let shown: String = first.split('\u{1b}').map(|part| part.trim_start_matches(['[', 'K', 'J'])).collect();
+    let wide: Vec<&str> = shown.lines().filter(|line| line.chars().count() > 80).collect();
+    assert!(wide.is_empty(), "{wide:#?}");
+    terminal.type_in("\x03");
+    terminal.shows("In a browser: http://127.0.0.1:");
+    let hints = terminal.shows("tidegate> ");
+    let statements: Vec<&str> = hints.lines().filter(|line| line.starts_with("  ") && line.ends_with(';')).collect();
+    assert!(statements.len() > 3, "{hints}");
+    for statement in statements {
+        let line = format!("tidegate> {}", statement.trim());
+        assert!(line.len() <= 80, "it would wrap: {line}");
+    }
+    terminal.type_in("exit\r");
 }

@@ -8,8 +8,8 @@ use super::Session;
 use super::args::Format;
 use super::interrupt::Interrupt;
 use super::progress::Progress;
-use super::render::Screen;
-use super::report::{OK, is_broken_pipe, rendered_within};
+use super::render::{Options, Screen};
+use super::report::{OK, Style, is_broken_pipe};
 use super::script;
 use crate::engine::introspect::names::Names;
 use crate::error::{Error, Result};
@@ -62,8 +62,8 @@ pub struct Prompt<'a> {
     pub format: Format,
     /// Who shows what is taller than the terminal; `None` = it is no terminal.
     pub pager: Option<Pager>,
-    /// Colours may be used.
-    pub color: bool,
+    /// What the user has chosen for all results.
+    pub options: Options,
     /// Ctrl-C while a statement runs.
     pub interrupt: Interrupt,
     /// Progress of a query.
@@ -72,7 +72,7 @@ pub struct Prompt<'a> {
 
 impl std::fmt::Debug for Prompt<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Prompt({:?}, color: {})", self.format, self.color)
+        write!(f, "Prompt({:?}, {:?})", self.format, self.options)
     }
 }
 
@@ -81,7 +81,7 @@ pub fn run(session: &mut Session, mut prompt: Prompt<'_>) -> Result<u8> {
     let config = Config::builder().completion_type(CompletionType::List).auto_add_history(false);
     let config = config.max_history_size(HISTORY_MAX).map_err(terminal)?;
     let mut editor: Editor<Words, DefaultHistory> = Editor::with_config(config.build()).map_err(terminal)?;
-    editor.set_helper(Some(Words { names: (session.names)(), color: prompt.color }));
+    editor.set_helper(Some(Words { names: (session.names)(), color: prompt.options.color }));
     if let Some(file) = &session.history {
         // A missing or unreadable history is an empty one.
         let _ = editor.load_history(file);
@@ -203,9 +203,13 @@ impl Prompt<'_> {
             let progress = self.progress.as_deref_mut();
             let pager = self.pager.as_ref();
             let width = pager.map(|pager| pager.columns());
-            let mut screen = Screen { out: &mut *self.out, format: self.format, width, progress, pager };
+            let mut screen = Screen { progress, pager, ..Screen::new(&mut *self.out, self.format, width) };
+            screen.options = self.options;
             match script::one(session, text, piece, &mut screen, &self.interrupt) {
                 Ok(shown) => {
+                    for message in &shown.messages {
+                        writeln!(self.out, "{message}")?;
+                    }
                     for note in &shown.notes {
                         writeln!(self.out, "note: {note}")?;
                     }
@@ -218,7 +222,9 @@ impl Prompt<'_> {
                 }
                 Err(error) if is_broken_pipe(&error) => return Err(error),
                 Err(error) => {
-                    self.out.write_all(rendered_within(&error, text, self.color, width).as_bytes())?;
+                    self.out.write_all(
+                        Style { color: self.options.color, width, ..Style::default() }.written(&error, text).as_bytes(),
+                    )?;
                     break;
                 }
             }
@@ -333,7 +339,7 @@ impl Highlighter for Words {
 }
 
 /// Keywords bold, strings green, comments grey.
-fn highlighted(line: &str) -> String {
+pub(super) fn highlighted(line: &str) -> String {
     let mut out = String::with_capacity(line.len() * 2);
     let mut rest = line;
     while let Some(first) = rest.chars().next() {

@@ -120,7 +120,7 @@ fn print(
     let mut tail = tools.topics.tail(topic, from_beginning)?;
     let columns = ["partition", "offset", "timestamp", "key", "value"];
     let columns = columns.map(|name| OutputColumn { name: name.to_owned(), ty: SqlType::String }).to_vec();
-    let mut sink = Sink::new(screen.format, columns, screen.width);
+    let mut sink = Sink::new(screen.format, columns, screen.width, screen.options);
     let mut shown = Shown::default();
     while limit.is_none_or(|l| shown.rows < l) {
         if tools.interrupt.asked() {

@@ -1,0 +1,165 @@
+//! The commands and what each of them takes.
+
+use super::values::topics;
+use crate::engine::access::Role;
+use clap::Subcommand;
+use clap_complete::Shell;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// What to do.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Run statements and leave: of arguments, of a file, or of standard input.
+    #[command(
+        after_help = "Examples:\n  tidegate sql 'SHOW STREAMS;'\n  tidegate sql -o csv -q -c 'SELECT * FROM readings;' > readings.csv\n  tidegate sql -d day=7 -f report.sql\n  echo 'SHOW TOPICS;' | tidegate sql"
+    )]
+    Sql {
+        /// Statements.
+        #[arg(value_name = "SQL", conflicts_with_all = ["execute", "file"])]
+        text: Option<String>,
+        /// Statements (repeatable).
+        #[arg(short = 'e', long, visible_short_alias = 'c', value_name = "SQL", conflicts_with = "file")]
+        execute: Vec<String>,
+        /// File with statements; - reads standard input.
+        #[arg(short, long, value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+    /// Run a file of statements, then keep its queries running until interrupted.
+    Run {
+        /// File with statements.
+        file: PathBuf,
+    },
+    /// Look at topics, write records.
+    Topic {
+        /// What to do.
+        #[command(subcommand)]
+        command: TopicCommand,
+    },
+    /// Show and remove invalid records of the command log of a service that is not running.
+    Repair {
+        /// Remove all invalid records.
+        #[arg(long)]
+        remove: bool,
+        /// Remove the record at this offset, even if it is a command (repeatable).
+        #[arg(long, value_name = "N")]
+        offset: Vec<i64>,
+        /// Show commands, too.
+        #[arg(long)]
+        all: bool,
+    },
+    /// Serve the HTTP API.
+    Server {
+        /// Address to listen on.
+        #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8088")]
+        listen: SocketAddr,
+        /// Users file: names, roles and credentials.
+        #[arg(long, value_name = "FILE")]
+        users: Option<PathBuf>,
+        /// Certificates (PEM), the server's first: speaks TLS.
+        #[arg(long, value_name = "FILE", requires = "tls_key")]
+        tls_cert: Option<PathBuf>,
+        /// The certificate's key (PEM).
+        #[arg(long, value_name = "FILE", requires = "tls_cert")]
+        tls_key: Option<PathBuf>,
+        /// Authorities (PEM) whose client certificates authenticate users.
+        #[arg(long, value_name = "FILE", requires = "tls_cert", requires = "users")]
+        client_ca: Option<PathBuf>,
+        /// Require a client certificate.
+        #[arg(long, requires = "client_ca")]
+        client_cert_required: bool,
+        /// Origin whose pages may send requests (repeatable).
+        #[arg(long, value_name = "URL")]
+        allow_origin: Vec<String>,
+        /// Audit log file: statements, logins, refusals.
+        #[arg(long, value_name = "FILE")]
+        audit_log: Option<PathBuf>,
+        /// Make every user a reader, whatever their role; existing queries continue.
+        #[arg(long)]
+        read_only: bool,
+    },
+    /// Write a line of a server's users file; the password is read from standard input.
+    User {
+        /// Name.
+        name: String,
+        /// Role.
+        #[arg(value_enum)]
+        role: Role,
+        /// Use a bearer token, which is printed to standard error, instead of a password.
+        #[arg(long, conflicts_with = "certificate")]
+        token: bool,
+        /// Limit the user to these topics: names, and prefixes followed by *.
+        #[arg(long, value_name = "NAME,PREFIX*,...", value_parser = topics)]
+        topics: Option<String>,
+        /// Use a client certificate with that name instead of a password.
+        #[arg(long)]
+        certificate: bool,
+        /// Write the line to this file, in place of the user's previous password, instead of printing it.
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+    /// Show a continuous query over generated data, then open a prompt on it.
+    Demo {
+        /// Leave after the table instead of opening a prompt.
+        #[arg(long)]
+        once: bool,
+    },
+    /// Write a shell's completions to standard output.
+    Completions {
+        /// Shell.
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+    /// Write the manual page to standard output.
+    Man,
+}
+
+/// What to do with topics.
+#[derive(Clone, Debug, Subcommand)]
+pub enum TopicCommand {
+    /// List topics.
+    List {
+        /// Internal ones too.
+        #[arg(long)]
+        all: bool,
+    },
+    /// Write the lines of standard input as records.
+    Produce {
+        /// Topic.
+        topic: String,
+        /// What parts a line into key and value; without it there is no key.
+        #[arg(long, short = 'k', value_name = "TEXT")]
+        key_separator: Option<String>,
+        /// Create the topic with so many partitions if it does not exist.
+        #[arg(long, value_name = "N")]
+        partitions: Option<u32>,
+    },
+    /// Delete the oldest records of a topic, whatever its retention.
+    DeleteRecords {
+        /// Topic.
+        topic: String,
+        /// Delete the records before this offset.
+        #[arg(long, value_name = "OFFSET", required_unless_present = "all")]
+        before: Option<u64>,
+        /// Delete everything that is there now.
+        #[arg(long, conflicts_with = "before")]
+        all: bool,
+        /// In this partition only.
+        #[arg(long, short, value_name = "N")]
+        partition: Option<u32>,
+    },
+    /// Print records.
+    Print {
+        /// Topic.
+        topic: String,
+        /// Begin at the oldest record.
+        #[arg(long, short = 'b')]
+        from_beginning: bool,
+        /// Stop after so many records.
+        #[arg(long, short, value_name = "N")]
+        limit: Option<u64>,
+        /// Stop at the end instead of waiting for more.
+        #[arg(long)]
+        exit_at_end: bool,
+    },
+}
