@@ -9,6 +9,7 @@
 //!              Inquiry       SHOW, DESCRIBE, EXPLAIN, ASSERT -> an entity             introspect
 //!              InsertValues  one record                                               insert_values
 //!              Setting       SET, DEFINE: the session                                 session
+//! facts      what the queries do, as numbers: for the API, /metrics, DESCRIBE, SQL    facts
 //! ```
 //!
 //! Statements that change the catalogue are carried out one after the other under the lock of [`ddl`], so that what a plan was
@@ -17,6 +18,7 @@
 
 pub mod access;
 pub mod command;
+pub mod facts;
 pub mod introspect;
 pub mod query;
 pub mod result;
@@ -48,6 +50,9 @@ use crate::types::clock::SharedClock;
 use access::audit::Audit;
 use command::CommandLog;
 use ddl::lock::DdlLock;
+use facts::history::History;
+use facts::queries::Positions;
+use facts::sampler::Sampler;
 use intent::Intent;
 use introspect::refreshed::Refreshed;
 use parking_lot::Mutex;
@@ -140,7 +145,7 @@ struct Inner {
     /// Serialises statements that change the catalogue.
     ddl: DdlLock,
     /// What statements read and change.
-    state: Published,
+    state: Arc<Published>,
     /// Push queries that are being read.
     pushes: Arc<push_registry::PushRegistry>,
     /// The service was terminated: no statement is carried out any more.
@@ -157,8 +162,12 @@ struct Inner {
     plan_cache: pull_plan_cache::PlanCache,
     /// Names of topics, for completion.
     topic_names: Refreshed<Vec<String>>,
-    /// Lag by query, for metrics.
-    lags: Refreshed<BTreeMap<String, i64>>,
+    /// Offsets of all queries, for the API and metrics.
+    positions: Refreshed<Positions>,
+    /// The recent past of all queries.
+    history: Arc<History>,
+    /// `None` with [`Drive::ByHand`]. Held, never used.
+    _sampler: Option<Sampler>,
     /// The audit log.
     audit: Audit,
 }

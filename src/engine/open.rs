@@ -4,10 +4,13 @@ use crate::catalog::topics::TopicRules;
 use crate::config::{Config, LogConfig};
 use crate::engine::access::audit::Audit;
 use crate::engine::command::CommandLog;
+use crate::engine::facts::history::History;
+use crate::engine::facts::sampler::Sampler;
 use crate::engine::query::processing_log::{self, ProcessingLog};
 use crate::engine::query::pull_limits::PullLimits;
 use crate::engine::query::topic_monitor::TopicMonitor;
 use crate::engine::query::user_quota::UserQuota;
+use crate::engine::snapshot::Published;
 use crate::engine::{Drive, Engine, Inner};
 use crate::error::{Kind, Result};
 use crate::execute::state::spill_pool::{MEMORY_BYTES, SpillPool, SpillQuota};
@@ -108,6 +111,14 @@ impl Engine {
             Drive::Threads => Some(TopicMonitor::new(watch.clone(), log.clone(), &config.service_id)?),
             Drive::ByHand => None,
         };
+        let (state, past) = (Arc::<Published>::default(), Arc::<History>::default());
+        let sampler = match drive {
+            Drive::Threads => {
+                let below = (log.clone(), clock.clone());
+                Some(Sampler::new(state.clone(), past.clone(), below, &config.service_id)?)
+            }
+            Drive::ByHand => None,
+        };
         let audit = Audit::open(&config, &log, &clock)?;
         let (processing, inlet) = ProcessingLog::new(&config, &clock);
         let pulls = Arc::new(PullLimits::new(&config, clock.clone()));
@@ -133,13 +144,15 @@ impl Engine {
             skipped_commands: history.skipped_count,
             _owner: owner.map(Mutex::new),
             ddl: Default::default(),
-            state: Default::default(),
+            state,
             pushes: Arc::default(),
             over: AtomicBool::new(false),
             inconsistent: AtomicBool::new(false),
             plan_cache: Default::default(),
             topic_names: Default::default(),
-            lags: Default::default(),
+            positions: Default::default(),
+            history: past,
+            _sampler: sampler,
             audit,
         };
         let engine = Engine { inner: Arc::new(inner) };

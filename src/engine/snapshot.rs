@@ -37,6 +37,8 @@ pub(super) struct QueryText {
     pub(super) sql: String,
     /// Drawn plan.
     pub(super) plan: String,
+    /// When its statement was carried out, milliseconds since 1970.
+    pub(super) created_ms: i64,
 }
 
 impl State {

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Each room uses only those above it in this list: [`change`] (what flows), [`pipeline`] (what is to be run, as plain
-//! data), [`state`] (what operators remember), [`record`] (bytes to changes and back), [`operator`], [`compile`],
+//! data), [`stage`] (its parts by stable ids), [`state`] (what operators remember), [`record`] (bytes to changes and back), [`operator`], [`compile`],
 //! [`pull`], [`task`] (the loop of a running query), [`batch`].
 
 pub mod batch;
@@ -17,5 +17,6 @@ pub mod operator;
 pub mod pipeline;
 pub mod pull;
 pub mod record;
+pub mod stage;
 pub mod state;
 pub mod task;

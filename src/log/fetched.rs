@@ -141,6 +141,18 @@ impl Run {
         }
     }
 
+    /// Bytes of all keys and values.
+    pub fn bytes(&self) -> u64 {
+        match &self.records {
+            Records::Owned(records, range) => {
+                let size = |r: &OwnedRecord| r.key.as_ref().map_or(0, Vec::len) + r.value.as_ref().map_or(0, Vec::len);
+                records[range.clone()].iter().map(|r| size(r) as u64).sum()
+            }
+            Records::Block(block) => block.bytes(),
+            Records::Kafka(messages) => messages.bytes(),
+        }
+    }
+
     /// Calls `each` for every record in order. One match per run, none per record.
     pub fn for_each(&self, mut each: impl FnMut(RecordRef<'_>)) {
         match &self.records {

@@ -3,6 +3,7 @@
 use super::auth::login::Logins;
 use super::{App, blocking};
 use crate::engine::access::Principal;
+use crate::engine::query::lag;
 use crate::engine::result::entity::QueryRow;
 use crate::engine::session::Session;
 use crate::threads;
@@ -160,9 +161,10 @@ fn queries(app: &App, session: &Session, page: &mut Page) {
     }
     page.metric("tidegate_query_lag_records");
     // Without a reply from the log there are no samples, which a scraper sees as a gap.
-    let lags = app.engine.lags().unwrap_or_default();
+    let positions = app.engine.positions().unwrap_or_default();
     for row in &persistent {
-        lags.get(&row.id).iter().for_each(|lag| page.sample("tidegate_query_lag_records", &[("query", &row.id)], lag));
+        let lag = positions.get(&row.id).and_then(|partitions| lag::lag(partitions));
+        lag.iter().for_each(|lag| page.sample("tidegate_query_lag_records", &[("query", &row.id)], lag));
     }
     page.single("tidegate_command_log_skipped", app.engine.skipped_commands());
     page.single("tidegate_push_queries", push.len());

@@ -13,6 +13,8 @@
 //!
 //! Nothing is logged, and no span is entered, once per row. A span that the filter disables costs one load of a flag.
 
+pub mod histogram;
+
 mod json;
 
 use crate::{config, threads};

@@ -418,7 +418,7 @@ const WAITS: &[&str] = &[
 
 /// Locks under which something waits all the same: where, what, why.
 const WAITED_UNDER: &[(&str, &str, &str)] = &[
-    ("src/engine/query/persistent.rs", "join(", "the thread of a query in ERROR has ended or is about to"),
+    ("src/engine/query/persistent/mod.rs", "join(", "the thread of a query in ERROR has ended or is about to"),
     (
         "src/execute/pull/materialized_view/mod.rs",
         "log",

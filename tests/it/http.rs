@@ -11,6 +11,7 @@ mod hostile;
 mod limits;
 mod logins;
 mod lookups;
+mod numbers;
 mod panics;
 mod readers;
 mod rights;

@@ -40,10 +40,12 @@ struct Created {
     /// The catalogue as it was when the statement was carried out.
     before: Catalog,
     is_paused: bool,
+    /// Time of its command's record.
+    timestamp: i64,
 }
 
 impl Replayed {
-    fn take(&mut self, command: Command) {
+    fn take(&mut self, Recorded { command, timestamp, .. }: Recorded) {
         let (effect, sequence) = (command.effect.clone(), command.sequence);
         let status = command.status.clone();
         let status = status.unwrap_or_else(|| CommandStatus::of_effect(&effect, &self.catalog));
@@ -52,7 +54,8 @@ impl Replayed {
         match &effect {
             Effect::CreateQuery { id, sink, begin, .. } => {
                 let (id, sink, begin) = (id.clone(), Arc::new(Source::clone(sink)), begin.clone());
-                self.created(Created { id, sink, begin, command, before: self.catalog.clone(), is_paused: false });
+                let (before, is_paused) = (self.catalog.clone(), false);
+                self.created(Created { id, sink, begin, command, before, is_paused, timestamp });
             }
             Effect::Pause { id, paused } => {
                 self.alive.iter_mut().filter(|c| c.id == *id).for_each(|c| c.is_paused = *paused);
@@ -80,7 +83,7 @@ impl Engine {
     /// Builds catalogue and queries from the commands, and starts the queries.
     pub(in crate::engine) fn replay(&self, history: Vec<Recorded>) -> Result<()> {
         let mut replayed = Replayed::default();
-        history.into_iter().for_each(|recorded| replayed.take(recorded.command));
+        history.into_iter().for_each(|recorded| replayed.take(recorded));
         let Replayed { mut catalog, statuses, alive, next } = replayed;
         let mut state = State { statuses: Arc::new(statuses), next, ..State::default() };
         for created in alive {
@@ -107,10 +110,14 @@ impl Engine {
     fn plan_again(&self, created: Created) -> (Query, QueryText) {
         let properties = self.with_defaults(&created.command.properties);
         match self.replan(&created, &properties) {
-            Ok(new) => self.new_query(new, created.sink, created.begin, &properties, created.is_paused),
+            Ok(new) => {
+                let (is_paused, timestamp) = (created.is_paused, created.timestamp);
+                self.new_query(new, created.sink, created.begin, &properties, (is_paused, timestamp))
+            }
             Err(e) => {
                 let (log, clock) = (self.inner.log.clone(), self.inner.clock.clone());
-                let text = QueryText { sql: created.command.statement, plan: String::new() };
+                let text =
+                    QueryText { sql: created.command.statement, plan: String::new(), created_ms: created.timestamp };
                 (Query::failed(created.id.clone(), self.group(&created.id), log, clock, e.to_string()), text)
             }
         }

@@ -144,7 +144,8 @@ impl Engine {
         };
         let is_paused = replaced.as_ref().is_some_and(|query| query.state() == State::Paused);
         let sink = Arc::new(Source::clone(sink));
-        let (query, text) = self.new_query(new, sink, begin.clone(), &properties, is_paused);
+        let now = self.inner.clock.now_ms();
+        let (query, text) = self.new_query(new, sink, begin.clone(), &properties, (is_paused, now));
         if self.inner.drive == Drive::Threads {
             query.hold()?;
         }

@@ -4,6 +4,7 @@ use crate::engine::Engine;
 use crate::engine::session::Session;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// Names that exist now.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,15 +20,19 @@ pub struct Names {
 }
 
 impl Engine {
+    /// Names of all topics; `None` = the log does not respond.
+    pub(in crate::engine) fn topic_names(&self) -> Option<Arc<Vec<String>>> {
+        let log = self.log().clone();
+        self.inner.topic_names.get(self.clock(), move || Ok(log.topics()?.into_iter().map(|t| t.name).collect()))
+    }
+
     /// Everything that a statement of this session can refer to.
     pub fn names(&self, session: &Session) -> Names {
         let catalog = self.visible(session, self.catalog());
         let columns: BTreeSet<String> =
             catalog.all().flat_map(|s| s.schema.columns().map(|c| c.name.clone()).collect::<Vec<_>>()).collect();
         // A log that does not respond contributes no topics.
-        let log = self.log().clone();
-        let topics =
-            self.inner.topic_names.get(self.clock(), move || Ok(log.topics()?.into_iter().map(|t| t.name).collect()));
+        let topics = self.topic_names();
         Names {
             sources: catalog.all().map(|s| s.name.clone()).collect(),
             columns: columns.into_iter().collect(),

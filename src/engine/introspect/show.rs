@@ -7,7 +7,7 @@ use crate::engine::ddl::Change;
 use crate::engine::intent::Intent;
 use crate::engine::introspect::function_help::functions;
 use crate::engine::query::lag;
-use crate::engine::query::persistent::{Query, State as QueryState};
+use crate::engine::query::persistent::Query;
 use crate::engine::query::{Bounded, Read};
 use crate::engine::result::entity::{Description, Entity, ExplainedQuery, Explanation, QueryRow, Reading, TopicRow};
 use crate::engine::session::Session;
@@ -247,12 +247,8 @@ pub(in crate::engine) fn explained(text: &str) -> String {
 
 /// A query's state as SHOW QUERIES prints it, and the reason if it does not run.
 fn state_word(query: &Query) -> (&'static str, Option<String>) {
-    match query.state() {
-        QueryState::Running => ("RUNNING", None),
-        QueryState::Paused => ("PAUSED", None),
-        QueryState::Waiting(why) => ("WAITING", Some(why)),
-        QueryState::Error(why) => ("ERROR", Some(why)),
-    }
+    let state = query.state();
+    (state.word(), state.reason().map(str::to_owned))
 }
 
 fn row(state: &State, id: &str, query: &Query) -> QueryRow {

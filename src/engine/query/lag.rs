@@ -1,25 +1,9 @@
 //! Consumer lag: for each partition that a query reads its committed offset and the end of the partition.
 
-use crate::engine::Engine;
 use crate::engine::query::persistent::Query;
 use crate::engine::result::entity::PartitionLag;
 use crate::error::Result;
 use crate::log::{Log, TopicPartition};
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
-impl Engine {
-    /// The lag of each query that has committed something. `None` = the log does not respond, so that no lag is known. A query
-    /// whose topics cannot be described is left out, the others are not.
-    pub fn lags(&self) -> Option<Arc<BTreeMap<String, i64>>> {
-        let (log, queries) = (self.log().clone(), self.queries());
-        let measure = move || {
-            let lag = |query: &Query| partitions(&*log, query).ok().and_then(|all| lag(&all));
-            Ok(queries.iter().filter_map(|(id, query)| Some((id.clone(), lag(query)?))).collect())
-        };
-        self.inner.lags.get(self.clock(), measure)
-    }
-}
 
 /// Every partition of a query's inputs.
 pub fn partitions(log: &dyn Log, query: &Query) -> Result<Vec<PartitionLag>> {
@@ -37,6 +21,6 @@ pub fn partitions(log: &dyn Log, query: &Query) -> Result<Vec<PartitionLag>> {
 
 /// Records between the committed offsets and the ends; `None` = nothing is committed yet.
 pub fn lag(partitions: &[PartitionLag]) -> Option<i64> {
-    let each = partitions.iter().filter_map(|p| Some((p.high - p.committed?).max(0)));
+    let each = partitions.iter().filter_map(PartitionLag::records);
     each.reduce(|a, b| a + b)
 }

@@ -9,6 +9,7 @@
 //!
 //! Records that any of them skips are reported in the processing log.
 
+pub mod condition;
 pub mod lag;
 pub mod persistent;
 pub mod processing_log;

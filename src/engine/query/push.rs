@@ -95,7 +95,11 @@ impl Engine {
             })
         };
         let (sql, owner, over) = (text.to_owned(), session.principal().name.clone(), AtomicBool::new(false));
-        let listed = push_registry::Push { id, sql, owner, topics, over, end: waker, progress: progress.clone() };
+        let (reads, begun_ms) = (plan.reads.clone(), self.inner.clock.now_ms());
+        let end: Arc<dyn Fn() + Send + Sync> = waker;
+        let progress_listed = progress.clone();
+        let listed =
+            push_registry::Push { id, sql, owner, topics, reads, begun_ms, over, end, progress: progress_listed };
         let listed = self.inner.pushes.list(listed);
         let push = Push { execution, table: plan.table, keyed, progress, rows: rows.clone(), text: text.to_owned() };
         let name = listed.push.id.clone();

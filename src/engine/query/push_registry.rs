@@ -26,8 +26,12 @@ pub(in crate::engine) struct Push {
     pub(in crate::engine) sql: String,
     /// The user who opened it.
     pub(in crate::engine) owner: Arc<str>,
-    /// What it reads.
+    /// Topics that it reads.
     pub(in crate::engine) topics: BTreeSet<String>,
+    /// Streams and tables that it reads.
+    pub(in crate::engine) reads: Vec<String>,
+    /// When it was opened, milliseconds since 1970.
+    pub(in crate::engine) begun_ms: i64,
     /// It ends because the service was terminated.
     pub(in crate::engine) over: AtomicBool,
     /// Stops its thread immediately.
@@ -97,7 +101,12 @@ impl PushRegistry {
 
     /// The rows of SHOW QUERIES for this user.
     pub(in crate::engine) fn rows(&self, user: &Principal) -> Vec<QueryRow> {
-        self.0.lock().iter().filter(|push| push.is_shown_to(user)).map(|push| push.row()).collect()
+        self.seen_by(user).iter().map(|push| push.row()).collect()
+    }
+
+    /// Those that this user sees.
+    pub(in crate::engine) fn seen_by(&self, user: &Principal) -> Vec<Arc<Push>> {
+        self.0.lock().iter().filter(|push| push.is_shown_to(user)).cloned().collect()
     }
 
     /// Whether this user opened the query with this id.

@@ -28,13 +28,14 @@ impl Engine {
         sink: Arc<Source>,
         begin: Option<Vec<i64>>,
         properties: &BTreeMap<String, String>,
-        is_paused: bool,
+        (is_paused, created_ms): (bool, i64),
     ) -> (Query, QueryText) {
         let NewQuery { id, sql, plan, pipeline, late_topic } = new;
         let spec = self.execution_spec(pipeline, Target::Topic(sink), self.group(&id), properties);
         let spec = ExecutionSpec { begin, late_topic, ..spec };
         let below = (self.inner.log.clone(), self.inner.clock.clone());
-        (Query::new(id, spec, below, self.inner.processing.clone(), is_paused), QueryText { sql, plan })
+        let text = QueryText { sql, plan, created_ms };
+        (Query::new(id, spec, below, self.inner.processing.clone(), is_paused), text)
     }
 
     fn execution_spec(

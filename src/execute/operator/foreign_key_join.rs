@@ -17,7 +17,7 @@
 
 use super::table_join::{Joined, PortKeys, in_order, keyless, later};
 use super::table_pair::TablePair;
-use super::{EmitMode, Operator, OperatorOutput};
+use super::{EmitMode, Operator, OperatorOutput, OperatorSize};
 use crate::catalog::Format;
 use crate::error::{Error, Result};
 use crate::execute::change::ChangeBatch;
@@ -244,5 +244,9 @@ impl Operator for ForeignKeyJoin {
 
     fn restore(&mut self, key: &[u8], value: Option<&[u8]>, timestamp: i64) -> Result<()> {
         self.tables.restore(key, value, timestamp)
+    }
+
+    fn size(&self) -> OperatorSize {
+        self.tables.size()
     }
 }

@@ -46,6 +46,28 @@ pub struct OperatorOutput {
     pub bad: BadRows,
 }
 
+/// How much an operator keeps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OperatorSize {
+    /// Keys: groups of all open windows, sessions, rows of tables; of a stream-stream join the rows that wait for others.
+    pub keys: u64,
+    /// Memory in bytes. What moved into files is not included.
+    pub bytes: u64,
+}
+
+impl OperatorSize {
+    /// Of this many keys and bytes.
+    pub(crate) fn new(keys: usize, bytes: usize) -> OperatorSize {
+        OperatorSize { keys: keys as u64, bytes: bytes as u64 }
+    }
+}
+
+impl std::iter::Sum for OperatorSize {
+    fn sum<I: Iterator<Item = OperatorSize>>(sizes: I) -> OperatorSize {
+        sizes.fold(OperatorSize::default(), |a, b| OperatorSize { keys: a.keys + b.keys, bytes: a.bytes + b.bytes })
+    }
+}
+
 /// A state machine over changes.
 ///
 /// One step covers a closed interval of `seq`: every row of every port up to the highest `seq` handed in; the task holds
@@ -81,5 +103,13 @@ pub trait Operator: Send + std::fmt::Debug {
     /// Takes the memo of the last commit, after all `restore`s.
     fn restore_metadata(&mut self, _memo: &str) -> Result<()> {
         Ok(())
+    }
+    /// How much it keeps. Requested once a second: the cost may grow with the number of windows or batches, not of rows.
+    fn size(&self) -> OperatorSize {
+        OperatorSize::default()
+    }
+    /// Its stream time; `None` = it has none, or saw no row yet.
+    fn stream_time(&self) -> Option<i64> {
+        None
     }
 }

@@ -14,7 +14,7 @@
 //! grouping behind it folds.
 
 use super::record_cache::RecordCache;
-use super::{EmitMode, Operator, OperatorOutput};
+use super::{EmitMode, Operator, OperatorOutput, OperatorSize};
 use crate::error::Result;
 use crate::execute::change::{BadRow, ChangeBatch, RowImage};
 use crate::execute::pipeline::TableSpec;
@@ -120,6 +120,11 @@ impl Operator for TableOperator {
     fn restore(&mut self, key: &[u8], value: Option<&[u8]>, timestamp: i64) -> Result<()> {
         self.store.restore(key, value, timestamp);
         Ok(())
+    }
+
+    fn size(&self) -> OperatorSize {
+        let (keys, bytes) = self.store.size();
+        OperatorSize::new(keys, bytes)
     }
 }
 

@@ -12,7 +12,7 @@
 //! A tombstone leaves only for a joined row that was there.
 
 use super::table_pair::TablePair;
-use super::{EmitMode, Operator, OperatorOutput};
+use super::{EmitMode, Operator, OperatorOutput, OperatorSize};
 use crate::catalog::Format;
 use crate::error::{Error, Result};
 use crate::execute::change::{BadRow, ChangeBatch, RowImage};
@@ -250,6 +250,10 @@ impl Operator for TableTableJoin {
     fn restore(&mut self, key: &[u8], value: Option<&[u8]>, timestamp: i64) -> Result<()> {
         self.tables.restore(key, value, timestamp)
     }
+
+    fn size(&self) -> OperatorSize {
+        self.tables.size()
+    }
 }
 
 impl StreamTableJoin {
@@ -307,6 +311,11 @@ impl Operator for StreamTableJoin {
     fn restore(&mut self, key: &[u8], value: Option<&[u8]>, timestamp: i64) -> Result<()> {
         self.store.restore(key, value, timestamp);
         Ok(())
+    }
+
+    fn size(&self) -> OperatorSize {
+        let (keys, bytes) = self.store.size();
+        OperatorSize::new(keys, bytes)
     }
 }
 

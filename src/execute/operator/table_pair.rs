@@ -4,7 +4,7 @@
 //! a restore concern both tables and the cache at once.
 
 use super::record_cache::RecordCache;
-use super::{EmitMode, OperatorOutput};
+use super::{EmitMode, OperatorOutput, OperatorSize};
 use crate::catalog::Format;
 use crate::error::{Error, Result};
 use crate::execute::state::ChangelogEntry;
@@ -34,6 +34,11 @@ impl TablePair {
     /// Frees what no commit needs any more; before each step.
     pub(super) fn prepare(&mut self) -> Result<()> {
         self.stores.iter_mut().try_for_each(TableStore::prepare)
+    }
+
+    /// How much both tables keep.
+    pub(super) fn size(&self) -> OperatorSize {
+        self.stores.iter().map(|store| store.size()).map(|(keys, bytes)| OperatorSize::new(keys, bytes)).sum()
     }
 
     /// Writes the joined rows that wait.

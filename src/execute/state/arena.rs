@@ -29,6 +29,11 @@ impl Arena {
         })
     }
 
+    /// Memory that it takes.
+    pub(crate) fn size(&self) -> usize {
+        self.words.capacity() * size_of::<i64>()
+    }
+
     pub(crate) fn give_back(&mut self, chunk: u32) {
         self.free.push(chunk);
     }

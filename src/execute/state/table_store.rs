@@ -250,6 +250,14 @@ impl TableStore {
         Ok(columns)
     }
 
+    /// Keys with a row, and the memory of rows and keys.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        let columns = self.chunks.iter().flatten().flat_map(|chunk| &chunk.columns);
+        let columns: usize = columns.map(|column| column.get_array_memory_size()).sum();
+        let places = self.held * size_of::<u32>() + self.entries.capacity() * size_of::<StoredRow>();
+        (self.alive + self.restoring.len(), columns + places + self.keys.size())
+    }
+
     /// Changes whenever ordinals or rows change in another way than by [`TableStore::put`]: what is derived from them has to
     /// be made anew.
     pub(crate) fn generation(&self) -> u64 {

@@ -8,6 +8,7 @@
 //! What is held was not processed, so that a stop or a restart loses nothing.
 
 use super::Execution;
+use super::measurement::finds_records;
 use crate::error::Result;
 use crate::log::{Fetched, Run};
 use std::collections::VecDeque;
@@ -55,11 +56,17 @@ impl Execution {
     pub(super) fn fetch(&mut self, records_max: usize, wait: Duration) -> Result<usize> {
         if self.held.is_empty() {
             let patience = self.patience(wait);
+            let is_work = patience.is_zero() || finds_records(&*self.reader, self.inputs.len());
+            let begun = self.clock.monotonic();
             let fetched: Fetched = self.reader.poll(records_max, patience)?;
+            if !is_work {
+                self.measurement.note_wait(self.clock.monotonic().saturating_sub(begun));
+            }
             self.held.runs.extend(fetched.into_runs());
         } else {
             let now = self.clock.monotonic();
             self.clock.sleep(self.held.again.saturating_sub(now).min(wait));
+            self.measurement.note_wait(self.clock.monotonic().saturating_sub(now));
             if self.clock.monotonic() < self.held.again {
                 return Ok(0);
             }

@@ -7,6 +7,7 @@ use super::Execution;
 use super::canonical_order::{CanonicalOrder, Interval};
 use super::spec::{BAD_RECORDS_KEPT, EPOCH_BYTES_MAX, QUEUED_RECORDS_MAX};
 use crate::error::Result;
+use crate::execute::change::ChangeBatch;
 use crate::execute::operator::OperatorOutput;
 use crate::log::{Header, HeadersRef, Run};
 use std::collections::BTreeMap;
@@ -114,7 +115,7 @@ impl Execution {
 
     /// The rows of a run, behind those that wait; until their turn comes `seq` holds their offsets.
     fn decode(&mut self, run: &Run) -> Result<()> {
-        let slot = run.slot;
+        let (slot, begun) = (run.slot, self.clock.monotonic());
         let (decoder, bad) = (&mut self.decoders[slot], &mut self.bad);
         let known = bad.len();
         let mut next = self.canonical.decoded[slot];
@@ -136,8 +137,12 @@ impl Execution {
         }
         self.progress.bad.fetch_add((bad.len() - known) as u64, Ordering::Relaxed);
         self.progress.consumed.fetch_add(run.len() as u64, Ordering::Relaxed);
+        self.progress.bytes_in.fetch_add(run.bytes(), Ordering::Relaxed);
         bad.truncate(BAD_RECORDS_KEPT);
+        let (now, rows) = (self.clock.monotonic(), batches.iter().map(ChangeBatch::len).sum());
+        self.measurement.note_decoded(slot, begun, now, (run.len(), rows));
         for batch in batches {
+            self.measurement.note_times(slot, &batch.rowtime);
             self.canonical.order.push(slot, batch);
         }
         self.canonical.decoded[slot] = next;

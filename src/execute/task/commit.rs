@@ -112,6 +112,7 @@ impl Execution {
         tracing::debug!(records, elapsed_ms = (self.last_commit - began).as_millis() as u64, ?outcome, "commit done");
         match outcome {
             CommitOutcome::Committed => {
+                self.progress.commit_times.record(self.last_commit.saturating_sub(began));
                 self.topology.commit();
                 if let Some(view) = &self.spec.view {
                     let sink = self.sink.as_ref().map(SinkEncoder::topic);

@@ -5,6 +5,7 @@
 //! decided by (ordinal, port), not by the order of these calls.
 
 use super::exchange::Exchange;
+use super::progress::Metering;
 use crate::error::{Error, Result};
 use crate::execute::change::ChangeBatch;
 use crate::execute::operator::filter_project::FilterProjectOperator;
@@ -13,6 +14,7 @@ use crate::execute::operator::stream_stream_join::StreamStreamJoin;
 use crate::execute::operator::table_join::{StreamTableJoin, TableTableJoin};
 use crate::execute::operator::{EmitMode, Operator, OperatorOutput};
 use crate::execute::pipeline::{Hop, Input, JoinSide, JoinStage, Pipeline};
+use crate::execute::stage::StageKind;
 use crate::execute::state::spill_pool::SpillPool;
 use crate::parse::statement::JoinKind;
 use crate::plan::nodes::join::Rule;
@@ -34,6 +36,7 @@ pub(crate) struct JoinStages {
     joints: Vec<Joint>,
     /// Scan and partition of every input.
     inputs: Vec<(usize, usize)>,
+    metering: Metering,
 }
 
 #[derive(Debug)]
@@ -63,7 +66,17 @@ impl JoinStages {
         let mode = |nth: usize| if nth == last { mode } else { EmitMode::EveryChange };
         let joints = pipeline.joins.iter().enumerate();
         let joints = joints.map(|(nth, stage)| joint(stage, pipeline, mode(nth), spill_pool)).collect::<Result<_>>()?;
-        Ok(JoinStages { joints, inputs })
+        Ok(JoinStages { joints, inputs, metering: Metering::default() })
+    }
+
+    /// Counts from now on.
+    pub(crate) fn measured(&mut self, metering: &Metering) {
+        self.metering = metering.clone();
+    }
+
+    /// Number of joins.
+    pub(crate) fn len(&self) -> usize {
+        self.joints.len()
     }
 
     /// No joins?
@@ -97,7 +110,8 @@ impl JoinStages {
         out: &mut OperatorOutput,
     ) -> Result<Vec<(usize, ChangeBatch)>> {
         let mut written: Vec<Vec<(usize, ChangeBatch)>> = Vec::new();
-        for joint in &mut self.joints {
+        for (nth, joint) in self.joints.iter_mut().enumerate() {
+            let (begun, mut rows, mut late) = (self.metering.begin(), 0, 0);
             let tasks = joint.tasks.len();
             let mut ports: [Vec<Option<ChangeBatch>>; 2] = [Vec::new(), Vec::new()];
             for (port, side) in ports.iter_mut().zip(&mut joint.sides) {
@@ -108,6 +122,7 @@ impl JoinStages {
                     }
                     Input::Join(earlier) => written[earlier].iter().map(|(task, batch)| (*task, batch)).collect(),
                 };
+                rows += coming.iter().map(|(_, batch)| batch.len()).sum::<usize>();
                 *port = side.bring(&coming, tasks, out)?;
             }
             let mut results = Vec::new();
@@ -122,7 +137,7 @@ impl JoinStages {
                     Then::Emit => operator.emit(&mut own)?,
                     Then::Finish(seq) => operator.finish(seq, &mut own)?,
                 }
-                out.late += own.late;
+                late += own.late;
                 out.bad.append(&mut own.bad);
                 match (ChangeBatch::merge(own.batches)?, &mut joint.scatter) {
                     (None, _) => {}
@@ -130,6 +145,10 @@ impl JoinStages {
                     (Some(batch), Some(scatter)) => results.extend(scatter.split(&batch)?),
                 }
             }
+            let written_rows = results.iter().map(|(_, batch)| batch.len()).sum();
+            self.metering.note(StageKind::Join(nth), begun, (rows, written_rows));
+            self.metering.note_late(StageKind::Join(nth), late);
+            out.late += late;
             written.push(results);
         }
         Ok(written.pop().unwrap_or_default())

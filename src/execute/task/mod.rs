@@ -19,13 +19,14 @@ mod exchange;
 mod join_stages;
 mod late_records;
 mod limits;
+mod measurement;
 mod output;
 mod progress;
 pub mod spec;
 pub mod topic_identity;
 pub(super) mod topology;
 
-pub use progress::Progress;
+pub use progress::{InputMeter, Meters, Progress, StageMeter};
 
 use crate::error::Result;
 use crate::execute::change::ChangeBatch;
@@ -43,6 +44,7 @@ use arrivals::Held;
 use canonical_input::CanonicalInput;
 use late_records::LateRecords;
 use limits::Limits;
+use measurement::Measurement;
 use spec::{BAD_RECORDS_KEPT, BATCH_ROWS_MAX, EPOCH_BYTES_MAX, ExecutionSpec, Guarantee, QUEUED_RECORDS_MAX, Target};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -106,6 +108,7 @@ pub struct Execution {
     last_delivery: Duration,
     retry_at: Option<Duration>,
     progress: Arc<Progress>,
+    measurement: Measurement,
     rows: Vec<ChangeBatch>,
     bad: Vec<BadRecord>,
     /// What hinders the commits at present.
@@ -117,7 +120,8 @@ impl Execution {
     pub fn start(log: &dyn Log, spec: ExecutionSpec, clock: SharedClock, progress: Arc<Progress>) -> Result<Execution> {
         let (inputs, decoders, tables) = inputs_of(&spec)?;
         let writer_ids = writer_ids(&spec);
-        let topology = Topology::new(&spec.pipeline, spec.mode, &spec.spill_pool)?;
+        let measurement = Measurement::new(&spec, progress.meters_of(&spec.pipeline), clock.clone());
+        let topology = Topology::new(&spec.pipeline, spec.mode, &spec.spill_pool)?.measured(&measurement.stages);
         let (mut session, sink) = match &spec.target {
             Target::Rows => (None, None),
             Target::Topic(target) => {
@@ -168,6 +172,7 @@ impl Execution {
             sink,
             inputs,
             progress,
+            measurement,
             clock,
             topology,
             spec,
@@ -175,6 +180,7 @@ impl Execution {
         execution.position(log)?;
         // Only now is it decided what a predecessor has committed.
         execution.spec.view.iter().for_each(|view| view.reset());
+        execution.topology.measure();
         Ok(execution)
     }
 
@@ -256,7 +262,10 @@ impl Execution {
     pub fn turn(&mut self, wait: Duration) -> Result<Turn> {
         let _span = tracing::trace_span!("turn", group = %self.spec.group).entered();
         self.topic_identities.check()?;
-        self.take_turn(wait).map_err(|e| self.topic_identities.explain(e))
+        let begun = self.clock.monotonic();
+        let turn = self.take_turn(wait).map_err(|e| self.topic_identities.explain(e))?;
+        self.note_turn(begun, turn.idle);
+        Ok(turn)
     }
 
     fn take_turn(&mut self, wait: Duration) -> Result<Turn> {
@@ -302,6 +311,7 @@ impl Execution {
         let now = self.clock.monotonic();
         if now < at {
             self.clock.sleep((at - now).min(wait));
+            self.measurement.note_wait(self.clock.monotonic().saturating_sub(now));
         }
         if self.clock.monotonic() < at {
             return false;
@@ -357,7 +367,7 @@ impl Execution {
     }
 
     fn process(&mut self, slot: usize, runs: &[Run]) -> Result<()> {
-        let first = self.seq;
+        let (first, begun) = (self.seq, self.clock.monotonic());
         let (decoder, bad, seq) = (&mut self.decoders[slot], &mut self.bad, &mut self.seq);
         let mut next = self.processed[slot];
         let known = bad.len();
@@ -375,6 +385,10 @@ impl Execution {
         bad.truncate(BAD_RECORDS_KEPT);
         self.processed[slot] = next;
         self.progress.consumed.fetch_add(self.seq - first, Ordering::Relaxed);
+        self.progress.bytes_in.fetch_add(runs.iter().map(Run::bytes).sum(), Ordering::Relaxed);
+        let (now, rows) = (self.clock.monotonic(), batches.iter().map(ChangeBatch::len).sum());
+        self.measurement.note_decoded(slot, begun, now, ((self.seq - first) as usize, rows));
+        batches.iter().for_each(|batch| self.measurement.note_times(slot, &batch.rowtime));
         self.dirty = true;
         let starts: Vec<u64> = std::iter::once(first).chain(self.runs_end.iter().map(|(end, _)| *end)).collect();
         let headers = |seq: u64| {

@@ -5,6 +5,7 @@ use super::spec::BAD_RECORDS_KEPT;
 use crate::error::Result;
 use crate::execute::operator::OperatorOutput;
 use crate::execute::record::source::{BadRecord, Stage};
+use crate::execute::stage::StageKind;
 use crate::log::{Header, TopicPartition};
 use std::sync::atomic::Ordering;
 
@@ -22,12 +23,14 @@ impl Execution {
             self.report(slot, seq, reason, if left_out { Stage::Process } else { Stage::Null });
         }
         for batch in out.batches {
-            let rows = batch.len();
+            let (rows, begun) = (batch.len(), self.measurement.stages.begin());
             match &mut self.sink {
                 None => self.rows.push(batch),
                 Some(sink) => {
-                    let partition = self.inputs[slot].partition;
+                    let (partition, before) = (self.inputs[slot].partition, self.pending.data.len());
                     let unwritten = sink.encode(&batch, partition, headers, &mut self.pending)?;
+                    let bytes = self.pending.data.len() - before;
+                    self.progress.bytes_out.fetch_add(bytes as u64, Ordering::Relaxed);
                     let (topic, large) = (sink.topic().clone(), sink.take_large());
                     for (seq, reason) in unwritten {
                         self.progress.bad.fetch_add(1, Ordering::Relaxed);
@@ -37,6 +40,7 @@ impl Execution {
                 }
             }
             self.progress.produced.fetch_add(rows as u64, Ordering::Relaxed);
+            self.measurement.stages.note(StageKind::Sink, begun, (rows, rows));
         }
         Ok(())
     }

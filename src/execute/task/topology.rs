@@ -7,6 +7,7 @@
 
 use super::exchange::Exchange;
 use super::join_stages::JoinStages;
+use super::progress::Metering;
 use super::spec::BATCH_ROWS_MAX;
 use crate::error::Result;
 use crate::execute::change::ChangeBatch;
@@ -15,8 +16,9 @@ use crate::execute::operator::explode::Explode;
 use crate::execute::operator::filter_project::FilterProjectOperator;
 use crate::execute::operator::session_window::SessionWindowOperator;
 use crate::execute::operator::table::TableOperator;
-use crate::execute::operator::{EmitMode, Operator, OperatorOutput};
+use crate::execute::operator::{EmitMode, Operator, OperatorOutput, OperatorSize};
 use crate::execute::pipeline::{AggregateSpec, Pipeline, changelog_topic};
+use crate::execute::stage::StageKind;
 use crate::execute::state::spill_pool::SpillPool;
 use crate::log::{Assignment, Isolation, Log, RecordSet, Start, TopicPartition};
 use crate::types::time::WindowKind;
@@ -47,6 +49,7 @@ pub(crate) struct Topology {
     folds: bool,
     /// Operators hold changes not yet emitted.
     unemitted: bool,
+    metering: Metering,
 }
 
 impl Topology {
@@ -91,7 +94,30 @@ impl Topology {
             mode_last: mode == EmitMode::LatestPerKey,
             folds: mode == EmitMode::LatestPerKey && (join_folds || table_folds),
             unemitted: false,
+            metering: Metering::default(),
         })
+    }
+
+    /// The same, whose stages count.
+    pub(crate) fn measured(mut self, metering: &Metering) -> Topology {
+        self.metering = metering.clone();
+        self.joins.measured(metering);
+        self
+    }
+
+    /// Notes how much the stages keep, and their stream time.
+    pub(crate) fn measure(&mut self) {
+        let kinds = (0..self.joins.len()).map(StageKind::Join);
+        let kinds = kinds.chain(self.names.0.iter().map(|_| StageKind::Table));
+        let kinds: Vec<StageKind> = kinds.chain(self.names.1.iter().map(|_| StageKind::Aggregate)).collect();
+        let metering = self.metering.clone();
+        let mut time = None;
+        for (kind, (_, tasks)) in kinds.into_iter().zip(self.stores()) {
+            let size: OperatorSize = tasks.iter().map(|task| task.size()).sum();
+            metering.note_size(kind, size);
+            time = tasks.iter().filter_map(|task| task.stream_time()).chain(time).max();
+        }
+        time.iter().for_each(|time| metering.note_stream_time(*time));
     }
 
     /// Number of tasks of the widest stage.
@@ -148,18 +174,23 @@ impl Topology {
                 match &mut self.exchange {
                     None => parts[task].push(batch),
                     Some(exchange) => {
+                        let begun = self.metering.begin();
                         exchange.split(&batch)?.into_iter().for_each(|(task, part)| parts[task].push(part));
+                        self.metering.note(StageKind::Exchange, begun, (batch.len(), batch.len()));
                     }
                 }
             }
         }
         let mut second = OperatorOutput::default();
+        let (begun, mut rows) = (self.metering.begin(), 0);
         for (group, parts) in self.groups.iter_mut().zip(parts) {
             if let Some(batch) = ChangeBatch::merge(parts)? {
+                rows += batch.len();
                 group.step(&[Some(&batch)], &mut second)?;
                 self.unemitted = self.mode_last;
             }
         }
+        self.grouped(begun, rows, &second);
         self.finish(second, out)
     }
 
@@ -168,8 +199,10 @@ impl Topology {
         let mut first = self.first(slot, batch, out)?;
         if let Some((explode, after)) = &mut self.explode {
             for batch in &first {
+                let begun = self.metering.begin();
                 let exploded = explode.apply(batch, &mut out.bad)?;
                 after.step(&[Some(&exploded)], out)?;
+                self.metering.note(StageKind::Explode, begun, (batch.len(), exploded.len()));
             }
             return Ok(());
         }
@@ -178,29 +211,39 @@ impl Topology {
             out.batches.append(&mut first);
             return Ok(());
         }
-        let mut second = OperatorOutput::default();
+        let mut parts = Vec::with_capacity(first.len());
         for batch in first {
             match &mut self.exchange {
-                None => self.groups[slot].step(&[Some(&batch)], &mut second)?,
+                None => parts.push((slot, batch)),
                 Some(exchange) => {
-                    for (task, part) in exchange.split(&batch)? {
-                        self.groups[task].step(&[Some(&part)], &mut second)?;
-                    }
+                    let begun = self.metering.begin();
+                    parts.extend(exchange.split(&batch)?);
+                    self.metering.note(StageKind::Exchange, begun, (batch.len(), batch.len()));
                 }
             }
             self.unemitted = self.mode_last;
         }
+        let mut second = OperatorOutput::default();
+        let (begun, rows) = (self.metering.begin(), parts.iter().map(|(_, part)| part.len()).sum());
+        for (task, part) in parts {
+            self.groups[task].step(&[Some(&part)], &mut second)?;
+        }
+        self.grouped(begun, rows, &second);
         self.finish(second, out)
     }
 
     /// Stage 1 of a task: rows, and the state of a table.
     fn first(&mut self, task: usize, batch: &ChangeBatch, out: &mut OperatorOutput) -> Result<Vec<ChangeBatch>> {
         let mut first = OperatorOutput::default();
+        let begun = self.metering.begin();
         self.rows[task].step(&[Some(batch)], &mut first)?;
+        let passed = row_count(&first);
+        let begun = self.metering.note(StageKind::Rows, begun, (batch.len(), passed));
         if let Some(table) = self.tables.get_mut(task) {
             for batch in std::mem::take(&mut first.batches) {
                 table.step(&[Some(&batch)], &mut first)?;
             }
+            self.metering.note(StageKind::Table, begun, (passed, row_count(&first)));
         }
         out.bad.append(&mut first.bad);
         Ok(first.batches)
@@ -212,15 +255,25 @@ impl Topology {
             let mut rows = self.first(task, &batch, out)?;
             out.batches.append(&mut rows);
         }
-        for table in &mut self.tables {
-            table.emit(out)?;
+        if !self.tables.is_empty() {
+            let (begun, before) = (self.metering.begin(), row_count(out));
+            self.tables.iter_mut().try_for_each(|table| table.emit(out))?;
+            self.metering.note(StageKind::Table, begun, (0, row_count(out) - before));
         }
         let mut second = OperatorOutput::default();
+        let begun = self.metering.begin();
         for group in &mut self.groups {
             group.emit(&mut second)?;
         }
+        self.grouped(begun, 0, &second);
         self.unemitted = false;
         self.finish(second, out)
+    }
+
+    /// Notes what a grouping did that began then, with so many rows.
+    fn grouped(&self, begun: Duration, rows: usize, second: &OperatorOutput) {
+        self.metering.note(StageKind::Aggregate, begun, (rows, row_count(second)));
+        self.metering.note_late(StageKind::Aggregate, second.late);
     }
 
     /// HAVING and the projection after a grouping.
@@ -231,9 +284,11 @@ impl Topology {
         match &mut self.after {
             None => out.batches.append(&mut second.batches),
             Some(after) => {
+                let (begun, rows, before) = (self.metering.begin(), row_count(&second), row_count(out));
                 for batch in second.batches {
                     after.step(&[Some(&batch)], out)?;
                 }
+                self.metering.note(StageKind::Having, begun, (rows, row_count(out) - before));
             }
         }
         Ok(())
@@ -305,6 +360,11 @@ impl Topology {
         }
         Ok(())
     }
+}
+
+/// Rows that operators wrote.
+fn row_count(out: &OperatorOutput) -> usize {
+    out.batches.iter().map(ChangeBatch::len).sum()
 }
 
 /// The operator of a grouping; `with_old` = it also writes the value before each change.

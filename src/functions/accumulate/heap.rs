@@ -12,6 +12,9 @@
 //! It also counts the rows that arrived: which of two values came first is asked when sessions merge. Whoever steps through
 //! batches calls [`Heap::advance`] after each.
 
+/// Byte strings looked at to estimate the size of all: their lengths change in place, where no sum is kept.
+const SAMPLED_BLOBS: usize = 1024;
+
 /// Byte strings by handle.
 #[derive(Debug)]
 pub struct Heap {
@@ -48,6 +51,13 @@ impl Default for Heap {
 }
 
 impl Heap {
+    /// Memory that it takes: exact up to [`SAMPLED_BLOBS`] byte strings, beyond that an estimate from as many of them.
+    pub fn size(&self) -> usize {
+        let step = self.blobs.len().div_ceil(SAMPLED_BLOBS).max(1);
+        let sampled: usize = self.blobs.iter().step_by(step).map(|blob| blob.bytes.capacity()).sum();
+        self.blobs.capacity() * size_of::<Blob>() + sampled * step
+    }
+
     /// The bytes behind a handle; 0 names none.
     #[inline]
     pub fn get(&self, handle: i64) -> &[u8] {

@@ -366,6 +366,12 @@ impl Block {
         self.range.len()
     }
 
+    /// Bytes of all keys and values; a length below zero is that of a null.
+    pub(crate) fn bytes(&self) -> u64 {
+        let entries = &self.batch.entries[self.range.clone()];
+        entries.iter().map(|e| (e.key_len.max(0) + e.value_len.max(0)) as u64).sum()
+    }
+
     /// Calls `each` for every record.
     pub(crate) fn for_each(&self, mut each: impl FnMut(RecordRef<'_>)) {
         let bytes = &self.batch.buffer[self.batch.start..];

@@ -8,6 +8,7 @@
 //! JSON with names in camelCase, offsets into texts in UTF-16, times in milliseconds since 1970, `null` for what is unknown.
 //! The facts are made in `engine`; a handler here reads a request and writes a response. docs/api.md describes every endpoint.
 
+mod numbers;
 mod session;
 
 use super::routes::{Needs, Routes};
@@ -31,6 +32,11 @@ pub(super) fn routes() -> Routes<Arc<App>> {
         .get("/api/v1/session", reader, session::show)
         .post("/api/v1/session", Needs::Nothing, session::open)
         .delete("/api/v1/session", reader, session::close)
+        .get("/api/v1/overview", reader, numbers::overview::show)
+        .get("/api/v1/queries", reader, numbers::queries::list)
+        .get("/api/v1/queries/{id}", reader, numbers::queries::one)
+        .get("/api/v1/graph", reader, numbers::graph::show)
+        .get("/api/v1/history", reader, numbers::history::show)
 }
 
 /// Is the path below [`ROOT`]?
@@ -61,7 +67,6 @@ pub(super) fn failure(error: &Error, text: Option<&str>) -> Response {
 }
 
 /// Runs what may wait for the log on a thread where it may wait, and sends what it returns.
-#[expect(dead_code, reason = "the endpoints that follow use it")]
 async fn reply(app: &Arc<App>, work: impl FnOnce(&App) -> Result<Value> + Send + 'static) -> Response {
     let app = app.clone();
     let done = match on_thread(move || threads::guard(REQUEST, "", || work(&app))) {

@@ -110,6 +110,11 @@ GET /metrics                            -       +       +       +      x        
 GET /api/v1/session                     -       +       +       +      +               +
 POST /api/v1/session                    +       +       +       +      +               +
 DELETE /api/v1/session                  -       +       +       +      +               +
+GET /api/v1/overview                    -       +       +       +      +               +
+GET /api/v1/queries                     -       +       +       +      +               +
+GET /api/v1/queries/{id}                -       +       +       +      +               +
+GET /api/v1/graph                       -       +       +       +      +               +
+GET /api/v1/history                     -       +       +       +      +               +
 GET /schema-registry                    -       +       +       +      +               +
 GET /schema-registry/                   -       +       +       +      +               +
 GET /schema-registry/subjects           -       +       +       +      +               +

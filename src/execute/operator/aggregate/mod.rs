@@ -18,7 +18,7 @@ mod write;
 
 use super::filter_project::masked;
 use super::window::Windows;
-use super::{EmitMode, Operator, OperatorOutput};
+use super::{EmitMode, Operator, OperatorOutput, OperatorSize};
 use crate::error::{Error, Result};
 use crate::execute::change::{BadRow, ChangeBatch, RowImage};
 use crate::execute::pipeline::{AggregateCall, AggregateSpec};
@@ -465,6 +465,14 @@ impl Operator for AggregateOperator {
     fn restore_metadata(&mut self, offset_metadata: &str) -> Result<()> {
         self.finish_restore()?;
         self.read_metadata(offset_metadata)
+    }
+
+    fn size(&self) -> OperatorSize {
+        self.measure()
+    }
+
+    fn stream_time(&self) -> Option<i64> {
+        Some(self.time).filter(|time| *time > NEVER)
     }
 }
 

@@ -8,6 +8,7 @@
 
 use super::AggregateOperator;
 use crate::error::Result;
+use crate::execute::operator::OperatorSize;
 use crate::execute::state::ChangelogEntry;
 use crate::execute::state::group_codec::{MetadataReader, STATE_VERSION, broken};
 use crate::execute::state::keys::GroupRef;
@@ -127,6 +128,14 @@ impl AggregateOperator {
         // A query without such aggregates, made by an earlier version, has not counted.
         self.heap.set_arrivals(offset_metadata.number().unwrap_or(0));
         Ok(())
+    }
+
+    /// Groups of the open windows, and the memory of all groups.
+    pub(super) fn measure(&self) -> OperatorSize {
+        let open = self.segments.open().map(|number| &self.segments.get(number).keys);
+        let (keys, tables) =
+            open.fold((0, 0), |(keys, bytes), table| (keys + table.len() as usize, bytes + table.size()));
+        OperatorSize::new(keys, tables + self.arena.size() + self.heap.size())
     }
 
     /// Frees the bytes of groups whose window closed, as of this commit.

@@ -95,6 +95,14 @@ impl Index {
         self.heads[key as usize].slot
     }
 
+    /// Sessions that are there, and the memory of their headers.
+    pub(super) fn size(&self) -> (usize, usize) {
+        // The slots of a chunk are free before their first session, and have no header yet.
+        let unused = self.free.iter().filter(|&&slot| (slot as usize) < self.sessions.len()).count();
+        let headers = self.sessions.capacity() * size_of::<Session>() + self.heads.capacity() * size_of::<Head>();
+        (self.sessions.len().saturating_sub(unused + self.retired.len()), headers)
+    }
+
     /// Touches the newest sessions of keys that are likely to be asked for next, so that their cache misses overlap;
     /// returns their slots.
     pub(super) fn warm(&self, keys: impl Iterator<Item = u32>, slots: &mut Vec<u32>) {

@@ -22,7 +22,7 @@ mod pass;
 mod store;
 mod write;
 
-use super::{EmitMode, Operator, OperatorOutput};
+use super::{EmitMode, Operator, OperatorOutput, OperatorSize};
 use crate::error::{Error, Result};
 use crate::execute::change::{BadRow, ChangeBatch};
 use crate::execute::pipeline::{AggregateCall, AggregateSpec};
@@ -434,5 +434,14 @@ impl Operator for SessionWindowOperator {
     fn restore_metadata(&mut self, offset_metadata: &str) -> Result<()> {
         self.finish_restore()?;
         self.read_metadata(offset_metadata)
+    }
+
+    fn size(&self) -> OperatorSize {
+        let (sessions, bytes) = self.index.size();
+        OperatorSize::new(sessions, bytes + self.keys.size() + self.arena.size() + self.heap.size())
+    }
+
+    fn stream_time(&self) -> Option<i64> {
+        Some(self.time).filter(|time| *time > NEVER)
     }
 }

@@ -136,6 +136,11 @@ impl Buffer {
         self.committed == self.end() && self.undo.is_empty()
     }
 
+    /// Rows that are held, in memory or in files.
+    pub(super) fn held(&self) -> usize {
+        (self.end() - self.range().0) as usize
+    }
+
     /// Memory that the rows and what is known of them take.
     pub(super) fn bytes(&self) -> usize {
         let blocks: usize = self.blocks.iter().map(|b| b.bytes).sum();

@@ -28,7 +28,7 @@ mod sorted_run;
 mod spill;
 mod spilled;
 
-use super::{Operator, OperatorOutput};
+use super::{Operator, OperatorOutput, OperatorSize};
 use crate::error::{Error, Result};
 use crate::execute::change::{BadRow, ChangeBatch};
 use crate::execute::pipeline::JoinStage;
@@ -399,6 +399,14 @@ impl Operator for StreamStreamJoin {
     fn restore_metadata(&mut self, offset_metadata: &str) -> Result<()> {
         self.finish_restore()?;
         self.read_metadata(offset_metadata)
+    }
+
+    fn size(&self) -> OperatorSize {
+        self.sides.iter().map(|side| OperatorSize::new(side.held(), side.bytes())).sum()
+    }
+
+    fn stream_time(&self) -> Option<i64> {
+        Some(self.time).filter(|time| *time > NEVER)
     }
 }
 

@@ -248,6 +248,12 @@ impl Messages {
         self.pointers.len()
     }
 
+    /// Bytes of all keys and values.
+    pub(crate) fn bytes(&self) -> u64 {
+        // SAFETY: the messages are ours until `Drop`.
+        self.pointers.iter().map(|pointer| unsafe { ((**pointer).key_len + (**pointer).len) as u64 }).sum()
+    }
+
     /// Calls `each` for every record.
     pub(crate) fn for_each(&self, mut each: impl FnMut(RecordRef<'_>)) {
         for pointer in &self.pointers {

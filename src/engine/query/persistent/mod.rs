@@ -4,22 +4,25 @@
 //! disk) it retries with growing pauses; any other failure, a panic included, ends the thread and leaves the query in ERROR with
 //! the reason. [`Query::resume`] restarts it from its last commit.
 
+mod thread;
+
 use crate::engine::Drive;
+pub use crate::engine::query::condition::State;
+use crate::engine::query::condition::{Condition, describe};
 use crate::engine::query::processing_log::ProcessingLog;
 use crate::engine::result::entity::Counts;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::execute::pipeline::Pipeline;
 use crate::execute::record::source::{BadRecord, Stage};
 use crate::execute::task::spec::ExecutionSpec;
 use crate::execute::task::{Execution, Progress};
 use crate::log::Log;
-use crate::mutant;
 use crate::threads;
 use crate::types::clock::SharedClock;
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -38,19 +41,6 @@ const RETRY_MAX: Duration = Duration::from_secs(15);
 const DRIVE_STEP: Duration = Duration::from_millis(20);
 /// Bad records that a query keeps for DESCRIBE EXTENDED; all are logged.
 const BAD_REMEMBERED: usize = 10;
-
-/// What a query is doing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum State {
-    /// Reading and writing.
-    Running,
-    /// Paused by a statement.
-    Paused,
-    /// Retrying after a transient failure: why.
-    Waiting(String),
-    /// Failed: why.
-    Error(String),
-}
 
 /// A persistent query that was planned and does not run yet.
 #[derive(Debug)]
@@ -88,6 +78,8 @@ struct Shared {
     /// When it was created, by the monotonic clock.
     begun: Duration,
     stop: AtomicBool,
+    /// Starts after a failure.
+    restarts: AtomicU64,
     status: Mutex<Status>,
     /// Signalled at every change of `status`.
     changed: Condvar,
@@ -95,6 +87,10 @@ struct Shared {
 
 struct Status {
     state: State,
+    /// Since when, milliseconds since 1970.
+    since: i64,
+    /// When it was first noticed that the cluster does not respond.
+    trouble_since: Option<i64>,
     paused: bool,
     waker: Option<Arc<dyn Fn() + Send + Sync>>,
     bad: VecDeque<BadRecord>,
@@ -138,9 +134,19 @@ impl Query {
         processing: ProcessingLog,
         state: State,
     ) -> Query {
-        let paused = state == State::Paused;
-        let status =
-            Status { state, paused, waker: None, bad: VecDeque::new(), starting: false, held: false, idle: false };
+        let (paused, since) = (state == State::Paused, clock.now_ms());
+        let bad = VecDeque::new();
+        let status = Status {
+            state,
+            since,
+            trouble_since: None,
+            paused,
+            waker: None,
+            bad,
+            starting: false,
+            held: false,
+            idle: false,
+        };
         let shared = Shared {
             id,
             group,
@@ -151,6 +157,7 @@ impl Query {
             processing,
             progress: Arc::default(),
             stop: AtomicBool::new(false),
+            restarts: AtomicU64::default(),
             status: Mutex::new(status),
             changed: Condvar::new(),
         };
@@ -207,8 +214,10 @@ impl Query {
                 return Err(Error::statement(reason.as_str())
                     .with_hint("this version cannot run it: DROP what it writes and create it again"));
             }
-            (status.state, status.idle) = (State::Running, false);
+            status.enter(State::Running, shared.clock.now_ms());
+            status.idle = false;
         }
+        shared.restarts.fetch_add(1, Ordering::Relaxed);
         if drive == Drive::ByHand {
             return Ok(());
         }
@@ -232,10 +241,11 @@ impl Query {
             let mut status = self.shared.status.lock();
             status.paused = paused;
             // Visible immediately: the thread follows at the end of its turn.
+            let now = self.shared.clock.now_ms();
             match (&status.state, paused) {
                 (State::Error(_), _) => {}
-                (_, true) => status.state = State::Paused,
-                (State::Paused, false) => status.state = State::Running,
+                (_, true) => status.enter(State::Paused, now),
+                (State::Paused, false) => status.enter(State::Running, now),
                 (_, false) => {}
             }
         }
@@ -246,9 +256,39 @@ impl Query {
     /// What it is doing. While the cluster does not respond a running query is waiting, although its thread, which may be in a
     /// commit, has not noticed yet.
     pub fn state(&self) -> State {
-        let state = self.shared.status.lock().state.clone();
-        let trouble = self.spec().filter(|_| state == State::Running).and_then(|spec| spec.watch.trouble());
-        trouble.map_or(state, State::Waiting)
+        self.condition().state
+    }
+
+    /// The same, and since when.
+    pub fn condition(&self) -> Condition {
+        let trouble = self.spec().and_then(|spec| spec.watch.trouble());
+        let mut status = self.shared.status.lock();
+        let (state, since_ms) = (status.state.clone(), status.since);
+        match trouble.filter(|_| state == State::Running) {
+            Some(why) => {
+                let since = status.trouble_since.get_or_insert_with(|| self.shared.clock.now_ms());
+                Condition { state: State::Waiting(why), since_ms: *since }
+            }
+            None => {
+                status.trouble_since = None;
+                Condition { state, since_ms }
+            }
+        }
+    }
+
+    /// How often it was started after a failure: by itself, or by RESUME.
+    pub fn restarts(&self) -> u64 {
+        self.shared.restarts.load(Ordering::Relaxed)
+    }
+
+    /// Its counters.
+    pub fn progress(&self) -> &Arc<Progress> {
+        &self.shared.progress
+    }
+
+    /// When it was created in this process, by the monotonic clock.
+    pub fn begun(&self) -> Duration {
+        self.shared.begun
     }
 
     /// What it has done.
@@ -315,6 +355,14 @@ impl Drop for Query {
     }
 }
 
+impl Status {
+    fn enter(&mut self, state: State, now_ms: i64) {
+        if self.state != state {
+            (self.state, self.since) = (state, now_ms);
+        }
+    }
+}
+
 impl Shared {
     fn wake(&self) {
         let waker = self.status.lock().waker.clone();
@@ -369,7 +417,7 @@ impl Shared {
                 State::Waiting(reason) => tracing::warn!(query = %self.id, %reason, "query waits"),
                 State::Running | State::Paused => tracing::info!(query = %self.id, ?state, "query state"),
             }
-            status.state = state;
+            status.enter(state, self.clock.now_ms());
         }
         status.starting = false;
         drop(status);
@@ -390,100 +438,5 @@ impl Shared {
             }
             status.bad.push_back(b);
         }
-    }
-
-    /// Runs, and retries after transient failures, until stopped or failed.
-    fn run(&self) {
-        let _span = tracing::info_span!("query", id = %self.id).entered();
-        self.wait_while_held();
-        let mut pause = RETRY_MIN;
-        while !self.stopping() {
-            if self.wait_while_paused() {
-                continue;
-            }
-            let started = self.clock.monotonic();
-            match self.guarded_attempt() {
-                Ok(()) => {}
-                Err(e) if matches!(e.kind(), Kind::Io | Kind::Busy) => {
-                    if self.clock.monotonic() > started + RETRY_MAX {
-                        pause = RETRY_MIN;
-                    }
-                    self.set(State::Waiting(e.to_string()));
-                    self.wait(pause);
-                    pause = (pause * 2).min(RETRY_MAX);
-                }
-                Err(e) => {
-                    self.set(State::Error(describe(&e)));
-                    return;
-                }
-            }
-        }
-    }
-
-    fn wait_while_paused(&self) -> bool {
-        let mut status = self.status.lock();
-        if !status.paused {
-            return false;
-        }
-        (status.state, status.starting) = (State::Paused, false);
-        self.changed.wait_for(&mut status, TURN_WAIT);
-        true
-    }
-
-    fn wait(&self, time: Duration) {
-        let mut status = self.status.lock();
-        if !self.stopping() {
-            self.changed.wait_for(&mut status, time);
-        }
-    }
-
-    /// One attempt; a panic in it is an error. Its execution and writer are dropped then, with everything uncommitted. The view
-    /// outlives them and may hold a part of a commit: it is rebuilt from the topic.
-    fn guarded_attempt(&self) -> Result<()> {
-        threads::guard(KIND, &self.id, || self.attempt()).unwrap_or_else(|panic| {
-            self.status.lock().waker = None;
-            self.spec.iter().filter_map(|spec| spec.view.as_ref()).for_each(|view| view.reset());
-            Err(panic.with_hint(format!(
-                "RESUME {} restarts it from its last commit; please report this bug with the log's backtrace",
-                self.id
-            )))
-        })
-    }
-
-    /// One run of the execution: until stopped, paused or failed.
-    fn attempt(&self) -> Result<()> {
-        let mut execution = self.start()?;
-        self.status.lock().waker = Some(execution.waker());
-        self.set(State::Running);
-        let result = self.turns(&mut execution);
-        self.status.lock().waker = None;
-        result
-    }
-
-    fn turns(&self, execution: &mut Execution) -> Result<()> {
-        while !self.stopping() && !self.status.lock().paused {
-            let turn = execution.turn(TURN_WAIT).map_err(|e| self.failed(execution, e))?;
-            mutant::trip(KIND, &self.group);
-            self.remember(turn.bad);
-            self.status.lock().idle = turn.idle;
-            match execution.trouble() {
-                Some(trouble) => self.set(State::Waiting(trouble)),
-                None => self.set(State::Running),
-            }
-        }
-        execution.finish().map_err(|e| self.failed(execution, e))
-    }
-
-    /// Reports what was skipped before a failure: it may be the cause.
-    fn failed(&self, execution: &mut Execution, error: Error) -> Error {
-        self.remember(execution.take_bad());
-        execution.explain_refusal(error, &*self.log)
-    }
-}
-
-fn describe(e: &Error) -> String {
-    match e.hint() {
-        Some(hint) => format!("{e} ({hint})"),
-        None => e.to_string(),
     }
 }

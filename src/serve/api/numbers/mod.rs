@@ -1,0 +1,54 @@
+//! Numbers of the server and its queries: overview, queries, graph, history. They are facts of `engine::facts`; here they only
+//! become JSON.
+//!
+//! ```text
+//! GET /api/v1/overview                                  counts, rates, what needs attention
+//! GET /api/v1/queries        GET /api/v1/queries/{id}   counters, lag, state; partitions, stages, settings
+//! GET /api/v1/graph?at=CAR_STATS&depth=2                what flows where
+//! GET /api/v1/history?query=*&series=in,out,lag         the last 15 minutes by second, 6 hours by 15 seconds
+//! ```
+//!
+//! A reader may call each of them, and sees what SHOW QUERIES, SHOW STREAMS and SHOW TABLES list for it.
+
+pub(super) mod graph;
+pub(super) mod history;
+pub(super) mod overview;
+pub(super) mod queries;
+
+use crate::error::{Error, Result};
+use axum::extract::Query;
+use axum::extract::rejection::QueryRejection;
+use axum::http::Uri;
+use std::collections::BTreeMap;
+
+/// Code of a request whose parameters cannot be read.
+const BAD_REQUEST: u32 = 40_000;
+
+/// The parameters of a request; each may be given once, and only these.
+pub(super) fn parameters(uri: &Uri, known: &[&str]) -> Result<BTreeMap<String, String>> {
+    let mut all = BTreeMap::new();
+    let unreadable = |e: QueryRejection| bad("the parameters cannot be read".to_owned()).with_detail(e.body_text());
+    let Query(given) = Query::<Vec<(String, String)>>::try_from_uri(uri).map_err(unreadable)?;
+    for (name, value) in given {
+        if !known.contains(&name.as_str()) {
+            let list = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            return Err(bad(format!("there is no parameter {name}")).with_hint(format!("parameters are: {list}")));
+        }
+        if all.insert(name.clone(), value).is_some() {
+            return Err(bad(format!("parameter {name} is given twice")));
+        }
+    }
+    Ok(all)
+}
+
+/// A parameter that is a number.
+fn number<T: std::str::FromStr>(parameters: &BTreeMap<String, String>, name: &str, default: T) -> Result<T> {
+    match parameters.get(name) {
+        None => Ok(default),
+        Some(text) => text.parse().map_err(|_| bad(format!("parameter {name} is a whole number, not {text}"))),
+    }
+}
+
+fn bad(message: String) -> Error {
+    Error::statement(message).with_code(BAD_REQUEST)
+}
