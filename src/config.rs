@@ -7,6 +7,8 @@ pub mod private;
 pub mod properties;
 
 mod client_names;
+mod connect;
+mod outbound;
 mod registry;
 
 pub use properties::{
@@ -14,7 +16,9 @@ pub use properties::{
     property_of,
 };
 
-pub use registry::{REGISTRY, REGISTRY_SETTINGS, REGISTRY_URL, RegistryAuth, RegistryConfig};
+pub use connect::{CONNECT, CONNECT_SETTINGS, CONNECT_URL, ConnectConfig};
+pub use outbound::Authorization;
+pub use registry::{REGISTRY, REGISTRY_SETTINGS, REGISTRY_URL, RegistryConfig};
 
 use crate::error::{Error, Result};
 use fancy_regex::{Regex, RegexBuilder};
@@ -195,6 +199,9 @@ impl Config {
             _ if name.starts_with(REGISTRY) => {
                 registry::check(&name[REGISTRY.len()..], value).map(|()| name.to_owned())?
             }
+            _ if name.starts_with(CONNECT) => {
+                connect::check(&name[CONNECT.len()..], value).map(|()| name.to_owned())?
+            }
             READONLY_TOPICS | HIDDEN_TOPICS => topic_patterns(value).map(|_| name.to_owned())?,
             BATCH_USER_QUERIES_PROPERTY => match value.parse::<usize>().is_ok_and(|queries| queries > 0) {
                 true => name.to_owned(),
@@ -320,6 +327,7 @@ fn is_of_the_start(name: &str) -> bool {
         || BYTES_OF_THE_START.contains(&name)
         || PULL_LIMITS.iter().any(|(known, _)| *known == name)
         || name.starts_with(REGISTRY)
+        || name.starts_with(CONNECT)
 }
 
 fn near(name: &str) -> Option<&'static str> {

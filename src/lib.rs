@@ -21,8 +21,9 @@ pub mod types;
 // Level 2: text to statements.
 pub mod parse;
 
-// Level 3: what exists, what functions mean, bytes to columns, topics, schemas of payloads.
+// Level 3: what exists, what functions mean, bytes to columns, topics, schemas of payloads, connectors.
 pub mod catalog;
+pub mod connect;
 pub mod format;
 pub mod functions;
 pub mod log;

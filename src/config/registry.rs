@@ -10,6 +10,7 @@
 //! They are fixed at the start of the process. Without a URL, or with `built-in`, there is no external registry. A setting that this client does not
 //! carry out is an error, because a connection that is less protected than asked for must not be made.
 
+use super::outbound::{Authorization, PEM_HINT, WAIT_MAX_MS, number, split_urls};
 use super::{Config, LogConfig, STATE_DIR};
 use crate::error::{Error, Result};
 use std::path::PathBuf;
@@ -20,11 +21,11 @@ pub const REGISTRY: &str = "ksql.schema.registry.";
 /// The comma-separated URLs of the registry.
 pub const REGISTRY_URL: &str = "ksql.schema.registry.url";
 
+/// What they are settings of.
+const SERVICE: &str = "a registry";
 /// The value of [`REGISTRY_URL`] that names the built-in registry, which is used without a URL, too.
 const BUILT_IN: &str = "built-in";
 
-/// URLs of one registry: more replicas than anyone runs.
-const URLS_MAX: usize = 16;
 /// Attempts after the first, as in Confluent's client.
 const RETRIES: u32 = 3;
 /// More would hold up other statements for longer than they wait.
@@ -35,8 +36,6 @@ const RETRY_WAIT_MS: u64 = 250;
 const RETRY_WAIT_MAX_MS: u64 = 5_000;
 /// How long a response may take. Statements that wait for one that waits for the registry give up after 30 s.
 const READ_TIMEOUT_MS: u64 = 10_000;
-/// Upper limit of the times above, if they are set.
-const WAIT_MAX_MS: u64 = 600_000;
 
 /// The settings, without their prefix, and what each does.
 pub const REGISTRY_SETTINGS: [(&str, &str); 21] = [
@@ -67,32 +66,11 @@ pub const REGISTRY_SETTINGS: [(&str, &str); 21] = [
 const NO_EFFECT: &str =
     "accepted, without effect: connections are given up after 5 s, versions are not cached, statements register";
 
-/// How requests are authorized.
-#[derive(Clone, PartialEq, Eq)]
-pub enum RegistryAuth {
-    /// Not at all.
-    None,
-    /// `user:password`.
-    Basic(String),
-    /// A token.
-    Bearer(String),
-}
-
-impl std::fmt::Debug for RegistryAuth {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            RegistryAuth::None => "None",
-            RegistryAuth::Basic(_) => "Basic",
-            RegistryAuth::Bearer(_) => "Bearer",
-        })
-    }
-}
-
 /// What the client of a registry is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RegistryConfig {
     /// URLs without credentials and without a slash at the end, each with its own authorization.
-    pub urls: Vec<(String, RegistryAuth)>,
+    pub urls: Vec<(String, Authorization)>,
     /// Further headers: name and value.
     pub headers: Vec<(&'static str, String)>,
     /// PEM file of trusted certificates; `None` = the system's.
@@ -117,11 +95,11 @@ impl Config {
         let millis = |name: &str, default: u64| Duration::from_millis(number(get(name), default));
         let shared = authorization(&get)?;
         let from_url = get("basic.auth.credentials.source").is_none_or(|source| source == "URL");
-        let urls: Vec<_> =
-            urls.split(',').map(|url| split_url(url.trim(), from_url, &shared)).collect::<Result<_>>()?;
-        if urls.len() > URLS_MAX {
-            return Err(Error::statement(format!("{REGISTRY_URL} names {} URLs, at most {URLS_MAX}", urls.len())));
-        }
+        let with_auth = |(url, user): (String, Option<String>)| match user {
+            Some(user) if from_url && shared == Authorization::None => (url, Authorization::Basic(user)),
+            _ => (url, shared.clone()),
+        };
+        let urls = split_urls(REGISTRY_URL, SERVICE, urls)?.into_iter().map(with_auth).collect();
         let header = |name, header| get(name).map(|value| (header, value.to_owned()));
         let headers = [
             header("bearer.auth.logical.cluster", "target-sr-cluster"),
@@ -169,17 +147,14 @@ pub(super) fn check(name: &str, value: &str) -> Result<()> {
     };
     match name {
         "url" if value.trim() == BUILT_IN => Ok(()),
-        "url" => value.split(',').try_for_each(|url| split_url(url.trim(), true, &RegistryAuth::None).map(drop)),
+        "url" => split_urls(REGISTRY_URL, SERVICE, value).map(drop),
         "basic.auth.credentials.source" => {
             one_of(&["URL", "USER_INFO"], "URL takes the user from the URL, USER_INFO from basic.auth.user.info")
         }
         "bearer.auth.credentials.source" => {
             one_of(&["STATIC_TOKEN"], "only STATIC_TOKEN is: the token is in bearer.auth.token")
         }
-        "ssl.truststore.type" | "ssl.keystore.type" => one_of(
-            &["PEM"],
-            "convert the store: keytool -exportcert -rfc for a truststore, openssl pkcs12 -nodes for a keystore",
-        ),
+        "ssl.truststore.type" | "ssl.keystore.type" => one_of(&["PEM"], PEM_HINT),
         "ssl.endpoint.identification.algorithm" => {
             one_of(&["https", "HTTPS"], "the host name of the registry is always verified")
         }
@@ -203,73 +178,22 @@ pub(super) fn check(name: &str, value: &str) -> Result<()> {
     }
 }
 
-fn number(value: Option<&str>, default: u64) -> u64 {
-    value.and_then(|value| value.parse().ok()).unwrap_or(default)
-}
-
-fn authorization<'a>(get: &impl Fn(&str) -> Option<&'a str>) -> Result<RegistryAuth> {
+fn authorization<'a>(get: &impl Fn(&str) -> Option<&'a str>) -> Result<Authorization> {
     let missing = |name: &str, by: &str| {
         Error::statement(format!("{REGISTRY}{name} is not set")).with_detail(format!("{REGISTRY}{by} requires it"))
     };
     if get("bearer.auth.credentials.source").is_some() || get("bearer.auth.token").is_some() {
         let token = get("bearer.auth.token");
         return token
-            .map(|token| RegistryAuth::Bearer(token.to_owned()))
+            .map(|token| Authorization::Bearer(token.to_owned()))
             .ok_or_else(|| missing("bearer.auth.token", "bearer.auth.credentials.source"));
     }
     match get("basic.auth.credentials.source") {
         Some("USER_INFO") => get("basic.auth.user.info")
-            .map(|user| RegistryAuth::Basic(user.to_owned()))
+            .map(|user| Authorization::Basic(user.to_owned()))
             .ok_or_else(|| missing("basic.auth.user.info", "basic.auth.credentials.source")),
-        _ => Ok(RegistryAuth::None),
+        _ => Ok(Authorization::None),
     }
-}
-
-/// A URL without its user, and how requests to it are authorized.
-fn split_url(url: &str, from_url: bool, shared: &RegistryAuth) -> Result<(String, RegistryAuth)> {
-    let wrong = |why: &str| {
-        Error::statement(format!("{REGISTRY_URL} has an entry that is no URL of a registry: {why}"))
-            .with_hint("http://HOST:PORT or https://HOST:PORT, with a path if the registry has one")
-    };
-    let (scheme, rest) = url.split_once("://").ok_or_else(|| wrong("it has no scheme"))?;
-    if !matches!(scheme, "http" | "https") {
-        return Err(wrong("the scheme is neither http nor https"));
-    }
-    let authority_end = rest.find('/').unwrap_or(rest.len());
-    let (user, host) = match rest[..authority_end].rsplit_once('@') {
-        Some((user, host)) => (Some(user), host),
-        None => (None, &rest[..authority_end]),
-    };
-    if host.is_empty() || host.contains(char::is_whitespace) {
-        return Err(wrong("it has no host"));
-    }
-    let auth = match user {
-        Some(user) if from_url && *shared == RegistryAuth::None => RegistryAuth::Basic(unescaped(user)),
-        _ => shared.clone(),
-    };
-    let path = rest[authority_end..].trim_end_matches('/');
-    Ok((format!("{scheme}://{host}{path}"), auth))
-}
-
-/// `%40` -> `@`: passwords in URLs are escaped.
-fn unescaped(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, tail)) = rest.split_first() {
-        let escaped = (byte == b'%').then(|| tail.get(..2)).flatten();
-        let value = escaped.and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
-        match value {
-            Some(value) => {
-                bytes.push(value);
-                rest = &tail[2..];
-            }
-            None => {
-                bytes.push(byte);
-                rest = tail;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[cfg(test)]
@@ -293,14 +217,14 @@ mod tests {
     fn urls_lose_their_users_and_keep_their_paths() {
         let registry = config(&[("url", "http://a:8081/, https://u:p%40s@b/apis/ccompat/v7/")]).unwrap().unwrap();
         let expected = [
-            ("http://a:8081".to_owned(), RegistryAuth::None),
-            ("https://b/apis/ccompat/v7".to_owned(), RegistryAuth::Basic("u:p@s".to_owned())),
+            ("http://a:8081".to_owned(), Authorization::None),
+            ("https://b/apis/ccompat/v7".to_owned(), Authorization::Basic("u:p@s".to_owned())),
         ];
         assert_eq!(registry.urls, expected);
         let given =
             [("url", "http://u:x@a"), ("basic.auth.credentials.source", "USER_INFO"), ("basic.auth.user.info", "v:y")];
         let registry = config(&given).unwrap().unwrap();
-        assert_eq!(registry.urls, [("http://a".to_owned(), RegistryAuth::Basic("v:y".to_owned()))]);
+        assert_eq!(registry.urls, [("http://a".to_owned(), Authorization::Basic("v:y".to_owned()))]);
         assert!(!format!("{registry:?}").contains("v:y"), "secrets are not printed");
     }
 

@@ -2,6 +2,7 @@
 //! start from the intent, so that none of them can forget a new statement.
 
 use crate::engine::access::Role;
+use crate::engine::connector::ConnectorChange;
 use crate::engine::ddl::Change;
 use crate::engine::query::push_registry::PushRegistry;
 use crate::engine::query::{Bounded, Read};
@@ -13,6 +14,8 @@ use crate::parse::statement::{AssertSchema, AssertTopic, InsertValues, Name, Par
 pub(super) enum Intent<'a> {
     /// The catalogue: planned and carried out under the DDL lock, and recorded in the command log.
     Change(Change<'a>),
+    /// A connector of Kafka Connect.
+    Connector(ConnectorChange<'a>),
     /// A push query that is being read, which its id names: it ends.
     EndPushQuery(&'a str),
     /// One record of a topic.
@@ -40,6 +43,8 @@ pub(super) enum Inquiry<'a> {
     },
     /// DESCRIBE FUNCTION.
     DescribeFunction(&'a Name),
+    /// DESCRIBE CONNECTOR.
+    DescribeConnector(&'a Name),
     /// EXPLAIN of a persistent query.
     ExplainQuery(&'a Name),
     /// EXPLAIN of a statement.
@@ -59,7 +64,8 @@ impl<'a> Intent<'a> {
     /// The role that a statement requires. A statement that is never carried out requires the lowest: its error says why.
     pub(super) fn required_role(&self) -> Role {
         match self {
-            Intent::Change(Change::Drop(_) | Change::DropType { .. }) => Role::Admin,
+            Intent::Change(Change::Drop(_) | Change::DropType { .. })
+            | Intent::Connector(ConnectorChange::Drop { .. }) => Role::Admin,
             Intent::Change(
                 Change::CreateSource(_)
                 | Change::CreateAs(_)
@@ -69,6 +75,7 @@ impl<'a> Intent<'a> {
                 | Change::Terminate(_)
                 | Change::Pause { .. },
             )
+            | Intent::Connector(ConnectorChange::Create(_))
             | Intent::EndPushQuery(_)
             | Intent::InsertValues(_)
             // It recomputes a query's whole history.
@@ -89,6 +96,10 @@ impl<'a> Intent<'a> {
             Statement::DropType { name, if_exists } => Intent::Change(Change::DropType { name, if_exists: *if_exists }),
             Statement::Alter(alter) => Intent::Change(Change::Alter(alter)),
             Statement::Drop(drop) => Intent::Change(Change::Drop(drop)),
+            Statement::CreateConnector(create) => Intent::Connector(ConnectorChange::Create(create)),
+            Statement::DropConnector { name, if_exists } => {
+                Intent::Connector(ConnectorChange::Drop { name, if_exists: *if_exists })
+            }
             Statement::Terminate(Some(id)) if pushes.contains(id) => Intent::EndPushQuery(id),
             Statement::Terminate(id) => Intent::Change(Change::Terminate(id.as_deref())),
             Statement::Pause(id) => Intent::Change(Change::Pause { id: id.as_deref(), paused: true }),
@@ -101,6 +112,7 @@ impl<'a> Intent<'a> {
             Statement::Show(show) => Intent::Inquiry(Inquiry::Show(show)),
             Statement::Describe { name, extended } => Intent::Inquiry(Inquiry::Describe { name, extended: *extended }),
             Statement::DescribeFunction(name) => Intent::Inquiry(Inquiry::DescribeFunction(name)),
+            Statement::DescribeConnector(name) => Intent::Inquiry(Inquiry::DescribeConnector(name)),
             Statement::ExplainQuery(id) => Intent::Inquiry(Inquiry::ExplainQuery(id)),
             Statement::Explain(statement) => {
                 let explained = Intent::of_statement(statement, pushes);

@@ -7,6 +7,7 @@
 //!              Change        plan -> topics -> command log -> catalogue -> queries    ddl, command
 //!              Read          SELECT, PRINT, VERIFY -> rows                            query
 //!              Inquiry       SHOW, DESCRIBE, EXPLAIN, ASSERT -> an entity             introspect
+//!              Connector     CREATE, DROP CONNECTOR: Kafka Connect                        connector
 //!              InsertValues  one record                                               insert_values
 //!              Setting       SET, DEFINE: the session                                 session
 //! facts      what the queries do, as numbers: for the API, /metrics, DESCRIBE, SQL    facts
@@ -24,6 +25,7 @@ pub mod query;
 pub mod result;
 pub mod session;
 
+mod connector;
 mod ddl;
 mod insert_rows;
 mod insert_values;
@@ -36,6 +38,7 @@ mod snapshot;
 use crate::catalog::Catalog;
 use crate::catalog::topics::TopicRules;
 use crate::config::{Config, random_id};
+use crate::connect::Connect;
 use crate::error::{Error, Result, Span};
 use crate::execute::state::spill_pool::SpillPool;
 use crate::execute::task::topic_identity::TopicRegistry;
@@ -134,6 +137,8 @@ struct Inner {
     /// `None` with [`Drive::ByHand`]. Held, never used.
     _topic_monitor: Option<TopicMonitor>,
     commands: CommandLog,
+    /// The client of Kafka Connect.
+    connect: Connect,
     /// The built-in schema registry; `None` = another one is configured.
     builtin: Option<Arc<Builtin>>,
     /// Number of records of the command log that are not commands.
@@ -249,6 +254,7 @@ impl Engine {
         let entity = match Intent::of(parsed, &self.inner.pushes) {
             Intent::Change(change) => self.change(change, &parsed.text, session)?,
             Intent::EndPushQuery(id) => self.inner.pushes.end(id, session.principal()).map(Entity::PushTerminated)?,
+            Intent::Connector(change) => self.change_connector(change, session)?,
             Intent::InsertValues(insert) => self.insert_values(insert, session)?,
             Intent::Setting(setting) => session.carry_out(setting, &self.inner.config)?,
             Intent::Inquiry(inquiry) => inquiry.reply(self, &parsed.text, session)?,

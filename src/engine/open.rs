@@ -2,6 +2,7 @@
 
 use crate::catalog::topics::TopicRules;
 use crate::config::{Config, LogConfig};
+use crate::connect::Connect;
 use crate::engine::access::audit::Audit;
 use crate::engine::command::CommandLog;
 use crate::engine::facts::history::History;
@@ -97,6 +98,7 @@ impl Engine {
         drive: Drive,
         Registries { all: registry, once, builtin }: Registries,
     ) -> Result<Engine> {
+        let connect = Connect::new(config.connect()?);
         let owner = own(&*log, &config, &clock)?;
         let (commands, history) = CommandLog::open(&*log, &config.service_id)?;
         history.warn(&config.service_id);
@@ -127,6 +129,7 @@ impl Engine {
         let writers = Arc::new(WriterIds::new(once, clock.clone()));
         let inner = Inner {
             builtin,
+            connect,
             topics,
             processing,
             pulls,

@@ -4,14 +4,17 @@
 //! HttpClient::network("https://host:8088", &TlsFiles { ca, cert, key })     TCP, with TLS (tls) or without
 //! HttpClient::unix("DIR/owner.sock")                                        the socket of a data directory (unix)
 //! client.request(Method::POST, "/topics", body).await -> Response<Incoming>
+//! Service::new(&settings).call(&request) -> ServiceResponse                 several URLs, retries, a time limit (service)
 //! ```
 //!
 //! Each request has a connection of its own, which ends when the response is dropped: that is how the other side notices that
-//! a result set is no longer read. The client does no retries. It distinguishes a request that was certainly not sent from one
+//! a result set is no longer read. An [`HttpClient`] does no retries. It distinguishes a request that was certainly not sent from one
 //! whose outcome is unknown ([`RequestError`]); what that means is for the caller to decide.
 
-mod tls;
+pub mod service;
 pub mod unix;
+
+mod tls;
 
 use crate::error::{Error, Result};
 use http_body_util::Full;

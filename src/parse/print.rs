@@ -2,9 +2,9 @@
 
 use super::query::{Body, Condition, Definition, Derived, Relational, SetOperator, Subquery};
 use super::statement::{
-    Alter, AssertSchema, AssertTopic, ColumnDef, Constraint, CopyTo, CreateAs, CreateSource, CreateType, Drop, Emit,
-    InsertSelect, InsertValues, Join, JoinKind, Name, Print, Properties, PropertyValue, Relation, Select, SelectItem,
-    Show, SourceKind, Statement, Within,
+    Alter, AssertSchema, AssertTopic, ColumnDef, Constraint, CopyTo, CreateAs, CreateConnector, CreateSource,
+    CreateType, Drop, Emit, InsertSelect, InsertValues, Join, JoinKind, Name, Print, Properties, PropertyValue,
+    Relation, Select, SelectItem, Show, SourceKind, Statement, Within,
 };
 use super::tree::printable;
 use super::words::written;
@@ -31,6 +31,10 @@ impl Display for Statement {
             }
             Statement::DropType { name, if_exists } => write!(f, "DROP TYPE {}{name}", on(*if_exists, "IF EXISTS ")),
             Statement::Drop(s) => s.fmt(f),
+            Statement::CreateConnector(s) => s.fmt(f),
+            Statement::DropConnector { name, if_exists } => {
+                write!(f, "DROP CONNECTOR {}{name}", on(*if_exists, "IF EXISTS "))
+            }
             Statement::Alter(s) => s.fmt(f),
             Statement::AssertTopic(s) => s.fmt(f),
             Statement::AssertSchema(s) => s.fmt(f),
@@ -40,6 +44,7 @@ impl Display for Statement {
             Statement::Show(show) => show.fmt(f),
             Statement::Describe { name, extended } => write!(f, "DESCRIBE {name}{}", on(*extended, " EXTENDED")),
             Statement::DescribeFunction(name) => write!(f, "DESCRIBE FUNCTION {name}"),
+            Statement::DescribeConnector(name) => write!(f, "DESCRIBE CONNECTOR {name}"),
             Statement::ExplainQuery(name) => write!(f, "EXPLAIN {name}"),
             Statement::Explain(statement) => write!(f, "EXPLAIN {statement}"),
             Statement::Set { name, value } => write!(f, "SET {} = {}", Text(name), Text(value)),
@@ -127,13 +132,28 @@ impl Display for SourceKind {
 fn with(f: &mut Formatter<'_>, properties: &Properties) -> Result {
     for (i, (name, value)) in properties.iter().enumerate() {
         f.write_str(if i == 0 { " WITH (" } else { ", " })?;
-        match value {
-            PropertyValue::Text(text) => write!(f, "{name} = {}", Text(text))?,
-            PropertyValue::Number(text) => write!(f, "{name} = {text}")?,
-            PropertyValue::Boolean(value) => write!(f, "{name} = {value}")?,
-        }
+        write!(f, "{name} = {value}")?;
     }
     f.write_str(on(!properties.is_empty(), ")"))
+}
+
+impl Display for CreateConnector {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        let CreateConnector { kind, if_not_exists, name, with } = self;
+        let settings = with.iter().map(|(name, value)| format!("{} = {value}", Text(&name.value)));
+        let (on, settings) = (on(*if_not_exists, "IF NOT EXISTS "), settings.collect::<Vec<_>>().join(", "));
+        write!(f, "CREATE {} CONNECTOR {on}{name} WITH ({settings})", kind.word())
+    }
+}
+
+impl Display for PropertyValue {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        match self {
+            PropertyValue::Text(text) => Text(text).fmt(f),
+            PropertyValue::Number(text) => f.write_str(text),
+            PropertyValue::Boolean(value) => value.fmt(f),
+        }
+    }
 }
 
 impl Display for ColumnDef {
@@ -457,6 +477,9 @@ impl Display for Show {
             Show::Properties => f.write_str("SHOW PROPERTIES"),
             Show::Types => f.write_str("SHOW TYPES"),
             Show::Schemas => f.write_str("SHOW SCHEMAS"),
+            Show::Connectors(None) => f.write_str("SHOW CONNECTORS"),
+            Show::Connectors(Some(kind)) => write!(f, "SHOW {} CONNECTORS", kind.word()),
+            Show::ConnectorPlugins => f.write_str("SHOW CONNECTOR PLUGINS"),
             Show::Variables => f.write_str("SHOW VARIABLES"),
         }
     }

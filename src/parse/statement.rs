@@ -12,6 +12,10 @@ use sqlparser::ast::Expr;
 use super::query::Relational;
 pub use super::query::{Condition, Derived, Emit, Join, JoinKind, Name, Relation, Select, SelectItem, Within};
 
+/// The settings whose values are no secrets: ksqlDB shows the class alone, these are Connect's own.
+const SHOWN: [&str; 7] =
+    ["connector.class", "tasks.max", "topic", "topics", "topics.regex", "key.converter", "value.converter"];
+
 /// Stream or table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum SourceKind {
@@ -32,6 +36,20 @@ pub struct Parsed {
     pub span: Span,
     /// Line and column of its first character there, counted from 1.
     pub begin: (usize, usize),
+}
+
+impl Parsed {
+    /// Its text as others than its author may see it: the settings of a connector may be secrets.
+    pub fn masked(&self) -> String {
+        match &self.statement {
+            Statement::CreateConnector(create) => create.masked().to_string(),
+            Statement::Explain(explained) => match &**explained {
+                Statement::CreateConnector(create) => format!("EXPLAIN {}", create.masked()),
+                _ => self.text.clone(),
+            },
+            _ => self.text.clone(),
+        }
+    }
 }
 
 /// One statement.
@@ -61,6 +79,15 @@ pub enum Statement {
     },
     /// `DROP STREAM|TABLE [IF EXISTS] name [DELETE TOPIC]`
     Drop(Drop),
+    /// `CREATE SOURCE|SINK CONNECTOR [IF NOT EXISTS] name WITH (...)`
+    CreateConnector(CreateConnector),
+    /// `DROP CONNECTOR [IF EXISTS] name`
+    DropConnector {
+        /// The connector's name.
+        name: Name,
+        /// IF EXISTS.
+        if_exists: bool,
+    },
     /// `ALTER STREAM|TABLE name ADD [COLUMN] column type, ...`
     Alter(Alter),
     /// `ASSERT [NOT EXISTS] TOPIC name [WITH (...)] [TIMEOUT n unit]`
@@ -84,6 +111,8 @@ pub enum Statement {
     },
     /// `DESCRIBE FUNCTION name`
     DescribeFunction(Name),
+    /// `DESCRIBE CONNECTOR name`
+    DescribeConnector(Name),
     /// `EXPLAIN query-id`
     ExplainQuery(Name),
     /// `EXPLAIN statement`
@@ -116,7 +145,7 @@ pub enum Statement {
     RunScript(String),
     /// A statement that is read but not carried out yet; `what` names it.
     Unsupported {
-        /// Its words: `CREATE CONNECTOR`.
+        /// Its words: `ALTER SYSTEM`.
         what: String,
         /// Its place.
         span: Span,
@@ -256,6 +285,51 @@ pub struct Drop {
     pub delete_topic: bool,
 }
 
+/// Which way records go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectorKind {
+    /// From elsewhere into topics.
+    Source,
+    /// From topics to elsewhere.
+    Sink,
+}
+
+impl ConnectorKind {
+    /// `SOURCE` or `SINK`.
+    pub fn word(self) -> &'static str {
+        match self {
+            ConnectorKind::Source => "SOURCE",
+            ConnectorKind::Sink => "SINK",
+        }
+    }
+}
+
+/// CREATE SOURCE|SINK CONNECTOR.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CreateConnector {
+    /// SOURCE or SINK.
+    pub kind: ConnectorKind,
+    /// IF NOT EXISTS.
+    pub if_not_exists: bool,
+    /// Name.
+    pub name: Name,
+    /// WITH: settings of the connector; names as written where they are in quotes, upper-cased otherwise.
+    pub with: Properties,
+}
+
+impl CreateConnector {
+    /// The statement as it may be logged: the values of all settings that may be secrets are replaced.
+    pub fn masked(&self) -> CreateConnector {
+        let mut masked = self.clone();
+        for (name, value) in &mut masked.with {
+            if !SHOWN.contains(&name.value.as_str()) {
+                *value = PropertyValue::Text("[string]".to_owned());
+            }
+        }
+        masked
+    }
+}
+
 /// ALTER STREAM|TABLE.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Alter {
@@ -326,6 +400,10 @@ pub enum Show {
     Types,
     /// `SHOW SCHEMAS`: subjects of the schema registry.
     Schemas,
+    /// `SHOW [SOURCE|SINK|ALL] CONNECTORS`; `None` = all.
+    Connectors(Option<ConnectorKind>),
+    /// `SHOW CONNECTOR PLUGINS`
+    ConnectorPlugins,
     /// `SHOW VARIABLES`
     Variables,
 }

@@ -2,6 +2,8 @@
 
 pub mod text;
 
+mod connector;
+
 use crate::engine::result::rows::RowStream;
 use std::fmt;
 
@@ -33,4 +35,10 @@ impl fmt::Debug for Outcome {
             Outcome::Many(list) => f.debug_list().entries(list).finish(),
         }
     }
+}
+
+/// A table.
+fn table(title: Option<String>, columns: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Outcome {
+    let columns = columns.iter().map(|c| (*c).to_owned()).collect();
+    Outcome::Table { title, columns, rows: rows.collect() }
 }

@@ -1,5 +1,6 @@
 //! Results as text: the engine's entities as sentences and tables.
 
+use super::{connector, table};
 use crate::catalog::{SchemaType, Source};
 use crate::engine::Answer;
 use crate::engine::result::entity::{
@@ -31,6 +32,7 @@ fn entity_outcome(entity: &Entity) -> Outcome {
             Outcome::Message(format!("Schema with{subject}{id} {state}."))
         }
         Entity::Schemas(rows) => table(None, &["Subject", "Version", "Id", "Type"], rows.iter().map(schema_cells)),
+        Entity::Connector(entity) => connector::outcome(entity),
         Entity::Warning(text) => Outcome::Message(text.clone()),
         Entity::Sources(_, sources) => {
             table(None, &["Name", "Topic", "Key format", "Value format", "Windowed"], sources.iter().map(source_cells))
@@ -76,11 +78,6 @@ fn entity_outcome(entity: &Entity) -> Outcome {
         Entity::Explanation(explanation) => explain(explanation),
         Entity::Explanations(all) => Outcome::Many(all.iter().map(explain).collect()),
     }
-}
-
-fn table(title: Option<String>, columns: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Outcome {
-    let columns = columns.iter().map(|c| (*c).to_owned()).collect();
-    Outcome::Table { title, columns, rows: rows.collect() }
 }
 
 fn pairs<T: ToString>(rows: &[(String, T)]) -> impl Iterator<Item = Vec<String>> {

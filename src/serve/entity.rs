@@ -1,6 +1,8 @@
 //! Answers as ksqlDB's JSON entities.
 
 use crate::catalog::Source;
+use crate::connect::body::Plugin;
+use crate::engine::result::connector::{ConnectorDescription, ConnectorEntity, ConnectorRow};
 use crate::engine::result::entity::{
     DescribedSchema, Description, Entity, Explanation, FunctionHelp, QueryRow, Reading, SchemaRow, Signature, Status,
     TopicRow,
@@ -9,6 +11,7 @@ use crate::parse::statement::SourceKind;
 use crate::types::{Role, Schema, SqlType};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// The entity of one statement; `None` for statements that return nothing (INSERT VALUES, SET). `host` is `HOST:PORT` of this
 /// server: ksqlDB's clients require the state of a query on each host. The required fields are those of ksqlDB's classes in
@@ -27,6 +30,7 @@ pub(super) fn to_json(entity: &Entity, text: &str, host: &str) -> Option<Value> 
         Entity::Schemas(rows) => {
             json!({ "@type": "schemas", "schemas": rows.iter().map(schema_row).collect::<Vec<_>>() })
         }
+        Entity::Connector(entity) => connector(entity),
         Entity::Warning(message) => json!({ "@type": "warning_entity", "message": message }),
         Entity::Sources(kind, sources) => {
             let (tag, list) = match kind {
@@ -74,7 +78,9 @@ pub(super) fn to_json(entity: &Entity, text: &str, host: &str) -> Option<Value> 
         }
     };
     value["statementText"] = json!(statement);
-    value["warnings"] = json!([]);
+    if value.get("warnings").is_none() {
+        value["warnings"] = json!([]);
+    }
     Some(value)
 }
 
@@ -186,6 +192,60 @@ fn described_schema(schema: &DescribedSchema) -> Value {
         "type": kind.name(),
         "schema": &**text,
         "latestVersion": newer.unwrap_or(*version),
+    })
+}
+
+/// A result of a statement about connectors, with its warnings.
+fn connector(entity: &ConnectorEntity) -> Value {
+    match entity {
+        ConnectorEntity::Created(info) => json!({ "@type": "connector_info", "info": info, "warnings": [] }),
+        ConnectorEntity::Dropped(name) => json!({ "@type": "drop_connector", "connectorName": name, "warnings": [] }),
+        ConnectorEntity::List { rows, warnings } => json!({
+            "@type": "connector_list",
+            "connectors": rows.iter().map(connector_row).collect::<Vec<_>>(),
+            "warnings": messages(warnings),
+        }),
+        ConnectorEntity::Plugins(plugins) => json!({
+            "@type": "connector_plugins_list",
+            "connectorsPlugins": plugins.iter().map(plugin).collect::<Vec<_>>(),
+            "warnings": [],
+        }),
+        ConnectorEntity::Description(description) => {
+            let ConnectorDescription { class, status, sources, topics, warnings } = &**description;
+            json!({
+                "@type": "connector_description",
+                "connectorClass": class,
+                "status": status,
+                "sources": sources.iter().map(related).collect::<Vec<_>>(),
+                "topics": topics,
+                "warnings": messages(warnings),
+            })
+        }
+    }
+}
+
+fn connector_row(row: &ConnectorRow) -> Value {
+    json!({ "name": row.name, "type": row.kind, "className": row.class, "state": row.state })
+}
+
+fn plugin(plugin: &Plugin) -> Value {
+    json!({ "className": plugin.class, "type": plugin.kind, "version": plugin.version })
+}
+
+fn messages(warnings: &[String]) -> Value {
+    warnings.iter().map(|message| json!({ "message": message })).collect()
+}
+
+/// A source over a connector's topic. ksqlDB leaves out its queries, too.
+fn related(source: &Arc<Source>) -> Value {
+    describe(&Description {
+        source: source.clone(),
+        readers: Vec::new(),
+        writers: Vec::new(),
+        offsets: Vec::new(),
+        reading: Vec::new(),
+        schemas: Vec::new(),
+        extended: false,
     })
 }
 

@@ -146,25 +146,25 @@ fn run(app: &App, principal: Principal, request: Request) -> Response {
         let e = Error::statement("SELECT and PRINT are not supported by this endpoint")
             .with_code(40002)
             .with_hint("send them to /query-stream");
-        return error::response(&e, Some(&statement.text));
+        return error::response(&e, Some(&statement.masked()));
     }
     if let Err((at, e)) = app.engine.authorize_all(&parsed, &session) {
-        return error::response(&e, Some(&parsed[at].text));
+        return error::response(&e, Some(&parsed[at].masked()));
     }
     if let Err((at, e)) = app.engine.validate(&parsed, &session) {
-        return error::response(&e, Some(&parsed[at].text));
+        return error::response(&e, Some(&parsed[at].masked()));
     }
     let mut entities = Vec::new();
     for statement in &parsed {
         match app.engine.execute(statement, &mut session) {
             Ok(Answer::Entity(answer)) => {
-                entities.extend(entity::to_json(&answer, &statement.text, &app.address.to_string()))
+                entities.extend(entity::to_json(&answer, &statement.masked(), &app.address.to_string()))
             }
             Ok(Answer::Rows(_)) => {
-                return error::response(&Error::bug("a statement returned rows"), Some(&statement.text));
+                return error::response(&Error::bug("a statement returned rows"), Some(&statement.masked()));
             }
             Err(e) => {
-                let mut body = error::body(&e, Some(&statement.text));
+                let mut body = error::body(&e, Some(&statement.masked()));
                 body["entities"] = Value::Array(entities);
                 let status = error::response(&e, None).status();
                 return (status, Json(body)).into_response();

@@ -6,7 +6,7 @@
 //!  6  engine
 //!  5  execute
 //!  4  plan
-//!  3  catalog  functions  format  log     registry
+//!  3  catalog  functions  format  log     registry  connect
 //!  2  parse
 //!  1  types    error      config  memory  telemetry  threads  mutant  http_client
 //! ```
@@ -32,6 +32,7 @@ const LEVELS: &[(&str, u8)] = &[
     ("format", 3),
     ("log", 3),
     ("registry", 3),
+    ("connect", 3),
     ("parse", 2),
     ("types", 1),
     ("error", 1),
@@ -347,7 +348,7 @@ const TASKS: &[(&str, &str)] = &[
     ("src/cli/environment.rs", "the server with its accept loop: the process ends and says so"),
     ("src/execute/batch/nodes/join.rs", "DataFusion unwinds it into the task that reads it"),
     ("src/execute/batch/scan/mod.rs", "as in nodes/join.rs"),
-    ("src/registry/client/http.rs", "the caller gets an error: the sending half of its channel is gone"),
+    ("src/http_client/service.rs", "the caller gets an error: the sending half of its channel is gone"),
     ("src/serve/attach/server.rs", "the client gets the error, or a response that breaks off"),
     ("src/serve/inserts.rs", "the response breaks off behind the answers that were given"),
     ("src/serve/net/listen.rs", "that connection ends, the others do not notice"),

@@ -4,14 +4,17 @@
 
 mod rows;
 
+use crate::http::connectors::Worker;
 use rows::{CLAUSES, ENDPOINTS, EXPRESSIONS, FIXTURE, FORMATS, PROPERTIES, Row, STATEMENTS, Works};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tidegate::catalog::{SchemaText, SchemaType};
 use tidegate::config::kafka::CLIENT_PROPERTIES;
-use tidegate::config::{CEILINGS, Config, LogConfig, PROPERTIES as SETTINGS, REGISTRY, REGISTRY_SETTINGS};
+use tidegate::config::{
+    CEILINGS, CONNECT, CONNECT_SETTINGS, Config, LogConfig, PROPERTIES as SETTINGS, REGISTRY, REGISTRY_SETTINGS,
+};
 use tidegate::engine::session::Session;
 use tidegate::engine::{Drive, Engine};
 use tidegate::functions::bounded::{ALLOWED, Sort};
@@ -25,6 +28,12 @@ use tidegate::types::clock::{ManualClock, SharedClock};
 const BEGIN: &str = "<!-- written by tests/it/compatibility.rs: ";
 const END: &str = "<!-- end -->";
 
+/// The URL of a worker of Kafka Connect.
+fn worker() -> &'static str {
+    static WORKER: OnceLock<Worker> = OnceLock::new();
+    &WORKER.get_or_init(Worker::open).url
+}
+
 fn engine() -> Engine {
     let clock: SharedClock = ManualClock::at(0);
     let log = SimulatedLog::new(1, clock.clone());
@@ -36,7 +45,8 @@ fn engine() -> Engine {
         2,
         &schema("{\"type\":\"object\",\"properties\":{\"L\":{\"connect.index\":0,\"type\":\"integer\"}}}"),
     );
-    let config = Config::new(LogConfig::Temporary);
+    let mut config = Config::new(LogConfig::Temporary);
+    config.set("ksql.connect.url", worker()).unwrap();
     let engine = Engine::with_registry(log, config, clock, Drive::ByHand, registry).unwrap();
     engine.run(FIXTURE, &mut Session::default()).unwrap();
     engine
@@ -244,6 +254,13 @@ fn registry() -> String {
     )
 }
 
+fn connect() -> String {
+    table(
+        &["setting", "what it does"],
+        CONNECT_SETTINGS.iter().map(|(name, help)| vec![format!("{CONNECT}{name}"), (*help).to_owned()]),
+    )
+}
+
 fn clients() -> String {
     table(&["setting", "what it does"], CLIENT_PROPERTIES.iter().map(|p| vec![p.name.to_owned(), p.help.to_owned()]))
 }
@@ -275,6 +292,7 @@ fn rewritten(text: &str) -> String {
             "settings" => settings(),
             "clients" => clients(),
             "registry" => registry(),
+            "connect" => connect(),
             "formats" => formats(),
             "endpoints" => endpoints(),
             other => panic!("COMPATIBILITY.md asks for {other}"),
@@ -289,7 +307,7 @@ fn the_file_is_what_is_so() {
     let path = root().join("COMPATIBILITY.md");
     let text = fs::read_to_string(&path).unwrap();
     let wanted = rewritten(&text);
-    assert_eq!(text.matches(BEGIN).count(), 12, "a table is missing");
+    assert_eq!(text.matches(BEGIN).count(), 13, "a table is missing");
     if tidegate::config::environment("UPDATE_GOLDENFILES").is_some() {
         fs::write(&path, wanted).unwrap();
         return;

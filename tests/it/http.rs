@@ -4,6 +4,7 @@
 mod api;
 mod audit;
 mod browser;
+pub(crate) mod connectors;
 mod doors;
 mod entities;
 mod front;

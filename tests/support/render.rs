@@ -20,6 +20,7 @@ pub(crate) fn entity(entity: &Entity) -> String {
             Some((version, id, kind)) => format!("{} | {version} | {id} | {}", row.subject, kind.name()),
             None => row.subject.clone(),
         })),
+        Entity::Connector(entity) => format!("{entity:?}\n"),
         Entity::Warning(why) => format!("warning: {why}\n"),
         Entity::Sources(_, sources) => lines(sources.iter().map(|s| {
             let windowed = if s.window.is_some() { " | windowed" } else { "" };

@@ -11,7 +11,8 @@
 //! the audit log itself once that can be written again; the statement is carried out all the same.
 //!
 //! Statements are recorded verbatim, without data and secrets: the values of INSERT VALUES, of DEFINE and of settings whose name
-//! suggests a secret are replaced, and of an unsupported statement only the kind is recorded (CREATE CONNECTOR holds passwords).
+//! suggests a secret are replaced, and so are the settings of connectors, which hold passwords. Of an unsupported statement only the
+//! kind is recorded.
 
 mod text;
 

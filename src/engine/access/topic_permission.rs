@@ -119,10 +119,13 @@ impl Engine {
                 Inquiry::Show(_)
                 | Inquiry::Describe { .. }
                 | Inquiry::DescribeFunction(_)
+                | Inquiry::DescribeConnector(_)
                 | Inquiry::ExplainQuery(_)
                 | Inquiry::AssertTopic(_)
                 | Inquiry::AssertSchema(_),
             ) => Ok(()),
+            // A connector's topics are those that Connect may use.
+            Intent::Connector(_) => Ok(()),
             Intent::EndPushQuery(_) | Intent::Setting(_) | Intent::Refused(_) => Ok(()),
         }
     }

@@ -75,6 +75,7 @@ impl Sandbox<'_> {
             Intent::Setting(setting) => self.session.carry_out(setting, &engine.inner.config).map(drop),
             Intent::Inquiry(inquiry) => self.validate(&inquiry, &parsed.text, &settings),
             Intent::Read(read) => read.validate(&self.catalog, &settings),
+            Intent::Connector(change) => engine.validate_connector(change, &self.session),
             Intent::EndPushQuery(_) => Ok(()),
             Intent::Refused(error) => Err(error),
         }
@@ -111,8 +112,12 @@ impl Sandbox<'_> {
                 Err(unknown_query(&id.value, &self.catalog).at(id.span))
             }
             Inquiry::Explain(intent) => self.validate_explained(intent, text, settings),
-            // Lists are never wrong, and a topic may be created by the statements before.
-            Inquiry::ExplainQuery(_) | Inquiry::Show(_) | Inquiry::AssertTopic(_) | Inquiry::AssertSchema(_) => Ok(()),
+            // Lists are never wrong, and a topic or a connector may be created by the statements before.
+            Inquiry::ExplainQuery(_)
+            | Inquiry::Show(_)
+            | Inquiry::DescribeConnector(_)
+            | Inquiry::AssertTopic(_)
+            | Inquiry::AssertSchema(_) => Ok(()),
         }
     }
 
@@ -125,6 +130,7 @@ impl Sandbox<'_> {
             }
             Intent::Read(read) => read.validate(&self.catalog, settings),
             Intent::Change(_)
+            | Intent::Connector(_)
             | Intent::EndPushQuery(_)
             | Intent::InsertValues(_)
             | Intent::Setting(_)

@@ -9,6 +9,7 @@ pub(in crate::engine) mod assert_topic;
 pub(in crate::engine) mod refreshed;
 pub(in crate::engine) mod show;
 
+mod connectors;
 mod print;
 mod print_framed;
 
@@ -25,6 +26,7 @@ impl Inquiry<'_> {
             Inquiry::Show(show) => engine.show(show, session),
             Inquiry::Describe { name, extended } => engine.describe(name, *extended, session),
             Inquiry::DescribeFunction(name) => function_help::describe_function(name),
+            Inquiry::DescribeConnector(name) => engine.describe_connector(name, session),
             Inquiry::ExplainQuery(id) => engine.explain_query(id, session),
             Inquiry::Explain(intent) => engine.explain(intent, text, session),
             Inquiry::AssertTopic(assert) => engine.assert_topic(assert, session),

@@ -1,7 +1,7 @@
 //! SHOW, DESCRIBE and EXPLAIN.
 
 use crate::catalog::{QueryInfo, Source};
-use crate::config::{LogConfig, PROPERTIES, REGISTRY_URL};
+use crate::config::{CONNECT_URL, LogConfig, PROPERTIES, REGISTRY_URL};
 use crate::engine::Engine;
 use crate::engine::ddl::Change;
 use crate::engine::intent::Intent;
@@ -35,6 +35,8 @@ impl Engine {
             }
             Show::Functions => Entity::Functions(functions()),
             Show::Schemas => self.show_schemas(session)?,
+            Show::Connectors(kind) => self.show_connectors(*kind)?,
+            Show::ConnectorPlugins => self.show_connector_plugins()?,
             Show::Types => {
                 let state = self.inner.state.load();
                 Entity::Types(state.catalog.types().iter().map(|(n, ty)| (n.clone(), ty.clone())).collect())
@@ -103,6 +105,9 @@ impl Engine {
         }
         if let Some(url) = self.inner.config.registry_url() {
             add(REGISTRY_URL, &url, "SERVER");
+        }
+        if self.inner.config.properties.contains_key(CONNECT_URL) {
+            add(CONNECT_URL, &self.inner.config.connect_url(), "SERVER");
         }
         if let LogConfig::Kafka { bootstrap, properties } = &self.inner.config.log {
             add("kafka.bootstrap.servers", bootstrap, "SERVER");
@@ -218,6 +223,7 @@ impl Engine {
             }
             Intent::Change(_)
             | Intent::Read(Read::Print(_) | Read::Verify(_))
+            | Intent::Connector(_)
             | Intent::EndPushQuery(_)
             | Intent::InsertValues(_)
             | Intent::Setting(_)

@@ -1,6 +1,7 @@
 //! Results that are not rows, as data: the HTTP API prints them as JSON, the prompt as tables.
 
 use crate::catalog::{SchemaType, Source};
+use crate::engine::result::connector::ConnectorEntity;
 use crate::execute::task::Progress;
 use crate::parse::statement::SourceKind;
 use crate::types::{Schema, SqlType};
@@ -30,6 +31,8 @@ pub enum Entity {
         /// Whether it was asserted to exist.
         exists: bool,
     },
+    /// CREATE, DROP, SHOW, DESCRIBE CONNECTOR.
+    Connector(ConnectorEntity),
     /// SHOW SCHEMAS.
     Schemas(Vec<SchemaRow>),
     /// INSERT VALUES, SET, DEFINE: done, without a message.
@@ -60,6 +63,12 @@ pub enum Entity {
     Explanation(Explanation),
     /// SHOW QUERIES EXTENDED.
     Explanations(Vec<Explanation>),
+}
+
+impl From<ConnectorEntity> for Entity {
+    fn from(entity: ConnectorEntity) -> Entity {
+        Entity::Connector(entity)
+    }
 }
 
 /// What the registry says about a function.

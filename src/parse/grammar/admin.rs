@@ -22,15 +22,7 @@ pub(super) fn show(reader: &mut Reader<'_>) -> Result<Statement> {
         "SCHEMAS",
         "CONNECTORS",
     ];
-    let start = reader.position();
     reader.skip(1);
-    for what in [&["SOURCE", "CONNECTORS"][..], &["SINK", "CONNECTORS"], &["CONNECTOR", "PLUGINS"], &["CONNECTORS"]] {
-        if reader.accept(what) {
-            let span = reader.since(start);
-            reader.expect_end(&[])?;
-            return Ok(Statement::Unsupported { what: format!("SHOW {}", what.join(" ")), span });
-        }
-    }
     let all = reader.at_words(&["ALL", "TOPICS"]) && reader.accept(&["ALL"]);
     let Some(what) = reader.accept_any(WHAT) else {
         return reader.unexpected(&WHAT[..9].join(", "), WHAT);
@@ -52,15 +44,10 @@ pub(super) fn show(reader: &mut Reader<'_>) -> Result<Statement> {
 
 /// `DESCRIBE ...`
 pub(super) fn describe(reader: &mut Reader<'_>) -> Result<Statement> {
-    let start = reader.position();
     reader.skip(1);
     let named = matches!(reader.token(1), Token::Word(_));
     let statement = if named && reader.accept(&["FUNCTION"]) {
         Statement::DescribeFunction(reader.name("a function")?)
-    } else if named && reader.accept(&["CONNECTOR"]) {
-        let span = reader.since(start);
-        reader.skip(1);
-        Statement::Unsupported { what: "DESCRIBE CONNECTOR".to_owned(), span }
     } else if let Some(what) = reader.accept_any(&["STREAMS", "TABLES"]) {
         reader.accept(&["EXTENDED"]);
         Statement::Show(match what {

@@ -11,16 +11,8 @@ use sqlparser::tokenizer::Token;
 
 /// `CREATE ...`
 pub(super) fn create(reader: &mut Reader<'_>) -> Result<Statement> {
-    let start = reader.position();
     reader.expect(&["CREATE"])?;
     let or_replace = reader.accept(&["OR", "REPLACE"]);
-    for what in [&["SOURCE", "CONNECTOR"][..], &["SINK", "CONNECTOR"], &["CONNECTOR"]] {
-        if reader.accept(what) {
-            let span = reader.since(start);
-            reader.skip(reader.remaining());
-            return Ok(Statement::Unsupported { what: format!("CREATE {}", what.join(" ")), span });
-        }
-    }
     if reader.accept(&["TYPE"]) {
         let if_not_exists = reader.accept(&["IF", "NOT", "EXISTS"]);
         let name = reader.name("a name")?;
@@ -114,7 +106,8 @@ fn property_name(reader: &mut Reader<'_>) -> Result<Name> {
     Ok(name)
 }
 
-fn property_value(reader: &mut Reader<'_>) -> Result<PropertyValue> {
+/// A literal.
+pub(super) fn property_value(reader: &mut Reader<'_>) -> Result<PropertyValue> {
     let minus = reader.accept_token(&Token::Minus);
     let value = match reader.token(0) {
         Token::Number(number, _) => PropertyValue::Number(format!("{}{number}", if minus { "-" } else { "" })),
@@ -191,18 +184,12 @@ pub(super) fn alter(reader: &mut Reader<'_>) -> Result<Statement> {
 
 /// `DROP ...`
 pub(super) fn drop(reader: &mut Reader<'_>) -> Result<Statement> {
-    let start = reader.position();
     reader.expect(&["DROP"])?;
     if reader.accept(&["TYPE"]) {
         let if_exists = reader.accept(&["IF", "EXISTS"]);
         let name = reader.name("a type")?;
         reader.expect_end(&[])?;
         return Ok(Statement::DropType { name, if_exists });
-    }
-    if let Some(what) = reader.accept_any(&["CONNECTOR"]) {
-        let span = reader.since(start);
-        reader.skip(reader.remaining());
-        return Ok(Statement::Unsupported { what: format!("DROP {what}"), span });
     }
     let Some(kind) = source_kind(reader) else {
         return reader.unexpected("STREAM or TABLE", &["STREAM", "TABLE"]);

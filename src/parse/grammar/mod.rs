@@ -1,6 +1,7 @@
 //! The grammar of statements, each file a family of them. Expressions are sqlparser's under our dialect.
 
 mod admin;
+mod connector;
 mod ddl;
 mod duration;
 mod files;
@@ -41,6 +42,9 @@ fn explain(text: &str, tokens: &[TokenWithSpan], mut reader: Reader<'_>) -> Resu
 fn any(text: &str, tokens: &[TokenWithSpan], reader: &mut Reader<'_>, from: usize) -> Result<Statement> {
     if *reader.token(0) == Token::LParen {
         return query::query(reader.dialect, text, tokens, from);
+    }
+    if let Some(statement) = connector::statement(reader)? {
+        return Ok(statement);
     }
     let word = reader.word(0).to_owned();
     match word.as_str() {

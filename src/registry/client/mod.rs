@@ -14,6 +14,7 @@ mod http;
 
 use crate::catalog::{Reference, SchemaText, SchemaType};
 use crate::config::RegistryConfig;
+use crate::http_client::service::escaped;
 use crate::registry::{Compatibility, Registered, RegistryError, Result, Schemas};
 use cache::IdCache;
 use http::Http;
@@ -235,18 +236,6 @@ fn is_direct(schema: &SchemaText, reference: &Reference) -> bool {
             SchemaType::Protobuf => false,
             SchemaType::Json => schema.text.contains(&format!("\"{}#", reference.name)),
         }
-}
-
-/// A segment of a path, or a value of a query: everything but letters, digits and `-._~` is escaped.
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
-            _ => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
 }
 
 #[cfg(test)]

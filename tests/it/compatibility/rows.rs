@@ -96,7 +96,12 @@ pub(crate) const STATEMENTS: &[Row] = &[
             "SHOW SCHEMAS",
         ],
     ),
-    row("SHOW CONNECTORS, CONNECTOR PLUGINS", No, "", &["SHOW CONNECTORS"]),
+    row(
+        "SHOW [SOURCE, SINK] CONNECTORS, SHOW CONNECTOR PLUGINS",
+        Yes,
+        "",
+        &["SHOW CONNECTORS", "LIST SOURCE CONNECTORS", "SHOW SINK CONNECTORS", "SHOW CONNECTOR PLUGINS"],
+    ),
     row("DESCRIBE name [EXTENDED]", Yes, "", &["DESCRIBE s", "DESCRIBE t EXTENDED"]),
     row("DESCRIBE FUNCTION", Yes, "", &["DESCRIBE FUNCTION ucase"]),
     row("EXPLAIN", Yes, "", &["EXPLAIN SELECT * FROM s EMIT CHANGES"]),
@@ -134,7 +139,17 @@ pub(crate) const STATEMENTS: &[Row] = &[
         "",
         &["ASSERT NOT EXISTS SCHEMA SUBJECT x ID 3 TIMEOUT 1 SECOND", "ASSERT SCHEMA ID 1"],
     ),
-    row("CREATE, DROP, DESCRIBE CONNECTOR", No, "", &["CREATE SOURCE CONNECTOR x WITH ('a'='b')"]),
+    row(
+        "CREATE SOURCE, SINK CONNECTOR; DROP, DESCRIBE CONNECTOR",
+        Yes,
+        "carried out by the workers of Kafka Connect that `ksql.connect.url` names",
+        &[
+            "CREATE SOURCE CONNECTOR c WITH ('connector.class'='x.Y')",
+            "CREATE SINK CONNECTOR IF NOT EXISTS x WITH ('connector.class'='x.Y', 'tasks.max'=1)",
+            "DESCRIBE CONNECTOR x",
+            "DROP CONNECTOR x",
+        ],
+    ),
     row("RUN SCRIPT", Yes, "at the prompt and in `tidegate sql`; the file is the client's", &["RUN SCRIPT 'x'"]),
     row(
         "COPY (query) TO file",

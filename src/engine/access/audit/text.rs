@@ -3,7 +3,7 @@
 //! ```text
 //! INSERT INTO s (a, b) VALUES (1, 'x')    INSERT INTO S (A, B) VALUES (?, ?)
 //! DEFINE pw = 'hunter2'                   DEFINE PW = ?
-//! CREATE SINK CONNECTOR c WITH (...)      CREATE CONNECTOR
+//! CREATE SINK CONNECTOR c WITH (...)      the same, with '[string]' for each value that may be a secret
 //! ```
 
 use crate::parse::statement::{Parsed, Statement};
@@ -15,7 +15,7 @@ const SECRETS: [&str; 6] = ["password", "secret", "token", "credential", "jaas",
 
 /// Whether the statement contains data, which an error message may quote as well.
 pub(super) fn holds_data(statement: &Statement) -> bool {
-    matches!(statement, Statement::InsertValues(_))
+    matches!(statement, Statement::InsertValues(_) | Statement::CreateConnector(_))
 }
 
 /// The text of the record.
@@ -30,7 +30,7 @@ pub(super) fn recorded(parsed: &Parsed) -> String {
         Statement::Define { name, .. } => format!("DEFINE {name} = ?"),
         Statement::Set { name, .. } if is_secret(name) => format!("SET '{name}' = ?"),
         Statement::Unsupported { what, .. } => what.clone(),
-        _ => parsed.text.clone(),
+        _ => parsed.masked(),
     };
     shortened(&text)
 }
@@ -60,7 +60,10 @@ mod tests {
             ("DEFINE pw = 'hunter2';", "DEFINE PW = ?"),
             ("SET 'ksql.x.password' = 'hunter2';", "SET 'ksql.x.password' = ?"),
             ("SET 'auto.offset.reset' = 'latest';", "SET 'auto.offset.reset' = 'latest'"),
-            ("CREATE SINK CONNECTOR c WITH ('password' = 'hunter2');", "CREATE SINK CONNECTOR"),
+            (
+                "create sink connector c with ('topics' = 't', 'password' = 'hunter2');",
+                "CREATE SINK CONNECTOR C WITH ('topics' = 't', 'password' = '[string]')",
+            ),
             ("DROP STREAM s;", "DROP STREAM s"),
         ] {
             let parsed = crate::parse::parse(text).unwrap().remove(0);
