@@ -15,6 +15,7 @@ mod forgotten;
 mod frames;
 mod large;
 mod panics;
+mod pipelines;
 mod proxy;
 mod reading;
 mod records;
