@@ -111,7 +111,7 @@ impl Process {
         }
         self.interrupt.clear();
         if let Some(address) = demo.address {
-            writeln!(self.out, "\nIn a browser: http://{address}/")?;
+            writeln!(self.out, "\nIn a browser: http://{address}/console/#/demo")?;
         }
         writeln!(self.out, "\n{AFTER}\n")?;
         self.out.flush()?;

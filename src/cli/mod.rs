@@ -319,6 +319,7 @@ impl Process {
             allow_origin,
             audit_log,
             read_only,
+            no_console,
         } = server
         else {
             return Err(Error::bug("not the command `server`"));
@@ -333,6 +334,7 @@ impl Process {
             origins: allow_origin.clone(),
             audit_log: audit_log.clone(),
             read_only: *read_only,
+            no_console: *no_console,
         };
         environment.serve(place, *listen, &access, &|| interrupt.asked()).map(|()| OK)
     }

@@ -9,6 +9,7 @@
 mod api;
 pub mod attach;
 pub mod auth;
+pub mod console;
 mod entity;
 mod error;
 mod inserts;
@@ -34,9 +35,9 @@ use auth::users::Users;
 use auth::users_file::UsersFile;
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{DefaultBodyLimit, Request};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{Method, Uri};
+use axum::http::{HeaderMap, Method, Uri};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Redirect, Response};
 use futures::stream as futures_stream;
@@ -83,6 +84,8 @@ struct App {
     counters: Arc<Counters>,
     /// When it began to serve, by the engine's clock.
     started: Duration,
+    /// The web console is served.
+    console: bool,
 }
 
 /// How a server may be reached.
@@ -100,6 +103,8 @@ pub struct Access {
     pub audit_log: Option<PathBuf>,
     /// Every user is a reader.
     pub read_only: bool,
+    /// The web console is not served.
+    pub no_console: bool,
 }
 
 /// The same, read and checked.
@@ -107,6 +112,8 @@ pub struct ListenConfig {
     users: Option<(UsersFile, Users)>,
     tls: Option<TlsAcceptor>,
     origins: Vec<String>,
+    /// The web console is served.
+    console: bool,
 }
 
 impl std::fmt::Debug for ListenConfig {
@@ -130,7 +137,7 @@ impl Access {
         if users.is_some() && tls.is_none() && !address.ip().is_loopback() {
             tracing::warn!(%address, "passwords and tokens are sent unencrypted; use --tls-cert and --tls-key");
         }
-        Ok(ListenConfig { users, tls, origins: self.origins.clone() })
+        Ok(ListenConfig { users, tls, origins: self.origins.clone(), console: !self.no_console })
     }
 }
 
@@ -170,6 +177,7 @@ pub async fn serve(
         is_secure: config.tls.is_some(),
         counters: counters.clone(),
         started,
+        console: config.console,
     };
     let open = routes().into_iter().filter(|route| route.needs == Needs::Nothing);
     let open = open.map(|route| (route.method, route.path)).collect();
@@ -187,10 +195,12 @@ pub async fn serve(
 }
 
 fn router(app: App, attach_service: AttachService) -> Router {
-    let engine = app.engine.clone();
+    let (engine, console) = (app.engine.clone(), app.console);
     let registry = RegistryService::new(move || Ok(engine.clone()));
+    let console = if console { console::routes() } else { Routes::new() };
     ksql_api()
         .into_router()
+        .merge(console.into_router())
         .merge(api::routes().into_router())
         .fallback(nowhere)
         .method_not_allowed_fallback(not_so)
@@ -201,8 +211,8 @@ fn router(app: App, attach_service: AttachService) -> Router {
 
 /// Every route of the server and what it requires.
 pub fn routes() -> Vec<Route> {
-    [ksql_api().table(), api::routes().table(), attach::server::sessions().table(), schema_registry::routes().table()]
-        .concat()
+    let ours = [ksql_api().table(), api::routes().table(), console::routes::<()>().table()].concat();
+    [&ours, attach::server::sessions().table(), schema_registry::routes().table()].concat()
 }
 
 fn ksql_api() -> Routes<Arc<App>> {
@@ -210,7 +220,7 @@ fn ksql_api() -> Routes<Arc<App>> {
     // They list queries, sources and topics of all users.
     let of_all = Needs::AllTopics(Role::Reader);
     Routes::new()
-        .get("/", reader, || async { Redirect::temporary("/info") })
+        .get("/", Needs::Nothing, front)
         .get("/info", reader, server::info)
         .get("/v1/metadata", reader, server::metadata)
         .get("/v1/metadata/id", reader, server::cluster_id)
@@ -233,6 +243,11 @@ fn ksql_api() -> Routes<Arc<App>> {
         .post("/inserts-stream", Needs::Role(Role::Writer), inserts::inserts_stream)
         .get("/ws/query", reader, stream::websocket::query)
         .get("/metrics", of_all, metrics::metrics)
+}
+
+/// People want the console, programs the version.
+async fn front(State(app): State<Arc<App>>, headers: HeaderMap) -> Redirect {
+    Redirect::temporary(if app.console && console::is_wanted(&headers) { "/console/" } else { "/info" })
 }
 
 async fn nowhere(method: Method, uri: Uri) -> Response {

@@ -17,6 +17,7 @@ mod builtin_registry;
 mod cli;
 mod clients;
 mod compatibility;
+mod console;
 mod copy;
 mod crash;
 mod disk_full;

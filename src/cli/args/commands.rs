@@ -77,6 +77,9 @@ pub enum Command {
         /// Make every user a reader, whatever their role; existing queries continue.
         #[arg(long)]
         read_only: bool,
+        /// Do not serve the web console.
+        #[arg(long)]
+        no_console: bool,
     },
     /// Write a line of a server's users file; the password is read from standard input.
     User {

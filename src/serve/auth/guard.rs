@@ -31,6 +31,8 @@ use tokio::time::timeout;
 
 /// Makes browsers use TLS for the next year.
 const HTTPS_ONLY: &str = "max-age=31536000";
+/// Requests of the console carry this header. It has a page for the login; a challenge would open the browser's dialogue above it.
+const CONSOLE: &str = "x-tidegate-console";
 /// Requests whose body is streamed.
 const STREAMING: [&str; 1] = ["/inserts-stream"];
 
@@ -73,11 +75,20 @@ pub(crate) async fn guard(State(guard): State<Arc<Guard>>, request: Request, nex
     let headers = response.headers_mut();
     // PRINT returns bytes that others have chosen; a response is for one user, and not for the next one of the same browser.
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // The console's files hold nothing of a user, and say themselves how they are cached.
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     if strict {
         headers.insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(HTTPS_ONLY));
     }
     response
+}
+
+/// Is this a path of the route? Only `{*name}` at the end of one stands for more than itself.
+fn matches(route: &str, path: &str) -> bool {
+    match route.split_once("{*") {
+        Some((folder, _)) => path.starts_with(folder),
+        None => route == path,
+    }
 }
 
 /// What the request calls the server.
@@ -160,7 +171,7 @@ impl Guard {
 
     async fn admit(&self, mut request: Request, next: Next) -> Response {
         let path = request.uri().path();
-        if self.open.iter().any(|(method, open)| method == request.method() && *open == path) {
+        if self.open.iter().any(|(method, open)| method == request.method() && matches(open, path)) {
             return next.run(request).await;
         }
         let connection = request.extensions().get::<Arc<Connection>>().cloned().unwrap_or_default();
@@ -242,7 +253,8 @@ fn claimed(headers: &HeaderMap) -> Option<String> {
 /// Was the request sent by a script of a page, or to the interface for programs? Then the browser is not to open a dialogue of
 /// its own for a password, and the error has the form of that interface.
 fn is_page(request: &Request) -> bool {
-    api::is_path(request.uri().path()) || cookie(request.headers()).is_some()
+    let headers = request.headers();
+    api::is_path(request.uri().path()) || headers.contains_key(CONSOLE) || cookie(headers).is_some()
 }
 
 pub(crate) fn unauthorized(is_page: bool) -> Response {

@@ -345,7 +345,7 @@ pub(crate) const ENDPOINTS: &[(&str, &str, Works, &str)] = &[
     ("POST", "/inserts-stream", Yes, "streams and tables without windows; each row is acknowledged when it is durable"),
     ("POST", "/close-query", Yes, "by the user who opened the query, or an administrator"),
     ("GET", "/info", Yes, ""),
-    ("GET", "/", Yes, "leads to /info"),
+    ("GET", "/", Yes, "leads to /info, and a browser to the console"),
     ("GET", "/healthcheck", Yes, ""),
     ("GET", "/livez", Yes, ""),
     ("GET", "/readyz", Yes, ""),

@@ -1,0 +1,287 @@
+// The console in a browser: what a person does, checked where a person would look.
+//
+//     node browser.mjs TIDEGATE CHROMIUM NODE_MODULES [NAME...]
+//
+// Starts servers of its own on free ports. Prints a line per check; any failure ends with exit code 1. `CONSOLE_LONG=1` adds the
+// checks that take minutes on a slow machine.
+import { createRequire } from 'node:module';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { execFileSync } from 'node:child_process';
+import { Server } from './server.mjs';
+
+const [,, tidegate, chromiumPath, packages, ...names] = process.argv;
+const require = createRequire(join(packages, 'x.js'));
+const { chromium } = require('playwright-core');
+const axe = readFileSync(join(packages, 'axe-core/axe.min.js'), 'utf8');
+const PATIENCE = 20_000;
+const folder = mkdtempSync(join(tmpdir(), 'tidegate-console-'));
+const browser = await chromium.launch({ executablePath: chromiumPath, args: ['--no-sandbox', '--disable-dev-shm-usage'] });
+const checks = [];
+const check = (name, run, { long = false } = {}) => checks.push({ name, run, long });
+const assert = (condition, what) => { if (!condition) throw new Error(what); };
+const equal = (found, wanted, what) => assert(JSON.stringify(found) === JSON.stringify(wanted), `${what}: ${JSON.stringify(found)}, wanted ${JSON.stringify(wanted)}`);
+
+/** A page that fails the check for each error of a script, each violation of the policy, and each request to another host. */
+async function open(server, hash = '', { language = 'en', theme = 'light', width = 1280, height = 800, context } = {}) {
+  const own = context ?? await browser.newContext({ viewport: { width, height }, locale: language === 'ko' ? 'ko-KR' : 'en-GB', colorScheme: theme, timezoneId: 'UTC' });
+  const page = await own.newPage();
+  page.setDefaultTimeout(PATIENCE);
+  page.faults = [];
+  page.on('pageerror', error => page.faults.push(String(error.stack ?? error)));
+  page.on('console', message => { if (message.type() === 'error' && !/ERR_|Failed to load resource/.test(message.text())) page.faults.push(message.text()); });
+  await page.addInitScript(() => addEventListener('securitypolicyviolation', event => console.error(`policy: ${event.violatedDirective} ${event.sourceFile}:${event.lineNumber} ${event.sample}`)));
+  page.on('request', request => { if (!/^(data:|blob:)/.test(request.url()) && new URL(request.url()).host !== server.address) page.faults.push(`asked ${request.url()}`); });
+  await page.goto(`${server.url}/console/${hash}`);
+  return page;
+}
+
+async function close(page) {
+  const { faults } = page;
+  await page.close();
+  equal(faults, [], 'the page is without faults');
+}
+
+const READINGS = "CREATE STREAM readings (car VARCHAR KEY, speed DOUBLE, big BIGINT) WITH (KAFKA_TOPIC='readings', VALUE_FORMAT='JSON', PARTITIONS=2);";
+const insert = (car, speed, big = '9007199254740993') => `INSERT INTO readings VALUES ('${car}', ${speed}, ${big});`;
+
+/** Types a text into the editor, in place of what is there. */
+async function type(page, text) {
+  await page.locator('.cm-content').click();
+  await page.keyboard.press('Control+a');
+  // Text over coloured text makes Chromium try a style attribute, which the policy blocks: nothing is lost, but it is reported.
+  await page.keyboard.press('Delete');
+  await page.keyboard.insertText(text);
+}
+
+const rows = page => page.locator('.grid tbody tr:not(.space)').evaluateAll(list => list.map(row => [...row.querySelectorAll('td[tabindex]')].map(cell => cell.textContent)));
+const until = async (what, done) => {
+  const end = Date.now() + PATIENCE;
+  for (;;) {
+    const found = await done();
+    if (found) return found;
+    if (Date.now() > end) throw new Error(`${what}: not within ${PATIENCE} ms`);
+    await new Promise(resolve => { setTimeout(resolve, 50); });
+  }
+};
+
+check('paints soon and loads little', async server => {
+  const page = await open(server);
+  await page.locator('.nav').waitFor();
+  const paint = await page.evaluate(() => performance.getEntriesByName('first-contentful-paint')[0]?.startTime);
+  const bytes = await page.evaluate(() => performance.getEntriesByType('resource').reduce((sum, one) => sum + one.encodedBodySize, 0));
+  console.log(`     first paint ${Math.round(paint)} ms, ${bytes} bytes`);
+  assert(paint < 5000, `first paint after ${paint} ms, on however loaded a machine`);
+  assert(bytes < 300_000, `the overview loads ${bytes} bytes: the editor is not for it`);
+  await close(page);
+});
+
+check('runs a query, shows rows live, by key and as changes', async server => {
+  const page = await open(server, '#/sql');
+  await type(page, 'SELECT * FROM readings EMIT CHANGES;');
+  await page.keyboard.press('Control+Enter');
+  await until('rows', async () => (await rows(page)).length === 2);
+  const first = (await rows(page)).sort();
+  equal(first, [['porsche', '210.5', '9007199254740993'], ['포르쉐', '180', '9007199254740993']], 'all digits of a BIGINT are shown');
+  await server.ksql(insert('porsche', 99));
+  await until('a row that comes later', async () => (await rows(page)).length === 3);
+  await page.getByRole('button', { name: 'Latest per key' }).click();
+  await until('one row a key', async () => (await rows(page)).length === 2);
+  assert((await rows(page)).some(row => row[0] === 'porsche' && row[1] === '99'), 'the latest of porsche');
+  await page.getByRole('button', { name: 'Changelog' }).click();
+  const ops = await page.locator('.grid td.op').allTextContents();
+  equal(ops, ['~', '+', '+'], 'what each row did');
+  await page.getByRole('button', { name: 'Pause' }).click();
+  await server.ksql(insert('porsche', 1) + insert('porsche', 2));
+  await page.getByText('2 rows not shown').waitFor();
+  equal((await rows(page)).length, 3, 'rows in sight while paused');
+  await page.getByRole('button', { name: 'Resume' }).click();
+  await until('all rows', async () => (await rows(page)).length === 5);
+  await page.getByRole('button', { name: 'Stop' }).click();
+  await page.getByText('stopped').waitFor();
+  await until('the query is gone on the server', async () => !(await server.get('/session/names')).queries.some(id => id.startsWith('transient')));
+  await close(page);
+});
+
+check('shows an error at its place, in Korean text too', async server => {
+  const page = await open(server, '#/sql');
+  await type(page, "SELECT '포르쉐' AS `차`, sped FROM readings EMIT CHANGES;");
+  await page.keyboard.press('Control+Enter');
+  await page.locator('[data-diagnostic]').waitFor();
+  const said = await page.locator('[data-diagnostic]').textContent();
+  assert(said.includes("'SPED' cannot be resolved"), `the message: ${said}`);
+  await until('the mark', async () => (await page.locator('.cm-lintRange-error').allTextContents()).join('') === 'sped');
+  await page.locator('[data-diagnostic] button.link').click();
+  const selected = await page.evaluate(() => document.querySelector('[data-editor]').shadowRoot.getSelection?.()?.toString() ?? '');
+  assert(selected === '' || selected === 'sped', `the cursor is at ${selected}`);
+  await close(page);
+});
+
+check('draws a chart of a number', async server => {
+  const page = await open(server, '#/sql');
+  await type(page, 'SELECT ROWTIME, car, speed FROM readings EMIT CHANGES;');
+  await page.locator('[data-run]').click();
+  await until('rows', async () => (await rows(page)).length > 0);
+  await page.getByRole('tab', { name: 'Chart' }).click();
+  await page.locator('.u-over').waitFor();
+  const legend = await page.locator('.u-legend .u-label').allTextContents();
+  assert(legend.includes('porsche') && legend.includes('포르쉐'), `a line per key: ${legend}`);
+  await close(page);
+});
+
+check('runs several statements, and says what each answered', async server => {
+  const page = await open(server, '#/sql');
+  await type(page, "CREATE STREAM fast AS SELECT * FROM readings WHERE speed > 200; SHOW STREAMS; SET 'auto.offset.reset' = 'earliest';");
+  await page.locator('[data-run]').click();
+  await page.getByText('Created query with ID CSAS_FAST').first().waitFor();
+  await page.locator('.answers td', { hasText: 'FAST' }).first().waitFor();
+  await page.getByText('session 1').waitFor();
+  await close(page);
+});
+
+check('refuses one live result too many, and says why', async server => {
+  const context = await browser.newContext({ viewport: { width: 1000, height: 700 }, locale: 'en-GB' });
+  const pages = [];
+  for (let n = 0; n < 5; n += 1) {
+    const page = await open(server, '#/sql', { context });
+    await type(page, 'SELECT * FROM readings EMIT CHANGES;');
+    await page.locator('[data-run]').click();
+    pages.push(page);
+    if (n < 4) await page.locator('.live-state.live').waitFor();
+  }
+  await pages[4].getByText('4 live results are open in this browser').waitFor();
+  await close(pages.shift());
+  await pages[3].getByRole('button', { name: 'Run again' }).click();
+  await pages[3].locator('.live-state.live').waitFor();
+  for (const page of pages) await close(page);
+  await context.close();
+});
+
+check('says that the server is gone, and comes back', async () => {
+  const server = await Server.start(tidegate, ['--data', join(folder, 'gone')]);
+  await server.ksql(READINGS + insert('porsche', 1));
+  const page = await open(server, '#/sql');
+  await type(page, 'SELECT * FROM readings EMIT CHANGES;');
+  await page.locator('[data-run]').click();
+  await until('a row', async () => (await rows(page)).length === 1);
+  await server.kill();
+  await page.getByText('The server does not respond').waitFor();
+  equal((await rows(page)).length, 1, 'rows stay');
+  await server.again();
+  await until('the banner goes', async () => (await page.getByText('The server does not respond').count()) === 0);
+  await page.getByRole('button', { name: 'Run again' }).click();
+  await until('the row again', async () => (await rows(page)).length === 1 && (await page.locator('.live-state.live').count()) === 1);
+  await close(page);
+  await server.kill();
+});
+
+check('logs in, and a reader sees why buttons are disabled', async () => {
+  const users = join(folder, 'users');
+  for (const [name, role] of [['alice', 'admin'], ['bob', 'reader']]) execFileSync(tidegate, ['user', name, role, '--file', users], { input: `${name}-secret\n`, stdio: ['pipe', 'ignore', 'ignore'] });
+  const server = await Server.start(tidegate, ['--temp', '--users', users]);
+  const page = await open(server);
+  await page.getByLabel('User').fill('bob');
+  await page.locator('input[name=password]').fill('wrong');
+  await page.getByRole('button', { name: 'Log in' }).click();
+  await page.getByText('is wrong').waitFor();
+  await page.locator('input[name=password]').fill('bob-secret');
+  await page.getByRole('button', { name: 'Log in' }).click();
+  await page.locator('.who', { hasText: 'bob' }).waitFor();
+  const run = page.getByRole('button', { name: 'Run it' }).first();
+  await run.waitFor();
+  assert(await run.isDisabled() && (await run.getAttribute('title')).includes('writer'), 'the example needs a writer, and says so');
+  await page.getByRole('button', { name: 'Log out' }).click();
+  await page.getByLabel('User').waitFor();
+  await close(page);
+  await server.kill();
+});
+
+check('begins with an example: the cars move on a chart', async () => {
+  const server = await Server.start(tidegate, ['--temp']);
+  const page = await open(server);
+  const start = Date.now();
+  await page.getByRole('button', { name: 'Run it' }).first().click();
+  await page.locator('.u-over').waitFor();
+  await until('six lines', async () => (await page.locator('.u-legend .u-label').count()) === 7);
+  console.log(`     from click to chart ${Date.now() - start} ms`);
+  await close(page);
+  await server.kill();
+});
+
+check('works by keys alone', async server => {
+  const page = await open(server);
+  await page.locator('.nav').waitFor();
+  await page.keyboard.press('Control+k');
+  await page.getByRole('combobox').waitFor();
+  await page.keyboard.type('workb');
+  await page.keyboard.press('Enter');
+  await page.locator('[data-editor]').waitFor();
+  await page.goto(`${server.url}/console/#/queries`);
+  await page.getByRole('heading', { name: 'Queries' }).waitFor();
+  await page.keyboard.press('g');
+  await page.keyboard.press('t');
+  await page.getByRole('heading', { name: 'Topics' }).waitFor();
+  await page.keyboard.press('/');
+  assert(await page.evaluate(() => document.activeElement.matches('[data-filter]')), '/ moves to the filter');
+  await page.keyboard.press('Tab');
+  await page.evaluate(() => document.activeElement.blur());
+  await page.keyboard.press('?');
+  await page.getByRole('dialog').waitFor();
+  await page.keyboard.press('Escape');
+  await until('the dialog closes', async () => (await page.getByRole('dialog').count()) === 0);
+  await close(page);
+});
+
+const PAGES = ['', 'sql', 'queries', 'query/CSAS_FAST_1', 'graph', 'graph?view=table', 'topics', 'topic/readings', 'topic/readings?tab=produce', 'problems', 'sources', 'source/READINGS', 'server', 'server?tab=statements'];
+
+check('is accessible on every page, in both themes', async server => {
+  for (const theme of ['light', 'dark']) {
+    const page = await open(server, '', { theme, language: theme === 'dark' ? 'ko' : 'en' });
+    await page.locator('.nav').waitFor();
+    await page.evaluate(axe);
+    for (const path of PAGES) {
+      await page.evaluate(to => { location.hash = `#/${to}`; }, path);
+      await page.locator('main h1').waitFor();
+      await until('the page is loaded', async () => (await page.locator('.skeleton').count()) === 0);
+      const found = await page.evaluate(() => window.axe.run(document, { resultTypes: ['violations'] }).then(result => result.violations.map(one => `${one.id}: ${one.nodes.slice(0, 3).map(node => node.target.join(' ')).join(', ')}`)));
+      equal(found, [], `axe-core on #/${path}, ${theme}`);
+    }
+    await close(page);
+  }
+});
+
+check('stays small and quick under a million rows', async server => {
+  await server.ksql("CREATE STREAM seeds (n INT) WITH (KAFKA_TOPIC='seeds', VALUE_FORMAT='JSON', PARTITIONS=1);" + Array.from({ length: 100 }, (_, n) => `INSERT INTO seeds VALUES (${n});`).join(''));
+  const page = await open(server, '#/sql');
+  await type(page, 'SELECT EXPLODE(GENERATE_SERIES(1, 10000)) AS n FROM seeds EMIT CHANGES;');
+  await page.evaluate(() => {
+    window.longest = 0;
+    new PerformanceObserver(list => { for (const entry of list.getEntries()) window.longest = Math.max(window.longest, entry.duration); }).observe({ type: 'longtask' });
+  });
+  await page.locator('[data-run]').click();
+  await until('a million rows', async () => (await page.locator('.live-facts').textContent()).includes('1,000,000 rows'));
+  const heap = await page.evaluate(() => performance.memory.usedJSHeapSize);
+  console.log(`     heap ${Math.round(heap / 1e6)} MB, longest task ${await page.evaluate(() => Math.round(window.longest))} ms`);
+  assert(heap < 300e6, `heap of ${heap} bytes`);
+  await close(page);
+}, { long: true });
+
+const server = await Server.start(tidegate, ['--temp']);
+await server.ksql(READINGS + insert('porsche', 210.5) + insert('포르쉐', 180));
+let failed = 0;
+for (const { name, run, long } of checks) {
+  if (names.length > 0 ? !names.some(one => name.includes(one)) : long && !process.env.CONSOLE_LONG) continue;
+  const start = Date.now();
+  try {
+    await run(server);
+    console.log(`ok   ${name} (${Date.now() - start} ms)`);
+  } catch (error) {
+    failed += 1;
+    console.log(`FAIL ${name}: ${error.stack ?? error}`);
+  }
+}
+await browser.close();
+await server.kill();
+rmSync(folder, { recursive: true, force: true });
+process.exit(failed > 0 ? 1 : 0);
