@@ -8,6 +8,8 @@ export default {
   'common.copied': 'Copied',
   'common.copyFailed': 'The browser does not allow copying',
   'common.copySql': 'Copy SQL',
+  'common.save': 'Save',
+  'common.curl': 'Copy the request as curl',
   'common.actions': 'Actions',
   'common.select': 'Select {name}',
   'common.selectAll': 'Select all',

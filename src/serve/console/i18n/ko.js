@@ -8,6 +8,8 @@ export default {
   'common.copied': '복사했습니다',
   'common.copyFailed': '브라우저가 복사를 허용하지 않습니다',
   'common.copySql': 'SQL 복사',
+  'common.save': '저장',
+  'common.curl': '요청을 curl로 복사',
   'common.actions': '작업',
   'common.select': '{name} 선택',
   'common.selectAll': '모두 선택',

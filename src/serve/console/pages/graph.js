@@ -44,7 +44,7 @@ export default function Graph({ params }) {
   const depth = params.get('depth') ?? '2';
   const view = params.get('view') === 'table' ? 'table' : 'picture';
   const poll = usePoll(`/api/v1/graph${at ? `?at=${encodeURIComponent(at)}&depth=${encodeURIComponent(depth)}` : ''}`);
-  return html`<${PageHead} title=${t('nav.graph')} note=${at ? t('graph.around', { name: at }) : t('graph.note')}>
+  return html`<${PageHead} title=${t('nav.graph')} note=${at ? t('graph.around', { name: at }) : t('graph.note')} api="/api/v1/graph">
       ${at && html`<${Choice} label=${t('graph.depth')} value=${depth} onChange=${value => setParams({ depth: value })} options=${[['1', '1'], ['2', '2'], ['4', '4']]} /><${Button} label=${t('graph.whole')} onClick=${() => setParams({ at: '', depth: '' })} />`}
       <${Choice} label=${t('graph.view')} value=${view} onChange=${value => setParams({ view: value })} options=${[['picture', t('graph.picture')], ['table', t('graph.table')]]} /></${PageHead}>
     <${Loaded} poll=${poll} empty=${{ when: data => data.nodes.length === 0, view: html`<${Empty} icon="graph" title=${t('graph.empty')}><p><a class="button primary" href="#/">${t('samples.title')}</a></p></${Empty}>` }}>${graph => (view === 'table' ? html`<${Table} graph=${graph} />`

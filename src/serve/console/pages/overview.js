@@ -63,7 +63,7 @@ export default function Overview() {
   const total = queries.running + queries.paused + queries.waiting + queries.error;
   const empty = total === 0 && sources.streams + sources.tables === 0;
   const states = [['RUNNING', queries.running], ['PAUSED', queries.paused], ['WAITING', queries.waiting], ['ERROR', queries.error]].filter(([state, n]) => n > 0 || state === 'RUNNING');
-  return html`<${PageHead} title=${t('nav.overview')} note=${html`Tidegate ${data.version}${data.commit ? html` <code>${String(data.commit).slice(0, 9)}</code>` : ''} · ${t(`log.${data.log.kind}`)}${data.log.place ? html` <code>${data.log.place}</code>` : ''} · ${t('overview.up', { value: duration(data.now - data.startedAt) })}`}>
+  return html`<${PageHead} title=${t('nav.overview')} note=${html`Tidegate ${data.version}${data.commit ? html` <code>${String(data.commit).slice(0, 9)}</code>` : ''} · ${t(`log.${data.log.kind}`)}${data.log.place ? html` <code>${data.log.place}</code>` : ''} · ${t('overview.up', { value: duration(data.now - data.startedAt) })}`} api="/api/v1/overview">
       ${data.readOnly && html`<span class="tag">${t('overview.readOnly')}</span>`}
     </${PageHead}>
     ${empty ? html`<${Cards} />` : null}

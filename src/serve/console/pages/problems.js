@@ -14,7 +14,7 @@ export default function Problems({ params }) {
   const kind = KINDS.includes(params.get('kind')) ? params.get('kind') : 'all';
   const groups = poll.data?.groups ?? [];
   const sum = one => groups.filter(group => one === 'all' || group.kind === one).reduce((total, group) => total + (group.count ?? 0), 0);
-  return html`<${PageHead} title=${t('nav.problems')} note=${t('problems.note')} />
+  return html`<${PageHead} title=${t('nav.problems')} note=${t('problems.note')} api="/api/v1/problems" />
     <${Tabs} label=${t('nav.problems')} value=${kind} onChange=${value => setParams({ kind: value })} tabs=${KINDS.map(one => [one, t(`problems.${one}`), sum(one) > 0 ? count(sum(one)) : undefined])} />
     <div class="tab-body"><${Loaded} poll=${poll}>${data => html`<${ProblemGroups} groups=${data.groups.filter(group => kind === 'all' || group.kind === kind)} />`}</${Loaded}></div>`;
 }

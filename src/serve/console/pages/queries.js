@@ -41,7 +41,7 @@ export default function Queries({ params }) {
   const selected = useSignal(new Set());
   const filter = params.get('filter') ?? '';
   const wanted = filter.toLowerCase();
-  return html`<${PageHead} title=${t('nav.queries')} note=${t('queries.note')}><${Filter} value=${filter} label=${t('queries.filter')} onInput=${value => setParams({ filter: value })} /></${PageHead}>
+  return html`<${PageHead} title=${t('nav.queries')} note=${t('queries.note')} api="/api/v1/queries"><${Filter} value=${filter} label=${t('queries.filter')} onInput=${value => setParams({ filter: value })} /></${PageHead}>
     <${Loaded} poll=${poll} rows=${8} empty=${{ when: data => data.queries.length === 0, view: html`<${Empty} icon="queries" title=${t('queries.empty')}><p class="note">${t('queries.emptyHint')}</p><p><a class="button primary" href="#/">${t('samples.title')}</a></p></${Empty}>` }}>${data => {
     remember(data.queries);
     const rows = data.queries.filter(query => [query.id, query.sql, query.state, query.sink].some(text => String(text ?? '').toLowerCase().includes(wanted)));

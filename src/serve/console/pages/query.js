@@ -102,7 +102,7 @@ export default function Query({ path: [id], params }) {
     bench.open(`${query.sql};`);
     go(['sql']);
   };
-  return html`<${PageHead} title=${id} note=${html`<${State} state=${query.state} /> ${query.sentence ?? ''}${query.since ? html` · ${t('query.since', { value: duration(Date.now() - query.since) })}` : ''}${query.restarts > 0 ? ` · ${t('query.restarts', { n: query.restarts })}` : ''}`}>
+  return html`<${PageHead} title=${id} note=${html`<${State} state=${query.state} /> ${query.sentence ?? ''}${query.since ? html` · ${t('query.since', { value: duration(Date.now() - query.since) })}` : ''}${query.restarts > 0 ? ` · ${t('query.restarts', { n: query.restarts })}` : ''}`} api=${`/api/v1/queries/${encodeURIComponent(id)}`}>
       <${Actions} queries=${[query]} reload=${poll.reload} /><${Button} icon="edit" label=${t('query.edit')} onClick=${edit} />
     </${PageHead}>
     <${Facts} facts=${[

@@ -21,6 +21,6 @@ export default function Sources({ params }) {
   const poll = usePoll('/api/v1/sources', 4000);
   const filter = params.get('filter') ?? '';
   const has = source => [source.name, source.topic, ...source.columns.map(column => column.name)].some(text => text.toLowerCase().includes(filter.toLowerCase()));
-  return html`<${PageHead} title=${t('nav.sources')} note=${t('sources.note')}><${Filter} value=${filter} label=${t('catalog.filter')} onInput=${value => setParams({ filter: value })} /></${PageHead}>
+  return html`<${PageHead} title=${t('nav.sources')} note=${t('sources.note')} api="/api/v1/sources"><${Filter} value=${filter} label=${t('catalog.filter')} onInput=${value => setParams({ filter: value })} /></${PageHead}>
     <${Loaded} poll=${poll} rows=${8} empty=${{ when: data => data.sources.length === 0, view: html`<${Empty} icon="sources" title=${t('sources.empty')}><p class="note">${t('sources.emptyHint')}</p><p><a class="button primary" href="#/">${t('samples.title')}</a></p></${Empty}>` }}>${data => html`<${DataTable} label=${t('nav.sources')} columns=${columns()} rows=${data.sources.filter(has)} id=${row => row.name} sort="name" onOpen=${row => { location.hash = target.source(row.name); }} />`}</${Loaded}>`;
 }

@@ -23,7 +23,7 @@ export default function Topics({ params }) {
   const internal = useSignal(false);
   const filter = params.get('filter') ?? '';
   const has = topic => topic.name.toLowerCase().includes(filter.toLowerCase());
-  return html`<${PageHead} title=${t('nav.topics')} note=${t('topics.note')}>
+  return html`<${PageHead} title=${t('nav.topics')} note=${t('topics.note')} api="/api/v1/topics">
       <${Filter} value=${filter} label=${t('topics.filter')} onInput=${value => setParams({ filter: value })} />
       <${Choice} label=${t('topics.which')} value=${internal.value ? 'all' : 'own'} onChange=${value => { internal.value = value === 'all'; }} options=${[['own', t('topics.own')], ['all', t('topics.all')]]} /></${PageHead}>
     <${Loaded} poll=${poll} rows=${8} empty=${{ when: data => data.topics.length === 0, view: html`<${Empty} icon="topics" title=${t('topics.empty')}><p class="note">${t('topics.emptyHint')}</p></${Empty}>` }}>${data => html`<${DataTable} label=${t('nav.topics')} columns=${columns()}

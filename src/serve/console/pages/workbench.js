@@ -82,7 +82,7 @@ function Bar({ editor, onExplain }) {
     <span class="grow" />
     ${feeding.value && html`<span class="feed"><span class="dot live" aria-hidden="true" />${t('samples.feeding', { name: t(`samples.${feeding.value}`) })} <button type="button" class="link" onClick=${stopFeeding}>${t('live.stop')}</button></span>`}
     <${Button} kind="quiet" icon="link" aria-label=${t('sql.link')} onClick=${link} />
-    <${Button} kind="quiet" icon="copy" label="curl" title=${t('sql.curl')} onClick=${() => copy(curl('/query-stream', { sql: editor()?.text() ?? sheet.text, properties: { 'auto.offset.reset': from.value } }))} />
+    <${Button} kind="quiet" icon="copy" label="curl" class="button quiet roomy" title=${t('sql.curl')} onClick=${() => copy(curl('/query-stream', { sql: editor()?.text() ?? sheet.text, properties: { 'auto.offset.reset': from.value } }))} />
   </div>`;
 }
 

@@ -6,7 +6,7 @@ import { t } from './i18n.js';
 import { Live } from './live.js';
 import { store, stored } from './preferences.js';
 import { isPush, isQuery, sessionChange, split } from './statements.js';
-import { confirm } from './ui.js';
+import { ask, confirm } from './ui.js';
 
 const KEY = 'tidegate.sheets';
 const MESSAGES_MAX = 200;
@@ -83,9 +83,13 @@ export const bench = {
 
   rename(id) {
     const sheet = sheets.value.find(one => one.id === id);
-    const name = prompt(t('sql.renameSheet'), sheet.name)?.trim();
-    if (name) sheets.value = sheets.value.map(one => (one.id === id ? { ...one, name } : one));
-    save();
+    ask({
+      title: t('sql.renameSheet'), label: t('sql.renameSheet'), value: sheet.name,
+      run: name => {
+        sheets.value = sheets.value.map(one => (one.id === id ? { ...one, name } : one));
+        save();
+      },
+    });
   },
 
   say(kind, text, sql = null) {
@@ -102,10 +106,10 @@ export const bench = {
     return at ? at.text : '';
   },
 
-  /** Runs the selection, else the whole sheet: statements one after the other. */
-  run(editor) {
+  /** Runs the selection, else the whole sheet: statements one after the other. `all` = the sheet, whatever is selected. */
+  run(editor, all = false) {
     if (!editor) return undefined;
-    const { from, to } = editor.selection();
+    const { from, to } = all ? { from: 0, to: 0 } : editor.selection();
     const text = editor.text();
     const offset = from === to ? 0 : from;
     return bench.runText(from === to ? text : text.slice(from, to), offset);

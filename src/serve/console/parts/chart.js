@@ -29,7 +29,9 @@ export function Chart({ data, series, time = true, height, label, fill, legend =
     const ink = colour('--muted');
     const font = `11px ${colour('--sans')}`;
     const axis = { stroke: ink, font, grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1, size: 4 } };
-    const size = () => ({ width: Math.max(120, element.clientWidth), height: Math.max(HEIGHT_MIN, height ?? element.clientHeight - (legend ? 34 : 0)) });
+    const size = () => ({ width: Math.max(120, element.clientWidth), height: Math.max(HEIGHT_MIN, height ?? element.clientHeight - legendHeight()) });
+    // Many lines need several rows of names.
+    const legendHeight = () => (legend ? (element.querySelector('.u-legend')?.offsetHeight ?? 30) + 4 : 0);
     const palette = COLOURS[dark];
     const unit = series[0]?.unit ?? short;
     const made = new Plot({
@@ -52,6 +54,7 @@ export function Chart({ data, series, time = true, height, label, fill, legend =
       ],
     }, data, element);
     plot.current = made;
+    made.setSize(size());
     const observer = new ResizeObserver(() => made.setSize(size()));
     observer.observe(element);
     return () => {

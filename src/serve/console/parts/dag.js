@@ -90,7 +90,7 @@ function save(svg) {
 
 /**
  * @param {{ nodes: { id: string, kind: string, title: string, lines?: any[], state?: string, marked?: boolean }[], edges: { from: string, to: string, label?: string, weight?: number, kind?: string }[],
- *   label: string, onOpen?: (node: any) => void, direction?: 'LR' | 'TB', height?: number }} props
+ *   label: string, onOpen?: (node: any) => void, direction?: 'LR' | 'TB' | 'auto', height?: number }} props
  */
 export function Dag({ nodes, edges, label, onOpen, direction = 'LR', children }) {
   const box = useRef(null);

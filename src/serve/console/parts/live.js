@@ -58,6 +58,10 @@ async function place() {
   return null;
 }
 
+/** Results that are being read. */
+const reading = new Set();
+document.addEventListener('visibilitychange', () => { for (const live of reading) live.version.value += 1; });
+
 const same = (a, b) => a === b || (typeof a === 'object' && JSON.stringify(a) === JSON.stringify(b));
 
 export class Live {
@@ -89,6 +93,7 @@ export class Live {
   constructor(sql, { properties = {}, variables = {}, isPush = true } = {}) {
     this.sql = sql;
     this.isPush = isPush;
+    reading.add(this);
     this.#start({ sql, properties, sessionVariables: variables });
   }
 
@@ -137,14 +142,21 @@ export class Live {
     if (this.#marks.length > 30) this.#marks.shift();
     const [since, before] = this.#marks[0];
     this.rate.value = now > since ? ((this.total - before) * 1000) / (now - since) : 0;
-    this.version.value += 1;
+    // A tab that nobody sees draws nothing; it catches up when it is seen again.
+    if (!document.hidden) this.version.value += 1;
+  }
+
+  /** What names a row; one plain column is its own name, which is most of them and much faster. */
+  #key(row) {
+    const first = this.keys.length === 1 ? row.c[this.keys[0]] : undefined;
+    return typeof first === 'string' || typeof first === 'number' ? first : JSON.stringify(this.keys.map(at => row.c[at]));
   }
 
   /** Keeps a row, and knows what it did to its key: `+` new, `~` changed, `-` deleted. */
   #keep(row, number, now) {
     row.n = number;
     row.at = now;
-    const key = JSON.stringify(this.keys.map(at => row.c[at]));
+    const key = this.#key(row);
     const before = this.keyed.get(key);
     row.op = row.t ? '-' : before ? '~' : '+';
     this.rows.push(row);
@@ -184,6 +196,7 @@ export class Live {
   }
 
   #free() {
+    reading.delete(this);
     this.#release?.();
     this.#release = null;
     this.#worker = null;

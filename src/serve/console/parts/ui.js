@@ -3,6 +3,7 @@ import { html, signal, useEffect, useRef } from '../vendor/preact.js';
 import { ApiError } from './api.js';
 import { t } from './i18n.js';
 import { Icon } from './icons.js';
+import { curl } from './statements.js';
 
 /** Messages that go by themselves. */
 const toasts = signal([]);
@@ -105,6 +106,21 @@ export function confirm({ title, body, action, kind = 'danger', run }) {
   openDialog({ title, body, actions: [[action, kind, async () => { closeDialog(); await run(); }]] });
 }
 
+/** Asks for a name. */
+export function ask({ title, label, value, run }) {
+  const field = { current: null };
+  const done = event => {
+    event?.preventDefault();
+    const name = field.current.value.trim();
+    closeDialog();
+    if (name) run(name);
+  };
+  openDialog({
+    title, actions: [[t('common.save'), 'primary', () => done()]],
+    body: html`<form onSubmit=${done}><input class="input wide" data-first ref=${field} aria-label=${label} defaultValue=${value} /></form>`,
+  });
+}
+
 export function Dialog() {
   const element = useRef(null);
   const content = dialog.value;
@@ -119,12 +135,12 @@ export function Dialog() {
     onClick=${event => event.target === element.current && closeDialog()}>
     <div class="dialog-head"><h2 id="dialog-title">${title}</h2><${Button} kind="quiet" icon="close" aria-label=${t('common.close')} onClick=${closeDialog} /></div>
     <div class="dialog-body">${typeof body === 'function' ? html`<${body} />` : body}</div>
-    ${actions.length > 0 && html`<div class="dialog-actions"><${Button} label=${t('common.cancel')} onClick=${closeDialog} />${actions.map(([label, kind, run]) => html`<${Button} key=${label} kind=${kind} label=${label} onClick=${run} />`)}</div>`}
+    ${actions.length > 0 && html`<div class="dialog-actions"><${Button} label=${actions.some(([, kind]) => kind === 'danger') ? t('common.cancel') : t('common.close')} onClick=${closeDialog} />${actions.map(([label, kind, run]) => html`<${Button} key=${label} kind=${kind} label=${label} onClick=${run} />`)}</div>`}
   </dialog>`;
 }
 
-/** A page's head: where it is, what can be done. */
-export const PageHead = ({ title, note, children }) => html`<header class="page-head"><div class="page-title"><h1>${title}</h1>${note && html`<p class="note">${note}</p>`}</div><div class="row wrap">${children}</div></header>`;
+/** A page's head: where it is, what can be done, and the request that has the same facts (`api`). */
+export const PageHead = ({ title, note, api, children }) => html`<header class="page-head"><div class="page-title"><h1>${title}</h1>${note && html`<p class="note">${note}</p>`}</div><div class="row wrap">${children}${api && html`<${Button} kind="quiet" icon="copy" label="curl" title=${t('common.curl')} onClick=${() => copy(curl(api))} />`}</div></header>`;
 
 /** Names of things, and what they are. */
 export const Facts = ({ facts }) => html`<dl class="facts">${facts.filter(Boolean).map(([name, value]) => html`<div key=${name}><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>`;
