@@ -49,6 +49,7 @@ use crate::plan::Settings;
 use crate::registry::Schemas;
 use crate::registry::builtin::Builtin;
 use crate::registry::writers::WriterIds;
+use crate::telemetry::histogram::HistogramSnapshot;
 use crate::types::clock::SharedClock;
 use access::audit::Audit;
 use command::CommandLog;
@@ -322,6 +323,11 @@ impl Engine {
         drop(ddl);
         self.inner.processing.flush();
         self.inner.audit.flush();
+    }
+
+    /// How long queries without EMIT took.
+    pub fn pull_times(&self) -> HistogramSnapshot {
+        self.inner.pulls.times()
     }
 
     /// Queries without EMIT that were refused, by the name of the limit.

@@ -9,6 +9,7 @@ use crate::engine::result::entity::{
 use crate::parse::statement::SourceKind;
 use crate::present::Outcome;
 use crate::types::Role;
+use crate::types::temporal::timestamp_text;
 use std::sync::Arc;
 
 /// A result, ready to be shown.
@@ -176,6 +177,11 @@ fn describe(description: &Description) -> Outcome {
             all.push(table(Some(title.to_owned()), &columns, cells));
         }
     }
+    if !description.reading.is_empty() {
+        let columns =
+            ["Query", "Since", "Bytes in", "Bytes out", "State keys", "State bytes", "Busy", "Commit p99", "Restarts"];
+        all.push(table(Some("What they do".to_owned()), &columns, description.reading.iter().map(fact_cells)));
+    }
     Outcome::Many(all)
 }
 
@@ -187,6 +193,16 @@ fn count_cells(query: &QueryRow, reading: &[Reading]) -> Vec<String> {
     let rate = own.map_or_else(String::new, |r| format!("{:.1}", r.per_second));
     let counts = counts.iter().map(u64::to_string);
     [query.id.clone(), state_cell(query)].into_iter().chain(counts).chain([lag, rate]).collect()
+}
+
+fn fact_cells(reading: &Reading) -> Vec<String> {
+    let facts = &reading.facts;
+    let commit = facts.commit_times.quantile_millis(0.99).map_or_else(String::new, |ms| format!("{ms:.1} ms"));
+    let numbers = [facts.bytes_in, facts.bytes_out, facts.state_keys, facts.state_bytes].map(|n| n.to_string());
+    let since = format!("{}Z", timestamp_text(facts.condition.since_ms));
+    let busy = format!("{:.1} %", facts.rates.busy_share * 100.0);
+    let last = [busy, commit, facts.restarts.to_string()];
+    [reading.id.clone(), since].into_iter().chain(numbers).chain(last).collect()
 }
 
 fn explain(explanation: &Explanation) -> Outcome {

@@ -286,16 +286,8 @@ fn statistics(description: &Description) -> String {
     if !description.extended || description.writers.is_empty() {
         return String::new();
     }
-    let written = |id: &str| description.writers.iter().find(|w| w.id == id).map(|w| w.counts);
-    let mut said = Vec::new();
-    for reading in &description.reading {
-        let Some(counts) = written(&reading.id) else { continue };
-        let lag = reading.lag.map_or_else(|| "unknown".to_owned(), |lag| lag.to_string());
-        said.push(format!(
-            "{}: messages-read-per-sec: {:.2} total-messages-read: {} total-messages: {} lag: {lag}",
-            reading.id, reading.per_second, counts.consumed, counts.produced
-        ));
-    }
+    let writes = |reading: &&Reading| description.writers.iter().any(|writer| writer.id == reading.id);
+    let said: Vec<String> = description.reading.iter().filter(writes).map(Reading::statistics).collect();
     said.join("\n")
 }
 

@@ -42,7 +42,7 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Redirect, Response};
 use futures::stream as futures_stream;
 use limits::STREAMS_MAX;
-use metrics::Counters;
+use metrics::{Counters, Meter};
 use net::connection::Unauthenticated;
 use net::listen::{Listener, Service};
 pub use net::tls::ClientCertificates;
@@ -158,7 +158,7 @@ pub async fn serve(
         Some(engine.clone()),
         stopping.clone(),
     );
-    let (started, audit) = (engine.clock().monotonic(), engine.audit().clone());
+    let (started, audit, clock) = (engine.clock().monotonic(), engine.audit().clone(), engine.clock().clone());
     let counters = Arc::<Counters>::default();
     let logins = config.users.map(|(file, users)| {
         let logins = Logins::new(users);
@@ -183,12 +183,13 @@ pub async fn serve(
     let open = open.map(|route| (route.method, route.path)).collect();
     let is_secure = config.tls.is_some();
     let guard = Arc::new(Guard { logins, is_secure, origins: config.origins, audit, open, address });
+    let meter = Meter { counters: counters.clone(), clock };
     // The guard has read the body, and knows how long it may be.
     let router = router(app, attach_service)
         .layer(DefaultBodyLimit::disable())
         .layer(from_fn_with_state(guard, auth::guard::guard))
         .layer(from_fn(caught))
-        .layer(from_fn_with_state(counters.clone(), metrics::counted));
+        .layer(from_fn_with_state(meter, metrics::counted));
     let service = Service { router, tls: config.tls, counters, unauthenticated };
     net::listen::serve(Listener::Tcp(listener), service, stop, stopping).await;
     Ok(())

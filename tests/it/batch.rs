@@ -36,6 +36,7 @@ fn history(log: &Arc<dyn Log>) -> History {
         rows: batch::rows_of_a_batch(0),
         timeout: batch::TIMEOUT,
         ranges: None,
+        system: Arc::default(),
     }
 }
 

@@ -80,6 +80,7 @@ impl Fixture {
             rows: batch::rows_of_a_batch(0),
             timeout: batch::TIMEOUT,
             ranges: None,
+            system: Default::default(),
         };
         let mut result = batch::run(&plan, &history).unwrap();
         let mut rows: Vec<String> = result.by_ref().flat_map(|b| lines(&b.unwrap())).collect();

@@ -148,6 +148,7 @@ impl World {
                 rows: batch::rows_of_a_batch(0),
                 timeout: batch::TIMEOUT,
                 ranges: None,
+                system: Default::default(),
             },
         )
         .unwrap();

@@ -6,7 +6,7 @@
 //!
 //! The graph of the whole server, or the neighbourhood of one node.
 
-use super::history::Rates;
+use super::query::Rates;
 use crate::engine::Engine;
 use crate::engine::query::lag;
 use crate::engine::session::Session;

@@ -8,6 +8,7 @@
 //! A ring takes [`RING_BYTES_MAX`] at most; only the first [`RINGS_MAX`] queries have one, so that many queries cost no more
 //! than that. A round that comes late (a machine that slept) spreads what was counted over the seconds that it covers.
 
+use super::query::Rates;
 use crate::engine::Engine;
 use crate::engine::query::persistent::Query;
 use crate::engine::session::Session;
@@ -158,31 +159,6 @@ impl Series {
     /// Whether the values of several queries are averaged; else they are added.
     fn is_mean(self) -> bool {
         matches!(self, Series::CommitMillis | Series::BusyShare)
-    }
-}
-
-/// Present rates of a query, averaged over the last seconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Rates {
-    /// Records read per second.
-    pub rows_in: f64,
-    /// Rows written per second.
-    pub rows_out: f64,
-    /// Bytes read per second.
-    pub bytes_in: f64,
-    /// Bytes written per second.
-    pub bytes_out: f64,
-    /// Share of the time in which the query worked.
-    pub busy_share: f64,
-}
-
-impl std::ops::AddAssign for Rates {
-    fn add_assign(&mut self, other: Rates) {
-        self.rows_in += other.rows_in;
-        self.rows_out += other.rows_out;
-        self.bytes_in += other.bytes_in;
-        self.bytes_out += other.bytes_out;
-        self.busy_share += other.busy_share;
     }
 }
 

@@ -5,6 +5,7 @@
 //!                                      +--> Ring, once a second            history
 //! catalogue ---------------------------+--> Graph                          graph
 //! all of them --------------------------+--> Overview                       overview
+//!                                       +--> rows of system.queries, ...    system
 //! ```
 //!
 //! Reading never delays a query: its counters are atomics, the catalogue is a snapshot, and a log that does not respond is
@@ -16,5 +17,9 @@ pub mod history;
 pub mod overview;
 pub mod process;
 pub mod queries;
+pub mod query;
 
 pub(in crate::engine) mod sampler;
+pub(in crate::engine) mod summary;
+
+mod system;

@@ -1,8 +1,7 @@
 //! The server at a glance: how much runs and flows, and what needs attention.
 
-use super::history::Rates;
 use super::process::{ProcessFacts, disk_free_of};
-use super::queries::QueryFacts;
+use super::query::{QueryFacts, Rates};
 use crate::catalog::topics::INTERNAL_PREFIX;
 use crate::config::LogConfig;
 use crate::engine::Engine;

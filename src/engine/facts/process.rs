@@ -5,7 +5,7 @@ use std::path::Path;
 
 /// Clock ticks per second in `/proc`: fixed for programs, whatever the kernel uses itself (`USER_HZ`).
 const TICKS_PER_SECOND: f64 = 100.0;
-/// Bytes of a page of the count in `/proc/self/stat`; only the virtual size is read from there, which is in bytes.
+/// Number of the first field behind the name of the process, as proc(5) counts them.
 const STAT_FIELDS_BEFORE: usize = 3;
 
 /// Facts of this process; `None` = unknown.
@@ -83,6 +83,28 @@ pub fn disk_free_of(config: &Config) -> Option<u64> {
         crate::config::LogConfig::Embedded(dir) => disk_free(dir),
         _ => disk_free(&config.scratch_dir().unwrap_or_else(std::env::temp_dir)),
     }
+}
+
+/// Files and folders that are added up at most: a scrape must not read a disk for long.
+const FILES_MAX: usize = 100_000;
+
+/// Bytes of the files of the data directory; `None` = the log is in memory or a cluster's.
+pub fn log_bytes(config: &Config) -> Option<u64> {
+    let crate::config::LogConfig::Embedded(dir) = &config.log else { return None };
+    let (mut folders, mut bytes, mut seen) = (vec![dir.clone()], 0, 0);
+    while let Some(folder) = folders.pop() {
+        // A folder may be deleted meanwhile.
+        let Ok(entries) = std::fs::read_dir(folder) else { continue };
+        for entry in entries.flatten() {
+            seen += 1;
+            match entry.metadata() {
+                Ok(meta) if meta.is_dir() && seen < FILES_MAX => folders.push(entry.path()),
+                Ok(meta) if meta.is_file() => bytes += meta.len(),
+                _ => {}
+            }
+        }
+    }
+    Some(bytes)
 }
 
 #[cfg(test)]

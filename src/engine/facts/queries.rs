@@ -6,7 +6,8 @@
 //!   aggregate   Aggregate by CAR    12,800 ->  1,200   late 12
 //! ```
 
-use super::history::{RateSpan, Rates};
+use super::history::RateSpan;
+use super::query::{Counts, PartitionFacts, PartitionLag, QueryDetails, QueryFacts, Rates, StageFacts};
 use crate::config::properties::{
     AUTO_OFFSET_RESET, COMMIT_INTERVAL, EMIT_INTERVAL_MS, FAIL_ON_PRODUCTION_ERROR, PROCESSING_GUARANTEE,
 };
@@ -16,7 +17,6 @@ use crate::engine::query::lag;
 use crate::engine::query::persistent::Query;
 use crate::engine::query::push_registry::Push;
 use crate::engine::query::unknown_query;
-use crate::engine::result::entity::{Counts, PartitionLag};
 use crate::engine::session::Session;
 use crate::engine::snapshot::State;
 use crate::error::Result;
@@ -24,7 +24,6 @@ use crate::execute::operator::EmitMode;
 use crate::execute::task::spec::{ExecutionSpec, Guarantee};
 use crate::execute::task::{Progress, StageMeter};
 use crate::log::Start;
-use crate::telemetry::histogram::HistogramSnapshot;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,113 +34,8 @@ const NOT_FOUND: u32 = 40_400;
 /// Partitions with their lags, by query.
 pub type Positions = BTreeMap<String, Vec<PartitionLag>>;
 
-/// Facts of one query.
-#[derive(Clone, Debug)]
-pub struct QueryFacts {
-    /// Id.
-    pub id: String,
-    /// What it does, since when and why.
-    pub condition: Condition,
-    /// Starts after failures.
-    pub restarts: u64,
-    /// Whether it runs until it is terminated; else it is a push query.
-    pub persistent: bool,
-    /// Its text.
-    pub sql: String,
-    /// Source that it writes.
-    pub sink: Option<String>,
-    /// Topic that it writes.
-    pub sink_topic: Option<String>,
-    /// Sources that it reads.
-    pub reads: Vec<String>,
-    /// Topics that it reads.
-    pub topics: Vec<String>,
-    /// Partitions that it reads.
-    pub partitions: usize,
-    /// Records, rows, bad, late, commits.
-    pub counts: Counts,
-    /// Bytes of keys and values read.
-    pub bytes_in: u64,
-    /// Bytes of keys and values written.
-    pub bytes_out: u64,
-    /// Time in which it worked, in seconds.
-    pub busy_seconds: f64,
-    /// Records that are not committed; `None` = unknown.
-    pub lag: Option<i64>,
-    /// Averages over 10 seconds.
-    pub rates: Rates,
-    /// The latest event time that it saw.
-    pub stream_time: Option<i64>,
-    /// Keys of its state.
-    pub state_keys: u64,
-    /// Memory of its state.
-    pub state_bytes: u64,
-    /// When it was created, milliseconds since 1970.
-    pub created_ms: i64,
-    /// How long its commits took.
-    pub commit_times: HistogramSnapshot,
-    /// How long after records were read their rows were emitted.
-    pub emit_times: HistogramSnapshot,
-}
-
-/// Facts of one stage.
-#[derive(Clone, Debug)]
-pub struct StageFacts {
-    /// Its id, also in the plan.
-    pub id: String,
-    /// What it does.
-    pub name: String,
-    /// Rows received.
-    pub rows_in: u64,
-    /// Rows passed on.
-    pub rows_out: u64,
-    /// Share of the time in which it worked, over 10 seconds.
-    pub busy_share: f64,
-    /// Time in which it worked, in seconds.
-    pub busy_seconds: f64,
-    /// Keys of its state.
-    pub state_keys: u64,
-    /// Memory of its state.
-    pub state_bytes: u64,
-    /// Rows dropped as late.
-    pub late: u64,
-}
-
-/// One partition that a query reads.
-#[derive(Clone, Debug)]
-pub struct PartitionFacts {
-    /// Offsets.
-    pub lag: PartitionLag,
-    /// The latest event time seen there.
-    pub stream_time: Option<i64>,
-}
-
-/// Everything about one query.
-#[derive(Clone, Debug)]
-pub struct QueryDetails {
-    /// As it is listed.
-    pub facts: QueryFacts,
-    /// Partitions that it reads; empty while the log does not respond.
-    pub partitions: Vec<PartitionFacts>,
-    /// Its stages in the order in which rows pass them; empty = it never started.
-    pub stages: Vec<StageFacts>,
-    /// Averages over the last second and the last minute.
-    pub rates: [Rates; 2],
-    /// Settings in force.
-    pub settings: BTreeMap<&'static str, String>,
-    /// The drawn plan.
-    pub plan: String,
-}
-
 fn now(count: &AtomicU64) -> u64 {
     count.load(Ordering::Relaxed)
-}
-
-impl PartitionLag {
-    /// Records between the committed offset and the end; `None` = nothing is committed.
-    pub fn records(&self) -> Option<i64> {
-        Some((self.high - self.committed?).max(0))
-    }
 }
 
 impl Engine {
@@ -190,17 +84,22 @@ impl Engine {
         let positions = self.positions();
         let position = positions.as_ref().and_then(|all| all.get(&id)).map(Vec::as_slice);
         let facts = self.facts_of(&state, &id, &query, position);
-        let shares = self.inner.history.stage_shares(&id);
         let average = |span| self.inner.history.rates(&id, span).unwrap_or(facts.rates);
         let progress = query.progress();
         Ok(QueryDetails {
             rates: [average(RateSpan::Second), average(RateSpan::Minute)],
             partitions: partitions(progress, position.unwrap_or_default()),
-            stages: stages(progress, shares.as_deref(), self.age_seconds(&query)),
+            stages: self.stage_facts(&id, &query),
             settings: query.spec().map(settings).unwrap_or_default(),
             plan: state.texts.get(&id).map(|text| text.plan.clone()).unwrap_or_default(),
             facts,
         })
+    }
+
+    /// The stages of a query in the order in which rows pass them.
+    pub(in crate::engine) fn stage_facts(&self, id: &str, query: &Query) -> Vec<StageFacts> {
+        let shares = self.inner.history.stage_shares(id);
+        stages(query.progress(), shares.as_deref(), self.age_seconds(query))
     }
 
     fn age_seconds(&self, query: &Query) -> f64 {

@@ -4,6 +4,7 @@ use crate::catalog::{QueryInfo, Source};
 use crate::config::{CONNECT_URL, LogConfig, PROPERTIES, REGISTRY_URL};
 use crate::engine::Engine;
 use crate::engine::ddl::Change;
+use crate::engine::facts::summary::below_plan;
 use crate::engine::intent::Intent;
 use crate::engine::introspect::function_help::functions;
 use crate::engine::query::lag;
@@ -151,8 +152,9 @@ impl Engine {
         let running = queries.filter_map(|row| Some((row.id.clone(), state.queries.get(&row.id)?)));
         let each = running.map(|(id, query)| {
             let partitions = lag::partitions(&*self.inner.log, query)?;
-            let lag = lag::lag(&partitions);
-            Ok(Reading { id, group: query.group().to_owned(), partitions, lag, per_second: query.per_second() })
+            let (lag, per_second) = (lag::lag(&partitions), query.per_second());
+            let facts = self.facts_of(state, &id, query, Some(&partitions));
+            Ok(Reading { id, group: query.group().to_owned(), partitions, lag, per_second, facts })
         });
         each.collect()
     }
@@ -174,19 +176,16 @@ impl Engine {
         self.check_query(session, &state.catalog, id)?;
         let schema = state.catalog.source(&info.writes).map(|s| s.schema.clone()).unwrap_or_default();
         let Some(query) = state.queries.get(id) else { return Ok(None) };
+        // Without the lag: EXPLAIN waits for no broker.
+        let facts = self.facts_of(state, id, query, None);
+        let plan = format!("{}{}", text.plan, below_plan(&facts, &self.stage_facts(id, query)));
         let query = ExplainedQuery {
             id: id.to_owned(),
             state: state_word(query).0,
             group: query.group().to_owned(),
             sink: info.writes.clone(),
         };
-        Ok(Some(Explanation {
-            query: Some(query),
-            sql: text.sql.clone(),
-            schema,
-            sources: info.reads.clone(),
-            plan: text.plan.clone(),
-        }))
+        Ok(Some(Explanation { query: Some(query), sql: text.sql.clone(), schema, sources: info.reads.clone(), plan }))
     }
 
     pub(in crate::engine) fn explain(&self, intent: &Intent<'_>, text: &str, session: &Session) -> Result<Entity> {

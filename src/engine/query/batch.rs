@@ -33,6 +33,7 @@ impl Engine {
             rows: batch::rows_of_a_batch(text_bytes),
             timeout: timeout.unwrap_or(TIMEOUT),
             ranges: None,
+            system: Arc::default(),
         }
     }
 
@@ -57,7 +58,9 @@ impl Engine {
             None => self.inner.pulls.enter()?,
         };
         let quota = self.inner.user_quota.acquire(&session.principal().name)?;
-        let result = batch::run(&plan, &self.history(&properties, text.len()))?;
+        let system = Arc::new(self.system_rows(&plan.reads, session)?);
+        let history = History { system, ..self.history(&properties, text.len()) };
+        let result = batch::run(&plan, &history)?;
         let columns =
             result.columns().iter().map(|c| OutputColumn { name: c.name.clone(), ty: c.ty.clone() }).collect();
         let (limit, table) = match query {

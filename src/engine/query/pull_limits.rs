@@ -13,6 +13,7 @@
 
 use crate::config::{Config, PULL_CONCURRENT as CONCURRENT, PULL_MEGABYTES as MEGABYTES, PULL_QPS as QPS};
 use crate::error::{Error, Kind, Result, TOO_MANY_REQUESTS};
+use crate::telemetry::histogram::{Histogram, HistogramSnapshot};
 use crate::types::clock::SharedClock;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -36,6 +37,8 @@ pub(in crate::engine) struct PullLimits {
     hour: Option<Hour>,
     /// Refused so far, in the order of [`LIMITS`].
     refused: [AtomicU64; 3],
+    /// How long admitted queries took.
+    times: Histogram,
 }
 
 /// Names of the limits, for metrics.
@@ -62,9 +65,13 @@ struct Hour {
     minutes: [AtomicU64; MINUTES as usize],
 }
 
-/// The permit of one running query. Dropping it releases its place.
+/// The permit of one running query. Dropping it releases its place, and counts how long the query took.
 #[derive(Debug)]
-pub(in crate::engine) struct PullPermit(Option<Arc<PullLimits>>);
+pub(in crate::engine) struct PullPermit {
+    limits: Arc<PullLimits>,
+    since: Duration,
+    is_admitted: bool,
+}
 
 impl PullLimits {
     /// The configured limits. One that is not set, or has ksqlDB's default value, limits nothing.
@@ -80,15 +87,16 @@ impl PullLimits {
             }),
             clock,
             refused: Default::default(),
+            times: Histogram::default(),
         }
     }
 
     /// Admits a query; the error names the limit that it would exceed.
     pub(in crate::engine) fn enter(self: &Arc<Self>) -> Result<PullPermit> {
-        if self.rate.is_none() && self.places.is_none() && self.hour.is_none() {
-            return Ok(PullPermit(None));
-        }
         let now = self.clock.monotonic();
+        if self.rate.is_none() && self.places.is_none() && self.hour.is_none() {
+            return Ok(PullPermit { limits: self.clone(), since: now, is_admitted: true });
+        }
         if let Some(rate) = self.rate.as_ref().filter(|rate| !rate.take(now)) {
             let message = format!("Host is at rate limit for pull queries. Currently set to {}.0 qps.", rate.queries);
             return Err(self.refuse(0, message, QPS));
@@ -101,13 +109,16 @@ impl PullLimits {
             return Err(self.refuse(1, message, CONCURRENT));
         }
         // From here on dropping the permit releases the place.
-        let pass = PullPermit(Some(self.clone()));
+        let mut pass = PullPermit { limits: self.clone(), since: now, is_admitted: false };
         match self.hour.as_ref().is_some_and(|hour| hour.is_full(now)) {
             true => {
                 let message = "Host is at bandwidth rate limit for pull queries.".to_owned();
                 Err(self.refuse(2, message, MEGABYTES))
             }
-            false => Ok(pass),
+            false => {
+                pass.is_admitted = true;
+                Ok(pass)
+            }
         }
     }
 
@@ -116,6 +127,11 @@ impl PullLimits {
         Error::new(Kind::Busy, message)
             .with_code(TOO_MANY_REQUESTS)
             .with_hint(format!("try again later; the process was started with --set {setting}"))
+    }
+
+    /// How long admitted queries took, from their admission to their last row.
+    pub(in crate::engine) fn times(&self) -> HistogramSnapshot {
+        self.times.snapshot()
     }
 
     /// Queries refused so far, by the name of the limit.
@@ -127,18 +143,19 @@ impl PullLimits {
 impl PullPermit {
     /// Records bytes that were returned.
     pub(in crate::engine) fn sent(&self, bytes: usize) {
-        if let Some(limits) = &self.0
-            && let Some(hour) = &limits.hour
-        {
-            hour.add(limits.clock.monotonic(), bytes as u64);
+        if let Some(hour) = &self.limits.hour {
+            hour.add(self.limits.clock.monotonic(), bytes as u64);
         }
     }
 }
 
 impl Drop for PullPermit {
     fn drop(&mut self) {
-        if let Some(places) = self.0.as_ref().and_then(|limits| limits.places.as_ref()) {
+        if let Some(places) = &self.limits.places {
             places.taken.fetch_sub(1, Ordering::AcqRel);
+        }
+        if self.is_admitted {
+            self.limits.times.record(self.limits.clock.monotonic().saturating_sub(self.since));
         }
     }
 }
@@ -271,7 +288,8 @@ mod tests {
     fn ksqldbs_default_limits_nothing() {
         for name in [QPS, CONCURRENT, MEGABYTES] {
             let (_, limits) = limits(name, "2147483647");
-            assert!(limits.enter().unwrap().0.is_none(), "{name}");
+            let limits = limits.enter().unwrap().limits.clone();
+            assert!(limits.rate.is_none() && limits.places.is_none() && limits.hour.is_none(), "{name}");
         }
     }
 }

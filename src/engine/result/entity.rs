@@ -1,12 +1,12 @@
 //! Results that are not rows, as data: the HTTP API prints them as JSON, the prompt as tables.
 
 use crate::catalog::{SchemaType, Source};
+use crate::engine::facts::query::QueryFacts;
+pub use crate::engine::facts::query::{Counts, PartitionLag};
 use crate::engine::result::connector::ConnectorEntity;
-use crate::execute::task::Progress;
 use crate::parse::statement::SourceKind;
 use crate::types::{Schema, SqlType};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A result that is not a result set.
 #[derive(Clone, Debug)]
@@ -163,35 +163,6 @@ pub struct QueryRow {
     pub counts: Counts,
 }
 
-/// Counters of a query.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Counts {
-    /// Records read.
-    pub consumed: u64,
-    /// Rows written.
-    pub produced: u64,
-    /// Records skipped.
-    pub bad: u64,
-    /// Rows dropped as late.
-    pub late: u64,
-    /// Commits.
-    pub commits: u64,
-}
-
-impl Counts {
-    /// The present values.
-    pub(in crate::engine) fn of(progress: &Progress) -> Counts {
-        let now = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        Counts {
-            consumed: now(&progress.consumed),
-            produced: now(&progress.produced),
-            bad: now(&progress.bad),
-            late: now(&progress.late),
-            commits: now(&progress.commits),
-        }
-    }
-}
-
 /// Progress of a query on its inputs.
 #[derive(Clone, Debug)]
 pub struct Reading {
@@ -205,6 +176,8 @@ pub struct Reading {
     pub lag: Option<i64>,
     /// Records read per second, on average since its start.
     pub per_second: f64,
+    /// Everything that is counted of it.
+    pub facts: QueryFacts,
 }
 
 /// DESCRIBE.
@@ -263,19 +236,4 @@ pub struct Signature {
     pub variadic: bool,
     /// Type of the result.
     pub returns: String,
-}
-
-/// One partition that a query reads.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PartitionLag {
-    /// Topic.
-    pub topic: String,
-    /// Partition.
-    pub partition: i32,
-    /// Log start offset.
-    pub low: i64,
-    /// Last stable offset (exclusive).
-    pub high: i64,
-    /// The committed offset: where the query continues; `None` = it has committed nothing yet.
-    pub committed: Option<i64>,
 }

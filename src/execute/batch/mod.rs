@@ -21,6 +21,7 @@ mod spill;
 
 pub use run::{BatchResult, Came, explain, run};
 pub use scan::progress::Scanned;
+pub use scan::system::SystemRows;
 
 use crate::config;
 use crate::execute::state::spill_pool::SpillPool;
@@ -60,6 +61,8 @@ pub struct History {
     pub timeout: Duration,
     /// What of these partitions is history; `None`, or a partition that is not there = all that it holds.
     pub ranges: Option<Arc<Ranges>>,
+    /// Rows of the system tables that it reads.
+    pub system: Arc<SystemRows>,
 }
 
 /// Offsets of partitions.

@@ -6,10 +6,12 @@ use super::nodes::{Step, StepExec, external};
 use super::nodes::{join, table_join};
 use super::scan::BatchTable;
 use super::scan::bounds::Bounds;
+use super::scan::system;
 use super::spill::Spill;
 use super::{Counts, History};
 use crate::error::Result;
 use crate::plan::nodes::call;
+use crate::plan::nodes::system::SystemSource;
 use crate::plan::nodes::table::SourceTable;
 use crate::plan::nodes::{Compute, Explode, Keep, Rekey, TimeWindow, downcast};
 use crate::types::pseudo;
@@ -108,6 +110,10 @@ fn narrowed(node: LogicalPlan, history: &History, counts: &Arc<Counts>) -> DfRes
 fn lower(node: LogicalPlan, history: &History, counts: &Arc<Counts>) -> DfResult<Transformed<LogicalPlan>> {
     match node {
         LogicalPlan::TableScan(mut scan) => {
+            if let Some(system) = scan.source.downcast_ref::<SystemSource>() {
+                scan.source = provider_as_source(system::provider(system.table, history).map_err(external)?);
+                return Ok(Transformed::yes(LogicalPlan::TableScan(scan)));
+            }
             let Some(table) = scan.source.downcast_ref::<SourceTable>() else {
                 return Ok(Transformed::no(LogicalPlan::TableScan(scan)));
             };

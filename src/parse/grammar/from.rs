@@ -2,10 +2,10 @@
 //!
 //! ```text
 //! from     := relation [, relation | [INNER|LEFT|RIGHT|FULL] JOIN relation [WITHIN ...] ON|USING ... | CROSS JOIN relation ...]...
-//! relation := name | (query) | LATERAL (query) | function(arguments)      [[AS] alias [(column, ...)]]
+//! relation := [system.] name | (query) | LATERAL (query) | function(arguments)      [[AS] alias [(column, ...)]]
 //! ```
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Span};
 use crate::parse::grammar::duration::duration;
 use crate::parse::grammar::subquery;
 use crate::parse::reader::Reader;
@@ -16,6 +16,9 @@ use sqlparser::tokenizer::Token;
 
 /// Sources in one FROM: each join looks at those before it.
 const RELATIONS_MAX: usize = 64;
+
+/// The schema of the tables that describe the engine.
+const SYSTEM: &str = "SYSTEM";
 
 /// What follows the word FROM.
 pub(super) fn from(reader: &mut Reader<'_>) -> Result<(Relation, Vec<Join>)> {
@@ -70,9 +73,20 @@ fn relation(reader: &mut Reader<'_>) -> Result<Relation> {
     } else {
         (reader.name("a stream or table")?, None)
     };
-    let alias = alias(reader)?;
+    let (name, known_as) = in_schema(reader, name)?;
+    let alias = alias(reader)?.or(known_as);
     let columns = if alias.is_some() { columns(reader)? } else { Vec::new() };
     Ok(Relation { name, alias, columns, derived })
+}
+
+/// `system.queries`: the name of a system table, with the one by which its columns are qualified. No other schema has tables.
+fn in_schema(reader: &mut Reader<'_>, name: Name) -> Result<(Name, Option<Name>)> {
+    if name.value != SYSTEM || !reader.accept_token(&Token::Period) {
+        return Ok((name, None));
+    }
+    let table = reader.name("a system table")?;
+    let span = Span::new(name.span.start, table.span.end);
+    Ok((Name { value: format!("{SYSTEM}.{}", table.value), span }, Some(table)))
 }
 
 /// `(column, ...)` behind the alias of a source.

@@ -11,6 +11,7 @@
 
 pub mod call;
 pub mod join;
+pub mod system;
 pub mod table;
 pub mod tuple;
 

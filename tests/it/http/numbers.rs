@@ -133,3 +133,147 @@ fn the_past_is_kept_by_second() {
         assert_eq!(server.get(&format!("/api/v1/history?{wrong}")).0, status, "{wrong}");
     }
 }
+
+/// The value of a metric with these labels.
+fn metric(text: &str, line: &str) -> Option<f64> {
+    text.lines().find_map(|l| l.strip_prefix(line)?.strip_prefix(' ')).map(|value| value.parse().unwrap())
+}
+
+/// The only row of a query without EMIT, by column.
+fn row(server: &Server, sql: &str) -> Value {
+    let lines: Vec<Value> = server.lines(sql).collect();
+    assert_eq!(lines.len(), 2, "{sql}: {lines:?}");
+    let names = lines[0]["columnNames"].as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned());
+    Value::Object(names.zip(lines[1].as_array().unwrap().iter().cloned()).collect())
+}
+
+#[test]
+fn the_api_metrics_sql_and_describe_tell_the_same_numbers() {
+    let (server, id) = counting();
+    // Settled: nothing moves any more but times and rates.
+    until("the commits rest", || {
+        let commits = || server.get(&format!("/api/v1/queries/{id}")).1["commits"].clone();
+        let before = commits();
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        before == commits()
+    });
+    let api = server.get(&format!("/api/v1/queries/{id}")).1;
+    let (_, scraped) = server.get("/metrics");
+    let scraped = scraped.as_str().unwrap();
+    let table = row(&server, &format!("SELECT * FROM system.queries WHERE id = '{id}';"));
+    let described = server.ksql("DESCRIBE c EXTENDED;")[0]["sourceDescription"].clone();
+    let statistics = described["statistics"].as_str().unwrap().to_owned();
+    for (field, column, name, stated) in [
+        ("rowsIn", "ROWS_IN", "records_in_total", "total-messages-read"),
+        ("rowsOut", "ROWS_OUT", "records_out_total", "total-messages"),
+        ("bytesIn", "BYTES_IN", "bytes_in_total", "bytes-read"),
+        ("bytesOut", "BYTES_OUT", "bytes_out_total", "bytes-written"),
+        ("commits", "COMMITS", "commits_total", "commits"),
+        ("restarts", "RESTARTS", "restarts_total", "restarts"),
+        ("stateKeys", "STATE_KEYS", "state_keys", "state-keys"),
+        ("stateBytes", "STATE_BYTES", "state_bytes", "state-bytes"),
+        ("lag", "LAG", "lag_records", "lag"),
+        ("bad", "BAD", "records_bad_total", ""),
+        ("late", "LATE", "records_late_total", ""),
+    ] {
+        let value = &api[field];
+        assert!(value.is_number(), "{field}: {api}");
+        assert_eq!(&table[column], value, "{column}");
+        let told = metric(scraped, &format!("tidegate_query_{name}{{query=\"{id}\"}}"));
+        assert_eq!(told, value.as_f64(), "{name}");
+        if !stated.is_empty() {
+            assert!(
+                format!(" {statistics} ").contains(&format!(" {stated}: {value} ")),
+                "{stated}: {value}: {statistics}"
+            );
+        }
+    }
+    let time = metric(scraped, &format!("tidegate_query_stream_time_seconds{{query=\"{id}\"}}")).unwrap();
+    assert_eq!((time * 1e3).round() as i64, api["streamTime"].as_i64().unwrap());
+    let count = metric(scraped, &format!("tidegate_query_commit_duration_seconds_count{{query=\"{id}\"}}"));
+    assert_eq!(count, api["commitMillis"]["count"].as_f64());
+    for partition in api["partitions"].as_array().unwrap() {
+        let [topic, number] = ["topic", "partition"].map(|field| partition[field].to_string().replace('"', ""));
+        let labels = format!("{{query=\"{id}\",topic=\"{topic}\",partition=\"{number}\"}}");
+        let lag = metric(scraped, &format!("tidegate_query_partition_lag_records{labels}"));
+        assert_eq!(lag, partition["lag"].as_f64(), "{labels}");
+        let sql = format!("SELECT * FROM system.partitions WHERE query_id = '{id}' AND partition = {number};");
+        let stored = row(&server, &sql);
+        assert_eq!((&stored["LAG"], &stored["END_OFFSET"]), (&partition["lag"], &partition["end"]), "{stored}");
+    }
+    let explained = server.ksql(&format!("EXPLAIN {id};"))[0]["queryDescription"]["executionPlan"].to_string();
+    for stage in api["stages"].as_array().unwrap() {
+        let numbers = format!("in: {} out: {}", stage["rowsIn"], stage["rowsOut"]);
+        assert!(explained.contains(stage["id"].as_str().unwrap()) && explained.contains(&numbers), "{explained}");
+    }
+}
+
+#[test]
+fn the_system_tables_are_read_like_any_other() {
+    let (server, id) = counting();
+    let joined = row(
+        &server,
+        "SELECT q.id AS id, COUNT(*) AS n, SUM(p.end_offset) AS records FROM system.queries q \
+         JOIN system.partitions p ON q.id = p.query_id GROUP BY q.id;",
+    );
+    assert_eq!(joined, json!({ "ID": id, "N": 2, "RECORDS": 4 }));
+    let topic = row(&server, "SELECT records, read_by, written_by FROM system.topics WHERE name = 't';");
+    assert_eq!(topic, json!({ "RECORDS": 4, "READ_BY": [id], "WRITTEN_BY": [] }));
+    assert_eq!(row(&server, "SELECT COUNT(*) AS n FROM system.problems;")["N"], 0);
+    // With the user's own streams, in a subquery, and qualified by the table's name.
+    let sql = "SELECT k FROM s WHERE n = 1 AND EXISTS (SELECT 1 FROM system.queries WHERE queries.state = 'RUNNING');";
+    assert_eq!(row(&server, sql), json!({ "K": "a" }));
+    until("the past has been sampled", || {
+        let read = row(&server, "SELECT SUM(in_rate) AS n FROM system.history WHERE step_millis = 1000;");
+        read["N"].as_f64() == Some(4.0)
+    });
+    for (sql, message) in [
+        ("SELECT * FROM system.queries EMIT CHANGES;", "system.queries can only be read by queries without EMIT"),
+        ("SELECT * FROM system.nosuch;", "there is no table system.nosuch"),
+    ] {
+        let (status, body) = server.post("/query-stream", &json!({ "sql": sql }));
+        assert_eq!(status, 400, "{body}");
+        assert!(body["message"].as_str().unwrap().starts_with(message), "{body}");
+    }
+    let refused = server.refused("CREATE TABLE x AS SELECT id, COUNT(*) AS n FROM system.queries GROUP BY id;");
+    assert!(refused["message"].as_str().unwrap().contains("without EMIT"), "{refused}");
+}
+
+#[test]
+fn metrics_follow_the_accept_header_and_the_dashboard_their_names() {
+    let (server, _) = counting();
+    server.lines("SELECT * FROM c WHERE k = 'a';").for_each(drop);
+    let url = format!("http://{}/metrics", server.address);
+    let open = server.agent.get(&url).header("accept", "application/openmetrics-text; version=1.0.0").call().unwrap();
+    let kind = open.headers()["content-type"].to_str().unwrap().to_owned();
+    assert_eq!(kind, "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    let open = open.into_body().read_to_string().unwrap();
+    assert!(open.ends_with("\n# EOF\n") && open.contains("# TYPE tidegate_query_records_in counter\n"), "{open}");
+    let text = server.get("/metrics").1.as_str().unwrap().to_owned();
+    assert!(metric(&text, "tidegate_pull_query_duration_seconds_count").unwrap() >= 1.0);
+    let requests = "tidegate_http_request_duration_seconds_count{route=\"/ksql\",method=\"POST\"}";
+    assert!(metric(&text, requests).unwrap() >= 6.0, "{text}");
+
+    let names: std::collections::BTreeSet<&str> =
+        text.lines().filter(|l| !l.starts_with('#')).filter_map(|l| l.split(['{', ' ']).next()).collect();
+    let dashboard = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/grafana-dashboard.json"));
+    let dashboard: Value = serde_json::from_str(&dashboard.unwrap()).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let targets = panels.iter().flat_map(|panel| panel["targets"].as_array().unwrap());
+    let mut expressions: Vec<&str> = targets.map(|target| target["expr"].as_str().unwrap()).collect();
+    let variables = dashboard["templating"]["list"].as_array().unwrap();
+    expressions.extend(variables.iter().filter_map(|v| v["query"].as_str()).filter(|query| query.contains('(')));
+    assert!(expressions.len() >= 20);
+    // Without samples here: the log is in memory, and nothing panicked.
+    let absent = ["tidegate_log_bytes", "tidegate_panics_total"];
+    for expression in expressions {
+        let words = expression.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let used: Vec<&str> = words.filter(|w| w.starts_with("tidegate_") || w.starts_with("process_")).collect();
+        assert!(!used.is_empty(), "{expression}");
+        for name in used {
+            assert!(names.contains(name) || absent.contains(&name), "{name} of {expression} is no metric");
+            let opens = expression.matches('(').count() + expression.matches('{').count();
+            assert_eq!(opens, expression.matches(')').count() + expression.matches('}').count(), "{expression}");
+        }
+    }
+}

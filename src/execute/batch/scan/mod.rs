@@ -8,6 +8,7 @@ pub(super) mod progress;
 mod read;
 mod rows;
 pub(super) mod snapshot;
+pub(super) mod system;
 
 use super::nodes::external;
 use super::{Counts, History};

@@ -18,6 +18,7 @@ use crate::parse::span_of;
 use crate::parse::statement::{Derived, Name, Relation, Select, SelectItem, SourceKind};
 use crate::plan::Settings;
 use crate::plan::nodes::Compute;
+use crate::plan::nodes::system::{PREFIX, SystemSource, SystemTable};
 use crate::plan::nodes::table::{ORDINAL, PRESENT, SourceTable};
 use crate::plan::select::expression;
 use crate::types::{Column, Schema, SqlType, pseudo};
@@ -132,15 +133,42 @@ impl<'a> Relations<'a> {
         if let Some(named) = self.named.get(&name.value) {
             return Ok(named.source.clone());
         }
+        if name.value.starts_with(PREFIX) {
+            let table = self.system(name)?;
+            self.shared.reads.borrow_mut().insert(table.name().to_owned());
+            return Ok(Arc::new(source_of(table.name(), &table.columns())));
+        }
         let source = self.catalog.require(&name.value).map_err(|e| e.at(name.span))?;
         self.shared.reads.borrow_mut().insert(source.name.clone());
         Ok(source.clone())
+    }
+
+    /// The system table of this name; only queries without EMIT read one.
+    fn system(&self, name: &Name) -> Result<SystemTable> {
+        let written = name.value.to_lowercase();
+        let Some(table) = SystemTable::of(&name.value) else {
+            let error = Error::statement(format!("there is no table {written}")).at(name.span);
+            let all = SystemTable::ALL.map(|table| table.name().to_lowercase()).join(", ");
+            return Err(error.with_hint(format!("system tables are {all}")));
+        };
+        if self.bind.is_none() {
+            return Err(Error::statement(format!("{written} can only be read by queries without EMIT"))
+                .with_detail("it holds the present state of the engine, which is no stream of changes")
+                .with_hint("leave EMIT CHANGES out, and repeat the query to see what has changed")
+                .at(name.span));
+        }
+        Ok(table)
     }
 
     /// The leaf of a source that is known as `alias`.
     pub(in crate::plan::select) fn leaf(&self, source: &Arc<Source>, alias: &str) -> Result<LogicalPlan> {
         if let Some(named) = self.named.get(&source.name).filter(|_| source.is_derived()) {
             return Ok(LogicalPlanBuilder::from(numbered(&named.rows)?).alias(TableReference::bare(alias))?.build()?);
+        }
+        if let Some(table) = SystemTable::of(&source.name).filter(|_| source.is_derived()) {
+            let leaf = TableScanBuilder::new(TableReference::bare(table.name()), Arc::new(SystemSource::new(table)));
+            let rows = Rows { plan: LogicalPlan::TableScan(leaf.build()?), columns: table.columns() };
+            return Ok(LogicalPlanBuilder::from(numbered(&rows)?).alias(TableReference::bare(alias))?.build()?);
         }
         let table = SourceTable::new(source.clone());
         Ok(LogicalPlan::TableScan(TableScanBuilder::new(TableReference::bare(alias), Arc::new(table)).build()?))

@@ -2,8 +2,7 @@
 
 use super::parameters;
 use crate::engine::access::Principal;
-use crate::engine::facts::history::Rates;
-use crate::engine::facts::queries::{PartitionFacts, QueryDetails, QueryFacts, StageFacts};
+use crate::engine::facts::query::{PartitionFacts, QueryDetails, QueryFacts, Rates, StageFacts};
 use crate::engine::session::Session;
 use crate::serve::App;
 use crate::serve::api::{failure, reply};
