@@ -27,6 +27,7 @@ pub(crate) mod proto;
 mod rows;
 pub mod schema;
 pub mod sniff;
+mod varint;
 pub mod window_key;
 
 pub use crate::catalog::check;

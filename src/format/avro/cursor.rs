@@ -3,6 +3,7 @@
 use super::plan::Skip;
 use super::schema::{DEPTH_MAX, Id, Kind, Schema};
 use crate::format::frame::zigzag;
+use crate::format::varint;
 
 /// Why a payload is bad.
 #[derive(Debug)]
@@ -76,17 +77,17 @@ impl<'a> Source<'a> {
 
     #[inline(always)]
     pub(super) fn long(&mut self) -> Read<i64> {
-        match *self.d {
-            [byte, ref rest @ ..] if byte < 0x80 => {
-                self.d = rest;
-                Ok(i64::from(byte >> 1) ^ -i64::from(byte & 1))
+        match varint::short(self.d) {
+            Some((value, length)) => {
+                self.d = &self.d[length..];
+                Ok((value >> 1) as i64 ^ -((value & 1) as i64))
             }
-            _ => self.long_of_several(),
+            None => self.long_of_bytes(),
         }
     }
 
-    #[inline]
-    fn long_of_several(&mut self) -> Read<i64> {
+    #[inline(never)]
+    fn long_of_bytes(&mut self) -> Read<i64> {
         zigzag(&mut self.d).ok_or(if self.d.is_empty() { Fault::End } else { Fault::Number })
     }
 

@@ -3,6 +3,8 @@
 //! A message is valid if protobuf-java accepts it (`CodedInputStream`): a tag is its low 32 bits, groups, which no column uses, are
 //! skipped, and an end-group tag needs its start.
 
+use crate::format::varint::short;
+
 /// Limit of nested groups (the recursion limit of `CodedInputStream`).
 const GROUPS_MAX: usize = 100;
 
@@ -18,6 +20,23 @@ pub(super) enum Wire<'a> {
 /// Reads a varint from the start.
 #[inline(always)]
 pub(super) fn varint(d: &mut &[u8]) -> Option<u64> {
+    if let [byte, rest @ ..] = *d
+        && *byte < 0x80
+    {
+        *d = rest;
+        return Some(u64::from(*byte));
+    }
+    match short(d) {
+        Some((value, length)) => {
+            *d = &d[length..];
+            Some(value)
+        }
+        None => varint_of_bytes(d),
+    }
+}
+
+#[inline(never)]
+fn varint_of_bytes(d: &mut &[u8]) -> Option<u64> {
     let mut value = 0u64;
     for shift in (0..70).step_by(7) {
         let (byte, rest) = d.split_first()?;
@@ -81,12 +100,7 @@ fn value<'a>(d: &mut &'a [u8], kind: u32) -> Option<Wire<'a>> {
             *d = rest;
             Wire::Fixed64(u64::from_le_bytes(*bytes))
         }
-        2 => {
-            let length = i32::try_from(varint(d)? as u32).ok()?;
-            let (bytes, rest) = d.split_at_checked(length as usize)?;
-            *d = rest;
-            Wire::Bytes(bytes)
-        }
+        2 => Wire::Bytes(sized(d)?),
         5 => {
             let (bytes, rest) = d.split_first_chunk::<4>()?;
             *d = rest;
@@ -94,6 +108,15 @@ fn value<'a>(d: &mut &'a [u8], kind: u32) -> Option<Wire<'a>> {
         }
         _ => return None,
     })
+}
+
+/// A length and as many bytes.
+#[inline(always)]
+pub(super) fn sized<'a>(d: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let length = i32::try_from(varint(d)? as u32).ok()?;
+    let (bytes, rest) = d.split_at_checked(length as usize)?;
+    *d = rest;
+    Some(bytes)
 }
 
 #[cold]

@@ -1,11 +1,12 @@
 //! A message's fields into columns, by a plan.
 //!
-//! The fields are walked once. Elements of ARRAYs and entries of MAPs are appended where they are met; of every other field the last
-//! occurrence is remembered, and appended at the end, column by column. Repeated occurrences of a message are merged, and
-//! the last of a MAP's entries with one key counts (Protocol Buffers, Encoding, "Last One Wins"). A field of another wire type
+//! The fields are walked once. Scalars, elements of ARRAYs and entries of MAPs are appended where they are met; a later occurrence
+//! of a scalar replaces it. Of messages and members of a oneof the last occurrence is remembered, and appended at the end.
+//! Repeated occurrences of a message are merged, and the last of a MAP's entries with one key counts (Protocol Buffers,
+//! Encoding, "Last One Wins"). A field of another wire type
 //! than its own counts as unknown.
 
-use super::steps::{Absent, Act, Fault, MessagePlan, Raw, Slot, Take, Target, Value};
+use super::steps::{Absent, Act, Fault, MessagePlan, QuickKind, Raw, Slot, Take, Target, Value};
 use crate::format::cells::{Cells, Data, Pieces};
 use crate::format::json::value::keys_repeat;
 use crate::format::proto::wire::{self, Wire, each, varint};
@@ -21,7 +22,18 @@ impl MessagePlan {
             target.slot.count = 0;
         }
         let (mut rest, mut next) = (d, 0);
-        while !rest.is_empty() {
+        while let Some(&tag) = rest.first() {
+            if let Some(quick) = self.steps.get(next).and_then(|step| step.quick)
+                && quick.tag == tag
+                && self.targets[quick.target].slot.count == 0
+            {
+                let read = quick.kind.read(&mut cells[quick.target], &rest[1..]);
+                if let Some(behind) = read.map_err(|fault| fault.at(quick.target))? {
+                    self.targets[quick.target].slot.count = 1;
+                    (rest, next) = (behind, next + 1);
+                    continue;
+                }
+            }
             let Some((number, value)) = wire::field(&mut rest) else { return Err(Fault::Malformed) };
             let Some(value) = value else { continue };
             // Fields mostly come in the order of their numbers.
@@ -44,6 +56,40 @@ impl MessagePlan {
             target.finish(cells, d).map_err(|fault| fault.at(at))?;
         }
         Ok(())
+    }
+}
+
+impl QuickKind {
+    /// Appends the value behind a tag; returns what is behind the value, `None` if the column is not of the value's own type.
+    #[inline(always)]
+    fn read<'a>(self, cells: &mut Cells, mut d: &'a [u8]) -> Result<Option<&'a [u8]>, Fault> {
+        match (self, &mut cells.data) {
+            (QuickKind::Long, Data::Bigint(v)) => {
+                let value = varint(&mut d).ok_or(Fault::Malformed)?;
+                if cells.keep {
+                    v.push(value as i64);
+                }
+            }
+            (QuickKind::Double, Data::Double(v)) => {
+                let (bytes, rest) = d.split_first_chunk::<8>().ok_or(Fault::Malformed)?;
+                d = rest;
+                if cells.keep {
+                    v.push(f64::from_le_bytes(*bytes));
+                }
+            }
+            (QuickKind::Text(strict), Data::String(v)) => {
+                let text = wire::sized(&mut d).ok_or(Fault::Malformed)?;
+                match text.is_ascii() || simdutf8::basic::from_utf8(text).is_ok() {
+                    true if cells.keep => v.push(text),
+                    true => {}
+                    false if strict => return Err(Fault::Invalid),
+                    false if cells.keep => v.push(String::from_utf8_lossy(text).as_bytes()),
+                    false => {}
+                }
+            }
+            _ => return Ok(None),
+        }
+        Ok(Some(d))
     }
 }
 
@@ -79,14 +125,18 @@ impl Target {
     fn offer(&mut self, cells: &mut Cells, value: Wire<'_>, d: &[u8]) -> Result<(), Fault> {
         match &mut self.take {
             Take::Single { value: expected, .. } => {
-                if expected.takes(value) {
-                    if self.slot.count > 0 && matches!(expected, Value::Text(true)) {
-                        // The text that is overridden has to be valid too.
-                        expected.text(self.slot.wire(d), &mut vec![]).ok_or(Fault::Invalid)?;
-                    }
-                    self.slot.raw = raw(value, d);
-                    self.slot.count += 1;
+                if !expected.takes(value) {
+                    return Ok(());
                 }
+                if expected.is_message() {
+                    self.slot.raw = raw(value, d);
+                } else {
+                    if self.slot.count > 0 && cells.keep {
+                        cells.truncate(cells.len() - 1);
+                    }
+                    take(expected, cells, value)?;
+                }
+                self.slot.count += 1;
                 Ok(())
             }
             _ => self.offer_part(cells, value),
@@ -122,21 +172,13 @@ impl Target {
     #[inline(always)]
     fn finish(&mut self, cells: &mut Cells, d: &[u8]) -> Result<(), Fault> {
         match &mut self.take {
-            // A column that is not materialized is only checked.
-            Take::Single { value, .. } if !cells.keep && self.slot.count > 0 && !value.is_message() => {
-                match value.is_valid(self.slot.wire(d)) {
-                    Some(true) => return Ok(()),
-                    Some(false) => return Err(Fault::Invalid),
-                    None => value.push(cells, self.slot.wire(d))?,
-                }
-            }
+            Take::Single { value, .. } if self.slot.count > 0 && !value.is_message() => return Ok(()),
             Take::Single { value, absent } => match (self.slot.count, *absent) {
                 (1, _) => value.push(cells, self.slot.wire(d))?,
                 (0, Absent::Default) => value.push(cells, value.default_wire())?,
                 (0, Absent::Null) => cells.push_null(),
                 (0, Absent::Bad) => return Err(Fault::Invalid),
-                _ if value.is_message() => value.push(cells, Wire::Bytes(&merged(d, self.number)?))?,
-                _ => value.push(cells, self.slot.wire(d))?,
+                _ => value.push(cells, Wire::Bytes(&merged(d, self.number)?))?,
             },
             Take::Missing => cells.push_null(),
             _ => self.finish_parts(cells, d)?,
@@ -180,6 +222,23 @@ impl Target {
             _ => cells.push_null(),
         }
         Ok(())
+    }
+}
+
+/// Appends a scalar; of a column that is not materialized it is only checked.
+#[inline(always)]
+fn take(expected: &mut Value, cells: &mut Cells, value: Wire<'_>) -> Result<(), Fault> {
+    if cells.keep {
+        return expected.push(cells, value);
+    }
+    match expected.is_valid(value) {
+        Some(true) => Ok(()),
+        Some(false) => Err(Fault::Invalid),
+        None => {
+            expected.push(cells, value)?;
+            cells.truncate(0);
+            Ok(())
+        }
     }
 }
 

@@ -11,7 +11,7 @@
 //! the field is there or not; below a STRUCT, an ARRAY or a MAP only where there is a value (ksqlDB's `ConnectDataTranslator`).
 
 use super::check::Checks;
-use super::steps::{Absent, Act, MessagePlan, Step, Take, Target, Value};
+use super::steps::{Absent, Act, MessagePlan, Quick, QuickKind, Step, Take, Target, Value};
 use crate::format::connect::mismatch;
 use crate::format::proto::infer::{Kind, kind, oneof_name};
 use crate::format::proto::schema::{Field, File, Label, Message, Scalar, Syntax};
@@ -52,14 +52,14 @@ impl<'a> Compiler<'a> {
             let target = match found.map(|(_, candidate)| candidate) {
                 None => Ok(Target::new(0, Take::Missing)),
                 Some(Candidate::Field(field)) => {
-                    plan.steps.push(Step { number: field.number, act: Act::Take(at) });
+                    plan.steps.push(Step::new(field.number, Act::Take(at)));
                     self.target(field, ty, &path)
                 }
                 Some(Candidate::OneOf(index)) => {
                     let members = message.fields.iter().filter(|f| f.oneof == Some(*index) && !self.is_group(f));
                     let members: Vec<_> = members.collect();
                     let acts = members.iter().enumerate().map(|(m, f)| (f.number, Act::Member(at, m)));
-                    plan.steps.extend(acts.map(|(number, act)| Step { number, act }));
+                    plan.steps.extend(acts.map(|(number, act)| Step::new(number, act)));
                     self.oneof(&members, ty, &path)
                 }
             };
@@ -72,10 +72,12 @@ impl<'a> Compiler<'a> {
             if plan.steps.iter().all(|step| step.number != field.number)
                 && let Some(check) = plan.checks.add(self.file, message, field)
             {
-                plan.steps.push(Step { number: field.number, act: Act::Check(check) });
+                plan.steps.push(Step::new(field.number, Act::Check(check)));
             }
         }
         plan.steps.sort_by_key(|step| step.number);
+        let quick: Vec<_> = (0..plan.steps.len()).map(|at| quick(&plan, at)).collect();
+        plan.steps.iter_mut().zip(quick).for_each(|(step, quick)| step.quick = quick);
         plan
     }
 
@@ -198,6 +200,21 @@ impl<'a> Compiler<'a> {
             _ => ("int64", Value::Int(scalar)),
         }
     }
+}
+
+/// How a step is read if nothing about it is unusual. Its tag has one byte, and no other step is of the same field.
+fn quick(plan: &MessagePlan, at: usize) -> Option<Quick> {
+    let Step { number, act: Act::Take(target), .. } = plan.steps[at] else { return None };
+    let Take::Single { value, .. } = &plan.targets[target].take else { return None };
+    let (wire, kind) = match value {
+        Value::Int(Scalar::Int64 | Scalar::Uint64) => (0, QuickKind::Long),
+        Value::Double => (1, QuickKind::Double),
+        Value::Text(strict) => (2, QuickKind::Text(*strict)),
+        _ => return None,
+    };
+    let tag = u8::try_from(number << 3 | wire).ok().filter(|tag| *tag < 0x80)?;
+    let alone = plan.steps.iter().filter(|step| step.number == number).count() == 1;
+    alone.then_some(Quick { tag, target, kind })
 }
 
 /// Whether a column takes values of a Connect type.

@@ -25,6 +25,32 @@ pub(in crate::format::proto) struct MessagePlan {
 pub(in crate::format::proto) struct Step {
     pub(in crate::format::proto) number: u32,
     pub(in crate::format::proto) act: Act,
+    /// How it is read if nothing about it is unusual.
+    pub(super) quick: Option<Quick>,
+}
+
+/// A scalar of one of the commonest types that a single column takes, met for the first time and with the tag that it should
+/// have: it goes from the wire into the column in one step.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Quick {
+    /// The byte that is its tag.
+    pub(super) tag: u8,
+    pub(super) target: usize,
+    pub(super) kind: QuickKind,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum QuickKind {
+    Long,
+    Double,
+    /// `true`: it has to be UTF-8.
+    Text(bool),
+}
+
+impl Step {
+    pub(super) fn new(number: u32, act: Act) -> Step {
+        Step { number, act, quick: None }
+    }
 }
 
 /// What happens to a field.
