@@ -128,3 +128,57 @@ fn commands_in_deployment_files_are_ones_that_there_are() {
         }
     }
 }
+
+/// Text of a file at the top of the repository.
+fn file(path: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+}
+
+#[test]
+fn a_release_is_of_this_version_and_its_commands_are_ones_that_there_are() {
+    use clap::Parser;
+    let chart = file("examples/deploy/helm/tidegate/Chart.yaml");
+    let version = env!("CARGO_PKG_VERSION");
+    assert!(
+        chart.contains(&format!("\nversion: {version}\n")) && chart.contains(&format!("appVersion: \"{version}\""))
+    );
+    // What the chart runs in its container.
+    let rendered = file("examples/deploy/helm/rendered.yaml");
+    let args = rendered.lines().skip_while(|line| line.trim() != "args:").skip(1);
+    let args: Vec<&str> = args.map_while(|line| line.trim().strip_prefix("- ")).collect();
+    assert!(args.len() > 3, "{args:?}");
+    Arguments::try_parse_from(["tidegate"].iter().chain(&args)).unwrap();
+    let docker = file("examples/deploy/release.Dockerfile");
+    let command = docker.lines().find_map(|line| line.strip_prefix("CMD ")).unwrap();
+    let words: Vec<&str> = command.split('"').skip(1).step_by(2).collect();
+    Arguments::try_parse_from(["tidegate"].iter().chain(&words)).unwrap();
+    // The archive of a release has the name that `cargo binstall` asks for.
+    let manifest = file("Cargo.toml");
+    assert!(manifest.contains("/v{ version }/{ name }-{ version }-{ target }.tar.gz"));
+    let release = file(".github/workflows/release.yml");
+    assert!(release.contains("folder=\"tidegate-$VERSION-$TARGET\"") && release.contains("dist/$folder.tar.gz"));
+    for target in ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu", "aarch64-apple-darwin"] {
+        assert!(release.contains(target), "{target}");
+    }
+}
+
+#[test]
+fn workflows_and_chart_pass_their_linters() {
+    let root = env!("CARGO_MANIFEST_DIR");
+    let chart = format!("{root}/examples/deploy/helm/tidegate");
+    let passes = |name: &str, args: &[&str]| {
+        let output = tool("workflows_and_chart_pass_their_linters", name, args)?;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{name} {args:?}: {said}");
+        Some(String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let workflows = ["test", "release"].map(|name| format!("{root}/.github/workflows/{name}.yml"));
+    passes("actionlint", &[&workflows[0], &workflows[1]]);
+    let config = format!("{root}/.yamllint");
+    passes("yamllint", &["--strict", "-c", &config, &workflows[0], &workflows[1]]);
+    let version = ["--kube-version", "1.31.0"];
+    passes("helm", &["lint", "--strict", version[0], version[1], &chart]);
+    if let Some(rendered) = passes("helm", &["template", "tidegate", version[0], version[1], &chart]) {
+        assert_eq!(rendered, file("examples/deploy/helm/rendered.yaml"), "helm template writes the new one");
+    }
+}
