@@ -256,7 +256,8 @@ impl Catalog {
             };
             return Err(Error::statement(format!(
                 "Incompatible data source type is {is}, but statement was DROP {not}"
-            )));
+            ))
+            .with_hint(format!("DROP {is} {name}")));
         }
         self.check_dependants(name)?;
         let query = source.created_by.as_ref().and_then(|id| self.queries.get(id)).cloned();

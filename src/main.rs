@@ -3,8 +3,8 @@
 use clap::Parser;
 use std::process::ExitCode;
 use tidegate::cli::args::Arguments;
+use tidegate::cli::args::layers::layered;
 use tidegate::cli::environment::Machine;
-use tidegate::cli::layers::layered;
 
 fn main() -> ExitCode {
     let arguments = match layered(std::env::args_os().collect()) {

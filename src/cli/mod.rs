@@ -1,57 +1,47 @@
 //! The command line: reads statements, shows their results. It knows nothing of how they are executed.
 //!
 //! ```text
-//! args       commands and flags               layers     those of the environment and a file
-//! script     -e, -f, run, a pipe            repl       the prompt (complete, notices, pager)
-//! render     results                        report     errors and exit codes
-//! repair     the command log
-//! topic      topics without SQL (produce)   interrupt  Ctrl-C
-//! progress   the progress of a query      copy       rows into files
-//! backend    an engine here, or another process (`serve::attach`)
-//! environment  opens what commands work on  served     a server in this process
-//! demo       `tidegate demo`                demo_data  what its cars send
-//! manual     completions and manual page, made from args
+//! args         commands and options            environment  opens what commands work on
+//! script       -e, -f, run, a pipe             repl         the prompt
+//! render       results                         report       errors and exit codes
+//! topic        topics without SQL              tools        datagen, check, doctor, user, repair, manual
+//! demo         `tidegate demo`                 copy         rows into files
+//! progress     the progress of a query         interrupt    Ctrl-C
 //! ```
 //!
 //! Results go to standard output, errors to standard error. A closed standard output ends the command with success.
 
 pub mod args;
-mod backend;
 mod copy;
 pub mod demo;
-mod demo_data;
 pub mod environment;
 pub mod interrupt;
-pub mod layers;
-mod manual;
 pub mod progress;
 pub mod render;
-mod repair;
 pub mod repl;
 pub mod report;
 pub mod script;
-mod served;
+pub mod tools;
 pub mod topic;
 
-use crate::engine::access::Role;
+use crate::config;
 use crate::engine::command::repair::{Report, Wanted};
 use crate::engine::introspect::names::Names;
 use crate::engine::introspect::topics::Topics;
 use crate::error::{Error, Result};
+#[cfg(debug_assertions)]
+use crate::mutant;
 use crate::present::Outcome;
-use crate::serve::auth::users::{certificate_line, password_line, token_line};
-use crate::serve::auth::users_file;
 use crate::serve::{Access, ClientCertificates};
 use crate::telemetry::{self, LogFormat};
-#[cfg(debug_assertions)]
-use crate::{config, mutant};
+use crate::types::clock::SharedClock;
 use args::{Arguments, Command, Format, Place};
 use demo::Demo;
 use interrupt::Interrupt;
 use progress::Progress;
 use render::{Limits, Options, Screen, WAIT};
 use repl::pager::Pager;
-use report::{FAILED, INTERRUPTED, NO_LOG, OK, Style, USAGE, is_broken_pipe, rendered};
+use report::{FAILED, NO_LOG, OK, Style, USAGE, is_broken_pipe, rendered};
 use std::io::{BufWriter, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -77,6 +67,8 @@ pub struct Session {
     pub greeting: String,
     /// The file of the prompt's history, if it has one.
     pub history: Option<PathBuf>,
+    /// Where the history was before it had a place of its own: read while there is no other.
+    pub history_before: Option<PathBuf>,
     /// Current nesting depth of scripts.
     pub depth: usize,
 }
@@ -97,8 +89,12 @@ pub trait Environment {
     fn partition(&self, key: &[u8], partitions: u32) -> i32;
     /// Milliseconds since 1970, now.
     fn now_ms(&self) -> i64;
+    /// The clock.
+    fn clock(&self) -> SharedClock;
     /// Serves HTTP until `stop` returns true.
     fn serve(&mut self, place: &Place, listen: SocketAddr, access: &Access, stop: &dyn Fn() -> bool) -> Result<()>;
+    /// Plans the statements of a text without effect; returns what is wrong with them.
+    fn check(&mut self, place: &Place, text: &str) -> Result<Vec<Error>>;
     /// Starts the demonstration.
     fn demo(&mut self, place: &Place) -> Result<Demo>;
     /// Checks the command log of a service that is not running, and removes the named records.
@@ -201,7 +197,8 @@ impl Process {
                 self.execute(&arguments.execute, None, place, arguments, environment)
             }
             None if std::io::stdin().is_terminal() => {
-                self.open(environment.session(place), arguments, |p, s| p.prompt(s, arguments))
+                let session = environment.session(place);
+                self.open(session, arguments, |p, s| p.prompt(s, place, arguments, environment))
             }
             None => self.piped(place, arguments, environment),
             Some(Command::Sql { text, execute, file }) => {
@@ -228,19 +225,14 @@ impl Process {
                 }
             }
             Some(server @ Command::Server { .. }) => self.serve(server, place, environment),
-            Some(Command::Completions { shell }) => self.generated(manual::completions(*shell)),
-            Some(Command::Man) => self.generated(manual::page()?),
-            Some(Command::User { name, role, token, topics, certificate, file }) => {
-                let line = match (token, certificate) {
-                    (true, _) => self.token(name, *role)?,
-                    (_, true) => certificate_line(name, *role)?,
-                    _ => password(name, *role)?,
-                };
-                let topics = topics.iter().map(|topics| format!(" topics={topics}"));
-                self.user(&topics.fold(line, |line, topics| line + &topics), file.as_deref())
-            }
+            Some(Command::Completions { shell }) => self.generated(tools::manual::completions(*shell)),
+            Some(Command::Man) => self.generated(tools::manual::page()?),
+            Some(user @ Command::User { .. }) => self.user_line(user),
+            Some(Command::Check { files }) => self.check(files, place, arguments, environment),
+            Some(wanted @ Command::Datagen { .. }) => self.datagen(wanted, place, arguments, environment),
+            Some(Command::Doctor) => self.doctor(place, arguments, environment),
             Some(Command::Demo { once }) => match environment.demo(place) {
-                Ok(demo) => self.demo(demo, *once, arguments),
+                Ok(demo) => self.demo(demo, *once, arguments, environment),
                 Err(error) => self.closed(&error),
             },
         }
@@ -339,31 +331,6 @@ impl Process {
         environment.serve(place, *listen, &access, &|| interrupt.asked()).map(|()| OK)
     }
 
-    fn generated(&mut self, text: Vec<u8>) -> Result<u8> {
-        self.out.write_all(&text)?;
-        self.out.flush()?;
-        Ok(OK)
-    }
-
-    /// Writes a line of a server's users file.
-    fn user(&mut self, line: &str, file: Option<&Path>) -> Result<u8> {
-        match file {
-            Some(file) => users_file::put(file, line)?,
-            None => {
-                writeln!(self.out, "{line}")?;
-                self.out.flush()?;
-                users_file::warn_of_output();
-            }
-        }
-        Ok(OK)
-    }
-
-    fn token(&mut self, name: &str, role: Role) -> Result<String> {
-        let (token, line) = token_line(name, role)?;
-        writeln!(self.errors, "token (shown only once): {token}")?;
-        Ok(line)
-    }
-
     /// Works in a session, or reports why it cannot be opened.
     fn open(
         &mut self,
@@ -373,7 +340,9 @@ impl Process {
     ) -> Result<u8> {
         match session {
             Ok(mut session) => {
-                self.show_notices(&session)?;
+                if !arguments.quiet {
+                    self.show_notices(&session)?;
+                }
                 define(&mut session, &arguments.define)?;
                 work(self, &mut session)
             }
@@ -402,12 +371,19 @@ impl Process {
         Ok(())
     }
 
-    fn prompt(&mut self, session: &mut Session, arguments: &Arguments) -> Result<u8> {
+    fn prompt(
+        &mut self,
+        session: &mut Session,
+        place: &Place,
+        arguments: &Arguments,
+        environment: &mut dyn Environment,
+    ) -> Result<u8> {
         let pager =
             self.width.map(|_| Pager::new(arguments.pager.as_deref(), size_of_terminal, self.interrupt.clone()));
         if let (Some(progress), Some(pager)) = (&mut self.progress, &pager) {
             progress.hide_while(pager.has_terminal());
         }
+        let usual = config::user_dir("XDG_CONFIG_HOME", ".config").map(|folder| folder.join("init.sql"));
         let prompt = repl::Prompt {
             out: &mut self.out,
             format: arguments.output,
@@ -415,6 +391,12 @@ impl Process {
             options: self.options,
             interrupt: self.interrupt.clone(),
             progress: self.progress.as_mut(),
+            connect: Box::new(|target| environment.session(&place.at(target))),
+            init: usual.filter(|_| !arguments.no_init),
+            timing: false,
+            into: None,
+            last: String::new(),
+            typed: String::new(),
         };
         repl::run(session, prompt)
     }
@@ -427,41 +409,6 @@ impl Process {
         self.out.flush()?;
         Ok(code)
     }
-
-    fn repair(&mut self, report: &Report, all: bool, arguments: &Arguments) -> Result<u8> {
-        let (format, width) = (arguments.output, self.width);
-        let mut screen = Screen::new(&mut self.out, format, width);
-        repair::show(report, all, &mut screen, &mut self.errors)?;
-        Ok(OK)
-    }
-
-    fn topic(
-        &mut self,
-        command: &args::TopicCommand,
-        arguments: &Arguments,
-        environment: &mut dyn Environment,
-    ) -> Result<u8> {
-        let topics = match environment.topics(&arguments.place) {
-            Ok(topics) => topics,
-            Err(error) => return self.closed(&error),
-        };
-        if let Some(attached) = topics.attached() {
-            writeln!(self.errors, "{attached}")?;
-        }
-        let environment = &*environment;
-        let tools = topic::Tools {
-            topics: &*topics,
-            input: Box::new(std::io::stdin()),
-            now_ms: &|| environment.now_ms(),
-            partition: &|key, partitions| environment.partition(key, partitions),
-            interrupt: &self.interrupt,
-        };
-        let (format, width) = (arguments.output, self.width);
-        let mut screen = Screen::new(&mut self.out, format, width);
-        let shown = topic::run(command, tools, &mut screen)?;
-        self.out.flush()?;
-        Ok(if shown.interrupted { INTERRUPTED } else { OK })
-    }
 }
 
 /// Sets the variables of the command line.
@@ -469,16 +416,6 @@ fn define(session: &mut Session, variables: &[(String, String)]) -> Result<()> {
     variables.iter().try_for_each(|(name, value)| {
         (session.execute)(&format!("DEFINE {name} = '{}'", value.replace('\'', "''"))).map(drop)
     })
-}
-
-/// A line for a user whose password is read from standard input.
-fn password(name: &str, role: Role) -> Result<String> {
-    let mut password = String::new();
-    std::io::stdin().read_line(&mut password)?;
-    match password.trim_end_matches(['\r', '\n']) {
-        "" => Err(Error::statement("missing password").with_hint("the password is read from standard input")),
-        password => password_line(name, role, password),
-    }
 }
 
 fn read(file: &Path) -> Result<String> {

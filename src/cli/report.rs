@@ -10,7 +10,7 @@
 //!   = help: did you mean FROM?
 //! ```
 
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, Span};
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use serde_json::{Value, json};
 use std::io::ErrorKind;
@@ -94,6 +94,21 @@ impl Style<'_> {
             true => format!("{}\n", json_of(error, text, self.file)),
             false => rendered_in(error, text, *self),
         }
+    }
+}
+
+/// The same error in a text that has so many bytes less in front.
+pub(super) fn moved(error: &Error, bytes: usize) -> Error {
+    let mut moved = Error::new(error.kind(), error.message()).with_code(error.code());
+    if let Some(detail) = error.detail() {
+        moved = moved.with_detail(detail);
+    }
+    if let Some(hint) = error.hint() {
+        moved = moved.with_hint(hint);
+    }
+    match error.span() {
+        Some(span) => moved.at(Span::new(span.start.saturating_sub(bytes), span.end.saturating_sub(bytes))),
+        None => moved,
     }
 }
 

@@ -35,6 +35,8 @@ mod panic_guard;
 mod schemas;
 mod snapshot;
 
+pub use ddl::datagen;
+
 use crate::catalog::Catalog;
 use crate::catalog::topics::TopicRules;
 use crate::config::{Config, random_id};
@@ -176,6 +178,8 @@ struct Inner {
     _sampler: Option<Sampler>,
     /// The audit log.
     audit: Audit,
+    /// Threads that generate rows.
+    generators: datagen::run::Generators,
 }
 
 impl Engine {
@@ -253,7 +257,12 @@ impl Engine {
         let mut properties = session.properties().iter();
         properties.try_for_each(|(name, value)| self.inner.config.check_ceiling(name, value))?;
         let entity = match Intent::of(parsed, &self.inner.pushes) {
-            Intent::Change(change) => self.change(change, &parsed.text, session)?,
+            Intent::Change(change) => {
+                let entity = self.change(change, &parsed.text, session)?;
+                // The statement is carried out already.
+                self.generate().unwrap_or_else(|error| tracing::warn!(%error, "a generator cannot be started"));
+                entity
+            }
             Intent::EndPushQuery(id) => self.inner.pushes.end(id, session.principal()).map(Entity::PushTerminated)?,
             Intent::Connector(change) => self.change_connector(change, session)?,
             Intent::InsertValues(insert) => self.insert_values(insert, session)?,

@@ -4,7 +4,7 @@ use crate::catalog::topics::TopicRules;
 use crate::config::{Config, LogConfig};
 use crate::connect::Connect;
 use crate::engine::access::audit::Audit;
-use crate::engine::command::CommandLog;
+use crate::engine::command::{self, CommandLog};
 use crate::engine::facts::history::History;
 use crate::engine::facts::sampler::Sampler;
 use crate::engine::query::processing_log::{self, ProcessingLog};
@@ -100,14 +100,8 @@ impl Engine {
     ) -> Result<Engine> {
         let connect = Connect::new(config.connect()?);
         let owner = own(&*log, &config, &clock)?;
-        let (commands, history) = CommandLog::open(&*log, &config.service_id)?;
-        history.warn(&config.service_id);
-        if let Err(error) = commands.mark(&*log, clock.now_ms()) {
-            tracing::warn!(%error, "the command log cannot be marked: the next statement tries again");
-        }
-        let (bytes, free) = config.batch_scratch();
-        let memory = config.join_memory().unwrap_or(MEMORY_BYTES);
-        let spill_pool = SpillPool::with_quota(config.scratch_dir(), memory, SpillQuota { bytes, free });
+        let (commands, history) = opened(&*log, &config, &clock)?;
+        let spill_pool = spill_pool(&config);
         let watch = TopicRegistry::new();
         let topic_monitor = match drive {
             Drive::Threads => Some(TopicMonitor::new(watch.clone(), log.clone(), &config.service_id)?),
@@ -157,12 +151,31 @@ impl Engine {
             history: past,
             _sampler: sampler,
             audit,
+            generators: Default::default(),
         };
         let engine = Engine { inner: Arc::new(inner) };
         processing_log::start(inlet, &engine.inner)?;
         engine.replay(history.commands)?;
+        engine.generate()?;
         Ok(engine)
     }
+}
+
+/// The command log, with what is in it.
+fn opened(log: &dyn Log, config: &Config, clock: &SharedClock) -> Result<(CommandLog, command::History)> {
+    let (commands, history) = CommandLog::open(log, &config.service_id)?;
+    history.warn(&config.service_id);
+    if let Err(error) = commands.mark(log, clock.now_ms()) {
+        tracing::warn!(%error, "the command log cannot be marked: the next statement tries again");
+    }
+    Ok((commands, history))
+}
+
+/// Spill space of the joins of a process.
+fn spill_pool(config: &Config) -> Arc<SpillPool> {
+    let (bytes, free) = config.batch_scratch();
+    let memory = config.join_memory().unwrap_or(MEMORY_BYTES);
+    SpillPool::with_quota(config.scratch_dir(), memory, SpillQuota { bytes, free })
 }
 
 /// Acquires the service id: a second process fails here, before it changes anything. A data directory has a lock instead.

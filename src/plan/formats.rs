@@ -2,7 +2,7 @@
 
 use crate::catalog::{DELIMITER, Format, can_stand_alone, check, described};
 use crate::error::{Error, Result};
-use crate::types::{Column, Role, SqlType, quoted};
+use crate::types::{Column, Role, SqlType, nearest, quoted};
 
 /// The error for values in Kafka's own format that an operation would have to write into a topic of its own.
 pub(super) fn kafka_value(sources: &[&str], operation: &str) -> Error {
@@ -18,6 +18,9 @@ pub(super) fn kafka_value(sources: &[&str], operation: &str) -> Error {
     ))
 }
 
+/// Names of formats, for hints.
+const NAMES: [&str; 8] = ["JSON", "AVRO", "PROTOBUF", "JSON_SR", "DELIMITED", "KAFKA", "PROTOBUF_NOSR", "NONE"];
+
 /// A format by its name in WITH, whatever its case.
 pub fn by_name(name: &str) -> Result<Format> {
     match name.trim().to_ascii_uppercase().as_str() {
@@ -29,7 +32,13 @@ pub fn by_name(name: &str) -> Result<Format> {
         "AVRO" => Ok(Format::Avro),
         "PROTOBUF" => Ok(Format::Protobuf),
         "JSON_SR" => Ok(Format::JsonSr),
-        other => Err(Error::statement(format!("Unknown format: {other}"))),
+        other => {
+            let error = Error::statement(format!("Unknown format: {other}"));
+            Err(match nearest(other, NAMES.into_iter()) {
+                Some(near) => error.with_hint(format!("did you mean {near}?")),
+                None => error.with_hint(format!("formats are {}", NAMES.join(", "))),
+            })
+        }
     }
 }
 

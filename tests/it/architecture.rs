@@ -345,7 +345,7 @@ const THREADS: &str = "src/threads.rs";
 
 /// Where tasks of a runtime are started, and who notices when one of them panics. The panic itself is always in the log.
 const TASKS: &[(&str, &str)] = &[
-    ("src/cli/environment.rs", "the server with its accept loop: the process ends and says so"),
+    ("src/cli/environment/served.rs", "the server with its accept loop: the process ends and says so"),
     ("src/execute/batch/nodes/join.rs", "DataFusion unwinds it into the task that reads it"),
     ("src/execute/batch/scan/mod.rs", "as in nodes/join.rs"),
     ("src/http_client/service.rs", "the caller gets an error: the sending half of its channel is gone"),

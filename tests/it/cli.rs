@@ -317,6 +317,7 @@ fn echo() -> Session {
         is_attached: Box::new(|| false),
         greeting: String::new(),
         history: None,
+        history_before: None,
         depth: 0,
     }
 }

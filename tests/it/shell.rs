@@ -248,10 +248,15 @@ fn what_is_taller_than_the_terminal_goes_through_the_pager() {
 
 #[test]
 fn a_query_that_fails_is_told_while_the_prompt_waits() {
-    let Some(mut terminal) = Terminal::prompt("a_query_that_fails_is_told") else { return };
-    // Nobody reads `unread`, so it may go, and its topic with it.
-    let same = "(k STRING KEY, n INT) WITH (KAFKA_TOPIC='shared', VALUE_FORMAT='JSON', PARTITIONS=1);";
-    terminal.type_in(&format!("CREATE STREAM unread {same} CREATE STREAM read {same}\r"));
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().to_str().unwrap();
+    let command = format!("{TIDEGATE} --data {data}");
+    let Some(mut terminal) = Terminal::open("a_query_that_fails_is_told", &command, &[("NO_COLOR", "1")]) else {
+        return;
+    };
+    terminal.shows("tidegate> ");
+    let columns = "(k STRING KEY, n INT) WITH (KAFKA_TOPIC='shared', VALUE_FORMAT='JSON', PARTITIONS=1);";
+    terminal.type_in(&format!("CREATE STREAM read {columns}\r"));
     terminal.shows("tidegate> ");
     terminal.type_in("CREATE TABLE counts AS SELECT k, COUNT(*) AS n FROM read GROUP BY k;\r");
     terminal.shows("tidegate> ");
@@ -261,7 +266,9 @@ fn a_query_that_fails_is_told_while_the_prompt_waits() {
     terminal.type_in("SELECT n * 11 AS m FROM counts EMIT CHANGES LIMIT 1;\r");
     terminal.shows("| 11");
     terminal.shows("Limit Reached");
-    terminal.type_in("DROP STREAM unread DELETE TOPIC;\r");
+    // Another process deletes it under the query.
+    let deleted = run(&["topic", "delete", "shared", "--data", data]);
+    assert!(text(&deleted.stdout).contains("deleted topic shared"), "{deleted:?}");
     terminal.shows("note: query CTAS_COUNTS_");
     terminal.shows("has failed: topic shared was deleted");
     // What was being typed is shown below it.

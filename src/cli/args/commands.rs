@@ -1,11 +1,15 @@
 //! The commands and what each of them takes.
 
-use super::values::topics;
+use super::values::{duration, setting, tail_from, topics};
+use crate::cli::tools::datagen::ValueFormat;
 use crate::engine::access::Role;
+use crate::engine::datagen::{COUNT, RATE};
+use crate::engine::introspect::topics::TailFrom;
 use clap::Subcommand;
 use clap_complete::Shell;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// What to do.
 #[derive(Clone, Debug, Subcommand)]
@@ -30,12 +34,52 @@ pub enum Command {
         /// File with statements.
         file: PathBuf,
     },
-    /// Look at topics, write records.
+    /// Create, look at, write and delete topics.
     Topic {
         /// What to do.
         #[command(subcommand)]
         command: TopicCommand,
     },
+    /// Plan the statements of files without carrying them out, for CI.
+    #[command(
+        after_help = "Examples:\n  tidegate check queries/*.sql\n  tidegate check -o json --data DIR new.sql   against what DIR has"
+    )]
+    Check {
+        /// Files with statements; - reads standard input.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// Write generated records: the schemas of ksql-datagen, cars and bids.
+    #[command(
+        after_help = "Examples:\n  tidegate datagen orders --count 1000 --rate 100\n  tidegate datagen pageviews --bootstrap-servers localhost:9092\n\nThe same inside of a service: CREATE STREAM orders WITH (SOURCE = 'datagen');"
+    )]
+    Datagen {
+        /// orders, users, pageviews, clickstream, cars or bids.
+        template: String,
+        /// Topic [default: the template's name].
+        #[arg(long, value_name = "TOPIC")]
+        topic: Option<String>,
+        /// Rows a second.
+        #[arg(long, value_name = "N", default_value_t = RATE, value_parser = clap::value_parser!(u64).range(1..))]
+        rate: u64,
+        /// Rows altogether.
+        #[arg(long, short = 'n', value_name = "N", default_value_t = COUNT)]
+        count: u64,
+        /// What the rows follow from: the same number, the same rows.
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        seed: u64,
+        /// The form of values.
+        #[arg(long, value_enum, default_value_t = ValueFormat::Json)]
+        format: ValueFormat,
+        /// Partitions of a topic that is created.
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        partitions: u32,
+        /// Print each row, too.
+        #[arg(long)]
+        print: bool,
+    },
+    /// Look for what would keep tidegate from working here: directory, lock, disk, clock, limits, broker, server.
+    Doctor,
     /// Show and remove invalid records of the command log of a service that is not running.
     Repair {
         /// Remove all invalid records.
@@ -126,6 +170,36 @@ pub enum TopicCommand {
         #[arg(long)]
         all: bool,
     },
+    /// Create a topic.
+    Create {
+        /// Topic.
+        topic: String,
+        /// Partitions.
+        #[arg(long, short, value_name = "N", default_value_t = 1)]
+        partitions: u32,
+        /// How long records are kept: milliseconds, or 30s, 5m, 12h.
+        #[arg(long, value_name = "TIME", value_parser = duration)]
+        retention: Option<Duration>,
+        /// A setting, such as cleanup.policy=compact (repeatable).
+        #[arg(long, value_name = "NAME=VALUE", value_parser = setting)]
+        config: Vec<(String, String)>,
+        /// Succeed if it exists.
+        #[arg(long)]
+        if_not_exists: bool,
+    },
+    /// Show the settings and offsets of a topic.
+    Describe {
+        /// Topic.
+        topic: String,
+    },
+    /// Delete a topic with all its records. A query that reads it ends.
+    Delete {
+        /// Topic.
+        topic: String,
+        /// Succeed if it does not exist.
+        #[arg(long)]
+        if_exists: bool,
+    },
     /// Write the lines of standard input as records.
     Produce {
         /// Topic.
@@ -156,13 +230,22 @@ pub enum TopicCommand {
         /// Topic.
         topic: String,
         /// Begin at the oldest record.
-        #[arg(long, short = 'b')]
+        #[arg(long, short = 'b', conflicts_with = "offset")]
         from_beginning: bool,
+        /// Begin at this offset of each partition, -N: N records before the end, @TIME: at a time in milliseconds.
+        #[arg(long, value_name = "N|-N|@TIME", value_parser = tail_from, allow_hyphen_values = true)]
+        offset: Option<TailFrom>,
+        /// Print this partition only.
+        #[arg(long, short, value_name = "N")]
+        partition: Option<u32>,
         /// Stop after so many records.
         #[arg(long, short, value_name = "N")]
         limit: Option<u64>,
         /// Stop at the end instead of waiting for more.
-        #[arg(long)]
+        #[arg(long, short = 'e')]
         exit_at_end: bool,
+        /// What is printed: %t topic, %p partition, %o offset, %k key, %v value, %T time, %K %S sizes, \\n, \\t.
+        #[arg(long, short = 'f', value_name = "TEXT")]
+        format: Option<String>,
     },
 }

@@ -1,6 +1,7 @@
 //! Commands and flags. The environment is read here, by clap, and nowhere else in the command line.
 
 mod commands;
+pub mod layers;
 mod values;
 
 use crate::http_client::TlsFiles;
@@ -25,9 +26,10 @@ Streaming SQL for Kafka in one binary. Without a command it opens a prompt.
 Usage: tidegate [OPTIONS] [URL | COMMAND]   URL: a server's, http(s)://HOST:PORT
        tidegate -c 'SHOW STREAMS;'          tidegate demo
   sql      Run statements and leave            run          Run a file and stay
-  topic    Topics without SQL                  server       Serve the HTTP API
-  demo     Racing cars, moving                 repair       Mend the command log
-  user     Write a line of a users file
+  check    Plan a file and change nothing      topic        Topics without SQL
+  datagen  Write generated records             server       Serve the HTTP API
+  demo     Racing cars, moving                 doctor       Find what is wrong
+  user     Write a line of a users file        repair       Mend the command log
   man      Write the manual page               completions  Write a shell's
   help     Say more of a command, as tidegate COMMAND --help does
 
@@ -49,7 +51,9 @@ Usage: tidegate [OPTIONS] [URL | COMMAND]   URL: a server's, http(s)://HOST:PORT
 /// program. `-V` prints the first line.
 static LONG_VERSION: LazyLock<String> = LazyLock::new(|| {
     let (librdkafka, openssl) = crate::log::kafka::library_versions();
-    format!("{}\nlibrdkafka {librdkafka}\nOpenSSL {openssl}", env!("CARGO_PKG_VERSION"))
+    let (arch, os) = (std::env::consts::ARCH, std::env::consts::OS);
+    let engine = datafusion::DATAFUSION_VERSION;
+    format!("{}\nlibrdkafka {librdkafka}\nOpenSSL {openssl}\nDataFusion {engine}\ntarget {arch}-{os}", version_line())
 });
 
 /// Streaming SQL for Kafka. Without a command it opens a prompt.
@@ -169,7 +173,28 @@ pub enum Format {
     Markdown,
 }
 
+/// The first line of `--version`, with the commit if the build was told of it.
+pub(super) fn version_line() -> String {
+    let commit = option_env!("TIDEGATE_COMMIT").map(|commit| format!(" ({})", commit.get(..12).unwrap_or(commit)));
+    format!("{}{}", env!("CARGO_PKG_VERSION"), commit.unwrap_or_default())
+}
+
 impl Place {
+    /// Another place with the same credentials: a URL, HOST:PORT of brokers, or a data directory.
+    pub(super) fn at(&self, target: &str) -> Place {
+        let elsewhere = Place { data: None, temp: false, bootstrap_servers: None, server: None, ..self.clone() };
+        let is_broker = |text: &str| {
+            !text.contains('/') && text.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok())
+        };
+        if target.starts_with("http://") || target.starts_with("https://") {
+            Place { server: Some(target.to_owned()), kafka_config: None, ..elsewhere }
+        } else if is_broker(target) {
+            Place { bootstrap_servers: Some(target.to_owned()), ..elsewhere }
+        } else {
+            Place { data: Some(PathBuf::from(target)), kafka_config: None, ..elsewhere }
+        }
+    }
+
     /// What authenticates this client to a server.
     pub(super) fn credentials(&self) -> Credentials {
         match (&self.server_token, &self.user) {

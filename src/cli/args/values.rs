@@ -2,6 +2,7 @@
 
 use super::{Arguments, SERVER_PORT};
 use crate::engine::access::TopicRights;
+use crate::engine::introspect::topics::TailFrom;
 use crate::types::nearest;
 use clap::CommandFactory;
 use std::net::IpAddr;
@@ -77,6 +78,18 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         _ => return Err(format!("unknown unit {}, expected ms, s, m or h", unit.trim())),
     };
     millis.map(Duration::from_millis).ok_or_else(|| "the time is too long".to_owned())
+}
+
+/// Where printing begins: an offset, `-N` before the end, `@TIME`.
+pub(super) fn tail_from(text: &str) -> Result<TailFrom, String> {
+    let number = |text: &str| text.parse::<i64>().ok().filter(|n| *n >= 0);
+    let wrong = || "expected an offset, -N for N records before the end, or @TIME in milliseconds".to_owned();
+    match (text.strip_prefix('@'), text.strip_prefix('-')) {
+        (Some(time), _) => number(time).map(TailFrom::Time),
+        (_, Some(last)) => number(last).map(TailFrom::Last),
+        (None, None) => number(text).map(TailFrom::Offset),
+    }
+    .ok_or_else(wrong)
 }
 
 #[cfg(test)]

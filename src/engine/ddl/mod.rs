@@ -12,6 +12,7 @@
 //! actions that go with it. Statements of this kind are carried out one after the other ([`lock`]).
 
 pub(in crate::engine) mod carry_out;
+pub mod datagen;
 pub(in crate::engine) mod lock;
 pub(in crate::engine) mod plan;
 pub(in crate::engine) mod terminate_cluster;

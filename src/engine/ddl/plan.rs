@@ -14,6 +14,7 @@ use crate::catalog::topics::{TopicRules, TopicUse};
 use crate::catalog::{Catalog, Effect, Source};
 use crate::engine::command::CommandStatus;
 use crate::engine::command::status::noun;
+use crate::engine::datagen;
 use crate::engine::ddl::Change;
 use crate::engine::query::persistent::{NewQuery, Query};
 use crate::engine::query::unknown_query;
@@ -157,6 +158,8 @@ pub(in crate::engine) fn plan(change: Change<'_>, sql: &str, context: Context<'_
 
 fn create_source(create: &CreateSource, sql: &str, context: Context<'_>) -> Result<Planned> {
     let Context { catalog, facts, schemas, settings, .. } = context;
+    let expanded = datagen::expanded(create, catalog)?;
+    let create = expanded.as_ref().unwrap_or(create);
     let mut facts = facts(plan::topics_of_source(create))?;
     infer_all(&plan::schemas_of_source(create, settings)?, schemas, &mut facts)?;
     let mut plan = match plan::create_source(create, catalog, &facts, settings, sql)? {
@@ -230,7 +233,7 @@ fn drop_source(drop: &Drop, catalog: &Catalog, topics: &TopicRules) -> Result<Pl
         return Err(error.reworded(format!("{} {name} does not exist.", noun(drop.kind))).at(drop.name.span));
     }
     let (source, query) = catalog.check_drop(name, drop.kind).map_err(|e| e.at(drop.name.span))?;
-    check_deletable(drop, &source, topics)?;
+    check_deletable(drop, &source, catalog, topics)?;
     let step = Step {
         stop: query.map(|query| query.id),
         delete_topic: drop.delete_topic.then(|| source.topic.clone()),
@@ -241,13 +244,21 @@ fn drop_source(drop: &Drop, catalog: &Catalog, topics: &TopicRules) -> Result<Pl
     Ok(Planned::one(step, CommandStatus::dropped(drop.kind, name, message), vec![source.topic.clone()]))
 }
 
-/// The topic of a SOURCE TABLE or STREAM belongs to others, an internal one to the engine.
-fn check_deletable(drop: &Drop, source: &Source, topics: &TopicRules) -> Result<()> {
+/// The topic of a SOURCE TABLE or STREAM belongs to others, an internal one to the engine, and one may have several sources.
+fn check_deletable(drop: &Drop, source: &Source, catalog: &Catalog, topics: &TopicRules) -> Result<()> {
     if !drop.delete_topic {
         return Ok(());
     }
     let hinted = |e: Error| e.at(drop.name.span).with_hint("drop it without DELETE TOPIC");
     topics.check(&source.topic, TopicUse::Delete).map_err(hinted)?;
+    let others = catalog.all().filter(|other| other.topic == source.topic && other.name != source.name);
+    let others: Vec<&str> = others.map(|other| other.name.as_str()).collect();
+    if !others.is_empty() {
+        let (others, topic) = (others.join(", "), &source.topic);
+        return Err(hinted(Error::statement(format!(
+            "Refusing to delete topic. Found other data sources ({others}) using topic {topic}"
+        ))));
+    }
     match source.read_only {
         true => Err(hinted(Error::statement(format!("Cannot delete topic for read-only source: {}", source.name)))),
         false => Ok(()),

@@ -1,7 +1,7 @@
 //! PRINT: the raw records of a topic, as rows.
 
 use crate::engine::introspect::print_framed::Framed;
-use crate::engine::introspect::topics::{LogTopics, Tail, Topics};
+use crate::engine::introspect::topics::{LogTopics, Tail, TailFrom, Topics};
 use crate::engine::result::rows::{OutputColumn, RowEvent, RowStream};
 use crate::engine::session::Session;
 use crate::engine::{Answer, Engine};
@@ -36,9 +36,10 @@ impl Engine {
             let error = Error::statement(format!("Could not find topic '{}'", print.topic));
             return Err(error.with_hint("SHOW TOPICS lists what exists; put a name with lower-case letters in quotes"));
         }
+        let from = if print.from_beginning { TailFrom::Beginning } else { TailFrom::End };
         let columns = COLUMNS.map(|(name, ty)| OutputColumn { name: name.to_owned(), ty });
         Ok(Answer::Rows(Box::new(Printed {
-            tail: topics.tail(&print.topic, print.from_beginning)?,
+            tail: topics.tail(&print.topic, from)?,
             columns: columns.to_vec(),
             interval: print.interval.unwrap_or(1).max(1),
             seen: 0,

@@ -4,6 +4,7 @@ use crate::catalog::topics::{TopicRules, TopicUse};
 use crate::error::{Error, Result};
 use crate::log::{Assignment, Fetched, Isolation, Log, Reader, RecordSet, Start, TopicPartition, TopicSpec};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,20 +25,50 @@ pub struct TopicLine {
     pub offsets: i64,
 }
 
+/// Everything about one topic.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TopicDetail {
+    /// Copies of each record.
+    pub replicas: u16,
+    /// Lowest offset and the one after the highest, by partition.
+    pub offsets: Vec<(i64, i64)>,
+    /// Settings that are not the default.
+    pub config: BTreeMap<String, String>,
+}
+
+/// Where reading begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TailFrom {
+    /// At the oldest record of each partition.
+    Beginning,
+    /// At the end: new records only.
+    End,
+    /// At this offset of each partition.
+    Offset(i64),
+    /// So many records before the end of each partition.
+    Last(i64),
+    /// At the first record of each partition with this timestamp or a later one.
+    Time(i64),
+}
+
 /// Topics that can be listed, read and written.
 pub trait Topics: Debug {
     /// All topics by name, internal ones included.
     fn all(&self) -> Result<Vec<TopicLine>>;
     /// Number of a topic's partitions; `None` = there is no such topic.
     fn partitions(&self, topic: &str) -> Result<Option<u32>>;
-    /// Creates a topic.
-    fn create(&self, topic: &str, partitions: u32) -> Result<()>;
+    /// Everything about a topic; `None` = there is no such topic.
+    fn describe(&self, topic: &str) -> Result<Option<TopicDetail>>;
+    /// Creates a topic with these settings.
+    fn create(&self, topic: &str, partitions: u32, config: &BTreeMap<String, String>) -> Result<()>;
+    /// Deletes a topic with all its records.
+    fn delete(&self, topic: &str) -> Result<()>;
     /// Writes records (no headers); durable and visible when it returns.
     fn append(&self, topic: &str, records: &RecordSet) -> Result<()>;
     /// Deletes the records of a partition below `before`, all of them if it is negative, and returns the new log start offset.
     fn delete_records(&self, topic: &str, partition: i32, before: i64) -> Result<i64>;
     /// Reads a topic that exists, all partitions of it.
-    fn tail(&self, topic: &str, from_beginning: bool) -> Result<Box<dyn Tail>>;
+    fn tail(&self, topic: &str, from: TailFrom) -> Result<Box<dyn Tail>>;
     /// The address of the owner, where it is another process.
     fn attached(&self) -> Option<String> {
         None
@@ -64,6 +95,19 @@ impl LogTopics {
     pub fn new(log: Arc<dyn Log>, rules: Arc<TopicRules>) -> LogTopics {
         LogTopics { log, rules }
     }
+
+    fn start(&self, partition: &TopicPartition, from: TailFrom) -> Result<Start> {
+        Ok(match from {
+            TailFrom::Beginning => Start::Earliest,
+            TailFrom::End => Start::Latest,
+            TailFrom::Offset(offset) => Start::Offset(offset),
+            TailFrom::Last(records) => {
+                let marks = self.log.watermarks(partition)?;
+                Start::Offset(marks.high.saturating_sub(records).max(marks.low))
+            }
+            TailFrom::Time(time) => self.log.offset_for_time(partition, time)?.map_or(Start::Latest, Start::Offset),
+        })
+    }
 }
 
 impl Topics for LogTopics {
@@ -85,9 +129,26 @@ impl Topics for LogTopics {
         Ok(self.log.topic(topic)?.map(|info| info.partitions))
     }
 
-    fn create(&self, topic: &str, partitions: u32) -> Result<()> {
+    fn describe(&self, topic: &str) -> Result<Option<TopicDetail>> {
+        let Some(info) = self.log.topic(topic)? else { return Ok(None) };
+        let marks = |partition| self.log.watermarks(&TopicPartition::new(topic, partition));
+        let offsets = (0..info.partitions as i32).map(|p| marks(p).map(|marks| (marks.low, marks.high)));
+        let offsets = offsets.collect::<Result<Vec<_>>>()?;
+        Ok(Some(TopicDetail { replicas: info.replicas, offsets, config: info.config }))
+    }
+
+    fn create(&self, topic: &str, partitions: u32, config: &BTreeMap<String, String>) -> Result<()> {
         self.rules.check(topic, TopicUse::Make)?;
-        self.log.create_topic(&TopicSpec::new(topic, partitions)).map(|_| ())
+        let spec = TopicSpec { config: config.clone(), ..TopicSpec::new(topic, partitions) };
+        self.log.create_topic(&spec).map(|_| ())
+    }
+
+    fn delete(&self, topic: &str) -> Result<()> {
+        self.rules.check(topic, TopicUse::Delete)?;
+        match self.log.topic(topic)? {
+            Some(_) => self.log.delete_topic(topic),
+            None => Err(missing(topic)),
+        }
     }
 
     fn append(&self, topic: &str, records: &RecordSet) -> Result<()> {
@@ -100,12 +161,15 @@ impl Topics for LogTopics {
         self.log.delete_records(&TopicPartition::new(topic, partition), before)
     }
 
-    fn tail(&self, topic: &str, from_beginning: bool) -> Result<Box<dyn Tail>> {
+    fn tail(&self, topic: &str, from: TailFrom) -> Result<Box<dyn Tail>> {
         let info = self.log.topic(topic)?.ok_or_else(|| missing(topic))?;
         let name: Arc<str> = Arc::from(topic);
-        let start = if from_beginning { Start::Earliest } else { Start::Latest };
         let slots = 0..info.partitions as i32;
-        let assignment = slots.map(|partition| Assignment { topic: name.clone(), partition, start }).collect();
+        let assignment = slots.map(|partition| {
+            let start = self.start(&TopicPartition::new(topic, partition), from)?;
+            Ok(Assignment { topic: name.clone(), partition, start })
+        });
+        let assignment = assignment.collect::<Result<Vec<_>>>()?;
         let reader = self.log.reader(assignment, Isolation::ReadCommitted)?;
         Ok(Box::new(LogTail { reader, partitions: info.partitions as usize, empty: false }))
     }

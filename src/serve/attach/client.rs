@@ -9,7 +9,7 @@ use super::protocol::{
     Frame, FrameDecoder, PROTOCOL, ReplyBody, ServerInfo, StatementRequest, TopicRequest, output_columns, put_rows,
 };
 use crate::engine::introspect::names::Names;
-use crate::engine::introspect::topics::{Tail, TopicLine, Topics};
+use crate::engine::introspect::topics::{Tail, TailFrom, TopicDetail, TopicLine, Topics};
 use crate::engine::result::rows::{OutputColumn, RowEvent, RowStream, Scanned};
 use crate::engine::session::Session;
 use crate::error::{Error, Kind, Result};
@@ -370,8 +370,16 @@ impl Topics for Client {
         self.topic_result(&TopicRequest::Partitions(topic.to_owned()), None)
     }
 
-    fn create(&self, topic: &str, partitions: u32) -> Result<()> {
-        self.topic_result(&TopicRequest::Create(topic.to_owned(), partitions), None)
+    fn describe(&self, topic: &str) -> Result<Option<TopicDetail>> {
+        self.topic_result(&TopicRequest::Describe(topic.to_owned()), None)
+    }
+
+    fn create(&self, topic: &str, partitions: u32, config: &BTreeMap<String, String>) -> Result<()> {
+        self.topic_result(&TopicRequest::Create(topic.to_owned(), partitions, config.clone()), None)
+    }
+
+    fn delete(&self, topic: &str) -> Result<()> {
+        self.topic_result(&TopicRequest::Delete(topic.to_owned()), None)
     }
 
     fn append(&self, topic: &str, records: &RecordSet) -> Result<()> {
@@ -382,8 +390,8 @@ impl Topics for Client {
         self.topic_result(&TopicRequest::DeleteRecords(topic.to_owned(), partition, before), None)
     }
 
-    fn tail(&self, topic: &str, from_beginning: bool) -> Result<Box<dyn Tail>> {
-        let call = self.topic(&TopicRequest::Print { topic: topic.to_owned(), from_beginning }, None)?;
+    fn tail(&self, topic: &str, from: TailFrom) -> Result<Box<dyn Tail>> {
+        let call = self.topic(&TopicRequest::Print { topic: topic.to_owned(), from }, None)?;
         Ok(Box::new(RemoteRecords { call, at_end: false }))
     }
 

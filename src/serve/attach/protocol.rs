@@ -13,6 +13,7 @@
 //! A response with rows that ends without `d` or `f` was cut off: the other process has ended. This is not a public API: both
 //! sides are of one version ([`PROTOCOL`]); programs use ksqlDB's endpoints.
 
+use crate::engine::introspect::topics::TailFrom;
 use crate::engine::result::rows::{OutputColumn, Scanned};
 use crate::error::{Error, Kind, Result, Span};
 use crate::present::Outcome;
@@ -26,7 +27,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Version of this protocol: increased with every change of it.
-pub const PROTOCOL: u32 = 4;
+pub const PROTOCOL: u32 = 5;
 /// Media type of frames.
 pub(crate) const FRAMES: &str = "application/vnd.tidegate.frames";
 /// Kind and length of a frame.
@@ -321,7 +322,11 @@ pub enum TopicRequest {
     /// Returns the number of a topic's partitions, or null.
     Partitions(String),
     /// Creates a topic.
-    Create(String, u32),
+    Create(String, u32, BTreeMap<String, String>),
+    /// Everything about a topic.
+    Describe(String),
+    /// Deletes a topic.
+    Delete(String),
     /// Deletes the records of a partition below an offset, all if it is negative; returns the lowest offset left.
     DeleteRecords(String, i32, i64),
     /// Appends the records of the [`put_rows`] behind this line: partition, timestamp, key, value.
@@ -330,8 +335,8 @@ pub enum TopicRequest {
     Print {
         /// Topic.
         topic: String,
-        /// Start at the oldest record.
-        from_beginning: bool,
+        /// Where it begins.
+        from: TailFrom,
     },
 }
 

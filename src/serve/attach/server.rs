@@ -292,7 +292,11 @@ async fn topic(
         let value = match call {
             TopicRequest::All => serde_json::json!(topics.all()?),
             TopicRequest::Partitions(topic) => serde_json::json!(topics.partitions(&topic)?),
-            TopicRequest::Create(topic, partitions) => serde_json::json!(topics.create(&topic, partitions)?),
+            TopicRequest::Create(topic, partitions, config) => {
+                serde_json::json!(topics.create(&topic, partitions, &config)?)
+            }
+            TopicRequest::Describe(topic) => serde_json::json!(topics.describe(&topic)?),
+            TopicRequest::Delete(topic) => serde_json::json!(topics.delete(&topic)?),
             TopicRequest::DeleteRecords(topic, partition, before) => {
                 serde_json::json!(topics.delete_records(&topic, partition, before)?)
             }
@@ -300,9 +304,9 @@ async fn topic(
                 let records = records(body.get(end + 1..).unwrap_or_default())?;
                 serde_json::json!(topics.append(&topic, &records)?)
             }
-            TopicRequest::Print { topic, from_beginning } => {
+            TopicRequest::Print { topic, from } => {
                 let _permit = stream_permit(&service)?;
-                return print(&service, topics.tail(&topic, from_beginning)?, sender);
+                return print(&service, topics.tail(&topic, from)?, sender);
             }
         };
         sender.send(&Frame::Done(Some(value.to_string())));
@@ -313,8 +317,11 @@ async fn topic(
 /// Checks and audits changes to topics.
 fn allowed(service: &AttachService, principal: &Principal, call: &TopicRequest) -> Result<()> {
     let (what, topic) = match call {
-        TopicRequest::All | TopicRequest::Partitions(_) | TopicRequest::Print { .. } => return Ok(()),
-        TopicRequest::Create(topic, _) => ("create", topic),
+        TopicRequest::All | TopicRequest::Partitions(_) | TopicRequest::Describe(_) | TopicRequest::Print { .. } => {
+            return Ok(());
+        }
+        TopicRequest::Create(topic, ..) => ("create", topic),
+        TopicRequest::Delete(topic) => ("delete", topic),
         TopicRequest::DeleteRecords(topic, ..) => ("delete records", topic),
         TopicRequest::Append(topic) => ("append", topic),
     };

@@ -5,8 +5,8 @@
 //! tidegate man > /usr/local/share/man/man1/tidegate.1
 //! ```
 
-use super::args::Arguments;
-use super::report::{FAILED, INTERRUPTED, NO_LOG, OK, USAGE};
+use crate::cli::args::Arguments;
+use crate::cli::report::{FAILED, INTERRUPTED, NO_LOG, OK, USAGE};
 use crate::error::Result;
 use clap::CommandFactory;
 use clap_complete::Shell;
@@ -16,14 +16,14 @@ use clap_mangen::roff::{Roff, roman};
 const NAME: &str = "tidegate";
 
 /// A script that a shell reads.
-pub(super) fn completions(shell: Shell) -> Vec<u8> {
+pub(in crate::cli) fn completions(shell: Shell) -> Vec<u8> {
     let mut out = Vec::new();
     clap_complete::generate(shell, &mut Arguments::command(), NAME, &mut out);
     out
 }
 
 /// One page with all commands: roff, section 1.
-pub(super) fn page() -> Result<Vec<u8>> {
+pub(in crate::cli) fn page() -> Result<Vec<u8>> {
     let mut out = Vec::new();
     let mut command = Arguments::command();
     command.build();

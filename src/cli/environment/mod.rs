@@ -1,24 +1,31 @@
 //! The environment of the command line: opens engines, logs, the server and the demonstration.
 
-use super::args::{Place, SERVER_PORT, base_of};
-use super::backend::{Backend, BackendHandle, Directory, open_directory};
-use super::demo::{self, Cars, Demo};
-use super::served::Server;
-use super::{Environment, PAUSE, Session};
+mod backend;
+mod served;
+
 use crate::catalog::topics::TopicRules;
+use crate::cli::args::{Place, SERVER_PORT, base_of};
+use crate::cli::demo::{self, Cars, Demo};
+use crate::cli::{Environment, PAUSE, Session};
 use crate::config::kafka::ClientProperties;
 use crate::config::properties::AUTO_OFFSET_RESET;
-use crate::config::{AUDIT_FILE, Config, DEFAULT_SERVICE_ID, LogConfig, READ_ONLY, default_data_dir, private};
-use crate::engine::Engine;
+use crate::config::{
+    AUDIT_FILE, Config, DEFAULT_SERVICE_ID, LogConfig, READ_ONLY, default_data_dir, private, user_dir,
+};
 use crate::engine::command::repair::{Report, Wanted};
-use crate::engine::introspect::topics::{LogTopics, Tail, TopicLine, Topics};
+use crate::engine::introspect::topics::{LogTopics, Tail, TailFrom, TopicDetail, TopicLine, Topics};
 use crate::engine::query::processing_log::AUTO_CREATE;
+use crate::engine::session::Session as EngineSession;
+use crate::engine::{Drive, Engine};
 use crate::error::{Error, Kind, Result};
 use crate::log::{RecordSet, partition};
 use crate::serve::Access;
 use crate::serve::attach::client::Client;
 use crate::serve::attach::owner::Owner;
 use crate::types::clock::{SharedClock, SystemClock};
+use backend::{Backend, BackendHandle, Directory, open_directory};
+use served::Server;
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -104,7 +111,7 @@ fn kafka(place: &Place) -> Result<Option<LogConfig>> {
 
 fn session(
     backend: BackendHandle,
-    history: Option<PathBuf>,
+    history_before: Option<PathBuf>,
     beside: Option<(Cars, Option<Server>)>,
 ) -> Result<Session> {
     let greeting =
@@ -118,20 +125,24 @@ fn session(
         notices,
         is_attached: Box::new(move || asked.1.is_attached()),
         greeting,
-        history,
+        history: history(),
+        history_before,
         depth: 0,
     })
 }
 
-fn history(config: &Config) -> Option<PathBuf> {
-    match &config.log {
-        LogConfig::Embedded(dir) => Some(dir.join("history")),
-        LogConfig::Temporary | LogConfig::Kafka { .. } => history_elsewhere(),
-    }
+/// The prompt's history: the user's, wherever statements run.
+fn history() -> Option<PathBuf> {
+    user_dir("XDG_STATE_HOME", ".local/state").map(|folder| folder.join("history"))
 }
 
-fn history_elsewhere() -> Option<PathBuf> {
-    default_data_dir().ok().map(|dir| dir.join("history"))
+/// Where earlier versions kept it: in the data directory.
+fn history_before(config: Option<&Config>) -> Option<PathBuf> {
+    let folder = match config.map(|config| &config.log) {
+        Some(LogConfig::Embedded(folder)) => Some(folder.clone()),
+        _ => default_data_dir().ok(),
+    };
+    folder.map(|folder| folder.join("history"))
 }
 
 /// A server on this machine beside the demonstration, if any port can be had.
@@ -158,8 +169,16 @@ impl Topics for OwnTopics {
         self.topics.partitions(topic)
     }
 
-    fn create(&self, topic: &str, partitions: u32) -> Result<()> {
-        self.topics.create(topic, partitions)
+    fn describe(&self, topic: &str) -> Result<Option<TopicDetail>> {
+        self.topics.describe(topic)
+    }
+
+    fn create(&self, topic: &str, partitions: u32, config: &BTreeMap<String, String>) -> Result<()> {
+        self.topics.create(topic, partitions, config)
+    }
+
+    fn delete(&self, topic: &str) -> Result<()> {
+        self.topics.delete(topic)
     }
 
     fn append(&self, topic: &str, records: &RecordSet) -> Result<()> {
@@ -170,8 +189,8 @@ impl Topics for OwnTopics {
         self.topics.delete_records(topic, partition, before)
     }
 
-    fn tail(&self, topic: &str, from_beginning: bool) -> Result<Box<dyn Tail>> {
-        self.topics.tail(topic, from_beginning)
+    fn tail(&self, topic: &str, from: TailFrom) -> Result<Box<dyn Tail>> {
+        self.topics.tail(topic, from)
     }
 }
 
@@ -184,12 +203,12 @@ impl Environment for Machine {
                 let client = Backend::Attached(Arc::new(client));
                 (
                     BackendHandle::over(client, None, Config::new(LogConfig::Temporary), self.clock.clone()),
-                    history_elsewhere(),
+                    history_before(None),
                 )
             }
             None => {
                 let config = config(place)?;
-                let history = history(&config);
+                let history = history_before(Some(&config));
                 (BackendHandle::open(config, self.clock.clone())?, history)
             }
         };
@@ -220,6 +239,29 @@ impl Environment for Machine {
 
     fn now_ms(&self) -> i64 {
         self.clock.now_ms()
+    }
+
+    fn clock(&self) -> SharedClock {
+        self.clock.clone()
+    }
+
+    fn check(&mut self, place: &Place, text: &str) -> Result<Vec<Error>> {
+        self.require_local(place)?;
+        // What exists is only asked for by name.
+        let anywhere = place.data.is_none() && place.bootstrap_servers.is_none() && place.kafka_config.is_none();
+        let place = Place { temp: place.temp || anywhere, ..place.clone() };
+        let config = config(&place)?;
+        let log = Engine::open_log(&config, &self.clock)?;
+        // Nothing runs: queries would write.
+        let engine = Engine::over(log, config, self.clock.clone(), Drive::ByHand)?;
+        let session = EngineSession::default();
+        let checked = engine.parse(text, &session).and_then(|mut statements| {
+            // Of one statement alone the sandbox makes no plan.
+            statements.extend(engine.parse("SHOW STREAMS;", &session)?);
+            engine.validate(&statements, &session).map_err(|(_, e)| e)
+        });
+        engine.close();
+        Ok(checked.err().into_iter().collect())
     }
 
     fn serve(&mut self, place: &Place, listen: SocketAddr, access: &Access, stop: &dyn Fn() -> bool) -> Result<()> {
@@ -253,7 +295,7 @@ impl Environment for Machine {
         let anywhere = place.data.is_none() && place.bootstrap_servers.is_none();
         let place = Place { temp: place.temp || anywhere, ..place.clone() };
         let config = config(&place)?;
-        let history = history(&config);
+        let history = history_before(Some(&config));
         let (engine, owner) = self.open(config.clone())?;
         let (carried_out, shown, cars) = demo::start(&engine, &self.clock)?;
         let server = serve_demo(&engine);

@@ -1,6 +1,6 @@
 //! `tidegate repair`: shows and removes records of the command log of a service that is not running.
 
-use super::render::{Screen, Shown};
+use crate::cli::render::{Screen, Shown};
 use crate::engine::command::repair::Report;
 use crate::engine::command::{Recorded, SKIPPED_MAX, Skipped};
 use crate::error::Result;

@@ -4,7 +4,7 @@
 //! background for the end of the owner, and then acquires the directory itself or attaches to the process that did: queries
 //! continue for as long as any tidegate has the directory open, and the session shows one line about the change.
 
-use super::Notices;
+use crate::cli::Notices;
 use crate::config::{Config, LogConfig};
 use crate::engine::Engine;
 use crate::engine::introspect::names::Names;

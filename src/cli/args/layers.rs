@@ -14,7 +14,7 @@
 //! The place to work on (`--data`, `--temp`, `--bootstrap-servers`, `--kafka-config`, `--server`, a URL) is one choice: the highest layer that makes it
 //! makes all of it.
 
-use super::args::Arguments;
+use super::Arguments;
 use crate::config::{environment, environment_below, property_names, user_dir};
 use crate::error::{Error, Result};
 use crate::types::nearest;

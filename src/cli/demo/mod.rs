@@ -3,11 +3,12 @@
 //! What is shown is what runs: the statements are those of `queries/demo/cars.sql`, without its INSERTs, in whose place the
 //! cars drive. On a terminal the table changes in place; elsewhere its rows are written one after the other.
 
-use super::args::Arguments;
-use super::demo_data;
-use super::render::live::LiveTable;
-use super::report::OK;
-use super::{Process, Session, size_of_terminal};
+mod data;
+
+use crate::cli::args::Arguments;
+use crate::cli::render::live::LiveTable;
+use crate::cli::report::OK;
+use crate::cli::{Environment, Process, Session, size_of_terminal};
 use crate::engine::Engine;
 use crate::engine::session::Session as EngineSession;
 use crate::error::{Error, Result};
@@ -23,7 +24,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// The statements; the last one shows the result.
-const SQL: &str = include_str!("../../queries/demo/cars.sql");
+const SQL: &str = include_str!("../../../queries/demo/cars.sql");
 /// Rows that are written where a table cannot change in place: the history's windows and some live updates.
 const ROWS: usize = 36;
 /// How long the table changes before the prompt comes: a window of ten seconds ends within it.
@@ -83,7 +84,7 @@ pub(super) fn start(engine: &Engine, clock: &SharedClock) -> Result<(Vec<String>
     let stop = Arc::new(AtomicBool::new(false));
     let (log, clock, stopped) = (engine.log().clone(), clock.clone(), stop.clone());
     let generate = move || {
-        if let Err(e) = demo_data::drive(&log, TOPIC, PARTITIONS, &clock, &stopped) {
+        if let Err(e) = data::drive(&log, TOPIC, PARTITIONS, &clock, &stopped) {
             tracing::error!(error = %e, "the demonstration stopped generating data");
         }
     };
@@ -93,14 +94,20 @@ pub(super) fn start(engine: &Engine, clock: &SharedClock) -> Result<(Vec<String>
 
 impl Process {
     /// Shows the demonstration, and then the prompt unless `once`.
-    pub(super) fn demo(&mut self, mut demo: Demo, once: bool, arguments: &Arguments) -> Result<u8> {
+    pub(super) fn demo(
+        &mut self,
+        mut demo: Demo,
+        once: bool,
+        arguments: &Arguments,
+        environment: &mut dyn Environment,
+    ) -> Result<u8> {
         writeln!(self.out, "{BEFORE}\n")?;
         for statement in demo.carried_out.iter().chain([&demo.shown]) {
             let indented = format!("  {};", statement.replace('\n', "\n  "));
-            let sql = if self.options.color { super::repl::highlighted(&indented) } else { indented };
+            let sql = if self.options.color { crate::cli::repl::highlighted(&indented) } else { indented };
             writeln!(self.out, "{sql}\n")?;
         }
-        match self.width.filter(|_| arguments.output == super::args::Format::Table) {
+        match self.width.filter(|_| arguments.output == crate::cli::args::Format::Table) {
             Some(_) => self.moving(&mut demo)?,
             None => {
                 writeln!(self.out, "{SHOWN}\n")?;
@@ -118,7 +125,7 @@ impl Process {
         if once {
             return Ok(OK);
         }
-        self.prompt(&mut demo.session, arguments)
+        self.prompt(&mut demo.session, &arguments.place, arguments, environment)
     }
 
     /// The table in place, on a terminal.

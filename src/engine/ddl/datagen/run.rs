@@ -1,0 +1,159 @@
+//! The threads that generate rows, one a stream: which of them run follows from the catalogue.
+//!
+//! `Engine::generate` compares the two after every statement that changes the catalogue, and at the start. A thread looks for
+//! its stream at each step, ends with it, and does not keep the engine alive. A log that does not respond is tried again every
+//! second; the rows that were due meanwhile are not made up for.
+
+use crate::engine::access::Principal;
+use crate::engine::datagen::{Spec, spec_of};
+use crate::engine::session::Session;
+use crate::engine::{Drive, Engine, Inner};
+use crate::error::{Error, Result};
+use crate::log::TopicPartition;
+use crate::threads;
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+/// The name of its threads.
+const KIND: &str = "datagen";
+/// Time between two steps: a stream that moves, and little work at low rates.
+const STEP: Duration = Duration::from_millis(50);
+/// Time before a step that failed is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+/// Rows that are written at once.
+const ROWS_PER_STEP: u64 = 5_000;
+
+/// The generators that run, by the name of their stream.
+#[derive(Debug, Default)]
+pub(in crate::engine) struct Generators {
+    running: Mutex<BTreeMap<String, Running>>,
+}
+
+#[derive(Debug)]
+struct Running {
+    sql: String,
+    stop: Arc<AtomicBool>,
+}
+
+/// A generator at work.
+struct Generator {
+    name: String,
+    sql: String,
+    spec: Spec,
+    stop: Arc<AtomicBool>,
+    engine: Weak<Inner>,
+    /// When it began to count, and at which row; `None` = it does not know yet.
+    begin: Option<(Duration, u64)>,
+    next: u64,
+}
+
+impl Engine {
+    /// Starts the generators of streams that have none yet, and stops those whose stream has gone or was replaced.
+    pub(in crate::engine) fn generate(&self) -> Result<()> {
+        if self.inner.drive != Drive::Threads {
+            return Ok(());
+        }
+        let catalog = self.catalog();
+        let wanted: BTreeMap<&str, (&str, Spec)> = catalog
+            .all()
+            .filter_map(|source| Some((source.name.as_str(), (source.sql.as_str(), spec_of(&source.sql)?))))
+            .collect();
+        let mut running = self.inner.generators.running.lock();
+        running.retain(|name, generator| {
+            let stays = wanted.get(name.as_str()).is_some_and(|(sql, _)| *sql == generator.sql);
+            if !stays {
+                generator.stop.store(true, Ordering::Relaxed);
+            }
+            stays
+        });
+        for (name, (sql, spec)) in wanted {
+            if running.contains_key(name) {
+                continue;
+            }
+            let stop = Arc::new(AtomicBool::new(false));
+            let mut generator = Generator {
+                name: name.to_owned(),
+                sql: sql.to_owned(),
+                spec,
+                stop: stop.clone(),
+                engine: Arc::downgrade(&self.inner),
+                begin: None,
+                next: 0,
+            };
+            let owner = name.to_owned();
+            threads::spawn(KIND, name, move || threads::rounds(KIND, &owner, || generator.step()))?;
+            running.insert(name.to_owned(), Running { sql: sql.to_owned(), stop });
+        }
+        Ok(())
+    }
+}
+
+impl Generator {
+    fn step(&mut self) -> ControlFlow<()> {
+        let Some(inner) = self.engine.upgrade() else { return ControlFlow::Break(()) };
+        let engine = Engine { inner };
+        let is_there = engine.catalog().source(&self.name).is_some_and(|source| source.sql == self.sql);
+        if !is_there || engine.is_over() || self.stop.load(Ordering::Relaxed) {
+            return ControlFlow::Break(());
+        }
+        let pause = match self.write(&engine) {
+            Ok(()) => STEP,
+            Err(error) => {
+                tracing::warn!(%error, stream = self.name, "generated rows cannot be written");
+                self.begin = None;
+                RETRY
+            }
+        };
+        if self.begin.is_some() && self.next >= self.spec.count {
+            return ControlFlow::Break(());
+        }
+        let clock = engine.clock().clone();
+        // An engine that is closed meanwhile does not wait for this.
+        drop(engine);
+        clock.sleep(pause);
+        ControlFlow::Continue(())
+    }
+
+    /// Writes the rows that are due.
+    fn write(&mut self, engine: &Engine) -> Result<()> {
+        let now = engine.clock().monotonic();
+        let (began, first) = match self.begin {
+            Some(begin) => begin,
+            None => {
+                self.next = written(engine, &self.name)?;
+                *self.begin.insert((now, self.next))
+            }
+        };
+        let due = first.saturating_add(self.spec.due(now - began)).min(self.spec.count);
+        let end = due.min(self.next + ROWS_PER_STEP);
+        let rows: Vec<_> = (self.next..end).map(|i| self.spec.template.row(self.spec.seed, i)).collect();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let session = Session::of(Principal::engine());
+        for result in engine.insert_rows(&format!("`{}`", self.name.replace('`', "``")), &rows, &session) {
+            result.map_err(|e| Error::new(e.kind(), e.message()))?;
+        }
+        self.next = end;
+        if end < due {
+            // It cannot keep up: what is missing is not made up for in one go.
+            self.begin = Some((now, end));
+        }
+        Ok(())
+    }
+}
+
+/// Records that the topic of a stream has had: the number of the next row.
+fn written(engine: &Engine, name: &str) -> Result<u64> {
+    let catalog = engine.catalog();
+    let Some(source) = catalog.source(name) else { return Ok(0) };
+    let mut records = 0;
+    for partition in 0..source.partitions as i32 {
+        records += engine.log().watermarks(&TopicPartition::new(source.topic.as_str(), partition))?.high;
+    }
+    Ok(u64::try_from(records).unwrap_or_default())
+}

@@ -1,0 +1,225 @@
+//! The command line: where statements and settings come from, formats for programs, errors as JSON, words with a backslash in
+//! scripts, checks, topics without SQL.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+const TIDEGATE: &str = env!("CARGO_BIN_EXE_tidegate");
+const FILLED: &str = "CREATE STREAM s (k STRING KEY, n INT, d DOUBLE) WITH (KAFKA_TOPIC='s', VALUE_FORMAT='JSON', PARTITIONS=1);\
+                      INSERT INTO s VALUES ('a', 7, 50006659); INSERT INTO s VALUES ('b|c', NULL, 1.5);";
+
+/// A user's home with nothing in it.
+struct Home(tempfile::TempDir);
+
+impl Home {
+    fn new() -> Home {
+        Home(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    fn run_with(&self, args: &[&str], variables: &[(&str, &str)], input: &str) -> Output {
+        let mut command = Command::new(TIDEGATE);
+        command.args(args).env_clear().env("HOME", self.0.path()).envs(variables.iter().copied());
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // A program that reads nothing may have ended.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        child.wait_with_output().unwrap()
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        self.run_with(args, &[], "")
+    }
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn errors(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn statements_come_from_options_arguments_and_pipes() {
+    let home = Home::new();
+    let query = "SELECT k FROM s WHERE n = ${number};";
+    let expected = "K\na\n";
+    let all = [
+        home.run(&["--temp", "-q", "-o", "csv", "-d", "number=7", "-c", FILLED, "-e", query]),
+        home.run(&["--temp", "-q", "-o", "csv", "-d", "number=7", "sql", &format!("{FILLED}{query}")]),
+        home.run(&["--temp", "-q", "-o", "csv", "-d", "number=7", "sql", "-c", FILLED, "-c", query]),
+        home.run_with(&["--temp", "-q", "-o", "csv", "-d", "number=7", "sql"], &[], &format!("{FILLED}{query}")),
+        home.run_with(&["--temp", "-q", "-o", "csv", "-d", "number=7"], &[], &format!("{FILLED}{query}")),
+    ];
+    for output in all {
+        assert_eq!((out(&output).as_str(), errors(&output).as_str()), (expected, ""), "{output:?}");
+    }
+    // The first that fails ends it.
+    let output = home.run(&["--temp", "-c", "DROP STREAM nowhere;", "-c", "SHOW STREAMS;"]);
+    assert_eq!((output.status.code(), out(&output).as_str()), (Some(1), ""));
+    let misused = home.run(&["-c", "SHOW STREAMS;", "topic", "list"]);
+    assert_eq!(misused.status.code(), Some(2), "{misused:?}");
+}
+
+#[test]
+fn formats_for_programs_have_rows_only_and_errors_are_objects() {
+    let home = Home::new();
+    let rows = |format: &str| {
+        let output = home.run(&["--temp", "-o", format, "-c", FILLED, "-c", "SELECT * FROM s;"]);
+        assert!(errors(&output).starts_with("Stream created\n"), "{}", errors(&output));
+        out(&output)
+    };
+    assert_eq!(rows("tsv"), "K\tN\tD\na\t7\t50006659.0\nb|c\t\\N\t1.5\n");
+    assert_eq!(
+        rows("markdown"),
+        "| K | N | D |\n| --- | ---: | ---: |\n| a | 7 | 50006659.0 |\n| b\\|c | null | 1.5 |\n"
+    );
+    assert_eq!(rows("json").lines().count(), 2);
+    let file = home.write("x.sql", "SHOW STREAMS;\nSELECT 'é' FORM s;");
+    let output = home.run(&["--temp", "-o", "json", "sql", "-f", file.to_str().unwrap()]);
+    let error: serde_json::Value = serde_json::from_str(errors(&output).lines().last().unwrap()).unwrap();
+    assert_eq!(error["code"], 40001);
+    assert!(error["message"].as_str().unwrap().contains("Syntax Error"), "{error}");
+    assert_eq!((&error["span"]["line"], &error["span"]["start"]), (&2.into(), &30.into()), "{error}");
+    assert_eq!(error["file"], file.to_str().unwrap());
+    let named = home.run(&["--temp", "sql", "-f", file.to_str().unwrap()]);
+    assert!(errors(&named).contains("x.sql:2:17"), "{}", errors(&named));
+}
+
+#[test]
+fn limits_stop_a_query_that_does_not_end() {
+    let home = Home::new();
+    let push = "SELECT n FROM s EMIT CHANGES;";
+    let rows = home.run(&["--temp", "--query-row-limit", "1", "-c", FILLED, "-c", push]);
+    assert!(out(&rows).contains("(1 row)\nStopped by the row limit"), "{}", out(&rows));
+    let time = home.run(&["--temp", "--query-timeout", "300ms", "-c", FILLED, "-c", push]);
+    assert!(out(&time).contains("(2 rows)\nStopped by the time limit"), "{}", out(&time));
+    assert_eq!((rows.status.code(), time.status.code()), (Some(0), Some(0)));
+}
+
+#[test]
+fn settings_come_from_the_command_line_the_environment_a_profile_and_a_file_in_this_order() {
+    let home = Home::new();
+    let profiles = "output = \"csv\"\ntemp = true\n[profiles.plain]\noutput = \"json\"\n[topic.list]\nall = true\n";
+    home.write(".config/tidegate/config.toml", profiles);
+    let first = |args: &[&str], variables: &[(&str, &str)]| {
+        let output = home.run_with(args, variables, "");
+        out(&output).lines().next().unwrap_or_default().to_owned() + &errors(&output)
+    };
+    let values = "SELECT 1 AS one FROM (VALUES (1)) AS t (x);";
+    let show = ["-q", "-c", values];
+    assert_eq!(first(&show, &[]), "ONE");
+    assert_eq!(first(&[&["--profile", "plain"], &show[..]].concat(), &[]), "{\"ONE\":1}");
+    assert_eq!(first(&show, &[("TIDEGATE_PROFILE", "plain"), ("TIDEGATE_OUTPUT", "tsv")]), "ONE");
+    assert_eq!(first(&[&["-o", "json"], &show[..]].concat(), &[("TIDEGATE_OUTPUT", "tsv")]), "{\"ONE\":1}");
+    // The place is one choice: what the command line says of it replaces all of the file's.
+    let data = home.path("data");
+    let set = [("TIDEGATE_SET_KSQL_STREAMS_AUTO_OFFSET_RESET", "latest")];
+    let args = ["--data", data.to_str().unwrap(), "-q", "-c", "SHOW PROPERTIES;"];
+    let output = home.run_with(&args, &set, "");
+    assert!(out(&output).contains("auto.offset.reset,latest"), "{output:?}");
+    assert!(data.is_dir());
+    assert!(out(&home.run(&["topic", "list"])).starts_with("Topic,"), "an option of a command");
+    let none = home.run(&["--profile", "prod", "-c", values]);
+    assert_eq!(none.status.code(), Some(2));
+    assert!(errors(&none).contains("its profiles are plain"), "{}", errors(&none));
+    home.write(".config/tidegate/config.toml", "outputs = \"csv\"\n");
+    assert!(errors(&home.run(&["-c", values])).contains("did you mean output?"));
+    let missing = home.run(&["--config", "/nowhere.toml", "-c", values]);
+    assert!(errors(&missing).contains("cannot read /nowhere.toml"), "{}", errors(&missing));
+}
+
+#[test]
+fn words_with_a_backslash_work_in_scripts_and_unknown_ones_are_named() {
+    let home = Home::new();
+    let file = home.path("rows.csv");
+    let script = format!(
+        "{FILLED}\n\\pset format csv\n\\timing on\n\\o {}\nSELECT k FROM s;\n\\o\n\\echo it's done\n\\x\nSELECT n FROM s WHERE n = 7;\n\\x auto\n",
+        file.display()
+    );
+    let output = home.run_with(&["--temp"], &[], &script);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "K\na\nb|c\n");
+    assert!(out(&output).contains("it's done\n-[ row 1 ]--------------------\nN | 7\n"), "{}", out(&output));
+    assert!(errors(&output).contains("Time: "), "{}", errors(&output));
+    let unknown = home.run_with(&["--temp"], &[], "SHOW STREAMS;\n\\tming\n");
+    assert_eq!(unknown.status.code(), Some(1));
+    assert!(errors(&unknown).contains("there is no \\tming: did you mean \\timing?"), "{}", errors(&unknown));
+    let vertical = home.run(&["--temp", "-q", "-c", FILLED, "-c", "SELECT k FROM s WHERE n = 7 \\gx"]);
+    assert!(out(&vertical).contains("K | a"), "{vertical:?}");
+}
+
+#[test]
+fn a_check_plans_files_and_changes_nothing() {
+    let home = Home::new();
+    let good = home.write("good.sql", "CREATE STREAM s (n INT) WITH (KAFKA_TOPIC='s', VALUE_FORMAT='JSON', PARTITIONS=1);\nCREATE TABLE t AS SELECT n, COUNT(*) AS c FROM s GROUP BY n;");
+    let bad = home.write("bad.sql", "CREATE STREAM s (sped INT) WITH (KAFKA_TOPIC='s', VALUE_FORMAT='JSON', PARTITIONS=1);\nCREATE STREAM x AS SELECT speed FROM s;");
+    let (good, bad) = (good.to_str().unwrap(), bad.to_str().unwrap());
+    let output = home.run(&["check", good]);
+    assert_eq!((output.status.code(), errors(&output)), (Some(0), format!("{good}: ok\n")));
+    let output = home.run(&["check", good, bad]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(errors(&output).contains("bad.sql:2:27") && errors(&output).contains("SPEED"), "{}", errors(&output));
+    assert!(!Path::new(&home.path(".local/share/tidegate")).exists());
+}
+
+#[test]
+fn topics_are_created_described_printed_and_deleted() {
+    let home = Home::new();
+    let data = home.path("data");
+    let topic = |args: &[&str], input: &str| {
+        let output = home.run_with(&[&["--data", data.to_str().unwrap(), "topic"], args].concat(), &[], input);
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {output:?}");
+        out(&output)
+    };
+    let created = topic(&["create", "t", "--partitions", "2", "--retention", "12h"], "");
+    assert_eq!(created, "created topic t with 2 partitions\n");
+    assert_eq!(topic(&["create", "t", "--if-not-exists"], ""), "topic t exists already\n");
+    let lines: String = (0..20).map(|n| format!("{n}\n")).collect();
+    topic(&["produce", "t"], &lines);
+    let described = topic(&["describe", "t"], "");
+    assert!(
+        described.contains("| retention.ms | 43200000 |") && described.contains("| 1         | 0            | 10  |"),
+        "{described}"
+    );
+    // Lines without a key take turns.
+    let last = topic(&["print", "t", "--offset", "-1", "-e", "-f", "%p:%o=%v"], "");
+    let mut last: Vec<&str> = last.lines().collect();
+    last.sort_unstable();
+    assert_eq!(last, ["0:9=18", "1:9=19"]);
+    assert_eq!(
+        topic(&["print", "t", "--offset", "8", "--partition", "1", "-e", "-f", "%v,"], "").matches(',').count(),
+        2
+    );
+    assert_eq!(topic(&["print", "t", "--offset", "@0", "-e", "-f", "%T"], "").lines().count(), 20);
+    assert_eq!(topic(&["delete", "t"], ""), "deleted topic t\n");
+    assert_eq!(topic(&["delete", "t", "--if-exists"], ""), "topic t does not exist\n");
+}
+
+#[test]
+fn the_doctor_says_what_it_looked_at() {
+    let home = Home::new();
+    let output = home.run(&["doctor", "-o", "csv"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    for what in
+        ["version,ok", "data directory,ok", "disk,", "clock,ok", "open files,", "scratch,", "port,", "terminal,ok"]
+    {
+        assert!(out(&output).contains(what), "{what}: {}", out(&output));
+    }
+    let file = home.write("file", "");
+    let ill = home.run(&["doctor", "--data", file.to_str().unwrap(), "-o", "csv"]);
+    assert_eq!(ill.status.code(), Some(1), "{ill:?}");
+    assert!(out(&ill).contains("data directory,problem"), "{ill:?}");
+}
