@@ -4,7 +4,7 @@ import { usePoll } from '../parts/api.js';
 import { bytes, count, duration, percent, rate, short } from '../parts/format.js';
 import { t } from '../parts/i18n.js';
 import { target } from '../parts/links.js';
-import { Actions } from '../parts/queryActions.js';
+import { Actions, needsReason } from '../parts/queryActions.js';
 import { setParams } from '../parts/router.js';
 import { Spark } from '../parts/spark.js';
 import { DataTable, Filter } from '../parts/table.js';
@@ -24,7 +24,7 @@ function remember(queries) {
 
 const columns = now => [
   { id: 'id', title: t('facts.query'), cell: row => html`<a href=${target.query(row.id)}>${row.id}</a>${row.persistent === false ? html` <span class="tag">${t('query.transient')}</span>` : ''}` },
-  { id: 'state', title: t('facts.status'), cell: row => html`<${State} state=${row.state} />${row.state !== 'RUNNING' && row.sentence ? html`<span class="note sentence" title=${row.sentence}>${row.sentence}</span>` : ''}` },
+  { id: 'state', title: t('facts.status'), cell: row => html`<${State} state=${row.state} />${needsReason(row) ? html`<span class="note sentence" title=${row.sentence}>${row.sentence}</span>` : ''}` },
   { id: 'in', title: t('facts.in'), number: true, value: row => row.rates?.in, cell: row => rate(row.rates?.in) },
   { id: 'spark', title: t('facts.trend'), value: row => row.rates?.in, cell: row => html`<${Spark} values=${seen.get(row.id)} label=${t('overview.trend', { name: row.id })} width=${72} />` },
   { id: 'out', title: t('facts.out'), number: true, value: row => row.rates?.out, cell: row => rate(row.rates?.out) },

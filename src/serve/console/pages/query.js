@@ -10,7 +10,7 @@ import { Names, Source, Topic } from '../parts/links.js';
 import { Live } from '../parts/live.js';
 import { planEdges, planNodes } from '../parts/plan.js';
 import { ProblemGroups } from '../parts/problems.js';
-import { Actions } from '../parts/queryActions.js';
+import { Actions, needsReason } from '../parts/queryActions.js';
 import { Result } from '../parts/result.js';
 import { go, setParams } from '../parts/router.js';
 import { quoted } from '../parts/statements.js';
@@ -102,7 +102,7 @@ export default function Query({ path: [id], params }) {
     bench.open(`${query.sql};`);
     go(['sql']);
   };
-  return html`<${PageHead} title=${id} note=${html`<${State} state=${query.state} /> ${query.sentence ?? ''}${query.since ? html` · ${t('query.since', { value: duration(Date.now() - query.since) })}` : ''}${query.restarts > 0 ? ` · ${t('query.restarts', { n: query.restarts })}` : ''}`} api=${`/api/v1/queries/${encodeURIComponent(id)}`}>
+  return html`<${PageHead} title=${id} note=${html`<${State} state=${query.state} />${needsReason(query) ? ` ${query.sentence}` : ''}${query.since ? html` · ${t('query.since', { value: duration(Date.now() - query.since) })}` : ''}${query.restarts > 0 ? ` · ${t('query.restarts', { n: query.restarts })}` : ''}`} api=${`/api/v1/queries/${encodeURIComponent(id)}`}>
       <${Actions} queries=${[query]} reload=${poll.reload} /><${Button} icon="edit" label=${t('query.edit')} onClick=${edit} />
     </${PageHead}>
     <${Facts} facts=${[

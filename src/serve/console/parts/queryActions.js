@@ -4,6 +4,9 @@ import { may, post } from './api.js';
 import { t } from './i18n.js';
 import { Button, confirm, roleWhy, toast } from './ui.js';
 
+/** Is there more to say than the state itself? */
+export const needsReason = query => ['WAITING', 'ERROR'].includes(query.state) && Boolean(query.sentence);
+
 /** Runs the statement for each query; says how it went. */
 async function each(word, queries, reload) {
   for (const { id } of queries) {

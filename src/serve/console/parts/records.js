@@ -52,9 +52,9 @@ export class Records {
     flush();
   }
 
-  /** A line is a record; one with a message and no offset is the error that ended them. */
+  /** A line is a record, or the error that ended them. */
   #take(line, pending) {
-    if (line.offset === undefined && line.message !== undefined) this.error.value = new ApiError(line.code ?? 500, line);
+    if (line.error) this.error.value = new ApiError(line.error.code ?? 500, line.error);
     else if (line.offset !== undefined) pending.push(line);
   }
 
