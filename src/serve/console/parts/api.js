@@ -24,7 +24,10 @@ export class ApiError extends Error {
     const hint = body.hint ?? null;
     let message = String(body.message ?? `HTTP ${status}`);
     if (hint && message.endsWith(`\n${hint}`)) message = message.slice(0, -hint.length - 1);
-    super(message);
+    // ksqlDB's own form of a place; what has a span does not need it.
+    const place = message.match(/^line:? (\d+)(?:, Col: |:)(\d+): /i);
+    super(place ? message.slice(place[0].length) : message);
+    this.place = place ? { line: Number(place[1]), column: Number(place[2]) } : null;
     this.status = status;
     this.code = body.code ?? body.error_code ?? status;
     this.detail = body.detail ?? null;

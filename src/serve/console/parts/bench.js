@@ -5,7 +5,7 @@ import { remember } from './history.js';
 import { t } from './i18n.js';
 import { Live } from './live.js';
 import { store, stored } from './preferences.js';
-import { isPush, isQuery, sessionChange, split } from './statements.js';
+import { isPush, isQuery, sessionChange, split, wordAt } from './statements.js';
 import { ask, confirm } from './ui.js';
 
 const KEY = 'tidegate.sheets';
@@ -180,7 +180,7 @@ export const bench = {
   fail(error, start, text) {
     bench.say('bad', [error.message, error.detail, error.hint].filter(Boolean).join(' · '), text);
     if (bench.results.value.length === 0) bench.tab.value = 'messages';
-    const span = error.span ?? { start: 0, end: text.length };
+    const span = error.span ?? (error.place ? wordAt(text, error.place) : { start: 0, end: text.length });
     bench.failures.value = [{ start: start + span.start, end: start + span.end, severity: 'error', message: error.message, detail: error.detail, hint: error.hint }];
   },
 };

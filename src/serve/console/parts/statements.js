@@ -32,6 +32,13 @@ export function split(text) {
   return found;
 }
 
+/** The word at a line and column, counted from 1. */
+export function wordAt(text, { line, column }) {
+  const start = text.split('\n').slice(0, line - 1).reduce((sum, one) => sum + one.length + 1, 0) + column - 1;
+  const word = text.slice(start).match(/^[\p{L}\p{N}_]+|^./u);
+  return { start, end: start + (word ? word[0].length : 0) };
+}
+
 const bare = text => text.replace(/--[^\n]*|\/\*[\s\S]*?\*\//g, ' ').trim();
 
 /** Has rows for an answer. */
