@@ -312,6 +312,7 @@ impl Process {
             audit_log,
             read_only,
             no_console,
+            pg_listen,
         } = server
         else {
             return Err(Error::bug("not the command `server`"));
@@ -327,6 +328,7 @@ impl Process {
             audit_log: audit_log.clone(),
             read_only: *read_only,
             no_console: *no_console,
+            postgres: *pg_listen,
         };
         environment.serve(place, *listen, &access, &|| interrupt.asked()).map(|()| OK)
     }

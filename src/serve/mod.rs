@@ -17,6 +17,7 @@ mod ksql;
 pub mod limits;
 pub mod metrics;
 mod net;
+mod postgres;
 pub mod routes;
 mod rows;
 mod schema_registry;
@@ -64,8 +65,7 @@ use tokio_rustls::TlsAcceptor;
 /// The kind of work that a handler's panic is counted as.
 const REQUEST: &str = "request";
 
-/// Shared by all handlers.
-#[derive(Clone)]
+/// Shared by all handlers and connections.
 struct App {
     engine: Engine,
     /// The end of the server: ends streamed responses.
@@ -105,6 +105,8 @@ pub struct Access {
     pub read_only: bool,
     /// The web console is not served.
     pub no_console: bool,
+    /// Where Postgres's clients are served; `None` = nowhere.
+    pub postgres: Option<SocketAddr>,
 }
 
 /// The same, read and checked.
@@ -114,6 +116,15 @@ pub struct ListenConfig {
     origins: Vec<String>,
     /// The web console is served.
     console: bool,
+    postgres_tls: Option<TlsAcceptor>,
+    postgres: Option<TcpListener>,
+}
+
+impl ListenConfig {
+    /// Serves Postgres's clients, too.
+    pub fn with_postgres(self, listener: TcpListener) -> ListenConfig {
+        ListenConfig { postgres: Some(listener), ..self }
+    }
 }
 
 impl std::fmt::Debug for ListenConfig {
@@ -125,19 +136,25 @@ impl std::fmt::Debug for ListenConfig {
 impl Access {
     /// Reads the files; refuses a public address without authentication.
     pub fn open(&self, address: SocketAddr) -> Result<ListenConfig> {
-        if !address.ip().is_loopback() && self.users.is_none() {
+        let public = std::iter::once(address).chain(self.postgres).find(|address| !address.ip().is_loopback());
+        if let Some(address) = public.filter(|_| self.users.is_none()) {
             return Err(Error::statement(format!("refusing to listen on {address} without authentication")).with_hint(
                 "listen on 127.0.0.1, or name a users file with --users (`tidegate user` writes its lines)",
             ));
         }
         let users = self.users.as_deref().map(UsersFile::open).transpose()?;
-        let acceptor =
-            |(certificates, key): &(PathBuf, PathBuf)| net::tls::acceptor(certificates, key, self.clients.as_ref());
-        let tls = self.tls.as_ref().map(acceptor).transpose()?;
+        let acceptor = |protocols| {
+            let of = |(certificates, key): &(PathBuf, PathBuf)| {
+                net::tls::acceptor(certificates, key, self.clients.as_ref(), protocols)
+            };
+            self.tls.as_ref().map(of).transpose()
+        };
+        let (tls, postgres_tls) = (acceptor(net::tls::HTTP)?, acceptor(net::tls::POSTGRES)?);
         if users.is_some() && tls.is_none() && !address.ip().is_loopback() {
             tracing::warn!(%address, "passwords and tokens are sent unencrypted; use --tls-cert and --tls-key");
         }
-        Ok(ListenConfig { users, tls, origins: self.origins.clone(), console: !self.no_console })
+        let (origins, console) = (self.origins.clone(), !self.no_console);
+        Ok(ListenConfig { users, tls, origins, console, postgres_tls, postgres: None })
     }
 }
 
@@ -167,7 +184,7 @@ pub async fn serve(
         logins
     });
     let unauthenticated = logins.is_some().then(Arc::<Unauthenticated>::default);
-    let app = App {
+    let app = Arc::new(App {
         engine,
         stopping: stopping.clone(),
         streams,
@@ -178,7 +195,11 @@ pub async fn serve(
         counters: counters.clone(),
         started,
         console: config.console,
-    };
+    });
+    if let Some(listener) = config.postgres {
+        let door = postgres::Door::new(app.clone(), config.postgres_tls, unauthenticated.clone());
+        tokio::spawn(async move { threads::guarded("postgres", "", postgres::serve(listener, Arc::new(door))).await });
+    }
     let open = routes().into_iter().filter(|route| route.needs == Needs::Nothing);
     let open = open.map(|route| (route.method, route.path)).collect();
     let is_secure = config.tls.is_some();
@@ -195,7 +216,7 @@ pub async fn serve(
     Ok(())
 }
 
-fn router(app: App, attach_service: AttachService) -> Router {
+fn router(app: Arc<App>, attach_service: AttachService) -> Router {
     let (engine, console) = (app.engine.clone(), app.console);
     let registry = RegistryService::new(move || Ok(engine.clone()));
     let console = if console { console::routes() } else { Routes::new() };
@@ -205,7 +226,7 @@ fn router(app: App, attach_service: AttachService) -> Router {
         .merge(api::routes().into_router())
         .fallback(nowhere)
         .method_not_allowed_fallback(not_so)
-        .with_state(Arc::new(app))
+        .with_state(app)
         .merge(schema_registry::routes().into_router().with_state(registry))
         .merge(attach::server::sessions().into_router().with_state(Arc::new(attach_service)))
 }

@@ -321,7 +321,10 @@ fn open_doors(file: &str, text: &str) -> Vec<String> {
     let mut faults = Vec::new();
     for (wrong, allowed) in [
         ("Session::default", &["src/serve/attach/client.rs"][..]),
-        ("Principal::local", &["src/serve/auth/guard.rs", "src/serve/attach/owner.rs"]),
+        (
+            "Principal::local",
+            &["src/serve/auth/guard.rs", "src/serve/attach/owner.rs", "src/serve/postgres/startup.rs"],
+        ),
         ("Principal::new", &["src/serve/auth/users.rs"]),
         (".route(", &["src/serve/routes.rs"]),
         ("axum::routing", &["src/serve/routes.rs"]),
@@ -353,6 +356,8 @@ const TASKS: &[(&str, &str)] = &[
     ("src/serve/inserts.rs", "the response breaks off behind the answers that were given"),
     ("src/serve/net/listen.rs", "that connection ends, the others do not notice"),
     ("src/serve/mod.rs", "the client gets 500 and the message"),
+    ("src/serve/postgres/connection.rs", "the connection ends"),
+    ("src/serve/postgres/mod.rs", "that connection ends, the others do not notice"),
     ("src/serve/schema_registry/mod.rs", "the client gets 500 and the message"),
     ("src/serve/attach/owner.rs", "other processes are refused the connection"),
     ("src/serve/stream/mod.rs", "the client gets 500, or an answer that breaks off"),

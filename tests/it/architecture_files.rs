@@ -20,6 +20,7 @@ const FOLDER_ENTRIES_MAX: usize = 16;
 const LISTS: &[(&str, &str)] = &[
     ("src", "the modules of the crate, ordered by the levels in ARCHITECTURE.md"),
     ("src/functions", "the reference of SQL functions, by topic"),
+    ("src/serve", "the doors of the server: ksqlDB's API, /api/v1, the registry, attached processes, Postgres"),
     ("src/log/embedded", "one store; journal, segments and maintenance could become rooms"),
 ];
 

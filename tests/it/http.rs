@@ -86,6 +86,16 @@ impl Server {
         Server { process, address, agent: config.build().new_agent(), errors }
     }
 
+    /// Where it serves Postgres's clients.
+    pub(crate) fn postgres_port(&self) -> String {
+        loop {
+            let line = self.errors.recv_timeout(PATIENCE).expect("the server says where it listens");
+            if let (true, Some((_, port))) = (line.contains("Postgres"), line.rsplit_once(':')) {
+                return port.to_owned();
+            }
+        }
+    }
+
     pub(crate) fn get(&self, path: &str) -> (u16, Value) {
         answer(self.agent.get(format!("http://{}{path}", self.address)).call().unwrap())
     }

@@ -55,6 +55,7 @@ mod owner;
 mod packaging;
 mod parse;
 mod plan;
+mod postgres;
 mod processing_log;
 mod produce;
 mod pull;

@@ -124,6 +124,9 @@ pub enum Command {
         /// Do not serve the web console.
         #[arg(long)]
         no_console: bool,
+        /// Serve Postgres clients (psql, drivers, dashboards) on this address.
+        #[arg(long, value_name = "ADDRESS")]
+        pg_listen: Option<SocketAddr>,
     },
     /// Write a line of a server's users file; the password is read from standard input.
     User {
@@ -141,6 +144,9 @@ pub enum Command {
         /// Use a client certificate with that name instead of a password.
         #[arg(long)]
         certificate: bool,
+        /// Keep the password as Postgres does (SCRAM-SHA-256): drivers compute less than for the default.
+        #[arg(long, conflicts_with_all = ["certificate", "token"])]
+        scram: bool,
         /// Write the line to this file, in place of the user's previous password, instead of printing it.
         #[arg(long, value_name = "FILE")]
         file: Option<PathBuf>,

@@ -148,7 +148,7 @@ fn history_before(config: Option<&Config>) -> Option<PathBuf> {
 /// A server on this machine beside the demonstration, if any port can be had.
 fn serve_demo(engine: &Engine) -> Option<Server> {
     let start = |listen: SocketAddr| {
-        Access::default().open(listen).and_then(|config| Server::start(engine, listen, config)).ok()
+        Access::default().open(listen).and_then(|config| Server::start(engine, listen, None, config)).ok()
     };
     start(DEMO_LISTEN).or_else(|| start(SocketAddr::new(DEMO_LISTEN.ip(), 0)))
 }
@@ -279,7 +279,7 @@ impl Environment for Machine {
             config.set(READ_ONLY, "true")?;
         }
         let (engine, _owner) = self.open(config)?;
-        let mut server = Server::start(&engine, listen, listen_config)?;
+        let mut server = Server::start(&engine, listen, access.postgres, listen_config)?;
         while !stop() && !server.is_finished() {
             self.clock.sleep(PAUSE);
         }

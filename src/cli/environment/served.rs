@@ -23,19 +23,33 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Listens and serves.
-    pub(super) fn start(engine: &Engine, listen: SocketAddr, config: ListenConfig) -> Result<Server> {
+    /// Listens and serves: HTTP, and Postgres's clients if they have an address.
+    pub(super) fn start(
+        engine: &Engine,
+        listen: SocketAddr,
+        postgres: Option<SocketAddr>,
+        config: ListenConfig,
+    ) -> Result<Server> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .thread_keep_alive(IDLE_THREAD)
             .enable_all()
             .build()?;
         let (running, stopped) = tokio::sync::oneshot::channel::<()>();
-        let listener = runtime
-            .block_on(tokio::net::TcpListener::bind(listen))
-            .map_err(|e| Error::io(format!("cannot listen on {listen}")).with_detail(e.to_string()))?;
+        let bind = |wanted: SocketAddr| {
+            let bound = runtime.block_on(tokio::net::TcpListener::bind(wanted));
+            bound.map_err(|e| Error::io(format!("cannot listen on {wanted}")).with_detail(e.to_string()))
+        };
+        let (listener, postgres) = (bind(listen)?, postgres.map(bind).transpose()?);
         let address = listener.local_addr()?;
         tracing::info!(%address, log = %engine.log().describe(), "serving HTTP");
+        let config = match postgres {
+            None => config,
+            Some(listener) => {
+                tracing::info!(address = %listener.local_addr()?, "serving Postgres clients");
+                config.with_postgres(listener)
+            }
+        };
         let task = runtime.spawn(serve::serve(engine.clone(), listener, config, async {
             // A dropped sender means stop.
             let _ = stopped.await;

@@ -13,7 +13,7 @@ use crate::engine::access::Role;
 use crate::engine::command::repair::Report;
 use crate::engine::datagen::{Spec, template};
 use crate::error::{Error, Result};
-use crate::serve::auth::users::{certificate_line, password_line, token_line};
+use crate::serve::auth::users::{certificate_line, password_line, scram_line, token_line};
 use crate::serve::auth::users_file;
 use datagen::Wanted as Generated;
 use std::io::Write;
@@ -47,13 +47,13 @@ impl Process {
 
     /// `tidegate user`.
     pub(super) fn user_line(&mut self, user: &Command) -> Result<u8> {
-        let Command::User { name, role, token, topics, certificate, file } = user else {
+        let Command::User { name, role, token, topics, certificate, scram, file } = user else {
             return Err(Error::bug("not the command `user`"));
         };
         let line = match (token, certificate) {
             (true, _) => self.token(name, *role)?,
             (_, true) => certificate_line(name, *role)?,
-            _ => password(name, *role)?,
+            _ => password(name, *role, *scram)?,
         };
         let topics = topics.iter().map(|topics| format!(" topics={topics}"));
         self.user(&topics.fold(line, |line, topics| line + &topics), file.as_deref())
@@ -206,11 +206,12 @@ fn define(arguments: &Arguments, text: &str) -> String {
 }
 
 /// A line for a user whose password is read from standard input.
-fn password(name: &str, role: Role) -> Result<String> {
+fn password(name: &str, role: Role, scram: bool) -> Result<String> {
     let mut password = String::new();
     std::io::stdin().read_line(&mut password)?;
     match password.trim_end_matches(['\r', '\n']) {
         "" => Err(Error::statement("missing password").with_hint("the password is read from standard input")),
+        password if scram => scram_line(name, role, password),
         password => password_line(name, role, password),
     }
 }

@@ -140,6 +140,11 @@ impl Engine {
         self.check_query(session, catalog, id).is_ok()
     }
 
+    /// The catalogue as the user may see it.
+    pub fn visible_catalog(&self, session: &Session) -> Arc<Catalog> {
+        self.visible(session, self.catalog())
+    }
+
     /// The catalogue without the sources that the user may not read, for a planner that resolves names itself.
     pub(in crate::engine) fn visible(&self, session: &Session, mut catalog: Arc<Catalog>) -> Arc<Catalog> {
         let hidden: Vec<_> = catalog.all().filter(|source| !self.may_see(session, source)).cloned().collect();

@@ -13,6 +13,8 @@
 use super::sessions::Sessions;
 use super::throttle::{Attempt, Throttle};
 use super::users::{HASH_BYTES, Users, sha256};
+use super::verifier::Verifier;
+use crate::config::random_id;
 use crate::engine::access::Principal;
 use crate::serve::limits::{
     FAILURE_LINES_EVERY, FAILURE_LINES_MAX, PASSWORD_CHECKS_MAX, PASSWORD_PATIENCE, PASSWORD_QUEUE_MAX,
@@ -67,6 +69,17 @@ pub(crate) struct Logins {
     pub(crate) failures: AtomicU64,
     /// Requests that were refused with `Retry-After`.
     pub(crate) put_off: AtomicU64,
+    /// From it and a name follows the salt of a user who does not exist.
+    decoy: [u8; 16],
+}
+
+/// What a SCRAM exchange needs.
+#[derive(Debug)]
+pub(crate) struct Scram {
+    /// `None` = there is no such user.
+    pub(crate) user: Option<Principal>,
+    pub(crate) verifier: Verifier,
+    pub(crate) attempt: Attempt,
 }
 
 #[derive(Debug, Default)]
@@ -103,6 +116,7 @@ impl Logins {
             journals: [Mutex::new(Journal::new()), Mutex::new(Journal::new())],
             failures: AtomicU64::new(0),
             put_off: AtomicU64::new(0),
+            decoy: random_id().unwrap_or_default().to_be_bytes(),
         })
     }
 
@@ -143,6 +157,53 @@ impl Logins {
             Some(user) => Entry::Granted(user),
             None => self.failed(names.first().map_or("a certificate", String::as_str), address),
         }
+    }
+
+    /// The user with this token, whose name is the one that the client claims.
+    pub(crate) fn by_token(&self, name: &str, token: &str, address: Option<IpAddr>) -> Entry {
+        match self.users.read().by_token(token).filter(|user| *user.name == *name) {
+            Some(user) => Entry::Granted(user),
+            None => self.failed(name, address),
+        }
+    }
+
+    /// Whether a user of this name has a token and no password.
+    pub(crate) fn has_only_token(&self, name: &str) -> bool {
+        self.users.read().has_only_token(name)
+    }
+
+    /// What a SCRAM exchange needs. It costs nothing here, but is a guess all the same, so that it is counted as one until
+    /// [`Logins::scram_succeeded`]. For a name that does not exist the exchange is the same, and fails.
+    pub(crate) fn scram(&self, name: &str, address: Option<IpAddr>) -> Result<Scram, Entry> {
+        let attempt = self.desk.lock().throttle.attempt(address, name, Instant::now());
+        let attempt = attempt.map_err(|wait| {
+            self.put_off.fetch_add(1, Ordering::Relaxed);
+            self.log(PUT_OFF, "auth put off", name, address);
+            Entry::Later(wait)
+        })?;
+        let users = self.users.read();
+        let found = users.verifier(name);
+        let (user, verifier) = match found {
+            Some((user, verifier)) => (Some(user), verifier),
+            None => {
+                // The same salt each time, as a user's would be.
+                let salt = sha256(&[&self.decoy[..], name.as_bytes()].concat())[..16].to_vec();
+                let keys = sha256(&salt);
+                let rounds = users.rounds_of_others();
+                (None, Verifier { rounds, salt, stored_key: keys, server_key: keys })
+            }
+        };
+        Ok(Scram { user, verifier, attempt })
+    }
+
+    /// The exchange was right: it has cost nothing.
+    pub(crate) fn scram_succeeded(&self, attempt: Attempt) {
+        self.desk.lock().throttle.give_back(attempt);
+    }
+
+    /// Counts and logs a login that failed.
+    pub(crate) fn scram_failed(&self, name: &str, address: Option<IpAddr>) -> Entry {
+        self.failed(name, address)
     }
 
     async fn by_password(self: &Arc<Logins>, credentials: &str, address: Option<IpAddr>) -> Entry {

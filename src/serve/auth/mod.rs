@@ -6,3 +6,4 @@ pub(super) mod sessions;
 mod throttle;
 pub mod users;
 pub mod users_file;
+pub(crate) mod verifier;

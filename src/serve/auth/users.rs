@@ -9,17 +9,19 @@
 //!
 //! `tidegate user` writes such lines. A password is a PHC string (<https://github.com/P-H-C/phc-string-format>), with the
 //! parameters of RustCrypto's `pbkdf2`; `pbkdf2-sha256:ROUNDS:SALT:HASH` in hexadecimal, which
-//! earlier versions wrote, is still read. A token is 256 random bits, so that one round of SHA-256 protects it.
+//! earlier versions wrote, is still read. `SCRAM-SHA-256$...` is a password as Postgres keeps it ([`super::verifier`]). A token is 256 random bits, so that one round of SHA-256 protects it.
 //!
 //! Checking a password takes a tenth of a second, on purpose: [`super::login`] bounds how many are checked. `certificate` means
 //! a client certificate of the authority that the server trusts (`--client-ca`); one with that name also authenticates a user
 //! who has a password or a token.
 
+use super::verifier::{self, Verifier};
+pub(crate) use super::verifier::{HASH_BYTES, is_same, sha256};
 use crate::config::random_id;
 use crate::engine::access::{Principal, Role, TopicRights};
 use crate::error::{Error, Result};
 use phc::{Ident, Output, ParamsString, PasswordHash, Salt};
-use ring::{digest, pbkdf2};
+use ring::pbkdf2;
 use std::num::NonZeroU32;
 use std::path::Path;
 
@@ -33,8 +35,6 @@ const SALT_BYTES_MIN: usize = 16;
 const ALGORITHM: Ident = Ident::new_unwrap("pbkdf2-sha256");
 const ROUNDS_PARAMETER: &str = "i";
 const LENGTH_PARAMETER: &str = "l";
-/// Bytes of a SHA-256.
-pub(crate) const HASH_BYTES: usize = digest::SHA256_OUTPUT_LEN;
 
 const NOT_SHA256: &str = "the hash is not a SHA-256";
 
@@ -42,6 +42,7 @@ const NOT_SHA256: &str = "the hash is not a SHA-256";
 #[derive(Debug)]
 enum Secret {
     Password { rounds: NonZeroU32, salt: Vec<u8>, hash: [u8; HASH_BYTES] },
+    Scram(Verifier),
     Token([u8; HASH_BYTES]),
     Certificate,
 }
@@ -77,7 +78,7 @@ impl Users {
         let users: Vec<User> = lines.map(|(n, line)| user(line).map_err(|e| (n, e))).collect::<Result<_, _>>()?;
         type Is = fn(&Secret) -> bool;
         let once: [(&str, Is); 2] = [
-            ("passwords", |secret| matches!(secret, Secret::Password { .. })),
+            ("passwords", |secret| matches!(secret, Secret::Password { .. } | Secret::Scram(_))),
             ("certificates", |secret| matches!(secret, Secret::Certificate)),
         ];
         for (what, is) in once {
@@ -92,7 +93,7 @@ impl Users {
             return Err((1, "no users".to_owned()));
         }
         let rounds = users.iter().filter_map(|user| match user.secret {
-            Secret::Password { rounds, .. } => Some(rounds.get()),
+            Secret::Password { rounds, .. } | Secret::Scram(Verifier { rounds, .. }) => Some(rounds.get()),
             Secret::Token(_) | Secret::Certificate => None,
         });
         let rounds = rounds.max().unwrap_or(ROUNDS.get());
@@ -125,15 +126,49 @@ impl Users {
 
     /// The user with this password. It takes the same time for every name, so that the time does not reveal which names exist.
     pub(crate) fn by_password(&self, name: &str, password: &str) -> Option<Principal> {
-        let is_named = |u: &&User| &*u.principal.name == name && matches!(u.secret, Secret::Password { .. });
-        let named = self.users.iter().find(is_named);
-        let Some(User { principal, secret: Secret::Password { rounds, salt, hash }, .. }) = named else {
+        let Some((principal, rounds, right)) = self.with_password(name).and_then(|user| match &user.secret {
+            Secret::Password { rounds, salt, hash } => {
+                let right = pbkdf2::verify(pbkdf2::PBKDF2_HMAC_SHA256, *rounds, salt, password.as_bytes(), hash);
+                Some((&user.principal, rounds, right.is_ok()))
+            }
+            Secret::Scram(verifier) => Some((&user.principal, &verifier.rounds, verifier.is_of(password))),
+            Secret::Token(_) | Secret::Certificate => None,
+        }) else {
             burn(self.rounds, password);
             return None;
         };
-        let right = pbkdf2::verify(pbkdf2::PBKDF2_HMAC_SHA256, *rounds, salt, password.as_bytes(), hash);
         burn(self.rounds - rounds.get(), password);
-        right.ok().map(|()| principal.clone())
+        right.then(|| principal.clone())
+    }
+
+    /// The user of this name who has a password.
+    fn with_password(&self, name: &str) -> Option<&User> {
+        let is_named = |user: &&User| {
+            &*user.principal.name == name && matches!(user.secret, Secret::Password { .. } | Secret::Scram(_))
+        };
+        self.users.iter().find(is_named)
+    }
+
+    /// The user of this name who has a password, and what SCRAM needs of it.
+    pub(crate) fn verifier(&self, name: &str) -> Option<(Principal, Verifier)> {
+        let user = self.with_password(name)?;
+        let verifier = match &user.secret {
+            Secret::Password { rounds, salt, hash } => Verifier::of_salted(hash, salt.clone(), *rounds),
+            Secret::Scram(verifier) => verifier.clone(),
+            Secret::Token(_) | Secret::Certificate => return None,
+        };
+        Some((user.principal.clone(), verifier))
+    }
+
+    /// Whether a user of this name has a token and no password.
+    pub(crate) fn has_only_token(&self, name: &str) -> bool {
+        let is_of = |user: &User| &*user.principal.name == name && matches!(user.secret, Secret::Token(_));
+        self.with_password(name).is_none() && self.users.iter().any(is_of)
+    }
+
+    /// The rounds that SCRAM names for somebody whom the file does not contain.
+    pub(crate) fn rounds_of_others(&self) -> NonZeroU32 {
+        NonZeroU32::new(self.rounds).unwrap_or(ROUNDS)
     }
 }
 
@@ -165,6 +200,9 @@ fn user(line: &str) -> Result<User, String> {
 fn read_secret(secret: &str) -> Result<Secret, String> {
     if secret.starts_with('$') {
         return read_phc(secret);
+    }
+    if secret.starts_with(verifier::PREFIX) {
+        return Verifier::parse(secret).map(Secret::Scram);
     }
     let parts: Vec<&str> = secret.split(':').collect();
     Ok(match parts[..] {
@@ -237,6 +275,13 @@ pub fn password_line(name: &str, role: Role, password: &str) -> Result<String> {
     Ok(format!("{} {} {secret}", checked_name(name)?, role.name()))
 }
 
+/// A line for a user with a password, as Postgres keeps it.
+pub fn scram_line(name: &str, role: Role, password: &str) -> Result<String> {
+    let salt = random_id()?.to_be_bytes().to_vec();
+    let verifier = Verifier::of_password(password, salt, verifier::ROUNDS);
+    Ok(format!("{} {} {verifier}", checked_name(name)?, role.name()))
+}
+
 /// A new token, and a line for its user.
 pub fn token_line(name: &str, role: Role) -> Result<(String, String)> {
     let token = format!("{:032x}{:032x}", random_id()?, random_id()?);
@@ -254,17 +299,6 @@ fn checked_name(name: &str) -> Result<&str> {
         false => Ok(name),
         true => Err(Error::statement("a user name must not be empty, contain a colon or a space, or start with #")),
     }
-}
-
-pub(crate) fn sha256(bytes: &[u8]) -> [u8; HASH_BYTES] {
-    let mut hash = [0; HASH_BYTES];
-    hash.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
-    hash
-}
-
-/// Compares in a time that does not depend on where they differ.
-pub(crate) fn is_same(a: &[u8], b: &[u8]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).fold(0, |all, (x, y)| all | (x ^ y)) == 0
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -294,6 +328,18 @@ mod tests {
             assert_eq!(users.by_password(name, password), None, "{name}:{password}");
         }
         assert_eq!(users.by_token(""), None);
+    }
+
+    #[test]
+    fn a_scram_line_is_for_passwords_of_both_doors() {
+        let text = scram_line("alice", Role::Writer, "p:w").unwrap();
+        assert!(text.starts_with("alice writer SCRAM-SHA-256$100000:"), "{text}");
+        let users = Users::parse(&text).unwrap();
+        assert_eq!(users.by_password("alice", "p:w").map(|user| user.role), Some(Role::Writer));
+        assert_eq!(users.by_password("alice", "p"), None);
+        let (user, verifier) = users.verifier("alice").unwrap();
+        assert!(&*user.name == "alice" && verifier.is_of("p:w"));
+        assert!(users.verifier("bob").is_none());
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 use super::login::Logins;
 use super::users::Users;
+use super::verifier;
 use crate::config::private;
 use crate::error::{Error, Result};
 use crate::serve::limits::USERS_LOOK;
@@ -103,7 +104,8 @@ pub fn put(path: &Path, line: &str) -> Result<()> {
 fn with_line(before: &str, line: &str) -> String {
     let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
     let is_password = |words: &[String]| {
-        words.get(2).is_some_and(|secret| secret.starts_with("pbkdf2-") || secret.starts_with("$pbkdf2-"))
+        let forms = ["pbkdf2-", "$pbkdf2-", verifier::PREFIX];
+        words.get(2).is_some_and(|secret| forms.iter().any(|form| secret.starts_with(form)))
     };
     let new = words(line);
     let (mut text, mut put) = (String::new(), false);
@@ -161,6 +163,7 @@ mod tests {
         let phc = with_line("a reader pbkdf2-sha256:1", "a reader $pbkdf2-sha256$i=9");
         assert_eq!(phc, "a reader $pbkdf2-sha256$i=9\n", "the syntax of an earlier version is replaced");
         assert_eq!(with_line(&phc, "a reader $pbkdf2-sha256$i=8"), "a reader $pbkdf2-sha256$i=8\n");
+        assert_eq!(with_line(&phc, "a reader SCRAM-SHA-256$9"), "a reader SCRAM-SHA-256$9\n");
         assert_eq!(with_line("a reader sha256:2", "a reader sha256:3"), "a reader sha256:2\na reader sha256:3\n");
         assert_eq!(with_line("", "a reader certificate"), "a reader certificate\n");
     }

@@ -14,8 +14,10 @@ use std::path::Path;
 use std::sync::Arc;
 use tokio_rustls::TlsAcceptor;
 
-/// What is agreed on with a client: HTTP/2 before HTTP/1.1.
-const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
+/// What is agreed on with a client of the HTTP server: HTTP/2 before HTTP/1.1.
+pub(crate) const HTTP: &[&[u8]] = &[b"h2", b"http/1.1"];
+/// The protocol of Postgres's clients, which libpq names since version 17.
+pub(crate) const POSTGRES: &[&[u8]] = &[b"postgresql"];
 
 /// Object identifier of a common name, 2.5.4.3, as it is encoded.
 const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
@@ -40,8 +42,14 @@ fn wrong(file: &Path, e: &dyn std::fmt::Display) -> Error {
     Error::io(format!("cannot use {}", file.display())).with_detail(e.to_string())
 }
 
-/// Reads a chain of certificates and its key, both PEM, and whose certificates clients may bring.
-pub(crate) fn acceptor(certificates: &Path, key: &Path, clients: Option<&ClientCertificates>) -> Result<TlsAcceptor> {
+/// Reads a chain of certificates and its key, both PEM, and whose certificates clients may bring; `protocols` are those that a
+/// client may name.
+pub(crate) fn acceptor(
+    certificates: &Path,
+    key: &Path,
+    clients: Option<&ClientCertificates>,
+    protocols: &[&[u8]],
+) -> Result<TlsAcceptor> {
     let chain: Vec<CertificateDer<'static>> =
         CertificateDer::pem_file_iter(certificates).and_then(Iterator::collect).map_err(|e| wrong(certificates, &e))?;
     if chain.is_empty() {
@@ -57,7 +65,7 @@ pub(crate) fn acceptor(certificates: &Path, key: &Path, clients: Option<&ClientC
         .with_safe_default_protocol_versions()
         .and_then(|builder| builder.with_client_cert_verifier(verifier).with_single_cert(chain, private))
         .map_err(|e| wrong(certificates, &e))?;
-    config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
