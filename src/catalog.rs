@@ -44,6 +44,18 @@ pub enum Format {
 }
 
 impl Format {
+    /// Every format that WITH can name, by name.
+    pub const ALL: [Format; 8] = [
+        Format::Avro,
+        Format::Delimited(DELIMITER),
+        Format::Json,
+        Format::JsonSr,
+        Format::Kafka,
+        Format::None,
+        Format::Protobuf,
+        Format::ProtobufNosr,
+    ];
+
     /// Its name in WITH and DESCRIBE.
     pub fn name(self) -> &'static str {
         match self {

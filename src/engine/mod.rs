@@ -8,9 +8,10 @@
 //!              Read          SELECT, PRINT, VERIFY -> rows                            query
 //!              Inquiry       SHOW, DESCRIBE, EXPLAIN, ASSERT -> an entity             introspect
 //!              Connector     CREATE, DROP CONNECTOR: Kafka Connect                        connector
-//!              InsertValues  one record                                               insert_values
+//!              InsertValues  one record                                               insert
 //!              Setting       SET, DEFINE: the session                                 session
 //! facts      what the queries do, as numbers: for the API, /metrics, DESCRIBE, SQL    facts
+//! check      a text as it is written: outlines, diagnostics, fixes                    introspect
 //! ```
 //!
 //! Statements that change the catalogue are carried out one after the other under the lock of [`ddl`], so that what a plan was
@@ -20,6 +21,7 @@
 pub mod access;
 pub mod command;
 pub mod facts;
+pub mod insert;
 pub mod introspect;
 pub mod query;
 pub mod result;
@@ -27,8 +29,6 @@ pub mod session;
 
 mod connector;
 mod ddl;
-mod insert_rows;
-mod insert_values;
 mod intent;
 mod open;
 mod panic_guard;
@@ -44,9 +44,9 @@ use crate::connect::Connect;
 use crate::error::{Error, Result, Span};
 use crate::execute::state::spill_pool::SpillPool;
 use crate::execute::task::topic_identity::TopicRegistry;
-use crate::log::{Log, TransactionalWriter};
-use crate::parse::Piece;
+use crate::log::{Log, TopicInfo, TransactionalWriter};
 use crate::parse::statement::{Parsed, Statement};
+use crate::parse::{CustomTypes, Piece};
 use crate::plan::Settings;
 use crate::registry::Schemas;
 use crate::registry::builtin::Builtin;
@@ -168,14 +168,14 @@ struct Inner {
     user_quota: Arc<user_quota::UserQuota>,
     /// Plans of key lookups.
     plan_cache: pull_plan_cache::PlanCache,
-    /// Names of topics, for completion.
-    topic_names: Refreshed<Vec<String>>,
     /// Offsets of all queries, for the API and metrics.
     positions: Refreshed<Positions>,
     /// The recent past of all queries.
     history: Arc<History>,
     /// `None` with [`Drive::ByHand`]. Held, never used.
     _sampler: Option<Sampler>,
+    /// The topics, for completion and checks.
+    recent_topics: Refreshed<Vec<TopicInfo>>,
     /// The audit log.
     audit: Audit,
     /// Threads that generate rows.
@@ -198,21 +198,7 @@ impl Engine {
         let mut types = self.inner.state.load().catalog.types().clone();
         let (mut session, mut all) = (session.clone(), Vec::with_capacity(pieces.len()));
         for piece in pieces {
-            let variables = session.variables();
-            let put_in = crate::parse::substitute(piece.text, variables)?;
-            let parsed = match put_in == piece.text {
-                true => {
-                    let read = crate::parse::parse_piece(text, piece, &types);
-                    read.map_err(|e| crate::parse::explained(e, text, variables))?
-                }
-                false => {
-                    // Positions would refer to the substituted text: the error points at the whole statement.
-                    let whole = Piece { text: &put_in, span: Span::new(0, put_in.len()), ..piece };
-                    let read = crate::parse::parse_piece(&put_in, whole, &types);
-                    let explained = |e| crate::parse::explained(e, &put_in, variables).only_at(piece.span);
-                    Parsed { span: piece.span, ..read.map_err(explained)? }
-                }
-            };
+            let parsed = self.parse_piece(text, piece, &session, &types)?;
             match &parsed.statement {
                 Statement::Define { name, value } => session.define(name, value),
                 Statement::Undefine(name) => drop(session.undefine(name)),
@@ -221,6 +207,21 @@ impl Engine {
             all.push(parsed);
         }
         Ok(all)
+    }
+
+    /// Parses one statement of a text.
+    fn parse_piece(&self, text: &str, piece: Piece<'_>, session: &Session, types: &CustomTypes) -> Result<Parsed> {
+        let variables = session.variables();
+        let put_in = crate::parse::substitute(piece.text, variables)?;
+        if put_in == piece.text {
+            let read = crate::parse::parse_piece(text, piece, types);
+            return read.map_err(|e| crate::parse::explained(e, text, variables));
+        }
+        // Positions would refer to the substituted text: the error points at the whole statement.
+        let whole = Piece { text: &put_in, span: Span::new(0, put_in.len()), ..piece };
+        let read = crate::parse::parse_piece(&put_in, whole, types);
+        let explained = |e| crate::parse::explained(e, &put_in, variables).only_at(piece.span);
+        Ok(Parsed { span: piece.span, ..read.map_err(explained)? })
     }
 
     /// Carries out one statement; spans in errors refer to the whole text that it was parsed from.

@@ -146,7 +146,7 @@ impl Engine {
             over: AtomicBool::new(false),
             inconsistent: AtomicBool::new(false),
             plan_cache: Default::default(),
-            topic_names: Default::default(),
+            recent_topics: Default::default(),
             positions: Default::default(),
             history: past,
             _sampler: sampler,

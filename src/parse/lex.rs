@@ -8,8 +8,8 @@
 use super::dialect::KsqlDialect;
 use super::expansion::{self, QUERY_PARTS_MAX};
 use super::span::{bytes_of, tree_span};
-use super::split::split;
 use super::syntax_error::SYNTAX_ERROR;
+use super::text::split::split;
 use crate::error::{Error, Result, Span};
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, Whitespace, Word};

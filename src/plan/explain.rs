@@ -23,6 +23,17 @@ pub fn explain(plan: &LogicalPlan) -> String {
     out
 }
 
+/// The nodes of the plan, root first: the text of each, and the index of the one that reads it.
+pub fn nodes(plan: &LogicalPlan) -> Vec<(String, Option<usize>)> {
+    let (mut all, mut open) = (Vec::new(), vec![(plan, None)]);
+    while let Some((plan, reader)) = open.pop() {
+        let at = all.len();
+        all.push((node(plan), reader));
+        open.extend(plan.inputs().into_iter().rev().map(|input| (input, Some(at))));
+    }
+    all
+}
+
 /// How the sources of a query over history meet: a line for each join, with its line end.
 pub fn joins(plan: &LogicalPlan) -> String {
     let mut lines = String::new();

@@ -38,6 +38,7 @@ pub use facts::{
     topics_of_source,
 };
 pub use insert::{InsertPlan, insert_constants, insert_time, insert_values};
+pub use properties::with_properties;
 pub use pull::{PullPlan, WindowBounds, pull_query};
 pub use query::{
     BatchPlan, QueryPlan, TransientPlan, batch_query, create_as, insert_select, push_query, relational_query,

@@ -220,6 +220,11 @@ const NAMES: [&str; 21] = [
     "VALUE_PROTOBUF_NULLABLE_REPRESENTATION",
 ];
 
+/// The properties that WITH can have, for completion.
+pub fn with_properties() -> impl Iterator<Item = &'static str> {
+    NAMES.into_iter()
+}
+
 fn unknown(name: &str) -> Error {
     let error =
         Error::statement(format!("Failed to prepare statement: Invalid config variable(s) in the WITH clause: {name}"));

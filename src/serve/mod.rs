@@ -10,9 +10,7 @@ mod api;
 pub mod attach;
 pub mod auth;
 pub mod console;
-mod entity;
 mod error;
-mod inserts;
 mod ksql;
 pub mod limits;
 pub mod metrics;
@@ -21,7 +19,6 @@ mod postgres;
 pub mod routes;
 mod rows;
 mod schema_registry;
-mod server;
 mod stopping;
 mod stream;
 
@@ -42,6 +39,7 @@ use axum::http::{HeaderMap, Method, Uri};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Redirect, Response};
 use futures::stream as futures_stream;
+use ksql::{inserts, server};
 use limits::STREAMS_MAX;
 use metrics::{Counters, Meter};
 use net::connection::Unauthenticated;
@@ -274,7 +272,7 @@ async fn front(State(app): State<Arc<App>>, headers: HeaderMap) -> Redirect {
 
 async fn nowhere(method: Method, uri: Uri) -> Response {
     let error = Error::not_found(format!("no such endpoint: {method} {}", uri.path()));
-    let hint = match api::is_path(uri.path()) {
+    let hint = match error::is_api(uri.path()) {
         true => "docs/api.md lists the endpoints",
         false => "endpoints are POST /ksql, /query-stream and /inserts-stream, GET /info and /healthcheck",
     };

@@ -4,6 +4,7 @@
 mod api;
 mod audit;
 mod browser;
+mod checked;
 pub(crate) mod connectors;
 mod doors;
 mod entities;
@@ -13,12 +14,14 @@ mod limits;
 mod logins;
 mod lookups;
 mod numbers;
+mod openapi;
 mod panics;
 mod readers;
 mod rights;
 mod schemas;
 mod soak;
 mod thread_limit;
+mod topics;
 mod whole;
 
 use serde_json::{Value, json};

@@ -1,8 +1,8 @@
 //! Callbacks of the line editor: where a statement ends, completion, colours, and what is still open.
 
-use super::complete::completions;
 use super::words::{BACKSLASHED, meta};
 use crate::engine::introspect::names::Names;
+use crate::engine::introspect::text::complete::complete;
 use crate::parse::is_complete;
 use crate::parse::words::KEYWORDS;
 use rustyline::completion::{Completer, Pair};
@@ -104,7 +104,10 @@ impl Completer for Words {
     fn complete(&self, line: &str, at: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<Pair>)> {
         let (start, words) = match of_the_prompt(&line[..at]) {
             Some(found) => found,
-            None => completions(line, at, &self.names),
+            None => {
+                let (start, options) = complete(line, at, &self.names);
+                (start, options.into_iter().map(|option| option.label).collect())
+            }
         };
         Ok((start, words.into_iter().map(|w| Pair { display: w.clone(), replacement: w }).collect()))
     }

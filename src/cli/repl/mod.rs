@@ -2,13 +2,12 @@
 //!
 //! ```text
 //! words     what \x, \watch, help .. mean      editor    callbacks of the line editor
-//! actions   what the prompt does about them    complete  words that fit at the cursor
+//! actions   what the prompt does about them
 //! syntax    \h                                 notices   news while a line is edited
 //! pager     $PAGER
 //! ```
 
 mod actions;
-mod complete;
 mod editor;
 mod notices;
 pub mod pager;

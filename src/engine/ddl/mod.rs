@@ -15,9 +15,8 @@ pub(in crate::engine) mod carry_out;
 pub mod datagen;
 pub(in crate::engine) mod lock;
 pub(in crate::engine) mod plan;
+pub(in crate::engine) mod sandbox;
 pub(in crate::engine) mod terminate_cluster;
-
-mod sandbox;
 
 use crate::parse::statement::{Alter, CreateAs, CreateSource, CreateType, Drop, InsertSelect, Name};
 

@@ -116,10 +116,10 @@ impl Engine {
 
     /// Topics that the user sees without ALL.
     fn topic_count(&self, session: &Session) -> Option<usize> {
-        let names = self.topic_names()?;
+        let topics = self.recent_topics()?;
         let rights = &session.principal().topics;
         let shown = |name: &&String| !self.topic_rules().is_hidden(name) && rights.include(name);
-        Some(names.iter().filter(shown).count())
+        Some(topics.iter().map(|topic| &topic.name).filter(shown).count())
     }
 
     fn attention(&self, facts: &[QueryFacts], disk_free: Option<u64>) -> Vec<Attention> {

@@ -93,7 +93,8 @@ pub(in crate::engine) fn describe_function(name: &Name) -> Result<Entity> {
     find(&wanted).map(Entity::Function).ok_or_else(|| unknown(name, &wanted))
 }
 
-fn find(name: &str) -> Option<FunctionHelp> {
+/// What is known of a function, by its upper-case name.
+pub(in crate::engine) fn find(name: &str) -> Option<FunctionHelp> {
     if let Some(entry) = Registry::find(name) {
         return Some(of_entry("SCALAR", entry));
     }

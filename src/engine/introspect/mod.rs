@@ -3,6 +3,9 @@
 
 pub mod function_help;
 pub mod names;
+pub mod plan_tree;
+pub mod records;
+pub mod text;
 pub mod topics;
 
 pub(in crate::engine) mod assert_topic;
@@ -11,7 +14,7 @@ pub(in crate::engine) mod show;
 
 mod connectors;
 mod print;
-mod print_framed;
+pub(in crate::engine) mod print_framed;
 
 use crate::engine::Engine;
 use crate::engine::intent::Inquiry;

@@ -20,7 +20,7 @@ use std::collections::HashMap;
 const DECODERS_MAX: usize = 256;
 
 /// Shows the framed payloads of one topic.
-pub(super) struct Framed {
+pub(in crate::engine) struct Framed {
     schemas: SharedSchemas,
     topic: String,
     /// By id and message; `None` = it cannot be read.
@@ -37,27 +37,27 @@ struct Shown {
 }
 
 impl Framed {
-    pub(super) fn new(schemas: SharedSchemas, topic: &str) -> Framed {
+    pub(in crate::engine) fn new(schemas: SharedSchemas, topic: &str) -> Framed {
         Framed { schemas, topic: topic.to_owned(), decoders: HashMap::new(), away: None }
     }
 
     /// A new round begins: the registry may respond again.
-    pub(super) fn begin(&mut self) {
+    pub(in crate::engine) fn begin(&mut self) {
         self.away = None;
     }
 
     /// Why some payloads are not shown decoded.
-    pub(super) fn trouble(&self) -> Option<&str> {
+    pub(in crate::engine) fn trouble(&self) -> Option<&str> {
         self.away.as_deref()
     }
 
     /// A value, if it is framed and can be read.
-    pub(super) fn value(&mut self, bytes: &[u8]) -> Option<Readable> {
+    pub(in crate::engine) fn value(&mut self, bytes: &[u8]) -> Option<Readable> {
         self.read(bytes, "value")
     }
 
     /// A key. That of a windowed table ends with the start of its window.
-    pub(super) fn key(&mut self, bytes: &[u8]) -> Option<Readable> {
+    pub(in crate::engine) fn key(&mut self, bytes: &[u8]) -> Option<Readable> {
         frame::id_of(bytes)?;
         if let Some((inner, start)) = sniff::window_of(bytes)
             && let Some(Readable { text, format }) = self.read(inner, "key")

@@ -92,7 +92,7 @@ impl Engine {
         persistent.chain(self.inner.pushes.rows(session.principal())).collect()
     }
 
-    fn property_rows(&self, session: &Session) -> Vec<(String, String, &'static str)> {
+    pub(in crate::engine) fn property_rows(&self, session: &Session) -> Vec<(String, String, &'static str)> {
         let mut rows = Vec::new();
         let mut add = |name: &str, value: &str, from: &'static str| {
             rows.push((name.to_owned(), value.to_owned(), from));
@@ -174,23 +174,28 @@ impl Engine {
     fn explanation(&self, state: &State, id: &str, session: &Session) -> Result<Option<Explanation>> {
         let (Some(text), Some(info)) = (state.texts.get(id), state.catalog.query(id)) else { return Ok(None) };
         self.check_query(session, &state.catalog, id)?;
-        let schema = state.catalog.source(&info.writes).map(|s| s.schema.clone()).unwrap_or_default();
+        let sink = state.catalog.source(&info.writes);
+        let schema = sink.map(|s| s.schema.clone()).unwrap_or_default();
         let Some(query) = state.queries.get(id) else { return Ok(None) };
         // Without the lag: EXPLAIN waits for no broker.
         let facts = self.facts_of(state, id, query, None);
         let plan = format!("{}{}", text.plan, below_plan(&facts, &self.stage_facts(id, query)));
-        let query = ExplainedQuery {
-            id: id.to_owned(),
-            state: state_word(query).0,
-            group: query.group().to_owned(),
-            sink: info.writes.clone(),
-        };
-        Ok(Some(Explanation { query: Some(query), sql: text.sql.clone(), schema, sources: info.reads.clone(), plan }))
+        let query = ExplainedQuery { id: id.to_owned(), state: state_word(query).0, group: query.group().to_owned() };
+        Ok(Some(Explanation {
+            query: Some(query),
+            sql: text.sql.clone(),
+            schema,
+            sink: Some(info.writes.clone()),
+            window: sink.and_then(|sink| sink.window),
+            sources: info.reads.clone(),
+            plan,
+        }))
     }
 
     pub(in crate::engine) fn explain(&self, intent: &Intent<'_>, text: &str, session: &Session) -> Result<Entity> {
         let settings = self.settings(&self.properties(session))?;
         let state = self.inner.state.load();
+        let (mut sink, mut window) = (None, None);
         let (schema, sources, plan) = match intent {
             Intent::Change(Change::CreateAs(create)) => {
                 let id = format!("{}_{}", create.name.value, state.next);
@@ -198,6 +203,7 @@ impl Engine {
                 match plan::create_as(create, &id, &state.catalog, &Facts::default(), &settings, text)? {
                     Created::New(p) => {
                         self.check_plan(session, &state.catalog, &p)?;
+                        (sink, window) = (Some(p.sink.name.clone()), p.sink.window);
                         (p.sink.schema.clone(), p.reads.clone(), plan::explain::explain(&p.logical))
                     }
                     Created::Exists(why) => return Ok(Entity::Warning(why)),
@@ -231,7 +237,7 @@ impl Engine {
                 return Err(Error::statement("EXPLAIN takes a query, a CREATE ... AS SELECT or a query id"));
             }
         };
-        Ok(Entity::Explanation(Explanation { query: None, sql: explained(text), schema, sources, plan }))
+        Ok(Entity::Explanation(Explanation { query: None, sql: explained(text), schema, sink, window, sources, plan }))
     }
 }
 

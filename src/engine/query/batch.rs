@@ -87,6 +87,8 @@ impl Engine {
             query: None,
             sql: explained(text),
             schema: Schema { key: Vec::new(), value },
+            sink: None,
+            window: None,
             sources,
             plan: plan::explain::joins(&plan.logical)
                 + &batch::explain(&plan, &self.history(&self.inner.config.properties, text.len()))?,

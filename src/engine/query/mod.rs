@@ -59,13 +59,13 @@ pub(in crate::engine) enum Bounded<'a> {
 }
 
 impl Read<'_> {
-    /// Plans it, as far as that depends on the catalogue alone.
-    pub(in crate::engine) fn validate(&self, catalog: &Catalog, settings: &Settings) -> Result<()> {
+    /// Plans it, as far as that depends on the catalogue alone. Returns the streams and tables that it reads.
+    pub(in crate::engine) fn validate(&self, catalog: &Catalog, settings: &Settings) -> Result<Vec<String>> {
         match self {
-            Read::Push(select) => plan::push_query(select, catalog, settings).map(drop),
-            Read::Bounded(bounded) => bounded.plan(catalog, settings).map(drop),
+            Read::Push(select) => plan::push_query(select, catalog, settings).map(|plan| plan.reads),
+            Read::Bounded(bounded) => bounded.plan(catalog, settings).map(|plan| plan.reads),
             // A topic may be created, and a query started, by the statements before.
-            Read::Print(_) | Read::Verify(_) => Ok(()),
+            Read::Print(_) | Read::Verify(_) => Ok(Vec::new()),
         }
     }
 

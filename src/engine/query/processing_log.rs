@@ -14,6 +14,7 @@
 use crate::catalog::topics;
 use crate::config::Config;
 use crate::engine::access::Principal;
+use crate::engine::query::persistent::problem_counts::Problems;
 use crate::engine::session::Session;
 use crate::engine::{Engine, Inner};
 use crate::error::{Kind, Result};
@@ -52,7 +53,14 @@ const SEGMENT_BYTES: i64 = 8 << 20;
 
 /// Accepts skipped records from queries. Cheap to clone; the default discards them.
 #[derive(Clone, Debug, Default)]
-pub struct ProcessingLog(Option<Arc<Outlet>>);
+pub struct ProcessingLog {
+    /// `None` = no stream is written.
+    outlet: Option<Arc<Outlet>>,
+    /// All of them, counted.
+    problems: Problems,
+    /// `None` in the default.
+    clock: Option<SharedClock>,
+}
 
 #[derive(Debug)]
 struct Outlet {
@@ -86,16 +94,21 @@ impl ProcessingLog {
     /// The processing log of this configuration; its thread is [`start`]ed once the engine exists.
     pub(in crate::engine) fn new(config: &Config, clock: &SharedClock) -> (ProcessingLog, Option<Inlet>) {
         if config.properties.get(AUTO_CREATE).is_none_or(|v| v != "true") {
-            return (ProcessingLog::default(), None);
+            return (ProcessingLog { clock: Some(clock.clone()), ..ProcessingLog::default() }, None);
         }
         let (sender, receiver) = sync_channel(WAITING_MAX);
         let outlet = Outlet { sender, clock: clock.clone(), budgets: Mutex::default() };
-        (ProcessingLog(Some(Arc::new(outlet))), Some(Inlet(receiver)))
+        let outlet = Some(Arc::new(outlet));
+        let log = ProcessingLog { outlet, problems: Problems::default(), clock: Some(clock.clone()) };
+        (log, Some(Inlet(receiver)))
     }
 
     /// Reports a record that a query skipped.
     pub(in crate::engine) fn skipped(&self, query: &str, record: &BadRecord) {
-        let Some(outlet) = &self.0 else { return };
+        if let Some(clock) = &self.clock {
+            self.problems.note(query, record, clock.now_ms());
+        }
+        let Some(outlet) = &self.outlet else { return };
         let (now, time) = (outlet.clock.monotonic(), outlet.clock.now_ms());
         let mut budgets = outlet.budgets.lock();
         let budget = budgets.entry((query.to_owned(), record.topic.clone())).or_default();
@@ -114,9 +127,14 @@ impl ProcessingLog {
         }
     }
 
+    /// Skipped records by query and reason.
+    pub(in crate::engine) fn problems(&self) -> &Problems {
+        &self.problems
+    }
+
     /// Waits a bounded time until everything accepted is written.
     pub(in crate::engine) fn flush(&self) {
-        let Some(outlet) = &self.0 else { return };
+        let Some(outlet) = &self.outlet else { return };
         let (done, is_done) = sync_channel(1);
         if outlet.sender.try_send(Message::Flush(done)).is_ok() {
             // Without a reply the entries are lost, as in a crash.

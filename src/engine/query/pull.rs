@@ -128,6 +128,8 @@ impl Engine {
             query: None,
             sql: explained(text),
             schema: Schema { key: Vec::new(), value: pull.columns().iter().map(as_value).collect() },
+            sink: None,
+            window: None,
             sources: vec![table.clone()],
             plan: format!("Pull: {} in the committed rows of {table}{keys}\n", pull.access()),
         })))

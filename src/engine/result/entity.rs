@@ -1,6 +1,6 @@
 //! Results that are not rows, as data: the HTTP API prints them as JSON, the prompt as tables.
 
-use crate::catalog::{SchemaType, Source};
+use crate::catalog::{KeyWindow, SchemaType, Source};
 use crate::engine::facts::query::QueryFacts;
 pub use crate::engine::facts::query::{Counts, PartitionLag};
 use crate::engine::result::connector::ConnectorEntity;
@@ -208,8 +208,6 @@ pub struct ExplainedQuery {
     pub state: &'static str,
     /// Its consumer group.
     pub group: String,
-    /// The source that it writes.
-    pub sink: String,
 }
 
 /// EXPLAIN.
@@ -221,6 +219,10 @@ pub struct Explanation {
     pub sql: String,
     /// Columns of its result.
     pub schema: Schema,
+    /// The source that it writes or would write.
+    pub sink: Option<String>,
+    /// The window of the keys of its result.
+    pub window: Option<KeyWindow>,
     /// Sources that it reads.
     pub sources: Vec<String>,
     /// The drawn plan.

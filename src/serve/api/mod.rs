@@ -8,27 +8,32 @@
 //! JSON with names in camelCase, offsets into texts in UTF-16, times in milliseconds since 1970, `null` for what is unknown.
 //! The facts are made in `engine`; a handler here reads a request and writes a response. docs/api.md describes every endpoint.
 
+mod lists;
 mod numbers;
+mod openapi;
+mod plan;
+mod records;
 mod session;
+mod text;
 
+use super::error::api_response as failure;
+use super::ksql::read;
 use super::routes::{Needs, Routes};
 use super::{App, REQUEST, on_thread};
 use crate::engine::access::Role;
 use crate::error::{Error, Result};
-use crate::parse::place::Place;
 use crate::threads;
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Json, Response};
-use serde_json::{Value, json};
+use serde::Deserialize;
+use serde_json::Value;
 use std::sync::Arc;
 
-/// Where all of it is.
-pub(super) const ROOT: &str = "/api/v1";
-
-/// Every route below [`ROOT`].
+/// Every route below `/api/v1`.
 pub(super) fn routes() -> Routes<Arc<App>> {
     let reader = Needs::Role(Role::Reader);
     Routes::new()
+        .get("/openapi.json", reader, openapi::document)
+        .get("/api/v1", reader, openapi::page)
         .get("/api/v1/session", reader, session::show)
         .post("/api/v1/session", Needs::Nothing, session::open)
         .delete("/api/v1/session", reader, session::close)
@@ -37,37 +42,37 @@ pub(super) fn routes() -> Routes<Arc<App>> {
         .get("/api/v1/queries/{id}", reader, numbers::queries::one)
         .get("/api/v1/graph", reader, numbers::graph::show)
         .get("/api/v1/history", reader, numbers::history::show)
+        .post("/api/v1/check", reader, text::check)
+        .post("/api/v1/complete", reader, text::completions)
+        .post("/api/v1/format", reader, text::format)
+        .post("/api/v1/plan", reader, plan::of_text)
+        .get("/api/v1/queries/{id}/plan", reader, plan::of_query)
+        .get("/api/v1/sources", reader, lists::sources)
+        .get("/api/v1/topics", reader, lists::topics)
+        .get("/api/v1/topics/{topic}", reader, lists::topic)
+        .get("/api/v1/topics/{topic}/records", reader, records::read)
+        .post("/api/v1/topics/{topic}/records", Needs::Role(Role::Writer), records::write)
+        .get("/api/v1/problems", reader, lists::problems)
+        .get("/api/v1/settings", reader, lists::settings)
+        .get("/api/v1/statements", Needs::AllTopics(Role::Reader), lists::statements)
 }
 
-/// Is the path below [`ROOT`]?
-pub(super) fn is_path(path: &str) -> bool {
-    path.strip_prefix(ROOT).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
-/// The body of an error; its span is a place in `text`.
-pub(super) fn error_body(error: &Error, text: Option<&str>) -> Value {
-    json!({
-        "code": error.code(),
-        "message": error.message(),
-        "detail": error.detail(),
-        "hint": error.hint(),
-        "span": text.zip(error.span()).map(|(text, span)| place(Place::of(text, span))),
-    })
-}
-
-/// A place as data.
-pub(super) fn place(place: Place) -> Value {
-    json!({ "start": place.start, "end": place.end, "line": place.line, "column": place.column })
-}
-
-/// The response of a failed request: its status is the code divided by 100.
-pub(super) fn failure(error: &Error, text: Option<&str>) -> Response {
-    let status = u16::try_from(error.code() / 100).ok().and_then(|code| StatusCode::from_u16(code).ok());
-    (status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), Json(error_body(error, text))).into_response()
+/// Reads the body of a request.
+fn sent<T: for<'a> Deserialize<'a>>(body: &[u8]) -> Result<T> {
+    read(body).map_err(|e| e.with_hint("docs/api.md describes the body of each request"))
 }
 
 /// Runs what may wait for the log on a thread where it may wait, and sends what it returns.
 async fn reply(app: &Arc<App>, work: impl FnOnce(&App) -> Result<Value> + Send + 'static) -> Response {
+    reply_in(app, None, work).await
+}
+
+/// The same for a request with a text, in which its errors have their places.
+async fn reply_in(
+    app: &Arc<App>,
+    text: Option<String>,
+    work: impl FnOnce(&App) -> Result<Value> + Send + 'static,
+) -> Response {
     let app = app.clone();
     let done = match on_thread(move || threads::guard(REQUEST, "", || work(&app))) {
         Ok(running) => running.await,
@@ -75,6 +80,6 @@ async fn reply(app: &Arc<App>, work: impl FnOnce(&App) -> Result<Value> + Send +
     };
     match done.unwrap_or_else(|_| Err(Error::bug("the request's task ended early"))) {
         Ok(Ok(body)) => Json(body).into_response(),
-        Ok(Err(e)) | Err(e) => failure(&e, None),
+        Ok(Err(e)) | Err(e) => failure(&e, text.as_deref()),
     }
 }

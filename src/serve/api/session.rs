@@ -9,13 +9,13 @@
 //! A login is checked as one by the `authorization` header is, within the same bounds (`auth::login`). On a server without
 //! users it succeeds without a cookie: every request is one of an administrator's there.
 
-use super::failure;
 use crate::engine::access::Principal;
 use crate::error::{Error, Result};
 use crate::serve::App;
 use crate::serve::auth::guard::{later, unauthorized, whole_body};
 use crate::serve::auth::login::{Entry, Logins};
 use crate::serve::auth::sessions::{cookie, set_cookie};
+use crate::serve::error::api_response;
 use crate::serve::ksql::read;
 use crate::serve::limits::LOGIN_BYTES_MAX;
 use crate::serve::net::connection::Connection;
@@ -69,14 +69,16 @@ pub(super) async fn show(State(app): State<Arc<App>>, Extension(user): Extension
 /// Logs in.
 pub(super) async fn open(State(app): State<Arc<App>>, request: Request) -> Response {
     let connection = request.extensions().get::<Arc<Connection>>().cloned().unwrap_or_default();
+    // The guard names one on a server without users.
+    let user = request.extensions().get::<Principal>().cloned();
     let login = match sent(request.into_body()).await {
         Ok(login) => login,
-        Err(e) => return failure(&e, None),
+        Err(e) => return api_response(&e, None),
     };
     let Some(logins) = &app.logins else {
-        return Json(described(&app, Some(&Principal::local()))).into_response();
+        return Json(described(&app, user.as_ref())).into_response();
     };
-    opened(&app, logins, &login, &connection).await.unwrap_or_else(|e| failure(&e, None))
+    opened(&app, logins, &login, &connection).await.unwrap_or_else(|e| api_response(&e, None))
 }
 
 async fn opened(app: &App, logins: &Arc<Logins>, login: &Login, connection: &Connection) -> Result<Response> {

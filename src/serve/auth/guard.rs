@@ -7,9 +7,9 @@ use super::sessions::cookie;
 use crate::engine::access::Principal;
 use crate::engine::access::audit::Audit;
 use crate::error::{Error, TOO_MANY_REQUESTS};
+use crate::serve::error;
 use crate::serve::limits::{BODY_BYTES_MAX, BODY_PATIENCE, REFUSED_BYTES_MAX, REFUSED_PATIENCE};
 use crate::serve::net::connection::Connection;
-use crate::serve::{api, error};
 use axum::body::{Body, BodyDataStream, HttpBody};
 use axum::extract::{Request, State};
 use axum::http::header::{
@@ -172,6 +172,9 @@ impl Guard {
     async fn admit(&self, mut request: Request, next: Next) -> Response {
         let path = request.uri().path();
         if self.open.iter().any(|(method, open)| method == request.method() && matches(open, path)) {
+            if self.logins.is_none() {
+                request.extensions_mut().insert(Principal::local());
+            }
             return next.run(request).await;
         }
         let connection = request.extensions().get::<Arc<Connection>>().cloned().unwrap_or_default();
@@ -196,7 +199,7 @@ impl Guard {
         if !STREAMING.contains(&path) {
             request = match whole(request).await {
                 Ok(request) => request,
-                Err(e) if is_page => return api::failure(&e, None),
+                Err(e) if is_page => return error::api_response(&e, None),
                 Err(e) => return error::response(&e, None),
             };
         }
@@ -254,14 +257,14 @@ fn claimed(headers: &HeaderMap) -> Option<String> {
 /// its own for a password, and the error has the form of that interface.
 fn is_page(request: &Request) -> bool {
     let headers = request.headers();
-    api::is_path(request.uri().path()) || headers.contains_key(CONSOLE) || cookie(headers).is_some()
+    error::is_api(request.uri().path()) || headers.contains_key(CONSOLE) || cookie(headers).is_some()
 }
 
 pub(crate) fn unauthorized(is_page: bool) -> Response {
     let e = Error::statement("Unauthorized").with_code(40100);
     let e = e.with_hint("send the user name and password, or a token");
     let (mut response, scheme) = match is_page {
-        true => (api::failure(&e, None), "Bearer realm=\"tidegate\""),
+        true => (error::api_response(&e, None), "Bearer realm=\"tidegate\""),
         false => (error::response(&e, None), "Basic realm=\"tidegate\", charset=\"UTF-8\""),
     };
     let scheme = HeaderValue::from_static(scheme);
@@ -273,7 +276,7 @@ pub(crate) fn later(wait: Duration, is_page: bool) -> Response {
     let seconds = wait.as_secs_f64().ceil().max(1.0) as u64;
     let e = Error::statement("too many login attempts").with_code(TOO_MANY_REQUESTS);
     let e = e.with_hint(format!("try again in {seconds} s"));
-    let mut response = if is_page { api::failure(&e, None) } else { error::response(&e, None) };
+    let mut response = if is_page { error::api_response(&e, None) } else { error::response(&e, None) };
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
     response
 }

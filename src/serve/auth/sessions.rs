@@ -79,24 +79,20 @@ pub(crate) fn set_cookie(value: &str, is_secure: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::access::{Role, TopicRights};
+    use crate::serve::auth::users::reader;
     use std::time::Duration;
-
-    fn user(name: &str) -> Principal {
-        Principal::new(name, Role::Reader, TopicRights::default())
-    }
 
     #[test]
     fn a_session_ends_by_its_age_by_a_logout_and_by_too_many_others() {
         let (sessions, now) = (Sessions::default(), Instant::now());
-        let first = sessions.open(user("ann"), now).unwrap();
-        assert_eq!(sessions.user(&first, now + SESSION_LIFE - Duration::from_secs(1)), Some(user("ann")));
+        let first = sessions.open(reader("ann"), now).unwrap();
+        assert_eq!(sessions.user(&first, now + SESSION_LIFE - Duration::from_secs(1)), Some(reader("ann")));
         assert_eq!(sessions.user(&first, now + SESSION_LIFE), None);
         assert_eq!(sessions.user("", now), None);
         let later = now + Duration::from_secs(1);
-        let all: Vec<String> = (0..SESSIONS_MAX).map(|_| sessions.open(user("bob"), later).unwrap()).collect();
+        let all: Vec<String> = (0..SESSIONS_MAX).map(|_| sessions.open(reader("bob"), later).unwrap()).collect();
         assert_eq!(sessions.user(&first, later), None, "the oldest was forgotten");
-        assert_eq!(sessions.user(&all[0], later), Some(user("bob")));
+        assert_eq!(sessions.user(&all[0], later), Some(reader("bob")));
         sessions.close(&all[0]);
         assert_eq!(sessions.user(&all[0], later), None);
         sessions.clear();

@@ -311,6 +311,12 @@ fn from_hex(hex: &str) -> Result<Vec<u8>, String> {
     decoded.filter(|_| hex.len().is_multiple_of(2)).ok_or_else(|| "a hash or salt is not hexadecimal".to_owned())
 }
 
+/// A user, for tests of what keeps users.
+#[cfg(test)]
+pub(crate) fn reader(name: &str) -> Principal {
+    Principal::new(name, Role::Reader, TopicRights::default())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -16,8 +16,8 @@
 pub(super) mod print_lines;
 pub(super) mod queue;
 
-use super::entity::type_json;
 use super::error;
+use super::ksql::entity::type_json;
 use crate::engine::result::rows::{OutputColumn, RowStream};
 use crate::error::{Error, Result};
 use crate::types::cell;

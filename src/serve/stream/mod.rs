@@ -74,6 +74,7 @@ async fn serve(app: Arc<App>, principal: Principal, [shape, printed]: [Result<Sh
     if let Some(answer) = known(&app, &principal, shape, &body) {
         return answer;
     }
+    let sent = body.clone();
     let opened = {
         let app = app.clone();
         match on_thread(move || open(&app, principal, &body)) {
@@ -86,7 +87,10 @@ async fn serve(app: Arc<App>, principal: Principal, [shape, printed]: [Result<Sh
             Ok(shape) => respond(app, opened, shape),
             Err(e) => error::response(&e, None),
         },
-        Ok(Err((e, text))) => error::response(&e, text.as_deref()),
+        Ok(Err((e, text))) => {
+            let request = read::<Request>(&sent).ok();
+            error::response_in(&e, text.as_deref(), request.as_ref().map(|request| request.sql.as_str()))
+        }
         Err(_) => error::response(&Error::bug("the request's task ended early"), None),
     }
 }
@@ -104,7 +108,7 @@ fn known(app: &App, principal: &Principal, shape: Shape, body: &[u8]) -> Option<
             let frames = futures::stream::iter(frames.into_iter().map(Ok::<_, std::io::Error>));
             Some(([(CONTENT_TYPE, shape.media_type())], Body::from_stream(frames)).into_response())
         }
-        Err(e) => Some(error::response(&e, Some(&request.sql))),
+        Err(e) => Some(error::response_in(&e, Some(&request.sql), Some(&request.sql))),
     }
 }
 

@@ -6,6 +6,8 @@
 
 mod thread;
 
+pub(in crate::engine) mod problem_counts;
+
 use crate::engine::Drive;
 pub use crate::engine::query::condition::State;
 use crate::engine::query::condition::{Condition, describe};

@@ -16,7 +16,7 @@ use std::sync::Arc;
 /// The entity of one statement; `None` for statements that return nothing (INSERT VALUES, SET). `host` is `HOST:PORT` of this
 /// server: ksqlDB's clients require the state of a query on each host. The required fields are those of ksqlDB's classes in
 /// `io.confluent.ksql.rest.entity`, which its clients read with a deserialiser that refuses an entity without them.
-pub(super) fn to_json(entity: &Entity, text: &str, host: &str) -> Option<Value> {
+pub(in crate::serve) fn to_json(entity: &Entity, text: &str, host: &str) -> Option<Value> {
     let statement = format!("{text};");
     let mut value = match entity {
         Entity::Done => return None,
@@ -340,10 +340,10 @@ fn explain(explanation: &Explanation, host: &str) -> Value {
     json!({
             "id": query.map_or("", |q| q.id.as_str()),
             "statementText": format!("{};", explanation.sql),
-            "windowType": null,
+            "windowType": explanation.window.map(|window| window.kind.name()),
             "fields": fields(&explanation.schema),
             "sources": explanation.sources,
-            "sinks": query.iter().map(|q| &q.sink).collect::<Vec<_>>(),
+            "sinks": explanation.sink.iter().collect::<Vec<_>>(),
             "topology": "",
             "executionPlan": explanation.plan,
             "overriddenProperties": {},
@@ -373,7 +373,7 @@ fn fields(schema: &Schema) -> Vec<Value> {
 }
 
 /// A type as the API describes it: base type, fields of a struct, member of an array or map, DECIMAL's parameters.
-pub(super) fn type_json(ty: &SqlType) -> Value {
+pub(in crate::serve) fn type_json(ty: &SqlType) -> Value {
     let base = |name: &str| json!({ "type": name, "fields": null, "memberSchema": null });
     match ty {
         SqlType::Array(item) => json!({ "type": "ARRAY", "fields": null, "memberSchema": type_json(item) }),

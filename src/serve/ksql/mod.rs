@@ -1,13 +1,17 @@
 //! `POST /ksql`: statements that are not queries.
 
-use super::rows::{JSON, KSQL, accepted, not_acceptable};
-use super::{App, blocking, entity, error};
+pub(super) mod entity;
+pub(super) mod inserts;
+pub(super) mod server;
+
 use crate::engine::Answer;
 use crate::engine::access::Principal;
 use crate::engine::session::Session;
 use crate::error::{Error, Result};
 use crate::parse::Piece;
 use crate::parse::statement::{Parsed, Statement};
+use crate::serve::rows::{JSON, KSQL, accepted, not_acceptable};
+use crate::serve::{App, blocking, error};
 use axum::extract::{Extension, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Json, Response};
@@ -131,9 +135,10 @@ fn run(app: &App, principal: Principal, request: Request) -> Response {
     if let Err(e) = request.command_sequence_number.map_or(Ok(()), |n| app.engine.wait_for_command(n)) {
         return error::response(&e, None);
     }
+    let whole = Some(request.ksql.as_str());
     let parsed = match app.engine.parse(&request.ksql, &session) {
         Ok(parsed) => parsed,
-        Err(e) => return error::response(&e, Some(failing(&request.ksql, &e))),
+        Err(e) => return error::response_in(&e, Some(failing(&request.ksql, &e)), whole),
     };
     // Before anything is carried out.
     let query = |s: &&Parsed| {
@@ -146,13 +151,13 @@ fn run(app: &App, principal: Principal, request: Request) -> Response {
         let e = Error::statement("SELECT and PRINT are not supported by this endpoint")
             .with_code(40002)
             .with_hint("send them to /query-stream");
-        return error::response(&e, Some(&statement.masked()));
+        return error::response_in(&e, Some(&statement.masked()), whole);
     }
     if let Err((at, e)) = app.engine.authorize_all(&parsed, &session) {
-        return error::response(&e, Some(&parsed[at].masked()));
+        return error::response_in(&e, Some(&parsed[at].masked()), whole);
     }
     if let Err((at, e)) = app.engine.validate(&parsed, &session) {
-        return error::response(&e, Some(&parsed[at].masked()));
+        return error::response_in(&e, Some(&parsed[at].masked()), whole);
     }
     let mut entities = Vec::new();
     for statement in &parsed {
@@ -164,7 +169,7 @@ fn run(app: &App, principal: Principal, request: Request) -> Response {
                 return error::response(&Error::bug("a statement returned rows"), Some(&statement.masked()));
             }
             Err(e) => {
-                let mut body = error::body(&e, Some(&statement.masked()));
+                let mut body = error::body_in(&e, Some(&statement.masked()), whole);
                 body["entities"] = Value::Array(entities);
                 let status = error::response(&e, None).status();
                 return (status, Json(body)).into_response();

@@ -30,6 +30,9 @@ const NESTING_MAX: usize = 64;
 /// What became of one row. Rows that fail for a common reason share the error.
 type RowResult = std::result::Result<(), Arc<Error>>;
 
+/// Key and value as bytes; `None` = null.
+pub(in crate::engine) type Payloads = (Option<Vec<u8>>, Option<Vec<u8>>);
+
 /// A row as the log takes it.
 struct Encoded {
     /// Position in the batch.
@@ -314,6 +317,21 @@ fn payloads(
         failed(row, bad.reason);
     }
     Ok(ranges.into_iter().map(|range| range.map(|range| data[range].to_vec())).collect())
+}
+
+/// Key and value of one row, by the names of its columns.
+pub(in crate::engine) fn payloads_of(source: &Arc<Source>, row: &Map<String, Value>) -> Result<Payloads> {
+    let plan = planned(source, row)?;
+    let mut results: Vec<RowResult> = vec![Ok(())];
+    let encoded = encode(source, vec![(0, plan)], 0, &mut results)?;
+    match (encoded.into_iter().next(), results.pop()) {
+        (Some(row), _) => Ok((row.key, row.value)),
+        (None, Some(Err(error))) => {
+            let same = Error::statement(error.message()).with_code(error.code());
+            Err(error.detail().map_or_else(|| Error::statement(error.message()), |detail| same.with_detail(detail)))
+        }
+        (None, _) => Err(Error::bug("a row was encoded to nothing")),
+    }
 }
 
 fn record_set(rows: &[Encoded]) -> RecordSet {

@@ -7,16 +7,16 @@
 //! The response is complete when the request is. When the server stops, or the request is cut off, the last line is an error and
 //! the response is cut off after it: rows without an acknowledgement were not written.
 
-use super::auth::guard::discard;
-use super::ksql::{read, texts};
-use super::limits::BODY_BYTES_MAX;
-use super::rows::queue::{Gone, RowQueue, row_queue};
-use super::rows::{DELIMITED, JSON, accepted};
-use super::{App, error, on_thread, stopping};
+use super::{read, texts};
 use crate::engine::access::Principal;
 use crate::engine::access::audit::Audit;
 use crate::engine::session::Session;
 use crate::error::{Error, Result};
+use crate::serve::auth::guard::discard;
+use crate::serve::limits::BODY_BYTES_MAX;
+use crate::serve::rows::queue::{Gone, RowQueue, row_queue};
+use crate::serve::rows::{DELIMITED, JSON, accepted};
+use crate::serve::{App, error, on_thread, stopping};
 use axum::body::{Body, BodyDataStream, Bytes, HttpBody};
 use axum::extract::{Extension, State};
 use axum::http::header::{CONTENT_TYPE, HeaderMap};
@@ -79,7 +79,7 @@ fn push(lines: &mut Vec<Bytes>, line: Vec<u8>) {
     }
 }
 
-pub(super) async fn inserts_stream(
+pub(in crate::serve) async fn inserts_stream(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
     headers: HeaderMap,

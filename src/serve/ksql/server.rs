@@ -1,11 +1,11 @@
 //! Information endpoints: version and ids, health, statuses of statements.
 
-use super::ksql::read;
-use super::{App, blocking, error};
+use super::read;
 use crate::config;
 use crate::engine::query::persistent::State as QueryState;
 use crate::engine::result::entity::Status;
 use crate::error::{Error, Result};
+use crate::serve::{App, blocking, error};
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Json, Response};
@@ -16,9 +16,9 @@ use std::sync::Arc;
 
 /// The version that `/info` reports. ksqlDB's CLI and ksql-migrations refuse a server below 6.0, or 0.10 in the community's
 /// count, and read the numbers in front: those of the ksqlDB whose API this is. Behind them is our own.
-pub(super) const KSQL_VERSION: &str = concat!("0.29.0+tidegate.", env!("CARGO_PKG_VERSION"));
+pub(in crate::serve) const KSQL_VERSION: &str = concat!("0.29.0+tidegate.", env!("CARGO_PKG_VERSION"));
 
-pub(super) async fn info(State(app): State<Arc<App>>) -> Response {
+pub(in crate::serve) async fn info(State(app): State<Arc<App>>) -> Response {
     blocking(&app, |app| match app.engine.log().cluster_id() {
         Ok(cluster) => Json(json!({ "KsqlServerInfo": {
             "version": KSQL_VERSION,
@@ -33,7 +33,7 @@ pub(super) async fn info(State(app): State<Arc<App>>) -> Response {
 }
 
 /// Always 200: the state is in the body.
-pub(super) async fn health(State(app): State<Arc<App>>) -> Response {
+pub(in crate::serve) async fn health(State(app): State<Arc<App>>) -> Response {
     blocking(&app, |app| {
         let kafka = app.engine.log().cluster_id().is_ok();
         Json(json!({
@@ -51,7 +51,7 @@ pub(super) async fn health(State(app): State<Arc<App>>) -> Response {
 }
 
 /// Ready when the log is reachable and can be written.
-pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
+pub(in crate::serve) async fn ready(State(app): State<Arc<App>>) -> Response {
     blocking(&app, |app| match app.engine.check_ready() {
         Ok(()) => Json(json!({ "status": "UP" })).into_response(),
         Err(e) => error::response(&e.with_code(50302), None),
@@ -60,17 +60,17 @@ pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
 }
 
 /// Always up.
-pub(super) async fn live() -> Response {
+pub(in crate::serve) async fn live() -> Response {
     Json(json!({ "status": "UP" })).into_response()
 }
 
 /// `GET /v1/metadata`: ksqlDB's `ServerMetadata`.
-pub(super) async fn metadata(State(app): State<Arc<App>>) -> Response {
+pub(in crate::serve) async fn metadata(State(app): State<Arc<App>>) -> Response {
     with_cluster_id(app, |id| json!({ "version": KSQL_VERSION, "clusterId": id })).await
 }
 
 /// `GET /v1/metadata/id`: ksqlDB's `ServerClusterId`.
-pub(super) async fn cluster_id(State(app): State<Arc<App>>) -> Response {
+pub(in crate::serve) async fn cluster_id(State(app): State<Arc<App>>) -> Response {
     with_cluster_id(app, |id| id).await
 }
 
@@ -85,20 +85,20 @@ async fn with_cluster_id(app: Arc<App>, body: fn(Value) -> Value) -> Response {
     .await
 }
 
-pub(super) async fn is_valid_property(Path(name): Path<String>) -> Response {
+pub(in crate::serve) async fn is_valid_property(Path(name): Path<String>) -> Response {
     match config::check_property(&name, None) {
         Ok(_) => Json(json!(true)).into_response(),
         Err(e) => error::response(&e.with_code(40000), None),
     }
 }
 
-pub(super) async fn all_statuses(State(app): State<Arc<App>>) -> Response {
+pub(in crate::serve) async fn all_statuses(State(app): State<Arc<App>>) -> Response {
     let all: BTreeMap<String, &str> =
         app.engine.statuses().into_iter().map(|status| (status.command_id, "SUCCESS")).collect();
     Json(json!({ "commandStatuses": all })).into_response()
 }
 
-pub(super) async fn status(
+pub(in crate::serve) async fn status(
     State(app): State<Arc<App>>,
     Path((kind, entity, action)): Path<(String, String, String)>,
 ) -> Response {
@@ -142,12 +142,12 @@ struct Lag {
 }
 
 /// Heartbeats between the nodes of a ksqlDB cluster. This is a single node: it accepts them and does nothing.
-pub(super) async fn heartbeat(body: Bytes) -> Response {
+pub(in crate::serve) async fn heartbeat(body: Bytes) -> Response {
     heard(read::<Heartbeat>(&body))
 }
 
 /// The same for lags of state stores.
-pub(super) async fn lag(body: Bytes) -> Response {
+pub(in crate::serve) async fn lag(body: Bytes) -> Response {
     heard(read::<Lag>(&body))
 }
 
@@ -159,7 +159,7 @@ fn heard<T>(message: Result<T>) -> Response {
 }
 
 /// One host, alive, with every query active on it.
-pub(super) async fn cluster_status(State(app): State<Arc<App>>) -> Response {
+pub(in crate::serve) async fn cluster_status(State(app): State<Arc<App>>) -> Response {
     let now = app.engine.clock().now_ms();
     let active = |(id, query): (String, Arc<crate::engine::query::persistent::Query>)| {
         let alive = !matches!(query.state(), QueryState::Error(_));

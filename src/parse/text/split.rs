@@ -3,8 +3,8 @@
 //! A semicolon ends a statement unless it is inside a `'string'`, a `` `name` ``, a `"name"`, a `-- comment` or a
 //! `/* comment */`. Quotes are doubled to mean themselves, so closing and opening again at once needs no special case.
 
-use super::syntax_error::line_and_column;
 use crate::error::{Error, Result, Span};
+use crate::parse::syntax_error::line_and_column;
 
 /// The text of one statement inside a longer text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

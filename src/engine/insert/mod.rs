@@ -1,0 +1,7 @@
+//! Records that statements and requests bring: INSERT VALUES, rows of `/inserts-stream`, records of a topic.
+
+pub mod records;
+
+pub(in crate::engine) mod rows;
+
+mod values;
