@@ -326,6 +326,7 @@ impl Engine {
     /// Commits and ends all queries, including those of a statement in progress if that ends soon.
     pub fn close(&self) {
         let ddl = self.ddl_within("the end of the process", CLOSE_WAIT);
+        self.inner.generators.stop(&self.inner.clock);
         for (_, query) in self.queries() {
             query.stop();
         }

@@ -49,7 +49,7 @@ pub type Connect<'a> = Box<dyn FnMut(&str) -> Result<Session> + 'a>;
 
 /// What is written where, at the prompt.
 pub struct Prompt<'a> {
-    /// Answers.
+    /// Results.
     pub out: &'a mut dyn Write,
     /// How they are written.
     pub format: Format,

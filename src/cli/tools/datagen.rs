@@ -25,6 +25,9 @@ const RECORDS_PER_APPEND: u64 = 1_000;
 /// Statements that are sent before the next look at the clock.
 const STATEMENTS_PER_STEP: u64 = 100;
 
+/// Takes the rows that are due.
+type Hand<'a> = dyn FnMut(&[Map<String, Value>]) -> Result<()> + 'a;
+
 /// The form of generated values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum ValueFormat {
@@ -121,12 +124,7 @@ impl Wanted<'_> {
     }
 
     /// Hands out rows as they are due, until all are written or the user has enough.
-    fn paced(
-        &self,
-        tools: &mut Tools<'_>,
-        most: u64,
-        write: &mut dyn FnMut(&[Map<String, Value>]) -> Result<()>,
-    ) -> Result<u64> {
+    fn paced(&self, tools: &mut Tools<'_>, most: u64, write: &mut Hand<'_>) -> Result<u64> {
         let (mut begin, mut first, mut next) = (tools.clock.monotonic(), 0, 0);
         while next < self.spec.count && !tools.interrupt.asked() {
             let now = tools.clock.monotonic();

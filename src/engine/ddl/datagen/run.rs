@@ -11,11 +11,13 @@ use crate::engine::{Drive, Engine, Inner};
 use crate::error::{Error, Result};
 use crate::log::TopicPartition;
 use crate::threads;
+use crate::types::clock::SharedClock;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// The name of its threads.
@@ -24,6 +26,9 @@ const KIND: &str = "datagen";
 const STEP: Duration = Duration::from_millis(50);
 /// Time before a step that failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
+/// How long the end of the engine waits for its generators, and how often it looks.
+const STOP_WAIT: Duration = Duration::from_secs(2);
+const STOP_INTERVAL: Duration = Duration::from_millis(5);
 /// Rows that are written at once.
 const ROWS_PER_STEP: u64 = 5_000;
 
@@ -37,6 +42,21 @@ pub(in crate::engine) struct Generators {
 struct Running {
     sql: String,
     stop: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl Generators {
+    /// Ends all of them, and waits until they have ended: nothing is written, and the log is not held, after that. One that
+    /// waits for a broker is left to itself.
+    pub(in crate::engine) fn stop(&self, clock: &SharedClock) {
+        // The lock is not held while this waits.
+        let all = std::mem::take(&mut *self.running.lock());
+        all.values().for_each(|generator| generator.stop.store(true, Ordering::Relaxed));
+        let deadline = clock.monotonic() + STOP_WAIT;
+        while all.values().any(|generator| !generator.thread.is_finished()) && clock.monotonic() < deadline {
+            clock.sleep(STOP_INTERVAL);
+        }
+    }
 }
 
 /// A generator at work.
@@ -85,8 +105,8 @@ impl Engine {
                 next: 0,
             };
             let owner = name.to_owned();
-            threads::spawn(KIND, name, move || threads::rounds(KIND, &owner, || generator.step()))?;
-            running.insert(name.to_owned(), Running { sql: sql.to_owned(), stop });
+            let thread = threads::spawn(KIND, name, move || threads::rounds(KIND, &owner, || generator.step()))?;
+            running.insert(name.to_owned(), Running { sql: sql.to_owned(), stop, thread });
         }
         Ok(())
     }
