@@ -2,7 +2,7 @@
 
 use crate::catalog::base_name;
 use crate::catalog::topics::{TopicRules, TopicUse};
-use crate::catalog::{Catalog, Source};
+use crate::catalog::{Catalog, Source, carried};
 use crate::error::{Error, Result};
 use crate::parse::statement::{InsertValues, Name, Select, SelectItem, SourceKind};
 use crate::plan::scalar;
@@ -75,11 +75,11 @@ pub fn insert_constants(
     timestamp: Option<i64>,
 ) -> Result<InsertPlan> {
     check_key(&source, &given)?;
-    let mut take = |columns: &[Column]| -> Result<Vec<ScalarValue>> {
-        columns.iter().map(|c| given.remove(c.name.as_str()).map_or_else(|| null(&c.ty), Ok)).collect()
+    let mut take = |columns: Vec<&Column>| -> Result<Vec<ScalarValue>> {
+        columns.into_iter().map(|c| given.remove(c.name.as_str()).map_or_else(|| null(&c.ty), Ok)).collect()
     };
-    let key = take(&source.schema.key)?;
-    let value = take(&source.schema.value)?;
+    let key = take(source.schema.key.iter().collect())?;
+    let value = take(carried(&source.schema.value))?;
     Ok(InsertPlan { source, key, value, timestamp })
 }
 

@@ -9,7 +9,7 @@
 //!
 //! The messages are ksqlDB's (`InsertValuesExecutor`).
 
-use crate::catalog::{Format, SchemaText, SchemaType, Source, WireSchema};
+use crate::catalog::{Format, SchemaText, SchemaType, Source, WireSchema, carried};
 use crate::engine::Engine;
 use crate::engine::schemas::register::{When, means_the_same, own_key, registrations};
 use crate::engine::session::Session;
@@ -24,10 +24,19 @@ impl Engine {
     /// The source with the schemas by which its records are written. Calls the registry where they are not recorded.
     pub(in crate::engine) fn writable<'a>(&self, source: &'a Source, session: &Session) -> Result<Cow<'a, Source>> {
         let plain = |format: Format| format.schema_type().is_none();
-        if plain(source.key_format) && plain(source.value_format) {
+        let value = carried(&source.schema.value);
+        let is_whole = value.len() == source.schema.value.len();
+        if is_whole && plain(source.key_format) && plain(source.value_format) {
             return Ok(Cow::Borrowed(source));
         }
         let mut written = source.clone();
+        // Header columns are read and never written.
+        if !is_whole {
+            written.schema.value = value.into_iter().cloned().collect();
+        }
+        if plain(source.key_format) && plain(source.value_format) {
+            return Ok(Cow::Owned(written));
+        }
         if !plain(source.key_format) && !source.schema.key.is_empty() && source.key_wire.schema.is_none() {
             written.key_wire.schema = Some(Arc::new(self.key_schema(source)?));
         }
