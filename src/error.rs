@@ -75,6 +75,7 @@ struct Inner {
 }
 
 /// The place of an error in words, as ksqlDB's messages begin with it (`NodeLocation.asPrefix`).
+#[derive(Clone)]
 enum Place {
     /// `{line}` and `{column}` are not known yet.
     Wanted(&'static str),
@@ -85,6 +86,21 @@ enum Place {
 pub struct Error(Box<Inner>);
 
 impl Error {
+    /// The same for another reader; the cause belongs to the first.
+    fn without_cause(&self) -> Error {
+        let Inner { kind, code, message, detail, hint, span, place, source: _ } = &*self.0;
+        Error(Box::new(Inner {
+            kind: *kind,
+            code: *code,
+            message: message.clone(),
+            detail: detail.clone(),
+            hint: hint.clone(),
+            span: *span,
+            place: place.clone(),
+            source: None,
+        }))
+    }
+
     /// An error of `kind` with ksqlDB's usual code for it.
     pub fn new(kind: Kind, message: impl Into<String>) -> Error {
         let code = match kind {
@@ -285,6 +301,13 @@ impl From<arrow::error::ArrowError> for Error {
     }
 }
 
+fn exhausted(detail: &str) -> Error {
+    Error::new(Kind::Busy, "the query needs more memory than it may have").with_detail(detail).with_hint(
+        "SET 'tidegate.batch.memory.bytes' = '...' gives it more, up to what the process was started with \
+         (--set); fewer rows or columns need less",
+    )
+}
+
 impl From<datafusion::error::DataFusionError> for Error {
     fn from(e: datafusion::error::DataFusionError) -> Error {
         match e {
@@ -292,13 +315,17 @@ impl From<datafusion::error::DataFusionError> for Error {
                 Ok(own) => *own,
                 Err(other) => Error::statement(other.to_string()).because(other),
             },
-            datafusion::error::DataFusionError::ResourcesExhausted(detail) => {
-                Error::new(Kind::Busy, "the query needs more memory than it may have").with_detail(detail).with_hint(
-                    "SET 'tidegate.batch.memory.bytes' = '...' gives it more, up to what the process was started with \
-                     (--set); fewer rows or columns need less",
-                )
-            }
             other => {
+                // Where several streams wait for one, each gets a reference to its error.
+                match other.find_root() {
+                    datafusion::error::DataFusionError::ResourcesExhausted(detail) => return exhausted(detail),
+                    datafusion::error::DataFusionError::External(inner) => {
+                        if let Some(own) = inner.downcast_ref::<Error>() {
+                            return own.without_cause();
+                        }
+                    }
+                    _ => {}
+                }
                 let text = other.strip_backtrace();
                 let missing = text.split_once("table 'datafusion.public.").and_then(|(_, rest)| rest.split_once('\''));
                 match missing {

@@ -19,7 +19,7 @@ use crate::types::clock::SharedClock;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// The property that bounds the time of a query; messages name it.
@@ -111,6 +111,8 @@ struct Shared {
     held: AtomicI64,
     /// Microseconds on the limits' clock: when the time is over.
     end_us: AtomicU64,
+    /// How many rows of a batch would have had room where all of them had not; 0 = that was never so.
+    rows_that_fit: AtomicUsize,
 }
 
 /// A thread's part in a query.
@@ -125,7 +127,12 @@ impl Bounds {
     /// The time begins now.
     pub fn new(limits: Limits) -> Bounds {
         let end = micros(limits.clock.monotonic().saturating_add(limits.time));
-        Bounds(Arc::new(Shared { limits, held: AtomicI64::new(0), end_us: AtomicU64::new(end) }))
+        Bounds(Arc::new(Shared {
+            limits,
+            held: AtomicI64::new(0),
+            end_us: AtomicU64::new(end),
+            rows_that_fit: AtomicUsize::new(0),
+        }))
     }
 
     /// Those of this thread's query.
@@ -234,6 +241,29 @@ pub fn reserve(bytes: usize) -> Result<()> {
     with_guard(Ok(()), |guard| match bytes <= guard.room() {
         true => Ok(()),
         false => Err(too_large(guard.bounds.0.limits.bytes).and_detail(&format!("{bytes} bytes more were asked for"))),
+    })
+}
+
+/// How much of the room that is left a batch may need when it is made again with fewer rows.
+const SHARE: usize = 8;
+
+/// [`reserve`] for something that is made of each of so many rows: with fewer of them it may fit, see [`rows_that_fit`].
+pub fn reserve_for_rows(bytes: usize, rows: usize) -> Result<()> {
+    let reserved = reserve(bytes);
+    if reserved.is_err() && rows > 1 {
+        with_guard((), |guard| {
+            let fit = guard.room() / SHARE / (bytes / rows).max(1);
+            guard.bounds.0.rows_that_fit.store(fit.clamp(1, rows - 1), Ordering::Relaxed);
+        });
+    }
+    reserved
+}
+
+/// Whether the query failed only because of the number of rows in a batch, and how many would have fitted; asked once.
+pub fn rows_that_fit() -> Option<usize> {
+    with_guard(None, |guard| match guard.bounds.0.rows_that_fit.swap(0, Ordering::Relaxed) {
+        0 => None,
+        rows => Some(rows),
     })
 }
 

@@ -33,6 +33,24 @@ pub enum Mutant {
     BufferDroppedEarly,
     /// Changes of a table that wait for an emission outlive an abort.
     ChangesKept,
+    /// FILTER behind an aggregate or a window function is not bound.
+    FilterLost,
+    /// DISTINCT in an aggregate is not bound.
+    DistinctLost,
+    /// Each window has the frame that is meant without one.
+    FrameLost,
+    /// The last set of GROUPING SETS, ROLLUP or CUBE is not planned.
+    LastSetLost,
+    /// QUALIFY is not planned.
+    QualifyLost,
+    /// UNION ALL is planned as UNION.
+    UnionDeduplicates,
+    /// Of several conditions of a join, those that are no equality are not planned.
+    ConditionsLost,
+    /// NOT IN over a list with NULL is true where it is unknown.
+    UnknownIsTrue,
+    /// HAVING of a continuous query is not planned.
+    HavingLost,
 }
 
 #[cfg(debug_assertions)]

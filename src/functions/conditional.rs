@@ -4,6 +4,7 @@ use super::Param::Any;
 use super::kernel::Arg;
 use super::{Entry, ErrorSink, Overload, Returns, entry};
 use crate::error::Result;
+use crate::functions::bounded::sizes::repeated;
 use crate::types::text::compare_utf16;
 use arrow::array::{Array, ArrayRef, AsArray, make_comparator};
 use arrow::compute::{SortOptions, interleave};
@@ -35,7 +36,7 @@ pub(super) static ENTRIES: &[Entry] = &[
 ];
 
 fn arrays(args: &[ColumnarValue], rows: usize) -> Result<Vec<ArrayRef>> {
-    args.iter().map(|a| Ok(a.clone().into_array(rows)?)).collect()
+    args.iter().map(|a| Ok(repeated(a.clone(), rows)?)).collect()
 }
 
 fn pick(arrays: &[ArrayRef], rows: usize, which: impl Fn(usize) -> usize) -> Result<ColumnarValue> {

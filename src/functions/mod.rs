@@ -285,6 +285,11 @@ impl Function {
         self.entry.overloads[self.overload].volatility == Volatility::Volatile
     }
 
+    /// The same arguments may give another result the next time.
+    pub fn is_repeatable(&self) -> bool {
+        self.entry.overloads[self.overload].volatility == Volatility::Immutable
+    }
+
     /// What is wrong with its constant arguments.
     pub fn check(&self, constants: &Constants<'_>) -> std::result::Result<(), String> {
         match self.entry.overloads[self.overload].check {

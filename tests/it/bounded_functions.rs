@@ -25,17 +25,17 @@ const CPU_MAX: Duration = Duration::from_secs(2);
 const TIMEOUT: &str = "tidegate.batch.timeout.ms=1500";
 
 /// The same where an answer is expected, also of a busy machine.
-const PATIENT: &str = "tidegate.batch.timeout.ms=60000";
+pub(crate) const PATIENT: &str = "tidegate.batch.timeout.ms=60000";
 
 /// For a row with a text of a megabyte.
-const SOURCES: &str = "CREATE STREAM s (k STRING KEY, t STRING, n BIGINT, d DOUBLE, a ARRAY<BIGINT>) \
+pub(crate) const SOURCES: &str = "CREATE STREAM s (k STRING KEY, t STRING, n BIGINT, d DOUBLE, a ARRAY<BIGINT>) \
                        WITH (kafka_topic='s', value_format='JSON', partitions=1);";
 
 fn server() -> Server {
     with_timeout(TIMEOUT)
 }
 
-fn with_timeout(timeout: &str) -> Server {
+pub(crate) fn with_timeout(timeout: &str) -> Server {
     let server = Server::within(ADDRESSES_KIB, &["--temp", "--set", timeout]);
     server.ksql(SOURCES);
     server.ksql(&format!(
@@ -113,7 +113,7 @@ fn each_is_bounded(server: &Server, statements: &[String]) {
     assert!(slow.is_empty(), "{} of {} took too long:\n{}", slow.len(), statements.len(), slow.join("\n"));
 }
 
-fn answers(server: &Server) {
+pub(crate) fn answers(server: &Server) {
     let (status, body) = server.query("SELECT 1 + 1 AS two;");
     assert!(status == 200 && body.contains("[2]"), "{status} {body}");
 }
@@ -227,7 +227,7 @@ fn the_refusals_say_what_is_wrong() {
 }
 
 /// The numbers that a query's rows hold, without the header and the end.
-fn numbers(rows: impl Iterator<Item = Value>) -> Vec<i64> {
+pub(crate) fn numbers(rows: impl Iterator<Item = Value>) -> Vec<i64> {
     rows.filter_map(|row| row.as_array().and_then(|r| r.first()?.as_i64())).collect()
 }
 
@@ -280,13 +280,13 @@ fn datafusion_has_no_function_that_is_neither_listed_nor_refused() {
     }
 }
 
-fn engine(config: Config) -> Engine {
+pub(crate) fn engine(config: Config) -> Engine {
     let clock = SystemClock::shared();
     Engine::over(SimulatedLog::new(1, clock.clone()), config, clock, Drive::ByHand).unwrap()
 }
 
 /// What becomes of a query: how many rows it has, or why it fails.
-fn end(engine: &Engine, sql: &str, session: &mut Session) -> Result<usize, String> {
+pub(crate) fn end(engine: &Engine, sql: &str, session: &mut Session) -> Result<usize, String> {
     let told = |e: tidegate::error::Error| format!("{e} {:?}", e.hint());
     let mut count = 0;
     for answer in engine.run(sql, session).map_err(told)? {

@@ -254,7 +254,7 @@ fn what_stands_around_groups_and_windows_changes_nothing() {
 }
 
 #[test]
-fn filter_is_a_case_in_the_argument() {
+pub(crate) fn filter_is_a_case_in_the_argument() {
     cases(|history, writer| {
         let (key, aggregate, condition) = (writer.key(), writer.aggregate(), writer.condition());
         let argument = writer.argument(aggregate);
@@ -270,7 +270,7 @@ fn filter_is_a_case_in_the_argument() {
 }
 
 #[test]
-fn distinct_in_an_aggregate_is_a_query_of_distinct_rows_below_it() {
+pub(crate) fn distinct_in_an_aggregate_is_a_query_of_distinct_rows_below_it() {
     cases(|history, writer| {
         let (key, argument) = (writer.key(), writer.number());
         let aggregate = writer.pick(&["COUNT", "SUM", "MAX", "AVG", "MEDIAN", "ARRAY_AGG", "COLLECT_LIST"]);
@@ -287,7 +287,7 @@ fn distinct_in_an_aggregate_is_a_query_of_distinct_rows_below_it() {
 }
 
 #[test]
-fn grouping_sets_are_groupings_one_below_the_other() {
+pub(crate) fn grouping_sets_are_groupings_one_below_the_other() {
     cases(|history, writer| {
         let ([a, b], call, condition) = (writer.keys(), writer.call(), writer.condition());
         let null = |key: &str| match key {
@@ -331,7 +331,7 @@ fn names_and_places_of_the_list_are_its_expressions() {
 }
 
 #[test]
-fn qualify_is_a_where_around_the_query() {
+pub(crate) fn qualify_is_a_where_around_the_query() {
     cases(|history, writer| {
         let (over, limit) = (writer.over(), writer.0.below(4));
         history.agree(
@@ -345,7 +345,7 @@ fn qualify_is_a_where_around_the_query() {
 type Row = (String, String, Option<i64>, Option<i64>);
 
 #[test]
-fn windows_are_what_a_simple_model_computes() {
+pub(crate) fn windows_are_what_a_simple_model_computes() {
     let history = History::new(7);
     let number = |text: &str| text.parse::<i64>().ok();
     let place = "ROWPARTITION * 100 + ROWOFFSET";

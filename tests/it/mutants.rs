@@ -2,7 +2,7 @@
 //!
 //! A law that passes with its bug tests nothing; so does one that fails without it, which its own run shows.
 
-use crate::{join_law, simulation, split_law, table_law};
+use crate::{grammar_law, grouped_queries, join_law, relational_law, simulation, split_law, table_law};
 use std::panic::catch_unwind;
 use tidegate::log::partition;
 use tidegate::mutant::{self, Mutant};
@@ -71,4 +71,49 @@ fn join_buffer_dropped_a_segment_early() {
 #[test]
 fn changes_of_a_table_kept_after_abort() {
     caught(Mutant::ChangesKept, table_law::tables_join_by_key);
+}
+
+#[test]
+fn filter_that_is_not_bound() {
+    caught(Mutant::FilterLost, grouped_queries::filter_is_a_case_in_the_argument);
+}
+
+#[test]
+fn distinct_that_is_not_bound() {
+    caught(Mutant::DistinctLost, grouped_queries::distinct_in_an_aggregate_is_a_query_of_distinct_rows_below_it);
+}
+
+#[test]
+fn frames_that_are_not_bound() {
+    caught(Mutant::FrameLost, grouped_queries::windows_are_what_a_simple_model_computes);
+}
+
+#[test]
+fn a_grouping_set_that_is_not_planned() {
+    caught(Mutant::LastSetLost, grouped_queries::grouping_sets_are_groupings_one_below_the_other);
+}
+
+#[test]
+fn qualify_that_is_not_planned() {
+    caught(Mutant::QualifyLost, grouped_queries::qualify_is_a_where_around_the_query);
+}
+
+#[test]
+fn union_all_that_is_a_union() {
+    caught(Mutant::UnionDeduplicates, grammar_law::some_queries_mean_the_same_in_every_form);
+}
+
+#[test]
+fn a_join_with_its_equalities_alone() {
+    caught(Mutant::ConditionsLost, relational_law::joins_on_several_conditions_are_those_of_nested_loops);
+}
+
+#[test]
+fn not_in_with_two_values() {
+    caught(Mutant::UnknownIsTrue, relational_law::in_knows_three_values);
+}
+
+#[test]
+fn having_that_only_history_has() {
+    caught(Mutant::HavingLost, grammar_law::having_means_the_same_in_every_form);
 }

@@ -135,7 +135,7 @@ fn joined(world: &World, keep_left: bool, keep_right: bool) -> Vec<String> {
 }
 
 #[test]
-fn joins_on_several_conditions_are_those_of_nested_loops() {
+pub(crate) fn joins_on_several_conditions_are_those_of_nested_loops() {
     each_world(|world| {
         let kinds = [("", false, false), ("LEFT", true, false), ("RIGHT", false, true), ("FULL", true, true)];
         for (kind, left, right) in kinds {
@@ -215,7 +215,7 @@ fn is_in(value: Option<i64>, list: &[Option<i64>]) -> Option<bool> {
 }
 
 #[test]
-fn in_knows_three_values() {
+pub(crate) fn in_knows_three_values() {
     each_world(|world| {
         let list: Vec<Option<i64>> = world.right.iter().map(|r| r.0).collect();
         let of = |l: &Row| {

@@ -148,7 +148,11 @@ impl Engine {
         let types: Vec<SqlType> = wanted.columns().iter().map(|c| c.ty.clone()).collect();
         let (ours, wanted) = (collect(run(&of_sink)?)?, collect(wanted)?);
         Ok(match sink.kind {
-            SourceKind::Table => Verdict::of_tables(&keys, &types, ours, wanted),
+            SourceKind::Table => {
+                let of_table =
+                    catalog.source(&create.select.from.name.value).is_some_and(|s| s.kind == SourceKind::Table);
+                Verdict::of_tables(&keys, &types, of_table && !select.group_by.is_empty(), ours, wanted)
+            }
             SourceKind::Stream => Verdict::of_streams(ours, wanted),
         })
     }
@@ -211,6 +215,8 @@ struct Verdict {
     equal: u64,
     /// Rows that are not.
     different: u64,
+    /// Groups that no row of the table belongs to any more.
+    left_empty: u64,
     /// The first of them: what, key, here, there.
     shown: Vec<[Option<String>; 4]>,
 }
@@ -224,8 +230,8 @@ impl Verdict {
         }
     }
 
-    /// By key.
-    fn of_tables(keys: &[usize], types: &[SqlType], ours: Vec<Row>, wanted: Vec<Row>) -> Verdict {
+    /// By key. A group `keeps` its row when all rows of the table have left it, of which the history knows nothing any more.
+    fn of_tables(keys: &[usize], types: &[SqlType], keeps: bool, ours: Vec<Row>, wanted: Vec<Row>) -> Verdict {
         let key = |row: &Row| keys.iter().map(|k| row[*k].clone()).collect::<Row>();
         let mut left: BTreeMap<Row, Row> = ours.into_iter().map(|row| (key(&row), row)).collect();
         let right: BTreeMap<Row, Row> = wanted.into_iter().map(|row| (key(&row), row)).collect();
@@ -239,6 +245,10 @@ impl Verdict {
                 Some(row) => verdict.differs(1, "differs", [Some(line(&key)), Some(line(row)), Some(line(&wanted))]),
                 None => verdict.differs(1, "missing", [Some(line(&key)), None, Some(line(&wanted))]),
             }
+        }
+        if keeps {
+            verdict.left_empty = left.len() as u64;
+            return verdict;
         }
         for (key, row) in left {
             verdict.differs(1, "too much", [Some(line(&key)), Some(line(&row)), None]);
@@ -273,10 +283,14 @@ impl Verdict {
         let columns = if self.different == 0 { Vec::new() } else { names.iter().map(column).collect() };
         let cells = |i: usize| self.shown.iter().map(|row| row[i].clone()).collect::<StringArray>();
         let rows = (!self.shown.is_empty()).then(|| (0..names.len()).map(|i| Arc::new(cells(i)) as ArrayRef).collect());
-        let Verdict { equal, different, .. } = self;
+        let Verdict { equal, different, left_empty, .. } = self;
+        let empty = match left_empty {
+            0 => String::new(),
+            n => format!("; {} without rows kept, which the history does not show", counted(n as i64, "group")),
+        };
         let end = match different {
             0 => Ok(format!(
-                "query {id} equals its batch result: {}; {} of its inputs and its topic read",
+                "query {id} equals its batch result: {}; {} of its inputs and its topic read{empty}",
                 counted(equal as i64, "row"),
                 counted(records, "record")
             )),

@@ -1,8 +1,12 @@
 //! The aggregates for DataFusion: the second, simple statement of what each means, to which the incremental one is held.
 
-use super::arranged::{Arranged, sliding};
+use super::arranged::Arranged;
+use super::copies::measured;
+use super::grouped::{self, java_order};
 use super::heap_accumulator::Kept;
 use super::nodes::external;
+use super::windowed::sliding;
+use crate::error::Error;
 use crate::functions::accumulate::overflow;
 use crate::functions::aggregate::{Aggregate, Comparable};
 use crate::plan::nodes::call::own_aggregate;
@@ -15,7 +19,9 @@ use datafusion::logical_expr::expr::{
     AggregateFunction, AggregateFunctionParams, Sort, WindowFunction, WindowFunctionDefinition, WindowFunctionParams,
 };
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
-use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Expr, Signature, Volatility, lit};
+use datafusion::logical_expr::{
+    Accumulator, AggregateUDF, AggregateUDFImpl, Expr, GroupsAccumulator, Signature, Volatility, lit,
+};
 use std::sync::Arc;
 
 /// The expression with functions that run in the place of those that only mean.
@@ -32,16 +38,22 @@ pub(super) fn lowered(expr: &Expr) -> Expr {
             let (function, args) = runnable(&call.func, args, distinct, &order_by);
             Expr::AggregateFunction(AggregateFunction::new_udf(function, args, false, filter, vec![], null_treatment))
         }
-        Expr::WindowFunction(call) => match &call.fun {
-            WindowFunctionDefinition::WindowUDF(_) => expr.clone(),
-            WindowFunctionDefinition::AggregateUDF(function) => {
-                let params = call.params.clone();
-                let (function, args) = runnable(function, params.args, params.distinct, &[]);
-                let function = WindowFunctionDefinition::AggregateUDF(Arc::new(sliding(function, args.len())));
-                let params = WindowFunctionParams { args, distinct: false, ..params };
-                Expr::WindowFunction(Box::new(WindowFunction { fun: function, params }))
-            }
-        },
+        Expr::WindowFunction(call) => {
+            let params = call.params.clone();
+            let (fun, params) = match &call.fun {
+                WindowFunctionDefinition::WindowUDF(function) => {
+                    (WindowFunctionDefinition::WindowUDF(measured(function)), params)
+                }
+                WindowFunctionDefinition::AggregateUDF(function) => {
+                    let (function, mut args) = runnable(function, params.args, params.distinct, &[]);
+                    let function = sliding(function, args.len(), params.filter.is_some());
+                    args.extend(params.filter.map(|condition| *condition));
+                    let params = WindowFunctionParams { args, distinct: false, filter: None, ..params };
+                    (WindowFunctionDefinition::AggregateUDF(Arc::new(function)), params)
+                }
+            };
+            Expr::WindowFunction(Box::new(WindowFunction { fun, params }))
+        }
         other => other.clone(),
     }
 }
@@ -111,6 +123,14 @@ impl AggregateUDFImpl for BatchAggregate {
         })
     }
 
+    fn groups_accumulator_supported(&self, args: AccumulatorArgs<'_>) -> bool {
+        self.of_groups(&args).is_some()
+    }
+
+    fn create_groups_accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn GroupsAccumulator>> {
+        self.of_groups(&args).ok_or_else(|| external(Error::bug(format!("{} has no accumulator of groups", self.text))))
+    }
+
     /// Of no rows at all: what a window without rows gives.
     fn default_value(&self, _: &DataType) -> Result<ScalarValue> {
         match is_simple(&self.aggregate) {
@@ -129,6 +149,12 @@ impl AggregateUDFImpl for BatchAggregate {
             Arc::new(Field::new(format!("{name}[value]"), state, true)),
             Arc::new(Field::new(format!("{name}[count]"), DataType::Int64, true)),
         ])
+    }
+}
+
+impl BatchAggregate {
+    fn of_groups(&self, args: &AccumulatorArgs<'_>) -> Option<Box<dyn GroupsAccumulator>> {
+        grouped::of(&self.aggregate, &self.text, args.expr_fields.first()?.data_type())
     }
 }
 
@@ -220,11 +246,6 @@ impl State {
         }
         Ok(())
     }
-}
-
-/// Every NaN as the one that `total_cmp` puts highest.
-fn java_order(value: f64) -> f64 {
-    if value.is_nan() { f64::NAN.copysign(1.0) } else { value }
 }
 
 impl Accumulator for State {

@@ -1,12 +1,11 @@
-//! Aggregates over values that are arranged first: each once, in an order, or those of a window that moves.
+//! Aggregates over values that are arranged first: each once, or in an order.
 //!
 //! ```text
 //! COLLECT_LIST(DISTINCT a)           values that were not seen yet go on to COLLECT_LIST
 //! STRING_AGG(a, ',' ORDER BY t)      rows wait; in the end they are sorted and go to STRING_AGG
-//! MEDIAN(a) OVER (ROWS 5 PRECEDING)  rows wait while the window has them; MEDIAN sees them for each result
 //! ```
 //!
-//! So every aggregate can be called so, whether it knows about order, duplicates and windows or not.
+//! So every aggregate can be called so, whether it knows about order and duplicates or not.
 
 use super::nodes::external;
 use crate::memory;
@@ -18,7 +17,7 @@ use datafusion::common::{Result, ScalarValue, exec_err};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Signature, Volatility};
 use datafusion::physical_expr::PhysicalExpr;
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// An aggregate whose rows are taken once each, or sorted.
@@ -90,7 +89,7 @@ impl AggregateUDFImpl for Arranged {
 
 /// Makes accumulators of a function again and again.
 #[derive(Debug)]
-struct Maker {
+pub(super) struct Maker {
     function: Arc<AggregateUDF>,
     schema: Schema,
     exprs: Vec<Arc<dyn PhysicalExpr>>,
@@ -101,7 +100,7 @@ struct Maker {
 }
 
 impl Maker {
-    fn new(function: Arc<AggregateUDF>, args: &AccumulatorArgs<'_>, arity: usize) -> Maker {
+    pub(super) fn new(function: Arc<AggregateUDF>, args: &AccumulatorArgs<'_>, arity: usize) -> Maker {
         Maker {
             function,
             schema: args.schema.clone(),
@@ -113,7 +112,7 @@ impl Maker {
         }
     }
 
-    fn args(&self) -> AccumulatorArgs<'_> {
+    pub(super) fn args(&self) -> AccumulatorArgs<'_> {
         AccumulatorArgs {
             return_field: self.returns.clone(),
             schema: &self.schema,
@@ -127,7 +126,7 @@ impl Maker {
         }
     }
 
-    fn make(&self) -> Result<Box<dyn Accumulator>> {
+    pub(super) fn make(&self) -> Result<Box<dyn Accumulator>> {
         self.function.accumulator(self.args())
     }
 }
@@ -186,7 +185,7 @@ impl Rows {
     }
 }
 
-fn whole<'a>(parts: impl Iterator<Item = &'a Vec<ArrayRef>> + Clone) -> Result<Option<Vec<ArrayRef>>> {
+pub(super) fn whole<'a>(parts: impl Iterator<Item = &'a Vec<ArrayRef>> + Clone) -> Result<Option<Vec<ArrayRef>>> {
     let Some(width) = parts.clone().next().map(Vec::len) else { return Ok(None) };
     let column = |i: usize| {
         let arrays: Vec<&dyn Array> = parts.clone().map(|part| part[i].as_ref()).collect();
@@ -195,7 +194,7 @@ fn whole<'a>(parts: impl Iterator<Item = &'a Vec<ArrayRef>> + Clone) -> Result<O
     (0..width).map(column).collect::<Result<Vec<_>>>().map(Some)
 }
 
-fn kept(columns: &[ArrayRef], rows: &BooleanArray) -> Result<Vec<ArrayRef>> {
+pub(super) fn kept(columns: &[ArrayRef], rows: &BooleanArray) -> Result<Vec<ArrayRef>> {
     columns.iter().map(|column| Ok(filter(column, rows)?)).collect()
 }
 
@@ -205,7 +204,7 @@ fn copied(columns: &[ArrayRef]) -> Result<Vec<ArrayRef>> {
     columns.iter().map(|column| Ok(take(column, &all(column), None)?)).collect()
 }
 
-fn bytes(columns: &[ArrayRef]) -> usize {
+pub(super) fn bytes(columns: &[ArrayRef]) -> usize {
     columns.iter().map(|column| column.get_array_memory_size()).sum()
 }
 
@@ -240,6 +239,9 @@ impl Accumulator for Rows {
             return self.inner.evaluate();
         }
         let mut inner = self.maker.make()?;
+        // All rows as one, and once more in order.
+        let copies = 2 * self.waiting.iter().map(|part| bytes(part)).sum::<usize>();
+        memory::reserve(copies).map_err(external)?;
         if let Some(columns) = self.whole()? {
             let arity = self.arity();
             let key = |(values, options): (&ArrayRef, &SortOptions)| SortColumn {
@@ -280,176 +282,5 @@ impl Accumulator for Rows {
             self.update_batch(&columns)?;
         }
         Ok(())
-    }
-}
-
-/// The function for windows: where a window loses rows and the function cannot give them back, it sees those that are left.
-pub(super) fn sliding(function: Arc<AggregateUDF>, arity: usize) -> AggregateUDF {
-    AggregateUDF::from(Sliding { function, signature: Signature::any(arity, Volatility::Immutable) })
-}
-
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct Sliding {
-    function: Arc<AggregateUDF>,
-    signature: Signature,
-}
-
-impl AggregateUDFImpl for Sliding {
-    fn name(&self) -> &str {
-        self.function.name()
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
-        self.function.return_type(types)
-    }
-
-    fn return_field(&self, fields: &[FieldRef]) -> Result<FieldRef> {
-        self.function.return_field(fields)
-    }
-
-    fn default_value(&self, ty: &DataType) -> Result<ScalarValue> {
-        self.function.default_value(ty)
-    }
-
-    fn accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
-        let maker = Maker::new(self.function.clone(), &args, args.exprs.len());
-        let inner = maker.make()?;
-        Ok(Box::new(Growing { inner, result: None, copies: Copies::default() }))
-    }
-
-    fn create_sliding_accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
-        let maker = Maker::new(self.function.clone(), &args, args.exprs.len());
-        let own = self.function.create_sliding_accumulator(maker.args())?;
-        if own.supports_retract_batch() {
-            return Ok(own);
-        }
-        Ok(Box::new(Window { maker, rows: VecDeque::new(), copies: Copies::default() }))
-    }
-}
-
-/// Results up to this size are not counted: a row's number or short text.
-const SMALL_RESULT_BYTES: usize = 64;
-
-/// Fails before the results of a window's rows need more memory than the query has left: each row gets a copy, and all
-/// copies are made at once, behind the last row.
-#[derive(Debug, Default)]
-struct Copies {
-    rows: usize,
-}
-
-impl Copies {
-    fn add(&mut self, values: &[ArrayRef]) {
-        self.rows += values.first().map_or(0, |column| column.len());
-    }
-
-    fn check(&self, result: &ScalarValue) -> Result<()> {
-        memory::check().map_err(external)?;
-        let bytes = result.size() - size_of_val(result);
-        match bytes > SMALL_RESULT_BYTES {
-            true => memory::reserve(bytes.saturating_mul(self.rows)).map_err(external),
-            false => Ok(()),
-        }
-    }
-}
-
-/// A window that only grows; rows with the same one share a result.
-#[derive(Debug)]
-struct Growing {
-    inner: Box<dyn Accumulator>,
-    result: Option<ScalarValue>,
-    copies: Copies,
-}
-
-impl Accumulator for Growing {
-    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        self.result = None;
-        self.copies.add(values);
-        self.inner.update_batch(values)
-    }
-
-    fn evaluate(&mut self) -> Result<ScalarValue> {
-        if let Some(result) = &self.result {
-            return Ok(result.clone());
-        }
-        let result = self.inner.evaluate()?;
-        self.copies.check(&result)?;
-        self.result = Some(result.clone());
-        Ok(result)
-    }
-
-    fn size(&self) -> usize {
-        size_of_val(self) + self.inner.size()
-    }
-
-    fn state(&mut self) -> Result<Vec<ScalarValue>> {
-        self.inner.state()
-    }
-
-    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
-        self.inner.merge_batch(states)
-    }
-}
-
-/// The rows of a window.
-#[derive(Debug)]
-struct Window {
-    maker: Maker,
-    rows: VecDeque<Vec<ArrayRef>>,
-    copies: Copies,
-}
-
-impl Accumulator for Window {
-    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        self.copies.add(values);
-        if values.first().is_some_and(|column| !column.is_empty()) {
-            self.rows.push_back(values.to_vec());
-        }
-        Ok(())
-    }
-
-    fn retract_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        let mut left = values.first().map_or(0, |column| column.len());
-        while left > 0 {
-            let Some(mut part) = self.rows.pop_front() else { return exec_err!("a window gives back what it has not") };
-            let rows = part.first().map_or(0, |column| column.len());
-            if rows > left {
-                part = part.iter().map(|column| column.slice(left, rows - left)).collect();
-                self.rows.push_front(part);
-            }
-            left -= rows.min(left);
-        }
-        Ok(())
-    }
-
-    fn supports_retract_batch(&self) -> bool {
-        true
-    }
-
-    fn evaluate(&mut self) -> Result<ScalarValue> {
-        let mut inner = self.maker.make()?;
-        if let Some(columns) = whole(self.rows.iter())? {
-            // The rows stay one part, so that the next result does not put them together again.
-            inner.update_batch(&columns)?;
-            self.rows = VecDeque::from([columns]);
-        }
-        let result = inner.evaluate()?;
-        self.copies.check(&result)?;
-        Ok(result)
-    }
-
-    fn size(&self) -> usize {
-        size_of_val(self) + self.rows.iter().map(|part| bytes(part)).sum::<usize>()
-    }
-
-    fn state(&mut self) -> Result<Vec<ScalarValue>> {
-        exec_err!("a window has no state")
-    }
-
-    fn merge_batch(&mut self, _: &[ArrayRef]) -> Result<()> {
-        exec_err!("a window has no state")
     }
 }

@@ -12,12 +12,16 @@
 
 mod accumulators;
 mod arranged;
+mod copies;
+mod grouped;
 mod heap_accumulator;
 mod nodes;
 mod planner;
 mod run;
 mod scan;
 mod spill;
+mod width;
+mod windowed;
 
 pub use run::{BatchResult, Came, explain, run};
 pub use scan::progress::Scanned;

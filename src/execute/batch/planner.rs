@@ -8,7 +8,7 @@ use super::scan::BatchTable;
 use super::scan::bounds::Bounds;
 use super::scan::system;
 use super::spill::Spill;
-use super::{Counts, History};
+use super::{Counts, History, width};
 use crate::error::Result;
 use crate::plan::nodes::call;
 use crate::plan::nodes::system::SystemSource;
@@ -50,7 +50,10 @@ pub(super) async fn bound(plan: &LogicalPlan, history: &History, counts: &Arc<Co
     let plan = plan.clone().transform_down(|node| join::lower(node, history, counts))?.data;
     let plan = plan.transform_down(|node| narrowed(node, history, counts))?.data;
     let plan = plan.transform_up(|node| lower(node, history, counts))?.data;
-    physical(&context, &plan).await
+    let (plan, context) = physical(&context, &plan).await?;
+    // A plan that is shown has the operators that its reader knows.
+    let plan = if counts.is_shown { plan } else { width::measured(plan)? };
+    Ok((plan, context))
 }
 
 fn context(history: &History, counts: &Arc<Counts>) -> Result<SessionContext> {

@@ -10,15 +10,19 @@ use crate::error::{Error, Kind, Result};
 use crate::memory::{self, Bounds, Limits};
 use crate::mutant;
 use crate::plan::BatchPlan;
+use crate::plan::nodes::call;
 use crate::threads;
 use crate::types::Column;
 use crate::types::clock::{SharedClock, SystemClock};
 use arrow::array::{ArrayRef, MutableArrayData, RecordBatch, RecordBatchOptions, make_array};
 use arrow::compute::cast;
 use arrow::datatypes::{Schema, SchemaRef};
+use datafusion::common::tree_node::TreeNode;
 use datafusion::execution::TaskContext;
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::StreamExt;
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -36,6 +40,10 @@ const THREADS_MAX: usize = 64;
 const NICE: i32 = 5;
 /// How long the caller waits for a query that is over its time, which ends itself with the same error.
 const GRACE: Duration = Duration::from_millis(500);
+
+/// Rows of a batch of a query that cannot begin again with smaller ones once rows have left, as each time it has others: so
+/// many records of the usual largest size fit.
+const VOLATILE_ROWS: usize = 256;
 
 /// What the threads are called.
 const THREAD: &str = "batch";
@@ -245,7 +253,8 @@ fn started(plan: &BatchPlan, history: &History, want: Want) -> Result<Answer> {
         stopped: counts.stopped.clone(),
     };
     let (sender, said) = sync_channel(WAITING_BATCHES_MAX);
-    let job = Job { plan: plan.clone(), history: history.clone(), counts: counts.clone(), want };
+    let job =
+        Job { plan: plan.clone(), history: history.clone(), counts: counts.clone(), want, has_begun: Cell::new(false) };
     let left = history.timeout.saturating_add(GRACE);
     let work = move || {
         let _seat = seat;
@@ -270,6 +279,8 @@ struct Job {
     history: History,
     counts: Arc<Counts>,
     want: Want,
+    /// The columns were announced.
+    has_begun: Cell<bool>,
 }
 
 impl Job {
@@ -287,25 +298,55 @@ impl Job {
         let _ = sender.send(last);
     }
 
-    fn run(self, sender: &SyncSender<Said>) -> Result<()> {
+    fn run(mut self, sender: &SyncSender<Said>) -> Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-        let done = runtime.block_on(async {
-            let (physical, context) = self.planned().await?;
-            if self.want == Want::Drawing {
-                let text = datafusion::physical_plan::displayable(physical.as_ref()).indent(false).to_string();
-                let _ = sender.send(Said::Drawn(text));
-                return Ok(());
+        let mut sent = 0;
+        if self.is_volatile() {
+            self.history.rows = self.history.rows.min(VOLATILE_ROWS);
+        }
+        let done = loop {
+            let done = runtime.block_on(self.attempt(sender, &mut sent));
+            match (done, memory::rows_that_fit()) {
+                (Err(_), Some(rows)) if self.history.rows > 1 && (sent == 0 || !self.is_volatile()) => {
+                    self.begin_again(rows.min(self.history.rows - 1));
+                }
+                (done, _) => break done,
             }
-            let columns = self.plan.columns.clone();
-            let schema = schema_of(&columns);
-            match sender.send(Said::Head(columns)) {
-                Ok(()) => pump(physical, context, schema, sender).await,
-                Err(_) => Ok(()),
-            }
-        });
+        };
         // A thread that still reads ahead notices by itself that its rows are not wanted.
         runtime.shutdown_background();
         done
+    }
+
+    /// Runs the query; the first `sent` rows are there already.
+    async fn attempt(&self, sender: &SyncSender<Said>, sent: &mut usize) -> Result<()> {
+        let (physical, context) = self.planned().await?;
+        if self.want == Want::Drawing {
+            let text = datafusion::physical_plan::displayable(physical.as_ref()).indent(false).to_string();
+            let _ = sender.send(Said::Drawn(text));
+            return Ok(());
+        }
+        let columns = self.plan.columns.clone();
+        let schema = schema_of(&columns);
+        if !self.has_begun.replace(true) && sender.send(Said::Head(columns)).is_err() {
+            return Ok(());
+        }
+        pump(physical, context, schema, sender, sent).await
+    }
+
+    /// Prepares another attempt with smaller batches; the rows and their order are the same.
+    fn begin_again(&mut self, rows: usize) {
+        self.history.rows = rows;
+        let Counts { late, bad, scanned, .. } = &*self.counts;
+        late.store(0, Ordering::Relaxed);
+        bad.store(0, Ordering::Relaxed);
+        scanned.restart();
+    }
+
+    /// Would another attempt have other rows?
+    fn is_volatile(&self) -> bool {
+        let volatile = |node: &LogicalPlan| Ok(!node.expressions().iter().all(call::is_repeatable));
+        self.plan.logical.exists(volatile).unwrap_or(true)
     }
 
     async fn planned(&self) -> Result<planner::Planned> {
@@ -326,8 +367,10 @@ async fn pump(
     context: Arc<TaskContext>,
     schema: SchemaRef,
     sender: &SyncSender<Said>,
+    sent: &mut usize,
 ) -> Result<()> {
     let mut stream = execute_stream(plan, context)?;
+    let mut again = *sent;
     loop {
         // An operator that works long yields now and then, and is asked again at once.
         let next = poll_fn(|waker| match memory::check() {
@@ -337,6 +380,13 @@ async fn pump(
         let Some(batch) = next.await? else { return Ok(()) };
         seeded(&schema);
         let batch = conform(&batch?, &schema)?;
+        let known = again.min(batch.num_rows());
+        again -= known;
+        let batch = batch.slice(known, batch.num_rows() - known);
+        if batch.num_rows() == 0 {
+            continue;
+        }
+        *sent += batch.num_rows();
         let handed = memory::outside(|| copied(&batch))?;
         drop(batch);
         if memory::waiting(|| sender.send(Said::Rows(handed))).is_err() {

@@ -2,6 +2,7 @@
 //! together are worked on in parts, with a look at the query's own bounds between them.
 
 use super::cost::Cost;
+use super::sizes::repeated;
 use super::{Allowed, Bound, PATTERN_BYTES_MAX, STEPS_MAX, Sort, VALUE_BYTES_MAX, external};
 use crate::error::Error;
 use crate::memory;
@@ -82,7 +83,7 @@ impl Bounded {
                 memory::reserve(bytes as usize).map_err(external)?;
             }
             let part = self.function.invoke_with_args(sliced(args, start, rows))?;
-            made.push(part.into_array(rows)?);
+            made.push(repeated(part, rows)?);
             start += rows;
         }
         let made: Vec<&dyn Array> = made.iter().map(AsRef::as_ref).collect();

@@ -1,10 +1,11 @@
 //! How large the values of a column are: bytes of texts and lists, numbers of elements, whole numbers.
 
+use crate::memory;
 use arrow::array::{Array, ArrayRef, AsArray, OffsetSizeTrait};
 use arrow::buffer::OffsetBuffer;
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type};
-use datafusion::common::{Result, ScalarValue};
+use datafusion::common::{DataFusionError, Result, ScalarValue};
 use datafusion::logical_expr::ColumnarValue;
 
 /// Something of each row; one for all rows where the argument is a constant.
@@ -40,6 +41,23 @@ fn summed<O: OffsetSizeTrait>(offsets: &OffsetBuffer<O>, values: &ArrayRef) -> V
 /// A constant of whatever type as an array of one row.
 pub(crate) fn one_row(value: &ScalarValue) -> Result<ArrayRef> {
     value.to_array_of_size(1)
+}
+
+/// The values of a batch, a constant repeated for each row: where a bounded query has no room for that, it fails.
+pub(crate) fn repeated(value: ColumnarValue, rows: usize) -> Result<ArrayRef> {
+    match value {
+        ColumnarValue::Array(array) => Ok(array),
+        ColumnarValue::Scalar(value) => {
+            check_repeated(&value, rows)?;
+            value.to_array_of_size(rows)
+        }
+    }
+}
+
+/// Fails when a bounded query has no room for the constant in each row.
+pub(crate) fn check_repeated(value: &ScalarValue, rows: usize) -> Result<()> {
+    let bytes = value.size() - size_of_val(value);
+    memory::reserve_for_rows(bytes.saturating_mul(rows), rows).map_err(|e| DataFusionError::External(Box::new(e)))
 }
 
 /// Bytes of each value.

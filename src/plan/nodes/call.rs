@@ -13,6 +13,7 @@ use crate::types::SqlType;
 use arrow::array::{ArrayRef, AsArray, BooleanArray};
 use arrow::compute::nullif;
 use arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{Column, DFSchema, Result as DfResult, ScalarValue};
 use datafusion::logical_expr::expr::{ScalarFunction, Sort, WindowFunctionDefinition};
 use datafusion::logical_expr::function::AccumulatorArgs;
@@ -80,6 +81,15 @@ fn signature(arguments: usize, volatility: Volatility) -> Signature {
 
 fn called(function: &ScalarFunction) -> Option<&ProgramCall> {
     (function.func.inner().as_ref() as &dyn std::any::Any).downcast_ref()
+}
+
+/// The programs in an expression always give the same results for the same rows.
+pub fn is_repeatable(expr: &Expr) -> bool {
+    let other = |e: &Expr| match e {
+        Expr::ScalarFunction(function) => Ok(called(function).is_some_and(|call| !call.program.is_repeatable())),
+        _ => Ok(false),
+    };
+    !expr.exists(other).unwrap_or(true)
 }
 
 /// The program behind an expression of a bound plan, over the columns of `input`.

@@ -2,6 +2,7 @@
 
 use super::Comparison;
 use crate::error::Result;
+use crate::functions::bounded::sizes::repeated;
 use crate::types::decimal::BigDecimal;
 use crate::types::text::{compare_utf16, has_supplementary};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Datum};
@@ -65,12 +66,12 @@ fn values(op: Comparison, left: &ColumnarValue, right: &ColumnarValue, rows: usi
         (DataType::Float64, DataType::Float64) => doubles(op, left, right, rows),
         (DataType::Float64, _) | (_, DataType::Float64) => mixed(op, left, right, rows),
         (DataType::Utf8, _) if op.is_ordering() && (supplementary(left) || supplementary(right)) => {
-            let (a, b) = (left.clone().into_array(rows)?, right.clone().into_array(rows)?);
+            let (a, b) = (repeated(left.clone(), rows)?, repeated(right.clone(), rows)?);
             let (a, b) = (a.as_string::<i32>(), b.as_string::<i32>());
             Ok(BooleanBuffer::collect_bool(rows, |i| holds(op, compare_utf16(a.value(i), b.value(i)))))
         }
         (DataType::List(_) | DataType::Map(..) | DataType::Struct(_), _) => {
-            let (a, b) = (left.clone().into_array(rows)?, right.clone().into_array(rows)?);
+            let (a, b) = (repeated(left.clone(), rows)?, repeated(right.clone(), rows)?);
             let equal = BooleanBuffer::collect_bool(rows, |i| crate::functions::equal(&a, i, &b, i));
             Ok(if op == Comparison::NotEqual { !&equal } else { equal })
         }
@@ -104,7 +105,10 @@ fn native(op: Comparison, left: &ColumnarValue, right: &ColumnarValue, rows: usi
         (Many(a), Many(b)) => kernel(a, b)?,
         (Many(a), One(b)) => kernel(a, &b.to_scalar()?)?,
         (One(a), Many(b)) => kernel(&a.to_scalar()?, b)?,
-        (One(a), One(b)) => kernel(&a.to_array_of_size(rows)?, &b.to_scalar()?)?,
+        (One(a), One(b)) => {
+            let one = kernel(&a.to_array_of_size(1)?, &b.to_scalar()?)?;
+            return Ok(if one.value(0) { BooleanBuffer::new_set(rows) } else { BooleanBuffer::new_unset(rows) });
+        }
     };
     Ok(out.values().clone())
 }
@@ -143,7 +147,7 @@ fn each_double(
             Ok(BooleanBuffer::collect_bool(rows, |i| f(a, b[i])))
         }
         _ => {
-            let (a, b) = (left.clone().into_array(rows)?, right.clone().into_array(rows)?);
+            let (a, b) = (repeated(left.clone(), rows)?, repeated(right.clone(), rows)?);
             let (a, b) = (a.as_primitive::<Float64Type>().values(), b.as_primitive::<Float64Type>().values());
             Ok(BooleanBuffer::collect_bool(rows, |i| f(a[i], b[i])))
         }
@@ -152,7 +156,7 @@ fn each_double(
 
 /// DECIMAL with DOUBLE: the DOUBLE is the decimal number that it prints as.
 fn mixed(op: Comparison, left: &ColumnarValue, right: &ColumnarValue, rows: usize) -> Result<BooleanBuffer> {
-    let (a, b) = (left.clone().into_array(rows)?, right.clone().into_array(rows)?);
+    let (a, b) = (repeated(left.clone(), rows)?, repeated(right.clone(), rows)?);
     Ok(BooleanBuffer::collect_bool(rows, |i| match (exact(&a, i), exact(&b, i)) {
         (Ok(a), Ok(b)) => holds(op, a.compare(b)),
         (Err(a), Ok(_)) => a.partial_cmp(&0.0).is_some_and(|order| holds(op, order)),

@@ -7,6 +7,7 @@ use super::Arithmetic;
 use super::errors::Reason;
 use super::operands::{dense, zeros};
 use crate::error::{Error, Result};
+use crate::functions::bounded::sizes::repeated;
 use crate::types::DECIMAL_PRECISION_MAX;
 use arrow::array::{Array, ArrayRef, ArrowNativeTypeOp, AsArray, BooleanBufferBuilder, PrimitiveArray};
 use arrow::buffer::BooleanBuffer;
@@ -220,7 +221,7 @@ fn failing<T: Wide>(
     reason: Reason,
     throw: &mut dyn FnMut(Reason, &BooleanBuffer),
 ) -> Result<()> {
-    let (left, right) = (left.clone().into_array(rows)?, right.clone().into_array(rows)?);
+    let (left, right) = (repeated(left.clone(), rows)?, repeated(right.clone(), rows)?);
     let (left, right) = (left.as_primitive::<T>().values(), right.as_primitive::<T>().values());
     let mut rows_bad = BooleanBufferBuilder::new(rows);
     for (&a, &b) in left.iter().zip(right.iter()) {

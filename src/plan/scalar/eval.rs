@@ -6,6 +6,7 @@
 use super::errors::{Reason, RowErrors, Selection};
 use super::{Columns, Program, arithmetic, cast, compare, lambda, nested, text};
 use crate::error::{Error, Result};
+use crate::functions::bounded::sizes::{check_repeated, repeated};
 use crate::functions::{ErrorSink, Function};
 use crate::types::SqlType;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, BooleanBufferBuilder, UInt64Array};
@@ -82,7 +83,7 @@ impl Program {
                 let value = inner.eval(input, selection, errors)?;
                 match errors.catch(mark, *boundary) {
                     None => Ok(value),
-                    Some(bad) => Ok(ColumnarValue::Array(set_null(value.into_array(rows)?, &bad)?)),
+                    Some(bad) => Ok(ColumnarValue::Array(set_null(repeated(value, rows)?, &bad)?)),
                 }
             }
         }
@@ -119,7 +120,7 @@ impl Program {
 
     /// One value per row of the batch.
     pub fn eval_array(&self, input: &Columns, errors: &mut RowErrors) -> Result<ArrayRef> {
-        Ok(self.eval(input, &Selection::all(), errors)?.into_array(input.rows)?)
+        Ok(repeated(self.eval(input, &Selection::all(), errors)?, input.rows)?)
     }
 
     /// The rows for which a BOOLEAN program is true; failed and NULL rows do not pass. `None` = all rows pass.
@@ -230,9 +231,16 @@ fn case(
         }
     }
     let rest = errors.healthy(&rest);
-    let mut out = otherwise.eval(input, &rest, errors)?.into_array(input.rows)?;
+    let mut out = repeated(otherwise.eval(input, &rest, errors)?, input.rows)?;
     for (value, rows) in parts.into_iter().rev() {
-        out = zip(&BooleanArray::new(rows, None), &value.into_array(input.rows)?, &out)?;
+        let rows = BooleanArray::new(rows, None);
+        out = match value {
+            ColumnarValue::Array(value) => zip(&rows, &value, &out)?,
+            ColumnarValue::Scalar(value) => {
+                check_repeated(&value, rows.true_count())?;
+                zip(&rows, &value.to_scalar()?, &out)?
+            }
+        };
     }
     Ok(ColumnarValue::Array(out))
 }

@@ -7,6 +7,7 @@
 use super::errors::{Reason, RowErrors, Selection};
 use super::{Body, Columns, Higher};
 use crate::error::{Error, Result};
+use crate::functions::bounded::sizes::repeated;
 use crate::functions::equal;
 use crate::types::SqlType;
 use arrow::array::{Array, ArrayRef, AsArray, ListArray, MapArray, StructArray, UInt32Array, UInt64Array};
@@ -75,12 +76,12 @@ impl Body {
     ) -> Result<ArrayRef> {
         let rows = UInt32Array::from(parents.to_vec());
         for capture in &self.captures {
-            let value = capture.eval(outside.input, outside.selection, errors)?.into_array(outside.input.rows)?;
+            let value = repeated(capture.eval(outside.input, outside.selection, errors)?, outside.input.rows)?;
             parameters.push(take(&value, &rows, None)?);
         }
         let mut inner = RowErrors::new();
         let input = Columns { columns: &parameters, rows: parents.len() };
-        let value = self.program.eval(&input, &Selection::all(), &mut inner)?.into_array(parents.len())?;
+        let value = repeated(self.program.eval(&input, &Selection::all(), &mut inner)?, parents.len())?;
         errors.take_over(inner, parents, outside.input.rows, outside.selection);
         Ok(value)
     }
@@ -96,11 +97,11 @@ pub(super) fn eval(
     errors: &mut RowErrors,
 ) -> Result<ColumnarValue> {
     let rows = outside.input.rows;
-    let collection = args.first().ok_or_else(|| Error::bug("a lambda over nothing"))?.clone().into_array(rows)?;
+    let collection = repeated(args.first().ok_or_else(|| Error::bug("a lambda over nothing"))?.clone(), rows)?;
     let elements = Elements::of(&collection, &errors.healthy(outside.selection))?;
     let body = bodies.first().ok_or_else(|| Error::bug("a call without its lambda"))?;
     if kind == Higher::Reduce {
-        let state = args.get(1).ok_or_else(|| Error::bug("REDUCE without its state"))?.clone().into_array(rows)?;
+        let state = repeated(args.get(1).ok_or_else(|| Error::bug("REDUCE without its state"))?.clone(), rows)?;
         return Ok(ColumnarValue::Array(reduce(body, &elements, state, outside, errors)?));
     }
     let (places, parents) = elements.flat();

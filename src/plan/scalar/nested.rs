@@ -2,6 +2,7 @@
 
 use super::errors::{Reason, RowErrors, Selection};
 use crate::error::{Error, Result};
+use crate::functions::bounded::sizes::repeated;
 use crate::functions::equal;
 use crate::types::SqlType;
 use arrow::array::{
@@ -99,7 +100,7 @@ pub(super) fn element(
     selection: &Selection,
     errors: &mut RowErrors,
 ) -> Result<ColumnarValue> {
-    let (array, index) = (array.clone().into_array(rows)?, index.clone().into_array(rows)?);
+    let (array, index) = (repeated(array.clone(), rows)?, repeated(index.clone(), rows)?);
     let list = array.as_list_opt::<i32>().ok_or_else(|| Error::bug("a subscript of something that is no ARRAY"))?;
     let index = index.as_primitive_opt::<Int64Type>().ok_or_else(|| Error::bug("a subscript is not BIGINT"))?;
     if let Some(nulls) = index.nulls() {
@@ -127,7 +128,7 @@ pub(super) fn element(
 
 /// `map['k']`
 pub(super) fn entry(map: &ColumnarValue, key: &ColumnarValue, rows: usize) -> Result<ColumnarValue> {
-    let (map, key) = (map.clone().into_array(rows)?, key.clone().into_array(rows)?);
+    let (map, key) = (repeated(map.clone(), rows)?, repeated(key.clone(), rows)?);
     let map = map.as_map_opt().ok_or_else(|| Error::bug("a key of something that is no MAP"))?;
     let offsets = map.value_offsets();
     let same: Box<dyn Fn(usize, usize) -> bool> = match (map.keys().as_string_opt::<i32>(), key.as_string_opt::<i32>())
@@ -149,7 +150,7 @@ pub(super) fn entry(map: &ColumnarValue, key: &ColumnarValue, rows: usize) -> Re
 
 /// `struct->field`
 pub(super) fn field(value: &ColumnarValue, index: usize, rows: usize) -> Result<ColumnarValue> {
-    let array = value.clone().into_array(rows)?;
+    let array = repeated(value.clone(), rows)?;
     let structure = array.as_struct_opt().ok_or_else(|| Error::bug("a field of something that is no STRUCT"))?;
     let column = structure.column(index);
     let Some(nulls) = structure.nulls().filter(|n| n.null_count() > 0) else {
@@ -169,7 +170,7 @@ pub(super) fn with_nulls(column: &ArrayRef, valid: Option<NullBuffer>) -> Result
 }
 
 fn columns(values: Vec<ColumnarValue>, rows: usize) -> Result<Vec<ArrayRef>> {
-    values.into_iter().map(|v| Ok(v.into_array(rows)?)).collect()
+    values.into_iter().map(|v| Ok(repeated(v, rows)?)).collect()
 }
 
 fn interleaved(columns: &[ArrayRef], places: &[(usize, usize)], ty: &DataType) -> Result<ArrayRef> {

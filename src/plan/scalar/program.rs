@@ -3,7 +3,7 @@
 use crate::functions::Function;
 use crate::types::SqlType;
 use datafusion::common::ScalarValue;
-use datafusion::logical_expr::ScalarUDF;
+use datafusion::logical_expr::{ScalarUDF, Volatility};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -393,6 +393,19 @@ impl Program {
     }
 
     /// The direct parts, in order of evaluation.
+    /// The same rows always give the same results.
+    pub fn is_repeatable(&self) -> bool {
+        let own = match self {
+            Program::Call { function, .. } => function.is_repeatable(),
+            Program::Native { function, .. } => function.signature().volatility == Volatility::Immutable,
+            Program::Lambda { bodies, .. } => bodies.iter().all(|body| body.program.is_repeatable()),
+            _ => true,
+        };
+        let mut all = own;
+        self.each(&mut |part| all &= part.is_repeatable());
+        all
+    }
+
     pub(super) fn each<'a>(&'a self, visit: &mut dyn FnMut(&'a Program)) {
         each_part!(self, iter, visit);
     }

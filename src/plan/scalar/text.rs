@@ -1,6 +1,7 @@
 //! LIKE, and how EXPLAIN prints a literal.
 
 use crate::error::{Error, Result};
+use crate::functions::bounded::sizes::repeated;
 use crate::types::display::write_value;
 use arrow::array::{Array, AsArray};
 use arrow::buffer::BooleanBuffer;
@@ -16,14 +17,14 @@ pub(super) fn like(
     rows: usize,
 ) -> Result<BooleanBuffer> {
     let wrong = || Error::bug("LIKE on something that is no STRING");
-    let value = value.clone().into_array(rows)?;
+    let value = repeated(value.clone(), rows)?;
     let value = value.as_string_opt::<i32>().ok_or_else(wrong)?;
     if let ColumnarValue::Scalar(scalar) = pattern {
         let ScalarValue::Utf8(Some(text)) = scalar else { return Ok(BooleanBuffer::new_unset(rows)) };
         let pattern = Pattern::new(text, escape);
         return Ok(BooleanBuffer::collect_bool(rows, |i| value.is_valid(i) && pattern.matches(value.value(i))));
     }
-    let patterns = pattern.clone().into_array(rows)?;
+    let patterns = repeated(pattern.clone(), rows)?;
     let patterns = patterns.as_string_opt::<i32>().ok_or_else(wrong)?;
     Ok(BooleanBuffer::collect_bool(rows, |i| {
         value.is_valid(i) && patterns.is_valid(i) && Pattern::new(patterns.value(i), escape).matches(value.value(i))

@@ -3,6 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::functions::aggregate::Aggregate as Function;
+use crate::mutant::{self, Mutant};
 use crate::parse::span_of;
 use crate::parse::statement::Emit;
 use crate::plan::formats;
@@ -10,6 +11,7 @@ use crate::plan::nodes::table::{ORDINAL, PRESENT};
 use crate::plan::nodes::{Compute, Keep, Rekey, TimeWindow, call};
 use crate::plan::scalar::{self, Boundary, Program, Typed};
 use crate::plan::select::callee::{self, Called, Computed, Place};
+use crate::plan::select::context::Purpose;
 use crate::plan::select::context::{self, Clauses, Columns, Context, Key};
 use crate::plan::select::inner::{around, subquery};
 use crate::plan::select::projection::Item;
@@ -95,6 +97,7 @@ impl Grouped {
     /// The groups of `plan`: those of each set, one below the other.
     pub(super) fn plan(&self, context: &Context<'_>, plan: LogicalPlan) -> Result<LogicalPlan> {
         let Some(sets) = &self.sets else { return self.grouped(context, plan) };
+        let sets = &sets[..sets.len() - usize::from(mutant::on(Mutant::LastSetLost))];
         let mut all: Option<LogicalPlan> = None;
         for set in sets {
             let part = self.laid_out(set, context, self.of_set(set, context)?.grouped(context, plan.clone())?)?;
@@ -298,6 +301,9 @@ impl Grouped {
         mut plan: LogicalPlan,
     ) -> Result<LogicalPlan> {
         self.check_having(context, having)?;
+        if mutant::on(Mutant::HavingLost) && context.purpose != Purpose::Batch {
+            return Ok(plan);
+        }
         for part in expression::conjuncts(having) {
             let above = expression::replace(part, &mut |e| self.stands_for(e));
             let bound = scalar::bind(&above, &names.of("HAVING"), Boundary::Having);

@@ -11,6 +11,7 @@
 //! They see what the SELECT list sees: the rows of FROM and WHERE, or the groups that HAVING keeps.
 
 use crate::error::{Error, Result};
+use crate::mutant::{self, Mutant};
 use crate::parse::span_of;
 use crate::parse::statement::{Name, Select, SelectItem};
 use crate::plan::nodes::{Compute, Keep, call};
@@ -173,6 +174,7 @@ pub(super) fn bind(
     let replaced = |e: &Expr| expression::replace(e, &mut |part| stands_for(part));
     let items = items.into_iter().map(|i| Item { expr: replaced(&i.expr), ..i }).collect();
     let mut plan = plan;
+    let qualify = qualify.filter(|_| !mutant::on(Mutant::QualifyLost));
     for part in qualify.iter().flat_map(expression::conjuncts) {
         let part = replaced(part);
         let bound =
@@ -221,6 +223,7 @@ fn window(context: &Context<'_>, function: &Function, names: &Names, computed: &
     let partition_by = spec.partition_by.iter().map(|e| part(e, computed)).collect::<Result<Vec<_>>>()?;
     let order_by = spec.order_by.iter().map(|by| callee::key(by, names, computed)).collect::<Result<Vec<_>>>()?;
     let frame = match &spec.window_frame {
+        _ if mutant::on(Mutant::FrameLost) => WindowFrame::new(None),
         None => WindowFrame::new((!order_by.is_empty()).then_some(false)),
         Some(frame) => WindowFrame::try_from(frame.clone()).map_err(|e| {
             Error::statement(format!("{} {} is no frame of rows", frame.units, frame.start_bound))

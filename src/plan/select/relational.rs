@@ -13,6 +13,7 @@
 
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
+use crate::mutant::{self, Mutant};
 use crate::parse::query::{Body, Relational, SetOperator, SortKey};
 use crate::parse::span_of;
 use crate::parse::statement::{Condition, Join, JoinKind, Name, Relation, Select, SelectItem};
@@ -281,7 +282,9 @@ fn combine(operator: SetOperator, all: bool, left: Rows, right: Rows) -> Result<
     }
     let (left, right) = (converted(left, &columns)?, converted(right, &columns)?);
     let plan = match operator {
-        SetOperator::Union if all => LogicalPlanBuilder::from(left).union(right)?.build()?,
+        SetOperator::Union if all && !mutant::on(Mutant::UnionDeduplicates) => {
+            LogicalPlanBuilder::from(left).union(right)?.build()?
+        }
         SetOperator::Union => LogicalPlanBuilder::from(left).union_distinct(right)?.build()?,
         SetOperator::Intersect => LogicalPlanBuilder::intersect(left, right, all)?,
         SetOperator::Except => LogicalPlanBuilder::except(left, right, all)?,

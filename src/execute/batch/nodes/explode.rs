@@ -14,9 +14,9 @@ use arrow::compute::take;
 use arrow::datatypes::SchemaRef;
 
 /// Rows of a portion.
-const ROWS_MAX: usize = 8192;
+pub(super) const ROWS_MAX: usize = 8192;
 /// Bytes that a portion repeats; a row that repeats more is a portion of its own.
-const BYTES_MAX: u64 = 16 << 20;
+pub(super) const BYTES_MAX: u64 = 16 << 20;
 
 /// The rows of one batch, portion by portion.
 pub(crate) struct Portions {
@@ -104,7 +104,7 @@ impl Iterator for Portions {
 }
 
 /// Bytes of each row.
-fn row_bytes(columns: &[ArrayRef], rows: usize) -> Vec<u64> {
+pub(super) fn row_bytes(columns: &[ArrayRef], rows: usize) -> Vec<u64> {
     let mut all = vec![1; rows];
     for column in columns {
         all.iter_mut().zip(bytes(column)).for_each(|(sum, size)| *sum += size);

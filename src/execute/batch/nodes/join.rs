@@ -26,7 +26,7 @@ use crate::plan::nodes::downcast;
 use crate::plan::nodes::join::{HIDDEN, Join, Rule};
 use crate::plan::nodes::table::{ORDINAL, PRESENT};
 use crate::types::pseudo;
-use arrow::array::{ArrayRef, BooleanArray, Int32Array, Int64Array, RecordBatch, RecordBatchOptions};
+use arrow::array::{Array, ArrayRef, BooleanArray, Int32Array, Int64Array, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
@@ -44,8 +44,6 @@ use std::time::Duration;
 
 /// Batches read ahead of who uses them.
 const READ_AHEAD_BATCHES: usize = 2;
-/// Records asked for at once.
-const POLL_RECORDS: usize = 8192;
 /// How long one poll waits.
 const POLL: Duration = Duration::from_millis(100);
 /// Polls without any progress after which a query fails: half a minute, about what a broker takes to come back.
@@ -148,7 +146,7 @@ impl PartitionStream for JoinStream {
         builder.spawn_blocking(memory::carried(move || {
             let send = &mut |batch: RecordBatch| parts(&batch, rows).all(|part| sender.blocking_send(Ok(part)).is_ok());
             let replay = Replay::new(&pipeline, &snapshots, &history, schema).map_err(external)?;
-            replay.run(&counts, send).map_err(external)
+            replay.run(&counts, history.rows, send).map_err(external)
         }));
         builder.build()
     }
@@ -206,14 +204,14 @@ impl Replay {
         })
     }
 
-    /// Sends batches until there are none left, or the receiver is gone.
-    fn run(mut self, counts: &Counts, send: &mut dyn FnMut(RecordBatch) -> bool) -> Result<()> {
+    /// Sends batches until there are none left, or the receiver is gone; so many records are asked for at once.
+    fn run(mut self, counts: &Counts, records: usize, send: &mut dyn FnMut(RecordBatch) -> bool) -> Result<()> {
         let mut idle = 0;
         loop {
             let done = (0..self.ends.len()).all(|input| self.at_end(input));
             memory::check()?;
             let before = self.reader.bytes_read().unwrap_or_default();
-            let polled = if done { None } else { Some(memory::outside(|| self.reader.poll(POLL_RECORDS, POLL))?) };
+            let polled = if done { None } else { Some(memory::outside(|| self.reader.poll(records, POLL))?) };
             let bytes = self.reader.bytes_read().unwrap_or_default() - before;
             let mut arrived = 0;
             for run in polled.into_iter().flat_map(|p| p.into_runs()) {
@@ -242,7 +240,9 @@ impl Replay {
                 parts.extend(self.topology.joined(&[], Some(self.seq), &mut out)?);
             }
             counts.bad.fetch_add(out.bad.left_out() as u64, Ordering::Relaxed);
-            let parts = parts.into_iter().map(|(task, batch)| with_task(task, batch)).collect();
+            let parts: Vec<ChangeBatch> = parts.into_iter().map(|(task, batch)| with_task(task, batch)).collect();
+            let bytes = parts.iter().flat_map(|p| &p.new.columns).map(|c| c.get_array_memory_size()).sum();
+            memory::reserve_for_rows(bytes, records)?;
             let sent = match ChangeBatch::merge(parts)? {
                 Some(batch) => send(self.shaped(&batch)?),
                 None => true,

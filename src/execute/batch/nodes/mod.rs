@@ -2,6 +2,7 @@
 
 mod explode;
 pub(super) mod join;
+mod placed;
 pub(super) mod sessions;
 pub(super) mod table_join;
 
@@ -12,11 +13,11 @@ use crate::execute::operator::window::Windows;
 use crate::format::Encoder;
 use crate::log::partition;
 use crate::plan::nodes::table::PRESENT;
-use crate::types::time::{NEVER, Window};
+use crate::types::time::Window;
 use crate::types::{Column, pseudo};
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, RecordBatch, UInt64Array};
-use arrow::compute::{filter_record_batch, take_record_batch};
-use arrow::datatypes::{Int32Type, Int64Type, SchemaRef};
+use arrow::array::{Array, AsArray, BooleanArray, Int32Array, RecordBatch};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::SchemaRef;
 use datafusion::common::Result as DfResult;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -32,7 +33,6 @@ use sessions::Sessions;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 /// What a node does with batches, in order.
 #[derive(Clone, Debug)]
@@ -208,11 +208,10 @@ impl Runner {
                 Err(e) => one(Err(external(e))),
             },
             Runner::Window { windows, times, counts, schema } => {
-                let placed = place(batch, windows, times, schema).map(|(batch, late)| {
-                    counts.late.fetch_add(late, Ordering::Relaxed);
-                    batch
-                });
-                one(placed.map_err(external))
+                match placed::Portions::new(batch, *windows, times, counts.clone(), schema.clone()) {
+                    Ok(portions) => Box::new(portions.map(|p| p.map_err(external))),
+                    Err(e) => one(Err(external(e))),
+                }
             }
             Runner::Sessions { runner, schema } => one(runner.run(batch, schema).map_err(external)),
         }
@@ -248,40 +247,4 @@ fn rekey(
         columns[at] = Arc::new(ranges.iter().map(target).collect::<Int32Array>());
     }
     Ok(RecordBatch::try_new(schema.clone(), columns)?)
-}
-
-/// Puts every row into the windows that still take it; returns for how many windows rows were late.
-fn place(
-    batch: &RecordBatch,
-    windows: &mut Windows,
-    times: &mut BTreeMap<i32, i64>,
-    schema: &SchemaRef,
-) -> Result<(RecordBatch, u64)> {
-    let column = |name: &str| -> Result<&ArrayRef> {
-        batch.column_by_name(name).ok_or_else(|| Error::bug(format!("no {name} below a time window")))
-    };
-    let rowtime = column(pseudo::ROWTIME)?.as_primitive::<Int64Type>().values();
-    let partition = column(pseudo::ROWPARTITION)?.as_primitive::<Int32Type>().values();
-    let (mut rows, mut starts, mut ends, mut late) = (vec![], vec![], vec![], 0);
-    for row in 0..batch.num_rows() {
-        let time = times.entry(partition[row]).or_insert(NEVER);
-        *time = rowtime[row].max(*time);
-        let (first, last) = (windows.first(rowtime[row]), windows.last(rowtime[row]));
-        let mut next = Some(first);
-        while let Some(start) = next {
-            if windows.is_closed(start, *time) {
-                late += 1;
-            } else {
-                rows.push(row as u64);
-                starts.push(start);
-                ends.push(windows.end(start));
-            }
-            next = windows.next(start, last);
-        }
-    }
-    let taken = take_record_batch(batch, &UInt64Array::from(rows))?;
-    let mut columns = taken.columns().to_vec();
-    columns.push(Arc::new(Int64Array::from(starts)));
-    columns.push(Arc::new(Int64Array::from(ends)));
-    Ok((RecordBatch::try_new(schema.clone(), columns)?, late))
 }

@@ -37,6 +37,13 @@ impl Scanning {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
+    /// What was read is read again.
+    pub(crate) fn restart(&self) {
+        for counter in [&self.records, &self.planned, &self.retained, &self.bytes] {
+            counter.store(0, Ordering::Relaxed);
+        }
+    }
+
     pub(crate) fn now(&self) -> Scanned {
         Scanned {
             records: self.records.load(Ordering::Relaxed),

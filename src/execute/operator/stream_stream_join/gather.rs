@@ -2,6 +2,8 @@
 
 use super::buffer::{Buffer, NONE};
 use crate::error::Result;
+use crate::functions::bounded::sizes;
+use crate::memory;
 use arrow::array::{Array, ArrayRef, new_null_array};
 use arrow::compute::interleave;
 
@@ -69,6 +71,25 @@ impl Buffer {
     pub(super) fn gather_at(&self, column: usize, places: &Places) -> Result<ArrayRef> {
         let null = new_null_array(&self.types()[column], 1);
         Ok(interleave(&self.arrays(column, places, &null), &places.at)?)
+    }
+
+    /// Fails when a bounded query has no memory for the copies that [`gather_at`](Self::gather_at) would make.
+    pub(super) fn check_copies(&self, places: &Places) -> Result<()> {
+        if memory::room() == usize::MAX {
+            return Ok(());
+        }
+        let mut sum = 0_u64;
+        for (column, ty) in self.types().iter().enumerate().skip(self.head()) {
+            if let Some(width) = ty.primitive_width() {
+                sum += (width * places.at.len()) as u64;
+                continue;
+            }
+            let null = new_null_array(ty, 1);
+            let arrays = self.arrays(column, places, &null);
+            let sizes: Vec<Vec<u64>> = arrays.iter().map(|array| sizes::bytes(&array.slice(0, array.len()))).collect();
+            sum += places.at.iter().map(|(array, row)| sizes[*array][*row]).sum::<u64>();
+        }
+        memory::reserve_for_rows(usize::try_from(sum).unwrap_or(usize::MAX), places.at.len())
     }
 
     /// The arrays that `places` counts in.

@@ -37,6 +37,7 @@ use crate::execute::state::key_table::Probe;
 use crate::execute::state::keys::BatchKeys;
 use crate::execute::state::spill_pool::{MemoryReservation, SpillPool};
 use crate::format::{Encoder, window_key};
+use crate::memory;
 use crate::parse::statement::{JoinKind, Within};
 use crate::types::time::{NEVER, WindowKind};
 use arrow::array::{Array, AsArray};
@@ -57,6 +58,9 @@ pub(crate) const DEFAULT_GRACE_MS: i64 = 24 * 60 * 60 * 1000;
 const RESOLVED: u32 = 0;
 /// A row that waits and has no match. Anything between: its first match is arrival `n - 1` of the present step.
 const WAITING: u32 = u32::MAX;
+
+/// Matches of one row for which a bounded query needs not ask whether there is room.
+const HITS_UNCHECKED: usize = 1024;
 
 /// The operator.
 #[derive(Debug)]
@@ -211,6 +215,9 @@ impl StreamStreamJoin {
             let key: (Probe, &[u8]) = (keys.probe(a.row as usize), keys.bytes(a.row as usize));
             let span = (a.rowtime.saturating_sub(back).max(a.floor), a.rowtime.saturating_add(ahead));
             self.sides[other].find(&self.lookup, key, span, a.limit, &mut hits)?;
+            if hits.len() > HITS_UNCHECKED {
+                memory::reserve_for_rows(2 * hits.len() * size_of::<(u32, Pair)>(), self.arrivals.len())?;
+            }
             for &(rowtime, ordinal) in &hits {
                 pairs.push((i as u32, pair(a.rowtime.max(rowtime), ordinal)));
                 if self.grace.is_some() && self.alone[other] && self.sides[other].state(ordinal) == WAITING {

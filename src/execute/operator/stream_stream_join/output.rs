@@ -5,16 +5,22 @@ use super::gather::Places;
 use super::{Pair, StreamStreamJoin};
 use crate::error::Result;
 use crate::execute::change::{Bounds, ChangeBatch, RowImage};
+use crate::memory;
 use arrow::array::{Array, ArrayRef, AsArray, new_null_array};
 use arrow::buffer::{NullBuffer, ScalarBuffer};
 use arrow::compute::interleave;
 use arrow::datatypes::Int64Type;
 
+/// What a row of results needs beside its columns: its places on both sides, its time, its number.
+const PAIR_BYTES: usize = 64;
+
 impl StreamStreamJoin {
     /// The rows that these pairs are.
     pub(super) fn write(&self, pairs: &[Pair]) -> Result<ChangeBatch> {
         let of = |side: usize| -> Vec<u64> { pairs.iter().map(|p| p.ordinals[side]).collect() };
+        memory::reserve_for_rows(pairs.len() * PAIR_BYTES, pairs.len())?;
         let places = [self.sides[0].places(&of(0))?, self.sides[1].places(&of(1))?];
+        self.sides.iter().zip(&places).try_for_each(|(side, places)| side.check_copies(places))?;
         let key = self.head(0, pairs, &places)?;
         let window = match self.lookup.window() {
             None => None,

@@ -14,6 +14,7 @@ mod parts;
 use self::parts::Parts;
 use crate::error::{Error, Result};
 use crate::functions::aggregate::Aggregate;
+use crate::mutant::{self, Mutant};
 use crate::parse::span_of;
 use crate::plan::Settings;
 use crate::plan::nodes::call;
@@ -110,7 +111,8 @@ impl Called {
         };
         let args = self.arguments(column);
         let (filter, order_by) = (self.filter(column), self.order_by(column));
-        let call = AggregateFunction::new_udf(function.clone(), args, self.distinct, filter, order_by, self.nulls);
+        let distinct = self.distinct && !mutant::on(Mutant::DistinctLost);
+        let call = AggregateFunction::new_udf(function.clone(), args, distinct, filter, order_by, self.nulls);
         Ok(PlanExpr::AggregateFunction(call))
     }
 
@@ -163,7 +165,8 @@ impl Called {
     }
 
     fn filter(&self, column: &dyn Fn(usize) -> Column) -> Option<Box<PlanExpr>> {
-        self.filter.map(|place| Box::new(PlanExpr::Column(column(place))))
+        let filter = self.filter.filter(|_| !mutant::on(Mutant::FilterLost));
+        filter.map(|place| Box::new(PlanExpr::Column(column(place))))
     }
 
     fn order_by(&self, column: &dyn Fn(usize) -> Column) -> Vec<Sort> {

@@ -15,6 +15,7 @@ use super::correlate::{self, Captured, Outside};
 use super::relations::{FOR, ID, Relations, Rows};
 use super::sides::{Side, check_size};
 use crate::error::{Error, Result, Span};
+use crate::mutant::{self, Mutant};
 use crate::parse::query::{Relational, Subquery};
 use crate::parse::span_of;
 use crate::parse::statement::JoinKind;
@@ -414,7 +415,7 @@ fn found(
         let null = PlanExpr::Literal(datafusion::common::ScalarValue::Boolean(None), None);
         Ok(when(side.left_at(width + 1), lit(!negated))
             .when(none, lit(negated))
-            .when(unknown, null)
+            .when(unknown, if mutant::on(Mutant::UnknownIsTrue) { lit(true) } else { null })
             .otherwise(lit(negated))?)
     };
     only(outer.with(counts, Vec::new(), name, &answer)?, width)
