@@ -255,7 +255,14 @@ pub fn user_dir(variable: &str, below_home: &str) -> Option<PathBuf> {
     base.map(|base| base.join("tidegate"))
 }
 
-/// Names that [`Config::set`] takes, but for those of registries.
+/// The setting of a registry or of Kafka Connect that this variable means: `KSQL_CONNECT_URL` is `ksql.connect.url`.
+pub fn service_setting(variable: &str) -> Option<String> {
+    let registry = REGISTRY_SETTINGS.iter().map(|(name, _)| format!("{REGISTRY}{name}"));
+    let connect = CONNECT_SETTINGS.iter().map(|(name, _)| format!("{CONNECT}{name}"));
+    registry.chain(connect).find(|name| name.replace('.', "_").eq_ignore_ascii_case(variable))
+}
+
+/// Names that [`Config::set`] takes, but for those of registries and of Kafka Connect.
 pub fn property_names() -> impl Iterator<Item = &'static str> {
     let of_the_start = [STATE_DIR, AUDIT_FILE, AUDIT_TOPIC, READ_ONLY, READONLY_TOPICS, HIDDEN_TOPICS];
     let limits = PULL_LIMITS.iter().map(|(name, _)| *name);

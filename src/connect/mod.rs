@@ -303,7 +303,7 @@ fn credentials(file: &Path) -> crate::error::Result<String> {
     let value = |name: &str| {
         let lines = text.lines().map(str::trim).filter(|line| !line.starts_with(['#', '!']));
         let pairs = lines.filter_map(|line| line.split_once(['=', ':']));
-        pairs.filter(|(key, _)| key.trim() == name).map(|(_, value)| value.trim().to_owned()).last()
+        pairs.filter(|(key, _)| key.trim() == name).map(|(_, value)| value.trim().to_owned()).next_back()
     };
     match (value("username"), value("password")) {
         (Some(user), Some(password)) => Ok(format!("{user}:{password}")),

@@ -17,8 +17,8 @@ use crate::engine::result::connector::ConnectorEntity;
 use crate::engine::result::entity::Entity;
 use crate::engine::session::Session;
 use crate::error::{Error, Kind, Result};
-use crate::parse::statement::CreateConnector;
-use crate::parse::statement::{Name, PropertyValue};
+use crate::http_client::service::TIMED_OUT;
+use crate::parse::statement::{CreateConnector, Name, PropertyValue};
 
 /// ksqlDB's code of a name that is taken: HTTP's 409.
 const CONFLICT: u32 = 40_900;
@@ -68,7 +68,7 @@ impl Engine {
             return Err(Error::statement(taken(name)).with_code(CONFLICT).at(name.span));
         }
         let config = settings(create);
-        let wrong = |errors: &str| Error::statement(format!("Validation error: {errors}"));
+        let wrong = |errors: &str| Error::statement(format!("Validation error: {errors}")).at(name.span);
         let class = match config.get(CLASS).cloned().flatten() {
             None => return Err(wrong(&format!("Connector config {} contains no connector type", java(create)))),
             Some(class) if class.trim().is_empty() => return Err(wrong("Connector type cannot be empty")),
@@ -81,7 +81,7 @@ impl Engine {
                 Err(wrong(&error.to_string())
                     .with_hint("SHOW CONNECTOR PLUGINS lists the classes that the workers have"))
             }
-            Err(error) => Err(failed("Validation error: ", error)),
+            Err(error) => Err(failed("Validation error: ", error).at(name.span)),
         }
     }
 
@@ -98,7 +98,7 @@ impl Engine {
                     .and_detail("whether it was created is not known")
                     .with_hint("SHOW CONNECTORS lists it if it was"))
             }
-            Err(error) => Err(failed("Failed to create connector: ", error)),
+            Err(error) => Err(failed("Failed to create connector: ", error).at(create.name.span)),
         }
     }
 
@@ -151,13 +151,17 @@ pub(in crate::engine) fn failed(prefix: &str, error: ConnectError) -> Error {
             };
             Error::new(kind, format!("{prefix}{error}")).with_code(u32::from(status.max(400)) * 100)
         }
-        ConnectError::Unreachable { reason, .. } => Error::io(format!("{prefix}Kafka Connect does not respond"))
-            .with_code(CONNECT_AWAY)
-            .with_detail(reason)
-            .with_hint(
-                "start a worker of Kafka Connect, or name one when this process is started: \
-                 --set ksql.connect.url=http://HOST:8083",
-            ),
+        ConnectError::Unreachable { reason, .. } => {
+            let hint = match reason.contains(TIMED_OUT) {
+                true => "--set ksql.connect.request.timeout.ms=NUMBER gives a worker more time",
+                false => {
+                    "start a worker of Kafka Connect, or name one when this process is started: \
+                     --set ksql.connect.url=http://HOST:8083"
+                }
+            };
+            let error = Error::io(format!("{prefix}Kafka Connect does not respond"));
+            error.with_code(CONNECT_AWAY).with_detail(reason).with_hint(hint)
+        }
         ConnectError::Settings(error) => error,
     }
 }

@@ -25,6 +25,8 @@ use tokio::runtime::Runtime;
 const RESPONSE_BYTES_MAX: usize = 32 << 20;
 /// What is shown of a response that is not JSON.
 const SHOWN_CHARS: usize = 200;
+/// How the reason of a response that takes too long begins.
+pub const TIMED_OUT: &str = "no response within";
 /// Transient statuses of a service that has not executed the request. Behind the others it may have been: 500 is Connect's for
 /// "request timed out".
 const WITHOUT_EFFECT: [u16; 3] = [409, 429, 503];
@@ -248,7 +250,7 @@ impl Service {
                     .map_err(|e| Failure::after(e.to_string()))
             };
             let result = tokio::time::timeout(limit, work).await;
-            let late = |_| Err(Failure::after(format!("no response within {} ms", limit.as_millis())));
+            let late = |_| Err(Failure::after(format!("{TIMED_OUT} {} ms", limit.as_millis())));
             // The receiver waits for it.
             let _ = sender.send(result.unwrap_or_else(late));
         });

@@ -178,6 +178,7 @@ pub const KEYWORDS: &[&str] = &[
     "PARTITION",
     "PAUSE",
     "PERIOD",
+    "PLUGINS",
     "PRIMARY",
     "PRINT",
     "PROPERTIES",

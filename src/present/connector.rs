@@ -47,14 +47,15 @@ fn describe(description: &ConnectorDescription) -> Outcome {
         ("State", &status.connector.state),
         ("WorkerId", &status.connector.worker_id),
     ];
-    if let Some(trace) = status.connector.trace.as_deref().filter(|trace| !trace.is_empty()) {
-        facts.push(("Trace", trace));
+    if let Some(trace) = &status.connector.trace {
+        facts.push(("Trace", trace.trim_end()));
     }
     let facts: Vec<String> = facts.iter().map(|(name, value)| format!("{name:<20} : {value}")).collect();
     let mut all = vec![Outcome::Message(facts.join("\n"))];
     if !status.tasks.is_empty() {
         let tasks = status.tasks.iter().map(|task| {
-            vec![task.id.to_string(), task.state.state.clone(), task.state.trace.clone().unwrap_or_default()]
+            let trace = task.state.trace.as_deref().map(summary).unwrap_or_default();
+            vec![task.id.to_string(), task.state.state.clone(), trace]
         });
         all.push(table(None, &["Task ID", "State", "Error Trace"], tasks));
     }
@@ -68,4 +69,22 @@ fn describe(description: &ConnectorDescription) -> Outcome {
         all.push(table(None, &["Related Topics"], topics.iter().map(|topic| vec![topic.clone()])));
     }
     with_warnings(all, warnings)
+}
+
+/// A stack trace as a cell shows it: what was thrown, and its causes. The whole one is in the JSON and in the worker's log.
+fn summary(trace: &str) -> String {
+    let lines = trace.lines().map(str::trim).filter(|line| !line.is_empty());
+    let is_place = |line: &&str| line.starts_with("at ") || line.starts_with("... ");
+    lines.filter(|line| !is_place(line)).collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trace_is_summed_up_by_its_causes() {
+        let trace = "a.B: no file\n\tat c.D.e(D.java:1)\n\t... 2 more\nCaused by: f.G: x\n\tat h.I.j(I.java:2)\n";
+        assert_eq!(summary(trace), "a.B: no file; Caused by: f.G: x");
+    }
 }

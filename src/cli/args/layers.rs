@@ -15,7 +15,7 @@
 //! makes all of it.
 
 use super::Arguments;
-use crate::config::{environment, environment_below, property_names, user_dir};
+use crate::config::{environment, environment_below, property_names, service_setting, user_dir};
 use crate::error::{Error, Result};
 use crate::types::nearest;
 use clap::parser::ValueSource;
@@ -188,7 +188,11 @@ fn from_ksqldb() -> (Layer, Layer) {
                 own.insert("listen".to_owned(), vec![address.trim_end_matches('/').to_owned()]);
             }
             (_, Some(known)) => all.entry("set".to_owned()).or_default().push(format!("{known}={value}")),
-            (_, None) => {}
+            (_, None) => {
+                if let Some(known) = service_setting(&name) {
+                    all.entry("set".to_owned()).or_default().push(format!("{known}={value}"));
+                }
+            }
         }
     }
     (all, own)

@@ -7,8 +7,7 @@ use crate::engine::result::connector::{ConnectorDescription, ConnectorEntity, Co
 use crate::engine::result::entity::Entity;
 use crate::engine::session::Session;
 use crate::error::Result;
-use crate::parse::statement::ConnectorKind;
-use crate::parse::statement::Name;
+use crate::parse::statement::{ConnectorKind, Name};
 
 impl Engine {
     /// All connectors, or those of one kind.

@@ -324,3 +324,22 @@ fn roles_and_secrets() {
     let kept = Command::new("grep").args(["-r", "hunter2"]).arg(folder.path()).output().unwrap();
     assert_eq!(text(&kept.stdout), "");
 }
+
+/// Passwords are on no command line: the environment of ksqlDB's images, Tidegate's own, and the configuration file have them.
+#[test]
+fn settings_come_from_the_environment_and_from_a_file() {
+    let worker = Worker::open();
+    let with_user = worker.url.replace("http://", "http://ada:one@");
+    let asks_as = |server: &Server, header: &str| {
+        server.ksql("SHOW CONNECTORS;");
+        assert_eq!(worker.last().1["authorization"], header);
+    };
+    for variable in ["KSQL_KSQL_CONNECT_URL", "TIDEGATE_SET_KSQL_CONNECT_URL"] {
+        let mut command = Command::new(TIDEGATE);
+        command.env(variable, &with_user);
+        asks_as(&Server::of(command, &["--temp"]), "Basic YWRhOm9uZQ==");
+    }
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    write!(file, "[set]\n\"ksql.connect.url\" = \"{with_user}\"\n").unwrap();
+    asks_as(&Server::at(&["--temp", "--config", file.path().to_str().unwrap()]), "Basic YWRhOm9uZQ==");
+}
