@@ -32,6 +32,8 @@ pub const COARSE_POINTS: usize = 1_440;
 pub const RING_BYTES_MAX: usize = (FINE_POINTS + COARSE_POINTS) * size_of::<Point>();
 /// Queries whose past is kept, in order of creation: 200 of them take 26 MB.
 pub const RINGS_MAX: usize = 200;
+const _: () =
+    assert!(RING_BYTES_MAX * RINGS_MAX < 30 * 1024 * 1024, "the rings of all queries take more than is said above");
 /// Points over which present rates are averaged.
 const RATE_POINTS: usize = 10;
 /// No lag is known.
@@ -446,7 +448,6 @@ mod tests {
         assert_eq!((ring.fine.len(), ring.coarse.len()), (FINE_POINTS, 333));
         ring.take(&progress, 40_000, None, at(50_000));
         assert_eq!((ring.fine.len(), ring.coarse.len()), (FINE_POINTS, COARSE_POINTS));
-        assert!(RING_BYTES_MAX * RINGS_MAX < 30 * 1024 * 1024, "{RING_BYTES_MAX} bytes a query");
     }
 
     #[test]
