@@ -95,6 +95,14 @@ pub trait Environment {
     fn serve(&mut self, place: &Place, listen: SocketAddr, access: &Access, stop: &dyn Fn() -> bool) -> Result<()>;
     /// Plans the statements of a text without effect; returns what is wrong with them.
     fn check(&mut self, place: &Place, text: &str) -> Result<Vec<Error>>;
+    /// Serves the console to the user of this process until `stop` returns true; `announce` is given its address.
+    fn console(
+        &mut self,
+        place: &Place,
+        listen: SocketAddr,
+        announce: &mut dyn FnMut(&str) -> Result<()>,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<()>;
     /// Starts the demonstration.
     fn demo(&mut self, place: &Place) -> Result<Demo>;
     /// Checks the command log of a service that is not running, and removes the named records.
@@ -231,6 +239,7 @@ impl Process {
             Some(Command::Check { files }) => self.check(files, place, arguments, environment),
             Some(wanted @ Command::Datagen { .. }) => self.datagen(wanted, place, arguments, environment),
             Some(Command::Doctor) => self.doctor(place, arguments, environment),
+            Some(Command::Console { listen }) => self.console(*listen, place, environment),
             Some(Command::Demo { once }) => match environment.demo(place) {
                 Ok(demo) => self.demo(demo, *once, arguments, environment),
                 Err(error) => self.closed(&error),
@@ -297,6 +306,17 @@ impl Process {
             }
             code => Ok(code),
         })
+    }
+
+    /// `tidegate console`.
+    fn console(&mut self, listen: SocketAddr, place: &Place, environment: &mut dyn Environment) -> Result<u8> {
+        let interrupt = self.interrupt.clone();
+        let mut announce = |url: &str| {
+            writeln!(self.out, "{url}")?;
+            self.out.flush()?;
+            Ok(writeln!(self.errors, "Open this address in a browser. Ctrl-C commits and exits.")?)
+        };
+        environment.console(place, listen, &mut announce, &|| interrupt.asked()).map(|()| OK)
     }
 
     /// `tidegate server`.

@@ -109,7 +109,8 @@ pub struct Access {
 
 /// The same, read and checked.
 pub struct ListenConfig {
-    users: Option<(UsersFile, Users)>,
+    /// Who may log in, and the file that is watched for changes, if they come from one.
+    users: Option<(Option<UsersFile>, Users)>,
     tls: Option<TlsAcceptor>,
     origins: Vec<String>,
     /// The web console is served.
@@ -148,11 +149,28 @@ impl Access {
             self.tls.as_ref().map(of).transpose()
         };
         let (tls, postgres_tls) = (acceptor(net::tls::HTTP)?, acceptor(net::tls::POSTGRES)?);
+        let users = users.map(|(file, users)| (Some(file), users));
         if users.is_some() && tls.is_none() && !address.ip().is_loopback() {
             tracing::warn!(%address, "passwords and tokens are sent unencrypted; use --tls-cert and --tls-key");
         }
         let (origins, console) = (self.origins.clone(), !self.no_console);
         Ok(ListenConfig { users, tls, origins, console, postgres_tls, postgres: None })
+    }
+}
+
+impl ListenConfig {
+    /// For the one user who has the token that is returned: other users of this machine reach its ports, too.
+    pub fn for_one_user(name: &str) -> Result<(ListenConfig, String)> {
+        let (users, token) = Users::of_token(name, Role::Admin)?;
+        let config = ListenConfig {
+            users: Some((None, users)),
+            tls: None,
+            origins: Vec::new(),
+            console: true,
+            postgres_tls: None,
+            postgres: None,
+        };
+        Ok((config, token))
     }
 }
 
@@ -177,8 +195,10 @@ pub async fn serve(
     let counters = Arc::<Counters>::default();
     let logins = config.users.map(|(file, users)| {
         let logins = Logins::new(users);
-        let watch = file.watch(Arc::downgrade(&logins));
-        tokio::spawn(async move { threads::guarded("users", "", watch).await });
+        if let Some(file) = file {
+            let watch = file.watch(Arc::downgrade(&logins));
+            tokio::spawn(async move { threads::guarded("users", "", watch).await });
+        }
         logins
     });
     let unauthenticated = logins.is_some().then(Arc::<Unauthenticated>::default);

@@ -8,7 +8,7 @@ import { createRequire } from 'node:module';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { Server } from './server.mjs';
 
 const [,, tidegate, chromiumPath, packages, ...names] = process.argv;
@@ -207,6 +207,66 @@ check('begins with an example: the cars move on a chart', async () => {
   console.log(`     from click to chart ${Date.now() - start} ms`);
   await close(page);
   await server.kill();
+});
+
+/** A command that serves while it runs: the address that it prints, and a function that ends it. */
+async function printed(command, pattern) {
+  const child = spawn(tidegate, command, { stdio: ['pipe', 'pipe', 'ignore'] });
+  let text = '';
+  child.stdout.on('data', piece => { text += piece; });
+  const [url] = await until(`${command.join(' ')} prints its address`, () => text.match(pattern));
+  return { url, address: new URL(url).host, end: () => child.kill('SIGKILL') };
+}
+
+check('opens for its owner, and for nobody without the token', async () => {
+  const { url, address, end } = await printed(['console', '--temp'], /http:\S+#token=\S+/);
+  const page = await open({ url: url.slice(0, url.indexOf('/console/')), address }, url.slice(url.indexOf('#')));
+  await page.locator('.who', { hasText: 'console' }).waitFor();
+  assert(!page.url().includes('token'), `the token is gone from ${page.url()}`);
+  equal((await fetch(`http://${address}/info`)).status, 401, 'a program without the token');
+  await close(page);
+  end();
+});
+
+check('shows the cars of the demonstration on a chart', async () => {
+  const { url, address, end } = await printed(['demo'], /http:\S+#\/demo/);
+  const start = Date.now();
+  const page = await open({ url: `http://${address}`, address }, url.slice(url.indexOf('#')));
+  await until('six lines', async () => (await page.locator('.u-legend .u-label').count()) === 7);
+  console.log(`     from the address to the chart ${Date.now() - start} ms`);
+  const total = async () => Number((await page.locator('.live-facts').textContent()).match(/([\d,]+) rows(?!\/)/)[1].replaceAll(',', ''));
+  const before = await total();
+  await until('they move', async () => (await total()) > before);
+  await close(page);
+  end();
+});
+
+check('pauses and resumes a query, and asks before it terminates one', async server => {
+  await server.ksql('CREATE STREAM slow AS SELECT * FROM readings WHERE speed < 100;');
+  const page = await open(server, '#/queries');
+  const row = page.locator('tr', { hasText: 'CSAS_SLOW' });
+  await row.locator('input[type=checkbox]').check();
+  await page.getByRole('button', { name: 'Pause' }).click();
+  await row.getByText('Paused').waitFor();
+  await page.getByRole('button', { name: 'Resume' }).click();
+  await row.getByText('Running').waitFor();
+  await page.getByRole('button', { name: 'Terminate' }).click();
+  await page.getByRole('dialog').getByText('There is no undo').waitFor();
+  await page.keyboard.press('Escape');
+  equal(await row.count(), 1, 'the query runs on');
+  await page.getByRole('button', { name: 'Terminate' }).click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Terminate' }).click();
+  await until('the query is gone', async () => (await row.count()) === 0);
+  await close(page);
+});
+
+check('shows the numbers of the engine', async server => {
+  const page = await open(server);
+  await page.locator('.figures').waitFor();
+  const { queries, topics } = await server.get('/api/v1/overview');
+  await page.locator('.tile', { hasText: 'Topics' }).getByText(String(topics), { exact: true }).waitFor();
+  await page.locator('.tile', { hasText: 'Queries' }).getByText(String(queries.running), { exact: false }).first().waitFor();
+  await close(page);
 });
 
 check('works by keys alone', async server => {

@@ -151,6 +151,12 @@ pub enum Command {
         #[arg(long, value_name = "FILE")]
         file: Option<PathBuf>,
     },
+    /// Serve the web console to yourself: prints its address, with a token that only this run accepts.
+    Console {
+        /// Address to listen on; port 0 takes a free one.
+        #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+        listen: SocketAddr,
+    },
     /// Show a continuous query over generated data, then open a prompt on it.
     Demo {
         /// Leave after the table instead of opening a prompt.

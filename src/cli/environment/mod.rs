@@ -19,9 +19,9 @@ use crate::engine::session::Session as EngineSession;
 use crate::engine::{Drive, Engine};
 use crate::error::{Error, Kind, Result};
 use crate::log::{RecordSet, partition};
-use crate::serve::Access;
 use crate::serve::attach::client::Client;
 use crate::serve::attach::owner::Owner;
+use crate::serve::{Access, ListenConfig};
 use crate::types::clock::{SharedClock, SystemClock};
 use backend::{Backend, BackendHandle, Directory, open_directory};
 use served::Server;
@@ -33,6 +33,9 @@ use std::sync::Arc;
 
 /// Where the demonstration serves if the port is free; else on any.
 const DEMO_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), SERVER_PORT);
+
+/// The name of the user of `tidegate console`, in the audit log and in the console.
+const CONSOLE_USER: &str = "console";
 
 /// This machine.
 #[derive(Debug)]
@@ -284,6 +287,30 @@ impl Environment for Machine {
             self.clock.sleep(PAUSE);
         }
         // Queries continue until then, and commit afterwards.
+        let served = server.stop();
+        engine.close();
+        served
+    }
+
+    fn console(
+        &mut self,
+        place: &Place,
+        listen: SocketAddr,
+        announce: &mut dyn FnMut(&str) -> Result<()>,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<()> {
+        self.require_local(place)?;
+        if !listen.ip().is_loopback() {
+            return Err(Error::statement(format!("the console of one user is not served on {listen}"))
+                .with_hint("listen on 127.0.0.1, or run `tidegate server --listen` with --users"));
+        }
+        let (listen_config, token) = ListenConfig::for_one_user(CONSOLE_USER)?;
+        let (engine, _owner) = self.open(config(place)?)?;
+        let mut server = Server::start(&engine, listen, None, listen_config)?;
+        announce(&format!("http://{}/console/#token={token}", server.address))?;
+        while !stop() && !server.is_finished() {
+            self.clock.sleep(PAUSE);
+        }
         let served = server.stop();
         engine.close();
         served

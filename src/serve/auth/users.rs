@@ -72,6 +72,13 @@ impl Users {
         })
     }
 
+    /// One user, who authenticates with the token that is returned.
+    pub(crate) fn of_token(name: &str, role: Role) -> Result<(Users, String)> {
+        let (token, line) = token_line(name, role)?;
+        let users = Users::parse(&line).map_err(|(_, what)| Error::bug(format!("a users line of our own: {what}")))?;
+        Ok((users, token))
+    }
+
     fn parse(text: &str) -> Result<Users, (usize, String)> {
         let lines = text.lines().enumerate().map(|(n, line)| (n + 1, line.trim()));
         let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
