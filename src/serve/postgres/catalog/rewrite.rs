@@ -13,8 +13,8 @@
 use super::columns::TABLES;
 use sqlparser::ast::{
     BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
-    FunctionArguments, Ident, Join, JoinOperator, ObjectName, ObjectNamePart, Query, SelectItem, SetExpr, Statement,
-    TableAlias, TableFactor, TableWithJoins, UnaryOperator, Value, Visit, VisitMut, Visitor, VisitorMut,
+    FunctionArguments, Ident, Join, JoinOperator, ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr,
+    Statement, TableAlias, TableFactor, TableWithJoins, UnaryOperator, Value, Visit, VisitMut, Visitor, VisitorMut,
 };
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
@@ -176,10 +176,16 @@ fn of_nothing(expr: &Expr) -> Option<Expr> {
     }
 }
 
-/// Whether a query reads a table that is always empty, joined to nothing that would give a row without it.
+/// Whether a query reads a table that is always empty.
 fn reads_nothing(query: &Query) -> bool {
-    let SetExpr::Select(select) = query.body.as_ref() else { return false };
-    let aggregated = select.projection.iter().any(|item| item.to_string().to_lowercase().contains("count("));
+    match query.body.as_ref() {
+        SetExpr::Select(select) => selects_nothing(select),
+        _ => false,
+    }
+}
+
+/// Whether a table that is always empty is joined to nothing that would give a row without it.
+fn selects_nothing(select: &Select) -> bool {
     let is_empty = |from: &TableWithJoins| match &from.relation {
         TableFactor::Table { name, .. } => {
             let last = name.0.last().and_then(part).unwrap_or_default().to_lowercase();
@@ -189,7 +195,39 @@ fn reads_nothing(query: &Query) -> bool {
         }
         _ => false,
     };
-    !aggregated && select.from.iter().any(is_empty)
+    // An aggregate gives a row over none; one in a subquery belongs to that.
+    let aggregated = |text: String| aggregates(&text) && !text.contains("(SELECT");
+    !select.projection.iter().any(|item| aggregated(item.to_string())) && select.from.iter().any(is_empty)
+}
+
+/// Whether a text calls an aggregate.
+fn aggregates(text: &str) -> bool {
+    let text = text.to_lowercase();
+    let calls = ["count(", "min(", "max(", "sum(", "avg(", "_agg(", "bool_and(", "bool_or("];
+    calls.iter().any(|call| text.contains(call))
+}
+
+/// The columns of a query that reads a table that is always empty: it need not be planned.
+pub(super) fn columns_of_nothing(statement: &Statement) -> Option<Vec<String>> {
+    match statement {
+        Statement::Query(query) if query.with.is_none() => nothing_of(&query.body),
+        _ => None,
+    }
+}
+
+fn nothing_of(body: &SetExpr) -> Option<Vec<String>> {
+    match body {
+        SetExpr::Select(select) if selects_nothing(select) => {
+            let name = |item: &SelectItem| match item {
+                SelectItem::UnnamedExpr(expr) => Some(name_of(expr)),
+                SelectItem::ExprWithAlias { alias, .. } => Some(name_of(&Expr::Identifier(alias.clone()))),
+                _ => None,
+            };
+            select.projection.iter().map(name).collect()
+        }
+        SetExpr::SetOperation { left, right, .. } => nothing_of(right).and_then(|_| nothing_of(left)),
+        _ => None,
+    }
 }
 
 fn replaced(expr: &mut Expr) -> Option<Expr> {
@@ -259,9 +297,7 @@ fn single(query: &mut Query) {
     let plain = select.distinct.is_none() && query.limit_clause.is_none() && select.having.is_none();
     let [item] = select.projection.as_mut_slice() else { return };
     let (SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) = item else { return };
-    let text = expr.to_string().to_lowercase();
-    let aggregates = ["count(", "min(", "max(", "sum(", "avg(", "_agg(", "bool_and(", "bool_or("];
-    if plain && !aggregates.iter().any(|name| text.contains(name)) {
+    if plain && !aggregates(&expr.to_string()) {
         let inner = std::mem::replace(expr, null());
         *expr = call("min", vec![inner]);
     }
