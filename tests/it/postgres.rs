@@ -146,8 +146,18 @@ fn debian_psql_describes_what_there_is() {
         assert!(shown.contains(part), "{part}: {shown}");
     }
     assert!(!shown.contains("ERROR"), "{shown}");
-    let functions = psql(&port, &["\\df ucase"]).unwrap_or_default();
-    assert!(functions.contains("public|ucase|STRING|STRING|func"), "{functions}");
+    let table = psql(&port, &["\\d+ totals", "\\d all_types", "\\df ucase"]).unwrap_or_default();
+    for part in [
+        "id|text||not null|",
+        "\"totals_pkey\" PRIMARY KEY, btree (id)",
+        "n|numeric(12,3)|||",
+        "ai|integer[]|||",
+        "ts|timestamp with time zone|||",
+        "public|ucase|STRING|STRING|func",
+    ] {
+        assert!(table.contains(part), "{part}: {table}");
+    }
+    assert!(!table.contains("ERROR"), "{table}");
 }
 
 /// Metabase, Grafana and DBeaver cannot be had here: their statements are replayed.

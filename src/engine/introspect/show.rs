@@ -167,7 +167,7 @@ impl Engine {
             ));
             error.at(id.span)
         };
-        self.explanation(&self.inner.state.load(), &id.value, session)?.map(Entity::Explanation).ok_or_else(unknown)
+        self.explanation(&self.inner.state.load(), &id.value, session)?.map(Entity::from).ok_or_else(unknown)
     }
 
     /// `None` = there is no such query.
@@ -237,7 +237,7 @@ impl Engine {
                 return Err(Error::statement("EXPLAIN takes a query, a CREATE ... AS SELECT or a query id"));
             }
         };
-        Ok(Entity::Explanation(Explanation { query: None, sql: explained(text), schema, sink, window, sources, plan }))
+        Ok(Explanation { query: None, sql: explained(text), schema, sink, window, sources, plan }.into())
     }
 }
 

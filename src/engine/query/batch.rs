@@ -83,7 +83,7 @@ impl Engine {
         self.check_sources(session, catalog, &plan.reads)?;
         let sources = plan.reads.clone();
         let value = plan.columns.iter().cloned().map(|c| Column { role: Role::Value, ..c }).collect();
-        Ok(Entity::Explanation(Explanation {
+        Ok(Entity::from(Explanation {
             query: None,
             sql: explained(text),
             schema: Schema { key: Vec::new(), value },

@@ -124,7 +124,7 @@ impl Engine {
             Some(keys) => format!(", {keys} keys"),
             None => String::new(),
         };
-        Ok(Some(Entity::Explanation(Explanation {
+        Ok(Some(Entity::from(Explanation {
             query: None,
             sql: explained(text),
             schema: Schema { key: Vec::new(), value: pull.columns().iter().map(as_value).collect() },

@@ -60,7 +60,7 @@ pub enum Entity {
     /// SHOW TYPES.
     Types(Vec<(String, SqlType)>),
     /// EXPLAIN.
-    Explanation(Explanation),
+    Explanation(Box<Explanation>),
     /// SHOW QUERIES EXTENDED.
     Explanations(Vec<Explanation>),
 }
@@ -68,6 +68,12 @@ pub enum Entity {
 impl From<ConnectorEntity> for Entity {
     fn from(entity: ConnectorEntity) -> Entity {
         Entity::Connector(entity)
+    }
+}
+
+impl From<Explanation> for Entity {
+    fn from(explanation: Explanation) -> Entity {
+        Entity::Explanation(Box::new(explanation))
     }
 }
 

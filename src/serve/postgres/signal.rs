@@ -15,22 +15,27 @@ pub(super) struct Signal {
     pub(super) left: AtomicBool,
 }
 
-/// Sessions that can be cancelled: the secret of each, by its process id.
+/// Sessions that can be cancelled, by process id.
 #[derive(Default)]
-pub(super) struct Cancels(Mutex<HashMap<i32, (Vec<u8>, Arc<Signal>)>>);
+pub(super) struct Cancels(Mutex<HashMap<i32, Cancellable>>);
+
+struct Cancellable {
+    secret: Vec<u8>,
+    signal: Arc<Signal>,
+}
 
 impl Cancels {
     /// Cancels what the session does, if the secret is right. Its sender never learns whether it was.
     pub(super) fn cancel(&self, process: i32, secret: &[u8]) {
-        if let Some((own, signal)) = self.0.lock().get(&process)
-            && is_same(own, secret)
+        if let Some(session) = self.0.lock().get(&process)
+            && is_same(&session.secret, secret)
         {
-            signal.cancelled.store(true, Ordering::Release);
+            session.signal.cancelled.store(true, Ordering::Release);
         }
     }
 
     pub(super) fn add(&self, process: i32, secret: Vec<u8>, signal: Arc<Signal>) {
-        self.0.lock().insert(process, (secret, signal));
+        self.0.lock().insert(process, Cancellable { secret, signal });
     }
 
     pub(super) fn remove(&self, process: i32) {

@@ -87,11 +87,10 @@ pub(super) fn run(text: &str, statement: Statement, facts: Facts) -> Result<Answ
     }
     let (application, database) = (facts.application.clone(), facts.database.clone());
     let answer = stacker::grow(STACK_BYTES, || planned(statement, Arc::new(facts)));
-    answer.map_err(|failure| {
+    answer.inspect_err(|failure| {
         if failure.state == NOT_SUPPORTED {
             tracing::info!(application, database, statement = text, error = %failure.error, "unknown catalogue statement");
         }
-        failure
     })
 }
 
