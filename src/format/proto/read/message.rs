@@ -27,8 +27,11 @@ impl MessagePlan {
                 && quick.tag == tag
                 && self.targets[quick.target].slot.count == 0
             {
-                let read = quick.kind.read(&mut cells[quick.target], &rest[1..]);
-                if let Some(behind) = read.map_err(|fault| fault.at(quick.target))? {
+                let read = quick.kind.read(&mut cells[quick.target], &rest[1..]).map_err(|fault| match fault {
+                    Fault::Malformed => fault,
+                    fault => fault.at(quick.target),
+                });
+                if let Some(behind) = read? {
                     self.targets[quick.target].slot.count = 1;
                     (rest, next) = (behind, next + 1);
                     continue;
