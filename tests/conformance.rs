@@ -19,6 +19,8 @@ mod door;
 mod double;
 #[path = "support/layer.rs"]
 mod layer;
+#[path = "conformance/process.rs"]
+mod process;
 #[path = "support/records.rs"]
 mod records;
 #[path = "conformance/registry.rs"]

@@ -1,5 +1,5 @@
-//! The server of `tidegate server` over a case's engine, reached over HTTP: statements and queries go in as a client sends them,
-//! and what comes back is reported as it is.
+//! A server, reached over HTTP: statements and queries go in as a client sends them, and what comes back is reported as it is. It
+//! is that of a process (`process`), or the code of `tidegate server` over a case's engine in this process.
 
 use serde_json::{Map, Value, json};
 use std::io::{BufRead, BufReader, Read};
@@ -42,14 +42,16 @@ impl Door {
         runtime.spawn(tidegate::serve::serve(engine, listener, doors, async move {
             let _ = stopped.await;
         }));
+        let mut door = Door::to(&address.to_string());
+        (door.stop, door.runtime) = (Some(stop), Some(runtime));
+        Ok(door)
+    }
+
+    /// The door of a server that runs already.
+    pub(crate) fn to(address: &str) -> Door {
         let patience = Some(Duration::from_secs(ANSWER_SECONDS_MAX));
         let agent = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(patience);
-        Ok(Door {
-            address: address.to_string(),
-            agent: agent.build().new_agent(),
-            stop: Some(stop),
-            runtime: Some(runtime),
-        })
+        Door { address: address.to_owned(), agent: agent.build().new_agent(), stop: None, runtime: None }
     }
 
     /// The address of a path.

@@ -22,13 +22,13 @@ pub(crate) fn go(runner: &mut Runner<'_>) -> Result<(), Rejected> {
     if !push_first {
         runner.produce(&inputs, true)?;
     }
-    runner.engine.drive()?;
+    runner.drive()?;
     for (n, statement) in statements.iter().enumerate().skip(admin) {
         // The header comes when the query runs.
         let answer = runner.door.query(statement, &runner.properties)?;
         if push_first {
             runner.produce(&inputs, true)?;
-            runner.engine.drive()?;
+            runner.drive()?;
         }
         let told = answer.rest()?;
         let failed = told.body.as_array().and_then(|all| all.last()).and_then(|last| last.get("errorMessage"));

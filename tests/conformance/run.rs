@@ -2,13 +2,17 @@
 //!
 //! Topics first, then the statements (`POST /ksql`), then the records; then every query in order of creation, each to its end. What the
 //! engine wrote is taken from the [`Layer`]'s tape, in the order in which it was handed over.
+//!
+//! A case of the HTTP suite goes to a `tidegate server` in a process of its own (`process`), as a client's requests do; the engine
+//! here then only says which formats its statements mean, so that records can be written and read.
 
 use crate::case::{Case, Input};
 use crate::clock::StandingClock;
 use crate::columns;
 use crate::door::Door;
 use crate::double::Double;
-use crate::layer::Layer;
+use crate::layer::{Layer, Taped};
+use crate::process::{Process, Raw};
 use crate::records::{KeyBounds, encode, with_window};
 use crate::registry::{Declared, Registry};
 use crate::report::{self, Report};
@@ -92,6 +96,8 @@ pub(crate) struct Runner<'a> {
     /// The first source that was registered on each topic.
     sources: BTreeMap<String, First>,
     registry: Registry,
+    /// The server of a case of the HTTP suite.
+    process: Option<Process>,
     /// It lives as long as the case.
     _double: Option<Double>,
 }
@@ -144,6 +150,11 @@ impl<'a> Runner<'a> {
         if let Some(double) = &double {
             config.properties.insert("ksql.schema.registry.url".to_owned(), double.url.clone());
         }
+        let process = if case.is_rest() { Some(Process::start(&topics(case)?, &config.properties)?) } else { None };
+        if let Some(process) = &process {
+            let registry = format!("http://{}/schema-registry", process.address());
+            config.properties.entry("ksql.schema.registry.url".to_owned()).or_insert(registry);
+        }
         let engine = Engine::over(layer.clone(), config, clock, Drive::ByHand)?;
         let mut session = Session::default().with_properties(case.properties())?;
         if strict {
@@ -154,14 +165,33 @@ impl<'a> Runner<'a> {
         if strict {
             properties.insert("tidegate.dialect".to_owned(), "ksqldb".into());
         }
-        let (sources, door, report) = (BTreeMap::new(), Door::open(engine.clone())?, Report::default());
+        let door = match &process {
+            Some(process) => Door::to(process.address()),
+            None => Door::open(engine.clone())?,
+        };
+        let (sources, report) = (BTreeMap::new(), Report::default());
         let url = double.as_ref().map_or_else(|| door.url("/schema-registry"), |double| double.url.clone());
         let (registry, _double) = (Registry::new(url), double);
-        Ok(Runner { case, engine, door, properties, report, session, below, layer, split, sources, registry, _double })
+        let runner = Runner {
+            case,
+            engine,
+            door,
+            properties,
+            report,
+            session,
+            below,
+            layer,
+            split,
+            sources,
+            registry,
+            process,
+            _double,
+        };
+        topics(case)?.iter().try_for_each(|topic| runner.below.create_topic(topic).map(|_| ()))?;
+        Ok(runner)
     }
 
     fn go(&mut self) -> Result<(), Rejected> {
-        self.create_topics()?;
         if self.case.names_registry_formats() {
             self.registry.prepare(self.case, &self.declared()).map_err(Error::io)?;
         }
@@ -178,6 +208,10 @@ impl<'a> Runner<'a> {
         if told.status != 200 {
             let statement = self.named(&told.body["statementText"]);
             return Err(Rejected::Told { status: told.status, error: told.body, statement });
+        }
+        if self.process.is_some() {
+            // What a server accepted means the same here.
+            self.engine.run(text, &mut self.session.clone())?;
         }
         for parsed in self.engine.parse(text, &self.session)? {
             self.note_source(&parsed);
@@ -239,55 +273,6 @@ impl<'a> Runner<'a> {
         found
     }
 
-    /// Listed topics, topics of CREATE with columns, topics of records; a query makes its own unless it is listed.
-    fn create_topics(&self) -> Result<()> {
-        let usual = self.case.is_rest() || self.case.names_partitions();
-        let open = if usual { PARTITIONS_USUAL } else { PARTITIONS_OPEN };
-        let mut wanted: Vec<(String, u32)> = Vec::new();
-        let mut want = |name: &str, partitions: u32| {
-            if !wanted.iter().any(|(n, _)| n == name) {
-                wanted.push((name.to_owned(), partitions));
-            }
-        };
-        let (mut sinks, mut named, mut declared) = (Vec::new(), BTreeMap::new(), Vec::new());
-        for text in &self.case.statements {
-            for parsed in self.engine.parse(text, &self.session).unwrap_or_default() {
-                match &parsed.statement {
-                    Statement::CreateSource(create) => {
-                        let Some(topic) = property(&create.with, "KAFKA_TOPIC") else { continue };
-                        let partitions = property(&create.with, "PARTITIONS").and_then(|p| p.parse().ok());
-                        if let Some(partitions) = partitions {
-                            named.entry(topic.clone()).or_insert(partitions);
-                        }
-                        if !create.columns.is_empty() {
-                            declared.push((topic, partitions.unwrap_or(open)));
-                        }
-                    }
-                    Statement::CreateAs(create) => {
-                        let named = property(&create.with, "KAFKA_TOPIC");
-                        sinks.push(named.unwrap_or_else(|| create.name.value.clone()));
-                    }
-                    _ => {}
-                }
-            }
-        }
-        // The cases' own topic client does not compare the number that a statement names with the topic's.
-        let listed = self.case.topics.iter().flatten();
-        let listed =
-            listed.map(|t| (t.name.clone(), t.partitions.or_else(|| named.get(&t.name).copied()).unwrap_or(1)));
-        listed.chain(declared).for_each(|(name, partitions)| want(&name, partitions));
-        let inputs = self.case.inputs.iter().flatten().map(|r| &r.topic);
-        for name in inputs.chain(self.case.outputs.iter().flatten().map(|r| &r.topic)) {
-            if !sinks.contains(name) && !self.case.wants_error() {
-                want(name, open);
-            }
-        }
-        wanted.iter().filter(|(_, p)| *p > 0).try_for_each(|(name, partitions)| {
-            let spec = TopicSpec::new(name.as_str(), *partitions).with("retention.ms", -1);
-            self.below.create_topic(&spec).map(|_| ())
-        })
-    }
-
     /// Produces the records and runs the queries.
     fn feed(&mut self) -> Result<()> {
         let inputs: Vec<Input> = self.case.inputs.iter().flatten().cloned().collect();
@@ -319,8 +304,14 @@ impl<'a> Runner<'a> {
                 let bounds = KeyBounds { session, start: window.start, end: window.end };
                 *bytes = with_window(std::mem::take(bytes), bounds);
             }
+            let (key, value, timestamp) = (key.as_deref(), value.as_deref(), record.timestamp.unwrap_or(0));
+            if let Some(process) = &self.process {
+                let headers = record.headers.iter().flatten().map(|h| (h.key.clone(), h.value.clone())).collect();
+                process.produce(&record.topic, &Raw { partition: target, timestamp, key, value, headers })?;
+                continue;
+            }
             let mut set = RecordSet::default();
-            set.push(target, record.timestamp.unwrap_or(0), key.as_deref(), value.as_deref());
+            set.push(target, timestamp, key, value);
             let headers = headers(record)?;
             if !headers.is_empty() {
                 set.headers.push((0, headers));
@@ -328,6 +319,14 @@ impl<'a> Runner<'a> {
             self.below.append(&record.topic, &set)?;
         }
         Ok(())
+    }
+
+    /// Lets every query come to the end of its topics.
+    pub(crate) fn drive(&self) -> Result<()> {
+        match &self.process {
+            Some(process) => process.settle(),
+            None => self.engine.drive(),
+        }
     }
 
     /// Bytes of a key or value: JSON as it is written, what has a schema by its latest, anything else from its text.
@@ -360,20 +359,79 @@ impl<'a> Runner<'a> {
         }
     }
 
+    /// What the engine wrote to a topic. Of another process only topics are read that get nothing from the case itself.
+    fn written(&self, topic: &str) -> Vec<Taped> {
+        match &self.process {
+            None => self.layer.taped(topic),
+            Some(_) if self.case.inputs.iter().flatten().any(|record| record.topic == topic) => vec![],
+            Some(process) => process.records(topic).unwrap_or_default(),
+        }
+    }
+
     /// Records and sources at the end.
     fn describe(&mut self) {
         let rules = TopicRules::default();
         for topic in self.below.topics().unwrap_or_default() {
-            let taped = self.layer.taped(&topic.name);
-            if !taped.is_empty() && !rules.is_hidden(&topic.name) {
+            let written = self.written(&topic.name);
+            if !written.is_empty() && !rules.is_hidden(&topic.name) {
                 let source = self.source(&topic.name);
-                let records = taped.iter().map(|r| report::record(r, source.as_deref(), &self.registry)).collect();
+                let records = written.iter().map(|r| report::record(r, source.as_deref(), &self.registry)).collect();
                 self.report.topics.insert(topic.name, records);
             }
         }
         self.report.sources = self.engine.catalog().all().map(|s| report::source(s)).collect();
         self.engine.close();
     }
+}
+
+/// Listed topics, topics of CREATE with columns, topics of records; a query makes its own unless it is listed.
+fn topics(case: &Case) -> Result<Vec<TopicSpec>> {
+    let clock = StandingClock::virtual_time();
+    let log = SimulatedLog::new(SEED, clock.clone());
+    let engine = Engine::over(log, Config::new(LogConfig::Temporary), clock, Drive::ByHand)?;
+    let session = Session::default().with_properties(case.properties())?;
+    let usual = case.is_rest() || case.names_partitions();
+    let open = if usual { PARTITIONS_USUAL } else { PARTITIONS_OPEN };
+    let mut wanted: Vec<(String, u32)> = Vec::new();
+    let mut want = |name: &str, partitions: u32| {
+        if !wanted.iter().any(|(n, _)| n == name) {
+            wanted.push((name.to_owned(), partitions));
+        }
+    };
+    let (mut sinks, mut named, mut declared) = (Vec::new(), BTreeMap::new(), Vec::new());
+    for text in &case.statements {
+        for parsed in engine.parse(text, &session).unwrap_or_default() {
+            match &parsed.statement {
+                Statement::CreateSource(create) => {
+                    let Some(topic) = property(&create.with, "KAFKA_TOPIC") else { continue };
+                    let partitions = property(&create.with, "PARTITIONS").and_then(|p| p.parse().ok());
+                    if let Some(partitions) = partitions {
+                        named.entry(topic.clone()).or_insert(partitions);
+                    }
+                    if !create.columns.is_empty() {
+                        declared.push((topic, partitions.unwrap_or(open)));
+                    }
+                }
+                Statement::CreateAs(create) => {
+                    let named = property(&create.with, "KAFKA_TOPIC");
+                    sinks.push(named.unwrap_or_else(|| create.name.value.clone()));
+                }
+                _ => {}
+            }
+        }
+    }
+    // The cases' own topic client does not compare the number that a statement names with the topic's.
+    let listed = case.topics.iter().flatten();
+    let listed = listed.map(|t| (t.name.clone(), t.partitions.or_else(|| named.get(&t.name).copied()).unwrap_or(1)));
+    listed.chain(declared).for_each(|(name, partitions)| want(&name, partitions));
+    let inputs = case.inputs.iter().flatten().map(|r| &r.topic);
+    for name in inputs.chain(case.outputs.iter().flatten().map(|r| &r.topic)) {
+        if !sinks.contains(name) && !case.wants_error() {
+            want(name, open);
+        }
+    }
+    let wanted = wanted.iter().filter(|(_, partitions)| *partitions > 0);
+    Ok(wanted.map(|(name, partitions)| TopicSpec::new(name.as_str(), *partitions).with("retention.ms", -1)).collect())
 }
 
 fn property(with: &[(tidegate::parse::statement::Name, PropertyValue)], name: &str) -> Option<String> {

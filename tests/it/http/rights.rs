@@ -84,7 +84,7 @@ impl House {
 /// What becomes of each user at each route: `-` = asked for a name (401), `x` = refused (403), `+` = let in.
 const MATRIX: &str = "
 route                                   nobody  reader  writer  admin  reader-of-some  admin-of-some
-GET /                                   -       +       +       +      +               +
+GET /                                   +       +       +       +      +               +
 GET /info                               -       +       +       +      +               +
 GET /v1/metadata                        -       +       +       +      +               +
 GET /v1/metadata/id                     -       +       +       +      +               +
