@@ -31,7 +31,7 @@ Usage: tidegate [OPTIONS] [URL | COMMAND]   URL: a server's, http(s)://HOST:PORT
   demo     Racing cars, moving                 doctor       Find what is wrong
   user     Write a line of a users file        repair       Mend the command log
   man      Write the manual page               completions  Write a shell's
-  console  A page for your browser             help         Say more of a command
+  console  A page for your browser             help         More of a command
 
   -c, -e, --execute SQL      Run SQL and leave; repeatable
   --data DIR  --temp         The embedded log: its directory, or in memory

@@ -68,9 +68,14 @@ impl Engine {
 
     /// All queries that the user sees: persistent ones in order of creation, then push queries.
     pub fn query_facts(&self, session: &Session) -> Vec<QueryFacts> {
+        self.query_facts_at(session, self.positions().as_deref())
+    }
+
+    /// The same with the positions that [`Engine::positions`] returned: without a reply from the log each call of that takes its
+    /// whole wait.
+    pub fn query_facts_at(&self, session: &Session, positions: Option<&Positions>) -> Vec<QueryFacts> {
         let state = self.inner.state.load();
-        let positions = self.positions();
-        let position = |id: &str| positions.as_ref()?.get(id).map(Vec::as_slice);
+        let position = |id: &str| positions?.get(id).map(Vec::as_slice);
         let seen = state.queries().filter(|(id, _)| self.may_see_query(session, &state.catalog, id));
         let persistent = seen.map(|(id, query)| self.facts_of(&state, id, query, position(id)));
         let pushes = self.inner.pushes.seen_by(session.principal());

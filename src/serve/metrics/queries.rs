@@ -1,13 +1,15 @@
 //! The metrics of queries.
 
 use super::page::Page;
+use crate::engine::facts::queries::Positions;
 use crate::engine::facts::query::QueryFacts;
 use crate::engine::session::Session;
 use crate::serve::App;
 
 /// Writes them.
 pub(super) fn write(app: &App, session: &Session, page: &mut Page) {
-    let facts = app.engine.query_facts(session);
+    let positions = app.engine.positions();
+    let facts = app.engine.query_facts_at(session, positions.as_deref());
     let (persistent, push): (Vec<QueryFacts>, Vec<QueryFacts>) = facts.into_iter().partition(|query| query.persistent);
     page.metric("tidegate_queries");
     for state in ["RUNNING", "PAUSED", "WAITING", "ERROR"] {
@@ -21,7 +23,7 @@ pub(super) fn write(app: &App, session: &Session, page: &mut Page) {
         page.sample("tidegate_query_info", &labels, 1);
     }
     counters(&persistent, page);
-    lags(app, &persistent, page);
+    lags(positions.as_deref(), &persistent, page);
     for (name, value) in GAUGES {
         page.metric(name);
         for query in &persistent {
@@ -72,16 +74,15 @@ fn counters(persistent: &[QueryFacts], page: &mut Page) {
     }
 }
 
-fn lags(app: &App, persistent: &[QueryFacts], page: &mut Page) {
+fn lags(positions: Option<&Positions>, persistent: &[QueryFacts], page: &mut Page) {
     // Without a reply from the log there are no samples, which a scraper sees as a gap.
     page.metric("tidegate_query_lag_records");
     for query in persistent {
         query.lag.iter().for_each(|lag| page.sample("tidegate_query_lag_records", &[("query", &query.id)], lag));
     }
     page.metric("tidegate_query_partition_lag_records");
-    let positions = app.engine.positions().unwrap_or_default();
     for query in persistent {
-        for place in positions.get(&query.id).into_iter().flatten() {
+        for place in positions.and_then(|all| all.get(&query.id)).into_iter().flatten() {
             let Some(lag) = place.records() else { continue };
             let partition = place.partition.to_string();
             let labels = [("query", query.id.as_str()), ("topic", &place.topic), ("partition", &partition)];
