@@ -130,6 +130,9 @@ POST /api/v1/topics/{topic}/records     -       x       +       +      x        
 GET /api/v1/problems                    -       +       +       +      +               +
 GET /api/v1/settings                    -       +       +       +      +               +
 GET /api/v1/statements                  -       +       +       +      x               x
+GET /console                            +       +       +       +      +               +
+GET /console/                           +       +       +       +      +               +
+GET /console/{*file}                    +       +       +       +      +               +
 GET /schema-registry                    -       +       +       +      +               +
 GET /schema-registry/                   -       +       +       +      +               +
 GET /schema-registry/subjects           -       +       +       +      +               +
@@ -200,7 +203,7 @@ fn every_route_has_a_decision_about_every_role() {
         let cells = who.iter().map(|user| {
             let header = house.users.header(user);
             let answered = match route.method.as_str() {
-                // `/` leads to `/info`, which is asked for itself.
+                // `/` and `/console` lead to what is asked for itself.
                 "GET" => {
                     let request = house.server.agent.get(&url).header("authorization", header);
                     request.config().max_redirects(0).max_redirects_will_error(false).build().call()
