@@ -11,6 +11,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 use tidegate::engine::access::Role;
 use tidegate::serve::auth::users::{password_line, scram_line, token_line};
+use tidegate::types::clock::SystemClock;
 
 /// Longest time that a script may take, waits for a busy machine included.
 const SCRIPT_SECONDS: &str = "120";
@@ -340,7 +341,7 @@ fn a_client_that_leaves_ends_its_query() {
     assert!(queries().contains("\"PUSH\""), "{}", queries());
     drop(raw);
     let ended = (0..100).any(|_| {
-        std::thread::sleep(Duration::from_millis(50));
+        SystemClock::shared().sleep(Duration::from_millis(50));
         !queries().contains("\"PUSH\"")
     });
     assert!(ended, "the push query has gone on without a reader");

@@ -31,7 +31,7 @@ Statements end with a semicolon and may span lines.
   \\x [on|off|auto]  one value a line; auto: where a row does not fit
   output [FORMAT]   table, vertical, json, csv, tsv, markdown
   \\timing [on|off]  the time of each statement
-  \\g [FILE] \\gx     run a statement, or the last one again; \\gx: one value a line
+  \\g [FILE] \\gx     run a statement or the last again; \\gx: a value a line
   \\watch [SECONDS]  the same, again and again until Ctrl-C
   \\e [FILE]         edit the last statement in $EDITOR
   \\o [FILE]         write results to a file; without one to the terminal again
@@ -39,7 +39,7 @@ Statements end with a semicolon and may span lines.
   \\i FILE           run the statements of a file
   \\c [PLACE]        go to a URL, HOST:PORT of brokers, or a data directory
   \\! COMMAND        run a command of the shell    \\echo TEXT
-  \\pset pager       $PAGER (else less) for what is taller than the terminal, or not
+  \\pset pager       $PAGER (else less) for what is taller than a screen, or not
   history, \\s       what was entered      clear            empty the screen
 Queries that were created keep their place and continue at the next start.
 Ctrl-C stops a running query or drops the line. TAB completes words and names.";

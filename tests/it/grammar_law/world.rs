@@ -5,7 +5,7 @@ use crate::batches::Dice;
 use arrow::array::{Array, ArrayRef};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tidegate::config::{Config, LogConfig};
 use tidegate::engine::result::rows::{RowEvent, RowStream};
 use tidegate::engine::session::Session;
@@ -13,7 +13,7 @@ use tidegate::engine::{Answer, Drive, Engine};
 use tidegate::error::Error;
 use tidegate::log::simulated::SimulatedLog;
 use tidegate::log::{Log, RecordSet, partition};
-use tidegate::types::clock::{ManualClock, SharedClock};
+use tidegate::types::clock::{ManualClock, SharedClock, SystemClock};
 use tidegate::types::display::write_value;
 
 /// Records of all topics together.
@@ -93,7 +93,8 @@ impl World {
     pub(super) fn pushed(&self, query: &Query, expected: &Rows) -> Outcome<Rows> {
         let mut stream = self.stream(&format!("{} EMIT CHANGES", query.sql()))?;
         let mut state = Pushed::new(&query.form);
-        let end = Instant::now() + PATIENCE;
+        let clock = SystemClock::shared();
+        let end = clock.monotonic() + PATIENCE;
         let mut idle = 0;
         loop {
             match stream.next(Duration::from_millis(5))? {
@@ -106,7 +107,7 @@ impl World {
             }
             // What is right is soon right; what is wrong is waited for.
             let rows = filled(query, state.rows());
-            if (rows == *expected && idle > 0) || (idle > 200) || Instant::now() > end {
+            if (rows == *expected && idle > 0) || (idle > 200) || clock.monotonic() > end {
                 return Ok(rows);
             }
         }

@@ -2,6 +2,8 @@
 
 use super::{COUNT, CREATE, Server, until};
 use serde_json::{Value, json};
+use std::time::Duration;
+use tidegate::types::clock::SystemClock;
 
 /// A server with a stream of four records in two partitions, and a table that counts them.
 fn counting() -> (Server, String) {
@@ -154,7 +156,7 @@ fn the_api_metrics_sql_and_describe_tell_the_same_numbers() {
     until("the commits rest", || {
         let commits = || server.get(&format!("/api/v1/queries/{id}")).1["commits"].clone();
         let before = commits();
-        std::thread::sleep(std::time::Duration::from_millis(300));
+        SystemClock::shared().sleep(Duration::from_millis(300));
         before == commits()
     });
     let api = server.get(&format!("/api/v1/queries/{id}")).1;
