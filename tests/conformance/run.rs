@@ -150,7 +150,9 @@ impl<'a> Runner<'a> {
         if let Some(double) = &double {
             config.properties.insert("ksql.schema.registry.url".to_owned(), double.url.clone());
         }
-        let process = if case.is_rest() { Some(Process::start(&topics(case)?, &config.properties)?) } else { None };
+        let topics = topics(case)?;
+        topics.iter().try_for_each(|topic| below.create_topic(topic).map(|_| ()))?;
+        let process = if case.is_rest() { Some(Process::start(&topics, &config.properties)?) } else { None };
         if let Some(process) = &process {
             let registry = format!("http://{}/schema-registry", process.address());
             config.properties.entry("ksql.schema.registry.url".to_owned()).or_insert(registry);
@@ -172,7 +174,7 @@ impl<'a> Runner<'a> {
         let (sources, report) = (BTreeMap::new(), Report::default());
         let url = double.as_ref().map_or_else(|| door.url("/schema-registry"), |double| double.url.clone());
         let (registry, _double) = (Registry::new(url), double);
-        let runner = Runner {
+        Ok(Runner {
             case,
             engine,
             door,
@@ -186,9 +188,7 @@ impl<'a> Runner<'a> {
             registry,
             process,
             _double,
-        };
-        topics(case)?.iter().try_for_each(|topic| runner.below.create_topic(topic).map(|_| ()))?;
-        Ok(runner)
+        })
     }
 
     fn go(&mut self) -> Result<(), Rejected> {

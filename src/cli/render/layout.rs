@@ -22,7 +22,7 @@ const LINES_MAX: usize = 6;
 const NARROW_LINES_MAX: usize = 2;
 /// A column up to this width is narrow.
 const NARROW: usize = 20;
-/// Stands for what was left out.
+/// Marks the end of a text that was cut off.
 const MORE: char = '…';
 
 /// A cell of a table.

@@ -1,4 +1,4 @@
-//! Answers on the screen, in a file or in a pipe.
+//! Prints results to the screen, a file or a pipe.
 //!
 //! ```text
 //! sink     rows in any format       layout  how wide the columns of a table are

@@ -48,9 +48,9 @@ pub struct Overview {
 /// How bad something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// Something does not work until somebody acts.
+    /// Something does not work, and will not recover by itself.
     Error,
-    /// Something may end by itself, or may become an error.
+    /// Something may recover by itself, or may become an error.
     Warning,
 }
 
@@ -146,7 +146,7 @@ fn of_server(severity: Severity, text: String) -> Attention {
     Attention { query: None, topic: None, severity, text, since_ms: None, statements: Vec::new() }
 }
 
-/// A query that does not run although nobody paused it.
+/// Reports a query that does not run and was not paused.
 fn of_query(facts: &QueryFacts) -> Option<Attention> {
     let (severity, statements) = match &facts.condition.state {
         QueryState::Error(_) => {

@@ -175,7 +175,7 @@ impl<T: ArrowPrimitiveType<Native: Number>> Groups<T> {
         }
     }
 
-    /// One more value; `count` of a group tells whether it has any.
+    /// Folds a value into its group, which has no value yet while its count is 0.
     fn add(&mut self, group: usize, value: T::Native) -> Result<()> {
         let old = &mut self.values[group];
         match self.fold {

@@ -175,7 +175,7 @@ fn seen(time: &AtomicI64) -> Option<i64> {
     Some(time.load(Ordering::Relaxed)).filter(|time| *time > NEVER)
 }
 
-/// The meters as operators see them: off where nobody reads them, as in queries over history.
+/// The meters as operators see them: off where they are never read, as in queries over history.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Metering(Option<(Arc<Meters>, SharedClock)>);
 

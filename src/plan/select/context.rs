@@ -103,8 +103,7 @@ impl Context<'_> {
         let mut used = BTreeSet::new();
         // An expression that cannot be bound is reported before a key that is not selected.
         let places = key_items(items, keys, what, self.purpose).map_err(|missing| {
-            let bound =
-                items.iter().map(|i| scalar::bind(&i.expr, names, Boundary::SelectItem).map_err(|e| e.at_some(i.span)));
+            let bound = items.iter().map(|item| item.bind(names));
             bound.filter_map(Result::err).next().unwrap_or(missing)
         })?;
         for (place, key) in places.into_iter().zip(keys) {
@@ -116,7 +115,7 @@ impl Context<'_> {
         }
         for (_, item) in items.iter().enumerate().filter(|(i, _)| !used.contains(i)) {
             let at = |e: Error| e.at_some(item.span);
-            let mut typed = scalar::bind(&item.expr, names, Boundary::SelectItem).map_err(at)?;
+            let mut typed = item.bind(names)?;
             if let Some(wanted) = self.purpose.widened(&item.name, &typed.ty) {
                 typed = scalar::bind_to(&item.expr, names, Boundary::SelectItem, wanted).map_err(at)?;
             }

@@ -98,8 +98,7 @@ fn check(context: &Context<'_>, items: &[Item], aggregated: bool) -> Result<()> 
     } else if !aggregated && (!batch || context.settings.strict) {
         // A misspelt aggregate is reported as an unknown function.
         for item in items {
-            scalar::bind(&item.expr, &context.names.of("SELECT"), Boundary::SelectItem)
-                .map_err(|e| e.at_some(item.span))?;
+            item.bind(&context.names.of("SELECT"))?;
         }
         return fail("GROUP BY requires aggregate functions in either the SELECT or HAVING clause.".to_owned());
     }

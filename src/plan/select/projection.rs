@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result, Span};
 use crate::parse::statement::SelectItem;
-use crate::plan::scalar::{self, Boundary};
+use crate::plan::scalar::{self, Boundary, Typed};
 use crate::plan::select::expression;
 use crate::plan::select::scope::{Names, unknown_source};
 use crate::types::{Schema, SqlType, pseudo, quoted};
@@ -18,6 +18,13 @@ pub(super) struct Item {
     pub expr: Expr,
     /// Its place, if it was written.
     pub span: Option<Span>,
+}
+
+impl Item {
+    /// Binds it; an error has its place, unless a more precise one is known.
+    pub(super) fn bind(&self, names: &Names) -> Result<Typed> {
+        scalar::bind(&self.expr, names, Boundary::SelectItem).map_err(|e| e.at_some(self.span))
+    }
 }
 
 /// What the list is written input.

@@ -1,6 +1,6 @@
 //! Lists of what there is: sources, topics, problems, settings, statements.
 
-use super::numbers::parameters;
+use super::parameters::parameters;
 use super::{failure, reply};
 use crate::engine::access::Principal;
 use crate::engine::introspect::records::problems::{Problem, ProblemKind};

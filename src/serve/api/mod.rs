@@ -11,6 +11,7 @@
 mod lists;
 mod numbers;
 mod openapi;
+mod parameters;
 mod plan;
 mod records;
 mod session;

@@ -6,7 +6,7 @@
 //! POST {"records":[{"key":"a","value":{"speed":12.5}}]}    {"offsets":[{"partition":0,"offset":8}]}
 //! ```
 
-use super::numbers::parameters;
+use super::parameters::parameters;
 use super::{failure, reply, sent};
 use crate::engine::access::Principal;
 use crate::engine::insert::records::{NewRecord, Payload};

@@ -83,7 +83,7 @@ pub(crate) async fn guard(State(guard): State<Arc<Guard>>, request: Request, nex
     response
 }
 
-/// Is this a path of the route? Only `{*name}` at the end of one stands for more than itself.
+/// Whether this is a path of the route. Only `{*name}` at the end of a route matches more than one path.
 fn matches(route: &str, path: &str) -> bool {
     match route.split_once("{*") {
         Some((folder, _)) => path.starts_with(folder),

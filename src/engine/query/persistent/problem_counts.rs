@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Groups of bad records of one query: beyond that nobody reads them one by one.
+/// Limit of groups of bad records per query: more are too many to look at one by one.
 const GROUPS_MAX: usize = 100;
 /// Longest reason that is kept.
 const REASON_CHARS_MAX: usize = 500;

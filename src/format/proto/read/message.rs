@@ -7,6 +7,7 @@
 //! than its own counts as unknown.
 
 use super::steps::{Absent, Act, Fault, MessagePlan, QuickKind, Raw, Slot, Take, Target, Value};
+use super::value::{is_text, push_text};
 use crate::format::cells::{Cells, Data, Pieces};
 use crate::format::json::value::keys_repeat;
 use crate::format::proto::wire::{self, Wire, each, varint};
@@ -82,11 +83,9 @@ impl QuickKind {
             }
             (QuickKind::Text(strict), Data::String(v)) => {
                 let text = wire::sized(&mut d).ok_or(Fault::Malformed)?;
-                match text.is_ascii() || simdutf8::basic::from_utf8(text).is_ok() {
-                    true if cells.keep => v.push(text),
-                    true => {}
-                    false if strict => return Err(Fault::Invalid),
-                    false if cells.keep => v.push(String::from_utf8_lossy(text).as_bytes()),
+                match cells.keep {
+                    true => push_text(strict, text, v)?,
+                    false if strict && !is_text(text) => return Err(Fault::Invalid),
                     false => {}
                 }
             }

@@ -12,7 +12,7 @@
 //! ```
 
 use super::steps::{Fault, Value};
-use crate::format::cells::{Cells, Data};
+use crate::format::cells::{Cells, Data, Pieces};
 use crate::format::proto::SECONDS;
 use crate::format::proto::schema::Scalar;
 use crate::format::proto::wire::{Wire, each, numbers};
@@ -56,7 +56,7 @@ impl Value {
     #[inline(always)]
     pub(in crate::format::proto) fn is_valid(&self, wire: Wire<'_>) -> Option<bool> {
         match (self, wire) {
-            (Value::Text(true), Wire::Bytes(b)) => Some(b.is_ascii() || simdutf8::basic::from_utf8(b).is_ok()),
+            (Value::Text(true), Wire::Bytes(b)) => Some(is_text(b)),
             (Value::Int(_) | Value::Bool | Value::Float | Value::Double | Value::Enum(_) | Value::Bytes, _) => {
                 Some(true)
             }
@@ -81,15 +81,7 @@ impl Value {
             (Value::Int(Scalar::Int64), Data::Bigint(v), Wire::Varint(n)) => v.push(n as i64),
             (Value::Int(Scalar::Int32), Data::Integer(v), Wire::Varint(n)) => v.push(n as i32),
             (Value::Double, Data::Double(v), Wire::Fixed64(n)) => v.push(f64::from_bits(n)),
-            (Value::Text(strict), Data::String(v), Wire::Bytes(b)) => {
-                if b.is_ascii() || simdutf8::basic::from_utf8(b).is_ok() {
-                    v.push(b);
-                } else if *strict {
-                    return Err(Fault::Invalid);
-                } else {
-                    v.push(String::from_utf8_lossy(b).as_bytes());
-                }
-            }
+            (Value::Text(strict), Data::String(v), Wire::Bytes(b)) => push_text(*strict, b, v)?,
             _ => return self.push_other(cells, wire),
         }
         Ok(())
@@ -196,6 +188,23 @@ impl Value {
         }
         Some(())
     }
+}
+
+/// Whether bytes are UTF-8. Most texts are ASCII, which is cheaper to see.
+#[inline(always)]
+pub(super) fn is_text(bytes: &[u8]) -> bool {
+    bytes.is_ascii() || simdutf8::basic::from_utf8(bytes).is_ok()
+}
+
+/// Appends a text. What is no UTF-8 is bad if it is `strict`, and repaired otherwise.
+#[inline(always)]
+pub(super) fn push_text(strict: bool, bytes: &[u8], to: &mut Pieces) -> Result<(), Fault> {
+    match is_text(bytes) {
+        true => to.push(bytes),
+        false if strict => return Err(Fault::Invalid),
+        false => to.push(String::from_utf8_lossy(bytes).as_bytes()),
+    }
+    Ok(())
 }
 
 fn date(bytes: &[u8]) -> Option<i64> {

@@ -1,12 +1,12 @@
 //! `GET /api/v1/graph`: all of it, or `?at=NAME&depth=N`.
 
 use super::queries::rates;
-use super::{number, parameters};
 use crate::engine::access::Principal;
 use crate::engine::facts::graph::{DEPTH, Edge, Node};
 use crate::engine::session::Session;
 use crate::error::Result;
 use crate::serve::App;
+use crate::serve::api::parameters::{number, parameters};
 use crate::serve::api::reply;
 use axum::extract::{Extension, State};
 use axum::http::Uri;

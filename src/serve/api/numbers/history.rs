@@ -1,11 +1,11 @@
 //! `GET /api/v1/history?query=ID|*&series=in,out,lag&since=MS&step=1s|15s`.
 
-use super::{bad, number, parameters};
 use crate::engine::access::Principal;
 use crate::engine::facts::history::Series;
 use crate::engine::session::Session;
 use crate::error::Result;
 use crate::serve::App;
+use crate::serve::api::parameters::{BAD_REQUEST, bad, number, parameters};
 use crate::serve::api::reply;
 use axum::extract::{Extension, State};
 use axum::http::Uri;
@@ -32,7 +32,7 @@ fn body(app: &App, session: &Session, uri: &Uri) -> Result<Value> {
     let parameters = parameters(uri, &["query", "series", "since", "step"])?;
     let text = |name: &str, default| parameters.get(name).map_or(default, String::as_str);
     let names = text("series", SERIES).split(',').map(str::trim);
-    let series = names.map(|name| Series::of(name).map_err(|e| e.with_code(super::BAD_REQUEST)));
+    let series = names.map(|name| Series::of(name).map_err(|e| e.with_code(BAD_REQUEST)));
     let series = series.collect::<Result<Vec<_>>>()?;
     let coarse = match text("step", "1s") {
         "1s" => false,

@@ -1,6 +1,5 @@
 //! `GET /api/v1/overview`.
 
-use super::parameters;
 use super::queries::rates;
 use crate::engine::STATEMENTS_MAX;
 use crate::engine::access::Principal;
@@ -8,6 +7,7 @@ use crate::engine::facts::history::{FINE_POINTS, FINE_STEP, RINGS_MAX};
 use crate::engine::facts::overview::{Attention, Overview};
 use crate::engine::session::Session;
 use crate::serve::App;
+use crate::serve::api::parameters::parameters;
 use crate::serve::api::{failure, reply};
 use crate::serve::limits::{BODY_BYTES_MAX, CONNECTIONS_MAX, READER_PATIENCE, STREAMS_MAX};
 use axum::extract::{Extension, State};

@@ -1,10 +1,10 @@
 //! `GET /api/v1/queries` and `GET /api/v1/queries/{id}`.
 
-use super::parameters;
 use crate::engine::access::Principal;
 use crate::engine::facts::query::{PartitionFacts, QueryDetails, QueryFacts, Rates, StageFacts};
 use crate::engine::session::Session;
 use crate::serve::App;
+use crate::serve::api::parameters::parameters;
 use crate::serve::api::{failure, reply};
 use axum::extract::{Extension, Path, State};
 use axum::http::Uri;
