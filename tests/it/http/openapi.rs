@@ -24,12 +24,13 @@ fn responses_have_the_shapes_that_are_described() {
     let url = format!("http://{}/openapi.json", server.address);
     // It leaves what it found in the folder in which it runs.
     let folder = tempfile::tempdir().unwrap();
+    // One worker: CPython before 3.12 shares the depth of `ast.parse` between threads and fails now and then with two.
     let output = Command::new("timeout")
         .current_dir(folder.path())
         .arg("120")
         .arg(Path::new(&python).with_file_name("st"))
         .args(["run", &url, "--phases", "coverage,fuzzing", "--max-examples", "5", "--max-time", SECONDS])
-        .args(["--checks", CHECKS, "--suppress-health-check", "all", "--workers", "2", "--no-color"])
+        .args(["--checks", CHECKS, "--suppress-health-check", "all", "--workers", "1", "--no-color"])
         .args(["--warnings", "off", "--generation-database", "none", "--seed", "1"])
         .stdin(Stdio::null())
         .output()
