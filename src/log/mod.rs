@@ -133,6 +133,11 @@ pub trait Log: Send + Sync + Debug {
     fn delete_topic(&self, name: &str) -> Result<()>;
     /// Offsets of a partition.
     fn watermarks(&self, partition: &TopicPartition) -> Result<Watermarks>;
+    /// Bytes that the records of a partition occupy; `None` = this log does not count them.
+    fn partition_bytes(&self, partition: &TopicPartition) -> Result<Option<u64>> {
+        let _ = partition;
+        Ok(None)
+    }
     /// First offset whose record has a timestamp `>= timestamp`; `None` = no such record.
     fn offset_for_time(&self, partition: &TopicPartition, timestamp: i64) -> Result<Option<i64>>;
     /// The parts of an offset range that have to be read for records with these timestamps; in order, not adjacent.

@@ -115,6 +115,8 @@ fn the_oldest_files_go_when_there_is_too_much() {
     let left = read(&log, "t");
     assert_eq!(left.iter().map(|r| r.offset).collect::<Vec<_>>(), [6, 7, 8, 9]);
     assert_eq!(files(directory.path()), 4);
+    let bytes = log.partition_bytes(&place("t")).unwrap().unwrap();
+    assert!((3600..4400).contains(&bytes), "{bytes}");
     drop(log);
     assert_eq!(read(&open(directory.path(), &clock), "t"), left);
 }

@@ -222,6 +222,10 @@ impl Log for EmbeddedLog {
         Ok(self.shared.topic(&partition.topic)?.partition(partition.partition)?.watermarks())
     }
 
+    fn partition_bytes(&self, partition: &TopicPartition) -> Result<Option<u64>> {
+        Ok(Some(self.shared.topic(&partition.topic)?.partition(partition.partition)?.bytes()))
+    }
+
     fn offset_for_time(&self, partition: &TopicPartition, timestamp: i64) -> Result<Option<i64>> {
         self.shared.topic(&partition.topic)?.partition(partition.partition)?.offset_for_time(timestamp)
     }

@@ -146,6 +146,14 @@ impl Partition {
         Watermarks { low: inner.low, stable: inner.next, high: inner.next }
     }
 
+    /// Size of its records: of all batches in memory, or of the committed part of its files.
+    pub(super) fn bytes(&self) -> u64 {
+        match &self.inner.lock().stored {
+            Stored::Memory(held) => held.iter().map(|h| h.range.len() as u64).sum(),
+            Stored::Disk(segments) => segments.iter().map(|s| s.end).sum(),
+        }
+    }
+
     /// First and next offset, for a reader: fails once the topic is deleted.
     pub(super) fn bounds(&self) -> Result<Range<i64>> {
         let inner = self.inner.lock();
