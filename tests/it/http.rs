@@ -15,6 +15,7 @@ mod logins;
 mod lookups;
 mod numbers;
 mod openapi;
+mod over_time;
 mod panics;
 mod readers;
 mod rights;

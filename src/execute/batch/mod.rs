@@ -20,6 +20,7 @@ mod planner;
 mod run;
 mod scan;
 mod spill;
+mod stopping;
 mod width;
 mod windowed;
 

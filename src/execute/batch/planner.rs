@@ -8,7 +8,7 @@ use super::scan::BatchTable;
 use super::scan::bounds::Bounds;
 use super::scan::system;
 use super::spill::Spill;
-use super::{Counts, History, width};
+use super::{Counts, History, stopping, width};
 use crate::error::Result;
 use crate::plan::nodes::call;
 use crate::plan::nodes::system::SystemSource;
@@ -52,7 +52,7 @@ pub(super) async fn bound(plan: &LogicalPlan, history: &History, counts: &Arc<Co
     let plan = plan.transform_up(|node| lower(node, history, counts))?.data;
     let (plan, context) = physical(&context, &plan).await?;
     // A plan that is shown has the operators that its reader knows.
-    let plan = if counts.is_shown { plan } else { width::measured(plan)? };
+    let plan = if counts.is_shown { plan } else { stopping::noticed(width::measured(plan)?)? };
     Ok((plan, context))
 }
 

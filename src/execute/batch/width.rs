@@ -36,14 +36,16 @@ const COPIES: u64 = 2;
 pub(super) fn measured(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     let with_measures = |node: Arc<dyn ExecutionPlan>| {
         let whole = node.is::<WindowAggExec>();
-        if !whole && !makes_batches(node.name()) {
+        let fills = makes_batches(node.name());
+        if !whole && !fills && !node.children().iter().any(|input| multiplies(input.name())) {
             return Ok(Transformed::no(node));
         }
         let sides: Arc<Sides> = Arc::default();
         let measure = |(side, input): (usize, &Arc<dyn ExecutionPlan>)| -> Arc<dyn ExecutionPlan> {
             let what = match whole {
                 true => Measure::Whole,
-                false if node.name().ends_with("JoinExec") => Measure::Pairs { sides: sides.clone(), side },
+                false if !fills => Measure::Passed,
+                false if multiplies(node.name()) => Measure::Pairs { sides: sides.clone(), side },
                 false => Measure::Once,
             };
             Arc::new(WidthExec { what, input: input.clone() })
@@ -57,7 +59,12 @@ pub(super) fn measured(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn Execution
 /// Does this node fill batches with rows of its inputs?
 fn makes_batches(name: &str) -> bool {
     let others = ["FilterExec", "SortExec", "SortPreservingMergeExec", "AggregateExec", "BoundedWindowAggExec"];
-    name.ends_with("JoinExec") || others.contains(&name)
+    multiplies(name) || others.contains(&name)
+}
+
+/// Has this node more rows than it reads, possibly many more?
+fn multiplies(name: &str) -> bool {
+    name.ends_with("JoinExec")
 }
 
 /// Bytes of the widest row of each side of a join.
@@ -65,6 +72,8 @@ type Sides = [AtomicU64; 2];
 
 #[derive(Clone, Debug)]
 enum Measure {
+    /// Batches are passed on as they are, for as long as the query may run.
+    Passed,
     /// Each row is in one batch, beside others.
     Once,
     /// Each row may be in every row of a batch.
@@ -122,6 +131,7 @@ impl ExecutionPlan for WidthExec {
         let what = self.what.clone();
         let (mut all, mut widest) = (0, 0);
         let check = move |batch: &RecordBatch| match &what {
+            Measure::Passed => Ok(()),
             Measure::Once => {
                 let bytes = row_bytes(batch);
                 all += bytes.iter().sum::<u64>();
@@ -148,7 +158,10 @@ fn measuring(
     rows: usize,
 ) -> impl futures::Stream<Item = Result<RecordBatch>> + Send {
     input.flat_map(move |batch| {
-        let batch = batch.and_then(|batch| check(&batch).map(|()| batch));
+        let batch = batch.and_then(|batch| {
+            memory::check().map_err(external)?;
+            check(&batch).map(|()| batch)
+        });
         // A window function makes one batch of all rows; some joins have as many results at once as a batch has rows.
         let batches: Vec<Result<RecordBatch>> = match batch {
             Ok(batch) if batch.num_rows() > rows => parts(&batch, rows).map(Ok).collect(),
