@@ -31,6 +31,8 @@ pub struct Pipeline {
     pub scans: Vec<Scan>,
     /// The joins, each before those that read it; the last one feeds `rows`.
     pub joins: Vec<JoinStage>,
+    /// The table that is read may have one key in several partitions: its rows come together first, by their key.
+    pub gather: Option<Hop>,
     /// Filters and projections before any hop.
     pub rows: RowSpec,
     /// The source is a table whose earlier rows have to be known.

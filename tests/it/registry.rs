@@ -2,6 +2,8 @@
 
 #[path = "registry/client.rs"]
 mod client;
+#[path = "registry/keys.rs"]
+mod keys;
 #[path = "registry/reading.rs"]
 mod reading;
 #[path = "registry/server.rs"]

@@ -16,6 +16,8 @@ use datafusion::common::DFSchema;
 use datafusion::logical_expr::LogicalPlan;
 use std::collections::BTreeSet;
 
+/// Stable name of what brings the rows of a table's key together.
+const GATHER_NAME: &str = "KsqlTopic-Gather";
 /// Stable name of the state of a table in FROM.
 const TABLE_NAME: &str = "KsqlTopic-Reduce";
 
@@ -71,6 +73,20 @@ impl Leaf<'_> {
             }
         };
         TableSpec { name: TABLE_NAME.to_owned(), key_format, key, columns, groups }
+    }
+
+    /// How the rows of each key come together: a key of a format with a registry has the id of its writer's schema in its
+    /// bytes, so that a table with several writers may have one key in several partitions.
+    pub(super) fn gather(&self) -> Option<Hop> {
+        let Below::Scan(table) = self.below else { return None };
+        let source = table.source();
+        let is_scattered = self.is_table() && source.key_format.schema_type().is_some();
+        is_scattered.then(|| Hop {
+            name: GATHER_NAME.to_owned(),
+            partitions: source.partitions,
+            key_format: source.key_format,
+            key: source.schema.key.clone(),
+        })
     }
 
     /// Gives the programs of `spec` slots, and returns what fills them.

@@ -52,7 +52,18 @@ pub(crate) fn joins(join: &LogicalPlan, columns: &[usize]) -> Result<Pipeline> {
     let mut rows = RowSpec { value, same_key: true, ..RowSpec::default() };
     let Inputs { scans, joins } = leaf.number(&mut rows)?;
     let output = OutputSpec { key: vec![], value: vec![], window: None, table: false, timestamp: None };
-    Ok(Pipeline { scans, joins, rows, explode: None, table: None, hop: None, aggregate: None, after: None, output })
+    Ok(Pipeline {
+        scans,
+        joins,
+        gather: None,
+        rows,
+        explode: None,
+        table: None,
+        hop: None,
+        aggregate: None,
+        after: None,
+        output,
+    })
 }
 
 fn unexpected(wanted: &str, plan: &LogicalPlan) -> Error {
@@ -91,8 +102,9 @@ fn flat(sink: &Sink, compute: &Compute, keeps: &[&Keep], scan: &LogicalPlan, rek
         groups: 0,
     };
     let Inputs { scans, joins } = leaf.number(&mut spec)?;
-    let output = output(sink);
-    Ok(Pipeline { scans, joins, rows: spec, explode: None, table, hop: None, aggregate: None, after: None, output })
+    let (gather, output) = (leaf.gather(), output(sink));
+    let (explode, hop, aggregate, after) = (None, None, None, None);
+    Ok(Pipeline { scans, joins, gather, rows: spec, explode, table, hop, aggregate, after, output })
 }
 
 /// EXPLODE: what the projection reads and the arrays first, then the projection.
@@ -123,6 +135,7 @@ fn exploded(sink: &Sink, compute: &Compute, explode: &Explode, schema: &DFSchema
     Ok(Pipeline {
         scans,
         joins,
+        gather: None,
         rows,
         explode,
         table: None,
@@ -187,8 +200,8 @@ fn grouped(sink: &Sink, compute: &Compute, having: &[&Keep], aggregate: &Aggrega
         key: rekey.key.clone(),
     };
     let after = after(sink, compute, having, &aggregate.schema, (keys, window.is_some()))?;
-    let (aggregate, after) = (Some(spec), Some(after));
-    Ok(Pipeline { scans, joins, rows, explode: None, table, hop, aggregate, after, output: output(sink) })
+    let (gather, aggregate, after) = (leaf.gather(), Some(spec), Some(after));
+    Ok(Pipeline { scans, joins, gather, rows, explode: None, table, hop, aggregate, after, output: output(sink) })
 }
 
 fn calls(aggregate: &Aggregate, keys: usize) -> Result<Vec<AggregateCall>> {

@@ -5,6 +5,7 @@
 
 use super::event_time::TimeReader;
 use super::headers::HeaderColumns;
+use super::schema_headers::SchemaHeaders;
 use crate::catalog::{Source, TimestampColumn};
 use crate::error::{Error, Result};
 use crate::execute::change::{Bounds, ChangeBatch, RowImage};
@@ -67,6 +68,7 @@ pub struct SourceDecoder {
     /// No key column is declared: the bytes of the key are ignored.
     keyless: bool,
     headers: HeaderColumns,
+    schema_headers: SchemaHeaders,
     /// Where each value column of the batch comes from.
     layout: Vec<ColumnOrigin>,
     rowtime: Vec<i64>,
@@ -130,6 +132,7 @@ impl SourceDecoder {
             row_offset: scan.row_offset,
             keyless: source.schema.key.is_empty(),
             headers: HeaderColumns::new(&headers)?,
+            schema_headers: SchemaHeaders::of(source),
             layout,
             rowtime: Vec::new(),
             offset: Vec::new(),
@@ -171,6 +174,7 @@ impl SourceDecoder {
         if self.table && key.is_none() {
             return Err("a table's record has no key".to_owned());
         }
+        self.schema_headers.check(&record.headers)?;
         let mut bounds = None;
         if let (Some(kind), Some(bytes)) = (self.window, key) {
             let (inner, start, end) = split_window(kind, bytes)?;

@@ -29,6 +29,17 @@ impl Exchange {
         })
     }
 
+    /// The rows of all these batches: those of each partition that got any, in the order of their ordinals.
+    pub(crate) fn gather(&mut self, batches: &[(usize, ChangeBatch)]) -> Result<Vec<(usize, ChangeBatch)>> {
+        let mut parts: Vec<Vec<ChangeBatch>> = vec![Vec::new(); self.partitions as usize];
+        for (_, batch) in batches {
+            self.split(batch)?.into_iter().for_each(|(partition, part)| parts[partition].push(part));
+        }
+        let merged =
+            parts.into_iter().enumerate().map(|(partition, parts)| Ok((partition, ChangeBatch::merge(parts)?)));
+        merged.filter_map(|part| part.map(|(partition, batch)| Some((partition, batch?))).transpose()).collect()
+    }
+
     /// The rows of each partition that got any, ascending by partition.
     pub(crate) fn split(&mut self, batch: &ChangeBatch) -> Result<Vec<(usize, ChangeBatch)>> {
         if self.partitions == 1 {

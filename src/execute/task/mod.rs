@@ -278,7 +278,7 @@ impl Execution {
             self.emit_and_commit(false)?;
             return Ok(Turn { bad: std::mem::take(&mut self.bad), ..Turn::default() });
         }
-        let mut records = if self.topology.joins() { self.process_in_order(arrived)? } else { 0 };
+        let mut records = if self.topology.meets() { self.process_in_order(arrived)? } else { 0 };
         while let Some(slot) = self.choose(arrived == 0) {
             let runs = self.next_runs(slot, arrived == 0);
             records += runs.iter().map(Run::len).sum::<usize>();

@@ -35,6 +35,8 @@ const METADATA_SEPARATOR: &str = ";";
 #[derive(Debug, Default)]
 pub(crate) struct Topology {
     joins: JoinStages,
+    /// Rows of a table with one key in several partitions come together before all else.
+    gather: Option<Exchange>,
     rows: Vec<FilterProjectOperator>,
     /// A table's state, per source partition; none where it does not matter.
     tables: Vec<TableOperator>,
@@ -81,6 +83,7 @@ impl Topology {
         let table_folds = pipeline.table.is_some() && pipeline.aggregate.is_none();
         Ok(Topology {
             joins: JoinStages::new(pipeline, if last_is_join { mode } else { EmitMode::EveryChange }, spill_pool)?,
+            gather: pipeline.gather.as_ref().map(Exchange::new).transpose()?,
             rows,
             tables: tables.collect::<Result<_>>()?,
             explode: pipeline.explode.as_ref().map(|spec| (Explode::new(spec.arrays.clone()), last(&spec.after))),
@@ -126,8 +129,8 @@ impl Topology {
     }
 
     /// Do rows of several inputs meet one by one? Then all of an interval of ordinals has to come at once.
-    pub(crate) fn joins(&self) -> bool {
-        !self.joins.is_empty()
+    pub(crate) fn meets(&self) -> bool {
+        !self.joins.is_empty() || self.gather.is_some()
     }
 
     /// Does the order between partitions matter? Only where rows of several partitions meet in one task.
@@ -163,7 +166,10 @@ impl Topology {
 
     /// Takes the rows of an interval of ordinals, by input partition.
     pub(crate) fn step_all(&mut self, batches: &[(usize, ChangeBatch)], out: &mut OperatorOutput) -> Result<()> {
-        let joined = self.joins.step(batches, out)?;
+        let joined = match &mut self.gather {
+            Some(gather) => gather.gather(batches)?,
+            None => self.joins.step(batches, out)?,
+        };
         self.unemitted |= self.folds;
         if self.groups.is_empty() {
             return joined.iter().try_for_each(|(task, batch)| self.step(*task, batch, out));

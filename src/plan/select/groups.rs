@@ -221,7 +221,7 @@ impl Grouped {
         let source = &context.source;
         let key: Vec<Column> = self.keys.iter().map(|k| Column::key(&k.name, k.ty.clone())).collect();
         // Keys of a format with a registry have the writer's schema in their bytes: equal keys may be in different partitions.
-        let scattered = source.key_format.schema_type().is_some() && source.window.is_none();
+        let scattered = source.key_format.schema_type().is_some();
         let same = !scattered
             && key.len() == source.schema.key.len()
             && !key.is_empty()

@@ -9,7 +9,7 @@ use tidegate::engine::query::persistent::State;
 use tidegate::engine::session::Session;
 use tidegate::engine::{Answer, Drive, Engine};
 use tidegate::log::embedded::EmbeddedLog;
-use tidegate::log::{Log, RecordSet};
+use tidegate::log::{Header, Log, RecordSet};
 use tidegate::registry::Schemas;
 use tidegate::types::clock::SystemClock;
 
@@ -31,7 +31,7 @@ fn produce(world: &World, topic: &str, values: &[Vec<u8>]) {
 const SOURCE: &str = "CREATE STREAM s (a INT) WITH (KAFKA_TOPIC='s', VALUE_FORMAT='AVRO', PARTITIONS=1);";
 const COPY: &str = "CREATE STREAM o WITH (VALUE_FORMAT='JSON') AS SELECT * FROM s;";
 
-fn rows(engine: &Engine, sql: &str) -> Vec<String> {
+pub(super) fn rows(engine: &Engine, sql: &str) -> Vec<String> {
     match run(engine, sql).remove(0) {
         Answer::Rows(rows) => collect(rows).unwrap().rows,
         Answer::Entity(entity) => panic!("{sql}: {entity:?}"),
@@ -52,6 +52,31 @@ fn an_id_that_does_not_exist_is_a_bad_record() {
     assert_eq!(bad.len(), 1);
     assert!(bad[0].reason.contains("schema 99: Schema 99 not found"), "{}", bad[0].reason);
     assert_eq!(rows(&engine, "SELECT a FROM s;"), ["1", "3"], "a query over history skips it as well");
+}
+
+#[test]
+fn a_schema_that_is_named_by_a_header_or_a_guid_is_a_bad_record() {
+    let world = World::new();
+    let engine = world.engine();
+    run(&engine, SOURCE);
+    run(&engine, COPY);
+    world.registry.put("s-value", 2, &schema(SchemaType::Avro, AVRO));
+    let guid: Vec<u8> = [1].into_iter().chain(1..=16).collect();
+    // Without its header this is a payload by the schema 2: what a row of NULLs may look like.
+    let looks_framed = avro(2, 5);
+    let header = Header { key: "__value_schema_id".into(), value: Some(guid.clone()) };
+    let mut set = RecordSet::default();
+    set.push(0, 1_000, None, Some(&looks_framed));
+    set.headers.push((0, vec![header]));
+    world.log.append("s", &set).unwrap();
+    produce(&world, "s", &[[guid, vec![2, 10]].concat(), avro(2, 7)]);
+    engine.drive().unwrap();
+    assert_eq!(rows(&engine, "SELECT a FROM o;"), ["7"]);
+    assert_eq!(rows(&engine, "SELECT a FROM s;"), ["7"], "a query over history skips them as well");
+    let reasons: Vec<String> = engine.queries()[0].1.bad().into_iter().map(|bad| bad.reason).collect();
+    assert_eq!(reasons.len(), 2, "{reasons:?}");
+    assert!(reasons[0].starts_with("value: its schema is named in the header __value_schema_id"), "{reasons:?}");
+    assert!(reasons[1].contains("names its schema by a GUID"), "{reasons:?}");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use super::layout::Layout;
 use crate::error::{Error, Result};
 use crate::execute::record::event_time::TimeReader;
 use crate::execute::record::headers::HeaderColumns;
+use crate::execute::record::schema_headers::SchemaHeaders;
 use crate::format::canonical::CanonicalKey;
 use crate::format::frame::SharedSchemas;
 use crate::format::{Decoder, Side, window_key};
@@ -52,6 +53,7 @@ pub(super) struct RowDecoder {
     canonical: Option<CanonicalKey>,
     value: Decoder,
     headers: HeaderColumns,
+    schema_headers: SchemaHeaders,
     rows: Rows,
     counts: Arc<Counts>,
 }
@@ -77,6 +79,7 @@ impl RowDecoder {
             },
             value: Decoder::of(Side::value(source), &layout.value, schemas)?,
             headers: HeaderColumns::new(&headers)?,
+            schema_headers: SchemaHeaders::of(source),
             layout: layout.clone(),
             rows: Rows::default(),
             counts: counts.clone(),
@@ -110,7 +113,7 @@ impl RowDecoder {
             self.counts.bad.fetch_add(1, Ordering::Relaxed);
             return;
         };
-        if self.key.push(key).is_err() {
+        if self.schema_headers.check(&record.headers).is_err() || self.key.push(key).is_err() {
             self.counts.bad.fetch_add(1, Ordering::Relaxed);
             return;
         }

@@ -173,20 +173,21 @@ fn join(
     if !foreign && !anywhere {
         check_partitions(&left, &right)?;
     }
-    // Keys of a format with a registry have the writer's schema in their bytes: equal keys may be in different partitions.
-    let scattered = |side: &Relation| side.key_format.schema_type().is_some() && side.source.window.is_none();
     let apart = left.source.partitions != right.source.partitions;
-    let moves = |side: &Relation, expr: &Expr| {
-        apart || !side.same.contains(expr) || side.key_format != key_format || scattered(side)
+    let rekeyed = |side: &Relation, expr: &Expr| {
+        !foreign && (apart || !side.same.contains(expr) || side.key_format != key_format)
     };
-    let hops = [!foreign && moves(&left, &criteria.left), !foreign && moves(&right, &criteria.right)];
-    for (moved, side) in hops.into_iter().zip([&left, &right]) {
-        if moved && side.source.window.is_some() {
+    let sides_rekeyed = [rekeyed(&left, &criteria.left), rekeyed(&right, &criteria.right)];
+    for (rekeyed, side) in sides_rekeyed.into_iter().zip([&left, &right]) {
+        if rekeyed && side.source.window.is_some() {
             return Err(Error::statement(
                 "Implicit repartitioning of windowed sources is not supported. See https://github.com/confluentinc/ksql/issues/4385.",
             ));
         }
     }
+    // Keys of a format with a registry have the writer's schema in their bytes: equal keys may be in different partitions.
+    let scattered = |side: &Relation| !foreign && side.key_format.schema_type().is_some();
+    let hops = [sides_rekeyed[0] || scattered(&left), sides_rekeyed[1] || scattered(&right)];
     let sides = [side(&left, &types[0])?, side(&right, &types[1])?];
     let partitions = left.source.partitions;
     let own_key = match &rule {
