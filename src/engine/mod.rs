@@ -53,7 +53,7 @@ use crate::registry::builtin::Builtin;
 use crate::registry::writers::WriterIds;
 use crate::telemetry::histogram::HistogramSnapshot;
 use crate::types::clock::SharedClock;
-use access::audit::Audit;
+use access::audit::{Audit, Recorded};
 use command::CommandLog;
 use ddl::lock::DdlLock;
 use facts::history::History;
@@ -236,7 +236,10 @@ impl Engine {
         let elapsed_ms = (self.inner.clock.monotonic() - began).as_millis() as u64;
         tracing::debug!(elapsed_ms, code = done.as_ref().err().map(Error::code), "statement executed");
         self.inner.audit.statement(session.principal(), parsed, audited, done.as_ref().map(Answer::query_id));
-        done
+        done.map(|answer| match answer {
+            Answer::Rows(rows) => Answer::Rows(Recorded::of(rows, &self.inner.audit, session.principal(), audited)),
+            entity => entity,
+        })
     }
 
     /// The audit log, for actions that are not statements.

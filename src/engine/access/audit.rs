@@ -14,7 +14,10 @@
 //! suggests a secret are replaced, and so are the settings of connectors, which hold passwords. Of an unsupported statement only the
 //! kind is recorded.
 
+mod ended;
 mod text;
+
+pub(in crate::engine) use ended::Recorded;
 
 use crate::config::Config;
 use crate::engine::access::{FORBIDDEN, Principal};
@@ -131,7 +134,7 @@ impl Audit {
             Ok(query) => query.into_iter().for_each(|id| _ = record.insert("query".to_owned(), json!(id))),
             Err(e) => failure(&mut record, e, !data),
         }
-        outlet.finish(("statement", WAIT_MAX), user, done.err(), began, record);
+        outlet.finish(("statement", WAIT_MAX), user, Outcome::of(done.err()), began, record);
     }
 
     /// Records a lookup that was served from the plan cache.
@@ -150,7 +153,7 @@ impl Audit {
         if let Err(e) = done {
             failure(&mut record, e, true);
         }
-        outlet.finish((event, Duration::ZERO), user, done.err(), outlet.clock.monotonic(), record);
+        outlet.finish((event, Duration::ZERO), user, Outcome::of(done.err()), outlet.clock.monotonic(), record);
     }
 
     /// Records a failed login. Their rate is limited; the number of those left out is recorded.
@@ -201,12 +204,42 @@ fn failure(record: &mut Map<String, Value>, error: &Error, with_message: bool) {
     }
 }
 
+/// What came of an action.
+#[derive(Clone, Copy, Debug)]
+enum Outcome {
+    Done,
+    /// A permission is missing.
+    Refused,
+    Failed,
+    /// The reader of a query left before its end.
+    Closed,
+}
+
+impl Outcome {
+    fn of(error: Option<&Error>) -> Outcome {
+        match error {
+            None => Outcome::Done,
+            Some(e) if e.code() == FORBIDDEN => Outcome::Refused,
+            Some(_) => Outcome::Failed,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Outcome::Done => "done",
+            Outcome::Refused => "refused",
+            Outcome::Failed => "failed",
+            Outcome::Closed => "closed",
+        }
+    }
+}
+
 impl Outlet {
     fn finish(
         &self,
         event: (&str, Duration),
         user: &Principal,
-        error: Option<&Error>,
+        outcome: Outcome,
         began: Duration,
         mut record: Map<String, Value>,
     ) {
@@ -214,14 +247,7 @@ impl Outlet {
         put("user", json!(&*user.name));
         put("role", json!(user.role.name()));
         put("address", json!(user.address.map(|address| address.to_string())));
-        put(
-            "outcome",
-            match error {
-                None => json!("done"),
-                Some(e) if e.code() == FORBIDDEN => json!("refused"),
-                Some(_) => json!("failed"),
-            },
-        );
+        put("outcome", json!(outcome.name()));
         let took = self.clock.monotonic().saturating_sub(began);
         put("duration_ms", json!(took.as_millis() as u64));
         self.send(event, record);

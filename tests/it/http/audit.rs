@@ -81,6 +81,32 @@ fn it_is_written_who_did_what_from_where() {
 }
 
 #[test]
+fn it_is_written_how_a_query_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.log");
+    let server =
+        Server::at(&["--temp", "--audit-log", path.to_str().unwrap(), "--set", "tidegate.batch.timeout.ms=500"]);
+    server.ksql(CREATE);
+    server.ksql(INSERT);
+    server.query("SELECT n FROM s;");
+    server.query("SELECT n FROM s EMIT CHANGES LIMIT 1;");
+    // A query that takes too long, and a reader that leaves.
+    server.query("WITH p AS (SELECT EXPLODE(GENERATE_SERIES(1, 20000)) AS n FROM s) SELECT a.n FROM p a JOIN p b ON a.n + b.n < 0;");
+    drop(server.lines("SELECT n FROM s EMIT CHANGES;").next());
+    let all = records(&path, |all| of(all, "query_end").len() == 4);
+    let ends = of(&all, "query_end");
+    let told: Vec<_> =
+        ends.iter().map(|end| (end["outcome"].as_str().unwrap(), end["rows"].as_u64().unwrap() > 0)).collect();
+    assert_eq!(told[..3], [("done", true), ("done", true), ("failed", false)]);
+    assert_eq!(told[3].0, "closed");
+    assert!(ends[2]["message"].as_str().unwrap().contains("ran longer than 500 ms"), "{}", ends[2]);
+    assert!(ends[2]["duration_ms"].as_u64().unwrap() >= 500, "{}", ends[2]);
+    let begun: Vec<_> =
+        of(&all, "statement").into_iter().filter(|r| r["kind"] == "SELECT").map(|r| &r["query"]).collect();
+    assert_eq!(ends.iter().map(|end| &end["query"]).collect::<Vec<_>>(), begun);
+}
+
+#[test]
 fn a_log_that_cannot_be_opened_is_no_start_and_one_that_cannot_be_written_is_told() {
     let refused = tidegate(&["--temp"], &["server", "--listen", "127.0.0.1:0", "--audit-log", "/nosuch/audit.log"], "");
     assert_eq!(refused.status.code(), Some(1));
