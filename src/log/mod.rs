@@ -53,6 +53,17 @@ pub struct Watermarks {
     pub high: i64,
 }
 
+/// What retention and compaction have done since the log was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Upkeep {
+    /// Processor time that they took.
+    pub busy: Duration,
+    /// Bytes of the files that they have removed.
+    pub removed_bytes: u64,
+    /// Bytes of the retained records that compaction has copied.
+    pub copied_bytes: u64,
+}
+
 /// Where reading starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
@@ -137,6 +148,10 @@ pub trait Log: Send + Sync + Debug {
     fn partition_bytes(&self, partition: &TopicPartition) -> Result<Option<u64>> {
         let _ = partition;
         Ok(None)
+    }
+    /// What retention and compaction have done in this process; `None` = they are the broker's.
+    fn upkeep(&self) -> Option<Upkeep> {
+        None
     }
     /// First offset whose record has a timestamp `>= timestamp`; `None` = no such record.
     fn offset_for_time(&self, partition: &TopicPartition, timestamp: i64) -> Result<Option<i64>>;

@@ -7,8 +7,6 @@ use std::collections::BTreeMap;
 
 /// Kafka's default for `delete.retention.ms`: a day.
 const DELETE_RETENTION_MS: i64 = 24 * 3_600_000;
-/// Kafka's default for `min.cleanable.dirty.ratio`.
-const DIRTY_RATIO: f64 = 0.5;
 /// Smallest `segment.bytes`: Kafka's limit is 1 MiB in new versions, 14 bytes in old ones; every file takes a descriptor.
 const SEGMENT_BYTES_MIN: i64 = 1024;
 
@@ -27,8 +25,8 @@ pub(super) struct TopicConfig {
     pub(super) tombstones_ms: i64,
     /// `max.message.bytes`: limit of a record.
     pub(super) record_bytes: usize,
-    /// `min.cleanable.dirty.ratio`: compaction starts when this share of a partition is not compacted yet.
-    pub(super) dirty_ratio: f64,
+    /// `min.cleanable.dirty.ratio`, if it is set: compaction starts when this share of a partition is not compacted yet.
+    pub(super) dirty_ratio: Option<f64>,
 }
 
 impl TopicConfig {
@@ -50,12 +48,11 @@ impl TopicConfig {
         let segment_bytes = number(config, "segment.bytes", SEGMENT_BYTES_MIN)?.map(|b| b as u64);
         let tombstones_ms = number(config, "delete.retention.ms", 0)?.unwrap_or(DELETE_RETENTION_MS);
         let dirty_ratio = match text("min.cleanable.dirty.ratio") {
-            None => DIRTY_RATIO,
-            Some(text) => text
-                .parse()
-                .ok()
-                .filter(|r| (0.0..=1.0).contains(r))
-                .ok_or_else(|| wrong("min.cleanable.dirty.ratio", text, "a number from 0 to 1"))?,
+            None => None,
+            Some(text) => {
+                let ratio = text.parse().ok().filter(|r| (0.0..=1.0).contains(r));
+                Some(ratio.ok_or_else(|| wrong("min.cleanable.dirty.ratio", text, "a number from 0 to 1"))?)
+            }
         };
         // Only checked here: `size::limit` reads it.
         number(config, size::MAX_MESSAGE_BYTES, 0)?;

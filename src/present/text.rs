@@ -43,9 +43,14 @@ fn entity_outcome(entity: &Entity) -> Outcome {
             if topics.iter().any(|t| t.readers.is_some()) {
                 columns.push("Queries");
             }
+            let has_bytes = topics.iter().any(|t| t.bytes.is_some());
+            if has_bytes {
+                columns.push("Bytes");
+            }
             let row = |t: &TopicRow| {
                 let cells = [t.name.clone(), t.partitions.to_string(), t.replicas.to_string()];
-                cells.into_iter().chain(t.readers.map(|n| n.to_string())).collect()
+                let bytes = has_bytes.then(|| t.bytes.map_or_else(String::new, |bytes| bytes.to_string()));
+                cells.into_iter().chain(t.readers.map(|n| n.to_string())).chain(bytes).collect()
             };
             table(None, &columns, topics.iter().map(row))
         }

@@ -26,6 +26,7 @@ mod datagen;
 mod disk_full;
 mod docs;
 mod early_end;
+mod embedded_bounds;
 mod embedded_crash;
 mod embedded_faults;
 mod embedded_fuzz;

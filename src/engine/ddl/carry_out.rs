@@ -22,6 +22,10 @@ use crate::log::{TopicInfo, TopicSpec};
 use crate::plan::{Facts, TopicFact, TopicRequest};
 use std::sync::Arc;
 
+/// How long a changelog on the embedded log retains tombstones: only its query reads it, from the beginning, in this process, and
+/// well within an hour. A day, as elsewhere, would be a day of closed windows beside those that are open.
+const TOMBSTONES_MS: i64 = 3_600_000;
+
 /// Commands are written with this version.
 const ENGINE_VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The place in the command log of a statement that changes nothing.
@@ -179,6 +183,10 @@ impl Engine {
             let name = changelog_topic(group, store);
             if self.inner.log.topic(&name)?.is_none() {
                 let spec = TopicSpec::new(name, partitions).with("cleanup.policy", "compact").with("retention.ms", -1);
+                let spec = match self.inner.log.upkeep() {
+                    Some(_) => spec.with("delete.retention.ms", TOMBSTONES_MS),
+                    None => spec,
+                };
                 self.inner.log.create_topic(&spec)?;
             }
         }

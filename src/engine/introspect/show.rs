@@ -77,6 +77,7 @@ impl Engine {
         };
         let row = |t: crate::log::TopicInfo| TopicRow {
             readers: extended.then(|| readers(&t.name)),
+            bytes: extended.then(|| self.bytes_of(&t)).flatten(),
             name: t.name,
             partitions: t.partitions,
             replicas: t.replicas,

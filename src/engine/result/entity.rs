@@ -118,6 +118,8 @@ pub struct TopicRow {
     pub replicas: u16,
     /// EXTENDED: how many queries of this service read it.
     pub readers: Option<usize>,
+    /// EXTENDED: size of its records; `None` = the log does not report it.
+    pub bytes: Option<u64>,
 }
 
 /// One subject of the registry.

@@ -13,6 +13,7 @@ use super::lock::DirectoryLock;
 use super::manifest::Manifest;
 use super::partition::{Target, Topic};
 use super::segment::{Readable, failed, is_removed, removed};
+use super::upkeep::{MaintenanceSignal, Work};
 use super::{EmbeddedOptions, Fsync};
 use crate::error::{Error, Kind, Result};
 use crate::log::{RecordSet, Row, TopicPartition, size};
@@ -42,6 +43,10 @@ pub(super) struct Shared {
     pub(super) group_owners: Mutex<GroupOwners>,
     /// Held through a whole commit: there is one writer.
     pub(super) writer: Mutex<Writer>,
+    /// Wakes the maintenance thread.
+    pub(super) signal: Arc<MaintenanceSignal>,
+    /// What retention and compaction have done.
+    pub(super) work: Work,
     /// Excludes other processes for as long as any part of this log is in use.
     pub(super) _lock: Option<DirectoryLock>,
 }
@@ -252,8 +257,12 @@ impl Shared {
             catalog.manifest.apply(&change)?;
         }
         drop(change);
+        let mut has_work = false;
         for Piece { topic, partition, encoded, target } in pieces {
-            topic.partitions[partition].publish(&target, encoded);
+            has_work |= topic.partitions[partition].publish(&target, encoded) && topic.config.needs_maintenance();
+        }
+        if has_work {
+            self.signal.raise();
         }
         writer.compact_if_grown(self);
         Ok(true)
@@ -292,7 +301,7 @@ impl Shared {
         if gone {
             return Err(Error::not_found("a topic that was read has been deleted"));
         }
-        let mut pieces = Vec::new();
+        let (mut pieces, now_ms) = (Vec::new(), self.clock.now_ms());
         for (topic, encoders) in staged.topics {
             if !catalog.manifest.topics.contains_key(&topic.info.id.0) {
                 return Err(Error::not_found(format!("topic {} was deleted", topic.info.name)));
@@ -300,8 +309,7 @@ impl Shared {
             for (partition, encoder) in encoders.into_iter().enumerate().filter(|(_, e)| !e.is_empty()) {
                 let encoded = encoder.finish();
                 let len = encoded.bytes.len() as u64;
-                let most = topic.config.segment_bytes.unwrap_or(self.options.segment_bytes);
-                let target = topic.partitions[partition].target(len, most);
+                let target = topic.partitions[partition].target(len, &topic.policy, now_ms);
                 pieces.push(Piece { topic: topic.clone(), partition, encoded, target });
             }
         }

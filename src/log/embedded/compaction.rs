@@ -1,8 +1,8 @@
 //! Log compaction: the last record of each key is retained, and a tombstone for `delete.retention.ms`, so that every reader can
 //! see it (Kafka's `LogCleaner`).
 //!
-//! Closed segments are read once for the last offset of every key, and a second time to copy the retained records into new
-//! files, which a journal entry then substitutes for the old ones. Records keep their offsets, so that offsets have gaps
+//! Closed segments that were written since the last compaction are read for the last offset of every key (the others have no key
+//! twice), and then all of them to copy the retained records into new files, which a journal entry then substitutes for the old ones. Records keep their offsets, so that offsets have gaps
 //! afterwards; batches still cover all offsets between them, which keeps the index valid. The writer is blocked only for the
 //! journal entry.
 
@@ -36,18 +36,15 @@ type Latest = HashMap<Box<[u8]>, i64>;
 /// Decides which records are retained.
 struct Rule<'a> {
     latest: &'a Latest,
-    /// Tombstones below this offset have been through a compaction before
-    compacted: i64,
-    /// and, if they are older than this time, are dropped.
-    tombstones_before: i64,
+    /// Tombstones below this offset are dropped.
+    tombstones_below: i64,
 }
 
 impl Rule<'_> {
-    fn keeps(&self, offset: i64, timestamp: i64, key: Option<&[u8]>, has_value: bool) -> bool {
+    fn keeps(&self, offset: i64, key: Option<&[u8]>, has_value: bool) -> bool {
         // Kafka refuses records without a key in compacted topics; nothing is lost by retaining them.
         let Some(key) = key else { return true };
-        let seen = offset < self.compacted && timestamp < self.tombstones_before;
-        self.latest.get(key).is_none_or(|last| *last <= offset) && (has_value || !seen)
+        self.latest.get(key).is_none_or(|last| *last <= offset) && (has_value || offset >= self.tombstones_below)
     }
 }
 
@@ -57,22 +54,19 @@ impl Shared {
         let partition = &topic.partitions[number];
         let Some(directory) = partition.directory() else { return Ok(()) };
         let id = topic.info.id.0;
-        let compacted = self.catalog.read().manifest.topics.get(&id).map_or(0, |t| t.partitions[number].compacted);
-        let mut closed = partition.closed()?;
-        let bytes = |from: i64| closed.iter().filter(|(s, _)| s.base >= from).map(|(s, _)| s.end).sum::<u64>();
-        let (dirty, all) = (bytes(compacted), bytes(i64::MIN));
-        if dirty == 0 || (dirty as f64) < topic.config.dirty_ratio * all as f64 {
+        if !topic.policy.compacts(&partition.extent()) {
             return Ok(());
         }
+        let mut closed = partition.closed()?;
         let (latest, files, until) = last_offsets(&closed)?;
         closed.truncate(files);
-        let tombstones_before = self.clock.now_ms().saturating_sub(topic.config.tombstones_ms);
-        let rule = Rule { latest: &latest, compacted, tombstones_before };
-        let most = topic.config.segment_bytes.unwrap_or(self.options.segment_bytes);
-        let new = match copy(&closed, directory, most, &rule) {
+        let (now_ms, retain_ms) = (self.clock.now_ms(), topic.config.tombstones_ms);
+        let tombstones_below = partition.tombstones_expired_below(now_ms, retain_ms);
+        let rule = Rule { latest: &latest, tombstones_below };
+        let new = match copy(&closed, directory, topic.policy.segment_bytes(), &rule) {
             Ok(new) => new,
             Err((error, files)) => {
-                remove(&files);
+                files.iter().for_each(|path| remove(path));
                 return Err(error);
             }
         };
@@ -83,7 +77,7 @@ impl Shared {
         if !found {
             // Dropped or deleted meanwhile.
             drop(writer);
-            remove(&new.iter().map(|s| directory.join(file_name(s))).collect::<Vec<_>>());
+            new.iter().for_each(|meta| remove(&directory.join(file_name(meta))));
             return Ok(());
         }
         let files = old.len();
@@ -93,23 +87,24 @@ impl Shared {
         if let Err(error) = changed {
             if !writer.is_broken() {
                 // On a full disk they would occupy space that others need.
-                remove(&new.iter().map(|s| directory.join(file_name(s))).collect::<Vec<_>>());
+                new.iter().for_each(|meta| remove(&directory.join(file_name(meta))));
             }
             return Err(error);
         }
         let gone = partition.replace(files, &new);
-        gone.iter().for_each(|path| drop(writer.dirty.remove(path)));
-        drop(writer);
-        remove(&gone);
+        partition.compacted(until, now_ms, retain_ms);
+        self.work.copied(new.iter().map(|s| s.end).sum());
+        self.discard(writer, &gone);
         Ok(())
     }
 }
 
-/// Last offset of each key in as many files as memory allows, the number of these files, and the offset after them.
+/// Last offset of each key in the files that are not compacted yet, as many as memory allows, the number of files up to the last of
+/// them, and the offset after it.
 fn last_offsets(files: &[(SegmentMeta, Readable)]) -> Result<(Latest, usize, i64)> {
     let (mut latest, mut bytes, mut until) = (Latest::new(), 0, 0);
-    for (at, (meta, readable)) in files.iter().enumerate() {
-        if at > 0 && bytes > KEY_BYTES_MAX {
+    for (at, (meta, readable)) in files.iter().enumerate().filter(|(_, (meta, _))| meta.generation == 0) {
+        if bytes > KEY_BYTES_MAX {
             return Ok((latest, at, until));
         }
         each_batch(readable, meta.base, |header, batch| {
@@ -180,7 +175,7 @@ struct Copy<'a> {
 
 impl Copy<'_> {
     fn add(&mut self, header: &BatchHeader, batch: &Batch, rule: &Rule<'_>) -> Result<()> {
-        let thinned = batch.thin(header, |offset, time, key, value| rule.keeps(offset, time, key, value));
+        let thinned = batch.thin(header, |offset, _, key, value| rule.keeps(offset, key, value));
         if thinned.is_empty() && self.open.as_mut().is_some_and(|open| open.cover(header.next)) {
             return Ok(());
         }

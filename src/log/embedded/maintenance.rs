@@ -3,60 +3,51 @@
 //!
 //! Whole files are deleted, as in Kafka (`UnifiedLog.deleteRetentionMsBreachedSegments`): a record is deleted when every record
 //! of its file has expired. A change is in the journal before a file is removed; files that a crash leaves are removed by the
-//! next start.
+//! next start. A round begins when a file of a topic with retention or compaction was closed, and at intervals, because records
+//! expire without a write ([`policy`](super::policy)); what it costs is counted.
 
-use super::commit::Shared;
+use super::commit::{Shared, Writing};
 use super::entry::Change;
 use super::index;
 use super::partition::Topic;
+use super::policy::PAUSE_MAX;
+use super::upkeep::MaintenanceSignal;
 use crate::error::Result;
 use crate::threads;
-use parking_lot::{Condvar, Mutex};
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 /// The kind of its thread.
 const KIND: &str = "log-care";
-/// Pause between two rounds. Kafka checks retention every 5 minutes (`log.retention.check.interval.ms`) and compaction every 15 s
-/// (`log.cleaner.backoff.ms`).
-const PAUSE: Duration = Duration::from_secs(30);
 
 /// The maintenance thread. It ends when this is dropped.
 #[derive(Debug)]
 pub(super) struct MaintenanceThread {
-    ended: Arc<(Mutex<bool>, Condvar)>,
+    signal: Arc<MaintenanceSignal>,
 }
 
 impl MaintenanceThread {
     /// Starts the thread, which runs for as long as the log is in use.
     pub(super) fn start(shared: &Arc<Shared>) -> Result<MaintenanceThread> {
-        let label = shared.label().to_owned();
-        let (shared, ended) = (Arc::downgrade(shared), Arc::<(Mutex<bool>, Condvar)>::default());
-        let signal = ended.clone();
-        threads::spawn(KIND, label.clone(), move || run_rounds(&label, &shared, &signal))?;
-        Ok(MaintenanceThread { ended })
+        let (label, signal) = (shared.label().to_owned(), shared.signal.clone());
+        let (shared, waited_for) = (Arc::downgrade(shared), signal.clone());
+        threads::spawn(KIND, label.clone(), move || run_rounds(&label, &shared, &waited_for))?;
+        Ok(MaintenanceThread { signal })
     }
 }
 
 impl Drop for MaintenanceThread {
     fn drop(&mut self) {
-        *self.ended.0.lock() = true;
-        self.ended.1.notify_all();
+        self.signal.end();
     }
 }
 
-fn run_rounds(label: &str, shared: &Weak<Shared>, ended: &(Mutex<bool>, Condvar)) {
+fn run_rounds(label: &str, shared: &Weak<Shared>, signal: &MaintenanceSignal) {
     threads::rounds(KIND, label, || {
-        let mut over = ended.0.lock();
-        if !*over {
-            ended.1.wait_for(&mut over, PAUSE);
-        }
-        if *over {
-            return ControlFlow::Break(());
-        }
-        drop(over);
+        let pause = shared.upgrade().map_or(Duration::ZERO, |shared| shared.pause());
+        signal.wait(pause)?;
         let Some(shared) = shared.upgrade() else { return ControlFlow::Break(()) };
         if let Err(error) = shared.maintain() {
             // The next round tries again; until then the records occupy space.
@@ -67,18 +58,29 @@ fn run_rounds(label: &str, shared: &Weak<Shared>, ended: &(Mutex<bool>, Condvar)
 }
 
 impl Shared {
+    /// The time until the next round: the shortest that any topic asks for.
+    fn pause(&self) -> Duration {
+        let catalog = self.catalog.read();
+        let tended = catalog.topics.values().filter(|t| t.config.needs_maintenance());
+        tended.map(|t| t.policy.pause()).min().unwrap_or(PAUSE_MAX)
+    }
+
     /// One round over all topics.
     pub(super) fn maintain(&self) -> Result<()> {
+        let begin = processor_time();
         let topics: Vec<Arc<Topic>> = self.catalog.read().topics.values().cloned().collect();
-        for topic in topics.iter().filter(|t| t.config.needs_maintenance()) {
-            let cutoff = topic.config.age_ms.map(|ms| self.clock.now_ms().saturating_sub(ms));
-            for (number, partition) in topic.partitions.iter().enumerate() {
-                let low = partition.expired(cutoff, topic.config.bytes)?;
-                self.trim(topic, number, low)?;
-                if topic.config.compact {
-                    self.compact(topic, number)?;
-                }
-            }
+        let mut tended = topics.iter().filter(|t| t.config.needs_maintenance());
+        let done = tended.try_for_each(|topic| self.tend(topic));
+        self.work.busy(processor_time().saturating_sub(begin));
+        done
+    }
+
+    fn tend(&self, topic: &Topic) -> Result<()> {
+        let cutoff = topic.config.age_ms.map(|ms| self.clock.now_ms().saturating_sub(ms));
+        for (number, partition) in topic.partitions.iter().enumerate() {
+            let low = partition.expired(cutoff, topic.config.bytes)?;
+            self.trim(topic, number, low)?;
+            self.compact(topic, number)?;
         }
         Ok(())
     }
@@ -93,20 +95,31 @@ impl Shared {
         }
         self.change(&mut writer, &Change::Trim { topic: id, partition: number as u32, low })?;
         let gone = partition.trim(low);
-        gone.iter().for_each(|path| drop(writer.dirty.remove(path)));
-        drop(writer);
-        remove(&gone);
+        self.discard(writer, &gone);
         Ok(())
+    }
+
+    /// Removes files that the journal no longer names, after the writer's lock is released.
+    pub(super) fn discard(&self, mut writer: Writing<'_>, gone: &[(PathBuf, u64)]) {
+        gone.iter().for_each(|(path, _)| drop(writer.dirty.remove(path)));
+        drop(writer);
+        gone.iter().for_each(|(path, _)| remove(path));
+        self.work.removed(gone.iter().map(|(_, bytes)| bytes).sum());
     }
 }
 
-/// Removes files that the journal no longer names. A reader that has one open continues to read it.
-pub(super) fn remove(files: &[PathBuf]) {
-    for path in files {
-        index::remove(path);
-        if let Err(error) = std::fs::remove_file(path) {
-            // The next start removes it.
-            tracing::warn!(file = %path.display(), %error, "cannot remove an obsolete file");
-        }
+/// Processor time of this thread so far; zero where the system does not report it. Elapsed time would be the disk's and the writers'.
+fn processor_time() -> Duration {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanos = stat.split(' ').next().and_then(|nanos| nanos.parse().ok());
+    Duration::from_nanos(nanos.unwrap_or_default())
+}
+
+/// Removes a file that the journal does not name. A reader that has it open continues to read it.
+pub(super) fn remove(path: &Path) {
+    index::remove(path);
+    if let Err(error) = std::fs::remove_file(path) {
+        // The next start removes it.
+        tracing::warn!(file = %path.display(), %error, "cannot remove an obsolete file");
     }
 }

@@ -22,10 +22,12 @@ mod lock;
 mod maintenance;
 mod manifest;
 mod partition;
+mod policy;
 mod pruning;
 mod reader;
 mod recover;
 mod segment;
+mod upkeep;
 mod wakeup;
 mod writer;
 
@@ -36,12 +38,13 @@ use self::entry::Change;
 use self::maintenance::MaintenanceThread;
 use self::manifest::{Manifest, PartitionMeta};
 use self::partition::Topic;
+use self::upkeep::Work;
 use crate::config::private;
 use crate::error::{Error, Result};
 use crate::log::topic::{beyond_the_end, check_spec};
 use crate::log::{
     Assignment, CommittedOffset, Isolation, Log, Reader, RecordSet, Span, Start, TopicInfo, TopicPartition, TopicSpec,
-    TransactionalWriter, Watermarks, WriterSpec,
+    TransactionalWriter, Upkeep, Watermarks, WriterSpec,
 };
 use crate::threads;
 use crate::types::clock::SharedClock;
@@ -51,7 +54,7 @@ use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-/// Limit of a segment file, unless a single commit is larger. Retention deletes whole files.
+/// Limit of a segment file, unless a single commit is larger. Retention and compaction close files earlier ([`policy`]).
 const SEGMENT_BYTES: u64 = 256 * 1024 * 1024;
 /// The journal is compacted above this size: reading it at the start takes some 10 ms.
 const JOURNAL_BYTES: u64 = 16 * 1024 * 1024;
@@ -72,7 +75,7 @@ pub enum Fsync {
 pub struct EmbeddedOptions {
     /// `log.fsync`.
     pub fsync: Fsync,
-    /// Largest segment file.
+    /// Largest segment file; those of topics with retention or compaction are smaller.
     pub segment_bytes: u64,
     /// Largest journal.
     pub journal_bytes: u64,
@@ -101,7 +104,7 @@ impl EmbeddedLog {
         let mut topics = std::collections::BTreeMap::new();
         for (id, meta) in &manifest.topics {
             let home = commit::topic_directory(directory, *id, &meta.name);
-            let topic = Topic::new(Manifest::info(*id, meta), Some(home), &meta.partitions)?;
+            let topic = Topic::new(Manifest::info(*id, meta), Some(home), &meta.partitions, options.segment_bytes)?;
             topics.insert(meta.name.clone(), Arc::new(topic));
         }
         let shared = Arc::new(Shared {
@@ -112,6 +115,8 @@ impl EmbeddedLog {
             catalog: RwLock::new(Catalog { manifest, topics }),
             group_owners: Mutex::new(GroupOwners::default()),
             writer: Mutex::new(Writer::new(Some(journal))),
+            signal: Arc::default(),
+            work: Work::default(),
             _lock: Some(lock),
         });
         if let Fsync::Interval(every) = options.fsync {
@@ -130,6 +135,8 @@ impl EmbeddedLog {
             catalog: RwLock::default(),
             group_owners: Mutex::default(),
             writer: Mutex::new(Writer::new(None)),
+            signal: Arc::default(),
+            work: Work::default(),
             _lock: None,
         };
         EmbeddedLog::over(Arc::new(shared))
@@ -149,7 +156,8 @@ impl EmbeddedLog {
     /// Starts the maintenance thread if a topic needs it.
     fn start_maintenance(&self) -> Result<()> {
         let mut maintenance = self.maintenance.lock();
-        if maintenance.is_none() && self.shared.catalog.read().topics.values().any(|t| t.config.needs_maintenance()) {
+        let needed = || self.shared.catalog.read().topics.values().any(|t| t.config.needs_maintenance());
+        if maintenance.is_none() && needed() {
             *maintenance = Some(MaintenanceThread::start(&self.shared)?);
         }
         Ok(())
@@ -184,10 +192,13 @@ impl Log for EmbeddedLog {
         let mut catalog = self.shared.catalog.write();
         let info = Manifest::info(id, &catalog.manifest.topics[&id]);
         let home = self.shared.topic_directory(id, &spec.name);
-        catalog.topics.insert(spec.name.clone(), Arc::new(Topic::new(info.clone(), home, &metas)?));
+        let topic = Topic::new(info.clone(), home, &metas, self.shared.options.segment_bytes)?;
+        catalog.topics.insert(spec.name.clone(), Arc::new(topic));
         drop(catalog);
         drop(writer);
         self.start_maintenance()?;
+        // Its retention may be shorter than the present pause.
+        self.shared.signal.raise();
         Ok(info)
     }
 
@@ -224,6 +235,10 @@ impl Log for EmbeddedLog {
 
     fn partition_bytes(&self, partition: &TopicPartition) -> Result<Option<u64>> {
         Ok(Some(self.shared.topic(&partition.topic)?.partition(partition.partition)?.bytes()))
+    }
+
+    fn upkeep(&self) -> Option<Upkeep> {
+        Some(self.shared.work.so_far())
     }
 
     fn offset_for_time(&self, partition: &TopicPartition, timestamp: i64) -> Result<Option<i64>> {

@@ -4,6 +4,7 @@
 
 use super::batch::{BatchHeader, Encoded, Sealed};
 use super::manifest::SegmentMeta;
+use super::policy::{Compactions, Extent, Policy};
 use super::pruning::{Piece, READ_BYTES};
 use super::segment::{Readable, Segment};
 use super::wakeup::Wakeup;
@@ -23,6 +24,8 @@ pub(super) struct Topic {
     pub(super) info: TopicInfo,
     /// Its typed settings.
     pub(super) config: TopicConfig,
+    /// When its files are closed and compacted.
+    pub(super) policy: Policy,
     /// Partitions by number.
     pub(super) partitions: Vec<Arc<Partition>>,
 }
@@ -43,6 +46,8 @@ struct Inner {
     next: i64,
     deleted: bool,
     stored: Stored,
+    /// Those since the log was opened.
+    compactions: Compactions,
     /// Readers that wait for this partition.
     listeners: Vec<Weak<Wakeup>>,
 }
@@ -106,8 +111,10 @@ impl Topic {
         info: TopicInfo,
         directory: Option<PathBuf>,
         metas: &[super::manifest::PartitionMeta],
+        segment_bytes: u64,
     ) -> Result<Topic> {
         let config = TopicConfig::of(&info.config)?;
+        let policy = Policy::of(&config, segment_bytes);
         let name: Arc<str> = info.name.as_str().into();
         let partition = |(number, meta): (usize, &super::manifest::PartitionMeta)| {
             let directory = directory.as_ref().map(|d| d.join(number.to_string()));
@@ -115,10 +122,17 @@ impl Topic {
                 None => Stored::Memory(Vec::new()),
                 Some(d) => Stored::Disk(meta.segments.iter().map(|s| Segment::new(d, s)).collect()),
             };
-            let inner = Inner { low: meta.low, next: meta.next, deleted: false, stored, listeners: Vec::new() };
+            let inner = Inner {
+                low: meta.low,
+                next: meta.next,
+                deleted: false,
+                stored,
+                compactions: Compactions::default(),
+                listeners: Vec::new(),
+            };
             Arc::new(Partition { topic: name.clone(), number: number as i32, directory, inner: Mutex::new(inner) })
         };
-        Ok(Topic { partitions: metas.iter().enumerate().map(partition).collect(), info, config })
+        Ok(Topic { partitions: metas.iter().enumerate().map(partition).collect(), info, config, policy })
     }
 
     /// A partition by number.
@@ -191,6 +205,7 @@ impl Partition {
             }
             Stored::Disk(segments) => {
                 let at = segments.partition_point(|s| s.base <= offset).saturating_sub(1);
+                let is_closed = at + 1 < segments.len();
                 let segment = segments.get_mut(at).ok_or_else(|| Error::bug("a partition lost its segments"))?;
                 let readable = segment.open()?;
                 let generation = segment.generation;
@@ -203,6 +218,9 @@ impl Partition {
                         None => return Err(readable.damaged(0, "an offset is not where the journal says")),
                     },
                 };
+                if is_closed {
+                    segment.close();
+                }
                 drop(inner);
                 read(readable, start, base, generation).map(Some)
             }
@@ -224,8 +242,13 @@ impl Partition {
                 }
             }
             Stored::Disk(segments) => {
-                for segment in segments {
-                    if let Some(offset) = segment.offset_for_time(timestamp, low)? {
+                let last = segments.len().saturating_sub(1);
+                for (at, segment) in segments.iter_mut().enumerate() {
+                    let found = segment.offset_for_time(timestamp, low);
+                    if at < last {
+                        segment.close();
+                    }
+                    if let Some(offset) = found? {
                         return Ok(Some(offset));
                     }
                 }
@@ -246,7 +269,9 @@ impl Partition {
                 Ok(held.iter().map(piece).collect())
             }
             Stored::Disk(segments) => {
-                let pieces = segments.iter_mut().map(Segment::pieces).collect::<Result<Vec<_>>>()?;
+                let pieces = segments.iter_mut().map(Segment::pieces).collect::<Result<Vec<_>>>();
+                close_but_last(segments);
+                let pieces = pieces?;
                 Ok(pieces.into_iter().flatten().collect())
             }
         }
@@ -261,7 +286,9 @@ impl Partition {
             Stored::Memory(held) => held.iter().map(|h| (h.base, h.range.len() as u64, h.max_timestamp)).collect(),
             Stored::Disk(segments) => {
                 let piece = |s: &mut Segment| Ok((s.base, s.end, s.max_timestamp()?));
-                segments.iter_mut().map(piece).collect::<Result<_>>()?
+                let pieces = segments.iter_mut().map(piece).collect::<Result<_>>();
+                close_but_last(segments);
+                pieces?
             }
         };
         let mut kept: u64 = pieces.iter().map(|p| p.1).sum();
@@ -278,8 +305,8 @@ impl Partition {
         Ok(low)
     }
 
-    /// Hides the records below `low` from readers, and returns the files that contain nothing else.
-    pub(super) fn trim(&self, low: i64) -> Vec<PathBuf> {
+    /// Hides the records below `low` from readers, and returns the files that contain nothing else, with their sizes.
+    pub(super) fn trim(&self, low: i64) -> Vec<(PathBuf, u64)> {
         let mut inner = self.inner.lock();
         inner.low = inner.low.max(low);
         let (low, next) = (inner.low, inner.next);
@@ -291,7 +318,7 @@ impl Partition {
             Stored::Disk(segments) => {
                 let ends: Vec<i64> = segments.iter().skip(1).map(|s| s.base).chain([next]).collect();
                 let gone = ends.iter().take_while(|end| **end <= low).count().min(segments.len());
-                segments.drain(..gone).map(|s| s.path().to_path_buf()).collect()
+                segments.drain(..gone).map(|s| (s.path().to_path_buf(), s.end)).collect()
             }
         }
     }
@@ -301,15 +328,32 @@ impl Partition {
         let mut inner = self.inner.lock();
         let Stored::Disk(segments) = &mut inner.stored else { return Ok(Vec::new()) };
         let closed = segments.len().saturating_sub(1);
-        segments[..closed].iter_mut().map(|s| Ok((s.meta(), s.open()?))).collect()
+        let opened = segments[..closed].iter_mut().map(|s| Ok((s.meta(), s.open()?))).collect();
+        close_but_last(segments);
+        opened
     }
 
-    /// Replaces the first files by compacted ones, and returns the obsolete ones.
-    pub(super) fn replace(&self, old: usize, new: &[SegmentMeta]) -> Vec<PathBuf> {
+    /// Its files in numbers.
+    pub(super) fn extent(&self) -> Extent {
+        self.inner.lock().extent()
+    }
+
+    /// Tombstones below this offset have been retained for `retain_ms` since a compaction read them.
+    pub(super) fn tombstones_expired_below(&self, now_ms: i64, retain_ms: i64) -> i64 {
+        self.inner.lock().compactions.expired_below(now_ms, retain_ms)
+    }
+
+    /// Notes a compaction of the records below `until`.
+    pub(super) fn compacted(&self, until: i64, now_ms: i64, retain_ms: i64) {
+        self.inner.lock().compactions.add(until, now_ms, retain_ms);
+    }
+
+    /// Replaces the first files by compacted ones, and returns the obsolete ones, with their sizes.
+    pub(super) fn replace(&self, old: usize, new: &[SegmentMeta]) -> Vec<(PathBuf, u64)> {
         let mut inner = self.inner.lock();
         let (Stored::Disk(segments), Some(directory)) = (&mut inner.stored, &self.directory) else { return Vec::new() };
         let fresh: Vec<Segment> = new.iter().map(|meta| Segment::new(directory, meta)).collect();
-        segments.splice(..old, fresh).map(|s| s.path().to_path_buf()).collect()
+        segments.splice(..old, fresh).map(|s| (s.path().to_path_buf(), s.end)).collect()
     }
 
     /// Where its files are; `None` = in memory.
@@ -318,17 +362,16 @@ impl Partition {
     }
 
     /// Where to write the next `len` bytes. Only the one writer calls this, so the result is valid until it publishes.
-    pub(super) fn target(&self, len: u64, segment_bytes: u64) -> Target {
-        let inner = self.inner.lock();
-        let fresh = Target { next: inner.next, segment: inner.next, start: 0 };
-        match &inner.stored {
-            Stored::Memory(_) => fresh,
-            Stored::Disk(segments) => match segments.last() {
-                Some(last) if last.end + len <= segment_bytes || last.end == 0 => {
-                    Target { next: inner.next, segment: last.base, start: last.end }
-                }
-                _ => fresh,
-            },
+    pub(super) fn target(&self, len: u64, policy: &Policy, now_ms: i64) -> Target {
+        let mut inner = self.inner.lock();
+        let (next, extent) = (inner.next, inner.extent());
+        let fresh = Target { next, segment: next, start: 0 };
+        let Stored::Disk(segments) = &mut inner.stored else { return fresh };
+        let Some(last) = segments.last_mut() else { return fresh };
+        let age_ms = last.age_ms(now_ms);
+        match policy.closes(&extent, age_ms, len) {
+            true => fresh,
+            false => Target { next, segment: last.base, start: last.end },
         }
     }
 
@@ -346,9 +389,10 @@ impl Partition {
         }
     }
 
-    /// Publishes committed batches and wakes readers.
-    pub(super) fn publish(&self, target: &Target, encoded: Encoded) {
+    /// Publishes committed batches and wakes readers; `true` = another file was closed.
+    pub(super) fn publish(&self, target: &Target, encoded: Encoded) -> bool {
         let mut inner = self.inner.lock();
+        let mut has_closed = false;
         let (len, records) = (encoded.bytes.len() as u64, encoded.records);
         match &mut inner.stored {
             Stored::Memory(held) => {
@@ -364,7 +408,11 @@ impl Partition {
             }
             Stored::Disk(segments) => {
                 if segments.last().is_none_or(|s| s.base != target.segment) {
-                    segments.last_mut().into_iter().for_each(Segment::keep_index);
+                    if let Some(closed) = segments.last_mut() {
+                        closed.keep_index();
+                        closed.close();
+                        has_closed = true;
+                    }
                     let directory = self.directory.as_deref().expect("segments on disk have a directory");
                     segments.push(Segment::new(directory, &fresh(target)));
                 }
@@ -374,6 +422,7 @@ impl Partition {
         }
         inner.next = target.next + records;
         wake(&mut inner.listeners);
+        has_closed
     }
 
     /// Writes the index of the last file, for the next start.
@@ -394,6 +443,14 @@ impl Partition {
     }
 }
 
+impl Inner {
+    fn extent(&self) -> Extent {
+        let Stored::Disk(segments) = &self.stored else { return Extent::default() };
+        let clean = segments.iter().filter(|s| s.generation > 0).map(|s| s.end).sum();
+        Extent { open: segments.last().map_or(0, |s| s.end), clean, all: segments.iter().map(|s| s.end).sum() }
+    }
+}
+
 impl Fetch {
     /// The position after the decoded bytes.
     pub(super) fn place(&self) -> Option<Place> {
@@ -409,6 +466,11 @@ impl Fetch {
             None => Error::bug(format!("partition {} is damaged in memory", partition.name())).with_detail(what),
         }
     }
+}
+
+/// Closes the files that are not written: a partition has many of them, and a process may open about a thousand.
+fn close_but_last(segments: &mut [Segment]) {
+    segments.split_last_mut().into_iter().flat_map(|(_, closed)| closed).for_each(Segment::close);
 }
 
 /// A new segment for the writer.

@@ -31,8 +31,10 @@ pub(super) struct Segment {
     /// Number of compactions of its records; part of its name.
     pub(super) generation: u32,
     path: Arc<Path>,
-    /// Open since the first use.
+    /// Open since the last use, or since it was created.
     file: Option<Arc<File>>,
+    /// When this process first wrote to it.
+    written_ms: Option<i64>,
     index: Index,
     /// Whether the index file has been looked for.
     looked: bool,
@@ -62,7 +64,16 @@ impl Segment {
     pub(super) fn new(directory: &Path, meta: &SegmentMeta) -> Segment {
         let SegmentMeta { base, end, generation } = *meta;
         let path: PathBuf = directory.join(file_name(meta));
-        Segment { base, end, generation, path: path.into(), file: None, index: Index::new(base), looked: false }
+        Segment {
+            base,
+            end,
+            generation,
+            path: path.into(),
+            file: None,
+            written_ms: None,
+            index: Index::new(base),
+            looked: false,
+        }
     }
 
     /// Where it is.
@@ -77,7 +88,21 @@ impl Segment {
 
     /// Largest timestamp of its records.
     pub(super) fn max_timestamp(&mut self) -> Result<i64> {
-        self.search(|segment, _| Ok(segment.index.marks.iter().map(|m| m.max_timestamp).max().unwrap_or(i64::MIN)))
+        let latest = |index: &Index| index.marks.iter().map(|m| m.max_timestamp).max().unwrap_or(i64::MIN);
+        if self.index.covered == self.end {
+            return Ok(latest(&self.index));
+        }
+        self.search(|segment, _| Ok(latest(&segment.index)))
+    }
+
+    /// Time since this process first wrote to it.
+    pub(super) fn age_ms(&mut self, now_ms: i64) -> i64 {
+        now_ms.saturating_sub(*self.written_ms.get_or_insert(now_ms))
+    }
+
+    /// Closes the file until the next use. Readers keep theirs open.
+    pub(super) fn close(&mut self) {
+        self.file = None;
     }
 
     /// The file, opened for reading and writing.
@@ -85,7 +110,9 @@ impl Segment {
         let file = match &self.file {
             Some(file) => file.clone(),
             None => {
-                let opened = private::options().read(true).write(true).create(true).truncate(false).open(&self.path);
+                // One that has been written to must not be created again after it was removed.
+                let is_new = self.end == 0;
+                let opened = private::options().read(true).write(true).create(is_new).truncate(false).open(&self.path);
                 let file = Arc::new(opened.map_err(|e| failed("open", &self.path, e))?);
                 self.file = Some(file.clone());
                 file

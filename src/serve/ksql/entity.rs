@@ -128,6 +128,9 @@ fn topic_row(topic: &TopicRow) -> Value {
         row["consumerCount"] = json!(readers);
         row["consumerGroupCount"] = json!(readers);
     }
+    if let Some(bytes) = topic.bytes {
+        row["bytes"] = json!(bytes);
+    }
     row
 }
 

@@ -64,6 +64,14 @@ pub const METRICS: &[(&str, &str, &str)] = &[
         "Panics, by what they ended: each is a bug, and is in the log with a backtrace.",
     ),
     ("tidegate_log_bytes", "gauge", "Size of the data directory."),
+    ("tidegate_topic_bytes", "gauge", "Size of the records of a topic on the embedded log."),
+    (
+        "tidegate_log_upkeep_cpu_seconds_total",
+        "counter",
+        "Processor time of retention and compaction of the embedded log.",
+    ),
+    ("tidegate_log_removed_bytes_total", "counter", "Bytes of the files that retention and compaction have removed."),
+    ("tidegate_log_copied_bytes_total", "counter", "Bytes of retained records that compaction has copied."),
     ("tidegate_disk_free_bytes", "gauge", "Free space on the disk of the data directory."),
     ("process_cpu_seconds_total", "counter", "Processor time of the process."),
     ("process_start_time_seconds", "gauge", "When the process was started, in seconds since 1970."),
@@ -129,6 +137,18 @@ pub(super) async fn metrics(
         .await
 }
 
+/// What the embedded log holds, and what it costs to bound it.
+fn upkeep(app: &App, session: &Session, page: &mut Page) {
+    page.metric("tidegate_topic_bytes");
+    for (topic, bytes) in app.engine.topic_sizes(session).unwrap_or_default() {
+        page.sample("tidegate_topic_bytes", &[("topic", &topic)], bytes);
+    }
+    let upkeep = app.engine.upkeep();
+    page.known("tidegate_log_upkeep_cpu_seconds_total", upkeep.map(|u| u.busy.as_secs_f64()));
+    page.known("tidegate_log_removed_bytes_total", upkeep.map(|u| u.removed_bytes));
+    page.known("tidegate_log_copied_bytes_total", upkeep.map(|u| u.copied_bytes));
+}
+
 fn text(app: &App, session: &Session, format: Format) -> String {
     let mut page = Page::new(format);
     page.metric("tidegate_build_info");
@@ -143,6 +163,7 @@ fn text(app: &App, session: &Session, format: Format) -> String {
     }
     let config = app.engine.config();
     page.known("tidegate_log_bytes", log_bytes(config));
+    upkeep(app, session, &mut page);
     page.known("tidegate_disk_free_bytes", disk_free_of(config));
     process(&ProcessFacts::read(), &mut page);
     page.finish()

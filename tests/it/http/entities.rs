@@ -54,6 +54,7 @@ const ENTITIES: &[(&str, &str, &[&str])] = &[
             "topics[].replicaInfo[] number",
             "topics[].consumerCount number",
             "topics[].consumerGroupCount number",
+            "topics[].bytes number",
         ],
     ),
     ("SHOW PROPERTIES", "properties", PROPERTIES),

@@ -4,7 +4,7 @@ use crate::catalog::{Catalog, Source};
 use crate::engine::Engine;
 use crate::engine::session::Session;
 use crate::error::{Error, Result};
-use crate::log::{TopicInfo, TopicPartition, Watermarks};
+use crate::log::{TopicInfo, TopicPartition, Upkeep, Watermarks};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -89,6 +89,28 @@ impl Engine {
         })?;
         let offsets = self.offsets_of(&info)?;
         Ok(self.topic_facts_of(&self.catalog(), info, Some(offsets)))
+    }
+
+    /// Sizes of the topics that the user may read, by name; none where the log does not report them.
+    pub fn topic_sizes(&self, session: &Session) -> Result<Vec<(String, u64)>> {
+        // Retention and compaction are this process's where sizes are known: a broker is not asked for a list in vain.
+        if self.log().upkeep().is_none() {
+            return Ok(Vec::new());
+        }
+        let rights = &session.principal().topics;
+        let topics = self.log().topics()?.into_iter().filter(|topic| rights.include(&topic.name));
+        Ok(topics.filter_map(|topic| self.bytes_of(&topic).map(|bytes| (topic.name, bytes))).collect())
+    }
+
+    /// What retention and compaction have done in this process; `None` = they are the broker's.
+    pub fn upkeep(&self) -> Option<Upkeep> {
+        self.log().upkeep()
+    }
+
+    /// Size of the records of a topic; `None` = the log does not report it.
+    pub(in crate::engine) fn bytes_of(&self, topic: &TopicInfo) -> Option<u64> {
+        let place = |partition| TopicPartition::new(topic.name.as_str(), partition);
+        (0..topic.partitions as i32).map(|p| self.log().partition_bytes(&place(p)).ok().flatten()).sum()
     }
 
     fn offsets_of(&self, info: &TopicInfo) -> Result<Vec<Watermarks>> {

@@ -6,7 +6,7 @@
 //! memory:  of each page the first hash and the place; a Bloom filter over the hashes; the span of the rowtimes
 //! ```
 //!
-//! A run is written once and dropped whole.
+//! A run is written once and dropped whole; its part of the file is then given back to the disk, where the file system can do that.
 
 use crate::error::{Error, Result};
 use arrow::array::{ArrayRef, AsArray, RecordBatch};
@@ -36,6 +36,8 @@ pub(super) struct Run {
     pub(super) earliest: i64,
     pub(super) latest: i64,
     file: Arc<File>,
+    /// Place of the first page.
+    start: u64,
     /// First hash and place of each page.
     pages: Vec<(u64, u64)>,
     /// Place behind the last page.
@@ -54,7 +56,8 @@ impl RunWriter {
     pub(super) fn new(file: Arc<File>, ordinals: Range<u64>, rows: usize) -> Result<RunWriter> {
         let end = (&*file).seek(SeekFrom::End(0))?;
         let (earliest, latest) = (i64::MAX, i64::MIN);
-        let run = Run { ordinals, earliest, latest, file, pages: Vec::new(), end, filter: Filter::new(rows) };
+        let filter = Filter::new(rows);
+        let run = Run { ordinals, earliest, latest, file, start: end, pages: Vec::new(), end, filter };
         Ok(RunWriter { run })
     }
 
@@ -103,6 +106,19 @@ impl Run {
     }
 }
 
+impl Drop for Run {
+    /// Younger runs share the file, so that its space would be in use until the last of them is dropped.
+    fn drop(&mut self) {
+        #[cfg(target_os = "linux")]
+        if Arc::strong_count(&self.file) > 1 && self.end > self.start {
+            use rustix::fs::FallocateFlags;
+            let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+            // A file system without holes keeps the space a little longer.
+            let _ = rustix::fs::fallocate(&*self.file, hole, self.start, self.end - self.start);
+        }
+    }
+}
+
 /// Arrow's stream format of one batch with these columns.
 pub(super) fn stream_bytes(columns: Vec<ArrayRef>) -> Result<Vec<u8>> {
     let field = |(i, c): (usize, &ArrayRef)| Field::new(i.to_string(), DataType::clone(c.data_type()), true);
@@ -140,5 +156,49 @@ impl Filter {
 
     fn has(&self, hash: u64) -> bool {
         self.bits(hash).all(|bit| self.0[(bit / 64) as usize] & (1 << (bit % 64)) != 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{BooleanArray, Int64Array, UInt64Array};
+    use std::os::unix::fs::MetadataExt;
+
+    fn run(file: &Arc<File>, from: u64) -> Run {
+        let rows = PAGE_ROWS as u64;
+        let mut writer = RunWriter::new(file.clone(), from..from + 8 * rows, 8 * PAGE_ROWS).expect("a writer");
+        for page in 0..8 {
+            let hashes: Vec<u64> = (page * rows..(page + 1) * rows).collect();
+            let columns: Vec<ArrayRef> = vec![
+                Arc::new(UInt64Array::from(hashes.clone())),
+                Arc::new(Int64Array::from(vec![from as i64; PAGE_ROWS])),
+                Arc::new(UInt64Array::from(hashes.iter().map(|h| h + from).collect::<Vec<_>>())),
+                Arc::new(BooleanArray::from(vec![true; PAGE_ROWS])),
+            ];
+            writer.page(columns).expect("a page");
+        }
+        writer.finish()
+    }
+
+    #[test]
+    fn a_run_that_is_dropped_takes_no_space() {
+        let file = Arc::new(tempfile::tempfile().expect("a file"));
+        let mut runs: Vec<Run> = (0..4).map(|at| run(&file, at * 10_000)).collect();
+        let blocks = || file.metadata().expect("the file is open").blocks();
+        let full = blocks();
+        let read = runs[2].read(5).expect("a page");
+        runs.drain(..2);
+        if blocks() == full {
+            // This file system has no holes.
+            return;
+        }
+        assert!(blocks() <= full / 2 + 16, "{} of {full}", blocks());
+        assert_eq!(runs[0].read(5).expect("a page"), read);
+        assert_eq!(
+            run(&file, 40_000).read(0).expect("a page").num_rows(),
+            PAGE_ROWS,
+            "a file with holes is written on"
+        );
     }
 }
