@@ -22,9 +22,10 @@ use crate::log::{TopicInfo, TopicSpec};
 use crate::plan::{Facts, TopicFact, TopicRequest};
 use std::sync::Arc;
 
-/// How long a changelog on the embedded log retains tombstones: only its query reads it, from the beginning, in this process, and
-/// well within an hour. A day, as elsewhere, would be a day of closed windows beside those that are open.
-const TOMBSTONES_MS: i64 = 3_600_000;
+/// How long a changelog on the embedded log retains tombstones. Only its query reads it, from the beginning and in this process, and
+/// while it does, it writes nothing that would lead to a compaction. A day, as elsewhere, would be a day of closed windows and sessions
+/// beside those that are open.
+const TOMBSTONES_MS: i64 = 60_000;
 
 /// Commands are written with this version.
 const ENGINE_VERSION: &str = env!("CARGO_PKG_VERSION");
