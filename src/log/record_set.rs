@@ -1,9 +1,10 @@
 //! Records on their way out: one buffer for the bytes of all records of a topic, and ranges of it per record.
 
+use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
 /// A header.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
     /// Name; not unique.
     pub key: String,

@@ -79,3 +79,99 @@ fn a_line_is_written_before_the_next_one_is_waited_for() {
     assert_eq!((out.status.code(), text(&out.stdout).as_str()), (Some(130), "wrote 2 records to t\n"));
     drop(input);
 }
+
+fn sql(directory: &Path, statements: &str) -> String {
+    let args = ["--data", directory.to_str().unwrap(), "sql", "-q", "-o", "csv", statements];
+    let out = Command::new(TIDEGATE).args(args).stdin(Stdio::null()).output().unwrap();
+    assert!(out.status.success(), "{statements}\n{}", text(&out.stderr));
+    text(&out.stdout)
+}
+
+const DECLARED: &str = "
+    CREATE STREAM i (id INT KEY, v DOUBLE, w STRING) WITH (kafka_topic='i', partitions=2, value_format='JSON');
+    CREATE TABLE t (id BIGINT PRIMARY KEY, n INT) WITH (kafka_topic='t', partitions=1, format='JSON');
+    CREATE STREAM d (a STRING KEY, b INT KEY, v INT, w STRING)
+      WITH (kafka_topic='d', partitions=1, key_format='JSON', value_format='DELIMITED');
+    CREATE STREAM h (v INT, hs ARRAY<STRUCT<key STRING, value BYTES>> HEADERS)
+      WITH (kafka_topic='h', partitions=1, format='JSON');";
+
+#[test]
+fn lines_are_written_into_a_stream_by_its_formats() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    sql(directory, DECLARED);
+    let into = |name: &str, more: &[&str], lines: &str| {
+        let args: Vec<&str> = ["produce", "--into", name].iter().chain(more).copied().collect();
+        let out = topic(directory, &args, lines.as_bytes());
+        (out.status.code(), text(if out.status.success() { &out.stdout } else { &out.stderr }))
+    };
+    let wrote =
+        |n: i32, name: &str| (Some(0), format!("wrote {n} record{} to {name}\n", if n == 1 { "" } else { "s" }));
+    // Keys are INTs of four bytes, where a text of four digits would be read as another number.
+    let lines = "1000:{\"v\":1.5,\"W\":\"a\"}\n-7:{\"v\":2}\n1000:{\"v\":3,\"rowtime\":77}\n";
+    assert_eq!(into("i", &["-k", ":"], lines), wrote(3, "i"));
+    let rows = sql(directory, "SELECT id, v, w, ROWTIME = 77 AS early FROM i ORDER BY v;");
+    assert_eq!(rows.lines().skip(1).collect::<Vec<_>>(), ["1000,1.5,a,false", "-7,2,,false", "1000,3,,true"]);
+    assert_eq!(into("i", &["--timestamp", "5", "-p", "1"], "{\"v\":9}\n"), wrote(1, "i"));
+    let rows = sql(directory, "SELECT id, v, ROWTIME, ROWPARTITION FROM i WHERE v = 9.0;");
+    assert_eq!(rows.lines().nth(1), Some(",9,5,1"));
+    // A tombstone deletes the row of its key.
+    assert_eq!(into("t", &["-k", "=", "--null", ""], "1=7\n2={\"N\":8}\n1=\n"), wrote(3, "t"));
+    assert_eq!(sql(directory, "SELECT * FROM t ORDER BY id;").lines().skip(1).collect::<Vec<_>>(), ["2,8"]);
+    assert_eq!(into("d", &["-k", "|"], "{\"a\":\"x\",\"b\":3}|5,y\n"), wrote(1, "d"));
+    assert_eq!(sql(directory, "SELECT * FROM d;").lines().nth(1), Some("x,3,5,y"));
+    assert_eq!(into("h", &["-H", "k=v w", "-H", "e="], "{\"v\":1}\n"), wrote(1, "h"));
+    let rows =
+        sql(directory, "SELECT hs[1]->key AS k, FROM_BYTES(hs[1]->value, 'utf8') AS v, ARRAY_LENGTH(hs) AS n FROM h;");
+    assert_eq!(rows.lines().nth(1), Some("k,v w,2"));
+    // The lines before a bad one are written.
+    let (code, errors) = into("i", &["-k", ":"], "4:{\"v\":4}\nfive:{\"v\":5}\n6:{\"v\":6}\n");
+    assert!(
+        code == Some(1) && errors.contains("in line 2") && errors.contains("the record before it was written"),
+        "{errors}"
+    );
+    assert!(sql(directory, "SELECT id FROM i WHERE v >= 4.0 AND v < 9.0;").lines().skip(1).eq(["4"]));
+    let (code, errors) = into("nowhere", &[], "{}\n");
+    assert!(code == Some(1) && errors.contains("unknown stream/table: `NOWHERE`"), "{errors}");
+    let (code, errors) = into("i", &["-p", "2"], "{}\n");
+    assert!(code == Some(1) && errors.contains("topic i has no partition 2"), "{errors}");
+    let (code, errors) = into("t", &[], "{\"n\":1}\n");
+    assert!(code == Some(1) && errors.contains("a record of table T has a key"), "{errors}");
+}
+
+#[test]
+fn records_have_the_key_format_partition_time_and_headers_that_are_asked_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    // The owner of the directory is another process: what is written goes through it.
+    let mut owner = started(directory, &["produce", "other", "--partitions", "1"]);
+    while !directory.join("owner").exists() {
+        assert_eq!(owner.try_wait().unwrap(), None);
+    }
+    sql(
+        directory,
+        "CREATE STREAM s (id INT KEY, v INT, h BYTES HEADER('a')) WITH (kafka_topic='s', partitions=3, value_format='JSON');",
+    );
+    let produce = |args: &[&str], lines: &str| topic(directory, args, lines.as_bytes());
+    let args =
+        ["produce", "s", "-k", ":", "--key-format", "int", "--null", "-", "-p", "2", "--timestamp", "9", "-H", "a=b"];
+    let out = produce(&args, "17:{\"V\":1}\n-:{\"V\":2}\n18:-\n");
+    assert_eq!(text(&out.stdout), "wrote 3 records to s\n", "{}", text(&out.stderr));
+    let rows = sql(
+        directory,
+        "SELECT id, v, ROWTIME, ROWPARTITION, FROM_BYTES(h, 'utf8') AS h FROM s WHERE v > 0 ORDER BY v;",
+    );
+    assert_eq!(rows.lines().skip(1).collect::<Vec<_>>(), ["17,1,9,2,b", ",2,9,2,b"]);
+    let printed = text(&produce(&["print", "s", "-b", "-e", "-f", "%p %o %K %S"], "").stdout);
+    assert_eq!(printed, "2 0 4 7\n2 1 -1 7\n2 2 4 -1\n");
+    let out = produce(&["produce", "s", "-k", ":", "--key-format", "int"], "1:{}\nx:{}\n");
+    let errors = text(&out.stderr);
+    assert!(errors.contains("the key \"x\" is not an INT") && errors.contains("in line 2"), "{errors}");
+    // Into a stream through the owner, which opens its engine for it.
+    let out = produce(&["produce", "--into", "s", "-k", ":", "-H", "a=c"], "99:{\"V\":5}\n");
+    assert_eq!(text(&out.stdout), "wrote 1 record to s\n", "{}", text(&out.stderr));
+    let rows = sql(directory, "SELECT id, FROM_BYTES(h, 'utf8') AS h FROM s WHERE v = 5;");
+    assert_eq!(rows.lines().nth(1), Some("99,c"));
+    drop(owner.stdin.take());
+    owner.wait().unwrap();
+}

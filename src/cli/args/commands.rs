@@ -1,11 +1,11 @@
 //! The commands and what each of them takes.
 
-use super::values::{duration, setting, tail_from, topics};
+use super::values::{duration, header, setting, tail_from, topics};
 use crate::cli::tools::datagen::ValueFormat;
 use crate::engine::access::Role;
 use crate::engine::datagen::{COUNT, RATE};
 use crate::engine::introspect::topics::TailFrom;
-use clap::Subcommand;
+use clap::{Args, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -213,16 +213,7 @@ pub enum TopicCommand {
         if_exists: bool,
     },
     /// Write the lines of standard input as records.
-    Produce {
-        /// Topic.
-        topic: String,
-        /// What parts a line into key and value; without it there is no key.
-        #[arg(long, short = 'k', value_name = "TEXT")]
-        key_separator: Option<String>,
-        /// Create the topic with so many partitions if it does not exist.
-        #[arg(long, value_name = "N")]
-        partitions: Option<u32>,
-    },
+    Produce(ProduceOptions),
     /// Delete the oldest records of a topic, whatever its retention.
     DeleteRecords {
         /// Topic.
@@ -260,4 +251,49 @@ pub enum TopicCommand {
         #[arg(long, short = 'f', value_name = "TEXT")]
         format: Option<String>,
     },
+}
+
+/// What the lines of `tidegate topic produce` become.
+#[derive(Args, Clone, Debug)]
+pub struct ProduceOptions {
+    /// Topic.
+    #[arg(required_unless_present = "into")]
+    pub topic: Option<String>,
+    /// Write into this stream or table, by its columns and formats: a value is a JSON object of columns.
+    #[arg(long, value_name = "STREAM", conflicts_with_all = ["topic", "partitions", "key_format"])]
+    pub into: Option<String>,
+    /// What parts a line into key and value; without it there is no key.
+    #[arg(long, short = 'k', value_name = "TEXT")]
+    pub key_separator: Option<String>,
+    /// How the bytes of a key are written.
+    #[arg(long, value_enum, default_value_t = KeyFormat::Text)]
+    pub key_format: KeyFormat,
+    /// A key or value that equals this text is null: a record without value deletes its key in a table.
+    #[arg(long, value_name = "TEXT")]
+    pub null: Option<String>,
+    /// A header of each record (repeatable).
+    #[arg(long, short = 'H', value_name = "NAME=VALUE", value_parser = header)]
+    pub header: Vec<(String, String)>,
+    /// The time of each record in milliseconds since 1970; without it the time at which its line is read.
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(i64).range(0..))]
+    pub timestamp: Option<i64>,
+    /// Write to this partition, whatever the key.
+    #[arg(long, short, value_name = "N")]
+    pub partition: Option<u32>,
+    /// Create the topic with so many partitions if it does not exist.
+    #[arg(long, value_name = "N")]
+    pub partitions: Option<u32>,
+}
+
+/// How `tidegate topic produce` writes keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum KeyFormat {
+    /// The text of the line.
+    Text,
+    /// An INT of the KAFKA format: four bytes.
+    Int,
+    /// A BIGINT of the KAFKA format: eight bytes.
+    Bigint,
+    /// A DOUBLE of the KAFKA format: eight bytes.
+    Double,
 }

@@ -10,7 +10,7 @@ use crate::telemetry::LogFormat;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::{Args, Parser, ValueEnum};
-pub use commands::{Command, TopicCommand};
+pub use commands::{Command, KeyFormat, ProduceOptions, TopicCommand};
 use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::time::Duration;

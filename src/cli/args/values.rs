@@ -57,6 +57,12 @@ pub(super) fn setting(text: &str) -> Result<(String, String), String> {
     Ok((name.trim().to_owned(), value.trim().to_owned()))
 }
 
+/// A header; blanks belong to its value.
+pub(super) fn header(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
 pub(super) fn topics(list: &str) -> Result<String, String> {
     TopicRights::parse(list).map(|_| list.replace(' ', ""))
 }

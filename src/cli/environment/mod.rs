@@ -13,18 +13,20 @@ use crate::config::{
     AUDIT_FILE, Config, DEFAULT_SERVICE_ID, LogConfig, READ_ONLY, default_data_dir, private, user_dir,
 };
 use crate::engine::command::repair::{Report, Wanted};
+use crate::engine::insert::lines::NewLines;
 use crate::engine::introspect::topics::{LogTopics, Tail, TailFrom, TopicDetail, TopicLine, Topics};
 use crate::engine::query::processing_log::AUTO_CREATE;
 use crate::engine::session::Session as EngineSession;
 use crate::engine::{Drive, Engine};
 use crate::error::{Error, Kind, Result};
-use crate::log::{RecordSet, partition};
+use crate::log::{Log, RecordSet, partition};
 use crate::serve::attach::client::Client;
 use crate::serve::attach::owner::Owner;
 use crate::serve::{Access, ListenConfig};
 use crate::types::clock::{SharedClock, SystemClock};
 use backend::{Backend, BackendHandle, Directory, open_directory};
 use served::Server;
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -160,10 +162,47 @@ fn serve_demo(engine: &Engine) -> Option<Server> {
 #[derive(Debug)]
 struct OwnTopics {
     topics: LogTopics,
-    _owner: Option<Owner>,
+    engine: OwnEngine,
+    owner: Option<Owner>,
+}
+
+/// The engine of the process, which is opened when its first lines are written into a stream.
+#[derive(Debug)]
+struct OwnEngine {
+    config: Config,
+    clock: SharedClock,
+    log: Arc<dyn Log>,
+    opened: OnceCell<Engine>,
+}
+
+impl OwnEngine {
+    fn get(&self, owner: Option<&Owner>) -> Result<Engine> {
+        match (owner, self.opened.get()) {
+            (Some(owner), _) => owner.engine(),
+            (None, Some(engine)) => Ok(engine.clone()),
+            (None, None) => {
+                let log = self.log.clone();
+                let opened = Engine::over(log, self.config.clone(), self.clock.clone(), Drive::Threads)?;
+                Ok(self.opened.get_or_init(|| opened).clone())
+            }
+        }
+    }
+}
+
+impl Drop for OwnEngine {
+    fn drop(&mut self) {
+        // The owner of a data directory closes its engine itself.
+        if let Some(engine) = self.opened.take() {
+            engine.close();
+        }
+    }
 }
 
 impl Topics for OwnTopics {
+    fn write(&self, target: &str, lines: &NewLines) -> Result<usize> {
+        self.engine.get(self.owner.as_ref())?.write_lines(target, lines, &EngineSession::default())
+    }
+
     fn all(&self) -> Result<Vec<TopicLine>> {
         self.topics.all()
     }
@@ -222,16 +261,17 @@ impl Environment for Machine {
         self.require_local(place)?;
         let config = config(place)?;
         let rules = Arc::new(TopicRules::of(&config)?);
+        let own = |log: Arc<dyn Log>, owner: Option<Owner>| {
+            let topics = LogTopics::new(log.clone(), rules);
+            let (config, clock) = (config.clone(), self.clock.clone());
+            let engine = OwnEngine { config, clock, log, opened: OnceCell::new() };
+            Box::new(OwnTopics { topics, engine, owner })
+        };
         let LogConfig::Embedded(directory) = &config.log else {
-            return Ok(Box::new(OwnTopics {
-                topics: LogTopics::new(Engine::open_log(&config, &self.clock)?, rules),
-                _owner: None,
-            }));
+            return Ok(own(Engine::open_log(&config, &self.clock)?, None));
         };
         Ok(match open_directory(&config, directory, &self.clock)? {
-            Directory::Owned(owner) => {
-                Box::new(OwnTopics { topics: LogTopics::new(owner.log().clone(), rules), _owner: Some(owner) })
-            }
+            Directory::Owned(owner) => own(owner.log().clone(), Some(owner)),
             Directory::Attached(client) => client,
         })
     }

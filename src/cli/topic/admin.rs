@@ -74,11 +74,8 @@ pub(super) fn delete_records(
     screen: &mut Screen<'_>,
 ) -> Result<Shown> {
     let count = topics.partitions(topic)?.ok_or_else(|| missing(topic))?;
+    check_partition(topic, only, count)?;
     let wanted = match only {
-        Some(one) if one >= count => {
-            return Err(Error::not_found(format!("topic {topic} has no partition {one}"))
-                .with_detail(format!("it has {count} partitions, numbered from 0")));
-        }
         Some(one) => one..one + 1,
         None => 0..count,
     };
@@ -89,6 +86,15 @@ pub(super) fn delete_records(
         rows.push(vec![partition.to_string(), low.to_string()]);
     }
     screen.show(table(&["Partition", "First offset"], rows), &|| false)
+}
+
+/// A partition that is named has to exist.
+pub(super) fn check_partition(topic: &str, named: Option<u32>, count: u32) -> Result<()> {
+    match named.filter(|named| *named >= count) {
+        None => Ok(()),
+        Some(named) => Err(Error::not_found(format!("topic {topic} has no partition {named}"))
+            .with_detail(format!("it has {count} partitions, numbered from 0"))),
+    }
 }
 
 fn table(columns: &[&str], rows: Vec<Vec<String>>) -> Outcome {

@@ -4,13 +4,14 @@ mod admin;
 mod print;
 mod produce;
 
-use super::args::TopicCommand;
+use super::args::{ProduceOptions, TopicCommand};
 use super::interrupt::Interrupt;
 use super::render::{Screen, Shown};
 use crate::engine::introspect::topics::{TailFrom, TopicLine, Topics, missing};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::log::RecordSet;
 use crate::present::Outcome;
-use produce::{Lines, Producer};
+use produce::{Destination, Lines, Raw};
 use std::collections::BTreeMap;
 use std::io::Read;
 
@@ -44,9 +45,7 @@ pub fn run(command: &TopicCommand, tools: Tools<'_>, screen: &mut Screen<'_>) ->
         }
         TopicCommand::Describe { topic } => admin::describe(tools.topics, topic, screen),
         TopicCommand::Delete { topic, if_exists } => admin::delete(tools.topics, topic, *if_exists, screen),
-        TopicCommand::Produce { topic, key_separator, partitions } => {
-            produce(tools, topic, key_separator.as_deref(), *partitions, screen)
-        }
+        TopicCommand::Produce(options) => produce(tools, options, screen),
         TopicCommand::DeleteRecords { topic, before, all: _, partition } => {
             admin::delete_records(tools.topics, topic, *before, *partition, screen)
         }
@@ -76,19 +75,28 @@ fn list(topics: &dyn Topics, all: bool, screen: &mut Screen<'_>) -> Result<Shown
     screen.show(Outcome::Table { title: None, columns, rows: shown.map(row).collect() }, &|| false)
 }
 
-fn produce(
-    tools: Tools<'_>,
-    topic: &str,
-    separator: Option<&str>,
-    create: Option<u32>,
-    screen: &mut Screen<'_>,
-) -> Result<Shown> {
-    let partitions = match (tools.topics.partitions(topic)?, create) {
-        (Some(count), _) => count,
-        (None, Some(wanted)) => tools.topics.create(topic, wanted, &BTreeMap::new()).map(|()| wanted)?,
-        (None, None) => return Err(missing(topic).with_hint("--partitions N creates it")),
+fn produce(tools: Tools<'_>, options: &ProduceOptions, screen: &mut Screen<'_>) -> Result<Shown> {
+    let Tools { topics, input, now_ms, partition, interrupt } = tools;
+    let destination = match (&options.into, &options.topic) {
+        (Some(target), _) => Destination::declared(topics, target, options),
+        (None, Some(topic)) => {
+            let partitions = match (topics.partitions(topic)?, options.partitions) {
+                (Some(count), _) => count,
+                (None, Some(wanted)) => topics.create(topic, wanted, &BTreeMap::new()).map(|()| wanted)?,
+                (None, None) => return Err(missing(topic).with_hint("--partitions N creates it")),
+            };
+            admin::check_partition(topic, options.partition, partitions)?;
+            Destination::Topic(Raw {
+                topics,
+                topic,
+                partitions,
+                options,
+                now_ms,
+                partition,
+                records: RecordSet::default(),
+            })
+        }
+        (None, None) => return Err(Error::bug("neither a topic nor a stream to write to")),
     };
-    let Tools { topics, now_ms, partition, .. } = tools;
-    let producer = Producer { topics, topic, partitions, separator, now_ms, partition };
-    producer.run(&mut Lines::of(tools.input)?, tools.interrupt, screen)
+    produce::run(destination, options, &mut Lines::of(input)?, interrupt, screen)
 }

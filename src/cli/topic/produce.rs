@@ -1,12 +1,15 @@
 //! `tidegate topic produce`: lines become records.
 //!
 //! Lines are written before it waits for more, so that a slow pipe or a person who types sees each line in the topic at once,
-//! while a file is written in large batches. An invalid line ends it; the lines before are written.
+//! while a file is written in large batches. An invalid line ends it; the lines before are written. `--into` writes a stream or
+//! table by its formats: there the engine makes the records.
 
+use crate::cli::args::{KeyFormat, ProduceOptions};
 use crate::cli::interrupt::Interrupt;
 use crate::cli::render::{Screen, Shown, WAIT};
+use crate::engine::insert::lines::{NewLines, headers};
 use crate::engine::introspect::topics::Topics;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::log::RecordSet;
 use crate::present::Outcome;
 use crate::threads;
@@ -122,45 +125,119 @@ impl Lines {
     }
 }
 
-/// Where records go, and how a line becomes one.
-pub(crate) struct Producer<'a> {
-    pub(crate) topics: &'a dyn Topics,
-    pub(crate) topic: &'a str,
-    pub(crate) partitions: u32,
-    /// What parts key and value.
-    pub(crate) separator: Option<&'a str>,
-    /// Milliseconds since 1970, now.
-    pub(crate) now_ms: &'a dyn Fn() -> i64,
-    /// The partition of a key among so many.
-    pub(crate) partition: &'a dyn Fn(&[u8], u32) -> i32,
+/// Where records go, and those on their way.
+pub(super) enum Destination<'a> {
+    /// A topic, whatever is declared over it.
+    Topic(Raw<'a>),
+    /// A stream or table, by its formats.
+    Declared { topics: &'a dyn Topics, target: &'a str, new: NewLines, bytes: usize },
 }
 
-/// Records on their way into the topic.
+/// Records of a topic as bytes.
+pub(super) struct Raw<'a> {
+    pub(super) topics: &'a dyn Topics,
+    pub(super) topic: &'a str,
+    pub(super) partitions: u32,
+    pub(super) options: &'a ProduceOptions,
+    /// Milliseconds since 1970, now.
+    pub(super) now_ms: &'a dyn Fn() -> i64,
+    /// The partition of a key among so many.
+    pub(super) partition: &'a dyn Fn(&[u8], u32) -> i32,
+    pub(super) records: RecordSet,
+}
+
+/// Lines on their way into their destination.
 struct Batch<'a> {
-    producer: &'a Producer<'a>,
-    records: RecordSet,
+    destination: Destination<'a>,
+    options: &'a ProduceOptions,
     taken: u64,
     written: u64,
+    /// The number of the line of each record that waits.
+    numbers: Vec<u64>,
 }
 
-impl Producer<'_> {
-    /// Writes lines until the input ends or the user interrupts.
-    pub(crate) fn run(&self, lines: &mut Lines, interrupt: &Interrupt, screen: &mut Screen<'_>) -> Result<Shown> {
-        let mut batch = Batch { producer: self, records: RecordSet::default(), taken: 0, written: 0 };
-        let fed = batch.feed(lines, interrupt);
-        let flushed = batch.flush();
-        let written = batch.written;
-        flushed.and(fed).map_err(|e| e.and_detail(&before(written)))?;
-        let records = if written == 1 { "record" } else { "records" };
-        screen.show(Outcome::Message(format!("wrote {written} {records} to {}", self.topic)), &|| false)?;
-        Ok(Shown { rows: written, interrupted: interrupt.asked(), ..Shown::default() })
+/// Writes lines until the input ends or the user interrupts.
+pub(super) fn run(
+    destination: Destination<'_>,
+    options: &ProduceOptions,
+    lines: &mut Lines,
+    interrupt: &Interrupt,
+    screen: &mut Screen<'_>,
+) -> Result<Shown> {
+    let name = match &destination {
+        Destination::Topic(raw) => raw.topic,
+        Destination::Declared { target, .. } => target,
+    };
+    let mut batch = Batch { destination, options, taken: 0, written: 0, numbers: Vec::new() };
+    let fed = batch.feed(lines, interrupt);
+    let flushed = batch.flush();
+    let written = batch.written;
+    flushed.and(fed).map_err(|e| e.and_detail(&before(written)))?;
+    let records = if written == 1 { "record" } else { "records" };
+    screen.show(Outcome::Message(format!("wrote {written} {records} to {name}")), &|| false)?;
+    Ok(Shown { rows: written, interrupted: interrupt.asked(), ..Shown::default() })
+}
+
+impl<'a> Destination<'a> {
+    /// A stream or table that is not looked up before the first line is written.
+    pub(super) fn declared(topics: &'a dyn Topics, target: &'a str, options: &ProduceOptions) -> Destination<'a> {
+        let (time, headers) = (options.timestamp, options.header.clone());
+        let new = NewLines { lines: Vec::new(), partition: options.partition, time, headers };
+        Destination::Declared { topics, target, new, bytes: 0 }
     }
+
+    fn push(&mut self, key: Option<&str>, value: Option<&str>, taken: u64) -> Result<()> {
+        match self {
+            Destination::Topic(raw) => raw.push(key, value, taken),
+            Destination::Declared { new, bytes, .. } => {
+                *bytes += key.map_or(0, str::len) + value.map_or(0, str::len);
+                new.lines.push((key.map(str::to_owned), value.map(str::to_owned)));
+                Ok(())
+            }
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Destination::Topic(raw) => raw.records.data.len(),
+            Destination::Declared { bytes, .. } => *bytes,
+        }
+    }
+}
+
+impl Raw<'_> {
+    fn push(&mut self, key: Option<&str>, value: Option<&str>, taken: u64) -> Result<()> {
+        let key = key.map(|key| key_bytes(key, self.options.key_format)).transpose()?;
+        let partition = match (self.options.partition, &key) {
+            (Some(partition), _) => partition as i32,
+            (None, Some(key)) => (self.partition)(key, self.partitions),
+            (None, None) => (taken % u64::from(self.partitions)) as i32,
+        };
+        let time = self.options.timestamp.unwrap_or_else(self.now_ms);
+        if !self.options.header.is_empty() {
+            self.records.headers.push((self.records.len() as u32, headers(&self.options.header)));
+        }
+        self.records.push(partition, time, key.as_deref(), value.map(str::as_bytes));
+        Ok(())
+    }
+}
+
+/// A key in the KAFKA format.
+fn key_bytes(text: &str, format: KeyFormat) -> Result<Vec<u8>> {
+    let wrong = |what: &str| Error::data(format!("the key {text:?} is not {what}"));
+    let trimmed = text.trim();
+    Ok(match format {
+        KeyFormat::Text => text.as_bytes().to_vec(),
+        KeyFormat::Int => trimmed.parse::<i32>().map_err(|_| wrong("an INT"))?.to_be_bytes().to_vec(),
+        KeyFormat::Bigint => trimmed.parse::<i64>().map_err(|_| wrong("a BIGINT"))?.to_be_bytes().to_vec(),
+        KeyFormat::Double => trimmed.parse::<f64>().map_err(|_| wrong("a DOUBLE"))?.to_be_bytes().to_vec(),
+    })
 }
 
 impl Batch<'_> {
     fn feed(&mut self, lines: &mut Lines, interrupt: &Interrupt) -> Result<()> {
         while !interrupt.asked() {
-            match lines.next(if self.records.is_empty() { WAIT } else { Duration::ZERO })? {
+            match lines.next(if self.numbers.is_empty() { WAIT } else { Duration::ZERO })? {
                 Next::Line => self.take(lines)?,
                 Next::Pause => self.flush()?,
                 Next::End => return Ok(()),
@@ -174,7 +251,7 @@ impl Batch<'_> {
         if text.is_empty() {
             return Ok(());
         }
-        let (key, value) = match self.producer.separator {
+        let (key, value) = match &self.options.key_separator {
             None => (None, text),
             Some(separator) => {
                 let parts = text.split_once(separator);
@@ -183,13 +260,13 @@ impl Batch<'_> {
                 })?
             }
         };
-        let partition = match key {
-            Some(key) => (self.producer.partition)(key.as_bytes(), self.producer.partitions),
-            None => (self.taken % u64::from(self.producer.partitions)) as i32,
-        };
-        self.records.push(partition, (self.producer.now_ms)(), key.map(str::as_bytes), Some(value.as_bytes()));
+        let given = |text: &str| self.options.null.as_deref() != Some(text);
+        let (key, value) = (key.filter(|key| given(key)), Some(value).filter(|value| given(value)));
+        let pushed = self.destination.push(key, value, self.taken);
+        pushed.map_err(|e| e.and_detail(&format!("in line {}", lines.number)))?;
+        self.numbers.push(lines.number);
         self.taken += 1;
-        match self.records.len() >= RECORDS_PER_APPEND || self.records.data.len() >= BYTES_PER_APPEND {
+        match self.numbers.len() >= RECORDS_PER_APPEND || self.destination.bytes() >= BYTES_PER_APPEND {
             true => self.flush(),
             false => Ok(()),
         }
@@ -197,14 +274,33 @@ impl Batch<'_> {
 
     /// Writes the batch. A failed write is not repeated: it is unknown how much of it was written.
     fn flush(&mut self) -> Result<()> {
-        if self.records.is_empty() {
+        let numbers = std::mem::take(&mut self.numbers);
+        if numbers.is_empty() {
             return Ok(());
         }
-        let count = self.records.len() as u64;
-        let appended = self.producer.topics.append(self.producer.topic, &self.records);
-        self.records.clear();
-        appended?;
-        self.written += count;
+        match &mut self.destination {
+            Destination::Topic(raw) => {
+                let appended = raw.topics.append(raw.topic, &raw.records);
+                raw.records.clear();
+                appended?;
+                self.written += numbers.len() as u64;
+            }
+            Destination::Declared { topics, target, new, bytes } => {
+                *bytes = 0;
+                // What is before an invalid line is written; the rest begins with that line, which is then the error.
+                let mut done = 0;
+                while !new.lines.is_empty() {
+                    let wrote = topics.write(target, new).map_err(|e| match e.kind() {
+                        Kind::Statement | Kind::Data => e.and_detail(&format!("in line {}", numbers[done])),
+                        _ => e,
+                    });
+                    let wrote = wrote.inspect_err(|_| new.lines.clear())?;
+                    new.lines.drain(..wrote);
+                    done += wrote;
+                    self.written += wrote as u64;
+                }
+            }
+        }
         Ok(())
     }
 }

@@ -1,5 +1,6 @@
-//! Records that statements and requests bring: INSERT VALUES, rows of `/inserts-stream`, records of a topic.
+//! Records that statements and requests bring: INSERT VALUES, rows of `/inserts-stream`, records of a topic, lines.
 
+pub mod lines;
 pub mod records;
 
 pub(in crate::engine) mod rows;

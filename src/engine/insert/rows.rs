@@ -28,19 +28,19 @@ use std::sync::Arc;
 const NESTING_MAX: usize = 64;
 
 /// What became of one row. Rows that fail for a common reason share the error.
-type RowResult = std::result::Result<(), Arc<Error>>;
+pub(super) type RowResult = std::result::Result<(), Arc<Error>>;
 
 /// Key and value as bytes; `None` = null.
 pub(in crate::engine) type Payloads = (Option<Vec<u8>>, Option<Vec<u8>>);
 
 /// A row as the log takes it.
-struct Encoded {
+pub(super) struct Encoded {
     /// Position in the batch.
-    row: usize,
+    pub(super) row: usize,
     partition: i32,
-    timestamp: i64,
-    key: Option<Vec<u8>>,
-    value: Option<Vec<u8>>,
+    pub(super) timestamp: i64,
+    pub(super) key: Option<Vec<u8>>,
+    pub(super) value: Option<Vec<u8>>,
 }
 
 impl Engine {
@@ -84,7 +84,7 @@ impl Engine {
         let mut results: Vec<RowResult> = rows.iter().map(|_| Ok(())).collect();
         let mut plans = Vec::new();
         for (row, object) in rows.iter().enumerate() {
-            match planned(&source, object) {
+            match planned(&source, object, true) {
                 Ok(plan) => plans.push((row, plan)),
                 Err(error) => results[row] = Err(Arc::new(error)),
             }
@@ -114,17 +114,17 @@ impl Engine {
 }
 
 /// A name as SQL reads it.
-fn name(text: &str) -> String {
+pub(super) fn name(text: &str) -> String {
     match text.strip_prefix('`').and_then(|t| t.strip_suffix('`')) {
         Some(quoted) => quoted.replace("``", "`"),
         None => text.to_uppercase(),
     }
 }
 
-/// The values of one row.
-fn planned(source: &Arc<Source>, row: &Map<String, Value>) -> Result<InsertPlan> {
+/// The values of one row; one that `has_key` needs all columns of its key.
+pub(super) fn planned(source: &Arc<Source>, row: &Map<String, Value>, has_key: bool) -> Result<InsertPlan> {
     let given: BTreeMap<String, &Value> = row.iter().map(|(column, value)| (name(column), value)).collect();
-    for key in &source.schema.key {
+    for key in source.schema.key.iter().filter(|_| has_key) {
         if given.get(&key.name).is_none_or(|value| value.is_null()) {
             return Err(Error::statement(format!("Key field must be specified: {}", key.name)));
         }
@@ -260,7 +260,7 @@ fn array(values: Vec<ScalarValue>, ty: &SqlType) -> Result<ArrayRef> {
 }
 
 /// Encodes the rows column by column. Rows that their format does not carry get their errors.
-fn encode(
+pub(super) fn encode(
     source: &Source,
     plans: Vec<(usize, InsertPlan)>,
     now_ms: i64,
@@ -321,7 +321,7 @@ fn payloads(
 
 /// Key and value of one row, by the names of its columns.
 pub(in crate::engine) fn payloads_of(source: &Arc<Source>, row: &Map<String, Value>) -> Result<Payloads> {
-    let plan = planned(source, row)?;
+    let plan = planned(source, row, true)?;
     let mut results: Vec<RowResult> = vec![Ok(())];
     let encoded = encode(source, vec![(0, plan)], 0, &mut results)?;
     match (encoded.into_iter().next(), results.pop()) {

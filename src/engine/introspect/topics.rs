@@ -1,6 +1,7 @@
 //! Topics without SQL, for `tidegate topic`: in this process, or at the process that owns the data directory.
 
 use crate::catalog::topics::{TopicRules, TopicUse};
+use crate::engine::insert::lines::NewLines;
 use crate::error::{Error, Result};
 use crate::log::{Assignment, Fetched, Isolation, Log, Reader, RecordSet, Start, TopicPartition, TopicSpec};
 use serde::{Deserialize, Serialize};
@@ -63,8 +64,12 @@ pub trait Topics: Debug {
     fn create(&self, topic: &str, partitions: u32, config: &BTreeMap<String, String>) -> Result<()>;
     /// Deletes a topic with all its records.
     fn delete(&self, topic: &str) -> Result<()>;
-    /// Writes records (no headers); durable and visible when it returns.
+    /// Writes records; they are durable and visible when it returns.
     fn append(&self, topic: &str, records: &RecordSet) -> Result<()>;
+    /// Writes lines into a stream or table, as [`crate::engine::Engine::write_lines`] does. A log alone knows neither.
+    fn write(&self, target: &str, _lines: &NewLines) -> Result<usize> {
+        Err(Error::bug(format!("lines for {target}, and no engine that knows its formats")))
+    }
     /// Deletes the records of a partition below `before`, all of them if it is negative, and returns the new log start offset.
     fn delete_records(&self, topic: &str, partition: i32, before: i64) -> Result<i64>;
     /// Reads a topic that exists, all partitions of it.

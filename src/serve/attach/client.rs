@@ -8,6 +8,7 @@ use super::owner::Announcement;
 use super::protocol::{
     Frame, FrameDecoder, PROTOCOL, ReplyBody, ServerInfo, StatementRequest, TopicRequest, output_columns, put_rows,
 };
+use crate::engine::insert::lines::NewLines;
 use crate::engine::introspect::names::Names;
 use crate::engine::introspect::topics::{Tail, TailFrom, TopicDetail, TopicLine, Topics};
 use crate::engine::result::rows::{OutputColumn, RowEvent, RowStream, Scanned};
@@ -16,7 +17,7 @@ use crate::error::{Error, Kind, Result};
 use crate::http_client::{Cause, HttpClient, RequestError, TlsFiles, hint};
 use crate::log::{Fetched, OwnedRecord, RecordSet};
 use crate::present::Outcome;
-use arrow::array::{Array, ArrayRef, AsArray, BinaryBuilder, Int32Array, Int64Array};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryBuilder, Int32Array, Int64Array, StringBuilder};
 use arrow::datatypes::{Int32Type, Int64Type};
 use http_body_util::BodyExt;
 use hyper::body::{Bytes, Incoming};
@@ -386,6 +387,10 @@ impl Topics for Client {
         self.topic_result(&TopicRequest::Append(topic.to_owned()), Some(records))
     }
 
+    fn write(&self, target: &str, lines: &NewLines) -> Result<usize> {
+        self.topic_result(&TopicRequest::Write(target.to_owned(), lines.clone()), None)
+    }
+
     fn delete_records(&self, topic: &str, partition: i32, before: i64) -> Result<i64> {
         self.topic_result(&TopicRequest::DeleteRecords(topic.to_owned(), partition, before), None)
     }
@@ -400,18 +405,23 @@ impl Topics for Client {
     }
 }
 
-/// Partition, timestamp, key and value of each record.
+/// Partition, timestamp, key, value and headers of each record.
 fn columns(records: &RecordSet) -> Vec<ArrayRef> {
     let (mut keys, mut values) = (BinaryBuilder::new(), BinaryBuilder::new());
+    let mut headers = StringBuilder::new();
+    let mut with_headers = records.headers.iter().peekable();
     for row in 0..records.len() {
         keys.append_option(records.key(row));
         values.append_option(records.value(row));
+        let of_row = with_headers.next_if(|(number, _)| *number as usize == row);
+        headers.append_option(of_row.and_then(|(_, headers)| serde_json::to_string(headers).ok()));
     }
     vec![
         Arc::new(Int32Array::from_iter_values(records.rows.iter().map(|r| r.partition))),
         Arc::new(Int64Array::from_iter_values(records.rows.iter().map(|r| r.timestamp))),
         Arc::new(keys.finish()),
         Arc::new(values.finish()),
+        Arc::new(headers.finish()),
     ]
 }
 

@@ -13,6 +13,7 @@
 //! A response with rows that ends without `d` or `f` was cut off: the other process has ended. This is not a public API: both
 //! sides are of one version ([`PROTOCOL`]); programs use ksqlDB's endpoints.
 
+use crate::engine::insert::lines::NewLines;
 use crate::engine::introspect::topics::TailFrom;
 use crate::engine::result::rows::{OutputColumn, Scanned};
 use crate::error::{Error, Kind, Result, Span};
@@ -27,7 +28,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Version of this protocol: increased with every change of it.
-pub const PROTOCOL: u32 = 5;
+pub const PROTOCOL: u32 = 6;
 /// Media type of frames.
 pub(crate) const FRAMES: &str = "application/vnd.tidegate.frames";
 /// Kind and length of a frame.
@@ -329,8 +330,10 @@ pub enum TopicRequest {
     Delete(String),
     /// Deletes the records of a partition below an offset, all if it is negative; returns the lowest offset left.
     DeleteRecords(String, i32, i64),
-    /// Appends the records of the [`put_rows`] behind this line: partition, timestamp, key, value.
+    /// Appends the records of the [`put_rows`] behind this line: partition, timestamp, key, value, headers as JSON.
     Append(String),
+    /// Writes lines into a stream or table; returns how many were valid.
+    Write(String, NewLines),
     /// Returns frames of records: partition, offset, timestamp, key, value.
     Print {
         /// Topic.

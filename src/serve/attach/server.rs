@@ -304,6 +304,10 @@ async fn topic(
                 let records = records(body.get(end + 1..).unwrap_or_default())?;
                 serde_json::json!(topics.append(&topic, &records)?)
             }
+            TopicRequest::Write(target, lines) => {
+                let session = Session::of(principal);
+                serde_json::json!(service.engine()?.write_lines(&target, &lines, &session)?)
+            }
             TopicRequest::Print { topic, from } => {
                 let _permit = stream_permit(&service)?;
                 return print(&service, topics.tail(&topic, from)?, sender);
@@ -324,6 +328,7 @@ fn allowed(service: &AttachService, principal: &Principal, call: &TopicRequest) 
         TopicRequest::Delete(topic) => ("delete", topic),
         TopicRequest::DeleteRecords(topic, ..) => ("delete records", topic),
         TopicRequest::Append(topic) => ("append", topic),
+        TopicRequest::Write(target, _) => ("write into", target),
     };
     // Without an engine there are neither users nor an audit log.
     let Some(engine) = service.opened() else { return Ok(()) };
@@ -374,20 +379,24 @@ fn columns(fetched: &Fetched) -> Vec<ArrayRef> {
     ]
 }
 
-/// Partition, timestamp, key and value of each record.
+/// Partition, timestamp, key, value and headers of each record.
 fn records(body: &[u8]) -> Result<RecordSet> {
     let wrong = || Error::statement("the body does not contain records");
     let (columns, _) = rows(body)?;
-    let [partitions, times, keys, values] = columns.as_slice() else { return Err(wrong()) };
+    let [partitions, times, keys, values, headers] = columns.as_slice() else { return Err(wrong()) };
     let partitions = partitions.as_primitive_opt::<Int32Type>().ok_or_else(wrong)?;
     let times = times.as_primitive_opt::<Int64Type>().ok_or_else(wrong)?;
     let (keys, values) =
         (keys.as_binary_opt::<i32>().ok_or_else(wrong)?, values.as_binary_opt::<i32>().ok_or_else(wrong)?);
+    let headers = headers.as_string_opt::<i32>().ok_or_else(wrong)?;
     let mut records = RecordSet::default();
     for row in 0..partitions.len() {
         let key = keys.is_valid(row).then(|| keys.value(row));
         let value = values.is_valid(row).then(|| values.value(row));
         records.push(partitions.value(row), times.value(row), key, value);
+        if headers.is_valid(row) {
+            records.headers.push((row as u32, read_any(headers.value(row).as_bytes())?));
+        }
     }
     Ok(records)
 }
