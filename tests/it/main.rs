@@ -53,6 +53,7 @@ mod log_contract;
 mod log_format;
 mod model;
 mod mutants;
+mod new_queries;
 mod oracle;
 mod owner;
 mod packaging;

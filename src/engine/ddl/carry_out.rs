@@ -106,6 +106,7 @@ impl Engine {
         if let Some(Starting { query, .. }) = starting
             && self.inner.drive == Drive::Threads
         {
+            query.note_new();
             query.release();
         }
         if let Some(id) = stop {

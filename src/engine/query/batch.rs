@@ -48,6 +48,7 @@ impl Engine {
         let settings = self.settings(&properties)?;
         let catalog = self.catalog();
         let plan = query.plan(&catalog, &settings)?;
+        let behind = self.wait_for_new(&plan.reads)?;
         // A pull query that falls back to the topic was checked already.
         if permit.is_none() {
             check_scans(&plan, &catalog, &settings)?;
@@ -68,7 +69,16 @@ impl Engine {
             Bounded::Relational(_) => (None, None),
         };
         let id = Engine::bounded_id()?;
-        Ok(Answer::Rows(Box::new(BatchStream { id, columns, table, result, left: limit, permit, _quota: quota })))
+        Ok(Answer::Rows(Box::new(BatchStream {
+            id,
+            columns,
+            table,
+            result,
+            left: limit,
+            behind,
+            permit,
+            _quota: quota,
+        })))
     }
 
     pub(in crate::engine) fn explain_batch(
@@ -136,6 +146,8 @@ struct BatchStream {
     columns: Vec<OutputColumn>,
     result: BatchResult,
     left: Option<u64>,
+    /// Which new queries it was too early for.
+    behind: Option<String>,
     permit: PullPermit,
     _quota: QuotaPermit,
 }
@@ -195,7 +207,7 @@ impl RowStream for BatchStream {
     }
 
     fn notice(&self) -> Option<String> {
-        let mut said = Vec::new();
+        let mut said = Vec::from_iter(self.behind.clone());
         if self.result.late() > 0 {
             said.push(format!("{} late rows were dropped, as the streaming query drops them", self.result.late()));
         }

@@ -87,12 +87,16 @@ impl Engine {
         let cache = &self.inner.plan_cache;
         let version = cache.version();
         let Some((prepared, literals)) = self.prepare_pull(select, session)? else { return Ok(None) };
-        if prepared.pull.lookups().is_some_and(|keys| keys <= KNOWN_KEYS_MAX) {
+        let behind = self.wait_for_new(std::slice::from_ref(&select.from.name.value))?;
+        if behind.is_none() && prepared.pull.lookups().is_some_and(|keys| keys <= KNOWN_KEYS_MAX) {
             cache.remember(text, session, (version, &prepared, literals.as_deref()));
         }
         let admitted = self.inner.pulls.enter()?;
         match self.pulled(&prepared)? {
-            Some(rows) => Ok(Some(Answer::Rows(Box::new(PullStream::new(Engine::bounded_id()?, rows, admitted))))),
+            Some(rows) => {
+                let stream = PullStream { behind, ..PullStream::new(Engine::bounded_id()?, rows, admitted) };
+                Ok(Some(Answer::Rows(Box::new(stream))))
+            }
             None => {
                 *permit = Some(admitted);
                 Ok(None)
@@ -146,6 +150,8 @@ pub(in crate::engine) struct PullStream {
     id: String,
     columns: Vec<OutputColumn>,
     rows: PullRows,
+    /// Which new queries it was too early for.
+    behind: Option<String>,
     permit: PullPermit,
 }
 
@@ -153,7 +159,7 @@ impl PullStream {
     pub(in crate::engine) fn new(id: String, rows: PullRows, permit: PullPermit) -> PullStream {
         let columns = rows.pull().columns().iter();
         let columns = columns.map(|c| OutputColumn { name: c.name.clone(), ty: c.ty.clone() }).collect();
-        PullStream { id, columns, rows, permit }
+        PullStream { id, columns, rows, behind: None, permit }
     }
 }
 
@@ -191,6 +197,8 @@ impl RowStream for PullStream {
     }
 
     fn notice(&self) -> Option<String> {
-        (self.rows.bad() > 0).then(|| format!("{} records could not be used", self.rows.bad()))
+        let bad = (self.rows.bad() > 0).then(|| format!("{} records could not be used", self.rows.bad()));
+        let said: Vec<String> = self.behind.iter().cloned().chain(bad).collect();
+        (!said.is_empty()).then(|| said.join("; "))
     }
 }

@@ -80,6 +80,10 @@ struct Shared {
     /// When it was created, by the monotonic clock.
     begun: Duration,
     stop: AtomicBool,
+    /// It was created in this process, and no SELECT has found that it has read its history.
+    is_new: AtomicBool,
+    /// A SELECT has waited for it as long as one may.
+    was_waited_for: AtomicBool,
     /// Starts after a failure.
     restarts: AtomicU64,
     status: Mutex<Status>,
@@ -159,6 +163,8 @@ impl Query {
             processing,
             progress: Arc::default(),
             stop: AtomicBool::new(false),
+            is_new: AtomicBool::new(false),
+            was_waited_for: AtomicBool::new(false),
             restarts: AtomicU64::default(),
             status: Mutex::new(status),
             changed: Condvar::new(),
@@ -276,6 +282,31 @@ impl Query {
                 Condition { state, since_ms }
             }
         }
+    }
+
+    /// It was just created: what it writes is to be looked at with patience.
+    pub(in crate::engine) fn note_new(&self) {
+        self.shared.is_new.store(true, Ordering::Release);
+    }
+
+    /// Whether no SELECT has found yet that it has read the history that was there.
+    pub(in crate::engine) fn is_new(&self) -> bool {
+        self.shared.is_new.load(Ordering::Acquire)
+    }
+
+    /// It has read the history that was there.
+    pub(in crate::engine) fn note_caught_up(&self) {
+        self.shared.is_new.store(false, Ordering::Release);
+    }
+
+    /// A SELECT has waited for it as long as one may; the next one does not wait.
+    pub(in crate::engine) fn note_waited_for(&self) {
+        self.shared.was_waited_for.store(true, Ordering::Release);
+    }
+
+    /// Whether a SELECT has waited for it as long as one may.
+    pub(in crate::engine) fn was_waited_for(&self) -> bool {
+        self.shared.was_waited_for.load(Ordering::Acquire)
     }
 
     /// How often it was started after a failure: by itself, or by RESUME.
