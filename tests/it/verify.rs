@@ -130,6 +130,27 @@ fn a_row_that_somebody_else_wrote_is_named() {
 }
 
 #[test]
+fn a_row_of_a_group_that_no_row_of_the_table_was_ever_in_is_named() {
+    let mut world = World::new();
+    world.say("CREATE TABLE names AS SELECT name, COUNT(*) AS c FROM t GROUP BY name EMIT CHANGES;");
+    world.feed();
+    let mut moved = RecordSet::default();
+    moved.push(1, 5, Some(b"k1"), Some(b"{\"NAME\":\"other\"}"));
+    moved.push(1, 6, Some(b"k3"), None);
+    world.log.append("t", &moved).unwrap();
+    world.engine.drive().unwrap();
+    let (told, lines) = world.verify("NAMES");
+    let told = told.unwrap_or_else(|e| panic!("{e} {lines:?}"));
+    assert!(told.contains("equals its batch result: 6 rows") && told.contains("2 groups without rows kept"), "{told}");
+    let mut wrong = RecordSet::default();
+    wrong.push(1, 7, Some(b"nobody"), Some(b"{\"C\":1}"));
+    world.log.append("NAMES", &wrong).unwrap();
+    let (told, lines) = world.verify("NAMES");
+    assert!(told.unwrap_err().message().contains("differs from its batch result in 1 row, 6 are equal"));
+    assert!(lines.len() == 1 && lines[0].starts_with("too much / nobody / nobody | 1 / "), "{lines:?}");
+}
+
+#[test]
 fn where_there_is_no_proof_it_says_why() {
     let mut world = World::new();
     world.feed();

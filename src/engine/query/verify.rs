@@ -17,14 +17,16 @@ use crate::engine::{Answer, Engine};
 use crate::error::{Error, Kind, Result};
 use crate::execute::batch::{self, BatchResult, Came, Ranges};
 use crate::execute::task::spec::ExecutionSpec;
-use crate::log::TopicPartition;
+use crate::log::{Assignment, Isolation, Start, TopicPartition};
+use crate::parse::query::Select;
 use crate::parse::statement::{CreateAs, Emit, JoinKind, Name, Parsed, SelectItem, SourceKind, Statement};
 use crate::plan;
+use crate::plan::Settings;
 use crate::plan::nodes::join::Rule;
 use crate::types::cell;
 use crate::types::{SqlType, pseudo};
 use arrow::array::{ArrayRef, StringArray};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +42,9 @@ const LOOK_PAUSE: Duration = Duration::from_millis(20);
 const DOUBLE_TOLERANCE: f64 = 1e-9;
 /// How long one wait for rows takes.
 const WAIT: Duration = Duration::from_millis(100);
+
+/// Records that are read at once to see whether any are missing.
+const RECORDS_PER_POLL: usize = 10_000;
 
 /// Cells of a row; `None` = NULL.
 type Row = Vec<Option<String>>;
@@ -106,10 +111,7 @@ impl Engine {
     /// An error unless everything that the query has read is still retained.
     fn check_complete(&self, place: &TopicPartition, source: &Source, range: &Range<i64>) -> Result<()> {
         check_retained(place, range.start, self.inner.log.watermarks(place)?.low)?;
-        let compacted = |info: crate::log::TopicInfo| {
-            info.config.get("cleanup.policy").is_some_and(|policy| policy.contains("compact"))
-        };
-        match source.kind == SourceKind::Stream && self.inner.log.topic(&place.topic)?.is_some_and(compacted) {
+        match source.kind == SourceKind::Stream && self.is_compacted(&place.topic)? {
             false => Ok(()),
             true => Err(Error::statement(format!("topic {} is compacted, rows of its past are gone", place.topic))),
         }
@@ -149,13 +151,95 @@ impl Engine {
         let (ours, wanted) = (collect(run(&of_sink)?)?, collect(wanted)?);
         Ok(match sink.kind {
             SourceKind::Table => {
-                let of_table =
-                    catalog.source(&create.select.from.name.value).is_some_and(|s| s.kind == SourceKind::Table);
-                Verdict::of_tables(&keys, &types, of_table && !select.group_by.is_empty(), ours, wanted)
+                let left = |ours: &[Row], wanted: &[Row]| {
+                    let wanted: BTreeSet<Row> = wanted.iter().map(|row| cells_of(row, &keys)).collect();
+                    ours.iter().any(|row| !wanted.contains(&cells_of(row, &keys)))
+                };
+                let seen = match left(&ours, &wanted) {
+                    true => self.groups_ever((&select, &keys), catalog, &history, &settings)?,
+                    false => GroupsEver::Ended,
+                };
+                let was_there = |key: &Row| match &seen {
+                    GroupsEver::Ended => false,
+                    GroupsEver::Unknown => true,
+                    GroupsEver::Known(rows) => rows.contains(key),
+                };
+                Verdict::of_tables(&keys, &types, &was_there, ours, wanted)
             }
             SourceKind::Stream => Verdict::of_streams(ours, wanted),
         })
     }
+}
+
+/// The groups that a query over a table may have a row of although no row of the table is in them any more.
+enum GroupsEver {
+    /// None: a row has a group, or it is deleted.
+    Ended,
+    /// These: all that a record of the table's topic was ever in.
+    Known(BTreeSet<Row>),
+    /// The history does not show it.
+    Unknown,
+}
+
+impl Engine {
+    /// A group keeps its row when all rows of the table have left it. Its records are still in the table's topic, unless
+    /// compaction has removed some: as a stream they have every group that there ever was.
+    fn groups_ever(
+        &self,
+        (select, keys): (&Select, &[usize]),
+        catalog: &Catalog,
+        history: &batch::History,
+        settings: &Settings,
+    ) -> Result<GroupsEver> {
+        let source = catalog.source(&select.from.name.value).filter(|source| source.kind == SourceKind::Table);
+        let Some(source) = source.filter(|_| !select.group_by.is_empty()) else { return Ok(GroupsEver::Ended) };
+        if !select.joins.is_empty() || !self.is_whole(source, history)? {
+            return Ok(GroupsEver::Unknown);
+        }
+        let mut of_records = catalog.clone();
+        of_records.define(Source { kind: SourceKind::Stream, ..(**source).clone() });
+        let mut groups = select.clone();
+        groups.having = None;
+        let Ok(plan) = plan::batch_query(&groups, &of_records, settings) else { return Ok(GroupsEver::Unknown) };
+        Ok(GroupsEver::Known(collect(batch::run(&plan, history)?)?.iter().map(|row| cells_of(row, keys)).collect()))
+    }
+
+    /// Does the table's topic hold every record that its query has read?
+    fn is_whole(&self, table: &Source, history: &batch::History) -> Result<bool> {
+        if !self.is_compacted(&table.topic)? {
+            return Ok(true);
+        }
+        let Some(ranges) = &history.ranges else { return Ok(false) };
+        for (place, range) in ranges.iter().filter(|(place, _)| *place.topic == *table.topic) {
+            let (topic, partition) = (place.topic.clone(), place.partition);
+            let start = Assignment { topic, partition, start: Start::Offset(range.start) };
+            let mut reader = self.inner.log.reader(vec![start], Isolation::ReadCommitted)?;
+            let mut next = range.start;
+            while next < range.end {
+                let fetched = reader.poll(RECORDS_PER_POLL, WAIT)?;
+                let mut has_gap = fetched.is_empty() && reader.at_end(0);
+                fetched.runs().iter().for_each(|run| {
+                    run.for_each(|record| {
+                        has_gap |= record.offset > next && next < range.end;
+                        next = record.offset + 1;
+                    });
+                });
+                if has_gap {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn is_compacted(&self, topic: &str) -> Result<bool> {
+        let policy = |info: crate::log::TopicInfo| info.config.get("cleanup.policy").cloned().unwrap_or_default();
+        Ok(self.inner.log.topic(topic)?.is_some_and(|info| policy(info).contains("compact")))
+    }
+}
+
+fn cells_of(row: &Row, columns: &[usize]) -> Row {
+    columns.iter().map(|column| row[*column].clone()).collect()
 }
 
 /// The items of a SELECT.
@@ -230,9 +314,15 @@ impl Verdict {
         }
     }
 
-    /// By key. A group `keeps` its row when all rows of the table have left it, of which the history knows nothing any more.
-    fn of_tables(keys: &[usize], types: &[SqlType], keeps: bool, ours: Vec<Row>, wanted: Vec<Row>) -> Verdict {
-        let key = |row: &Row| keys.iter().map(|k| row[*k].clone()).collect::<Row>();
+    /// By key. A group keeps its row when all rows of the table have left it: then it `was_there`.
+    fn of_tables(
+        keys: &[usize],
+        types: &[SqlType],
+        was_there: &dyn Fn(&Row) -> bool,
+        ours: Vec<Row>,
+        wanted: Vec<Row>,
+    ) -> Verdict {
+        let key = |row: &Row| cells_of(row, keys);
         let mut left: BTreeMap<Row, Row> = ours.into_iter().map(|row| (key(&row), row)).collect();
         let right: BTreeMap<Row, Row> = wanted.into_iter().map(|row| (key(&row), row)).collect();
         let mut verdict = Verdict::default();
@@ -246,11 +336,11 @@ impl Verdict {
                 None => verdict.differs(1, "missing", [Some(line(&key)), None, Some(line(&wanted))]),
             }
         }
-        if keeps {
-            verdict.left_empty = left.len() as u64;
-            return verdict;
-        }
         for (key, row) in left {
+            if was_there(&key) {
+                verdict.left_empty += 1;
+                continue;
+            }
             verdict.differs(1, "too much", [Some(line(&key)), Some(line(&row)), None]);
         }
         verdict
