@@ -233,7 +233,8 @@ impl<'a> Writer<'a> {
     }
 
     fn window(&mut self) -> String {
-        // Which rows are late depends on how the partitions are read, where there are several.
+        // A query takes the records of several partitions in the order of their times only as far as it has them: a push query
+        // that has read one partition further than another finds rows of the other late.
         let graces: &[&str] = match self.ordered {
             true => &["", ", GRACE PERIOD 0 SECONDS", ", GRACE PERIOD 5 SECONDS"],
             false => &["", ", GRACE PERIOD 1 DAY"],
@@ -382,7 +383,10 @@ impl<'a> Writer<'a> {
             2 => format!("{number} > (SELECT MIN(r.n) FROM r)"),
             3 => format!("{number} = (SELECT COUNT(*) FROM r WHERE r.w = {})", self.simple(columns, &Text)),
             4 => format!("{} {not}IN (SELECT t.name FROM t)", self.simple(columns, &Text)),
-            _ => format!("{number} = ANY (SELECT v.m FROM v)"),
+            _ => {
+                let (op, which) = (self.pick(&["=", "<>", "<", "<=", ">", ">="]), self.pick(&["ANY", "ALL"]));
+                format!("{number} {op} {which} (SELECT v.m FROM v)")
+            }
         }
     }
 
