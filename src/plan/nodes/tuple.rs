@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Span};
 use crate::types::SqlType;
-use arrow::array::{ArrayRef, AsArray, BinaryArray};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray};
 use arrow::datatypes::{DataType, Int64Type};
 use arrow::row::{RowConverter, SortField};
 use datafusion::common::Result;
@@ -14,8 +14,17 @@ use std::sync::Arc;
 
 /// The values of some columns as bytes, never NULL: the same bytes for the same values, NULLs among them, and for no others.
 pub fn tuple(columns: Vec<Expr>) -> Expr {
+    made(columns, false)
+}
+
+/// The same, but NULL where one of the values is.
+pub fn whole_tuple(columns: Vec<Expr>) -> Expr {
+    made(columns, true)
+}
+
+fn made(columns: Vec<Expr>, is_whole: bool) -> Expr {
     let signature = Signature::any(columns.len(), Volatility::Immutable);
-    Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(ScalarUDF::from(Tuple { signature })), columns))
+    Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(ScalarUDF::from(Tuple { signature, is_whole })), columns))
 }
 
 /// Can a column of this type be a part of a tuple?
@@ -26,11 +35,13 @@ pub fn is_possible(ty: &SqlType) -> bool {
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Tuple {
     signature: Signature,
+    /// NULL where one of the values is.
+    is_whole: bool,
 }
 
 impl ScalarUDFImpl for Tuple {
     fn name(&self) -> &str {
-        "tuple"
+        if self.is_whole { "whole_tuple" } else { "tuple" }
     }
 
     fn signature(&self) -> &Signature {
@@ -45,7 +56,9 @@ impl ScalarUDFImpl for Tuple {
         let arrays: Vec<ArrayRef> = args.args.iter().map(|a| a.to_array(args.number_rows)).collect::<Result<_>>()?;
         let fields = arrays.iter().map(|a| SortField::new(a.data_type().clone())).collect();
         let rows = RowConverter::new(fields)?.convert_columns(&arrays)?;
-        let bytes: BinaryArray = rows.iter().map(|row| Some(row.data().to_vec())).collect();
+        let has_null = |row: usize| self.is_whole && arrays.iter().any(|values| values.is_null(row));
+        let bytes = rows.iter().enumerate().map(|(at, row)| (!has_null(at)).then(|| row.data().to_vec()));
+        let bytes: BinaryArray = bytes.collect();
         Ok(ColumnarValue::Array(Arc::new(bytes)))
     }
 }

@@ -82,8 +82,8 @@ impl Binder<'_> {
             }
             Expr::Interval(_) => Err(Error::statement(format!("{expr} is no value by itself"))
                 .with_hint("add it to a TIMESTAMP, DATE or TIME, or subtract it from one")),
-            Expr::Tuple(_) => Err(Error::statement(format!("several values in parentheses are not supported: {expr}"))
-                .with_hint("compare them one by one, with AND")),
+            Expr::Tuple(_) => Err(Error::statement(format!("several values in parentheses are no value: {expr}"))
+                .with_hint("they are compared with another such row, or by IN with a list of them or a query")),
             other => Err(Error::statement(format!("expression is not supported: {other}"))),
         }
     }

@@ -14,6 +14,7 @@ pub mod extensions;
 mod lambda;
 mod list;
 mod native;
+mod row;
 mod types;
 
 pub use types::sql_type;
@@ -232,7 +233,10 @@ impl Binder<'_> {
             Expr::IsDistinctFrom(left, right) => self.comparison(super::Comparison::Distinct, left, right),
             Expr::IsNotDistinctFrom(left, right) => self.comparison(super::Comparison::NotDistinct, left, right),
             Expr::Between { expr, negated, low, high } => self.between(expr, *negated, low, high),
-            Expr::InList { expr, list, negated } => self.in_list(expr, list, *negated),
+            Expr::InList { expr, list, negated } => match row::values(expr) {
+                Some(row) => self.expr(&row::listed(row, list, *negated)?),
+                None => self.in_list(expr, list, *negated),
+            },
             Expr::Like { negated, any: false, expr, pattern, escape_char } => {
                 self.like(expr, pattern, escape_char.as_ref(), *negated)
             }
@@ -302,6 +306,9 @@ impl Binder<'_> {
 
     fn operator(&mut self, left: &Expr, op: &BinaryOperator, right: &Expr) -> Result<Bound> {
         use super::Comparison;
+        if let (Some(left), Some(right)) = (row::values(left), row::values(right)) {
+            return self.expr(&row::compared(left, op, right)?);
+        }
         match op {
             BinaryOperator::Plus => self.arithmetic(Arithmetic::Add, left, right),
             BinaryOperator::Minus => self.arithmetic(Arithmetic::Subtract, left, right),

@@ -8,7 +8,7 @@ use crate::functions::bounded::{Bound, CENTROIDS_MAX, Sort, allowed};
 use crate::plan::scalar::{self, Boundary};
 use crate::plan::select::expression;
 use crate::types::SqlType;
-use arrow::datatypes::{DataType, Field, FieldRef};
+use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, Field, FieldRef};
 use datafusion::common::{DataFusionError, ScalarValue};
 use datafusion::logical_expr::function::WindowUDFFieldArgs;
 use datafusion::logical_expr::type_coercion::functions::fields_with_udf;
@@ -27,7 +27,14 @@ impl Parts<'_> {
             return Err(Error::statement(format!("IGNORE and RESPECT NULLS are not permitted for {}", self.name)));
         }
         let given = self.arguments(place, computed)?;
-        let wanted = fields_with_udf(&fields(&given), function.as_ref()).map_err(|e| self.wrong(&given, e))?;
+        let mut wanted = fields_with_udf(&fields(&given), function.as_ref()).map_err(|e| self.wrong(&given, e))?;
+        // The mean of the two values in the middle has one digit more than they have.
+        if let ("median", Some(DataType::Decimal128(precision, scale))) =
+            (function.name(), wanted.first().map(|field| field.data_type().clone()))
+            && precision < DECIMAL128_MAX_PRECISION
+        {
+            wanted[0] = Arc::new(Field::new("value", DataType::Decimal128(precision + 1, scale + 1), true));
+        }
         let args = self.coerced(given.clone(), &wanted)?;
         self.check_constants(function.name(), &args)?;
         let args = if self.descending { mirrored(args) } else { args };

@@ -4,6 +4,7 @@
 //! relations   what the names of sources mean, queries among them
 //! subquery    a query in an expression becomes a column of the rows that the expression sees
 //! correlate   which columns of those rows it names
+//! quantified  ANY and ALL
 //! around      groups of a query that names some
 //! sides       two plans joined by DataFusion
 //! series      numbers in FROM
@@ -12,6 +13,7 @@
 
 pub(super) mod around;
 pub(super) mod correlate;
+mod quantified;
 pub(in crate::plan) mod relations;
 mod series;
 pub(super) mod sides;

@@ -12,6 +12,7 @@
 //! column of the rows outside, and DataFusion sees joins of plain columns.
 
 use super::correlate::{self, Captured, Outside};
+use super::quantified::{self, Extreme, Part};
 use super::relations::{FOR, ID, Relations, Rows};
 use super::sides::{Side, check_size};
 use crate::error::{Error, Result, Span};
@@ -40,6 +41,8 @@ enum Ask {
     In { value: Box<Expr>, negated: bool },
     /// The same where NULL means as much as false: a condition of WHERE.
     Found { value: Box<Expr> },
+    /// An end of its values, for ANY and ALL.
+    Extreme(Extreme),
 }
 
 /// A column that an expression needs.
@@ -155,33 +158,44 @@ fn take(expr: &Expr, wanted: &mut Vec<Wanted>, refused: &mut Option<Error>) -> E
                 _ => return None,
             },
             Expr::AnyOp { left, compare_op, right, .. } | Expr::AllOp { left, compare_op, right } => {
-                let name = expression::as_name(right).filter(|name| name.starts_with("#query_"))?;
+                let name = expression::as_name(right).filter(|name| name.starts_with("#query_"))?.to_owned();
                 let any = matches!(part, Expr::AnyOp { .. });
-                let negated = match (any, compare_op) {
-                    (true, BinaryOperator::Eq) => false,
-                    (false, BinaryOperator::NotEq) => true,
+                let value = take(left, wanted, refused);
+                match (any, compare_op) {
+                    (true, BinaryOperator::Eq) => (name, Ask::In { value: Box::new(value), negated: false }),
+                    (false, BinaryOperator::NotEq) => (name, Ask::In { value: Box::new(value), negated: true }),
                     _ => {
-                        let error = Error::statement("ANY goes with = and ALL with <> only");
-                        let error = error.with_hint("compare with (SELECT MIN(...)) or (SELECT MAX(...))");
-                        refused.get_or_insert(error.at_some(span_of(&**left)));
-                        return None;
+                        let mut column = |part: Part| match part {
+                            Part::Of(extreme) => want(name.clone(), Ask::Extreme(extreme), wanted),
+                            Part::Exists => want(name.clone(), Ask::Exists, wanted),
+                        };
+                        let compared = quantified::comparison(&value, compare_op, any, &mut column);
+                        if compared.is_none() {
+                            let error = Error::statement(format!("{compare_op} does not go with ANY or ALL"));
+                            refused.get_or_insert(error.at_some(span_of(&**left)));
+                        }
+                        return compared;
                     }
-                };
-                let value = Box::new(take(left, wanted, refused));
-                (name.to_owned(), Ask::In { value, negated })
+                }
             }
             _ => return None,
         };
-        if let Some(known) = wanted.iter().find(|w| w.query == query && w.ask == ask) {
-            return Some(expression::identifier(&known.column));
-        }
-        let column = match &ask {
-            Ask::In { .. } | Ask::Found { .. } => format!("#in_{}_{}", wanted.len(), query.trim_start_matches('#')),
-            _ => query.clone(),
-        };
-        wanted.push(Wanted { query, ask, column: column.clone() });
-        Some(expression::identifier(&column))
+        Some(want(query, ask, wanted))
     })
+}
+
+/// The column of what is asked of a query.
+fn want(query: String, ask: Ask, wanted: &mut Vec<Wanted>) -> Expr {
+    if let Some(known) = wanted.iter().find(|w| w.query == query && w.ask == ask) {
+        return expression::identifier(&known.column);
+    }
+    let of_query = matches!(ask, Ask::Value) || query.starts_with("#exists_");
+    let (column, expr) = match of_query {
+        true => (query.clone(), expression::identifier(&query)),
+        false => quantified::name(wanted.len(), &query),
+    };
+    wanted.push(Wanted { query, ask, column });
+    expr
 }
 
 /// The rows of a query inside, and the columns of the rows around that it names: then its last column is [`FOR`].
@@ -264,12 +278,17 @@ impl Inner {
 
     /// The one column of the query, in the given type.
     fn one(&self, wanted: Option<&SqlType>) -> Result<(PlanExpr, SqlType)> {
-        let [column, ..] = self.rows.columns.as_slice() else { return Err(wrong_width(0)) };
         if self.width() != 1 {
             return Err(wrong_width(self.width()));
         }
+        self.at(0, wanted)
+    }
+
+    /// One of its columns, in the given type.
+    fn at(&self, place: usize, wanted: Option<&SqlType>) -> Result<(PlanExpr, SqlType)> {
+        let Some(column) = self.rows.columns.get(place) else { return Err(wrong_width(place)) };
         let mut names = Names::new("SELECT", "");
-        names.add("#0", 0, column.ty.clone());
+        names.add("#0", place, column.ty.clone());
         let ty = wanted.unwrap_or(&column.ty);
         let typed = scalar::bind_to(&expression::identifier("#0"), &names, Boundary::SelectItem, ty)?;
         Ok((call::call(&typed.program, ty, self.rows.plan.schema()), ty.clone()))
@@ -310,6 +329,23 @@ fn column(want: &Wanted, inner: Inner, attached: &Attached, at: Span) -> Result<
             let plan = if inner.is_correlated() { plan.distinct()? } else { plan.limit(0, Some(1))? };
             let value = |side: &Side| Ok(side.right("#there").is_not_null());
             Ok((outer.with(plan.build()?, Vec::new(), &want.column, &value)?, SqlType::Boolean))
+        }
+        Ask::Extreme(extreme) => {
+            let (value, ty) = inner.one(None)?;
+            let mut columns = vec![("#value".to_owned(), value)];
+            columns.extend(inner.id().map(|id| (FOR.to_owned(), id)));
+            let plan = Compute::plan(columns, inner.rows.plan.clone())?;
+            let value = PlanExpr::Column(plan.schema().columns()[0].clone());
+            let (aggregates, ty) = quantified::aggregates(*extreme, value, ty)?;
+            let group = grouped(&plan);
+            let plan = LogicalPlanBuilder::from(plan).aggregate(group, aggregates)?.build()?;
+            let value = |side: &Side| {
+                Ok(match extreme {
+                    Extreme::Complete => side.right("#rows").eq(side.right("#known")),
+                    _ => side.right("#end"),
+                })
+            };
+            Ok((outer.with(plan, Vec::new(), &want.column, &value)?, ty))
         }
         Ask::In { value, negated } => {
             let plan = found(&outer, inner, (value, Some(*negated)), attached, &want.column)?;
@@ -364,18 +400,22 @@ fn found(
     attached: &Attached,
     name: &str,
 ) -> Result<LogicalPlan> {
-    let Typed { ty, .. } = scalar::bind(value, &attached.names, Boundary::SelectItem)?;
-    let (_, listed) = inner.one(None)?;
-    let common = ty.common(&listed).ok_or_else(|| {
-        Error::statement(format!(
-            "Cannot compare {} ({ty}) to the values of a query ({listed})",
-            expression::text(value)
-        ))
-        .with_hint("CAST one of them")
-    })?;
-    let (listed, _) = inner.one(Some(&common))?;
-    let Typed { program, .. } = scalar::bind_to(value, &attached.names, Boundary::SelectItem, &common)?;
-    let value = call::call(&program, &common, attached.plan.schema());
+    let (value, listed) = match value {
+        Expr::Tuple(values) => {
+            if inner.width() != values.len() {
+                let (values, width) = (values.len(), inner.width());
+                let text = format!("a row of {values} values is sought in a query that returns {width}");
+                return Err(Error::statement(text));
+            }
+            let pairs = values.iter().enumerate().map(|(place, value)| pair(value, &inner, place, attached));
+            let (values, listed) = pairs.collect::<Result<Vec<_>>>()?.into_iter().unzip();
+            (tuple::whole_tuple(values), tuple::whole_tuple(listed))
+        }
+        value => {
+            inner.one(None)?;
+            pair(value, &inner, 0, attached)?
+        }
+    };
     let mut columns = vec![("#value".to_owned(), listed)];
     columns.extend(inner.id().map(|id| (FOR.to_owned(), id)));
     let values = Compute::plan(columns, inner.rows.plan.clone())?;
@@ -419,6 +459,22 @@ fn found(
             .otherwise(lit(negated))?)
     };
     only(outer.with(counts, Vec::new(), name, &answer)?, width)
+}
+
+/// A value of the rows around and a column of the query, in one type.
+fn pair(value: &Expr, inner: &Inner, place: usize, attached: &Attached) -> Result<(PlanExpr, PlanExpr)> {
+    let Typed { ty, .. } = scalar::bind(value, &attached.names, Boundary::SelectItem)?;
+    let (_, listed) = inner.at(place, None)?;
+    let common = ty.common(&listed).ok_or_else(|| {
+        Error::statement(format!(
+            "Cannot compare {} ({ty}) to the values of a query ({listed})",
+            expression::text(value)
+        ))
+        .with_hint("CAST one of them")
+    })?;
+    let (listed, _) = inner.at(place, Some(&common))?;
+    let Typed { program, .. } = scalar::bind_to(value, &attached.names, Boundary::SelectItem, &common)?;
+    Ok((call::call(&program, &common, attached.plan.schema()), listed))
 }
 
 /// A column of one plan in another one that begins with its columns.
