@@ -178,7 +178,7 @@ fn is_simple(aggregate: &Aggregate) -> bool {
 
 /// One group: a value in the making, and how many rows went into it.
 #[derive(Debug)]
-struct State {
+pub(super) struct State {
     aggregate: Aggregate,
     text: String,
     sum: ScalarValue,
@@ -186,7 +186,7 @@ struct State {
 }
 
 impl State {
-    fn new(aggregate: &Aggregate, text: &str) -> Result<State> {
+    pub(super) fn new(aggregate: &Aggregate, text: &str) -> Result<State> {
         let sum = match aggregate {
             Aggregate::CountRows | Aggregate::Count | Aggregate::SumBigint | Aggregate::AvgBigint => {
                 ScalarValue::Int64(Some(0))

@@ -14,6 +14,8 @@ mod accumulators;
 mod arranged;
 mod copies;
 mod grouped;
+#[cfg(test)]
+mod grouped_test;
 mod heap_accumulator;
 mod nodes;
 mod planner;
