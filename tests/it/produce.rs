@@ -111,10 +111,10 @@ fn lines_are_written_into_a_stream_by_its_formats() {
     let lines = "1000:{\"v\":1.5,\"W\":\"a\"}\n-7:{\"v\":2}\n1000:{\"v\":3,\"rowtime\":77}\n";
     assert_eq!(into("i", &["-k", ":"], lines), wrote(3, "i"));
     let rows = sql(directory, "SELECT id, v, w, ROWTIME = 77 AS early FROM i ORDER BY v;");
-    assert_eq!(rows.lines().skip(1).collect::<Vec<_>>(), ["1000,1.5,a,false", "-7,2,,false", "1000,3,,true"]);
+    assert_eq!(rows.lines().skip(1).collect::<Vec<_>>(), ["1000,1.5,a,false", "-7,2.0,,false", "1000,3.0,,true"]);
     assert_eq!(into("i", &["--timestamp", "5", "-p", "1"], "{\"v\":9}\n"), wrote(1, "i"));
     let rows = sql(directory, "SELECT id, v, ROWTIME, ROWPARTITION FROM i WHERE v = 9.0;");
-    assert_eq!(rows.lines().nth(1), Some(",9,5,1"));
+    assert_eq!(rows.lines().nth(1), Some(",9.0,5,1"));
     // A tombstone deletes the row of its key.
     assert_eq!(into("t", &["-k", "=", "--null", ""], "1=7\n2={\"N\":8}\n1=\n"), wrote(3, "t"));
     assert_eq!(sql(directory, "SELECT * FROM t ORDER BY id;").lines().skip(1).collect::<Vec<_>>(), ["2,8"]);
