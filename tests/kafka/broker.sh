@@ -17,15 +17,13 @@
 # The jars come from Maven Central and are kept in ${XDG_CACHE_HOME:-~/.cache}/tidegate. Exit code 77: Java or Maven is
 # missing, so tests are to be skipped. KAFKA_HEAP (512m) sets the heap.
 set -euo pipefail
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd) what="Kafka broker"
+source "$here/service.sh"
 version=4.3.1
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/tidegate/kafka-$version
 secure=no users=() proxy= cluster=
 START_SECONDS_MAX=60 # a cold start takes 4 s on a quiet machine
 PORT_TRIES_MAX=5     # another process may take a port between our look and the broker's bind
-
-skip() { echo "no Kafka broker: $1" >&2; exit 77; }
-fail() { echo "broker.sh: $1" >&2; exit 1; }
 
 fetch() {
   command -v java >/dev/null || skip "java is not installed (Java 17 or newer is needed)"
@@ -39,21 +37,6 @@ fetch() {
   # Renamed when complete; whoever comes second adds what is not there.
   mv -T "$new" "$cache/lib" 2>/dev/null || { cp -n "$new"/*.jar "$cache/lib/"; rm -rf "$new"; }
 }
-
-taken() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
-
-# A port below the range from which the kernel picks ports for outgoing connections.
-free_port() {
-  local port
-  for _ in $(seq 100); do
-    port=$((20000 + RANDOM % 12000))
-    [ "$port" = "${1:-}" ] || [ "$port" = "${2:-}" ] || taken "$port" || { echo "$port"; return; }
-  done
-  fail "no free port found"
-}
-
-# A zombie is not alive: its parent may take its time.
-alive() { [ -s "$1/pid" ] && kill -0 "$(cat "$1/pid")" 2>/dev/null && ! grep -q "^State:.Z" "/proc/$(cat "$1/pid")/status" 2>/dev/null; }
 
 # Started again on the same DIR, the broker keeps its ports, so that clients find it again.
 configure() {
@@ -129,7 +112,7 @@ start() {
     if launch "$dir"; then
       echo "127.0.0.1:$broker" > "$dir/bootstrap"
       [ "$secure" = no ] || echo "localhost:$tls" > "$dir/secure"
-      [ -z "${2:-}" ] || watch "$dir" "$2"
+      [ -z "${2:-}" ] || watch "$dir" "$2" 5
       return
     fi
     grep -q "Address already in use" "$dir/broker.log" && [ "$try" -lt $PORT_TRIES_MAX ] || break
@@ -138,26 +121,6 @@ start() {
   done
   tail -20 "$dir/broker.log" >&2
   fail "the broker did not start"
-}
-
-# Outlives this script: stops the broker when process $2 has ended.
-watch() {
-  local dir=$1 parent=$2 child; child=$(cat "$dir/pid")
-  (
-    while kill -0 "$parent" 2>/dev/null && kill -0 "$child" 2>/dev/null; do sleep 0.5; done
-    kill -CONT "$child" 2>/dev/null; kill "$child" 2>/dev/null
-    sleep 5; kill -9 "$child" 2>/dev/null
-  ) > /dev/null 2>&1 < /dev/null &
-}
-
-stop() {
-  alive "$1" || { rm -f "$1/pid"; return 0; }
-  local pid; pid=$(cat "$1/pid")
-  kill -CONT "$pid" 2>/dev/null || true
-  kill "$pid" 2>/dev/null || true
-  for _ in $(seq 100); do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
-  kill -9 "$pid" 2>/dev/null || true
-  rm -f "$1/pid"
 }
 
 [ $# -ge 2 ] || fail "usage: broker.sh start DIR [PID] | secure DIR [PID] | proxied DIR [PID] | join DIR [PID] | stop DIR | port DIR | pid DIR | java ARGS..."
@@ -175,7 +138,7 @@ case $1 in
     cluster=${CLUSTER:?the folder of the other broker}
     start "$2" "${3:-}"
     ;;
-  stop) stop "$2" ;;
+  stop) end TERM "$2" ;;
   port) alive "$2" || fail "no broker runs in $2"; cat "$2/bootstrap" ;;
   java)
     shift

@@ -8,14 +8,12 @@
 # Plugins of PLUGINS (folders, with commas between them) are there as well. The jars come from Maven Central and are kept in
 # ${XDG_CACHE_HOME:-~/.cache}/tidegate. Exit code 77: Java or Maven is missing, so tests are to be skipped.
 set -euo pipefail
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd) what="Connect worker"
+source "$here/service.sh"
 version=4.3.1
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/tidegate/kafka-$version
 START_SECONDS_MAX=90 # a start takes 4 s on a quiet machine
 PORT_TRIES_MAX=5     # another process may take a port between our look and the worker's bind
-
-skip() { echo "no Connect worker: $1" >&2; exit 77; }
-fail() { echo "connect.sh: $1" >&2; exit 1; }
 
 fetch() {
   command -v java > /dev/null || skip "java is not installed (Java 17 or newer is needed)"
@@ -28,20 +26,6 @@ fetch() {
   # Renamed when complete; a second copy is thrown away.
   mv -T "$new" "$cache/connect-file" 2> /dev/null || rm -rf "$new"
 }
-
-taken() { (exec 3<> "/dev/tcp/127.0.0.1/$1") 2> /dev/null; }
-
-# A port below the range from which the kernel picks ports for outgoing connections.
-free_port() {
-  local port
-  for _ in $(seq 100); do
-    port=$((20000 + RANDOM % 12000))
-    taken "$port" || { echo "$port"; return; }
-  done
-  fail "no free port found"
-}
-
-alive() { [ -s "$1/pid" ] && kill -0 "$(cat "$1/pid")" 2> /dev/null; }
 
 # The group and its topics have the port in their names: several workers may share a cluster of brokers.
 configure() {
@@ -74,21 +58,7 @@ launch() {
   setsid java -Xmx256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp "$cache/lib/*" -Dlog4j2.configurationFile="$here/log4j2.yaml" \
     org.apache.kafka.connect.cli.ConnectDistributed "$dir/worker.properties" > "$dir/worker.log" 2>&1 < /dev/null &
   echo $! > "$dir/pid"
-  for _ in $(seq $((START_SECONDS_MAX * 4))); do
-    curl -sf -m 2 "http://127.0.0.1:$port/connectors" > /dev/null && return 0
-    alive "$dir" || return 1
-    sleep 0.25
-  done
-  return 1
-}
-
-# Outlives this script: kills the worker when process $2 has ended.
-watch() {
-  local parent=$2 child; child=$(cat "$1/pid")
-  (
-    while kill -0 "$parent" 2> /dev/null && kill -0 "$child" 2> /dev/null; do sleep 0.5; done
-    kill -9 "$child" 2> /dev/null
-  ) > /dev/null 2>&1 < /dev/null &
+  until_ready "$dir" $START_SECONDS_MAX curl -sf -m 2 "http://127.0.0.1:$port/connectors"
 }
 
 start() {
@@ -110,18 +80,10 @@ start() {
   fail "the worker did not start"
 }
 
-stop() {
-  alive "$1" || return 0
-  local pid; pid=$(cat "$1/pid")
-  # What it has is in topics: nothing is lost with it.
-  kill -9 "$pid"
-  for _ in $(seq 100); do kill -0 "$pid" 2> /dev/null || break; sleep 0.1; done
-  rm -f "$1/pid"
-}
-
 [ $# -ge 2 ] || fail "usage: connect.sh start DIR BOOTSTRAP [PID] | stop DIR"
 case $1 in
   start) start "$2" "${3:?the brokers}" "${4:-}" ;;
-  stop) stop "$2" ;;
+  # What it has is in topics: nothing is lost with it.
+  stop) end KILL "$2" ;;
   *) fail "unknown command $1" ;;
 esac

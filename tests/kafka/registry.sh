@@ -10,14 +10,13 @@
 # The program comes from Maven Central and is kept in ${XDG_CACHE_HOME:-~/.cache}/tidegate. Exit code 77: Java or Maven is
 # missing, so tests are to be skipped.
 set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd) what="schema registry"
+source "$here/service.sh"
 version=2.6.13.Final
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/tidegate/apicurio-$version
 jar=apicurio-registry-app-$version-runner.jar
 START_SECONDS_MAX=90 # a cold start takes 3 s on a quiet machine
 PORT_TRIES_MAX=5     # another process may take a port between our look and the registry's bind
-
-skip() { echo "no schema registry: $1" >&2; exit 77; }
-fail() { echo "registry.sh: $1" >&2; exit 1; }
 
 fetch() {
   command -v java > /dev/null || skip "java is not installed (Java 17 or newer is needed)"
@@ -32,22 +31,6 @@ fetch() {
   mv -T "$new" "$cache" 2> /dev/null || rm -rf "$new"
 }
 
-taken() { (exec 3<> "/dev/tcp/127.0.0.1/$1") 2> /dev/null; }
-
-# A port below the range from which the kernel picks ports for outgoing connections.
-free_port() {
-  local port
-  for _ in $(seq 100); do
-    port=$((20000 + RANDOM % 12000))
-    taken "$port" || { echo "$port"; return; }
-  done
-  fail "no free port found"
-}
-
-ready() { curl -sf -m 2 "http://127.0.0.1:$1/health/ready" > /dev/null; }
-
-alive() { [ -s "$1/pid" ] && kill -0 "$(cat "$1/pid")" 2> /dev/null; }
-
 launch() {
   local dir=$1 port=$2
   # What was registered is on disk before the response. Serial collector and first compiler only: a third of the memory, and a quicker start.
@@ -56,21 +39,7 @@ launch() {
     -Dquarkus.datasource.jdbc.url="jdbc:h2:file:$dir/schemas;WRITE_DELAY=0" \
     -jar "$cache/$jar" > "$dir/registry.log" 2>&1 < /dev/null &
   echo $! > "$dir/pid"
-  for _ in $(seq $((START_SECONDS_MAX * 4))); do
-    ready "$port" && return 0
-    alive "$dir" || return 1
-    sleep 0.25
-  done
-  return 1
-}
-
-# Outlives this script: kills the registry when process $2 has ended.
-watch() {
-  local parent=$2 child; child=$(cat "$1/pid")
-  (
-    while kill -0 "$parent" 2> /dev/null && kill -0 "$child" 2> /dev/null; do sleep 0.5; done
-    kill -9 "$child" 2> /dev/null
-  ) > /dev/null 2>&1 < /dev/null &
+  until_ready "$dir" $START_SECONDS_MAX curl -sf -m 2 "http://127.0.0.1:$port/health/ready"
 }
 
 start() {
@@ -90,15 +59,6 @@ start() {
   done
   tail -20 "$dir/registry.log" >&2
   fail "the registry did not start"
-}
-
-end() {
-  alive "$2" || return 0
-  local pid; pid=$(cat "$2/pid")
-  kill "-$1" "$pid"
-  for _ in $(seq 100); do kill -0 "$pid" 2> /dev/null || break; sleep 0.1; done
-  kill -9 "$pid" 2> /dev/null || true
-  rm -f "$2/pid"
 }
 
 [ $# -ge 2 ] || fail "usage: registry.sh start DIR [PID] | kill DIR | stop DIR"
