@@ -67,6 +67,7 @@ impl Shared {
 
     /// One round over all topics.
     pub(super) fn maintain(&self) -> Result<()> {
+        let _round = self.work.round.lock();
         let begin = processor_time();
         let topics: Vec<Arc<Topic>> = self.catalog.read().topics.values().cloned().collect();
         let mut tended = topics.iter().filter(|t| t.config.needs_maintenance());

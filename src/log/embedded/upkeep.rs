@@ -51,6 +51,8 @@ impl MaintenanceSignal {
 /// What retention and compaction have done.
 #[derive(Debug, Default)]
 pub(super) struct Work {
+    /// Held through a round: two compactions of a partition at once would write files of the same names.
+    pub(super) round: Mutex<()>,
     busy_nanos: AtomicU64,
     removed_bytes: AtomicU64,
     copied_bytes: AtomicU64,
