@@ -1,6 +1,5 @@
 //! The program: reads the command line and turns the outcome into an exit code.
 
-use clap::Parser;
 use std::process::ExitCode;
 use tidegate::cli::args::Arguments;
 use tidegate::cli::args::layers::layered;
@@ -8,7 +7,7 @@ use tidegate::cli::environment::Machine;
 
 fn main() -> ExitCode {
     let arguments = match layered(std::env::args_os().collect()) {
-        Ok(arguments) => Arguments::parse_from(arguments),
+        Ok(arguments) => Arguments::read(arguments),
         Err(error) => return ExitCode::from(tidegate::cli::refused(&error)),
     };
     ExitCode::from(tidegate::cli::run(&arguments, &mut Machine::default()))

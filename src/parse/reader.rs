@@ -345,7 +345,9 @@ fn foreign(word: &str) -> Option<&'static str> {
         "UPDATE" | "MERGE" | "UPSERT" => {
             Some("a table follows its topic: INSERT INTO ... VALUES with the same key replaces a row")
         }
-        "DELETE" | "TRUNCATE" => Some("a table follows its topic: a record without a value deletes the row of its key"),
+        "DELETE" | "TRUNCATE" => Some(
+            "a table follows its topic: a record without a value deletes the row of its key (printf 'KEY:null' | tidegate topic produce TOPIC -k :)",
+        ),
         "USE" | "BEGIN" | "COMMIT" | "ROLLBACK" => Some("databases and transactions of statements are not supported"),
         _ => None,
     }

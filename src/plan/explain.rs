@@ -3,7 +3,7 @@
 //! ```text
 //! Sink: table PER_CAR
 //! └─ Compute: CAR, N = KSQL_AGG_VARIABLE_0
-//!    └─ Aggregate: CountRows() by CAR, WINDOWSTART, WINDOWEND
+//!    └─ Aggregate: COUNT(*) by CAR, WINDOWSTART, WINDOWEND
 //!       └─ TimeWindow: TUMBLING (SIZE 10 SECONDS)
 //!          └─ Rekey: CAR as KAFKA, into 4 partitions
 //!             └─ Compute: CAR, ROWTIME, ROWPARTITION, #ordinal, #present
@@ -32,6 +32,11 @@ pub fn nodes(plan: &LogicalPlan) -> Vec<(String, Option<usize>)> {
         open.extend(plan.inputs().into_iter().rev().map(|input| (input, Some(at))));
     }
     all
+}
+
+/// `1 partition`, `4 partitions`.
+pub(super) fn partitions(count: u32) -> String {
+    format!("{count} {}", if count == 1 { "partition" } else { "partitions" })
 }
 
 /// How the sources of a query over history meet: a line for each join, with its line end.
@@ -69,10 +74,10 @@ fn node(plan: &LogicalPlan) -> String {
                 let source = table.source();
                 let kind = if source.kind == SourceKind::Stream { "stream" } else { "table" };
                 format!(
-                    "Scan: {kind} {} (topic {}, {} partitions, key {}, value {})",
+                    "Scan: {kind} {} (topic {}, {}, key {}, value {})",
                     source.name,
                     source.topic,
-                    source.partitions,
+                    partitions(source.partitions),
                     source.key_format.name(),
                     source.value_format.name()
                 )

@@ -16,6 +16,7 @@ pub(super) fn kafka_value(sources: &[&str], operation: &str) -> Error {
          <existing-kafka-formated-stream-name>;'\nFor more info see https://github.com/confluentinc/ksql/issues/3060",
         sources.join(", ")
     ))
+    .with_hint(format!("CREATE STREAM {0}_JSON WITH (VALUE_FORMAT='JSON') AS SELECT * FROM {0};", sources[0]))
 }
 
 /// Names of formats, for hints.

@@ -73,7 +73,13 @@ fn entity_outcome(entity: &Entity) -> Outcome {
         Entity::Function(help) => {
             let mut rows = vec![
                 ("Name", help.name.clone()),
-                ("Kind", format!("{}, {}", help.kind, help.category)),
+                (
+                    "Kind",
+                    match help.kind == help.category {
+                        true => help.kind.to_owned(),
+                        false => format!("{}, {}", help.kind, help.category),
+                    },
+                ),
                 ("Overview", help.description.to_owned()),
             ];
             rows.extend(help.signatures.iter().map(|s| ("Call", s.call(&help.name))));

@@ -238,6 +238,7 @@ fn router(app: Arc<App>, attach_service: AttachService) -> Router {
     let (engine, console) = (app.engine.clone(), app.console);
     let registry = RegistryService::new(move || Ok(engine.clone()));
     let console = if console { console::routes() } else { Routes::new() };
+    let attached = attach::server::sessions().into_router().merge(attach::server::topics().into_router());
     ksql_api()
         .into_router()
         .merge(console.into_router())
@@ -246,13 +247,14 @@ fn router(app: Arc<App>, attach_service: AttachService) -> Router {
         .method_not_allowed_fallback(not_so)
         .with_state(app)
         .merge(schema_registry::routes().into_router().with_state(registry))
-        .merge(attach::server::sessions().into_router().with_state(Arc::new(attach_service)))
+        .merge(attached.with_state(Arc::new(attach_service)))
 }
 
 /// Every route of the server and what it requires.
 pub fn routes() -> Vec<Route> {
     let ours = [ksql_api().table(), api::routes().table(), console::routes::<()>().table()].concat();
-    [&ours, attach::server::sessions().table(), schema_registry::routes().table()].concat()
+    let attached = [attach::server::sessions().table(), attach::server::topics().table()].concat();
+    [&ours, &attached, schema_registry::routes().table()].concat()
 }
 
 fn ksql_api() -> Routes<Arc<App>> {
@@ -301,7 +303,10 @@ async fn nowhere(method: Method, uri: Uri) -> Response {
 
 async fn not_so(method: Method, uri: Uri) -> Response {
     let e = Error::not_found(format!("method not allowed: {method} {}", uri.path())).with_code(40500);
-    error::response_at(uri.path(), &e.with_hint(if method == Method::GET { "POST it" } else { "GET it" }))
+    let offered: Vec<String> =
+        routes().iter().filter(|route| route.has(uri.path())).map(|route| format!("{} it", route.method)).collect();
+    let e = if offered.is_empty() { e } else { e.with_hint(offered.join(" or ")) };
+    error::response_at(uri.path(), &e)
 }
 
 /// Starts work that may wait on a thread of the runtime's pool. Where the operating system refuses a thread and the pool has none,

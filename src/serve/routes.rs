@@ -39,6 +39,21 @@ pub struct Route {
     pub needs: Needs,
 }
 
+impl Route {
+    /// Whether a path of a request is this route's.
+    pub(super) fn has(&self, path: &str) -> bool {
+        let mut parts = path.split('/');
+        for pattern in self.path.split('/') {
+            match (pattern, parts.next()) {
+                (pattern, Some(_)) if pattern.starts_with("{*") => return true,
+                (pattern, Some(part)) if pattern == part || pattern.starts_with('{') => {}
+                _ => return false,
+            }
+        }
+        parts.next().is_none()
+    }
+}
+
 /// Routes on their way to a router.
 pub(super) struct Routes<S> {
     router: Router<S>,

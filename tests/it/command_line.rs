@@ -1,6 +1,7 @@
 //! The command line: where statements and settings come from, formats for programs, errors as JSON, words with a backslash in
 //! scripts, checks, topics without SQL.
 
+use crate::http::Server;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -173,6 +174,14 @@ fn a_check_plans_files_and_changes_nothing() {
     assert_eq!(output.status.code(), Some(1));
     assert!(errors(&output).contains("bad.sql:2:27") && errors(&output).contains("SPEED"), "{}", errors(&output));
     assert!(!Path::new(&home.path(".local/share/tidegate")).exists());
+    let many = home.write("many.sql", "SELEC 1;\nCREATE STREAM s (n INT) WITH (KAFKA_TOPIC='s', VALUE_FORMAT='JSON', PARTITIONS=1);\nSELECT m FROM s;\nSELECT n FROM s;\nDROP STREAM q;\n");
+    let output = home.run(&["check", many.to_str().unwrap(), "-o", "json"]);
+    assert_eq!(output.status.code(), Some(1));
+    let lines: Vec<String> = errors(&output)
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["span"]["line"].to_string())
+        .collect();
+    assert_eq!(lines, ["1", "3", "5"], "{}", errors(&output));
 }
 
 #[test]
@@ -206,6 +215,35 @@ fn topics_are_created_described_printed_and_deleted() {
     assert_eq!(topic(&["print", "t", "--offset", "@0", "-e", "-f", "%T"], "").lines().count(), 20);
     assert_eq!(topic(&["delete", "t"], ""), "deleted topic t\n");
     assert_eq!(topic(&["delete", "t", "--if-exists"], ""), "topic t does not exist\n");
+}
+
+#[test]
+fn topics_of_a_server_are_created_written_printed_and_deleted() {
+    let home = Home::new();
+    let server = Server::at(&["--temp"]);
+    let url = format!("http://{}", server.address);
+    let topic = |args: &[&str], input: &str| {
+        let output = home.run_with(&[&["--server", &url, "topic"], args].concat(), &[], input);
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {output:?}");
+        out(&output)
+    };
+    assert_eq!(topic(&["create", "t", "--config", "retention.ms=7000"], ""), "created topic t with 1 partition\n");
+    topic(&["produce", "t", "-k", ":"], "a:1\nb:2\n");
+    assert!(topic(&["describe", "t"], "").contains("| retention.ms | 7000"));
+    assert_eq!(topic(&["print", "t", "-b", "-e", "-f", "%k=%v"], ""), "a=1\nb=2\n");
+    assert_eq!(topic(&["delete", "t"], ""), "deleted topic t\n");
+    assert!(!topic(&["list"], "").contains("| t "));
+}
+
+#[test]
+fn versions_are_an_object_for_programs() {
+    let home = Home::new();
+    let output = home.run(&["--version", "-o", "json"]);
+    let versions: serde_json::Value = serde_json::from_str(&out(&output)).unwrap();
+    assert_eq!(versions["tidegate"], env!("CARGO_PKG_VERSION"));
+    assert!(versions["librdkafka"].is_string() && versions["target"].is_string(), "{versions}");
+    let lines = out(&home.run(&["--version"]));
+    assert!(lines.starts_with(&format!("tidegate {}\nlibrdkafka ", env!("CARGO_PKG_VERSION"))), "{lines}");
 }
 
 #[test]

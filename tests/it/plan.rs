@@ -460,7 +460,7 @@ fn a_bound_plan_reads_as_a_tree() {
 Sink: table O
 └─ Compute: NAME, N = KSQL_AGG_VARIABLE_0, X = KSQL_AGG_VARIABLE_1
    └─ Keep: HAVING (KSQL_AGG_VARIABLE_0 > 1)
-      └─ Aggregate: KSQL_AGG_VARIABLE_0 = CountRows(), KSQL_AGG_VARIABLE_1 = SumInteger(KSQL_INTERNAL_COL_0) by NAME, WINDOWSTART, WINDOWEND
+      └─ Aggregate: KSQL_AGG_VARIABLE_0 = COUNT(*), KSQL_AGG_VARIABLE_1 = SUM(KSQL_INTERNAL_COL_0) by NAME, WINDOWSTART, WINDOWEND
          └─ TimeWindow: TUMBLING (SIZE 10 SECONDS)
             └─ Rekey: NAME as KAFKA, into 4 partitions
                └─ Compute: NAME, KSQL_INTERNAL_COL_0 = (A + 1), ROWTIME, ROWPARTITION, #ordinal, #present

@@ -9,8 +9,11 @@ use crate::serve::attach::client::Credentials;
 use crate::telemetry::LogFormat;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use clap::error::ErrorKind;
 use clap::{Args, Parser, ValueEnum};
 pub use commands::{Command, KeyFormat, ProduceOptions, TopicCommand};
+use std::ffi::OsString;
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -47,13 +50,32 @@ Usage: tidegate [OPTIONS] [URL | COMMAND]   URL: a server's, http(s)://HOST:PORT
   --log-format FORMAT        text, json        -h, --help  -V, --version
 ";
 
+/// What `--version` names: this program, the libraries that are linked in, the target.
+fn versions() -> [(&'static str, String); 5] {
+    let (librdkafka, openssl) = crate::log::kafka::library_versions();
+    let target = format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS);
+    [
+        ("tidegate", version_line()),
+        ("librdkafka", librdkafka.to_string()),
+        ("OpenSSL", openssl.to_string()),
+        ("DataFusion", datafusion::DATAFUSION_VERSION.to_owned()),
+        ("target", target),
+    ]
+}
+
+/// `--version -o json`.
+fn version_object() -> String {
+    let object: serde_json::Map<_, _> =
+        versions().into_iter().map(|(name, version)| (name.to_lowercase(), version.into())).collect();
+    format!("{}\n", serde_json::Value::Object(object))
+}
+
 /// What `--version` prints: also the libraries that are linked in, because a fault of theirs is mended by a release of this
 /// program. `-V` prints the first line.
 static LONG_VERSION: LazyLock<String> = LazyLock::new(|| {
-    let (librdkafka, openssl) = crate::log::kafka::library_versions();
-    let (arch, os) = (std::env::consts::ARCH, std::env::consts::OS);
-    let engine = datafusion::DATAFUSION_VERSION;
-    format!("{}\nlibrdkafka {librdkafka}\nOpenSSL {openssl}\nDataFusion {engine}\ntarget {arch}-{os}", version_line())
+    let lines = versions().map(|(name, version)| format!("{name} {version}")).join("\n");
+    // The name of the program is written in front by clap.
+    lines.trim_start_matches("tidegate ").to_owned()
 });
 
 /// Streaming SQL for Kafka. Without a command it opens a prompt.
@@ -106,6 +128,24 @@ pub struct Arguments {
     /// PAGER in the environment: the command for results taller than the terminal; empty: no pager.
     #[arg(long, global = true, env = "PAGER", hide = true)]
     pub pager: Option<String>,
+}
+
+impl Arguments {
+    /// Reads the command line; help, versions and wrong options end the process, as clap ends it.
+    pub fn read(arguments: Vec<OsString>) -> Arguments {
+        let error = match Arguments::try_parse_from(&arguments) {
+            Ok(arguments) => return arguments,
+            Err(error) => error,
+        };
+        let others = arguments.into_iter().filter(|argument| argument != "--version" && argument != "-V");
+        let is_version = error.kind() == ErrorKind::DisplayVersion;
+        if is_version && Arguments::try_parse_from(others).is_ok_and(|others| others.output == Format::Json) {
+            // A closed standard output ends the command with success.
+            let _ = std::io::stdout().write_all(version_object().as_bytes());
+            std::process::exit(0);
+        }
+        error.exit()
+    }
 }
 
 /// Which log to work on.

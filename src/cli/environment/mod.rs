@@ -14,6 +14,7 @@ use crate::config::{
 };
 use crate::engine::command::repair::{Report, Wanted};
 use crate::engine::insert::lines::NewLines;
+use crate::engine::introspect::text::check::Diagnostic;
 use crate::engine::introspect::topics::{LogTopics, Tail, TailFrom, TopicDetail, TopicLine, Topics};
 use crate::engine::query::processing_log::AUTO_CREATE;
 use crate::engine::session::Session as EngineSession;
@@ -112,6 +113,12 @@ fn kafka(place: &Place) -> Result<Option<LogConfig>> {
         (None, Some(file)) => Err(Error::statement(format!("{} names no brokers", file.display()))
             .with_hint("set bootstrap.servers=HOST:PORT in the file, or use --bootstrap-servers")),
     }
+}
+
+/// A server, with the credentials and files of the command line.
+fn connect(url: &str, place: &Place) -> Result<Client> {
+    let base = base_of(url).map_err(Error::statement)?;
+    Client::connect(url, base, place.credentials(), &place.tls_files())
 }
 
 fn session(
@@ -240,9 +247,7 @@ impl Environment for Machine {
     fn session(&mut self, place: &Place) -> Result<Session> {
         let (backend, history) = match &place.server {
             Some(url) => {
-                let base = base_of(url).map_err(Error::statement)?;
-                let client = Client::connect(url, base, place.credentials(), &place.tls_files())?;
-                let client = Backend::Attached(Arc::new(client));
+                let client = Backend::Attached(Arc::new(connect(url, place)?));
                 (
                     BackendHandle::over(client, None, Config::new(LogConfig::Temporary), self.clock.clone()),
                     history_before(None),
@@ -258,7 +263,9 @@ impl Environment for Machine {
     }
 
     fn topics(&mut self, place: &Place) -> Result<Box<dyn Topics>> {
-        self.require_local(place)?;
+        if let Some(url) = &place.server {
+            return Ok(Box::new(connect(url, place)?));
+        }
         let config = config(place)?;
         let rules = Arc::new(TopicRules::of(&config)?);
         let own = |log: Arc<dyn Log>, owner: Option<Owner>| {
@@ -297,14 +304,9 @@ impl Environment for Machine {
         let log = Engine::open_log(&config, &self.clock)?;
         // Nothing runs: queries would write.
         let engine = Engine::over(log, config, self.clock.clone(), Drive::ByHand)?;
-        let session = EngineSession::default();
-        let checked = engine.parse(text, &session).and_then(|mut statements| {
-            // Of one statement alone the sandbox makes no plan.
-            statements.extend(engine.parse("SHOW STREAMS;", &session)?);
-            engine.validate(&statements, &session).map_err(|(_, e)| e)
-        });
+        let checked = engine.check_whole(text, &EngineSession::default());
         engine.close();
-        Ok(checked.err().into_iter().collect())
+        Ok(checked.diagnostics.iter().map(Diagnostic::error).collect())
     }
 
     fn serve(&mut self, place: &Place, listen: SocketAddr, access: &Access, stop: &dyn Fn() -> bool) -> Result<()> {

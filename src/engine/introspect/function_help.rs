@@ -9,6 +9,7 @@
 
 use crate::engine::result::entity::{Entity, FunctionHelp, Signature};
 use crate::error::{Error, Result};
+use crate::functions::bounded::named;
 use crate::functions::{Entry, Overload, Registry, aggregate};
 use crate::parse::statement::Name;
 use crate::plan::scalar::Higher;
@@ -109,6 +110,11 @@ pub(in crate::engine) fn find(name: &str) -> Option<FunctionHelp> {
 
 fn unknown(name: &Name, wanted: &str) -> Error {
     let error = Error::statement(format!("Can't find any functions with the name '{}'", name.value)).at(name.span);
+    if named::aggregate(wanted).is_some() || named::window(wanted).is_some() {
+        return error.with_hint(format!(
+            "{wanted} is one of DataFusion's functions, for queries over history: its documentation describes it"
+        ));
+    }
     let all = functions();
     match nearest(wanted, all.iter().map(|(n, _)| n.as_str())) {
         Some(near) => error.with_hint(format!("did you mean {near}?")),

@@ -131,7 +131,9 @@ pub fn text(expr: &Expr) -> String {
             let distinct = if call.params.distinct { "DISTINCT " } else { "" };
             let order = sorted(&call.params.order_by);
             let filter = call.params.filter.as_ref().map_or_else(String::new, |f| format!(" FILTER {}", text(f)));
-            format!("{}({distinct}{}{order}){filter}", function_text(&call.func), args.join(", "))
+            let is_count = matches!(own_aggregate(&call.func), Some((Aggregate::CountRows, _)));
+            let args = if is_count { "*".to_owned() } else { args.join(", ") };
+            format!("{}({distinct}{args}{order}){filter}", function_text(&call.func))
         }
         Expr::WindowFunction(call) => {
             let params = &call.params;
@@ -152,7 +154,8 @@ pub fn text(expr: &Expr) -> String {
 
 fn function_text(function: &AggregateUDF) -> String {
     match own_aggregate(function) {
-        Some((aggregate, _)) => format!("{aggregate:?}"),
+        // As it was written, without its arguments.
+        Some((_, text)) => text.split('(').next().unwrap_or_default().to_uppercase(),
         None => function.name().to_uppercase(),
     }
 }

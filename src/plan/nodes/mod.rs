@@ -17,6 +17,7 @@ pub mod tuple;
 
 use self::table::{ORDINAL, PRESENT};
 use crate::catalog::{Format, KeyWindow};
+use crate::plan::explain::partitions;
 use crate::types::time::Window;
 use crate::types::{Column as SqlColumn, pseudo};
 use arrow::datatypes::{DataType, Field, FieldRef};
@@ -413,7 +414,7 @@ impl UserDefinedLogicalNodeCore for Rekey {
             write!(f, "{}{}", if i > 0 { ", " } else { "" }, column.name)?;
         }
         match self.partitions {
-            Some(n) => write!(f, " as {}, into {n} partitions", self.key_format.name()),
+            Some(n) => write!(f, " as {}, into {}", self.key_format.name(), partitions(n)),
             None if self.grouping => f.write_str(", where they are"),
             None => Ok(()),
         }

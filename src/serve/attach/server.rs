@@ -109,7 +109,7 @@ pub(crate) fn sessions() -> Routes<Arc<AttachService>> {
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
 }
 
-/// Routes for topics: only for processes that may read and write the directory itself.
+/// Routes for topics: for those who may do anything with all of them, as a process beside the directory can.
 pub(crate) fn topics() -> Routes<Arc<AttachService>> {
     Routes::new().post("/topics", Needs::AllTopics(Role::Admin), topic).layer(DefaultBodyLimit::max(RECORDS_BYTES_MAX))
 }

@@ -172,6 +172,7 @@ GET /session                            -       +       +       +      +        
 GET /session/alive                      -       +       +       +      +               +
 GET /session/names                      -       +       +       +      +               +
 POST /session/statement                 -       +       +       +      +               +
+POST /topics                            -       x       x       +      x               x
 ";
 
 #[test]

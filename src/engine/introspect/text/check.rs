@@ -82,7 +82,17 @@ pub struct Checked {
 impl Engine {
     /// Checks a text for this session, which is not changed.
     pub fn check(&self, text: &str, session: &Session) -> Checked {
+        self.check_within(Some(CHECK_TIME), text, session)
+    }
+
+    /// Checks a text to its end, however long that takes: for files.
+    pub fn check_whole(&self, text: &str, session: &Session) -> Checked {
+        self.check_within(None, text, session)
+    }
+
+    fn check_within(&self, most: Option<Duration>, text: &str, session: &Session) -> Checked {
         let began = self.inner.clock.monotonic();
+        let is_late = || most.is_some_and(|most| self.inner.clock.monotonic().saturating_sub(began) > most);
         let mut checked = Checked::default();
         if let Err(e) = self.check_alive().and_then(|()| parse::check_comments(text)) {
             checked.add(text, &e, Span::new(0, text.len()));
@@ -93,7 +103,7 @@ impl Engine {
         // Names that statements which are wrong would have created.
         let mut lost: Vec<String> = Vec::new();
         for (at, piece) in parse::split(text).into_iter().enumerate() {
-            if at >= STATEMENTS_MAX || self.inner.clock.monotonic().saturating_sub(began) > CHECK_TIME {
+            if at >= STATEMENTS_MAX || is_late() {
                 checked.diagnostics.push(unfinished(piece.span));
                 break;
             }
@@ -157,13 +167,27 @@ impl Checked {
     }
 }
 
+impl Diagnostic {
+    /// The same as an error.
+    pub fn error(&self) -> Error {
+        let mut error = Error::statement(self.message.clone()).with_code(self.code).at(self.span);
+        if let Some(detail) = &self.detail {
+            error = error.with_detail(detail.clone());
+        }
+        match &self.hint {
+            Some(hint) => error.with_hint(hint.clone()),
+            None => error,
+        }
+    }
+}
+
 fn unfinished(span: Span) -> Diagnostic {
     Diagnostic {
         span,
         severity: Severity::Warning,
         code: 0,
         message: "the statements from here on are not checked".to_owned(),
-        detail: Some("the text is too long to be checked while it is written".to_owned()),
+        detail: Some("the text is too long to be checked at once".to_owned()),
         hint: None,
         fix: None,
     }

@@ -299,7 +299,7 @@ fn unknown(name: &str) -> Error {
     if matches!(name, "NOW" | "CURRENT_TIMESTAMP" | "GETDATE" | "SYSDATE") {
         return error.with_hint("UNIX_TIMESTAMP() is the time in milliseconds, ROWTIME the time of the row");
     }
-    match nearest(name, Registry::all().map(|entry| entry.name)) {
+    match nearest(name, Registry::all().map(|entry| entry.name).chain(aggregate::NAMES)) {
         Some(near) => error.with_hint(format!("did you mean {near}?")),
         None => error.with_hint("SHOW FUNCTIONS lists them"),
     }
