@@ -196,8 +196,8 @@ impl Display for InsertValues {
         if !self.columns.is_empty() {
             write!(f, " ({})", List(&self.columns))?;
         }
-        let values: Vec<String> = self.values.iter().map(expression).collect();
-        write!(f, " VALUES ({})", values.join(", "))
+        let row = |values: &Vec<Expr>| format!("({})", values.iter().map(expression).collect::<Vec<_>>().join(", "));
+        write!(f, " VALUES {}", self.rows.iter().map(row).collect::<Vec<_>>().join(", "))
     }
 }
 

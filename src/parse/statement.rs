@@ -257,8 +257,8 @@ pub struct InsertValues {
     pub target: Name,
     /// Columns; empty = all in declared order.
     pub columns: Vec<Name>,
-    /// One expression a column.
-    pub values: Vec<Expr>,
+    /// Rows, at least one: an expression a column.
+    pub rows: Vec<Vec<Expr>>,
 }
 
 /// INSERT INTO ... SELECT.

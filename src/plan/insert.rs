@@ -28,13 +28,17 @@ pub struct InsertPlan {
     pub timestamp: Option<i64>,
 }
 
-/// Plans INSERT INTO ... VALUES.
-pub fn insert_values(stmt: &InsertValues, catalog: &Catalog, topics: &TopicRules) -> Result<InsertPlan> {
+/// Plans INSERT INTO ... VALUES: each of its rows.
+pub fn insert_values(stmt: &InsertValues, catalog: &Catalog, topics: &TopicRules) -> Result<Vec<InsertPlan>> {
     let source = target(&stmt.target, catalog, topics)?;
     let names = column_names(stmt, &source)?;
-    if names.len() != stmt.values.len() {
+    stmt.rows.iter().map(|values| insert_row(stmt, values, &names, source.clone())).collect()
+}
+
+fn insert_row(stmt: &InsertValues, values: &[Expr], names: &[Name], source: Arc<Source>) -> Result<InsertPlan> {
+    if names.len() != values.len() {
         let names: Vec<String> = names.iter().map(|n| quoted(&n.value)).collect();
-        let got: Vec<String> = stmt.values.iter().map(expression::text).collect();
+        let got: Vec<String> = values.iter().map(expression::text).collect();
         // ksqlDB prints the columns that the statement lists, which are none here.
         let text = format!("Expected a value for each column. Expected Columns: []. Got [{}]", got.join(", "));
         return Err(failed(&source, Error::statement(text))
@@ -44,7 +48,7 @@ pub fn insert_values(stmt: &InsertValues, catalog: &Catalog, topics: &TopicRules
     let mut given: BTreeMap<&str, ScalarValue> = BTreeMap::new();
     let mut timestamp = None;
     let mut seen = BTreeSet::new();
-    for (name, expr) in names.iter().zip(&stmt.values) {
+    for (name, expr) in names.iter().zip(values) {
         let at = |e: Error| e.at(name.span);
         if !seen.insert(name.value.as_str()) {
             return Err(at(Error::statement(format!("Duplicate column names: {}", name.value))));

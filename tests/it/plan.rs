@@ -67,7 +67,9 @@ impl World {
                     }
                 }
             }
-            Statement::InsertValues(stmt) => Done::Insert(plan::insert_values(stmt, catalog, &settings.topics)?),
+            Statement::InsertValues(stmt) => {
+                Done::Insert(plan::insert_values(stmt, catalog, &settings.topics)?.remove(0))
+            }
             Statement::InsertSelect(stmt) => {
                 Done::Query(Box::new(plan::insert_select(stmt, "INSERTQUERY_0", catalog, settings)?))
             }

@@ -332,6 +332,36 @@ fn an_error_skips_to_the_next_sync() {
 }
 
 #[test]
+fn a_reader_that_stops_slows_no_query() {
+    const ROWS: usize = 12_000;
+    let (_server, port) = server();
+    let mut stalled = Raw::session(&port);
+    stalled.message(b'Q', b"SET auto.offset.reset = 'earliest'; SELECT * FROM events EMIT CHANGES\0");
+    stalled.until(b'T');
+    // More than the queue of a connection and the buffers of its sockets hold.
+    let id = "x".repeat(1_000);
+    let mut writer = Raw::session(&port);
+    writer.message(b'Q', b"COPY events (id, n) FROM STDIN\0");
+    writer.until(b'G');
+    for chunk in (0..ROWS).collect::<Vec<_>>().chunks(500) {
+        let lines: String = chunk.iter().map(|n| format!("{id}\t{n}\n")).collect();
+        writer.message(b'd', lines.as_bytes());
+    }
+    writer.message(b'c', b"");
+    assert!(writer.until(b'Z').iter().any(|(tag, body)| *tag == b'C' && body == b"COPY 12000\0"));
+    let query = format!("SET auto.offset.reset = 'earliest'; SELECT n FROM events EMIT CHANGES LIMIT {ROWS}\0");
+    writer.message(b'Q', query.as_bytes());
+    assert_eq!(writer.until(b'Z').iter().filter(|(tag, _)| *tag == b'D').count(), ROWS);
+    let counted = (0..400).any(|_| {
+        SystemClock::shared().sleep(Duration::from_millis(50));
+        writer.message(b'Q', b"SELECT amount FROM counts\0");
+        writer.until(b'Z').iter().any(|(tag, body)| *tag == b'D' && body.ends_with(b"12000"))
+    });
+    assert!(counted, "the query of the table does not come to the end");
+    drop(stalled);
+}
+
+#[test]
 fn a_client_that_leaves_ends_its_query() {
     let (server, port) = server();
     let mut raw = Raw::session(&port);

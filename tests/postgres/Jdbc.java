@@ -37,6 +37,12 @@ public class Jdbc {
         check(names(meta.getImportedKeys(null, "public", "totals"), "FKTABLE_NAME").isEmpty(), "foreign keys");
         check(names(meta.getTypeInfo(), "TYPE_NAME").contains("int4"), "types");
         meta.getFunctions(null, "public", "uc%").close();
+        try (ResultSet column = meta.getFunctionColumns(null, "public", "lpad", "%")) {
+            StringBuilder types = new StringBuilder();
+            while (column.next()) types.append(column.getString("TYPE_NAME")).append(' ');
+            check(types.toString().equals("text text int4 text "), types);
+        }
+        meta.getProcedureColumns(null, "public", "%", "%").close();
         meta.getTableTypes().close();
         meta.getTablePrivileges(null, "public", "events").close();
         meta.getBestRowIdentifier(null, "public", "totals", DatabaseMetaData.bestRowSession, true).close();

@@ -18,6 +18,9 @@ async def main():
     assert [p.name for p in prepared.get_parameters()] == ["int4", "float8", "float8", "bool"], prepared.get_parameters()
     await other.executemany("INSERT INTO events (id, n, v) VALUES ($1, $2, $3)", [("asyncpg", n, n / 2) for n in range(3)])
     assert await db.fetchval("SELECT COUNT(*) FROM events WHERE id = $1", "asyncpg") == 3
+    copied = await other.copy_records_to_table("events", records=[("copied", n, n / 4) for n in range(5)], columns=["id", "n", "v"])
+    assert copied == "COPY 5", copied
+    assert await db.fetchval("SELECT SUM(v) FROM events WHERE id = $1", "copied") == 2.5
     try:
         await db.fetch("SELECT sped FROM events")
         raise SystemExit("no error")

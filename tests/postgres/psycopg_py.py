@@ -41,6 +41,32 @@ done = db.execute("INSERT INTO events (id, n, v) VALUES (%s, %s, %s)", ("a'; DRO
 assert done.rowcount == 1
 assert db.execute("SELECT id, n, v FROM events").fetchall() == [("a'; DROP", 1, 1.5)]
 
+# Several rows at once, and statements that are prepared by words.
+done = db.execute("INSERT INTO events (id, n, v) VALUES (%s, 1, %s), ('many', 2, NULL), ('many', 3, 0.5)", ("many", 1.5))
+assert done.rowcount == 3, done.rowcount
+db.execute("PREPARE several (text, int) AS SELECT n, v FROM events WHERE id = $1 AND n >= $2")
+assert sorted(db.execute("EXECUTE several ('many', 1 + 1)").fetchall()) == [(2, None), (3, 0.5)]
+db.execute("PREPARE put AS INSERT INTO events (id, n) VALUES ($1, $2)")
+assert db.execute("EXECUTE put ('it''s', -4)").rowcount == 1
+assert db.execute("SELECT n FROM events WHERE id = %s", ("it's",)).fetchall() == [(-4,)]
+db.execute("DEALLOCATE several")
+for text, state in [
+    ("EXECUTE several ('many', 1)", "26000"),
+    ("EXECUTE put (1)", "42601"),
+    ("EXECUTE put ('x', 'y')", "22P02"),
+    ("PREPARE p (nothing) AS SELECT 1", "42704"),
+    ("PREPARE put AS SELECT 1", "42P05"),
+    ("PREPARE p AS SELECT sped FROM events", "42703"),
+    ("LISTEN events", "0A000"),
+    ("NOTIFY events", "0A000"),
+]:
+    try:
+        db.execute(text)
+        raise SystemExit(f"no error: {text}")
+    except psycopg.Error as error:
+        assert error.sqlstate == state, (text, error.sqlstate, str(error))
+db.execute("UNLISTEN *")
+
 # An error has its state, its place and a hint; the connection stays.
 try:
     db.execute("SELECT id,\n '차', sped FROM events")
@@ -113,6 +139,19 @@ with db.cursor() as cursor:
     with cursor.copy("COPY (SELECT n, v, id FROM events WHERE n = 999) TO STDOUT (FORMAT binary)") as copy:
         copy.set_types(["int4", "float8", "text"])
         assert list(copy.rows()) == [(999, 499.5, "copy\t999")]
+    with cursor.copy("COPY events (id, n, v) FROM STDIN (FORMAT binary)") as copy:
+        copy.set_types(["text", "int4", "float8"])
+        for number in range(600):
+            copy.write_row((f"binary\t{number}", number, None if number else 0.5))
+    assert cursor.rowcount == 600
+    assert cursor.execute("SELECT n, v FROM events WHERE id = 'binary\t0'").fetchall() == [(0, 0.5)]
+    try:
+        with cursor.copy("COPY events (id, n) FROM STDIN (FORMAT binary)") as copy:
+            copy.set_types(["text", "int8"])
+            copy.write_row(("x", 1))
+        raise SystemExit("an int8 was taken for an INTEGER")
+    except psycopg.Error as error:
+        assert error.sqlstate == "22P04" and "row 1" in error.diag.message_detail, (error.sqlstate, str(error))
     with cursor.copy("COPY events FROM STDIN (FORMAT csv, HEADER)") as copy:
         copy.write('id,n,v\n"c,sv",5,\n')
     assert cursor.execute("SELECT n, v FROM events WHERE id = 'c,sv'").fetchall() == [(5, None)]

@@ -107,7 +107,8 @@ impl<'a> Sandbox<'a> {
         match Intent::of(parsed, &engine.inner.pushes) {
             Intent::Change(change) => self.change(change, &parsed.text, &settings),
             Intent::InsertValues(insert) => {
-                let plan = plan::insert_values(insert, &self.catalog, &settings.topics)?;
+                let plans = plan::insert_values(insert, &self.catalog, &settings.topics)?;
+                let Some(plan) = plans.first() else { return Ok(Outline::default()) };
                 engine.check_topic(&self.session, &plan.source.topic)?;
                 Ok(Outline { writes: vec![plan.source.name.clone()], ..Outline::default() })
             }

@@ -1,4 +1,4 @@
-//! INSERT INTO ... VALUES: one record, written immediately, outside any transaction.
+//! INSERT INTO ... VALUES: a record a row, written together and immediately, outside any transaction.
 
 use crate::engine::Engine;
 use crate::engine::result::entity::Entity;
@@ -13,20 +13,23 @@ use datafusion::common::ScalarValue;
 impl Engine {
     /// Carries out INSERT VALUES.
     pub(in crate::engine) fn insert_values(&self, insert: &InsertValues, session: &Session) -> Result<Entity> {
-        let plan = plan::insert_values(insert, &self.inner.state.load().catalog, &self.inner.topics)?;
-        let source = &plan.source;
+        let plans = plan::insert_values(insert, &self.inner.state.load().catalog, &self.inner.topics)?;
+        let Some(source) = plans.first().map(|plan| &plan.source) else { return Ok(Entity::Done) };
         self.check_topic(session, &source.topic)?;
         let written = self.writable(source, session)?;
         let mut set = RecordSet::default();
-        let key = match source.schema.key.is_empty() {
+        let mut keys = match source.schema.key.is_empty() {
             true => None,
-            false => encode_one(&mut Encoder::of(Side::key(&written))?, &plan.key)?,
+            false => Some(Encoder::of(Side::key(&written))?),
         };
-        let mut encoder = Encoder::of(Side::value(&written))?;
-        let value = encode_one(&mut encoder, &plan.value)?;
-        let target = key.as_deref().map_or(0, |key| partition::java(key, source.partitions));
-        let timestamp = plan.timestamp.unwrap_or_else(|| self.inner.clock.now_ms());
-        set.push(target, timestamp, key.as_deref(), value.as_deref());
+        let mut values = Encoder::of(Side::value(&written))?;
+        let now = self.inner.clock.now_ms();
+        for plan in &plans {
+            let key = keys.as_mut().map(|keys| encode_one(keys, &plan.key)).transpose()?.flatten();
+            let value = encode_one(&mut values, &plan.value)?;
+            let target = key.as_deref().map_or(0, |key| partition::java(key, source.partitions));
+            set.push(target, plan.timestamp.unwrap_or(now), key.as_deref(), value.as_deref());
+        }
         self.inner.log.append(&source.topic, &set)?;
         // Not written by its query: the view is rebuilt from the topic.
         self.view_of(source).iter().for_each(|view| view.reset());

@@ -142,24 +142,32 @@ pub(super) fn insert(reader: &mut Reader<'_>) -> Result<Statement> {
     if !with.is_empty() || !reader.accept(&["VALUES"]) {
         return reader.unexpected("VALUES or SELECT", &["VALUES", "SELECT"]);
     }
-    let start = reader.position();
-    reader.expect_token(&Token::LParen)?;
-    let values = reader.list(Reader::expr)?;
-    reader.expect_token(&Token::RParen)?;
-    if *reader.token(0) == Token::Comma {
-        let error = Error::statement("INSERT takes one row").with_hint("write one INSERT a row");
-        return Err(error.at(reader.place(0)));
+    let mut rows = Vec::new();
+    // The first row that does not fit, once the whole statement is one.
+    let mut wrong = None;
+    loop {
+        let start = reader.position();
+        reader.expect_token(&Token::LParen)?;
+        let values = reader.list(Reader::expr)?;
+        reader.expect_token(&Token::RParen)?;
+        if !columns.is_empty() && columns.len() != values.len() && wrong.is_none() {
+            let error = Error::statement(format!(
+                "Failed to prepare statement: Expected number columns and values to match: {}, {}",
+                columns.len(),
+                values.len()
+            ));
+            wrong = Some(error.at(reader.since(start)));
+        }
+        rows.push(values);
+        if !reader.accept_token(&Token::Comma) {
+            break;
+        }
     }
     reader.expect_end(&[])?;
-    if !columns.is_empty() && columns.len() != values.len() {
-        return Err(Error::statement(format!(
-            "Failed to prepare statement: Expected number columns and values to match: {}, {}",
-            columns.len(),
-            values.len()
-        ))
-        .at(reader.since(start)));
+    match wrong {
+        Some(error) => Err(error),
+        None => Ok(Statement::InsertValues(InsertValues { target, columns, rows })),
     }
-    Ok(Statement::InsertValues(InsertValues { target, columns, values }))
 }
 
 /// `ALTER STREAM|TABLE ...`

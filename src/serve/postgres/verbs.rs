@@ -5,6 +5,7 @@
 //! SET x = y, SHOW x, RESET x, DISCARD ALL  settings of the session
 //! DECLARE c CURSOR FOR SELECT ...          cursors: a query whose rows are fetched later
 //! COPY (SELECT ...) TO STDOUT              rows in bulk
+//! PREPARE p AS SELECT ..., EXECUTE p (1)   statements with parameters
 //! SUBSCRIBE TO x                           a push query with the time and the kind of each change
 //! anything else                            the engine's
 //! ```
@@ -53,7 +54,17 @@ pub(super) enum Verb {
     Subscribe {
         query: usize,
     },
-    /// LISTEN, UNLISTEN: no channel has notifications.
+    /// A statement under a name, the types of its parameters, and where it begins.
+    Prepare {
+        name: String,
+        types: Vec<String>,
+        query: usize,
+    },
+    Execute {
+        name: String,
+        arguments: Vec<Argument>,
+    },
+    /// LISTEN, NOTIFY, UNLISTEN: no channel has notifications.
     Listen(&'static str),
     /// SELECT, WITH, VALUES, TABLE.
     Query,
@@ -73,9 +84,20 @@ impl Verb {
                 | Verb::ShowAll
                 | Verb::Fetch { is_move: false, .. }
                 | Verb::Subscribe { .. }
+                // What it runs may have none, which its portal knows.
+                | Verb::Execute { .. }
                 | Verb::Engine { rows: true }
         )
     }
+}
+
+/// A value of EXECUTE.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Argument {
+    /// A literal as the text of its type; `None` = NULL.
+    Value(Option<String>),
+    /// Anything else, as it was written.
+    Expression(String),
 }
 
 /// How many rows a FETCH is for.
@@ -130,6 +152,8 @@ pub(super) fn verb(text: &str, settings: &Settings) -> Result<Verb, Failure> {
             }
             Verb::Deallocate((name_or_all != "all").then_some(name_or_all))
         }
+        "prepare" => prepare(words)?,
+        "execute" => execute(text, words)?,
         "declare" => declare(words)?,
         "fetch" => fetch(words, false)?,
         "move" => fetch(words, true)?,
@@ -145,6 +169,7 @@ pub(super) fn verb(text: &str, settings: &Settings) -> Result<Verb, Failure> {
             Verb::Subscribe { query: words.rest() }
         }
         "listen" => Verb::Listen("LISTEN"),
+        "notify" => Verb::Listen("NOTIFY"),
         "unlisten" => Verb::Listen("UNLISTEN"),
         "select" | "with" | "values" | "table" => Verb::Query,
         "list" | "describe" | "explain" | "print" | "verify" => Verb::Engine { rows: true },
@@ -233,6 +258,82 @@ fn show(mut words: Scanner<'_>, settings: &Settings) -> Verb {
     }
 }
 
+/// `PREPARE name [(type, ...)] AS statement`
+fn prepare(mut words: Scanner<'_>) -> Result<Verb, Failure> {
+    let wrong =
+        || Failure::new(SYNTAX, "syntax error in PREPARE").with_hint("PREPARE name (integer, text) AS SELECT ...");
+    let name = name(&mut words)?;
+    let mut types = Vec::new();
+    if matches!(words.clone().next(), Some((Token::Symbol('('), _))) {
+        words.next();
+        let (mut depth, mut ty) = (0_usize, String::new());
+        loop {
+            match words.next().ok_or_else(wrong)?.0 {
+                Token::Symbol(')') if depth == 0 => break types.push(ty),
+                Token::Symbol(',') if depth == 0 => types.push(std::mem::take(&mut ty)),
+                Token::Symbol('(') => depth += 1,
+                Token::Symbol(')') => depth -= 1,
+                // The length of a type says nothing about a value.
+                _ if depth > 0 => {}
+                Token::Symbol(symbol) => ty.push(symbol),
+                token => {
+                    let space = if ty.is_empty() || ty.ends_with('<') { "" } else { " " };
+                    ty = ty + space + &token.name().ok_or_else(wrong)?;
+                }
+            }
+        }
+    }
+    match words.next() {
+        Some((token, _)) if token.is("as") => Ok(Verb::Prepare { name, types, query: words.rest() }),
+        _ => Err(wrong()),
+    }
+}
+
+/// `EXECUTE name [(value, ...)]`
+fn execute(text: &str, mut words: Scanner<'_>) -> Result<Verb, Failure> {
+    let wrong = || Failure::new(SYNTAX, "syntax error in EXECUTE").with_hint("EXECUTE name (1, 'text')");
+    let name = name(&mut words)?;
+    let mut arguments = Vec::new();
+    match words.next() {
+        None => return Ok(Verb::Execute { name, arguments }),
+        Some((Token::Symbol('('), _)) => {}
+        Some(_) => return Err(wrong()),
+    }
+    let (mut depth, mut start, mut tokens) = (0_usize, words.rest(), Vec::new());
+    while let Some((token, span)) = words.next() {
+        match &token {
+            Token::Symbol(end @ (')' | ',')) if depth == 0 => {
+                arguments.push(argument(&tokens, text[start..span.start].trim()).ok_or_else(wrong)?);
+                match (end, words.clone().next()) {
+                    (')', None) => return Ok(Verb::Execute { name, arguments }),
+                    (')', Some(_)) => return Err(wrong()),
+                    _ => {}
+                }
+                start = span.end;
+                tokens.clear();
+                continue;
+            }
+            Token::Symbol('(' | '[') => depth += 1,
+            Token::Symbol(')' | ']') => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        tokens.push(token);
+    }
+    Err(wrong())
+}
+
+fn argument(tokens: &[Token<'_>], source: &str) -> Option<Argument> {
+    Some(match tokens {
+        [] => return None,
+        [Token::Text(text)] => Argument::Value(Some(text.clone())),
+        [Token::Number(number)] => Argument::Value(Some((*number).to_owned())),
+        [Token::Symbol('-'), Token::Number(number)] => Argument::Value(Some(format!("-{number}"))),
+        [token] if token.is("null") => Argument::Value(None),
+        [token] if token.is("true") || token.is("false") => Argument::Value(token.name()),
+        _ => Argument::Expression(source.to_owned()),
+    })
+}
+
 fn declare(mut words: Scanner<'_>) -> Result<Verb, Failure> {
     let name = name(&mut words)?;
     while let Some((token, _)) = words.next() {
@@ -308,6 +409,27 @@ mod tests {
         assert_eq!(read("SHOW ALL"), Verb::ShowAll);
         assert_eq!(read("DEALLOCATE PREPARE \"S_1\""), Verb::Deallocate(Some("S_1".to_owned())));
         assert_eq!(read("SELECT 1"), Verb::Query);
+    }
+
+    #[test]
+    fn prepared_statements_have_types_and_values() {
+        let text = "PREPARE p (integer, double precision, varchar(3), int[]) AS SELECT $1";
+        let Verb::Prepare { name, types, query } = read(text) else { panic!() };
+        assert_eq!((name.as_str(), &text[query..]), ("p", "SELECT $1"));
+        assert_eq!(types, ["integer", "double precision", "varchar", "int[]"]);
+        let values = |text: &str| match read(text) {
+            Verb::Execute { arguments, .. } => arguments,
+            other => panic!("{other:?}"),
+        };
+        let value = |text: &str| Argument::Value(Some(text.to_owned()));
+        assert_eq!(values("EXECUTE p"), []);
+        assert_eq!(
+            values("execute p (-1, 'it''s, (x)', NULL, f(1, 2) + 3)"),
+            [value("-1"), value("it's, (x)"), Argument::Value(None), Argument::Expression("f(1, 2) + 3".to_owned())]
+        );
+        for wrong in ["PREPARE p", "PREPARE p (int AS SELECT 1", "EXECUTE p (1", "EXECUTE p (1,)", "EXECUTE p (1) x"] {
+            assert!(verb(wrong, &Settings::default()).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -24,8 +24,9 @@ pub(super) fn recorded(parsed: &Parsed) -> String {
         Statement::InsertValues(insert) => {
             let columns: Vec<&str> = insert.columns.iter().map(|column| column.value.as_str()).collect();
             let columns = if columns.is_empty() { String::new() } else { format!(" ({})", columns.join(", ")) };
-            let values = vec!["?"; insert.values.len()].join(", ");
-            format!("INSERT INTO {}{columns} VALUES ({values})", insert.target.value)
+            let row = |values: &Vec<_>| format!("({})", vec!["?"; values.len()].join(", "));
+            let rows = insert.rows.iter().map(row).collect::<Vec<_>>().join(", ");
+            format!("INSERT INTO {}{columns} VALUES {rows}", insert.target.value)
         }
         Statement::Define { name, .. } => format!("DEFINE {name} = ?"),
         Statement::Set { name, .. } if is_secret(name) => format!("SET '{name}' = ?"),

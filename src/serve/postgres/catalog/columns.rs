@@ -20,7 +20,7 @@ pub(super) const TABLES: &[(&str, &str)] = &[
     ),
     (
         "pg_proc",
-        "oid:o proname:t pronamespace:o proowner:o prolang:o procost:f prorows:f provariadic:o prosupport:t prokind:t prosecdef:b proleakproof:b proisstrict:b proretset:b provolatile:t proparallel:t pronargs:i pronargdefaults:i prorettype:o proargtypes:a proallargtypes:A proargmodes:A proargnames:A proargdefaults:T protrftypes:A prosrc:t probin:T prosqlbody:T proconfig:A proacl:A proisagg:b",
+        "oid:o proname:t pronamespace:o proowner:o prolang:o procost:f prorows:f provariadic:o prosupport:t prokind:t prosecdef:b proleakproof:b proisstrict:b proretset:b provolatile:t proparallel:t pronargs:i pronargdefaults:i prorettype:o proargtypes:t proallargtypes:A proargmodes:A proargnames:A proargdefaults:T protrftypes:A prosrc:t probin:T prosqlbody:T proconfig:A proacl:A proisagg:b",
     ),
     (
         "pg_constraint",

@@ -197,6 +197,30 @@ pub(in crate::serve::postgres) fn type_number(name: &str) -> u32 {
     }
 }
 
+/// The number of a type as people write it: a name of Postgres, or one of the engine. `None` = there is no such type, 0 = it is
+/// left open.
+pub(in crate::serve::postgres) fn declared_type(name: &str) -> Option<u32> {
+    let lower = name.trim().to_lowercase();
+    if let Some(element) = lower.strip_prefix("array<").and_then(|rest| rest.strip_suffix('>')) {
+        return Some(array_of(declared_type(element)?).unwrap_or(oid::JSONB));
+    }
+    if let Some(element) = lower.strip_suffix("[]") {
+        return array_of(declared_type(element)?);
+    }
+    Some(match lower.split('(').next().unwrap_or_default().trim() {
+        "unknown" => 0,
+        "int" => oid::INT4,
+        "string" => oid::TEXT,
+        "double" | "float" => oid::FLOAT8,
+        "decimal" => oid::NUMERIC,
+        "bytes" => oid::BYTEA,
+        // The engine's TIMESTAMP is an instant.
+        "timestamp" => oid::TIMESTAMPTZ,
+        map if map.starts_with("map<") || map.starts_with("struct<") => oid::JSONB,
+        known => Some(type_number(known)).filter(|number| *number != 0)?,
+    })
+}
+
 /// A column's type on the wire.
 pub(super) fn wire(ty: &SqlType) -> PgType {
     PgType::of(ty)

@@ -15,7 +15,7 @@ mod rewrite;
 mod rows;
 mod table;
 
-pub(super) use facts::{Facts, Function, type_number};
+pub(super) use facts::{Facts, Function, declared_type, type_number};
 
 use super::errors::{Failure, LIMIT, NOT_SUPPORTED};
 use crate::catalog::Catalog;

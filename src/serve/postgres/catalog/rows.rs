@@ -1,13 +1,14 @@
 //! The rows of pg_catalog's tables. A table that is not here is empty.
 
 use super::facts::{
-    Facts, INFORMATION_SCHEMA, OWNER, PG_CATALOG, PUBLIC, TYPES, array_of, attributes, description, key_of, oid_of,
-    system_oid, wire,
+    Facts, INFORMATION_SCHEMA, OWNER, PG_CATALOG, PUBLIC, TYPES, array_of, attributes, declared_type, description,
+    key_of, oid_of, system_oid, wire,
 };
 use super::keys::{index_definition, key_name, key_oid};
 use super::table::{Row, row};
 use crate::catalog::Source;
 use crate::serve::postgres::names::shown;
+use crate::serve::postgres::types::oid;
 
 /// UTF8.
 const ENCODING: i64 = 6;
@@ -141,10 +142,28 @@ fn functions(facts: &Facts) -> Vec<Row> {
             oid: oid_of(&format!("{}()", function.name)), proname: shown(&function.name).into_owned(),
             pronamespace: PUBLIC, proowner: OWNER, prolang: 12_i64, prokind: if aggregate { "a" } else { "f" },
             provolatile: "i", proparallel: "s", proretset: function.kind == "TABLE", proisagg: aggregate,
-            prosrc: function.description.as_str(), prorettype: 25_i64,
+            prosrc: function.description.as_str(), prorettype: returned(&function.returns),
+            pronargs: arguments(&function.arguments).len() as i64,
+            proargtypes: arguments(&function.arguments).join(" "),
         ]
     };
     facts.functions.iter().map(function).collect()
+}
+
+/// The type of a result; what has no type of Postgres is shown as text.
+fn returned(ty: &str) -> u32 {
+    declared_type(ty).filter(|ty| *ty != 0).unwrap_or(oid::TEXT)
+}
+
+/// The types of arguments by their numbers. A comma between `<` and `>` parts no arguments.
+fn arguments(list: &str) -> Vec<String> {
+    let (mut depth, mut all) = (0_i32, Vec::new());
+    let parts = list.split(|c| {
+        depth += i32::from(c == '<') + i32::from(c == '(') - i32::from(c == '>') - i32::from(c == ')');
+        c == ',' && depth <= 0
+    });
+    all.extend(parts.map(str::trim).filter(|part| !part.is_empty()).map(|part| returned(part).to_string()));
+    all
 }
 
 fn constraint(source: &Source) -> Option<Row> {

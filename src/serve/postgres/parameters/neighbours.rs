@@ -24,7 +24,7 @@ pub(in crate::serve::postgres) fn neighbours(
     let mut found = BTreeMap::new();
     match &parsed.statement {
         Statement::InsertValues(insert) => {
-            for (at, value) in insert.values.iter().enumerate() {
+            for (at, value) in insert.rows.iter().flat_map(|row| row.iter().enumerate()) {
                 let Some(number) = parameter(value) else { continue };
                 let name = insert.columns.get(at).map_or("", |name| name.value.as_str());
                 if let Some(ty) = column(name, at) {

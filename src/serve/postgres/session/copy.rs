@@ -2,19 +2,20 @@
 //!
 //! ```text
 //! COPY (SELECT ...) | name [(columns)] TO STDOUT [WITH (FORMAT text | csv | binary, HEADER, DELIMITER ',', NULL '')]
-//! COPY stream [(columns)] FROM STDIN [WITH (FORMAT text | csv, ...)]
+//! COPY stream [(columns)] FROM STDIN [WITH (FORMAT text | csv | binary, ...)]
 //! ```
 //!
 //! The rows of a push query leave as they come. Rows of the client are inserted in batches as they arrive; the tag counts them
 //! when all are durable. An error names the line, and leaves in place what was inserted before it.
 
-use super::copy_format::{Format, Reader, Writer};
+use super::copy_binary::{self, Tuples};
+use super::copy_format::{self, Format, Reader, Writer};
 use super::rows::{Fetch, Rows, Want};
 use super::{Out, Session};
 use crate::parse::statement::SourceKind;
-use crate::serve::postgres::errors::{BAD_COPY, CANCELLED, Failure, NOT_SUPPORTED, SYNTAX};
+use crate::serve::postgres::errors::{BAD_COPY, CANCELLED, Failure, SYNTAX};
 use crate::serve::postgres::scan::{Scanner, Token, scan};
-use crate::types::{Column, Role};
+use crate::types::{Column, Role, SqlType};
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 use std::sync::atomic::Ordering;
@@ -42,13 +43,62 @@ enum From {
 pub(super) struct Incoming {
     target: String,
     columns: Vec<Column>,
-    reader: Reader,
+    input: Input,
     rows: Vec<Map<String, Value>>,
     /// The number of the first line in `rows`.
     line: u64,
     inserted: u64,
     /// It was begun by a Query message, which is answered when it ends.
     pub(super) simple: bool,
+}
+
+/// What reads them.
+enum Input {
+    Lines(Reader),
+    Binary(Tuples),
+}
+
+/// A value of a row.
+enum Cell {
+    Text(String),
+    Binary(Vec<u8>),
+}
+
+impl Input {
+    fn push(&mut self, data: &[u8]) -> Result<(), Failure> {
+        match self {
+            Input::Lines(reader) => reader.push(data),
+            Input::Binary(tuples) => tuples.push(data),
+        }
+    }
+
+    fn next(&mut self, last: bool) -> Result<Option<Vec<Option<Cell>>>, Failure> {
+        Ok(match self {
+            Input::Lines(reader) => {
+                reader.next(last)?.map(|cells| cells.into_iter().map(|c| c.map(Cell::Text)).collect())
+            }
+            Input::Binary(tuples) => {
+                tuples.next(last)?.map(|cells| cells.into_iter().map(|c| c.map(Cell::Binary)).collect())
+            }
+        })
+    }
+}
+
+impl Cell {
+    fn value(&self, ty: &SqlType) -> Option<Value> {
+        match self {
+            Cell::Text(text) => copy_format::value(text, ty),
+            Cell::Binary(bytes) => copy_binary::value(bytes, ty),
+        }
+    }
+
+    /// What is wrong about a value that is none of this type.
+    fn refused(&self, ty: &SqlType) -> String {
+        match self {
+            Cell::Text(text) => format!("invalid input for {ty}: \"{}\"", text.chars().take(100).collect::<String>()),
+            Cell::Binary(bytes) => format!("incorrect binary data format for {ty}: {} bytes", bytes.len()),
+        }
+    }
 }
 
 impl Copy {
@@ -156,10 +206,6 @@ impl Session {
 
     /// Asks the client for rows.
     pub(super) fn copy_in(&mut self, copy: Copy, out: &mut Out) -> Result<(), Failure> {
-        if copy.format.is_binary() {
-            let failure = Failure::new(NOT_SUPPORTED, "COPY FROM STDIN is not supported in binary format");
-            return Err(failure.with_hint("use text or csv"));
-        }
         let From::Name(name) = &copy.from else { return Err(Failure::new(SYNTAX, "COPY FROM takes a name")) };
         let target = self.spelled(name);
         self.app.engine.check_insert_target(&target, &self.engine)?;
@@ -183,10 +229,13 @@ impl Session {
                 copy.columns.iter().map(find).collect::<Result<_, _>>()?
             }
         };
-        out.reply.copy_response(b'G', false, columns.len());
+        out.reply.copy_response(b'G', copy.format.is_binary(), columns.len());
         out.flush();
-        let reader = Reader::new(copy.format, columns.len());
-        let incoming = Incoming { target, columns, reader, rows: Vec::new(), line: 1, inserted: 0, simple: false };
+        let input = match copy.format.is_binary() {
+            true => Input::Binary(Tuples::default()),
+            false => Input::Lines(Reader::new(copy.format, columns.len())),
+        };
+        let incoming = Incoming { target, columns, input, rows: Vec::new(), line: 1, inserted: 0, simple: false };
         self.incoming = Some(incoming);
         Ok(())
     }
@@ -222,8 +271,8 @@ impl Session {
     }
 
     fn take_rows(&mut self, incoming: &mut Incoming, data: &[u8], ended: bool) -> Result<(), Failure> {
-        incoming.reader.push(data)?;
-        while let Some(cells) = incoming.reader.next(ended)? {
+        incoming.input.push(data)?;
+        while let Some(cells) = incoming.input.next(ended)? {
             if self.signal.cancelled.load(Ordering::Acquire) {
                 return Err(Failure::new(CANCELLED, "canceling statement due to user request"));
             }
@@ -260,7 +309,7 @@ impl Session {
 
 impl Incoming {
     /// A row as `/inserts-stream` has it.
-    fn row(&self, cells: Vec<Option<String>>) -> Result<Map<String, Value>, Failure> {
+    fn row(&self, cells: Vec<Option<Cell>>) -> Result<Map<String, Value>, Failure> {
         let line = self.line + self.rows.len() as u64;
         if cells.len() != self.columns.len() {
             let text = format!("row {line} of COPY has {} columns, expected {}", cells.len(), self.columns.len());
@@ -268,10 +317,9 @@ impl Incoming {
         }
         let mut row = Map::new();
         for (column, cell) in self.columns.iter().zip(cells) {
-            let Some(text) = cell else { continue };
-            let value = super::copy_format::value(&text, &column.ty).ok_or_else(|| {
-                let shown: String = text.chars().take(100).collect();
-                let failure = Failure::new(BAD_COPY, format!("invalid input for {}: \"{shown}\"", column.ty));
+            let Some(cell) = cell else { continue };
+            let value = cell.value(&column.ty).ok_or_else(|| {
+                let failure = Failure::new(BAD_COPY, cell.refused(&column.ty));
                 Failure {
                     error: failure.error.with_detail(format!("row {line} of COPY, column {}", column.name)),
                     ..failure

@@ -20,7 +20,7 @@ use arrow::array::ArrayRef;
 use serde_json::Value;
 
 /// What a binary COPY begins with: a signature, no flags, no extension.
-const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+pub(super) const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 /// What ends a text COPY in old clients.
 const END_OF_DATA: &[u8] = b"\\.";
 

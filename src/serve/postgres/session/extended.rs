@@ -15,7 +15,7 @@ use crate::parse;
 use crate::parse::statement::{Parsed, Select, SelectItem, Statement};
 use crate::present::text::outcome;
 use crate::serve::postgres::catalog;
-use crate::serve::postgres::errors::{Failure, LIMIT, NO_CURSOR, PROTOCOL, SYNTAX, State, position};
+use crate::serve::postgres::errors::{Failure, LIMIT, NO_CURSOR, PROTOCOL, SYNTAX, position};
 use crate::serve::postgres::messages::{Bind, Encoding, Frontend};
 use crate::serve::postgres::parameters::literals::{literal, sample};
 use crate::serve::postgres::parameters::neighbours::{Beside, neighbours};
@@ -28,18 +28,18 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
 /// Prepared statements of one session.
-const STATEMENTS_MAX: usize = 1_000;
+pub(super) const STATEMENTS_MAX: usize = 1_000;
 /// Bytes of their texts together.
-const STATEMENT_BYTES_MAX: usize = 16 * 1024 * 1024;
+pub(super) const STATEMENT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// A prepared statement.
 #[derive(Debug)]
 pub(super) struct Prepared {
-    text: String,
+    pub(super) text: String,
     /// `None` = the text is empty.
-    verb: Option<Verb>,
+    pub(super) verb: Option<Verb>,
     /// Types of the parameters.
-    types: Vec<u32>,
+    pub(super) types: Vec<u32>,
     /// Columns of its rows, once they were asked for; `None` inside = it has none.
     columns: OnceLock<Option<Vec<OutputColumn>>>,
 }
@@ -54,7 +54,7 @@ pub(super) struct Bound {
 /// An error, and the character at which it is.
 type Located<T> = Result<T, (Failure, Option<usize>)>;
 
-fn unlocated(failure: Failure) -> (Failure, Option<usize>) {
+pub(super) fn unlocated(failure: Failure) -> (Failure, Option<usize>) {
     (failure, None)
 }
 
@@ -90,15 +90,7 @@ impl Session {
     }
 
     fn prepare(&mut self, name: String, sql: String, types: Vec<u32>, out: &mut Out) -> Located<()> {
-        if !name.is_empty() && self.statements.contains_key(&name) {
-            let failure = Failure::new(State("42P05"), format!("prepared statement \"{name}\" already exists"));
-            return Err(unlocated(failure));
-        }
-        let bytes: usize = self.statements.values().map(|prepared| prepared.text.len()).sum();
-        if self.statements.len() >= STATEMENTS_MAX || bytes + sql.len() > STATEMENT_BYTES_MAX {
-            let failure = Failure::new(LIMIT, format!("a session has at most {STATEMENTS_MAX} prepared statements"));
-            return Err(unlocated(failure.with_hint("DEALLOCATE ALL forgets them")));
-        }
+        self.check_room(&name, &sql)?;
         let prepared =
             self.prepared(&sql, types).map_err(|(failure, at)| (failure, at.map(|at| position(&sql, at))))?;
         self.statements.insert(name, Arc::new(prepared));
@@ -107,7 +99,7 @@ impl Session {
     }
 
     /// An error comes with its byte.
-    fn prepared(&mut self, sql: &str, types: Vec<u32>) -> Located<Prepared> {
+    pub(super) fn prepared(&mut self, sql: &str, types: Vec<u32>) -> Located<Prepared> {
         parse::check_comments(sql).map_err(|error| located(error.into()))?;
         let pieces = parse::split(sql);
         let piece = match pieces[..] {
@@ -132,6 +124,10 @@ impl Session {
 
     /// Types of the parameters: those that the client named, or what the statement says.
     fn types(&mut self, text: &str, verb: &Verb, given: Vec<u32>) -> Located<Vec<u32>> {
+        // Its parameters are those of EXECUTE.
+        if matches!(verb, Verb::Prepare { .. }) {
+            return Ok(given);
+        }
         let count = parameters::count(text).map_err(unlocated)?;
         let mut types = given;
         types.resize(count.max(types.len()), 0);
@@ -278,6 +274,10 @@ impl Session {
                         nulls.map(Some).map_err(|_| back(failure))
                     }
                 }
+            }
+            Verb::Execute { name, .. } => {
+                let inner = self.to_execute(name).map_err(unlocated)?;
+                self.columns(&inner, out)
             }
             // They change nothing, so that they can be carried out to see what they return.
             Verb::Query | Verb::Show(_) | Verb::ShowAll | Verb::Fetch { .. } | Verb::Subscribe { .. } => {

@@ -7,11 +7,13 @@
 //! ```
 
 mod copy;
+mod copy_binary;
 mod copy_format;
 mod cursor;
 mod extended;
 mod out;
 mod portal;
+mod prepare;
 mod rows;
 mod run;
 

@@ -10,7 +10,7 @@ use crate::parse::statement::{Parsed, Statement};
 use crate::present::Outcome;
 use crate::present::text::outcome;
 use crate::serve::postgres::catalog;
-use crate::serve::postgres::errors::{Failure, NO_STATEMENT, SYNTAX};
+use crate::serve::postgres::errors::{Failure, NO_STATEMENT, NOT_SUPPORTED, SYNTAX};
 use crate::serve::postgres::reply::Severity;
 use crate::serve::postgres::scan::{Token, scan};
 use crate::serve::postgres::verbs::{Verb, verb};
@@ -62,7 +62,14 @@ impl Session {
                 let rows: Vec<_> = self.settings.all().into_iter().map(row).collect();
                 Portal::of(Rows::of_texts(texts(&["name", "setting", "description"]), &rows), "SHOW")
             }
-            Verb::Listen(tag) => Portal::done(*tag),
+            Verb::Listen("UNLISTEN") => Portal::done("UNLISTEN"),
+            Verb::Listen(what) => {
+                let failure =
+                    Failure::new(NOT_SUPPORTED, format!("{what} is not supported: no channel has notifications"));
+                return Err(failure.with_hint("SUBSCRIBE TO name, or SELECT ... EMIT CHANGES, sends changes as rows"));
+            }
+            Verb::Prepare { name, types, query } => self.prepare_named(name, types, text, *query)?,
+            Verb::Execute { name, arguments } => self.execute_named(name, arguments, out)?,
             Verb::Declare { name, query } => self.declare(name, text, *query, out)?,
             Verb::Fetch { name, rows, timeout, is_move } => self.fetch_of(name, *rows, *timeout, *is_move)?,
             Verb::Close(name) => self.close_cursor(name.as_deref())?,
@@ -212,7 +219,7 @@ fn returns_rows(statement: &Statement) -> bool {
 /// `CREATE STREAM` of `CREATE OR REPLACE STREAM ...`; rows that were inserted are counted.
 fn tag(text: &str, statement: &Statement) -> String {
     match statement {
-        Statement::InsertValues(_) => return "INSERT 0 1".to_owned(),
+        Statement::InsertValues(insert) => return format!("INSERT 0 {}", insert.rows.len()),
         Statement::InsertSelect(_) => return "INSERT 0 0".to_owned(),
         _ => {}
     }
