@@ -23,6 +23,10 @@ enum Returns {
     Texts,
 }
 
+/// Functions of DataFusion that tools try a connection with, and other names of `now`.
+const CLOCK: [&str; 3] = ["now", "current_timestamp", "current_date"];
+pub(super) const NOW: [&str; 3] = ["clock_timestamp", "statement_timestamp", "transaction_timestamp"];
+
 type Body = fn(&Facts, &[ScalarValue]) -> ScalarValue;
 
 /// Name, result and body of each.
@@ -124,6 +128,7 @@ const FUNCTIONS: &[(&str, Returns, Body)] = &[
     }),
     ("age", Returns::Number, |_, _| number(0)),
     ("pg_advisory_lock", Returns::Text, |_, _| text("")),
+    ("pg_advisory_unlock_all", Returns::Text, |_, _| text("")),
     ("pg_advisory_unlock", Returns::Truth, |_, _| truth(true)),
     ("pg_try_advisory_lock", Returns::Truth, |_, _| truth(true)),
     // What ARRAY(SELECT ...) is: of tables that are empty.
@@ -351,7 +356,7 @@ impl ScalarUDFImpl for Function {
 
 /// Whether a client's function is one of these.
 pub(super) fn is_known(name: &str) -> bool {
-    FUNCTIONS.iter().any(|(own, _, _)| *own == name)
+    FUNCTIONS.iter().any(|(own, _, _)| *own == name) || CLOCK.contains(&name) || NOW.contains(&name)
 }
 
 /// All of them, over these facts.

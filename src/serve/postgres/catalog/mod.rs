@@ -28,7 +28,9 @@ use arrow::datatypes::DataType;
 use columns::TABLES;
 use datafusion::common::TableReference;
 use datafusion::datasource::MemTable;
+use datafusion::execution::FunctionRegistry;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::logical_expr::ScalarUDF;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement as Parsed;
 use futures::StreamExt;
@@ -143,6 +145,9 @@ fn context(named: &Named, facts: &Arc<Facts>) -> Result<SessionContext, Failure>
     let config = SessionConfig::new().with_target_partitions(1).with_information_schema(false);
     let context = SessionContext::new_with_config_rt(config, runtime.map_err(Error::from)?);
     functions::all(facts).for_each(|function| context.register_udf(function));
+    if let Ok(now) = context.udf("now") {
+        context.register_udf(ScalarUDF::clone(&now).with_aliases(functions::NOW));
+    }
     let tables: BTreeSet<&String> = named.tables.iter().collect();
     for table in tables {
         let bare = table.strip_prefix("pg_catalog.").unwrap_or(table);

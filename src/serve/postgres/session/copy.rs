@@ -20,8 +20,9 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 use std::sync::atomic::Ordering;
 
-/// Rows of one append: enough to share its cost.
-const ROWS_AT_ONCE: usize = 256;
+/// Rows of one append, and their bytes: enough to share its cost.
+const ROWS_AT_ONCE: usize = 4_096;
+const BYTES_AT_ONCE: usize = 1024 * 1024;
 
 /// A COPY as it was read.
 #[derive(Debug, PartialEq)]
@@ -45,6 +46,8 @@ pub(super) struct Incoming {
     columns: Vec<Column>,
     input: Input,
     rows: Vec<Map<String, Value>>,
+    /// Bytes of `rows` as they came.
+    bytes: usize,
     /// The number of the first line in `rows`.
     line: u64,
     inserted: u64,
@@ -85,6 +88,13 @@ impl Input {
 }
 
 impl Cell {
+    fn len(&self) -> usize {
+        match self {
+            Cell::Text(text) => text.len(),
+            Cell::Binary(bytes) => bytes.len(),
+        }
+    }
+
     fn value(&self, ty: &SqlType) -> Option<Value> {
         match self {
             Cell::Text(text) => copy_format::value(text, ty),
@@ -235,7 +245,8 @@ impl Session {
             true => Input::Binary(Tuples::default()),
             false => Input::Lines(Reader::new(copy.format, columns.len())),
         };
-        let incoming = Incoming { target, columns, input, rows: Vec::new(), line: 1, inserted: 0, simple: false };
+        let incoming =
+            Incoming { target, columns, input, rows: Vec::new(), bytes: 0, line: 1, inserted: 0, simple: false };
         self.incoming = Some(incoming);
         Ok(())
     }
@@ -276,9 +287,10 @@ impl Session {
             if self.signal.cancelled.load(Ordering::Acquire) {
                 return Err(Failure::new(CANCELLED, "canceling statement due to user request"));
             }
+            incoming.bytes += cells.iter().flatten().map(Cell::len).sum::<usize>();
             let row = incoming.row(cells)?;
             incoming.rows.push(row);
-            if incoming.rows.len() >= ROWS_AT_ONCE {
+            if incoming.rows.len() >= ROWS_AT_ONCE || incoming.bytes >= BYTES_AT_ONCE {
                 self.insert(incoming)?;
             }
         }
@@ -287,6 +299,7 @@ impl Session {
 
     fn insert(&mut self, incoming: &mut Incoming) -> Result<(), Failure> {
         let rows = std::mem::take(&mut incoming.rows);
+        incoming.bytes = 0;
         if rows.is_empty() {
             return Ok(());
         }
