@@ -227,7 +227,7 @@ fn topics_of_a_server_are_created_written_printed_and_deleted() {
         assert_eq!(output.status.code(), Some(0), "{args:?}: {output:?}");
         out(&output)
     };
-    assert_eq!(topic(&["create", "t", "--config", "retention.ms=7000"], ""), "created topic t with 1 partition\n");
+    assert_eq!(topic(&["create", "t", "-c", "retention.ms=7000"], ""), "created topic t with 1 partition\n");
     topic(&["produce", "t", "-k", ":"], "a:1\nb:2\n");
     assert!(topic(&["describe", "t"], "").contains("| retention.ms | 7000"));
     assert_eq!(topic(&["print", "t", "-b", "-e", "-f", "%k=%v"], ""), "a=1\nb=2\n");

@@ -192,9 +192,9 @@ pub enum TopicCommand {
         /// How long records are kept: milliseconds, or 30s, 5m, 12h.
         #[arg(long, value_name = "TIME", value_parser = duration)]
         retention: Option<Duration>,
-        /// A setting, such as cleanup.policy=compact (repeatable).
-        #[arg(long, value_name = "NAME=VALUE", value_parser = setting)]
-        config: Vec<(String, String)>,
+        /// A setting, such as cleanup.policy=compact (repeatable). `--config` is the file of the command line's own.
+        #[arg(long, short = 'c', value_name = "NAME=VALUE", value_parser = setting)]
+        topic_config: Vec<(String, String)>,
         /// Succeed if it exists.
         #[arg(long)]
         if_not_exists: bool,

@@ -39,8 +39,8 @@ impl std::fmt::Debug for Tools<'_> {
 pub fn run(command: &TopicCommand, tools: Tools<'_>, screen: &mut Screen<'_>) -> Result<Shown> {
     match command {
         TopicCommand::List { all } => list(tools.topics, *all, screen),
-        TopicCommand::Create { topic, partitions, retention, config, if_not_exists } => {
-            let wanted = admin::Wanted { partitions: *partitions, retention: *retention, config };
+        TopicCommand::Create { topic, partitions, retention, topic_config, if_not_exists } => {
+            let wanted = admin::Wanted { partitions: *partitions, retention: *retention, config: topic_config };
             admin::create(tools.topics, topic, &wanted, *if_not_exists, screen)
         }
         TopicCommand::Describe { topic } => admin::describe(tools.topics, topic, screen),

@@ -246,7 +246,7 @@ impl Session {
     }
 
     /// The columns of a statement's rows, if it has rows.
-    fn columns(&mut self, prepared: &Prepared, out: &mut Out) -> Located<Option<Vec<OutputColumn>>> {
+    pub(super) fn columns(&mut self, prepared: &Prepared, out: &mut Out) -> Located<Option<Vec<OutputColumn>>> {
         let Some(verb) = &prepared.verb else { return Ok(None) };
         let filled = |with: fn(u32) -> String| {
             parameters::fill(&prepared.text, |number, limit| {

@@ -28,6 +28,7 @@ impl Session {
         types: &[String],
         text: &str,
         query: usize,
+        out: &mut Out,
     ) -> Result<Portal, Failure> {
         let number = |name: &String| {
             let unknown = || Failure::new(State("42704"), format!("type \"{name}\" does not exist"));
@@ -45,6 +46,10 @@ impl Session {
         let prepared = self.prepared(statement, types).map_err(placed)?;
         if !matches!(prepared.verb, Some(Verb::Query | Verb::Subscribe { .. } | Verb::Show(_) | Verb::Engine { .. })) {
             return Err(Failure::new(SYNTAX, "PREPARE takes a query or a statement of the engine"));
+        }
+        // Its names are looked up now: an error is the one of PREPARE. A SELECT is only planned for that.
+        if prepared.verb == Some(Verb::Query) {
+            self.columns(&prepared, out).map_err(|(failure, _)| failure)?;
         }
         self.statements.insert(name.to_owned(), Arc::new(prepared));
         Ok(Portal::done("PREPARE"))

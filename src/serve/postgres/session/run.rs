@@ -68,7 +68,7 @@ impl Session {
                     Failure::new(NOT_SUPPORTED, format!("{what} is not supported: no channel has notifications"));
                 return Err(failure.with_hint("SUBSCRIBE TO name, or SELECT ... EMIT CHANGES, sends changes as rows"));
             }
-            Verb::Prepare { name, types, query } => self.prepare_named(name, types, text, *query)?,
+            Verb::Prepare { name, types, query } => self.prepare_named(name, types, text, *query, out)?,
             Verb::Execute { name, arguments } => self.execute_named(name, arguments, out)?,
             Verb::Declare { name, query } => self.declare(name, text, *query, out)?,
             Verb::Fetch { name, rows, timeout, is_move } => self.fetch_of(name, *rows, *timeout, *is_move)?,
