@@ -56,10 +56,13 @@ pub(super) fn is_api(path: &str) -> bool {
     path.strip_prefix(API).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
+/// A place in a text.
+pub(super) fn place(place: Place) -> Value {
+    json!({ "start": place.start, "end": place.end, "line": place.line, "column": place.column })
+}
+
 /// The body of an error below [`API`]; its place is one in `text`.
 pub(super) fn api_body(error: &Error, text: Option<&str>) -> Value {
-    let place =
-        |place: Place| json!({ "start": place.start, "end": place.end, "line": place.line, "column": place.column });
     json!({
         "code": error.code(),
         "message": error.message(),

@@ -4,8 +4,9 @@ import { createInterface } from 'node:readline';
 import { once } from 'node:events';
 
 export class Server {
-  static async start(tidegate, place, listen = '127.0.0.1:0') {
+  static async start(tidegate, place, listen = '127.0.0.1:0', scheme = 'http') {
     const server = new Server();
+    server.scheme = scheme;
     server.tidegate = tidegate;
     server.place = place;
     await server.#spawn(listen);
@@ -23,7 +24,7 @@ export class Server {
     }
     if (!this.address) throw new Error('the server does not say where it listens');
     this.process.stderr.resume();
-    this.url = `http://${this.address}`;
+    this.url = `${this.scheme}://${this.address}`;
   }
 
   async get(path) {

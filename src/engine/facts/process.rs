@@ -1,7 +1,9 @@
 //! What the operating system says about this process. Unknown where there is no `/proc`.
 
 use crate::config::Config;
+use parking_lot::Mutex;
 use std::path::Path;
+use std::time::Duration;
 
 /// Clock ticks per second in `/proc`: fixed for programs, whatever the kernel uses itself (`USER_HZ`).
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -85,11 +87,35 @@ pub fn disk_free_of(config: &Config) -> Option<u64> {
     }
 }
 
+/// How old the size of the data directory may be: a walk takes a system call per file, and scrapes come every few seconds.
+pub const LOG_BYTES_AGE: Duration = Duration::from_secs(30);
+
+/// The size of the data directory, measured once for many scrapes.
+#[derive(Debug, Default)]
+pub struct LogSize {
+    /// When it was measured, and what it was.
+    measured: Mutex<Option<(Duration, Option<u64>)>>,
+}
+
+impl LogSize {
+    /// The size of at most [`LOG_BYTES_AGE`] ago; `now` is by the monotonic clock.
+    pub fn get(&self, config: &Config, now: Duration) -> Option<u64> {
+        let known = *self.measured.lock();
+        if let Some((_, bytes)) = known.filter(|(at, _)| now.saturating_sub(*at) < LOG_BYTES_AGE) {
+            return bytes;
+        }
+        // Two scrapes may both measure; neither waits for the other.
+        let bytes = log_bytes(config);
+        *self.measured.lock() = Some((now, bytes));
+        bytes
+    }
+}
+
 /// Files and folders that are added up at most: a scrape must not read a disk for long.
 const FILES_MAX: usize = 100_000;
 
 /// Bytes of the files of the data directory; `None` = the log is in memory or a cluster's.
-pub fn log_bytes(config: &Config) -> Option<u64> {
+fn log_bytes(config: &Config) -> Option<u64> {
     let crate::config::LogConfig::Embedded(dir) = &config.log else { return None };
     let (mut folders, mut bytes, mut seen) = (vec![dir.clone()], 0, 0);
     while let Some(folder) = folders.pop() {

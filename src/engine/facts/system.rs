@@ -121,39 +121,26 @@ impl Engine {
         columns.small(topics.iter().map(|topic| Some(i32::from(topic.replicas))));
         columns.flag(topics.iter().map(|topic| self.topic_rules().is_internal(&topic.name)));
         columns.number(topics.iter().map(records));
+        columns.number(topics.iter().map(|t| self.bytes_of(t).and_then(|bytes| i64::try_from(bytes).ok())));
         columns.texts(readers.iter());
         columns.texts(writers.iter());
         Ok(columns)
     }
 
-    /// One row for the records that a query skipped, one for its late rows, one for its end.
+    /// A row per group of problems, as the API lists them.
     fn problem_rows(&self, session: &Session) -> Columns {
-        type Row = (String, &'static str, String, Option<(String, i32, i64)>, u64);
-        let mut rows: Vec<Row> = Vec::new();
-        for (id, query) in self.seen_queries(session) {
-            let (counts, condition) = (query.counts(), query.condition());
-            if counts.bad > 0 {
-                let last = query.bad().pop();
-                let reason = last.as_ref().map_or_else(String::new, |bad| bad.reason.clone());
-                let place = last.map(|bad| (bad.topic.to_string(), bad.partition, bad.offset));
-                rows.push((id.clone(), "bad", reason, place, counts.bad));
-            }
-            if counts.late > 0 {
-                rows.push((id.clone(), "late", "the window had closed".to_owned(), None, counts.late));
-            }
-            if let crate::engine::query::condition::State::Error(why) = &condition.state {
-                rows.push((id.clone(), "ended", why.clone(), None, 1));
-            }
-        }
+        let all = self.problems(session);
         let mut columns = Columns::default();
-        columns.text(rows.iter().map(|row| Some(&row.0)));
-        columns.text(rows.iter().map(|row| Some(row.1)));
-        columns.text(rows.iter().map(|row| Some(&row.2)));
-        columns.text(rows.iter().map(|row| row.3.as_ref().map(|place| &place.0)));
-        columns.count(rows.iter().map(|row| row.4));
-        columns.small(rows.iter().map(|row| row.3.as_ref().map(|place| place.1)));
+        columns.text(all.iter().map(|problem| Some(&problem.query)));
+        columns.text(all.iter().map(|problem| Some(problem.kind.name())));
+        columns.text(all.iter().map(|problem| Some(&problem.reason)));
+        columns.text(all.iter().map(|problem| problem.topic.as_ref()));
+        columns.count(all.iter().map(|problem| problem.count));
+        columns.time(all.iter().map(|problem| problem.last));
+        columns.small(all.iter().map(|problem| problem.sample.map(|(partition, _)| partition)));
         // An offset below 0 is that of a row that was to be written.
-        columns.number(rows.iter().map(|row| row.3.as_ref().map(|place| place.2).filter(|offset| *offset >= 0)));
+        columns
+            .number(all.iter().map(|problem| problem.sample.map(|(_, offset)| offset).filter(|offset| *offset >= 0)));
         columns
     }
 

@@ -77,6 +77,14 @@ pub struct NewRecord {
 }
 
 impl Engine {
+    /// An error unless the session's user may write records to this topic.
+    pub fn check_records_target(&self, topic: &str, session: &Session) -> Result<()> {
+        self.check_alive()?;
+        self.require(session.principal(), Role::Writer, "INSERT")?;
+        self.check_topic(session, topic)?;
+        self.inner.topics.check(topic, TopicUse::InsertValues)
+    }
+
     /// Writes records durably. Returns partition and offset of each; an offset is `None` where it could not be found out.
     pub fn write_records(
         &self,
@@ -85,10 +93,7 @@ impl Engine {
         source: Option<&str>,
         session: &Session,
     ) -> Result<Vec<(i32, Option<i64>)>> {
-        self.check_alive()?;
-        self.require(session.principal(), Role::Writer, "INSERT")?;
-        self.check_topic(session, topic)?;
-        self.inner.topics.check(topic, TopicUse::InsertValues)?;
+        self.check_records_target(topic, session)?;
         if records.is_empty() || records.len() > RECORDS_MAX {
             return Err(Error::statement(format!(
                 "a request writes 1 to {RECORDS_MAX} records, not {}",

@@ -3,6 +3,7 @@
 
 pub mod function_help;
 pub mod names;
+mod plan_place;
 pub mod plan_tree;
 pub mod records;
 pub mod text;

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! The nodes of a continuous query are the stages of its pipeline, and their ids are those of the stages in `engine::facts`: the
-//! numbers of a running query belong to the nodes of its plan. A query that ends has the nodes of its bound plan.
+//! numbers of a running query belong to the nodes of its plan. A query that ends has the nodes of its bound plan. A node of a
+//! statement with one SELECT names the clause that made it (`plan_place`).
 
 use crate::engine::Engine;
 use crate::engine::ddl::Change;
@@ -16,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::execute::compile;
 use crate::execute::pipeline::Pipeline;
 use crate::execute::stage::StageKind;
+use crate::parse::text::place::Place;
 use crate::plan::nodes::join::Rule;
 use crate::plan::{self, Created, Facts};
 use crate::types::Column;
@@ -50,6 +52,8 @@ pub struct PlanNode {
     pub state: StateBound,
     /// What to mind.
     pub warning: Option<String>,
+    /// The clause that made it; `None` = it cannot be told, or the text is not what was sent (variables were put in).
+    pub place: Option<Place>,
 }
 
 /// A plan.
@@ -69,7 +73,10 @@ impl Engine {
         let unknown = || unknown_query(id, &state.catalog).with_code(40400);
         let query = state.queries.get(id).ok_or_else(unknown)?;
         match query.spec() {
-            Some(spec) => Ok(of_pipeline(&spec.pipeline)),
+            Some(spec) => {
+                let text = state.texts.get(id).map(|text| text.sql.as_str()).unwrap_or_default();
+                Ok(of_pipeline(&spec.pipeline).placed(text, text, 0))
+            }
             None => Err(Error::statement(format!("query {id} cannot be planned by this version"))),
         }
     }
@@ -82,6 +89,12 @@ impl Engine {
         };
         let intent = Intent::of(parsed, &self.inner.pushes);
         let planned = self.check_named(session, &intent).and_then(|()| self.planned(&intent, &parsed.text, session));
+        // EXPLAIN of a query by its id shows that query's plan, whose places are in the query's own text.
+        let is_of_query = matches!(intent, Intent::Inquiry(Inquiry::ExplainQuery(_)));
+        let planned = planned.map(|tree| match is_of_query {
+            true => tree.without_places(),
+            false => tree.placed(text, &parsed.text, parsed.span.start),
+        });
         planned.map_err(|e| e.told_in(&parsed.text, parsed.begin).shifted(parsed.span.start))
     }
 
@@ -149,6 +162,7 @@ fn node(pipeline: &Pipeline, kind: StageKind, label: String) -> PlanNode {
         is_hop: false,
         state: StateBound::None,
         warning: None,
+        place: None,
     };
     let behind_hop = pipeline.hop.as_ref().map_or(pipeline.partitions(), |hop| hop.partitions);
     match kind {
@@ -199,6 +213,7 @@ fn of_nodes(nodes: Vec<(String, Option<usize>)>) -> PlanTree {
         is_hop: false,
         state: StateBound::None,
         warning: None,
+        place: None,
     };
     PlanTree { nodes: nodes.into_iter().enumerate().map(node).collect(), edges }
 }

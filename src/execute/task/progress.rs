@@ -165,6 +165,7 @@ impl InputMeter {
 
     /// Notes the event times of a batch.
     pub(super) fn note(&self, rowtimes: &[i64]) {
+        // By reference: of values the compiler makes vectors, which without SSE 4.2 take twice as many instructions.
         if let Some(latest) = rowtimes.iter().max() {
             self.stream_time.fetch_max(*latest, Ordering::Relaxed);
         }

@@ -234,6 +234,8 @@ pub(super) struct Batch {
     buffer: Arc<Vec<u8>>,
     start: usize,
     entries: Vec<Entry>,
+    /// Bytes of all keys and values.
+    payload: u32,
 }
 
 /// The positions of a record's parts, relative to the batch's first byte. A length of -1 is null.
@@ -245,8 +247,10 @@ struct Entry {
     key_len: i32,
     value_at: u32,
     value_len: i32,
-    headers_at: u32,
+    /// Headers directly follow the value.
     headers_len: u32,
+    /// Bytes of the keys and values of the records before it, so that a reader counts a block without visiting its records.
+    payload_before: u32,
 }
 
 impl Batch {
@@ -258,17 +262,20 @@ impl Batch {
         }
         let mut entries = Vec::with_capacity((header.records as usize).min(header.len / 7));
         let mut cursor = Cursor::from(bytes, HEADER_BYTES);
-        let mut next = header.base;
+        let (mut next, mut payload) = (header.base, 0);
         for _ in 0..header.records {
-            let entry = record(&mut cursor, header).ok_or("a record is damaged")?;
+            let (mut entry, bytes) = record(&mut cursor, header).ok_or("a record is damaged")?;
             if entry.offset < next {
                 return Err("records are not in the order of their offsets");
             }
             next = entry.offset + 1;
+            entry.payload_before = payload;
+            // All of it lies within the batch, whose length is a u32.
+            payload += bytes;
             entries.push(entry);
         }
         match cursor.is_done() {
-            true => Ok(Batch { buffer: buffer.clone(), start, entries }),
+            true => Ok(Batch { buffer: buffer.clone(), start, entries, payload }),
             false => Err("a batch is longer than its records"),
         }
     }
@@ -308,16 +315,19 @@ impl Batch {
     }
 }
 
+/// A record, and the bytes of its key and value.
 #[inline]
-fn record(cursor: &mut Cursor<'_>, header: &BatchHeader) -> Option<Entry> {
+fn record(cursor: &mut Cursor<'_>, header: &BatchHeader) -> Option<(Entry, u32)> {
     let len = usize::try_from(cursor.varint()?).ok()?;
     let start = cursor.at();
     cursor.byte()?;
     let timestamp = header.base_timestamp.checked_add(cursor.varint()?)?;
     let offset = header.base.checked_add(cursor.varint()?).filter(|o| (header.base..header.next).contains(o))?;
     let (key_at, key_len) = nullable(cursor)?;
+    let key_bytes = cursor.at() as u32 - key_at;
     let (value_at, value_len) = nullable(cursor)?;
     let headers_at = cursor.at() as u32;
+    let payload = key_bytes + (headers_at - value_at);
     let headers = cursor.count()?;
     for _ in 0..headers {
         let name = cursor.bytes()?;
@@ -325,16 +335,8 @@ fn record(cursor: &mut Cursor<'_>, header: &BatchHeader) -> Option<Entry> {
         nullable(cursor)?;
     }
     let headers_len = if headers == 0 { 0 } else { cursor.at() as u32 - headers_at };
-    (cursor.at() - start == len).then_some(Entry {
-        offset,
-        timestamp,
-        key_at,
-        key_len,
-        value_at,
-        value_len,
-        headers_at,
-        headers_len,
-    })
+    let entry = Entry { offset, timestamp, key_at, key_len, value_at, value_len, headers_len, payload_before: 0 };
+    (cursor.at() - start == len).then_some((entry, payload))
 }
 
 #[inline]
@@ -366,10 +368,10 @@ impl Block {
         self.range.len()
     }
 
-    /// Bytes of all keys and values; a length below zero is that of a null.
+    /// Bytes of all keys and values.
     pub(crate) fn bytes(&self) -> u64 {
-        let entries = &self.batch.entries[self.range.clone()];
-        entries.iter().map(|e| (e.key_len.max(0) + e.value_len.max(0)) as u64).sum()
+        let before = |index: usize| self.batch.entries.get(index).map_or(self.batch.payload, |e| e.payload_before);
+        u64::from(before(self.range.end) - before(self.range.start))
     }
 
     /// Calls `each` for every record.
@@ -393,7 +395,10 @@ impl Block {
         let bytes = &self.batch.buffer[self.batch.start..];
         match e.headers_len {
             0 => HeadersRef::None,
-            len => HeadersRef::Encoded(RawHeaders(&bytes[e.headers_at as usize..(e.headers_at + len) as usize])),
+            len => {
+                let at = e.value_at as usize + e.value_len.max(0) as usize;
+                HeadersRef::Encoded(RawHeaders(&bytes[at..at + len as usize]))
+            }
         }
     }
 

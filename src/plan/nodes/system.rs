@@ -24,7 +24,7 @@ pub enum SystemTable {
     Partitions,
     /// A row per topic.
     Topics,
-    /// A row per query and kind of problem.
+    /// A row per query, kind of problem, reason and topic.
     Problems,
     /// A row per query and step of its past.
     History,
@@ -76,6 +76,7 @@ impl SystemTable {
                 ("REPLICAS", SqlType::Integer),
                 ("INTERNAL", SqlType::Boolean),
                 ("RECORDS", SqlType::Bigint),
+                ("BYTES", SqlType::Bigint),
                 ("READ_BY", texts()),
                 ("WRITTEN_BY", texts()),
             ],
@@ -85,6 +86,7 @@ impl SystemTable {
                 ("REASON", SqlType::String),
                 ("TOPIC", SqlType::String),
                 ("TOTAL", SqlType::Bigint),
+                ("LAST_AT", SqlType::Timestamp),
                 ("SAMPLE_PARTITION", SqlType::Integer),
                 ("SAMPLE_OFFSET", SqlType::Bigint),
             ],

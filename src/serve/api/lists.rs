@@ -3,7 +3,7 @@
 use super::parameters::parameters;
 use super::{failure, reply};
 use crate::engine::access::Principal;
-use crate::engine::introspect::records::problems::{Problem, ProblemKind};
+use crate::engine::introspect::records::problems::Problem;
 use crate::engine::introspect::records::statements::RecordedStatement;
 use crate::engine::introspect::records::topics::{SourceFacts, TopicFacts};
 use crate::engine::session::Session;
@@ -67,7 +67,8 @@ pub(super) async fn topic(
         let facts = app.engine.topic_fact(&topic, &Session::of(user))?;
         let mut body = topic_facts(&facts);
         let partition = |(partition, marks): (usize, &crate::log::Watermarks)| {
-            json!({ "partition": partition, "low": marks.low, "end": marks.high, "stable": marks.stable, "bytes": null })
+            let bytes = facts.bytes.as_ref().and_then(|all| all.get(partition));
+            json!({ "partition": partition, "low": marks.low, "end": marks.high, "stable": marks.stable, "bytes": bytes })
         };
         let partitions: Vec<Value> = facts.offsets.iter().flatten().enumerate().map(partition).collect();
         body["partitionsDetail"] = json!(partitions);
@@ -83,7 +84,7 @@ fn topic_facts(facts: &TopicFacts) -> Value {
         "partitions": facts.info.partitions,
         "replicas": facts.info.replicas,
         "records": facts.records(),
-        "bytes": null,
+        "bytes": facts.total_bytes(),
         "retentionMillis": facts.retention_ms(),
         "readBy": facts.read_by,
         "writtenBy": facts.written_by,
@@ -120,11 +121,7 @@ fn not_a_time(text: &str) -> Error {
 fn problem(problem: &Problem) -> Value {
     json!({
         "query": problem.query,
-        "kind": match problem.kind {
-            ProblemKind::Bad => "bad",
-            ProblemKind::Late => "late",
-            ProblemKind::Ended => "ended",
-        },
+        "kind": problem.kind.name(),
         "reason": problem.reason,
         "topic": problem.topic,
         "count": problem.count,

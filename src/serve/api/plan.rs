@@ -5,7 +5,7 @@ use super::{failure, reply_in, sent};
 use crate::engine::access::Principal;
 use crate::engine::introspect::plan_tree::{PlanNode, PlanTree, StateBound};
 use crate::engine::session::Session;
-use crate::serve::App;
+use crate::serve::{App, error};
 use axum::body::Bytes;
 use axum::extract::{Extension, Path, State};
 use axum::response::Response;
@@ -61,6 +61,6 @@ fn node(node: &PlanNode) -> Value {
             StateBound::Unbounded => "unbounded",
         },
         "warning": node.warning,
-        "span": null,
+        "span": node.place.map(error::place),
     })
 }

@@ -260,9 +260,11 @@ pub(super) async fn write(
     body: Bytes,
 ) -> Response {
     reply(&app, move |app| {
+        let session = Session::of(user);
+        // Without the right to the topic nothing of the body is read.
+        app.engine.check_records_target(&topic, &session)?;
         let sent: Sent = sent(&body)?;
         let records = sent.records.into_iter().map(SentRecord::read).collect::<Result<Vec<_>>>()?;
-        let session = Session::of(user);
         let written = app.engine.write_records(&topic, &records, sent.source.as_deref(), &session);
         let details = json!({ "topic": topic, "records": records.len() });
         app.engine.audit().note("records", session.principal(), details, written.as_ref().map(drop));

@@ -71,17 +71,24 @@ pub(super) async fn open(State(app): State<Arc<App>>, request: Request) -> Respo
     let connection = request.extensions().get::<Arc<Connection>>().cloned().unwrap_or_default();
     // The guard names one on a server without users.
     let user = request.extensions().get::<Principal>().cloned();
-    let login = match sent(request.into_body()).await {
+    let (head, body) = request.into_parts();
+    let login = match sent(body).await {
         Ok(login) => login,
         Err(e) => return api_response(&e, None),
     };
     let Some(logins) = &app.logins else {
         return Json(described(&app, user.as_ref())).into_response();
     };
-    opened(&app, logins, &login, &connection).await.unwrap_or_else(|e| api_response(&e, None))
+    opened(&app, logins, &login, &head.headers, &connection).await.unwrap_or_else(|e| api_response(&e, None))
 }
 
-async fn opened(app: &App, logins: &Arc<Logins>, login: &Login, connection: &Connection) -> Result<Response> {
+async fn opened(
+    app: &App,
+    logins: &Arc<Logins>,
+    login: &Login,
+    headers: &HeaderMap,
+    connection: &Connection,
+) -> Result<Response> {
     let address = connection.address;
     let user = match logins.by_header(&login.header()?, address.map(|address| address.ip())).await {
         Entry::Granted(user) => user.at(address),
@@ -95,7 +102,7 @@ async fn opened(app: &App, logins: &Arc<Logins>, login: &Login, connection: &Con
     app.engine.audit().note("login", &user, json!({ "session": true }), Ok(()));
     let body = described(app, Some(&user));
     let value = logins.sessions.open(user, Instant::now())?;
-    Ok(([(SET_COOKIE, set_cookie(&value, app.is_secure))], Json(body)).into_response())
+    Ok(([(SET_COOKIE, set_cookie(headers, &value, app.is_secure))], Json(body)).into_response())
 }
 
 /// The body of a login. No user is known yet, so it is short.
@@ -108,5 +115,5 @@ pub(super) async fn close(State(app): State<Arc<App>>, headers: HeaderMap) -> Re
     if let (Some(logins), Some(value)) = (&app.logins, cookie(&headers)) {
         logins.sessions.close(value);
     }
-    ([(SET_COOKIE, set_cookie("", app.is_secure))], Json(described(&app, None))).into_response()
+    ([(SET_COOKIE, set_cookie(&headers, "", app.is_secure))], Json(described(&app, None))).into_response()
 }

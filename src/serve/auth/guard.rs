@@ -170,6 +170,7 @@ impl Guard {
     }
 
     async fn admit(&self, mut request: Request, next: Next) -> Response {
+        name_host(&mut request);
         let path = request.uri().path();
         if self.open.iter().any(|(method, open)| method == request.method() && matches(open, path)) {
             if self.logins.is_none() {
@@ -236,6 +237,14 @@ impl Guard {
                 None => logins.by_certificate(&connection.names, address),
             },
         }
+    }
+}
+
+/// Over HTTP/2 the host is part of the address: puts it where HTTP/1.1 has it.
+fn name_host(request: &mut Request) {
+    let authority = request.uri().authority().and_then(|authority| authority.as_str().parse().ok());
+    if let Some(host) = authority.filter(|_| !request.headers().contains_key(HOST)) {
+        request.headers_mut().insert(HOST, host);
     }
 }
 

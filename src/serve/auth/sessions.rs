@@ -1,7 +1,7 @@
 //! Sessions of browsers: a cookie in place of a password that a page would have to keep.
 //!
 //! ```text
-//! POST /api/v1/session {user, password}  ->  set-cookie: tidegate=<256 random bits>; HttpOnly; SameSite=Strict; Path=/
+//! POST /api/v1/session {user, password}  ->  set-cookie: tidegate-PORT=<256 random bits>; HttpOnly; SameSite=Strict; Path=/
 //! every request with that cookie         ->  the user, for 12 hours
 //! DELETE /api/v1/session                 ->  forgotten
 //! ```
@@ -15,12 +15,12 @@ use crate::engine::access::Principal;
 use crate::error::Result;
 use crate::serve::limits::{SESSION_LIFE, SESSIONS_MAX};
 use axum::http::HeaderMap;
-use axum::http::header::COOKIE;
+use axum::http::header::{COOKIE, HOST};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use tokio::time::Instant;
 
-/// The name of the cookie.
+/// What the name of the cookie begins with.
 pub(crate) const COOKIE_NAME: &str = "tidegate";
 
 type Key = [u8; HASH_BYTES];
@@ -62,18 +62,30 @@ impl Sessions {
     }
 }
 
-/// The session's cookie of a request.
-pub(crate) fn cookie(headers: &HeaderMap) -> Option<&str> {
-    let all = headers.get_all(COOKIE).iter().filter_map(|header| header.to_str().ok());
-    let mut pairs = all.flat_map(|header| header.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.find(|(name, _)| *name == COOKIE_NAME).map(|(_, value)| value)
+/// The name of the cookie at the server that a request is for: `tidegate-8088`. A browser sends a host's cookies to all of its
+/// ports, so a login at one server would otherwise replace that at another one.
+fn cookie_name(headers: &HeaderMap) -> String {
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    // `[::1]` has colons and no port.
+    match host.rsplit_once(':').map(|(_, port)| port).filter(|port| port.parse::<u16>().is_ok()) {
+        Some(port) => format!("{COOKIE_NAME}-{port}"),
+        None => COOKIE_NAME.to_owned(),
+    }
 }
 
-/// The header that sets the cookie, or that deletes it: `value` is empty then.
-pub(crate) fn set_cookie(value: &str, is_secure: bool) -> String {
+/// The session's cookie of a request.
+pub(crate) fn cookie(headers: &HeaderMap) -> Option<&str> {
+    let wanted = cookie_name(headers);
+    let all = headers.get_all(COOKIE).iter().filter_map(|header| header.to_str().ok());
+    let mut pairs = all.flat_map(|header| header.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(name, _)| *name == wanted).map(|(_, value)| value)
+}
+
+/// The header that sets the cookie in response to a request, or that deletes it: `value` is empty then.
+pub(crate) fn set_cookie(headers: &HeaderMap, value: &str, is_secure: bool) -> String {
     let age = if value.is_empty() { 0 } else { SESSION_LIFE.as_secs() };
-    let secure = if is_secure { "; Secure" } else { "" };
-    format!("{COOKIE_NAME}={value}; Path=/; Max-Age={age}; HttpOnly; SameSite=Strict{secure}")
+    let (name, secure) = (cookie_name(headers), if is_secure { "; Secure" } else { "" });
+    format!("{name}={value}; Path=/; Max-Age={age}; HttpOnly; SameSite=Strict{secure}")
 }
 
 #[cfg(test)]
@@ -107,7 +119,25 @@ mod tests {
         headers.clear();
         headers.append(COOKIE, "xtidegate=abc".parse().unwrap());
         assert_eq!(cookie(&headers), None);
-        assert!(set_cookie("abc", true).ends_with("; HttpOnly; SameSite=Strict; Secure"));
-        assert!(set_cookie("", false).contains("Max-Age=0;"));
+        assert!(set_cookie(&headers, "abc", true).ends_with("; HttpOnly; SameSite=Strict; Secure"));
+        assert!(set_cookie(&headers, "", false).contains("Max-Age=0;"));
+    }
+
+    #[test]
+    fn servers_on_two_ports_of_a_host_have_cookies_of_their_own() {
+        let mut headers = HeaderMap::new();
+        headers.append(COOKIE, "tidegate-8088=first; tidegate-8089=second; tidegate=none".parse().unwrap());
+        for (host, value) in [
+            ("localhost:8088", Some("first")),
+            ("[::1]:8089", Some("second")),
+            ("localhost:1", None),
+            ("tidegate.example", Some("none")),
+            ("[::1]", Some("none")),
+        ] {
+            headers.insert(HOST, host.parse().unwrap());
+            assert_eq!(cookie(&headers), value, "{host}");
+        }
+        headers.insert(HOST, "localhost:8088".parse().unwrap());
+        assert!(set_cookie(&headers, "abc", false).starts_with("tidegate-8088=abc; "));
     }
 }

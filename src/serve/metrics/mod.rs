@@ -8,7 +8,7 @@ mod queries;
 use super::auth::login::Logins;
 use super::{App, blocking};
 use crate::engine::access::Principal;
-use crate::engine::facts::process::{ProcessFacts, disk_free_of, log_bytes};
+use crate::engine::facts::process::{LogSize, ProcessFacts, disk_free_of};
 use crate::engine::session::Session;
 use crate::telemetry::histogram::Histogram;
 use crate::threads;
@@ -63,7 +63,7 @@ pub const METRICS: &[(&str, &str, &str)] = &[
         "counter",
         "Panics, by what they ended: each is a bug, and is in the log with a backtrace.",
     ),
-    ("tidegate_log_bytes", "gauge", "Size of the data directory."),
+    ("tidegate_log_bytes", "gauge", "Size of the data directory, measured every 30 seconds at most."),
     ("tidegate_topic_bytes", "gauge", "Size of the records of a topic on the embedded log."),
     (
         "tidegate_log_upkeep_cpu_seconds_total",
@@ -92,6 +92,7 @@ pub(super) struct Counters {
     pub(super) refused: AtomicU64,
     /// Result sets whose reader was stuck.
     pub(super) dropped: AtomicU64,
+    log_size: LogSize,
     requests: Mutex<BTreeMap<(String, u16), u64>>,
     /// By route and method.
     times: Mutex<BTreeMap<(String, String), Arc<Histogram>>>,
@@ -162,7 +163,7 @@ fn text(app: &App, session: &Session, format: Format) -> String {
         page.sample("tidegate_panics_total", &[("in", kind)], count);
     }
     let config = app.engine.config();
-    page.known("tidegate_log_bytes", log_bytes(config));
+    page.known("tidegate_log_bytes", app.counters.log_size.get(config, app.engine.clock().monotonic()));
     upkeep(app, session, &mut page);
     page.known("tidegate_disk_free_bytes", disk_free_of(config));
     process(&ProcessFacts::read(), &mut page);

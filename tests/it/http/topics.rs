@@ -122,6 +122,11 @@ fn what_is_written_is_checked() {
         let (status, body) = house.post("walter", "/api/v1/topics/r/records", &wrong.to_string());
         assert_eq!(status, 400, "{wrong}: {body}");
     }
+    // Without the right to the topic nothing of the body is read.
+    let engines = "/api/v1/topics/_confluent-ksql-default__command_topic/records";
+    for wrong in ["{", r#"{"records":[{"key":"a","value":"x","as":"hex"}]}"#] {
+        assert_eq!(house.post("walter", engines, wrong).0, 403, "{wrong}");
+    }
     // The topics of the engine are an administrator's, and no record is put into them.
     let log = "/api/v1/topics/_confluent-ksql-default__command_topic/records";
     let headers = |who: &str| [("authorization", house.users.header(who).to_owned())];
@@ -198,12 +203,60 @@ fn plans_have_the_ids_of_the_stages() {
     assert!(plan["nodes"].as_array().unwrap().iter().any(|n| n["state"] == "bounded" && n["warning"].is_null()));
     let (_, batch) = of("SELECT car FROM readings WHERE speed > 1 ORDER BY car;");
     assert!(batch["nodes"].as_array().unwrap().len() > 2, "{batch}");
+    assert_eq!(marked("SELECT car FROM readings WHERE speed > 1 ORDER BY car;", &batch, "scan"), "readings");
+    assert_eq!(marked("SELECT car FROM readings WHERE speed > 1 ORDER BY car;", &batch, "sort"), "ORDER BY car");
+    // Places count UTF-16 code units of the text that was sent.
+    let text = "-- 한국 🐟\nCREATE TABLE t AS SELECT car, COUNT(*) FROM readings r WHERE speed > 1 GROUP BY car HAVING COUNT(*) > 1;";
+    let (_, plan) = of(text);
+    for (op, clause) in [
+        ("scan", "readings r"),
+        ("rows", "WHERE speed > 1"),
+        ("aggregate", "GROUP BY car"),
+        ("having", "HAVING COUNT(*) > 1"),
+        ("sink", "CREATE TABLE t"),
+    ] {
+        assert_eq!(marked(text, &plan, op), clause, "{op} in {plan}");
+    }
+    let own = server.get(&format!("/api/v1/queries/{id}")).1["sql"].as_str().unwrap().to_owned();
+    let plan = server.get(&format!("/api/v1/queries/{id}/plan")).1;
+    assert_eq!(marked(&own, &plan, "having"), "HAVING COUNT(*) > 1");
     let (status, body) = of("-- 한국\nSELECT sped FROM readings EMIT CHANGES;");
     assert_eq!((status, &body["span"]), (400, &json!({ "start": 13, "end": 17, "line": 2, "column": 8 })));
     assert_eq!(
         (of("SHOW STREAMS;").0, of("SELECT 1; SELECT 2;").0, server.get("/api/v1/queries/nosuch/plan").0),
         (400, 400, 404)
     );
+}
+
+/// The part of a text that made the node of a plan.
+fn marked(text: &str, plan: &Value, op: &str) -> String {
+    let node = plan["nodes"].as_array().unwrap().iter().find(|node| node["op"] == op).unwrap();
+    let at = |end: &str| node["span"][end].as_u64().unwrap_or_else(|| panic!("{op} in {plan}")) as usize;
+    let units: Vec<u16> = text.encode_utf16().collect();
+    String::from_utf16(&units[at("start")..at("end")]).unwrap()
+}
+
+#[test]
+fn the_size_of_a_topic_is_the_same_everywhere() {
+    let server = Server::start();
+    server.ksql(READINGS);
+    let size = || server.get("/api/v1/topics/r").1["bytes"].as_u64().unwrap();
+    assert_eq!(size(), 0);
+    let record = |n: usize| json!({ "key": "a", "value": format!("{{\"SPEED\":{n}}}"), "as": "text" });
+    write(&server, "r", &json!({ "records": (0..100).map(record).collect::<Vec<_>>() }));
+    let bytes = size();
+    assert!(bytes > 1_000, "{bytes}");
+    let one = server.get("/api/v1/topics/r").1;
+    let by_partition = one["partitionsDetail"].as_array().unwrap().iter().map(|p| p["bytes"].as_u64().unwrap());
+    assert_eq!(by_partition.sum::<u64>(), bytes);
+    let listed = server.get("/api/v1/topics").1["topics"].as_array().unwrap().clone();
+    assert_eq!(listed.iter().find(|topic| topic["name"] == "r").unwrap()["bytes"], json!(bytes));
+    let shown = server.ksql("SHOW TOPICS EXTENDED;")[0]["topics"].as_array().unwrap().clone();
+    assert_eq!(shown.iter().find(|topic| topic["name"] == "r").unwrap()["bytes"], json!(bytes));
+    let metrics = server.get("/metrics").1.as_str().unwrap().to_owned();
+    assert!(metrics.contains(&format!("tidegate_topic_bytes{{topic=\"r\"}} {bytes}\n")), "{metrics}");
+    let sql = "SELECT bytes FROM system.topics WHERE name = 'r';";
+    assert!(server.lines(sql).any(|line| line == json!([bytes])), "{sql}");
 }
 
 #[test]
@@ -228,6 +281,17 @@ fn problems_are_grouped_and_counted_without_a_cap() {
     );
     assert_eq!(groups[0]["sample"], json!({ "partition": 0, "offset": 249 }));
     assert!(groups[0]["reason"].as_str().unwrap().contains("SPEED") && groups[0]["last"].is_number());
+    // Another reason is another group, in SQL too.
+    write(&server, "r", &json!({ "records": [{ "key": "a", "value": "{", "as": "text" }] }));
+    until("the other reason is there", || {
+        groups = server.get(&format!("/api/v1/problems?query={id}")).1["groups"].clone();
+        groups.as_array().unwrap().len() == 2
+    });
+    let sql = "SELECT reason, topic, total, sample_offset FROM system.problems WHERE kind = 'bad' ORDER BY total;";
+    let rows: Vec<Value> = server.lines(sql).filter(Value::is_array).collect();
+    let of = |group: &Value| json!([group["reason"], "r", group["count"], group["sample"]["offset"]]);
+    // The newest group is the API's first.
+    assert_eq!(rows, [of(&groups[0]), of(&groups[1])], "{groups}");
     assert_eq!(server.get("/api/v1/problems?query=nosuch").1["groups"], json!([]));
     assert_eq!(server.get("/api/v1/problems?since=9999999999999").1["groups"], json!([]));
     assert_eq!(server.get("/api/v1/problems?since=x").0, 400);

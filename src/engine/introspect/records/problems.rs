@@ -15,6 +15,17 @@ pub enum ProblemKind {
     Ended,
 }
 
+impl ProblemKind {
+    /// `bad`, `late` or `ended`.
+    pub fn name(self) -> &'static str {
+        match self {
+            ProblemKind::Bad => "bad",
+            ProblemKind::Late => "late",
+            ProblemKind::Ended => "ended",
+        }
+    }
+}
+
 /// A group of problems.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {

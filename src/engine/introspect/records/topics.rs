@@ -32,6 +32,8 @@ pub struct TopicFacts {
     pub info: TopicInfo,
     /// Offsets by partition; `None` = unknown.
     pub offsets: Option<Vec<Watermarks>>,
+    /// Bytes by partition; `None` = the log does not report them.
+    pub bytes: Option<Vec<u64>>,
     /// Ids of queries that read it.
     pub read_by: Vec<String>,
     /// Ids of queries that write it.
@@ -44,6 +46,11 @@ impl TopicFacts {
     /// Offsets between the lowest and the highest, over all partitions.
     pub fn records(&self) -> Option<i64> {
         self.offsets.as_ref().map(|all| all.iter().map(|marks| marks.high - marks.low).sum())
+    }
+
+    /// Bytes of all partitions.
+    pub fn total_bytes(&self) -> Option<u64> {
+        self.bytes.as_ref().map(|all| all.iter().sum())
     }
 
     /// How long its records are kept; `None` = unknown, or for ever.
@@ -109,8 +116,13 @@ impl Engine {
 
     /// Size of the records of a topic; `None` = the log does not report it.
     pub(in crate::engine) fn bytes_of(&self, topic: &TopicInfo) -> Option<u64> {
+        self.sizes_of(topic).map(|sizes| sizes.iter().sum())
+    }
+
+    /// The same by partition.
+    fn sizes_of(&self, topic: &TopicInfo) -> Option<Vec<u64>> {
         let place = |partition| TopicPartition::new(topic.name.as_str(), partition);
-        (0..topic.partitions as i32).map(|p| self.log().partition_bytes(&place(p)).ok().flatten()).sum()
+        (0..topic.partitions as i32).map(|p| self.log().partition_bytes(&place(p)).ok().flatten()).collect()
     }
 
     fn offsets_of(&self, info: &TopicInfo) -> Result<Vec<Watermarks>> {
@@ -130,7 +142,8 @@ impl Engine {
             }
         }
         let is_internal = self.topic_rules().is_internal(&info.name);
-        TopicFacts { info, offsets, read_by, written_by, is_internal }
+        let bytes = self.sizes_of(&info);
+        TopicFacts { info, offsets, bytes, read_by, written_by, is_internal }
     }
 
     /// The settings of the log, of properties and of the server, each with its value and where that comes from.

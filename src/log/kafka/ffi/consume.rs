@@ -156,10 +156,12 @@ impl ConsumerQueue {
             let (message, slot) = unsafe { (&*pointer, slots.find((*pointer).rkt, (*pointer).partition)) };
             match slot {
                 Some(slot) if message.err == RD_KAFKA_RESP_ERR_NO_ERROR => match &mut run {
-                    Some((current, messages)) if *current == slot => messages.pointers.push(pointer),
+                    Some((current, messages)) if *current == slot => messages.push(pointer, message),
                     _ => {
                         arrivals.extend(run.take().map(finished));
-                        run = Some((slot, Messages { pointers: vec![pointer], _inbox: Arc::clone(self) }));
+                        let mut messages = Messages { pointers: Vec::new(), bytes: 0, _inbox: Arc::clone(self) };
+                        messages.push(pointer, message);
+                        run = Some((slot, messages));
                     }
                 },
                 _ => {
@@ -229,6 +231,8 @@ unsafe fn event(message: &sys::rd_kafka_message_t, slot: Option<usize>) -> Optio
 /// Messages of one partition, as librdkafka handed them over: at least one.
 pub struct Messages {
     pointers: Vec<*mut sys::rd_kafka_message_t>,
+    /// Bytes of all keys and values, summed up while the messages are sorted and in the cache anyway.
+    bytes: u64,
     /// A message points into its consumer, which must not go first.
     _inbox: Arc<ConsumerQueue>,
 }
@@ -248,10 +252,15 @@ impl Messages {
         self.pointers.len()
     }
 
+    /// Adds a message.
+    fn push(&mut self, pointer: *mut sys::rd_kafka_message_t, message: &sys::rd_kafka_message_t) {
+        self.bytes += (message.key_len + message.len) as u64;
+        self.pointers.push(pointer);
+    }
+
     /// Bytes of all keys and values.
     pub(crate) fn bytes(&self) -> u64 {
-        // SAFETY: the messages are ours until `Drop`.
-        self.pointers.iter().map(|pointer| unsafe { ((**pointer).key_len + (**pointer).len) as u64 }).sum()
+        self.bytes
     }
 
     /// Calls `each` for every record.

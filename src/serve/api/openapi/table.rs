@@ -5,7 +5,7 @@ use super::Endpoint;
 const SESSION: &str = r#"{"user":"string?","role":"string?","authentication":"string"}"#;
 const TEXT: &str = r#"{"sql":"string","properties~":{"*":"string"},"sessionVariables~":{"*":"string"}}"#;
 const PLAN: &str = r#"{"nodes":[{"id":"string","op":"string","label":"string","key":"string?","partitions":"integer?",
-    "hop":"string?","state":"string","warning":"string?","span":"any"}],"edges":[{"from":"string","to":"string"}]}"#;
+    "hop":"string?","state":"string","warning":"string?","span?":{"start":"integer","end":"integer","line":"integer","column":"integer"}}],"edges":[{"from":"string","to":"string"}]}"#;
 const TOPIC: &str = r#"{"name":"string","partitions":"integer","replicas":"integer","records":"integer?","bytes":"integer?",
     "retentionMillis":"integer?","readBy":["string"],"writtenBy":["string"],"internal":"boolean",
     "partitionsDetail":[{"partition":"integer","low":"integer","end":"integer","stable":"integer","bytes":"integer?"}],

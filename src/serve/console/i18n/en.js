@@ -411,6 +411,10 @@ export default {
   'produce.byKey': 'by key',
   'produce.done': 'Written to partition {partition} at offset {offset}',
   'produce.inserted': 'Inserted',
+  'produce.again': 'Edit and write again',
+  'produce.againTitle': 'Write record {partition}/{offset} again',
+  'produce.againNote': 'The record stays where it is. What you write here is appended to {topic}, and queries read it next.',
+  'produce.againGone': 'The record is not there any more',
 
   'problems.note': 'Records that could not be used, rows that came too late, queries that ended.',
   'problems.all': 'All',

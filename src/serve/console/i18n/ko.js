@@ -411,6 +411,10 @@ export default {
   'produce.byKey': '키 기준',
   'produce.done': '파티션 {partition}, 오프셋 {offset}에 썼습니다',
   'produce.inserted': '삽입했습니다',
+  'produce.again': '고쳐서 다시 쓰기',
+  'produce.againTitle': '레코드 {partition}/{offset} 다시 쓰기',
+  'produce.againNote': '원래 레코드는 그대로 남습니다. 여기에 쓰는 내용은 {topic} 끝에 추가되고, 쿼리가 이어서 읽습니다.',
+  'produce.againGone': '그 레코드는 더 이상 없습니다',
 
   'problems.note': '사용할 수 없던 레코드, 늦게 온 행, 끝난 쿼리입니다.',
   'problems.all': '전체',

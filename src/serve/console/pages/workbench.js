@@ -110,8 +110,9 @@ export default function Workbench({ params }) {
   const explain = async () => {
     tab.value = 'plan';
     plan.value = { loading: true };
+    const { text, start } = bench.chosen(editor.current);
     try {
-      plan.value = { data: await post('/api/v1/plan', { sql: bench.chosen(editor.current) }) };
+      plan.value = { start, data: await post('/api/v1/plan', { sql: text }) };
     } catch (error) {
       plan.value = { error };
     }
@@ -133,7 +134,7 @@ export default function Workbench({ params }) {
         </${Tabs}>
         <div class="result-body">
           ${tab.value === 'messages' ? html`<${Messages} />`
-    : tab.value === 'plan' ? html`<${PlanView} plan=${plan.value} onExplain=${explain} />`
+    : tab.value === 'plan' ? html`<${PlanView} plan=${plan.value} onExplain=${explain} onReveal=${({ start, end }) => editor.current?.reveal(plan.value.start + start, plan.value.start + end)} />`
       : live && (tab.value === 'rows' || hasChart(live) || live.state.value !== 'live') ? html`<${Result} live=${live} tab=${tab.value} view=${view.value} onView=${value => { view.value = value; }} onRerun=${() => bench.again(live)} />`
         : bench.answers.value.length > 0 ? html`<${Session} answers=${bench.answers.value} />`
           : html`<${Empty} icon="play" title=${t('sql.ready')}><p class="note">${t('sql.readyHint')}</p><p><kbd>Ctrl</kbd> <kbd>Enter</kbd></p></${Empty}>`}

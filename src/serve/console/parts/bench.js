@@ -96,14 +96,14 @@ export const bench = {
     bench.messages.value = [{ at: Date.now(), kind, text, sql }, ...bench.messages.value].slice(0, MESSAGES_MAX);
   },
 
-  /** The text that a run means: the selection; else the statement at the cursor. */
+  /** The text that is meant, and where it begins: the selection; else the statement at the cursor. */
   chosen(editor) {
     const text = editor.text();
     const { from, to, head } = editor.selection();
-    if (from !== to) return text.slice(from, to);
+    if (from !== to) return { text: text.slice(from, to), start: from };
     const pieces = split(text);
     const at = pieces.find(piece => head <= piece.end + 1) ?? pieces.at(-1);
-    return at ? at.text : '';
+    return at ?? { text: '', start: 0 };
   },
 
   /** Runs the selection, else the whole sheet: statements one after the other. `all` = the sheet, whatever is selected. */

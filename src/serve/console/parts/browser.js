@@ -1,15 +1,20 @@
 /** The record browser: from where, how decoded, which ones; a record opens whole. */
 import { html, useEffect, useSignal } from '../vendor/preact.js';
+import { writeAgain } from './again.js';
+import { may } from './api.js';
 import { bytes, clock, count, timestamp } from './format.js';
 import { t } from './i18n.js';
 import { stringify, text } from './json.js';
 import { decode, hex, Records } from './records.js';
 import { setParams } from './router.js';
 import { curl } from './statements.js';
-import { Button, Choice, copy, Empty, Facts, Failure, openDialog, Sql, Tabs } from './ui.js';
+import { Button, Choice, copy, Empty, Facts, Failure, openDialog, roleWhy, Sql, Tabs } from './ui.js';
+import { Space, useWindow } from './windowed.js';
 
 const FROM = ['last', 'offset', 'time', 'live'];
 const AS = ['declared', 'json', 'kafka', 'text', 'hex'];
+/** Height of a row, as app.css has it. */
+const HEIGHT = 30;
 const LIMITS = [50, 100, 500, 1000];
 
 /** One record in all its forms. */
@@ -25,7 +30,7 @@ function Whole({ record }) {
         : record.headers?.length > 0 ? html`<dl class="headers">${record.headers.map((header, at) => html`<div key=${at}><dt>${header.key}</dt><dd><code>${text(header.value)}</code></dd></div>`)}</dl>` : html`<p class="note pad">${t('records.noHeaders')}</p>`}</div>`;
 }
 
-const show = record => openDialog({ title: t('records.one', { partition: record.partition, offset: count(record.offset) }), wide: true, body: () => html`<${Whole} record=${record} />`, actions: [[t('common.copy'), 'primary', () => copy(stringify(record, 2))]] });
+const show = (topic, record) => openDialog({ title: t('records.one', { partition: record.partition, offset: count(record.offset) }), wide: true, body: () => html`<${Whole} record=${record} />`, actions: [[t('produce.again'), '', () => writeAgain(topic, record), roleWhy('writer', may('writer'))], [t('common.copy'), 'primary', () => copy(stringify(record, 2))]] });
 
 /** What the browser is asked for, from the page's address. */
 function options(params) {
@@ -38,11 +43,19 @@ const asked = ({ from, at, partition, as, where, limit }) => ({
   offset: from === 'offset' ? at || 0 : undefined, time: from === 'time' ? new Date(at).getTime() || 0 : undefined,
 });
 
-function Row({ record }) {
-  return html`<tr class=${record.bad ? 'bad opens' : record.tombstone ? 'gone opens' : 'opens'} onClick=${() => !String(getSelection()) && show(record)}>
-    <td class="number">${record.partition}</td><td class="number"><button type="button" class="link" onClick=${() => show(record)}>${count(record.offset)}</button></td><td title=${timestamp(record.time)}>${clock(record.time)}</td>
+function Row({ topic, record }) {
+  return html`<tr class=${record.bad ? 'bad opens' : record.tombstone ? 'gone opens' : 'opens'} onClick=${() => !String(getSelection()) && show(topic, record)}>
+    <td class="number">${record.partition}</td><td class="number"><button type="button" class="link" onClick=${event => { event.stopPropagation(); show(topic, record); }}>${count(record.offset)}</button></td><td title=${timestamp(record.time)}>${clock(record.time)}</td>
     <td class="mono cut">${text(record.key)}</td><td class="mono cut value">${record.tombstone ? html`<span class="tag">${t('records.tombstone')}</span>` : text(record.value)}</td>
     <td>${record.bad ? html`<span class="warn-text">✕ ${record.bad.reason}${record.bad.path ? ` (${record.bad.path})` : ''}</span>` : ''}</td></tr>`;
+}
+
+/** Records as a table: only those in sight are in the page. */
+function List({ topic, rows }) {
+  const { box, from, to } = useWindow(rows.length, HEIGHT);
+  return html`<div class="table-box long" ref=${box} tabindex="0" role="region" aria-label=${t('topic.records')}><table class="data dense records" aria-rowcount=${rows.length + 1}>
+    <thead><tr><th class="number">P</th><th class="number">${t('facts.offset')}</th><th>${t('facts.time')}</th><th>${t('records.key')}</th><th>${t('records.value')}</th><th><span class="sr">${t('facts.problem')}</span></th></tr></thead>
+    <tbody><${Space} rows=${from} height=${HEIGHT} columns=${6} />${rows.slice(from, to).map(record => html`<${Row} key=${`${record.partition}/${record.offset}`} topic=${topic} record=${record} />`)}<${Space} rows=${rows.length - to} height=${HEIGHT} columns=${6} /></tbody></table></div>`;
 }
 
 /** @param {{ topic: string, partitions: number, params: URLSearchParams }} props */
@@ -82,7 +95,5 @@ export function Browser({ topic, partitions, params }) {
     ${records?.error.value && html`<${Failure} error=${records.error.value} onRetry=${read} />`}
     <p class="note live-line"><span class=${`live-state ${records?.state.value === 'reading' ? 'live' : 'done'}`}><span class="dot" aria-hidden="true" /></span>${records?.state.value === 'reading' ? (wanted.from === 'live' ? t('records.following', { n: records.total }) : t('records.reading')) : t('records.count', { n: list.length })}
       ${records?.state.value === 'reading' && html` <button type="button" class="link" onClick=${() => records.stop()}>${t('live.stop')}</button>`}</p>
-    ${rows.length === 0 && records && records.state.value !== 'failed' ? html`<${Empty} icon="topics" title=${records.state.value === 'reading' ? t('records.waiting') : t('records.none')} />` : rows.length > 0 && html`<div class="table-box" tabindex="0" role="region" aria-label=${t('topic.records')}><table class="data dense records">
-      <thead><tr><th class="number">P</th><th class="number">${t('facts.offset')}</th><th>${t('facts.time')}</th><th>${t('records.key')}</th><th>${t('records.value')}</th><th><span class="sr">${t('facts.problem')}</span></th></tr></thead>
-      <tbody>${rows.map(record => html`<${Row} key=${`${record.partition}/${record.offset}`} record=${record} />`)}</tbody></table></div>`}`;
+    ${rows.length === 0 && records && records.state.value !== 'failed' ? html`<${Empty} icon="topics" title=${records.state.value === 'reading' ? t('records.waiting') : t('records.none')} />` : rows.length > 0 && html`<${List} topic=${topic} rows=${rows} />`}`;
 }

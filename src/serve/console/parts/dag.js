@@ -1,7 +1,7 @@
-/** Graphs: laid out by dagre, drawn as SVG. Moves by dragging and keys, zooms by the wheel with Ctrl and by buttons. */
-import { graphlib, layout } from '../vendor/dagre.js';
+/** Graphs: laid out in layers, drawn as SVG. Moves by dragging and keys, zooms by the wheel with Ctrl and by buttons. */
 import { html, useEffect, useMemo, useRef, useSignal } from '../vendor/preact.js';
 import { t } from './i18n.js';
+import { layered } from './layers.js';
 import { Button, download } from './ui.js';
 
 const ZOOM = 1.25;
@@ -14,24 +14,14 @@ const STEP = 40;
 const letters = text => [...String(text ?? '')].reduce((sum, one) => sum + (one > '\u2e80' ? 1.75 : 1), 0);
 
 function place(nodes, edges, direction) {
-  const graph = new graphlib.Graph({ multigraph: true });
-  graph.setGraph({ rankdir: direction, nodesep: 26, ranksep: 64, marginx: 16, marginy: 16 });
-  graph.setDefaultEdgeLabel(() => ({}));
-  for (const node of nodes) {
+  const sized = nodes.map(node => {
     const lines = node.lines ?? [];
     const width = Math.min(300, Math.max(96, letters(node.title) * 7.6 + 44, ...lines.map(line => letters(line.text ?? line) * 6.4 + 28)));
-    graph.setNode(node.id, { width, height: 34 + lines.length * 16 });
-  }
+    return { ...node, width, height: 34 + lines.length * 16 };
+  });
   const ids = new Set(nodes.map(node => node.id));
-  const usable = edges.filter(edge => ids.has(edge.from) && ids.has(edge.to));
-  usable.forEach((edge, at) => graph.setEdge(edge.from, edge.to, { width: letters(edge.label) * 6.2, height: edge.label ? 16 : 0, labelpos: 'c' }, String(at)));
-  layout(graph);
-  const { width = 0, height = 0 } = graph.graph();
-  return {
-    width, height,
-    nodes: nodes.map(node => ({ ...node, ...graph.node(node.id) })),
-    edges: usable.map((edge, at) => ({ ...edge, ...graph.edge(edge.from, edge.to, String(at)) })),
-  };
+  const usable = edges.filter(edge => ids.has(edge.from) && ids.has(edge.to)).map(edge => ({ ...edge, labelWidth: letters(edge.label) * 6.2 }));
+  return { direction, ...layered(sized, usable, direction) };
 }
 
 /** From left to right or from top to bottom, whichever can be drawn larger. */
@@ -42,15 +32,15 @@ function wider(nodes, edges, box) {
   return scale(down) > scale(across) ? down : across;
 }
 
-/** A smooth line through points. */
-function path(points) {
-  const [first, ...rest] = points;
-  let text = `M${first.x} ${first.y}`;
-  for (let at = 0; at < rest.length - 1; at += 1) {
-    const middle = { x: (rest[at].x + rest[at + 1].x) / 2, y: (rest[at].y + rest[at + 1].y) / 2 };
-    text += `Q${rest[at].x} ${rest[at].y} ${at === rest.length - 2 ? `${rest[at + 1].x} ${rest[at + 1].y}` : `${middle.x} ${middle.y}`}`;
+/** A line through points that leaves and enters nodes in the direction of the graph. */
+function path([first, ...rest], direction) {
+  let [text, last] = [`M${first.x} ${first.y}`, first];
+  for (const point of rest) {
+    const [x, y] = [(last.x + point.x) / 2, (last.y + point.y) / 2];
+    text += direction === 'LR' ? `C${x} ${last.y} ${x} ${point.y} ${point.x} ${point.y}` : `C${last.x} ${y} ${point.x} ${y} ${point.x} ${point.y}`;
+    last = point;
   }
-  return rest.length === 1 ? `${text}L${rest[0].x} ${rest[0].y}` : text;
+  return text;
 }
 
 /** The outline says what a node is, beside colour and text. */
@@ -153,7 +143,7 @@ export function Dag({ nodes, edges, label, onOpen, direction = 'LR', children })
         <g transform=${`translate(${x} ${y}) scale(${scale})`}>
           ${placed.edges.map((edge, at) => {
     const live = edges.find(one => one.from === edge.from && one.to === edge.to) ?? edge;
-    return html`<g key=${at} class=${`edge ${live.kind ?? ''}`}><path d=${path(edge.points)} marker-end="url(#arrow)" stroke-width=${1.2 + (live.weight ?? 0)} />
+    return html`<g key=${at} class=${`edge ${live.kind ?? ''}`}><path d=${path(edge.points, placed.direction)} marker-end="url(#arrow)" stroke-width=${1.2 + (live.weight ?? 0)} />
             ${live.label && html`<text x=${edge.x} y=${edge.y - 4} text-anchor="middle">${live.label}</text>`}</g>`;
   })}
           ${placed.nodes.map(node => html`<${Node} key=${node.id} node=${{ ...node, ...now.get(node.id) }} onOpen=${onOpen} />`)}

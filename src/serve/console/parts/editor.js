@@ -5,11 +5,11 @@
  */
 import {
   autocompletion, bracketMatching, closeBrackets, closeBracketsKeymap, completionKeymap, defaultKeymap, drawSelection, EditorState, EditorView,
-  forEachDiagnostic, highlightActiveLine, highlightActiveLineGutter, HighlightStyle, history, historyKeymap, indentWithTab, keymap, lineNumbers,
-  lintGutter, lintKeymap, placeholder, Prec, setDiagnostics, StreamLanguage, syntaxHighlighting, tags, toggleComment,
+  highlightActiveLine, highlightActiveLineGutter, HighlightStyle, history, historyKeymap, indentWithTab, keymap, lineNumbers, placeholder, Prec,
+  StreamLanguage, syntaxHighlighting, tags, toggleComment,
 } from '../vendor/codemirror.js';
 import { html, useEffect, useRef } from '../vendor/preact.js';
-import { t } from './i18n.js';
+import { mark, marked, marks, nextMark } from './marks.js';
 import { TYPES, WORDS } from './words.js';
 
 const language = StreamLanguage.define({
@@ -76,14 +76,6 @@ const look = EditorView.theme({
   '.cm-tooltip-autocomplete ul li[aria-selected]': { backgroundColor: 'var(--accent)', color: 'var(--on-accent)' },
   '.cm-completionDetail': { fontStyle: 'normal', opacity: '0.75', marginLeft: '1em' },
   '.cm-completionInfo': { padding: '6px 10px', maxWidth: '320px', fontFamily: 'var(--sans)', fontSize: '12.5px', whiteSpace: 'pre-wrap' },
-  '.cm-diagnostic': { padding: '6px 10px', fontFamily: 'var(--sans)', fontSize: '12.5px', whiteSpace: 'pre-wrap' },
-  '.cm-diagnostic-error': { borderLeft: '3px solid var(--bad)' },
-  '.cm-diagnostic-warning': { borderLeft: '3px solid var(--warn)' },
-  '.cm-diagnosticAction': { backgroundColor: 'var(--accent)', color: 'var(--on-accent)', borderRadius: '4px', padding: '2px 8px' },
-  '.cm-lintRange-error': { backgroundImage: 'none', textDecoration: 'underline wavy var(--bad)', textUnderlineOffset: '3px' },
-  '.cm-lintRange-warning': { backgroundImage: 'none', textDecoration: 'underline wavy var(--warn)', textUnderlineOffset: '3px' },
-  '.cm-lint-marker-error': { content: 'none', width: '8px', height: '8px', marginTop: '6px', borderRadius: '50%', backgroundColor: 'var(--bad)' },
-  '.cm-lint-marker-warning': { content: 'none', width: '8px', height: '8px', marginTop: '6px', borderRadius: '2px', backgroundColor: 'var(--warn)' },
 });
 
 const KINDS = { keyword: 'keyword', column: 'property', function: 'function', source: 'class', stream: 'class', table: 'class', topic: 'variable', type: 'type', query: 'constant' };
@@ -103,18 +95,6 @@ const completions = complete => async context => {
   });
   return { from: found.from, options, validFor: /^[\p{L}\p{N}_`]*$/u };
 };
-
-/** What the server found wrong, as CodeMirror marks it. */
-function marks(view, diagnostics) {
-  const length = view.state.doc.length;
-  const within = at => Math.min(Math.max(0, at), length);
-  return diagnostics.map(({ start, end, severity, message, detail, hint, fix }) => {
-    const from = within(start);
-    const to = within(Math.max(end, from));
-    const fixes = fix ? [{ name: t('sql.fix', { text: fix.text }), apply: one => one.dispatch({ changes: { from: within(fix.start), to: within(fix.end), insert: fix.text } }) }] : [];
-    return { from, to: Math.max(to, Math.min(from + 1, length)), severity, message: [message, detail, hint].filter(Boolean).join('\n'), actions: fixes };
-  });
-}
 
 /**
  * @param {{ text: string, label: string, hint?: string, onChange: (text: string) => void, onRun: (all: boolean) => void, onReady: (handle: any) => void,
@@ -138,10 +118,10 @@ export function Editor({ text, label, hint, onChange, onRun, onReady, complete, 
         doc: text,
         extensions: [
           Prec.highest(keymap.of([{ key: 'Mod-Enter', run: run(false) }, { key: 'Mod-Shift-Enter', run: run(true) }, { key: 'Mod-/', run: toggleComment }])),
-          lineNumbers(), lintGutter(), history(), drawSelection(), highlightActiveLine(), highlightActiveLineGutter(), bracketMatching(), closeBrackets(),
+          lineNumbers(), marks, history(), drawSelection(), highlightActiveLine(), highlightActiveLineGutter(), bracketMatching(), closeBrackets(),
           language, syntaxHighlighting(colours), look,
           autocompletion({ override: [completions((...found) => calls.current.complete?.(...found) ?? Promise.resolve(null))], icons: false, maxRenderedOptions: 60 }),
-          keymap.of([...closeBracketsKeymap, ...completionKeymap, ...lintKeymap, ...defaultKeymap, ...historyKeymap, indentWithTab]),
+          keymap.of([...closeBracketsKeymap, ...completionKeymap, { key: 'F8', run: nextMark }, ...defaultKeymap, ...historyKeymap, indentWithTab]),
           placeholder(hint ?? ''),
           EditorView.contentAttributes.of({ 'aria-label': label, spellcheck: 'false', autocorrect: 'off', autocapitalize: 'off' }),
           EditorView.updateListener.of(update => {
@@ -155,7 +135,7 @@ export function Editor({ text, label, hint, onChange, onRun, onReady, complete, 
     return () => editor.destroy();
   }, []);
   useEffect(() => {
-    if (view.current) view.current.dispatch(setDiagnostics(view.current.state, marks(view.current, diagnostics)));
+    if (view.current) mark(view.current, diagnostics);
   }, [diagnostics]);
   return html`<div class="editor" ref=${host} data-editor />`;
 }
@@ -185,10 +165,6 @@ function handle(view) {
       view.focus();
     },
     focus: () => view.focus(),
-    marked() {
-      const found = [];
-      forEachDiagnostic(view.state, (one, from, to) => found.push({ from, to, message: one.message }));
-      return found;
-    },
+    marked: () => marked(view.state),
   };
 }

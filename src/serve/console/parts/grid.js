@@ -2,14 +2,14 @@
  * Rows of a result: only those in sight are in the page, however many are kept. Columns sort and filter what is kept; a
  * cell opens as a tree. In the view of the latest row per key, cells that change flash.
  */
-import { html, useEffect, useLayoutEffect, useRef, useSignal } from '../vendor/preact.js';
+import { html, useRef } from '../vendor/preact.js';
 import { clock, count, timestamp } from './format.js';
 import { t } from './i18n.js';
 import { isExact, stringify, text } from './json.js';
 import { copy, openDialog, Sql } from './ui.js';
+import { Space, useWindow } from './windowed.js';
 
 const ROW_HEIGHT = 28;
-const OVERSCAN = 8;
 /** Width of a character in a cell, and what is around it. */
 const LETTER = 7.3;
 const PADDING = 26;
@@ -71,28 +71,12 @@ export function openCell(column, value) {
 
 /** @param {{ columns: any[], rows: any[], ops?: boolean, flash?: boolean, label: string, sort: { value: any } }} props */
 export function Grid({ columns, rows, ops, flash, label, sort }) {
-  const box = useRef(null);
-  const at = useSignal({ top: 0, height: 400 });
+  const { box, from, to } = useWindow(rows.length, ROW_HEIGHT);
   const widths = useRef({ of: '', list: [] });
-  useLayoutEffect(() => {
-    const element = box.current;
-    const measure = () => { at.value = { top: element.scrollTop, height: element.clientHeight }; };
-    const observer = new ResizeObserver(measure);
-    observer.observe(element);
-    element.addEventListener('scroll', measure, { passive: true });
-    return () => {
-      observer.disconnect();
-      element.removeEventListener('scroll', measure);
-    };
-  }, []);
-  // Another filter or another result: begin at the top again.
-  useEffect(() => { if (box.current && rows.length * ROW_HEIGHT < box.current.scrollTop) box.current.scrollTop = 0; }, [rows.length]);
   const names = columns.map(column => column.name).join('\n');
   if (widths.current.of !== names || widths.current.rows < Math.min(rows.length, 40)) {
     widths.current = { of: names, rows: rows.length, list: columns.map(column => width(column, rows)) };
   }
-  const from = Math.max(0, Math.floor(at.value.top / ROW_HEIGHT) - OVERSCAN);
-  const to = Math.min(rows.length, Math.ceil((at.value.top + at.value.height) / ROW_HEIGHT) + OVERSCAN);
   const now = Date.now();
   const turn = index => { sort.value = sort.value?.at !== index ? { at: index, down: false } : sort.value.down ? null : { at: index, down: true }; };
   const keys = event => {
@@ -114,7 +98,7 @@ export function Grid({ columns, rows, ops, flash, label, sort }) {
       <thead><tr><th class="n" aria-label=${t('rows.number')}>#</th>${ops && html`<th class="op" aria-label=${t('rows.operation')}>±</th>`}${columns.map(column => html`<th key=${column.at} class=${isNumber(column) ? 'number' : ''}
         aria-sort=${sort.value?.at === column.at ? (sort.value.down ? 'descending' : 'ascending') : undefined}><button type="button" title=${column.type} onClick=${() => turn(column.at)}>${column.name}${column.key && html`<span class="key" title=${t('rows.key')}>◆</span>`}<span class="arrow" aria-hidden="true">${sort.value?.at === column.at ? (sort.value.down ? '↓' : '↑') : ''}</span></button></th>`)}<th aria-hidden="true"></th></tr></thead>
       <tbody onKeyDown=${keys}>
-        ${from > 0 && html`<tr class="space" aria-hidden="true" style=${{ height: `${from * ROW_HEIGHT}px` }}><td colspan=${columns.length + 3}></td></tr>`}
+        <${Space} rows=${from} height=${ROW_HEIGHT} columns=${columns.length + 3} />
         ${rows.slice(from, to).map((row, index) => html`<tr key=${flash ? row.c.map((value, i) => (columns[i]?.key ? text(value) : '')).join('|') + (from + index) : row.n} class=${row.t ? 'gone' : ''} aria-rowindex=${from + index + 2}>
           <td class="n">${count(row.n)}</td>
           ${ops && html`<td class=${`op op-${{ '+': 'new', '~': 'changed', '-': 'deleted' }[row.op]}`} title=${t(`rows.op.${row.op}`)}>${row.op === '-' ? '−' : row.op}</td>`}
@@ -124,7 +108,7 @@ export function Grid({ columns, rows, ops, flash, label, sort }) {
             const kind = value === null || value === undefined ? 'null' : '';
             return html`<td key=${column.at} tabindex="0" class=${`${isNumber(column) ? 'number' : ''} ${kind} ${changed ? `flash-${row.turn % 2}` : ''}`} onClick=${() => !String(getSelection()) && openCell(column, value)}>${shown(column, value)}</td>`;
           })}<td aria-hidden="true"></td></tr>`)}
-        ${to < rows.length && html`<tr class="space" aria-hidden="true" style=${{ height: `${(rows.length - to) * ROW_HEIGHT}px` }}><td colspan=${columns.length + 3}></td></tr>`}
+        <${Space} rows=${rows.length - to} height=${ROW_HEIGHT} columns=${columns.length + 3} />
       </tbody>
     </table></div>`;
 }

@@ -130,7 +130,7 @@ export class Live {
     }
   }
 
-  #add({ rows, lines, count, bytes }) {
+  #add({ rows, lines, count, bytes, more }) {
     const now = Date.now();
     if (lines) this.lines = [...this.lines, ...lines].slice(-KEEP);
     let number = this.total + count - (rows?.length ?? 0);
@@ -138,6 +138,8 @@ export class Live {
     if (this.rows.length > KEEP * 1.25) this.rows = this.rows.slice(-KEEP);
     this.total += count;
     this.bytes += bytes;
+    if (more) return;
+    this.#worker?.postMessage({ taken: true });
     this.#marks.push([now, this.total]);
     if (this.#marks.length > 30) this.#marks.shift();
     const [since, before] = this.#marks[0];
@@ -167,7 +169,17 @@ export class Live {
     row.changed = before ? row.c.map((value, at) => !same(value, before.c[at])) : null;
     row.turn = before ? (before.turn ?? 0) + 1 : 0;
     this.keyed.set(key, row);
-    if (this.keyed.size > KEEP) this.keyed.delete(this.keyed.keys().next().value);
+    if (this.keyed.size > KEEP * 1.25) this.#forget();
+  }
+
+  /** Drops the keys that came first, many at once: a map that lost its first entries one by one is slow to find the next. */
+  #forget() {
+    let excess = this.keyed.size - KEEP;
+    for (const key of this.keyed.keys()) {
+      if (excess <= 0) return;
+      excess -= 1;
+      this.keyed.delete(key);
+    }
   }
 
   #end({ message, error, status, closed, lost }) {
@@ -216,7 +228,7 @@ export class Live {
 
   /** Stops the view, not the reading. */
   pause() {
-    this.#frozen = { rows: this.rows.slice(), keyed: [...this.keyed.values()], lines: this.lines, total: this.total };
+    this.#frozen = { rows: this.rows.slice(), keyed: this.#latest(), lines: this.lines, total: this.total };
     this.paused.value = true;
   }
 
@@ -228,7 +240,11 @@ export class Live {
 
   /** What is shown: what is there, or what was there when the view was paused. */
   shown() {
-    return this.#frozen ?? { rows: this.rows, keyed: [...this.keyed.values()], lines: this.lines, total: this.total };
+    return this.#frozen ?? { rows: this.rows, keyed: this.latest ? this.#latest() : [], lines: this.lines, total: this.total };
+  }
+
+  #latest() {
+    return [...this.keyed.values()].slice(-KEEP);
   }
 
   stop() {

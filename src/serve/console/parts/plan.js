@@ -23,7 +23,7 @@ export function planNodes(plan, stages = []) {
       if (stage.late) lines.push({ text: t('plan.late', { n: count(stage.late) }), kind: 'warn' });
     }
     if (node.warning) lines.push({ text: cut(node.warning), kind: 'warn' });
-    return { id: String(node.id), kind: KIND[String(node.op).toLowerCase()] ?? 'operator', title: node.op, lines, title2: [node.label, node.warning].filter(Boolean).join('\n') };
+    return { id: String(node.id), kind: KIND[String(node.op).toLowerCase()] ?? 'operator', title: node.op, lines, span: node.span, title2: [node.label, node.warning].filter(Boolean).join('\n') };
   });
 }
 
@@ -31,9 +31,9 @@ const cut = text => (text.length > 42 ? `${text.slice(0, 41)}…` : text);
 export const planEdges = plan => plan.edges.map(edge => ({ from: String(edge.from), to: String(edge.to) }));
 
 /** @param {{ plan: { loading?: boolean, error?: Error, data?: any } | null, onExplain: () => void }} props */
-export function PlanView({ plan, onExplain }) {
+export function PlanView({ plan, onExplain, onReveal }) {
   if (!plan) return html`<${Empty} icon="graph" title=${t('plan.empty')}><${Button} label=${t('sql.explain')} onClick=${onExplain} /></${Empty}>`;
   if (plan.loading) return html`<${Loading} />`;
   if (plan.error) return html`<${Failure} error=${plan.error} onRetry=${onExplain} />`;
-  return html`<${Dag} nodes=${planNodes(plan.data)} edges=${planEdges(plan.data)} direction="auto" label=${t('tab.plan')} />`;
+  return html`<${Dag} nodes=${planNodes(plan.data)} edges=${planEdges(plan.data)} direction="auto" label=${t('tab.plan')} onOpen=${onReveal && (node => node.span && onReveal(node.span))} />`;
 }

@@ -41,17 +41,20 @@ function Typed({ source, onDone }) {
     <div class="row"><${Button} kind="primary" icon="play" type="submit" label=${t('produce.insert')} why=${roleWhy('writer', may('writer'))} onClick=${send} /><${Button} kind="quiet" icon="copy" label=${t('common.copySql')} onClick=${() => copy(sql)} /></div></form>`;
 }
 
-/** As bytes go: texts of key and value, headers, a tombstone. */
-function Raw({ topic, onDone }) {
-  const record = useSignal({ key: '', value: '', partition: '', tombstone: false, as: 'declared', headers: '' });
+const NOTHING = { key: '', value: '', partition: '', tombstone: false, as: 'declared', headers: '' };
+
+/** As bytes go: texts of key and value, headers, a tombstone. `kept` are headers that are no text: they are written as they were. */
+export function Raw({ topic, onDone, initial = NOTHING, kept = [] }) {
+  const record = useSignal(initial);
   const error = useSignal(null);
   const now = record.value;
   const set = change => { record.value = { ...now, ...change }; };
-  const headers = now.headers.split('\n').filter(line => line.includes('=')).map(line => ({ key: line.slice(0, line.indexOf('=')).trim(), value: line.slice(line.indexOf('=') + 1).trim() }));
+  const written = now.headers.split('\n').filter(line => line.includes('=')).map(line => ({ key: line.slice(0, line.indexOf('=')).trim(), value: line.slice(line.indexOf('=') + 1).trim() }));
+  const headers = [...written, ...kept];
   const path = `/api/v1/topics/${encodeURIComponent(topic)}/records`;
   const body = () => {
     const read = text => {
-      if (now.as === 'text') return text;
+      if (now.as === 'text' || now.as === 'hex') return text;
       try {
         return JSON.parse(text);
       } catch {
@@ -79,7 +82,7 @@ function Raw({ topic, onDone }) {
     <label class="check"><input type="checkbox" checked=${now.tombstone} onChange=${event => set({ tombstone: event.target.checked })} />${t('produce.tombstone')}</label>
     <label class="field"><span>${t('records.headers')} <small class="type">${t('produce.headersHint')}</small></span><textarea class="input mono" rows="2" value=${now.headers} onInput=${event => set({ headers: event.target.value })} /></label>
     <div class="row"><label class="field-inline">${t('facts.partition')}<input class="input narrow" type="number" min="0" placeholder=${t('produce.byKey')} value=${now.partition} onInput=${event => set({ partition: event.target.value })} /></label>
-      <${Choice} label=${t('records.as')} value=${now.as} onChange=${as => set({ as })} options=${['declared', 'json', 'text'].map(name => [name, t(`records.as.${name}`)])} /></div>
+      <${Choice} label=${t('records.as')} value=${now.as} onChange=${as => set({ as })} options=${['declared', 'json', 'text', 'hex'].map(name => [name, t(`records.as.${name}`)])} /></div>
     <${Failure} error=${error.value} />
     <div class="row"><${Button} kind="primary" icon="play" type="submit" label=${t('produce.write')} why=${roleWhy('writer', may('writer'))} onClick=${send} /><${Button} kind="quiet" icon="copy" label="curl" onClick=${() => copy(curl(path, body()))} /></div></form>`;
 }

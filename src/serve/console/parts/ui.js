@@ -135,7 +135,7 @@ export function Dialog() {
     onClick=${event => event.target === element.current && closeDialog()}>
     <div class="dialog-head"><h2 id="dialog-title">${title}</h2><${Button} kind="quiet" icon="close" aria-label=${t('common.close')} onClick=${closeDialog} /></div>
     <div class="dialog-body">${typeof body === 'function' ? html`<${body} />` : body}</div>
-    ${actions.length > 0 && html`<div class="dialog-actions"><${Button} label=${actions.some(([, kind]) => kind === 'danger') ? t('common.cancel') : t('common.close')} onClick=${closeDialog} />${actions.map(([label, kind, run]) => html`<${Button} key=${label} kind=${kind} label=${label} onClick=${run} />`)}</div>`}
+    ${actions.length > 0 && html`<div class="dialog-actions"><${Button} label=${actions.some(([, kind]) => kind === 'danger') ? t('common.cancel') : t('common.close')} onClick=${closeDialog} />${actions.map(([label, kind, run, why]) => html`<${Button} key=${label} kind=${kind} label=${label} why=${why} onClick=${run} />`)}</div>`}
   </dialog>`;
 }
 

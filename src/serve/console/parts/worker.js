@@ -1,14 +1,17 @@
 /**
  * Reads one live result, away from the page: the page stays responsive however fast rows come. It reports at most ten
- * times a second, and never more rows at once than the page keeps; those before them are counted.
+ * times a second, and never more rows at once than the page keeps; those before them are counted. A report comes in pieces, so
+ * that none of them holds the page up, and the next one waits until the page has taken the last.
  *
- * In:  `{ open: { url, headers, body, keep } }`, `{ mode: { latest, keys } }`, `{ close: true }`
- * Out: `{ header }`, `{ rows, count, bytes }`, `{ lines, count, bytes }`, `{ end: { message?, error?, closed? } }`
+ * In:  `{ open: { url, headers, body, keep } }`, `{ mode: { latest, keys } }`, `{ taken: true }`, `{ close: true }`
+ * Out: `{ header }`, `{ rows, count, bytes, more }`, `{ lines, count, bytes, more }`, `{ end: { message?, error?, closed? } }`
  */
 import { parse } from './json.js';
 
 /** Time between two reports. */
 const REPORT_MILLIS = 100;
+/** Rows of one piece: a page takes a few milliseconds for them. */
+const PIECE_ROWS = 250;
 
 const abort = new AbortController();
 let keep = 10_000;
@@ -17,10 +20,13 @@ let pending = [];
 let counted = 0;
 let bytes = 0;
 let isText = false;
+/** The page has not taken the last report yet. */
+let isWaiting = false;
 
 onmessage = ({ data }) => {
   if (data.open) read(data.open);
   if (data.mode) mode = data.mode;
+  if (data.taken) isWaiting = false;
   if (data.close) abort.abort();
 };
 
@@ -65,12 +71,19 @@ function row(line) {
   return { c: found.columns, t: found.tombstone === true };
 }
 
-function report() {
-  if (pending.length === 0) return;
+function report(isLast = false) {
+  if (pending.length === 0 || (isWaiting && !isLast)) return;
   const lines = pending;
   pending = [];
-  const message = isText ? { lines: lines.slice(-keep) } : { rows: rows(lines) };
-  postMessage({ ...message, count: counted, bytes });
+  const name = isText ? 'lines' : 'rows';
+  const list = isText ? lines.slice(-keep) : rows(lines);
+  isWaiting = true;
+  for (let at = 0; at < list.length; at += PIECE_ROWS) {
+    const piece = list.slice(at, at + PIECE_ROWS);
+    const more = at + PIECE_ROWS < list.length;
+    // What is not shown is counted with the first piece.
+    postMessage({ [name]: piece, count: at === 0 ? counted - list.length + piece.length : piece.length, bytes: at === 0 ? bytes : 0, more });
+  }
   counted = 0;
   bytes = 0;
 }
@@ -128,7 +141,7 @@ async function read({ url, headers, body, keep: kept }) {
     end = abort.signal.aborted ? { closed: true } : { lost: String(error.message ?? error) };
   }
   clearInterval(timer);
-  report();
+  report(true);
   postMessage({ end });
   close();
 }
