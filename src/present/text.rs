@@ -38,22 +38,7 @@ fn entity_outcome(entity: &Entity) -> Outcome {
         Entity::Sources(_, sources) => {
             table(None, &["Name", "Topic", "Key format", "Value format", "Windowed"], sources.iter().map(source_cells))
         }
-        Entity::Topics(topics) => {
-            let mut columns = vec!["Topic", "Partitions", "Replicas"];
-            if topics.iter().any(|t| t.readers.is_some()) {
-                columns.push("Queries");
-            }
-            let has_bytes = topics.iter().any(|t| t.bytes.is_some());
-            if has_bytes {
-                columns.push("Bytes");
-            }
-            let row = |t: &TopicRow| {
-                let cells = [t.name.clone(), t.partitions.to_string(), t.replicas.to_string()];
-                let bytes = has_bytes.then(|| t.bytes.map_or_else(String::new, |bytes| bytes.to_string()));
-                cells.into_iter().chain(t.readers.map(|n| n.to_string())).chain(bytes).collect()
-            };
-            table(None, &columns, topics.iter().map(row))
-        }
+        Entity::Topics(topics) => topic_table(topics),
         Entity::Queries(queries) => {
             table(None, &["Query", "Type", "Status", "Sink", "Topic", "Statement"], queries.iter().map(query_cells))
         }
@@ -90,6 +75,23 @@ fn entity_outcome(entity: &Entity) -> Outcome {
         Entity::Explanation(explanation) => explain(explanation),
         Entity::Explanations(all) => Outcome::Many(all.iter().map(explain).collect()),
     }
+}
+
+fn topic_table(topics: &[TopicRow]) -> Outcome {
+    let mut columns = vec!["Topic", "Partitions", "Replicas"];
+    if topics.iter().any(|t| t.readers.is_some()) {
+        columns.push("Queries");
+    }
+    let has_bytes = topics.iter().any(|t| t.bytes.is_some());
+    if has_bytes {
+        columns.push("Bytes");
+    }
+    let row = |t: &TopicRow| {
+        let cells = [t.name.clone(), t.partitions.to_string(), t.replicas.to_string()];
+        let bytes = has_bytes.then(|| t.bytes.map_or_else(String::new, |bytes| bytes.to_string()));
+        cells.into_iter().chain(t.readers.map(|n| n.to_string())).chain(bytes).collect()
+    };
+    table(None, &columns, topics.iter().map(row))
 }
 
 fn pairs<T: ToString>(rows: &[(String, T)]) -> impl Iterator<Item = Vec<String>> {

@@ -15,7 +15,6 @@ pub mod persistent;
 pub mod processing_log;
 
 pub(in crate::engine) mod batch;
-pub(in crate::engine) mod catch_up;
 pub(in crate::engine) mod pull;
 pub(in crate::engine) mod pull_limits;
 pub(in crate::engine) mod pull_plan_cache;

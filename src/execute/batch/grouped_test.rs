@@ -106,7 +106,7 @@ impl Both {
 
     fn update(&mut self, column: &ArrayRef, groups: &[usize], filter: Option<&BooleanArray>, total: usize) {
         self.grow(total);
-        self.all.update_batch(&[column.clone()], groups, filter, total).unwrap();
+        self.all.update_batch(std::slice::from_ref(column), groups, filter, total).unwrap();
         for (group, state) in self.each.iter_mut().enumerate() {
             state.update_batch(&[of_group(column, groups, filter, group)]).unwrap();
         }
@@ -157,7 +157,7 @@ fn all_groups_at_once_are_each_group_alone() {
                     }
                     // Each row as a group of its own, as where there are too many groups to hold.
                     1 => {
-                        let states = both.all.convert_to_state(&[column.clone()], filter).unwrap();
+                        let states = both.all.convert_to_state(std::slice::from_ref(&column), filter).unwrap();
                         both.grow(total);
                         both.all.merge_batch(&states, &groups, total).unwrap();
                         for (row, group) in groups.iter().enumerate() {
@@ -189,7 +189,7 @@ fn a_sum_that_needs_more_digits_is_an_error_in_both() {
     let aggregate = Aggregate::SumDecimal(3, 0);
     let column: ArrayRef = Arc::new(Decimal128Array::from(vec![600, 600]).with_precision_and_scale(3, 0).unwrap());
     let mut all = grouped::of(&aggregate, "x", column.data_type()).unwrap();
-    let grouped = all.update_batch(&[column.clone()], &[0, 0], None, 1).unwrap_err();
+    let grouped = all.update_batch(std::slice::from_ref(&column), &[0, 0], None, 1).unwrap_err();
     let alone = State::new(&aggregate, "x").unwrap().update_batch(&[column]).unwrap_err();
     assert_eq!(grouped.to_string(), alone.to_string());
 }

@@ -201,7 +201,8 @@ impl<'a> Tokens<'a> {
             "HAVING" => Begin::Having,
             "ORDER" if next == "BY" => Begin::Order,
             "EMIT" if matches!(next, "CHANGES" | "FINAL") => Begin::Emit,
-            "LIMIT" if !self.word(at + 1).is_empty() => Begin::Limit,
+            // Else a column of that name.
+            "LIMIT" if next == "ALL" || next.starts_with(|c: char| c.is_ascii_digit()) => Begin::Limit,
             "QUALIFY" => Begin::Other,
             "OFFSET" if next.starts_with(|c: char| c.is_ascii_digit()) => Begin::Other,
             _ if is_in_from && self.0[at].text == "," => Begin::Next,

@@ -4,6 +4,7 @@
 //! disk) it retries with growing pauses; any other failure, a panic included, ends the thread and leaves the query in ERROR with
 //! the reason. [`Query::resume`] restarts it from its last commit.
 
+mod catch_up;
 mod thread;
 
 pub(in crate::engine) mod problem_counts;
