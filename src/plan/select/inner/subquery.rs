@@ -89,7 +89,10 @@ impl Context<'_> {
                 return Err(Error::bug(format!("there is no query {}", want.query)));
             };
             let at = query.name.span;
-            let inner = inner_rows(query, &base, &self.relations, outside).map_err(|e| e.at(at))?;
+            let mut inner = inner_rows(query, &base, &self.relations, outside).map_err(|e| e.at(at))?;
+            // Columns that were attached before have taken the names of their sources from the others.
+            let around = inner.around.iter().map(|column| by_name(column, &base.1, &attached.plan));
+            inner.around = around.collect::<Result<_>>()?;
             let (plan, ty) = column(&want, inner, &attached, at).map_err(|e| e.at(at))?;
             check_size(&plan)?;
             let place = attached.plan.schema().fields().len();
