@@ -26,11 +26,12 @@ pub(super) const REPLACED_BYTES_MAX: usize = bounded::VALUE_BYTES_MAX as usize;
 /// Bytes of a value before which the bounds of its query are looked at: more of a batch of them than a query may hold.
 const LARGE_VALUE_BYTES: usize = 64 << 10;
 
-/// Fails before a column would grow over what it can hold, or over what the query on this thread may hold.
-fn check_room(held: usize, more: usize) -> Result<()> {
+/// Fails before a column of so many rows would grow over what it can hold, or over what the query on this thread may hold. A
+/// buffer that is full doubles: what it holds is needed once more. With fewer rows in a batch it may fit.
+fn check_room(held: usize, more: usize, rows: usize) -> Result<()> {
     if more >= LARGE_VALUE_BYTES {
         memory::check()?;
-        memory::reserve(more)?;
+        memory::reserve_for_rows(held.saturating_add(more), rows)?;
     }
     if held + more <= COLUMN_BYTES_MAX {
         return Ok(());
@@ -162,7 +163,7 @@ pub(super) fn strings(rows: usize, mut value: impl FnMut(usize, &mut String) -> 
         text.clear();
         match value(row, &mut text) {
             true => {
-                check_room(out.values_slice().len(), text.len())?;
+                check_room(out.values_slice().len(), text.len(), rows)?;
                 out.append_value(&text);
             }
             false => out.append_null(),
@@ -179,7 +180,7 @@ pub(super) fn blobs(rows: usize, mut value: impl FnMut(usize, &mut Vec<u8>) -> b
         bytes.clear();
         match value(row, &mut bytes) {
             true => {
-                check_room(out.values_slice().len(), bytes.len())?;
+                check_room(out.values_slice().len(), bytes.len(), rows)?;
                 out.append_value(&bytes);
             }
             false => out.append_null(),
@@ -264,7 +265,7 @@ pub(super) fn text_lists(rows: usize, mut value: impl FnMut(usize, &mut Vec<Stri
         texts.clear();
         valid.push(value(row, &mut texts));
         for text in &texts {
-            check_room(items.values_slice().len(), text.len())?;
+            check_room(items.values_slice().len(), text.len(), rows)?;
             items.append_value(text);
         }
         lengths.push(texts.len());
@@ -279,7 +280,7 @@ mod tests {
 
     #[test]
     fn a_column_that_would_grow_over_two_gibibytes_is_an_error() {
-        assert!(check_room(COLUMN_BYTES_MAX - 1, 1).is_ok());
-        assert!(check_room(COLUMN_BYTES_MAX, 1).is_err());
+        assert!(check_room(COLUMN_BYTES_MAX - 1, 1, 1).is_ok());
+        assert!(check_room(COLUMN_BYTES_MAX, 1, 1).is_err());
     }
 }

@@ -2,6 +2,7 @@
 //! It is answered in small batches, or refused with the bound that would be passed, before the copies are made.
 
 use crate::bounded_functions::{PATIENT, SOURCES, answers, end, numbers, with_timeout};
+use crate::http::Server;
 use std::sync::Arc;
 use tidegate::config::{Config, LogConfig};
 use tidegate::engine::session::Session;
@@ -96,4 +97,15 @@ fn rows_with_a_large_value_are_made_in_small_batches() {
         }
     }
     assert_eq!(end(&engine, "SELECT 1 AS one;", &mut session), Ok(1));
+}
+
+#[test]
+fn a_column_of_large_texts_that_grows_does_not_end_the_process() {
+    // A buffer of a gigabyte that doubles has no room here.
+    let server = Server::within(2 << 20, &["--temp"]);
+    let text = "repeat('b', 1000000) || CAST(y AS STRING)";
+    let sql = format!("SELECT SUM(CAST(LEN({text}) AS BIGINT)) AS n FROM generate_series(1, 1500) AS g(y);");
+    let (_, body) = server.query(&sql);
+    assert!(body.contains("1500004893") || body.contains("bytes of memory that it may hold"), "{body:.300}");
+    answers(&server);
 }
