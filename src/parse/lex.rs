@@ -79,6 +79,7 @@ pub(super) fn lex(text: &str) -> Result<(Vec<TokenWithSpan>, usize)> {
         }
         out.push(TokenWithSpan { token, span: tree_span(start, end) });
     }
+    quote_digits(&mut out);
     let depth = check_shape(&out)?;
     Ok((out, depth))
 }
@@ -127,6 +128,20 @@ fn digits_before(before: Option<&TokenWithSpan>, start: usize) -> Option<(String
     };
     let at = bytes_of(*span)?;
     (at.end == start).then(|| (begun.clone(), at.start))
+}
+
+/// A name that begins with a digit is taken for one in quotes behind a point: printed beside it, its digits would be a number's.
+fn quote_digits(tokens: &mut [TokenWithSpan]) {
+    for at in 1..tokens.len() {
+        let is_behind_point = tokens[at - 1].token == Token::Period;
+        if let Token::Word(word) = &mut tokens[at].token
+            && is_behind_point
+            && word.quote_style.is_none()
+            && word.value.starts_with(|c: char| c.is_ascii_digit())
+        {
+            word.quote_style = Some('`');
+        }
+    }
 }
 
 /// Does a name that begins with a digit end right here?

@@ -343,7 +343,13 @@ fn a_prompt_at_a_server_needs_no_directory() {
     let earlier = at(&["--server", &url, "-o", "csv", "sql", "-e", sql], "");
     assert!(text(&earlier.stdout).ends_with("N\n7\n"), "as at every prompt, from the earliest record on");
     assert_eq!(at(&["--server", &url, "sql", "-e", "SHOW STREAMS;"], "").status.code(), Some(0));
-    assert_eq!(at(&["topic", "list", "--server", &url], "").status.code(), Some(3), "topics are the log's");
+    let topics = at(&["topic", "list", "--server", &url], "");
+    assert_eq!(
+        (topics.status.code(), text(&topics.stdout).contains("t ")),
+        (Some(0), true),
+        "{}",
+        text(&topics.stdout)
+    );
     for wrong in ["fly", "https://", "http://", "http://a:b"] {
         assert_eq!(at(&[wrong], "").status.code(), Some(2), "{wrong}");
     }

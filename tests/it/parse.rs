@@ -182,6 +182,8 @@ fn expressions_read_back_as_printed() {
         ("substring(a, 1, 2)", "SUBSTRING(A, 1, 2)"),
         ("trim(a) || ceil(b)", "TRIM(A) || CEIL(B)"),
         ("-a * -1 - -2", "-A * -1 - -2"),
+        // Behind the point the digit would begin a number.
+        ("r. 1car + 2b", "R.`1CAR` + 2B"),
         ("a != b", "A <> B"),
         ("((a))", "((A))"),
         ("1r + 2", "1R + 2"),
