@@ -87,7 +87,7 @@ pub struct Error(Box<Inner>);
 
 impl Error {
     /// The same for another reader; the cause belongs to the first.
-    fn without_cause(&self) -> Error {
+    pub(crate) fn without_cause(&self) -> Error {
         let Inner { kind, code, message, detail, hint, span, place, source: _ } = &*self.0;
         Error(Box::new(Inner {
             kind: *kind,

@@ -25,7 +25,7 @@ mod topic_config;
 pub use fetched::{Fetched, HeadersRef, OwnedRecord, RecordRef, Run};
 pub use record_set::{Header, RecordSet, Row};
 pub use span::{ALL_TIMES, Span};
-pub use topic::{Identity, TopicId, TopicInfo, TopicSpec};
+pub use topic::{Identity, TopicId, TopicInfo, TopicSpec, check_partition};
 
 use crate::error::Result;
 use std::fmt::Debug;

@@ -94,3 +94,11 @@ pub(super) fn check_spec(spec: &TopicSpec) -> Result<()> {
     }
     Ok(())
 }
+/// A partition that is named has to exist.
+pub fn check_partition(topic: &str, named: Option<u32>, count: u32) -> Result<()> {
+    match named.filter(|named| *named >= count) {
+        None => Ok(()),
+        Some(named) => Err(Error::not_found(format!("topic {topic} has no partition {named}"))
+            .with_detail(format!("it has {count} partitions, numbered from 0"))),
+    }
+}

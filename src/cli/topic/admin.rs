@@ -3,6 +3,7 @@
 use crate::cli::render::{Screen, Shown};
 use crate::engine::introspect::topics::{TopicDetail, Topics, missing};
 use crate::error::{Error, Result};
+use crate::log::check_partition;
 use crate::present::Outcome;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -86,15 +87,6 @@ pub(super) fn delete_records(
         rows.push(vec![partition.to_string(), low.to_string()]);
     }
     screen.show(table(&["Partition", "First offset"], rows), &|| false)
-}
-
-/// A partition that is named has to exist.
-pub(super) fn check_partition(topic: &str, named: Option<u32>, count: u32) -> Result<()> {
-    match named.filter(|named| *named >= count) {
-        None => Ok(()),
-        Some(named) => Err(Error::not_found(format!("topic {topic} has no partition {named}"))
-            .with_detail(format!("it has {count} partitions, numbered from 0"))),
-    }
 }
 
 fn table(columns: &[&str], rows: Vec<Vec<String>>) -> Outcome {

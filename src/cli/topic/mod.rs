@@ -9,7 +9,7 @@ use super::interrupt::Interrupt;
 use super::render::{Screen, Shown};
 use crate::engine::introspect::topics::{TailFrom, TopicLine, Topics, missing};
 use crate::error::{Error, Result};
-use crate::log::RecordSet;
+use crate::log::{RecordSet, check_partition};
 use crate::present::Outcome;
 use produce::{Destination, Lines, Raw};
 use std::collections::BTreeMap;
@@ -85,7 +85,7 @@ fn produce(tools: Tools<'_>, options: &ProduceOptions, screen: &mut Screen<'_>) 
                 (None, Some(wanted)) => topics.create(topic, wanted, &BTreeMap::new()).map(|()| wanted)?,
                 (None, None) => return Err(missing(topic).with_hint("--partitions N creates it")),
             };
-            admin::check_partition(topic, options.partition, partitions)?;
+            check_partition(topic, options.partition, partitions)?;
             Destination::Topic(Raw {
                 topics,
                 topic,

@@ -15,7 +15,7 @@ use crate::catalog::{Format, Source};
 use crate::engine::Engine;
 use crate::engine::session::Session;
 use crate::error::{Error, Result};
-use crate::log::{Header, RecordSet, partition};
+use crate::log::{Header, RecordSet, check_partition, partition};
 use crate::parse::statement::SourceKind;
 use crate::types::{Column, SqlType};
 use serde::{Deserialize, Serialize};
@@ -53,10 +53,7 @@ impl Engine {
         let source = self.catalog().require(&name(target))?.clone();
         let info = self.log().topic(&source.topic)?;
         let partitions = info.map_or(source.partitions, |info| info.partitions);
-        if let Some(partition) = new.partition.filter(|partition| *partition >= partitions) {
-            return Err(Error::not_found(format!("topic {} has no partition {partition}", source.topic))
-                .with_detail(format!("it has {partitions} partitions, numbered from 0")));
-        }
+        check_partition(&source.topic, new.partition, partitions)?;
         let writable = Arc::new(self.writable(&source, session)?.into_owned());
         let (mut plans, mut parts, mut failed) = (Vec::new(), Vec::new(), None);
         for (number, (key, value)) in new.lines.iter().enumerate() {
@@ -88,7 +85,7 @@ impl Engine {
         }
         if set.is_empty() {
             return match (results.into_iter().find_map(std::result::Result::err), failed) {
-                (Some(error), _) => Err(copied(&error)),
+                (Some(error), _) => Err(error.without_cause()),
                 (None, Some(error)) => Err(error),
                 (None, None) => Ok(0),
             };
@@ -98,10 +95,7 @@ impl Engine {
             set.headers = (0..set.len() as u32).map(|row| (row, headers.clone())).collect();
         }
         self.log().append(&source.topic, &set)?;
-        // Views of tables over the topic do not contain these records: they are read again.
-        let catalog = self.catalog();
-        let views = catalog.all().filter(|other| other.topic == source.topic).filter_map(|other| self.view_of(other));
-        views.for_each(|view| view.reset());
+        self.reset_views_over(&source.topic);
         Ok(set.len())
     }
 }
@@ -124,14 +118,6 @@ fn has_columns(key: &Part) -> bool {
 /// Headers as the log has them.
 pub fn headers(given: &[(String, String)]) -> Vec<Header> {
     given.iter().map(|(key, value)| Header { key: key.clone(), value: Some(value.clone().into_bytes()) }).collect()
-}
-
-fn copied(error: &Error) -> Error {
-    let same = Error::statement(error.message()).with_code(error.code());
-    match error.detail() {
-        Some(detail) => same.with_detail(detail),
-        None => same,
-    }
 }
 
 /// The columns of a line, and what its key and its value are made of.
@@ -161,8 +147,8 @@ fn put(row: &mut Map<String, Value>, text: &str, columns: &[Column], format: For
         [only] => Some(only),
         _ => None,
     };
-    let of_columns = |only: Option<&Column>| only.is_none_or(|only| only.ty != SqlType::String);
-    if let (true, Ok(Value::Object(fields))) = (of_columns(only) || part == "value", serde_json::from_str(text)) {
+    let is_text = part == "key" && only.is_some_and(|only| only.ty == SqlType::String);
+    if !is_text && let Ok(Value::Object(fields)) = serde_json::from_str(text) {
         row.extend(fields);
         return Ok(Part::Encoded);
     }

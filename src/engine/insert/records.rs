@@ -122,10 +122,7 @@ impl Engine {
         }
         let ends = self.ends(topic, &set)?;
         self.log().append(topic, &set)?;
-        // Views of tables over the topic do not contain these records: they are read again.
-        let catalog = self.catalog();
-        let views = catalog.all().filter(|source| source.topic == topic).filter_map(|source| self.view_of(source));
-        views.for_each(|view| view.reset());
+        self.reset_views_over(topic);
         Ok(self.offsets(topic, &set, ends))
     }
 

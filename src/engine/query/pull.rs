@@ -57,6 +57,13 @@ impl Engine {
         query.spec()?.view.clone()
     }
 
+    /// Has the views of tables over a topic read again: they do not contain records that came by another way.
+    pub(in crate::engine) fn reset_views_over(&self, topic: &str) {
+        let catalog = self.catalog();
+        let views = catalog.all().filter(|source| source.topic == topic).filter_map(|source| self.view_of(source));
+        views.for_each(|view| view.reset());
+    }
+
     /// Plans the query if committed rows can serve it.
     fn prepare_pull(&self, select: &Select, session: &Session) -> Result<Option<(Prepared, KeyLiterals)>> {
         if !is_pull_shape(select) {

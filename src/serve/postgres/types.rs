@@ -68,7 +68,7 @@ pub(super) const ARRAYS: &[(u32, u32)] = &[
 ];
 
 /// Days and microseconds from 1970-01-01 to 2000-01-01, where Postgres begins to count.
-const EPOCH_DAYS: i32 = 10_957;
+pub(super) const EPOCH_DAYS: i32 = 10_957;
 const EPOCH_MICROS: i64 = EPOCH_DAYS as i64 * DAY_MS * 1000;
 /// Bytes of a length in front of numeric modifiers.
 const MODIFIER_BASE: i32 = 4;

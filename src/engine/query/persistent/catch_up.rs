@@ -6,7 +6,7 @@
 //! reads the topics of other new queries, they are waited for first. Rows that are looked at before that come with a sentence
 //! that says how much is left.
 
-use crate::catalog::Catalog;
+use crate::catalog::QueryInfo;
 use crate::engine::query::persistent::{Query, State};
 use crate::engine::snapshot::State as Snapshot;
 use crate::engine::{Drive, Engine};
@@ -47,13 +47,13 @@ impl Engine {
         until: Duration,
         (seen, said): (&mut BTreeSet<String>, &mut Vec<String>),
     ) -> Result<()> {
-        for (id, reads) in writers(&snapshot.catalog, source) {
-            let Some(query) = snapshot.queries.get(&id).filter(|query| query.is_new()) else { continue };
+        for QueryInfo { id, reads, .. } in snapshot.catalog.writers(source) {
+            let Some(query) = snapshot.queries.get(id).filter(|query| query.is_new()) else { continue };
             if !seen.insert(id.clone()) {
                 continue;
             }
             let before = said.len();
-            for read in &reads {
+            for read in reads {
                 self.catch_up(snapshot, read, until, (&mut *seen, &mut *said))?;
             }
             // What it reads is not complete yet, so that it cannot have read everything.
@@ -97,9 +97,4 @@ impl Engine {
             clock.sleep(LOOK_PAUSE);
         }
     }
-}
-
-/// The queries that write a source, with what they read.
-fn writers(catalog: &Catalog, source: &str) -> Vec<(String, Vec<String>)> {
-    catalog.writers(source).map(|query| (query.id.clone(), query.reads.clone())).collect()
 }

@@ -157,13 +157,12 @@ fn returned(ty: &str) -> u32 {
 
 /// The types of arguments by their numbers. A comma between `<` and `>` parts no arguments.
 fn arguments(list: &str) -> Vec<String> {
-    let (mut depth, mut all) = (0_i32, Vec::new());
+    let mut depth = 0_i32;
     let parts = list.split(|c| {
         depth += i32::from(c == '<') + i32::from(c == '(') - i32::from(c == '>') - i32::from(c == ')');
         c == ',' && depth <= 0
     });
-    all.extend(parts.map(str::trim).filter(|part| !part.is_empty()).map(|part| returned(part).to_string()));
-    all
+    parts.map(str::trim).filter(|part| !part.is_empty()).map(|part| returned(part).to_string()).collect()
 }
 
 fn constraint(source: &Source) -> Option<Row> {

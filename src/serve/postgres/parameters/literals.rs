@@ -2,12 +2,9 @@
 
 use crate::serve::postgres::errors::{BAD_VALUE, Failure};
 use crate::serve::postgres::messages::Encoding;
-use crate::serve::postgres::types::{ARRAYS, oid, read_numeric, sql_type};
+use crate::serve::postgres::types::{ARRAYS, EPOCH_DAYS, oid, read_numeric, sql_type};
 use crate::types::SqlType;
 use crate::types::temporal::{DAY_MS, date_text, timestamp_text};
-
-/// Days from 1970-01-01 to 2000-01-01.
-const EPOCH_DAYS: i32 = 10_957;
 
 /// A value as a literal.
 pub(in crate::serve::postgres) fn literal(

@@ -11,7 +11,7 @@
 use super::copy_format::SIGNATURE;
 use crate::serve::limits::BODY_BYTES_MAX;
 use crate::serve::postgres::errors::{BAD_COPY, Failure};
-use crate::serve::postgres::types::read_numeric;
+use crate::serve::postgres::types::{EPOCH_DAYS, read_numeric};
 use crate::types::temporal::{DAY_MS, date_text, timestamp_text};
 use crate::types::{SqlType, base64};
 use serde_json::Value;
@@ -19,8 +19,6 @@ use serde_json::Value;
 /// Bytes of the signature alone; four of flags and four of a length follow.
 const SIGNATURE_BYTES: usize = 11;
 const HEAD_BYTES: usize = SIGNATURE_BYTES + 8;
-/// Days from 1970-01-01 to 2000-01-01.
-const EPOCH_DAYS: i32 = 10_957;
 
 /// Reads rows from bytes that arrive in pieces.
 #[derive(Debug, Default)]

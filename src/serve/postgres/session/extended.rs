@@ -27,11 +27,6 @@ use sqlparser::ast::Expr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
-/// Prepared statements of one session.
-pub(super) const STATEMENTS_MAX: usize = 1_000;
-/// Bytes of their texts together.
-pub(super) const STATEMENT_BYTES_MAX: usize = 16 * 1024 * 1024;
-
 /// A prepared statement.
 #[derive(Debug)]
 pub(super) struct Prepared {

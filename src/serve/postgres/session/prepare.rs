@@ -13,12 +13,17 @@ use super::run::no_statement;
 use super::{Out, Session};
 use crate::error::Span;
 use crate::serve::postgres::catalog::declared_type;
-use crate::serve::postgres::errors::{Failure, NOT_SUPPORTED, SYNTAX, State};
+use crate::serve::postgres::errors::{Failure, LIMIT, NOT_SUPPORTED, SYNTAX, State};
 use crate::serve::postgres::messages::Encoding;
 use crate::serve::postgres::parameters::fill;
 use crate::serve::postgres::parameters::literals::literal;
 use crate::serve::postgres::verbs::{Argument, Verb};
 use std::sync::Arc;
+
+/// Prepared statements of one session.
+const STATEMENTS_MAX: usize = 1_000;
+/// Bytes of their texts together.
+const STATEMENT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 impl Session {
     /// PREPARE; `query` is where its statement begins in the text.
@@ -100,8 +105,6 @@ impl Session {
 
     /// A new statement has a name of its own, and the session room for it.
     pub(super) fn check_room(&self, name: &str, text: &str) -> Result<(), (Failure, Option<usize>)> {
-        use super::extended::{STATEMENT_BYTES_MAX, STATEMENTS_MAX};
-        use crate::serve::postgres::errors::LIMIT;
         if !name.is_empty() && self.statements.contains_key(name) {
             let failure = Failure::new(State("42P05"), format!("prepared statement \"{name}\" already exists"));
             return Err(unlocated(failure));
