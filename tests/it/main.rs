@@ -44,6 +44,7 @@ mod grouped_queries;
 mod harness;
 mod history;
 mod http;
+mod instructions;
 mod join_law;
 mod join_model;
 mod kafka;
