@@ -3,9 +3,10 @@
 #
 #   prepare.sh node [FOLDER]        prints the folder of the npm packages that FOLDER here locks (without: this one)
 #   prepare.sh python REQUIREMENTS  prints the interpreter that has what REQUIREMENTS names
+#   prepare.sh java FOLDER          prints the class path of what the pom.xml of FOLDER here names
 #
-# They are kept in ${XDG_CACHE_HOME:-~/.cache}/tidegate, a folder a lock file. Exit code 77: node, npm, Python or the
-# registry is missing, so tests are to be skipped.
+# They are kept in ${XDG_CACHE_HOME:-~/.cache}/tidegate, a folder a lock file. Exit code 77: node, npm, Python,
+# Java, Maven or the registry is missing, so tests are to be skipped.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/tidegate/clients
@@ -63,8 +64,24 @@ python_packages() {
   echo "$to/bin/python"
 }
 
+java_packages() {
+  command -v java > /dev/null && command -v mvn > /dev/null || skip "java and mvn (Maven) are not installed"
+  local pom="$here/$1/pom.xml" to new
+  to="$cache/java-$(digest "$pom")"
+  if [ ! -d "$to" ]; then
+    new="$to.$$"
+    mkdir -p "$cache"
+    mvn -q -B -ntp -f "$pom" dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$new" > "$new.log" 2>&1 ||
+      { rm -rf "$new"; failed "mvn -q -B -ntp -U dependency:get -Dtransitive=false -Dartifact=org.slf4j:slf4j-api:2.0.13" "$new.log"; }
+    rm -f "$new.log"
+    settle "$new" "$to"
+  fi
+  echo "$to/*"
+}
+
 case ${1:-} in
   node) node_packages "${2:-}" ;;
   python) python_packages "$2" ;;
-  *) echo "usage: prepare.sh node [FOLDER] | python REQUIREMENTS" >&2; exit 2 ;;
+  java) java_packages "$2" ;;
+  *) echo "usage: prepare.sh node [FOLDER] | python REQUIREMENTS | java FOLDER" >&2; exit 2 ;;
 esac
