@@ -200,7 +200,7 @@ impl Accumulator {
             (several, DataType::Struct(fields)) => {
                 Ok(Some(Arc::new(StructArray::try_new(fields, several.to_vec(), None)?)))
             }
-            _ => Err(Error::bug("TOPK of several columns answers no struct")),
+            _ => Err(Error::bug("TOPK of several columns has no struct result")),
         }
     }
 

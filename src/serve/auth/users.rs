@@ -173,7 +173,7 @@ impl Users {
         self.with_password(name).is_none() && self.users.iter().any(is_of)
     }
 
-    /// The rounds that SCRAM names for somebody whom the file does not contain.
+    /// The rounds that SCRAM names for a user whom the file does not contain.
     pub(crate) fn rounds_of_others(&self) -> NonZeroU32 {
         NonZeroU32::new(self.rounds).unwrap_or(ROUNDS)
     }

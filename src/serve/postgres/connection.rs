@@ -23,7 +23,7 @@ use std::sync::atomic::Ordering;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
-/// Bytes that a client may send ahead of the answers: beyond that its socket waits, as the client then does.
+/// Bytes that a client may send ahead of the responses: beyond that its socket waits, as the client then does.
 const PIPELINED_BYTES_MAX: usize = MESSAGE_BYTES_MAX + 64 * 1024;
 /// Room that a read has.
 const READ_BYTES: usize = 16 * 1024;

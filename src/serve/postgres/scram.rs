@@ -5,7 +5,7 @@
 //! client  c=biws,r=NONCE+OURS,p=PROOF         server  v=SIGNATURE
 //! ```
 //!
-//! The server keeps StoredKey and ServerKey, with which nobody can log in. There is no channel binding: a client that asks for
+//! The server keeps StoredKey and ServerKey, which do not suffice to log in. There is no channel binding: a client that asks for
 //! it (`p=`) chose another mechanism than the one that was offered, and is refused.
 
 use crate::serve::auth::users::is_same;

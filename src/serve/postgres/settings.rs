@@ -11,7 +11,7 @@ use super::errors::{Failure, State};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// A setting that a client is told about at the start, and whenever it changes.
+/// A setting that is reported to the client at the start, and whenever it changes.
 const REPORTED: &[&str] = &[
     "server_version",
     "server_encoding",
@@ -128,7 +128,7 @@ impl Settings {
         all
     }
 
-    /// Those that a client is told about at the start.
+    /// Those that are reported to the client at the start.
     pub(super) fn reported(&self) -> impl Iterator<Item = (&'static str, &str)> {
         REPORTED.iter().filter_map(|name| self.get(name))
     }
@@ -153,7 +153,7 @@ impl Settings {
         Ok(REPORTED.contains(&name).then_some(name))
     }
 
-    /// The user's name, which nobody changes.
+    /// The user's name, which is read-only.
     pub(super) fn set_user(&mut self, name: &str) {
         self.changed.insert("session_authorization", name.to_owned());
     }

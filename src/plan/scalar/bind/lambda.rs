@@ -121,9 +121,9 @@ impl Binder<'_> {
         };
         if names.len() != types.len() {
             return Err(Error::statement(format!(
-                "a lambda of {} parameters stands where one of {} is expected",
-                names.len(),
-                types.len()
+                "expected a lambda with {} parameters, found one with {}",
+                types.len(),
+                names.len()
             )));
         }
         if let Some(twice) = names.iter().enumerate().find(|(i, n)| names[..*i].contains(n)) {

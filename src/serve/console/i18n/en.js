@@ -248,7 +248,7 @@ export default {
   'live.keptWhy': 'This page keeps the last {keep} rows; no row is lost on the server.',
   'live.behind': ['paused, 1 row not shown', 'paused, {rows} rows not shown'],
   'live.pause': 'Pause',
-  'live.pauseWhy': 'Stops the view; the page goes on reading',
+  'live.pauseWhy': 'Pauses the view; the page keeps reading',
   'live.resume': 'Resume',
   'live.stop': 'Stop',
   'live.again': 'Run again',

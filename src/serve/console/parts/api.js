@@ -1,6 +1,6 @@
 /**
  * Requests to the server. All of them go through `request`, which knows three things that pages should not care about:
- * whether the server is there, whether somebody is logged in, and how errors look.
+ * whether the server is there, whether a user is logged in, and how errors look.
  */
 import { signal, useEffect, useSignal } from '../vendor/preact.js';
 import { parse } from './json.js';

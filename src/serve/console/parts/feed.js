@@ -1,4 +1,4 @@
-/** The samples' data: this page writes it, for as long as it is open and nobody stops it. */
+/** The samples' data: this page writes it, for as long as it is open and the feed is not stopped. */
 import { signal } from '../vendor/preact.js';
 import { gone, post } from './api.js';
 import { insert, SAMPLES } from './samples.js';

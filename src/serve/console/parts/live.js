@@ -1,6 +1,6 @@
 /**
  * A result that arrives: rows of a query, from its start to its end. It keeps the last rows and the last row of each key; a
- * paused result goes on reading (a server drops readers that stand still) and counts what it does not show.
+ * paused result keeps reading (a server drops readers that stand still) and counts what it does not show.
  */
 import { signal } from '../vendor/preact.js';
 import { ApiError, HEADERS, lose, session } from './api.js';
@@ -144,7 +144,7 @@ export class Live {
     if (this.#marks.length > 30) this.#marks.shift();
     const [since, before] = this.#marks[0];
     this.rate.value = now > since ? ((this.total - before) * 1000) / (now - since) : 0;
-    // A tab that nobody sees draws nothing; it catches up when it is seen again.
+    // A hidden tab draws nothing; it catches up when it is shown again.
     if (!document.hidden) this.version.value += 1;
   }
 

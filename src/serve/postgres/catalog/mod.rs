@@ -48,7 +48,7 @@ const STACK_BYTES: usize = 32 * 1024 * 1024;
 const TEXT_BYTES_MAX: usize = 256 * 1024;
 /// Memory of one statement's sorts and joins.
 const MEMORY_BYTES: usize = 64 * 1024 * 1024;
-/// Most rows of a result: a cross join of the catalogue with itself is nobody's question.
+/// Most rows of a result: no client needs a cross join of the catalogue with itself.
 const ROWS_MAX: usize = 100_000;
 /// Longest time of a statement.
 const PATIENCE: Duration = Duration::from_secs(10);

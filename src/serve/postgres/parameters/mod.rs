@@ -5,7 +5,7 @@
 //! Bind('it''s', 10)                            SELECT * FROM s WHERE id = 'it''s' LIMIT 10
 //! ```
 //!
-//! A type comes from the client (Parse names it by its number), or from what the parameter stands beside (`neighbours`): that
+//! A type comes from the client (Parse names it by its number), or from the expression next to the parameter (`neighbours`): that
 //! expression is planned over the same sources. Values are put into the text as literals (`literals`).
 
 pub(super) mod literals;

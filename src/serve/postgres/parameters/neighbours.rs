@@ -7,7 +7,7 @@ use sqlparser::ast::{BinaryOperator, Expr, Value, Visit, Visitor};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-/// What a parameter stands beside.
+/// The expression next to a parameter.
 #[derive(Debug)]
 pub(in crate::serve::postgres) enum Beside {
     /// Its type follows from the syntax.
@@ -16,7 +16,7 @@ pub(in crate::serve::postgres) enum Beside {
     Expression(Box<(Expr, Select)>),
 }
 
-/// What each parameter stands beside, where that is known.
+/// The expression next to each parameter, where it is known.
 pub(in crate::serve::postgres) fn neighbours(
     parsed: &Parsed,
     column: impl Fn(&str, usize) -> Option<SqlType>,

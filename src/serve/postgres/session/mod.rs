@@ -1,5 +1,5 @@
 //! A session: what its client has prepared and opened, and what becomes of each message. It runs on threads that may wait; its
-//! answers go through [`Out`].
+//! responses go through [`Out`].
 //!
 //! ```text
 //! Query                              each statement: described, run, completed; then ReadyForQuery        (simple)
@@ -51,7 +51,7 @@ pub(super) enum Flow {
     Broken(Failure),
 }
 
-/// Where a session stands between BEGIN and COMMIT.
+/// State of a session's transaction block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Transaction {
     None,

@@ -1,4 +1,4 @@
-//! Where a session's answers go: messages are collected and handed to the connection in frames.
+//! The output of a session: messages are collected and handed to the connection in frames.
 
 use crate::serve::postgres::reply::Reply;
 use crate::serve::postgres::signal::Signal;
@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 /// Bytes that are collected before they are handed over: a few TCP segments.
 const FRAME_BYTES: usize = 16 * 1024;
 
-/// The answers to one batch of messages.
+/// The responses to one batch of messages.
 pub(in crate::serve::postgres) struct Out {
     pub(in crate::serve::postgres) reply: Reply,
     queue: RowQueue,

@@ -105,7 +105,7 @@ impl Session {
         Portal::done(if commits && !failed { "COMMIT" } else { "ROLLBACK" })
     }
 
-    /// Sets a setting, and tells the client if it wants to know.
+    /// Sets a setting, and reports it to the client if it is one of those that are reported (`ParameterStatus`).
     fn report(&mut self, name: &str, value: Option<&str>, out: &mut Out) -> Result<(), Failure> {
         if let Some(name) = self.set(name, value)?
             && let Some((name, value)) = self.settings.get(name)
