@@ -26,6 +26,12 @@ pub const REFUSED_PATIENCE: Duration = Duration::from_secs(1);
 /// Connections at once; further ones are closed as soon as they are made.
 pub const CONNECTIONS_MAX: usize = 500;
 
+/// Longest message of a Flight client: a batch of 64 Ki rows of 250 bytes, as its drivers cut them.
+pub const FLIGHT_MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Rows of values that can be bound to a prepared statement at once; rows in bulk are ingested, without a bound.
+pub const FLIGHT_PARAMETER_ROWS_MAX: usize = 10_000;
+
 /// Responses streamed at once, as in ksqlDB: each holds two threads and a reader of its source.
 pub const STREAMS_MAX: usize = 100;
 

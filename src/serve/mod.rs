@@ -4,13 +4,14 @@
 //! one such thread and passed to the response body through a bounded queue (`rows::queue`), so that a slow client slows down
 //! its own query and nothing else. In front of the handlers is `auth::guard` (host names, users, bodies in time), below them
 //! `net::listen` (connections, their limits, TLS). Beside that API, `attach` serves the frames of attached processes:
-//! `tidegate URL` on a server, a second tidegate on a data directory.
+//! `tidegate URL` on a server, a second tidegate on a data directory; `flight` serves Arrow Flight SQL.
 
 mod api;
 pub mod attach;
 pub mod auth;
 pub mod console;
 mod error;
+mod flight;
 mod ksql;
 pub mod limits;
 pub mod metrics;
@@ -38,6 +39,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, Method, Uri};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Redirect, Response};
+use flight::handles::Handles;
 use futures::stream as futures_stream;
 use ksql::{inserts, server};
 use limits::STREAMS_MAX;
@@ -84,6 +86,8 @@ struct App {
     started: Duration,
     /// The web console is served.
     console: bool,
+    /// Tickets and prepared statements of Flight SQL's clients.
+    flight: Arc<Handles>,
 }
 
 /// How a server may be reached.
@@ -213,6 +217,7 @@ pub async fn serve(
         counters: counters.clone(),
         started,
         console: config.console,
+        flight: Arc::new(Handles::new()?),
     });
     if let Some(listener) = config.postgres {
         let door = postgres::Door::new(app.clone(), config.postgres_tls, unauthenticated.clone());
@@ -228,7 +233,8 @@ pub async fn serve(
         .layer(DefaultBodyLimit::disable())
         .layer(from_fn_with_state(guard, auth::guard::guard))
         .layer(from_fn(caught))
-        .layer(from_fn_with_state(meter, metrics::counted));
+        .layer(from_fn_with_state(meter, metrics::counted))
+        .layer(from_fn(flight::status::refusals));
     let service = Service { router, tls: config.tls, counters, unauthenticated };
     net::listen::serve(Listener::Tcp(listener), service, stop, stopping).await;
     Ok(())
@@ -243,6 +249,7 @@ fn router(app: Arc<App>, attach_service: AttachService) -> Router {
         .into_router()
         .merge(console.into_router())
         .merge(api::routes().into_router())
+        .merge(flight::routes().into_router())
         .fallback(nowhere)
         .method_not_allowed_fallback(not_so)
         .with_state(app)
@@ -252,7 +259,8 @@ fn router(app: Arc<App>, attach_service: AttachService) -> Router {
 
 /// Every route of the server and what it requires.
 pub fn routes() -> Vec<Route> {
-    let ours = [ksql_api().table(), api::routes().table(), console::routes::<()>().table()].concat();
+    let ours = [ksql_api().table(), api::routes().table(), flight::routes().table()].concat();
+    let ours = [&ours, console::routes::<()>().table()].concat();
     let attached = [attach::server::sessions().table(), attach::server::topics().table()].concat();
     [&ours, &attached, schema_registry::routes().table()].concat()
 }

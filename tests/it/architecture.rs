@@ -353,6 +353,8 @@ const TASKS: &[(&str, &str)] = &[
     ("src/execute/batch/scan/mod.rs", "as in nodes/join.rs"),
     ("src/http_client/service.rs", "the caller gets an error: the sending half of its channel is gone"),
     ("src/serve/attach/server.rs", "the client gets the error, or a response that breaks off"),
+    ("src/serve/flight/mod.rs", "the client gets the status INTERNAL and the message"),
+    ("src/serve/flight/rows.rs", "the stream ends with the status INTERNAL, not with OK"),
     ("src/serve/ksql/inserts.rs", "the response breaks off behind the answers that were given"),
     ("src/serve/net/listen.rs", "that connection ends, the others do not notice"),
     ("src/serve/mod.rs", "the client gets 500 and the message"),

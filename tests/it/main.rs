@@ -35,6 +35,7 @@ mod embedded_tidy;
 mod engine;
 mod engine_topics;
 mod expressions;
+mod flight;
 mod format;
 mod functions;
 mod fuzz;

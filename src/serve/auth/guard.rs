@@ -8,6 +8,7 @@ use crate::engine::access::Principal;
 use crate::engine::access::audit::Audit;
 use crate::error::{Error, TOO_MANY_REQUESTS};
 use crate::serve::error;
+use crate::serve::flight;
 use crate::serve::limits::{BODY_BYTES_MAX, BODY_PATIENCE, REFUSED_BYTES_MAX, REFUSED_PATIENCE};
 use crate::serve::net::connection::Connection;
 use axum::body::{Body, BodyDataStream, HttpBody};
@@ -21,7 +22,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use futures::StreamExt;
 use serde_json::json;
 use std::net::{IpAddr, SocketAddr};
@@ -33,7 +34,7 @@ use tokio::time::timeout;
 const HTTPS_ONLY: &str = "max-age=31536000";
 /// Requests of the console carry this header. It has a page for the login; a challenge would open the browser's dialogue above it.
 const CONSOLE: &str = "x-tidegate-console";
-/// Requests whose body is streamed.
+/// Requests whose body is streamed, beside those of Flight SQL.
 const STREAMING: [&str; 1] = ["/inserts-stream"];
 
 /// Configuration of the layer.
@@ -197,7 +198,7 @@ impl Guard {
             }
         };
         connection.is_known();
-        if !STREAMING.contains(&path) {
+        if !STREAMING.contains(&path) && !flight::STREAMING.contains(&path) {
             request = match whole(request).await {
                 Ok(request) => request,
                 Err(e) if is_page => return error::api_response(&e, None),
@@ -254,7 +255,7 @@ fn claimed(headers: &HeaderMap) -> Option<String> {
     let (scheme, credentials) = header.trim().split_once(' ').unwrap_or((header, ""));
     match scheme.eq_ignore_ascii_case("basic") {
         true => {
-            let decoded = STANDARD.decode(credentials.trim()).ok();
+            let decoded = STANDARD_NO_PAD.decode(credentials.trim().trim_end_matches('=')).ok();
             let text = decoded.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
             Some(text.split(':').next().unwrap_or_default().to_owned())
         }

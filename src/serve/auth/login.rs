@@ -21,7 +21,7 @@ use crate::serve::limits::{
     PASSWORD_SHARE_MAX, REMEMBERED_FOR, REMEMBERED_MAX, WRONG_FOR,
 };
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -134,10 +134,14 @@ impl Logins {
     pub(crate) async fn by_header(self: &Arc<Logins>, header: &str, address: Option<IpAddr>) -> Entry {
         let (scheme, credentials) = header.trim().split_once(' ').unwrap_or_default();
         match scheme.to_ascii_lowercase().as_str() {
-            "bearer" => match self.users.read().by_token(credentials.trim()) {
-                Some(user) => Entry::Granted(user),
-                None => self.failed("a token", address),
-            },
+            "bearer" => {
+                let user = self.users.read().by_token(credentials.trim());
+                // Clients of Flight SQL send what they got for a password: a session's cookie.
+                match user.or_else(|| self.sessions.user(credentials.trim(), Instant::now())) {
+                    Some(user) => Entry::Granted(user),
+                    None => self.failed("a token", address),
+                }
+            }
             "basic" => self.by_password(credentials.trim(), address).await,
             _ => self.failed("an unknown scheme", address),
         }
@@ -211,7 +215,11 @@ impl Logins {
         if let Some(user) = self.desk.lock().remembered(&hash, Instant::now()) {
             return Entry::Granted(user);
         }
-        let decoded = STANDARD.decode(credentials).ok().and_then(|text| String::from_utf8(text).ok());
+        // Some gRPC clients leave the padding out.
+        let decoded = STANDARD_NO_PAD
+            .decode(credentials.trim_end_matches('='))
+            .ok()
+            .and_then(|text| String::from_utf8(text).ok());
         let Some((name, password)) = decoded.as_deref().and_then(|text| text.split_once(':')) else {
             return self.failed("unreadable credentials", address);
         };

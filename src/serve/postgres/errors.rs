@@ -7,7 +7,7 @@ use crate::error::{Error, Kind, SHUTTING_DOWN, TOO_MANY_REQUESTS};
 
 /// A five-letter code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct State(pub(super) &'static str);
+pub(in crate::serve) struct State(pub(super) &'static str);
 
 pub(super) const SYNTAX: State = State("42601");
 pub(super) const NOT_SUPPORTED: State = State("0A000");
@@ -36,9 +36,9 @@ const BUG: State = State("XX000");
 
 /// An error with the SQLSTATE that it has here, where the state is known better than [`of`] could.
 #[derive(Debug)]
-pub(super) struct Failure {
-    pub(super) state: State,
-    pub(super) error: Error,
+pub(in crate::serve) struct Failure {
+    pub(in crate::serve) state: State,
+    pub(in crate::serve) error: Error,
 }
 
 impl Failure {

@@ -16,18 +16,18 @@
 
 mod catalog;
 mod connection;
-mod errors;
+pub(in crate::serve) mod errors;
 mod messages;
 mod names;
-mod parameters;
+pub(in crate::serve) mod parameters;
 mod reply;
-mod scan;
+pub(in crate::serve) mod scan;
 mod scram;
-mod session;
+pub(in crate::serve) mod session;
 mod settings;
 mod signal;
 mod startup;
-mod types;
+pub(in crate::serve) mod types;
 mod verbs;
 
 use super::App;

@@ -5,7 +5,7 @@ use crate::error::Span;
 
 /// One of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Token<'a> {
+pub(in crate::serve) enum Token<'a> {
     /// A keyword or a plain name, as written.
     Word(&'a str),
     /// A name in double quotes or back quotes, without them.
@@ -20,12 +20,12 @@ pub(super) enum Token<'a> {
 
 impl Token<'_> {
     /// Whether it is this keyword.
-    pub(super) fn is(&self, word: &str) -> bool {
+    pub(in crate::serve) fn is(&self, word: &str) -> bool {
         matches!(self, Token::Word(own) if own.eq_ignore_ascii_case(word))
     }
 
     /// A name as SQL reads it: in lower case unless it is quoted. Numbers and texts are taken, too: values of SET.
-    pub(super) fn name(&self) -> Option<String> {
+    pub(in crate::serve) fn name(&self) -> Option<String> {
         Some(match self {
             Token::Word(word) => word.to_lowercase(),
             Token::Quoted(name) | Token::Text(name) => name.clone(),
@@ -37,13 +37,13 @@ impl Token<'_> {
 
 /// The tokens of a text, one by one.
 #[derive(Clone, Debug)]
-pub(super) struct Scanner<'a> {
+pub(in crate::serve) struct Scanner<'a> {
     text: &'a str,
     at: usize,
 }
 
 /// All tokens of a text.
-pub(super) fn scan(text: &str) -> Scanner<'_> {
+pub(in crate::serve) fn scan(text: &str) -> Scanner<'_> {
     Scanner { text, at: 0 }
 }
 
@@ -84,7 +84,7 @@ impl<'a> Iterator for Scanner<'a> {
 
 impl<'a> Scanner<'a> {
     /// The place of the next token.
-    pub(super) fn rest(&self) -> usize {
+    pub(in crate::serve) fn rest(&self) -> usize {
         let mut ahead = self.clone();
         ahead.skip_blank();
         ahead.at

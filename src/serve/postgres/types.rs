@@ -20,8 +20,8 @@ use std::io::Write as _;
 
 /// A type on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct PgType {
-    pub(super) oid: u32,
+pub(in crate::serve) struct PgType {
+    pub(in crate::serve) oid: u32,
     /// Bytes of a value; -1 = they vary.
     pub(super) size: i16,
     /// Precision and scale of a numeric; -1 = none.
@@ -77,7 +77,7 @@ const NUMERIC_DIGITS: usize = 4;
 
 impl PgType {
     /// The type of a column.
-    pub(super) fn of(ty: &SqlType) -> PgType {
+    pub(in crate::serve) fn of(ty: &SqlType) -> PgType {
         let (oid, size) = match ty {
             SqlType::Boolean => (oid::BOOL, 1),
             SqlType::Integer => (oid::INT4, 4),
@@ -108,7 +108,7 @@ fn array_of(item: &SqlType) -> Option<u32> {
 }
 
 /// A type of Postgres as the engine's; `None` = it has none, or the client left it open.
-pub(super) fn sql_type(ty: u32) -> Option<SqlType> {
+pub(in crate::serve) fn sql_type(ty: u32) -> Option<SqlType> {
     Some(match ty {
         oid::BOOL => SqlType::Boolean,
         oid::INT2 | oid::INT4 => SqlType::Integer,

@@ -237,14 +237,15 @@ pub(super) fn pumped(app: Arc<App>, opened: Opened, shape: Shape) -> Pumped {
 }
 
 /// A result set that can be closed from outside for as long as this lives.
-struct Listed<'a> {
+pub(super) struct Listed<'a> {
     app: &'a App,
     id: Option<String>,
-    closed: Arc<AtomicBool>,
+    /// It is to end.
+    pub(super) closed: Arc<AtomicBool>,
 }
 
 impl<'a> Listed<'a> {
-    fn new(app: &'a App, id: Option<&str>) -> Listed<'a> {
+    pub(super) fn new(app: &'a App, id: Option<&str>) -> Listed<'a> {
         let (id, closed) = (id.map(str::to_owned), Arc::<AtomicBool>::default());
         if let Some(id) = &id {
             app.open.lock().insert(id.clone(), closed.clone());

@@ -130,6 +130,16 @@ POST /api/v1/topics/{topic}/records     -       x       +       +      x        
 GET /api/v1/problems                    -       +       +       +      +               +
 GET /api/v1/settings                    -       +       +       +      +               +
 GET /api/v1/statements                  -       +       +       +      x               x
+POST /arrow.flight.protocol.FlightService/Handshake - + + + + +
+POST /arrow.flight.protocol.FlightService/ListFlights - + + + + +
+POST /arrow.flight.protocol.FlightService/GetFlightInfo - + + + + +
+POST /arrow.flight.protocol.FlightService/PollFlightInfo - + + + + +
+POST /arrow.flight.protocol.FlightService/GetSchema - + + + + +
+POST /arrow.flight.protocol.FlightService/DoGet - + + + + +
+POST /arrow.flight.protocol.FlightService/DoPut - + + + + +
+POST /arrow.flight.protocol.FlightService/DoExchange - + + + + +
+POST /arrow.flight.protocol.FlightService/DoAction - + + + + +
+POST /arrow.flight.protocol.FlightService/ListActions - + + + + +
 GET /console                            +       +       +       +      +               +
 GET /console/                           +       +       +       +      +               +
 GET /console/{*file}                    +       +       +       +      +               +

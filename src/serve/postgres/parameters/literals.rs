@@ -33,16 +33,16 @@ fn wrong(ty: u32, value: &str) -> Failure {
 }
 
 /// A value in single quotes.
-pub(in crate::serve::postgres) fn quoted(text: &str) -> String {
+pub(in crate::serve) fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
 /// A negative number is put into parentheses: behind a minus it would begin a comment.
-fn number(text: &str) -> String {
+pub(in crate::serve) fn number(text: &str) -> String {
     if text.starts_with('-') { format!("({text})") } else { text.to_owned() }
 }
 
-fn double(value: f64) -> String {
+pub(in crate::serve) fn double(value: f64) -> String {
     match value.is_finite() {
         true => number(&format!("{value:E}")),
         false => format!(
@@ -95,7 +95,7 @@ fn element_of(ty: u32) -> Option<u32> {
     known.or_else(|| [1015, 1002, 1003].contains(&ty).then_some(oid::TEXT))
 }
 
-fn bytes(hex: &str) -> String {
+pub(in crate::serve) fn bytes(hex: &str) -> String {
     format!("TO_BYTES('{hex}', 'hex')")
 }
 
@@ -233,7 +233,7 @@ fn binary_array(value: &[u8]) -> Option<Result<String, Failure>> {
 }
 
 /// A value of a type, for planning a statement whose values are not known.
-pub(in crate::serve::postgres) fn sample(ty: u32) -> String {
+pub(in crate::serve) fn sample(ty: u32) -> String {
     match ty {
         oid::BOOL => "FALSE".to_owned(),
         oid::INT2 | oid::INT4 => "0".to_owned(),

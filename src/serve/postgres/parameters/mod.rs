@@ -8,8 +8,8 @@
 //! A type comes from the client (Parse names it by its number), or from the expression next to the parameter (`neighbours`): that
 //! expression is planned over the same sources. Values are put into the text as literals (`literals`).
 
-pub(super) mod literals;
-pub(super) mod neighbours;
+pub(in crate::serve) mod literals;
+pub(in crate::serve) mod neighbours;
 
 use super::errors::{Failure, State};
 use super::scan::{Token, scan};
@@ -20,15 +20,15 @@ const PARAMETERS_MAX: usize = 65_535;
 
 /// A text in which parts were replaced, so that its places can be led back.
 #[derive(Clone, Debug, Default)]
-pub(in crate::serve::postgres) struct Filled {
-    pub(in crate::serve::postgres) text: String,
+pub(in crate::serve) struct Filled {
+    pub(in crate::serve) text: String,
     /// Place in the new text, and in the old.
     parts: Vec<(Span, Span)>,
 }
 
 impl Filled {
     /// The place in the old text.
-    pub(in crate::serve::postgres) fn original(&self, byte: usize) -> usize {
+    pub(in crate::serve) fn original(&self, byte: usize) -> usize {
         let mut shift = 0_isize;
         for (new, old) in &self.parts {
             if byte < new.start {
@@ -44,27 +44,34 @@ impl Filled {
 }
 
 /// The text with each `$n` replaced; `by` gets its number, and whether it is behind LIMIT or OFFSET.
-pub(in crate::serve::postgres) fn fill(text: &str, mut by: impl FnMut(usize, bool) -> Option<String>) -> Filled {
-    let mut filled = Filled::default();
-    let (mut from, mut after_limit) = (0, false);
-    for (token, span) in scan(text) {
-        if let Token::Parameter(number) = token
-            && let Some(value) = by(number, after_limit)
-        {
-            filled.text.push_str(&text[from..span.start]);
-            let start = filled.text.len();
-            filled.text.push_str(&value);
-            filled.parts.push((Span::new(start, filled.text.len()), span));
-            from = span.end;
+pub(in crate::serve) fn fill(text: &str, mut by: impl FnMut(usize, bool) -> Option<String>) -> Filled {
+    let mut after_limit = false;
+    rewritten(text, |token| {
+        let behind = std::mem::replace(&mut after_limit, token.is("limit") || token.is("offset"));
+        match token {
+            Token::Parameter(number) => by(*number, behind),
+            _ => None,
         }
-        after_limit = token.is("limit") || token.is("offset");
+    })
+}
+
+/// The text with each token replaced for which `by` has something else.
+pub(in crate::serve) fn rewritten(text: &str, mut by: impl FnMut(&Token<'_>) -> Option<String>) -> Filled {
+    let (mut filled, mut from) = (Filled::default(), 0);
+    for (token, span) in scan(text) {
+        let Some(value) = by(&token) else { continue };
+        filled.text.push_str(&text[from..span.start]);
+        let start = filled.text.len();
+        filled.text.push_str(&value);
+        filled.parts.push((Span::new(start, filled.text.len()), span));
+        from = span.end;
     }
     filled.text.push_str(&text[from..]);
     filled
 }
 
 /// The number of parameters: the largest one.
-pub(in crate::serve::postgres) fn count(text: &str) -> Result<usize, Failure> {
+pub(in crate::serve) fn count(text: &str) -> Result<usize, Failure> {
     let numbers = scan(text).filter_map(|(token, _)| match token {
         Token::Parameter(number) => Some(number),
         _ => None,
@@ -78,7 +85,7 @@ pub(in crate::serve::postgres) fn count(text: &str) -> Result<usize, Failure> {
 }
 
 /// Parameters that are cast at once, and the types: `$1::oid[]`.
-pub(in crate::serve::postgres) fn cast_to(text: &str) -> Vec<(usize, String)> {
+pub(in crate::serve) fn cast_to(text: &str) -> Vec<(usize, String)> {
     let tokens: Vec<_> = scan(text).map(|(token, _)| token).collect();
     let colon = Some(&Token::Symbol(':'));
     let cast = |at: usize| {

@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 
 /// The expression next to a parameter.
 #[derive(Debug)]
-pub(in crate::serve::postgres) enum Beside {
+pub(in crate::serve) enum Beside {
     /// Its type follows from the syntax.
     Type(u32),
     /// An expression over the sources of this query.
@@ -17,7 +17,7 @@ pub(in crate::serve::postgres) enum Beside {
 }
 
 /// The expression next to each parameter, where it is known.
-pub(in crate::serve::postgres) fn neighbours(
+pub(in crate::serve) fn neighbours(
     parsed: &Parsed,
     column: impl Fn(&str, usize) -> Option<SqlType>,
 ) -> BTreeMap<usize, Beside> {

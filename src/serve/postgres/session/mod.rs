@@ -15,7 +15,7 @@ mod out;
 mod portal;
 mod prepare;
 mod rows;
-mod run;
+pub(in crate::serve) mod run;
 
 pub(super) use out::Out;
 

@@ -241,27 +241,41 @@ fn texts(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
-/// A result of the engine as rows. Several tables become one of three columns: their titles, the first cell, and the others.
+/// A result of the engine as rows.
 pub(super) fn table(outcome: Outcome) -> Rows {
+    match outcome {
+        Outcome::Rows(stream) => Rows::of_table(stream),
+        other => {
+            let (names, rows) = cells(other);
+            Rows::of_texts(names, &rows)
+        }
+    }
+}
+
+/// Names of columns, and rows of texts.
+pub(in crate::serve) type Cells = (Vec<String>, Vec<Vec<Option<String>>>);
+
+/// A result of the engine as texts. Several tables become one of three columns: their titles, the first cell, and the others.
+pub(in crate::serve) fn cells(outcome: Outcome) -> Cells {
     match outcome {
         Outcome::Table { columns, rows, .. } => {
             let name = |column: &String| match column.is_empty() {
                 true => "value".to_owned(),
                 false => column.to_lowercase().replace(' ', "_"),
             };
-            let rows: Vec<Vec<_>> = rows.into_iter().map(|row| row.into_iter().map(Some).collect()).collect();
-            Rows::of_texts(columns.iter().map(name).collect(), &rows)
+            let rows = rows.into_iter().map(|row| row.into_iter().map(Some).collect()).collect();
+            (columns.iter().map(name).collect(), rows)
         }
         Outcome::Message(text) => {
-            let rows: Vec<_> = text.lines().map(|line| vec![Some(line.to_owned())]).collect();
-            Rows::of_texts(texts(&["QUERY PLAN"]), &rows)
+            let rows = text.lines().map(|line| vec![Some(line.to_owned())]).collect();
+            (texts(&["QUERY PLAN"]), rows)
         }
         Outcome::Many(all) => {
             let mut rows = Vec::new();
             all.iter().for_each(|part| facts(part, &mut rows));
-            Rows::of_texts(texts(&["section", "item", "value"]), &rows)
+            (texts(&["section", "item", "value"]), rows)
         }
-        Outcome::Rows(stream) => Rows::of_table(stream),
+        Outcome::Rows(_) => (Vec::new(), Vec::new()),
     }
 }
 
