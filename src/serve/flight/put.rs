@@ -82,9 +82,14 @@ pub(super) async fn bind(prepared: &Prepared, batches: &mut Batches) -> Result<P
 
 /// Carries out a prepared statement for every row of values; returns how many rows were written.
 pub(super) async fn update(caller: &Caller, prepared: Arc<Prepared>, batches: &mut Batches) -> Result<i64, Status> {
+    if prepared.types.is_empty() {
+        // The request has one message, which holds no schema.
+        let app = caller.app.clone();
+        return on_engine(move || run_all(&app, &prepared)).await;
+    }
     let (mut count, mut is_bound) = (0, false);
     while let Some(values) = batches.next().await? {
-        if prepared.types.is_empty() || values.num_rows() == 0 {
+        if values.num_rows() == 0 {
             continue;
         }
         is_bound = true;
