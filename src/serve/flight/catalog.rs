@@ -3,7 +3,7 @@
 //! The catalogue is the service, its one schema is `public`, as for Postgres's clients; names are as the engine has them. A
 //! pattern in lower case finds a name in upper case, as a name without quotes does in a statement.
 
-use super::service::Caller;
+use super::caller::Caller;
 use super::{field, on_engine, status};
 use crate::catalog::{Catalog, Source};
 use crate::error::{Error, Result};

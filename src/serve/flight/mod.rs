@@ -13,6 +13,7 @@
 //! Each method is a route of its own, so that rights, limits and metrics are those of every route. The user, the login and TLS
 //! are HTTP's; a refusal in front of the service is turned into a gRPC status (`status::refusals`).
 
+mod caller;
 mod catalog;
 pub(super) mod handles;
 mod parameters;

@@ -8,7 +8,7 @@
 //!
 //! Rows that were written before one that fails stay written, and the error counts them.
 
-use super::service::Caller;
+use super::caller::Caller;
 use super::statement::Prepared;
 use super::{Messages, on_engine, status};
 use crate::engine::session::Session;

@@ -8,6 +8,7 @@
 //! DoAction        CreatePreparedStatement, ClosePreparedStatement, CancelFlightInfo, CancelQuery
 //! ```
 
+use super::caller::{Caller, failed};
 use super::handles::Purpose;
 use super::put::{self, Batches};
 use super::statement::{Prepared, Returns};
@@ -54,29 +55,7 @@ pub(super) struct FlightSql {
     app: Arc<App>,
 }
 
-/// Who calls, and with which settings.
-pub(super) struct Caller {
-    pub(super) app: Arc<App>,
-    pub(super) session: Session,
-    /// Push queries have a column that says what happened to a row.
-    with_op: bool,
-}
-
 impl Caller {
-    fn user(&self) -> &Principal {
-        self.session.principal()
-    }
-
-    /// A statement, read.
-    async fn read(&self, text: String) -> Result<Prepared, Status> {
-        let (app, session, with_op) = (self.app.clone(), self.session.clone(), self.with_op);
-        on_engine(move || Prepared::read(&app.engine, &text, session, with_op)).await
-    }
-
-    fn prepared(&self, handle: &[u8]) -> Result<Arc<Prepared>, Status> {
-        self.app.flight.prepared(handle, self.user()).map_err(failed)
-    }
-
     /// The schema and the ticket of a statement. One that returns no rows is carried out here.
     async fn info(&self, prepared: Arc<Prepared>, descriptor: FlightDescriptor) -> Result<FlightInfo, Status> {
         let (schema, ticket) = match &prepared.returns {
@@ -337,10 +316,6 @@ impl FlightService for FlightSql {
             .map(|(name, description)| Ok(ActionType { r#type: name.to_owned(), description: description.to_owned() }));
         Ok(Response::new(stream::iter(actions).boxed()))
     }
-}
-
-fn failed(error: Error) -> Status {
-    status::of(&error, None)
 }
 
 /// The command in a descriptor or a ticket.
