@@ -32,6 +32,9 @@ pub const FLIGHT_MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Rows of values that can be bound to a prepared statement at once; rows in bulk are ingested, without a bound.
 pub const FLIGHT_PARAMETER_ROWS_MAX: usize = 10_000;
 
+/// Bytes of these values, in memory: as many as a message has. They are kept until the statement is closed.
+pub const FLIGHT_PARAMETER_BYTES_MAX: usize = FLIGHT_MESSAGE_BYTES_MAX;
+
 /// Responses streamed at once, as in ksqlDB: each holds two threads and a reader of its source.
 pub const STREAMS_MAX: usize = 100;
 
@@ -104,7 +107,8 @@ pub const WRONG_FOR: Duration = Duration::from_secs(60);
 /// How long the session of a browser lasts: a working day.
 pub const SESSION_LIFE: Duration = Duration::from_secs(12 * 60 * 60);
 
-/// Sessions of browsers at once, as [`REMEMBERED_MAX`]; beyond that the oldest one is forgotten.
+/// Sessions of browsers at once, and as many of clients of Flight SQL, as [`REMEMBERED_MAX`]; beyond that the one that was used
+/// least recently is forgotten.
 pub const SESSIONS_MAX: usize = 1_000;
 
 /// Largest body of a login: a name and a password, with room to spare. Its sender is not known yet.

@@ -79,17 +79,20 @@ public class Jdbc {
                 check(error.getMessage().contains("'SPED' cannot be resolved") && error.getMessage().contains("at line 1, column 8"), error.getMessage());
             }
 
-            // Rows of a push query, one at a time; then it is cancelled.
-            try (Statement statement = db.createStatement()) {
+            // Rows of a push query, one at a time; then it is cancelled. The driver waits for a row in executeQuery.
+            try (Statement statement = db.createStatement(); Statement insert = other.createStatement()) {
+                insert.executeUpdate("INSERT INTO events (id, n) VALUES ('jdbc', 0)");
                 ResultSet rows = statement.executeQuery("SELECT n FROM events WHERE id = 'jdbc' EMIT CHANGES");
-                for (int n = 0; n < 3; n++) {
+                check(rows.next() && rows.getInt(1) == 0, "the first row");
+                // One that is late may have met a busy machine; rows that wait for a full batch are late each time.
+                long fastest = Long.MAX_VALUE;
+                for (int n = 1; n <= 3; n++) {
                     long begun = System.nanoTime();
-                    try (Statement insert = other.createStatement()) {
-                        insert.executeUpdate("INSERT INTO events (id, n) VALUES ('jdbc', " + n + ")");
-                    }
+                    insert.executeUpdate("INSERT INTO events (id, n) VALUES ('jdbc', " + n + ")");
                     check(rows.next() && rows.getInt(1) == n, n);
-                    check(n == 0 || System.nanoTime() - begun < 1_000_000_000L, "within a second");
+                    fastest = Math.min(fastest, System.nanoTime() - begun);
                 }
+                check(fastest < 1_000_000_000L, "ns until a row: " + fastest);
                 new Timer(true).schedule(new TimerTask() {
                     public void run() {
                         try {

@@ -84,12 +84,14 @@ fn every_row_is_true() {
     assert!(missing.is_empty(), "no row for {missing:?}");
 }
 
-/// The paths of ksqlDB's API, as the router has them: those of the prompt and of the console are none of ksqlDB's.
+/// The paths of ksqlDB's API, as the router has them: those of the prompt, of the console and of Flight SQL are none of
+/// ksqlDB's.
 fn routes() -> BTreeSet<String> {
     let paths = tidegate::serve::routes().into_iter().map(|route| route.path.to_owned());
     paths
         .filter(|path| {
-            !["/session", "/topics", "/console", "/api/v1", "/openapi.json"].iter().any(|ours| path.starts_with(ours))
+            let ours = ["/session", "/topics", "/console", "/api/v1", "/openapi.json", "/arrow.flight."];
+            !ours.iter().any(|ours| path.starts_with(ours))
         })
         .collect()
 }

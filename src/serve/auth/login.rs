@@ -63,6 +63,8 @@ pub(crate) struct Logins {
     checks: Arc<Semaphore>,
     /// Sessions of browsers.
     pub(crate) sessions: Sessions,
+    /// What clients of Flight SQL got for a password: they send it as a token.
+    pub(crate) handshakes: Sessions,
     /// Lines about failures, and about requests that were put off: neither hides the other.
     journals: [Mutex<Journal>; 2],
     /// Wrong passwords and tokens.
@@ -113,6 +115,7 @@ impl Logins {
             desk: Mutex::default(),
             checks: Arc::new(Semaphore::new(PASSWORD_CHECKS_MAX)),
             sessions: Sessions::default(),
+            handshakes: Sessions::default(),
             journals: [Mutex::new(Journal::new()), Mutex::new(Journal::new())],
             failures: AtomicU64::new(0),
             put_off: AtomicU64::new(0),
@@ -128,6 +131,7 @@ impl Logins {
         desk.right.clear();
         desk.wrong.clear();
         self.sessions.clear();
+        self.handshakes.clear();
     }
 
     /// Whoever sends this `authorization` header.
@@ -136,8 +140,7 @@ impl Logins {
         match scheme.to_ascii_lowercase().as_str() {
             "bearer" => {
                 let user = self.users.read().by_token(credentials.trim());
-                // Clients of Flight SQL send what they got for a password: a session's cookie.
-                match user.or_else(|| self.sessions.user(credentials.trim(), Instant::now())) {
+                match user.or_else(|| self.handshakes.user(credentials.trim(), Instant::now())) {
                     Some(user) => Entry::Granted(user),
                     None => self.failed("a token", address),
                 }

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Sessions are kept in memory alone, by the hash of their cookie: they end with the process, and when the users file changes.
-//! Their number is bounded; the oldest one is forgotten.
+//! Their number is bounded; the one that was used least recently is forgotten. The tokens that clients of Flight SQL get for a
+//! password are kept in the same way, apart: programs that log in often end no session of a browser.
 
 use super::users::{HASH_BYTES, sha256};
 use crate::config::random_id;
@@ -27,28 +28,36 @@ type Key = [u8; HASH_BYTES];
 
 /// Open sessions.
 #[derive(Debug, Default)]
-pub(crate) struct Sessions(Mutex<HashMap<Key, (Principal, Instant)>>);
+pub(crate) struct Sessions(Mutex<HashMap<Key, Session>>);
+
+#[derive(Debug)]
+struct Session {
+    user: Principal,
+    opened: Instant,
+    used: Instant,
+}
 
 impl Sessions {
     /// Opens a session; returns the value of its cookie.
     pub(crate) fn open(&self, user: Principal, now: Instant) -> Result<String> {
         let cookie = format!("{:032x}{:032x}", random_id()?, random_id()?);
         let mut sessions = self.0.lock();
-        sessions.retain(|_, (_, opened)| now.duration_since(*opened) < SESSION_LIFE);
+        sessions.retain(|_, session| now.duration_since(session.opened) < SESSION_LIFE);
         if sessions.len() >= SESSIONS_MAX
-            && let Some(oldest) = sessions.iter().min_by_key(|(_, (_, opened))| *opened).map(|(key, _)| *key)
+            && let Some(idle) = sessions.iter().min_by_key(|(_, session)| session.used).map(|(key, _)| *key)
         {
-            sessions.remove(&oldest);
+            sessions.remove(&idle);
         }
-        sessions.insert(sha256(cookie.as_bytes()), (user, now));
+        sessions.insert(sha256(cookie.as_bytes()), Session { user, opened: now, used: now });
         Ok(cookie)
     }
 
     /// The user of a session that is still open.
     pub(crate) fn user(&self, cookie: &str, now: Instant) -> Option<Principal> {
-        let sessions = self.0.lock();
-        let (user, opened) = sessions.get(&sha256(cookie.as_bytes()))?;
-        (now.duration_since(*opened) < SESSION_LIFE).then(|| user.clone())
+        let mut sessions = self.0.lock();
+        let session = sessions.get_mut(&sha256(cookie.as_bytes()))?;
+        session.used = session.used.max(now);
+        (now.duration_since(session.opened) < SESSION_LIFE).then(|| session.user.clone())
     }
 
     /// Ends a session.
@@ -97,18 +106,23 @@ mod tests {
     #[test]
     fn a_session_ends_by_its_age_by_a_logout_and_by_too_many_others() {
         let (sessions, now) = (Sessions::default(), Instant::now());
-        let first = sessions.open(reader("ann"), now).unwrap();
-        assert_eq!(sessions.user(&first, now + SESSION_LIFE - Duration::from_secs(1)), Some(reader("ann")));
-        assert_eq!(sessions.user(&first, now + SESSION_LIFE), None);
+        let aged = sessions.open(reader("ann"), now).unwrap();
+        assert_eq!(sessions.user(&aged, now + SESSION_LIFE - Duration::from_secs(1)), Some(reader("ann")));
+        assert_eq!(sessions.user(&aged, now + SESSION_LIFE), None);
         assert_eq!(sessions.user("", now), None);
-        let later = now + Duration::from_secs(1);
-        let all: Vec<String> = (0..SESSIONS_MAX).map(|_| sessions.open(reader("bob"), later).unwrap()).collect();
-        assert_eq!(sessions.user(&first, later), None, "the oldest was forgotten");
-        assert_eq!(sessions.user(&all[0], later), Some(reader("bob")));
-        sessions.close(&all[0]);
-        assert_eq!(sessions.user(&all[0], later), None);
         sessions.clear();
-        assert_eq!(sessions.user(&all[1], later), None);
+        let (first, in_use) = (sessions.open(reader("ann"), now).unwrap(), sessions.open(reader("cid"), now).unwrap());
+        let later = now + Duration::from_secs(1);
+        assert_eq!(sessions.user(&in_use, later + Duration::from_secs(1)), Some(reader("cid")));
+        let all: Vec<String> = (0..SESSIONS_MAX).map(|_| sessions.open(reader("bob"), later).unwrap()).collect();
+        assert_eq!(sessions.user(&first, later), None, "it was used least recently");
+        assert_eq!(sessions.user(&in_use, later), Some(reader("cid")));
+        let kept = all.last().unwrap();
+        assert_eq!(sessions.user(kept, later), Some(reader("bob")));
+        sessions.close(kept);
+        assert_eq!(sessions.user(kept, later), None);
+        sessions.clear();
+        assert_eq!(sessions.user(&in_use, later), None);
     }
 
     #[test]

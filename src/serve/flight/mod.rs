@@ -27,10 +27,14 @@ use super::limits::FLIGHT_MESSAGE_BYTES_MAX;
 use super::routes::{Needs, Routes};
 use super::{App, REQUEST, on_thread};
 use crate::engine::access::Role;
+use crate::engine::result::entity::Entity;
 use crate::engine::result::rows::OutputColumn;
-use crate::error::Error;
+use crate::engine::session::Session;
+use crate::engine::{Answer, Engine};
+use crate::error::{Error, Result};
+use crate::parse::statement::{Parsed, Statement};
 use crate::threads;
-use crate::types::SqlType;
+use crate::types::{Column, SqlType};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow_flight::flight_service_server::FlightServiceServer;
 use axum::body::Body;
@@ -88,6 +92,20 @@ async fn on_engine<T: Send + 'static>(work: impl FnOnce() -> Result<T, Status> +
         Ok(Ok(done)) => done,
         Ok(Err(panic)) => Err(status::of(&panic, None)),
         Err(_) => Err(status::of(&Error::bug("the request's task ended early"), None)),
+    }
+}
+
+/// The columns of a query that is not run.
+fn planned(engine: &Engine, query: Parsed, session: &mut Session) -> Result<Vec<OutputColumn>> {
+    let at = query.span.start;
+    let statement = Statement::Explain(Box::new(query.statement));
+    let parsed = Parsed { statement, text: String::new(), span: Default::default(), begin: (1, 1) };
+    match engine.execute(&parsed, session).map_err(|error| error.shifted(at))? {
+        Answer::Entity(Entity::Explanation(explanation)) => {
+            let column = |column: &Column| OutputColumn { name: column.name.clone(), ty: column.ty.clone() };
+            Ok(explanation.schema.columns().map(column).collect())
+        }
+        _ => Err(Error::bug("a query cannot be described")),
     }
 }
 

@@ -3,6 +3,7 @@
 //! Types follow from what a parameter stands beside, as for Postgres's clients. Values arrive as columns of Arrow, of whatever
 //! type the client has, and are put into the text as literals of that type: never as they came.
 
+use super::planned;
 use crate::engine::Engine;
 use crate::engine::session::Session;
 use crate::error::{Error, Result};
@@ -46,7 +47,7 @@ pub(super) fn types(engine: &Engine, text: &str, session: &mut Session) -> Resul
     });
     let parsed = engine.parse(&filled.text, session).map_err(|error| led_back(error, &filled))?;
     if let Some(last) = parsed.last() {
-        let catalog = engine.catalog();
+        let catalog = engine.visible_catalog(session);
         let column = |name: &str, at: usize| {
             let Statement::InsertValues(insert) = &last.statement else { return None };
             let source = catalog.source(&insert.target.value)?;
@@ -70,7 +71,7 @@ fn type_of(engine: &Engine, expr: sqlparser::ast::Expr, select: Select, session:
     let items = vec![SelectItem::Expr { expr, alias: None, span: crate::error::Span::default() }];
     let statement = Statement::Select(Select { items, ..select });
     let parsed = Parsed { statement, text: String::new(), span: Default::default(), begin: (1, 1) };
-    let columns = super::statement::planned(engine, parsed, session).ok()?;
+    let columns = planned(engine, parsed, session).ok()?;
     columns.into_iter().next().map(|column| column.ty)
 }
 
@@ -101,14 +102,10 @@ pub(super) fn settled(column: &ArrayRef, at: usize, wanted: &SqlType) -> Result<
     if *settled.data_type() == ty.arrow() { Ok(settled) } else { Err(unsupported()) }
 }
 
-/// A value of a settled column as a literal.
-pub(super) fn literal(column: &dyn Array, row: usize) -> Result<String> {
-    let ty = SqlType::from_arrow(column.data_type());
+/// A value of a settled column as a literal; `wanted` is the type of the parameter.
+pub(super) fn literal(column: &dyn Array, row: usize, wanted: &SqlType) -> Result<String> {
     if column.is_null(row) {
-        return Ok(match ty {
-            Some(SqlType::Array(_) | SqlType::Map(..) | SqlType::Struct(_)) | None => "NULL".to_owned(),
-            Some(ty) => format!("CAST(NULL AS {ty})"),
-        });
+        return Ok(null(SqlType::from_arrow(column.data_type()), wanted));
     }
     Ok(match column.data_type() {
         DataType::Boolean => if column.as_boolean().value(row) { "TRUE" } else { "FALSE" }.to_owned(),
@@ -129,11 +126,25 @@ pub(super) fn literal(column: &dyn Array, row: usize) -> Result<String> {
         }
         DataType::List(_) => {
             let items = column.as_list::<i32>().value(row);
-            let items = (0..items.len()).map(|at| literal(&items, at)).collect::<Result<Vec<_>>>()?;
+            let wanted = if let SqlType::Array(item) = wanted { &**item } else { &SqlType::String };
+            let items = (0..items.len()).map(|at| literal(&items, at, wanted)).collect::<Result<Vec<_>>>()?;
             format!("ARRAY[{}]", items.join(", "))
         }
         other => return Err(Error::statement(format!("a parameter of type {other} is not supported"))),
     })
+}
+
+/// NULL of the type that the place wants: a client that binds 64-bit numbers alone has a NULL for an INTEGER as well. A parameter
+/// of no known type is a STRING, so that the type of the column says more.
+fn null(bound: Option<SqlType>, wanted: &SqlType) -> String {
+    let ty = match (wanted, &bound) {
+        (SqlType::String, Some(bound)) => bound,
+        (wanted, _) => wanted,
+    };
+    match ty {
+        SqlType::Array(_) | SqlType::Map(..) | SqlType::Struct(_) => "NULL".to_owned(),
+        ty => format!("CAST(NULL AS {ty})"),
+    }
 }
 
 /// A decimal without the zeros at its end: clients fill the scale of the parameter with them.
@@ -162,15 +173,17 @@ mod tests {
 
     #[test]
     fn values_become_literals_that_cannot_break_out() {
-        let first = |column: ArrayRef| literal(&settled(&column, 0, &SqlType::Double).unwrap(), 0).unwrap();
+        let of_type = |column: ArrayRef, ty: SqlType| literal(&settled(&column, 0, &ty).unwrap(), 0, &ty).unwrap();
+        let first = |column: ArrayRef| of_type(column, SqlType::String);
         assert_eq!(first(Arc::new(StringArray::from(vec!["it's"]))), "'it''s'");
         assert_eq!(first(Arc::new(Int64Array::from(vec![-5]))), "(-5)");
         assert_eq!(first(Arc::new(Int64Array::from(vec![None]))), "CAST(NULL AS BIGINT)");
-        assert_eq!(first(Arc::new(NullArray::new(1))), "CAST(NULL AS DOUBLE)");
+        assert_eq!(of_type(Arc::new(Int64Array::from(vec![None])), SqlType::Integer), "CAST(NULL AS INTEGER)");
+        assert_eq!(of_type(Arc::new(NullArray::new(1)), SqlType::Double), "CAST(NULL AS DOUBLE)");
         let decimal = Decimal128Array::from(vec![15_000_000_000]).with_precision_and_scale(38, 10).unwrap();
         assert_eq!(first(Arc::new(decimal)), "1.5");
         assert_eq!(first(Arc::new(TimestampMicrosecondArray::from(vec![1_500]))), "'1970-01-01T00:00:00.001'");
-        let list = arrow::array::ListArray::from_iter_primitive::<Int32Type, _, _>([Some([Some(1), Some(-2)])]);
-        assert_eq!(first(Arc::new(list)), "ARRAY[1, (-2)]");
+        let list = arrow::array::ListArray::from_iter_primitive::<Int32Type, _, _>([Some([Some(1), Some(-2), None])]);
+        assert_eq!(first(Arc::new(list)), "ARRAY[1, (-2), CAST(NULL AS INTEGER)]");
     }
 }

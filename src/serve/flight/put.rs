@@ -8,12 +8,12 @@
 //!
 //! Rows that were written before one that fails stay written, and the error counts them.
 
-use super::caller::Caller;
+use super::caller::{Caller, failed};
 use super::statement::Prepared;
 use super::{Messages, on_engine, status};
 use crate::engine::session::Session;
 use crate::error::{Error, Result};
-use crate::serve::limits::FLIGHT_PARAMETER_ROWS_MAX;
+use crate::serve::limits::{FLIGHT_PARAMETER_BYTES_MAX, FLIGHT_PARAMETER_ROWS_MAX};
 use crate::serve::{App, stopping};
 use crate::types::{Column, Role, SqlType, cell, pseudo};
 use arrow::array::{Array, ArrayRef, RecordBatch};
@@ -23,7 +23,7 @@ use arrow_flight::FlightData;
 use arrow_flight::decode::FlightRecordBatchStream;
 use arrow_flight::error::FlightError;
 use arrow_flight::sql::{CommandStatementIngest, TableExistsOption, TableNotExistOption};
-use futures::{StreamExt, TryStreamExt};
+use futures::{StreamExt, TryStreamExt, future};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use tonic::Status;
@@ -39,7 +39,9 @@ pub(super) struct Batches {
 
 impl Batches {
     pub(super) fn new(messages: Messages<FlightData>, app: &Arc<App>) -> Batches {
-        let batches = FlightRecordBatchStream::new_from_flight_data(messages.map_err(FlightError::from));
+        // Arrow's own client sends a command without values in a message that has a descriptor and no data.
+        let with_data = messages.try_filter(|message| future::ready(!message.data_header.is_empty()));
+        let batches = FlightRecordBatchStream::new_from_flight_data(with_data.map_err(FlightError::from));
         Batches { batches, app: app.clone() }
     }
 
@@ -54,14 +56,21 @@ impl Batches {
         })
     }
 
-    /// All rows as one batch, of at most so many rows; without a batch one that has no rows.
-    async fn all(&mut self, rows_max: usize) -> Result<RecordBatch, Status> {
-        let (mut all, mut rows) = (Vec::new(), 0);
+    /// All values to bind as one batch; without a batch one that has no rows.
+    async fn values(&mut self) -> Result<RecordBatch, Status> {
+        let (mut all, mut rows, mut bytes) = (Vec::new(), 0, 0);
         while let Some(batch) = self.next().await? {
+            if batch.num_rows() == 0 {
+                continue;
+            }
             rows += batch.num_rows();
-            if rows > rows_max {
-                let text = format!("at most {rows_max} rows of values can be bound");
-                return Err(status::of(&Error::statement(text), None));
+            bytes += batch.get_array_memory_size();
+            if rows > FLIGHT_PARAMETER_ROWS_MAX || bytes > FLIGHT_PARAMETER_BYTES_MAX {
+                let bytes_max = FLIGHT_PARAMETER_BYTES_MAX / 1024 / 1024;
+                let text = format!(
+                    "at most {FLIGHT_PARAMETER_ROWS_MAX} rows of values can be bound, of {bytes_max} MiB in all"
+                );
+                return Err(status::of(&Error::statement(text).with_hint("bind them in several calls"), None));
             }
             all.push(batch);
         }
@@ -76,17 +85,12 @@ impl Batches {
 
 /// Binds values to a prepared statement.
 pub(super) async fn bind(prepared: &Prepared, batches: &mut Batches) -> Result<Prepared, Status> {
-    let values = batches.all(FLIGHT_PARAMETER_ROWS_MAX).await?;
+    let values = batches.values().await?;
     prepared.bound(values).map_err(|error| status::of(&error, None))
 }
 
 /// Carries out a prepared statement for every row of values; returns how many rows were written.
 pub(super) async fn update(caller: &Caller, prepared: Arc<Prepared>, batches: &mut Batches) -> Result<i64, Status> {
-    if prepared.types.is_empty() {
-        // The request has one message, which holds no schema.
-        let app = caller.app.clone();
-        return on_engine(move || run_all(&app, &prepared)).await;
-    }
     let (mut count, mut is_bound) = (0, false);
     while let Some(values) = batches.next().await? {
         if values.num_rows() == 0 {
@@ -110,13 +114,13 @@ pub(super) async fn update(caller: &Caller, prepared: Arc<Prepared>, batches: &m
 
 /// Carries out a statement that returns no rows, for each row of values.
 pub(super) fn run_all(app: &App, prepared: &Prepared) -> Result<i64, Status> {
-    let runs = prepared.runs().map_err(|error| status::of(&error, None))?;
+    let rows = prepared.rows().map_err(failed)?;
     let mut count = 0;
-    for run in runs {
+    for row in 0..rows {
         if app.stopping.ends(false) {
             return Err(status::of(&stopping::error(), None));
         }
-        count += run.update(&app.engine)?;
+        count += prepared.run(row).map_err(failed)?.update(&app.engine)?;
     }
     Ok(count)
 }
@@ -165,7 +169,8 @@ struct Target {
 /// The stream or table of a request, which may have to be created.
 fn target(app: &App, command: &CommandStatementIngest, schema: Option<&Schema>, session: Session) -> Result<Target> {
     let options = command.table_definition_options.unwrap_or_default();
-    let catalog = app.engine.catalog();
+    // A name that the user may not see is not found, as in a statement.
+    let catalog = app.engine.visible_catalog(&session);
     let upper = command.table.to_uppercase();
     let known = catalog.source(&command.table).or_else(|| catalog.source(&upper)).map(|source| source.name.clone());
     let name = match known {

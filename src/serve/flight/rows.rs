@@ -24,7 +24,6 @@ use arrow::datatypes::SchemaRef;
 use arrow_flight::FlightData;
 use arrow_flight::encode::FlightDataEncoderBuilder;
 use arrow_flight::error::FlightError;
-use arrow_flight::utils::batches_to_flight_data;
 use futures::{StreamExt, TryStreamExt, stream};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -82,10 +81,6 @@ pub(super) fn of_started(app: &Arc<App>, started: Started, running: Running) -> 
     let (sender, receiver) = mpsc::channel(QUEUED_BATCHES);
     let bounded = rows.is_bounded();
     let held = app.stopping.answer(bounded);
-    // JDBC's `executeQuery` waits for a batch: a push query begins with one that has no rows.
-    let empty = RecordBatch::new_empty(schema.clone());
-    let first = if bounded { Vec::new() } else { vec![empty] };
-    let first = batches_to_flight_data(&schema, first).map_err(|error| status::of(&Error::from(error), None))?;
     let app = app.clone();
     on_thread(move || {
         let pump = Pump { app: &app, running: &running, sender, schema, with_op, bounded };
@@ -102,9 +97,8 @@ pub(super) fn of_started(app: &Arc<App>, started: Started, running: Running) -> 
             None => Some((Err(FlightError::from(Status::internal("the result was cut off"))), None)),
         }
     });
-    // The schema is among the first messages.
-    let others = builder.build(batches).map_err(Status::from).skip(1);
-    Ok(stream::iter(first.into_iter().map(Ok)).chain(others).boxed())
+    // The schema leaves at once, before there is a row.
+    Ok(builder.build(batches).map_err(Status::from).boxed())
 }
 
 /// Pulls rows and sends them until the query ends, the client leaves, the result is closed or the server stops.

@@ -178,8 +178,8 @@ impl FlightService for FlightSql {
     type DoActionStream = Messages<arrow_flight::Result>;
     type ListActionsStream = Messages<ActionType>;
 
-    /// The guard has checked the credentials. A token is returned as it came; a password yields the token of a new
-    /// session, so that it need not be sent again.
+    /// The guard has checked the credentials. A token is returned as it came; a password yields a new token, which lasts as
+    /// a browser's session does, so that the password need not be sent again.
     async fn handshake(
         &self,
         request: Request<Streaming<HandshakeRequest>>,
@@ -189,7 +189,7 @@ impl FlightService for FlightSql {
         let (scheme, credentials) = sent.split_once(' ').unwrap_or_default();
         let token = match (&self.app.logins, scheme.eq_ignore_ascii_case("bearer")) {
             (_, true) => credentials.trim().to_owned(),
-            (Some(logins), false) => logins.sessions.open(caller.user().clone(), Instant::now()).map_err(failed)?,
+            (Some(logins), false) => logins.handshakes.open(caller.user().clone(), Instant::now()).map_err(failed)?,
             // Without users nothing is checked, but clients want a token.
             (None, false) => "local".to_owned(),
         };

@@ -11,7 +11,7 @@
 //! no rows are carried out by the call that sends them, so that its status is theirs; rows are made when a ticket is redeemed.
 
 use super::parameters::{self, led_back};
-use super::{schema, status};
+use super::{planned, schema, status};
 use crate::engine::result::entity::Entity;
 use crate::engine::result::rows::{OutputColumn, RowStream};
 use crate::engine::session::Session;
@@ -85,6 +85,10 @@ pub(super) enum Started {
 impl Prepared {
     /// Reads a text; nothing of it takes effect.
     pub(super) fn read(engine: &Engine, text: &str, session: Session, with_op: bool) -> Result<Prepared, Status> {
+        if text.len() > BODY_BYTES_MAX {
+            let long = format!("the text has {} bytes, at most {BODY_BYTES_MAX} are allowed", text.len());
+            return Err(status::of(&Error::statement(long), None));
+        }
         let (sent, numbered) = (Arc::<str>::from(text), Arc::new(parameters::numbered(text)));
         let mut prepared = Prepared {
             sent,
@@ -161,32 +165,33 @@ impl Prepared {
         Ok(Prepared { values, ..self.clone() })
     }
 
-    /// One run for each row of values; one if there are no parameters.
-    pub(super) fn runs(&self) -> Result<Vec<Run>> {
+    /// How often it is to be run: once for each row of values, once if there are no parameters.
+    pub(super) fn rows(&self) -> Result<usize> {
         if self.types.is_empty() {
-            return Ok(vec![self.run(0)?]);
+            return Ok(1);
         }
         let rows = self.values.as_ref().map_or(0, RecordBatch::num_rows);
         if rows == 0 {
             let text = format!("the statement has {} parameters, none was bound", self.types.len());
             return Err(Error::statement(text));
         }
-        (0..rows).map(|row| self.run(row)).collect()
+        Ok(rows)
     }
 
     /// The run of a query.
     pub(super) fn only_run(&self) -> Result<Run> {
-        let mut runs = self.runs()?;
-        match runs.len() {
-            1 => Ok(runs.remove(0)),
+        match self.rows()? {
+            1 => self.run(0),
             count => Err(Error::statement(format!("a query takes one row of values, {count} were bound"))
                 .with_hint("run it once for each row")),
         }
     }
 
-    fn run(&self, row: usize) -> Result<Run> {
+    /// The run for a row of values.
+    pub(super) fn run(&self, row: usize) -> Result<Run> {
         let columns: Vec<ArrayRef> = self.values.iter().flat_map(|values| values.columns().to_vec()).collect();
-        let literals = columns.iter().map(|column| parameters::literal(column, row)).collect::<Result<Vec<_>>>()?;
+        let literals = columns.iter().zip(&self.types).map(|(column, ty)| parameters::literal(column, row, ty));
+        let literals = literals.collect::<Result<Vec<_>>>()?;
         let bytes: usize = literals.iter().map(String::len).sum();
         if bytes + self.numbered.text.len() > BODY_BYTES_MAX {
             return Err(Error::statement("the statement is too long with its parameters"));
@@ -294,21 +299,6 @@ fn returns_rows(statement: &Statement) -> bool {
 
 fn is_push(statement: &Statement) -> bool {
     matches!(statement, Statement::Select(select) if select.emit.is_some())
-}
-
-/// The columns of a query that is not run.
-pub(super) fn planned(engine: &Engine, query: Parsed, session: &mut Session) -> Result<Vec<OutputColumn>> {
-    let at = query.span.start;
-    let statement = Statement::Explain(Box::new(query.statement));
-    let parsed = Parsed { statement, text: String::new(), span: Default::default(), begin: (1, 1) };
-    match engine.execute(&parsed, session).map_err(|error| error.shifted(at))? {
-        Answer::Entity(Entity::Explanation(explanation)) => {
-            let column =
-                |column: &crate::types::Column| OutputColumn { name: column.name.clone(), ty: column.ty.clone() };
-            Ok(explanation.schema.columns().map(column).collect())
-        }
-        _ => Err(Error::bug("a query cannot be described")),
-    }
 }
 
 /// A result of the engine as columns of texts.
