@@ -32,7 +32,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::filter::FilterExec;
+use datafusion::physical_plan::filter::FilterExecBuilder;
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
 use datafusion::prelude::SessionConfig;
@@ -194,7 +194,9 @@ impl ExtensionPlanner for Nodes {
         let input = input.clone();
         let node: &dyn std::any::Any = node.as_any();
         if let Some(keep) = node.downcast_ref::<Keep>() {
-            return Ok(Some(Arc::new(FilterExec::try_new(expression(&keep.predicate)?, input)?)));
+            // By itself it gathers 8,192 rows, however wide they are and however small the batches that come.
+            let filter = FilterExecBuilder::new(expression(&keep.predicate)?, input);
+            return Ok(Some(Arc::new(filter.with_batch_size(session.config().batch_size()).build()?)));
         }
         if let Some(compute) = node.downcast_ref::<Compute>() {
             let columns = compute.expressions.iter().map(|e| Ok((expression(e)?, e.name_for_alias()?)));
