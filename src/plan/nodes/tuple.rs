@@ -3,6 +3,7 @@
 use crate::error::{Error, Span};
 use crate::types::SqlType;
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray};
+use arrow::compute::SortOptions;
 use arrow::datatypes::{DataType, Int64Type};
 use arrow::row::{RowConverter, SortField};
 use datafusion::common::Result;
@@ -27,9 +28,51 @@ fn made(columns: Vec<Expr>, is_whole: bool) -> Expr {
     Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(ScalarUDF::from(Tuple { signature, is_whole })), columns))
 }
 
+/// The value as bytes in the order of ORDER BY, never NULL. Arrays, maps and structs are sorted by them: of a comparison that
+/// finds the first rows of an order and one that sorts them all, DataFusion's have NULLs inside of values in different places.
+pub fn ordered(column: Expr, descending: bool, nulls_first: bool) -> Expr {
+    let ordered = Ordered { descending, nulls_first, signature: Signature::any(1, Volatility::Immutable) };
+    Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(ScalarUDF::from(ordered)), vec![column]))
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Ordered {
+    descending: bool,
+    nulls_first: bool,
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for Ordered {
+    fn name(&self) -> &str {
+        if self.descending { "descending" } else { "ascending" }
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Binary)
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let values = args.args[0].to_array(args.number_rows)?;
+        let options = SortOptions { descending: self.descending, nulls_first: self.nulls_first };
+        let field = SortField::new_with_options(values.data_type().clone(), options);
+        let rows = RowConverter::new(vec![field])?.convert_columns(&[values])?;
+        let bytes: BinaryArray = rows.iter().map(|row| Some(row.data().to_vec())).collect();
+        Ok(ColumnarValue::Array(Arc::new(bytes)))
+    }
+}
+
 /// Can a column of this type be a part of a tuple?
 pub fn is_possible(ty: &SqlType) -> bool {
-    RowConverter::supports_fields(&[SortField::new(ty.arrow())])
+    is_sortable(&ty.arrow())
+}
+
+/// Have values of this type bytes that sort as they do?
+pub fn is_sortable(ty: &DataType) -> bool {
+    RowConverter::supports_fields(&[SortField::new(ty.clone())])
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]

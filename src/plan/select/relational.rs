@@ -17,7 +17,7 @@ use crate::mutant::{self, Mutant};
 use crate::parse::query::{Body, Relational, SetOperator, SortKey};
 use crate::parse::span_of;
 use crate::parse::statement::{Condition, Join, JoinKind, Name, Relation, Select, SelectItem};
-use crate::plan::nodes::{Compute, call};
+use crate::plan::nodes::{Compute, call, tuple};
 use crate::plan::scalar::{self, Boundary, Typed};
 use crate::plan::select::context::{Bound, Purpose, unique};
 use crate::plan::select::expression;
@@ -65,7 +65,11 @@ fn rows(query: &Relational, relations: &Relations<'_>) -> Result<Rows> {
     let columns = rows.plan.schema().columns();
     let sorts = places.iter().zip(&query.order_by).map(|(place, key)| {
         let column = PlanExpr::Column(columns[*place].clone());
-        SortExpr { expr: column, asc: !key.descending, nulls_first: key.nulls_first }
+        let ty = rows.plan.schema().field(*place).data_type();
+        match ty.is_nested() && tuple::is_sortable(ty) {
+            true => tuple::ordered(column, key.descending, key.nulls_first).sort(true, false),
+            false => SortExpr { expr: column, asc: !key.descending, nulls_first: key.nulls_first },
+        }
     });
     let sorts: Vec<SortExpr> = sorts.collect();
     let last = columns.len() - hidden;
