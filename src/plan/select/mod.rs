@@ -119,6 +119,8 @@ fn bind_over(context: Context<'_>, mut plan: LogicalPlan) -> Result<Bound> {
     let conditions = context.clauses.having.iter().chain(&context.clauses.qualify);
     let aggregated = items.iter().map(|i| &i.expr).chain(conditions).any(|e| !expression::aggregates(e).is_empty());
     if aggregated || !select.group_by.is_empty() || select.window.is_some() || select.having.is_some() {
+        // Groups have their own key; what PARTITION BY names has to be there nevertheless.
+        context.partition_keys(&items)?;
         if !exploding {
             return grouping::bind(&context, items, aggregated, plan);
         }
@@ -298,7 +300,9 @@ impl Context<'_> {
                 "Implicit repartitioning of windowed sources is not supported. See https://github.com/confluentinc/ksql/issues/4385.",
             ));
         }
-        let keys = if self.purpose.is_persistent() { self.partition_keys(&items)? } else { vec![] };
+        // A result that goes to people has no key: there PARTITION BY decides what `*` means, and nothing else.
+        let keys = self.partition_keys(&items)?;
+        let keys = if self.purpose.is_persistent() { keys } else { vec![] };
         let items = self.star_over_partitions(items, &keys);
         let (columns, key, value) = self.columns(&items, &keys, "partitioning expression", &names, &plan)?;
         let mut plan = Compute::plan(columns, plan)?;
@@ -328,7 +332,9 @@ impl Context<'_> {
         let missing = keys.iter().filter(|k| !items.iter().any(|i| i.expr == k.expr));
         let first: Vec<Item> =
             missing.map(|k| Item { name: namer.key(&k.expr), expr: k.expr.clone(), span: None }).collect();
-        let was_key = |i: &Item| i.span.is_none() && self.source.schema.key.iter().any(|c| c.name == i.name);
+        let is_key = |i: &Item| self.select.partition_by.iter().any(|e| expression::normal(e, &self.alias) == i.expr);
+        let was_key =
+            |i: &Item| i.span.is_none() && !is_key(i) && self.source.schema.key.iter().any(|c| c.name == i.name);
         let (last, middle): (Vec<Item>, Vec<Item>) = items.into_iter().partition(was_key);
         first.into_iter().chain(middle).chain(last).collect()
     }
@@ -336,8 +342,8 @@ impl Context<'_> {
     fn partition_keys(&self, items: &[Item]) -> Result<Vec<Key>> {
         let known = self.names.of("PARTITION BY");
         let mut keys = Vec::new();
-        for expr in &self.select.partition_by {
-            let expr = expression::normal(expr, &self.alias);
+        for written in &self.select.partition_by {
+            let expr = expression::normal(written, &self.alias);
             if matches!(&expr, Expr::Value(v) if v.value == Value::Null) && self.select.partition_by.len() == 1 {
                 return Ok(keys);
             }
@@ -351,7 +357,9 @@ impl Context<'_> {
             if keys.iter().any(|k: &Key| k.expr == expr) {
                 return Err(grouping::twice("PARTITION BY", &expr));
             }
-            let ty = scalar::bind(&expr, &names, Boundary::PartitionBy)?.ty;
+            // To the letter ksqlDB's of a persistent query, which names no place.
+            let placed = |e: Error| if self.purpose.is_persistent() { e } else { e.at_some(span_of(written)) };
+            let ty = scalar::bind(&expr, &names, Boundary::PartitionBy).map_err(placed)?.ty;
             keys.push(Key { expr, ty, boundary: Boundary::PartitionBy });
         }
         Ok(keys)

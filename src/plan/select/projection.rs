@@ -73,9 +73,10 @@ fn all(input: &SelectInput<'_>, namer: &mut Namer) -> Vec<Item> {
     let value = input.schema.value.iter().map(|c| c.name.as_str());
     let no_key = matches!(input.partition_by, [Expr::Value(v)] if v.value == sqlparser::ast::Value::Null);
     if !input.partition_by.is_empty() && !no_key {
-        let computed = input.partition_by.iter().filter(|e| expression::as_name(e).is_none_or(is_pseudo));
+        // In a stream key columns come first anyway; in a result that goes to people they do so here.
+        let is_column = |e: &&Expr| expression::as_name(e).is_some_and(|name| !is_pseudo(name));
         let mut items: Vec<Item> = Vec::new();
-        for expr in computed {
+        for expr in input.partition_by.iter().filter(|e| !input.persistent || !is_column(e)) {
             let name = match (expression::field_name(expr), expression::as_name(expr)) {
                 (Some(field), _) => namer.field(field),
                 (None, Some(name)) => name.to_owned(),
@@ -83,7 +84,12 @@ fn all(input: &SelectInput<'_>, namer: &mut Namer) -> Vec<Item> {
             };
             items.push(Item { name, expr: expr.clone(), span: None });
         }
-        let rest = value.chain(key).map(|n| Item { name: n.to_owned(), expr: expression::identifier(n), span: None });
+        let first: Vec<String> = items.iter().map(|item| item.name.clone()).collect();
+        let rest = value.chain(key).filter(|n| !first.iter().any(|name| name == n)).map(|n| Item {
+            name: n.to_owned(),
+            expr: expression::identifier(n),
+            span: None,
+        });
         items.extend(rest);
         return items;
     }
