@@ -235,6 +235,74 @@ pub(crate) fn in_knows_three_values() {
     });
 }
 
+/// What `row IN (list)` is in SQL: of a pair that differs somewhere it is known that it is not equal, whatever is NULL beside it.
+fn row_is_in(row: &Row, list: &[&Row]) -> Option<bool> {
+    let equal = |r: &Row| match (row.0.zip(r.0).map(|(a, b)| a == b), row.1.zip(r.1).map(|(a, b)| a == b)) {
+        (Some(false), _) | (_, Some(false)) => Some(false),
+        (Some(true), Some(true)) => Some(true),
+        _ => None,
+    };
+    list.iter().map(|r| equal(r)).fold(Some(false), |any, one| match (any, one) {
+        (Some(true), _) | (_, Some(true)) => Some(true),
+        (Some(false), Some(false)) => Some(false),
+        _ => None,
+    })
+}
+
+/// Comparisons of rows as they are written out: with NULL nothing is less, equal or different.
+fn row_compares(op: &str, l: &Row, r: &Row) -> bool {
+    let (equal, less) = (l.0.is_some() && l.0 == r.0, l.0.zip(r.0).is_some_and(|(a, b)| a < b));
+    let more = l.0.zip(r.0).is_some_and(|(a, b)| a > b);
+    let last = |holds: fn(&str, &str) -> bool| l.1.zip(r.1).is_some_and(|(a, b)| holds(a, b));
+    match op {
+        "=" => equal && last(|a, b| a == b),
+        "<>" => less || more || last(|a, b| a != b),
+        "<" => less || equal && last(|a, b| a < b),
+        "<=" => less || equal && last(|a, b| a <= b),
+        ">" => more || equal && last(|a, b| a > b),
+        _ => more || equal && last(|a, b| a >= b),
+    }
+}
+
+#[test]
+pub(crate) fn rows_of_values_in_a_query_know_three_values() {
+    let said = |value: Option<bool>| value.map_or("null", |b| if b { "true" } else { "false" }).to_owned();
+    let line = |l: &Row, value: String| format!("{}|{}|{value}|", shown(l.0), text(l.1));
+    each_world(|world| {
+        let all: Vec<&Row> = world.right.iter().collect();
+        let near = |l: &Row| -> Vec<&Row> {
+            let meets = |r: &Row| l.1.is_some() && l.1 == r.1 || l.0.is_some() && l.0 == r.0;
+            world.right.iter().filter(|r| meets(r)).collect()
+        };
+        let expected =
+            |value: &dyn Fn(&Row) -> Option<bool>| sorted(world.left.iter().map(|l| line(l, said(value(l)))));
+        let not = |value: Option<bool>| value.map(|b| !b);
+        for form in ["(n, w) IN (SELECT n, w FROM r)", "(n, w) = ANY (SELECT n, w FROM r)"] {
+            assert_eq!(world.rows(&format!("SELECT n, w, {form} FROM l")), expected(&|l| row_is_in(l, &all)), "{form}");
+        }
+        let correlated = "(SELECT n, w FROM r WHERE r.w = l.w OR r.n = l.n)";
+        for form in [format!("(n, w) NOT IN {correlated}"), format!("(n, w) <> ALL {correlated}")] {
+            let rows = world.rows(&format!("SELECT n, w, {form} FROM l"));
+            assert_eq!(rows, expected(&|l| not(row_is_in(l, &near(l)))), "{form}");
+        }
+        let absent = |l: &&Row| row_is_in(l, &all) == Some(false);
+        let kept = world.left.iter().filter(absent).map(|l| format!("{}|{}|", shown(l.0), text(l.1)));
+        assert_eq!(world.rows("SELECT n, w FROM l WHERE (n, w) NOT IN (SELECT n, w FROM r)"), sorted(kept));
+        for op in ["=", "<>", "<", "<=", ">", ">="] {
+            let any = |l: &Row| Some(all.iter().any(|r| row_compares(op, l, r)));
+            let every = |l: &Row| Some(near(l).iter().all(|r| row_compares(op, l, r)));
+            if op != "=" {
+                let sql = format!("SELECT n, w, (n, w) {op} ANY (SELECT n, w FROM r) FROM l");
+                assert_eq!(world.rows(&sql), expected(&any), "{sql}");
+            }
+            if op != "<>" {
+                let sql = format!("SELECT n, w, (n, w) {op} ALL {correlated} FROM l");
+                assert_eq!(world.rows(&sql), expected(&every), "{sql}");
+            }
+        }
+    });
+}
+
 #[test]
 fn a_correlated_value_is_that_of_its_row() {
     each_world(|world| {

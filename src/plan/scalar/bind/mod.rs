@@ -17,6 +17,7 @@ mod native;
 mod row;
 mod types;
 
+pub(in crate::plan) use row::{compared as compared_rows, values as row_values};
 pub use types::sql_type;
 
 use super::{Arithmetic, Program, cast, literal};

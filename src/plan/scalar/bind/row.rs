@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use sqlparser::ast::{BinaryOperator, Expr, UnaryOperator};
 
 /// The values, if the expression is a row.
-pub(super) fn values(expr: &Expr) -> Option<&[Expr]> {
+pub(in crate::plan) fn values(expr: &Expr) -> Option<&[Expr]> {
     match expr {
         Expr::Nested(inner) => values(inner),
         Expr::Tuple(values) => Some(values),
@@ -16,7 +16,7 @@ pub(super) fn values(expr: &Expr) -> Option<&[Expr]> {
 }
 
 /// The comparison of two rows, written out.
-pub(super) fn compared(left: &[Expr], op: &BinaryOperator, right: &[Expr]) -> Result<Expr> {
+pub(in crate::plan) fn compared(left: &[Expr], op: &BinaryOperator, right: &[Expr]) -> Result<Expr> {
     use BinaryOperator::{And, Eq, Gt, GtEq, Lt, LtEq, NotEq, Or};
     if left.len() != right.len() {
         let (left, right) = (left.len(), right.len());

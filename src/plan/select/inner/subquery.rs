@@ -11,15 +11,15 @@
 //! A correlated query is bound as any other one, over one relation more: D. So whatever a query may say, it may say around a
 //! column of the rows outside, and DataFusion sees joins of plain columns.
 
+use super::asked::{Attached, Inner, Outer, by_name, grouped};
 use super::correlate::{self, Captured, Outside};
+use super::pairs;
 use super::quantified::{self, Extreme, Part};
-use super::relations::{FOR, ID, Relations, Rows};
+use super::relations::{ID, Relations, Rows};
 use super::sides::{Side, check_size};
 use crate::error::{Error, Result, Span};
-use crate::mutant::{self, Mutant};
 use crate::parse::query::{Relational, Subquery};
 use crate::parse::span_of;
-use crate::parse::statement::JoinKind;
 use crate::plan::nodes::{Compute, call, tuple};
 use crate::plan::scalar::{self, Boundary, Typed};
 use crate::plan::select::context::Context;
@@ -27,8 +27,8 @@ use crate::plan::select::expression;
 use crate::plan::select::scope::Names;
 use crate::types::{Column, SqlType};
 use datafusion::functions_aggregate::expr_fn::{count, first_value};
-use datafusion::logical_expr::{Expr as PlanExpr, LogicalPlan, LogicalPlanBuilder, lit, when};
-use sqlparser::ast::{BinaryOperator, Expr, Ident};
+use datafusion::logical_expr::{Expr as PlanExpr, LogicalPlan, LogicalPlanBuilder, lit};
+use sqlparser::ast::{BinaryOperator, Expr, Ident, UnaryOperator};
 
 /// What is asked of a query.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,6 +43,10 @@ enum Ask {
     Found { value: Box<Expr> },
     /// An end of its values, for ANY and ALL.
     Extreme(Extreme),
+    /// Whether this row of values and one of its rows meet the condition (`pairs.rs` says what it names).
+    Some { row: Vec<Expr>, condition: Box<Expr> },
+    /// One of the columns of its one row.
+    Cell { place: usize, width: usize },
 }
 
 /// A column that an expression needs.
@@ -53,13 +57,6 @@ struct Wanted {
     ask: Ask,
     /// The name of the column.
     column: String,
-}
-
-/// Expressions over a plan.
-pub(in crate::plan::select) struct Attached {
-    pub exprs: Vec<Expr>,
-    pub names: Names,
-    pub plan: LogicalPlan,
 }
 
 impl Context<'_> {
@@ -151,23 +148,27 @@ fn take(expr: &Expr, wanted: &mut Vec<Wanted>, refused: &mut Option<Error>) -> E
             Expr::Identifier(name) if name.value.starts_with("#query_") => (name.value.clone(), Ask::Value),
             Expr::InList { expr, list, negated } => match list.as_slice() {
                 [Expr::Identifier(name)] if name.value.starts_with("#query_") => {
-                    let value = Box::new(take(expr, wanted, refused));
+                    let value = Box::new(sought(expr, wanted, refused));
                     (name.value.clone(), Ask::In { value, negated: *negated })
                 }
                 [Expr::Identifier(name)] if name.value.starts_with("#found_") => {
-                    let value = Box::new(take(expr, wanted, refused));
+                    let value = Box::new(sought(expr, wanted, refused));
                     (name.value.replacen("#found_", "#query_", 1), Ask::Found { value })
                 }
                 _ => return None,
             },
+            Expr::BinaryOp { left, op, right } => return row_compared(left, op, right, wanted, refused),
             Expr::AnyOp { left, compare_op, right, .. } | Expr::AllOp { left, compare_op, right } => {
-                let name = expression::as_name(right).filter(|name| name.starts_with("#query_"))?.to_owned();
+                let name = query_name(right)?.to_owned();
                 let any = matches!(part, Expr::AnyOp { .. });
-                let value = take(left, wanted, refused);
+                let value = sought(left, wanted, refused);
                 match (any, compare_op) {
                     (true, BinaryOperator::Eq) => (name, Ask::In { value: Box::new(value), negated: false }),
                     (false, BinaryOperator::NotEq) => (name, Ask::In { value: Box::new(value), negated: true }),
                     _ => {
+                        if let Expr::Tuple(row) = value {
+                            return row_quantified(row, (compare_op, any), name, wanted, refused);
+                        }
                         let mut column = |part: Part| match part {
                             Part::Of(extreme) => want(name.clone(), Ask::Extreme(extreme), wanted),
                             Part::Exists => want(name.clone(), Ask::Exists, wanted),
@@ -187,6 +188,62 @@ fn take(expr: &Expr, wanted: &mut Vec<Wanted>, refused: &mut Option<Error>) -> E
     })
 }
 
+/// The name of a query that stands for its value.
+fn query_name(expr: &Expr) -> Option<&str> {
+    expression::as_name(expr).filter(|name| name.starts_with("#query_"))
+}
+
+/// A value that is sought in a query; a row of values without further parentheses around it.
+fn sought(expr: &Expr, wanted: &mut Vec<Wanted>, refused: &mut Option<Error>) -> Expr {
+    match scalar::row_values(expr) {
+        Some(values) => Expr::Tuple(values.iter().map(|value| take(value, wanted, refused)).collect()),
+        None => take(expr, wanted, refused),
+    }
+}
+
+/// `(a, b) < (SELECT x, y ...)`: the columns of the query's one row in the place of the query.
+fn row_compared(
+    left: &Expr,
+    op: &BinaryOperator,
+    right: &Expr,
+    wanted: &mut Vec<Wanted>,
+    refused: &mut Option<Error>,
+) -> Option<Expr> {
+    let (row, query) = match (scalar::row_values(left), scalar::row_values(right)) {
+        (Some(row), None) => (row, query_name(right)?),
+        (None, Some(row)) => (row, query_name(left)?),
+        _ => return None,
+    };
+    let width = row.len();
+    let cells = (0..width).map(|place| want(query.to_owned(), Ask::Cell { place, width }, wanted));
+    let cells = Box::new(Expr::Tuple(cells.collect()));
+    let row = Box::new(sought(&Expr::Tuple(row.to_vec()), wanted, refused));
+    let (left, right) = if scalar::row_values(left).is_some() { (row, cells) } else { (cells, row) };
+    Some(Expr::BinaryOp { left, op: op.clone(), right })
+}
+
+/// `(a, b) < ANY (query)`: a row of the query meets the comparison. ALL: there is none that does not.
+fn row_quantified(
+    row: Vec<Expr>,
+    (op, any): (&BinaryOperator, bool),
+    query: String,
+    wanted: &mut Vec<Wanted>,
+    refused: &mut Option<Error>,
+) -> Option<Expr> {
+    let condition = match pairs::comparison(row.len(), op) {
+        Ok(condition) => Box::new(condition),
+        Err(error) => {
+            refused.get_or_insert(error);
+            return None;
+        }
+    };
+    let negated = |expr: Box<Expr>| Expr::UnaryOp { op: UnaryOperator::Not, expr };
+    Some(match any {
+        true => want(query, Ask::Some { row, condition }, wanted),
+        false => negated(Box::new(want(query, Ask::Some { row, condition: Box::new(negated(condition)) }, wanted))),
+    })
+}
+
 /// The column of what is asked of a query.
 fn want(query: String, ask: Ask, wanted: &mut Vec<Wanted>) -> Expr {
     if let Some(known) = wanted.iter().find(|w| w.query == query && w.ask == ask) {
@@ -199,12 +256,6 @@ fn want(query: String, ask: Ask, wanted: &mut Vec<Wanted>) -> Expr {
     };
     wanted.push(Wanted { query, ask, column });
     expr
-}
-
-/// The rows of a query inside, and the columns of the rows around that it names: then its last column is [`FOR`].
-struct Inner {
-    rows: Rows,
-    around: Vec<PlanExpr>,
 }
 
 fn inner_rows(
@@ -269,55 +320,18 @@ pub(in crate::plan::select) fn lateral(
     Ok(Lateral { rows: inner.rows, id })
 }
 
-impl Inner {
-    fn is_correlated(&self) -> bool {
-        !self.around.is_empty()
-    }
-
-    /// How many columns the query returns.
-    fn width(&self) -> usize {
-        self.rows.columns.len() - usize::from(self.is_correlated())
-    }
-
-    /// The one column of the query, in the given type.
-    fn one(&self, wanted: Option<&SqlType>) -> Result<(PlanExpr, SqlType)> {
-        if self.width() != 1 {
-            return Err(wrong_width(self.width()));
-        }
-        self.at(0, wanted)
-    }
-
-    /// One of its columns, in the given type.
-    fn at(&self, place: usize, wanted: Option<&SqlType>) -> Result<(PlanExpr, SqlType)> {
-        let Some(column) = self.rows.columns.get(place) else { return Err(wrong_width(place)) };
-        let mut names = Names::new("SELECT", "");
-        names.add("#0", place, column.ty.clone());
-        let ty = wanted.unwrap_or(&column.ty);
-        let typed = scalar::bind_to(&expression::identifier("#0"), &names, Boundary::SelectItem, ty)?;
-        Ok((call::call(&typed.program, ty, self.rows.plan.schema()), ty.clone()))
-    }
-
-    /// The column that says for which row around a row is.
-    fn id(&self) -> Option<PlanExpr> {
-        let columns = self.rows.plan.schema().columns();
-        self.is_correlated().then(|| PlanExpr::Column(columns[self.width()].clone()))
-    }
-}
-
-fn wrong_width(width: usize) -> Error {
-    Error::statement(format!("a query in the place of a value returns one column, and this one returns {width}"))
-}
-
 /// The plan with one more column, and its type.
 fn column(want: &Wanted, inner: Inner, attached: &Attached, at: Span) -> Result<(LogicalPlan, SqlType)> {
     let around = inner.around.clone();
     let outer = Outer::new(&attached.plan, around)?;
     match &want.ask {
-        Ask::Value => {
-            let (value, ty) = inner.one(None)?;
-            let mut columns = vec![("#value".to_owned(), value)];
-            columns.extend(inner.id().map(|id| (FOR.to_owned(), id)));
-            let plan = Compute::plan(columns, inner.rows.plan.clone())?;
+        Ask::Value | Ask::Cell { .. } => {
+            let (value, ty) = match &want.ask {
+                Ask::Cell { place, width } if inner.width() == *width => inner.at(*place, None)?,
+                Ask::Cell { width, .. } => return Err(pairs::other_width(*width, inner.width())),
+                _ => inner.one(None)?,
+            };
+            let plan = inner.computed(vec![("#value".to_owned(), value)])?;
             let value = first_value(PlanExpr::Column(plan.schema().columns()[0].clone()), vec![]).alias("#value");
             let rows = count(lit(1_i64)).alias("#rows");
             let group = grouped(&plan);
@@ -326,18 +340,14 @@ fn column(want: &Wanted, inner: Inner, attached: &Attached, at: Span) -> Result<
             Ok((outer.with(plan, Vec::new(), &want.column, &value)?, ty))
         }
         Ask::Exists => {
-            let mut columns = vec![("#there".to_owned(), lit(true))];
-            columns.extend(inner.id().map(|id| (FOR.to_owned(), id)));
-            let plan = LogicalPlanBuilder::from(Compute::plan(columns, inner.rows.plan.clone())?);
+            let plan = LogicalPlanBuilder::from(inner.computed(vec![("#there".to_owned(), lit(true))])?);
             let plan = if inner.is_correlated() { plan.distinct()? } else { plan.limit(0, Some(1))? };
             let value = |side: &Side| Ok(side.right("#there").is_not_null());
             Ok((outer.with(plan.build()?, Vec::new(), &want.column, &value)?, SqlType::Boolean))
         }
         Ask::Extreme(extreme) => {
             let (value, ty) = inner.one(None)?;
-            let mut columns = vec![("#value".to_owned(), value)];
-            columns.extend(inner.id().map(|id| (FOR.to_owned(), id)));
-            let plan = Compute::plan(columns, inner.rows.plan.clone())?;
+            let plan = inner.computed(vec![("#value".to_owned(), value)])?;
             let value = PlanExpr::Column(plan.schema().columns()[0].clone());
             let (aggregates, ty) = quantified::aggregates(*extreme, value, ty)?;
             let group = grouped(&plan);
@@ -351,138 +361,14 @@ fn column(want: &Wanted, inner: Inner, attached: &Attached, at: Span) -> Result<
             Ok((outer.with(plan, Vec::new(), &want.column, &value)?, ty))
         }
         Ask::In { value, negated } => {
-            let plan = found(&outer, inner, (value, Some(*negated)), attached, &want.column)?;
+            let plan = pairs::found(&outer, &inner, (value, Some(*negated)), attached, &want.column)?;
             Ok((plan, SqlType::Boolean))
         }
-        Ask::Found { value } => Ok((found(&outer, inner, (value, None), attached, &want.column)?, SqlType::Boolean)),
-    }
-}
-
-/// `#for`, where the plan has it.
-fn grouped(plan: &LogicalPlan) -> Vec<PlanExpr> {
-    plan.schema().columns().into_iter().filter(|c| c.name == FOR).map(PlanExpr::Column).collect()
-}
-
-/// The rows around.
-struct Outer {
-    plan: LogicalPlan,
-    width: usize,
-    around: Vec<PlanExpr>,
-}
-
-impl Outer {
-    fn new(plan: &LogicalPlan, around: Vec<PlanExpr>) -> Result<Outer> {
-        Ok(Outer { plan: plan.clone(), width: plan.schema().fields().len(), around })
-    }
-
-    /// The rows with what belongs to each of them: one more column, which `value` computes of both.
-    fn with(
-        &self,
-        right: LogicalPlan,
-        keys: Vec<(PlanExpr, &str)>,
-        name: &str,
-        value: &dyn Fn(&Side) -> Result<PlanExpr>,
-    ) -> Result<LogicalPlan> {
-        let mut keys: Vec<(PlanExpr, String)> = keys.into_iter().map(|(e, n)| (e, n.to_owned())).collect();
-        if !self.around.is_empty() {
-            keys.push((tuple::tuple(self.around.clone()), FOR.to_owned()));
+        Ask::Found { value } => {
+            Ok((pairs::found(&outer, &inner, (value, None), attached, &want.column)?, SqlType::Boolean))
         }
-        let side = Side::join(self.plan.clone(), right, JoinKind::Left, keys, None)?;
-        let mut columns: Vec<PlanExpr> = (0..self.width).map(|i| side.left_at(i)).collect();
-        columns.push(value(&side)?.alias(name));
-        Ok(LogicalPlanBuilder::from(side.plan).project(columns)?.build()?)
+        Ask::Some { row, condition } => {
+            Ok((pairs::some(&outer, &inner, (row, condition), attached, &want.column)?, SqlType::Boolean))
+        }
     }
-}
-
-/// `value [NOT] IN (query)`: true if the query returns it; else NULL if it is NULL or the query returns NULL, and false
-/// otherwise. Nothing is in a query without rows, not even NULL.
-fn found(
-    outer: &Outer,
-    inner: Inner,
-    (value, negated): (&Expr, Option<bool>),
-    attached: &Attached,
-    name: &str,
-) -> Result<LogicalPlan> {
-    let (value, listed) = match value {
-        Expr::Tuple(values) => {
-            if inner.width() != values.len() {
-                let (values, width) = (values.len(), inner.width());
-                let text = format!("a row of {values} values is sought in a query that returns {width}");
-                return Err(Error::statement(text));
-            }
-            let pairs = values.iter().enumerate().map(|(place, value)| pair(value, &inner, place, attached));
-            let (values, listed) = pairs.collect::<Result<Vec<_>>>()?.into_iter().unzip();
-            (tuple::whole_tuple(values), tuple::whole_tuple(listed))
-        }
-        value => {
-            inner.one(None)?;
-            pair(value, &inner, 0, attached)?
-        }
-    };
-    let mut columns = vec![("#value".to_owned(), listed)];
-    columns.extend(inner.id().map(|id| (FOR.to_owned(), id)));
-    let values = Compute::plan(columns, inner.rows.plan.clone())?;
-    // First what the value is, once for each row, then the two joins.
-    let with_value = {
-        let all = outer.plan.schema().columns();
-        let mut columns: Vec<(String, PlanExpr)> =
-            all.into_iter().map(|c| (c.name.clone(), PlanExpr::Column(c))).collect();
-        columns.push(("#sought".to_owned(), value));
-        Compute::plan(columns, outer.plan.clone())?
-    };
-    let around = outer.around.iter().map(|e| by_name(e, &outer.plan, &with_value)).collect::<Result<Vec<_>>>()?;
-    let outer = Outer { width: outer.width + 1, plan: with_value, around };
-    let sought = |plan: &LogicalPlan| PlanExpr::Column(plan.schema().columns()[outer.width - 1].clone());
-    let distinct = LogicalPlanBuilder::from(values.clone()).distinct()?.build()?;
-    let matched = |side: &Side| Ok(side.right("#value").is_not_null());
-    let plan = outer.with(distinct, vec![(sought(&outer.plan), "#value")], "#matched", &matched)?;
-    let only = |plan: LogicalPlan, width: usize| -> Result<LogicalPlan> {
-        let columns = plan.schema().columns();
-        let last = columns.len() - 1;
-        let kept = (0..width).map(|i| PlanExpr::Column(columns[i].clone()));
-        let answer = PlanExpr::Column(columns[last].clone()).alias(name);
-        Ok(LogicalPlanBuilder::from(plan).project(kept.chain([answer]))?.build()?)
-    };
-    let Some(negated) = negated else { return only(plan, outer.width - 1) };
-    let around = outer.around.iter().map(|e| by_name(e, &outer.plan, &plan)).collect::<Result<Vec<_>>>()?;
-    let outer = Outer { plan, width: outer.width + 1, around };
-    let group = grouped(&values);
-    let first = PlanExpr::Column(values.schema().columns()[0].clone());
-    let counts = vec![count(lit(1_i64)).alias("#rows"), count(first).alias("#known")];
-    let counts = LogicalPlanBuilder::from(values).aggregate(group, counts)?.build()?;
-    let width = outer.width - 2;
-    let answer = |side: &Side| {
-        let (rows, known) = (side.right("#rows"), side.right("#known"));
-        let none = rows.clone().is_null().or(rows.clone().eq(lit(0_i64)));
-        let unknown = side.left_at(width).is_null().or(rows.gt(known));
-        let null = PlanExpr::Literal(datafusion::common::ScalarValue::Boolean(None), None);
-        Ok(when(side.left_at(width + 1), lit(!negated))
-            .when(none, lit(negated))
-            .when(unknown, if mutant::on(Mutant::UnknownIsTrue) { lit(true) } else { null })
-            .otherwise(lit(negated))?)
-    };
-    only(outer.with(counts, Vec::new(), name, &answer)?, width)
-}
-
-/// A value of the rows around and a column of the query, in one type.
-fn pair(value: &Expr, inner: &Inner, place: usize, attached: &Attached) -> Result<(PlanExpr, PlanExpr)> {
-    let Typed { ty, .. } = scalar::bind(value, &attached.names, Boundary::SelectItem)?;
-    let (_, listed) = inner.at(place, None)?;
-    let common = ty.common(&listed).ok_or_else(|| {
-        Error::statement(format!(
-            "Cannot compare {} ({ty}) to the values of a query ({listed})",
-            expression::text(value)
-        ))
-        .with_hint("CAST one of them")
-    })?;
-    let (listed, _) = inner.at(place, Some(&common))?;
-    let Typed { program, .. } = scalar::bind_to(value, &attached.names, Boundary::SelectItem, &common)?;
-    Ok((call::call(&program, &common, attached.plan.schema()), listed))
-}
-
-/// A column of one plan in another one that begins with its columns.
-fn by_name(expr: &PlanExpr, from: &LogicalPlan, to: &LogicalPlan) -> Result<PlanExpr> {
-    let PlanExpr::Column(column) = expr else { return Err(Error::bug(format!("{expr} is no column"))) };
-    let place = call::index(column, from.schema())?;
-    Ok(PlanExpr::Column(to.schema().columns()[place].clone()))
 }
