@@ -5,10 +5,12 @@ pub mod topics;
 
 mod check;
 mod effect;
+mod guid;
 mod wire;
 
 pub use check::{base_name, can_stand_alone, carried, check, described};
 pub use effect::Effect;
+pub use guid::{Guid, SchemaRef};
 pub use wire::{Nullable, Reference, SchemaText, SchemaType, Wire, WireSchema};
 
 use crate::error::{Error, Kind, Result};

@@ -7,7 +7,7 @@
 //! A text is not parsed here; `format` does that. All of it is resolved when a source is created and stored with the command
 //! log: a service reads and writes its own topics without asking the registry again.
 
-use super::Format;
+use super::{Format, SchemaRef};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -68,6 +68,13 @@ pub struct WireSchema {
     /// Which message of a PROTOBUF schema: an index per level of nesting.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub message: Vec<i32>,
+}
+
+impl WireSchema {
+    /// How payloads that are written by it name it; `None` = no payload can.
+    pub fn name(&self) -> Option<SchemaRef> {
+        u32::try_from(self.id).ok().map(SchemaRef::Id)
+    }
 }
 
 /// The language of a schema.

@@ -10,6 +10,7 @@
 
 use super::frame::{SharedSchemas, id_of};
 use super::{Decoder, Encoder, Side};
+use crate::catalog::SchemaRef;
 use crate::error::Result;
 use std::borrow::Cow;
 
@@ -17,7 +18,7 @@ use std::borrow::Cow;
 #[derive(Debug)]
 pub struct CanonicalKey {
     /// Keys of this schema are in the form already.
-    own: Option<u32>,
+    own: Option<SchemaRef>,
     decoder: Decoder,
     encoder: Encoder,
 }
@@ -28,7 +29,7 @@ impl CanonicalKey {
         if side.format.schema_type().is_none() || side.columns.is_empty() {
             return Ok(None);
         }
-        let own = side.wire.schema.as_ref().and_then(|own| u32::try_from(own.id).ok());
+        let own = side.wire.schema.as_ref().and_then(|own| own.name());
         let encoder = match own {
             Some(_) => Encoder::of(side)?,
             None => Encoder::new(side.format.internal(), side.columns, side.unwrapped)?,

@@ -3,41 +3,43 @@
 //! ```text
 //! 00  schema id (4 bytes, big-endian)  payload
 //! 00  schema id (4 bytes, big-endian)  message indexes  payload          PROTOBUF
-//! 01  schema GUID (16 bytes)           payload                           refused
+//! 01  schema GUID (16 bytes)           payload
+//! 01  schema GUID (16 bytes)           message indexes  payload          PROTOBUF
 //! ```
+//!
+//! A GUID is read, and never written. Everything in front of the payload may be in a header of the record instead, which
+//! `execute::record::schema_headers` puts back where it is read here.
 //!
 //! The indexes say which message of the schema the payload is, a level of nesting each: their number and they themselves as
 //! zigzag varints; `00` alone is the first message.
 
 use super::Bad;
 use super::Refusal;
-use crate::catalog::SchemaText;
+use crate::catalog::{Guid, SchemaRef, SchemaText};
 use std::fmt::Debug;
 use std::sync::Arc;
 
-/// Bytes of a frame before the message indexes.
-pub const FRAME_BYTES: usize = 5;
 /// Limit of message indexes: nesting that no schema has.
 const INDEXES_MAX: u64 = 100;
 
 /// The schemas by which records were written.
 pub trait WriterSchemas: Send + Sync + Debug {
-    /// The schema of an id. Does no I/O: what was not looked up before is [`Writer::Unknown`].
-    fn get(&self, id: u32) -> Writer;
+    /// The schema of this name. Does no I/O: what was not looked up before is [`Writer::Unknown`].
+    fn get(&self, id: SchemaRef) -> Writer;
 
     /// Whether [`WriterSchemas::resolve`] would ask for it.
-    fn is_due(&self, id: u32) -> bool {
+    fn is_due(&self, id: SchemaRef) -> bool {
         matches!(self.get(id), Writer::Unknown)
     }
 
-    /// Looks up an id that records of this subject have. It takes as long as a registry takes to respond, and the caller holds no
-    /// lock. The error says why there is no response: then nothing is known of the id.
-    fn resolve(&self, _id: u32, _subject: &str) -> Result<(), String> {
+    /// Looks up a schema that records of this subject name. It takes as long as a registry takes to respond, and the caller holds
+    /// no lock. The error says why there is no response: then nothing is known of the schema.
+    fn resolve(&self, _id: SchemaRef, _subject: &str) -> Result<(), String> {
         Ok(())
     }
 }
 
-/// What is known of the schema of an id.
+/// What is known of a schema that payloads name.
 #[derive(Clone, Debug)]
 pub enum Writer {
     /// The schema.
@@ -53,7 +55,7 @@ pub enum Writer {
 pub struct NoSchemas;
 
 impl WriterSchemas for NoSchemas {
-    fn get(&self, _: u32) -> Writer {
+    fn get(&self, _: SchemaRef) -> Writer {
         Writer::Unknown
     }
 }
@@ -61,24 +63,30 @@ impl WriterSchemas for NoSchemas {
 /// Writer schemas that decoders share.
 pub type SharedSchemas = Arc<dyn WriterSchemas>;
 
-/// The schema id of a payload and what follows it. The reason speaks of the frame only.
+/// The schema that a payload names, and what follows its name. The reason speaks of the frame only.
 #[inline]
-pub fn split(payload: &[u8]) -> Result<(u32, &[u8]), Bad> {
+pub fn split(payload: &[u8]) -> Result<(SchemaRef, &[u8]), Bad> {
     match payload {
-        [0, a, b, c, d, rest @ ..] => Ok((u32::from_be_bytes([*a, *b, *c, *d]), rest)),
-        _ => Err(unframed(payload)),
+        [0, a, b, c, d, rest @ ..] => Ok((SchemaRef::Id(u32::from_be_bytes([*a, *b, *c, *d])), rest)),
+        _ => split_guid(payload).ok_or_else(|| unframed(payload)),
     }
 }
 
-/// The schema id of a payload, if it has the usual frame.
-pub fn id_of(payload: &[u8]) -> Option<u32> {
+#[cold]
+fn split_guid(payload: &[u8]) -> Option<(SchemaRef, &[u8])> {
+    let (guid, rest) = payload.strip_prefix(&[1])?.split_first_chunk::<16>()?;
+    Some((SchemaRef::Guid(Guid(*guid)), rest))
+}
+
+/// The schema that a payload names, if it has a frame.
+pub fn id_of(payload: &[u8]) -> Option<SchemaRef> {
     split(payload).ok().map(|(id, _)| id)
 }
 
 #[cold]
 fn unframed(payload: &[u8]) -> Bad {
     let reason = match payload.first() {
-        Some(1) => "the payload names its schema by a GUID (magic byte 1), which is not supported".to_owned(),
+        Some(1) => format!("the payload has {} bytes, fewer than the frame of a schema's GUID", payload.len()),
         Some(0) => format!("the payload has {} bytes, fewer than the frame of a schema id", payload.len()),
         Some(byte) => format!("the payload begins with byte {byte}, not with the magic byte 0 of a schema id"),
         None => "the payload is empty and has no schema id".to_owned(),
@@ -139,8 +147,8 @@ pub(super) fn put_zigzag(value: i64, out: &mut Vec<u8>) {
     out.push(value as u8);
 }
 
-/// Why a decoder has no schema for an id.
-pub(super) fn missing(id: u32, writer: &Writer) -> Refusal {
+/// Why a decoder has no schema of this name.
+pub(super) fn missing(id: SchemaRef, writer: &Writer) -> Refusal {
     match writer {
         Writer::Missing(reason) => format!("schema {id}: {reason}").into(),
         _ => format!("schema {id} is not known").into(),
@@ -157,8 +165,11 @@ mod tests {
         write(258, &mut framed);
         framed.extend_from_slice(b"xy");
         assert_eq!(framed, b"\0\0\0\x01\x02xy");
-        assert_eq!(split(&framed).unwrap(), (258, &b"xy"[..]));
-        assert_eq!(id_of(&framed), Some(258));
+        assert_eq!(split(&framed).unwrap(), (SchemaRef::Id(258), &b"xy"[..]));
+        assert_eq!(id_of(&framed), Some(SchemaRef::Id(258)));
+        let guid = Guid(*b"abcdefghijklmnop");
+        assert_eq!(split(b"\x01abcdefghijklmnopxy").unwrap(), (SchemaRef::Guid(guid), &b"xy"[..]));
+        assert_eq!(id_of(b"\x01abcdefghijklmnop"), Some(SchemaRef::Guid(guid)));
     }
 
     #[test]
@@ -167,7 +178,7 @@ mod tests {
         assert_eq!(reason(b"\0\0\0\0"), "the payload has 4 bytes, fewer than the frame of a schema id");
         assert_eq!(reason(b""), "the payload is empty and has no schema id");
         assert_eq!(reason(b"{}"), "the payload begins with byte 123, not with the magic byte 0 of a schema id");
-        assert!(reason(b"\x01abc").contains("GUID"));
+        assert_eq!(reason(b"\x01abc"), "the payload has 4 bytes, fewer than the frame of a schema's GUID");
     }
 
     #[test]

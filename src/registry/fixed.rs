@@ -12,12 +12,13 @@
 //!
 //! It reads no schema: every schema is compatible with every other. [`Fixed::refuse`] and [`Fixed::go_away`] make calls fail.
 
-use crate::catalog::SchemaText;
+use crate::catalog::{Guid, SchemaText};
 use crate::registry::{
     Compatibility, Registered, RegistryError, Result, SCHEMA_NOT_FOUND, SUBJECT_NOT_FOUND, Schemas, VERSION_NOT_FOUND,
 };
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::sync::Arc;
 
 /// A registry in memory.
@@ -104,13 +105,19 @@ impl State {
     }
 }
 
-fn no_schema(id: i32) -> RegistryError {
+fn no_schema(id: impl Display) -> RegistryError {
     RegistryError::refused(404, SCHEMA_NOT_FOUND, format!("Schema {id} not found"))
 }
 
 impl Schemas for Fixed {
     fn by_id(&self, id: i32, _: Option<&str>) -> Result<Arc<SchemaText>> {
         self.state()?.schemas.get(&id).cloned().ok_or_else(|| no_schema(id))
+    }
+
+    fn by_guid(&self, guid: Guid) -> Result<Arc<SchemaText>> {
+        let state = self.state()?;
+        let found = state.schemas.values().find(|schema| guid_of(schema) == guid);
+        found.cloned().ok_or_else(|| no_schema(guid))
     }
 
     fn latest(&self, subject: &str) -> Result<Registered> {
@@ -179,6 +186,12 @@ impl Schemas for Fixed {
     fn versions(&self, subject: &str) -> Result<Vec<i32>> {
         Ok(self.state()?.live(subject)?.iter().map(|version| version.version).collect())
     }
+}
+
+/// The GUID of a schema that refers to all of its references directly.
+pub fn guid_of(schema: &SchemaText) -> Guid {
+    let references = schema.references.iter();
+    Guid::derive(&schema.text, references.map(|r| (r.name.as_str(), r.subject.as_str(), r.version)))
 }
 
 fn no_version(version: i32) -> RegistryError {

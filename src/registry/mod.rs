@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! engine --facts--> Schemas::latest("orders-value")         a statement asks, is planned, and registers what it writes
-//! reader --ids----> Schemas::by_id(7)                       a query resolves each id before it decodes a record that has it
+//! reader --ids----> Schemas::by_id(7), by_guid(8979-..)     a query resolves each id before it decodes a record that has it
 //! ```
 //!
 //! [`Schemas`] is the one interface. Its calls block, and the caller holds no lock while it waits. An error says what can be
@@ -19,7 +19,7 @@ pub mod fixed;
 pub mod schema;
 pub mod writers;
 
-use crate::catalog::SchemaText;
+use crate::catalog::{Guid, SchemaText};
 use std::fmt;
 use std::sync::Arc;
 
@@ -105,12 +105,15 @@ pub struct Registered {
 /// A registry. Calls block until there is a response or the implementation gives up.
 ///
 /// Laws, held for every implementation by the same test (`tests/it/registry`): `by_id` of a registered id yields the schema
-/// that was registered; a schema that is registered twice under a subject has one version; ids of equal schemas are equal
+/// that was registered, and `by_guid` of its GUID does; a schema that is registered twice under a subject has one version; ids of equal schemas are equal
 /// across subjects; `latest` is the highest version of `versions`; after `delete_subject` the subject has no version, and its
 /// ids still resolve.
 pub trait Schemas: Send + Sync + fmt::Debug {
     /// The schema of an id. `subject` helps registries that keep ids by context; the schema need not belong to it.
     fn by_id(&self, id: i32, subject: Option<&str>) -> Result<Arc<SchemaText>>;
+
+    /// The schema of a GUID.
+    fn by_guid(&self, guid: Guid) -> Result<Arc<SchemaText>>;
 
     /// The highest version of a subject.
     fn latest(&self, subject: &str) -> Result<Registered>;

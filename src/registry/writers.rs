@@ -1,7 +1,7 @@
 //! The schemas by which records were written, as readers need them: by id, looked up before a record is decoded.
 //!
 //! ```text
-//! resolve(7)   registry responds      -> Known(schema), for ever
+//! resolve(7)   registry responds      -> Known(schema), for ever; a GUID is resolved like an id
 //!              registry has no id 7   -> Missing(reason), asked again after MISSING_FOR
 //!              registry is away       -> error; the reader waits, and nothing is skipped
 //! get(7)       what is known now, without any I/O
@@ -9,7 +9,7 @@
 //!
 //! Schemas of own topics are learned from the catalogue, so that a restart reads them without a registry.
 
-use crate::catalog::{SchemaText, Source, WireSchema};
+use crate::catalog::{SchemaRef, SchemaText, Source};
 use crate::format::frame::{Writer, WriterSchemas};
 use crate::registry::{RegistryError, Schemas};
 use crate::types::clock::SharedClock;
@@ -30,7 +30,7 @@ const IDS_MAX: usize = 100_000;
 pub struct WriterIds {
     registry: Arc<dyn Schemas>,
     clock: SharedClock,
-    known: RwLock<HashMap<u32, Entry>>,
+    known: RwLock<HashMap<SchemaRef, Entry>>,
 }
 
 #[derive(Clone, Debug)]
@@ -52,14 +52,13 @@ impl WriterIds {
     /// Takes over the schemas that a source records.
     pub fn learn(&self, source: &Source) {
         for schema in [&source.key_wire, &source.value_wire].into_iter().filter_map(|wire| wire.schema.as_deref()) {
-            let WireSchema { id, text, .. } = schema;
-            if let Ok(id) = u32::try_from(*id) {
-                self.put(id, Entry::Known(Arc::new(text.clone())));
+            if let Some(name) = schema.name() {
+                self.put(name, Entry::Known(Arc::new(schema.text.clone())));
             }
         }
     }
 
-    fn put(&self, id: u32, entry: Entry) {
+    fn put(&self, id: SchemaRef, entry: Entry) {
         let mut known = self.known.write();
         if known.len() >= IDS_MAX {
             known.clear();
@@ -69,7 +68,7 @@ impl WriterIds {
 }
 
 impl WriterSchemas for WriterIds {
-    fn get(&self, id: u32) -> Writer {
+    fn get(&self, id: SchemaRef) -> Writer {
         match self.known.read().get(&id) {
             Some(Entry::Known(schema)) => Writer::Known(schema.clone()),
             Some(Entry::Missing { reason, .. }) => Writer::Missing(reason.clone()),
@@ -77,7 +76,7 @@ impl WriterSchemas for WriterIds {
         }
     }
 
-    fn is_due(&self, id: u32) -> bool {
+    fn is_due(&self, id: SchemaRef) -> bool {
         match self.known.read().get(&id) {
             Some(Entry::Known(_)) => false,
             Some(Entry::Missing { again, .. }) => self.clock.monotonic() >= *again,
@@ -85,16 +84,18 @@ impl WriterSchemas for WriterIds {
         }
     }
 
-    fn resolve(&self, id: u32, subject: &str) -> Result<(), String> {
+    fn resolve(&self, id: SchemaRef, subject: &str) -> Result<(), String> {
         let missing = |reason: String| Entry::Missing { reason, again: self.clock.monotonic() + MISSING_FOR };
-        let entry = match i32::try_from(id) {
+        let asked = match id {
+            SchemaRef::Id(id) => i32::try_from(id).map(|id| self.registry.by_id(id, Some(subject))),
+            SchemaRef::Guid(guid) => Ok(self.registry.by_guid(guid)),
+        };
+        let entry = match asked {
             Err(_) => missing("a schema id is not negative".to_owned()),
-            Ok(asked) => match self.registry.by_id(asked, Some(subject)) {
-                Ok(schema) => Entry::Known(schema),
-                // A user that may not read the schema cannot be told from a registry that is set up wrongly: it waits.
-                Err(RegistryError::Refused(error)) if !matches!(error.status, 401 | 403) => missing(error.to_string()),
-                Err(error) => return Err(error.to_string()),
-            },
+            Ok(Ok(schema)) => Entry::Known(schema),
+            // A user that may not read the schema cannot be told from a registry that is set up wrongly: it waits.
+            Ok(Err(RegistryError::Refused(error))) if !matches!(error.status, 401 | 403) => missing(error.to_string()),
+            Ok(Err(error)) => return Err(error.to_string()),
         };
         self.put(id, entry);
         Ok(())

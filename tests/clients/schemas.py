@@ -1,7 +1,8 @@
-"""Confluent's own serializers, in Python: schemas.py write|read BROKER REGISTRY PREFIX [FORMATS]
+"""Confluent's own serializers, in Python: schemas.py write|write-headers|read BROKER REGISTRY PREFIX [FORMATS]
 
-write: three records to each of PREFIX-avro, PREFIX-protobuf and PREFIX-json, as the topic's schema says
-read:  what Tidegate made of them from PREFIX-avro-out and so on, a line of JSON a record
+write:         three records to each of PREFIX-avro, PREFIX-protobuf and PREFIX-json, as the topic's schema says
+write-headers: the same with the schemas' GUIDs in headers instead of ids in front of the payloads
+read:          what Tidegate made of them from PREFIX-avro-out and so on, a line of JSON a record
 """
 import json
 import sys
@@ -9,7 +10,7 @@ import time
 
 from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
-from confluent_kafka.schema_registry import SchemaRegistryClient
+from confluent_kafka.schema_registry import SchemaRegistryClient, header_schema_id_serializer
 from confluent_kafka.schema_registry.avro import AvroDeserializer, AvroSerializer
 from confluent_kafka.schema_registry.json_schema import JSONDeserializer, JSONSerializer
 from confluent_kafka.schema_registry.protobuf import ProtobufDeserializer, ProtobufSerializer
@@ -55,12 +56,13 @@ def message(package, name, fields):
 FIELDS = [("id", "STRING", False), ("speed", "DOUBLE", False), ("n", "INT64", False), ("ok", "BOOL", False), ("tags", "STRING", True)]
 
 
-def write(broker, registry, prefix):
+def write(broker, registry, prefix, conf={}):
     car = message("t", "Car", FIELDS)
+    avro = [AvroSerializer(registry, text, conf=conf) for text in ('"string"', AVRO)]
     topics = {
-        f"{prefix}-avro": (AvroSerializer(registry, '"string"'), AvroSerializer(registry, AVRO), dict),
-        f"{prefix}-protobuf": (None, ProtobufSerializer(car, registry), lambda c: car(**c)),
-        f"{prefix}-json": (None, JSONSerializer(JSON, registry), dict),
+        f"{prefix}-avro": (*avro, dict),
+        f"{prefix}-protobuf": (None, ProtobufSerializer(car, registry, conf), lambda c: car(**c)),
+        f"{prefix}-json": (None, JSONSerializer(JSON, registry, conf=conf), dict),
     }
     admin = AdminClient({"bootstrap.servers": broker})
     for topic, future in admin.create_topics([NewTopic(t, 1, 1) for t in topics]).items():
@@ -73,10 +75,17 @@ def write(broker, registry, prefix):
     producer = Producer({"bootstrap.servers": broker})
     for topic, (key, value, made) in topics.items():
         for c in CARS:
-            k = key(c["id"], SerializationContext(topic, MessageField.KEY)) if key else c["id"].encode()
-            producer.produce(topic, value(made(c), SerializationContext(topic, MessageField.VALUE)), k)
+            headers = []
+            context = lambda field: SerializationContext(topic, field, headers)
+            k = key(c["id"], context(MessageField.KEY)) if key else c["id"].encode()
+            v = value(made(c), context(MessageField.VALUE))
+            producer.produce(topic, v, k, headers=headers)
     if producer.flush(PATIENCE_SECONDS):
         raise SystemExit("the records were not delivered")
+
+
+def write_headers(broker, registry, prefix):
+    write(broker, registry, prefix, {"schema.id.serializer": header_schema_id_serializer})
 
 
 def read(broker, registry, prefix, formats):
@@ -113,4 +122,4 @@ def read(broker, registry, prefix, formats):
 
 if __name__ == "__main__":
     verb, broker, url, prefix = sys.argv[1:5]
-    {"write": write, "read": read}[verb](broker, SchemaRegistryClient({"url": url}), prefix, *sys.argv[5:])
+    {"write": write, "write-headers": write_headers, "read": read}[verb](broker, SchemaRegistryClient({"url": url}), prefix, *sys.argv[5:])

@@ -22,6 +22,8 @@ struct Client {
     agent: ureq::Agent,
     base: String,
     authorization: String,
+    /// As Confluent's clients of version 8 and later send it.
+    takes_unknown: bool,
 }
 
 impl Client {
@@ -32,7 +34,7 @@ impl Client {
     fn with(server: &Server, authorization: &str) -> Client {
         let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
         let base = format!("http://{}/schema-registry", server.address);
-        Client { agent, base, authorization: authorization.to_owned() }
+        Client { agent, base, authorization: authorization.to_owned(), takes_unknown: false }
     }
 
     /// Status and body; a body that is not JSON is a string.
@@ -40,6 +42,9 @@ impl Client {
         let mut request = ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.base));
         if !self.authorization.is_empty() {
             request = request.header("authorization", &self.authorization);
+        }
+        if self.takes_unknown {
+            request = request.header("Confluent-Accept-Unknown-Properties", "true");
         }
         let request = request.header("content-type", "application/vnd.schemaregistry.v1+json");
         let body = body.map(|body| body.to_string()).unwrap_or_default();

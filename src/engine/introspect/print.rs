@@ -6,7 +6,7 @@ use crate::engine::result::rows::{OutputColumn, RowEvent, RowStream};
 use crate::engine::session::Session;
 use crate::engine::{Answer, Engine};
 use crate::error::{Error, Result};
-use crate::format::sniff::{self, Readable};
+use crate::format::sniff::Readable;
 use crate::log::{RecordRef, Run};
 use crate::parse::statement::Print;
 use crate::types::SqlType;
@@ -89,8 +89,7 @@ impl Printed {
     }
 
     fn put(&mut self, partition: usize, r: &RecordRef<'_>, rows: &mut Rows) {
-        let key = r.key.map(|bytes| self.framed.key(bytes).unwrap_or_else(|| sniff::key(bytes)));
-        let value = r.value.map(|bytes| self.framed.value(bytes).unwrap_or_else(|| sniff::value(bytes)));
+        let (key, value) = self.framed.sides(r);
         let text = |read: Option<Readable>, formats: &mut BTreeSet<&'static str>| {
             let Readable { text, format } = read?;
             formats.insert(format);

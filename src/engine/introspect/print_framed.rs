@@ -8,11 +8,13 @@
 //! What only looks like a frame is left to [`sniff`](crate::format::sniff): an id without a schema, a payload that its schema does not
 //! describe.
 
-use crate::catalog::{Format, SchemaText, SchemaType, Wire};
+use crate::catalog::{Format, SchemaRef, SchemaText, SchemaType, Wire};
+use crate::execute::record::schema_headers::SchemaHeaders;
 use crate::format::frame::{self, SharedSchemas, Writer};
 use crate::format::schema::{Inference, message_path, schema_names, schema_to_columns};
 use crate::format::sniff::{self, Readable};
 use crate::format::{Decoder, Encoder, Side};
+use crate::log::RecordRef;
 use crate::types::{Column, SqlType};
 use std::collections::HashMap;
 
@@ -24,7 +26,7 @@ pub(in crate::engine) struct Framed {
     schemas: SharedSchemas,
     topic: String,
     /// By id and message; `None` = it cannot be read.
-    decoders: HashMap<(u32, Vec<i32>), Option<Shown>>,
+    decoders: HashMap<(SchemaRef, Vec<i32>), Option<Shown>>,
     /// Why the registry did not respond: nothing more is asked in this round.
     away: Option<String>,
 }
@@ -51,13 +53,21 @@ impl Framed {
         self.away.as_deref()
     }
 
+    /// Key and value of a record: by the schemas that they name, in front of them or in a header; else as their bytes look.
+    pub(in crate::engine) fn sides(&mut self, record: &RecordRef<'_>) -> (Option<Readable>, Option<Readable>) {
+        let (key, value) = SchemaHeaders::ANY.framed(record);
+        let key = record.key.zip(key).map(|(bytes, framed)| self.key(&framed).unwrap_or_else(|| sniff::key(bytes)));
+        let value = record.value.zip(value);
+        (key, value.map(|(bytes, framed)| self.value(&framed).unwrap_or_else(|| sniff::value(bytes))))
+    }
+
     /// A value, if it is framed and can be read.
-    pub(in crate::engine) fn value(&mut self, bytes: &[u8]) -> Option<Readable> {
+    fn value(&mut self, bytes: &[u8]) -> Option<Readable> {
         self.read(bytes, "value")
     }
 
     /// A key. That of a windowed table ends with the start of its window.
-    pub(in crate::engine) fn key(&mut self, bytes: &[u8]) -> Option<Readable> {
+    fn key(&mut self, bytes: &[u8]) -> Option<Readable> {
         frame::id_of(bytes)?;
         if let Some((inner, start)) = sniff::window_of(bytes)
             && let Some(Readable { text, format }) = self.read(inner, "key")

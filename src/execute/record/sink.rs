@@ -4,6 +4,7 @@
 //! murmur2 over the key bytes *without* window; a record without a key goes to the partition that its source had.
 
 use super::event_time::TimeReader;
+use super::schema_headers;
 use super::too_large::TooLarge;
 use crate::catalog::Source;
 use crate::error::{Error, Result};
@@ -133,7 +134,7 @@ impl SinkEncoder {
             };
             let key = self.keys[row].clone().map(|range| self.put_key(batch, row, range, &mut out.data));
             let seq = batch.seq[row];
-            let headers = headers(seq);
+            let headers = schema_headers::forwarded(headers(seq));
             if let Some(bytes) = self.oversize(key.clone(), row, &headers) {
                 let key = key.map(|range| &out.data[range]);
                 self.large.push(TooLarge::new(target, key, bytes));

@@ -151,7 +151,8 @@ impl SourceDecoder {
     /// Whether the current batch has room for the record.
     #[inline]
     fn has_room(&self, record: &RecordRef<'_>) -> bool {
-        let bytes = |b: Option<&[u8]>| b.map_or(0, <[u8]>::len);
+        let added = self.schema_headers.bytes_added_max(&record.headers);
+        let bytes = |b: Option<&[u8]>| b.map_or(0, |b| b.len() + added);
         self.key.has_room(bytes(record.key)) && self.value.has_room(bytes(record.value))
     }
 
@@ -170,11 +171,29 @@ impl SourceDecoder {
 
     #[inline]
     fn try_push(&mut self, record: &RecordRef<'_>, seq: u64) -> Result<(), String> {
-        let mut key = if self.keyless { None } else { record.key };
+        if self.schema_headers.are_looked_at(&record.headers) {
+            return self.try_push_framed(record, seq);
+        }
+        self.try_push_sides(record, (record.key, record.value), seq)
+    }
+
+    #[inline(never)]
+    fn try_push_framed(&mut self, record: &RecordRef<'_>, seq: u64) -> Result<(), String> {
+        let (key, value) = self.schema_headers.framed(record);
+        self.try_push_sides(record, (key.as_deref(), value.as_deref()), seq)
+    }
+
+    #[inline]
+    fn try_push_sides(
+        &mut self,
+        record: &RecordRef<'_>,
+        (key, value): (Option<&[u8]>, Option<&[u8]>),
+        seq: u64,
+    ) -> Result<(), String> {
+        let mut key = if self.keyless { None } else { key };
         if self.table && key.is_none() {
             return Err("a table's record has no key".to_owned());
         }
-        self.schema_headers.check(&record.headers)?;
         let mut bounds = None;
         if let (Some(kind), Some(bytes)) = (self.window, key) {
             let (inner, start, end) = split_window(kind, bytes)?;
@@ -183,7 +202,7 @@ impl SourceDecoder {
         if !self.keyless {
             self.key.push(key).map_err(|e| format!("key: {}", e.reason))?;
         }
-        if let Err(e) = self.value.push(record.value) {
+        if let Err(e) = self.value.push(value) {
             self.key.pop();
             return Err(format!("value: {}", e.reason));
         }

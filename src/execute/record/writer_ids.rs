@@ -6,7 +6,8 @@
 //!
 //! Decoding is pure for that reason: it finds what was looked up, and the same bytes are the same rows.
 
-use crate::catalog::Source;
+use super::schema_headers::SchemaHeaders;
+use crate::catalog::{SchemaRef, Source};
 use crate::error::{Error, Result};
 use crate::format::frame::{self, SharedSchemas};
 use crate::log::{RecordRef, Run};
@@ -24,8 +25,9 @@ pub struct WriterIds {
     schemas: SharedSchemas,
     topic: String,
     /// Subjects of key and value, where they have a format with a registry, and the id that was seen last.
-    key: Option<(String, Option<u32>)>,
-    value: Option<(String, Option<u32>)>,
+    key: Option<(String, Option<SchemaRef>)>,
+    value: Option<(String, Option<SchemaRef>)>,
+    headers: SchemaHeaders,
 }
 
 impl WriterIds {
@@ -38,6 +40,7 @@ impl WriterIds {
             topic: topic.clone(),
             key: has_key.then(|| (format!("{topic}-key"), None)),
             value: source.value_format.schema_type().map(|_| (format!("{topic}-value"), None)),
+            headers: SchemaHeaders::of(source),
         }
     }
 
@@ -58,7 +61,16 @@ impl WriterIds {
     /// The same for one record.
     #[inline]
     pub fn resolve_record(&mut self, record: &RecordRef<'_>) -> std::result::Result<(), String> {
-        for (side, bytes) in [(&mut self.key, record.key), (&mut self.value, record.value)] {
+        if self.headers.are_looked_at(&record.headers) {
+            let (key, value) = self.headers.framed(record);
+            return self.resolve_sides(key.as_deref(), value.as_deref());
+        }
+        self.resolve_sides(record.key, record.value)
+    }
+
+    #[inline]
+    fn resolve_sides(&mut self, key: Option<&[u8]>, value: Option<&[u8]>) -> std::result::Result<(), String> {
+        for (side, bytes) in [(&mut self.key, key), (&mut self.value, value)] {
             let (Some((subject, last)), Some(id)) = (side, bytes.and_then(frame::id_of)) else { continue };
             // Usually all records of a batch have one id.
             if *last == Some(id) {

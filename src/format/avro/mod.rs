@@ -29,7 +29,7 @@ use super::cells::Cells;
 use super::frame::{self, SharedSchemas, Writer as WriterSchema};
 use super::rows::RowReader;
 use super::{Bad, Layout};
-use crate::catalog::{SchemaText, WireSchema};
+use crate::catalog::{SchemaRef, SchemaText, WireSchema};
 use crate::types::SqlType;
 use plan::Plan;
 use std::sync::Arc;
@@ -53,8 +53,8 @@ pub(super) struct Reader {
     /// The registered schema of the source, and the others.
     own: Option<Arc<WireSchema>>,
     schemas: SharedSchemas,
-    /// By id, in the order in which they were needed.
-    plans: Vec<(u32, Result<Plan, String>)>,
+    /// By the name of their schema, in the order in which they were needed.
+    plans: Vec<(SchemaRef, Result<Plan, String>)>,
     /// Place of the last one that was used.
     last: usize,
 }
@@ -76,12 +76,12 @@ impl Reader {
     /// Makes `last` the plan of this writer.
     #[cold]
     #[inline(never)]
-    fn find(&mut self, id: u32) -> Result<(), Bad> {
+    fn find(&mut self, id: SchemaRef) -> Result<(), Bad> {
         if let Some(place) = self.plans.iter().position(|(known, _)| *known == id) {
             self.last = place;
             return Ok(());
         }
-        let plan = match self.own.as_ref().filter(|own| u32::try_from(own.id) == Ok(id)) {
+        let plan = match self.own.as_ref().filter(|own| own.name() == Some(id)) {
             Some(own) => self.compile(&own.text),
             None => match self.schemas.get(id) {
                 WriterSchema::Known(text) => self.compile(&text),

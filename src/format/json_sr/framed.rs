@@ -9,7 +9,7 @@
 use super::plan::{self, Root};
 use super::read::{Fault, read};
 use super::{parse, write};
-use crate::catalog::{SchemaText, SchemaType, WireSchema};
+use crate::catalog::{SchemaRef, SchemaText, SchemaType, WireSchema};
 use crate::error::{Error, Result};
 use crate::format::Bad;
 use crate::format::cells::Cells;
@@ -33,8 +33,8 @@ pub(in crate::format) struct Reader {
     bare: bool,
     own: Option<Arc<WireSchema>>,
     schemas: SharedSchemas,
-    /// By the id of the schema.
-    plans: Vec<(u32, Root)>,
+    /// By the name of the schema.
+    plans: Vec<(SchemaRef, Root)>,
     /// The plan of the last payload.
     last: usize,
 }
@@ -53,11 +53,11 @@ impl Reader {
     }
 
     #[cold]
-    fn other_plan(&mut self, id: u32) -> std::result::Result<usize, String> {
+    fn other_plan(&mut self, id: SchemaRef) -> std::result::Result<usize, String> {
         if let Some(at) = self.plans.iter().position(|(known, _)| *known == id) {
             return Ok(at);
         }
-        let own = self.own.as_ref().filter(|own| own.id as u32 == id);
+        let own = self.own.as_ref().filter(|own| own.name() == Some(id));
         let root = match own.map(|own| compile(&own.text, id, &self.columns, self.bare)) {
             Some(root) => root,
             None => match self.schemas.get(id) {
@@ -107,7 +107,7 @@ impl Reader {
     }
 }
 
-fn compile(schema: &SchemaText, id: u32, columns: &[(String, SqlType)], bare: bool) -> Root {
+fn compile(schema: &SchemaText, id: SchemaRef, columns: &[(String, SqlType)], bare: bool) -> Root {
     if schema.kind != SchemaType::Json {
         return Root::Refused(format!("schema {id} is of type {}, not JSON", schema.kind.name()).into());
     }

@@ -9,7 +9,7 @@
 
 use super::read::{self, MessagePlan};
 use super::{parse, reason, typed, write};
-use crate::catalog::{SchemaText, WireSchema};
+use crate::catalog::{SchemaRef, SchemaText, WireSchema};
 use crate::error::{Error, Result};
 use crate::format::Bad;
 use crate::format::cells::Cells;
@@ -38,7 +38,7 @@ pub(in crate::format) struct Reader {
 /// What payloads of one message are read by.
 #[derive(Debug)]
 struct Plan {
-    id: u32,
+    id: SchemaRef,
     /// The message indexes as they are written.
     indexes: Vec<u8>,
     /// Why no payload of it can be read, if none can be.
@@ -58,7 +58,7 @@ impl Reader {
 
     /// The place of the plan for a payload's message, and the message's bytes.
     #[inline(always)]
-    fn plan<'a>(&mut self, id: u32, rest: &'a [u8]) -> Result<(usize, &'a [u8]), String> {
+    fn plan<'a>(&mut self, id: SchemaRef, rest: &'a [u8]) -> Result<(usize, &'a [u8]), String> {
         if let Some(last) = self.plans.get(self.last)
             && last.id == id
             && let Some(body) = rest.strip_prefix(last.indexes.as_slice())
@@ -69,7 +69,7 @@ impl Reader {
     }
 
     #[cold]
-    fn other_plan<'a>(&mut self, id: u32, rest: &'a [u8]) -> Result<(usize, &'a [u8]), String> {
+    fn other_plan<'a>(&mut self, id: SchemaRef, rest: &'a [u8]) -> Result<(usize, &'a [u8]), String> {
         let Some((path, body)) = frame::message_indexes(rest) else {
             return Err("the payload has no valid message indexes behind its schema id".to_owned());
         };
@@ -88,8 +88,8 @@ impl Reader {
         Ok((self.last, body))
     }
 
-    fn schema(&self, id: u32) -> Result<Arc<SchemaText>, String> {
-        if let Some(own) = self.own.as_ref().filter(|own| own.id as u32 == id) {
+    fn schema(&self, id: SchemaRef) -> Result<Arc<SchemaText>, String> {
+        if let Some(own) = self.own.as_ref().filter(|own| own.name() == Some(id)) {
             return Ok(Arc::new(own.text.clone()));
         }
         match self.schemas.get(id) {
@@ -110,7 +110,7 @@ impl Reader {
 
 fn compile(
     schema: &SchemaText,
-    id: u32,
+    id: SchemaRef,
     path: &[i32],
     columns: &[(String, SqlType)],
 ) -> std::result::Result<MessagePlan, String> {

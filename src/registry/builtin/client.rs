@@ -4,7 +4,7 @@ use super::query::Filter;
 use super::register::{References, Submitted};
 use super::store::Version;
 use super::{Builtin, Schema};
-use crate::catalog::SchemaText;
+use crate::catalog::{Guid, SchemaText};
 use crate::registry::{Compatibility, Registered, Result, Schemas};
 use std::sync::Arc;
 
@@ -33,6 +33,10 @@ fn submitted(schema: &SchemaText) -> Submitted {
 impl Schemas for Builtin {
     fn by_id(&self, id: i32, _subject: Option<&str>) -> Result<Arc<SchemaText>> {
         self.resolved(&*self.schema_of(id)?)
+    }
+
+    fn by_guid(&self, guid: Guid) -> Result<Arc<SchemaText>> {
+        self.resolved(&self.schema_of_guid(guid)?.1)
     }
 
     fn latest(&self, subject: &str) -> Result<Registered> {

@@ -12,7 +12,7 @@
 //! ```
 //!
 //! It is used unless `ksql.schema.registry.url` names another one. Its state is that of the topic: a second process on the same
-//! topic, or Confluent's registry, sees what is registered here and the other way round. Contexts, metadata, rules and GUIDs are
+//! topic, or Confluent's registry, sees what is registered here and the other way round. Contexts, metadata and rules are
 //! not supported: a schema that brings rules is refused, what a foreign record has is kept.
 
 mod client;

@@ -2,7 +2,7 @@
 
 use super::store::{Schema, Store, Version};
 use super::{Builtin, refusal};
-use crate::catalog::SchemaText;
+use crate::catalog::{Guid, SchemaText};
 use crate::registry::Result;
 use crate::registry::schema::Parsed;
 use std::sync::Arc;
@@ -72,6 +72,14 @@ impl Builtin {
     /// The schema of an id.
     pub fn schema_of(&self, id: i32) -> Result<Arc<Schema>> {
         self.topic.read(|store| store.schema(id).cloned().ok_or_else(|| refusal::no_schema_of(id)))
+    }
+
+    /// The schema of a GUID, and its id.
+    pub fn schema_of_guid(&self, guid: Guid) -> Result<(i32, Arc<Schema>)> {
+        self.topic.read(|store| {
+            let found = store.schema_of_guid(guid).map(|(id, schema)| (id, schema.clone()));
+            found.ok_or_else(|| refusal::no_schema_of(guid))
+        })
     }
 
     /// The largest id that was ever assigned.

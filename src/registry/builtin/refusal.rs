@@ -7,6 +7,7 @@ use crate::registry::{
     INCOMPATIBLE, INVALID_SCHEMA, RegistryError, SCHEMA_NOT_FOUND, SUBJECT_NOT_FOUND, SUBJECT_SOFT_DELETED,
     VERSION_NOT_FOUND,
 };
+use std::fmt::Display;
 
 fn missing(code: i32, message: impl Into<String>) -> RegistryError {
     RegistryError::refused(404, code, message)
@@ -28,7 +29,7 @@ pub(super) fn no_schema() -> RegistryError {
     missing(SCHEMA_NOT_FOUND, "Schema not found")
 }
 
-pub(super) fn no_schema_of(id: i32) -> RegistryError {
+pub(super) fn no_schema_of(id: impl Display) -> RegistryError {
     missing(SCHEMA_NOT_FOUND, format!("Schema {id} not found"))
 }
 

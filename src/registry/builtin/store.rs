@@ -12,7 +12,7 @@
 
 use super::record::{Record, SchemaRecord};
 use super::terms::{Mode, Name};
-use crate::catalog::{Reference, SchemaText, SchemaType};
+use crate::catalog::{Guid, Reference, SchemaText, SchemaType};
 use crate::registry::compatibility::Level;
 use crate::registry::schema::Parsed;
 use ring::digest::{SHA256, digest};
@@ -67,14 +67,23 @@ pub struct Schema {
     pub references: Vec<Name>,
     /// Members of its record that have no meaning here.
     pub rest: Map<String, Value>,
+    /// Its GUID: that of its record, where Confluent's registry wrote one, else derived from text and references.
+    pub guid: Guid,
     identity: Identity,
 }
 
 impl Schema {
     /// The schema of a record, with the text that identifies it.
     pub(super) fn of(record: &SchemaRecord, identity: &str) -> Schema {
-        let SchemaRecord { kind, text, references, rest, .. } = record.clone();
-        Schema { kind, text: text.into(), references, rest, identity: sha256(identity) }
+        Schema::with(record.clone(), sha256(identity))
+    }
+
+    fn with(record: SchemaRecord, identity: Identity) -> Schema {
+        let SchemaRecord { kind, text, references, rest, .. } = record;
+        let given = rest.get("guid").and_then(Value::as_str).and_then(Guid::parse);
+        let names = references.iter().map(|r| (r.name.as_str(), r.subject.as_str(), r.version));
+        let guid = given.unwrap_or_else(|| Guid::derive(&text, names));
+        Schema { kind, text: text.into(), references, rest, guid, identity }
     }
 
     /// Whether the direct references are these, in any order.
@@ -116,7 +125,7 @@ impl Store {
 
     fn put(&mut self, record: SchemaRecord) -> Result<(), String> {
         let identity = self.identity_of(&record);
-        let SchemaRecord { subject, version, id, kind, references, text, is_deleted, rest } = record;
+        let SchemaRecord { subject, version, id, kind, is_deleted, .. } = record.clone();
         if let Some((known, uses)) = self.schemas.get(&id)
             && (known.kind, known.identity) != (kind, identity)
         {
@@ -133,7 +142,7 @@ impl Store {
                 schema.clone()
             }
             None => {
-                let schema = Arc::new(Schema { kind, text: text.into(), references, rest, identity });
+                let schema = Arc::new(Schema::with(record, identity));
                 self.schemas.insert(id, (schema.clone(), 1));
                 let ids = self.identities.entry((kind, identity)).or_default();
                 ids.push(id);
@@ -192,6 +201,12 @@ impl Store {
     /// The schema of an id.
     pub fn schema(&self, id: i32) -> Option<&Arc<Schema>> {
         self.schemas.get(&id).map(|(schema, _)| schema)
+    }
+
+    /// The schema of a GUID, and its id. Asked once for each GUID that a reader meets, so that no index is kept.
+    pub fn schema_of_guid(&self, guid: Guid) -> Option<(i32, &Arc<Schema>)> {
+        let mut all = self.schemas.iter().map(|(id, (schema, _))| (*id, schema));
+        all.find(|(_, schema)| schema.guid == guid)
     }
 
     /// All subjects with their versions, soft-deleted ones included.

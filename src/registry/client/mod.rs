@@ -2,17 +2,18 @@
 //!
 //! ```text
 //! by_id(7)          cache, else GET /schemas/ids/7, and its references by subject and version, recursively
+//! by_guid(8979-..)  cache, else GET /schemas/guids/8979-.., likewise
 //! register(s, t)    POST /subjects/s/versions -> id;  POST /subjects/s -> version
 //! is_compatible     POST /compatibility/subjects/s/versions/latest?verbose=true
 //! ```
 //!
-//! An id means the same schema for ever, so [`cache`] keeps it, beyond the process where there is a directory. Nothing else is
+//! An id or a GUID means the same schema for ever, so [`cache`] keeps it, beyond the process where there is a directory. Nothing else is
 //! cached. How requests reach the registry, and what is retried, is decided in [`http`].
 
 mod cache;
 mod http;
 
-use crate::catalog::{Reference, SchemaText, SchemaType};
+use crate::catalog::{Guid, Reference, SchemaRef, SchemaText, SchemaType};
 use crate::config::RegistryConfig;
 use crate::http_client::service::escaped;
 use crate::registry::{Compatibility, Registered, RegistryError, Result, Schemas};
@@ -136,11 +137,18 @@ impl Client {
         Ok(())
     }
 
+    fn keep(&self, id: i32, schema: SchemaText) -> Arc<SchemaText> {
+        match named(id) {
+            Some(name) => self.cache.put(name, schema),
+            None => Arc::new(schema),
+        }
+    }
+
     fn registered(&self, raw: RawVersion) -> Result<Registered> {
         let RawVersion { subject, version, id, schema } = raw;
-        let schema = match self.cache.get(id) {
+        let schema = match named(id).and_then(|name| self.cache.get(name)) {
             Some(known) => known,
-            None => self.cache.put(id, self.resolved(schema)?),
+            None => self.keep(id, self.resolved(schema)?),
         };
         Ok(Registered { subject, version, id, schema })
     }
@@ -148,12 +156,21 @@ impl Client {
 
 impl Schemas for Client {
     fn by_id(&self, id: i32, subject: Option<&str>) -> Result<Arc<SchemaText>> {
-        if let Some(known) = self.cache.get(id) {
+        if let Some(known) = named(id).and_then(|name| self.cache.get(name)) {
             return Ok(known);
         }
         let query = subject.map(|subject| format!("?subject={}", escaped(subject))).unwrap_or_default();
         let raw: RawSchema = self.get(&format!("/schemas/ids/{id}{query}"))?;
-        Ok(self.cache.put(id, self.resolved(raw)?))
+        Ok(self.keep(id, self.resolved(raw)?))
+    }
+
+    fn by_guid(&self, guid: Guid) -> Result<Arc<SchemaText>> {
+        let name = SchemaRef::Guid(guid);
+        if let Some(known) = self.cache.get(name) {
+            return Ok(known);
+        }
+        let raw: RawSchema = self.get(&format!("/schemas/guids/{guid}"))?;
+        Ok(self.cache.put(name, self.resolved(raw)?))
     }
 
     fn latest(&self, subject: &str) -> Result<Registered> {
@@ -174,7 +191,7 @@ impl Schemas for Client {
     fn register(&self, subject: &str, schema: &SchemaText) -> Result<Registered> {
         let path = format!("/subjects/{}/versions", escaped(subject));
         let RawId { id } = self.call(Method::POST, &path, Some(&body(schema)))?;
-        let schema = self.cache.put(id, schema.clone());
+        let schema = self.keep(id, schema.clone());
         // The response has no version in registries before 8.0.
         let found = self.lookup(subject, &schema)?;
         Ok(Registered { id, schema, ..found })
@@ -207,6 +224,11 @@ impl Schemas for Client {
     fn versions(&self, subject: &str) -> Result<Vec<i32>> {
         self.get(&format!("/subjects/{}/versions", escaped(subject)))
     }
+}
+
+/// How payloads name an id; none names a negative one.
+fn named(id: i32) -> Option<SchemaRef> {
+    u32::try_from(id).ok().map(SchemaRef::Id)
 }
 
 fn version_path(subject: &str, version: &str) -> String {

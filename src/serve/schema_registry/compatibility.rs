@@ -4,7 +4,7 @@ use super::subjects::submitted;
 use super::{Outcome, Parameters, Shared, flag, run, version_number};
 use crate::engine::access::Principal;
 use axum::body::Bytes;
-use axum::extract::{Extension, Path, Query, State};
+use axum::extract::{Extension, Path, State};
 use axum::response::Response;
 use serde_json::{Value, json};
 
@@ -13,7 +13,7 @@ pub(super) async fn with_one(
     State(service): State<Shared>,
     Extension(user): Extension<Principal>,
     Path((subject, version)): Path<(String, String)>,
-    Query(parameters): Query<Parameters>,
+    parameters: Parameters,
     body: Bytes,
 ) -> Response {
     run(service, user, move |call| {
@@ -33,7 +33,7 @@ pub(super) async fn with_all(
     State(service): State<Shared>,
     Extension(user): Extension<Principal>,
     Path(subject): Path<String>,
-    Query(parameters): Query<Parameters>,
+    parameters: Parameters,
     body: Bytes,
 ) -> Response {
     run(service, user, move |call| {

@@ -24,9 +24,11 @@ use crate::error::{Error, Result};
 use crate::registry::RegistryError;
 use crate::registry::builtin::Builtin;
 use crate::threads;
-use axum::extract::Path;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
+use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -41,8 +43,31 @@ pub(super) struct RegistryService {
 }
 
 type Shared = Arc<RegistryService>;
-/// Parameters behind the question mark.
-type Parameters = BTreeMap<String, String>;
+
+/// What a request says beside its path and body.
+struct Parameters {
+    /// Behind the question mark.
+    query: BTreeMap<String, String>,
+    /// The client takes members that it may not know. Only then do responses have those that Confluent's registry added in 8.0:
+    /// older clients fail at them.
+    takes_unknown: bool,
+}
+
+impl Parameters {
+    fn get(&self, name: &str) -> Option<&String> {
+        self.query.get(name)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Parameters {
+    type Rejection = QueryRejection;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> std::result::Result<Parameters, QueryRejection> {
+        let Query(query) = Query::from_request_parts(parts, state).await?;
+        let header = parts.headers.get("confluent-accept-unknown-properties");
+        Ok(Parameters { query, takes_unknown: header.is_some_and(|value| value.as_bytes() == b"true") })
+    }
+}
 
 /// A request on its way through the registry.
 struct Call {
@@ -144,6 +169,8 @@ pub(super) fn routes() -> Routes<Shared> {
         .get("/schema-registry/schemas/ids/{id}/schema", reader, schemas::text)
         .get("/schema-registry/schemas/ids/{id}/subjects", reader, schemas::subjects)
         .get("/schema-registry/schemas/ids/{id}/versions", reader, schemas::versions)
+        .get("/schema-registry/schemas/guids/{guid}", reader, schemas::by_guid)
+        .get("/schema-registry/schemas/guids/{guid}/ids", reader, schemas::ids)
         .post("/schema-registry/compatibility/subjects/{subject}/versions", reader, compatibility::with_all)
         .post("/schema-registry/compatibility/subjects/{subject}/versions/{version}", reader, compatibility::with_one)
         .get("/schema-registry/config", reader, settings::level)

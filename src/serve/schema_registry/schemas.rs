@@ -1,11 +1,12 @@
-//! Schemas by their ids.
+//! Schemas by their ids and GUIDs.
 
 use super::subjects::{described, filter, is_serialized, prefix};
 use super::{Call, Outcome, Parameters, Shared, flag, page, refused, respond, run, run_for};
-use crate::catalog::SchemaType;
+use crate::catalog::{Guid, SchemaType};
 use crate::engine::access::Principal;
+use crate::registry::SCHEMA_NOT_FOUND;
 use crate::registry::builtin::{Filter, Name, Schema};
-use axum::extract::{Extension, Path, Query, State};
+use axum::extract::{Extension, Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
@@ -18,7 +19,7 @@ pub(super) async fn types() -> Response {
 pub(super) async fn list(
     State(service): State<Shared>,
     Extension(user): Extension<Principal>,
-    Query(parameters): Query<Parameters>,
+    parameters: Parameters,
 ) -> Response {
     run(service, user, move |call| {
         let latest = flag(&parameters, "latestOnly");
@@ -37,32 +38,53 @@ pub(super) async fn by_id(
     State(service): State<Shared>,
     Extension(user): Extension<Principal>,
     Path(id): Path<String>,
-    Query(parameters): Query<Parameters>,
+    parameters: Parameters,
 ) -> Response {
-    run(service, user, move |call| {
-        let schema = find(call, &id)?;
-        let mut object = Map::new();
-        let mut put = |name: &str, value: Value| object.insert(name.to_owned(), value);
-        if schema.kind != SchemaType::Avro {
-            put("schemaType", schema.kind.name().into());
-        }
-        put("schema", call.registry.formatted(&schema, is_serialized(&parameters)).into());
-        if !schema.references.is_empty() {
-            put("references", schema.references.iter().map(Name::json).collect());
-        }
-        if flag(&parameters, "fetchMaxId") {
-            put("maxId", call.registry.last_id()?.into());
-        }
-        Ok(Value::Object(object))
-    })
-    .await
+    run(service, user, move |call| described_alone(call, &*find(call, &id)?, &parameters)).await
+}
+
+pub(super) async fn by_guid(
+    State(service): State<Shared>,
+    Extension(user): Extension<Principal>,
+    Path(guid): Path<String>,
+    parameters: Parameters,
+) -> Response {
+    run(service, user, move |call| described_alone(call, &find_guid(call, &guid)?.1, &parameters)).await
+}
+
+pub(super) async fn ids(
+    State(service): State<Shared>,
+    Extension(user): Extension<Principal>,
+    Path(guid): Path<String>,
+) -> Response {
+    run(service, user, move |call| Ok(json!([{ "context": ".", "id": find_guid(call, &guid)?.0 }]))).await
+}
+
+/// A schema that is asked for without a subject.
+fn described_alone(call: &Call, schema: &Schema, parameters: &Parameters) -> Outcome {
+    let mut object = Map::new();
+    let mut put = |name: &str, value: Value| object.insert(name.to_owned(), value);
+    if parameters.takes_unknown {
+        put("guid", schema.guid.to_string().into());
+    }
+    if schema.kind != SchemaType::Avro {
+        put("schemaType", schema.kind.name().into());
+    }
+    put("schema", call.registry.formatted(schema, is_serialized(parameters)).into());
+    if !schema.references.is_empty() {
+        put("references", schema.references.iter().map(Name::json).collect());
+    }
+    if flag(parameters, "fetchMaxId") {
+        put("maxId", call.registry.last_id()?.into());
+    }
+    Ok(Value::Object(object))
 }
 
 pub(super) async fn text(
     State(service): State<Shared>,
     Extension(user): Extension<Principal>,
     Path(id): Path<String>,
-    Query(parameters): Query<Parameters>,
+    parameters: Parameters,
 ) -> Response {
     run_for(service, user, move |call| match find(call, &id) {
         Ok(schema) => super::body(StatusCode::OK, call.registry.formatted(&schema, is_serialized(&parameters))),
@@ -75,7 +97,7 @@ pub(super) async fn subjects(
     State(service): State<Shared>,
     Extension(user): Extension<Principal>,
     Path(id): Path<String>,
-    Query(parameters): Query<Parameters>,
+    parameters: Parameters,
 ) -> Response {
     run(service, user, move |call| {
         let mut names: Vec<String> = uses(call, &id, &parameters)?.into_iter().map(|(subject, _)| subject).collect();
@@ -89,7 +111,7 @@ pub(super) async fn versions(
     State(service): State<Shared>,
     Extension(user): Extension<Principal>,
     Path(id): Path<String>,
-    Query(parameters): Query<Parameters>,
+    parameters: Parameters,
 ) -> Response {
     run(service, user, move |call| {
         let uses = page(uses(call, &id, &parameters)?.into_iter(), &parameters);
@@ -107,15 +129,29 @@ fn uses(call: &Call, id: &str, parameters: &Parameters) -> Outcome<Vec<(String, 
     Ok(uses.into_iter().filter(|(subject, _)| call.sees(subject)).collect())
 }
 
-/// The schema of an id. A user who is limited to some topics sees it if one of its subjects is of these.
+/// The schema of an id.
 fn find(call: &Call, id: &str) -> Outcome<Arc<Schema>> {
     let id = number(id)?;
     let schema = call.registry.schema_of(id)?;
+    check(call, id)?;
+    Ok(schema)
+}
+
+/// The schema of a GUID, and its id.
+fn find_guid(call: &Call, guid: &str) -> Outcome<(i32, Arc<Schema>)> {
+    let unknown = || refused(404, SCHEMA_NOT_FOUND, format!("Schema {guid} not found"));
+    let found = call.registry.schema_of_guid(Guid::parse(guid).ok_or_else(unknown)?)?;
+    check(call, found.0)?;
+    Ok(found)
+}
+
+/// A user who is limited to some topics sees a schema if one of its subjects is of these.
+fn check(call: &Call, id: i32) -> Outcome<()> {
     if !call.user.topics.is_unlimited() {
         let uses = call.registry.uses_of(id, Filter::All)?;
         if let Some((subject, _)) = uses.first().filter(|_| !uses.iter().any(|(subject, _)| call.sees(subject))) {
             call.check_subject(subject)?;
         }
     }
-    Ok(schema)
+    Ok(())
 }

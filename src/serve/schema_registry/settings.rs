@@ -5,7 +5,7 @@ use crate::engine::access::{Principal, Role};
 use crate::registry::builtin::Mode;
 use crate::registry::compatibility::Level;
 use axum::body::Bytes;
-use axum::extract::{Extension, Path, Query, State};
+use axum::extract::{Extension, Path, State};
 use axum::response::Response;
 use serde_json::{Value, json};
 
@@ -16,7 +16,7 @@ pub(super) async fn level(
     State(service): State<Shared>,
     Extension(user): Extension<Principal>,
     subject: Subject,
-    Query(parameters): Query<Parameters>,
+    parameters: Parameters,
 ) -> Response {
     run(service, user, move |call| {
         let (subject, inherits) = asked(call, subject.as_ref(), &parameters)?;
@@ -66,7 +66,7 @@ pub(super) async fn mode(
     State(service): State<Shared>,
     Extension(user): Extension<Principal>,
     subject: Subject,
-    Query(parameters): Query<Parameters>,
+    parameters: Parameters,
 ) -> Response {
     run(service, user, move |call| {
         let (subject, inherits) = asked(call, subject.as_ref(), &parameters)?;
@@ -79,7 +79,7 @@ pub(super) async fn set_mode(
     State(service): State<Shared>,
     Extension(user): Extension<Principal>,
     subject: Subject,
-    Query(parameters): Query<Parameters>,
+    parameters: Parameters,
     body: Bytes,
 ) -> Response {
     run(service, user, move |call| {

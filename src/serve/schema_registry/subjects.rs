@@ -5,7 +5,7 @@ use crate::catalog::SchemaType;
 use crate::engine::access::{Principal, Role};
 use crate::registry::builtin::{Builtin, Filter, Name, References, Submitted, Version};
 use axum::body::Bytes;
-use axum::extract::{Extension, Path, Query, State};
+use axum::extract::{Extension, Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
@@ -28,7 +28,7 @@ pub(super) fn prefix(parameters: &Parameters) -> &str {
 pub(super) async fn list(
     State(service): State<Shared>,
     Extension(user): Extension<Principal>,
-    Query(parameters): Query<Parameters>,
+    parameters: Parameters,
 ) -> Response {
     run(service, user, move |call| {
         let names = call.registry.subject_names(prefix(&parameters), filter(&parameters))?;
@@ -41,7 +41,7 @@ pub(super) async fn versions(
     State(service): State<Shared>,
     Extension(user): Extension<Principal>,
     Path(subject): Path<String>,
-    Query(parameters): Query<Parameters>,
+    parameters: Parameters,
 ) -> Response {
     run(service, user, move |call| {
         call.check_subject(&subject)?;
@@ -55,7 +55,7 @@ pub(super) async fn version(
     State(service): State<Shared>,
     Extension(user): Extension<Principal>,
     Path((subject, version)): Path<(String, String)>,
-    Query(parameters): Query<Parameters>,
+    parameters: Parameters,
 ) -> Response {
     run(service, user, move |call| {
         let found = find(call, &subject, &version, flag(&parameters, "deleted"))?;
@@ -68,7 +68,7 @@ pub(super) async fn schema(
     State(service): State<Shared>,
     Extension(user): Extension<Principal>,
     Path((subject, version)): Path<(String, String)>,
-    Query(parameters): Query<Parameters>,
+    parameters: Parameters,
 ) -> Response {
     run_for(service, user, move |call| match find(call, &subject, &version, flag(&parameters, "deleted")) {
         Ok(found) => super::body(StatusCode::OK, call.registry.formatted(&found.schema, is_serialized(&parameters))),
@@ -93,14 +93,19 @@ pub(super) async fn register(
     State(service): State<Shared>,
     Extension(user): Extension<Principal>,
     Path(subject): Path<String>,
-    Query(parameters): Query<Parameters>,
+    parameters: Parameters,
     body: Bytes,
 ) -> Response {
     run(service, user, move |call| {
         call.change(Role::Writer, "register a schema", Some(&subject), || {
             let submitted = submitted(&body, &parameters)?;
             let version = call.registry.register_schema(&subject, &submitted)?;
-            Ok(json!({ "id": version.id }))
+            Ok(match parameters.takes_unknown {
+                true => {
+                    json!({ "id": version.id, "version": version.version, "guid": version.schema.guid.to_string() })
+                }
+                false => json!({ "id": version.id }),
+            })
         })
     })
     .await
@@ -110,7 +115,7 @@ pub(super) async fn lookup(
     State(service): State<Shared>,
     Extension(user): Extension<Principal>,
     Path(subject): Path<String>,
-    Query(parameters): Query<Parameters>,
+    parameters: Parameters,
     body: Bytes,
 ) -> Response {
     run(service, user, move |call| {
@@ -126,7 +131,7 @@ pub(super) async fn delete(
     State(service): State<Shared>,
     Extension(user): Extension<Principal>,
     Path(subject): Path<String>,
-    Query(parameters): Query<Parameters>,
+    parameters: Parameters,
 ) -> Response {
     run(service, user, move |call| {
         call.change(Role::Admin, "delete a subject", Some(&subject), || {
@@ -140,7 +145,7 @@ pub(super) async fn delete_version(
     State(service): State<Shared>,
     Extension(user): Extension<Principal>,
     Path((subject, version)): Path<(String, String)>,
-    Query(parameters): Query<Parameters>,
+    parameters: Parameters,
 ) -> Response {
     run(service, user, move |call| {
         call.change(Role::Admin, "delete a version", Some(&subject), || {
@@ -169,6 +174,9 @@ pub(super) fn described(registry: &Builtin, subject: &str, version: &Version, pa
     put("subject", subject.into());
     put("version", version.version.into());
     put("id", version.id.into());
+    if parameters.takes_unknown {
+        put("guid", schema.guid.to_string().into());
+    }
     if schema.kind != SchemaType::Avro {
         put("schemaType", schema.kind.name().into());
     }

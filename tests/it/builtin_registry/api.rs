@@ -45,6 +45,31 @@ fn schemas_are_registered_and_read() {
 }
 
 #[test]
+fn schemas_have_guids_for_clients_that_know_them() {
+    let server = Server::start();
+    let old = Client::of(&server);
+    let new = Client { takes_unknown: true, ..Client::of(&server) };
+    // What Confluent's registry derives.
+    let guid = "ef524ea1-b91e-7317-3d93-8ade36c1db32";
+    let registered = json!({ "id": 1, "version": 1, "guid": guid });
+    assert_eq!(new.post("/subjects/t-value/versions", json!({ "schema": "\"int\"" })), (200, registered));
+    assert_eq!(old.post("/subjects/u-value/versions", json!({ "schema": "\"int\"" })), (200, json!({ "id": 1 })));
+    assert_eq!(new.get("/subjects/u-value/versions/1").1["guid"], guid);
+    assert_eq!(new.get("/schemas/ids/1"), (200, json!({ "guid": guid, "schema": "\"int\"" })));
+    assert_eq!(old.get("/schemas/ids/1"), (200, json!({ "schema": "\"int\"" })));
+    assert_eq!(old.get(&format!("/schemas/guids/{guid}")), (200, json!({ "schema": "\"int\"" })));
+    assert_eq!(old.get(&format!("/schemas/guids/{guid}/ids")), (200, json!([{ "context": ".", "id": 1 }])));
+    for unknown in ["ef524ea1-b91e-7317-3d93-8ade36c1db33", "x"] {
+        let missing = error(404, 40403, &format!("Schema {unknown} not found"));
+        assert_eq!(old.get(&format!("/schemas/guids/{unknown}")), missing);
+    }
+    // Another schema that refers to it, by its direct references.
+    let referring = json!({ "schema": "\"int\"", "references": [{ "name": "x", "subject": "t-value", "version": 1 }] });
+    let other = new.post("/subjects/t-value/versions", referring).1;
+    assert!(other["id"] == 2 && other["guid"] != guid, "{other}");
+}
+
+#[test]
 fn what_is_missing_or_wrong_has_a_code_and_a_text() {
     let server = Server::start();
     let client = Client::of(&server);

@@ -4,7 +4,7 @@ use super::{Client, error, record};
 use crate::http::Server;
 use serde_json::json;
 use std::sync::Arc;
-use tidegate::catalog::{SchemaText, SchemaType};
+use tidegate::catalog::{Guid, SchemaText, SchemaType};
 use tidegate::log::embedded::EmbeddedLog;
 use tidegate::log::{Log, RecordSet, TopicSpec};
 use tidegate::registry::Schemas;
@@ -47,7 +47,7 @@ const FOREIGN: &[(&str, Option<&str>)] = &[
     (
         r#"{"keytype":"SCHEMA","subject":"j-value","version":1,"magic":1}"#,
         Some(
-            r#"{"subject":"j-value","version":1,"id":6,"md5":"x","schemaType":"JSON","references":[],"metadata":{"tags":null},"schema":"{\"type\":\"object\"}","deleted":false}"#,
+            r#"{"subject":"j-value","version":1,"id":6,"md5":"x","guid":"89791762-2336-4186-9674-299b90a802e2","schemaType":"JSON","references":[],"metadata":{"tags":null},"schema":"{\"type\":\"object\"}","deleted":false}"#,
         ),
     ),
     (
@@ -94,6 +94,8 @@ fn a_topic_of_confluents_registry_is_taken_over() {
     assert_eq!(registry.subject_names("", Filter::All).unwrap(), ["j-value", "p-value", "t-value"]);
     assert_eq!(registry.latest("t-value").unwrap().id, 5);
     assert_eq!(registry.by_id(9, None).unwrap().kind, SchemaType::Protobuf, "soft-deleted ids resolve");
+    let guid = Guid::parse("89791762-2336-4186-9674-299b90a802e2").unwrap();
+    assert_eq!(registry.by_guid(guid).unwrap().kind, SchemaType::Json, "what Confluent's registry assigned");
     let names = |subject| (registry.level(subject, true).unwrap().name(), registry.mode(subject, true).unwrap().name());
     assert_eq!(names(None), ("FORWARD", "READWRITE"));
     assert_eq!((names(Some("t-value")).0, names(Some("j-value")).1), ("NONE", "READONLY"));

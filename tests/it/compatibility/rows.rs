@@ -396,6 +396,8 @@ pub(crate) const ENDPOINTS: &[(&str, &str, Works, &str)] = &[
     ("GET", "/schema-registry/schemas/ids/{id}/schema", Yes, ""),
     ("GET", "/schema-registry/schemas/ids/{id}/subjects", Yes, ""),
     ("GET", "/schema-registry/schemas/ids/{id}/versions", Yes, ""),
+    ("GET", "/schema-registry/schemas/guids/{guid}", Yes, ""),
+    ("GET", "/schema-registry/schemas/guids/{guid}/ids", Yes, ""),
     (
         "POST",
         "/schema-registry/compatibility/subjects/{subject}/versions",

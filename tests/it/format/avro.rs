@@ -428,7 +428,8 @@ fn frames_that_are_none_say_why() {
     let mut reason = |payload: &[u8]| decoder.push(Some(payload)).unwrap_err().reason;
     assert!(reason(b"").contains("empty"));
     assert!(reason(b"\0\0\0").contains("3 bytes"));
-    assert!(reason(&[1; 17]).contains("GUID"));
+    assert!(reason(&[1; 16]).contains("fewer than the frame of a schema's GUID"));
+    assert_eq!(reason(&[1; 17]), "schema 01010101-0101-0101-0101-010101010101 is not known");
     assert!(reason(b"{\"C\":1}").contains("magic byte"));
     assert_eq!(reason(b"\0\0\0\0\x05\x02"), "schema 5 is not known");
     // The source's own schema needs no registry.

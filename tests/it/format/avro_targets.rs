@@ -5,7 +5,7 @@ use super::avro_oracle::Writer;
 use super::registered::{decoder, schemas, side, written_by};
 use super::targets::{Difference, Ours, Target, nested_columns};
 use super::{all, oracle::V};
-use tidegate::catalog::Format;
+use tidegate::catalog::{Format, SchemaRef};
 use tidegate::format::schema::{Derivation, columns_to_schema};
 use tidegate::format::{Encoder, frame};
 use tidegate::types::{Column, SqlType};
@@ -58,7 +58,7 @@ fn target(columns: Vec<Column>, schema: &str, corpus: Vec<Vec<u8>>) -> Target {
     let decoder = decoder(&columns, false, &schemas(&[(7, schema)]));
     let writer = Writer::new(schema);
     let meaning = move |payload: &[u8], columns: &[Column]| match frame::split(payload) {
-        Ok((7, body)) => writer.decode(body, columns),
+        Ok((SchemaRef::Id(7), body)) => writer.decode(body, columns),
         _ => Err(()),
     };
     Target::with(decoder, columns, corpus, TOKENS, meaning, DIFFERS)

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use tidegate::catalog::{Format, SchemaText, SchemaType, Wire, WireSchema};
+use tidegate::catalog::{Format, SchemaRef, SchemaText, SchemaType, Wire, WireSchema};
 use tidegate::format::frame::{SharedSchemas, Writer, WriterSchemas};
 use tidegate::format::{Decoder, Side};
 use tidegate::types::Column;
@@ -12,7 +12,8 @@ use tidegate::types::Column;
 struct Known(HashMap<u32, String>);
 
 impl WriterSchemas for Known {
-    fn get(&self, id: u32) -> Writer {
+    fn get(&self, id: SchemaRef) -> Writer {
+        let SchemaRef::Id(id) = id else { return Writer::Unknown };
         match self.0.get(&id) {
             Some(text) => Writer::Known(Arc::new(SchemaText::new(SchemaType::Avro, text.as_str()))),
             None if id == 404 => Writer::Missing("Schema 404 not found".to_owned()),

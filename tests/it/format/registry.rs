@@ -1,7 +1,7 @@
 //! One side of a source with a registered schema, for the tests of PROTOBUF and JSON_SR.
 
 use std::sync::Arc;
-use tidegate::catalog::{Format, SchemaText, SchemaType, Wire, WireSchema};
+use tidegate::catalog::{Format, SchemaRef, SchemaText, SchemaType, Wire, WireSchema};
 use tidegate::format::frame::{SharedSchemas, Writer, WriterSchemas};
 use tidegate::format::{Decoder, Encoder, Side};
 use tidegate::parse::statement::Statement;
@@ -12,8 +12,12 @@ use tidegate::types::Column;
 struct One(Arc<SchemaText>);
 
 impl WriterSchemas for One {
-    fn get(&self, id: u32) -> Writer {
-        if id == 1 { Writer::Known(self.0.clone()) } else { Writer::Missing("it does not exist".to_owned()) }
+    fn get(&self, id: SchemaRef) -> Writer {
+        if id == SchemaRef::Id(1) {
+            Writer::Known(self.0.clone())
+        } else {
+            Writer::Missing("it does not exist".to_owned())
+        }
     }
 }
 

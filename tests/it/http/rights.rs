@@ -160,6 +160,8 @@ GET /schema-registry/schemas/ids/{id}   -       +       +       +      +        
 GET /schema-registry/schemas/ids/{id}/schema -  +       +       +      +               +
 GET /schema-registry/schemas/ids/{id}/subjects - +      +       +      +               +
 GET /schema-registry/schemas/ids/{id}/versions - +      +       +      +               +
+GET /schema-registry/schemas/guids/{guid} -     +       +       +      +               +
+GET /schema-registry/schemas/guids/{guid}/ids - +       +       +      +               +
 POST /schema-registry/compatibility/subjects/{subject}/versions - + + + x x
 POST /schema-registry/compatibility/subjects/{subject}/versions/{version} - + + + x x
 GET /schema-registry/config             -       +       +       +      +               +

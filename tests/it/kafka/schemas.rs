@@ -165,12 +165,23 @@ fn normal(value: Value) -> Value {
     }
 }
 
+fn round_trip(test: &str, client: Client, broker: &broker::Broker, server: &Server, url: &str, formats: &[&str]) {
+    round_trip_by(test, (client, "write"), broker, server, url, formats);
+}
+
 /// The client writes a topic of each format, the server reads them by their schemas and writes as many, the client reads those.
 /// `formats` are the ones that are read back.
-fn round_trip(test: &str, client: Client, broker: &broker::Broker, server: &Server, url: &str, formats: &[&str]) {
+fn round_trip_by(
+    test: &str,
+    (client, verb): (Client, &str),
+    broker: &broker::Broker,
+    server: &Server,
+    url: &str,
+    formats: &[&str],
+) {
     let prefix = fresh("cars");
     let name = |format: &str| format!("{prefix}-{format}");
-    if client.run(test, &["write", &broker.bootstrap, url, &prefix]).is_none() {
+    if client.run(test, &[verb, &broker.bootstrap, url, &prefix]).is_none() {
         return;
     }
     for (format, key, with) in [
@@ -222,6 +233,15 @@ fn python_serializers_with_our_registry() {
     let server = server(broker, &[]);
     let url = format!("http://{}/schema-registry", server.address);
     round_trip(test, Client::Python, broker, &server, &url, &["avro", "protobuf", "json"]);
+}
+
+#[test]
+fn python_serializers_that_name_schemas_in_headers() {
+    let test = "python_serializers_that_name_schemas_in_headers";
+    let Some(broker) = broker::shared(test) else { return };
+    let server = server(broker, &[]);
+    let url = format!("http://{}/schema-registry", server.address);
+    round_trip_by(test, (Client::Python, "write-headers"), broker, &server, &url, &["avro", "protobuf", "json"]);
 }
 
 /// Its deserializer of PROTOBUF asks for a descriptor in the place of a text, which Apicurio does not make.

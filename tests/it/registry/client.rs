@@ -4,10 +4,10 @@ use super::server::Server;
 use super::{BIGINT, INT, json_object, schema};
 use std::path::Path;
 use std::time::Duration;
-use tidegate::catalog::SchemaType;
+use tidegate::catalog::{Guid, SchemaType};
 use tidegate::config::{Config, LogConfig};
 use tidegate::registry::client::Client;
-use tidegate::registry::fixed::Fixed;
+use tidegate::registry::fixed::{Fixed, guid_of};
 use tidegate::registry::{
     Compatibility, RegistryError, SCHEMA_NOT_FOUND, SUBJECT_NOT_FOUND, Schemas, VERSION_NOT_FOUND,
 };
@@ -32,6 +32,7 @@ fn code(error: RegistryError) -> i32 {
 fn laws(registry: &dyn Schemas) {
     assert_eq!(code(registry.latest("a-value").unwrap_err()), SUBJECT_NOT_FOUND);
     assert_eq!(code(registry.by_id(77, None).unwrap_err()), SCHEMA_NOT_FOUND);
+    assert_eq!(code(registry.by_guid(Guid([7; 16])).unwrap_err()), SCHEMA_NOT_FOUND);
     let (one, two) = (json_object(&[("A", INT)]), json_object(&[("A", INT), ("B", BIGINT)]));
     let first = registry.register("a-value", &one).unwrap();
     assert_eq!((first.version, &*first.schema), (1, &one));
@@ -52,6 +53,7 @@ fn laws(registry: &dyn Schemas) {
     assert_eq!(code(registry.latest("a-value").unwrap_err()), SUBJECT_NOT_FOUND);
     assert_eq!(code(registry.delete_subject("a-value").unwrap_err()), SUBJECT_NOT_FOUND);
     assert_eq!(*registry.by_id(second.id, Some("a-value")).unwrap(), two, "ids resolve after a deletion");
+    assert_eq!(*registry.by_guid(guid_of(&two)).unwrap(), two);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::{World, columns, refused, run, schema};
 use crate::rows::collect;
 use std::time::Duration;
-use tidegate::catalog::SchemaType;
+use tidegate::catalog::{SchemaText, SchemaType};
 use tidegate::config::{Config, LogConfig};
 use tidegate::engine::query::persistent::State;
 use tidegate::engine::session::Session;
@@ -11,6 +11,7 @@ use tidegate::engine::{Answer, Drive, Engine};
 use tidegate::log::embedded::EmbeddedLog;
 use tidegate::log::{Header, Log, RecordSet};
 use tidegate::registry::Schemas;
+use tidegate::registry::fixed::guid_of;
 use tidegate::types::clock::SystemClock;
 
 const AVRO: &str = r#"{"type":"record","name":"R","fields":[{"name":"A","type":["null","int"],"default":null}]}"#;
@@ -54,29 +55,80 @@ fn an_id_that_does_not_exist_is_a_bad_record() {
     assert_eq!(rows(&engine, "SELECT a FROM s;"), ["1", "3"], "a query over history skips it as well");
 }
 
+/// The frame of a GUID.
+fn guid(schema: &SchemaText) -> Vec<u8> {
+    [&[1], &guid_of(schema).0[..]].concat()
+}
+
+/// A record with these headers, without a key.
+fn with_headers(world: &World, topic: &str, value: &[u8], headers: &[(&str, &[u8])]) {
+    let mut set = RecordSet::default();
+    set.push(0, 1_000, None, Some(value));
+    let header = |(key, value): &(&str, &[u8])| Header { key: (*key).into(), value: Some(value.to_vec()) };
+    set.headers.push((0, headers.iter().map(header).collect()));
+    world.log.append(topic, &set).unwrap();
+}
+
 #[test]
-fn a_schema_that_is_named_by_a_header_or_a_guid_is_a_bad_record() {
+fn a_schema_may_be_named_by_a_guid_and_in_a_header() {
+    let proto = "syntax = \"proto3\";\n\nmessage Other {\n  string A = 1;\n}\nmessage R {\n  int32 A = 1;\n}\n";
+    let json = r#"{"type":"object","properties":{"A":{"type":"integer","connect.type":"int32"}}}"#;
+    // Behind the frame: which message it is (the second), and the payload of 5.
+    for (format, kind, text, message, five) in [
+        ("AVRO", SchemaType::Avro, AVRO, &b""[..], &b"\x02\x0a"[..]),
+        ("PROTOBUF", SchemaType::Protobuf, proto, b"\x02\x02", b"\x08\x05"),
+        ("JSON_SR", SchemaType::Json, json, b"", b"{\"A\":5}"),
+    ] {
+        let world = World::new();
+        let engine = world.engine();
+        run(&engine, &SOURCE.replace("AVRO", format));
+        run(&engine, COPY);
+        let schema = schema(kind, text);
+        world.registry.put("s-value", 2, &schema);
+        let by_id = [&[0, 0, 0, 0, 2], message].concat();
+        let by_guid = [&guid(&schema)[..], message].concat();
+        let unknown = [&[1; 17], message].concat();
+        produce(
+            &world,
+            "s",
+            &[[&by_guid[..], five].concat(), [&by_id[..], five].concat(), [&unknown[..], five].concat()],
+        );
+        with_headers(&world, "s", five, &[("__value_schema_id", &unknown), ("__value_schema_id", &by_guid)]);
+        with_headers(&world, "s", five, &[("__value_schema_id", &by_id), ("__key_schema_id", &unknown)]);
+        // The header decides, whatever the payload looks like.
+        with_headers(&world, "s", &[&by_id[..], five].concat(), &[("__value_schema_id", &unknown)]);
+        engine.drive().unwrap();
+        assert_eq!(rows(&engine, "SELECT a FROM o;"), ["5"; 4], "{format}");
+        assert_eq!(rows(&engine, "SELECT a FROM s;"), ["5"; 4], "{format}, over history");
+        let reasons: Vec<String> = engine.queries()[0].1.bad().into_iter().map(|bad| bad.reason).collect();
+        assert_eq!(reasons.len(), 2, "{format}: {reasons:?}");
+        let expected = "value: schema 01010101-0101-0101-0101-010101010101: Schema 01010101-0101-0101-0101-010101010101 not found; error code: 40403";
+        assert!(reasons.iter().all(|reason| reason == expected), "{format}: {reasons:?}");
+    }
+}
+
+#[test]
+fn a_key_by_a_guid_in_a_header_is_the_key_by_an_id() {
     let world = World::new();
     let engine = world.engine();
-    run(&engine, SOURCE);
-    run(&engine, COPY);
-    world.registry.put("s-value", 2, &schema(SchemaType::Avro, AVRO));
-    let guid: Vec<u8> = [1].into_iter().chain(1..=16).collect();
-    // Without its header this is a payload by the schema 2: what a row of NULLs may look like.
-    let looks_framed = avro(2, 5);
-    let header = Header { key: "__value_schema_id".into(), value: Some(guid.clone()) };
+    let int = schema(SchemaType::Avro, "\"int\"");
+    world.registry.put("t-key", 5, &int);
+    run(
+        &engine,
+        "CREATE TABLE t (k INT PRIMARY KEY, v STRING) WITH (KAFKA_TOPIC='t', KEY_FORMAT='AVRO', VALUE_FORMAT='DELIMITED', PARTITIONS=1);",
+    );
+    run(&engine, "CREATE TABLE c WITH (VALUE_FORMAT='JSON') AS SELECT k, UCASE(v) AS u FROM t;");
     let mut set = RecordSet::default();
-    set.push(0, 1_000, None, Some(&looks_framed));
-    set.headers.push((0, vec![header]));
-    world.log.append("s", &set).unwrap();
-    produce(&world, "s", &[[guid, vec![2, 10]].concat(), avro(2, 7)]);
+    set.push(0, 1_000, Some(&avro_int(5, 7)), Some(b"old"));
+    set.push(0, 2_000, Some(&avro_int(5, 7)[5..]), Some(b"new"));
+    set.headers.push((1, vec![Header { key: "__key_schema_id".into(), value: Some(guid(&int)) }]));
+    world.log.append("t", &set).unwrap();
     engine.drive().unwrap();
-    assert_eq!(rows(&engine, "SELECT a FROM o;"), ["7"]);
-    assert_eq!(rows(&engine, "SELECT a FROM s;"), ["7"], "a query over history skips them as well");
-    let reasons: Vec<String> = engine.queries()[0].1.bad().into_iter().map(|bad| bad.reason).collect();
-    assert_eq!(reasons.len(), 2, "{reasons:?}");
-    assert!(reasons[0].starts_with("value: its schema is named in the header __value_schema_id"), "{reasons:?}");
-    assert!(reasons[1].contains("names its schema by a GUID"), "{reasons:?}");
+    assert_eq!(rows(&engine, "SELECT k, v FROM t;"), ["7 | new"], "history");
+    assert_eq!(rows(&engine, "SELECT k, u FROM c WHERE k = 7;"), ["7 | NEW"], "a lookup");
+    let Answer::Rows(printed) = run(&engine, "PRINT t FROM BEGINNING LIMIT 2;").remove(0) else { panic!("no rows") };
+    let printed = collect(printed).unwrap().rows;
+    assert!(printed.iter().all(|row| row.contains('7') && !row.contains("base64")), "{printed:?}");
 }
 
 #[test]

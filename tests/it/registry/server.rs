@@ -8,7 +8,7 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
-use tidegate::catalog::{Reference, SchemaText, SchemaType};
+use tidegate::catalog::{Guid, Reference, SchemaText, SchemaType};
 use tidegate::registry::fixed::Fixed;
 use tidegate::registry::{Compatibility, Registered, RegistryError, Schemas};
 use tokio::net::TcpListener;
@@ -96,6 +96,7 @@ fn route(shared: &Shared, line: &str, sent: &Value) -> Result<Value, RegistryErr
             let schema = schemas.by_id(id.parse().unwrap(), None)?;
             Ok(raw(shared, &schema))
         }
+        ("GET", ["schemas", "guids", guid]) => Ok(raw(shared, &*schemas.by_guid(Guid::parse(guid).unwrap())?)),
         ("GET", ["schemas", "ids", id, "subjects"]) => Ok(json!(schemas.subjects_of(id.parse().unwrap())?)),
         ("GET", ["subjects"]) => Ok(json!(schemas.subjects()?)),
         ("GET", ["subjects", subject, "versions"]) => Ok(json!(schemas.versions(subject)?)),

@@ -15,7 +15,6 @@ use crate::execute::pipeline::Scan;
 use crate::execute::record::source::SourceDecoder;
 use crate::format::Encoder;
 use crate::format::frame::SharedSchemas;
-use crate::format::sniff;
 use crate::log::RecordRef;
 use crate::types::{Column, Role};
 use arrow::array::ArrayRef;
@@ -118,8 +117,8 @@ impl Decoding {
                 declared.decode(partition, record).unwrap_or_else(|e| failed(e.to_string()))
             }
             Decoding::Sniffed(framed) => {
-                let key = record.key.map(|bytes| framed.key(bytes).unwrap_or_else(|| sniff::key(bytes)).text);
-                let value = record.value.map(|bytes| framed.value(bytes).unwrap_or_else(|| sniff::value(bytes)));
+                let (key, value) = framed.sides(record);
+                let key = key.map(|read| read.text);
                 // What is JSON is data, not a text.
                 let value = value.map(|read| {
                     serde_json::from_str(&read.text).ok().filter(Value::is_object).unwrap_or(Value::String(read.text))

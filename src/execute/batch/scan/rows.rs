@@ -105,19 +105,27 @@ impl RowDecoder {
     }
 
     fn push(&mut self, record: &RecordRef<'_>) {
+        if self.schema_headers.are_looked_at(&record.headers) {
+            let (key, value) = self.schema_headers.framed(record);
+            return self.push_sides(record, key.as_deref(), value.as_deref());
+        }
+        self.push_sides(record, record.key, record.value);
+    }
+
+    fn push_sides(&mut self, record: &RecordRef<'_>, whole: Option<&[u8]>, value: Option<&[u8]>) {
         let table = self.layout.with_key_bytes;
-        if table && record.key.is_none() {
+        if table && whole.is_none() {
             return;
         }
-        let Some((key, bounds)) = self.split(record) else {
+        let Some((key, bounds)) = self.split(whole) else {
             self.counts.bad.fetch_add(1, Ordering::Relaxed);
             return;
         };
-        if self.schema_headers.check(&record.headers).is_err() || self.key.push(key).is_err() {
+        if self.key.push(key).is_err() {
             self.counts.bad.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        if self.value.push(record.value).is_err() {
+        if self.value.push(value).is_err() {
             self.key.pop();
             self.counts.bad.fetch_add(1, Ordering::Relaxed);
             return;
@@ -127,7 +135,7 @@ impl RowDecoder {
         self.rows.offset.push(record.offset);
         self.rows.bounds.push(bounds);
         if table {
-            let form = record.key.map(|whole| match (&mut self.canonical, key) {
+            let form = whole.map(|whole| match (&mut self.canonical, key) {
                 (Some(canonical), Some(inner)) => [&canonical.of(inner), &whole[inner.len()..]].concat(),
                 _ => whole.to_vec(),
             });
@@ -136,9 +144,9 @@ impl RowDecoder {
     }
 
     /// The key's own bytes, and the window that it carries.
-    fn split<'a>(&self, record: &RecordRef<'a>) -> Option<(Option<&'a [u8]>, WindowBounds)> {
-        let (Some(window), Some(key)) = (self.layout.source.window, record.key) else {
-            return Some((record.key, (0, 0)));
+    fn split<'a>(&self, key: Option<&'a [u8]>) -> Option<(Option<&'a [u8]>, WindowBounds)> {
+        let (Some(window), Some(key)) = (self.layout.source.window, key) else {
+            return Some((key, (0, 0)));
         };
         match window.kind {
             WindowKind::Tumbling { size_ms } | WindowKind::Hopping { size_ms, .. } => {

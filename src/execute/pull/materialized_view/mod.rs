@@ -33,6 +33,7 @@ pub use store::FoundRow;
 
 use crate::catalog::Source;
 use crate::error::{Error, Result};
+use crate::execute::record::schema_headers::SchemaHeaders;
 use crate::execute::record::writer_ids::WriterIds;
 use crate::format::Side;
 use crate::format::canonical::CanonicalKey;
@@ -71,6 +72,7 @@ pub struct View {
     canonical: Option<Mutex<CanonicalKey>>,
     /// Looks up the schemas of the keys' writers.
     writer_ids: WriterIds,
+    headers: SchemaHeaders,
     clock: SharedClock,
     /// Commits are wanted: looked at by the worker before anything else.
     wanted: AtomicBool,
@@ -109,6 +111,7 @@ impl View {
             // What is wrong with the sink's key is reported by the query that cannot write it.
             canonical: CanonicalKey::new(Side::key(sink), schemas).ok().flatten().map(Mutex::new),
             writer_ids: WriterIds::of(sink, schemas),
+            headers: SchemaHeaders::of(sink),
             clock,
             wanted: AtomicBool::new(false),
             phase: RwLock::new(Phase::Off),
@@ -232,7 +235,10 @@ impl View {
                     writer_ids.resolve_within(run)?;
                 }
                 let mut rows = RecordSet::default();
-                run.for_each(|r| rows.push(run.slot as i32, r.timestamp, r.key, r.value));
+                run.for_each(|r| {
+                    let (key, value) = self.headers.framed(&r);
+                    rows.push(run.slot as i32, r.timestamp, key.as_deref(), value.as_deref());
+                });
                 self.apply(&mut stores, &rows);
             }
             if bytes(&stores) > VIEW_BYTES_MAX {
