@@ -35,7 +35,7 @@ use crate::present::Outcome;
 use crate::serve::{Access, ClientCertificates};
 use crate::telemetry::{self, LogFormat};
 use crate::types::clock::SharedClock;
-use args::{Arguments, Command, Format, Place};
+use args::{Arguments, Command, ConfigCommand, Format, Place, Source};
 use demo::Demo;
 use interrupt::Interrupt;
 use progress::Progress;
@@ -115,7 +115,7 @@ pub trait Environment {
 pub fn run(arguments: &Arguments, environment: &mut dyn Environment) -> u8 {
     // A prompt shows its errors itself; the operator of a server reads the log.
     let level = match arguments.command {
-        None if arguments.execute.is_empty() => "off",
+        None if arguments.sources.0.is_empty() => "off",
         Some(Command::Demo { .. }) => "off",
         Some(Command::Server { .. }) => "info",
         Some(_) | None => "warn",
@@ -130,7 +130,7 @@ pub fn run(arguments: &Arguments, environment: &mut dyn Environment) -> u8 {
     }
     let mut process = Process::of(arguments);
     let at_prompt = match &arguments.command {
-        None => arguments.execute.is_empty() && std::io::stdin().is_terminal(),
+        None => arguments.sources.0.is_empty() && std::io::stdin().is_terminal(),
         Some(command) => matches!(command, Command::Demo { .. }),
     };
     match Interrupt::listen(!at_prompt).and_then(|interrupt| {
@@ -200,27 +200,26 @@ impl Process {
             writeln!(self.errors, "{caution}")?;
         }
         match &arguments.command {
-            Some(_) if !arguments.execute.is_empty() => self.misused("-c and -e at the front go without a command"),
-            None if !arguments.execute.is_empty() => {
-                self.execute(&arguments.execute, None, place, arguments, environment)
+            Some(_) if !arguments.sources.0.is_empty() => {
+                self.misused("-c, -e and -f at the front go without a command")
+            }
+            None if !arguments.sources.0.is_empty() => {
+                self.execute(&arguments.sources.0, place, arguments, environment)
             }
             None if std::io::stdin().is_terminal() => {
                 let session = environment.session(place);
                 self.open(session, arguments, |p, s| p.prompt(s, place, arguments, environment))
             }
             None => self.piped(place, arguments, environment),
-            Some(Command::Sql { text, execute, file }) => {
-                let texts: Vec<String> = text.iter().chain(execute).cloned().collect();
-                match file {
-                    _ if !texts.is_empty() => self.execute(&texts, None, place, arguments, environment),
-                    Some(file) => {
-                        let name = (file != Path::new("-")).then(|| file.display().to_string());
-                        self.execute(&[read(file)?], name.as_deref(), place, arguments, environment)
-                    }
-                    None if std::io::stdin().is_terminal() => {
+            Some(Command::Sql { text, sources }) => {
+                let texts = text.iter().cloned().map(Source::Text);
+                let sources: Vec<Source> = texts.chain(sources.0.iter().cloned()).collect();
+                match sources.is_empty() {
+                    false => self.execute(&sources, place, arguments, environment),
+                    true if std::io::stdin().is_terminal() => {
                         self.misused("no statements: tidegate sql 'SHOW STREAMS;', -f FILE, or standard input")
                     }
-                    None => self.piped(place, arguments, environment),
+                    true => self.piped(place, arguments, environment),
                 }
             }
             Some(Command::Run { file }) => self.run_script(file, place, arguments, environment),
@@ -238,6 +237,7 @@ impl Process {
             Some(user @ Command::User { .. }) => self.user_line(user),
             Some(Command::Check { files }) => self.check(files, place, arguments, environment),
             Some(wanted @ Command::Datagen { .. }) => self.datagen(wanted, place, arguments, environment),
+            Some(Command::Config { command: ConfigCommand::Show { origin } }) => self.config(*origin, arguments),
             Some(Command::Doctor) => self.doctor(place, arguments, environment),
             Some(Command::Console { listen }) => self.console(*listen, place, environment),
             Some(Command::Demo { once }) => match environment.demo(place) {
@@ -255,22 +255,28 @@ impl Process {
 
     /// The statements of standard input.
     fn piped(&mut self, place: &Place, arguments: &Arguments, environment: &mut dyn Environment) -> Result<u8> {
-        let text = read(Path::new("-"))?;
-        self.execute(&[text], None, place, arguments, environment)
+        self.execute(&[Source::File(PathBuf::from("-"))], place, arguments, environment)
     }
 
-    /// Runs texts one after another; the first that fails ends it.
+    /// Runs texts and files one after another; the first that fails ends it. A file that cannot be read ends it before that.
     fn execute(
         &mut self,
-        texts: &[String],
-        file: Option<&str>,
+        sources: &[Source],
         place: &Place,
         arguments: &Arguments,
         environment: &mut dyn Environment,
     ) -> Result<u8> {
+        let named = |source: &Source| match source {
+            Source::Text(text) => Ok((text.clone(), None)),
+            Source::File(file) => {
+                let name = (file != Path::new("-")).then(|| file.display().to_string());
+                Ok((read(file)?, name))
+            }
+        };
+        let texts = sources.iter().map(named).collect::<Result<Vec<_>>>()?;
         self.open(environment.session(place), arguments, |p, s| {
-            for text in texts {
-                match p.script(s, text, file, arguments)? {
+            for (text, file) in &texts {
+                match p.script(s, text, file.as_deref(), arguments)? {
                     OK => {}
                     code => return Ok(code),
                 }

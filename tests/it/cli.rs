@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
-use tidegate::cli::args::{Arguments, Command, Format, TopicCommand};
+use tidegate::cli::args::{Arguments, Command, Format, Source, TopicCommand};
 use tidegate::cli::interrupt::Interrupt;
 use tidegate::cli::render::{HELD_ROWS_MAX, Screen, Shown};
 use tidegate::cli::report::{is_broken_pipe, rendered};
@@ -357,7 +357,7 @@ fn the_command_line_says_what_it_takes() {
     assert!(parse("tidegate").unwrap().command.is_none());
     let sql = parse("tidegate --temp sql -e x --output json").unwrap();
     assert!(sql.place.temp && sql.output == Format::Json);
-    assert!(matches!(sql.command, Some(Command::Sql { execute, file: None, .. }) if execute == ["x"]));
+    assert!(matches!(sql.command, Some(Command::Sql { sources, .. }) if sources.0 == [Source::Text("x".to_owned())]));
     let print = parse("tidegate topic print t -b --limit 3 --bootstrap-servers h:1").unwrap();
     assert_eq!(print.place.bootstrap_servers.as_deref(), Some("h:1"));
     assert!(matches!(
@@ -365,7 +365,7 @@ fn the_command_line_says_what_it_takes() {
         Some(Command::Topic { command: TopicCommand::Print { from_beginning: true, limit: Some(3), .. } })
     ));
     for wrong in
-        ["tidegate sql -e x y", "tidegate --temp --data d", "tidegate fly", "tidegate sql -e x -f y", "tidegate -o xml"]
+        ["tidegate sql -e x y", "tidegate --temp --data d", "tidegate fly", "tidegate sql -f x y", "tidegate -o xml"]
     {
         assert_eq!(parse(wrong).unwrap_err().exit_code(), 2, "{wrong}");
     }

@@ -67,6 +67,22 @@ fn statements_come_from_options_arguments_and_pipes() {
     for output in all {
         assert_eq!((out(&output).as_str(), errors(&output).as_str()), (expected, ""), "{output:?}");
     }
+    // Texts and files run in the order in which they are given, in one session.
+    let file = home.write("fill.sql", FILLED);
+    let set = home.write("set.sql", "DEFINE number = '7';");
+    let (file, set) = (file.to_str().unwrap(), set.to_str().unwrap());
+    for args in [
+        &["-f", file, "-c", "DEFINE number = '7';", "-c", query][..],
+        &["-c", FILLED, "-f", set, "-c", query],
+        &["sql", "-f", file, "-f", set, "-e", query],
+    ] {
+        let output = home.run(&[&["--temp", "-q", "-o", "csv"], args].concat());
+        assert_eq!((out(&output).as_str(), errors(&output).as_str()), (expected, ""), "{output:?}");
+    }
+    let piped = home.run_with(&["--temp", "-q", "-o", "csv", "-d", "number=7", "-c", FILLED, "-f", "-"], &[], query);
+    assert_eq!((out(&piped).as_str(), errors(&piped).as_str()), (expected, ""), "{piped:?}");
+    let missing = home.run(&["--temp", "-c", "SHOW STREAMS;", "-f", "nowhere.sql"]);
+    assert_eq!((missing.status.code(), out(&missing).as_str()), (Some(1), ""), "{missing:?}");
     // The first that fails ends it.
     let output = home.run(&["--temp", "-c", "DROP STREAM nowhere;", "-c", "SHOW STREAMS;"]);
     assert_eq!((output.status.code(), out(&output).as_str()), (Some(1), ""));
@@ -133,6 +149,30 @@ fn settings_come_from_the_command_line_the_environment_a_profile_and_a_file_in_t
     assert!(out(&output).contains("auto.offset.reset,latest"), "{output:?}");
     assert!(data.is_dir());
     assert!(out(&home.run(&["topic", "list"])).starts_with("Topic,"), "an option of a command");
+    // What is in force, and since where.
+    let shown = home.run_with(
+        &["--profile", "plain", "--set", "ksql.streams.auto.offset.reset=latest", "-q", "config", "show", "--origin"],
+        &[("TIDEGATE_QUERY_ROW_LIMIT", "9"), ("TIDEGATE_USER", "ann"), ("TIDEGATE_SERVER_LISTEN", "127.0.0.1:9")],
+        "",
+    );
+    let file = home.path(".config/tidegate/config.toml").display().to_string();
+    let lines: Vec<serde_json::Value> = out(&shown).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for (name, value, origin) in [
+        ("output", "json", format!("{file} [profiles.plain]")),
+        ("temp", "true", file.clone()),
+        ("set", "ksql.streams.auto.offset.reset=latest", "command line".to_owned()),
+        ("query-row-limit", "9", "TIDEGATE_QUERY_ROW_LIMIT".to_owned()),
+        ("user", "ann", "TIDEGATE_USER".to_owned()),
+        ("service-id", "default_", "default".to_owned()),
+        ("server.listen", "127.0.0.1:9", "TIDEGATE_SERVER_LISTEN".to_owned()),
+        ("topic.list.all", "true", format!("{file} [topic.list]")),
+    ] {
+        let wanted = serde_json::json!({ "Option": name, "Value": value, "Origin": origin });
+        assert!(lines.contains(&wanted), "{wanted} is none of {lines:#?}");
+    }
+    assert!(!out(&shown).contains("password"), "{shown:?}");
+    // What a prompt would run is not run by a command.
+    assert!(home.run_with(&["topic", "list"], &[("TIDEGATE_FILE", "nowhere.sql")], "").status.success());
     let none = home.run(&["--profile", "prod", "-c", values]);
     assert_eq!(none.status.code(), Some(2));
     assert!(errors(&none).contains("its profiles are plain"), "{}", errors(&none));

@@ -1,5 +1,6 @@
 //! The commands and what each of them takes.
 
+use super::sources::Sources;
 use super::values::{duration, header, setting, tail_from, topics};
 use crate::cli::tools::datagen::ValueFormat;
 use crate::engine::access::Role;
@@ -22,12 +23,9 @@ pub enum Command {
         /// Statements.
         #[arg(value_name = "SQL", conflicts_with_all = ["execute", "file"])]
         text: Option<String>,
-        /// Statements (repeatable).
-        #[arg(short = 'e', long, visible_short_alias = 'c', value_name = "SQL", conflicts_with = "file")]
-        execute: Vec<String>,
-        /// File with statements; - reads standard input.
-        #[arg(short, long, value_name = "FILE")]
-        file: Option<PathBuf>,
+        /// Statements, and files with statements.
+        #[command(flatten)]
+        sources: Sources,
     },
     /// Run a file of statements, then keep its queries running until interrupted.
     Run {
@@ -77,6 +75,12 @@ pub enum Command {
         /// Print each row, too.
         #[arg(long)]
         print: bool,
+    },
+    /// The settings of this command line.
+    Config {
+        /// What to do.
+        #[command(subcommand)]
+        command: ConfigCommand,
     },
     /// Look for what would keep tidegate from working here: directory, lock, disk, clock, limits, broker, server.
     Doctor,
@@ -171,6 +175,17 @@ pub enum Command {
     },
     /// Write the manual page to standard output.
     Man,
+}
+
+/// What to do with settings.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Show the options in force: of the command line, the environment, a profile, the configuration file, or a default.
+    Show {
+        /// Show where each comes from, too.
+        #[arg(long)]
+        origin: bool,
+    },
 }
 
 /// What to do with topics.

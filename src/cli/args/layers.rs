@@ -32,10 +32,18 @@ const WITHOUT_PLACE: [&str; 5] = ["demo", "completions", "man", "user", "help"];
 /// Commands that work on a log in this process.
 const LOCAL: [&str; 4] = ["server", "repair", "topic", "run"];
 /// Options that say which file and profile are read.
-const OF_THE_FILE: [&str; 2] = ["config", "profile"];
+pub(super) const OF_THE_FILE: [&str; 2] = ["config", "profile"];
+
+/// A value of an option that is not on the command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Given {
+    pub(super) value: String,
+    /// The variable of the environment, or the file and its section.
+    pub(super) origin: String,
+}
 
 /// Values by the name of an option; several of one that can be repeated.
-type Layer = BTreeMap<String, Vec<String>>;
+pub(super) type Layer = BTreeMap<String, Vec<Given>>;
 
 /// The arguments with what the environment and the configuration file add to them.
 pub fn layered(given: Vec<OsString>) -> Result<Vec<OsString>> {
@@ -53,7 +61,8 @@ pub fn layered(given: Vec<OsString>) -> Result<Vec<OsString>> {
     let of_ksqldb = if is_server { from_ksqldb() } else { (Layer::new(), Layer::new()) };
     layers.push(of_ksqldb.0);
     let mut all = vec![given[0].clone()];
-    all.extend(global(&command, &matches, &layers, &names).into_iter().map(OsString::from));
+    let added = global(&command, &matches, &layers, &names);
+    all.extend(added.iter().filter_map(|(arg, found)| option(arg, &found.value)).map(OsString::from));
     let end = given.iter().position(|word| word == "--").unwrap_or(given.len());
     all.extend(given[1..end].iter().cloned());
     if let Some((_, leaf)) = chain.last() {
@@ -82,13 +91,21 @@ fn chain(matches: &ArgMatches) -> Vec<(String, &ArgMatches)> {
     all
 }
 
+/// Where clap found an option.
+pub(super) fn source(matches: &ArgMatches, arg: &Arg) -> Option<ValueSource> {
+    let id = arg.get_id().as_str();
+    matches.try_get_raw(id).ok().flatten().and(matches.value_source(id))
+}
+
 /// Options of every command that the layers add, highest first.
-fn global(command: &Command, matches: &ArgMatches, layers: &[Layer], names: &[&str]) -> Vec<String> {
-    let is_given = |arg: &Arg| {
-        let source =
-            matches.try_get_raw(arg.get_id().as_str()).ok().flatten().and(matches.value_source(arg.get_id().as_str()));
-        matches!(source, Some(ValueSource::CommandLine | ValueSource::EnvVariable))
-    };
+pub(super) fn global<'c>(
+    command: &'c Command,
+    matches: &ArgMatches,
+    layers: &[Layer],
+    names: &[&str],
+) -> Vec<(&'c Arg, Given)> {
+    let is_given =
+        |arg: &Arg| matches!(source(matches, arg), Some(ValueSource::CommandLine | ValueSource::EnvVariable));
     let has_place = |long: &str| PLACE.contains(&long);
     let first = names.first().copied().unwrap_or_default();
     let mut place_given = WITHOUT_PLACE.contains(&first) || matches.value_source("url").is_some();
@@ -101,13 +118,16 @@ fn global(command: &Command, matches: &ArgMatches, layers: &[Layer], names: &[&s
         let is_elsewhere = LOCAL.contains(&first) && layer.contains_key("server");
         for (long, arg) in arguments(command) {
             let Some(values) = layer.get(long) else { continue };
-            if is_given(arg) || taken.contains(&long) || has_place(long) && (place_given || is_elsewhere) {
+            // What a prompt runs is of no use to a command either.
+            let is_of_prompt = !names.is_empty() && !arg.is_global_set();
+            let is_placed = has_place(long) && (place_given || is_elsewhere);
+            if is_given(arg) || taken.contains(&long) || is_placed || is_of_prompt {
                 continue;
             }
             if !is_many(arg) {
                 taken.push(long);
             }
-            added.extend(values.iter().filter_map(|value| option(arg, long, value)));
+            added.extend(values.iter().map(|found| (arg, found.clone())));
         }
         place_given |= makes_place && !is_elsewhere;
     }
@@ -122,13 +142,13 @@ fn own(command: &Command, matches: &ArgMatches, layers: &[Layer]) -> Vec<String>
             continue;
         }
         let values = layers.iter().find_map(|layer| layer.get(long));
-        added.extend(values.into_iter().flatten().filter_map(|value| option(arg, long, value)));
+        added.extend(values.into_iter().flatten().filter_map(|found| option(arg, &found.value)));
     }
     added
 }
 
 /// Options with a long name that clap does not read from the environment itself.
-fn arguments(command: &Command) -> impl Iterator<Item = (&str, &Arg)> {
+pub(super) fn arguments(command: &Command) -> impl Iterator<Item = (&str, &Arg)> {
     let named = command.get_arguments().filter_map(|arg| Some((arg.get_long()?, arg)));
     named.filter(|(long, arg)| !arg.is_hide_set() && !matches!(*long, "help" | "version"))
 }
@@ -142,7 +162,8 @@ fn is_many(arg: &Arg) -> bool {
 }
 
 /// `--name=value`; of a flag `--name` where it is true.
-fn option(arg: &Arg, long: &str, value: &str) -> Option<String> {
+fn option(arg: &Arg, value: &str) -> Option<String> {
+    let long = arg.get_long()?;
     if !is_flag(arg) {
         return Some(format!("--{long}={value}"));
     }
@@ -151,7 +172,7 @@ fn option(arg: &Arg, long: &str, value: &str) -> Option<String> {
 }
 
 /// The environment's values for the options of a command, whose name is in `prefix`.
-fn from_environment(command: &Command, prefix: &str) -> Layer {
+pub(super) fn from_environment(command: &Command, prefix: &str) -> Layer {
     let mut layer = Layer::new();
     for (long, arg) in arguments(command).filter(|(_, arg)| prefix.is_empty() || !arg.is_global_set()) {
         if arg.get_env().is_some() {
@@ -159,15 +180,16 @@ fn from_environment(command: &Command, prefix: &str) -> Layer {
         }
         let name = format!("TIDEGATE_{prefix}{long}").to_uppercase().replace('-', "_");
         let Some(value) = environment(&name) else { continue };
-        let values = match is_many(arg) {
-            true => value.split(['\n', ';']).filter(|v| !v.trim().is_empty()).map(str::to_owned).collect(),
-            false => vec![value],
+        let values: Vec<&str> = match is_many(arg) {
+            true => value.split(['\n', ';']).filter(|v| !v.trim().is_empty()).collect(),
+            false => vec![&value],
         };
-        layer.insert(long.to_owned(), values);
+        layer.insert(long.to_owned(), values.into_iter().map(|value| given(value, &name)).collect());
     }
     if prefix.is_empty() {
+        let settings = environment_below("TIDEGATE_SET_").into_iter();
         let settings =
-            environment_below("TIDEGATE_SET_").into_iter().map(|(name, value)| format!("{}={value}", property(&name)));
+            settings.map(|(name, value)| given(format!("{}={value}", property(&name)), format!("TIDEGATE_SET_{name}")));
         layer.entry("set".to_owned()).or_default().extend(settings);
     }
     layer.retain(|_, values| !values.is_empty());
@@ -176,21 +198,24 @@ fn from_environment(command: &Command, prefix: &str) -> Layer {
 
 /// What the environment of ksqlDB's container images says to a server: options of every command, and those of `server`. Variables
 /// of other settings are left alone.
-fn from_ksqldb() -> (Layer, Layer) {
+pub(super) fn from_ksqldb() -> (Layer, Layer) {
     let (mut all, mut own) = (Layer::new(), Layer::new());
     for (name, value) in environment_below("KSQL_") {
+        let origin = format!("KSQL_{name}");
         match (name.as_str(), property_names().find(|known| is_variable(known, &name))) {
-            ("BOOTSTRAP_SERVERS", _) => drop(all.insert("bootstrap-servers".to_owned(), vec![value])),
-            ("KSQL_SERVICE_ID", _) => drop(all.insert("service-id".to_owned(), vec![value])),
+            ("BOOTSTRAP_SERVERS", _) => drop(all.insert("bootstrap-servers".to_owned(), vec![given(value, origin)])),
+            ("KSQL_SERVICE_ID", _) => drop(all.insert("service-id".to_owned(), vec![given(value, origin)])),
             ("LISTENERS", _) => {
                 let first = value.split(',').next().unwrap_or_default().trim();
                 let address = first.split_once("://").map_or(first, |(_, address)| address);
-                own.insert("listen".to_owned(), vec![address.trim_end_matches('/').to_owned()]);
+                own.insert("listen".to_owned(), vec![given(address.trim_end_matches('/'), origin)]);
             }
-            (_, Some(known)) => all.entry("set".to_owned()).or_default().push(format!("{known}={value}")),
+            (_, Some(known)) => {
+                all.entry("set".to_owned()).or_default().push(given(format!("{known}={value}"), origin));
+            }
             (_, None) => {
                 if let Some(known) = service_setting(&name) {
-                    all.entry("set".to_owned()).or_default().push(format!("{known}={value}"));
+                    all.entry("set".to_owned()).or_default().push(given(format!("{known}={value}"), origin));
                 }
             }
         }
@@ -210,14 +235,14 @@ fn is_variable(property: &str, variable: &str) -> bool {
 }
 
 /// The configuration file, and the profile that is wanted of it.
-struct File {
-    path: PathBuf,
+pub(super) struct File {
+    pub(super) path: PathBuf,
     document: DocumentMut,
-    profile: Option<String>,
+    pub(super) profile: Option<String>,
 }
 
 impl File {
-    fn read(matches: &ArgMatches) -> Result<File> {
+    pub(super) fn read(matches: &ArgMatches) -> Result<File> {
         let named =
             matches.get_one::<PathBuf>("config").cloned().or_else(|| environment("TIDEGATE_CONFIG").map(PathBuf::from));
         let usual = user_dir("XDG_CONFIG_HOME", ".config").map(|dir| dir.join("config.toml"));
@@ -240,9 +265,9 @@ impl File {
     }
 
     /// The options of the wanted profile, and those outside of profiles.
-    fn layers(&self, command: &Command) -> Result<(Layer, Layer)> {
+    pub(super) fn layers(&self, command: &Command) -> Result<(Layer, Layer)> {
         let table = self.document.as_table();
-        let root = self.layer(table.iter().filter(|(name, _)| !self.is_section(name, command)), command)?;
+        let root = self.layer("", table.iter().filter(|(name, _)| !self.is_section(name, command)), command)?;
         let profile = match &self.profile {
             None => Layer::new(),
             Some(name) => {
@@ -250,7 +275,7 @@ impl File {
                 let found =
                     profiles.and_then(Item::as_table_like).and_then(|all| all.get(name)).and_then(Item::as_table_like);
                 let Some(found) = found else { return Err(self.no_profile(name)) };
-                self.layer(found.iter(), command)?
+                self.layer(&format!("profiles.{name}"), found.iter(), command)?
             }
         };
         Ok((profile, root))
@@ -279,7 +304,7 @@ impl File {
     }
 
     /// The options of a command: `[server]`, `[topic.print]`.
-    fn of_command(&self, names: &[&str], command: &Command) -> Result<Layer> {
+    pub(super) fn of_command(&self, names: &[&str], command: &Command) -> Result<Layer> {
         let mut item = self.document.as_item();
         for name in names {
             match item.get(name).filter(|item| item.is_table_like()) {
@@ -288,17 +313,27 @@ impl File {
             }
         }
         let entries = item.as_table_like().into_iter().flat_map(|table| table.iter());
-        self.layer(entries.filter(|(_, item)| !item.is_table_like()), command)
+        self.layer(&names.join("."), entries.filter(|(_, item)| !item.is_table_like()), command)
     }
 
-    fn layer<'t>(&self, entries: impl Iterator<Item = (&'t str, &'t Item)>, command: &Command) -> Result<Layer> {
+    fn layer<'t>(
+        &self,
+        section: &str,
+        entries: impl Iterator<Item = (&'t str, &'t Item)>,
+        command: &Command,
+    ) -> Result<Layer> {
+        let origin = match section {
+            "" => self.path.display().to_string(),
+            section => format!("{} [{section}]", self.path.display()),
+        };
         let mut layer = Layer::new();
         for (name, item) in entries {
             let known = arguments(command).any(|(long, _)| long == name);
             if !known || OF_THE_FILE.contains(&name) {
                 return Err(self.unknown(name, command));
             }
-            layer.insert(name.to_owned(), values(item).ok_or_else(|| self.unreadable(name))?);
+            let values = values(item).ok_or_else(|| self.unreadable(name))?;
+            layer.insert(name.to_owned(), values.into_iter().map(|value| given(value, &*origin)).collect());
         }
         Ok(layer)
     }
@@ -315,6 +350,10 @@ impl File {
         Error::statement(format!("invalid value of {name} in {}", self.path.display()))
             .with_hint("expected a text, a number, true or false, a list of them, or for set and define a table")
     }
+}
+
+fn given(value: impl Into<String>, origin: impl Into<String>) -> Given {
+    Given { value: value.into(), origin: origin.into() }
 }
 
 /// The values of an entry: one, those of an array, or NAME=VALUE of each line of a table.

@@ -2,6 +2,8 @@
 
 mod commands;
 pub mod layers;
+pub(super) mod origin;
+mod sources;
 mod values;
 
 use crate::http_client::TlsFiles;
@@ -11,7 +13,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, ValueEnum};
-pub use commands::{Command, KeyFormat, ProduceOptions, TopicCommand};
+pub use commands::{Command, ConfigCommand, KeyFormat, ProduceOptions, TopicCommand};
+pub use sources::{Source, Sources};
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
@@ -34,9 +37,9 @@ Usage: tidegate [OPTIONS] [URL | COMMAND]   URL: a server's, http(s)://HOST:PORT
   demo     Racing cars, moving                 doctor       Find what is wrong
   user     Write a line of a users file        repair       Mend the command log
   man      Write the manual page               completions  Write a shell's
-  console  A page for your browser             help         More of a command
+  console  A page for your browser             config       Settings in force
 
-  -c, -e, --execute SQL      Run SQL and leave; repeatable
+  -c, -e, --execute SQL  -f, --file FILE   Run these and leave; repeatable
   --data DIR  --temp         The embedded log: its directory, or in memory
   --bootstrap-servers HOSTS  Brokers of a Kafka cluster: HOST:PORT,...
   --kafka-config FILE        Settings of the Kafka clients, such as a login
@@ -84,7 +87,7 @@ static LONG_VERSION: LazyLock<String> = LazyLock::new(|| {
 #[command(override_help = HELP)]
 pub struct Arguments {
     /// Server to talk to from the prompt: http://HOST:PORT or https://HOST:PORT.
-    #[arg(value_name = "URL", value_parser = url, conflicts_with_all = ["data", "temp", "bootstrap_servers", "server"])]
+    #[arg(value_name = "URL", value_parser = url, conflicts_with_all = ["data", "temp", "bootstrap_servers", "server", "execute", "file"])]
     pub url: Option<String>,
     /// Where to work.
     #[command(flatten)]
@@ -92,9 +95,9 @@ pub struct Arguments {
     /// What to do.
     #[command(subcommand)]
     pub command: Option<Command>,
-    /// Statements to run instead of a prompt (repeatable).
-    #[arg(long, short = 'e', visible_short_alias = 'c', value_name = "SQL", conflicts_with = "url")]
-    pub execute: Vec<String>,
+    /// Statements to run instead of a prompt.
+    #[command(flatten)]
+    pub sources: Sources,
     /// How results are written.
     #[arg(long, short, global = true, value_enum, default_value_t = Format::Table)]
     pub output: Format,

@@ -5,6 +5,7 @@ mod doctor;
 pub(super) mod manual;
 mod repair;
 
+use crate::cli::args::origin::{Setting, settings};
 use crate::cli::args::{Arguments, Command, Place, SERVER_PORT, TopicCommand};
 use crate::cli::render::{Screen, Shown};
 use crate::cli::report::{FAILED, INTERRUPTED, OK, Style, moved};
@@ -13,6 +14,7 @@ use crate::engine::access::Role;
 use crate::engine::command::repair::Report;
 use crate::engine::datagen::{Spec, template};
 use crate::error::{Error, Result};
+use crate::present::Outcome;
 use crate::serve::auth::users::{certificate_line, password_line, scram_line, token_line};
 use crate::serve::auth::users_file;
 use datagen::Wanted as Generated;
@@ -137,6 +139,21 @@ impl Process {
             writeln!(self.errors, "wrote {written} {word} to {topic}")?;
         }
         Ok(if self.interrupt.asked() { INTERRUPTED } else { OK })
+    }
+
+    /// `tidegate config show`.
+    pub(super) fn config(&mut self, origin: bool, arguments: &Arguments) -> Result<u8> {
+        // The environment and the file are already among `arguments`.
+        let given: Vec<_> = std::env::args_os().collect();
+        let settings = settings(&given)?;
+        let columns = ["Option", "Value", "Origin"].map(str::to_owned);
+        let shown = if origin { 3 } else { 2 };
+        let row = |s: Setting| [s.name, s.value, s.origin].into_iter().take(shown).collect();
+        let rows = settings.into_iter().map(row).collect();
+        let table = Outcome::Table { title: None, columns: columns.into_iter().take(shown).collect(), rows };
+        let mut screen = Screen::new(&mut self.out, arguments.output, self.width);
+        screen.show(table, &|| false)?;
+        Ok(OK)
     }
 
     /// `tidegate doctor`.
