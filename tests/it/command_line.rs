@@ -225,6 +225,30 @@ fn a_check_plans_files_and_changes_nothing() {
 }
 
 #[test]
+fn a_check_asks_a_server_or_the_process_that_has_the_directory() {
+    let home = Home::new();
+    let data = home.path("data");
+    let data = data.to_str().unwrap();
+    let server = Server::at(&["--data", data]);
+    server.ksql("CREATE STREAM there (n INT) WITH (KAFKA_TOPIC='there', VALUE_FORMAT='JSON', PARTITIONS=1);");
+    let good = home.write("good.sql", "CREATE STREAM x AS SELECT n FROM there;\nSELECT n FROM ${made};");
+    let bad =
+        home.write("bad.sql", "CREATE STREAM x AS SELECT n FROM there;\nSELECT m FROM x;\nSELECT n FROM nowhere;");
+    let (good, bad) = (good.to_str().unwrap(), bad.to_str().unwrap());
+    let url = format!("http://{}", server.address);
+    for place in [["--server", &url], ["--data", data]] {
+        let run = |args: &[&str]| home.run(&[&place[..], &["-d", "made=x", "check"], args].concat());
+        let output = run(&[good]);
+        assert_eq!((output.status.code(), errors(&output)), (Some(0), format!("{good}: ok\n")), "{place:?}");
+        let output = run(&[good, bad]);
+        assert_eq!(output.status.code(), Some(1));
+        let errors = errors(&output);
+        assert!(errors.contains("bad.sql:2:8") && errors.contains("bad.sql:3:"), "{errors}");
+    }
+    assert!(!format!("{:?}", server.ksql("SHOW STREAMS;")).contains("\"X\""), "nothing was created");
+}
+
+#[test]
 fn topics_are_created_described_printed_and_deleted() {
     let home = Home::new();
     let data = home.path("data");

@@ -40,7 +40,7 @@ pub enum Command {
     },
     /// Plan the statements of files without carrying them out, for CI.
     #[command(
-        after_help = "Examples:\n  tidegate check queries/*.sql\n  tidegate check -o json --data DIR new.sql   against what DIR has"
+        after_help = "Examples:\n  tidegate check queries/*.sql\n  tidegate check -o json --data DIR new.sql   against what DIR has\n  tidegate check --server URL new.sql         against what a server has"
     )]
     Check {
         /// Files with statements; - reads standard input.

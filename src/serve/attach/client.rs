@@ -163,6 +163,22 @@ impl Client {
         Ok((outcome, session))
     }
 
+    /// What is wrong with the statements of a file, which are planned there without effect.
+    pub(crate) fn check(&self, text: &str) -> Result<Vec<Error>> {
+        let request = StatementRequest { text: text.to_owned(), ..StatementRequest::default() };
+        let call = self.call(Method::POST, "/session/check", Bytes::from(json(&request)?));
+        let mut call = call.map_err(CallError::error)?;
+        let mut wrong = Vec::new();
+        loop {
+            match call.next(None)? {
+                Some(Frame::Failed(error)) => wrong.push(error),
+                Some(Frame::Done(_)) => return Ok(wrong),
+                // The check itself has failed.
+                _ => return Err(wrong.pop().unwrap_or_else(|| call.cut_off("the check did not end"))),
+            }
+        }
+    }
+
     /// What statements can name.
     pub(crate) fn names(&self) -> Names {
         let body = self.call(Method::GET, "/session/names", Bytes::new()).and_then(Call::plain);

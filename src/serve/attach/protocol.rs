@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! request   POST /session/statement {"text":"SELECT ...","properties":{..},"variables":{..}}
+//!           POST /session/check, the same: `f` for each fault of a whole file, then `d`
 //! response  frames, each kind:u8 length:u32 body
 //!           r  the reply: the result or the columns of its rows, and the session afterwards
 //!           b  rows: 1 if the last column marks tombstones, else 0; then an Arrow IPC stream
@@ -28,7 +29,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Version of this protocol: increased with every change of it.
-pub const PROTOCOL: u32 = 6;
+pub const PROTOCOL: u32 = 7;
 /// Media type of frames.
 pub(crate) const FRAMES: &str = "application/vnd.tidegate.frames";
 /// Kind and length of a frame.
@@ -56,7 +57,7 @@ pub struct ServerInfo {
 /// A statement and the session in which it is run.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct StatementRequest {
-    /// One statement without its semicolon.
+    /// One statement without its semicolon; of a check, a file.
     pub text: String,
     /// Overridden properties.
     pub properties: BTreeMap<String, String>,

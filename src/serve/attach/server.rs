@@ -105,6 +105,7 @@ pub(crate) fn sessions() -> Routes<Arc<AttachService>> {
         .get("/session", reader, hello)
         .get("/session/alive", reader, alive)
         .get("/session/names", reader, names)
+        .post("/session/check", reader, check)
         .post("/session/statement", reader, statement)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
 }
@@ -197,6 +198,31 @@ async fn statement(
     framed(move |sender| execute(&service, principal, read_any(&body)?, sender))
 }
 
+/// Checks a file to its end, without effect.
+async fn check(
+    State(service): State<Arc<AttachService>>,
+    Extension(principal): Extension<Principal>,
+    body: Bytes,
+) -> Response {
+    framed(move |sender| {
+        let request: StatementRequest = read_any(&body)?;
+        let session = session(principal, &request)?;
+        for diagnostic in service.engine()?.check_whole(&request.text, &session).diagnostics {
+            sender.send(&Frame::Failed(diagnostic.error()));
+        }
+        sender.send(&Frame::Done(None));
+        Ok(())
+    })
+}
+
+fn session(principal: Principal, request: &StatementRequest) -> Result<Session> {
+    let mut session = Session::of(principal).with_properties(request.properties.clone())?;
+    for (name, value) in &request.variables {
+        session.define(name, value);
+    }
+    Ok(session)
+}
+
 fn execute(
     service: &AttachService,
     principal: Principal,
@@ -204,10 +230,7 @@ fn execute(
     sender: &FrameSender,
 ) -> Result<()> {
     let engine = service.engine()?;
-    let mut session = Session::of(principal).with_properties(request.properties)?;
-    for (name, value) in &request.variables {
-        session.define(name, value);
-    }
+    let mut session = session(principal, &request)?;
     let parsed = engine.parse(&request.text, &session)?;
     let outcome = match parsed.as_slice() {
         [] => Outcome::Many(Vec::new()),

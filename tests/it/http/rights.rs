@@ -183,6 +183,7 @@ GET /schema-registry/associations/{*path} -     +       +       +      +        
 GET /session                            -       +       +       +      +               +
 GET /session/alive                      -       +       +       +      +               +
 GET /session/names                      -       +       +       +      +               +
+POST /session/check                     -       +       +       +      +               +
 POST /session/statement                 -       +       +       +      +               +
 POST /topics                            -       x       x       +      x               x
 ";
