@@ -62,6 +62,8 @@ pub enum TopicUse {
     InsertValues,
     /// The topic is deleted, or records of it.
     Delete,
+    /// Its settings are changed.
+    Alter,
 }
 
 impl TopicRules {
@@ -90,7 +92,8 @@ impl TopicRules {
     /// Refuses what may not be done to a topic. The one check: every plan makes it for the topics that it has come to, and the
     /// engine for those that it creates and deletes.
     pub fn check(&self, topic: &str, usage: TopicUse) -> Result<()> {
-        let readable_only = topic == self.processing_log && !matches!(usage, TopicUse::Declare | TopicUse::Delete);
+        let readable_only =
+            topic == self.processing_log && !matches!(usage, TopicUse::Declare | TopicUse::Delete | TopicUse::Alter);
         if usage == TopicUse::Read || !self.is_internal(topic) && !readable_only {
             return Ok(());
         }
@@ -99,6 +102,7 @@ impl TopicRules {
             TopicUse::InsertSelect => format!("Cannot insert into read-only topic: {topic}"),
             TopicUse::InsertValues => format!("Cannot insert values into read-only topic: {topic}"),
             TopicUse::Delete => format!("Cannot delete the internal topic: {topic}"),
+            TopicUse::Alter => format!("Cannot alter the internal topic: {topic}"),
         };
         Err(Error::statement(text).with_hint(match usage {
             TopicUse::Declare => {

@@ -25,7 +25,7 @@ mod topic_config;
 pub use fetched::{Fetched, HeadersRef, OwnedRecord, RecordRef, Run};
 pub use record_set::{Header, RecordSet, Row};
 pub use span::{ALL_TIMES, Span};
-pub use topic::{Identity, TopicId, TopicInfo, TopicSpec, check_partition};
+pub use topic::{Identity, TopicChanges, TopicId, TopicInfo, TopicSpec, check_partition};
 
 use crate::error::Result;
 use std::fmt::Debug;
@@ -140,6 +140,9 @@ pub trait Log: Send + Sync + Debug {
     fn record_bytes_max(&self, topics: &[&str]) -> Result<Vec<Option<usize>>> {
         topics.iter().map(|name| Ok(self.topic(name)?.map(|info| size::limit(&info.config)))).collect()
     }
+    /// Changes settings of a topic; those that are not named stay as they are. A setting that a topic cannot have: `Kind::Statement`
+    /// error.
+    fn alter_topic(&self, name: &str, changes: &TopicChanges) -> Result<()>;
     /// Deletes a topic with all its records.
     fn delete_topic(&self, name: &str) -> Result<()>;
     /// Offsets of a partition.

@@ -11,6 +11,9 @@ pub(super) const PARTITIONS_MAX: u32 = 10_000;
 /// Longest name: `Topic.MAX_NAME_LENGTH`.
 const TOPIC_NAME_BYTES_MAX: usize = 249;
 
+/// Changed settings of a topic: a value sets one, `None` resets it to its default.
+pub type TopicChanges = BTreeMap<String, Option<String>>;
+
 /// Topic id (KIP-516): a topic that is deleted and recreated has another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TopicId(pub u128);
@@ -94,6 +97,20 @@ pub(super) fn check_spec(spec: &TopicSpec) -> Result<()> {
     }
     Ok(())
 }
+
+/// The settings of a topic after these changes, if a topic can have them; `None` resets one to its default.
+pub(super) fn altered(config: &BTreeMap<String, String>, changes: &TopicChanges) -> Result<BTreeMap<String, String>> {
+    let mut config = config.clone();
+    for (name, value) in changes {
+        match value {
+            Some(value) => drop(config.insert(name.clone(), value.clone())),
+            None => drop(config.remove(name)),
+        }
+    }
+    TopicConfig::of(&config)?;
+    Ok(config)
+}
+
 /// A partition that is named has to exist.
 pub fn check_partition(topic: &str, named: Option<u32>, count: u32) -> Result<()> {
     match named.filter(|named| *named >= count) {

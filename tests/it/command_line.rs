@@ -277,6 +277,19 @@ fn topics_are_created_described_printed_and_deleted() {
         2
     );
     assert_eq!(topic(&["print", "t", "--offset", "@0", "-e", "-f", "%T"], "").lines().count(), 20);
+    let altered = topic(&["alter", "t", "--retention", "1h", "-c", "segment.bytes=1048576"], "");
+    assert_eq!(altered, "altered topic t: retention.ms=3600000, segment.bytes=1048576\n");
+    let altered = topic(&["alter", "t", "--reset", "segment.bytes"], "");
+    assert_eq!(altered, "altered topic t: segment.bytes is its default\n");
+    let described = topic(&["describe", "t"], "");
+    assert!(described.contains("| 3600000 ") && !described.contains("segment.bytes"), "{described}");
+    assert!(described.contains("| 1         | 0            | 10  |"), "{described}");
+    for (args, code) in
+        [(&["nowhere", "--retention", "1h"][..], 1), (&["t", "-c", "retention.ms=long"], 1), (&["t"], 2)]
+    {
+        let output = home.run(&[&["--data", data.to_str().unwrap(), "topic", "alter"], args].concat());
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {output:?}");
+    }
     assert_eq!(topic(&["delete", "t"], ""), "deleted topic t\n");
     assert_eq!(topic(&["delete", "t", "--if-exists"], ""), "topic t does not exist\n");
 }
@@ -294,6 +307,8 @@ fn topics_of_a_server_are_created_written_printed_and_deleted() {
     assert_eq!(topic(&["create", "t", "-c", "retention.ms=7000"], ""), "created topic t with 1 partition\n");
     topic(&["produce", "t", "-k", ":"], "a:1\nb:2\n");
     assert!(topic(&["describe", "t"], "").contains("| retention.ms | 7000"));
+    topic(&["alter", "t", "-c", "retention.ms=9000"], "");
+    assert!(topic(&["describe", "t"], "").contains("| retention.ms | 9000"));
     assert_eq!(topic(&["print", "t", "-b", "-e", "-f", "%k=%v"], ""), "a=1\nb=2\n");
     assert_eq!(topic(&["delete", "t"], ""), "deleted topic t\n");
     assert!(!topic(&["list"], "").contains("| t "));

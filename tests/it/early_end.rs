@@ -15,8 +15,8 @@ use tidegate::engine::{Answer, Drive, Engine};
 use tidegate::error::Result;
 use tidegate::log::simulated::SimulatedLog;
 use tidegate::log::{
-    Assignment, CommittedOffset, Fetched, Isolation, Log, Reader, RecordSet, Span, TopicInfo, TopicPartition,
-    TopicSpec, Watermarks, WriterSpec,
+    Assignment, CommittedOffset, Fetched, Isolation, Log, Reader, RecordSet, Span, TopicChanges, TopicInfo,
+    TopicPartition, TopicSpec, Watermarks, WriterSpec,
 };
 use tidegate::serve::{Access, serve};
 use tidegate::types::clock::{ManualClock, SystemClock};
@@ -100,6 +100,10 @@ impl Log for Trap {
 
     fn topics(&self) -> Result<Vec<TopicInfo>> {
         self.below.topics()
+    }
+
+    fn alter_topic(&self, name: &str, changes: &TopicChanges) -> Result<()> {
+        self.below.alter_topic(name, changes)
     }
 
     fn delete_topic(&self, name: &str) -> Result<()> {

@@ -17,7 +17,7 @@ use tidegate::error::Result;
 use tidegate::log::simulated::SimulatedLog;
 use tidegate::log::{
     Assignment, CommitOutcome, CommittedOffset, Epoch, Fetched, Identity, Isolation, Log, Reader, RecordSet, Span,
-    TopicInfo, TopicPartition, TopicSpec, TransactionalWriter, Watermarks, WriterSpec,
+    TopicChanges, TopicInfo, TopicPartition, TopicSpec, TransactionalWriter, Watermarks, WriterSpec,
 };
 use tidegate::serve::{Access, serve};
 use tidegate::types::clock::SystemClock;
@@ -35,6 +35,7 @@ const ALL: &[&str] = &[
     "topic",
     "topics",
     "identities",
+    "alter_topic",
     "delete_topic",
     "watermarks",
     "offset_for_time",
@@ -139,6 +140,11 @@ impl Log for Gated {
     fn identities(&self, names: &[&str]) -> Result<Vec<Option<Identity>>> {
         self.gate.pass("identities");
         self.below.identities(names)
+    }
+
+    fn alter_topic(&self, name: &str, changes: &TopicChanges) -> Result<()> {
+        self.gate.pass("alter_topic");
+        self.below.alter_topic(name, changes)
     }
 
     fn delete_topic(&self, name: &str) -> Result<()> {

@@ -12,8 +12,8 @@ use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 use tidegate::error::Result;
 use tidegate::log::{
-    Assignment, CommitOutcome, CommittedOffset, Epoch, Header, Isolation, Log, Reader, RecordSet, Span, TopicInfo,
-    TopicPartition, TopicSpec, TransactionalWriter, Watermarks, WriterSpec,
+    Assignment, CommitOutcome, CommittedOffset, Epoch, Header, Isolation, Log, Reader, RecordSet, Span, TopicChanges,
+    TopicInfo, TopicPartition, TopicSpec, TransactionalWriter, Watermarks, WriterSpec,
 };
 
 /// A record as the engine handed it over.
@@ -102,6 +102,10 @@ impl Log for Layer {
 
     fn topics(&self) -> Result<Vec<TopicInfo>> {
         Ok(self.below.topics()?.into_iter().filter_map(|info| self.up(info)).collect())
+    }
+
+    fn alter_topic(&self, name: &str, changes: &TopicChanges) -> Result<()> {
+        self.below.alter_topic(&self.down(name), changes)
     }
 
     fn delete_topic(&self, name: &str) -> Result<()> {

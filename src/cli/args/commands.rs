@@ -6,7 +6,7 @@ use crate::cli::tools::datagen::ValueFormat;
 use crate::engine::access::Role;
 use crate::engine::datagen::{COUNT, RATE};
 use crate::engine::introspect::topics::TailFrom;
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -218,6 +218,24 @@ pub enum TopicCommand {
     Describe {
         /// Topic.
         topic: String,
+    },
+    /// Change settings of a topic; the others stay as they are.
+    #[command(
+        after_help = "Examples:\n  tidegate topic alter readings --retention 12h\n  tidegate topic alter readings -c cleanup.policy=compact --reset segment.bytes",
+        group(ArgGroup::new("change").args(["retention", "topic_config", "reset"]).required(true).multiple(true))
+    )]
+    Alter {
+        /// Topic.
+        topic: String,
+        /// How long records are kept: milliseconds, or 30s, 5m, 12h.
+        #[arg(long, value_name = "TIME", value_parser = duration)]
+        retention: Option<Duration>,
+        /// A setting, such as cleanup.policy=compact (repeatable).
+        #[arg(long, short = 'c', value_name = "NAME=VALUE", value_parser = setting)]
+        topic_config: Vec<(String, String)>,
+        /// A setting that gets its default again (repeatable).
+        #[arg(long, value_name = "NAME")]
+        reset: Vec<String>,
     },
     /// Delete a topic with all its records. A query that reads it ends.
     Delete {

@@ -20,7 +20,7 @@ use crate::engine::query::processing_log::AUTO_CREATE;
 use crate::engine::session::Session as EngineSession;
 use crate::engine::{Drive, Engine};
 use crate::error::{Error, Kind, Result};
-use crate::log::{Log, RecordSet, partition};
+use crate::log::{Log, RecordSet, TopicChanges, partition};
 use crate::serve::attach::client::Client;
 use crate::serve::attach::owner::Owner;
 use crate::serve::{Access, ListenConfig};
@@ -224,6 +224,10 @@ impl Topics for OwnTopics {
 
     fn create(&self, topic: &str, partitions: u32, config: &BTreeMap<String, String>) -> Result<()> {
         self.topics.create(topic, partitions, config)
+    }
+
+    fn alter(&self, topic: &str, changes: &TopicChanges) -> Result<()> {
+        self.topics.alter(topic, changes)
     }
 
     fn delete(&self, topic: &str) -> Result<()> {

@@ -1,15 +1,18 @@
-//! `tidegate topic create`, `describe`, `delete` and `delete-records`.
+//! `tidegate topic create`, `alter`, `describe`, `delete` and `delete-records`.
 
 use crate::cli::render::{Screen, Shown};
 use crate::engine::introspect::topics::{TopicDetail, Topics, missing};
 use crate::error::{Error, Result};
-use crate::log::check_partition;
+use crate::log::{TopicChanges, check_partition};
 use crate::present::Outcome;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The offset that means "everything that is there".
 const ALL: i64 = -1;
+
+/// The setting that `--retention` is.
+const RETENTION: &str = "retention.ms";
 
 /// What a topic is created with.
 pub(super) struct Wanted<'a> {
@@ -30,10 +33,34 @@ pub(super) fn create(
     }
     let mut config: BTreeMap<String, String> = wanted.config.iter().cloned().collect();
     if let Some(time) = wanted.retention {
-        config.insert("retention.ms".to_owned(), time.as_millis().to_string());
+        config.insert(RETENTION.to_owned(), time.as_millis().to_string());
     }
     topics.create(topic, wanted.partitions, &config)?;
     said(format!("created topic {topic} with {}", counted(wanted.partitions)), screen)
+}
+
+/// Changes settings of a topic.
+pub(super) fn alter(
+    topics: &dyn Topics,
+    topic: &str,
+    retention: Option<Duration>,
+    config: &[(String, String)],
+    reset: &[String],
+    screen: &mut Screen<'_>,
+) -> Result<Shown> {
+    let mut changes: TopicChanges = reset.iter().map(|name| (name.clone(), None)).collect();
+    let retention = retention.map(|time| (RETENTION.to_owned(), time.as_millis().to_string()));
+    for (name, value) in config.iter().cloned().chain(retention) {
+        if changes.insert(name.clone(), Some(value)).is_some() {
+            return Err(Error::statement(format!("{name} is named twice")));
+        }
+    }
+    topics.alter(topic, &changes)?;
+    let shown = changes.iter().map(|(name, value)| match value {
+        Some(value) => format!("{name}={value}"),
+        None => format!("{name} is its default"),
+    });
+    said(format!("altered topic {topic}: {}", shown.collect::<Vec<_>>().join(", ")), screen)
 }
 
 pub(super) fn delete(topics: &dyn Topics, topic: &str, if_exists: bool, screen: &mut Screen<'_>) -> Result<Shown> {
@@ -54,8 +81,8 @@ pub(super) fn describe(topics: &dyn Topics, topic: &str, screen: &mut Screen<'_>
         ("Replicas", replicas.to_string()),
         ("Offsets", records.to_string()),
     ];
-    if !config.contains_key("retention.ms") {
-        facts.push(("retention.ms", "(default)".to_owned()));
+    if !config.contains_key(RETENTION) {
+        facts.push((RETENTION, "(default)".to_owned()));
     }
     facts.extend(config.iter().map(|(name, value)| (name.as_str(), value.clone())));
     let facts = facts.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();

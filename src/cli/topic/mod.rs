@@ -44,6 +44,9 @@ pub fn run(command: &TopicCommand, tools: Tools<'_>, screen: &mut Screen<'_>) ->
             admin::create(tools.topics, topic, &wanted, *if_not_exists, screen)
         }
         TopicCommand::Describe { topic } => admin::describe(tools.topics, topic, screen),
+        TopicCommand::Alter { topic, retention, topic_config, reset } => {
+            admin::alter(tools.topics, topic, *retention, topic_config, reset, screen)
+        }
         TopicCommand::Delete { topic, if_exists } => admin::delete(tools.topics, topic, *if_exists, screen),
         TopicCommand::Produce(options) => produce(tools, options, screen),
         TopicCommand::DeleteRecords { topic, before, all: _, partition } => {

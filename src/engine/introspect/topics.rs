@@ -3,7 +3,9 @@
 use crate::catalog::topics::{TopicRules, TopicUse};
 use crate::engine::insert::lines::NewLines;
 use crate::error::{Error, Result};
-use crate::log::{Assignment, Fetched, Isolation, Log, Reader, RecordSet, Start, TopicPartition, TopicSpec};
+use crate::log::{
+    Assignment, Fetched, Isolation, Log, Reader, RecordSet, Start, TopicChanges, TopicPartition, TopicSpec,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -62,6 +64,8 @@ pub trait Topics: Debug {
     fn describe(&self, topic: &str) -> Result<Option<TopicDetail>>;
     /// Creates a topic with these settings.
     fn create(&self, topic: &str, partitions: u32, config: &BTreeMap<String, String>) -> Result<()>;
+    /// Changes settings of a topic; `None` resets one to its default.
+    fn alter(&self, topic: &str, changes: &TopicChanges) -> Result<()>;
     /// Deletes a topic with all its records.
     fn delete(&self, topic: &str) -> Result<()>;
     /// Writes records; they are durable and visible when it returns.
@@ -146,6 +150,14 @@ impl Topics for LogTopics {
         self.rules.check(topic, TopicUse::Make)?;
         let spec = TopicSpec { config: config.clone(), ..TopicSpec::new(topic, partitions) };
         self.log.create_topic(&spec).map(|_| ())
+    }
+
+    fn alter(&self, topic: &str, changes: &TopicChanges) -> Result<()> {
+        self.rules.check(topic, TopicUse::Alter)?;
+        match self.log.topic(topic)? {
+            Some(_) => self.log.alter_topic(topic, changes),
+            None => Err(missing(topic)),
+        }
     }
 
     fn delete(&self, topic: &str) -> Result<()> {

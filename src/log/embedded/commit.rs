@@ -12,11 +12,13 @@ use super::journal::{Failure, Journal, sync_directory};
 use super::lock::DirectoryLock;
 use super::manifest::Manifest;
 use super::partition::{Target, Topic};
+use super::policy::Policy;
 use super::segment::{Readable, failed, is_removed, removed};
 use super::upkeep::{MaintenanceSignal, Work};
 use super::{EmbeddedOptions, Fsync};
 use crate::error::{Error, Kind, Result};
-use crate::log::{RecordSet, Row, TopicPartition, size};
+use crate::log::topic_config::TopicConfig;
+use crate::log::{RecordSet, Row, TopicInfo, TopicPartition, size};
 use crate::mutant;
 use crate::types::clock::SharedClock;
 use parking_lot::{Mutex, MutexGuard, RwLock};
@@ -187,6 +189,16 @@ impl Drop for Writing<'_> {
         if std::thread::panicking() && !self.unwinding {
             self.writer.broken.get_or_insert_with(|| "a thread panicked in the middle of a write".to_owned());
         }
+    }
+}
+
+impl Topic {
+    /// The same topic with other settings: its partitions, their records and readers are shared.
+    pub(super) fn with_config(&self, config: BTreeMap<String, String>, segment_bytes: u64) -> Result<Topic> {
+        let typed = TopicConfig::of(&config)?;
+        let policy = Policy::of(&typed, segment_bytes);
+        let info = TopicInfo { config, ..self.info.clone() };
+        Ok(Topic { info, config: typed, policy, partitions: self.partitions.clone() })
     }
 }
 

@@ -14,6 +14,8 @@ pub(super) enum Change<'a> {
     Snapshot(Box<Manifest>),
     /// A topic without records.
     CreateTopic { id: u128, name: String, partitions: u32, config: BTreeMap<String, String> },
+    /// Replaces the settings of a topic.
+    AlterTopic { id: u128, config: BTreeMap<String, String> },
     /// Deletes a topic with its records and committed offsets.
     DeleteTopic { id: u128 },
     /// A transaction.
@@ -98,6 +100,11 @@ impl Change<'_> {
                 put_segments(out, old);
                 put_segments(out, new);
             }
+            Change::AlterTopic { id, config } => {
+                out.push(8);
+                out.extend_from_slice(&id.to_le_bytes());
+                put_config(out, config);
+            }
         }
     }
 
@@ -124,6 +131,7 @@ impl Change<'_> {
                 old: segments(c)?,
                 new: segments(c)?,
             },
+            8 => Change::AlterTopic { id: c.id()?, config: config(c)? },
             _ => return None,
         };
         cursor.is_done().then_some(change)
@@ -147,6 +155,10 @@ impl Manifest {
                 if self.topics.insert(*id, meta).is_some() {
                     return Err(impossible("a topic was created twice"));
                 }
+            }
+            Change::AlterTopic { id, config } => {
+                let topic = self.topics.get_mut(id).ok_or_else(|| impossible("an unknown topic was altered"))?;
+                topic.config.clone_from(config);
             }
             Change::DeleteTopic { id } => {
                 self.topics.remove(id).ok_or_else(|| impossible("an unknown topic was deleted"))?;

@@ -41,10 +41,10 @@ use self::partition::Topic;
 use self::upkeep::Work;
 use crate::config::private;
 use crate::error::{Error, Result};
-use crate::log::topic::{beyond_the_end, check_spec};
+use crate::log::topic::{altered, beyond_the_end, check_spec};
 use crate::log::{
-    Assignment, CommittedOffset, Isolation, Log, Reader, RecordSet, Span, Start, TopicInfo, TopicPartition, TopicSpec,
-    TransactionalWriter, Upkeep, Watermarks, WriterSpec,
+    Assignment, CommittedOffset, Isolation, Log, Reader, RecordSet, Span, Start, TopicChanges, TopicInfo,
+    TopicPartition, TopicSpec, TransactionalWriter, Upkeep, Watermarks, WriterSpec,
 };
 use crate::threads;
 use crate::types::clock::SharedClock;
@@ -208,6 +208,20 @@ impl Log for EmbeddedLog {
 
     fn topics(&self) -> Result<Vec<TopicInfo>> {
         Ok(self.shared.catalog.read().topics.values().map(|t| t.info.clone()).collect())
+    }
+
+    fn alter_topic(&self, name: &str, changes: &TopicChanges) -> Result<()> {
+        let mut writer = self.shared.write();
+        let topic = self.shared.topic(name)?;
+        let (id, config) = (topic.info.id.0, altered(&topic.info.config, changes)?);
+        let changed = topic.with_config(config.clone(), self.shared.options.segment_bytes)?;
+        self.shared.change(&mut writer, &Change::AlterTopic { id, config })?;
+        self.shared.catalog.write().topics.insert(name.to_owned(), Arc::new(changed));
+        drop(writer);
+        self.start_maintenance()?;
+        // Its retention may be shorter than the present pause.
+        self.shared.signal.raise();
+        Ok(())
     }
 
     fn delete_topic(&self, name: &str) -> Result<()> {

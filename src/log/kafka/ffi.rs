@@ -27,7 +27,7 @@ mod admin;
 mod consume;
 mod produce;
 
-pub(super) use admin::{Described, describe_topics, forget_offsets};
+pub(super) use admin::{Described, alter_topic, describe_topics, forget_offsets};
 pub(super) use consume::{ConsumerQueue, QueueEvent, Slots};
 pub use consume::{Messages, RawHeaders};
 pub(super) use produce::{CallError, GroupMetadata, RawProducer};

@@ -24,8 +24,8 @@ pub use ffi::{Messages, RawHeaders, library_versions};
 
 use crate::error::{Error, Result};
 use crate::log::{
-    Assignment, CommittedOffset, Identity, Isolation, Log, Reader, RecordSet, Start, TopicInfo, TopicPartition,
-    TopicSpec, TransactionalWriter, Watermarks, WriterSpec, size,
+    Assignment, CommittedOffset, Identity, Isolation, Log, Reader, RecordSet, Start, TopicChanges, TopicInfo,
+    TopicPartition, TopicSpec, TransactionalWriter, Watermarks, WriterSpec, size,
 };
 use crate::types::clock::SharedClock;
 use client::{BATCH_BYTES, Events, failed, refused};
@@ -191,6 +191,10 @@ impl Log for KafkaLog {
 
     fn record_bytes_max(&self, topics: &[&str]) -> Result<Vec<Option<usize>>> {
         self.largest(topics)
+    }
+
+    fn alter_topic(&self, name: &str, changes: &TopicChanges) -> Result<()> {
+        self.alter(name, changes)
     }
 
     fn delete_topic(&self, name: &str) -> Result<()> {

@@ -1,12 +1,12 @@
 //! Topics and groups of a Kafka cluster: create, describe, delete, offsets.
 
 use super::client::{Events, failed, failed_with};
-use super::ffi::{Described, describe_topics, forget_offsets};
+use super::ffi::{Described, alter_topic, describe_topics, forget_offsets};
 use super::transaction::{element, task_topic};
 use super::{KafkaLog, committed_list};
 use crate::error::{Error, Result};
 use crate::log::{
-    CommittedOffset, Identity, RecordSet, TopicId, TopicInfo, TopicPartition, TopicSpec, Watermarks, size,
+    CommittedOffset, Identity, RecordSet, TopicChanges, TopicId, TopicInfo, TopicPartition, TopicSpec, Watermarks, size,
 };
 use rdkafka::admin::{AdminOptions, ConfigResource, ConfigSource, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -172,6 +172,23 @@ impl KafkaLog {
             Some((Err(error), _)) => Err(failed(&doing, error)),
             _ => Ok(self.offsets(at)?.low),
         }
+    }
+
+    pub(super) fn alter(&self, name: &str, changes: &TopicChanges) -> Result<()> {
+        let doing = format!("alter topic {name}");
+        let refused = alter_topic(self.metadata_client().client(), name, changes, REQUEST_TIMEOUT);
+        if let Some((code, reason)) = refused.map_err(|code| failed_with(&doing, code))? {
+            let error = failed_with(&doing, code);
+            return Err(if reason.is_empty() { error } else { error.with_detail(reason) });
+        }
+        self.forget_count(name);
+        // The broker confirms the change before each of its parts has it.
+        let deadline = self.clock().monotonic() + SETTLE_WAIT;
+        let has = |info: &TopicInfo| changes.iter().all(|(key, value)| info.config.get(key) == value.as_ref());
+        while self.describe_topic(name)?.is_some_and(|info| !has(&info)) && self.clock().monotonic() < deadline {
+            self.clock().sleep(SETTLE_PAUSE);
+        }
+        Ok(())
     }
 
     pub(super) fn delete(&self, name: &str) -> Result<()> {

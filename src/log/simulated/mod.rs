@@ -12,10 +12,10 @@ mod writer;
 
 use self::rng::Rng;
 use crate::error::{Error, Result};
-use crate::log::topic::{beyond_the_end, check_spec};
+use crate::log::topic::{altered, beyond_the_end, check_spec};
 use crate::log::{
-    Assignment, CommittedOffset, Isolation, Log, OwnedRecord, Reader, RecordSet, Start, TopicId, TopicInfo,
-    TopicPartition, TopicSpec, TransactionalWriter, Watermarks, WriterSpec, size,
+    Assignment, CommittedOffset, Isolation, Log, OwnedRecord, Reader, RecordSet, Start, TopicChanges, TopicId,
+    TopicInfo, TopicPartition, TopicSpec, TransactionalWriter, Watermarks, WriterSpec, size,
 };
 use crate::types::clock::SharedClock;
 use parking_lot::Mutex;
@@ -228,6 +228,15 @@ impl Log for SimulatedLog {
 
     fn topics(&self) -> Result<Vec<TopicInfo>> {
         Ok(self.shared.world.lock().topics.values().map(|t| t.info.clone()).collect())
+    }
+
+    fn alter_topic(&self, name: &str, changes: &TopicChanges) -> Result<()> {
+        let mut world = self.shared.world.lock();
+        let config = altered(&world.topic(name)?.info.config, changes)?;
+        if let Some(topic) = world.topics.get_mut(name) {
+            topic.info.config = config;
+        }
+        Ok(())
     }
 
     fn delete_topic(&self, name: &str) -> Result<()> {

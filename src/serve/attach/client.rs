@@ -15,7 +15,7 @@ use crate::engine::result::rows::{OutputColumn, RowEvent, RowStream, Scanned};
 use crate::engine::session::Session;
 use crate::error::{Error, Kind, Result};
 use crate::http_client::{Cause, HttpClient, RequestError, TlsFiles, hint};
-use crate::log::{Fetched, OwnedRecord, RecordSet};
+use crate::log::{Fetched, OwnedRecord, RecordSet, TopicChanges};
 use crate::present::Outcome;
 use arrow::array::{Array, ArrayRef, AsArray, BinaryBuilder, Int32Array, Int64Array, StringBuilder};
 use arrow::datatypes::{Int32Type, Int64Type};
@@ -393,6 +393,10 @@ impl Topics for Client {
 
     fn create(&self, topic: &str, partitions: u32, config: &BTreeMap<String, String>) -> Result<()> {
         self.topic_result(&TopicRequest::Create(topic.to_owned(), partitions, config.clone()), None)
+    }
+
+    fn alter(&self, topic: &str, changes: &TopicChanges) -> Result<()> {
+        self.topic_result(&TopicRequest::Alter(topic.to_owned(), changes.clone()), None)
     }
 
     fn delete(&self, topic: &str) -> Result<()> {

@@ -18,6 +18,7 @@ use crate::engine::insert::lines::NewLines;
 use crate::engine::introspect::topics::TailFrom;
 use crate::engine::result::rows::{OutputColumn, Scanned};
 use crate::error::{Error, Kind, Result, Span};
+use crate::log::TopicChanges;
 use crate::present::Outcome;
 use crate::types::SqlType;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
@@ -327,6 +328,8 @@ pub enum TopicRequest {
     Create(String, u32, BTreeMap<String, String>),
     /// Everything about a topic.
     Describe(String),
+    /// Changes settings of a topic; `null` resets one to its default.
+    Alter(String, TopicChanges),
     /// Deletes a topic.
     Delete(String),
     /// Deletes the records of a partition below an offset, all if it is negative; returns the lowest offset left.

@@ -319,6 +319,7 @@ async fn topic(
                 serde_json::json!(topics.create(&topic, partitions, &config)?)
             }
             TopicRequest::Describe(topic) => serde_json::json!(topics.describe(&topic)?),
+            TopicRequest::Alter(topic, changes) => serde_json::json!(topics.alter(&topic, &changes)?),
             TopicRequest::Delete(topic) => serde_json::json!(topics.delete(&topic)?),
             TopicRequest::DeleteRecords(topic, partition, before) => {
                 serde_json::json!(topics.delete_records(&topic, partition, before)?)
@@ -348,6 +349,7 @@ fn allowed(service: &AttachService, principal: &Principal, call: &TopicRequest) 
             return Ok(());
         }
         TopicRequest::Create(topic, ..) => ("create", topic),
+        TopicRequest::Alter(topic, _) => ("alter", topic),
         TopicRequest::Delete(topic) => ("delete", topic),
         TopicRequest::DeleteRecords(topic, ..) => ("delete records", topic),
         TopicRequest::Append(topic) => ("append", topic),

@@ -11,6 +11,7 @@ pub(super) const ALL: &[Behaviour] = &[
     ("a topic needs a partition", no_partitions),
     ("a topic needs a legal name", illegal_names),
     ("names may be as long as Kafka's", long_names),
+    ("settings of a topic change, and others stay", altered_settings),
     ("a deleted topic is gone", deleted_is_gone),
     ("deleting what is not there is an error", deleting_missing),
     ("a topic created again is another one, and empty", identity),
@@ -30,6 +31,29 @@ fn created_is_described(subject: &mut dyn Subject) {
     assert!(info.replicas >= 1);
     assert_eq!(info.config.get("cleanup.policy").map(String::as_str), Some("compact"));
     assert_eq!(log.topic("described").unwrap(), Some(info));
+}
+
+fn altered_settings(subject: &mut dyn Subject) {
+    let log = subject.log();
+    let spec = TopicSpec::new("altered", 2).with("retention.ms", "60000").with("segment.bytes", "1048576");
+    let before = log.create_topic(&spec).unwrap();
+    log.append("altered", &set(&["kept"])).unwrap();
+    let change = |name: &str, value: Option<&str>| (name.to_owned(), value.map(str::to_owned));
+    let changes = [change("retention.ms", Some("120000")), change("segment.bytes", None)];
+    log.alter_topic("altered", &changes.into()).unwrap();
+    let wrong = log.alter_topic("altered", &[change("retention.ms", Some("long"))].into()).unwrap_err();
+    assert_eq!(wrong.kind(), Kind::Statement, "{wrong}");
+    let missing = log.alter_topic("nowhere", &[change("retention.ms", Some("1"))].into()).unwrap_err();
+    assert_eq!(missing.kind(), Kind::NotFound, "{missing}");
+    drop(log);
+    subject.reopen();
+    let log = subject.log();
+    let after = log.topic("altered").unwrap().unwrap();
+    assert_eq!((after.id, after.partitions), (before.id, 2));
+    assert_eq!(after.config.get("retention.ms").map(String::as_str), Some("120000"));
+    assert_eq!(after.config.get("segment.bytes"), None);
+    log.append("altered", &set(&["new"])).unwrap();
+    assert_eq!(values(&read_all(&*log, "altered")), ["kept", "new"]);
 }
 
 fn missing_is_none(subject: &mut dyn Subject) {

@@ -1,13 +1,14 @@
 //! Administrative calls that rdkafka does not offer.
 
 use super::{milliseconds, text};
+use crate::log::TopicChanges;
 use rdkafka::TopicPartitionList;
 use rdkafka::bindings as sys;
 use rdkafka::client::{Client, ClientContext};
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::types::RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR;
 use std::ffi::CString;
-use std::ptr::{null_mut, slice_from_raw_parts};
+use std::ptr::{null, null_mut, slice_from_raw_parts};
 use std::time::Duration;
 
 /// A topic as the cluster describes it.
@@ -126,6 +127,69 @@ unsafe fn described(topic: *const sys::rd_kafka_TopicDescription_t) -> Result<Op
             replicas: u16::try_from(replicas).unwrap_or(u16::MAX),
             ready,
         }))
+    }
+}
+
+/// Changes settings of a topic, and leaves those that are not named as they are (KIP-339); returns why the cluster refuses them.
+pub(in crate::log::kafka) fn alter_topic<C: ClientContext>(
+    client: &Client<C>,
+    topic: &str,
+    changes: &TopicChanges,
+    timeout: Duration,
+) -> Result<Option<(RDKafkaErrorCode, String)>, RDKafkaErrorCode> {
+    use sys::rd_kafka_AlterConfigOpType_t::{RD_KAFKA_ALTER_CONFIG_OP_TYPE_DELETE, RD_KAFKA_ALTER_CONFIG_OP_TYPE_SET};
+    let name = CString::new(topic).map_err(|_| RDKafkaErrorCode::InvalidTopic)?;
+    let native = |text: &str| CString::new(text).map_err(|_| RDKafkaErrorCode::InvalidConfig);
+    let changes = changes.iter().map(|(key, value)| Ok((native(key)?, value.as_deref().map(native).transpose()?)));
+    let changes = changes.collect::<Result<Vec<(CString, Option<CString>)>, RDKafkaErrorCode>>()?;
+    let op = sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_INCREMENTALALTERCONFIGS;
+    // SAFETY: the resource copies its texts, the request copies the resource, which is destroyed after the call; results live with
+    // their event.
+    unsafe {
+        let mut resource =
+            sys::rd_kafka_ConfigResource_new(sys::rd_kafka_ResourceType_t::RD_KAFKA_RESOURCE_TOPIC, name.as_ptr());
+        let mut is_legal = true;
+        for (key, value) in &changes {
+            let (op, value) = match value {
+                Some(value) => (RD_KAFKA_ALTER_CONFIG_OP_TYPE_SET, value.as_ptr()),
+                None => (RD_KAFKA_ALTER_CONFIG_OP_TYPE_DELETE, null()),
+            };
+            let error = sys::rd_kafka_ConfigResource_add_incremental_config(resource, key.as_ptr(), op, value);
+            if !error.is_null() {
+                sys::rd_kafka_error_destroy(error);
+                is_legal = false;
+            }
+        }
+        let call = |native, options: *mut _, queue| {
+            sys::rd_kafka_IncrementalAlterConfigs(native, &mut resource, 1, options, queue)
+        };
+        let result = match is_legal {
+            true => admin(client, op, timeout, call, |event| Ok(refusal(event))),
+            false => Err(RDKafkaErrorCode::InvalidConfig),
+        };
+        sys::rd_kafka_ConfigResource_destroy(resource);
+        result
+    }
+}
+
+/// # Safety
+/// `event` is the result of IncrementalAlterConfigs.
+unsafe fn refusal(event: *mut sys::rd_kafka_event_t) -> Option<(RDKafkaErrorCode, String)> {
+    // SAFETY: promised by the caller; what the accessors lend lives as long as the event.
+    unsafe {
+        let result = sys::rd_kafka_event_IncrementalAlterConfigs_result(event);
+        let mut count = 0;
+        let list = sys::rd_kafka_IncrementalAlterConfigs_result_resources(result, &mut count);
+        (0..count).find_map(|at| {
+            let resource = *list.add(at);
+            match sys::rd_kafka_ConfigResource_error(resource) {
+                RD_KAFKA_RESP_ERR_NO_ERROR => None,
+                code => {
+                    let reason = sys::rd_kafka_ConfigResource_error_string(resource);
+                    Some((code.into(), if reason.is_null() { String::new() } else { text(reason) }))
+                }
+            }
+        })
     }
 }
 
