@@ -26,7 +26,7 @@ use arrow_flight::encode::FlightDataEncoderBuilder;
 use arrow_flight::error::FlightError;
 use futures::{StreamExt, TryStreamExt, stream};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -42,7 +42,8 @@ const LOOK: Duration = Duration::from_millis(50);
 /// Batches between the thread and the encoder: one that is encoded, and one that is ready.
 const QUEUED_BATCHES: usize = 2;
 
-/// What goes from the thread to the encoder. A channel that closes without `End` was left by a thread that failed.
+/// What goes from the thread to the encoder. A channel that closes without `End` was left by a thread that failed, or that had a
+/// client which does not read.
 enum Item {
     Batch(RecordBatch),
     Failed(Status),
@@ -79,26 +80,38 @@ pub(super) fn of_started(app: &Arc<App>, started: Started, running: Running) -> 
     let schema = schema(rows.columns(), with_op);
     let builder = FlightDataEncoderBuilder::new().with_schema(schema.clone());
     let (sender, receiver) = mpsc::channel(QUEUED_BATCHES);
+    let stuck = Arc::<AtomicBool>::default();
     let bounded = rows.is_bounded();
     let held = app.stopping.answer(bounded);
-    let app = app.clone();
+    let (app, is_stuck) = (app.clone(), stuck.clone());
     on_thread(move || {
-        let pump = Pump { app: &app, running: &running, sender, schema, with_op, bounded };
+        let pump = Pump { app: &app, running: &running, sender, stuck: &is_stuck, schema, with_op, bounded };
         pump.run(rows);
         drop((permit, held));
     })
     .map_err(|busy| status::of(&busy, None))?;
-    let batches = stream::unfold(Some(receiver), |receiver| async move {
-        let mut receiver = receiver?;
+    let batches = stream::unfold(Some((receiver, stuck)), |channel| async move {
+        let (mut receiver, stuck) = channel?;
         match receiver.recv().await {
-            Some(Item::Batch(batch)) => Some((Ok(batch), Some(receiver))),
+            Some(Item::Batch(batch)) => Some((Ok(batch), Some((receiver, stuck)))),
             Some(Item::End) => None,
             Some(Item::Failed(status)) => Some((Err(FlightError::from(status)), None)),
-            None => Some((Err(FlightError::from(Status::internal("the result was cut off"))), None)),
+            None => Some((Err(FlightError::from(cut_off(stuck.load(Ordering::Acquire)))), None)),
         }
     });
     // The schema leaves at once, before there is a row.
     Ok(builder.build(batches).map_err(Status::from).boxed())
+}
+
+/// The status of a result whose end could not be put into the channel.
+fn cut_off(is_stuck: bool) -> Status {
+    match is_stuck {
+        true => Status::resource_exhausted(format!(
+            "the client did not read for {} s, so that the query was ended",
+            READER_PATIENCE.as_secs()
+        )),
+        false => Status::internal("the result was cut off"),
+    }
 }
 
 /// Pulls rows and sends them until the query ends, the client leaves, the result is closed or the server stops.
@@ -106,6 +119,8 @@ struct Pump<'a> {
     app: &'a App,
     running: &'a Running,
     sender: mpsc::Sender<Item>,
+    /// Set before the channel closes, where the client does not read.
+    stuck: &'a AtomicBool,
     schema: SchemaRef,
     with_op: bool,
     /// The rows end by themselves.
@@ -121,6 +136,7 @@ impl Pump<'_> {
             Ok(Err(Early::Failed(status))) => Item::Failed(status),
             Ok(Err(Early::Gone)) => return,
             Ok(Err(Early::Stuck)) => {
+                self.stuck.store(true, Ordering::Release);
                 self.app.counters.dropped.fetch_add(1, Ordering::Relaxed);
                 let query = rows.id().unwrap_or("a query without an id");
                 tracing::warn!(query, "dropped slow client");
