@@ -3,12 +3,14 @@
 
 use crate::batches::{Dice, batch, cuts, records, same, seeds};
 use crate::model::{self, Grouping, KEPT, Rec, Val};
+use std::collections::BTreeMap;
 use tidegate::catalog::Format;
 use tidegate::execute::operator::aggregate::AggregateOperator;
 use tidegate::execute::operator::session_window::SessionWindowOperator;
-use tidegate::execute::operator::{EmitMode, Operator, OperatorOutput};
+use tidegate::execute::operator::{EmitMode, Operator, OperatorOutput, SnapshotPlace};
 use tidegate::execute::pipeline::{AggregateCall, AggregateSpec};
 use tidegate::execute::state::ChangelogEntry;
+use tidegate::execute::state::entry_batch::EntryBatch;
 use tidegate::functions::aggregate::Aggregate;
 use tidegate::types::time::{Window, WindowKind};
 use tidegate::types::{Column, SqlType};
@@ -349,4 +351,109 @@ pub(crate) fn a_restart_from_the_changelog_goes_on() {
             assert_eq!(plain.offset_metadata(), restarted.offset_metadata(), "seed {seed}");
         }
     }
+}
+
+/// What compaction leaves of a changelog: of each key the last entry, and at worst no tombstone.
+fn compacted(changelog: &[ChangelogEntry]) -> Vec<&ChangelogEntry> {
+    let last: BTreeMap<&[u8], usize> = changelog.iter().enumerate().map(|(at, entry)| (&entry.key[..], at)).collect();
+    let left = |(at, entry): &(usize, &ChangelogEntry)| entry.value.is_some() && last[&entry.key[..]] == *at;
+    changelog.iter().enumerate().filter(left).map(|(_, entry)| entry).collect()
+}
+
+#[test]
+pub(crate) fn a_restart_from_a_compacted_changelog_goes_on() {
+    for seed in seeds(40) {
+        for (case, mode) in forms(seed) {
+            let mut dice = Dice(seed ^ 12);
+            let (mut plain, mut restarted) = (case.operator(mode), case.operator(mode));
+            let (mut want, mut got, mut changelog) = (OperatorOutput::default(), OperatorOutput::default(), Vec::new());
+            for cut in cuts(&mut dice, case.rows.len(), 3).windows(2) {
+                for (operator, out) in [(&mut plain, &mut want), (&mut restarted, &mut got)] {
+                    case.step(operator.as_mut(), cut[0]..cut[1], out);
+                    operator.emit(out).unwrap();
+                }
+                restarted.changelog(&mut changelog).unwrap();
+                let offset_metadata = restarted.offset_metadata();
+                plain.commit();
+                restarted.commit();
+                if dice.one_in(3) {
+                    restarted = case.operator(mode);
+                    // The part that was not compacted may begin anywhere.
+                    let (old, new) = changelog.split_at(dice.below(changelog.len() as i64 + 1) as usize);
+                    for entry in compacted(old).into_iter().chain(new) {
+                        restarted.restore(&entry.key, entry.value.as_deref(), entry.timestamp).unwrap();
+                    }
+                    restarted.restore_metadata(&offset_metadata).unwrap();
+                }
+            }
+            same(&format!("seed {seed}, {mode:?}"), &records(&got), &records(&want));
+            assert_eq!(got.late, want.late, "seed {seed}");
+        }
+    }
+}
+
+/// A snapshot in the making: where its changelog continues, what was copied, and how far.
+struct Copied {
+    offset: usize,
+    place: SnapshotPlace,
+    pieces: Vec<EntryBatch>,
+}
+
+/// Pieces of a snapshot are copied at several commits, with aborts between them, and the changelog behind it is compacted.
+#[test]
+pub(crate) fn a_restart_from_a_snapshot_goes_on() {
+    let (mut used, mut several) = (0, 0);
+    for seed in seeds(40) {
+        for (case, mode) in forms(seed) {
+            let mut dice = Dice(seed ^ 13);
+            let (mut plain, mut restarted) = (case.operator(mode), case.operator(mode));
+            if !plain.has_snapshots() {
+                continue;
+            }
+            let (mut want, mut got, mut changelog) = (OperatorOutput::default(), OperatorOutput::default(), Vec::new());
+            let (mut copying, mut copied): (Option<Copied>, Option<Copied>) = (None, None);
+            for cut in cuts(&mut dice, case.rows.len(), 3).windows(2) {
+                if dice.one_in(4) {
+                    let mut lost = OperatorOutput::default();
+                    case.step(restarted.as_mut(), cut[0]..cut[1], &mut lost);
+                    restarted.abort();
+                }
+                for (operator, out) in [(&mut plain, &mut want), (&mut restarted, &mut got)] {
+                    case.step(operator.as_mut(), cut[0]..cut[1], out);
+                    operator.emit(out).unwrap();
+                }
+                restarted.changelog(&mut changelog).unwrap();
+                let offset_metadata = restarted.offset_metadata();
+                plain.commit();
+                restarted.commit();
+                let offset = changelog.len();
+                let begin = || Copied { offset, place: SnapshotPlace::default(), pieces: Vec::new() };
+                let mut piece = EntryBatch::of(1 + dice.below(4) as usize);
+                let part = copying.get_or_insert_with(begin);
+                let complete = restarted.snapshot(&mut part.place, &mut piece).unwrap();
+                part.pieces.push(piece);
+                if complete {
+                    several += usize::from(part.pieces.len() > 2);
+                    copied = copying.take();
+                }
+                if dice.one_in(4) {
+                    (restarted, copying) = (case.operator(mode), None);
+                    let pieces = copied.iter().flat_map(|copied| &copied.pieces);
+                    for entry in pieces.flat_map(EntryBatch::iter) {
+                        restarted.restore(entry.key, entry.value, entry.timestamp).unwrap();
+                    }
+                    used += usize::from(copied.is_some());
+                    let rest = &changelog[copied.as_ref().map_or(0, |copied| copied.offset)..];
+                    for entry in compacted(rest) {
+                        restarted.restore(&entry.key, entry.value.as_deref(), entry.timestamp).unwrap();
+                    }
+                    restarted.restore_metadata(&offset_metadata).unwrap();
+                }
+            }
+            same(&format!("seed {seed}, {mode:?}"), &records(&got), &records(&want));
+            assert_eq!(got.late, want.late, "seed {seed}");
+            assert_eq!(plain.offset_metadata(), restarted.offset_metadata(), "seed {seed}");
+        }
+    }
+    assert!(used > 0 && several > 0, "{used} snapshots were used, {several} were copied in several pieces");
 }

@@ -246,6 +246,10 @@ impl Operator for ForeignKeyJoin {
         self.tables.restore(key, value, timestamp)
     }
 
+    fn restore_metadata(&mut self, _memo: &str) -> Result<()> {
+        self.tables.finish_restore()
+    }
+
     fn size(&self) -> OperatorSize {
         self.tables.size()
     }

@@ -20,9 +20,10 @@ mod record_cache;
 mod table_pair;
 pub(super) mod window;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::execute::change::{BadRows, ChangeBatch};
 use crate::execute::state::ChangelogEntry;
+use crate::execute::state::entry_batch::EntryBatch;
 
 /// When a stateful operator writes what it knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -68,6 +69,15 @@ impl std::iter::Sum for OperatorSize {
     }
 }
 
+/// How far a snapshot of an operator's state has come; what the numbers mean is the operator's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SnapshotPlace {
+    /// A part of the state.
+    pub(crate) part: u32,
+    /// The next entry in it.
+    pub(crate) next: u32,
+}
+
 /// A state machine over changes.
 ///
 /// One step covers a closed interval of `seq`: every row of every port up to the highest `seq` handed in; the task holds
@@ -103,6 +113,17 @@ pub trait Operator: Send + std::fmt::Debug {
     /// Takes the memo of the last commit, after all `restore`s.
     fn restore_metadata(&mut self, _memo: &str) -> Result<()> {
         Ok(())
+    }
+    /// Whether its state may be restored from a snapshot and the changelog behind it, however old the snapshot is. So is a state
+    /// whose entries all stay, or leave as time passes.
+    fn has_snapshots(&self) -> bool {
+        false
+    }
+    /// Appends entries as [`Operator::changelog`] does, of all that is committed, from `place` on and about as many as a full
+    /// batch; `true` = these were the last. Nothing was done since the last commit; between two calls there may be commits and
+    /// aborts, and an entry that changes meanwhile is appended as it was before or after.
+    fn snapshot(&mut self, _place: &mut SnapshotPlace, _entries: &mut EntryBatch) -> Result<bool> {
+        Err(Error::bug("this operator has no snapshots"))
     }
     /// How much it keeps. Requested once a second: the cost may grow with the number of windows or batches, not of rows.
     fn size(&self) -> OperatorSize {

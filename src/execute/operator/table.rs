@@ -118,8 +118,11 @@ impl Operator for TableOperator {
     }
 
     fn restore(&mut self, key: &[u8], value: Option<&[u8]>, timestamp: i64) -> Result<()> {
-        self.store.restore(key, value, timestamp);
-        Ok(())
+        self.store.restore(key, value, timestamp)
+    }
+
+    fn restore_metadata(&mut self, _memo: &str) -> Result<()> {
+        self.store.finish_restore()
     }
 
     fn size(&self) -> OperatorSize {

@@ -251,6 +251,10 @@ impl Operator for TableTableJoin {
         self.tables.restore(key, value, timestamp)
     }
 
+    fn restore_metadata(&mut self, _memo: &str) -> Result<()> {
+        self.tables.finish_restore()
+    }
+
     fn size(&self) -> OperatorSize {
         self.tables.size()
     }
@@ -309,8 +313,11 @@ impl Operator for StreamTableJoin {
     }
 
     fn restore(&mut self, key: &[u8], value: Option<&[u8]>, timestamp: i64) -> Result<()> {
-        self.store.restore(key, value, timestamp);
-        Ok(())
+        self.store.restore(key, value, timestamp)
+    }
+
+    fn restore_metadata(&mut self, _memo: &str) -> Result<()> {
+        self.store.finish_restore()
     }
 
     fn size(&self) -> OperatorSize {

@@ -73,7 +73,11 @@ impl TablePair {
         let unknown = || Error::data("a stored row of a join has no side");
         let (tag, key) = key.split_first().ok_or_else(unknown)?;
         let store = self.stores.get_mut(usize::from(*tag)).ok_or_else(unknown)?;
-        store.restore(key, value, timestamp);
-        Ok(())
+        store.restore(key, value, timestamp)
+    }
+
+    /// Ends a restore.
+    pub(super) fn finish_restore(&mut self) -> Result<()> {
+        self.stores.iter_mut().try_for_each(TableStore::finish_restore)
     }
 }

@@ -7,7 +7,6 @@
 
 use crate::error::{Error, Result};
 use crate::functions::accumulate::{Accumulator, Heap};
-use std::collections::BTreeMap;
 
 /// Version of the state bytes and the memo. Another one means: rebuild from the input.
 pub(crate) const STATE_VERSION: u8 = 1;
@@ -33,25 +32,6 @@ impl<'a> MetadataReader<'a> {
     /// The next number.
     pub(crate) fn number(&mut self) -> Result<i64> {
         self.0.next().and_then(|w| w.parse().ok()).ok_or_else(|| broken("memo is cut off"))
-    }
-}
-
-/// Changelog entries that wait for the end of a restore: of each key the last one.
-#[derive(Debug, Default)]
-pub(crate) struct Entries(BTreeMap<Vec<u8>, Vec<u8>>);
-
-impl Entries {
-    /// Takes one; no value = the key is gone.
-    pub(crate) fn take(&mut self, key: &[u8], value: Option<&[u8]>) {
-        match value {
-            Some(value) => self.0.insert(key.to_vec(), value.to_vec()),
-            None => self.0.remove(key),
-        };
-    }
-
-    /// All of them by key; none is left.
-    pub(crate) fn drain(&mut self) -> Vec<(Vec<u8>, Vec<u8>)> {
-        std::mem::take(&mut self.0).into_iter().collect()
     }
 }
 
@@ -86,6 +66,12 @@ impl GroupCodec {
 
     pub(crate) fn state_bytes(&self, words: &[i64], heap: &Heap) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(1 + (1 + words.len() - self.head) * 8);
+        self.write_state(words, heap, &mut bytes);
+        bytes
+    }
+
+    /// Appends the state of a group.
+    pub(crate) fn write_state(&self, words: &[i64], heap: &Heap, bytes: &mut Vec<u8>) {
         bytes.push(self.version);
         bytes.extend_from_slice(&words[0].to_be_bytes());
         for (at, word) in words.iter().enumerate().skip(self.head) {
@@ -97,7 +83,6 @@ impl GroupCodec {
             bytes.extend_from_slice(&(kept.len() as u32).to_be_bytes());
             bytes.extend_from_slice(kept);
         }
-        bytes
     }
 
     pub(crate) fn read_state(&self, bytes: &[u8], words: &mut [i64], heap: &mut Heap) -> Result<()> {

@@ -6,6 +6,7 @@
 //! [`ChangelogEntry`]s and takes them back at a restart.
 
 pub(super) mod arena;
+pub mod entry_batch;
 pub(super) mod group_codec;
 pub(super) mod key_table;
 pub(super) mod keys;

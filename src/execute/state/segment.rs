@@ -141,9 +141,31 @@ impl Segments {
         self.open.iter().map(|o| o.1)
     }
 
+    /// Numbers below this one are, or were, those of windows.
+    pub(crate) fn numbers(&self) -> u32 {
+        self.all.len() as u32
+    }
+
+    /// Groups of the window with this number that the last commit knew.
+    pub(crate) fn committed(&self, number: u32) -> u32 {
+        self.all[number as usize].as_ref().map_or(0, |segment| segment.committed)
+    }
+
     /// Numbers of the windows closed since the last commit.
     pub(crate) fn closed(&self) -> &[u32] {
         &self.closed
+    }
+
+    /// Frees an open window at once, as if it had never been; only while state is restored.
+    pub(crate) fn remove(&mut self, number: u32, arena: &mut Arena) {
+        self.open.retain(|o| o.1 != number);
+        self.hint = 0;
+        self.release(number, arena);
+    }
+
+    /// Replaces the groups of an open window; returns the segment that held them.
+    pub(crate) fn replace(&mut self, number: u32, segment: Segment) -> Segment {
+        std::mem::replace(self.get_mut(number), segment)
     }
 
     /// Frees what is closed; all groups of the others are committed.

@@ -13,6 +13,7 @@
 //! Ordinals never decide an order that anybody sees.
 
 use super::ChangelogEntry;
+use super::entry_batch::EntryBatch;
 use super::key_table::{KeyTable, Probe};
 use super::keys::{BatchKeys, KeyLayout};
 use crate::catalog::Format;
@@ -23,11 +24,10 @@ use crate::types::Column;
 use arrow::array::{Array, ArrayRef, new_null_array};
 use arrow::buffer::NullBuffer;
 use arrow::compute::interleave;
-use std::collections::BTreeMap;
 
 /// Version of the state bytes. Another one means: rebuild from the input.
 const STATE_VERSION: u8 = 1;
-/// Rows restored, or put together, at a time.
+/// Rows written, or put together, at a time.
 const CHUNK_ROWS: usize = 8192;
 /// Chunks with fewer rows than this are small; so many small ones are put together at a commit.
 const SMALL_ROWS: usize = 1024;
@@ -105,8 +105,10 @@ pub(crate) struct TableStore {
     /// A commit was, and no step since then.
     untidy: bool,
     generation: u64,
-    /// Changelog entries that wait for the end of the restore.
-    restoring: BTreeMap<Vec<u8>, (Vec<u8>, i64)>,
+    /// Changelog entries that wait for their batch.
+    restoring: EntryBatch,
+    /// Entries were applied, and the restore has not ended.
+    restored: bool,
 }
 
 impl TableStore {
@@ -132,7 +134,8 @@ impl TableStore {
             held: 0,
             untidy: false,
             generation: 0,
-            restoring: BTreeMap::new(),
+            restoring: EntryBatch::default(),
+            restored: false,
         })
     }
 
@@ -255,7 +258,7 @@ impl TableStore {
         let columns = self.chunks.iter().flatten().flat_map(|chunk| &chunk.columns);
         let columns: usize = columns.map(|column| column.get_array_memory_size()).sum();
         let places = self.held * size_of::<u32>() + self.entries.capacity() * size_of::<StoredRow>();
-        (self.alive + self.restoring.len(), columns + places + self.keys.size())
+        (self.alive, columns + places + self.keys.size())
     }
 
     /// Changes whenever ordinals or rows change in another way than by [`TableStore::put`]: what is derived from them has to
@@ -342,38 +345,52 @@ impl TableStore {
     }
 
     /// Takes one changelog entry, in changelog order.
-    pub(crate) fn restore(&mut self, key: &[u8], value: Option<&[u8]>, timestamp: i64) {
-        match value {
-            Some(value) => self.restoring.insert(key.to_vec(), (value.to_vec(), timestamp)),
-            None => self.restoring.remove(key),
-        };
+    pub(crate) fn restore(&mut self, key: &[u8], value: Option<&[u8]>, timestamp: i64) -> Result<()> {
+        self.restoring.push(key, value, timestamp);
+        if self.restoring.is_full() { self.apply_entries() } else { Ok(()) }
     }
 
-    /// Puts the entries that `restore` took into the store, as committed.
-    fn finish_restore(&mut self) -> Result<()> {
-        if self.restoring.is_empty() {
-            return Ok(());
+    /// What was restored is committed; keys without a row are not known any more.
+    pub(crate) fn finish_restore(&mut self) -> Result<()> {
+        if !self.restoring.is_empty() {
+            self.apply_entries()?;
         }
+        if std::mem::take(&mut self.restored) {
+            self.forget_dead_keys();
+            self.restoring = EntryBatch::default();
+        }
+        Ok(())
+    }
+
+    /// Puts a batch of entries into the store, as committed: later entries of a key replace earlier ones, as rows do.
+    fn apply_entries(&mut self) -> Result<()> {
+        let mut entries = std::mem::take(&mut self.restoring);
         let broken = |what: &str| Error::data("a stored table row cannot be used").with_detail(what);
-        let entries: Vec<_> = std::mem::take(&mut self.restoring).into_iter().collect();
-        for part in entries.chunks(CHUNK_ROWS) {
-            let key = self.layout.decode(part.iter().map(|e| &e.0[..]))?;
-            for (_, (value, _)) in part {
-                let (version, bytes) = value.split_first().ok_or_else(|| broken("entry is empty"))?;
-                if *version != STATE_VERSION {
-                    return Err(broken("entry has an unknown version"));
-                }
-                self.decoder.push(Some(bytes)).map_err(|bad| broken(&bad.reason))?;
+        let key = self.layout.decode(entries.iter().map(|entry| entry.key))?;
+        let mut rows = 0;
+        for value in entries.iter().filter_map(|entry| entry.value) {
+            let (version, bytes) = value.split_first().ok_or_else(|| broken("entry is empty"))?;
+            if *version != STATE_VERSION {
+                return Err(broken("entry has an unknown version"));
             }
-            let side = RowImage { columns: self.decoder.finish().0, present: None };
-            let chunk = self.load(&side, part.len())?;
-            let keys = self.layout.read(&key)?;
-            for (row, (_, (_, time))) in part.iter().enumerate() {
-                self.put((keys.probe(row), keys.bytes(row)), chunk, row, true, *time);
-            }
+            self.decoder.push(Some(bytes)).map_err(|bad| broken(&bad.reason))?;
+            rows += 1;
+        }
+        let side = RowImage { columns: self.decoder.finish().0, present: None };
+        let chunk = self.load(&side, rows)?;
+        let keys = self.layout.read(&key)?;
+        let mut row = 0;
+        for (at, entry) in entries.iter().enumerate() {
+            let there = entry.value.is_some();
+            self.put((keys.probe(at), keys.bytes(at)), chunk, row, there, entry.timestamp);
+            row += usize::from(there);
         }
         self.commit();
+        self.tidy()?;
         self.generation += 1;
+        self.restored = true;
+        entries.clear();
+        self.restoring = entries;
         Ok(())
     }
 

@@ -13,18 +13,20 @@
 
 mod panes;
 mod pass;
+mod restore;
 mod store;
 mod write;
 
 use super::filter_project::masked;
 use super::window::Windows;
-use super::{EmitMode, Operator, OperatorOutput, OperatorSize};
+use super::{EmitMode, Operator, OperatorOutput, OperatorSize, SnapshotPlace};
 use crate::error::{Error, Result};
 use crate::execute::change::{BadRow, ChangeBatch, RowImage};
 use crate::execute::pipeline::{AggregateCall, AggregateSpec};
 use crate::execute::state::ChangelogEntry;
 use crate::execute::state::arena::Arena;
-use crate::execute::state::group_codec::{Entries, GroupCodec, PANES_VERSION, STATE_VERSION};
+use crate::execute::state::entry_batch::EntryBatch;
+use crate::execute::state::group_codec::{GroupCodec, PANES_VERSION, STATE_VERSION};
 use crate::execute::state::keys::{BatchKeys, GroupRef, KeyLayout, keyed, usable};
 use crate::execute::state::segment::Segments;
 use crate::functions::accumulate::{Accumulator, Arguments, Changes, Heap, Op, Results, State, Step, Work, overflow};
@@ -34,6 +36,7 @@ use arrow::array::ArrayRef;
 use arrow::buffer::NullBuffer;
 use panes::Panes;
 use pass::{Pass, Pending};
+use restore::Restoring;
 
 /// Changes resolved per pass: slots, probes and state rows of one pass stay in the second-level cache.
 const PASS_ROWS: usize = 2048;
@@ -84,8 +87,8 @@ pub struct AggregateOperator {
     changed: Changed,
     last_seq: u64,
     pass: Pass,
-    /// Changelog entries that wait for the end of the restore.
-    restoring: Entries,
+    /// What a restore needs to know until its end.
+    restoring: Restoring,
 }
 
 /// [`When::Last`]: groups changed since the last emission, in order of their first change.
@@ -148,7 +151,7 @@ impl AggregateOperator {
             changed: Changed::default(),
             last_seq: 0,
             pass: Pass::default(),
-            restoring: Entries::default(),
+            restoring: Restoring::default(),
         })
     }
 
@@ -454,8 +457,16 @@ impl Operator for AggregateOperator {
     }
 
     fn restore(&mut self, key: &[u8], value: Option<&[u8]>, _timestamp: i64) -> Result<()> {
-        self.restoring.take(key, value);
-        Ok(())
+        self.take_entry(key, value)
+    }
+
+    fn has_snapshots(&self) -> bool {
+        // A pane leaves when no window needs it any more, which the stream time alone does not say.
+        self.panes.is_none()
+    }
+
+    fn snapshot(&mut self, place: &mut SnapshotPlace, entries: &mut EntryBatch) -> Result<bool> {
+        self.write_snapshot(place, entries)
     }
 
     fn offset_metadata(&self) -> String {

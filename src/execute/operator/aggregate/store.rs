@@ -1,4 +1,4 @@
-//! What outlives a step: changelog entries, restoring from them, the undo set, the memo.
+//! What outlives a step: changelog entries, the undo set, the memo. `restore` takes the entries back.
 //!
 //! ```text
 //! key:    key bytes in the internal key format | window start, 8 bytes big-endian (windowed only)
@@ -8,18 +8,16 @@
 
 use super::AggregateOperator;
 use crate::error::Result;
-use crate::execute::operator::OperatorSize;
+use crate::execute::operator::{OperatorSize, SnapshotPlace};
 use crate::execute::state::ChangelogEntry;
-use crate::execute::state::group_codec::{MetadataReader, STATE_VERSION, broken};
+use crate::execute::state::entry_batch::EntryBatch;
+use crate::execute::state::group_codec::{MetadataReader, STATE_VERSION};
 use crate::execute::state::keys::GroupRef;
 use crate::mutant::{self, Mutant};
 use crate::types::time::NEVER;
 
-/// Groups restored at a time: bounds the columns that are held beside the entries.
-const RESTORE_ROWS: usize = 2048;
-
-/// Bytes of a window start in a key.
-const START_BYTES: usize = 8;
+/// Groups of a snapshot whose keys are encoded together.
+const SNAPSHOT_GROUPS: u32 = 2048;
 
 impl AggregateOperator {
     /// Entries for every group touched since the last commit and for every committed group whose window closed.
@@ -58,39 +56,37 @@ impl AggregateOperator {
         Ok(())
     }
 
-    /// Puts the entries that `restore` took into the state, as committed.
-    pub(super) fn finish_restore(&mut self) -> Result<()> {
-        let entries = self.restoring.drain();
-        if entries.is_empty() {
-            return Ok(());
-        }
-        for chunk in entries.chunks(RESTORE_ROWS) {
-            self.restore_chunk(chunk)?;
-        }
-        self.segments.commit(&mut self.arena);
-        self.heap.commit();
-        Ok(())
-    }
-
-    fn restore_chunk(&mut self, entries: &[(Vec<u8>, Vec<u8>)]) -> Result<()> {
-        let split = |key: &'_ [u8]| -> Result<(usize, i64)> {
-            if self.windows.is_none() {
-                return Ok((key.len(), 0));
+    /// Entries of committed groups, segment by segment. A group keeps its place until its window is freed.
+    pub(super) fn write_snapshot(&mut self, place: &mut SnapshotPlace, entries: &mut EntryBatch) -> Result<bool> {
+        let mut state = Vec::new();
+        while !entries.is_full() {
+            if place.part >= self.segments.numbers() {
+                return Ok(true);
             }
-            let (_, start) = key.split_last_chunk::<START_BYTES>().ok_or_else(|| broken("key has no window start"))?;
-            Ok((key.len() - START_BYTES, i64::from_be_bytes(*start)))
-        };
-        let parts = entries.iter().map(|(key, _)| split(key)).collect::<Result<Vec<_>>>()?;
-        let columns = self.layout.decode(entries.iter().zip(&parts).map(|((key, _), part)| &key[..part.0]))?;
-        let keys = self.layout.read(&columns)?;
-        for (row, ((_, value), &(_, start))) in entries.iter().zip(&parts).enumerate() {
-            let number = self.segments.at(start);
-            let segment = self.segments.get_mut(number);
-            let (nth, _) = segment.find_or_insert(keys.probe(row), keys.bytes(row), &mut self.arena);
-            let slot = segment.slot(nth);
-            self.handles.read_state(value, self.arena.row_mut(slot), &mut self.heap)?;
+            let most = SNAPSHOT_GROUPS.min(entries.room() as u32);
+            let groups = place.next..self.segments.committed(place.part).min(place.next.saturating_add(most));
+            if groups.is_empty() {
+                *place = SnapshotPlace { part: place.part + 1, next: 0 };
+                continue;
+            }
+            place.next = groups.end;
+            let groups: Vec<GroupRef> = groups.map(|nth| (place.part, nth)).collect();
+            let keys = self.layout.encode(&self.segments, &groups)?;
+            let segment = self.segments.get(place.part);
+            for (i, &(_, nth)) in groups.iter().enumerate() {
+                let words = self.arena.row(segment.slot(nth));
+                state.clear();
+                self.handles.write_state(words, &self.heap, &mut state);
+                match self.windows {
+                    None => entries.push(keys.get(i), Some(&state), words[0]),
+                    Some(_) => {
+                        let key = [keys.get(i), &segment.start.to_be_bytes()].concat();
+                        entries.push(&key, Some(&state), words[0]);
+                    }
+                }
+            }
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Everything as it was at the last commit. Groups made since then, and their windows, vanish.
@@ -125,6 +121,7 @@ impl AggregateOperator {
             self.time = NEVER;
         }
         self.saved = (self.time, self.late);
+        self.drop_closed();
         // A query without such aggregates, made by an earlier version, has not counted.
         self.heap.set_arrivals(offset_metadata.number().unwrap_or(0));
         Ok(())
@@ -140,14 +137,8 @@ impl AggregateOperator {
 
     /// Frees the bytes of groups whose window closed, as of this commit.
     pub(super) fn release_closed(&mut self) {
-        if self.handles.is_empty() {
-            return;
-        }
-        for &number in self.segments.closed() {
-            let segment = self.segments.get(number);
-            for nth in 0..segment.keys.len() {
-                self.handles.release(self.arena.row(segment.slot(nth)), &mut self.heap);
-            }
+        for number in self.segments.closed().to_vec() {
+            self.release_groups(number);
         }
     }
 }

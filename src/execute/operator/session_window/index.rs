@@ -128,19 +128,25 @@ impl Index {
 
     /// A new session of one row, behind which `next` follows.
     pub(super) fn make(&mut self, key: u32, time: i64, next: u32, arena: &mut Arena) -> u32 {
+        let slot = self.place(key, (time, time), next, arena);
+        self.expiry.push(time, (self.serial, slot));
+        slot
+    }
+
+    /// The same with other bounds and without a place in the queue of expiry: [`Index::requeue`] follows.
+    pub(super) fn place(&mut self, key: u32, (start, end): (i64, i64), next: u32, arena: &mut Arena) -> u32 {
         let slot = self.free.pop().unwrap_or_else(|| {
             let first = arena.take_chunk() * CHUNK_ROWS;
             self.free.extend((first + 1..first + CHUNK_ROWS).rev());
             first
         });
         self.serial = self.serial.wrapping_add(1).max(1);
-        let made = Session { start: time, end: time, key, next, saved: self.epoch, serial: self.serial };
+        let made = Session { start, end, key, next, saved: self.epoch, serial: self.serial };
         if slot as usize >= self.sessions.len() {
             self.sessions.resize(slot as usize + 1, Session { serial: 0, ..made });
         }
         self.sessions[slot as usize] = made;
         self.made.push(slot);
-        self.expiry.push(time, (self.serial, slot));
         slot
     }
 
@@ -277,6 +283,11 @@ impl Index {
         self.retired.clear();
         self.heads.truncate(keys as usize);
         self.forget_images();
+        self.requeue();
+    }
+
+    /// Makes the queue of expiry anew.
+    pub(super) fn requeue(&mut self) {
         self.expiry.clear();
         for (slot, session) in self.sessions.iter().enumerate().filter(|(_, s)| s.is_alive()) {
             self.expiry.push(session.end, (session.serial, slot as u32));

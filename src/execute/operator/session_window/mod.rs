@@ -19,6 +19,7 @@
 mod expiry;
 mod index;
 mod pass;
+mod restore;
 mod store;
 mod write;
 
@@ -28,7 +29,7 @@ use crate::execute::change::{BadRow, ChangeBatch};
 use crate::execute::pipeline::{AggregateCall, AggregateSpec};
 use crate::execute::state::ChangelogEntry;
 use crate::execute::state::arena::Arena;
-use crate::execute::state::group_codec::{Entries, GroupCodec, STATE_VERSION};
+use crate::execute::state::group_codec::{GroupCodec, STATE_VERSION};
 use crate::execute::state::key_table::KeyTable;
 use crate::execute::state::keys::{BatchKeys, KeyLayout, usable};
 use crate::functions::accumulate::{Accumulator, Arguments, Heap, Op, Results, State, Step, Work, overflow};
@@ -38,6 +39,7 @@ use arrow::array::ArrayRef;
 use expiry::Expiry;
 use index::{Index, NIL};
 use pass::{Pass, Pending, Row};
+use restore::Restoring;
 use std::hint::black_box;
 
 /// Rows resolved per pass.
@@ -89,8 +91,8 @@ pub struct SessionWindowOperator {
     last_seq: u64,
     /// The program of a pass: empty, kept for its room.
     steps: Vec<Step>,
-    /// Changelog entries that wait for the end of the restore.
-    restoring: Entries,
+    /// What a restore needs to know until its end.
+    restoring: Restoring,
 }
 
 /// [`When::Last`]: one change of a session since the last emission.
@@ -154,7 +156,7 @@ impl SessionWindowOperator {
             before: Vec::new(),
             last_seq: 0,
             steps: Vec::new(),
-            restoring: Entries::default(),
+            restoring: Restoring::default(),
         })
     }
 
@@ -423,8 +425,7 @@ impl Operator for SessionWindowOperator {
     }
 
     fn restore(&mut self, key: &[u8], value: Option<&[u8]>, _timestamp: i64) -> Result<()> {
-        self.restoring.take(key, value);
-        Ok(())
+        self.take_entry(key, value)
     }
 
     fn offset_metadata(&self) -> String {

@@ -1,4 +1,4 @@
-//! What outlives a step: changelog entries, restoring from them, the undo of an epoch, the memo.
+//! What outlives a step: changelog entries, the undo of an epoch, the memo. `restore` takes the entries back.
 //!
 //! ```text
 //! key:    key bytes in the internal key format | session end | session start     (8 bytes each, big-endian)
@@ -10,14 +10,10 @@ use super::SessionWindowOperator;
 use super::index::{NIL, Session};
 use crate::error::Result;
 use crate::execute::state::ChangelogEntry;
-use crate::execute::state::group_codec::{MetadataReader, STATE_VERSION, broken};
+use crate::execute::state::group_codec::{MetadataReader, STATE_VERSION};
 use crate::execute::state::key_table::KeyTable;
 use crate::types::time::NEVER;
 
-/// Sessions restored at a time: bounds the columns that are held beside the entries.
-const RESTORE_ROWS: usize = 2048;
-/// Bytes of the bounds in a key.
-const BOUND_BYTES: usize = 16;
 /// With fewer keys than this, those without a session are not looked for.
 pub(super) const CROWDED_KEYS_MIN: u32 = 4096;
 
@@ -47,41 +43,6 @@ impl SessionWindowOperator {
         for (i, &slot) in alive.iter().enumerate() {
             let value = self.handles.state_bytes(self.arena.row(slot), &self.heap);
             entries.push(entry(gone.len() + i, self.index.get(slot), Some(value)));
-        }
-        Ok(())
-    }
-
-    /// Puts the entries that `restore` took into the state, as committed. They come by key and then by end, so that each
-    /// session is newer than those of its key before it.
-    pub(super) fn finish_restore(&mut self) -> Result<()> {
-        let entries = self.restoring.drain();
-        if entries.is_empty() {
-            return Ok(());
-        }
-        for chunk in entries.chunks(RESTORE_ROWS) {
-            self.restore_chunk(chunk)?;
-        }
-        self.keep();
-        Ok(())
-    }
-
-    fn restore_chunk(&mut self, entries: &[(Vec<u8>, Vec<u8>)]) -> Result<()> {
-        let mut parts = Vec::with_capacity(entries.len());
-        for (key, _) in entries {
-            let (key, bounds) =
-                key.split_last_chunk::<BOUND_BYTES>().ok_or_else(|| broken("key has no session bounds"))?;
-            let (bounds, _) = bounds.as_chunks::<8>();
-            parts.push((key, i64::from_be_bytes(bounds[1]), i64::from_be_bytes(bounds[0])));
-        }
-        let columns = self.layout.decode(parts.iter().map(|part| part.0))?;
-        let keys = self.layout.read(&columns)?;
-        for (row, ((_, value), &(_, start, end))) in entries.iter().zip(&parts).enumerate() {
-            let (key, _) = self.keys.find_or_insert(keys.probe(row), keys.bytes(row));
-            let next = self.index.head(key);
-            let slot = self.index.make(key, end, next, &mut self.arena);
-            self.index.stretch(slot, (start, end), next, &self.arena);
-            self.index.link(key, NIL, slot, &self.arena);
-            self.handles.read_state(value, self.arena.row_mut(slot), &mut self.heap)?;
         }
         Ok(())
     }
