@@ -303,6 +303,36 @@ pub(crate) fn rows_of_values_in_a_query_know_three_values() {
     });
 }
 
+/// A comment that makes batches of 16 rows of a query.
+const PADDING: usize = 1 << 20;
+
+#[test]
+fn lag_and_row_number_are_what_datafusion_computes_row_by_row() {
+    let world = World::new(0);
+    let padding = "x".repeat(PADDING);
+    // Partitions of one row and of hundreds, one of them NULL, and values that are NULL.
+    let key = "CASE WHEN y % 5 = 0 THEN y ELSE CASE WHEN y % 7 > 0 THEN y % 7 END END";
+    let rows = format!(
+        "(SELECT y, {key} AS k, CASE WHEN y % 4 > 0 THEN y % 10 END AS v FROM generate_series(1, 700) AS g(y)) AS q"
+    );
+    for over in ["PARTITION BY k ORDER BY v, y", "PARTITION BY k, v ORDER BY y DESC", "ORDER BY v DESC, y"] {
+        // A default is DataFusion's own operator's.
+        for (value, back, of) in [("v", 1, "BIGINT"), ("v", 3, "BIGINT"), ("CAST(v AS STRING)", 20, "STRING")] {
+            let form = |rest: &str, comment: &str| {
+                format!("SELECT y, LAG({value}, {back}{rest}) OVER ({over}) AS l FROM {rows} /*{comment}*/")
+            };
+            let theirs = format!(", CAST(NULL AS {of})");
+            world.same(&[&form(&theirs, ""), &form("", ""), &form("", &padding)]);
+        }
+        let counted = format!("SELECT y, COUNT(*) OVER ({over} ROWS UNBOUNDED PRECEDING) AS n FROM {rows}");
+        let numbered = |comment: &str| format!("SELECT y, ROW_NUMBER() OVER ({over}) AS n FROM {rows} /*{comment}*/");
+        world.same(&[&counted, &numbered(""), &numbered(&padding)]);
+    }
+    let explain = format!("EXPLAIN SELECT LAG(v) OVER (PARTITION BY k ORDER BY y) AS before FROM {rows};");
+    let plan = format!("{:?}", world.engine.run(&explain, &mut Session::default()).unwrap());
+    assert!(plan.contains("LaggedExec: "), "{plan}");
+}
+
 #[test]
 fn a_correlated_value_is_that_of_its_row() {
     each_world(|world| {

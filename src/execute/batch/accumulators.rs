@@ -16,7 +16,8 @@ use arrow::datatypes::{DataType, Decimal128Type, Field, FieldRef, Float64Type, I
 use datafusion::common::{Result, ScalarValue, exec_err};
 use datafusion::functions_aggregate::count::count_udaf;
 use datafusion::logical_expr::expr::{
-    AggregateFunction, AggregateFunctionParams, Sort, WindowFunction, WindowFunctionDefinition, WindowFunctionParams,
+    AggregateFunction, AggregateFunctionParams, NullTreatment, Sort, WindowFunction, WindowFunctionDefinition,
+    WindowFunctionParams,
 };
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::{
@@ -42,7 +43,8 @@ pub(super) fn lowered(expr: &Expr) -> Expr {
             let params = call.params.clone();
             let (fun, params) = match &call.fun {
                 WindowFunctionDefinition::WindowUDF(function) => {
-                    (WindowFunctionDefinition::WindowUDF(measured(function)), params)
+                    let is_plain = params.null_treatment != Some(NullTreatment::IgnoreNulls);
+                    (WindowFunctionDefinition::WindowUDF(measured(function, is_plain)), params)
                 }
                 WindowFunctionDefinition::AggregateUDF(function) => {
                     let (function, mut args) = runnable(function, params.args, params.distinct, &[]);

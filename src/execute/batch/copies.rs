@@ -68,33 +68,43 @@ fn place(data: &ArrayData) -> usize {
     }
 }
 
-/// The window function with its copies measured.
-pub(super) fn measured(function: &Arc<WindowUDF>) -> Arc<WindowUDF> {
+/// The window function with its copies measured; `is_plain` = NULLs count as other values.
+pub(super) fn measured(function: &Arc<WindowUDF>, is_plain: bool) -> Arc<WindowUDF> {
     match function.inner().downcast_ref::<Measured>() {
         Some(_) => function.clone(),
-        None => Arc::new(WindowUDF::from(Measured(function.clone()))),
+        None => Arc::new(WindowUDF::from(Measured { function: function.clone(), is_plain })),
     }
+}
+
+/// The name of a function that is called as it was written: from the first row to the last, NULLs among them.
+pub(super) fn plain_name(function: &WindowUDF) -> Option<&str> {
+    let measured = function.inner().downcast_ref::<Measured>().filter(|measured| measured.is_plain)?;
+    Some(measured.function.name())
 }
 
 /// A function that is DataFusion's in all but its evaluator.
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct Measured(Arc<WindowUDF>);
+struct Measured {
+    function: Arc<WindowUDF>,
+    /// Neither reversed nor with IGNORE NULLS.
+    is_plain: bool,
+}
 
 impl WindowUDFImpl for Measured {
     fn name(&self) -> &str {
-        self.0.name()
+        self.function.name()
     }
 
     fn aliases(&self) -> &[String] {
-        self.0.aliases()
+        self.function.aliases()
     }
 
     fn signature(&self) -> &Signature {
-        self.0.signature()
+        self.function.signature()
     }
 
     fn expressions(&self, args: ExpressionArgs<'_>) -> Vec<Arc<dyn PhysicalExpr>> {
-        self.0.expressions(args)
+        self.function.expressions(args)
     }
 
     fn partition_evaluator(&self, args: PartitionEvaluatorArgs<'_>) -> Result<Box<dyn PartitionEvaluator>> {
@@ -106,7 +116,7 @@ impl WindowUDFImpl for Measured {
             _ => 1,
         };
         let repeats = args.ignore_nulls();
-        let inner = self.0.partition_evaluator_factory(args)?;
+        let inner = self.function.partition_evaluator_factory(args)?;
         Ok(match is_wide {
             true => Box::new(Evaluator { inner, default_bytes, shift, repeats, copies: Copies::default() }),
             false => inner,
@@ -114,26 +124,26 @@ impl WindowUDFImpl for Measured {
     }
 
     fn field(&self, args: WindowUDFFieldArgs<'_>) -> Result<FieldRef> {
-        self.0.field(args)
+        self.function.field(args)
     }
 
     fn sort_options(&self) -> Option<SortOptions> {
-        self.0.sort_options()
+        self.function.sort_options()
     }
 
     fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
-        self.0.coerce_types(types)
+        self.function.coerce_types(types)
     }
 
     fn reverse_expr(&self) -> ReversedUDWF {
-        match self.0.reverse_expr() {
-            ReversedUDWF::Reversed(function) => ReversedUDWF::Reversed(measured(&function)),
+        match self.function.reverse_expr() {
+            ReversedUDWF::Reversed(function) => ReversedUDWF::Reversed(measured(&function, false)),
             other => other,
         }
     }
 
     fn limit_effect(&self, args: &[Arc<dyn PhysicalExpr>]) -> LimitEffect {
-        self.0.inner().limit_effect(args)
+        self.function.inner().limit_effect(args)
     }
 }
 

@@ -17,6 +17,7 @@ mod grouped;
 #[cfg(test)]
 mod grouped_test;
 mod heap_accumulator;
+mod lagged;
 mod nodes;
 mod planner;
 mod run;

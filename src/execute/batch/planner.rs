@@ -1,6 +1,7 @@
 //! Bound plans to physical plans of DataFusion.
 
 use super::accumulators::lowered;
+use super::lagged::lagged;
 use super::nodes::sessions::Sessions;
 use super::nodes::{Step, StepExec, external};
 use super::nodes::{join, table_join};
@@ -51,6 +52,7 @@ pub(super) async fn bound(plan: &LogicalPlan, history: &History, counts: &Arc<Co
     let plan = plan.transform_down(|node| narrowed(node, history, counts))?.data;
     let plan = plan.transform_up(|node| lower(node, history, counts))?.data;
     let (plan, context) = physical(&context, &plan).await?;
+    let plan = lagged(plan)?;
     // A plan that is shown has the operators that its reader knows.
     let plan = if counts.is_shown { plan } else { stopping::noticed(width::measured(plan)?)? };
     Ok((plan, context))

@@ -58,7 +58,8 @@ pub(super) fn measured(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn Execution
 
 /// Does this node fill batches with rows of its inputs?
 fn makes_batches(name: &str) -> bool {
-    let others = ["FilterExec", "SortExec", "SortPreservingMergeExec", "AggregateExec", "BoundedWindowAggExec"];
+    let others =
+        ["FilterExec", "SortExec", "SortPreservingMergeExec", "AggregateExec", "BoundedWindowAggExec", "LaggedExec"];
     multiplies(name) || others.contains(&name)
 }
 
