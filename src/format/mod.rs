@@ -31,6 +31,7 @@ mod varint;
 pub mod window_key;
 
 pub use crate::catalog::check;
+pub use avro::tree as avro_tree;
 
 use crate::catalog::{Format, Source, Wire, carried};
 use crate::error::{Error, Result};

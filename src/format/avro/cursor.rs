@@ -184,7 +184,7 @@ impl<'a> Source<'a> {
             Kind::Int => self.int().map(drop),
             Kind::Long => self.long().map(drop),
             Kind::Bytes | Kind::String => self.sized().map(drop),
-            Kind::Enum(symbols, _) => match self.index()? {
+            Kind::Enum(symbols) => match self.index()? {
                 index if index < symbols.len() => Ok(()),
                 _ => Err(Fault::Symbol),
             },

@@ -185,7 +185,7 @@ fn value(schema: &Schema, id: Id, ty: &SqlType, name: &str) -> Result<Value, Str
         (S::Double, Kind::Double) => Value::Double,
         (S::Double, Kind::Float) => Value::Float,
         (S::String, Kind::String) => Value::String,
-        (S::String, Kind::Enum(symbols, _)) => Value::Enum(symbols.clone()),
+        (S::String, Kind::Enum(symbols)) => Value::Enum(symbols.clone()),
         (S::Bytes, Kind::Bytes) if !decimal => Value::Bytes,
         (S::Bytes, Kind::Fixed(size)) if !decimal => Value::Fixed(*size),
         (S::Decimal(own, from), kind @ (Kind::Bytes | Kind::Fixed(_))) if decimal => {
@@ -225,7 +225,7 @@ fn write_default(schema: &Schema, id: Id, default: &Json, out: &mut Vec<u8>) -> 
         (Kind::String, Json::String(text)) => write_bytes(text.as_bytes(), out),
         (Kind::Bytes, Json::String(text)) => write_bytes(&latin(text)?, out),
         (Kind::Fixed(size), Json::String(text)) => out.extend_from_slice(&latin(text).filter(|b| b.len() == *size)?),
-        (Kind::Enum(symbols, _), Json::String(text)) => {
+        (Kind::Enum(symbols), Json::String(text)) => {
             put_zigzag(symbols.iter().position(|s| s == text)? as i64, out);
         }
         (Kind::Array(item), Json::Array(items)) => {

@@ -1,7 +1,8 @@
 //! AVRO: Avro by the schemas of a registry (ksqlDB's `AvroFormat`, Connect's `AvroConverter`).
 //!
 //! ```text
-//! schema     the text of a schema as a graph of types
+//! tree       the text of a schema, with all that it says
+//! schema     a schema as a graph of types
 //! translate  columns to a schema and back
 //! plan       a writer's schema and the declared columns: what to do with each field
 //! cursor     the bytes of a payload
@@ -19,6 +20,7 @@ mod plan;
 mod read;
 mod schema;
 mod translate;
+pub mod tree;
 mod write;
 
 pub(crate) use schema::Schema;

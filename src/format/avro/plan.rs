@@ -251,7 +251,7 @@ impl Compiler<'_> {
             (Kind::Double, S::Double | S::String) => Op::Double,
             (Kind::Boolean, S::Boolean | S::String) => Op::Boolean,
             (Kind::String, S::String) => Op::String,
-            (Kind::Enum(symbols, _), S::String) => Op::Enum(symbols.iter().map(|s| s.as_str().into()).collect()),
+            (Kind::Enum(symbols), S::String) => Op::Enum(symbols.iter().map(|s| s.as_str().into()).collect()),
             (Kind::Bytes, S::Bytes) if !decimal => Op::Bytes,
             (Kind::Fixed(size), S::Bytes) if !decimal => Op::Fixed(*size),
             (kind @ (Kind::Bytes | Kind::Fixed(_)), S::Decimal(..)) if decimal => {
@@ -363,7 +363,7 @@ pub(super) fn connect_name(schema: &Schema, id: Id) -> &'static str {
         Kind::Float => "float32",
         Kind::Double => "float64",
         Kind::Bytes | Kind::Fixed(_) => "bytes",
-        Kind::String | Kind::Enum(..) => "string",
+        Kind::String | Kind::Enum(_) => "string",
         Kind::Array(items) if schema.map_entries(*items).is_some() => "map",
         Kind::Array(_) => "array",
         Kind::Map(_) => "map",

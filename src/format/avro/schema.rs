@@ -2,13 +2,14 @@
 //!
 //! ```text
 //! {"type":"record","name":"R","fields":[{"name":"next","type":["null","R"]}]}
-//! 0: Record R [next: 1]    1: Union [2, 0]    2: Null
+//! 0: Record R [next: 2]    1: Null    2: Union [1, 0]
 //! ```
 //!
-//! Parsed as Java's `Schema.Parser` does, with what Connect's annotations (`connect.*`) say. The sizes of types that always take
-//! as many bytes are computed once: what takes none is never walked, however often the schema repeats it.
+//! Made of a [`tree`], with what Connect's annotations (`connect.*`) say. The sizes of types that always take as many bytes are
+//! computed once: what takes none is never walked, however often the schema repeats it.
 
-use serde_json::{Map, Value};
+use super::tree::{self, AvroSchema, NamedKind, Primitive, Type};
+use serde_json::Value;
 use std::collections::HashMap;
 
 /// Index of a node.
@@ -35,8 +36,6 @@ pub(crate) struct Node {
     pub(crate) kind: Kind,
     /// Full name of a record, an enum or a fixed.
     pub(crate) name: Option<String>,
-    /// Full names that it also has.
-    pub(crate) aliases: Vec<String>,
     pub(crate) notes: Notes,
 }
 
@@ -55,8 +54,8 @@ pub(crate) enum Kind {
     Map(Id),
     Union(Vec<Id>),
     Record(Vec<Field>),
-    /// Symbols, and the default for unknown ones.
-    Enum(Vec<String>, Option<String>),
+    /// Its symbols.
+    Enum(Vec<String>),
     Fixed(usize),
 }
 
@@ -64,7 +63,6 @@ pub(crate) enum Kind {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Field {
     pub(crate) name: String,
-    pub(crate) aliases: Vec<String>,
     pub(crate) ty: Id,
     pub(crate) default: Option<Value>,
 }
@@ -85,12 +83,9 @@ pub(crate) struct Notes {
 impl Schema {
     /// Parses a text; `references` are texts whose named types it may use, in order.
     pub(crate) fn parse<'a>(text: &str, references: impl Iterator<Item = &'a str>) -> Result<Schema, String> {
-        let mut parser = Parser { nodes: vec![], names: HashMap::new() };
-        for reference in references {
-            parser.text(reference)?;
-        }
-        let root = parser.text(text)?;
-        let mut schema = Schema { sizes: vec![None; parser.nodes.len()], nodes: parser.nodes, root };
+        let references = references.map(json).collect::<Result<Vec<Value>, String>>()?;
+        let (nodes, root) = Builder::of(&AvroSchema::of_json(&json(text)?, &references, false)?).build()?;
+        let mut schema = Schema { sizes: vec![None; nodes.len()], nodes, root };
         schema.measure();
         Ok(schema)
     }
@@ -163,178 +158,78 @@ impl Schema {
                 branches.iter().for_each(|branch| self.measure_one(*branch, seen, depth + 1));
                 None
             }
-            Kind::Int | Kind::Long | Kind::Bytes | Kind::String | Kind::Enum(..) => None,
+            Kind::Int | Kind::Long | Kind::Bytes | Kind::String | Kind::Enum(_) => None,
         };
     }
 }
 
-/// Checks a name as Java does.
-pub(super) fn check_name(name: &str) -> Result<(), String> {
-    let mut letters = name.chars();
-    let first = letters.next().ok_or_else(|| "Empty name".to_owned())?;
-    if !(first.is_alphabetic() || first == '_') {
-        return Err(format!("Illegal initial character: {name}"));
-    }
-    if letters.any(|c| !(c.is_alphanumeric() || c == '_')) {
-        return Err(format!("Illegal character in: {name}"));
-    }
-    Ok(())
-}
-
-struct Parser {
+/// A type of a tree to a node.
+struct Builder<'a> {
+    tree: &'a AvroSchema,
     nodes: Vec<Node>,
-    /// Named types by full name.
-    names: HashMap<String, Id>,
+    /// Named types by full name: they have their nodes before any of them is looked into, so that nothing here recurses through
+    /// names.
+    names: HashMap<&'a str, Id>,
 }
 
-impl Parser {
-    fn text(&mut self, text: &str) -> Result<Id, String> {
-        let value: Value = match serde_json::from_str(text) {
-            Ok(value) => value,
-            // A bare name, as some registries keep primitive schemas.
-            Err(_) if primitive(text.trim()).is_some() => Value::String(text.trim().to_owned()),
-            Err(e) => return Err(format!("the schema is no JSON: {e}")),
+impl<'a> Builder<'a> {
+    fn of(tree: &'a AvroSchema) -> Builder<'a> {
+        let names = tree.named.keys().enumerate().map(|(id, name)| (&**name, id)).collect();
+        Builder { tree, nodes: vec![], names }
+    }
+
+    fn build(mut self) -> Result<(Vec<Node>, Id), String> {
+        for (name, named) in &self.tree.named {
+            let notes = notes(&named.properties);
+            self.nodes.push(Node { kind: Kind::Null, name: Some(name.to_string()), notes });
+        }
+        for (id, named) in self.tree.named.values().enumerate() {
+            self.nodes[id].kind = match &named.kind {
+                NamedKind::Record { fields, .. } => {
+                    Kind::Record(fields.iter().map(|field| self.field(field)).collect::<Result<_, _>>()?)
+                }
+                NamedKind::Enum { symbols, .. } => Kind::Enum(symbols.clone()),
+                NamedKind::Fixed { size } => {
+                    let size = i32::try_from(*size).map_err(|_| format!("Invalid or no size: {size}"))?;
+                    Kind::Fixed(size as usize)
+                }
+            };
+        }
+        let root = self.ty(&self.tree.root)?;
+        Ok((self.nodes, root))
+    }
+
+    fn field(&mut self, field: &'a tree::Field) -> Result<Field, String> {
+        Ok(Field { name: field.name.clone(), ty: self.ty(&field.schema)?, default: field.default.clone() })
+    }
+
+    fn ty(&mut self, ty: &'a Type) -> Result<Id, String> {
+        let (kind, properties) = match ty {
+            Type::Named(name) => {
+                return self.names.get(&**name).copied().ok_or_else(|| format!("\"{name}\" is not a defined name"));
+            }
+            Type::Primitive(primitive, properties) => (primitive_kind(*primitive), &properties[..]),
+            Type::Array(items, properties) => (Kind::Array(self.ty(items)?), &properties[..]),
+            Type::Map(values, properties) => (Kind::Map(self.ty(values)?), &properties[..]),
+            Type::Union(branches) => {
+                (Kind::Union(branches.iter().map(|branch| self.ty(branch)).collect::<Result<_, _>>()?), &[][..])
+            }
         };
-        self.ty(&value, "")
+        self.nodes.push(Node { kind, name: None, notes: notes(properties) });
+        Ok(self.nodes.len() - 1)
     }
+}
 
-    fn push(&mut self, kind: Kind, notes: Notes) -> Id {
-        self.nodes.push(Node { kind, name: None, aliases: vec![], notes });
-        self.nodes.len() - 1
-    }
-
-    fn ty(&mut self, value: &Value, namespace: &str) -> Result<Id, String> {
-        match value {
-            Value::String(name) => match primitive(name) {
-                Some(kind) => Ok(self.push(kind, Notes::default())),
-                None => self.named(name, namespace),
-            },
-            Value::Array(branches) => self.union(branches, namespace),
-            Value::Object(object) => self.object(object, namespace),
-            other => Err(format!("a type is a name, an object or an array, not {other}")),
-        }
-    }
-
-    fn named(&self, name: &str, namespace: &str) -> Result<Id, String> {
-        let found = self.names.get(&full_name(name, namespace)).or_else(|| self.names.get(name));
-        found.copied().ok_or_else(|| format!("\"{name}\" is not a defined name"))
-    }
-
-    fn union(&mut self, branches: &[Value], namespace: &str) -> Result<Id, String> {
-        let types = branches.iter().map(|b| self.ty(b, namespace)).collect::<Result<Vec<Id>, _>>()?;
-        for (i, ty) in types.iter().enumerate() {
-            let node = &self.nodes[*ty];
-            if matches!(node.kind, Kind::Union(_)) {
-                return Err("Nested union".to_owned());
-            }
-            let name = self.branch_name(*ty);
-            if types[..i].iter().any(|before| self.branch_name(*before) == name) {
-                return Err(format!("Duplicate in union:{name}"));
-            }
-        }
-        Ok(self.push(Kind::Union(types), Notes::default()))
-    }
-
-    fn branch_name(&self, id: Id) -> &str {
-        let node = &self.nodes[id];
-        node.name.as_deref().unwrap_or_else(|| node.kind.type_name())
-    }
-
-    fn object(&mut self, object: &Map<String, Value>, namespace: &str) -> Result<Id, String> {
-        let notes = notes(object);
-        let ty = object.get("type").ok_or_else(|| format!("No type: {}", Value::Object(object.clone())))?;
-        let Value::String(ty) = ty else { return self.ty(ty, namespace) };
-        match ty.as_str() {
-            "array" => {
-                let items = object.get("items").ok_or("Array has no items type")?;
-                let items = self.ty(items, namespace)?;
-                Ok(self.push(Kind::Array(items), notes))
-            }
-            "map" => {
-                let values = object.get("values").ok_or("Map has no values type")?;
-                let values = self.ty(values, namespace)?;
-                Ok(self.push(Kind::Map(values), notes))
-            }
-            "record" | "error" => self.record(object, namespace, notes),
-            "enum" => {
-                let symbols = object.get("symbols").and_then(Value::as_array).ok_or("Enum has no symbols")?;
-                let symbols = symbols.iter().map(|s| s.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>();
-                let symbols = symbols.ok_or("a symbol of an enum is a string")?;
-                for (i, symbol) in symbols.iter().enumerate() {
-                    check_name(symbol)?;
-                    if symbols[..i].contains(symbol) {
-                        return Err(format!("Duplicate enum symbol: {symbol}"));
-                    }
-                }
-                let default = object.get("default").and_then(Value::as_str).map(str::to_owned);
-                if let Some(unknown) = default.as_ref().filter(|d| !symbols.contains(d)) {
-                    return Err(format!("The Enum Default: {unknown} is not in the enum symbol set: {symbols:?}"));
-                }
-                self.define(object, namespace, Kind::Enum(symbols, default), notes).map(|(id, _)| id)
-            }
-            "fixed" => {
-                let size = object.get("size").and_then(Value::as_u64).and_then(|n| i32::try_from(n).ok());
-                let size = size.ok_or("Invalid or no size")?;
-                self.define(object, namespace, Kind::Fixed(size as usize), notes).map(|(id, _)| id)
-            }
-            name => match primitive(name) {
-                Some(kind) => Ok(self.push(kind, notes)),
-                None => self.named(name, namespace),
-            },
-        }
-    }
-
-    fn record(&mut self, object: &Map<String, Value>, namespace: &str, notes: Notes) -> Result<Id, String> {
-        let (id, own) = self.define(object, namespace, Kind::Record(vec![]), notes)?;
-        let list = object.get("fields").and_then(Value::as_array).ok_or("Record has no fields")?;
-        let mut fields: Vec<Field> = vec![];
-        let mut names = std::collections::HashSet::new();
-        for field in list {
-            let name = field.get("name").and_then(Value::as_str).ok_or("No field name")?;
-            check_name(name)?;
-            if !names.insert(name) {
-                let record = self.nodes[id].name.clone().unwrap_or_default();
-                return Err(format!("Duplicate field {name} in record {record}"));
-            }
-            let ty = field.get("type").ok_or_else(|| format!("No type for the field {name}"))?;
-            let ty = self.ty(ty, &own).map_err(|reason| match reason.starts_with('"') {
-                true => format!(
-                    "{reason}. The type of the \"{name}\" field must be a defined name or a {{\"type\": ...}} expression."
-                ),
-                false => reason,
-            })?;
-            let default = field.get("default").cloned();
-            fields.push(Field { name: name.to_owned(), aliases: texts(field.get("aliases")), ty, default });
-        }
-        self.nodes[id].kind = Kind::Record(fields);
-        Ok(id)
-    }
-
-    /// Adds a named type; also returns its namespace.
-    fn define(
-        &mut self,
-        object: &Map<String, Value>,
-        namespace: &str,
-        kind: Kind,
-        notes: Notes,
-    ) -> Result<(Id, String), String> {
-        let name = object.get("name").and_then(Value::as_str).ok_or("No name in schema")?;
-        let namespace = object.get("namespace").and_then(Value::as_str).unwrap_or(namespace);
-        let full = full_name(name, namespace);
-        let (own, last) = full.rsplit_once('.').unwrap_or(("", &full));
-        check_name(last)?;
-        if primitive(&full).is_some() {
-            return Err(format!("Schemas may not be named after primitives: {full}"));
-        }
-        let aliases = texts(object.get("aliases")).iter().map(|alias| full_name(alias, own)).collect();
-        let own = own.to_owned();
-        if self.names.contains_key(&full) {
-            return Err(format!("Can't redefine: {full}"));
-        }
-        let id = self.nodes.len();
-        self.names.insert(full.clone(), id);
-        self.nodes.push(Node { kind, name: Some(full), aliases, notes });
-        Ok((id, own))
+fn primitive_kind(primitive: Primitive) -> Kind {
+    match primitive {
+        Primitive::Null => Kind::Null,
+        Primitive::Boolean => Kind::Boolean,
+        Primitive::Int => Kind::Int,
+        Primitive::Long => Kind::Long,
+        Primitive::Float => Kind::Float,
+        Primitive::Double => Kind::Double,
+        Primitive::Bytes => Kind::Bytes,
+        Primitive::String => Kind::String,
     }
 }
 
@@ -354,41 +249,25 @@ impl Kind {
             Kind::Map(_) => "map",
             Kind::Union(_) => "union",
             Kind::Record(_) => "record",
-            Kind::Enum(..) => "enum",
+            Kind::Enum(_) => "enum",
             Kind::Fixed(_) => "fixed",
         }
     }
 }
 
-fn primitive(name: &str) -> Option<Kind> {
-    Some(match name {
-        "null" => Kind::Null,
-        "boolean" => Kind::Boolean,
-        "int" => Kind::Int,
-        "long" => Kind::Long,
-        "float" => Kind::Float,
-        "double" => Kind::Double,
-        "bytes" => Kind::Bytes,
-        "string" => Kind::String,
-        _ => return None,
-    })
-}
-
-fn full_name(name: &str, namespace: &str) -> String {
-    match name.contains('.') || namespace.is_empty() {
-        true => name.trim_start_matches('.').to_owned(),
-        false => format!("{namespace}.{name}"),
+/// A text as JSON. A bare name is a primitive schema, as some registries keep them.
+fn json(text: &str) -> Result<Value, String> {
+    match serde_json::from_str(text) {
+        Ok(value) => Ok(value),
+        Err(_) if Primitive::named(text.trim()).is_some() => Ok(Value::String(text.trim().to_owned())),
+        Err(e) => Err(format!("the schema is no JSON: {e}")),
     }
 }
 
-fn texts(value: Option<&Value>) -> Vec<String> {
-    let list = value.and_then(Value::as_array).into_iter().flatten();
-    list.filter_map(Value::as_str).map(str::to_owned).collect()
-}
-
-fn notes(object: &Map<String, Value>) -> Notes {
-    let text = |name: &str| object.get(name).and_then(Value::as_str).map(str::to_owned);
-    let number = |name: &str| object.get(name).and_then(Value::as_i64);
+fn notes(properties: &[(String, Value)]) -> Notes {
+    let get = |name: &str| properties.iter().find(|(own, _)| own == name).map(|(_, value)| value);
+    let text = |name: &str| get(name).and_then(Value::as_str).map(str::to_owned);
+    let number = |name: &str| get(name).and_then(Value::as_i64);
     Notes {
         logical: text("logicalType"),
         precision: number("precision"),
@@ -435,14 +314,14 @@ mod tests {
             (r#"{"type":"record","name":"R","fields":[{"name":"a-b","type":"int"}]}"#, "Illegal character in: a-b"),
             (r#"["int",["null"]]"#, "Nested union"),
             (r#"["int","int"]"#, "Duplicate in union:int"),
-            (r#"{"type":"array","items":"Foo"}"#, "\"Foo\" is not a defined name"),
+            (r#"{"type":"array","items":"Foo"}"#, "Undefined name: \"Foo\""),
             (r#"{"type":"fixed","name":"F"}"#, "Invalid or no size"),
             (r#"[{"type":"fixed","name":"F","size":1},{"type":"fixed","name":"F","size":2}]"#, "Can't redefine: F"),
             (
                 r#"{"type":"record","name":"R","fields":[{"name":"a","type":"int"},{"name":"a","type":"int"}]}"#,
                 "Duplicate field a",
             ),
-            ("7", "a type is"),
+            ("7", "Schema not yet supported: 7"),
         ] {
             let got = parse(text).unwrap_err();
             assert!(got.starts_with(reason), "{text}: {got}");

@@ -6,7 +6,8 @@
 //!
 //! The text is ksqlDB's to the letter: a schema that ksqlDB has registered is found again.
 
-use super::schema::{Field, Id, Kind, Schema, check_name};
+use super::schema::{Field, Id, Kind, Schema};
+use super::tree::check_part;
 use crate::format::schema::Derivation;
 use crate::types::SqlType;
 use std::collections::HashSet;
@@ -119,7 +120,7 @@ impl Text {
         let mut seen = HashSet::new();
         for (i, (column, ty)) in fields.enumerate() {
             let field = field_name(column);
-            check_name(&field)?;
+            check_part(&field)?;
             if !seen.insert(field.clone()) {
                 return Err(format!("Duplicate field {field} in record {name}"));
             }
@@ -136,7 +137,7 @@ impl Text {
     /// The start of a record, up to its fields. The records below it are in its namespace.
     fn head(&mut self, name: &str) -> Result<(), String> {
         let (namespace, last) = name.rsplit_once('.').unwrap_or(("", name));
-        check_name(last)?;
+        check_part(last)?;
         if !self.names.insert(name.to_owned()) {
             return Err(format!("Can't redefine: {name}"));
         }
@@ -210,7 +211,7 @@ impl Columns<'_> {
             Kind::Float | Kind::Double => SqlType::Double,
             Kind::Bytes | Kind::Fixed(_) if logical("decimal") => decimal(schema, id)?,
             Kind::Bytes | Kind::Fixed(_) => SqlType::Bytes,
-            Kind::String | Kind::Enum(..) => SqlType::String,
+            Kind::String | Kind::Enum(_) => SqlType::String,
             Kind::Array(item) => match schema.map_entries(*item) {
                 Some(entries) => self.entries(entries, path)?,
                 None => SqlType::Array(Box::new(self.ty(*item, path)?)),

@@ -8,11 +8,12 @@
 //!
 //! `format` compiles schemas into readers and writers of payloads; what is compared, stored and printed is here.
 
-pub mod avro;
 pub mod json;
 pub mod proto;
 
 use crate::catalog::{SchemaText, SchemaType};
+pub use crate::format::avro_tree as avro;
+
 use avro::AvroSchema;
 use json::JsonSchema;
 use proto::ProtobufSchema;

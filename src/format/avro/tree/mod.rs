@@ -1,5 +1,5 @@
-//! Avro schemas as a registry needs them: names resolved, everything kept that the canonical text and a check of compatibility
-//! need (aliases, defaults, documentation, properties of other tools).
+//! Avro schemas as they are written: names resolved, everything kept that the canonical text and a check of compatibility need
+//! (aliases, defaults, documentation, properties of other tools).
 //!
 //! ```text
 //! {"type":"record","name":"n.A","fields":[{"name":"x","type":"int"},{"name":"next","type":["null","A"]}]}
@@ -7,12 +7,14 @@
 //!   root    Named("n.A")
 //! ```
 //!
-//! A recursive schema is a graph by name, so that nothing here recurses without end. Payloads are not read here; `format` does
-//! that.
+//! A recursive schema is a graph by name, so that nothing here recurses without end. Payloads are not read by it: `schema` makes
+//! of it what plans are compiled from.
 
 mod default;
 mod parse;
 mod print;
+
+pub(super) use parse::check_part;
 
 use serde_json::Value;
 use std::collections::BTreeMap;

@@ -18,13 +18,17 @@ impl AvroSchema {
         references: impl IntoIterator<Item = &'a str>,
         checked: bool,
     ) -> Result<AvroSchema, String> {
+        let references = references.into_iter().map(json).collect::<Result<Vec<Value>, String>>()?;
+        AvroSchema::of_json(&json(text)?, &references, checked)
+    }
+
+    /// The same of texts that are JSON already.
+    pub fn of_json(value: &Value, references: &[Value], checked: bool) -> Result<AvroSchema, String> {
         let mut parser = Parser::default();
-        for reference in references {
-            parser.schema(&json(reference)?, None)?;
-        }
+        references.iter().try_for_each(|reference| parser.schema(reference, None).map(drop))?;
         parser.is_own = true;
         parser.checked = checked;
-        let root = parser.schema(&json(text)?, None)?;
+        let root = parser.schema(value, None)?;
         let schema = AvroSchema { root, named: parser.named };
         for (field, default, of) in parser.defaults {
             if !schema.is_default(&of, &default) {
@@ -241,8 +245,8 @@ fn check_name(name: &Name) -> Result<(), String> {
     parts.chain([name.simple.as_str()]).try_for_each(check_part)
 }
 
-/// A name without dots.
-fn check_part(name: &str) -> Result<(), String> {
+/// Checks a name without dots as Java does.
+pub(in crate::format::avro) fn check_part(name: &str) -> Result<(), String> {
     let Some(first) = name.chars().next() else { return Err("Empty name".to_owned()) };
     if !first.is_alphabetic() && first != '_' {
         return Err(format!("Illegal initial character: {name}"));
