@@ -51,6 +51,10 @@ pub(super) struct Pieces {
     ends: Vec<i32>,
 }
 
+/// Lengths up to which pieces are copied without a loop.
+const SHORT_BYTES: usize = 32;
+const MEDIUM_BYTES: usize = 96;
+
 impl Pieces {
     fn new(rows: usize, bytes: usize) -> Pieces {
         let mut ends = Vec::with_capacity(rows + 1);
@@ -61,6 +65,20 @@ impl Pieces {
     #[inline(always)]
     pub(super) fn push(&mut self, piece: &[u8]) {
         self.bytes.extend_from_slice(piece);
+        self.close();
+    }
+
+    /// Appends the first `length` bytes of `d`, which has as many. What follows them there lets short pieces be copied by their
+    /// longest length: a fixed one is a few moves, any other is a call.
+    #[inline(always)]
+    pub(super) fn push_first(&mut self, d: &[u8], length: usize) {
+        let end = self.bytes.len() + length;
+        match (d.first_chunk::<SHORT_BYTES>(), d.first_chunk::<MEDIUM_BYTES>()) {
+            (Some(chunk), _) if length <= SHORT_BYTES => self.bytes.extend_from_slice(chunk),
+            (_, Some(chunk)) if length <= MEDIUM_BYTES => self.bytes.extend_from_slice(chunk),
+            _ => self.bytes.extend_from_slice(&d[..length]),
+        }
+        self.bytes.truncate(end);
         self.close();
     }
 
@@ -281,4 +299,22 @@ pub(super) fn validity(nulls: &mut Vec<u32>, rows: usize) -> Option<NullBuffer> 
         valid[row as usize] = false;
     }
     Some(NullBuffer::from(valid))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_bytes_are_a_piece_however_many_follow() {
+        let bytes: Vec<u8> = (0..=255).collect();
+        for length in [0, 1, 31, 32, 33, 95, 96, 97, 200, 256] {
+            let mut pieces = Pieces::new(0, 0);
+            for end in (length..=bytes.len()).step_by(5) {
+                pieces.push_first(&bytes[..end], length);
+                assert_eq!(pieces.get(pieces.len() - 1), &bytes[..length]);
+            }
+            assert_eq!(pieces.bytes.len(), pieces.len() * length);
+        }
+    }
 }

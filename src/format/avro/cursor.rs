@@ -2,6 +2,7 @@
 
 use super::plan::Skip;
 use super::schema::{DEPTH_MAX, Id, Kind, Schema};
+use crate::format::cells::Pieces;
 use crate::format::frame::zigzag;
 use crate::format::varint;
 
@@ -107,6 +108,16 @@ impl<'a> Source<'a> {
     pub(super) fn sized(&mut self) -> Read<&'a [u8]> {
         let length = usize::try_from(self.long()?).map_err(|_| Fault::Length)?;
         self.bytes(length)
+    }
+
+    /// Appends a text or bytes.
+    #[inline(always)]
+    pub(super) fn piece(&mut self, to: &mut Pieces) -> Read {
+        let length = usize::try_from(self.long()?).map_err(|_| Fault::Length)?;
+        let rest = self.d.get(length..).ok_or(Fault::End)?;
+        to.push_first(self.d, length);
+        self.d = rest;
+        Ok(())
     }
 
     #[inline]

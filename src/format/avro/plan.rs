@@ -54,8 +54,20 @@ pub(super) struct Record {
 pub(super) enum Step {
     Skip(Skip),
     Take(u32, Op),
+    /// The commonest kinds, which go into a column of their own type at once.
+    Quick(u32, Quick),
     /// The value has to be acceptable, and is not kept.
     Check(u32, Op),
+}
+
+/// A value of a common kind.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Quick {
+    Long,
+    Text,
+    /// In a union with null: its index.
+    NullableLong(u8),
+    NullableText(u8),
 }
 
 /// How a value is read. Where it goes decides what it becomes.
@@ -200,7 +212,7 @@ impl Compiler<'_> {
                     let (name, ty, keep) = &targets[at];
                     let op = self.op(field.ty, ty, &format!("{path}->{name}"));
                     match *keep {
-                        true => Step::Take(at as u32, op),
+                        true => quick(&op, ty).map_or(Step::Take(at as u32, op), |quick| Step::Quick(at as u32, quick)),
                         false if is_infallible(&op) => Step::Skip(self.skip(field.ty)),
                         false => Step::Check(at as u32, op),
                     }
@@ -337,6 +349,20 @@ fn place(name: &str, targets: &[Target<'_>]) -> Option<usize> {
         let upper = name.to_uppercase();
         targets.iter().position(|(target, ..)| *target == upper)
     })
+}
+
+/// How a value of a common kind is read at once.
+fn quick(op: &Op, ty: &SqlType) -> Option<Quick> {
+    match (op, ty) {
+        (Op::Long, SqlType::Bigint | SqlType::Timestamp) => Some(Quick::Long),
+        (Op::String, SqlType::String) => Some(Quick::Text),
+        (Op::Nullable(null, op), ty) => match quick(op, ty)? {
+            Quick::Long => Some(Quick::NullableLong(*null)),
+            Quick::Text => Some(Quick::NullableText(*null)),
+            Quick::NullableLong(_) | Quick::NullableText(_) => None,
+        },
+        _ => None,
+    }
 }
 
 /// Whether every value that can be walked over is acceptable.

@@ -5,7 +5,7 @@
 //! validated here but once per batch (`cells`), where bad UTF-8 is repaired as Java does.
 
 use super::cursor::{Fault, Read, Source};
-use super::plan::{Branch, Columns, Entry, Op, Plan, Record, Root, Step};
+use super::plan::{Branch, Columns, Entry, Op, Plan, Quick, Record, Root, Step};
 use crate::format::cells::{Cells, Data, Pieces};
 use crate::types::decimal::{BigDecimal, fits, power_of_ten, write_decimal};
 use crate::types::java_double::{write_java_double, write_java_float};
@@ -63,10 +63,11 @@ impl Source<'_> {
         for step in &record.steps {
             match step {
                 Step::Skip(skip) => self.skip(skip)?,
+                Step::Quick(at, quick) => self.quick(*quick, &mut cells[*at as usize])?,
                 Step::Take(at, op) => self.take(op, &mut cells[*at as usize])?,
                 Step::Check(at, op) => {
                     let cells = &mut cells[*at as usize];
-                    self.take(op, cells)?;
+                    self.other(op, cells)?;
                     cells.truncate(0);
                 }
             }
@@ -100,6 +101,25 @@ impl Source<'_> {
         Ok(true)
     }
 
+    /// Appends a value of a common kind. The plan gave it a column of its own type.
+    #[inline(always)]
+    fn quick(&mut self, quick: Quick, cells: &mut Cells) -> Read {
+        match (quick, &mut cells.data) {
+            (Quick::NullableLong(null), Data::Bigint(v) | Data::Timestamp(v)) => match self.is_null(null)? {
+                true => cells.push_null(),
+                false => v.push(self.long()?),
+            },
+            (Quick::NullableText(null), Data::String(v)) => match self.is_null(null)? {
+                true => cells.push_null(),
+                false => self.piece(v)?,
+            },
+            (Quick::Long, Data::Bigint(v) | Data::Timestamp(v)) => v.push(self.long()?),
+            (Quick::Text, Data::String(v)) => self.piece(v)?,
+            _ => return Err(Fault::Other("a value does not fit its column".into())),
+        }
+        Ok(())
+    }
+
     /// Appends a value.
     #[inline(always)]
     fn take(&mut self, op: &Op, cells: &mut Cells) -> Read {
@@ -111,12 +131,12 @@ impl Source<'_> {
                 }
                 match (&**op, &mut cells.data) {
                     (Op::Long, Data::Bigint(v) | Data::Timestamp(v)) => v.push(self.long()?),
-                    (Op::String, Data::String(v)) => v.push(self.sized()?),
+                    (Op::String, Data::String(v)) => self.piece(v)?,
                     _ => return self.other(op, cells),
                 }
             }
             (Op::Long, Data::Bigint(v) | Data::Timestamp(v)) => v.push(self.long()?),
-            (Op::String, Data::String(v)) => v.push(self.sized()?),
+            (Op::String, Data::String(v)) => self.piece(v)?,
             _ => return self.other(op, cells),
         }
         Ok(())
