@@ -1,7 +1,7 @@
 //! What each part of the path costs, in nanoseconds of processor time per event, beside a yardstick measured in the same run.
 //!
-//! `cargo bench --bench parts [-- codec|registry|log|joins|windows|sessions|scalar|long-join|pull|latency]`; without a name all but
-//! the last three, which take long, or need the machine for themselves.
+//! `cargo bench --bench parts [-- codec|registry|log|joins|windows|sessions|scalar|long-join|pull|latency|cores]`; without a name all
+//! but the last four, which take long, or need the machine for themselves.
 //! One line per part: best, median and worst of the repetitions, or the best and its ratio to the yardstick.
 #![allow(clippy::disallowed_methods, clippy::print_stdout, missing_docs)]
 
@@ -9,6 +9,8 @@
 mod avro;
 #[path = "bids.rs"]
 mod bids;
+#[path = "parts/cores.rs"]
+mod cores;
 #[path = "parts/formats.rs"]
 mod formats;
 #[path = "parts/joins.rs"]
@@ -65,6 +67,9 @@ fn main() {
     }
     if wanted.iter().any(|w| w == "latency") {
         latency::latency();
+    }
+    if wanted.iter().any(|w| w == "cores") {
+        cores::cores();
     }
 }
 

@@ -21,6 +21,7 @@ pub use outbound::Authorization;
 pub use registry::{REGISTRY, REGISTRY_SETTINGS, REGISTRY_URL, RegistryConfig};
 
 use crate::error::{Error, Result};
+use crate::workers::Schedule;
 use fancy_regex::{Regex, RegexBuilder};
 use kafka::ClientProperties;
 use properties::{AUTO_OFFSET_RESET, DefaultValue, is_boolean, is_number};
@@ -53,6 +54,8 @@ pub struct Config {
     pub service_id: String,
     /// Properties in force unless a session overrides them.
     pub properties: BTreeMap<String, String>,
+    /// How the work of queries is given to workers.
+    pub schedule: Schedule,
 }
 
 /// ksqlDB's property for the directory of local state.
@@ -110,7 +113,7 @@ impl Config {
     pub fn new(log: LogConfig) -> Config {
         let mut properties = BTreeMap::new();
         properties.insert(AUTO_OFFSET_RESET.to_owned(), "earliest".to_owned());
-        Config { log, service_id: DEFAULT_SERVICE_ID.to_owned(), properties }
+        Config { log, service_id: DEFAULT_SERVICE_ID.to_owned(), properties, schedule: Schedule::default() }
     }
 
     /// Directory of spill files: the property `ksql.streams.state.dir`, or a folder of the data directory, which has space if the

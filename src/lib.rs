@@ -17,6 +17,7 @@ pub mod mutant;
 pub mod telemetry;
 pub mod threads;
 pub mod types;
+pub mod workers;
 
 // Level 2: text to statements.
 pub mod parse;

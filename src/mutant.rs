@@ -84,6 +84,26 @@ pub fn with<T>(mutant: Mutant, work: impl FnOnce() -> T) -> T {
     work()
 }
 
+/// The bug of this thread, for a worker that does a part of what the thread does.
+#[inline(always)]
+pub fn current() -> Option<Mutant> {
+    #[cfg(debug_assertions)]
+    return ON.get();
+    #[cfg(not(debug_assertions))]
+    None
+}
+
+/// Runs `work` with the bug of the thread for which it is done, if it has one.
+#[inline(always)]
+pub fn carry<T>(bug: Option<Mutant>, work: impl FnOnce() -> T) -> T {
+    #[cfg(debug_assertions)]
+    if let Some(bug) = bug.filter(|bug| !on(*bug)) {
+        return with(bug, work);
+    }
+    let _ = bug;
+    work()
+}
+
 /// Set at the start of a process that tests what happens without rule K8 of docs/exactly-once.md.
 #[cfg(debug_assertions)]
 static KEEP_PRODUCERS: AtomicBool = AtomicBool::new(false);

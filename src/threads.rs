@@ -7,6 +7,7 @@
 //! ```text
 //! query CSAS_D_1                        the query is in ERROR and can be resumed; the others continue
 //! push query                            its reader gets the error
+//! worker 1                              the query for which it worked is in ERROR; the worker takes the next item
 //! topics, log-care, log-sync,           one round fails; the next one begins after a pause ([`rounds`])
 //! processing log, kafka-reports, ...
 //! batch-decode                          the scan that waits for its rows fails

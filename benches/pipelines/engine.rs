@@ -23,6 +23,7 @@ use tidegate::log::{Assignment, Isolation, Log, Start, TopicPartition};
 use tidegate::parse::statement::Statement;
 use tidegate::plan::{self, Settings};
 use tidegate::types::clock::SystemClock;
+use tidegate::workers::{Schedule, Workers};
 
 /// How long a turn may wait; longer than the emit and commit intervals.
 const WAIT: Duration = Duration::from_millis(500);
@@ -38,6 +39,9 @@ pub(crate) fn run(options: &Options) -> Fallible<()> {
     config.service_id = format!("bench_{}_", std::process::id());
     let engine = Engine::open(config, SystemClock::shared())?;
     let mut session = Session::default();
+    if let Some(threads) = threads(options)? {
+        session.set("num.stream.threads", &threads.to_string())?;
+    }
     engine.run(&source(options), &mut session)?;
     let bench = Bench { engine, session, options, events: options.number("events")? };
     let (usage, result) = match options.or("sink", "") {
@@ -47,6 +51,11 @@ pub(crate) fn run(options: &Options) -> Fallible<()> {
     };
     tell(&usage, result);
     Ok(())
+}
+
+/// `--threads N`: so many workers for the query; all cores without it.
+fn threads(options: &Options) -> Fallible<Option<usize>> {
+    Ok(options.get("threads").map(str::parse).transpose()?)
 }
 
 fn source(options: &Options) -> String {
@@ -90,6 +99,7 @@ impl Bench<'_> {
         };
         let plan = plan::push_query(select, &self.engine.catalog(), &Settings::of(&self.engine.config().properties)?)?;
         let spec = ExecutionSpec {
+            crew: Workers::new(Schedule::Cores).crew("bench", threads(self.options)?),
             fail_on_production_error: true,
             guarantee: Guarantee::ExactlyOnce,
             view: None,

@@ -38,7 +38,7 @@ pub const PULL_RANGE_SCAN: &str = "ksql.query.pull.range.scan.enabled";
 pub const PULL_LIMIT_CLAUSE: &str = "ksql.query.pull.limit.clause.enabled";
 /// Whether streams may be pulled.
 pub const PULL_STREAM: &str = "ksql.query.pull.stream.enabled";
-/// Kafka Streams' threads per query.
+/// Kafka Streams' threads per query: how many workers it has at most.
 pub const STREAM_THREADS: &str = "num.stream.threads";
 /// Exactly or at least once.
 pub const PROCESSING_GUARANTEE: &str = "processing.guarantee";
@@ -130,13 +130,12 @@ pub const PROPERTIES: &[Property] = &[
     property(PULL_RANGE_SCAN, "pull queries may ask for key ranges", DefaultValue::Text("true"), is_boolean),
     property(PULL_LIMIT_CLAUSE, "pull queries may have LIMIT", DefaultValue::Text("true"), is_boolean),
     property(PULL_STREAM, "streams may be pulled", DefaultValue::Text("true"), is_boolean),
-    Property {
-        name: STREAM_THREADS,
-        help: "accepted for ksqlDB's clients and scripts, without effect: each query runs in one thread",
-        default: DefaultValue::Number(1),
-        without_effect: Some("each query runs in one thread"),
-        check: is_number,
-    },
+    property(
+        STREAM_THREADS,
+        "most threads that work on a query at once; unless it is set, as many as there are cores",
+        DefaultValue::None,
+        |v| v.parse::<u32>().is_ok_and(|threads| threads > 0),
+    ),
     property(PROCESSING_GUARANTEE, "exactly_once_v2 or at_least_once", DefaultValue::Text("exactly_once_v2"), |v| {
         matches!(v, "exactly_once_v2" | "exactly_once" | "at_least_once")
     }),

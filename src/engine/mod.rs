@@ -53,6 +53,7 @@ use crate::registry::builtin::Builtin;
 use crate::registry::writers::WriterIds;
 use crate::telemetry::histogram::HistogramSnapshot;
 use crate::types::clock::SharedClock;
+use crate::workers::Workers;
 use access::audit::{Audit, Recorded};
 use command::CommandLog;
 use ddl::lock::DdlLock;
@@ -131,6 +132,8 @@ struct Inner {
     drive: Drive,
     /// Spill space of all joins of this process.
     spill_pool: Arc<SpillPool>,
+    /// Threads that work for all queries.
+    workers: Arc<Workers>,
     /// The schema registry.
     registry: Arc<dyn Schemas>,
     /// Schemas of the records that queries read, in formats with a registry.

@@ -24,6 +24,7 @@ use crate::registry::builtin::Builtin;
 use crate::registry::client::Client;
 use crate::registry::writers::WriterIds;
 use crate::types::clock::SharedClock;
+use crate::workers::Workers;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -102,6 +103,7 @@ impl Engine {
         let owner = own(&*log, &config, &clock)?;
         let (commands, history) = opened(&*log, &config, &clock)?;
         let spill_pool = spill_pool(&config);
+        let workers = Workers::new(config.schedule);
         let watch = TopicRegistry::new();
         let topic_monitor = match drive {
             Drive::Threads => Some(TopicMonitor::new(watch.clone(), log.clone(), &config.service_id)?),
@@ -130,6 +132,7 @@ impl Engine {
             user_quota,
             config,
             spill_pool,
+            workers,
             registry,
             writers,
             watch,

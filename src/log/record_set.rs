@@ -50,6 +50,23 @@ impl RecordSet {
         self.rows.push(Row { partition, timestamp, key, value });
     }
 
+    /// Puts all records of another set behind those of this one.
+    pub fn append(&mut self, mut other: RecordSet) {
+        if self.rows.is_empty() && self.data.is_empty() {
+            *self = other;
+            return;
+        }
+        let (bytes, rows) = (self.data.len(), self.rows.len() as u32);
+        let behind = |range: Range<usize>| range.start + bytes..range.end + bytes;
+        self.data.append(&mut other.data);
+        self.rows.extend(other.rows.into_iter().map(|row| Row {
+            key: row.key.map(behind),
+            value: row.value.map(behind),
+            ..row
+        }));
+        self.headers.extend(other.headers.into_iter().map(|(row, headers)| (row + rows, headers)));
+    }
+
     /// Number of records.
     pub fn len(&self) -> usize {
         self.rows.len()

@@ -8,7 +8,7 @@
 //!  4  plan
 //!  3  catalog  functions  format  log     registry  connect
 //!  2  parse
-//!  1  types    error      config  memory  telemetry  threads  mutant  http_client
+//!  1  types    error      config  memory  telemetry  threads  mutant  http_client  workers
 //! ```
 //! A module uses lower levels, and beside itself only what [`SIDEWAYS`] names. What is forbidden though it lies lower
 //! is in [`FORBIDDEN`]. Every checker is also shown a seeded mistake that it has to find.
@@ -42,6 +42,7 @@ const LEVELS: &[(&str, u8)] = &[
     ("threads", 1),
     ("http_client", 1),
     ("mutant", 1),
+    ("workers", 1),
 ];
 
 /// Edges between modules of one level. `error` is below its three neighbours in all but name; `format` shares the
@@ -60,6 +61,10 @@ const SIDEWAYS: &[(&str, &str)] = &[
     ("http_client", "error"),
     ("threads", "error"),
     ("threads", "mutant"),
+    ("workers", "error"),
+    ("workers", "threads"),
+    ("workers", "mutant"),
+    ("config", "workers"),
     ("format", "catalog"),
     ("registry", "catalog"),
     ("registry", "format"),

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 mod aggregates;
+mod all_cores;
 mod alone;
 mod architecture;
 mod architecture_files;

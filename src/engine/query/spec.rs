@@ -4,7 +4,7 @@ use crate::catalog::Source;
 use crate::config::EMIT_INTERVAL;
 use crate::config::properties::{
     self, AUTO_OFFSET_RESET, CACHE_BYTES, COMMIT_INTERVAL, EMIT_INTERVAL_MS, FAIL_ON_PRODUCTION_ERROR,
-    PROCESSING_GUARANTEE,
+    PROCESSING_GUARANTEE, STREAM_THREADS,
 };
 use crate::engine::Engine;
 use crate::engine::query::persistent::{NewQuery, Query};
@@ -54,7 +54,10 @@ impl Engine {
         };
         let guarantee = guarantee(properties);
         let usual = self.inner.config.commit_interval(guarantee == Guarantee::AtLeastOnce);
+        let threads = properties::number(properties, STREAM_THREADS);
+        let threads = threads.map(|threads| usize::try_from(threads).unwrap_or(usize::MAX));
         ExecutionSpec {
+            crew: self.inner.workers.crew(&group, threads),
             view,
             start: start(properties),
             pipeline,

@@ -6,6 +6,7 @@
 mod bad_rows;
 mod concat;
 mod filter;
+mod take;
 
 pub use bad_rows::{BadRow, BadRows};
 

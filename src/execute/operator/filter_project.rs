@@ -104,6 +104,20 @@ impl FilterProjectOperator {
         self
     }
 
+    /// Takes one batch. There is no state, so several threads may do this at once.
+    pub(crate) fn apply(&self, batch: &ChangeBatch, out: &mut OperatorOutput) -> Result<()> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        if let Some(narrow) = self.narrow(batch, &mut out.bad)? {
+            let projected = self.project(narrow, &mut out.bad)?;
+            if !projected.is_empty() {
+                out.batches.push(projected);
+            }
+        }
+        Ok(())
+    }
+
     /// Rows that have this image and whose image passes all conditions.
     fn passing(&self, batch: &ChangeBatch, side: &RowImage, mut bad: Option<&mut BadRows>) -> Result<Mask> {
         let mut passing = present(side);
@@ -248,14 +262,7 @@ impl FilterProjectOperator {
 
 impl Operator for FilterProjectOperator {
     fn step(&mut self, ports: &[Option<&ChangeBatch>], out: &mut OperatorOutput) -> Result<()> {
-        let Some(batch) = ports.first().copied().flatten().filter(|b| !b.is_empty()) else { return Ok(()) };
-        if let Some(narrow) = self.narrow(batch, &mut out.bad)? {
-            let projected = self.project(narrow, &mut out.bad)?;
-            if !projected.is_empty() {
-                out.batches.push(projected);
-            }
-        }
-        Ok(())
+        ports.first().copied().flatten().map_or(Ok(()), |batch| self.apply(batch, out))
     }
 }
 

@@ -143,6 +143,11 @@ impl SourceDecoder {
         })
     }
 
+    /// The records to come are those of another partition of the same topic.
+    pub(crate) fn read_of(&mut self, partition: i32) {
+        self.partition = partition;
+    }
+
     /// Whether no record was taken since the last [`SourceDecoder::finish`].
     pub fn is_empty(&self) -> bool {
         self.seq.is_empty() && self.full.is_empty()

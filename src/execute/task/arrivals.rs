@@ -9,6 +9,7 @@
 
 use super::Execution;
 use super::measurement::finds_records;
+use super::spec::{BATCH_ROWS_MAX, ROUND_BYTES_MAX, ROUND_RECORDS_MAX};
 use crate::error::Result;
 use crate::log::{Fetched, Run};
 use std::collections::VecDeque;
@@ -52,17 +53,28 @@ impl Held {
 }
 
 impl Execution {
-    /// Fetches records, and puts those whose schemas are known into the queues; returns how many.
-    pub(super) fn fetch(&mut self, records_max: usize, wait: Duration) -> Result<usize> {
+    /// Fetches the records of a round, and puts those whose schemas are known into the queues; returns how many.
+    pub(super) fn fetch(&mut self, wait: Duration) -> Result<usize> {
         if self.held.is_empty() {
             let patience = self.patience(wait);
             let is_work = patience.is_zero() || finds_records(&*self.reader, self.inputs.len());
             let begun = self.clock.monotonic();
-            let fetched: Fetched = self.reader.poll(records_max, patience)?;
+            let mut fetched: Fetched = self.reader.poll(BATCH_ROWS_MAX, patience)?;
             if !is_work {
                 self.measurement.note_wait(self.clock.monotonic().saturating_sub(begun));
             }
-            self.held.runs.extend(fetched.into_runs());
+            let (mut records, mut bytes) = (0, 0);
+            loop {
+                let full = fetched.len() >= BATCH_ROWS_MAX;
+                records += fetched.len();
+                bytes += fetched.runs().iter().map(Run::bytes).sum::<u64>();
+                self.held.runs.extend(fetched.into_runs());
+                // A poll that brought less has emptied the reader; what a round cannot take waits there.
+                if !full || records >= ROUND_RECORDS_MAX || bytes >= ROUND_BYTES_MAX as u64 {
+                    break;
+                }
+                fetched = self.reader.poll(BATCH_ROWS_MAX, Duration::ZERO)?;
+            }
         } else {
             let now = self.clock.monotonic();
             self.clock.sleep(self.held.again.saturating_sub(now).min(wait));

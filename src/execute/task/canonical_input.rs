@@ -5,13 +5,14 @@
 
 use super::Execution;
 use super::canonical_order::{CanonicalOrder, Interval};
-use super::spec::{BAD_RECORDS_KEPT, EPOCH_BYTES_MAX, QUEUED_RECORDS_MAX};
+use super::output::{Joined, Origin};
+use super::round::Piece;
+use super::spec::{EPOCH_BYTES_MAX, QUEUED_RECORDS_MAX};
 use crate::error::Result;
-use crate::execute::change::ChangeBatch;
 use crate::execute::operator::OperatorOutput;
-use crate::log::{Header, HeadersRef, Run};
+use crate::log::{Header, Run};
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long rows wait for an input that is known to have more: order matters, yet a partition without a leader must not
@@ -57,13 +58,7 @@ impl Execution {
     /// Takes in the `arrived` records that were fetched, and processes the rows whose turn has come.
     pub(super) fn process_in_order(&mut self, arrived: usize) -> Result<usize> {
         let starved = self.is_starved(arrived);
-        let mut records = 0;
-        for slot in 0..self.queues.len() {
-            while let Some(run) = self.queues[slot].pop_front() {
-                records += run.len();
-                self.decode(&run)?;
-            }
-        }
+        let records = self.decode_all()?;
         loop {
             let patient = !starved && self.canonical.order.len() < QUEUED_RECORDS_MAX;
             let reader = &self.reader;
@@ -90,13 +85,12 @@ impl Execution {
     /// What came out, with the headers of the records that caused it.
     fn write_joined(&mut self, out: OperatorOutput) -> Result<()> {
         if self.canonical.headers.is_empty() {
-            return self.write(out, 0, &|_| Vec::new());
+            return self.write(out, 0, Origin::Unknown);
         }
-        let (headers, taken) =
-            (std::mem::take(&mut self.canonical.headers), std::mem::take(&mut self.canonical.interval));
-        let of = |seq: u64| taken.origin(seq).and_then(|at| headers.get(&at)).cloned().unwrap_or_default();
-        let result = self.write(out, 0, &of);
-        (self.canonical.headers, self.canonical.interval) = (headers, taken);
+        let (headers, interval) = (std::mem::take(&mut self.canonical.headers), self.canonical.interval.clone());
+        let joined = Arc::new(Joined { headers, interval });
+        let result = self.write(out, 0, Origin::Joined(joined.clone()));
+        self.canonical.headers = Arc::unwrap_or_clone(joined).headers;
         // Only rows that wait still need theirs.
         let order = &self.canonical.order;
         self.canonical.headers.retain(|&(slot, offset), _| order.next_offset(slot).is_some_and(|next| offset >= next));
@@ -113,43 +107,32 @@ impl Execution {
         now >= *self.canonical.starved_since.get_or_insert(now) + PATIENCE
     }
 
-    /// The rows of a run, behind those that wait; until their turn comes `seq` holds their offsets.
-    fn decode(&mut self, run: &Run) -> Result<()> {
-        let (slot, begun) = (run.slot, self.clock.monotonic());
-        let (decoder, bad) = (&mut self.decoders[slot], &mut self.bad);
-        let known = bad.len();
-        let mut next = self.canonical.decoded[slot];
-        let (mut with_headers, mut index) = (Vec::new(), 0);
-        run.for_each(|record| {
-            if !matches!(record.headers, HeadersRef::None) {
-                with_headers.push((index, record.offset as u64));
+    /// The rows of all runs, behind those that wait; until their turn comes `seq` holds their offsets. Returns the number of records.
+    fn decode_all(&mut self) -> Result<usize> {
+        let mut pieces = Vec::new();
+        for (slot, queue) in self.queues.iter_mut().enumerate() {
+            pieces.extend(queue.drain(..).map(|run| Piece::new(slot, vec![run], None)));
+        }
+        let (intake, bytes) = (self.intake.clone(), pieces.iter().map(Piece::bytes).sum());
+        let decoded = self.spec.crew.run(bytes, pieces, move |piece| intake.decode(piece))?;
+        let mut records = 0;
+        for mut piece in decoded {
+            records += piece.len();
+            let (slot, next) = (piece.slot, piece.next());
+            for (run, index, offset) in std::mem::take(&mut piece.with_headers) {
+                let headers = piece.runs[run].headers(index);
+                if !headers.is_empty() {
+                    self.canonical.headers.insert((slot, offset as u64), headers);
+                }
             }
-            index += 1;
-            decoder.push(&record, record.offset as u64, bad);
-            next = record.offset + 1;
-        });
-        let batches = decoder.finish(bad)?;
-        for (index, offset) in with_headers {
-            let headers = run.headers(index);
-            if !headers.is_empty() {
-                self.canonical.headers.insert((slot, offset), headers);
+            piece.batches.iter().for_each(|batch| self.canonical.order.push(slot, batch.clone()));
+            let (count, bytes) = (piece.len(), piece.runs.iter().map(Run::bytes).sum());
+            self.note_decoded(piece, count, bytes);
+            self.canonical.decoded[slot] = next;
+            if self.canonical.order.is_empty(slot) {
+                self.processed[slot] = next;
             }
         }
-        self.progress.bad.fetch_add((bad.len() - known) as u64, Ordering::Relaxed);
-        self.progress.consumed.fetch_add(run.len() as u64, Ordering::Relaxed);
-        self.progress.bytes_in.fetch_add(run.bytes(), Ordering::Relaxed);
-        bad.truncate(BAD_RECORDS_KEPT);
-        let (now, rows) = (self.clock.monotonic(), batches.iter().map(ChangeBatch::len).sum());
-        self.measurement.note_decoded(slot, begun, now, (run.len(), rows));
-        for batch in batches {
-            self.measurement.note_times(slot, &batch.rowtime);
-            self.canonical.order.push(slot, batch);
-        }
-        self.canonical.decoded[slot] = next;
-        if self.canonical.order.is_empty(slot) {
-            self.processed[slot] = next;
-        }
-        self.dirty = true;
-        Ok(())
+        Ok(records)
     }
 }

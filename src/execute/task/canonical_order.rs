@@ -1,8 +1,8 @@
 //! Canonical order: the heads of all input partitions merged by (rowtime, source order, partition), never re-sorted within
 //! a partition.
 //!
-//! Batches wait here per input. [`CanonicalOrder::take`] gives every row that may go its ordinal, and hands out one slice per input:
-//! together they are all rows of a closed interval of ordinals. A row may go when no other input can still bring an earlier
+//! Batches wait here per input. [`CanonicalOrder::take`] gives every row that may go its ordinal, and hands out slices of the inputs'
+//! batches: together they are all rows of a closed interval of ordinals. A row may go when no other input can still bring an earlier
 //! one: every other input has rows waiting, or is known to be at its end.
 
 use crate::execute::change::ChangeBatch;
@@ -28,7 +28,7 @@ struct Waiting {
 }
 
 /// What [`CanonicalOrder::take`] hands out.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Interval {
     /// Input and rows, with their ordinals.
     pub(crate) batches: Vec<(usize, ChangeBatch)>,
@@ -94,7 +94,7 @@ impl CanonicalOrder {
         }
         let first = *seq;
         let mut ordinals: Vec<Vec<u64>> = vec![Vec::new(); self.inputs.len()];
-        let starts: Vec<usize> = self.inputs.iter().map(|w| w.at).collect();
+        let mut starts: Vec<usize> = self.inputs.iter().map(|w| w.at).collect();
         while (*seq - first) < ROWS_MAX as u64 {
             let Some((input, bound)) = self.next() else { break };
             let waiting = &mut self.inputs[input];
@@ -114,7 +114,10 @@ impl CanonicalOrder {
             if to == batch.len() {
                 // A slice never reaches over two batches: what was taken of this one leaves now.
                 self.leave(input, starts[input], &mut ordinals[input], &mut taken);
-                break;
+                starts[input] = 0;
+                if self.is_empty(input) && may_bring(input) {
+                    break;
+                }
             }
         }
         for input in 0..self.inputs.len() {

@@ -2,10 +2,10 @@
 
 use super::Execution;
 use super::late_records::LateRecords;
+use super::output::Origin;
 use super::spec::{DELIVERY_BYTES, EPOCH_BYTES_MAX, Guarantee};
 use crate::error::{Error, Kind, Result};
 use crate::execute::operator::OperatorOutput;
-use crate::execute::record::sink::SinkEncoder;
 use crate::log::{CommitOutcome, CommittedOffset, Epoch};
 use crate::mutant::{self, Mutant};
 use std::collections::VecDeque;
@@ -25,7 +25,7 @@ impl Execution {
         if self.topology.has_unemitted() && (drained || commit_due || now >= self.last_emit + self.spec.emit_interval) {
             let mut out = OperatorOutput::default();
             self.topology.emit(&mut out)?;
-            self.write(out, 0, &|_| Vec::new())?;
+            self.write(out, 0, Origin::Unknown)?;
             self.last_emit = now;
         }
         if self.spec.guarantee == Guarantee::AtLeastOnce && !self.deliver(drained, now)? {
@@ -70,7 +70,7 @@ impl Execution {
         if self.topology.has_unemitted() {
             let mut out = OperatorOutput::default();
             self.topology.emit(&mut out)?;
-            self.write(out, 0, &|_| Vec::new())?;
+            self.write(out, 0, Origin::Unknown)?;
         }
         let mut epoch = Epoch { metadata: self.topic_identities.text(self.commits + 1), ..Epoch::default() };
         if let Some(sink) = &self.sink
@@ -115,7 +115,7 @@ impl Execution {
                 self.progress.commit_times.record(self.last_commit.saturating_sub(began));
                 self.topology.commit();
                 if let Some(view) = &self.spec.view {
-                    let sink = self.sink.as_ref().map(SinkEncoder::topic);
+                    let sink = self.sink.as_ref().map(|sink| sink.topic());
                     let rows = epoch.records.iter().find(|(topic, _)| Some(topic) == sink);
                     view.publish(rows.map(|(_, rows)| &**rows));
                 }
@@ -144,7 +144,6 @@ impl Execution {
         self.queued = 0;
         self.canonical.rewind(&self.committed);
         for slot in 0..self.inputs.len() {
-            self.decoders[slot].clear()?;
             self.processed[slot] = self.committed[slot];
             self.reader.seek(slot, self.committed[slot])?;
         }

@@ -15,13 +15,12 @@ mod arrivals;
 mod canonical_input;
 pub(super) mod canonical_order;
 mod commit;
-mod exchange;
-mod join_stages;
 mod late_records;
 mod limits;
 mod measurement;
 mod output;
 mod progress;
+mod round;
 pub mod spec;
 pub mod topic_identity;
 pub(super) mod topology;
@@ -30,10 +29,8 @@ pub use progress::{InputMeter, Meters, Progress, StageMeter};
 
 use crate::error::Result;
 use crate::execute::change::ChangeBatch;
-use crate::execute::operator::OperatorOutput;
 use crate::execute::pipeline::Scan;
-use crate::execute::record::sink::SinkEncoder;
-use crate::execute::record::source::{BadRecord, SourceDecoder};
+use crate::execute::record::source::BadRecord;
 use crate::execute::record::writer_ids::WriterIds;
 use crate::log::{
     Assignment, Isolation, Log, Reader, RecordSet, Run, Start, TopicPartition, TransactionalWriter, WriterSpec,
@@ -45,10 +42,11 @@ use canonical_input::CanonicalInput;
 use late_records::LateRecords;
 use limits::Limits;
 use measurement::Measurement;
-use spec::{BAD_RECORDS_KEPT, BATCH_ROWS_MAX, EPOCH_BYTES_MAX, ExecutionSpec, Guarantee, QUEUED_RECORDS_MAX, Target};
+use output::Sink;
+use round::Intake;
+use spec::{EPOCH_BYTES_MAX, ExecutionSpec, Guarantee, Target};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 use topic_identity::TopicIdentities;
 use topology::Topology;
@@ -81,9 +79,9 @@ pub struct Execution {
     inputs: Vec<TopicPartition>,
     /// Whether an input is a table's.
     tables: Vec<bool>,
-    decoders: Vec<SourceDecoder>,
+    intake: Arc<Intake>,
     topology: Topology,
-    sink: Option<SinkEncoder>,
+    sink: Option<Arc<Sink>>,
     /// Look up the schemas of the records of each slot.
     writer_ids: Vec<WriterIds>,
     /// Records that wait for the registry.
@@ -118,33 +116,31 @@ pub struct Execution {
 impl Execution {
     /// Opens the transactional writer, restores state from the changelog and seeks to the committed offsets.
     pub fn start(log: &dyn Log, spec: ExecutionSpec, clock: SharedClock, progress: Arc<Progress>) -> Result<Execution> {
-        let (inputs, decoders, tables) = inputs_of(&spec)?;
+        let (inputs, tables) = inputs_of(&spec);
         let writer_ids = writer_ids(&spec);
         let measurement = Measurement::new(&spec, progress.meters_of(&spec.pipeline), clock.clone());
-        let topology = Topology::new(&spec.pipeline, spec.mode, &spec.spill_pool)?.measured(&measurement.stages);
-        let (mut session, sink) = match &spec.target {
-            Target::Rows => (None, None),
-            Target::Topic(target) => {
+        let topology =
+            Topology::new(&spec.pipeline, spec.mode, &spec.spill_pool, &spec.crew)?.measured(&measurement.stages);
+        let mut session = match &spec.target {
+            Target::Rows => None,
+            Target::Topic(_) => {
                 let session =
                     WriterSpec { group: spec.group.clone(), slot: "0".to_owned(), tasks: topology.partitions() };
-                (Some(log.transactional_writer(&session)?), Some(SinkEncoder::new(target)?))
+                Some(log.transactional_writer(&session)?)
             }
         };
         let limits = Limits::of(log, &spec)?;
         if let (Some(session), Some(bytes)) = (&mut session, limits.smallest()) {
             session.limit_batches(bytes);
         }
-        let sink = sink.map(|sink| {
-            let limit = limits.limit(sink.topic());
-            sink.with_limit(limit)
-        });
+        let sink = spec.sink().map(|target| Sink::new(target.clone(), limits.limit(&target.topic)).map(Arc::new));
         let late = spec.late_topic.as_deref().map(|topic| LateRecords::new(topic.into(), limits.limit(topic)));
         let last_commit = session.as_mut().map_or(Ok(None), |s| s.metadata())?;
         let topic_identities = TopicIdentities::open(log, spec.topics(), spec.sink().cloned(), last_commit.as_deref())?;
         spec.watch.register(&topic_identities);
         let mut execution = Execution {
             topic_identities,
-            decoders,
+            intake: Arc::new(Intake::new(&spec, clock.clone())?),
             canonical: CanonicalInput::new(&tables),
             tables,
             reader: log.reader(Vec::new(), Isolation::ReadCommitted)?,
@@ -169,7 +165,7 @@ impl Execution {
             bad: Vec::new(),
             trouble: None,
             session,
-            sink,
+            sink: sink.transpose()?,
             inputs,
             progress,
             measurement,
@@ -272,20 +268,19 @@ impl Execution {
         if !self.retry_due(wait) {
             return Ok(Turn::default());
         }
-        let arrived = self.fetch(BATCH_ROWS_MAX, wait)?;
+        let arrived = self.fetch(wait)?;
         if !self.held.is_empty() {
             // What is held may come before everything that is queued.
             self.emit_and_commit(false)?;
             return Ok(Turn { bad: std::mem::take(&mut self.bad), ..Turn::default() });
         }
         let mut records = if self.topology.meets() { self.process_in_order(arrived)? } else { 0 };
-        while let Some(slot) = self.choose(arrived == 0) {
-            let runs = self.next_runs(slot, arrived == 0);
-            records += runs.iter().map(Run::len).sum::<usize>();
-            self.process(slot, &runs)?;
-            if self.unsent() > EPOCH_BYTES_MAX {
+        while self.unsent() <= EPOCH_BYTES_MAX {
+            let round = self.next_round(arrived == 0);
+            if round.is_empty() {
                 break;
             }
+            records += self.process(round)?;
         }
         let drained = self.queued == 0 && arrived == 0;
         self.emit_and_commit(drained)?;
@@ -340,95 +335,15 @@ impl Execution {
         wait.min((self.last_commit + self.spec.commit_interval).saturating_sub(self.clock.monotonic()))
     }
 
-    /// The partition whose next records are the earliest, as soon as no other partition can have earlier ones waiting.
-    fn choose(&self, starved: bool) -> Option<usize> {
-        let with_runs = || self.queues.iter().enumerate().filter(|(_, q)| !q.is_empty());
-        let behind = |slot: usize| self.queues[slot].is_empty() && !self.reader.at_end(slot);
-        if self.topology.ordered() && !starved && self.queued < QUEUED_RECORDS_MAX && (0..self.queues.len()).any(behind)
-        {
-            return None;
-        }
-        with_runs().min_by_key(|(slot, q)| (q[0].first_timestamp(), *slot)).map(|(slot, _)| slot)
-    }
-
-    /// The next run of a slot, and those behind it whose turn it is as well: records that were written one by one come as runs
-    /// of one, and a batch for each of them costs a hundred times what its row does.
-    fn next_runs(&mut self, slot: usize, starved: bool) -> Vec<Run> {
-        let (mut runs, mut records) = (Vec::new(), 0);
-        while runs.is_empty() || self.choose(starved) == Some(slot) {
-            let queue = &mut self.queues[slot];
-            let fits = |run: &mut Run| records == 0 || records + run.len() <= BATCH_ROWS_MAX;
-            let Some(run) = queue.pop_front_if(fits) else { break };
-            records += run.len();
-            self.queued -= run.len();
-            runs.push(run);
-        }
-        runs
-    }
-
-    fn process(&mut self, slot: usize, runs: &[Run]) -> Result<()> {
-        let (first, begun) = (self.seq, self.clock.monotonic());
-        let (decoder, bad, seq) = (&mut self.decoders[slot], &mut self.bad, &mut self.seq);
-        let mut next = self.processed[slot];
-        let known = bad.len();
-        self.runs_end.clear();
-        for run in runs {
-            run.for_each(|record| {
-                decoder.push(&record, *seq, bad);
-                *seq += 1;
-                next = record.offset + 1;
-            });
-            self.runs_end.push((*seq, next));
-        }
-        let batches = decoder.finish(bad)?;
-        self.progress.bad.fetch_add((bad.len() - known) as u64, Ordering::Relaxed);
-        bad.truncate(BAD_RECORDS_KEPT);
-        self.processed[slot] = next;
-        self.progress.consumed.fetch_add(self.seq - first, Ordering::Relaxed);
-        self.progress.bytes_in.fetch_add(runs.iter().map(Run::bytes).sum(), Ordering::Relaxed);
-        let (now, rows) = (self.clock.monotonic(), batches.iter().map(ChangeBatch::len).sum());
-        self.measurement.note_decoded(slot, begun, now, ((self.seq - first) as usize, rows));
-        batches.iter().for_each(|batch| self.measurement.note_times(slot, &batch.rowtime));
-        self.dirty = true;
-        let starts: Vec<u64> = std::iter::once(first).chain(self.runs_end.iter().map(|(end, _)| *end)).collect();
-        let headers = |seq: u64| {
-            let run = starts.partition_point(|start| *start <= seq).checked_sub(1);
-            let run = run.and_then(|at| Some((runs.get(at)?, usize::try_from(seq - starts[at]).ok()?)));
-            run.map_or_else(Vec::new, |(run, index)| run.headers(index))
-        };
-        for batch in batches {
-            let mut out = OperatorOutput::default();
-            if !batch.is_empty() {
-                self.topology.step(slot, &batch, &mut out)?;
-                if let Some(late) = self.late.as_mut().filter(|_| !out.late_rows.is_empty()) {
-                    late.keep(runs, &starts, self.inputs[slot].partition, std::mem::take(&mut out.late_rows));
-                    let (topic, large) = (late.topic().clone(), late.take_large());
-                    self.refuse(&topic, large)?;
-                }
-                self.write(out, slot, &headers)?;
-            }
-        }
-        Ok(())
-    }
-
     /// What the query has done so far.
     pub fn progress(&self) -> &Arc<Progress> {
         &self.progress
     }
 }
 
-/// The partitions that a query reads, in the order of FROM, with the decoder of each and whether it is a table's.
-fn inputs_of(spec: &ExecutionSpec) -> Result<(Vec<TopicPartition>, Vec<SourceDecoder>, Vec<bool>)> {
-    let (mut inputs, mut decoders, mut tables) = (Vec::new(), Vec::new(), Vec::new());
-    for scan in &spec.pipeline.scans {
-        let topic: Arc<str> = scan.source.topic.as_str().into();
-        for partition in 0..scan.source.partitions as i32 {
-            inputs.push(TopicPartition::new(topic.clone(), partition));
-            decoders.push(SourceDecoder::new(scan, partition, &spec.schemas)?);
-            tables.push(scan.source.kind == SourceKind::Table);
-        }
-    }
-    Ok((inputs, decoders, tables))
+/// The partitions that a query reads, in the order of FROM, and whether each is a table's.
+fn inputs_of(spec: &ExecutionSpec) -> (Vec<TopicPartition>, Vec<bool>) {
+    spec.pipeline.inputs().map(|(input, source)| (input, source.kind == SourceKind::Table)).unzip()
 }
 
 /// What looks up the schemas of each input's records, in the same order.

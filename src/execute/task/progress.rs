@@ -1,4 +1,4 @@
-//! What a query has done so far: counters that its thread advances and other threads read.
+//! What a query has done so far: counters that its thread and its workers advance and other threads read.
 //!
 //! ```text
 //! Progress            rows, bytes, bad, late, commits, busy time, histograms of commits and emissions
@@ -6,7 +6,8 @@
 //!   InputMeter each   stream time, processed and committed offset                             one per partition that is read
 //! ```
 //!
-//! Everything is a relaxed atomic that one thread writes. A batch or a turn advances it, never a row, and nothing is locked.
+//! Everything is a relaxed atomic. The busy time of a stage is the sum over all workers, that of the query is the wall time of its
+//! thread. A batch or a turn advances it, never a row, and nothing is locked.
 
 use crate::execute::operator::OperatorSize;
 use crate::execute::pipeline::Pipeline;

@@ -8,11 +8,16 @@ use crate::execute::pull::materialized_view::View;
 use crate::execute::state::spill_pool::SpillPool;
 use crate::format::frame::SharedSchemas;
 use crate::log::Start;
+use crate::workers::Crew;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Records asked for in one poll, and rows in one intake batch: decoded columns of that many rows stay in the cache.
 pub const BATCH_ROWS_MAX: usize = 2_048;
+/// Records of a round: eight batches, so that eight workers have one each.
+pub const ROUND_RECORDS_MAX: usize = 8 * BATCH_ROWS_MAX;
+/// Bytes of records at which a round is complete: what their rows become is in memory at once.
+pub const ROUND_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Records that may wait in the queues while one partition is behind the others.
 pub const QUEUED_RECORDS_MAX: usize = 65_536;
 /// Unsent output (and undo images behind it) that end an epoch early: memory is bounded by it, a transaction stays short.
@@ -66,6 +71,8 @@ pub struct ExecutionSpec {
     pub fail_on_production_error: bool,
     /// Where late rows are kept; only for [`Target::Topic`].
     pub late_topic: Option<String>,
+    /// Who works on it.
+    pub crew: Crew,
     /// Where joins put what does not fit into memory.
     pub spill_pool: Arc<SpillPool>,
     /// Who looks whether its topics are still the same.

@@ -26,6 +26,7 @@ use crate::plan::nodes::downcast;
 use crate::plan::nodes::join::{HIDDEN, Join, Rule};
 use crate::plan::nodes::table::{ORDINAL, PRESENT};
 use crate::types::pseudo;
+use crate::workers::Crew;
 use arrow::array::{Array, ArrayRef, BooleanArray, Int32Array, Int64Array, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
@@ -190,7 +191,7 @@ impl Replay {
             }
         }
         Ok(Replay {
-            topology: Topology::new(pipeline, EmitMode::EveryChange, &history.spill_pool)?,
+            topology: Topology::new(pipeline, EmitMode::EveryChange, &history.spill_pool, &Crew::alone())?,
             order: CanonicalOrder::new(&tables),
             reader: history.log.reader(assignment, Isolation::ReadCommitted)?,
             decoders,

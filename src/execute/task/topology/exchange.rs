@@ -1,11 +1,16 @@
 //! Rows that change key go to the partition that Java's murmur2 of their new key bytes names, as through a topic.
+//!
+//! ```text
+//! targets   2 0 2 1 0      one hash per row
+//! counts    2 1 2          rows of each partition -> where its row numbers begin: 0 2 3
+//! rows      1 4 | 3 | 0 2  row numbers by partition, each in the order of the batch -> one gather per column and partition
+//! ```
 
 use crate::error::Result;
 use crate::execute::change::ChangeBatch;
 use crate::execute::pipeline::Hop;
 use crate::format::Encoder;
 use crate::log::partition;
-use arrow::buffer::BooleanBuffer;
 use std::ops::Range;
 
 /// Rows to the partition that their key hashes to.
@@ -15,7 +20,9 @@ pub(crate) struct Exchange {
     partitions: u32,
     bytes: Vec<u8>,
     ranges: Vec<Option<Range<usize>>>,
-    targets: Vec<i32>,
+    targets: Vec<u32>,
+    /// Where the row numbers of each partition end.
+    ends: Vec<usize>,
 }
 
 impl Exchange {
@@ -26,6 +33,7 @@ impl Exchange {
             bytes: Vec::new(),
             ranges: Vec::new(),
             targets: Vec::new(),
+            ends: Vec::new(),
         })
     }
 
@@ -50,17 +58,37 @@ impl Exchange {
         self.key.encode(&batch.key, batch.key_present.as_ref(), batch.len(), &mut self.bytes, &mut self.ranges)?;
         self.targets.clear();
         let (bytes, count) = (&self.bytes, self.partitions);
-        let target = |r: &Option<Range<usize>>| r.clone().map_or(0, |r| partition::java(&bytes[r], count));
+        let target = |r: &Option<Range<usize>>| r.clone().map_or(0, |r| partition::java(&bytes[r], count) as u32);
         self.targets.extend(self.ranges.iter().map(target));
-        let mut parts = Vec::new();
-        for p in 0..count as i32 {
-            let rows = BooleanBuffer::collect_bool(batch.len(), |row| self.targets[row] == p);
-            match rows.count_set_bits() {
+        let rows = self.scatter();
+        let (mut parts, mut start) = (Vec::new(), 0);
+        for (partition, &end) in self.ends.iter().enumerate() {
+            match end - start {
                 0 => {}
-                n if n == batch.len() => parts.push((p as usize, batch.clone())),
-                _ => parts.push((p as usize, batch.filter(&rows)?)),
+                n if n == batch.len() => parts.push((partition, batch.clone())),
+                _ => parts.push((partition, batch.take(&rows[start..end])?)),
             }
+            start = end;
         }
         Ok(parts)
+    }
+
+    /// Row numbers by partition.
+    fn scatter(&mut self) -> Vec<u32> {
+        self.ends.clear();
+        self.ends.resize(self.partitions as usize, 0);
+        self.targets.iter().for_each(|&target| self.ends[target as usize] += 1);
+        let mut before = 0;
+        for end in &mut self.ends {
+            let rows = std::mem::replace(end, before);
+            before += rows;
+        }
+        let mut rows = vec![0; self.targets.len()];
+        for (row, &target) in self.targets.iter().enumerate() {
+            let place = &mut self.ends[target as usize];
+            rows[*place] = row as u32;
+            *place += 1;
+        }
+        rows
     }
 }
