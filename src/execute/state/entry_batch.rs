@@ -155,7 +155,8 @@ mod tests {
     #[test]
     fn entries_come_back_as_they_were() {
         let mut batch = EntryBatch::default();
-        let entries: [(&[u8], Option<&[u8]>, i64); 4] =
+        type Entry<'a> = (&'a [u8], Option<&'a [u8]>, i64);
+        let entries: [Entry<'_>; 4] =
             [(b"a", Some(b"state"), 7), (b"", Some(b""), -1), (b"b", None, 0), (b"a", Some(b"x"), i64::MAX)];
         entries.iter().for_each(|&(key, value, timestamp)| batch.push(key, value, timestamp));
         let read: Vec<_> = batch.iter().map(|e| (e.key, e.value, e.timestamp)).collect();
