@@ -64,6 +64,9 @@ const STATE_DIR: &str = "ksql.streams.state.dir";
 /// Memory for the rows of stream-stream joins of all queries; more spills to files.
 const JOIN_MEMORY: &str = "tidegate.join.memory.bytes";
 
+/// Growth of a changelog after which the state behind it is written to a file; 0 = never.
+const SNAPSHOT_BYTES: &str = "tidegate.state.snapshot.bytes";
+
 /// The file of the audit log.
 pub(crate) const AUDIT_FILE: &str = "tidegate.audit.file";
 /// The topic of the audit log.
@@ -90,7 +93,7 @@ pub(crate) const BATCH_USER_QUERIES_PROPERTY: &str = "tidegate.batch.user.querie
 const BATCH_USER_QUERIES: usize = 32;
 
 /// Settings in bytes that are fixed at the start.
-const BYTES_OF_THE_START: [&str; 3] = [JOIN_MEMORY, BATCH_SCRATCH, BATCH_SCRATCH_FREE];
+const BYTES_OF_THE_START: [&str; 4] = [JOIN_MEMORY, SNAPSHOT_BYTES, BATCH_SCRATCH, BATCH_SCRATCH_FREE];
 
 /// Queries without EMIT per second.
 pub(crate) const PULL_QPS: &str = "ksql.query.pull.max.qps";
@@ -124,6 +127,21 @@ impl Config {
             (None, LogConfig::Embedded(data)) => Some(data.join("scratch")),
             (None, LogConfig::Temporary | LogConfig::Kafka { .. }) => None,
         }
+    }
+
+    /// Directory of snapshots of state: below the property `ksql.streams.state.dir`, or in the data directory. `None` = there is
+    /// none that outlives the process.
+    pub fn snapshot_dir(&self) -> Option<PathBuf> {
+        match (self.properties.get(STATE_DIR), &self.log) {
+            (Some(dir), _) => Some(PathBuf::from(dir).join("snapshots")),
+            (None, LogConfig::Embedded(data)) => Some(data.join("snapshots")),
+            (None, LogConfig::Temporary | LogConfig::Kafka { .. }) => None,
+        }
+    }
+
+    /// Growth of a changelog that is worth a snapshot: the property `tidegate.state.snapshot.bytes`, if it is set.
+    pub fn snapshot_bytes(&self) -> Option<u64> {
+        self.properties.get(SNAPSHOT_BYTES).and_then(|bytes| bytes.parse().ok())
     }
 
     /// Memory for the rows of joins: the property `tidegate.join.memory.bytes`, if it is set.

@@ -105,6 +105,7 @@ impl Bench<'_> {
             view: None,
             late_topic: None,
             spill_pool: SpillPool::new(std::env::temp_dir(), MEMORY_BYTES),
+            snapshots: None,
             watch: TopicRegistry::new(),
             schemas: Arc::new(NoSchemas),
             pipeline: compile::pipeline(&plan.logical)?,

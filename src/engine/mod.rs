@@ -43,6 +43,7 @@ use crate::config::{Config, random_id};
 use crate::connect::Connect;
 use crate::error::{Error, Result, Span};
 use crate::execute::state::spill_pool::SpillPool;
+use crate::execute::task::snapshot::Snapshots;
 use crate::execute::task::topic_identity::TopicRegistry;
 use crate::log::{Log, TopicInfo, TransactionalWriter};
 use crate::parse::statement::{Parsed, Statement};
@@ -134,6 +135,8 @@ struct Inner {
     spill_pool: Arc<SpillPool>,
     /// Threads that work for all queries.
     workers: Arc<Workers>,
+    /// Where queries write their state; `None` = they restore it from changelogs.
+    snapshots: Option<Arc<Snapshots>>,
     /// The schema registry.
     registry: Arc<dyn Schemas>,
     /// Schemas of the records that queries read, in formats with a registry.

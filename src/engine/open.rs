@@ -15,6 +15,7 @@ use crate::engine::snapshot::Published;
 use crate::engine::{Drive, Engine, Inner};
 use crate::error::{Kind, Result};
 use crate::execute::state::spill_pool::{MEMORY_BYTES, SpillPool, SpillQuota};
+use crate::execute::task::snapshot::{self, Snapshots};
 use crate::execute::task::topic_identity::TopicRegistry;
 use crate::log::embedded::{EmbeddedLog, EmbeddedOptions};
 use crate::log::kafka::{KafkaLog, KafkaSettings};
@@ -104,6 +105,7 @@ impl Engine {
         let (commands, history) = opened(&*log, &config, &clock)?;
         let spill_pool = spill_pool(&config);
         let workers = Workers::new(config.schedule);
+        let snapshots = snapshots(&config, &log, drive)?;
         let watch = TopicRegistry::new();
         let topic_monitor = match drive {
             Drive::Threads => Some(TopicMonitor::new(watch.clone(), log.clone(), &config.service_id)?),
@@ -133,6 +135,7 @@ impl Engine {
             config,
             spill_pool,
             workers,
+            snapshots,
             registry,
             writers,
             watch,
@@ -159,8 +162,17 @@ impl Engine {
         let engine = Engine { inner: Arc::new(inner) };
         processing_log::start(inlet, &engine.inner)?;
         engine.replay(history.commands)?;
+        engine.remove_stray_snapshots();
         engine.generate()?;
         Ok(engine)
+    }
+
+    /// Deletes the snapshots of queries that another process of this service has dropped.
+    fn remove_stray_snapshots(&self) {
+        if let Some(snapshots) = &self.inner.snapshots {
+            let stems: Vec<String> = self.queries().iter().map(|(_, query)| format!("{}-", query.group())).collect();
+            snapshots.retain(&self.group(""), |topic| stems.iter().any(|stem| topic.starts_with(stem.as_str())));
+        }
     }
 }
 
@@ -179,6 +191,14 @@ fn spill_pool(config: &Config) -> Arc<SpillPool> {
     let (bytes, free) = config.batch_scratch();
     let memory = config.join_memory().unwrap_or(MEMORY_BYTES);
     SpillPool::with_quota(config.scratch_dir(), memory, SpillQuota { bytes, free })
+}
+
+/// Where state is written, if there is a directory that outlives the process.
+fn snapshots(config: &Config, log: &Arc<dyn Log>, drive: Drive) -> Result<Option<Arc<Snapshots>>> {
+    match (config.snapshot_dir(), config.snapshot_bytes().unwrap_or(snapshot::CHANGELOG_BYTES)) {
+        (None, _) | (_, 0) => Ok(None),
+        (Some(dir), bytes) => Snapshots::new(dir, log.clone(), bytes, drive == Drive::Threads).map(Some),
+    }
 }
 
 /// Acquires the service id: a second process fails here, before it changes anything. A data directory has a lock instead.

@@ -28,6 +28,8 @@ use tidegate::types::clock::{SharedClock, SystemClock};
 
 /// Kills in an ordinary run; before a release it is 20.
 const ROUNDS: u64 = 3;
+/// States are copied all the time, so that kills meet copies in the making.
+const SNAPSHOTS: &str = "tidegate.state.snapshot.bytes=1000";
 /// Rows of one request, and distance of their times.
 const ROWS: u64 = 40;
 const STEP_MS: u64 = 10;
@@ -355,8 +357,9 @@ fn finish_and_check(log: Arc<dyn Log>, config: Config, clock: SharedClock, load:
 fn killed_on_the_embedded_log() {
     let folder = tempfile::tempdir().unwrap();
     let (data, clock) = (folder.path().join("data"), SystemClock::shared());
-    let place = ["--data".to_owned(), data.to_str().unwrap().to_owned()];
+    let place = ["--data", data.to_str().unwrap(), "--set", SNAPSHOTS].map(str::to_owned);
     let load = torment(&place, folder.path(), &clock, &Feed::Http);
+    assert!(data.join("snapshots").exists(), "no state was copied");
     let log = EmbeddedLog::open(&data, EmbeddedOptions::default(), clock.clone()).unwrap();
     finish_and_check(log, Config::new(LogConfig::Embedded(data)), clock, &load);
 }
@@ -370,7 +373,8 @@ fn killed_on_kafka() {
     };
     let folder = tempfile::tempdir().unwrap();
     let clock = SystemClock::shared();
-    let place = ["--bootstrap-servers".to_owned(), bootstrap.clone()];
+    let states = format!("ksql.streams.state.dir={}", folder.path().to_str().unwrap());
+    let place = ["--bootstrap-servers", &bootstrap, "--set", SNAPSHOTS, "--set", &states].map(str::to_owned);
     let log = KafkaLog::connect(KafkaSettings::new(&bootstrap), clock.clone()).unwrap();
     let load = torment(&place, folder.path(), &clock, &Feed::Producer(log.clone()));
     let config = Config::new(LogConfig::Kafka { bootstrap, properties: Default::default() });

@@ -78,6 +78,7 @@ mod settings;
 mod shell;
 mod simulated_log;
 mod simulation;
+mod snapshots;
 #[path = "../support/source.rs"]
 mod source;
 mod split_law;

@@ -14,6 +14,7 @@ use crate::harness::records::{Stored, read_topic};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tempfile::TempDir;
 use tidegate::config::{Config, LogConfig, environment};
 use tidegate::engine::session::Session;
 use tidegate::engine::{Drive, Engine};
@@ -71,6 +72,8 @@ struct World {
     log: Arc<SimulatedLog>,
     clock: SharedClock,
     config: Config,
+    /// Where states are copied; not everywhere they are.
+    states: Option<TempDir>,
 }
 
 impl World {
@@ -83,8 +86,13 @@ impl World {
     }
 }
 
+/// A directory in memory, where there is some: files are synced thousands of times.
+fn states() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
 /// A world with the source's records and the seed's queries, none of which has run.
-fn world(seed: u64, guarantee: &str) -> (World, Vec<&'static str>) {
+fn world(seed: u64, guarantee: &str, states: Option<TempDir>) -> (World, Vec<&'static str>) {
     let mut dice = Dice(seed);
     let clock: SharedClock = ManualClock::at(0);
     let log = SimulatedLog::new(seed, clock.clone());
@@ -93,7 +101,11 @@ fn world(seed: u64, guarantee: &str) -> (World, Vec<&'static str>) {
         config.properties.insert("cache.max.bytes.buffering".to_owned(), "0".to_owned());
     }
     config.properties.insert("processing.guarantee".to_owned(), guarantee.to_owned());
-    let world = World { log, clock, config };
+    if let Some(states) = &states {
+        config.set("ksql.streams.state.dir", states.path().to_str().unwrap()).unwrap();
+        config.set("tidegate.state.snapshot.bytes", "1").unwrap();
+    }
+    let world = World { log, clock, config, states };
     let engine = world.engine();
     let mut session = Session::default();
     session.set("auto.offset.reset", "earliest").unwrap();
@@ -182,12 +194,16 @@ fn essence(topic: &str, records: &[Stored]) -> Vec<String> {
 }
 
 fn check(seed: u64, guarantee: &str) -> usize {
-    let (calm, topics) = world(seed, EXACTLY_ONCE);
+    let (calm, topics) = world(seed, EXACTLY_ONCE, None);
     calm.engine().drive().unwrap();
-    let (mut shaken, _) = world(seed, guarantee);
+    let (mut shaken, _) = world(seed, guarantee, (seed % 2 == 1).then(states));
     // Which part of a round is done when is drawn as well, or left to threads.
     shaken.config.schedule = if seed.is_multiple_of(THREADED) { Schedule::Eager(2) } else { Schedule::Drawn(seed) };
     let deaths = torment(&shaken, &mut Dice(seed ^ 0x5eed));
+    if let Some(states) = shaken.states.as_ref().map(|states| states.path().join("snapshots")) {
+        let grouped = topics.iter().any(|topic| matches!(*topic, "totals" | "tumbling" | "hopping" | "kept"));
+        assert_eq!(states.exists(), grouped, "seed {seed}: groupings copy their state, and nothing else does");
+    }
     for topic in topics {
         let (mut want, mut got) = (essence(topic, &calm.records(topic)), essence(topic, &shaken.records(topic)));
         if guarantee != EXACTLY_ONCE {

@@ -204,6 +204,7 @@ impl Engine {
         let stem = format!("{}-", query.group());
         for topic in log.topics()?.into_iter().filter(|t| t.name.starts_with(&stem)) {
             log.delete_topic(&topic.name)?;
+            self.inner.snapshots.iter().for_each(|snapshots| snapshots.remove(&topic.name));
         }
         log.delete_group(query.group())
     }

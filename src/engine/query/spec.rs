@@ -71,6 +71,7 @@ impl Engine {
             fail_on_production_error: properties::flag(properties, FAIL_ON_PRODUCTION_ERROR),
             late_topic: None,
             spill_pool: self.inner.spill_pool.clone(),
+            snapshots: self.inner.snapshots.clone(),
             watch: self.inner.watch.clone(),
             schemas: self.inner.writers.clone(),
         }

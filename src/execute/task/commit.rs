@@ -67,6 +67,7 @@ impl Execution {
     pub(super) fn commit(&mut self) -> Result<()> {
         let _span = tracing::debug_span!("commit", group = %self.spec.group, sequence = self.commits + 1).entered();
         let began = self.clock.monotonic();
+        self.snapshots.before_commit();
         if self.topology.has_unemitted() {
             let mut out = OperatorOutput::default();
             self.topology.emit(&mut out)?;
@@ -114,6 +115,7 @@ impl Execution {
             CommitOutcome::Committed => {
                 self.progress.commit_times.record(self.last_commit.saturating_sub(began));
                 self.topology.commit();
+                self.snapshots.after_commit(&epoch.records[rows..], &mut self.topology, &self.clock);
                 if let Some(view) = &self.spec.view {
                     let sink = self.sink.as_ref().map(|sink| sink.topic());
                     let rows = epoch.records.iter().find(|(topic, _)| Some(topic) == sink);

@@ -20,7 +20,9 @@ mod limits;
 mod measurement;
 mod output;
 mod progress;
+mod restore;
 mod round;
+pub mod snapshot;
 pub mod spec;
 pub mod topic_identity;
 pub(super) mod topology;
@@ -44,6 +46,7 @@ use limits::Limits;
 use measurement::Measurement;
 use output::Sink;
 use round::Intake;
+use snapshot::Schedule;
 use spec::{EPOCH_BYTES_MAX, ExecutionSpec, Guarantee, Target};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -81,6 +84,8 @@ pub struct Execution {
     tables: Vec<bool>,
     intake: Arc<Intake>,
     topology: Topology,
+    /// When its state is written to the local disk.
+    snapshots: Schedule,
     sink: Option<Arc<Sink>>,
     /// Look up the schemas of the records of each slot.
     writer_ids: Vec<WriterIds>,
@@ -119,8 +124,10 @@ impl Execution {
         let (inputs, tables) = inputs_of(&spec);
         let writer_ids = writer_ids(&spec);
         let measurement = Measurement::new(&spec, progress.meters_of(&spec.pipeline), clock.clone());
-        let topology =
+        let mut topology =
             Topology::new(&spec.pipeline, spec.mode, &spec.spill_pool, &spec.crew)?.measured(&measurement.stages);
+        let snapshots =
+            Schedule::new(spec.snapshots.clone().filter(|_| spec.sink().is_some()), &mut topology, &spec.group);
         let mut session = match &spec.target {
             Target::Rows => None,
             Target::Topic(_) => {
@@ -171,6 +178,7 @@ impl Execution {
             measurement,
             clock,
             topology,
+            snapshots,
             spec,
         };
         execution.position(log)?;
@@ -196,7 +204,7 @@ impl Execution {
         self.processed.clone_from(&self.committed);
         self.canonical.decoded.clone_from(&self.committed);
         if !first_start && let Target::Topic(_) = self.spec.target {
-            self.topology.restore(log, &self.spec.group)?;
+            restore::restore(&mut self.topology, log, &self.spec.group, &mut self.snapshots)?;
             let offset_metadata =
                 |task: usize| known.get(task).and_then(Option::as_ref).map_or("", |c| c.metadata.as_str());
             self.topology.restore_metadata(offset_metadata)?;
@@ -286,6 +294,9 @@ impl Execution {
         self.emit_and_commit(drained)?;
         tracing::trace!(records, queued = self.queued, drained, "turn done");
         let idle = drained && !self.dirty && self.retry_at.is_none();
+        if idle && self.session.is_some() {
+            self.dirty = self.snapshots.at_rest(&mut self.topology, &self.clock);
+        }
         Ok(Turn { records, rows: std::mem::take(&mut self.rows), bad: std::mem::take(&mut self.bad), idle })
     }
 
@@ -325,7 +336,7 @@ impl Execution {
             };
         }
         if !self.dirty {
-            return wait;
+            return if self.snapshots.is_busy() { wait.min(snapshot::BUSY_POLL) } else { wait };
         }
         // With `LatestPerKey`, changed groups wait until no input is left, which an immediate poll finds out. So do rows to be delivered.
         let undelivered = self.spec.guarantee == Guarantee::AtLeastOnce && !self.pending.is_empty();

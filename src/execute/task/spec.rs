@@ -1,5 +1,6 @@
 //! What a query runs and how, as plain data, and the bounds of its loop.
 
+use super::snapshot::Snapshots;
 use super::topic_identity::{Role, TopicRegistry};
 use crate::catalog::Source;
 use crate::execute::operator::EmitMode;
@@ -75,6 +76,8 @@ pub struct ExecutionSpec {
     pub crew: Crew,
     /// Where joins put what does not fit into memory.
     pub spill_pool: Arc<SpillPool>,
+    /// Where its state is written to the local disk; `None` = a start reads the changelog.
+    pub snapshots: Option<Arc<Snapshots>>,
     /// Who looks whether its topics are still the same.
     pub watch: Arc<TopicRegistry>,
     /// Schemas of the records that it reads.

@@ -14,18 +14,18 @@ mod join_stages;
 mod step;
 
 use super::progress::Metering;
-use super::spec::BATCH_ROWS_MAX;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::execute::operator::aggregate::AggregateOperator;
 use crate::execute::operator::explode::Explode;
 use crate::execute::operator::filter_project::FilterProjectOperator;
 use crate::execute::operator::session_window::SessionWindowOperator;
 use crate::execute::operator::table::TableOperator;
-use crate::execute::operator::{EmitMode, Operator, OperatorSize};
+use crate::execute::operator::{EmitMode, Operator, OperatorSize, SnapshotPlace};
 use crate::execute::pipeline::{AggregateSpec, Pipeline, changelog_topic};
 use crate::execute::stage::StageKind;
+use crate::execute::state::entry_batch::EntryBatch;
 use crate::execute::state::spill_pool::SpillPool;
-use crate::log::{Assignment, Isolation, Log, RecordSet, Start, TopicPartition};
+use crate::log::RecordSet;
 use crate::types::time::WindowKind;
 use crate::workers::Crew;
 use exchange::Exchange;
@@ -34,10 +34,6 @@ use join_stages::JoinStages;
 use spare::Spare;
 use stage_tasks::StageTasks;
 use std::sync::Arc;
-use std::time::Duration;
-
-/// How long one poll waits while state is restored; a restore itself ends at the changelog's end.
-const RESTORE_POLL: Duration = Duration::from_millis(100);
 
 /// Between the memos of several operators.
 const METADATA_SEPARATOR: &str = ";";
@@ -192,7 +188,7 @@ impl Topology {
     }
 
     /// The same, operator by operator.
-    fn stores(&mut self) -> Vec<(&str, Vec<&mut dyn Operator>)> {
+    pub(super) fn stores(&mut self) -> Vec<(&str, Vec<&mut dyn Operator>)> {
         self.stages().into_iter().map(|(name, tasks)| (name, tasks.all())).collect()
     }
 
@@ -250,12 +246,24 @@ impl Topology {
         Ok(())
     }
 
-    /// Reads the changelogs to their ends.
-    pub(crate) fn restore(&mut self, log: &dyn Log, group: &str) -> Result<()> {
-        for (store, mut tasks) in self.stores() {
-            restore(log, &changelog_topic(group, store).into(), &mut tasks)?;
-        }
-        Ok(())
+    /// Number, changelog and tasks of the stores that have snapshots.
+    pub(super) fn snapshot_stores(&mut self, group: &str) -> Vec<(usize, Arc<str>, usize)> {
+        let stores = self.stores().into_iter().enumerate();
+        let stores = stores.filter(|(_, (_, tasks))| tasks.first().is_some_and(|task| task.has_snapshots()));
+        stores.map(|(nth, (name, tasks))| (nth, changelog_topic(group, name).into(), tasks.len())).collect()
+    }
+
+    /// Copies a piece of a task's state; see [`Operator::snapshot`].
+    pub(super) fn snapshot(
+        &mut self,
+        store: usize,
+        task: usize,
+        place: &mut SnapshotPlace,
+        entries: &mut EntryBatch,
+    ) -> Result<bool> {
+        let mut stores = self.stores();
+        let operator = stores.get_mut(store).and_then(|(_, tasks)| tasks.get_mut(task));
+        operator.ok_or_else(|| Error::bug("a snapshot of no task"))?.snapshot(place, entries)
     }
 }
 
@@ -272,27 +280,4 @@ fn grouping(spec: &AggregateSpec, mode: EmitMode, with_old: bool, over_table: bo
             Box::new(if with_old { groups.with_old() } else { groups })
         }
     })
-}
-
-/// K11: reads all partitions of a changelog to their ends. The end is the high watermark before the first read: everything up
-/// to it was either committed or aborted, and the reader's position passes aborted records and markers (KAFKA-10167).
-fn restore(log: &dyn Log, topic: &Arc<str>, operators: &mut [&mut dyn Operator]) -> Result<()> {
-    let tasks: Vec<_> = (0..operators.len() as i32).map(|p| TopicPartition::new(topic.clone(), p)).collect();
-    let ends = tasks.iter().map(|t| Ok(log.watermarks(t)?.high)).collect::<Result<Vec<_>>>()?;
-    let assignment =
-        tasks.iter().map(|t| Assignment { topic: topic.clone(), partition: t.partition, start: Start::Earliest });
-    let mut reader = log.reader(assignment.collect(), Isolation::ReadCommitted)?;
-    while ends.iter().enumerate().any(|(slot, &end)| reader.position(slot) < end) {
-        for run in reader.poll(BATCH_ROWS_MAX, RESTORE_POLL)?.runs() {
-            let operator = &mut operators[run.slot];
-            let mut result = Ok(());
-            run.for_each(|r| {
-                if result.is_ok() {
-                    result = operator.restore(r.key.unwrap_or_default(), r.value, r.timestamp);
-                }
-            });
-            result?;
-        }
-    }
-    Ok(())
 }
