@@ -107,7 +107,7 @@ fn the_main_paths_cost_what_they_did() {
     let mut differences = Vec::new();
     for (name, count) in PATHS.iter().zip(&counted) {
         let before = stored[name];
-        println!("# {name}: {count} instructions, {before} before");
+        eprintln!("# {name}: {count} instructions, {before} before");
         if count.abs_diff(before) > before * DIFFERENCE_MAX / 100 {
             differences.push(format!("{name} takes {count} instructions, it took {before}"));
         }

@@ -242,11 +242,11 @@ fn row_is_in(row: &Row, list: &[&Row]) -> Option<bool> {
         (Some(true), Some(true)) => Some(true),
         _ => None,
     };
-    list.iter().map(|r| equal(r)).fold(Some(false), |any, one| match (any, one) {
-        (Some(true), _) | (_, Some(true)) => Some(true),
-        (Some(false), Some(false)) => Some(false),
-        _ => None,
-    })
+    let equal: Vec<Option<bool>> = list.iter().map(|r| equal(r)).collect();
+    if equal.contains(&Some(true)) {
+        return Some(true);
+    }
+    if equal.contains(&None) { None } else { Some(false) }
 }
 
 /// Comparisons of rows as they are written out: with NULL nothing is less, equal or different.
