@@ -107,17 +107,14 @@ impl Engine {
         let workers = Workers::new(config.schedule);
         let snapshots = snapshots(&config, &log, drive)?;
         let watch = TopicRegistry::new();
-        let topic_monitor = match drive {
-            Drive::Threads => Some(TopicMonitor::new(watch.clone(), log.clone(), &config.service_id)?),
-            Drive::ByHand => None,
-        };
         let (state, past) = (Arc::<Published>::default(), Arc::<History>::default());
-        let sampler = match drive {
+        let (topic_monitor, sampler) = match drive {
             Drive::Threads => {
                 let below = (log.clone(), clock.clone());
-                Some(Sampler::new(state.clone(), past.clone(), below, &config.service_id)?)
+                let monitor = TopicMonitor::new(watch.clone(), log.clone(), &config.service_id)?;
+                (Some(monitor), Some(Sampler::new(state.clone(), past.clone(), below, &config.service_id)?))
             }
-            Drive::ByHand => None,
+            Drive::ByHand => (None, None),
         };
         let audit = Audit::open(&config, &log, &clock)?;
         let (processing, inlet) = ProcessingLog::new(&config, &clock);

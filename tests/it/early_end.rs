@@ -22,8 +22,8 @@ use tidegate::serve::{Access, serve};
 use tidegate::types::clock::{ManualClock, SystemClock};
 
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Records that are read before a reader panics: more than a batch of rows.
-const RECORDS: i64 = 20_000;
+/// Records of the topic. The reader panics behind half of them: more than a batch over history and a round of a continuous query.
+const RECORDS: i64 = 40_000;
 const CREATE: &str = "CREATE STREAM s (n INT) WITH (KAFKA_TOPIC='s', VALUE_FORMAT='JSON', PARTITIONS=1);";
 
 /// What happens in the middle of the topic.

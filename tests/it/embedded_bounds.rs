@@ -264,6 +264,27 @@ fn a_kill_while_files_are_closed_and_compacted_loses_nothing() {
     assert!(generations > 0, "nothing was compacted");
 }
 
+#[test]
+fn a_log_that_is_closed_during_a_compaction_opens_again_at_once() {
+    let directory = scratch();
+    for from in [0, 1_000_000] {
+        let log = busy_log(directory.path());
+        let mut before = None;
+        for n in from.. {
+            let mut table = RecordSet::default();
+            (0..50_i64).for_each(|i| table.push(0, n, Some(&(n * 50 + i).to_be_bytes()), Some(&[7; 400])));
+            log.append("table", &table).unwrap();
+            // The first file of a compaction is there: the round is under way.
+            let compacted = compacted_files(directory.path());
+            if compacted > *before.get_or_insert(compacted) {
+                break;
+            }
+        }
+        drop(log);
+        EmbeddedLog::open(directory.path(), EmbeddedOptions::default(), SystemClock::shared()).unwrap();
+    }
+}
+
 /// Number of files whose name has a generation.
 fn compacted_files(directory: &Path) -> usize {
     let topics = std::fs::read_dir(directory.join("topics")).unwrap().map(|t| t.unwrap().path().join("0"));

@@ -10,7 +10,7 @@
 use super::Execution;
 use super::measurement::finds_records;
 use super::spec::{BATCH_ROWS_MAX, ROUND_BYTES_MAX, ROUND_RECORDS_MAX};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::log::{Fetched, Run};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -28,6 +28,8 @@ pub(super) struct Held {
     /// When the registry is asked again, and how long after that.
     again: Duration,
     pause: Duration,
+    /// Why a round is short: returned by the next fetch, so that what came before it is processed.
+    failed: Option<Error>,
 }
 
 impl Held {
@@ -55,6 +57,10 @@ impl Held {
 impl Execution {
     /// Fetches the records of a round, and puts those whose schemas are known into the queues; returns how many.
     pub(super) fn fetch(&mut self, wait: Duration) -> Result<usize> {
+        if let Some(error) = self.held.failed.take() {
+            return Err(error);
+        }
+        let mut failed = None;
         if self.held.is_empty() {
             let patience = self.patience(wait);
             let is_work = patience.is_zero() || finds_records(&*self.reader, self.inputs.len());
@@ -73,7 +79,13 @@ impl Execution {
                 if !full || records >= ROUND_RECORDS_MAX || bytes >= ROUND_BYTES_MAX as u64 {
                     break;
                 }
-                fetched = self.reader.poll(BATCH_ROWS_MAX, Duration::ZERO)?;
+                match self.reader.poll(BATCH_ROWS_MAX, Duration::ZERO) {
+                    Ok(more) => fetched = more,
+                    Err(error) => {
+                        failed = Some(error);
+                        break;
+                    }
+                }
             }
         } else {
             let now = self.clock.monotonic();
@@ -97,6 +109,7 @@ impl Execution {
             self.queues[run.slot].push_back(run);
         }
         self.held.clear();
+        self.held.failed = failed;
         Ok(arrived)
     }
 }

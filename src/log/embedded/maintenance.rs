@@ -17,6 +17,7 @@ use crate::threads;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// The kind of its thread.
@@ -26,6 +27,7 @@ const KIND: &str = "log-care";
 #[derive(Debug)]
 pub(super) struct MaintenanceThread {
     signal: Arc<MaintenanceSignal>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl MaintenanceThread {
@@ -33,14 +35,18 @@ impl MaintenanceThread {
     pub(super) fn start(shared: &Arc<Shared>) -> Result<MaintenanceThread> {
         let (label, signal) = (shared.label().to_owned(), shared.signal.clone());
         let (shared, waited_for) = (Arc::downgrade(shared), signal.clone());
-        threads::spawn(KIND, label.clone(), move || run_rounds(&label, &shared, &waited_for))?;
-        Ok(MaintenanceThread { signal })
+        let thread = threads::spawn(KIND, label.clone(), move || run_rounds(&label, &shared, &waited_for))?;
+        Ok(MaintenanceThread { signal, thread: Some(thread) })
     }
 }
 
 impl Drop for MaintenanceThread {
     fn drop(&mut self) {
         self.signal.end();
+        if let Some(thread) = self.thread.take() {
+            // It holds the directory's lock during a round, and the directory has to be free for the next log. A panic was logged.
+            let _ = thread.join();
+        }
     }
 }
 
@@ -79,6 +85,9 @@ impl Shared {
     fn tend(&self, topic: &Topic) -> Result<()> {
         let cutoff = topic.config.age_ms.map(|ms| self.clock.now_ms().saturating_sub(ms));
         for (number, partition) in topic.partitions.iter().enumerate() {
+            if self.signal.is_over() {
+                return Ok(());
+            }
             let low = partition.expired(cutoff, topic.config.bytes)?;
             self.trim(topic, number, low)?;
             self.compact(topic, number)?;

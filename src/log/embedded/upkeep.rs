@@ -35,6 +35,11 @@ impl MaintenanceSignal {
         self.changed.notify_all();
     }
 
+    /// Is the log being closed? A round then ends before its next partition.
+    pub(super) fn is_over(&self) -> bool {
+        self.state.lock().end
+    }
+
     /// Waits between two rounds: [`PAUSE_MIN`], then until there is work, at most `pause`. `Break` = the log is being closed.
     pub(super) fn wait(&self, pause: Duration) -> ControlFlow<()> {
         let mut state = self.state.lock();

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
+use std::thread::JoinHandle;
 
 /// The kind of its thread.
 const KIND: &str = "snapshots";
@@ -24,11 +25,24 @@ pub struct Snapshots {
     /// Bytes of a changelog that are worth a snapshot.
     changelog_bytes: u64,
     sender: Option<Sender<Job>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl std::fmt::Debug for Snapshots {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Snapshots").field("dir", &self.dir).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Snapshots {
+    /// Ends the thread after what was handed over: the next process that uses the directory must not meet it there.
+    fn drop(&mut self) {
+        self.sender = None;
+        let own = std::thread::current().id();
+        if let Some(thread) = self.thread.take().filter(|thread| thread.thread().id() != own) {
+            // A panic was logged.
+            let _ = thread.join();
+        }
     }
 }
 
@@ -48,20 +62,20 @@ impl<T> Pending<T> {
 impl Snapshots {
     /// Snapshots in `dir`, each written when its changelog has grown by `changelog_bytes`; with a thread, or by the caller.
     pub fn new(dir: PathBuf, log: Arc<dyn Log>, changelog_bytes: u64, threaded: bool) -> Result<Arc<Snapshots>> {
-        let sender = match threaded {
-            false => None,
+        let (sender, thread) = match threaded {
+            false => (None, None),
             true => {
                 let (sender, jobs) = channel::<Job>();
-                threads::spawn(KIND, "", move || {
+                let thread = threads::spawn(KIND, "", move || {
                     for job in jobs {
                         // A panic was logged; the query that waits for the result finds that it never comes.
                         let _ = threads::guard(KIND, "", job);
                     }
                 })?;
-                Some(sender)
+                (Some(sender), Some(thread))
             }
         };
-        Ok(Arc::new(Snapshots { dir, log, changelog_bytes, sender }))
+        Ok(Arc::new(Snapshots { dir, log, changelog_bytes, sender, thread }))
     }
 
     /// The directory.
