@@ -36,6 +36,42 @@ pub(crate) fn prepared(test: &str, arguments: &[&str]) -> Option<String> {
     Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
+/// A jar (`group:artifact:version`), from a folder of the cache or Maven's repository; `None` = skipped, which was printed.
+pub(crate) fn maven_jar(test: &str, name: &str, artifact: &str) -> Option<PathBuf> {
+    let skip = |why: &str| {
+        // Not eprintln: the harness would keep it to itself.
+        let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {why}");
+    };
+    let home = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))?;
+    let folder = home.join("tidegate/clients").join(name);
+    let file = artifact.split(':').skip(1).collect::<Vec<_>>().join("-") + ".jar";
+    let jar = folder.join(file);
+    let works =
+        |program: &str| Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success());
+    if !works("java") {
+        skip("java is not installed");
+        return None;
+    }
+    if !jar.exists() {
+        if !works("mvn") {
+            skip("mvn (Maven) is not installed");
+            return None;
+        }
+        let copied = limited("mvn")
+            .args(["-q", "-B", "-ntp", "dependency:copy"])
+            .arg(format!("-Dartifact={artifact}"))
+            .arg(format!("-DoutputDirectory={}", folder.display()))
+            .stdin(Stdio::null())
+            .output();
+        if !copied.is_ok_and(|output| output.status.success()) || !jar.exists() {
+            skip("Maven's repository does not answer");
+            return None;
+        }
+    }
+    Some(jar)
+}
+
 /// Runs a script against a server of its own.
 fn passes(mut command: Command, script: &str) {
     let server = Server::start();

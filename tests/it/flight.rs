@@ -2,7 +2,7 @@
 //! unmodified (`tests/flight`): ADBC with pandas, and the Flight SQL JDBC driver. Without a driver its test says that it was
 //! skipped, and why.
 
-use crate::clients::prepared;
+use crate::clients::{maven_jar, prepared};
 use crate::http::Server;
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Int32Type, Int64Type};
@@ -356,44 +356,9 @@ fn pypi_adbc_and_pandas() {
 #[test]
 fn maven_flight_sql_jdbc() {
     const ARTIFACT: &str = "org.apache.arrow:flight-sql-jdbc-driver:18.3.0";
-    let Some(jar) = jar("flight-sql-jdbc", ARTIFACT) else { return };
+    let Some(jar) = maven_jar("flight::maven_flight_sql_jdbc", "flight-sql-jdbc", ARTIFACT) else { return };
     let (_servers, arguments, _users) = three_servers();
     let mut command = limited("java");
     command.arg("--add-opens=java.base/java.nio=ALL-UNNAMED").arg("-cp").arg(jar);
     passes(command.arg(folder().join("Jdbc.java")).args(arguments), "Jdbc.java");
-}
-
-/// A driver, from Maven's cache or repository; `None` = skipped, which was printed.
-fn jar(name: &str, artifact: &str) -> Option<PathBuf> {
-    let skip = |why: &str| {
-        // Not eprintln: the harness would keep it to itself.
-        let _ = writeln!(std::io::stderr(), "SKIPPED flight::maven_flight_sql_jdbc: {why}");
-    };
-    let home = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))?;
-    let folder = home.join("tidegate/clients").join(name);
-    let file = artifact.split(':').skip(1).collect::<Vec<_>>().join("-") + ".jar";
-    let jar = folder.join(file);
-    let works =
-        |program: &str| Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success());
-    if !works("java") {
-        skip("java is not installed");
-        return None;
-    }
-    if !jar.exists() {
-        if !works("mvn") {
-            skip("mvn (Maven) is not installed");
-            return None;
-        }
-        let copied = limited("mvn")
-            .args(["-q", "-B", "-ntp", "dependency:copy"])
-            .arg(format!("-Dartifact={artifact}"))
-            .arg(format!("-DoutputDirectory={}", folder.display()))
-            .output();
-        if !copied.is_ok_and(|output| output.status.success()) || !jar.exists() {
-            skip("Maven's repository does not answer");
-            return None;
-        }
-    }
-    Some(jar)
 }

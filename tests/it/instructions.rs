@@ -24,17 +24,14 @@ use tidegate::execute::compile;
 use tidegate::execute::operator::aggregate::AggregateOperator;
 use tidegate::execute::operator::filter_project::FilterProjectOperator;
 use tidegate::execute::operator::session_window::SessionWindowOperator;
-use tidegate::execute::operator::stream_stream_join::StreamStreamJoin;
 use tidegate::execute::operator::table_join::StreamTableJoin;
 use tidegate::execute::operator::{EmitMode, Operator, OperatorOutput};
-use tidegate::execute::pipeline::{AggregateCall, AggregateSpec, Input, JoinSide, JoinStage, RowSpec};
-use tidegate::execute::state::spill_pool::{MEMORY_BYTES, SpillPool};
+use tidegate::execute::pipeline::{AggregateCall, AggregateSpec};
 use tidegate::format::Decoder;
 use tidegate::functions::aggregate::{Aggregate, Comparable};
 use tidegate::log::embedded::EmbeddedLog;
 use tidegate::log::{Log, RecordSet};
-use tidegate::parse::statement::{JoinKind, Statement, Within};
-use tidegate::plan::nodes::join::Rule;
+use tidegate::parse::statement::{JoinKind, Statement};
 use tidegate::plan::{self, Settings};
 use tidegate::types::clock::ManualClock;
 use tidegate::types::time::{Window, WindowKind};
@@ -266,25 +263,7 @@ fn input() -> Vec<ChangeBatch> {
 }
 
 fn stream_join(input: &[ChangeBatch]) {
-    let within = Within { before_ms: 500, after_ms: 500, grace_ms: Some(0) };
-    let side = |i: usize| JoinSide {
-        input: Input::Scan(i),
-        rows: RowSpec::default(),
-        hop: None,
-        columns: vec![SqlType::Bigint.arrow()],
-    };
-    let stage = JoinStage {
-        name: "Join".into(),
-        kind: JoinKind::Inner,
-        rule: Rule::Within(within),
-        key: Column::key("K", SqlType::Bigint),
-        key_format: Format::Kafka,
-        partitions: 1,
-        window: None,
-        sides: [side(0), side(1)],
-    };
-    let pool = SpillPool::new(std::env::temp_dir(), MEMORY_BYTES);
-    let mut join = StreamStreamJoin::new(&stage, within, &pool).unwrap();
+    let mut join = crate::traps::join(JoinKind::Inner, 500, 500, Some(0));
     measured(|| {
         let mut out = OperatorOutput::default();
         input.iter().for_each(|batch| join.step(&[Some(batch), Some(batch)], &mut out).unwrap());

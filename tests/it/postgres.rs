@@ -2,7 +2,7 @@
 //! reads every type, binds parameters, looks at an error, reads a push query row by row, cancels it, and copies. Without the
 //! client the tests say that they were skipped, and why.
 
-use crate::clients::prepared;
+use crate::clients::{maven_jar, prepared};
 use crate::http::Server;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -78,44 +78,10 @@ fn npm_pg() {
     passes(command, "node_pg.js");
 }
 
-/// The driver, from Maven's cache or repository; `None` = skipped, which was printed.
-fn driver() -> Option<PathBuf> {
-    const VERSION: &str = "42.7.4";
-    let skip = |why: &str| {
-        // Not eprintln: the harness would keep it to itself.
-        let _ = writeln!(std::io::stderr(), "SKIPPED postgres::maven_pgjdbc: {why}");
-    };
-    let home = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))?;
-    let folder = home.join("tidegate/clients/pgjdbc");
-    let jar = folder.join(format!("postgresql-{VERSION}.jar"));
-    let works =
-        |program: &str| Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success());
-    if !works("java") {
-        skip("java is not installed");
-        return None;
-    }
-    if !jar.exists() {
-        if !works("mvn") {
-            skip("mvn (Maven) is not installed");
-            return None;
-        }
-        let copied = limited("mvn")
-            .args(["-q", "-B", "-ntp", "dependency:copy"])
-            .arg(format!("-Dartifact=org.postgresql:postgresql:{VERSION}"))
-            .arg(format!("-DoutputDirectory={}", folder.display()))
-            .output();
-        if !copied.is_ok_and(|output| output.status.success()) || !jar.exists() {
-            skip("Maven's repository does not answer");
-            return None;
-        }
-    }
-    Some(jar)
-}
-
 #[test]
 fn maven_pgjdbc() {
-    let Some(jar) = driver() else { return };
+    const ARTIFACT: &str = "org.postgresql:postgresql:42.7.4";
+    let Some(jar) = maven_jar("postgres::maven_pgjdbc", "pgjdbc", ARTIFACT) else { return };
     let mut command = limited("java");
     command.arg("-cp").arg(jar);
     passes(command, "Jdbc.java");

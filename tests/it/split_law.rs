@@ -4,6 +4,7 @@
 use crate::batches::{Dice, batch, cuts, records, same, seeds};
 use crate::model::{self, Grouping, KEPT, Rec, Val};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use tidegate::catalog::Format;
 use tidegate::execute::operator::aggregate::AggregateOperator;
 use tidegate::execute::operator::session_window::SessionWindowOperator;
@@ -322,11 +323,11 @@ fn by_key(mut entries: Vec<ChangelogEntry>) -> Vec<ChangelogEntry> {
     entries
 }
 
-#[test]
-pub(crate) fn a_restart_from_the_changelog_goes_on() {
-    for seed in seeds(4) {
+/// An operator that is restarted at random from entries that `restored` makes of its changelog writes what an unbroken one does.
+fn restarts(seeds: Range<u64>, salt: u64, restored: impl Fn(&mut Dice, &[ChangelogEntry], &mut dyn Operator)) {
+    for seed in seeds {
         for (case, mode) in forms(seed) {
-            let mut dice = Dice(seed ^ 11);
+            let mut dice = Dice(seed ^ salt);
             let (mut plain, mut restarted) = (case.operator(mode), case.operator(mode));
             let (mut want, mut got, mut changelog) = (OperatorOutput::default(), OperatorOutput::default(), Vec::new());
             for cut in cuts(&mut dice, case.rows.len(), 3).windows(2) {
@@ -340,9 +341,7 @@ pub(crate) fn a_restart_from_the_changelog_goes_on() {
                 restarted.commit();
                 if dice.one_in(3) {
                     restarted = case.operator(mode);
-                    for delta in &changelog {
-                        restarted.restore(&delta.key, delta.value.as_deref(), delta.timestamp).unwrap();
-                    }
+                    restored(&mut dice, &changelog, restarted.as_mut());
                     restarted.restore_metadata(&offset_metadata).unwrap();
                 }
             }
@@ -351,6 +350,17 @@ pub(crate) fn a_restart_from_the_changelog_goes_on() {
             assert_eq!(plain.offset_metadata(), restarted.offset_metadata(), "seed {seed}");
         }
     }
+}
+
+fn restore<'a>(operator: &mut dyn Operator, entries: impl IntoIterator<Item = &'a ChangelogEntry>) {
+    for entry in entries {
+        operator.restore(&entry.key, entry.value.as_deref(), entry.timestamp).unwrap();
+    }
+}
+
+#[test]
+pub(crate) fn a_restart_from_the_changelog_goes_on() {
+    restarts(seeds(4), 11, |_, changelog, operator| restore(operator, changelog));
 }
 
 /// What compaction leaves of a changelog: of each key the last entry, and at worst no tombstone.
@@ -362,34 +372,11 @@ fn compacted(changelog: &[ChangelogEntry]) -> Vec<&ChangelogEntry> {
 
 #[test]
 pub(crate) fn a_restart_from_a_compacted_changelog_goes_on() {
-    for seed in seeds(40) {
-        for (case, mode) in forms(seed) {
-            let mut dice = Dice(seed ^ 12);
-            let (mut plain, mut restarted) = (case.operator(mode), case.operator(mode));
-            let (mut want, mut got, mut changelog) = (OperatorOutput::default(), OperatorOutput::default(), Vec::new());
-            for cut in cuts(&mut dice, case.rows.len(), 3).windows(2) {
-                for (operator, out) in [(&mut plain, &mut want), (&mut restarted, &mut got)] {
-                    case.step(operator.as_mut(), cut[0]..cut[1], out);
-                    operator.emit(out).unwrap();
-                }
-                restarted.changelog(&mut changelog).unwrap();
-                let offset_metadata = restarted.offset_metadata();
-                plain.commit();
-                restarted.commit();
-                if dice.one_in(3) {
-                    restarted = case.operator(mode);
-                    // The part that was not compacted may begin anywhere.
-                    let (old, new) = changelog.split_at(dice.below(changelog.len() as i64 + 1) as usize);
-                    for entry in compacted(old).into_iter().chain(new) {
-                        restarted.restore(&entry.key, entry.value.as_deref(), entry.timestamp).unwrap();
-                    }
-                    restarted.restore_metadata(&offset_metadata).unwrap();
-                }
-            }
-            same(&format!("seed {seed}, {mode:?}"), &records(&got), &records(&want));
-            assert_eq!(got.late, want.late, "seed {seed}");
-        }
-    }
+    restarts(seeds(40), 12, |dice, changelog, operator| {
+        // The part that was not compacted may begin anywhere.
+        let (old, new) = changelog.split_at(dice.below(changelog.len() as i64 + 1) as usize);
+        restore(operator, compacted(old).into_iter().chain(new));
+    });
 }
 
 /// A snapshot in the making: where its changelog continues, what was copied, and how far.
@@ -444,9 +431,7 @@ pub(crate) fn a_restart_from_a_snapshot_goes_on() {
                     }
                     used += usize::from(copied.is_some());
                     let rest = &changelog[copied.as_ref().map_or(0, |copied| copied.offset)..];
-                    for entry in compacted(rest) {
-                        restarted.restore(&entry.key, entry.value.as_deref(), entry.timestamp).unwrap();
-                    }
+                    restore(restarted.as_mut(), compacted(rest));
                     restarted.restore_metadata(&offset_metadata).unwrap();
                 }
             }

@@ -123,7 +123,7 @@ fn a_merged_session_keeps_its_slot_until_the_emission_and_the_commit() {
     assert_eq!(seen(&emit(&mut operator)), want, "both are there again");
 }
 
-fn join(kind: JoinKind, before_ms: i64, after_ms: i64, grace_ms: Option<i64>) -> StreamStreamJoin {
+pub(crate) fn join(kind: JoinKind, before_ms: i64, after_ms: i64, grace_ms: Option<i64>) -> StreamStreamJoin {
     let within = Within { before_ms, after_ms, grace_ms };
     let side = |i| JoinSide {
         input: Input::Scan(i),

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Such a payload may look like one that is framed, so the header decides; of several the last one counts. A header is what would be
-//! in front of the payload, so that whoever reads payloads need not know of headers. A null payload remains null.
+//! in front of the payload, so that the decoders of payloads need not know of headers. A null payload remains null.
 
 use crate::catalog::Source;
 use crate::log::{Header, HeadersRef, RecordRef};

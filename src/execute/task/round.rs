@@ -177,7 +177,7 @@ impl Execution {
         runs
     }
 
-    /// Decodes pieces, takes their rows through the operators, and writes what comes out; returns the number of records.
+    /// Decodes pieces, runs the operators over their rows, and writes the results; returns the number of records.
     ///
     /// A thread that works alone takes each piece through all stages before the next one, while its columns are in the cache: the
     /// order of what each task takes and of what is written is the same.

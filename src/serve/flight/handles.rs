@@ -5,7 +5,7 @@
 //! ```
 //!
 //! The signature binds a handle to its user and to its kind, so that one that was forged or belongs to another user is
-//! refused before the table is looked at. What a handle stands for is kept in memory, in bounded tables that forget the
+//! refused before the table is looked at. The state of a handle is kept in memory, in bounded tables that forget the
 //! oldest entry first.
 
 use super::statement::{Prepared, Run};

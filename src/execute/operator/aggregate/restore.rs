@@ -80,7 +80,7 @@ impl AggregateOperator {
         let mut entries = std::mem::take(&mut self.restoring.entries);
         self.restoring.unfinished = true;
         self.apply(&entries)?;
-        // Whatever was overwritten is not wanted back.
+        // Overwritten states are never rolled back to.
         self.heap.commit();
         entries.clear();
         self.restoring.entries = entries;

@@ -160,7 +160,7 @@ impl JoinStages {
 }
 
 impl Joint {
-    /// The rows of every task and port, in order, of what comes in: port, partition and rows.
+    /// Sorts incoming rows (port, partition, rows) into those of each task and port, in order.
     fn bring(
         &self,
         crew: &Crew,
@@ -190,7 +190,7 @@ impl Joint {
         Ok(ports)
     }
 
-    /// Takes the rows into the tasks; returns what comes out, by task, and how many rows were late.
+    /// Runs the tasks over their rows; returns the output of each task and the number of late rows.
     fn step(
         &mut self,
         crew: &Crew,

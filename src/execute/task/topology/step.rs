@@ -72,7 +72,7 @@ impl Topology {
         Ok(())
     }
 
-    /// Takes what the head made of the batches of a round, in their order; returns what comes out for each of them.
+    /// Runs the stages over the prepared batches of a round, in their order; returns the output of each batch.
     pub(crate) fn step_round(&mut self, prepared: Vec<Prepared>) -> Result<Vec<OperatorOutput>> {
         let mut outs: Vec<OperatorOutput> = prepared.iter().map(|_| OperatorOutput::default()).collect();
         let rows = prepared.iter().map(Prepared::len).sum::<usize>();
@@ -130,7 +130,7 @@ impl Topology {
         Ok(parts)
     }
 
-    /// Takes rows into their groups; returns what comes out by the batch that caused it.
+    /// Runs the aggregation over the rows; returns the output by the batch that caused it.
     fn group(&mut self, parts: Vec<Part>) -> Result<Vec<(usize, OperatorOutput)>> {
         if !parts.is_empty() {
             self.unemitted = self.mode_last;

@@ -188,7 +188,7 @@ fn take(expr: &Expr, wanted: &mut Vec<Wanted>, refused: &mut Option<Error>) -> E
     })
 }
 
-/// The name of a query that stands for its value.
+/// The name of an expression that is a column in place of a query.
 fn query_name(expr: &Expr) -> Option<&str> {
     expression::as_name(expr).filter(|name| name.starts_with("#query_"))
 }
