@@ -23,6 +23,9 @@ pub const REFUSED_BYTES_MAX: usize = 64 * 1024;
 /// How long that may take.
 pub const REFUSED_PATIENCE: Duration = Duration::from_secs(1);
 
+/// How long that may take where the length of the body is not known: a client that continues to write rows reads the refusal first.
+pub const OPEN_BODY_PATIENCE: Duration = Duration::from_millis(100);
+
 /// Connections at once; further ones are closed as soon as they are made.
 pub const CONNECTIONS_MAX: usize = 500;
 

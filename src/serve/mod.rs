@@ -234,7 +234,8 @@ pub async fn serve(
         .layer(from_fn_with_state(guard, auth::guard::guard))
         .layer(from_fn(caught))
         .layer(from_fn_with_state(meter, metrics::counted))
-        .layer(from_fn(flight::status::refusals));
+        .layer(from_fn(flight::status::refusals))
+        .layer(from_fn(net::unread::left_is_read));
     let service = Service { router, tls: config.tls, counters, unauthenticated };
     net::listen::serve(Listener::Tcp(listener), service, stop, stopping).await;
     Ok(())

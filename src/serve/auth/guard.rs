@@ -9,9 +9,10 @@ use crate::engine::access::audit::Audit;
 use crate::error::{Error, TOO_MANY_REQUESTS};
 use crate::serve::error;
 use crate::serve::flight;
-use crate::serve::limits::{BODY_BYTES_MAX, BODY_PATIENCE, REFUSED_BYTES_MAX, REFUSED_PATIENCE};
+use crate::serve::limits::{BODY_BYTES_MAX, BODY_PATIENCE, REFUSED_PATIENCE};
 use crate::serve::net::connection::Connection;
-use axum::body::{Body, BodyDataStream, HttpBody};
+use crate::serve::net::unread::discard;
+use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, AUTHORIZATION,
@@ -189,13 +190,9 @@ impl Guard {
             Entry::Refused => {
                 let claimed = claimed(request.headers()).or_else(|| connection.names.first().cloned());
                 claimed.iter().for_each(|name| self.audit.login_failed(name, connection.address));
-                discard(request.into_body().into_data_stream(), REFUSED_BYTES_MAX).await;
                 return unauthorized(is_page);
             }
-            Entry::Later(wait) => {
-                discard(request.into_body().into_data_stream(), REFUSED_BYTES_MAX).await;
-                return later(wait, is_page);
-            }
+            Entry::Later(wait) => return later(wait, is_page),
         };
         connection.is_known();
         if !STREAMING.contains(&path) && !flight::STREAMING.contains(&path) {
@@ -317,20 +314,6 @@ async fn read(body: Body, bytes_max: usize) -> Result<Vec<u8>, Error> {
     if !is_long {
         return Ok(bytes);
     }
-    discard(body, 2 * bytes_max).await;
+    discard(body, 2 * bytes_max, REFUSED_PATIENCE).await;
     Err(Error::statement(format!("the request exceeds {bytes_max} bytes")).with_code(41300))
-}
-
-/// Reads part of a rejected body: a client that is still sending when the connection is closed would lose the response.
-pub(crate) async fn discard(mut body: BodyDataStream, bytes_max: usize) {
-    let read = async {
-        let mut left = bytes_max;
-        while let Some(Ok(data)) = body.next().await {
-            match left.checked_sub(data.len()) {
-                Some(rest) => left = rest,
-                None => return,
-            }
-        }
-    };
-    let _ = timeout(REFUSED_PATIENCE, read).await;
 }

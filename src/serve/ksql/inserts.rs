@@ -12,8 +12,8 @@ use crate::engine::access::Principal;
 use crate::engine::access::audit::Audit;
 use crate::engine::session::Session;
 use crate::error::{Error, Result};
-use crate::serve::auth::guard::discard;
-use crate::serve::limits::BODY_BYTES_MAX;
+use crate::serve::limits::{BODY_BYTES_MAX, REFUSED_PATIENCE};
+use crate::serve::net::unread::discard;
 use crate::serve::rows::queue::{Gone, RowQueue, row_queue};
 use crate::serve::rows::{DELIMITED, JSON, accepted};
 use crate::serve::{App, error, on_thread, stopping};
@@ -93,7 +93,7 @@ pub(in crate::serve) async fn inserts_stream(
     let first = match lines.next().await {
         Ok(first) => first,
         Err(e) => {
-            discard(lines.body, BODY_BYTES_MAX).await;
+            discard(lines.body, BODY_BYTES_MAX, REFUSED_PATIENCE).await;
             return error::response(&e, None);
         }
     };

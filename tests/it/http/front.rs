@@ -4,6 +4,7 @@ use super::*;
 use base64::Engine as _;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 /// Sends a head and reads the answer's status and body.
@@ -70,6 +71,68 @@ fn too_long_requests_are_refused_and_others_are_served() {
     assert_eq!(server.get("/info").0, 200);
     server.ksql("SHOW STREAMS;");
     drop(silent);
+}
+
+/// Sends a request in two pieces, and the body only when the response is there; returns the response's head and body.
+fn answered_first(socket: &mut TcpStream, head: &str, body: &str) -> String {
+    socket.write_all(head.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    let is_whole = |answer: &[u8]| {
+        let text = String::from_utf8_lossy(answer);
+        let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
+        let length = head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+        body.len() >= length.unwrap_or(0)
+    };
+    let mut sent = false;
+    while !is_whole(&answer) {
+        let mut piece = [0; 4096];
+        match socket.read(&mut piece) {
+            Ok(0) => panic!("closed after {}", text(&answer)),
+            Ok(n) => answer.extend_from_slice(&piece[..n]),
+            // It waits for the body, or will not wait longer.
+            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) && !sent => {
+                let _ = socket.write_all(body.as_bytes());
+                sent = true;
+            }
+            Err(e) => panic!("{e} after {}", text(&answer)),
+        }
+    }
+    if !sent {
+        let _ = socket.write_all(body.as_bytes());
+    }
+    text(&answer)
+}
+
+/// A client whose body leaves a moment after its head may use the connection for its next request, or is told that it may not.
+#[test]
+fn a_request_that_is_refused_before_its_body_keeps_the_connection_or_says_that_it_closes() {
+    let people = people();
+    let server = Server::at(&["--temp", "--users", people.file.path().to_str().unwrap()]);
+    let rows = "{\"target\":\"nowhere\"}\n{\"N\":2}\n";
+    let (first, rest) = rows.split_at(rows.find('\n').unwrap() + 1);
+    let head = |path: &str, who: &str, length: &str| {
+        format!("POST {path} HTTP/1.1\r\nhost: x\r\nauthorization: {who}\r\n{length}\r\n")
+    };
+    let known = format!("content-length: {}\r\n", rows.len());
+    let open = "transfer-encoding: chunked\r\n".to_owned();
+    let chunk = format!("{:x}\r\n{first}\r\n", first.len());
+    let refused = [
+        (head("/ksql", "Bearer 0", &known), rows, "401"),
+        (head("/inserts-stream", &people.writer, &known) + first, rest, "400"),
+        (head("/nowhere", &people.writer, &known), rows, "404"),
+        (head("/inserts-stream", &people.reader, &known) + first, rest, "403"),
+        (head("/inserts-stream", &people.reader, &open) + &chunk, "0\r\n\r\n", "403"),
+    ];
+    for (head, body, status) in refused {
+        let mut socket = TcpStream::connect(&server.address).unwrap();
+        socket.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+        let answer = answered_first(&mut socket, &head, body);
+        assert!(answer.contains(status), "{head}: {answer}");
+        if !answer.to_lowercase().contains("connection: close") {
+            let next = answered_first(&mut socket, "GET /livez HTTP/1.1\r\nhost: x\r\n\r\n", "");
+            assert!(next.starts_with("HTTP/1.1 200"), "{head}: {next}");
+        }
+    }
 }
 
 #[test]
