@@ -35,6 +35,7 @@ use crate::present::Outcome;
 use crate::serve::{Access, ClientCertificates};
 use crate::telemetry::{self, LogFormat};
 use crate::types::clock::SharedClock;
+use args::origin::profiles;
 use args::{Arguments, Command, ConfigCommand, Format, Place, Source};
 use demo::Demo;
 use interrupt::Interrupt;
@@ -63,6 +64,8 @@ pub struct Session {
     pub notices: Notices,
     /// Statements run in another process.
     pub is_attached: Box<dyn Fn() -> bool>,
+    /// Where statements run, in words.
+    pub place: String,
     /// The first line at the prompt.
     pub greeting: String,
     /// The file of the prompt's history, if it has one.
@@ -223,6 +226,10 @@ impl Process {
                 }
             }
             Some(Command::Run { file }) => self.run_script(file, place, arguments, environment),
+            Some(Command::Query { id, action }) => {
+                let statement = Source::Text(tools::about_query(id.as_deref(), *action));
+                self.execute(&[statement], place, arguments, environment)
+            }
             Some(Command::Topic { command }) => self.topic(command, arguments, environment),
             Some(Command::Repair { remove, offset, all }) => {
                 let wanted = Wanted { skipped: *remove, offsets: offset.clone() };
@@ -420,6 +427,7 @@ impl Process {
             interrupt: self.interrupt.clone(),
             progress: self.progress.as_mut(),
             connect: Box::new(|target| environment.session(&place.at(target))),
+            profiles: Box::new(|| profiles(&std::env::args_os().collect::<Vec<_>>())),
             init: usual.filter(|_| !arguments.no_init),
             timing: false,
             into: None,

@@ -315,6 +315,7 @@ fn echo() -> Session {
         names: Box::new(Names::default),
         notices: Arc::new(Vec::new),
         is_attached: Box::new(|| false),
+        place: String::new(),
         greeting: String::new(),
         history: None,
         history_before: None,

@@ -295,6 +295,51 @@ fn topics_are_created_described_printed_and_deleted() {
 }
 
 #[test]
+fn headers_are_printed_where_a_record_has_some() {
+    let home = Home::new();
+    let data = home.path("data");
+    let topic = |args: &[&str], input: &str| {
+        let output = home.run_with(&[&["--data", data.to_str().unwrap(), "topic"], args].concat(), &[], input);
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {output:?}");
+        out(&output)
+    };
+    topic(&["produce", "t", "--partitions", "1"], "bare\n");
+    topic(&["produce", "t", "-H", "trace=7f", "-H", "trace=8f", "-H", "하나=둘"], "dressed\n");
+    let lines = topic(&["print", "t", "-b", "-e"], "");
+    let lines: Vec<&str> = lines.lines().collect();
+    assert!(lines[0].ends_with("value: bare"), "{lines:?}");
+    assert!(lines[1].ends_with("value: dressed  headers: trace=7f,trace=8f,하나=둘"), "{lines:?}");
+    assert_eq!(topic(&["print", "t", "-b", "-e", "-f", "%v|%h"], ""), "bare|\ndressed|trace=7f,trace=8f,하나=둘\n");
+    let rows = topic(&["print", "t", "-b", "-e", "-o", "json"], "");
+    let rows: Vec<serde_json::Value> = rows.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(rows[0]["headers"], serde_json::json!([]));
+    assert_eq!(rows[1]["headers"][1], serde_json::json!({"key": "trace", "value": "8f"}));
+}
+
+#[test]
+fn queries_are_listed_shown_paused_resumed_and_terminated() {
+    let home = Home::new();
+    let data = home.path("data");
+    let run = |args: &[&str]| home.run(&[&["--data", data.to_str().unwrap()], args].concat());
+    let made = run(&["sql", &format!("{FILLED} CREATE TABLE t AS SELECT k, COUNT(*) AS c FROM s GROUP BY k;")]);
+    assert_eq!(made.status.code(), Some(0), "{made:?}");
+    let listed = || out(&run(&["query", "-o", "json"]));
+    let id = "CTAS_T_1";
+    assert!(listed().contains(id) && listed().contains("RUNNING"), "{}", listed());
+    assert!(out(&run(&["query", id])).contains("Aggregate: "), "{:?}", run(&["query", id]));
+    for (action, state) in [("pause", "PAUSED"), ("resume", "RUNNING")] {
+        let done = run(&["query", id, action]);
+        assert_eq!(done.status.code(), Some(0), "{action}: {done:?}");
+        assert!(listed().contains(state), "{action}: {}", listed());
+    }
+    let refused = run(&["query", "x; DROP TABLE t", "terminate"]);
+    assert_eq!((refused.status.code(), errors(&refused).contains("expected the id of a query")), (Some(2), true));
+    assert_eq!(run(&["query", "CTAS_U_9", "terminate"]).status.code(), Some(1));
+    assert_eq!(run(&["query", id, "terminate"]).status.code(), Some(0));
+    assert!(!listed().contains(id), "{}", listed());
+}
+
+#[test]
 fn topics_of_a_server_are_created_written_printed_and_deleted() {
     let home = Home::new();
     let server = Server::at(&["--temp"]);
@@ -321,6 +366,7 @@ fn versions_are_an_object_for_programs() {
     let versions: serde_json::Value = serde_json::from_str(&out(&output)).unwrap();
     assert_eq!(versions["tidegate"], env!("CARGO_PKG_VERSION"));
     assert!(versions["librdkafka"].is_string() && versions["target"].is_string(), "{versions}");
+    assert!(versions["rustc"].as_str().is_some_and(|rustc| rustc.starts_with("1.")), "{versions}");
     let lines = out(&home.run(&["--version"]));
     assert!(lines.starts_with(&format!("tidegate {}\nlibrdkafka ", env!("CARGO_PKG_VERSION"))), "{lines}");
 }

@@ -1,7 +1,7 @@
 //! The commands and what each of them takes.
 
 use super::sources::Sources;
-use super::values::{duration, header, setting, tail_from, topics};
+use super::values::{duration, header, query_id, setting, tail_from, topics};
 use crate::cli::tools::datagen::ValueFormat;
 use crate::engine::access::Role;
 use crate::engine::datagen::{COUNT, RATE};
@@ -31,6 +31,18 @@ pub enum Command {
     Run {
         /// File with statements.
         file: PathBuf,
+    },
+    /// List continuous queries, show one, or pause, resume or terminate it.
+    #[command(
+        after_help = "Examples:\n  tidegate query                          the list\n  tidegate query CTAS_LAPS_3              its plan and what it has done\n  tidegate query CTAS_LAPS_3 pause\n  tidegate query all resume --server URL"
+    )]
+    Query {
+        /// The query's id; all: every query.
+        #[arg(value_name = "ID", value_parser = query_id)]
+        id: Option<String>,
+        /// What to do with it; without one it is shown.
+        #[arg(value_enum, requires = "id")]
+        action: Option<QueryAction>,
     },
     /// Create, look at, write and delete topics.
     Topic {
@@ -280,7 +292,7 @@ pub enum TopicCommand {
         /// Stop at the end instead of waiting for more.
         #[arg(long, short = 'e')]
         exit_at_end: bool,
-        /// What is printed: %t topic, %p partition, %o offset, %k key, %v value, %T time, %K %S sizes, \\n, \\t.
+        /// What is printed: %t topic, %p partition, %o offset, %k key, %v value, %h headers, %T time, %K %S sizes, \\n, \\t.
         #[arg(long, short = 'f', value_name = "TEXT")]
         format: Option<String>,
     },
@@ -316,6 +328,28 @@ pub struct ProduceOptions {
     /// Create the topic with so many partitions if it does not exist.
     #[arg(long, value_name = "N")]
     pub partitions: Option<u32>,
+}
+
+/// What to do with a query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum QueryAction {
+    /// Stop it at its place; it keeps its state.
+    Pause,
+    /// Let it continue from its place.
+    Resume,
+    /// End it for good; its source and topic stay.
+    Terminate,
+}
+
+impl QueryAction {
+    /// The first word of the statement that does it.
+    pub fn keyword(self) -> &'static str {
+        match self {
+            QueryAction::Pause => "PAUSE",
+            QueryAction::Resume => "RESUME",
+            QueryAction::Terminate => "TERMINATE",
+        }
+    }
 }
 
 /// How `tidegate topic produce` writes keys.

@@ -271,9 +271,7 @@ impl File {
         let profile = match &self.profile {
             None => Layer::new(),
             Some(name) => {
-                let profiles = self.document.get("profiles").or_else(|| self.document.get("profile"));
-                let found =
-                    profiles.and_then(Item::as_table_like).and_then(|all| all.get(name)).and_then(Item::as_table_like);
+                let found = self.profiles().find(|(known, _)| known == name).and_then(|(_, item)| item.as_table_like());
                 let Some(found) = found else { return Err(self.no_profile(name)) };
                 self.layer(&format!("profiles.{name}"), found.iter(), command)?
             }
@@ -281,14 +279,26 @@ impl File {
         Ok((profile, root))
     }
 
-    fn no_profile(&self, name: &str) -> Error {
+    fn profiles(&self) -> impl Iterator<Item = (&str, &Item)> {
         let profiles = self.document.get("profiles").or_else(|| self.document.get("profile"));
-        let all: Vec<&str> = profiles
-            .and_then(Item::as_table_like)
-            .into_iter()
-            .flat_map(|all| all.iter())
-            .map(|(name, _)| name)
-            .collect();
+        profiles.and_then(Item::as_table_like).into_iter().flat_map(|all| all.iter())
+    }
+
+    /// The profiles that say where to work, and what they say.
+    pub(super) fn places(&self) -> Vec<(String, String)> {
+        let text = |item: &Item| values(item).map(|values| values.join(","));
+        let place = |item: &Item| {
+            let options = item.as_table_like()?;
+            PLACE.iter().find_map(|long| match (*long, text(options.get(long)?)?) {
+                ("temp", is_on) => Some("a log in memory".to_owned()).filter(|_| is_on == "true"),
+                (_, place) => Some(place),
+            })
+        };
+        self.profiles().filter_map(|(name, item)| Some((name.to_owned(), place(item)?))).collect()
+    }
+
+    fn no_profile(&self, name: &str) -> Error {
+        let all: Vec<&str> = self.profiles().map(|(name, _)| name).collect();
         let error = Error::not_found(format!("{} has no profile {name}", self.path.display()));
         match all.is_empty() {
             true => error.with_hint(format!("add it: [profiles.{name}]")),

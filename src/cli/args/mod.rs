@@ -1,6 +1,7 @@
 //! Commands and flags. The environment is read here, by clap, and nowhere else in the command line.
 
 mod commands;
+mod help;
 pub mod layers;
 pub(super) mod origin;
 mod sources;
@@ -12,8 +13,9 @@ use crate::telemetry::LogFormat;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::error::ErrorKind;
-use clap::{Args, Parser, ValueEnum};
-pub use commands::{Command, ConfigCommand, KeyFormat, ProduceOptions, TopicCommand};
+use clap::{Args, FromArgMatches, Parser, ValueEnum};
+pub use commands::{Command, ConfigCommand, KeyFormat, ProduceOptions, QueryAction, TopicCommand};
+pub(super) use help::command;
 pub use sources::{Source, Sources};
 use std::ffi::OsString;
 use std::io::Write;
@@ -38,6 +40,7 @@ Usage: tidegate [OPTIONS] [URL | COMMAND]   URL: a server's, http(s)://HOST:PORT
   user     Write a line of a users file        repair       Mend the command log
   man      Write the manual page               completions  Write a shell's
   console  A page for your browser             config       Settings in force
+  query    Pause, resume or end a query
 
   -c, -e, --execute SQL  -f, --file FILE   Run these and leave; repeatable
   --data DIR  --temp         The embedded log: its directory, or in memory
@@ -46,15 +49,14 @@ Usage: tidegate [OPTIONS] [URL | COMMAND]   URL: a server's, http(s)://HOST:PORT
   --server URL  --user NAME  A server that runs the statements, a user there
   --ca FILE  --cert FILE  --key FILE  --service-id ID  --set NAME=VALUE
   -o, --output FORMAT        table, vertical, json, csv, tsv, markdown
-  -q, --quiet                Rows and errors only
-  -d, --define NAME=VALUE    A variable, ${NAME} in statements
+  -q, --quiet  Rows and errors only    -d, --define NAME=VALUE  ${NAME} in SQL
   --query-timeout TIME  --query-row-limit N   Where queries stop
   --config FILE  --profile NAME  --no-init    Settings of this command line
   --log-format FORMAT        text, json        -h, --help  -V, --version
 ";
 
-/// What `--version` names: this program, the libraries that are linked in, the target.
-fn versions() -> [(&'static str, String); 5] {
+/// What `--version` names: this program, the libraries that are linked in, the compiler, the target.
+fn versions() -> [(&'static str, String); 6] {
     let (librdkafka, openssl) = crate::log::kafka::library_versions();
     let target = format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS);
     [
@@ -62,6 +64,7 @@ fn versions() -> [(&'static str, String); 5] {
         ("librdkafka", librdkafka.to_string()),
         ("OpenSSL", openssl.to_string()),
         ("DataFusion", datafusion::DATAFUSION_VERSION.to_owned()),
+        ("rustc", env!("TIDEGATE_RUSTC").to_owned()),
         ("target", target),
     ]
 }
@@ -136,7 +139,9 @@ pub struct Arguments {
 impl Arguments {
     /// Reads the command line; help, versions and wrong options end the process, as clap ends it.
     pub fn read(arguments: Vec<OsString>) -> Arguments {
-        let error = match Arguments::try_parse_from(&arguments) {
+        let mut command = help::command();
+        let read = command.try_get_matches_from_mut(&arguments).and_then(|found| Arguments::from_arg_matches(&found));
+        let error = match read {
             Ok(arguments) => return arguments,
             Err(error) => error,
         };
@@ -147,7 +152,7 @@ impl Arguments {
             let _ = std::io::stdout().write_all(version_object().as_bytes());
             std::process::exit(0);
         }
-        error.exit()
+        error.format(&mut command).exit()
     }
 }
 

@@ -64,6 +64,15 @@ pub(crate) fn settings(given: &[OsString]) -> Result<Vec<Setting>> {
     Ok(all)
 }
 
+/// The profiles of the configuration file, and the place of each.
+pub(crate) fn profiles(given: &[OsString]) -> Result<Vec<(String, String)>> {
+    let mut command = Arguments::command();
+    command.build();
+    let matches = command.try_get_matches_from(given);
+    let matches = matches.map_err(|cause| Error::bug("the arguments were read before").because(cause))?;
+    Ok(File::read(&matches)?.places())
+}
+
 /// The value of an option that nothing sets.
 fn usual(long: &str, arg: &Arg, file: &File) -> Setting {
     let path = file.path.display().to_string();

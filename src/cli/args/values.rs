@@ -51,6 +51,16 @@ fn neither(word: &str) -> String {
     }
 }
 
+/// The id of a query, as a statement has it; `all` of every query.
+pub(super) fn query_id(text: &str) -> Result<String, String> {
+    let inner = text.strip_prefix('`').and_then(|text| text.strip_suffix('`'));
+    let is_id = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_alphanumeric() || "_-.".contains(c));
+    match is_id(inner.unwrap_or(text)) {
+        true => Ok(text.to_owned()),
+        false => Err("expected the id of a query; tidegate query lists them".to_owned()),
+    }
+}
+
 /// `NAME=VALUE`.
 pub(super) fn setting(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;

@@ -126,8 +126,8 @@ fn session(
     history_before: Option<PathBuf>,
     beside: Option<(Cars, Option<Server>)>,
 ) -> Result<Session> {
-    let greeting =
-        format!("Tidegate {} on {}. Type help, or a statement and ;", env!("CARGO_PKG_VERSION"), backend.log());
+    let place = backend.log();
+    let greeting = format!("Tidegate {} on {place}. Type help, or a statement and ;", env!("CARGO_PKG_VERSION"));
     let backend = Rc::new((beside, backend));
     let (named, asked, notices) = (backend.clone(), backend.clone(), backend.1.notices());
     let mut state = backend.1.session()?;
@@ -136,6 +136,7 @@ fn session(
         names: Box::new(move || named.1.names()),
         notices,
         is_attached: Box::new(move || asked.1.is_attached()),
+        place,
         greeting,
         history: history(),
         history_before,

@@ -10,6 +10,7 @@ use crate::cli::report::{Style, is_broken_pipe};
 use crate::cli::script;
 use crate::error::{Error, Result};
 use crate::parse::split;
+use crate::present::Outcome;
 use crate::types::clock::SystemClock;
 use crate::types::temporal::timestamp_text;
 use clap::ValueEnum;
@@ -37,7 +38,7 @@ Statements end with a semicolon and may span lines.
   \\o [FILE]         write results to a file; without one to the terminal again
   \\copy NAME TO FILE, \\copy (SELECT ...) TO FILE    rows into a file
   \\i FILE           run the statements of a file
-  \\c [PLACE]        go to a URL, HOST:PORT of brokers, or a data directory
+  \\c [PLACE] \\l     go to a URL, brokers' HOST:PORT or a data directory; list
   \\! COMMAND        run a command of the shell    \\echo TEXT
   \\pset pager       $PAGER (else less) for what is taller than a screen, or not
   history, \\s       what was entered      clear            empty the screen
@@ -54,6 +55,7 @@ impl Prompt<'_> {
             Some(Meta::Watch { statement, every }) => self.watch(session, statement, every)?,
             Some(Meta::Connect(Some(place))) => self.connect(session, place, editor)?,
             Some(Meta::Connect(None)) => writeln!(self.out, "{}", session.greeting)?,
+            Some(Meta::Places) => self.places(session)?,
             Some(other) => self.about_itself(other, editor)?,
             None => {
                 text.trim().clone_into(&mut self.last);
@@ -94,7 +96,7 @@ impl Prompt<'_> {
             Meta::Wrong(why) => writeln!(self.out, "{why}")?,
             Meta::Unknown(word) => writeln!(self.out, "{}", unknown(word))?,
             // Done by the caller.
-            Meta::Leave | Meta::Say(_) | Meta::Go { .. } | Meta::Watch { .. } | Meta::Connect(_) => {}
+            Meta::Leave | Meta::Say(_) | Meta::Go { .. } | Meta::Watch { .. } | Meta::Connect(_) | Meta::Places => {}
         }
         Ok(())
     }
@@ -208,6 +210,18 @@ impl Prompt<'_> {
             Err(error) => self.failed(&error, "")?,
         }
         Ok(())
+    }
+
+    /// `\l`: what another product calls a database is a place here: a log with its service.
+    fn places(&mut self, session: &Session) -> Result<()> {
+        let profiles = match (self.profiles)() {
+            Ok(profiles) => profiles,
+            Err(error) => return self.failed(&error, ""),
+        };
+        let width = self.pager.as_ref().map(|pager| pager.columns());
+        let mut screen = Screen::new(&mut *self.out, self.format, width);
+        screen.show(places(&session.place, profiles), &|| false)?;
+        Ok(writeln!(self.out, "\\c PLACE goes to another: a data directory, HOST:PORT of brokers, or a server's URL")?)
     }
 
     fn failed(&mut self, error: &Error, text: &str) -> Result<()> {
@@ -335,6 +349,13 @@ fn refresh(editor: &mut Line, session: &Session) {
     if let Some(Words { names, .. }) = editor.helper_mut() {
         *names = (session.names)();
     }
+}
+
+/// Where statements run now, and the places of the configuration file.
+fn places(here: &str, profiles: Vec<(String, String)>) -> Outcome {
+    let known = profiles.into_iter().map(|(name, place)| vec![place, format!("tidegate --profile {name}")]);
+    let rows = std::iter::once(vec![here.to_owned(), "(here)".to_owned()]).chain(known).collect();
+    Outcome::Table { title: None, columns: ["Place", "Opened by"].map(str::to_owned).to_vec(), rows }
 }
 
 #[cfg(test)]

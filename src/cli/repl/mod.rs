@@ -47,6 +47,9 @@ type Line = Editor<Words, DefaultHistory>;
 /// Opens a session at another place: a URL, HOST:PORT of brokers, or a data directory.
 pub type Connect<'a> = Box<dyn FnMut(&str) -> Result<Session> + 'a>;
 
+/// Reads the profiles of the configuration file: names and places.
+pub type Profiles = Box<dyn Fn() -> Result<Vec<(String, String)>>>;
+
 /// What is written where, at the prompt.
 pub struct Prompt<'a> {
     /// Results.
@@ -63,6 +66,8 @@ pub struct Prompt<'a> {
     pub progress: Option<&'a mut Progress>,
     /// `\c`.
     pub connect: Connect<'a>,
+    /// `\l`: the profiles of the configuration file, and their places.
+    pub profiles: Profiles,
     /// Statements and words with which it begins.
     pub init: Option<PathBuf>,
     /// The time of each statement is shown.

@@ -32,6 +32,7 @@ pub(crate) const BACKSLASHED: &[&str] = &[
     "\\gx",
     "\\h",
     "\\i",
+    "\\l",
     "\\o",
     "\\pset",
     "\\q",
@@ -88,6 +89,8 @@ pub(crate) enum Meta<'a> {
     Edit(Option<&'a str>),
     /// Goes to another place; `None` = says where it is.
     Connect(Option<&'a str>),
+    /// Lists the places that there are to work on.
+    Places,
     /// Runs a command of the shell.
     Shell(&'a str),
     Echo(&'a str),
@@ -194,6 +197,7 @@ fn backslashed<'a>(word: &'a str, rest: &'a str) -> Meta<'a> {
         ("\\e", _) => Meta::Edit(given),
         ("\\c" | "\\connect", _) => Meta::Connect(given),
         ("\\conninfo", "") => Meta::Connect(None),
+        ("\\l" | "\\list", "") => Meta::Places,
         ("\\!", _) => Meta::Shell(rest),
         ("\\echo", _) => Meta::Echo(rest),
         ("\\copy", _) => copy(rest),
@@ -261,6 +265,7 @@ mod tests {
         assert_eq!(meta(" \\d cars ;"), Some(Meta::Say("DESCRIBE cars;".to_owned())));
         assert_eq!(meta("\\i it's.sql"), Some(Meta::Say("RUN SCRIPT 'it''s.sql';".to_owned())));
         assert_eq!(meta("\\pset pager off"), Some(Meta::Pager(Some(false))));
+        assert_eq!((meta("\\l"), meta("\\list;")), (Some(Meta::Places), Some(Meta::Places)));
         assert_eq!(meta("\\y"), Some(Meta::Unknown("\\y")));
     }
 

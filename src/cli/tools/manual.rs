@@ -5,10 +5,9 @@
 //! tidegate man > /usr/local/share/man/man1/tidegate.1
 //! ```
 
-use crate::cli::args::Arguments;
+use crate::cli::args::command;
 use crate::cli::report::{FAILED, INTERRUPTED, NO_LOG, OK, USAGE};
 use crate::error::Result;
-use clap::CommandFactory;
 use clap_complete::Shell;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, roman};
@@ -18,14 +17,14 @@ const NAME: &str = "tidegate";
 /// A script that a shell reads.
 pub(in crate::cli) fn completions(shell: Shell) -> Vec<u8> {
     let mut out = Vec::new();
-    clap_complete::generate(shell, &mut Arguments::command(), NAME, &mut out);
+    clap_complete::generate(shell, &mut command(), NAME, &mut out);
     out
 }
 
 /// One page with all commands: roff, section 1.
 pub(in crate::cli) fn page() -> Result<Vec<u8>> {
     let mut out = Vec::new();
-    let mut command = Arguments::command();
+    let mut command = command();
     command.build();
     Man::new(command.clone()).render(&mut out)?;
     for sub in command.get_subcommands().filter(|c| !c.is_hide_set() && c.get_name() != "help") {

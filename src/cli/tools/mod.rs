@@ -6,7 +6,7 @@ pub(super) mod manual;
 mod repair;
 
 use crate::cli::args::origin::{Setting, settings};
-use crate::cli::args::{Arguments, Command, Place, SERVER_PORT, TopicCommand};
+use crate::cli::args::{Arguments, Command, Place, QueryAction, SERVER_PORT, TopicCommand};
 use crate::cli::render::{Screen, Shown};
 use crate::cli::report::{FAILED, INTERRUPTED, OK, Style, moved};
 use crate::cli::{Environment, Process, read, topic};
@@ -212,6 +212,16 @@ impl Process {
             writeln!(self.errors, "{message}")?;
         }
         Ok(())
+    }
+}
+
+/// The statement of `tidegate query`.
+pub(super) fn about_query(id: Option<&str>, action: Option<QueryAction>) -> String {
+    match (id, action) {
+        (None, _) => "SHOW QUERIES;".to_owned(),
+        (Some(id), None) if id.eq_ignore_ascii_case("all") => "SHOW QUERIES;".to_owned(),
+        (Some(id), None) => format!("EXPLAIN {id};"),
+        (Some(id), Some(action)) => format!("{} {id};", action.keyword()),
     }
 }
 

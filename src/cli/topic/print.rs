@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! 0/17  2026-11-30T09:00:00.000Z  key: porsche-6  value: {"SPEED":231.5}       without an option
-//! -f '%p %o %k %v'                                                             placeholders, as kcat has them
+//! ...  headers: trace=7f,attempt=2                                             behind it, of a record that has some
+//! -f '%p %o %k %v %h'                                                          placeholders, as kcat has them
 //! -o json                                                                      an object a record
 //! ```
 
@@ -13,7 +14,7 @@ use crate::engine::introspect::topics::TailFrom;
 use crate::engine::result::rows::OutputColumn;
 use crate::error::{Error, Result};
 use crate::format::sniff::{self, base64_of};
-use crate::log::RecordRef;
+use crate::log::{Header, HeadersRef, RecordRef};
 use crate::types::SqlType;
 use crate::types::temporal::timestamp_text;
 
@@ -35,8 +36,10 @@ pub(super) struct Wanted<'a> {
 pub(super) fn print(wanted: &Wanted<'_>, tools: &Tools<'_>, screen: &mut Screen<'_>) -> Result<Shown> {
     let pieces = wanted.format.map(parsed).transpose()?;
     let mut tail = tools.topics.tail(wanted.topic, wanted.from)?;
-    let columns = ["partition", "offset", "timestamp", "key", "value"];
-    let columns = columns.map(|name| OutputColumn { name: name.to_owned(), ty: SqlType::String }).to_vec();
+    let has_headers = shows_headers(screen.format);
+    let columns = ["partition", "offset", "timestamp", "key", "value"].into_iter();
+    let columns = columns.chain(has_headers.then_some("headers"));
+    let columns = columns.map(|name| OutputColumn { name: name.to_owned(), ty: SqlType::String }).collect();
     let mut sink = Sink::new(screen.format, columns, screen.width, screen.options);
     let is_lines = screen.format == Format::Table || pieces.is_some();
     let mut shown = Shown::default();
@@ -60,7 +63,7 @@ pub(super) fn print(wanted: &Wanted<'_>, tools: &Tools<'_>, screen: &mut Screen<
                         write!(screen.out, "{}", filled(pieces, wanted.topic, run.slot, &r)).map_err(Error::from)
                     }
                     None if is_lines => writeln!(screen.out, "{}", line(run.slot, &r)).map_err(Error::from),
-                    None => sink.row(screen.out, row(run.slot, &r)),
+                    None => sink.row(screen.out, row(run.slot, &r, has_headers)),
                 };
             });
         }
@@ -87,6 +90,7 @@ enum Part {
     Offset,
     Key,
     Value,
+    Headers,
     Timestamp,
     KeyBytes,
     ValueBytes,
@@ -143,12 +147,13 @@ fn placeholder(which: char) -> Result<Part> {
         'o' => Part::Offset,
         'k' => Part::Key,
         'v' | 's' => Part::Value,
+        'h' => Part::Headers,
         'T' => Part::Timestamp,
         'K' => Part::KeyBytes,
         'S' => Part::ValueBytes,
         other => {
             return Err(Error::statement(format!("unknown placeholder %{other}")).with_hint(
-                "%t topic, %p partition, %o offset, %k key, %v value, %T time in ms, %K and %S sizes in bytes",
+                "%t topic, %p partition, %o offset, %k key, %v value, %h headers, %T time in ms, %K and %S sizes in bytes",
             ));
         }
     })
@@ -163,6 +168,7 @@ fn filled(parts: &[Part], topic: &str, partition: usize, r: &RecordRef<'_>) -> S
         Part::Offset => r.offset.to_string(),
         Part::Key => key_text(r),
         Part::Value => value_text(r),
+        Part::Headers => headers_text(r),
         Part::Timestamp => r.timestamp.to_string(),
         Part::KeyBytes => size(r.key),
         Part::ValueBytes => size(r.value),
@@ -181,14 +187,42 @@ fn value_text(r: &RecordRef<'_>) -> String {
 /// `partition/offset  time  key: ...  value: ...`
 fn line(partition: usize, r: &RecordRef<'_>) -> String {
     let (key, value) = (key_text(r), value_text(r));
-    format!("{partition}/{}  {}Z  key: {key}  value: {value}", r.offset, timestamp_text(r.timestamp))
+    let headers = headers_text(r);
+    let headers = if headers.is_empty() { headers } else { format!("  headers: {headers}") };
+    format!("{partition}/{}  {}Z  key: {key}  value: {value}{headers}", r.offset, timestamp_text(r.timestamp))
 }
 
-fn row(partition: usize, r: &RecordRef<'_>) -> Row {
+/// Formats with a name at each value have headers, too; those with columns keep the five that scripts count.
+fn shows_headers(format: Format) -> bool {
+    matches!(format, Format::Json | Format::Vertical)
+}
+
+fn row(partition: usize, r: &RecordRef<'_>, has_headers: bool) -> Row {
     let numbers = [partition.to_string(), r.offset.to_string(), r.timestamp.to_string()];
-    let json = numbers.iter().cloned().chain([json(r.key), json(r.value)]).collect();
+    let headers = has_headers.then(|| headers_json(r));
+    let json = numbers.iter().cloned().chain([json(r.key), json(r.value)]).chain(headers).collect();
     let cells = [r.key.map(|key| sniff::key(key).text), r.value.map(|value| sniff::value(value).text)];
-    Row { cells: numbers.into_iter().map(Some).chain(cells).collect(), json, tombstone: false }
+    let headers = has_headers.then(|| Some(headers_text(r)));
+    Row { cells: numbers.into_iter().map(Some).chain(cells).chain(headers).collect(), json, tombstone: false }
+}
+
+/// `NAME=VALUE,NAME=VALUE`, as kcat has them.
+fn headers_text(r: &RecordRef<'_>) -> String {
+    if matches!(r.headers, HeadersRef::None) {
+        return String::new();
+    }
+    let one = |header: Header| {
+        let value = header.value.as_deref().map_or_else(|| NOTHING.to_owned(), |value| sniff::value(value).text);
+        format!("{}={value}", header.key)
+    };
+    r.headers.to_vec().into_iter().map(one).collect::<Vec<_>>().join(",")
+}
+
+/// An array of objects with `key` and `value`, as the API has them: a name may be there several times.
+fn headers_json(r: &RecordRef<'_>) -> String {
+    let one =
+        |header: Header| format!("{{\"key\":{},\"value\":{}}}", quoted(&header.key), json(header.value.as_deref()));
+    format!("[{}]", r.headers.to_vec().into_iter().map(one).collect::<Vec<_>>().join(","))
 }
 
 /// A JSON string, or `{"base64": ...}` for bytes that are no text.
