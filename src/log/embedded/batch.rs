@@ -18,6 +18,7 @@
 //! The checksum does not cover the base offset. So records can be encoded before their offsets are known,
 //! and a reader has to compare it with the offset that it expects.
 
+use super::buffer::Buffer;
 use super::bytes::{Cursor, put_bytes, put_varint};
 use crate::error::{Error, Result};
 use crate::log::size::{RECORD_BYTES_MAX, headers_len, varint_len};
@@ -231,7 +232,7 @@ impl BatchHeader {
 /// A checked and indexed batch: all readers of it share its buffer.
 #[derive(Debug)]
 pub(super) struct Batch {
-    buffer: Arc<Vec<u8>>,
+    buffer: Arc<Buffer>,
     start: usize,
     entries: Vec<Entry>,
     /// Bytes of all keys and values.
@@ -255,7 +256,7 @@ struct Entry {
 
 impl Batch {
     /// Checks and indexes the batch that starts at `start`.
-    pub(super) fn decode(buffer: &Arc<Vec<u8>>, start: usize, header: &BatchHeader) -> Result<Batch, &'static str> {
+    pub(super) fn decode(buffer: &Arc<Buffer>, start: usize, header: &BatchHeader) -> Result<Batch, &'static str> {
         let Some(bytes) = buffer.get(start..start + header.len) else { return Err("a batch is cut off") };
         if crc32c::crc32c(&bytes[CRC_FROM..]) != header.crc {
             return Err("a batch does not match its checksum");

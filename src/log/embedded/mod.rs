@@ -11,6 +11,7 @@
 //! ([`commit`]). Readers hold no lock while they read. It is not a server: other processes cannot connect to it.
 
 mod batch;
+mod buffer;
 mod bytes;
 mod commit;
 mod compaction;

@@ -3,6 +3,7 @@
 //! The lock is held for lookups and publication, never while a file is read or synced.
 
 use super::batch::{BatchHeader, Encoded, Sealed};
+use super::buffer::Buffer;
 use super::manifest::SegmentMeta;
 use super::policy::{Compactions, Extent, Policy};
 use super::pruning::{Piece, READ_BYTES};
@@ -67,7 +68,7 @@ struct Held {
     max_timestamp: i64,
     base_timestamp: i64,
     range: Range<usize>,
-    buffer: Arc<Vec<u8>>,
+    buffer: Arc<Buffer>,
 }
 
 /// The position of the next batch, so that a sequential read needs no search.
@@ -84,7 +85,7 @@ pub(super) struct Place {
 #[derive(Debug)]
 pub(super) struct Fetch {
     /// The bytes read.
-    pub(super) buffer: Arc<Vec<u8>>,
+    pub(super) buffer: Arc<Buffer>,
     /// The range that is not decoded yet.
     pub(super) rest: Range<usize>,
     /// First offset of the first batch.
@@ -396,7 +397,7 @@ impl Partition {
         let (len, records) = (encoded.bytes.len() as u64, encoded.records);
         match &mut inner.stored {
             Stored::Memory(held) => {
-                let buffer = Arc::new(encoded.bytes);
+                let buffer = Arc::new(Buffer::from(encoded.bytes));
                 let mut base = target.next;
                 for b in encoded.batches {
                     let next = base + i64::from(b.records);

@@ -4,6 +4,7 @@
 //! write; that of an old file is read from the index file, or built by scanning batch headers, at the first search.
 
 use super::batch::{Batch, BatchHeader, HEADER_BYTES, Sealed};
+use super::buffer::Buffer;
 use super::index::{Index, Mark};
 use super::manifest::SegmentMeta;
 use super::pruning::{Piece, READ_BYTES};
@@ -11,7 +12,7 @@ use crate::config::private;
 use crate::error::{Error, Result};
 use std::fs::File;
 use std::ops::ControlFlow;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -236,7 +237,7 @@ impl Segment {
 
 impl Readable {
     /// Reads committed bytes from `at`: at least `least`, about [`READ_BYTES`] if there are so many.
-    pub(super) fn read(&self, at: u64, least: u64) -> Result<Vec<u8>> {
+    pub(super) fn read(&self, at: u64, least: u64) -> Result<Buffer> {
         self.read_some(at, least.max(READ_BYTES).min(self.end - at))
     }
 
@@ -245,10 +246,8 @@ impl Readable {
         damaged(&self.path, at, what)
     }
 
-    fn read_some(&self, at: u64, len: u64) -> Result<Vec<u8>> {
-        let mut bytes = vec![0; len as usize];
-        self.file.read_exact_at(&mut bytes, at).map_err(|e| failed("read", &self.path, e))?;
-        Ok(bytes)
+    fn read_some(&self, at: u64, len: u64) -> Result<Buffer> {
+        Buffer::read(&self.file, at, len as usize).map_err(|e| failed("read", &self.path, e))
     }
 
     /// Visits the headers from `at`, whose batch must begin with offset `base`.
@@ -258,7 +257,7 @@ impl Readable {
         mut base: i64,
         mut each: impl FnMut(u64, &BatchHeader) -> ControlFlow<()>,
     ) -> Result<()> {
-        let (mut chunk, mut chunk_at) = (Vec::new(), at);
+        let (mut chunk, mut chunk_at) = (Buffer::from(Vec::new()), at);
         while at < self.end {
             if at < chunk_at || at + HEADER_BYTES as u64 > chunk_at + chunk.len() as u64 {
                 chunk = self.read_some(at, HOP_BYTES.min(self.end - at))?;
