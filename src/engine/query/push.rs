@@ -5,7 +5,7 @@
 
 use crate::catalog::Catalog;
 use crate::config::properties::AUTO_OFFSET_RESET;
-use crate::engine::query::push_queue::{Notes, PushQueue, Received, RowBatch};
+use crate::engine::query::push_queue::{Faulty, Notes, PushQueue, Received, RowBatch};
 use crate::engine::query::push_registry::{self, Registration};
 use crate::engine::result::rows::{OutputColumn, RowEvent, RowStream};
 use crate::engine::session::Session;
@@ -13,7 +13,7 @@ use crate::engine::{Answer, Engine};
 use crate::error::Result;
 use crate::execute::change::ChangeBatch;
 use crate::execute::compile;
-use crate::execute::record::source::BadRecord;
+use crate::execute::record::source::{BadRecord, Stage};
 use crate::execute::task::{Execution, Progress};
 use crate::log::Start;
 use crate::mutant;
@@ -157,9 +157,15 @@ impl Push {
             }
             let turn = self.execution.turn(TURN_WAIT)?;
             mutant::trip(KIND, &self.text);
-            if let Some(last) = turn.bad.into_iter().next_back() {
+            let (nulled, skipped): (Vec<_>, Vec<_>) = turn.bad.into_iter().partition(|bad| bad.stage == Stage::Null);
+            if let Some(last) = skipped.into_iter().next_back() {
                 let count = self.progress.bad.load(Ordering::Relaxed);
                 self.rows.note(|notes| notes.skipped = Some((count, last)));
+            }
+            let more = nulled.len() as u64;
+            if let Some(last) = nulled.into_iter().next_back() {
+                let known = |notes: &Notes| notes.nulled.as_ref().map_or(0, |(count, _)| *count);
+                self.rows.note(|notes| notes.nulled = Some((known(notes) + more, last)));
             }
             for batch in turn.rows {
                 let rows = RowBatch::of(batch, self.table, self.keyed)?;
@@ -207,12 +213,17 @@ impl RowStream for PushStream {
     }
 
     fn notice(&self) -> Option<String> {
-        let skipped = self.notes.skipped.as_ref().map(|(count, last)| {
-            let BadRecord { topic, partition, offset, reason, .. } = last;
-            let records = if *count == 1 { "record was" } else { "records were" };
-            format!("{count} {records} skipped, last {topic} partition {partition} offset {offset}: {reason}")
-        });
-        let all: Vec<String> = [self.notes.trouble.clone(), skipped].into_iter().flatten().collect();
+        let of = |faulty: &Option<Faulty>, one: &str, many: &str| {
+            faulty.as_ref().map(|(count, last)| {
+                let BadRecord { topic, partition, offset, reason, .. } = last;
+                let said = if *count == 1 { one } else { many };
+                format!("{count} {said}, last {topic} partition {partition} offset {offset}: {reason}")
+            })
+        };
+        let Notes { trouble, skipped, nulled } = &self.notes;
+        let skipped = of(skipped, "record was skipped", "records were skipped");
+        let nulled = of(nulled, "value was set to NULL", "values were set to NULL");
+        let all: Vec<String> = [trouble.clone(), skipped, nulled].into_iter().flatten().collect();
         (!all.is_empty()).then(|| all.join("\n"))
     }
 }

@@ -30,15 +30,18 @@ pub(in crate::engine) struct RowBatch {
     pub(in crate::engine) tombstones: Vec<bool>,
 }
 
-/// Records that were skipped: how many, and the last one.
-pub(in crate::engine) type Skipped = (u64, BadRecord);
+/// Records with a fault: how many, and the last one.
+pub(in crate::engine) type Faulty = (u64, BadRecord);
 
-/// What keeps the query from continuing, and what it skipped.
+/// What keeps the query from continuing, and what it found in records.
 #[derive(Clone, Debug, Default)]
 pub(in crate::engine) struct Notes {
     /// `None` = nothing.
     pub(in crate::engine) trouble: Option<String>,
-    pub(in crate::engine) skipped: Option<Skipped>,
+    /// Records that are not in the result.
+    pub(in crate::engine) skipped: Option<Faulty>,
+    /// Records that are, with NULL in the place of a value that cannot be computed.
+    pub(in crate::engine) nulled: Option<Faulty>,
 }
 
 /// The result of waiting for rows.
