@@ -4,7 +4,7 @@ use super::{connector, table};
 use crate::catalog::{SchemaType, Source};
 use crate::engine::Answer;
 use crate::engine::result::entity::{
-    DescribedSchema, Description, Entity, Explanation, QueryRow, Reading, SchemaRow, TopicRow,
+    DescribedSchema, Description, Entity, Explanation, FunctionRow, QueryRow, Reading, SchemaRow, TopicRow,
 };
 use crate::parse::statement::SourceKind;
 use crate::present::Outcome;
@@ -53,7 +53,8 @@ fn entity_outcome(entity: &Entity) -> Outcome {
         Entity::Variables(rows) => table(None, &["Variable", "Value"], pairs(rows)),
         Entity::Types(rows) => table(None, &["Type", "Definition"], pairs(rows)),
         Entity::Functions(rows) => {
-            table(None, &["Function", "Kind"], rows.iter().map(|(name, kind)| vec![name.clone(), (*kind).to_owned()]))
+            let row = |f: &FunctionRow| vec![f.name.clone(), f.kind.to_owned(), f.description.clone()];
+            table(None, &["Function", "Kind", "Description"], rows.iter().map(row))
         }
         Entity::Function(help) => {
             let mut rows = vec![
@@ -65,7 +66,7 @@ fn entity_outcome(entity: &Entity) -> Outcome {
                         false => format!("{}, {}", help.kind, help.category),
                     },
                 ),
-                ("Overview", help.description.to_owned()),
+                ("Overview", help.description.to_string()),
             ];
             rows.extend(help.signatures.iter().map(|s| ("Call", s.call(&help.name))));
             rows.extend(help.examples.iter().map(|(call, result)| ("Example", format!("{call} => {result}"))));

@@ -33,7 +33,7 @@ pub(crate) fn entity(entity: &Entity) -> String {
         Entity::PushTerminated(id) => format!("{id} terminated\n"),
         Entity::Properties(rows) => lines(rows.iter().map(|(n, v, from)| format!("{n} | {v} | {from}"))),
         Entity::Variables(rows) => lines(rows.iter().map(|(n, v)| format!("{n} | {v}"))),
-        Entity::Functions(rows) => lines(rows.iter().map(|(n, kind)| format!("{n} | {kind}"))),
+        Entity::Functions(rows) => lines(rows.iter().map(|f| format!("{} | {}", f.name, f.kind))),
         Entity::Types(rows) => lines(rows.iter().map(|(n, ty)| format!("{n} | {ty}"))),
         Entity::Function(help) => {
             let calls: Vec<_> = help.signatures.iter().map(|s| s.call(&help.name)).collect();

@@ -1,5 +1,5 @@
 //! SHOW FUNCTIONS and DESCRIBE FUNCTION: the registry's scalar and table functions, the functions that take lambdas, and the
-//! aggregates, in one form.
+//! aggregates, in one form; behind them those of DataFusion (`native_functions`).
 //!
 //! ```text
 //! DESCRIBE FUNCTION lpad  ->  LPAD(STRING, INTEGER, STRING) -> STRING
@@ -7,13 +7,14 @@
 //! The HTTP API requires the types of arguments and results one by one (ksqlDB's `FunctionInfo` and `ArgumentInfo`), the prompt
 //! prints the call as text: both are made of [`Signature`].
 
-use crate::engine::result::entity::{Entity, FunctionHelp, Signature};
+use crate::engine::introspect::native_functions;
+use crate::engine::result::entity::{Entity, FunctionHelp, FunctionRow, Signature};
 use crate::error::{Error, Result};
-use crate::functions::bounded::named;
 use crate::functions::{Entry, Overload, Registry, aggregate};
 use crate::parse::statement::Name;
 use crate::plan::scalar::Higher;
 use crate::types::nearest;
+use std::collections::BTreeSet;
 
 impl Signature {
     fn of(overload: &Overload) -> Signature {
@@ -105,18 +106,14 @@ pub(in crate::engine) fn find(name: &str) -> Option<FunctionHelp> {
     if let Some(kind) = Higher::by_name(name) {
         return Some(of_lambda(&kind));
     }
-    AGGREGATES.iter().find(|a| a.name == name).map(of_aggregate)
+    let own = AGGREGATES.iter().find(|a| a.name == name).map(of_aggregate);
+    own.or_else(|| native_functions::find(name))
 }
 
 fn unknown(name: &Name, wanted: &str) -> Error {
     let error = Error::statement(format!("Can't find any functions with the name '{}'", name.value)).at(name.span);
-    if named::aggregate(wanted).is_some() || named::window(wanted).is_some() {
-        return error.with_hint(format!(
-            "{wanted} is one of DataFusion's functions, for queries over history: its documentation describes it"
-        ));
-    }
     let all = functions();
-    match nearest(wanted, all.iter().map(|(n, _)| n.as_str())) {
+    match nearest(wanted, all.iter().map(|function| function.name.as_str())) {
         Some(near) => error.with_hint(format!("did you mean {near}?")),
         None => error.with_hint("SHOW FUNCTIONS lists them"),
     }
@@ -127,7 +124,7 @@ fn of_entry(kind: &'static str, entry: &Entry) -> FunctionHelp {
         name: entry.name.to_owned(),
         kind,
         category: entry.category,
-        description: entry.description,
+        description: entry.description.into(),
         signatures: entry.overloads.iter().map(Signature::of).collect(),
         examples: entry.examples.to_vec(),
     }
@@ -138,14 +135,14 @@ fn of_aggregate(aggregate: &AggregateHelp) -> FunctionHelp {
         name: aggregate.name.to_owned(),
         kind: "AGGREGATE",
         category: "AGGREGATE",
-        description: aggregate.description,
+        description: aggregate.description.into(),
         signatures: aggregate.calls.iter().map(signature).collect(),
         examples: Vec::new(),
     }
 }
 
 fn of_lambda(kind: &Higher) -> FunctionHelp {
-    let (description, calls): (_, &[Call]) = match kind {
+    let (description, calls): (&'static str, &[Call]) = match kind {
         Higher::Transform => (
             "Makes each element, or each key and value, another.",
             &[(&["ARRAY<T>", "x => R"], "ARRAY<R>"), (&["MAP<K, V>", "(k, v) => K2", "(k, v) => V2"], "MAP<K2, V2>")],
@@ -163,7 +160,7 @@ fn of_lambda(kind: &Higher) -> FunctionHelp {
         name: kind.name().to_owned(),
         kind: "SCALAR",
         category: "LAMBDA",
-        description,
+        description: description.into(),
         signatures: calls.iter().map(signature).collect(),
         examples: Vec::new(),
     }
@@ -178,14 +175,29 @@ fn signature((arguments, returns): &Call) -> Signature {
 }
 
 /// All functions by name, with their kinds.
-pub(in crate::engine) fn functions() -> Vec<(String, &'static str)> {
+pub(in crate::engine) fn functions() -> Vec<FunctionRow> {
     let scalar = Registry::all().map(|entry| (entry.name.to_owned(), "SCALAR"));
     let lambda = Higher::ALL.iter().map(|kind| (kind.name().to_owned(), "SCALAR"));
     let table = Registry::tables().map(|entry| (entry.name.to_owned(), "TABLE"));
     let aggregate = aggregate::NAMES.iter().map(|name| ((*name).to_owned(), "AGGREGATE"));
-    let mut all: Vec<_> = scalar.chain(lambda).chain(table).chain(aggregate).collect();
-    all.sort();
-    all
+    let mut all: BTreeSet<(String, &'static str)> = scalar.chain(lambda).chain(table).chain(aggregate).collect();
+    // Where both have a name it is ksqlDB's.
+    let own: BTreeSet<String> = all.iter().map(|(name, _)| name.clone()).collect();
+    let native = native_functions::names().filter(|name| !own.contains(name));
+    all.extend(native.filter_map(|name| native_functions::find(&name).map(|help| (name, help.kind))));
+    let row = |(name, kind): (String, &'static str)| {
+        let description = of_kind(&name, kind).map(|help| help.description.into_owned()).unwrap_or_default();
+        FunctionRow { name, kind, description }
+    };
+    all.into_iter().map(row).collect()
+}
+
+/// What is known of the function of that kind: some names are those of a scalar and of a table function.
+fn of_kind(name: &str, kind: &str) -> Option<FunctionHelp> {
+    match kind {
+        "TABLE" => Registry::table(name).map(|entry| of_entry("TABLE", entry)),
+        _ => find(name),
+    }
 }
 
 #[cfg(test)]
@@ -195,13 +207,14 @@ mod tests {
     #[test]
     fn every_function_has_help_of_its_own() {
         let mut descriptions = std::collections::BTreeMap::new();
-        for (name, kind) in functions() {
+        for FunctionRow { name, kind, description } in functions() {
+            assert!(!description.is_empty() && !description.contains('\n'), "{name}");
             let help = find(&name).unwrap_or_else(|| panic!("{name} has no help"));
             assert_eq!(help.kind, kind, "{name}");
             assert!(!help.signatures.is_empty() && !help.description.is_empty(), "{name}");
             assert!(help.signatures.iter().all(|s| !s.returns.is_empty()), "{name}");
             if kind == "AGGREGATE"
-                && let Some(other) = descriptions.insert(help.description, name.clone())
+                && let Some(other) = descriptions.insert(help.description.into_owned(), name.clone())
             {
                 panic!("{name} and {other} are described alike");
             }

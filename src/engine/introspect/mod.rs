@@ -3,6 +3,7 @@
 
 pub mod function_help;
 pub mod names;
+mod native_functions;
 mod plan_place;
 pub mod plan_tree;
 pub mod records;

@@ -6,6 +6,7 @@ pub use crate::engine::facts::query::{Counts, PartitionLag};
 use crate::engine::result::connector::ConnectorEntity;
 use crate::parse::statement::SourceKind;
 use crate::types::{Schema, SqlType};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// A result that is not a result set.
@@ -53,8 +54,8 @@ pub enum Entity {
     Properties(Vec<(String, String, &'static str)>),
     /// SHOW VARIABLES.
     Variables(Vec<(String, String)>),
-    /// SHOW FUNCTIONS: name and kind.
-    Functions(Vec<(String, &'static str)>),
+    /// SHOW FUNCTIONS.
+    Functions(Vec<FunctionRow>),
     /// DESCRIBE FUNCTION.
     Function(FunctionHelp),
     /// SHOW TYPES.
@@ -82,16 +83,27 @@ impl From<Explanation> for Entity {
 pub struct FunctionHelp {
     /// Name.
     pub name: String,
-    /// SCALAR, TABLE or AGGREGATE.
+    /// SCALAR, TABLE, AGGREGATE, or WINDOW: only with OVER.
     pub kind: &'static str,
     /// STRING, MATHEMATICAL, ...
     pub category: &'static str,
     /// What it does.
-    pub description: &'static str,
+    pub description: Cow<'static, str>,
     /// Calls with the types of their arguments and results.
     pub signatures: Vec<Signature>,
     /// Calls and their results.
     pub examples: Vec<(&'static str, &'static str)>,
+}
+
+/// A function in a list.
+#[derive(Clone, Debug)]
+pub struct FunctionRow {
+    /// Name.
+    pub name: String,
+    /// As that of [`FunctionHelp`].
+    pub kind: &'static str,
+    /// What it does, in one line.
+    pub description: String,
 }
 
 /// A carried-out statement.

@@ -30,6 +30,7 @@ mod show;
 mod text;
 
 pub use bind::extensions;
+pub(crate) use bind::native;
 pub use bind::{Boundary, Scope, Typed, bind, bind_to, constant, is_time_column, sql_type, typed_constant};
 pub(in crate::plan) use bind::{compared_rows, row_values};
 pub use errors::{Caught, Reason, RowErrors, Selection};

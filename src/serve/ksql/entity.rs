@@ -4,8 +4,8 @@ use crate::catalog::Source;
 use crate::connect::body::Plugin;
 use crate::engine::result::connector::{ConnectorDescription, ConnectorEntity, ConnectorRow};
 use crate::engine::result::entity::{
-    DescribedSchema, Description, Entity, Explanation, FunctionHelp, QueryRow, Reading, SchemaRow, Signature, Status,
-    TopicRow,
+    DescribedSchema, Description, Entity, Explanation, FunctionHelp, FunctionRow, QueryRow, Reading, SchemaRow,
+    Signature, Status, TopicRow,
 };
 use crate::parse::statement::SourceKind;
 use crate::types::{Role, Schema, SqlType};
@@ -61,7 +61,7 @@ pub(in crate::serve) fn to_json(entity: &Entity, text: &str, host: &str) -> Opti
             json!({ "@type": "variables", "variables": rows.iter().map(row).collect::<Vec<_>>() })
         }
         Entity::Functions(rows) => {
-            let row = |(name, kind): &(String, &str)| json!({ "name": name, "type": kind, "category": "" });
+            let row = |f: &FunctionRow| json!({ "name": f.name, "type": kind_of(f.kind), "category": "" });
             json!({ "@type": "function_names", "functions": rows.iter().map(row).collect::<Vec<_>>() })
         }
         Entity::Types(rows) => {
@@ -97,8 +97,13 @@ fn properties(rows: &[(String, String, &str)]) -> Value {
     })
 }
 
+/// A kind that ksqlDB's clients know: they read no others.
+fn kind_of(kind: &'static str) -> &'static str {
+    if kind == "WINDOW" { "AGGREGATE" } else { kind }
+}
+
 fn function_help(help: &FunctionHelp) -> Value {
-    let overload = |signature: &Signature| function(signature, help.description);
+    let overload = |signature: &Signature| function(signature, &help.description);
     let example = |(call, result): &(&str, &str)| json!({ "call": call, "result": result });
     json!({
         "@type": "describe_function",
@@ -107,7 +112,7 @@ fn function_help(help: &FunctionHelp) -> Value {
         "author": "",
         "version": "",
         "path": "internal",
-        "type": help.kind,
+        "type": kind_of(help.kind),
         "functions": help.signatures.iter().map(overload).collect::<Vec<_>>(),
         "examples": help.examples.iter().map(example).collect::<Vec<_>>(),
     })

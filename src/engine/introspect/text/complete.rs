@@ -203,7 +203,7 @@ fn functions(upper: &str) -> impl Iterator<Item = Completion> {
         let Some(help) = function_help::find(name) else { return option };
         let calls: Vec<String> =
             help.signatures.iter().map(|call| format!("{} -> {}", call.call(name), call.returns)).collect();
-        Completion { detail: Some(calls.join("\n")), doc: Some(help.description.to_owned()), ..option }
+        Completion { detail: Some(calls.join("\n")), doc: Some(help.description.into_owned()), ..option }
     })
 }
 

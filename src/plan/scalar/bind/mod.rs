@@ -13,7 +13,7 @@ mod extension;
 pub mod extensions;
 mod lambda;
 mod list;
-mod native;
+pub(crate) mod native;
 mod row;
 mod types;
 

@@ -27,8 +27,14 @@ static FUNCTIONS: LazyLock<BTreeMap<String, Arc<ScalarUDF>>> = LazyLock::new(|| 
     out
 });
 
-pub(super) fn find(name: &str) -> Option<Arc<ScalarUDF>> {
+/// The function with this name, in upper case.
+pub(crate) fn find(name: &str) -> Option<Arc<ScalarUDF>> {
     FUNCTIONS.get(name).cloned()
+}
+
+/// All names, in upper case.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    FUNCTIONS.keys().map(String::as_str)
 }
 
 /// A call, its arguments brought to the types that the function wants.

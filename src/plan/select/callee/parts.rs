@@ -191,7 +191,7 @@ impl<'a> Parts<'a> {
         let error = Error::statement(format!("{} requires a query without EMIT", self.name));
         match CONTINUOUS.iter().find(|(name, _)| *name == self.name) {
             Some((_, own)) => error.with_hint(format!("a continuous query has {own}")),
-            None => error.with_hint("a continuous query has the aggregates that SHOW FUNCTIONS lists"),
+            None => error.with_hint("SHOW FUNCTIONS says which aggregates are over history only"),
         }
     }
 

@@ -140,7 +140,7 @@ fn functions(facts: &Facts) -> Vec<Row> {
         let aggregate = function.kind == "AGGREGATE";
         row![
             oid: oid_of(&format!("{}()", function.name)), proname: shown(&function.name).into_owned(),
-            pronamespace: PUBLIC, proowner: OWNER, prolang: 12_i64, prokind: if aggregate { "a" } else { "f" },
+            pronamespace: PUBLIC, proowner: OWNER, prolang: 12_i64, prokind: prokind(function.kind),
             provolatile: "i", proparallel: "s", proretset: function.kind == "TABLE", proisagg: aggregate,
             prosrc: function.description.as_str(), prorettype: returned(&function.returns),
             pronargs: arguments(&function.arguments).len() as i64,
@@ -191,4 +191,13 @@ fn indexed(source: &Source) -> Row {
         schemaname: "public", tablename: shown(&source.name).into_owned(), indexname: key_name(source),
         indexdef: index_definition(source),
     ]
+}
+
+/// Postgres' letter for a kind of function.
+fn prokind(kind: &str) -> &'static str {
+    match kind {
+        "AGGREGATE" => "a",
+        "WINDOW" => "w",
+        _ => "f",
+    }
 }

@@ -30,7 +30,7 @@ use super::verbs::{Verb, verb};
 use crate::config;
 use crate::engine::Answer;
 use crate::engine::access::{Principal, Role};
-use crate::engine::result::entity::Entity;
+use crate::engine::result::entity::{Entity, FunctionRow};
 use crate::engine::session::Session as EngineSession;
 use crate::parse;
 use crate::serve::App;
@@ -329,7 +329,7 @@ impl Session {
     /// The functions of the engine, from its own descriptions.
     fn functions(&mut self) -> Vec<catalog::Function> {
         let Ok(Entity::Functions(names)) = self.inquire("SHOW FUNCTIONS") else { return Vec::new() };
-        let described = names.into_iter().filter_map(|(name, _)| {
+        let described = names.into_iter().filter_map(|FunctionRow { name, .. }| {
             let Ok(Entity::Function(help)) = self.inquire(&format!("DESCRIBE FUNCTION {name}")) else { return None };
             let first = help.signatures.first();
             Some(catalog::Function {
@@ -337,7 +337,7 @@ impl Session {
                 kind: help.kind,
                 arguments: first.map(|signature| signature.arguments.join(", ")).unwrap_or_default(),
                 returns: first.map(|signature| signature.returns.clone()).unwrap_or_default(),
-                description: help.description.to_owned(),
+                description: help.description.into_owned(),
             })
         });
         described.collect()
