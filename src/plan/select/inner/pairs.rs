@@ -7,8 +7,8 @@
 //! (a, b) < ANY (SELECT x, y ...)     true if a row meets the comparison, else false
 //! ```
 //!
-//! Equal rows are found by a hash join. The others are pairs of distinct rows under a condition that names the values sought
-//! `#l0, #l1, ...` and those of the query `#r0, #r1, ...`; for IN these are only the pairs in which there is a NULL.
+//! Equal rows are found by a hash join, and so are those that are equal beside NULLs. The others are pairs of distinct rows under a
+//! condition that names the values sought `#l0, #l1, ...` and those of the query `#r0, #r1, ...`.
 
 use super::asked::{Attached, Inner, Outer, by_name, grouped};
 use super::relations::FOR;
@@ -28,8 +28,11 @@ use sqlparser::ast::{BinaryOperator, Expr, Value};
 
 /// The column that says which of the distinct rows of values a row is about.
 const ROW: &str = "#row";
-/// Whether a pair is one of a row of values with a NULL.
+/// Whether a pair is one of a row of values with a NULL, or what of a pair has to be equal beside its NULLs.
 const OPEN: &str = "#open";
+/// Values of a row for which pairs with NULLs are found by a hash join, in which each row is there two to that power times. Longer
+/// rows are compared pair by pair.
+const OPEN_PLACES_MAX: usize = 4;
 
 /// `row [NOT] IN (query)` as a column `name`; `negated` is `None` where NULL means as much as false.
 pub(super) fn found(
@@ -96,7 +99,7 @@ fn row_found(
     let wider = outer.wider(sought)?;
     let matched = matched(&wider, width, listed)?;
     let Some(negated) = negated else { return only(matched.plan, width, name) };
-    let open = pairs.meeting(outer, inner, &pairs.alike(), true)?;
+    let open = pairs.open(outer, inner)?;
     let row = PlanExpr::Column(matched.plan.schema().columns()[width + 1].clone());
     let answer = |side: &Side| {
         Ok(when(side.left_at(width + 2), lit(!negated))
@@ -217,6 +220,62 @@ impl Pairs {
             pairs.types.push(ty);
         }
         Ok(pairs)
+    }
+
+    /// Which rows of values differ from a row of the query in nothing but NULLs.
+    ///
+    /// Equal keys are found by hash, but which places count is a matter of both rows. So each row is there once for every set of
+    /// places that the other one may leave open, and its key has what both leave open, and the values of the other places:
+    ///
+    /// ```text
+    /// sought (1, NULL)     the other one leaves none open     key: second, none, 1
+    /// listed (1, 2)        the other one the second           key: second, none, 1
+    /// ```
+    fn open(&self, outer: &Outer, inner: &Inner) -> Result<LogicalPlan> {
+        if self.types.len() > OPEN_PLACES_MAX {
+            return self.meeting(outer, inner, &self.alike(), true);
+        }
+        let mut columns = named(left, &self.sought);
+        columns.push((ROW.to_owned(), tuple::tuple(self.sought.clone())));
+        if !outer.around.is_empty() {
+            columns.push((FOR.to_owned(), tuple::tuple(outer.around.clone())));
+        }
+        let sought = distinct(Compute::plan(columns, outer.plan.clone())?)?;
+        let sought = self.with_open_key(sought, left, true)?;
+        let listed = distinct(inner.computed(named(right, &self.listed))?)?;
+        let listed = distinct(self.with_open_key(listed, right, false)?)?;
+        let mut keys = vec![(column(&sought, OPEN)?, OPEN.to_owned())];
+        let mut columns = vec![(ROW.to_owned(), PlanExpr::Column(at(0, ROW)))];
+        if !outer.around.is_empty() {
+            keys.push((column(&sought, FOR)?, FOR.to_owned()));
+            columns.push((FOR.to_owned(), PlanExpr::Column(at(0, FOR))));
+        }
+        let met = Side::join(sought, listed, JoinKind::Inner, keys, None)?.plan;
+        distinct(Compute::plan(columns, met)?)
+    }
+
+    /// The rows, each for every set of places that the other row may leave open, with the key of [`Pairs::open`]. Without an open
+    /// place rows are equal or not, which is known.
+    fn with_open_key(&self, rows: LogicalPlan, name: fn(usize) -> String, is_sought: bool) -> Result<LogicalPlan> {
+        let places = 0..self.types.len();
+        let set = |bits: usize| places.clone().map(|place| lit(bits >> place & 1 == 1)).collect();
+        let sets = LogicalPlanBuilder::values((0..1_usize << places.len()).map(set).collect())?.build()?;
+        let columns = sets.schema().columns().into_iter().zip(places.clone());
+        let columns: Vec<PlanExpr> =
+            columns.map(|(column, place)| PlanExpr::Column(column).alias(format!("#other_{place}"))).collect();
+        let all = LogicalPlanBuilder::from(sets).project(columns)?.cross_join(rows)?.build()?;
+        let of = |name: String| column(&all, &name);
+        let own = places.clone().map(|place| Ok(of(name(place))?.is_null())).collect::<Result<Vec<_>>>()?;
+        let other = places.clone().map(|place| of(format!("#other_{place}"))).collect::<Result<Vec<_>>>()?;
+        let some_open = own.iter().chain(&other).cloned().reduce(PlanExpr::or).unwrap_or_else(|| lit(false));
+        let mut key = if is_sought { [own, other.clone()] } else { [other.clone(), own] }.concat();
+        for ((place, ty), other) in places.zip(&self.types).zip(other) {
+            let nothing = PlanExpr::Literal(ScalarValue::try_from(&ty.arrow())?, None);
+            key.push(when(other, nothing).otherwise(of(name(place))?)?);
+        }
+        let kept = all.schema().columns().into_iter().filter(|column| [ROW, FOR].contains(&column.name.as_str()));
+        let columns = kept.map(PlanExpr::Column).chain([tuple::tuple(key).alias(OPEN)]).collect::<Vec<_>>();
+        Ok(LogicalPlanBuilder::from(all.clone()).filter(some_open)?.project(columns)?.build()?)
     }
 
     /// Nothing but NULLs is between the two rows and equality.
