@@ -305,6 +305,70 @@ fn users_log_in_as_over_http_and_have_their_roles() {
     });
 }
 
+#[test]
+fn a_read_only_server_takes_no_rows_in_bulk() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = ["--data", folder.path().to_str().unwrap()];
+    let created = "CREATE STREAM s (n INTEGER) WITH (KAFKA_TOPIC = 's', VALUE_FORMAT = 'JSON', PARTITIONS = 1);";
+    let writable = Server::at(&data);
+    writable.ksql(created);
+    drop(writable);
+    let server = Server::at(&[&data[..], &["--read-only"]].concat());
+    block_on(async {
+        let mut client = client(&server).await;
+        let (code, message) = refusal(insert_one(&mut client, "s").await);
+        assert_eq!(code, Code::PermissionDenied, "{message}");
+        assert!(message.contains("the server is read-only"), "{message}");
+        let options = TableDefinitionOptions { if_not_exist: 1, if_exists: 2 };
+        let ingest = CommandStatementIngest {
+            table_definition_options: Some(options),
+            table: "made".to_owned(),
+            ..Default::default()
+        };
+        let one = RecordBatch::try_from_iter([("n", Arc::new(Int64Array::from(vec![1])) as ArrayRef)]).unwrap();
+        let (code, message) = refusal(client.execute_ingest(ingest, futures::stream::iter([Ok(one)])).await);
+        assert_eq!(code, Code::PermissionDenied, "{message}");
+        let mut insert = client.prepare("INSERT INTO s VALUES (7)".to_owned(), None).await.unwrap();
+        let refused = insert.execute_update().await.map_err(|e| e.to_string()).unwrap_err();
+        assert!(refused.contains("the server is read-only"), "{refused}");
+        assert_eq!(count(&query(&mut client, "SELECT * FROM s").await.unwrap()), 0, "nothing was written");
+    });
+}
+
+/// Takes as long as the server's patience with a reader.
+#[test]
+fn a_reader_that_stalls_gets_the_end_of_its_stream() {
+    let (server, clock) = (server(&[]), SystemClock::shared());
+    block_on(async {
+        let mut client = client(&server).await;
+        // More than the windows of the connection hold.
+        let sql = "SELECT LPAD('x', 1000, 'x') AS wide FROM generate_series(1, 200000)";
+        let info = client.execute(sql.to_owned(), None).await.unwrap();
+        let mut stalled = client.do_get(info.endpoint[0].ticket.clone().unwrap()).await.unwrap();
+        let first = stalled.next().await.unwrap().unwrap();
+        assert!(first.num_rows() > 0);
+        let begun = clock.monotonic();
+        while !text(&server, "/metrics").1.contains("tidegate_push_queries_dropped_total 1") {
+            assert!(clock.monotonic() - begun < Duration::from_secs(60), "the reader keeps its query");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        // What was on its way comes, and behind it why there is no more.
+        let mut rows = first.num_rows();
+        let last = loop {
+            match stalled.next().await {
+                Some(Ok(batch)) => rows += batch.num_rows(),
+                last => break last.expect("an end that is not OK"),
+            }
+        };
+        assert!(rows < 200_000, "{rows} rows");
+        let (code, message) = refusal(last);
+        assert_eq!(code, Code::ResourceExhausted, "{message}");
+        assert!(message.contains("the client did not read for 10 s"), "{message}");
+        // Others are served.
+        assert_eq!(count(&query(&mut client, "SELECT 1 AS one").await.unwrap()), 1);
+    });
+}
+
 /// A row in bulk.
 async fn insert_one(client: &mut Client, table: &str) -> Result<i64, FlightError> {
     let one = RecordBatch::try_from_iter([("n", Arc::new(Int64Array::from(vec![1])) as ArrayRef)]).unwrap();
