@@ -80,7 +80,7 @@ impl<'a> Intent<'a> {
             | Intent::InsertValues(_)
             // It recomputes a query's whole history.
             | Intent::Read(Read::Verify(_)) => Role::Writer,
-            Intent::Read(Read::Push(_) | Read::Bounded(_) | Read::Print(_))
+            Intent::Read(Read::Push(_) | Read::Bounded(_) | Read::Analyze(_) | Read::Print(_))
             | Intent::Inquiry(_)
             | Intent::Setting(_)
             | Intent::Refused(_) => Role::Reader,
@@ -118,7 +118,11 @@ impl<'a> Intent<'a> {
                 let explained = Intent::of_statement(statement, pushes);
                 Intent::Inquiry(Inquiry::Explain(Box::new(explained)))
             }
-
+            Statement::Analyze(statement) => match Intent::of_statement(statement, pushes) {
+                Intent::Read(Read::Bounded(query)) => Intent::Read(Read::Analyze(query)),
+                refused @ Intent::Refused(_) => refused,
+                _ => Intent::Refused(not_analyzed()),
+            },
             Statement::AssertTopic(assert) => Intent::Inquiry(Inquiry::AssertTopic(assert)),
             Statement::AssertSchema(assert) => Intent::Inquiry(Inquiry::AssertSchema(assert)),
             Statement::Select(select) if select.emit.is_some() => Intent::Read(Read::Push(select)),
@@ -133,6 +137,12 @@ impl<'a> Intent<'a> {
             }
         }
     }
+}
+
+/// The error for what does not end by itself.
+fn not_analyzed() -> Error {
+    Error::statement("EXPLAIN ANALYZE takes a query without EMIT: it runs it")
+        .with_hint("EXPLAIN shows the plan of other statements, EXPLAIN query_id what a running query has done")
 }
 
 /// Files are those of the client: a server neither reads nor writes any for it.

@@ -47,6 +47,7 @@ impl Display for Statement {
             Statement::DescribeConnector(name) => write!(f, "DESCRIBE CONNECTOR {name}"),
             Statement::ExplainQuery(name) => write!(f, "EXPLAIN {name}"),
             Statement::Explain(statement) => write!(f, "EXPLAIN {statement}"),
+            Statement::Analyze(statement) => write!(f, "EXPLAIN ANALYZE {statement}"),
             Statement::Set { name, value } => write!(f, "SET {} = {}", Text(name), Text(value)),
             Statement::Unset(name) => write!(f, "UNSET {}", Text(name)),
             Statement::Define { name, value } => write!(f, "DEFINE {} = {}", written(name), Text(value)),

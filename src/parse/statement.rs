@@ -43,7 +43,7 @@ impl Parsed {
     pub fn masked(&self) -> String {
         match &self.statement {
             Statement::CreateConnector(create) => create.masked().to_string(),
-            Statement::Explain(explained) => match &**explained {
+            Statement::Explain(explained) | Statement::Analyze(explained) => match &**explained {
                 Statement::CreateConnector(create) => format!("EXPLAIN {}", create.masked()),
                 _ => self.text.clone(),
             },
@@ -117,6 +117,8 @@ pub enum Statement {
     ExplainQuery(Name),
     /// `EXPLAIN statement`
     Explain(Box<Statement>),
+    /// `EXPLAIN ANALYZE statement`: runs it.
+    Analyze(Box<Statement>),
     /// `SET 'property' = 'value'`
     Set {
         /// Property.

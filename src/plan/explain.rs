@@ -10,9 +10,9 @@
 //!                └─ Scan: stream READINGS (topic readings, 4 partitions, key KAFKA, value JSON)
 //! ```
 
+use crate::catalog::Source;
 use crate::parse::statement::SourceKind;
 use crate::plan::nodes::call;
-use crate::plan::nodes::join::is_join;
 use crate::plan::nodes::table::SourceTable;
 use datafusion::logical_expr::LogicalPlan;
 
@@ -39,20 +39,17 @@ pub(super) fn partitions(count: u32) -> String {
     format!("{count} {}", if count == 1 { "partition" } else { "partitions" })
 }
 
-/// How the sources of a query over history meet: a line for each join, with its line end.
-pub fn joins(plan: &LogicalPlan) -> String {
-    let mut lines = String::new();
-    let mut open = vec![plan];
-    while let Some(plan) = open.pop() {
-        if is_join(plan) {
-            lines.push_str(&node(plan));
-            lines.push('\n');
-        } else if let LogicalPlan::Join(_) = plan {
-            lines.push_str("Join: all rows of streams, the final rows of tables\n");
-        }
-        open.extend(plan.inputs());
-    }
-    lines
+/// A leaf that reads a stream or table.
+pub fn scan_of(source: &Source) -> String {
+    let kind = if source.kind == SourceKind::Stream { "stream" } else { "table" };
+    format!(
+        "Scan: {kind} {} (topic {}, {}, key {}, value {})",
+        source.name,
+        source.topic,
+        partitions(source.partitions),
+        source.key_format.name(),
+        source.value_format.name()
+    )
 }
 
 fn draw(plan: &LogicalPlan, first: &str, rest: &str, out: &mut String) {
@@ -70,18 +67,7 @@ fn draw(plan: &LogicalPlan, first: &str, rest: &str, out: &mut String) {
 fn node(plan: &LogicalPlan) -> String {
     match plan {
         LogicalPlan::TableScan(scan) => match scan.source.downcast_ref::<SourceTable>() {
-            Some(table) => {
-                let source = table.source();
-                let kind = if source.kind == SourceKind::Stream { "stream" } else { "table" };
-                format!(
-                    "Scan: {kind} {} (topic {}, {}, key {}, value {})",
-                    source.name,
-                    source.topic,
-                    partitions(source.partitions),
-                    source.key_format.name(),
-                    source.value_format.name()
-                )
-            }
+            Some(table) => scan_of(table.source()),
             None => plan.display().to_string(),
         },
         LogicalPlan::Aggregate(aggregate) => {

@@ -35,6 +35,7 @@ mod embedded_index;
 mod embedded_tidy;
 mod engine;
 mod engine_topics;
+mod explain_analyze;
 mod expressions;
 mod flight;
 mod format;

@@ -330,7 +330,7 @@ fn lag_and_row_number_are_what_datafusion_computes_row_by_row() {
     }
     let explain = format!("EXPLAIN SELECT LAG(v) OVER (PARTITION BY k ORDER BY y) AS before FROM {rows};");
     let plan = format!("{:?}", world.engine.run(&explain, &mut Session::default()).unwrap());
-    assert!(plan.contains("LaggedExec: "), "{plan}");
+    assert!(plan.contains("Window: LAG(V) OVER (PARTITION BY K)"), "{plan}");
 }
 
 #[test]

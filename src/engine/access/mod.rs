@@ -107,6 +107,7 @@ pub(in crate::engine) fn what(statement: &Statement) -> String {
         Statement::DescribeConnector(_) => "DESCRIBE CONNECTOR".to_owned(),
         Statement::DescribeFunction(_) => "DESCRIBE FUNCTION".to_owned(),
         Statement::ExplainQuery(_) | Statement::Explain(_) => "EXPLAIN".to_owned(),
+        Statement::Analyze(_) => "EXPLAIN ANALYZE".to_owned(),
         Statement::Set { .. } => "SET".to_owned(),
         Statement::Unset(_) => "UNSET".to_owned(),
         Statement::Define { .. } => "DEFINE".to_owned(),

@@ -102,12 +102,14 @@ impl Engine {
                 Change::CreateType(_) | Change::DropType { .. } | Change::Terminate(_) | Change::Pause { .. } => Ok(()),
             },
             Intent::InsertValues(insert) => check(vec![&insert.target.value]),
-            Intent::Read(Read::Push(select) | Read::Bounded(Bounded::Select(select))) => {
+            Intent::Read(
+                Read::Push(select) | Read::Bounded(Bounded::Select(select)) | Read::Analyze(Bounded::Select(select)),
+            ) => {
                 let mut names = Vec::new();
                 select.for_each_select(&mut |select| names.extend(named(select, None).into_iter().cloned()));
                 self.check_sources(session, &catalog, &names)
             }
-            Intent::Read(Read::Bounded(Bounded::Relational(query))) => {
+            Intent::Read(Read::Bounded(Bounded::Relational(query)) | Read::Analyze(Bounded::Relational(query))) => {
                 let mut names = Vec::new();
                 query.for_each_select(&mut |select| names.extend(named(select, None).into_iter().cloned()));
                 self.check_sources(session, &catalog, &names)

@@ -125,7 +125,7 @@ impl Engine {
                 self.check_sources(session, catalog, &plan.reads)?;
                 Ok(of_pipeline(&compile::pipeline(&plan.logical)?))
             }
-            Intent::Read(Read::Bounded(query)) => {
+            Intent::Read(Read::Bounded(query) | Read::Analyze(query)) => {
                 let plan = query.plan(catalog, &settings)?;
                 self.check_sources(session, catalog, &plan.reads)?;
                 Ok(of_nodes(plan::explain::nodes(&plan.logical)))

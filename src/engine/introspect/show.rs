@@ -11,13 +11,14 @@ use crate::engine::query::lag;
 use crate::engine::query::persistent::Query;
 use crate::engine::query::{Bounded, Read};
 use crate::engine::result::entity::{Description, Entity, ExplainedQuery, Explanation, QueryRow, Reading, TopicRow};
+use crate::engine::result::rows::PLAN;
 use crate::engine::session::Session;
 use crate::engine::snapshot::State;
 use crate::error::{Error, Result};
 use crate::log::TopicPartition;
 use crate::parse::statement::{Name, Show, SourceKind};
 use crate::plan::{self, Created, Facts};
-use crate::types::{Schema, nearest};
+use crate::types::{Column, Schema, SqlType, nearest};
 use std::sync::Arc;
 
 impl Engine {
@@ -227,6 +228,13 @@ impl Engine {
                 }
                 return self.explain_batch(*query, &state.catalog, &settings, text, session);
             }
+            // Who describes a prepared statement asks for the columns.
+            Intent::Read(Read::Analyze(query)) => {
+                let plan = query.plan(&state.catalog, &settings)?;
+                self.check_sources(session, &state.catalog, &plan.reads)?;
+                let schema = Schema { key: Vec::new(), value: vec![Column::value(PLAN, SqlType::String)] };
+                (schema, plan.reads.clone(), plan::explain::explain(&plan.logical))
+            }
             Intent::Change(_)
             | Intent::Read(Read::Print(_) | Read::Verify(_))
             | Intent::Connector(_)
@@ -250,11 +258,14 @@ fn missing(state: &State, name: &Name) -> Error {
     })
 }
 
-/// The text of the explained statement, without EXPLAIN.
+/// The text of the explained statement, without EXPLAIN [ANALYZE].
 pub(in crate::engine) fn explained(text: &str) -> String {
-    let text = text.trim_start();
-    let statement = text.split_at_checked("EXPLAIN".len()).filter(|(word, _)| word.eq_ignore_ascii_case("EXPLAIN"));
-    statement.map_or(text, |(_, statement)| statement.trim_start()).to_owned()
+    let without = |text: &str, word: &str| {
+        let text = text.trim_start();
+        let statement = text.split_at_checked(word.len()).filter(|(begin, _)| begin.eq_ignore_ascii_case(word));
+        statement.map_or(text, |(_, statement)| statement.trim_start()).to_owned()
+    };
+    without(&without(text, "EXPLAIN"), "ANALYZE")
 }
 
 /// A query's state as SHOW QUERIES prints it, and the reason if it does not run.

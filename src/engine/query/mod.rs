@@ -43,6 +43,8 @@ pub(in crate::engine) enum Read<'a> {
     Push(&'a Select),
     /// A SELECT that ends.
     Bounded(Bounded<'a>),
+    /// EXPLAIN ANALYZE of one.
+    Analyze(Bounded<'a>),
     /// PRINT.
     Print(&'a Print),
     /// VERIFY QUERY.
@@ -63,7 +65,7 @@ impl Read<'_> {
     pub(in crate::engine) fn validate(&self, catalog: &Catalog, settings: &Settings) -> Result<Vec<String>> {
         match self {
             Read::Push(select) => plan::push_query(select, catalog, settings).map(|plan| plan.reads),
-            Read::Bounded(bounded) => bounded.plan(catalog, settings).map(|plan| plan.reads),
+            Read::Bounded(bounded) | Read::Analyze(bounded) => bounded.plan(catalog, settings).map(|plan| plan.reads),
             // A topic may be created, and a query started, by the statements before.
             Read::Print(_) | Read::Verify(_) => Ok(Vec::new()),
         }
@@ -74,6 +76,7 @@ impl Read<'_> {
         match self {
             Read::Push(select) => engine.push_query(select, text, session),
             Read::Bounded(bounded) => engine.batch_query(bounded, text, session),
+            Read::Analyze(bounded) => engine.analyze(bounded, text, session),
             Read::Print(print) => engine.print(print, session),
             Read::Verify(id) => engine.verify(id, session),
         }

@@ -121,13 +121,8 @@ impl Engine {
         Ok(None)
     }
 
-    /// Its EXPLAIN.
-    pub(in crate::engine) fn explain_pull(
-        &self,
-        select: &Select,
-        text: &str,
-        session: &Session,
-    ) -> Result<Option<Entity>> {
+    /// Its columns, and its plan, drawn; `None` = it has to read the topic.
+    pub(in crate::engine) fn pull_plan(&self, select: &Select, session: &Session) -> Result<Option<(Schema, String)>> {
         let Some((Prepared { pull, .. }, _)) = self.prepare_pull(select, session)? else { return Ok(None) };
         let table = &select.from.name.value;
         let keys = match pull.lookups() {
@@ -135,14 +130,26 @@ impl Engine {
             Some(keys) => format!(", {keys} keys"),
             None => String::new(),
         };
+        let schema = Schema { key: Vec::new(), value: pull.columns().iter().map(as_value).collect() };
+        Ok(Some((schema, format!("Pull: {} in the committed rows of {table}{keys}\n", pull.access()))))
+    }
+
+    /// Its EXPLAIN.
+    pub(in crate::engine) fn explain_pull(
+        &self,
+        select: &Select,
+        text: &str,
+        session: &Session,
+    ) -> Result<Option<Entity>> {
+        let Some((schema, plan)) = self.pull_plan(select, session)? else { return Ok(None) };
         Ok(Some(Entity::from(Explanation {
             query: None,
             sql: explained(text),
-            schema: Schema { key: Vec::new(), value: pull.columns().iter().map(as_value).collect() },
+            schema,
             sink: None,
             window: None,
-            sources: vec![table.clone()],
-            plan: format!("Pull: {} in the committed rows of {table}{keys}\n", pull.access()),
+            sources: vec![select.from.name.value.clone()],
+            plan,
         })))
     }
 }

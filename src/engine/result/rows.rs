@@ -6,6 +6,9 @@ use arrow::array::ArrayRef;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
+/// The one column of EXPLAIN ANALYZE, with a line of the plan in each row.
+pub const PLAN: &str = "PLAN";
+
 /// A column of a result set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutputColumn {

@@ -72,7 +72,7 @@ impl Call {
 
 /// Adds the columns to the rows of a sorted input.
 #[derive(Debug)]
-struct LaggedExec {
+pub(super) struct LaggedExec {
     calls: Vec<Call>,
     partition_by: Vec<Arc<dyn PhysicalExpr>>,
     input: Arc<dyn ExecutionPlan>,
@@ -95,6 +95,25 @@ impl LaggedExec {
             schema: node.schema(),
             properties: node.properties().clone(),
         })
+    }
+}
+
+impl LaggedExec {
+    /// Its calls, with expressions as `text` writes them.
+    pub(super) fn calls_in_words(&self, text: &dyn Fn(&Arc<dyn PhysicalExpr>) -> String) -> Vec<String> {
+        let by: Vec<String> = self.partition_by.iter().map(text).collect();
+        let over = if by.is_empty() { String::new() } else { format!("PARTITION BY {}", by.join(", ")) };
+        let call = |call: &Call| match call {
+            Call::Number => format!("ROW_NUMBER() OVER ({over})"),
+            Call::Lag { value, rows: 1 } => format!("LAG({}) OVER ({over})", text(value)),
+            Call::Lag { value, rows } => format!("LAG({}, {rows}) OVER ({over})", text(value)),
+        };
+        self.calls.iter().map(call).collect()
+    }
+
+    /// Without PARTITION BY.
+    pub(super) fn is_one_partition(&self) -> bool {
+        self.partition_by.is_empty()
     }
 }
 

@@ -8,7 +8,7 @@
 //! filters, joins, groups, windows and sorts of plain columns.
 //!
 //! DataFusion plans and runs on one partition, so that order is the same at every run. Each query has a thread of its own
-//! (`run.rs`), within the bounds of [`crate::memory`]; the caller gets a plain iterator.
+//! (`run`), within the bounds of [`crate::memory`]; the caller gets a plain iterator.
 
 mod accumulators;
 mod arranged;
@@ -27,6 +27,7 @@ mod stopping;
 mod width;
 mod windowed;
 
+pub use run::analysis::{Analysis, analyze};
 pub use run::{BatchResult, Came, explain, run};
 pub use scan::progress::Scanned;
 pub use scan::system::SystemRows;
@@ -35,6 +36,7 @@ use crate::config;
 use crate::execute::state::spill_pool::SpillPool;
 use crate::format::frame::SharedSchemas;
 use crate::log::{Log, TopicPartition};
+use run::drawn::leaves::Leaves;
 use scan::progress::Scanning;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -105,6 +107,8 @@ pub(super) struct Counts {
     stopped: Arc<AtomicBool>,
     /// The plan is shown and not run: the log is not asked what there is to read.
     is_shown: bool,
+    /// What the leaves of its plan read, for who draws it.
+    leaves: Leaves,
 }
 
 impl Counts {

@@ -1,7 +1,7 @@
 //! Wide rows: what a batch of them could need is compared with the memory that is left before it is made.
 //!
 //! A join, a sort, a filter fill batches of a number of rows: 8,192 times a megabyte. So what goes into them is measured on its
-//! way. When a batch of the widest rows would not fit, the query starts again with smaller batches (`run.rs`), and only when a
+//! way. When a batch of the widest rows would not fit, the query starts again with smaller batches (`run`), and only when a
 //! single row does not fit it fails. A window function over a whole partition, which makes one batch of all rows that it
 //! gets, is measured in the same way.
 //!

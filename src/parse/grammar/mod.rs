@@ -35,6 +35,10 @@ fn explain(text: &str, tokens: &[TokenWithSpan], mut reader: Reader<'_>) -> Resu
     if reader.remaining() == 1 && matches!(reader.token(0), Token::Word(_)) {
         return Ok(Statement::ExplainQuery(reader.name("a query's id")?));
     }
+    if reader.word(0) == "ANALYZE" {
+        reader.skip(1);
+        return Ok(Statement::Analyze(Box::new(any(text, tokens, &mut reader, 2)?)));
+    }
     Ok(Statement::Explain(Box::new(any(text, tokens, &mut reader, 1)?)))
 }
 

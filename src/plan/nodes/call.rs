@@ -152,6 +152,33 @@ pub fn text(expr: &Expr) -> String {
     }
 }
 
+/// A call of a function for people: the program behind it, in which each argument's column is called as is said behind its name.
+pub fn function_in_words(function: &ScalarUDF, arguments: &[(String, String)]) -> String {
+    let program = (function.inner().as_ref() as &dyn std::any::Any).downcast_ref::<ProgramCall>();
+    match program {
+        Some(call) => renamed(&call.program.to_string(), arguments),
+        None => {
+            let said: Vec<&str> = arguments.iter().map(|(_, said)| said.as_str()).collect();
+            format!("{}({})", function.name().to_uppercase(), said.join(", "))
+        }
+    }
+}
+
+/// The text with other names; names are whole words.
+pub fn renamed(text: &str, names: &[(String, String)]) -> String {
+    let is_part = |c: char| c.is_alphanumeric() || matches!(c, '_' | '#');
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find(is_part) {
+        let word = &rest[at..];
+        let word = &word[..word.find(|c| !is_part(c)).unwrap_or(word.len())];
+        out.push_str(&rest[..at]);
+        out.push_str(names.iter().find(|(name, _)| name == word).map_or(word, |(_, said)| said));
+        rest = &rest[at + word.len()..];
+    }
+    out + rest
+}
+
 fn function_text(function: &AggregateUDF) -> String {
     match own_aggregate(function) {
         // As it was written, without its arguments.

@@ -134,7 +134,9 @@ impl Prepared {
         let mut session = self.session.clone();
         let last = last_of(engine, engine.parse(&text.text, &session)?, &mut session)?;
         let columns = match &last.statement {
-            Statement::Select(_) | Statement::Relational(_) => planned(engine, last.clone(), &mut session)?,
+            Statement::Select(_) | Statement::Relational(_) | Statement::Analyze(_) => {
+                planned(engine, last.clone(), &mut session)?
+            }
             // They have no plan that could be asked; dropping the rows ends the query.
             Statement::Print(_) | Statement::Verify(_) => match engine.execute(&last, &mut session)? {
                 Answer::Rows(rows) => rows.columns().to_vec(),
@@ -292,7 +294,11 @@ fn shows(statement: &Statement) -> bool {
 fn returns_rows(statement: &Statement) -> bool {
     let query = matches!(
         statement,
-        Statement::Select(_) | Statement::Relational(_) | Statement::Print(_) | Statement::Verify(_)
+        Statement::Select(_)
+            | Statement::Relational(_)
+            | Statement::Analyze(_)
+            | Statement::Print(_)
+            | Statement::Verify(_)
     );
     query || shows(statement)
 }

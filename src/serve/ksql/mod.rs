@@ -144,7 +144,11 @@ fn run(app: &App, principal: Principal, request: Request) -> Response {
     let query = |s: &&Parsed| {
         matches!(
             s.statement,
-            Statement::Select(_) | Statement::Relational(_) | Statement::Print(_) | Statement::Verify(_)
+            Statement::Select(_)
+                | Statement::Relational(_)
+                | Statement::Analyze(_)
+                | Statement::Print(_)
+                | Statement::Verify(_)
         )
     };
     if let Some(statement) = parsed.iter().find(query) {

@@ -166,7 +166,11 @@ pub(super) fn open(app: &App, principal: Principal, body: &[u8]) -> Result<Opene
     };
     if !matches!(
         statement.statement,
-        Statement::Select(_) | Statement::Relational(_) | Statement::Print(_) | Statement::Verify(_)
+        Statement::Select(_)
+            | Statement::Relational(_)
+            | Statement::Analyze(_)
+            | Statement::Print(_)
+            | Statement::Verify(_)
     ) {
         let e = Error::statement("this endpoint supports only SELECT and PRINT")
             .with_hint("send other statements to /ksql");

@@ -104,7 +104,7 @@ pub(crate) const STATEMENTS: &[Row] = &[
     ),
     row("DESCRIBE name [EXTENDED]", Yes, "", &["DESCRIBE s", "DESCRIBE t EXTENDED"]),
     row("DESCRIBE FUNCTION", Yes, "", &["DESCRIBE FUNCTION ucase"]),
-    row("EXPLAIN", Yes, "", &["EXPLAIN SELECT * FROM s EMIT CHANGES"]),
+    row("EXPLAIN", Yes, "also EXPLAIN ANALYZE of a query over history", &["EXPLAIN SELECT * FROM s EMIT CHANGES"]),
     row(
         "TERMINATE, PAUSE, RESUME, DROP",
         Yes,

@@ -57,7 +57,8 @@ impl House {
 
     /// A statement's status and answer, wherever it has to be sent.
     pub(super) fn say(&self, who: &str, statement: &str) -> (u16, Value) {
-        let is_query = ["SELECT", "PRINT", "VERIFY", "WITH"].iter().any(|word| statement.starts_with(word));
+        let is_query =
+            ["SELECT", "PRINT", "VERIFY", "WITH", "EXPLAIN ANALYZE"].iter().any(|word| statement.starts_with(word));
         match is_query {
             true => self.post(who, "/query-stream", &json!({ "sql": statement, "properties": earliest() }).to_string()),
             false => {
@@ -302,6 +303,8 @@ fn a_user_works_with_the_topics_that_the_file_names() {
         "SELECT b.n FROM b_in b JOIN a_count a ON b.k = a.k EMIT CHANGES LIMIT 1;",
         "EXPLAIN SELECT * FROM a_in EMIT CHANGES;",
         "EXPLAIN SELECT n FROM a_in ORDER BY n;",
+        "EXPLAIN ANALYZE SELECT n FROM a_in ORDER BY n;",
+        "EXPLAIN ANALYZE SELECT * FROM a_count WHERE k = 'x';",
         "EXPLAIN SELECT * FROM a_count WHERE k = 'x';",
         "EXPLAIN CTAS_A_COUNT_3;",
         "DESCRIBE a_in;",

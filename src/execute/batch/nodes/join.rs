@@ -4,6 +4,8 @@
 //! end of the history nothing can match any more what still waits: it leaves. A join without GRACE has no batch meaning of
 //! its own (it says "no match" before it knows): it waits as long as it would have kept its rows.
 
+use super::super::run::drawn::leaves::Leaf;
+use super::super::run::drawn::meter::Reading;
 use super::super::scan::deleted::GapCheck;
 use super::super::scan::parts;
 use super::super::scan::snapshot::Snapshot;
@@ -22,9 +24,11 @@ use crate::execute::task::topology::Topology;
 use crate::log::{Assignment, Isolation, Run, Start};
 use crate::memory;
 use crate::parse::statement::SourceKind;
+use crate::plan;
 use crate::plan::nodes::downcast;
 use crate::plan::nodes::join::{HIDDEN, Join, Rule};
 use crate::plan::nodes::table::{ORDINAL, PRESENT};
+use crate::types::clock::SystemClock;
 use crate::types::pseudo;
 use crate::workers::Crew;
 use arrow::array::{Array, ArrayRef, BooleanArray, Int32Array, Int64Array, RecordBatch, RecordBatchOptions};
@@ -98,7 +102,10 @@ impl TableProvider for JoinTable {
         let places = projection.unwrap_or(&all);
         let schema = Arc::new(self.schema.project(places)?);
         let stream = self.stream(places, schema.clone()).map_err(external)?;
-        Ok(Arc::new(StreamingTableExec::try_new(schema, vec![Arc::new(stream)], None, [], false, limit)?))
+        let leaf = Leaf { nodes: plan::explain::nodes(&self.plan), reading: stream.reading.clone() };
+        let stream: Arc<dyn PartitionStream> = Arc::new(stream);
+        self.counts.leaves.add(&stream, leaf);
+        Ok(Arc::new(StreamingTableExec::try_new(schema, vec![stream], None, [], false, limit)?))
     }
 }
 
@@ -121,7 +128,8 @@ impl JoinTable {
             self.counts.grown.fetch_or(snapshot.has_grown(), Ordering::Relaxed);
             self.counts.scanned.plan(snapshot.len(), snapshot.len());
         }
-        Ok(JoinStream { pipeline, snapshots, schema, history: self.history.clone(), counts: self.counts.clone() })
+        let (history, counts, reading) = (self.history.clone(), self.counts.clone(), Arc::default());
+        Ok(JoinStream { pipeline, snapshots, schema, history, counts, reading })
     }
 }
 
@@ -132,6 +140,8 @@ struct JoinStream {
     schema: SchemaRef,
     history: History,
     counts: Arc<Counts>,
+    /// What was read of all its topics.
+    reading: Arc<Reading>,
 }
 
 impl PartitionStream for JoinStream {
@@ -144,9 +154,18 @@ impl PartitionStream for JoinStream {
         let (sender, rows) = (builder.tx(), context.session_config().batch_size());
         let (pipeline, snapshots) = (self.pipeline.clone(), self.snapshots.clone());
         let (schema, history, counts) = (self.schema.clone(), self.history.clone(), self.counts.clone());
+        let reading = self.reading.clone();
         builder.spawn_blocking(memory::carried(move || {
-            let send = &mut |batch: RecordBatch| parts(&batch, rows).all(|part| sender.blocking_send(Ok(part)).is_ok());
-            let replay = Replay::new(&pipeline, &snapshots, &history, schema).map_err(external)?;
+            let clock = SystemClock::shared();
+            let mut since = clock.monotonic();
+            // Waiting for who takes the rows is no work.
+            let send = &mut |batch: RecordBatch| {
+                reading.worked(clock.monotonic().saturating_sub(since));
+                let taken = parts(&batch, rows).all(|part| sender.blocking_send(Ok(part)).is_ok());
+                since = clock.monotonic();
+                taken
+            };
+            let replay = Replay::new(&pipeline, &snapshots, &history, schema, &reading).map_err(external)?;
             replay.run(&counts, history.rows, send).map_err(external)
         }));
         builder.build()
@@ -167,12 +186,19 @@ struct Replay {
     reader: Box<dyn crate::log::Reader>,
     order: CanonicalOrder,
     schema: SchemaRef,
+    reading: Arc<Reading>,
     seq: u64,
     written: i64,
 }
 
 impl Replay {
-    fn new(pipeline: &Pipeline, snapshots: &[Snapshot], history: &History, schema: SchemaRef) -> Result<Replay> {
+    fn new(
+        pipeline: &Pipeline,
+        snapshots: &[Snapshot],
+        history: &History,
+        schema: SchemaRef,
+        reading: &Arc<Reading>,
+    ) -> Result<Replay> {
         let (mut decoders, mut ends, mut slots, mut places, mut assignment) = (vec![], vec![], vec![], vec![], vec![]);
         let (mut tables, mut writer_ids) = (Vec::new(), Vec::new());
         for (scan, snapshot) in pipeline.scans.iter().zip(snapshots) {
@@ -200,6 +226,7 @@ impl Replay {
             slots,
             places,
             schema,
+            reading: reading.clone(),
             seq: 0,
             written: 0,
         })
@@ -223,6 +250,7 @@ impl Replay {
                 place.moved(first.take(), self.reader.position(slot))?;
             }
             counts.scanned.read(arrived as u64, bytes);
+            self.reading.read(arrived as u64, bytes);
             idle = if arrived > 0 || done { 0 } else { idle + 1 };
             if idle > IDLE_POLLS_MAX {
                 return Err(Error::new(Kind::Io, "the topics of a join cannot be read to their ends"));

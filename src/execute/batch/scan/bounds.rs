@@ -111,6 +111,20 @@ impl Bounds {
         *self == Bounds::all()
     }
 
+    /// As conditions; empty for any record.
+    pub(crate) fn in_words(&self) -> String {
+        let parts = [("ROWTIME", &self.times), ("ROWPARTITION", &self.partitions), ("ROWOFFSET", &self.offsets)];
+        let one = |(name, range): (&str, &RangeInclusive<i64>)| match (*range.start(), *range.end()) {
+            (i64::MIN, i64::MAX) => None,
+            (first, last) if first > last => Some(format!("no {name}")),
+            (first, last) if first == last => Some(format!("{name} = {first}")),
+            (i64::MIN, last) => Some(format!("{name} <= {last}")),
+            (first, i64::MAX) => Some(format!("{name} >= {first}")),
+            (first, last) => Some(format!("{name} {first} to {last}")),
+        };
+        parts.into_iter().filter_map(one).collect::<Vec<_>>().join(", ")
+    }
+
     fn one(origin: Origin, range: RangeInclusive<i64>) -> Bounds {
         match origin {
             Origin::Rowtime => Bounds { times: range, ..Bounds::all() },

@@ -11,13 +11,16 @@ pub(super) mod snapshot;
 pub(super) mod system;
 
 use super::nodes::external;
+use super::run::drawn::leaves::Leaf;
 use super::{Counts, History};
 use crate::catalog::Source;
 use crate::error::Result;
 use crate::log::Log;
 use crate::memory;
 use crate::parse::statement::SourceKind;
+use crate::plan::explain::scan_of;
 use crate::plan::nodes::table::{Origin, SourceTable};
+use crate::types::clock::SystemClock;
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions};
 use arrow::compute::interleave_record_batch;
 use arrow::datatypes::{Int32Type, SchemaRef};
@@ -74,6 +77,15 @@ impl BatchTable {
         BatchTable { bounds, ..self }
     }
 
+    /// For EXPLAIN: what is read, and of which records.
+    fn in_words(&self, bounds: &Bounds) -> String {
+        let is_table = self.source.kind == SourceKind::Table;
+        let last = if is_table { ", the last row of each key" } else { "" };
+        let only = bounds.in_words();
+        let only = if only.is_empty() { only } else { format!(", only {only}") };
+        format!("{}{last}{only}", scan_of(&self.source))
+    }
+
     fn bounds_of(&self, filter: &Expr) -> Bounds {
         let place = |name: &str| self.schema.index_of(name).ok().map(|i| self.origins[i]);
         Bounds::of_expr(filter, &place)
@@ -114,6 +126,7 @@ impl TableProvider for BatchTable {
         let retained = snapshot.len();
         snapshot.narrow(&bounds, self.history.log.as_ref()).map_err(external)?;
         self.counts.scanned.plan(snapshot.len(), retained);
+        let leaf = Leaf { nodes: vec![(self.in_words(&bounds), None)], reading: snapshot.reading.clone() };
         let stream = TopicStream {
             snapshot,
             origins: places.iter().map(|i| self.origins[*i]).collect(),
@@ -121,7 +134,9 @@ impl TableProvider for BatchTable {
             log: self.history.log.clone(),
             counts: self.counts.clone(),
         };
-        Ok(Arc::new(StreamingTableExec::try_new(schema, vec![Arc::new(stream)], None, [], false, limit)?))
+        let stream: Arc<dyn PartitionStream> = Arc::new(stream);
+        self.counts.leaves.add(&stream, leaf);
+        Ok(Arc::new(StreamingTableExec::try_new(schema, vec![stream], None, [], false, limit)?))
     }
 }
 
@@ -150,8 +165,17 @@ impl PartitionStream for TopicStream {
             ordinal: 0,
         };
         let (log, counts) = (self.log.clone(), self.counts.clone());
+        let read = self.snapshot.reading.clone();
         builder.spawn_blocking(memory::carried(move || {
-            let send = &mut |batch: RecordBatch| parts(&batch, rows).all(|part| sender.blocking_send(Ok(part)).is_ok());
+            let clock = SystemClock::shared();
+            let mut since = clock.monotonic();
+            // Waiting for who takes the rows is no work.
+            let send = &mut |batch: RecordBatch| {
+                read.worked(clock.monotonic().saturating_sub(since));
+                let taken = parts(&batch, rows).all(|part| sender.blocking_send(Ok(part)).is_ok());
+                since = clock.monotonic();
+                taken
+            };
             reading.run(&log, &counts, send).map_err(external)
         }));
         builder.build()

@@ -5,6 +5,7 @@
 //! of their times is known: the rows that are left keep their order.
 
 use super::super::Counts;
+use super::super::run::drawn::meter::Reading;
 use super::decoding::{Decoding, Pending};
 use super::deleted::GapCheck;
 use super::layout::{Layout, TURN};
@@ -132,6 +133,7 @@ struct Head {
     /// Polls without progress, one after the other.
     idle: u32,
     counts: Arc<Counts>,
+    reading: Arc<Reading>,
 }
 
 impl Head {
@@ -159,6 +161,7 @@ impl Head {
             waiting: VecDeque::new(),
             idle: 0,
             counts: counts.clone(),
+            reading: snapshot.reading.clone(),
         })
     }
 
@@ -231,7 +234,9 @@ impl Head {
     /// The rows of what was polled first, each with its turn.
     fn in_order(&mut self, waiting: Waiting) -> Result<Option<RecordBatch>> {
         let decoded = waiting.rows.wait()?;
-        self.counts.scanned.read(waiting.records, waiting.bytes.unwrap_or(decoded.payload));
+        let bytes = waiting.bytes.unwrap_or(decoded.payload);
+        self.counts.scanned.read(waiting.records, bytes);
+        self.reading.read(waiting.records, bytes);
         self.latest = self.latest.max(waiting.latest_before);
         let Some(batch) = decoded.batch else { return Ok(None) };
         let mut columns = batch.columns().to_vec();

@@ -6,6 +6,7 @@
 //!
 //! Leaving records out changes neither the rows that are left nor their order; where it might, they are read.
 
+use super::super::run::drawn::meter::Reading;
 use super::super::{Counts, History};
 use super::bounds::Bounds;
 use crate::catalog::Source;
@@ -24,14 +25,16 @@ pub(crate) struct Snapshot {
     pub ends: Vec<(TopicPartition, i64)>,
     /// By partition of `ends`: what of it is read.
     pub spans: Vec<Vec<Span>>,
+    /// What was read of it.
+    pub reading: Arc<Reading>,
 }
 
 impl Snapshot {
     /// The source as it is now; empty for a plan that is only shown.
     pub(crate) fn take(source: &Arc<Source>, history: &History, counts: &Counts) -> Result<Snapshot> {
-        let schemas = history.schemas.clone();
+        let (schemas, reading) = (history.schemas.clone(), Arc::default());
         if counts.is_shown {
-            return Ok(Snapshot { source: source.clone(), schemas, ends: Vec::new(), spans: Vec::new() });
+            return Ok(Snapshot { source: source.clone(), schemas, ends: Vec::new(), spans: Vec::new(), reading });
         }
         let log = &history.log;
         let Some(topic) = log.topic(&source.topic)? else {
@@ -49,7 +52,7 @@ impl Snapshot {
                 spans.push(vec![Span::whole(range)]);
             }
         }
-        Ok(Snapshot { source: source.clone(), schemas, ends, spans })
+        Ok(Snapshot { source: source.clone(), schemas, ends, spans, reading })
     }
 
     /// Leaves out what the bounds rule out, as far as the rows that are left come in the same order and mean the same.

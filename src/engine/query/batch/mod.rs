@@ -1,5 +1,7 @@
 //! Batch queries: a SELECT without EMIT reads the retained history and ends.
 
+mod analyze;
+
 use crate::catalog::{Catalog, Source};
 use crate::engine::introspect::show::explained;
 use crate::engine::query::Bounded;
@@ -44,23 +46,8 @@ impl Engine {
         {
             return Ok(rows);
         }
-        let properties = self.properties(session);
-        let settings = self.settings(&properties)?;
-        let catalog = self.catalog();
-        let plan = query.plan(&catalog, &settings)?;
-        let behind = self.wait_for_new(&plan.reads)?;
-        // A pull query that falls back to the topic was checked already.
-        if permit.is_none() {
-            check_scans(&plan, &catalog, &settings)?;
-        }
-        self.check_sources(session, &catalog, &plan.reads)?;
-        let permit = match permit {
-            Some(permit) => permit,
-            None => self.inner.pulls.enter()?,
-        };
-        let quota = self.inner.user_quota.acquire(&session.principal().name)?;
-        let system = Arc::new(self.system_rows(&plan.reads, session)?);
-        let history = History { system, ..self.history(&properties, text.len()) };
+        let Admitted { plan, history, catalog, behind, permit, quota } =
+            self.admit(query, text.len(), session, permit)?;
         let result = batch::run(&plan, &history)?;
         let columns =
             result.columns().iter().map(|c| OutputColumn { name: c.name.clone(), ty: c.ty.clone() }).collect();
@@ -79,6 +66,34 @@ impl Engine {
             permit,
             _quota: quota,
         })))
+    }
+
+    /// Plans a query, checks what its reader may, and lets it in; a statement of so many bytes.
+    pub(in crate::engine) fn admit(
+        &self,
+        query: Bounded<'_>,
+        text_bytes: usize,
+        session: &Session,
+        permit: Option<PullPermit>,
+    ) -> Result<Admitted> {
+        let properties = self.properties(session);
+        let settings = self.settings(&properties)?;
+        let catalog = self.catalog();
+        let plan = query.plan(&catalog, &settings)?;
+        let behind = self.wait_for_new(&plan.reads)?;
+        // A pull query that falls back to the topic was checked already.
+        if permit.is_none() {
+            check_scans(&plan, &catalog, &settings)?;
+        }
+        self.check_sources(session, &catalog, &plan.reads)?;
+        let permit = match permit {
+            Some(permit) => permit,
+            None => self.inner.pulls.enter()?,
+        };
+        let quota = self.inner.user_quota.acquire(&session.principal().name)?;
+        let system = Arc::new(self.system_rows(&plan.reads, session)?);
+        let history = History { system, ..self.history(&properties, text_bytes) };
+        Ok(Admitted { plan, history, catalog, behind, permit, quota })
     }
 
     pub(in crate::engine) fn explain_batch(
@@ -100,10 +115,20 @@ impl Engine {
             sink: None,
             window: None,
             sources,
-            plan: plan::explain::joins(&plan.logical)
-                + &batch::explain(&plan, &self.history(&self.inner.config.properties, text.len()))?,
+            plan: batch::explain(&plan, &self.history(&self.inner.config.properties, text.len()))?,
         }))
     }
+}
+
+/// A query that may run.
+pub(in crate::engine) struct Admitted {
+    pub(in crate::engine) plan: BatchPlan,
+    pub(in crate::engine) history: History,
+    pub(in crate::engine) catalog: Arc<Catalog>,
+    /// Which new queries it is too early for.
+    pub(in crate::engine) behind: Option<String>,
+    pub(in crate::engine) permit: PullPermit,
+    pub(in crate::engine) quota: QuotaPermit,
 }
 
 impl Bounded<'_> {

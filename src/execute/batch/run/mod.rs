@@ -5,6 +5,9 @@
 //! ends a query early (its time, its memory, a caller that has gone) is noticed between two batches and within a scan; the
 //! caller does not wait for that. A result ends with [`Came::End`] only if the query reported its end: a thread that dies is an error.
 
+pub(super) mod analysis;
+pub(super) mod drawn;
+
 use super::{Counts, HELD_FACTOR, History, Scanned, planner};
 use crate::error::{Error, Kind, Result};
 use crate::memory::{self, Bounds, Limits};
@@ -87,6 +90,8 @@ enum Said {
 enum Want {
     Rows,
     Drawing,
+    /// What it did, drawn; at most so many rows are wanted of it.
+    Analysis(Option<u64>),
 }
 
 /// The result of a batch query: an iterator that blocks until the next rows are there.
@@ -322,9 +327,11 @@ impl Job {
     async fn attempt(&self, sender: &SyncSender<Said>, sent: &mut usize) -> Result<()> {
         let (physical, context) = self.planned().await?;
         if self.want == Want::Drawing {
-            let text = datafusion::physical_plan::displayable(physical.as_ref()).indent(false).to_string();
-            let _ = sender.send(Said::Drawn(text));
+            let _ = sender.send(Said::Drawn(drawn::drawn(&physical, &self.counts.leaves)));
             return Ok(());
+        }
+        if let Want::Analysis(limit) = self.want {
+            return self.analyzed(physical, context, limit, sender).await;
         }
         let columns = self.plan.columns.clone();
         let schema = schema_of(&columns);
