@@ -51,6 +51,26 @@ pub enum Mutant {
     UnknownIsTrue,
     /// HAVING of a continuous query is not planned.
     HavingLost,
+    /// Units are taken without fencing their earlier owners (C4).
+    TakenUnfenced,
+    /// Only the slot that committed last is fenced, not all that may still write (C4).
+    CommitterFencedOnly,
+    /// The control topic is not read again after a producer was initialised (C3).
+    ControlNotReadAgain,
+    /// A producer is used again after an error (C3).
+    ProducerKeptAfterError,
+    /// A producer is used again though one of its requests may have been sent twice (K8).
+    ProducerKeptAfterRepetition,
+    /// A release of an earlier term than the last one spares the fence (C5).
+    OlderReleaseCounts,
+    /// What was lost is released by a producer that was initialised after the loss (C5).
+    ReleaseByNewProducer,
+    /// Ownership is confirmed before the earlier owners are fenced (C4).
+    ConfirmedBeforeFence,
+    /// Fences are repeated after every error, so that two processes may fence each other for ever (C4).
+    FencesForgotten,
+    /// A process whose slot has a later start continues (C3).
+    PredecessorStays,
 }
 
 #[cfg(debug_assertions)]

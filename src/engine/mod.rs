@@ -11,6 +11,7 @@
 //!              InsertValues  one record                                               insert
 //!              Setting       SET, DEFINE: the session                                 session
 //! facts      what the queries do, as numbers: for the API, /metrics, DESCRIBE, SQL    facts
+//! cluster    the protocol by which processes will share queries; not in use yet       cluster
 //! check      a text as it is written: outlines, diagnostics, fixes                    introspect
 //! ```
 //!
@@ -19,6 +20,7 @@
 //! are data ([`result`]); a result set is a [`RowStream`].
 
 pub mod access;
+pub mod cluster;
 pub mod command;
 pub mod facts;
 pub mod insert;
@@ -31,7 +33,6 @@ mod connector;
 mod ddl;
 mod intent;
 mod open;
-mod panic_guard;
 mod schemas;
 mod snapshot;
 

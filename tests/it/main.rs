@@ -18,6 +18,7 @@ mod bounded_functions;
 mod builtin_registry;
 mod cli;
 mod clients;
+mod cluster;
 mod command_line;
 mod compatibility;
 mod console;

@@ -14,6 +14,7 @@
 pub(in crate::engine) mod carry_out;
 pub mod datagen;
 pub(in crate::engine) mod lock;
+mod panic_guard;
 pub(in crate::engine) mod plan;
 pub(in crate::engine) mod sandbox;
 pub(in crate::engine) mod terminate_cluster;

@@ -21,7 +21,7 @@ thread_local! {
 
 impl Engine {
     /// Carries out a statement, or a part of one; a panic in it is an error.
-    pub(super) fn guarded<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    pub(in crate::engine) fn guarded<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         RECORDED.set(false);
         let done = threads::guard("statement", &self.inner.config.service_id, work);
         if done.is_err() && RECORDED.get() {
@@ -31,13 +31,13 @@ impl Engine {
     }
 
     /// Notes that the statement on this thread is recorded: from here on it must be carried out to its end.
-    pub(super) fn note_recorded(&self) {
+    pub(in crate::engine) fn note_recorded(&self) {
         RECORDED.set(true);
         mutant::trip("recorded", &self.inner.config.service_id);
     }
 
     /// An error once the catalogue may lack a recorded statement.
-    pub(super) fn check_consistent(&self) -> Result<()> {
+    pub(in crate::engine) fn check_consistent(&self) -> Result<()> {
         match self.inner.inconsistent.load(Ordering::Acquire) {
             true => Err(Error::new(Kind::Busy, "a statement panicked after it was recorded")
                 .with_detail("its changes may be missing from the catalogue, so no further statement is recorded")
