@@ -73,8 +73,8 @@ use result::rows::RowStream;
 use session::Session;
 use snapshot::Published;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// How long closing the engine waits for a statement that changes the catalogue.
@@ -165,8 +165,8 @@ struct Inner {
     pushes: Arc<push_registry::PushRegistry>,
     /// The service was terminated: no statement is carried out any more.
     over: AtomicBool,
-    /// A statement panicked between the command log and the catalogue.
-    inconsistent: AtomicBool,
+    /// Why the catalogue may lack a recorded statement: a panic after it was recorded, or a record that arrived late.
+    inconsistent: OnceLock<&'static str>,
     /// Limits on queries without EMIT.
     pulls: Arc<pull_limits::PullLimits>,
     /// Which topics are the engine's.

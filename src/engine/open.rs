@@ -27,8 +27,8 @@ use crate::registry::writers::WriterIds;
 use crate::types::clock::SharedClock;
 use crate::workers::Workers;
 use parking_lot::Mutex;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// Attempts to acquire the service on Kafka: a lost request is no reason not to start.
@@ -147,7 +147,7 @@ impl Engine {
             state,
             pushes: Arc::default(),
             over: AtomicBool::new(false),
-            inconsistent: AtomicBool::new(false),
+            inconsistent: OnceLock::new(),
             plan_cache: Default::default(),
             recent_topics: Default::default(),
             positions: Default::default(),

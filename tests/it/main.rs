@@ -92,6 +92,7 @@ mod threads;
 mod too_large;
 mod topic_changes;
 mod traps;
+mod unconfirmed;
 mod unread;
 mod verify;
 mod windows;

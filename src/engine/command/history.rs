@@ -9,6 +9,7 @@
 //! A record that is not a command never prevents a service from starting. A command of a newer build does: ignoring it would
 //! yield a wrong catalogue.
 
+use super::acceptance::{self, Acceptance};
 use super::mark::{Judge, Role, Secret, Verdict};
 use super::{COMMAND_FORMAT, Command, CommandLog, Removal};
 use crate::error::{Error, Result};
@@ -124,8 +125,7 @@ struct Reading<'a> {
     topic: &'a str,
     judge: Judge,
     history: History,
-    /// The last marked command: a repetition is a copy.
-    last: Option<(u64, Vec<u8>)>,
+    acceptance: Acceptance,
     /// Offsets named by removals.
     removed: BTreeSet<i64>,
 }
@@ -171,16 +171,16 @@ impl Reading<'_> {
             self.skip(record, "its sequence number is none of a command");
             return Ok(());
         }
-        if is_marked {
-            // A statement whose record was written but not acknowledged has failed: the next one has the same number.
-            let is_copy = self.last.as_ref().is_some_and(|(sequence, last)| {
-                command.sequence < *sequence || (command.sequence == *sequence && last.as_slice() == value)
-            });
-            if is_copy {
+        match self.acceptance.judge(&command, value, is_marked) {
+            acceptance::Verdict::Accepted => {}
+            acceptance::Verdict::Copy => {
                 self.skip(record, "it is a copy of an earlier command");
                 return Ok(());
             }
-            self.last = Some((command.sequence, value.to_vec()));
+            acceptance::Verdict::Overtaken => {
+                self.skip(record, "another statement was recorded in its place");
+                return Ok(());
+            }
         }
         let (offset, timestamp) = (record.offset, record.timestamp);
         self.history.commands.push(Recorded { offset, timestamp, is_marked, command });

@@ -11,10 +11,13 @@ pub mod repair;
 
 pub(in crate::engine) mod status;
 
+mod acceptance;
+mod append;
 mod history;
 mod mark;
 mod replay;
 
+pub use append::Appended;
 pub use history::{History, Recorded, SKIPPED_MAX, Skipped};
 pub use status::CommandStatus;
 
@@ -39,6 +42,9 @@ pub struct Command {
     pub engine: String,
     /// Its place: 0, 1, 2 ... without gaps.
     pub sequence: u64,
+    /// It counts only if its place was free when its record arrived. Earlier builds did not compare.
+    #[serde(default)]
+    pub compares: bool,
     /// The statement, after substitution of variables.
     pub statement: String,
     /// The user who executed it.
@@ -72,6 +78,8 @@ pub struct CommandLog {
     secret: Secret,
     /// Whether the topic holds the secret already.
     is_marked: AtomicBool,
+    /// An append was not confirmed, and its record may still arrive.
+    is_unresolved: AtomicBool,
 }
 
 impl CommandLog {
@@ -84,7 +92,7 @@ impl CommandLog {
         let (history, secret) = history::read(log, &topic)?;
         let is_marked = AtomicBool::new(secret.is_some());
         let secret = secret.map_or_else(Secret::random, Ok)?;
-        Ok((CommandLog { topic, secret, is_marked }, history))
+        Ok((CommandLog { topic, secret, is_marked, is_unresolved: AtomicBool::new(false) }, history))
     }
 
     /// Name of a service's command log.
@@ -103,14 +111,6 @@ impl CommandLog {
     /// Deletes the topic, and with it all commands.
     pub fn delete(&self, log: &dyn Log) -> Result<()> {
         log.delete_topic(&self.topic)
-    }
-
-    /// Makes a command durable.
-    pub fn append(&self, log: &dyn Log, command: &Command, now_ms: i64) -> Result<()> {
-        let value = serde_json::to_vec(command).map_err(|e| Error::bug("a command cannot be written").because(e))?;
-        let mut set = self.begin(now_ms)?;
-        self.secret.push(&mut set, Role::Command, now_ms, &command.sequence.to_string(), &value);
-        self.write(log, &set)
     }
 
     /// Makes a removal durable.

@@ -6,7 +6,7 @@
 
 use crate::catalog::topics::TopicUse;
 use crate::catalog::{Effect, Source};
-use crate::engine::command::{COMMAND_FORMAT, Command, CommandStatus};
+use crate::engine::command::{Appended, COMMAND_FORMAT, Command, CommandStatus};
 use crate::engine::ddl::Change;
 use crate::engine::ddl::lock::Ddl;
 use crate::engine::ddl::plan::{Context, Planned, Reply, Step, plan};
@@ -216,13 +216,17 @@ impl Engine {
             format: COMMAND_FORMAT,
             engine: ENGINE_VERSION.to_owned(),
             sequence: ddl.next,
+            compares: true,
             statement: origin.text.to_owned(),
             author: Some(origin.session.principal().name.to_string()),
             properties: origin.session.properties().clone(),
             effect,
             status: origin.status.cloned(),
         };
-        self.inner.commands.append(&*self.inner.log, &command, self.inner.clock.now_ms())?;
+        match self.inner.commands.append(&*self.inner.log, &command, self.inner.clock.now_ms())? {
+            Appended::Recorded => {}
+            Appended::Overtaken => return Err(self.overtaken()),
+        }
         self.note_recorded();
         ddl.change(|state| state.next += 1);
         Ok(command.sequence as i64)

@@ -6,13 +6,13 @@
 //!                                         a restart replays it
 //! ```
 //!
+//! A record that arrives after its statement has failed has the same consequence ([`Engine::overtaken`]).
 //! Queries, lookups and statements that only read continue in either case.
 
 use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
 use crate::{mutant, threads};
 use std::cell::Cell;
-use std::sync::atomic::Ordering;
 
 thread_local! {
     /// The statement on this thread is recorded in the command log.
@@ -25,7 +25,7 @@ impl Engine {
         RECORDED.set(false);
         let done = threads::guard("statement", &self.inner.config.service_id, work);
         if done.is_err() && RECORDED.get() {
-            self.inner.inconsistent.store(true, Ordering::Release);
+            let _ = self.inner.inconsistent.set("a statement panicked after it was recorded");
         }
         done.flatten()
     }
@@ -36,13 +36,23 @@ impl Engine {
         mutant::trip("recorded", &self.inner.config.service_id);
     }
 
+    /// The error of a statement in whose place the command log holds another one: a record that was not confirmed, and that
+    /// arrived after its statement had failed.
+    pub(in crate::engine) fn overtaken(&self) -> Error {
+        let why = "a statement that the log had not confirmed was recorded after all";
+        let why = *self.inner.inconsistent.get_or_init(|| why);
+        Error::new(Kind::Busy, why)
+            .with_detail("it is missing from the catalogue, so that this statement was not carried out")
+            .with_hint("restart tidegate: it replays the command log; then repeat this statement")
+    }
+
     /// An error once the catalogue may lack a recorded statement.
     pub(in crate::engine) fn check_consistent(&self) -> Result<()> {
-        match self.inner.inconsistent.load(Ordering::Acquire) {
-            true => Err(Error::new(Kind::Busy, "a statement panicked after it was recorded")
+        match self.inner.inconsistent.get() {
+            Some(why) => Err(Error::new(Kind::Busy, *why)
                 .with_detail("its changes may be missing from the catalogue, so no further statement is recorded")
                 .with_hint("restart tidegate: it replays the command log")),
-            false => Ok(()),
+            None => Ok(()),
         }
     }
 }
