@@ -75,10 +75,8 @@ impl Execution {
                 records += fetched.len();
                 bytes += fetched.runs().iter().map(Run::bytes).sum::<u64>();
                 self.held.runs.extend(fetched.into_runs());
-                // A poll that brought less has emptied the reader; what a round cannot take waits there. A thread that works
-                // alone decodes what it fetched before it fetches more, while it is in the cache.
-                if !full || self.spec.crew.is_alone() || records >= ROUND_RECORDS_MAX || bytes >= ROUND_BYTES_MAX as u64
-                {
+                // A poll that brought less has emptied the reader; what a round cannot take waits there.
+                if !full || records >= ROUND_RECORDS_MAX || bytes >= ROUND_BYTES_MAX as u64 {
                     break;
                 }
                 match self.reader.poll(BATCH_ROWS_MAX, Duration::ZERO) {
