@@ -31,7 +31,7 @@ fn number(name: &str, otherwise: u64) -> u64 {
 }
 
 fn weather(seed: u64) -> Weather {
-    if seed % RUSH_ONE_IN == 0 { Weather::RUSH } else { Weather::STORM }
+    if seed.is_multiple_of(RUSH_ONE_IN) { Weather::RUSH } else { Weather::STORM }
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn every_row_is_committed_once_whatever_happens() {
         }
         count += 1;
     }
-    println!("{count} seeds of {steps} steps: {total:?}");
+    eprintln!("{count} seeds of {steps} steps: {total:?}");
     let has_happened = [total.rows / 20, total.kills, total.pauses, total.twins * 4, total.late, total.assigns];
     assert!(one.is_some() || has_happened.iter().all(|times| *times >= count), "hardly anything happened: {total:?}");
 }
@@ -66,7 +66,7 @@ fn noticed(mutant: Mutant, weather: &Weather, is_expected: fn(&Fault) -> bool) {
     let run = |seed| mutant::with(mutant, || World::new(seed).run(STEPS, weather)).err().map(|fault| (seed, fault));
     let found = (0..MUTANT_SEEDS).filter_map(run).find(|(_, fault)| is_expected(fault));
     let (seed, fault) = found.unwrap_or_else(|| panic!("{mutant:?} was not noticed in {MUTANT_SEEDS} seeds"));
-    println!("{mutant:?}, seed {seed}: {fault:?}");
+    eprintln!("{mutant:?}, seed {seed}: {fault:?}");
 }
 
 #[test]

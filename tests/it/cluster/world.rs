@@ -214,7 +214,7 @@ impl World {
         let slot = self.dice.below(self.processes.len() as i64) as usize;
         let mut chance = self.dice.below(1_000) as u32;
         // In a rush plans come in bursts, with time to follow them in between.
-        let assign = if self.now_ms / weather.burst_ms % 4 == 0 { weather.assign } else { 0 };
+        let assign = if (self.now_ms / weather.burst_ms).is_multiple_of(4) { weather.assign } else { 0 };
         let mut is = |rate: u32| {
             let hit = chance < rate;
             chance = if hit { u32::MAX } else { chance - rate };
