@@ -25,6 +25,8 @@ pub enum Mutant {
     UndoKept,
     /// A restarted operator begins at the beginning of time.
     StreamTimeLost,
+    /// A snapshot is used although the last commit counted other entries.
+    SnapshotTrusted,
     /// In `LatestPerKey`, rows leave in the order of slots, not of changes.
     LastByHash,
     /// Sessions that were merged are not deleted from the table.

@@ -337,6 +337,7 @@ impl Engine {
     pub fn close(&self) {
         let ddl = self.ddl_within("the end of the process", CLOSE_WAIT);
         self.inner.generators.stop(&self.inner.clock);
+        self.inner.snapshots.iter().for_each(|snapshots| snapshots.end(&self.inner.clock));
         for (_, query) in self.queries() {
             query.stop();
         }

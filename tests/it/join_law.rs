@@ -2,6 +2,7 @@
 //! nothing had happened; a restart from the changelog continues as if there had been none.
 
 use crate::batches::{Dice, batch, cuts, records, same, seeds};
+use crate::copied_state::{Met, Snapshots};
 use crate::join_model::{Joining, join};
 use crate::model::{Rec, Val};
 use tidegate::catalog::Format;
@@ -109,7 +110,7 @@ impl Case {
         cuts(dice, self.rows.len(), how).into_iter().filter(border).collect()
     }
 
-    fn step(&self, operator: &mut StreamStreamJoin, range: std::ops::Range<usize>, out: &mut OperatorOutput) {
+    fn step(&self, operator: &mut dyn Operator, range: std::ops::Range<usize>, out: &mut OperatorOutput) {
         let ports = [0, 1].map(|port| {
             let own = self.rows[range.clone()].iter().filter(|r| r.0 == port);
             let own: Vec<Rec> = own.map(|r| r.1.clone()).collect();
@@ -194,6 +195,37 @@ pub(crate) fn a_join_goes_on_after_a_restart_from_its_changelog() {
         same(&format!("seed {seed}"), &records(&got), &want.records);
     }
     assert!(taken_back > 100, "only {taken_back} entries were taken back");
+}
+
+#[test]
+pub(crate) fn a_join_goes_on_after_a_restart_from_a_snapshot() {
+    let mut met = Met::default();
+    for seed in seeds(4) {
+        let case = case(seed);
+        let mut dice = Dice(seed ^ 13);
+        let want = join(&case.rows, &case.joining);
+        let boxed = || -> Box<dyn Operator> { Box::new(case.operator()) };
+        let (mut operator, mut got, mut changelog) = (boxed(), OperatorOutput::default(), Vec::new());
+        let mut snapshots = Snapshots::default();
+        for cut in case.cuts(&mut dice, 3).windows(2) {
+            if dice.one_in(4) {
+                case.step(&mut *operator, cut[0]..cut[1], &mut OperatorOutput::default());
+                operator.abort();
+            }
+            case.step(&mut *operator, cut[0]..cut[1], &mut got);
+            operator.changelog(&mut changelog).unwrap();
+            let (offset_metadata, living) = (operator.offset_metadata(), operator.living());
+            operator.commit();
+            snapshots.copy(&mut dice, &mut *operator, &changelog);
+            if dice.one_in(4) {
+                let memo = (offset_metadata.as_str(), living);
+                operator = snapshots.restart(&mut dice, boxed, &changelog, memo, &mut met);
+                assert_eq!(operator.offset_metadata(), offset_metadata, "seed {seed}");
+            }
+        }
+        same(&format!("seed {seed}"), &records(&got), &want.records);
+    }
+    assert!(met.used > 0 && met.several > 0 && met.refused > 0, "{met:?}");
 }
 
 fn restarted(

@@ -22,6 +22,7 @@ mod cluster;
 mod command_line;
 mod compatibility;
 mod console;
+mod copied_state;
 mod copy;
 mod crash;
 mod datagen;

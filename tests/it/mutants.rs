@@ -2,7 +2,7 @@
 //!
 //! A law that passes with its bug tests nothing; so does one that fails without it, which its own run shows.
 
-use crate::{grammar_law, grouped_queries, join_law, relational_law, simulation, split_law, table_law};
+use crate::{grammar_law, grouped_queries, join_law, relational_law, simulation, snapshots, split_law, table_law};
 use std::panic::catch_unwind;
 use tidegate::log::partition;
 use tidegate::mutant::{self, Mutant};
@@ -51,6 +51,11 @@ fn undo_set_kept_after_abort() {
 #[test]
 fn stream_time_lost_on_restart() {
     caught(Mutant::StreamTimeLost, split_law::a_restart_from_the_changelog_goes_on);
+}
+
+#[test]
+fn a_snapshot_with_rows_that_were_deleted() {
+    caught(Mutant::SnapshotTrusted, snapshots::a_snapshot_whose_changelog_has_forgotten_deletions_is_set_aside);
 }
 
 #[test]

@@ -2,16 +2,15 @@
 //! replay is as if nothing had happened; a restart from the changelog continues as if there had been none.
 
 use crate::batches::{Dice, batch, cuts, records, same, seeds};
+use crate::copied_state::{Met, Snapshots, compacted, restore};
 use crate::model::{self, Grouping, KEPT, Rec, Val};
-use std::collections::BTreeMap;
 use std::ops::Range;
 use tidegate::catalog::Format;
 use tidegate::execute::operator::aggregate::AggregateOperator;
 use tidegate::execute::operator::session_window::SessionWindowOperator;
-use tidegate::execute::operator::{EmitMode, Operator, OperatorOutput, SnapshotPlace};
+use tidegate::execute::operator::{EmitMode, Operator, OperatorOutput};
 use tidegate::execute::pipeline::{AggregateCall, AggregateSpec};
 use tidegate::execute::state::ChangelogEntry;
-use tidegate::execute::state::entry_batch::EntryBatch;
 use tidegate::functions::aggregate::Aggregate;
 use tidegate::types::time::{Window, WindowKind};
 use tidegate::types::{Column, SqlType};
@@ -352,22 +351,9 @@ fn restarts(seeds: Range<u64>, salt: u64, restored: impl Fn(&mut Dice, &[Changel
     }
 }
 
-fn restore<'a>(operator: &mut dyn Operator, entries: impl IntoIterator<Item = &'a ChangelogEntry>) {
-    for entry in entries {
-        operator.restore(&entry.key, entry.value.as_deref(), entry.timestamp).unwrap();
-    }
-}
-
 #[test]
 pub(crate) fn a_restart_from_the_changelog_goes_on() {
-    restarts(seeds(4), 11, |_, changelog, operator| restore(operator, changelog));
-}
-
-/// What compaction leaves of a changelog: of each key the last entry, and at worst no tombstone.
-fn compacted(changelog: &[ChangelogEntry]) -> Vec<&ChangelogEntry> {
-    let last: BTreeMap<&[u8], usize> = changelog.iter().enumerate().map(|(at, entry)| (&entry.key[..], at)).collect();
-    let left = |(at, entry): &(usize, &ChangelogEntry)| entry.value.is_some() && last[&entry.key[..]] == *at;
-    changelog.iter().enumerate().filter(left).map(|(_, entry)| entry).collect()
+    restarts(seeds(4), 11, |_, changelog, operator| restore(operator, changelog).unwrap());
 }
 
 #[test]
@@ -375,30 +361,20 @@ pub(crate) fn a_restart_from_a_compacted_changelog_goes_on() {
     restarts(seeds(40), 12, |dice, changelog, operator| {
         // The part that was not compacted may begin anywhere.
         let (old, new) = changelog.split_at(dice.below(changelog.len() as i64 + 1) as usize);
-        restore(operator, compacted(old).into_iter().chain(new));
+        restore(operator, compacted(old).into_iter().chain(new)).unwrap();
     });
-}
-
-/// A snapshot in the making: where its changelog continues, what was copied, and how far.
-struct Copied {
-    offset: usize,
-    place: SnapshotPlace,
-    pieces: Vec<EntryBatch>,
 }
 
 /// Pieces of a snapshot are copied at several commits, with aborts between them, and the changelog behind it is compacted.
 #[test]
 pub(crate) fn a_restart_from_a_snapshot_goes_on() {
-    let (mut used, mut several) = (0, 0);
+    let mut met = Met::default();
     for seed in seeds(40) {
         for (case, mode) in forms(seed) {
             let mut dice = Dice(seed ^ 13);
             let (mut plain, mut restarted) = (case.operator(mode), case.operator(mode));
-            if !plain.has_snapshots() {
-                continue;
-            }
             let (mut want, mut got, mut changelog) = (OperatorOutput::default(), OperatorOutput::default(), Vec::new());
-            let (mut copying, mut copied): (Option<Copied>, Option<Copied>) = (None, None);
+            let mut snapshots = Snapshots::default();
             for cut in cuts(&mut dice, case.rows.len(), 3).windows(2) {
                 if dice.one_in(4) {
                     let mut lost = OperatorOutput::default();
@@ -410,29 +386,13 @@ pub(crate) fn a_restart_from_a_snapshot_goes_on() {
                     operator.emit(out).unwrap();
                 }
                 restarted.changelog(&mut changelog).unwrap();
-                let offset_metadata = restarted.offset_metadata();
+                let (offset_metadata, living) = (restarted.offset_metadata(), restarted.living());
                 plain.commit();
                 restarted.commit();
-                let offset = changelog.len();
-                let begin = || Copied { offset, place: SnapshotPlace::default(), pieces: Vec::new() };
-                let mut piece = EntryBatch::of(1 + dice.below(4) as usize);
-                let part = copying.get_or_insert_with(begin);
-                let complete = restarted.snapshot(&mut part.place, &mut piece).unwrap();
-                part.pieces.push(piece);
-                if complete {
-                    several += usize::from(part.pieces.len() > 2);
-                    copied = copying.take();
-                }
+                snapshots.copy(&mut dice, restarted.as_mut(), &changelog);
                 if dice.one_in(4) {
-                    (restarted, copying) = (case.operator(mode), None);
-                    let pieces = copied.iter().flat_map(|copied| &copied.pieces);
-                    for entry in pieces.flat_map(EntryBatch::iter) {
-                        restarted.restore(entry.key, entry.value, entry.timestamp).unwrap();
-                    }
-                    used += usize::from(copied.is_some());
-                    let rest = &changelog[copied.as_ref().map_or(0, |copied| copied.offset)..];
-                    restore(restarted.as_mut(), compacted(rest));
-                    restarted.restore_metadata(&offset_metadata).unwrap();
+                    let memo = (offset_metadata.as_str(), living);
+                    restarted = snapshots.restart(&mut dice, || case.operator(mode), &changelog, memo, &mut met);
                 }
             }
             same(&format!("seed {seed}, {mode:?}"), &records(&got), &records(&want));
@@ -440,5 +400,5 @@ pub(crate) fn a_restart_from_a_snapshot_goes_on() {
             assert_eq!(plain.offset_metadata(), restarted.offset_metadata(), "seed {seed}");
         }
     }
-    assert!(used > 0 && several > 0, "{used} snapshots were used, {several} were copied in several pieces");
+    assert!(met.used > 0 && met.several > 0 && met.refused > 0, "{met:?}");
 }

@@ -2,6 +2,7 @@
 //! restarts; abort and replay is as if nothing had happened; a restart from the changelog continues as if there had been none.
 
 use crate::batches::{Dice, batch, cuts, records, same, seeds};
+use crate::copied_state::{Met, Snapshots};
 use crate::model::{self, Rec, Val};
 use crate::table_model::{
     Alone, Sided, TableGrouping, group_table, join_foreign, join_tables, known_tombstones, look_up,
@@ -241,12 +242,48 @@ fn check_commits(what: &str, seed: u64, line: &dyn Fn() -> Line, changes: &[Side
     same(&format!("{what}, seed {seed}: restart"), &restarted, &want);
 }
 
+/// A restart from snapshots continues: of each operator pieces are copied after commits, and each is restarted on its own.
+fn check_snapshots(what: &str, seed: u64, line: &dyn Fn() -> Line, changes: &[Sided]) {
+    let (mut dice, mut met) = (Dice(seed ^ 55), Met::default());
+    let (mut plain, mut copied) = (line(), line());
+    let mut outs = [(); 2].map(|()| OperatorOutput::default());
+    let mut logs: Vec<Vec<ChangelogEntry>> = plain.operators.iter().map(|_| Vec::new()).collect();
+    let mut snapshots: Vec<Snapshots> = logs.iter().map(|_| Snapshots::default()).collect();
+    for cut in cuts(&mut dice, changes.len(), 3).windows(2) {
+        for (line, out) in [&mut plain, &mut copied].into_iter().zip(&mut outs) {
+            line.step(&changes[cut[0]..cut[1]], out);
+            line.emit(out);
+        }
+        let entries = plain.changelog();
+        assert_eq!(entries, copied.changelog(), "{what}, seed {seed}: deltas after a restart from snapshots");
+        logs.iter_mut().zip(entries).for_each(|(log, more)| log.extend(more));
+        let memos: Vec<_> = copied.operators.iter().map(|o| (o.offset_metadata(), o.living())).collect();
+        [&mut plain, &mut copied].into_iter().for_each(Line::commit);
+        for (nth, operator) in copied.operators.iter_mut().enumerate() {
+            snapshots[nth].copy(&mut dice, operator.as_mut(), &logs[nth]);
+            if dice.one_in(5) {
+                let (memo, living) = &memos[nth];
+                let fresh = || line().operators.remove(nth);
+                *operator = snapshots[nth].restart(&mut dice, fresh, &logs[nth], (memo, *living), &mut met);
+            }
+        }
+    }
+    let [want, copied] = outs.map(|out| records(&out));
+    same(&format!("{what}, seed {seed}: restart from snapshots"), &copied, &want);
+}
+
+/// Seeds of which one is also checked with snapshots.
+const COPIED: u64 = 16;
+
 /// All laws of a line that makes a table; `all` is every change with the row that it replaces.
 fn check_table(what: &str, seed: u64, line: &dyn Fn(EmitMode) -> Line, changes: &[Sided], all: &[Rec], with_old: bool) {
     check_splits(what, seed, line, changes, &written(all, with_old));
     check_fold(what, seed, line, changes, all, with_old);
     for mode in [EmitMode::EveryChange, EmitMode::LatestPerKey] {
         check_commits(what, seed, &|| line(mode), changes);
+        if seed.is_multiple_of(COPIED) {
+            check_snapshots(what, seed, &|| line(mode), changes);
+        }
     }
 }
 
@@ -374,6 +411,9 @@ fn a_stream_looks_up_what_the_table_is_by_then() {
             };
             check_splits("lookup", seed, &line, &changes, &look_up(&changes, left, WIDTHS));
             check_commits("lookup", seed, &|| line(EmitMode::EveryChange), &changes);
+            if seed.is_multiple_of(COPIED) {
+                check_snapshots("lookup", seed, &|| line(EmitMode::EveryChange), &changes);
+            }
         }
     }
 }

@@ -17,11 +17,12 @@
 
 use super::table_join::{Joined, PortKeys, in_order, keyless, later};
 use super::table_pair::TablePair;
-use super::{EmitMode, Operator, OperatorOutput, OperatorSize};
+use super::{EmitMode, Operator, OperatorOutput, OperatorSize, SnapshotPlace};
 use crate::catalog::Format;
 use crate::error::{Error, Result};
 use crate::execute::change::ChangeBatch;
 use crate::execute::state::ChangelogEntry;
+use crate::execute::state::entry_batch::EntryBatch;
 use crate::execute::state::key_table::{KeyTable, Probe};
 use crate::execute::state::keys::BatchKeys;
 use crate::execute::state::table_store::{RowRef, TableStore};
@@ -244,6 +245,14 @@ impl Operator for ForeignKeyJoin {
 
     fn restore(&mut self, key: &[u8], value: Option<&[u8]>, timestamp: i64) -> Result<()> {
         self.tables.restore(key, value, timestamp)
+    }
+
+    fn living(&self) -> Option<u64> {
+        Some(self.tables.alive())
+    }
+
+    fn snapshot(&mut self, place: &mut SnapshotPlace, entries: &mut EntryBatch) -> Result<bool> {
+        self.tables.snapshot(place, entries)
     }
 
     fn restore_metadata(&mut self, _memo: &str) -> Result<()> {

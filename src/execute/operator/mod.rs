@@ -114,14 +114,20 @@ pub trait Operator: Send + std::fmt::Debug {
     fn restore_metadata(&mut self, _memo: &str) -> Result<()> {
         Ok(())
     }
-    /// Whether its state may be restored from a snapshot and the changelog behind it, however old the snapshot is. So is a state
-    /// whose entries all stay, or leave as time passes.
-    fn has_snapshots(&self) -> bool {
-        false
+    /// How many entries of its changelog have a value, once what changed since the last commit is written. It is kept with the
+    /// commit: a snapshot may hold entries whose tombstones the changelog has forgotten, and then there are more. `None` = an
+    /// entry leaves only when its time is over, which the stream time says.
+    fn living(&self) -> Option<u64> {
+        None
     }
-    /// Appends entries as [`Operator::changelog`] does, of all that is committed, from `place` on and about as many as a full
+    /// Whether its state can be copied at present.
+    fn has_snapshots(&self) -> bool {
+        true
+    }
+    /// Appends entries that [`Operator::restore`] takes, of all that is committed, from `place` on and about as many as a full
     /// batch; `true` = these were the last. Nothing was done since the last commit; between two calls there may be commits and
-    /// aborts, and an entry that changes meanwhile is appended as it was before or after.
+    /// aborts, and an entry that changes meanwhile is appended as it was before or after. A copy begins at the default place; only
+    /// one is made at a time.
     fn snapshot(&mut self, _place: &mut SnapshotPlace, _entries: &mut EntryBatch) -> Result<bool> {
         Err(Error::bug("this operator has no snapshots"))
     }

@@ -14,11 +14,12 @@
 //! grouping behind it folds.
 
 use super::record_cache::RecordCache;
-use super::{EmitMode, Operator, OperatorOutput, OperatorSize};
+use super::{EmitMode, Operator, OperatorOutput, OperatorSize, SnapshotPlace};
 use crate::error::Result;
 use crate::execute::change::{BadRow, ChangeBatch, RowImage};
 use crate::execute::pipeline::TableSpec;
 use crate::execute::state::ChangelogEntry;
+use crate::execute::state::entry_batch::EntryBatch;
 use crate::execute::state::table_store::{RowRef, StoredRow, TableStore};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, UInt32Array, make_comparator};
 use arrow::buffer::{BooleanBuffer, NullBuffer};
@@ -119,6 +120,14 @@ impl Operator for TableOperator {
 
     fn restore(&mut self, key: &[u8], value: Option<&[u8]>, timestamp: i64) -> Result<()> {
         self.store.restore(key, value, timestamp)
+    }
+
+    fn living(&self) -> Option<u64> {
+        Some(self.store.alive())
+    }
+
+    fn snapshot(&mut self, place: &mut SnapshotPlace, entries: &mut EntryBatch) -> Result<bool> {
+        self.store.snapshot(&mut place.next, &[], entries)
     }
 
     fn restore_metadata(&mut self, _memo: &str) -> Result<()> {

@@ -12,11 +12,12 @@
 //! A tombstone leaves only for a joined row that was there.
 
 use super::table_pair::TablePair;
-use super::{EmitMode, Operator, OperatorOutput, OperatorSize};
+use super::{EmitMode, Operator, OperatorOutput, OperatorSize, SnapshotPlace};
 use crate::catalog::Format;
 use crate::error::{Error, Result};
 use crate::execute::change::{BadRow, ChangeBatch, RowImage};
 use crate::execute::state::ChangelogEntry;
+use crate::execute::state::entry_batch::EntryBatch;
 use crate::execute::state::key_table::Probe;
 use crate::execute::state::keys::{BatchKeys, keyed};
 use crate::execute::state::table_store::{RowRef, StoredRow, TableStore};
@@ -251,6 +252,14 @@ impl Operator for TableTableJoin {
         self.tables.restore(key, value, timestamp)
     }
 
+    fn living(&self) -> Option<u64> {
+        Some(self.tables.alive())
+    }
+
+    fn snapshot(&mut self, place: &mut SnapshotPlace, entries: &mut EntryBatch) -> Result<bool> {
+        self.tables.snapshot(place, entries)
+    }
+
     fn restore_metadata(&mut self, _memo: &str) -> Result<()> {
         self.tables.finish_restore()
     }
@@ -314,6 +323,14 @@ impl Operator for StreamTableJoin {
 
     fn restore(&mut self, key: &[u8], value: Option<&[u8]>, timestamp: i64) -> Result<()> {
         self.store.restore(key, value, timestamp)
+    }
+
+    fn living(&self) -> Option<u64> {
+        Some(self.store.alive())
+    }
+
+    fn snapshot(&mut self, place: &mut SnapshotPlace, entries: &mut EntryBatch) -> Result<bool> {
+        self.store.snapshot(&mut place.next, &[], entries)
     }
 
     fn restore_metadata(&mut self, _memo: &str) -> Result<()> {

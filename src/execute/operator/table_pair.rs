@@ -4,10 +4,11 @@
 //! a restore concern both tables and the cache at once.
 
 use super::record_cache::RecordCache;
-use super::{EmitMode, OperatorOutput, OperatorSize};
+use super::{EmitMode, OperatorOutput, OperatorSize, SnapshotPlace};
 use crate::catalog::Format;
 use crate::error::{Error, Result};
 use crate::execute::state::ChangelogEntry;
+use crate::execute::state::entry_batch::EntryBatch;
 use crate::execute::state::table_store::TableStore;
 use crate::types::Column;
 
@@ -39,6 +40,22 @@ impl TablePair {
     /// How much both tables keep.
     pub(super) fn size(&self) -> OperatorSize {
         self.stores.iter().map(|store| store.size()).map(|(keys, bytes)| OperatorSize::new(keys, bytes)).sum()
+    }
+
+    /// Rows of both tables.
+    pub(super) fn alive(&self) -> u64 {
+        self.stores.iter().map(TableStore::alive).sum()
+    }
+
+    /// Appends entries of the left table's rows, then of the right one's; see [`super::Operator::snapshot`].
+    pub(super) fn snapshot(&mut self, place: &mut SnapshotPlace, entries: &mut EntryBatch) -> Result<bool> {
+        while let Some(store) = self.stores.get_mut(place.part as usize) {
+            if !store.snapshot(&mut place.next, &[place.part as u8], entries)? {
+                return Ok(false);
+            }
+            *place = SnapshotPlace { part: place.part + 1, next: 0 };
+        }
+        Ok(true)
     }
 
     /// Writes the joined rows that wait.

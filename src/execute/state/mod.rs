@@ -3,13 +3,14 @@
 //! Keys are interned ([`key_table`], [`keys`]); groups are rows of words in an [`arena`], found by key within a time
 //! [`segment`] and written as bytes by [`group_codec`]; tables keep whole rows as columns ([`table_store`]). What does not
 //! fit into memory goes to files of the [`spill_pool`]. Nothing here knows a topic: a store hands over
-//! [`ChangelogEntry`]s and takes them back at a restart.
+//! [`ChangelogEntry`]s and takes them back at a restart, a batch at a time ([`restore_batch`]).
 
 pub(super) mod arena;
 pub mod entry_batch;
 pub(super) mod group_codec;
 pub(super) mod key_table;
 pub(super) mod keys;
+pub(super) mod restore_batch;
 pub(super) mod segment;
 pub mod spill_pool;
 pub(super) mod table_store;

@@ -10,12 +10,13 @@
 //! an abort needs is the old place. Chunks whose rows have mostly been replaced are put together again at a commit, when
 //! nothing refers to them any more.
 //!
-//! Ordinals never decide an order that anybody sees.
+//! Ordinals never decide an order that is seen outside.
 
 use super::ChangelogEntry;
 use super::entry_batch::EntryBatch;
 use super::key_table::{KeyTable, Probe};
 use super::keys::{BatchKeys, KeyLayout};
+use super::restore_batch::{Restorable, RestoreBatch};
 use crate::catalog::Format;
 use crate::error::{Error, Result};
 use crate::execute::change::RowImage;
@@ -29,6 +30,8 @@ use arrow::compute::interleave;
 const STATE_VERSION: u8 = 1;
 /// Rows written, or put together, at a time.
 const CHUNK_ROWS: usize = 8192;
+/// Keys of a snapshot that are looked at together.
+const SNAPSHOT_KEYS: u32 = 2048;
 /// Chunks with fewer rows than this are small; so many small ones are put together at a commit.
 const SMALL_ROWS: usize = 1024;
 const SMALL_CHUNKS_MAX: usize = 64;
@@ -106,9 +109,9 @@ pub(crate) struct TableStore {
     untidy: bool,
     generation: u64,
     /// Changelog entries that wait for their batch.
-    restoring: EntryBatch,
-    /// Entries were applied, and the restore has not ended.
-    restored: bool,
+    restoring: RestoreBatch,
+    /// The snapshot in the making has the keys with lower ordinals.
+    copied: u32,
 }
 
 impl TableStore {
@@ -134,8 +137,8 @@ impl TableStore {
             held: 0,
             untidy: false,
             generation: 0,
-            restoring: EntryBatch::default(),
-            restored: false,
+            restoring: RestoreBatch::default(),
+            copied: 0,
         })
     }
 
@@ -178,7 +181,7 @@ impl TableStore {
         std::hint::black_box(nths.iter().fold(0, |x, nth| x ^ entry(nth)));
     }
 
-    /// The key's row is now row `row` of `chunk`, or none. Answers its ordinal, and what it was before.
+    /// The key's row is now row `row` of `chunk`, or none. Returns its ordinal, and what it was before.
     #[inline(always)]
     pub(crate) fn put(
         &mut self,
@@ -253,6 +256,11 @@ impl TableStore {
         Ok(columns)
     }
 
+    /// Number of keys with a row.
+    pub(crate) fn alive(&self) -> u64 {
+        self.alive as u64
+    }
+
     /// Keys with a row, and the memory of rows and keys.
     pub(crate) fn size(&self) -> (usize, usize) {
         let columns = self.chunks.iter().flatten().flat_map(|chunk| &chunk.columns);
@@ -298,22 +306,51 @@ impl TableStore {
         let mut nths: Vec<u32> = self.images.iter().map(|i| i.0).collect();
         nths.extend(self.committed..self.keys.len());
         for nths in nths.chunks(CHUNK_ROWS) {
-            let columns = self.layout.columns_of(nths.iter().map(|&nth| (&self.keys, nth)))?;
-            let keys = self.layout.encode_columns(&columns, nths.len())?;
-            let stored: Vec<StoredRow> = nths.iter().map(|&n| self.entries[n as usize]).collect();
-            let places: Vec<RowRef> = stored.iter().map(|e| e.place).collect();
-            let values = self.gather(&places)?;
-            let (mut data, mut ranges) = (Vec::new(), Vec::new());
-            let refused =
-                self.encoder.encode(&values.columns, values.present.as_ref(), nths.len(), &mut data, &mut ranges)?;
-            if let Some((_, bad)) = refused.into_iter().next() {
-                return Err(Error::bug("a table's row cannot be stored").with_detail(bad.reason));
+            self.write(nths, |key, value, timestamp| {
+                entries.push(ChangelogEntry { key: key.to_vec(), value, timestamp });
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Appends the entries of committed rows, whose keys begin with `tag`, until the batch is full; `true` = these were the last.
+    /// A snapshot begins with `begun` = 0. How far it is, is known here, because keys get new ordinals.
+    pub(crate) fn snapshot(&mut self, begun: &mut u32, tag: &[u8], entries: &mut EntryBatch) -> Result<bool> {
+        if *begun == 0 {
+            (*begun, self.copied) = (1, 0);
+        }
+        while !entries.is_full() {
+            let most = SNAPSHOT_KEYS.min(entries.room() as u32);
+            let keys = self.copied..self.committed.min(self.copied.saturating_add(most));
+            if keys.is_empty() {
+                return Ok(true);
             }
-            for (i, entry) in stored.iter().enumerate() {
-                let bytes = ranges[i].clone().map_or(&[][..], |range| &data[range]);
-                let value = entry.place.is_there().then(|| [&[STATE_VERSION], bytes].concat());
-                entries.push(ChangelogEntry { key: keys.get(i).to_vec(), value, timestamp: entry.time });
-            }
+            self.copied = keys.end;
+            let there: Vec<u32> = keys.filter(|&nth| self.entries[nth as usize].place.is_there()).collect();
+            self.write(&there, |key, value, timestamp| {
+                entries.push(&[tag, key].concat(), value.as_deref(), timestamp);
+            })?;
+        }
+        Ok(false)
+    }
+
+    /// Hands over the entries of these keys: key, value and time.
+    fn write(&mut self, nths: &[u32], mut each: impl FnMut(&[u8], Option<Vec<u8>>, i64)) -> Result<()> {
+        let columns = self.layout.columns_of(nths.iter().map(|&nth| (&self.keys, nth)))?;
+        let keys = self.layout.encode_columns(&columns, nths.len())?;
+        let stored: Vec<StoredRow> = nths.iter().map(|&n| self.entries[n as usize]).collect();
+        let places: Vec<RowRef> = stored.iter().map(|e| e.place).collect();
+        let values = self.gather(&places)?;
+        let (mut data, mut ranges) = (Vec::new(), Vec::new());
+        let refused =
+            self.encoder.encode(&values.columns, values.present.as_ref(), nths.len(), &mut data, &mut ranges)?;
+        if let Some((_, bad)) = refused.into_iter().next() {
+            return Err(Error::bug("a table's row cannot be stored").with_detail(bad.reason));
+        }
+        for (i, entry) in stored.iter().enumerate() {
+            let bytes = ranges[i].clone().map_or(&[][..], |range| &data[range]);
+            let value = entry.place.is_there().then(|| [&[STATE_VERSION], bytes].concat());
+            each(keys.get(i), value, entry.time);
         }
         Ok(())
     }
@@ -346,51 +383,14 @@ impl TableStore {
 
     /// Takes one changelog entry, in changelog order.
     pub(crate) fn restore(&mut self, key: &[u8], value: Option<&[u8]>, timestamp: i64) -> Result<()> {
-        self.restoring.push(key, value, timestamp);
-        if self.restoring.is_full() { self.apply_entries() } else { Ok(()) }
+        self.take_entry(key, value, timestamp)
     }
 
     /// What was restored is committed; keys without a row are not known any more.
     pub(crate) fn finish_restore(&mut self) -> Result<()> {
-        if !self.restoring.is_empty() {
-            self.apply_entries()?;
-        }
-        if std::mem::take(&mut self.restored) {
+        if self.end_restore()? {
             self.forget_dead_keys();
-            self.restoring = EntryBatch::default();
         }
-        Ok(())
-    }
-
-    /// Puts a batch of entries into the store, as committed: later entries of a key replace earlier ones, as rows do.
-    fn apply_entries(&mut self) -> Result<()> {
-        let mut entries = std::mem::take(&mut self.restoring);
-        let broken = |what: &str| Error::data("a stored table row cannot be used").with_detail(what);
-        let key = self.layout.decode(entries.iter().map(|entry| entry.key))?;
-        let mut rows = 0;
-        for value in entries.iter().filter_map(|entry| entry.value) {
-            let (version, bytes) = value.split_first().ok_or_else(|| broken("entry is empty"))?;
-            if *version != STATE_VERSION {
-                return Err(broken("entry has an unknown version"));
-            }
-            self.decoder.push(Some(bytes)).map_err(|bad| broken(&bad.reason))?;
-            rows += 1;
-        }
-        let side = RowImage { columns: self.decoder.finish().0, present: None };
-        let chunk = self.load(&side, rows)?;
-        let keys = self.layout.read(&key)?;
-        let mut row = 0;
-        for (at, entry) in entries.iter().enumerate() {
-            let there = entry.value.is_some();
-            self.put((keys.probe(at), keys.bytes(at)), chunk, row, there, entry.timestamp);
-            row += usize::from(there);
-        }
-        self.commit();
-        self.tidy()?;
-        self.generation += 1;
-        self.restored = true;
-        entries.clear();
-        self.restoring = entries;
         Ok(())
     }
 
@@ -446,17 +446,53 @@ impl TableStore {
     fn forget_dead_keys(&mut self) {
         let mut keys = KeyTable::new(self.layout.is_number());
         let mut entries = Vec::with_capacity(self.alive);
+        let mut copied = 0;
         for nth in 0..self.keys.len() {
             let entry = self.entries[nth as usize];
             if entry.place.is_there() {
+                copied += u32::from(nth < self.copied);
                 let (fresh, _) = keys.find_or_insert(self.keys.probe(nth), self.keys.bytes(nth));
                 entries.push(entry);
                 let chunk = self.chunks[entry.place.chunk as usize].as_mut();
                 chunk.expect("a living row lies in a chunk").keys[entry.place.row as usize] = fresh;
             }
         }
-        (self.keys, self.entries) = (keys, entries);
+        (self.keys, self.entries, self.copied) = (keys, entries, copied);
         self.generation += 1;
         self.committed = self.keys.len();
+    }
+}
+
+impl Restorable for TableStore {
+    fn waiting(&mut self) -> &mut RestoreBatch {
+        &mut self.restoring
+    }
+
+    /// Later entries of a key replace earlier ones, as rows do.
+    fn apply(&mut self, entries: &EntryBatch) -> Result<()> {
+        let broken = |what: &str| Error::data("a stored table row cannot be used").with_detail(what);
+        let key = self.layout.decode(entries.iter().map(|entry| entry.key))?;
+        let mut rows = 0;
+        for value in entries.iter().filter_map(|entry| entry.value) {
+            let (version, bytes) = value.split_first().ok_or_else(|| broken("entry is empty"))?;
+            if *version != STATE_VERSION {
+                return Err(broken("entry has an unknown version"));
+            }
+            self.decoder.push(Some(bytes)).map_err(|bad| broken(&bad.reason))?;
+            rows += 1;
+        }
+        let side = RowImage { columns: self.decoder.finish().0, present: None };
+        let chunk = self.load(&side, rows)?;
+        let keys = self.layout.read(&key)?;
+        let mut row = 0;
+        for (at, entry) in entries.iter().enumerate() {
+            let there = entry.value.is_some();
+            self.put((keys.probe(at), keys.bytes(at)), chunk, row, there, entry.timestamp);
+            row += usize::from(there);
+        }
+        self.commit();
+        self.tidy()?;
+        self.generation += 1;
+        Ok(())
     }
 }

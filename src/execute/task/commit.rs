@@ -3,6 +3,7 @@
 use super::Execution;
 use super::late_records::LateRecords;
 use super::output::Origin;
+use super::snapshot::LAST_POLL;
 use super::spec::{DELIVERY_BYTES, EPOCH_BYTES_MAX, Guarantee};
 use crate::error::{Error, Kind, Result};
 use crate::execute::operator::OperatorOutput;
@@ -133,6 +134,21 @@ impl Execution {
                 Err(Error::new(Kind::Fenced, "another process has taken over this query").with_detail(reason))
             }
         }
+    }
+
+    /// Copies the committed state, while there is time.
+    pub(super) fn write_last_snapshots(&mut self) -> Result<()> {
+        let Some(until) = self.snapshots.begin_last() else { return Ok(()) };
+        while self.retry_at.is_none() && self.clock.monotonic() < until {
+            if self.snapshots.at_rest(&mut self.topology, &self.clock) {
+                self.commit()?;
+            } else if self.snapshots.is_busy() {
+                self.clock.sleep(LAST_POLL);
+            } else {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Back to what was committed.

@@ -204,10 +204,11 @@ impl Execution {
         self.processed.clone_from(&self.committed);
         self.canonical.decoded.clone_from(&self.committed);
         if !first_start && let Target::Topic(_) = self.spec.target {
-            restore::restore(&mut self.topology, log, &self.spec.group, &mut self.snapshots)?;
+            let (spec, stages) = (&self.spec, &self.measurement.stages);
             let offset_metadata =
                 |task: usize| known.get(task).and_then(Option::as_ref).map_or("", |c| c.metadata.as_str());
-            self.topology.restore_metadata(offset_metadata)?;
+            let fresh = || Ok(Topology::new(&spec.pipeline, spec.mode, &spec.spill_pool, &spec.crew)?.measured(stages));
+            restore::restore(&mut self.topology, (log, &spec.group), &mut self.snapshots, offset_metadata, fresh)?;
         }
         let assignment = self.inputs.iter().zip(&self.committed).map(|(input, &offset)| Assignment {
             topic: input.topic.clone(),
@@ -305,10 +306,13 @@ impl Execution {
         self.pending.data.len() + self.late.as_ref().map_or(0, LateRecords::bytes)
     }
 
-    /// Emits and commits everything that was processed: before a stop.
+    /// Emits and commits everything that was processed: before a stop. When the process ends, the state is copied as well.
     pub fn finish(&mut self) -> Result<()> {
         self.emit_and_commit(true)?;
-        if self.dirty { self.commit() } else { Ok(()) }
+        if self.dirty {
+            self.commit()?;
+        }
+        if self.session.is_some() && !self.dirty { self.write_last_snapshots() } else { Ok(()) }
     }
 
     /// After an aborted commit: whether the pause before the retry is over.

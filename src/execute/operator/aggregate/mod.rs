@@ -28,6 +28,7 @@ use crate::execute::state::arena::Arena;
 use crate::execute::state::entry_batch::EntryBatch;
 use crate::execute::state::group_codec::{GroupCodec, PANES_VERSION, STATE_VERSION};
 use crate::execute::state::keys::{BatchKeys, GroupRef, KeyLayout, keyed, usable};
+use crate::execute::state::restore_batch::Restorable;
 use crate::execute::state::segment::Segments;
 use crate::functions::accumulate::{Accumulator, Arguments, Changes, Heap, Op, Results, State, Step, Work, overflow};
 use crate::mutant::{self, Mutant};
@@ -457,12 +458,11 @@ impl Operator for AggregateOperator {
     }
 
     fn restore(&mut self, key: &[u8], value: Option<&[u8]>, _timestamp: i64) -> Result<()> {
-        self.take_entry(key, value)
+        self.take_entry(key, value, 0)
     }
 
-    fn has_snapshots(&self) -> bool {
-        // A pane leaves when no window needs it any more, which the stream time alone does not say.
-        self.panes.is_none()
+    fn living(&self) -> Option<u64> {
+        self.living_groups()
     }
 
     fn snapshot(&mut self, place: &mut SnapshotPlace, entries: &mut EntryBatch) -> Result<bool> {

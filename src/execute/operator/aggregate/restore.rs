@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::execute::state::entry_batch::EntryBatch;
 use crate::execute::state::group_codec::broken;
 use crate::execute::state::keys::BatchKeys;
+use crate::execute::state::restore_batch::{Restorable, RestoreBatch};
 use crate::execute::state::segment::Segment;
 use std::collections::BTreeMap;
 
@@ -21,9 +22,7 @@ const START_BYTES: usize = 8;
 /// What a restore needs to know until its end.
 #[derive(Debug, Default)]
 pub(super) struct Restoring {
-    entries: EntryBatch,
-    /// Entries were applied that are not called committed yet.
-    unfinished: bool,
+    waiting: RestoreBatch,
     /// Groups that left while others of their window did not, by segment.
     gone: BTreeMap<u32, Gone>,
 }
@@ -52,39 +51,9 @@ impl Gone {
     }
 }
 
-impl AggregateOperator {
-    /// Takes one changelog entry.
-    pub(super) fn take_entry(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<()> {
-        self.restoring.entries.push(key, value, 0);
-        if self.restoring.entries.is_full() { self.apply_entries() } else { Ok(()) }
-    }
-
-    /// What was restored is committed.
-    pub(super) fn finish_restore(&mut self) -> Result<()> {
-        if !self.restoring.entries.is_empty() {
-            self.apply_entries()?;
-        }
-        if !std::mem::take(&mut self.restoring.unfinished) {
-            return Ok(());
-        }
-        for (number, gone) in std::mem::take(&mut self.restoring.gone) {
-            self.sweep(number, &gone);
-        }
-        self.segments.commit(&mut self.arena);
-        self.heap.commit();
-        self.restoring = Restoring::default();
-        Ok(())
-    }
-
-    fn apply_entries(&mut self) -> Result<()> {
-        let mut entries = std::mem::take(&mut self.restoring.entries);
-        self.restoring.unfinished = true;
-        self.apply(&entries)?;
-        // Overwritten states are never rolled back to.
-        self.heap.commit();
-        entries.clear();
-        self.restoring.entries = entries;
-        Ok(())
+impl Restorable for AggregateOperator {
+    fn waiting(&mut self) -> &mut RestoreBatch {
+        &mut self.restoring.waiting
     }
 
     fn apply(&mut self, entries: &EntryBatch) -> Result<()> {
@@ -97,6 +66,23 @@ impl AggregateOperator {
                 None => self.remove(start, &keys, row),
             }
         }
+        // Overwritten states are never rolled back to.
+        self.heap.commit();
+        Ok(())
+    }
+}
+
+impl AggregateOperator {
+    /// What was restored is committed.
+    pub(super) fn finish_restore(&mut self) -> Result<()> {
+        if !self.end_restore()? {
+            return Ok(());
+        }
+        for (number, gone) in std::mem::take(&mut self.restoring.gone) {
+            self.sweep(number, &gone);
+        }
+        self.segments.commit(&mut self.arena);
+        self.heap.commit();
         Ok(())
     }
 

@@ -127,6 +127,12 @@ impl AggregateOperator {
         Ok(())
     }
 
+    /// Groups of panes: a pane leaves when no window needs it any more, which the stream time alone does not say.
+    pub(super) fn living_groups(&self) -> Option<u64> {
+        let groups = |number| u64::from(self.segments.get(number).keys.len());
+        self.panes.as_ref().map(|_| self.segments.open().map(groups).sum())
+    }
+
     /// Groups of the open windows, and the memory of all groups.
     pub(super) fn measure(&self) -> OperatorSize {
         let open = self.segments.open().map(|number| &self.segments.get(number).keys);

@@ -50,6 +50,9 @@ pub(super) struct Index {
     heads: Vec<Head>,
     /// By slot.
     sessions: Vec<Session>,
+    /// How many of them are alive, and were at the last commit.
+    alive: usize,
+    committed: usize,
     free: Vec<u32>,
     /// Slots taken since the last commit.
     made: Vec<u32>,
@@ -69,6 +72,8 @@ impl Index {
         Index {
             heads: Vec::new(),
             sessions: Vec::new(),
+            alive: 0,
+            committed: 0,
             free: Vec::new(),
             made: Vec::new(),
             retired: Vec::new(),
@@ -95,12 +100,20 @@ impl Index {
         self.heads[key as usize].slot
     }
 
+    /// Sessions that are there.
+    pub(super) fn alive(&self) -> usize {
+        self.alive
+    }
+
+    /// Every session has a slot below this one.
+    pub(super) fn slots(&self) -> u32 {
+        self.sessions.len() as u32
+    }
+
     /// Sessions that are there, and the memory of their headers.
     pub(super) fn size(&self) -> (usize, usize) {
-        // The slots of a chunk are free before their first session, and have no header yet.
-        let unused = self.free.iter().filter(|&&slot| (slot as usize) < self.sessions.len()).count();
         let headers = self.sessions.capacity() * size_of::<Session>() + self.heads.capacity() * size_of::<Head>();
-        (self.sessions.len().saturating_sub(unused + self.retired.len()), headers)
+        (self.alive, headers)
     }
 
     /// Touches the newest sessions of keys that are likely to be asked for next, so that their cache misses overlap;
@@ -146,6 +159,7 @@ impl Index {
             self.sessions.resize(slot as usize + 1, Session { serial: 0, ..made });
         }
         self.sessions[slot as usize] = made;
+        self.alive += 1;
         self.made.push(slot);
         slot
     }
@@ -161,6 +175,7 @@ impl Index {
     pub(super) fn retire(&mut self, slot: u32, arena: &Arena) {
         self.save(slot, arena);
         self.sessions[slot as usize].serial = 0;
+        self.alive -= 1;
         self.retired.push(slot);
     }
 
@@ -262,6 +277,7 @@ impl Index {
     /// Everything is as it will stay.
     pub(super) fn commit(&mut self) {
         self.free.append(&mut self.retired);
+        self.committed = self.alive;
         self.made.clear();
         self.forget_images();
     }
@@ -281,6 +297,7 @@ impl Index {
             self.free.push(slot);
         }
         self.retired.clear();
+        self.alive = self.committed;
         self.heads.truncate(keys as usize);
         self.forget_images();
         self.requeue();

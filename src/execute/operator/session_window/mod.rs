@@ -23,15 +23,17 @@ mod restore;
 mod store;
 mod write;
 
-use super::{EmitMode, Operator, OperatorOutput, OperatorSize};
+use super::{EmitMode, Operator, OperatorOutput, OperatorSize, SnapshotPlace};
 use crate::error::{Error, Result};
 use crate::execute::change::{BadRow, ChangeBatch};
 use crate::execute::pipeline::{AggregateCall, AggregateSpec};
 use crate::execute::state::ChangelogEntry;
 use crate::execute::state::arena::Arena;
+use crate::execute::state::entry_batch::EntryBatch;
 use crate::execute::state::group_codec::{GroupCodec, STATE_VERSION};
 use crate::execute::state::key_table::KeyTable;
 use crate::execute::state::keys::{BatchKeys, KeyLayout, usable};
+use crate::execute::state::restore_batch::{Restorable, RestoreBatch};
 use crate::functions::accumulate::{Accumulator, Arguments, Heap, Op, Results, State, Step, Work, overflow};
 use crate::mutant::{self, Mutant};
 use crate::types::time::{NEVER, Window, WindowKind};
@@ -39,7 +41,6 @@ use arrow::array::ArrayRef;
 use expiry::Expiry;
 use index::{Index, NIL};
 use pass::{Pass, Pending, Row};
-use restore::Restoring;
 use std::hint::black_box;
 
 /// Rows resolved per pass.
@@ -91,8 +92,8 @@ pub struct SessionWindowOperator {
     last_seq: u64,
     /// The program of a pass: empty, kept for its room.
     steps: Vec<Step>,
-    /// What a restore needs to know until its end.
-    restoring: Restoring,
+    /// Changelog entries that wait for their batch.
+    restoring: RestoreBatch,
 }
 
 /// [`When::Last`]: one change of a session since the last emission.
@@ -156,7 +157,7 @@ impl SessionWindowOperator {
             before: Vec::new(),
             last_seq: 0,
             steps: Vec::new(),
-            restoring: Restoring::default(),
+            restoring: RestoreBatch::default(),
         })
     }
 
@@ -425,7 +426,15 @@ impl Operator for SessionWindowOperator {
     }
 
     fn restore(&mut self, key: &[u8], value: Option<&[u8]>, _timestamp: i64) -> Result<()> {
-        self.take_entry(key, value)
+        self.take_entry(key, value, 0)
+    }
+
+    fn living(&self) -> Option<u64> {
+        Some(self.index.alive() as u64)
+    }
+
+    fn snapshot(&mut self, place: &mut SnapshotPlace, entries: &mut EntryBatch) -> Result<bool> {
+        self.write_snapshot(place, entries)
     }
 
     fn offset_metadata(&self) -> String {

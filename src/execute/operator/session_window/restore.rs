@@ -14,40 +14,17 @@ use crate::error::Result;
 use crate::execute::state::entry_batch::EntryBatch;
 use crate::execute::state::group_codec::broken;
 use crate::execute::state::keys::BatchKeys;
+use crate::execute::state::restore_batch::{Restorable, RestoreBatch};
 
 /// Bytes of the bounds in a key.
 const BOUND_BYTES: usize = 16;
 
-/// What a restore needs to know until its end.
-#[derive(Debug, Default)]
-pub(super) struct Restoring {
-    entries: EntryBatch,
-    /// Entries were applied, and the restore has not ended.
-    unfinished: bool,
-}
-
-impl SessionWindowOperator {
-    /// Takes one changelog entry.
-    pub(super) fn take_entry(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<()> {
-        self.restoring.entries.push(key, value, 0);
-        if self.restoring.entries.is_full() { self.apply_entries() } else { Ok(()) }
+impl Restorable for SessionWindowOperator {
+    fn waiting(&mut self) -> &mut RestoreBatch {
+        &mut self.restoring
     }
 
-    /// What was restored is committed, and expires in time.
-    pub(super) fn finish_restore(&mut self) -> Result<()> {
-        if !self.restoring.entries.is_empty() {
-            self.apply_entries()?;
-        }
-        if std::mem::take(&mut self.restoring.unfinished) {
-            self.index.requeue();
-            self.restoring = Restoring::default();
-        }
-        Ok(())
-    }
-
-    fn apply_entries(&mut self) -> Result<()> {
-        let mut entries = std::mem::take(&mut self.restoring.entries);
-        self.restoring.unfinished = true;
+    fn apply(&mut self, entries: &EntryBatch) -> Result<()> {
         let mut parts = Vec::with_capacity(entries.len());
         for entry in entries.iter() {
             let (key, bounds) =
@@ -65,8 +42,16 @@ impl SessionWindowOperator {
         }
         // Slots and bytes of what was replaced are free for what follows.
         self.keep();
-        entries.clear();
-        self.restoring.entries = entries;
+        Ok(())
+    }
+}
+
+impl SessionWindowOperator {
+    /// What was restored is committed, and expires in time.
+    pub(super) fn finish_restore(&mut self) -> Result<()> {
+        if self.end_restore()? {
+            self.index.requeue();
+        }
         Ok(())
     }
 

@@ -9,13 +9,18 @@
 use super::SessionWindowOperator;
 use super::index::{NIL, Session};
 use crate::error::Result;
+use crate::execute::operator::SnapshotPlace;
 use crate::execute::state::ChangelogEntry;
+use crate::execute::state::entry_batch::EntryBatch;
 use crate::execute::state::group_codec::{MetadataReader, STATE_VERSION};
 use crate::execute::state::key_table::KeyTable;
 use crate::types::time::NEVER;
 
 /// With fewer keys than this, those without a session are not looked for.
 pub(super) const CROWDED_KEYS_MIN: u32 = 4096;
+
+/// Slots of a snapshot whose keys are encoded together.
+const SNAPSHOT_SLOTS: u32 = 2048;
 
 impl SessionWindowOperator {
     /// Entries for every session touched since the last commit, under its old bounds, its new ones, or both.
@@ -33,11 +38,10 @@ impl SessionWindowOperator {
         let keys = gone.iter().map(|s| s.key).chain(alive.iter().map(|&s| self.index.get(s).key));
         let columns = self.layout.columns_of(keys.map(|key| (&self.keys, key)))?;
         let keys = self.layout.encode_columns(&columns, gone.len() + alive.len())?;
-        let entry = |i: usize, session: &Session, value: Option<Vec<u8>>| {
-            let mut key = keys.get(i).to_vec();
-            key.extend_from_slice(&session.end.to_be_bytes());
-            key.extend_from_slice(&session.start.to_be_bytes());
-            ChangelogEntry { key, value, timestamp: session.end }
+        let entry = |i: usize, session: &Session, value: Option<Vec<u8>>| ChangelogEntry {
+            key: entry_key(keys.get(i), session),
+            value,
+            timestamp: session.end,
         };
         entries.extend(gone.iter().enumerate().map(|(i, session)| entry(i, session, None)));
         for (i, &slot) in alive.iter().enumerate() {
@@ -45,6 +49,29 @@ impl SessionWindowOperator {
             entries.push(entry(gone.len() + i, self.index.get(slot), Some(value)));
         }
         Ok(())
+    }
+
+    /// Entries of sessions, slot by slot: a session keeps its slot until it ends or is taken in by another.
+    pub(super) fn write_snapshot(&mut self, place: &mut SnapshotPlace, entries: &mut EntryBatch) -> Result<bool> {
+        let mut state = Vec::new();
+        while !entries.is_full() {
+            let most = SNAPSHOT_SLOTS.min(entries.room() as u32);
+            let slots = place.next..self.index.slots().min(place.next.saturating_add(most));
+            if slots.is_empty() {
+                return Ok(true);
+            }
+            place.next = slots.end;
+            let slots: Vec<u32> = slots.filter(|&slot| self.index.get(slot).is_alive()).collect();
+            let columns = self.layout.columns_of(slots.iter().map(|&slot| (&self.keys, self.index.get(slot).key)))?;
+            let keys = self.layout.encode_columns(&columns, slots.len())?;
+            for (i, &slot) in slots.iter().enumerate() {
+                let session = self.index.get(slot);
+                state.clear();
+                self.handles.write_state(self.arena.row(slot), &self.heap, &mut state);
+                entries.push(&entry_key(keys.get(i), session), Some(&state), session.end);
+            }
+        }
+        Ok(false)
     }
 
     /// What was done since the last commit stays.
@@ -98,4 +125,8 @@ impl SessionWindowOperator {
         self.heap.set_arrivals(offset_metadata.number()?);
         Ok(())
     }
+}
+
+fn entry_key(key: &[u8], session: &Session) -> Vec<u8> {
+    [key, &session.end.to_be_bytes(), &session.start.to_be_bytes()].concat()
 }

@@ -136,6 +136,11 @@ impl Buffer {
         self.committed == self.end() && self.undo.is_empty()
     }
 
+    /// Are no rows in files?
+    pub(super) fn is_in_memory(&self) -> bool {
+        self.spilled.first().is_none()
+    }
+
     /// Rows that are held, in memory or in files.
     pub(super) fn held(&self) -> usize {
         (self.end() - self.range().0) as usize
@@ -452,6 +457,13 @@ impl Buffer {
     pub(super) fn begin(&mut self, base: u64) {
         self.base = base;
         self.committed = base;
+    }
+
+    /// Forgets all rows, none of which is in a file; the next one will have this number. Only while state is restored.
+    pub(super) fn restart(&mut self, base: u64) {
+        self.drop_front(self.blocks.len(), self.times.len());
+        self.segments.clear();
+        self.begin(base);
     }
 
     /// The highest rowtime, as a memo holds it.

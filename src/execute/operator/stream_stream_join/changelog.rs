@@ -23,18 +23,23 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 
 /// Version of the state bytes and the memo. Another one means: rebuild from the input.
-const STATE_VERSION: u8 = 1;
+pub(super) const STATE_VERSION: u8 = 1;
+
+/// Version of a block of a snapshot: before its rows are the number of the first that is held, and that of its last row.
+pub(super) const SNAPSHOT_VERSION: u8 = 2;
+/// Those two numbers.
+const SNAPSHOT_HEAD_BYTES: usize = 16;
 
 /// Rows of one changelog record at most: it has to stay below a broker's limit of a message.
 const RECORD_ROWS: usize = 2048;
 /// Bytes of columns in one changelog record, about.
 const RECORD_BYTES: usize = 512 * 1024;
 
-const BLOCK: u8 = b'B';
+pub(super) const BLOCK: u8 = b'B';
 const LIST: u8 = b'R';
 
 /// An entry of the changelog: kind, side, number.
-type Entry = (u8, usize, u64);
+pub(super) type Entry = (u8, usize, u64);
 
 /// What is known of the entries that a changelog holds.
 #[derive(Debug, Default)]
@@ -42,7 +47,7 @@ pub(super) struct Restoring {
     /// Entries came that the buffers do not call committed yet.
     unfinished: bool,
     /// Entries in the changelog: last row of each.
-    written: BTreeMap<Entry, u64>,
+    pub(super) written: BTreeMap<Entry, u64>,
     /// The same since the last commit; `None` = taken back.
     pending: Vec<(Entry, Option<u64>)>,
     /// Numbers of the next lists, and at the last commit.
@@ -51,9 +56,17 @@ pub(super) struct Restoring {
     /// First rows held when entries were last taken back, and when they last were for good.
     forgetting: [u64; 2],
     forgotten: [u64; 2],
+    /// The snapshot in the making has the entries up to this one.
+    pub(super) copied: Option<Entry>,
 }
 
 impl Restoring {
+    /// Entries in the changelog, with what was written since the last commit: new ones, and some that are taken back.
+    pub(super) fn living(&self) -> u64 {
+        let new = self.pending.iter().filter(|(_, last)| last.is_some()).count();
+        (self.written.len() + new - (self.pending.len() - new)) as u64
+    }
+
     /// What was written since the last commit is in the changelog.
     pub(super) fn commit(&mut self) {
         for (key, last) in self.pending.drain(..) {
@@ -74,7 +87,7 @@ impl Restoring {
     }
 }
 
-fn entry_key((kind, side, number): Entry) -> Vec<u8> {
+pub(super) fn entry_key((kind, side, number): Entry) -> Vec<u8> {
     let mut key = vec![kind, side as u8];
     key.extend_from_slice(&number.to_be_bytes());
     key
@@ -195,12 +208,14 @@ impl StreamStreamJoin {
             self.restoring.written.remove(&entry);
             return Ok(());
         };
-        let value = value.strip_prefix(&[STATE_VERSION]).ok_or_else(|| broken("entry has an unknown version"))?;
+        let (version, value) = value.split_first().ok_or_else(|| broken("entry is empty"))?;
         self.restoring.unfinished = true;
         let (kind, side, number) = entry;
-        let last = match kind {
-            BLOCK => self.restore_block(side, number, value)?,
-            _ => self.restore_list(side, value)?,
+        let last = match (kind, *version) {
+            (BLOCK, STATE_VERSION) => self.restore_block(side, number, value)?,
+            (BLOCK, SNAPSHOT_VERSION) => self.restore_copied_block(side, value)?,
+            (LIST, STATE_VERSION) => self.restore_list(side, value)?,
+            _ => return Err(broken("entry has an unknown version")),
         };
         self.restoring.written.insert(entry, last);
         // Nothing goes before the time is known, but what does not fit into memory leaves it.
@@ -216,10 +231,17 @@ impl StreamStreamJoin {
         Ok(())
     }
 
-    fn restore_block(&mut self, side: usize, number: u64, value: &[u8]) -> Result<u64> {
-        let reader = StreamReader::try_new(value, None)?;
-        for batch in reader {
+    /// Takes the rows of a block, unless they are there already; returns its last row.
+    fn restore_block(&mut self, side: usize, number: u64, rows: &[u8]) -> Result<u64> {
+        let mut end = number;
+        for batch in StreamReader::try_new(rows, None)? {
             let batch = batch?;
+            let first = end;
+            end += batch.num_rows() as u64;
+            let held = self.sides[side].range().0..self.sides[side].end();
+            if !held.is_empty() && end <= held.end {
+                continue;
+            }
             let (extra, columns) = batch.columns().split_at(3.min(batch.num_columns()));
             let [times, waits, indexed] = extra else { return Err(broken("a block has too few columns")) };
             let times = times.as_primitive_opt::<Int64Type>().ok_or_else(|| broken("a block has no times"))?;
@@ -230,23 +252,40 @@ impl StreamStreamJoin {
             if !types.eq(buffer.types()) {
                 return Err(broken("a block has other columns than this query"));
             }
-            if buffer.end() != number {
-                if buffer.range().0 != buffer.end() {
+            if buffer.end() != first {
+                if !held.is_empty() {
                     return Err(broken("blocks do not follow each other"));
                 }
-                buffer.begin(number);
+                buffer.begin(first);
             }
             let keys = self.lookup.read(columns)?;
             for row in 0..batch.num_rows() {
                 let entry = indexed.value(row).then(|| (keys.probe(row), keys.bytes(row)));
                 buffer.push_row(times.value(row), entry);
                 if waits.value(row) {
-                    buffer.set_state(number + row as u64, WAITING);
+                    buffer.set_state(first + row as u64, WAITING);
                 }
             }
-            buffer.push_block(number, columns.to_vec())?;
+            buffer.push_block(first, columns.to_vec())?;
         }
-        Ok(self.sides[side].end().saturating_sub(1))
+        Ok(end.saturating_sub(1))
+    }
+
+    /// Takes a block of a snapshot; returns its last row.
+    fn restore_copied_block(&mut self, side: usize, value: &[u8]) -> Result<u64> {
+        let (head, rows) =
+            value.split_first_chunk::<SNAPSHOT_HEAD_BYTES>().ok_or_else(|| broken("a block is cut off"))?;
+        let (head, _) = head.as_chunks::<8>();
+        let [first, last] = [head[0], head[1]].map(u64::from_be_bytes);
+        let buffer = &mut self.sides[side];
+        if first > buffer.end() && buffer.held() > 0 && buffer.is_in_memory() {
+            // The rows that were copied before were dropped until this block was copied.
+            buffer.restart(first);
+        }
+        if !rows.is_empty() {
+            self.restore_block(side, first, rows)?;
+        }
+        Ok(last)
     }
 
     fn restore_list(&mut self, side: usize, value: &[u8]) -> Result<u64> {
@@ -286,15 +325,20 @@ fn split_key(key: &[u8]) -> Result<Entry> {
 }
 
 fn block_bytes(buffer: &Buffer, first: u64, columns: Vec<ArrayRef>) -> Result<Vec<u8>> {
+    let mut bytes = vec![STATE_VERSION];
+    bytes.extend(rows_bytes(buffer, first, columns)?);
+    Ok(bytes)
+}
+
+/// Rows from `first` on, with their times and states.
+pub(super) fn rows_bytes(buffer: &Buffer, first: u64, columns: Vec<ArrayRef>) -> Result<Vec<u8>> {
     let rows = columns.first().map_or(0, |c| c.len()) as u64;
     let at = (first - buffer.base) as usize;
     let times = Int64Array::from(buffer.times[at..at + rows as usize].to_vec());
     let waits: BooleanArray = (first..first + rows).map(|row| Some(buffer.state(row) != RESOLVED)).collect();
     let indexed: BooleanArray = (first..first + rows).map(|row| Some(buffer.is_indexed(row))).collect();
     let extra: [ArrayRef; 3] = [Arc::new(times), Arc::new(waits), Arc::new(indexed)];
-    let mut bytes = vec![STATE_VERSION];
-    bytes.extend(stream_bytes(extra.into_iter().chain(columns).collect())?);
-    Ok(bytes)
+    stream_bytes(extra.into_iter().chain(columns).collect())
 }
 
 /// State that this version cannot read: the caller rebuilds it from the input.

@@ -24,15 +24,17 @@ mod changelog;
 mod gather;
 mod key_lookup;
 mod output;
+mod snapshot;
 mod sorted_run;
 mod spill;
 mod spilled;
 
-use super::{Operator, OperatorOutput, OperatorSize};
+use super::{Operator, OperatorOutput, OperatorSize, SnapshotPlace};
 use crate::error::{Error, Result};
 use crate::execute::change::{BadRow, ChangeBatch};
 use crate::execute::pipeline::JoinStage;
 use crate::execute::state::ChangelogEntry;
+use crate::execute::state::entry_batch::EntryBatch;
 use crate::execute::state::key_table::Probe;
 use crate::execute::state::keys::BatchKeys;
 use crate::execute::state::spill_pool::{MemoryReservation, SpillPool};
@@ -397,6 +399,19 @@ impl Operator for StreamStreamJoin {
 
     fn restore(&mut self, key: &[u8], value: Option<&[u8]>, _timestamp: i64) -> Result<()> {
         self.take_entry(key, value)
+    }
+
+    fn living(&self) -> Option<u64> {
+        Some(self.restoring.living())
+    }
+
+    fn has_snapshots(&self) -> bool {
+        // Of rows in files only those are left that are shown or wait.
+        self.sides.iter().all(|side| side.is_in_memory())
+    }
+
+    fn snapshot(&mut self, place: &mut SnapshotPlace, entries: &mut EntryBatch) -> Result<bool> {
+        self.write_snapshot(place, entries)
     }
 
     fn offset_metadata(&self) -> String {

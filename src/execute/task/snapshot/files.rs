@@ -13,7 +13,7 @@ use super::format::{Closing, Damage, FrameReader, FrameWriter, Stamp};
 use crate::config::private;
 use crate::error::{Error, Result};
 use crate::execute::state::entry_batch::EntryBatch;
-use crate::log::{Log, TopicPartition, Watermarks};
+use crate::log::{Log, TopicPartition};
 use std::fs::{self, File};
 use std::io::{self, BufReader, ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -85,8 +85,8 @@ pub(crate) struct Loaded {
     pub(crate) bytes: u64,
 }
 
-/// The snapshot of a partition, if there is one to be used. `marks` are the changelog's.
-pub(super) fn load(dir: &Path, log: &dyn Log, partition: &TopicPartition, marks: Watermarks) -> Result<Option<Loaded>> {
+/// The snapshot of a partition, if there is one to be used.
+pub(super) fn load(dir: &Path, log: &dyn Log, partition: &TopicPartition) -> Result<Option<Loaded>> {
     let path = file_of(dir, partition);
     remove_drafts(&path, partition.partition);
     let bytes = match fs::metadata(&path) {
@@ -103,23 +103,35 @@ pub(super) fn load(dir: &Path, log: &dyn Log, partition: &TopicPartition, marks:
             tracing::warn!(file = %path.display(), error = %e, "a snapshot of state cannot be read: the changelog is");
             return Ok(None);
         }
-        Err(damage) => return Ok(set_aside(&path, &damage.to_string())),
+        Err(damage) => {
+            set_aside(&path, &damage.to_string());
+            return Ok(None);
+        }
     };
     // A broker before Kafka 2.8 gives topics no ids: there a changelog that was created again looks like the one before.
     let id = log.identities(&[&partition.topic])?.pop().flatten().map(|identity| identity.id).filter(|id| id.0 != 0);
-    if stamp.topic != *partition.topic || stamp.partition != partition.partition || Some(stamp.topic_id) != id {
-        return Ok(set_aside(&path, "it is not of this changelog"));
-    }
-    if stamp.offset < marks.low || stamp.offset > closing.changelog_end {
-        return Ok(set_aside(&path, "the changelog begins behind it"));
-    }
-    if closing.changelog_end > marks.high {
-        return Ok(set_aside(&path, "the changelog ends before it"));
-    }
-    Ok(Some(Loaded { path, offset: stamp.offset, bytes }))
+    let foreign =
+        stamp.topic != *partition.topic || stamp.partition != partition.partition || Some(stamp.topic_id) != id;
+    let marks = log.watermarks(partition)?;
+    let misfit = if foreign {
+        "it is not of this changelog"
+    } else if stamp.offset < marks.low || stamp.offset > closing.changelog_end {
+        "the changelog begins behind it"
+    } else if closing.changelog_end > marks.high {
+        "the changelog ends before it"
+    } else {
+        return Ok(Some(Loaded { path, offset: stamp.offset, bytes }));
+    };
+    set_aside(&path, misfit);
+    Ok(None)
 }
 
 impl Loaded {
+    /// It does not fit what the last commit says.
+    pub(crate) fn set_aside(&self, reason: &str) {
+        set_aside(&self.path, reason);
+    }
+
     /// Hands over all entries.
     pub(crate) fn for_each(&self, mut each: impl FnMut(&EntryBatch) -> Result<()>) -> Result<()> {
         let changed = |damage: Damage| {
@@ -164,13 +176,12 @@ fn verify(path: &Path) -> Result<(Stamp, Closing), Damage> {
 }
 
 /// Reports the file in the log and gives it another name, under which it is not read.
-fn set_aside(path: &Path, reason: &str) -> Option<Loaded> {
+fn set_aside(path: &Path, reason: &str) {
     let aside = path.with_extension("unused");
     tracing::warn!(file = %path.display(), reason, aside = %aside.display(), "a snapshot of state is not used: the changelog is read");
     if let Err(e) = fs::rename(path, &aside) {
         tracing::warn!(file = %path.display(), error = %e, "the snapshot could not be renamed");
     }
-    None
 }
 
 /// Removes what a process that was killed had begun to write.

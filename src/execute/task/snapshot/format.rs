@@ -298,6 +298,60 @@ mod tests {
         assert!(read(&[&bytes[..], &bytes[..]].concat()).is_err());
     }
 
+    /// Ranges of bytes that are changed, lost, doubled, moved or zeroed, some at once, as a disk or a copy may leave them.
+    #[test]
+    fn no_file_with_random_damage_is_accepted() {
+        let (_, bytes) = sample();
+        let mut seed = 7u64;
+        let mut below = |n: usize| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (seed >> 33) as usize % n.max(1)
+        };
+        let mut refused = 0;
+        for _ in 0..2_000 {
+            let mut damaged = bytes.clone();
+            for _ in 0..=below(3) {
+                let from = below(damaged.len());
+                let until = from + below(damaged.len() - from) + 1;
+                let range = from..until.min(damaged.len());
+                match below(5) {
+                    0 => damaged[range].iter_mut().for_each(|byte| *byte ^= below(256) as u8),
+                    1 => drop(damaged.drain(range)),
+                    2 => damaged.extend_from_within(range),
+                    3 => damaged[range].fill(0),
+                    _ => damaged[range].reverse(),
+                }
+            }
+            if damaged != bytes {
+                refused += 1;
+                assert!(read(&damaged).is_err(), "{damaged:?}");
+            }
+        }
+        assert!(refused > 1_500, "only {refused} files were damaged");
+    }
+
+    /// Bytes whose sums are right, as an enemy would write them, are read or refused, and nothing else.
+    #[test]
+    fn no_content_is_a_panic() {
+        let mut entries = EntryBatch::default();
+        entries.push(b"key", Some(b"value"), 7);
+        entries.push(b"gone", None, 8);
+        let mut block = Vec::new();
+        entries.encode(&mut block);
+        for at in 0..block.len() {
+            for byte in [0, 1, 127, 128, 255] {
+                let mut changed = block.clone();
+                changed[at] = byte;
+                if entries.decode(&changed).is_some() {
+                    assert!(
+                        entries.iter().map(|e| e.key.len() + e.value.map_or(0, <[u8]>::len)).sum::<usize>()
+                            < block.len()
+                    );
+                }
+            }
+        }
+    }
+
     #[test]
     fn frames_of_another_file_or_in_another_order_do_not_pass() {
         let (stamp, bytes) = sample();

@@ -10,11 +10,13 @@
 //!                    W = its end here                    restore    snapshot, then the changelog from W
 //! ```
 //!
-//! It is taken in pieces, so that no commit waits: where the state is that of a commit, some groups are copied, at most a
+//! It is taken in pieces, so that no commit waits: where the state is that of a commit, some entries are copied, at most a
 //! twentieth of the time that has passed. Pieces of different commits fit together because the changelog is read again from `W`:
-//! a group that changed between two pieces is overwritten, one that was made then comes again. That holds for stores that no
-//! key leaves by itself: tables and sessions write tombstones, which a compacted changelog forgets after a while, so that a
-//! snapshot could bring back what was deleted. They, and joins of streams, are restored from the changelog alone.
+//! an entry that changed between two pieces is overwritten, one that was made then comes again, one that was deleted meets its
+//! tombstone. If the changelog has forgotten the tombstone, the restore finds more entries than the last commit counted, and
+//! [`restore`](super::restore) reads the changelog alone.
+//!
+//! When the process ends, what has changed is copied at once, for [`LAST_TIME`] at most, so that the next start has little to read.
 //!
 //! **Fencing.** `W` might be the end of what another process has written since it took over the query. So pieces are only copied
 //! after a commit that began when `W` was known: it would have been refused.
@@ -23,15 +25,17 @@ mod files;
 mod format;
 mod worker;
 
+pub(super) use files::Loaded;
 pub use worker::Snapshots;
 
 use super::topology::Topology;
 use crate::error::{Error, Result};
 use crate::execute::operator::SnapshotPlace;
+use crate::execute::pipeline::changelog_topic;
 use crate::execute::state::entry_batch::EntryBatch;
-use crate::log::{Log, RecordSet, TopicPartition, Watermarks};
+use crate::log::{Log, RecordSet, TopicPartition};
 use crate::types::clock::SharedClock;
-use files::{Draft, Loaded};
+use files::Draft;
 use format::Stamp;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -40,6 +44,12 @@ use worker::Pending;
 
 /// Growth of a changelog that is worth a snapshot, unless another one is set: less is read again in a tenth of a second.
 pub const CHANGELOG_BYTES: u64 = 8 << 20;
+/// Growth that is worth one when the process ends: less is read again as soon as a file is synced.
+const LAST_BYTES: u64 = 256 << 10;
+/// How long all queries of a process may copy their states when it ends: a supervisor waits ten seconds and more.
+const LAST_TIME: Duration = Duration::from_secs(2);
+/// How long a query that ends waits for the thread that writes before it looks again.
+pub(super) const LAST_POLL: Duration = Duration::from_millis(1);
 /// Copying takes at most one part in so many of the time of a query, and so does the pause between two snapshots.
 const TIME_PARTS: u32 = 20;
 /// How long a query waits for records while it copies: it has nothing else to do.
@@ -102,6 +112,8 @@ pub(super) struct Schedule {
     rest_until: Duration,
     /// When pieces were last copied.
     copied_at: Duration,
+    /// The query ends: there is no other work.
+    last: bool,
 }
 
 impl Schedule {
@@ -109,25 +121,22 @@ impl Schedule {
     pub(super) fn new(snapshots: Option<Arc<Snapshots>>, topology: &mut Topology, group: &str) -> Schedule {
         let stores = match &snapshots {
             None => Vec::new(),
-            Some(_) => topology.snapshot_stores(group),
+            Some(_) => topology.stores(),
         };
-        let stores = stores.into_iter();
-        let stores =
-            stores.map(|(nth, changelog, tasks)| Store { nth, changelog, tasks, grown: 0, bytes: 0 }).collect();
-        Schedule { snapshots, stores, step: Step::Rest, rest_until: Duration::ZERO, copied_at: Duration::ZERO }
+        let stores = stores.into_iter().enumerate().map(|(nth, (name, tasks))| {
+            let changelog = changelog_topic(group, name).into();
+            Store { nth, changelog, tasks: tasks.len(), grown: 0, bytes: 0 }
+        });
+        let stores = stores.collect();
+        let (rest_until, copied_at) = (Duration::ZERO, Duration::ZERO);
+        Schedule { snapshots, stores, step: Step::Rest, rest_until, copied_at, last: false }
     }
 
     /// The snapshot of a task of a store, if there is one that fits its changelog.
-    pub(super) fn load(
-        &self,
-        nth: usize,
-        log: &dyn Log,
-        partition: &TopicPartition,
-        marks: Watermarks,
-    ) -> Result<Option<Loaded>> {
+    pub(super) fn load(&self, nth: usize, log: &dyn Log, partition: &TopicPartition) -> Result<Option<Loaded>> {
         match &self.snapshots {
             Some(snapshots) if self.stores.iter().any(|store| store.nth == nth) => {
-                files::load(snapshots.dir(), log, partition, marks)
+                files::load(snapshots.dir(), log, partition)
             }
             _ => Ok(None),
         }
@@ -143,6 +152,15 @@ impl Schedule {
     /// Is there something to do as soon as the state is that of a commit?
     pub(super) fn is_busy(&self) -> bool {
         matches!(self.step, Step::Asked(..) | Step::Copying(_))
+    }
+
+    /// The query ends, all is committed, and until the returned time its state may be copied; `None` = the process goes on, or has
+    /// no snapshots. What is being copied is left for a copy that includes the last commit.
+    pub(super) fn begin_last(&mut self) -> Option<Duration> {
+        let until = self.snapshots.as_ref()?.ends_at()?;
+        self.last = true;
+        self.step = Step::Rest;
+        Some(until)
     }
 
     /// A commit begins.
@@ -212,10 +230,10 @@ impl Schedule {
     fn advance(&mut self, topology: &mut Topology, clock: &SharedClock) {
         let Some(snapshots) = self.snapshots.clone() else { return };
         let now = clock.monotonic();
-        if matches!(self.step, Step::Rest) && now >= self.rest_until {
-            self.begin(&snapshots);
+        if matches!(self.step, Step::Rest) && (self.last || now >= self.rest_until) {
+            self.begin(&snapshots, topology);
         }
-        let budget = now.saturating_sub(self.copied_at) / TIME_PARTS;
+        let budget = if self.last { Duration::MAX } else { now.saturating_sub(self.copied_at) / TIME_PARTS };
         while let Step::Copying(copying) = &mut self.step {
             match copying.advance(&self.stores[copying.store], &snapshots, topology, (clock, budget)) {
                 Ok(Progress::Waits) => break,
@@ -240,9 +258,11 @@ impl Schedule {
 
     /// Asks where the changelog ends, of the first store for which a snapshot is worth it: as many bytes as that and as its last
     /// one are saved at the next start, and so the disk is written at most twice.
-    fn begin(&mut self, snapshots: &Arc<Snapshots>) {
-        let least = snapshots.changelog_bytes();
-        let Some(store) = self.stores.iter().position(|store| store.grown >= store.bytes.max(least)) else { return };
+    fn begin(&mut self, snapshots: &Arc<Snapshots>, topology: &mut Topology) {
+        let (last, least) = (self.last, snapshots.changelog_bytes());
+        let worth = |store: &Store| if last { least.min(LAST_BYTES) } else { least.max(store.bytes) };
+        let due = |store: &Store| store.grown >= worth(store) && topology.has_snapshots(store.nth);
+        let Some(store) = self.stores.iter().position(due) else { return };
         self.stores[store].grown = 0;
         let (log, changelog, tasks) =
             (snapshots.log().clone(), self.stores[store].changelog.clone(), self.stores[store].tasks);

@@ -7,11 +7,13 @@ use super::files;
 use crate::error::{Error, Result};
 use crate::log::Log;
 use crate::threads;
+use crate::types::clock::SharedClock;
 use parking_lot::Mutex;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// The kind of its thread.
 const KIND: &str = "snapshots";
@@ -24,6 +26,8 @@ pub struct Snapshots {
     log: Arc<dyn Log>,
     /// Bytes of a changelog that are worth a snapshot.
     changelog_bytes: u64,
+    /// Until when queries that end may write their last snapshots; unset = the process goes on.
+    ends_at: OnceLock<Duration>,
     sender: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -75,7 +79,17 @@ impl Snapshots {
                 (Some(sender), Some(thread))
             }
         };
-        Ok(Arc::new(Snapshots { dir, log, changelog_bytes, sender, thread }))
+        Ok(Arc::new(Snapshots { dir, log, changelog_bytes, ends_at: OnceLock::new(), sender, thread }))
+    }
+
+    /// The process ends: queries that are stopped from now on copy what has changed, for [`super::LAST_TIME`] all together.
+    pub fn end(&self, clock: &SharedClock) {
+        self.ends_at.get_or_init(|| clock.monotonic() + super::LAST_TIME);
+    }
+
+    /// Until when queries that end may write; `None` = the process goes on.
+    pub(super) fn ends_at(&self) -> Option<Duration> {
+        self.ends_at.get().copied()
     }
 
     /// The directory.

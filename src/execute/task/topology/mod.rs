@@ -37,6 +37,9 @@ use std::sync::Arc;
 
 /// Between the memos of several operators.
 const METADATA_SEPARATOR: &str = ";";
+/// Between a memo and the number of living entries. Versions that know no such number take it for a word of the memo that is theirs
+/// to ignore.
+const LIVING_SEPARATOR: &str = " #";
 
 /// Joins, stage 1, the exchange, stage 2.
 #[derive(Debug)]
@@ -210,19 +213,14 @@ impl Topology {
         let stages = [&self.tables, &self.groups].into_iter().filter(|stage| !stage.is_empty());
         let last = stages.map(|stage| stage.get(task));
         let memos = self.joins.tasks(task).chain(last);
-        let memos = memos.map(|o| o.map_or_else(String::new, Operator::offset_metadata));
-        memos.collect::<Vec<_>>().join(METADATA_SEPARATOR)
+        memos.map(|o| o.map_or_else(String::new, memo_of)).collect::<Vec<_>>().join(METADATA_SEPARATOR)
     }
 
-    /// Takes every task's memo back.
-    pub(crate) fn restore_metadata<'a>(&mut self, offset_metadata: impl Fn(usize) -> &'a str) -> Result<()> {
-        for (nth, (_, tasks)) in self.stores().into_iter().enumerate() {
-            for (task, operator) in tasks.into_iter().enumerate() {
-                operator
-                    .restore_metadata(offset_metadata(task).split(METADATA_SEPARATOR).nth(nth).unwrap_or_default())?;
-            }
+    /// Puts a stage with state back to its beginning, as it is in `fresh`.
+    pub(super) fn renew(&mut self, store: usize, mut fresh: Topology) {
+        if let (Some(old), Some(new)) = (self.stages().into_iter().nth(store), fresh.stages().into_iter().nth(store)) {
+            std::mem::swap(old.1, new.1);
         }
-        Ok(())
     }
 
     /// Appends the changelog records of everything that changed since the last commit.
@@ -246,11 +244,9 @@ impl Topology {
         Ok(())
     }
 
-    /// Number, changelog and tasks of the stores that have snapshots.
-    pub(super) fn snapshot_stores(&mut self, group: &str) -> Vec<(usize, Arc<str>, usize)> {
-        let stores = self.stores().into_iter().enumerate();
-        let stores = stores.filter(|(_, (_, tasks))| tasks.first().is_some_and(|task| task.has_snapshots()));
-        stores.map(|(nth, (name, tasks))| (nth, changelog_topic(group, name).into(), tasks.len())).collect()
+    /// Can all tasks of a store be copied at present?
+    pub(super) fn has_snapshots(&mut self, store: usize) -> bool {
+        self.stores().get(store).is_some_and(|(_, tasks)| tasks.iter().all(|task| task.has_snapshots()))
     }
 
     /// Copies a piece of a task's state; see [`Operator::snapshot`].
@@ -265,6 +261,18 @@ impl Topology {
         let operator = stores.get_mut(store).and_then(|(_, tasks)| tasks.get_mut(task));
         operator.ok_or_else(|| Error::bug("a snapshot of no task"))?.snapshot(place, entries)
     }
+}
+
+/// What is kept of an operator with the offset of its input.
+fn memo_of(operator: &dyn Operator) -> String {
+    let living = operator.living().map_or_else(String::new, |living| format!("{LIVING_SEPARATOR}{living}"));
+    operator.offset_metadata() + &living
+}
+
+/// The memo of a store's operator in the metadata of a task, and how many living entries its changelog has.
+pub(super) fn split_memo(offset_metadata: &str, store: usize) -> (&str, Option<u64>) {
+    let memo = offset_metadata.split(METADATA_SEPARATOR).nth(store).unwrap_or_default();
+    memo.split_once(LIVING_SEPARATOR).map_or((memo, None), |(memo, living)| (memo, living.parse().ok()))
 }
 
 /// The operator of a grouping; `with_old` = it also writes the value before each change.
