@@ -8,6 +8,7 @@ mod changes;
 mod clients;
 mod connect;
 mod contract;
+mod coordinator;
 mod crash;
 mod faults;
 mod foreign;

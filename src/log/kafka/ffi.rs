@@ -2,7 +2,7 @@
 //!
 //! - [`consume`]: messages in batches. rdkafka returns one event per message, which takes twice the time.
 //! - [`produce`]: rows with an explicit partition and timestamp, counted delivery reports, transactions.
-//! - [`admin`]: topic ids, and deleting a group's offsets.
+//! - [`admin`]: topic ids, and deleting a group or its offsets.
 //!
 //! Every function here is safe to call: pointers never leave this module except inside types that own them, and a type
 //! that holds a pointer into a client also holds the client. librdkafka's objects may be used from any thread; what is
@@ -18,6 +18,9 @@
 //! - A client that is destroyed by one of its own threads, or used while it is destroyed: no callback of librdkafka runs
 //!   our code, apart from the two functions at the end of [`produce`] that only inspect one row; and every user of a client
 //!   holds it.
+//! - `eonce->refcnt > 0` (rdkafka_queue.h): a request to a group's coordinator that timed out before the coordinator was found. Such
+//!   requests get the longest timeout there is and a client of their own, see [`admin`]; rdkafka's `AdminClient::delete_groups`
+//!   is not used.
 //! - `failed to create broker thread`: see [`super::thread_headroom`].
 //! - Failed memory allocations abort the process in Rust as well.
 
@@ -27,7 +30,7 @@ mod admin;
 mod consume;
 mod produce;
 
-pub(super) use admin::{Described, alter_topic, describe_topics, forget_offsets};
+pub(super) use admin::{Described, alter_topic, delete_group, describe_topics, forget_offsets};
 pub(super) use consume::{ConsumerQueue, QueueEvent, Slots};
 pub use consume::{Messages, RawHeaders};
 pub(super) use produce::{CallError, GroupMetadata, RawProducer};

@@ -1,13 +1,14 @@
 //! Static membership in the group of a query (K1, KIP-345). The member subscribes to the task topic; its generation is part of
-//! every commit and fences earlier owners.
+//! every commit and fences earlier owners. Being a consumer of the group, the member reads the group's stable offsets, too.
 
 use super::client::{Events, Membership, SESSION_TIMEOUT, failed, retire};
 use super::ffi::{GroupMetadata, member_id};
 use super::process_identity::{self, Liveness};
-use super::{KafkaLog, make_client};
+use super::{KafkaLog, committed_list, make_client};
 use crate::error::{Error, Kind, Result};
 use crate::threads;
 use crate::types::clock::SharedClock;
+use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::groups::GroupList;
@@ -22,6 +23,8 @@ const POLL_WAIT: Duration = Duration::from_millis(50);
 const LOOK_PAUSE: Duration = Duration::from_millis(10);
 /// Interval of asking the coordinator whether a member of unknown liveness still exists.
 const ASK_PAUSE: Duration = Duration::from_millis(500);
+/// K3: timeout of one attempt to read stable offsets.
+const STABLE_TRY: Duration = Duration::from_millis(400);
 /// Timeout of one request to the coordinator.
 const ASK_WAIT: Duration = Duration::from_secs(10);
 /// How long a coordinator may take to become available: a broker that has just started loads its offsets first.
@@ -97,6 +100,30 @@ impl GroupMember {
     /// The current group metadata; `None` = not a member at present.
     pub(super) fn group_metadata(&self) -> Option<GroupMetadata> {
         GroupMetadata::of(&self.consumer)
+    }
+
+    /// The offsets that the group has committed; an error while an open transaction contains newer ones.
+    pub(super) fn committed(
+        &self,
+        wanted: &TopicPartitionList,
+        timeout: Duration,
+    ) -> Result<TopicPartitionList, KafkaError> {
+        committed_list(&self.consumer, wanted, timeout)
+    }
+
+    /// K3: the same once no open transaction contains newer ones; `patience` is how long one may stay open.
+    pub(super) fn stable(&self, wanted: &TopicPartitionList, patience: Duration) -> Result<TopicPartitionList> {
+        let deadline = self.clock.monotonic() + patience;
+        loop {
+            match self.committed(wanted, STABLE_TRY) {
+                Ok(list) => return Ok(list),
+                Err(error) if self.clock.monotonic() > deadline => {
+                    return Err(failed("read the committed offsets", error));
+                }
+                // Most errors come after the timeout; others must not spin.
+                Err(_) => self.clock.sleep(LOOK_PAUSE),
+            }
+        }
     }
 
     /// K1: why this membership has ended for good: another process has the place.

@@ -36,7 +36,7 @@ use rdkafka::TopicPartitionList;
 use rdkafka::admin::AdminClient;
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -44,9 +44,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use thread_headroom::with_headroom;
 use topics::REQUEST_TIMEOUT;
-
-/// K3: timeout of one attempt to read stable offsets.
-const STABLE_TRY: Duration = Duration::from_millis(400);
 
 /// Timeout of one attempt of the first request, after which a refused login is checked for.
 const GREETING_TRY: Duration = Duration::from_millis(500);
@@ -309,32 +306,14 @@ fn greet(
 }
 
 /// Committed offsets of some partitions; an error of one partition is an error.
-fn committed_list(
-    consumer: &BaseConsumer<Events>,
+fn committed_list<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
     wanted: &TopicPartitionList,
     timeout: Duration,
 ) -> Result<TopicPartitionList, KafkaError> {
-    let _ = consumer.poll(Duration::ZERO);
     let list = consumer.committed_offsets(wanted.clone(), timeout)?;
     for element in list.elements() {
         element.error()?;
     }
     Ok(list)
-}
-
-/// Committed offsets read by a `read_committed` consumer, which waits for open transactions that contain newer ones.
-fn stable(
-    consumer: &BaseConsumer<Events>,
-    wanted: &TopicPartitionList,
-    clock: &SharedClock,
-    patience: Duration,
-) -> Result<TopicPartitionList> {
-    let deadline = clock.monotonic() + patience;
-    loop {
-        match committed_list(consumer, wanted, STABLE_TRY) {
-            Ok(list) => return Ok(list),
-            Err(error) if clock.monotonic() > deadline => return Err(failed("read the committed offsets", error)),
-            Err(_) => {}
-        }
-    }
 }

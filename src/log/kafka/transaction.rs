@@ -3,8 +3,9 @@
 //! The rules of the protocol, K1 to K16, are in `docs/exactly-once.md`; the code that follows one names it.
 //!
 //! A writer consists of a static member of the query's group that subscribes to the task topic alone ([`GroupMember`]) and
-//! whose generation is part of every commit, a transactional producer named after group and slot ([`Producer`]), and two
-//! consumers that read committed offsets: `read_committed` waits for open transactions, `read_uncommitted` does not.
+//! whose generation is part of every commit and which reads committed offsets, as they are when no transaction is open, and a
+//! transactional producer named after group and slot ([`Producer`]). What an open transaction hides is read by another consumer,
+//! which exists while the writer is opened and recovers.
 //!
 //! ```text
 //! commit (K5)   end hanging transactions (K15) -> produce all rows -> count their delivery reports (K6) -> group metadata
@@ -29,8 +30,8 @@ use super::client::{BATCH_BYTES, Events, RETRY_BACKOFF_MS};
 use super::commit_metadata::{CommitMetadata, InputOffset};
 use super::ffi::CallError;
 use super::group_member::{GroupMember, busy};
+use super::process_identity;
 use super::producer::Producer;
-use super::{process_identity, stable};
 use crate::error::{Error, Kind, Result};
 use crate::log::{
     CommitOutcome, CommittedOffset, Epoch, Log, METADATA_BYTES_MAX, RecordSet, TopicPartition, TransactionalWriter,
@@ -41,8 +42,7 @@ use rdkafka::consumer::BaseConsumer;
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::Arc;
-use std::sync::mpsc;
+use std::sync::{Arc, OnceLock, mpsc};
 use std::time::Duration;
 
 use early_delivery::EarlyDelivery;
@@ -90,8 +90,9 @@ pub(super) struct KafkaWriter {
     /// Upper limit of a batch.
     batch_bytes: usize,
     member: GroupMember,
-    read_committed: BaseConsumer<Events>,
-    read_uncommitted: BaseConsumer<Events>,
+    /// Reads committed offsets without waiting for open transactions. Dropped with the next commit: a client holds four threads
+    /// and two connections.
+    read_uncommitted: OnceLock<BaseConsumer<Events>>,
     /// K4: latest known offsets of the query's inputs. Every commit contains all of them, so that none expires.
     offsets: Offsets,
     /// Ids of the input topics, so that a recreated topic is not read from the offset of its predecessor.
@@ -163,7 +164,6 @@ impl KafkaWriter {
         let claim = SlotClaim::new(name).ok_or_else(|| busy(&spec.group, &process_identity::own()))?;
         let topic = task_topic(&spec.group);
         let topic_id = ensure_task_topic(log, &topic, spec.tasks)?;
-        let read_committed = log.offsets_of(&spec.group, "read_committed")?;
         let read_uncommitted = log.offsets_of(&spec.group, "read_uncommitted")?;
         let last_owner = || recovery::last_owner(&read_uncommitted, &topic);
         let member = GroupMember::join(log, &spec.group, &spec.slot, &topic, &last_owner)?;
@@ -182,8 +182,7 @@ impl KafkaWriter {
             early: None,
             batch_bytes: BATCH_BYTES,
             member,
-            read_committed,
-            read_uncommitted,
+            read_uncommitted: OnceLock::from(read_uncommitted),
             offsets: BTreeMap::new(),
             ids: BTreeMap::new(),
             query_metadata: None,
@@ -204,6 +203,7 @@ impl KafkaWriter {
         };
         writer.producer = Some(writer.new_producer()?);
         writer.take_over()?;
+        writer.drop_uncommitted();
         Ok(writer)
     }
 
@@ -225,7 +225,7 @@ impl KafkaWriter {
     }
 
     fn read_tasks(&self) -> Result<TopicPartitionList> {
-        stable(&self.read_committed, &self.task_list(), self.log.clock(), STABLE_WAIT)
+        self.member.stable(&self.task_list(), STABLE_WAIT)
     }
 
     fn commit_metadata(&self, list: &TopicPartitionList) -> Vec<Option<CommitMetadata>> {
@@ -370,6 +370,7 @@ impl KafkaWriter {
         self.query_metadata = Some(epoch.metadata.clone());
         self.pause = PAUSE_MIN;
         self.revocations = self.member.revocations();
+        self.drop_uncommitted();
     }
 }
 
@@ -379,7 +380,7 @@ impl TransactionalWriter for KafkaWriter {
         for at in partitions {
             wanted.add_partition(&at.topic, at.partition);
         }
-        let list = stable(&self.read_committed, &wanted, self.log.clock(), STABLE_WAIT)?;
+        let list = self.member.stable(&wanted, STABLE_WAIT)?;
         let tasks = self.read_tasks()?;
         let metadata = self.commit_metadata(&tasks);
         let mut found = Vec::with_capacity(partitions.len());

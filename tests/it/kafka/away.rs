@@ -136,7 +136,7 @@ fn queries_wait_for_a_broker_that_is_away() {
 }
 
 /// Moves the only copy of a topic's only partition to the cluster's second broker.
-fn move_to_second(broker: &broker::Broker, topic: &str) {
+pub(super) fn move_to_second(broker: &broker::Broker, topic: &str) {
     let plan = broker.file("moves.json");
     let moves =
         format!("{{\"version\":1,\"partitions\":[{{\"topic\":\"{topic}\",\"partition\":0,\"replicas\":[2]}}]}}");

@@ -5,6 +5,7 @@ use crate::log::TopicChanges;
 use rdkafka::TopicPartitionList;
 use rdkafka::bindings as sys;
 use rdkafka::client::{Client, ClientContext};
+use rdkafka::consumer::ConsumerContext;
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::types::RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR;
 use std::ffi::CString;
@@ -23,6 +24,31 @@ pub(in crate::log::kafka) struct Described {
     pub(in crate::log::kafka) ready: bool,
 }
 
+/// Longest timeout that librdkafka takes for a request.
+const REQUEST_MAX: Duration = Duration::from_secs(3600);
+
+/// When a request ends: by librdkafka, and for its caller.
+struct Patience {
+    request: Duration,
+    caller: Duration,
+}
+
+impl Patience {
+    /// librdkafka ends the request by itself; the second is a margin.
+    fn ended(timeout: Duration) -> Patience {
+        Patience { request: timeout, caller: timeout + Duration::from_secs(1) }
+    }
+
+    /// A request to a group's coordinator, whose client has to be dropped when the caller has waited in vain.
+    ///
+    /// When librdkafka ends such a request while the coordinator is away, it frees what belongs to it, but continues to look for
+    /// the coordinator; once that is found it fails the request a second time and aborts the process (`eonce->refcnt > 0`,
+    /// rdkafka_queue.h, version 2.12). A client that is dropped ends the request once.
+    fn of_coordinator(timeout: Duration) -> Patience {
+        Patience { request: REQUEST_MAX, caller: timeout }
+    }
+}
+
 /// Runs one administrative call and hands its result event to `read`.
 ///
 /// # Safety
@@ -30,7 +56,7 @@ pub(in crate::log::kafka) struct Described {
 unsafe fn admin<C: ClientContext, T>(
     client: &Client<C>,
     op: sys::rd_kafka_admin_op_t,
-    timeout: Duration,
+    patience: Patience,
     call: impl FnOnce(*mut sys::rd_kafka_t, *mut sys::rd_kafka_AdminOptions_t, *mut sys::rd_kafka_queue_t),
     read: impl FnOnce(*mut sys::rd_kafka_event_t) -> Result<T, RDKafkaErrorCode>,
 ) -> Result<T, RDKafkaErrorCode> {
@@ -38,11 +64,10 @@ unsafe fn admin<C: ClientContext, T>(
     // SAFETY: options, queue and event are ours and destroyed once, after their last use.
     unsafe {
         let options = sys::rd_kafka_AdminOptions_new(native, op);
-        sys::rd_kafka_AdminOptions_set_request_timeout(options, milliseconds(timeout), null_mut(), 0);
+        sys::rd_kafka_AdminOptions_set_request_timeout(options, milliseconds(patience.request), null_mut(), 0);
         let queue = sys::rd_kafka_queue_new(native);
         call(native, options, queue);
-        // librdkafka ends the request by itself; the second is a margin.
-        let event = sys::rd_kafka_queue_poll(queue, milliseconds(timeout + Duration::from_secs(1)));
+        let event = sys::rd_kafka_queue_poll(queue, milliseconds(patience.caller));
         let result = if event.is_null() {
             Err(RDKafkaErrorCode::OperationTimedOut)
         } else {
@@ -73,7 +98,7 @@ pub(in crate::log::kafka) fn describe_topics<C: ClientContext>(
     unsafe {
         let topics = sys::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
         let call = |native, options: *mut _, queue| sys::rd_kafka_DescribeTopics(native, topics, options, queue);
-        let found = admin(client, op, timeout, call, |event| {
+        let found = admin(client, op, Patience::ended(timeout), call, |event| {
             let mut count = 0;
             let result = sys::rd_kafka_event_DescribeTopics_result(event);
             let list = sys::rd_kafka_DescribeTopics_result_topics(result, &mut count);
@@ -164,7 +189,7 @@ pub(in crate::log::kafka) fn alter_topic<C: ClientContext>(
             sys::rd_kafka_IncrementalAlterConfigs(native, &mut resource, 1, options, queue)
         };
         let result = match is_legal {
-            true => admin(client, op, timeout, call, |event| Ok(refusal(event))),
+            true => admin(client, op, Patience::ended(timeout), call, |event| Ok(refusal(event))),
             false => Err(RDKafkaErrorCode::InvalidConfig),
         };
         sys::rd_kafka_ConfigResource_destroy(resource);
@@ -193,8 +218,39 @@ unsafe fn refusal(event: *mut sys::rd_kafka_event_t) -> Option<(RDKafkaErrorCode
     }
 }
 
-/// Forgets all offsets of a group, as far as no member subscribes to their topics.
-pub(in crate::log::kafka) fn forget_offsets<C: ClientContext>(
+/// Deletes a group; the error is why that is refused. The client has to be dropped after `OperationTimedOut`, see [`Patience`].
+pub(in crate::log::kafka) fn delete_group<C: ClientContext>(
+    client: &Client<C>,
+    group: &str,
+    timeout: Duration,
+) -> Result<(), RDKafkaErrorCode> {
+    let name = CString::new(group).map_err(|_| RDKafkaErrorCode::InvalidGroupId)?;
+    let op = sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DELETEGROUPS;
+    // SAFETY: the request copies the name, and is destroyed after the call; results live with their event.
+    unsafe {
+        let mut request = sys::rd_kafka_DeleteGroup_new(name.as_ptr());
+        let call = |native, options: *mut _, queue| sys::rd_kafka_DeleteGroups(native, &mut request, 1, options, queue);
+        let result = admin(client, op, Patience::of_coordinator(timeout), call, |event| {
+            let mut count = 0;
+            let result = sys::rd_kafka_event_DeleteGroups_result(event);
+            let groups = sys::rd_kafka_DeleteGroups_result_groups(result, &mut count);
+            for at in 0..count {
+                let error = sys::rd_kafka_group_result_error(*groups.add(at));
+                if !error.is_null() {
+                    return Err(sys::rd_kafka_error_code(error).into());
+                }
+            }
+            Ok(())
+        });
+        sys::rd_kafka_DeleteGroup_destroy(request);
+        result
+    }
+}
+
+/// Forgets all offsets of a group, as far as no member subscribes to their topics. The client has to be dropped after
+/// `OperationTimedOut`, see [`Patience`], and has to be a consumer: when the coordinator has moved, librdkafka looks at the group of
+/// the client, which a producer lacks (SIGSEGV in `rd_kafka_cgrp_op`).
+pub(in crate::log::kafka) fn forget_offsets<C: ConsumerContext>(
     client: &Client<C>,
     group: &str,
     timeout: Duration,
@@ -211,7 +267,7 @@ pub(in crate::log::kafka) fn forget_offsets<C: ClientContext>(
         let call = |native, options: *mut _, queue| {
             sys::rd_kafka_DeleteConsumerGroupOffsets(native, &mut request, 1, options, queue)
         };
-        let result = admin(client, op, timeout, call, |_| Ok(()));
+        let result = admin(client, op, Patience::of_coordinator(timeout), call, |_| Ok(()));
         sys::rd_kafka_DeleteConsumerGroupOffsets_destroy(request);
         result
     }
@@ -230,7 +286,7 @@ fn committed_partitions<C: ClientContext>(
         let call = |native, options: *mut _, queue| {
             sys::rd_kafka_ListConsumerGroupOffsets(native, &mut request, 1, options, queue)
         };
-        let result = admin(client, op, timeout, call, |event| {
+        let result = admin(client, op, Patience::of_coordinator(timeout), call, |event| {
             let mut all = TopicPartitionList::new();
             let mut count = 0;
             let result = sys::rd_kafka_event_ListConsumerGroupOffsets_result(event);

@@ -21,10 +21,7 @@
 
 use super::{Failure, KafkaWriter, OFFSETS_WAIT, written};
 use crate::error::{Error, Result};
-use crate::log::kafka::client::failed;
 use crate::log::kafka::commit_metadata::CommitMetadata;
-use crate::log::kafka::committed_list;
-use crate::log::kafka::topics::REQUEST_TIMEOUT;
 use crate::log::{Epoch, Log, RecordSet, TopicPartition};
 use rdkafka::TopicPartitionList;
 use std::collections::BTreeSet;
@@ -91,8 +88,7 @@ impl KafkaWriter {
         if self.offsets_are_stable() {
             return Ok(());
         }
-        let list = committed_list(&self.read_uncommitted, &self.task_list(), REQUEST_TIMEOUT)
-            .map_err(|e| failed("read the committed tasks", e))?;
+        let list = self.pending_tasks()?;
         let tasks = self.commit_metadata(&list);
         if tasks.iter().flatten().any(|task| task.owner == self.owner && task.sequence != self.last_commit) {
             return self.commit_last_offsets_again(&tasks);

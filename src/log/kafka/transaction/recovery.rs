@@ -6,7 +6,7 @@
 use super::unknown_outcome::{CommittedBy, Deliveries, UnknownOutcome, Verdict};
 use super::{Failure, KafkaWriter, Offsets, PAUSE_MAX, PAUSE_MIN, STABLE_WAIT, element};
 use crate::error::{Error, Kind, Result};
-use crate::log::kafka::client::{BATCH_BYTES, Events, failed};
+use crate::log::kafka::client::{BATCH_BYTES, Events, failed, retire};
 use crate::log::kafka::commit_metadata::CommitMetadata;
 use crate::log::kafka::committed_list;
 use crate::log::kafka::group_member::{GroupMember, rightful_owner};
@@ -28,6 +28,30 @@ const CHECK_WAIT: Duration = Duration::from_secs(1);
 const STALE_WAIT: Duration = Duration::from_secs(15);
 
 impl KafkaWriter {
+    /// The consumer that does not wait for open transactions, made where there is none.
+    pub(super) fn uncommitted(&self) -> Result<&BaseConsumer<Events>> {
+        let consumer = match self.read_uncommitted.get() {
+            Some(consumer) => consumer,
+            None => {
+                let made = self.log.offsets_of(&self.spec.group, "read_uncommitted")?;
+                self.read_uncommitted.get_or_init(|| made)
+            }
+        };
+        // It has no poll loop: this serves its log lines.
+        let _ = consumer.poll(Duration::ZERO);
+        Ok(consumer)
+    }
+
+    pub(super) fn drop_uncommitted(&mut self) {
+        self.read_uncommitted.take().into_iter().for_each(retire);
+    }
+
+    /// The committed offsets of the tasks, whether or not a transaction contains newer ones.
+    pub(super) fn pending_tasks(&self) -> Result<TopicPartitionList> {
+        let read = committed_list(self.uncommitted()?, &self.task_list(), REQUEST_TIMEOUT);
+        read.map_err(|e| failed("read the committed tasks", e))
+    }
+
     /// K3: fences earlier owners, reads their offsets and commits them again with our name. That proves that the group
     /// accepts our commits, and names us to the next owner.
     pub(super) fn take_over(&mut self) -> Result<()> {
@@ -50,7 +74,7 @@ impl KafkaWriter {
     /// ended by the new producers, so either the broker has forgotten one (see [`super::hanging_transactions`]) or another
     /// client holds one open. Whether that is to be committed or aborted cannot be decided here.
     fn explain_pending_offsets(&self, error: Error) -> Error {
-        if committed_list(&self.read_uncommitted, &self.task_list(), REQUEST_TIMEOUT).is_err() {
+        if self.pending_tasks().is_err() {
             return error;
         }
         let (group, seconds) = (&self.spec.group, STABLE_WAIT.as_secs());
@@ -87,8 +111,7 @@ impl KafkaWriter {
 
     /// Transactional ids in the commit metadata that are not ours.
     fn other_owners(&self) -> Result<BTreeSet<String>> {
-        let list = committed_list(&self.read_uncommitted, &self.task_list(), REQUEST_TIMEOUT)
-            .map_err(|e| failed("read the committed tasks", e))?;
+        let list = self.pending_tasks()?;
         Ok(self.commit_metadata(&list).into_iter().flatten().map(|b| b.owner).filter(|o| *o != self.owner).collect())
     }
 
@@ -172,7 +195,7 @@ impl KafkaWriter {
         }
         // K1: checked first, because a new producer would fence a rightful new owner.
         if self.member.lost_place(&self.log)? {
-            let last_owner = || last_owner(&self.read_uncommitted, &self.topic);
+            let last_owner = || last_owner(self.uncommitted()?, &self.topic);
             let (group, slot) = (&self.spec.group, &self.spec.slot);
             if let Some(who) = rightful_owner(&self.log, group, slot, &self.process, &last_owner)? {
                 return Ok(Some(format!("{who} has taken over the query")));
@@ -207,7 +230,7 @@ impl KafkaWriter {
     /// K9: joins the group anew, which makes the coordinator write. One that has just loaded more than 16,384 records returns
     /// the state at the last multiple of that number until its first write (Kafka 4.3.1 after a kill -9).
     fn rejoin(&mut self) -> Result<()> {
-        let last_owner = || last_owner(&self.read_uncommitted, &self.topic);
+        let last_owner = || last_owner(self.uncommitted()?, &self.topic);
         self.member.leave();
         self.member = GroupMember::join(&self.log, &self.spec.group, &self.spec.slot, &self.topic, &last_owner)?;
         // Not owning them does not prove yet that there is another owner: the next attempt checks again.
@@ -231,7 +254,7 @@ impl KafkaWriter {
         self.last_check = now;
         let mut rejoined = false;
         loop {
-            let Ok(list) = committed_list(&self.read_committed, &self.task_list(), CHECK_WAIT) else { return Ok(None) };
+            let Ok(list) = self.member.committed(&self.task_list(), CHECK_WAIT) else { return Ok(None) };
             let mut tasks = self.commit_metadata(&list).into_iter().flatten();
             let Some(task) = tasks.find(|t| t.owner != self.owner || t.sequence != self.last_commit) else {
                 return Ok(None);

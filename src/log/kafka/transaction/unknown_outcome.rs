@@ -14,7 +14,6 @@ use super::hanging_transactions::OPEN_AFTER;
 use super::{Failure, KafkaWriter};
 use crate::error::{Error, Result};
 use crate::log::kafka::client::Delivery;
-use crate::log::kafka::stable;
 use crate::log::{Assignment, Epoch, Isolation, Log, RecordSet, Start, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -104,7 +103,7 @@ impl KafkaWriter {
 
     /// Whether the offsets can be read now; false while any are pending.
     pub(super) fn offsets_are_stable(&self) -> bool {
-        stable(&self.read_committed, &self.task_list(), self.log.clock(), OPEN_AFTER).is_ok()
+        self.member.stable(&self.task_list(), OPEN_AFTER).is_ok()
     }
 
     /// Whether the row's partition has a marker for its transaction by `deadline`.
