@@ -58,6 +58,10 @@ impl Dialect for KsqlDialect {
         true
     }
 
+    fn supports_window_function_null_treatment_arg(&self) -> bool {
+        true // `LAG(x IGNORE NULLS)`, as other databases have it, beside `LAG(x) IGNORE NULLS`.
+    }
+
     /// Words whose own syntax is meant when it is begun, so that a failed `NOT (...)` is not tried again as a call of
     /// NOT: nested, that would double the work at every level.
     fn is_reserved_for_identifier(&self, keyword: Keyword) -> bool {

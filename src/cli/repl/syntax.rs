@@ -26,7 +26,7 @@ const FORMS: &[(&str, &str)] = &[
     ("DEFINE", "DEFINE name = 'value';     ${name} stands for it in statements"),
     ("DESCRIBE", "DESCRIBE name [EXTENDED];\nDESCRIBE FUNCTION name;"),
     ("DROP", "DROP STREAM|TABLE [IF EXISTS] name [DELETE TOPIC];\nDROP TYPE [IF EXISTS] name;"),
-    ("EXPLAIN", "EXPLAIN query_id;\nEXPLAIN SELECT ...;"),
+    ("EXPLAIN", "EXPLAIN query_id;\nEXPLAIN [ANALYZE] SELECT ...;     ANALYZE runs it"),
     ("INSERT", "INSERT INTO name [(column, ...)] VALUES (value, ...);\nINSERT INTO stream SELECT ...;"),
     ("PAUSE", "PAUSE query_id|ALL;\nRESUME query_id|ALL;"),
     ("PRINT", "PRINT topic [FROM BEGINNING] [INTERVAL n] [LIMIT n];"),

@@ -17,13 +17,14 @@ mod place;
 
 use crate::catalog::Format;
 use crate::config::PROPERTIES;
-use crate::engine::introspect::function_help;
 use crate::engine::introspect::names::Names;
+use crate::engine::introspect::{function_help, native_functions};
 use crate::functions::{Registry, aggregate};
 use crate::parse::words::{KEYWORDS, STATEMENTS, written};
 use crate::plan::scalar::Higher;
 use crate::plan::with_properties;
 use place::{Clause, Place};
+use std::collections::BTreeSet;
 
 /// Words after which only the name of a stream or table makes sense.
 const BEFORE_SOURCE: [&str; 6] = ["FROM", "JOIN", "INTO", "DESCRIBE", "STREAM", "TABLE"];
@@ -197,12 +198,13 @@ fn scope(place: &Place, names: &Names) -> Vec<Completion> {
 /// Functions whose names begin so, with their calls.
 fn functions(upper: &str) -> impl Iterator<Item = Completion> {
     let scalar = Registry::all().chain(Registry::tables()).map(|entry| entry.name);
-    let all = scalar.chain(aggregate::NAMES.iter().copied()).chain(Higher::ALL.iter().map(|kind| kind.name()));
-    all.filter(move |name| name.starts_with(upper)).map(|name| {
-        let option = Completion::plain(name, "function");
-        let Some(help) = function_help::find(name) else { return option };
+    let own = scalar.chain(aggregate::NAMES.iter().copied()).chain(Higher::ALL.iter().map(|kind| kind.name()));
+    let all: BTreeSet<String> = own.map(str::to_owned).chain(native_functions::names()).collect();
+    all.into_iter().filter(move |name| name.starts_with(upper)).map(|name| {
+        let option = Completion::plain(&name, "function");
+        let Some(help) = function_help::find(&name) else { return option };
         let calls: Vec<String> =
-            help.signatures.iter().map(|call| format!("{} -> {}", call.call(name), call.returns)).collect();
+            help.signatures.iter().map(|call| format!("{} -> {}", call.call(&name), call.returns)).collect();
         Completion { detail: Some(calls.join("\n")), doc: Some(help.description.into_owned()), ..option }
     })
 }

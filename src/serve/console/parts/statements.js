@@ -42,7 +42,7 @@ export function wordAt(text, { line, column }) {
 const bare = text => text.replace(/--[^\n]*|\/\*[\s\S]*?\*\//g, ' ').trim();
 
 /** Has rows for an answer. */
-export const isQuery = text => /^(SELECT|WITH|VALUES|TABLE|FROM|PRINT|VERIFY|\()/i.test(bare(text));
+export const isQuery = text => /^(SELECT|WITH|VALUES|TABLE|FROM|PRINT|VERIFY|EXPLAIN\s+ANALYZE|\()/i.test(bare(text));
 /** Rows that do not end by themselves. */
 export const isPush = text => {
   const plain = bare(text).replace(/'(?:[^']|'')*'/g, "''");

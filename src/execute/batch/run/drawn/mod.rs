@@ -40,10 +40,12 @@ pub(super) fn drawn(plan: &Arc<dyn ExecutionPlan>, leaves: &Leaves) -> String {
 /// The plan with what its nodes did, and a last line about all of it.
 pub(super) fn analyzed(plan: &Arc<dyn ExecutionPlan>, leaves: &Leaves, ran: &Ran) -> String {
     let Ran { rows, time, scanned } = ran;
-    let all =
-        if scanned.retained == scanned.planned { String::new() } else { format!(" of {}", grouped(scanned.retained)) };
-    let (records, read) = (grouped(scanned.records), bytes(scanned.bytes));
-    let total = format!("{} in {}, {records}{all} records read, {read}\n", rows_of(*rows), milliseconds(*time));
+    let records = match scanned.retained == scanned.planned {
+        true => counted(scanned.records, "record"),
+        false => format!("{} of {}", grouped(scanned.records), counted(scanned.retained, "record")),
+    };
+    let (rows, read) = (counted(*rows, "row"), bytes(scanned.bytes));
+    let total = format!("{rows} in {}, {records} read, {read}\n", milliseconds(*time));
     drawn(plan, leaves) + &total
 }
 
@@ -101,20 +103,21 @@ impl Node {
         let (rows, time) = self.passed?;
         Some(match &self.read {
             Some(read) => {
-                let records = grouped(read.records);
                 let busy = milliseconds(read.busy.max(time));
-                format!("{}, {records} records, {}, {busy}", rows_of(rows), bytes(read.bytes))
+                let records = counted(read.records, "record");
+                format!("{}, {records}, {}, {busy}", counted(rows, "row"), bytes(read.bytes))
             }
             None => {
                 let inside: Duration = self.below.iter().filter_map(|node| node.passed).map(|(_, time)| time).sum();
-                format!("{}, {}", rows_of(rows), milliseconds(time.saturating_sub(inside)))
+                format!("{}, {}", counted(rows, "row"), milliseconds(time.saturating_sub(inside)))
             }
         })
     }
 }
 
-fn rows_of(rows: u64) -> String {
-    format!("{} {}", grouped(rows), if rows == 1 { "row" } else { "rows" })
+/// `1 row`, `1,234 rows`
+fn counted(number: u64, what: &str) -> String {
+    format!("{} {what}{}", grouped(number), if number == 1 { "" } else { "s" })
 }
 
 fn milliseconds(time: Duration) -> String {
