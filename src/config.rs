@@ -67,6 +67,10 @@ const JOIN_MEMORY: &str = "tidegate.join.memory.bytes";
 /// Growth of a changelog after which the state behind it is written to a file; 0 = never.
 const SNAPSHOT_BYTES: &str = "tidegate.state.snapshot.bytes";
 
+/// Batches that several queries read are kept for the others: bytes of their records, and bytes of their rows; 0 = each query
+/// reads for itself.
+const SHARED_READING: &str = "tidegate.shared.reading.bytes";
+
 /// The file of the audit log.
 pub(crate) const AUDIT_FILE: &str = "tidegate.audit.file";
 /// The topic of the audit log.
@@ -93,7 +97,7 @@ pub(crate) const BATCH_USER_QUERIES_PROPERTY: &str = "tidegate.batch.user.querie
 const BATCH_USER_QUERIES: usize = 32;
 
 /// Settings in bytes that are fixed at the start.
-const BYTES_OF_THE_START: [&str; 4] = [JOIN_MEMORY, SNAPSHOT_BYTES, BATCH_SCRATCH, BATCH_SCRATCH_FREE];
+const BYTES_OF_THE_START: [&str; 5] = [JOIN_MEMORY, SNAPSHOT_BYTES, SHARED_READING, BATCH_SCRATCH, BATCH_SCRATCH_FREE];
 
 /// Queries without EMIT per second.
 pub(crate) const PULL_QPS: &str = "ksql.query.pull.max.qps";
@@ -142,6 +146,11 @@ impl Config {
     /// Growth of a changelog that is worth a snapshot: the property `tidegate.state.snapshot.bytes`, if it is set.
     pub fn snapshot_bytes(&self) -> Option<u64> {
         self.properties.get(SNAPSHOT_BYTES).and_then(|bytes| bytes.parse().ok())
+    }
+
+    /// What queries that read the same keep for each other: the property `tidegate.shared.reading.bytes`, if it is set.
+    pub fn shared_reading(&self) -> Option<usize> {
+        self.properties.get(SHARED_READING).and_then(|bytes| bytes.parse().ok())
     }
 
     /// Memory for the rows of joins: the property `tidegate.join.memory.bytes`, if it is set.

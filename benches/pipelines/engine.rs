@@ -14,6 +14,7 @@ use tidegate::engine::session::Session;
 use tidegate::execute::change::ChangeBatch;
 use tidegate::execute::compile;
 use tidegate::execute::operator::EmitMode;
+use tidegate::execute::record::shared_rows::SharedRows;
 use tidegate::execute::state::spill_pool::{MEMORY_BYTES, SpillPool};
 use tidegate::execute::task::spec::{ExecutionSpec, Guarantee, Target};
 use tidegate::execute::task::topic_identity::TopicRegistry;
@@ -106,6 +107,7 @@ impl Bench<'_> {
             late_topic: None,
             spill_pool: SpillPool::new(std::env::temp_dir(), MEMORY_BYTES),
             snapshots: None,
+            shared_rows: SharedRows::new(0),
             watch: TopicRegistry::new(),
             schemas: Arc::new(NoSchemas),
             pipeline: compile::pipeline(&plan.logical)?,

@@ -43,6 +43,7 @@ use crate::catalog::topics::TopicRules;
 use crate::config::{Config, random_id};
 use crate::connect::Connect;
 use crate::error::{Error, Result, Span};
+use crate::execute::record::shared_rows::SharedRows;
 use crate::execute::state::spill_pool::SpillPool;
 use crate::execute::task::snapshot::Snapshots;
 use crate::execute::task::topic_identity::TopicRegistry;
@@ -134,6 +135,8 @@ struct Inner {
     drive: Drive,
     /// Spill space of all joins of this process.
     spill_pool: Arc<SpillPool>,
+    /// Rows that queries have in common.
+    shared_rows: Arc<SharedRows>,
     /// Threads that work for all queries.
     workers: Arc<Workers>,
     /// Where queries write their state; `None` = they restore it from changelogs.

@@ -14,6 +14,7 @@ use crate::engine::query::user_quota::UserQuota;
 use crate::engine::snapshot::Published;
 use crate::engine::{Drive, Engine, Inner};
 use crate::error::{Kind, Result};
+use crate::execute::record::shared_rows::{SHARED_ROWS_BYTES, SharedRows};
 use crate::execute::state::spill_pool::{MEMORY_BYTES, SpillPool, SpillQuota};
 use crate::execute::task::snapshot::{self, Snapshots};
 use crate::execute::task::topic_identity::TopicRegistry;
@@ -56,8 +57,8 @@ impl Engine {
     /// The configured log, without an engine.
     pub fn open_log(config: &Config, clock: &SharedClock) -> Result<Arc<dyn Log>> {
         Ok(match &config.log {
-            LogConfig::Embedded(dir) => EmbeddedLog::open(dir, EmbeddedOptions::default(), clock.clone())?,
-            LogConfig::Temporary => EmbeddedLog::in_memory(clock.clone())?,
+            LogConfig::Embedded(dir) => EmbeddedLog::open(dir, embedded_options(config), clock.clone())?,
+            LogConfig::Temporary => EmbeddedLog::in_memory_with(embedded_options(config), clock.clone())?,
             LogConfig::Kafka { bootstrap, properties } => {
                 let settings = KafkaSettings { bootstrap: bootstrap.clone(), properties: properties.clone() };
                 KafkaLog::connect(settings, clock.clone())?
@@ -104,9 +105,9 @@ impl Engine {
         let owner = own(&*log, &config, &clock)?;
         let (commands, history) = opened(&*log, &config, &clock)?;
         let spill_pool = spill_pool(&config);
-        let workers = Workers::new(config.schedule);
+        let shared_rows = SharedRows::new(config.shared_reading().unwrap_or(SHARED_ROWS_BYTES));
         let snapshots = snapshots(&config, &log, drive)?;
-        let watch = TopicRegistry::new();
+        let (watch, workers) = (TopicRegistry::new(), Workers::new(config.schedule));
         let (state, past) = (Arc::<Published>::default(), Arc::<History>::default());
         let (topic_monitor, sampler) = match drive {
             Drive::Threads => {
@@ -119,8 +120,7 @@ impl Engine {
         let audit = Audit::open(&config, &log, &clock)?;
         let (processing, inlet) = ProcessingLog::new(&config, &clock);
         let pulls = Arc::new(PullLimits::new(&config, clock.clone()));
-        let topics = Arc::new(TopicRules::of(&config)?);
-        let user_quota = UserQuota::new(config.batch_user_queries());
+        let (topics, user_quota) = (Arc::new(TopicRules::of(&config)?), UserQuota::new(config.batch_user_queries()));
         let writers = Arc::new(WriterIds::new(once, clock.clone()));
         let inner = Inner {
             builtin,
@@ -131,6 +131,7 @@ impl Engine {
             user_quota,
             config,
             spill_pool,
+            shared_rows,
             workers,
             snapshots,
             registry,
@@ -181,6 +182,12 @@ fn opened(log: &dyn Log, config: &Config, clock: &SharedClock) -> Result<(Comman
         tracing::warn!(%error, "the command log cannot be marked: the next statement tries again");
     }
     Ok((commands, history))
+}
+
+/// Settings of the embedded log.
+fn embedded_options(config: &Config) -> EmbeddedOptions {
+    let usual = EmbeddedOptions::default();
+    EmbeddedOptions { shared_bytes: config.shared_reading().unwrap_or(usual.shared_bytes), ..usual }
 }
 
 /// Spill space of the joins of a process.

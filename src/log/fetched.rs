@@ -64,6 +64,17 @@ pub struct Run {
     records: Records,
 }
 
+/// A batch of the log that several readers take, and the part of it that a run is.
+#[derive(Debug)]
+pub struct SharedPart {
+    /// A number that no other batch of the process has.
+    pub id: u64,
+    /// All records of the batch.
+    pub all: Run,
+    /// Which of them the run consists of.
+    pub records: Range<usize>,
+}
+
 /// Payload holders: each keeps the fetch buffer alive.
 #[derive(Debug)]
 enum Records {
@@ -139,6 +150,13 @@ impl Run {
             Records::Block(block) => block.len(),
             Records::Kafka(messages) => messages.len(),
         }
+    }
+
+    /// The batch of which it is a part, if other readers take the same one; `None` = nobody else has these records.
+    pub fn shared(&self) -> Option<SharedPart> {
+        let Records::Block(block) = &self.records else { return None };
+        let (id, all, records) = block.shared()?;
+        Some(SharedPart { id, all: Run { slot: self.slot, records: Records::Block(all) }, records })
     }
 
     /// Bytes of all keys and values.

@@ -22,7 +22,7 @@ mod span;
 mod topic;
 mod topic_config;
 
-pub use fetched::{Fetched, HeadersRef, OwnedRecord, RecordRef, Run};
+pub use fetched::{Fetched, HeadersRef, OwnedRecord, RecordRef, Run, SharedPart};
 pub use record_set::{Header, RecordSet, Row};
 pub use span::{ALL_TIMES, Span};
 pub use topic::{Identity, TopicChanges, TopicId, TopicInfo, TopicSpec, check_partition};
@@ -62,6 +62,15 @@ pub struct Upkeep {
     pub removed_bytes: u64,
     /// Bytes of the retained records that compaction has copied.
     pub copied_bytes: u64,
+}
+
+/// What the readers of a log have decoded, and what they took from each other since the log was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sharing {
+    /// Batches that a reader read, checked and indexed.
+    pub decoded: u64,
+    /// Batches that it took from another reader instead.
+    pub taken: u64,
 }
 
 /// Where reading starts.
@@ -154,6 +163,10 @@ pub trait Log: Send + Sync + Debug {
     }
     /// What retention and compaction have done in this process; `None` = they are the broker's.
     fn upkeep(&self) -> Option<Upkeep> {
+        None
+    }
+    /// What readers have taken from each other; `None` = each reads for itself.
+    fn sharing(&self) -> Option<Sharing> {
         None
     }
     /// First offset whose record has a timestamp `>= timestamp`; `None` = no such record.

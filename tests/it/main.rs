@@ -78,6 +78,7 @@ mod scalar;
 mod scalar_errors;
 mod session_model;
 mod settings;
+mod shared_reading;
 mod shell;
 mod simulated_log;
 mod simulation;

@@ -73,6 +73,7 @@ impl Engine {
             spill_pool: self.inner.spill_pool.clone(),
             snapshots: self.inner.snapshots.clone(),
             watch: self.inner.watch.clone(),
+            shared_rows: self.inner.shared_rows.clone(),
             schemas: self.inner.writers.clone(),
         }
     }

@@ -3,8 +3,8 @@
 use super::{Bounds, ChangeBatch, RowImage};
 use crate::error::Result;
 use arrow::array::{Array, ArrayRef};
-use arrow::buffer::NullBuffer;
-use arrow::compute::interleave;
+use arrow::buffer::{NullBuffer, ScalarBuffer};
+use arrow::compute::{concat, interleave};
 
 impl ChangeBatch {
     /// All rows of `parts`, by `seq`; rows of one `seq` stay in the order of the parts.
@@ -20,6 +20,45 @@ impl ChangeBatch {
         order.sort_unstable();
         let rows: Vec<(usize, usize)> = order.iter().map(|o| (o.1, o.2)).collect();
         ChangeBatch::gather(&parts, &rows).map(Some)
+    }
+
+    /// The rows of these batches, one batch after the other. There is at least one; none has a value before the change.
+    pub(crate) fn joined(parts: &[ChangeBatch]) -> Result<ChangeBatch> {
+        let columns = |get: &dyn Fn(&ChangeBatch) -> &Vec<ArrayRef>| -> Result<Vec<ArrayRef>> {
+            let column = |i: usize| {
+                let arrays: Vec<&dyn Array> = parts.iter().map(|part| get(part)[i].as_ref()).collect();
+                Ok(concat(&arrays)?)
+            };
+            (0..get(&parts[0]).len()).map(column).collect()
+        };
+        let masks = |get: &dyn Fn(&ChangeBatch) -> Option<&NullBuffer>| {
+            let rows = |part: &ChangeBatch| get(part).cloned().unwrap_or_else(|| NullBuffer::new_valid(part.len()));
+            let is_there = parts.iter().any(|part| get(part).is_some());
+            is_there
+                .then(|| parts.iter().flat_map(|part| rows(part).iter().collect::<Vec<_>>()).collect::<NullBuffer>())
+        };
+        let numbers = |get: &dyn Fn(&ChangeBatch) -> &ScalarBuffer<i64>| -> ScalarBuffer<i64> {
+            parts.iter().flat_map(|part| get(part).iter().copied()).collect()
+        };
+        let bounds = |part: &ChangeBatch, get: fn(&Bounds) -> &ScalarBuffer<i64>| {
+            part.window.as_ref().map_or_else(Vec::new, |window| get(window).to_vec())
+        };
+        let window = parts[0].window.as_ref().map(|_| Bounds {
+            start: parts.iter().flat_map(|part| bounds(part, |window| &window.start)).collect(),
+            end: parts.iter().flat_map(|part| bounds(part, |window| &window.end)).collect(),
+        });
+        Ok(ChangeBatch {
+            key: columns(&|part| &part.key)?,
+            key_present: masks(&|part| part.key_present.as_ref()),
+            new: RowImage {
+                columns: columns(&|part| &part.new.columns)?,
+                present: masks(&|part| part.new.present.as_ref()),
+            },
+            old: None,
+            rowtime: numbers(&|part| &part.rowtime),
+            window,
+            seq: parts.iter().flat_map(|part| part.seq.iter().copied()).collect(),
+        })
     }
 
     /// These rows, each by the number of its part and its place in it. There is at least one part.

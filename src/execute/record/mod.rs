@@ -7,6 +7,7 @@
 pub(super) mod event_time;
 pub(super) mod headers;
 pub(crate) mod schema_headers;
+pub mod shared_rows;
 pub mod sink;
 pub mod source;
 pub(super) mod too_large;

@@ -69,6 +69,8 @@ pub struct SourceDecoder {
     keyless: bool,
     headers: HeaderColumns,
     schema_headers: SchemaHeaders,
+    /// Key columns of the batch.
+    key_columns: usize,
     /// Where each value column of the batch comes from.
     layout: Vec<ColumnOrigin>,
     rowtime: Vec<i64>,
@@ -133,6 +135,7 @@ impl SourceDecoder {
             keyless: source.schema.key.is_empty(),
             headers: HeaderColumns::new(&headers)?,
             schema_headers: SchemaHeaders::of(source),
+            key_columns: scan.key.len(),
             layout,
             rowtime: Vec::new(),
             offset: Vec::new(),
@@ -247,15 +250,17 @@ impl SourceDecoder {
         let rows = self.seq.len();
         let (mut key, key_present) = self.key.finish();
         let (mut value, present) = self.value.finish();
+        let time = match self.timestamp.as_ref().map(|(from, _)| from) {
+            Some(EventTime::Key(at)) => Some(key[*at].clone()),
+            Some(EventTime::Value(at)) => Some(value[*at].clone()),
+            None => None,
+        };
+        // The column of the time was appended by `new`, unless the plan reads it.
+        key.truncate(self.key_columns);
         let mut rowtime: ScalarBuffer<i64> = taken(&mut self.rowtime).into();
         let offset = taken(&mut self.offset);
         let mut good: Option<Vec<bool>> = None;
-        if let Some((from, reader)) = &self.timestamp {
-            // The time's column was appended last by `new`, unless the plan reads it anyway.
-            let column = match from {
-                EventTime::Key(at) => &key[*at],
-                EventTime::Value(at) => &value[*at],
-            };
+        if let (Some((_, reader)), Some(column)) = (&self.timestamp, &time) {
             let times = reader.times(column)?;
             if column.null_count() == 0 && times.iter().all(|t| *t >= 0) {
                 rowtime = times;
@@ -266,7 +271,9 @@ impl SourceDecoder {
             }
         }
         let headers = self.headers.finish()?;
-        if !headers.is_empty() {
+        if headers.is_empty() {
+            value.truncate(self.layout.len());
+        } else {
             let column = |place: &ColumnOrigin| match place {
                 ColumnOrigin::Decoded(at) => value[*at].clone(),
                 ColumnOrigin::Header(at) => headers[*at].clone(),

@@ -203,6 +203,7 @@ impl Execution {
         }
         self.processed.clone_from(&self.committed);
         self.canonical.decoded.clone_from(&self.committed);
+        self.committed.iter().enumerate().for_each(|(slot, offset)| self.intake.begin(slot, *offset));
         if !first_start && let Target::Topic(_) = self.spec.target {
             let (spec, stages) = (&self.spec, &self.measurement.stages);
             let offset_metadata =

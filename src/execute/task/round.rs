@@ -15,6 +15,7 @@ use super::topology::head::{Head, Prepared};
 use super::topology::spare::Spare;
 use crate::error::Result;
 use crate::execute::change::ChangeBatch;
+use crate::execute::record::shared_rows::SharedScan;
 use crate::execute::record::source::{BadRecord, SourceDecoder};
 use crate::log::{HeadersRef, Run};
 use crate::types::clock::SharedClock;
@@ -26,6 +27,8 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(super) struct Intake {
     scans: Vec<Spare<SourceDecoder>>,
+    /// The same scans among those of other queries, where these may read the same.
+    shared: Vec<Option<SharedScan>>,
     /// Scan and partition of each input.
     places: Vec<(usize, i32)>,
     clock: SharedClock,
@@ -53,6 +56,8 @@ pub(super) struct Decoded {
     bad: Vec<BadRecord>,
     /// Records with headers, by number of their run and place in it.
     pub(super) with_headers: Vec<(usize, usize, i64)>,
+    /// Some of its rows are those of other queries as well.
+    has_shared: bool,
     begun: Duration,
     ended: Duration,
 }
@@ -74,6 +79,27 @@ impl Piece {
 }
 
 impl Decoded {
+    /// Decodes the next run. The ordinals are `first` and those behind it, or the offsets of the records.
+    fn decode(&mut self, run: &Run, first: Option<u64>, decoder: &mut SourceDecoder) {
+        let (nth, mut index, mut next) = (self.nexts.len(), 0, run.first_offset());
+        run.for_each(|record| {
+            if !matches!(record.headers, HeadersRef::None) {
+                self.with_headers.push((nth, index as usize, record.offset));
+            }
+            let seq = first.map_or(record.offset as u64, |first| first + index);
+            decoder.push(&record, seq, &mut self.bad);
+            index += 1;
+            next = record.offset + 1;
+        });
+        self.nexts.push(next);
+    }
+
+    /// Takes the rows of the runs since the last call.
+    fn finish(&mut self, decoder: &mut SourceDecoder) -> Result<()> {
+        self.batches.append(&mut decoder.finish(&mut self.bad)?);
+        Ok(())
+    }
+
     /// Number of records.
     pub(super) fn len(&self) -> usize {
         self.runs.iter().map(Run::len).sum()
@@ -91,38 +117,77 @@ impl Intake {
             let (scan, schemas) = (scan.clone(), spec.schemas.clone());
             Spare::new(move || SourceDecoder::new(&scan, 0, &schemas))
         });
+        let shared = spec.pipeline.scans.iter().map(|scan| spec.shared_rows.join(scan, &spec.schemas)).collect();
         let places = spec.pipeline.scans.iter().enumerate();
         let places = places.flat_map(|(nth, scan)| (0..scan.source.partitions as i32).map(move |p| (nth, p)));
-        Ok(Intake { scans: scans.collect::<Result<_>>()?, places: places.collect(), clock })
+        Ok(Intake { scans: scans.collect::<Result<_>>()?, shared, places: places.collect(), clock })
+    }
+
+    /// Where an input is read from.
+    pub(super) fn begin(&self, slot: usize, offset: i64) {
+        let (scan, partition) = self.places[slot];
+        if let Some(shared) = &self.shared[scan] {
+            shared.begin(partition, offset);
+        }
     }
 
     /// The rows of a piece.
     pub(super) fn decode(&self, piece: Piece) -> Result<Decoded> {
         let Piece { slot, runs, first } = piece;
         let (begun, (scan, partition)) = (self.clock.monotonic(), self.places[slot]);
-        let (mut bad, mut starts, mut nexts, mut with_headers) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        let mut ordinal = first.unwrap_or_default();
-        let batches = self.scans[scan].with(|decoder| {
+        let mut decoded = Decoded {
+            slot,
+            runs: Vec::new(),
+            batches: Vec::new(),
+            starts: vec![first.unwrap_or_default()],
+            nexts: Vec::new(),
+            bad: Vec::new(),
+            with_headers: Vec::new(),
+            has_shared: false,
+            begun,
+            ended: begun,
+        };
+        self.scans[scan].with(|decoder| {
             decoder.read_of(partition);
-            for (nth, run) in runs.iter().enumerate() {
-                starts.push(ordinal);
-                let (start, mut next) = (ordinal, run.first_offset());
-                run.for_each(|record| {
-                    if !matches!(record.headers, HeadersRef::None) {
-                        with_headers.push((nth, (ordinal - start) as usize, record.offset));
-                    }
-                    let seq = if first.is_some() { ordinal } else { record.offset as u64 };
-                    decoder.push(&record, seq, &mut bad);
-                    ordinal += 1;
-                    next = record.offset + 1;
-                });
-                nexts.push(next);
+            for run in &runs {
+                let ordinal = decoded.starts.last().copied().unwrap_or_default();
+                if !self.take_shared((scan, partition), run, first.map(|_| ordinal), decoder, &mut decoded)? {
+                    decoded.decode(run, first.map(|_| ordinal), decoder);
+                }
+                decoded.starts.push(ordinal + run.len() as u64);
             }
-            decoder.finish(&mut bad)
+            decoded.finish(decoder)
         })?;
-        starts.push(ordinal);
-        let ended = self.clock.monotonic();
-        Ok(Decoded { slot, runs, batches, starts, nexts, bad, with_headers, begun, ended })
+        // Event times are looked at behind everything else of a batch.
+        decoded.bad.sort_by_key(|bad| bad.offset);
+        let bytes: u64 = runs.iter().map(Run::bytes).sum();
+        if runs.len() > 1 && decoded.has_shared && decoded.batches.len() > 1 && bytes <= ROUND_BYTES_MAX as u64 {
+            // Operators take one batch at a lower cost than several.
+            decoded.batches = vec![ChangeBatch::joined(&decoded.batches)?];
+        }
+        Ok(Decoded { runs, ended: self.clock.monotonic(), ..decoded })
+    }
+
+    /// Takes the rows of a run that several queries read; `false` = they are not shared.
+    fn take_shared(
+        &self,
+        (scan, partition): (usize, i32),
+        run: &Run,
+        ordinal: Option<u64>,
+        decoder: &mut SourceDecoder,
+        decoded: &mut Decoded,
+    ) -> Result<bool> {
+        let Some(shared) = &self.shared[scan] else { return Ok(false) };
+        let Some(part) = shared.rows(partition, run, ordinal)? else { return Ok(false) };
+        // The rows before these come first.
+        decoded.finish(decoder)?;
+        let nth = decoded.nexts.len();
+        decoded.nexts.push(part.next);
+        decoded.has_shared = true;
+        decoded.batches.extend(part.batch);
+        decoded.bad.extend(part.bad);
+        decoded.with_headers.extend(part.with_headers.into_iter().map(|(index, offset)| (nth, index, offset)));
+        Ok(true)
     }
 
     /// The same, taken through stage 1: a result for each batch that has rows.

@@ -6,6 +6,7 @@ use crate::catalog::Source;
 use crate::execute::operator::EmitMode;
 use crate::execute::pipeline::{Pipeline, changelog_topic};
 use crate::execute::pull::materialized_view::View;
+use crate::execute::record::shared_rows::SharedRows;
 use crate::execute::state::spill_pool::SpillPool;
 use crate::format::frame::SharedSchemas;
 use crate::log::Start;
@@ -80,6 +81,8 @@ pub struct ExecutionSpec {
     pub snapshots: Option<Arc<Snapshots>>,
     /// Who looks whether its topics are still the same.
     pub watch: Arc<TopicRegistry>,
+    /// Rows that it has in common with other queries of the process.
+    pub shared_rows: Arc<SharedRows>,
     /// Schemas of the records that it reads.
     pub schemas: SharedSchemas,
     /// What queries without EMIT read, where it writes a table.

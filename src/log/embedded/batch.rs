@@ -25,6 +25,7 @@ use crate::log::size::{RECORD_BYTES_MAX, headers_len, varint_len};
 use crate::log::{Header, HeadersRef, RecordRef};
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Bytes before the first record.
 pub(super) const HEADER_BYTES: usize = 61;
@@ -34,6 +35,9 @@ const BATCH_BYTES: usize = 256 * 1024;
 const MAGIC: u8 = 2;
 /// Where the checksummed part starts.
 pub(super) const CRC_FROM: usize = 21;
+
+/// The number of the next batch that several readers take.
+static BATCH_IDS: AtomicU64 = AtomicU64::new(0);
 
 /// Encodes the records of one partition, as one or more batches in one buffer.
 #[derive(Debug, Default)]
@@ -237,6 +241,8 @@ pub(super) struct Batch {
     entries: Vec<Entry>,
     /// Bytes of all keys and values.
     payload: u32,
+    /// A number that no other batch of the process has, if several readers take this one.
+    id: Option<u64>,
 }
 
 /// The positions of a record's parts, relative to the batch's first byte. A length of -1 is null.
@@ -276,9 +282,19 @@ impl Batch {
             entries.push(entry);
         }
         match cursor.is_done() {
-            true => Ok(Batch { buffer: buffer.clone(), start, entries, payload }),
+            true => Ok(Batch { buffer: buffer.clone(), start, entries, payload, id: None }),
             false => Err("a batch is longer than its records"),
         }
+    }
+
+    /// The same for several readers, who know it by its number.
+    pub(super) fn shared(self) -> Batch {
+        Batch { id: Some(BATCH_IDS.fetch_add(1, Ordering::Relaxed)), ..self }
+    }
+
+    /// Memory that it occupies.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.payload as usize + self.entries.len() * size_of::<Entry>()
     }
 
     /// Number of records.
@@ -362,6 +378,12 @@ impl Block {
     /// Some records of a batch.
     pub(super) fn new(batch: Arc<Batch>, range: Range<usize>) -> Block {
         Block { batch, range }
+    }
+
+    /// The number of its batch, all of the batch, and which records of it these are, if other readers take the batch as well.
+    pub(crate) fn shared(&self) -> Option<(u64, Block, Range<usize>)> {
+        let all = Block { batch: self.batch.clone(), range: 0..self.batch.len() };
+        Some((self.batch.id?, all, self.range.clone()))
     }
 
     /// Number of records.

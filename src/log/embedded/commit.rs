@@ -14,6 +14,7 @@ use super::manifest::Manifest;
 use super::partition::{Target, Topic};
 use super::policy::Policy;
 use super::segment::{Readable, failed, is_removed, removed};
+use super::shared_batches::SharedBatches;
 use super::upkeep::{MaintenanceSignal, Work};
 use super::{EmbeddedOptions, Fsync};
 use crate::error::{Error, Kind, Result};
@@ -49,6 +50,8 @@ pub(super) struct Shared {
     pub(super) signal: Arc<MaintenanceSignal>,
     /// What retention and compaction have done.
     pub(super) work: Work,
+    /// Batches that several readers take.
+    pub(super) shared_batches: Arc<SharedBatches>,
     /// Excludes other processes for as long as any part of this log is in use.
     pub(super) _lock: Option<DirectoryLock>,
 }

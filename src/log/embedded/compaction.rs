@@ -92,6 +92,7 @@ impl Shared {
             return Err(error);
         }
         let gone = partition.replace(files, &new);
+        self.shared_batches.forget(partition.id);
         partition.compacted(until, now_ms, retain_ms);
         self.work.copied(new.iter().map(|s| s.end).sum());
         self.discard(writer, &gone);

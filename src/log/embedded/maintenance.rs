@@ -105,6 +105,7 @@ impl Shared {
         }
         self.change(&mut writer, &Change::Trim { topic: id, partition: number as u32, low })?;
         let gone = partition.trim(low);
+        self.shared_batches.forget(partition.id);
         self.discard(writer, &gone);
         Ok(())
     }

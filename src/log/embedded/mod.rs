@@ -16,6 +16,7 @@ mod bytes;
 mod commit;
 mod compaction;
 mod entry;
+mod fetch;
 mod ids;
 mod index;
 mod journal;
@@ -28,6 +29,7 @@ mod pruning;
 mod reader;
 mod recover;
 mod segment;
+mod shared_batches;
 mod upkeep;
 mod wakeup;
 mod writer;
@@ -39,12 +41,13 @@ use self::entry::Change;
 use self::maintenance::MaintenanceThread;
 use self::manifest::{Manifest, PartitionMeta};
 use self::partition::Topic;
+use self::shared_batches::SharedBatches;
 use self::upkeep::Work;
 use crate::config::private;
 use crate::error::{Error, Result};
 use crate::log::topic::{altered, beyond_the_end, check_spec};
 use crate::log::{
-    Assignment, CommittedOffset, Isolation, Log, Reader, RecordSet, Span, Start, TopicChanges, TopicInfo,
+    Assignment, CommittedOffset, Isolation, Log, Reader, RecordSet, Sharing, Span, Start, TopicChanges, TopicInfo,
     TopicPartition, TopicSpec, TransactionalWriter, Upkeep, Watermarks, WriterSpec,
 };
 use crate::threads;
@@ -59,6 +62,9 @@ use std::time::Duration;
 const SEGMENT_BYTES: u64 = 256 * 1024 * 1024;
 /// The journal is compacted above this size: reading it at the start takes some 10 ms.
 const JOURNAL_BYTES: u64 = 16 * 1024 * 1024;
+/// Batches that several readers take: four rounds of records (4 MiB each) between the first reader and the last one.
+const SHARED_BYTES: usize = 16 * 1024 * 1024;
+
 /// When a commit is synced to disk. A killed process loses nothing in any mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Fsync {
@@ -80,11 +86,18 @@ pub struct EmbeddedOptions {
     pub segment_bytes: u64,
     /// Largest journal.
     pub journal_bytes: u64,
+    /// Batches that several readers take, at most; 0 = each reads for itself.
+    pub shared_bytes: usize,
 }
 
 impl Default for EmbeddedOptions {
     fn default() -> EmbeddedOptions {
-        EmbeddedOptions { fsync: Fsync::Commit, segment_bytes: SEGMENT_BYTES, journal_bytes: JOURNAL_BYTES }
+        EmbeddedOptions {
+            fsync: Fsync::Commit,
+            segment_bytes: SEGMENT_BYTES,
+            journal_bytes: JOURNAL_BYTES,
+            shared_bytes: SHARED_BYTES,
+        }
     }
 }
 
@@ -118,6 +131,7 @@ impl EmbeddedLog {
             writer: Mutex::new(Writer::new(Some(journal))),
             signal: Arc::default(),
             work: Work::default(),
+            shared_batches: Arc::new(SharedBatches::new(options.shared_bytes)),
             _lock: Some(lock),
         });
         if let Fsync::Interval(every) = options.fsync {
@@ -128,9 +142,14 @@ impl EmbeddedLog {
 
     /// A log that ends with the process.
     pub fn in_memory(clock: SharedClock) -> Result<Arc<EmbeddedLog>> {
+        EmbeddedLog::in_memory_with(EmbeddedOptions::default(), clock)
+    }
+
+    /// The same, with these settings.
+    pub fn in_memory_with(options: EmbeddedOptions, clock: SharedClock) -> Result<Arc<EmbeddedLog>> {
         let shared = Shared {
             directory: None,
-            options: EmbeddedOptions::default(),
+            options,
             clock,
             cluster: ids::fresh()?,
             catalog: RwLock::default(),
@@ -138,6 +157,7 @@ impl EmbeddedLog {
             writer: Mutex::new(Writer::new(None)),
             signal: Arc::default(),
             work: Work::default(),
+            shared_batches: Arc::new(SharedBatches::new(options.shared_bytes)),
             _lock: None,
         };
         EmbeddedLog::over(Arc::new(shared))
@@ -232,6 +252,7 @@ impl Log for EmbeddedLog {
         self.shared.change(&mut writer, &Change::DeleteTopic { id })?;
         self.shared.catalog.write().topics.remove(name);
         topic.delete();
+        topic.partitions.iter().for_each(|p| self.shared.shared_batches.forget(p.id));
         let Some(home) = self.shared.topic_directory(id, name) else { return Ok(()) };
         writer.dirty.retain(|path, _| !path.starts_with(&home));
         match std::fs::remove_dir_all(&home) {
@@ -254,6 +275,10 @@ impl Log for EmbeddedLog {
 
     fn upkeep(&self) -> Option<Upkeep> {
         Some(self.shared.work.so_far())
+    }
+
+    fn sharing(&self) -> Option<Sharing> {
+        Some(self.shared.shared_batches.counts())
     }
 
     fn offset_for_time(&self, partition: &TopicPartition, timestamp: i64) -> Result<Option<i64>> {
@@ -290,7 +315,8 @@ impl Log for EmbeddedLog {
             Ok((partition, first))
         };
         let slots = assignment.iter().map(slot).collect::<Result<_>>()?;
-        Ok(Box::new(reader::EmbeddedReader::new(slots, self.shared.clock.clone())))
+        let batches = self.shared.shared_batches.clone();
+        Ok(Box::new(reader::EmbeddedReader::new(slots, batches, self.shared.clock.clone())))
     }
 
     fn append(&self, topic: &str, records: &RecordSet) -> Result<()> {

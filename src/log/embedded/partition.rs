@@ -4,10 +4,12 @@
 
 use super::batch::{BatchHeader, Encoded, Sealed};
 use super::buffer::Buffer;
+use super::fetch::{Fetch, Place};
 use super::manifest::SegmentMeta;
 use super::policy::{Compactions, Extent, Policy};
-use super::pruning::{Piece, READ_BYTES};
+use super::pruning::Piece;
 use super::segment::{Readable, Segment};
+use super::shared_batches::ReaderPositions;
 use super::wakeup::Wakeup;
 use crate::config::private;
 use crate::error::{Error, Result};
@@ -16,7 +18,11 @@ use crate::log::{TopicInfo, Watermarks};
 use parking_lot::Mutex;
 use std::ops::Range;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
+
+/// The id of the next partition.
+static PARTITION_IDS: AtomicU64 = AtomicU64::new(0);
 
 /// A topic and its partitions.
 #[derive(Debug)]
@@ -36,6 +42,10 @@ pub(super) struct Topic {
 pub(super) struct Partition {
     topic: Arc<str>,
     number: i32,
+    /// No other partition of the process has the same, not even one of a topic of the same name.
+    pub(super) id: u64,
+    /// Where its readers are.
+    pub(super) readers: ReaderPositions,
     /// Where its segments are; `None` = in memory.
     directory: Option<PathBuf>,
     inner: Mutex<Inner>,
@@ -69,30 +79,6 @@ struct Held {
     base_timestamp: i64,
     range: Range<usize>,
     buffer: Arc<Buffer>,
-}
-
-/// The position of the next batch, so that a sequential read needs no search.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Place {
-    /// First offset of the batch.
-    pub(super) base: i64,
-    at: u64,
-    /// Generation of the file: a compacted one has other positions.
-    generation: u32,
-}
-
-/// One or more whole batches.
-#[derive(Debug)]
-pub(super) struct Fetch {
-    /// The bytes read.
-    pub(super) buffer: Arc<Buffer>,
-    /// The range that is not decoded yet.
-    pub(super) rest: Range<usize>,
-    /// First offset of the first batch.
-    pub(super) base: i64,
-    /// The file they came from, and where `buffer` starts in it.
-    pub(super) origin: Option<(Readable, u64)>,
-    generation: u32,
 }
 
 /// Where the writer has to put its bytes.
@@ -131,7 +117,9 @@ impl Topic {
                 compactions: Compactions::default(),
                 listeners: Vec::new(),
             };
-            Arc::new(Partition { topic: name.clone(), number: number as i32, directory, inner: Mutex::new(inner) })
+            let (topic, number, id) = (name.clone(), number as i32, PARTITION_IDS.fetch_add(1, Ordering::Relaxed));
+            let readers = ReaderPositions::default();
+            Arc::new(Partition { topic, number, id, readers, directory, inner: Mutex::new(inner) })
         };
         Ok(Topic { partitions: metas.iter().enumerate().map(partition).collect(), info, config, policy })
     }
@@ -223,7 +211,7 @@ impl Partition {
                     segment.close();
                 }
                 drop(inner);
-                read(readable, start, base, generation).map(Some)
+                Fetch::read(readable, start, base, generation).map(Some)
             }
         }
     }
@@ -452,23 +440,6 @@ impl Inner {
     }
 }
 
-impl Fetch {
-    /// The position after the decoded bytes.
-    pub(super) fn place(&self) -> Option<Place> {
-        let place =
-            |start: &u64| Place { base: self.base, at: start + self.rest.start as u64, generation: self.generation };
-        self.origin.as_ref().map(|(_, start)| place(start))
-    }
-
-    /// An error about the next batch.
-    pub(super) fn damaged(&self, partition: &Partition, what: &str) -> Error {
-        match &self.origin {
-            Some((readable, start)) => readable.damaged(start + self.rest.start as u64, what),
-            None => Error::bug(format!("partition {} is damaged in memory", partition.name())).with_detail(what),
-        }
-    }
-}
-
 /// Closes the files that are not written: a partition has many of them, and a process may open about a thousand.
 fn close_but_last(segments: &mut [Segment]) {
     segments.split_last_mut().into_iter().flat_map(|(_, closed)| closed).for_each(Segment::close);
@@ -477,20 +448,6 @@ fn close_but_last(segments: &mut [Segment]) {
 /// A new segment for the writer.
 fn fresh(target: &Target) -> SegmentMeta {
     SegmentMeta { base: target.segment, end: 0, generation: 0 }
-}
-
-/// Reads at least the batch at `start`.
-fn read(readable: Readable, start: u64, base: i64, generation: u32) -> Result<Fetch> {
-    let mut bytes = readable.read(start, READ_BYTES)?;
-    let header = BatchHeader::read(&bytes).map_err(|e| readable.damaged(start, e))?;
-    if header.len as u64 > readable.end - start {
-        return Err(readable.damaged(start, "a batch is longer than what was committed"));
-    }
-    if header.len > bytes.len() {
-        bytes = readable.read(start, header.len as u64)?;
-    }
-    let rest = 0..bytes.len();
-    Ok(Fetch { buffer: Arc::new(bytes), rest, base, origin: Some((readable, start)), generation })
 }
 
 /// Wakes the existing readers and removes the dropped ones.

@@ -1,12 +1,17 @@
-//! Reads assigned partitions: each slot decodes one batch at a time and returns parts of it.
+//! Reads assigned partitions: each slot decodes one batch at a time and returns parts of it. What another reader has decoded
+//! is taken from it ([`shared_batches`](super::shared_batches)).
 
-use super::batch::{Batch, BatchHeader, Block};
-use super::partition::{Fetch, Partition, Place};
+use super::batch::{Batch, Block};
+use super::fetch::{Fetch, Held, Place};
+use super::partition::Partition;
+use super::shared_batches::SharedBatches;
 use super::wakeup::{Wait, Wakeup};
 use crate::error::{Error, Result};
 use crate::log::{Fetched, Reader};
 use crate::types::clock::SharedClock;
+use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 /// A reader of the embedded log.
@@ -29,10 +34,16 @@ struct Slot {
     open: Option<Open>,
     /// Bytes read ahead.
     fetch: Option<Fetch>,
+    /// Batches decoded ahead, in their order.
+    ahead: VecDeque<Held>,
     /// Where reading continues in the file.
     place: Option<Place>,
     /// Bytes read from files.
     bytes: u64,
+    /// Batches of all readers of this log.
+    batches: Arc<SharedBatches>,
+    /// `next`, for the other readers of the partition.
+    position: Arc<AtomicI64>,
 }
 
 /// A batch being returned.
@@ -47,11 +58,26 @@ struct Open {
 
 impl EmbeddedReader {
     /// Reads these partitions from these offsets.
-    pub(super) fn new(assigned: Vec<(Arc<Partition>, i64)>, clock: SharedClock) -> EmbeddedReader {
+    pub(super) fn new(
+        assigned: Vec<(Arc<Partition>, i64)>,
+        batches: Arc<SharedBatches>,
+        clock: SharedClock,
+    ) -> EmbeddedReader {
         let wakeup = Arc::new(Wakeup::default());
         let slot = |(partition, next): (Arc<Partition>, i64)| {
             partition.listen(&wakeup);
-            Slot { partition, next, at_end: false, open: None, fetch: None, place: None, bytes: 0 }
+            Slot {
+                position: partition.readers.join(next),
+                partition,
+                next,
+                at_end: false,
+                open: None,
+                fetch: None,
+                ahead: VecDeque::new(),
+                place: None,
+                bytes: 0,
+                batches: batches.clone(),
+            }
         };
         EmbeddedReader { slots: assigned.into_iter().map(slot).collect(), wakeup, clock, turn: 0 }
     }
@@ -105,7 +131,8 @@ impl Reader for EmbeddedReader {
         let bounds = slot.partition.bounds()?;
         slot.next = offset.max(bounds.start);
         slot.at_end = false;
-        (slot.open, slot.fetch, slot.place) = (None, None, None);
+        slot.discard();
+        slot.position.store(slot.next, Ordering::Relaxed);
         Ok(())
     }
 
@@ -130,11 +157,11 @@ impl Slot {
         if self.next < start {
             // Deleted meanwhile: reading continues with the remaining records.
             self.next = start;
-            (self.open, self.fetch, self.place) = (None, None, None);
+            self.discard();
         }
         let mut taken = 0;
         while taken < share && self.next < end {
-            if self.open.is_none() && !self.decode()? {
+            if self.open.is_none() && !self.open_next()? {
                 break;
             }
             let Some(open) = &mut self.open else { break };
@@ -150,36 +177,65 @@ impl Slot {
             }
         }
         self.at_end = self.next >= end;
+        self.position.store(self.next, Ordering::Relaxed);
         Ok(taken)
     }
 
-    /// Decodes the batch that contains the next record; `false` = there is none.
-    fn decode(&mut self) -> Result<bool> {
+    /// Opens the batch that contains the next record; `false` = there is none.
+    fn open_next(&mut self) -> Result<bool> {
+        let found = match self.found() {
+            Some(found) => Some(found),
+            None => self.decode()?,
+        };
+        let Some(Held { batch, next, place, .. }) = found else { return Ok(false) };
+        self.place = place;
+        self.open = Some(Open { at: batch.seek(self.next), batch, next });
+        Ok(true)
+    }
+
+    /// The batch, if this reader or another one has decoded it already.
+    fn found(&mut self) -> Option<Held> {
+        while let Some(ahead) = self.ahead.pop_front() {
+            if (ahead.base..ahead.next).contains(&self.next) {
+                return Some(ahead);
+            }
+        }
+        let found = self.batches.get(self.partition.id, self.next)?;
+        self.fetch = None;
+        Some(found)
+    }
+
+    /// Reads and decodes the batch. Near other readers those behind it are decoded as well, because nobody else has them: what is
+    /// wrong with one of them is reported when it is reached.
+    fn decode(&mut self) -> Result<Option<Held>> {
         if self.fetch.is_none() {
             self.fetch = self.partition.fetch(self.next, self.place)?;
             self.bytes += self.fetch.as_ref().map_or(0, |f| f.rest.len() as u64);
         }
-        let Some(fetch) = &mut self.fetch else { return Ok(false) };
-        let partition = &self.partition;
-        let header = BatchHeader::read(&fetch.buffer[fetch.rest.clone()]).map_err(|e| fetch.damaged(partition, e))?;
-        if header.base != fetch.base {
-            return Err(fetch.damaged(partition, "a batch is not the one expected here"));
+        let is_shared = self.batches.is_on() && self.partition.readers.are_near(&self.position, self.next);
+        let first = self.decode_one(is_shared)?;
+        while is_shared && self.fetch.is_some() {
+            match self.decode_one(true) {
+                Ok(ahead) => self.ahead.extend(ahead),
+                Err(_) => self.fetch = None,
+            }
         }
-        let start = fetch.rest.start;
-        let batch = Batch::decode(&fetch.buffer, start, &header).map_err(|e| fetch.damaged(partition, e))?;
-        fetch.rest.start += header.len;
-        fetch.base = header.next;
-        self.place = fetch.place();
-        self.open = Some(Open { at: batch.seek(self.next), batch: Arc::new(batch), next: header.next });
-        if !holds_a_batch(fetch) {
+        Ok(first)
+    }
+
+    fn decode_one(&mut self, is_shared: bool) -> Result<Option<Held>> {
+        let Some(fetch) = &mut self.fetch else { return Ok(None) };
+        let decoded = fetch.decode(&|| self.partition.name(), is_shared)?;
+        self.batches.note_decoded();
+        if !fetch.holds_a_batch() {
             self.fetch = None;
         }
-        Ok(true)
+        Ok(Some(if is_shared { self.batches.add(self.partition.id, decoded) } else { decoded }))
     }
-}
 
-/// Whether the buffer contains the whole next batch.
-fn holds_a_batch(fetch: &Fetch) -> bool {
-    let rest = &fetch.buffer[fetch.rest.clone()];
-    BatchHeader::read(rest).is_ok_and(|header| header.len <= rest.len())
+    /// Discards what was read ahead.
+    fn discard(&mut self) {
+        (self.open, self.fetch, self.place) = (None, None, None);
+        self.ahead.clear();
+    }
 }

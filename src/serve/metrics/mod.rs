@@ -72,6 +72,13 @@ pub const METRICS: &[(&str, &str, &str)] = &[
     ),
     ("tidegate_log_removed_bytes_total", "counter", "Bytes of the files that retention and compaction have removed."),
     ("tidegate_log_copied_bytes_total", "counter", "Bytes of retained records that compaction has copied."),
+    (
+        "tidegate_shared_batches_total",
+        "counter",
+        "Batches of records (what = log) and of their rows (what = rows) that several queries read, and whether a query made them for \
+         all (from = own) or took them (from = other).",
+    ),
+    ("tidegate_shared_rows_bytes", "gauge", "Memory of the rows that are kept for queries that read the same."),
     ("tidegate_disk_free_bytes", "gauge", "Free space on the disk of the data directory."),
     ("process_cpu_seconds_total", "counter", "Processor time of the process."),
     ("process_start_time_seconds", "gauge", "When the process was started, in seconds since 1970."),
@@ -138,6 +145,18 @@ pub(super) async fn metrics(
         .await
 }
 
+/// What readers and queries have taken from each other.
+fn sharing(app: &App, page: &mut Page) {
+    page.metric("tidegate_shared_batches_total");
+    let (log, rows) = app.engine.sharing();
+    for (what, sharing) in log.map(|log| ("log", log)).into_iter().chain([("rows", rows)]) {
+        for (from, batches) in [("own", sharing.decoded), ("other", sharing.taken)] {
+            page.sample("tidegate_shared_batches_total", &[("what", what), ("from", from)], batches);
+        }
+    }
+    page.single("tidegate_shared_rows_bytes", app.engine.shared_rows_bytes());
+}
+
 /// What the embedded log holds, and what it costs to bound it.
 fn upkeep(app: &App, session: &Session, page: &mut Page) {
     page.metric("tidegate_topic_bytes");
@@ -165,6 +184,7 @@ fn text(app: &App, session: &Session, format: Format) -> String {
     let config = app.engine.config();
     page.known("tidegate_log_bytes", app.counters.log_size.get(config, app.engine.clock().monotonic()));
     upkeep(app, session, &mut page);
+    sharing(app, &mut page);
     page.known("tidegate_disk_free_bytes", disk_free_of(config));
     process(&ProcessFacts::read(), &mut page);
     page.finish()

@@ -4,7 +4,7 @@ use crate::catalog::{Catalog, Source};
 use crate::engine::Engine;
 use crate::engine::session::Session;
 use crate::error::{Error, Result};
-use crate::log::{TopicInfo, TopicPartition, Upkeep, Watermarks};
+use crate::log::{Sharing, TopicInfo, TopicPartition, Upkeep, Watermarks};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -112,6 +112,17 @@ impl Engine {
     /// What retention and compaction have done in this process; `None` = they are the broker's.
     pub fn upkeep(&self) -> Option<Upkeep> {
         self.log().upkeep()
+    }
+
+    /// What queries and other readers have taken from each other: batches as they are in the log (`None` = each reads for itself), and
+    /// their rows.
+    pub fn sharing(&self) -> (Option<Sharing>, Sharing) {
+        (self.log().sharing(), self.inner.shared_rows.counts())
+    }
+
+    /// Bytes of the rows that are kept for queries that have not taken them yet.
+    pub fn shared_rows_bytes(&self) -> usize {
+        self.inner.shared_rows.bytes()
     }
 
     /// Size of the records of a topic; `None` = the log does not report it.
