@@ -7,9 +7,9 @@ use super::snapshot::LAST_POLL;
 use super::spec::{DELIVERY_BYTES, EPOCH_BYTES_MAX, Guarantee};
 use crate::error::{Error, Kind, Result};
 use crate::execute::operator::OperatorOutput;
-use crate::log::{CommitOutcome, CommittedOffset, Epoch};
+use crate::log::{CommitOutcome, CommittedOffset, Epoch, TopicPartition};
 use crate::mutant::{self, Mutant};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -85,17 +85,15 @@ impl Execution {
         self.topology.changelog(&self.spec.group, &mut epoch.records)?;
         self.check_changelogs(&epoch.records[rows..])?;
         let mut reached = Vec::with_capacity(self.inputs.len());
-        for (slot, input) in self.inputs.iter().enumerate() {
+        for slot in 0..self.inputs.len() {
             // An empty queue means that everything before the reader's position was processed, markers included.
             let empty =
                 self.queues[slot].is_empty() && self.canonical.order.is_empty(slot) && !self.held.includes(slot);
             let offset =
                 if empty { self.reader.position(slot).max(self.processed[slot]) } else { self.processed[slot] };
             reached.push(offset);
-            epoch
-                .offsets
-                .push((input.clone(), CommittedOffset { offset, metadata: self.topology.offset_metadata(slot) }));
         }
+        epoch.offsets = pack(&self.inputs, &reached, |slot| self.topology.offset_metadata(slot));
         let session = self.session.as_mut().ok_or_else(|| Error::bug("a query without session does not commit"))?;
         if mutant::on(Mutant::OffsetsBeforeRows) {
             let early = Epoch { records: Vec::new(), offsets: epoch.offsets.clone(), metadata: epoch.metadata.clone() };
@@ -170,5 +168,70 @@ impl Execution {
         // Where it began is committed before any row; an aborted first commit is still owed.
         self.dirty = self.commits == 0;
         Ok(())
+    }
+}
+
+/// Begins the metadata of a partition that several slots read, and precedes what is kept of each further one. No memo contains it.
+const SLOT: char = '&';
+
+/// What a commit says of the inputs: an offset and a memo for each partition. Two streams over one topic are two slots that read one
+/// partition, each at its own pace: the offset is the smallest, and the metadata has, slot by slot, how far ahead it is, and its memo.
+fn pack(
+    inputs: &[TopicPartition],
+    reached: &[i64],
+    memo: impl Fn(usize) -> String,
+) -> Vec<(TopicPartition, CommittedOffset)> {
+    let mut slots: BTreeMap<&TopicPartition, Vec<usize>> = BTreeMap::new();
+    inputs.iter().enumerate().for_each(|(slot, input)| slots.entry(input).or_default().push(slot));
+    let packed = |slots: &[usize]| {
+        let offset = slots.iter().map(|&slot| reached[slot]).min().unwrap_or_default();
+        let metadata = match slots {
+            [slot] => memo(*slot),
+            _ => slots.iter().map(|&slot| format!("{SLOT}{} {}", reached[slot] - offset, memo(slot))).collect(),
+        };
+        CommittedOffset { offset, metadata }
+    };
+    slots.into_iter().map(|(input, slots)| (input.clone(), packed(&slots))).collect()
+}
+
+/// The offset and the memo of each slot, of what was committed for its partition. Earlier builds kept those of the last slot alone.
+pub(super) fn unpack(inputs: &[TopicPartition], known: Vec<Option<CommittedOffset>>) -> Vec<Option<CommittedOffset>> {
+    let mut seen: BTreeMap<&TopicPartition, usize> = BTreeMap::new();
+    let of_slots = inputs.iter().zip(known).map(|(input, known)| {
+        let nth = seen.entry(input).and_modify(|nth| *nth += 1).or_default();
+        let known = known?;
+        let of_slot = known.metadata.strip_prefix(SLOT).and_then(|slots| slots.split(SLOT).nth(*nth)?.split_once(' '));
+        let Some((ahead, memo)) = of_slot else { return Some(known) };
+        let offset = known.offset + ahead.parse::<i64>().unwrap_or(0);
+        Some(CommittedOffset { offset, metadata: memo.to_owned() })
+    });
+    of_slots.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_of_one_partition_share_its_offset_and_metadata() {
+        let at = |topic: &str, partition| TopicPartition::new(topic, partition);
+        let inputs = [at("a", 0), at("a", 1), at("b", 0), at("a", 0), at("a", 1), at("a", 0)];
+        let reached = [10, 5, 7, 4, 5, 12];
+        let memo = |slot: usize| if slot == 4 { String::new() } else { format!("1 {slot}#3;x") };
+        let packed = pack(&inputs, &reached, memo);
+        let text = |offset: i64, metadata: &str| CommittedOffset { offset, metadata: metadata.into() };
+        let expected = [
+            (at("a", 0), text(4, "&6 1 0#3;x&0 1 3#3;x&8 1 5#3;x")),
+            (at("a", 1), text(5, "&0 1 1#3;x&0 ")),
+            (at("b", 0), text(7, "1 2#3;x")),
+        ];
+        assert_eq!(packed, expected);
+        let known = |input| packed.iter().find(|(at, _)| at == input).map(|(_, offset)| offset.clone());
+        let slots = unpack(&inputs, inputs.iter().map(known).collect());
+        let whole = reached.iter().enumerate().map(|(slot, &offset)| Some(text(offset, &memo(slot))));
+        assert_eq!(slots, whole.collect::<Vec<_>>());
+        // Of an earlier build, and of none.
+        let old = vec![Some(text(9, "1 2")), None];
+        assert_eq!(unpack(&[at("a", 0), at("a", 0)], old.clone()), old);
     }
 }

@@ -191,7 +191,7 @@ impl Execution {
     /// Finds the offsets to begin at, restores the state of that commit, and opens the reader.
     fn position(&mut self, log: &dyn Log) -> Result<()> {
         let known = match &mut self.session {
-            Some(session) => session.committed(&self.inputs)?,
+            Some(session) => commit::unpack(&self.inputs, session.committed(&self.inputs)?),
             None => vec![None; self.inputs.len()],
         };
         let first_start = known.iter().all(Option::is_none);
