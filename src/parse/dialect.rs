@@ -9,12 +9,13 @@ use super::words::RESERVED;
 use sqlparser::ast::{
     BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgOperator,
     FunctionArgumentList, FunctionArguments, Ident, LambdaFunction, LambdaFunctionParameter, LambdaSyntax, ObjectName,
-    OneOrManyWithParens,
+    OneOrManyWithParens, visit_expressions,
 };
 use sqlparser::dialect::{Dialect, Precedence};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::Token;
+use std::ops::ControlFlow;
 
 /// The precedence of `->`: above every operator, below `.`.
 const ARROW_PRECEDENCE: u8 = 60;
@@ -299,6 +300,18 @@ fn is_symmetric(parser: &Parser, n: usize) -> bool {
     matches!(&parser.peek_nth_token_ref(n).token, Token::Word(w) if w.quote_style.is_none() && w.value == "SYMMETRIC")
 }
 
+/// A bound that may stand before AND and OR: the body of a lambda would reach behind them.
+fn delimited(bound: Box<Expr>) -> Box<Expr> {
+    let lambda = |expr: &Expr| match expr {
+        Expr::Lambda(_) => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    };
+    match visit_expressions(&*bound, lambda) {
+        ControlFlow::Break(()) => Box::new(Expr::Nested(bound)),
+        ControlFlow::Continue(()) => bound,
+    }
+}
+
 /// `x BETWEEN SYMMETRIC a AND b`: in either order of the bounds.
 fn symmetric(parser: &mut Parser, left: Expr, negated: bool) -> Result<Expr, ParserError> {
     for _ in 0..2 + usize::from(negated) {
@@ -307,6 +320,7 @@ fn symmetric(parser: &mut Parser, left: Expr, negated: bool) -> Result<Expr, Par
     let Expr::Between { expr, low, high, .. } = parser.parse_between(left, false)? else {
         return Err(ParserError::ParserError("BETWEEN without bounds".to_owned()));
     };
+    let (low, high) = (delimited(low), delimited(high));
     let between =
         |low: Box<Expr>, high: Box<Expr>| Box::new(Expr::Between { expr: expr.clone(), negated: false, low, high });
     let (left, right) = (between(low.clone(), high.clone()), between(high, low));

@@ -184,6 +184,8 @@ fn expressions_read_back_as_printed() {
         ("-a * -1 - -2", "-A * -1 - -2"),
         // Behind the point the digit would begin a number.
         ("r. 1car + 2b", "R.`1CAR` + 2B"),
+        // The body of a lambda would reach behind AND and OR.
+        ("a between symmetric 3 and 1 + x => 2", "(A BETWEEN 3 AND (1 + X => 2) OR A BETWEEN (1 + X => 2) AND 3)"),
         ("a != b", "A <> B"),
         ("((a))", "((A))"),
         ("1r + 2", "1R + 2"),

@@ -15,6 +15,7 @@ mod process_identity;
 mod producer;
 mod producer_pool;
 mod reader;
+mod repeated_reader;
 mod thread_headroom;
 mod topics;
 mod transaction;
@@ -211,7 +212,7 @@ impl Log for KafkaLog {
     }
 
     fn reader(&self, assignment: Vec<Assignment>, isolation: Isolation) -> Result<Box<dyn Reader>> {
-        Ok(Box::new(reader::KafkaReader::open(self, assignment, isolation)?))
+        repeated_reader::open(self, assignment, isolation)
     }
 
     fn append(&self, topic: &str, records: &RecordSet) -> Result<()> {

@@ -30,6 +30,8 @@ pub(super) struct KafkaReader {
     queue: Arc<ConsumerQueue>,
     slots: Slots,
     assignment: Vec<Assignment>,
+    /// What its caller calls the slots.
+    numbers: Vec<usize>,
     events: Events,
     clock: SharedClock,
     positions: Vec<i64>,
@@ -58,11 +60,17 @@ impl KafkaReader {
         let queue = ConsumerQueue::new(consumer).ok_or_else(|| Error::bug("the consumer has no queue"))?;
         let slots = Slots::new(assignment.iter().map(|a| (&*a.topic, a.partition)));
         let (ends, last) = (vec![None; assignment.len()], vec![false; assignment.len()]);
-        let clock = log.clock().clone();
-        let reader =
-            KafkaReader { queue, slots, assignment, events, clock, positions, ends, last, checked: Duration::ZERO };
+        let (clock, numbers) = (log.clock().clone(), (0..assignment.len()).collect());
+        let checked = Duration::ZERO;
+        let reader = KafkaReader { queue, slots, assignment, numbers, events, clock, positions, ends, last, checked };
         reader.assign()?;
         Ok(reader)
+    }
+
+    /// Calls the slots by these numbers in what it fetches.
+    pub(super) fn with_slots(mut self, numbers: Vec<usize>) -> KafkaReader {
+        self.numbers = numbers;
+        self
     }
 
     /// Assigns all partitions at their positions.
@@ -84,7 +92,7 @@ impl KafkaReader {
                     self.ends[slot] = None;
                     self.last[slot] = self.queue.known_end(&self.slots, slot).is_some_and(|known| end >= known);
                     self.events.set_trouble(None);
-                    fetched.push_kafka(slot, messages);
+                    fetched.push_kafka(self.numbers[slot], messages);
                 }
                 QueueEvent::End(slot, offset) => {
                     self.positions[slot] = self.positions[slot].max(offset);
