@@ -148,9 +148,11 @@ impl Config {
         self.properties.get(SNAPSHOT_BYTES).and_then(|bytes| bytes.parse().ok())
     }
 
-    /// What queries that read the same keep for each other: the property `tidegate.shared.reading.bytes`, if it is set.
-    pub fn shared_reading(&self) -> Option<usize> {
-        self.properties.get(SHARED_READING).and_then(|bytes| bytes.parse().ok())
+    /// What queries that read the same keep for each other: the property `tidegate.shared.reading.bytes`; 0 = each reads for itself.
+    /// Off by default: it saves work for queries that follow a topic together, and costs more than it saves while they catch up
+    /// (docs/performance.md).
+    pub fn shared_reading(&self) -> usize {
+        self.properties.get(SHARED_READING).and_then(|bytes| bytes.parse().ok()).unwrap_or(0)
     }
 
     /// Memory for the rows of joins: the property `tidegate.join.memory.bytes`, if it is set.

@@ -14,7 +14,7 @@ use crate::engine::query::user_quota::UserQuota;
 use crate::engine::snapshot::Published;
 use crate::engine::{Drive, Engine, Inner};
 use crate::error::{Kind, Result};
-use crate::execute::record::shared_rows::{SHARED_ROWS_BYTES, SharedRows};
+use crate::execute::record::shared_rows::SharedRows;
 use crate::execute::state::spill_pool::{MEMORY_BYTES, SpillPool, SpillQuota};
 use crate::execute::task::snapshot::{self, Snapshots};
 use crate::execute::task::topic_identity::TopicRegistry;
@@ -105,7 +105,7 @@ impl Engine {
         let owner = own(&*log, &config, &clock)?;
         let (commands, history) = opened(&*log, &config, &clock)?;
         let spill_pool = spill_pool(&config);
-        let shared_rows = SharedRows::new(config.shared_reading().unwrap_or(SHARED_ROWS_BYTES));
+        let shared_rows = SharedRows::new(config.shared_reading());
         let snapshots = snapshots(&config, &log, drive)?;
         let (watch, workers) = (TopicRegistry::new(), Workers::new(config.schedule));
         let (state, past) = (Arc::<Published>::default(), Arc::<History>::default());
@@ -187,7 +187,7 @@ fn opened(log: &dyn Log, config: &Config, clock: &SharedClock) -> Result<(Comman
 /// Settings of the embedded log.
 fn embedded_options(config: &Config) -> EmbeddedOptions {
     let usual = EmbeddedOptions::default();
-    EmbeddedOptions { shared_bytes: config.shared_reading().unwrap_or(usual.shared_bytes), ..usual }
+    EmbeddedOptions { shared_bytes: config.shared_reading(), ..usual }
 }
 
 /// Spill space of the joins of a process.

@@ -243,7 +243,7 @@ fn ten_queries_read_and_decode_a_topic_as_often_as_one() {
 #[test]
 fn readers_take_batches_from_each_other_until_compaction_or_retention_replaces_them() {
     let directory = tempfile::tempdir().unwrap();
-    let options = EmbeddedOptions { fsync: Fsync::Never, ..EmbeddedOptions::default() };
+    let options = EmbeddedOptions { fsync: Fsync::Never, shared_bytes: 16 * 1024 * 1024, ..EmbeddedOptions::default() };
     let log = EmbeddedLog::open(directory.path(), options, SystemClock::shared()).unwrap();
     log.create_topic(&tidegate::log::TopicSpec::new("events", 2)).unwrap();
     records(&*log, &mut Dice(3), 9_000);

@@ -26,8 +26,6 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
-/// Decoded batches, at most: those of four rounds between the first query and the last one, which have about the size of their records.
-pub const SHARED_ROWS_BYTES: usize = 16 * 1024 * 1024;
 /// Smaller batches are not worth it: to find one and to join it to those beside it costs what decoding a few records costs.
 const RECORDS_MIN: usize = 32;
 /// A query that is at most so many records behind a batch will find it: four rounds.

@@ -62,8 +62,6 @@ use std::time::Duration;
 const SEGMENT_BYTES: u64 = 256 * 1024 * 1024;
 /// The journal is compacted above this size: reading it at the start takes some 10 ms.
 const JOURNAL_BYTES: u64 = 16 * 1024 * 1024;
-/// Batches that several readers take: four rounds of records (4 MiB each) between the first reader and the last one.
-const SHARED_BYTES: usize = 16 * 1024 * 1024;
 
 /// When a commit is synced to disk. A killed process loses nothing in any mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -96,7 +94,7 @@ impl Default for EmbeddedOptions {
             fsync: Fsync::Commit,
             segment_bytes: SEGMENT_BYTES,
             journal_bytes: JOURNAL_BYTES,
-            shared_bytes: SHARED_BYTES,
+            shared_bytes: 0,
         }
     }
 }
