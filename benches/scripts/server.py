@@ -1,6 +1,10 @@
 """A Tidegate server for the measurements beside this file."""
 import json, re, resource, socket, subprocess, time, urllib.request
 
+# What `tidegate datagen bids` writes.
+BIDS = ("CREATE STREAM bids (auction BIGINT KEY, bidder BIGINT, price BIGINT, channel STRING, url STRING)"
+        " WITH (KAFKA_TOPIC='bids', VALUE_FORMAT='JSON');")
+
 
 class Server:
     """A server on a data directory; ends with its block. `seconds` since its start."""

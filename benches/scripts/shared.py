@@ -8,10 +8,8 @@ queries takes to write them is subtracted. Behind: from the start of a server un
 """
 import argparse, os, shutil, subprocess
 from time import sleep
-from server import Server
+from server import BIDS, Server
 
-BIDS = ("CREATE STREAM bids (auction BIGINT KEY, bidder BIGINT, price BIGINT, channel STRING, url STRING)"
-        " WITH (KAFKA_TOPIC='bids', VALUE_FORMAT='JSON');")
 QUERIES = {
     "filter": "CREATE STREAM o{} AS SELECT auction, price FROM bids WHERE auction % 123 = 0;",
     "group": "CREATE TABLE o{} AS SELECT auction, COUNT(*) AS n, SUM(price) AS total FROM bids GROUP BY auction;",

@@ -9,10 +9,8 @@ last line of a query is the floor: two servers with a copy of the records each, 
 import argparse, os, shutil, subprocess
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
-from server import Server
+from server import BIDS, Server
 
-BIDS = ("CREATE STREAM bids (auction BIGINT KEY, bidder BIGINT, price BIGINT, channel STRING, url STRING)"
-        " WITH (KAFKA_TOPIC='bids', VALUE_FORMAT='JSON');")
 QUERIES = {
     "q0": "CREATE STREAM o AS SELECT * FROM bids;",
     "q2": "CREATE STREAM o AS SELECT auction, price FROM bids WHERE auction % 123 = 0;",

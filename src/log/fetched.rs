@@ -152,7 +152,7 @@ impl Run {
         }
     }
 
-    /// The batch of which it is a part, if other readers take the same one; `None` = nobody else has these records.
+    /// The batch of which it is a part, if other readers take the same one; `None` = no other reader has these records.
     pub fn shared(&self) -> Option<SharedPart> {
         let Records::Block(block) = &self.records else { return None };
         let (id, all, records) = block.shared()?;

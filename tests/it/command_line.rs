@@ -42,6 +42,13 @@ impl Home {
     fn run(&self, args: &[&str]) -> Output {
         self.run_with(args, &[], "")
     }
+
+    /// What `topic ARGS` prints over the log in `data`.
+    fn topic(&self, data: &Path, args: &[&str], input: &str) -> String {
+        let output = self.run_with(&[&["--data", data.to_str().unwrap(), "topic"], args].concat(), &[], input);
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {output:?}");
+        out(&output)
+    }
 }
 
 fn out(output: &Output) -> String {
@@ -252,11 +259,7 @@ fn a_check_asks_a_server_or_the_process_that_has_the_directory() {
 fn topics_are_created_described_printed_and_deleted() {
     let home = Home::new();
     let data = home.path("data");
-    let topic = |args: &[&str], input: &str| {
-        let output = home.run_with(&[&["--data", data.to_str().unwrap(), "topic"], args].concat(), &[], input);
-        assert_eq!(output.status.code(), Some(0), "{args:?}: {output:?}");
-        out(&output)
-    };
+    let topic = |args: &[&str], input: &str| home.topic(&data, args, input);
     let created = topic(&["create", "t", "--partitions", "2", "--retention", "12h"], "");
     assert_eq!(created, "created topic t with 2 partitions\n");
     assert_eq!(topic(&["create", "t", "--if-not-exists"], ""), "topic t exists already\n");
@@ -298,11 +301,7 @@ fn topics_are_created_described_printed_and_deleted() {
 fn headers_are_printed_where_a_record_has_some() {
     let home = Home::new();
     let data = home.path("data");
-    let topic = |args: &[&str], input: &str| {
-        let output = home.run_with(&[&["--data", data.to_str().unwrap(), "topic"], args].concat(), &[], input);
-        assert_eq!(output.status.code(), Some(0), "{args:?}: {output:?}");
-        out(&output)
-    };
+    let topic = |args: &[&str], input: &str| home.topic(&data, args, input);
     topic(&["produce", "t", "--partitions", "1"], "bare\n");
     topic(&["produce", "t", "-H", "trace=7f", "-H", "trace=8f", "-H", "하나=둘"], "dressed\n");
     let lines = topic(&["print", "t", "-b", "-e"], "");

@@ -1,10 +1,10 @@
 //! A reader that panics, or whose records are deleted before it comes to them: the result that it was read for fails, and nobody
 //! takes what came of it for the whole.
 
+use crate::log_below::log_below;
 use serde_json::json;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -14,10 +14,7 @@ use tidegate::engine::session::Session;
 use tidegate::engine::{Answer, Drive, Engine};
 use tidegate::error::Result;
 use tidegate::log::simulated::SimulatedLog;
-use tidegate::log::{
-    Assignment, CommittedOffset, Fetched, Isolation, Log, Reader, RecordSet, Span, TopicChanges, TopicInfo,
-    TopicPartition, TopicSpec, Watermarks, WriterSpec,
-};
+use tidegate::log::{Assignment, Fetched, Isolation, Log, Reader, RecordSet, TopicPartition};
 use tidegate::serve::{Access, serve};
 use tidegate::types::clock::{ManualClock, SystemClock};
 
@@ -82,49 +79,7 @@ impl Reader for TrapReader {
 }
 
 impl Log for Trap {
-    fn describe(&self) -> String {
-        self.below.describe()
-    }
-
-    fn cluster_id(&self) -> Result<String> {
-        self.below.cluster_id()
-    }
-
-    fn create_topic(&self, spec: &TopicSpec) -> Result<TopicInfo> {
-        self.below.create_topic(spec)
-    }
-
-    fn topic(&self, name: &str) -> Result<Option<TopicInfo>> {
-        self.below.topic(name)
-    }
-
-    fn topics(&self) -> Result<Vec<TopicInfo>> {
-        self.below.topics()
-    }
-
-    fn alter_topic(&self, name: &str, changes: &TopicChanges) -> Result<()> {
-        self.below.alter_topic(name, changes)
-    }
-
-    fn delete_topic(&self, name: &str) -> Result<()> {
-        self.below.delete_topic(name)
-    }
-
-    fn watermarks(&self, partition: &TopicPartition) -> Result<Watermarks> {
-        self.below.watermarks(partition)
-    }
-
-    fn offset_for_time(&self, partition: &TopicPartition, timestamp: i64) -> Result<Option<i64>> {
-        self.below.offset_for_time(partition, timestamp)
-    }
-
-    fn spans(&self, partition: &TopicPartition, offsets: Range<i64>, times: &RangeInclusive<i64>) -> Result<Vec<Span>> {
-        self.below.spans(partition, offsets, times)
-    }
-
-    fn delete_records(&self, partition: &TopicPartition, before: i64) -> Result<i64> {
-        self.below.delete_records(partition, before)
-    }
+    log_below!();
 
     fn reader(&self, assignment: Vec<Assignment>, isolation: Isolation) -> Result<Box<dyn Reader>> {
         let below = self.below.reader(assignment, isolation)?;
@@ -133,18 +88,6 @@ impl Log for Trap {
 
     fn append(&self, topic: &str, records: &RecordSet) -> Result<()> {
         self.below.append(topic, records)
-    }
-
-    fn transactional_writer(&self, spec: &WriterSpec) -> Result<Box<dyn tidegate::log::TransactionalWriter>> {
-        self.below.transactional_writer(spec)
-    }
-
-    fn committed(&self, group: &str, partitions: &[TopicPartition]) -> Result<Vec<Option<CommittedOffset>>> {
-        self.below.committed(group, partitions)
-    }
-
-    fn delete_group(&self, group: &str) -> Result<()> {
-        self.below.delete_group(group)
     }
 }
 

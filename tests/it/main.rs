@@ -55,6 +55,7 @@ mod join_model;
 mod kafka;
 mod key_forms;
 mod killed;
+mod log_below;
 mod log_contract;
 mod log_format;
 mod model;

@@ -6,8 +6,8 @@
 //! late          written after the statement failed      it counts: the next statement is refused, a restart carries it out
 //! ```
 
+use crate::log_below::log_below;
 use parking_lot::Mutex;
-use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 use tidegate::config::{Config, LogConfig};
 use tidegate::engine::command::CommandLog;
@@ -15,10 +15,7 @@ use tidegate::engine::session::Session;
 use tidegate::engine::{Drive, Engine};
 use tidegate::error::{Error, Kind, Result};
 use tidegate::log::simulated::SimulatedLog;
-use tidegate::log::{
-    Assignment, CommittedOffset, Isolation, Log, Reader, RecordSet, Span, TopicChanges, TopicInfo, TopicPartition,
-    TopicSpec, Watermarks, WriterSpec,
-};
+use tidegate::log::{Assignment, Isolation, Log, Reader, RecordSet};
 use tidegate::types::clock::ManualClock;
 
 /// What happens to the next append to the command log.
@@ -40,49 +37,7 @@ struct Wire {
 }
 
 impl Log for Wire {
-    fn describe(&self) -> String {
-        self.below.describe()
-    }
-
-    fn cluster_id(&self) -> Result<String> {
-        self.below.cluster_id()
-    }
-
-    fn create_topic(&self, spec: &TopicSpec) -> Result<TopicInfo> {
-        self.below.create_topic(spec)
-    }
-
-    fn topic(&self, name: &str) -> Result<Option<TopicInfo>> {
-        self.below.topic(name)
-    }
-
-    fn topics(&self) -> Result<Vec<TopicInfo>> {
-        self.below.topics()
-    }
-
-    fn alter_topic(&self, name: &str, changes: &TopicChanges) -> Result<()> {
-        self.below.alter_topic(name, changes)
-    }
-
-    fn delete_topic(&self, name: &str) -> Result<()> {
-        self.below.delete_topic(name)
-    }
-
-    fn watermarks(&self, partition: &TopicPartition) -> Result<Watermarks> {
-        self.below.watermarks(partition)
-    }
-
-    fn offset_for_time(&self, partition: &TopicPartition, timestamp: i64) -> Result<Option<i64>> {
-        self.below.offset_for_time(partition, timestamp)
-    }
-
-    fn spans(&self, partition: &TopicPartition, offsets: Range<i64>, times: &RangeInclusive<i64>) -> Result<Vec<Span>> {
-        self.below.spans(partition, offsets, times)
-    }
-
-    fn delete_records(&self, partition: &TopicPartition, before: i64) -> Result<i64> {
-        self.below.delete_records(partition, before)
-    }
+    log_below!();
 
     fn reader(&self, assignment: Vec<Assignment>, isolation: Isolation) -> Result<Box<dyn Reader>> {
         self.below.reader(assignment, isolation)
@@ -100,18 +55,6 @@ impl Log for Wire {
             Some(Fault::Late) => self.late.lock().push(records.clone()),
         }
         Err(Error::io("the broker did not respond in time"))
-    }
-
-    fn transactional_writer(&self, spec: &WriterSpec) -> Result<Box<dyn tidegate::log::TransactionalWriter>> {
-        self.below.transactional_writer(spec)
-    }
-
-    fn committed(&self, group: &str, partitions: &[TopicPartition]) -> Result<Vec<Option<CommittedOffset>>> {
-        self.below.committed(group, partitions)
-    }
-
-    fn delete_group(&self, group: &str) -> Result<()> {
-        self.below.delete_group(group)
     }
 }
 

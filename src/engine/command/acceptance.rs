@@ -7,7 +7,7 @@
 //! sequence 8   CREATE STREAM b    accepted
 //! ```
 //!
-//! So an append is a compare-and-append: whoever reads the log to its end knows whether a command counts, and all readers agree.
+//! So an append is a compare-and-append: a reader at the end of the log knows whether a command counts, and all readers agree.
 //! A gap is accepted: a writer knows the commands before its own, so a missing one was lost by the log.
 //!
 //! Commands of earlier builds do not compare: their writers repeated the number of a statement that had failed without looking

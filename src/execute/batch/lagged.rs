@@ -12,6 +12,7 @@
 
 use super::copies::plain_name;
 use super::nodes::external;
+use crate::execute::batch::nodes::only_input;
 use crate::memory;
 use arrow::array::{Array, ArrayRef, RecordBatch, UInt64Array};
 use arrow::compute::{concat, partition, take};
@@ -148,17 +149,14 @@ impl ExecutionPlan for LaggedExec {
         Ok(TreeNodeRecursion::Continue)
     }
 
-    fn with_new_children(self: Arc<Self>, mut children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        match children.pop() {
-            Some(input) if children.is_empty() => Ok(Arc::new(LaggedExec {
-                calls: self.calls.clone(),
-                partition_by: self.partition_by.clone(),
-                input,
-                schema: self.schema.clone(),
-                properties: self.properties.clone(),
-            })),
-            _ => datafusion::common::internal_err!("this node has one input"),
-        }
+    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(Arc::new(LaggedExec {
+            calls: self.calls.clone(),
+            partition_by: self.partition_by.clone(),
+            input: only_input(children)?,
+            schema: self.schema.clone(),
+            properties: self.properties.clone(),
+        }))
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {

@@ -13,6 +13,7 @@
 
 use super::nodes::external;
 use super::scan::parts;
+use crate::execute::batch::nodes::only_input;
 use crate::functions::bounded::sizes;
 use crate::memory;
 use arrow::array::RecordBatch;
@@ -120,11 +121,8 @@ impl ExecutionPlan for WidthExec {
         Ok(TreeNodeRecursion::Continue)
     }
 
-    fn with_new_children(self: Arc<Self>, mut children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        match children.pop() {
-            Some(input) if children.is_empty() => Ok(Arc::new(WidthExec { what: self.what.clone(), input })),
-            _ => datafusion::common::internal_err!("this node has one input"),
-        }
+    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(Arc::new(WidthExec { what: self.what.clone(), input: only_input(children)? }))
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {

@@ -236,7 +236,7 @@ impl SharedScan {
         rows.map(|rows| self.part(&rows, part.records, partition, first)).transpose()
     }
 
-    /// The rows of the whole batch, decoded now if nobody has done so with the columns of this query.
+    /// The rows of the whole batch, decoded now unless another query has decoded them with the columns of this one.
     fn rows_of(&self, key: Key, entry: &Entry, partition: i32, part: &SharedPart) -> Result<Option<Arc<Rows>>> {
         let mut rows = entry.0.lock();
         if let Some(known) = rows.as_ref().filter(|rows| rows.columns.include(&self.place.columns)) {
@@ -348,7 +348,7 @@ impl Layout {
         let mut batches = decoder.finish(&mut rows.bad)?;
         let mut spare = self.decoders.lock();
         if spare.len() >= DECODERS_MAX {
-            // It may be one for columns that nobody wants any more.
+            // It may be one for columns that no query reads any more.
             spare.remove(0);
         }
         spare.push((rows.columns.clone(), decoder));

@@ -205,7 +205,7 @@ impl Slot {
         Some(found)
     }
 
-    /// Reads and decodes the batch. Near other readers those behind it are decoded as well, because nobody else has them: what is
+    /// Reads and decodes the batch. Near other readers those behind it are decoded as well, because no other reader has them: what is
     /// wrong with one of them is reported when it is reached.
     fn decode(&mut self) -> Result<Option<Held>> {
         if self.fetch.is_none() {

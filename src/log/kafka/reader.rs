@@ -49,7 +49,13 @@ impl fmt::Debug for KafkaReader {
 }
 
 impl KafkaReader {
-    pub(super) fn open(log: &KafkaLog, assignment: Vec<Assignment>, isolation: Isolation) -> Result<KafkaReader> {
+    /// `numbers` are what its caller calls the slots.
+    pub(super) fn open(
+        log: &KafkaLog,
+        assignment: Vec<Assignment>,
+        numbers: Vec<usize>,
+        isolation: Isolation,
+    ) -> Result<KafkaReader> {
         let mut positions = Vec::with_capacity(assignment.len());
         for a in &assignment {
             positions.push(log.start_offset(a, isolation)?);
@@ -60,17 +66,10 @@ impl KafkaReader {
         let queue = ConsumerQueue::new(consumer).ok_or_else(|| Error::bug("the consumer has no queue"))?;
         let slots = Slots::new(assignment.iter().map(|a| (&*a.topic, a.partition)));
         let (ends, last) = (vec![None; assignment.len()], vec![false; assignment.len()]);
-        let (clock, numbers) = (log.clock().clone(), (0..assignment.len()).collect());
-        let checked = Duration::ZERO;
+        let (clock, checked) = (log.clock().clone(), Duration::ZERO);
         let reader = KafkaReader { queue, slots, assignment, numbers, events, clock, positions, ends, last, checked };
         reader.assign()?;
         Ok(reader)
-    }
-
-    /// Calls the slots by these numbers in what it fetches.
-    pub(super) fn with_slots(mut self, numbers: Vec<usize>) -> KafkaReader {
-        self.numbers = numbers;
-        self
     }
 
     /// Assigns all partitions at their positions.

@@ -50,15 +50,15 @@ pub(super) fn open(log: &KafkaLog, assignment: Vec<Assignment>, isolation: Isola
     seen.into_values().for_each(|slots| slots.iter().for_each(|slot| same[*slot].clone_from(&slots)));
     let mut readers = Vec::with_capacity(parts.len());
     for (assignment, slots) in parts {
-        readers.push(KafkaReader::open(log, assignment, isolation)?.with_slots(slots));
+        readers.push(KafkaReader::open(log, assignment, slots, isolation)?);
     }
-    if readers.len() > 1 {
-        let clock = log.clock().clone();
-        return Ok(Box::new(RepeatedReader { readers, places, same, next: 0, woken: Arc::default(), clock }));
-    }
-    let only = readers.pop();
-    only.map(|reader| Box::new(reader) as Box<dyn Reader>)
-        .ok_or_else(|| crate::error::Error::bug("an assignment without a reader"))
+    Ok(match <[KafkaReader; 1]>::try_from(readers) {
+        Ok([reader]) => Box::new(reader),
+        Err(readers) => {
+            let clock = log.clock().clone();
+            Box::new(RepeatedReader { readers, places, same, next: 0, woken: Arc::default(), clock })
+        }
+    })
 }
 
 impl Reader for RepeatedReader {

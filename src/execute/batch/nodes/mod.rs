@@ -119,16 +119,8 @@ impl ExecutionPlan for StepExec {
         Ok(TreeNodeRecursion::Continue)
     }
 
-    fn with_new_children(
-        self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        match children.pop() {
-            Some(input) if children.is_empty() => {
-                Ok(Arc::new(StepExec::new(self.step.clone(), self.schema.clone(), input)))
-            }
-            _ => datafusion::common::internal_err!("this node has one input"),
-        }
+    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> DfResult<Arc<dyn ExecutionPlan>> {
+        Ok(Arc::new(StepExec::new(self.step.clone(), self.schema.clone(), only_input(children)?)))
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
@@ -144,6 +136,14 @@ impl ExecutionPlan for StepExec {
             })
         });
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), rows)))
+    }
+}
+
+/// The child of a node that has one input.
+pub(crate) fn only_input(mut children: Vec<Arc<dyn ExecutionPlan>>) -> DfResult<Arc<dyn ExecutionPlan>> {
+    match children.pop() {
+        Some(input) if children.is_empty() => Ok(input),
+        _ => datafusion::common::internal_err!("this node has one input"),
     }
 }
 

@@ -154,7 +154,7 @@ impl Schedule {
         matches!(self.step, Step::Asked(..) | Step::Copying(_))
     }
 
-    /// The query ends, all is committed, and until the returned time its state may be copied; `None` = the process goes on, or has
+    /// The query ends, all is committed, and until the returned time its state may be copied; `None` = the process continues, or has
     /// no snapshots. What is being copied is left for a copy that includes the last commit.
     pub(super) fn begin_last(&mut self) -> Option<Duration> {
         let until = self.snapshots.as_ref()?.ends_at()?;

@@ -26,7 +26,7 @@ pub struct Snapshots {
     log: Arc<dyn Log>,
     /// Bytes of a changelog that are worth a snapshot.
     changelog_bytes: u64,
-    /// Until when queries that end may write their last snapshots; unset = the process goes on.
+    /// Until when queries that end may write their last snapshots; unset = the process continues.
     ends_at: OnceLock<Duration>,
     sender: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
@@ -87,7 +87,7 @@ impl Snapshots {
         self.ends_at.get_or_init(|| clock.monotonic() + super::LAST_TIME);
     }
 
-    /// Until when queries that end may write; `None` = the process goes on.
+    /// Until when queries that end may write; `None` = the process continues.
     pub(super) fn ends_at(&self) -> Option<Duration> {
         self.ends_at.get().copied()
     }

@@ -1,5 +1,6 @@
 //! What passes through the nodes of a plan: rows, and time. Only EXPLAIN ANALYZE puts meters in.
 
+use crate::execute::batch::nodes::only_input;
 use crate::types::clock::SystemClock;
 use datafusion::common::Result;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
@@ -132,11 +133,8 @@ impl ExecutionPlan for MeteredExec {
         Ok(TreeNodeRecursion::Continue)
     }
 
-    fn with_new_children(self: Arc<Self>, mut children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        match children.pop() {
-            Some(input) if children.is_empty() => Ok(Arc::new(MeteredExec { input, meter: self.meter.clone() })),
-            _ => datafusion::common::internal_err!("this node has one input"),
-        }
+    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(Arc::new(MeteredExec { input: only_input(children)?, meter: self.meter.clone() }))
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
