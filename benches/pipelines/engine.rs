@@ -20,7 +20,7 @@ use tidegate::execute::task::spec::{ExecutionSpec, Guarantee, Target};
 use tidegate::execute::task::topic_identity::TopicRegistry;
 use tidegate::execute::task::{Execution, Progress};
 use tidegate::format::frame::NoSchemas;
-use tidegate::log::{Assignment, Isolation, Log, Start, TopicPartition};
+use tidegate::log::{Assignment, Isolation, Log, Sole, Start, TopicPartition};
 use tidegate::parse::statement::Statement;
 use tidegate::plan::{self, Settings};
 use tidegate::types::clock::SystemClock;
@@ -113,6 +113,8 @@ impl Bench<'_> {
             pipeline: compile::pipeline(&plan.logical)?,
             target: Target::Rows,
             group: "bench".to_owned(),
+            slot: "0".to_owned(),
+            claim: Sole::claim(),
             mode: EmitMode::LatestPerKey,
             start: Start::Earliest,
             begin: None,

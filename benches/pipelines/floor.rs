@@ -19,8 +19,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidegate::log::kafka::{KafkaLog, KafkaSettings};
 use tidegate::log::{
-    Assignment, CommitOutcome, CommittedOffset, Epoch, Isolation, Log, RecordRef, RecordSet, Start, TopicPartition,
-    TopicSpec, WriterSpec,
+    Assignment, CommitOutcome, CommittedOffset, Epoch, Isolation, Log, RecordRef, RecordSet, Sole, Start,
+    TopicPartition, TopicSpec, WriterSpec,
 };
 use tidegate::types::clock::SystemClock;
 
@@ -98,7 +98,7 @@ fn copy(options: &Options, meter: &Meter, log: &dyn Log) -> Fallible<()> {
     let from_start = |partition| Assignment { topic: topic.clone(), partition, start: Start::Earliest };
     let mut reader = log.reader(partitions.map(from_start).collect(), Isolation::ReadCommitted)?;
     let spec = WriterSpec { group: out.to_string(), slot: "slot-0".into(), tasks: PARTITIONS };
-    let mut session = log.transactional_writer(&spec)?;
+    let mut session = log.transactional_writer(&spec, &Sole::claim())?;
     let (events, priced) = (options.number("events")?, options.or("query", "") == "q1");
     let (mut set, mut value, mut taken, mut committed) = (RecordSet::default(), Vec::new(), 0, Instant::now());
     while taken < events {

@@ -20,7 +20,7 @@ use crate::execute::task::snapshot::{self, Snapshots};
 use crate::execute::task::topic_identity::TopicRegistry;
 use crate::log::embedded::{EmbeddedLog, EmbeddedOptions};
 use crate::log::kafka::{KafkaLog, KafkaSettings};
-use crate::log::{Log, TransactionalWriter, WriterSpec};
+use crate::log::{Log, Sole, TransactionalWriter, WriterSpec};
 use crate::registry::Schemas;
 use crate::registry::builtin::Builtin;
 use crate::registry::client::Client;
@@ -212,7 +212,7 @@ pub(super) fn own(log: &dyn Log, config: &Config, clock: &SharedClock) -> Result
     let spec = WriterSpec { group, slot: "0".to_owned(), tasks: 1 };
     let (mut tries, deadline) = (1, clock.monotonic() + OWN_WAIT);
     loop {
-        match log.transactional_writer(&spec) {
+        match log.transactional_writer(&spec, &Sole::claim()) {
             Ok(session) => return Ok(Some(session)),
             Err(e) if e.kind() == Kind::Io && tries < OWN_TRIES && clock.monotonic() < deadline => {
                 tracing::warn!(error = %e, "could not acquire this service: retrying");

@@ -16,12 +16,14 @@
 pub mod partition;
 pub mod size;
 
+mod claim;
 mod fetched;
 mod record_set;
 mod span;
 mod topic;
 mod topic_config;
 
+pub use claim::{Claim, Claimed, Sole};
 pub use fetched::{Fetched, HeadersRef, OwnedRecord, RecordRef, Run, SharedPart};
 pub use record_set::{Header, RecordSet, Row};
 pub use span::{ALL_TIMES, Span};
@@ -182,8 +184,9 @@ pub trait Log: Send + Sync + Debug {
     fn reader(&self, assignment: Vec<Assignment>, isolation: Isolation) -> Result<Box<dyn Reader>>;
     /// Writes records outside of any transaction; durable and visible when it returns.
     fn append(&self, topic: &str, records: &RecordSet) -> Result<()>;
-    /// Opens the transactional writer of a query. It is exclusive, and fences an earlier one of the same name.
-    fn transactional_writer(&self, spec: &WriterSpec) -> Result<Box<dyn TransactionalWriter>>;
+    /// Opens the transactional writer of a query. It is exclusive, and fences an earlier one of the same name. `claim` says
+    /// whether this process owns the query; a log of one process does not ask it.
+    fn transactional_writer(&self, spec: &WriterSpec, claim: &Arc<dyn Claim>) -> Result<Box<dyn TransactionalWriter>>;
     /// Committed offsets of a group, for lag; never blocks on open transactions.
     fn committed(&self, group: &str, partitions: &[TopicPartition]) -> Result<Vec<Option<CommittedOffset>>>;
     /// Deletes a group with its offsets, after its query was dropped.

@@ -12,8 +12,8 @@ use tempfile::TempDir;
 use tidegate::config::environment;
 use tidegate::log::embedded::{EmbeddedLog, EmbeddedOptions, Fsync};
 use tidegate::log::{
-    Assignment, CommitOutcome, CommittedOffset, Epoch, Isolation, Log, RecordSet, Start, TopicPartition, TopicSpec,
-    WriterSpec,
+    Assignment, CommitOutcome, CommittedOffset, Epoch, Isolation, Log, RecordSet, Sole, Start, TopicPartition,
+    TopicSpec, WriterSpec,
 };
 use tidegate::types::clock::{ManualClock, SharedClock, SystemClock};
 
@@ -211,7 +211,9 @@ fn work_until_killed(directory: &Path) {
     let log = busy_log(directory);
     let upkeep = log.clone();
     std::thread::spawn(move || while upkeep.maintain().is_ok() {});
-    let mut writer = log.transactional_writer(&WriterSpec { group: "g".into(), slot: "0".into(), tasks: 1 }).unwrap();
+    let mut writer = log
+        .transactional_writer(&WriterSpec { group: "g".into(), slot: "0".into(), tasks: 1 }, &Sole::claim())
+        .unwrap();
     let mut out = std::io::stderr();
     for n in progress(&*log).. {
         let (mut table, mut stream) = (RecordSet::default(), RecordSet::default());

@@ -14,8 +14,8 @@ use tempfile::TempDir;
 use tidegate::error::{Kind, Result};
 use tidegate::log::embedded::{EmbeddedLog, EmbeddedOptions, Fsync};
 use tidegate::log::{
-    Assignment, CommitOutcome, CommittedOffset, Epoch, Isolation, Log, RecordSet, Start, TopicPartition, TopicSpec,
-    WriterSpec,
+    Assignment, CommitOutcome, CommittedOffset, Epoch, Isolation, Log, RecordSet, Sole, Start, TopicPartition,
+    TopicSpec, WriterSpec,
 };
 use tidegate::types::clock::SystemClock;
 
@@ -57,7 +57,10 @@ fn transact(log: &EmbeddedLog, round: usize) {
     let epoch =
         Epoch { records, offsets: vec![(TopicPartition::new("b", 0), committed)], metadata: format!("blob {round}") };
     let spec = WriterSpec { group: "g".into(), slot: "0".into(), tasks: 2 };
-    assert_eq!(log.transactional_writer(&spec).unwrap().commit(&epoch).unwrap(), CommitOutcome::Committed);
+    assert_eq!(
+        log.transactional_writer(&spec, &Sole::claim()).unwrap().commit(&epoch).unwrap(),
+        CommitOutcome::Committed
+    );
 }
 
 fn read(log: &EmbeddedLog, topic: &str, partition: i32) -> Result<Vec<String>> {
@@ -78,7 +81,7 @@ fn state(log: &EmbeddedLog) -> Result<State> {
     let values = PLACES.iter().map(|(topic, partition)| read(log, topic, *partition)).collect::<Result<_>>()?;
     let spec = WriterSpec { group: "g".into(), slot: "0".into(), tasks: 2 };
     let offset = log.committed("g", &[TopicPartition::new("b", 0)])?.remove(0);
-    Ok((values, offset, log.transactional_writer(&spec)?.metadata()?))
+    Ok((values, offset, log.transactional_writer(&spec, &Sole::claim())?.metadata()?))
 }
 
 fn files(directory: &Path, root: &Path, into: &mut BTreeMap<PathBuf, Vec<u8>>) {

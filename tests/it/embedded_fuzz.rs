@@ -15,7 +15,8 @@ use tempfile::TempDir;
 use tidegate::error::{Kind, Result};
 use tidegate::log::embedded::{EmbeddedLog, EmbeddedOptions, Fsync};
 use tidegate::log::{
-    Assignment, CommittedOffset, Epoch, Header, Isolation, Log, RecordSet, Start, TopicPartition, TopicSpec, WriterSpec,
+    Assignment, CommittedOffset, Epoch, Header, Isolation, Log, RecordSet, Sole, Start, TopicPartition, TopicSpec,
+    WriterSpec,
 };
 use tidegate::types::clock::SystemClock;
 
@@ -61,7 +62,7 @@ fn make(directory: &Path) {
     let epoch =
         Epoch { records: vec![], offsets: vec![(TopicPartition::new("t", 0), offset)], metadata: "blob".into() };
     let spec = WriterSpec { group: "g".into(), slot: "0".into(), tasks: 1 };
-    log.transactional_writer(&spec).unwrap().commit(&epoch).unwrap();
+    log.transactional_writer(&spec, &Sole::claim()).unwrap().commit(&epoch).unwrap();
 }
 
 fn read_all(log: &EmbeddedLog) -> Result<Vec<Read>> {

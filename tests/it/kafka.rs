@@ -36,7 +36,7 @@ use tidegate::engine::session::Session as Statements;
 use tidegate::error::{Kind, Result};
 use tidegate::log::kafka::{KafkaLog, KafkaSettings};
 use tidegate::log::{
-    Assignment, CommittedOffset, Epoch, Header, Isolation, Log, OwnedRecord, RecordSet, Start, TopicInfo,
+    Assignment, CommittedOffset, Epoch, Header, Isolation, Log, OwnedRecord, RecordSet, Sole, Start, TopicInfo,
     TopicPartition, TopicSpec, WriterSpec,
 };
 use tidegate::types::clock::SystemClock;

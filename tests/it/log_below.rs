@@ -66,8 +66,9 @@ macro_rules! log_below {
         fn transactional_writer(
             &self,
             spec: &tidegate::log::WriterSpec,
+            claim: &std::sync::Arc<dyn tidegate::log::Claim>,
         ) -> tidegate::error::Result<Box<dyn tidegate::log::TransactionalWriter>> {
-            self.below.transactional_writer(spec)
+            self.below.transactional_writer(spec, claim)
         }
 
         fn committed(

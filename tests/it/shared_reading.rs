@@ -17,7 +17,7 @@ use tidegate::execute::task::topic_identity::TopicRegistry;
 use tidegate::execute::task::{Execution, Progress};
 use tidegate::format::frame::NoSchemas;
 use tidegate::log::embedded::{EmbeddedLog, EmbeddedOptions, Fsync};
-use tidegate::log::{Assignment, Header, Isolation, Log, RecordSet, Start};
+use tidegate::log::{Assignment, Header, Isolation, Log, RecordSet, Sole, Start};
 use tidegate::parse::statement::Statement;
 use tidegate::plan::{self, Settings};
 use tidegate::types::clock::{ManualClock, SharedClock, SystemClock};
@@ -119,6 +119,8 @@ impl Bench {
             pipeline: compile::pipeline(&plan.logical).unwrap(),
             target: Target::Rows,
             group: format!("q{}", self.running.len()),
+            slot: "0".to_owned(),
+            claim: Sole::claim(),
             mode: EmitMode::EveryChange,
             start,
             begin: None,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tidegate::error::Kind;
 use tidegate::log::simulated::{Faults, SimulatedLog};
 use tidegate::log::{
-    Assignment, CommitOutcome, CommittedOffset, Epoch, Isolation, Log, Reader, RecordSet, Start, TopicPartition,
+    Assignment, CommitOutcome, CommittedOffset, Epoch, Isolation, Log, Reader, RecordSet, Sole, Start, TopicPartition,
     TopicSpec, WriterSpec,
 };
 use tidegate::types::clock::{Clock, ManualClock};
@@ -53,7 +53,7 @@ fn copy(log: &SimulatedLog, mut after_commit: impl FnMut(usize)) -> Ends {
     let goals: Vec<_> = places.iter().map(|p| log.watermarks(p).unwrap().stable).collect();
     let mut ends = Ends::default();
     loop {
-        let mut session = log.transactional_writer(&spec()).unwrap();
+        let mut session = log.transactional_writer(&spec(), &Sole::claim()).unwrap();
         let committed = session.committed(&places).unwrap();
         let starts: Vec<i64> = committed.iter().map(|c| c.as_ref().map_or(0, |c| c.offset)).collect();
         if starts == goals {
@@ -150,7 +150,7 @@ fn aborted_records_stay_for_whoever_reads_uncommitted() {
     records.push(0, 1, None, Some(&7i64.to_be_bytes()));
     let epoch = Epoch { records: vec![("out".into(), records.into())], ..Epoch::default() };
     log.faults(Faults { abort: 1000, ..Faults::default() });
-    let mut session = log.transactional_writer(&spec()).unwrap();
+    let mut session = log.transactional_writer(&spec(), &Sole::claim()).unwrap();
     assert!(matches!(session.commit(&epoch).unwrap(), CommitOutcome::Aborted { .. }));
     log.faults(Faults::default());
     assert_eq!(session.commit(&epoch).unwrap(), CommitOutcome::Committed);
@@ -167,7 +167,7 @@ fn a_lost_answer_takes_its_time_and_ends_both_ways() {
         let clock = ManualClock::at(0);
         let log = SimulatedLog::new(seed, clock.clone());
         log.faults(Faults { unknown: 1000, resolve_after: Duration::from_secs(3), ..Faults::default() });
-        match log.transactional_writer(&spec()).unwrap().commit(&Epoch::default()).unwrap() {
+        match log.transactional_writer(&spec(), &Sole::claim()).unwrap().commit(&Epoch::default()).unwrap() {
             CommitOutcome::Committed => committed += 1,
             CommitOutcome::Aborted { .. } => aborted += 1,
             CommitOutcome::Fenced { reason } => panic!("{reason}"),
@@ -180,7 +180,7 @@ fn a_lost_answer_takes_its_time_and_ends_both_ways() {
 #[test]
 fn after_a_crash_old_sessions_are_dead_and_the_copy_goes_on() {
     let log = world(9);
-    let mut old = log.transactional_writer(&spec()).unwrap();
+    let mut old = log.transactional_writer(&spec(), &Sole::claim()).unwrap();
     log.crash();
     assert!(matches!(old.commit(&Epoch::default()).unwrap(), CommitOutcome::Fenced { .. }));
     assert_eq!(old.committed(&[]).unwrap_err().kind(), Kind::Fenced);

@@ -16,8 +16,8 @@ use tidegate::engine::{Answer, Drive, Engine};
 use tidegate::error::Result;
 use tidegate::log::simulated::SimulatedLog;
 use tidegate::log::{
-    Assignment, CommitOutcome, CommittedOffset, Epoch, Fetched, Identity, Isolation, Log, Reader, RecordSet, Span,
-    TopicChanges, TopicInfo, TopicPartition, TopicSpec, TransactionalWriter, Watermarks, WriterSpec,
+    Assignment, Claim, CommitOutcome, CommittedOffset, Epoch, Fetched, Identity, Isolation, Log, Reader, RecordSet,
+    Span, TopicChanges, TopicInfo, TopicPartition, TopicSpec, TransactionalWriter, Watermarks, WriterSpec,
 };
 use tidegate::serve::{Access, serve};
 use tidegate::types::clock::SystemClock;
@@ -182,9 +182,9 @@ impl Log for Gated {
         self.below.append(topic, records)
     }
 
-    fn transactional_writer(&self, spec: &WriterSpec) -> Result<Box<dyn TransactionalWriter>> {
+    fn transactional_writer(&self, spec: &WriterSpec, claim: &Arc<dyn Claim>) -> Result<Box<dyn TransactionalWriter>> {
         self.gate.pass("session");
-        Ok(Box::new(GatedSession { below: self.below.transactional_writer(spec)?, gate: self.gate.clone() }))
+        Ok(Box::new(GatedSession { below: self.below.transactional_writer(spec, claim)?, gate: self.gate.clone() }))
     }
 
     fn committed(&self, group: &str, partitions: &[TopicPartition]) -> Result<Vec<Option<CommittedOffset>>> {

@@ -12,8 +12,8 @@ use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 use tidegate::error::Result;
 use tidegate::log::{
-    Assignment, CommitOutcome, CommittedOffset, Epoch, Header, Isolation, Log, Reader, RecordSet, Span, TopicChanges,
-    TopicInfo, TopicPartition, TopicSpec, TransactionalWriter, Watermarks, WriterSpec,
+    Assignment, Claim, CommitOutcome, CommittedOffset, Epoch, Header, Isolation, Log, Reader, RecordSet, Span,
+    TopicChanges, TopicInfo, TopicPartition, TopicSpec, TransactionalWriter, Watermarks, WriterSpec,
 };
 
 /// A record as the engine handed it over.
@@ -141,9 +141,9 @@ impl Log for Layer {
         Ok(())
     }
 
-    fn transactional_writer(&self, spec: &WriterSpec) -> Result<Box<dyn TransactionalWriter>> {
+    fn transactional_writer(&self, spec: &WriterSpec, claim: &Arc<dyn Claim>) -> Result<Box<dyn TransactionalWriter>> {
         let spec = WriterSpec { group: self.down(&spec.group), ..spec.clone() };
-        let below = self.below.transactional_writer(&spec)?;
+        let below = self.below.transactional_writer(&spec, claim)?;
         Ok(Box::new(LayerSession { below, prefix: self.prefix.clone(), tape: self.tape.clone() }))
     }
 

@@ -15,10 +15,13 @@ use crate::execute::operator::EmitMode;
 use crate::execute::pipeline::Pipeline;
 use crate::execute::pull::materialized_view::View;
 use crate::execute::task::spec::{ExecutionSpec, Guarantee, Target};
-use crate::log::Start;
+use crate::log::{Sole, Start};
 use crate::parse::statement::SourceKind;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// Slot of a process that shares its queries with none.
+const SLOT: &str = "0";
 
 impl Engine {
     /// A persistent query that was planned, ready to run, and what EXPLAIN shows of it.
@@ -63,6 +66,8 @@ impl Engine {
             pipeline,
             target,
             group,
+            slot: SLOT.to_owned(),
+            claim: Sole::claim(),
             mode: mode(properties),
             begin: None,
             commit_interval: properties::millis(properties, COMMIT_INTERVAL).unwrap_or(usual),

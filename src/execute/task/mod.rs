@@ -132,8 +132,8 @@ impl Execution {
             Target::Rows => None,
             Target::Topic(_) => {
                 let session =
-                    WriterSpec { group: spec.group.clone(), slot: "0".to_owned(), tasks: topology.partitions() };
-                Some(log.transactional_writer(&session)?)
+                    WriterSpec { group: spec.group.clone(), slot: spec.slot.clone(), tasks: topology.partitions() };
+                Some(log.transactional_writer(&session, &spec.claim)?)
             }
         };
         let limits = Limits::of(log, &spec)?;

@@ -9,7 +9,7 @@ use crate::execute::pull::materialized_view::View;
 use crate::execute::record::shared_rows::SharedRows;
 use crate::execute::state::spill_pool::SpillPool;
 use crate::format::frame::SharedSchemas;
-use crate::log::Start;
+use crate::log::{Claim, Start};
 use crate::workers::Crew;
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,6 +57,10 @@ pub struct ExecutionSpec {
     pub target: Target,
     /// Consumer group and stem of the internal topics' names.
     pub group: String,
+    /// Stable name of this process among those of the service.
+    pub slot: String,
+    /// Whether this process owns the query.
+    pub claim: Arc<dyn Claim>,
     /// Every change, or the last of each key per emission.
     pub mode: EmitMode,
     /// Where to begin without committed offsets, unless `begin` says.

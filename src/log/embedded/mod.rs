@@ -47,8 +47,8 @@ use crate::config::private;
 use crate::error::{Error, Result};
 use crate::log::topic::{altered, beyond_the_end, check_spec};
 use crate::log::{
-    Assignment, CommittedOffset, Isolation, Log, Reader, RecordSet, Sharing, Span, Start, TopicChanges, TopicInfo,
-    TopicPartition, TopicSpec, TransactionalWriter, Upkeep, Watermarks, WriterSpec,
+    Assignment, Claim, CommittedOffset, Isolation, Log, Reader, RecordSet, Sharing, Span, Start, TopicChanges,
+    TopicInfo, TopicPartition, TopicSpec, TransactionalWriter, Upkeep, Watermarks, WriterSpec,
 };
 use crate::threads;
 use crate::types::clock::SharedClock;
@@ -321,7 +321,7 @@ impl Log for EmbeddedLog {
         self.shared.append(topic, records)
     }
 
-    fn transactional_writer(&self, spec: &WriterSpec) -> Result<Box<dyn TransactionalWriter>> {
+    fn transactional_writer(&self, spec: &WriterSpec, _: &Arc<dyn Claim>) -> Result<Box<dyn TransactionalWriter>> {
         Ok(Box::new(writer::EmbeddedWriter::open(&self.shared, &spec.group)?))
     }
 

@@ -25,7 +25,7 @@ pub use ffi::{Messages, RawHeaders, library_versions};
 
 use crate::error::{Error, Result};
 use crate::log::{
-    Assignment, CommittedOffset, Identity, Isolation, Log, Reader, RecordSet, Start, TopicChanges, TopicInfo,
+    Assignment, Claim, CommittedOffset, Identity, Isolation, Log, Reader, RecordSet, Start, TopicChanges, TopicInfo,
     TopicPartition, TopicSpec, TransactionalWriter, Watermarks, WriterSpec, size,
 };
 use crate::types::clock::SharedClock;
@@ -226,7 +226,7 @@ impl Log for KafkaLog {
         self.deliver(&topic, records)
     }
 
-    fn transactional_writer(&self, spec: &WriterSpec) -> Result<Box<dyn TransactionalWriter>> {
+    fn transactional_writer(&self, spec: &WriterSpec, _: &Arc<dyn Claim>) -> Result<Box<dyn TransactionalWriter>> {
         Ok(Box::new(transaction::KafkaWriter::open(self, spec)?))
     }
 

@@ -14,7 +14,7 @@ use self::rng::Rng;
 use crate::error::{Error, Result};
 use crate::log::topic::{altered, beyond_the_end, check_spec};
 use crate::log::{
-    Assignment, CommittedOffset, Isolation, Log, OwnedRecord, Reader, RecordSet, Start, TopicChanges, TopicId,
+    Assignment, Claim, CommittedOffset, Isolation, Log, OwnedRecord, Reader, RecordSet, Start, TopicChanges, TopicId,
     TopicInfo, TopicPartition, TopicSpec, TransactionalWriter, Watermarks, WriterSpec, size,
 };
 use crate::types::clock::SharedClock;
@@ -298,7 +298,7 @@ impl Log for SimulatedLog {
         Ok(())
     }
 
-    fn transactional_writer(&self, spec: &WriterSpec) -> Result<Box<dyn TransactionalWriter>> {
+    fn transactional_writer(&self, spec: &WriterSpec, _: &Arc<dyn Claim>) -> Result<Box<dyn TransactionalWriter>> {
         Ok(Box::new(writer::SimulatedWriter::open(&self.shared, &spec.group)))
     }
 

@@ -78,7 +78,7 @@ fn a_group_is_deleted_once_its_coordinator_is_back() {
     let Some(broker) = broker::own("a_group_is_deleted_once_its_coordinator_is_back") else { return };
     let log = connect(&broker.bootstrap);
     // Makes the topic of the offsets.
-    drop(log.transactional_writer(&spec("someone", 1)).unwrap());
+    drop(log.transactional_writer(&spec("someone", 1), &Sole::claim()).unwrap());
     let other = broker.joined();
     move_to_second(&broker, "__consumer_offsets");
     let mut deleter = Deleter::start(&broker.bootstrap);

@@ -21,7 +21,7 @@ fn writer() {
     let log = connect(bootstrap);
     let spec = WriterSpec { group: group.into(), slot: "slot-0".into(), tasks: 2 };
     let say = |text: String| writeln!(std::io::stderr(), "{text}").unwrap();
-    let mut session = match log.transactional_writer(&spec) {
+    let mut session = match log.transactional_writer(&spec, &Sole::claim()) {
         Ok(session) => session,
         Err(error) => return say(format!("REFUSED {:?} {error}", error.kind())),
     };
@@ -123,7 +123,10 @@ fn a_killed_owner_comes_back_at_once_and_every_row_is_there_once() {
             assert!(answer.contains(&format!("process {}", child.id())), "{answer}");
             second.wait().unwrap();
             let error = log
-                .transactional_writer(&WriterSpec { group: group.clone(), slot: "slot-0".into(), tasks: 2 })
+                .transactional_writer(
+                    &WriterSpec { group: group.clone(), slot: "slot-0".into(), tasks: 2 },
+                    &Sole::claim(),
+                )
                 .unwrap_err();
             assert_eq!(error.kind(), Kind::Busy);
         }
@@ -154,7 +157,7 @@ fn a_stalled_or_killed_broker_doubles_and_loses_nothing() {
     let Some(broker) = broker::own("a_stalled_or_killed_broker_doubles_and_loses_nothing") else { return };
     let log = connect(&broker.bootstrap);
     let (out, spec) = (topic(&log, "stall", 2).name, spec("stall", 2));
-    let mut session = log.transactional_writer(&spec).unwrap();
+    let mut session = log.transactional_writer(&spec, &Sole::claim()).unwrap();
     let mut next = 0;
     std::thread::scope(|scope| {
         let nemesis = scope.spawn(|| {
@@ -212,7 +215,13 @@ fn a_broker_killed_among_many_commits_doubles_and_loses_nothing() {
     });
     for (out, (group, next)) in outs.iter().zip(written) {
         // The coordinator returns old offsets until it has written something (see ARCHITECTURE.md): a new session makes it.
-        drop(log.transactional_writer(&WriterSpec { group: group.clone(), slot: "slot-0".into(), tasks: 2 }).unwrap());
+        drop(
+            log.transactional_writer(
+                &WriterSpec { group: group.clone(), slot: "slot-0".into(), tasks: 2 },
+                &Sole::claim(),
+            )
+            .unwrap(),
+        );
         assert_eq!(assert_exact(&log, out, &group), next, "{out}");
     }
 }
@@ -246,7 +255,7 @@ fn wait_for_commits(counts: &[AtomicU64]) {
 /// Writes epochs until it is stopped; returns the group, and how many rows are committed.
 fn write_until(log: &KafkaLog, out: &str, count: &AtomicU64, done: &AtomicBool) -> (String, i64) {
     let spec = spec("kills", 2);
-    let mut session = log.transactional_writer(&spec).unwrap();
+    let mut session = log.transactional_writer(&spec, &Sole::claim()).unwrap();
     let mut next = 0;
     while !done.load(Ordering::Relaxed) {
         next += write_patiently(&mut *session, out, next);

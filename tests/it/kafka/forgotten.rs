@@ -22,7 +22,7 @@ fn rows_of_a_forgotten_commit_are_written_again_when_the_next_one_fails() {
     let (input, out) = (topic(&direct, "in", 1).name, topic(&direct, "out", 2).name);
     let narrow = direct.create_topic(&TopicSpec::new(fresh("narrow"), 1).with("max.message.bytes", 500)).unwrap().name;
     let spec = spec("forgotten", 1);
-    let mut session = log.transactional_writer(&spec).unwrap();
+    let mut session = log.transactional_writer(&spec, &Sole::claim()).unwrap();
     let rows =
         |n: i64| set(&[(0, n, "k", &format!("{n}a")), (1, n, "k", &format!("{n}b")), (0, n, "k", &format!("{n}c"))]);
     let good = |n: i64| epoch(&out, rows(n), vec![(at(&input, 0), offset(n, ""))], &n.to_string());
@@ -42,7 +42,7 @@ fn rows_of_a_forgotten_commit_are_written_again_when_the_next_one_fails() {
     drop(session);
     assert_eq!(values(&read_settled(&direct, &out, 0)), ["1a", "1c", "2a", "2c", "3a", "3c"]);
     assert_eq!(values(&read_settled(&direct, &out, 1)), ["1b", "2b", "3b"]);
-    let mut next = direct.transactional_writer(&spec).unwrap();
+    let mut next = direct.transactional_writer(&spec, &Sole::claim()).unwrap();
     assert_eq!(next.committed(&[at(&input, 0)]).unwrap(), [Some(offset(3, ""))]);
     assert_eq!(next.metadata().unwrap().as_deref(), Some("3"));
 }

@@ -13,7 +13,7 @@ fn commits_survive_the_panics_of_their_threads() {
     // Twice each: the second panic shows that the thread has begun again after the first.
     seed("kafka-reports", owner.as_str(), 2);
     seed("kafka-group", spec.group.as_str(), 2);
-    let mut session = log.transactional_writer(&spec).unwrap();
+    let mut session = log.transactional_writer(&spec, &Sole::claim()).unwrap();
     let commit = |n: i64| epoch(&out, set(&[(0, n, "k", &n.to_string())]), vec![(at(&input, 0), offset(n, ""))], "");
     assert_eq!(session.commit(&commit(1)).unwrap(), CommitOutcome::Committed);
     let left = || seeds_left("kafka-reports", &owner) + seeds_left("kafka-group", &spec.group);

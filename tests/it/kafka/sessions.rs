@@ -11,7 +11,7 @@ fn an_epoch_is_visible_whole() {
     let Some(log) = subject("an_epoch_is_visible_whole") else { return };
     let (input, first, second) = (topic(&log, "in", 2).name, topic(&log, "out", 2).name, topic(&log, "log", 1).name);
     let spec = spec("whole", 2);
-    let mut session = log.transactional_writer(&spec).unwrap();
+    let mut session = log.transactional_writer(&spec, &Sole::claim()).unwrap();
     assert_eq!(session.metadata().unwrap(), None);
     assert_eq!(session.committed(&[at(&input, 0), at(&input, 1)]).unwrap(), [None, None]);
     let whole = Epoch {
@@ -41,7 +41,7 @@ fn an_epoch_is_visible_whole() {
     drop(session);
 
     let begin = Instant::now();
-    let mut again = log.transactional_writer(&spec).unwrap();
+    let mut again = log.transactional_writer(&spec, &Sole::claim()).unwrap();
     // Without waiting for the session timeout of the one that went: ten seconds.
     assert!(begin.elapsed() < Duration::from_secs(8), "{:?}", begin.elapsed());
     assert_eq!(again.metadata().unwrap().as_deref(), Some("three"));
@@ -49,7 +49,7 @@ fn an_epoch_is_visible_whole() {
     drop(again);
     log.delete_group(&spec.group).unwrap();
     assert_eq!(log.committed(&spec.group, &[at(&input, 1), at(&input, 0)]).unwrap(), [None, None]);
-    let mut anew = log.transactional_writer(&spec).unwrap();
+    let mut anew = log.transactional_writer(&spec, &Sole::claim()).unwrap();
     assert_eq!((anew.metadata().unwrap(), anew.committed(&[at(&input, 1)]).unwrap()), (None, vec![None]));
 }
 
@@ -59,7 +59,7 @@ fn an_aborted_epoch_leaves_nothing_and_the_next_one_works() {
     let input = topic(&log, "in", 1).name;
     let out = topic(&log, "out", 1).name;
     let narrow = log.create_topic(&TopicSpec::new(fresh("narrow"), 1).with("max.message.bytes", 500)).unwrap().name;
-    let mut session = log.transactional_writer(&spec("abort", 1)).unwrap();
+    let mut session = log.transactional_writer(&spec("abort", 1), &Sole::claim()).unwrap();
     let good = |n: i64, text: &str| epoch(&out, set(&[(0, 1, "k", text)]), vec![(at(&input, 0), offset(n, ""))], text);
     assert_eq!(session.commit(&good(1, "one")).unwrap(), CommitOutcome::Committed);
     let mut bad = good(2, "two");
@@ -82,8 +82,8 @@ fn an_aborted_epoch_leaves_nothing_and_the_next_one_works() {
 fn a_second_session_of_the_same_name_is_refused() {
     let Some(log) = subject("a_second_session_of_the_same_name_is_refused") else { return };
     let spec = spec("busy", 1);
-    let _first = log.transactional_writer(&spec).unwrap();
-    let error = log.transactional_writer(&spec).unwrap_err();
+    let _first = log.transactional_writer(&spec, &Sole::claim()).unwrap();
+    let error = log.transactional_writer(&spec, &Sole::claim()).unwrap_err();
     assert_eq!(error.kind(), Kind::Busy);
     assert!(error.message().contains(&format!("process {}", std::process::id())), "{error}");
 }
@@ -118,7 +118,7 @@ fn an_owner_whose_place_was_taken_is_fenced() {
     let Some(log) = subject("an_owner_whose_place_was_taken_is_fenced") else { return };
     let out = topic(&log, "out", 1).name;
     let spec = spec("fence", 1);
-    let mut session = log.transactional_writer(&spec).unwrap();
+    let mut session = log.transactional_writer(&spec, &Sole::claim()).unwrap();
     let text = |text: &str| epoch(&out, set(&[(0, 1, "k", text)]), vec![], text);
     assert_eq!(session.commit(&text("mine")).unwrap(), CommitOutcome::Committed);
 
@@ -154,7 +154,7 @@ fn a_place_lost_to_nobody_is_taken_again() {
     let Some(log) = subject("a_place_lost_to_nobody_is_taken_again") else { return };
     let out = topic(&log, "out", 1).name;
     let spec = spec("orphan", 1);
-    let mut session = log.transactional_writer(&spec).unwrap();
+    let mut session = log.transactional_writer(&spec, &Sole::claim()).unwrap();
     let text = |text: &str| epoch(&out, set(&[(0, 1, "k", text)]), vec![], text);
     drop(usurp(&log, &spec));
     let mut outcomes = Vec::new();
@@ -178,7 +178,7 @@ fn somebody_elses_open_transaction_in_an_output_stays_open() {
     producer.send(BaseRecord::to(&out).partition(0).key("k").payload("theirs")).map_err(|e| e.0).unwrap();
     producer.flush(Duration::from_secs(10)).unwrap();
 
-    let mut session = log.transactional_writer(&spec("beside", 1)).unwrap();
+    let mut session = log.transactional_writer(&spec("beside", 1), &Sole::claim()).unwrap();
     for text in ["ours", "ours too"] {
         let rows = set(&[(0, 1, "k", text), (1, 1, "k", text)]);
         assert_eq!(session.commit(&epoch(&out, rows, vec![], text)).unwrap(), CommitOutcome::Committed);
@@ -194,7 +194,7 @@ fn offsets_that_stay_pending_are_named_with_the_way_out() {
     let test = "offsets_that_stay_pending_are_named_with_the_way_out";
     let (Some(log), Some(broker)) = (subject(test), broker::shared(test)) else { return };
     let spec = spec("pending", 1);
-    drop(log.transactional_writer(&spec).unwrap());
+    drop(log.transactional_writer(&spec, &Sole::claim()).unwrap());
     let config = |keys: &[(&str, &str)]| {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &broker.bootstrap);
@@ -213,10 +213,10 @@ fn offsets_that_stay_pending_are_named_with_the_way_out() {
     stranger.init_transactions(wait).unwrap();
     stranger.begin_transaction().unwrap();
     stranger.send_offsets_to_transaction(&list, &member.group_metadata().unwrap(), wait).unwrap();
-    let error = log.transactional_writer(&spec).unwrap_err();
+    let error = log.transactional_writer(&spec, &Sole::claim()).unwrap_err();
     assert_eq!(error.kind(), Kind::Io);
     let text = format!("{error} {error:?}");
     assert!(text.contains("have been pending for 60 s") && text.contains("kafka-transactions.sh"), "{text}");
     stranger.abort_transaction(wait).unwrap();
-    log.transactional_writer(&spec).unwrap();
+    log.transactional_writer(&spec, &Sole::claim()).unwrap();
 }

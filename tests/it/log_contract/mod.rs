@@ -16,7 +16,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 use tidegate::log::{
-    Assignment, Epoch, Fetched, Header, Isolation, Log, OwnedRecord, Reader, RecordSet, Start, TopicInfo,
+    Assignment, Epoch, Fetched, Header, Isolation, Log, OwnedRecord, Reader, RecordSet, Sole, Start, TopicInfo,
     TopicPartition, TopicSpec, WriterSpec,
 };
 

@@ -37,7 +37,7 @@ fn at(offset: i64, metadata: &str) -> CommittedOffset {
 
 fn commit(log: &dyn Log, group: &str, epoch: &Epoch) {
     assert_eq!(
-        log.transactional_writer(&session_spec(group)).unwrap().commit(epoch).unwrap(),
+        log.transactional_writer(&session_spec(group), &Sole::claim()).unwrap().commit(epoch).unwrap(),
         CommitOutcome::Committed
     );
 }
@@ -45,7 +45,7 @@ fn commit(log: &dyn Log, group: &str, epoch: &Epoch) {
 fn commit_shows(subject: &mut dyn Subject) {
     let log = subject.log();
     topic(&*log, "shows", 1);
-    let mut session = log.transactional_writer(&session_spec("g-shows")).unwrap();
+    let mut session = log.transactional_writer(&session_spec("g-shows"), &Sole::claim()).unwrap();
     for value in ["a", "b", "c"] {
         assert_eq!(session.commit(&epoch("shows", set(&[value]))).unwrap(), CommitOutcome::Committed);
     }
@@ -55,7 +55,7 @@ fn commit_shows(subject: &mut dyn Subject) {
 fn delivered(subject: &mut dyn Subject) {
     let log = subject.log();
     topic(&*log, "delivered", 1);
-    let mut session = log.transactional_writer(&session_spec("g-delivered")).unwrap();
+    let mut session = log.transactional_writer(&session_spec("g-delivered"), &Sole::claim()).unwrap();
     session.deliver(&"delivered".into(), &set(&["a"])).unwrap();
     let mut reader = log.reader(vec![assigned("delivered", 0, Start::Earliest)], Isolation::ReadCommitted).unwrap();
     let visible = (0..100).any(|_| !reader.poll(1, Duration::from_millis(100)).unwrap().is_empty());
@@ -102,7 +102,7 @@ fn commit_is_whole(subject: &mut dyn Subject) {
     topic(&*log, "whole", 1);
     let records = vec![("whole".into(), set(&["a"]).into()), ("whole-missing".into(), set(&["b"]).into())];
     let broken = Epoch { records, offsets: vec![(place("whole", 0), at(1, ""))], metadata: String::new() };
-    let mut session = log.transactional_writer(&session_spec("g-whole")).unwrap();
+    let mut session = log.transactional_writer(&session_spec("g-whole"), &Sole::claim()).unwrap();
     assert!(!matches!(session.commit(&broken), Ok(CommitOutcome::Committed)));
     assert_eq!(values(&read_all(&*log, "whole")), [""; 0]);
     assert_eq!(log.committed("g-whole", &[place("whole", 0)]).unwrap(), [None]);
@@ -116,13 +116,16 @@ fn offsets_are_kept(subject: &mut dyn Subject) {
     let all: Vec<_> = (0..3).map(|p| place("kept-offsets", p)).collect();
     let expected = [Some(at(7, "time=5")), None, Some(at(0, ""))];
     assert_eq!(log.committed("g-kept", &all).unwrap(), expected);
-    assert_eq!(log.transactional_writer(&session_spec("g-kept")).unwrap().committed(&all).unwrap(), expected);
+    assert_eq!(
+        log.transactional_writer(&session_spec("g-kept"), &Sole::claim()).unwrap().committed(&all).unwrap(),
+        expected
+    );
 }
 
 fn none_is_none(subject: &mut dyn Subject) {
     let log = subject.log();
     topic(&*log, "virgin", 1);
-    let mut session = log.transactional_writer(&session_spec("g-none")).unwrap();
+    let mut session = log.transactional_writer(&session_spec("g-none"), &Sole::claim()).unwrap();
     assert_eq!(session.committed(&[place("virgin", 0)]).unwrap(), [None]);
     assert_eq!(session.metadata().unwrap(), None);
     assert_eq!(log.committed("g-never", &[place("virgin", 0)]).unwrap(), [None]);
@@ -131,7 +134,7 @@ fn none_is_none(subject: &mut dyn Subject) {
 fn offsets_add_up(subject: &mut dyn Subject) {
     let log = subject.log();
     topic(&*log, "adds", 2);
-    let mut session = log.transactional_writer(&session_spec("g-adds")).unwrap();
+    let mut session = log.transactional_writer(&session_spec("g-adds"), &Sole::claim()).unwrap();
     for (partition, offset) in [(0, 3), (1, 4), (0, 9)] {
         let offsets = vec![(place("adds", partition), at(offset, ""))];
         assert_eq!(session.commit(&Epoch { offsets, ..Epoch::default() }).unwrap(), CommitOutcome::Committed);
@@ -147,7 +150,7 @@ fn blob_is_kept(subject: &mut dyn Subject) {
         let epoch = Epoch { metadata: blob.into(), ..epoch("blobs", set(&["x"])) };
         commit(&*log, "g-blob", &epoch);
         assert_eq!(
-            log.transactional_writer(&session_spec("g-blob")).unwrap().metadata().unwrap().as_deref(),
+            log.transactional_writer(&session_spec("g-blob"), &Sole::claim()).unwrap().metadata().unwrap().as_deref(),
             Some(blob)
         );
     }
@@ -160,7 +163,7 @@ fn text_limit(subject: &mut dyn Subject) {
     let offsets = vec![(place("limit", 0), at(1, &fits))];
     commit(&*log, "g-limit", &Epoch { offsets, metadata: fits.clone(), ..Epoch::default() });
     assert_eq!(log.committed("g-limit", &[place("limit", 0)]).unwrap(), [Some(at(1, &fits))]);
-    let mut session = log.transactional_writer(&session_spec("g-limit")).unwrap();
+    let mut session = log.transactional_writer(&session_spec("g-limit"), &Sole::claim()).unwrap();
     let offsets = vec![(place("limit", 0), at(2, &format!("{fits}m")))];
     assert!(session.commit(&Epoch { offsets, ..Epoch::default() }).is_err());
     assert_eq!(session.committed(&[place("limit", 0)]).unwrap(), [Some(at(1, &fits))]);
@@ -169,8 +172,8 @@ fn text_limit(subject: &mut dyn Subject) {
 fn one_owner(subject: &mut dyn Subject) {
     let log = subject.log();
     topic(&*log, "owned", 1);
-    let mut first = log.transactional_writer(&session_spec("g-owned")).unwrap();
-    let second = log.transactional_writer(&session_spec("g-owned"));
+    let mut first = log.transactional_writer(&session_spec("g-owned"), &Sole::claim()).unwrap();
+    let second = log.transactional_writer(&session_spec("g-owned"), &Sole::claim());
     if subject.refuses_second_session() {
         assert_eq!(second.unwrap_err().kind(), Kind::Busy);
         assert_eq!(first.commit(&epoch("owned", set(&["x"]))).unwrap(), CommitOutcome::Committed);
@@ -194,8 +197,8 @@ fn taken_again(subject: &mut dyn Subject) {
 fn groups_apart(subject: &mut dyn Subject) {
     let log = subject.log();
     topic(&*log, "apart-groups", 1);
-    let mut a = log.transactional_writer(&session_spec("g-apart-a")).unwrap();
-    let mut b = log.transactional_writer(&session_spec("g-apart-b")).unwrap();
+    let mut a = log.transactional_writer(&session_spec("g-apart-a"), &Sole::claim()).unwrap();
+    let mut b = log.transactional_writer(&session_spec("g-apart-b"), &Sole::claim()).unwrap();
     for (session, offset) in [(&mut a, 1), (&mut b, 2)] {
         let offsets = vec![(place("apart-groups", 0), at(offset, ""))];
         let whole = Epoch { offsets, metadata: offset.to_string(), ..epoch("apart-groups", set(&["x"])) };
@@ -211,12 +214,12 @@ fn group_deleted(subject: &mut dyn Subject) {
     topic(&*log, "dropped", 1);
     let offsets = vec![(place("dropped", 0), at(1, ""))];
     commit(&*log, "g-dropped", &Epoch { offsets, metadata: "x".into(), ..Epoch::default() });
-    let mut old = log.transactional_writer(&session_spec("g-dropped")).unwrap();
+    let mut old = log.transactional_writer(&session_spec("g-dropped"), &Sole::claim()).unwrap();
     log.delete_group("g-dropped").unwrap();
     assert_eq!(log.committed("g-dropped", &[place("dropped", 0)]).unwrap(), [None]);
     assert!(matches!(old.commit(&epoch("dropped", set(&["no"]))).unwrap(), CommitOutcome::Fenced { .. }));
     drop(old);
-    let mut new = log.transactional_writer(&session_spec("g-dropped")).unwrap();
+    let mut new = log.transactional_writer(&session_spec("g-dropped"), &Sole::claim()).unwrap();
     assert_eq!((new.committed(&[place("dropped", 0)]).unwrap(), new.metadata().unwrap()), (vec![None], None));
     assert_eq!(values(&read_all(&*log, "dropped")), [""; 0]);
 }
@@ -246,7 +249,7 @@ fn commits_reopen(subject: &mut dyn Subject) {
         subject.reopen();
         let log = subject.log();
         assert_eq!(log.committed("g-lasting", &[place("lasting", 1)]).unwrap(), [Some(at(round, "meta"))]);
-        let blob = log.transactional_writer(&session_spec("g-lasting")).unwrap().metadata().unwrap();
+        let blob = log.transactional_writer(&session_spec("g-lasting"), &Sole::claim()).unwrap().metadata().unwrap();
         assert_eq!(blob, Some(round.to_string()));
     }
     assert_eq!(values(&read_all(&*subject.log(), "lasting")), ["0", "1", "2"]);
@@ -267,7 +270,7 @@ fn no_partial_reads(subject: &mut dyn Subject) {
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            let mut session = log.transactional_writer(&session_spec("g-partial")).unwrap();
+            let mut session = log.transactional_writer(&session_spec("g-partial"), &Sole::claim()).unwrap();
             for round in 0..50 {
                 let value = round.to_string();
                 let outcome = session.commit(&epoch("partial", set(&[&value, &value, &value]))).unwrap();
