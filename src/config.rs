@@ -7,6 +7,7 @@ pub mod private;
 pub mod properties;
 
 mod client_names;
+mod cluster;
 mod connect;
 mod outbound;
 mod registry;
@@ -16,12 +17,14 @@ pub use properties::{
     property_of,
 };
 
+pub use cluster::DEFAULT_SLOT;
 pub use connect::{CONNECT, CONNECT_SETTINGS, CONNECT_URL, ConnectConfig};
 pub use outbound::Authorization;
 pub use registry::{REGISTRY, REGISTRY_SETTINGS, REGISTRY_URL, RegistryConfig};
 
 use crate::error::{Error, Result};
 use crate::workers::Schedule;
+use cluster::CLUSTER_SETTINGS;
 use fancy_regex::{Regex, RegexBuilder};
 use kafka::ClientProperties;
 use properties::{AUTO_OFFSET_RESET, DefaultValue, is_boolean, is_number};
@@ -234,6 +237,7 @@ impl Config {
             _ if name.starts_with(CONNECT) => {
                 connect::check(&name[CONNECT.len()..], value).map(|()| name.to_owned())?
             }
+            _ if CLUSTER_SETTINGS.contains(&name) => cluster::check(name, value).map(|()| name.to_owned())?,
             READONLY_TOPICS | HIDDEN_TOPICS => topic_patterns(value).map(|_| name.to_owned())?,
             BATCH_USER_QUERIES_PROPERTY => match value.parse::<usize>().is_ok_and(|queries| queries > 0) {
                 true => name.to_owned(),
@@ -299,6 +303,7 @@ pub fn property_names() -> impl Iterator<Item = &'static str> {
     let of_the_start = [STATE_DIR, AUDIT_FILE, AUDIT_TOPIC, READ_ONLY, READONLY_TOPICS, HIDDEN_TOPICS];
     let limits = PULL_LIMITS.iter().map(|(name, _)| *name);
     let numbers = [BATCH_USER_QUERIES_PROPERTY].into_iter().chain(BYTES_OF_THE_START.iter().copied()).chain(limits);
+    let of_the_start = of_the_start.into_iter().chain(CLUSTER_SETTINGS);
     PROPERTIES.iter().map(|property| property.name).chain(of_the_start).chain(numbers)
 }
 
@@ -364,6 +369,7 @@ fn is_of_the_start(name: &str) -> bool {
     [STATE_DIR, AUDIT_FILE, AUDIT_TOPIC, READ_ONLY, READONLY_TOPICS, HIDDEN_TOPICS, BATCH_USER_QUERIES_PROPERTY]
         .contains(&name)
         || BYTES_OF_THE_START.contains(&name)
+        || CLUSTER_SETTINGS.contains(&name)
         || PULL_LIMITS.iter().any(|(known, _)| *known == name)
         || name.starts_with(REGISTRY)
         || name.starts_with(CONNECT)

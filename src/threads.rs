@@ -9,6 +9,7 @@
 //! push query                            its reader gets the error
 //! worker 1                              the query for which it worked is in ERROR; the worker takes the next item
 //! topics, log-care, log-sync,           one round fails; the next one begins after a pause ([`rounds`])
+//! cluster-listener, cluster-speaker,
 //! processing log, kafka-reports, ...
 //! batch-decode                          the scan that waits for its rows fails
 //! kafka-commit, kafka-close, input      the thread ends; its receiver sees a closed channel and reports that

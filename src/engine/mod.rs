@@ -11,7 +11,7 @@
 //!              InsertValues  one record                                               insert
 //!              Setting       SET, DEFINE: the session                                 session
 //! facts      what the queries do, as numbers: for the API, /metrics, DESCRIBE, SQL    facts
-//! cluster    the protocol by which processes will share queries; not in use yet       cluster
+//! cluster    which process of the service runs which query                             cluster
 //! check      a text as it is written: outlines, diagnostics, fixes                    introspect
 //! ```
 //!
@@ -58,6 +58,7 @@ use crate::telemetry::histogram::HistogramSnapshot;
 use crate::types::clock::SharedClock;
 use crate::workers::Workers;
 use access::audit::{Audit, Recorded};
+use cluster::node::{Member, Node};
 use command::CommandLog;
 use ddl::lock::DdlLock;
 use facts::history::History;
@@ -160,6 +161,8 @@ struct Inner {
     processing: processing_log::ProcessingLog,
     /// On Kafka: fences a second process with this service id. Held, never used.
     _owner: Option<Mutex<Box<dyn TransactionalWriter>>>,
+    /// On Kafka: this process among those of its service. `None` = it is alone.
+    node: Option<Node>,
     /// Serialises statements that change the catalogue.
     ddl: DdlLock,
     /// What statements read and change.
@@ -338,6 +341,7 @@ impl Engine {
 
     /// Commits and ends all queries, including those of a statement in progress if that ends soon.
     pub fn close(&self) {
+        self.drain();
         let ddl = self.ddl_within("the end of the process", CLOSE_WAIT);
         self.inner.generators.stop(&self.inner.clock);
         self.inner.snapshots.iter().for_each(|snapshots| snapshots.end(&self.inner.clock));
@@ -348,6 +352,25 @@ impl Engine {
         drop(ddl);
         self.inner.processing.flush();
         self.inner.audit.flush();
+    }
+
+    /// Gives the persistent queries to other processes of the service, if there are any; waits a bounded time for that.
+    pub fn drain(&self) {
+        if let Some(node) = &self.inner.node {
+            node.drain();
+        }
+    }
+
+    /// The processes of the service; empty if this one is alone.
+    pub fn members(&self) -> Vec<Member> {
+        self.inner.node.as_ref().map(Node::members).unwrap_or_default()
+    }
+
+    /// Says where other processes of the service reach this one.
+    pub fn listens_at(&self, address: &str) {
+        if let Some(node) = &self.inner.node {
+            node.listens_at(address);
+        }
     }
 
     /// How long queries without EMIT took.

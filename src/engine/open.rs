@@ -1,9 +1,10 @@
 //! Opening an engine: the log, the engine's parts, and the replay of the command log.
 
 use crate::catalog::topics::TopicRules;
-use crate::config::{Config, LogConfig};
+use crate::config::{Config, DEFAULT_SLOT, LogConfig};
 use crate::connect::Connect;
 use crate::engine::access::audit::Audit;
+use crate::engine::cluster::node::{Introduction, Node};
 use crate::engine::command::{self, CommandLog};
 use crate::engine::facts::history::History;
 use crate::engine::facts::sampler::Sampler;
@@ -102,10 +103,9 @@ impl Engine {
         Registries { all: registry, once, builtin }: Registries,
     ) -> Result<Engine> {
         let connect = Connect::new(config.connect()?);
-        let owner = own(&*log, &config, &clock)?;
+        let (owner, node) = (own(&*log, &config, &clock)?, joined(&log, &config, &clock, drive)?);
         let (commands, history) = opened(&*log, &config, &clock)?;
-        let spill_pool = spill_pool(&config);
-        let shared_rows = SharedRows::new(config.shared_reading());
+        let (spill_pool, shared_rows) = (spill_pool(&config), SharedRows::new(config.shared_reading()));
         let snapshots = snapshots(&config, &log, drive)?;
         let (watch, workers) = (TopicRegistry::new(), Workers::new(config.schedule));
         let (state, past) = (Arc::<Published>::default(), Arc::<History>::default());
@@ -117,8 +117,7 @@ impl Engine {
             }
             Drive::ByHand => (None, None),
         };
-        let audit = Audit::open(&config, &log, &clock)?;
-        let (processing, inlet) = ProcessingLog::new(&config, &clock);
+        let (audit, (processing, inlet)) = (Audit::open(&config, &log, &clock)?, ProcessingLog::new(&config, &clock));
         let pulls = Arc::new(PullLimits::new(&config, clock.clone()));
         let (topics, user_quota) = (Arc::new(TopicRules::of(&config)?), UserQuota::new(config.batch_user_queries()));
         let writers = Arc::new(WriterIds::new(once, clock.clone()));
@@ -144,6 +143,7 @@ impl Engine {
             commands,
             skipped_commands: history.skipped_count,
             _owner: owner.map(Mutex::new),
+            node,
             ddl: Default::default(),
             state,
             pushes: Arc::default(),
@@ -160,6 +160,7 @@ impl Engine {
         let engine = Engine { inner: Arc::new(inner) };
         processing_log::start(inlet, &engine.inner)?;
         engine.replay(history.commands)?;
+        engine.take_part();
         engine.remove_stray_snapshots();
         engine.generate()?;
         Ok(engine)
@@ -182,6 +183,18 @@ fn opened(log: &dyn Log, config: &Config, clock: &SharedClock) -> Result<(Comman
         tracing::warn!(%error, "the command log cannot be marked: the next statement tries again");
     }
     Ok((commands, history))
+}
+
+/// On Kafka several processes share the queries of a service; this one joins them.
+fn joined(log: &Arc<dyn Log>, config: &Config, clock: &SharedClock, drive: Drive) -> Result<Option<Node>> {
+    match (&config.log, drive) {
+        (LogConfig::Kafka { .. }, Drive::Threads) => {
+            let address = config.advertised_listener().map(str::to_owned);
+            let introduction = Introduction { slot: config.slot().to_owned(), address };
+            Node::join(log.clone(), clock.clone(), &config.service_id, introduction).map(Some)
+        }
+        _ => Ok(None),
+    }
 }
 
 /// Settings of the embedded log.
@@ -208,8 +221,10 @@ fn snapshots(config: &Config, log: &Arc<dyn Log>, drive: Drive) -> Result<Option
 /// Acquires the service id: a second process fails here, before it changes anything. A data directory has a lock instead.
 pub(super) fn own(log: &dyn Log, config: &Config, clock: &SharedClock) -> Result<Option<Box<dyn TransactionalWriter>>> {
     let LogConfig::Kafka { .. } = config.log else { return Ok(None) };
-    let group = format!("_confluent-ksql-{}_engine", config.service_id);
-    let spec = WriterSpec { group, slot: "0".to_owned(), tasks: 1 };
+    // Processes with other slots are welcome. Earlier builds had the first of these groups.
+    let suffix = if config.slot() == DEFAULT_SLOT { String::new() } else { format!("-{}", config.slot()) };
+    let group = format!("_confluent-ksql-{}_engine{suffix}", config.service_id);
+    let spec = WriterSpec { group, slot: config.slot().to_owned(), tasks: 1 };
     let (mut tries, deadline) = (1, clock.monotonic() + OWN_WAIT);
     loop {
         match log.transactional_writer(&spec, &Sole::claim()) {

@@ -40,7 +40,11 @@ fn entity_outcome(entity: &Entity) -> Outcome {
         }
         Entity::Topics(topics) => topic_table(topics),
         Entity::Queries(queries) => {
-            table(None, &["Query", "Type", "Status", "Sink", "Topic", "Statement"], queries.iter().map(query_cells))
+            let is_shared = queries.iter().any(|query| query.host.is_some());
+            let titles = ["Query", "Type", "Status", "Sink", "Topic", "Statement", "Runs on"];
+            let shown = if is_shared { titles.len() } else { titles.len() - 1 };
+            let cells = |query| query_cells(query).into_iter().take(shown).collect();
+            table(None, &titles[..shown], queries.iter().map(cells))
         }
         Entity::Description(description) => describe(description),
         Entity::Descriptions(all) => Outcome::Many(all.iter().map(describe).collect()),
@@ -124,7 +128,8 @@ fn query_cells(query: &QueryRow) -> Vec<String> {
     let state = state_cell(query);
     let text = |t: &Option<String>| t.clone().unwrap_or_default();
     let statement = one_line(&query.sql);
-    vec![query.id.clone(), query.kind.to_owned(), state, text(&query.sink), text(&query.sink_topic), statement]
+    let (kind, host) = (query.kind.to_owned(), text(&query.host));
+    vec![query.id.clone(), kind, state, text(&query.sink), text(&query.sink_topic), statement, host]
 }
 
 /// A statement as a cell shows it.

@@ -128,6 +128,11 @@ impl ListenConfig {
     pub fn with_postgres(self, listener: TcpListener) -> ListenConfig {
         ListenConfig { postgres: Some(listener), ..self }
     }
+
+    /// Whether HTTP is served over TLS.
+    pub fn is_secure(&self) -> bool {
+        self.tls.is_some()
+    }
 }
 
 impl std::fmt::Debug for ListenConfig {

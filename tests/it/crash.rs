@@ -104,6 +104,11 @@ impl Server {
         ureq::post(url).header("content-type", "application/json").send(body)?.body_mut().read_to_string()
     }
 
+    /// The body of a GET.
+    pub(crate) fn get(&self, path: &str) -> Result<String, ureq::Error> {
+        ureq::get(format!("{}{path}", self.base)).call()?.body_mut().read_to_string()
+    }
+
     /// What SHOW prints, without what differs from moment to moment.
     fn shown(&self) -> String {
         self.ksql("SHOW STREAMS; SHOW TABLES; SHOW QUERIES;").unwrap()

@@ -6,6 +6,7 @@ mod away;
 mod broker;
 mod changes;
 mod clients;
+mod cluster;
 mod connect;
 mod contract;
 mod coordinator;

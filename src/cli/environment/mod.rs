@@ -348,7 +348,8 @@ impl Environment for Machine {
         while !stop() && !server.is_finished() {
             self.clock.sleep(PAUSE);
         }
-        // Queries continue until then, and commit afterwards.
+        // Requests are served, and queries continue, until other processes have taken over; what is left commits afterwards.
+        engine.drain();
         let served = server.stop();
         engine.close();
         served

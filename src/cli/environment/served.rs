@@ -9,6 +9,9 @@ use tokio::runtime::Runtime;
 use tokio::sync::oneshot::Sender;
 use tokio::task::JoinHandle;
 
+/// Where Linux tells the name of the machine.
+const HOST_NAME: &str = "/proc/sys/kernel/hostname";
+
 /// How long an idle thread waits for the next request.
 const IDLE_THREAD: Duration = Duration::from_secs(2);
 
@@ -42,6 +45,7 @@ impl Server {
         };
         let (listener, postgres) = (bind(listen)?, postgres.map(bind).transpose()?);
         let address = listener.local_addr()?;
+        engine.listens_at(&url_of(address, config.is_secure()));
         tracing::info!(%address, log = %engine.log().describe(), "serving HTTP");
         let config = match postgres {
             None => config,
@@ -77,5 +81,15 @@ impl Drop for Server {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
+    }
+}
+
+/// Where other processes reach this listener: one on all interfaces at the name of the machine.
+fn url_of(address: SocketAddr, is_secure: bool) -> String {
+    let scheme = if is_secure { "https" } else { "http" };
+    let name = std::fs::read_to_string(HOST_NAME).unwrap_or_default();
+    match (address.ip().is_unspecified(), name.trim()) {
+        (false, _) | (true, "") => format!("{scheme}://{address}"),
+        (true, name) => format!("{scheme}://{name}:{}", address.port()),
     }
 }

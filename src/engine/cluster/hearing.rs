@@ -33,6 +33,8 @@ struct Peer {
     heard_ms: u64,
     /// Its port refused a connection after its last pulse.
     is_refused: bool,
+    /// It introduced itself before this process started, and no pulse has come since: it may have ended long ago.
+    is_recalled: bool,
 }
 
 /// What is known about the life of a process.
@@ -83,16 +85,34 @@ impl Hearing {
         }
     }
 
+    /// A process had introduced itself before this one started: whether it lives is unknown until its pulse or its silence.
+    pub fn recall(&mut self, slot: &Slot, now_ms: u64) {
+        if *slot != self.me && !self.peers.iter().any(|peer| peer.slot == *slot) {
+            let slot = slot.clone();
+            self.peers.push(Peer { slot, heard_ms: now_ms, is_refused: false, is_recalled: true });
+        }
+    }
+
     fn peer(&mut self, slot: &Slot, now_ms: u64) {
         match self.peers.iter_mut().find(|peer| peer.slot == *slot) {
-            Some(peer) => (peer.heard_ms, peer.is_refused) = (now_ms, false),
-            None => self.peers.push(Peer { slot: slot.clone(), heard_ms: now_ms, is_refused: false }),
+            Some(peer) => (peer.heard_ms, peer.is_refused, peer.is_recalled) = (now_ms, false, false),
+            None => {
+                let slot = slot.clone();
+                self.peers.push(Peer { slot, heard_ms: now_ms, is_refused: false, is_recalled: false });
+            }
         }
     }
 
     /// The port of a process refused a connection, or its lease has ended.
     pub fn refused(&mut self, slot: &Slot) {
         self.peers.iter_mut().filter(|peer| peer.slot == *slot).for_each(|peer| peer.is_refused = true);
+    }
+
+    /// Processes that have been silent for so long and are not known to be dead; none while own pulses do not arrive.
+    pub fn quiet(&self, now_ms: u64, for_ms: u64) -> Vec<Slot> {
+        let is_quiet = |peer: &&Peer| !peer.is_refused && now_ms.saturating_sub(peer.heard_ms) >= for_ms;
+        let peers = self.peers.iter().filter(|_| !self.is_deaf(now_ms));
+        peers.filter(is_quiet).map(|peer| peer.slot.clone()).collect()
     }
 
     /// Whether own pulses do not arrive.
@@ -111,6 +131,7 @@ impl Hearing {
             (true, false) => Presence::Dead,
             (_, true) => Presence::Unknown,
             _ if for_ms >= SILENCE_MS => Presence::Silent { for_ms },
+            _ if peer.is_recalled => Presence::Unknown,
             _ => Presence::Heard,
         }
     }
@@ -156,6 +177,19 @@ mod tests {
         assert_eq!(hearing.presence(&other, 10), Presence::Dead);
         hearing.pulse(&other, Incarnation(10), 20);
         assert_eq!(hearing.presence(&other, 30), Presence::Heard);
+    }
+
+    #[test]
+    fn a_process_of_the_past_is_unknown_until_its_pulse_or_its_silence() {
+        let (mut hearing, old) = heard(&[0, 500, 1_000, 1_500]);
+        let (past, back) = (Slot::new("c"), Slot::new("d"));
+        [&past, &back].into_iter().for_each(|slot| hearing.recall(slot, 100));
+        hearing.recall(&old, 1_000);
+        assert_eq!(hearing.presence(&past, 1_599), Presence::Unknown);
+        hearing.pulse(&back, Incarnation(3), 1_000);
+        assert_eq!(hearing.presence(&back, 1_599), Presence::Heard);
+        assert_eq!(hearing.presence(&past, 1_600), Presence::Silent { for_ms: 1_500 });
+        assert_eq!(hearing.presence(&old, 1_500), Presence::Silent { for_ms: 1_500 }, "it was heard at 0");
     }
 
     #[test]

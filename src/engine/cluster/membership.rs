@@ -38,6 +38,11 @@ impl Membership {
         self.append_at_ms = 0;
     }
 
+    /// Whether it wants to give its units away.
+    pub fn is_stopping(&self) -> bool {
+        self.wants_to_stop
+    }
+
     /// The record to append now, if any.
     pub fn advance(&mut self, now_ms: u64, control: &Control) -> Option<Entry> {
         if now_ms < self.append_at_ms || self.is_replaced(control) {

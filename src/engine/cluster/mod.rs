@@ -1,4 +1,4 @@
-//! Ownership of queries among several processes of one service: the protocol, without any I/O.
+//! Ownership of queries among several processes of one service.
 //!
 //! A control topic with one partition decides who owns what. Every process folds it with the same pure function; producer
 //! epochs fence earlier owners; the group coordinator stores offsets and the owner's stamp. There is no group membership.
@@ -12,6 +12,7 @@
 //! planner     which process should own what: few moves, balance, standbys, drain         C7
 //! proposer    when a plan is appended, and by which process                              C7
 //! hearing     who is alive, from pulses and the listener's own clock                     C8
+//! node        a process of the service: the above with real topics and threads
 //! ```
 //!
 //! The rules in short; `tests/it/cluster` simulates them and shows for each what goes wrong without it.
@@ -35,13 +36,16 @@
 //! as owner (C3). A later owner acts only after its Assign is in the log, and fences all that could still hold such a producer
 //! (C2, C4) before it reads offsets. A fenced process passes C3 again, and sees the later owner.
 //!
-//! Nothing here reads a clock, a file or a socket: time, records and responses are arguments, requests are results. The driver
-//! that carries them out on Kafka does not exist yet: a service still has one process, and the simulation is the only caller.
+//! None of these reads a clock, a file or a socket: time, records and responses are arguments, requests are results. The simulation
+//! drives them all. In the product [`node`] drives fold, membership, planner and proposer with real topics; the owner's side is
+//! carried out by a query's thread and its writer, which asks its [`Claim`](crate::log::Claim) where the owner asks for the end of
+//! the control topic. It waits for no release (C5): it always fences.
 
 pub mod control;
 pub mod hearing;
 pub mod membership;
 pub mod names;
+pub mod node;
 pub mod owner;
 pub mod planner;
 pub mod proposer;

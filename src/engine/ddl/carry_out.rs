@@ -21,11 +21,16 @@ use crate::execute::pipeline::{Pipeline, changelog_topic};
 use crate::log::{TopicInfo, TopicSpec};
 use crate::plan::{Facts, TopicFact, TopicRequest};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How long a changelog on the embedded log retains tombstones. Only its query reads it, from the beginning and in this process, and
 /// while it does, it writes nothing that would lead to a compaction. A day, as elsewhere, would be a day of closed windows and sessions
 /// beside those that are open.
 const TOMBSTONES_MS: i64 = 60_000;
+
+/// How long the topics of a dropped query stay for a process that runs it and does not respond. It cannot commit any more once its
+/// query's topics are gone.
+const RELEASE_WAIT: Duration = Duration::from_secs(5);
 
 /// Commands are written with this version.
 const ENGINE_VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -199,6 +204,7 @@ impl Engine {
     pub(in crate::engine) fn end_query(&self, ddl: &mut Ddl<'_>, id: &str) -> Result<()> {
         let Some(query) = ddl.change(|state| state.remove_query(id)) else { return Ok(()) };
         query.stop();
+        self.await_release(id);
         let log = &self.inner.log;
         // All of its internal topics, also those of a query that could not be planned any more.
         let stem = format!("{}-", query.group());
@@ -207,6 +213,17 @@ impl Engine {
             self.inner.snapshots.iter().for_each(|snapshots| snapshots.remove(&topic.name));
         }
         log.delete_group(query.group())
+    }
+
+    /// Another process may run it, and stops when it hears of the statement: until then it would write what is deleted here.
+    fn await_release(&self, id: &str) {
+        let Some(node) = &self.inner.node else { return };
+        if !node.await_release(id, RELEASE_WAIT) {
+            tracing::warn!(
+                query = id,
+                "the process that runs a dropped query has not released it: its topics are deleted"
+            );
+        }
     }
 
     /// Writes a command to the command log, and returns its sequence number.

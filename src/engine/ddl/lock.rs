@@ -6,6 +6,7 @@
 //! statement that holds the lock.
 
 use crate::engine::Engine;
+use crate::engine::cluster::node::Node;
 use crate::engine::result::entity::{Entity, Status};
 use crate::engine::snapshot::State;
 use crate::error::{Error, Kind, Result};
@@ -94,6 +95,7 @@ impl Ddl<'_> {
         let done = self.publish(change);
         // After the new state is visible: a plan that is made from it must not count as outdated, one from the old must.
         self.engine.inner.plan_cache.outdate();
+        self.engine.inner.node.iter().for_each(Node::news);
         done
     }
 

@@ -182,7 +182,12 @@ impl Engine {
         // Without the lag: EXPLAIN waits for no broker.
         let facts = self.facts_of(state, id, query, None);
         let plan = format!("{}{}", text.plan, below_plan(&facts, &self.stage_facts(id, query)));
-        let query = ExplainedQuery { id: id.to_owned(), state: state_word(query).0, group: query.group().to_owned() };
+        let query = ExplainedQuery {
+            id: id.to_owned(),
+            state: state_word(query).0,
+            host: query.host(),
+            group: query.group().to_owned(),
+        };
         Ok(Some(Explanation {
             query: Some(query),
             sql: text.sql.clone(),
@@ -286,6 +291,7 @@ fn row(state: &State, id: &str, query: &Query) -> QueryRow {
         sink,
         sql: state.texts.get(id).map(|t| t.sql.clone()).unwrap_or_default(),
         trouble,
+        host: query.host(),
         counts: query.counts(),
     }
 }

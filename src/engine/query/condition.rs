@@ -1,5 +1,6 @@
 //! What a persistent query is doing, since when and why.
 
+use crate::engine::cluster::node::pulse::QueryPulse;
 use crate::error::Error;
 use crate::types::temporal::timestamp_text;
 
@@ -45,7 +46,28 @@ impl State {
     }
 }
 
+/// Characters of a reason that are sent to other processes: a pulse is small, and the owner shows the rest.
+const REASON_CHARS_MAX: usize = 300;
+
 impl Condition {
+    /// As a query of another process has it.
+    pub(super) fn of_pulse(pulse: &QueryPulse) -> Condition {
+        let reason = || pulse.reason.clone().unwrap_or_default();
+        let state = match pulse.state.as_str() {
+            "PAUSED" => State::Paused,
+            "WAITING" => State::Waiting(reason()),
+            "ERROR" => State::Error(reason()),
+            _ => State::Running,
+        };
+        Condition { state, since_ms: pulse.since_ms }
+    }
+
+    /// What other processes are told about the query with this id.
+    pub(super) fn pulse(&self, id: &str) -> QueryPulse {
+        let reason = self.state.reason().map(|reason| reason.chars().take(REASON_CHARS_MAX).collect());
+        QueryPulse { id: id.to_owned(), state: self.state.word().to_owned(), since_ms: self.since_ms, reason }
+    }
+
     /// `WAITING since 2026-11-29T14:02:00.000Z: broker 2 does not respond`
     pub fn sentence(&self) -> String {
         let (word, since) = (self.state.word(), format!("{}Z", timestamp_text(self.since_ms)));
@@ -61,5 +83,20 @@ pub(super) fn describe(e: &Error) -> String {
     match e.hint() {
         Some(hint) => format!("{e} ({hint})"),
         None => e.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_condition_survives_its_pulse() {
+        for state in [State::Running, State::Paused, State::Waiting("w".to_owned()), State::Error("e".to_owned())] {
+            let condition = Condition { state, since_ms: 7 };
+            assert_eq!(Condition::of_pulse(&condition.pulse("q")), condition);
+        }
+        let long = Condition { state: State::Error("x".repeat(10_000)), since_ms: 7 };
+        assert_eq!(long.pulse("q").reason.unwrap().len(), REASON_CHARS_MAX);
     }
 }

@@ -86,6 +86,7 @@ impl Push {
             sink_topic: None,
             sql: self.sql.clone(),
             trouble: None,
+            host: None,
             counts: Counts::of(&self.progress),
         }
     }

@@ -15,13 +15,10 @@ use crate::execute::operator::EmitMode;
 use crate::execute::pipeline::Pipeline;
 use crate::execute::pull::materialized_view::View;
 use crate::execute::task::spec::{ExecutionSpec, Guarantee, Target};
-use crate::log::{Sole, Start};
+use crate::log::{Claim, Sole, Start};
 use crate::parse::statement::SourceKind;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-
-/// Slot of a process that shares its queries with none.
-const SLOT: &str = "0";
 
 impl Engine {
     /// A persistent query that was planned, ready to run, and what EXPLAIN shows of it.
@@ -35,10 +32,12 @@ impl Engine {
     ) -> (Query, QueryText) {
         let NewQuery { id, sql, plan, pipeline, late_topic } = new;
         let spec = self.execution_spec(pipeline, Target::Topic(sink), self.group(&id), properties);
-        let spec = ExecutionSpec { begin, late_topic, ..spec };
+        let place = self.inner.node.as_ref().map(|node| node.place(&id));
+        let claim = place.clone().map_or_else(Sole::claim, |place| Arc::new(place) as Arc<dyn Claim>);
+        let spec = ExecutionSpec { begin, late_topic, claim, ..spec };
         let below = (self.inner.log.clone(), self.inner.clock.clone());
         let text = QueryText { sql, plan, created_ms };
-        (Query::new(id, spec, below, self.inner.processing.clone(), is_paused), text)
+        (Query::new(id, (spec, place), below, self.inner.processing.clone(), is_paused), text)
     }
 
     fn execution_spec(
@@ -66,8 +65,8 @@ impl Engine {
             pipeline,
             target,
             group,
-            slot: SLOT.to_owned(),
             claim: Sole::claim(),
+            slot: self.inner.config.slot().to_owned(),
             mode: mode(properties),
             begin: None,
             commit_interval: properties::millis(properties, COMMIT_INTERVAL).unwrap_or(usual),

@@ -179,6 +179,8 @@ pub struct QueryRow {
     pub sql: String,
     /// Why it does not run.
     pub trouble: Option<String>,
+    /// Where it runs, if several processes share the queries.
+    pub host: Option<String>,
     /// Its counters.
     pub counts: Counts,
 }
@@ -226,6 +228,8 @@ pub struct ExplainedQuery {
     pub id: String,
     /// RUNNING, PAUSED, ERROR, WAITING.
     pub state: &'static str,
+    /// Where it runs, if several processes share the queries.
+    pub host: Option<String>,
     /// Its consumer group.
     pub group: String,
 }

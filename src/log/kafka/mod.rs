@@ -23,10 +23,10 @@ mod transaction;
 pub use client::KafkaSettings;
 pub use ffi::{Messages, RawHeaders, library_versions};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::log::{
-    Assignment, Claim, CommittedOffset, Identity, Isolation, Log, Reader, RecordSet, Start, TopicChanges, TopicInfo,
-    TopicPartition, TopicSpec, TransactionalWriter, Watermarks, WriterSpec, size,
+    Assignment, Claim, Claimed, CommittedOffset, Identity, Isolation, Log, Reader, RecordSet, Start, TopicChanges,
+    TopicInfo, TopicPartition, TopicSpec, TransactionalWriter, Watermarks, WriterSpec, size,
 };
 use crate::types::clock::SharedClock;
 use client::{BATCH_BYTES, Events, failed, refused};
@@ -226,8 +226,13 @@ impl Log for KafkaLog {
         self.deliver(&topic, records)
     }
 
-    fn transactional_writer(&self, spec: &WriterSpec, _: &Arc<dyn Claim>) -> Result<Box<dyn TransactionalWriter>> {
-        Ok(Box::new(transaction::KafkaWriter::open(self, spec)?))
+    fn transactional_writer(&self, spec: &WriterSpec, claim: &Arc<dyn Claim>) -> Result<Box<dyn TransactionalWriter>> {
+        let writer = transaction::KafkaWriter::open(self, spec)?;
+        match claim.confirm()? {
+            Claimed::Owned { term, .. } => claim.taken(term)?,
+            Claimed::Lost { reason } => return Err(Error::new(Kind::Fenced, reason)),
+        }
+        Ok(Box::new(writer))
     }
 
     fn committed(&self, group: &str, partitions: &[TopicPartition]) -> Result<Vec<Option<CommittedOffset>>> {

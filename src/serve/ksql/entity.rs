@@ -177,6 +177,9 @@ fn query_row(query: &QueryRow) -> Value {
     if let Some(trouble) = &query.trouble {
         row["trouble"] = json!(trouble);
     }
+    if let Some(host) = &query.host {
+        row["host"] = json!(host);
+    }
     row
 }
 
@@ -345,6 +348,7 @@ fn function(signature: &Signature, description: &str) -> Value {
 fn explain(explanation: &Explanation, host: &str) -> Value {
     let query = explanation.query.as_ref();
     let state = query.map(|q| known_state(q.state));
+    let host = query.and_then(|q| q.host.as_deref()).unwrap_or(host);
     json!({
             "id": query.map_or("", |q| q.id.as_str()),
             "statementText": format!("{};", explanation.sql),

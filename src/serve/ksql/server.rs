@@ -2,7 +2,9 @@
 
 use super::read;
 use crate::config;
-use crate::engine::query::persistent::State as QueryState;
+use crate::engine::cluster::hearing::Presence;
+use crate::engine::cluster::node::Member;
+use crate::engine::query::persistent::{Query as PersistentQuery, State as QueryState};
 use crate::engine::result::entity::Status;
 use crate::error::{Error, Result};
 use crate::serve::{App, blocking, error};
@@ -158,21 +160,45 @@ fn heard<T>(message: Result<T>) -> Response {
     }
 }
 
-/// One host, alive, with every query active on it.
+/// The processes of the service, with the queries that each runs. A process that is alone is one host with all of them.
 pub(in crate::serve) async fn cluster_status(State(app): State<Arc<App>>) -> Response {
-    let now = app.engine.clock().now_ms();
-    let active = |(id, query): (String, Arc<crate::engine::query::persistent::Query>)| {
-        let alive = !matches!(query.state(), QueryState::Error(_));
-        alive.then(|| {
-            (id, json!({ "activeStores": [], "activePartitions": [], "standByStores": [], "standByPartitions": [] }))
-        })
+    let members = app.engine.members();
+    let hosts: serde_json::Map<String, Value> = match members.is_empty() {
+        true => [(app.address.to_string(), alone(&app))].into_iter().collect(),
+        false => {
+            let name = |member: &Member| match (member.authority(), member.is_me) {
+                (Some(authority), _) => authority,
+                (None, true) => app.address.to_string(),
+                (None, false) => member.slot.clone(),
+            };
+            members.iter().map(|member| (name(member), member_status(&app, member))).collect()
+        }
     };
-    let queries: serde_json::Map<String, Value> = app.engine.queries().into_iter().filter_map(active).collect();
-    Json(json!({ "clusterStatus": { app.address.to_string(): {
-        "hostAlive": true,
-        "lastStatusUpdateMs": now,
+    Json(json!({ "clusterStatus": hosts })).into_response()
+}
+
+fn alone(app: &App) -> Value {
+    let is_active = |query: &PersistentQuery| !matches!(query.state(), QueryState::Error(_));
+    let active = app.engine.queries().into_iter().filter(|(_, query)| is_active(query));
+    host_status(true, app.engine.clock().now_ms(), active.map(|(id, _)| id))
+}
+
+fn member_status(app: &App, member: &Member) -> Value {
+    let is_alive = member.is_me || member.presence == Presence::Heard;
+    let sent_ms = if member.is_me { Some(app.engine.clock().now_ms()) } else { member.sent_ms };
+    let mut status = host_status(is_alive, sent_ms.unwrap_or(0), member.queries.iter().cloned());
+    status["slot"] = json!(member.slot);
+    status["version"] = json!(member.version);
+    status
+}
+
+fn host_status(is_alive: bool, updated_ms: i64, queries: impl Iterator<Item = String>) -> Value {
+    let none = json!({ "activeStores": [], "activePartitions": [], "standByStores": [], "standByPartitions": [] });
+    let queries: serde_json::Map<String, Value> = queries.map(|id| (id, none.clone())).collect();
+    json!({
+        "hostAlive": is_alive,
+        "lastStatusUpdateMs": updated_ms,
         "activeStandbyPerQuery": queries,
         "hostStoreLags": { "stateStoreLags": {}, "updateTimeMs": 0 },
-    }}}))
-    .into_response()
+    })
 }

@@ -3,13 +3,18 @@
 //! The thread runs turns of the [`Execution`] until it is stopped. After a transient failure (an unreachable broker, a full
 //! disk) it retries with growing pauses; any other failure, a panic included, ends the thread and leaves the query in ERROR with
 //! the reason. [`Query::resume`] restarts it from its last commit.
+//!
+//! Where several processes share the queries of a service ([`placement`]), each has all of them, and the thread waits while the
+//! query is another process's.
 
 mod catch_up;
+mod placement;
 mod thread;
 
 pub(in crate::engine) mod problem_counts;
 
 use crate::engine::Drive;
+use crate::engine::cluster::node::place::Place;
 pub use crate::engine::query::condition::State;
 use crate::engine::query::condition::{Condition, describe};
 use crate::engine::query::processing_log::ProcessingLog;
@@ -75,6 +80,8 @@ struct Shared {
     spec: Option<ExecutionSpec>,
     log: Arc<dyn Log>,
     clock: SharedClock,
+    /// Which process runs it; `None` = this one, which is alone.
+    place: Option<Place>,
     /// Where it reports skipped records.
     processing: ProcessingLog,
     progress: Arc<Progress>,
@@ -116,27 +123,27 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Query {
-    /// A query that is not started yet.
+    /// A query that is not started yet. With a place it runs while the control topic gives it to this process.
     pub fn new(
         id: String,
-        spec: ExecutionSpec,
+        (spec, place): (ExecutionSpec, Option<Place>),
         (log, clock): (Arc<dyn Log>, SharedClock),
         processing: ProcessingLog,
         paused: bool,
     ) -> Query {
         let state = if paused { State::Paused } else { State::Running };
-        Query::build(id, spec.group.clone(), Some(spec), (log, clock), processing, state)
+        Query::build(id, spec.group.clone(), (Some(spec), place), (log, clock), processing, state)
     }
 
     /// A query that cannot run: it is listed as ERROR.
     pub fn failed(id: String, group: String, log: Arc<dyn Log>, clock: SharedClock, reason: String) -> Query {
-        Query::build(id, group, None, (log, clock), ProcessingLog::default(), State::Error(reason))
+        Query::build(id, group, (None, None), (log, clock), ProcessingLog::default(), State::Error(reason))
     }
 
     fn build(
         id: String,
         group: String,
-        spec: Option<ExecutionSpec>,
+        (spec, place): (Option<ExecutionSpec>, Option<Place>),
         (log, clock): (Arc<dyn Log>, SharedClock),
         processing: ProcessingLog,
         state: State,
@@ -161,6 +168,7 @@ impl Query {
             log,
             begun: clock.monotonic(),
             clock,
+            place,
             processing,
             progress: Arc::default(),
             stop: AtomicBool::new(false),
@@ -268,8 +276,15 @@ impl Query {
         self.condition().state
     }
 
-    /// The same, and since when.
+    /// The same, and since when. Of a query that runs elsewhere, as its process says.
     pub fn condition(&self) -> Condition {
+        match self.shared.place.as_ref().filter(|place| !place.is_here()) {
+            Some(place) => self.condition_elsewhere(place),
+            None => self.condition_here(),
+        }
+    }
+
+    fn condition_here(&self) -> Condition {
         let trouble = self.spec().and_then(|spec| spec.watch.trouble());
         let mut status = self.shared.status.lock();
         let (state, since_ms) = (status.state.clone(), status.since);
@@ -351,9 +366,10 @@ impl Query {
         &self.shared.group
     }
 
-    /// Whether everything that it found in its topics is processed and committed.
+    /// Whether everything that it found in its topics is processed and committed; of one that runs elsewhere that is not known here,
+    /// and nothing is to be waited for.
     pub fn is_idle(&self) -> bool {
-        self.shared.status.lock().idle
+        !self.is_here() || self.shared.status.lock().idle
     }
 
     /// Runs it on the caller's thread until nothing is left to do; for tests and the conformance runner.

@@ -1,6 +1,7 @@
 //! What the thread of a query does: attempts, each of which runs turns until it is stopped, paused or fails.
 
 use super::{KIND, RETRY_MAX, RETRY_MIN, Shared, TURN_WAIT};
+use crate::engine::cluster::node::place::Place;
 use crate::engine::query::condition::{State, describe};
 use crate::error::{Error, Kind, Result};
 use crate::execute::task::Execution;
@@ -16,13 +17,15 @@ impl Shared {
         self.wait_while_held();
         let mut pause = RETRY_MIN;
         while !self.stopping() {
-            if self.wait_while_paused() {
+            if self.wait_while_paused() || self.wait_while_elsewhere() {
                 continue;
             }
+            // Until the writer is dropped, also by a panic.
+            let _opened = self.place.as_ref().map(Place::open);
             let started = self.clock.monotonic();
             match self.guarded_attempt() {
                 Ok(()) => {}
-                Err(e) if matches!(e.kind(), Kind::Io | Kind::Busy) => {
+                Err(e) if self.is_transient(&e) => {
                     if self.clock.monotonic() > started + RETRY_MAX {
                         pause = RETRY_MIN;
                     }
@@ -37,6 +40,29 @@ impl Shared {
                 }
             }
         }
+    }
+
+    /// Whether another attempt may succeed. Where several processes share the queries, one that was fenced looks again whose it is.
+    fn is_transient(&self, error: &Error) -> bool {
+        match error.kind() {
+            Kind::Io | Kind::Busy => true,
+            Kind::Fenced => self.place.is_some(),
+            _ => false,
+        }
+    }
+
+    /// Waits a moment if another process runs it.
+    fn wait_while_elsewhere(&self) -> bool {
+        if self.is_here() {
+            return false;
+        }
+        let mut status = self.status.lock();
+        status.starting = false;
+        // The listener takes this lock to signal a change, so none is missed between these two lines.
+        if !self.is_here() && !self.stopping() {
+            self.changed.wait_for(&mut status, TURN_WAIT);
+        }
+        true
     }
 
     fn wait_while_paused(&self) -> bool {
@@ -81,7 +107,7 @@ impl Shared {
     }
 
     fn turns(&self, execution: &mut Execution) -> Result<()> {
-        while !self.stopping() && !self.status.lock().paused {
+        while !self.stopping() && !self.status.lock().paused && self.is_here() {
             let turn = execution.turn(TURN_WAIT).map_err(|e| self.failed(execution, e))?;
             mutant::trip(KIND, &self.group);
             self.remember(turn.bad);

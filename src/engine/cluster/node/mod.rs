@@ -1,0 +1,377 @@
+//! A process as a member of its service: what it reads of the others, what it appends, and which queries are its own.
+//!
+//! ```text
+//! listener   reads control topic and pulses, folds them, and tells the queries what changed      thread "cluster-listener"
+//! speaker    appends Hello, pulses, plans, Confirms and Drain                                    thread "cluster-speaker"
+//! place      a query's view: is it ours? confirmed after each start of a producer (C3)           on the query's thread
+//! ```
+//!
+//! Only the listener changes the folded state, and only the speaker appends, so that a request that hangs keeps no process from
+//! hearing. Neither holds the lock of the state while it waits for the broker. What counts is decided by the pure machines
+//! beside this module; here they are fed and obeyed.
+
+mod listener;
+mod probe;
+mod speaker;
+mod topics;
+
+pub mod place;
+pub mod pulse;
+
+use super::control::Control;
+use super::hearing::{Hearing, Presence};
+use super::membership::Membership;
+use super::names::{Incarnation, QueryName, Slot, Term, Unit};
+use super::planner::Wanted;
+use super::record::{Entry, Hello};
+use crate::config::random_id;
+use crate::error::{Error, Kind, Result};
+use crate::log::Log;
+use crate::threads;
+use crate::types::clock::SharedClock;
+use axum::http::Uri;
+use parking_lot::{Condvar, Mutex};
+use pulse::{Pulse, QueryPulse};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use topics::Topics;
+
+/// The format level of this build.
+const LEVEL: u32 = 1;
+/// How long a start waits until its Hello is in the control topic, and a query until the topic has been read to its end.
+const CONTROL_WAIT: Duration = Duration::from_secs(15);
+/// How long a process that ends waits for others to take its queries.
+const DRAIN_WAIT: Duration = Duration::from_secs(10);
+
+/// What a node has to know about the queries of its engine.
+pub trait Queries: Send + Sync {
+    /// All of the catalogue.
+    fn wanted(&self) -> Vec<Wanted>;
+    /// What those do that run in this process.
+    fn running(&self) -> Vec<QueryPulse>;
+    /// The control topic has changed: each may have become this process's or another's.
+    fn assigned(&self);
+}
+
+/// How a process introduces itself.
+#[derive(Clone, Debug)]
+pub struct Introduction {
+    /// Its stable name.
+    pub slot: String,
+    /// Where other processes reach it, if that is configured.
+    pub address: Option<String>,
+}
+
+/// One process of a service, as the control topic knows it.
+pub struct Node {
+    shared: Arc<Shared>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// What is known of a process.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Member {
+    /// Its slot.
+    pub slot: String,
+    /// Whether it is this process.
+    pub is_me: bool,
+    /// Where it is reached, if it said so.
+    pub address: Option<String>,
+    /// Its version of Tidegate.
+    pub version: String,
+    /// What is known about its life.
+    pub presence: Presence,
+    /// When its last pulse was sent, by its own clock.
+    pub sent_ms: Option<i64>,
+    /// The queries that it owns.
+    pub queries: Vec<String>,
+}
+
+impl Member {
+    /// `HOST:PORT` of its address.
+    pub fn authority(&self) -> Option<String> {
+        let url = self.address.as_deref()?.parse::<Uri>().ok()?;
+        url.authority().map(ToString::to_string)
+    }
+}
+
+struct Shared {
+    log: Arc<dyn Log>,
+    clock: SharedClock,
+    service: String,
+    topics: Topics,
+    me: Slot,
+    incarnation: Incarnation,
+    heard: Mutex<Heard>,
+    /// Signalled after `heard` has changed, and at the end.
+    changed: Condvar,
+    queries: OnceLock<Box<dyn Queries>>,
+    stop: AtomicBool,
+}
+
+/// What the topics say, and what this process wants to say.
+struct Heard {
+    control: Control,
+    hearing: Hearing,
+    membership: Membership,
+    pulses: BTreeMap<Slot, Pulse>,
+    /// Why this process cannot know who owns what: it owns nothing then.
+    failed: Option<Error>,
+    /// What hinders the reading at present.
+    trouble: Option<String>,
+    /// Where other processes reach this one.
+    address: String,
+    /// Queries whose writer is open in this process.
+    open: BTreeSet<QueryName>,
+    /// Ownerships that were committed: to be confirmed.
+    taken: BTreeMap<QueryName, Term>,
+    /// Something changed that the speaker has not looked at.
+    is_news: bool,
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Node").field("slot", &self.shared.me).finish_non_exhaustive()
+    }
+}
+
+impl Node {
+    /// Joins a service: returns when the control topic shows this start as the present one of its slot.
+    pub fn join(log: Arc<dyn Log>, clock: SharedClock, service: &str, intro: Introduction) -> Result<Node> {
+        let topics = Topics::ensure(&*log, service)?;
+        let (me, incarnation) = (Slot::new(&intro.slot), Incarnation(random_id()? as u64));
+        let address = intro.address.unwrap_or_default();
+        let hello = Hello {
+            slot: me.clone(),
+            incarnation,
+            address: address.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            levels: (LEVEL, LEVEL),
+            zone: None,
+            weight: 1,
+        };
+        let heard = Heard {
+            control: Control::default(),
+            hearing: Hearing::new(me.clone(), incarnation),
+            membership: Membership::new(hello),
+            pulses: BTreeMap::new(),
+            failed: None,
+            trouble: None,
+            address,
+            open: BTreeSet::new(),
+            taken: BTreeMap::new(),
+            is_news: true,
+        };
+        let (heard, queries, stop) = (Mutex::new(heard), OnceLock::new(), AtomicBool::new(false));
+        let (changed, service) = (Condvar::new(), service.to_owned());
+        let shared = Arc::new(Shared { log, clock, service, topics, me, incarnation, heard, changed, queries, stop });
+        let node = Node { shared: shared.clone(), threads: Mutex::default() };
+        node.start(listener::KIND, listener::listen)?;
+        node.start(speaker::KIND, speaker::speak)?;
+        shared.wait_until("it has joined its service", |heard| heard.membership.is_joined(&heard.control))?;
+        Ok(node)
+    }
+
+    fn start(&self, kind: &'static str, work: fn(&Arc<Shared>)) -> Result<()> {
+        let shared = self.shared.clone();
+        let thread = threads::spawn(kind, self.shared.service.as_str(), move || work(&shared))?;
+        self.threads.lock().push(thread);
+        Ok(())
+    }
+
+    /// From now on plans are made for these queries.
+    pub fn begin(&self, queries: Box<dyn Queries>) {
+        // A second call would come from a second engine over this node, which does not exist.
+        let _ = self.shared.queries.set(queries);
+        self.news();
+    }
+
+    /// The catalogue has changed.
+    pub fn news(&self) {
+        self.shared.heard.lock().is_news = true;
+        self.shared.changed.notify_all();
+    }
+
+    /// Where other processes reach this one, unless it is configured.
+    pub fn listens_at(&self, address: &str) {
+        let mut heard = self.shared.heard.lock();
+        if heard.address.is_empty() {
+            heard.address = address.to_owned();
+        }
+    }
+
+    /// Its slot.
+    pub fn slot(&self) -> &str {
+        self.shared.me.name()
+    }
+
+    /// All processes that have ever introduced themselves, by slot.
+    pub fn members(&self) -> Vec<Member> {
+        let heard = self.shared.heard.lock();
+        let now = self.shared.now_ms();
+        let slots: Vec<Slot> = heard.control.members().iter().map(|member| member.hello.slot.clone()).collect();
+        slots.iter().filter_map(|slot| heard.member(slot, &self.shared.me, now)).collect()
+    }
+
+    /// The process that owns a query; None if no process does yet.
+    pub fn owner_of(&self, query: &str) -> Option<Member> {
+        let heard = self.shared.heard.lock();
+        let owner = heard.control.unit(&unit(query))?.owner.clone()?;
+        heard.member(&owner, &self.shared.me, self.shared.now_ms())
+    }
+
+    /// What keeps this process from taking part, if anything does.
+    pub fn trouble(&self) -> Option<String> {
+        let heard = self.shared.heard.lock();
+        let failed = heard.failed.as_ref().map(Error::to_string);
+        let replaced = || heard.membership.is_replaced(&heard.control).then(|| self.shared.replaced());
+        failed.or_else(replaced).or_else(|| heard.trouble.clone())
+    }
+
+    /// Gives the queries of this process away, if another one is there to take them; waits a bounded time for that.
+    pub fn drain(&self) {
+        let shared = &self.shared;
+        let mut heard = shared.heard.lock();
+        if heard.membership.is_stopping() || !heard.has_peer(&shared.me, shared.now_ms()) {
+            return;
+        }
+        heard.membership.drain();
+        heard.is_news = true;
+        shared.changed.notify_all();
+        let deadline = shared.clock.monotonic() + DRAIN_WAIT;
+        while !heard.is_drained() && heard.failed.is_none() {
+            let left = deadline.saturating_sub(shared.clock.monotonic());
+            if left.is_zero() || shared.changed.wait_for(&mut heard, left).timed_out() {
+                tracing::warn!(slot = %shared.me, "other processes have not taken all queries of this one");
+                return;
+            }
+        }
+    }
+
+    /// Waits until no process may write a query that was dropped; false if one still may after this time.
+    pub fn await_release(&self, query: &str, limit: Duration) -> bool {
+        let unit = unit(query);
+        let is_released = |heard: &Heard| {
+            let writers = heard.control.unit(&unit).map_or(&[][..], |state| state.may_write.as_slice());
+            writers.is_empty()
+        };
+        let shared = &self.shared;
+        let deadline = shared.clock.monotonic() + limit;
+        let mut heard = shared.heard.lock();
+        while !is_released(&heard) {
+            let left = deadline.saturating_sub(shared.clock.monotonic());
+            if left.is_zero() || shared.changed.wait_for(&mut heard, left).timed_out() {
+                return is_released(&heard);
+            }
+        }
+        true
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Release);
+        // Under the lock: a thread that has looked at `stop` and not begun to wait would miss it.
+        drop(self.shared.heard.lock());
+        self.shared.changed.notify_all();
+        for thread in self.threads.get_mut().drain(..) {
+            // The log must not outlive the engine.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The unit of a query that is not divided.
+fn unit(query: &str) -> Unit {
+    Unit::new(&QueryName::new(query), 0)
+}
+
+impl Shared {
+    fn now_ms(&self) -> u64 {
+        self.clock.monotonic().as_millis() as u64
+    }
+
+    fn stopping(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+
+    fn replaced(&self) -> String {
+        format!("another process of this service has started with the slot {}", self.me)
+    }
+
+    /// Waits at most [`CONTROL_WAIT`]; `what` completes the error "... until".
+    fn wait_until(&self, what: &str, is_true: impl Fn(&Heard) -> bool) -> Result<()> {
+        let deadline = self.clock.monotonic() + CONTROL_WAIT;
+        let mut heard = self.heard.lock();
+        loop {
+            if let Some(failed) = &heard.failed {
+                return Err(Error::new(failed.kind(), failed.to_string()));
+            }
+            if is_true(&heard) {
+                return Ok(());
+            }
+            let left = deadline.saturating_sub(self.clock.monotonic());
+            if left.is_zero() || self.stopping() {
+                let why = heard.trouble.clone().unwrap_or_else(|| "its records do not arrive".to_owned());
+                return Err(Error::new(Kind::Io, format!("this process waited in vain until {what}"))
+                    .with_detail(format!("topic {}: {why}", self.topics.control))
+                    .with_hint("check that the brokers respond"));
+            }
+            self.changed.wait_for(&mut heard, left);
+        }
+    }
+}
+
+impl Heard {
+    fn member(&self, slot: &Slot, me: &Slot, now_ms: u64) -> Option<Member> {
+        let member = self.control.member(slot)?;
+        let pulse = self.pulses.get(slot).filter(|pulse| pulse.incarnation == member.hello.incarnation);
+        let said = pulse.map(|pulse| pulse.address.as_str()).filter(|address| !address.is_empty());
+        let (said, is_me) = (said.unwrap_or(&member.hello.address), slot == me);
+        let address = if is_me { &self.address } else { said };
+        let owned = self.control.units().iter().filter(|state| state.owner.as_ref() == Some(slot));
+        Some(Member {
+            slot: slot.name().to_owned(),
+            is_me,
+            address: Some(address.to_owned()).filter(|address| !address.is_empty()),
+            version: member.hello.version.clone(),
+            presence: self.hearing.presence(slot, now_ms),
+            sent_ms: pulse.map(|pulse| pulse.sent_ms),
+            queries: owned.map(|state| state.unit.query.id().to_owned()).collect(),
+        })
+    }
+
+    /// Whether another process is heard that takes queries.
+    fn has_peer(&self, me: &Slot, now_ms: u64) -> bool {
+        let mut others = self.control.members().iter().filter(|member| member.hello.slot != *me && !member.is_draining);
+        others.any(|member| self.hearing.presence(&member.hello.slot, now_ms) == Presence::Heard)
+    }
+
+    /// Whether nothing is owned and no writer is open any more.
+    fn is_drained(&self) -> bool {
+        self.membership.is_drained(&self.control) && self.open.is_empty()
+    }
+
+    /// The term in which this process owns a query.
+    fn term_of(&self, query: &QueryName, me: &Slot) -> Option<Term> {
+        let takes_part = self.failed.is_none() && self.membership.is_joined(&self.control);
+        self.control.term_of(&Unit::new(query, 0), me).filter(|_| takes_part)
+    }
+
+    /// The next Confirm that the log lacks: of an ownership that was committed, or that a dropped query is not written any more.
+    fn confirm_due(&self, me: &Slot) -> Option<Entry> {
+        let due = self.control.units().iter().find(|state| match &state.owner {
+            Some(owner) => {
+                owner == me && state.may_write.len() > 1 && self.taken.get(&state.unit.query) == Some(&state.term)
+            }
+            None => {
+                let is_last = matches!(state.may_write.as_slice(), [(writer, _)] if writer == me);
+                is_last && !self.open.contains(&state.unit.query)
+            }
+        })?;
+        Some(Entry::Confirm { unit: due.unit.clone(), slot: me.clone(), term: due.term })
+    }
+}

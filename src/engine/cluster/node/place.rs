@@ -1,0 +1,111 @@
+//! A query's place in the cluster: whether this process runs it.
+//!
+//! ```text
+//! is_here     by what the listener has read so far: enough to begin and to end work        cheap
+//! confirm     by the control topic as of now: required before a producer commits (C3)      a request to the broker
+//! ```
+
+use super::pulse::QueryPulse;
+use super::{Member, Node, Shared};
+use crate::engine::cluster::names::{QueryName, Term};
+use crate::error::Result;
+use crate::log::{Claim, Claimed};
+use std::sync::Arc;
+
+/// See the module.
+#[derive(Clone)]
+pub struct Place {
+    shared: Arc<Shared>,
+    query: QueryName,
+}
+
+impl std::fmt::Debug for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Place").field(&self.query).finish()
+    }
+}
+
+/// While it lives, this process may write the rows of a query: a drain and the end of a dropped query wait for it.
+#[derive(Debug)]
+pub struct Opened(Place);
+
+impl Node {
+    /// The place of a query.
+    pub fn place(&self, query: &str) -> Place {
+        Place { shared: self.shared.clone(), query: QueryName::new(query) }
+    }
+}
+
+impl Place {
+    /// Whether the query is this process's, by what has been read so far.
+    pub fn is_here(&self) -> bool {
+        self.shared.heard.lock().term_of(&self.query, &self.shared.me).is_some()
+    }
+
+    /// Whether there are, or have been, other processes.
+    pub fn is_shared(&self) -> bool {
+        self.shared.heard.lock().control.members().len() > 1
+    }
+
+    /// From now on its rows may be written.
+    pub fn open(&self) -> Opened {
+        self.shared.heard.lock().open.insert(self.query.clone());
+        Opened(self.clone())
+    }
+
+    /// The process that owns it.
+    pub fn owner(&self) -> Option<Member> {
+        let heard = self.shared.heard.lock();
+        let owner = heard.control.unit(&super::unit(self.query.id()))?.owner.clone()?;
+        heard.member(&owner, &self.shared.me, self.shared.now_ms())
+    }
+
+    /// What another process that owns it says about it; None if none does, or it has not said anything yet.
+    pub fn pulse(&self) -> Option<QueryPulse> {
+        let heard = self.shared.heard.lock();
+        let owner = heard.control.unit(&super::unit(self.query.id()))?.owner.clone()?;
+        let mut queries = heard.pulses.get(&owner)?.queries.iter();
+        queries.find(|query| query.id == self.query.id()).cloned()
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        let shared = &self.0.shared;
+        let mut heard = shared.heard.lock();
+        heard.open.remove(&self.0.query);
+        heard.taken.remove(&self.0.query);
+        heard.is_news = true;
+        drop(heard);
+        shared.changed.notify_all();
+    }
+}
+
+impl Claim for Place {
+    fn confirm(&self) -> Result<Claimed> {
+        let shared = &self.shared;
+        let end = shared.topics.control_end(&*shared.log)?;
+        shared.wait_until("it had read the control topic", |heard| heard.control.next_offset() >= end)?;
+        let heard = shared.heard.lock();
+        if heard.membership.is_replaced(&heard.control) {
+            return Ok(Claimed::Lost { reason: shared.replaced() });
+        }
+        let Some(Term(term)) = heard.term_of(&self.query, &shared.me) else {
+            let owner = heard.control.unit(&super::unit(self.query.id())).and_then(|state| state.owner.clone());
+            let owner = owner.map_or("no process".to_owned(), |owner| format!("the process with slot {owner}"));
+            return Ok(Claimed::Lost { reason: format!("the control topic gives the query to {owner}") });
+        };
+        let writers = heard.control.unit(&super::unit(self.query.id())).map(|state| state.may_write.as_slice());
+        let others = writers.unwrap_or_default().iter().filter(|(slot, _)| *slot != shared.me);
+        Ok(Claimed::Owned { term, others: others.map(|(slot, _)| slot.name().to_owned()).collect() })
+    }
+
+    fn taken(&self, term: u64) -> Result<()> {
+        let mut heard = self.shared.heard.lock();
+        heard.taken.insert(self.query.clone(), Term(term));
+        heard.is_news = true;
+        drop(heard);
+        self.shared.changed.notify_all();
+        Ok(())
+    }
+}
