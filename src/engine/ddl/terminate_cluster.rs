@@ -13,6 +13,7 @@
 use crate::catalog::topics::TopicUse;
 use crate::engine::Engine;
 use crate::engine::access::Role;
+use crate::engine::cluster::node::Node;
 use crate::engine::command::CommandStatus;
 use crate::engine::ddl::carry_out::Origin;
 use crate::engine::ddl::plan::Step;
@@ -70,10 +71,14 @@ impl Engine {
         self.inner.over.load(Ordering::Acquire)
     }
 
-    /// An error while no statement can be carried out: the service was terminated, the log does not respond or is not writable.
+    /// An error while no statement can be carried out: the service was terminated, the log does not respond or is not writable, or
+    /// this process has no part in its service any more.
     pub fn check_ready(&self) -> Result<()> {
         self.check_alive()?;
         self.check_consistent()?;
+        if let Some(trouble) = self.inner.node.as_ref().and_then(Node::trouble) {
+            return Err(Error::io("this process does not take part in its service").with_detail(trouble));
+        }
         self.inner.log.topic("_")?;
         self.inner.log.check_writable()
     }
