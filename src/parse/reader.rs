@@ -305,6 +305,11 @@ impl<'a> Reader<'a> {
             }
             Err(ParserError::ParserError(message) | ParserError::TokenizerError(message)) => message,
         };
+        // sqlparser knows the operator's precedence, and not what it does.
+        if message.starts_with("No infix parser for token") {
+            let at = self.since(self.position().saturating_sub(1));
+            return Err(Error::statement(format!("operator {} is not supported", self.source(at))).at(at));
+        }
         let (message, start) = match message.rsplit_once(" at Line: 1, Column: ") {
             Some((message, column)) => (message, column.parse::<usize>().ok().map(|c| c.saturating_sub(1))),
             None => (message.as_str(), None),

@@ -45,7 +45,22 @@ pub(super) fn is_absent(reader: &Reader<'_>) -> bool {
     let closed = *reader.token(0) == Token::RParen && reader.is_inside();
     reader.at_end()
         || closed
-        || ["WHERE", "UNION", "INTERSECT", "EXCEPT", "ORDER", "LIMIT", "OFFSET"].contains(&reader.word(0))
+        || ["WHERE", "UNION", "INTERSECT", "EXCEPT", "ORDER", "LIMIT", "OFFSET", "FETCH"].contains(&reader.word(0))
+}
+
+/// Whether a clause begins here that may follow a SELECT list without FROM: `SELECT 1 ORDER BY 1`. Other words are the name of
+/// the column before them.
+pub(super) fn at_clause(reader: &Reader<'_>) -> bool {
+    match reader.word(0) {
+        "ORDER" => reader.word(1) == "BY",
+        "LIMIT" | "OFFSET" => matches!(reader.token(1), Token::Number(..)),
+        "FETCH" => ["FIRST", "NEXT"].contains(&reader.word(1)),
+        "WHERE" | "HAVING" | "UNION" => true,
+        "INTERSECT" | "EXCEPT" => {
+            ["SELECT", "ALL", "VALUES", "TABLE"].contains(&reader.word(1)) || *reader.token(1) == Token::LParen
+        }
+        _ => false,
+    }
 }
 
 /// The source of a SELECT without FROM.

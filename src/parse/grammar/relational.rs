@@ -57,12 +57,14 @@ fn query(reader: &mut Reader<'_>) -> Result<Relational> {
                 if reader.accept_any(&["FIRST", "NEXT"]).is_none() {
                     return reader.unexpected("FIRST or NEXT", &["FIRST", "NEXT"]);
                 }
-                query.limit = Some(reader.count("a number of rows")?);
+                let is_one = ["ROW", "ROWS"].contains(&reader.word(0));
+                query.limit = Some(if is_one { 1 } else { reader.count("a number of rows")? });
                 if reader.accept_any(&["ROWS", "ROW"]).is_none() {
                     return reader.unexpected("ROWS", &["ROWS"]);
                 }
                 reader.expect(&["ONLY"])?;
             }
+            Some("LIMIT") if reader.accept_any(&["ALL", "NULL"]).is_some() => {}
             Some("LIMIT") if query.limit.is_none() => query.limit = Some(reader.count("a number of rows")?),
             Some("OFFSET") if query.offset == 0 => {
                 query.offset = reader.count("a number of rows")?;
@@ -79,6 +81,11 @@ fn definition(reader: &mut Reader<'_>) -> Result<Definition> {
     let name = reader.name("a name for the query")?;
     let columns = from::columns(reader)?;
     reader.expect(&["AS"])?;
+    // Whether its rows are kept or made again changes nothing of them.
+    if *reader.token(0) != Token::LParen {
+        reader.accept(&["NOT"]);
+        reader.accept(&["MATERIALIZED"]);
+    }
     Ok(Definition { name, columns, query: nested(reader)? })
 }
 

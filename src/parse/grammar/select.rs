@@ -187,9 +187,9 @@ fn item(reader: &mut Reader<'_>) -> Result<SelectItem> {
         reader.skip(2);
         return Ok(SelectItem::AllOf(source));
     }
-    let from = reader.position();
+    let start = reader.position();
     let mut expr = reader.expr_or_star()?;
-    let span = reader.since(from);
+    let span = reader.since(start);
     if tree::is_all_fields(&expr)
         && let Expr::BinaryOp { left, .. } = expr
     {
@@ -204,7 +204,9 @@ fn item(reader: &mut Reader<'_>) -> Result<SelectItem> {
         return Err(error.with_detail("it is allowed only as an entry of the SELECT list").at(span));
     }
     let named = reader.accept(&["AS"])
-        || matches!(reader.token(0), Token::Word(_)) && reader.word(0) != "FROM" && reader.word(0) != "INTO";
+        || matches!(reader.token(0), Token::Word(_))
+            && !["FROM", "INTO"].contains(&reader.word(0))
+            && !from::at_clause(reader);
     let alias = match reader.token(0) {
         _ if !named => None,
         // As other systems allow it.

@@ -32,7 +32,7 @@ mod text;
 pub use bind::extensions;
 pub(crate) use bind::native;
 pub use bind::{Boundary, Scope, Typed, bind, bind_to, constant, is_time_column, sql_type, typed_constant};
-pub(in crate::plan) use bind::{compared_rows, row_values};
+pub(in crate::plan) use bind::{compared_rows, interval_millis, row_values};
 pub use errors::{Caught, Reason, RowErrors, Selection};
 pub use program::{Arithmetic, Body, Comparison, Higher, Program};
 

@@ -14,7 +14,7 @@ use crate::plan::scalar::{Arithmetic, Comparison, Program};
 use crate::types::SqlType;
 use arrow::datatypes::Field;
 use datafusion::common::ScalarValue;
-use sqlparser::ast::{DateTimeField, Expr, Interval, TrimWhereField, Value, ValueWithSpan};
+use sqlparser::ast::{BinaryOperator, DateTimeField, Expr, Interval, TrimWhereField, Value, ValueWithSpan};
 use std::sync::Arc;
 
 /// Units of an INTERVAL, and how many milliseconds they have; months and years have no fixed number.
@@ -35,7 +35,7 @@ impl Binder<'_> {
     pub(super) fn extension(&mut self, expr: &Expr) -> Result<Bound> {
         match expr {
             Expr::ILike { negated, any: false, expr, pattern, escape_char } => {
-                let lower = |expr: &Expr| one_call("LCASE", expr);
+                let lower = |expr: &Expr| called("LCASE", &[expr]);
                 self.like(&lower(expr), &lower(pattern), escape_char.as_ref(), *negated)
             }
             Expr::SimilarTo { negated, expr, pattern, escape_char } => {
@@ -79,6 +79,16 @@ impl Binder<'_> {
             Expr::Extract { field, expr, .. } => {
                 let args = vec![text(&part(field)?), self.argument(expr)?];
                 self.resolved("DATE_PART", args)
+            }
+            Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } => {
+                let is_there = Expr::IsNotNull(left.clone());
+                let found = called("ARRAY_CONTAINS", &[&**right, &**left]);
+                let both = BinaryOperator::And;
+                self.expr(&Expr::BinaryOp { left: Box::new(is_there), op: both, right: Box::new(found) })
+            }
+            Expr::AnyOp { compare_op, .. } | Expr::AllOp { compare_op, .. } => {
+                Err(Error::statement(format!("{compare_op} ANY and ALL compare with the values of a query"))
+                    .with_hint("= ANY takes an array, too; FILTER(array, x => x > 1) keeps elements by a condition"))
             }
             Expr::Interval(_) => Err(Error::statement(format!("{expr} is no value by itself"))
                 .with_hint("add it to a TIMESTAMP, DATE or TIME, or subtract it from one")),
@@ -186,10 +196,11 @@ fn text(text: &str) -> Bound {
     Bound::new(Program::Literal(ScalarValue::Utf8(Some(text.to_owned()))), SqlType::String)
 }
 
-fn one_call(name: &str, expr: &Expr) -> Expr {
-    let argument = sqlparser::ast::FunctionArg::Unnamed(sqlparser::ast::FunctionArgExpr::Expr(expr.clone()));
-    let list =
-        sqlparser::ast::FunctionArgumentList { duplicate_treatment: None, args: vec![argument], clauses: Vec::new() };
+fn called(name: &str, args: &[&Expr]) -> Expr {
+    let argument =
+        |expr: &&Expr| sqlparser::ast::FunctionArg::Unnamed(sqlparser::ast::FunctionArgExpr::Expr((*expr).clone()));
+    let args = args.iter().map(argument).collect();
+    let list = sqlparser::ast::FunctionArgumentList { duplicate_treatment: None, args, clauses: Vec::new() };
     Expr::Function(sqlparser::ast::Function {
         name: sqlparser::ast::ObjectName::from(vec![sqlparser::ast::Ident::new(name)]),
         uses_odbc_syntax: false,
@@ -253,6 +264,16 @@ fn parts(interval: &Interval) -> Result<Vec<(i64, Unit)>> {
         all.push((number, unit_of(unit).ok_or_else(wrong)?));
     }
     if all.is_empty() { Err(wrong()) } else { Ok(all) }
+}
+
+/// The milliseconds of an INTERVAL; months and years have no fixed number of them.
+pub(in crate::plan) fn interval_millis(interval: &Interval) -> Result<Option<i64>> {
+    let mut sum = 0_i64;
+    for (number, (_, ms)) in parts(interval)? {
+        let Some(ms) = ms else { return Ok(None) };
+        sum = sum.saturating_add(number.saturating_mul(ms));
+    }
+    Ok(Some(sum))
 }
 
 /// The regular expression of a pattern of SIMILAR TO: `%` and `_` as in LIKE, `|`, `*`, `+`, `?`, `{}`, `()` and `[]` as there.

@@ -45,6 +45,7 @@ pub const EXTENSIONS: &[Extension] = &[
     everywhere("date_trunc('hour', t)", "and the other scalar functions of COMPATIBILITY.md's list"),
     everywhere("t AT TIME ZONE 'Asia/Tokyo'", "CONVERT_TZ(t, 'UTC', 'Asia/Tokyo')"),
     everywhere("(a, b) < (1, 2), (a, b) IN ((1, 2))", "rows of values, compared from left to right"),
+    everywhere("x = ANY(a)", "x is an element of the array a"),
     everywhere("POSITION('b' IN s)", "INSTR(s, 'b')"),
     everywhere("SUBSTRING(s FROM 2 FOR 3)", "SUBSTRING(s, 2, 3)"),
     everywhere("TRIM(BOTH 'x' FROM s)", "also LEADING and TRAILING"),

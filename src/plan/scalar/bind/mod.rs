@@ -17,6 +17,7 @@ pub(crate) mod native;
 mod row;
 mod types;
 
+pub(in crate::plan) use extension::interval_millis;
 pub(in crate::plan) use row::{compared as compared_rows, values as row_values};
 pub use types::sql_type;
 
@@ -215,11 +216,15 @@ impl Binder<'_> {
             },
             Expr::Value(value) => self.value(&value.value),
             Expr::TypedString(typed) => {
-                let text = typed.value.value.clone().into_string().unwrap_or_default();
+                let mut text = typed.value.value.clone().into_string().unwrap_or_default();
                 let ty = sql_type(&typed.data_type).or_else(|error| match &typed.data_type {
                     sqlparser::ast::DataType::Decimal(_) => literal::number(&text).map(|(_, ty)| ty),
                     _ => Err(error),
                 })?;
+                // SQL separates date and time by a space.
+                if ty == SqlType::Timestamp && text.get(10..11) == Some(" ") {
+                    text.replace_range(10..11, "T");
+                }
                 self.converted(&ScalarValue::Utf8(Some(text)), &SqlType::String, &ty)
             }
             Expr::UnaryOp { op: UnaryOperator::Not, expr } => {
