@@ -326,7 +326,8 @@ impl From<datafusion::error::DataFusionError> for Error {
                     }
                     _ => {}
                 }
-                let text = other.strip_backtrace();
+                // The reason alone, without the names of DataFusion's passes and kinds of errors.
+                let text = other.find_root().message().into_owned();
                 let missing = text.split_once("table 'datafusion.public.").and_then(|(_, rest)| rest.split_once('\''));
                 match missing {
                     Some((name, _)) => Error::statement(format!("{name} does not exist."))

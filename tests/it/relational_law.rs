@@ -281,7 +281,9 @@ pub(crate) fn rows_of_values_in_a_query_know_three_values() {
             assert_eq!(world.rows(&format!("SELECT n, w, {form} FROM l")), expected(&|l| row_is_in(l, &all)), "{form}");
         }
         let correlated = "(SELECT n, w FROM r WHERE r.w = l.w OR r.n = l.n)";
-        for form in [format!("(n, w) NOT IN {correlated}"), format!("(n, w) <> ALL {correlated}")] {
+        // Rows of which every set of places may be open, and longer ones.
+        let long = "(n, 1, w, 2, w) NOT IN (SELECT n, 1, w, 2, w FROM r WHERE r.w = l.w OR r.n = l.n)".to_owned();
+        for form in [format!("(n, w) NOT IN {correlated}"), format!("(n, w) <> ALL {correlated}"), long] {
             let rows = world.rows(&format!("SELECT n, w, {form} FROM l"));
             assert_eq!(rows, expected(&|l| not(row_is_in(l, &near(l)))), "{form}");
         }
@@ -334,6 +336,25 @@ fn lag_and_row_number_are_what_datafusion_computes_row_by_row() {
 }
 
 #[test]
+fn equal_rows_are_counted_by_intersect_all_and_except_all() {
+    each_world(|world| {
+        let mut counts: std::collections::BTreeMap<Row, (usize, usize)> = std::collections::BTreeMap::new();
+        world.left.iter().for_each(|row| counts.entry(*row).or_default().0 += 1);
+        world.right.iter().for_each(|row| counts.entry(*row).or_default().1 += 1);
+        let repeated = |times: &dyn Fn(usize, usize) -> usize| {
+            let line = |(row, (l, r)): (&Row, &(usize, usize))| {
+                vec![format!("{}|{}|", shown(row.0), text(row.1)); times(*l, *r)]
+            };
+            sorted(counts.iter().flat_map(line))
+        };
+        let both = "SELECT n, w FROM l INTERSECT ALL SELECT n, w FROM r";
+        assert_eq!(world.rows(both), repeated(&|l, r| l.min(r)));
+        let rest = "SELECT n, w FROM l EXCEPT ALL SELECT n, w FROM r";
+        assert_eq!(world.rows(rest), repeated(&|l, r| l.saturating_sub(r)));
+    });
+}
+
+#[test]
 fn a_correlated_value_is_that_of_its_row() {
     each_world(|world| {
         let value = |l: &Row, all: &dyn Fn(Vec<Option<i64>>) -> String| {
@@ -356,6 +377,8 @@ fn a_correlated_value_is_that_of_its_row() {
             "SELECT n, (SELECT MAX(n) FROM r WHERE r.w = l.w) FROM l",
             "SELECT n, (SELECT n FROM r WHERE r.w = l.w AND n IS NOT NULL ORDER BY n DESC LIMIT 1) FROM l",
             "SELECT n, (SELECT MAX(x.n) FROM (SELECT * FROM r) x WHERE x.w = l.w GROUP BY x.w) FROM l",
+            "SELECT n, (SELECT MAX(n) FROM (SELECT n FROM r WHERE r.w = l.w) x) FROM l",
+            "SELECT n, (SELECT x.n FROM (SELECT n, ROW_NUMBER() OVER (ORDER BY n DESC) AS p FROM r WHERE r.w = l.w AND n IS NOT NULL) x WHERE p = 1) FROM l",
             "SELECT l.n, x.n FROM l LEFT JOIN LATERAL (SELECT n FROM r WHERE r.w = l.w AND n IS NOT NULL ORDER BY n DESC LIMIT 1) x ON TRUE",
         ] {
             assert_eq!(world.rows(sql), expected(&most), "{sql}");

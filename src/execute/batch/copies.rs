@@ -117,8 +117,10 @@ impl WindowUDFImpl for Measured {
         };
         let repeats = args.ignore_nulls();
         let inner = self.function.partition_evaluator_factory(args)?;
-        Ok(match is_wide {
-            true => Box::new(Evaluator { inner, default_bytes, shift, repeats, copies: Copies::default() }),
+        // Row by row DataFusion's LEAD with IGNORE NULLS loses count of the values ahead, and gives the default in their place.
+        let at_once = repeats && ["lag", "lead"].contains(&self.function.name());
+        Ok(match is_wide || at_once {
+            true => Box::new(Evaluator { inner, default_bytes, shift, repeats, at_once, copies: Copies::default() }),
             false => inner,
         })
     }
@@ -155,6 +157,8 @@ struct Evaluator {
     shift: usize,
     /// One value may be the result of many rows, because NULLs are passed over.
     repeats: bool,
+    /// The results are right only if they are made for a whole partition at once.
+    at_once: bool,
     copies: Copies,
 }
 
@@ -202,7 +206,7 @@ impl PartitionEvaluator for Evaluator {
     }
 
     fn supports_bounded_execution(&self) -> bool {
-        self.inner.supports_bounded_execution()
+        !self.at_once && self.inner.supports_bounded_execution()
     }
 
     fn uses_window_frame(&self) -> bool {

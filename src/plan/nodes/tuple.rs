@@ -4,7 +4,7 @@ use crate::error::{Error, Span};
 use crate::types::SqlType;
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray};
 use arrow::compute::SortOptions;
-use arrow::datatypes::{DataType, Int64Type};
+use arrow::datatypes::{DataType, Float64Type, Int64Type};
 use arrow::row::{RowConverter, SortField};
 use datafusion::common::Result;
 use datafusion::logical_expr::expr::ScalarFunction;
@@ -96,13 +96,22 @@ impl ScalarUDFImpl for Tuple {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let arrays: Vec<ArrayRef> = args.args.iter().map(|a| a.to_array(args.number_rows)).collect::<Result<_>>()?;
+        let value = |arg: &ColumnarValue| Ok(with_one_zero(arg.to_array(args.number_rows)?));
+        let arrays: Vec<ArrayRef> = args.args.iter().map(value).collect::<Result<_>>()?;
         let fields = arrays.iter().map(|a| SortField::new(a.data_type().clone())).collect();
         let rows = RowConverter::new(fields)?.convert_columns(&arrays)?;
         let has_null = |row: usize| self.is_whole && arrays.iter().any(|values| values.is_null(row));
         let bytes = rows.iter().enumerate().map(|(at, row)| (!has_null(at)).then(|| row.data().to_vec()));
         let bytes: BinaryArray = bytes.collect();
         Ok(ColumnarValue::Array(Arc::new(bytes)))
+    }
+}
+
+/// The numbers with 0 in the place of -0, which equals it.
+fn with_one_zero(values: ArrayRef) -> ArrayRef {
+    match values.as_primitive_opt::<Float64Type>() {
+        Some(numbers) => Arc::new(numbers.unary::<_, Float64Type>(|number| number + 0.0)),
+        None => values,
     }
 }
 

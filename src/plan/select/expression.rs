@@ -33,7 +33,7 @@ pub(in crate::plan) fn normal(expr: &Expr, alias: &str) -> Expr {
             _ => {}
         }
     };
-    let _ = VisitMut::visit(&mut expr, &mut Rewrite { change: &mut change, fields: Vec::new() });
+    let _ = VisitMut::visit(&mut expr, &mut Rewrite { lambdas: Vec::new(), change: &mut change, fields: Vec::new() });
     expr
 }
 
@@ -45,7 +45,7 @@ pub(in crate::plan) fn replace(expr: &Expr, by: &mut dyn FnMut(&Expr) -> Option<
             *e = other;
         }
     };
-    let _ = VisitMut::visit(&mut expr, &mut Rewrite { change: &mut change, fields: Vec::new() });
+    let _ = VisitMut::visit(&mut expr, &mut Rewrite { lambdas: Vec::new(), change: &mut change, fields: Vec::new() });
     expr
 }
 
@@ -167,6 +167,16 @@ pub(in crate::plan) fn case(condition: Expr, value: Expr) -> Expr {
         operand: None,
         conditions: vec![CaseWhen { condition, result: value }],
         else_result: None,
+    }
+}
+
+/// `CASE WHEN condition THEN value ELSE other END`
+pub(in crate::plan) fn either(condition: Expr, value: Expr, other: Expr) -> Expr {
+    match case(condition, value) {
+        Expr::Case { case_token, end_token, operand, conditions, .. } => {
+            Expr::Case { case_token, end_token, operand, conditions, else_result: Some(Box::new(other)) }
+        }
+        case => case,
     }
 }
 
@@ -359,7 +369,7 @@ fn null() -> Expr {
 
 /// Visits `expr` and its parts from the outside in, without field names after `->`; the flag says whether the part is inside an aggregate.
 fn walk(expr: &Expr, visit: &mut dyn FnMut(&Expr, bool)) {
-    let mut reader = Reader { visit, fields: Vec::new(), aggregates: 0 };
+    let mut reader = Reader { visit, fields: Vec::new(), lambdas: Vec::new(), aggregates: 0 };
     let _ = Visit::visit(expr, &mut reader);
 }
 
@@ -371,9 +381,26 @@ fn field_of(expr: &Expr) -> Option<usize> {
     }
 }
 
+/// The names that a lambda binds, if the expression is one.
+fn bound_by(expr: &Expr) -> Option<Vec<String>> {
+    let Expr::Lambda(lambda) = expr else { return None };
+    let params = match &lambda.params {
+        OneOrManyWithParens::One(param) => std::slice::from_ref(param),
+        OneOrManyWithParens::Many(params) => params,
+    };
+    Some(params.iter().map(|param| param.name.value.clone()).collect())
+}
+
+/// Is it a name that one of the lambdas around it binds, and so no column?
+fn is_bound(expr: &Expr, lambdas: &[Vec<String>]) -> bool {
+    matches!(expr, Expr::Identifier(name) if lambdas.iter().flatten().any(|bound| *bound == name.value))
+}
+
 struct Reader<'a> {
     visit: &'a mut dyn FnMut(&Expr, bool),
     fields: Vec<usize>,
+    /// What the lambdas around bind.
+    lambdas: Vec<Vec<String>>,
     aggregates: usize,
 }
 
@@ -382,15 +409,19 @@ impl Visitor for Reader<'_> {
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
         self.fields.extend(field_of(expr));
-        if !self.fields.contains(&(std::ptr::from_ref(expr) as usize)) {
+        if !self.fields.contains(&(std::ptr::from_ref(expr) as usize)) && !is_bound(expr, &self.lambdas) {
             (self.visit)(expr, self.aggregates > 0);
         }
+        self.lambdas.extend(bound_by(expr));
         self.aggregates += usize::from(aggregate_call(expr).is_some());
         ControlFlow::Continue(())
     }
 
     fn post_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
         self.aggregates -= usize::from(aggregate_call(expr).is_some());
+        if bound_by(expr).is_some() {
+            self.lambdas.pop();
+        }
         ControlFlow::Continue(())
     }
 }
@@ -399,16 +430,26 @@ impl Visitor for Reader<'_> {
 struct Rewrite<'a> {
     change: &'a mut dyn FnMut(&mut Expr),
     fields: Vec<usize>,
+    /// What the lambdas around bind.
+    lambdas: Vec<Vec<String>>,
 }
 
 impl VisitorMut for Rewrite<'_> {
     type Break = ();
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if !self.fields.contains(&(std::ptr::from_ref(expr) as usize)) {
+        if !self.fields.contains(&(std::ptr::from_ref(expr) as usize)) && !is_bound(expr, &self.lambdas) {
             (self.change)(expr);
         }
         self.fields.extend(field_of(expr));
+        self.lambdas.extend(bound_by(expr));
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if bound_by(expr).is_some() {
+            self.lambdas.pop();
+        }
         ControlFlow::Continue(())
     }
 }
@@ -419,14 +460,7 @@ pub(in crate::plan) fn parameters(expr: &Expr) -> BTreeSet<String> {
     impl Visitor for Lambdas {
         type Break = ();
         fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-            if let Expr::Lambda(lambda) = expr {
-                let one = std::slice::from_ref;
-                let params = match &lambda.params {
-                    OneOrManyWithParens::One(p) => one(p),
-                    OneOrManyWithParens::Many(many) => many,
-                };
-                self.0.extend(params.iter().map(|p| p.name.value.clone()));
-            }
+            self.0.extend(bound_by(expr).into_iter().flatten());
             ControlFlow::Continue(())
         }
     }

@@ -20,6 +20,7 @@ use crate::plan::select::{expression, over, sets};
 use crate::types::time::Window;
 use crate::types::{Column, SqlType, pseudo};
 use datafusion::common::{Column as PlanColumn, ScalarValue};
+use datafusion::functions_aggregate::expr_fn::count;
 use datafusion::logical_expr::{Aggregate, Expr as PlanExpr, LogicalPlan, LogicalPlanBuilder, lit};
 use sqlparser::ast::Expr;
 use std::sync::Arc;
@@ -240,7 +241,11 @@ impl Grouped {
         let column = |place: usize| columns[self.keys.len() + place].clone();
         let results = self.calls.iter().enumerate();
         let results = results.map(|(place, call)| Ok(call.called.aggregate(&column)?.alias(result_name(place))));
-        let results = results.collect::<Result<Vec<_>>>()?;
+        let mut results = results.collect::<Result<Vec<_>>>()?;
+        // A set without keys has one group, also where nothing is computed of it: DataFusion wants something.
+        if group.is_empty() && results.is_empty() {
+            results.push(count(lit(1_i64)).alias(result_name(self.calls.len())));
+        }
         let node = Aggregate::try_new(Arc::new(plan), group, results)?;
         Ok(LogicalPlan::Aggregate(node))
     }

@@ -16,6 +16,7 @@ use crate::parse::span_of;
 use crate::parse::statement::{Name, Select, SelectItem};
 use crate::plan::nodes::{Compute, Keep, call};
 use crate::plan::scalar::{self, Boundary, Typed};
+use crate::plan::select::callee::frame::{self, SortedBy};
 use crate::plan::select::callee::{self, Called, Computed, Place};
 use crate::plan::select::context::{Context, Purpose};
 use crate::plan::select::expression;
@@ -24,7 +25,10 @@ use crate::plan::select::scope::Names;
 use crate::types::{SqlType, nearest};
 use datafusion::logical_expr::expr::Sort;
 use datafusion::logical_expr::{Expr as PlanExpr, LogicalPlan, LogicalPlanBuilder, WindowFrame};
-use sqlparser::ast::{Expr, Function, Ident, WindowSpec, WindowType};
+use sqlparser::ast::{
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments, Ident, NullTreatment,
+    Value, WindowSpec, WindowType,
+};
 use std::borrow::Cow;
 
 /// A call with OVER, bound.
@@ -147,6 +151,8 @@ pub(super) fn bind(
     names: Names,
     plan: LogicalPlan,
 ) -> Result<(Vec<Item>, Names, LogicalPlan)> {
+    let items: Vec<Item> = items.into_iter().map(|i| Item { expr: with_default(&i.expr), ..i }).collect();
+    let qualify = qualify.map(|expr| with_default(&expr));
     let mut calls: Vec<Function> = Vec::new();
     for expr in items.iter().map(|i| &i.expr).chain(&qualify) {
         for call in expression::over_calls(expr) {
@@ -191,6 +197,39 @@ pub(super) fn bind(
     Ok((items, above, plan))
 }
 
+/// LAG and LEAD take a constant in the place of a row that is not there; any other default is put beside them.
+///
+/// ```text
+/// LAG(a, 1, b) OVER w       CASE WHEN LAG(TRUE, 1) OVER w IS NULL THEN b ELSE LAG(a, 1) OVER w END
+/// ```
+fn with_default(expr: &Expr) -> Expr {
+    expression::replace(expr, &mut |part| {
+        let Expr::Function(function) = part else { return None };
+        let shifts = ["LAG", "LEAD"].contains(&expression::function_name(function).as_str());
+        let (FunctionArguments::List(list), true) = (&function.args, shifts && function.over.is_some()) else {
+            return None;
+        };
+        let [_, _, FunctionArg::Unnamed(FunctionArgExpr::Expr(default))] = &list.args[..] else { return None };
+        if expression::is_constant(default) {
+            return None;
+        }
+        let mut value = function.clone();
+        let FunctionArguments::List(left) = &mut value.args else { return None };
+        left.args.truncate(2);
+        let mut there = value.clone();
+        let ignores = |clause: &FunctionArgumentClause| {
+            matches!(clause, FunctionArgumentClause::IgnoreOrRespectNulls(NullTreatment::IgnoreNulls))
+        };
+        let skips_nulls =
+            function.null_treatment == Some(NullTreatment::IgnoreNulls) || list.clauses.iter().any(ignores);
+        if let (FunctionArguments::List(given), false) = (&mut there.args, skips_nulls) {
+            given.args[0] = FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::value(Value::Boolean(true))));
+        }
+        let is_absent = Expr::IsNull(Box::new(Expr::Function(there)));
+        Some(expression::either(is_absent, default.clone(), Expr::Function(value)))
+    })
+}
+
 fn check(context: &Context<'_>, calls: &[Function], qualify: Option<&Expr>) -> Result<()> {
     let continuous = context.purpose != Purpose::Batch || context.settings.strict;
     match (calls.first(), qualify) {
@@ -225,11 +264,11 @@ fn window(context: &Context<'_>, function: &Function, names: &Names, computed: &
     let frame = match &spec.window_frame {
         _ if mutant::on(Mutant::FrameLost) => WindowFrame::new(None),
         None => WindowFrame::new((!order_by.is_empty()).then_some(false)),
-        Some(frame) => WindowFrame::try_from(frame.clone()).map_err(|e| {
-            Error::statement(format!("{} {} is no frame of rows", frame.units, frame.start_bound))
-                .at_some(span_of(&whole))
-                .because(e)
-        })?,
+        Some(frame) => {
+            let keys = spec.order_by.iter().zip(&order_by);
+            let keys: Vec<SortedBy<'_>> = keys.map(|(by, key)| (&by.expr, computed.ty(key.0))).collect();
+            frame::checked(frame, &keys).map_err(|e| if e.span().is_some() { e } else { e.at_some(span_of(&whole)) })?
+        }
     };
     Ok(Window { whole, called, partition_by, order_by, frame })
 }

@@ -42,14 +42,14 @@ enum Key {
 /// Binds a query; returns its rows and the streams and tables that it reads.
 pub(in crate::plan) fn bind(query: &Relational, catalog: &Catalog, settings: &Settings) -> Result<(Rows, Vec<String>)> {
     let relations = Relations::over_history(catalog, settings, rows);
-    let rows = rows(query, &relations)?;
+    let rows = rows(query, &relations).map_err(|e| relations.in_words(e))?;
     Ok((rows, relations.reads()))
 }
 
 /// Binds a SELECT in ksqlDB's grammar.
 pub(in crate::plan) fn bind_select(select: &Select, catalog: &Catalog, settings: &Settings) -> Result<Bound> {
     let relations = Relations::over_history(catalog, settings, rows);
-    let bound = select::bind(select, Purpose::Batch, &relations)?;
+    let bound = select::bind(select, Purpose::Batch, &relations).map_err(|e| relations.in_words(e))?;
     Ok(Bound { reads: relations.reads(), ..bound })
 }
 
@@ -290,10 +290,30 @@ fn combine(operator: SetOperator, all: bool, left: Rows, right: Rows) -> Result<
             LogicalPlanBuilder::from(left).union(right)?.build()?
         }
         SetOperator::Union => LogicalPlanBuilder::from(left).union_distinct(right)?.build()?,
-        SetOperator::Intersect => LogicalPlanBuilder::intersect(left, right, all)?,
-        SetOperator::Except => LogicalPlanBuilder::except(left, right, all)?,
+        SetOperator::Intersect if all => each_once(left, right, LogicalPlanBuilder::intersect)?,
+        SetOperator::Except if all => each_once(left, right, LogicalPlanBuilder::except)?,
+        SetOperator::Intersect => LogicalPlanBuilder::intersect(left, right, false)?,
+        SetOperator::Except => LogicalPlanBuilder::except(left, right, false)?,
     };
     Ok(Rows { plan, columns })
+}
+
+/// INTERSECT ALL and EXCEPT ALL: equal rows are numbered on both sides, so that each meets one other row at most. (DataFusion's own
+/// joins keep a row as often as it is on the left side, or not at all.)
+fn each_once(
+    left: LogicalPlan,
+    right: LogicalPlan,
+    combined: fn(LogicalPlan, LogicalPlan, bool) -> datafusion::common::Result<LogicalPlan>,
+) -> Result<LogicalPlan> {
+    let width = left.schema().fields().len();
+    let numbered = |plan: LogicalPlan| -> Result<LogicalPlan> {
+        let values = plan.schema().columns().into_iter().map(PlanExpr::Column).collect();
+        let number = row_number().partition_by(vec![tuple::tuple(values)]).build()?.alias("#number");
+        Ok(LogicalPlanBuilder::from(plan).window(vec![number])?.build()?)
+    };
+    let plan = combined(numbered(left)?, numbered(right)?, false)?;
+    let kept = plan.schema().columns().into_iter().take(width);
+    Ok(Compute::plan(kept.map(|c| (c.name.clone(), PlanExpr::Column(c))).collect(), plan)?)
 }
 
 /// The rows with their columns in these types, under these names.

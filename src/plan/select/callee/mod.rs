@@ -8,6 +8,7 @@
 //! The columns are bound as every other expression of ours. ksqlDB's aggregates have precedence; where a name is free it is
 //! one of DataFusion's.
 
+pub(super) mod frame;
 mod native;
 mod parts;
 
@@ -91,7 +92,8 @@ impl Computed {
         self.0.iter().map(|(_, _, Typed { program, ty })| call::call(program, ty, input))
     }
 
-    fn ty(&self, place: usize) -> &SqlType {
+    /// The type of a column.
+    pub(super) fn ty(&self, place: usize) -> &SqlType {
         &self.0[place].2.ty
     }
 }

@@ -51,10 +51,7 @@ impl Parts<'_> {
                 .with_hint("FILTER belongs to aggregates; CASE in an argument chooses between values"));
         }
         let given = self.arguments(place, computed)?;
-        let wanted = match given.is_empty() {
-            true => Vec::new(),
-            false => fields_with_udf(&fields(&given), function.as_ref()).map_err(|e| self.wrong(&given, e))?,
-        };
+        let wanted = fields_with_udf(&fields(&given), function.as_ref()).map_err(|e| self.wrong(&given, e))?;
         let mut args = self.coerced(given.clone(), &wanted)?;
         self.check_constants(function.name(), &args)?;
         // The default of LAG and LEAD has the type of the value.
@@ -120,6 +117,7 @@ impl Parts<'_> {
         if let Some(at) = constants.iter().find(column) {
             return Err(Error::statement(format!("argument {} of {} is a constant", at + 1, self.name)));
         }
+        self.check_ranges(name, args)?;
         let Some(Bound::Centroids(at)) = allowed(name, Sort::Aggregate).map(|f| f.bound) else {
             return Ok(());
         };
@@ -137,6 +135,28 @@ impl Parts<'_> {
                 "the number of centroids of {name} is a constant from 1 to {CENTROIDS_MAX}"
             ))
             .with_hint("100 are usual; more make the result more exact and need more memory")),
+        }
+    }
+
+    /// Constants that DataFusion would refuse when the first rows are there, or never.
+    fn check_ranges(&self, name: &str, args: &[Argument]) -> Result<()> {
+        let (at, range, what) = match name {
+            "percentile_cont" | "approx_percentile_cont" => (1, 0.0..=1.0, "a number from 0 to 1"),
+            "approx_percentile_cont_with_weight" => (2, 0.0..=1.0, "a number from 0 to 1"),
+            "ntile" => (0, 1.0..=f64::MAX, "a whole number from 1 on"),
+            "nth_value" => (1, 1.0..=f64::MAX, "a whole number from 1 on"),
+            _ => return Ok(()),
+        };
+        let Some(Argument::Literal(value)) = args.get(at) else { return Ok(()) };
+        let number = match value.cast_to(&DataType::Float64) {
+            Ok(ScalarValue::Float64(number)) => number,
+            _ => None,
+        };
+        // From the last value back.
+        let from_the_end = name == "nth_value" && number.is_some_and(|number| number < 0.0);
+        match number {
+            Some(number) if range.contains(&number) || from_the_end => Ok(()),
+            _ => Err(Error::statement(format!("argument {} of {} is {what}", at + 1, self.name))),
         }
     }
 

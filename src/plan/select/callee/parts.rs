@@ -234,7 +234,10 @@ impl<'a> Parts<'a> {
         // COUNT(DISTINCT a, b) counts rows without NULL, each once.
         let several = name == "COUNT" && self.distinct && given.len() > 1;
         let asked = if several { &given[..1] } else { &given };
-        let function = aggregate::resolve(name, asked, place.settings.aggregates)?;
+        let function = match aggregate::resolve(name, asked, place.settings.aggregates) {
+            Err(refused) => return self.of_other_types(place, computed).unwrap_or(Err(refused)),
+            Ok(function) => function,
+        };
         let function = function.ok_or_else(|| Error::bug(format!("{name} is no aggregate")))?;
         let columns = args.iter().take(if several { args.len() } else { function.arity() });
         let columns = columns
@@ -243,6 +246,16 @@ impl<'a> Parts<'a> {
         let ty = function.output();
         let function = call::aggregate(function, columns.len(), self.text());
         Ok(self.called(WindowFunctionDefinition::AggregateUDF(Arc::new(function)), columns, ty.arrow(), ty))
+    }
+
+    /// AVG of DECIMAL, MIN and MAX of BOOLEAN: types that ksqlDB's aggregate does not take, and DataFusion's does. `None` = it does
+    /// not either.
+    fn of_other_types(&self, place: Place<'_>, computed: &mut Computed) -> Option<Result<Called>> {
+        let is_same = ["AVG", "MAX", "MIN"].contains(&self.name.as_str());
+        if !is_same || place.purpose != Purpose::Batch || place.settings.strict {
+            return None;
+        }
+        self.foreign(named::aggregate(&self.name)?, place, computed).ok().map(Ok)
     }
 
     /// The arguments; in a continuous query, with the condition of FILTER in them.

@@ -10,7 +10,7 @@
 use super::relations::{ID, Relations};
 use crate::error::Result;
 use crate::parse::query::{Body, Relational};
-use crate::parse::statement::{Condition, Derived, Select, SelectItem};
+use crate::parse::statement::{Condition, Derived, Relation, Select, SelectItem};
 use crate::plan::select::expression;
 use crate::types::pseudo;
 use sqlparser::ast::{Expr, Ident};
@@ -33,7 +33,7 @@ pub(in crate::plan::select) fn capture(
     outside: &Outside<'_>,
 ) -> Result<Captured> {
     let mut query = query.clone();
-    let mut capture = Capture { alias, outside, columns: Vec::new(), frames: Vec::new() };
+    let mut capture = Capture { alias, outside, columns: Vec::new(), frames: Vec::new(), replaced: 0 };
     capture.query(&mut query, relations)?;
     Ok(Captured { query, columns: capture.columns })
 }
@@ -62,6 +62,46 @@ struct Capture<'c> {
     outside: &'c Outside<'c>,
     columns: Vec<Expr>,
     frames: Vec<Frame>,
+    /// How many names were replaced so far.
+    replaced: usize,
+}
+
+/// Names that the columns of a query have, as far as they can be told before it is bound.
+fn result_names(body: &Body, relations: &Relations<'_>) -> BTreeSet<String> {
+    let select = match body {
+        Body::Select(body) => &body.select,
+        Body::Set { sides, .. } => return result_names(&sides[0], relations),
+        Body::Nested(query) => return result_names(&query.body, relations),
+        Body::Values(_) => return BTreeSet::new(),
+    };
+    let all_of = |relation: &Relation| -> BTreeSet<String> {
+        let given = relation.columns.iter().map(|column| column.value.clone());
+        let own = match relation.derived.as_deref() {
+            Some(Derived::Query { query, .. }) => result_names(&query.body, relations),
+            Some(_) => BTreeSet::new(),
+            None => match relations.require(&relation.name) {
+                Ok(source) => source.schema.columns().map(|column| column.name.clone()).collect(),
+                Err(_) => BTreeSet::new(),
+            },
+        };
+        given.chain(own).collect()
+    };
+    let names = |item: &SelectItem| -> BTreeSet<String> {
+        match item {
+            SelectItem::Expr { alias: Some(alias), .. } => [alias.value.clone()].into(),
+            SelectItem::Expr { expr: Expr::CompoundIdentifier(parts), .. } => {
+                parts.last().map(|part| part.value.clone()).into_iter().collect()
+            }
+            SelectItem::Expr { expr, .. } => expression::as_name(expr).map(str::to_owned).into_iter().collect(),
+            SelectItem::AllOf(source) => {
+                let of = |relation: &&Relation| relation.known_as().value == source.value;
+                select.relations().filter(of).flat_map(all_of).collect()
+            }
+            SelectItem::All => select.relations().flat_map(all_of).collect(),
+            SelectItem::AllFields(_) => BTreeSet::new(),
+        }
+    };
+    select.items.iter().flat_map(names).collect()
 }
 
 impl Capture<'_> {
@@ -100,7 +140,12 @@ impl Capture<'_> {
             let mut columns: BTreeSet<String> = relation.columns.iter().map(|c| c.value.clone()).collect();
             let unbound = matches!(relation.derived.as_deref(), Some(Derived::Query { lateral: true, .. }));
             match unbound && relations.rows_of(&relation.name.value).is_none() {
-                true => columns.extend(relation.alias.iter().map(|alias| alias.value.clone())),
+                true => {
+                    columns.extend(relation.alias.iter().map(|alias| alias.value.clone()));
+                    if let Some(Derived::Query { query, .. }) = relation.derived.as_deref() {
+                        columns.extend(result_names(&query.body, &relations));
+                    }
+                }
                 false => {
                     let source = relations.require(&relation.name)?;
                     columns.extend(source.schema.columns().map(|c| c.name.clone()));
@@ -127,6 +172,7 @@ impl Capture<'_> {
     }
 
     fn select(&mut self, select: &mut Select, relations: &Relations<'_>) -> Result<()> {
+        self.derived(select, relations)?;
         let frame = self.frame(select, relations)?;
         let (_, inner) = relations.within_any().with_from(select)?;
         self.frames.push(frame);
@@ -156,6 +202,21 @@ impl Capture<'_> {
         queries
     }
 
+    /// A query in FROM that names columns of the rows around is made for each of them, as one that says LATERAL is; the sources
+    /// beside it remain unknown to it.
+    fn derived(&mut self, select: &mut Select, relations: &Relations<'_>) -> Result<()> {
+        for relation in select.relations_mut() {
+            if let Some(Derived::Query { lateral, query }) = relation.derived.as_deref_mut()
+                && !*lateral
+            {
+                let before = self.replaced;
+                self.query(query, relations)?;
+                *lateral = self.replaced > before;
+            }
+        }
+        Ok(())
+    }
+
     /// `named`: names of the SELECT list are known, too.
     fn expr(&mut self, expr: &mut Expr, named: bool) {
         let parameters = expression::parameters(expr);
@@ -169,6 +230,7 @@ impl Capture<'_> {
                 return None;
             }
             let known = (self.outside)(part)?;
+            self.replaced += 1;
             let place = self.columns.iter().position(|c| *c == known).unwrap_or(self.columns.len());
             if place == self.columns.len() {
                 self.columns.push(known);

@@ -30,8 +30,8 @@ use sqlparser::ast::{BinaryOperator, Expr, Value};
 const ROW: &str = "#row";
 /// Whether a pair is one of a row of values with a NULL, or what of a pair has to be equal beside its NULLs.
 const OPEN: &str = "#open";
-/// Values of a row for which pairs with NULLs are found by a hash join, in which each row is there two to that power times. Longer
-/// rows are compared pair by pair.
+/// Values of a row for which every set of places may be open: each row is there two to that power times. Of longer rows the sets are
+/// those of the rows that are there, for which both sides are read once more.
 const OPEN_PLACES_MAX: usize = 4;
 
 /// `row [NOT] IN (query)` as a column `name`; `negated` is `None` where NULL means as much as false.
@@ -118,7 +118,7 @@ pub(super) fn some(
     name: &str,
 ) -> Result<LogicalPlan> {
     let pairs = Pairs::of(row, inner, attached)?;
-    let meeting = pairs.meeting(outer, inner, condition, false)?;
+    let meeting = pairs.meeting(outer, inner, condition)?;
     let answer = |side: &Side| Ok(side.right(ROW).is_not_null());
     outer.with(meeting, vec![(tuple::tuple(pairs.sought), ROW)], name, &answer)
 }
@@ -138,6 +138,11 @@ pub(super) fn other_width(values: usize, width: usize) -> Error {
 
 fn left(place: usize) -> String {
     format!("#l{place}")
+}
+
+/// Whether the other row leaves a place open.
+fn other(place: usize) -> String {
+    format!("#other_{place}")
 }
 
 fn right(place: usize) -> String {
@@ -232,18 +237,19 @@ impl Pairs {
     /// listed (1, 2)        the other one the second           key: second, none, 1
     /// ```
     fn open(&self, outer: &Outer, inner: &Inner) -> Result<LogicalPlan> {
-        if self.types.len() > OPEN_PLACES_MAX {
-            return self.meeting(outer, inner, &self.alike(), true);
-        }
         let mut columns = named(left, &self.sought);
         columns.push((ROW.to_owned(), tuple::tuple(self.sought.clone())));
         if !outer.around.is_empty() {
             columns.push((FOR.to_owned(), tuple::tuple(outer.around.clone())));
         }
         let sought = distinct(Compute::plan(columns, outer.plan.clone())?)?;
-        let sought = self.with_open_key(sought, left, true)?;
         let listed = distinct(inner.computed(named(right, &self.listed))?)?;
-        let listed = distinct(self.with_open_key(listed, right, false)?)?;
+        let (left_open, right_open) = match self.types.len() > OPEN_PLACES_MAX {
+            true => (self.open_places(&sought, left)?, self.open_places(&listed, right)?),
+            false => (self.all_sets()?, self.all_sets()?),
+        };
+        let sought = self.with_open_key(sought, (left, true), right_open)?;
+        let listed = distinct(self.with_open_key(listed, (right, false), left_open)?)?;
         let mut keys = vec![(column(&sought, OPEN)?, OPEN.to_owned())];
         let mut columns = vec![(ROW.to_owned(), PlanExpr::Column(at(0, ROW)))];
         if !outer.around.is_empty() {
@@ -254,19 +260,37 @@ impl Pairs {
         distinct(Compute::plan(columns, met)?)
     }
 
-    /// The rows, each for every set of places that the other row may leave open, with the key of [`Pairs::open`]. Without an open
-    /// place rows are equal or not, which is known.
-    fn with_open_key(&self, rows: LogicalPlan, name: fn(usize) -> String, is_sought: bool) -> Result<LogicalPlan> {
+    /// Every set of places that a row may leave open, a column for each place.
+    fn all_sets(&self) -> Result<LogicalPlan> {
         let places = 0..self.types.len();
         let set = |bits: usize| places.clone().map(|place| lit(bits >> place & 1 == 1)).collect();
         let sets = LogicalPlanBuilder::values((0..1_usize << places.len()).map(set).collect())?.build()?;
-        let columns = sets.schema().columns().into_iter().zip(places.clone());
+        let columns = sets.schema().columns().into_iter().zip(places);
         let columns: Vec<PlanExpr> =
-            columns.map(|(column, place)| PlanExpr::Column(column).alias(format!("#other_{place}"))).collect();
-        let all = LogicalPlanBuilder::from(sets).project(columns)?.cross_join(rows)?.build()?;
+            columns.map(|(column, place)| PlanExpr::Column(column).alias(other(place))).collect();
+        Ok(LogicalPlanBuilder::from(sets).project(columns)?.build()?)
+    }
+
+    /// The sets that these rows do leave open: there are no more of them than rows, however long those are.
+    fn open_places(&self, rows: &LogicalPlan, name: fn(usize) -> String) -> Result<LogicalPlan> {
+        let is_open = |place: usize| Ok(column(rows, &name(place))?.is_null().alias(other(place)));
+        let columns = (0..self.types.len()).map(is_open).collect::<Result<Vec<_>>>()?;
+        Ok(LogicalPlanBuilder::from(rows.clone()).project(columns)?.distinct()?.build()?)
+    }
+
+    /// The rows, each for every set of places that the other row may leave open, with the key of [`Pairs::open`]. Without an open
+    /// place rows are equal or not, which is known.
+    fn with_open_key(
+        &self,
+        rows: LogicalPlan,
+        (name, is_sought): (fn(usize) -> String, bool),
+        sets: LogicalPlan,
+    ) -> Result<LogicalPlan> {
+        let places = 0..self.types.len();
+        let all = LogicalPlanBuilder::from(sets).cross_join(rows)?.build()?;
         let of = |name: String| column(&all, &name);
         let own = places.clone().map(|place| Ok(of(name(place))?.is_null())).collect::<Result<Vec<_>>>()?;
-        let other = places.clone().map(|place| of(format!("#other_{place}"))).collect::<Result<Vec<_>>>()?;
+        let other = places.clone().map(|place| of(other(place))).collect::<Result<Vec<_>>>()?;
         let some_open = own.iter().chain(&other).cloned().reduce(PlanExpr::or).unwrap_or_else(|| lit(false));
         let mut key = if is_sought { [own, other.clone()] } else { [other.clone(), own] }.concat();
         for ((place, ty), other) in places.zip(&self.types).zip(other) {
@@ -278,35 +302,16 @@ impl Pairs {
         Ok(LogicalPlanBuilder::from(all.clone()).filter(some_open)?.project(columns)?.build()?)
     }
 
-    /// Nothing but NULLs is between the two rows and equality.
-    fn alike(&self) -> Expr {
-        let part = |place: usize| {
-            let (l, r) = (expression::identifier(&left(place)), expression::identifier(&right(place)));
-            let null = |e: &Expr| Expr::IsNull(Box::new(e.clone()));
-            let open = binary(null(&l), BinaryOperator::Or, null(&r));
-            Expr::Nested(Box::new(binary(open, BinaryOperator::Or, binary(l, BinaryOperator::Eq, r))))
-        };
-        let all = (0..self.types.len()).map(part).reduce(expression::and);
-        all.unwrap_or_else(|| Expr::value(Value::Boolean(true)))
-    }
-
-    /// Which rows of values meet a row of the query under the condition; with `open` only in pairs that have a NULL.
-    fn meeting(&self, outer: &Outer, inner: &Inner, condition: &Expr, open: bool) -> Result<LogicalPlan> {
+    /// Which rows of values meet a row of the query under the condition.
+    fn meeting(&self, outer: &Outer, inner: &Inner, condition: &Expr) -> Result<LogicalPlan> {
         let mut columns = named(left, &self.sought);
         columns.push((ROW.to_owned(), tuple::tuple(self.sought.clone())));
-        columns.push((OPEN.to_owned(), has_null(&self.sought)));
         if !outer.around.is_empty() {
             columns.push((FOR.to_owned(), tuple::tuple(outer.around.clone())));
         }
         let sought = LogicalPlanBuilder::from(Compute::plan(columns, outer.plan.clone())?).distinct()?.build()?;
         let mut keys = Vec::new();
-        let listed = match open {
-            false => distinct(inner.computed(named(right, &self.listed))?)?,
-            true => {
-                keys.push((column(&sought, OPEN)?, OPEN.to_owned()));
-                self.listed_for_open(inner)?
-            }
-        };
+        let listed = distinct(inner.computed(named(right, &self.listed))?)?;
         if !outer.around.is_empty() {
             keys.push((column(&sought, FOR)?, FOR.to_owned()));
         }
@@ -317,22 +322,6 @@ impl Pairs {
             columns.push((FOR.to_owned(), PlanExpr::Column(at(0, FOR))));
         }
         distinct(Compute::plan(columns, met)?)
-    }
-
-    /// The rows of the query: all of them for rows of values with a NULL, those with a NULL for the others.
-    fn listed_for_open(&self, inner: &Inner) -> Result<LogicalPlan> {
-        let part = |is_open: bool| -> Result<LogicalPlan> {
-            let mut columns = named(right, &self.listed);
-            columns.push((OPEN.to_owned(), lit(is_open)));
-            let rows = inner.computed(columns)?;
-            let listed: Vec<PlanExpr> =
-                rows.schema().columns()[..self.listed.len()].iter().cloned().map(PlanExpr::Column).collect();
-            match is_open {
-                true => Ok(rows),
-                false => Ok(LogicalPlanBuilder::from(rows).filter(has_null(&listed))?.build()?),
-            }
-        };
-        distinct(LogicalPlanBuilder::from(part(true)?).union(part(false)?)?.build()?)
     }
 
     fn kept(&self, condition: &Expr, pairs: LogicalPlan) -> Result<LogicalPlan> {
@@ -355,10 +344,6 @@ fn named(name: fn(usize) -> String, values: &[PlanExpr]) -> Vec<(String, PlanExp
     values.iter().enumerate().map(|(place, value)| (name(place), value.clone())).collect()
 }
 
-fn has_null(values: &[PlanExpr]) -> PlanExpr {
-    values.iter().map(|value| value.clone().is_null()).reduce(PlanExpr::or).unwrap_or_else(|| lit(false))
-}
-
 fn column(plan: &LogicalPlan, name: &str) -> Result<PlanExpr> {
     let found = plan.schema().columns().into_iter().find(|column| column.name == name);
     found.map(PlanExpr::Column).ok_or_else(|| Error::bug(format!("there is no column {name}")))
@@ -366,8 +351,4 @@ fn column(plan: &LogicalPlan, name: &str) -> Result<PlanExpr> {
 
 fn distinct(plan: LogicalPlan) -> Result<LogicalPlan> {
     Ok(LogicalPlanBuilder::from(plan).distinct()?.build()?)
-}
-
-fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
-    Expr::BinaryOp { left: Box::new(left), op, right: Box::new(right) }
 }

@@ -95,6 +95,8 @@ struct Shared {
     next: Cell<usize>,
     /// How many queries were bound.
     bound: Cell<usize>,
+    /// Columns of rows around a query, as plans name them, and as they were written.
+    written: RefCell<Vec<(String, String)>>,
 }
 
 impl<'a> Relations<'a> {
@@ -126,6 +128,30 @@ impl<'a> Relations<'a> {
         let n = self.shared.next.get();
         self.shared.next.set(n + 1);
         format!("{prefix}{n}")
+    }
+
+    /// A column of the rows around a query is called so in the plan, and was written in another way.
+    pub(in crate::plan::select) fn name_outside(&self, alias: &str, column: &str, written: String) {
+        let mut known = self.shared.written.borrow_mut();
+        known.extend(["_", ".", "`.`"].map(|between| (format!("{alias}{between}{column}"), written.clone())));
+    }
+
+    /// An error of the statement in the words of the statement: queries inside of expressions and columns of the rows around them are
+    /// not named as in the plan.
+    pub(in crate::plan::select) fn in_words(&self, error: Error) -> Error {
+        let mut text = error.message().to_owned();
+        // The last ones first: `#outer_1_1` begins like `#outer_1_12`.
+        for (name, written) in self.shared.written.borrow().iter().rev() {
+            text = text.replace(&format!("`{name}`"), written).replace(name, written);
+        }
+        for prefix in ["#query_", "#exists_", "#found_"] {
+            while let Some(start) = text.find(prefix) {
+                let behind = &text[start + prefix.len()..];
+                let digits = behind.find(|c: char| !c.is_ascii_digit()).unwrap_or(behind.len());
+                text.replace_range(start..start + prefix.len() + digits, "(SELECT ...)");
+            }
+        }
+        if text == error.message() { error } else { error.reworded(text) }
     }
 
     /// What a name means.

@@ -289,6 +289,7 @@ fn correlated(
             let text = format!("a query inside of an expression cannot name {}", expression::text(column));
             return Err(Error::statement(text).with_detail(format!("its type is {ty}")));
         }
+        relations.name_outside(&alias, &number.to_string(), expression::text(column));
         domain.push((number.to_string(), call::call(&program, &ty, plan.schema())));
         fields.push(Column::value(number.to_string(), ty));
     }
