@@ -9,6 +9,7 @@ pub mod properties;
 mod client_names;
 mod cluster;
 mod connect;
+mod node_secret;
 mod outbound;
 mod registry;
 
@@ -19,6 +20,7 @@ pub use properties::{
 
 pub use cluster::DEFAULT_SLOT;
 pub use connect::{CONNECT, CONNECT_SETTINGS, CONNECT_URL, ConnectConfig};
+pub use node_secret::NodeSecret;
 pub use outbound::Authorization;
 pub use registry::{REGISTRY, REGISTRY_SETTINGS, REGISTRY_URL, RegistryConfig};
 

@@ -1,6 +1,7 @@
 //! Settings of a process as one of several of its service.
 
 use super::Config;
+use super::node_secret::{CA_FILE, SECRET_FILE};
 use crate::error::{Error, Result};
 use axum::http::Uri;
 
@@ -14,7 +15,7 @@ pub const DEFAULT_SLOT: &str = "0";
 const SLOT_CHARS_MAX: usize = 64;
 
 /// Those that are fixed at the start.
-pub(super) const CLUSTER_SETTINGS: [&str; 2] = [SLOT, ADVERTISED_LISTENER];
+pub(super) const CLUSTER_SETTINGS: [&str; 4] = [SLOT, ADVERTISED_LISTENER, SECRET_FILE, CA_FILE];
 
 impl Config {
     /// The process's slot: the property `tidegate.slot`. Two processes of a service with different slots share its queries; a
@@ -33,7 +34,9 @@ impl Config {
 pub(super) fn check(name: &str, value: &str) -> Result<()> {
     match name {
         SLOT => check_slot(value),
-        _ => check_listener(value),
+        ADVERTISED_LISTENER => check_listener(value),
+        // Files: what is wrong with one is reported when it is read.
+        _ => Ok(()),
     }
 }
 

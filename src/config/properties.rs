@@ -38,6 +38,14 @@ pub const PULL_RANGE_SCAN: &str = "ksql.query.pull.range.scan.enabled";
 pub const PULL_LIMIT_CLAUSE: &str = "ksql.query.pull.limit.clause.enabled";
 /// Whether streams may be pulled.
 pub const PULL_STREAM: &str = "ksql.query.pull.stream.enabled";
+/// Whether a followed view serves a pull query whose owner cannot.
+pub const PULL_STANDBY_READS: &str = "ksql.query.pull.enable.standby.reads";
+/// How long the owner of a pull query is waited for.
+pub const PULL_FORWARDING_TIMEOUT: &str = "ksql.query.pull.forwarding.timeout.ms";
+/// Offsets that a pull query may be behind its table.
+pub const PULL_MAX_OFFSET_LAG: &str = "ksql.query.pull.max.allowed.offset.lag";
+/// Time that a pull query may be behind its table.
+pub const PULL_MAX_LAG_MS: &str = "tidegate.pull.max.lag.ms";
 /// Kafka Streams' threads per query: how many workers it has at most.
 pub const STREAM_THREADS: &str = "num.stream.threads";
 /// Exactly or at least once.
@@ -58,6 +66,8 @@ pub const EMIT_INTERVAL: Duration = Duration::from_millis(50);
 pub const BATCH_MEMORY_BYTES: usize = 256 << 20;
 /// Time of a query without EMIT: a scan of 100 GB takes less.
 pub const BATCH_TIMEOUT_MS: u64 = 600_000;
+/// A view learns once a second how far it is behind: less would refuse what is current.
+const PULL_LAG_MS_MIN: u64 = 2_000;
 /// Less does not even hold the batches that a sort merges.
 const BATCH_MEMORY_BYTES_MIN: usize = 32 << 20;
 
@@ -130,6 +140,30 @@ pub const PROPERTIES: &[Property] = &[
     property(PULL_RANGE_SCAN, "pull queries may ask for key ranges", DefaultValue::Text("true"), is_boolean),
     property(PULL_LIMIT_CLAUSE, "pull queries may have LIMIT", DefaultValue::Text("true"), is_boolean),
     property(PULL_STREAM, "streams may be pulled", DefaultValue::Text("true"), is_boolean),
+    property(
+        PULL_STANDBY_READS,
+        "a process that does not run a table's query serves pull queries where the one that does cannot",
+        DefaultValue::Text("true"),
+        is_boolean,
+    ),
+    property(
+        PULL_FORWARDING_TIMEOUT,
+        "how long the process that runs a table's query is waited for, in milliseconds",
+        DefaultValue::Number(20_000),
+        is_number,
+    ),
+    property(
+        PULL_MAX_OFFSET_LAG,
+        "offsets that a pull query may be behind the topic of its table, in a process that does not run the table's query",
+        DefaultValue::Number(i64::MAX as u64),
+        |v| v.parse::<i64>().is_ok_and(|offsets| offsets >= 0),
+    ),
+    property(
+        PULL_MAX_LAG_MS,
+        "the same in milliseconds, at least 2000, because ends are asked for once a second; unless it is set, any lag",
+        DefaultValue::None,
+        |v| v.parse::<u64>().is_ok_and(|ms| ms >= PULL_LAG_MS_MIN),
+    ),
     property(
         STREAM_THREADS,
         "most threads that work on a query at once; unless it is set, as many as there are cores",

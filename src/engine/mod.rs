@@ -58,6 +58,7 @@ use crate::telemetry::histogram::HistogramSnapshot;
 use crate::types::clock::SharedClock;
 use crate::workers::Workers;
 use access::audit::{Audit, Recorded};
+use cluster::hearing::Presence;
 use cluster::node::{Member, Node};
 use command::CommandLog;
 use ddl::lock::DdlLock;
@@ -68,8 +69,10 @@ use intent::Intent;
 use introspect::refreshed::Refreshed;
 use parking_lot::Mutex;
 use query::persistent::Query;
+use query::pull::forward::Processes;
+use query::pull::{limits, plan_cache};
 use query::topic_monitor::TopicMonitor;
-use query::{processing_log, pull_limits, pull_plan_cache, push_registry, user_quota};
+use query::{processing_log, push_registry, user_quota};
 use result::entity::{Entity, Status};
 use result::rows::RowStream;
 use session::Session;
@@ -174,13 +177,15 @@ struct Inner {
     /// Why the catalogue may lack a recorded statement: a panic after it was recorded, or a record that arrived late.
     inconsistent: OnceLock<&'static str>,
     /// Limits on queries without EMIT.
-    pulls: Arc<pull_limits::PullLimits>,
+    pulls: Arc<limits::PullLimits>,
     /// Which topics are the engine's.
     topics: Arc<TopicRules>,
+    /// The other processes of the service.
+    processes: Processes,
     /// Limits on batch queries, by user.
     user_quota: Arc<user_quota::UserQuota>,
     /// Plans of key lookups.
-    plan_cache: pull_plan_cache::PlanCache,
+    plan_cache: plan_cache::PlanCache,
     /// Offsets of all queries, for the API and metrics.
     positions: Refreshed<Positions>,
     /// The recent past of all queries.
@@ -366,11 +371,15 @@ impl Engine {
         self.inner.node.as_ref().map(Node::members).unwrap_or_default()
     }
 
-    /// Says where other processes of the service reach this one.
-    pub fn listens_at(&self, address: &str) {
-        if let Some(node) = &self.inner.node {
-            node.listens_at(address);
-        }
+    /// Says where other processes of the service reach this one. An error if some of them are on other machines, and the service has no
+    /// secret by which they know each other.
+    pub fn listens_at(&self, address: &str) -> Result<()> {
+        let Some(node) = &self.inner.node else { return Ok(()) };
+        node.listens_at(address);
+        let others = node.members().into_iter().filter(|member| !member.is_me && member.presence == Presence::Heard);
+        let others: Vec<String> = others.filter_map(|member| member.address).collect();
+        let own = self.inner.config.advertised_listener().unwrap_or(address);
+        self.inner.config.check_cluster_addresses(others.iter().map(String::as_str).chain([own]))
     }
 
     /// How long queries without EMIT took.

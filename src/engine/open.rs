@@ -9,7 +9,8 @@ use crate::engine::command::{self, CommandLog};
 use crate::engine::facts::history::History;
 use crate::engine::facts::sampler::Sampler;
 use crate::engine::query::processing_log::{self, ProcessingLog};
-use crate::engine::query::pull_limits::PullLimits;
+use crate::engine::query::pull::forward::Processes;
+use crate::engine::query::pull::limits::PullLimits;
 use crate::engine::query::topic_monitor::TopicMonitor;
 use crate::engine::query::user_quota::UserQuota;
 use crate::engine::snapshot::Published;
@@ -118,15 +119,15 @@ impl Engine {
             Drive::ByHand => (None, None),
         };
         let (audit, (processing, inlet)) = (Audit::open(&config, &log, &clock)?, ProcessingLog::new(&config, &clock));
-        let pulls = Arc::new(PullLimits::new(&config, clock.clone()));
         let (topics, user_quota) = (Arc::new(TopicRules::of(&config)?), UserQuota::new(config.batch_user_queries()));
         let writers = Arc::new(WriterIds::new(once, clock.clone()));
         let inner = Inner {
+            processes: Processes::new(&log, &clock, &config.service_id),
             builtin,
             connect,
             topics,
             processing,
-            pulls,
+            pulls: Arc::new(PullLimits::new(&config, clock.clone())),
             user_quota,
             config,
             spill_pool,

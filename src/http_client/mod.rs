@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Each request has a connection of its own, which ends when the response is dropped: that is how the other side notices that
-//! a result set is no longer read. An [`HttpClient`] does no retries. It distinguishes a request that was certainly not sent from one
+//! a result set is no longer read. A client of [`HttpClient::kept`] uses the connections of responses that were read to their end again. An [`HttpClient`] does no retries. It distinguishes a request that was certainly not sent from one
 //! whose outcome is unknown ([`RequestError`]); what that means is for the caller to decide.
 
 pub mod service;
@@ -25,7 +25,7 @@ use hyper::{Method, Request, Response, Uri};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{Connection, HttpConnector};
-use hyper_util::rt::TokioExecutor;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -40,6 +40,11 @@ use unix::UnixConnector;
 /// How long name resolution, the connection and the TLS handshake may take together. A request itself has no limit here: a
 /// statement takes as long as it takes.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Idle connections that are kept: as many as lookups of other processes are busy at once on a busy process.
+const KEPT_CONNECTIONS_MAX: usize = 32;
+/// For how long: less than the server's own limit of 30 s (`serve::limits::IDLE_PATIENCE`).
+const KEPT_IDLE: Duration = Duration::from_secs(20);
 
 /// An error of a lower layer.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
@@ -80,11 +85,21 @@ impl fmt::Debug for HttpClient {
 impl HttpClient {
     /// For the server at `base`, `http://host:port` or `https://host:port`.
     pub fn network(base: String, files: &TlsFiles) -> Result<HttpClient> {
+        HttpClient::pooled(base, files, 0)
+    }
+
+    /// The same with connections that are kept for the next request, as long as their server does. A response that is dropped
+    /// before its end closes its connection all the same.
+    pub fn kept(base: String, files: &TlsFiles) -> Result<HttpClient> {
+        HttpClient::pooled(base, files, KEPT_CONNECTIONS_MAX)
+    }
+
+    fn pooled(base: String, files: &TlsFiles, kept: usize) -> Result<HttpClient> {
         let mut tcp = HttpConnector::new();
         // Statements and their responses are small and waited for.
         tcp.set_nodelay(true);
         let transport = match base.starts_with("https://") {
-            false => Transport::Tcp(client(tcp)),
+            false => Transport::Tcp(client(tcp, kept)),
             true => {
                 tcp.enforce_http(false);
                 let connector = hyper_rustls::HttpsConnectorBuilder::new()
@@ -92,7 +107,7 @@ impl HttpClient {
                     .https_only()
                     .enable_http1()
                     .wrap_connector(tcp);
-                Transport::Tls(client(connector))
+                Transport::Tls(client(connector, kept))
             }
         };
         Ok(HttpClient { base, headers: HeaderMap::new(), transport })
@@ -100,7 +115,7 @@ impl HttpClient {
 
     /// For the process that listens on a Unix socket.
     pub fn unix(socket: &Path) -> HttpClient {
-        let transport = Transport::Unix(client(UnixConnector::new(socket)));
+        let transport = Transport::Unix(client(UnixConnector::new(socket), 0));
         HttpClient { base: "http://localhost".to_owned(), headers: HeaderMap::new(), transport }
     }
 
@@ -149,15 +164,18 @@ impl HttpClient {
     }
 }
 
-fn client<C>(connector: C) -> Client<Timed<C>, Full<Bytes>>
+fn client<C>(connector: C, kept: usize) -> Client<Timed<C>, Full<Bytes>>
 where
     C: Service<Uri> + Clone + Send + Sync + 'static,
     C::Response: Read + Write + Connection + Send + Unpin,
     C::Error: Into<Cause>,
     C::Future: Send + 'static,
 {
-    // No pool: a response that is dropped has to close its connection.
-    Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(Timed(connector))
+    Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(KEPT_IDLE)
+        .pool_max_idle_per_host(kept)
+        .build(Timed(connector))
 }
 
 /// The connection was closed while the request still waited in front of it.

@@ -27,9 +27,11 @@ use crate::engine::Engine;
 use crate::engine::access::Role;
 use crate::error::{Error, Kind, Result};
 use crate::threads;
+use attach::peers::Peers;
 use attach::server::AttachService;
 use auth::guard::Guard;
 use auth::login::Logins;
+use auth::node::Nodes;
 use auth::users::Users;
 use auth::users_file::UsersFile;
 use axum::Router;
@@ -210,6 +212,8 @@ pub async fn serve(
         }
         logins
     });
+    let secret = engine.config().cluster_secret()?;
+    engine.set_forwarding(Arc::new(Peers::new(engine.config(), secret.clone())));
     let unauthenticated = logins.is_some().then(Arc::<Unauthenticated>::default);
     let app = Arc::new(App {
         engine,
@@ -231,7 +235,8 @@ pub async fn serve(
     let open = routes().into_iter().filter(|route| route.needs == Needs::Nothing);
     let open = open.map(|route| (route.method, route.path)).collect();
     let is_secure = config.tls.is_some();
-    let guard = Arc::new(Guard { logins, is_secure, origins: config.origins, audit, open, address });
+    let nodes = Nodes::of(secret.as_ref(), logins.is_some());
+    let guard = Arc::new(Guard { logins, nodes, is_secure, origins: config.origins, audit, open, address });
     let meter = Meter { counters: counters.clone(), clock };
     // The guard has read the body, and knows how long it may be.
     let router = router(app, attach_service)
@@ -251,6 +256,7 @@ fn router(app: Arc<App>, attach_service: AttachService) -> Router {
     let registry = RegistryService::new(move || Ok(engine.clone()));
     let console = if console { console::routes() } else { Routes::new() };
     let attached = attach::server::sessions().into_router().merge(attach::server::topics().into_router());
+    let attached = attached.merge(attach::peers::routes().into_router());
     ksql_api()
         .into_router()
         .merge(console.into_router())
@@ -268,6 +274,7 @@ pub fn routes() -> Vec<Route> {
     let ours = [ksql_api().table(), api::routes().table(), flight::routes().table()].concat();
     let ours = [&ours, console::routes::<()>().table()].concat();
     let attached = [attach::server::sessions().table(), attach::server::topics().table()].concat();
+    let attached = [&attached, attach::peers::routes().table()].concat();
     [&ours, &attached, schema_registry::routes().table()].concat()
 }
 

@@ -4,6 +4,7 @@
 //! decided does not compile. The decision is enforced in front of the handler. What statements require in addition is
 //! decided in `engine::execute`, statement by statement, whichever route they came through.
 
+use super::auth::node::FromNode;
 use super::error;
 use crate::engine::access::audit::Audit;
 use crate::engine::access::{Principal, Role};
@@ -26,6 +27,8 @@ pub enum Needs {
     Role(Role),
     /// The same, and rights to all topics: the response covers all of them.
     AllTopics(Role),
+    /// That another process of the service has sent it.
+    Node,
 }
 
 /// A route and what it requires.
@@ -108,12 +111,21 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
 
 /// Lets a request pass whose user has what the route requires. A request without a user has not passed a guard.
 async fn allowed(needs: Needs, request: Request, next: Next) -> Response {
+    if needs == Needs::Node {
+        return match request.extensions().get::<FromNode>() {
+            Some(FromNode) => next.run(request).await,
+            None => {
+                let error = Error::statement("only processes of the service may ask this").with_code(40300);
+                error::response_at(request.uri().path(), &error)
+            }
+        };
+    }
     let Some(principal) = request.extensions().get::<Principal>() else {
         return error::response_at(request.uri().path(), &Error::bug("a request without a user").with_code(50000));
     };
     let what = format!("{} {}", request.method(), request.uri().path());
     let checked = match needs {
-        Needs::Nothing => Ok(()),
+        Needs::Nothing | Needs::Node => Ok(()),
         Needs::Role(role) => principal.require(role, &what),
         Needs::AllTopics(role) => principal.require(role, &what).and_then(|()| principal.require_all_topics(&what)),
     };

@@ -330,7 +330,7 @@ fn open_doors(file: &str, text: &str) -> Vec<String> {
             "Principal::local",
             &["src/serve/auth/guard.rs", "src/serve/attach/owner.rs", "src/serve/postgres/startup.rs"],
         ),
-        ("Principal::new", &["src/serve/auth/users.rs"]),
+        ("Principal::new", &["src/serve/auth/users.rs", "src/serve/auth/node.rs"]),
         (".route(", &["src/serve/routes.rs"]),
         ("axum::routing", &["src/serve/routes.rs"]),
     ] {
@@ -357,6 +357,7 @@ const TASKS: &[(&str, &str)] = &[
     ("src/execute/batch/nodes/join.rs", "DataFusion unwinds it into the task that reads it"),
     ("src/execute/batch/scan/mod.rs", "as in nodes/join.rs"),
     ("src/http_client/service.rs", "the caller gets an error: the sending half of its channel is gone"),
+    ("src/serve/attach/peers.rs", "the lookup fails, or is served here: the sending half of its channel is gone"),
     ("src/serve/attach/server.rs", "the client gets the error, or a response that breaks off"),
     ("src/serve/flight/mod.rs", "the client gets the status INTERNAL and the message"),
     ("src/serve/flight/rows.rs", "the stream ends with the status INTERNAL, not with OK"),

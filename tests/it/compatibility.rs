@@ -90,7 +90,7 @@ fn routes() -> BTreeSet<String> {
     let paths = tidegate::serve::routes().into_iter().map(|route| route.path.to_owned());
     paths
         .filter(|path| {
-            let ours = ["/session", "/topics", "/console", "/api/v1", "/openapi.json", "/arrow.flight."];
+            let ours = ["/session", "/topics", "/cluster/", "/console", "/api/v1", "/openapi.json", "/arrow.flight."];
             !ours.iter().any(|ours| path.starts_with(ours))
         })
         .collect()

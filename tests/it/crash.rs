@@ -104,6 +104,15 @@ impl Server {
         ureq::post(url).header("content-type", "application/json").send(body)?.body_mut().read_to_string()
     }
 
+    /// The rows of a query that ends, in the order of their texts.
+    pub(crate) fn rows(&self, sql: &str) -> Result<Vec<String>, ureq::Error> {
+        let body = json!({ "sql": sql, "properties": {} }).to_string();
+        let text = ureq::post(format!("{}/query-stream", self.base)).send(body)?.body_mut().read_to_string()?;
+        let mut rows: Vec<String> = text.lines().skip(1).map(str::to_owned).collect();
+        rows.sort();
+        Ok(rows)
+    }
+
     /// The body of a GET.
     pub(crate) fn get(&self, path: &str) -> Result<String, ureq::Error> {
         ureq::get(format!("{}{path}", self.base)).call()?.body_mut().read_to_string()

@@ -7,7 +7,7 @@ use crate::plan::{Done, World};
 use std::sync::Arc;
 use tidegate::catalog::{Format, Source};
 use tidegate::execute::batch::{self, History};
-use tidegate::execute::pull::materialized_view::View;
+use tidegate::execute::pull::materialized_view::{Feed, View};
 use tidegate::execute::state::spill_pool::{MEMORY_BYTES, SpillPool};
 use tidegate::format::frame::{self, SharedSchemas};
 use tidegate::format::window_key;
@@ -91,8 +91,8 @@ impl Fixture {
     /// The values that a view of the source finds for a key.
     fn found(&self, source: &str, text: &str) -> Vec<String> {
         let source = self.world.catalog.source(source).unwrap();
-        let view = View::new(source, None, &known(), ManualClock::at(0));
-        assert!(view.open(&*self.log).unwrap());
+        let view = Arc::new(View::new(source, None, &known(), ManualClock::at(0)));
+        assert!(view.open(&*self.log, Feed::Commits).unwrap());
         let mut found = vec![];
         let keys = [(key(OWN, text), WindowBounds::ALL)];
         assert!(view.find(&keys, &mut |row| found.push(String::from_utf8(row.value.to_vec()).unwrap())));

@@ -45,7 +45,7 @@ impl Server {
         };
         let (listener, postgres) = (bind(listen)?, postgres.map(bind).transpose()?);
         let address = listener.local_addr()?;
-        engine.listens_at(&url_of(address, config.is_secure()));
+        engine.listens_at(&url_of(address, config.is_secure()))?;
         tracing::info!(%address, log = %engine.log().describe(), "serving HTTP");
         let config = match postgres {
             None => config,

@@ -3,7 +3,7 @@
 //! ```text
 //! persistent   CREATE ... AS, INSERT INTO ... SELECT: a thread until it is terminated      topic_monitor, lag, verify
 //! push         SELECT ... EMIT CHANGES: a thread until its reader leaves                    push_registry, handover
-//! pull         SELECT of keys: from the committed rows of a persistent query                pull_limits, pull_plan_cache
+//! pull         SELECT of keys: from the committed rows of a persistent query                limits, plan_cache, lag, owners
 //! batch        any other SELECT: reads the retained history, and ends                       user_quota
 //! ```
 //!
@@ -13,11 +13,9 @@ pub mod condition;
 pub mod lag;
 pub mod persistent;
 pub mod processing_log;
+pub mod pull;
 
 pub(in crate::engine) mod batch;
-pub(in crate::engine) mod pull;
-pub(in crate::engine) mod pull_limits;
-pub(in crate::engine) mod pull_plan_cache;
 pub(in crate::engine) mod push;
 pub(in crate::engine) mod push_queue;
 pub(in crate::engine) mod push_registry;

@@ -5,11 +5,13 @@
 //! protocol    requests, and the frames of a response
 //! server      the endpoints behind the socket; `tidegate server` has them on its own port, too
 //! client      the other side, over `http_client`
+//! peers       lookups between the processes of a service, in the same frames
 //! ```
 
 pub(crate) mod client;
 
 pub mod owner;
+pub(super) mod peers;
 pub mod protocol;
 pub(super) mod server;
 pub mod socket;

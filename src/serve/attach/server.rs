@@ -154,11 +154,11 @@ async fn names(
 }
 
 /// Sends the frames of one response.
-struct FrameSender(mpsc::Sender<Bytes>);
+pub(super) struct FrameSender(mpsc::Sender<Bytes>);
 
 impl FrameSender {
     /// False = the client has disconnected.
-    fn send(&self, frame: &Frame) -> bool {
+    pub(super) fn send(&self, frame: &Frame) -> bool {
         self.sized(frame).is_some()
     }
 
@@ -176,7 +176,7 @@ impl FrameSender {
 }
 
 /// Responds with the frames that `work` sends, and with its error if it fails.
-fn framed(work: impl FnOnce(&FrameSender) -> Result<()> + Send + 'static) -> Response {
+pub(super) fn framed(work: impl FnOnce(&FrameSender) -> Result<()> + Send + 'static) -> Response {
     let (sender, receiver) = mpsc::channel(QUEUED_FRAMES);
     let started = on_thread(move || {
         let sender = FrameSender(sender);
@@ -253,7 +253,7 @@ fn execute(
     Ok(())
 }
 
-fn stream_permit(service: &AttachService) -> Result<tokio::sync::SemaphorePermit<'_>> {
+pub(super) fn stream_permit(service: &AttachService) -> Result<tokio::sync::SemaphorePermit<'_>> {
     service.streams.try_acquire().map_err(|_| {
         Error::new(crate::error::Kind::Busy, format!("the limit of {STREAMS_MAX} streamed results is reached"))
             .with_hint("close one of them")
@@ -261,7 +261,7 @@ fn stream_permit(service: &AttachService) -> Result<tokio::sync::SemaphorePermit
 }
 
 /// Sends rows until the query ends, the client disconnects or this process ends.
-fn pump(service: &AttachService, mut stream: Box<dyn RowStream>, sender: &FrameSender) -> Result<()> {
+pub(super) fn pump(service: &AttachService, mut stream: Box<dyn RowStream>, sender: &FrameSender) -> Result<()> {
     let bounded = stream.is_bounded();
     let _held = service.stopping.answer(bounded);
     let (mut notice, mut scanned) = (None, None);

@@ -3,6 +3,7 @@
 //! `engine::execute`. Every response forbids browsers to cache it and to guess its type.
 
 use super::login::{Entry, Logins};
+use super::node::{FromNode, Nodes};
 use super::sessions::cookie;
 use crate::engine::access::Principal;
 use crate::engine::access::audit::Audit;
@@ -43,6 +44,8 @@ const STREAMING: [&str; 1] = ["/inserts-stream"];
 pub(crate) struct Guard {
     /// `None` = everybody on this machine may do everything.
     pub(crate) logins: Option<Arc<Logins>>,
+    /// How requests of other processes of the service are recognized.
+    pub(crate) nodes: Nodes,
     /// Requests arrive over TLS.
     pub(crate) is_secure: bool,
     /// Origins whose pages may send requests, beside the server's own.
@@ -182,6 +185,9 @@ impl Guard {
         }
         let connection = request.extensions().get::<Arc<Connection>>().cloned().unwrap_or_default();
         let is_page = is_page(&request);
+        if Nodes::own(path) {
+            return self.admit_node(request, &connection, next).await;
+        }
         if let Err(refusal) = self.check_cookie(&request) {
             return error::response_at(path, &refusal);
         }
@@ -208,6 +214,22 @@ impl Guard {
         request.extensions_mut().insert(self.audit.clone());
         request.extensions_mut().insert(principal);
         next.run(request).await
+    }
+
+    /// A request to what only processes of the service may ask.
+    async fn admit_node(&self, request: Request, connection: &Connection, next: Next) -> Response {
+        if !self.nodes.admit(request.headers()) {
+            self.audit.login_failed("", connection.address);
+            return unauthorized(false);
+        }
+        connection.is_known();
+        match whole(request).await {
+            Ok(mut request) => {
+                request.extensions_mut().insert(FromNode);
+                next.run(request).await
+            }
+            Err(e) => error::response(&e, None),
+        }
     }
 
     /// A browser adds the cookie to a request whichever page has sent it: one that may change something has to say where it comes

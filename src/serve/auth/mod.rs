@@ -2,6 +2,7 @@
 
 pub(super) mod guard;
 pub(super) mod login;
+pub(super) mod node;
 pub(super) mod sessions;
 mod throttle;
 pub mod users;

@@ -99,6 +99,7 @@ GET /status                             -       +       +       +      x        
 GET /status/{kind}/{entity}/{action}    -       +       +       +      +               +
 GET /is_valid_property/{name}           -       +       +       +      +               +
 POST /heartbeat                         -       +       +       +      +               +
+POST /cluster/lookup                    -       -       -       -      -               -
 POST /lag                               -       +       +       +      +               +
 POST /ksql                              -       +       +       +      +               +
 POST /ksql/terminate                    -       x       x       +      x               x

@@ -200,6 +200,11 @@ fn three_processes_are_killed_paused_and_stopped_and_every_row_is_written_once()
         load
     });
     finish(&nodes, &log);
+    until("lookups agree in all processes, whichever runs the query", Duration::from_secs(30), || {
+        let mut all = nodes.running().map(|server| server.rows("SELECT * FROM counted;").unwrap());
+        let first = all.next().expect("all run");
+        (all.all(|rows| rows == first) && !first.is_empty()).then_some(())
+    });
     (0..SLOTS.len()).for_each(|at| nodes.kill(at));
     let wrong = compare(&load, &|topic| read_topic(&*log, topic).unwrap());
     let more = (0..MORE).map(|n| {

@@ -4,7 +4,7 @@
 use super::Admitted;
 use crate::engine::introspect::show::explained;
 use crate::engine::query::Bounded;
-use crate::engine::query::pull_limits::PullPermit;
+use crate::engine::query::pull::limits::PullPermit;
 use crate::engine::query::user_quota::QuotaPermit;
 use crate::engine::result::rows::{OutputColumn, PLAN, RowEvent, RowStream, Scanned};
 use crate::engine::session::Session;

@@ -5,7 +5,7 @@ mod analyze;
 use crate::catalog::{Catalog, Source};
 use crate::engine::introspect::show::explained;
 use crate::engine::query::Bounded;
-use crate::engine::query::pull_limits::PullPermit;
+use crate::engine::query::pull::limits::PullPermit;
 use crate::engine::query::user_quota::QuotaPermit;
 use crate::engine::result::entity::{Entity, Explanation};
 use crate::engine::result::rows::{OutputColumn, RowEvent, RowStream, Scanned};

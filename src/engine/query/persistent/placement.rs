@@ -67,6 +67,11 @@ impl Query {
         self.shared.place.as_ref()?.owner()
     }
 
+    /// Whether there are, or have been, other processes of its service.
+    pub(in crate::engine) fn is_shared(&self) -> bool {
+        self.shared.place.as_ref().is_some_and(Place::is_shared)
+    }
+
     /// Where it runs, as users are shown it: `HOST:PORT`, or the slot of a process without a listener. `None` = this process is
     /// alone, or no process has it.
     pub fn host(&self) -> Option<String> {

@@ -11,25 +11,36 @@
 //! the collected commits are put on top. To put a commit in twice does no harm, because the last value of a key counts.
 //! Until the first lookup, a query checks one flag per commit; nothing is kept for a table that is not read.
 //!
+//! **Fed by commits or by the topic** ([`Feed`]). Where another process may write the topic (it runs the query, or has rows
+//! inserted), commits of this process are not all there is. Such a view is *followed*: read to the end of the topic in the same
+//! way, and from there on advanced by the one thread that reads the topics of all followed views ([`Followers`]). It has a lag
+//! ([`Lag`]). A view whose topic is followed stays so until it is dropped, because the topic has every commit, too.
+//!
 //! **What a reader sees.** Nothing of an epoch before its commit, and all of it from then on: a commit is put in
 //! under one lock. (Under at-least-once: what was delivered, as everybody else who reads the topic.) A lookup of several keys sees one commit. A scan takes a [`Snapshot`], which is one commit too; taking it
-//! copies references, not rows, and the worker continues meanwhile.
+//! copies references, not rows, and the worker continues meanwhile. A followed view shows committed records only, but an epoch of
+//! which the reader got one part before the other appears in two steps.
 //!
 //! Each partition of the topic has a store of its own, so that the rows of a scan come partition by partition; those of one
 //! partition by their key bytes, or, where they are many, as their keys were first seen.
 //!
-//! **What it does not do.** Records that others write into the topic are seen when the view is made, not before.
+//! **What it does not do.** Records that others write into the topic of a view that is fed by commits are seen when the view is
+//! made, not before.
 
+mod followers;
 mod key_range;
 #[cfg(test)]
 mod model;
 mod snapshot;
 mod store;
+mod tail;
 mod window_suffix;
 
+pub use followers::Followers;
 pub use key_range::KeyRange;
 pub use snapshot::Snapshot;
 pub use store::FoundRow;
+pub use tail::{Lag, LagLimits};
 
 use crate::catalog::Source;
 use crate::error::{Error, Result};
@@ -38,7 +49,7 @@ use crate::execute::record::writer_ids::WriterIds;
 use crate::format::Side;
 use crate::format::canonical::CanonicalKey;
 use crate::format::frame::SharedSchemas;
-use crate::log::{Assignment, Isolation, Log, RecordSet, Start, TopicPartition, partition};
+use crate::log::{Assignment, Isolation, Log, RecordSet, Run, Start, TopicPartition, partition};
 use crate::plan::WindowBounds;
 use crate::types::clock::SharedClock;
 use crate::types::time::Window;
@@ -49,6 +60,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use store::Store;
+use tail::Tail;
 use window_suffix::WindowSuffix;
 
 /// Memory that one table's view may take; a larger table is read from its topic by every query.
@@ -83,16 +95,40 @@ pub struct View {
     read_ms: AtomicU64,
 }
 
+/// Where the rows of a view come from, once it is made.
+#[derive(Clone, Copy, Debug)]
+pub enum Feed<'a> {
+    /// From the query, which runs in this process: [`View::publish`]. No other process writes the topic.
+    Commits,
+    /// From the topic.
+    Topic(&'a Followers),
+}
+
 /// How far it is.
 enum Phase {
     /// Nobody has asked.
     Off,
-    /// Being made: commits wait.
-    Making(Vec<RecordSet>, usize),
+    /// Being made: the commits wait, and how many bytes they have; `None` = it is going to follow its topic.
+    Making(Option<(Vec<RecordSet>, usize)>),
     /// In use.
-    Ready(Vec<Store>),
+    Ready(Contents),
     /// More than may be in memory.
     TooLarge,
+}
+
+/// The rows of a view in use.
+struct Contents {
+    /// By partition.
+    stores: Vec<Store>,
+    /// How far its topic is followed; `None` = it is fed by commits.
+    tail: Option<Tail>,
+}
+
+impl Contents {
+    /// Whether it has the rows of this feed. A topic has every commit.
+    fn has(&self, feed: Feed<'_>) -> bool {
+        self.tail.is_some() || matches!(feed, Feed::Commits)
+    }
 }
 
 impl fmt::Debug for View {
@@ -127,25 +163,33 @@ impl View {
         }
         let mut phase = self.phase.write();
         match &mut *phase {
-            Phase::Off | Phase::TooLarge => {}
-            Phase::Making(waiting, bytes) => {
+            Phase::Off | Phase::TooLarge | Phase::Making(None) => {}
+            Phase::Making(Some((waiting, bytes))) => {
                 *bytes += rows.map_or(0, |rows| rows.data.len());
                 waiting.extend(rows.cloned());
                 if *bytes > VIEW_BYTES_MAX {
                     self.forget(&mut phase, Phase::TooLarge);
                 }
             }
-            Phase::Ready(stores) => {
+            // The topic brings these rows.
+            Phase::Ready(Contents { tail: Some(_), .. }) => {}
+            Phase::Ready(Contents { stores, tail: None }) => {
                 if let Some(rows) = rows {
                     self.apply(stores, rows);
                 }
-                if bytes(stores) > VIEW_BYTES_MAX {
-                    tracing::warn!(topic = %self.topic, "the table is too large to be read from memory");
-                    self.forget(&mut phase, Phase::TooLarge);
-                } else if self.idle() > IDLE_MAX {
-                    self.forget(&mut phase, Phase::Off);
-                }
+                self.limit(&mut phase);
             }
+        }
+    }
+
+    /// Drops what is too large, or was not read for long.
+    fn limit(&self, phase: &mut Phase) {
+        let Phase::Ready(Contents { stores, .. }) = phase else { return };
+        if bytes(stores) > VIEW_BYTES_MAX {
+            tracing::warn!(topic = %self.topic, "the table is too large to be read from memory");
+            self.forget(phase, Phase::TooLarge);
+        } else if self.idle() > IDLE_MAX {
+            self.forget(phase, Phase::Off);
         }
     }
 
@@ -169,31 +213,33 @@ impl View {
         self.read_ms.store(self.clock.monotonic().as_millis() as u64, Ordering::Relaxed);
     }
 
-    /// Can it be read at once?
-    pub fn is_ready(&self) -> bool {
-        matches!(&*self.phase.read(), Phase::Ready(_))
+    /// Can it be read at once, with the rows of this feed?
+    pub fn is_ready(&self, feed: Feed<'_>) -> bool {
+        matches!(&*self.phase.read(), Phase::Ready(contents) if contents.has(feed))
     }
 
     /// Makes it readable; `false` = the table is too large for it. Blocks while the topic is read.
-    pub fn open(&self, log: &dyn Log) -> Result<bool> {
+    pub fn open(self: &Arc<View>, log: &dyn Log, feed: Feed<'_>) -> Result<bool> {
         self.touched();
-        if self.is_ready() {
+        if self.is_ready(feed) {
             return Ok(true);
         }
         let _one = self.making.lock();
         for _ in 0..ATTEMPTS_MAX {
             match &*self.phase.read() {
-                Phase::Ready(_) => return Ok(true),
+                Phase::Ready(contents) if contents.has(feed) => return Ok(true),
                 Phase::TooLarge => return Ok(false),
-                Phase::Off | Phase::Making(..) => {}
+                Phase::Off | Phase::Making(..) | Phase::Ready(_) => {}
             }
-            *self.phase.write() = Phase::Making(Vec::new(), 0);
+            let of_commits = matches!(feed, Feed::Commits);
+            *self.phase.write() = Phase::Making(of_commits.then(Default::default));
             // From here on a commit is either collected or was visible before the topic's end is asked for.
-            self.wanted.store(true, Ordering::SeqCst);
+            self.wanted.store(of_commits, Ordering::SeqCst);
+            let began = self.clock.monotonic();
             let read = self.read(log);
             let mut phase = self.phase.write();
-            let mut stores = match read {
-                Ok(Some(stores)) => stores,
+            let (mut stores, positions) = match read {
+                Ok(Some(read)) => read,
                 Ok(None) => {
                     self.forget(&mut phase, Phase::TooLarge);
                     return Ok(false);
@@ -203,20 +249,23 @@ impl View {
                     return Err(e);
                 }
             };
-            if let Phase::Making(waiting, _) = &*phase {
-                waiting.iter().for_each(|rows| self.apply(&mut stores, rows));
-                self.touched();
-                *phase = Phase::Ready(stores);
-                return Ok(true);
-            }
+            let Phase::Making(waiting) = &*phase else { continue };
+            waiting.iter().flat_map(|(rows, _)| rows).for_each(|rows| self.apply(&mut stores, rows));
+            self.touched();
+            let tail = match feed {
+                Feed::Commits => None,
+                Feed::Topic(followers) => Some(followers.follow(self, positions, began)?),
+            };
+            *phase = Phase::Ready(Contents { stores, tail });
+            return Ok(true);
         }
         Err(Error::io("the query that writes the table starts again and again"))
     }
 
-    /// The topic as it is committed now; `None` = too large.
-    fn read(&self, log: &dyn Log) -> Result<Option<Vec<Store>>> {
+    /// The topic as it is committed now, and the offsets behind that; `None` = too large.
+    fn read(&self, log: &dyn Log) -> Result<Option<(Vec<Store>, Vec<i64>)>> {
         let mut stores: Vec<Store> = (0..self.partitions.max(1)).map(|_| Store::new(self.shape)).collect();
-        let all: Vec<_> = (0..self.partitions as i32).map(|p| TopicPartition::new(self.topic.clone(), p)).collect();
+        let all = self.places();
         // The high watermark, not the stable one, which may lag behind a commit: what lies between is
         // decided within a commit's time, and the reader's position passes it then.
         let ends = all.iter().map(|p| Ok(log.watermarks(p)?.high)).collect::<Result<Vec<_>>>()?;
@@ -231,21 +280,33 @@ impl View {
                 return Err(Error::io(format!("topic {} cannot be read to its end", self.topic)));
             }
             for run in fetched.runs() {
-                if self.canonical.is_some() {
-                    writer_ids.resolve_within(run)?;
-                }
                 let mut rows = RecordSet::default();
-                run.for_each(|r| {
-                    let (key, value) = self.headers.framed(&r);
-                    rows.push(run.slot as i32, r.timestamp, key.as_deref(), value.as_deref());
-                });
+                self.take(run, run.slot as i32, &mut writer_ids, &mut rows)?;
                 self.apply(&mut stores, &rows);
             }
             if bytes(&stores) > VIEW_BYTES_MAX {
                 return Ok(None);
             }
         }
-        Ok(Some(stores))
+        let positions = (0..all.len()).map(|slot| reader.position(slot)).collect();
+        Ok(Some((stores, positions)))
+    }
+
+    /// Every partition of its topic.
+    fn places(&self) -> Vec<TopicPartition> {
+        (0..self.partitions as i32).map(|p| TopicPartition::new(self.topic.clone(), p)).collect()
+    }
+
+    /// Copies the records of a run of this partition.
+    fn take(&self, run: &Run, partition: i32, writer_ids: &mut WriterIds, rows: &mut RecordSet) -> Result<()> {
+        if self.canonical.is_some() {
+            writer_ids.resolve_within(run)?;
+        }
+        run.for_each(|r| {
+            let (key, value) = self.headers.framed(&r);
+            rows.push(partition, r.timestamp, key.as_deref(), value.as_deref());
+        });
+        Ok(())
     }
 
     /// Puts a commit in, each row where its key is looked for.
@@ -261,7 +322,7 @@ impl View {
     pub fn find(&self, keys: &[(Vec<u8>, WindowBounds)], found: &mut dyn FnMut(FoundRow<'_>)) -> bool {
         self.touched();
         match &*self.phase.read() {
-            Phase::Ready(stores) => {
+            Phase::Ready(Contents { stores, .. }) => {
                 for (key, bounds) in keys {
                     // Where the sink has put it: by the key without its window.
                     let partition = partition::java(key, stores.len() as u32);
@@ -273,11 +334,19 @@ impl View {
         }
     }
 
+    /// How far it is behind its topic; `None` = it is not followed: it has every commit.
+    pub fn lag(&self) -> Option<Lag> {
+        match &*self.phase.read() {
+            Phase::Ready(Contents { tail: Some(tail), .. }) => Some(tail.lag(self.clock.monotonic())),
+            _ => None,
+        }
+    }
+
     /// All rows as of the last commit; `None` if the view is not open (any more).
     pub fn snapshot(&self) -> Option<Snapshot> {
         self.touched();
         match &*self.phase.read() {
-            Phase::Ready(stores) => Some(Snapshot::of(stores)),
+            Phase::Ready(Contents { stores, .. }) => Some(Snapshot::of(stores)),
             _ => None,
         }
     }

@@ -10,11 +10,12 @@
 //! comments or variables are never cached.
 
 use crate::engine::Engine;
+use crate::engine::query::pull::forward::Lookup;
 use crate::engine::query::pull::{Prepared, PullStream};
 use crate::engine::result::rows::RowStream;
 use crate::engine::session::Session;
 use crate::error::Result;
-use crate::execute::pull::Keys;
+use crate::execute::pull::{Keys, PullRows};
 use crate::plan::pull::{Literal, value_of};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
@@ -106,6 +107,39 @@ impl Engine {
     /// Executes a lookup whose plan is cached. It waits for nothing but a commit that is being published. `None` = the text has
     /// to be parsed and executed.
     pub fn known_lookup(&self, text: &str, session: &Session) -> Option<Result<Box<dyn RowStream>>> {
+        let (known, keys) = self.known_plan(text, session)?;
+        let prepared = &known.prepared;
+        if self.is_forwarded(&prepared.query) {
+            return None;
+        }
+        let rows = self.known_rows(prepared, keys.as_ref(), session)?;
+        // Not earlier: a miss is counted where it is executed.
+        let let_in =
+            rows.and_then(|rows| Ok(PullStream::new(Engine::bounded_id()?, rows, Some(self.inner.pulls.enter()?))));
+        if self.inner.audit.is_on() {
+            self.inner.audit.lookup(session.principal(), text, let_in.as_ref().map(|_| ()));
+        }
+        Some(let_in.map(|rows| Box::new(rows) as Box<dyn RowStream>))
+    }
+
+    /// The same for one that another process has sent, where it is counted and recorded.
+    pub(in crate::engine) fn known_forwarded(
+        &self,
+        lookup: &Lookup<'_>,
+        session: &Session,
+    ) -> Option<Result<Box<dyn RowStream>>> {
+        let (known, keys) = self.known_plan(lookup.text, session)?;
+        let prepared = &known.prepared;
+        let rows = self.known_rows(prepared, keys.as_ref(), session).filter(|_| prepared.is_of(lookup))?;
+        Some(
+            rows.and_then(
+                |rows| Ok(Box::new(PullStream::new(Engine::bounded_id()?, rows, None)) as Box<dyn RowStream>),
+            ),
+        )
+    }
+
+    /// The cached plan of a text, for a user who may read the table, and the keys that its literals select.
+    fn known_plan(&self, text: &str, session: &Session) -> Option<(Arc<CachedPlan>, Option<Keys>)> {
         if self.is_over() || text.len() > TEXT_BYTES_MAX || !session.variables().is_empty() {
             return None;
         }
@@ -120,18 +154,18 @@ impl Engine {
             return None;
         }
         let keys = known.keys(&literals)?;
-        if !known.prepared.is_permitted(self, session) {
-            // The usual path reports why.
+        // The usual path reports why.
+        known.prepared.is_permitted(self, session).then_some((known, keys))
+    }
+
+    /// Rows of the view, if that is there; `None` = it has to be opened.
+    fn known_rows(&self, prepared: &Prepared, keys: Option<&Keys>, session: &Session) -> Option<Result<PullRows>> {
+        let Prepared { pull, view, query, .. } = prepared;
+        if !view.is_ready(self.feed(query)) {
             return None;
         }
-        let Prepared { pull, view, .. } = &known.prepared;
-        let rows = pull.rows(view, keys.as_ref()).transpose()?;
-        // Not earlier: a miss is counted where it is executed.
-        let let_in = rows.and_then(|rows| Ok(PullStream::new(Engine::bounded_id()?, rows, self.inner.pulls.enter()?)));
-        if self.inner.audit.is_on() {
-            self.inner.audit.lookup(session.principal(), text, let_in.as_ref().map(|_| ()));
-        }
-        Some(let_in.map(|rows| Box::new(rows) as Box<dyn RowStream>))
+        let in_time = self.check_lag(view, session);
+        in_time.and_then(|()| pull.rows(view, keys)).transpose()
     }
 }
 

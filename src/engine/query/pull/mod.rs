@@ -1,13 +1,24 @@
 //! Pull queries: a SELECT without EMIT on a table that a query maintains reads the query's committed rows, on the caller's
 //! thread.
 //!
+//! In a service of several processes any of them is asked: a query that runs elsewhere is asked of its owner ([`forward`]), or read
+//! from a view that follows the topic, as one whose topic others write, too ([`owners`]), within limits of its lag ([`lag`]).
+//!
 //! A query that does not have the form of ksqlDB's pull queries, or a table too large for memory, reads the topic's history
 //! ([`batch`](super::batch)). The rows are the same, except for windows beyond ksqlDB's retention.
+
+pub mod forward;
+pub mod owners;
+
+pub(in crate::engine) mod limits;
+pub(in crate::engine) mod plan_cache;
+
+mod lag;
 
 use crate::catalog::Source;
 use crate::engine::access::Role as UserRole;
 use crate::engine::introspect::show::explained;
-use crate::engine::query::pull_limits::PullPermit;
+use crate::engine::query::pull::limits::PullPermit;
 use crate::engine::result::entity::{Entity, Explanation};
 use crate::engine::result::rows::{OutputColumn, RowEvent, RowStream};
 use crate::engine::session::Session;
@@ -20,6 +31,7 @@ use crate::parse::statement::{Select, SourceKind};
 use crate::plan;
 use crate::plan::pull::{Literal, is_pull_shape};
 use crate::types::{Column, Role, Schema};
+use forward::{ForwardedStream, Lookup};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +46,8 @@ type KeyLiterals = Option<Vec<(usize, Literal)>>;
 pub(in crate::engine) struct Prepared {
     pub(in crate::engine) pull: Arc<Pull>,
     pub(in crate::engine) view: Arc<View>,
+    /// The query that writes the table.
+    pub(in crate::engine) query: Arc<str>,
     /// The table's topic.
     topic: Arc<str>,
     /// The topic belongs to the engine. Checked once: a lookup takes microseconds.
@@ -45,6 +59,11 @@ impl Prepared {
     pub(in crate::engine) fn is_permitted(&self, engine: &Engine, session: &Session) -> bool {
         let user = session.principal();
         user.topics.include(&self.topic) && (!self.needs_admin || engine.role_of(user) >= UserRole::Admin)
+    }
+
+    /// Whether the process that has sent a lookup means the same by it.
+    fn is_of(&self, lookup: &Lookup<'_>) -> bool {
+        *self.query == *lookup.query && *self.topic == *lookup.topic
     }
 }
 
@@ -73,13 +92,31 @@ impl Engine {
         let table = catalog.source(&select.from.name.value).filter(|s| s.kind == SourceKind::Table);
         let Some(table) = table else { return Ok(None) };
         self.check_topic(session, &table.topic)?;
-        let Some(view) = self.view_of(table) else { return Ok(None) };
+        let (Some(view), Some(query)) = (self.view_of(table), &table.created_by) else { return Ok(None) };
+        let query: Arc<str> = query.as_str().into();
         let topic: Arc<str> = table.topic.as_str().into();
         let needs_admin = self.topic_rules().is_internal(&topic);
         let settings = self.settings(&self.properties(session))?;
         let plan = plan::pull_query(select, &catalog, &settings)?;
         let pull = Pull::new(&plan, compile::pipeline(&plan.logical)?, &self.shared_schemas())?;
-        Ok(pull.map(|pull| (Prepared { pull: Arc::new(pull), view, topic, needs_admin }, plan.literals)))
+        Ok(pull.map(|pull| (Prepared { pull: Arc::new(pull), view, query, topic, needs_admin }, plan.literals)))
+    }
+
+    /// Plans the query, and caches the plan of a lookup; also, which new queries it is too early for.
+    fn planned_pull(
+        &self,
+        select: &Select,
+        text: &str,
+        session: &Session,
+    ) -> Result<Option<(Prepared, Option<String>)>> {
+        let cache = &self.inner.plan_cache;
+        let version = cache.version();
+        let Some((prepared, literals)) = self.prepare_pull(select, session)? else { return Ok(None) };
+        let behind = self.wait_for_new(std::slice::from_ref(&select.from.name.value))?;
+        if behind.is_none() && prepared.pull.lookups().is_some_and(|keys| keys <= KNOWN_KEYS_MAX) {
+            cache.remember(text, session, (version, &prepared, literals.as_deref()));
+        }
+        Ok(Some((prepared, behind)))
     }
 
     /// Executes the query on committed rows; `None` = it has to read the topic, with the `permit` if it has one by then. A lookup
@@ -91,17 +128,15 @@ impl Engine {
         session: &Session,
         permit: &mut Option<PullPermit>,
     ) -> Result<Option<Answer>> {
-        let cache = &self.inner.plan_cache;
-        let version = cache.version();
-        let Some((prepared, literals)) = self.prepare_pull(select, session)? else { return Ok(None) };
-        let behind = self.wait_for_new(std::slice::from_ref(&select.from.name.value))?;
-        if behind.is_none() && prepared.pull.lookups().is_some_and(|keys| keys <= KNOWN_KEYS_MAX) {
-            cache.remember(text, session, (version, &prepared, literals.as_deref()));
-        }
+        let Some((prepared, behind)) = self.planned_pull(select, text, session)? else { return Ok(None) };
         let admitted = self.inner.pulls.enter()?;
-        match self.pulled(&prepared)? {
+        if let Some(rows) = self.ask_owner(&prepared, text, session)? {
+            let stream = ForwardedStream::new(Engine::bounded_id()?, prepared, rows, (behind, admitted));
+            return Ok(Some(Answer::Rows(Box::new(stream))));
+        }
+        match self.pulled(&prepared, session)? {
             Some(rows) => {
-                let stream = PullStream { behind, ..PullStream::new(Engine::bounded_id()?, rows, admitted) };
+                let stream = PullStream { behind, ..PullStream::new(Engine::bounded_id()?, rows, Some(admitted)) };
                 Ok(Some(Answer::Rows(Box::new(stream))))
             }
             None => {
@@ -112,8 +147,9 @@ impl Engine {
     }
 
     /// Opens the view and reads. A query that restarts may close the view in between: then it is opened again.
-    fn pulled(&self, prepared: &Prepared) -> Result<Option<PullRows>> {
-        while prepared.view.open(&*self.inner.log)? {
+    fn pulled(&self, prepared: &Prepared, session: &Session) -> Result<Option<PullRows>> {
+        while prepared.view.open(&*self.inner.log, self.feed(&prepared.query))? {
+            self.check_lag(&prepared.view, session)?;
             if let Some(rows) = prepared.pull.rows(&prepared.view, None)? {
                 return Ok(Some(rows));
             }
@@ -158,6 +194,11 @@ fn as_value(column: &Column) -> Column {
     Column { role: Role::Value, ..column.clone() }
 }
 
+/// The columns of the query's result.
+fn output_columns(pull: &Pull) -> Vec<OutputColumn> {
+    pull.columns().iter().map(|c| OutputColumn { name: c.name.clone(), ty: c.ty.clone() }).collect()
+}
+
 /// Rows of a query over committed rows.
 #[derive(Debug)]
 pub(in crate::engine) struct PullStream {
@@ -166,13 +207,13 @@ pub(in crate::engine) struct PullStream {
     rows: PullRows,
     /// Which new queries it was too early for.
     behind: Option<String>,
-    permit: PullPermit,
+    /// `None` = it is counted in the process where its client is.
+    permit: Option<PullPermit>,
 }
 
 impl PullStream {
-    pub(in crate::engine) fn new(id: String, rows: PullRows, permit: PullPermit) -> PullStream {
-        let columns = rows.pull().columns().iter();
-        let columns = columns.map(|c| OutputColumn { name: c.name.clone(), ty: c.ty.clone() }).collect();
+    pub(in crate::engine) fn new(id: String, rows: PullRows, permit: Option<PullPermit>) -> PullStream {
+        let columns = output_columns(rows.pull());
         PullStream { id, columns, rows, behind: None, permit }
     }
 }
@@ -207,7 +248,7 @@ impl RowStream for PullStream {
     }
 
     fn sent(&self, bytes: usize) {
-        self.permit.sent(bytes);
+        self.permit.iter().for_each(|permit| permit.sent(bytes));
     }
 
     fn notice(&self) -> Option<String> {
