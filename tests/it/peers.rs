@@ -2,6 +2,8 @@
 //!
 //! The readers of the process that is asked first are held, so that what it returns while they are comes from the other one.
 
+#![allow(clippy::disallowed_methods, reason = "real threads and sockets go by real time")]
+
 use crate::followed_views::{Pair, eventually, pair_with, rows, run};
 use crate::http::TIDEGATE;
 use parking_lot::Mutex;
