@@ -217,6 +217,13 @@ impl Binder<'_> {
     /// DataFusion's function, where ksqlDB has none of that name.
     fn native(&mut self, name: &str, args: Vec<Bound>) -> Result<Bound> {
         let Some(function) = super::native::find(name) else { return Err(unknown(name)) };
+        // What DataFusion's planner writes in the place of these calls, which it never makes.
+        if function.name() == "nvl" {
+            return self.resolved("COALESCE", args);
+        }
+        if function.name() == "nvl2" {
+            return self.second_or_third(args);
+        }
         let mut programs = vec![];
         let mut types = vec![];
         for arg in args {

@@ -150,6 +150,17 @@ impl Binder<'_> {
         Ok(Bound::new(Program::Case { whens, otherwise }, ty))
     }
 
+    /// `NVL2(a, b, c)`: `b` where `a` is not NULL, and else `c`.
+    pub(super) fn second_or_third(&mut self, args: Vec<Bound>) -> Result<Bound> {
+        let Ok([value, second, third]) = <[Bound; 3]>::try_from(args) else {
+            return Err(Error::statement("NVL2 takes three arguments"));
+        };
+        let (results, ty) = self.common(vec![second, third])?;
+        let is_there = Program::Not(Box::new(Program::IsNull(Box::new(value.program))));
+        let [second, third] = <[Program; 2]>::try_from(results).map_err(|_| Error::bug("NVL2 has two results"))?;
+        Ok(Bound::new(Program::Case { whens: vec![(is_there, second)], otherwise: Box::new(third) }, ty))
+    }
+
     /// What follows WHEN.
     fn condition(&mut self, expr: &Expr) -> Result<Program> {
         let bound = self.expr(expr)?;
