@@ -8,6 +8,7 @@
 //! query CSAS_D_1                        the query is in ERROR and can be resumed; the others continue
 //! push query                            its reader gets the error
 //! worker 1                              the query for which it worked is in ERROR; the worker takes the next item
+//! commands                              statements that change the catalogue are refused until a restart
 //! topics, log-care, log-sync,           one round fails; the next one begins after a pause ([`rounds`])
 //! cluster-listener, cluster-speaker,
 //! processing log, kafka-reports, ...

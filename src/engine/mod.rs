@@ -61,6 +61,7 @@ use access::audit::{Audit, Recorded};
 use cluster::hearing::Presence;
 use cluster::node::{Member, Node};
 use command::CommandLog;
+use command::tail::Tail;
 use ddl::lock::DdlLock;
 use facts::history::History;
 use facts::queries::Positions;
@@ -154,11 +155,13 @@ struct Inner {
     /// `None` with [`Drive::ByHand`]. Held, never used.
     _topic_monitor: Option<TopicMonitor>,
     commands: CommandLog,
+    /// Applies what all processes of the service record; `None` = the log has one process.
+    tail: Option<Arc<Tail>>,
     /// The client of Kafka Connect.
     connect: Connect,
     /// The built-in schema registry; `None` = another one is configured.
     builtin: Option<Arc<Builtin>>,
-    /// Number of records of the command log that are not commands.
+    /// Number of records of the command log that were no commands at the start.
     skipped_commands: u64,
     /// Where queries report skipped records.
     processing: processing_log::ProcessingLog,
@@ -331,9 +334,9 @@ impl Engine {
         self.inner.state.load().queries().map(|(id, query)| (id.clone(), query.clone())).collect()
     }
 
-    /// Number of records of the command log that were skipped at the start, because they are not commands.
+    /// Number of records of the command log that were skipped, because they are not commands.
     pub fn skipped_commands(&self) -> u64 {
-        self.inner.skipped_commands
+        self.inner.skipped_commands + self.inner.tail.as_ref().map_or(0, |tail| tail.skipped())
     }
 
     /// Runs every persistent query, in order of creation, until nothing is left to do. With [`Drive::ByHand`] only.
@@ -348,6 +351,8 @@ impl Engine {
     pub fn close(&self) {
         self.drain();
         let ddl = self.ddl_within("the end of the process", CLOSE_WAIT);
+        // What other processes record from now on would start queries.
+        self.inner.tail.iter().for_each(|tail| tail.stop());
         self.inner.generators.stop(&self.inner.clock);
         self.inner.snapshots.iter().for_each(|snapshots| snapshots.end(&self.inner.clock));
         for (_, query) in self.queries() {

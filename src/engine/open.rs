@@ -5,8 +5,9 @@ use crate::config::{Config, DEFAULT_SLOT, LogConfig};
 use crate::connect::Connect;
 use crate::engine::access::audit::Audit;
 use crate::engine::cluster::node::{Introduction, Node};
-use crate::engine::command::{self, CommandLog};
-use crate::engine::facts::history::History;
+use crate::engine::command::tail::Tail;
+use crate::engine::command::{CommandLog, History, Recorded};
+use crate::engine::facts::history;
 use crate::engine::facts::sampler::Sampler;
 use crate::engine::query::processing_log::{self, ProcessingLog};
 use crate::engine::query::pull::forward::Processes;
@@ -38,6 +39,16 @@ use std::time::Duration;
 const OWN_TRIES: u32 = 3;
 /// No attempt starts after this time: one that took longer has run into a timeout, and its error says so.
 const OWN_WAIT: Duration = Duration::from_secs(30);
+
+/// An opened command log.
+struct Opened {
+    commands: CommandLog,
+    tail: Option<Arc<Tail>>,
+    recorded: Vec<Recorded>,
+    /// Sequence number of the next command.
+    next: u64,
+    skipped_commands: u64,
+}
 
 /// The registry of an engine.
 struct Registries {
@@ -105,11 +116,11 @@ impl Engine {
     ) -> Result<Engine> {
         let connect = Connect::new(config.connect()?);
         let (owner, node) = (own(&*log, &config, &clock)?, joined(&log, &config, &clock, drive)?);
-        let (commands, history) = opened(&*log, &config, &clock)?;
+        let Opened { commands, tail, recorded, next, skipped_commands } = opened(&log, &config, &clock)?;
         let (spill_pool, shared_rows) = (spill_pool(&config), SharedRows::new(config.shared_reading()));
         let snapshots = snapshots(&config, &log, drive)?;
         let (watch, workers) = (TopicRegistry::new(), Workers::new(config.schedule));
-        let (state, past) = (Arc::<Published>::default(), Arc::<History>::default());
+        let (state, past) = (Arc::<Published>::default(), Arc::<history::History>::default());
         let (topic_monitor, sampler) = match drive {
             Drive::Threads => {
                 let below = (log.clone(), clock.clone());
@@ -123,6 +134,7 @@ impl Engine {
         let writers = Arc::new(WriterIds::new(once, clock.clone()));
         let inner = Inner {
             processes: Processes::new(&log, &clock, &config.service_id),
+            tail,
             builtin,
             connect,
             topics,
@@ -142,7 +154,7 @@ impl Engine {
             clock,
             drive,
             commands,
-            skipped_commands: history.skipped_count,
+            skipped_commands,
             _owner: owner.map(Mutex::new),
             node,
             ddl: Default::default(),
@@ -160,11 +172,19 @@ impl Engine {
         };
         let engine = Engine { inner: Arc::new(inner) };
         processing_log::start(inlet, &engine.inner)?;
-        engine.replay(history.commands)?;
-        engine.take_part();
-        engine.remove_stray_snapshots();
-        engine.generate()?;
+        engine.start(recorded, next)?;
         Ok(engine)
+    }
+
+    /// Begins where the command log ends: the queries run, and what other processes record is followed.
+    fn start(&self, recorded: Vec<Recorded>, next: u64) -> Result<()> {
+        self.replay(recorded, next)?;
+        if let Some(tail) = self.inner.tail.as_ref().filter(|_| self.inner.drive == Drive::Threads) {
+            tail.follow(self)?;
+        }
+        self.take_part();
+        self.remove_stray_snapshots();
+        self.generate()
     }
 
     /// Deletes the snapshots of queries that another process of this service has dropped.
@@ -176,14 +196,20 @@ impl Engine {
     }
 }
 
-/// The command log, with what is in it.
-fn opened(log: &dyn Log, config: &Config, clock: &SharedClock) -> Result<(CommandLog, command::History)> {
-    let (commands, history) = CommandLog::open(log, &config.service_id)?;
+/// The command log, with what is in it, and what follows it from there on where other processes write to it.
+fn opened(log: &Arc<dyn Log>, config: &Config, clock: &SharedClock) -> Result<Opened> {
+    let (commands, history) = CommandLog::open(&**log, &config.service_id)?;
     history.warn(&config.service_id);
-    if let Err(error) = commands.mark(log, clock.now_ms()) {
+    if let Err(error) = commands.mark(&**log, clock.now_ms()) {
         tracing::warn!(%error, "the command log cannot be marked: the next statement tries again");
     }
-    Ok((commands, history))
+    let History { commands: recorded, skipped_count: skipped_commands, end, fold, .. } = history;
+    let next = fold.next();
+    let tail = match log.is_shared() {
+        true => Some(Tail::new((log.clone(), clock.clone()), CommandLog::topic(&config.service_id), fold, end)?),
+        false => None,
+    };
+    Ok(Opened { commands, tail, recorded, next, skipped_commands })
 }
 
 /// On Kafka several processes share the queries of a service; this one joins them.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! SHOW, DESCRIBE, EXPLAIN, planning, lookups, /metrics, /status:  load() -> Arc<State>, no lock afterwards
-//! CREATE, DROP, TERMINATE, ...:                                   ddl.change(..) on a copy -> replace(Arc<State>)
+//! CREATE, DROP, TERMINATE, ... once they are recorded:            change(..) on a copy, which takes its place
 //! ```
 //!
 //! The lock around the pointer is held for as long as it takes to copy the pointer. It is never held while anything waits:
@@ -64,6 +64,8 @@ impl State {
 #[derive(Debug, Default)]
 pub(super) struct Published {
     state: RwLock<Arc<State>>,
+    /// Held while one change is made from the state before it.
+    changing: Mutex<()>,
     /// Sequence of the next command of that state, for those who wait for one.
     next: Mutex<u64>,
     /// `next` has grown.
@@ -76,10 +78,13 @@ impl Published {
         self.state.read().clone()
     }
 
-    /// Makes another state the present one. Only the holder of the DDL lock may call this: two writers would lose a change.
-    pub(super) fn replace(&self, state: Arc<State>) {
-        // The old state is dropped after the lock is released: it may be the last owner of queries and sources.
+    /// Changes the state and makes it visible to readers, as one step. `change` waits for nothing.
+    pub(super) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let _turn = self.changing.lock();
+        let mut state = self.load();
+        let done = change(Arc::make_mut(&mut state));
         let next = state.next;
+        // The old state is dropped after the lock is released: it may be the last owner of queries and sources.
         let before = std::mem::replace(&mut *self.state.write(), state);
         drop(before);
         let mut known = self.next.lock();
@@ -87,6 +92,7 @@ impl Published {
             *known = next;
             self.advanced.notify_all();
         }
+        done
     }
 
     /// Waits at most so long until the state holds the command with this sequence number; false = it does not yet.

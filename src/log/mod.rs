@@ -131,6 +131,10 @@ pub trait Log: Send + Sync + Debug {
     fn describe(&self) -> String;
     /// Identity of the cluster, as `GET /info` shows it.
     fn cluster_id(&self) -> Result<String>;
+    /// Whether other processes may write to it at the same time.
+    fn is_shared(&self) -> bool {
+        false
+    }
     /// An error if the log accepts no writes until the process is restarted.
     fn check_writable(&self) -> Result<()> {
         Ok(())
@@ -158,6 +162,10 @@ pub trait Log: Send + Sync + Debug {
     fn delete_topic(&self, name: &str) -> Result<()>;
     /// Offsets of a partition.
     fn watermarks(&self, partition: &TopicPartition) -> Result<Watermarks>;
+    /// The offset of the next record of a partition: its high watermark alone.
+    fn end(&self, partition: &TopicPartition) -> Result<i64> {
+        Ok(self.watermarks(partition)?.high)
+    }
     /// Bytes that the records of a partition occupy; `None` = this log does not count them.
     fn partition_bytes(&self, partition: &TopicPartition) -> Result<Option<u64>> {
         let _ = partition;

@@ -434,7 +434,12 @@ const WAITS: &[&str] = &[
 
 /// Locks under which something waits all the same: where, what, why.
 const WAITED_UNDER: &[(&str, &str, &str)] = &[
-    ("src/engine/query/persistent/mod.rs", "join(", "the thread of a query in ERROR has ended or is about to"),
+    (
+        "src/engine/command/tail.rs",
+        "look(",
+        "`reading` is for the one who reads the command log; by hand that is the caller",
+    ),
+    ("src/engine/query/persistent/resume.rs", "join(", "the thread of a query in ERROR has ended or is about to"),
     (
         "src/execute/pull/materialized_view/mod.rs",
         "log",

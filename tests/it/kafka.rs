@@ -7,6 +7,7 @@ mod broker;
 mod changes;
 mod clients;
 mod cluster;
+mod commands;
 mod connect;
 mod contract;
 mod coordinator;

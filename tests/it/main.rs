@@ -20,6 +20,7 @@ mod cli;
 mod clients;
 mod cluster;
 mod command_line;
+mod command_tail;
 mod compatibility;
 mod console;
 mod copied_state;

@@ -14,6 +14,8 @@
 //! whether its record was in the log, so both count, as they did then.
 
 use super::Command;
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// The rule, applied to one command after the other.
 #[derive(Debug, Default)]
@@ -22,6 +24,8 @@ pub(super) struct Acceptance {
     next: u64,
     /// Number and value of the last marked command.
     last: Option<(u64, Vec<u8>)>,
+    /// Hashes of the values of all marked commands, by number: a copy is told from a statement that lost its place.
+    hashes: BTreeMap<u64, u64>,
 }
 
 /// What a command is.
@@ -36,6 +40,11 @@ pub(super) enum Verdict {
 }
 
 impl Acceptance {
+    /// The sequence number of the next command.
+    pub(super) fn next(&self) -> u64 {
+        self.next
+    }
+
     /// Takes the next command of the log, whose record has this value.
     pub(super) fn judge(&mut self, command: &Command, value: &[u8], is_marked: bool) -> Verdict {
         let sequence = command.sequence;
@@ -47,14 +56,23 @@ impl Acceptance {
             if is_copy {
                 return Verdict::Copy;
             }
+            let hash = hash_of(value);
             if command.compares && sequence < self.next {
-                return Verdict::Overtaken;
+                let is_late_copy = self.hashes.get(&sequence) == Some(&hash);
+                return if is_late_copy { Verdict::Copy } else { Verdict::Overtaken };
             }
             self.last = Some((sequence, value.to_vec()));
+            self.hashes.insert(sequence, hash);
         }
         self.next = self.next.max(sequence + 1);
         Verdict::Accepted
     }
+}
+
+fn hash_of(value: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
 }
 
 #[cfg(test)]
@@ -69,6 +87,7 @@ mod tests {
             engine: String::new(),
             sequence,
             compares,
+            process: None,
             statement: statement.to_owned(),
             author: None,
             properties: Default::default(),
@@ -97,7 +116,7 @@ mod tests {
 
     #[test]
     fn a_copy_that_arrives_late_does_not_count() {
-        assert_eq!(judge(&[(0, "a", true), (1, "b", true), (0, "a", true)], true), [Accepted, Accepted, Overtaken]);
+        assert_eq!(judge(&[(0, "a", true), (1, "b", true), (0, "a", true)], true), [Accepted, Accepted, Copy]);
     }
 
     #[test]

@@ -31,10 +31,7 @@ impl CommandLog {
         if is_unresolved && let Some(appended) = self.resolve(log, command)? {
             return Ok(appended);
         }
-        let value = bytes(command)?;
-        let mut set = self.begin(now_ms)?;
-        self.secret.push(&mut set, Role::Command, now_ms, &command.sequence.to_string(), &value);
-        match self.write(log, &set) {
+        match self.send(log, command, &bytes(command)?, now_ms) {
             Ok(()) if !is_unresolved => Ok(Appended::Recorded),
             Ok(()) => self.resolve(log, command)?.ok_or_else(|| {
                 Error::io("the command log confirmed a statement and does not contain it")
@@ -42,6 +39,11 @@ impl CommandLog {
             }),
             Err(error) => self.look_after(log, command, error),
         }
+    }
+
+    /// Appends a command whose value is already encoded. Whether it counts shows when it is read.
+    pub(super) fn send(&self, log: &dyn Log, command: &Command, value: &[u8], now_ms: i64) -> Result<()> {
+        self.write_marked(log, Role::Command, &command.sequence.to_string(), value, now_ms)
     }
 
     /// After an append that was not confirmed: recorded if the log contains the command, else the error. A log that accepts no
@@ -60,7 +62,7 @@ impl CommandLog {
 
     /// Which command counts at the place of this one; None if it is free.
     fn resolve(&self, log: &dyn Log, command: &Command) -> Result<Option<Appended>> {
-        let (history, _) = history::read(log, &self.topic)?;
+        let history = history::read(log, &self.topic)?;
         let mut commands = history.commands.iter().map(|recorded| &recorded.command);
         let Some(holder) = commands.find(|holder| holder.sequence == command.sequence) else { return Ok(None) };
         if bytes(holder)? != bytes(command)? {
@@ -72,6 +74,7 @@ impl CommandLog {
     }
 }
 
-fn bytes(command: &Command) -> Result<Vec<u8>> {
+/// The value of a command's record.
+pub(super) fn bytes(command: &Command) -> Result<Vec<u8>> {
     serde_json::to_vec(command).map_err(|e| Error::bug("a command cannot be written").because(e))
 }

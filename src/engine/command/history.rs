@@ -9,12 +9,10 @@
 //! A record that is not a command never prevents a service from starting. A command of a newer build does: ignoring it would
 //! yield a wrong catalogue.
 
-use super::acceptance::{self, Acceptance};
-use super::mark::{Judge, Role, Secret, Verdict};
-use super::{COMMAND_FORMAT, Command, CommandLog, Removal};
-use crate::error::{Error, Result};
+use super::fold::{Fold, Recorded, Taken};
+use super::{CommandLog, Removal};
+use crate::error::Result;
 use crate::log::{Assignment, Isolation, Log, RecordRef, Start, TopicPartition};
-use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -28,8 +26,6 @@ pub const SKIPPED_MAX: usize = 1_000;
 const WARNED_MAX: usize = 20;
 /// Bytes of a skipped record that are shown.
 const SHOWN_BYTES_MAX: usize = 80;
-/// More commands than any service executes; a larger number is not one of a command.
-const SEQUENCE_MAX: u64 = 1 << 52;
 
 /// The contents of a command log.
 #[derive(Debug, Default)]
@@ -42,19 +38,8 @@ pub struct History {
     pub skipped_count: u64,
     /// The offset that the next record gets.
     pub end: i64,
-}
-
-/// A command and its record.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Recorded {
-    /// Its offset.
-    pub offset: i64,
-    /// Its time, milliseconds since 1970.
-    pub timestamp: i64,
-    /// Whether it carries the service's mark; commands of an earlier build do not.
-    pub is_marked: bool,
-    /// The command.
-    pub command: Command,
+    /// From which the tail continues.
+    pub(in crate::engine) fold: Fold,
 }
 
 /// A record that is not a command.
@@ -68,13 +53,6 @@ pub struct Skipped {
     pub reason: String,
     /// The beginning of its value.
     pub shown: String,
-}
-
-/// Read first: a newer build may write the rest in another format.
-#[derive(Deserialize)]
-struct Version {
-    format: u32,
-    engine: String,
 }
 
 impl History {
@@ -96,8 +74,8 @@ impl History {
     }
 }
 
-/// Reads the whole topic; the secret is that of its epoch, if it has one.
-pub(super) fn read(log: &dyn Log, topic: &str) -> Result<(History, Option<Secret>)> {
+/// Reads the whole topic.
+pub(super) fn read(log: &dyn Log, topic: &str) -> Result<History> {
     let partition = TopicPartition::new(topic, 0);
     let end = log.watermarks(&partition)?.high;
     let from = Assignment { topic: partition.topic.clone(), partition: 0, start: Start::Earliest };
@@ -123,77 +101,32 @@ pub(super) fn read(log: &dyn Log, topic: &str) -> Result<(History, Option<Secret
 #[derive(Default)]
 struct Reading<'a> {
     topic: &'a str,
-    judge: Judge,
     history: History,
-    acceptance: Acceptance,
     /// Offsets named by removals.
     removed: BTreeSet<i64>,
 }
 
 impl Reading<'_> {
     fn take(&mut self, record: &RecordRef<'_>) -> Result<()> {
-        let value = record.value.unwrap_or_default();
-        match self.judge.judge(value, &record.headers) {
-            Verdict::Genuine(Role::Epoch) => Ok(()),
-            Verdict::Genuine(Role::Repair) => {
-                match serde_json::from_slice(value) {
-                    Ok(removal) => self.remove(&removal),
-                    Err(_) => self.skip(record, "it is marked as a removal and cannot be read as one"),
-                }
-                Ok(())
-            }
-            Verdict::Genuine(Role::Command) => self.command(record, value, true),
-            Verdict::Unmarked => self.command(record, value, false),
-            Verdict::Foreign(reason) => {
-                self.skip(record, reason);
-                Ok(())
-            }
-            Verdict::Newer(engine) => Err(self.newer(record.offset, &engine)),
+        match self.history.fold.take(self.topic, record)? {
+            // A statement that lost the race for its place was repeated by its process: nothing to report.
+            Taken::Nothing | Taken::Overtaken(_) => {}
+            // The topic should have been deleted then: the process that terminated the service was killed.
+            Taken::End => {}
+            Taken::Removal(removal) => self.remove(&removal),
+            Taken::Command(recorded) => self.history.commands.push(*recorded),
+            Taken::Skipped(reason) => self.skip(record, reason),
         }
-    }
-
-    fn command(&mut self, record: &RecordRef<'_>, value: &[u8], is_marked: bool) -> Result<()> {
-        if let Ok(Version { format, engine }) = serde_json::from_slice(value)
-            && format > COMMAND_FORMAT
-        {
-            return Err(self.newer(record.offset, &engine));
-        }
-        let command: Command = match serde_json::from_slice(value) {
-            Ok(command) => command,
-            // A command of this service that this build cannot read.
-            Err(e) if is_marked => return Err(self.newer(record.offset, "of another format").because(e)),
-            Err(e) => {
-                self.skip(record, &format!("it cannot be read as a command: {e}"));
-                return Ok(());
-            }
-        };
-        if command.sequence > SEQUENCE_MAX {
-            self.skip(record, "its sequence number is none of a command");
-            return Ok(());
-        }
-        match self.acceptance.judge(&command, value, is_marked) {
-            acceptance::Verdict::Accepted => {}
-            acceptance::Verdict::Copy => {
-                self.skip(record, "it is a copy of an earlier command");
-                return Ok(());
-            }
-            acceptance::Verdict::Overtaken => {
-                self.skip(record, "another statement was recorded in its place");
-                return Ok(());
-            }
-        }
-        let (offset, timestamp) = (record.offset, record.timestamp);
-        self.history.commands.push(Recorded { offset, timestamp, is_marked, command });
         Ok(())
     }
 
-    fn skip(&mut self, record: &RecordRef<'_>, reason: &str) {
+    fn skip(&mut self, record: &RecordRef<'_>, reason: String) {
         self.history.skipped_count += 1;
         if self.history.skipped.len() < SKIPPED_MAX {
             let value = record.value.unwrap_or_default();
             let shown = value[..value.len().min(SHOWN_BYTES_MAX)].escape_ascii().to_string();
             let (offset, timestamp) = (record.offset, record.timestamp);
-            self.history.skipped.push(Skipped { offset, timestamp, reason: reason.to_owned(), shown });
+            self.history.skipped.push(Skipped { offset, timestamp, reason, shown });
         }
     }
 
@@ -205,14 +138,8 @@ impl Reading<'_> {
         self.history.skipped_count = self.history.skipped.len() as u64;
     }
 
-    fn finish(mut self) -> (History, Option<Secret>) {
+    fn finish(mut self) -> History {
         self.history.commands.retain(|recorded| !self.removed.contains(&recorded.offset));
-        (self.history, self.judge.secret())
-    }
-
-    fn newer(&self, offset: i64, engine: &str) -> Error {
-        Error::io(format!("the command log was written by a newer Tidegate ({engine})"))
-            .with_detail(format!("topic {}, offset {offset}", self.topic))
-            .with_hint("start that version, or a newer one")
+        self.history
     }
 }

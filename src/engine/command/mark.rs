@@ -31,10 +31,12 @@ pub(super) enum Role {
     Command,
     /// What `tidegate repair` has removed.
     Repair,
+    /// The service was terminated: all of its processes end.
+    End,
 }
 
 impl Role {
-    const ALL: [Role; 3] = [Role::Epoch, Role::Command, Role::Repair];
+    const ALL: [Role; 4] = [Role::Epoch, Role::Command, Role::Repair, Role::End];
 
     /// The name of the header.
     fn header(self) -> &'static str {
@@ -42,6 +44,7 @@ impl Role {
             Role::Epoch => "tidegate-epoch",
             Role::Command => "tidegate-command",
             Role::Repair => "tidegate-repair",
+            Role::End => "tidegate-end",
         }
     }
 }
@@ -121,9 +124,9 @@ pub(super) struct Judge {
 }
 
 impl Judge {
-    /// The secret for new records, if there is one.
-    pub(super) fn secret(self) -> Option<Secret> {
-        self.secrets.into_iter().next_back()
+    /// The secret for new records, if there is one. All processes that have read as far choose the same.
+    pub(super) fn secret(&self) -> Option<&Secret> {
+        self.secrets.last()
     }
 
     pub(super) fn judge(&mut self, value: &[u8], headers: &HeadersRef<'_>) -> Verdict {

@@ -10,22 +10,29 @@
 pub mod repair;
 
 pub(in crate::engine) mod status;
+pub(in crate::engine) mod tail;
 
 mod acceptance;
 mod append;
+mod apply;
+mod fold;
 mod history;
 mod mark;
 mod replay;
 
 pub use append::Appended;
-pub use history::{History, Recorded, SKIPPED_MAX, Skipped};
+pub(in crate::engine) use apply::Prepared;
+pub use fold::Recorded;
+pub use history::{History, SKIPPED_MAX, Skipped};
 pub use status::CommandStatus;
 
 use crate::catalog::Effect;
 use crate::catalog::topics::INTERNAL_PREFIX;
 use crate::error::{Error, Result};
 use crate::log::{Log, RecordSet, TopicSpec};
+use fold::Fold;
 use mark::{Role, Secret};
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -45,6 +52,9 @@ pub struct Command {
     /// It counts only if its place was free when its record arrived. Earlier builds did not compare.
     #[serde(default)]
     pub compares: bool,
+    /// The process that recorded it, where several may: two that record the same statement at the same place differ by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<String>,
     /// The statement, after substitution of variables.
     pub statement: String,
     /// The user who executed it.
@@ -75,7 +85,8 @@ pub struct Removal {
 #[derive(Debug)]
 pub struct CommandLog {
     topic: String,
-    secret: Secret,
+    /// The secret of its epoch. Another process may have begun the log at the same time: then it is that one's.
+    secret: Mutex<Secret>,
     /// Whether the topic holds the secret already.
     is_marked: AtomicBool,
     /// An append was not confirmed, and its record may still arrive.
@@ -87,11 +98,17 @@ impl CommandLog {
     pub fn open(log: &dyn Log, service_id: &str) -> Result<(CommandLog, History)> {
         let topic = CommandLog::topic(service_id);
         if log.topic(&topic)?.is_none() {
-            log.create_topic(&TopicSpec::new(&topic, 1).with("retention.ms", -1).with("cleanup.policy", "delete"))?;
+            let spec = TopicSpec::new(&topic, 1).with("retention.ms", -1).with("cleanup.policy", "delete");
+            // Another process may have created it in between.
+            if let Err(error) = log.create_topic(&spec)
+                && log.topic(&topic)?.is_none()
+            {
+                return Err(error);
+            }
         }
-        let (history, secret) = history::read(log, &topic)?;
-        let is_marked = AtomicBool::new(secret.is_some());
-        let secret = secret.map_or_else(Secret::random, Ok)?;
+        let history = history::read(log, &topic)?;
+        let is_marked = AtomicBool::new(history.fold.secret().is_some());
+        let secret = Mutex::new(history.fold.secret().cloned().map_or_else(Secret::random, Ok)?);
         Ok((CommandLog { topic, secret, is_marked, is_unresolved: AtomicBool::new(false) }, history))
     }
 
@@ -116,8 +133,20 @@ impl CommandLog {
     /// Makes a removal durable.
     pub fn remove(&self, log: &dyn Log, removal: &Removal, now_ms: i64) -> Result<()> {
         let value = serde_json::to_vec(removal).map_err(|e| Error::bug("a removal cannot be written").because(e))?;
+        self.write_marked(log, Role::Repair, "repair", &value, now_ms)
+    }
+
+    /// Marks new records as the log says now.
+    fn adopt(&self, fold: &Fold) {
+        if let Some(secret) = fold.secret() {
+            self.secret.lock().clone_from(secret);
+            self.is_marked.store(true, Ordering::Release);
+        }
+    }
+
+    fn write_marked(&self, log: &dyn Log, role: Role, key: &str, value: &[u8], now_ms: i64) -> Result<()> {
         let mut set = self.begin(now_ms)?;
-        self.secret.push(&mut set, Role::Repair, now_ms, "repair", &value);
+        self.secret.lock().push(&mut set, role, now_ms, key, value);
         self.write(log, &set)
     }
 
@@ -125,7 +154,7 @@ impl CommandLog {
     fn begin(&self, now_ms: i64) -> Result<RecordSet> {
         let mut set = RecordSet::default();
         if !self.is_marked.load(Ordering::Acquire) {
-            self.secret.push_epoch(&mut set, now_ms, env!("CARGO_PKG_VERSION"))?;
+            self.secret.lock().push_epoch(&mut set, now_ms, env!("CARGO_PKG_VERSION"))?;
         }
         Ok(set)
     }

@@ -5,6 +5,8 @@
 //! each live query     its statement is planned again, against the catalogue as it was and the topics as resolved then
 //! ```
 //!
+//! What follows later, recorded by other processes, is planned in the same way (`apply`), one command at a time.
+//!
 //! Neither a broker nor a registry is contacted. A query that this version cannot plan is listed as ERROR; the others start.
 
 use crate::catalog::{Catalog, Effect, Source};
@@ -27,21 +29,19 @@ struct Replayed {
     catalog: Catalog,
     statuses: Statuses,
     alive: Vec<Created>,
-    /// Sequence of the next command.
-    next: u64,
 }
 
 /// A query that was created and has not ended.
-struct Created {
-    id: String,
-    command: Command,
-    sink: Arc<Source>,
-    begin: Option<Vec<i64>>,
+pub(super) struct Created {
+    pub(super) id: String,
+    pub(super) command: Command,
+    pub(super) sink: Arc<Source>,
+    pub(super) begin: Option<Vec<i64>>,
     /// The catalogue as it was when the statement was carried out.
-    before: Catalog,
-    is_paused: bool,
+    pub(super) before: Arc<Catalog>,
+    pub(super) is_paused: bool,
     /// Time of its command's record.
-    timestamp: i64,
+    pub(super) timestamp: i64,
 }
 
 impl Replayed {
@@ -50,11 +50,10 @@ impl Replayed {
         let status = command.status.clone();
         let status = status.unwrap_or_else(|| CommandStatus::of_effect(&effect, &self.catalog));
         self.statuses.note(status.at(sequence as i64));
-        self.next = self.next.max(sequence + 1);
         match &effect {
             Effect::CreateQuery { id, sink, begin, .. } => {
                 let (id, sink, begin) = (id.clone(), Arc::new(Source::clone(sink)), begin.clone());
-                let (before, is_paused) = (self.catalog.clone(), false);
+                let (before, is_paused) = (Arc::new(self.catalog.clone()), false);
                 self.created(Created { id, sink, begin, command, before, is_paused, timestamp });
             }
             Effect::Pause { id, paused } => {
@@ -80,34 +79,31 @@ impl Replayed {
 }
 
 impl Engine {
-    /// Builds catalogue and queries from the commands, and starts the queries.
-    pub(in crate::engine) fn replay(&self, history: Vec<Recorded>) -> Result<()> {
+    /// Builds catalogue and queries from the commands, and starts the queries; `next` is the sequence number of the next command.
+    pub(in crate::engine) fn replay(&self, history: Vec<Recorded>, next: u64) -> Result<()> {
         let mut replayed = Replayed::default();
         history.into_iter().for_each(|recorded| replayed.take(recorded));
-        let Replayed { mut catalog, statuses, alive, next } = replayed;
+        let Replayed { mut catalog, statuses, alive } = replayed;
         let mut state = State { statuses: Arc::new(statuses), next, ..State::default() };
         for created in alive {
             let id = created.id.clone();
             let (query, text) = self.plan_again(created);
-            // Commands of earlier builds do not say where late rows go: the plan does.
-            if let Some(topic) = query.spec().and_then(|spec| spec.late_topic.clone()) {
-                catalog.set_late_topic(&id, topic);
-            }
+            note_late_topic(&mut catalog, &query, &id);
             state.texts.insert(id.clone(), Arc::new(text));
             state.queries.insert(id, Arc::new(query));
         }
         catalog.all().for_each(|source| self.inner.writers.learn(source));
         state.catalog = Arc::new(catalog);
-        let mut ddl = self.ddl("the replay of the command log")?;
-        ddl.change(|present| *present = state);
+        let _ddl = self.ddl("the replay of the command log")?;
+        self.change_state(|present| *present = state);
         if self.inner.drive == Drive::Threads {
-            ddl.queries().try_for_each(|(_, query)| query.spawn())?;
+            self.inner.state.load().queries().try_for_each(|(_, query)| query.spawn())?;
         }
         Ok(())
     }
 
     /// Makes a recorded query runnable again, from its statement and what was resolved when it was created.
-    fn plan_again(&self, created: Created) -> (Query, QueryText) {
+    pub(super) fn plan_again(&self, created: Created) -> (Query, QueryText) {
         let properties = self.with_defaults(&created.command.properties);
         match self.replan(&created, &properties) {
             Ok(new) => {
@@ -161,6 +157,13 @@ impl Engine {
             .with_hint("drop it and create it again, or go back to the earlier version"));
         }
         Ok(*new)
+    }
+}
+
+/// Commands of earlier builds do not say where late rows go: the plan does.
+pub(super) fn note_late_topic(catalog: &mut Catalog, query: &Query, id: &str) {
+    if let Some(topic) = query.spec().and_then(|spec| spec.late_topic.clone()) {
+        catalog.set_late_topic(id, topic);
     }
 }
 

@@ -11,8 +11,8 @@
 //! its status: after a restart they come from the command log again.
 
 use crate::catalog::{Catalog, Effect};
-use crate::engine::Engine;
 use crate::engine::result::entity::Status;
+use crate::engine::{Drive, Engine};
 use crate::error::{Error, Result};
 use crate::parse::statement::SourceKind;
 use serde::{Deserialize, Serialize};
@@ -32,9 +32,13 @@ impl Engine {
     pub fn wait_for_command(&self, sequence: i64) -> Result<()> {
         // A negative number, which clients send before their first command, names none.
         let Ok(awaited) = u64::try_from(sequence) else { return Ok(()) };
+        if self.inner.drive == Drive::ByHand {
+            self.read_commands()?;
+        }
         if self.inner.state.await_command(awaited, COMMAND_WAIT) {
             return Ok(());
         }
+        self.check_consistent()?;
         let text = "Timed out while waiting for a previous command to execute. command sequence number";
         Err(Error::io(format!("{text}: {sequence}")).with_code(50301))
     }

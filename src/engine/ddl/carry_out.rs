@@ -6,17 +6,18 @@
 
 use crate::catalog::topics::TopicUse;
 use crate::catalog::{Effect, Source};
-use crate::engine::command::{Appended, COMMAND_FORMAT, Command, CommandStatus};
+use crate::engine::command::tail::Outcome;
+use crate::engine::command::{Appended, COMMAND_FORMAT, Command, CommandStatus, Prepared};
 use crate::engine::ddl::Change;
 use crate::engine::ddl::lock::Ddl;
 use crate::engine::ddl::plan::{Context, Planned, Reply, Step, plan};
+use crate::engine::intent::Intent;
 use crate::engine::query::persistent::{NewQuery, Query, State};
 use crate::engine::result::entity::Entity;
 use crate::engine::schemas::register::Registration;
 use crate::engine::session::Session;
-use crate::engine::snapshot::QueryText;
 use crate::engine::{Drive, Engine};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::execute::pipeline::{Pipeline, changelog_topic};
 use crate::log::{TopicInfo, TopicSpec};
 use crate::plan::{Facts, TopicFact, TopicRequest};
@@ -37,6 +38,12 @@ const ENGINE_VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The place in the command log of a statement that changes nothing.
 const NOT_RECORDED: i64 = -1;
 
+/// Plans of one statement: each further one means that another process recorded a command in the place for which this one was
+/// planned. Others give way after a few, so that this is reached only where more processes than that record statements without a pause.
+pub(in crate::engine) const PLANS_MAX: u32 = 10;
+/// How long a statement gives way to those of other processes that were overtaken again and again.
+const GIVE_WAY: Duration = Duration::from_millis(10);
+
 /// What the commands of a statement have in common.
 pub(in crate::engine) struct Origin<'a> {
     /// The statement, as it is recorded.
@@ -47,19 +54,69 @@ pub(in crate::engine) struct Origin<'a> {
     pub(in crate::engine) status: Option<&'a CommandStatus>,
 }
 
-/// A query that is about to start.
-struct Starting {
-    id: String,
-    query: Arc<Query>,
-    text: Arc<QueryText>,
-    replaced: Option<Arc<Query>>,
+/// What became of a step.
+pub(in crate::engine) enum Stepped {
+    /// It is carried out; its place in the command log.
+    Done(i64),
+    /// Another process changed the catalogue: the statement has to be planned again.
+    Overtaken,
+}
+
+/// What a statement has done so far.
+struct Work<'a> {
+    text: &'a str,
+    session: &'a Session,
+    /// The effects of the commands that are recorded.
+    done: Vec<Effect>,
+    /// Place of the last command.
+    sequence: i64,
+    /// Queries that it resumed.
+    resumed: Vec<(String, Arc<Query>)>,
 }
 
 impl Engine {
     /// Carries out a statement that changes the catalogue.
     pub(in crate::engine) fn change(&self, change: Change<'_>, text: &str, session: &Session) -> Result<Entity> {
-        let settings = self.settings(&self.properties(session))?;
         let mut ddl = self.ddl(text)?;
+        self.read_commands()?;
+        self.give_way()?;
+        let mut work = Work { text, session, done: Vec::new(), sequence: NOT_RECORDED, resumed: Vec::new() };
+        let (mut plans, mut done) = (0, 0);
+        loop {
+            ddl.refresh();
+            let entity = match plans {
+                0 => self.attempt(&mut ddl, change, &mut work)?,
+                _ => self.attempt_again(&mut ddl, &mut work)?,
+            };
+            if let Some(entity) = entity {
+                resume(&work.resumed, self.inner.drive)?;
+                return Ok(match entity {
+                    Entity::Status(status) if work.done.is_empty() => ddl.finish(status),
+                    entity => entity,
+                });
+            }
+            // A statement of several commands may be overtaken at each of them.
+            plans = if work.done.len() > done { 1 } else { plans + 1 };
+            done = work.done.len();
+            if plans == PLANS_MAX {
+                return Err(contended());
+            }
+        }
+    }
+
+    /// The statement is planned again, by the types that exist now.
+    fn attempt_again(&self, ddl: &mut Ddl<'_>, work: &mut Work<'_>) -> Result<Option<Entity>> {
+        let parsed = crate::parse::parse_with(work.text, ddl.catalog.types())?;
+        match parsed.first().map(|parsed| Intent::of(parsed, &self.inner.pushes)) {
+            Some(Intent::Change(change)) => self.attempt(ddl, change, work),
+            _ => Err(Error::bug("a statement that changes the catalogue is another one when it is parsed again")),
+        }
+    }
+
+    /// Plans the statement, and carries out what is left of it. `None` = another process was faster.
+    fn attempt(&self, ddl: &mut Ddl<'_>, change: Change<'_>, work: &mut Work<'_>) -> Result<Option<Entity>> {
+        let Work { text, session, .. } = *work;
+        let settings = self.settings(&self.properties(session))?;
         let context = Context {
             catalog: &ddl.catalog,
             queries: &ddl.queries,
@@ -73,54 +130,65 @@ impl Engine {
         touches.iter().try_for_each(|topic| self.check_topic(session, topic))?;
         let status = match reply {
             Reply::Status(status) => status,
-            Reply::Warning(why) => return Ok(Entity::Warning(why)),
+            Reply::Warning(why) => return Ok(Some(Entity::Warning(why))),
         };
         let origin = Origin { text, session, status: Some(&status) };
-        let (mut sequence, mut resumed) = (NOT_RECORDED, Vec::new());
         for step in steps {
-            if let Some((id, false)) = &step.pause {
-                resumed.extend(ddl.queries.get(id).map(|query| (id.clone(), query.clone())));
+            if work.done.contains(&step.effect) {
+                continue;
             }
-            sequence = self.carry_out_step(&mut ddl, step, &origin)?;
+            let (effect, pause) = (step.effect.clone(), step.pause.clone());
+            let resumed =
+                pause.filter(|(_, paused)| !paused).and_then(|(id, _)| Some((ddl.queries.get(&id)?.clone(), id)));
+            match self.carry_out_step(ddl, step, &origin)? {
+                Stepped::Done(sequence) => work.sequence = sequence,
+                Stepped::Overtaken => return Ok(None),
+            }
+            work.done.push(effect);
+            work.resumed.extend(resumed.map(|(query, id)| (id, query)));
         }
-        resume(&resumed, self.inner.drive)?;
-        Ok(ddl.finish(status.at(sequence)))
+        Ok(Some(Entity::Status(status.at(work.sequence))))
     }
 
-    /// Carries out one command, and returns its place in the command log.
-    pub(in crate::engine) fn carry_out_step(&self, ddl: &mut Ddl<'_>, step: Step, origin: &Origin<'_>) -> Result<i64> {
-        let Step { create_topics, register, mut effect, start, stop, pause, delete_topic, delete_subjects } = step;
-        create_topics.iter().try_for_each(|topic| self.create_topic(topic))?;
+    /// Waits a moment if another process was overtaken again and again.
+    fn give_way(&self) -> Result<()> {
+        match &self.inner.tail {
+            Some(tail) if tail.gives_way() => {
+                self.inner.clock.sleep(GIVE_WAY);
+                self.read_commands()
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Carries out one command.
+    pub(in crate::engine) fn carry_out_step(
+        &self,
+        ddl: &mut Ddl<'_>,
+        step: Step,
+        origin: &Origin<'_>,
+    ) -> Result<Stepped> {
+        let Step { create_topics, register, mut effect, start, pause: _, delete_topic, delete_subjects, .. } = step;
+        for topic in &create_topics {
+            if !self.create_topic(topic)? {
+                return Ok(Stepped::Overtaken);
+            }
+        }
         self.register_for(&mut effect, &register)?;
-        let starting = match start {
-            Some(new) => Some(self.prepare_query(ddl, *new, &mut effect, origin.session)?),
+        let mut created = Vec::new();
+        let prepared = match start {
+            Some(new) => Some(self.prepare_query(ddl, *new, &mut effect, origin.session, &mut created)?),
             None => None,
         };
-        let sequence = self.record(ddl, origin, effect.clone())?;
-        if let Some(replaced) = starting.as_ref().and_then(|starting| starting.replaced.as_ref()) {
-            // Commits and ends: the next one continues at its offsets. Until then lookups see the old query and its rows.
-            replaced.stop();
-        }
-        ddl.change(|state| {
-            state.catalog_mut().apply(&effect);
-            if let Some(Starting { id, query, text, .. }) = &starting {
-                state.texts.insert(id.clone(), text.clone());
-                state.queries.insert(id.clone(), query.clone());
-            }
-        });
-        if let Some(Starting { query, .. }) = starting
-            && self.inner.drive == Drive::Threads
-        {
-            query.note_new();
-            query.release();
-        }
-        if let Some(id) = stop {
-            self.end_query(ddl, &id)?;
-        }
-        if let Some((id, paused)) = pause
-            && let Some(query) = ddl.queries.get(&id)
-        {
-            query.pause(paused);
+        let sequence = ddl.next;
+        let outcome = self.record(ddl, origin, effect, prepared)?;
+        ddl.refresh();
+        let Outcome::Applied(ended) = outcome else {
+            self.remove_unused(ddl, created);
+            return Ok(Stepped::Overtaken);
+        };
+        for query in ended {
+            self.end_query(&query)?;
         }
         if let Some(topic) = delete_topic
             && self.inner.log.topic(&topic)?.is_some()
@@ -128,7 +196,7 @@ impl Engine {
             self.inner.log.delete_topic(&topic)?;
             self.delete_subjects(&topic, &delete_subjects)?;
         }
-        Ok(sequence)
+        Ok(Stepped::Done(sequence as i64))
     }
 
     /// Registers the schemas of the source that an effect creates or writes, which are recorded with it.
@@ -141,26 +209,46 @@ impl Engine {
     }
 
     /// Makes ready what a query needs before its command is recorded, and completes the command: which offsets `latest` means.
-    fn prepare_query(&self, ddl: &Ddl<'_>, new: NewQuery, effect: &mut Effect, session: &Session) -> Result<Starting> {
+    /// `created` are the topics that did not exist before.
+    fn prepare_query(
+        &self,
+        ddl: &Ddl<'_>,
+        new: NewQuery,
+        effect: &mut Effect,
+        session: &Session,
+        created: &mut Vec<(String, String)>,
+    ) -> Result<Prepared> {
         let Effect::CreateQuery { id, sink, begin, .. } = effect else {
             return Err(Error::bug("a query starts with an effect that creates none"));
         };
         let properties = self.properties(session);
-        let replaced = ddl.queries.get(id).cloned();
-        self.create_changelogs(&new.pipeline, &self.group(id))?;
-        *begin = match replaced.as_deref().and_then(Query::spec) {
+        let replaced = ddl.queries.get(id);
+        for topic in self.create_changelogs(&new.pipeline, &self.group(id))? {
+            created.push((id.clone(), topic));
+        }
+        *begin = match replaced.and_then(|query| query.spec()) {
             // Without a commit yet, it begins where its predecessor would have.
             Some(before) => before.begin.clone(),
             None => self.begin(&new.pipeline, &properties)?,
         };
-        let is_paused = replaced.as_ref().is_some_and(|query| query.state() == State::Paused);
+        let is_paused = replaced.is_some_and(|query| query.state() == State::Paused);
         let sink = Arc::new(Source::clone(sink));
         let now = self.inner.clock.now_ms();
         let (query, text) = self.new_query(new, sink, begin.clone(), &properties, (is_paused, now));
         if self.inner.drive == Drive::Threads {
             query.hold()?;
         }
-        Ok(Starting { id: id.clone(), query: Arc::new(query), text: Arc::new(text), replaced })
+        Ok(Prepared { query: Arc::new(query), text: Arc::new(text) })
+    }
+
+    /// Deletes the changelogs of a query that was not created after all: its id names a place that another command has. If that one
+    /// created the query of the same id, the topics are its own.
+    fn remove_unused(&self, ddl: &Ddl<'_>, created: Vec<(String, String)>) {
+        for (_, topic) in created.into_iter().filter(|(id, _)| !ddl.queries.contains_key(id)) {
+            if let Err(error) = self.inner.log.delete_topic(&topic) {
+                tracing::warn!(topic, %error, "a changelog that is not needed could not be deleted");
+            }
+        }
     }
 
     /// Facts about these topics, which a plan is going to ask for.
@@ -174,7 +262,8 @@ impl Engine {
         Ok(facts)
     }
 
-    fn create_topic(&self, topic: &TopicRequest) -> Result<()> {
+    /// Creates a topic. Another process may have done so since the statement was planned: `false` = it is not as planned.
+    fn create_topic(&self, topic: &TopicRequest) -> Result<bool> {
         self.inner.topics.check(&topic.name, TopicUse::Make)?;
         let spec = TopicSpec {
             name: topic.name.clone(),
@@ -182,29 +271,44 @@ impl Engine {
             replicas: topic.replicas,
             config: topic.config.clone(),
         };
-        self.inner.log.create_topic(&spec).map(|_| ())
+        self.ensure_topic(&spec)
     }
 
-    fn create_changelogs(&self, pipeline: &Pipeline, group: &str) -> Result<()> {
+    fn ensure_topic(&self, spec: &TopicSpec) -> Result<bool> {
+        let Err(error) = self.inner.log.create_topic(spec) else { return Ok(true) };
+        if self.inner.tail.is_none() {
+            return Err(error);
+        }
+        match self.inner.log.topic(&spec.name)? {
+            Some(found) => Ok(found.partitions == spec.partitions),
+            None => Err(error),
+        }
+    }
+
+    /// Creates the changelogs that do not exist, and returns their names.
+    fn create_changelogs(&self, pipeline: &Pipeline, group: &str) -> Result<Vec<String>> {
+        let mut created = Vec::new();
         for (store, partitions) in pipeline.stores() {
             let name = changelog_topic(group, store);
             if self.inner.log.topic(&name)?.is_none() {
-                let spec = TopicSpec::new(name, partitions).with("cleanup.policy", "compact").with("retention.ms", -1);
+                let spec = TopicSpec::new(&name, partitions).with("cleanup.policy", "compact").with("retention.ms", -1);
                 let spec = match self.inner.log.upkeep() {
                     Some(_) => spec.with("delete.retention.ms", TOMBSTONES_MS),
                     None => spec,
                 };
-                self.inner.log.create_topic(&spec)?;
+                if !self.ensure_topic(&spec)? {
+                    return Err(Error::statement(format!("topic {name} exists with another number of partitions")));
+                }
+                created.push(name);
             }
         }
-        Ok(())
+        Ok(created)
     }
 
     /// Stops a query and removes what only it needed: its changelog and its group.
-    pub(in crate::engine) fn end_query(&self, ddl: &mut Ddl<'_>, id: &str) -> Result<()> {
-        let Some(query) = ddl.change(|state| state.remove_query(id)) else { return Ok(()) };
+    pub(in crate::engine) fn end_query(&self, query: &Query) -> Result<()> {
         query.stop();
-        self.await_release(id);
+        self.await_release(query.id());
         let log = &self.inner.log;
         // All of its internal topics, also those of a query that could not be planned any more.
         let stem = format!("{}-", query.group());
@@ -226,28 +330,45 @@ impl Engine {
         }
     }
 
-    /// Writes a command to the command log, and returns its sequence number.
-    fn record(&self, ddl: &mut Ddl<'_>, origin: &Origin<'_>, effect: Effect) -> Result<i64> {
+    /// Writes a command to the command log, and applies it if it counts.
+    fn record(
+        &self,
+        ddl: &Ddl<'_>,
+        origin: &Origin<'_>,
+        effect: Effect,
+        prepared: Option<Prepared>,
+    ) -> Result<Outcome> {
         self.check_consistent()?;
         let command = Command {
             format: COMMAND_FORMAT,
             engine: ENGINE_VERSION.to_owned(),
             sequence: ddl.next,
             compares: true,
+            process: self.inner.tail.as_ref().map(|tail| tail.process()),
             statement: origin.text.to_owned(),
             author: Some(origin.session.principal().name.to_string()),
             properties: origin.session.properties().clone(),
             effect,
             status: origin.status.cloned(),
         };
-        match self.inner.commands.append(&*self.inner.log, &command, self.inner.clock.now_ms())? {
+        if let Some(tail) = &self.inner.tail {
+            return self.append_shared(tail, &command, prepared);
+        }
+        let now_ms = self.inner.clock.now_ms();
+        match self.inner.commands.append(&*self.inner.log, &command, now_ms)? {
             Appended::Recorded => {}
             Appended::Overtaken => return Err(self.overtaken()),
         }
         self.note_recorded();
-        ddl.change(|state| state.next += 1);
-        Ok(command.sequence as i64)
+        Ok(Outcome::Applied(self.apply_own(command, prepared, now_ms)))
     }
+}
+
+/// The error of a statement that other processes overtook every time.
+pub(in crate::engine) fn contended() -> Error {
+    Error::new(Kind::Busy, "other processes of this service kept changing the catalogue")
+        .with_detail(format!("the statement was planned {PLANS_MAX} times"))
+        .with_hint("try again")
 }
 
 /// Resumes all that can be; an error names the others and says why they cannot.

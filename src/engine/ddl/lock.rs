@@ -6,7 +6,6 @@
 //! statement that holds the lock.
 
 use crate::engine::Engine;
-use crate::engine::cluster::node::Node;
 use crate::engine::result::entity::{Entity, Status};
 use crate::engine::snapshot::State;
 use crate::error::{Error, Kind, Result};
@@ -39,8 +38,7 @@ struct Holder {
     since: Duration,
 }
 
-/// The guard of the lock: it changes the engine's state, and holds the state as this statement has left it so far. Dropping it
-/// admits the next statement.
+/// The guard of the lock, with the state that the statement is planned against. Dropping it admits the next statement.
 pub(in crate::engine) struct Ddl<'a> {
     engine: &'a Engine,
     state: Arc<State>,
@@ -90,25 +88,15 @@ impl Engine {
 }
 
 impl Ddl<'_> {
-    /// Changes the state and makes it visible to readers, as one step. Cached plans are invalidated.
-    pub(in crate::engine) fn change<T>(&mut self, change: impl FnOnce(&mut State) -> T) -> T {
-        let done = self.publish(change);
-        // After the new state is visible: a plan that is made from it must not count as outdated, one from the old must.
-        self.engine.inner.plan_cache.outdate();
-        self.engine.inner.node.iter().for_each(Node::news);
-        done
+    /// Takes the state as it is now: commands were applied since.
+    pub(in crate::engine) fn refresh(&mut self) {
+        self.state = self.engine.inner.state.load();
     }
 
-    /// Ends the statement with a status, which `GET /status` returns later.
-    pub(in crate::engine) fn finish(mut self, status: Status) -> Entity {
-        self.publish(|state| Arc::make_mut(&mut state.statuses).note(status.clone()));
+    /// Ends a statement that had nothing to record with a status, which `GET /status` returns later.
+    pub(in crate::engine) fn finish(self, status: Status) -> Entity {
+        self.engine.inner.state.change(|state| Arc::make_mut(&mut state.statuses).note(status.clone()));
         Entity::Status(status)
-    }
-
-    fn publish<T>(&mut self, change: impl FnOnce(&mut State) -> T) -> T {
-        let done = change(Arc::make_mut(&mut self.state));
-        self.engine.inner.state.replace(self.state.clone());
-        done
     }
 }
 

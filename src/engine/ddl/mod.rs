@@ -17,6 +17,7 @@ pub(in crate::engine) mod lock;
 mod panic_guard;
 pub(in crate::engine) mod plan;
 pub(in crate::engine) mod sandbox;
+pub(in crate::engine) mod shut_down;
 pub(in crate::engine) mod terminate_cluster;
 
 use crate::parse::statement::{Alter, CreateAs, CreateSource, CreateType, Drop, InsertSelect, Name};

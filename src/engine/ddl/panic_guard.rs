@@ -46,8 +46,11 @@ impl Engine {
             .with_hint("restart tidegate: it replays the command log; then repeat this statement")
     }
 
-    /// An error once the catalogue may lack a recorded statement.
+    /// An error once the catalogue may lack a recorded statement, or follows those of other processes no more.
     pub(in crate::engine) fn check_consistent(&self) -> Result<()> {
+        if let Some(tail) = &self.inner.tail {
+            tail.check()?;
+        }
         match self.inner.inconsistent.get() {
             Some(why) => Err(Error::new(Kind::Busy, *why)
                 .with_detail("its changes may be missing from the catalogue, so no further statement is recorded")

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! CREATE TABLE t AS SELECT ...   step: create topic T | register T-value | effect create_query | start CTAS_T_3
-//! DROP STREAM s DELETE TOPIC     step: effect drop | stop CSAS_S_1 | delete topic | delete subjects
-//! TERMINATE ALL                  a step for each query: effect terminate | stop
+//! DROP STREAM s DELETE TOPIC     step: effect drop, which ends CSAS_S_1 | delete topic | delete subjects
+//! TERMINATE ALL                  a step for each query: effect terminate, which ends it
 //! CREATE ... IF NOT EXISTS       no step, if it exists: the reply says so
 //! ```
 //!
@@ -70,8 +70,6 @@ pub(in crate::engine) struct Step {
     pub(in crate::engine) effect: Effect,
     /// The query that starts. It takes the place of the one with its id.
     pub(in crate::engine) start: Option<Box<NewQuery>>,
-    /// The query that stops, and loses its internal topics.
-    pub(in crate::engine) stop: Option<String>,
     /// The query that is paused (`true`) or resumed.
     pub(in crate::engine) pause: Option<(String, bool)>,
     /// The topic that is deleted.
@@ -97,7 +95,6 @@ impl Step {
             register: Vec::new(),
             effect,
             start: None,
-            stop: None,
             pause: None,
             delete_topic: None,
             delete_subjects: Vec::new(),
@@ -106,7 +103,7 @@ impl Step {
 
     /// A query ends.
     pub(in crate::engine) fn terminate(id: &str) -> Step {
-        Step { stop: Some(id.to_owned()), ..Step::of(Effect::Terminate { id: id.to_owned() }) }
+        Step::of(Effect::Terminate { id: id.to_owned() })
     }
 }
 
@@ -232,10 +229,9 @@ fn drop_source(drop: &Drop, catalog: &Catalog, topics: &TopicRules) -> Result<Pl
         let error = catalog.require(name).err().unwrap_or_else(|| Error::bug("a source exists and does not"));
         return Err(error.reworded(format!("{} {name} does not exist.", noun(drop.kind))).at(drop.name.span));
     }
-    let (source, query) = catalog.check_drop(name, drop.kind).map_err(|e| e.at(drop.name.span))?;
+    let (source, _) = catalog.check_drop(name, drop.kind).map_err(|e| e.at(drop.name.span))?;
     check_deletable(drop, &source, catalog, topics)?;
     let step = Step {
-        stop: query.map(|query| query.id),
         delete_topic: drop.delete_topic.then(|| source.topic.clone()),
         delete_subjects: if drop.delete_topic { subjects(&source) } else { Vec::new() },
         ..Step::of(Effect::Drop { name: name.clone() })

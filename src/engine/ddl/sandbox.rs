@@ -59,6 +59,10 @@ impl Engine {
         if statements.len() < 2 {
             return Ok(());
         }
+        let changes = |parsed: &Parsed| matches!(Intent::of(parsed, &self.inner.pushes), Intent::Change(_));
+        if let Some(first) = statements.iter().position(changes) {
+            self.read_commands().map_err(|e| (first, e))?;
+        }
         let mut sandbox = Sandbox::new(self, session, Topics::default());
         for (at, parsed) in statements.iter().enumerate() {
             let taken = sandbox.take(parsed).map(drop);

@@ -5,30 +5,38 @@
 //!   every query is terminated, as by TERMINATE ALL: recorded first, so that a crash half-way leaves a service that can be
 //!   terminated again
 //!   topics that a query wrote and that match a pattern as a whole are deleted, no others
+//!   the end is recorded, if there are other processes, and each of them ends as this one does
 //!   the command log is deleted: the next start on this log is empty
 //! ```
 //!
-//! After that this engine carries out no statement. The process runs until it is stopped.
+//! After that no engine of the service carries out a statement. The processes run until they are stopped.
 
 use crate::catalog::topics::TopicUse;
 use crate::engine::Engine;
 use crate::engine::access::Role;
 use crate::engine::cluster::node::Node;
 use crate::engine::command::CommandStatus;
-use crate::engine::ddl::carry_out::Origin;
+use crate::engine::ddl::carry_out::{Origin, PLANS_MAX, Stepped, contended};
+use crate::engine::ddl::lock::Ddl;
 use crate::engine::ddl::plan::Step;
+use crate::engine::ddl::shut_down::shut_down;
+use crate::engine::query::persistent::Query;
 use crate::engine::result::entity::{Entity, Status};
 use crate::engine::session::Session;
 use crate::engine::snapshot::State;
-use crate::error::{Error, Kind, Result, SHUTTING_DOWN};
+use crate::error::{Error, Result};
 use fancy_regex::{Regex, RegexBuilder};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 /// The statement that is recorded.
 const STATEMENT: &str = "TERMINATE CLUSTER";
 /// Patterns of one request.
 const PATTERNS_MAX: usize = 1_000;
+/// How long the command log still exists after the end is recorded: other processes read it within milliseconds.
+const END_WAIT: Duration = Duration::from_millis(500);
 /// Backtracking steps of one match.
 const BACKTRACKS_MAX: usize = 100_000;
 
@@ -45,25 +53,54 @@ impl Engine {
         self.require(session.principal(), Role::Admin, STATEMENT)?;
         let patterns = patterns(delete)?;
         let mut ddl = self.ddl(STATEMENT)?;
-        let mut sequence = -1;
-        for id in ddl.catalog.query_ids().to_vec() {
-            let status = CommandStatus::terminated(Some(&id));
-            let origin = Origin { text: STATEMENT, session, status: Some(&status) };
-            sequence = self.carry_out_step(&mut ddl, Step::terminate(&id), &origin)?;
-        }
+        self.read_commands()?;
+        let sequence = self.terminate_all(&mut ddl, session)?;
         for topic in sinks(&ddl, &patterns)? {
             // The engine's own topics stay, whatever pattern matches them.
             if self.inner.topics.check(&topic, TopicUse::Delete).is_ok() && self.inner.log.topic(&topic)?.is_some() {
                 self.inner.log.delete_topic(&topic)?;
             }
         }
-        self.inner.commands.delete(&*self.inner.log)?;
-        self.inner.over.store(true, Ordering::Release);
-        ddl.change(|state| *state = State::default());
-        drop(ddl);
-        self.inner.pushes.end_all();
+        match &self.inner.tail {
+            Some(tail) => {
+                // What another process created since then ends with the service.
+                let ended = self.append_end(tail)?;
+                ended.iter().try_for_each(|query| self.end_query(query))?;
+                self.inner.clock.sleep(END_WAIT);
+                self.inner.commands.delete(&*self.inner.log)?;
+            }
+            None => {
+                self.inner.commands.delete(&*self.inner.log)?;
+                self.end_here();
+            }
+        }
         let (command_id, message) = ("cluster/TerminateCluster/terminate".to_owned(), "Cluster terminated.".to_owned());
         Ok(Entity::Status(Status { command_id, message, query_id: None, sequence }))
+    }
+
+    /// Terminates every query, and returns the place of the last command.
+    fn terminate_all(&self, ddl: &mut Ddl<'_>, session: &Session) -> Result<i64> {
+        let (mut sequence, mut lost) = (-1, 0);
+        loop {
+            ddl.refresh();
+            let Some(id) = ddl.catalog.query_ids().first().cloned() else { return Ok(sequence) };
+            let status = CommandStatus::terminated(Some(&id));
+            let origin = Origin { text: STATEMENT, session, status: Some(&status) };
+            match self.carry_out_step(ddl, Step::terminate(&id), &origin)? {
+                Stepped::Done(place) => (sequence, lost) = (place, 0),
+                Stepped::Overtaken if lost + 1 < PLANS_MAX => lost += 1,
+                Stepped::Overtaken => return Err(contended()),
+            }
+        }
+    }
+
+    /// The service was terminated, by this process or another one: nothing is carried out any more. Returns the queries that still
+    /// run.
+    pub(in crate::engine) fn end_here(&self) -> Vec<Arc<Query>> {
+        self.inner.over.store(true, Ordering::Release);
+        let before = self.change_state(std::mem::take);
+        self.inner.pushes.end_all();
+        before.queries.into_values().collect()
     }
 
     /// Whether the service was terminated.
@@ -90,14 +127,6 @@ impl Engine {
             false => Ok(()),
         }
     }
-}
-
-/// The error of statements, and of readers of push queries, once the service was terminated.
-pub(in crate::engine) fn shut_down() -> Error {
-    Error::new(Kind::Busy, "The server is shut down")
-        .with_code(SHUTTING_DOWN)
-        .with_detail("its service was terminated through /ksql/terminate")
-        .with_hint("restart the server to start an empty service")
 }
 
 fn patterns(texts: &[String]) -> Result<Vec<Regex>> {

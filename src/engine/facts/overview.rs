@@ -131,8 +131,16 @@ impl Engine {
             let mib = free / 1024 / 1024;
             all.push(of_server(Severity::Warning, format!("the disk of the log has {mib} MiB free")));
         }
-        if self.inner.skipped_commands > 0 {
-            let count = self.inner.skipped_commands;
+        if let Some(tail) = &self.inner.tail {
+            if let Err(error) = tail.check() {
+                let text = format!("statements that change the catalogue are not carried out: {error}");
+                all.push(of_server(Severity::Error, text));
+            } else if let Some((trouble, since_ms)) = tail.trouble() {
+                let text = format!("the command log cannot be read: {trouble}");
+                all.push(Attention { since_ms: Some(since_ms), ..of_server(Severity::Warning, text) });
+            }
+        }
+        if let count @ 1.. = self.skipped_commands() {
             let text =
                 format!("{count} records of the command log are not commands and were skipped: see tidegate repair");
             all.push(of_server(Severity::Warning, text));

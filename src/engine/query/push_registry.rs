@@ -2,7 +2,7 @@
 //! the list.
 
 use crate::engine::access::{FORBIDDEN, Principal, Role};
-use crate::engine::ddl::terminate_cluster::shut_down;
+use crate::engine::ddl::shut_down::shut_down;
 use crate::engine::result::entity::{Counts, QueryRow};
 use crate::error::{Error, Result};
 use crate::execute::task::Progress;

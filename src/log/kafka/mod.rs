@@ -170,6 +170,10 @@ impl Log for KafkaLog {
         Ok(self.0.id.clone())
     }
 
+    fn is_shared(&self) -> bool {
+        true
+    }
+
     fn create_topic(&self, spec: &TopicSpec) -> Result<TopicInfo> {
         self.create(spec)
     }
@@ -201,6 +205,10 @@ impl Log for KafkaLog {
 
     fn watermarks(&self, partition: &TopicPartition) -> Result<Watermarks> {
         self.offsets(partition)
+    }
+
+    fn end(&self, partition: &TopicPartition) -> Result<i64> {
+        self.end_offset(partition)
     }
 
     fn offset_for_time(&self, partition: &TopicPartition, timestamp: i64) -> Result<Option<i64>> {

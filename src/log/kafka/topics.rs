@@ -229,6 +229,10 @@ impl KafkaLog {
         Ok(Watermarks { low, stable: stable.clamp(low, high), high })
     }
 
+    pub(super) fn end_offset(&self, at: &TopicPartition) -> Result<i64> {
+        Ok(self.ask(self.metadata_client(), at)?.1)
+    }
+
     /// First and last offset of a partition.
     fn ask(&self, consumer: &BaseConsumer<Events>, at: &TopicPartition) -> Result<(i64, i64)> {
         let doing = format!("look at {}-{}", at.topic, at.partition);

@@ -52,6 +52,8 @@ pub struct SimulatedLog {
 struct Shared {
     seed: u64,
     clock: SharedClock,
+    /// Whether it simulates a log to which several processes write.
+    is_shared: bool,
     world: Mutex<World>,
 }
 
@@ -98,6 +100,15 @@ struct Group {
 impl SimulatedLog {
     /// An empty log whose every draw follows from `seed`.
     pub fn new(seed: u64, clock: SharedClock) -> Arc<SimulatedLog> {
+        SimulatedLog::build(seed, clock, false)
+    }
+
+    /// The same for several processes: each follows what the others write.
+    pub fn shared(seed: u64, clock: SharedClock) -> Arc<SimulatedLog> {
+        SimulatedLog::build(seed, clock, true)
+    }
+
+    fn build(seed: u64, clock: SharedClock, is_shared: bool) -> Arc<SimulatedLog> {
         let world = World {
             rng: Rng::new(seed),
             faults: Faults::default(),
@@ -107,7 +118,7 @@ impl SimulatedLog {
             last_session: 0,
             last_topic: 0,
         };
-        Arc::new(SimulatedLog { shared: Arc::new(Shared { seed, clock, world: Mutex::new(world) }) })
+        Arc::new(SimulatedLog { shared: Arc::new(Shared { seed, clock, is_shared, world: Mutex::new(world) }) })
     }
 
     /// Switches faults on or off.
@@ -201,6 +212,10 @@ impl Partition {
 impl Log for SimulatedLog {
     fn describe(&self) -> String {
         "simulated log".to_owned()
+    }
+
+    fn is_shared(&self) -> bool {
+        self.shared.is_shared
     }
 
     fn cluster_id(&self) -> Result<String> {

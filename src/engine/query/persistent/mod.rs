@@ -9,14 +9,14 @@
 
 mod catch_up;
 mod placement;
+mod resume;
 mod thread;
 
 pub(in crate::engine) mod problem_counts;
 
-use crate::engine::Drive;
 use crate::engine::cluster::node::place::Place;
+use crate::engine::query::condition::Condition;
 pub use crate::engine::query::condition::State;
-use crate::engine::query::condition::{Condition, describe};
 use crate::engine::query::processing_log::ProcessingLog;
 use crate::engine::result::entity::Counts;
 use crate::error::{Error, Result};
@@ -36,10 +36,6 @@ use std::time::Duration;
 
 /// The kind of its thread.
 const KIND: &str = "query";
-/// How long RESUME waits for a query to start: joining a Kafka consumer group takes about three seconds.
-const START_WAIT: Duration = Duration::from_secs(10);
-/// How often it checks the clock meanwhile.
-const START_PAUSE: Duration = Duration::from_millis(100);
 /// How long a turn waits for records, and the latest at which a query without a working waker notices a stop.
 const TURN_WAIT: Duration = Duration::from_millis(500);
 /// First and longest pause before a failed query is retried.
@@ -216,40 +212,6 @@ impl Query {
             // A panic outside its turns was logged by the thread.
             let _ = thread.join();
         }
-    }
-
-    /// RESUME: ends a pause, and restarts a query in ERROR from its last commit, with a new transactional writer and restored
-    /// operators. Waits a bounded time until it runs; the error says why it cannot.
-    pub fn resume(&self, drive: Drive) -> Result<()> {
-        self.pause(false);
-        let shared = &self.shared;
-        let mut thread = self.thread.lock();
-        {
-            let mut status = shared.status.lock();
-            let State::Error(reason) = &status.state else { return Ok(()) };
-            if shared.spec.is_none() {
-                return Err(Error::statement(reason.as_str())
-                    .with_hint("this version cannot run it: DROP what it writes and create it again"));
-            }
-            status.enter(State::Running, shared.clock.now_ms());
-            status.idle = false;
-        }
-        shared.restarts.fetch_add(1, Ordering::Relaxed);
-        if drive == Drive::ByHand {
-            return Ok(());
-        }
-        if let Some(ended) = thread.take() {
-            let _ = ended.join();
-        }
-        match shared.start_thread() {
-            Ok(started) => *thread = Some(started),
-            Err(refused) => {
-                shared.set(State::Error(describe(&refused)));
-                return Err(refused);
-            }
-        }
-        drop(thread);
-        shared.wait_for_start()
     }
 
     /// PAUSE, and the part of RESUME that ends it.
@@ -432,19 +394,6 @@ impl Shared {
         let mut status = self.status.lock();
         while status.held && !self.stopping() {
             self.changed.wait(&mut status);
-        }
-    }
-
-    /// Waits until the thread runs or has failed; one that still retries after a while is left alone.
-    fn wait_for_start(&self) -> Result<()> {
-        let deadline = self.clock.monotonic() + START_WAIT;
-        let mut status = self.status.lock();
-        while status.starting && !self.stopping() && self.clock.monotonic() < deadline {
-            self.changed.wait_for(&mut status, START_PAUSE);
-        }
-        match &status.state {
-            State::Error(reason) => Err(Error::statement(reason.as_str())),
-            _ => Ok(()),
         }
     }
 

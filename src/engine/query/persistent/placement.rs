@@ -13,7 +13,10 @@ use crate::engine::cluster::planner::Wanted;
 use crate::engine::query::condition::Condition;
 use crate::engine::snapshot::Published;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
+/// How long a new query may be without a process before that is worth a word: a plan takes milliseconds.
+const PLACED_WITHIN: Duration = Duration::from_secs(3);
 /// The reason of a query that no process has.
 const NO_OWNER: &str = "no process of the service runs it yet";
 
@@ -57,6 +60,11 @@ impl Queries for Placed {
 }
 
 impl Query {
+    /// Its id.
+    pub(in crate::engine) fn id(&self) -> &str {
+        &self.shared.id
+    }
+
     /// Whether this process runs it.
     pub fn is_here(&self) -> bool {
         self.shared.is_here()
@@ -88,6 +96,8 @@ impl Query {
         let state = match (&status.state, place.owner()) {
             (State::Paused, _) => State::Paused,
             (_, Some(_)) => State::Running,
+            // It was created a moment ago.
+            (_, None) if self.shared.clock.monotonic() < self.shared.begun + PLACED_WITHIN => State::Running,
             (_, None) => State::Waiting(NO_OWNER.to_owned()),
         };
         Condition { state, since_ms: status.since }

@@ -189,7 +189,7 @@ mod tests {
         let mut accepted = 0;
         for function in FUNCTIONS.values() {
             for first in &samples {
-                faults.extend(fault(function, &[first.clone()]));
+                faults.extend(fault(function, std::slice::from_ref(first)));
                 for second in &samples {
                     faults.extend(fault(function, &[first.clone(), second.clone()]));
                     accepted += 1;
