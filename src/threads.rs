@@ -21,7 +21,7 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::mutant;
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use std::any::Any;
 use std::backtrace::Backtrace;
 use std::cell::{Cell, RefCell};
@@ -128,6 +128,28 @@ pub fn rounds(kind: &'static str, label: &str, mut round: impl FnMut() -> Contro
             Ok(ControlFlow::Break(())) => return,
             Err(_) => std::thread::park_timeout(PANIC_PAUSE),
         }
+    }
+}
+
+/// The wish that a thread ends, which ends its pauses.
+#[derive(Debug, Default)]
+pub struct Stop {
+    requested: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Stop {
+    /// Has the thread end.
+    pub fn request(&self) {
+        *self.requested.lock() = true;
+        self.changed.notify_all();
+    }
+
+    /// Waits at most so long; true = the thread is to end.
+    pub fn wait(&self, time: Duration) -> bool {
+        let mut requested = self.requested.lock();
+        self.changed.wait_while_for(&mut requested, |requested| !*requested, time);
+        *requested
     }
 }
 
@@ -265,6 +287,19 @@ mod tests {
         assert!(receiver.recv().is_err());
         thread.unwrap().join().unwrap();
         assert_eq!(count("unit-spawn"), 1);
+    }
+
+    #[test]
+    fn a_pause_ends_when_the_thread_is_to_end() {
+        let stop = std::sync::Arc::<Stop>::default();
+        assert!(!stop.wait(Duration::ZERO));
+        let waiting = stop.clone();
+        // The limit would be reached long after the test.
+        let thread = spawn("unit-stop", "", move || assert!(waiting.wait(Duration::from_secs(3_600)))).unwrap();
+        stop.request();
+        thread.join().unwrap();
+        assert!(stop.wait(Duration::ZERO));
+        assert_eq!(count("unit-stop"), 0);
     }
 
     #[test]

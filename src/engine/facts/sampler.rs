@@ -12,9 +12,9 @@ use crate::engine::query::lag;
 use crate::engine::snapshot::Published;
 use crate::error::Result;
 use crate::log::Log;
-use crate::threads;
+use crate::threads::{self, Stop};
 use crate::types::clock::SharedClock;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -35,23 +35,6 @@ const LAG_AGE_MAX: Duration = Duration::from_secs(60);
 pub(in crate::engine) struct Sampler {
     stop: Arc<Stop>,
     threads: Vec<JoinHandle<()>>,
-}
-
-#[derive(Debug, Default)]
-struct Stop {
-    requested: Mutex<bool>,
-    changed: Condvar,
-}
-
-impl Stop {
-    /// Waits; true = the engine ends.
-    fn wait(&self, time: Duration) -> bool {
-        let mut requested = self.requested.lock();
-        if !*requested {
-            self.changed.wait_for(&mut requested, time);
-        }
-        *requested
-    }
 }
 
 /// Lags by query, and when they were measured.
@@ -103,8 +86,7 @@ impl Sampler {
 
 impl Drop for Sampler {
     fn drop(&mut self) {
-        *self.stop.requested.lock() = true;
-        self.stop.changed.notify_all();
+        self.stop.request();
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }

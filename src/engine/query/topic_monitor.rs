@@ -3,8 +3,7 @@
 use crate::error::Result;
 use crate::execute::task::topic_identity::{LOOK_PAUSE, TopicRegistry};
 use crate::log::Log;
-use crate::threads;
-use parking_lot::{Condvar, Mutex};
+use crate::threads::{self, Stop};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -22,12 +21,6 @@ pub(in crate::engine) struct TopicMonitor {
     thread: Option<JoinHandle<()>>,
 }
 
-#[derive(Debug, Default)]
-struct Stop {
-    requested: Mutex<bool>,
-    changed: Condvar,
-}
-
 impl TopicMonitor {
     /// Starts the thread; `label` is the service that it is named after.
     pub(in crate::engine) fn new(watch: Arc<TopicRegistry>, log: Arc<dyn Log>, label: &str) -> Result<TopicMonitor> {
@@ -37,14 +30,9 @@ impl TopicMonitor {
         let work = move || {
             loop {
                 let pause = if watch.trouble().is_some() { TROUBLE_PAUSE } else { LOOK_PAUSE };
-                let mut stop_requested = stopped.requested.lock();
-                if !*stop_requested {
-                    stopped.changed.wait_for(&mut stop_requested, pause);
-                }
-                if *stop_requested {
+                if stopped.wait(pause) {
                     return;
                 }
-                drop(stop_requested);
                 // All queries are WAITING until a check succeeds: whether their topics are the same is unknown.
                 if let Err(error) = threads::guard(KIND, &name, || watch.refresh(&*log)) {
                     watch.set_trouble(Some(format!("the topics of queries cannot be looked at: {error}")));
@@ -58,8 +46,7 @@ impl TopicMonitor {
 
 impl Drop for TopicMonitor {
     fn drop(&mut self) {
-        *self.stop.requested.lock() = true;
-        self.stop.changed.notify_all();
+        self.stop.request();
         if let Some(thread) = self.thread.take() {
             // The log must not outlive the engine: the data directory has to be free for the next one.
             let _ = thread.join();

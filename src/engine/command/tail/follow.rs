@@ -7,8 +7,7 @@ use super::{Reading, Tail};
 use crate::engine::{Engine, Inner};
 use crate::error::{Error, Kind, Result};
 use crate::log::Fetched;
-use crate::threads;
-use parking_lot::{Condvar, Mutex};
+use crate::threads::{self, Stop};
 use std::ops::ControlFlow;
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
@@ -32,23 +31,6 @@ pub(super) struct Follower {
     thread: Option<JoinHandle<()>>,
 }
 
-#[derive(Debug, Default)]
-struct Stop {
-    requested: Mutex<bool>,
-    changed: Condvar,
-}
-
-impl Stop {
-    /// Waits; true = the thread is to end.
-    fn wait(&self, time: Duration) -> bool {
-        let mut requested = self.requested.lock();
-        if !*requested && !time.is_zero() {
-            self.changed.wait_for(&mut requested, time);
-        }
-        *requested
-    }
-}
-
 impl Tail {
     /// Starts the thread.
     pub(in crate::engine) fn follow(self: &Arc<Tail>, engine: &Engine) -> Result<()> {
@@ -65,7 +47,7 @@ impl Tail {
         // The lock is released before the wait.
         let follower = self.follower.lock().take();
         if let Some(follower) = &follower {
-            *follower.stop.requested.lock() = true;
+            follower.stop.request();
             self.wake();
         }
         drop(follower);
@@ -155,8 +137,7 @@ impl Tail {
 
 impl Drop for Follower {
     fn drop(&mut self) {
-        *self.stop.requested.lock() = true;
-        self.stop.changed.notify_all();
+        self.stop.request();
         let Some(thread) = self.thread.take() else { return };
         // The thread itself may hold the last reference to the engine.
         if thread.thread().id() != std::thread::current().id() {
