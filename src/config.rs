@@ -309,6 +309,12 @@ pub fn property_names() -> impl Iterator<Item = &'static str> {
     PROPERTIES.iter().map(|property| property.name).chain(of_the_start).chain(numbers)
 }
 
+/// The machine's name, from the file in which Linux reports it; `None` = unknown.
+pub fn host_name() -> Option<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    Some(name.trim().to_owned()).filter(|name| !name.is_empty())
+}
+
 /// An environment variable, if it is set, not empty, and text.
 #[expect(clippy::disallowed_methods, reason = "the environment is configuration, and this is where it is read")]
 pub fn environment(name: &str) -> Option<String> {

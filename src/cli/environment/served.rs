@@ -1,5 +1,6 @@
 //! A server in this process: for `tidegate server`, and beside the demonstration's prompt.
 
+use crate::config;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::serve::{self, ListenConfig};
@@ -8,9 +9,6 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot::Sender;
 use tokio::task::JoinHandle;
-
-/// Where Linux tells the name of the machine.
-const HOST_NAME: &str = "/proc/sys/kernel/hostname";
 
 /// How long an idle thread waits for the next request.
 const IDLE_THREAD: Duration = Duration::from_secs(2);
@@ -87,9 +85,8 @@ impl Drop for Server {
 /// Where other processes reach this listener: one on all interfaces at the name of the machine.
 fn url_of(address: SocketAddr, is_secure: bool) -> String {
     let scheme = if is_secure { "https" } else { "http" };
-    let name = std::fs::read_to_string(HOST_NAME).unwrap_or_default();
-    match (address.ip().is_unspecified(), name.trim()) {
-        (false, _) | (true, "") => format!("{scheme}://{address}"),
-        (true, name) => format!("{scheme}://{name}:{}", address.port()),
+    match config::host_name().filter(|_| address.ip().is_unspecified()) {
+        Some(name) => format!("{scheme}://{name}:{}", address.port()),
+        None => format!("{scheme}://{address}"),
     }
 }

@@ -4,6 +4,7 @@
 //! START is the kernel's start time of the process, because process ids are reused; MACHINE is the boot and the namespace in
 //! which the process id is valid. Systems other than Linux do not provide them: then both are `-`, and the liveness is unknown.
 
+use crate::config;
 use std::fs;
 
 /// Liveness of a process.
@@ -79,8 +80,7 @@ fn process(pid: u32) -> Option<Process> {
 }
 
 fn host() -> String {
-    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    if name.trim().is_empty() { "-".to_owned() } else { name.trim().to_owned() }
+    config::host_name().unwrap_or_else(|| "-".to_owned())
 }
 
 /// First digits of the boot id, and the process id namespace.
