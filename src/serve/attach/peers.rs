@@ -184,7 +184,7 @@ impl Forwarding for Peers {
     }
 }
 
-/// Sends a lookup, and passes on what comes back until that ends or is not read any more.
+/// Sends a lookup and forwards the frames of its response until it ends or its reader is gone.
 async fn receive(client: HttpClient, body: Bytes, sender: mpsc::Sender<Arrival>) {
     let failed = |text: String| NotServed::Elsewhere(Error::io(text));
     let work = async {
@@ -237,7 +237,7 @@ struct PeerRows {
 }
 
 impl PeerRows {
-    /// What comes next; `None` = nothing in time.
+    /// The next arrival; `None` if there is none within `wait`.
     fn arrival(&mut self, wait: Duration) -> Option<Arrival> {
         let cut_off = || Err(NotServed::Elsewhere(Error::io("the response is incomplete")));
         let arrivals = &mut self.arrivals;

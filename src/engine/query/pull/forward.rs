@@ -14,10 +14,10 @@
 use crate::config::properties::{self, PULL_FORWARDING_TIMEOUT, PULL_STANDBY_READS};
 use crate::engine::Engine;
 use crate::engine::access::Principal;
-use crate::engine::query::pull::limits::PullPermit;
 use crate::engine::query::pull::owners::{Owner, Owners, Peer};
-use crate::engine::query::pull::{Prepared, PullStream, output_columns};
-use crate::engine::result::rows::{OutputColumn, RowEvent, RowStream};
+use crate::engine::query::pull::stream::PullStream;
+use crate::engine::query::pull::{Prepared, no_host};
+use crate::engine::result::rows::RowStream;
 use crate::engine::session::Session;
 use crate::error::{Error, Kind, Result};
 use crate::execute::pull::materialized_view::Followers;
@@ -130,7 +130,8 @@ impl Engine {
             tracing::debug!(query, reason, "a lookup is served by a followed view");
             return Ok(None);
         }
-        Err(no_host(&reason))
+        let hint = format!("try again later, or read what other processes have: SET '{PULL_STANDBY_READS}' = 'true'");
+        Err(no_host(0, &reason).with_hint(hint))
     }
 
     /// Asks a process; the reason why that has no rows.
@@ -187,71 +188,5 @@ impl Engine {
             Some(rows) => Ok(Box::new(PullStream::new(Engine::bounded_id()?, rows, None))),
             None => Err(refused("the table is too large to be looked up")),
         }
-    }
-}
-
-/// In the words of ksqlDB's `HARouting`.
-fn no_host(reason: &str) -> Error {
-    let message =
-        format!("Unable to execute pull query. [Partition 0 failed to find valid host. Hosts scanned: [{reason}]]");
-    Error::new(Kind::Busy, message)
-        .with_code(40001)
-        .with_hint(format!("try again later, or read what other processes have: SET '{PULL_STANDBY_READS}' = 'true'"))
-}
-
-/// Rows that another process sends, as a result of this one.
-pub(super) struct ForwardedStream {
-    id: String,
-    columns: Vec<OutputColumn>,
-    prepared: Prepared,
-    rows: Box<dyn RowStream>,
-    /// Which new queries it was too early for.
-    behind: Option<String>,
-    permit: PullPermit,
-}
-
-impl ForwardedStream {
-    pub(super) fn new(
-        id: String,
-        prepared: Prepared,
-        rows: Box<dyn RowStream>,
-        (behind, permit): (Option<String>, PullPermit),
-    ) -> ForwardedStream {
-        ForwardedStream { id, columns: output_columns(&prepared.pull), prepared, rows, behind, permit }
-    }
-}
-
-impl RowStream for ForwardedStream {
-    fn columns(&self) -> &[OutputColumn] {
-        &self.columns
-    }
-
-    fn is_bounded(&self) -> bool {
-        true
-    }
-
-    fn id(&self) -> Option<&str> {
-        Some(&self.id)
-    }
-
-    fn is_table_pull(&self) -> bool {
-        true
-    }
-
-    fn is_key(&self, column: usize) -> bool {
-        self.prepared.pull.keys().get(column) == Some(&true)
-    }
-
-    fn next(&mut self, timeout: Duration) -> Result<RowEvent> {
-        self.rows.next(timeout)
-    }
-
-    fn sent(&self, bytes: usize) {
-        self.permit.sent(bytes);
-    }
-
-    fn notice(&self) -> Option<String> {
-        let said: Vec<String> = self.behind.iter().cloned().chain(self.rows.notice()).collect();
-        (!said.is_empty()).then(|| said.join("; "))
     }
 }

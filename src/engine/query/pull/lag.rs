@@ -10,8 +10,9 @@
 
 use crate::config::properties::{self, PULL_MAX_LAG_MS, PULL_MAX_OFFSET_LAG};
 use crate::engine::Engine;
+use crate::engine::query::pull::no_host;
 use crate::engine::session::Session;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::execute::pull::materialized_view::{LagLimits, View};
 use std::time::Duration;
 
@@ -50,14 +51,10 @@ impl Engine {
     }
 }
 
-/// In the words of ksqlDB's `MaximumLagFilter` and `HARouting`.
+/// In the words of ksqlDB's `MaximumLagFilter`.
 fn refusal(partition: i32, reason: &str, setting: &str) -> Error {
     let host = format!("this host was not selected because Host excluded because {reason}.");
-    let message = format!(
-        "Unable to execute pull query. [Partition {partition} failed to find valid host. Hosts scanned: [{host}]]"
-    );
-    Error::new(Kind::Busy, message)
-        .with_code(40001)
+    no_host(partition, &host)
         .with_detail("the table's query runs in another process, whose rows arrive here later than that")
         .with_hint(format!("try again later, or allow more with SET '{setting}'"))
 }

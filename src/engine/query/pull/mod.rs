@@ -14,16 +14,16 @@ pub(in crate::engine) mod limits;
 pub(in crate::engine) mod plan_cache;
 
 mod lag;
+mod stream;
 
 use crate::catalog::Source;
 use crate::engine::access::Role as UserRole;
 use crate::engine::introspect::show::explained;
 use crate::engine::query::pull::limits::PullPermit;
 use crate::engine::result::entity::{Entity, Explanation};
-use crate::engine::result::rows::{OutputColumn, RowEvent, RowStream};
 use crate::engine::session::Session;
 use crate::engine::{Answer, Engine};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::execute::compile;
 use crate::execute::pull::materialized_view::View;
 use crate::execute::pull::{Pull, PullRows};
@@ -31,9 +31,9 @@ use crate::parse::statement::{Select, SourceKind};
 use crate::plan;
 use crate::plan::pull::{Literal, is_pull_shape};
 use crate::types::{Column, Role, Schema};
-use forward::{ForwardedStream, Lookup};
+use forward::Lookup;
 use std::sync::Arc;
-use std::time::Duration;
+use stream::PullStream;
 
 /// A lookup of more keys is not cached: on the connection's thread it would delay others.
 const KNOWN_KEYS_MAX: usize = 64;
@@ -131,12 +131,12 @@ impl Engine {
         let Some((prepared, behind)) = self.planned_pull(select, text, session)? else { return Ok(None) };
         let admitted = self.inner.pulls.enter()?;
         if let Some(rows) = self.ask_owner(&prepared, text, session)? {
-            let stream = ForwardedStream::new(Engine::bounded_id()?, prepared, rows, (behind, admitted));
+            let stream = PullStream::of_peer(Engine::bounded_id()?, prepared.pull, rows, admitted).behind(behind);
             return Ok(Some(Answer::Rows(Box::new(stream))));
         }
         match self.pulled(&prepared, session)? {
             Some(rows) => {
-                let stream = PullStream { behind, ..PullStream::new(Engine::bounded_id()?, rows, Some(admitted)) };
+                let stream = PullStream::new(Engine::bounded_id()?, rows, Some(admitted)).behind(behind);
                 Ok(Some(Answer::Rows(Box::new(stream))))
             }
             None => {
@@ -194,66 +194,10 @@ fn as_value(column: &Column) -> Column {
     Column { role: Role::Value, ..column.clone() }
 }
 
-/// The columns of the query's result.
-fn output_columns(pull: &Pull) -> Vec<OutputColumn> {
-    pull.columns().iter().map(|c| OutputColumn { name: c.name.clone(), ty: c.ty.clone() }).collect()
-}
-
-/// Rows of a query over committed rows.
-#[derive(Debug)]
-pub(in crate::engine) struct PullStream {
-    id: String,
-    columns: Vec<OutputColumn>,
-    rows: PullRows,
-    /// Which new queries it was too early for.
-    behind: Option<String>,
-    /// `None` = it is counted in the process where its client is.
-    permit: Option<PullPermit>,
-}
-
-impl PullStream {
-    pub(in crate::engine) fn new(id: String, rows: PullRows, permit: Option<PullPermit>) -> PullStream {
-        let columns = output_columns(rows.pull());
-        PullStream { id, columns, rows, behind: None, permit }
-    }
-}
-
-impl RowStream for PullStream {
-    fn columns(&self) -> &[OutputColumn] {
-        &self.columns
-    }
-
-    fn is_bounded(&self) -> bool {
-        true
-    }
-
-    fn id(&self) -> Option<&str> {
-        Some(&self.id)
-    }
-
-    fn is_table_pull(&self) -> bool {
-        true
-    }
-
-    fn is_key(&self, column: usize) -> bool {
-        self.rows.pull().keys().get(column) == Some(&true)
-    }
-
-    fn next(&mut self, _timeout: Duration) -> Result<RowEvent> {
-        Ok(match self.rows.more()? {
-            Some(columns) => RowEvent::Rows { columns, tombstones: Vec::new() },
-            // The rows of a table end without a final message.
-            None => RowEvent::Done(None),
-        })
-    }
-
-    fn sent(&self, bytes: usize) {
-        self.permit.iter().for_each(|permit| permit.sent(bytes));
-    }
-
-    fn notice(&self) -> Option<String> {
-        let bad = (self.rows.bad() > 0).then(|| format!("{} records could not be used", self.rows.bad()));
-        let said: Vec<String> = self.behind.iter().cloned().chain(bad).collect();
-        (!said.is_empty()).then(|| said.join("; "))
-    }
+/// The error where no process may serve a lookup, in the words of ksqlDB's `HARouting`.
+fn no_host(partition: i32, hosts: &str) -> Error {
+    let message = format!(
+        "Unable to execute pull query. [Partition {partition} failed to find valid host. Hosts scanned: [{hosts}]]"
+    );
+    Error::new(Kind::Busy, message).with_code(40001)
 }

@@ -81,7 +81,7 @@ impl Peer {
     fn of(member: Member) -> Peer {
         Peer {
             slot: member.slot,
-            address: member.address.filter(|address| !address.is_empty()).map(Into::into),
+            address: member.address.map(Into::into),
             is_suspected: member.presence != Presence::Heard,
         }
     }

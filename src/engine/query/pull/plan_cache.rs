@@ -10,8 +10,9 @@
 //! comments or variables are never cached.
 
 use crate::engine::Engine;
+use crate::engine::query::pull::Prepared;
 use crate::engine::query::pull::forward::Lookup;
-use crate::engine::query::pull::{Prepared, PullStream};
+use crate::engine::query::pull::stream::PullStream;
 use crate::engine::result::rows::RowStream;
 use crate::engine::session::Session;
 use crate::error::Result;
