@@ -77,7 +77,7 @@ impl History {
 /// Reads the whole topic.
 pub(super) fn read(log: &dyn Log, topic: &str) -> Result<History> {
     let partition = TopicPartition::new(topic, 0);
-    let end = log.watermarks(&partition)?.high;
+    let end = log.end(&partition)?;
     let from = Assignment { topic: partition.topic.clone(), partition: 0, start: Start::Earliest };
     let mut reader = log.reader(vec![from], Isolation::ReadCommitted)?;
     let mut reading = Reading { topic, ..Reading::default() };

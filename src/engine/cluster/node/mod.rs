@@ -1,7 +1,7 @@
 //! A process as a member of its service: what it reads of the others, what it appends, and which queries are its own.
 //!
 //! ```text
-//! listener   reads control topic and pulses, folds them, and tells the queries what changed      thread "cluster-listener"
+//! listener   reads control topic and pulses, folds them, and notifies the queries of changes      thread "cluster-listener"
 //! speaker    appends Hello, pulses, plans, Confirms and Drain                                    thread "cluster-speaker"
 //! place      a query's view: is it ours? confirmed after each start of a producer (C3)           on the query's thread
 //! ```
@@ -23,7 +23,7 @@ use super::hearing::{Hearing, Presence};
 use super::membership::Membership;
 use super::names::{Incarnation, QueryName, Slot, Term, Unit};
 use super::planner::Wanted;
-use super::record::{Entry, Hello};
+use super::record::{Entry, Hello, UnitState};
 use crate::config::random_id;
 use crate::error::{Error, Kind, Result};
 use crate::log::Log;
@@ -203,24 +203,12 @@ impl Node {
         }
     }
 
-    /// Its slot.
-    pub fn slot(&self) -> &str {
-        self.shared.me.name()
-    }
-
     /// All processes that have ever introduced themselves, by slot.
     pub fn members(&self) -> Vec<Member> {
         let heard = self.shared.heard.lock();
         let now = self.shared.now_ms();
         let slots: Vec<Slot> = heard.control.members().iter().map(|member| member.hello.slot.clone()).collect();
         slots.iter().filter_map(|slot| heard.member(slot, &self.shared.me, now)).collect()
-    }
-
-    /// The process that owns a query; None if no process does yet.
-    pub fn owner_of(&self, query: &str) -> Option<Member> {
-        let heard = self.shared.heard.lock();
-        let owner = heard.control.unit(&unit(query))?.owner.clone()?;
-        heard.member(&owner, &self.shared.me, self.shared.now_ms())
     }
 
     /// What keeps this process from taking part, if anything does.
@@ -241,33 +229,18 @@ impl Node {
         heard.membership.drain();
         heard.is_news = true;
         shared.changed.notify_all();
-        let deadline = shared.clock.monotonic() + DRAIN_WAIT;
-        while !heard.is_drained() && heard.failed.is_none() {
-            let left = deadline.saturating_sub(shared.clock.monotonic());
-            if left.is_zero() || shared.changed.wait_for(&mut heard, left).timed_out() {
-                tracing::warn!(slot = %shared.me, "other processes have not taken all queries of this one");
-                return;
-            }
+        let is_leaving = |heard: &mut Heard| !heard.is_drained() && heard.failed.is_none();
+        if shared.changed.wait_while_for(&mut heard, is_leaving, DRAIN_WAIT).timed_out() {
+            tracing::warn!(slot = %shared.me, "other processes have not taken all queries of this one");
         }
     }
 
     /// Waits until no process may write a query that was dropped; false if one still may after this time.
     pub fn await_release(&self, query: &str, limit: Duration) -> bool {
-        let unit = unit(query);
-        let is_released = |heard: &Heard| {
-            let writers = heard.control.unit(&unit).map_or(&[][..], |state| state.may_write.as_slice());
-            writers.is_empty()
-        };
-        let shared = &self.shared;
-        let deadline = shared.clock.monotonic() + limit;
-        let mut heard = shared.heard.lock();
-        while !is_released(&heard) {
-            let left = deadline.saturating_sub(shared.clock.monotonic());
-            if left.is_zero() || shared.changed.wait_for(&mut heard, left).timed_out() {
-                return is_released(&heard);
-            }
-        }
-        true
+        let query = QueryName::new(query);
+        let is_written = |heard: &mut Heard| heard.unit(&query).is_some_and(|state| !state.may_write.is_empty());
+        let mut heard = self.shared.heard.lock();
+        !self.shared.changed.wait_while_for(&mut heard, is_written, limit).timed_out()
     }
 }
 
@@ -282,11 +255,6 @@ impl Drop for Node {
             let _ = thread.join();
         }
     }
-}
-
-/// The unit of a query that is not divided.
-fn unit(query: &str) -> Unit {
-    Unit::new(&QueryName::new(query), 0)
 }
 
 impl Shared {
@@ -304,28 +272,33 @@ impl Shared {
 
     /// Waits at most [`CONTROL_WAIT`]; `what` completes the error "... until".
     fn wait_until(&self, what: &str, is_true: impl Fn(&Heard) -> bool) -> Result<()> {
-        let deadline = self.clock.monotonic() + CONTROL_WAIT;
         let mut heard = self.heard.lock();
-        loop {
-            if let Some(failed) = &heard.failed {
-                return Err(Error::new(failed.kind(), failed.to_string()));
-            }
-            if is_true(&heard) {
-                return Ok(());
-            }
-            let left = deadline.saturating_sub(self.clock.monotonic());
-            if left.is_zero() || self.stopping() {
-                let why = heard.trouble.clone().unwrap_or_else(|| "its records do not arrive".to_owned());
-                return Err(Error::new(Kind::Io, format!("this process waited in vain until {what}"))
-                    .with_detail(format!("topic {}: {why}", self.topics.control))
-                    .with_hint("check that the brokers respond"));
-            }
-            self.changed.wait_for(&mut heard, left);
+        let is_awaited = |heard: &mut Heard| heard.failed.is_none() && !is_true(heard) && !self.stopping();
+        self.changed.wait_while_for(&mut heard, is_awaited, CONTROL_WAIT);
+        if let Some(failed) = &heard.failed {
+            return Err(Error::new(failed.kind(), failed.to_string()));
         }
+        if is_true(&heard) {
+            return Ok(());
+        }
+        let why = heard.trouble.clone().unwrap_or_else(|| "its records do not arrive".to_owned());
+        Err(Error::new(Kind::Io, format!("this process waited in vain until {what}"))
+            .with_detail(format!("topic {}: {why}", self.topics.control))
+            .with_hint("check that the brokers respond"))
     }
 }
 
 impl Heard {
+    /// What the control topic says about a query, which is not divided.
+    fn unit(&self, query: &QueryName) -> Option<&UnitState> {
+        self.control.unit(&Unit::new(query, 0))
+    }
+
+    /// The process that owns a query.
+    fn owner(&self, query: &QueryName) -> Option<&Slot> {
+        self.unit(query)?.owner.as_ref()
+    }
+
     fn member(&self, slot: &Slot, me: &Slot, now_ms: u64) -> Option<Member> {
         let member = self.control.member(slot)?;
         let pulse = self.pulses.get(slot).filter(|pulse| pulse.incarnation == member.hello.incarnation);

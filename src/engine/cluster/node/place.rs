@@ -56,15 +56,13 @@ impl Place {
     /// The process that owns it.
     pub fn owner(&self) -> Option<Member> {
         let heard = self.shared.heard.lock();
-        let owner = heard.control.unit(&super::unit(self.query.id()))?.owner.clone()?;
-        heard.member(&owner, &self.shared.me, self.shared.now_ms())
+        heard.member(heard.owner(&self.query)?, &self.shared.me, self.shared.now_ms())
     }
 
     /// What another process that owns it says about it; None if none does, or it has not said anything yet.
     pub fn pulse(&self) -> Option<QueryPulse> {
         let heard = self.shared.heard.lock();
-        let owner = heard.control.unit(&super::unit(self.query.id()))?.owner.clone()?;
-        let mut queries = heard.pulses.get(&owner)?.queries.iter();
+        let mut queries = heard.pulses.get(heard.owner(&self.query)?)?.queries.iter();
         queries.find(|query| query.id == self.query.id()).cloned()
     }
 }
@@ -91,11 +89,12 @@ impl Claim for Place {
             return Ok(Claimed::Lost { reason: shared.replaced() });
         }
         let Some(Term(term)) = heard.term_of(&self.query, &shared.me) else {
-            let owner = heard.control.unit(&super::unit(self.query.id())).and_then(|state| state.owner.clone());
-            let owner = owner.map_or("no process".to_owned(), |owner| format!("the process with slot {owner}"));
+            let owner = heard
+                .owner(&self.query)
+                .map_or("no process".to_owned(), |owner| format!("the process with slot {owner}"));
             return Ok(Claimed::Lost { reason: format!("the control topic gives the query to {owner}") });
         };
-        let writers = heard.control.unit(&super::unit(self.query.id())).map(|state| state.may_write.as_slice());
+        let writers = heard.unit(&self.query).map(|state| state.may_write.as_slice());
         let others = writers.unwrap_or_default().iter().filter(|(slot, _)| *slot != shared.me);
         Ok(Claimed::Owned { term, others: others.map(|(slot, _)| slot.name().to_owned()).collect() })
     }

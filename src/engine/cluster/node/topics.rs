@@ -46,7 +46,7 @@ impl Topics {
 
     /// The offset of the next record of the control topic as of now.
     pub(super) fn control_end(&self, log: &dyn Log) -> Result<i64> {
-        Ok(log.watermarks(&TopicPartition::new(self.control.clone(), 0))?.high)
+        log.end(&TopicPartition::new(self.control.clone(), 0))
     }
 }
 
