@@ -209,7 +209,8 @@ fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "crash: {text}");
 }
 
-fn number(name: &str) -> Option<u64> {
+/// A number in an environment variable, if it is set.
+pub(crate) fn number(name: &str) -> Option<u64> {
     environment(name).map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is not a number: {text}")))
 }
 

@@ -24,7 +24,7 @@ pub(super) struct Acceptance {
     next: u64,
     /// Number and value of the last marked command.
     last: Option<(u64, Vec<u8>)>,
-    /// Hashes of the values of all marked commands, by number: a copy is told from a statement that lost its place.
+    /// Hashes of the values of all marked commands, by number: they distinguish a late copy from a statement that was overtaken.
     hashes: BTreeMap<u64, u64>,
 }
 

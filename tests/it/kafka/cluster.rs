@@ -9,13 +9,13 @@
 //! `TIDEGATE_CLUSTER_ACTIONS` sets how many (20), `TIDEGATE_CLUSTER_CHAOS` repeats a seed.
 
 use super::*;
-use crate::crash::{Load, Moments, STATEMENTS, Server, compare};
+use crate::crash::{Load, Moments, STATEMENTS, Server, compare, number};
 use crate::harness::records::read_topic;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
-use tidegate::config::{environment, random_id};
+use tidegate::config::random_id;
 use tidegate::types::clock::SharedClock;
 
 const SLOTS: [&str; 3] = ["a", "b", "c"];
@@ -31,10 +31,6 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "cluster: {text}");
-}
-
-fn number(name: &str) -> Option<u64> {
-    environment(name).map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is not a number: {text}")))
 }
 
 /// The processes of a service.
