@@ -21,6 +21,14 @@ const REGEX: &str = "REGULAR EXPRESSION";
 /// Steps back that one search may take: far more than honest patterns need, and done in some milliseconds.
 const BACKTRACKS_MAX: usize = 200_000;
 
+/// Longest pattern, in bytes. Compiling takes time and memory by length, and a pattern may be a value of each row; the engine's own
+/// bound on a compiled program (10 MB) is reached only after most of that time.
+const PATTERN_BYTES_MAX: usize = 64 << 10;
+
+/// Most bytes of a pattern times bytes of a text: so many comparisons a search may need, and they take a second or two. Backtracks
+/// are not among them.
+const COMPARISONS_MAX: usize = 256 << 20;
+
 /// Patterns that a thread keeps compiled.
 const COMPILED_MAX: usize = 64;
 
@@ -48,6 +56,9 @@ thread_local! {
 /// A constant pattern has to be one.
 fn check(constants: &Constants<'_>, index: usize) -> std::result::Result<(), String> {
     let Some(pattern) = constants.text(index) else { return Ok(()) };
+    if pattern.len() > PATTERN_BYTES_MAX {
+        return Err(format!("a regular expression has at most {PATTERN_BYTES_MAX} bytes, this one {}", pattern.len()));
+    }
     match Regex::new(&translated(pattern)) {
         Ok(_) => Ok(()),
         Err(e) => Err(format!("'{pattern}' is no regular expression: {}", in_javas_words(&e.to_string()))),
@@ -63,8 +74,11 @@ fn in_javas_words(error: &str) -> &str {
     }
 }
 
-/// The pattern, compiled; `None` = it is none.
-fn compiled(pattern: &str) -> Option<Rc<Regex>> {
+/// The pattern, compiled; `None` = it is none, too long, or too long for this text.
+fn compiled(pattern: &str, text: &str) -> Option<Rc<Regex>> {
+    if pattern.len() > PATTERN_BYTES_MAX || pattern.len().saturating_mul(text.len()) > COMPARISONS_MAX {
+        return None;
+    }
     COMPILED.with_borrow_mut(|known| {
         if let Some(found) = known.get(pattern) {
             return found.clone();
@@ -203,7 +217,7 @@ fn extract(args: &[ColumnarValue], rows: usize, errors: &mut ErrorSink) -> Resul
         else {
             return false;
         };
-        let Some(found) = compiled(pattern).and_then(|regex| first(&regex, text, group)) else {
+        let Some(found) = compiled(pattern, text).and_then(|regex| first(&regex, text, group)) else {
             errors.fail(row);
             return false;
         };
@@ -225,7 +239,7 @@ fn extract_all(args: &[ColumnarValue], rows: usize, errors: &mut ErrorSink) -> R
         else {
             return false;
         };
-        let Some(regex) = compiled(pattern) else {
+        let Some(regex) = compiled(pattern, text) else {
             errors.fail(row);
             return false;
         };
@@ -247,7 +261,7 @@ fn replace(args: &[ColumnarValue], rows: usize, errors: &mut ErrorSink) -> Resul
         let (Some(text), Some(pattern), Some(new)) = (texts.get(row), patterns.get(row), news.get(row)) else {
             return false;
         };
-        let done = compiled(pattern).and_then(|regex| replaced(&regex, text, new, out));
+        let done = compiled(pattern, text).and_then(|regex| replaced(&regex, text, new, out));
         if done.is_none() {
             errors.fail(row);
         }
@@ -309,7 +323,7 @@ fn split(args: &[ColumnarValue], rows: usize, errors: &mut ErrorSink) -> Result<
     let (texts, patterns) = (Texts::new(args, 0)?, Texts::new(args, 1)?);
     text_lists(rows, |row, out| {
         let (Some(text), Some(pattern)) = (texts.get(row), patterns.get(row)) else { return false };
-        let done = compiled(pattern).and_then(|regex| parts(&regex, text, out));
+        let done = compiled(pattern, text).and_then(|regex| parts(&regex, text, out));
         if done.is_none() {
             out.clear();
             errors.fail(row);

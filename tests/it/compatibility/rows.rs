@@ -276,7 +276,7 @@ pub(crate) const EXPRESSIONS: &[Row] = &[
     row(
         "the 129 scalar functions",
         Yes,
-        "regular expressions give up after 200,000 steps back; half of a character beyond U+FFFF is U+FFFD; constant patterns, zones, encodings and paths are checked when the statement is; DataFusion's functions are callable where the name is free",
+        "regular expressions have at most 64 KiB, with a text at most 256 Mi bytes of one times bytes of the other, and give up after 200,000 steps back; half of a character beyond U+FFFF is U+FFFD; constant patterns, zones, encodings and paths are checked when the statement is; DataFusion's functions are callable where the name is free",
         &["CREATE STREAM x AS SELECT id, UCASE(id) AS y, STRPOS(id, 'a') AS z FROM s"],
     ),
     row(
