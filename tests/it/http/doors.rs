@@ -5,6 +5,7 @@ use super::front::raw;
 use super::rights::{House, Users};
 use super::*;
 use std::net::SocketAddr;
+use tidegate::config::{Config, LogConfig};
 
 /// As long as a silent connection may stay, with what looking at it now and then may add, on a busy machine.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -156,7 +157,14 @@ fn strangers_from_one_address_do_not_take_all_places() {
 
 #[test]
 fn every_route_takes_four_mebibytes_and_refuses_more_in_json() {
-    let house = House::new(&["ada admin"], &[]);
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("secret");
+    std::fs::write(&secret, "a secret of the processes of a service").unwrap();
+    let secret = secret.to_str().unwrap();
+    let house = House::new(&["ada admin"], &["--set", &format!("tidegate.cluster.secret.file={secret}")]);
+    let mut config = Config::new(LogConfig::Temporary);
+    config.set("tidegate.cluster.secret.file", secret).unwrap();
+    let token = config.cluster_secret().unwrap().unwrap().token();
     for route in tidegate::serve::routes().iter().filter(|route| route.method == axum::http::Method::POST) {
         // A login is short; methods of gRPC have a status of their own and a limit for each message.
         if route.path == "/api/v1/session" || route.path.starts_with("/arrow.flight.") {
@@ -166,13 +174,17 @@ fn every_route_takes_four_mebibytes_and_refuses_more_in_json() {
         for mebibytes in [1.0, 2.0, 2.1, 4.0, 4.1] {
             // A statement that is none, and for rows a line of that length.
             let body = "x".repeat((mebibytes * 1024.0 * 1024.0) as usize);
-            let (status, answer) =
-                house.post("ada", &route.path.replace("{version}", "1").replace(['{', '}'], ""), &body);
+            let path = route.path.replace("{version}", "1").replace(['{', '}'], "");
+            let request = house.server.agent.post(format!("http://{}{path}", house.server.address));
+            let request = request.header("authorization", house.users.header("ada")).header("x-tidegate-node", &token);
+            let (status, answer) = answer(request.send(&body).unwrap());
             let what = format!("{} MiB to {}: {status} {}", mebibytes, route.path, short(&answer));
             match (mebibytes > 4.0, route.path) {
                 (true, _) => assert_eq!((status, &answer[code]), (413, &json!(41300)), "{what}"),
                 // Answers in frames.
-                (false, "/session/check" | "/session/statement" | "/topics") => assert_eq!(status, 200, "{what}"),
+                (false, "/session/check" | "/session/statement" | "/topics" | "/cluster/lookup") => {
+                    assert_eq!(status, 200, "{what}")
+                }
                 (false, _) => assert!(status == 400 && answer[code].is_number(), "{what}"),
             }
         }
