@@ -14,6 +14,7 @@
 use crate::config::{Config, HIDDEN_TOPICS, READONLY_TOPICS, SYSTEM_TOPICS, topic_patterns};
 use crate::error::{Error, Result};
 use fancy_regex::Regex;
+use std::sync::LazyLock;
 
 /// Start of the name of every topic that Tidegate or ksqlDB makes for itself, whatever the service.
 pub const INTERNAL_PREFIX: &str = "_confluent-ksql-";
@@ -35,6 +36,10 @@ struct Patterns {
     text: String,
     regex: Regex,
 }
+
+/// Compiled once: every statement has settings, which begin with the defaults.
+static SYSTEM_PATTERNS: LazyLock<Patterns> =
+    LazyLock::new(|| Patterns::new(SYSTEM_TOPICS).expect("the list of system topics is a constant that a test reads"));
 
 impl Patterns {
     fn new(text: &str) -> Result<Patterns> {
@@ -115,7 +120,7 @@ impl TopicRules {
 
 impl Default for TopicRules {
     fn default() -> TopicRules {
-        let system = Patterns::new(SYSTEM_TOPICS).expect("the list of system topics is a constant that a test reads");
+        let system = SYSTEM_PATTERNS.clone();
         let processing_log = processing_log(crate::config::DEFAULT_SERVICE_ID);
         TopicRules { read_only: system.clone(), hidden: system, processing_log, audit: None }
     }
