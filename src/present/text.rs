@@ -4,7 +4,7 @@ use super::{connector, table};
 use crate::catalog::{SchemaType, Source};
 use crate::engine::Answer;
 use crate::engine::result::entity::{
-    DescribedSchema, Description, Entity, Explanation, FunctionRow, QueryRow, Reading, SchemaRow, TopicRow,
+    DescribedSchema, Description, Entity, Explanation, FunctionRow, QueryRow, Reading, SchemaRow, Status, TopicRow,
 };
 use crate::parse::statement::SourceKind;
 use crate::present::Outcome;
@@ -20,10 +20,16 @@ pub fn outcome(answer: Answer) -> Outcome {
     }
 }
 
+/// The message, and a line for each warning.
+fn status_text(status: &Status) -> String {
+    let warnings = status.warnings.iter().map(|warning| format!("\nwarning: {warning}"));
+    [status.message.clone()].into_iter().chain(warnings).collect()
+}
+
 fn entity_outcome(entity: &Entity) -> Outcome {
     match entity {
         Entity::Done => Outcome::Many(Vec::new()),
-        Entity::Status(status) => Outcome::Message(status.message.clone()),
+        Entity::Status(status) => Outcome::Message(status_text(status)),
         Entity::AssertedTopic { topic, exists: true } => Outcome::Message(format!("Topic {topic} exists.")),
         Entity::AssertedTopic { topic, exists: false } => Outcome::Message(format!("Topic {topic} does not exist.")),
         Entity::AssertedSchema { subject, id, exists } => {

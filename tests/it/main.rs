@@ -36,6 +36,7 @@ mod embedded_faults;
 mod embedded_fuzz;
 mod embedded_index;
 mod embedded_tidy;
+mod ended_queries;
 mod engine;
 mod engine_topics;
 mod explain_analyze;

@@ -152,7 +152,7 @@ impl CommandStatus {
 
     /// The status of the statement that the command log holds at this place.
     pub(in crate::engine) fn at(self, sequence: i64) -> Status {
-        Status { command_id: self.id, message: self.message, query_id: self.query, sequence }
+        Status { command_id: self.id, message: self.message, query_id: self.query, sequence, warnings: Vec::new() }
     }
 }
 

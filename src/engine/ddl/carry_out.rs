@@ -13,7 +13,7 @@ use crate::engine::ddl::lock::Ddl;
 use crate::engine::ddl::plan::{Context, Planned, Reply, Step, plan};
 use crate::engine::intent::Intent;
 use crate::engine::query::persistent::{NewQuery, Query, State};
-use crate::engine::result::entity::Entity;
+use crate::engine::result::entity::{Entity, Status};
 use crate::engine::schemas::register::Registration;
 use crate::engine::session::Session;
 use crate::engine::{Drive, Engine};
@@ -56,8 +56,13 @@ pub(in crate::engine) struct Origin<'a> {
 
 /// What became of a step.
 pub(in crate::engine) enum Stepped {
-    /// It is carried out; its place in the command log.
-    Done(i64),
+    /// It is carried out.
+    Done {
+        /// Its place in the command log.
+        place: i64,
+        /// Why not everything could be deleted that only an ended query needed.
+        left: Vec<Error>,
+    },
     /// Another process changed the catalogue: the statement has to be planned again.
     Overtaken,
 }
@@ -72,6 +77,7 @@ struct Work<'a> {
     sequence: i64,
     /// Queries that it resumed.
     resumed: Vec<(String, Arc<Query>)>,
+    warnings: Vec<String>,
 }
 
 impl Engine {
@@ -80,7 +86,8 @@ impl Engine {
         let mut ddl = self.ddl(text)?;
         self.read_commands()?;
         self.give_way()?;
-        let mut work = Work { text, session, done: Vec::new(), sequence: NOT_RECORDED, resumed: Vec::new() };
+        let mut work =
+            Work { text, session, done: Vec::new(), sequence: NOT_RECORDED, resumed: Vec::new(), warnings: Vec::new() };
         let (mut plans, mut done) = (0, 0);
         loop {
             ddl.refresh();
@@ -141,13 +148,16 @@ impl Engine {
             let resumed =
                 pause.filter(|(_, paused)| !paused).and_then(|(id, _)| Some((ddl.queries.get(&id)?.clone(), id)));
             match self.carry_out_step(ddl, step, &origin)? {
-                Stepped::Done(sequence) => work.sequence = sequence,
+                Stepped::Done { place, left } => {
+                    work.sequence = place;
+                    work.warnings.extend(left.iter().map(|error| error.message().to_owned()));
+                }
                 Stepped::Overtaken => return Ok(None),
             }
             work.done.push(effect);
             work.resumed.extend(resumed.map(|(query, id)| (id, query)));
         }
-        Ok(Some(Entity::Status(status.at(work.sequence))))
+        Ok(Some(Entity::Status(Status { warnings: std::mem::take(&mut work.warnings), ..status.at(work.sequence) })))
     }
 
     /// Waits a moment if another process was overtaken again and again.
@@ -187,16 +197,14 @@ impl Engine {
             self.remove_unused(ddl, created);
             return Ok(Stepped::Overtaken);
         };
-        for query in ended {
-            self.end_query(&query)?;
-        }
+        let left = ended.into_iter().filter_map(|query| self.clean_up(&query).err()).collect();
         if let Some(topic) = delete_topic
             && self.inner.log.topic(&topic)?.is_some()
         {
             self.inner.log.delete_topic(&topic)?;
             self.delete_subjects(&topic, &delete_subjects)?;
         }
-        Ok(Stepped::Done(sequence as i64))
+        Ok(Stepped::Done { place: sequence as i64, left })
     }
 
     /// Registers the schemas of the source that an effect creates or writes, which are recorded with it.
@@ -303,6 +311,18 @@ impl Engine {
             }
         }
         Ok(created)
+    }
+
+    /// Ends a query whose end is recorded: the statement has succeeded, and what cannot be deleted harms no other query, because no id is
+    /// given twice.
+    fn clean_up(&self, query: &Query) -> Result<()> {
+        self.end_query(query).map_err(|error| {
+            let id = query.id();
+            tracing::warn!(query = id, %error, "what only a dropped query needed could not be deleted");
+            let message =
+                format!("topics or the consumer group {} of query {id} could not be deleted: {error}", query.group());
+            Error::new(error.kind(), message).with_hint("delete them by hand if they matter").because(error)
+        })
     }
 
     /// Stops a query and removes what only it needed: its changelog and its group.

@@ -75,7 +75,7 @@ impl Engine {
             }
         }
         let (command_id, message) = ("cluster/TerminateCluster/terminate".to_owned(), "Cluster terminated.".to_owned());
-        Ok(Entity::Status(Status { command_id, message, query_id: None, sequence }))
+        Ok(Entity::Status(Status { command_id, message, query_id: None, sequence, warnings: Vec::new() }))
     }
 
     /// Terminates every query, and returns the place of the last command.
@@ -87,7 +87,11 @@ impl Engine {
             let status = CommandStatus::terminated(Some(&id));
             let origin = Origin { text: STATEMENT, session, status: Some(&status) };
             match self.carry_out_step(ddl, Step::terminate(&id), &origin)? {
-                Stepped::Done(place) => (sequence, lost) = (place, 0),
+                Stepped::Done { place, left } => {
+                    (sequence, lost) = (place, 0);
+                    // The next service of this name gives the same ids again: its queries would begin where these have ended.
+                    left.into_iter().next().map_or(Ok(()), Err)?;
+                }
                 Stepped::Overtaken if lost + 1 < PLANS_MAX => lost += 1,
                 Stepped::Overtaken => return Err(contended()),
             }

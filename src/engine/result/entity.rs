@@ -117,6 +117,8 @@ pub struct Status {
     pub query_id: Option<String>,
     /// Sequence number in the command log; -1 = it was not recorded.
     pub sequence: i64,
+    /// What did not succeed beside it, such as the deletion of what a dropped query no longer needs.
+    pub warnings: Vec<String>,
 }
 
 /// One topic.

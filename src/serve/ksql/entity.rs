@@ -124,6 +124,7 @@ fn current_status(status: &Status) -> Value {
         "commandId": status.command_id,
         "commandStatus": { "status": "SUCCESS", "message": status.message, "queryId": status.query_id },
         "commandSequenceNumber": status.sequence,
+        "warnings": messages(&status.warnings),
     })
 }
 
