@@ -302,7 +302,11 @@ fn a_panic_of_a_decoding_thread_is_the_query_s_error() {
     let mut rows = query(&engine, "SELECT v FROM s;");
     let error = loop {
         match rows.next(Duration::from_secs(1)) {
-            Ok(RowEvent::Done(_)) => panic!("the panic was not seen"),
+            Ok(RowEvent::Done(_)) => {
+                // Other tests of this process had all decoding threads: the scan decoded by itself.
+                assert_eq!(tidegate::mutant::seeds_left("batch-decode", "panics_when_decoded"), 1, "it was not seen");
+                rows = query(&engine, "SELECT v FROM s;");
+            }
             Ok(_) => {}
             Err(error) => break error,
         }
